@@ -1,0 +1,65 @@
+# mcp-bridge. `make run` and `make test` need Python 3.11+, pip and make, and set up the rest.
+PYTHON ?= python3
+BIN := .venv/bin
+SOURCES := pyproject.toml $(wildcard bridge/*.py transports/*.py validators/*.py)
+ROOT := $(if $(filter 0,$(shell id -u)),--allow-root)
+PORT ?= 8808
+PYTEST ?= $(BIN)/coverage run -m pytest
+
+help:  ## this list
+	@grep -E '^[a-z-]+:.*##' Makefile | sed 's/:.*##/ -/'
+
+install: .venv/.installed  ## make .venv with the package in it: .venv/bin/mcp-bridge
+.venv/.installed: $(SOURCES)
+	@echo "setting up .venv with $$($(PYTHON) --version)"
+	@test -x $(BIN)/pip || $(PYTHON) -m venv .venv
+	@$(BIN)/pip install --quiet --disable-pip-version-check --upgrade 'pip>=25.1'
+	@$(BIN)/pip install --quiet --disable-pip-version-check --config-settings editable_mode=strict -e .
+	@touch $@
+
+.venv/.test: .venv/.installed pyproject.toml
+	@echo "installing what the tests need"
+	@$(BIN)/pip install --quiet --disable-pip-version-check --group test
+	@touch $@
+
+.venv/.lint: .venv/.installed pyproject.toml
+	@echo "installing the linters and type checkers"
+	@$(BIN)/pip install --quiet --disable-pip-version-check --group lint --group test
+	@touch $@
+
+run: install  ## serve the bundled example server (PORT=8808)
+	@exec $(BIN)/mcp-bridge $(ROOT) --port $(PORT) --stdio -- $(abspath $(BIN)/python) $(abspath examples/server.py)
+
+test: .venv/.test  ## all tests that need Python only, and their coverage
+	@rm -f .coverage .coverage.*
+	$(PYTEST)
+	@$(BIN)/coverage combine --quiet
+	@$(BIN)/coverage report --skip-covered
+	@echo "branch coverage of what is pure must be whole:"
+	@$(BIN)/coverage report --fail-under=100 --include='*/validators/*,*/bridge/session.py,*/bridge/registry.py,*/bridge/breaker.py,*/transports/lines.py,*/transports/event_stream.py'
+
+lint: .venv/.lint  ## ruff, mypy, pyright, import-linter
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/pyright
+	$(BIN)/lint-imports
+
+conformance: .venv/.test  ## the official suite and the official TypeScript clients (needs Node 20+)
+	tests/conformance/install.sh
+	$(BIN)/python tests/conformance/run.py
+
+bench: .venv/.test  ## measure against the floor and the peers (needs Node 20+ and a C compiler)
+	benchmarks/peers.sh
+	$(BIN)/python benchmarks/run.py
+
+wheel: .venv/.installed  ## build the wheel and try it in an empty environment
+	@rm -rf dist build/wheel && $(BIN)/pip wheel --quiet --disable-pip-version-check --no-deps --wheel-dir dist .
+	@rm -rf build/wheel-venv && $(PYTHON) -m venv build/wheel-venv
+	@build/wheel-venv/bin/pip install --quiet --disable-pip-version-check dist/*.whl
+	build/wheel-venv/bin/mcp-bridge --version
+
+clean:  ## remove what the targets above have made
+	rm -rf .venv .deps build dist .coverage .coverage.* .mypy_cache .ruff_cache .pytest_cache .hypothesis *.egg-info
+
+.PHONY: help install run test lint conformance bench wheel clean

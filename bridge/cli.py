@@ -1,0 +1,337 @@
+"""The command line: every option understood, checked and turned into `Settings`.
+
+Wrong usage ends with 64 before anything is started. The daemon is imported only when there is something to serve, so
+that `--version` and `--help` are instant.
+"""
+
+import argparse
+import ipaddress
+import os
+import shlex
+import sys
+from collections.abc import Callable, Sequence
+from importlib import metadata
+from pathlib import Path
+from typing import TYPE_CHECKING, Final, NoReturn
+
+if TYPE_CHECKING:
+    from ..validators.limits import Limits
+    from .settings import Settings
+
+EX_USAGE: Final = 64
+EX_SOFTWARE: Final = 70
+EX_CONFIG: Final = 78
+
+_LEVELS: Final = ("debug", "info", "warning", "error", "none")
+# What supergateway calls the transports, and which of our paths each leaves switched on.
+_OUTPUTS: Final = {"streamableHttp": ("mcp",), "sse": ("sse", "messages"), "ws": ("ws",)}
+
+_EPILOG: Final = """\
+The server is started without a shell, one process for each session. Without --token-file a token is minted once per
+boot into $XDG_RUNTIME_DIR/mcp-bridge/token. See mcp-bridge(1) for limits and exit codes."""
+
+
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        self.exit(EX_USAGE, f"mcp-bridge: {message}\nTry 'mcp-bridge --help'.\n")
+
+
+def main(argv: Sequence[str] | None = None) -> NoReturn:
+    """Run the program and leave with its exit code."""
+    arguments = sys.argv[1:] if argv is None else list(argv)
+    settings = read_arguments(arguments, dict(os.environ))
+    from .daemon import run  # noqa: PLC0415 - see the module's docstring
+
+    sys.exit(run(settings, dict(os.environ)))
+
+
+def read_arguments(arguments: list[str], environment: dict[str, str]) -> "Settings":
+    """The settings that these arguments mean. Leaves with 64 for wrong usage and 78 for unsafe values."""
+    parser = _parser()
+    if "--" in arguments:
+        at = arguments.index("--")
+        given, command = parser.parse_args(arguments[:at]), arguments[at + 1 :]
+        if given.stdio:
+            parser.error("--stdio takes the command either as one string or after --, not both")
+    else:
+        given = parser.parse_args(arguments)
+        command = _split(parser, given.stdio or "")
+    if given.stdio is None:
+        parser.error("there is no server: say --stdio 'CMD ARG...'")
+    if not command:
+        parser.error("--stdio needs a command")
+    return _settings(parser, given, tuple(command), environment)
+
+
+def _settings(
+    parser: _Parser, given: argparse.Namespace, command: tuple[str, ...], environment: dict[str, str]
+) -> "Settings":
+    from ..transports.routes import Paths  # noqa: PLC0415 - see the module's docstring
+    from .environment import BadEnvironment, child_environment  # noqa: PLC0415
+    from .settings import Settings  # noqa: PLC0415
+
+    _check_host(parser, given.host)
+    if bool(given.tls_cert) != bool(given.tls_key):
+        parser.error("--tls-cert and --tls-key go together")
+    if given.no_auth and given.token_file:
+        parser.error("--no-auth and --token-file contradict each other")
+    try:
+        childs = child_environment(environment, given.env)
+    except BadEnvironment as fault:
+        parser.exit(EX_CONFIG, f"mcp-bridge: {fault}\n")
+    paths = {
+        "mcp": given.mcp_path,
+        "sse": given.sse_path,
+        "messages": given.messages_path,
+        "ws": given.ws_path,
+    }
+    if given.output_transport:
+        paths = {
+            name: path if name in _OUTPUTS[given.output_transport] else "" for name, path in paths.items()
+        }
+    used = [path for path in [*paths.values(), *given.health] if path]
+    if len(set(used)) != len(used):
+        parser.error("two of the paths are the same")
+    return Settings(
+        command=command,
+        environment=childs,
+        host=given.host,
+        port=given.port,
+        unix=given.unix,
+        authenticate=not given.no_auth,
+        token_file=given.token_file,
+        tls_certificate=given.tls_cert,
+        tls_key=given.tls_key,
+        origins=frozenset(given.cors),
+        paths=Paths(**paths),
+        health=tuple(given.health) or ("/healthz",),
+        limits=_limits(parser, given.limit, given.session_timeout),
+        log_level=given.log_level,
+        log_format=given.log_format,
+        as_root=given.allow_root,
+    )
+
+
+def _parser() -> _Parser:
+    parser = _Parser(
+        prog="mcp-bridge",
+        description="Put a local stdio MCP server on a socket, for clients of every protocol revision.",
+        epilog=_EPILOG,
+        allow_abbrev=False,
+    )
+    add = parser.add_argument
+    add("--version", action="version", version=f"mcp-bridge {metadata.version('mcpbridged')}")
+    add(
+        "--stdio",
+        metavar="CMD",
+        nargs="?",
+        const="",
+        help="the server: one string, split like a shell would and not run by one; or --stdio -- CMD ARG...",
+    )
+    add("--host", default="127.0.0.1", help="the loopback address to listen on (default %(default)s)")
+    add("--port", type=_port, default=8808, help="the TCP port, 0 for any free one (default %(default)s)")
+    add(
+        "--unix",
+        type=Path,
+        metavar="PATH",
+        help="listen on this Unix socket as well; its peers need no token but your uid",
+    )
+    add("--token-file", type=Path, metavar="FILE", help="the bearer token, in a file of mode 0600")
+    add("--token", action=_NoTokenHere, help=argparse.SUPPRESS)
+    add("--no-auth", action="store_true", help="ask for no credential (loopback only)")
+    add(
+        "--tls-cert",
+        type=Path,
+        metavar="FILE",
+        help="serve TLS 1.2+ and HTTP/2 with this certificate chain (PEM)",
+    )
+    add("--tls-key", type=Path, metavar="FILE", help="and this key (PEM)")
+    add(
+        "--env",
+        action="append",
+        default=[],
+        metavar="KEY[=FILE]",
+        help="give the server this variable of ours, or one with the content of a file",
+    )
+    add(
+        "--cors",
+        action="extend",
+        nargs="+",
+        default=[],
+        type=_origin,
+        metavar="ORIGIN",
+        help="let pages of exactly this origin in, such as http://localhost:6274",
+    )
+    add(
+        "--share",
+        choices=["session"],
+        default="session",
+        help="who shares a server process: nobody but one session (the only choice so far)",
+    )
+    add(
+        "--era",
+        choices=["auto", "legacy"],
+        default="auto",
+        help="which protocol era the server speaks (only legacy so far)",
+    )
+    add(
+        "--limit",
+        action="append",
+        default=[],
+        metavar="NAME=NUMBER",
+        help="change a limit; mcp-bridge(1) lists them",
+    )
+    add(
+        "--log-level",
+        "--logLevel",
+        choices=_LEVELS,
+        default="info",
+        help="how much to say on stderr (default %(default)s)",
+    )
+    add(
+        "--log-format",
+        choices=["text", "json"],
+        default="text",
+        help="for people or for machines (default %(default)s)",
+    )
+    add("--allow-root", action="store_true", help="do not warn when running as root")
+    paths = parser.add_argument_group("paths, with supergateway's names for them")
+    path = paths.add_argument
+    path(
+        "--mcp-path",
+        "--streamableHttpPath",
+        type=_path,
+        default="/mcp",
+        metavar="PATH",
+        help="Streamable HTTP (default %(default)s)",
+    )
+    path(
+        "--sse-path",
+        "--ssePath",
+        type=_path,
+        default="/sse",
+        metavar="PATH",
+        help="HTTP+SSE (default %(default)s)",
+    )
+    path(
+        "--messages-path",
+        "--messagePath",
+        type=_path,
+        default="/messages",
+        metavar="PATH",
+        help="where HTTP+SSE posts (default %(default)s)",
+    )
+    path("--ws-path", type=_path, default="/ws", metavar="PATH", help="WebSocket (default %(default)s)")
+    path(
+        "--health",
+        "--healthEndpoint",
+        action="append",
+        default=[],
+        type=_path,
+        metavar="PATH",
+        help="answers 'ok' without a credential (default /healthz)",
+    )
+    path(
+        "--output-transport",
+        "--outputTransport",
+        choices=list(_OUTPUTS),
+        help="serve this transport only (default: all)",
+    )
+    path(
+        "--session-timeout",
+        "--sessionTimeout",
+        type=_milliseconds,
+        metavar="MS",
+        help="end a session that is idle for so long",
+    )
+    path("--stateful", action="store_true", help="accepted: sessions are always kept")
+    return parser
+
+
+class _NoTokenHere(argparse.Action):
+    def __call__(self, parser: argparse.ArgumentParser, *_: object) -> None:
+        parser.error(
+            "a token on the command line can be read by every user of the machine; use --token-file FILE"
+        )
+
+
+def _split(parser: _Parser, command: str) -> list[str]:
+    try:
+        return shlex.split(command)
+    except ValueError as fault:
+        parser.error(f"--stdio cannot be split into words: {fault}")
+
+
+def _check_host(parser: _Parser, host: str) -> None:
+    try:
+        loopback = host == "localhost" or ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        parser.error(f"--host {host!r} is neither an IP address nor localhost")
+    if not loopback:
+        parser.exit(
+            EX_CONFIG,
+            f"mcp-bridge: --host {host} is not a loopback address; other machines are not served yet\n",
+        )
+
+
+def _whole(name: str, low: int, high: int) -> Callable[[str], int]:
+    def convert(text: str) -> int:
+        if not (text.isascii() and text.isdecimal() and low <= int(text) <= high):
+            raise argparse.ArgumentTypeError(f"a {name} is a whole number from {low} to {high}, not {text!r}")
+        return int(text)
+
+    return convert
+
+
+_port = _whole("port", 0, 65535)
+_milliseconds = _whole("time in milliseconds", 1, 10**9)
+
+
+def _path(text: str) -> str:
+    if not (text.startswith("/") and text.isascii() and text.isprintable()) or set(text) & set(' ?#%\\"<>'):
+        raise argparse.ArgumentTypeError(
+            f"a path begins with / and has no spaces, ?, # or %, unlike {text!r}"
+        )
+    return text
+
+
+def _origin(text: str) -> str:
+    scheme, separator, rest = text.partition("://")
+    if (
+        scheme not in ("http", "https")
+        or not separator
+        or not rest
+        or set(rest) & set("/*?# @")
+        or text != text.lower()
+    ):
+        raise argparse.ArgumentTypeError(
+            f"an origin is exactly scheme://host[:port] in lower case, unlike {text!r}"
+        )
+    return text
+
+
+def _limits(parser: _Parser, changes: list[str], session_timeout: int | None) -> "Limits":
+    import attrs  # noqa: PLC0415 - see the module's docstring
+
+    from ..validators.limits import Limits  # noqa: PLC0415
+
+    kinds = {field.name: field.type for field in attrs.fields(Limits)}
+    values: dict[str, float] = {}
+    for change in changes:
+        name, _, text = change.partition("=")
+        if name not in kinds:
+            parser.error(f"--limit: there is no limit {name!r}; there are {', '.join(sorted(kinds))}")
+        try:
+            value = int(text) if kinds[name] is int else float(text)
+        except ValueError:
+            parser.error(f"--limit {name} needs a number, not {text!r}")
+        if not 0 < value < 2**40:
+            parser.error(f"--limit {name} must be more than 0 and less than 2^40, not {text}")
+        values[name] = value
+    if session_timeout is not None:
+        values["session_idle_seconds"] = session_timeout / 1000
+    return Limits(**values)  # type: ignore[arg-type]
+
+
+if __name__ == "__main__":
+    main()

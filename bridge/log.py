@@ -1,0 +1,88 @@
+"""One event, one line, on stderr: text for people or JSON for machines.
+
+Nothing that a peer or a server says can forge a line or reach a terminal: control characters are escaped, lines are
+cut, and the secrets that we know are blotted out wherever they turn up (attacks V43 to V45).
+"""
+
+import json
+import re
+import sys
+import time
+import traceback
+from collections.abc import Iterable
+from typing import Final, TextIO
+
+LEVELS: Final = ("debug", "info", "warning", "error", "none")
+# A line longer than this is cut, in characters.
+_LONGEST: Final = 4096
+# C0, DEL, C1, line separators, and what turns or hides text (bidi, zero width, tags).
+_UNSAFE: Final = re.compile(
+    "[\x00-\x1f\x7f-\x9f\u061c\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb\ud800-\udfff\U000e0000-\U000e007f]"
+)
+
+
+class LineLog:
+    """The log (transports.ports.Log). `secrets` never appear in it."""
+
+    def __init__(self, level: str = "info", form: str = "text", *, out: TextIO | None = None) -> None:
+        self._rank = LEVELS.index(level)
+        self._json = form == "json"
+        self._out = out or sys.stderr
+        self._secrets: list[str] = []
+
+    def hide(self, secrets: Iterable[str]) -> None:
+        """Blot these out from now on."""
+        self._secrets.extend(secret for secret in secrets if secret)
+
+    def debug(self, event: str, **fields: object) -> None:
+        """What a developer wants to know."""
+        if self._rank <= 0:
+            self._write("debug", event, fields)
+
+    def info(self, event: str, **fields: object) -> None:
+        """What happened."""
+        if self._rank <= 1:
+            self._write("info", event, fields)
+
+    def warning(self, event: str, **fields: object) -> None:
+        """What somebody should look at."""
+        if self._rank <= 2:
+            self._write("warning", event, fields)
+
+    def error(self, event: str, **fields: object) -> None:
+        """What went wrong on our side."""
+        if self._rank <= 3:
+            self._write("error", event, fields)
+
+    def _write(self, level: str, event: str, fields: dict[str, object]) -> None:
+        plain = {key: self._plain(value) for key, value in fields.items()}
+        if self._json:
+            line = json.dumps({"ts": round(time.time(), 3), "level": level, "event": event, **plain})
+        else:
+            told = "".join(f" {key}={_quoted(value)}" for key, value in plain.items())
+            line = f"mcp-bridge: {level}: {event}{told}"
+        try:
+            self._out.write(f"{line}\n")
+            self._out.flush()
+        except (OSError, ValueError):
+            pass  # nobody listens any more; that is no reason to stop serving
+
+    def _plain(self, value: object) -> object:
+        if isinstance(value, bool | int | float) or value is None:
+            return value
+        if isinstance(value, BaseException):
+            value = "".join(traceback.format_exception(value))
+        text = value.decode(errors="backslashreplace") if isinstance(value, bytes) else str(value)
+        for secret in self._secrets:
+            text = text.replace(secret, "[secret]")
+        return escaped(text[:_LONGEST])
+
+
+def escaped(text: str) -> str:
+    r"""The text with every character that could steer a terminal or end a line written as \xNN or \uNNNN."""
+    return _UNSAFE.sub(lambda match: match[0].encode("unicode_escape", "surrogatepass").decode("ascii"), text)
+
+
+def _quoted(value: object) -> str:
+    text = str(value)
+    return json.dumps(text, ensure_ascii=False) if " " in text or not text or '"' in text else text

@@ -1,0 +1,682 @@
+"""One legacy client's session with one child of its own: who asked what, and where each message belongs.
+
+Pure: no await, no clock, no socket, no randomness. An event is a method call; it answers with the effects that the
+shell must carry out, in their order, before the next event. Payloads pass through untouched (digest 8.0, P2); ids are
+ours on the child's side and on the client's, so that neither can confuse the other.
+
+Invariant I1: a message leaves only on a stream of this session.
+Invariant I7: a wire id handed to the child ends in exactly one of: an answer, an error, a cancellation.
+Invariant: what the child says is never an exception here, however wrong it is; what the client says may be refused.
+"""
+
+import re
+from collections import deque
+from collections.abc import Callable, Iterable
+from typing import Final, NamedTuple
+
+import msgspec
+
+from ..validators import envelope
+from ..validators.envelope import Message, Notification, Request, Response, invalid
+from ..validators.limits import Limits
+from ..validators.rejection import INTERNAL_ERROR, INVALID_REQUEST, SERVER_ERROR, Rejection
+from ..validators.shapes import (
+    PRIMING_SINCE,
+    cancelled,
+    read_cancelled,
+    read_progress,
+    read_request,
+    read_version,
+)
+
+# What Python's SDK says on its legacy wire to a caller who cancelled (digest 4.1).
+REQUEST_CANCELLED: Final = -32800
+# Methods in whose course a server may turn to its client (digest 8.1, R3).
+_INTERACTIVE: Final = frozenset({"tools/call", "prompts/get", "resources/read", "completion/complete"})
+# Requests of the child that may wait for the client's answers at once (attacks C05).
+_QUESTIONS: Final = 32
+# Streams whose events are kept for a client that comes back.
+_KEPT_STREAMS: Final = 64
+# How long, in seconds, a request of the child waits for a stream to be opened for it.
+_PATIENCE: Final = 60.0
+_EVENT_ID: Final = re.compile(r"([0-9A-Za-z-]{1,32})_([0-9]{1,18})\Z")
+_ID_IN_PREFIX: Final = re.compile(rb'"id"\s*:\s*([0-9]{1,18})\s*[,}]')
+_METHOD_IN_PREFIX: Final = re.compile(rb'"method"\s*:')
+
+
+class ToChild(NamedTuple):
+    """Write this line to the child."""
+
+    line: bytes
+
+
+class ToClient(NamedTuple):
+    """Put this message on a stream."""
+
+    outlet: object
+    message: bytes
+    event_id: bytes
+
+
+class EndStream(NamedTuple):
+    """Nothing more will be put on this stream."""
+
+    outlet: object
+
+
+class Revive(NamedTuple):
+    """Start another child for this session, and say `child_started` when it is there."""
+
+
+class Abandon(NamedTuple):
+    """The child has not opened the session in time: end it, and say `child_lost` with this reason."""
+
+    text: str
+
+
+class Note(NamedTuple):
+    """Something worth a line in the log, that needs no other answer."""
+
+    text: str
+
+
+Effect = ToChild | ToClient | EndStream | Revive | Abandon | Note
+
+
+class Stream:
+    """One stream to the client, as the session knows it. `outlet` is None while no connection carries it."""
+
+    __slots__ = ("backlog", "bytes", "key", "listens", "outlet", "pending", "seq", "used")
+
+    def __init__(self, outlet: object, *, listens: bool) -> None:
+        self.outlet: object | None = outlet
+        self.listens = listens
+        self.pending = 0
+        self.seq = 0
+        self.key = ""
+        self.used = False  # whether anything, or a priming event, was put on it
+        self.backlog: deque[tuple[int, bytes]] = deque()
+        self.bytes = 0
+
+
+class _Ask(NamedTuple):
+    """A request of the client that the child has not answered."""
+
+    client_id: bytes
+    method: str
+    stream: Stream
+    token: bytes
+
+
+class _Question(NamedTuple):
+    """A request of the child that the client has not answered."""
+
+    child_id: bytes
+    stream: Stream
+
+
+NEW: Final = "new"
+OPENING: Final = "opening"
+OPEN: Final = "open"
+# The child is gone. The next request brings another one to life.
+LOST: Final = "lost"
+REVIVING: Final = "reviving"
+ENDED: Final = "ended"
+
+
+class Session:
+    """The state machine of one session.
+
+    `pipe` is the one stream of a transport that has only one (HTTP+SSE, WebSocket); None means Streamable HTTP.
+    `mint` makes the random key of a stream.
+    """
+
+    def __init__(self, limits: Limits, mint: Callable[[], str], pipe: object | None = None) -> None:
+        self._limits = limits
+        self._mint = mint
+        self._pipe = Stream(pipe, listens=True) if pipe is not None else None
+        self.phase = NEW
+        self.version = ""
+        self._ready = False  # the client has said notifications/initialized
+        self._next_id = 1
+        self._asks: dict[bytes, _Ask] = {}
+        self._wire_ids: dict[bytes, bytes] = {}
+        self._tokens: dict[bytes, bytes] = {}
+        self._questions: dict[bytes, _Question] = {}
+        self._question_ids: dict[bytes, bytes] = {}
+        self._next_question = 1
+        self._listeners: list[Stream] = []
+        self._callers: list[Stream] = []
+        self._kept: dict[str, Stream] = {}
+        self._kept_bytes = 0
+        # What belongs to no request and found no stream: (message, wire id of a question or nothing, when).
+        self._unsent: deque[tuple[bytes, bytes, float]] = deque()
+        self._unsent_bytes = 0
+        # What must be said again to another child: DESIGN section 8, digest 2.3.
+        self._initialize = b""
+        self._level = b""
+        self._subscriptions: dict[bytes, None] = {}
+        self._revival = b""
+        self._held: list[bytes] = []
+        self._now = 0.0
+        self._opening_since = 0.0
+
+    # ---- what the shell asks
+
+    @property
+    def in_flight(self) -> int:
+        """How many requests of the client wait for an answer."""
+        return len(self._asks)
+
+    @property
+    def watched(self) -> bool:
+        """Whether the client holds a stream open."""
+        return bool(self._listeners) or self._pipe is not None
+
+    # ---- events from the client
+
+    def client_sent(self, message: Message, stream: Stream | None) -> Iterable[Effect]:
+        """A message of the client. Raises Rejection."""
+        if self.phase == ENDED:
+            raise Rejection(404, -32001, "this session is over")
+        if type(message) is Request:
+            return self._asked(message, stream or self._pipe)
+        if type(message) is Notification:
+            return self._notified(message)
+        assert type(message) is Response  # noqa: S101 - the union has three members
+        return self._client_answered(message)
+
+    def _asked(self, message: Request, stream: Stream | None) -> Iterable[Effect]:
+        if stream is None:
+            raise invalid("a request needs a stream for its answer")
+        method = message.method
+        if self.phase in (NEW, OPENING) or method == "initialize":
+            early = self._before_open(message, stream)
+            if early is not None:
+                return early
+        limit = self._limits.in_flight
+        if len(self._asks) >= limit:
+            raise Rejection(
+                429,
+                SERVER_ERROR,
+                f"the limit of {limit} calls in flight is reached",
+                headers=((b"Retry-After", b"1"),),
+            )
+        client_id = _canonical(message.id)
+        if client_id in self._wire_ids:
+            raise invalid("this id is in use by a request in flight")
+        token = read_request(method, message.params, self._limits)
+        wire_id = b"%d" % self._next_id
+        self._next_id += 1
+        self._asks[wire_id] = _Ask(message.id, method, stream, token)
+        self._wire_ids[client_id] = wire_id
+        if token:
+            self._tokens.setdefault(_canonical(token), wire_id)
+        if not stream.pending and stream is not self._pipe:
+            self._callers.append(stream)
+        stream.pending += 1
+        if method in _REMEMBERED:
+            self._remember(method, message.params)
+        line = envelope.request(wire_id, method, message.params)
+        if self.phase == OPEN or self.phase == OPENING:
+            return (ToChild(line),)
+        self._held.append(line)
+        if self.phase == REVIVING:
+            return ()
+        self.phase = REVIVING
+        return (Revive(),)
+
+    def _before_open(self, message: Request, stream: Stream) -> Iterable[Effect] | None:
+        if message.method == "initialize":
+            if self.phase != NEW:
+                raise invalid("this session is already initialized")
+            read_version(message.params)
+            self.phase = OPENING
+            self._initialize = message.params
+            return None
+        if message.method == "ping":
+            return self._put(stream, b'{"jsonrpc":"2.0","id":%b,"result":{}}' % message.id, last=True)
+        raise invalid("a session begins with initialize")
+
+    def _remember(self, method: str, params: bytes) -> None:
+        if method == "logging/setLevel":
+            self._level = params
+        elif method == "resources/unsubscribe":
+            self._subscriptions.pop(params, None)
+        elif len(self._subscriptions) < self._limits.stream_messages:
+            self._subscriptions[params] = None
+
+    def _notified(self, message: Notification) -> Iterable[Effect]:
+        method = message.method
+        if method == "notifications/cancelled":
+            return self._client_cancelled(message.params)
+        if self.phase != OPEN:
+            return (Note("dropped a notification outside of an open session"),)
+        line = ToChild(envelope.notification(method, message.params))
+        if method == "notifications/initialized" and not self._ready:
+            self._ready = True
+            return [line, *self._flush_unsent()]
+        return (line,)
+
+    def _client_cancelled(self, params: bytes) -> Iterable[Effect]:
+        named, reason = read_cancelled(params)
+        wire_id = self._wire_ids.get(_canonical(named)) if named else None
+        if wire_id is None or self._asks[wire_id].method == "initialize":
+            return (Note("ignored the cancellation of a request that is not in flight"),)
+        ask = self._settle(wire_id)
+        effects: list[Effect] = []
+        line = envelope.notification("notifications/cancelled", cancelled(wire_id, reason))
+        if self.phase == OPEN:
+            effects.append(ToChild(line))
+        else:  # never written to a child, so nothing to take back
+            self._held = [
+                held for held in self._held if not held.startswith(b'{"jsonrpc":"2.0","id":%b,' % wire_id)
+            ]
+        if ask.stream.used or ask.stream is self._pipe:
+            effects.extend(self._finish_if_done(ask.stream))
+        else:  # HTTP must answer something
+            error = envelope.error(ask.client_id, REQUEST_CANCELLED, "Request cancelled")
+            effects.extend(self._put(ask.stream, error, last=not ask.stream.pending))
+        return effects
+
+    def _client_answered(self, message: Response) -> Iterable[Effect]:
+        question = self._questions.pop(message.id, None)
+        if question is None:
+            return (Note("dropped an answer to nothing that was asked"),)
+        self._question_ids.pop(question.child_id, None)
+        if self.phase != OPEN:
+            return (Note("dropped an answer for a child that is gone"),)
+        return (ToChild(envelope.response(question.child_id, message)),)
+
+    # ---- events from the client's streams
+
+    def call_stream(self, outlet: object) -> Stream:
+        """The stream of a POST."""
+        return Stream(outlet, listens=False)
+
+    def listened(self, outlet: object) -> tuple[Stream, Iterable[Effect]]:
+        """The client opens a stream for what belongs to no request. Raises Rejection 409."""
+        self._refuse_more_listeners()
+        stream = Stream(outlet, listens=True)
+        self._listeners.append(stream)
+        return stream, self._flush_unsent()
+
+    def resumed(self, last_event_id: str, outlet: object) -> tuple[Stream, Iterable[Effect]]:
+        """The client comes back for the rest of a stream. Raises Rejection 400 for an id that we never gave."""
+        match = _EVENT_ID.match(last_event_id)
+        stream = self._kept.get(match[1]) if match else None
+        if match is None or stream is None:
+            raise Rejection(400, INVALID_REQUEST, "Last-Event-ID is not the id of an event of this session")
+        seen = int(match[2])
+        effects: list[Effect] = []
+        if stream.outlet is not None:
+            effects.append(EndStream(stream.outlet))
+        elif stream.listens:
+            self._refuse_more_listeners()
+        if stream.listens and stream not in self._listeners:
+            self._listeners.append(stream)
+        stream.outlet = outlet
+        effects.extend(
+            ToClient(outlet, message, self._event_id(stream, seq))
+            for seq, message in stream.backlog
+            if seq > seen
+        )
+        if stream.listens:
+            effects.extend(self._flush_unsent())
+        else:
+            effects.extend(self._finish_if_done(stream))
+        return stream, effects
+
+    def events_begun(self, stream: Stream) -> bytes:
+        """The stream's events go out as such. Answers the id of a priming event where the revision knows one."""
+        stream.used = True
+        if self._pipe is not None or self.version < PRIMING_SINCE or stream.seq:
+            return b""
+        self._keep(stream)
+        return self._event_id(stream, 0)
+
+    def stream_left(self, stream: Stream, outlet: object) -> None:
+        """The connection under a stream is gone. What the stream still gets is kept for a client that comes back."""
+        if stream.outlet is not outlet:
+            return  # another connection has taken over
+        stream.outlet = None
+        if stream in self._listeners:
+            self._listeners.remove(stream)
+        if not stream.key and stream in self._callers:
+            self._callers.remove(stream)
+
+    def _refuse_more_listeners(self) -> None:
+        limit = self._limits.streams_per_session
+        if len(self._listeners) >= limit:
+            raise Rejection(409, INVALID_REQUEST, f"the limit of {limit} streams of one session is reached")
+
+    # ---- events from the child
+
+    def child_sent(self, message: Message) -> Iterable[Effect]:
+        """A message of the child."""
+        if type(message) is Response:
+            return self._child_answered(message)
+        if type(message) is Notification:
+            return self._child_notified(message)
+        assert type(message) is Request  # noqa: S101 - the union has three members
+        return self._child_asked(message)
+
+    def child_spoiled(self, prefix: bytes, text: str) -> Iterable[Effect]:
+        """The child wrote a line that cannot be passed on; `prefix` is how it began. The call it answers fails."""
+        match = _ID_IN_PREFIX.search(prefix)
+        wire_id = match[1] if match else b""
+        if wire_id in self._asks:
+            return self._fail((wire_id,), text, {"reason": "invalid response"})
+        if match or _METHOD_IN_PREFIX.search(prefix) or not prefix.lstrip().startswith(b"{"):
+            return (Note(f"dropped a line of the server: {text}"),)
+        # An answer, and nobody can tell to what: rather than leave one caller waiting for ever, all are told.
+        return self._fail(tuple(self._asks), text, {"reason": "invalid response"})
+
+    def child_started(self) -> Iterable[Effect]:
+        """Another child is there: open its session as the client did, then give it what was held."""
+        self._revival = self._internal_id()
+        return (ToChild(envelope.request(self._revival, "initialize", self._initialize)),)
+
+    def child_lost(self, text: str, data: dict[str, object]) -> Iterable[Effect]:
+        """The child is gone, or could not be started. Everything in flight fails with the reason, nothing is replayed."""
+        if self.phase == ENDED:
+            return ()
+        if self.phase in (OPEN, REVIVING):
+            self.phase = LOST
+        elif self.phase == OPENING:
+            self.phase = ENDED
+        self._held.clear()
+        self._revival = b""
+        self._questions.clear()
+        self._question_ids.clear()
+        self._unsent = deque(entry for entry in self._unsent if not entry[1])
+        return self._fail(tuple(self._asks), text, data)
+
+    def ended(self, text: str) -> Iterable[Effect]:
+        """The session is over: what is in flight fails, every stream ends."""
+        if self.phase == ENDED:
+            return ()
+        effects = list(self._fail(tuple(self._asks), text, {"reason": "session ended"}))
+        self.phase = ENDED
+        streams = [*self._listeners, *self._callers, *([self._pipe] if self._pipe else [])]
+        effects.extend(EndStream(stream.outlet) for stream in streams if stream.outlet is not None)
+        self._listeners.clear()
+        self._callers.clear()
+        self._kept.clear()
+        self._unsent.clear()
+        return effects
+
+    def ticked(self, now: float) -> Iterable[Effect]:
+        """Time has passed (seconds on any steady clock): questions that no stream was opened for are given up."""
+        self._now = now
+        if self.phase in (OPENING, REVIVING):
+            self._opening_since = self._opening_since or now
+            if now - self._opening_since > self._limits.start_seconds:
+                return (
+                    Abandon(f"the server did not answer initialize within {self._limits.start_seconds:g} s"),
+                )
+        else:
+            self._opening_since = 0.0
+        effects: list[Effect] = []
+        while self._unsent and self._unsent[0][1] and now - self._unsent[0][2] > _PATIENCE:
+            message, wire_id, _ = self._unsent.popleft()
+            self._unsent_bytes -= len(message)
+            effects.extend(self._unanswerable(wire_id, f"no client stream within {_PATIENCE:g} s"))
+        return effects
+
+    def _child_answered(self, message: Response) -> Iterable[Effect]:
+        wire_id = message.id
+        if wire_id not in self._asks:
+            if wire_id == self._revival:
+                return self._revived(message)
+            return (Note("dropped an answer of the server that nobody waits for"),)
+        ask = self._settle(wire_id)
+        if ask.method == "initialize":
+            self._opened(message)
+        return self._put(ask.stream, envelope.response(ask.client_id, message), last=not ask.stream.pending)
+
+    def _opened(self, message: Response) -> None:
+        self.phase = NEW
+        if message.result:
+            try:
+                self.version = read_version(message.result)
+            except Rejection:
+                self.version = (
+                    "2025-03-26"  # a server that names none is spoken to as the first HTTP revision
+                )
+            self.phase = OPEN
+
+    def _revived(self, message: Response) -> Iterable[Effect]:
+        self._revival = b""
+        if message.error:
+            return self.child_lost(
+                "the server was restarted and refused to initialize", {"reason": "initialize refused"}
+            )
+        self.phase = OPEN
+        lines = []
+        if self._ready:
+            lines.append(envelope.notification("notifications/initialized", b""))
+        if self._level:
+            lines.append(envelope.request(self._internal_id(), "logging/setLevel", self._level))
+        lines.extend(
+            envelope.request(self._internal_id(), "resources/subscribe", params)
+            for params in self._subscriptions
+        )
+        lines.extend(self._held)
+        self._held = []
+        return [ToChild(line) for line in lines]
+
+    def _child_notified(self, message: Notification) -> Iterable[Effect]:
+        method = message.method
+        text = envelope.notification(method, message.params)
+        match method:
+            case "notifications/progress":
+                wire_id = self._tokens.get(_canonical(read_progress(message.params)))
+                if wire_id is None:
+                    return (Note("dropped progress of nothing in flight"),)
+                return self._put(self._asks[wire_id].stream, text)
+            case "notifications/cancelled":
+                return self._child_cancelled(message.params)
+            case "notifications/message":
+                return self._put_or_keep(self._caller(), text)
+            case _:
+                return self._put_or_keep(None, text)
+
+    def _child_cancelled(self, params: bytes) -> Iterable[Effect]:
+        named, reason = read_cancelled(params)
+        wire_id = self._question_ids.pop(_canonical(named), None)
+        if wire_id is None:
+            return (Note("ignored the server's cancellation of nothing that it asked"),)
+        question = self._questions.pop(wire_id)
+        before = len(self._unsent)
+        self._unsent = deque(entry for entry in self._unsent if entry[1] != wire_id)
+        if len(self._unsent) != before:
+            return ()  # the client never saw it
+        return self._put(
+            question.stream, envelope.notification("notifications/cancelled", cancelled(wire_id, reason))
+        )
+
+    def _child_asked(self, message: Request) -> Iterable[Effect]:
+        if message.method == "ping":
+            return (ToChild(b'{"jsonrpc":"2.0","id":%b,"result":{}}' % message.id),)
+        if len(self._questions) >= _QUESTIONS:
+            return self._refuse_child(
+                message.id, f"the limit of {_QUESTIONS} requests to the client is reached"
+            )
+        child_id = _canonical(message.id)
+        if child_id in self._question_ids:
+            return self._refuse_child(message.id, "this id is in use by a request in flight", INVALID_REQUEST)
+        wire_id = b"%d" % self._next_question
+        self._next_question += 1
+        stream = self._caller() or self._home() or Stream(None, listens=True)
+        self._questions[wire_id] = _Question(message.id, stream)
+        self._question_ids[child_id] = wire_id
+        text = envelope.request(wire_id, message.method, message.params)
+        if not self._ready or (stream.outlet is None and not stream.key):
+            return self._hold(text, wire_id)
+        return self._put(stream, text)
+
+    def _refuse_child(self, raw_id: bytes, text: str, code: int = SERVER_ERROR) -> Iterable[Effect]:
+        return (ToChild(envelope.error(raw_id, code, text)),)
+
+    # ---- bookkeeping
+
+    def _settle(self, wire_id: bytes) -> _Ask:
+        ask = self._asks.pop(wire_id)
+        del self._wire_ids[_canonical(ask.client_id)]
+        if ask.token:
+            token = _canonical(ask.token)
+            if self._tokens.get(token) == wire_id:
+                del self._tokens[token]
+        stream = ask.stream
+        stream.pending -= 1
+        if not stream.pending and stream is not self._pipe and stream in self._callers:
+            self._callers.remove(stream)
+        return ask
+
+    def _fail(self, wire_ids: tuple[bytes, ...], text: str, data: dict[str, object]) -> Iterable[Effect]:
+        effects: list[Effect] = []
+        for wire_id in wire_ids:
+            ask = self._settle(wire_id)
+            error = envelope.error(ask.client_id, SERVER_ERROR, text, data)
+            effects.extend(self._put(ask.stream, error, last=not ask.stream.pending))
+        return effects
+
+    def _internal_id(self) -> bytes:
+        wire_id = b"%d" % self._next_id
+        self._next_id += 1
+        return wire_id
+
+    def _caller(self) -> Stream | None:
+        # R3: the one interactive call in flight; else the newest stream of a call (digest 8.1, 8.6).
+        if self._pipe is not None:
+            return self._pipe
+        if len(self._callers) > 1:
+            asking = {id(ask.stream): ask.stream for ask in self._asks.values() if ask.method in _INTERACTIVE}
+            if len(asking) == 1:
+                return next(iter(asking.values()))
+        return self._callers[-1] if self._callers else None
+
+    def _home(self) -> Stream | None:
+        if self._pipe is not None:
+            return self._pipe
+        return self._listeners[-1] if self._listeners else None
+
+    # ---- putting messages on streams
+
+    def _put(self, stream: Stream, text: bytes, *, last: bool = False) -> Iterable[Effect]:
+        outlet = stream.outlet
+        if stream is self._pipe:
+            return (ToClient(outlet, text, b""),)
+        if last and not stream.used and not stream.listens:
+            # The whole answer and nothing before it: it can go out as JSON, and there is no event to come back for.
+            if outlet is None:
+                return ()
+            return (ToClient(outlet, text, b""), EndStream(outlet))
+        stream.used = True
+        self._keep(stream)
+        stream.seq += 1
+        stream.backlog.append((stream.seq, text))
+        stream.bytes += len(text)
+        self._kept_bytes += len(text)
+        self._shrink()
+        if outlet is None:
+            return ()
+        event = ToClient(outlet, text, self._event_id(stream, stream.seq))
+        return (event, EndStream(outlet)) if last else (event,)
+
+    def _finish_if_done(self, stream: Stream) -> Iterable[Effect]:
+        if stream is self._pipe or stream.listens or stream.pending or stream.outlet is None:
+            return ()
+        return (EndStream(stream.outlet),)
+
+    def _put_or_keep(self, stream: Stream | None, text: bytes) -> Iterable[Effect]:
+        stream = stream or self._home()
+        if stream is None:
+            return self._hold(text, b"")
+        return self._put(stream, text)
+
+    def _hold(self, text: bytes, wire_id: bytes) -> Iterable[Effect]:
+        self._unsent.append((text, wire_id, self._now))
+        self._unsent_bytes += len(text)
+        effects: list[Effect] = []
+        while len(self._unsent) > self._limits.stream_messages or (
+            self._unsent_bytes > self._limits.stream_bytes and len(self._unsent) > 1
+        ):
+            dropped, question, _ = self._unsent.popleft()
+            self._unsent_bytes -= len(dropped)
+            effects.extend(self._unanswerable(question, "too much waits for the client") if question else ())
+        return effects
+
+    def _unanswerable(self, wire_id: bytes, text: str) -> Iterable[Effect]:
+        question = self._questions.pop(wire_id, None)
+        if question is None:
+            return ()
+        self._question_ids.pop(_canonical(question.child_id), None)
+        return self._refuse_child(question.child_id, text, INTERNAL_ERROR)
+
+    def _flush_unsent(self) -> Iterable[Effect]:
+        home = self._home()
+        effects: list[Effect] = []
+        if home is None:
+            home = self._caller()
+        if home is None:
+            return effects
+        waiting, self._unsent, self._unsent_bytes = self._unsent, deque(), 0
+        for text, wire_id, since in waiting:
+            if wire_id and not self._ready:
+                self._unsent.append((text, wire_id, since))
+                self._unsent_bytes += len(text)
+                continue
+            if wire_id:
+                question = self._questions[wire_id]
+                self._questions[wire_id] = question._replace(stream=home)
+            effects.extend(self._put(home, text))
+        return effects
+
+    # ---- keeping events for a client that comes back
+
+    def _keep(self, stream: Stream) -> None:
+        if stream.key:
+            return
+        stream.key = self._mint()
+        self._kept[stream.key] = stream
+        if len(self._kept) > _KEPT_STREAMS:
+            self._forget_one()
+
+    def _shrink(self) -> None:
+        while self._kept_bytes > self._limits.replay_bytes and self._forget_one():
+            pass
+
+    def _forget_one(self) -> bool:
+        # The oldest stream that is over goes first, then the oldest event of any other.
+        for key, stream in self._kept.items():
+            if stream.outlet is None and not stream.pending:
+                del self._kept[key]
+                self._kept_bytes -= stream.bytes
+                return True
+        for stream in self._kept.values():
+            if stream.backlog:
+                _, text = stream.backlog.popleft()
+                stream.bytes -= len(text)
+                self._kept_bytes -= len(text)
+                return True
+        return False
+
+    def _event_id(self, stream: Stream, seq: int) -> bytes:
+        return b"%b_%d" % (stream.key.encode("ascii"), seq)
+
+
+_REMEMBERED: Final = frozenset({"logging/setLevel", "resources/subscribe", "resources/unsubscribe"})
+_decode = msgspec.json.decode
+_encode = msgspec.json.encode
+
+
+def _canonical(raw: bytes) -> bytes:
+    # Two spellings of one string are one id; everything that real peers send is its own canonical form.
+    if b"\\" in raw or not raw.isascii():
+        try:
+            return _encode(_decode(raw))
+        except (msgspec.DecodeError, UnicodeDecodeError):
+            return raw
+    return raw

@@ -1,0 +1,175 @@
+"""The same endpoints behind any ASGI 3 server; here it is Hypercorn, for HTTP/2.
+
+The head of a request is written out and read again by our own grammar, so that nothing passes here that would not pass
+on HTTP/1.1. What a request's body holds beyond its answer is drained within bounds: an unread body would block, or
+crash, the server underneath (see http2).
+"""
+
+from collections.abc import Awaitable, Callable, MutableMapping
+from typing import Any, Final
+
+import trio
+
+from ..validators.envelope import error
+from ..validators.http_head import Head, parse_head
+from ..validators.limits import Limits
+from ..validators.rejection import INTERNAL_ERROR, INVALID_REQUEST, Rejection
+from .gate import ANONYMOUS
+from .http1 import SAFE_HEADERS, STREAM_HEADERS, Seat, Service
+from .outlet import Outlet
+from .ports import Headers, Hijacked
+
+AsgiScope = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
+Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
+
+# How long an answered request's body is still read, in seconds.
+_DRAIN_SECONDS: Final = 5.0
+_LINE_ENDS: Final = frozenset(b"\r\n\0")
+
+
+class AsgiApp:
+    """An ASGI application that serves what one listener serves."""
+
+    def __init__(self, service: Service, peer: str, seat: Seat) -> None:
+        self._service = service
+        self._peer = peer
+        self._seat = seat
+
+    async def __call__(self, scope: AsgiScope, receive: Receive, send: Send) -> None:
+        """Serve one request. Nothing but HTTP is spoken here."""
+        if scope["type"] != "http":
+            if scope["type"] == "websocket":
+                await send({"type": "websocket.close"})
+            return
+        exchange = AsgiExchange(self._service, receive, send)
+        try:
+            await self._serve(scope, exchange)
+        except Rejection as rejection:
+            await exchange.refuse(rejection)
+        except Exception as fault:  # noqa: BLE001 - the boundary of one request
+            self._service.log.error("internal error", peer=self._peer, fault=fault)
+            await exchange.refuse(Rejection(500, INTERNAL_ERROR, "internal error"))
+        await exchange.finish()
+
+    async def _serve(self, scope: AsgiScope, exchange: "AsgiExchange") -> None:
+        gate = self._service.gate
+        head = exchange.head = head_of(scope, self._service.limits)
+        preflight = gate.preflight(head)
+        if preflight is not None:
+            await exchange.answer(204, b"", b"", preflight)
+            return
+        exchange.principal = gate.admit(head)
+        self._seat.identify(exchange.principal)
+        exchange.cors = gate.cors(head)
+        await self._service.route(head)(exchange)
+
+
+def head_of(scope: AsgiScope, limits: Limits) -> Head:
+    """The head of an ASGI request, through the grammar of HTTP/1.1. Raises Rejection."""
+    target: bytes = scope.get("raw_path") or scope["path"].encode()
+    query: bytes = scope["query_string"]
+    if query:
+        target += b"?" + query
+    lines = [b"%b %b HTTP/1.1" % (scope["method"].encode("latin-1"), target)]
+    lines += [b"%b: %b" % (name, value) for name, value in scope["headers"] if name != b"transfer-encoding"]
+    if any(not _LINE_ENDS.isdisjoint(line) for line in lines):
+        raise Rejection(400, INVALID_REQUEST, "a header field holds a line end")
+    return parse_head(b"\r\n".join(lines) + b"\r\n\r\n", limits)
+
+
+class AsgiExchange:
+    """One request and its answer over ASGI (ports.Exchange)."""
+
+    def __init__(self, service: Service, receive: Receive, send: Send) -> None:
+        self.head: Head
+        self.principal = ANONYMOUS
+        self.cors: Headers = ()
+        self._service = service
+        self._receive = receive
+        self._send = send
+        self._body_done = False
+        self._answered = False
+        self._streaming = False
+        self._outlet: Outlet | None = None
+        self._last_sent = 0.0
+        self._nursery: trio.Nursery | None = None
+
+    async def read_body(self) -> bytes:
+        """The whole body (ports.Exchange)."""
+        limits = self._service.limits
+        parts: list[bytes] = []
+        size = 0
+        while not self._body_done:
+            with trio.move_on_after(limits.body_grace_seconds) as patience:
+                event = await self._receive()
+            if patience.cancelled_caught:
+                raise Rejection(
+                    408, INVALID_REQUEST, f"the body pauses for more than {limits.body_grace_seconds:g} s"
+                )
+            if event["type"] == "http.disconnect":
+                raise ConnectionError("the peer left in the middle of a body")
+            size += len(event.get("body", b""))
+            if size > limits.body:
+                raise Rejection(413, INVALID_REQUEST, f"a body of more than {limits.body} bytes, the limit")
+            parts.append(event.get("body", b""))
+            self._body_done = not event.get("more_body", False)
+        return b"".join(parts)
+
+    async def answer(self, status: int, content_type: bytes, body: bytes, headers: Headers = ()) -> None:
+        """Send a whole answer (ports.Exchange)."""
+        self._answered = True
+        if content_type:
+            headers += ((b"Content-Type", content_type),)
+        if status != 204:
+            headers += ((b"Content-Length", b"%d" % len(body)),)
+        await self._start(status, SAFE_HEADERS + headers + self.cors)
+        await self._send({"type": "http.response.body", "body": body, "more_body": False})
+
+    async def begin_stream(self, headers: Headers = ()) -> None:
+        """Send the head of a 200 event stream (ports.Exchange)."""
+        self._answered = self._streaming = True
+        await self._start(200, STREAM_HEADERS + headers + self.cors)
+
+    async def _start(self, status: int, headers: Headers) -> None:
+        lowered = [(name.lower(), value) for name, value in headers]
+        await self._send({"type": "http.response.start", "status": status, "headers": lowered})
+
+    async def write(self, data: bytes) -> None:
+        """Send a piece of the stream (ports.Exchange)."""
+        await self._send({"type": "http.response.body", "body": data, "more_body": True})
+        self._last_sent = self._service.pulse.now
+
+    def attend(self, outlet: Outlet, *, to_the_end: bool) -> None:
+        """Heartbeats, and where asked the departure, go to this outlet (ports.Exchange)."""
+        self._outlet = outlet
+        self._last_sent = self._service.pulse.now
+        self._service.pulse.join(self)
+
+    def tick(self, now: float) -> None:
+        """Look whether a heartbeat is due (Pulse)."""
+        if self._outlet is not None and now - self._last_sent >= self._service.limits.heartbeat_seconds:
+            self._last_sent = now
+            self._outlet.heartbeat()
+
+    def hijack(self) -> Hijacked:
+        """There is no connection under an HTTP/2 stream to hand over (ports.Exchange)."""
+        raise Rejection(400, INVALID_REQUEST, "WebSocket needs HTTP/1.1")
+
+    async def refuse(self, rejection: Rejection) -> None:
+        """Answer with an error, unless an answer has begun: then the stream just ends."""
+        if not self._answered:
+            body = error(b"null", rejection.code, rejection.text)
+            await self.answer(rejection.status, b"application/json", body, rejection.headers)
+
+    async def finish(self) -> None:
+        """End the stream, and read what is left of the body so that it cannot hurt."""
+        self._service.pulse.leave(self)
+        if self._streaming:
+            await self._send({"type": "http.response.body", "body": b"", "more_body": False})
+        left = self._service.limits.body
+        with trio.move_on_after(_DRAIN_SECONDS):
+            while not self._body_done and left > 0:
+                event = await self._receive()
+                left -= len(event.get("body", b""))
+                self._body_done = event["type"] == "http.disconnect" or not event.get("more_body", False)

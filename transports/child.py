@@ -1,0 +1,302 @@
+"""One server process from its first line to the end of everything it has started.
+
+Reading never waits for anybody, and writing never blocks: what does not fit into the pipe is queued within a limit. Raw
+pipes are tried first and waited for only when they would block.
+"""
+
+import os
+import signal
+import socket
+from collections import deque
+from collections.abc import Callable
+from typing import Final
+
+import attrs
+import trio
+
+from ..validators.limits import Limits
+from .lines import LineSplitter, Overlong
+
+_READ: Final = 256 * 1024
+# Reads that did not have to wait before other tasks get their turn.
+_FAIR: Final = 16
+# After the exit of the server, how long what is still in its pipe may take to be read, in seconds: callers must hear
+# of a death within 200 ms.
+_DRAIN_SECONDS: Final = 0.1
+# After the server has closed its stdout, how long it may live on, in seconds (attacks C06).
+_SILENT_SECONDS: Final = 2.0
+# How long the queue for its stdin may take to be written when the server is to leave, in seconds.
+_FLUSH_SECONDS: Final = 1.0
+# How long a keeper may take to end everything, in seconds.
+_KILL_SECONDS: Final = 12.0
+_STDERR_LINE: Final = 4096
+
+
+class ChildGone(Exception):
+    """There is nobody to write to any more."""
+
+
+class ChildBusy(Exception):
+    """The server does not read its stdin and too much is queued for it."""
+
+
+@attrs.frozen
+class Exit:
+    """How a server ended. `reason` is ours where it was we who gave it up."""
+
+    code: int | None = None
+    signal: int | None = None
+    reason: str = ""
+
+    def describe(self) -> str:
+        """What to say after "the server"."""
+        if self.reason:
+            return self.reason
+        if self.signal is not None:
+            try:
+                name = f" ({signal.Signals(self.signal).name})"
+            except ValueError:
+                name = ""
+            return f"was killed by signal {self.signal}{name}"
+        return f"exited with code {self.code}"
+
+
+class Child:
+    """A server process. `run` must be running for anything but `send` to have an effect."""
+
+    def __init__(
+        self, pid: int, control: socket.socket, stdin: int, stdout: int, stderr: int, limits: Limits
+    ) -> None:
+        self.pid = pid
+        self._control = control
+        self._stdin = stdin
+        self._stdout = stdout
+        self._stderr = stderr
+        self._limits = limits
+        self._queue: deque[memoryview] = deque()
+        self._queued = 0
+        self._gone = False
+        self._reason = ""
+        self._exit: Exit | None = None
+        self._exited = trio.Event()
+        self._stopping = trio.Event()
+        self._killed = trio.Event()
+        self._drained = trio.Event()
+        self._pending = trio.Event()
+        self._flushed = trio.Event()
+        self._keeper_gone = trio.Event()
+
+    # ---- what others do with it, at once
+
+    def send(self, line: bytes) -> None:
+        """Write one line. Raises ChildGone, or ChildBusy over `limits.stdin_bytes`."""
+        if self._gone or self._stopping.is_set():
+            raise ChildGone
+        data = line + b"\n"
+        sent = 0
+        if not self._queue:
+            try:
+                sent = os.write(self._stdin, data)
+            except BlockingIOError:
+                sent = 0
+            except OSError:
+                raise ChildGone from None
+            if sent == len(data):
+                return
+        if self._queued + len(data) - sent > self._limits.stdin_bytes:
+            if sent:  # the beginning is in the pipe already, so the rest must follow
+                self._enqueue(memoryview(data)[sent:])
+                return
+            raise ChildBusy(
+                f"the server does not read: {self._queued} bytes wait for it and the limit is {self._limits.stdin_bytes}"
+            )
+        self._enqueue(memoryview(data)[sent:])
+
+    def stop(self) -> None:
+        """Let it leave: end of its stdin, later SIGTERM to its group, later SIGKILL to all that is left."""
+        self._stopping.set()
+
+    def kill(self) -> None:
+        """End it, and everything it has started, now."""
+        self._killed.set()
+
+    def _enqueue(self, data: memoryview) -> None:
+        self._queue.append(data)
+        self._queued += len(data)
+        self._flushed = trio.Event() if self._flushed.is_set() else self._flushed
+        self._pending.set()
+
+    # ---- its life
+
+    async def run(
+        self,
+        on_line: Callable[[bytes | Overlong], None],
+        on_stderr: Callable[[bytes], None],
+        on_exit: Callable[[Exit], None],
+    ) -> None:
+        """Read and write until the process and all its descendants are gone. Cancelling ends them at once.
+
+        `on_exit` is called once, when it is known that no further line will come.
+        """
+        try:
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(self._read_stdout, on_line)
+                nursery.start_soon(self._read_stderr, on_stderr)
+                nursery.start_soon(self._write_stdin)
+                nursery.start_soon(self._hear_keeper)
+                nursery.start_soon(self._leave_when_told)
+                await self._live()
+                self._gone = True
+                on_exit(self._exit or Exit(reason=self._reason or "is gone"))
+                self._tell(b"kill")
+                with trio.move_on_after(_KILL_SECONDS):
+                    await self._keeper_gone.wait()
+                nursery.cancel_scope.cancel()
+        finally:
+            self._gone = True
+            self._control.close()  # the keeper's sign to end whatever is left
+            for descriptor in (self._stdin, self._stdout, self._stderr):
+                if descriptor >= 0:
+                    os.close(descriptor)
+            self._stdin = self._stdout = self._stderr = -1
+
+    async def _live(self) -> None:
+        async with trio.open_nursery() as nursery:
+
+            async def until(event: trio.Event) -> None:
+                await event.wait()
+                nursery.cancel_scope.cancel()
+
+            nursery.start_soon(until, self._exited)
+            nursery.start_soon(until, self._killed)
+            nursery.start_soon(until, self._drained)
+        if self._drained.is_set() and not self._exited.is_set() and not self._killed.is_set():
+            with trio.move_on_after(_SILENT_SECONDS):
+                await self._exited.wait()
+            if not self._exited.is_set():
+                self._reason = self._reason or "closed its stdout without leaving"
+        elif self._exited.is_set():
+            with trio.move_on_after(_DRAIN_SECONDS):
+                await self._drained.wait()
+
+    async def _leave_when_told(self) -> None:
+        await self._stopping.wait()
+        if self._queue:
+            with trio.move_on_after(_FLUSH_SECONDS):
+                await self._flushed.wait()
+        self._queue.clear()
+        trio.lowlevel.notify_closing(self._stdin)
+        os.close(self._stdin)
+        self._stdin = -1
+        await trio.sleep(self._limits.stop_seconds)
+        self._tell(b"term")
+        await trio.sleep(self._limits.stop_seconds)
+        self._killed.set()
+
+    # ---- its pipes
+
+    async def _read_stdout(self, on_line: Callable[[bytes | Overlong], None]) -> None:
+        splitter = LineSplitter(self._limits.line)
+        unblocked = 0
+        while True:
+            try:
+                data = os.read(self._stdout, _READ)
+            except BlockingIOError:
+                unblocked = 0
+                await trio.lowlevel.wait_readable(self._stdout)
+                continue
+            except OSError:
+                break
+            if not data:
+                break
+            for line in splitter.feed(data):
+                on_line(line)
+            unblocked += 1
+            if unblocked >= _FAIR:
+                unblocked = 0
+                await trio.lowlevel.checkpoint()
+        self._drained.set()
+
+    async def _read_stderr(self, on_stderr: Callable[[bytes], None]) -> None:
+        splitter = LineSplitter(_STDERR_LINE)
+        rate = self._limits.stderr_rate
+        second, left, suppressed = trio.current_time(), rate, 0
+        while True:
+            await trio.lowlevel.wait_readable(self._stderr)
+            try:
+                data = os.read(self._stderr, _READ)
+            except BlockingIOError:
+                continue
+            except OSError:
+                return
+            now = trio.current_time()
+            if now - second >= 1:
+                if suppressed:
+                    on_stderr(b"... suppressed %d bytes" % suppressed)
+                second, left, suppressed = now, rate, 0
+            if not data:
+                return
+            for line in splitter.feed(data[:left]):
+                on_stderr(line.prefix + b"..." if isinstance(line, Overlong) else line)
+            suppressed += max(0, len(data) - left)
+            left = max(0, left - len(data))
+
+    async def _write_stdin(self) -> None:
+        while True:
+            if not self._queue:
+                self._pending = trio.Event()
+                self._flushed.set()
+                await self._pending.wait()
+            with trio.move_on_after(self._limits.stdin_stall_seconds) as patience:
+                try:
+                    await trio.lowlevel.wait_writable(self._stdin)
+                except trio.ClosedResourceError:
+                    return  # the server is to leave
+            if patience.cancelled_caught:
+                self._reason = f"has not read its stdin for {self._limits.stdin_stall_seconds:g} s"
+                self._killed.set()
+                return
+            try:
+                self._write_some()
+            except OSError:
+                return  # its exit, or the end of its stdout, says why
+
+    def _write_some(self) -> None:
+        while self._queue:
+            data = self._queue[0]
+            try:
+                sent = os.write(self._stdin, data)
+            except BlockingIOError:
+                return
+            self._queued -= sent
+            if sent < len(data):
+                self._queue[0] = data[sent:]
+                return
+            self._queue.popleft()
+
+    # ---- its keeper
+
+    async def _hear_keeper(self) -> None:
+        while True:
+            await trio.lowlevel.wait_readable(self._control)
+            try:
+                report = self._control.recv(64)
+            except BlockingIOError:
+                continue
+            except OSError:
+                report = b""
+            word, _, number = report.partition(b" ")
+            if word == b"exited":
+                self._exit = Exit(code=int(number), reason=self._reason)
+            elif word == b"signalled":
+                self._exit = Exit(signal=int(number), reason=self._reason)
+            self._exited.set()
+            if not report:
+                self._keeper_gone.set()
+                return
+
+    def _tell(self, command: bytes) -> None:
+        try:
+            self._control.send(command)
+        except OSError:
+            return

@@ -1,0 +1,85 @@
+"""The one gate below every route and every transport: nothing behind it is reached without passing it.
+
+Its order is DESIGN section 6; each step is a pure function of `validators`. Only `Gate.admit` makes a principal.
+"""
+
+from collections.abc import Container
+
+import attrs
+
+from ..validators.bearer import TokenSet, bearer_token, refuse_query_token
+from ..validators.http_head import Head
+from ..validators.origin import Site
+from ..validators.rejection import INVALID_REQUEST, Rejection
+from .ports import Headers
+
+ANONYMOUS = ""
+LOCAL = "local"
+
+_UNAUTHORIZED = ((b"WWW-Authenticate", b"Bearer"),)
+_PREFLIGHT: Headers = (
+    (b"Access-Control-Allow-Methods", b"POST, GET, DELETE, OPTIONS"),
+    (
+        b"Access-Control-Allow-Headers",
+        b"Authorization, Content-Type, Accept, MCP-Protocol-Version, Mcp-Session-Id, Last-Event-ID",
+    ),
+    (b"Access-Control-Max-Age", b"600"),
+)
+
+
+@attrs.frozen
+class Gate:
+    """Who may come in to one listener.
+
+    `tokens` is None where no credential is asked for (`--no-auth`, or a Unix socket whose peer credentials were
+    checked when it was accepted). `health` are the paths that need none. `shared_with` are the foreign origins that
+    the operator allowed, the only ones that ever see a CORS header.
+    """
+
+    site: Site
+    tokens: TokenSet | None
+    health: Container[str]
+    shared_with: frozenset[str] = frozenset()
+
+    def admit(self, head: Head) -> str:
+        """The principal behind a request, or ANONYMOUS on a path that is open to all.
+
+        Raises Rejection 421 (Host), 403 (Origin, Sec-Fetch-Site), 400 (a token in the query) and 401.
+        """
+        headers = head.headers
+        self.site.check_host(headers.get("host", ""))
+        self.site.check_origin(headers.get("origin"), headers.get("sec-fetch-site"))
+        if head.query:
+            refuse_query_token(head.query)
+        if head.path in self.health:
+            return ANONYMOUS
+        if self.tokens is None:
+            return LOCAL
+        principal = self.tokens.principal(bearer_token(headers.get("authorization")))
+        if principal is None:
+            raise Rejection(401, INVALID_REQUEST, "a valid bearer token is needed", headers=_UNAUTHORIZED)
+        return principal
+
+    def preflight(self, head: Head) -> Headers | None:
+        """The answer's headers if this is a CORS preflight of an origin that the operator allowed, else None.
+
+        A browser sends a preflight without the credential, so it is answered before one is asked for.
+        """
+        headers = head.headers
+        if head.method != "OPTIONS" or "access-control-request-method" not in headers:
+            return None
+        self.site.check_host(headers.get("host", ""))
+        self.site.check_origin(headers.get("origin"), headers.get("sec-fetch-site"))
+        shared = self.cors(head)
+        return shared + _PREFLIGHT if shared else None
+
+    def cors(self, head: Head) -> Headers:
+        """What lets a page of an allowed foreign origin read the answer; nothing for everybody else."""
+        origin = head.headers.get("origin")
+        if origin is None or origin not in self.shared_with:
+            return ()
+        return (
+            (b"Access-Control-Allow-Origin", origin.encode("ascii")),
+            (b"Access-Control-Expose-Headers", b"Mcp-Session-Id, WWW-Authenticate"),
+            (b"Vary", b"Origin"),
+        )

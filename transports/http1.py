@@ -1,0 +1,603 @@
+"""The HTTP/1.1 connection loop: our hot path.
+
+One task serves one connection, one request after the other, with no task, nursery, lock or timer per request. A
+`Pulse` owns its deadlines: at one, it shuts the socket down and the task wakes up to an end of file. The head grammar
+is `validators.http_head`; whatever breaks it ends the connection after the answer.
+"""
+
+import socket
+import ssl
+from collections.abc import Callable
+from typing import Final, Protocol
+
+import attrs
+import trio
+
+from ..validators.envelope import error
+from ..validators.http_body import ChunkedDecoder, check_length
+from ..validators.http_head import Head, parse_head, reject_early
+from ..validators.limits import Limits
+from ..validators.rejection import INVALID_REQUEST, Rejection
+from .gate import ANONYMOUS, Gate
+from .outlet import Outlet
+from .ports import Endpoint, Headers, Hijacked, Log
+from .pulse import Departures, Pulse
+
+# Before the credential is known no more than this is taken from the socket at once (invariant I2).
+_FIRST_READ: Final = 16 * 1024
+_READ: Final = 64 * 1024
+# Bodies up to this size are sent together with their head in one call.
+_ONE_SEND: Final = 64 * 1024
+# Operations that did not have to wait before other tasks get their turn.
+_FAIR: Final = 16
+# How long, and for how many bytes, a refused peer may go on sending so that it still reads the refusal.
+_LINGER_SECONDS: Final = 1.0
+_LINGER_BYTES: Final = 256 * 1024
+
+_REASONS: Final = {
+    200: b"OK",
+    202: b"Accepted",
+    204: b"No Content",
+    400: b"Bad Request",
+    401: b"Unauthorized",
+    403: b"Forbidden",
+    404: b"Not Found",
+    405: b"Method Not Allowed",
+    406: b"Not Acceptable",
+    408: b"Request Timeout",
+    409: b"Conflict",
+    413: b"Content Too Large",
+    414: b"URI Too Long",
+    415: b"Unsupported Media Type",
+    417: b"Expectation Failed",
+    421: b"Misdirected Request",
+    426: b"Upgrade Required",
+    429: b"Too Many Requests",
+    431: b"Request Header Fields Too Large",
+    500: b"Internal Server Error",
+    501: b"Not Implemented",
+    503: b"Service Unavailable",
+    505: b"HTTP Version Not Supported",
+}
+
+# On every answer (DESIGN section 6). There is no Server header.
+SAFE_HEADERS: Final[Headers] = (
+    (b"Cache-Control", b"no-store"),
+    (b"X-Content-Type-Options", b"nosniff"),
+    (b"Content-Security-Policy", b"default-src 'none'; frame-ancestors 'none'"),
+)
+STREAM_HEADERS: Final[Headers] = (
+    (b"Content-Type", b"text/event-stream"),
+    (b"Cache-Control", b"no-cache, no-store, no-transform"),
+    (b"X-Accel-Buffering", b"no"),
+    (b"X-Content-Type-Options", b"nosniff"),
+    (b"Content-Security-Policy", b"default-src 'none'; frame-ancestors 'none'"),
+)
+
+
+def _lines(headers: Headers) -> bytes:
+    return b"".join([b"%b: %b\r\n" % header for header in headers])
+
+
+_SAFE_LINES: Final = _lines(SAFE_HEADERS)
+_STREAM_LINES: Final = _lines(STREAM_HEADERS)
+
+
+class Wire(Protocol):
+    """Bytes in and out of one connection."""
+
+    async def receive(self, max_bytes: int) -> bytes: ...
+    async def send(self, data: bytes | memoryview) -> None: ...
+    async def close(self) -> None: ...
+
+
+class PlainWire:
+    """A non-blocking socket, tried first and waited for only when it would block."""
+
+    def __init__(self, sock: socket.socket) -> None:
+        self._sock = sock
+        self._unblocked = 0
+
+    async def receive(self, max_bytes: int) -> bytes:
+        """Some bytes, or none at the end. Raises OSError."""
+        while True:
+            try:
+                data = self._sock.recv(max_bytes)
+            except BlockingIOError:
+                self._unblocked = 0
+                await trio.lowlevel.wait_readable(self._sock)
+                continue
+            await self._be_fair()
+            return data
+
+    async def send(self, data: bytes | memoryview) -> None:
+        """All of the data. Raises OSError."""
+        try:
+            sent = self._sock.send(data)
+        except BlockingIOError:
+            sent = 0
+        if sent == len(data):
+            await self._be_fair()
+            return
+        rest = memoryview(data)[sent:]
+        while rest:
+            await trio.lowlevel.wait_writable(self._sock)
+            try:
+                rest = rest[self._sock.send(rest) :]
+            except BlockingIOError:  # pragma: no cover - writable, and full again before we came
+                continue
+
+    async def close(self) -> None:
+        """Nothing to say at the end of a plain connection."""
+
+    async def _be_fair(self) -> None:
+        self._unblocked += 1
+        if self._unblocked >= _FAIR:
+            self._unblocked = 0
+            await trio.lowlevel.checkpoint()
+
+
+class TlsWire:
+    """The same over TLS. Faults of the peer surface as OSError."""
+
+    def __init__(self, stream: "trio.SSLStream[trio.SocketStream]") -> None:
+        self._stream = stream
+
+    async def receive(self, max_bytes: int) -> bytes:
+        """Some bytes, or none at the end. Raises OSError."""
+        try:
+            return bytes(await self._stream.receive_some(max_bytes))
+        except trio.BrokenResourceError as fault:
+            raise ConnectionError("TLS") from fault
+
+    async def send(self, data: bytes | memoryview) -> None:
+        """All of the data. Raises OSError."""
+        try:
+            await self._stream.send_all(data)
+        except trio.BrokenResourceError as fault:
+            raise ConnectionError("TLS") from fault
+
+    async def close(self) -> None:
+        """Say goodbye properly where the peer still listens."""
+        with trio.move_on_after(1):
+            try:
+                await self._stream.aclose()
+            except (trio.BrokenResourceError, ssl.SSLError, OSError):
+                return
+
+
+@attrs.frozen
+class Service:
+    """What one listener serves, shared by all its connections."""
+
+    limits: Limits
+    gate: Gate
+    route: Callable[[Head], Endpoint]
+    pulse: Pulse
+    departures: Departures
+    log: Log
+    quota: "Quota"
+
+
+class Quota:
+    """How many connections there are, in all and by principal. The newest is refused, a working one never ended."""
+
+    def __init__(self, limits: Limits) -> None:
+        self._limits = limits
+        self._total = 0
+        self._by_principal: dict[str, int] = {}
+
+    def enter(self) -> "Seat":
+        """Count a new connection, of nobody yet. Raises Rejection 503."""
+        if self._total >= self._limits.connections:
+            raise _full("connections", self._limits.connections)
+        self.take(ANONYMOUS)
+        self._total += 1
+        return Seat(self)
+
+    def leave(self, principal: str) -> None:
+        """A connection is over."""
+        self.give_back(principal)
+        self._total -= 1
+
+    def take(self, principal: str) -> None:
+        """One more connection of this principal, or of nobody. Raises Rejection 503."""
+        limits, count = self._limits, self._by_principal.get(principal, 0)
+        limit = limits.connections_per_principal if principal else limits.connections_unauthenticated
+        if count >= limit:
+            raise _full(
+                "connections of one principal" if principal else "connections without a credential", limit
+            )
+        self._by_principal[principal] = count + 1
+
+    def give_back(self, principal: str) -> None:
+        """One connection less of this principal, or of nobody."""
+        left = self._by_principal[principal] - 1
+        if left:
+            self._by_principal[principal] = left
+        else:
+            del self._by_principal[principal]
+
+
+class Seat:
+    """The place of one connection in a quota. Its principal is known after the first request that passed the gate."""
+
+    def __init__(self, quota: Quota) -> None:
+        self._quota = quota
+        self.principal = ANONYMOUS
+
+    def identify(self, principal: str) -> None:
+        """The connection turns out to be this principal's. Raises Rejection 503; it is then still the former's."""
+        if principal not in (self.principal, ANONYMOUS):
+            self._quota.take(principal)
+            self._quota.give_back(self.principal)
+            self.principal = principal
+
+    def leave(self) -> None:
+        """The connection is over."""
+        self._quota.leave(self.principal)
+
+
+def _full(what: str, limit: int) -> Rejection:
+    return Rejection(
+        503,
+        INVALID_REQUEST,
+        f"the limit of {limit} {what} is reached",
+        headers=((b"Retry-After", b"1"),),
+        close=True,
+    )
+
+
+# Stands in until the first head of a connection could be read.
+_NO_HEAD: Final = Head(
+    method="",
+    path="",
+    query="",
+    version=11,
+    headers={},
+    content_length=None,
+    chunked=False,
+    keep_alive=False,
+    expect_continue=False,
+    upgrade="",
+)
+
+
+class Connection:
+    """One client connection, and the exchange that is under way on it."""
+
+    def __init__(self, service: Service, sock: socket.socket, wire: Wire, peer: str, seat: Seat) -> None:
+        self.head = _NO_HEAD
+        self.principal = ANONYMOUS
+        self.peer = peer
+        self._seat = seat
+        self.limits = service.limits
+        self._service = service
+        self._sock = sock
+        self._wire = wire
+        self._buffer = b""
+        self._body_pending = False
+        self._close = False
+        self._streaming = False
+        self._answered = False
+        self._hijacked = False
+        self._cors: Headers = ()
+        self._outlet: Outlet | None = None
+        self._ends_with_peer = False
+        # Deadlines: what is being waited for, since when (coarse time), and how much came since.
+        self._waiting = ""
+        self._since = 0.0
+        self._received = 0
+        self._last_sent = 0.0
+
+    # ---- the loop
+
+    async def serve(self) -> None:
+        """Serve requests until either side has had enough. Raises nothing that a peer can cause."""
+        service = self._service
+        service.pulse.join(self)
+        service.departures.watch(self._sock, self._departed)
+        try:
+            while not self._close and await self._serve_one():
+                pass
+        except OSError:
+            pass  # the peer is gone; whoever waits for it has been told by `attend`
+        finally:
+            service.departures.forget(self._sock)
+            service.pulse.leave(self)
+            if self._outlet is not None:
+                self._outlet.leave()
+        await self._linger()
+
+    async def _serve_one(self) -> bool:
+        self._answered = self._streaming = False
+        try:
+            block = await self._read_head()
+            if not block:
+                return False
+            self.head = parse_head(block, self.limits)
+            self._close = not self.head.keep_alive
+            self._body_pending = self.head.chunked or bool(self.head.content_length)
+            await self._handle()
+        except Rejection as rejection:
+            await self._refuse(rejection)
+        except OSError:
+            raise
+        except Exception as fault:  # noqa: BLE001 - the one per-connection boundary: a fault of ours costs this connection
+            self._service.log.error("internal error", peer=self.peer, fault=fault)
+            await self._refuse(Rejection(500, -32603, "internal error", close=True))
+        if self._hijacked:
+            return False
+        if self._streaming:
+            await self._wire.send(b"0\r\n\r\n")
+        self._outlet = None
+        return self._drop_body()
+
+    async def _handle(self) -> None:
+        head, gate = self.head, self._service.gate
+        preflight = gate.preflight(head) if head.method == "OPTIONS" else None
+        if preflight is not None:
+            await self.answer(204, b"", b"", preflight)
+            return
+        principal = gate.admit(head)
+        if principal != self.principal:
+            self._seat.identify(principal)
+            self.principal = principal
+        self._cors = gate.cors(head) if gate.shared_with else ()
+        await self._service.route(head)(self)
+
+    async def _read_head(self) -> bytes:
+        buffer, limits = self._buffer, self.limits
+        end = buffer.find(b"\r\n\r\n")
+        if end < 0:
+            self._wait_for("head" if buffer else "request")
+            while end < 0:
+                if buffer:
+                    reject_early(buffer, limits)
+                data = await self._wire.receive(_READ if self._seat.principal else _FIRST_READ)
+                if not data:
+                    self._waiting = ""
+                    return b""
+                if not buffer:
+                    self._wait_for("head")
+                    buffer = data
+                else:
+                    buffer += data
+                end = buffer.find(b"\r\n\r\n", max(0, len(buffer) - len(data) - 3))
+            self._waiting = ""
+        self._buffer = buffer[end + 4 :]
+        return buffer[: end + 4]
+
+    def _drop_body(self) -> bool:
+        # A body that nobody read: what has already come is dropped, for the rest the connection is given up.
+        if not self._body_pending:
+            return True
+        length = self.head.content_length
+        if self._close or self.head.chunked or length is None or length > len(self._buffer):
+            self._close = True
+            return False
+        self._buffer = self._buffer[length:]
+        return True
+
+    # ---- the exchange, as the endpoints see it (ports.Exchange)
+
+    async def read_body(self) -> bytes:
+        """The whole body (ports.Exchange)."""
+        head = self.head
+        if not self._body_pending:
+            return b""
+        check_length(head, self.limits.body)
+        length = head.content_length
+        if length is not None and length <= len(self._buffer):
+            body = self._buffer[:length]
+            self._buffer = self._buffer[length:]
+        else:
+            if head.expect_continue:
+                await self._wire.send(b"HTTP/1.1 100 Continue\r\n\r\n")
+            self._wait_for("body")
+            body = await (self._read_chunked() if length is None else self._read_exactly(length))
+            self._waiting = ""
+        self._body_pending = False
+        return body
+
+    async def _read_exactly(self, length: int) -> bytes:
+        parts = [self._buffer]
+        missing = length - len(self._buffer)
+        while missing > 0:
+            data = await self._receive_body()
+            parts.append(data)
+            missing -= len(data)
+        body = b"".join(parts)
+        self._buffer = body[length:]
+        return body[:length] if self._buffer else body
+
+    async def _read_chunked(self) -> bytes:
+        decoder = ChunkedDecoder(self.limits)
+        decoder.feed(self._buffer)
+        while not decoder.done:
+            decoder.feed(await self._receive_body())
+        self._buffer = decoder.rest
+        return decoder.take()
+
+    async def _receive_body(self) -> bytes:
+        data = await self._wire.receive(_READ)
+        if not data:
+            raise ConnectionError("the peer left in the middle of a body")
+        self._received += len(data)
+        return data
+
+    async def answer(self, status: int, content_type: bytes, body: bytes, headers: Headers = ()) -> None:
+        """Send a whole answer (ports.Exchange)."""
+        if self._cors:
+            headers += self._cors
+        more = b""
+        if headers:
+            more = _lines(headers)
+        if content_type:
+            more += b"Content-Type: %b\r\n" % content_type
+        if self._close or (self._body_pending and not self._body_is_here()):
+            self._close = True
+            more += b"Connection: close\r\n"
+        length = b"" if status == 204 else b"Content-Length: %d\r\n" % len(body)
+        head = b"HTTP/1.1 %d %b\r\nDate: %b\r\n%b%b%b\r\n" % (
+            status,
+            _REASONS[status],
+            self._service.pulse.date,
+            _SAFE_LINES,
+            more,
+            length,
+        )
+        self._answered = True
+        if self.head.method == "HEAD":
+            body = b""
+        if len(body) <= _ONE_SEND:
+            await self._send(head + body)
+        else:
+            await self._send(head)
+            await self._send(body)
+
+    async def begin_stream(self, headers: Headers = ()) -> None:
+        """Send the head of a 200 event stream (ports.Exchange)."""
+        self._answered = True
+        framing = b"Transfer-Encoding: chunked\r\n"
+        self._streaming = True
+        if self.head.version == 10:
+            framing, self._streaming, self._close = b"", False, True
+        if self._close:
+            framing += b"Connection: close\r\n"
+        await self._send(
+            b"HTTP/1.1 200 OK\r\nDate: %b\r\n%b%b%b\r\n"
+            % (self._service.pulse.date, _STREAM_LINES, _lines(headers + self._cors), framing)
+        )
+
+    async def write(self, data: bytes) -> None:
+        """Send a piece of the stream (ports.Exchange)."""
+        await self._send(b"%x\r\n%b\r\n" % (len(data), data) if self._streaming else data)
+
+    def attend(self, outlet: Outlet, *, to_the_end: bool) -> None:
+        """Heartbeats, and where asked the departure, go to this outlet (ports.Exchange)."""
+        self._outlet = outlet
+        self._ends_with_peer = to_the_end
+        self._last_sent = self._service.pulse.now
+
+    def hijack(self) -> Hijacked:
+        """Hand over the connection (ports.Exchange)."""
+        self._hijacked = True
+        self._close = True
+        return _Upgraded(self._wire, self._buffer)
+
+    def _body_is_here(self) -> bool:
+        length = self.head.content_length
+        return length is not None and length <= len(self._buffer)
+
+    async def _send(self, data: bytes) -> None:
+        self._wait_for("reader")
+        await self._wire.send(data)
+        self._waiting = ""
+        self._last_sent = self._service.pulse.now
+
+    async def _refuse(self, rejection: Rejection) -> None:
+        if self._answered:  # too late to say anything: the only honest end is a broken stream
+            self._close, self._streaming = True, False
+            return
+        self._waiting = ""
+        self._close = self._close or rejection.close
+        body = error(b"null", rejection.code, rejection.text)
+        await self.answer(rejection.status, b"application/json", body, rejection.headers)
+
+    # ---- deadlines and departure
+
+    def _wait_for(self, what: str) -> None:
+        self._waiting = what
+        self._since = self._service.pulse.now
+        self._received = 0
+
+    def tick(self, now: float) -> None:
+        """Look whether the peer has used up its time (Pulse)."""
+        waited, limits = now - self._since, self.limits
+        match self._waiting:
+            case "head" if waited > limits.head_seconds:
+                self._expire(408, f"no complete head within {limits.head_seconds:g} s")
+            case "request" if waited > (
+                limits.keep_alive_seconds if self._seat.principal else limits.head_seconds
+            ):
+                self.abort()
+            case "body" if waited > limits.body_grace_seconds:
+                if self._received < limits.body_rate * limits.body_grace_seconds:
+                    self._expire(408, f"the body comes slower than {limits.body_rate} bytes/s")
+                else:
+                    self._wait_for("body")
+            case "reader" if waited > limits.write_stall_seconds:
+                self._service.log.warning(
+                    "a client does not read", peer=self.peer, seconds=limits.write_stall_seconds
+                )
+                self.abort()
+            case _:
+                if self._outlet is not None and now - self._last_sent >= limits.heartbeat_seconds:
+                    self._last_sent = now
+                    self._outlet.heartbeat()
+
+    def abort(self) -> None:
+        """Wake whatever waits for the socket: to an end of file, or to a broken pipe."""
+        try:
+            self._sock.shutdown(socket.SHUT_RDWR)
+        except OSError:
+            pass
+
+    def _expire(self, status: int, text: str) -> None:
+        # Best effort: said if it fits into the socket's buffer. Over TLS the peer only sees the end.
+        if isinstance(self._wire, PlainWire):
+            body = error(b"null", INVALID_REQUEST, text)
+            try:
+                self._sock.send(
+                    b"HTTP/1.1 %d %b\r\n%bContent-Type: application/json\r\nConnection: close\r\n"
+                    b"Content-Length: %d\r\n\r\n%b" % (status, _REASONS[status], _SAFE_LINES, len(body), body)
+                )
+            except OSError:
+                pass
+        self._waiting = ""
+        self.abort()
+
+    def _departed(self) -> None:
+        if self._outlet is not None and self._ends_with_peer:
+            self._outlet.leave()
+
+    async def _linger(self) -> None:
+        # Closing with unread input makes the kernel send a reset, which can destroy the answer on its way.
+        if self._close and not self._hijacked and isinstance(self._wire, PlainWire):
+            with trio.move_on_after(_LINGER_SECONDS):
+                try:
+                    self._sock.shutdown(socket.SHUT_WR)
+                    left = _LINGER_BYTES
+                    while left > 0 and (data := await self._wire.receive(_READ)):
+                        left -= len(data)
+                except OSError:
+                    return
+
+
+class _Upgraded:
+    """The connection under an upgrade: what was read too far comes first (ports.Hijacked)."""
+
+    def __init__(self, wire: Wire, rest: bytes) -> None:
+        self._wire = wire
+        self._rest = rest
+
+    async def receive_some(self, max_bytes: int | None = None) -> bytes:
+        """Some bytes, or none at the end. Raises trio.BrokenResourceError."""
+        if self._rest:
+            data, self._rest = self._rest, b""
+            return data
+        try:
+            return await self._wire.receive(max_bytes or _READ)
+        except OSError as fault:
+            raise trio.BrokenResourceError from fault
+
+    async def send_all(self, data: bytes) -> None:
+        """All of the data. Raises trio.BrokenResourceError."""
+        try:
+            await self._wire.send(data)
+        except OSError as fault:
+            raise trio.BrokenResourceError from fault
+
+    async def aclose(self) -> None:
+        """The connection loop closes the socket."""

@@ -1,0 +1,127 @@
+"""HTTP/2 by Hypercorn, each connection in a guard of its own.
+
+Only Hypercorn's `TCPServer` is used, on a stream that we own: its accept loop dies of inputs that any peer can send,
+its sends are shielded without a time limit, and an unread body blocks it (each is a regression test of ours). Here a
+fault costs one connection, a stalled reader is cut off inside the send, and a cancellation breaks the socket first.
+"""
+
+import logging
+import socket
+import ssl
+from typing import TYPE_CHECKING, Final, cast
+
+import trio
+from hypercorn.app_wrappers import ASGIWrapper
+from hypercorn.config import Config
+from hypercorn.trio.tcp_server import TCPServer
+from hypercorn.trio.worker_context import WorkerContext
+from hypercorn.typing import ASGIFramework, ConnectionState
+
+from .asgi import AsgiApp
+from .http1 import Seat, Service
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+_STREAMS: Final = 100
+_CLOSE_SECONDS: Final = 1.0
+
+# Hypercorn would tell the peer's mistakes with tracebacks; ours is the only log.
+logging.getLogger("hypercorn").addHandler(logging.NullHandler())
+logging.getLogger("hypercorn").propagate = False
+
+
+def _config(service: Service) -> Config:
+    config = Config()
+    config.accesslog = None
+    config.errorlog = None
+    config.include_server_header = False
+    config.include_date_header = True
+    config.keep_alive_timeout = service.limits.keep_alive_seconds
+    config.keep_alive_max_requests = 2**31
+    config.h2_max_concurrent_streams = _STREAMS
+    config.h2_max_header_list_size = service.limits.header_block
+    return config
+
+
+async def serve_http2(
+    service: Service, stream: "trio.SSLStream[trio.SocketStream]", sock: socket.socket, peer: str, seat: Seat
+) -> None:
+    """Serve one connection on which `h2` was negotiated, until either side leaves."""
+    app = ASGIWrapper(cast("ASGIFramework", AsgiApp(service, peer, seat)))
+    owned = _OwnedStream(stream, service.limits.write_stall_seconds)
+    server = TCPServer(
+        app,
+        _config(service),
+        WorkerContext(None),
+        cast("ConnectionState", {}),
+        cast("trio.SSLStream[trio.SocketStream]", owned),
+    )
+    try:
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(_break_when_cancelled, sock)
+            await server.run()
+            nursery.cancel_scope.cancel()
+    except* OSError:
+        pass  # the peer is gone
+    except* Exception as group:  # noqa: BLE001 - the guard (see the module's docstring)
+        faults = ", ".join(sorted({type(fault).__name__ for fault in _leaves(group)}))
+        service.log.warning("HTTP/2 gave up a connection", peer=peer, fault=faults)
+
+
+async def _break_when_cancelled(sock: socket.socket) -> None:
+    try:
+        await trio.sleep_forever()
+    finally:  # wakes a sender that Hypercorn has shielded from the cancellation
+        try:
+            sock.shutdown(socket.SHUT_RDWR)
+        except OSError:
+            pass
+
+
+def _leaves(group: BaseExceptionGroup[Exception]) -> "Iterator[BaseException]":
+    for fault in group.exceptions:
+        if isinstance(fault, BaseExceptionGroup):
+            yield from _leaves(fault)
+        else:
+            yield fault
+
+
+class _OwnedStream:
+    """The TLS stream after its handshake, with a time limit inside each send."""
+
+    def __init__(self, stream: "trio.SSLStream[trio.SocketStream]", stall_seconds: float) -> None:
+        self._stream = stream
+        self._stall_seconds = stall_seconds
+
+    @property
+    def transport_stream(self) -> trio.abc.Stream:
+        """What Hypercorn asks for the addresses."""
+        return self._stream.transport_stream
+
+    async def do_handshake(self) -> None:
+        """It was done before the protocol could be known."""
+        await trio.lowlevel.checkpoint()
+
+    def selected_alpn_protocol(self) -> str:
+        """Why we are here."""
+        return "h2"
+
+    async def receive_some(self, max_bytes: int | None = None) -> bytes:
+        """Some bytes, or none at the end. Raises trio.BrokenResourceError."""
+        return bytes(await self._stream.receive_some(max_bytes))
+
+    async def send_all(self, data: bytes) -> None:
+        """All of the data. Raises trio.BrokenResourceError, also when the peer does not read for too long."""
+        with trio.move_on_after(self._stall_seconds) as patience:
+            await self._stream.send_all(data)
+        if patience.cancelled_caught:
+            raise trio.BrokenResourceError
+
+    async def aclose(self) -> None:
+        """Say goodbye where the peer still listens."""
+        with trio.move_on_after(_CLOSE_SECONDS):
+            try:
+                await self._stream.aclose()
+            except (trio.BrokenResourceError, ssl.SSLError, OSError):
+                return

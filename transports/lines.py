@@ -1,0 +1,82 @@
+"""Lines out of a byte stream, whatever the pieces it comes in. Pure.
+
+Only a newline ends a line (U+2028 is content, digest 2.1). A line over the limit is reported once, as soon as that is
+known, and dropped without being held; the stream is in step again at the next newline.
+"""
+
+from typing import Final
+
+import attrs
+
+_BOM: Final = b"\xef\xbb\xbf"
+# How much of a dropped line is kept, so that the answer it holds can be attributed.
+_PREFIX: Final = 256
+
+
+@attrs.frozen
+class Overlong:
+    """A line that was dropped: how much of it had come by then, and how it begins."""
+
+    size_seen: int
+    prefix: bytes
+
+
+class LineSplitter:
+    """Feed it bytes, get lines without their line ends. Blank lines are nothing."""
+
+    def __init__(self, limit: int) -> None:
+        self._limit = limit
+        self._parts: list[bytes] = []
+        self._held = 0
+        self._dropping = False
+        self._begun = False
+
+    def feed(self, chunk: bytes) -> list[bytes | Overlong]:
+        """Take the next bytes and answer the lines that they complete."""
+        if not self._begun:
+            chunk = self._without_mark(chunk)
+        first, newline, rest = chunk.partition(b"\n")
+        if not newline:
+            return self._hold(chunk)
+        lines: list[bytes | Overlong] = []
+        self._end_line(first, lines)
+        *whole, tail = rest.split(b"\n")
+        for line in whole:
+            self._end_line(line, lines)
+        if tail:
+            lines.extend(self._hold(tail))
+        return lines
+
+    def _without_mark(self, chunk: bytes) -> bytes:
+        chunk = b"".join(self._parts) + chunk
+        self._parts, self._held = [], 0
+        if len(chunk) < len(_BOM) and _BOM.startswith(chunk):
+            self._parts, self._held = [chunk], len(chunk)
+            return b""
+        self._begun = True
+        return chunk.removeprefix(_BOM)
+
+    def _hold(self, piece: bytes) -> list[bytes | Overlong]:
+        if self._dropping or not piece:
+            return []
+        self._parts.append(piece)
+        self._held += len(piece)
+        if self._held <= self._limit:
+            return []
+        overlong = Overlong(self._held, b"".join(self._parts)[:_PREFIX])
+        self._parts, self._held, self._dropping = [], 0, True
+        return [overlong]
+
+    def _end_line(self, last: bytes, lines: list[bytes | Overlong]) -> None:
+        if self._dropping:
+            self._dropping = False
+            return
+        if self._parts:
+            self._parts.append(last)
+            last = b"".join(self._parts)
+            self._parts, self._held = [], 0
+        last = last.removesuffix(b"\r")
+        if len(last) > self._limit:
+            lines.append(Overlong(len(last), last[:_PREFIX]))
+        elif last and not last.isspace():
+            lines.append(last)

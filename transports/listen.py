@@ -1,0 +1,227 @@
+"""Sockets, and the one accept loop behind which every connection lives in a guard of its own.
+
+Nothing that a peer sends can reach the nursery that holds the listener: a fault costs one connection (invariant I9).
+"""
+
+import errno
+import os
+import socket
+import ssl
+import stat
+import struct
+from pathlib import Path
+from typing import Final
+
+import attrs
+import trio
+
+from ..validators.envelope import error
+from ..validators.rejection import Rejection
+from .http1 import Connection, PlainWire, Seat, Service, TlsWire
+
+# Connections that the kernel holds for us while we are busy.
+_BACKLOG: Final = 256
+# The kernel gives up on a peer that acknowledges nothing for so long, in milliseconds: a second line behind our own.
+_USER_TIMEOUT_MS: Final = 45_000
+# A pause after the process has run out of descriptors, in seconds.
+_EXHAUSTED_PAUSE: Final = 0.1
+_FAIR: Final = 16
+# The length of sun_path, with its terminating zero (unix(7)).
+_LONGEST_PATH: Final = 107
+_NO_ROOM: Final = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})
+
+
+class CannotListen(Exception):
+    """An address cannot be listened on; `in_use` says that somebody else has it."""
+
+    def __init__(self, text: str, *, in_use: bool = False) -> None:
+        super().__init__(text)
+        self.in_use = in_use
+
+
+@attrs.frozen
+class Listener:
+    """A listening socket and what its connections get. `tls` also says that ALPN is offered."""
+
+    sock: socket.socket
+    service: Service
+    tls: ssl.SSLContext | None = None
+
+    @property
+    def port(self) -> int:
+        """The TCP port that was really bound."""
+        port: int = self.sock.getsockname()[1]
+        return port
+
+
+def bind_tcp(host: str, port: int) -> socket.socket:
+    """A listening TCP socket. Raises CannotListen."""
+    try:
+        family, _, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+    except socket.gaierror as fault:
+        raise CannotListen(f"the host {host!r} cannot be resolved: {fault.strerror}") from None
+    sock = socket.socket(family, socket.SOCK_STREAM)
+    try:
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, _USER_TIMEOUT_MS)
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        sock.bind(address)
+        sock.listen(_BACKLOG)
+    except OSError as fault:
+        sock.close()
+        raise CannotListen(
+            f"cannot listen on {host} port {port}: {os.strerror(fault.errno or 0)}",
+            in_use=fault.errno == errno.EADDRINUSE,
+        ) from None
+    sock.setblocking(False)
+    return sock
+
+
+def bind_unix(path: Path) -> socket.socket:
+    """A listening Unix socket of mode 0600. A stale socket of our own is replaced. Raises CannotListen."""
+    if len(os.fsencode(path)) > _LONGEST_PATH:
+        raise CannotListen(
+            f"the path of a Unix socket has at most {_LONGEST_PATH} bytes, this one has {len(os.fsencode(path))}"
+        )
+    _remove_stale(path)
+    sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    before = os.umask(0o177)
+    try:
+        sock.bind(os.fspath(path))
+        sock.listen(_BACKLOG)
+    except OSError as fault:
+        sock.close()
+        raise CannotListen(f"cannot listen on {path}: {os.strerror(fault.errno or 0)}") from None
+    finally:
+        os.umask(before)
+    sock.setblocking(False)
+    return sock
+
+
+def _remove_stale(path: Path) -> None:
+    try:
+        found = path.lstat()
+    except FileNotFoundError:
+        return
+    except OSError as fault:
+        raise CannotListen(f"cannot listen on {path}: {os.strerror(fault.errno or 0)}") from None
+    if not stat.S_ISSOCK(found.st_mode):
+        raise CannotListen(f"{path} exists and is not a socket")
+    if found.st_uid != os.geteuid():
+        raise CannotListen(
+            f"{path} is a socket of the user with uid {found.st_uid}, not of uid {os.geteuid()}"
+        )
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
+        try:
+            probe.connect(os.fspath(path))
+        except OSError:
+            path.unlink(missing_ok=True)
+            return
+    raise CannotListen(f"{path} is in use", in_use=True)
+
+
+async def serve(listener: Listener) -> None:
+    """Accept and serve until cancelled; then every connection of the listener is over."""
+    async with trio.open_nursery() as nursery:
+        unblocked = 0
+        while True:
+            try:
+                sock, address = listener.sock.accept()
+            except BlockingIOError:
+                unblocked = 0
+                await trio.lowlevel.wait_readable(listener.sock)
+                continue
+            except OSError as fault:
+                if fault.errno in _NO_ROOM:
+                    listener.service.log.error(
+                        "no room for another connection", reason=os.strerror(fault.errno or 0)
+                    )
+                    await trio.sleep(_EXHAUSTED_PAUSE)
+                continue
+            nursery.start_soon(_serve_connection, listener, sock, _name(address))
+            unblocked += 1
+            if unblocked >= _FAIR:
+                unblocked = 0
+                await trio.lowlevel.checkpoint()
+
+
+def _name(address: object) -> str:
+    return f"{address[0]}:{address[1]}" if isinstance(address, tuple) and address else "unix"
+
+
+async def _serve_connection(listener: Listener, sock: socket.socket, peer: str) -> None:
+    service = listener.service
+    sock.setblocking(False)
+    with sock:
+        try:
+            seat = service.quota.enter()
+        except Rejection as rejection:
+            service.log.warning("refused a connection", peer=peer, reason=rejection.text)
+            _refuse(sock, rejection)
+            return
+        try:
+            if sock.family == socket.AF_UNIX and not _same_user(sock):
+                service.log.warning("refused another user's connection to the Unix socket", peer=peer)
+                return
+            if listener.tls is None:
+                await Connection(service, sock, PlainWire(sock), peer, seat).serve()
+            else:
+                await _serve_tls(service, listener.tls, sock, peer, seat)
+        except* OSError:
+            pass  # the peer is gone
+        except* Exception as group:  # noqa: BLE001 - the guard: whatever it was, it costs this connection only
+            service.log.error("a connection failed", peer=peer, fault=group)
+        finally:
+            seat.leave()
+
+
+async def _serve_tls(
+    service: Service, tls: ssl.SSLContext, sock: socket.socket, peer: str, seat: Seat
+) -> None:
+    stream = trio.SSLStream(
+        trio.SocketStream(trio.socket.from_stdlib_socket(sock)), tls, server_side=True, https_compatible=True
+    )
+    with trio.move_on_after(service.limits.head_seconds) as patience:
+        try:
+            await stream.do_handshake()
+        except trio.BrokenResourceError:
+            return
+    if patience.cancelled_caught:
+        return
+    if stream.selected_alpn_protocol() == "h2":
+        from .http2 import serve_http2  # noqa: PLC0415 - a bridge without TLS does not load Hypercorn
+
+        await serve_http2(service, stream, sock, peer, seat)
+        return
+    wire = TlsWire(stream)
+    try:
+        await Connection(service, sock, wire, peer, seat).serve()
+    finally:
+        with trio.CancelScope(shield=True):
+            await wire.close()
+
+
+def _refuse(sock: socket.socket, rejection: Rejection) -> None:
+    body = error(b"null", rejection.code, rejection.text)
+    try:
+        sock.send(
+            b"HTTP/1.1 503 Service Unavailable\r\nContent-Type: application/json\r\nCache-Control: no-store\r\n"
+            b"Retry-After: 1\r\nConnection: close\r\nContent-Length: %d\r\n\r\n%b" % (len(body), body)
+        )
+    except OSError:
+        return
+
+
+def _same_user(sock: socket.socket) -> bool:
+    credentials = sock.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, struct.calcsize("3i"))
+    _, uid, _ = struct.unpack("3i", credentials)
+    return bool(uid == os.geteuid())
+
+
+def tls_context(certificate: Path, key: Path) -> ssl.SSLContext:
+    """TLS 1.2 or newer, offering HTTP/2 and HTTP/1.1. Raises OSError or ssl.SSLError for files that do not fit."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    context.load_cert_chain(certificate, key)
+    context.set_alpn_protocols(["h2", "http/1.1"])
+    return context

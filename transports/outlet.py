@@ -1,0 +1,106 @@
+"""What one client stream still has to be sent: filled by the hub without waiting, emptied by one task in order.
+
+Never more than its limits hold: at the limit the stream is closed, the hub goes on (attacks V58, DESIGN "Limits").
+"""
+
+from collections import deque
+from typing import Final
+
+import trio
+
+from ..validators.limits import Limits
+
+# The event id in front of a message on a resumable stream; empty elsewhere.
+Item = tuple[bytes, bytes]
+
+OPEN: Final = "open"
+# Everything that will ever be sent is in the queue.
+FINISHED: Final = "finished"
+# The reader was too slow for its limits; what was queued is dropped.
+OVERFLOWED: Final = "overflowed"
+# The client has left; what is put in is dropped.
+GONE: Final = "gone"
+
+
+class Outlet:
+    """A bounded queue with one reader, that a heartbeat or the client's departure can wake as well.
+
+    `context` belongs to the hub: what it knows of this stream.
+    """
+
+    __slots__ = ("_bytes", "_limits", "_queue", "_task", "beat", "context", "state")
+
+    def __init__(self, limits: Limits) -> None:
+        self._limits = limits
+        self._queue: deque[Item] = deque()
+        self._bytes = 0
+        self._task: trio.lowlevel.Task | None = None
+        self.beat = False
+        self.state = OPEN
+        self.context: object = None
+
+    def put(self, message: bytes, event_id: bytes = b"") -> None:
+        """Queue one message. A first one always fits, however long; over the limits the stream is closed."""
+        if self.state != OPEN:
+            return
+        if self._queue and (
+            len(self._queue) >= self._limits.stream_messages
+            or self._bytes + len(message) > self._limits.stream_bytes
+        ):
+            self._queue.clear()
+            self._bytes = 0
+            self._end(OVERFLOWED)
+            return
+        self._queue.append((event_id, message))
+        self._bytes += len(message)
+        self._wake()
+
+    def finish(self) -> None:
+        """Nothing more will be put in; what is queued is still sent."""
+        if self.state == OPEN:
+            self._end(FINISHED)
+
+    def leave(self) -> None:
+        """The client is gone: what is queued, and whatever comes, is dropped."""
+        if self.state != GONE:
+            self._queue.clear()
+            self._bytes = 0
+            self._end(GONE)
+
+    def heartbeat(self) -> None:
+        """Wake the reader if it is waiting, so that it shows a sign of life to the client."""
+        if self._task is not None:
+            self.beat = True
+            self._wake()
+
+    def take(self) -> Item | None:
+        """The next item, if there is one."""
+        if not self._queue:
+            return None
+        item = self._queue.popleft()
+        self._bytes -= len(item[1])
+        return item
+
+    async def wait(self) -> None:
+        """Park until there is an item, the stream ends, or a heartbeat is due (`beat`)."""
+        if self._queue or self.state != OPEN or self.beat:
+            return
+        self._task = trio.lowlevel.current_task()
+        await trio.lowlevel.wait_task_rescheduled(self._abort)
+
+    def __len__(self) -> int:
+        return len(self._queue)
+
+    def _abort(self, _raise_cancel: object) -> trio.lowlevel.Abort:
+        self._task = None
+        return trio.lowlevel.Abort.SUCCEEDED
+
+    def _end(self, state: str) -> None:
+        self.state = state
+        self._wake()
+
+    def _wake(self) -> None:
+        task = self._task
+        if task is not None:
+            self._task = None
+            trio.lowlevel.reschedule(task)

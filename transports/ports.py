@@ -1,0 +1,131 @@
+"""What the transports need from whoever stands behind them, and what an endpoint needs from its HTTP server.
+
+Nothing here knows how a session works or which HTTP version is spoken.
+"""
+
+from collections.abc import Awaitable, Callable
+from typing import Protocol
+
+from ..validators.envelope import Message, Request
+from ..validators.http_head import Head
+from ..validators.rejection import Rejection
+from .outlet import Outlet
+
+Headers = tuple[tuple[bytes, bytes], ...]
+
+
+class Log(Protocol):
+    """Where events go: one line each, fields escaped by the receiver."""
+
+    def debug(self, event: str, **fields: object) -> None: ...
+    def info(self, event: str, **fields: object) -> None: ...
+    def warning(self, event: str, **fields: object) -> None: ...
+    def error(self, event: str, **fields: object) -> None: ...
+
+
+class Conversation(Protocol):
+    """A legacy client's session, whatever it is carried by.
+
+    All methods act at once and never wait. They raise Rejection for what the client may not do.
+    """
+
+    @property
+    def id(self) -> str:
+        """The session id: visible ASCII, random, and no credential."""
+        ...
+
+    @property
+    def version(self) -> str:
+        """The negotiated revision, empty before `initialize` was answered."""
+        ...
+
+    def receive(self, message: Message, outlet: Outlet | None) -> None:
+        """Take one message from the client. The answer to a request, and what belongs to it, goes to `outlet`."""
+        ...
+
+    def refuse(self, message: Request, rejection: Rejection, outlet: Outlet | None) -> None:
+        """Answer one message of a batch with an error, on the stream that its answer would have gone to."""
+        ...
+
+    def listen(self, outlet: Outlet) -> None:
+        """A stream for what belongs to no request. Raises Rejection 409 over `limits.streams_per_session`."""
+        ...
+
+    def resume(self, last_event_id: str, outlet: Outlet) -> None:
+        """Continue an interrupted stream after this event. Raises Rejection 400 for an id that is not of this session."""
+        ...
+
+    def begin_events(self, outlet: Outlet) -> bytes:
+        """This outlet becomes an event stream that can be resumed; answers the id of its priming event, or nothing."""
+        ...
+
+    def close_outlet(self, outlet: Outlet) -> None:
+        """This stream is over, by whichever side."""
+        ...
+
+    def end(self, reason: str) -> None:
+        """End the session: cancel what is in flight, close every stream, stop the child."""
+        ...
+
+
+class Backend(Protocol):
+    """One stdio server, as the transports see it."""
+
+    async def open(self, principal: str, outlet: Outlet | None = None) -> Conversation:
+        """Start a conversation with a child of its own.
+
+        With an `outlet` everything the server ever sends goes there (HTTP+SSE, WebSocket); without one each message
+        goes to the stream it belongs to (Streamable HTTP). Raises Rejection 503 when a limit is reached or the server
+        cannot be started.
+        """
+        ...
+
+    def find(self, session_id: str, principal: str) -> Conversation:
+        """The conversation with this id, if it is this principal's. Raises the same Rejection 404 for all others."""
+        ...
+
+
+class Exchange(Protocol):
+    """One HTTP request and its answer, whichever server carries it."""
+
+    head: Head
+    principal: str
+
+    async def read_body(self) -> bytes:
+        """The whole body. Raises Rejection 413 over the limit and 408 when it comes too slowly."""
+        ...
+
+    async def answer(self, status: int, content_type: bytes, body: bytes, headers: Headers = ()) -> None:
+        """Send a whole answer."""
+        ...
+
+    async def begin_stream(self, headers: Headers = ()) -> None:
+        """Send the head of a 200 event stream."""
+        ...
+
+    async def write(self, data: bytes) -> None:
+        """Send a piece of the stream begun before."""
+        ...
+
+    def attend(self, outlet: Outlet, *, to_the_end: bool) -> None:
+        """Wake this outlet when a heartbeat is due, until the request is over.
+
+        With `to_the_end` the client's departure reaches it at once as well; without, a client that has closed its
+        sending side still gets its answer (attacks H20).
+        """
+        ...
+
+    def hijack(self) -> "Hijacked":
+        """Hand over the connection after the head, for WebSocket. Raises Rejection where that cannot be."""
+        ...
+
+
+Endpoint = Callable[[Exchange], Awaitable[None]]
+
+
+class Hijacked(Protocol):
+    """The bytes of a connection after the head that asked for the upgrade, in the shape of a trio.abc.Stream."""
+
+    async def receive_some(self, max_bytes: int | None = None) -> bytes: ...
+    async def send_all(self, data: bytes) -> None: ...
+    async def aclose(self) -> None: ...

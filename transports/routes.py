@@ -1,0 +1,62 @@
+"""Which path leads to which endpoint. Exact matches only: nothing is decoded, normalised or redirected (attacks H22)."""
+
+from collections.abc import Iterable, Mapping
+
+import attrs
+
+from ..validators.http_head import Head
+from ..validators.limits import Limits
+from ..validators.rejection import INVALID_REQUEST, Rejection
+from .ports import Backend, Endpoint, Exchange, Log
+from .sse import EventStream, MessagePost
+from .streamable import StreamableHttp, method_not_allowed
+from .websocket import WebSocket
+
+
+@attrs.frozen
+class Paths:
+    """Where one server's transports are; an empty path switches that transport off."""
+
+    mcp: str = "/mcp"
+    sse: str = "/sse"
+    messages: str = "/messages"
+    ws: str = "/ws"
+
+    @classmethod
+    def below(cls, name: str) -> "Paths":
+        """The paths of a server by its name (DESIGN section 5)."""
+        root = f"/servers/{name}"
+        return cls(f"{root}/mcp", f"{root}/sse", f"{root}/messages", f"{root}/ws")
+
+
+def endpoints(paths: Paths, backend: Backend, limits: Limits, log: Log) -> dict[str, Endpoint]:
+    """The endpoints of one server."""
+    table: dict[str, Endpoint] = {
+        paths.mcp: StreamableHttp(backend, limits),
+        paths.sse: EventStream(backend, limits, paths.messages),
+        paths.messages: MessagePost(backend, limits),
+        paths.ws: WebSocket(backend, limits, log),
+    }
+    table.pop("", None)
+    return table
+
+
+async def healthz(exchange: Exchange) -> None:
+    """Say that we are here, and nothing else."""
+    if exchange.head.method not in ("GET", "HEAD"):
+        raise method_not_allowed(b"GET")
+    await exchange.answer(200, b"text/plain", b"ok")
+
+
+class Routes:
+    """The table of one daemon."""
+
+    def __init__(self, table: Mapping[str, Endpoint], health: Iterable[str]) -> None:
+        self._table: dict[str, Endpoint] = {**table, **dict.fromkeys(health, healthz)}
+
+    def __call__(self, head: Head) -> Endpoint:
+        """The endpoint for a request. Raises Rejection 404."""
+        endpoint = self._table.get(head.path)
+        if endpoint is None:
+            raise Rejection(404, INVALID_REQUEST, "Not found")
+        return endpoint

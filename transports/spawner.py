@@ -1,0 +1,153 @@
+"""Starting servers without ever forking the daemon (why: DESIGN section 8, attacks finding 1; how: keeper.py).
+
+A child that a thread of the daemon forked would be killed when that thread ends, and a child that nobody outlives us
+for would stay when we are killed. So one small fork server does it, and only descriptors pass between us and it.
+"""
+
+import contextlib
+import fcntl
+import json
+import os
+import socket
+import subprocess
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Final
+
+import attrs
+import trio
+
+from ..validators.limits import Limits
+from .child import Child
+
+# More room in a pipe means fewer turns for a large message; unprivileged users get up to 64 MiB in all.
+_PIPE_BYTES: Final = 256 * 1024
+_F_SETPIPE_SZ: Final = 1031
+_KEEPER: Final = Path(__file__).with_name("keeper.py")
+# Until a keeper says whether the program could be executed, in seconds.
+_REPORT_SECONDS: Final = 10.0
+
+
+class SpawnFailed(Exception):
+    """The server cannot be started; the text names the program and the reason."""
+
+
+@attrs.frozen
+class Launch:
+    """What to execute, and in which surroundings. `env` is all of the child's environment."""
+
+    argv: tuple[str, ...]
+    env: Mapping[str, str] = attrs.field(repr=False)
+    cwd: str | None = None
+    umask: int = 0o077
+
+
+class Spawner:
+    """The daemon's end of the fork server, which is started again should it ever die."""
+
+    def __init__(self) -> None:
+        self._process: subprocess.Popen[bytes]
+        self._socket: socket.socket
+
+    @classmethod
+    def start(cls) -> "Spawner":
+        """Start the fork server. Call it on the main thread."""
+        spawner = cls()
+        spawner._launch()  # noqa: SLF001 - our own
+        return spawner
+
+    def _launch(self) -> None:
+        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        with theirs:
+            self._process = subprocess.Popen(  # noqa: S603 - our own interpreter and our own file
+                [sys.executable, "-I", "-S", os.fspath(_KEEPER), str(theirs.fileno())],
+                pass_fds=(theirs.fileno(),),
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL,
+                start_new_session=True,
+            )
+        ours.setblocking(False)
+        self._socket = ours
+
+    def close(self) -> None:
+        """Let the fork server end. Children live until their own control sockets close."""
+        self._socket.close()
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            self._process.wait(timeout=1)
+
+    async def spawn(self, launch: Launch, *, limits: Limits) -> Child:
+        """Start a server. Raises SpawnFailed."""
+        if self._process.poll() is not None:
+            self._socket.close()
+            self._launch()
+        ours: list[int] = []
+        theirs: list[int] = []
+        control, keepers = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        try:
+            control.setblocking(False)
+            stdin_read, stdin_write = _pipe()
+            stdout_read, stdout_write = _pipe()
+            stderr_read, stderr_write = _pipe()
+            ours += stdin_write, stdout_read, stderr_read
+            theirs += stdin_read, stdout_write, stderr_write, keepers.fileno(), _described(launch)
+            for descriptor in ours:
+                os.set_blocking(descriptor, False)
+            pid = await self._ask(control, theirs, launch)
+            child = Child(pid, control, stdin_write, stdout_read, stderr_read, limits)
+        except BaseException:
+            control.close()
+            for descriptor in ours:
+                os.close(descriptor)
+            raise
+        finally:
+            keepers.close()
+            for descriptor in (*theirs[:3], *theirs[4:]):
+                os.close(descriptor)
+        return child
+
+    async def _ask(self, control: socket.socket, descriptors: list[int], launch: Launch) -> int:
+        program = launch.argv[0]
+        try:
+            await _send(self._socket, descriptors)
+            with trio.fail_after(_REPORT_SECONDS):
+                await trio.lowlevel.wait_readable(control)
+            report = control.recv(4096)
+        except trio.TooSlowError:
+            raise SpawnFailed(f"cannot start {program!r}: no report within {_REPORT_SECONDS:g} s") from None
+        except OSError as fault:
+            raise SpawnFailed(f"cannot start {program!r}: {os.strerror(fault.errno or 0)}") from None
+        word, _, rest = report.partition(b" ")
+        if word == b"spawned":
+            return int(rest)
+        reason = rest.partition(b" ")[2].decode(errors="replace") or "the fork server died"
+        raise SpawnFailed(f"cannot start {program!r}: {reason}")
+
+
+async def _send(sock: socket.socket, descriptors: list[int]) -> None:
+    while True:
+        try:
+            socket.send_fds(sock, [b"spawn"], descriptors)
+        except BlockingIOError:
+            await trio.lowlevel.wait_writable(sock)
+        else:
+            return
+
+
+def _pipe() -> tuple[int, int]:
+    read, write = os.pipe2(os.O_CLOEXEC)
+    with contextlib.suppress(OSError):  # over the user's share of pipe pages: the default size does as well
+        fcntl.fcntl(write, _F_SETPIPE_SZ, _PIPE_BYTES)
+    return read, write
+
+
+def _described(launch: Launch) -> int:
+    # A file, because an environment can be larger than a packet.
+    file = os.memfd_create("launch", os.MFD_CLOEXEC)
+    text = json.dumps(
+        {"argv": launch.argv, "env": dict(launch.env), "cwd": launch.cwd, "umask": launch.umask}
+    )
+    with open(os.dup(file), "wb") as writer:  # noqa: PTH123 - a descriptor
+        writer.write(text.encode())
+    os.lseek(file, 0, os.SEEK_SET)
+    return file

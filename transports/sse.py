@@ -1,0 +1,84 @@
+"""HTTP+SSE, the transport of revision 2024-11-05 (specification digest, section 5.1).
+
+A GET opens the session and is its only stream; a POST to the path that its first event names is a message to it. The
+session lives as long as that stream.
+"""
+
+from ..validators.envelope import Message, Request, decode, is_batch, split_batch
+from ..validators.limits import Limits
+from ..validators.media import accepts
+from ..validators.rejection import INVALID_REQUEST, Rejection
+from ..validators.shapes import BATCH_REVISION
+from . import event_stream
+from .outlet import Outlet
+from .ports import Backend, Exchange
+from .streamable import check_content_type, method_not_allowed, receive_batch, refuse_message, write_events
+
+_PARAMETER = "sessionId="
+
+
+class EventStream:
+    """The endpoint `/sse` of one server."""
+
+    def __init__(self, backend: Backend, limits: Limits, messages_path: str) -> None:
+        self._backend = backend
+        self._limits = limits
+        self._messages_path = messages_path
+
+    async def __call__(self, exchange: Exchange) -> None:
+        """Open a session and stream to it until either side leaves. Raises Rejection."""
+        if exchange.head.method != "GET":
+            raise method_not_allowed(b"GET")
+        if not accepts(exchange.head.headers.get("accept")).events:
+            raise Rejection(406, INVALID_REQUEST, "Accept must allow text/event-stream")
+        outlet = Outlet(self._limits)
+        conversation = await self._backend.open(exchange.principal, outlet)
+        try:
+            exchange.attend(outlet, to_the_end=True)
+            await exchange.begin_stream()
+            await exchange.write(
+                event_stream.endpoint(f"{self._messages_path}?{_PARAMETER}{conversation.id}")
+            )
+            await write_events(exchange, outlet)
+        finally:
+            conversation.end("the client closed its event stream")
+
+
+class MessagePost:
+    """The endpoint `/messages` of one server."""
+
+    def __init__(self, backend: Backend, limits: Limits) -> None:
+        self._backend = backend
+        self._limits = limits
+
+    async def __call__(self, exchange: Exchange) -> None:
+        """Hand one message to its session. Raises Rejection."""
+        head = exchange.head
+        if head.method != "POST":
+            raise method_not_allowed(b"POST")
+        check_content_type(head.headers.get("content-type"))
+        if not head.query.startswith(_PARAMETER):
+            raise Rejection(
+                400, INVALID_REQUEST, "the query must be sessionId=... as the endpoint event says"
+            )
+        body = await exchange.read_body()
+        try:
+            conversation = self._backend.find(head.query[len(_PARAMETER) :], exchange.principal)
+            if is_batch(body):
+                if conversation.version not in ("2024-11-05", BATCH_REVISION):
+                    raise Rejection(
+                        400, INVALID_REQUEST, f"a batch is allowed up to revision {BATCH_REVISION} only"
+                    )
+                texts = split_batch(body, self._limits)
+                messages: list[Message] = [decode(text, self._limits) for text in texts]
+                if any(
+                    isinstance(message, Request) and message.method == "initialize" for message in messages
+                ):
+                    raise Rejection(400, INVALID_REQUEST, "initialize must not be part of a batch")
+                receive_batch(conversation, messages, None)
+            else:
+                conversation.receive(decode(body, self._limits), None)
+        except Rejection as rejection:
+            await refuse_message(exchange, body, rejection)
+            return
+        await exchange.answer(202, b"text/plain", b"Accepted")

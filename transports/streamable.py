@@ -1,0 +1,243 @@
+"""Streamable HTTP for the legacy revisions 2025-03-26, 2025-06-18 and 2025-11-25 (specification digest, section 4).
+
+One POST is one message (or, in 2025-03-26, one batch). Its answer is JSON where nothing comes before it, and an event
+stream where something does, where the client prefers one, or where the answer takes long enough that the client
+deserves a sign of life. A client that drops the connection has not cancelled anything.
+"""
+
+from typing import Final
+
+from ..validators.envelope import (
+    Message,
+    Request,
+    Response,
+    decode,
+    error,
+    invalid,
+    is_batch,
+    readable_id,
+    split_batch,
+)
+from ..validators.limits import Limits
+from ..validators.media import Accepts, accepts, is_json
+from ..validators.rejection import INVALID_REQUEST, Rejection
+from ..validators.shapes import BATCH_REVISION, check_version_header
+from . import event_stream
+from .outlet import FINISHED, GONE, OPEN, Outlet
+from .ports import Backend, Conversation, Exchange
+
+JSON: Final = b"application/json"
+# What a client is told to wait before it comes back for an interrupted stream, in milliseconds (SEP-1699).
+RETRY_MS: Final = 1000
+_SESSION: Final = "mcp-session-id"
+
+
+class StreamableHttp:
+    """The endpoint `/mcp` of one server."""
+
+    def __init__(self, backend: Backend, limits: Limits) -> None:
+        self._backend = backend
+        self._limits = limits
+
+    async def __call__(self, exchange: Exchange) -> None:
+        """Serve one request. Raises Rejection."""
+        match exchange.head.method:
+            case "POST":
+                await self._post(exchange)
+            case "GET":
+                await self._get(exchange)
+            case "DELETE":
+                await self._delete(exchange)
+            case _:
+                raise method_not_allowed(b"GET, POST, DELETE")
+
+    # ---- POST
+
+    async def _post(self, exchange: Exchange) -> None:
+        headers = exchange.head.headers
+        acceptable = accepts(headers.get("accept"))
+        check_content_type(headers.get("content-type"))
+        if not (acceptable.json and acceptable.events):
+            raise Rejection(406, INVALID_REQUEST, "Accept must allow application/json and text/event-stream")
+        body = await exchange.read_body()
+        session_id = headers.get(_SESSION)
+        try:
+            if is_batch(body):
+                await self._post_batch(exchange, body, session_id)
+                return
+            message = decode(body, self._limits)
+            check_version_header(headers.get("mcp-protocol-version"))
+            if isinstance(message, Request) and message.method == "initialize":
+                await self._initialize(exchange, message, session_id, acceptable)
+                return
+            conversation = self._conversation(session_id, exchange.principal)
+            await self._converse(exchange, conversation, message, acceptable)
+        except Rejection as rejection:
+            await refuse_message(exchange, body, rejection)
+
+    async def _converse(
+        self, exchange: Exchange, conversation: Conversation, message: Message, acceptable: Accepts
+    ) -> None:
+        if not isinstance(message, Request):
+            conversation.receive(message, None)
+            await exchange.answer(202, b"", b"")
+            return
+        outlet = Outlet(self._limits)
+        conversation.receive(message, outlet)
+        await self._answer(exchange, conversation, outlet, acceptable)
+
+    async def _answer(
+        self, exchange: Exchange, conversation: Conversation, outlet: Outlet, acceptable: Accepts
+    ) -> None:
+        exchange.attend(outlet, to_the_end=False)
+        if not acceptable.events_first:
+            await outlet.wait()
+            if outlet.state == FINISHED and len(outlet) == 1:
+                item = outlet.take()
+                assert item is not None  # noqa: S101 - its length is one
+                await exchange.answer(200, JSON, item[1])
+                return
+        await self._stream(exchange, conversation, outlet)
+
+    async def _stream(self, exchange: Exchange, conversation: Conversation, outlet: Outlet) -> None:
+        try:
+            await exchange.begin_stream()
+            event_id = conversation.begin_events(outlet)
+            if event_id:
+                await exchange.write(event_stream.priming(event_id, RETRY_MS))
+            await write_events(exchange, outlet)
+        finally:
+            if outlet.state != FINISHED:
+                outlet.leave()
+            conversation.close_outlet(outlet)
+
+    async def _initialize(
+        self, exchange: Exchange, message: Request, session_id: str | None, acceptable: Accepts
+    ) -> None:
+        if session_id is not None and self._knows(session_id, exchange.principal):
+            raise invalid("this session is already initialized")
+        conversation = await self._backend.open(exchange.principal)
+        outlet = Outlet(self._limits)
+        try:
+            conversation.receive(message, outlet)
+            while (
+                outlet.state == OPEN
+            ):  # its session id goes into the head, so the answer must be known first
+                outlet.beat = False
+                await outlet.wait()
+        except BaseException:
+            conversation.end("initialize was not answered")
+            raise
+        headers = ((b"Mcp-Session-Id", conversation.id.encode("ascii")),) if conversation.version else ()
+        if not headers:
+            conversation.end("the server refused to initialize")
+        if len(outlet) == 1 and not acceptable.events_first:
+            item = outlet.take()
+            assert item is not None  # noqa: S101 - its length is one
+            await exchange.answer(200, JSON, item[1], headers)
+            return
+        await exchange.begin_stream(headers)
+        event_id = conversation.begin_events(outlet)
+        if event_id:
+            await exchange.write(event_stream.priming(event_id, RETRY_MS))
+        await write_events(exchange, outlet)
+        conversation.close_outlet(outlet)
+
+    async def _post_batch(self, exchange: Exchange, body: bytes, session_id: str | None) -> None:
+        texts = split_batch(body, self._limits)
+        check_version_header(exchange.head.headers.get("mcp-protocol-version"))
+        conversation = self._conversation(session_id, exchange.principal)
+        if conversation.version != BATCH_REVISION:
+            raise invalid(f"a batch is allowed in revision {BATCH_REVISION} only")
+        messages = [decode(text, self._limits) for text in texts]
+        if any(isinstance(message, Request) and message.method == "initialize" for message in messages):
+            raise invalid("initialize must not be part of a batch")
+        if not any(isinstance(message, Request) for message in messages):
+            for message in messages:
+                conversation.receive(message, None)
+            await exchange.answer(202, b"", b"")
+            return
+        if any(isinstance(message, Response) for message in messages):
+            raise invalid("a batch holds responses, or requests and notifications")
+        outlet = Outlet(self._limits)
+        exchange.attend(outlet, to_the_end=False)
+        receive_batch(conversation, messages, outlet)
+        await self._stream(exchange, conversation, outlet)
+
+    # ---- GET and DELETE
+
+    async def _get(self, exchange: Exchange) -> None:
+        headers = exchange.head.headers
+        if not accepts(headers.get("accept")).events:
+            raise Rejection(406, INVALID_REQUEST, "Accept must allow text/event-stream")
+        check_version_header(headers.get("mcp-protocol-version"))
+        conversation = self._conversation(headers.get(_SESSION), exchange.principal)
+        outlet = Outlet(self._limits)
+        last_event_id = headers.get("last-event-id")
+        if last_event_id is None:
+            conversation.listen(outlet)
+        else:
+            conversation.resume(last_event_id, outlet)
+        exchange.attend(outlet, to_the_end=True)
+        await self._stream(exchange, conversation, outlet)
+
+    async def _delete(self, exchange: Exchange) -> None:
+        conversation = self._conversation(exchange.head.headers.get(_SESSION), exchange.principal)
+        conversation.end("the client ended the session")
+        await exchange.answer(204, b"", b"")
+
+    def _conversation(self, session_id: str | None, principal: str) -> Conversation:
+        if session_id is None:
+            raise invalid("the header Mcp-Session-Id is missing; a session begins with initialize")
+        return self._backend.find(session_id, principal)
+
+    def _knows(self, session_id: str, principal: str) -> bool:
+        try:
+            self._backend.find(session_id, principal)
+        except Rejection:
+            return False
+        return True
+
+
+def receive_batch(conversation: Conversation, messages: list[Message], outlet: Outlet | None) -> None:
+    """Take the messages of a batch; one that is refused is answered on its own, the others go on."""
+    for message in messages:
+        try:
+            conversation.receive(message, outlet)
+        except Rejection as rejection:
+            if isinstance(message, Request):
+                conversation.refuse(message, rejection, outlet)
+
+
+def check_content_type(value: str | None) -> None:
+    """Raise Rejection 415 for anything but JSON in UTF-8: a form of a web page must never get here (attacks V5)."""
+    if not is_json(value):
+        raise Rejection(415, INVALID_REQUEST, "Content-Type must be application/json")
+
+
+def method_not_allowed(allowed: bytes) -> Rejection:
+    """The Rejection 405 with the verbs that there are."""
+    return Rejection(405, INVALID_REQUEST, "this path has no such method", headers=((b"Allow", allowed),))
+
+
+async def refuse_message(exchange: Exchange, body: bytes, rejection: Rejection) -> None:
+    """Answer a refused message with an error under its own id, where one can be read (digest 1.3)."""
+    text = error(readable_id(body), rejection.code, rejection.text)
+    await exchange.answer(rejection.status, JSON, text, rejection.headers)
+
+
+async def write_events(exchange: Exchange, outlet: Outlet) -> None:
+    """Write what the outlet holds, with comments in between as signs of life, until it is finished or its client gone."""
+    while True:
+        item = outlet.take()
+        if item is not None:
+            await exchange.write(event_stream.message(*item))
+        elif outlet.beat:
+            outlet.beat = False
+            await exchange.write(event_stream.HEARTBEAT)
+        elif outlet.state != OPEN:
+            return
+        else:
+            await outlet.wait()
+        if outlet.state == GONE:
+            return

@@ -1,0 +1,277 @@
+"""The JSON-RPC envelope of one message: read strictly, rebuilt canonically, its payload never looked into.
+
+What leaves here has exactly the members JSON-RPC knows, once each, on one line. `params`, `result` and `error` are the
+sender's own bytes (msgspec.Raw views are copied out, so nothing pins the buffer it came in). Ids stay raw JSON text:
+`7`, `"7"` and `9007199254740993` come back exactly as they were sent.
+
+Sources: JSON-RPC 2.0; specification digest sections 1.1, 1.2 and 2.1.
+"""
+
+import json
+import re
+from collections.abc import Iterable
+from itertools import accumulate
+from typing import Final
+
+import msgspec
+
+from .limits import Limits
+from .names import check_method
+from .rejection import INVALID_REQUEST, PARSE_ERROR, Rejection
+
+
+class Request(msgspec.Struct, frozen=True, gc=False):
+    """Something that asks for an answer. `id` is raw JSON text, `params` a raw JSON object or empty."""
+
+    id: bytes
+    method: str
+    params: bytes
+
+
+class Notification(msgspec.Struct, frozen=True, gc=False):
+    """Something that must not be answered."""
+
+    method: str
+    params: bytes
+
+
+class Response(msgspec.Struct, frozen=True, gc=False):
+    """An answer. Exactly one of `result` and `error` is not empty; both are raw JSON text."""
+
+    id: bytes
+    result: bytes
+    error: bytes
+
+
+Message = Request | Notification | Response
+
+
+class _Envelope(msgspec.Struct, gc=False):
+    jsonrpc: str = ""
+    id: msgspec.Raw | msgspec.UnsetType = msgspec.UNSET
+    method: str | msgspec.UnsetType = msgspec.UNSET
+    params: msgspec.Raw | msgspec.UnsetType = msgspec.UNSET
+    result: msgspec.Raw | msgspec.UnsetType = msgspec.UNSET
+    error: msgspec.Raw | msgspec.UnsetType = msgspec.UNSET
+
+
+_decode_envelope = msgspec.json.Decoder(_Envelope).decode
+_decode_array = msgspec.json.Decoder(list[msgspec.Raw]).decode
+
+# JSON integers and strings only: 1.0, 1e0, true, null, {} and [] are not ids (digest 1.1).
+_ID: Final = re.compile(rb'-?(?:0|[1-9][0-9]*)\Z|"')
+
+# The length of the shortest text that says the same. A body whose length is that number has every member
+# once and no unknown one: any repetition or stranger would make it longer. Only longer ones are searched.
+_REQUEST_FRAME: Final = len(b'{"jsonrpc":"2.0","id":,"method":""}')
+_NOTIFICATION_FRAME: Final = len(b'{"jsonrpc":"2.0","method":""}')
+_RESULT_FRAME: Final = len(b'{"jsonrpc":"2.0","id":,"result":}')
+_ERROR_FRAME: Final = len(b'{"jsonrpc":"2.0","id":,"error":}')
+_PARAMS_FRAME: Final = len(b',"params":')
+
+_SPACES_FOR_LINE_ENDS: Final = bytes.maketrans(b"\r\n", b"  ")
+
+
+def decode(text: bytes, limits: Limits) -> Message:
+    """One message out of one JSON text.
+
+    Raises Rejection: 400 with -32700 for what is not UTF-8 or not JSON, 400 with -32600 for what is not a JSON-RPC
+    message or breaks a structural limit (depth, id, method).
+    """
+    envelope = _parse(text, limits)
+    id_, method = envelope.id, envelope.method
+    if envelope.jsonrpc != "2.0":
+        raise invalid('the member "jsonrpc" must be "2.0"')
+    if method is msgspec.UNSET:
+        return _response(text, envelope, limits)
+    if envelope.result is not msgspec.UNSET or envelope.error is not msgspec.UNSET:
+        raise invalid("a message has either a method or a result or an error")
+    check_method(method, limits)
+    params = b"" if envelope.params is msgspec.UNSET else bytes(envelope.params)
+    if params and params[0] != 0x7B:
+        raise invalid("params must be an object")
+    length = len(method) + (len(params) + _PARAMS_FRAME if params else 0)
+    if id_ is msgspec.UNSET:
+        if len(text) != length + _NOTIFICATION_FRAME:
+            _refuse_repeated_members(text, params)
+        return Notification(method, _one_line(params))
+    raw_id = _checked_id(id_, limits)
+    if len(text) != length + len(raw_id) + _REQUEST_FRAME:
+        _refuse_repeated_members(text, params)
+    return Request(raw_id, method, _one_line(params))
+
+
+def is_batch(text: bytes) -> bool:
+    """Whether a JSON text is an array (a JSON-RPC batch, revision 2025-03-26 only)."""
+    return text.lstrip(b" \t\r\n")[:1] == b"["
+
+
+def split_batch(text: bytes, limits: Limits) -> list[bytes]:
+    """The messages of a batch as separate JSON texts (digest 1.2).
+
+    Raises Rejection for what is not a JSON array, for an empty one and for one with more than `limits.batch` members.
+    """
+    _check_utf8(text)
+    try:
+        members = _decode_array(text)
+    except (msgspec.DecodeError, RecursionError):
+        raise _not_json() from None
+    if not members:
+        raise invalid("a batch must not be empty")
+    if len(members) > limits.batch:
+        raise invalid(f"a batch of {len(members)} messages exceeds the limit of {limits.batch}")
+    return [bytes(member) for member in members]
+
+
+def readable_id(text: bytes) -> bytes:
+    """The id of a message that was refused, as raw JSON text, or `null` where none can be read (digest 1.3)."""
+    try:
+        envelope = _decode_envelope(text)
+    except (msgspec.DecodeError, RecursionError):
+        return b"null"
+    if envelope.id is msgspec.UNSET or envelope.method is msgspec.UNSET:
+        return b"null"
+    raw = bytes(envelope.id)
+    return raw if _ID.match(raw) and len(raw) <= Limits().id + 2 else b"null"
+
+
+def request(raw_id: bytes, method: str, params: bytes) -> bytes:
+    """A request as one line without its newline."""
+    return b'{"jsonrpc":"2.0","id":%b,"method":%b%b}' % (raw_id, _encode(method), _member(params))
+
+
+def notification(method: str, params: bytes) -> bytes:
+    """A notification as one line without its newline."""
+    return b'{"jsonrpc":"2.0","method":%b%b}' % (_encode(method), _member(params))
+
+
+def response(raw_id: bytes, answer: Response) -> bytes:
+    """An answer under another id, as one line without its newline."""
+    if answer.error:
+        return b'{"jsonrpc":"2.0","id":%b,"error":%b}' % (raw_id, answer.error)
+    return b'{"jsonrpc":"2.0","id":%b,"result":%b}' % (raw_id, answer.result)
+
+
+def error(raw_id: bytes, code: int, text: str, data: object = None) -> bytes:
+    """An error of ours as one line without its newline. `data` is left out where it is None."""
+    body: dict[str, object] = {"code": code, "message": text}
+    if data is not None:
+        body["data"] = data
+    return b'{"jsonrpc":"2.0","id":%b,"error":%b}' % (raw_id, _encode(body))
+
+
+def invalid(text: str) -> Rejection:
+    """The Rejection of JSON that is not a JSON-RPC message: 400, -32600."""
+    return Rejection(400, INVALID_REQUEST, text)
+
+
+_encode = msgspec.json.Encoder().encode
+
+
+def _member(params: bytes) -> bytes:
+    return b',"params":' + params if params else b""
+
+
+def _parse(text: bytes, limits: Limits) -> _Envelope:
+    _check_utf8(text)
+    try:
+        envelope = _decode_envelope(text)
+    except msgspec.ValidationError:
+        raise invalid("not a JSON-RPC message") from None
+    except msgspec.DecodeError:
+        raise _not_json() from None
+    except RecursionError:
+        raise _too_deep(limits) from None
+    if not depth_ok(text, limits.json_depth):
+        raise _too_deep(limits)
+    return envelope
+
+
+def _response(text: bytes, envelope: _Envelope, limits: Limits) -> Response:
+    if envelope.id is msgspec.UNSET:
+        raise invalid("a message has a method or an id")
+    raw_id = _checked_id(envelope.id, limits)
+    if (envelope.result is msgspec.UNSET) == (envelope.error is msgspec.UNSET):
+        raise invalid("a response has either a result or an error")
+    if envelope.result is not msgspec.UNSET:
+        result, failure, frame = bytes(envelope.result), b"", _RESULT_FRAME
+    else:
+        result, failure, frame = b"", bytes(envelope.error), _ERROR_FRAME
+    payload = result or failure
+    if failure and failure[0] != 0x7B:
+        raise invalid("error must be an object")
+    if len(text) != frame + len(raw_id) + len(payload):
+        _refuse_repeated_members(text, payload)
+    return Response(raw_id, _one_line(result), _one_line(failure))
+
+
+def _checked_id(raw: msgspec.Raw, limits: Limits) -> bytes:
+    id_ = bytes(raw)
+    if not _ID.match(id_):
+        raise invalid("an id is a string or an integer")
+    if len(id_) > limits.id + 2:
+        raise invalid(f"an id of {len(id_)} bytes exceeds the limit of {limits.id}")
+    return id_
+
+
+def _one_line(payload: bytes) -> bytes:
+    # After the parser accepted it, a line end can only be white space between tokens.
+    if b"\n" in payload or b"\r" in payload:
+        return payload.translate(_SPACES_FOR_LINE_ENDS)
+    return payload
+
+
+def _refuse_repeated_members(text: bytes, payload: bytes) -> None:
+    # The payload is replaced first, so that this slower parser sees a few bytes only. Whichever place the same bytes
+    # are found in first, what remains is still the same JSON outside of it.
+    rest = text.replace(payload, b"0", 1) if payload else text
+    names: list[str] = []
+
+    def outermost_last(pairs: Iterable[tuple[str, object]]) -> None:
+        names[:] = [name for name, _ in pairs]
+
+    json.loads(rest, object_pairs_hook=outermost_last, parse_int=len, parse_float=len)
+    if len(set(names)) != len(names):
+        raise invalid("a member of the message is repeated")
+
+
+def _check_utf8(text: bytes) -> None:
+    if not text.isascii():
+        try:
+            text.decode()
+        except UnicodeDecodeError:
+            raise Rejection(400, PARSE_ERROR, "not UTF-8") from None
+
+
+def _not_json() -> Rejection:
+    return Rejection(400, PARSE_ERROR, "not JSON")
+
+
+def _too_deep(limits: Limits) -> Rejection:
+    return invalid(f"JSON nested deeper than the limit of {limits.json_depth}")
+
+
+_BRACES_TO_BRACKETS: Final = bytes.maketrans(b"{}", b"[]")
+_ALL_BUT_QUOTES_AND_BRACKETS: Final = bytes(set(range(256)) - set(b'"[]{}'))
+_STEP: Final = {0x5B: 1, 0x5D: -1}.__getitem__
+# Rounds of peeling before the exact count: cheap for ordinary documents, and it bounds what a hostile one costs.
+_PEELS: Final = 6
+_WORTH_COUNTING: Final = 2048
+
+
+def depth_ok(text: bytes, limit: int) -> bool:
+    """Whether well-formed JSON nests at most `limit` containers; exact, linear, and at the speed of bytes methods."""
+    if text.count(b"[") + text.count(b"{") <= limit:
+        return True
+    if b"\\" in text:
+        text = text.replace(b"\\\\", b"").replace(b'\\"', b"")
+    brackets = text.translate(_BRACES_TO_BRACKETS, _ALL_BUT_QUOTES_AND_BRACKETS).replace(b'""', b"")
+    if b'"' in brackets:  # strings that hold brackets: every second piece is inside one
+        brackets = b"".join(brackets.split(b'"')[::2])
+    for peeled in range(limit):
+        if len(brackets) <= 2 * (limit - peeled):
+            return True
+        if peeled == _PEELS and len(brackets) > _WORTH_COUNTING:
+            return peeled + max(accumulate(map(_STEP, brackets)), default=0) <= limit
+        brackets = brackets.replace(b"[]", b"")  # takes off exactly the innermost level
+    return not brackets

@@ -1,0 +1,44 @@
+"""Every number at which we stop listening, in one place, with its unit."""
+
+import attrs
+
+
+@attrs.frozen
+class Limits:
+    """Bounds on what a peer may make us hold. Sizes in bytes, times in seconds; DESIGN section "Limits"."""
+
+    header_block: int = 16 * 1024
+    header_count: int = 100
+    header_field: int = 8 * 1024
+    target: int = 4 * 1024
+    body: int = 4 * 1024 * 1024
+    line: int = 16 * 1024 * 1024
+    json_depth: int = 64
+    method: int = 128
+    name: int = 128
+    id: int = 256
+    uri: int = 2048
+    batch: int = 32
+    head_seconds: float = 5
+    body_rate: int = 1024
+    body_grace_seconds: float = 10
+    write_stall_seconds: float = 30
+    keep_alive_seconds: float = 75
+    heartbeat_seconds: float = 15
+    connections: int = 1024
+    connections_per_principal: int = 64
+    connections_unauthenticated: int = 64
+    sessions: int = 1024
+    sessions_per_principal: int = 256
+    session_idle_seconds: float = 30 * 60
+    session_seconds: float = 24 * 60 * 60
+    streams_per_session: int = 4
+    in_flight: int = 128
+    stream_messages: int = 1024
+    stream_bytes: int = 1024 * 1024
+    replay_bytes: int = 4 * 1024 * 1024
+    start_seconds: float = 60
+    stop_seconds: float = 2
+    stdin_stall_seconds: float = 10
+    stdin_bytes: int = 16 * 1024 * 1024
+    stderr_rate: int = 64 * 1024

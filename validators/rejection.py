@@ -1,0 +1,38 @@
+"""What a validator answers when it will not let something pass."""
+
+from typing import Final
+
+# JSON-RPC 2.0 section 5.1, and the codes that MCP adds (specification digest, section 1.13).
+PARSE_ERROR: Final = -32700
+INVALID_REQUEST: Final = -32600
+METHOD_NOT_FOUND: Final = -32601
+INVALID_PARAMS: Final = -32602
+INTERNAL_ERROR: Final = -32603
+SERVER_ERROR: Final = -32000
+SESSION_NOT_FOUND: Final = -32001
+
+
+class Rejection(Exception):  # noqa: N818 - it is the peer's error, not ours
+    """A peer sent something that we refuse.
+
+    `status` is the HTTP status to answer with, `code` the JSON-RPC error code, and `text` a sentence
+    that names the thing, the limit and the value, and never repeats what the peer sent. `headers` go out
+    with the HTTP answer (Allow, Retry-After, WWW-Authenticate). `close` says that the connection can no longer be
+    trusted to be in step and must end after the answer.
+    """
+
+    def __init__(
+        self,
+        status: int,
+        code: int,
+        text: str,
+        *,
+        headers: tuple[tuple[bytes, bytes], ...] = (),
+        close: bool = False,
+    ) -> None:
+        super().__init__(text)
+        self.status = status
+        self.code = code
+        self.text = text
+        self.headers = headers
+        self.close = close

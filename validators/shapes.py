@@ -1,0 +1,131 @@
+"""The few method shapes that the bridge itself must understand, and nothing else of any payload.
+
+Everything is read from the raw `params` or `result` of a message that the envelope has already accepted.
+Sources: specification digest sections 1.4, 1.5, 1.10 and 1.14.
+"""
+
+import re
+from typing import Final
+
+import msgspec
+
+from .envelope import invalid
+from .limits import Limits
+from .names import check_name, check_uri
+from .rejection import INVALID_PARAMS, Rejection
+
+LEGACY_REVISIONS: Final = ("2024-11-05", "2025-03-26", "2025-06-18", "2025-11-25")
+BATCH_REVISION: Final = "2025-03-26"
+PRIMING_SINCE: Final = "2025-11-25"
+
+# Methods whose params name something that has a length limit: the member, and how it is checked.
+NAMED: Final = {
+    "tools/call": "name",
+    "prompts/get": "name",
+    "resources/read": "uri",
+    "resources/subscribe": "uri",
+    "resources/unsubscribe": "uri",
+}
+
+
+class _Meta(msgspec.Struct, gc=False):
+    progressToken: msgspec.Raw | msgspec.UnsetType = msgspec.UNSET  # noqa: N815 - the wire's spelling
+
+
+class _Params(msgspec.Struct, gc=False):
+    name: str | msgspec.UnsetType = msgspec.UNSET
+    uri: str | msgspec.UnsetType = msgspec.UNSET
+    meta: _Meta | msgspec.UnsetType = msgspec.field(name="_meta", default=msgspec.UNSET)
+
+
+class _Cancelled(msgspec.Struct, gc=False):
+    requestId: msgspec.Raw | msgspec.UnsetType = msgspec.UNSET  # noqa: N815
+    reason: msgspec.Raw | msgspec.UnsetType = msgspec.UNSET
+
+
+class _Progress(msgspec.Struct, gc=False):
+    progressToken: msgspec.Raw  # noqa: N815
+
+
+class _Initialize(msgspec.Struct, gc=False):
+    protocolVersion: str  # noqa: N815
+
+
+_decode_params = msgspec.json.Decoder(_Params).decode
+_decode_cancelled = msgspec.json.Decoder(_Cancelled).decode
+_decode_progress = msgspec.json.Decoder(_Progress).decode
+_decode_initialize = msgspec.json.Decoder(_Initialize).decode
+
+# A token is a string or an integer (digest 1.14). A key spelled with escapes is still the key, hence the backslash.
+_TOKEN: Final = re.compile(rb'-?(?:0|[1-9][0-9]*)\Z|"')
+
+
+def read_request(method: str, params: bytes, limits: Limits) -> bytes:
+    """Check what a request names and return its progress token as raw JSON text, or nothing.
+
+    Raises Rejection -32602 for a name or URI of the wrong type or over its limit, and for a token that is neither a
+    string nor an integer.
+    """
+    named = NAMED.get(method)
+    if named is None and b"progressToken" not in params and b"\\u" not in params:
+        return b""
+    try:
+        read = _decode_params(params or b"{}")
+    except msgspec.DecodeError:
+        if named is None:  # a method that is not ours to know may use these names as it likes
+            return b""
+        raise Rejection(
+            400, INVALID_PARAMS, f"the {named} or the _meta of the request has the wrong type"
+        ) from None
+    if named == "name" and read.name is not msgspec.UNSET:
+        check_name(read.name, limits)
+    elif named == "uri" and read.uri is not msgspec.UNSET:
+        check_uri(read.uri, limits)
+    if read.meta is msgspec.UNSET or read.meta.progressToken is msgspec.UNSET:
+        return b""
+    token = bytes(read.meta.progressToken)
+    if not _TOKEN.match(token) or len(token) > limits.id + 2:
+        raise Rejection(
+            400, INVALID_PARAMS, f"a progress token is a string or an integer of at most {limits.id} bytes"
+        )
+    return token
+
+
+def read_cancelled(params: bytes) -> tuple[bytes, bytes]:
+    """The raw id of the request that a `notifications/cancelled` names, and the raw reason; each may be empty."""
+    try:
+        read = _decode_cancelled(params or b"{}")
+    except msgspec.DecodeError:
+        return b"", b""
+    named = b"" if read.requestId is msgspec.UNSET else bytes(read.requestId)
+    return named, b"" if read.reason is msgspec.UNSET else bytes(read.reason)
+
+
+def cancelled(raw_id: bytes, reason: bytes) -> bytes:
+    """The params of a `notifications/cancelled` for another id."""
+    return b'{"requestId":%b%b}' % (raw_id, b',"reason":' + reason if reason else b"")
+
+
+def read_progress(params: bytes) -> bytes:
+    """The raw token of a `notifications/progress`, or nothing."""
+    try:
+        return bytes(_decode_progress(params or b"{}").progressToken)
+    except msgspec.DecodeError:
+        return b""
+
+
+def read_version(payload: bytes) -> str:
+    """The `protocolVersion` of the params or the result of `initialize`.
+
+    Raises Rejection -32602 where there is none.
+    """
+    try:
+        return _decode_initialize(payload or b"{}").protocolVersion
+    except msgspec.DecodeError:
+        raise Rejection(400, INVALID_PARAMS, "initialize needs a protocolVersion, a string") from None
+
+
+def check_version_header(value: str | None) -> None:
+    """Raise Rejection 400 for an MCP-Protocol-Version that no legacy session can have (digest 4.4)."""
+    if value is not None and value not in LEGACY_REVISIONS:
+        raise invalid(f"MCP-Protocol-Version must be one of {', '.join(LEGACY_REVISIONS)}")
