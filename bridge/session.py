@@ -86,7 +86,7 @@ Effect = ToChild | ToClient | EndStream | Revive | Abandon | Note
 class Stream:
     """One stream to the client, as the session knows it. `outlet` is None while no connection carries it."""
 
-    __slots__ = ("backlog", "bytes", "key", "listens", "outlet", "pending", "seq", "used")
+    __slots__ = ("backlog", "bytes", "key", "listens", "outlet", "pending", "resumed", "seq", "used")
 
     def __init__(self, outlet: object, *, listens: bool) -> None:
         self.outlet: object | None = outlet
@@ -94,6 +94,7 @@ class Stream:
         self.pending = 0
         self.seq = 0
         self.key = ""
+        self.resumed = False
         self.used = False  # whether anything, or a priming event, was put on it
         self.backlog: deque[tuple[int, bytes]] = deque()
         self.bytes = 0
@@ -316,6 +317,7 @@ class Session:
         if stream.listens and stream not in self._listeners:
             self._listeners.append(stream)
         stream.outlet = outlet
+        stream.resumed = True  # the client has an event id; the one before the first would set it back
         effects.extend(
             ToClient(outlet, message, self._event_id(stream, seq))
             for seq, message in stream.backlog
@@ -330,7 +332,7 @@ class Session:
     def events_begun(self, stream: Stream) -> bytes:
         """The stream's events go out as such. Answers the id of a priming event where the revision knows one."""
         stream.used = True
-        if self._pipe is not None or self.version < PRIMING_SINCE or stream.seq:
+        if self._pipe is not None or self.version < PRIMING_SINCE or stream.resumed:
             return b""
         self._keep(stream)
         return self._event_id(stream, 0)

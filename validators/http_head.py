@@ -1,7 +1,8 @@
-"""The head of an HTTP/1.1 request: gate and parser in one, strict where parsers are lenient (RFC 9112, RFC 9110).
+"""The head of an HTTP/1.1 request: the grammar that guards the door is also the parser (RFC 9112, RFC 9110).
 
-Whatever it accepts, llhttp and h11 accept with the same method, target, fields and framing; the tests hold it to that.
-One anchored expression without backtracking reads the syntax of the whole block, then the fields are split.
+What passes has one reading only: every line ends in CRLF, every byte is visible ASCII, space or tab, and nothing that
+decides where the body ends is said twice. It never repairs, folds, decodes or normalises; a path is compared as it was
+sent. Whatever is refused here ends the connection, because the peer and we may already be out of step.
 """
 
 import re
@@ -12,39 +13,51 @@ import attrs
 from .limits import Limits
 from .rejection import INVALID_REQUEST, Rejection
 
-_NAME: Final = rb"[!#$%&'*+.^_`|~0-9A-Za-z-]++"
-_BLOCK: Final = re.compile(
-    rb"([!#$%&'*+.^_`|~0-9A-Za-z-]{1,32}+) ([\x21-\x7e]++) HTTP/([0-9]\.[0-9])\r\n((?:"
-    + _NAME
-    + rb":[\t\x20-\x7e]*+\r\n)*+)\r\n\Z"
+# Methods that we answer to, if only with 405. Anything else is not implemented (attacks H25).
+_METHODS: Final = ("GET", "POST", "DELETE", "OPTIONS", "HEAD", "PUT", "PATCH", "TRACE")
+_TOKEN: Final = r"[!#$%&'*+.^_`|~0-9A-Za-z-]"
+# Possessive throughout: a character is looked at once, so the worst head costs no more than its length.
+_HEAD: Final = re.compile(
+    rf"({'|'.join(_METHODS)}) "
+    r'(/[!"$-~]*+|\*) '
+    r"HTTP/1\.([01])\r\n"
+    rf"((?:{_TOKEN}++:[\t -~]*+\r\n)*+)"
+    r"\r\n\Z"
 )
-_START: Final = re.compile(rb"[!#$%&'*+.^_`|~0-9A-Za-z-]{1,32}+(?: |\Z)")
-_LENGTH: Final = re.compile(r"[0-9]{1,19}\Z")
-_METHODS: Final = frozenset({"GET", "POST", "DELETE", "OPTIONS", "HEAD", "PUT", "PATCH", "TRACE"})
-_VERSIONS: Final = {b"1.1": 11, b"1.0": 10}
-_REQUEST_LINE_SLACK: Final = 64
-# Fields that mean one thing only: a second one is an attempt to be understood in two ways.
+
+# Two readings of one of these would be two different requests.
 _SINGLE: Final = frozenset(
     {
-        "host",
         "authorization",
-        "origin",
+        "content-encoding",
         "content-length",
         "content-type",
+        "expect",
+        "host",
+        "last-event-id",
+        "mcp-method",
+        "mcp-name",
+        "mcp-protocol-version",
+        "mcp-session-id",
+        "origin",
+        "sec-fetch-site",
+        "sec-websocket-key",
+        "sec-websocket-version",
         "transfer-encoding",
-        "content-encoding",
+        "upgrade",
     }
-    | {"mcp-session-id", "mcp-protocol-version", "mcp-method", "mcp-name", "last-event-id", "sec-fetch-site"}
-    | {"sec-websocket-key", "sec-websocket-version", "expect", "upgrade"}
 )
+# Enough for any length below 2^63 and for the zeros that somebody puts before it.
+_LENGTH_DIGITS: Final = 19
+# The longest method that we know, the version, two spaces and the line end, rounded up.
+_AROUND_TARGET: Final = 32
 
 
 @attrs.define(eq=False)
 class Head:
-    """A request's head as it was sent: the path is not decoded, field names are lower-case, values stripped.
+    """A request up to its body. Header names are lower case, values without the white space around them.
 
-    `content_length` is None where none was announced, `version` 10 or 11, `upgrade` the lower-case protocol that the
-    client asks to change to.
+    `version` is 10 or 11, `upgrade` the lower-case Upgrade value if Connection lists it, otherwise empty.
     """
 
     method: str
@@ -60,123 +73,182 @@ class Head:
 
 
 def parse_head(block: bytes, limits: Limits) -> Head:
-    """Read a head, up to and with its empty line. Raises Rejection, after which the connection is out of step."""
-    if len(block) > limits.header_block + 4:
-        raise _too_large(limits)
-    found = _BLOCK.match(block)
-    if found is None:
-        raise _explain(block, limits)
-    raw_method, raw_target, raw_version, fields = found.groups()
-    version = _VERSIONS.get(raw_version)
-    if version is None:
-        raise _bad("only HTTP/1.1 and HTTP/1.0 are spoken here", 505)
-    headers = _fields(fields, limits)
-    method = raw_method.decode("ascii")
-    path, query = _target(method, raw_target, limits)
-    if not headers.get("host"):
-        raise _bad("there must be one Host header, and not an empty one")
-    length, chunked = _framing(headers, version)
-    connection = headers.get("connection")
-    options = [option.strip() for option in connection.lower().split(",")] if connection else ()
-    expect = headers.get("expect")
-    if expect is not None and expect.lower() != "100-continue":
-        raise _bad("this expectation cannot be met", 417)
-    if headers.get("content-encoding", "identity").lower() != "identity":
-        raise _bad("bodies are not decompressed; Content-Encoding must be identity", 415)
+    """A head out of its bytes, which end with the blank line.
+
+    Raises Rejection (`close` is set): 400, 405 for CONNECT, 414, 415 for a content coding, 417, 431, 501 for an
+    unknown method or transfer coding, 505.
+    """
+    # The limits come first, so that only small heads are ever looked into.
+    if len(block) > limits.header_block or block.count(b"\n") - 2 > limits.header_count:
+        raise _too_large(block, limits)
+    match = _HEAD.match(block.decode("latin-1"))
+    if match is None:
+        raise _fault(block, limits)
+    method, target, minor, fields = match.groups()
+    if len(target) > limits.target:
+        raise _long_target(limits)
+    headers: dict[str, str] = {}
+    lines = fields.split("\r\n")
+    del lines[-1]  # behind the last line end
+    for line in lines:
+        name, _, value = line.partition(":")
+        headers[name.lower()] = value.strip()
+    if len(headers) != len(lines):
+        headers = _merge(lines)
+    if len(fields) > limits.header_field:
+        _check_fields(lines, limits)
+    if target == "*" and method != "OPTIONS":
+        raise _bad("the request target * is for OPTIONS only")
+    version = 11 if minor == "1" else 10
+    if not headers.get("host", version == 10):
+        raise _bad("Host is missing or empty")
+    if "content-encoding" in headers and headers["content-encoding"].lower() != "identity":
+        raise _bad("Content-Encoding must be identity or absent", 415)
+    length = headers.get("content-length")
+    keep_alive, upgrade = version == 11, ""
+    if "connection" in headers:
+        keep_alive, upgrade = _connection(headers, version)
+    path, _, query = target.partition("?")
     return Head(
         method,
         path,
         query,
         version,
         headers,
-        length,
-        chunked,
-        version == 11 and "close" not in options,  # noqa: PLR2004 - HTTP/1.1
-        expect is not None and version == 11,  # noqa: PLR2004
-        headers.get("upgrade", "").lower() if "upgrade" in options else "",
+        None if length is None else _content_length(length),
+        "transfer-encoding" in headers and _chunked(headers, version),
+        keep_alive,
+        "expect" in headers and _expects_continue(headers["expect"], version),
+        upgrade,
     )
 
 
 def reject_early(buffer: bytes, limits: Limits) -> None:
-    """Raise Rejection as soon as the beginning of a head can no longer become one."""
-    if len(buffer) > limits.header_block:
-        raise _too_large(limits)
-    line_end = buffer.find(b"\n")
-    if _START.match(buffer) is None or b"\0" in buffer:
+    """Raise Rejection as soon as the beginning of a head cannot become a legal one any more.
+
+    Only what C can search for is looked at, and never more than the limit of a whole head; the rest waits for
+    `parse_head`.
+    """
+    if buffer[:1] not in _FIRST:
         raise _bad("not an HTTP request")
-    if line_end < 0:
-        if len(buffer) > limits.target + _REQUEST_LINE_SLACK:
-            raise _bad(f"a request line of more than {limits.target} bytes", 414)
-        return
-    if buffer.count(b"\n") != buffer.count(b"\r\n"):
-        raise _bad("a line ends without CR")
-    if buffer.startswith(b"PRI * HTTP/2.0\r\n"):
-        raise _bad("only HTTP/1.1 and HTTP/1.0 are spoken here", 505)
+    ends = buffer.count(b"\r\n")
+    if len(buffer) > limits.header_block or ends - 1 > limits.header_count:
+        raise _too_large(buffer, limits)
+    if b"\0" in buffer or not buffer.isascii():
+        raise _bad(_ILLEGAL_BYTE)
+    if buffer.count(b"\n") != ends or buffer.count(b"\r") - buffer.endswith(b"\r") != ends:
+        raise _bad(_BARE_LINE_END)
+    if ends:
+        _check_request_line(buffer[: buffer.index(b"\r\n")], limits)
+    elif len(buffer) > limits.target + _AROUND_TARGET:
+        raise _long_target(limits)
 
 
-def _fields(fields: bytes, limits: Limits) -> dict[str, str]:
-    lines = fields.decode("ascii").split("\r\n")
-    lines.pop()
-    if len(lines) > limits.header_count:
-        raise _bad(f"{len(lines)} header fields; the limit is {limits.header_count}", 431)
-    headers: dict[str, str] = {}
+def _merge(lines: list[str]) -> dict[str, str]:
+    """The headers when at least one of them is repeated (RFC 9110 section 5.3)."""
+    values: dict[str, list[str]] = {}
     for line in lines:
         name, _, value = line.partition(":")
-        name = name.lower()
-        value = value.strip(" \t")
-        if len(line) > limits.header_field:
-            raise _bad(f"a header field of {len(line)} bytes; the limit is {limits.header_field}", 431)
-        if name in headers:
-            if name in _SINGLE:
-                raise _bad("a header field that must be single is repeated")
-            value = f"{headers[name]}, {value}"
-        headers[name] = value
-    return headers
+        values.setdefault(name.lower(), []).append(value.strip())
+    if any(len(found) > 1 and name in _SINGLE for name, found in values.items()):
+        raise _bad("a header field that must be single is repeated")
+    return {name: ", ".join(found) for name, found in values.items()}
 
 
-def _target(method: str, raw: bytes, limits: Limits) -> tuple[str, str]:
-    if len(raw) > limits.target:
-        raise _bad(f"a target of {len(raw)} bytes; the limit is {limits.target}", 414)
-    target = raw.decode("ascii")
-    if method == "CONNECT":
-        raise _bad("no tunnels here", 405)
-    if method not in _METHODS:
-        raise _bad("this method is not implemented", 501)
-    if target[0] != "/" and not (target == "*" and method == "OPTIONS"):
-        raise _bad("the target must be a path")
-    path, _, query = target.partition("?")
-    if "#" in target:
-        raise _bad("the target holds a fragment")
-    return path, query
+def _check_fields(lines: list[str], limits: Limits) -> None:
+    longest = max(map(len, lines))
+    if longest > limits.header_field:
+        raise _bad(f"a header field of {longest} bytes exceeds the limit of {limits.header_field}", 431)
 
 
-def _framing(headers: dict[str, str], version: int) -> tuple[int | None, bool]:
-    coding, length = headers.get("transfer-encoding"), headers.get("content-length")
-    if coding is None:
-        if length is None:
-            return None, False
-        if not _LENGTH.match(length):
-            raise _bad("Content-Length is not one decimal number")
-        return int(length), False
-    if length is not None:
-        raise _bad("Content-Length and Transfer-Encoding contradict each other")
-    if version != 11:  # noqa: PLR2004 - HTTP/1.1
-        raise _bad("HTTP/1.0 has no Transfer-Encoding")
-    if coding.lower() != "chunked":
-        raise _bad("the only transfer coding is chunked", 501)
-    return None, True
+def _content_length(value: str) -> int:
+    # A list, even of equal numbers, is a sign that somebody upstream has merged two messages.
+    if len(value) > _LENGTH_DIGITS or not value.isdigit():
+        raise _bad(f"Content-Length must be one number of at most {_LENGTH_DIGITS} digits")
+    return int(value)
 
 
-def _explain(block: bytes, limits: Limits) -> Rejection:
-    line, _, _ = block.partition(b"\r\n")
-    if len(line) > limits.target + _REQUEST_LINE_SLACK:
-        return _bad(f"a request line of more than {limits.target} bytes", 414)
-    return _bad("the head of the request is malformed")
+def _chunked(headers: dict[str, str], version: int) -> bool:
+    if version == 10:
+        raise _bad("Transfer-Encoding needs HTTP/1.1")
+    if "content-length" in headers:
+        raise _bad("Content-Length and Transfer-Encoding exclude each other")
+    codings = [coding.strip() for coding in headers["transfer-encoding"].lower().split(",")]
+    if codings == ["chunked"]:
+        return True
+    if "" in codings or "chunked" in codings[:-1]:
+        raise _bad("Transfer-Encoding must be chunked, once and last")
+    raise _bad("Transfer-Encoding other than chunked is not implemented", 501)
 
 
-def _too_large(limits: Limits) -> Rejection:
-    return _bad(f"a head of more than {limits.header_block} bytes, the limit", 431)
+def _expects_continue(value: str, version: int) -> bool:
+    if value.lower() != "100-continue":
+        raise _bad("Expect must be 100-continue", 417)
+    return version == 11  # RFC 9110 section 10.1.1: ignored in HTTP/1.0
 
 
-def _bad(text: str, status: int = 400) -> Rejection:
-    return Rejection(status, INVALID_REQUEST, text, close=True)
+def _connection(headers: dict[str, str], version: int) -> tuple[bool, str]:
+    """Whether the connection may be kept, and what it is to be upgraded to."""
+    if version == 10:
+        return False, ""
+    options = {option.strip() for option in headers["connection"].lower().split(",")}
+    return "close" not in options, headers.get("upgrade", "").lower() if "upgrade" in options else ""
+
+
+# ---- refusals: nothing below costs an honest request anything
+
+_FIRST: Final = frozenset(bytes([byte]) for byte in range(128) if re.match(_TOKEN, chr(byte))) | {b""}
+_LEGAL: Final = bytes([0x09, 0x0A, 0x0D, *range(0x20, 0x7F)])
+_ILLEGAL_BYTE: Final = "the head holds a byte that is neither visible ASCII nor a space nor a tab"
+_BARE_LINE_END: Final = "a line of the head does not end with CRLF"
+_METHOD: Final = re.compile(rf"{_TOKEN}++\Z".encode("ascii"))
+_VERSION: Final = re.compile(rb"HTTP/[0-9]\.[0-9]\Z")
+_TARGET: Final = re.compile(rb'(?:/[!"$-~]*+|\*)\Z')
+
+
+def _bad(text: str, status: int = 400, headers: tuple[tuple[bytes, bytes], ...] = ()) -> Rejection:
+    return Rejection(status, INVALID_REQUEST, text, headers=headers, close=True)
+
+
+def _long_target(limits: Limits) -> Rejection:
+    return _bad(f"the request target exceeds the limit of {limits.target} bytes", 414)
+
+
+def _too_large(block: bytes, limits: Limits) -> Rejection:
+    if b"\n" not in block[: limits.target + _AROUND_TARGET]:
+        return _long_target(limits)
+    if len(block) > limits.header_block:
+        return _bad(f"the head exceeds the limit of {limits.header_block} bytes", 431)
+    return _bad(f"the head exceeds the limit of {limits.header_count} header fields", 431)
+
+
+def _fault(block: bytes, limits: Limits) -> Rejection:
+    """Why a head of legal size is not one."""
+    if block.translate(None, _LEGAL):
+        return _bad(_ILLEGAL_BYTE)
+    if not block.count(b"\r\n") == block.count(b"\r") == block.count(b"\n"):
+        return _bad(_BARE_LINE_END)
+    try:
+        _check_request_line(block[: block.find(b"\r\n")], limits)
+    except Rejection as rejection:
+        return rejection
+    if b"\n " in block or b"\n\t" in block:
+        return _bad("a header field is folded")
+    return _bad("a header field is not a name, a colon and a value")
+
+
+def _check_request_line(line: bytes, limits: Limits) -> None:
+    parts = line.split(b" ")
+    if len(parts) != 3 or not _METHOD.match(parts[0]) or not _VERSION.match(parts[2]):
+        raise _bad("the request line is not a method, a target and a version")
+    method, target, version = parts
+    if len(target) > limits.target:
+        raise _long_target(limits)
+    if version not in (b"HTTP/1.1", b"HTTP/1.0"):
+        raise _bad("the version must be HTTP/1.1 or HTTP/1.0", 505)
+    if method == b"CONNECT":
+        raise _bad("CONNECT is not allowed", 405, ((b"Allow", b"GET, POST, DELETE, OPTIONS"),))
+    if method.decode("ascii") not in _METHODS:
+        raise _bad("the method is not implemented", 501)
+    if not _TARGET.match(target):
+        raise _bad("the request target must be a path that begins with / and has no fragment")
