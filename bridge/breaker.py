@@ -17,7 +17,7 @@ class Breaker:
     window: float = 60.0
     first_pause: float = 0.1
     longest_pause: float = 30.0
-    _died: deque[float] = attrs.field(factory=deque, init=False)
+    _died: deque[float] = attrs.field(factory=deque[float], init=False)
 
     def died(self, now: float) -> None:
         """One more unexpected end."""
@@ -31,7 +31,8 @@ class Breaker:
             return 0.0
         if self.tripped(now):
             return self._died[-self.deaths] + self.window - now
-        return max(0.0, self._died[-1] + min(self.first_pause * 2 ** (count - 1), self.longest_pause) - now)
+        pause = min(self.first_pause * 2.0 ** (count - 1), self.longest_pause)
+        return max(0.0, self._died[-1] + pause - now)
 
     def tripped(self, now: float) -> bool:
         """Whether starts are refused for now."""

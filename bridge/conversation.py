@@ -6,7 +6,7 @@ Trio that makes it atomic, and nobody is left waiting for a lock or a queue.
 
 import secrets
 from collections.abc import Callable, Iterable
-from typing import TYPE_CHECKING, assert_never
+from typing import TYPE_CHECKING
 
 from ..transports.child import ChildBusy, ChildGone, Exit
 from ..transports.lines import Overlong
@@ -175,23 +175,22 @@ class LocalConversation:
 
     def _perform(self, effects: Iterable[Effect]) -> None:
         for effect in effects:
-            if type(effect) is ToClient:
+            if isinstance(effect, ToClient):
                 outlet = effect.outlet
                 if isinstance(outlet, Outlet):
-                    outlet.put(effect.message, effect.event_id)
-            elif type(effect) is ToChild:
+                    outlet.put(effect.message, effect.event_id, last=effect.last)
+            elif isinstance(effect, ToChild):
                 self._write(effect.line)
-            elif type(effect) is EndStream:
+            elif isinstance(effect, EndStream):
                 if isinstance(effect.outlet, Outlet):
                     effect.outlet.finish()
-            elif type(effect) is Revive:
+            elif isinstance(effect, Revive):
                 self._revive(self)
-            elif type(effect) is Abandon:
+            elif isinstance(effect, Abandon):
                 self._abandon(effect.text)
-            elif type(effect) is Note:
-                self._log.debug(effect.text, session=self.id[:8])
             else:
-                assert_never(effect)
+                note: Note = effect
+                self._log.debug(note.text, session=self.id[:8])
 
     def _abandon(self, text: str) -> None:
         child, self._child = self._child, None

@@ -7,7 +7,7 @@ import shutil
 import signal
 import ssl
 import sys
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Mapping
 
 import trio
 
@@ -52,7 +52,7 @@ def run(settings: Settings, environment: Mapping[str, str]) -> int:
         token = _token(settings, environment, log)
         listeners = _Sockets(settings)
     except CannotStart as fault:
-        print(f"mcp-bridge: {fault}", file=sys.stderr)
+        sys.stderr.write(f"mcp-bridge: {fault}\n")
         return fault.code
     spawner = Spawner.start()
     try:
@@ -169,7 +169,7 @@ async def _accept(scope: trio.CancelScope, listener: Listener) -> None:
         await serve(listener)
 
 
-async def _hurry(signals: "trio.abc.AsyncIterable[int]", orderly: trio.CancelScope) -> None:
+async def _hurry(signals: AsyncIterator[int], orderly: trio.CancelScope) -> None:
     async for _ in signals:
         orderly.cancel()
 
@@ -178,7 +178,7 @@ def _announce(settings: Settings, environment: Mapping[str, str], token: str, po
     host = f"[{settings.host}]" if ":" in settings.host else settings.host
     url = f"{settings.scheme}://{host}:{port}"
     path = settings.paths.mcp or settings.paths.sse or settings.paths.ws
-    lines = []
+    lines: list[str] = []
     if os.geteuid() == 0 and not settings.as_root:
         lines.append(
             "warning: running as root, and so is every server; use an ordinary user, or say --allow-root"
@@ -192,7 +192,7 @@ def _announce(settings: Settings, environment: Mapping[str, str], token: str, po
         lines.extend(_client_configuration(settings, environment, token, url + path))
     lines.append(f"ready on {url}{path}")
     for line in lines:
-        print(f"mcp-bridge: {line}" if not line.startswith(" ") else line, file=sys.stderr)
+        sys.stderr.write(f"{line}\n" if line.startswith(" ") else f"mcp-bridge: {line}\n")
     sys.stderr.flush()
 
 

@@ -4,7 +4,7 @@ Pure: time is an argument, ids are minted by the caller. A session of another pr
 same to a caller: the same Rejection, byte for byte (attacks V16).
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterator
 from typing import Generic, Protocol, TypeVar
 
 import attrs
@@ -43,10 +43,10 @@ class Registry(Generic[Member]):
     def __len__(self) -> int:
         return len(self._entries)
 
-    def __iter__(self) -> Iterable[Member]:
+    def __iter__(self) -> Iterator[Member]:
         return iter([entry.member for entry in self._entries.values()])
 
-    def make_room(self, principal: str, now: float) -> Member | None:
+    def make_room(self, principal: str) -> Member | None:
         """The principal's own longest idle session, which must end so that another can begin; None if there is room.
 
         Raises Rejection 503 where room can only be had from others, or from sessions that are at work.

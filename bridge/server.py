@@ -90,7 +90,7 @@ class LocalServer:
                 f"the next start is in {pause:.0f} s",
                 headers=((b"Retry-After", b"%d" % math.ceil(pause)),),
             )
-        idle = self._registry.make_room(principal, now)
+        idle = self._registry.make_room(principal)
         if idle is not None:
             idle.end("its principal has too many sessions and this one was idle longest")
         conversation = LocalConversation(

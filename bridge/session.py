@@ -51,11 +51,12 @@ class ToChild(NamedTuple):
 
 
 class ToClient(NamedTuple):
-    """Put this message on a stream."""
+    """Put this message on a stream; with `last`, nothing more will follow."""
 
     outlet: object
     message: bytes
-    event_id: bytes
+    event_id: bytes = b""
+    last: bool = False
 
 
 class EndStream(NamedTuple):
@@ -104,6 +105,7 @@ class _Ask(NamedTuple):
     """A request of the client that the child has not answered."""
 
     client_id: bytes
+    key: bytes  # its canonical spelling
     method: str
     stream: Stream
     token: bytes
@@ -203,13 +205,13 @@ class Session:
                 f"the limit of {limit} calls in flight is reached",
                 headers=((b"Retry-After", b"1"),),
             )
-        client_id = _canonical(message.id)
+        client_id = message.id if message.id.isdigit() else _canonical(message.id)
         if client_id in self._wire_ids:
             raise invalid("this id is in use by a request in flight")
         token = read_request(method, message.params, self._limits)
         wire_id = b"%d" % self._next_id
         self._next_id += 1
-        self._asks[wire_id] = _Ask(message.id, method, stream, token)
+        self._asks[wire_id] = _Ask(message.id, client_id, method, stream, token)
         self._wire_ids[client_id] = wire_id
         if token:
             self._tokens.setdefault(_canonical(token), wire_id)
@@ -219,7 +221,7 @@ class Session:
         if method in _REMEMBERED:
             self._remember(method, message.params)
         line = envelope.request(wire_id, method, message.params)
-        if self.phase == OPEN or self.phase == OPENING:
+        if self.phase in (OPEN, OPENING):
             return (ToChild(line),)
         self._held.append(line)
         if self.phase == REVIVING:
@@ -455,7 +457,7 @@ class Session:
                 "the server was restarted and refused to initialize", {"reason": "initialize refused"}
             )
         self.phase = OPEN
-        lines = []
+        lines: list[bytes] = []
         if self._ready:
             lines.append(envelope.notification("notifications/initialized", b""))
         if self._level:
@@ -525,7 +527,7 @@ class Session:
 
     def _settle(self, wire_id: bytes) -> _Ask:
         ask = self._asks.pop(wire_id)
-        del self._wire_ids[_canonical(ask.client_id)]
+        del self._wire_ids[ask.key]
         if ask.token:
             token = _canonical(ask.token)
             if self._tokens.get(token) == wire_id:
@@ -569,12 +571,12 @@ class Session:
     def _put(self, stream: Stream, text: bytes, *, last: bool = False) -> Iterable[Effect]:
         outlet = stream.outlet
         if stream is self._pipe:
-            return (ToClient(outlet, text, b""),)
+            return (ToClient(outlet, text),)
         if last and not stream.used and not stream.listens:
             # The whole answer and nothing before it: it can go out as JSON, and there is no event to come back for.
             if outlet is None:
                 return ()
-            return (ToClient(outlet, text, b""), EndStream(outlet))
+            return (ToClient(outlet, text, b"", True),)
         stream.used = True
         self._keep(stream)
         stream.seq += 1
@@ -584,8 +586,7 @@ class Session:
         self._shrink()
         if outlet is None:
             return ()
-        event = ToClient(outlet, text, self._event_id(stream, stream.seq))
-        return (event, EndStream(outlet)) if last else (event,)
+        return (ToClient(outlet, text, self._event_id(stream, stream.seq), last),)
 
     def _finish_if_done(self, stream: Stream) -> Iterable[Effect]:
         if stream is self._pipe or stream.listens or stream.pending or stream.outlet is None:

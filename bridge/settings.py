@@ -22,9 +22,9 @@ class Settings:
     tls_certificate: Path | None = None
     tls_key: Path | None = None
     origins: frozenset[str] = frozenset()
-    paths: Paths = Paths()
+    paths: Paths = attrs.field(factory=Paths)
     health: tuple[str, ...] = ("/healthz",)
-    limits: Limits = Limits()
+    limits: Limits = attrs.field(factory=Limits)
     log_level: str = "info"
     log_format: str = "text"
     as_root: bool = False

@@ -42,15 +42,22 @@ class AsgiApp:
             if scope["type"] == "websocket":
                 await send({"type": "websocket.close"})
             return
-        exchange = AsgiExchange(self._service, receive, send)
+        async with trio.open_nursery() as nursery:
+            exchange = AsgiExchange(self._service, receive, send, nursery)
+            await self._answer(scope, exchange)
+            nursery.cancel_scope.cancel()
+        await exchange.finish()
+
+    async def _answer(self, scope: AsgiScope, exchange: "AsgiExchange") -> None:
         try:
             await self._serve(scope, exchange)
         except Rejection as rejection:
             await exchange.refuse(rejection)
+        except OSError:
+            pass  # the peer is gone
         except Exception as fault:  # noqa: BLE001 - the boundary of one request
             self._service.log.error("internal error", peer=self._peer, fault=fault)
             await exchange.refuse(Rejection(500, INTERNAL_ERROR, "internal error"))
-        await exchange.finish()
 
     async def _serve(self, scope: AsgiScope, exchange: "AsgiExchange") -> None:
         gate = self._service.gate
@@ -81,7 +88,7 @@ def head_of(scope: AsgiScope, limits: Limits) -> Head:
 class AsgiExchange:
     """One request and its answer over ASGI (ports.Exchange)."""
 
-    def __init__(self, service: Service, receive: Receive, send: Send) -> None:
+    def __init__(self, service: Service, receive: Receive, send: Send, nursery: trio.Nursery) -> None:
         self.head: Head
         self.principal = ANONYMOUS
         self.cors: Headers = ()
@@ -93,7 +100,7 @@ class AsgiExchange:
         self._streaming = False
         self._outlet: Outlet | None = None
         self._last_sent = 0.0
-        self._nursery: trio.Nursery | None = None
+        self._nursery = nursery
 
     async def read_body(self) -> bytes:
         """The whole body (ports.Exchange)."""
@@ -101,12 +108,12 @@ class AsgiExchange:
         parts: list[bytes] = []
         size = 0
         while not self._body_done:
-            with trio.move_on_after(limits.body_grace_seconds) as patience:
-                event = await self._receive()
-            if patience.cancelled_caught:
-                raise Rejection(
-                    408, INVALID_REQUEST, f"the body pauses for more than {limits.body_grace_seconds:g} s"
-                )
+            try:
+                with trio.fail_after(limits.body_grace_seconds):
+                    event = await self._receive()
+            except trio.TooSlowError:
+                text = f"the body pauses for more than {limits.body_grace_seconds:g} s"
+                raise Rejection(408, INVALID_REQUEST, text) from None
             if event["type"] == "http.disconnect":
                 raise ConnectionError("the peer left in the middle of a body")
             size += len(event.get("body", b""))
@@ -145,6 +152,13 @@ class AsgiExchange:
         self._outlet = outlet
         self._last_sent = self._service.pulse.now
         self._service.pulse.join(self)
+        if to_the_end:
+            self._nursery.start_soon(self._watch, outlet)
+
+    async def _watch(self, outlet: Outlet) -> None:
+        while (await self._receive())["type"] != "http.disconnect":
+            self._body_done = True
+        outlet.leave()
 
     def tick(self, now: float) -> None:
         """Look whether a heartbeat is due (Pulse)."""

@@ -61,6 +61,33 @@ class Exit:
         return f"exited with code {self.code}"
 
 
+class _Meter:
+    """Hands on at most `rate` bytes of stderr in a second, as lines, and says how much it held back."""
+
+    def __init__(self, rate: int, on_stderr: Callable[[bytes], None]) -> None:
+        self._rate = self._left = rate
+        self._on_stderr = on_stderr
+        self._splitter = LineSplitter(_STDERR_LINE)
+        self._second = 0.0
+        self._suppressed = 0
+
+    def take(self, data: bytes, now: float) -> None:
+        """The next bytes, at a time in seconds."""
+        if now - self._second >= 1:
+            self.settle()
+            self._second, self._left = now, self._rate
+        for line in self._splitter.feed(data[: self._left]):
+            self._on_stderr(line.prefix + b"..." if isinstance(line, Overlong) else line)
+        self._suppressed += max(0, len(data) - self._left)
+        self._left = max(0, self._left - len(data))
+
+    def settle(self) -> None:
+        """Say what was held back since the last time."""
+        if self._suppressed:
+            self._on_stderr(b"... suppressed %d bytes" % self._suppressed)
+            self._suppressed = 0
+
+
 class Child:
     """A server process. `run` must be running for anything but `send` to have an effect."""
 
@@ -211,6 +238,10 @@ class Child:
                 break
             for line in splitter.feed(data):
                 on_line(line)
+            if len(data) < _READ:  # the pipe is empty: looking again would only tell so
+                unblocked = 0
+                await trio.lowlevel.wait_readable(self._stdout)
+                continue
             unblocked += 1
             if unblocked >= _FAIR:
                 unblocked = 0
@@ -218,28 +249,21 @@ class Child:
         self._drained.set()
 
     async def _read_stderr(self, on_stderr: Callable[[bytes], None]) -> None:
-        splitter = LineSplitter(_STDERR_LINE)
-        rate = self._limits.stderr_rate
-        second, left, suppressed = trio.current_time(), rate, 0
-        while True:
-            await trio.lowlevel.wait_readable(self._stderr)
-            try:
-                data = os.read(self._stderr, _READ)
-            except BlockingIOError:
-                continue
-            except OSError:
-                return
-            now = trio.current_time()
-            if now - second >= 1:
-                if suppressed:
-                    on_stderr(b"... suppressed %d bytes" % suppressed)
-                second, left, suppressed = now, rate, 0
-            if not data:
-                return
-            for line in splitter.feed(data[:left]):
-                on_stderr(line.prefix + b"..." if isinstance(line, Overlong) else line)
-            suppressed += max(0, len(data) - left)
-            left = max(0, left - len(data))
+        meter = _Meter(self._limits.stderr_rate, on_stderr)
+        try:
+            while True:
+                await trio.lowlevel.wait_readable(self._stderr)
+                try:
+                    data = os.read(self._stderr, _READ)
+                except BlockingIOError:
+                    continue
+                except OSError:
+                    return
+                if not data:
+                    return
+                meter.take(data, trio.current_time())
+        finally:
+            meter.settle()
 
     async def _write_stdin(self) -> None:
         while True:

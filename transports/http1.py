@@ -5,6 +5,7 @@ One task serves one connection, one request after the other, with no task, nurse
 is `validators.http_head`; whatever breaks it ends the connection after the answer.
 """
 
+import contextlib
 import socket
 import ssl
 from collections.abc import Callable
@@ -86,7 +87,7 @@ _STREAM_LINES: Final = _lines(STREAM_HEADERS)
 class Wire(Protocol):
     """Bytes in and out of one connection."""
 
-    async def receive(self, max_bytes: int) -> bytes: ...
+    async def receive(self, max_bytes: int, *, expected: bool = True) -> bytes: ...
     async def send(self, data: bytes | memoryview) -> None: ...
     async def close(self) -> None: ...
 
@@ -98,8 +99,11 @@ class PlainWire:
         self._sock = sock
         self._unblocked = 0
 
-    async def receive(self, max_bytes: int) -> bytes:
-        """Some bytes, or none at the end. Raises OSError."""
+    async def receive(self, max_bytes: int, *, expected: bool = True) -> bytes:
+        """Some bytes, or none at the end. Where none are `expected` yet, it waits before it looks. Raises OSError."""
+        if not expected:
+            self._unblocked = 0
+            await trio.lowlevel.wait_readable(self._sock)
         while True:
             try:
                 data = self._sock.recv(max_bytes)
@@ -143,7 +147,7 @@ class TlsWire:
     def __init__(self, stream: "trio.SSLStream[trio.SocketStream]") -> None:
         self._stream = stream
 
-    async def receive(self, max_bytes: int) -> bytes:
+    async def receive(self, max_bytes: int, *, expected: bool = True) -> bytes:  # noqa: ARG002 - OpenSSL knows best
         """Some bytes, or none at the end. Raises OSError."""
         try:
             return bytes(await self._stream.receive_some(max_bytes))
@@ -277,9 +281,11 @@ class Connection:
         self._wire = wire
         self._buffer = b""
         self._body_pending = False
+        self._endpoint: Endpoint | None = None
+        self._last_block: bytes = b""
         self._close = False
         self._streaming = False
-        self._answered = False
+        self._answered = self._answered_before = False
         self._hijacked = False
         self._cors: Headers = ()
         self._outlet: Outlet | None = None
@@ -310,15 +316,22 @@ class Connection:
         await self._linger()
 
     async def _serve_one(self) -> bool:
-        self._answered = self._streaming = False
+        self._answered_before, self._answered, self._streaming = self._answered, False, False
         try:
             block = await self._read_head()
             if not block:
                 return False
-            self.head = parse_head(block, self.limits)
-            self._close = not self.head.keep_alive
-            self._body_pending = self.head.chunked or bool(self.head.content_length)
-            await self._handle()
+            if block != self._last_block:  # most clients send the same head again and again
+                self._endpoint = None
+                self._last_block = b""
+                self.head = parse_head(block, self.limits)
+            head = self.head
+            self._close = not head.keep_alive
+            self._body_pending = head.chunked or bool(head.content_length)
+            endpoint = self._endpoint or await self._admit(head)
+            if endpoint is not None:
+                self._endpoint, self._last_block = endpoint, block
+                await endpoint(self)
         except Rejection as rejection:
             await self._refuse(rejection)
         except OSError:
@@ -333,18 +346,19 @@ class Connection:
         self._outlet = None
         return self._drop_body()
 
-    async def _handle(self) -> None:
-        head, gate = self.head, self._service.gate
+    async def _admit(self, head: Head) -> Endpoint | None:
+        """Pass the gate and find the endpoint. What is decided here depends on the head alone, so it holds for its like."""
+        gate = self._service.gate
         preflight = gate.preflight(head) if head.method == "OPTIONS" else None
         if preflight is not None:
             await self.answer(204, b"", b"", preflight)
-            return
+            return None
         principal = gate.admit(head)
         if principal != self.principal:
             self._seat.identify(principal)
             self.principal = principal
         self._cors = gate.cors(head) if gate.shared_with else ()
-        await self._service.route(head)(self)
+        return self._service.route(head)
 
     async def _read_head(self) -> bytes:
         buffer, limits = self._buffer, self.limits
@@ -354,7 +368,9 @@ class Connection:
             while end < 0:
                 if buffer:
                     reject_early(buffer, limits)
-                data = await self._wire.receive(_READ if self._seat.principal else _FIRST_READ)
+                size = _READ if self._seat.principal else _FIRST_READ
+                data = await self._wire.receive(size, expected=bool(buffer) or not self._answered_before)
+                self._answered_before = False
                 if not data:
                     self._waiting = ""
                     return b""
@@ -539,22 +555,18 @@ class Connection:
 
     def abort(self) -> None:
         """Wake whatever waits for the socket: to an end of file, or to a broken pipe."""
-        try:
+        with contextlib.suppress(OSError):
             self._sock.shutdown(socket.SHUT_RDWR)
-        except OSError:
-            pass
 
     def _expire(self, status: int, text: str) -> None:
         # Best effort: said if it fits into the socket's buffer. Over TLS the peer only sees the end.
         if isinstance(self._wire, PlainWire):
             body = error(b"null", INVALID_REQUEST, text)
-            try:
+            with contextlib.suppress(OSError):
                 self._sock.send(
                     b"HTTP/1.1 %d %b\r\n%bContent-Type: application/json\r\nConnection: close\r\n"
                     b"Content-Length: %d\r\n\r\n%b" % (status, _REASONS[status], _SAFE_LINES, len(body), body)
                 )
-            except OSError:
-                pass
         self._waiting = ""
         self.abort()
 

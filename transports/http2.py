@@ -5,6 +5,7 @@ its sends are shielded without a time limit, and an unread body blocks it (each 
 fault costs one connection, a stalled reader is cut off inside the send, and a cancellation breaks the socket first.
 """
 
+import contextlib
 import logging
 import socket
 import ssl
@@ -15,13 +16,14 @@ from hypercorn.app_wrappers import ASGIWrapper
 from hypercorn.config import Config
 from hypercorn.trio.tcp_server import TCPServer
 from hypercorn.trio.worker_context import WorkerContext
-from hypercorn.typing import ASGIFramework, ConnectionState
 
 from .asgi import AsgiApp
 from .http1 import Seat, Service
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+    from hypercorn.typing import ASGIFramework, ConnectionState
 
 _STREAMS: Final = 100
 _CLOSE_SECONDS: Final = 1.0
@@ -73,10 +75,8 @@ async def _break_when_cancelled(sock: socket.socket) -> None:
     try:
         await trio.sleep_forever()
     finally:  # wakes a sender that Hypercorn has shielded from the cancellation
-        try:
+        with contextlib.suppress(OSError):
             sock.shutdown(socket.SHUT_RDWR)
-        except OSError:
-            pass
 
 
 def _leaves(group: BaseExceptionGroup[Exception]) -> "Iterator[BaseException]":

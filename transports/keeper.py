@@ -22,6 +22,10 @@ import socket
 import sys
 import time
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    import typing
+
 _PR_SET_PDEATHSIG = 1
 _PR_SET_CHILD_SUBREAPER = 36
 _PR_SET_NO_NEW_PRIVS = 38
@@ -62,7 +66,7 @@ def _keep(stdin: int, stdout: int, stderr: int, control_fd: int, launch_fd: int)
     wake_read, wake_write = os.pipe()
     os.set_blocking(wake_write, False)
     os.set_blocking(wake_read, False)
-    signal.signal(signal.SIGCHLD, lambda *_: None)
+    signal.signal(signal.SIGCHLD, _wake)
     signal.set_wakeup_fd(wake_write, warn_on_full_buffer=False)
     failed_read, failed_write = os.pipe()
     pid = os.fork()
@@ -79,7 +83,11 @@ def _keep(stdin: int, stdout: int, stderr: int, control_fd: int, launch_fd: int)
     _watch(control, pid, wake_read)
 
 
-def _become(launch: dict, standard: tuple, failed: int) -> None:
+def _wake(_number: int, _frame: object) -> None:
+    """Be interrupted: the wakeup descriptor tells the rest."""
+
+
+def _become(launch: "dict[str, typing.Any]", standard: "tuple[int, int, int]", failed: int) -> None:
     """In the forked process: turn into the server. Never returns."""
     try:
         os.setsid()
@@ -169,7 +177,7 @@ def _kill_all(control: socket.socket, pid: int) -> None:
         time.sleep(0.001)
 
 
-def _children() -> list:
+def _children() -> "list[int]":
     me = os.getpid()
     try:
         with open(f"/proc/{me}/task/{me}/children", "rb") as file:

@@ -39,8 +39,8 @@ class Outlet:
         self.state = OPEN
         self.context: object = None
 
-    def put(self, message: bytes, event_id: bytes = b"") -> None:
-        """Queue one message. A first one always fits, however long; over the limits the stream is closed."""
+    def put(self, message: bytes, event_id: bytes = b"", *, last: bool = False) -> None:
+        """Queue one message, the `last` one or not. A first one always fits; over the limits the stream is closed."""
         if self.state != OPEN:
             return
         if self._queue and (
@@ -53,6 +53,8 @@ class Outlet:
             return
         self._queue.append((event_id, message))
         self._bytes += len(message)
+        if last:
+            self.state = FINISHED
         self._wake()
 
     def finish(self) -> None:

@@ -54,7 +54,7 @@ class Spawner:
     def start(cls) -> "Spawner":
         """Start the fork server. Call it on the main thread."""
         spawner = cls()
-        spawner._launch()  # noqa: SLF001 - our own
+        spawner._launch()
         return spawner
 
     def _launch(self) -> None:

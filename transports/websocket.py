@@ -4,7 +4,7 @@ One connection is one session and its loss ends it. trio-websocket carries it, o
 and behind a `FrameGuard`; what the library is given as a handshake is written anew from the head we have checked.
 """
 
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import trio
 
@@ -15,6 +15,9 @@ from ..validators.ws_frames import FrameGuard, check_upgrade
 from .outlet import GONE, OPEN, OVERFLOWED, Outlet
 from .ports import Backend, Conversation, Exchange, Hijacked, Log
 from .streamable import method_not_allowed
+
+if TYPE_CHECKING:
+    from trio_websocket import WebSocketConnection
 
 _HANDSHAKE: Final = (
     "GET / HTTP/1.1\r\nHost: localhost\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n"

@@ -1,52 +1,54 @@
-"""Bearer tokens (RFC 6750): found in one header only, compared in constant time, kept as digests.
+"""Bearer tokens (RFC 6750): read from one place only, and compared without telling how near a guess was.
 
-Every failure is the same Rejection 401, so that nothing can be learnt from it.
+A token is known here by its SHA-256 alone, and never appears in a message.
 """
 
-import hashlib
-import hmac
 import re
 from collections.abc import Mapping
+from hashlib import sha256
+from hmac import compare_digest
 from typing import Final
 
 from .rejection import INVALID_REQUEST, Rejection
 
-_BEARER: Final = re.compile(r"bearer +([A-Za-z0-9._~+/-]{1,512}=*)\Z", re.IGNORECASE)
-_QUERY: Final = re.compile(
-    r"(?:\A|&)(?:access_token|api_key|apikey|auth|authorization|token)(?:=|&|\Z)", re.IGNORECASE
-)
-_CHALLENGE: Final = ((b"WWW-Authenticate", b"Bearer"),)
-# 128 bits in base64 and more; a token that people make up is shorter, or repeats itself.
-_SHORTEST: Final = 32
 _LONGEST: Final = 512
-_FEWEST_CHARACTERS: Final = 12
+# 32 characters carry 128 bits even if they are only hexadecimal digits.
+_SHORTEST: Final = 32
+# Random ones have nearly as many different pairs of neighbours as characters; typed and repeated ones do not.
+_PAIRS: Final = 16
 
-
-def unauthorized() -> Rejection:
-    """The one Rejection 401."""
-    return Rejection(401, INVALID_REQUEST, "a valid bearer token is needed", headers=_CHALLENGE)
+_CREDENTIAL: Final = re.compile(rf"[Bb][Ee][Aa][Rr][Ee][Rr] ++([A-Za-z0-9._~+/-]{{1,{_LONGEST}}}+=*+)\Z")
+_B64TOKEN: Final = re.compile(r"[A-Za-z0-9._~+/-]++=*+\Z")
+_QUERY_TOKEN: Final = re.compile(r"(?:\A|[&;])(?:access_?token|token|api_?key)=", re.ASCII | re.IGNORECASE)
 
 
 def bearer_token(value: str | None) -> str:
-    """The token in an Authorization header. Raises Rejection 401."""
-    found = _BEARER.match(value) if value is not None else None
-    if found is None:
+    """The token of an Authorization header. Raises Rejection 401, the same for every reason."""
+    match = _CREDENTIAL.match(value) if value is not None else None
+    if match is None or len(match[1]) > _LONGEST:
         raise unauthorized()
-    return found[1]
+    return match[1]
+
+
+def unauthorized() -> Rejection:
+    """The one refusal for no credential, a malformed one and a wrong one."""
+    return Rejection(
+        401, INVALID_REQUEST, "a valid bearer token is needed", headers=((b"WWW-Authenticate", b"Bearer"),)
+    )
 
 
 def refuse_query_token(query: str) -> None:
-    """Raise Rejection 400 for a credential in the query: it would end up in logs and referrers (attacks H23)."""
-    if _QUERY.search(query):
+    """Raise Rejection 400 for a credential in a URL, where logs and histories would keep it."""
+    if "=" in query and _QUERY_TOKEN.search(query):
         raise Rejection(
-            400, INVALID_REQUEST, "a token belongs into the Authorization header, never into the URL"
+            400, INVALID_REQUEST, "a token goes into the Authorization header, never into the URL"
         )
 
 
 class TokenSet:
-    """Who may come in: digests of tokens, each with its principal.
+    """The tokens that are valid, and whose they are.
 
-    Raises ValueError for a token that is too short, too long, too uniform or not one word.
+    Raises ValueError for a token that could be guessed or that no client could send.
     """
 
     def __init__(self, tokens: Mapping[str, str]) -> None:
@@ -55,25 +57,26 @@ class TokenSet:
         self._principals = [(_digest(token), principal) for token, principal in tokens.items()]
 
     def principal(self, token: str) -> str | None:
-        """Whose token this is. Takes the same time for every token."""
+        """Whose token this is. Takes the same time for every answer."""
         digest = _digest(token)
         found = None
         for known, principal in self._principals:
-            if hmac.compare_digest(known, digest):
+            if compare_digest(known, digest):
                 found = principal
         return found
 
 
 def _digest(token: str) -> bytes:
-    return hashlib.sha256(token.encode()).digest()
+    return sha256(token.encode()).digest()
 
 
 def _check_strength(token: str) -> None:
     if not _SHORTEST <= len(token) <= _LONGEST:
-        raise ValueError(f"a token of {len(token)} characters; the limit is {_SHORTEST} to {_LONGEST}")
-    if not re.fullmatch(r"[A-Za-z0-9._~+/-]+=*", token):
-        raise ValueError("a token holds letters, digits and -._~+/ only")
-    if len(set(token)) < _FEWEST_CHARACTERS:
+        raise ValueError(f"a token has {_SHORTEST} to {_LONGEST} characters, this one has {len(token)}")
+    if not _B64TOKEN.match(token):
+        raise ValueError("a token has letters, digits and -._~+/ only, and = at its end")
+    pairs = len({token[at : at + 2] for at in range(len(token) - 1)})
+    if pairs < _PAIRS:
         raise ValueError(
-            f"a token with {len(set(token))} different characters; at least {_FEWEST_CHARACTERS} are needed"
+            f"a token has at least {_PAIRS} different pairs of neighbouring characters, this one has {pairs}"
         )

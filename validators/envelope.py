@@ -8,7 +8,6 @@ Sources: JSON-RPC 2.0; specification digest sections 1.1, 1.2 and 2.1.
 """
 
 import json
-import re
 from collections.abc import Iterable
 from itertools import accumulate
 from typing import Final
@@ -58,8 +57,13 @@ class _Envelope(msgspec.Struct, gc=False):
 _decode_envelope = msgspec.json.Decoder(_Envelope).decode
 _decode_array = msgspec.json.Decoder(list[msgspec.Raw]).decode
 
-# JSON integers and strings only: 1.0, 1e0, true, null, {} and [] are not ids (digest 1.1).
-_ID: Final = re.compile(rb'-?(?:0|[1-9][0-9]*)\Z|"')
+# Read once, so that the check costs nothing for what everybody sends.
+_KNOWN_METHODS: Final = frozenset(
+    {"initialize", "ping", "tools/list", "tools/call", "prompts/list", "prompts/get", "resources/list"}
+    | {"resources/read", "resources/subscribe", "resources/unsubscribe", "resources/templates/list"}
+    | {"completion/complete", "logging/setLevel", "notifications/initialized", "notifications/cancelled"}
+    | {"notifications/progress", "notifications/message"}
+)
 
 # The length of the shortest text that says the same. A body whose length is that number has every member
 # once and no unknown one: any repetition or stranger would make it longer. Only longer ones are searched.
@@ -86,7 +90,8 @@ def decode(text: bytes, limits: Limits) -> Message:
         return _response(text, envelope, limits)
     if envelope.result is not msgspec.UNSET or envelope.error is not msgspec.UNSET:
         raise invalid("a message has either a method or a result or an error")
-    check_method(method, limits)
+    if method not in _KNOWN_METHODS:
+        check_method(method, limits)
     params = b"" if envelope.params is msgspec.UNSET else bytes(envelope.params)
     if params and params[0] != 0x7B:
         raise invalid("params must be an object")
@@ -94,11 +99,15 @@ def decode(text: bytes, limits: Limits) -> Message:
     if id_ is msgspec.UNSET:
         if len(text) != length + _NOTIFICATION_FRAME:
             _refuse_repeated_members(text, params)
-        return Notification(method, _one_line(params))
+        if b"\n" in params or b"\r" in params:
+            params = _one_line(params)
+        return Notification(method, params)
     raw_id = _checked_id(id_, limits)
     if len(text) != length + len(raw_id) + _REQUEST_FRAME:
         _refuse_repeated_members(text, params)
-    return Request(raw_id, method, _one_line(params))
+    if b"\n" in params or b"\r" in params:
+        params = _one_line(params)
+    return Request(raw_id, method, params)
 
 
 def is_batch(text: bytes) -> bool:
@@ -132,7 +141,7 @@ def readable_id(text: bytes) -> bytes:
     if envelope.id is msgspec.UNSET or envelope.method is msgspec.UNSET:
         return b"null"
     raw = bytes(envelope.id)
-    return raw if _ID.match(raw) and len(raw) <= Limits().id + 2 else b"null"
+    return raw if _is_id(raw) and len(raw) <= Limits().id + 2 else b"null"
 
 
 def request(raw_id: bytes, method: str, params: bytes) -> bytes:
@@ -173,7 +182,8 @@ def _member(params: bytes) -> bytes:
 
 
 def _parse(text: bytes, limits: Limits) -> _Envelope:
-    _check_utf8(text)
+    if not text.isascii():
+        _check_utf8(text)
     try:
         envelope = _decode_envelope(text)
     except msgspec.ValidationError:
@@ -182,7 +192,7 @@ def _parse(text: bytes, limits: Limits) -> _Envelope:
         raise _not_json() from None
     except RecursionError:
         raise _too_deep(limits) from None
-    if not depth_ok(text, limits.json_depth):
+    if text.count(b"[") + text.count(b"{") > limits.json_depth and not depth_ok(text, limits.json_depth):
         raise _too_deep(limits)
     return envelope
 
@@ -196,29 +206,36 @@ def _response(text: bytes, envelope: _Envelope, limits: Limits) -> Response:
     if envelope.result is not msgspec.UNSET:
         result, failure, frame = bytes(envelope.result), b"", _RESULT_FRAME
     else:
-        result, failure, frame = b"", bytes(envelope.error), _ERROR_FRAME
+        failed = envelope.error
+        assert failed is not msgspec.UNSET  # noqa: S101 - exactly one of the two is set
+        result, failure, frame = b"", bytes(failed), _ERROR_FRAME
     payload = result or failure
     if failure and failure[0] != 0x7B:
         raise invalid("error must be an object")
     if len(text) != frame + len(raw_id) + len(payload):
         _refuse_repeated_members(text, payload)
-    return Response(raw_id, _one_line(result), _one_line(failure))
+    if b"\n" in payload or b"\r" in payload:
+        result, failure = _one_line(result), _one_line(failure)
+    return Response(raw_id, result, failure)
 
 
 def _checked_id(raw: msgspec.Raw, limits: Limits) -> bytes:
     id_ = bytes(raw)
-    if not _ID.match(id_):
+    if not _is_id(id_):
         raise invalid("an id is a string or an integer")
     if len(id_) > limits.id + 2:
         raise invalid(f"an id of {len(id_)} bytes exceeds the limit of {limits.id}")
     return id_
 
 
+def _is_id(raw: bytes) -> bool:
+    # JSON integers and strings only: 1.0, 1e0, true, null, {} and [] are not ids (digest 1.1). The parser has been here.
+    return raw.isdigit() or raw[:1] == b'"' or (raw[:1] == b"-" and raw[1:].isdigit())
+
+
 def _one_line(payload: bytes) -> bytes:
     # After the parser accepted it, a line end can only be white space between tokens.
-    if b"\n" in payload or b"\r" in payload:
-        return payload.translate(_SPACES_FOR_LINE_ENDS)
-    return payload
+    return payload.translate(_SPACES_FOR_LINE_ENDS)
 
 
 def _refuse_repeated_members(text: bytes, payload: bytes) -> None:
@@ -236,11 +253,10 @@ def _refuse_repeated_members(text: bytes, payload: bytes) -> None:
 
 
 def _check_utf8(text: bytes) -> None:
-    if not text.isascii():
-        try:
-            text.decode()
-        except UnicodeDecodeError:
-            raise Rejection(400, PARSE_ERROR, "not UTF-8") from None
+    try:
+        text.decode()
+    except UnicodeDecodeError:
+        raise Rejection(400, PARSE_ERROR, "not UTF-8") from None
 
 
 def _not_json() -> Rejection:
@@ -261,8 +277,6 @@ _WORTH_COUNTING: Final = 2048
 
 def depth_ok(text: bytes, limit: int) -> bool:
     """Whether well-formed JSON nests at most `limit` containers; exact, linear, and at the speed of bytes methods."""
-    if text.count(b"[") + text.count(b"{") <= limit:
-        return True
     if b"\\" in text:
         text = text.replace(b"\\\\", b"").replace(b'\\"', b"")
     brackets = text.translate(_BRACES_TO_BRACKETS, _ALL_BUT_QUOTES_AND_BRACKETS).replace(b'""', b"")

@@ -1,117 +1,165 @@
-"""Bodies of HTTP/1.1 requests: an announced length within the limit, or strictly chunked (RFC 9112 section 7.1)."""
+"""How long a request's body is, and a chunked one put together (RFC 9112 section 7.1).
+
+The decoder is strict where implementations differ (line ends, signs, white space, extensions), because a body that two
+readers end in different places is two requests. Trailers are checked, counted and dropped; they never become headers.
+"""
 
 import re
-from typing import Final
+from typing import Final, Literal
 
-from .http_head import Head
+from .http_head import TCHAR, Head
 from .limits import Limits
 from .rejection import INVALID_REQUEST, Rejection
 
-_SIZE_LINE: Final = re.compile(rb"([0-9A-Fa-f]{1,16})(?:[ \t]*;[\t\x20-\x7e]{0,256})?\Z")
-_LONGEST_SIZE_LINE: Final = 300
+# 64 bits, as everybody's counters; a longer size can only be an attempt to overflow one.
+_SIZE_DIGITS: Final = 16
+_EXTENSION: Final = 256
 _TRAILERS: Final = 16
-_SIZE, _DATA, _DATA_END, _TRAILER, _DONE = range(5)
 
-
-def check_length(head: Head, limit: int) -> None:
-    """Raise Rejection 413 for an announced length over the limit, before anything of it is read."""
-    length = head.content_length
-    if length is not None and length > limit:
-        raise Rejection(
-            413, INVALID_REQUEST, f"a body of {length} bytes exceeds the limit of {limit}", close=True
-        )
+_QUOTED: Final = r'"(?:[\t !#-\[\]-~]|\\[\t -~])*+"'
+_SIZE_LINE: Final = re.compile(
+    rf"([0-9A-Fa-f]{{1,{_SIZE_DIGITS}}}+)((?:;{TCHAR}++(?:=(?:{TCHAR}++|{_QUOTED}))?+)*+)\Z".encode("ascii")
+)
+# What a size line looks like while its end has not come. Every beginning of a good line matches, and whatever begins
+# with something that does not match does not match either: so a body is judged alike in whatever pieces it comes.
+_SIZE_BEGINNING: Final = re.compile(
+    rf"(?:[0-9A-Fa-f]{{1,{_SIZE_DIGITS}}}+(?:;[\t -~]{{0,{_EXTENSION - 1}}}+)?+\r?+)?+\Z".encode("ascii")
+)
+_TRAILER: Final = re.compile(rf"{TCHAR}++:[\t -~]*+\Z".encode("ascii"))
 
 
 class ChunkedDecoder:
-    """A chunked body, fed as it comes. Raises Rejection 400 or 413, after which it must not be used."""
+    """Takes the bytes behind a head as they come; `done` when the body is complete, `rest` is what follows it.
+
+    It holds the body (at most `limits.body`) and one unfinished line, however small the pieces are. After a Rejection
+    it is of no further use.
+    """
 
     def __init__(self, limits: Limits) -> None:
+        self.done = False
+        self.rest: bytes = b""
         self._limits = limits
-        self._state = _SIZE
-        self._held = b""
-        self._left = 0
-        self._size = 0
+        self._body: bytearray = bytearray()
+        self._total: int = 0
+        # The kind of line that comes next, after the data still missing from the current chunk.
+        self._next: Literal["size", "end of chunk", "trailer"] = "size"
+        self._missing: int = 0
+        self._partial: bytes = b""
+        self._extension_bytes = 0
         self._trailers = 0
         self._trailer_bytes = 0
-        self._parts: list[bytes] = []
-
-    @property
-    def done(self) -> bool:
-        """Whether the whole body has been seen."""
-        return self._state == _DONE
-
-    @property
-    def rest(self) -> bytes:
-        """What came after the body."""
-        return self._held if self.done else b""
 
     def take(self) -> bytes:
-        """The body."""
-        return b"".join(self._parts)
+        """The body so far; what was taken is not kept."""
+        body = bytes(self._body)
+        self._body.clear()
+        return body
 
     def feed(self, data: bytes) -> None:
-        """Take the next bytes."""
-        data = self._held + data
+        """Take the next bytes from the peer.
+
+        Raises Rejection (`close` is set): 413 as soon as a chunk announces more than the limit, 400 for everything else.
+        """
+        if self.done:
+            self.rest += data
+            return
+        data = self._partial + data
+        self._partial = b""
         at = 0
-        while self._state != _DONE:
-            if self._state == _DATA:
-                piece = data[at : at + self._left]
-                if not piece:
-                    break
-                self._parts.append(piece)
+        while not self.done:
+            if self._missing:
+                piece = data[at : at + self._missing]
+                self._body += piece
+                self._missing -= len(piece)
                 at += len(piece)
-                self._left -= len(piece)
-                if self._left:
-                    break
-                self._state = _DATA_END
-                continue
-            end = data.find(b"\n", at)
+                if self._missing:
+                    return
+            end = data.find(b"\r\n", at)
             if end < 0:
-                if len(data) - at > self._longest_line():
-                    raise _bad("a chunk's line is too long")
-                break
-            self._line(data[at : end + 1])
-            at = end + 1
-        self._held = data[at:]
+                self._partial = data[at:]
+                self._check_partial()
+                return
+            self._read_line(data[at:end])
+            at = end + 2
+        self.rest = data[at:]
 
-    def _longest_line(self) -> int:
-        return self._limits.header_field if self._state == _TRAILER else _LONGEST_SIZE_LINE
-
-    def _line(self, line: bytes) -> None:
-        if not line.endswith(b"\r\n") or len(line) > self._longest_line() + 2:
-            raise _bad("a chunk's line does not end in CR LF or is too long")
-        line = line[:-2]
-        if self._state == _DATA_END:
-            if line:
-                raise _bad("a chunk is longer than it says")
-            self._state = _SIZE
-        elif self._state == _SIZE:
+    def _read_line(self, line: bytes) -> None:
+        if self._next == "size":
             self._begin_chunk(line)
+        elif self._next == "trailer":
+            self._drop_trailer(line)
         elif line:
-            self._trailers += 1
-            self._trailer_bytes += len(line)
-            if self._trailers > _TRAILERS or self._trailer_bytes > self._limits.header_block:
-                raise _bad(
-                    f"more than {_TRAILERS} trailers, or more than {self._limits.header_block} bytes of them"
-                )
+            raise _bad(_UNENDED_CHUNK)
         else:
-            self._state = _DONE
+            self._next = "size"
+
+    def _check_partial(self) -> None:
+        """Refuse an unfinished line that cannot become a good one, so that nobody waits for its end."""
+        partial = self._partial
+        if self._next == "size":
+            if not _SIZE_BEGINNING.match(partial):
+                raise _bad(_BAD_SIZE)
+        elif self._next == "trailer":
+            self._check_trailer_bytes(len(partial))
+            if b"\n" in partial:
+                raise _bad(_BAD_TRAILER)
+        elif partial not in (b"", b"\r"):
+            raise _bad(_UNENDED_CHUNK)
 
     def _begin_chunk(self, line: bytes) -> None:
-        found = _SIZE_LINE.match(line)
-        if found is None:
-            raise _bad("a chunk's size is not hexadecimal")
-        self._left = int(found[1], 16)
-        self._size += self._left
-        if self._size > self._limits.body:
-            raise Rejection(
-                413,
-                INVALID_REQUEST,
-                f"a body of at least {self._size} bytes exceeds the limit of {self._limits.body}",
-                close=True,
-            )
-        self._state = _DATA if self._left else _TRAILER
+        match = _SIZE_LINE.match(line)
+        if match is None or len(match[2]) > _EXTENSION:
+            raise _bad(_BAD_SIZE)
+        # Extensions are weight without worth: all together they may be as long as a head.
+        self._extension_bytes += len(match[2])
+        if self._extension_bytes > self._limits.header_block:
+            raise _bad(f"chunk extensions exceed the limit of {self._limits.header_block} bytes in one body")
+        size = int(match[1], 16)
+        if size == 0:
+            self._next = "trailer"
+            return
+        self._total += size
+        if self._total > self._limits.body:
+            raise _too_long(self._total, self._limits.body)
+        self._next = "end of chunk"
+        self._missing = size
+
+    def _drop_trailer(self, line: bytes) -> None:
+        if not line:
+            self.done = True
+            return
+        self._check_trailer_bytes(len(line) + 2)
+        self._trailer_bytes += len(line) + 2
+        self._trailers += 1
+        if self._trailers > _TRAILERS:
+            raise _bad(f"more than {_TRAILERS} trailer fields, the limit")
+        if not _TRAILER.match(line):
+            raise _bad(_BAD_TRAILER)
+
+    def _check_trailer_bytes(self, more: int) -> None:
+        if self._trailer_bytes + more > self._limits.header_block:
+            raise _bad(f"trailer fields exceed the limit of {self._limits.header_block} bytes")
+
+
+def check_length(head: Head, limit: int) -> None:
+    """Raise Rejection 413 for a head that announces a body of more than `limit` bytes."""
+    if head.content_length is not None and head.content_length > limit:
+        raise _too_long(head.content_length, limit)
+
+
+_BAD_SIZE: Final = (
+    f"a chunk must begin with its size, at most {_SIZE_DIGITS} hexadecimal digits, and extensions of at most "
+    f"{_EXTENSION} bytes, in a line that ends with CRLF"
+)
+_UNENDED_CHUNK: Final = "a chunk does not end with CRLF after the size that it announced"
+_BAD_TRAILER: Final = "a trailer field is not a name, a colon and a value in a line that ends with CRLF"
 
 
 def _bad(text: str) -> Rejection:
     return Rejection(400, INVALID_REQUEST, text, close=True)
+
+
+def _too_long(length: int, limit: int) -> Rejection:
+    return Rejection(
+        413, INVALID_REQUEST, f"a body of {length} bytes exceeds the limit of {limit}", close=True
+    )

@@ -15,13 +15,13 @@ from .rejection import INVALID_REQUEST, Rejection
 
 # Methods that we answer to, if only with 405. Anything else is not implemented (attacks H25).
 _METHODS: Final = ("GET", "POST", "DELETE", "OPTIONS", "HEAD", "PUT", "PATCH", "TRACE")
-_TOKEN: Final = r"[!#$%&'*+.^_`|~0-9A-Za-z-]"
+TCHAR: Final = r"[!#$%&'*+.^_`|~0-9A-Za-z-]"
 # Possessive throughout: a character is looked at once, so the worst head costs no more than its length.
 _HEAD: Final = re.compile(
     rf"({'|'.join(_METHODS)}) "
-    r'(/[!"$-~]*+|\*) '
+    r'(/[!"$-~]*+|(?<=^OPTIONS )\*) '
     r"HTTP/1\.([01])\r\n"
-    rf"((?:{_TOKEN}++:[\t -~]*+\r\n)*+)"
+    rf"((?:{TCHAR}++:[\t -~]*+\r\n)*+)"
     r"\r\n\Z"
 )
 
@@ -49,6 +49,8 @@ _SINGLE: Final = frozenset(
 )
 # Enough for any length below 2^63 and for the zeros that somebody puts before it.
 _LENGTH_DIGITS: Final = 19
+# Heads of this size cannot hold enough lines to be slow.
+_ORDINARY: Final = 1024
 # The longest method that we know, the version, two spaces and the line end, rounded up.
 _AROUND_TARGET: Final = 32
 
@@ -78,8 +80,9 @@ def parse_head(block: bytes, limits: Limits) -> Head:
     Raises Rejection (`close` is set): 400, 405 for CONNECT, 414, 415 for a content coding, 417, 431, 501 for an
     unknown method or transfer coding, 505.
     """
-    # The limits come first, so that only small heads are ever looked into.
-    if len(block) > limits.header_block or block.count(b"\n") - 2 > limits.header_count:
+    size = len(block)
+    # A big one is measured in full before it is looked into, a small one on the way.
+    if size > limits.header_block or (size > _ORDINARY and block.count(b"\n") - 2 > limits.header_count):
         raise _too_large(block, limits)
     match = _HEAD.match(block.decode("latin-1"))
     if match is None:
@@ -95,18 +98,17 @@ def parse_head(block: bytes, limits: Limits) -> Head:
         headers[name.lower()] = value.strip()
     if len(headers) != len(lines):
         headers = _merge(lines)
-    if len(fields) > limits.header_field:
-        _check_fields(lines, limits)
-    if target == "*" and method != "OPTIONS":
-        raise _bad("the request target * is for OPTIONS only")
+    if len(fields) > limits.header_field or len(lines) > limits.header_count:
+        _check_fields(block, lines, limits)
     version = 11 if minor == "1" else 10
-    if not headers.get("host", version == 10):
+    host = headers.get("host")
+    if not host and (host is not None or version == 11):
         raise _bad("Host is missing or empty")
     if "content-encoding" in headers and headers["content-encoding"].lower() != "identity":
         raise _bad("Content-Encoding must be identity or absent", 415)
     length = headers.get("content-length")
     keep_alive, upgrade = version == 11, ""
-    if "connection" in headers:
+    if headers.get("connection", "keep-alive") != "keep-alive":
         keep_alive, upgrade = _connection(headers, version)
     path, _, query = target.partition("?")
     return Head(
@@ -155,7 +157,9 @@ def _merge(lines: list[str]) -> dict[str, str]:
     return {name: ", ".join(found) for name, found in values.items()}
 
 
-def _check_fields(lines: list[str], limits: Limits) -> None:
+def _check_fields(block: bytes, lines: list[str], limits: Limits) -> None:
+    if len(lines) > limits.header_count:
+        raise _too_large(block, limits)
     longest = max(map(len, lines))
     if longest > limits.header_field:
         raise _bad(f"a header field of {longest} bytes exceeds the limit of {limits.header_field}", 431)
@@ -197,13 +201,13 @@ def _connection(headers: dict[str, str], version: int) -> tuple[bool, str]:
 
 # ---- refusals: nothing below costs an honest request anything
 
-_FIRST: Final = frozenset(bytes([byte]) for byte in range(128) if re.match(_TOKEN, chr(byte))) | {b""}
+_FIRST: Final = frozenset(bytes([byte]) for byte in range(128) if re.match(TCHAR, chr(byte))) | {b""}
 _LEGAL: Final = bytes([0x09, 0x0A, 0x0D, *range(0x20, 0x7F)])
 _ILLEGAL_BYTE: Final = "the head holds a byte that is neither visible ASCII nor a space nor a tab"
 _BARE_LINE_END: Final = "a line of the head does not end with CRLF"
-_METHOD: Final = re.compile(rf"{_TOKEN}++\Z".encode("ascii"))
+_METHOD: Final = re.compile(rf"{TCHAR}++\Z".encode("ascii"))
 _VERSION: Final = re.compile(rb"HTTP/[0-9]\.[0-9]\Z")
-_TARGET: Final = re.compile(rb'(?:/[!"$-~]*+|\*)\Z')
+_TARGET: Final = re.compile(rb'/[!"$-~]*+\Z')
 
 
 def _bad(text: str, status: int = 400, headers: tuple[tuple[bytes, bytes], ...] = ()) -> Rejection:
@@ -250,5 +254,5 @@ def _check_request_line(line: bytes, limits: Limits) -> None:
         raise _bad("CONNECT is not allowed", 405, ((b"Allow", b"GET, POST, DELETE, OPTIONS"),))
     if method.decode("ascii") not in _METHODS:
         raise _bad("the method is not implemented", 501)
-    if not _TARGET.match(target):
+    if not _TARGET.match(target) and (method, target) != (b"OPTIONS", b"*"):
         raise _bad("the request target must be a path that begins with / and has no fragment")

@@ -1,76 +1,86 @@
-"""Host, Origin and Sec-Fetch-Site: who a browser says it talks to, and for whom (attacks V1 to V8).
+"""Who a request thinks it talks to, and which web page it came from: the defence against DNS rebinding.
 
-Exact members of small sets; no prefix, suffix or pattern is ever compared.
+Host, Origin and Sec-Fetch-Site are compared with sets that are built when the listener is; nothing is resolved, no
+prefix or pattern is ever matched, and no URL is ever made out of a Host.
 """
 
-import ipaddress
 import re
 from collections.abc import Iterable
-from typing import Final
+from typing import Final, Self
 
 import attrs
 
 from .rejection import INVALID_REQUEST, Rejection
 
+# RFC 3986 section 3.2 without userinfo. Brackets need two colons inside; what else is no address equals none of ours.
 _HOST: Final = re.compile(
-    r"(?P<name>[A-Za-z0-9](?:[A-Za-z0-9._-]*[A-Za-z0-9_-])?|\[[0-9A-Fa-f:.]+\])(?::(?P<port>[0-9]{1,5}))?\Z"
+    r"(\[(?=[^:\]]*+:[^:\]]*+:)[0-9A-Fa-f:.]{2,45}+\]"
+    r"|(?:[A-Za-z0-9._~!$&'()*+,;=-]|%[0-9A-Fa-f]{2})++(?<!\.))"
+    r"(?::([0-9]{1,5}))?+\Z"
 )
+_PORTS: Final = 65535
 _DEFAULT_PORTS: Final = {"http": 80, "https": 443}
-_LOOPBACK: Final = ("127.0.0.1", "localhost", "[::1]")
-_OWN: Final = frozenset({None, "none", "same-origin"})
+_LOOPBACK: Final = frozenset({"127.0.0.1", "localhost", "[::1]"})
+# Addresses to listen on, but never to be called by: some systems lead them to the loopback (attacks V2).
+_WILDCARDS: Final = frozenset({"0.0.0.0", "[::]", ""})  # noqa: S104 - refused, not bound
+_NOT_A_PAGE: Final = frozenset({None, "none", "same-origin"})
 
 
 def parse_host(value: str) -> tuple[str, int | None]:
-    """The lower-case host and the port of a Host header (RFC 3986 section 3.2.2). Raises Rejection 400."""
-    found = _HOST.match(value)
-    if found is None or (found["port"] and not 0 < int(found["port"]) < 2**16):
-        raise Rejection(400, INVALID_REQUEST, "the Host header is not host[:port]", close=True)
-    return found["name"].lower(), int(found["port"]) if found["port"] else None
+    """The host of a Host header, in lower case and IPv6 in its brackets, and its port. Raises Rejection 400."""
+    match = _HOST.match(value)
+    port = match and match[2]
+    if match is None or (port and not 0 < int(port) <= _PORTS):
+        raise Rejection(400, INVALID_REQUEST, "Host is not a host name or address with an optional port")
+    return match[1].lower(), int(port) if port else None
 
 
 @attrs.frozen
 class Site:
-    """The names one listener answers to, and the origins whose pages may talk to it."""
+    """The names of one listener (as in a Host header), and the origins whose pages may call it."""
 
     hosts: frozenset[str]
     origins: frozenset[str]
 
     @classmethod
-    def for_listener(cls, scheme: str, host: str, port: int, extra_origins: Iterable[str] = ()) -> "Site":
-        """A TCP listener on a loopback address."""
-        names = {*_LOOPBACK, _bracketed(host)}
+    def for_listener(cls, scheme: str, host: str, port: int, extra_origins: Iterable[str] = ()) -> Self:
+        """The site of a TCP listener: its loopback names and the name it is bound to, with its port."""
+        bound = f"[{host}]" if ":" in host and not host.startswith("[") else host
+        names = (_LOOPBACK | {bound.lower()}) - _WILDCARDS
         hosts = {f"{name}:{port}" for name in names}
-        origins = {f"{scheme}://{name}:{port}" for name in names}
         if port == _DEFAULT_PORTS[scheme]:
             hosts |= names
-            origins |= {f"{scheme}://{name}" for name in names}
-        return cls(frozenset(hosts), frozenset(origins | set(extra_origins)))
+        return cls(frozenset(hosts), frozenset({f"{scheme}://{name}" for name in hosts} | {*extra_origins}))
 
     @classmethod
-    def for_unix(cls) -> "Site":
-        """A Unix socket: what its clients write as Host is `localhost`, and no page comes this way."""
+    def for_unix(cls) -> Self:
+        """The site of a Unix socket, which no page can reach."""
         return cls(frozenset({"localhost"}), frozenset())
 
     def check_host(self, value: str) -> None:
-        """Raise Rejection 421 for another host, 400 for what is none."""
-        if value not in self.hosts:
-            name, port = parse_host(value)
-            if (name if port is None else f"{name}:{port}") not in self.hosts:
-                raise Rejection(421, INVALID_REQUEST, "this host is not served here")
+        """Raise Rejection 421 for a Host header that is not a name of this listener, 400 for one that is no host."""
+        if value in self.hosts:
+            return
+        host, port = parse_host(value)
+        if (host if port is None else f"{host}:{port}") not in self.hosts:
+            raise Rejection(421, INVALID_REQUEST, "Host is not a name of this listener")
 
     def check_origin(self, origin: str | None, sec_fetch_site: str | None) -> None:
-        """Raise Rejection 403 for a page of another origin."""
+        """Raise Rejection 403 for a request that a page of another origin has made.
+
+        Programs send neither header; a browser that sends no Origin (images, scripts, navigation) says so in
+        Sec-Fetch-Site.
+        """
         if origin is None:
-            if sec_fetch_site not in _OWN:
-                raise Rejection(403, INVALID_REQUEST, "requests of other sites are not served")
+            if sec_fetch_site not in _NOT_A_PAGE:
+                raise _foreign("Sec-Fetch-Site")
         elif origin not in self.origins:
-            raise Rejection(
-                403, INVALID_REQUEST, "this origin is not allowed; the option --cors ORIGIN allows one"
-            )
+            raise _foreign("Origin")
 
 
-def _bracketed(host: str) -> str:
-    try:
-        return f"[{host}]" if ipaddress.ip_address(host).version == 6 else host
-    except ValueError:
-        return host.lower()
+def _foreign(what: str) -> Rejection:
+    return Rejection(
+        403,
+        INVALID_REQUEST,
+        f"{what} is that of a page that is not allowed here; --cors ORIGIN allows an origin",
+    )

@@ -12,7 +12,7 @@ SERVER_ERROR: Final = -32000
 SESSION_NOT_FOUND: Final = -32001
 
 
-class Rejection(Exception):  # noqa: N818 - it is the peer's error, not ours
+class Rejection(Exception):
     """A peer sent something that we refuse.
 
     `status` is the HTTP status to answer with, `code` the JSON-RPC error code, and `text` a sentence

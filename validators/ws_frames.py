@@ -102,7 +102,7 @@ class FrameGuard:
 
 def _header_length(header: bytes) -> int:
     """How long the header that begins like this is, counting a mask; at least 2."""
-    if len(header) < 2:  # noqa: PLR2004 - the two bytes that every header has
+    if len(header) < 2:
         return 2
     extended = {126: 2, 127: 8}.get(header[1] & 0x7F, 0)
     return 2 + extended + (4 if header[1] & 0x80 else 0)
@@ -110,7 +110,7 @@ def _header_length(header: bytes) -> int:
 
 def check_upgrade(headers: dict[str, str], upgrade: str, version: int) -> None:
     """Raise Rejection for anything but a WebSocket opening handshake of version 13 that offers `mcp` (digest 5.2)."""
-    if version != 11:  # noqa: PLR2004 - HTTP/1.1
+    if version != 11:
         raise _bad("a WebSocket needs HTTP/1.1")
     if upgrade != "websocket":
         raise Rejection(

@@ -1,0 +1,46 @@
+"""When a server that keeps dying may be started again."""
+
+import pytest
+
+from mcpbridged.bridge.breaker import Breaker
+
+
+def test_the_first_start_is_at_once():
+    assert Breaker().pause(0) == 0
+
+
+def test_pauses_grow_and_pass():
+    breaker = Breaker()
+    breaker.died(0)
+    assert breaker.pause(0) == 0.1
+    assert breaker.pause(1) == 0
+    breaker.died(1)
+    assert breaker.pause(1) == pytest.approx(0.2)
+    breaker.died(2)
+    assert breaker.pause(2) == pytest.approx(0.4)
+
+
+def test_it_trips_and_lets_one_start_through_when_the_oldest_death_is_old():
+    breaker = Breaker(deaths=3, window=60)
+    for second in (0, 1, 2):
+        assert not breaker.tripped(second)
+        breaker.died(second)
+    assert breaker.tripped(2)
+    assert breaker.pause(10) == 50
+    assert not breaker.tripped(60)
+    breaker.died(60)
+    assert breaker.tripped(60)
+    assert breaker.pause(60) == 1
+    assert not breaker.tripped(200)
+    assert breaker.pause(200) == 0
+
+
+def test_a_server_that_exits_at_once_is_started_at_most_five_times_a_minute():
+    breaker = Breaker()
+    now, starts = 0.0, 0
+    while now < 60:
+        if not breaker.tripped(now) and not breaker.pause(now):
+            starts += 1
+            breaker.died(now)
+        now += 0.01
+    assert starts == 5

@@ -1,0 +1,908 @@
+"""One session, event by event: what is asked of it, and what it orders."""
+
+import itertools
+import json
+
+import pytest
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
+
+from mcpbridged.bridge import session as core
+from mcpbridged.bridge.session import Abandon, EndStream, Note, Revive, Session, ToChild, ToClient
+from mcpbridged.validators.envelope import Notification, Request, Response, decode
+from mcpbridged.validators.limits import Limits
+from mcpbridged.validators.rejection import INVALID_REQUEST, SERVER_ERROR, Rejection
+
+LIMITS = Limits()
+INITIALIZE = b'{"protocolVersion":"2025-11-25","capabilities":{},"clientInfo":{"name":"t","version":"1"}}'
+
+
+class Outlet:
+    """Stands for a client stream: only its identity matters."""
+
+    def __init__(self, name="outlet"):
+        self.name = name
+
+    def __repr__(self):
+        return self.name
+
+
+def make(pipe=None, limits=LIMITS, *, version="2025-11-25", ready=True):
+    """A session whose child has answered initialize."""
+    counter = itertools.count(1)
+    session = Session(limits, lambda: f"k{next(counter)}", pipe)
+    stream = None if pipe else session.call_stream(Outlet("initialize"))
+    session.client_sent(Request(b"0", "initialize", INITIALIZE), stream)
+    session.child_sent(Response(b"1", b'{"protocolVersion":"%b"}' % version.encode(), b""))
+    if ready:
+        session.client_sent(Notification("notifications/initialized", b""), None)
+    return session
+
+
+def ask(session, id_=b"7", method="tools/call", params=b'{"name":"t"}', outlet=None):
+    outlet = outlet or Outlet()
+    effects = session.client_sent(Request(id_, method, params), session.call_stream(outlet))
+    return outlet, effects
+
+
+def said(effects):
+    """What goes to the child, as parsed JSON."""
+    return [json.loads(effect.line) for effect in effects if isinstance(effect, ToChild)]
+
+
+def told(effects):
+    """What goes to clients: (outlet, parsed JSON)."""
+    return [(effect.outlet, json.loads(effect.message)) for effect in effects if isinstance(effect, ToClient)]
+
+
+def notes(effects):
+    return [effect.text for effect in effects if isinstance(effect, Note)]
+
+
+# ---- opening
+
+
+def test_initialize_is_forwarded_as_it_is_and_its_answer_names_the_revision():
+    session = Session(LIMITS, lambda: "k")
+    outlet = Outlet()
+    effects = session.client_sent(Request(b'"a"', "initialize", INITIALIZE), session.call_stream(outlet))
+    assert said(effects) == [
+        {"jsonrpc": "2.0", "id": 1, "method": "initialize", "params": json.loads(INITIALIZE)}
+    ]
+    assert session.phase == core.OPENING
+    [(where, answer)] = told(session.child_sent(Response(b"1", b'{"protocolVersion":"2025-06-18"}', b"")))
+    assert where is outlet
+    assert answer["id"] == "a"
+    assert session.version == "2025-06-18"
+    assert session.phase == core.OPEN
+
+
+def test_a_server_that_names_no_revision_gets_the_first_http_one():
+    session = Session(LIMITS, lambda: "k")
+    session.client_sent(Request(b"1", "initialize", INITIALIZE), session.call_stream(Outlet()))
+    session.child_sent(Response(b"1", b"{}", b""))
+    assert session.version == "2025-03-26"
+
+
+def test_a_refused_initialize_may_be_tried_again():
+    session = Session(LIMITS, lambda: "k")
+    session.client_sent(Request(b"1", "initialize", INITIALIZE), session.call_stream(Outlet()))
+    session.child_sent(Response(b"1", b"", b'{"code":-32602,"message":"no"}'))
+    assert session.version == ""
+    session.client_sent(Request(b"2", "initialize", INITIALIZE), session.call_stream(Outlet()))
+
+
+def test_nothing_but_ping_comes_before_initialize():
+    session = Session(LIMITS, lambda: "k")
+    with pytest.raises(Rejection, match="begins with initialize"):
+        ask(session)
+    outlet, effects = ask(session, b"1", "ping", b"")
+    assert told(effects) == [(outlet, {"jsonrpc": "2.0", "id": 1, "result": {}})]
+    with pytest.raises(Rejection, match="protocolVersion"):
+        ask(session, b"1", "initialize", b"{}")
+
+
+def test_a_second_initialize_is_refused():
+    with pytest.raises(Rejection, match="already initialized"):
+        ask(make(), b"9", "initialize", INITIALIZE)
+
+
+def test_notifications_before_the_session_is_open_are_dropped():
+    session = Session(LIMITS, lambda: "k")
+    assert notes(session.client_sent(Notification("notifications/x", b""), None))
+
+
+# ---- requests and answers
+
+
+def test_ids_come_back_with_their_type():
+    session = make()
+    one, first = ask(session, b"7")
+    two, second = ask(session, b'"7"')
+    three, third = ask(session, b"9007199254740993")
+    wires = [said(effects)[0]["id"] for effects in (first, second, third)]
+    assert wires == [2, 3, 4]
+    for outlet, wire, raw in ((three, b"4", "9007199254740993"), (one, b"2", "7"), (two, b"3", '"7"')):
+        [effect] = session.child_sent(Response(wire, b"{}", b""))
+        assert effect == ToClient(
+            outlet, f'{{"jsonrpc":"2.0","id":{raw},"result":{{}}}}'.encode(), b"", last=True
+        )
+    assert session.in_flight == 0
+
+
+@pytest.mark.parametrize(
+    ("first", "second"), [(b"7", b"7"), (b'"a"', b'"\\u0061"'), ('"é"'.encode(), b'"\\u00e9"')]
+)
+def test_an_id_in_flight_cannot_be_used_again(first, second):
+    session = make()
+    ask(session, first)
+    with pytest.raises(Rejection, match="in use") as caught:
+        ask(session, second)
+    assert caught.value.code == INVALID_REQUEST
+
+
+def test_an_id_whose_escapes_mean_nothing_is_only_itself():
+    session = make()
+    ask(session, b'"\\ud800"')
+    ask(session, b'"\\ud801"')
+    assert session.in_flight == 2
+
+
+def test_an_id_can_be_used_again_after_its_answer():
+    session = make()
+    ask(session)
+    session.child_sent(Response(b"2", b"{}", b""))
+    ask(session)
+
+
+def test_an_answer_to_nothing_is_dropped():
+    session = make()
+    ask(session)
+    assert notes(session.child_sent(Response(b"99", b"{}", b"")))
+    assert notes(session.child_sent(Response(b'"2"', b"{}", b"")))
+    assert told(session.child_sent(Response(b"2", b"{}", b"")))
+    assert notes(session.child_sent(Response(b"2", b"{}", b"")))
+
+
+def test_calls_in_flight_are_limited():
+    session = make(limits=Limits(in_flight=2))
+    ask(session, b"1")
+    ask(session, b"2")
+    with pytest.raises(Rejection, match="limit of 2 calls") as caught:
+        ask(session, b"3")
+    assert (caught.value.status, caught.value.code) == (429, SERVER_ERROR)
+
+
+def test_a_request_needs_a_stream():
+    with pytest.raises(Rejection, match="stream"):
+        make().client_sent(Request(b"1", "ping", b""), None)
+
+
+def test_a_batch_ends_its_stream_with_its_last_answer():
+    session = make()
+    stream = session.call_stream(outlet := Outlet())
+    session.client_sent(Request(b"1", "ping", b""), stream)
+    session.client_sent(Request(b"2", "ping", b""), stream)
+    [first] = session.child_sent(Response(b"3", b"{}", b""))
+    assert not first.last
+    [second] = session.child_sent(Response(b"2", b"{}", b""))
+    assert second.last
+    assert second.outlet is outlet
+
+
+def test_other_notifications_of_the_client_pass():
+    effects = make().client_sent(Notification("notifications/roots/list_changed", b""), None)
+    assert said(effects) == [{"jsonrpc": "2.0", "method": "notifications/roots/list_changed"}]
+
+
+# ---- cancellation
+
+
+def test_a_cancellation_reaches_the_child_under_its_own_id_and_http_is_answered():
+    session = make()
+    outlet, _ = ask(session, b'"x"')
+    effects = session.client_sent(
+        Notification("notifications/cancelled", b'{"requestId":"x","reason":"enough"}'), None
+    )
+    assert said(effects) == [
+        {
+            "jsonrpc": "2.0",
+            "method": "notifications/cancelled",
+            "params": {"requestId": 2, "reason": "enough"},
+        }
+    ]
+    [(where, answer)] = told(effects)
+    assert where is outlet
+    assert answer["error"]["code"] == core.REQUEST_CANCELLED
+    assert notes(session.child_sent(Response(b"2", b"{}", b"")))  # the late answer is swallowed
+
+
+def test_a_cancelled_call_whose_stream_has_begun_just_ends():
+    session = make()
+    stream = session.call_stream(outlet := Outlet())
+    session.client_sent(Request(b"1", "tools/call", b'{"_meta":{"progressToken":1}}'), stream)
+    session.child_sent(Notification("notifications/progress", b'{"progressToken":1,"progress":1}'))
+    effects = session.client_sent(Notification("notifications/cancelled", b'{"requestId":1}'), None)
+    assert not told(effects)
+    assert EndStream(outlet) in effects
+
+
+def test_one_of_two_calls_on_a_stream_is_cancelled():
+    session = make()
+    stream = session.call_stream(Outlet())
+    session.client_sent(Request(b"1", "ping", b""), stream)
+    session.client_sent(Request(b"2", "ping", b""), stream)
+    effects = session.client_sent(Notification("notifications/cancelled", b'{"requestId":1}'), None)
+    assert not any(isinstance(effect, ToClient) and effect.last for effect in effects)
+
+
+@pytest.mark.parametrize("params", [b'{"requestId":99}', b"{}", b"", b'{"requestId":0}'])
+def test_the_cancellation_of_what_is_not_in_flight_is_ignored(params):
+    assert notes(make().client_sent(Notification("notifications/cancelled", params), None))
+
+
+def test_initialize_cannot_be_cancelled():
+    session = Session(LIMITS, lambda: "k")
+    session.client_sent(Request(b"1", "initialize", INITIALIZE), session.call_stream(Outlet()))
+    assert notes(session.client_sent(Notification("notifications/cancelled", b'{"requestId":1}'), None))
+    assert session.in_flight == 1
+
+
+# ---- progress and other notifications of the server
+
+
+def test_progress_goes_to_the_call_that_it_belongs_to():
+    session = make()
+    one, _ = ask(session, b"1", params=b'{"name":"a","_meta":{"progressToken":"t"}}')
+    two, _ = ask(session, b"2", params=b'{"name":"a","_meta":{"progressToken":5}}')
+    for token, outlet in ((b'"t"', one), (b"5", two)):
+        effects = session.child_sent(Notification("notifications/progress", b'{"progressToken":%b}' % token))
+        assert [where for where, _ in told(effects)] == [outlet]
+    assert notes(session.child_sent(Notification("notifications/progress", b'{"progressToken":"5"}')))
+
+
+def test_progress_after_the_answer_is_dropped():
+    session = make()
+    ask(session, b"1", params=b'{"name":"a","_meta":{"progressToken":1}}')
+    session.child_sent(Response(b"2", b"{}", b""))
+    assert notes(session.child_sent(Notification("notifications/progress", b'{"progressToken":1}')))
+
+
+def test_a_token_in_use_stays_with_its_first_call():
+    session = make()
+    one, _ = ask(session, b"1", params=b'{"name":"a","_meta":{"progressToken":1}}')
+    ask(session, b"2", params=b'{"name":"a","_meta":{"progressToken":1}}')
+    session.child_sent(Response(b"3", b"{}", b""))
+    [(where, _)] = told(session.child_sent(Notification("notifications/progress", b'{"progressToken":1}')))
+    assert where is one
+
+
+def test_log_messages_go_to_the_one_interactive_call():
+    session = make()
+    ask(session, b"1", "tools/list", b"")
+    call, _ = ask(session, b"2")
+    ask(session, b"3", "tools/list", b"")
+    [(where, _)] = told(session.child_sent(Notification("notifications/message", b'{"level":"info"}')))
+    assert where is call
+
+
+def test_log_messages_of_several_calls_go_to_the_newest():
+    session = make()
+    ask(session, b"1")
+    newest, _ = ask(session, b"2")
+    [(where, _)] = told(session.child_sent(Notification("notifications/message", b"{}")))
+    assert where is newest
+
+
+def test_what_belongs_to_no_call_waits_for_a_listener_and_goes_to_exactly_one():
+    session = make()
+    changed = Notification("notifications/tools/list_changed", b"")
+    assert session.child_sent(changed) == []
+    first, second = Outlet("first"), Outlet("second")
+    _, effects = session.listened(first)
+    assert [where for where, _ in told(effects)] == [first]
+    session.listened(second)
+    assert [where for where, _ in told(session.child_sent(changed))] == [second]
+
+
+def test_what_waits_for_a_listener_is_bounded():
+    session = make(limits=Limits(stream_messages=3))
+    for number in range(10):
+        session.child_sent(Notification("notifications/x", b'{"n":%d}' % number))
+    _, effects = session.listened(Outlet())
+    assert [message["params"]["n"] for _, message in told(effects)] == [7, 8, 9]
+
+
+def test_what_waits_for_a_listener_is_bounded_in_bytes():
+    session = make(limits=Limits(stream_bytes=100))
+    for _ in range(3):
+        session.child_sent(Notification("notifications/x", b'{"n":"%b"}' % (b"x" * 80)))
+    _, effects = session.listened(Outlet())
+    assert len(told(effects)) == 1
+
+
+# ---- requests of the server
+
+
+def test_a_request_of_the_server_goes_to_the_call_and_its_answer_back_under_the_servers_id():
+    session = make()
+    outlet, _ = ask(session)
+    [(where, question)] = told(
+        session.child_sent(Request(b'"srv-1"', "elicitation/create", b'{"message":"?"}'))
+    )
+    assert where is outlet
+    assert question == {"jsonrpc": "2.0", "id": 1, "method": "elicitation/create", "params": {"message": "?"}}
+    effects = session.client_sent(Response(b"1", b'{"action":"accept"}', b""), None)
+    assert said(effects) == [{"jsonrpc": "2.0", "id": "srv-1", "result": {"action": "accept"}}]
+    assert notes(session.client_sent(Response(b"1", b"{}", b""), None))
+
+
+def test_a_ping_of_the_server_is_answered_here():
+    assert said(make().child_sent(Request(b"5", "ping", b""))) == [{"jsonrpc": "2.0", "id": 5, "result": {}}]
+
+
+def test_a_request_of_the_server_waits_until_the_client_is_initialized():
+    session = make(ready=False)
+    assert session.child_sent(Request(b"1", "roots/list", b"")) == []
+    assert session.child_sent(Notification("notifications/message", b"{}")) == []
+    listener = Outlet()
+    _, effects = session.listened(listener)
+    assert [message["method"] for _, message in told(effects)] == ["notifications/message"]
+    effects = session.client_sent(Notification("notifications/initialized", b""), None)
+    assert said(effects)[0]["method"] == "notifications/initialized"
+    assert [(where, message["method"]) for where, message in told(effects)] == [(listener, "roots/list")]
+    assert said(session.client_sent(Response(b"1", b"{}", b""), None))
+
+
+def test_initialized_said_twice_passes_twice():
+    effects = make().client_sent(Notification("notifications/initialized", b""), None)
+    assert len(said(effects)) == 1
+
+
+def test_a_request_that_no_stream_is_opened_for_is_given_up():
+    session = make()
+    session.ticked(100.0)
+    session.child_sent(Request(b"1", "roots/list", b""))
+    assert session.ticked(159.0) == []
+    [answer] = said(session.ticked(161.0))
+    assert answer["id"] == 1
+    assert "60 s" in answer["error"]["message"]
+
+
+def test_a_request_that_is_pushed_out_of_the_queue_is_answered():
+    session = make(limits=Limits(stream_messages=1))
+    session.child_sent(Request(b"1", "roots/list", b""))
+    [answer] = said(session.child_sent(Notification("notifications/x", b"")))
+    assert answer["id"] == 1
+    assert answer["error"]["code"] == -32603
+
+
+def test_requests_of_the_server_are_limited():
+    session = make()
+    ask(session)
+    for number in range(32):
+        session.child_sent(Request(b"%d" % number, "roots/list", b""))
+    [answer] = said(session.child_sent(Request(b"99", "roots/list", b"")))
+    assert answer["error"]["code"] == SERVER_ERROR
+
+
+def test_an_id_that_the_server_uses_twice_is_refused():
+    session = make()
+    ask(session)
+    session.child_sent(Request(b"1", "roots/list", b""))
+    [answer] = said(session.child_sent(Request(b"1", "roots/list", b"")))
+    assert answer["error"]["code"] == INVALID_REQUEST
+
+
+def test_the_server_cancels_its_own_request():
+    session = make()
+    outlet, _ = ask(session)
+    session.child_sent(Request(b'"s"', "elicitation/create", b"{}"))
+    cancel = Notification("notifications/cancelled", b'{"requestId":"s","reason":"late"}')
+    [(where, message)] = told(session.child_sent(cancel))
+    assert where is outlet
+    assert message["params"] == {"requestId": 1, "reason": "late"}
+    assert notes(session.child_sent(cancel))
+
+
+def test_the_server_cancels_a_request_that_the_client_never_saw():
+    session = make()
+    session.child_sent(Request(b"1", "roots/list", b""))
+    assert session.child_sent(Notification("notifications/cancelled", b'{"requestId":1}')) == ()
+    _, effects = session.listened(Outlet())
+    assert told(effects) == []
+
+
+# ---- one stream for everything
+
+
+def test_on_a_pipe_everything_goes_down_the_pipe():
+    pipe = Outlet("pipe")
+    session = make(pipe)
+    assert session.watched
+    session.client_sent(Request(b"1", "tools/call", b'{"name":"t"}'), None)
+    for effects in (
+        session.child_sent(Notification("notifications/message", b"{}")),
+        session.child_sent(Notification("notifications/tools/list_changed", b"")),
+        session.child_sent(Request(b"1", "roots/list", b"")),
+        session.child_sent(Response(b"2", b"{}", b"")),
+    ):
+        assert [where for where, _ in told(effects)] == [pipe]
+        assert not any(effect.last or effect.event_id for effect in effects)
+
+
+def test_a_cancelled_call_on_a_pipe_is_not_answered():
+    session = make(Outlet())
+    session.client_sent(Request(b"1", "tools/call", b'{"name":"t"}'), None)
+    assert not told(session.client_sent(Notification("notifications/cancelled", b'{"requestId":1}'), None))
+
+
+def test_a_pipe_has_no_events_to_resume_from():
+    session = make(Outlet())
+    assert session.events_begun(session.call_stream(Outlet())) == b""
+
+
+# ---- resuming
+
+
+def progress(session, token, number):
+    return session.child_sent(
+        Notification("notifications/progress", b'{"progressToken":%d,"progress":%d}' % (token, number))
+    )
+
+
+def test_an_interrupted_call_is_resumed_where_it_was():
+    session = make()
+    stream = session.call_stream(first := Outlet("first"))
+    session.client_sent(Request(b"1", "tools/call", b'{"_meta":{"progressToken":1}}'), stream)
+    assert session.events_begun(stream) == b"k1_0"
+    [event] = progress(session, 1, 1)
+    assert event.event_id == b"k1_1"
+    session.stream_left(stream, first)
+    assert progress(session, 1, 2) == ()
+    assert session.child_sent(Response(b"2", b"{}", b"")) == ()
+    again, effects = session.resumed("k1_1", second := Outlet("second"))
+    assert again is stream
+    assert [effect.event_id for effect in effects if isinstance(effect, ToClient)] == [b"k1_2", b"k1_3"]
+    assert effects[-1] == EndStream(second)
+    assert session.events_begun(stream) == b""  # no priming event: it would set the client back
+
+
+def test_a_resumed_call_goes_on_live():
+    session = make()
+    stream = session.call_stream(first := Outlet())
+    session.client_sent(Request(b"1", "tools/call", b'{"_meta":{"progressToken":1}}'), stream)
+    session.events_begun(stream)
+    session.stream_left(stream, first)
+    _, effects = session.resumed("k1_0", second := Outlet())
+    assert effects == []
+    [event] = progress(session, 1, 1)
+    assert event.outlet is second
+    session.stream_left(stream, first)  # the old connection ends late: nothing changes
+    assert stream.outlet is second
+
+
+def test_a_stream_that_is_resumed_while_it_is_open_moves():
+    session = make()
+    stream, _ = session.listened(first := Outlet())
+    session.events_begun(stream)
+    _, effects = session.resumed("k1_0", second := Outlet())
+    assert EndStream(first) in effects
+    [event] = session.child_sent(Notification("notifications/x", b""))
+    assert event.outlet is second
+
+
+def test_a_listener_that_comes_back_gets_what_it_missed_once():
+    session = make()
+    stream, _ = session.listened(first := Outlet())
+    session.events_begun(stream)
+    session.child_sent(Notification("notifications/a", b""))
+    session.stream_left(stream, first)
+    assert not session.watched
+    session.child_sent(Notification("notifications/b", b""))
+    _, effects = session.resumed("k1_0", Outlet())
+    assert [message["method"] for _, message in told(effects)] == ["notifications/a", "notifications/b"]
+
+
+@pytest.mark.parametrize(
+    "event_id", ["", "k1", "k9_0", "k1_x", "../_1", "k1_0\n", "x" * 40 + "_1", "k1_" + "9" * 40]
+)
+def test_an_event_id_that_we_never_gave_is_refused(event_id):
+    session = make()
+    stream, _ = session.listened(Outlet())
+    session.events_begun(stream)
+    with pytest.raises(Rejection, match="Last-Event-ID") as caught:
+        session.resumed(event_id, Outlet())
+    assert caught.value.status == 400
+
+
+def test_an_event_id_of_the_future_resumes_nothing():
+    session = make()
+    stream, _ = session.listened(Outlet())
+    session.events_begun(stream)
+    session.child_sent(Notification("notifications/a", b""))
+    _, effects = session.resumed("k1_999", Outlet())
+    assert told(effects) == []
+
+
+def test_listeners_are_limited():
+    session = make(limits=Limits(streams_per_session=2))
+    stream, _ = session.listened(left := Outlet())
+    session.events_begun(stream)
+    session.listened(Outlet())
+    with pytest.raises(Rejection) as caught:
+        session.listened(Outlet())
+    assert caught.value.status == 409
+    session.stream_left(stream, left)
+    session.listened(Outlet())
+    with pytest.raises(Rejection):
+        session.resumed("k1_0", Outlet())
+
+
+def test_older_revisions_get_no_priming_event():
+    session = make(version="2025-06-18")
+    assert session.events_begun(session.call_stream(Outlet())) == b""
+
+
+def test_an_answer_that_nobody_can_come_back_for_is_dropped():
+    session = make()
+    stream = session.call_stream(outlet := Outlet())
+    session.client_sent(Request(b"1", "ping", b""), stream)
+    session.stream_left(stream, outlet)
+    assert session.child_sent(Response(b"2", b"{}", b"")) == ()
+
+
+def test_kept_events_are_bounded_in_bytes_finished_streams_first():
+    session = make(limits=Limits(replay_bytes=300))
+    done = session.call_stream(gone := Outlet())
+    session.client_sent(Request(b"1", "tools/call", b'{"_meta":{"progressToken":1}}'), done)
+    progress(session, 1, 1)
+    session.child_sent(Response(b"2", b"{}", b""))
+    session.stream_left(done, gone)
+    live = session.call_stream(Outlet())
+    session.client_sent(Request(b"1", "tools/call", b'{"_meta":{"progressToken":1}}'), live)
+    for number in range(10):
+        progress(session, 1, number)
+    with pytest.raises(Rejection):
+        session.resumed("k1_0", Outlet())
+    _, effects = session.resumed("k2_0", Outlet())
+    assert 0 < len(told(effects)) < 10
+
+
+def test_one_event_larger_than_everything_that_may_be_kept_is_not_kept():
+    session = make(limits=Limits(replay_bytes=10))
+    session.listened(Outlet())
+    session.child_sent(Notification("notifications/a", b'{"a":"aaaaaaaaaaaaaaa"}'))
+    _, effects = session.resumed("k1_0", Outlet())
+    assert told(effects) == []
+
+
+def test_kept_streams_are_bounded_in_number():
+    session = make()
+    for number in range(80):
+        stream = session.call_stream(outlet := Outlet())
+        session.client_sent(Request(b"%d" % number, "tools/call", b'{"name":"t"}'), stream)
+        session.events_begun(stream)
+        session.child_sent(Response(b"%d" % (number + 2), b"{}", b""))
+        session.stream_left(stream, outlet)
+    with pytest.raises(Rejection):
+        session.resumed("k1_0", Outlet())
+    session.resumed("k80_0", Outlet())
+
+
+# ---- the death of the child
+
+
+LOST = {"reason": "exited", "code": None, "signal": 9}
+
+
+def test_everything_in_flight_fails_with_the_cause():
+    session = make()
+    one, _ = ask(session, b"1")
+    two, _ = ask(session, b'"b"')
+    errors = told(session.child_lost("the server was killed by signal 9 (SIGKILL)", LOST))
+    assert [(where, message["id"]) for where, message in errors] == [(one, 1), (two, "b")]
+    for _, message in errors:
+        assert message["error"] == {
+            "code": SERVER_ERROR,
+            "message": "the server was killed by signal 9 (SIGKILL)",
+            "data": LOST,
+        }
+    assert session.in_flight == 0
+
+
+def test_the_next_call_brings_another_child_that_is_told_what_the_first_knew():
+    session = make()
+    ask(session, b"1", "logging/setLevel", b'{"level":"debug"}')
+    ask(session, b"2", "resources/subscribe", b'{"uri":"a:b"}')
+    ask(session, b"3", "resources/subscribe", b'{"uri":"c:d"}')
+    ask(session, b"4", "resources/unsubscribe", b'{"uri":"a:b"}')
+    session.child_lost("gone", LOST)
+    assert session.phase == core.LOST
+    outlet, effects = ask(session, b"5")
+    assert list(effects) == [Revive()]
+    _, effects = ask(session, b"6")
+    assert list(effects) == []
+    [line] = said(session.child_started())
+    assert (line["method"], line["params"]) == ("initialize", json.loads(INITIALIZE))
+    effects = session.child_sent(Response(b"%d" % line["id"], b'{"protocolVersion":"2025-11-25"}', b""))
+    assert [message["method"] for message in said(effects)] == [
+        "notifications/initialized",
+        "logging/setLevel",
+        "resources/subscribe",
+        "tools/call",
+        "tools/call",
+    ]
+    assert said(effects)[2]["params"] == {"uri": "c:d"}
+    assert session.phase == core.OPEN
+    wire = said(effects)[3]["id"]
+    [(where, answer)] = told(session.child_sent(Response(b"%d" % wire, b"{}", b"")))
+    assert where is outlet
+    assert answer["id"] == 5
+
+
+def test_nothing_is_repeated_that_was_never_said():
+    session = make(ready=False)
+    session.child_lost("gone", LOST)
+    ask(session)
+    [line] = said(session.child_started())
+    effects = session.child_sent(Response(b"%d" % line["id"], b"{}", b""))
+    assert [message["method"] for message in said(effects)] == ["tools/call"]
+
+
+def test_a_call_that_waits_for_another_child_can_be_cancelled():
+    session = make()
+    session.child_lost("gone", LOST)
+    ask(session, b"1")
+    ask(session, b"2")
+    effects = session.client_sent(Notification("notifications/cancelled", b'{"requestId":1}'), None)
+    assert said(effects) == []
+    [line] = said(session.child_started())
+    effects = session.child_sent(Response(b"%d" % line["id"], b"{}", b""))
+    assert len([message for message in said(effects) if message["method"] == "tools/call"]) == 1
+
+
+def test_a_child_that_refuses_to_initialize_again_fails_what_waits():
+    session = make()
+    session.child_lost("gone", LOST)
+    outlet, _ = ask(session)
+    [line] = said(session.child_started())
+    [(where, answer)] = told(
+        session.child_sent(Response(b"%d" % line["id"], b"", b'{"code":1,"message":"no"}'))
+    )
+    assert where is outlet
+    assert "refused to initialize" in answer["error"]["message"]
+    assert session.phase == core.LOST
+
+
+def test_a_child_that_cannot_be_started_again_fails_what_waits():
+    session = make()
+    session.child_lost("gone", LOST)
+    ask(session)
+    assert told(session.child_lost("cannot start", {"reason": "not started"}))
+    _, effects = ask(session)
+    assert list(effects) == [Revive()]
+
+
+def test_a_death_while_initializing_is_the_end():
+    session = Session(LIMITS, lambda: "k")
+    outlet = Outlet()
+    session.client_sent(Request(b"1", "initialize", INITIALIZE), session.call_stream(outlet))
+    assert [where for where, _ in told(session.child_lost("exited", LOST))] == [outlet]
+    assert session.phase == core.ENDED
+    assert session.child_lost("exited", LOST) == ()
+
+
+def test_the_death_of_a_child_that_nobody_has_spoken_to_changes_nothing():
+    session = Session(LIMITS, lambda: "k")
+    assert session.child_lost("exited", LOST) == []
+    assert session.phase == core.NEW
+
+
+def test_answers_for_a_dead_child_are_dropped():
+    session = make()
+    ask(session)
+    session.child_sent(Request(b"1", "roots/list", b""))
+    session.child_lost("gone", LOST)
+    assert notes(session.client_sent(Response(b"1", b"{}", b""), None))
+    session = make()
+    ask(session)
+    session.child_sent(Request(b"1", "roots/list", b""))
+    session.phase = core.REVIVING
+    assert notes(session.client_sent(Response(b"1", b"{}", b""), None))
+
+
+def test_questions_of_a_dead_child_are_not_shown_any_more():
+    session = make()
+    session.child_sent(Request(b"1", "roots/list", b""))
+    session.child_sent(Notification("notifications/x", b""))
+    session.child_lost("gone", LOST)
+    _, effects = session.listened(Outlet())
+    assert [message["method"] for _, message in told(effects)] == ["notifications/x"]
+
+
+def test_an_initialize_that_is_not_answered_in_time_is_given_up():
+    session = Session(Limits(start_seconds=60), lambda: "k")
+    session.client_sent(Request(b"1", "initialize", INITIALIZE), session.call_stream(Outlet()))
+    assert list(session.ticked(10.0)) == []
+    assert list(session.ticked(69.0)) == []
+    [effect] = session.ticked(71.0)
+    assert isinstance(effect, Abandon)
+    assert "60 s" in effect.text
+
+
+# ---- what the child garbles
+
+
+@pytest.mark.parametrize(
+    "prefix", [b'{"jsonrpc":"2.0","id":2,"result":', b'{"id" : 2 , "result":{', b'{"result":"x","id":2}']
+)
+def test_a_garbled_answer_fails_the_call_that_it_belongs_to(prefix):
+    session = make()
+    one, _ = ask(session, b"1")
+    ask(session, b"2")
+    [(where, answer)] = told(session.child_spoiled(prefix, "too long"))
+    assert where is one
+    assert answer["error"]["message"] == "too long"
+    assert session.in_flight == 1
+
+
+def test_a_garbled_answer_that_could_be_anybodys_fails_all():
+    session = make()
+    ask(session, b"1")
+    ask(session, b"2")
+    assert len(told(session.child_spoiled(b'{"result":"xxxxxxxx', "too long"))) == 2
+
+
+@pytest.mark.parametrize(
+    "prefix", [b'{"method":"notifications/x","params":', b"npm WARN", b'{"id":77,"result":']
+)
+def test_other_garbage_is_only_noted(prefix):
+    session = make()
+    ask(session)
+    assert notes(session.child_spoiled(prefix, "not JSON"))
+    assert session.in_flight == 1
+
+
+# ---- the end
+
+
+def test_the_end_fails_what_is_in_flight_and_ends_every_stream():
+    session = make()
+    listener = Outlet("listener")
+    session.listened(listener)
+    caller, _ = ask(session)
+    effects = list(session.ended("bye"))
+    assert [(where, message["error"]["message"]) for where, message in told(effects)] == [(caller, "bye")]
+    assert EndStream(listener) in effects
+    assert session.ended("again") == ()
+    assert session.child_sent(Response(b"2", b"{}", b"")) == (
+        Note("dropped an answer of the server that nobody waits for"),
+    )
+    with pytest.raises(Rejection) as caught:
+        ask(session)
+    assert caught.value.status == 404
+
+
+def test_the_end_of_a_pipe():
+    pipe = Outlet()
+    assert EndStream(pipe) in list(make(pipe).ended("bye"))
+
+
+def test_a_stream_that_left_is_not_ended_again():
+    session = make()
+    stream, _ = session.listened(outlet := Outlet())
+    session.stream_left(stream, outlet)
+    session.stream_left(stream, outlet)
+    assert list(session.ended("bye")) == []
+
+
+def test_a_listener_appears_after_a_call_has_taken_what_waited():
+    session = make(ready=False)
+    ask(session, b"1")
+    session.child_sent(Request(b"1", "roots/list", b""))
+    effects = session.client_sent(Notification("notifications/initialized", b""), None)
+    assert [message["method"] for _, message in told(effects)] == ["roots/list"]
+
+
+# ---- I7: whatever happens, in whatever order
+
+
+class Life(RuleBasedStateMachine):
+    """Invariants I1 and I7: each request ends exactly once, on its own stream, and nothing goes anywhere else."""
+
+    def __init__(self):
+        super().__init__()
+        self.session = make()
+        self.numbers = itertools.count(1)
+        self.open = {}  # client id -> outlet
+        self.ended = set()
+        self.wires = {}  # wire id -> client id
+        self.dead = False
+
+    def absorb(self, effects):
+        for effect in effects:
+            if isinstance(effect, ToChild):
+                assert not self.dead
+                message = decode(effect.line, LIMITS)
+                if isinstance(message, Request):
+                    assert message.id not in self.wires
+                    marker = json.loads(message.params or b"{}").get("name")
+                    self.wires[message.id] = marker
+            elif isinstance(effect, ToClient):
+                message = json.loads(effect.message)
+                if "method" not in message:
+                    id_ = message["id"]
+                    assert id_ not in self.ended
+                    assert self.open.pop(id_) is effect.outlet
+                    self.ended.add(id_)
+                    if "result" in message:
+                        assert message["result"]["echo"] == id_
+
+    @rule()
+    def ask(self):
+        id_ = f"c{next(self.numbers)}"
+        outlet = Outlet(id_)
+        self.open[id_] = outlet
+        params = json.dumps({"name": id_, "_meta": {"progressToken": id_}}).encode()
+        self.absorb(
+            self.session.client_sent(
+                Request(json.dumps(id_).encode(), "tools/call", params), self.session.call_stream(outlet)
+            )
+        )
+
+    @precondition(lambda self: self.wires and not self.dead)
+    @rule(data=st.data())
+    def answer(self, data):
+        wire = data.draw(st.sampled_from(sorted(self.wires)))
+        marker = self.wires.pop(wire)
+        self.absorb(self.session.child_sent(Response(wire, json.dumps({"echo": marker}).encode(), b"")))
+
+    @precondition(lambda self: self.open)
+    @rule(data=st.data())
+    def cancel(self, data):
+        id_ = data.draw(st.sampled_from(sorted(self.open)))
+        self.absorb(
+            self.session.client_sent(
+                Notification("notifications/cancelled", json.dumps({"requestId": id_}).encode()), None
+            )
+        )
+        self.open.pop(id_, None)  # a stream that has begun ends without an answer
+        self.ended.add(id_)
+
+    @precondition(lambda self: not self.dead)
+    @rule(data=st.data())
+    def chatter(self, data):
+        token = data.draw(st.sampled_from(["c1", "c2", "c3", "nobody"]))
+        effects = list(
+            self.session.child_sent(
+                Notification("notifications/progress", json.dumps({"progressToken": token}).encode())
+            )
+        )
+        for effect in effects:
+            if isinstance(effect, ToClient):
+                assert effect.outlet is self.open[token]
+
+    @precondition(lambda self: not self.dead)
+    @rule()
+    def die(self):
+        self.dead = True
+        self.wires.clear()
+        self.absorb(self.session.child_lost("gone", LOST))
+        assert not self.open
+
+    @precondition(lambda self: self.dead and self.session.phase == core.REVIVING)
+    @rule()
+    def revive(self):
+        self.dead = False
+        [line] = said(self.session.child_started())
+        self.absorb(self.session.child_sent(Response(b"%d" % line["id"], b"{}", b"")))
+
+    @invariant()
+    def nothing_is_forgotten(self):
+        assert self.session.in_flight == len(self.open)
+
+
+Life.TestCase.settings = settings(max_examples=40, stateful_step_count=50, deadline=None)
+TestLife = Life.TestCase

@@ -1,0 +1,25 @@
+"""Starts `stubborn.py` through a Spawner, says its pid and its grandchild's, and waits to be killed."""
+
+import os
+import sys
+from pathlib import Path
+
+import trio
+
+from mcpbridged.transports.spawner import Launch, Spawner
+from mcpbridged.validators.limits import Limits
+
+
+async def main(spawner):
+    stubborn = Path(__file__).with_name("stubborn.py")
+    launch = Launch((sys.executable, os.fspath(stubborn)), {"PATH": os.environ["PATH"]})
+    child = await spawner.spawn(launch, limits=Limits())
+
+    def heard(line):
+        sys.stdout.write(f"{child.pid} {line.decode()}\n")
+        sys.stdout.flush()
+
+    await child.run(heard, lambda _: None, lambda _: None)
+
+
+trio.run(main, Spawner.start())

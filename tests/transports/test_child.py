@@ -1,0 +1,315 @@
+"""Real processes: started, talked to, flooded, stopped, killed, and never left behind."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import trio
+
+from mcpbridged.transports.child import ChildBusy, ChildGone, Exit
+from mcpbridged.transports.lines import Overlong
+from mcpbridged.transports.spawner import Launch, Spawner, SpawnFailed
+from mcpbridged.validators.limits import Limits
+
+pytestmark = pytest.mark.anyio
+
+CHILDREN = Path(__file__).parent / "children"
+ENV = {"PATH": os.environ["PATH"], "MARK": "é x"}
+ECHO = "import sys\nfor line in sys.stdin: sys.stdout.write(line); sys.stdout.flush()"
+
+
+@pytest.fixture
+def spawner():
+    spawner = Spawner.start()
+    yield spawner
+    spawner.close()
+
+
+class Ears:
+    """What a child has said so far."""
+
+    def __init__(self):
+        self.lines = []
+        self.stderr = []
+        self.exits = []
+        self.heard = trio.Event()
+        self.over = trio.Event()
+        self.over_at = 0.0
+
+    def line(self, line):
+        self.lines.append(line)
+        self.heard.set()
+
+    def exit(self, exit_):
+        self.exits.append(exit_)
+        self.over_at = trio.current_time()
+        self.over.set()
+
+    async def until(self, count):
+        while len(self.lines) < count:
+            self.heard = trio.Event()
+            await self.heard.wait()
+
+
+async def start(spawner, nursery, *argv, limits=None, **more):
+    launch = Launch(argv=argv or (sys.executable, "-c", ECHO), env=ENV, **more)
+    child = await spawner.spawn(launch, limits=limits or Limits())
+    ears = Ears()
+    nursery.start_soon(child.run, ears.line, ears.stderr.append, ears.exit)
+    return child, ears
+
+
+def python(code):
+    return sys.executable, "-c", code
+
+
+def alive(pid):
+    try:
+        state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+    except FileNotFoundError:
+        return False
+    return state != "Z"
+
+
+async def test_lines_go_there_and_back(spawner):
+    with trio.fail_after(10):
+        async with trio.open_nursery() as nursery:
+            child, ears = await start(spawner, nursery)
+            child.send(b'{"a":1}')
+            child.send(b"x" * 10_000_000)
+            child.send("é".encode())
+            await ears.until(3)
+            assert [ears.lines[0], len(ears.lines[1]), ears.lines[2]] == [
+                b'{"a":1}',
+                10_000_000,
+                "é".encode(),
+            ]
+            child.stop()
+    assert ears.exits == [Exit(code=0)]
+    with pytest.raises(ChildGone):
+        child.send(b"x")
+
+
+async def test_a_child_sees_three_descriptors_and_its_own_environment_only(spawner, tmp_path):
+    code = (
+        "import os, json; print(json.dumps([sorted(int(fd) for fd in os.listdir('/proc/self/fd') if int(fd) < 100),"
+        " dict(os.environ), os.getcwd(), os.getsid(0) == os.getpid()]))"
+    )
+    with trio.fail_after(10):
+        async with trio.open_nursery() as nursery:
+            _, ears = await start(spawner, nursery, *python(code), cwd=os.fspath(tmp_path))
+            await ears.over.wait()
+    descriptors, environment, cwd, leads = json.loads(ears.lines[0])
+    assert descriptors == [0, 1, 2, 3]  # the fourth is the listing's own
+    environment.pop("LC_CTYPE", None)  # Python's own doing (PEP 538)
+    assert environment == ENV
+    assert cwd == os.fspath(tmp_path)
+    assert leads
+
+
+async def test_what_cannot_be_executed_is_told(spawner, tmp_path):
+    with pytest.raises(SpawnFailed, match="cannot start 'no-such-program': No such file or directory"):
+        await spawner.spawn(Launch(("no-such-program",), ENV), limits=Limits())
+    with pytest.raises(SpawnFailed, match="No such file or directory"):
+        await spawner.spawn(Launch(("true",), ENV, cwd="/no/such/folder"), limits=Limits())
+    with pytest.raises(SpawnFailed, match="Permission denied"):
+        await spawner.spawn(Launch((os.fspath(tmp_path),), ENV), limits=Limits())
+
+
+async def test_an_exit_code_is_told(spawner):
+    with trio.fail_after(10):
+        async with trio.open_nursery() as nursery:
+            _, ears = await start(spawner, nursery, *python("import sys; print('last words'); sys.exit(3)"))
+    assert ears.lines == [b"last words"]
+    assert ears.exits == [Exit(code=3)]
+    assert ears.exits[0].describe() == "exited with code 3"
+
+
+async def test_a_kill_is_told_within_200_ms(spawner):
+    with trio.fail_after(10):
+        async with trio.open_nursery() as nursery:
+            child, ears = await start(spawner, nursery)
+            child.send(b"{}")
+            await ears.until(1)
+            begun = trio.current_time()
+            os.kill(child.pid, signal.SIGKILL)
+            await ears.over.wait()
+            assert ears.over_at - begun < 0.2
+    assert ears.exits[0].describe() == "was killed by signal 9 (SIGKILL)"
+
+
+def test_an_exit_describes_itself():
+    assert Exit(signal=200).describe() == "was killed by signal 200"
+    assert Exit(code=1, reason="did this").describe() == "did this"
+
+
+async def test_a_stubborn_child_and_its_daemonised_grandchild_are_ended(spawner):
+    with trio.fail_after(15):
+        async with trio.open_nursery() as nursery:
+            stubborn = os.fspath(CHILDREN / "stubborn.py")
+            child, ears = await start(
+                spawner, nursery, sys.executable, stubborn, limits=Limits(stop_seconds=0.3)
+            )
+            await ears.until(1)
+            grandchild = int(ears.lines[0])
+            assert alive(child.pid)
+            assert alive(grandchild)
+            child.stop()
+            child.stop()
+    assert not alive(child.pid)
+    assert not alive(grandchild)
+
+
+async def test_a_grandchild_does_not_outlive_the_exit_of_its_parent(spawner):
+    with trio.fail_after(15):
+        async with trio.open_nursery() as nursery:
+            child, ears = await start(spawner, nursery, sys.executable, os.fspath(CHILDREN / "stubborn.py"))
+            await ears.until(1)
+            os.kill(child.pid, signal.SIGKILL)
+    assert not alive(int(ears.lines[0]))
+    assert ears.exits[0].signal == signal.SIGKILL
+
+
+async def test_cancelling_ends_everything(spawner):
+    with trio.fail_after(15):
+        async with trio.open_nursery() as nursery:
+            child, ears = await start(spawner, nursery, sys.executable, os.fspath(CHILDREN / "stubborn.py"))
+            await ears.until(1)
+            nursery.cancel_scope.cancel()
+        for pid in (child.pid, int(ears.lines[0])):
+            while alive(pid):
+                await trio.sleep(0.01)
+
+
+@pytest.mark.parametrize("victim", ["host", "fork server"])
+def test_nobody_outlives_a_killed_host(victim):
+    host = subprocess.Popen(
+        [sys.executable, os.fspath(CHILDREN / "host.py")], stdout=subprocess.PIPE, text=True
+    )
+    child, grandchild = map(int, host.stdout.readline().split())
+    try:
+        if victim == "fork server":
+            [server] = Path(f"/proc/{host.pid}/task/{host.pid}/children").read_text().split()
+            os.kill(int(server), signal.SIGKILL)
+            time.sleep(0.3)
+            assert alive(child)  # it has a keeper of its own
+        host.kill()
+        end = time.monotonic() + 1
+        while time.monotonic() < end and (alive(child) or alive(grandchild)):
+            time.sleep(0.01)
+        assert not alive(child)
+        assert not alive(grandchild)
+    finally:
+        host.kill()
+        host.wait()
+        host.stdout.close()
+
+
+async def test_a_dead_fork_server_is_replaced(spawner):
+    spawner._process.kill()
+    spawner._process.wait()
+    with trio.fail_after(10):
+        async with trio.open_nursery() as nursery:
+            child, _ = await start(spawner, nursery)
+            child.stop()
+
+
+@pytest.mark.slow
+async def test_an_idle_child_lives_on(spawner):
+    """Attacks finding 1: a child forked in a worker thread of Trio dies with it after 10 s. Regression test number one."""
+    with trio.fail_after(30):
+        async with trio.open_nursery() as nursery:
+            child, ears = await start(spawner, nursery)
+            await trio.sleep(12)
+            child.send(b"still there")
+            await ears.until(1)
+            child.stop()
+
+
+async def test_strange_lines(spawner):
+    code = (
+        "import sys; w = sys.stdout.buffer.write; w(b'\\xef\\xbb\\xbfone\\r\\n\\n  \\ntw'); sys.stdout.flush();"
+        "w(b'o \\xc3'); sys.stdout.flush(); w(b'\\xa9\\xe2\\x80\\xa8\\n' + b'z' * 5000 + b'\\nend')"
+    )
+    with trio.fail_after(10):
+        async with trio.open_nursery() as nursery:
+            _, ears = await start(spawner, nursery, *python(code), limits=Limits(line=1000))
+    assert ears.lines[:2] == [b"one", "two é\u2028".encode()]
+    assert isinstance(ears.lines[2], Overlong)
+    assert len(ears.lines) == 3  # an unfinished last line is no message
+
+
+async def test_a_flood_without_a_newline_costs_no_memory(spawner):
+    before = resident()
+    with trio.fail_after(10):
+        async with trio.open_nursery() as nursery:
+            child, ears = await start(
+                spawner, nursery, "sh", "-c", "tr '\\0' x < /dev/zero", limits=Limits(line=2**20)
+            )
+            await ears.until(1)
+            await trio.sleep(0.5)
+            child.kill()
+    assert len(ears.lines) == 1
+    assert resident() - before < 24 * 2**20
+
+
+def resident():
+    return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+
+
+async def test_a_flood_of_stderr_is_suppressed_and_never_blocks(spawner):
+    code = "import sys\nfor _ in range(100000): sys.stderr.write('x' * 100 + '\\n')\nprint('done')"
+    with trio.fail_after(10):
+        async with trio.open_nursery() as nursery:
+            _, ears = await start(spawner, nursery, *python(code), limits=Limits(stderr_rate=10_000))
+    assert ears.lines == [b"done"]
+    assert sum(map(len, ears.stderr)) < 100_000
+    assert any(b"suppressed" in line for line in ears.stderr)
+
+
+async def test_a_child_that_stops_reading_is_given_up(spawner):
+    limits = Limits(stdin_stall_seconds=0.5, stdin_bytes=1_000_000)
+    with trio.fail_after(10):
+        async with trio.open_nursery() as nursery:
+            child, ears = await start(spawner, nursery, limits=limits)
+            os.kill(child.pid, signal.SIGSTOP)
+            for _ in range(10):
+                child.send(b"x" * 100_000)
+            with pytest.raises(ChildBusy, match="limit is 1000000"):
+                for _ in range(10):
+                    child.send(b"x" * 100_000)
+            await ears.over.wait()
+    assert ears.exits[0].describe() == "has not read its stdin for 0.5 s"
+
+
+async def test_a_child_that_closes_its_stdout_is_given_up(spawner):
+    with trio.fail_after(10):
+        async with trio.open_nursery() as nursery:
+            await start(spawner, nursery, *python("import os, time; os.close(1); time.sleep(60)"))
+            _, ears = await start(spawner, nursery, *python("import os, time; os.close(1); time.sleep(60)"))
+    assert ears.exits[0].describe() == "closed its stdout without leaving"
+
+
+async def test_many_children_leave_nothing_behind(spawner):
+    async def cycle():
+        async with trio.open_nursery() as nursery:
+            child, ears = await start(spawner, nursery, "cat")
+            child.send(b"{}")
+            await ears.until(1)
+            child.stop()
+
+    with trio.fail_after(60):
+        await cycle()
+        before = len(os.listdir("/proc/self/fd"))
+        for _ in range(20):
+            async with trio.open_nursery() as nursery:
+                for _ in range(10):
+                    nursery.start_soon(cycle)
+    assert len(os.listdir("/proc/self/fd")) == before
+    pid = spawner._process.pid
+    assert Path(f"/proc/{pid}/task/{pid}/children").read_text() == ""

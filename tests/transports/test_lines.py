@@ -1,0 +1,63 @@
+"""Lines out of pieces."""
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from mcpbridged.transports.lines import LineSplitter, Overlong
+
+
+def split(*chunks, limit=100):
+    splitter = LineSplitter(limit)
+    return [line for chunk in chunks for line in splitter.feed(chunk)]
+
+
+@pytest.mark.parametrize(
+    ("chunks", "lines"),
+    [
+        ([b"a\nb\n"], [b"a", b"b"]),
+        ([b"a\r\nb\r\n"], [b"a", b"b"]),
+        ([b"a", b"b", b"\n"], [b"ab"]),
+        ([b"\n\n \r\n\t\na\n"], [b"a"]),
+        ([b"\xef\xbb\xbfa\n"], [b"a"]),
+        ([b"\xef", b"\xbb", b"\xbfa\n"], [b"a"]),
+        ([b"\xef", b"\xbbx\n"], [b"\xef\xbbx"]),
+        ([b"a\n\xef\xbb\xbfb\n"], [b"a", b"\xef\xbb\xbfb"]),
+        ([b"a\xe2\x80\xa8b\x85c\n"], [b"a\xe2\x80\xa8b\x85c"]),
+        ([b"a\rb\n"], [b"a\rb"]),
+        ([b"unfinished"], []),
+        ([b""], []),
+    ],
+)
+def test_lines(chunks, lines):
+    assert split(*chunks) == lines
+
+
+def test_a_line_over_the_limit_is_reported_once_and_dropped():
+    assert split(b"x" * 60, b"x" * 60, b"x" * 1000, b"\nok\n") == [Overlong(120, b"x" * 120), b"ok"]
+    assert split(b"y" * 1000 + b"\nok\n") == [Overlong(1000, b"y" * 256), b"ok"]
+    assert split(b"z" * 100 + b"\n") == [b"z" * 100]
+
+
+def test_a_long_line_costs_linear_time():
+    splitter = LineSplitter(20_000_000)
+    for _ in range(160):
+        splitter.feed(b"x" * 65536)
+    [line] = splitter.feed(b"\n")
+    assert len(line) == 160 * 65536
+
+
+@given(st.lists(st.sampled_from([b"a", b"\n", b"\r", b"\r\n", b"\xef\xbb\xbf", b" ", b"x" * 30])), st.data())
+@settings(max_examples=200, deadline=None)
+def test_every_chunking_gives_the_same_lines(parts, data):
+    whole = b"".join(parts)
+    chunks, at = [], 0
+    while at < len(whole):
+        step = data.draw(st.integers(1, 7))
+        chunks.append(whole[at : at + step])
+        at += step
+
+    def told(lines):
+        return [line.prefix[:51] if isinstance(line, Overlong) else line for line in lines]
+
+    assert told(split(*chunks, limit=50)) == told(split(whole, limit=50))

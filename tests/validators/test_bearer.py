@@ -1,0 +1,132 @@
+"""Bearer tokens: one reading, one refusal, and no weak ones."""
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from mcpbridged.validators.bearer import TokenSet, bearer_token, refuse_query_token
+from mcpbridged.validators.rejection import INVALID_REQUEST, Rejection
+
+TOKEN = "mcpb_0123456789abcdefghijklmnopqrstuvwxyzABC"
+OTHER = "another-token.of+this~server/with-padding=="
+
+
+@pytest.mark.parametrize("scheme", ["Bearer", "bearer", "BEARER", "bEaReR"])
+def test_the_scheme_has_no_case(scheme):
+    assert bearer_token(f"{scheme} {TOKEN}") == TOKEN
+
+
+@pytest.mark.parametrize("token", ["a", "a" * 512, "a-._~+/9=", OTHER])
+def test_tokens_that_are_read(token):
+    assert bearer_token(f"Bearer {token}") == token
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        None,
+        "",
+        "Bearer",
+        "Bearer ",
+        "Bearer =",
+        "Basic dXNlcjpwYXNz",
+        TOKEN,
+        f" Bearer {TOKEN}",
+        f"Bearer\t{TOKEN}",
+        f"Bearer {TOKEN},{TOKEN}",
+        f"Bearer {TOKEN}, Bearer {TOKEN}",
+        f"Bearer {TOKEN} ",
+        f"Bearer {TOKEN}\n",
+        f"Bearer {TOKEN}\x00",
+        f"Bearer {TOKEN} x",
+        f'Bearer "{TOKEN}"',
+        f"Bearer token={TOKEN}",
+        f"Bearer:{TOKEN}",
+        f"Bearer{TOKEN}",
+        "Bearer " + "a" * 513,
+        "Bearer " + "a" * 512 + "=",
+        "Bearer " + "!" * 512,
+        "Bearer t\u00f6ken",
+        "\u0412earer " + TOKEN,
+    ],
+)
+def test_every_fault_has_the_same_refusal(value):
+    with pytest.raises(Rejection) as caught:
+        bearer_token(value)
+    refused = caught.value
+    assert (refused.status, refused.code, refused.text) == (
+        401,
+        INVALID_REQUEST,
+        "a valid bearer token is needed",
+    )
+    assert (refused.headers, refused.close) == (((b"WWW-Authenticate", b"Bearer"),), False)
+
+
+def test_a_token_leads_to_its_principal():
+    tokens = TokenSet({TOKEN: "owner", OTHER: "guest"})
+    assert tokens.principal(TOKEN) == "owner"
+    assert tokens.principal(OTHER) == "guest"
+    assert tokens.principal(TOKEN[:-1]) is None
+    assert tokens.principal(TOKEN + "=") is None
+    assert tokens.principal("") is None
+    assert TokenSet({}).principal(TOKEN) is None
+
+
+def test_no_token_stays_in_memory():
+    assert TOKEN not in repr(vars(TokenSet({TOKEN: "owner"})))
+
+
+@pytest.mark.parametrize(
+    ("token", "message"),
+    [
+        ("", "a token has 32 to 512 characters, this one has 0"),
+        ("abcdefghijklmnopqrstuvwxyz01234", "a token has 32 to 512 characters, this one has 31"),
+        (TOKEN * 12, "a token has 32 to 512 characters, this one has 516"),
+        (TOKEN + "\r", "a token has letters, digits and -._~+/ only, and = at its end"),
+        (TOKEN + "\n", "a token has letters, digits and -._~+/ only, and = at its end"),
+        (TOKEN + "\u00e9", "a token has letters, digits and -._~+/ only, and = at its end"),
+        ("=" + TOKEN, "a token has letters, digits and -._~+/ only, and = at its end"),
+        ("x" * 64, "a token has at least 16 different pairs of neighbouring characters, this one has 1"),
+        (
+            "changeme" * 8,
+            "a token has at least 16 different pairs of neighbouring characters, this one has 8",
+        ),
+    ],
+)
+def test_weak_tokens_are_refused_with_rule_limit_and_value(token, message):
+    with pytest.raises(ValueError) as caught:
+        TokenSet({TOKEN: "owner", token: "guest"})
+    assert str(caught.value) == message
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.binary(min_size=16, max_size=16).filter(lambda raw: len(set(raw)) > 12))
+def test_sixteen_random_bytes_in_hexadecimal_are_strong_enough(raw):
+    tokens = TokenSet({raw.hex(): "owner"})
+    assert tokens.principal(bearer_token(f"Bearer {raw.hex()}")) == "owner"
+
+
+@pytest.mark.parametrize(
+    "query",
+    [
+        "token=x",
+        "a=b&token=x",
+        "access_token=",
+        "ACCESS_TOKEN=x",
+        "api_key=x",
+        "apikey=x",
+        "a;api_key=x",
+        "token=CANARY",
+    ],
+)
+def test_a_token_in_the_query_is_refused(query):
+    with pytest.raises(Rejection) as caught:
+        refuse_query_token(query)
+    assert caught.value.status == 400
+    assert caught.value.text == "a token goes into the Authorization header, never into the URL"
+
+
+@pytest.mark.parametrize(
+    "query", ["", "sessionId=1", "progresstoken=1", "token", "tokens=1", "a=token=x", "x=api_key"]
+)
+def test_other_queries_pass(query):
+    refuse_query_token(query)

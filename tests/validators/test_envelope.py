@@ -1,0 +1,250 @@
+"""The JSON-RPC envelope, by literals and by properties."""
+
+import json
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from mcpbridged.validators import envelope
+from mcpbridged.validators.envelope import Notification, Request, Response, decode, depth_ok
+from mcpbridged.validators.limits import Limits
+from mcpbridged.validators.rejection import INVALID_REQUEST, PARSE_ERROR, Rejection
+
+LIMITS = Limits()
+
+
+def refused(text: bytes, limits: Limits = LIMITS) -> Rejection:
+    with pytest.raises(Rejection) as caught:
+        decode(text, limits)
+    assert caught.value.status == 400
+    return caught.value
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        (b'{"jsonrpc":"2.0","id":1,"method":"ping"}', Request(b"1", "ping", b"")),
+        (b'{"jsonrpc":"2.0","id":"1","method":"ping","params":{}}', Request(b'"1"', "ping", b"{}")),
+        (b'{"id":9007199254740993,"method":"a/b","jsonrpc":"2.0"}', Request(b"9007199254740993", "a/b", b"")),
+        (b'{"jsonrpc":"2.0","id":-0,"method":"ping"}', Request(b"-0", "ping", b"")),
+        (
+            b'{"jsonrpc":"2.0","id":18446744073709551616,"method":"x"}',
+            Request(b"18446744073709551616", "x", b""),
+        ),
+        (b'{"jsonrpc":"2.0","method":"notifications/x"}', Notification("notifications/x", b"")),
+        (b'{"jsonrpc":"2.0","method":"n","params":{"a":[1, 2]}}', Notification("n", b'{"a":[1, 2]}')),
+        (b'{"jsonrpc":"2.0","id":1,"result":{"a":1}}', Response(b"1", b'{"a":1}', b"")),
+        (
+            b'{"jsonrpc":"2.0","id":1,"error":{"code":1,"message":""}}',
+            Response(b"1", b"", b'{"code":1,"message":""}'),
+        ),
+        (b' {"jsonrpc" : "2.0", "id" : 1,\r\n"method":"ping"}\n', Request(b"1", "ping", b"")),
+        (
+            b'{"jsonrpc":"2.0","id":1,"method":"a","params":{"a":\r1,\n"b":2}}',
+            Request(b"1", "a", b'{"a": 1, "b":2}'),
+        ),
+        (b'{"jsonrpc":"2.0","method":"a","params":{"a":\r1}}', Notification("a", b'{"a": 1}')),
+        (b'{"jsonrpc":"2.0","id":1,"result":{"a":\n1}}', Response(b"1", b'{"a": 1}', b"")),
+        (
+            b'{"jsonrpc":"2.0","id":1,"method":"tools/list","Method":"x","unknown":{"id":2}}',
+            Request(b"1", "tools/list", b""),
+        ),
+        (
+            b'{"jsonrpc":"2.0","id":1,"method":"t","params":{"id":2,"method":"x","params":1}}',
+            Request(b"1", "t", b'{"id":2,"method":"x","params":1}'),
+        ),
+        ('{"jsonrpc":"2.0","id":"é","method":"ping"}'.encode(), Request('"é"'.encode(), "ping", b"")),
+        (b'{"jsonrpc":"2.0","id":1,"method":"__proto__"}', Request(b"1", "__proto__", b"")),
+    ],
+)
+def test_what_is_understood(text, message):
+    assert decode(text, LIMITS) == message
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        b"",
+        b"{",
+        b"nonsense",
+        b'{"a":1}{',
+        b'{"a":NaN}',
+        b"\xef\xbb\xbf{}",
+        b'{"a":"\xff"}',
+        b'{"a":01}',
+        b"'a'",
+        b'{"a":1,}',
+        '{"jsonrpc":"2.0","id":1,"method":"ping"}'.encode("utf-16"),
+        b'{"a":"\\ud800"}',
+        b'{"a":"\xed\xa0\x80"}',
+    ],
+)
+def test_what_is_not_json_is_a_parse_error(text):
+    assert refused(text).code == PARSE_ERROR
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        (b"1", "JSON-RPC"),
+        (b"[]", "JSON-RPC"),
+        (b'"a"', "JSON-RPC"),
+        (b'{"id":1,"method":"a"}', "jsonrpc"),
+        (b'{"jsonrpc":"1.0","id":1,"method":"a"}', "jsonrpc"),
+        (b'{"jsonrpc":2.0,"id":1,"method":"a"}', "JSON-RPC"),
+        (b'{"jsonrpc":"2.0"}', "method or an id"),
+        (b'{"jsonrpc":"2.0","result":{}}', "method or an id"),
+        (b'{"jsonrpc":"2.0","id":1}', "either a result or an error"),
+        (b'{"jsonrpc":"2.0","id":1,"result":{},"error":{}}', "either a result or an error"),
+        (b'{"jsonrpc":"2.0","id":1,"error":"no"}', "error must be an object"),
+        (b'{"jsonrpc":"2.0","id":1,"method":"a","result":{}}', "either a method"),
+        (b'{"jsonrpc":"2.0","id":1,"method":"a","error":{}}', "either a method"),
+        (b'{"jsonrpc":"2.0","id":1,"method":1}', "JSON-RPC"),
+        (b'{"jsonrpc":"2.0","id":1,"method":""}', "128"),
+        (b'{"jsonrpc":"2.0","id":1,"method":"a\\nb"}', "control"),
+        (b'{"jsonrpc":"2.0","id":null,"method":"a"}', "string or an integer"),
+        (b'{"jsonrpc":"2.0","id":1.5,"method":"a"}', "string or an integer"),
+        (b'{"jsonrpc":"2.0","id":1e0,"method":"a"}', "string or an integer"),
+        (b'{"jsonrpc":"2.0","id":-1.0,"method":"a"}', "string or an integer"),
+        (b'{"jsonrpc":"2.0","id":true,"method":"a"}', "string or an integer"),
+        (b'{"jsonrpc":"2.0","id":{},"method":"a"}', "string or an integer"),
+        (b'{"jsonrpc":"2.0","id":[],"method":"a"}', "string or an integer"),
+        (b'{"jsonrpc":"2.0","id":"' + b"x" * 257 + b'","method":"a"}', "259 bytes exceeds the limit of 256"),
+        (b'{"jsonrpc":"2.0","id":1,"method":"a","params":[]}', "params must be an object"),
+        (b'{"jsonrpc":"2.0","id":1,"method":"a","params":null}', "params must be an object"),
+        (b'{"jsonrpc":"2.0","id":1,"method":"a","params":"x"}', "params must be an object"),
+        (b'{"jsonrpc":"2.0","id":1,"method":"a","method":"b"}', "repeated"),
+        (b'{"jsonrpc":"2.0","id":1,"id":2,"method":"a"}', "repeated"),
+        (b'{"jsonrpc":"2.0","method":"a","params":{},"params":{"x":1}}', "repeated"),
+        (b'{"jsonrpc":"2.0","id":1,"method":"a","m\\u0065thod":"b"}', "repeated"),
+        (b'{"jsonrpc":"2.0","id":1,"result":{},"result":{}}', "repeated"),
+        (b'{"jsonrpc":"2.0","jsonrpc":"2.0","id":1,"method":"a"}', "repeated"),
+        (b'{"x":{},"jsonrpc":"2.0","id":1,"method":"a","method":"b","params":{}}', "repeated"),
+        (
+            b'{"jsonrpc":"2.0","id":1,"method":"a","params":' + b'{"a":' * 64 + b"1" + b"}" * 64 + b"}",
+            "limit of 64",
+        ),
+        (b'{"a":' * 100_000, "limit of 64"),
+        (b"[" * 100_000, "JSON-RPC"),
+    ],
+)
+def test_what_is_not_a_message_is_an_invalid_request(text, told):
+    rejection = refused(text)
+    assert rejection.code == INVALID_REQUEST
+    assert told in rejection.text
+
+
+def test_exactly_the_depth_limit_passes():
+    nested = b'{"a":' * 63 + b"1" + b"}" * 63
+    assert decode(b'{"jsonrpc":"2.0","id":1,"method":"a","params":%b}' % nested, LIMITS)
+
+
+def test_an_unknown_member_that_repeats_the_params_text_does_not_hide_a_repetition():
+    assert decode(b'{"jsonrpc":"2.0","x":{"a":1},"id":1,"method":"a","params":{"a":1}}', LIMITS)
+
+
+def test_what_is_rebuilt_is_one_line_with_the_same_ids():
+    assert (
+        envelope.request(b"7", "a", b'{"b":1}') == b'{"jsonrpc":"2.0","id":7,"method":"a","params":{"b":1}}'
+    )
+    assert envelope.request(b'"x"', 'quo"te', b"") == b'{"jsonrpc":"2.0","id":"x","method":"quo\\"te"}'
+    assert envelope.notification("n", b"") == b'{"jsonrpc":"2.0","method":"n"}'
+    assert envelope.response(b"9", Response(b"1", b"{}", b"")) == b'{"jsonrpc":"2.0","id":9,"result":{}}'
+    assert envelope.response(b"9", Response(b"1", b"", b"{}")) == b'{"jsonrpc":"2.0","id":9,"error":{}}'
+    assert json.loads(envelope.error(b"null", -1, "a\nb")) == {
+        "jsonrpc": "2.0",
+        "id": None,
+        "error": {"code": -1, "message": "a\nb"},
+    }
+    assert json.loads(envelope.error(b"1", -1, "a", {"b": 1}))["error"]["data"] == {"b": 1}
+
+
+@pytest.mark.parametrize(
+    ("text", "raw"),
+    [
+        (b'{"id":7,"method":"a"}', b"7"),
+        (b'{"id":"7","method":"a"}', b'"7"'),
+        (b'{"id":7}', b"null"),
+        (b'{"method":"a"}', b"null"),
+        (b'{"id":null,"method":"a"}', b"null"),
+        (b'{"id":"' + b"x" * 300 + b'","method":"a"}', b"null"),
+        (b"[]", b"null"),
+        (b"{", b"null"),
+        (b"[" * 10_000, b"null"),
+    ],
+)
+def test_the_id_of_a_refused_message_is_read_where_it_can_be(text, raw):
+    assert envelope.readable_id(text) == raw
+
+
+def test_batches_are_split():
+    assert envelope.is_batch(b" \n[1]")
+    assert not envelope.is_batch(b'{"a":[]}')
+    assert envelope.split_batch(b'[{"a":1}, {"b":2}]', LIMITS) == [b'{"a":1}', b'{"b":2}']
+
+
+@pytest.mark.parametrize(
+    ("text", "code", "told"),
+    [
+        (b"[]", INVALID_REQUEST, "empty"),
+        (b"[" + b",".join([b"1"] * 33) + b"]", INVALID_REQUEST, "33 messages exceeds the limit of 32"),
+        (b"[1", PARSE_ERROR, "JSON"),
+        (b'["\xff"]', PARSE_ERROR, "UTF-8"),
+        (b"[" * 100_000, PARSE_ERROR, "JSON"),
+    ],
+)
+def test_batches_that_are_refused(text, code, told):
+    with pytest.raises(Rejection, match=told) as caught:
+        envelope.split_batch(text, LIMITS)
+    assert caught.value.code == code
+
+
+TREES = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.text(st.sampled_from('[]{}"\\,: ab\n\u2028é')),
+    lambda inner: st.lists(inner) | st.dictionaries(st.text(st.sampled_from('[]{}"\\k')), inner),
+    max_leaves=60,
+)
+
+
+def depth_of(value):
+    if isinstance(value, list):
+        return 1 + max(map(depth_of, value), default=0)
+    if isinstance(value, dict):
+        return 1 + max(map(depth_of, value.values()), default=0)
+    return 0
+
+
+@given(TREES, st.integers(1, 8), st.booleans())
+@settings(max_examples=400, deadline=None)
+def test_depth_is_exact(tree, limit, ascii_only):
+    text = json.dumps(tree, ensure_ascii=ascii_only).encode("utf-8", "surrogatepass")
+    assert depth_ok(text, limit) == (depth_of(tree) <= limit)
+
+
+@pytest.mark.parametrize("limit", [63, 64])
+def test_depth_is_counted_exactly_in_large_documents(limit):
+    deep = b"[" * 64 + b"]" * 64
+    wide = b"[" + b",".join([b'[[[[[[[["x[",1]]]]]]]]'] * 500 + [deep[1:-1]]) + b"]"
+    assert depth_ok(wide, limit) == (limit >= 64)
+
+
+@given(
+    st.integers() | st.text(),
+    st.text(min_size=1, max_size=20),
+    TREES.map(lambda tree: {"p": tree}),
+    st.booleans(),
+)
+@settings(max_examples=300, deadline=None)
+def test_any_request_comes_through_as_it_was(id_, method, params, spaced):
+    text = json.dumps(
+        {"jsonrpc": "2.0", "id": id_, "method": method, "params": params}, indent=1 if spaced else None
+    )
+    try:
+        message = decode(text.encode("utf-8", "surrogatepass"), LIMITS)
+    except Rejection:
+        return
+    line = envelope.request(message.id, message.method, message.params)
+    assert b"\n" not in line
+    assert b"\r" not in line
+    assert json.loads(line) == {"jsonrpc": "2.0", "id": id_, "method": method, "params": params}

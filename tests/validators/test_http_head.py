@@ -1,0 +1,568 @@
+"""The head grammar: what it refuses and why, and that two other parsers read alike whatever it lets pass."""
+
+import h11
+import httptools
+import pytest
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+from mcpbridged.validators.http_head import Head, parse_head, reject_early
+from mcpbridged.validators.limits import Limits
+from mcpbridged.validators.rejection import INVALID_REQUEST, Rejection
+
+LIMITS = Limits()
+
+REALISTIC = (
+    b"POST /mcp HTTP/1.1\r\n"
+    b"Host: 127.0.0.1:8808\r\n"
+    b"Authorization: Bearer 0123456789abcdefghijklmnopqrstuv\r\n"
+    b"Content-Type: application/json\r\n"
+    b"Accept: application/json, text/event-stream\r\n"
+    b"Accept-Encoding: gzip, deflate\r\n"
+    b"User-Agent: a-client/1.0\r\n"
+    b"MCP-Protocol-Version: 2025-11-25\r\n"
+    b"Mcp-Session-Id: 7f0c1a52d9e84b6fa3c5e1d2b4a69788\r\n"
+    b"Content-Length: 158\r\n"
+    b"\r\n"
+)
+
+
+def head(*lines: bytes, start: bytes = b"POST /mcp HTTP/1.1", host: bytes = b"Host: 127.0.0.1:8808") -> bytes:
+    return b"\r\n".join([start, *([host] if host else []), *lines, b"", b""])
+
+
+def refusal(block: bytes, limits: Limits = LIMITS) -> tuple[int, str]:
+    with pytest.raises(Rejection) as caught:
+        parse_head(block, limits)
+    assert caught.value.code == INVALID_REQUEST
+    assert caught.value.close
+    return caught.value.status, caught.value.text
+
+
+def test_a_realistic_head_is_read():
+    parsed = parse_head(REALISTIC, LIMITS)
+    assert (parsed.method, parsed.path, parsed.query, parsed.version) == ("POST", "/mcp", "", 11)
+    assert parsed.headers == {
+        "host": "127.0.0.1:8808",
+        "authorization": "Bearer 0123456789abcdefghijklmnopqrstuv",
+        "content-type": "application/json",
+        "accept": "application/json, text/event-stream",
+        "accept-encoding": "gzip, deflate",
+        "user-agent": "a-client/1.0",
+        "mcp-protocol-version": "2025-11-25",
+        "mcp-session-id": "7f0c1a52d9e84b6fa3c5e1d2b4a69788",
+        "content-length": "158",
+    }
+    assert (parsed.content_length, parsed.chunked, parsed.keep_alive) == (158, False, True)
+    assert (parsed.expect_continue, parsed.upgrade) == (False, "")
+
+
+@pytest.mark.parametrize(
+    ("target", "path", "query"),
+    [
+        ("/", "/", ""),
+        ("/mcp?", "/mcp", ""),
+        ("/messages?sessionId=1&a=?b", "/messages", "sessionId=1&a=?b"),
+        ("/s/../s/echo/mcp", "/s/../s/echo/mcp", ""),
+        ("/s/%65cho%2fmcp;x", "/s/%65cho%2fmcp;x", ""),
+        ("//s/ECHO", "//s/ECHO", ""),
+        ("/" + "a" * 4095, "/" + "a" * 4095, ""),
+    ],
+)
+def test_a_target_is_split_and_otherwise_left_alone(target, path, query):
+    parsed = parse_head(head(start=f"GET {target} HTTP/1.1".encode()), LIMITS)
+    assert (parsed.path, parsed.query) == (path, query)
+
+
+def test_the_asterisk_is_for_options():
+    assert parse_head(head(start=b"OPTIONS * HTTP/1.1"), LIMITS).path == "*"
+    assert refusal(head(start=b"GET * HTTP/1.1"))[0] == 400
+    assert refusal(head(start=b"OPTIONS ** HTTP/1.1"))[0] == 400
+
+
+@pytest.mark.parametrize("method", ["GET", "POST", "DELETE", "OPTIONS", "HEAD", "PUT", "PATCH", "TRACE"])
+def test_known_methods_are_read_whether_or_not_anybody_serves_them(method):
+    assert parse_head(head(start=f"{method} / HTTP/1.1".encode()), LIMITS).method == method
+
+
+@pytest.mark.parametrize(
+    ("start", "status"),
+    [
+        (b"get / HTTP/1.1", 501),
+        (b"PROPFIND / HTTP/1.1", 501),
+        (b"POSTS / HTTP/1.1", 501),
+        (b"CONNECT evil:443 HTTP/1.1", 405),
+        (b"CONNECT / HTTP/1.1", 405),
+        (b"GET http://127.0.0.1:8808/mcp HTTP/1.1", 400),
+        (b"GET mcp HTTP/1.1", 400),
+        (b"GET /a#b HTTP/1.1", 400),
+        (b"GET  HTTP/1.1", 400),
+        (b"GET  / HTTP/1.1", 400),
+        (b"GET / HTTP/1.1 ", 400),
+        (b" GET / HTTP/1.1", 400),
+        (b"GET\t/ HTTP/1.1", 400),
+        (b"GET /\tHTTP/1.1", 400),
+        (b"GET / a HTTP/1.1", 400),
+        (b"GET /", 400),
+        (b"GET / http/1.1", 400),
+        (b"GET / HTTP/1.10", 400),
+        (b"GET / HTTP/1", 400),
+        (b"G@T / HTTP/1.1", 400),
+        (b"", 400),
+        (b"GET / HTTP/2.0", 505),
+        (b"GET / HTTP/1.9", 505),
+        (b"GET / HTTP/0.9", 505),
+        (b"PRI * HTTP/2.0", 505),
+        (b"GET /\x00 HTTP/1.1", 400),
+        (b"GET /\x7f HTTP/1.1", 400),
+        (b"GET /\xc3\xa9 HTTP/1.1", 400),
+        (b"GET /" + b"a" * 4096 + b" HTTP/1.1", 414),
+        (b"GET /" + b"a" * 9000 + b" HTTP/1.1", 414),
+        (b"GET /" + b"a" * 70000 + b" HTTP/1.1", 414),
+        (b"BREW /" + b"a" * 4096 + b" HTTP/1.1", 414),
+    ],
+)
+def test_request_lines_that_are_refused(start, status):
+    assert refusal(head(start=start))[0] == status
+
+
+def test_connect_is_answered_with_what_is_allowed():
+    with pytest.raises(Rejection) as caught:
+        parse_head(head(start=b"CONNECT evil:443 HTTP/1.1"), LIMITS)
+    assert caught.value.headers == ((b"Allow", b"GET, POST, DELETE, OPTIONS"),)
+
+
+@pytest.mark.parametrize(
+    ("lines", "status"),
+    [
+        # H01-H05: where the body ends
+        ([b"Content-Length: 4", b"Transfer-Encoding: chunked"], 400),
+        ([b"Content-Length: 4", b"Content-Length: 5"], 400),
+        ([b"Content-Length: 4", b"content-length: 4"], 400),
+        ([b"Content-Length: 4, 4"], 400),
+        ([b"Content-Length: +4"], 400),
+        ([b"Content-Length: -1"], 400),
+        ([b"Content-Length: 4_0"], 400),
+        ([b"Content-Length: 0x4"], 400),
+        ([b"Content-Length: 4.0"], 400),
+        ([b"Content-Length:"], 400),
+        ([b"Content-Length: 12345678901234567890"], 400),
+        ([b"Content-Length: 12345678901234567890123"], 400),
+        ([b"Transfer-Encoding: xchunked"], 501),
+        ([b"Transfer-Encoding: gzip, chunked"], 501),
+        ([b"Transfer-Encoding: identity"], 501),
+        ([b"Transfer-Encoding: chunked, chunked"], 400),
+        ([b"Transfer-Encoding: chunked, gzip"], 400),
+        ([b"Transfer-Encoding: chunked,"], 400),
+        ([b"Transfer-Encoding:"], 400),
+        ([b"Transfer-Encoding: \x0bchunked"], 400),
+        ([b"Transfer-Encoding : chunked"], 400),
+        ([b"Transfer-Encoding: chunked", b"Transfer-Encoding: chunked"], 400),
+        # H10, H16: syntax of a field
+        ([b"X: a", b" b"], 400),
+        ([b"X: a", b"\tb"], 400),
+        ([b"X: a\x00b"], 400),
+        ([b"X: a\rb"], 400),
+        ([b"X: a\nb"], 400),
+        ([b"X: a\x7f"], 400),
+        ([b"X: caf\xc3\xa9"], 400),
+        ([b"X: \x1b[31m"], 400),
+        ([b"X : a"], 400),
+        ([b": a"], 400),
+        ([b" X: a"], 400),
+        ([b"X"], 400),
+        ([b"X\xc3: a"], 400),
+        ([b"X(): a"], 400),
+        # H11: Host
+        ([b"Host: 127.0.0.1:8808"], 400),
+        # H17, H21
+        ([b"Expect: foo"], 417),
+        ([b"Expect:"], 417),
+        ([b"Content-Encoding: gzip"], 415),
+        ([b"Content-Encoding: identity, gzip"], 415),
+        ([b"Content-Encoding:"], 415),
+        # H15: limits
+        ([b"X: " + b"a" * 8190], 431),
+        ([b"X: " + b"a" * 20000], 431),
+        ([b"x%d: a" % n for n in range(100)], 431),
+        ([b"a:"] * 3500, 431),
+        ([b"a:"] * 30000, 431),
+        ([b"X%d: %s" % (n, b"a" * 8000) for n in range(3)], 431),
+    ],
+)
+def test_header_fields_that_are_refused(lines, status):
+    assert refusal(head(*lines))[0] == status
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "Authorization",
+        "Origin",
+        "Content-Type",
+        "Mcp-Session-Id",
+        "MCP-Protocol-Version",
+        "Mcp-Method",
+        "Mcp-Name",
+        "Last-Event-ID",
+        "Sec-Fetch-Site",
+        "Sec-WebSocket-Key",
+        "Sec-WebSocket-Version",
+        "Content-Encoding",
+        "Expect",
+        "Upgrade",
+    ],
+)
+def test_what_may_be_said_once_only(name):
+    line = f"{name}: identity".encode()
+    assert refusal(head(line, line.lower())) == (400, "a header field that must be single is repeated")
+
+
+def test_other_repeated_fields_become_a_list():
+    parsed = parse_head(head(b"Accept: a/b", b"X: 1", b"ACCEPT:\tc/d \t"), LIMITS)
+    assert parsed.headers == {"host": "127.0.0.1:8808", "accept": "a/b, c/d", "x": "1"}
+
+
+def test_an_underscore_is_not_a_hyphen():
+    parsed = parse_head(head(b"Content_Length: 9", b"Content-Length: 4"), LIMITS)
+    assert parsed.content_length == 4
+    assert parsed.headers["content_length"] == "9"
+
+
+def test_values_keep_what_is_inside_and_lose_the_white_space_around():
+    parsed = parse_head(head(b"A: \t b \t c: d \t", b"B:", b"C:e"), LIMITS)
+    assert (parsed.headers["a"], parsed.headers["b"], parsed.headers["c"]) == ("b \t c: d", "", "e")
+
+
+@pytest.mark.parametrize(("value", "length"), [("0", 0), ("007", 7), ("9" * 19, 10**19 - 1)])
+def test_lengths(value, length):
+    assert parse_head(head(f"Content-Length: {value}".encode()), LIMITS).content_length == length
+
+
+def test_chunked_in_any_case():
+    parsed = parse_head(head(b"Transfer-Encoding: Chunked"), LIMITS)
+    assert parsed.chunked
+    assert parsed.content_length is None
+
+
+def test_http_1_0_has_no_chunks_no_keep_alive_no_upgrade_and_no_continue():
+    old = b"POST / HTTP/1.0"
+    assert refusal(head(b"Transfer-Encoding: chunked", start=old))[0] == 400
+    lines = [b"Connection: keep-alive, upgrade", b"Upgrade: websocket", b"Expect: 100-continue"]
+    parsed = parse_head(head(*lines, start=old), LIMITS)
+    assert (parsed.version, parsed.keep_alive, parsed.upgrade, parsed.expect_continue) == (
+        10,
+        False,
+        "",
+        False,
+    )
+    assert parse_head(b"GET / HTTP/1.0\r\n\r\n", LIMITS).headers == {}
+    assert not parse_head(b"GET / HTTP/1.0\r\nConnection: keep-alive\r\n\r\n", LIMITS).keep_alive
+
+
+@pytest.mark.parametrize("start", [b"GET / HTTP/1.1", b"GET / HTTP/1.0"])
+def test_host_must_not_be_empty(start):
+    assert refusal(head(start=start, host=b"Host: "))[0] == 400
+
+
+def test_host_must_not_be_missing():
+    assert refusal(head(host=b"")) == (400, "Host is missing or empty")
+
+
+@pytest.mark.parametrize(
+    ("connection", "keep_alive"),
+    [
+        (b"keep-alive", True),
+        (b"Keep-Alive", True),
+        (b"close", False),
+        (b"x,\tCLOSE ,y", False),
+        (b"closed", True),
+        (b"", True),
+    ],
+)
+def test_connections_that_are_kept(connection, keep_alive):
+    assert parse_head(head(b"Connection: " + connection), LIMITS).keep_alive is keep_alive
+
+
+@pytest.mark.parametrize(
+    ("lines", "upgrade"),
+    [
+        ([b"Connection: Upgrade", b"Upgrade: WebSocket"], "websocket"),
+        ([b"Connection: keep-alive, Upgrade", b"Upgrade: websocket"], "websocket"),
+        ([b"Connection: Upgrade", b"Upgrade: h2c"], "h2c"),
+        ([b"Connection: Upgrade"], ""),
+        ([b"Connection: close", b"Upgrade: websocket"], ""),
+        ([b"Upgrade: websocket"], ""),
+    ],
+)
+def test_upgrades(lines, upgrade):
+    assert parse_head(head(*lines), LIMITS).upgrade == upgrade
+
+
+def test_an_expectation_and_an_identity_coding():
+    parsed = parse_head(head(b"Expect: 100-Continue", b"Content-Encoding: Identity"), LIMITS)
+    assert parsed.expect_continue
+
+
+def test_limits_are_named_with_their_values():
+    limits = Limits(header_block=300, header_count=2, header_field=50, target=20)
+    assert refusal(REALISTIC, limits) == (431, "the head exceeds the limit of 300 bytes")
+    assert refusal(head(b"A: b", b"C: d"), limits) == (431, "the head exceeds the limit of 2 header fields")
+    assert refusal(head(b"A: " + b"b" * 58), limits) == (
+        431,
+        "a header field of 61 bytes exceeds the limit of 50",
+    )
+    too_long = (414, "the request target exceeds the limit of 20 bytes")
+    assert refusal(head(start=b"GET /%b HTTP/1.1" % (b"a" * 20)), limits) == too_long
+    assert refusal(head(start=b"GET /%b HTTP/1.1" % (b"a" * 400)), limits) == too_long
+    assert parse_head(head(b"A: b", start=b"GET /%b HTTP/1.1" % (b"a" * 19)), limits).headers["a"] == "b"
+    assert parse_head(head(b"A: " + b"b" * 30, start=b"GET / HTTP/1.1"), limits).headers["a"] == "b" * 30
+
+
+def test_many_fields_in_a_small_head_and_in_a_big_one():
+    assert len(parse_head(head(*[b"%d:" % n for n in range(99)]), LIMITS).headers) == 100
+    assert refusal(head(*[b"%d:" % n for n in range(100)]))[0] == 431
+    filling = b"a" * 100
+    assert len(parse_head(head(*[b"%d:%b" % (n, filling) for n in range(99)]), LIMITS).headers) == 100
+    assert refusal(head(*[b"%d:%b" % (n, filling) for n in range(100)]))[0] == 431
+
+
+def test_nothing_that_the_peer_sent_is_repeated():
+    for block in (head(b"X-Secret-Canary : y"), head(start=b"CANARY / HTTP/1.1"), head(b"Expect: canary")):
+        assert "canary" not in refusal(block)[1].lower()
+
+
+def test_a_head_without_its_end_is_no_head():
+    assert refusal(b"GET / HTTP/1.1\r\nHost: x\r\n")[0] == 400
+    assert refusal(b"GET / HTTP/1.1\r\nHost: x\r\n\r\nX: y\r\n\r\n")[0] == 400
+
+
+# ---- while it is still coming
+
+
+@pytest.mark.parametrize(
+    ("beginning", "status"),
+    [
+        (b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03", 400),
+        (b"\x00", 400),
+        (b"\x00" * 65536, 400),
+        (b"\r\nGET / HTTP/1.1", 400),
+        (b" GET", 400),
+        (b"\xffGET", 400),
+        (b"SSH-2.0-OpenSSH_9.7\r\n", 400),
+        (b"GET / HTTP/1.1\nHost: x\n\n", 400),
+        (b"GET / HTTP/1.1\r\nHost: x\n", 400),
+        (b"GET / HTTP/1.1\r\nHost: x\ry", 400),
+        (b"GET / HTTP/1.1\r\nHost: \x00", 400),
+        (b"GET / HTTP/1.1\r\nHost: \x80", 400),
+        (b"PRI * HTTP/2.0\r\n", 505),
+        (b"get / HTTP/1.1\r\n", 501),
+        (b"CONNECT a:1 HTTP/1.1\r\n", 405),
+        (b"GET http://a/ HTTP/1.1\r\n", 400),
+        (b"GET /" + b"a" * 4200, 414),
+        (b"GET /" + b"a" * 4096 + b" HTTP/1.1\r\n", 414),
+        (b"GET /" + b"a" * 40000, 414),
+        (b"GET / HTTP/1.1\r\nX: " + b"a" * 16384, 431),
+        (b"GET / HTTP/1.1\r\n" + b"a:\r\n" * 101, 431),
+    ],
+)
+def test_what_cannot_become_a_head_is_refused_at_once(beginning, status):
+    with pytest.raises(Rejection) as caught:
+        reject_early(beginning, LIMITS)
+    assert (caught.value.status, caught.value.code, caught.value.close) == (status, INVALID_REQUEST, True)
+
+
+def test_no_beginning_of_a_good_head_is_refused():
+    largest = b"DELETE /%b HTTP/1.1\r\n" % (b"a" * 4095) + b"a:\r\n" * 99 + b"Host: x\r\n\r\n"
+    for block in (REALISTIC, largest, head(b"X: " + b"a" * 8189)):
+        parse_head(block, LIMITS)
+        for end in range(len(block)):
+            reject_early(block[:end], LIMITS)
+
+
+# ---- two oracles: whatever passes here, h11 and llhttp read alike
+
+TCHARS = "!#$%&'*+-.^_`|~0123456789ABCXYZabcxyz"
+tokens = st.text(TCHARS, min_size=1, max_size=12)
+values = st.text("".join(map(chr, range(0x20, 0x7F))) + "\t", max_size=40)
+targets = st.one_of(
+    st.just("/mcp"),
+    st.just("/messages?sessionId=1"),
+    st.text("".join(sorted(set(map(chr, range(0x21, 0x7F))) - {"#"})), max_size=30).map("/".__add__),
+)
+known_fields = st.sampled_from(
+    [
+        "Content-Length: 5",
+        "Content-Length: 0",
+        "content-length:\t0012 ",
+        "Content-Length: 9999999999999999999",
+        "Transfer-Encoding: chunked",
+        "transfer-encoding: CHUNKED",
+        "Connection: close",
+        "Connection: keep-alive",
+        "Connection: Upgrade",
+        "Connection: keep-alive, Upgrade",
+        "Upgrade: websocket",
+        "Expect: 100-continue",
+        "Content-Encoding: identity",
+        "Accept: text/event-stream",
+        "X-Empty:",
+    ]
+)
+any_fields = st.one_of(known_fields, st.builds("{}:{}".format, tokens, values))
+start_lines = st.builds(
+    "{} {} HTTP/1.{}".format,
+    st.sampled_from(["GET", "POST", "DELETE", "OPTIONS", "HEAD", "PUT", "PATCH", "TRACE"]),
+    targets,
+    st.sampled_from("1110"),
+)
+blocks = st.builds(
+    lambda start, before, host, after: "\r\n".join([start, *before, *host, *after, "", ""]).encode(),
+    start_lines,
+    st.lists(any_fields, max_size=3),
+    st.lists(st.just("Host: a.example:8808"), min_size=1, max_size=1),
+    st.lists(any_fields, max_size=5),
+)
+spoils = st.sampled_from(
+    [b"", b" ", b"\t", b"\r", b"\n", b"\r\n", b"\0", b":", b",", b"-", b"_", b"/", b"#", b"0", b"4", b"\x80", b"\xff", b"\x0b",
+     b"\r\n ", b"\r\nHost: b", b"\r\nContent-Length: 7", b"\r\nTransfer-Encoding: chunked", b" HTTP/1.1", b", chunked"]
+)  # fmt: skip
+
+
+def spoil(block: bytes, changes: list[tuple[float, int, bytes]]) -> bytes:
+    for where, removed, inserted in changes:
+        at = int(where * len(block))
+        block = block[:at] + inserted + block[at + removed :]
+    return block
+
+
+spoilt = st.builds(
+    spoil,
+    blocks,
+    st.lists(st.tuples(st.floats(0, 1), st.integers(0, 2), spoils), min_size=1, max_size=3),
+)
+
+
+def outcome(block: bytes) -> Head | None:
+    try:
+        return parse_head(block, LIMITS)
+    except Rejection:
+        return None
+
+
+def body_of(parsed: Head) -> tuple[bytes, bytes]:
+    """A body as the head announces it, on the wire and decoded; a piece of it where that would be too long."""
+    if parsed.chunked:
+        return b"3\r\nabc\r\n2;x=y\r\nde\r\n0\r\n\r\n", b"abcde"
+    body = b"x" * min(parsed.content_length or 0, 100)
+    return body, body
+
+
+def joined(fields: list[tuple[bytes, bytes]]) -> dict[str, str]:
+    found: dict[str, list[str]] = {}
+    for name, value in fields:
+        found.setdefault(name.decode("ascii").lower(), []).append(value.decode("ascii").strip(" \t"))
+    return {name: ", ".join(values) for name, values in found.items()}
+
+
+class Callbacks:
+    def __init__(self) -> None:
+        self.url = self.body = b""
+        self.fields: list[tuple[bytes, bytes]] = []
+        self.complete = 0
+        self.parser = httptools.HttpRequestParser(self)
+        self.keep_alive = False
+
+    def on_url(self, url):
+        self.url += url
+
+    def on_header(self, name, value):
+        self.fields.append((name, value or b""))
+
+    def on_headers_complete(self):
+        self.keep_alive = self.parser.should_keep_alive()
+
+    def on_body(self, body):
+        self.body += body
+
+    def on_message_complete(self):
+        self.complete += 1
+
+
+def agree(block: bytes, parsed: Head) -> None:
+    wire, body = body_of(parsed)
+    whole = parsed.chunked or (parsed.content_length or 0) == len(body)
+    target = parsed.path + ("?" + parsed.query if parsed.query else "")
+
+    peer = h11.Connection(h11.SERVER, max_incomplete_event_size=65536)
+    peer.receive_data(block)
+    request = peer.next_event()
+    assert isinstance(request, h11.Request)
+    assert request.method.decode() == parsed.method
+    assert request.target.decode().removesuffix("?") == target.removesuffix("?")
+    assert request.http_version == b"%d.%d" % divmod(parsed.version, 10)
+    seen_by_h11 = {**parsed.headers, "transfer-encoding": "chunked"} if parsed.chunked else parsed.headers
+    assert joined(list(request.headers)) == seen_by_h11
+    assert peer.they_are_waiting_for_100_continue == parsed.expect_continue
+    peer.receive_data(wire + b"NEXT")
+    data = b""
+    while isinstance(event := peer.next_event(), h11.Data):
+        data += event.data
+    if whole:
+        assert isinstance(event, h11.EndOfMessage)
+        assert (data, peer.trailing_data[0]) == (body, b"NEXT")
+    else:
+        assert event is h11.NEED_DATA
+        assert data == body + b"NEXT"
+
+    seen = Callbacks()
+    parser = seen.parser
+    # llhttp takes a request that offers an upgrade for one without a body. RFC 9110 section 7.8 does not, and Java's
+    # client offers h2c with every POST, so there h11 is the only oracle for the body.
+    if "upgrade" in parsed.headers:
+        wire, body, whole = b"", b"", True
+    try:
+        parser.feed_data(block + wire[:-1] if wire else block[:-1])
+        assert not seen.complete
+        parser.feed_data(wire[-1:] if wire else block[-1:])
+    except httptools.HttpParserUpgrade:
+        assert "upgrade" in parsed.headers
+    assert parser.get_method().decode() == parsed.method
+    assert seen.url.decode().removesuffix("?") == target.removesuffix("?")
+    assert parser.get_http_version() == f"{parsed.version // 10}.{parsed.version % 10}"
+    assert joined(seen.fields) == parsed.headers
+    if "upgrade" not in parsed.headers:
+        assert (seen.body, bool(seen.complete)) == (body, whole)
+    if parsed.version == 11:
+        assert seen.keep_alive == parsed.keep_alive
+
+
+@settings(max_examples=300, deadline=None)
+@given(blocks)
+@example(REALISTIC)
+@example(b"OPTIONS * HTTP/1.1\r\nHost: x\r\n\r\n")
+@example(b"GET / HTTP/1.0\r\n\r\n")
+def test_what_passes_is_read_alike_by_h11_and_llhttp(block):
+    parsed = outcome(block)
+    if parsed is not None:
+        agree(block, parsed)
+
+
+@settings(max_examples=500, deadline=None)
+@given(spoilt)
+def test_what_passes_although_it_was_spoilt_is_still_read_alike(block):
+    end = block.find(b"\r\n\r\n")
+    if end >= 0:
+        parsed = outcome(block[: end + 4])
+        if parsed is not None:
+            agree(block[: end + 4], parsed)
+
+
+@settings(max_examples=300, deadline=None)
+@given(spoilt, st.floats(0, 1))
+def test_an_early_refusal_is_never_premature(block, where):
+    end = block.find(b"\r\n\r\n")
+    head_bytes = block[: end + 4] if end >= 0 else block
+    try:
+        reject_early(head_bytes[: min(int(where * len(head_bytes)), len(head_bytes) - 1)], LIMITS)
+    except Rejection:
+        assert outcome(head_bytes) is None

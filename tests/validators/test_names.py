@@ -1,0 +1,232 @@
+"""Names and addresses: what other bridges wrongly refused or let through is written down here."""
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from mcpbridged.validators.limits import Limits
+from mcpbridged.validators.names import check_method, check_name, check_uri, is_mime
+from mcpbridged.validators.rejection import INVALID_PARAMS, INVALID_REQUEST, Rejection
+
+LIMITS = Limits()
+
+
+def refusal(check, value, limits=LIMITS):
+    with pytest.raises(Rejection) as caught:
+        check(value, limits)
+    assert caught.value.status == 400
+    return caught.value.code, caught.value.text
+
+
+@pytest.mark.parametrize(
+    "method",
+    [
+        "ping",
+        "tools/list",
+        "notifications/cancelled",
+        "__proto__",
+        "rpc.x",
+        "vendor/x.y-z",
+        "x$",
+        "m\u00e9thode",
+        "a" * 128,
+        "\U0001f600",
+    ],
+)
+def test_methods_that_pass(method):
+    check_method(method, LIMITS)
+
+
+@pytest.mark.parametrize(
+    "method",
+    [
+        "ping\n",
+        "\nping",
+        "pi ng",
+        "ping\x00",
+        "ping\r",
+        "\t",
+        "a\x7f",
+        "a\x85b",
+        "a\u2028b",
+        "a\u00a0b",
+        "a\u3000b",
+        "a\x1f",
+        "\ud800",
+    ],
+)
+def test_methods_with_controls_or_white_space(method):
+    assert refusal(check_method, method) == (
+        INVALID_REQUEST,
+        "a method has no white space and no control characters",
+    )
+
+
+def test_lengths_of_methods():
+    assert refusal(check_method, "") == (INVALID_REQUEST, "a method has 1 to 128 characters, this one has 0")
+    assert refusal(check_method, "a" * 10240) == (
+        INVALID_REQUEST,
+        "a method has 1 to 128 characters, this one has 10240",
+    )
+    assert (
+        refusal(check_method, "abcd", Limits(method=3))[1] == "a method has 1 to 3 characters, this one has 4"
+    )
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "get_weather",
+        "x/../../y",
+        "../../x",
+        "/etc/passwd",
+        "Use `<form>` to submit",
+        "List<string> and a<b, c>d",
+        "100%2525",
+        "conclusion=success",
+        "onclick=x",
+        "javascript:alert(1)",
+        "a && b; $(c) | {d} [e]",
+        "select * from t",
+        "admin.tools_list",
+        "9lives",
+        "_private",
+        " with spaces ",
+        "pr\u00e9nom",
+        "\u5929\u6c17",
+        "\U0001f469\u200d\U0001f4bb",
+        "a\u2028b",
+        "\ue000",
+        "a" * 128,
+        "\u00e9" * 128,
+        "__proto__",
+    ],
+)
+def test_names_that_pass(name):
+    check_name(name, LIMITS)
+
+
+@pytest.mark.parametrize("name", ["abc\n", "a\x00b", "\r", "a\tb", "\x1b[31m", "a\x7f", "a\x9f", "\udfff"])
+def test_names_with_controls(name):
+    assert refusal(check_name, name) == (INVALID_PARAMS, "a name has no control characters")
+
+
+def test_lengths_of_names():
+    assert refusal(check_name, "") == (INVALID_PARAMS, "a name has 1 to 128 characters, this one has 0")
+    assert refusal(check_name, "a" * 129) == (
+        INVALID_PARAMS,
+        "a name has 1 to 128 characters, this one has 129",
+    )
+
+
+@pytest.mark.parametrize(
+    "uri",
+    [
+        "file:///x",
+        "file:///etc/shadow",
+        "git://host/repository",
+        "custom://100%2525",
+        "https://a.example/?q=<b>&x='y'#z",
+        "data:text/plain;base64,SGk=",
+        "template://{owner}/{repository}{?page}",
+        "urn:isbn:0451450523",
+        "a+b-c.9:x",
+        "x:",
+        "file:///caf\u00e9/\u5929\u6c17",
+        "javascripts:x",
+        "java:script",
+        "note://a;b|c`d`",
+        "x:javascript:y",
+        "x:" + "a" * 2046,
+    ],
+)
+def test_uris_that_pass(uri):
+    check_uri(uri, LIMITS)
+
+
+@pytest.mark.parametrize(
+    ("uri", "text"),
+    [
+        ("", "a URI has 1 to 2048 bytes, this one has 0"),
+        ("x:" + "a" * 2047, "a URI has 1 to 2048 bytes, this one has 2049"),
+        ("x:" + "\u00e9" * 1024, "a URI has 1 to 2048 bytes, this one has 2050"),
+        ("/etc/passwd", "a URI has a scheme, and no spaces or control characters"),
+        ("://x", "a URI has a scheme, and no spaces or control characters"),
+        ("9p://x", "a URI has a scheme, and no spaces or control characters"),
+        ("fi_le://x", "a URI has a scheme, and no spaces or control characters"),
+        ("\u017fcheme:x", "a URI has a scheme, and no spaces or control characters"),
+        ("file:///a b", "a URI has a scheme, and no spaces or control characters"),
+        (" file:///a", "a URI has a scheme, and no spaces or control characters"),
+        ("file:///a\n", "a URI has a scheme, and no spaces or control characters"),
+        ("file:///a\x00", "a URI has a scheme, and no spaces or control characters"),
+        ("file:///a\x85", "a URI has a scheme, and no spaces or control characters"),
+        ("file:///\ud800", "a URI has a scheme, and no spaces or control characters"),
+        ("java\nscript:x", "a URI has a scheme, and no spaces or control characters"),
+        ("javascript:alert(1)", "a URI of the scheme javascript or vbscript is not passed on"),
+        ("JavaScript:alert(1)", "a URI of the scheme javascript or vbscript is not passed on"),
+        ("VBSCRIPT:x", "a URI of the scheme javascript or vbscript is not passed on"),
+    ],
+)
+def test_uris_that_are_refused(uri, text):
+    assert refusal(check_uri, uri) == (INVALID_PARAMS, text)
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        "text/plain",
+        "application/vnd.api+json",
+        "image/svg+xml",
+        "x-a/y!#$&-^_.z",
+        "text/plain; charset=utf-8",
+        'text/plain;a="b; \\"c\\"";d=e',
+        "a" * 127 + "/" + "b" * 127,
+    ],
+)
+def test_media_types(value):
+    assert is_mime(value)
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        "",
+        "text",
+        "text/",
+        "/plain",
+        "text/plain\n",
+        "text/plain ",
+        " text/plain",
+        "text/plain;",
+        "text/plain; charset",
+        "text/plain; charset=",
+        "text/plain; charset =utf-8",
+        'text/plain; a="b',
+        "text/pl ain",
+        "text/plain/x",
+        "-text/plain",
+        "*/*",
+        "t\u00e9xt/plain",
+        "a" * 128 + "/b",
+        "a/" + "b" * 128,
+        "text/plain" + ";a=b" * 3000 + "\n",
+    ],
+)
+def test_what_is_no_media_type(value):
+    assert not is_mime(value)
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.text(st.characters(exclude_categories=["Cc", "Cs"]), min_size=1, max_size=128))
+def test_every_name_without_controls_passes(name):
+    check_name(name, LIMITS)
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.text(min_size=1, max_size=128))
+def test_every_method_that_passes_is_one_word_of_one_line(method):
+    try:
+        check_method(method, LIMITS)
+    except Rejection:
+        return
+    assert method.split() == [method]
+    assert method.splitlines() == [method]

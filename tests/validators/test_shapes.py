@@ -1,0 +1,79 @@
+"""The few shapes that the bridge must understand."""
+
+import pytest
+
+from mcpbridged.validators import shapes
+from mcpbridged.validators.limits import Limits
+from mcpbridged.validators.rejection import INVALID_PARAMS, Rejection
+
+LIMITS = Limits()
+
+
+@pytest.mark.parametrize(
+    ("method", "params", "token"),
+    [
+        ("tools/call", b'{"name":"a","_meta":{"progressToken":7}}', b"7"),
+        ("tools/call", b'{"name":"a","_meta":{"progressToken":"7"}}', b'"7"'),
+        ("tools/call", b'{"name":"a","_meta":{}}', b""),
+        ("tools/call", b'{"name":"a","arguments":{"progressToken":1}}', b""),
+        ("tools/call", b"", b""),
+        ("tools/list", b"{}", b""),
+        ("tools/list", b'{"_meta":{"progressToken":-3}}', b"-3"),
+        ("tools/list", b'{"_meta":{"\\u0070rogressToken":3}}', b"3"),
+        ("vendor/x", b'{"name":7,"_meta":{"progressToken":1}}', b""),
+        ("resources/read", b'{"uri":"file:///a"}', b""),
+        ("resources/read", b'{"uri":"custom://a/100%2525"}', b""),
+        ("prompts/get", '{"name":"ein Name mit é/.."}'.encode(), b""),
+    ],
+)
+def test_the_progress_token_of_a_request(method, params, token):
+    assert shapes.read_request(method, params, LIMITS) == token
+
+
+@pytest.mark.parametrize(
+    ("method", "params", "told"),
+    [
+        ("tools/call", b'{"name":1}', "wrong type"),
+        ("tools/call", b'{"name":"a","_meta":[]}', "wrong type"),
+        ("tools/call", b'{"name":"' + b"n" * 129 + b'"}', "this one has 129"),
+        ("tools/call", b'{"name":"a\\u0000"}', "control"),
+        ("tools/call", b'{"name":"a","_meta":{"progressToken":{}}}', "progress token"),
+        ("tools/call", b'{"name":"a","_meta":{"progressToken":1.5}}', "progress token"),
+        ("tools/call", b'{"name":"a","_meta":{"progressToken":"' + b"t" * 300 + b'"}}', "progress token"),
+        ("resources/read", b'{"uri":"file:///' + b"u" * 2048 + b'"}', "this one has 2056"),
+        ("resources/subscribe", b'{"uri":"no scheme"}', "scheme"),
+        ("resources/read", b'{"uri":"JavaScript:alert(1)"}', "scheme"),
+    ],
+)
+def test_names_and_tokens_that_are_refused(method, params, told):
+    with pytest.raises(Rejection, match=told) as caught:
+        shapes.read_request(method, params, LIMITS)
+    assert caught.value.code == INVALID_PARAMS
+
+
+def test_cancellation():
+    assert shapes.read_cancelled(b'{"requestId":"a","reason":"no \\" more"}') == (b'"a"', b'"no \\" more"')
+    assert shapes.read_cancelled(b'{"requestId":7}') == (b"7", b"")
+    assert shapes.read_cancelled(b"{}") == (b"", b"")
+    assert shapes.read_cancelled(b"") == (b"", b"")
+    assert shapes.read_cancelled(b"[]") == (b"", b"")
+    assert shapes.cancelled(b"7", b"") == b'{"requestId":7}'
+    assert shapes.cancelled(b"7", b'"x"') == b'{"requestId":7,"reason":"x"}'
+
+
+def test_progress():
+    assert shapes.read_progress(b'{"progressToken":"a","progress":1}') == b'"a"'
+    assert shapes.read_progress(b"{}") == b""
+    assert shapes.read_progress(b"") == b""
+
+
+def test_versions():
+    assert shapes.read_version(b'{"protocolVersion":"2025-11-25"}') == "2025-11-25"
+    with pytest.raises(Rejection):
+        shapes.read_version(b"{}")
+    with pytest.raises(Rejection):
+        shapes.read_version(b"")
+    shapes.check_version_header(None)
+    shapes.check_version_header("2025-03-26")
+    with pytest.raises(Rejection, match="2025-11-25"):
+        shapes.check_version_header("2030-01-01")
