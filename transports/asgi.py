@@ -29,10 +29,11 @@ _LINE_ENDS: Final = frozenset(b"\r\n\0")
 
 
 class AsgiApp:
-    """An ASGI application that serves what one listener serves."""
+    """An ASGI application that serves what one listener serves. `broken` tells whether the connection is lost."""
 
-    def __init__(self, service: Service, peer: str, seat: Seat) -> None:
+    def __init__(self, service: Service, peer: str, seat: Seat, broken: Callable[[], bool] = lambda: False) -> None:
         self._service = service
+        self._broken = broken
         self._peer = peer
         self._seat = seat
 
@@ -43,7 +44,7 @@ class AsgiApp:
                 await send({"type": "websocket.close"})
             return
         async with trio.open_nursery() as nursery:
-            exchange = AsgiExchange(self._service, receive, send, nursery)
+            exchange = AsgiExchange(self._service, receive, send, nursery, self._broken)
             await self._answer(scope, exchange)
             nursery.cancel_scope.cancel()
         await exchange.finish()
@@ -88,7 +89,9 @@ def head_of(scope: AsgiScope, limits: Limits) -> Head:
 class AsgiExchange:
     """One request and its answer over ASGI (ports.Exchange)."""
 
-    def __init__(self, service: Service, receive: Receive, send: Send, nursery: trio.Nursery) -> None:
+    def __init__(
+        self, service: Service, receive: Receive, send: Send, nursery: trio.Nursery, broken: Callable[[], bool]
+    ) -> None:
         self.head: Head
         self.principal = ANONYMOUS
         self.cors: Headers = ()
@@ -97,10 +100,10 @@ class AsgiExchange:
         self._send = send
         self._body_done = False
         self._answered = False
-        self._streaming = False
         self._outlet: Outlet | None = None
         self._last_sent = 0.0
         self._nursery = nursery
+        self._broken = broken
 
     async def read_body(self) -> bytes:
         """The whole body (ports.Exchange)."""
@@ -131,20 +134,22 @@ class AsgiExchange:
         if status != 204:
             headers += ((b"Content-Length", b"%d" % len(body)),)
         await self._start(status, SAFE_HEADERS + headers + self.cors)
-        await self._send({"type": "http.response.body", "body": body, "more_body": False})
+        # The end of the answer is `finish`, after the body: Hypercorn forgets a request with its answer's end, and what
+        # still comes of the body then breaks the connection.
+        await self._say({"type": "http.response.body", "body": body, "more_body": True})
 
     async def begin_stream(self, headers: Headers = ()) -> None:
         """Send the head of a 200 event stream (ports.Exchange)."""
-        self._answered = self._streaming = True
+        self._answered = True
         await self._start(200, STREAM_HEADERS + headers + self.cors)
 
     async def _start(self, status: int, headers: Headers) -> None:
         lowered = [(name.lower(), value) for name, value in headers]
-        await self._send({"type": "http.response.start", "status": status, "headers": lowered})
+        await self._say({"type": "http.response.start", "status": status, "headers": lowered})
 
     async def write(self, data: bytes) -> None:
         """Send a piece of the stream (ports.Exchange)."""
-        await self._send({"type": "http.response.body", "body": data, "more_body": True})
+        await self._say({"type": "http.response.body", "body": data, "more_body": True})
         self._last_sent = self._service.pulse.now
 
     def attend(self, outlet: Outlet, *, to_the_end: bool) -> None:
@@ -177,13 +182,18 @@ class AsgiExchange:
             await self.answer(rejection.status, b"application/json", body, rejection.headers)
 
     async def finish(self) -> None:
-        """End the stream, and read what is left of the body so that it cannot hurt."""
+        """Read what is left of the body, so that it cannot hurt, and end the answer."""
         self._service.pulse.leave(self)
-        if self._streaming:
-            await self._send({"type": "http.response.body", "body": b"", "more_body": False})
         left = self._service.limits.body
         with trio.move_on_after(_DRAIN_SECONDS):
             while not self._body_done and left > 0:
                 event = await self._receive()
                 left -= len(event.get("body", b""))
                 self._body_done = event["type"] == "http.disconnect" or not event.get("more_body", False)
+        await self._send({"type": "http.response.body", "body": b"", "more_body": False})
+
+    async def _say(self, event: MutableMapping[str, Any]) -> None:
+        # To a connection that is gone Hypercorn sends into nothing, at once and for ever.
+        if self._broken():
+            raise ConnectionError("the peer does not read")
+        await self._send(event)

@@ -50,8 +50,8 @@ async def serve_http2(
     service: Service, stream: "trio.SSLStream[trio.SocketStream]", sock: socket.socket, peer: str, seat: Seat
 ) -> None:
     """Serve one connection on which `h2` was negotiated, until either side leaves."""
-    app = ASGIWrapper(cast("ASGIFramework", AsgiApp(service, peer, seat)))
-    owned = _OwnedStream(stream, service.limits.write_stall_seconds)
+    owned = _OwnedStream(stream, sock, service.limits.write_stall_seconds)
+    app = ASGIWrapper(cast("ASGIFramework", AsgiApp(service, peer, seat, lambda: owned.broken)))
     server = TCPServer(
         app,
         _config(service),
@@ -75,8 +75,12 @@ async def _break_when_cancelled(sock: socket.socket) -> None:
     try:
         await trio.sleep_forever()
     finally:  # wakes a sender that Hypercorn has shielded from the cancellation
-        with contextlib.suppress(OSError):
-            sock.shutdown(socket.SHUT_RDWR)
+        _shut(sock)
+
+
+def _shut(sock: socket.socket) -> None:
+    with contextlib.suppress(OSError):
+        sock.shutdown(socket.SHUT_RDWR)
 
 
 def _leaves(group: BaseExceptionGroup[Exception]) -> "Iterator[BaseException]":
@@ -90,8 +94,12 @@ def _leaves(group: BaseExceptionGroup[Exception]) -> "Iterator[BaseException]":
 class _OwnedStream:
     """The TLS stream after its handshake, with a time limit inside each send."""
 
-    def __init__(self, stream: "trio.SSLStream[trio.SocketStream]", stall_seconds: float) -> None:
+    def __init__(
+        self, stream: "trio.SSLStream[trio.SocketStream]", sock: socket.socket, stall_seconds: float
+    ) -> None:
+        self.broken = False
         self._stream = stream
+        self._sock = sock
         self._stall_seconds = stall_seconds
 
     @property
@@ -113,10 +121,13 @@ class _OwnedStream:
 
     async def send_all(self, data: bytes) -> None:
         """All of the data. Raises trio.BrokenResourceError, also when the peer does not read for too long."""
-        with trio.move_on_after(self._stall_seconds) as patience:
-            await self._stream.send_all(data)
-        if patience.cancelled_caught:
-            raise trio.BrokenResourceError
+        try:
+            with trio.fail_after(self._stall_seconds):
+                await self._stream.send_all(data)
+        except (trio.TooSlowError, trio.BrokenResourceError):
+            self.broken = True
+            _shut(self._sock)  # wakes Hypercorn's reader
+            raise trio.BrokenResourceError from None
 
     async def aclose(self) -> None:
         """Say goodbye where the peer still listens."""

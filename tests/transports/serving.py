@@ -1,0 +1,102 @@
+"""A listener in the test's own process, with endpoints that do one thing each."""
+
+import contextlib
+import socket
+
+import attrs
+import trio
+
+from mcpbridged.transports.gate import Gate
+from mcpbridged.transports.http1 import Quota, Service
+from mcpbridged.transports.listen import Listener, bind_tcp, serve
+from mcpbridged.transports.outlet import Outlet
+from mcpbridged.transports.pulse import Departures, Pulse
+from mcpbridged.transports.routes import Routes
+from mcpbridged.transports.streamable import write_events
+from mcpbridged.validators.bearer import TokenSet
+from mcpbridged.validators.limits import Limits
+from mcpbridged.validators.origin import Site
+
+TOKEN = "mcpb_" + "0123456789abcdefghijklmnopqrstuvwxyzABCDEFG"
+
+
+@attrs.define
+class Notes:
+    """A log that only remembers."""
+
+    events: list = attrs.field(factory=list)
+
+    def debug(self, event, **fields):
+        self.events.append(("debug", event, fields))
+
+    def info(self, event, **fields):
+        self.events.append(("info", event, fields))
+
+    def warning(self, event, **fields):
+        self.events.append(("warning", event, fields))
+
+    def error(self, event, **fields):
+        self.events.append(("error", event, fields))
+
+
+async def echo(exchange):
+    body = await exchange.read_body()
+    await exchange.answer(200, b"text/plain", body or exchange.head.path.encode())
+
+
+async def ignore_body(exchange):
+    await trio.sleep(0.2)
+    await exchange.answer(200, b"text/plain", b"did not read it")
+
+
+async def fail(exchange):
+    raise RuntimeError("a bug of ours")
+
+
+@attrs.define(eq=False)
+class Server:
+    """What runs, and what can be asked of it."""
+
+    sock: socket.socket
+    log: Notes
+    limits: Limits
+    streams: list = attrs.field(factory=list)
+
+    @property
+    def port(self):
+        return self.sock.getsockname()[1]
+
+    async def stream(self, exchange):
+        """Events until somebody ends the outlet."""
+        outlet = Outlet(self.limits)
+        self.streams.append(outlet)
+        exchange.attend(outlet, to_the_end=True)
+        await exchange.begin_stream()
+        await write_events(exchange, outlet)
+
+    async def flood(self, exchange):
+        """More than any peer reads."""
+        await exchange.begin_stream()
+        while True:
+            await exchange.write(b"x" * 65536)
+
+
+@contextlib.asynccontextmanager
+async def listening(tls=None, limits=None, tokens=True):
+    """A server in this process; leaving waits until its connections are over, for two seconds at most."""
+    limits = limits or Limits()
+    server = Server(bind_tcp("127.0.0.1", 0), Notes(), limits)
+    site = Site.for_listener("https" if tls else "http", "127.0.0.1", server.port)
+    gate = Gate(site, TokenSet({TOKEN: "owner"}) if tokens else None, frozenset({"/healthz"}))
+    table = {"/echo": echo, "/ignore": ignore_body, "/fail": fail, "/stream": server.stream, "/flood": server.flood}
+    pulse, departures = Pulse(), Departures()
+    service = Service(limits, gate, Routes(table, ["/healthz"]), pulse, departures, server.log, Quota(limits))
+    async with trio.open_nursery() as nursery:
+        await nursery.start(pulse.run)
+        await nursery.start(departures.run)
+        nursery.start_soon(serve, Listener(server.sock, service, tls))
+        try:
+            yield server
+        finally:
+            nursery.cancel_scope.cancel()
+            server.sock.close()

@@ -1,0 +1,349 @@
+"""HTTP/2 by Hypercorn under our guard: what crashes, hangs or blocks Hypercorn's own server costs one connection here."""
+
+import ssl
+
+import h2.config
+import h2.connection
+import h2.events
+import pytest
+import trio
+import trustme
+from serving import TOKEN, listening
+
+from mcpbridged.transports.listen import tls_context
+from mcpbridged.validators.limits import Limits
+
+pytestmark = pytest.mark.anyio
+
+AUTHORITY = "127.0.0.1"
+
+
+@pytest.fixture(scope="module")
+def authority():
+    return trustme.CA()
+
+
+@pytest.fixture(scope="module")
+def tls(authority, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("tls")
+    certificate = authority.issue_cert("127.0.0.1", "localhost")
+    certificate.private_key_pem.write_to_path(folder / "key.pem")
+    for pem in certificate.cert_chain_pems:
+        pem.write_to_path(folder / "cert.pem", append=True)
+    return tls_context(folder / "cert.pem", folder / "key.pem")
+
+
+@pytest.fixture
+def client_tls(authority):
+    context = ssl.create_default_context()
+    authority.configure_trust(context)
+    context.set_alpn_protocols(["h2"])
+    return context
+
+
+@pytest.fixture(autouse=True)
+def closing():
+    yield
+    while OPENED:
+        OPENED.pop().transport_stream.socket._sock.close()
+
+
+OPENED = []
+
+
+class Client:
+    """One HTTP/2 connection, driven by hand."""
+
+    def __init__(self, stream, port):
+        self.stream = stream
+        self.port = port
+        config = h2.config.H2Configuration(
+            client_side=True, validate_outbound_headers=False, normalize_outbound_headers=False
+        )
+        self.h2 = h2.connection.H2Connection(config)
+        self.answers = {}
+
+    async def flush(self):
+        data = self.h2.data_to_send()
+        if data:
+            await self.stream.send_all(data)
+
+    async def open(self):
+        self.h2.initiate_connection()
+        await self.flush()
+
+    def head(self, method="GET", path="/echo", *extra, token=TOKEN):
+        headers = [(":method", method), (":scheme", "https"), (":authority", f"127.0.0.1:{self.port}"), (":path", path)]
+        if token:
+            headers.append(("authorization", f"Bearer {token}"))
+        return [*headers, *extra]
+
+    async def ask(self, headers, body=None):
+        number = self.h2.get_next_available_stream_id()
+        self.h2.send_headers(number, headers, end_stream=body is None)
+        await self.flush()
+        if body is not None:
+            await self.send(number, body)
+        return number
+
+    async def send(self, number, body):
+        while body:
+            room = min(self.h2.local_flow_control_window(number), self.h2.max_outbound_frame_size)
+            if not room:
+                await self.receive()
+                continue
+            piece, body = body[:room], body[room:]
+            self.h2.send_data(number, piece, end_stream=not body)
+            await self.flush()
+
+    async def receive(self):
+        """Take what comes next; False at the end of the connection."""
+        data = await self.stream.receive_some()
+        if not data:
+            return False
+        for event in self.h2.receive_data(data):
+            if isinstance(event, h2.events.ResponseReceived):
+                status = dict(event.headers)[b":status"]
+                self.answers[event.stream_id] = [int(status), dict(event.headers), b"", False]
+            elif isinstance(event, h2.events.DataReceived):
+                self.answers[event.stream_id][2] += event.data
+                self.h2.acknowledge_received_data(event.flow_controlled_length, event.stream_id)
+            elif isinstance(event, h2.events.StreamEnded):
+                self.answers[event.stream_id][3] = True
+            elif isinstance(event, h2.events.ConnectionTerminated):
+                return False
+        await self.flush()
+        return True
+
+    async def answer(self, number):
+        while number not in self.answers or not self.answers[number][3]:
+            if not await self.receive():
+                raise EOFError
+        return self.answers[number]
+
+
+async def connect(server, client_tls):
+    stream = await trio.open_ssl_over_tcp_stream("127.0.0.1", server.port, ssl_context=client_tls, https_compatible=True)
+    OPENED.append(stream)
+    await stream.do_handshake()
+    assert stream.selected_alpn_protocol() == "h2"
+    client = Client(stream, server.port)
+    await client.open()
+    return client
+
+
+async def check_alive(server, client_tls):
+    client = await connect(server, client_tls)
+    number = await client.ask(client.head("POST", "/echo"), b"still here")
+    assert (await client.answer(number))[::2] == [200, b"still here"]
+    await client.stream.transport_stream.aclose()
+
+
+async def test_requests_and_answers(tls, client_tls):
+    with trio.fail_after(10):
+        async with listening(tls) as server:
+            client = await connect(server, client_tls)
+            first = await client.ask(client.head(path="/echo"))
+            second = await client.ask(client.head("POST", "/echo"), b"x" * 300_000)
+            assert (await client.answer(first))[::2] == [200, b"/echo"]
+            status, headers, body, _ = await client.answer(second)
+            assert (status, len(body)) == (200, 300_000)
+            assert headers[b"cache-control"] == b"no-store"
+            assert b"server" not in headers
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "extra", "token", "status"),
+    [
+        ("GET", "/echo", (), None, 401),
+        ("GET", "/echo", (), "wrong" * 10, 401),
+        ("GET", "/nowhere", (), TOKEN, 404),
+        ("GET", "/nowhere", (), None, 401),
+        ("GET", "/echo", (("origin", "http://evil.example"),), TOKEN, 403),
+        ("GET", "/echo", (("sec-fetch-site", "cross-site"),), TOKEN, 403),
+        ("GET", f"/echo?token={TOKEN}", (), TOKEN, 400),
+        ("GET", "/healthz", (), None, 200),
+        ("GET", "/fail", (), TOKEN, 500),
+        ("GET", "/echo", (("last-event-id", "a"), ("last-event-id", "b")), TOKEN, 400),
+    ],
+)
+async def test_the_gate_is_the_same(tls, client_tls, method, path, extra, token, status):
+    with trio.fail_after(10):
+        async with listening(tls) as server:
+            client = await connect(server, client_tls)
+            number = await client.ask(client.head(method, path, *extra, token=token))
+            assert (await client.answer(number))[0] == status
+
+
+async def test_another_authority_is_misdirected(tls, client_tls):
+    with trio.fail_after(10):
+        async with listening(tls) as server:
+            client = await connect(server, client_tls)
+            headers = [(name, "evil.example" if name == ":authority" else value) for name, value in client.head()]
+            assert (await client.answer(await client.ask(headers)))[0] == 421
+
+
+# ---- the inputs that end Hypercorn's own server (stack 2.1). Those that are HTTP/1.1 are refused by our own grammar.
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {":path": b"/\xff"},
+        {":method": b"G\xffT"},
+        {":method": b"CONNECT", ":path": None, ":scheme": None},
+        {":authority": b"\xff"},
+    ],
+    ids=["path", "method", "connect", "authority"],
+)
+async def test_a_head_that_crashes_hypercorn_costs_one_connection(tls, client_tls, change):
+    with trio.fail_after(10):
+        async with listening(tls) as server:
+            client = await connect(server, client_tls)
+            headers = [(name, change.get(name, value)) for name, value in client.head() if change.get(name, value) is not None]
+            number = await client.ask(headers)
+            try:
+                assert (await client.answer(number))[0] >= 400
+            except (EOFError, trio.BrokenResourceError):
+                pass
+            await check_alive(server, client_tls)
+
+
+async def test_data_after_an_answer_costs_nothing(tls, client_tls):
+    with trio.fail_after(10):
+        async with listening(tls) as server:
+            client = await connect(server, client_tls)
+            number = client.h2.get_next_available_stream_id()
+            client.h2.send_headers(number, client.head("POST", "/nowhere"))
+            await client.flush()
+            while number not in client.answers:
+                assert await client.receive()
+            assert client.answers[number][0] == 404
+            client.h2.send_data(number, b"late" * 1000, end_stream=True)
+            await client.flush()
+            other = await client.ask(client.head(path="/echo"))
+            assert (await client.answer(other))[0] == 200
+            await check_alive(server, client_tls)
+
+
+@pytest.mark.parametrize(
+    "request_head",
+    [
+        b"GET /echo HTTP/1.1\r\nHost: {host}\r\nUpgrade: h2c\r\nHTTP2-Settings: A\r\nConnection: Upgrade, HTTP2-Settings\r\n\r\n",
+        b"GET /echo HTTP/1.1\r\nHost: {host}\r\nUpgrade: h2c\r\nHTTP2-Settings: AAAAAA\r\nConnection: Upgrade, HTTP2-Settings\r\n\r\n",
+        b"GET /echo HTTP/1.1\r\nHost: {host}\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Protocol: \xff\r\n\r\n",
+        b"GET /echo HTTP/1.1\r\nHost: {host}\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Extensions: \xff\r\n\r\n",
+        b"GET /echo HTTP/1.1\r\nHost: {host}\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+        b"Sec-WebSocket-Extensions: permessage-deflate; client_max_window_bits=abc\r\n\r\n",
+        b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\x00\x00\x00\x04\x00\x00\x00\x00\x00",
+    ],
+    ids=["h2c-short", "h2c-long", "subprotocol", "extensions", "deflate", "prior-knowledge"],
+)
+async def test_what_crashes_hypercorn_on_http_1_never_reaches_it(request_head):
+    with trio.fail_after(10):
+        async with listening() as server:
+            for _ in range(2):
+                stream = await trio.open_tcp_stream("127.0.0.1", server.port)
+                await stream.send_all(request_head.replace(b"{host}", b"127.0.0.1:%d" % server.port))
+                answer = await stream.receive_some()
+                assert answer.split()[1] in {b"400", b"401", b"505"}
+                await stream.aclose()
+            assert not [event for event in server.log.events if event[0] in {"error", "warning"}]
+
+
+# ---- what hangs and blocks it (stack 2.2)
+
+
+async def test_a_stalled_reader_does_not_hang_the_shutdown(tls, client_tls):
+    with trio.fail_after(10):
+        async with listening(tls) as server:
+            client = await connect(server, client_tls)
+            client.h2.increment_flow_control_window(2**30)
+            number = await client.ask(client.head(path="/flood"))
+            client.h2.increment_flow_control_window(2**30, number)
+            await client.flush()
+            await trio.sleep(0.5)  # by now the socket is full and Hypercorn is in its shielded send
+        # leaving the block is the assertion
+
+
+async def test_a_stalled_reader_is_cut_off(tls, client_tls):
+    with trio.fail_after(10):
+        async with listening(tls, Limits(write_stall_seconds=0.5)) as server:
+            client = await connect(server, client_tls)
+            client.h2.increment_flow_control_window(2**30)
+            number = await client.ask(client.head(path="/flood"))
+            client.h2.increment_flow_control_window(2**30, number)
+            await client.flush()
+            await trio.sleep(1.5)
+            with pytest.raises((EOFError, trio.BrokenResourceError)):
+                await client.answer(number)
+            await check_alive(server, client_tls)
+
+
+async def test_an_unread_body_blocks_nobody(tls, client_tls):
+    with trio.fail_after(10):
+        async with listening(tls) as server:
+            client = await connect(server, client_tls)
+            number = await client.ask(client.head("POST", "/ignore"), b"x" * 1_000_000)
+            assert (await client.answer(number))[::2] == [200, b"did not read it"]
+            other = await client.ask(client.head(path="/echo"))
+            assert (await client.answer(other))[0] == 200
+
+
+async def test_a_body_over_the_limit_is_refused(tls, client_tls):
+    with trio.fail_after(10):
+        async with listening(tls, Limits(body=1000)) as server:
+            client = await connect(server, client_tls)
+            number = await client.ask(client.head("POST", "/echo"), b"x" * 2000)
+            assert (await client.answer(number))[0] == 413
+
+
+async def test_a_body_that_pauses_is_refused(tls, client_tls):
+    with trio.fail_after(10):
+        async with listening(tls, Limits(body_grace_seconds=0.3)) as server:
+            client = await connect(server, client_tls)
+            number = client.h2.get_next_available_stream_id()
+            client.h2.send_headers(number, client.head("POST", "/echo"))
+            await client.flush()
+            while number not in client.answers:
+                assert await client.receive()
+            assert client.answers[number][0] == 408
+
+
+async def test_streams_have_heartbeats_and_an_end(tls, client_tls):
+    with trio.fail_after(10):
+        async with listening(tls, Limits(heartbeat_seconds=0.3)) as server:
+            client = await connect(server, client_tls)
+            number = await client.ask(client.head(path="/stream"))
+            while b":\n\n" not in client.answers.get(number, [0, 0, b""])[2]:
+                assert await client.receive()
+            server.streams[0].put(b"{}", b"k_1", last=True)
+            status, headers, body, _ = await client.answer(number)
+            assert body.endswith(b"id: k_1\nevent: message\ndata: {}\n\n")
+            assert headers[b"x-accel-buffering"] == b"no"
+
+
+async def test_a_client_that_leaves_its_stream_is_noticed(tls, client_tls):
+    with trio.fail_after(10):
+        async with listening(tls) as server:
+            client = await connect(server, client_tls)
+            number = await client.ask(client.head(path="/stream"))
+            while not server.streams:
+                await client.receive()
+            client.h2.reset_stream(number)
+            await client.flush()
+            while server.streams[0].state != "gone":
+                await trio.sleep(0.01)
+
+
+async def test_old_tls_is_refused(tls, authority):
+    context = ssl.create_default_context()
+    authority.configure_trust(context)
+    with pytest.warns(DeprecationWarning, match="TLSv1_1"):
+        context.maximum_version = ssl.TLSVersion.TLSv1_1
+    with trio.fail_after(10):
+        async with listening(tls) as server:
+            stream = await trio.open_ssl_over_tcp_stream("127.0.0.1", server.port, ssl_context=context)
+            OPENED.append(stream)
+            with pytest.raises(trio.BrokenResourceError):
+                await stream.do_handshake()
