@@ -14,7 +14,8 @@ import trio
 from ..transports.gate import Gate
 from ..transports.http1 import Quota, Service
 from ..transports.listen import CannotListen, Listener, bind_tcp, bind_unix, serve, tls_context
-from ..transports.pulse import Departures, Pulse
+from ..transports.pulse import Pulse
+from ..transports.readiness import Readiness
 from ..transports.routes import Paths, Routes, endpoints
 from ..transports.spawner import Launch, Spawner
 from ..validators.bearer import TokenSet
@@ -123,8 +124,8 @@ async def _serve(
 ) -> None:
     limits = settings.limits
     launch = Launch(argv=settings.command, env=settings.environment)
-    server = LocalServer(ServerConfig(WRAPPED, launch), spawner, limits, log)
-    pulse, departures = Pulse(), Departures()
+    pulse, readiness = Pulse(), Readiness()
+    server = LocalServer(ServerConfig(WRAPPED, launch), spawner, readiness, limits, log)
     table = endpoints(Paths.below(WRAPPED), server, limits, log) | endpoints(
         settings.paths, server, limits, log
     )
@@ -133,7 +134,7 @@ async def _serve(
     quota = Quota(limits)
 
     def service(gate: Gate) -> Service:
-        return Service(limits, gate, routes, pulse, departures, log, quota)
+        return Service(limits, gate, routes, pulse, readiness, log, quota)
 
     port: int = sockets.tcp.getsockname()[1]
     site = Site.for_listener(settings.scheme, settings.host, port, extra_origins=settings.origins)
@@ -144,7 +145,7 @@ async def _serve(
 
     async with trio.open_nursery() as nursery:
         await nursery.start(pulse.run)
-        await nursery.start(departures.run)
+        await nursery.start(readiness.run)
         await nursery.start(server.run)
         accepting = trio.CancelScope()
         for listener in listeners:
@@ -162,6 +163,7 @@ async def _serve(
                 accepting.cancel()
                 await server.emptied()
         nursery.cancel_scope.cancel()
+    readiness.close()
 
 
 async def _accept(scope: trio.CancelScope, listener: Listener) -> None:

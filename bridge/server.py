@@ -12,6 +12,7 @@ import trio
 from ..transports.child import Child, Exit
 from ..transports.outlet import Outlet
 from ..transports.ports import Log
+from ..transports.readiness import Readiness
 from ..transports.spawner import Launch, Spawner, SpawnFailed
 from ..validators.limits import Limits
 from ..validators.rejection import SERVER_ERROR, Rejection
@@ -34,10 +35,13 @@ class ServerConfig:
 class LocalServer:
     """The sessions of one server. `run` must be running for `open` to work."""
 
-    def __init__(self, config: ServerConfig, spawner: Spawner, limits: Limits, log: Log) -> None:
+    def __init__(
+        self, config: ServerConfig, spawner: Spawner, readiness: Readiness, limits: Limits, log: Log
+    ) -> None:
         self.name = config.name
         self._config = config
         self._spawner = spawner
+        self._readiness = readiness
         self._limits = limits
         self._log = log
         self._registry: Registry[LocalConversation] = Registry(limits)
@@ -117,7 +121,7 @@ class LocalServer:
 
     async def _start(self, conversation: LocalConversation) -> None:
         assert self._nursery is not None  # noqa: S101 - `run` is running
-        child = await self._spawner.spawn(self._config.launch, limits=self._limits)
+        child = await self._spawner.spawn(self._config.launch, limits=self._limits, readiness=self._readiness)
         self._children += 1
         self._nursery.start_soon(self._serve_child, child, conversation)
         self._log.debug("child started", server=self.name, pid=child.pid, session=conversation.id[:8])

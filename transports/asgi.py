@@ -31,7 +31,9 @@ _LINE_ENDS: Final = frozenset(b"\r\n\0")
 class AsgiApp:
     """An ASGI application that serves what one listener serves. `broken` tells whether the connection is lost."""
 
-    def __init__(self, service: Service, peer: str, seat: Seat, broken: Callable[[], bool] = lambda: False) -> None:
+    def __init__(
+        self, service: Service, peer: str, seat: Seat, broken: Callable[[], bool] = lambda: False
+    ) -> None:
         self._service = service
         self._broken = broken
         self._peer = peer
@@ -90,7 +92,12 @@ class AsgiExchange:
     """One request and its answer over ASGI (ports.Exchange)."""
 
     def __init__(
-        self, service: Service, receive: Receive, send: Send, nursery: trio.Nursery, broken: Callable[[], bool]
+        self,
+        service: Service,
+        receive: Receive,
+        send: Send,
+        nursery: trio.Nursery,
+        broken: Callable[[], bool],
     ) -> None:
         self.head: Head
         self.principal = ANONYMOUS
@@ -151,6 +158,10 @@ class AsgiExchange:
         """Send a piece of the stream (ports.Exchange)."""
         await self._say({"type": "http.response.body", "body": data, "more_body": True})
         self._last_sent = self._service.pulse.now
+
+    def outlet(self, *, direct: bool = False) -> Outlet:  # noqa: ARG002 - Hypercorn sends from one task only
+        """An outlet for this request (ports.Exchange)."""
+        return Outlet(self._service.limits)
 
     def attend(self, outlet: Outlet, *, to_the_end: bool) -> None:
         """Heartbeats, and where asked the departure, go to this outlet (ports.Exchange)."""

@@ -16,9 +16,10 @@ import trio
 
 from ..validators.limits import Limits
 from .lines import LineSplitter, Overlong
+from .readiness import Readiness
 
 _READ: Final = 256 * 1024
-# Reads that did not have to wait before other tasks get their turn.
+# Reads in a row before others get their turn.
 _FAIR: Final = 16
 # After the exit of the server, how long what is still in its pipe may take to be read, in seconds: callers must hear
 # of a death within 200 ms.
@@ -61,6 +62,10 @@ class Exit:
         return f"exited with code {self.code}"
 
 
+def _ignore(_line: bytes | Overlong) -> None:
+    """Nobody listens yet."""
+
+
 class _Meter:
     """Hands on at most `rate` bytes of stderr in a second, as lines, and says how much it held back."""
 
@@ -92,14 +97,21 @@ class Child:
     """A server process. `run` must be running for anything but `send` to have an effect."""
 
     def __init__(
-        self, pid: int, control: socket.socket, stdin: int, stdout: int, stderr: int, limits: Limits
+        self,
+        pid: int,
+        control: socket.socket,
+        pipes: tuple[int, int, int],
+        limits: Limits,
+        readiness: Readiness,
     ) -> None:
         self.pid = pid
         self._control = control
-        self._stdin = stdin
-        self._stdout = stdout
-        self._stderr = stderr
+        self._stdin, self._stdout, self._stderr = pipes
         self._limits = limits
+        self._readiness = readiness
+        self._splitter = LineSplitter(limits.line)
+        self._on_line: Callable[[bytes | Overlong], None] = _ignore
+        self._fault: Exception | None = None
         self._queue: deque[memoryview] = deque()
         self._queued = 0
         self._gone = False
@@ -165,9 +177,10 @@ class Child:
 
         `on_exit` is called once, when it is known that no further line will come.
         """
+        self._on_line = on_line
+        self._readiness.join(self._stdout, self._read_stdout)
         try:
             async with trio.open_nursery() as nursery:
-                nursery.start_soon(self._read_stdout, on_line)
                 nursery.start_soon(self._read_stderr, on_stderr)
                 nursery.start_soon(self._write_stdin)
                 nursery.start_soon(self._hear_keeper)
@@ -179,8 +192,11 @@ class Child:
                 with trio.move_on_after(_KILL_SECONDS):
                     await self._keeper_gone.wait()
                 nursery.cancel_scope.cancel()
+            if self._fault is not None:
+                raise self._fault
         finally:
             self._gone = True
+            self._readiness.leave(self._stdout)
             self._control.close()  # the keeper's sign to end whatever is left
             for descriptor in (self._stdin, self._stdout, self._stderr):
                 if descriptor >= 0:
@@ -222,31 +238,27 @@ class Child:
 
     # ---- its pipes
 
-    async def _read_stdout(self, on_line: Callable[[bytes | Overlong], None]) -> None:
-        splitter = LineSplitter(self._limits.line)
-        unblocked = 0
-        while True:
+    def _read_stdout(self, _left: bool) -> None:  # noqa: FBT001 - readiness.Ready
+        for _ in range(_FAIR):
             try:
                 data = os.read(self._stdout, _READ)
             except BlockingIOError:
-                unblocked = 0
-                await trio.lowlevel.wait_readable(self._stdout)
-                continue
+                return
             except OSError:
-                break
+                data = b""
             if not data:
-                break
-            for line in splitter.feed(data):
-                on_line(line)
-            if len(data) < _READ:  # the pipe is empty: looking again would only tell so
-                unblocked = 0
-                await trio.lowlevel.wait_readable(self._stdout)
-                continue
-            unblocked += 1
-            if unblocked >= _FAIR:
-                unblocked = 0
-                await trio.lowlevel.checkpoint()
-        self._drained.set()
+                self._drained.set()
+                return
+            try:
+                for line in self._splitter.feed(data):
+                    self._on_line(line)
+            except Exception as fault:  # noqa: BLE001 - it is of whoever runs us, and is raised there
+                self._fault = fault
+                self._killed.set()
+                return
+            if len(data) < _READ:
+                return  # the pipe is empty; what comes from now on is another edge
+        self._readiness.again(self._stdout)
 
     async def _read_stderr(self, on_stderr: Callable[[bytes], None]) -> None:
         meter = _Meter(self._limits.stderr_rate, on_stderr)

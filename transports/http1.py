@@ -22,7 +22,8 @@ from ..validators.rejection import INVALID_REQUEST, Rejection
 from .gate import ANONYMOUS, Gate
 from .outlet import Outlet
 from .ports import Endpoint, Headers, Hijacked, Log
-from .pulse import Departures, Pulse
+from .pulse import Pulse
+from .readiness import Readiness, Spot
 
 # Before the credential is known no more than this is taken from the socket at once (invariant I2).
 _FIRST_READ: Final = 16 * 1024
@@ -82,37 +83,54 @@ def _lines(headers: Headers) -> bytes:
 
 _SAFE_LINES: Final = _lines(SAFE_HEADERS)
 _STREAM_LINES: Final = _lines(STREAM_HEADERS)
+_JSON_LINE: Final = b"Content-Type: application/json\r\n"
 
 
 class Wire(Protocol):
     """Bytes in and out of one connection."""
 
-    async def receive(self, max_bytes: int, *, expected: bool = True) -> bytes: ...
+    async def receive(self, max_bytes: int) -> bytes: ...
     async def send(self, data: bytes | memoryview) -> None: ...
     async def close(self) -> None: ...
 
 
 class PlainWire:
-    """A non-blocking socket, tried first and waited for only when it would block."""
+    """A non-blocking socket of which `Readiness` says when it is worth reading."""
 
-    def __init__(self, sock: socket.socket) -> None:
+    def __init__(self, sock: socket.socket, spot: Spot) -> None:
         self._sock = sock
+        self._spot = spot
         self._unblocked = 0
+        self.readable = False
 
-    async def receive(self, max_bytes: int, *, expected: bool = True) -> bytes:
-        """Some bytes, or none at the end. Where none are `expected` yet, it waits before it looks. Raises OSError."""
-        if not expected:
-            self._unblocked = 0
-            await trio.lowlevel.wait_readable(self._sock)
+    def ready(self) -> None:
+        """There is something to read, or the end."""
+        self.readable = True
+        self._spot.wake()
+
+    async def receive(self, max_bytes: int) -> bytes:
+        """Some bytes, or none at the end. Raises OSError."""
         while True:
+            while not self.readable:
+                self._unblocked = 0
+                await self._spot.wait()
             try:
                 data = self._sock.recv(max_bytes)
             except BlockingIOError:
-                self._unblocked = 0
-                await trio.lowlevel.wait_readable(self._sock)
+                self.readable = False
                 continue
-            await self._be_fair()
+            if 0 < len(data) < max_bytes:
+                self.readable = False  # what comes from now on is another edge
+            else:
+                await self._be_fair()
             return data
+
+    def send_some(self, data: bytes) -> int:
+        """As much as goes without waiting; its length. Raises OSError."""
+        try:
+            return self._sock.send(data)
+        except BlockingIOError:
+            return 0
 
     async def send(self, data: bytes | memoryview) -> None:
         """All of the data. Raises OSError."""
@@ -147,7 +165,7 @@ class TlsWire:
     def __init__(self, stream: "trio.SSLStream[trio.SocketStream]") -> None:
         self._stream = stream
 
-    async def receive(self, max_bytes: int, *, expected: bool = True) -> bytes:  # noqa: ARG002 - OpenSSL knows best
+    async def receive(self, max_bytes: int) -> bytes:
         """Some bytes, or none at the end. Raises OSError."""
         try:
             return bytes(await self._stream.receive_some(max_bytes))
@@ -178,7 +196,7 @@ class Service:
     gate: Gate
     route: Callable[[Head], Endpoint]
     pulse: Pulse
-    departures: Departures
+    readiness: Readiness
     log: Log
     quota: "Quota"
 
@@ -270,7 +288,14 @@ _NO_HEAD: Final = Head(
 class Connection:
     """One client connection, and the exchange that is under way on it."""
 
-    def __init__(self, service: Service, sock: socket.socket, wire: Wire, peer: str, seat: Seat) -> None:
+    def __init__(
+        self,
+        service: Service,
+        sock: socket.socket,
+        peer: str,
+        seat: Seat,
+        tls: "trio.SSLStream[trio.SocketStream] | None" = None,
+    ) -> None:
         self.head = _NO_HEAD
         self.principal = ANONYMOUS
         self.peer = peer
@@ -278,14 +303,21 @@ class Connection:
         self.limits = service.limits
         self._service = service
         self._sock = sock
-        self._wire = wire
+        self._spot = Spot()
+        self._plain: PlainWire | None = None
+        self._wire: Wire
+        if tls is None:
+            self._wire = self._plain = PlainWire(sock, self._spot)
+        else:
+            self._wire = TlsWire(tls)
+        self._unsent = b""
         self._buffer = b""
         self._body_pending = False
         self._endpoint: Endpoint | None = None
         self._last_block: bytes = b""
         self._close = False
         self._streaming = False
-        self._answered = self._answered_before = False
+        self._answered = False
         self._hijacked = False
         self._cors: Headers = ()
         self._outlet: Outlet | None = None
@@ -302,21 +334,21 @@ class Connection:
         """Serve requests until either side has had enough. Raises nothing that a peer can cause."""
         service = self._service
         service.pulse.join(self)
-        service.departures.watch(self._sock, self._departed)
+        service.readiness.join(self._sock.fileno(), self._ready)
         try:
             while not self._close and await self._serve_one():
                 pass
         except OSError:
             pass  # the peer is gone; whoever waits for it has been told by `attend`
         finally:
-            service.departures.forget(self._sock)
+            service.readiness.leave(self._sock.fileno())
             service.pulse.leave(self)
             if self._outlet is not None:
                 self._outlet.leave()
         await self._linger()
 
     async def _serve_one(self) -> bool:
-        self._answered_before, self._answered, self._streaming = self._answered, False, False
+        self._answered = self._streaming = False
         try:
             block = await self._read_head()
             if not block:
@@ -341,6 +373,9 @@ class Connection:
             await self._refuse(Rejection(500, -32603, "internal error", close=True))
         if self._hijacked:
             return False
+        if self._unsent:
+            unsent, self._unsent = self._unsent, b""
+            await self._send(unsent)
         if self._streaming:
             await self._wire.send(b"0\r\n\r\n")
         self._outlet = None
@@ -368,9 +403,7 @@ class Connection:
             while end < 0:
                 if buffer:
                     reject_early(buffer, limits)
-                size = _READ if self._seat.principal else _FIRST_READ
-                data = await self._wire.receive(size, expected=bool(buffer) or not self._answered_before)
-                self._answered_before = False
+                data = await self._wire.receive(_READ if self._seat.principal else _FIRST_READ)
                 if not data:
                     self._waiting = ""
                     return b""
@@ -454,15 +487,7 @@ class Connection:
         if self._close or (self._body_pending and not self._body_is_here()):
             self._close = True
             more += b"Connection: close\r\n"
-        length = b"" if status == 204 else b"Content-Length: %d\r\n" % len(body)
-        head = b"HTTP/1.1 %d %b\r\nDate: %b\r\n%b%b%b\r\n" % (
-            status,
-            _REASONS[status],
-            self._service.pulse.date,
-            _SAFE_LINES,
-            more,
-            length,
-        )
+        head = self._answer_head(status, more, None if status == 204 else len(body))
         self._answered = True
         if self.head.method == "HEAD":
             body = b""
@@ -471,6 +496,18 @@ class Connection:
         else:
             await self._send(head)
             await self._send(body)
+
+    def _answer_head(self, status: int, more: bytes, length: int | None) -> bytes:
+        end = b"\r\n" if length is None else b"Content-Length: %d\r\n\r\n" % length
+        date = self._service.pulse.date
+        return b"HTTP/1.1 %d %b\r\nDate: %b\r\n%b%b%b" % (
+            status,
+            _REASONS[status],
+            date,
+            _SAFE_LINES,
+            more,
+            end,
+        )
 
     async def begin_stream(self, headers: Headers = ()) -> None:
         """Send the head of a 200 event stream (ports.Exchange)."""
@@ -489,6 +526,34 @@ class Connection:
     async def write(self, data: bytes) -> None:
         """Send a piece of the stream (ports.Exchange)."""
         await self._send(b"%x\r\n%b\r\n" % (len(data), data) if self._streaming else data)
+
+    def outlet(self, *, direct: bool = False) -> Outlet:
+        """An outlet for this request (ports.Exchange)."""
+        outlet = Outlet(self.limits, self._spot)
+        if direct and self._plain is not None and not (self._close or self._body_pending or self._buffer):
+            outlet.shortcut = self._answer_directly
+        return outlet
+
+    def _answer_directly(self, body: bytes) -> bool:
+        # Called by whoever has brought the answer. The task of this connection stays where it is; the next request, or
+        # the end of the connection, will wake it. If that is here already, nothing would, so it has to go on itself.
+        plain = self._plain
+        if plain is None or plain.readable or len(body) > _ONE_SEND:
+            return False
+        data = (
+            self._answer_head(200, _JSON_LINE + (_lines(self._cors) if self._cors else b""), len(body)) + body
+        )
+        self._answered = True
+        try:
+            sent = plain.send_some(data)
+        except OSError:
+            sent = len(data)  # the peer is gone, which is an edge of its own
+        if sent < len(data):
+            self._unsent = data[sent:]
+            self._spot.wake()
+        else:
+            self._wait_for("request")
+        return True
 
     def attend(self, outlet: Outlet, *, to_the_end: bool) -> None:
         """Heartbeats, and where asked the departure, go to this outlet (ports.Exchange)."""
@@ -560,7 +625,7 @@ class Connection:
 
     def _expire(self, status: int, text: str) -> None:
         # Best effort: said if it fits into the socket's buffer. Over TLS the peer only sees the end.
-        if isinstance(self._wire, PlainWire):
+        if self._plain is not None:
             body = error(b"null", INVALID_REQUEST, text)
             with contextlib.suppress(OSError):
                 self._sock.send(
@@ -570,13 +635,15 @@ class Connection:
         self._waiting = ""
         self.abort()
 
-    def _departed(self) -> None:
-        if self._outlet is not None and self._ends_with_peer:
+    def _ready(self, left: bool) -> None:  # noqa: FBT001 - readiness.Ready
+        if left and self._outlet is not None and self._ends_with_peer:
             self._outlet.leave()
+        if self._plain is not None:
+            self._plain.ready()
 
     async def _linger(self) -> None:
         # Closing with unread input makes the kernel send a reset, which can destroy the answer on its way.
-        if self._close and not self._hijacked and isinstance(self._wire, PlainWire):
+        if self._close and not self._hijacked and self._plain is not None:
             with trio.move_on_after(_LINGER_SECONDS):
                 try:
                     self._sock.shutdown(socket.SHUT_WR)

@@ -17,7 +17,7 @@ import trio
 
 from ..validators.envelope import error
 from ..validators.rejection import Rejection
-from .http1 import Connection, PlainWire, Seat, Service, TlsWire
+from .http1 import Connection, Seat, Service, TlsWire
 
 # Connections that the kernel holds for us while we are busy.
 _BACKLOG: Final = 256
@@ -164,7 +164,7 @@ async def _serve_connection(listener: Listener, sock: socket.socket, peer: str) 
                 service.log.warning("refused another user's connection to the Unix socket", peer=peer)
                 return
             if listener.tls is None:
-                await Connection(service, sock, PlainWire(sock), peer, seat).serve()
+                await Connection(service, sock, peer, seat).serve()
             else:
                 await _serve_tls(service, listener.tls, sock, peer, seat)
         except* OSError:
@@ -193,12 +193,11 @@ async def _serve_tls(
 
         await serve_http2(service, stream, sock, peer, seat)
         return
-    wire = TlsWire(stream)
     try:
-        await Connection(service, sock, wire, peer, seat).serve()
+        await Connection(service, sock, peer, seat, stream).serve()
     finally:
         with trio.CancelScope(shield=True):
-            await wire.close()
+            await TlsWire(stream).close()
 
 
 def _refuse(sock: socket.socket, rejection: Rejection) -> None:

@@ -4,11 +4,13 @@ Never more than its limits hold: at the limit the stream is closed, the hub goes
 """
 
 from collections import deque
-from typing import Final
-
-import trio
+from typing import TYPE_CHECKING, Final
 
 from ..validators.limits import Limits
+from .readiness import Spot
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 # The event id in front of a message on a resumable stream; empty elsewhere.
 Item = tuple[bytes, bytes]
@@ -25,16 +27,19 @@ GONE: Final = "gone"
 class Outlet:
     """A bounded queue with one reader, that a heartbeat or the client's departure can wake as well.
 
-    `context` belongs to the hub: what it knows of this stream.
+    `context` belongs to the hub: what it knows of this stream. `shortcut` belongs to the reader: where it is set, and the
+    whole answer comes as one message, the message is handed to it instead of being queued, and if it takes it the
+    reader need not be woken.
     """
 
-    __slots__ = ("_bytes", "_limits", "_queue", "_task", "beat", "context", "state")
+    __slots__ = ("_bytes", "_limits", "_queue", "_spot", "beat", "context", "shortcut", "state")
 
-    def __init__(self, limits: Limits) -> None:
+    def __init__(self, limits: Limits, spot: Spot | None = None) -> None:
         self._limits = limits
         self._queue: deque[Item] = deque()
         self._bytes = 0
-        self._task: trio.lowlevel.Task | None = None
+        self._spot = spot or Spot()
+        self.shortcut: Callable[[bytes], bool] | None = None
         self.beat = False
         self.state = OPEN
         self.context: object = None
@@ -42,6 +47,9 @@ class Outlet:
     def put(self, message: bytes, event_id: bytes = b"", *, last: bool = False) -> None:
         """Queue one message, the `last` one or not. A first one always fits; over the limits the stream is closed."""
         if self.state != OPEN:
+            return
+        if last and self.shortcut is not None and not self._queue and self.shortcut(message):
+            self.state = FINISHED
             return
         if self._queue and (
             len(self._queue) >= self._limits.stream_messages
@@ -55,7 +63,7 @@ class Outlet:
         self._bytes += len(message)
         if last:
             self.state = FINISHED
-        self._wake()
+        self._spot.wake()
 
     def finish(self) -> None:
         """Nothing more will be put in; what is queued is still sent."""
@@ -71,9 +79,9 @@ class Outlet:
 
     def heartbeat(self) -> None:
         """Wake the reader if it is waiting, so that it shows a sign of life to the client."""
-        if self._task is not None:
+        if self._spot.taken:
             self.beat = True
-            self._wake()
+            self._spot.wake()
 
     def take(self) -> Item | None:
         """The next item, if there is one."""
@@ -85,24 +93,12 @@ class Outlet:
 
     async def wait(self) -> None:
         """Park until there is an item, the stream ends, or a heartbeat is due (`beat`)."""
-        if self._queue or self.state != OPEN or self.beat:
-            return
-        self._task = trio.lowlevel.current_task()
-        await trio.lowlevel.wait_task_rescheduled(self._abort)
+        while not (self._queue or self.state != OPEN or self.beat):
+            await self._spot.wait()
 
     def __len__(self) -> int:
         return len(self._queue)
 
-    def _abort(self, _raise_cancel: object) -> trio.lowlevel.Abort:
-        self._task = None
-        return trio.lowlevel.Abort.SUCCEEDED
-
     def _end(self, state: str) -> None:
         self.state = state
-        self._wake()
-
-    def _wake(self) -> None:
-        task = self._task
-        if task is not None:
-            self._task = None
-            trio.lowlevel.reschedule(task)
+        self._spot.wake()

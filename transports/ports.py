@@ -107,6 +107,10 @@ class Exchange(Protocol):
         """Send a piece of the stream begun before."""
         ...
 
+    def outlet(self, *, direct: bool = False) -> Outlet:
+        """An outlet for this request. `direct` lets its answer, if it is a single message, be sent by whoever brings it."""
+        ...
+
     def attend(self, outlet: Outlet, *, to_the_end: bool) -> None:
         """Wake this outlet when a heartbeat is due, until the request is over.
 

@@ -1,12 +1,5 @@
-"""One clock and one watch for all connections, so that no request pays for a timer or a task of its own.
+"""One clock for all connections, so that no request pays for a timer of its own: deadlines and heartbeats."""
 
-`Pulse` ticks whatever is registered a few times a second (deadlines, heartbeats). `Departures` tells within a
-millisecond that a peer has closed its side, by one epoll of our own that every connection joins once.
-"""
-
-import select
-import socket
-from collections.abc import Callable
 from email.utils import formatdate
 from typing import Final, Protocol
 
@@ -53,34 +46,3 @@ class Pulse:
     def _look(self) -> None:
         self.now = trio.current_time()
         self.date = formatdate(usegmt=True).encode("ascii")
-
-
-class Departures:
-    """Tells who hung up. A half-closed peer counts: it has nothing more to ask."""
-
-    def __init__(self) -> None:
-        self._epoll = select.epoll()
-        self._watched: dict[int, Callable[[], None]] = {}
-
-    def watch(self, sock: socket.socket, left: Callable[[], None]) -> None:
-        """Call `left` once when the peer of `sock` closes or resets its side."""
-        self._watched[sock.fileno()] = left
-        self._epoll.register(sock.fileno(), select.EPOLLRDHUP | select.EPOLLET)
-
-    def forget(self, sock: socket.socket) -> None:
-        """Stop watching; must come before the socket is closed."""
-        if self._watched.pop(sock.fileno(), None) is not None:
-            self._epoll.unregister(sock.fileno())
-
-    async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
-        """Watch for ever."""
-        task_status.started()
-        try:
-            while True:
-                await trio.lowlevel.wait_readable(self._epoll.fileno())
-                for fd, _ in self._epoll.poll(0):
-                    left = self._watched.get(fd)
-                    if left is not None:
-                        left()
-        finally:
-            self._epoll.close()

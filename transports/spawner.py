@@ -20,6 +20,7 @@ import trio
 
 from ..validators.limits import Limits
 from .child import Child
+from .readiness import Readiness
 
 # More room in a pipe means fewer turns for a large message; unprivileged users get up to 64 MiB in all.
 _PIPE_BYTES: Final = 256 * 1024
@@ -76,7 +77,7 @@ class Spawner:
         with contextlib.suppress(subprocess.TimeoutExpired):
             self._process.wait(timeout=1)
 
-    async def spawn(self, launch: Launch, *, limits: Limits) -> Child:
+    async def spawn(self, launch: Launch, *, limits: Limits, readiness: Readiness) -> Child:
         """Start a server. Raises SpawnFailed."""
         if self._process.poll() is not None:
             self._socket.close()
@@ -86,25 +87,28 @@ class Spawner:
         control, keepers = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         try:
             control.setblocking(False)
-            stdin_read, stdin_write = _pipe()
-            stdout_read, stdout_write = _pipe()
-            stderr_read, stderr_write = _pipe()
-            ours += stdin_write, stdout_read, stderr_read
-            theirs += stdin_read, stdout_write, stderr_write, keepers.fileno(), _described(launch)
-            for descriptor in ours:
-                os.set_blocking(descriptor, False)
-            pid = await self._ask(control, theirs, launch)
-            child = Child(pid, control, stdin_write, stdout_read, stderr_read, limits)
-        except BaseException:
+            for writes in (True, False, False):  # stdin, stdout, stderr
+                read, write = _pipe()
+                ours.append(write if writes else read)
+                theirs.append(read if writes else write)
+                os.set_blocking(ours[-1], False)
+            theirs.append(_described(launch))
+            descriptors = [*theirs[:3], keepers.fileno(), theirs[3]]
+            pid = await self._ask(control, descriptors, launch)
+        except BaseException as fault:
             control.close()
             for descriptor in ours:
                 os.close(descriptor)
+            if isinstance(fault, OSError):
+                raise SpawnFailed(
+                    f"cannot start {launch.argv[0]!r}: {os.strerror(fault.errno or 0)}"
+                ) from None
             raise
         finally:
             keepers.close()
-            for descriptor in (*theirs[:3], *theirs[4:]):
+            for descriptor in theirs:
                 os.close(descriptor)
-        return child
+        return Child(pid, control, (ours[0], ours[1], ours[2]), limits, readiness)
 
     async def _ask(self, control: socket.socket, descriptors: list[int], launch: Launch) -> int:
         program = launch.argv[0]
@@ -115,8 +119,6 @@ class Spawner:
             report = control.recv(4096)
         except trio.TooSlowError:
             raise SpawnFailed(f"cannot start {program!r}: no report within {_REPORT_SECONDS:g} s") from None
-        except OSError as fault:
-            raise SpawnFailed(f"cannot start {program!r}: {os.strerror(fault.errno or 0)}") from None
         word, _, rest = report.partition(b" ")
         if word == b"spawned":
             return int(rest)

@@ -10,7 +10,6 @@ from ..validators.media import accepts
 from ..validators.rejection import INVALID_REQUEST, Rejection
 from ..validators.shapes import BATCH_REVISION
 from . import event_stream
-from .outlet import Outlet
 from .ports import Backend, Exchange
 from .streamable import check_content_type, method_not_allowed, receive_batch, refuse_message, write_events
 
@@ -31,7 +30,7 @@ class EventStream:
             raise method_not_allowed(b"GET")
         if not accepts(exchange.head.headers.get("accept")).events:
             raise Rejection(406, INVALID_REQUEST, "Accept must allow text/event-stream")
-        outlet = Outlet(self._limits)
+        outlet = exchange.outlet()
         conversation = await self._backend.open(exchange.principal, outlet)
         try:
             exchange.attend(outlet, to_the_end=True)

@@ -82,7 +82,7 @@ class StreamableHttp:
             conversation.receive(message, None)
             await exchange.answer(202, b"", b"")
             return
-        outlet = Outlet(self._limits)
+        outlet = exchange.outlet(direct=not acceptable.events_first)
         conversation.receive(message, outlet)
         await self._answer(exchange, conversation, outlet, acceptable)
 
@@ -92,11 +92,12 @@ class StreamableHttp:
         exchange.attend(outlet, to_the_end=False)
         if not acceptable.events_first:
             await outlet.wait()
-            if outlet.state == FINISHED and len(outlet) == 1:
+            if outlet.state == FINISHED and len(outlet) <= 1:
                 item = outlet.take()
-                assert item is not None  # noqa: S101 - its length is one
-                await exchange.answer(200, JSON, item[1])
+                if item is not None:  # otherwise it was sent directly
+                    await exchange.answer(200, JSON, item[1])
                 return
+            outlet.shortcut = None
         await self._stream(exchange, conversation, outlet)
 
     async def _stream(self, exchange: Exchange, conversation: Conversation, outlet: Outlet) -> None:
@@ -117,7 +118,7 @@ class StreamableHttp:
         if session_id is not None and self._knows(session_id, exchange.principal):
             raise invalid("this session is already initialized")
         conversation = await self._backend.open(exchange.principal)
-        outlet = Outlet(self._limits)
+        outlet = exchange.outlet()
         try:
             conversation.receive(message, outlet)
             while (
@@ -159,7 +160,7 @@ class StreamableHttp:
             return
         if any(isinstance(message, Response) for message in messages):
             raise invalid("a batch holds responses, or requests and notifications")
-        outlet = Outlet(self._limits)
+        outlet = exchange.outlet()
         exchange.attend(outlet, to_the_end=False)
         receive_batch(conversation, messages, outlet)
         await self._stream(exchange, conversation, outlet)
@@ -172,7 +173,7 @@ class StreamableHttp:
             raise Rejection(406, INVALID_REQUEST, "Accept must allow text/event-stream")
         check_version_header(headers.get("mcp-protocol-version"))
         conversation = self._conversation(headers.get(_SESSION), exchange.principal)
-        outlet = Outlet(self._limits)
+        outlet = exchange.outlet()
         last_event_id = headers.get("last-event-id")
         if last_event_id is None:
             conversation.listen(outlet)

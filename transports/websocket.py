@@ -43,7 +43,7 @@ class WebSocket:
         if head.method != "GET":
             raise method_not_allowed(b"GET")
         check_upgrade(head.headers, head.upgrade, head.version)
-        outlet = Outlet(self._limits)
+        outlet = exchange.outlet()
         conversation = await self._backend.open(exchange.principal, outlet)
         try:
             exchange.attend(outlet, to_the_end=True)

@@ -101,7 +101,7 @@ class ChunkedDecoder:
                 raise _bad(_BAD_SIZE)
         elif self._next == "trailer":
             self._check_trailer_bytes(len(partial))
-            if b"\n" in partial:
+            if b"\n" in partial or b"\r" in partial[:-1]:
                 raise _bad(_BAD_TRAILER)
         elif partial not in (b"", b"\r"):
             raise _bad(_UNENDED_CHUNK)

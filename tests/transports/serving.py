@@ -10,7 +10,8 @@ from mcpbridged.transports.gate import Gate
 from mcpbridged.transports.http1 import Quota, Service
 from mcpbridged.transports.listen import Listener, bind_tcp, serve
 from mcpbridged.transports.outlet import Outlet
-from mcpbridged.transports.pulse import Departures, Pulse
+from mcpbridged.transports.pulse import Pulse
+from mcpbridged.transports.readiness import Readiness
 from mcpbridged.transports.routes import Routes
 from mcpbridged.transports.streamable import write_events
 from mcpbridged.validators.bearer import TokenSet
@@ -88,15 +89,22 @@ async def listening(tls=None, limits=None, tokens=True):
     server = Server(bind_tcp("127.0.0.1", 0), Notes(), limits)
     site = Site.for_listener("https" if tls else "http", "127.0.0.1", server.port)
     gate = Gate(site, TokenSet({TOKEN: "owner"}) if tokens else None, frozenset({"/healthz"}))
-    table = {"/echo": echo, "/ignore": ignore_body, "/fail": fail, "/stream": server.stream, "/flood": server.flood}
-    pulse, departures = Pulse(), Departures()
-    service = Service(limits, gate, Routes(table, ["/healthz"]), pulse, departures, server.log, Quota(limits))
+    table = {
+        "/echo": echo,
+        "/ignore": ignore_body,
+        "/fail": fail,
+        "/stream": server.stream,
+        "/flood": server.flood,
+    }
+    pulse, readiness = Pulse(), Readiness()
+    service = Service(limits, gate, Routes(table, ["/healthz"]), pulse, readiness, server.log, Quota(limits))
     async with trio.open_nursery() as nursery:
         await nursery.start(pulse.run)
-        await nursery.start(departures.run)
+        await nursery.start(readiness.run)
         nursery.start_soon(serve, Listener(server.sock, service, tls))
         try:
             yield server
         finally:
             nursery.cancel_scope.cancel()
             server.sock.close()
+    readiness.close()

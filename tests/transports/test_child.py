@@ -13,6 +13,7 @@ import trio
 
 from mcpbridged.transports.child import ChildBusy, ChildGone, Exit
 from mcpbridged.transports.lines import Overlong
+from mcpbridged.transports.readiness import Readiness
 from mcpbridged.transports.spawner import Launch, Spawner, SpawnFailed
 from mcpbridged.validators.limits import Limits
 
@@ -57,10 +58,21 @@ class Ears:
 
 
 async def start(spawner, nursery, *argv, limits=None, **more):
+    readiness = Readiness()
     launch = Launch(argv=argv or (sys.executable, "-c", ECHO), env=ENV, **more)
-    child = await spawner.spawn(launch, limits=limits or Limits())
+    child = await spawner.spawn(launch, limits=limits or Limits(), readiness=readiness)
     ears = Ears()
-    nursery.start_soon(child.run, ears.line, ears.stderr.append, ears.exit)
+
+    async def run():
+        try:
+            async with trio.open_nursery() as inner:
+                inner.start_soon(readiness.run)
+                await child.run(ears.line, ears.stderr.append, ears.exit)
+                inner.cancel_scope.cancel()
+        finally:
+            readiness.close()
+
+    nursery.start_soon(run)
     return child, ears
 
 
@@ -113,12 +125,16 @@ async def test_a_child_sees_three_descriptors_and_its_own_environment_only(spawn
 
 
 async def test_what_cannot_be_executed_is_told(spawner, tmp_path):
+    readiness = Readiness()
     with pytest.raises(SpawnFailed, match="cannot start 'no-such-program': No such file or directory"):
-        await spawner.spawn(Launch(("no-such-program",), ENV), limits=Limits())
+        await spawner.spawn(Launch(("no-such-program",), ENV), limits=Limits(), readiness=readiness)
     with pytest.raises(SpawnFailed, match="No such file or directory"):
-        await spawner.spawn(Launch(("true",), ENV, cwd="/no/such/folder"), limits=Limits())
+        await spawner.spawn(
+            Launch(("true",), ENV, cwd="/no/such/folder"), limits=Limits(), readiness=readiness
+        )
     with pytest.raises(SpawnFailed, match="Permission denied"):
-        await spawner.spawn(Launch((os.fspath(tmp_path),), ENV), limits=Limits())
+        await spawner.spawn(Launch((os.fspath(tmp_path),), ENV), limits=Limits(), readiness=readiness)
+    readiness.close()
 
 
 async def test_an_exit_code_is_told(spawner):
@@ -310,6 +326,6 @@ async def test_many_children_leave_nothing_behind(spawner):
             async with trio.open_nursery() as nursery:
                 for _ in range(10):
                     nursery.start_soon(cycle)
-    assert len(os.listdir("/proc/self/fd")) == before
+    assert len(os.listdir("/proc/self/fd")) <= before
     pid = spawner._process.pid
     assert Path(f"/proc/{pid}/task/{pid}/children").read_text() == ""

@@ -73,7 +73,12 @@ class Client:
         await self.flush()
 
     def head(self, method="GET", path="/echo", *extra, token=TOKEN):
-        headers = [(":method", method), (":scheme", "https"), (":authority", f"127.0.0.1:{self.port}"), (":path", path)]
+        headers = [
+            (":method", method),
+            (":scheme", "https"),
+            (":authority", f"127.0.0.1:{self.port}"),
+            (":path", path),
+        ]
         if token:
             headers.append(("authorization", f"Bearer {token}"))
         return [*headers, *extra]
@@ -123,7 +128,9 @@ class Client:
 
 
 async def connect(server, client_tls):
-    stream = await trio.open_ssl_over_tcp_stream("127.0.0.1", server.port, ssl_context=client_tls, https_compatible=True)
+    stream = await trio.open_ssl_over_tcp_stream(
+        "127.0.0.1", server.port, ssl_context=client_tls, https_compatible=True
+    )
     OPENED.append(stream)
     await stream.do_handshake()
     assert stream.selected_alpn_protocol() == "h2"
@@ -179,7 +186,9 @@ async def test_another_authority_is_misdirected(tls, client_tls):
     with trio.fail_after(10):
         async with listening(tls) as server:
             client = await connect(server, client_tls)
-            headers = [(name, "evil.example" if name == ":authority" else value) for name, value in client.head()]
+            headers = [
+                (name, "evil.example" if name == ":authority" else value) for name, value in client.head()
+            ]
             assert (await client.answer(await client.ask(headers)))[0] == 421
 
 
@@ -200,7 +209,11 @@ async def test_a_head_that_crashes_hypercorn_costs_one_connection(tls, client_tl
     with trio.fail_after(10):
         async with listening(tls) as server:
             client = await connect(server, client_tls)
-            headers = [(name, change.get(name, value)) for name, value in client.head() if change.get(name, value) is not None]
+            headers = [
+                (name, change.get(name, value))
+                for name, value in client.head()
+                if change.get(name, value) is not None
+            ]
             number = await client.ask(headers)
             try:
                 assert (await client.answer(number))[0] >= 400

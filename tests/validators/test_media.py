@@ -5,6 +5,7 @@ import time
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+
 from mcpbridged.validators.media import accepts, is_json
 
 BOTH = (True, True, False)
@@ -83,22 +84,25 @@ def test_the_answer_has_names():
 @pytest.mark.parametrize(
     "value",
     [
-        ",".join(f"a/b{n};q=0.{n % 10}" for n in range(500)),
-        "application/json;q=0.1," * 350,
-        "*/*," * 2000,
-        ", " * 4000,
-        "application/json" + " ;" * 4000,
-        "application/json;" + "\t" * 8000,
-        '"' * 8000,
-        '"' + '\\"' * 4000,
-        "application/json;q=" + "1" * 8000,
+        ",".join(f"a/b{n};q=0.{n % 10}" for n in range(8000)),
+        "application/json;q=0.1," * 4000,
+        "*/*," * 20000,
+        ", " * 40000,
+        "application/json" + " ;" * 40000,
+        "application/json;" + "\t" * 80000,
+        '"' * 80000,
+        '"' + '\\"' * 40000,
+        "application/json;q=" + "1" * 80000,
     ],
+    ids=range(9),
 )
 def test_long_values_are_read_in_one_pass(value):
     begun = time.perf_counter()
     accepts.__wrapped__(value)
     is_json(value)
-    assert time.perf_counter() - begun < 0.1  # a quadratic scan of 8 KB takes a second
+    assert (
+        time.perf_counter() - begun < 2
+    )  # ten times what a head may hold; a quadratic scan takes half a minute
 
 
 @settings(max_examples=300, deadline=None)

@@ -3,6 +3,7 @@
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+
 from mcpbridged.validators.limits import Limits
 from mcpbridged.validators.names import check_method, check_name, check_uri, is_mime
 from mcpbridged.validators.rejection import INVALID_PARAMS, INVALID_REQUEST, Rejection

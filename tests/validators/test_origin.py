@@ -3,6 +3,7 @@
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+
 from mcpbridged.validators.origin import Site, parse_host
 from mcpbridged.validators.rejection import INVALID_REQUEST, Rejection
 
@@ -13,9 +14,7 @@ def status(call, *arguments):
     try:
         call(*arguments)
     except Rejection as rejection:
-        assert rejection.code == INVALID_REQUEST
-        assert not rejection.headers
-        return rejection.status
+        return rejection.status if rejection.code == INVALID_REQUEST else 0
     return 200
 
 

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import trio
 
+from mcpbridged.transports.readiness import Readiness
 from mcpbridged.transports.spawner import Launch, Spawner
 from mcpbridged.validators.limits import Limits
 
@@ -13,13 +14,16 @@ from mcpbridged.validators.limits import Limits
 async def main(spawner):
     stubborn = Path(__file__).with_name("stubborn.py")
     launch = Launch((sys.executable, os.fspath(stubborn)), {"PATH": os.environ["PATH"]})
-    child = await spawner.spawn(launch, limits=Limits())
+    readiness = Readiness()
+    child = await spawner.spawn(launch, limits=Limits(), readiness=readiness)
 
     def heard(line):
         sys.stdout.write(f"{child.pid} {line.decode()}\n")
         sys.stdout.flush()
 
-    await child.run(heard, lambda _: None, lambda _: None)
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(readiness.run)
+        await child.run(heard, lambda _: None, lambda _: None)
 
 
 trio.run(main, Spawner.start())
