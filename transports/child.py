@@ -111,6 +111,7 @@ class Child:
         self._readiness = readiness
         self._splitter = LineSplitter(limits.line)
         self._on_line: Callable[[bytes | Overlong], None] = _ignore
+        self._stdout_ends = False
         self._fault: Exception | None = None
         self._queue: deque[memoryview] = deque()
         self._queued = 0
@@ -238,7 +239,8 @@ class Child:
 
     # ---- its pipes
 
-    def _read_stdout(self, _left: bool) -> None:  # noqa: FBT001 - readiness.Ready
+    def _read_stdout(self, left: bool) -> None:  # noqa: FBT001 - readiness.Ready
+        self._stdout_ends = self._stdout_ends or left
         for _ in range(_FAIR):
             try:
                 data = os.read(self._stdout, _READ)
@@ -256,8 +258,8 @@ class Child:
                 self._fault = fault
                 self._killed.set()
                 return
-            if len(data) < _READ:
-                return  # the pipe is empty; what comes from now on is another edge
+            if len(data) < _READ and not self._stdout_ends:
+                return  # the pipe is empty; what comes from now on is another edge, but for the end
         self._readiness.again(self._stdout)
 
     async def _read_stderr(self, on_stderr: Callable[[bytes], None]) -> None:

@@ -101,11 +101,13 @@ class PlainWire:
         self._sock = sock
         self._spot = spot
         self._unblocked = 0
+        self._left = False
         self.readable = False
 
-    def ready(self) -> None:
-        """There is something to read, or the end."""
+    def ready(self, *, left: bool) -> None:
+        """There is something to read, or the end; after `left` there will be no other edge."""
         self.readable = True
+        self._left = self._left or left
         self._spot.wake()
 
     async def receive(self, max_bytes: int) -> bytes:
@@ -120,7 +122,7 @@ class PlainWire:
                 self.readable = False
                 continue
             if 0 < len(data) < max_bytes:
-                self.readable = False  # what comes from now on is another edge
+                self.readable = self._left  # what comes from now on is another edge, but for the end
             else:
                 await self._be_fair()
             return data
@@ -338,6 +340,7 @@ class Connection:
         try:
             while not self._close and await self._serve_one():
                 pass
+            await self._linger()
         except OSError:
             pass  # the peer is gone; whoever waits for it has been told by `attend`
         finally:
@@ -345,7 +348,6 @@ class Connection:
             service.pulse.leave(self)
             if self._outlet is not None:
                 self._outlet.leave()
-        await self._linger()
 
     async def _serve_one(self) -> bool:
         self._answered = self._streaming = False
@@ -639,19 +641,17 @@ class Connection:
         if left and self._outlet is not None and self._ends_with_peer:
             self._outlet.leave()
         if self._plain is not None:
-            self._plain.ready()
+            self._plain.ready(left=left)
 
     async def _linger(self) -> None:
         # Closing with unread input makes the kernel send a reset, which can destroy the answer on its way.
         if self._close and not self._hijacked and self._plain is not None:
+            self._waiting = ""
             with trio.move_on_after(_LINGER_SECONDS):
-                try:
-                    self._sock.shutdown(socket.SHUT_WR)
-                    left = _LINGER_BYTES
-                    while left > 0 and (data := await self._wire.receive(_READ)):
-                        left -= len(data)
-                except OSError:
-                    return
+                self._sock.shutdown(socket.SHUT_WR)
+                left = _LINGER_BYTES
+                while left > 0 and (data := await self._wire.receive(_READ)):
+                    left -= len(data)
 
 
 class _Upgraded:

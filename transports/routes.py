@@ -55,8 +55,10 @@ class Routes:
         self._table: dict[str, Endpoint] = {**table, **dict.fromkeys(health, healthz)}
 
     def __call__(self, head: Head) -> Endpoint:
-        """The endpoint for a request. Raises Rejection 404."""
+        """The endpoint for a request. Raises Rejection 404, and 405 for `OPTIONS *`."""
         endpoint = self._table.get(head.path)
+        if head.path == "*":
+            raise method_not_allowed(b"GET, POST, DELETE")
         if endpoint is None:
             raise Rejection(404, INVALID_REQUEST, "Not found")
         return endpoint

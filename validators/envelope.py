@@ -135,8 +135,9 @@ def split_batch(text: bytes, limits: Limits) -> list[bytes]:
 def readable_id(text: bytes) -> bytes:
     """The id of a message that was refused, as raw JSON text, or `null` where none can be read (digest 1.3)."""
     try:
+        text.decode()
         envelope = _decode_envelope(text)
-    except (msgspec.DecodeError, RecursionError):
+    except (UnicodeDecodeError, msgspec.DecodeError, RecursionError):
         return b"null"
     if envelope.id is msgspec.UNSET or envelope.method is msgspec.UNSET:
         return b"null"

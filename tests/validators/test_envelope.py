@@ -171,6 +171,7 @@ def test_what_is_rebuilt_is_one_line_with_the_same_ids():
         (b'{"id":"' + b"x" * 300 + b'","method":"a"}', b"null"),
         (b"[]", b"null"),
         (b"{", b"null"),
+        (b'{"id":7,"method":"\xff"}', b"null"),
         (b"[" * 10_000, b"null"),
     ],
 )
