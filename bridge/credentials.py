@@ -32,10 +32,11 @@ def read_token(path: Path) -> str:
             "is a symbolic link" if path.is_symlink() else f"cannot be read: {os.strerror(fault.errno or 0)}"
         )
         raise BadCredential(f"the token file {path} {reason}") from None
-    with open(descriptor, "rb") as file:  # noqa: PTH123 - opened by descriptor, so that what we check is what we read
-        found = os.fstat(descriptor)
-        _check_file(path, found)
-        content = file.read(_LARGEST + 1)
+    try:  # everything by descriptor, so that what is checked is what is read
+        _check_file(path, os.fstat(descriptor))
+        content = os.read(descriptor, _LARGEST + 1)
+    finally:
+        os.close(descriptor)
     return _check_content(path, content)
 
 

@@ -16,11 +16,13 @@ import trio
 
 from ..validators.limits import Limits
 from .lines import LineSplitter, Overlong
-from .readiness import Readiness
+from .readiness import Readiness, Spot
 
 _READ: Final = 256 * 1024
 # Reads in a row before others get their turn.
 _FAIR: Final = 16
+# A line of which so much has come is a large one, in bytes.
+_LARGE: Final = 1024 * 1024
 # After the exit of the server, how long what is still in its pipe may take to be read, in seconds: callers must hear
 # of a death within 200 ms.
 _DRAIN_SECONDS: Final = 0.1
@@ -111,26 +113,27 @@ class Child:
         self._readiness = readiness
         self._splitter = LineSplitter(limits.line)
         self._on_line: Callable[[bytes | Overlong], None] = _ignore
-        self._stdout_ends = False
-        self._fault: Exception | None = None
+        self._meter: _Meter
+        self._nursery: trio.Nursery | None = None
+        self._changed = Spot()
         self._queue: deque[memoryview] = deque()
         self._queued = 0
+        self._writing = False
+        self._flushed = trio.Event()
+        # What has happened so far; `_changed` is woken for each.
+        self._stopping = self._killed = self._exited = self._drained = self._keeper_gone = False
+        self._stdout_ends = False
+        self._filling = False
         self._gone = False
         self._reason = ""
         self._exit: Exit | None = None
-        self._exited = trio.Event()
-        self._stopping = trio.Event()
-        self._killed = trio.Event()
-        self._drained = trio.Event()
-        self._pending = trio.Event()
-        self._flushed = trio.Event()
-        self._keeper_gone = trio.Event()
+        self._fault: Exception | None = None
 
     # ---- what others do with it, at once
 
     def send(self, line: bytes) -> None:
         """Write one line. Raises ChildGone, or ChildBusy over `limits.stdin_bytes`."""
-        if self._gone or self._stopping.is_set():
+        if self._gone or self._stopping:
             raise ChildGone
         data = line + b"\n"
         sent = 0
@@ -154,17 +157,20 @@ class Child:
 
     def stop(self) -> None:
         """Let it leave: end of its stdin, later SIGTERM to its group, later SIGKILL to all that is left."""
-        self._stopping.set()
+        self._stopping = True
+        self._changed.wake()
 
     def kill(self) -> None:
         """End it, and everything it has started, now."""
-        self._killed.set()
+        self._killed = True
+        self._changed.wake()
 
     def _enqueue(self, data: memoryview) -> None:
         self._queue.append(data)
         self._queued += len(data)
-        self._flushed = trio.Event() if self._flushed.is_set() else self._flushed
-        self._pending.set()
+        if not self._writing and self._nursery is not None:
+            self._writing = True
+            self._nursery.start_soon(self._write_stdin)
 
     # ---- its life
 
@@ -176,55 +182,63 @@ class Child:
     ) -> None:
         """Read and write until the process and all its descendants are gone. Cancelling ends them at once.
 
-        `on_exit` is called once, when it is known that no further line will come.
+        `on_exit` is called once, when it is known that no further line will come. What `on_line` raises ends the
+        child and is raised here.
         """
         self._on_line = on_line
+        self._meter = _Meter(self._limits.stderr_rate, on_stderr)
         self._readiness.join(self._stdout, self._read_stdout)
+        self._readiness.join(self._stderr, self._read_stderr)
+        self._readiness.join(self._control.fileno(), self._hear_keeper)
         try:
             async with trio.open_nursery() as nursery:
-                nursery.start_soon(self._read_stderr, on_stderr)
-                nursery.start_soon(self._write_stdin)
-                nursery.start_soon(self._hear_keeper)
-                nursery.start_soon(self._leave_when_told)
-                await self._live()
+                self._nursery = nursery
+                if self._queue:
+                    self._writing = True
+                    nursery.start_soon(self._write_stdin)
+                await self._live(nursery)
                 self._gone = True
                 on_exit(self._exit or Exit(reason=self._reason or "is gone"))
                 self._tell(b"kill")
                 with trio.move_on_after(_KILL_SECONDS):
-                    await self._keeper_gone.wait()
+                    while not self._keeper_gone:
+                        await self._changed.wait()
                 nursery.cancel_scope.cancel()
             if self._fault is not None:
                 raise self._fault
         finally:
-            self._gone = True
-            self._readiness.leave(self._stdout)
-            self._control.close()  # the keeper's sign to end whatever is left
-            for descriptor in (self._stdin, self._stdout, self._stderr):
-                if descriptor >= 0:
-                    os.close(descriptor)
-            self._stdin = self._stdout = self._stderr = -1
+            self._let_go()
 
-    async def _live(self) -> None:
-        async with trio.open_nursery() as nursery:
+    def _let_go(self) -> None:
+        self._gone = True
+        self._meter.settle()
+        for descriptor in (self._stdout, self._stderr, self._control.fileno()):
+            self._readiness.leave(descriptor)
+        self._control.close()  # the keeper's sign to end whatever is left
+        for descriptor in (self._stdin, self._stdout, self._stderr):
+            if descriptor >= 0:
+                os.close(descriptor)
+        self._stdin = self._stdout = self._stderr = -1
 
-            async def until(event: trio.Event) -> None:
-                await event.wait()
-                nursery.cancel_scope.cancel()
-
-            nursery.start_soon(until, self._exited)
-            nursery.start_soon(until, self._killed)
-            nursery.start_soon(until, self._drained)
-        if self._drained.is_set() and not self._exited.is_set() and not self._killed.is_set():
-            with trio.move_on_after(_SILENT_SECONDS):
-                await self._exited.wait()
-            if not self._exited.is_set():
-                self._reason = self._reason or "closed its stdout without leaving"
-        elif self._exited.is_set():
+    async def _live(self, nursery: trio.Nursery) -> None:
+        leaving = False
+        while not (self._exited or self._killed or self._drained):
+            if self._stopping and not leaving:
+                leaving = True
+                nursery.start_soon(self._leave)
+            await self._changed.wait()
+        if self._exited:
             with trio.move_on_after(_DRAIN_SECONDS):
-                await self._drained.wait()
+                while not self._drained:
+                    await self._changed.wait()
+        elif self._drained:
+            with trio.move_on_after(_SILENT_SECONDS):
+                while not (self._exited or self._killed):
+                    await self._changed.wait()
+            if not self._exited:
+                self._reason = self._reason or "closed its stdout without leaving"
 
-    async def _leave_when_told(self) -> None:
-        await self._stopping.wait()
+    async def _leave(self) -> None:
         if self._queue:
             with trio.move_on_after(_FLUSH_SECONDS):
                 await self._flushed.wait()
@@ -235,12 +249,18 @@ class Child:
         await trio.sleep(self._limits.stop_seconds)
         self._tell(b"term")
         await trio.sleep(self._limits.stop_seconds)
-        self._killed.set()
+        self.kill()
 
     # ---- its pipes
 
     def _read_stdout(self, left: bool) -> None:  # noqa: FBT001 - readiness.Ready
         self._stdout_ends = self._stdout_ends or left
+        if self._splitter.held > _LARGE and not self._filling:
+            # In the middle of a large line: let the pipe fill up, or it would be read in many small pieces.
+            self._filling = True
+            self._readiness.again(self._stdout)
+            return
+        self._filling = False
         for _ in range(_FAIR):
             try:
                 data = os.read(self._stdout, _READ)
@@ -249,42 +269,35 @@ class Child:
             except OSError:
                 data = b""
             if not data:
-                self._drained.set()
+                self._drained = True
+                self._changed.wake()
                 return
             try:
                 for line in self._splitter.feed(data):
                     self._on_line(line)
             except Exception as fault:  # noqa: BLE001 - it is of whoever runs us, and is raised there
                 self._fault = fault
-                self._killed.set()
+                self.kill()
                 return
             if len(data) < _READ and not self._stdout_ends:
                 return  # the pipe is empty; what comes from now on is another edge, but for the end
         self._readiness.again(self._stdout)
 
-    async def _read_stderr(self, on_stderr: Callable[[bytes], None]) -> None:
-        meter = _Meter(self._limits.stderr_rate, on_stderr)
-        try:
-            while True:
-                await trio.lowlevel.wait_readable(self._stderr)
-                try:
-                    data = os.read(self._stderr, _READ)
-                except BlockingIOError:
-                    continue
-                except OSError:
-                    return
-                if not data:
-                    return
-                meter.take(data, trio.current_time())
-        finally:
-            meter.settle()
+    def _read_stderr(self, _left: bool) -> None:  # noqa: FBT001 - readiness.Ready
+        for _ in range(_FAIR):
+            try:
+                data = os.read(self._stderr, _READ)
+            except BlockingIOError:
+                return
+            except OSError:
+                return
+            if not data:
+                return
+            self._meter.take(data, trio.current_time())
+        self._readiness.again(self._stderr)
 
     async def _write_stdin(self) -> None:
-        while True:
-            if not self._queue:
-                self._pending = trio.Event()
-                self._flushed.set()
-                await self._pending.wait()
+        while self._queue:
             with trio.move_on_after(self._limits.stdin_stall_seconds) as patience:
                 try:
                     await trio.lowlevel.wait_writable(self._stdin)
@@ -292,12 +305,14 @@ class Child:
                     return  # the server is to leave
             if patience.cancelled_caught:
                 self._reason = f"has not read its stdin for {self._limits.stdin_stall_seconds:g} s"
-                self._killed.set()
+                self.kill()
                 return
             try:
                 self._write_some()
             except OSError:
                 return  # its exit, or the end of its stdout, says why
+        self._writing = False
+        self._flushed.set()
 
     def _write_some(self) -> None:
         while self._queue:
@@ -314,13 +329,12 @@ class Child:
 
     # ---- its keeper
 
-    async def _hear_keeper(self) -> None:
+    def _hear_keeper(self, _left: bool) -> None:  # noqa: FBT001 - readiness.Ready
         while True:
-            await trio.lowlevel.wait_readable(self._control)
             try:
                 report = self._control.recv(64)
             except BlockingIOError:
-                continue
+                return
             except OSError:
                 report = b""
             word, _, number = report.partition(b" ")
@@ -328,9 +342,10 @@ class Child:
                 self._exit = Exit(code=int(number), reason=self._reason)
             elif word == b"signalled":
                 self._exit = Exit(signal=int(number), reason=self._reason)
-            self._exited.set()
+            self._exited = True
+            self._changed.wake()
             if not report:
-                self._keeper_gone.set()
+                self._keeper_gone = True
                 return
 
     def _tell(self, command: bytes) -> None:

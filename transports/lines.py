@@ -22,12 +22,12 @@ class Overlong:
 
 
 class LineSplitter:
-    """Feed it bytes, get lines without their line ends. Blank lines are nothing."""
+    """Feed it bytes, get lines without their line ends. Blank lines are nothing. `held` is the size of the unfinished one."""
 
     def __init__(self, limit: int) -> None:
         self._limit = limit
         self._parts: list[bytes] = []
-        self._held = 0
+        self.held = 0
         self._dropping = False
         self._begun = False
 
@@ -49,9 +49,9 @@ class LineSplitter:
 
     def _without_mark(self, chunk: bytes) -> bytes:
         chunk = b"".join(self._parts) + chunk
-        self._parts, self._held = [], 0
+        self._parts, self.held = [], 0
         if len(chunk) < len(_BOM) and _BOM.startswith(chunk):
-            self._parts, self._held = [chunk], len(chunk)
+            self._parts, self.held = [chunk], len(chunk)
             return b""
         self._begun = True
         return chunk.removeprefix(_BOM)
@@ -60,11 +60,11 @@ class LineSplitter:
         if self._dropping or not piece:
             return []
         self._parts.append(piece)
-        self._held += len(piece)
-        if self._held <= self._limit:
+        self.held += len(piece)
+        if self.held <= self._limit:
             return []
-        overlong = Overlong(self._held, b"".join(self._parts)[:_PREFIX])
-        self._parts, self._held, self._dropping = [], 0, True
+        overlong = Overlong(self.held, b"".join(self._parts)[:_PREFIX])
+        self._parts, self.held, self._dropping = [], 0, True
         return [overlong]
 
     def _end_line(self, last: bytes, lines: list[bytes | Overlong]) -> None:
@@ -74,7 +74,7 @@ class LineSplitter:
         if self._parts:
             self._parts.append(last)
             last = b"".join(self._parts)
-            self._parts, self._held = [], 0
+            self._parts, self.held = [], 0
         last = last.removesuffix(b"\r")
         if len(last) > self._limit:
             lines.append(Overlong(len(last), last[:_PREFIX]))

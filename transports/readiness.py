@@ -29,6 +29,7 @@ class Spot:
 
     async def wait(self) -> None:
         """Park until somebody calls `wake`."""
+        assert self._task is None  # noqa: S101 - a second task would never be woken
         self._task = trio.lowlevel.current_task()
         await trio.lowlevel.wait_task_rescheduled(self._abort)
 

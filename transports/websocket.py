@@ -43,7 +43,7 @@ class WebSocket:
         if head.method != "GET":
             raise method_not_allowed(b"GET")
         check_upgrade(head.headers, head.upgrade, head.version)
-        outlet = exchange.outlet()
+        outlet = Outlet(self._limits)  # not the exchange's: here reading and writing wait at the same time
         conversation = await self._backend.open(exchange.principal, outlet)
         try:
             exchange.attend(outlet, to_the_end=True)
