@@ -1,0 +1,184 @@
+"""The command line: what is understood, what is refused, and that every option changes something."""
+
+import os
+import stat
+from pathlib import Path
+
+import pytest
+
+from mcpbridged.bridge import cli
+from mcpbridged.bridge.cli import read_arguments
+from mcpbridged.transports.routes import Paths
+from mcpbridged.validators.limits import Limits
+
+HERE = {"PATH": "/bin", "HOME": "/home/me", "SECRET": "s3cret", "LANG": "C", "XDG_RUNTIME_DIR": "/run/me"}
+
+
+def read(*arguments, environment=HERE):
+    return read_arguments(["--stdio", "server --flag 'two words'", *arguments], environment)
+
+
+def refused(capsys, code, *arguments):
+    with pytest.raises(SystemExit) as caught:
+        read_arguments(list(arguments), HERE)
+    assert caught.value.code == code
+    return capsys.readouterr().err
+
+
+def test_a_command_is_split_like_a_shell_would_and_not_run_by_one():
+    assert read().command == ("server", "--flag", "two words")
+    assert read_arguments(["--stdio", "x; touch /tmp/p"], HERE).command == ("x;", "touch", "/tmp/p")
+
+
+def test_a_command_after_two_dashes_is_taken_word_by_word():
+    given = read_arguments(["--port", "0", "--stdio", "--", "server", "--port", "a b"], HERE)
+    assert given.command == ("server", "--port", "a b")
+    assert given.port == 0
+
+
+def test_what_is_so_when_nothing_is_said():
+    given = read()
+    assert (given.host, given.port, given.authenticate, given.unix) == ("127.0.0.1", 8808, True, None)
+    assert given.paths == Paths("/mcp", "/sse", "/messages", "/ws")
+    assert given.health == ("/healthz",)
+    assert given.limits == Limits()
+    assert given.scheme == "http"
+    assert "s3cret" not in repr(given)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "member", "value"),
+    [
+        (("--host", "::1"), "host", "::1"),
+        (("--port", "0"), "port", 0),
+        (("--unix", "/run/x.sock"), "unix", Path("/run/x.sock")),
+        (("--token-file", "/t"), "token_file", Path("/t")),
+        (("--no-auth",), "authenticate", False),
+        (("--cors", "http://a.example", "https://b.example:8443"), "origins",
+         frozenset({"http://a.example", "https://b.example:8443"})),
+        (("--log-level", "debug"), "log_level", "debug"),
+        (("--logLevel", "none"), "log_level", "none"),
+        (("--log-format", "json"), "log_format", "json"),
+        (("--allow-root",), "as_root", True),
+        (("--mcp-path", "/a"), "paths", Paths("/a")),
+        (("--streamableHttpPath", "/a"), "paths", Paths("/a")),
+        (("--sse-path", "/a"), "paths", Paths(sse="/a")),
+        (("--ssePath", "/a"), "paths", Paths(sse="/a")),
+        (("--messages-path", "/a"), "paths", Paths(messages="/a")),
+        (("--messagePath", "/a"), "paths", Paths(messages="/a")),
+        (("--ws-path", "/a"), "paths", Paths(ws="/a")),
+        (("--health", "/a", "--healthEndpoint", "/b"), "health", ("/a", "/b")),
+        (("--outputTransport", "sse"), "paths", Paths("", "/sse", "/messages", "")),
+        (("--output-transport", "ws"), "paths", Paths("", "", "", "/ws")),
+        (("--outputTransport", "streamableHttp"), "paths", Paths("/mcp", "", "", "")),
+        (("--sessionTimeout", "1500"), "limits", Limits(session_idle_seconds=1.5)),
+        (("--session-timeout", "1500"), "limits", Limits(session_idle_seconds=1.5)),
+        (("--limit", "body=10", "--limit", "head_seconds=0.5"), "limits", Limits(body=10, head_seconds=0.5)),
+    ],
+)
+def test_every_option_changes_something(arguments, member, value):
+    assert getattr(read(), member) != value
+    assert getattr(read(*arguments), member) == value
+
+
+def test_tls_needs_both_files(capsys):
+    given = read("--tls-cert", "/c", "--tls-key", "/k")
+    assert (given.tls_certificate, given.tls_key, given.scheme) == (Path("/c"), Path("/k"), "https")
+    assert "together" in refused(capsys, 64, "--stdio", "x", "--tls-cert", "/c")
+
+
+def test_the_server_gets_an_environment_of_its_own(tmp_path):
+    assert read().environment == {"PATH": "/bin", "HOME": "/home/me", "LANG": "C", "TERM": "dumb"}
+    assert read("--env", "SECRET").environment["SECRET"] == "s3cret"
+    file = tmp_path / "key"
+    file.write_text("from a file\n")
+    assert read("--env", f"KEY={file}").environment["KEY"] == "from a file"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "told"),
+    [
+        ((), 64, "--stdio"),
+        (("--stdio",), 64, "needs a command"),
+        (("--stdio", ""), 64, "needs a command"),
+        (("--stdio", "--"), 64, "needs a command"),
+        (("--stdio", "x", "--", "y"), 64, "not both"),
+        (("--stdio", "unclosed 'quote"), 64, "split"),
+        (("--stdio", "x", "--token", "mcpb_secret"), 64, "--token-file"),
+        (("--stdio", "x", "--token=mcpb_secret"), 64, "--token-file"),
+        (("--stdio", "x", "--nonsense"), 64, "--nonsense"),
+        (("--stdio", "x", "--port", "65536"), 64, "65535"),
+        (("--stdio", "x", "--port", "-1"), 64, "port"),
+        (("--stdio", "x", "--port", "http"), 64, "'http'"),
+        (("--stdio", "x", "--host", "0.0.0.0"), 78, "not a loopback"),
+        (("--stdio", "x", "--host", "::"), 78, "not a loopback"),
+        (("--stdio", "x", "--host", "192.168.1.1"), 78, "not a loopback"),
+        (("--stdio", "x", "--host", "example.org"), 64, "neither"),
+        (("--stdio", "x", "--no-auth", "--token-file", "t"), 64, "contradict"),
+        (("--stdio", "x", "--cors", "*"), 64, "'*'"),
+        (("--stdio", "x", "--cors", "http://*.example.org"), 64, "exactly"),
+        (("--stdio", "x", "--cors", "http://a/path"), 64, "exactly"),
+        (("--stdio", "x", "--ssePath", "sse"), 64, "begins with /"),
+        (("--stdio", "x", "--ssePath", "/mcp"), 64, "same"),
+        (("--stdio", "x", "--health", "/mcp"), 64, "same"),
+        (("--stdio", "x", "--limit", "nothing=1"), 64, "stream_bytes"),
+        (("--stdio", "x", "--limit", "body=lots"), 64, "'lots'"),
+        (("--stdio", "x", "--limit", "body=0"), 64, "more than 0"),
+        (("--stdio", "x", "--limit", "body"), 64, "number"),
+        (("--stdio", "x", "--env", "LD_PRELOAD"), 78, "LD_PRELOAD"),
+        (("--stdio", "x", "--env", "NOT_THERE"), 78, "no such variable"),
+        (("--stdio", "x", "--env", "BAD-NAME"), 78, "BAD-NAME"),
+        (("--stdio", "x", "--env", "KEY=/no/such/file"), 78, "/no/such/file"),
+        (("--stdio", "x", "--share", "server"), 64, "session"),
+        (("--stdio", "x", "--era", "modern"), 64, "legacy"),
+        (("--stdio", "x", "--sessionTimeout", "0"), 64, "milliseconds"),
+    ],
+)
+def test_what_is_refused_names_the_reason(capsys, arguments, code, told):
+    said = refused(capsys, code, *arguments)
+    assert told in said
+    assert said.startswith("mcp-bridge: ")
+    assert "mcpb_secret" not in said
+
+
+@pytest.mark.parametrize("content", [b"\xff", b"a\0b", b"x" * 70_000])
+def test_a_value_that_no_environment_can_hold_is_refused(capsys, tmp_path, content):
+    file = tmp_path / "value"
+    file.write_bytes(content)
+    assert str(file) in refused(capsys, 78, "--stdio", "x", "--env", f"KEY={file}")
+
+
+def test_version_and_help(capsys):
+    for flag, told in (("--version", "mcp-bridge 0."), ("--help", "--stdio")):
+        with pytest.raises(SystemExit) as caught:
+            cli.main([flag])
+        assert caught.value.code == 0
+        assert told in capsys.readouterr().out
+
+
+def test_a_program_that_is_not_there_ends_with_69(capsys, monkeypatch, tmp_path):
+    monkeypatch.setenv("XDG_RUNTIME_DIR", os.fspath(tmp_path))
+    with pytest.raises(SystemExit) as caught:
+        cli.main(["--stdio", "no-such-program", "--port", "0"])
+    assert caught.value.code == 69
+    assert "no-such-program" in capsys.readouterr().err
+
+
+def test_a_certificate_that_is_none_ends_with_78(capsys, monkeypatch, tmp_path):
+    monkeypatch.setenv("XDG_RUNTIME_DIR", os.fspath(tmp_path))
+    (tmp_path / "c").write_text("nonsense")
+    for key in ("c", "missing"):
+        with pytest.raises(SystemExit) as caught:
+            cli.main(["--stdio", "cat", "--port", "0", "--tls-cert", str(tmp_path / "c"), "--tls-key", str(tmp_path / key)])
+        assert caught.value.code == 78
+        assert "TLS" in capsys.readouterr().err
+
+
+def test_the_minted_token_is_private(capsys, monkeypatch, tmp_path):
+    monkeypatch.setenv("XDG_RUNTIME_DIR", os.fspath(tmp_path))
+    with pytest.raises(SystemExit):
+        cli.main(["--stdio", "cat", "--port", "0", "--tls-cert", "/no", "--tls-key", "/no"])
+    token = tmp_path / "mcp-bridge" / "token"
+    assert stat.S_IMODE(token.stat().st_mode) == 0o600
+    assert stat.S_IMODE(token.parent.stat().st_mode) == 0o700
+    assert token.read_text().strip() not in capsys.readouterr().err

@@ -1,0 +1,81 @@
+"""Token files that are used, and those that are not."""
+
+import os
+import stat
+
+import pytest
+
+from mcpbridged.bridge.credentials import BadCredential, boot_token, read_token, runtime_directory
+
+GOOD = "mcpb_0123456789abcdefghijklmnopqrstuvwxyz"
+
+
+def keep(path, content=GOOD + "\n", mode=0o600):
+    path.write_bytes(content if isinstance(content, bytes) else content.encode())
+    path.chmod(mode)
+    return path
+
+
+def test_a_good_file(tmp_path):
+    assert read_token(keep(tmp_path / "token")) == GOOD
+    assert read_token(keep(tmp_path / "token", GOOD)) == GOOD
+
+
+@pytest.mark.parametrize(
+    ("content", "mode", "told"),
+    [
+        (GOOD, 0o644, "0644"),
+        (GOOD, 0o640, "0640"),
+        ("", 0o600, "no usable token"),
+        ("short", 0o600, "no usable token"),
+        ("x" * 40, 0o600, "no usable token"),
+        (GOOD + "\r\n", 0o600, "no usable token"),
+        (GOOD + "\n\n", 0o600, "no usable token"),
+        (b"\xef\xbb\xbf" + GOOD.encode(), 0o600, "ASCII"),
+        ("y" * 5000, 0o600, "5000 bytes"),
+    ],
+)
+def test_files_that_are_refused_name_the_path_and_the_reason(tmp_path, content, mode, told):
+    path = keep(tmp_path / "token", content, mode)
+    with pytest.raises(BadCredential, match=told) as caught:
+        read_token(path)
+    assert str(path) in str(caught.value)
+    assert GOOD not in str(caught.value)
+
+
+def test_what_is_no_file_is_refused(tmp_path):
+    os.mkfifo(tmp_path / "fifo", 0o600)
+    (tmp_path / "link").symlink_to(keep(tmp_path / "token"))
+    for name, told in (("fifo", "regular"), ("link", "symbolic link"), ("", "regular"), ("missing", "No such file")):
+        with pytest.raises(BadCredential, match=told):
+            read_token(tmp_path / name)
+
+
+def test_the_token_of_a_boot_is_minted_once(tmp_path):
+    environment = {"XDG_RUNTIME_DIR": os.fspath(tmp_path)}
+    path, token = boot_token(environment)
+    assert path == tmp_path / "mcp-bridge" / "token"
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+    assert boot_token(environment) == (path, token)
+    assert len(token) > 40
+    assert [file.name for file in path.parent.iterdir()] == ["token"]
+
+
+def test_a_directory_that_others_can_write_is_refused(tmp_path):
+    (tmp_path / "mcp-bridge").mkdir()
+    (tmp_path / "mcp-bridge").chmod(0o777)
+    with pytest.raises(BadCredential, match="writable by nobody else"):
+        boot_token({"XDG_RUNTIME_DIR": os.fspath(tmp_path)})
+
+
+def test_a_place_where_nothing_can_be_kept_is_told(tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(BadCredential, match="cannot keep a token"):
+        boot_token({"XDG_RUNTIME_DIR": os.fspath(tmp_path / "file")})
+
+
+def test_where_the_token_lives(monkeypatch, tmp_path):
+    assert runtime_directory({"XDG_RUNTIME_DIR": "/run/x"}).as_posix() == "/run/x/mcp-bridge"
+    if not os.path.isdir(f"/run/user/{os.geteuid()}"):
+        assert runtime_directory({"XDG_STATE_HOME": "/s"}).as_posix() == "/s/mcp-bridge"
+        assert runtime_directory({"HOME": "/h"}).as_posix() == "/h/.local/state/mcp-bridge"
