@@ -18,7 +18,9 @@ from ..validators.limits import Limits
 from .lines import LineSplitter, Overlong
 from .readiness import Readiness, Spot
 
-_READ: Final = 256 * 1024
+# As much as is read at once; in the middle of a large line, as much as a pipe holds.
+_READ: Final = 64 * 1024
+_READ_LARGE: Final = 256 * 1024
 # Reads in a row before others get their turn.
 _FAIR: Final = 16
 # A line of which so much has come is a large one, in bytes.
@@ -261,9 +263,10 @@ class Child:
             self._readiness.again(self._stdout)
             return
         self._filling = False
+        size = _READ_LARGE if self._splitter.held else _READ
         for _ in range(_FAIR):
             try:
-                data = os.read(self._stdout, _READ)
+                data = os.read(self._stdout, size)
             except BlockingIOError:
                 return
             except OSError:
@@ -279,7 +282,7 @@ class Child:
                 self._fault = fault
                 self.kill()
                 return
-            if len(data) < _READ and not self._stdout_ends:
+            if len(data) < size and not self._stdout_ends:
                 return  # the pipe is empty; what comes from now on is another edge, but for the end
         self._readiness.again(self._stdout)
 

@@ -35,10 +35,13 @@ class Notification(msgspec.Struct, frozen=True, gc=False):
 
 
 class Response(msgspec.Struct, frozen=True, gc=False):
-    """An answer. Exactly one of `result` and `error` is not empty; both are raw JSON text."""
+    """An answer. Exactly one of `result` and `error` is not empty; both are raw JSON text.
+
+    A large one is a view of the line it came in, to save a copy: it must not be kept.
+    """
 
     id: bytes
-    result: bytes
+    result: bytes | msgspec.Raw
     error: bytes
 
 
@@ -72,6 +75,9 @@ _NOTIFICATION_FRAME: Final = len(b'{"jsonrpc":"2.0","method":""}')
 _RESULT_FRAME: Final = len(b'{"jsonrpc":"2.0","id":,"result":}')
 _ERROR_FRAME: Final = len(b'{"jsonrpc":"2.0","id":,"error":}')
 _PARAMS_FRAME: Final = len(b',"params":')
+
+# From this size on, copying an answer costs more than looking at it, in bytes.
+_WORTH_A_VIEW: Final = 64 * 1024
 
 _SPACES_FOR_LINE_ENDS: Final = bytes.maketrans(b"\r\n", b"  ")
 
@@ -204,20 +210,21 @@ def _response(text: bytes, envelope: _Envelope, limits: Limits) -> Response:
     raw_id = _checked_id(envelope.id, limits)
     if (envelope.result is msgspec.UNSET) == (envelope.error is msgspec.UNSET):
         raise invalid("a response has either a result or an error")
-    if envelope.result is not msgspec.UNSET:
-        result, failure, frame = bytes(envelope.result), b"", _RESULT_FRAME
-    else:
-        failed = envelope.error
-        assert failed is not msgspec.UNSET  # noqa: S101 - exactly one of the two is set
-        result, failure, frame = b"", bytes(failed), _ERROR_FRAME
-    payload = result or failure
-    if failure and failure[0] != 0x7B:
+    failed = envelope.result is msgspec.UNSET
+    payload = envelope.error if failed else envelope.result
+    assert payload is not msgspec.UNSET  # noqa: S101 - exactly one of the two is set
+    frame = _ERROR_FRAME if failed else _RESULT_FRAME
+    plain = len(text) == frame + len(raw_id) + len(memoryview(payload))
+    if plain and not failed and len(text) > _WORTH_A_VIEW and b"\r" not in text and b"\n" not in text:
+        return Response(raw_id, payload, b"")
+    copied = bytes(payload)
+    if failed and copied[0] != 0x7B:
         raise invalid("error must be an object")
-    if len(text) != frame + len(raw_id) + len(payload):
-        _refuse_repeated_members(text, payload)
-    if b"\n" in payload or b"\r" in payload:
-        result, failure = _one_line(result), _one_line(failure)
-    return Response(raw_id, result, failure)
+    if not plain:
+        _refuse_repeated_members(text, copied)
+    if b"\n" in copied or b"\r" in copied:
+        copied = _one_line(copied)
+    return Response(raw_id, b"", copied) if failed else Response(raw_id, copied, b"")
 
 
 def _checked_id(raw: msgspec.Raw, limits: Limits) -> bytes:

@@ -135,6 +135,14 @@ def test_what_is_not_a_message_is_an_invalid_request(text, told):
     assert told in rejection.text
 
 
+@pytest.mark.parametrize("text", [b"x" * 100_000, b"\\n" * 50_000])
+def test_a_large_result_is_passed_on_without_a_copy(text):
+    line = b'{"jsonrpc":"2.0","id":1,"result":{"text":"%b"}}' % text
+    assert envelope.response(b'"7"', decode(line, LIMITS)) == line.replace(b'"id":1', b'"id":"7"')
+    spaced = line.replace(b'"id":1', b'"id":\r1')
+    assert envelope.response(b"1", decode(spaced, LIMITS)) == line
+
+
 def test_exactly_the_depth_limit_passes():
     nested = b'{"a":' * 63 + b"1" + b"}" * 63
     assert decode(b'{"jsonrpc":"2.0","id":1,"method":"a","params":%b}' % nested, LIMITS)
