@@ -50,7 +50,9 @@ class Site:
         hosts = {f"{name}:{port}" for name in names}
         if port == _DEFAULT_PORTS[scheme]:
             hosts |= names
-        return cls(frozenset(hosts), frozenset({f"{scheme}://{name}" for name in hosts} | {*extra_origins}))
+        # Both schemes: some clients, the official suite among them, name http whatever they speak. Only we answer there.
+        own = {f"{either}://{name}" for name in hosts for either in ("http", "https")}
+        return cls(frozenset(hosts), frozenset(own | {*extra_origins}))
 
     @classmethod
     def for_unix(cls) -> Self:
