@@ -50,8 +50,8 @@ class Site:
         hosts = {f"{name}:{port}" for name in names}
         if port == _DEFAULT_PORTS[scheme]:
             hosts |= names
-        # Both schemes: some clients, the official suite among them, name http whatever they speak. Only we answer there.
-        own = {f"{either}://{name}" for name in hosts for either in ("http", "https")}
+        # Also http: some clients, the official suite among them, name it whatever they speak. Only we answer there.
+        own = {f"{spoken}://{name}" for name in hosts for spoken in {scheme, "http"}}
         return cls(frozenset(hosts), frozenset(own | {*extra_origins}))
 
     @classmethod

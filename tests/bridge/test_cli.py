@@ -54,8 +54,11 @@ def test_what_is_so_when_nothing_is_said():
         (("--unix", "/run/x.sock"), "unix", Path("/run/x.sock")),
         (("--token-file", "/t"), "token_file", Path("/t")),
         (("--no-auth",), "authenticate", False),
-        (("--cors", "http://a.example", "https://b.example:8443"), "origins",
-         frozenset({"http://a.example", "https://b.example:8443"})),
+        (
+            ("--cors", "http://a.example", "https://b.example:8443"),
+            "origins",
+            frozenset({"http://a.example", "https://b.example:8443"}),
+        ),
         (("--log-level", "debug"), "log_level", "debug"),
         (("--logLevel", "none"), "log_level", "none"),
         (("--log-format", "json"), "log_format", "json"),
@@ -169,7 +172,18 @@ def test_a_certificate_that_is_none_ends_with_78(capsys, monkeypatch, tmp_path):
     (tmp_path / "c").write_text("nonsense")
     for key in ("c", "missing"):
         with pytest.raises(SystemExit) as caught:
-            cli.main(["--stdio", "cat", "--port", "0", "--tls-cert", str(tmp_path / "c"), "--tls-key", str(tmp_path / key)])
+            cli.main(
+                [
+                    "--stdio",
+                    "cat",
+                    "--port",
+                    "0",
+                    "--tls-cert",
+                    str(tmp_path / "c"),
+                    "--tls-key",
+                    str(tmp_path / key),
+                ]
+            )
         assert caught.value.code == 78
         assert "TLS" in capsys.readouterr().err
 

@@ -46,7 +46,12 @@ def test_files_that_are_refused_name_the_path_and_the_reason(tmp_path, content, 
 def test_what_is_no_file_is_refused(tmp_path):
     os.mkfifo(tmp_path / "fifo", 0o600)
     (tmp_path / "link").symlink_to(keep(tmp_path / "token"))
-    for name, told in (("fifo", "regular"), ("link", "symbolic link"), ("", "regular"), ("missing", "No such file")):
+    for name, told in (
+        ("fifo", "regular"),
+        ("link", "symbolic link"),
+        ("", "regular"),
+        ("missing", "No such file"),
+    ):
         with pytest.raises(BadCredential, match=told):
             read_token(tmp_path / name)
 

@@ -17,7 +17,9 @@ def written(form="text", level="debug"):
 
 def test_text_lines():
     log, out = written()
-    log.info("session begins", session="abc", principal="the owner", count=3, nothing=None, flag=True, empty="")
+    log.info(
+        "session begins", session="abc", principal="the owner", count=3, nothing=None, flag=True, empty=""
+    )
     assert out.getvalue() == (
         'mcp-bridge: info: session begins session=abc principal="the owner" count=3 nothing=None flag=True empty=""\n'
     )

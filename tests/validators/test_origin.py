@@ -148,6 +148,7 @@ def test_the_name_that_is_bound_to_is_a_name_unless_it_means_all(host, own, fore
     site = Site.for_listener("https", host, 8808)
     assert status(site.check_host, own) == 200
     assert status(site.check_origin, f"https://{own}", "cross-site") == 200
+    assert status(site.check_origin, f"http://{own}", "cross-site") == 200
     assert status(site.check_host, foreign) in {400, 421}
 
 
@@ -171,7 +172,7 @@ def test_the_name_that_is_bound_to_is_a_name_unless_it_means_all(host, own, fore
         ("https://localhost:6274", None, 403),
         ("http://localhost:6274.evil.example", None, 403),
         ("http://localhost", None, 403),
-        ("https://127.0.0.1:8808", None, 200),
+        ("https://127.0.0.1:8808", None, 403),
         ("http://evil.example", "same-origin", 403),
         ("http://evil.example:8808", None, 403),
         ("http://0.0.0.0:8808", None, 403),
