@@ -177,8 +177,15 @@ class LocalConversation:
         for effect in effects:
             if isinstance(effect, ToClient):
                 outlet = effect.outlet
-                if isinstance(outlet, Outlet):
-                    outlet.put(effect.message, effect.event_id, last=effect.last)
+                if isinstance(outlet, Outlet) and not outlet.put(
+                    effect.message, effect.event_id, last=effect.last
+                ):
+                    self._log.warning(
+                        "closed the stream of a client that does not read",
+                        session=self.id[:8],
+                        messages=self._limits.stream_messages,
+                        bytes=self._limits.stream_bytes,
+                    )
             elif isinstance(effect, ToChild):
                 self._write(effect.line)
             elif isinstance(effect, EndStream):

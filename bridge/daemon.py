@@ -148,8 +148,7 @@ async def _serve(
         await nursery.start(readiness.run)
         await nursery.start(server.run)
         accepting = trio.CancelScope()
-        for listener in listeners:
-            nursery.start_soon(_accept, accepting, listener)
+        nursery.start_soon(_accept, accepting, listeners)
         with trio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
             _announce(settings, environment, token, port)
             gc.freeze()  # what the start has made stays; the collector need not look at it again
@@ -166,9 +165,11 @@ async def _serve(
     readiness.close()
 
 
-async def _accept(scope: trio.CancelScope, listener: Listener) -> None:
+async def _accept(scope: trio.CancelScope, listeners: list[Listener]) -> None:
     with scope:
-        await serve(listener)
+        async with trio.open_nursery() as nursery:
+            for listener in listeners:
+                nursery.start_soon(serve, listener)
 
 
 async def _hurry(signals: AsyncIterator[int], orderly: trio.CancelScope) -> None:

@@ -567,7 +567,7 @@ class Connection:
         """Hand over the connection (ports.Exchange)."""
         self._hijacked = True
         self._close = True
-        return _Upgraded(self._wire, self._buffer)
+        return _Upgraded(self._wire, self._plain, self._buffer)
 
     def _body_is_here(self) -> bool:
         length = self.head.content_length
@@ -645,7 +645,7 @@ class Connection:
 
     async def _linger(self) -> None:
         # Closing with unread input makes the kernel send a reset, which can destroy the answer on its way.
-        if self._close and not self._hijacked and self._plain is not None:
+        if self._close and self._plain is not None:
             self._waiting = ""
             with trio.move_on_after(_LINGER_SECONDS):
                 self._sock.shutdown(socket.SHUT_WR)
@@ -657,8 +657,9 @@ class Connection:
 class _Upgraded:
     """The connection under an upgrade: what was read too far comes first (ports.Hijacked)."""
 
-    def __init__(self, wire: Wire, rest: bytes) -> None:
+    def __init__(self, wire: Wire, plain: PlainWire | None, rest: bytes) -> None:
         self._wire = wire
+        self._plain = plain
         self._rest = rest
 
     async def receive_some(self, max_bytes: int | None = None) -> bytes:
@@ -678,5 +679,11 @@ class _Upgraded:
         except OSError as fault:
             raise trio.BrokenResourceError from fault
 
-    async def aclose(self) -> None:
-        """The connection loop closes the socket."""
+    def send_some(self, data: bytes) -> int:
+        """As much as goes without waiting, which over TLS is nothing; its length."""
+        if self._plain is None:
+            return 0
+        try:
+            return self._plain.send_some(data)
+        except OSError:
+            return len(data)  # the peer is gone, which is an edge of its own

@@ -29,10 +29,10 @@ class Outlet:
 
     `context` belongs to the hub: what it knows of this stream. `shortcut` belongs to the reader: where it is set, and the
     whole answer comes as one message, the message is handed to it instead of being queued, and if it takes it the
-    reader need not be woken.
+    reader need not be woken. With `eager` every message is.
     """
 
-    __slots__ = ("_bytes", "_limits", "_queue", "_spot", "beat", "context", "shortcut", "state")
+    __slots__ = ("_bytes", "_limits", "_queue", "_spot", "beat", "context", "eager", "shortcut", "state")
 
     def __init__(self, limits: Limits, spot: Spot | None = None) -> None:
         self._limits = limits
@@ -40,17 +40,20 @@ class Outlet:
         self._bytes = 0
         self._spot = spot or Spot()
         self.shortcut: Callable[[bytes], bool] | None = None
+        self.eager = False
         self.beat = False
         self.state = OPEN
         self.context: object = None
 
-    def put(self, message: bytes, event_id: bytes = b"", *, last: bool = False) -> None:
-        """Queue one message, the `last` one or not. A first one always fits; over the limits the stream is closed."""
+    def put(self, message: bytes, event_id: bytes = b"", *, last: bool = False) -> bool:
+        """Queue one message, the `last` one or not. A first one always fits.
+
+        Answers False when this message was one too many: the stream is closed then, and what was queued is dropped.
+        """
         if self.state != OPEN:
-            return
-        if last and self.shortcut is not None and not self._queue and self.shortcut(message):
-            self.state = FINISHED
-            return
+            return True
+        if self._goes_at_once(message, last=last):
+            return True
         if self._queue and (
             len(self._queue) >= self._limits.stream_messages
             or self._bytes + len(message) > self._limits.stream_bytes
@@ -58,12 +61,20 @@ class Outlet:
             self._queue.clear()
             self._bytes = 0
             self._end(OVERFLOWED)
-            return
+            return False
         self._queue.append((event_id, message))
         self._bytes += len(message)
         if last:
             self.state = FINISHED
         self._spot.wake()
+        return True
+
+    def _goes_at_once(self, message: bytes, *, last: bool) -> bool:
+        if self.shortcut is None or not (last or self.eager) or self._queue or not self.shortcut(message):
+            return False
+        if last:
+            self.state = FINISHED
+        return True
 
     def finish(self) -> None:
         """Nothing more will be put in; what is queued is still sent."""

@@ -61,7 +61,7 @@ class MessagePost:
                 400, INVALID_REQUEST, "the query must be sessionId=... as the endpoint event says"
             )
         body = await exchange.read_body()
-        try:
+        try:  # what cannot be read is refused here; what the session refuses is answered on its stream, as on a pipe
             conversation = self._backend.find(head.query[len(_PARAMETER) :], exchange.principal)
             if is_batch(body):
                 if conversation.version not in ("2024-11-05", BATCH_REVISION):
@@ -76,7 +76,7 @@ class MessagePost:
                     raise Rejection(400, INVALID_REQUEST, "initialize must not be part of a batch")
                 receive_batch(conversation, messages, None)
             else:
-                conversation.receive(decode(body, self._limits), None)
+                receive_batch(conversation, [decode(body, self._limits)], None)
         except Rejection as rejection:
             await refuse_message(exchange, body, rejection)
             return

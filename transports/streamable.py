@@ -201,13 +201,14 @@ class StreamableHttp:
 
 
 def receive_batch(conversation: Conversation, messages: list[Message], outlet: Outlet | None) -> None:
-    """Take the messages of a batch; one that is refused is answered on its own, the others go on."""
+    """Take several messages; a request that is refused is answered on its own, and the others go on."""
     for message in messages:
         try:
             conversation.receive(message, outlet)
         except Rejection as rejection:
-            if isinstance(message, Request):
-                conversation.refuse(message, rejection, outlet)
+            if not isinstance(message, Request):
+                raise
+            conversation.refuse(message, rejection, outlet)
 
 
 def check_content_type(value: str | None) -> None:

@@ -1,32 +1,40 @@
 """MCP over WebSocket (specification digest, section 5.2): subprotocol `mcp`, one text message is one JSON-RPC message.
 
-One connection is one session and its loss ends it. trio-websocket carries it, on a connection that has passed the gate
-and behind a `FrameGuard`; what the library is given as a handshake is written anew from the head we have checked.
+One connection is one session and its loss ends it. What the server says goes to the socket in the turn of the loop in
+which it came, as long as the socket takes it; a writer task does the rest.
 """
 
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 import trio
 
 from ..validators.envelope import decode, error, readable_id
 from ..validators.limits import Limits
 from ..validators.rejection import Rejection
-from ..validators.ws_frames import FrameGuard, check_upgrade
+from ..validators.ws_frames import (
+    GOING_AWAY,
+    INTERNAL,
+    TRY_LATER,
+    Close,
+    FrameReader,
+    Ping,
+    Text,
+    accepted,
+    check_upgrade,
+    close_frame,
+    ping_frame,
+    pong_frame,
+    text_frame,
+)
 from .outlet import GONE, OPEN, OVERFLOWED, Outlet
 from .ports import Backend, Conversation, Exchange, Hijacked, Log
 from .streamable import method_not_allowed
 
-if TYPE_CHECKING:
-    from trio_websocket import WebSocketConnection
-
-_HANDSHAKE: Final = (
-    "GET / HTTP/1.1\r\nHost: localhost\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n"
-    "Sec-WebSocket-Key: {key}\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Protocol: mcp\r\n\r\n"
-)
 _READ: Final = 64 * 1024
-_NORMAL: Final = 1000
-_INTERNAL: Final = 1011
-_TRY_LATER: Final = 1013
+# A ping without a pong is waited for so many heartbeats.
+_MISSED: Final = 2
+# How long a client may take to answer our close frame, in seconds.
+_CLOSE_SECONDS: Final = 1.0
 
 
 class WebSocket:
@@ -43,142 +51,127 @@ class WebSocket:
         if head.method != "GET":
             raise method_not_allowed(b"GET")
         check_upgrade(head.headers, head.upgrade, head.version)
-        outlet = Outlet(self._limits)  # not the exchange's: here reading and writing wait at the same time
+        outlet = Outlet(self._limits)
         conversation = await self._backend.open(exchange.principal, outlet)
         try:
             exchange.attend(outlet, to_the_end=True)
-            handshake = _HANDSHAKE.format(key=head.headers["sec-websocket-key"]).encode("ascii")
-            await self._serve(
-                _GuardedStream(exchange.hijack(), handshake, self._limits), conversation, outlet
-            )
+            stream = exchange.hijack()
+            await stream.send_all(accepted(head.headers["sec-websocket-key"]))
+            await _Talk(stream, conversation, outlet, self._limits, self._log).run()
+        except trio.BrokenResourceError:
+            pass  # the client is gone
         finally:
             conversation.end("the client closed its WebSocket")
-
-    async def _serve(self, stream: "_GuardedStream", conversation: Conversation, outlet: Outlet) -> None:
-        # Imported late: a bridge that nobody speaks WebSocket to starts faster and stays smaller.
-        from trio_websocket import ConnectionClosed, HandshakeError, wrap_server_stream  # noqa: PLC0415
-
-        try:
-            async with trio.open_nursery() as nursery:  # of its own: the library's reader raises into it
-                request = await wrap_server_stream(
-                    nursery,
-                    stream,  # type: ignore[arg-type]
-                    max_message_size=self._limits.body,
-                    receive_buffer_size=_READ,
-                )
-                socket = await request.accept(subprotocol="mcp")
-                nursery.start_soon(_Talk(socket, conversation, outlet, self._limits, self._log).send)
-                await _Talk(socket, conversation, outlet, self._limits, self._log).receive()
-                nursery.cancel_scope.cancel()
-        except* (ConnectionClosed, HandshakeError, trio.BrokenResourceError, trio.ClosedResourceError):
-            pass  # the client is gone, one way or the other
 
 
 class _Talk:
     """Both directions of an open WebSocket."""
 
     def __init__(
-        self,
-        socket: "WebSocketConnection",
-        conversation: Conversation,
-        outlet: Outlet,
-        limits: Limits,
-        log: Log,
+        self, stream: Hijacked, conversation: Conversation, outlet: Outlet, limits: Limits, log: Log
     ) -> None:
-        self._socket = socket
+        self._stream = stream
         self._conversation = conversation
         self._outlet = outlet
         self._limits = limits
         self._log = log
-        self._unanswered = False
+        self._sending = trio.Lock()
+        self._rest = b""  # of a frame that the socket took a part of
+        self._pinged = 0.0
 
-    async def receive(self) -> None:
-        from trio_websocket import ConnectionClosed  # noqa: PLC0415
-
-        while True:
-            try:
-                message = await self._socket.get_message()
-            except ConnectionClosed:
-                return
-            text = message.encode() if isinstance(message, str) else message
-            try:
-                self._conversation.receive(decode(text, self._limits), None)
-            except Rejection as rejection:
-                self._refuse(text, rejection)
-
-    def _refuse(self, text: bytes, rejection: Rejection) -> None:
-        raw_id = readable_id(text)
-        if raw_id == b"null":  # an error without an id would break half of the clients (digest 1.3)
-            self._log.info("dropped a message of a client", reason=rejection.text)
-        else:
-            self._outlet.put(error(raw_id, rejection.code, rejection.text))
-
-    async def send(self) -> None:
-        outlet = self._outlet
+    async def run(self) -> None:
+        """Talk until either side closes."""
+        self._outlet.shortcut = self._send_at_once
+        self._outlet.eager = True
         async with trio.open_nursery() as nursery:
+            nursery.start_soon(self._write, nursery.cancel_scope)
+            await self._read()
+            nursery.cancel_scope.cancel()
+
+    # ---- from the client
+
+    async def _read(self) -> None:
+        reader = FrameReader(self._limits.body)
+        try:
+            while data := await self._stream.receive_some(_READ):
+                for event in reader.feed(data, trio.current_time()):
+                    if isinstance(event, Text):
+                        self._receive(event.text)
+                    elif isinstance(event, Ping):
+                        await self._send(pong_frame(event.payload))
+                    elif isinstance(event, Close):
+                        await self._send(close_frame(event.code))
+                        return
+                    else:
+                        self._pinged = 0.0
+        except trio.BrokenResourceError:
+            return  # the client is gone
+
+    def _receive(self, text: bytes) -> None:
+        try:
+            self._conversation.receive(decode(text, self._limits), None)
+        except Rejection as rejection:
+            raw_id = readable_id(text)
+            if raw_id == b"null":  # an error without an id would break half of the clients (digest 1.3)
+                self._log.info("dropped a message of a client", reason=rejection.text)
+            else:
+                self._outlet.put(error(raw_id, rejection.code, rejection.text))
+
+    # ---- to the client
+
+    def _send_at_once(self, text: bytes) -> bool:
+        if self._rest or self._sending.locked():
+            return False
+        frame = text_frame(text)
+        sent = self._stream.send_some(frame)
+        if sent < len(frame):
+            self._rest = frame[sent:]
+            self._outlet.heartbeat()  # wakes the writer
+        return True
+
+    async def _write(self, scope: trio.CancelScope) -> None:
+        outlet = self._outlet
+        try:
             while True:
-                item = outlet.take()
-                if item is not None:
-                    await self._socket.send_message(item[1].decode())
+                if self._rest:
+                    await self._send(b"")
+                elif (item := outlet.take()) is not None:
+                    await self._send(text_frame(item[1]))
                 elif outlet.beat:
                     outlet.beat = False
-                    if not self._unanswered:
-                        self._unanswered = True
-                        nursery.start_soon(self._ping)
+                    await self._heartbeat()
                 elif outlet.state != OPEN:
                     break
                 else:
                     await outlet.wait()
-            if outlet.state != GONE:
-                code = _TRY_LATER if outlet.state == OVERFLOWED else _NORMAL
-                await self._socket.aclose(code, "the queue is full" if code == _TRY_LATER else None)
-            nursery.cancel_scope.cancel()
+            await self._close()
+        except trio.BrokenResourceError:
+            pass  # the client is gone
+        scope.cancel()
 
-    async def _ping(self) -> None:
-        with trio.move_on_after(2 * self._limits.heartbeat_seconds) as patience:
-            await self._socket.ping()
-        self._unanswered = False
-        if patience.cancelled_caught:
-            self._log.info("a client does not answer pings", seconds=2 * self._limits.heartbeat_seconds)
-            with trio.move_on_after(1):
-                await self._socket.aclose(_INTERNAL, "no pong")
+    async def _heartbeat(self) -> None:
+        now, patience = trio.current_time(), _MISSED * self._limits.heartbeat_seconds
+        if not self._pinged:
+            self._pinged = now
+            await self._send(ping_frame())
+        elif now - self._pinged >= patience:
+            self._log.info("a client does not answer pings", seconds=patience)
+            await self._send(close_frame(INTERNAL))
             self._outlet.leave()
 
+    async def _close(self) -> None:
+        if self._outlet.state == GONE:
+            return
+        await self._send(close_frame(TRY_LATER if self._outlet.state == OVERFLOWED else GOING_AWAY))
+        await trio.sleep(_CLOSE_SECONDS)  # the client's answer ends the reading, and with it this
 
-class _GuardedStream:
-    """The connection as the library sees it: first our handshake, then what the guard lets through."""
-
-    def __init__(self, stream: Hijacked, handshake: bytes, limits: Limits) -> None:
-        self._stream = stream
-        self._first = handshake
-        self._guard = FrameGuard(limits.body)
-        self._broken = False
-
-    async def receive_some(self, max_bytes: int | None = None) -> bytes:
-        if self._first:
-            first, self._first = self._first, b""
-            return first
-        if self._broken:
-            return b""
-        data = await self._stream.receive_some(max_bytes)
-        code = self._guard.feed(data, trio.current_time())
-        if code:
-            self._broken = True
-            await self._stream.send_all(b"\x88\x02" + code.to_bytes(2, "big"))
-            return b""
-        return data
-
-    async def send_all(self, data: bytes) -> None:
-        if self._broken:
-            raise trio.BrokenResourceError
-        await self._stream.send_all(data)
-
-    async def wait_send_all_might_not_block(self) -> None:
-        await trio.lowlevel.checkpoint()
-
-    async def send_eof(self) -> None:
-        await trio.lowlevel.checkpoint()
-
-    async def aclose(self) -> None:
-        await self._stream.aclose()
-        await trio.lowlevel.checkpoint()
+    async def _send(self, frame: bytes) -> None:
+        async with self._sending:
+            rest, self._rest = self._rest, b""
+            try:
+                with trio.fail_after(self._limits.write_stall_seconds):
+                    await self._stream.send_all(rest + frame)
+            except trio.TooSlowError:
+                self._log.warning("a client does not read", seconds=self._limits.write_stall_seconds)
+                self._outlet.leave()
+                raise trio.BrokenResourceError from None

@@ -1,24 +1,33 @@
-"""WebSocket frame headers checked before the library sees a byte of them (RFC 6455 section 5, attacks W04-W08).
+"""WebSocket: the frames of one client read strictly, ours written, and the opening handshake (RFC 6455).
 
-The library behind is strict about most of this, but allocates before it refuses a size and never tires of empty
-fragments or pings. Only headers are looked at here; payloads pass untouched.
+Sizes are refused by a frame's header, before anything is held; empty fragments and pings are counted (attacks W01 to W11).
+No extension is ever negotiated, so nothing is decompressed. Pure: bytes in, events out, the time is an argument.
 """
 
-from typing import Final
-
-import attrs
+import base64
+import codecs
+import hashlib
+from typing import Final, NamedTuple
 
 from .rejection import INVALID_REQUEST, Rejection
 
+NORMAL: Final = 1000
+GOING_AWAY: Final = 1001
 PROTOCOL_ERROR: Final = 1002
 UNSUPPORTED: Final = 1003
+NOT_UTF8: Final = 1007
 POLICY: Final = 1008
 TOO_BIG: Final = 1009
+INTERNAL: Final = 1011
+TRY_LATER: Final = 1013
+
+_Decoder: Final = codecs.getincrementaldecoder("utf-8")
 
 _CONTINUATION: Final = 0
 _TEXT: Final = 1
 _BINARY: Final = 2
 _CLOSE: Final = 8
+_PING: Final = 9
 _PONG: Final = 10
 # More fragments than this serve no honest purpose for a message of a few MiB.
 _FRAGMENTS: Final = 1024
@@ -26,78 +35,146 @@ _FRAGMENTS: Final = 1024
 _CONTROLS: Final = 20
 _SMALL: Final = 125
 _LARGEST_MASKED_HEADER: Final = 14
+# What a client may say in a close frame (RFC 6455 section 7.4, and the IANA registry).
+_CODES: Final = frozenset({1000, 1001, 1002, 1003, 1007, 1008, 1009, 1010, 1011, 1012, 1013, 1014})
+_APPLICATION_CODES: Final = range(3000, 5000)
 
 
-@attrs.define
-class FrameGuard:
-    """Follows the frames of one client. `feed` answers 0, or the close code for the first frame that breaks a rule."""
+class Text(NamedTuple):
+    """A whole text message, which is UTF-8."""
 
-    limit: int
-    _skip: int = 0
-    _partial: bytes = b""
-    _message: int = 0
-    _fragments: int = 0
-    _second: float = 0.0
-    _controls: int = 0
+    text: bytes
 
-    def feed(self, data: bytes, now: float) -> int:
-        """Look at the next bytes from the client, at a time in seconds."""
+
+class Ping(NamedTuple):
+    """To be answered with a pong of the same payload."""
+
+    payload: bytes
+
+
+class Pong(NamedTuple):
+    """A sign of life."""
+
+
+class Close(NamedTuple):
+    """The client closes, or has broken a rule: answer with this code and read no further. 0 means without a code."""
+
+    code: int
+
+
+Event = Text | Ping | Pong | Close
+
+
+class FrameReader:
+    """Follows the frames of one client. A message has at most `limit` bytes. After a Close nothing more comes."""
+
+    def __init__(self, limit: int) -> None:
+        self._limit = limit
+        self._partial = b""
+        self._opcode = -1  # of the frame whose payload is being read
+        self._final = False
+        self._mask = b""
+        self._missing = 0
+        self._payload: list[bytes] = []
+        self._message: list[bytes] = []
+        self._decoder = _Decoder()
+        self._size = 0
+        self._fragments = 0
+        self._second = 0.0
+        self._controls = 0
+        self._over = False
+
+    def feed(self, data: bytes, now: float) -> list[Event]:
+        """Take the next bytes from the client, at a time in seconds."""
+        events: list[Event] = []
+        if self._partial:
+            data, self._partial = self._partial + data, b""
         at = 0
-        while at < len(data):
-            if self._skip:
-                step = min(self._skip, len(data) - at)
-                self._skip -= step
-                at += step
+        while not self._over and (at < len(data) or (self._opcode >= 0 and not self._missing)):
+            if self._opcode < 0:
+                header = data[at : at + _LARGEST_MASKED_HEADER]
+                length = _header_length(header)
+                if length > len(header):
+                    self._partial = header
+                    break
+                at += length
+                code = self._begin(header, length, now)
+                if code:
+                    self._end(events, code)
                 continue
-            header = self._partial + data[at : at + _LARGEST_MASKED_HEADER - len(self._partial)]
-            length = _header_length(header)
-            if length > len(header):
-                self._partial = header
-                return 0
-            at += length - len(self._partial)
-            self._partial = b""
-            code = self._check(header, length, now)
-            if code:
-                return code
-        return 0
+            piece = data[at : at + self._missing]
+            at += len(piece)
+            self._missing -= len(piece)
+            self._payload.append(piece)
+            if not self._missing:
+                self._finish(events)
+        return events
 
-    def _check(self, header: bytes, length: int, now: float) -> int:
+    def _begin(self, header: bytes, length: int, now: float) -> int:
         final, reserved, opcode = header[0] & 0x80, header[0] & 0x70, header[0] & 0x0F
         short = header[1] & 0x7F
-        payload = short if short <= _SMALL else int.from_bytes(header[2 : length - 4], "big")
+        size = short if short <= _SMALL else int.from_bytes(header[2 : length - 4], "big")
         if reserved or not header[1] & 0x80:
             return PROTOCOL_ERROR
-        if (short == 126 and payload <= _SMALL) or (short == 127 and not 0xFFFF < payload < 1 << 63):
+        if (short == 126 and size <= _SMALL) or (short == 127 and not 0xFFFF < size < 1 << 63):
             return PROTOCOL_ERROR
         if opcode >= _CLOSE:
-            code = self._check_control(final, opcode, payload, now)
+            code = self._check_control(final, opcode, size, now)
         else:
-            code = self._check_data(final, opcode, payload)
-        self._skip = payload
+            code = self._check_data(opcode, size)
+        self._opcode, self._final, self._missing = opcode, bool(final), size
+        self._mask = header[length - 4 : length]
         return code
 
-    def _check_control(self, final: int, opcode: int, payload: int, now: float) -> int:
-        if not final or opcode > _PONG or payload > _SMALL:
+    def _check_control(self, final: int, opcode: int, size: int, now: float) -> int:
+        if not final or opcode > _PONG or size > _SMALL:
             return PROTOCOL_ERROR
         if now - self._second >= 1:
             self._second, self._controls = now, 0
         self._controls += 1
         return POLICY if self._controls > _CONTROLS else 0
 
-    def _check_data(self, final: int, opcode: int, payload: int) -> int:
+    def _check_data(self, opcode: int, size: int) -> int:
         if opcode == _BINARY:
             return UNSUPPORTED
         if opcode not in (_CONTINUATION, _TEXT) or (opcode == _CONTINUATION) != bool(self._fragments):
             return PROTOCOL_ERROR
-        self._message += payload
+        self._size += size
         self._fragments += 1
-        if self._message > self.limit:
+        if self._size > self._limit:
             return TOO_BIG
-        if self._fragments > _FRAGMENTS:
-            return POLICY
-        if final:
-            self._message = self._fragments = 0
-        return 0
+        return POLICY if self._fragments > _FRAGMENTS else 0
+
+    def _finish(self, events: list[Event]) -> None:
+        payload = _masked(b"".join(self._payload), self._mask)
+        opcode, self._opcode, self._payload = self._opcode, -1, []
+        if opcode == _PING:
+            events.append(Ping(payload))
+        elif opcode == _PONG:
+            events.append(Pong())
+        elif opcode == _CLOSE:
+            self._end(events, _answer_to_close(payload))
+        else:
+            self._message.append(payload)
+            if not self._check_text(payload):
+                self._end(events, NOT_UTF8)
+            elif self._final:
+                events.append(Text(b"".join(self._message)))
+                self._message, self._size, self._fragments = [], 0, 0
+
+    def _check_text(self, payload: bytes) -> bool:
+        # A character may be cut by a fragment's end, but what is wrong is wrong at once.
+        if self._final and self._fragments == 1:
+            return payload.isascii() or _is_utf8(payload)
+        try:
+            self._decoder.decode(payload, self._final)
+        except UnicodeDecodeError:
+            return False
+        return True
+
+    def _end(self, events: list[Event], code: int) -> None:
+        self._over = True
+        events.append(Close(code))
 
 
 def _header_length(header: bytes) -> int:
@@ -106,6 +183,70 @@ def _header_length(header: bytes) -> int:
         return 2
     extended = {126: 2, 127: 8}.get(header[1] & 0x7F, 0)
     return 2 + extended + (4 if header[1] & 0x80 else 0)
+
+
+def _masked(payload: bytes, mask: bytes) -> bytes:
+    size = len(payload)
+    key = (mask * (size // 4 + 1))[:size]
+    return (int.from_bytes(payload, "little") ^ int.from_bytes(key, "little")).to_bytes(size, "little")
+
+
+def _is_utf8(text: bytes) -> bool:
+    try:
+        text.decode()
+    except UnicodeDecodeError:
+        return False
+    return True
+
+
+def _answer_to_close(payload: bytes) -> int:
+    if not payload:
+        return 0
+    code = int.from_bytes(payload[:2], "big")
+    if len(payload) == 1 or (code not in _CODES and code not in _APPLICATION_CODES):
+        return PROTOCOL_ERROR
+    return code if _is_utf8(payload[2:]) else NOT_UTF8
+
+
+def text_frame(text: bytes) -> bytes:
+    """One message of ours."""
+    return _frame(_TEXT, text)
+
+
+def ping_frame() -> bytes:
+    """Ask for a sign of life."""
+    return _frame(_PING, b"")
+
+
+def pong_frame(payload: bytes) -> bytes:
+    """The answer to a ping."""
+    return _frame(_PONG, payload)
+
+
+def close_frame(code: int) -> bytes:
+    """The last frame; 0 for one without a code."""
+    return _frame(_CLOSE, code.to_bytes(2, "big") if code else b"")
+
+
+def _frame(opcode: int, payload: bytes) -> bytes:
+    size = len(payload)
+    if size <= _SMALL:
+        return bytes((0x80 | opcode, size)) + payload
+    if size <= 0xFFFF:
+        return b"%c\x7e%b%b" % (0x80 | opcode, size.to_bytes(2, "big"), payload)
+    return b"%c\x7f%b%b" % (0x80 | opcode, size.to_bytes(8, "big"), payload)
+
+
+def accepted(key: str) -> bytes:
+    """The head of the answer to a handshake that `check_upgrade` has let pass (RFC 6455 section 4.2.2)."""
+    digest = hashlib.sha1(key.encode("ascii") + _GUID, usedforsecurity=False).digest()
+    return (
+        b"HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n"
+        b"Sec-WebSocket-Protocol: mcp\r\nSec-WebSocket-Accept: %b\r\n\r\n" % base64.b64encode(digest)
+    )
+
+
+_GUID: Final = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
 
 
 def check_upgrade(headers: dict[str, str], upgrade: str, version: int) -> None:

@@ -1,17 +1,29 @@
 """WebSocket frame headers (attacks W04 to W08) and the opening handshake (W01 to W03)."""
 
 import pytest
+import wsproto
+import wsproto.events
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mcpbridged.validators.rejection import Rejection
 from mcpbridged.validators.ws_frames import (
+    NOT_UTF8,
     POLICY,
     PROTOCOL_ERROR,
     TOO_BIG,
     UNSUPPORTED,
-    FrameGuard,
+    Close,
+    FrameReader,
+    Ping,
+    Pong,
+    Text,
+    accepted,
     check_upgrade,
+    close_frame,
+    ping_frame,
+    pong_frame,
+    text_frame,
 )
 
 MASK = b"\1\2\3\4"
@@ -26,24 +38,40 @@ def frame(opcode=1, payload=b"hi", *, final=True, masked=True, reserved=0, lengt
         head = bytes([first, 126 | (0x80 if masked else 0)]) + size.to_bytes(2, "big")
     else:
         head = bytes([first, size | (0x80 if masked else 0)])
-    return head + (MASK if masked else b"") + payload
+    if not masked:
+        return head + payload
+    return head + MASK + bytes(byte ^ MASK[place % 4] for place, byte in enumerate(payload))
+
+
+def read(*pieces, limit=100_000, now=0.0):
+    reader = FrameReader(limit)
+    return [event for piece in pieces for event in reader.feed(piece, now)]
 
 
 @pytest.mark.parametrize(
-    "data",
+    ("data", "events"),
     [
-        frame(),
-        frame(payload=b""),
-        frame(payload=b"x" * 126),
-        frame(payload=b"x" * 70_000),
-        frame(final=False) + frame(0, b"there"),
-        frame(final=False) + frame(9, b"ping") + frame(0, b"there") + frame(),
-        frame(8, b"\x03\xe8"),
-        frame(10),
+        (frame(), [Text(b"hi")]),
+        (frame(payload=b""), [Text(b"")]),
+        (frame(payload=b"x" * 126), [Text(b"x" * 126)]),
+        (frame(payload=b"x" * 70_000), [Text(b"x" * 70_000)]),
+        (frame(payload="é\u2028".encode()), [Text("é\u2028".encode())]),
+        (frame(final=False) + frame(0, b" there"), [Text(b"hi there")]),
+        (
+            frame(final=False) + frame(9, b"ping") + frame(0, b"!") + frame(),
+            [Ping(b"ping"), Text(b"hi!"), Text(b"hi")],
+        ),
+        (frame(final=False, payload=b"\xc3") + frame(0, b"\xa9"), [Text("é".encode())]),
+        (frame(10), [Pong()]),
+        (frame(8, b""), [Close(0)]),
+        (frame(8, b"\x03\xe8"), [Close(1000)]),
+        (frame(8, b"\x0b\xb8why"), [Close(3000)]),
+        (frame(8, b"\x03\xe9") + frame(), [Close(1001)]),
     ],
 )
-def test_what_passes(data):
-    assert FrameGuard(100_000).feed(data, 0) == 0
+def test_what_is_understood(data, events):
+    assert read(data) == events
+    assert read(*(data[at : at + 1] for at in range(min(len(data), 2000))), data[2000:]) == events
 
 
 @pytest.mark.parametrize(
@@ -62,37 +90,71 @@ def test_what_passes(data):
         (frame(length=1 << 63, payload=b""), PROTOCOL_ERROR),
         (frame(length=1 << 62, payload=b""), TOO_BIG),
         (frame(length=100_001, payload=b""), TOO_BIG),
-        (
-            frame(final=False, length=60_000, payload=b"x" * 60_000) + frame(0, length=60_000, payload=b""),
-            TOO_BIG,
-        ),
+        (frame(final=False, payload=b"x" * 60_000) + frame(0, length=60_000, payload=b""), TOO_BIG),
         (frame(2), UNSUPPORTED),
         (frame(final=False, payload=b"") + frame(0, b"", final=False) * 1024, POLICY),
         (frame(9, b"") * 21, POLICY),
+        (frame(payload=b"\xff"), NOT_UTF8),
+        (frame(final=False, payload=b"\xff"), NOT_UTF8),
+        (frame(final=False, payload=b"\xc3") + frame(0, b"x"), NOT_UTF8),
+        (frame(final=False, payload=b"a") + frame(0, b"\xc3"), NOT_UTF8),
+        (frame(payload=b"\xed\xa0\x80"), NOT_UTF8),
+        (frame(8, b"x"), PROTOCOL_ERROR),
+        (frame(8, b"\x03\xe7"), PROTOCOL_ERROR),
+        (frame(8, b"\x03\xed"), PROTOCOL_ERROR),
+        (frame(8, b"\x13\x88"), PROTOCOL_ERROR),
+        (frame(8, b"\x03\xe8\xff"), NOT_UTF8),
     ],
 )
-def test_what_is_cut_off(data, code):
-    assert FrameGuard(100_000).feed(data, 0) == code
+def test_what_breaks_a_rule_is_the_end(data, code):
+    events = read(data + frame() + frame())
+    assert events[-1] == Close(code)
+    assert Close not in [type(event) for event in events[:-1]]
 
 
 def test_pings_are_counted_by_the_second():
-    guard = FrameGuard(100)
+    reader = FrameReader(100)
     for second in range(5):
-        assert guard.feed(frame(9, b"") * 20, float(second)) == 0
+        assert reader.feed(frame(9, b"") * 20, float(second)) == [Ping(b"")] * 20
 
 
 @given(st.lists(st.integers(0, 300), max_size=20), st.data())
 @settings(max_examples=100, deadline=None)
-def test_every_chunking_gives_the_same_verdict(sizes, data):
+def test_every_chunking_gives_the_same_events(sizes, data):
     whole = b"".join(frame(payload=b"x" * size) for size in sizes) + frame(2)
-    guard = FrameGuard(100_000)
-    at = 0
-    code = 0
-    while at < len(whole) and not code:
+    reader = FrameReader(100_000)
+    at, events = 0, []
+    while at < len(whole):
         step = data.draw(st.integers(1, 40))
-        code = guard.feed(whole[at : at + step], 0)
+        events += reader.feed(whole[at : at + step], 0)
         at += step
-    assert code == UNSUPPORTED
+    assert events == [*(Text(b"x" * size) for size in sizes), Close(UNSUPPORTED)]
+
+
+def test_our_frames():
+    assert text_frame(b"hi") == b"\x81\x02hi"
+    assert text_frame(b"x" * 126) == b"\x81\x7e\x00\x7e" + b"x" * 126
+    assert text_frame(b"x" * 70_000) == b"\x81\x7f" + (70_000).to_bytes(8, "big") + b"x" * 70_000
+    assert ping_frame() == b"\x89\x00"
+    assert pong_frame(b"a") == b"\x8a\x01a"
+    assert close_frame(0) == b"\x88\x00"
+    assert close_frame(1000) == b"\x88\x02\x03\xe8"
+
+
+def test_the_answer_to_a_handshake():
+    assert b"Sec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n" in accepted("dGhlIHNhbXBsZSBub25jZQ==")
+
+
+@given(st.lists(st.text(max_size=200)))
+@settings(max_examples=100, deadline=None)
+def test_wsproto_and_we_understand_each_other(texts):
+    theirs = wsproto.Connection(wsproto.ConnectionType.CLIENT)
+    reader = FrameReader(100_000)
+    for text in texts:
+        events = reader.feed(theirs.send(wsproto.events.TextMessage(data=text)), 0)
+        assert events == [Text(text.encode())]
+        theirs.receive_data(text_frame(text.encode()))
+        assert [event.data for event in theirs.events()] == [text]
 
 
 GOOD = {
