@@ -1,0 +1,259 @@
+"""`make conformance`: the official conformance suite and the official SDK clients against a running bridge.
+
+Each run prints one row: how many checks passed, failed and warned, and which were not clean. Any run below its floor
+makes the exit code 1. With --url it is one run of the suite, against anything that listens there.
+"""
+
+import argparse
+import json
+import os
+import re
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from functools import partial
+from pathlib import Path
+
+import attrs
+import trustme
+
+HERE = Path(__file__).parent
+sys.path.insert(0, str(HERE.parent / "e2e"))
+
+from bridge_process import EXAMPLE, Bridge  # noqa: E402 - it lives in the neighbouring folder
+
+SUITE = HERE.parents[1] / ".deps/node/node_modules/@modelcontextprotocol/conformance/dist/index.js"
+# The clients that cannot run in our own interpreter.
+TYPESCRIPT = ("node", str(HERE.parent / "e2e/node/client.mjs"))
+PYTHON_1 = (str(HERE.parents[1] / ".deps/py1/bin/python"), str(HERE.parent / "e2e/py1/client.py"))
+REVISION = "2025-11-25"
+SERVERS = {
+    "ts-v1": ("node", str(HERE / "servers/ts_v1.mjs")),
+    "py2": (sys.executable, str(HERE / "servers/py2.py")),
+    "raw": ("node", str(HERE / "servers/raw.mjs")),
+}
+
+
+@attrs.frozen
+class Floor:
+    """The least that a run must reach, without one failure."""
+
+    passed: int
+    warnings: int
+
+
+# The suite has 84 checks for a server at this revision, in 33 scenarios. Of one, that a server closes the stream of a
+# call on purpose and its client comes back for the rest, it only takes note when the server does not.
+OVER_HTTP = Floor(passed=83, warnings=0)
+# Through the adapter three checks and two warnings are about the adapter itself (polling).
+THROUGH_ADAPTER = Floor(passed=81, warnings=2)
+# As many checks as there are in client.mjs and in client.py.
+TYPESCRIPT_CLIENT = Floor(passed=19, warnings=0)
+PYTHON_1_CLIENT = Floor(passed=17, warnings=0)
+
+
+@attrs.define
+class Tally:
+    passed: int = 0
+    failed: int = 0
+    warnings: int = 0
+    unclean: list[str] = attrs.Factory(list)
+
+    def reaches(self, floor: Floor) -> bool:
+        return self.passed >= floor.passed and not self.failed and self.warnings <= floor.warnings
+
+    def count(self, name: str, status: str) -> None:
+        if status == "SUCCESS":
+            self.passed += 1
+        elif status == "FAILURE":
+            self.failed += 1
+            self.unclean.append(name)
+        elif status == "WARNING":
+            self.warnings += 1
+            self.unclean.append("~" + name)
+
+
+Run = tuple[Callable[[], Tally], Floor]
+
+
+# ---- The suite ----
+
+
+def run_suite(url: str, certificate: Path | None = None) -> Tally:
+    with tempfile.TemporaryDirectory() as results:
+        command = ["node", "--import", str(HERE / "node20.mjs"), str(SUITE), "server", "--url", url]
+        command += ["--suite", "all", "--spec-version", REVISION, "--timeout", "20000", "-o", results]
+        done = subprocess.run(
+            command,
+            cwd=results,
+            env={**os.environ, **({"NODE_EXTRA_CA_CERTS": str(certificate)} if certificate else {})},
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            timeout=900,
+            check=False,  # it says so when a check fails, and we want to know which
+        )
+        tally = tally_of(Path(results), done.stdout)
+    if not tally.passed + tally.failed:
+        raise RuntimeError(f"the suite did not run:\n{done.stdout[-2000:]}{done.stderr[-2000:]}")
+    return tally
+
+
+def tally_of(results: Path, log: str) -> Tally:
+    """Count the checks. A scenario that threw or ran out of time wrote no file; only the log's summary names it."""
+    tally = Tally()
+    seen = set()
+    for folder in sorted(results.glob("server-*")):
+        scenario = re.sub(r"^server-(.*)-\d{4}-\d\d-\d\dT[\d-]+Z$", r"\1", folder.name)
+        try:
+            checks = json.loads((folder / "checks.json").read_bytes())
+        except FileNotFoundError:
+            continue
+        seen.add(scenario)
+        for check in checks:
+            tally.count(f"{scenario}/{check['id']}", check["status"])
+    plain = re.sub(r"\x1b\[[0-9;]*m", "", log)
+    for scenario, passed, failed in re.findall(
+        r"^\S ([\w./-]+): (\d+) passed, (\d+) failed", plain, re.MULTILINE
+    ):
+        if scenario not in seen:
+            tally.passed += int(passed)
+            for _ in range(int(failed)):
+                tally.count(f"{scenario}/did-not-finish", "FAILURE")
+    return tally
+
+
+# ---- What it runs against ----
+
+
+@contextmanager
+def bridge(command: tuple[str, ...], *options: str) -> Iterator[Bridge]:
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        Bridge(Path(folder) / "run", command, *options) as running,
+    ):
+        yield running
+
+
+@contextmanager
+def adapter(url: str, via: str) -> Iterator[str]:
+    """Streamable HTTP in front of an endpoint that speaks something else; yields its URL."""
+    with subprocess.Popen(
+        ["node", str(HERE / "adapter.mjs"), url, via], stdout=subprocess.PIPE, text=True
+    ) as process:
+        try:
+            yield process.stdout.readline().strip()
+        finally:
+            process.kill()
+
+
+def over_http(server: str) -> Tally:
+    with bridge(SERVERS[server], "--no-auth") as running:
+        return run_suite(running.mcp)
+
+
+def over_https(server: str) -> Tally:
+    with tempfile.TemporaryDirectory() as folder, ExitStack() as stack:
+        authority = trustme.CA()
+        # The last is the Host of the suite's attack, which Node takes for the name to find in the certificate.
+        issued = authority.issue_cert("127.0.0.1", "localhost", "evil.example.com")
+        ca, certificate, key = (Path(folder) / name for name in ("ca.pem", "certificate.pem", "key.pem"))
+        authority.cert_pem.write_to_path(ca)
+        key.touch(mode=0o600)
+        issued.private_key_pem.write_to_path(key)
+        for i, part in enumerate(issued.cert_chain_pems):
+            part.write_to_path(certificate, append=i > 0)
+        running = stack.enter_context(
+            bridge(SERVERS[server], "--no-auth", "--tls-cert", str(certificate), "--tls-key", str(key))
+        )
+        return run_suite(running.mcp, ca)
+
+
+def through_adapter(server: str, via: str) -> Tally:
+    with (
+        bridge(SERVERS[server], "--no-auth") as running,
+        adapter({"sse": running.sse, "ws": running.ws}[via], via) as url,
+    ):
+        return run_suite(url)
+
+
+# ---- The clients ----
+
+
+def run_client(client: tuple[str, ...], transport: str) -> Tally:
+    """An official client with the bearer token, in front of the bundled example server."""
+    tally = Tally()
+    with bridge(EXAMPLE) as running:
+        url = {"http": running.mcp, "sse": running.sse, "ws": running.ws}[transport]
+        done = subprocess.run(
+            [*client, transport, url],
+            env={**os.environ, "TOKEN": running.token},
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            text=True,
+            timeout=300,
+            check=False,
+        )
+    for line in done.stdout.splitlines():
+        word, _, name = line.partition(" ")
+        if word in ("ok", "failed"):
+            tally.count(name, "SUCCESS" if word == "ok" else "FAILURE")
+    return tally
+
+
+def client_runs() -> dict[str, Run]:
+    typescript = {"v1": ("http", "sse", "ws"), "v2": ("http", "sse"), "v2-auto": ("http", "sse")}
+    return {
+        f"client, typescript {version}, {transport}": (
+            partial(run_client, (*TYPESCRIPT, version), transport),
+            TYPESCRIPT_CLIENT,
+        )
+        for version, transports in typescript.items()
+        for transport in transports
+    } | {
+        f"client, python 1, {transport}": (partial(run_client, PYTHON_1, transport), PYTHON_1_CLIENT)
+        for transport in ("http", "sse", "ws")
+    }
+
+
+RUNS: dict[str, Run] = {
+    "suite, ts-v1, http": (partial(over_http, "ts-v1"), OVER_HTTP),
+    "suite, py2, http": (partial(over_http, "py2"), OVER_HTTP),
+    "suite, raw, http": (partial(over_http, "raw"), OVER_HTTP),
+    "suite, ts-v1, https": (partial(over_https, "ts-v1"), OVER_HTTP),
+    "suite, ts-v1, sse": (partial(through_adapter, "ts-v1", "sse"), THROUGH_ADAPTER),
+    "suite, ts-v1, ws": (partial(through_adapter, "ts-v1", "ws"), THROUGH_ADAPTER),
+    **client_runs(),
+}
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--url", help="run the suite against this Streamable HTTP endpoint instead")
+    parser.add_argument("--only", metavar="WORDS", default="", help="the runs whose name contains this")
+    given = parser.parse_args()
+    runs = {given.url: (partial(run_suite, given.url), OVER_HTTP)} if given.url else RUNS
+    chosen = {name: run for name, run in runs.items() if given.only in name}
+    if not chosen:
+        parser.error("there is no such run; there are: " + "; ".join(RUNS))
+    width = max(map(len, chosen))
+    print(f"{'':{width}}  passed failed warnings  not clean (~ is a warning)", flush=True)
+    below = []
+    for name, (run, floor) in chosen.items():
+        tally = run()
+        if not tally.reaches(floor):
+            below.append(name)
+        print(
+            f"{name:{width}}  {tally.passed:6} {tally.failed:6} {tally.warnings:8}  "
+            f"{'BELOW ITS FLOOR ' if name in below else ''}{' '.join(dict.fromkeys(tally.unclean))}",
+            flush=True,
+        )
+    if below:
+        print(f"below the floor: {'; '.join(below)}", file=sys.stderr)
+    return 1 if below else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,183 @@
+"""The real bridge as a process: start it, know when it is ready, end it, and see that nothing of it is left.
+
+Standard library only and no event loop, so that pytest fixtures and the conformance run can both use it.
+"""
+
+import os
+import re
+import select
+import signal
+import subprocess
+import sys
+import threading
+import time
+import uuid
+from collections.abc import Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+# Beside our interpreter, unless the environment names another, such as that of an installed wheel.
+PROGRAM = Path(os.environ.get("MCP_BRIDGE", Path(sys.executable).with_name("mcp-bridge")))
+REPOSITORY = Path(__file__).parents[2]
+EXAMPLE = (sys.executable, str(REPOSITORY / "examples/server.py"))
+
+_READY = re.compile(r"^mcp-bridge: ready on (\S+)/mcp$")
+# A process that we or one of our children started has this in its environment, whatever it did to its parentage.
+_MARK = "MCP_BRIDGE_TEST_MARK"
+
+
+class Bridge:
+    """A running bridge in front of one command. A context manager: leaving it ends the bridge and looks for orphans."""
+
+    def __init__(self, runtime_dir: Path, command: Sequence[str] = EXAMPLE, *options: str) -> None:
+        self.mark = uuid.uuid4().hex
+        self.lines: list[str] = []
+        self._runtime_dir = runtime_dir
+        self._ready = threading.Event()
+        self._base = ""
+        self._stopped = False
+        runtime_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+        self.process = subprocess.Popen(
+            [PROGRAM, "--allow-root", "--port", "0", "--env", _MARK, *options, "--stdio", "--", *command],
+            stdin=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
+            text=True,
+            env={**os.environ, "XDG_RUNTIME_DIR": str(runtime_dir), _MARK: self.mark},
+        )
+        self._reader = threading.Thread(target=self._read, daemon=True)
+        self._reader.start()
+
+    def _read(self) -> None:
+        assert self.process.stderr is not None
+        with self.process.stderr as lines:
+            for line in lines:
+                self.lines.append(line.rstrip("\n"))
+                if ready := _READY.match(self.lines[-1]):
+                    self._base = ready[1]
+                    self._ready.set()
+        self._ready.set()
+
+    def __enter__(self) -> Self:
+        if not self._ready.wait(20) or not self._base:
+            self.kill()
+            raise RuntimeError("the bridge did not become ready:\n" + "\n".join(self.lines))
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        fault: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        alive = self.process.poll() is None
+        code = self.stop() if alive else self.process.returncode
+        left = self.wait_until_alone(5)
+        for pid in left:
+            os.kill(pid, signal.SIGKILL)
+        self._reader.join(5)
+        if kind is None:
+            assert not left, f"left behind: {left}"
+            expected = alive or self._stopped
+            assert expected, f"the bridge ended by itself with {code}:\n" + "\n".join(self.lines)
+            assert not alive or code == 0, f"the bridge ended with {code}:\n" + "\n".join(self.lines)
+        elif fault is not None:
+            fault.add_note("the bridge's log:\n" + "\n".join(self.lines[-40:]))
+
+    # ---- where it is ----
+
+    @property
+    def mcp(self) -> str:
+        return self._base + "/mcp"
+
+    @property
+    def sse(self) -> str:
+        return self._base + "/sse"
+
+    @property
+    def ws(self) -> str:
+        return self._base.replace("http", "ws", 1) + "/ws"
+
+    @property
+    def healthz(self) -> str:
+        return self._base + "/healthz"
+
+    @property
+    def address(self) -> tuple[str, int]:
+        host, port = self._base.rpartition("/")[2].rsplit(":", 1)
+        return host, int(port)
+
+    @property
+    def token(self) -> str:
+        return (self._runtime_dir / "mcp-bridge" / "token").read_text().strip()
+
+    @property
+    def headers(self) -> dict[str, str]:
+        return {"Authorization": f"Bearer {self.token}"}
+
+    # ---- its end ----
+
+    def stop(self, number: int = signal.SIGTERM) -> int:
+        """Send it the signal and return what it ended with."""
+        self._stopped = True
+        self.process.send_signal(number)
+        try:
+            return self.process.wait(20)
+        except subprocess.TimeoutExpired:
+            self.kill()
+            raise
+
+    def kill(self) -> None:
+        self._stopped = True
+        self.process.kill()
+        self.process.wait()
+
+    # ---- its family ----
+
+    def family(self) -> list[int]:
+        """Every process alive that we, the bridge or a child of it started, except the bridge itself."""
+        return [pid for pid in _marked(self.mark) if pid != self.process.pid]
+
+    def children(self, program: str = "server.py") -> list[int]:
+        """Those of the family that run this program."""
+        return [pid for pid in self.family() if program in " ".join(_command_line(pid))]
+
+    def wait_until_alone(self, seconds: float) -> list[int]:
+        """Wait until nothing of the family is alive; return what still is."""
+        return wait_until_gone(self.family, seconds)
+
+
+def wait_until_gone(look, seconds: float) -> list[int]:
+    """Wait until `look` finds no process any more; return what it still finds after that time."""
+    end = time.monotonic() + seconds
+    while (pids := look()) and (left := end - time.monotonic()) > 0:
+        try:
+            ended = os.pidfd_open(pids[0])
+        except ProcessLookupError:
+            continue
+        poll = select.poll()
+        poll.register(ended, select.POLLIN)
+        poll.poll(left * 1000)
+        os.close(ended)
+    return pids
+
+
+def _marked(mark: str) -> list[int]:
+    wanted = f"{_MARK}={mark}".encode()
+    return sorted(
+        int(entry.name)
+        for entry in Path("/proc").iterdir()
+        if entry.name.isdecimal() and wanted in _read_proc(entry / "environ").split(b"\0")
+    )
+
+
+def _command_line(pid: int) -> list[str]:
+    return [part.decode(errors="replace") for part in _read_proc(Path(f"/proc/{pid}/cmdline")).split(b"\0")]
+
+
+def _read_proc(path: Path) -> bytes:
+    """What that file says; nothing for a process that has ended, reaped or not."""
+    try:
+        return path.read_bytes()
+    except OSError:
+        return b""

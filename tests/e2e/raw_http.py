@@ -1,0 +1,202 @@
+"""A small HTTP/1.1 client that hides nothing, for what the SDK does not let one see or do.
+
+It trusts the bridge's framing as far as it needs to find the end of an answer, and asserts the rest.
+"""
+
+import json
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any, Self
+
+import attrs
+import trio
+
+from .bridge_process import Bridge
+
+BOTH = "application/json, text/event-stream"
+INITIALIZE = {
+    "protocolVersion": "2025-11-25",
+    "capabilities": {"elicitation": {}, "sampling": {}, "roots": {}},
+    "clientInfo": {"name": "raw", "version": "1"},
+}
+
+
+@attrs.frozen
+class Event:
+    """One server-sent event."""
+
+    id: str
+    kind: str
+    data: str
+
+    @property
+    def json(self) -> Any:
+        return json.loads(self.data)
+
+
+@attrs.frozen
+class Answer:
+    """An answer that has arrived in whole."""
+
+    status: int
+    headers: dict[str, str]
+    body: bytes
+
+    @property
+    def json(self) -> Any:
+        return json.loads(self.body)
+
+
+class Connection:
+    """One connection; one request at a time."""
+
+    def __init__(self, bridge: Bridge, stream: trio.SocketStream) -> None:
+        self._authority = "{}:{}".format(*bridge.address)
+        self._token = bridge.token
+        self._stream = stream
+        self._buffer = b""
+        self._text = b""
+
+    async def send(
+        self, method: str, target: str, headers: dict[str, str] | None = None, body: bytes = b""
+    ) -> None:
+        fields = {"Host": self._authority, "Authorization": f"Bearer {self._token}", **(headers or {})}
+        if method == "POST":
+            fields["Content-Length"] = str(len(body))
+        lines = [f"{method} {target} HTTP/1.1", *(f"{name}: {value}" for name, value in fields.items())]
+        await self._stream.send_all("\r\n".join(lines).encode() + b"\r\n\r\n" + body)
+
+    async def head(self) -> tuple[int, dict[str, str]]:
+        head = (await self._until(b"\r\n\r\n")).decode()
+        status, *fields = head.removesuffix("\r\n\r\n").split("\r\n")
+        assert status.startswith("HTTP/1.1 "), status
+        return int(status.split(" ")[1]), {
+            name.lower(): value.strip() for name, value in (field.split(":", 1) for field in fields)
+        }
+
+    async def answer(self) -> Answer:
+        status, headers = await self.head()
+        if "content-length" in headers:
+            body = await self._exactly(int(headers["content-length"]))
+        elif headers.get("transfer-encoding") == "chunked":
+            body = b""
+            while chunk := await self._chunk():
+                body += chunk
+        else:
+            assert status in (202, 204), status
+            body = b""
+        return Answer(status, headers, body)
+
+    async def event(self) -> Event | None:
+        """The next event of a stream whose head has been read; None at its proper end."""
+        while True:
+            while b"\n\n" not in self._text:
+                chunk = await self._chunk()
+                if not chunk:
+                    assert not self._text
+                    return None
+                self._text += chunk
+            block, _, self._text = self._text.partition(b"\n\n")
+            fields = [line.split(":", 1) for line in block.decode().split("\n")]
+            values = {name: value.removeprefix(" ") for name, value in fields}
+            if "" not in values:  # else it is a comment, which only shows that the stream lives
+                return Event(values.get("id", ""), values.get("event", "message"), values.get("data", ""))
+
+    async def events(self) -> list[Event]:
+        """All the events to the end of the stream."""
+        found = []
+        while (event := await self.event()) is not None:
+            found.append(event)
+        return found
+
+    async def message(self) -> Any:
+        """The JSON of the next event that has any."""
+        while (event := await self.event()) is not None:
+            if event.data:
+                return event.json
+        raise AssertionError("the stream ended")
+
+    async def request(self, *request: Any) -> Answer:
+        await self.send(*request)
+        return await self.answer()
+
+    async def _chunk(self) -> bytes:
+        """The next chunk of the body; empty at its end."""
+        size = int((await self._until(b"\r\n")).strip(), 16)
+        chunk = await self._exactly(size)
+        assert await self._exactly(2) == b"\r\n"
+        return chunk
+
+    async def _until(self, end: bytes) -> bytes:
+        while end not in self._buffer:
+            await self._more()
+        found, _, self._buffer = self._buffer.partition(end)
+        return found + end
+
+    async def _exactly(self, size: int) -> bytes:
+        while len(self._buffer) < size:
+            await self._more()
+        found, self._buffer = self._buffer[:size], self._buffer[size:]
+        return found
+
+    async def _more(self) -> None:
+        data = await self._stream.receive_some(1 << 20)
+        if not data:
+            raise ConnectionResetError(f"the bridge closed the connection after {self._buffer!r}")
+        self._buffer += data
+
+
+class Session:
+    """A session over Streamable HTTP; any number of connections may take part in it."""
+
+    def __init__(self, bridge: Bridge, session_id: str) -> None:
+        self.bridge = bridge
+        self.id = session_id
+        self.headers = {
+            "Mcp-Session-Id": session_id,
+            "MCP-Protocol-Version": "2025-11-25",
+            "Accept": BOTH,
+            "Content-Type": "application/json",
+        }
+
+    @classmethod
+    async def begin(cls, bridge: Bridge, connection: Connection) -> Self:
+        headers = {"Accept": BOTH, "Content-Type": "application/json"}
+        answer = await connection.request("POST", "/mcp", headers, message("initialize", INITIALIZE, id=0))
+        assert answer.status == 200, answer
+        session = cls(bridge, answer.headers["mcp-session-id"])
+        assert (await session.post(connection, message("notifications/initialized"))).status == 202
+        return session
+
+    async def send(self, connection: Connection, body: bytes, **headers: str) -> None:
+        await connection.send("POST", "/mcp", {**self.headers, **headers}, body)
+
+    async def post(self, connection: Connection, body: bytes, **headers: str) -> Answer:
+        await self.send(connection, body, **headers)
+        return await connection.answer()
+
+    async def call(self, connection: Connection, tool: str, id: int = 1, **arguments: Any) -> Any:  # noqa: A002
+        """The text of a tool's answer, where nothing precedes it."""
+        answer = await self.post(connection, tool_call(tool, id, **arguments))
+        assert answer.status == 200, answer
+        assert answer.json["id"] == id
+        return answer.json["result"]["content"][0]["text"]
+
+    async def end(self, connection: Connection) -> int:
+        return (await connection.request("DELETE", "/mcp", self.headers)).status
+
+
+@asynccontextmanager
+async def connect(bridge: Bridge) -> AsyncIterator[Connection]:
+    async with await trio.open_tcp_stream(*bridge.address) as stream:
+        yield Connection(bridge, stream)
+
+
+def message(method: str, params: Any = None, **fields: Any) -> bytes:
+    named = {"params": params} if params is not None else {}
+    return json.dumps({"jsonrpc": "2.0", **fields, "method": method, **named}).encode()
+
+
+def tool_call(tool: str, id: int, *, token: str | None = None, **arguments: Any) -> bytes:  # noqa: A002
+    meta = {"_meta": {"progressToken": token}} if token else {}
+    return message("tools/call", {"name": tool, "arguments": arguments, **meta}, id=id)

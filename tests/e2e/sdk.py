@@ -1,0 +1,92 @@
+"""The official Python SDK's client over each of the three transports."""
+
+import gc
+import warnings
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from typing import Any
+
+import anyio
+import pytest
+import trio
+import trio_websocket
+from mcp import Client
+from mcp.client.sse import sse_client
+from mcp.client.streamable_http import streamable_http_client
+from mcp.shared._httpx_utils import create_mcp_http_client
+from mcp.shared.message import SessionMessage
+from mcp.types import jsonrpc_message_adapter
+
+from .bridge_process import Bridge
+
+TRANSPORTS = ("http", "sse", "ws")
+# Marks for every test that uses it.
+SDK_WARNINGS = (
+    # It deprecates what the handshake revisions have and 2026-07-28 has not.
+    pytest.mark.filterwarnings("ignore::mcp.shared.exceptions.MCPDeprecationWarning"),
+    # It leaves an event stream when it has its answer, without closing the generators that it read it with.
+    pytest.mark.filterwarnings("ignore:Async generator 'http(x|core)2:ResourceWarning"),
+)
+
+
+@asynccontextmanager
+async def connect(bridge: Bridge, transport: str, **options: Any) -> AsyncIterator[Client]:
+    """An initialized client; it has 30 s for all that it does."""
+    try:
+        async with _connected(bridge, transport, options) as client:
+            yield client
+    finally:
+        # What it leaves behind (above, and unclosed memory streams) is found here and not in another's test.
+        with warnings.catch_warnings(action="ignore", category=ResourceWarning):
+            gc.collect()
+
+
+@asynccontextmanager
+async def _connected(bridge: Bridge, transport: str, options: dict[str, Any]) -> AsyncIterator[Client]:
+    async with AsyncExitStack() as stack:
+        stack.enter_context(trio.fail_after(30))
+        if transport == "http":
+            http = await stack.enter_async_context(create_mcp_http_client(headers=bridge.headers))
+            streams = streamable_http_client(bridge.mcp, http_client=http)
+        elif transport == "sse":
+            streams = sse_client(bridge.sse, headers=bridge.headers)
+        else:
+            streams = websocket_client(bridge.ws, bridge.headers)
+        yield await stack.enter_async_context(Client(streams, **{"mode": "legacy", **options}))
+
+
+@asynccontextmanager
+async def websocket_client(url: str, headers: dict[str, str]) -> AsyncIterator[tuple[Any, Any]]:
+    """The transport that the SDK no longer has: one text message is one JSON-RPC message."""
+    heard, to_read = anyio.create_memory_object_stream[SessionMessage | Exception](0)
+    to_write, said = anyio.create_memory_object_stream[SessionMessage](0)
+
+    async def listen(socket: trio_websocket.WebSocketConnection) -> None:
+        try:
+            while True:
+                message = jsonrpc_message_adapter.validate_json(await socket.get_message(), by_name=False)
+                await heard.send(SessionMessage(message))
+        except trio_websocket.ConnectionClosed:
+            heard.close()
+
+    async def speak(socket: trio_websocket.WebSocketConnection) -> None:
+        async for item in said:
+            await socket.send_message(item.message.model_dump_json(by_alias=True, exclude_unset=True))
+
+    async with (
+        trio_websocket.open_websocket_url(
+            url,
+            subprotocols=["mcp"],
+            extra_headers=[(name, value.encode()) for name, value in headers.items()],
+        ) as socket,
+        heard,
+        to_read,
+        to_write,
+        said,
+        trio.open_nursery() as nursery,
+    ):
+        assert socket.subprotocol == "mcp"
+        nursery.start_soon(listen, socket)
+        nursery.start_soon(speak, socket)
+        yield to_read, to_write
+        nursery.cancel_scope.cancel()

@@ -1,0 +1,178 @@
+"""Streamable HTTP as it is on the wire: what is JSON and what a stream, sessions and their end, coming back."""
+
+import json
+
+import pytest
+import trio
+
+from .bridge_process import Bridge
+from .raw_http import BOTH, INITIALIZE, Connection, Event, Session, connect, message, tool_call
+
+pytestmark = pytest.mark.anyio
+
+JSON, EVENTS = "application/json", "text/event-stream"
+
+
+async def read_stream(connection: Connection) -> list[Event]:
+    status, headers = await connection.head()
+    assert (status, headers["content-type"].split(";")[0]) == (200, EVENTS)
+    return await connection.events()
+
+
+async def test_an_answer_that_nothing_precedes_is_json(bridge: Bridge) -> None:
+    async with connect(bridge) as connection:
+        session = await Session.begin(bridge, connection)
+        answer = await session.post(connection, tool_call("echo", 1, text="hello"))
+        assert (answer.status, answer.headers["content-type"]) == (200, JSON)
+        assert answer.json["result"]["content"][0]["text"] == "hello"
+
+
+async def test_an_answer_that_something_precedes_is_a_stream(bridge: Bridge) -> None:
+    async with connect(bridge) as connection:
+        session = await Session.begin(bridge, connection)
+        await session.send(connection, tool_call("slow", 1, token="t", seconds=0.05, steps=2))
+        events = [event.json for event in await read_stream(connection) if event.data]
+        assert [event.get("method") for event in events] == ["notifications/progress"] * 3 + [None]
+        assert {event["params"]["progressToken"] for event in events[:-1]} == {"t"}
+        assert events[-1]["id"] == 1
+
+
+async def test_a_client_that_prefers_a_stream_gets_one(bridge: Bridge) -> None:
+    async with connect(bridge) as connection:
+        session = await Session.begin(bridge, connection)
+        await session.send(connection, tool_call("echo", 1, text="hello"), Accept=f"{EVENTS}, {JSON}")
+        *priming, last = await read_stream(connection)
+        assert last.json["result"]["content"][0]["text"] == "hello"
+        assert [event.data for event in priming] == [""]
+        assert priming[0].id
+
+
+async def test_what_belongs_to_no_call_comes_on_the_listening_stream(bridge: Bridge) -> None:
+    async with connect(bridge) as connection, connect(bridge) as listener:
+        session = await Session.begin(bridge, connection)
+        await listener.send("GET", "/mcp", {**session.headers, "Accept": EVENTS})
+        assert (await listener.head())[0] == 200
+        assert await session.call(connection, "toggle") == "on"
+        with trio.fail_after(5):
+            heard = await listener.message()
+        assert heard == {"jsonrpc": "2.0", "method": "notifications/tools/list_changed"}
+
+
+async def test_a_session_that_was_ended_is_not_found(bridge: Bridge) -> None:
+    async with connect(bridge) as connection:
+        session = await Session.begin(bridge, connection)
+        assert await session.end(connection) in (200, 204)
+        gone = await session.post(connection, tool_call("echo", 1, text="hello"))
+        unknown = Session(bridge, "x" * len(session.id))
+        never = await unknown.post(connection, tool_call("echo", 1, text="hello"))
+        assert (gone.status, never.status) == (404, 404)
+        assert gone.body == never.body
+        assert await session.end(connection) == 404
+
+
+async def test_a_request_without_a_session_is_refused(bridge: Bridge) -> None:
+    async with connect(bridge) as connection:
+        headers = {"Accept": BOTH, "Content-Type": JSON}
+        answer = await connection.request("POST", "/mcp", headers, tool_call("echo", 1, text="hello"))
+        assert answer.status == 400
+
+
+@pytest.mark.parametrize("credential", ["", "Bearer ", "Bearer wrong", "Basic b3duZXI6", "bearer"])
+@pytest.mark.parametrize("path", ["/mcp", "/sse", "/ws", "/messages"])
+async def test_without_the_token_there_is_nothing(bridge: Bridge, path: str, credential: str) -> None:
+    before = bridge.children()
+    async with connect(bridge) as connection:
+        headers = {"Authorization": credential, "Accept": BOTH, "Content-Type": JSON}
+        answer = await connection.request("POST", path, headers, message("initialize", INITIALIZE, id=0))
+        assert answer.status == 401
+    assert bridge.children() == before
+
+
+async def test_health_needs_no_token_and_tells_nothing(bridge: Bridge) -> None:
+    async with connect(bridge) as connection:
+        answer = await connection.request("GET", "/healthz", {"Authorization": ""})
+        assert (answer.status, answer.body) == (200, b"ok")
+
+
+async def test_ids_come_back_as_they_were_written(bridge: Bridge) -> None:
+    ids = ["7", '"7"', "9007199254740993", '"\\u00e9"', '""']
+    answers = {}
+
+    async def ask(session: Session, id_text: str) -> None:
+        body = tool_call("slow", 0, seconds=0.2, steps=1).replace(b'"id": 0', b'"id": ' + id_text.encode())
+        async with connect(bridge) as connection:
+            answers[id_text] = (await session.post(connection, body)).body
+
+    async with connect(bridge) as connection:
+        session = await Session.begin(bridge, connection)
+        async with trio.open_nursery() as nursery:
+            for id_text in ids:
+                nursery.start_soon(ask, session, id_text)
+    for id_text in ids:
+        assert b'"id":' + id_text.encode() + b"," in answers[id_text]
+
+
+async def test_an_interrupted_stream_goes_on_where_the_client_lost_it(bridge: Bridge) -> None:
+    steps = 20
+    async with connect(bridge) as first, connect(bridge) as second:
+        session = await Session.begin(bridge, second)
+        await session.send(first, tool_call("slow", 1, token="t", seconds=0.6, steps=steps))
+        await first.head()
+        seen = [await first.event() for _ in range(5)]
+    assert (seen[0].data, bool(seen[0].id)) == ("", True)  # the priming event
+    assert all(event.id for event in seen)
+
+    async with connect(bridge) as again:
+        await again.send("GET", "/mcp", {**session.headers, "Accept": EVENTS, "Last-Event-ID": seen[-1].id})
+        with trio.fail_after(10):
+            seen += await read_stream(again)
+    said = [event.json for event in seen if event.data]
+    assert [event["params"]["progress"] for event in said[:-1]] == list(range(steps + 1))
+    assert said[-1]["result"]["content"][0]["text"] == "done in 0.6 s"
+    assert len({event.id for event in seen}) == len(seen)
+
+
+async def test_a_call_lost_before_its_first_event_is_found_by_the_priming_event(bridge: Bridge) -> None:
+    async with connect(bridge) as first, connect(bridge) as second:
+        session = await Session.begin(bridge, second)
+        await session.send(first, tool_call("slow", 1, seconds=0.3, steps=1), Accept=f"{EVENTS}, {JSON}")
+        await first.head()
+        priming = await first.event()
+        assert priming.data == ""
+    async with connect(bridge) as again:
+        await again.send("GET", "/mcp", {**session.headers, "Accept": EVENTS, "Last-Event-ID": priming.id})
+        with trio.fail_after(10):
+            answers = [event.json for event in await read_stream(again) if event.data]
+    assert [answer["id"] for answer in answers] == [1]
+
+
+async def test_nobody_elses_stream_can_be_resumed(bridge: Bridge) -> None:
+    async with connect(bridge) as first, connect(bridge) as second:
+        mine, theirs = await Session.begin(bridge, first), await Session.begin(bridge, second)
+        await theirs.send(second, tool_call("slow", 1, token="t", seconds=0.05, steps=1))
+        [priming, *_rest] = await read_stream(second)
+        await first.send("GET", "/mcp", {**mine.headers, "Accept": EVENTS, "Last-Event-ID": priming.id})
+        status, _headers = await first.head()
+        if status == 200:
+            with trio.move_on_after(0.3):
+                await first.message()
+                raise AssertionError("somebody else's message")
+        else:
+            assert 400 <= status < 500
+
+
+async def test_a_message_that_is_not_json_says_so(bridge: Bridge) -> None:
+    async with connect(bridge) as connection:
+        session = await Session.begin(bridge, connection)
+        answer = await session.post(connection, b'{"jsonrpc": "2.0", "id": 1, "method":')
+        assert (answer.status, answer.json["error"]["code"]) == (400, -32700)
+        assert await session.call(connection, "echo", text="still here") == "still here"
+
+
+async def test_what_the_server_is_told_is_compact_and_whole(bridge: Bridge) -> None:
+    text = "a\nb\u2028c"
+    async with connect(bridge) as connection:
+        session = await Session.begin(bridge, connection)
+        pretty = json.dumps(json.loads(tool_call("echo", 1, text=text)), indent=4, ensure_ascii=False)
+        answer = await session.post(connection, pretty.encode())
+        assert answer.json["result"]["content"][0]["text"] == text

@@ -1,0 +1,319 @@
+"""The texts of test_json over the other two ways in: the POST of HTTP+SSE, and WebSocket (cases J01 to J08, W11, M01).
+
+A guard that one transport has and its sibling forgot is how this class of program is broken into again and again.
+"""
+
+import json
+from contextlib import contextmanager
+
+import pytest
+from conftest import eventually_none
+from test_json import (
+    INVALID_REQUEST,
+    NOT_VALUES,
+    PARSE_ERROR,
+    REPEATED,
+    SPREAD,
+    STRANGERS,
+    UNDECIDED,
+    VALUES,
+    call,
+    canonical,
+)
+from wire import TEXT, Socket, frame
+
+pytestmark = pytest.mark.usefixtures("still_serving")
+
+METHOD = b'{"jsonrpc":"2.0","id":%b,"method":"%b"}'
+ECHO = METHOD % (b"1", b"test/echo")
+
+
+class Carrier:
+    """One open session: `send` gives it a text, `since` what came of it, told by a request that is sent behind."""
+
+    def __init__(self, bridge):
+        self.bridge = bridge
+        self._number = 0
+
+    def exchange(self, text):
+        """The refusal of the text if there was one at once, the messages it led to, and the lines the child was given."""
+        journal = self.bridge.journal
+        before = journal.stat().st_size
+        refusal = self.send(text)
+        self._number += 1
+        mark = f"mark-{self._number}"
+        assert self.send(json.dumps({"jsonrpc": "2.0", "id": mark, "method": "test/sync"}).encode()) is None
+        messages = []
+        while (message := self.receive()).get("id") != mark:
+            messages.append(message)
+        lines = journal.read_bytes()[before:].splitlines(keepends=True)
+        return refusal, messages, [line for line in lines if b'"test/sync"' not in line]
+
+    def open(self):
+        assert self.send(json.dumps(self.bridge.initialize()).encode()) is None
+        assert self.receive()["id"] == 0
+        self.send(b'{"jsonrpc":"2.0","method":"notifications/initialized"}')
+        self.exchange(METHOD % (b"1", b"ping"))
+
+
+class Posts(Carrier):
+    """HTTP+SSE: a text goes out by POST, an answer comes on the stream, a refusal is the answer to the POST."""
+
+    def __init__(self, bridge, connection, events, path):
+        super().__init__(bridge)
+        self._connection, self._events, self._path = connection, events, path
+
+    def send(self, text):
+        self._connection.send(self.bridge.post(text, target=self._path))
+        reply = self._connection.reply()
+        if reply.status == 202:
+            return None
+        assert reply.status in (400, 413), reply
+        return reply.json
+
+    def receive(self):
+        return self._events.message().json
+
+
+class Frames(Carrier):
+    """WebSocket: a text is a message, and so is what becomes of it."""
+
+    def __init__(self, bridge, socket):
+        super().__init__(bridge)
+        self._socket = socket
+
+    def send(self, text):
+        self._socket.connection.send(frame(TEXT, text))
+
+    def receive(self):
+        return self._socket.message()
+
+
+@contextmanager
+def posts(bridge):
+    with bridge.event_stream() as (events, path), bridge.connect() as connection:
+        carrier = Posts(bridge, connection, events, path)
+        carrier.open()
+        yield carrier
+
+
+@contextmanager
+def frames(bridge):
+    with bridge.websocket(initialized=False) as socket:
+        carrier = Frames(bridge, socket)
+        carrier.open()
+        yield carrier
+
+
+@pytest.fixture(scope="module", params=[posts, frames], ids=["messages", "ws"])
+def carrier(request, bridge):
+    with request.param(bridge) as carrier:
+        yield carrier
+
+
+def is_utf8(text):
+    try:
+        text.decode()
+    except UnicodeDecodeError:
+        return False
+    return True
+
+
+def assert_refused(carrier, text, code, id_=None):
+    """Refused with this code, under its id where one can be read; over WebSocket without an id there is silence."""
+    refusal, messages, lines = carrier.exchange(text)
+    found = [refusal, *messages] if refusal else messages
+    if isinstance(carrier, Posts) or found:
+        (error,) = found
+        assert error["error"]["code"] == code
+        assert error["id"] in (None, id_)
+        if isinstance(carrier, Frames):
+            assert error["id"] is not None
+    assert lines == []
+
+
+def assert_passed(carrier, text, params=None):
+    refusal, messages, lines = carrier.exchange(text)
+    assert refusal is None
+    (answer,) = messages
+    assert len(lines) == 1
+    method, found = canonical(lines[0])
+    assert method == "test/echo"
+    if params is not None:
+        assert found == params
+    return answer
+
+
+# ---- J01, J02, V32, V36
+
+NO_VALUES = [(name, value) for name, value in (NOT_VALUES | UNDECIDED).items() if is_utf8(value)]
+
+
+@pytest.mark.parametrize("value", [pytest.param(value, id=name) for name, value in NO_VALUES])
+def test_j01_what_is_not_json_never_reaches_the_child(carrier, value):
+    assert_refused(carrier, call(value), PARSE_ERROR, 1)
+
+
+@pytest.mark.parametrize(
+    "value", [pytest.param(value, id=name) for name, value in NOT_VALUES.items() if not is_utf8(value)]
+)
+def test_j01_what_is_not_utf8_is_refused_by_a_post_and_ends_a_socket(bridge, value):
+    before = bridge.journal.stat().st_size
+    with bridge.event_stream() as (_, path):
+        reply = bridge.ask(bridge.post(call(value), target=path))
+        assert (reply.status, reply.code) == (400, PARSE_ERROR)
+    with bridge.websocket() as socket:
+        socket.connection.send(frame(TEXT, call(value)))
+        assert socket.closing() in (1007, None)  # which of them is the matter of test_websocket
+    assert b"test/echo" not in bridge.journal.read_bytes()[before:]
+
+
+@pytest.mark.parametrize("value", [pytest.param(value, id=name) for name, value in VALUES.items()])
+def test_j01_what_is_json_reaches_the_child_byte_for_byte(carrier, value):
+    expected = b'{"x":' + value.replace(b"\r", b" ").replace(b"\n", b" ") + b"}"
+    answer = assert_passed(carrier, call(value), expected)
+    assert answer["result"]["params"]["x"] == json.loads(value)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [b"", b" ", b"\0", b"{", b'"', b"nul", ECHO + ECHO, ECHO + b"\n" + ECHO, ECHO + b"\0", ECHO + b",", ECHO + b"]", b"\xef\xbb\xbf" + ECHO, ECHO.decode().encode("utf-16-le")],
+)  # fmt: skip
+def test_w11_what_is_not_one_json_text_is_a_parse_error_and_the_session_goes_on(carrier, text):
+    assert_refused(carrier, text, PARSE_ERROR, 1)
+
+
+@pytest.mark.parametrize(
+    "text", [b"null", b"1", b'"x"', b"{}", b'{"jsonrpc":"2.0"}', b'{"id":1,"method":"test/echo"}']
+)
+def test_w11_json_that_is_no_message_is_an_invalid_request(carrier, text):
+    assert_refused(carrier, text, INVALID_REQUEST, 1)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [b"[]", b"[1]", b"[[]]", b"[" + ECHO + b"]", b"[" + ECHO + b"," + METHOD % (b"2", b"test/echo") + b"]"],
+)
+def test_w11_j06_a_batch_of_another_revision_is_refused(carrier, text):
+    assert_refused(carrier, text, INVALID_REQUEST)
+
+
+@pytest.mark.parametrize("deep", [65, 1000, 100_000])
+@pytest.mark.parametrize(("open_", "close"), [(b"[", b"]"), (b'{"a":', b"}")])
+def test_j02_depth_is_refused(carrier, deep, open_, close):
+    assert_refused(carrier, call(open_ * deep + b"1" + close * deep), INVALID_REQUEST, 1)
+
+
+@pytest.mark.parametrize("text", REPEATED)
+def test_v32_a_repeated_member_is_refused(carrier, text):
+    refusal, messages, lines = carrier.exchange(text)
+    assert lines == []
+    for error in [refusal, *messages] if refusal else messages:
+        assert error["error"]["code"] == INVALID_REQUEST
+
+
+@pytest.mark.parametrize("text", STRANGERS)
+def test_v32_only_the_members_of_json_rpc_reach_the_child(carrier, text):
+    assert assert_passed(carrier, text)["result"] == {"method": "test/echo", "params": {}}
+
+
+@pytest.mark.parametrize("text", SPREAD)
+def test_v36_a_message_over_many_lines_is_one_line_to_the_child(carrier, text):
+    assert_passed(carrier, text)
+
+
+# ---- J03, J05, J07, J08, M01
+
+
+@pytest.mark.parametrize(
+    "id_", [b"null", b"1.5", b"1e0", b"true", b"{}", b"[]", b'"' + b"a" * 300 + b'"', b"9" * 300]
+)
+def test_j03_an_id_that_is_none_is_refused(carrier, id_):
+    assert_refused(carrier, call(b"1", id_), INVALID_REQUEST)
+
+
+@pytest.mark.parametrize(
+    "id_",
+    [b"0", b"-0", b"-1", b'"1"', b"9007199254740993", b"18446744073709551616", b'""', b'"\\u0041"', '"é"'.encode(), b'"\\u00e9"', b'"\\u2028"', b'"__proto__"', b'"$ID"'],
+)  # fmt: skip
+def test_j03_an_id_comes_back_as_it_was(carrier, id_):
+    answer = assert_passed(carrier, call(b"1", id_))
+    assert repr(answer["id"]) == repr(json.loads(id_))
+
+
+@pytest.mark.parametrize(
+    "members",
+    [
+        b'"jsonrpc":"1.0","id":1,"method":"test/echo"', b'"jsonrpc":2.0,"id":1,"method":"test/echo"', b'"jsonrpc":"2.0","id":1',
+        b'"jsonrpc":"2.0","id":1,"method":null', b'"jsonrpc":"2.0","id":1,"method":1', b'"jsonrpc":"2.0","id":1,"result":{},"error":{"code":1,"message":""}',
+        b'"jsonrpc":"2.0","id":1,"method":"test/echo","result":{}', b'"jsonrpc":"2.0","id":1,"method":"test/echo","params":"x"',
+        b'"jsonrpc":"2.0","id":1,"method":"test/echo","params":[1]', b'"jsonrpc":"2.0","id":1,"method":"test/echo","params":null',
+        b'"jsonrpc":"2.0","method":"notifications/x","params":[]', b'"jsonrpc":"2.0","id":1,"error":"x"',
+    ],
+)  # fmt: skip
+def test_j05_a_message_of_no_shape_is_refused(carrier, members):
+    assert_refused(carrier, b"{" + members + b"}", INVALID_REQUEST, 1)
+
+
+@pytest.mark.parametrize("id_", [b"1", b'"1"', b"999999", b'"x"'])
+def test_j07_an_answer_that_nobody_asked_for_is_dropped(carrier, id_):
+    assert carrier.exchange(b'{"jsonrpc":"2.0","id":%b,"result":{}}' % id_) == (None, [], [])
+
+
+@pytest.mark.parametrize(
+    "method", ["", "a" * 129, "a" * 10240, "a\nb", "a\tb", "a\0", "a\x1b[2J", "a\u2028b"]
+)
+def test_j08_a_method_that_would_break_a_log_is_refused(carrier, method):
+    text = json.dumps({"jsonrpc": "2.0", "id": 1, "method": method}).encode()
+    assert_refused(carrier, text, INVALID_REQUEST, 1)
+
+
+def test_m01_a_second_initialize_is_refused(carrier):
+    assert_refused(carrier, json.dumps(carrier.bridge.initialize(id_=1)).encode(), INVALID_REQUEST, 1)
+
+
+@pytest.mark.parametrize("id_", [b"7", b'"A"'])
+def test_v18_an_id_in_flight_is_refused_and_the_first_one_answered(carrier, id_):
+    assert carrier.exchange(METHOD % (id_, b"test/hold"))[:2] == (None, [])
+    assert_refused(
+        carrier, METHOD % (id_.replace(b"A", b"\\u0041"), b"test/echo"), INVALID_REQUEST, json.loads(id_)
+    )
+    refusal, messages, _ = carrier.exchange(METHOD % (b'"release"', b"test/release"))
+    assert refusal is None
+    assert [message["id"] for message in messages] == [json.loads(id_), "release"]
+
+
+def test_m01_nothing_is_done_before_initialize(bridge):
+    children = bridge.children()
+    for text in (
+        ECHO,
+        METHOD % (b"1", b"tools/list"),
+        b'{"jsonrpc":"2.0","method":"notifications/initialized"}',
+    ):
+        with bridge.websocket(initialized=False) as socket, bridge.event_stream() as (_, path):
+            size = bridge.journal.stat().st_size
+            bridge.ask(bridge.post(text, target=path))
+            socket.connection.send(frame(TEXT, text) + frame(TEXT, METHOD % (b'"mark"', b"ping")))
+            if b'"id"' in text:
+                assert socket.message()["error"]["code"] == INVALID_REQUEST
+            assert socket.message()["id"] == "mark"
+            assert bridge.journal.stat().st_size == size
+    assert not eventually_none(lambda: bridge.children() - children)
+
+
+def test_two_carriers_never_meet(bridge):
+    """The same ids on both, and on two sockets: everybody gets his own."""
+    with posts(bridge) as one, frames(bridge) as two, frames(bridge) as three:
+        for turn in range(5):
+            for number, carrier in enumerate((one, two, three)):
+                answer = assert_passed(carrier, call(b'"%d/%d"' % (turn, number)))
+                assert answer["result"]["params"]["x"] == f"{turn}/{number}"
+
+
+def test_a_socket_of_one_client_is_not_closed_by_anothers_garbage(bridge):
+    with frames(bridge) as good, bridge.connect() as bad:
+        bad.send(bridge.upgrade())
+        assert bad.head().status == 101
+        bad.try_send(b"\xff" * 4096)
+        assert Socket(bad).closing() == 1002
+        assert_passed(good, ECHO)

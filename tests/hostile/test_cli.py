@@ -1,0 +1,349 @@
+"""Command lines and sockets that a bridge must not start with, and what it leaves alone (cases K04, K06, V9, V10, V12)."""
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+from contextlib import contextmanager
+
+import pytest
+from conftest import PROGRAM, await_ready, children_of, environment, eventually_none, start
+from wire import PATIENCE, connect
+
+from mcpbridged.bridge.cli import read_arguments
+
+ROOT = os.geteuid() == 0
+START = ("--allow-root", "--port", "0")
+
+
+def fails(runtime, *options, **more):
+    """The exit code, and what was said, of a bridge that does not start."""
+    process, said, reader = start(runtime, *options, **more)
+    with process:
+        try:
+            code = process.wait(10)
+        finally:
+            process.kill()
+            process.wait()
+            reader.join(PATIENCE)
+    text = "".join(said)
+    assert "Traceback" not in text
+    assert "ready on" not in text
+    return code, text
+
+
+@contextmanager
+def starts(runtime, *options, **more):
+    """A bridge that does: its URL, what it says, its process."""
+    process, said, reader = start(runtime, *options, **more)
+    with process:
+        try:
+            yield await_ready(process, said), said, process
+            process.send_signal(signal.SIGTERM)
+            code = process.wait(10)
+        finally:
+            process.kill()
+            process.wait()
+            reader.join(PATIENCE)
+    assert code == 0, said
+    assert "Traceback" not in "".join(said)
+
+
+def understood(capsys, *options):
+    """The exit code and the words of the command line alone, which starts nothing."""
+    with pytest.raises(SystemExit) as left:
+        read_arguments([*options, "--stdio", "--", "true"], {})
+    return left.value.code, capsys.readouterr().err
+
+
+# ---- K04
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        ["--token", "x"], ["--token=x"], ["--token", "mcpb_0123456789"], ["--port", "65536"], ["--port", "-1"], ["--port", "x"], ["--port", ""],
+        ["--port", "80 "], ["--port", "0x50"], ["--port", "1e3"], ["--port", "٨٠"], ["--port"], ["--unknown"], ["--por", "0"], ["-p", "0"], ["extra"],
+        ["--host", "evil.example"], ["--host", ""], ["--host", "127.1"], ["--host", "http://127.0.0.1"], ["--limit", "x=1"], ["--limit", "body"],
+        ["--limit", "body=x"], ["--limit", "body=-1"], ["--limit", "body=0"], ["--limit", "body=1e99"], ["--limit", "body=nan"], ["--limit", "head_seconds=nan"],
+        ["--limit", "head_seconds=inf"], ["--cors", "*"], ["--cors", "evil.example"], ["--cors", "null"], ["--cors", "http://x/"], ["--log-level", "loud"],
+        ["--log-format", "xml"], ["--share", "server"], ["--era", "x"], ["--no-auth", "--token-file", "/x"], ["--tls-cert", "/x"], ["--mcp-path", "mcp"],
+        ["--mcp-path", "/sse"], ["--mcp-path", "/a?b"], ["--mcp-path", "/a b"], ["--health", "/mcp"], ["--sessionTimeout", "0"], ["--outputTransport", "stdio"],
+    ],
+    ids=" ".join,
+)  # fmt: skip
+def test_k04_wrong_usage_is_64(capsys, options):
+    code, said = understood(capsys, *options)
+    assert code == 64, said
+    assert said.startswith("mcp-bridge: ")
+    assert len(said) < 2000
+
+
+def test_k04_a_token_on_the_command_line_is_not_repeated(capsys):
+    for option in (["--token", "canary-0123456789"], ["--token=canary-0123456789"]):
+        code, said = understood(capsys, *option)
+        assert code == 64
+        assert "canary" not in said
+        assert "--token-file" in said
+
+
+@pytest.mark.parametrize("command", [[""], ["no-such-program"], ["/etc/passwd"], ["/"]])
+def test_a_server_that_cannot_be_started_is_64_or_69(tmp_path, command):
+    process, said, reader = start(tmp_path, *START, command=command)
+    with process:
+        code = process.wait(10)
+        reader.join(PATIENCE)
+    assert code in (64, 69), said
+    assert "Traceback" not in "".join(said)
+
+
+@pytest.mark.parametrize(
+    "host",
+    ["0.0.0.0", "::", "192.0.2.1", "10.0.0.1", "169.254.1.1", "fe80::1", "255.255.255.255", "::ffff:0.0.0.0"],
+)
+def test_k04_an_address_that_others_could_reach_is_78(capsys, host):
+    code, said = understood(capsys, *START, "--host", host)
+    assert code == 78, said
+    assert host in said
+
+
+@pytest.mark.parametrize(
+    ("options", "expected"), [(["--port", "65536"], 64), (["--token", "x"], 64), (["--host", "0.0.0.0"], 78)]
+)
+def test_k04_the_program_leaves_with_that_code_and_touches_nothing(tmp_path, options, expected):
+    code, said = fails(tmp_path, *options)
+    assert code == expected, said
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("options", [["--env", "LD_PRELOAD"], ["--env", "LD_PRELOAD=/dev/null"], ["--env", "a b"], ["--env", ""], ["--env", "=x"], ["--env", "X=/no/such/file"],
+                                     ["--tls-cert", "/dev/null", "--tls-key", "/dev/null"], ["--tls-cert", "/no/such", "--tls-key", "/no/such"]], ids=" ".join)  # fmt: skip
+def test_values_that_cannot_be_used_are_78(tmp_path, options):
+    code, said = fails(tmp_path, *START, *options)
+    assert code in (64, 78), said
+
+
+def test_k04_a_port_in_use_is_75(tmp_path):
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        code, said = fails(tmp_path, "--allow-root", "--port", str(port))
+    assert code == 75, said
+    assert str(port) in said
+
+
+def test_k04_a_second_instance_is_75_and_the_first_goes_on(tmp_path):
+    with starts(tmp_path, *START) as (url, _, _):
+        port = int(url.rsplit(":", 1)[1].split("/")[0])
+        code, said = fails(tmp_path, "--allow-root", "--port", str(port))
+        assert code == 75, said
+        with connect(("127.0.0.1", port)) as connection:
+            connection.send(f"GET /healthz HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\n\r\n".encode())
+            assert connection.reply().body == b"ok"
+
+
+@pytest.mark.skipif(not ROOT, reason="only root is warned of being root")
+def test_k04_root_is_warned(tmp_path):
+    with starts(tmp_path, "--port", "0") as (_, said, _):
+        assert any("running as root" in line for line in said)
+    with starts(tmp_path, *START) as (_, said, _):
+        assert not any("running as root" in line for line in said)
+
+
+def test_v9_no_auth_is_for_the_loopback_and_warns(tmp_path):
+    assert fails(tmp_path, *START, "--no-auth", "--host", "0.0.0.0")[0] == 78
+    with starts(tmp_path, *START, "--no-auth") as (url, said, _):
+        assert any("no credential" in line for line in said)
+        port = int(url.rsplit(":", 1)[1].split("/")[0])
+        with connect(("127.0.0.1", port)) as connection:
+            connection.send(
+                f"GET /nothing HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\nOrigin: http://evil.example\r\n\r\n".encode()
+            )
+            assert connection.reply().status == 403
+    assert not (tmp_path / "mcp-bridge").exists()
+
+
+def test_v29_the_child_gets_nothing_that_was_not_given(tmp_path):
+    canaries = {"CANARY": "secret", "NOTIFY_SOCKET": "/x", "LISTEN_FDS": "1", "LISTEN_PID": "1", "CREDENTIALS_DIRECTORY": "/x", "AWS_SECRET_ACCESS_KEY": "x",
+                "HTTP_PROXY": "http://u:p@x", "LD_LIBRARY_PATH": "/x", "PYTHONPATH": "/x", "NODE_OPTIONS": "-r x", "MCP_BRIDGE_TOKEN": "x"}  # fmt: skip
+    with starts(tmp_path, *START, env=environment(tmp_path) | canaries) as (url, _, _):
+        port = int(url.rsplit(":", 1)[1].split("/")[0])
+        token = (tmp_path / "mcp-bridge" / "token").read_text().strip()
+        with connect(("127.0.0.1", port)) as connection:
+            connection.send(
+                f"GET /sse HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\nAuthorization: Bearer {token}\r\n\r\n".encode()
+            )
+            assert connection.head().status == 200
+            (pid,) = children_of(tmp_path / "journal")
+            with open(f"/proc/{pid}/environ", "rb") as file:
+                names = {entry.partition(b"=")[0].decode() for entry in file.read().split(b"\0")}
+            fds = sorted(int(fd) for fd in os.listdir(f"/proc/{pid}/fd"))
+    assert not names & set(canaries)
+    assert fds[:3] == [0, 1, 2]
+    assert len(fds) <= 4  # and the child's own journal
+
+
+# ---- K06
+
+
+def test_k06_a_new_socket_is_ours_alone_and_removed_at_the_end(tmp_path):
+    path = tmp_path / "s"
+    with starts(tmp_path, *START, "--unix", str(path)):
+        assert path.stat().st_mode & 0o777 == 0o600
+        assert healthy(path)
+    assert not path.exists()
+
+
+def healthy(path):
+    with connect(str(path)) as connection:
+        connection.send(b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n")
+        return connection.reply().body == b"ok"
+
+
+def test_k06_a_stale_socket_of_ours_is_replaced(tmp_path):
+    path = tmp_path / "s"
+    with socket.socket(socket.AF_UNIX) as stale:
+        stale.bind(str(path))
+    with starts(tmp_path, *START, "--unix", str(path)):
+        assert healthy(path)
+
+
+@pytest.mark.parametrize(
+    "what",
+    [
+        "file",
+        "directory",
+        "symlink to a file",
+        "symlink to a stale socket",
+        "dangling symlink",
+        "FIFO",
+        "another owner's socket",
+    ],
+)
+def test_k06_what_is_not_our_socket_is_left_alone(tmp_path, what):
+    path, real = tmp_path / "s", tmp_path / "real"
+    match what:
+        case "file":
+            path.write_text("precious")
+        case "directory":
+            path.mkdir()
+        case "symlink to a file":
+            real.write_text("precious")
+            path.symlink_to(real)
+        case "symlink to a stale socket":
+            with socket.socket(socket.AF_UNIX) as stale:
+                stale.bind(str(real))
+            path.symlink_to(real)
+        case "dangling symlink":
+            path.symlink_to(real)
+        case "FIFO":
+            os.mkfifo(path)
+        case _:
+            if not ROOT:
+                pytest.skip("only root can give a socket away")
+            with socket.socket(socket.AF_UNIX) as stale:
+                stale.bind(str(path))
+            os.chown(path, 65534, 65534)
+    before = path.lstat()
+    code, said = fails(tmp_path, *START, "--unix", str(path))
+    assert code == 78, said
+    assert str(path) in said
+    assert path.lstat().st_ino == before.st_ino
+    if "file" in what:
+        assert path.read_text() == "precious"
+
+
+@pytest.mark.parametrize("length", [108, 200, 5000])
+def test_k06_a_path_that_is_too_long_is_78(tmp_path, length):
+    code, said = fails(tmp_path, *START, "--unix", "/" + "a" * (length - 1))
+    assert code == 78, said
+    assert "107" in said
+
+
+@pytest.mark.parametrize("where", ["no/such/s", ""])
+def test_k06_a_path_that_cannot_be_is_refused(tmp_path, where):
+    code, said = fails(tmp_path, *START, "--unix", str(tmp_path / where) if where else "")
+    assert code in (64, 78), said
+
+
+def test_k06_a_socket_in_use_is_75_and_stays(tmp_path):
+    path = tmp_path / "s"
+    with socket.socket(socket.AF_UNIX) as used:
+        used.bind(str(path))
+        used.listen()
+        code, said = fails(tmp_path, *START, "--unix", str(path))
+        assert code == 75, said
+        assert path.exists()
+
+
+@pytest.mark.parametrize(
+    "variables", [{"LISTEN_FDS": "1", "LISTEN_PID": "1"}, {"LISTEN_FDS": "x", "LISTEN_PID": "x"}]
+)
+def test_k06_sockets_that_were_passed_to_somebody_else_are_ignored(tmp_path, variables):
+    with starts(tmp_path, *START, env=environment(tmp_path) | variables) as (url, _, _):
+        assert url.startswith("http://127.0.0.1:")
+
+
+# ---- K05
+
+
+def test_k05_a_second_signal_hurries(tmp_path):
+    stubborn = [
+        sys.executable,
+        "-I",
+        "-S",
+        "-c",
+        "import signal,time; signal.signal(15, signal.SIG_IGN)\nwhile True: time.sleep(9)",
+        str(tmp_path / "journal"),
+    ]
+    process, said, reader = start(tmp_path, *START, command=stubborn)
+    with process:
+        try:
+            url = await_ready(process, said)
+            port = int(url.rsplit(":", 1)[1].split("/")[0])
+            token = (tmp_path / "mcp-bridge" / "token").read_text().strip()
+            with connect(("127.0.0.1", port)) as connection:
+                connection.send(
+                    f"GET /sse HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\nAuthorization: Bearer {token}\r\n\r\n".encode()
+                )
+                assert connection.head().status == 200
+                process.send_signal(signal.SIGTERM)
+                with pytest.raises(subprocess.TimeoutExpired):
+                    process.wait(0.7)
+                process.send_signal(signal.SIGTERM)
+                assert process.wait(2) == 0
+        finally:
+            process.kill()
+            process.wait()
+            reader.join(PATIENCE)
+    assert not eventually_none(lambda: children_of(tmp_path / "journal"))
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_k05_both_signals_end_it_well(tmp_path, number):
+    process, said, reader = start(tmp_path, *START)
+    with process:
+        try:
+            await_ready(process, said)
+            process.send_signal(number)
+            assert process.wait(5) == 0
+        finally:
+            process.kill()
+            process.wait()
+            reader.join(PATIENCE)
+    assert "Traceback" not in "".join(said)
+
+
+def test_the_version_is_told_without_starting_anything(tmp_path):
+    done = subprocess.run(
+        [PROGRAM, "--version"],
+        capture_output=True,
+        text=True,
+        timeout=10,
+        check=False,
+        env=environment(tmp_path),
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.startswith("mcp-bridge ")

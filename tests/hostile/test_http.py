@@ -1,0 +1,656 @@
+"""HTTP requests that two readers could read in two ways, or that cost more than they say (cases H01 to H26).
+
+Whatever comes first on the connection, nothing behind it is ever served twice, and the next client is served as usual.
+"""
+
+import os
+import time
+from pathlib import Path
+
+import pytest
+from wire import Quiet, Request
+
+pytestmark = pytest.mark.usefixtures("still_serving")
+
+ROUTES = ("POST /mcp", "GET /mcp", "DELETE /mcp", "GET /sse", "POST /messages", "GET /ws", "GET /healthz")
+POSTS = ("POST /mcp", "POST /messages")
+NOBODY = "A" * 43
+
+
+def ordinary(bridge, session, route):
+    """A request of this route that would be served."""
+    match route:
+        case "POST /mcp":
+            return bridge.post(session=session)
+        case "GET /mcp":
+            return bridge.get(session)
+        case "DELETE /mcp":
+            return bridge.delete(session)
+        case "GET /sse":
+            return bridge.get(target="/sse")
+        case "POST /messages":
+            return bridge.post(target=f"/messages?sessionId={NOBODY}")
+        case "GET /ws":
+            return bridge.upgrade()
+        case _:
+            return bridge.bare("GET", "/healthz")
+
+
+def refused(bridge, data, statuses, *, closes=True):
+    """Send, with another request in its wake; answers the one reply, behind which nothing may come."""
+    chaser = b"GET /healthz HTTP/1.1\r\nHost: " + bridge.host.encode() + b"\r\n\r\n"
+    with bridge.connect() as connection:
+        connection.try_send(bytes(data) + (chaser if closes else b""))
+        reply = connection.reply()
+        assert reply.status in statuses, reply
+        if closes:
+            assert reply.headers.get("connection") == "close", reply
+            assert connection.to_the_end() == b"", "a second response"
+    assert reply.headers["cache-control"] == "no-store"
+    assert reply.headers["x-content-type-options"] == "nosniff"
+    assert "server" not in reply.headers
+    return reply
+
+
+# ---- heads: each on every route; (case, what is done to an ordinary request, status)
+
+# fmt: off
+HEADS = [
+    ("H01 length and coding", lambda r: r.put("Content-Length: 4").add("Transfer-Encoding: chunked"), 400),
+    ("H01 coding and length", lambda r: r.without("Content-Length").add("Transfer-Encoding: chunked", "Content-Length: 4"), 400),
+    ("H02 two lengths", lambda r: r.put("Content-Length: 4").add("Content-Length: 5"), 400),
+    ("H02 plus", lambda r: r.put("Content-Length: +4"), 400),
+    ("H02 minus", lambda r: r.put("Content-Length: -1"), 400),
+    ("H02 underscore", lambda r: r.put("Content-Length: 4_0"), 400),
+    ("H02 hexadecimal", lambda r: r.put("Content-Length: 0x4"), 400),
+    ("H02 fraction", lambda r: r.put("Content-Length: 4.0"), 400),
+    ("H02 space inside", lambda r: r.put("Content-Length: 4 0"), 400),
+    ("H02 nothing", lambda r: r.put("Content-Length:"), 400),
+    ("H02 23 digits", lambda r: r.put("Content-Length: 99999999999999999999999"), 400),
+    ("H03 the same length twice", lambda r: r.put("Content-Length: 4").add("Content-Length: 4"), 400),
+    ("H03 a list of lengths", lambda r: r.put("Content-Length: 4, 4"), 400),
+    ("H04 xchunked", lambda r: r.without("Content-Length").add("Transfer-Encoding: xchunked"), 501),
+    ("H04 gzip, chunked", lambda r: r.without("Content-Length").add("Transfer-Encoding: gzip, chunked"), 501),
+    ("H04 identity", lambda r: r.without("Content-Length").add("Transfer-Encoding: identity"), 501),
+    ("H04 chunked, gzip", lambda r: r.without("Content-Length").add("Transfer-Encoding: chunked, gzip"), 400),
+    ("H04 chunked twice", lambda r: r.without("Content-Length").add("Transfer-Encoding: chunked, chunked"), 400),
+    ("H04 two fields", lambda r: r.without("Content-Length").add(*["Transfer-Encoding: chunked"] * 2), 400),
+    ("H04 vertical tab", lambda r: r.without("Content-Length").add("Transfer-Encoding: \x0bchunked"), 400),
+    ("H04 space before colon", lambda r: r.without("Content-Length").add("Transfer-Encoding : chunked"), 400),
+    ("H04 nothing", lambda r: r.without("Content-Length").add("Transfer-Encoding:"), 400),
+    ("H05 chunked in 1.0", lambda r: r.without("Content-Length").add("Transfer-Encoding: chunked").spoken("HTTP/1.0"), 400),
+    ("H09 bare LF", lambda r: r.lines_end("\n"), 400),
+    ("H09 one bare LF", lambda r: r.add("X-A: 1\nX-B: 2"), 400),
+    ("H09 bare CR", lambda r: r.lines_end("\r"), 400),
+    ("H09 CRCRLF", lambda r: r.lines_end("\r\r\n"), 400),
+    ("H10 fold by space", lambda r: r.add("X: a\r\n b"), 400),
+    ("H10 fold by tab", lambda r: r.add("X: a\r\n\tb"), 400),
+    ("H10 fold at once", lambda r: Request(r.method, r.target, (" X: a", *r.fields), r.body), 400),
+    ("H11 no Host", lambda r: r.without("Host"), 400),
+    ("H11 two Hosts", lambda r: r.add(r.fields[0]), 400),
+    ("H11 empty Host", lambda r: r.put("Host:"), 400),
+    ("H12 absolute form", lambda r: r.to("http://" + r.fields[0].removeprefix("Host: ") + r.target), 400),
+    ("H12 authority form", lambda r: r.to(r.fields[0].removeprefix("Host: ")), 400),
+    ("H12 fragment", lambda r: r.to(r.target + "#x"), 400),
+    ("H12 CONNECT", lambda r: r.by("CONNECT").to("evil.example:443"), 405),
+    ("H12 space in the target", lambda r: r.to(r.target + " x"), 400),
+    ("H12 two spaces", lambda r: r.to(" " + r.target), 400),
+    ("H12 tab for a space", lambda r: r.to("\t" + r.target), 400),
+    ("H13 2.0", lambda r: r.spoken("HTTP/2.0"), 505),
+    ("H13 1.9", lambda r: r.spoken("HTTP/1.9"), 505),
+    ("H13 0.9", lambda r: r.spoken("HTTP/0.9"), 505),
+    ("H13 1.10", lambda r: r.spoken("HTTP/1.10"), 400),
+    ("H13 lower case", lambda r: r.spoken("http/1.1"), 400),
+    ("H13 no version", lambda r: r.spoken(""), 400),
+    ("H15 3,500 fields", lambda r: r.add(*["a:"] * 3500), 431),
+    ("H15 101 fields", lambda r: r.add(*["a:"] * (101 - len(r.fields))), 431),
+    ("H15 20 KiB in a field", lambda r: r.add("X: " + "a" * 20480), 431),
+    ("H15 9 KiB in a field", lambda r: r.add("X: " + "a" * 9216), 431),
+    ("H15 64 KiB in 10 fields", lambda r: r.add(*["X: " + "a" * 6553] * 10), 431),
+    ("H15 17 KiB in 3 fields", lambda r: r.add(*["X: " + "a" * 5802] * 3), 431),
+    ("H15 9 KiB target", lambda r: r.to("/" + "a" * 9216), 414),
+    ("H15 4 KiB + 1 target", lambda r: r.to("/" + "a" * 4096), 414),
+    ("H15 64 KiB target", lambda r: r.to("/" + "a" * 65536), 414),
+    ("H16 NUL", lambda r: r.add("X: a\0b"), 400),
+    ("H16 NUL in the name", lambda r: r.add("X\0: a"), 400),
+    ("H16 CR in a value", lambda r: r.add("X: a\rb"), 400),
+    ("H16 DEL", lambda r: r.add("X: a\x7fb"), 400),
+    ("H16 space in a name", lambda r: r.add("X Y: a"), 400),
+    ("H16 no name", lambda r: r.add(": a"), 400),
+    ("H16 no colon", lambda r: r.add("X"), 400),
+    ("H16 Latin-1 in a value", lambda r: r.add("X: \xe9"), 400),
+    ("H16 Latin-1 in Authorization", lambda r: r.put("Authorization: Bearer \xe9"), 400),
+    ("H16 Latin-1 in Host", lambda r: r.put("Host: 127.0.0.1\xb9:80"), 400),
+    ("H16 Latin-1 in Origin", lambda r: r.add("Origin: http://\xe9"), 400),
+    ("H16 Latin-1 in a session id", lambda r: r.put("Mcp-Session-Id: \xe9"), 400),
+    ("H16 UTF-8 in the target", lambda r: r.to("/\xc3\xa9"), 400),
+    ("H17 Expect foo", lambda r: r.add("Expect: foo"), 417),
+    ("H17 two Expects", lambda r: r.add(*["Expect: 100-continue"] * 2), 400),
+    ("H21 gzip", lambda r: r.add("Content-Encoding: gzip"), 415),
+    ("H21 identity and gzip", lambda r: r.add("Content-Encoding: identity, gzip"), 415),
+    ("H25 lower case", lambda r: r.by(r.method.lower()), 501),
+    ("H25 PROPFIND", lambda r: r.by("PROPFIND"), 501),
+    ("H25 a long method", lambda r: r.by("A" * 100), 501),
+    ("H25 a method with a bracket", lambda r: r.by("G[ET"), 400),
+    ("A02 two credentials", lambda r: r.add("Authorization: Bearer a", "Authorization: Bearer b"), 400),
+    ("A03 1 MiB token", lambda r: r.put("Authorization: Bearer " + "a" * 1048576), 431),
+    ("S01 1 MiB Last-Event-ID", lambda r: r.add("Last-Event-ID: " + "a" * 1048576), 431),
+    ("V33 two session ids", lambda r: r.add("Mcp-Session-Id: a", "Mcp-Session-Id: b"), 400),
+]
+# fmt: on
+
+
+@pytest.mark.parametrize("route", ROUTES)
+@pytest.mark.parametrize(("change", "status"), [pytest.param(c, s, id=i) for i, c, s in HEADS])
+def test_a_head_that_is_not_plain_http_is_refused_and_ends_the_connection(
+    bridge, session, route, change, status
+):
+    refused(bridge, change(ordinary(bridge, session, route)), {status})
+
+
+@pytest.mark.parametrize(
+    "head",
+    [
+        pytest.param(b"GET / HTTP/1.1\nHost: x\n\n", id="H09 nothing but bare LF"),
+        pytest.param(b"GET / HTTP/1.1\n", id="H09 an unfinished line"),
+        pytest.param(b"\r\nGET /healthz HTTP/1.1\r\nHost: HOST\r\n\r\n", id="an empty line before"),
+        pytest.param(b" GET /healthz HTTP/1.1\r\nHost: HOST\r\n\r\n", id="a space before"),
+        pytest.param(
+            b"\xef\xbb\xbfGET /healthz HTTP/1.1\r\nHost: HOST\r\n\r\n", id="a byte order mark before"
+        ),
+        pytest.param(b"GET /healthz\r\n\r\n", id="H13 HTTP/0.9"),
+        pytest.param(b"SSH-2.0-OpenSSH_9.2\r\n", id="H14 SSH"),
+        pytest.param(b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03" + os.urandom(500), id="H14 TLS"),
+        pytest.param(b"\0" * 65536, id="H14 zeros"),
+        pytest.param(b"\xff" * 65536, id="H14 ones"),
+        pytest.param(b"\r\n" * 32768, id="H14 empty lines"),
+    ],
+)
+def test_what_is_not_http_gets_400_at_once(bridge, head):
+    refused(bridge, head.replace(b"HOST", bridge.host.encode()), {400})
+
+
+def test_h13_the_preface_of_http2_gets_505(bridge):
+    refused(bridge, b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0", {505})
+
+
+def test_h14_noise_costs_few_lines_in_the_log(bridge):
+    before = len(bridge.stderr)
+    for _ in range(50):
+        with bridge.connect() as connection:
+            connection.try_send(b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03")
+            connection.reply()
+    assert len(bridge.stderr) - before <= 50
+
+
+def test_h12_options_of_the_server_itself_is_405(bridge):
+    reply = bridge.ask(bridge.request("OPTIONS", "*"))
+    assert reply.status == 405
+
+
+# ---- bodies
+
+CHUNKED_PING = b'28\r\n{"jsonrpc":"2.0","id":1,"method":"ping"}\r\n0\r\n\r\n'
+# fmt: off
+PIECES = [
+    pytest.param(b"0x5\r\nhello\r\n0\r\n\r\n", 400, id="H06 0x"),
+    pytest.param(b"-5\r\nhello\r\n0\r\n\r\n", 400, id="H06 minus"),
+    pytest.param(b"+5\r\nhello\r\n0\r\n\r\n", 400, id="H06 plus"),
+    pytest.param(b"5_0\r\nhello\r\n0\r\n\r\n", 400, id="H06 underscore"),
+    pytest.param(b" 5\r\nhello\r\n0\r\n\r\n", 400, id="H06 space before"),
+    pytest.param(b"5 \r\nhello\r\n0\r\n\r\n", 400, id="H06 space behind"),
+    pytest.param(b"\r\nhello\r\n0\r\n\r\n", 400, id="H06 no size"),
+    pytest.param(b"g\r\nhello\r\n0\r\n\r\n", 400, id="H06 not hexadecimal"),
+    pytest.param(b"0" * 20 + b"5\r\nhello\r\n0\r\n\r\n", 400, id="H06 21 digits"),
+    pytest.param(b"f" * 20, 400, id="H06 20 digits and a pause"),
+    pytest.param(b"ffffffff\r\n", 413, id="H06 4 GiB announced"),
+    pytest.param(b"7fffffffffffffff\r\n", 413, id="H06 2^63-1 announced"),
+    pytest.param(b"400001\r\n", 413, id="H06 4 MiB + 1 announced"),
+    pytest.param(b"5\r\nhelloXX0\r\n\r\n", 400, id="H06 a chunk that ends with XX"),
+    pytest.param(b"5\r\nhello!\r\n0\r\n\r\n", 400, id="H06 a chunk that is longer"),
+    pytest.param(b"5\nhello\r\n0\r\n\r\n", 400, id="H07 bare LF behind a size"),
+    pytest.param(b"5\nhello\n0\n\n", 400, id="H07 nothing but bare LF"),
+    pytest.param(b"5\r\nhello\n0\r\n\r\n", 400, id="H07 bare LF behind a chunk"),
+    pytest.param(b"5\rhello", 400, id="H07 bare CR"),
+    pytest.param(b"5;" + b"a" * 8192 + b"\r\nhello\r\n0\r\n\r\n", 400, id="H08 8 KiB of extension"),
+    pytest.param(b"5;a=\x01\r\nhello\r\n0\r\n\r\n", 400, id="H08 control in an extension"),
+    pytest.param(b"5;a=\nb\r\nhello\r\n0\r\n\r\n", 400, id="H08 LF in an extension"),
+    pytest.param(b"0\r\n" + b"a: b\r\n" * 17 + b"\r\n", 400, id="H08 17 trailers"),
+    pytest.param(b"0\r\n" + b"a: b\r\n" * 100 + b"\r\n", 400, id="H08 100 trailers"),
+    pytest.param(b"0\r\na: " + b"b" * 20000 + b"\r\n\r\n", 400, id="H08 20 KB of trailer"),
+    pytest.param(b"0\r\na : b\r\n\r\n", 400, id="H08 space in a trailer's name"),
+    pytest.param(b"0\r\na: b\r\n c\r\n\r\n", 400, id="H08 a folded trailer"),
+    pytest.param(b"0\r\na: b\n\r\n\r\n", 400, id="H08 bare LF in a trailer"),
+    pytest.param(b"0\r\n\xff: b\r\n\r\n", 400, id="H08 Latin-1 in a trailer"),
+]
+# fmt: on
+
+
+@pytest.mark.parametrize("route", POSTS)
+@pytest.mark.parametrize(("body", "status"), PIECES)
+def test_a_chunked_body_with_two_readings_is_refused_and_ends_the_connection(
+    bridge, session, route, body, status
+):
+    request = ordinary(bridge, session, route).add("Transfer-Encoding: chunked").followed_by(body)
+    with bridge.heard(session) as lines:
+        reply = refused(bridge, request, {status})
+    assert reply.code == -32600
+    assert lines == []
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        pytest.param(CHUNKED_PING, id="plain"),
+        pytest.param(CHUNKED_PING.replace(b"28\r", b"0000000000000028\r"), id="16 digits"),
+        pytest.param(CHUNKED_PING.replace(b"28\r", b'28;a=b;c;d="e f"\r'), id="extensions"),
+        pytest.param(CHUNKED_PING[:-2] + b"X-A: b\r\n\r\n", id="a trailer"),
+        pytest.param(b"1\r\n{\r\n27\r\n" + CHUNKED_PING[5:], id="two chunks"),
+    ],
+)
+def test_a_chunked_body_with_one_reading_is_served_and_the_connection_kept(bridge, session, body):
+    request = bridge.post(session=session).add("Transfer-Encoding: chunked").followed_by(body)
+    with bridge.connect() as connection:
+        for _ in range(2):
+            connection.send(request)
+            assert connection.reply().json["result"] == {}
+
+
+def test_h08_a_trailer_never_becomes_a_header(bridge, session):
+    trailer = f"Authorization: Bearer {bridge.token}\r\n\r\n".encode()
+    request = bridge.post(session=session).without("Authorization").add("Transfer-Encoding: chunked")
+    reply = bridge.ask(request.followed_by(CHUNKED_PING[:-2] + trailer))
+    assert reply.status == 401
+
+
+@pytest.mark.parametrize("route", POSTS)
+def test_h01_a_body_that_hides_a_request_is_one_body(bridge, session, route):
+    hidden = bytes(bridge.bare("GET", "/healthz"))
+    with bridge.connect() as connection:
+        connection.send(ordinary(bridge, session, route).saying(hidden))
+        assert connection.reply().status == (400 if route == "POST /mcp" else 404)
+        connection.send(bridge.bare("GET", "/healthz"))
+        assert connection.reply().body == b"ok"
+        assert connection.silent(0.05)
+
+
+@pytest.mark.parametrize("route", POSTS)
+@pytest.mark.parametrize("length", [4 * 1024 * 1024 + 1, 2**62, 10**19 - 1])
+def test_a_body_that_announces_too_much_is_refused_before_it_comes(bridge, session, route, length):
+    request = ordinary(bridge, session, route).put(f"Content-Length: {length}").head()
+    assert refused(bridge, request, {413}).code == -32600
+
+
+@pytest.mark.parametrize("route", ["GET /mcp", "GET /healthz", "DELETE /mcp", "GET /sse"])
+def test_a_get_with_a_body_never_serves_the_body(bridge, session, route):
+    hidden = bytes(bridge.bare("GET", "/healthz"))
+    if route == "GET /healthz":
+        request = ordinary(bridge, session, route)
+    else:  # so that it is answered, not begun
+        request = ordinary(bridge, session, route).put(f"Mcp-Session-Id: {NOBODY}").put("Accept: text/html")
+    with bridge.connect() as connection:
+        connection.send(bytes(request.saying(hidden)) + bytes(bridge.bare("GET", "/nothing")))
+        reply = connection.reply()
+        assert reply.status in (200, 404, 406)
+        if reply.headers.get("connection") == "close":
+            assert connection.to_the_end() == b""
+        else:
+            assert connection.reply().status == 401
+            assert connection.silent(0.05)
+
+
+# ---- Expect
+
+
+def test_h17_a_bad_credential_is_refused_without_100(bridge, session):
+    request = (
+        bridge.post(session=session).put("Authorization: Bearer " + "x" * 48).add("Expect: 100-continue")
+    )
+    with bridge.connect() as connection:
+        connection.send(request.head())
+        reply = connection.reply()
+        assert reply.status == 401
+        assert reply.headers["connection"] == "close"
+        assert connection.to_the_end() == b""
+
+
+def test_h17_a_good_one_is_told_to_go_on(bridge, session):
+    request = bridge.post(session=session).add("Expect: 100-continue")
+    with bridge.connect() as connection:
+        connection.send(request.head())
+        assert connection.reply().status == 100
+        connection.send(request.body)
+        assert connection.reply().status == 200
+
+
+@pytest.mark.parametrize(
+    "change", [lambda r: r.put("Content-Type: text/plain"), lambda r: r.put("Content-Length: 4194305")]
+)
+def test_h17_what_will_be_refused_is_not_asked_for(bridge, session, change):
+    with bridge.connect() as connection:
+        connection.send(change(bridge.post(session=session).add("Expect: 100-continue")).head())
+        assert connection.reply().status in (413, 415)
+
+
+# ---- pipelines
+
+
+def test_h18_a_pipeline_is_served_in_order_or_cut(bridge):
+    one = bytes(bridge.bare("GET", "/healthz"))
+    two = bytes(bridge.bare("GET", "/nothing"))
+    with bridge.connect() as connection:
+        connection.try_send((one + two) * 50)
+        for number in range(100):
+            reply = connection.reply()
+            assert reply.status == (401 if number % 2 else 200)
+            if reply.headers.get("connection") == "close":
+                assert number >= 16
+                break
+
+
+def test_h18_calls_in_a_pipeline_are_answered_in_order(bridge, session):
+    bodies = [b'{"jsonrpc":"2.0","id":%d,"method":"test/echo","params":{"n":%d}}' % (n, n) for n in range(16)]
+    with bridge.connect() as connection:
+        connection.send(b"".join(bytes(bridge.post(body, session)) for body in bodies))
+        for number in range(16):
+            reply = connection.reply()
+            assert reply.json["id"] == number
+            assert reply.json["result"]["params"]["n"] == number
+
+
+def test_h18_at_most_one_call_of_a_pipeline_is_in_flight(bridge, session):
+    hold = b'{"jsonrpc":"2.0","id":"hold","method":"test/hold"}'
+    echo = b'{"jsonrpc":"2.0","id":"behind","method":"test/echo"}'
+    release = b'{"jsonrpc":"2.0","id":"release","method":"test/release"}'
+    with bridge.connect() as connection, bridge.heard(session) as lines:
+        connection.send(bytes(bridge.post(hold, session)) + bytes(bridge.post(echo, session)))
+        assert connection.silent(0.1)
+        assert bridge.ask(bridge.post(release, session)).status == 200
+        assert connection.reply().json["id"] == "hold"
+        assert connection.reply().json["id"] == "behind"
+    assert [line.split(b'"method":"')[1].split(b'"')[0] for line in lines] == [
+        b"test/hold",
+        b"test/release",
+        b"test/echo",
+    ]
+
+
+# ---- slow ones
+
+
+def test_h19_a_head_that_comes_byte_by_byte_gets_408(impatient):
+    head = bytes(impatient.bare("GET", "/healthz"))[:-2]
+    with impatient.connect() as connection:
+        began = time.monotonic()
+        for byte in head:
+            if not connection.try_send(bytes([byte])) or not connection.silent(0.1):
+                break
+        assert connection.reply().status == 408
+        assert 0.9 < time.monotonic() - began < 2.5
+
+
+def test_h19_a_head_that_stops_gets_408(impatient):
+    with impatient.connect() as connection:
+        connection.send(b"GET /healthz HTTP/1.1\r\nHost: ")
+        reply = connection.reply(patience=3)
+        assert reply.status == 408
+        assert connection.to_the_end() == b""
+
+
+def test_h19_nothing_at_all_is_hung_up_on(impatient):
+    with impatient.connect() as connection:
+        assert connection.to_the_end(patience=3) == b""
+
+
+@pytest.mark.parametrize("framing", ["Content-Length: 4096", "Transfer-Encoding: chunked"])
+def test_h19_a_body_that_drips_gets_408(impatient, framing):
+    request = impatient.post().without("Content-Length").add(framing)
+    with impatient.connect() as connection:
+        connection.send(request.head() + (b"1000\r\n" if "chunked" in framing else b""))
+        began = time.monotonic()
+        while connection.silent(0.1) and time.monotonic() - began < 4:
+            connection.try_send(b"a")
+        assert connection.reply().status == 408
+        assert time.monotonic() - began < 3
+
+
+def test_h07_a_chunk_line_that_never_ends_is_not_waited_for_longer(impatient):
+    request = impatient.post().without("Content-Length").add("Transfer-Encoding: chunked")
+    with impatient.connect() as connection:
+        connection.send(request.head() + b"28")
+        assert connection.reply(patience=3).status == 408
+
+
+def test_h19_a_client_that_never_reads_is_hung_up_on(impatient):
+    session = impatient.open_session()
+    big = b'{"jsonrpc":"2.0","id":1,"method":"test/echo","params":{"x":"%b"}}' % (b"a" * 3_900_000)
+    with impatient.connect() as connection:
+        connection.sock.setsockopt(1, 8, 4096)  # SOL_SOCKET, SO_RCVBUF
+        connection.send(impatient.post(big, session))
+        with pytest.raises(OSError):  # until it breaks
+            for _ in range(60):
+                time.sleep(0.1)
+                connection.send(b"G")
+    assert impatient.ask(impatient.post(session=session)).status == 200
+
+
+# ---- clients that leave
+
+
+def test_h20_half_a_close_after_the_request_still_gets_the_response(bridge, session):
+    with bridge.connect() as connection:
+        connection.send(bridge.post(session=session))
+        connection.sock.shutdown(1)
+        assert connection.reply().json["result"] == {}
+
+
+def test_h20_half_a_close_during_the_call_still_gets_the_response(bridge, session):
+    hold = b'{"jsonrpc":"2.0","id":"hold","method":"test/hold"}'
+    release = b'{"jsonrpc":"2.0","id":"release","method":"test/release"}'
+    with bridge.connect() as connection:
+        connection.send(bridge.post(hold, session))
+        connection.sock.shutdown(1)
+        bridge.sync(session)
+        assert bridge.ask(bridge.post(release, session)).status == 200
+        assert connection.reply().json == {"jsonrpc": "2.0", "id": "hold", "result": {"released": True}}
+
+
+@pytest.mark.parametrize("route", ROUTES)
+def test_h20_a_reset_at_any_byte_of_the_head_hurts_nobody(bridge, session, route):
+    data = bytes(ordinary(bridge, session, route).without("Mcp-Session-Id"))
+    for at in range(1, len(data), max(1, len(data) // 20)):
+        with bridge.connect() as connection:
+            connection.send(data[:at])
+            connection.reset()
+
+
+def test_h20_a_reset_in_the_middle_of_an_upload(bridge, session):
+    for sent in (0, 1, 1000, 1_000_000):
+        with bridge.connect() as connection:
+            connection.send(bridge.post(session=session).put("Content-Length: 2000000").head() + b"a" * sent)
+            connection.reset()
+
+
+def test_h20_a_reset_in_the_middle_of_a_response(bridge, session):
+    big = b'{"jsonrpc":"2.0","id":1,"method":"test/echo","params":{"x":"%b"}}' % (b"a" * 3_900_000)
+    for read in (1, 1000, 100_000):
+        with bridge.connect() as connection:
+            connection.send(bridge.post(big, session))
+            connection.exactly(read)
+            connection.reset()
+
+
+def test_h20_a_reset_during_the_call(bridge, session):
+    hold = b'{"jsonrpc":"2.0","id":"gone","method":"test/hold"}'
+    with bridge.connect() as connection:
+        connection.send(bridge.post(hold, session))
+        bridge.sync(session)
+        connection.reset()
+    assert bridge.ask(bridge.post(b'{"jsonrpc":"2.0","id":2,"method":"test/release"}', session)).status == 200
+
+
+# ---- paths, queries, headers that others trust
+
+
+@pytest.mark.parametrize(
+    "target",
+    [
+        "/../mcp", "/./mcp", "/mcp/", "/mcp/.", "/mcp/..", "//mcp", "/MCP", "/Mcp", "/mcp;x", "/mcp;sessionId=1", "/%6dcp",
+        "/m%63p", "/mcp%2f", "/%2fmcp", "/mcp%00", "/mcp%3f", "/mcp%20", "/mcp%", "/mcp\\", "/servers/../mcp", "/healthz/",
+        "/servers", "/servers/", "/servers/stdio", "/servers/stdio/", "/servers//mcp", "/servers/STDIO/mcp",
+        "/servers/x/mcp", "/servers/stdio%2fmcp", "/", "/sse/", "/ws/", "/message", "/favicon.ico", "/.well-known/x",
+    ],
+)  # fmt: skip
+def test_h22_no_other_spelling_of_a_path_leads_anywhere(bridge, session, target):
+    reply = bridge.ask(bridge.post(session=session).to(target))
+    assert reply.status == 404
+    assert "location" not in reply.headers
+    nothing = bridge.ask(bridge.post(session=session).to("/x"))
+    assert reply.but_for_the_date == nothing.but_for_the_date
+
+
+@pytest.mark.parametrize("route", ROUTES)
+@pytest.mark.parametrize("key", ["token", "access_token", "accessToken", "api_key", "TOKEN", "x=1&token"])
+def test_h23_a_token_in_the_url_is_refused_and_not_logged(bridge, session, route, key):
+    canary = "canary" + "0123456789abcdefghijklmnopqrstuvwxyz"
+    request = ordinary(bridge, session, route)
+    joint = "&" if "?" in request.target else "?"
+    reply = bridge.ask(request.to(f"{request.target}{joint}{key}={canary}"))
+    assert reply.status == 400
+    assert b"canary" not in reply.body
+    assert "canary" not in "".join(bridge.stderr)
+
+
+@pytest.mark.parametrize(
+    "field",
+    [
+        "X-HTTP-Method-Override: DELETE",
+        "X-HTTP-Method: DELETE",
+        "X-Forwarded-Host: evil.example",
+        "X-Forwarded-For: 203.0.113.1",
+        "X-Forwarded-Proto: https",
+        "Forwarded: for=203.0.113.1;host=evil.example;proto=https",
+        "X-Original-URL: /healthz",
+        "X-Rewrite-URL: /healthz",
+        "Connection: keep-alive, Authorization",
+        "TE: trailers",
+        "Upgrade: h2c",
+    ],
+)
+def test_h24_headers_that_proxies_trust_change_nothing(bridge, session, field):
+    reply = bridge.ask(bridge.post(session=session).add(field))
+    assert (reply.status, reply.json["result"]) == (200, {})
+
+
+def test_h24_a_forwarded_host_does_not_replace_a_wrong_one(bridge, session):
+    request = bridge.post(session=session).put("Host: evil.example").add(f"X-Forwarded-Host: {bridge.host}")
+    assert bridge.ask(request).status == 421
+
+
+@pytest.mark.parametrize("route", ROUTES)
+def test_h25_trace_is_405_and_echoes_nothing(bridge, session, route):
+    request = ordinary(bridge, session, route).by("TRACE").add("X-Canary: canary")
+    with bridge.connect() as connection:
+        connection.send(request)
+        reply = connection.reply()
+    assert reply.status == 405
+    assert b"canary" not in reply.raw_head + reply.body
+
+
+# ---- Accept and Content-Type
+
+BOTH = "application/json, text/event-stream"
+
+
+@pytest.mark.parametrize(
+    ("accept", "status"),
+    [
+        (None, 200),
+        ("*/*", 200),
+        (BOTH, 200),
+        ("text/event-stream;q=0.1, application/json;q=1.0", 200),
+        ("APPLICATION/JSON, Text/Event-Stream", 200),
+        ("application/*, text/*", 200),
+        ("text/html", 406),
+        ("application/json", 406),
+        ("text/event-stream", 406),
+        ("application/jsonx, text/event-stream", 406),
+        ("application/json, text/event-stream;q=0", 406),
+        ("*/*;q=0", 406),
+        ("text/html, application/xhtml+xml, image/avif", 406),
+        (", ".join(f"text/x{n};q=0.{n % 9}" for n in range(300)), 406),
+        (",".join(f"a/b;q=0.{n % 9}" for n in range(500)) + "," + BOTH, 200),
+        ('"' * 4000, 406),
+        ("," * 4000 + BOTH, 200),
+        ("text/event-stream" + ";" * 4000 + ",application/json", 200),
+    ],
+)
+def test_h26_accept_decides_at_once(bridge, session, accept, status):
+    request = bridge.post(session=session).without("Accept")
+    if accept is not None:
+        request = request.add(f"Accept: {accept}")
+    began = time.monotonic()
+    assert bridge.ask(request).status == status
+    assert time.monotonic() - began < 0.5
+
+
+@pytest.mark.parametrize("route", ["GET /mcp", "GET /sse"])
+@pytest.mark.parametrize("accept", ["text/html", "application/json", "text/event-stream;q=0"])
+def test_h26_a_stream_for_somebody_who_cannot_read_one_is_not_begun(bridge, session, route, accept):
+    before = bridge.children()
+    reply = bridge.ask(ordinary(bridge, session, route).put(f"Accept: {accept}"))
+    assert reply.status == 406
+    assert bridge.children() <= before
+
+
+@pytest.mark.parametrize("route", POSTS)
+@pytest.mark.parametrize(
+    "content_type",
+    [
+        None, "", "text/plain", "text/json", "application/jsonx", "application/json-rpc", "application/x-www-form-urlencoded",
+        "multipart/form-data; boundary=x", "application/json; charset=utf-16", "application/json; charset=latin-1",
+        "application/json, text/plain", "text/plain, application/json", "text/plain;application/json", "application/ json",
+    ],
+)  # fmt: skip
+def test_v5_a_body_that_a_form_could_send_is_415(bridge, session, route, content_type):
+    request = ordinary(bridge, session, route).without("Content-Type")
+    if content_type is not None:
+        request = request.add(f"Content-Type: {content_type}")
+    with bridge.heard(session) as lines:
+        assert bridge.ask(request).status == 415
+    assert lines == []
+
+
+@pytest.mark.parametrize(
+    "content_type",
+    [
+        "application/json",
+        "Application/JSON",
+        "application/json; charset=utf-8",
+        'application/json;charset="UTF-8"',
+    ],
+)
+def test_v5_json_in_utf8_is_taken(bridge, session, content_type):
+    assert bridge.ask(bridge.post(session=session).put(f"Content-Type: {content_type}")).status == 200
+
+
+def test_g02_descriptors_and_processes_are_back_where_they_were(bridge, session):
+    """After all of the above: nothing that was refused is still held."""
+    assert len(bridge.children()) == 1
+    deadline = time.monotonic() + 3
+    while True:
+        sockets = [
+            link
+            for link in Path(f"/proc/{bridge.process.pid}/fd").iterdir()
+            if os.readlink(link).startswith("socket:")
+        ]
+        if len(sockets) <= 8:
+            return
+        if time.monotonic() > deadline:
+            raise AssertionError(f"{len(sockets)} sockets are still open")
+        time.sleep(0.1)
+
+
+def test_nothing_comes_before_a_request(bridge):
+    with bridge.connect() as connection, pytest.raises(Quiet):
+        connection.head(patience=0.2)

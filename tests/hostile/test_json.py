@@ -1,0 +1,708 @@
+"""Texts that two JSON readers read differently, and messages that are none (cases J01 to J08, V32, V36).
+
+The child's journal is the witness: for each case it shows exactly one canonical line, or nothing.
+"""
+
+import json
+import re
+import time
+
+import pytest
+
+pytestmark = pytest.mark.usefixtures("still_serving")
+
+PARSE_ERROR, INVALID_REQUEST, INVALID_PARAMS = -32700, -32600, -32602
+
+
+def call(value, id_=b"1"):
+    return b'{"jsonrpc":"2.0","id":%b,"method":"test/echo","params":{"x":%b}}' % (id_, value)
+
+
+def send(bridge, session, body):
+    """The reply, and the lines that the child was given for it."""
+    with bridge.heard(session) as lines:
+        began = time.monotonic()
+        reply = bridge.ask(bridge.post(body, session))
+        assert time.monotonic() - began < 2
+    return reply, lines
+
+
+def assert_refused(bridge, session, body, code, status=400):
+    reply, lines = send(bridge, session, body)
+    assert (reply.status, reply.code) == (status, code), reply
+    assert lines == []
+    return reply
+
+
+def canonical(line):
+    """The line of a request, taken apart: exactly our members, our order, once each."""
+    match = re.fullmatch(
+        rb'\{"jsonrpc":"2\.0","id":([0-9]+),"method":("[^"\\]*(?:\\.[^"\\]*)*")(?:,"params":(\{.*\}))?\}\n',
+        line,
+        re.DOTALL,
+    )
+    assert match, line
+    assert line.count(b"\n") == 1
+    assert b"\r" not in line
+    return json.loads(match[2]), match[3]
+
+
+def assert_passed(bridge, session, body, method=b"test/echo", params=None):
+    reply, lines = send(bridge, session, body)
+    assert reply.status == 200, reply
+    assert len(lines) == 1, lines
+    found = canonical(lines[0])
+    assert found[0] == method.decode()
+    if params is not None:
+        assert found[1] == params
+    return reply
+
+
+# ---- J01, inside of params: values that are no JSON (the n_ cases of the JSON parsing test suite)
+
+NOT_VALUES = {
+    "array_1_true_without_comma": b"[1 true]",
+    "array_a_invalid_utf8": b"[a\xe5]",
+    "array_colon_instead_of_comma": b'["": 1]',
+    "array_comma_after_close": b'[""],,"y":1',
+    "array_comma_and_number": b"[,1]",
+    "array_double_comma": b"[1,,2]",
+    "array_double_extra_comma": b'["x",,]',
+    "array_extra_close": b'["x"]]',
+    "array_extra_comma": b'["",]',
+    "array_incomplete": b'["x"',
+    "array_just_comma": b"[,]",
+    "array_missing_value": b'[   , ""]',
+    "array_spaces_vertical_tab_formfeed": b'["\x0ba"\\f]',
+    "array_unclosed_with_new_lines": b"[1,\n1\n,1",
+    "incomplete_false": b"[fals]",
+    "incomplete_null": b"[nul]",
+    "incomplete_true": b"[tru]",
+    "multidigit_number_then_00": b"123\x00",
+    "number_++": b"[++1234]",
+    "number_+1": b"[+1]",
+    "number_+Inf": b"[+Inf]",
+    "number_-01": b"[-01]",
+    "number_-1.0.": b"[-1.0.]",
+    "number_-2.": b"[-2.]",
+    "number_-NaN": b"[-NaN]",
+    "number_.-1": b"[.-1]",
+    "number_.2e-3": b"[.2e-3]",
+    "number_0.1.2": b"[0.1.2]",
+    "number_0.3e+": b"[0.3e+]",
+    "number_0.e1": b"[0.e1]",
+    "number_0_capital_E+": b"[0E+]",
+    "number_1.0e-": b"[1.0e-]",
+    "number_1_000": b"[1 000.0]",
+    "number_1eE2": b"[1eE2]",
+    "number_2.e+3": b"[2.e+3]",
+    "number_9.e+": b"[9.e+]",
+    "number_Inf": b"[Inf]",
+    "number_Infinity": b"[Infinity]",
+    "number_-Infinity": b"[-Infinity]",
+    "number_NaN": b"[NaN]",
+    "number_U+FF11_fullwidth": "[１]".encode(),
+    "number_expression": b"[1+2]",
+    "number_hex_1_digit": b"[0x1]",
+    "number_neg_int_starting_with_zero": b"[-012]",
+    "number_neg_real_without_int_part": b"[-.123]",
+    "number_minus_space_1": b"[- 1]",
+    "number_real_garbage_after_e": b"[1ea]",
+    "number_with_alpha": b"[1.2a-3]",
+    "number_with_leading_zero": b"[012]",
+    "number_just_minus": b"[-]",
+    "object_bad_value": b'["x", truth]',
+    "object_bracket_key": b'{[: "x"}',
+    "object_comma_instead_of_colon": b'{"x", null}',
+    "object_double_colon": b'{"x"::"b"}',
+    "object_emoji": "{🇨🇭}".encode(),
+    "object_garbage_at_end": b'{"a":"a" 123}',
+    "object_key_with_single_quotes": b"{key: 'value'}",
+    "object_missing_colon": b'{"a" b}',
+    "object_missing_key": b'{:"b"}',
+    "object_missing_semicolon": b'{"a" "b"}',
+    "object_missing_value": b'{"a":',
+    "object_non_string_key": b"{1:1}",
+    "object_repeated_null_null": b"{null:null,null:null}",
+    "object_several_trailing_commas": b'{"id":0,,,,,}',
+    "object_single_quote": b"{'a':0}",
+    "object_trailing_comma": b'{"id":0,}',
+    "object_trailing_comment": b'{"a":"b"}/**/',
+    "object_trailing_comment_slash": b'{"a":"b"}//',
+    "object_two_commas_in_a_row": b'{"a":"b",,"c":"d"}',
+    "object_unquoted_key": b'{a: "b"}',
+    "object_with_single_string": b'{ "foo" : "bar", "a" }',
+    "string_1_surrogate_then_escape_u": b'["\\uD800\\u"]',
+    "string_1_surrogate_then_escape_u1": b'["\\uD800\\u1"]',
+    "string_1_surrogate_then_escape_u1x": b'["\\uD800\\u1x"]',
+    "string_accentuated_char_no_quotes": "[é]".encode(),
+    "string_backslash_00": b'["\\\x00"]',
+    "string_escape_x": b'["\\x00"]',
+    "string_escaped_backslash_bad": b'["\\\\\\"]',
+    "string_escaped_ctrl_char_tab": b'["\\\t"]',
+    "string_escaped_emoji": '["\\🌀"]'.encode(),
+    "string_incomplete_escape": b'["\\"]',
+    "string_incomplete_escaped_character": b'["\\u00A"]',
+    "string_incomplete_surrogate": b'["\\uD834\\uDd"]',
+    "string_invalid_backslash_esc": b'["\\a"]',
+    "string_invalid_unicode_escape": b'["\\uqqqq"]',
+    "string_invalid_utf8_after_escape": b'["\\\xe5"]',
+    "string_leading_uescaped_thinspace": b'[\\u0020"asd"]',
+    "string_no_quotes_with_bad_escape": b"[\\n]",
+    "string_single_doublequote": b'["]',
+    "string_single_quote": b"['single quote']",
+    "string_unescaped_ctrl_char": b'["a\x00a"]',
+    "string_unescaped_newline": b'["new\nline"]',
+    "string_unescaped_cr": b'["new\rline"]',
+    "string_unescaped_tab": b'["\t"]',
+    "string_unescaped_unit_separator": b'["\x1f"]',
+    "string_unicode_CapitalU": b'["\\UA66D"]',
+    "structure_U+2060_word_joined": "[⁠]".encode(),
+    "structure_UTF8_BOM_no_data": b"\xef\xbb\xbf",
+    "structure_angle_bracket_null": b"[<null>]",
+    "structure_ascii_unicode_identifier": b"a\xc3\xa5",
+    "structure_capitalized_True": b"[True]",
+    "structure_close_unopened_array": b"1]",
+    "structure_double_array": b"[][]",
+    "structure_no_data": b"",
+    "structure_null_byte_outside_string": b"[\x00]",
+    "structure_single_star": b"*",
+    "structure_uescaped_LF_before_string": b'[\\u000A""]',
+    "structure_unicode_identifier": "å".encode(),
+    "structure_vertical_tab": b"[\x0b1]",
+    "structure_whitespace_formfeed": b"[\x0c]",
+    "structure_nbsp": b"[\xc2\xa01]",
+    "utf8_overlong_slash": b'["\xc0\xaf"]',
+    "utf8_overlong_nul": b'["\xc0\x80"]',
+    "utf8_overlong_3": b'["\xe0\x80\xaf"]',
+    "utf8_lone_continuation": b'["\x80"]',
+    "utf8_truncated": b'["\xe2\x82"]',
+    "utf8_surrogate": b'["\xed\xa0\x80"]',
+    "utf8_surrogate_pair": b'["\xed\xa0\xbd\xed\xb8\x80"]',
+    "utf8_above_10ffff": b'["\xf4\x90\x80\x80"]',
+    "utf8_5_bytes": b'["\xf8\x88\x80\x80\x80"]',
+    "utf8_latin1": b'["\xe9"]',
+    "utf8_fe_ff": b'["\xfe\xff"]',
+    "javascript_undefined": b"undefined",
+    "javascript_hexadecimal": b"0xff",
+    "javascript_octal": b"0o17",
+    "javascript_template": b"`x`",
+}
+# What the test suite leaves open and our table does not (J01). A number that no double can hold, such as 1e400, is
+# legal JSON and passes (ARCHITECTURE, "Where the parser says yes").
+UNDECIDED = {
+    "string_lone_high_surrogate": b'["\\ud800"]',
+    "string_lone_low_surrogate": b'["\\udc00"]',
+    "string_reversed_surrogates": b'["\\uDd1e\\uD834"]',
+    "string_surrogate_then_character": b'["\\ud800a"]',
+}
+
+
+@pytest.mark.parametrize(
+    "value", [pytest.param(value, id=name) for name, value in (NOT_VALUES | UNDECIDED).items()]
+)
+def test_j01_what_is_not_json_never_reaches_the_child(bridge, session, value):
+    reply = assert_refused(bridge, session, call(value), PARSE_ERROR)
+    assert reply.json["id"] is None or reply.json["id"] == 1
+
+
+# ---- and values that are (the y_ cases): the child gets their very bytes
+
+VALUES = {
+    "array_arraysWithSpaces": b"[[]   ]",
+    "array_heterogeneous": b'[null, 1, "1", {}]',
+    "array_with_several_null": b"[1,null,null,null,2]",
+    "array_with_trailing_space": b"[2] ",
+    "number_0e+1": b"[0e+1]",
+    "number_after_space": b"[ 4]",
+    "number_double_close_to_zero": b"[-0.000000000000000000000000000000000000000000000000000000000000000000000000000001]",
+    "number_minus_zero": b"[-0]",
+    "number_real_capital_e_neg_exp": b"[1E-2]",
+    "number_real_fraction_exponent": b"[123.456e78]",
+    "number_2^53+1": b"[9007199254740993]",
+    "number_2^64": b"[18446744073709551616]",
+    "number_1000_digits": b"[" + b"9" * 1000 + b"]",
+    "object_basic": b'{"asd":"sdf"}',
+    "object_duplicated_key": b'{"a":"b","a":"c"}',
+    "object_empty_key": b'{"":0}',
+    "object_escaped_null_in_key": b'{"foo\\u0000bar": 42}',
+    "object_proto": b'{"__proto__":{"x":1}}',
+    "string_accepted_surrogate_pair": b'["\\uD801\\udc37"]',
+    "string_allowed_escapes": b'["\\"\\\\\\/\\b\\f\\n\\r\\t"]',
+    "string_backslash_and_u_escaped_zero": b'["\\\\u0000"]',
+    "string_backslash_doublequotes": b'["\\""]',
+    "string_double_escape_n": b'["\\\\n"]',
+    "string_noncharacter": '["￿\U0010ffff"]'.encode(),
+    "string_null_escape": b'["\\u0000"]',
+    "string_one-byte-utf-8": b'["\\u002c"]',
+    "string_u+2028": '["\u2028\u2029\u0085"]'.encode(),
+    "string_unescaped_del": b'["\x7f"]',
+    "string_utf8": '["€𝄞"]'.encode(),
+    "string_rtl_and_zero_width": '["\u202e\u200b\ufeff"]'.encode(),
+    "string_brackets": b'["[[[[{{{{\\"]]]]"]',
+    "structure_lonely_null": b"null",
+    "structure_whitespace_array": b" [] ",
+    "structure_newlines": b"[\r\n1\n,\r2\t]",
+}
+
+
+@pytest.mark.parametrize("value", [pytest.param(value, id=name) for name, value in VALUES.items()])
+def test_j01_what_is_json_reaches_the_child_byte_for_byte_on_one_line(bridge, session, value):
+    expected = b'{"x":' + value.replace(b"\r", b" ").replace(b"\n", b" ") + b"}"
+    reply = assert_passed(bridge, session, call(value), params=expected)
+    assert reply.json["result"]["params"]["x"] == json.loads(value)
+
+
+# ---- J01, the text as a whole
+
+
+def other_encodings():
+    text = b'{"jsonrpc":"2.0","id":1,"method":"test/echo"}'.decode()
+    for name in (
+        "utf-16",
+        "utf-16-le",
+        "utf-16-be",
+        "utf-32",
+        "utf-32-le",
+        "utf-32-be",
+        "utf-8-sig",
+        "utf-7",
+        "cp037",
+    ):
+        yield pytest.param(text.encode(name) if name != "utf-7" else b"+AHs-" + text[1:].encode(), id=name)
+
+
+@pytest.mark.parametrize("body", list(other_encodings()))
+def test_j01_other_encodings_are_not_guessed(bridge, session, body):
+    assert_refused(bridge, session, body, PARSE_ERROR)
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"", b" ", b"\n", b"\0", b"{", b"}", b'{"', b'"', b"nul", b"undefined", b'{"jsonrpc":"2.0"', b"\x1e{}\n",
+        b'{"jsonrpc":"2.0","id":1,"method":"test/echo"}{"jsonrpc":"2.0","id":2,"method":"test/echo"}',
+        b'{"jsonrpc":"2.0","id":1,"method":"test/echo"}\n{"jsonrpc":"2.0","id":2,"method":"test/echo"}',
+        b'{"jsonrpc":"2.0","id":1,"method":"test/echo"}\0', b'{"jsonrpc":"2.0","id":1,"method":"test/echo"},', b'{"jsonrpc":"2.0","id":1,"method":"test/echo"}x',
+        b'\0{"jsonrpc":"2.0","id":1,"method":"test/echo"}', b"{'jsonrpc':'2.0'}", b"{jsonrpc:2.0}",
+        b'{"jsonrpc":"2.0","id":1,"method":"test/echo",}', b'{"jsonrpc":"2.0","id":1,"method":"test/echo"}//', b'{"jsonrpc":"2.0","id":01,"method":"test/echo"}',
+        b'{"jsonrpc":"2.0","id":1,"method":"test/\xff"}', b'{"jsonrpc":"2.0","id":1,"met\xffhod":"test/echo"}', b'{"jsonrpc":"2.0","id":"\xed\xa0\x80","method":"test/echo"}',
+        b'{"jsonrpc":"2.0","id":1,"method":"test/echo","x":"\xc0\xaf"}', b'{"jsonrpc":"2.0","id":1,"method":"test/echo","x":NaN}',
+        b'{"jsonrpc":"2.0","id":NaN,"method":"test/echo"}', b'{"jsonrpc":"2.0","id":1,"method":"test/\necho"}',
+        b'Content-Length: 45\r\n\r\n{"jsonrpc":"2.0","id":1,"method":"test/echo"}', b"jsonrpc=2.0&method=test/echo", b"<x/>",
+    ],
+)  # fmt: skip
+def test_j01_a_body_that_is_not_one_json_text_is_a_parse_error(bridge, session, body):
+    reply = assert_refused(bridge, session, body, PARSE_ERROR)
+    assert reply.json["jsonrpc"] == "2.0"
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"null",
+        b"true",
+        b"1",
+        b'"x"',
+        b"{}",
+        b'{"jsonrpc":"2.0"}',
+        b'{"x":1}',
+        b" {} ",
+        b'{"method":"test/echo","id":1}',
+    ],
+)
+def test_j05_json_that_is_no_message_is_an_invalid_request(bridge, session, body):
+    assert_refused(bridge, session, body, INVALID_REQUEST)
+
+
+# ---- J02
+
+
+@pytest.mark.parametrize("deep", [65, 1000, 100_000])
+@pytest.mark.parametrize(("open_", "close"), [(b"[", b"]"), (b'{"a":', b"}"), (b'[{"a":', b"}]")])
+def test_j02_depth_is_refused_at_once(bridge, session, deep, open_, close):
+    repeat = deep if len(open_) != 6 else deep // 2
+    inner = open_ * repeat + b"1" + close * repeat
+    began = time.monotonic()
+    assert_refused(bridge, session, call(inner), INVALID_REQUEST)
+    assert time.monotonic() - began < 0.5
+
+
+def test_j02_depth_64_is_passed_and_65_is_not(bridge, session):
+    assert_passed(bridge, session, call(b"[" * 62 + b"]" * 62))
+    assert_refused(bridge, session, call(b"[" * 63 + b"]" * 63), INVALID_REQUEST)
+
+
+def test_j02_brackets_in_strings_are_not_depth(bridge, session):
+    assert_passed(bridge, session, call(b'"' + b"[" * 1000 + b'\\"' + b"{" * 1000 + b'"'))
+
+
+def test_j02_depth_hidden_behind_strings_is_depth(bridge, session):
+    inner = b'["\\\\",' * 100 + b"1" + b"]" * 100
+    assert_refused(bridge, session, call(inner), INVALID_REQUEST)
+
+
+@pytest.mark.parametrize("unbalanced", [b"[" * 100_000, b'{"a":' * 100_000, b"[" * 3_000_000])
+def test_j02_brackets_that_never_close_are_refused_at_once(bridge, session, unbalanced):
+    began = time.monotonic()
+    reply, lines = send(bridge, session, unbalanced)
+    assert reply.status == 400
+    assert reply.code in (PARSE_ERROR, INVALID_REQUEST)
+    assert lines == []
+    assert time.monotonic() - began < 1
+
+
+def test_j02_4_mib_is_read_and_a_byte_more_is_not(bridge, session):
+    limit = 4 * 1024 * 1024
+    frame = len(call(b'""'))
+    assert_passed(bridge, session, call(b'"' + b"a" * (limit - frame) + b'"'))
+    assert_refused(
+        bridge, session, call(b'"' + b"a" * (limit - frame + 1) + b'"'), INVALID_REQUEST, status=413
+    )
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        pytest.param(b"[" + b"[]," * 600_000 + b"[]]", id="600,000 empty arrays"),
+        pytest.param(b"[" + b"{}," * 600_000 + b"{}]", id="600,000 empty objects"),
+        pytest.param(b"{" + b",".join(b'"%d":0' % n for n in range(200_000)) + b"}", id="200,000 members"),
+        pytest.param(b"9" * 1_000_000, id="an integer of 10^6 digits"),
+        pytest.param(b"1e" + b"9" * 1_000_000, id="an exponent of 10^6 digits"),
+        pytest.param(b'"' + b"\\u0041" * 500_000 + b'"', id="500,000 escapes"),
+        pytest.param(b'"' + b"\\\\" * 1_000_000 + b'"', id="a million backslashes"),
+        pytest.param(b" " * 2_000_000 + b"1", id="2 MB of spaces"),
+    ],
+)
+def test_j02_weight_is_not_work(bridge, session, value):
+    """Others are served in between, whatever becomes of it."""
+    with bridge.connect() as heavy, bridge.connect() as light:
+        notification = b'{"jsonrpc":"2.0","method":"notifications/cancelled","params":{"x":%b}}' % value
+        heavy.send(bridge.post(notification, session))
+        began = time.monotonic()
+        light.send(bridge.bare("GET", "/healthz"))
+        assert light.reply().body == b"ok"
+        assert time.monotonic() - began < 0.3
+        assert heavy.reply().status in (202, 400)
+
+
+# ---- J03
+
+
+@pytest.mark.parametrize(
+    "id_", [b"null", b"1.5", b"1.0", b"1e0", b"1E3", b"-1.0", b"true", b"false", b"{}", b"[]", b"[1]", b'{"a":1}', b'"' + b"a" * 300 + b'"', b"9" * 300]
+)  # fmt: skip
+def test_j03_an_id_that_is_none_is_refused(bridge, session, id_):
+    assert_refused(bridge, session, call(b"1", id_), INVALID_REQUEST)
+
+
+@pytest.mark.parametrize(
+    "id_",
+    [
+        b"0", b"-0", b"-1", b"1", b'"1"', b"9007199254740993", b"18446744073709551616", b"-9223372036854775809", b"9" * 200, b'""', b'" "', b'"a"',
+        b'"\\u0041"', b'"\\u00e9"', '"é"'.encode(), b'"\\\\"', b'"\\""', b'"\\n"', b'"\\u0000"', b'"\\/"', b'"__proto__"', b'"' + b"a" * 256 + b'"', b'"null"', b'"1.5"',
+        '"\u2028"'.encode(), b'"\\u2028"', '"🌀"'.encode(), b'"$ID"', b'"{}"',
+    ],
+)  # fmt: skip
+def test_j03_an_id_comes_back_byte_for_byte(bridge, session, id_):
+    reply = assert_passed(bridge, session, call(b"1", id_))
+    assert reply.body.startswith(b'{"jsonrpc":"2.0","id":' + id_ + b",")
+
+
+def test_j03_a_number_and_its_digits_are_two_ids(bridge, session):
+    hold = b'{"jsonrpc":"2.0","id":%b,"method":"test/hold"}'
+    with bridge.connect() as one, bridge.connect() as two:
+        one.send(bridge.post(hold % b"7", session))
+        bridge.sync(session)
+        two.send(bridge.post(hold % b'"7"', session))
+        bridge.sync(session)
+        bridge.ask(bridge.post(b'{"jsonrpc":"2.0","id":8,"method":"test/release"}', session))
+        assert one.reply().body.startswith(b'{"jsonrpc":"2.0","id":7,')
+        assert two.reply().body.startswith(b'{"jsonrpc":"2.0","id":"7",')
+
+
+@pytest.mark.parametrize(
+    ("first", "second"),
+    [(b"7", b"7"), (b'"A"', b'"\\u0041"'), ('"é"'.encode(), b'"\\u00e9"'), (b'"/"', b'"\\/"')],
+)
+def test_j03_the_same_id_in_flight_twice_is_refused_however_spelled(bridge, session, first, second):
+    hold = b'{"jsonrpc":"2.0","id":%b,"method":"test/hold"}'
+    with bridge.connect() as connection:
+        connection.send(bridge.post(hold % first, session))
+        bridge.sync(session)
+        refusal = bridge.ask(bridge.post(hold % second, session))
+        bridge.ask(bridge.post(b'{"jsonrpc":"2.0","id":"release","method":"test/release"}', session))
+        assert connection.reply().json["result"] == {"released": True}
+    assert (refusal.status, refusal.code) == (400, INVALID_REQUEST)
+
+
+# ---- J04, V32
+
+REPEATED = [
+    b'{"jsonrpc":"2.0","id":1,"method":"a","method":"b"}',
+    b'{"jsonrpc":"2.0","id":1,"method":"a","method":"a"}',
+    b'{"jsonrpc":"2.0","id":1,"id":2,"method":"a"}',
+    b'{"jsonrpc":"2.0","jsonrpc":"2.0","id":1,"method":"a"}',
+    b'{"jsonrpc":"1.0","jsonrpc":"2.0","id":1,"method":"a"}',
+    b'{"jsonrpc":"2.0","id":1,"method":"a","params":{},"params":{"x":1}}',
+    b'{"jsonrpc":"2.0","id":1,"method":"a","params":{"x":1},"params":{"x":1}}',
+    b'{"jsonrpc":"2.0","id":1,"method":"a","\\u006dethod":"b"}',
+    b'{"jsonrpc":"2.0","id":1,"m\\u0065thod":"b","method":"a"}',
+    b'{"jsonrpc":"2.0","i\\u0064":2,"id":1,"method":"a"}',
+    b'{"jsonrpc":"2.0","method":"a","method":"b"}',
+    b'{"jsonrpc":"2.0","method":"a","params":{},"p\\u0061rams":{}}',
+    b'{"jsonrpc":"2.0","id":1,"method":"a","x":1,"x":2}',
+    b'{"jsonrpc":"2.0","id":1,"id":1,"result":{}}',
+    b'{"jsonrpc":"2.0","id":1,"result":{},"result":{}}',
+    b'{"jsonrpc":"2.0","id":1,"method":"a","params":{"method":"c"} ,"method":"b"}',
+    b'{"jsonrpc":"2.0","id":1,"method":"test/echo","params":{"x":"},\\"method\\":"},"method":"b"}',
+]
+
+
+@pytest.mark.parametrize("body", REPEATED)
+def test_v32_a_repeated_member_is_refused(bridge, session, body):
+    assert_refused(bridge, session, body, INVALID_REQUEST)
+
+
+STRANGERS = [
+    b'{"jsonrpc":"2.0","id":1,"method":"test/echo","Method":"tools/call"}',
+    b'{"jsonrpc":"2.0","id":1,"METHOD":"tools/call","method":"test/echo"}',
+    b'{"jsonrpc":"2.0","id":1,"method":"test/echo","method\\u0000":"x"}',
+    b'{"jsonrpc":"2.0","id":1,"method":"test/echo","method ":"x"," method":"y"}',
+    b'{"jsonrpc":"2.0","id":1,"method":"test/echo","Method":"tools/call","method\\u0000":"x"}',
+    '{"jsonrpc":"2.0","id":1,"method":"test/echo","paramſ":{"a":1},"ıd":5,"ID":6,"Id":7}'.encode(),
+    '{"jsonrpc":"2.0","id":1,"method":"test/echo","ｍethod":"x","mеthod":"y"}'.encode(),
+    b'{"JSONRPC":"1.0","jsonrpc":"2.0","id":1,"method":"test/echo"}',
+    b'{"jsonrpc":"2.0","id":1,"method":"test/echo","__proto__":{"method":"x"},"constructor":1}',
+    b'{"jsonrpc":"2.0","id":1,"method":"test/echo","command":"x","args":["y"],"env":{"LD_PRELOAD":"z"},"cwd":"/"}',
+    b'{"jsonrpc":"2.0","id":1,"method":"test/echo","x":{"jsonrpc":"2.0","id":2,"method":"tools/call"}}',
+    b'{"":"","jsonrpc":"2.0","id":1,"method":"test/echo"}',
+    b'{"m\\u0065thod":"test/echo","jsonrpc":"2.0","id":1}',
+    b' {\t"method" : "test/echo" ,\r\n"id":1 , "jsonrpc":"2.0" } \r\n',
+]
+
+
+@pytest.mark.parametrize("body", STRANGERS)
+def test_v32_only_the_members_of_json_rpc_reach_the_child(bridge, session, body):
+    reply, lines = send(bridge, session, body)
+    assert reply.status == 200
+    assert len(lines) == 1
+    assert re.fullmatch(rb'\{"jsonrpc":"2\.0","id":[0-9]+,"method":"test/echo"\}\n', lines[0])
+
+
+# ---- V36
+
+SPREAD = [
+    b'{"jsonrpc":"2.0",\r"id":1,\n"method":"test/echo"}',
+    b'{\n  "jsonrpc": "2.0",\n  "id": 1,\n  "method": "test/echo",\n  "params": {\n    "x": [\n      1\n    ]\n  }\n}\n',
+    b'{"jsonrpc":"2.0","id":1,"method":"test/echo","params":{"x":1,\r\n"y":2\n}}',
+    b'{"jsonrpc":"2.0","id":1,"method":"test/echo","params":{"x":1\r}}',
+    b'{"jsonrpc":"2.0","id":1,"method":"test/echo","params":\n{"x":1}\n}',
+    b'\r\n\r\n{"jsonrpc":"2.0","id":1,"method":"test/echo","params":{"x":"\\n{}\\r"}}\r\n\r\n',
+    b'{"jsonrpc":"2.0","id":1,"method":"test/echo","params":{"x":\n{"jsonrpc":"2.0","id":2,"method":"tools/call"}\n}}',
+]
+
+
+@pytest.mark.parametrize("body", SPREAD)
+def test_v36_a_message_over_many_lines_is_one_line_to_the_child(bridge, session, body):
+    assert_passed(bridge, session, body)
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b'[\n{"jsonrpc":"2.0","id":1,"method":"test/echo"}\n]',
+        b'[]\n{"jsonrpc":"2.0","id":1,"method":"test/echo"}\n',
+        b'{"x":\n{"jsonrpc":"2.0","id":1,"method":"test/echo"}\n}',
+        b'"\n{\\"jsonrpc\\":\\"2.0\\",\\"id\\":1,\\"method\\":\\"test/echo\\"}\n"',
+        b'{"jsonrpc":"2.0","id":"\n","method":"test/echo"}',
+        b'{"jsonrpc":"2.0","id":1,"method":"test/echo\\n{\\"jsonrpc\\":\\"2.0\\"}"}',
+    ],
+)
+def test_v36_nothing_smuggles_a_line(bridge, session, body):
+    reply, lines = send(bridge, session, body)
+    assert reply.status == 400
+    assert lines == []
+
+
+# ---- J05
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b'{"jsonrpc":"1.0","id":1,"method":"test/echo"}', b'{"jsonrpc":2.0,"id":1,"method":"test/echo"}', b'{"jsonrpc":"2.00","id":1,"method":"test/echo"}',
+        b'{"jsonrpc":null,"id":1,"method":"test/echo"}', b'{"id":1,"method":"test/echo"}', b'{"jsonrpc":"2.0","id":1}', b'{"jsonrpc":"2.0","id":1,"method":null}',
+        b'{"jsonrpc":"2.0","id":1,"method":1}', b'{"jsonrpc":"2.0","id":1,"method":["test/echo"]}', b'{"jsonrpc":"2.0","id":1,"method":{}}',
+        b'{"jsonrpc":"2.0","id":1,"result":{},"error":{"code":1,"message":""}}', b'{"jsonrpc":"2.0","id":1,"method":"test/echo","result":{}}',
+        b'{"jsonrpc":"2.0","id":1,"method":"test/echo","error":{}}', b'{"jsonrpc":"2.0","result":{}}', b'{"jsonrpc":"2.0","id":null,"result":{}}',
+        b'{"jsonrpc":"2.0","id":1,"error":1}', b'{"jsonrpc":"2.0","id":1,"error":"x"}', b'{"jsonrpc":"2.0","id":1,"error":[]}',
+        b'{"jsonrpc":"2.0","id":1,"method":"test/echo","params":"x"}', b'{"jsonrpc":"2.0","id":1,"method":"test/echo","params":[]}',
+        b'{"jsonrpc":"2.0","id":1,"method":"test/echo","params":[1,2]}', b'{"jsonrpc":"2.0","id":1,"method":"test/echo","params":null}',
+        b'{"jsonrpc":"2.0","id":1,"method":"test/echo","params":1}', b'{"jsonrpc":"2.0","id":1,"method":"test/echo","params":true}',
+        b'{"jsonrpc":"2.0","method":"notifications/x","params":[]}', b'{"jsonrpc":"2.0","method":"notifications/x","params":null}',
+    ],
+)  # fmt: skip
+def test_j05_a_message_of_no_shape_is_refused(bridge, session, body):
+    assert_refused(bridge, session, body, INVALID_REQUEST)
+
+
+# ---- J06
+
+ECHO = b'{"jsonrpc":"2.0","id":%d,"method":"test/echo"}'
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"[]",
+        b"[1]",
+        b"[[]]",
+        b"[" + ECHO % 1 + b"]",
+        b"[" + ECHO % 1 + b"," + ECHO % 2 + b"]",
+        b'[{"jsonrpc":"2.0","method":"notifications/x"}]',
+    ],
+)
+@pytest.mark.parametrize("version", ["2024-11-05", "2025-06-18", "2025-11-25"])
+def test_j06_a_batch_is_refused_by_other_revisions(bridge, version, body):
+    assert_refused(bridge, bridge.open_session(version), body, INVALID_REQUEST)
+
+
+@pytest.fixture(scope="module")
+def batching(bridge):
+    return bridge.open_session("2025-03-26")
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"[]", b"[ ]", b"[1]", b"[[]]", b"[[" + ECHO % 1 + b"]]", b"[" + ECHO % 1 + b",1]", b"[" + ECHO % 1 + b",[" + ECHO % 2 + b"]]",
+        b"[" + b",".join(ECHO % n for n in range(33)) + b"]",
+        b'[{"jsonrpc":"2.0","id":9,"method":"initialize","params":{"protocolVersion":"2025-03-26","capabilities":{},"clientInfo":{"name":"x","version":"1"}}}]',
+        b"[" + ECHO % 1 + b',{"jsonrpc":"2.0","id":9,"method":"initialize","params":{"protocolVersion":"2025-03-26"}}]',
+        b"[" + ECHO % 1 + b',{"jsonrpc":"2.0","id":2,"result":{}}]', b"[" + ECHO % 1 + b",{}]", b"[" + ECHO % 1 + b",null]",
+    ],
+)  # fmt: skip
+def test_j06_a_batch_that_is_none_is_refused_whole(bridge, batching, body):
+    assert_refused(bridge, batching, body, INVALID_REQUEST)
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"[" + ECHO % 1,
+        b"[" + ECHO % 1 + b",]",
+        b"[" + ECHO % 1 + b"]]",
+        b"[" + ECHO % 1 + b" " + ECHO % 2 + b"]",
+        b"[{]",
+    ],
+)
+def test_j06_a_batch_that_is_no_json_is_a_parse_error(bridge, batching, body):
+    assert_refused(bridge, batching, body, PARSE_ERROR)
+
+
+def test_j06_a_batch_of_32_is_answered_whole(bridge, batching):
+    body = b"[" + b",\r\n".join(ECHO % n for n in range(32)) + b"]"
+    with bridge.heard(batching) as lines, bridge.connect() as connection:
+        connection.send(bridge.post(body, batching))
+        assert connection.head().status == 200
+        answers = [event.json["id"] for event in connection.events() if event.data]
+    assert sorted(answers) == list(range(32))
+    assert len(lines) == 32
+    for line in lines:
+        canonical(line)
+
+
+def test_j06_the_same_id_twice_in_a_batch_is_answered_once_well_and_once_badly(bridge, batching):
+    with bridge.heard(batching) as lines, bridge.connect() as connection:
+        connection.send(bridge.post(b"[" + ECHO % 5 + b"," + ECHO % 5 + b"]", batching))
+        reply = connection.head()
+        if reply.status == 200:
+            answers = [event.json for event in connection.events() if event.data]
+            assert sorted("error" in answer for answer in answers) == [False, True]
+            assert {answer["id"] for answer in answers} == {5}
+    assert reply.status in (200, 400)
+    assert len(lines) == (1 if reply.status == 200 else 0)
+
+
+# ---- J07
+
+
+@pytest.mark.parametrize(
+    "body",
+    [b'{"jsonrpc":"2.0","id":%b,"result":{}}', b'{"jsonrpc":"2.0","id":%b,"error":{"code":1,"message":"x"}}'],
+)
+@pytest.mark.parametrize("id_", [b"1", b'"1"', b"999999", b'"x"', b"0"])
+def test_j07_an_answer_that_nobody_asked_for_is_dropped(bridge, session, body, id_):
+    reply, lines = send(bridge, session, body % id_)
+    assert (reply.status, reply.body) == (202, b"")
+    assert lines == []
+
+
+def test_j07_a_notification_with_an_id_is_a_request(bridge, session):
+    reply, lines = send(bridge, session, b'{"jsonrpc":"2.0","id":1,"method":"notifications/initialized"}')
+    if reply.status == 200:
+        assert [canonical(line)[0] for line in lines] == ["notifications/initialized"]
+    else:
+        assert (reply.status, reply.code, lines) == (400, INVALID_REQUEST, [])
+
+
+# ---- J08
+
+
+@pytest.mark.parametrize(
+    "method",
+    [
+        "",
+        "a" * 129,
+        "a" * 10240,
+        "a\nb",
+        "a\r\nb",
+        "a\tb",
+        "a b",
+        " a",
+        "a ",
+        "a\0",
+        "a\x1b[2J",
+        "a\x7f",
+        "a\u0085b",
+        "a\u2028b",
+        "a\ud800",
+        "\u3000",
+    ],
+)
+def test_j08_a_method_that_would_break_a_log_is_refused(bridge, session, method):
+    body = json.dumps({"jsonrpc": "2.0", "id": 1, "method": method}).encode()
+    with bridge.heard(session) as lines:
+        reply = bridge.ask(bridge.post(body, session))
+    assert reply.status == 400
+    assert reply.code == (PARSE_ERROR if "\ud800" in method else INVALID_REQUEST)
+    assert lines == []
+    assert not [line for line in bridge.stderr if "\x1b" in line or "\0" in line]
+
+
+@pytest.mark.parametrize(
+    "method",
+    ["__proto__", "constructor", "__class__.__init__", "rpc.x", "rpc.discover", "../../x", "/etc/passwd", "a" * 128, "é", "%00", "$(id)", "'\"", "tools/call/", "TOOLS/CALL", "{}", "a\\b", "<x>"],
+)  # fmt: skip
+def test_j08_any_other_method_is_data(bridge, session, method):
+    body = json.dumps({"jsonrpc": "2.0", "id": 1, "method": method}, ensure_ascii=False).encode()
+    reply = assert_passed(bridge, session, body, method.encode())
+    assert reply.json["result"]["method"] == method
+
+
+@pytest.mark.parametrize("key", ["command", "args", "env", "cwd", "transport", "url", "serverPath"])
+def test_v24_no_request_names_a_command(bridge, session, key, tmp_path):
+    children = bridge.children()
+    trap = f"touch {tmp_path / 'trap'}"
+    params = {key: trap, "_meta": {key: trap}, "server": {key: [trap]}}
+    body = {"jsonrpc": "2.0", "id": 1, "method": "test/echo", "params": params, key: trap}
+    assert bridge.ask(bridge.post(body, session)).status == 200
+    assert (
+        bridge.ask(
+            bridge.post(bridge.initialize() | {"params": bridge.initialize()["params"] | params})
+        ).status
+        == 200
+    )
+    assert len(bridge.children()) == len(children) + 1
+    assert not list(tmp_path.iterdir())

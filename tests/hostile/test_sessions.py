@@ -1,0 +1,429 @@
+"""Sessions that are not mine, no longer there, guessed, fixed or too many (V16, V20 to V23, M01 to M04, M08)."""
+
+import json
+import re
+
+import pytest
+from conftest import Session, eventually_none, running
+from wire import connect
+
+pytestmark = pytest.mark.usefixtures("still_serving")
+
+NOBODY = "A" * 43
+INVALID_REQUEST = -32600
+
+
+def ask_all(bridge, id_, address=None):
+    """The answers to one request of every kind under a session id."""
+    someone = Session(id_, "2025-11-25")
+    requests = [
+        bridge.post(session=someone),
+        bridge.post({"jsonrpc": "2.0", "method": "notifications/x"}, someone),
+        bridge.post({"jsonrpc": "2.0", "id": 1, "result": {}}, someone),
+        bridge.get(someone),
+        bridge.get(someone).add("Last-Event-ID: 0123456789abcdef_1"),
+        bridge.delete(someone),
+        bridge.post(target=f"/messages?sessionId={id_}"),
+        bridge.post(target=f"/servers/stdio/messages?sessionId={id_}"),
+        bridge.post(session=someone, target="/servers/stdio/mcp"),
+    ]
+    replies = []
+    for request in requests:
+        with connect(address or ("127.0.0.1", bridge.port)) as connection:
+            connection.send(request if address is None else request.put("Host: localhost"))
+            replies.append(connection.reply().but_for_the_date)
+    return replies
+
+
+# ---- V16
+
+
+@pytest.fixture(scope="module")
+def two_doors(tmp_path_factory):
+    """A bridge with a Unix socket, through which another principal comes; and a session of each."""
+    runtime = tmp_path_factory.mktemp("doors")
+    with running(runtime, "--unix", str(runtime / "s")) as bridge:
+        yield bridge, str(runtime / "s")
+
+
+def test_v16_the_session_of_another_principal_is_nobodys(two_doors):
+    bridge, unix = two_doors
+    mine = bridge.open_session()
+    with bridge.connect() as stream:
+        stream.send(bridge.get(mine))
+        assert stream.head().status == 200
+        next(stream.events())
+        stolen = ask_all(bridge, mine.id, unix)
+        assert stolen == ask_all(bridge, NOBODY, unix)
+        assert {status for _, status, _ in stolen} == {404}
+        assert stream.silent(0.05)
+    assert bridge.ask(bridge.post(session=mine)).status == 200
+    assert bridge.ask(bridge.delete(mine)).status == 204
+
+
+def test_v16_the_event_stream_of_another_principal_cannot_be_posted_to(two_doors):
+    bridge, unix = two_doors
+    with bridge.event_stream() as (_, path), connect(unix) as connection:
+        connection.send(bridge.post(bridge.initialize(), target=path).put("Host: localhost"))
+        reply = connection.reply()
+        assert (reply.status, reply.code) == (404, -32001)
+
+
+# ---- V21 to V23
+
+
+@pytest.mark.parametrize("id_", ["AAAA", NOBODY, "../../x", "0", "'", "x" * 4000, "null", "%00"])
+def test_v21_a_session_id_of_the_clients_choice_is_not_taken(bridge, id_):
+    reply = bridge.ask(bridge.post(bridge.initialize()).add(f"Mcp-Session-Id: {id_}"))
+    assert reply.status == 200
+    given = reply.headers["mcp-session-id"]
+    assert given != id_
+    assert bridge.ask(bridge.post(session=Session(id_, "2025-11-25"))).status == 404
+    assert bridge.ask(bridge.delete(Session(given, ""))).status == 204
+
+
+def test_v22_session_ids_are_random_and_visible_ascii(bridge):
+    ids = set()
+    for _ in range(12):
+        session = bridge.open_session()
+        ids.add(session.id)
+        assert bridge.ask(bridge.delete(session)).status == 204
+    assert len(ids) == 12
+    assert all(re.fullmatch(r"[A-Za-z0-9_-]{43}", id_) for id_ in ids)
+    for place in range(42):  # the last character carries four bits only
+        assert len({id_[place] for id_ in ids}) > 2
+
+
+@pytest.mark.parametrize(
+    "id_", [NOBODY, "x", "", "a" * 7000, "..", "' OR 1=1", "*", "null", "é".encode().decode("latin-1")]
+)
+def test_v23_a_session_of_nobody_is_404_so_that_clients_begin_again(bridge, id_):
+    reply = bridge.ask(bridge.post(session=Session(id_, "2025-11-25")))
+    if not id_.isascii():
+        assert reply.status == 400
+        return
+    assert (reply.status, reply.code) == (404, -32001)
+    assert reply.json["error"]["message"] == "Session not found"
+    assert reply.json["id"] in (1, None)
+
+
+def test_v23_a_session_of_a_bridge_that_was_restarted_is_404(bridge, two_doors):
+    other, _ = two_doors
+    theirs = other.open_session()
+    assert bridge.ask(bridge.post(session=theirs)).status == 404
+    assert other.ask(other.delete(theirs)).status == 204
+
+
+def test_v23_a_prefix_or_another_case_of_an_id_is_nobodys(bridge, session):
+    for id_ in (session.id[:-1], session.id + "A", session.id.swapcase(), session.id + ", " + session.id):
+        assert bridge.ask(bridge.post(session=Session(id_, session.version))).status == 404
+
+
+def test_v23_without_a_session_id_there_is_no_session(bridge):
+    for request in (bridge.post(), bridge.get(), bridge.request("DELETE", "/mcp")):
+        reply = bridge.ask(request)
+        assert (reply.status, reply.code) == (400, INVALID_REQUEST)
+
+
+# ---- M01
+
+
+@pytest.mark.parametrize("method", ["tools/list", "tools/call", "x", "notifications/initialized"])
+def test_m01_a_request_before_initialize_is_refused(bridge, method):
+    body = {"jsonrpc": "2.0", "id": 1, "method": method}
+    with bridge.event_stream() as (events, path):
+        assert bridge.ask(bridge.post(body, target=path)).status == 202
+        refusal = events.message().json  # on the stream, as on a pipe: to SDK clients a 400 is the end of the transport
+        assert (refusal["id"], refusal["error"]["code"]) == (1, INVALID_REQUEST)
+
+
+def test_m01_a_request_while_initialize_is_answered_is_refused_or_waits(bridge):
+    with bridge.event_stream() as (events, path):
+        body = b"".join(
+            bytes(bridge.post(text, target=path))
+            for text in (bridge.initialize(), {"jsonrpc": "2.0", "id": 1, "method": "test/echo"})
+        )
+        with bridge.connect() as connection:
+            connection.send(body)
+            assert connection.reply().status == 202
+            assert connection.reply().status == 202
+        assert {events.message().json["id"], events.message().json["id"]} == {0, 1}
+
+
+def test_m01_a_second_initialize_is_refused(bridge, session):
+    with bridge.heard(session) as lines:
+        reply = bridge.ask(bridge.post(bridge.initialize(), session))
+        assert (reply.status, reply.code) == (400, INVALID_REQUEST)
+    assert lines == []
+    with bridge.event_stream() as (events, path):
+        assert bridge.ask(bridge.post(bridge.initialize(), target=path)).status == 202
+        assert events.message().json["id"] == 0
+        assert bridge.ask(bridge.post(bridge.initialize(id_=5), target=path)).status == 202
+        refusal = events.message().json
+        assert (refusal["id"], refusal["error"]["code"]) == (5, INVALID_REQUEST)
+
+
+@pytest.mark.parametrize("version", ["9999-01-01", "2026-07-28", "x" * 1000, "", "1.0", "2025-11-25\\n"])
+def test_m01_a_version_that_we_do_not_know_is_negotiated_or_refused(bridge, version):
+    reply = bridge.ask(bridge.post(bridge.initialize(version)))
+    assert reply.status in (200, 400)
+    if reply.status == 200 and "result" in reply.json and "mcp-session-id" in reply.headers:
+        given = Session(reply.headers["mcp-session-id"], reply.json["result"]["protocolVersion"])
+        assert bridge.ask(bridge.delete(given)).status == 204
+
+
+@pytest.mark.parametrize(
+    "params",
+    [None, {}, {"protocolVersion": 1}, {"protocolVersion": None}, {"protocolVersion": ["2025-11-25"]}],
+)
+def test_m01_an_initialize_without_a_version_is_refused_and_leaves_no_child(bridge, params):
+    children = bridge.children()
+    body = {"jsonrpc": "2.0", "id": 1, "method": "initialize"} | (
+        {} if params is None else {"params": params}
+    )
+    reply = bridge.ask(bridge.post(body))
+    assert (reply.status, reply.code) == (400, -32602)
+    assert not eventually_none(lambda: bridge.children() - children)
+
+
+def test_m01_an_initialize_that_is_too_big_is_413_and_starts_nothing(bridge):
+    children = bridge.children()
+    body = bridge.initialize()
+    body["params"]["clientInfo"]["name"] = "x" * 4 * 1024 * 1024
+    assert bridge.ask(bridge.post(body)).status == 413
+    assert bridge.children() <= children
+
+
+# ---- M02, M03
+
+
+@pytest.mark.parametrize("id_", ["1", '"x"', "0", "null", "{}", "[]", "1.5", '"' + "a" * 300 + '"'])
+def test_m02_a_cancellation_of_nothing_in_flight_is_ignored(bridge, session, id_):
+    body = b'{"jsonrpc":"2.0","method":"notifications/cancelled","params":{"requestId":%b}}' % id_.encode()
+    with bridge.heard(session) as lines:
+        assert bridge.ask(bridge.post(body, session)).status == 202
+    assert lines == []
+
+
+def test_m02_nobody_cancels_anothers_call(bridge, session):
+    other = bridge.open_session()
+    cancel = {"jsonrpc": "2.0", "method": "notifications/cancelled", "params": {"requestId": 7}}
+    with bridge.connect() as connection:
+        connection.send(bridge.post({"jsonrpc": "2.0", "id": 7, "method": "test/hold"}, session))
+        bridge.sync(session)
+        with bridge.heard(other) as lines:
+            assert bridge.ask(bridge.post(cancel, other)).status == 202
+        assert lines == []
+        bridge.ask(bridge.post({"jsonrpc": "2.0", "id": 8, "method": "test/release"}, session))
+        assert connection.reply().json == {"jsonrpc": "2.0", "id": 7, "result": {"released": True}}
+    assert bridge.ask(bridge.delete(other)).status == 204
+
+
+@pytest.mark.parametrize("token", ["{}", "[]", "1.5", "true", "null", '"' + "a" * 300 + '"', "1" * 300])
+def test_m03_a_progress_token_that_is_none_is_refused(bridge, session, token):
+    body = (
+        b'{"jsonrpc":"2.0","id":1,"method":"test/echo","params":{"_meta":{"progressToken":%b}}}'
+        % token.encode()
+    )
+    with bridge.heard(session) as lines:
+        reply = bridge.ask(bridge.post(body, session))
+    assert (reply.status, reply.code, lines) == (400, -32602, [])
+
+
+# ---- M04
+
+
+@pytest.mark.parametrize(
+    "version",
+    [
+        "2026-07-28",
+        "9999-01-01",
+        "x",
+        "",
+        "2025-11-25, 2025-11-25",
+        "2025-11-25x",
+        "1" * 4000,
+    ],
+)
+def test_m04_a_version_header_that_is_not_the_sessions_is_400(bridge, session, version):
+    with bridge.heard(session) as lines:
+        reply = bridge.ask(bridge.post(session=Session(session.id, version)))
+    assert (reply.status, reply.code, lines) == (400, INVALID_REQUEST, [])
+
+
+@pytest.mark.parametrize("version", ["2024-11-05", "2025-03-26", "2025-06-18"])
+def test_m04_another_legacy_version_is_accepted_and_the_negotiated_one_kept(bridge, session, version):
+    """Digest 4.4 and B10, which overrule the table: clients that are one version behind themselves exist."""
+    assert bridge.ask(bridge.post(session=Session(session.id, version))).status == 200
+
+
+@pytest.mark.parametrize("version", ["9999-01-01", "x"])
+def test_m04_the_same_for_a_stream(bridge, session, version):
+    assert bridge.ask(bridge.get(Session(session.id, version))).status == 400
+
+
+def test_m04_no_version_header_is_no_version(bridge, session):
+    assert bridge.ask(bridge.post(session=session).without("MCP-Protocol-Version")).status == 200
+
+
+# ---- M06
+
+
+@pytest.mark.parametrize(
+    ("name", "status"), [("x" * 129, 400), ("x" * 1_000_000, 400), ("", 400), ("a\0b", 400), ("a\nb", 400), (None, 400), (1, 400), ("../../x", 200), ("<form>", 200), ("a b", 200)]
+)  # fmt: skip
+def test_m06_the_name_of_a_tool_is_data_of_bounded_length(bridge, session, name, status):
+    body = json.dumps({"jsonrpc": "2.0", "id": 1, "method": "tools/call", "params": {"name": name}}).encode()
+    reply = bridge.ask(bridge.post(body, session))
+    assert reply.status == status
+    if status == 400:
+        assert reply.code == -32602
+
+
+@pytest.mark.parametrize("uri", ["file:///etc/shadow", "a://" + "1," * 1000])
+def test_m07_a_resource_is_the_servers_business(bridge, session, uri):
+    body = {"jsonrpc": "2.0", "id": 1, "method": "resources/read", "params": {"uri": uri}}
+    reply = bridge.ask(bridge.post(body, session))
+    assert reply.json["result"]["params"] == {"uri": uri}
+
+
+# ---- M08
+
+
+def test_m08_a_delete_ends_what_is_in_flight_and_is_404_the_second_time(bridge):
+    session, before = bridge.open_session(), bridge.children()
+    with bridge.connect() as one, bridge.connect() as two, bridge.connect() as stream:
+        one.send(bridge.post({"jsonrpc": "2.0", "id": 1, "method": "test/hold"}, session))
+        two.send(
+            bridge.post({"jsonrpc": "2.0", "id": 2, "method": "test/hold"}, session).put(
+                "Accept: text/event-stream, application/json"
+            )
+        )
+        assert two.head().status == 200
+        stream.send(bridge.get(session))
+        assert stream.head().status == 200
+        bridge.sync(session)
+        assert bridge.ask(bridge.delete(session)).status == 204
+        assert one.reply().code == -32000
+        assert two.events().message().json["error"]["code"] == -32000
+        assert not [event for event in stream.events() if event.data]
+    gone = bridge.ask(bridge.delete(session))
+    assert (gone.status, gone.code) == (404, -32001)
+    assert ask_all(bridge, session.id) == ask_all(bridge, NOBODY)
+    assert not eventually_none(lambda: len(bridge.children()) == len(before))
+
+
+# ---- ids in flight, and limits
+
+
+def test_i1_the_same_ids_in_many_sessions_are_answered_to_whom_they_belong(bridge):
+    sessions = [bridge.open_session() for _ in range(8)]
+    connections = []
+    try:
+        for number, session in enumerate(sessions):
+            manager = bridge.connect()
+            connection = manager.__enter__()
+            connections.append((manager, connection))
+            bodies = [
+                {"jsonrpc": "2.0", "id": id_, "method": "test/echo", "params": {"nonce": f"{number}/{id_}"}}
+                for id_ in range(5)
+            ]
+            connection.send(b"".join(bytes(bridge.post(body, session)) for body in bodies))
+        for number, (_, connection) in enumerate(connections):
+            for id_ in range(5):
+                answer = connection.reply().json
+                assert (answer["id"], answer["result"]["params"]["nonce"]) == (id_, f"{number}/{id_}")
+    finally:
+        for manager, _ in connections:
+            manager.__exit__(None, None, None)
+    for session in sessions:
+        assert bridge.ask(bridge.delete(session)).status == 204
+
+
+def test_v18_a_duplicate_id_in_flight_is_refused_and_the_first_answered(bridge, session):
+    with bridge.connect() as connection:
+        connection.send(bridge.post({"jsonrpc": "2.0", "id": 7, "method": "test/hold"}, session))
+        bridge.sync(session)
+        with bridge.heard(session) as lines:
+            reply = bridge.ask(bridge.post({"jsonrpc": "2.0", "id": 7, "method": "test/echo"}, session))
+        assert (reply.status, reply.code, reply.json["id"], lines) == (400, INVALID_REQUEST, 7, [])
+        bridge.ask(bridge.post({"jsonrpc": "2.0", "id": 8, "method": "test/release"}, session))
+        assert connection.reply().json["result"] == {"released": True}
+    assert bridge.ask(bridge.post({"jsonrpc": "2.0", "id": 7, "method": "test/echo"}, session)).status == 200
+
+
+def test_the_129th_call_in_flight_is_refused_and_the_rest_answered(bridge):
+    with bridge.event_stream() as (events, path), bridge.connect() as connection:
+        connection.send(bridge.post(bridge.initialize(), target=path))
+        assert connection.reply().status == 202
+        assert events.message().json["id"] == 0
+        for id_ in range(1, 129):
+            connection.send(bridge.post({"jsonrpc": "2.0", "id": id_, "method": "test/hold"}, target=path))
+            assert connection.reply().status == 202
+        connection.send(bridge.post({"jsonrpc": "2.0", "id": 129, "method": "test/hold"}, target=path))
+        assert connection.reply().status == 202
+        refusal = events.message().json
+        assert (refusal["id"], refusal["error"]["code"]) == (129, -32000)
+        cancel = {"jsonrpc": "2.0", "method": "notifications/cancelled", "params": {"requestId": 128}}
+        connection.send(bridge.post(cancel, target=path))
+        assert connection.reply().status == 202
+        connection.send(bridge.post({"jsonrpc": "2.0", "id": 130, "method": "test/release"}, target=path))
+        assert connection.reply().status == 202
+        answered = {events.message().json["id"] for _ in range(128)}
+        assert answered == {*range(1, 128), 130}
+
+
+@pytest.fixture(scope="module")
+def narrow(tmp_path_factory):
+    limits = [
+        "sessions_per_principal=3",
+        "connections_per_principal=8",
+        "connections_unauthenticated=4",
+        "head_seconds=2",
+    ]
+    with running(tmp_path_factory.mktemp("narrow"), *(f"--limit={limit}" for limit in limits)) as bridge:
+        yield bridge
+
+
+def test_v20_one_session_too_many_ends_the_longest_idle_one(narrow):
+    sessions = [narrow.open_session() for _ in range(3)]
+    assert narrow.ask(narrow.post(session=sessions[0])).status == 200  # so that the second one is the oldest
+    sessions.append(narrow.open_session())
+    found = [narrow.ask(narrow.post(session=session)).status for session in sessions]
+    assert found == [200, 404, 200, 200]
+    for session in (sessions[0], *sessions[2:]):
+        assert narrow.ask(narrow.delete(session)).status == 204
+
+
+def test_v20_where_all_are_at_work_the_newest_is_refused(narrow):
+    with narrow.event_stream(), narrow.event_stream(), narrow.event_stream():
+        reply = narrow.ask(narrow.post(narrow.initialize()))
+        assert reply.status == 503
+        assert reply.headers["retry-after"]
+        assert len(narrow.children()) == 3
+    assert not eventually_none(narrow.children, 3)
+
+
+@pytest.mark.parametrize(("known", "limit"), [(True, 8), (False, 4)])
+def test_one_connection_too_many_is_refused_and_the_others_kept(narrow, known, limit):
+    request = narrow.request("GET", "/nothing") if known else narrow.bare("GET", "/healthz")
+    managers, refused = [], 0
+    try:
+        for _ in range(limit):
+            manager = narrow.connect()
+            connection = manager.__enter__()
+            managers.append((manager, connection))
+            connection.send(request)
+            assert connection.reply().status in (200, 404)
+        with narrow.connect() as connection:
+            connection.try_send(request)
+            reply = connection.reply()
+            refused = reply.status
+            assert reply.headers["retry-after"]
+        for _, connection in managers:
+            connection.send(request)
+            assert connection.reply().status in (200, 404)
+    finally:
+        for manager, _ in managers:
+            manager.__exit__(None, None, None)
+    assert refused == 503

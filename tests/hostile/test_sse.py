@@ -1,0 +1,399 @@
+"""Event streams under clients that steal, stall, leave and lie (cases S01 to S07, V16, V17, V35)."""
+
+import json
+import re
+import time
+from pathlib import Path
+
+import pytest
+from conftest import eventually_none
+from wire import Quiet, parse_event
+
+pytestmark = pytest.mark.usefixtures("still_serving")
+
+NOBODY = "A" * 43
+
+
+def notify(count, id_=1, **more):
+    params = {"count": count}
+    if more:
+        params["more"] = more
+    return {"jsonrpc": "2.0", "id": id_, "method": "test/notify", "params": params}
+
+
+def raw(line, id_=1):
+    """Have the child write these bytes; $ID stands for the id that it was asked under."""
+    line = line if isinstance(line, bytes) else line.encode()
+    return {"jsonrpc": "2.0", "id": id_, "method": "test/raw", "params": {"hex": (line + b"\n").hex()}}
+
+
+def listening(connection, bridge, session, *fields):
+    """A GET stream that has begun."""
+    connection.send(bridge.get(session).add(*fields))
+    assert connection.head().status == 200
+    return connection.events()
+
+
+def initialized(bridge, path, events):
+    assert bridge.ask(bridge.post(bridge.initialize(), target=path)).status == 202
+    assert events.message().json["id"] == 0
+    assert (
+        bridge.ask(bridge.post({"jsonrpc": "2.0", "method": "notifications/initialized"}, target=path)).status
+        == 202
+    )
+
+
+def memory(bridge):
+    """Resident, in KiB."""
+    return int(re.search(r"VmRSS:\s+(\d+)", Path(f"/proc/{bridge.process.pid}/status").read_text())[1])
+
+
+# ---- S01
+
+
+@pytest.mark.parametrize(
+    "last",
+    ["", "x", "0", "_", "_0", "0_", "0_-1", "0_x", "0_1_2", "../x_1", "%00_1", "a" * 8000, "0_" + "9" * 40, "*", "null", "0_1, 0_2", "1e3_1", "0123456789abcdef_1"],
+)  # fmt: skip
+def test_s01_an_event_id_that_we_never_gave_is_refused(bridge, session, last):
+    reply = bridge.ask(bridge.get(session).add(f"Last-Event-ID: {last}"))
+    assert (reply.status, reply.code) == (400, -32600)
+
+
+def test_s01_the_event_id_of_another_session_is_refused_and_replays_nothing(bridge, session):
+    other = bridge.open_session()
+    with bridge.connect() as connection:
+        events = listening(connection, bridge, other)
+        theirs = next(events).id
+        assert theirs
+        assert bridge.ask(bridge.post(notify(3), other)).status == 200
+        assert events.message().json["params"]["n"] == 0
+        reply = bridge.ask(bridge.get(session).add(f"Last-Event-ID: {theirs}"))
+        never = bridge.ask(bridge.get(session).add("Last-Event-ID: 0123456789abcdef_1"))
+        assert reply.status == 400
+        assert reply.but_for_the_date == never.but_for_the_date
+        assert [events.message().json["params"]["n"] for _ in range(2)] == [1, 2]
+    assert bridge.ask(bridge.delete(other)).status == 204
+
+
+def test_s01_an_event_of_the_future_resumes_nothing(bridge):
+    session = bridge.open_session()
+    with bridge.connect() as connection:
+        events = listening(connection, bridge, session)
+        key = next(events).id.rpartition("_")[0]
+        assert bridge.ask(bridge.post(notify(3), session)).status == 200
+        events.message()
+    with bridge.connect() as connection:
+        listening(connection, bridge, session, f"Last-Event-ID: {key}_999999")
+        assert connection.silent(0.1)
+    assert bridge.ask(bridge.delete(session)).status == 204
+
+
+def test_s01_an_event_that_was_given_resumes_right_behind_it(bridge):
+    session = bridge.open_session()
+    with bridge.connect() as connection:
+        events = listening(connection, bridge, session)
+        assert bridge.ask(bridge.post(notify(5), session)).status == 200
+        seen = [events.message() for _ in range(2)]
+    with bridge.connect() as connection:
+        events = listening(connection, bridge, session, f"Last-Event-ID: {seen[-1].id}")
+        assert [events.message().json["params"]["n"] for _ in range(3)] == [2, 3, 4]
+        assert connection.silent(0.05)
+    assert bridge.ask(bridge.delete(session)).status == 204
+
+
+def settled(bridge):
+    """The children, when those that are on their way out have gone."""
+    seen = bridge.children()
+    deadline = time.monotonic() + 3
+    while time.monotonic() < deadline:
+        time.sleep(0.05)
+        now = bridge.children()
+        if now == seen:
+            break
+        seen = now
+    return seen
+
+
+# ---- S02, V17
+
+
+def test_s02_the_fifth_stream_is_refused_and_nothing_else_changes(bridge):
+    session = bridge.open_session()
+    children = settled(bridge)
+    with (
+        bridge.connect() as one,
+        bridge.connect() as two,
+        bridge.connect() as three,
+        bridge.connect() as four,
+    ):
+        streams = [listening(connection, bridge, session) for connection in (one, two, three, four)]
+        for stream in streams:
+            assert next(stream).id
+        for _ in range(3):
+            assert bridge.ask(bridge.get(session)).status == 409
+        assert bridge.children() <= children
+        for connection in (one, two, three, four):
+            assert connection.silent(0.02)
+        four.reset()
+        left = eventually_none(lambda: head_of(bridge, session) == 409)
+        assert not left, "the place of the stream that left is still taken"
+    assert bridge.ask(bridge.delete(session)).status == 204
+
+
+def head_of(bridge, session):
+    with bridge.connect() as connection:
+        connection.send(bridge.get(session))
+        return connection.head().status
+
+
+def test_v17_a_second_stream_steals_nothing(bridge):
+    """What goes to both is each message once."""
+    session = bridge.open_session()
+    with bridge.connect() as one, bridge.connect() as two:
+        streams = [listening(connection, bridge, session) for connection in (one, two)]
+        for stream in streams:
+            next(stream)
+        assert bridge.ask(bridge.post(notify(1000), session)).status == 200
+        found = []
+        for connection, stream in zip((one, two), streams, strict=True):
+            while not connection.silent(0.1):
+                found.append(stream.message().json["params"]["n"])
+                while stream._text:
+                    found.append(stream.message().json["params"]["n"])
+    assert sorted(found) == list(range(1000))
+    assert bridge.ask(bridge.delete(session)).status == 204
+
+
+# ---- S03
+
+
+def test_s03_a_client_that_never_reads_costs_its_stream_and_nothing_else(bridge):
+    session = bridge.open_session()
+    before = memory(bridge)
+    with bridge.connect() as connection:
+        connection.sock.setsockopt(1, 8, 65536)  # SOL_SOCKET, SO_RCVBUF
+        events = listening(connection, bridge, session)
+        reply = bridge.ask(bridge.post(notify(30_000, fill="x" * 1000), session))
+        assert reply.status == 200
+        assert bridge.ask(bridge.post(session=session)).status == 200
+        assert memory(bridge) - before < 24 * 1024
+        try:
+            got = sum(1 for event in events if event.data)  # to the end of the stream, if there is one
+        except Quiet:
+            raise AssertionError("the stream goes on behind the gap") from None
+    assert got < 30_000
+    assert bridge.ask(bridge.delete(session)).status == 204
+
+
+def test_s03_a_stream_that_is_closed_for_it_is_told_to_the_operator(bridge):
+    session, before = bridge.open_session(), len(bridge.stderr)
+    with bridge.connect() as connection:
+        connection.sock.setsockopt(1, 8, 65536)
+        listening(connection, bridge, session)
+        assert bridge.ask(bridge.post(notify(30_000, fill="x" * 1000), session)).status == 200
+        assert bridge.ask(bridge.delete(session)).status == 204
+    lines = [
+        line
+        for line in bridge.stderr[before:]
+        if "session begins" not in line and "session ended" not in line
+    ]
+    assert len(lines) == 1, lines
+
+
+# ---- S04
+
+
+def test_s04_a_post_to_a_session_of_nobody_or_of_the_past_is_the_same_404(bridge):
+    with bridge.event_stream() as (events, path):
+        initialized(bridge, path, events)
+    body = {"jsonrpc": "2.0", "id": 1, "method": "ping"}
+    deadline = time.monotonic() + 3
+    while (reply := bridge.ask(bridge.post(body, target=path))).status == 202 and time.monotonic() < deadline:
+        time.sleep(0.02)
+    random = bridge.ask(bridge.post(body, target=f"/messages?sessionId={NOBODY}"))
+    assert (reply.status, reply.code) == (404, -32001)
+    assert reply.json["error"]["message"] == "Session not found"
+    assert reply.but_for_the_date == random.but_for_the_date
+
+
+@pytest.mark.parametrize(
+    "query",
+    [
+        "",
+        "?",
+        "?sessionId",
+        "?sessionid=ID",
+        "?SessionId=ID",
+        "?session_id=ID",
+        "?x=1&sessionId=ID",
+        "?sessionId=ID&x=1",
+        "?sessionId=",
+        "?sessionId=ID,ID",
+        "?sessionId=%41",
+    ],
+)
+def test_s04_no_other_spelling_of_the_query_finds_a_session(bridge, query):
+    with bridge.event_stream() as (events, path):
+        initialized(bridge, path, events)
+        id_ = path.partition("=")[2]
+        reply = bridge.ask(bridge.post(target="/messages" + query.replace("ID", id_)))
+        assert reply.status in (400, 404)
+
+
+def test_s04_the_session_of_one_transport_is_a_stranger_to_the_other_ones_stream(bridge, session):
+    """Whatever a foreign transport makes of the id, nothing reaches the stream that does not belong there."""
+    with bridge.event_stream() as (events, path), bridge.connect() as connection:
+        initialized(bridge, path, events)
+        connection.send(bridge.get(session).put(f"Mcp-Session-Id: {path.partition('=')[2]}"))
+        assert connection.head().status in (200, 400, 404, 409)
+        assert bridge.ask(bridge.post(notify(1, id_=5), target=path)).status == 202
+        assert events.message().json["method"] == "notifications/test"
+        assert events.message().json["id"] == 5
+
+
+# ---- S05
+
+
+@pytest.mark.parametrize("method", ["HEAD", "PUT", "DELETE", "POST", "OPTIONS", "PATCH", "TRACE"])
+@pytest.mark.parametrize("target", ["/sse", "/ws"])
+def test_s05_only_a_get_starts_a_child(bridge, method, target):
+    children = settled(bridge)
+    reply = bridge.ask(bridge.get(target=target).by(method))
+    assert (reply.status, reply.headers["allow"]) == (405, "GET")
+    assert bridge.children() <= children
+
+
+# ---- S06, V35
+
+RESULT = '{"jsonrpc":"2.0","id":$ID,"result":{"x":VALUE}}'
+NOTIFICATION = '{"jsonrpc":"2.0","method":"notifications/test","params":{"x":VALUE}}'
+NASTY = [
+    pytest.param('"a\\r\\ndata: {evil}\\u2028"', id="escaped line ends"),
+    pytest.param('"\u2028\u2029\u0085"', id="separators as they are"),
+    pytest.param('"\\n\\ndata: {\\"jsonrpc\\":\\"2.0\\"}\\n\\n"', id="an event in a string"),
+    pytest.param('"id: 1\\nretry: 1\\nevent: endpoint\\ndata: /evil\\n\\n"', id="an endpoint in a string"),
+    pytest.param('":\\n:\\n: comment"', id="comments"),
+    pytest.param("[1,\r2,\r3]", id="bare CR between tokens"),
+    pytest.param("[1,\t2 ,  3]", id="tabs and spaces between tokens"),
+    pytest.param('"\\u0000\\u001b[2J\ufeff"', id="controls"),
+    pytest.param('{"data:":"x","data":"\u2028data: y"}', id="members named data"),
+    pytest.param('"\\u000b\\u000c\\u001c\\u001d\\u001e"', id="what splitlines splits at, escaped"),
+]
+
+
+def readers():
+    """The ways in which clients in the wild split a stream into lines."""
+    yield lambda text: text.split("\n")
+    yield lambda text: re.split(r"\r\n|\n|\r", text)
+    yield str.splitlines
+    yield lambda text: re.split(r"\r\n|[\n\r\x0b\x0c\x1c-\x1e\x85\u2028\u2029]", text)
+
+
+def assert_one_event(block, expected):
+    assert b"\r" not in block
+    for split in readers():
+        event = parse_event(block.decode(), split)
+        assert event.json == expected
+
+
+@pytest.mark.parametrize("value", NASTY)
+def test_s06_a_result_is_one_event_to_every_reader(bridge, session, value):
+    line = RESULT.replace("VALUE", value)
+    expected = {"jsonrpc": "2.0", "id": 1, "result": {"x": json.loads(value)}}
+    request = bridge.post(raw(line), session).put("Accept: text/event-stream, application/json;q=0.5")
+    with bridge.connect() as connection:
+        connection.send(request)
+        assert connection.head().headers["content-type"] == "text/event-stream"
+        events = connection.events()
+        assert events.message().json == expected
+        assert not list(events)
+    blocks = [block for block in events.raw.split(b"\n\n") if b"jsonrpc" in block]
+    assert len(blocks) == 1
+    assert_one_event(blocks[0], expected)
+
+
+@pytest.mark.parametrize("value", NASTY)
+def test_s06_a_notification_is_one_event_to_every_reader(bridge, value):
+    line = NOTIFICATION.replace("VALUE", value)
+    expected = {"jsonrpc": "2.0", "method": "notifications/test", "params": {"x": json.loads(value)}}
+    with bridge.event_stream() as (events, path):
+        initialized(bridge, path, events)
+        assert bridge.ask(bridge.post(raw(line), target=path)).status == 202
+        assert events.message().json == expected
+    assert_one_event(
+        next(block for block in events.raw.split(b"\n\n") if b"notifications/test" in block), expected
+    )
+
+
+@pytest.mark.parametrize("value", NASTY)
+def test_s06_the_same_as_json(bridge, session, value):
+    reply = bridge.ask(bridge.post(raw(RESULT.replace("VALUE", value)), session))
+    assert reply.json["result"]["x"] == json.loads(value)
+
+
+# ---- S07
+
+
+def test_s07_a_stream_that_breaks_anywhere_breaks_nothing_else(bridge):
+    session = bridge.open_session()
+    request = bridge.post(notify(5), session).put("Accept: text/event-stream, application/json")
+    with bridge.connect() as connection:
+        connection.send(request)
+        connection.head()
+        whole = len(b"".join(connection.chunks()))
+    for at in range(1, whole, 40):
+        with bridge.connect() as connection:
+            connection.send(request.saying(notify(5, id_=f"broken at {at}")))  # it goes on, and keeps its id
+            connection.exactly(at)
+            if at % 80 > 40:
+                connection.reset()
+        assert bridge.ask(bridge.post(session=session)).status == 200
+    assert bridge.ask(bridge.delete(session)).status == 204
+
+
+def test_s07_a_call_whose_stream_broke_goes_on_and_can_be_fetched(bridge):
+    session = bridge.open_session()
+    hold = b'{"jsonrpc":"2.0","id":"long","method":"test/hold"}'
+    with bridge.heard(session) as lines:
+        with bridge.connect() as connection:
+            connection.send(bridge.post(hold, session).put("Accept: text/event-stream, application/json"))
+            assert connection.head().status == 200
+            primed = next(connection.events()).id
+            assert primed
+        bridge.sync(session)
+    assert not [line for line in lines if b"cancelled" in line]
+    assert bridge.ask(bridge.post(b'{"jsonrpc":"2.0","id":2,"method":"test/release"}', session)).status == 200
+    with bridge.connect() as connection:
+        connection.send(bridge.get(session).add(f"Last-Event-ID: {primed}"))
+        assert connection.head().status == 200
+        answer = connection.events().message().json
+    assert answer == {"jsonrpc": "2.0", "id": "long", "result": {"released": True}}
+    assert bridge.ask(bridge.delete(session)).status == 204
+
+
+def test_s07_an_event_stream_that_leaves_takes_its_child_along(bridge):
+    children = settled(bridge)
+    for how in ("close", "reset"):
+        with bridge.event_stream() as (events, path):
+            initialized(bridge, path, events)
+            assert len(bridge.children()) == len(children) + 1
+            if how == "reset":
+                events._connection.reset()
+        assert not eventually_none(lambda: bridge.children() - children)
+
+
+def test_s07_half_a_close_of_an_event_stream_is_a_departure(bridge):
+    children = settled(bridge)
+    with bridge.event_stream() as (events, path):
+        initialized(bridge, path, events)
+        events._connection.sock.shutdown(1)
+        assert not eventually_none(lambda: bridge.children() - children)
+
+
+def test_signs_of_life_are_comments(impatient):
+    with impatient.event_stream() as (events, path):
+        connection = events._connection
+        for _ in range(2):
+            assert connection.chunk(patience=3).startswith(b":")
+        assert impatient.ask(impatient.post(target=path)).status == 202

@@ -1,0 +1,356 @@
+"""Bytes as a hostile client would send them, and what comes back, read without any client library.
+
+Nothing here repairs, retries or waits without a deadline.
+"""
+
+import base64
+import json
+import os
+import socket
+import struct
+import time
+from contextlib import contextmanager
+
+import attrs
+
+PATIENCE = 5.0
+
+
+class Broken(Exception):
+    """The other side sent what is not HTTP, or closed in the middle of it."""
+
+
+class Quiet(Exception):
+    """Nothing came within the deadline."""
+
+
+@attrs.frozen
+class Request:
+    """A request as it is to be sent; `fields` are whole lines without their ends, so that they can be wrong."""
+
+    method: str
+    target: str
+    fields: tuple[str, ...] = ()
+    body: bytes = b""
+    version: str = "HTTP/1.1"
+    end: str = "\r\n"
+
+    def put(self, line):
+        """The field of this line, in place of all of its name."""
+        name = line.partition(":")[0]
+        return attrs.evolve(self, fields=(*self.without(name).fields, line))
+
+    def without(self, name):
+        kept = tuple(field for field in self.fields if field.partition(":")[0].lower() != name.lower())
+        return attrs.evolve(self, fields=kept)
+
+    def add(self, *lines):
+        return attrs.evolve(self, fields=(*self.fields, *lines))
+
+    def to(self, target):
+        return attrs.evolve(self, target=target)
+
+    def by(self, method):
+        return attrs.evolve(self, method=method)
+
+    def spoken(self, version):
+        return attrs.evolve(self, version=version)
+
+    def lines_end(self, end):
+        return attrs.evolve(self, end=end)
+
+    def saying(self, body):
+        body = body if isinstance(body, bytes) else json.dumps(body, separators=(",", ":")).encode()
+        return attrs.evolve(self, body=body).put(f"Content-Length: {len(body)}")
+
+    def followed_by(self, body):
+        """These bytes behind the head, and no Content-Length."""
+        return attrs.evolve(self.without("Content-Length"), body=body)
+
+    def head(self):
+        lines = [f"{self.method} {self.target} {self.version}", *self.fields, "", ""]
+        return self.end.join(lines).encode("latin-1")
+
+    def __bytes__(self):
+        return self.head() + self.body
+
+
+@attrs.frozen
+class Reply:
+    status: int
+    fields: tuple[tuple[str, str], ...]
+    body: bytes
+    raw_head: bytes
+
+    @property
+    def headers(self):
+        return {name.lower(): value for name, value in self.fields}
+
+    @property
+    def json(self):
+        return json.loads(self.body.decode())  # strictly: loads() itself would let surrogates pass
+
+    @property
+    def code(self):
+        """The code of the JSON-RPC error in the body."""
+        return self.json["error"]["code"]
+
+    @property
+    def but_for_the_date(self):
+        return [field for field in self.fields if field[0] != "Date"], self.status, self.body
+
+
+class Connection:
+    """One TCP (or Unix) connection with a deadline on everything."""
+
+    def __init__(self, sock):
+        self.sock = sock
+        self._buffer = b""
+
+    def send(self, data):
+        self.sock.settimeout(PATIENCE)
+        self.sock.sendall(bytes(data))
+
+    def try_send(self, data):
+        """Send to somebody who may hang up at any byte; answers whether all of it went out."""
+        try:
+            self.send(data)
+        except OSError:
+            return False
+        return True
+
+    def reset(self):
+        """Leave with a RST."""
+        self.sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        self.sock.close()
+
+    def receive(self, deadline):
+        left = deadline - time.monotonic()
+        if left <= 0:
+            raise Quiet
+        self.sock.settimeout(left)
+        try:
+            return self.sock.recv(65536)
+        except TimeoutError:
+            raise Quiet from None
+        except ConnectionError:
+            return b""
+
+    def until(self, mark, patience=PATIENCE):
+        deadline = time.monotonic() + patience
+        while mark not in self._buffer:
+            data = self.receive(deadline)
+            if not data:
+                raise Broken(f"closed before {mark!r} came; got {self._buffer[:300]!r}")
+            self._buffer += data
+        before, _, self._buffer = self._buffer.partition(mark)
+        return before + mark
+
+    def exactly(self, count, patience=PATIENCE):
+        deadline = time.monotonic() + patience
+        while len(self._buffer) < count:
+            data = self.receive(deadline)
+            if not data:
+                raise Broken(f"closed {count - len(self._buffer)} bytes too early")
+            self._buffer += data
+        taken, self._buffer = self._buffer[:count], self._buffer[count:]
+        return taken
+
+    def to_the_end(self, patience=PATIENCE):
+        """Everything up to the end of the connection, however it ends."""
+        deadline = time.monotonic() + patience
+        while data := self.receive(deadline):
+            self._buffer += data
+        rest, self._buffer = self._buffer, b""
+        return rest
+
+    def silent(self, seconds):
+        """Whether nothing comes, and nobody hangs up, for so long."""
+        if self._buffer:
+            return False
+        try:
+            data = self.receive(time.monotonic() + seconds)
+        except Quiet:
+            return True
+        self._buffer += data
+        return False
+
+    def head(self, patience=PATIENCE):
+        raw = self.until(b"\r\n\r\n", patience)
+        first, *lines = raw[:-4].decode("latin-1").split("\r\n")
+        version, status, _ = first.split(" ", 2)
+        if version != "HTTP/1.1" or not status.isdecimal():
+            raise Broken(f"not a status line: {first!r}")
+        fields = []
+        for line in lines:
+            name, colon, value = line.partition(": ")
+            if not colon or not name:
+                raise Broken(f"not a header field: {line!r}")
+            fields.append((name, value))
+        return Reply(int(status), tuple(fields), b"", raw)
+
+    def reply(self, *, to_head=False, patience=PATIENCE):
+        """One whole response; to_head says that it answers a HEAD."""
+        reply = self.head(patience)
+        headers = reply.headers
+        if to_head or reply.status in (101, 204) or 100 <= reply.status < 200:
+            return reply
+        if headers.get("transfer-encoding") == "chunked":
+            body = b"".join(self.chunks(patience))
+        else:
+            body = self.exactly(int(headers["content-length"]), patience)
+        return attrs.evolve(reply, body=body)
+
+    def chunk(self, patience=PATIENCE):
+        size = int(self.until(b"\r\n", patience)[:-2], 16)
+        data = self.exactly(size + 2, patience)
+        if data[-2:] != b"\r\n":
+            raise Broken("a chunk is longer than it said")
+        return data[:-2]
+
+    def chunks(self, patience=PATIENCE):
+        while chunk := self.chunk(patience):
+            yield chunk
+
+    def events(self, patience=PATIENCE):
+        return Events(self, patience)
+
+
+@attrs.define
+class Event:
+    id: str = ""
+    event: str = ""
+    data: str = ""
+    retry: str = ""
+
+    @property
+    def json(self):
+        return json.loads(self.data)
+
+
+class Events:
+    """The events of a chunked event stream (WHATWG HTML section 9.2), one by one; comments are counted."""
+
+    def __init__(self, connection, patience):
+        self._connection = connection
+        self._patience = patience
+        self._text = b""
+        self.comments = 0
+        self.raw = b""
+
+    def __iter__(self):
+        return self
+
+    def __next__(self):
+        deadline = time.monotonic() + self._patience
+        while True:
+            while b"\n\n" not in self._text:
+                chunk = self._connection.chunk(deadline - time.monotonic())
+                if not chunk:
+                    raise StopIteration
+                self._text += chunk
+                self.raw += chunk
+            block, _, self._text = self._text.partition(b"\n\n")
+            event = parse_event(block.decode())
+            if event is None:
+                self.comments += 1
+                continue
+            return event
+
+    def message(self):
+        """The next event that carries a message."""
+        for event in self:
+            if event.data:
+                return event
+        raise Broken("the stream ended")
+
+
+def parse_event(block, split=lambda text: text.split("\n")):
+    event, said = Event(), False
+    for line in split(block):
+        name, _, value = line.partition(":")
+        if name == "":
+            continue
+        if name not in ("id", "event", "data", "retry"):
+            raise Broken(f"a field that is none: {line!r}")
+        said = True
+        value = value.removeprefix(" ")
+        setattr(event, name, f"{event.data}\n{value}" if name == "data" and event.data else value)
+    return event if said else None
+
+
+# ---- WebSocket
+
+TEXT, BINARY, CLOSE, PING, PONG = 1, 2, 8, 9, 10
+
+
+def frame(opcode, payload=b"", *, fin=True, rsv=0, masked=True, length=None, length_bytes=None):
+    """A frame, right or wrong: `length` is what the header says, `length_bytes` in how many bytes it says so."""
+    said = len(payload) if length is None else length
+    if length_bytes is None:
+        length_bytes = 0 if said < 126 else 2 if said < 65536 else 8
+    short = said if not length_bytes else {2: 126, 8: 127}[length_bytes]
+    head = bytes([fin << 7 | rsv << 4 | opcode, masked << 7 | short])
+    head += said.to_bytes(length_bytes, "big") if length_bytes else b""
+    if not masked:
+        return head + payload
+    mask = os.urandom(4)
+    pad = mask * (len(payload) // 4 + 1)
+    return head + mask + bytes(a ^ b for a, b in zip(payload, pad, strict=False))
+
+
+def fresh_key():
+    return base64.b64encode(os.urandom(16)).decode()
+
+
+class Socket:
+    """The client's end of an open WebSocket."""
+
+    def __init__(self, connection):
+        self.connection = connection
+
+    def send(self, message):
+        text = message if isinstance(message, bytes) else json.dumps(message).encode()
+        self.connection.send(frame(TEXT, text))
+
+    def next(self, patience=PATIENCE):
+        """The next frame: opcode and payload. Our side never fragments or masks."""
+        first, second = self.connection.exactly(2, patience)
+        if not first & 0x80 or first & 0x70 or second & 0x80:
+            raise Broken(f"a frame of the server with the head {first:02x} {second:02x}")
+        length = second & 0x7F
+        if length > 125:
+            length = int.from_bytes(self.connection.exactly({126: 2, 127: 8}[length]), "big")
+        return first & 0x0F, self.connection.exactly(length, patience)
+
+    def message(self, patience=PATIENCE):
+        """The next text message, past pings."""
+        deadline = time.monotonic() + patience
+        while True:
+            opcode, payload = self.next(deadline - time.monotonic())
+            if opcode == TEXT:
+                return json.loads(payload)
+            if opcode not in (PING, PONG):
+                raise Broken(f"a frame with opcode {opcode}: {payload!r}")
+
+    def closing(self, patience=PATIENCE):
+        """The code of the server's close frame, after which the connection ends; None if there is none."""
+        try:
+            while True:
+                opcode, payload = self.next(patience)
+                if opcode == CLOSE:
+                    self.connection.to_the_end(patience)
+                    return int.from_bytes(payload[:2], "big") if payload else 1005
+        except Broken:
+            return None
+
+
+@contextmanager
+def connect(address):
+    family = socket.AF_UNIX if isinstance(address, str) else socket.AF_INET
+    with socket.socket(family, socket.SOCK_STREAM) as sock:
+        sock.settimeout(PATIENCE)
+        sock.connect(address)
+        if family == socket.AF_INET:  # two small sends must not wait for each other
+            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        yield Connection(sock)
