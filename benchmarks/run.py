@@ -1,0 +1,655 @@
+"""`make bench`: us, the floor and the peers in one run, and the budgets of the design beside what was measured.
+
+Every process that is started gets a session of its own and is ended again, also when the run fails. Nothing but
+loopback is talked to. The figures go to benchmarks/RESULTS.md; only their ratios carry over to another machine.
+"""
+
+import argparse
+import contextlib
+import datetime as dt
+import fcntl
+import http.client
+import json
+import os
+import platform
+import shlex
+import shutil
+import signal
+import socket
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+import timeit
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, Final
+
+import attrs
+
+from mcpbridged.validators import envelope, shapes
+from mcpbridged.validators.limits import Limits
+
+HERE: Final = Path(__file__).resolve().parent
+ROOT: Final = HERE.parent
+BUILD: Final = ROOT / "build" / "bench"
+CHILD: Final = BUILD / "child"
+LOAD: Final = BUILD / "load"
+# Another build of the bridge can be measured in the place of the installed one.
+BRIDGE: Final = Path(os.environ.get("BENCH_BRIDGE") or Path(sys.executable).with_name("mcp-bridge"))
+LEVELS: Final = (1, 16, 64)
+RAISED: Final = [
+    "connections=2000",
+    "connections_per_principal=1000",
+    "sessions=2000",
+    "sessions_per_principal=1000",
+]
+IDLE: Final = 100
+BIG: Final = 10_000_000
+BIG_TIMES: Final = 11
+START_SECONDS: Final = 40.0
+VERSION: Final = "2025-06-18"
+
+
+@attrs.define
+class System:
+    """Something that is measured: how to start it, and where it then listens. `port` is put in for {port}."""
+
+    name: str
+    command: list[str]
+    path: str = "/mcp"
+    headers: list[str] = attrs.field(factory=list)
+    env: dict[str, str] = attrs.field(factory=dict)
+    websocket: bool = False
+    process: subprocess.Popen[bytes] | None = None
+    port: int = 0
+    failure: str = ""
+
+    def pid(self) -> int:
+        assert self.process is not None
+        return self.process.pid
+
+
+# ---- processes
+
+
+def compile_tools() -> None:
+    BUILD.mkdir(parents=True, exist_ok=True)
+    for name in ("child", "load"):
+        compiler = shlex.split(os.environ.get("CC", "cc"))
+        subprocess.run(
+            [*compiler, "-O2", "-Wall", "-Wno-format-truncation", "-o", BUILD / name, HERE / f"{name}.c"],
+            check=True,
+        )
+
+
+def free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        return int(listener.getsockname()[1])
+
+
+def start(system: System, log: Path) -> float:
+    """Start it and wait until it listens; how long that took."""
+    system.port = free_port()
+    command = [part.replace("{port}", str(system.port)) for part in system.command]
+    began = time.perf_counter()
+    with log.open("wb") as sink:
+        system.process = subprocess.Popen(
+            command,
+            stdin=subprocess.DEVNULL,
+            stdout=sink,
+            stderr=sink,
+            env={**os.environ, **system.env},
+            start_new_session=True,
+        )
+    while time.perf_counter() - began < START_SECONDS:
+        if system.process.poll() is not None:
+            break
+        with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", system.port), 1):
+            return time.perf_counter() - began
+        time.sleep(0.01)
+    stop(system)
+    raise RuntimeError(f"{system.name} does not listen: {log.read_text(errors='replace')[-400:]}")
+
+
+def stop(system: System) -> None:
+    process = system.process
+    if process is None:
+        return
+    for number in (signal.SIGTERM, signal.SIGKILL):
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, number)
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            process.wait(6)
+    system.process = None
+
+
+def load(system: System, connections: int, seconds: float, *extra: str) -> dict[str, Any]:
+    """One run of the load generator against it; `calls_per_s` 0 and `failed` if it did not work."""
+    command = [str(LOAD), "--url", f"http://127.0.0.1:{system.port}{system.path}"]
+    command += ["--connections", str(connections), "--seconds", str(seconds), "--pid", str(system.pid())]
+    for header in system.headers:
+        command += ["--header", header]
+    if system.websocket:
+        command.append("--ws")
+    try:
+        done = subprocess.run(
+            [*command, *extra], check=False, capture_output=True, text=True, timeout=seconds + 80
+        )
+        result: dict[str, Any] = json.loads(done.stdout)
+    except (subprocess.TimeoutExpired, ValueError) as problem:
+        result = {"failed": type(problem).__name__}
+    result.setdefault("calls", 0)
+    result.setdefault("calls_per_s", 0.0)
+    assert system.process is not None
+    if not result["calls"]:
+        print(f"{system.name}: {result}, exit {system.process.poll()}", file=sys.stderr, flush=True)
+    for count in ("errors", "wrong", "unanswered"):
+        result.setdefault(count, 0)
+    result["cpu_us"] = 1e6 * result["cpu_s"] / result["calls"] if result["calls"] else 0.0
+    return result
+
+
+def memory(pid: int) -> int:
+    """What is resident of one process, in bytes."""
+    for line in Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines():
+        if line.startswith("Rss:"):
+            return int(line.split()[1]) * 1024
+    raise ValueError("no Rss")
+
+
+# ---- who takes part
+
+
+def ours(work: Path, name: str = "mcp-bridge", *, path: str = "/mcp", websocket: bool = False) -> System:
+    runtime = work / "runtime"
+    runtime.mkdir(mode=0o700, exist_ok=True)
+    token_file = runtime / "mcp-bridge" / "token"
+    if not token_file.exists():
+        token_file.parent.mkdir(mode=0o700, exist_ok=True)
+        token_file.touch(mode=0o600)
+        token_file.write_text(os.urandom(32).hex() + "\n")
+    command = [str(BRIDGE), "--stdio", str(CHILD), "--port", "{port}", "--log-level", "warning"]
+    for raised in RAISED:
+        command += ["--limit", raised]
+    if os.geteuid() == 0:
+        command.append("--allow-root")
+    return System(
+        name,
+        command,
+        path,
+        [f"Authorization: Bearer {token_file.read_text().strip()}"],
+        {"XDG_RUNTIME_DIR": str(runtime)},
+        websocket,
+    )
+
+
+def floor() -> System:
+    return System("floor", [sys.executable, str(HERE / "floor.py"), "{port}", str(CHILD)])
+
+
+def peers(work: Path, deps: Path) -> list[System]:
+    node = deps / "node" / "node_modules" / ".bin"
+    config = work / "fastmcp.json"
+    config.write_text(json.dumps({"mcpServers": {"s": {"command": str(CHILD), "args": []}}}))
+    fastmcp = [str(deps / "fastmcp/bin/fastmcp"), "run", str(config), "--transport", "http"]
+    fastmcp += ["--port", "{port}", "--no-banner", "--skip-env", "--log-level", "ERROR"]
+    supergateway = [str(node / "supergateway"), "--stdio", str(CHILD), "--outputTransport", "streamableHttp"]
+    npm = [str(node / "mcp-proxy"), "--host", "127.0.0.1", "--port", "{port}", "--", str(CHILD)]
+    pypi = [str(deps / "mcp-proxy/bin/mcp-proxy"), "--port", "{port}", "--pass-environment", "--", str(CHILD)]
+    return [
+        System("supergateway", [*supergateway, "--stateful", "--port", "{port}", "--logLevel", "none"]),
+        System("mcp-proxy (npm)", npm),
+        System("mcp-proxy (PyPI)", pypi),
+        System("fastmcp", fastmcp, env={"FASTMCP_CHECK_FOR_UPDATES": "off"}),
+    ]
+
+
+def supergateway_websocket(deps: Path) -> System:
+    command = [str(deps / "node/node_modules/.bin/supergateway"), "--stdio", str(CHILD)]
+    command += ["--outputTransport", "ws", "--port", "{port}", "--logLevel", "none"]
+    return System("supergateway ws", command, "/message", websocket=True)
+
+
+@contextlib.contextmanager
+def started(systems: list[System], work: Path) -> Iterator[list[System]]:
+    """Those of them that can be started, all at the same time."""
+    try:
+        running = []
+        for system in systems:
+            if not Path(system.command[0]).exists():
+                system.failure = "is not installed (benchmarks/peers.sh)"
+                continue
+            try:
+                start(system, work / f"{len(running)}.log")
+                running.append(system)
+            except RuntimeError as problem:
+                system.failure = str(problem)
+                print(problem, file=sys.stderr)
+        yield running
+    finally:
+        for system in systems:
+            stop(system)
+
+
+# ---- what is measured
+
+Results = dict[tuple[str, int], dict[str, Any]]
+
+
+def rounds(systems: list[System], levels: tuple[int, ...], count: int, seconds: float) -> Results:
+    """Medians of interleaved rounds, so that whatever else the machine does hits all of them alike."""
+    results: Results = {}
+    for connections in levels:
+        runs: dict[str, list[dict[str, Any]]] = {system.name: [] for system in systems}
+        for turn in range(count):
+            for system in systems[turn % len(systems) :] + systems[: turn % len(systems)]:
+                runs[system.name].append(load(system, connections, seconds))
+        for name, made in runs.items():
+            middle: dict[str, Any] = {
+                key: statistics.median(float(run.get(key, 0)) for run in made)
+                for key in ("calls_per_s", "cpu_us", "p50_ms", "p99_ms")
+            }
+            middle["runs"] = made
+            for key in ("errors", "wrong", "unanswered"):
+                middle[key] = sum(run[key] for run in made)
+            middle["failed"] = sum("failed" in run for run in made)
+            results[name, connections] = middle
+            print(
+                f"{connections:3} x {name:18} {middle['calls_per_s']:9.0f}/s {middle['cpu_us']:7.0f} us CPU",
+                flush=True,
+            )
+    return results
+
+
+def plain_pipe(*, through: bool) -> float:
+    """Seconds for a 10 MB result of the child, read directly, or through one plain copy between two pipes (cat)."""
+    call = {"name": "big", "arguments": {"bytes": BIG}}
+    line = json.dumps({"jsonrpc": "2.0", "id": 1, "method": "tools/call", "params": call}) + "\n"
+    with subprocess.Popen([CHILD], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as child:
+        assert child.stdin is not None
+        assert child.stdout is not None
+        fcntl.fcntl(child.stdout, fcntl.F_SETPIPE_SZ, 256 * 1024)
+        source, copier = child.stdout, None
+        if through:
+            copier = subprocess.Popen(["cat"], stdin=child.stdout, stdout=subprocess.PIPE)
+            assert copier.stdout is not None
+            fcntl.fcntl(copier.stdout, fcntl.F_SETPIPE_SZ, 256 * 1024)
+            source = copier.stdout
+        times, buffer = [], bytearray(256 * 1024)
+        try:
+            for _ in range(BIG_TIMES):
+                began = time.perf_counter()
+                child.stdin.write(line.encode())
+                child.stdin.flush()
+                while buffer[os.readv(source.fileno(), [buffer]) - 1] != ord("\n"):
+                    pass
+                times.append(time.perf_counter() - began)
+        finally:
+            child.stdin.close()
+            if copier is not None:
+                copier.kill()
+                copier.wait()
+            child.kill()
+    return statistics.median(times[1:])
+
+
+def big_result(work: Path) -> float:
+    with started([ours(work)], work) as (system,):
+        found = load(system, 1, 30, "--tool", "big", "--size", str(BIG), "--calls", str(BIG_TIMES))
+        return float(found.get("p50_ms", 0)) / 1e3
+
+
+def open_session(system: System) -> str:
+    """A new session, initialized; its connection is closed again."""
+    connection = http.client.HTTPConnection("127.0.0.1", system.port, timeout=20)
+    name, _, value = system.headers[0].partition(": ")
+    headers = {
+        "Content-Type": "application/json",
+        "Accept": "application/json, text/event-stream",
+        name: value,
+    }
+    params = {"protocolVersion": VERSION, "capabilities": {}, "clientInfo": {"name": "bench", "version": "1"}}
+    first = {"jsonrpc": "2.0", "id": 1, "method": "initialize", "params": params}
+    connection.request("POST", "/mcp", json.dumps(first), headers)
+    answer = connection.getresponse()
+    answer.read()
+    session = answer.headers["Mcp-Session-Id"]
+    headers |= {"Mcp-Session-Id": session, "Mcp-Protocol-Version": VERSION}
+    connection.request(
+        "POST", "/mcp", json.dumps({"jsonrpc": "2.0", "method": "notifications/initialized"}), headers
+    )
+    connection.getresponse().read()
+    connection.close()
+    return session
+
+
+def open_stream(system: System, session: str) -> socket.socket:
+    stream = socket.create_connection(("127.0.0.1", system.port), 20)
+    lines = [
+        "GET /mcp HTTP/1.1",
+        f"Host: 127.0.0.1:{system.port}",
+        "Accept: text/event-stream",
+        *system.headers,
+    ]
+    lines += [f"Mcp-Session-Id: {session}", f"Mcp-Protocol-Version: {VERSION}", "", ""]
+    stream.sendall("\r\n".join(lines).encode())
+    if not stream.recv(4096).startswith(b"HTTP/1.1 200"):
+        raise RuntimeError("no stream")
+    return stream
+
+
+def idle_memory(work: Path) -> tuple[float, float]:
+    """Bytes of the bridge's process for an idle session without its child, and for an idle SSE stream."""
+    with started([ours(work)], work) as (system,), contextlib.ExitStack() as streams:
+        for _ in range(10):  # what the first ones load is not theirs
+            streams.enter_context(open_stream(system, open_session(system)))
+        time.sleep(0.3)
+        before = memory(system.pid())
+        sessions = [open_session(system) for _ in range(IDLE)]
+        time.sleep(0.5)
+        between = memory(system.pid())
+        for session in sessions:
+            streams.enter_context(open_stream(system, session))
+        time.sleep(0.5)
+        after = memory(system.pid())
+    return (between - before) / IDLE, (after - between) / IDLE
+
+
+def start_up(work: Path, count: int) -> tuple[float, float]:
+    """Seconds from exec to the line that says ready, and what is resident then."""
+    times, sizes = [], []
+    for _ in range(count):
+        system = ours(work)
+        command = [part.replace("{port}", "0") for part in system.command]
+        began = time.perf_counter()
+        process = subprocess.Popen(
+            command, stderr=subprocess.PIPE, env={**os.environ, **system.env}, start_new_session=True
+        )
+        system.process = process
+        try:
+            assert process.stderr is not None
+            for line in process.stderr:
+                if b"ready on" in line:
+                    times.append(time.perf_counter() - began)
+                    break
+            sizes.append(memory(process.pid))
+        finally:
+            stop(system)
+            process.stderr.close()
+    return statistics.median(times), statistics.median(sizes)
+
+
+def modules(work: Path) -> int:
+    """len(sys.modules) of the daemon when it has been ready for a while."""
+    system = ours(work)
+    program = (
+        "import sys, threading\n"
+        "from mcpbridged.bridge.cli import main\n"
+        "t = threading.Timer(1.5, lambda: print('modules', len(sys.modules), file=sys.stderr, flush=True))\n"
+        "t.daemon = True; t.start(); main()"
+    )
+    command = [sys.executable, "-c", program, *(part.replace("{port}", "0") for part in system.command[1:])]
+    process = subprocess.Popen(
+        command, stderr=subprocess.PIPE, env={**os.environ, **system.env}, start_new_session=True
+    )
+    system.process = process
+    try:
+        assert process.stderr is not None
+        for line in process.stderr:
+            if line.startswith(b"modules "):
+                return int(line.split()[1])
+    finally:
+        stop(system)
+        process.stderr.close()
+    raise RuntimeError("the bridge ended")
+
+
+def _call_of(arguments: dict[str, Any]) -> bytes:
+    call = {
+        "jsonrpc": "2.0",
+        "id": 4711,
+        "method": "tools/call",
+        "params": {"name": "echo", "arguments": arguments},
+    }
+    return json.dumps(call, separators=(",", ":")).encode()
+
+
+def validation(body: bytes) -> float:
+    """Seconds to validate one call: the best of several, since everything else only adds."""
+    limits = Limits()
+
+    def once() -> None:
+        message = envelope.decode(body, limits)
+        assert isinstance(message, envelope.Request)
+        shapes.read_request(message.method, message.params, limits)
+
+    count = 20_000 if len(body) < 1000 else 1000
+    return min(timeit.repeat(once, number=count, repeat=7)) / count
+
+
+# ---- the table
+
+
+@attrs.define
+class Row:
+    what: str
+    budget: str
+    measured: str
+    met: bool | None
+    command: str
+
+
+def ratio(results: Results, name: str, base: str, level: int, key: str) -> float:
+    """The median of the ratios of the single rounds, whose runs are neighbours in time; 0 if nothing was measured."""
+    pairs = zip(results[name, level]["runs"], results[base, level]["runs"], strict=True)
+    return statistics.median(
+        [run[key] / other[key] for run, other in pairs if run[key] and other[key]] or [0.0]
+    )
+
+
+def ratio_row(what: str, value: float, least: float, command: str) -> Row:
+    return Row(what, f"≥ {least:g} ×", f"{value:.2f} ×" if value else "failed", value >= least, command)
+
+
+def most_row(what: str, value: float, most: float, unit: str, command: str) -> Row:
+    measured = f"{value:.3g} {unit}" if value else "failed"
+    return Row(what, f"≤ {most:g} {unit}".rstrip(), measured.rstrip(), 0 < value <= most, command)
+
+
+LOAD_COMMAND: Final = (
+    "build/bench/load --url http://127.0.0.1:PORT/mcp --header 'Authorization: Bearer TOKEN' --pid PID"
+)
+
+
+def measure(arguments: argparse.Namespace, work: Path) -> tuple[list[Row], list[str]]:
+    rows: list[Row] = []
+    quick = arguments.quick
+    count, seconds = (3, 1.0) if quick else (arguments.rounds, arguments.seconds)
+    rivals = peers(work, arguments.peers)
+    with started([floor(), ours(work), *rivals], work) as running:
+        http = rounds(running, LEVELS, count, seconds)
+    names = [system.name for system in running]
+    rival_names = [rival.name for rival in rivals if http.get((rival.name, 16), {}).get("calls_per_s")]
+    for level in LEVELS:
+        command = f"`{LOAD_COMMAND} --connections {level} --seconds {seconds:g}`"
+        if rival_names:
+            best = max(rival_names, key=lambda name: http[name, level]["calls_per_s"])
+            thrifty = min(rival_names, key=lambda name: http[name, level]["cpu_us"] or 1e9)
+            calls = ratio(http, "mcp-bridge", best, level, "calls_per_s")
+            cpu = ratio(http, "mcp-bridge", thrifty, level, "cpu_us")
+            first = ratio_row(f"calls/s, {level} connections, against {best}", calls, 8, command)
+            second = most_row(
+                f"CPU per call, {level} connections, against {thrifty}", cpu, 0.125, "×", command
+            )
+            rows += [first, second]
+            if level != 16:
+                first.met = second.met = None
+                first.budget = second.budget = "-"
+        third = ratio_row(
+            f"calls/s, {level} connections, against the floor",
+            ratio(http, "mcp-bridge", "floor", level, "calls_per_s"),
+            0.6,
+            command,
+        )
+        fourth = Row(
+            f"CPU per call, {level} connections, against the floor",
+            "-",
+            f"{ratio(http, 'mcp-bridge', 'floor', level, 'cpu_us'):.2f} ×",
+            None,
+            command,
+        )
+        if level != 16:
+            third.met, third.budget = None, "-"
+        rows += [third, fourth]
+    tables = [table_of("Streamable HTTP", http, names, LEVELS)]
+
+    rival = supergateway_websocket(arguments.peers)
+    mine = ours(work, "mcp-bridge ws", path="/ws", websocket=True)
+    with started([mine, rival], work) as running:
+        ws = rounds(running, (1, 16), count, seconds)
+        ws_names = [system.name for system in running]
+    for level in (1, 16) if len(ws_names) == 2 else ():
+        value = ratio(ws, mine.name, rival.name, level, "calls_per_s")
+        command = f"`{LOAD_COMMAND} --ws --path /ws --connections {level} --seconds {seconds:g}`"
+        rows.append(ratio_row(f"WebSocket, {level} connections, against supergateway", value, 3, command))
+    tables.append(table_of("WebSocket", ws, ws_names, (1, 16)))
+
+    through, direct, whole = plain_pipe(through=True), plain_pipe(through=False), big_result(work)
+    command = f"`{LOAD_COMMAND} --tool big --size {BIG} --calls {BIG_TIMES}`; child \\| cat \\| reader"
+    what = f"10 MB result ({whole * 1e3:.1f} ms) against a plain pipe copy ({through * 1e3:.1f} ms; without the copy {direct * 1e3:.1f} ms)"
+    rows.append(most_row(what, whole / through, 4, "×", command))
+
+    session, stream = idle_memory(work)
+    rows += [
+        most_row(
+            "idle legacy session without its child",
+            session / 1024,
+            24,
+            "KiB",
+            f"`benchmarks/run.py`: Rss of the bridge over {IDLE} sessions",
+        ),
+        most_row(
+            "idle SSE stream, its connection included",
+            stream / 1024,
+            16,
+            "KiB",
+            f"`benchmarks/run.py`: Rss of the bridge over {IDLE} streams",
+        ),
+    ]
+    ready, resident = start_up(work, 3 if quick else 7)
+    own = "`mcp-bridge --stdio build/bench/child --port 0`"
+    rows += [
+        most_row("start to ready", ready, 0.5, "s", own),
+        most_row(
+            "resident after start", resident / 2**20, 45, "MiB", own + ", Rss in /proc/PID/smaps_rollup"
+        ),
+        most_row("modules imported", modules(work), 450, "", own + ", len(sys.modules)"),
+    ]
+    small = _call_of({"text": "x" * 200})
+    record = {
+        "id": 4711,
+        "path": "src/main.py",
+        "line": 17,
+        "matched": True,
+        "text": "def main() -> None:",
+        "score": 0.25,
+    }
+    large = _call_of({"items": [record] * (40_000 // (len(json.dumps(record, separators=(",", ":"))) + 1))})
+    string = _call_of({"text": "x" * 40_000})
+    timer = "`benchmarks/run.py`: envelope.decode and shapes.read_request, best of 7"
+    rows += [
+        most_row(f"validation of a call of {len(small)} B", validation(small) * 1e6, 2.5, "µs", timer),
+        most_row(
+            f"validation of a call of {len(large)} B, many small members",
+            validation(large) * 1e6,
+            90,
+            "µs",
+            timer,
+        ),
+        most_row(
+            f"validation of a call of {len(string)} B, one string", validation(string) * 1e6, 90, "µs", timer
+        ),
+    ]
+    tables += [f"{system.name}: {system.failure}" for system in (*rivals, rival) if system.failure]
+    return rows, tables
+
+
+def table_of(title: str, results: Results, names: list[str], levels: tuple[int, ...]) -> str:
+    lines = [
+        f"### {title}",
+        "",
+        "| | connections | calls/s | CPU per call | p50 | p99 | errors | wrong | unanswered |",
+        "|---|---|---|---|---|---|---|---|---|",
+    ]
+    for level in levels:
+        for name in names:
+            r = results[name, level]
+            failed = f" ({r['failed']:.0f} rounds failed)" if r["failed"] else ""
+            lines.append(
+                f"| {name}{failed} | {level} | {r['calls_per_s']:.0f} | {r['cpu_us']:.0f} µs | {r['p50_ms']:.2f} ms "
+                f"| {r['p99_ms']:.2f} ms | {r['errors']:.0f} | {r['wrong']:.0f} | {r['unanswered']:.0f} |"
+            )
+    return "\n".join(lines)
+
+
+def machine() -> str:
+    model = next(
+        (
+            line.partition(":")[2].strip()
+            for line in Path("/proc/cpuinfo").read_text().splitlines()
+            if line.startswith("model name")
+        ),
+        platform.machine(),
+    )
+    node = (
+        subprocess.run(["node", "--version"], check=False, capture_output=True, text=True).stdout.strip()
+        if shutil.which("node")
+        else "no Node"
+    )
+    busy = ", ".join(f"{value:.1f}" for value in os.getloadavg())
+    return f"{model}, {os.cpu_count()} cores, Linux {platform.release()}, Python {platform.python_version()}, Node {node}; load average at the end {busy}"
+
+
+def report(rows: list[Row], tables: list[str], *, quick: bool) -> str:
+    verdict: Callable[[bool | None], str] = {True: "met", False: "**missed**", None: ""}.__getitem__
+    today = dt.datetime.now(dt.UTC).date()
+    lines = [
+        "# What was measured",
+        "",
+        f"Written by `make bench`{' (--quick)' if quick else ''} on {today}.",
+        "",
+        machine(),
+        "",
+    ]
+    lines += ["| what | budget | measured | | command |", "|---|---|---|---|---|"]
+    lines += [
+        f"| {row.what} | {row.budget} | {row.measured} | {verdict(row.met)} | {row.command} |" for row in rows
+    ]
+    return "\n".join(lines) + "\n\n" + "\n\n".join(tables) + "\n"
+
+
+def _leave(number: int, _frame: object) -> None:
+    sys.exit(128 + number)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description="Measure against the floor, the peers and the budgets.")
+    parser.add_argument("--quick", action="store_true", help="three rounds of one second")
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--seconds", type=float, default=3.0)
+    parser.add_argument("--peers", type=Path, default=ROOT / ".deps" / "peers")
+    parser.add_argument("--output", type=Path, default=HERE / "RESULTS.md")
+    arguments = parser.parse_args()
+    signal.signal(signal.SIGTERM, _leave)
+    compile_tools()
+    with tempfile.TemporaryDirectory(prefix="bench-") as work:
+        rows, tables = measure(arguments, Path(work))
+    text = report(rows, tables, quick=arguments.quick)
+    arguments.output.write_text(text)
+    print(text)
+
+
+if __name__ == "__main__":
+    main()
