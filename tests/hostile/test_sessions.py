@@ -133,7 +133,9 @@ def test_m01_a_request_before_initialize_is_refused(bridge, method):
     body = {"jsonrpc": "2.0", "id": 1, "method": method}
     with bridge.event_stream() as (events, path):
         assert bridge.ask(bridge.post(body, target=path)).status == 202
-        refusal = events.message().json  # on the stream, as on a pipe: to SDK clients a 400 is the end of the transport
+        refusal = (
+            events.message().json
+        )  # on the stream, as on a pipe: to SDK clients a 400 is the end of the transport
         assert (refusal["id"], refusal["error"]["code"]) == (1, INVALID_REQUEST)
 
 

@@ -246,8 +246,10 @@ async def test_data_after_an_answer_costs_nothing(tls, client_tls):
         b"GET /echo HTTP/1.1\r\nHost: {host}\r\nUpgrade: h2c\r\nHTTP2-Settings: AAAAAA\r\nConnection: Upgrade, HTTP2-Settings\r\n\r\n",
         b"GET /echo HTTP/1.1\r\nHost: {host}\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Protocol: \xff\r\n\r\n",
         b"GET /echo HTTP/1.1\r\nHost: {host}\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Extensions: \xff\r\n\r\n",
-        b"GET /echo HTTP/1.1\r\nHost: {host}\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
-        b"Sec-WebSocket-Extensions: permessage-deflate; client_max_window_bits=abc\r\n\r\n",
+        (
+            b"GET /echo HTTP/1.1\r\nHost: {host}\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+            b"Sec-WebSocket-Extensions: permessage-deflate; client_max_window_bits=abc\r\n\r\n"
+        ),
         b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\x00\x00\x00\x04\x00\x00\x00\x00\x00",
     ],
     ids=["h2c-short", "h2c-long", "subprotocol", "extensions", "deflate", "prior-knowledge"],
@@ -331,7 +333,7 @@ async def test_streams_have_heartbeats_and_an_end(tls, client_tls):
             while b":\n\n" not in client.answers.get(number, [0, 0, b""])[2]:
                 assert await client.receive()
             server.streams[0].put(b"{}", b"k_1", last=True)
-            status, headers, body, _ = await client.answer(number)
+            _status, headers, body, _ = await client.answer(number)
             assert body.endswith(b"id: k_1\nevent: message\ndata: {}\n\n")
             assert headers[b"x-accel-buffering"] == b"no"
 
