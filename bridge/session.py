@@ -33,8 +33,6 @@ from ..validators.shapes import (
 REQUEST_CANCELLED: Final = -32800
 # Methods in whose course a server may turn to its client (digest 8.1, R3).
 _INTERACTIVE: Final = frozenset({"tools/call", "prompts/get", "resources/read", "completion/complete"})
-# Requests of the child that may wait for the client's answers at once (attacks C05).
-_QUESTIONS: Final = 32
 # Streams whose events are kept for a client that comes back.
 _KEPT_STREAMS: Final = 64
 # How long, in seconds, a request of the child waits for a stream to be opened for it.
@@ -503,10 +501,9 @@ class Session:
     def _child_asked(self, message: Request) -> Iterable[Effect]:
         if message.method == "ping":
             return (ToChild(b'{"jsonrpc":"2.0","id":%b,"result":{}}' % message.id),)
-        if len(self._questions) >= _QUESTIONS:
-            return self._refuse_child(
-                message.id, f"the limit of {_QUESTIONS} requests to the client is reached"
-            )
+        limit = self._limits.in_flight  # every call may have a question of its own
+        if len(self._questions) >= limit:
+            return self._refuse_child(message.id, f"the limit of {limit} requests to the client is reached")
         child_id = _canonical(message.id)
         if child_id in self._question_ids:
             return self._refuse_child(message.id, "this id is in use by a request in flight", INVALID_REQUEST)
@@ -612,10 +609,8 @@ class Session:
         return effects
 
     def _unanswerable(self, wire_id: bytes, text: str) -> Iterable[Effect]:
-        question = self._questions.pop(wire_id, None)
-        if question is None:
-            return ()
-        self._question_ids.pop(_canonical(question.child_id), None)
+        question = self._questions.pop(wire_id)
+        del self._question_ids[_canonical(question.child_id)]
         return self._refuse_child(question.child_id, text, INTERNAL_ERROR)
 
     def _flush_unsent(self) -> Iterable[Effect]:

@@ -379,7 +379,7 @@ def test_a_request_that_is_pushed_out_of_the_queue_is_answered():
 
 
 def test_requests_of_the_server_are_limited():
-    session = make()
+    session = make(limits=Limits(in_flight=32))
     ask(session)
     for number in range(32):
         session.child_sent(Request(b"%d" % number, "roots/list", b""))
@@ -589,6 +589,32 @@ def test_kept_streams_are_bounded_in_number():
     with pytest.raises(Rejection):
         session.resumed("k1_0", Outlet())
     session.resumed("k80_0", Outlet())
+
+
+def test_streams_that_are_all_alive_and_empty_are_all_kept():
+    session = make(limits=Limits(replay_bytes=100))
+    streams = [session.call_stream(Outlet()) for _ in range(70)]
+    for number, stream in enumerate(streams):
+        token = b'{"_meta":{"progressToken":%d}}' % number
+        session.client_sent(Request(b"%d" % number, "tools/call", token), stream)
+        session.events_begun(stream)
+    progress(session, 5, 1)
+    progress(session, 5, 2)  # the first streams have nothing to give up, so the oldest event of this one goes
+    _, effects = session.resumed("k6_0", Outlet())
+    assert [effect.event_id for effect in effects if isinstance(effect, ToClient)] == [b"k6_2"]
+
+
+def test_subscriptions_that_are_said_again_are_limited():
+    session = make(limits=Limits(stream_messages=1))
+    ask(session, b"1", "resources/subscribe", b'{"uri":"a:b"}')
+    ask(session, b"2", "resources/subscribe", b'{"uri":"c:d"}')
+    session.child_lost("gone", LOST)
+    ask(session)
+    [line] = said(session.child_started())
+    effects = session.child_sent(Response(b"%d" % line["id"], b"{}", b""))
+    assert [message["params"]["uri"] for message in said(effects) if "subscribe" in message["method"]] == [
+        "a:b"
+    ]
 
 
 # ---- the death of the child
