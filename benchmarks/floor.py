@@ -1,17 +1,25 @@
 """The floor: what trio, our HTTP parser and a pipe cost when nothing else is done (DESIGN section 11).
 
-One child for each connection; the body of a POST goes to it as a line and its line comes back as the body. It has no
-sessions, no credential, no limits and no validation, so it is for measuring only and must never serve anybody.
+The body of a POST goes to a child as a line and the child's line comes back as the body. There are no sessions, no
+credential, no limits and no validation, so it is for measuring only and must never serve anybody.
 
-    python benchmarks/floor.py PORT COMMAND [ARG...]
+    python benchmarks/floor.py [--parked | --shared] PORT COMMAND [ARG...]
+
+By default each connection has a child of its own and reads its answers itself: nothing can cost less. `--parked` gives
+each child a reader that wakes the caller parked for an id, with ids rewritten, which every bridge needs that lets a
+server speak unasked. `--shared` is the same with one child for all connections.
 """
 
+import contextlib
 import os
+import re
 import socket
 import subprocess
 import sys
+from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Final
 
+import outcome
 import trio
 
 from mcpbridged.validators.http_head import parse_head
@@ -22,6 +30,10 @@ _SIZE: Final = 64 * 1024
 _HEAD: Final = b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: %d\r\n\r\n"
 _ACCEPTED: Final = b"HTTP/1.1 202 Accepted\r\ncontent-length: 0\r\n\r\n"
 _NOT_ALLOWED: Final = b"HTTP/1.1 405 Method Not Allowed\r\nallow: POST\r\ncontent-length: 0\r\n\r\n"
+# Good enough for load.c and child.c, which have the id before anything that could look like one.
+_ID: Final = re.compile(rb'"id":("[^"\\]*"|[0-9]+)')
+
+Ask = Callable[[bytes], Awaitable[bytes]]
 
 
 async def _receive(connection: socket.socket) -> bytes:
@@ -44,7 +56,7 @@ async def _send(connection: socket.socket, data: bytes) -> None:
         data = data[sent:]
 
 
-async def _ask(stdin: int, line: bytes) -> None:
+async def _write(stdin: int, line: bytes) -> None:
     while True:
         try:
             written = os.write(stdin, line)
@@ -56,22 +68,96 @@ async def _ask(stdin: int, line: bytes) -> None:
         line = line[written:]
 
 
-async def _answer(stdout: int) -> bytes:
-    parts: list[bytes] = []
+async def _read(stdout: int) -> bytes:
     while True:
         try:
-            part = os.read(stdout, _SIZE)
+            return os.read(stdout, _SIZE)
         except BlockingIOError:
             await trio.lowlevel.wait_readable(stdout)
-            continue
-        if not part:
-            raise EOFError
-        parts.append(part)
-        if part.endswith(b"\n"):
-            return b"".join(parts)[:-1]
 
 
-async def _requests(connection: socket.socket, stdin: int, stdout: int) -> None:
+class Direct:
+    """A child with one asker, who reads the answer itself."""
+
+    def __init__(self, stdin: int, stdout: int) -> None:
+        self._stdin = stdin
+        self._stdout = stdout
+
+    async def ask(self, line: bytes) -> bytes:
+        await _write(self._stdin, line)
+        if b'"id":' not in line:
+            return b""
+        parts: list[bytes] = []
+        while True:
+            part = await _read(self._stdout)
+            if not part:
+                raise EOFError
+            parts.append(part)
+            if part.endswith(b"\n"):
+                return b"".join(parts)[:-1]
+
+
+class Parked:
+    """A child with a reader that gives each answer to whoever is parked for its id."""
+
+    def __init__(self, stdin: int, stdout: int) -> None:
+        self._stdin = stdin
+        self._stdout = stdout
+        self._turn = trio.Lock()
+        self._minted = 0
+        self._callers: dict[bytes, tuple[trio.lowlevel.Task, bytes]] = {}
+
+    async def ask(self, line: bytes) -> bytes:
+        found = _ID.search(line)
+        if found is None:
+            await self._put(line)
+            return b""
+        self._minted += 1
+        minted = b"%d" % self._minted
+        self._callers[minted] = trio.lowlevel.current_task(), found[1]
+        await self._put(line[: found.start(1)] + minted + line[found.end(1) :])
+
+        def abort(_raise_cancel: object) -> trio.lowlevel.Abort:
+            del self._callers[minted]
+            return trio.lowlevel.Abort.SUCCEEDED
+
+        answer = await trio.lowlevel.wait_task_rescheduled(abort)
+        assert isinstance(answer, bytes)
+        return answer
+
+    async def _put(self, line: bytes) -> None:
+        # Nobody gets between the parts of a line that the pipe does not take at once; otherwise nobody waits.
+        if not self._turn.locked():
+            try:
+                written = os.write(self._stdin, line)
+            except BlockingIOError:
+                written = 0
+            if written == len(line):
+                return
+            line = line[written:]
+        async with self._turn:
+            await _write(self._stdin, line)
+
+    async def read(self) -> None:
+        parts: list[bytes] = []
+        while part := await _read(self._stdout):
+            *lines, rest = part.split(b"\n")
+            for line in lines:
+                parts.append(line)
+                self._settle(b"".join(parts))
+                parts.clear()
+            if rest:
+                parts.append(rest)
+
+    def _settle(self, line: bytes) -> None:
+        found = _ID.search(line)
+        if found is not None and found[1] in self._callers:
+            task, theirs = self._callers.pop(found[1])
+            answer = line[: found.start(1)] + theirs + line[found.end(1) :]
+            trio.lowlevel.reschedule(task, outcome.Value(answer))
+
+
+async def _requests(connection: socket.socket, ask: Ask) -> None:
     buffer = b""
     while True:
         while (end := buffer.find(b"\r\n\r\n") + 4) < 4:
@@ -90,38 +176,50 @@ async def _requests(connection: socket.socket, stdin: int, stdout: int) -> None:
         if head.method != "POST":
             await _send(connection, _NOT_ALLOWED)
             continue
-        await _ask(stdin, body + b"\n")
-        if b'"id":' not in body:
-            await _send(connection, _ACCEPTED)
-            continue
-        line = await _answer(stdout)
-        await _send(connection, _HEAD % len(line) + line)
+        line = await ask(body + b"\n")
+        await _send(connection, _HEAD % len(line) + line if line else _ACCEPTED)
 
 
-async def _serve(connection: socket.socket, command: list[str]) -> None:
+@contextlib.asynccontextmanager
+async def _child(command: list[str], mode: str) -> AsyncIterator[Ask]:
     child = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE)  # noqa: ASYNC220 - at the start only
     assert child.stdin is not None
     assert child.stdout is not None
+    stdin, stdout = child.stdin.fileno(), child.stdout.fileno()
+    os.set_blocking(stdin, False)
+    os.set_blocking(stdout, False)
     try:
-        os.set_blocking(child.stdin.fileno(), False)
-        os.set_blocking(child.stdout.fileno(), False)
-        await _requests(connection, child.stdin.fileno(), child.stdout.fileno())
-    except (OSError, EOFError):
-        pass
+        if mode == "direct":
+            yield Direct(stdin, stdout).ask
+        else:
+            parked = Parked(stdin, stdout)
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(parked.read)
+                yield parked.ask
+                nursery.cancel_scope.cancel()
     finally:
-        connection.close()
         child.kill()
         child.wait()
         child.stdin.close()
         child.stdout.close()
 
 
-async def _main(port: int, command: list[str]) -> None:
-    with socket.create_server(("127.0.0.1", port), backlog=256) as listener:
+async def _serve(connection: socket.socket, command: list[str], mode: str, ask: Ask | None) -> None:
+    with contextlib.suppress(OSError, EOFError), contextlib.closing(connection):
+        if ask is not None:
+            await _requests(connection, ask)
+            return
+        async with _child(command, mode) as ask_own:
+            await _requests(connection, ask_own)
+
+
+async def _main(mode: str, port: int, command: list[str]) -> None:
+    async with contextlib.AsyncExitStack() as stack:
+        ask = await stack.enter_async_context(_child(command, mode)) if mode == "shared" else None
+        listener = stack.enter_context(socket.create_server(("127.0.0.1", port), backlog=256))
         listener.setblocking(False)
-        print(
-            f"floor: ready on http://127.0.0.1:{listener.getsockname()[1]}/mcp", file=sys.stderr, flush=True
-        )
+        where = f"http://127.0.0.1:{listener.getsockname()[1]}/mcp"
+        print(f"floor: ready on {where}", file=sys.stderr, flush=True)
         async with trio.open_nursery() as nursery:
             while True:
                 try:
@@ -131,8 +229,15 @@ async def _main(port: int, command: list[str]) -> None:
                     continue
                 connection.setblocking(False)
                 connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-                nursery.start_soon(_serve, connection, command)
+                nursery.start_soon(_serve, connection, command, mode, ask)
 
 
 if __name__ == "__main__":
-    trio.run(_main, int(sys.argv[1]), sys.argv[2:])
+    modes: Final = {"--parked": "parked", "--shared": "shared"}
+    given = sys.argv[1:]
+    chosen = modes.get(given[0], "direct") if given else "direct"
+    if chosen != "direct":
+        del given[0]
+    if len(given) < 2:  # a port and a command
+        sys.exit("usage: floor.py [--parked | --shared] PORT COMMAND [ARG...]")
+    trio.run(_main, chosen, int(given[0]), given[1:])

@@ -3,6 +3,7 @@
  * nonce is counted as wrong, never as a call. Prints one line of JSON. Talks to the one address in --url only. */
 #define _GNU_SOURCE
 #include <arpa/inet.h>
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <netinet/in.h>
@@ -27,7 +28,7 @@ enum stage { CONNECTING, UPGRADE, INITIALIZE, INITIALIZED, READY, CALLING, CLOSI
 enum framing { HEAD, LENGTH, CHUNK_SIZE, CHUNK_DATA, CHUNK_END, TRAILER, UNTIL_CLOSE };
 
 typedef struct {
-    int fd, status, event_stream, finished, registered;
+    int fd, status, event_stream, last, registered; /* last: the server closes after this answer */
     enum stage stage;
     enum framing framing;
     uint64_t id;
@@ -43,7 +44,7 @@ static const char *tool = "echo";
 static long size_argument = 0, call_limit = 0;
 static int count = 1, websocket = 0, shared = 0, epoll, ready, open_calls, measuring;
 static double seconds = 1, setup_seconds = 60;
-static uint64_t next_id = 1, run_nonce, calls, errors, wrong, reconnects, received;
+static uint64_t next_id = 1, run_nonce, random_state, calls, errors, wrong, reconnects, received;
 static connection *all;
 static float *latencies;
 static size_t latencies_room;
@@ -105,10 +106,15 @@ static void frame(connection *c, int opcode, const char *text, size_t size) {
         head[1] = 127, used = 10;
         for (int i = 0; i < 8; i++) head[2 + i] = (unsigned char)((uint64_t)size >> (56 - 8 * i));
     }
-    head[1] |= 0x80; /* masked, with a mask that changes nothing */
-    memset(head + used, 0, 4);
+    /* A mask of its own for every frame, as clients must: some servers skip the work for a mask of zeros. */
+    random_state ^= random_state << 13, random_state ^= random_state >> 7, random_state ^= random_state << 17;
+    uint32_t mask = (uint32_t)(random_state >> 16) | 1;
+    head[1] |= 0x80;
+    memcpy(head + used, &mask, 4);
     add(&c->out, head, used + 4);
     add(&c->out, text, size);
+    unsigned char *payload = (unsigned char *)c->out.at + c->out.size - size;
+    for (size_t i = 0; i < size; i++) payload[i] ^= ((unsigned char *)&mask)[i & 3];
 }
 
 static void post(connection *c, const char *text, size_t size) {
@@ -159,11 +165,14 @@ static void call(connection *c) {
 }
 
 static void initialize(connection *c) {
-    static const char text[] =
-        "{\"jsonrpc\":\"2.0\",\"id\":\"start\",\"method\":\"initialize\",\"params\":{\"protocolVersion\":"
-        "\"2025-06-18\",\"capabilities\":{},\"clientInfo\":{\"name\":\"bench-load\",\"version\":\"1\"}}}";
+    char text[300];
+    c->id = next_id++;
+    int n = snprintf(text, sizeof text,
+                     "{\"jsonrpc\":\"2.0\",\"id\":%lu,\"method\":\"initialize\",\"params\":{\"protocolVersion\":"
+                     "\"2025-06-18\",\"capabilities\":{},\"clientInfo\":{\"name\":\"bench-load\",\"version\":\"1\"}}}",
+                     (unsigned long)c->id);
     c->stage = INITIALIZE;
-    post(c, text, sizeof text - 1);
+    post(c, text, (size_t)n);
 }
 
 static void initialized(connection *c) {
@@ -187,7 +196,7 @@ static void become_ready(connection *c) {
     }
 }
 
-static void open_connection(connection *c) {
+static void dial(connection *c) {
     int yes = 1;
     c->fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
     if (c->fd < 0 || connect(c->fd, (struct sockaddr *)&address, sizeof address) < 0) fail("cannot connect");
@@ -195,8 +204,14 @@ static void open_connection(connection *c) {
     fcntl(c->fd, F_SETFL, O_NONBLOCK);
     c->registered = 0;
     watch(c, EPOLLIN);
-    c->in.size = c->in_done = c->out.size = c->out_done = c->body.size = 0;
+    c->in.size = c->in_done = c->out.size = c->out_done = 0;
     c->framing = HEAD;
+    c->last = 0;
+}
+
+static void open_connection(connection *c) {
+    dial(c);
+    c->body.size = 0;
     if (websocket) {
         char head[6000];
         int n = snprintf(head, sizeof head,
@@ -249,12 +264,12 @@ static int judge(connection *c, span message) {
     char id[32];
     span got = json_member(message, "id"), result;
     if (!got.size || json_member(message, "method").size) return 0;
-    if (c->stage == INITIALIZE) return json_member(message, "result").size ? 1 : -2;
-    if (c->stage != CALLING) return -1;
+    if (c->stage != CALLING && c->stage != INITIALIZE) return -1;
     int n = snprintf(id, sizeof id, "%lu", (unsigned long)c->id);
     if (got.size != (size_t)n || memcmp(got.at, id, got.size)) return -1;
     result = json_member(message, "result");
     if (!result.size) return -2;
+    if (c->stage == INITIALIZE) return 1;
     span text = json_member(json_first(json_member(result, "content")), "text");
     if (strcmp(tool, "echo") == 0) {
         size_t length = strlen(c->nonce);
@@ -265,25 +280,34 @@ static int judge(connection *c, span message) {
     return 1;
 }
 
+/* The same for all messages of an event stream that has ended. Whatever came besides our one answer is counted here. */
 static int judge_stream(connection *c) {
     char *p = c->body.at, *end = c->body.at + c->body.size;
     static bytes data;
     int found = 0;
+    uint64_t strangers = 0;
     data.size = 0;
-    while (p < end && found == 0) {
+    while (p < end) {
         char *stop = memchr(p, '\n', (size_t)(end - p));
         if (!stop) stop = end;
         size_t length = (size_t)(stop - p);
         if (length && p[length - 1] == '\r') length--;
         if (length == 0 && data.size) {
-            found = judge(c, (span){data.at, data.size});
+            int verdict = judge(c, (span){data.at, data.size});
+            if (verdict == -1 || (verdict && found)) strangers++;
+            else if (verdict) found = verdict;
             data.size = 0;
         } else if (length > 5 && memcmp(p, "data:", 5) == 0) {
             add(&data, p + 5, length - 5);
         }
         p = stop + 1;
     }
-    return found;
+    if (found || !strangers) {
+        wrong += strangers;
+        return found;
+    }
+    wrong += strangers - 1; /* settle counts one */
+    return -1;
 }
 
 static void settle(connection *c, int verdict) {
@@ -309,10 +333,12 @@ static void answered(connection *c) {
         c->stage = GONE;
     } else if (c->stage == INITIALIZED) {
         if (c->status / 100 != 2) fail("notification refused");
+        if (c->last) close(c->fd), dial(c);
         become_ready(c);
     } else {
         int verdict = -2;
         if (c->status == 200) verdict = c->event_stream ? judge_stream(c) : judge(c, (span){c->body.at, c->body.size});
+        if (c->last) close(c->fd), dial(c);
         settle(c, verdict == 0 ? -2 : verdict);
     }
 }
@@ -323,7 +349,7 @@ static int read_head(connection *c) {
     int chunked = 0, length_known = 0;
     c->status = 0;
     if (end - start > 12) c->status = atoi(start + 9);
-    c->event_stream = 0, c->left = 0, c->body.size = 0;
+    c->event_stream = 0, c->left = 0, c->body.size = 0, c->last = 0;
     for (char *line = memmem(start, (size_t)(end - start + 2), "\r\n", 2); line && line < end;) {
         line += 2;
         char *stop = memmem(line, (size_t)(end + 2 - line), "\r\n", 2);
@@ -337,6 +363,8 @@ static int read_head(connection *c) {
                 c->left = strtoul(value, NULL, 10), length_known = 1;
             } else if (n == 17 && !strncasecmp(line, "transfer-encoding", n)) {
                 chunked = !strcasecmp(value, "chunked");
+            } else if (n == 10 && !strncasecmp(line, "connection", n)) {
+                c->last = !strcasecmp(value, "close");
             } else if (n == 12 && !strncasecmp(line, "content-type", n)) {
                 c->event_stream = !strncasecmp(value, "text/event-stream", 17);
             } else if (n == 14 && !strncasecmp(line, "mcp-session-id", n)) {
@@ -349,7 +377,8 @@ static int read_head(connection *c) {
     c->in_done = (size_t)(end - c->in.at) + 4;
     if (c->status == 101 || c->status == 204 || c->status == 304) c->framing = LENGTH, c->left = 0;
     else if (chunked) c->framing = CHUNK_SIZE;
-    else c->framing = length_known ? LENGTH : UNTIL_CLOSE;
+    else if (length_known) c->framing = LENGTH;
+    else c->framing = UNTIL_CLOSE, c->last = 1;
     return 1;
 }
 
@@ -463,8 +492,8 @@ static void input(connection *c) {
         if (n < 0 && errno == EAGAIN) return;
         if (n < 0 && errno == EINTR) continue;
         if (n <= 0) {
-            if (c->framing == UNTIL_CLOSE && c->stage == CALLING) answered(c);
-            lost(c);
+            if (n == 0 && c->framing == UNTIL_CLOSE && c->stage != CLOSING) answered(c);
+            else lost(c);
             return;
         }
         received += (uint64_t)n;
@@ -494,19 +523,56 @@ static void turn(double until) {
     }
 }
 
-/* User and system time of a process and all its threads so far, in seconds. */
-static double cpu_of(int pid) {
-    char name[64], text[1024];
-    unsigned long user = 0, system_time = 0;
-    snprintf(name, sizeof name, "/proc/%d/stat", pid);
-    FILE *file = fopen(name, "r");
-    if (!file) return 0;
-    size_t n = fread(text, 1, sizeof text - 1, file);
-    fclose(file);
-    text[n] = 0;
-    char *fields = strrchr(text, ')');
-    if (fields) sscanf(fields, ") %*c %*d %*d %*d %*d %*d %*u %*u %*u %*u %*u %lu %lu", &user, &system_time);
-    return (double)(user + system_time) / (double)sysconf(_SC_CLK_TCK);
+/* The processes whose CPU time is read: one, and all below it but those with the name of the benchmark's server. */
+static struct {
+    int pid, parent, mine;
+} processes[8192];
+static int process_count, own_processes;
+
+static void find_processes(int root, const char *left_out) {
+    DIR *directory = opendir("/proc");
+    if (!directory) return;
+    for (struct dirent *entry; (entry = readdir(directory)) && process_count < 8192;) {
+        char name[64], text[1024], command[32] = "";
+        int pid = atoi(entry->d_name), parent = 0;
+        if (pid <= 0) continue;
+        snprintf(name, sizeof name, "/proc/%d/stat", pid);
+        FILE *file = fopen(name, "r");
+        if (!file) continue;
+        size_t n = fread(text, 1, sizeof text - 1, file);
+        fclose(file);
+        text[n] = 0;
+        char *opening = strchr(text, '('), *closing = strrchr(text, ')');
+        if (!opening || !closing || sscanf(closing, ") %*c %d", &parent) != 1) continue;
+        snprintf(command, sizeof command, "%.*s", (int)(closing - opening - 1), opening + 1);
+        if (pid != root && !strcmp(command, left_out)) continue;
+        processes[process_count].pid = pid;
+        processes[process_count].parent = parent;
+        processes[process_count++].mine = pid == root;
+    }
+    closedir(directory);
+    for (int found = 1; found;) {
+        found = 0;
+        for (int i = 0; i < process_count; i++) {
+            for (int k = 0; k < process_count && !processes[i].mine; k++) {
+                if (!processes[k].mine || processes[k].pid != processes[i].parent) continue;
+                processes[i].mine = found = 1;
+            }
+        }
+    }
+    for (int i = 0; i < process_count; i++) own_processes += processes[i].mine;
+}
+
+/* User and system time of them and all their threads so far, in seconds (the clock counts nanoseconds, not ticks). */
+static double cpu_of_processes(void) {
+    double sum = 0;
+    for (int i = 0; i < process_count; i++) {
+        clockid_t clock;
+        struct timespec t;
+        if (!processes[i].mine || clock_getcpuclockid(processes[i].pid, &clock) || clock_gettime(clock, &t)) continue;
+        sum += (double)t.tv_sec + (double)t.tv_nsec / 1e9;
+    }
+    return sum;
 }
 
 static int by_value(const void *a, const void *b) {
@@ -554,7 +620,7 @@ static void read_url(const char *url) {
 }
 
 int main(int argc, char **argv) {
-    const char *own_path = NULL;
+    const char *own_path = NULL, *left_out = "child";
     int pid = 0;
     for (int i = 1; i < argc; i++) {
         const char *name = argv[i], *value = i + 1 < argc ? argv[i + 1] : "";
@@ -568,6 +634,7 @@ int main(int argc, char **argv) {
         else if (!strcmp(name, "--tool")) tool = value;
         else if (!strcmp(name, "--size")) size_argument = atol(value);
         else if (!strcmp(name, "--pid")) pid = atoi(value);
+        else if (!strcmp(name, "--leave-out")) left_out = value;
         else if (!strcmp(name, "--path")) own_path = value;
         else if (!strcmp(name, "--header")) {
             size_t used = strlen(headers);
@@ -575,13 +642,15 @@ int main(int argc, char **argv) {
         } else {
             fprintf(stderr, "load --url URL [--connections N] [--seconds S] [--header 'NAME: VALUE'] [--path PATH] [--ws]\n"
                             "     [--shared-session] [--tool echo|big|progress] [--size N] [--calls N] [--setup-seconds S]\n"
-                            "     [--pid PROCESS whose CPU time is read before and after]\n");
+                            "     [--pid PROCESS] whose CPU time is read before and after, with all processes below it\n"
+                            "     [--leave-out NAME] but those of this name (child)\n");
             return 64;
         }
     }
     if (!address.sin_port || count < 1) fail("--url and --connections are needed");
     if (own_path) snprintf(path, sizeof path, "%s", own_path);
     run_nonce = (uint64_t)(now() * 1e9) ^ ((uint64_t)getpid() << 40);
+    random_state = run_nonce | 1;
     epoll = epoll_create1(EPOLL_CLOEXEC);
     all = calloc((size_t)count, sizeof *all);
     if (!all) fail("no memory");
@@ -592,20 +661,23 @@ int main(int argc, char **argv) {
         turn(until);
     }
     measuring = 1;
-    double cpu = pid ? cpu_of(pid) : 0, start = now(), end = start + seconds;
+    if (pid) find_processes(pid, left_out);
+    double cpu = cpu_of_processes(), start = now(), end = start + seconds;
     received = 0;
     for (int i = 0; i < count; i++) call(&all[i]);
     while (now() < end && open_calls) turn(end);
     double took = now() - start;
-    if (pid) cpu = cpu_of(pid) - cpu;
+    cpu = cpu_of_processes() - cpu;
     measuring = 0;
     for (double drain = now() + 2; open_calls && now() < drain;) turn(drain);
     int unanswered = open_calls;
     end_sessions();
     qsort(latencies, calls, sizeof *latencies, by_value);
-    printf("{\"calls\":%lu,\"seconds\":%.4f,\"calls_per_s\":%.1f,\"p50_ms\":%.4f,\"p99_ms\":%.4f,\"errors\":%lu,"
-           "\"wrong\":%lu,\"unanswered\":%d,\"reconnects\":%lu,\"bytes\":%lu,\"cpu_s\":%.2f,\"first_error\":\"%s\"}\n",
-           (unsigned long)calls, took, (double)calls / took, percentile(0.5), percentile(0.99), (unsigned long)errors,
-           (unsigned long)wrong, unanswered, (unsigned long)reconnects, (unsigned long)received, cpu, first_error);
+    printf("{\"calls\":%lu,\"seconds\":%.4f,\"calls_per_s\":%.1f,\"p50_ms\":%.4f,\"p90_ms\":%.4f,\"p99_ms\":%.4f,"
+           "\"max_ms\":%.4f,\"errors\":%lu,\"wrong\":%lu,\"unanswered\":%d,\"reconnects\":%lu,\"bytes\":%lu,"
+           "\"cpu_s\":%.6f,\"processes\":%d,\"first_error\":\"%s\"}\n",
+           (unsigned long)calls, took, (double)calls / took, percentile(0.5), percentile(0.9), percentile(0.99),
+           percentile(1), (unsigned long)errors, (unsigned long)wrong, unanswered, (unsigned long)reconnects,
+           (unsigned long)received, cpu, own_processes, first_error);
     return 0;
 }

@@ -39,16 +39,21 @@ LOAD: Final = BUILD / "load"
 # Another build of the bridge can be measured in the place of the installed one.
 BRIDGE: Final = Path(os.environ.get("BENCH_BRIDGE") or Path(sys.executable).with_name("mcp-bridge"))
 LEVELS: Final = (1, 16, 64)
+WEBSOCKET_LEVELS: Final = (1, 32)
 RAISED: Final = [
     "connections=2000",
     "connections_per_principal=1000",
     "sessions=2000",
     "sessions_per_principal=1000",
 ]
-IDLE: Final = 100
+IDLE: Final = 200
 BIG: Final = 10_000_000
 BIG_TIMES: Final = 11
 START_SECONDS: Final = 40.0
+# Load that is not counted, before the first round: Node compiles what is hot, and cold it is slower by a third.
+WARM_SECONDS: Final = 3.0
+# Whatever happens, the run is over by then and everything it started is ended.
+MOST_SECONDS: Final = 30 * 60
 VERSION: Final = "2025-06-18"
 
 
@@ -159,6 +164,28 @@ def memory(pid: int) -> int:
     raise ValueError("no Rss")
 
 
+def memory_below(pid: int) -> int:
+    """What the processes below one would free if they ended (Pss), in bytes, without the benchmark's servers."""
+    below, total = {pid}, 0
+    parents: dict[int, tuple[int, str]] = {}
+    for stat in Path("/proc").glob("[0-9]*/stat"):
+        with contextlib.suppress(OSError):
+            name, _, rest = stat.read_text().partition("(")[2].rpartition(")")
+            parents[int(stat.parent.name)] = int(rest.split()[1]), name
+    while True:
+        found = {number for number, (parent, _) in parents.items() if parent in below} - below
+        if not found:
+            break
+        below |= found
+    for number in below - {pid}:
+        if parents[number][1] != CHILD.name:
+            with contextlib.suppress(OSError):
+                for line in Path(f"/proc/{number}/smaps_rollup").read_text().splitlines():
+                    if line.startswith("Pss:"):
+                        total += int(line.split()[1]) * 1024
+    return total
+
+
 # ---- who takes part
 
 
@@ -185,8 +212,9 @@ def ours(work: Path, name: str = "mcp-bridge", *, path: str = "/mcp", websocket:
     )
 
 
-def floor() -> System:
-    return System("floor", [sys.executable, str(HERE / "floor.py"), "{port}", str(CHILD)])
+def floor(*options: str) -> System:
+    command = [sys.executable, str(HERE / "floor.py"), *options, "{port}", str(CHILD)]
+    return System(" ".join(["floor", *options]), command)
 
 
 def peers(work: Path, deps: Path) -> list[System]:
@@ -238,26 +266,31 @@ def started(systems: list[System], work: Path) -> Iterator[list[System]]:
 Results = dict[tuple[str, int], dict[str, Any]]
 
 
-def rounds(systems: list[System], levels: tuple[int, ...], count: int, seconds: float) -> Results:
+def rounds(
+    systems: list[System], levels: tuple[int, ...], count: int, seconds: float, *extra: str
+) -> Results:
     """Medians of interleaved rounds, so that whatever else the machine does hits all of them alike."""
     results: Results = {}
+    for system in systems:
+        load(system, 16, WARM_SECONDS, *extra)
     for connections in levels:
         runs: dict[str, list[dict[str, Any]]] = {system.name: [] for system in systems}
         for turn in range(count):
             for system in systems[turn % len(systems) :] + systems[: turn % len(systems)]:
-                runs[system.name].append(load(system, connections, seconds))
+                runs[system.name].append(load(system, connections, seconds, *extra))
         for name, made in runs.items():
             middle: dict[str, Any] = {
                 key: statistics.median(float(run.get(key, 0)) for run in made)
-                for key in ("calls_per_s", "cpu_us", "p50_ms", "p99_ms")
+                for key in ("calls_per_s", "cpu_us", "p50_ms", "p90_ms", "p99_ms", "max_ms")
             }
             middle["runs"] = made
             for key in ("errors", "wrong", "unanswered"):
                 middle[key] = sum(run[key] for run in made)
             middle["failed"] = sum("failed" in run for run in made)
             results[name, connections] = middle
+            single = ", ".join(f"{run['calls_per_s']:.0f}" for run in made)
             print(
-                f"{connections:3} x {name:18} {middle['calls_per_s']:9.0f}/s {middle['cpu_us']:7.0f} us CPU",
+                f"{connections:3} x {name:18} {middle['calls_per_s']:9.0f}/s {middle['cpu_us']:7.0f} us CPU ({single})",
                 flush=True,
             )
     return results
@@ -340,21 +373,24 @@ def open_stream(system: System, session: str) -> socket.socket:
     return stream
 
 
-def idle_memory(work: Path) -> tuple[float, float]:
-    """Bytes of the bridge's process for an idle session without its child, and for an idle SSE stream."""
+def idle_memory(work: Path) -> tuple[float, float, float]:
+    """Bytes for an idle session without its child, for what keeps that child, and for an idle SSE stream.
+
+    The first and the last are of the bridge's own process; a keeper is a process of its own for each server.
+    """
     with started([ours(work)], work) as (system,), contextlib.ExitStack() as streams:
         for _ in range(10):  # what the first ones load is not theirs
             streams.enter_context(open_stream(system, open_session(system)))
         time.sleep(0.3)
-        before = memory(system.pid())
+        before, kept_before = memory(system.pid()), memory_below(system.pid())
         sessions = [open_session(system) for _ in range(IDLE)]
         time.sleep(0.5)
-        between = memory(system.pid())
+        between, kept = memory(system.pid()), memory_below(system.pid())
         for session in sessions:
             streams.enter_context(open_stream(system, session))
         time.sleep(0.5)
         after = memory(system.pid())
-    return (between - before) / IDLE, (after - between) / IDLE
+    return (between - before) / IDLE, (kept - kept_before) / IDLE, (after - between) / IDLE
 
 
 def start_up(work: Path, count: int) -> tuple[float, float]:
@@ -468,7 +504,7 @@ def measure(arguments: argparse.Namespace, work: Path) -> tuple[list[Row], list[
     quick = arguments.quick
     count, seconds = (3, 1.0) if quick else (arguments.rounds, arguments.seconds)
     rivals = peers(work, arguments.peers)
-    with started([floor(), ours(work), *rivals], work) as running:
+    with started([floor(), floor("--parked"), ours(work), *rivals], work) as running:
         http = rounds(running, LEVELS, count, seconds)
     names = [system.name for system in running]
     rival_names = [rival.name for rival in rivals if http.get((rival.name, 16), {}).get("calls_per_s")]
@@ -500,28 +536,35 @@ def measure(arguments: argparse.Namespace, work: Path) -> tuple[list[Row], list[
             None,
             command,
         )
+        fifth = Row(
+            f"calls/s, {level} connections, against the floor with a reader and ids (`floor.py --parked`)",
+            "-",
+            f"{ratio(http, 'mcp-bridge', 'floor --parked', level, 'calls_per_s'):.2f} ×",
+            None,
+            command,
+        )
         if level != 16:
             third.met, third.budget = None, "-"
-        rows += [third, fourth]
+        rows += [third, fourth, fifth]
     tables = [table_of("Streamable HTTP", http, names, LEVELS)]
 
     rival = supergateway_websocket(arguments.peers)
     mine = ours(work, "mcp-bridge ws", path="/ws", websocket=True)
     with started([mine, rival], work) as running:
-        ws = rounds(running, (1, 16), count, seconds)
+        ws = rounds(running, WEBSOCKET_LEVELS, count, seconds)
         ws_names = [system.name for system in running]
-    for level in (1, 16) if len(ws_names) == 2 else ():
+    for level in WEBSOCKET_LEVELS if len(ws_names) == 2 else ():
         value = ratio(ws, mine.name, rival.name, level, "calls_per_s")
         command = f"`{LOAD_COMMAND} --ws --path /ws --connections {level} --seconds {seconds:g}`"
         rows.append(ratio_row(f"WebSocket, {level} connections, against supergateway", value, 3, command))
-    tables.append(table_of("WebSocket", ws, ws_names, (1, 16)))
+    tables.append(table_of("WebSocket", ws, ws_names, WEBSOCKET_LEVELS))
 
     through, direct, whole = plain_pipe(through=True), plain_pipe(through=False), big_result(work)
     command = f"`{LOAD_COMMAND} --tool big --size {BIG} --calls {BIG_TIMES}`; child \\| cat \\| reader"
     what = f"10 MB result ({whole * 1e3:.1f} ms) against a plain pipe copy ({through * 1e3:.1f} ms; without the copy {direct * 1e3:.1f} ms)"
     rows.append(most_row(what, whole / through, 4, "×", command))
 
-    session, stream = idle_memory(work)
+    session, keeper, stream = idle_memory(work)
     rows += [
         most_row(
             "idle legacy session without its child",
@@ -529,6 +572,13 @@ def measure(arguments: argparse.Namespace, work: Path) -> tuple[list[Row], list[
             24,
             "KiB",
             f"`benchmarks/run.py`: Rss of the bridge over {IDLE} sessions",
+        ),
+        Row(
+            "its keeper, the process that ends the child when the bridge cannot",
+            "-",
+            f"{keeper / 1024:.0f} KiB",
+            None,
+            f"`benchmarks/run.py`: Pss of what is below the bridge, without the children, over {IDLE} sessions",
         ),
         most_row(
             "idle SSE stream, its connection included",
@@ -576,12 +626,30 @@ def measure(arguments: argparse.Namespace, work: Path) -> tuple[list[Row], list[
     return rows, tables
 
 
+def some(arguments: argparse.Namespace, work: Path) -> str:
+    """Calls per second of those that were asked for, and nothing else."""
+    wanted = arguments.only.split(",")
+    mine = ours(work, "mcp-bridge ws", path="/ws", websocket=True)
+    rivals = [*peers(work, arguments.peers), supergateway_websocket(arguments.peers)]
+    known = [floor(), floor("--parked"), floor("--shared"), ours(work), mine, *rivals]
+    if unknown := set(wanted) - {system.name for system in known}:
+        sys.exit(f"run.py: {', '.join(unknown)} not known; known are {', '.join(s.name for s in known)}")
+    count, seconds = (3, 1.0) if arguments.quick else (arguments.rounds, arguments.seconds)
+    levels = tuple(int(level) for level in arguments.connections.split(","))
+    with started([system for system in known if system.name in wanted], work) as running:
+        extra = ["--shared-session"] if arguments.shared_session else []
+        results = rounds(running, levels, count, seconds, *extra)
+        names = [system.name for system in running]
+    missing = [f"{system.name}: {system.failure}" for system in known if system.failure]
+    return "\n\n".join([table_of("Some", results, names, levels), *missing, machine()])
+
+
 def table_of(title: str, results: Results, names: list[str], levels: tuple[int, ...]) -> str:
     lines = [
         f"### {title}",
         "",
-        "| | connections | calls/s | CPU per call | p50 | p99 | errors | wrong | unanswered |",
-        "|---|---|---|---|---|---|---|---|---|",
+        "| | connections | calls/s | CPU per call | p50 | p90 | p99 | max | errors | wrong | unanswered |",
+        "|---|---|---|---|---|---|---|---|---|---|---|",
     ]
     for level in levels:
         for name in names:
@@ -589,7 +657,7 @@ def table_of(title: str, results: Results, names: list[str], levels: tuple[int, 
             failed = f" ({r['failed']:.0f} rounds failed)" if r["failed"] else ""
             lines.append(
                 f"| {name}{failed} | {level} | {r['calls_per_s']:.0f} | {r['cpu_us']:.0f} µs | {r['p50_ms']:.2f} ms "
-                f"| {r['p99_ms']:.2f} ms | {r['errors']:.0f} | {r['wrong']:.0f} | {r['unanswered']:.0f} |"
+                f"| {r['p90_ms']:.2f} ms | {r['p99_ms']:.2f} ms | {r['max_ms']:.2f} ms | {r['errors']:.0f} | {r['wrong']:.0f} | {r['unanswered']:.0f} |"
             )
     return "\n".join(lines)
 
@@ -641,9 +709,18 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=3.0)
     parser.add_argument("--peers", type=Path, default=ROOT / ".deps" / "peers")
     parser.add_argument("--output", type=Path, default=HERE / "RESULTS.md")
+    parser.add_argument("--only", metavar="NAME,...", help="calls/s of these only, printed and not written")
+    parser.add_argument("--connections", default="1,16,64", help="with --only (default 1,16,64)")
+    parser.add_argument("--shared-session", action="store_true", help="with --only: one session for all")
     arguments = parser.parse_args()
     signal.signal(signal.SIGTERM, _leave)
+    signal.signal(signal.SIGALRM, _leave)
+    signal.alarm(MOST_SECONDS)
     compile_tools()
+    if arguments.only:
+        with tempfile.TemporaryDirectory(prefix="bench-") as work:
+            print(some(arguments, Path(work)))
+        return
     with tempfile.TemporaryDirectory(prefix="bench-") as work:
         rows, tables = measure(arguments, Path(work))
     text = report(rows, tables, quick=arguments.quick)
