@@ -11,6 +11,9 @@ import attrs
 _BOM: Final = b"\xef\xbb\xbf"
 # How much of a dropped line is kept, so that the answer it holds can be attributed.
 _PREFIX: Final = 256
+# So many pieces of an unfinished line are joined into one: an object for every two bytes would cost thirty times the
+# limit.
+_SEAL: Final = 1024
 
 
 @attrs.frozen
@@ -27,6 +30,7 @@ class LineSplitter:
     def __init__(self, limit: int) -> None:
         self._limit = limit
         self._parts: list[bytes] = []
+        self._loose = 0
         self.held = 0
         self._dropping = False
         self._begun = False
@@ -49,7 +53,7 @@ class LineSplitter:
 
     def _without_mark(self, chunk: bytes) -> bytes:
         chunk = b"".join(self._parts) + chunk
-        self._parts, self.held = [], 0
+        self._forget()
         if len(chunk) < len(_BOM) and _BOM.startswith(chunk):
             self._parts, self.held = [chunk], len(chunk)
             return b""
@@ -60,11 +64,17 @@ class LineSplitter:
         if self._dropping or not piece:
             return []
         self._parts.append(piece)
+        self._loose += 1
+        if self._loose == _SEAL:
+            self._parts[-_SEAL:] = [b"".join(self._parts[-_SEAL:])]
+            self._loose = 0
         self.held += len(piece)
-        if self.held <= self._limit:
+        # A carriage return at the end may be half of the line's end, which is not part of the line.
+        if self.held - piece.endswith(b"\r") <= self._limit:
             return []
         overlong = Overlong(self.held, b"".join(self._parts)[:_PREFIX])
-        self._parts, self.held, self._dropping = [], 0, True
+        self._forget()
+        self._dropping = True
         return [overlong]
 
     def _end_line(self, last: bytes, lines: list[bytes | Overlong]) -> None:
@@ -74,9 +84,12 @@ class LineSplitter:
         if self._parts:
             self._parts.append(last)
             last = b"".join(self._parts)
-            self._parts, self.held = [], 0
+            self._forget()
         last = last.removesuffix(b"\r")
         if len(last) > self._limit:
             lines.append(Overlong(len(last), last[:_PREFIX]))
         elif last and not last.isspace():
             lines.append(last)
+
+    def _forget(self) -> None:
+        self._parts, self._loose, self.held = [], 0, 0

@@ -22,7 +22,7 @@ PROGRAM = Path(os.environ.get("MCP_BRIDGE", Path(sys.executable).with_name("mcp-
 REPOSITORY = Path(__file__).parents[2]
 EXAMPLE = (sys.executable, str(REPOSITORY / "examples/server.py"))
 
-_READY = re.compile(r"^mcp-bridge: ready on (\S+)/mcp$")
+_READY = re.compile(r"^mcp-bridge: ready on (https?://[^/]+)/\S+$")
 # A process that we or one of our children started has this in its environment, whatever it did to its parentage.
 _MARK = "MCP_BRIDGE_TEST_MARK"
 
