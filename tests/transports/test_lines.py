@@ -47,6 +47,12 @@ def test_a_long_line_costs_linear_time():
     assert len(line) == 160 * 65536
 
 
+def test_a_line_in_very_many_pieces_is_whole():
+    pieces = [b"%d" % (i % 10) for i in range(3000)]
+    assert split(*pieces, b"\n", limit=4000) == [b"".join(pieces)]
+    assert split(*pieces, b"\nok\n", limit=2500) == [Overlong(2501, b"".join(pieces)[:256]), b"ok"]
+
+
 @given(st.lists(st.sampled_from([b"a", b"\n", b"\r", b"\r\n", b"\xef\xbb\xbf", b" ", b"x" * 30])), st.data())
 @settings(max_examples=200, deadline=None)
 def test_every_chunking_gives_the_same_lines(parts, data):
