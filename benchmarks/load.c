@@ -42,7 +42,8 @@ static struct sockaddr_in address;
 static char host[100], path[300] = "/mcp", headers[4096];
 static const char *tool = "echo";
 static long size_argument = 0, call_limit = 0;
-static int count = 1, websocket = 0, shared = 0, epoll, ready, open_calls, measuring;
+static const char *capabilities = "{}";
+static int count = 1, websocket = 0, modern = 0, shared = 0, epoll, ready, open_calls, measuring;
 static double seconds = 1, setup_seconds = 60;
 static uint64_t next_id = 1, run_nonce, random_state, calls, errors, wrong, reconnects, received;
 static connection *all;
@@ -122,10 +123,14 @@ static void post(connection *c, const char *text, size_t size) {
         frame(c, 1, text, size);
     } else {
         char head[6000];
+        char mirror[300] = "";
+        if (modern)
+            snprintf(mirror, sizeof mirror,
+                     "MCP-Protocol-Version: 2026-07-28\r\nMcp-Method: tools/call\r\nMcp-Name: %s\r\n", tool);
         int n = snprintf(head, sizeof head,
                          "POST %s HTTP/1.1\r\nHost: %s\r\nContent-Type: application/json\r\n"
-                         "Accept: application/json, text/event-stream\r\n%s%s%s%sContent-Length: %zu\r\n\r\n",
-                         path, host, headers, *c->session ? "Mcp-Session-Id: " : "", c->session,
+                         "Accept: application/json, text/event-stream\r\n%s%s%s%s%sContent-Length: %zu\r\n\r\n",
+                         path, host, headers, mirror, *c->session ? "Mcp-Session-Id: " : "", c->session,
                          *c->session ? "\r\nMcp-Protocol-Version: 2025-06-18\r\n" : "", size);
         add(&c->out, head, (size_t)n);
         add(&c->out, text, size);
@@ -153,7 +158,15 @@ static void call(connection *c) {
         n = snprintf(head, sizeof head, "\"arguments\":{\"text\":\"%s", c->nonce);
         add(&body, head, (size_t)n);
         if (pad.size) add(&body, pad.at, pad.size);
-        add(&body, "\"}}}", 4);
+        if (modern) {
+            n = snprintf(head, sizeof head,
+                         "\"},\"_meta\":{\"io.modelcontextprotocol/protocolVersion\":\"2026-07-28\","
+                         "\"io.modelcontextprotocol/clientInfo\":{\"name\":\"bench-load\",\"version\":\"1\"},"
+                         "\"io.modelcontextprotocol/clientCapabilities\":%s}}}", capabilities);
+            add(&body, head, (size_t)n);
+        } else {
+            add(&body, "\"}}}", 4);
+        }
     } else {
         n = snprintf(head, sizeof head, "\"arguments\":{\"%s\":%ld},\"_meta\":{\"progressToken\":%lu}}}",
                      strcmp(tool, "big") ? "count" : "bytes", size_argument, (unsigned long)c->id);
@@ -222,6 +235,8 @@ static void open_connection(connection *c) {
         c->stage = UPGRADE;
         add(&c->out, head, (size_t)n);
         push(c);
+    } else if (modern) { /* nothing to open: every call is for itself */
+        become_ready(c);
     } else if (*c->session) {
         c->stage = READY;
         if (measuring) call(c);
@@ -625,6 +640,7 @@ int main(int argc, char **argv) {
     for (int i = 1; i < argc; i++) {
         const char *name = argv[i], *value = i + 1 < argc ? argv[i + 1] : "";
         if (!strcmp(name, "--ws")) websocket = 1;
+        else if (!strcmp(name, "--modern")) modern = 1;
         else if (!strcmp(name, "--shared-session")) shared = 1;
         else if (i++, !strcmp(name, "--url")) read_url(value);
         else if (!strcmp(name, "--connections")) count = atoi(value);
@@ -632,6 +648,7 @@ int main(int argc, char **argv) {
         else if (!strcmp(name, "--setup-seconds")) setup_seconds = atof(value);
         else if (!strcmp(name, "--calls")) call_limit = atol(value);
         else if (!strcmp(name, "--tool")) tool = value;
+        else if (!strcmp(name, "--capabilities")) capabilities = value;
         else if (!strcmp(name, "--size")) size_argument = atol(value);
         else if (!strcmp(name, "--pid")) pid = atoi(value);
         else if (!strcmp(name, "--leave-out")) left_out = value;
@@ -642,6 +659,7 @@ int main(int argc, char **argv) {
         } else {
             fprintf(stderr, "load --url URL [--connections N] [--seconds S] [--header 'NAME: VALUE'] [--path PATH] [--ws]\n"
                             "     [--shared-session] [--tool echo|big|progress] [--size N] [--calls N] [--setup-seconds S]\n"
+                            "     [--modern] revision 2026-07-28, without sessions  [--capabilities JSON] of a modern client\n"
                             "     [--pid PROCESS] whose CPU time is read before and after, with all processes below it\n"
                             "     [--leave-out NAME] but those of this name (child)\n");
             return 64;

@@ -40,6 +40,7 @@ LOAD: Final = BUILD / "load"
 BRIDGE: Final = Path(os.environ.get("BENCH_BRIDGE") or Path(sys.executable).with_name("mcp-bridge"))
 LEVELS: Final = (1, 16, 64)
 WEBSOCKET_LEVELS: Final = (1, 32)
+ERA_LEVELS: Final = (1, 16)
 RAISED: Final = [
     "connections=2000",
     "connections_per_principal=1000",
@@ -67,6 +68,7 @@ class System:
     headers: list[str] = attrs.field(factory=list)
     env: dict[str, str] = attrs.field(factory=dict)
     websocket: bool = False
+    modern: bool = False
     process: subprocess.Popen[bytes] | None = None
     port: int = 0
     failure: str = ""
@@ -138,6 +140,8 @@ def load(system: System, connections: int, seconds: float, *extra: str) -> dict[
         command += ["--header", header]
     if system.websocket:
         command.append("--ws")
+    if system.modern:
+        command.append("--modern")
     try:
         done = subprocess.run(
             [*command, *extra], check=False, capture_output=True, text=True, timeout=seconds + 80
@@ -210,6 +214,20 @@ def ours(work: Path, name: str = "mcp-bridge", *, path: str = "/mcp", websocket:
         {"XDG_RUNTIME_DIR": str(runtime)},
         websocket,
     )
+
+
+def ours_modern(work: Path, era: str) -> System:
+    """Clients of revision 2026-07-28, and a server that is taken to speak this era."""
+    system = ours(work, f"modern client, {era} server")
+    system.command += ["--era", era]
+    system.modern = True
+    return system
+
+
+def supergateway_modern(deps: Path) -> System:
+    command = [str(deps / "node/node_modules/.bin/supergateway"), "--stdio", str(CHILD)]
+    command += ["--outputTransport", "streamableHttp", "--port", "{port}", "--logLevel", "none"]
+    return System("supergateway, modern client", command, modern=True)
 
 
 def floor(*options: str) -> System:
@@ -559,9 +577,33 @@ def measure(arguments: argparse.Namespace, work: Path) -> tuple[list[Row], list[
         rows.append(ratio_row(f"WebSocket, {level} connections, against supergateway", value, 3, command))
     tables.append(table_of("WebSocket", ws, ws_names, WEBSOCKET_LEVELS))
 
-    through, direct, whole = plain_pipe(through=True), plain_pipe(through=False), big_result(work)
+    direct, translated = ours_modern(work, "modern"), ours_modern(work, "legacy")
+    rival_modern = supergateway_modern(arguments.peers)
+    with started([ours(work), direct, translated, rival_modern], work) as running:
+        eras = rounds(running, ERA_LEVELS, count, seconds)
+        era_names = [system.name for system in running]
+    for level in ERA_LEVELS:
+        command = f"`{LOAD_COMMAND} --modern --connections {level} --seconds {seconds:g}`"
+        for what, name, base, least in (
+            ("modern client and server, against the legacy path", direct.name, "mcp-bridge", 0.0),
+            ("modern client and legacy server, against both modern", translated.name, direct.name, 0.7),
+            ("modern client and server, against supergateway", direct.name, rival_modern.name, 0.0),
+        ):
+            if base in era_names:
+                row = ratio_row(
+                    f"calls/s, {level} connections, {what}",
+                    ratio(eras, name, base, level, "calls_per_s"),
+                    least,
+                    command,
+                )
+                if not least:
+                    row.met, row.budget = None, "-"
+                rows.append(row)
+    tables.append(table_of("Eras", eras, era_names, ERA_LEVELS))
+
+    through, direct_pipe, whole = plain_pipe(through=True), plain_pipe(through=False), big_result(work)
     command = f"`{LOAD_COMMAND} --tool big --size {BIG} --calls {BIG_TIMES}`; child \\| cat \\| reader"
-    what = f"10 MB result ({whole * 1e3:.1f} ms) against a plain pipe copy ({through * 1e3:.1f} ms; without the copy {direct * 1e3:.1f} ms)"
+    what = f"10 MB result ({whole * 1e3:.1f} ms) against a plain pipe copy ({through * 1e3:.1f} ms; without the copy {direct_pipe * 1e3:.1f} ms)"
     rows.append(most_row(what, whole / through, 4, "×", command))
 
     session, keeper, stream = idle_memory(work)
@@ -628,10 +670,11 @@ def measure(arguments: argparse.Namespace, work: Path) -> tuple[list[Row], list[
 
 def some(arguments: argparse.Namespace, work: Path) -> str:
     """Calls per second of those that were asked for, and nothing else."""
-    wanted = arguments.only.split(",")
+    wanted = arguments.only.split(";" if ";" in arguments.only else ",")
     mine = ours(work, "mcp-bridge ws", path="/ws", websocket=True)
     rivals = [*peers(work, arguments.peers), supergateway_websocket(arguments.peers)]
     known = [floor(), floor("--parked"), floor("--shared"), ours(work), mine, *rivals]
+    known += [ours_modern(work, "modern"), ours_modern(work, "legacy"), supergateway_modern(arguments.peers)]
     if unknown := set(wanted) - {system.name for system in known}:
         sys.exit(f"run.py: {', '.join(unknown)} not known; known are {', '.join(s.name for s in known)}")
     count, seconds = (3, 1.0) if arguments.quick else (arguments.rounds, arguments.seconds)
@@ -709,7 +752,7 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=3.0)
     parser.add_argument("--peers", type=Path, default=ROOT / ".deps" / "peers")
     parser.add_argument("--output", type=Path, default=HERE / "RESULTS.md")
-    parser.add_argument("--only", metavar="NAME,...", help="calls/s of these only, printed and not written")
+    parser.add_argument("--only", metavar="NAME;...", help="calls/s of these only, printed and not written")
     parser.add_argument("--connections", default="1,16,64", help="with --only (default 1,16,64)")
     parser.add_argument("--shared-session", action="store_true", help="with --only: one session for all")
     arguments = parser.parse_args()

@@ -14,6 +14,8 @@ from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, NoReturn
 
+from .eras import CHOICES
+
 if TYPE_CHECKING:
     from ..validators.limits import Limits
     from .settings import Settings
@@ -109,6 +111,8 @@ def _settings(
         log_level=given.log_level,
         log_format=given.log_format,
         as_root=given.allow_root,
+        era=given.era,
+        share=given.share,
     )
 
 
@@ -164,15 +168,15 @@ def _parser() -> _Parser:
     )
     add(
         "--share",
-        choices=["session"],
-        default="session",
-        help="who shares a server process: nobody but one session (the only choice so far)",
+        choices=["session", "principal", "server"],
+        default="",
+        help="who shares a server process (default: a session has its own, stateless clients share theirs by principal)",
     )
     add(
         "--era",
-        choices=["auto", "legacy"],
+        choices=CHOICES,
         default="auto",
-        help="which protocol era the server speaks (only legacy so far)",
+        help="which protocol eras the server speaks: those of the handshake, 2026-07-28, or both (default: ask it)",
     )
     add(
         "--limit",

@@ -1,22 +1,30 @@
-"""A session that is alive: the pure `Session` wired to a child and to the client's streams.
+"""A session that is alive: the pure `Session` wired to the client's streams and to a child, or to a desk that it shares.
 
-The only place where its decisions meet I/O. Everything here happens at once, in the task that brought the event: in
+Where the server speaks the modern era, a translator stands between. The only place where its decisions meet I/O. Everything here happens at once, in the task that brought the event: in
 Trio that makes it atomic, and nobody is left waiting for a lock or a queue.
 """
 
 import secrets
+from collections import deque
 from collections.abc import Callable, Iterable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from ..transports.child import ChildBusy, ChildGone, Exit
 from ..transports.lines import Overlong
 from ..transports.outlet import Outlet
 from ..transports.ports import Log
 from ..validators import envelope
-from ..validators.envelope import Message, Request
+from ..validators.envelope import Message, Notification, Request, Response
 from ..validators.limits import Limits
+from ..validators.modern import read_envelope
 from ..validators.rejection import SERVER_ERROR, Rejection
-from .session import Abandon, Effect, EndStream, Note, Revive, Session, Stream, ToChild, ToClient
+from ..validators.shapes import read_cancelled
+from . import effects as orders
+from .desk import Desk
+from .effects import Later, Note, Revive, ToAsker, ToClient, ToServer, Translator
+from .for_modern import fault_text
+from .relay import Asked
+from .session import Abandon, Effect, EndStream, Session, Stream, ToChild
 
 if TYPE_CHECKING:
     from ..transports.child import Child
@@ -26,10 +34,35 @@ _SHOWN = 3
 _SHOWN_BYTES = 200
 
 
-class LocalConversation:
-    """One client's session with one child (transports.ports.Conversation).
+class Around(Protocol):
+    """What a conversation needs of its server."""
 
-    `revive` is called when the session needs another child, `over` once when the session has ended.
+    def revive(self, conversation: "LocalConversation") -> None:
+        """It needs another child."""
+        ...
+
+    def over(self, conversation: "LocalConversation") -> None:
+        """It has ended. Said once."""
+        ...
+
+    def later(self, seconds: float, call: Callable[[], None]) -> None:
+        """Call back after so many seconds."""
+        ...
+
+    def tried(self, conversation: "LocalConversation", *, opened: bool) -> None:
+        """A child whose eras were not known has taken `initialize`, or has not: then `settle` is waited for."""
+        ...
+
+    def fetch_desk(self, conversation: "LocalConversation", capabilities: bytes) -> None:
+        """It needs the desk for these capabilities: `join` or `not_joined` is waited for."""
+        ...
+
+
+class LocalConversation:
+    """One client's session (transports.ports.Conversation).
+
+    `make` makes the translator for a modern server, a new one for every child; None for a legacy server. With `shares` there is
+    no child of its own. `doubtful` means that nobody knows yet whether the server speaks a handshake revision.
     """
 
     def __init__(
@@ -39,8 +72,7 @@ class LocalConversation:
         log: Log,
         *,
         pipe: Outlet | None,
-        revive: Callable[["LocalConversation"], None],
-        over: Callable[["LocalConversation"], None],
+        around: Around,
     ) -> None:
         self.id = secrets.token_urlsafe(32)
         self.principal = principal
@@ -48,11 +80,19 @@ class LocalConversation:
         self._log = log
         self._session = Session(limits, lambda: secrets.token_hex(8), pipe)
         self._pipe = pipe
-        self._revive = revive
-        self._over = over
+        self._around = around
         self._child: Child | None = None
         self._strange = 0
         self.ended = False
+        self.make: Callable[[], Translator] | None = None
+        self.doubtful = False
+        self._translator: Translator | None = None
+        self._opening = b""
+        self._reopening = False
+        self._deferred: Callable[[], None] | None = None
+        self._shared: Outlet | None = None
+        self._desk: Desk | None = None
+        self._waiting: deque[Message] = deque()
 
     # ---- ports.Conversation
 
@@ -110,10 +150,18 @@ class LocalConversation:
             self._pipe.finish()
         if self._child is not None:
             self._child.stop()
+        if self._shared is not None:
+            self._shared.leave()
+            if self._desk is not None:
+                self._desk.left(self._shared)
         self._log.info("session ended", session=self.id[:8], reason=reason)
-        self._over(self)
+        self._around.over(self)
 
-    # ---- the child's side
+    # ---- the child's side (server.Holder)
+
+    def is_served_by(self, child: "Child") -> bool:
+        """Whether this is its child, and not one that was given up."""
+        return self._child is child
 
     def started(self, child: "Child") -> None:
         """This child serves the session from now on."""
@@ -121,8 +169,31 @@ class LocalConversation:
         self._child = child
         if self.ended:
             child.stop()
+            return
+        self._translator = self.make() if self.make is not None else None
+        if self._reopening:
+            self._reopening = False
+            self._write(self._opening)
         elif again:
             self._perform(self._session.child_started())
+
+    def settle(self, make: Callable[[], Translator] | None) -> None:
+        """It is known now whether the server is to be spoken to by a translator, with another child."""
+        deferred, self._deferred = self._deferred, None
+        if make is None:
+            if deferred is not None:
+                deferred()
+            return
+        child, self._child = self._child, None
+        if child is not None:
+            child.stop()
+        self.make = make
+        self._reopening = True
+
+    def _defer(self, event: Callable[[], None]) -> None:
+        self.doubtful = False
+        self._deferred = event
+        self._around.tried(self, opened=False)
 
     def heard(self, line: bytes | Overlong) -> None:
         """The child wrote a line."""
@@ -135,7 +206,20 @@ class LocalConversation:
         except Rejection as rejection:
             self._heard_strange(line, rejection)
             return
-        self._perform(self._session.child_sent(message))
+        self._from_server(message)
+
+    def _from_server(self, message: Message) -> None:
+        if self.doubtful and isinstance(message, Response):  # to initialize: nothing else was asked yet
+            if message.error:
+                copy = Response(message.id, b"", message.error)
+                self._defer(lambda: self._from_server(copy))
+                return
+            self.doubtful = False
+            self._around.tried(self, opened=True)
+        if self._translator is not None:
+            self._translate(self._translator.from_server(message))
+        else:
+            self._perform(self._session.child_sent(message))
 
     def _heard_strange(self, line: bytes, rejection: Rejection) -> None:
         if envelope.is_batch(line):
@@ -158,11 +242,15 @@ class LocalConversation:
 
     def lost(self, exit_: Exit) -> None:
         """The child is gone."""
+        if self.doubtful:
+            self._defer(lambda: self.lost(exit_))
+            return
         text = f"the server {exit_.describe()}"
         self.failed(text, {"reason": "exited", "code": exit_.code, "signal": exit_.signal})
 
     def failed(self, text: str, data: dict[str, object]) -> None:
         """There is no child, for this reason."""
+        self._translator = None
         self._perform(self._session.child_lost(text, data))
         if not self.version:
             self.end(text)
@@ -170,6 +258,54 @@ class LocalConversation:
     def ticked(self, now: float) -> None:
         """Time has passed."""
         self._perform(self._session.ticked(now))
+        if self._translator is not None:
+            self._translate(self._translator.ticked(now))
+
+    # ---- a desk's side: a child that others use as well
+
+    def share(self) -> None:
+        """Speak to a child that others use as well, through the stateless era."""
+        self._shared = Outlet(self._limits)
+        self._shared.shortcut = self._heard_shared
+        self._shared.eager = True
+        self._translator = self.make() if self.make is not None else None
+
+    def _heard_shared(self, text: bytes) -> bool:
+        self.heard(text)
+        return True
+
+    def join(self, desk: Desk) -> None:
+        """This is the desk that was asked for."""
+        self._desk = desk
+        while self._waiting:
+            self._ask_desk(self._waiting.popleft())
+
+    def not_joined(self, rejection: Rejection) -> None:
+        """There is no desk, for this reason."""
+        waiting, self._waiting = self._waiting, deque()
+        for message in waiting:
+            if isinstance(message, Request):
+                self._from_server(Response(message.id, b"", fault_text(rejection.code, rejection.text)))
+
+    def _ask_desk(self, message: Message) -> None:
+        desk, outlet = self._desk, self._shared
+        assert outlet is not None  # noqa: S101 - `share` was called
+        if desk is None or desk.ended:
+            self._desk = None
+            self._waiting.append(message)
+            if len(self._waiting) == 1 and isinstance(message, Request):
+                read = read_envelope(message.method, message.params, self._limits)
+                self._around.fetch_desk(self, read.capabilities)
+        elif isinstance(message, Request):
+            try:
+                read = read_envelope(message.method, message.params, self._limits)
+                desk.ask(Asked(self.principal, message, read, None, outlet, pipe=True))
+            except Rejection as rejection:
+                self._from_server(
+                    Response(message.id, b"", fault_text(rejection.code, rejection.text, rejection.data))
+                )
+        elif isinstance(message, Notification) and message.method == "notifications/cancelled":
+            desk.cancel(outlet, read_cancelled(message.params)[0])
 
     # ---- carrying out
 
@@ -192,20 +328,56 @@ class LocalConversation:
                 if isinstance(effect.outlet, Outlet):
                     effect.outlet.finish()
             elif isinstance(effect, Revive):
-                self._revive(self)
+                self._around.revive(self)
             elif isinstance(effect, Abandon):
                 self._abandon(effect.text)
             else:
                 note: Note = effect
                 self._log.debug(note.text, session=self.id[:8])
 
+    def _translate(self, effects: orders.Effects) -> None:
+        # All decisions of one event are made before the first is carried out: some lead to further events.
+        for effect in tuple(effects):
+            if isinstance(effect, ToServer):
+                if self._shared is not None:
+                    self._ask_desk(effect.message)
+                else:
+                    self._send(envelope.line(effect.message))
+            elif isinstance(effect, ToAsker):
+                self._perform(self._session.child_sent(effect.message, effect.about))
+            elif isinstance(effect, Later):
+                self._call_back(effect)
+            else:
+                self._log.debug(effect.text, session=self.id[:8])
+
+    def _call_back(self, effect: Later) -> None:
+        translator = self._translator
+
+        def due() -> None:
+            if translator is not None and translator is self._translator:
+                self._translate(translator.due(effect.key))
+
+        self._around.later(effect.seconds, due)
+
     def _abandon(self, text: str) -> None:
+        if self.doubtful:
+            self._defer(lambda: self._abandon(text))
+        if self._deferred is not None:
+            return
         child, self._child = self._child, None
         self.failed(text, {"reason": "not started"})
         if child is not None:
             child.kill()
 
     def _write(self, line: bytes) -> None:
+        if self.doubtful and not self._opening:
+            self._opening = line
+        if self._translator is not None:
+            self._translate(self._translator.from_client(envelope.decode(line, self._limits)))
+        else:
+            self._send(line)
+
+    def _send(self, line: bytes) -> None:
         child = self._child
         if child is None:
             return

@@ -8,6 +8,7 @@ import signal
 import ssl
 import sys
 from collections.abc import AsyncIterator, Mapping
+from importlib.metadata import version
 
 import trio
 
@@ -125,7 +126,8 @@ async def _serve(
     limits = settings.limits
     launch = Launch(argv=settings.command, env=settings.environment)
     pulse, readiness = Pulse(), Readiness()
-    server = LocalServer(ServerConfig(WRAPPED, launch), spawner, readiness, limits, log)
+    config = ServerConfig(WRAPPED, launch, settings.era, settings.share)
+    server = LocalServer(config, spawner, readiness, limits, log, version("mcpbridged"))
     table = endpoints(Paths.below(WRAPPED), server, limits, log) | endpoints(
         settings.paths, server, limits, log
     )

@@ -1,42 +1,85 @@
-"""One stdio server and everybody's sessions with it (transports.ports.Backend): one child for each session.
+"""One stdio server and everybody's conversations with it (transports.ports.Backend).
 
-Starts children, ends them with their sessions, and keeps a server that dies at once from being started for ever.
+Decides where a child lives (DESIGN section 8): with the session of a legacy client, with the principal of modern ones, or
+one for all. Starts children, ends them with whom they serve, and keeps a server that dies at once from being started
+for ever.
 """
 
 import math
+import secrets
+from collections.abc import Callable
 from functools import partial
+from typing import Protocol
 
 import attrs
 import trio
 
 from ..transports.child import Child, Exit
+from ..transports.lines import Overlong
 from ..transports.outlet import Outlet
-from ..transports.ports import Log
+from ..transports.ports import Log, ModernRequest
 from ..transports.readiness import Readiness
 from ..transports.spawner import Launch, Spawner, SpawnFailed
 from ..validators.limits import Limits
 from ..validators.rejection import SERVER_ERROR, Rejection
+from . import eras
 from .breaker import Breaker
 from .conversation import LocalConversation
+from .desk import Desk
+from .eras import EraBook
+from .for_modern import Profile, profile_of
+from .probe import speaks_modern
 from .registry import Registry
+from .relay import Asked, Relay
+from .sealing import Seal
+from .to_legacy import ToLegacy
+from .to_modern import ToModern
 
 # How long to wait between looks at the clock for idle sessions, in seconds.
 _ROUND = 1.0
 
 
+# Children of one principal that modern clients share, one for each set of capabilities that they declare.
+_DESKS = 16
+
+
 @attrs.frozen
 class ServerConfig:
-    """One stdio server as the operator describes it."""
+    """One stdio server as the operator describes it.
+
+    `share` is who shares a child: "session", "principal", "server", or nothing for what suits the client's era.
+    """
 
     name: str
     launch: Launch
+    era: str = "auto"
+    share: str = ""
+
+
+class Holder(Protocol):
+    """Whom a child serves."""
+
+    ended: bool
+
+    def is_served_by(self, child: Child) -> bool: ...
+    def started(self, child: Child) -> None: ...
+    def heard(self, line: bytes | Overlong) -> None: ...
+    def lost(self, exit_: Exit) -> None: ...
+    def failed(self, text: str, data: dict[str, object]) -> None: ...
+    def end(self, reason: str) -> None: ...
 
 
 class LocalServer:
-    """The sessions of one server. `run` must be running for `open` to work."""
+    """The conversations of one server. `run` must be running for `open` and `ask` to work."""
 
     def __init__(
-        self, config: ServerConfig, spawner: Spawner, readiness: Readiness, limits: Limits, log: Log
+        self,
+        config: ServerConfig,
+        spawner: Spawner,
+        readiness: Readiness,
+        limits: Limits,
+        log: Log,
+        version: str = "0",
     ) -> None:
         self.name = config.name
         self._config = config
@@ -44,12 +87,17 @@ class LocalServer:
         self._readiness = readiness
         self._limits = limits
         self._log = log
+        self._version = version
         self._registry: Registry[LocalConversation] = Registry(limits)
         self._breaker = Breaker()
         self._nursery: trio.Nursery | None = None
         self._children = 0
         self._one_less = trio.lowlevel.ParkingLot()
         self._closed = False
+        self._book = EraBook(config.era)
+        self._probing: trio.Event | None = None
+        self._seal = Seal(secrets.token_bytes(32))
+        self._desks: dict[tuple[str, Profile | None], Desk] = {}
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Hold the children until cancelled; then none of them is left."""
@@ -63,12 +111,18 @@ class LocalServer:
                     conversation.end("it was idle, or old, for too long")
                 for conversation in self._registry:
                     conversation.ticked(now)
+                for key, desk in list(self._desks.items()):
+                    desk.ticked(now)
+                    if now - desk.touched > self._limits.session_idle_seconds:
+                        self._close_desk(key, "it was idle for too long")
 
     async def close(self) -> None:
         """End every session. Their children get their time to leave; `emptied` waits for them."""
         self._closed = True
         for conversation in self._registry:
             conversation.end("the bridge is stopping")
+        for key in list(self._desks):
+            self._close_desk(key, "the bridge is stopping")
         await trio.lowlevel.checkpoint()
 
     async def emptied(self) -> None:
@@ -79,30 +133,29 @@ class LocalServer:
     # ---- ports.Backend
 
     async def open(self, principal: str, outlet: Outlet | None = None) -> LocalConversation:
-        """Start a conversation with a child of its own (ports.Backend)."""
+        """Start the conversation of a legacy client (ports.Backend)."""
         now = trio.current_time()
-        if self._closed:
-            raise Rejection(
-                503, SERVER_ERROR, "the bridge is stopping", headers=((b"Retry-After", b"5"),), close=True
-            )
-        if self._breaker.tripped(now):
-            pause = self._breaker.pause(now)
-            raise Rejection(
-                503,
-                SERVER_ERROR,
-                f"the server ended unexpectedly {self._breaker.deaths} times within {self._breaker.window:g} s; "
-                f"the next start is in {pause:.0f} s",
-                headers=((b"Retry-After", b"%d" % math.ceil(pause)),),
-            )
+        self._check_open(now)
         idle = self._registry.make_room(principal)
         if idle is not None:
             idle.end("its principal has too many sessions and this one was idle longest")
         conversation = LocalConversation(
-            principal, self._limits, self._log, pipe=outlet, revive=self._start_again, over=self._forget
+            principal,
+            self._limits,
+            self._log,
+            pipe=outlet,
+            around=self,
         )
         self._registry.add(conversation.id, principal, conversation, now)
         try:
-            await self._start(conversation)
+            if self._config.share in ("principal", "server"):
+                conversation.make = self._to_modern
+                conversation.share()
+            else:
+                era = self._book.for_legacy_client(now)
+                conversation.doubtful = not era
+                conversation.make = self._to_modern if era == eras.MODERN else None
+                await self._start(conversation)
         except SpawnFailed as fault:
             conversation.end(str(fault))
             self._log.error("the server cannot be started", server=self.name, reason=str(fault))
@@ -117,45 +170,197 @@ class LocalServer:
         """The principal's conversation with this id (ports.Backend)."""
         return self._registry.find(session_id, principal, trio.current_time())
 
+    async def ask(self, principal: str, request: ModernRequest, outlet: Outlet, *, pipe: bool) -> Desk:
+        """Hand a modern client's request to a child that may serve it (ports.Backend)."""
+        desk = await self._desk(principal, request.envelope.capabilities)
+        desk.ask(Asked(principal, request.request, request.envelope, request.headers, outlet, pipe))
+        return desk
+
+    def _check_open(self, now: float) -> None:
+        if self._closed:
+            raise Rejection(
+                503, SERVER_ERROR, "the bridge is stopping", headers=((b"Retry-After", b"5"),), close=True
+            )
+        if self._breaker.tripped(now):
+            pause = self._breaker.pause(now)
+            raise Rejection(
+                503,
+                SERVER_ERROR,
+                f"the server ended unexpectedly {self._breaker.deaths} times within {self._breaker.window:g} s; "
+                f"the next start is in {pause:.0f} s",
+                headers=((b"Retry-After", b"%d" % math.ceil(pause)),),
+            )
+
+    # ---- modern clients: desks
+
+    async def _desk(self, principal: str, capabilities: bytes) -> Desk:
+        era = self._book.for_modern_client(trio.current_time())
+        if not era:
+            await self._probe()
+            era = self._book.for_modern_client(trio.current_time())
+        strict = self._config.share == "server"
+        profile = None if era == eras.MODERN else profile_of(capabilities)
+        key = ("" if strict else principal, profile)
+        desk = self._desks.get(key)
+        return self._open_desk(key, profile, strict=strict) if desk is None else desk
+
+    def _open_desk(self, key: tuple[str, Profile | None], profile: Profile | None, *, strict: bool) -> Desk:
+        now = trio.current_time()
+        self._check_open(now)
+        mine = {other: desk for other, desk in self._desks.items() if other[0] == key[0]}
+        if len(mine) >= _DESKS or len(self._desks) + len(self._registry) >= self._limits.sessions:
+            idle = [other for other, desk in mine.items() if not desk.busy]
+            if not idle:
+                raise Rejection(
+                    503,
+                    SERVER_ERROR,
+                    f"the limit of {_DESKS} server processes of one principal, or of {self._limits.sessions} in all, "
+                    "is reached",
+                    headers=((b"Retry-After", b"5"),),
+                )
+            self._close_desk(
+                min(idle, key=lambda other: mine[other].touched),
+                "its principal has too many server processes and this one was idle longest",
+            )
+        translator = None if profile is None else partial(self._to_legacy, profile, strict=strict)
+        desk = Desk(
+            key[0],
+            self._limits,
+            self._log,
+            Relay(self._limits, self._seal),
+            translator=translator,
+            start=self._start_again,
+            later=self.later,
+            doubt=self._doubt,
+        )
+        desk.touched = now
+        self._desks[key] = desk
+        return desk
+
+    def _to_legacy(self, profile: Profile, *, strict: bool) -> ToLegacy:
+        return ToLegacy(
+            self._limits, profile, lambda: secrets.token_hex(16), version=self._version, strict=strict
+        )
+
+    def _close_desk(self, key: tuple[str, Profile | None], reason: str) -> None:
+        self._desks.pop(key).end(reason)
+
+    def _doubt(self, desk: Desk, text: str) -> None:
+        self._log.warning(
+            "the server does not speak the era that was expected", server=self.name, reason=text
+        )
+        self._book.contradicted()
+        for key, other in list(self._desks.items()):
+            if other is desk:
+                self._close_desk(key, text)
+
+    async def _probe(self) -> None:
+        if self._probing is not None:
+            await self._probing.wait()
+            return
+        self._check_open(trio.current_time())
+        self._probing = trio.Event()
+        try:
+            modern = await speaks_modern(self._config.launch, self._spawner, self._readiness, self._limits)
+            self._book.probed(trio.current_time(), modern=modern)
+            self._log.info("the server was asked for its era", server=self.name, modern=modern)
+        except SpawnFailed as fault:
+            self._breaker.died(trio.current_time())
+            raise Rejection(503, SERVER_ERROR, str(fault)) from None
+        finally:
+            self._probing.set()
+            self._probing = None
+
+    # ---- legacy clients: sessions
+
+    def _to_modern(self) -> ToModern:
+        return ToModern(self._limits, lambda: secrets.token_hex(16), self.name)
+
+    def over(self, conversation: LocalConversation) -> None:
+        """It has ended (conversation.Around)."""
+        self._registry.remove(conversation.id)
+
+    def revive(self, conversation: LocalConversation) -> None:
+        """It needs another child (conversation.Around)."""
+        self._start_again(conversation)
+
+    def fetch_desk(self, conversation: LocalConversation, capabilities: bytes) -> None:
+        """It needs a desk (conversation.Around)."""
+        assert self._nursery is not None  # noqa: S101 - `run` is running
+        self._nursery.start_soon(self._fetch_desk, conversation, capabilities)
+
+    async def _fetch_desk(self, conversation: LocalConversation, capabilities: bytes) -> None:
+        try:
+            desk = await self._desk(conversation.principal, capabilities)
+        except Rejection as rejection:
+            conversation.not_joined(rejection)
+        else:
+            conversation.join(desk)
+
+    def tried(self, conversation: LocalConversation, *, opened: bool) -> None:
+        """A server whose eras are not known has answered `initialize`, or has not (conversation.Around)."""
+        now = trio.current_time()
+        if opened:
+            self._book.opened(now, legacy=True)
+            return
+        assert self._nursery is not None  # noqa: S101 - `run` is running
+        self._nursery.start_soon(self._second_opinion, conversation)
+
+    async def _second_opinion(self, conversation: LocalConversation) -> None:
+        try:
+            if self._book.for_modern_client(trio.current_time()) != eras.MODERN:
+                await self._probe()
+        except Rejection:
+            conversation.settle(None)
+            return
+        now = trio.current_time()
+        if self._book.for_modern_client(now) != eras.MODERN:
+            conversation.settle(None)
+            return
+        self._book.opened(now, legacy=False)
+        conversation.settle(self._to_modern)
+        try:
+            await self._start(conversation)
+        except SpawnFailed as fault:
+            conversation.failed(str(fault), {"reason": "not started"})
+
     # ---- children
 
-    async def _start(self, conversation: LocalConversation) -> None:
+    async def _start(self, holder: Holder) -> None:
         assert self._nursery is not None  # noqa: S101 - `run` is running
         child = await self._spawner.spawn(self._config.launch, limits=self._limits, readiness=self._readiness)
         self._children += 1
-        self._nursery.start_soon(self._serve_child, child, conversation)
-        self._log.debug("child started", server=self.name, pid=child.pid, session=conversation.id[:8])
-        conversation.started(child)
+        self._nursery.start_soon(self._serve_child, child, holder)
+        self._log.debug("child started", server=self.name, pid=child.pid)
+        holder.started(child)
 
-    async def _serve_child(self, child: Child, conversation: LocalConversation) -> None:
+    async def _serve_child(self, child: Child, holder: Holder) -> None:
         log = partial(self._heard_stderr, child.pid)
         try:
-            await child.run(conversation.heard, log, partial(self._exited, conversation))
-        except Exception as fault:  # noqa: BLE001 - the boundary of one child: a fault of ours costs this session only
+            await child.run(holder.heard, log, partial(self._exited, holder, child))
+        except Exception as fault:  # noqa: BLE001 - the boundary of one child: a fault of ours costs its callers only
             self._log.error("internal error", server=self.name, pid=child.pid, fault=fault)
-            conversation.end("an internal error")
+            holder.end("an internal error")
         finally:
             self._children -= 1
             self._one_less.unpark_all()
 
-    def _exited(self, conversation: LocalConversation, exit_: Exit) -> None:
-        if conversation.ended:
+    def _exited(self, holder: Holder, child: Child, exit_: Exit) -> None:
+        if holder.ended or not holder.is_served_by(child):
             return
         self._breaker.died(trio.current_time())
-        self._log.warning(
-            "the server is gone", server=self.name, how=exit_.describe(), session=conversation.id[:8]
-        )
-        conversation.lost(exit_)
+        self._log.warning("the server is gone", server=self.name, how=exit_.describe(), pid=child.pid)
+        holder.lost(exit_)
 
-    def _start_again(self, conversation: LocalConversation) -> None:
+    def _start_again(self, holder: Holder) -> None:
         assert self._nursery is not None  # noqa: S101 - `run` is running
-        self._nursery.start_soon(self._revive, conversation)
+        self._nursery.start_soon(self._revive, holder)
 
-    async def _revive(self, conversation: LocalConversation) -> None:
+    async def _revive(self, holder: Holder) -> None:
         now = trio.current_time()
         pause = self._breaker.pause(now)
         if self._breaker.tripped(now):
-            conversation.failed(
+            holder.failed(
                 f"the server ended unexpectedly {self._breaker.deaths} times within {self._breaker.window:g} s; "
                 f"the next start is in {pause:.0f} s",
                 {"reason": "restarts", "retry_after": math.ceil(pause)},
@@ -163,13 +368,19 @@ class LocalServer:
             return
         await trio.sleep(pause)
         try:
-            await self._start(conversation)
+            await self._start(holder)
         except SpawnFailed as fault:
             self._breaker.died(trio.current_time())
-            conversation.failed(str(fault), {"reason": "not started"})
+            holder.failed(str(fault), {"reason": "not started"})
+
+    def later(self, seconds: float, call: Callable[[], None]) -> None:
+        """Call back after so many seconds (conversation.Around)."""
+        assert self._nursery is not None  # noqa: S101 - `run` is running
+        self._nursery.start_soon(self._wait_and_call, seconds, call)
+
+    async def _wait_and_call(self, seconds: float, call: Callable[[], None]) -> None:
+        await trio.sleep(seconds)
+        call()
 
     def _heard_stderr(self, pid: int, line: bytes) -> None:
         self._log.info("stderr", server=self.name, pid=pid, line=line)
-
-    def _forget(self, conversation: LocalConversation) -> None:
-        self._registry.remove(conversation.id)

@@ -28,6 +28,7 @@ from ..validators.shapes import (
     read_request,
     read_version,
 )
+from .effects import Note, Revive, ToClient
 
 # What Python's SDK says on its legacy wire to a caller who cancelled (digest 4.1).
 REQUEST_CANCELLED: Final = -32800
@@ -48,33 +49,14 @@ class ToChild(NamedTuple):
     line: bytes
 
 
-class ToClient(NamedTuple):
-    """Put this message on a stream; with `last`, nothing more will follow."""
-
-    outlet: object
-    message: bytes
-    event_id: bytes = b""
-    last: bool = False
-
-
 class EndStream(NamedTuple):
     """Nothing more will be put on this stream."""
 
     outlet: object
 
 
-class Revive(NamedTuple):
-    """Start another child for this session, and say `child_started` when it is there."""
-
-
 class Abandon(NamedTuple):
     """The child has not opened the session in time: end it, and say `child_lost` with this reason."""
-
-    text: str
-
-
-class Note(NamedTuple):
-    """Something worth a line in the log, that needs no other answer."""
 
     text: str
 
@@ -354,14 +336,15 @@ class Session:
 
     # ---- events from the child
 
-    def child_sent(self, message: Message) -> Iterable[Effect]:
-        """A message of the child."""
+    def child_sent(self, message: Message, about: bytes = b"") -> Iterable[Effect]:
+        """A message of the child. `about` is the wire id of the request that it belongs to, where that is known."""
         if type(message) is Response:
             return self._child_answered(message)
+        ask = self._asks.get(about) if about else None
         if type(message) is Notification:
-            return self._child_notified(message)
+            return self._child_notified(message, ask.stream if ask else None)
         assert type(message) is Request  # noqa: S101 - the union has three members
-        return self._child_asked(message)
+        return self._child_asked(message, ask.stream if ask else None)
 
     def child_spoiled(self, prefix: bytes, text: str) -> Iterable[Effect]:
         """The child wrote a line that cannot be passed on; `prefix` is how it began. The call it answers fails."""
@@ -468,7 +451,7 @@ class Session:
         self._held = []
         return [ToChild(line) for line in lines]
 
-    def _child_notified(self, message: Notification) -> Iterable[Effect]:
+    def _child_notified(self, message: Notification, stream: Stream | None) -> Iterable[Effect]:
         method = message.method
         text = envelope.notification(method, message.params)
         match method:
@@ -480,7 +463,7 @@ class Session:
             case "notifications/cancelled":
                 return self._child_cancelled(message.params)
             case "notifications/message":
-                return self._put_or_keep(self._caller(), text)
+                return self._put_or_keep(stream or self._caller(), text)
             case _:
                 return self._put_or_keep(None, text)
 
@@ -498,7 +481,7 @@ class Session:
             question.stream, envelope.notification("notifications/cancelled", cancelled(wire_id, reason))
         )
 
-    def _child_asked(self, message: Request) -> Iterable[Effect]:
+    def _child_asked(self, message: Request, stream: Stream | None) -> Iterable[Effect]:
         if message.method == "ping":
             return (ToChild(b'{"jsonrpc":"2.0","id":%b,"result":{}}' % message.id),)
         limit = self._limits.in_flight  # every call may have a question of its own
@@ -509,7 +492,7 @@ class Session:
             return self._refuse_child(message.id, "this id is in use by a request in flight", INVALID_REQUEST)
         wire_id = b"%d" % self._next_question
         self._next_question += 1
-        stream = self._caller() or self._home() or Stream(None, listens=True)
+        stream = stream or self._caller() or self._home() or Stream(None, listens=True)
         self._questions[wire_id] = _Question(message.id, stream)
         self._question_ids[child_id] = wire_id
         text = envelope.request(wire_id, message.method, message.params)

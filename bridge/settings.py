@@ -28,6 +28,8 @@ class Settings:
     log_level: str = "info"
     log_format: str = "text"
     as_root: bool = False
+    era: str = "auto"
+    share: str = ""
 
     @property
     def scheme(self) -> str:

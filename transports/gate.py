@@ -3,12 +3,14 @@
 Its order is DESIGN section 6; each step is a pure function of `validators`. Only `Gate.admit` makes a principal.
 """
 
+import re
 from collections.abc import Container
+from typing import Final
 
 import attrs
 
 from ..validators.bearer import TokenSet, bearer_token, refuse_query_token
-from ..validators.http_head import Head
+from ..validators.http_head import TCHAR, Head
 from ..validators.origin import Site
 from ..validators.rejection import INVALID_REQUEST, Rejection
 from .ports import Headers
@@ -19,12 +21,16 @@ LOCAL = "local"
 _UNAUTHORIZED = ((b"WWW-Authenticate", b"Bearer"),)
 _PREFLIGHT: Headers = (
     (b"Access-Control-Allow-Methods", b"POST, GET, DELETE, OPTIONS"),
-    (
-        b"Access-Control-Allow-Headers",
-        b"Authorization, Content-Type, Accept, MCP-Protocol-Version, Mcp-Session-Id, Last-Event-ID",
-    ),
     (b"Access-Control-Max-Age", b"600"),
 )
+_HEADERS: Final = "Authorization, Content-Type, Accept, MCP-Protocol-Version, Mcp-Method, Mcp-Name, Mcp-Session-Id, Last-Event-ID"
+# The headers that mirror a tool's arguments are named by the tools, so those that are asked for are allowed (digest 3.8).
+_MIRRORING: Final = re.compile(rf"mcp-param-{TCHAR}++", re.IGNORECASE)
+
+
+def _allowed(asked: str) -> bytes:
+    mirroring = [name for name in map(str.strip, asked.split(",")) if _MIRRORING.fullmatch(name)]
+    return ", ".join([_HEADERS, *mirroring]).encode("ascii")
 
 
 @attrs.frozen
@@ -71,7 +77,10 @@ class Gate:
         self.site.check_host(headers.get("host", ""))
         self.site.check_origin(headers.get("origin"), headers.get("sec-fetch-site"))
         shared = self.cors(head)
-        return shared + _PREFLIGHT if shared else None
+        if not shared:
+            return None
+        asked = headers.get("access-control-request-headers", "")
+        return (*shared, *_PREFLIGHT, (b"Access-Control-Allow-Headers", _allowed(asked)))
 
     def cors(self, head: Head) -> Headers:
         """What lets a page of an allowed foreign origin read the answer; nothing for everybody else."""

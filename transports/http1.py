@@ -542,8 +542,10 @@ class Connection:
         plain = self._plain
         if plain is None or plain.readable or len(body) > _ONE_SEND:
             return False
+        status = 200 if self._outlet is None else self._outlet.status
         data = (
-            self._answer_head(200, _JSON_LINE + (_lines(self._cors) if self._cors else b""), len(body)) + body
+            self._answer_head(status, _JSON_LINE + (_lines(self._cors) if self._cors else b""), len(body))
+            + body
         )
         self._answered = True
         try:

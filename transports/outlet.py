@@ -27,12 +27,24 @@ GONE: Final = "gone"
 class Outlet:
     """A bounded queue with one reader, that a heartbeat or the client's departure can wake as well.
 
-    `context` belongs to the hub: what it knows of this stream. `shortcut` belongs to the reader: where it is set, and the
+    `context` belongs to the hub: what it knows of this stream. `status` is the HTTP status of an answer that is a
+    single message. `shortcut` belongs to the reader: where it is set, and the
     whole answer comes as one message, the message is handed to it instead of being queued, and if it takes it the
     reader need not be woken. With `eager` every message is.
     """
 
-    __slots__ = ("_bytes", "_limits", "_queue", "_spot", "beat", "context", "eager", "shortcut", "state")
+    __slots__ = (
+        "_bytes",
+        "_limits",
+        "_queue",
+        "_spot",
+        "beat",
+        "context",
+        "eager",
+        "shortcut",
+        "state",
+        "status",
+    )
 
     def __init__(self, limits: Limits, spot: Spot | None = None) -> None:
         self._limits = limits
@@ -43,6 +55,7 @@ class Outlet:
         self.eager = False
         self.beat = False
         self.state = OPEN
+        self.status = 200
         self.context: object = None
 
     def put(self, message: bytes, event_id: bytes = b"", *, last: bool = False) -> bool:

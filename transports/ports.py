@@ -3,11 +3,12 @@
 Nothing here knows how a session works or which HTTP version is spoken.
 """
 
-from collections.abc import Awaitable, Callable
-from typing import Protocol
+from collections.abc import Awaitable, Callable, Mapping
+from typing import NamedTuple, Protocol
 
 from ..validators.envelope import Message, Request
 from ..validators.http_head import Head
+from ..validators.modern import Envelope
 from ..validators.rejection import Rejection
 from .outlet import Outlet
 
@@ -68,6 +69,26 @@ class Conversation(Protocol):
         ...
 
 
+class ModernRequest(NamedTuple):
+    """A request of the stateless era with what was read of it. `headers` are None where there are none to mirror it."""
+
+    request: Request
+    envelope: Envelope
+    headers: Mapping[str, str] | None
+
+
+class Desk(Protocol):
+    """Who has taken a modern request."""
+
+    def left(self, outlet: Outlet) -> None:
+        """The client is gone, and with it everything that it asked on this outlet (digest 3.7)."""
+        ...
+
+    def cancel(self, outlet: Outlet, raw_id: bytes) -> None:
+        """The client takes back one request, on an outlet that carries others as well."""
+        ...
+
+
 class Backend(Protocol):
     """One stdio server, as the transports see it."""
 
@@ -77,6 +98,13 @@ class Backend(Protocol):
         With an `outlet` everything the server ever sends goes there (HTTP+SSE, WebSocket); without one each message
         goes to the stream it belongs to (Streamable HTTP). Raises Rejection 503 when a limit is reached or the server
         cannot be started.
+        """
+        ...
+
+    async def ask(self, principal: str, request: ModernRequest, outlet: Outlet, *, pipe: bool) -> Desk:
+        """Take a request of the stateless era. Its answer, and what belongs to it, go to `outlet`, the answer last.
+
+        With `pipe` the outlet carries other requests too, and does not end with the answer. Raises Rejection.
         """
         ...
 

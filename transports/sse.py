@@ -11,7 +11,8 @@ from ..validators.rejection import INVALID_REQUEST, Rejection
 from ..validators.shapes import BATCH_REVISION
 from . import event_stream
 from .ports import Backend, Exchange
-from .streamable import check_content_type, method_not_allowed, receive_batch, refuse_message, write_events
+from .streamable import check_content_type, method_not_allowed, receive_batch, refuse_message
+from .streaming import write_events
 
 _PARAMETER = "sessionId="
 

@@ -1,8 +1,9 @@
 """Streamable HTTP for the legacy revisions 2025-03-26, 2025-06-18 and 2025-11-25 (specification digest, section 4).
 
-One POST is one message (or, in 2025-03-26, one batch). Its answer is JSON where nothing comes before it, and an event
-stream where something does, where the client prefers one, or where the answer takes long enough that the client
-deserves a sign of life. A client that drops the connection has not cancelled anything.
+Modern clients use the same URL; their requests are told apart here and served in `modern`. One POST is one message (or,
+in 2025-03-26, one batch). Its answer is JSON where nothing comes before it, and an event stream where something does, where
+the client prefers one, or where the answer takes long enough that the client deserves a sign of life. A client that drops the
+connection has not cancelled anything.
 """
 
 from typing import Final
@@ -20,11 +21,14 @@ from ..validators.envelope import (
 )
 from ..validators.limits import Limits
 from ..validators.media import Accepts, accepts, is_json
+from ..validators.modern import SUPPORTED
 from ..validators.rejection import INVALID_REQUEST, Rejection
 from ..validators.shapes import BATCH_REVISION, check_version_header
 from . import event_stream
-from .outlet import FINISHED, GONE, OPEN, Outlet
+from .modern import serve_modern, speaks_modern
+from .outlet import FINISHED, OPEN, Outlet
 from .ports import Backend, Conversation, Exchange
+from .streaming import write_events
 
 JSON: Final = b"application/json"
 # What a client is told to wait before it comes back for an interrupted stream, in milliseconds (SEP-1699).
@@ -66,6 +70,9 @@ class StreamableHttp:
                 await self._post_batch(exchange, body, session_id)
                 return
             message = decode(body, self._limits)
+            if speaks_modern(message, headers.get("mcp-protocol-version")):
+                await serve_modern(exchange, self._backend, message, self._limits)
+                return
             check_version_header(headers.get("mcp-protocol-version"))
             if isinstance(message, Request) and message.method == "initialize":
                 await self._initialize(exchange, message, session_id, acceptable)
@@ -169,6 +176,8 @@ class StreamableHttp:
 
     async def _get(self, exchange: Exchange) -> None:
         headers = exchange.head.headers
+        if headers.get("mcp-protocol-version") in SUPPORTED:
+            raise method_not_allowed(b"POST")
         if not accepts(headers.get("accept")).events:
             raise Rejection(406, INVALID_REQUEST, "Accept must allow text/event-stream")
         check_version_header(headers.get("mcp-protocol-version"))
@@ -183,6 +192,8 @@ class StreamableHttp:
         await self._stream(exchange, conversation, outlet)
 
     async def _delete(self, exchange: Exchange) -> None:
+        if exchange.head.headers.get("mcp-protocol-version") in SUPPORTED:
+            raise method_not_allowed(b"POST")
         conversation = self._conversation(exchange.head.headers.get(_SESSION), exchange.principal)
         conversation.end("the client ended the session")
         await exchange.answer(204, b"", b"")
@@ -224,22 +235,5 @@ def method_not_allowed(allowed: bytes) -> Rejection:
 
 async def refuse_message(exchange: Exchange, body: bytes, rejection: Rejection) -> None:
     """Answer a refused message with an error under its own id, where one can be read (digest 1.3)."""
-    text = error(readable_id(body), rejection.code, rejection.text)
+    text = error(readable_id(body), rejection.code, rejection.text, rejection.data)
     await exchange.answer(rejection.status, JSON, text, rejection.headers)
-
-
-async def write_events(exchange: Exchange, outlet: Outlet) -> None:
-    """Write what the outlet holds, with comments in between as signs of life, until it is finished or its client gone."""
-    while True:
-        item = outlet.take()
-        if item is not None:
-            await exchange.write(event_stream.message(*item))
-        elif outlet.beat:
-            outlet.beat = False
-            await exchange.write(event_stream.HEARTBEAT)
-        elif outlet.state != OPEN:
-            return
-        else:
-            await outlet.wait()
-        if outlet.state == GONE:
-            return

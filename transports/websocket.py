@@ -1,6 +1,7 @@
 """MCP over WebSocket (specification digest, section 5.2): subprotocol `mcp`, one text message is one JSON-RPC message.
 
-One connection is one session and its loss ends it. What the server says goes to the socket in the turn of the loop in
+Requests of the modern era are each for themselves; the first other message opens the one session of the connection. The
+loss of the connection ends both. What the server says goes to the socket in the turn of the loop in
 which it came, as long as the socket takes it; a writer task does the rest.
 """
 
@@ -8,9 +9,11 @@ from typing import Final
 
 import trio
 
-from ..validators.envelope import decode, error, readable_id
+from ..validators.envelope import Message, Notification, Request, decode, error, readable_id
 from ..validators.limits import Limits
+from ..validators.modern import check_supported, is_modern, read_envelope
 from ..validators.rejection import Rejection
+from ..validators.shapes import read_cancelled
 from ..validators.ws_frames import (
     GOING_AWAY,
     INTERNAL,
@@ -27,7 +30,7 @@ from ..validators.ws_frames import (
     text_frame,
 )
 from .outlet import GONE, OPEN, OVERFLOWED, Outlet
-from .ports import Backend, Conversation, Exchange, Hijacked, Log
+from .ports import Backend, Conversation, Desk, Exchange, Hijacked, Log, ModernRequest
 from .streamable import method_not_allowed
 
 _READ: Final = 64 * 1024
@@ -52,26 +55,35 @@ class WebSocket:
             raise method_not_allowed(b"GET")
         check_upgrade(head.headers, head.upgrade, head.version)
         outlet = Outlet(self._limits)
-        conversation = await self._backend.open(exchange.principal, outlet)
+        exchange.attend(outlet, to_the_end=True)
+        stream = exchange.hijack()
+        talk = _Talk(stream, self._backend, exchange.principal, outlet, self._limits, self._log)
         try:
-            exchange.attend(outlet, to_the_end=True)
-            stream = exchange.hijack()
             await stream.send_all(accepted(head.headers["sec-websocket-key"]))
-            await _Talk(stream, conversation, outlet, self._limits, self._log).run()
+            await talk.run()
         except trio.BrokenResourceError:
             pass  # the client is gone
         finally:
-            conversation.end("the client closed its WebSocket")
+            talk.end()
 
 
 class _Talk:
     """Both directions of an open WebSocket."""
 
     def __init__(
-        self, stream: Hijacked, conversation: Conversation, outlet: Outlet, limits: Limits, log: Log
+        self,
+        stream: Hijacked,
+        backend: Backend,
+        principal: str,
+        outlet: Outlet,
+        limits: Limits,
+        log: Log,
     ) -> None:
         self._stream = stream
-        self._conversation = conversation
+        self._backend = backend
+        self._principal = principal
+        self._conversation: Conversation | None = None
+        self._desks: dict[Desk, None] = {}
         self._outlet = outlet
         self._limits = limits
         self._log = log
@@ -88,6 +100,14 @@ class _Talk:
             await self._read()
             nursery.cancel_scope.cancel()
 
+    def end(self) -> None:
+        """The connection is over, and with it everything that was asked on it."""
+        self._outlet.leave()
+        for desk in self._desks:
+            desk.left(self._outlet)
+        if self._conversation is not None:
+            self._conversation.end("the client closed its WebSocket")
+
     # ---- from the client
 
     async def _read(self) -> None:
@@ -96,7 +116,7 @@ class _Talk:
             while data := await self._stream.receive_some(_READ):
                 for event in reader.feed(data, trio.current_time()):
                     if isinstance(event, Text):
-                        self._receive(event.text)
+                        await self._receive(event.text)
                     elif isinstance(event, Ping):
                         await self._send(pong_frame(event.payload))
                     elif isinstance(event, Close):
@@ -107,15 +127,38 @@ class _Talk:
         except trio.BrokenResourceError:
             return  # the client is gone
 
-    def _receive(self, text: bytes) -> None:
+    async def _receive(self, text: bytes) -> None:
         try:
-            self._conversation.receive(decode(text, self._limits), None)
+            message = decode(text, self._limits)
+            if isinstance(message, Request) and is_modern(message.params):
+                await self._ask(message)
+            elif self._conversation is not None:
+                self._take_back(message)
+                self._conversation.receive(message, None)
+            elif isinstance(message, Request):
+                self._conversation = await self._backend.open(self._principal, self._outlet)
+                self._conversation.receive(message, None)
+            else:
+                self._take_back(message)
         except Rejection as rejection:
             raw_id = readable_id(text)
             if raw_id == b"null":  # an error without an id would break half of the clients (digest 1.3)
                 self._log.info("dropped a message of a client", reason=rejection.text)
             else:
-                self._outlet.put(error(raw_id, rejection.code, rejection.text))
+                self._outlet.put(error(raw_id, rejection.code, rejection.text, rejection.data))
+
+    async def _ask(self, message: Request) -> None:
+        envelope = read_envelope(message.method, message.params, self._limits)
+        check_supported(envelope.version)
+        request = ModernRequest(message, envelope, None)
+        desk = await self._backend.ask(self._principal, request, self._outlet, pipe=True)
+        self._desks[desk] = None
+
+    def _take_back(self, message: Message) -> None:
+        if self._desks and isinstance(message, Notification) and message.method == "notifications/cancelled":
+            named, _ = read_cancelled(message.params)
+            for desk in self._desks:
+                desk.cancel(self._outlet, named)
 
     # ---- to the client
 

@@ -8,6 +8,7 @@ Sources: JSON-RPC 2.0; specification digest sections 1.1, 1.2 and 2.1.
 """
 
 import json
+import re
 from collections.abc import Iterable
 from itertools import accumulate
 from typing import Final
@@ -79,6 +80,8 @@ _PARAMS_FRAME: Final = len(b',"params":')
 # From this size on, copying an answer costs more than looking at it, in bytes.
 _WORTH_A_VIEW: Final = 64 * 1024
 
+_ID_IN_PREFIX: Final = re.compile(rb'"id"\s*:\s*([0-9]{1,18})\s*[,}]')
+_METHOD_IN_PREFIX: Final = re.compile(rb'"method"\s*:')
 _SPACES_FOR_LINE_ENDS: Final = bytes.maketrans(b"\r\n", b"  ")
 
 
@@ -166,6 +169,22 @@ def response(raw_id: bytes, answer: Response) -> bytes:
     if answer.error:
         return b'{"jsonrpc":"2.0","id":%b,"error":%b}' % (raw_id, answer.error)
     return b'{"jsonrpc":"2.0","id":%b,"result":%b}' % (raw_id, answer.result)
+
+
+def line(message: Message) -> bytes:
+    """Any message as one line without its newline."""
+    if type(message) is Request:
+        return request(message.id, message.method, message.params)
+    if type(message) is Response:
+        return response(message.id, message)
+    assert type(message) is Notification  # noqa: S101 - the union has three members
+    return notification(message.method, message.params)
+
+
+def id_in_prefix(prefix: bytes) -> bytes:
+    """The integer id of an answer of which only the beginning can be read, or nothing."""
+    match = _ID_IN_PREFIX.search(prefix)
+    return match[1] if match and not _METHOD_IN_PREFIX.search(prefix) else b""
 
 
 def error(raw_id: bytes, code: int, text: str, data: object = None) -> bytes:

@@ -17,7 +17,7 @@ class Rejection(Exception):
 
     `status` is the HTTP status to answer with, `code` the JSON-RPC error code, and `text` a sentence
     that names the thing, the limit and the value, and never repeats what the peer sent. `headers` go out
-    with the HTTP answer (Allow, Retry-After, WWW-Authenticate). `close` says that the connection can no longer be
+    with the HTTP answer (Allow, Retry-After, WWW-Authenticate). `data` goes into the error object. `close` says that the connection can no longer be
     trusted to be in step and must end after the answer.
     """
 
@@ -29,6 +29,7 @@ class Rejection(Exception):
         *,
         headers: tuple[tuple[bytes, bytes], ...] = (),
         close: bool = False,
+        data: dict[str, object] | None = None,
     ) -> None:
         super().__init__(text)
         self.status = status
@@ -36,3 +37,4 @@ class Rejection(Exception):
         self.text = text
         self.headers = headers
         self.close = close
+        self.data = data

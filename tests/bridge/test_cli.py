@@ -132,8 +132,8 @@ def test_the_server_gets_an_environment_of_its_own(tmp_path):
         (("--stdio", "x", "--env", "NOT_THERE"), 78, "no such variable"),
         (("--stdio", "x", "--env", "BAD-NAME"), 78, "BAD-NAME"),
         (("--stdio", "x", "--env", "KEY=/no/such/file"), 78, "/no/such/file"),
-        (("--stdio", "x", "--share", "server"), 64, "session"),
-        (("--stdio", "x", "--era", "modern"), 64, "legacy"),
+        (("--stdio", "x", "--share", "all"), 64, "session"),
+        (("--stdio", "x", "--era", "newest"), 64, "legacy"),
         (("--stdio", "x", "--sessionTimeout", "0"), 64, "milliseconds"),
     ],
 )

@@ -68,7 +68,7 @@ def understood(capsys, *options):
         ["--host", "evil.example"], ["--host", ""], ["--host", "127.1"], ["--host", "http://127.0.0.1"], ["--limit", "x=1"], ["--limit", "body"],
         ["--limit", "body=x"], ["--limit", "body=-1"], ["--limit", "body=0"], ["--limit", "body=1e99"], ["--limit", "body=nan"], ["--limit", "head_seconds=nan"],
         ["--limit", "head_seconds=inf"], ["--cors", "*"], ["--cors", "evil.example"], ["--cors", "null"], ["--cors", "http://x/"], ["--log-level", "loud"],
-        ["--log-format", "xml"], ["--share", "server"], ["--era", "x"], ["--no-auth", "--token-file", "/x"], ["--tls-cert", "/x"], ["--mcp-path", "mcp"],
+        ["--log-format", "xml"], ["--share", "x"], ["--era", "x"], ["--no-auth", "--token-file", "/x"], ["--tls-cert", "/x"], ["--mcp-path", "mcp"],
         ["--mcp-path", "/sse"], ["--mcp-path", "/a?b"], ["--mcp-path", "/a b"], ["--health", "/mcp"], ["--sessionTimeout", "0"], ["--outputTransport", "stdio"],
     ],
     ids=" ".join,

@@ -250,7 +250,7 @@ def test_m03_a_progress_token_that_is_none_is_refused(bridge, session, token):
 def test_m04_a_version_header_that_is_not_the_sessions_is_400(bridge, session, version):
     with bridge.heard(session) as lines:
         reply = bridge.ask(bridge.post(session=Session(session.id, version)))
-    assert (reply.status, reply.code, lines) == (400, INVALID_REQUEST, [])
+    assert (reply.status, reply.code, lines) == (400, -32602, [])
 
 
 @pytest.mark.parametrize("version", ["2024-11-05", "2025-03-26", "2025-06-18"])

@@ -1,0 +1,237 @@
+"""Where stateless requests meet one child: the pure `Relay`, a translator where the child is a legacy one, and the pipes.
+
+Everything here happens at once, in the task that brought the event. A child is started by the first request that needs it,
+and again by the first after its end.
+"""
+
+from collections.abc import Callable, Iterable
+from typing import TYPE_CHECKING
+
+from ..transports.child import ChildBusy, ChildGone, Exit
+from ..transports.lines import Overlong
+from ..transports.outlet import Outlet
+from ..transports.ports import Log
+from ..validators import envelope
+from ..validators.envelope import Message, Request, Response
+from ..validators.limits import Limits
+from ..validators.rejection import INTERNAL_ERROR, Rejection
+from . import effects as orders
+from .effects import Contradiction, Later, Note, Revive, ToAsker, ToClient, ToServer
+from .for_modern import fault_text
+from .relay import Asked, Effect, Relay
+from .to_legacy import ToLegacy
+
+if TYPE_CHECKING:
+    from ..transports.child import Child
+
+# Lines of a child that are not MCP are shown this often, then only counted (attacks C03).
+_SHOWN = 3
+_SHOWN_BYTES = 200
+
+
+class Desk:
+    """The callers of one pool key and their child.
+
+    `translator` makes the translator of a legacy child, and is None for a modern one. `start` is called when a child is
+    needed, `later` to be called back, `doubt` when the child does not speak its era.
+    """
+
+    def __init__(
+        self,
+        principal: str,
+        limits: Limits,
+        log: Log,
+        relay: Relay,
+        *,
+        translator: Callable[[], ToLegacy] | None,
+        start: Callable[["Desk"], None],
+        later: Callable[[float, Callable[[], None]], None],
+        doubt: Callable[["Desk", str], None],
+    ) -> None:
+        self.principal = principal
+        self.touched = 0.0
+        self.ended = False
+        self._limits = limits
+        self._log = log
+        self._relay = relay
+        self._make = translator
+        self._start = start
+        self._later = later
+        self._doubt = doubt
+        self._translator: ToLegacy | None = None
+        self._child: Child | None = None
+        self._strange = 0
+
+    @property
+    def busy(self) -> bool:
+        """Whether somebody waits for something of this child."""
+        return bool(self._relay.in_flight) or (self._translator is not None and self._translator.busy)
+
+    # ---- callers
+
+    def ask(self, asked: Asked) -> None:
+        """Take a request. What is said in its course, and its answer, go to its outlet. Raises Rejection."""
+        self._perform(self._relay.asked(asked))
+
+    def left(self, outlet: object) -> None:
+        """A caller is gone: what it asked is cancelled."""
+        self._perform(self._relay.left(outlet))
+
+    def cancel(self, outlet: object, raw_id: bytes) -> None:
+        """A caller takes one request back."""
+        self._perform(self._relay.cancelled(outlet, raw_id))
+
+    # ---- the child's side (server.Holder)
+
+    def is_served_by(self, child: "Child") -> bool:
+        """Whether this is its child, and not one that was given up."""
+        return self._child is child
+
+    def started(self, child: "Child") -> None:
+        """This child serves from now on."""
+        self._child = child
+        if self.ended:
+            child.stop()
+            return
+        if self._make is not None:
+            self._translator = self._make()
+            self._translate(self._translator.started())
+        self._perform(self._relay.server_started())
+
+    def heard(self, line: bytes | Overlong) -> None:
+        """The child wrote a line."""
+        if isinstance(line, Overlong):
+            self._spoiled(
+                line.prefix, f"the server wrote a line of more than {self._limits.line} bytes, the limit"
+            )
+            return
+        try:
+            message = envelope.decode(line, self._limits)
+        except Rejection as rejection:
+            self._heard_strange(line, rejection)
+            return
+        self._from_server(message)
+
+    def _heard_strange(self, line: bytes, rejection: Rejection) -> None:
+        if envelope.is_batch(line):
+            try:
+                texts = envelope.split_batch(line, self._limits)
+            except Rejection:
+                texts = []
+            for text in texts:
+                self.heard(text)
+            if texts:
+                return
+        self._strange += 1
+        if self._strange <= _SHOWN:
+            self._log.warning(
+                "the server wrote what is not MCP", reason=rejection.text, line=line[:_SHOWN_BYTES]
+            )
+        self._spoiled(line[:256], f"the server's answer is not valid: {rejection.text}")
+
+    def _spoiled(self, prefix: bytes, text: str) -> None:
+        wire_id = envelope.id_in_prefix(prefix)
+        if wire_id:
+            self._from_server(Response(wire_id, b"", fault_text(INTERNAL_ERROR, text)))
+        else:
+            self._log.debug(text)
+
+    def lost(self, exit_: Exit) -> None:
+        """The child is gone."""
+        text = f"the server {exit_.describe()}"
+        self.failed(text, {"reason": "exited", "code": exit_.code, "signal": exit_.signal})
+
+    def failed(self, text: str, data: dict[str, object]) -> None:
+        """There is no child, for this reason."""
+        self._child = self._translator = None
+        self._perform(self._relay.server_lost(text, data))
+
+    def ticked(self, now: float) -> None:
+        """Time has passed."""
+        if self.busy:
+            self.touched = now
+        if self._translator is not None:
+            self._translate(self._translator.ticked(now))
+
+    def end(self, reason: str) -> None:
+        """No more: subscriptions end in order, what is in flight fails, the child may leave."""
+        if self.ended:
+            return
+        self.ended = True
+        self._perform(self._relay.ended(reason))
+        if self._child is not None:
+            self._child.stop()
+
+    # ---- carrying out
+
+    def _from_server(self, message: Message) -> None:
+        if self._translator is not None:
+            self._translate(self._translator.from_server(message))
+        else:
+            self._perform(self._relay.server_sent(message))
+
+    def _perform(self, effects: Iterable[Effect]) -> None:
+        # All decisions of one event are made before the first is carried out: some lead to further events.
+        for effect in tuple(effects):
+            if isinstance(effect, ToClient):
+                self._put(effect)
+            elif isinstance(effect, ToServer):
+                if self._translator is not None:
+                    self._translate(self._translator.from_client(effect.message))
+                else:
+                    self._write(effect.message)
+            elif isinstance(effect, Revive):
+                self._start(self)
+            elif isinstance(effect, Contradiction):
+                self._doubt(self, effect.text)
+            else:
+                note: Note = effect
+                self._log.debug(note.text)
+
+    def _translate(self, effects: orders.Effects) -> None:
+        for effect in tuple(effects):
+            if isinstance(effect, ToServer):
+                self._write(effect.message)
+            elif isinstance(effect, ToAsker):
+                self._perform(self._relay.server_sent(effect.message, effect.about))
+            elif isinstance(effect, Later):
+                self._call_back(effect)
+            elif isinstance(effect, Contradiction):
+                self._doubt(self, effect.text)
+            else:
+                note: Note = effect
+                self._log.debug(note.text)
+
+    def _call_back(self, effect: Later) -> None:
+        translator = self._translator
+
+        def due() -> None:
+            if translator is not None and translator is self._translator:
+                self._translate(translator.due(effect.key))
+
+        self._later(effect.seconds, due)
+
+    def _put(self, effect: ToClient) -> None:
+        outlet = effect.outlet
+        if not isinstance(outlet, Outlet):
+            return
+        outlet.status = effect.status
+        if not outlet.put(effect.message, effect.event_id, last=effect.last):
+            self._log.warning(
+                "closed the stream of a client that does not read",
+                messages=self._limits.stream_messages,
+                bytes=self._limits.stream_bytes,
+            )
+            self.left(outlet)
+
+    def _write(self, message: Message) -> None:
+        child = self._child
+        if child is None:
+            return
+        try:
+            child.send(envelope.line(message))
+        except ChildGone:
+            return  # its exit is on its way and fails whatever was asked
+        except ChildBusy as busy:
+            if isinstance(message, Request):
+                self._from_server(Response(message.id, b"", fault_text(INTERNAL_ERROR, str(busy))))

@@ -1,0 +1,88 @@
+"""What the pure core orders its shell to do, and the shape of a translator.
+
+A translator stands between the two sides of one server process: messages of the client's era go in on one side, messages
+of the server's era come out on the other. It is pure: an event is a method call that answers with these effects, to be
+carried out in their order before the next event.
+"""
+
+from collections.abc import Iterable
+from typing import NamedTuple, Protocol
+
+from ..validators.envelope import Message
+
+
+class ToClient(NamedTuple):
+    """Put this message on a stream; with `last`, nothing more will follow.
+
+    `status` is the HTTP status for a transport that can still say one.
+    """
+
+    outlet: object
+    message: bytes
+    event_id: bytes = b""
+    last: bool = False
+    status: int = 200
+
+
+class Revive(NamedTuple):
+    """Start a server process, and say so when it is there."""
+
+
+class ToServer(NamedTuple):
+    """Say this to the server."""
+
+    message: Message
+
+
+class ToAsker(NamedTuple):
+    """Say this to the client's side. `about` is the id of the client's request that it belongs to, or nothing."""
+
+    message: Message
+    about: bytes = b""
+
+
+class Later(NamedTuple):
+    """Say `due(key)` after so many seconds."""
+
+    seconds: float
+    key: str
+
+
+class Contradiction(NamedTuple):
+    """The server does not speak the era that it was started for."""
+
+    text: str
+
+
+class Note(NamedTuple):
+    """Something worth a line in the log, that needs no other answer."""
+
+    text: str
+
+
+Effect = ToServer | ToAsker | Later | Contradiction | Note
+Effects = Iterable[Effect]
+
+
+class Translator(Protocol):
+    """Speaks one era to the client's side and the other to one server process."""
+
+    def started(self) -> Effects:
+        """The process is there and has heard nothing yet."""
+        ...
+
+    def from_client(self, message: Message) -> Effects:
+        """A message of the client's side."""
+        ...
+
+    def from_server(self, message: Message) -> Effects:
+        """A message of the server. Never an exception, however wrong it is."""
+        ...
+
+    def due(self, key: str) -> Effects:
+        """The time of a `Later` has come. A key that is no longer of interest is nothing."""
+        ...
+
+    def ticked(self, now: float) -> Effects:
+        """Time has passed, in seconds on any steady clock; said about once a second."""
+        ...

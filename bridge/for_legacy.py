@@ -1,0 +1,227 @@
+"""What a modern server says, as a legacy client must hear it: one rule, one function (specification digest, 8.3, L→M).
+
+Pure. Payloads are spliced, not re-encoded: a rule adds, drops or replaces members, and what it is not about stays as it was.
+"""
+
+from collections.abc import Iterable
+from typing import Final
+
+import msgspec
+
+from ..validators import members, modern
+from ..validators.members import Members
+from ..validators.rejection import INTERNAL_ERROR, INVALID_PARAMS
+from .for_modern import RESOURCE_NOT_FOUND, URL_ELICITATION_REQUIRED, Fault, fault_text, read_fault
+
+TASKS: Final = "io.modelcontextprotocol/tasks"
+# The revisions in which things have come to be (digest 1.11).
+AUDIO_SINCE: Final = "2025-03-26"
+LINKS_SINCE: Final = "2025-06-18"
+STRUCTURE_SINCE: Final = "2025-06-18"
+URL_MODE_SINCE: Final = "2025-11-25"
+_RESERVED: Final = range(-32099, -32019)
+
+_encode = msgspec.json.Encoder().encode
+
+
+# ---- what a client says of itself
+
+
+def capabilities_for(version: str, legacy: bytes | msgspec.Raw | None) -> bytes:
+    """The capabilities of `initialize` as a modern request states them (digest 8.2)."""
+    declared = members.peek(legacy)
+    declared.pop("tasks", None)
+    if "roots" in declared:
+        declared["roots"] = members.raw(b"{}")
+    if version < URL_MODE_SINCE and "elicitation" in declared:
+        declared["elicitation"] = members.raw(b"{}")
+    return members.write(declared)
+
+
+def with_tasks(capabilities: bytes) -> bytes:
+    """The same with the extension without which a server will not take the call (digest 8.9)."""
+    declared = members.peek(capabilities)
+    extensions = members.peek(declared.get("extensions"))
+    extensions[TASKS] = members.raw(b"{}")
+    declared["extensions"] = members.raw(members.write(extensions))
+    return members.write(declared)
+
+
+# ---- what a server says of itself
+
+
+def initialize_result(version: str, discovered: bytes | msgspec.Raw, name: str) -> bytes:
+    """The answer to `initialize` out of that to `server/discover` (digest 8.2)."""
+    found = members.peek(discovered)
+    offered = members.peek(found.get("capabilities"))
+    offered.pop("extensions", None)
+    info = members.peek(found.get("_meta")).get(modern.SERVER_INFO)
+    answer: dict[str, object] = {
+        "protocolVersion": version,
+        "capabilities": offered,
+        "serverInfo": {"name": name, "version": "0"} if info is None else info,
+    }
+    if "instructions" in found:
+        answer["instructions"] = found["instructions"]
+    return members.write(answer)
+
+
+# ---- results
+
+
+def result(method: str, found: Members, version: str) -> bytes:
+    """A complete modern result for a client of this revision."""
+    without_modern_members(found)
+    if method == "tools/call":
+        with_content(found, version)
+    elif method == "tools/list" and version >= STRUCTURE_SINCE:
+        with_object_schemas(found)
+    elif method == "prompts/get" and version < LINKS_SINCE:
+        with_known_messages(found, version)
+    return members.write(found)
+
+
+def without_modern_members(found: Members) -> None:
+    """Without `resultType`, caching hints and the server's name: some clients refuse what they do not know (digest 1.12)."""
+    for name in ("resultType", "ttlMs", "cacheScope"):
+        found.pop(name, None)
+    if "_meta" in found:
+        meta = members.peek(found["_meta"])
+        if meta.pop(modern.SERVER_INFO, None) is not None:
+            if meta:
+                found["_meta"] = members.raw(members.write(meta))
+            else:
+                del found["_meta"]
+
+
+def with_content(found: Members, version: str) -> None:
+    """A tool's result with content that this revision knows, and structured content that is an object."""
+    blocks = members.items(found.get("content"))
+    structured = found.get("structuredContent")
+    if structured is not None and bytes(structured)[:1] != b"{":
+        if version >= STRUCTURE_SINCE:
+            found["structuredContent"] = members.raw(b'{"result":%b}' % bytes(structured))
+        if not blocks:
+            text = {"type": "text", "text": bytes(structured).decode("utf-8", "replace")}
+            found["content"] = members.raw(_encode([text]))
+    if "content" not in found:
+        found["content"] = members.raw(b"[]")
+    elif version < LINKS_SINCE:
+        found["content"] = members.raw(_encode([known_block(block, version) for block in blocks]))
+
+
+def with_known_messages(found: Members, version: str) -> None:
+    """A prompt whose messages hold nothing that this revision does not know."""
+    messages = [members.peek(message) for message in members.items(found.get("messages"))]
+    for message in messages:
+        if "content" in message:
+            message["content"] = known_block(message["content"], version)
+    found["messages"] = members.raw(_encode(messages))
+
+
+def known_block(block: msgspec.Raw, version: str) -> msgspec.Raw:
+    """A content block, or what stands for it where its type is younger than the client (digest 1.11)."""
+    text = bytes(block)
+    if b"resource_link" not in text and b"audio" not in text:
+        return block
+    read = members.peek(block)
+    kind = members.string(read.get("type"))
+    if kind == "resource_link":
+        return _text_block(f"{members.string(read.get('name'))}: {members.string(read.get('uri'))}")
+    if kind == "audio" and version < AUDIO_SINCE:
+        return _text_block(f"[audio, {members.string(read.get('mimeType'))}]")
+    return block
+
+
+def _text_block(text: str) -> msgspec.Raw:
+    return members.raw(_encode({"type": "text", "text": text}))
+
+
+def with_object_schemas(found: Members) -> None:
+    """Tools without an outputSchema that says anything but object: what it describes is wrapped, or may be."""
+    listed = found.get("tools")
+    if listed is None or b"outputSchema" not in bytes(listed):
+        return
+    tools = [members.peek(tool) for tool in members.items(listed)]
+    for tool in tools:
+        schema = tool.get("outputSchema")
+        if schema is not None and members.string(members.peek(schema).get("type")) != "object":
+            del tool["outputSchema"]
+    found["tools"] = members.raw(_encode(tools))
+
+
+# ---- errors
+
+
+def error(method: str, modern_error: bytes, version: str) -> bytes:
+    """An error with codes that a client of this revision knows (digest 1.13, 8.3)."""
+    fault = read_fault(modern_error)
+    if fault.code == INVALID_PARAMS and method == "resources/read" and "uri" in _data(fault):
+        return fault_text(RESOURCE_NOT_FOUND, fault.message, fault.data)
+    if fault.code == modern.MISSING_CAPABILITY:
+        needed = ", ".join(sorted(_names(members.peek(_data(fault).get("requiredCapabilities")))))
+        return fault_text(INVALID_PARAMS, f"requires client capability {needed}")
+    if fault.code in _RESERVED or (fault.code == URL_ELICITATION_REQUIRED and version < URL_MODE_SINCE):
+        return fault_text(INTERNAL_ERROR, fault.message, {"originalCode": fault.code})
+    return modern_error
+
+
+def needs_tasks(modern_error: bytes) -> bool:
+    """Whether a call was refused only because its client had not declared the tasks extension."""
+    fault = read_fault(modern_error)
+    if fault.code != modern.MISSING_CAPABILITY:
+        return False
+    required = members.peek(_data(fault).get("requiredCapabilities"))
+    return TASKS in members.peek(required.get("extensions"))
+
+
+def _data(fault: Fault) -> Members:
+    return members.peek(None if fault.data is msgspec.UNSET else fault.data)
+
+
+def _names(required: Members) -> Iterable[str]:
+    for name, value in required.items():
+        inner = members.peek(value)
+        yield from (f"{name}.{one}" for one in inner) if inner else (name,)
+
+
+# ---- inputs, which become requests to the client
+
+
+def is_declared(method: str, params: Members, capabilities: Members) -> bool:
+    """Whether a client with these capabilities can be asked this (digest 8.4)."""
+    if method == "roots/list":
+        return "roots" in capabilities
+    if method == "sampling/createMessage":
+        sampling = members.peek(capabilities.get("sampling"))
+        needs_tools = "tools" in params or "toolChoice" in params
+        return "sampling" in capabilities and (not needs_tools or "tools" in sampling)
+    if method == "elicitation/create":
+        elicitation = members.peek(capabilities.get("elicitation"))
+        if members.string(params.get("mode")) == "url":
+            return "url" in elicitation
+        return "form" in elicitation or ("elicitation" in capabilities and "url" not in elicitation)
+    return False
+
+
+def form_for_2025_06_18(params: Members) -> bool:
+    """Make a form one that revision 2025-06-18 knows; False where it cannot be said there (digest 8.4)."""
+    params.pop("mode", None)
+    schema = members.peek(params.get("requestedSchema"))
+    properties = members.peek(schema.get("properties"))
+    for name, raw in properties.items():
+        field = members.peek(raw)
+        kind = members.string(field.get("type"))
+        if kind == "array":
+            return False
+        if kind != "boolean":
+            field.pop("default", None)
+        if "oneOf" in field:
+            choices = [members.peek(choice) for choice in members.items(field.pop("oneOf"))]
+            field["enum"] = members.raw(_encode([members.string(one.get("const")) for one in choices]))
+            field["enumNames"] = members.raw(_encode([members.string(one.get("title")) for one in choices]))
+        properties[name] = members.raw(members.write(field))
+    if properties:
+        schema["properties"] = members.raw(members.write(properties))
+        params["requestedSchema"] = members.raw(members.write(schema))
+    return True

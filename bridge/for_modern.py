@@ -1,0 +1,309 @@
+"""What a legacy server says, as a modern client must hear it: one rule, one function (specification digest, 8.3, M→L).
+
+Pure. Payloads are spliced, not re-encoded: a rule adds, drops or replaces members of the outermost object, and looks
+deeper only where the rule is about something deeper.
+"""
+
+from collections.abc import Mapping
+from typing import Final, NamedTuple
+
+import msgspec
+
+from ..validators import members, modern
+from ..validators.envelope import Response
+from ..validators.members import Members
+from ..validators.rejection import INTERNAL_ERROR, INVALID_PARAMS, METHOD_NOT_FOUND
+
+RESOURCE_NOT_FOUND: Final = -32002
+URL_ELICITATION_REQUIRED: Final = -32042
+# The range that the modern era keeps for itself (digest 1.13).
+_RESERVED: Final = range(-32099, -32019)
+
+_COMPLETE: Final = members.raw(b'"complete"')
+_STALE: Final = members.raw(b"0")
+_PRIVATE: Final = members.raw(b'"private"')
+_NO_CONTENT: Final = members.raw(b"[]")
+
+# Results that carry caching hints (digest 1.18).
+CACHEABLE: Final = frozenset(
+    {"tools/list", "prompts/list", "resources/list", "resources/templates/list", "resources/read"}
+    | {"server/discover"}
+)
+# What a modern request says of itself and a legacy server must not see.
+_ENVELOPE_KEYS: Final = (
+    modern.PROTOCOL_VERSION,
+    modern.CLIENT_CAPABILITIES,
+    modern.CLIENT_INFO,
+    modern.LOG_LEVEL,
+)
+
+
+class Fault(msgspec.Struct, gc=False):
+    """The error object of a response."""
+
+    code: int = INTERNAL_ERROR
+    message: str = ""
+    data: msgspec.Raw | msgspec.UnsetType = msgspec.UNSET
+
+
+_decode_fault = msgspec.json.Decoder(Fault).decode
+_encode = msgspec.json.Encoder().encode
+
+
+class Profile(NamedTuple):
+    """What a client can be asked for, normalised: a legacy server is told this once, when it starts (digest 8.1)."""
+
+    roots: bool = False
+    sampling: bool = False
+    sampling_tools: bool = False
+    sampling_context: bool = False
+    form: bool = False
+    url: bool = False
+
+    def declared(self) -> dict[str, object]:
+        """The capabilities of `initialize`."""
+        found: dict[str, object] = {}
+        if self.roots:
+            found["roots"] = {}
+        if self.sampling:
+            found["sampling"] = {
+                name: {}
+                for name, has in (("tools", self.sampling_tools), ("context", self.sampling_context))
+                if has
+            }
+        if self.form or self.url:
+            found["elicitation"] = {name: {} for name, has in (("form", self.form), ("url", self.url)) if has}
+        return found
+
+
+def profile_of(capabilities: bytes) -> Profile:
+    """The profile of the capabilities that a modern request declares. `elicitation: {}` means forms (digest 1.7)."""
+    if capabilities == b"{}":
+        return Profile()
+    declared = members.peek(capabilities)
+    sampling = members.peek(declared.get("sampling"))
+    elicitation = members.peek(declared.get("elicitation"))
+    url = "url" in elicitation
+    return Profile(
+        roots="roots" in declared,
+        sampling="sampling" in declared,
+        sampling_tools="tools" in sampling,
+        sampling_context="context" in sampling,
+        form="form" in elicitation or ("elicitation" in declared and not url),
+        url=url,
+    )
+
+
+# ---- requests on their way to the legacy server
+
+
+def without_envelope(params: bytes, token: bytes) -> bytes:
+    """Params without what only the modern era knows, and with `token` as the progress token where one was asked for."""
+    found = members.read(params)
+    meta = members.peek(found.get("_meta"))
+    for key in _ENVELOPE_KEYS:
+        meta.pop(key, None)
+    if "progressToken" in meta:
+        meta["progressToken"] = members.raw(token)
+    if meta:
+        found["_meta"] = members.raw(members.write(meta))
+    else:
+        found.pop("_meta", None)
+    found.pop("inputResponses", None)
+    found.pop("requestState", None)
+    return members.write(found) if found else b""
+
+
+# ---- results on their way back
+
+
+def result(method: str, legacy: bytes | msgspec.Raw, server_info: msgspec.Raw, cursors: str) -> bytes:
+    """A legacy result as the complete modern one. `cursors` is put before a cursor, so that its origin can be told."""
+    found = members.peek(legacy)
+    if method == "tools/call":
+        with_content(found)
+    elif method == "tools/list":
+        with_modern_tools(found)
+    if "nextCursor" in found:
+        found["nextCursor"] = members.raw(members.text(cursors + members.string(found["nextCursor"])))
+    with_server_info(found, server_info)
+    return members.write(complete(method, found))
+
+
+def complete(method: str, found: Members) -> Members:
+    """With `resultType`, and with the hint that nothing of it may be kept (digest 1.12, 1.18)."""
+    found["resultType"] = _COMPLETE
+    if method in CACHEABLE:
+        found["ttlMs"] = _STALE
+        found["cacheScope"] = _PRIVATE
+    return found
+
+
+def with_server_info(found: Members, server_info: msgspec.Raw) -> None:
+    """The server's name in `_meta`, beside whatever is there."""
+    if "_meta" in found:
+        meta = members.peek(found["_meta"])
+        meta[modern.SERVER_INFO] = server_info
+        found["_meta"] = members.raw(members.write(meta))
+    else:
+        found["_meta"] = members.raw(b'{"%b":%b}' % (modern.SERVER_INFO.encode(), bytes(server_info)))
+
+
+def with_content(found: Members) -> None:
+    """The content that the modern era demands of a tool's result, if only an empty one."""
+    found.setdefault("content", _NO_CONTENT)
+
+
+def with_modern_tools(found: Members) -> None:
+    """Tools without `execution`, and without header annotations that would make a client drop the tool."""
+    listed = bytes(found.get("tools", b""))
+    if b"execution" not in listed and b"x-mcp-header" not in listed:
+        return
+    tools = [members.peek(tool) for tool in members.items(listed)]
+    for tool in tools:
+        tool.pop("execution", None)
+        without_bad_annotations(tool)
+    found["tools"] = members.raw(_encode(tools))
+
+
+def without_bad_annotations(tool: Members) -> None:
+    """A tool whose `x-mcp-header` annotations break the rules loses them, rather than being dropped (digest 8.3)."""
+    schema = tool.get("inputSchema")
+    if schema is None or b"x-mcp-header" not in bytes(schema):
+        return
+    try:
+        modern.mirrors(bytes(schema))
+    except ValueError:
+        tool["inputSchema"] = members.raw(modern.strip_annotations(bytes(schema)))
+
+
+# ---- errors on their way back
+
+
+def read_fault(error: bytes) -> Fault:
+    """An error object; what cannot be read is an internal error without a message."""
+    try:
+        return _decode_fault(error)
+    except msgspec.DecodeError:
+        return Fault()
+
+
+def error(legacy: bytes, uri: str = "") -> bytes:
+    """An error with the codes of the modern era: it must not see -32002, nor reserved ones (digest 1.13).
+
+    `uri` is what was read, where the method is resources/read.
+    """
+    fault = read_fault(legacy)
+    if fault.code == RESOURCE_NOT_FOUND:
+        return fault_text(INVALID_PARAMS, fault.message, {"uri": uri} if uri else None)
+    if fault.code in _RESERVED or fault.code == URL_ELICITATION_REQUIRED:
+        return fault_text(INTERNAL_ERROR, fault.message, {"originalCode": fault.code})
+    return legacy
+
+
+def fault_text(code: int, text: str, data: object = None) -> bytes:
+    """An error object of ours."""
+    found: dict[str, object] = {"code": code, "message": text}
+    if data is not None:
+        found["data"] = data
+    return _encode(found)
+
+
+def missing_capability(required: Mapping[str, object]) -> bytes:
+    """The error object for a call that needs what its client did not declare (digest 1.6)."""
+    return fault_text(
+        modern.MISSING_CAPABILITY,
+        "this call needs a client capability that was not declared",
+        {"requiredCapabilities": required},
+    )
+
+
+# ---- requests of the legacy server, which become inputs that the client is asked for
+
+
+class Refusal(NamedTuple):
+    """Why a client cannot be asked: the error object for the server, and the capability that would be needed."""
+
+    error: bytes
+    needs: dict[str, dict[str, dict[str, str]]]
+
+
+def refusal(method: str, params: bytes, profile: Profile) -> Refusal | None:
+    """The refusal of a request to a client that has not declared that it can answer it (digest 1.13, 8.5)."""
+    if method == "roots/list":
+        return None if profile.roots else _unsupported(method, {"roots": {}})
+    if method == "sampling/createMessage":
+        return _sampling_refusal(params, profile)
+    if method == "elicitation/create":
+        return _elicitation_refusal(params, profile)
+    return _unsupported(method, {})
+
+
+def _sampling_refusal(params: bytes, profile: Profile) -> Refusal | None:
+    if not profile.sampling:
+        return _unsupported("sampling/createMessage", {"sampling": {}})
+    asked = members.peek(params)
+    if ("tools" in asked or "toolChoice" in asked) and not profile.sampling_tools:
+        return _undeclared("sampling", "tools")
+    context = asked.get("includeContext")
+    if context is not None and bytes(context) != b'"none"' and not profile.sampling_context:
+        return _undeclared("sampling", "context")
+    return None
+
+
+def _elicitation_refusal(params: bytes, profile: Profile) -> Refusal | None:
+    mode = members.peek(params).get("mode")
+    url = mode is not None and bytes(mode) == b'"url"'
+    if profile.url if url else profile.form:
+        return None
+    if profile.form or profile.url:
+        return _undeclared("elicitation", "url" if url else "form")
+    return _unsupported("elicitation/create", {"elicitation": {"url": {}} if url else {}})
+
+
+def _undeclared(family: str, kind: str) -> Refusal:
+    text = f"the client has not declared {family}.{kind}"
+    return Refusal(fault_text(INVALID_PARAMS, text), {family: {kind: {}}})
+
+
+def _unsupported(method: str, needs: dict[str, dict[str, dict[str, str]]]) -> Refusal:
+    return Refusal(fault_text(METHOD_NOT_FOUND, f"the client does not support {method}"), needs)
+
+
+def has_failed(message: Response) -> bool:
+    """Whether an answer says that the call came to nothing, by an error or as a tool's own."""
+    if message.error:
+        return True
+    failed = members.peek(message.result).get("isError")
+    return failed is not None and bytes(failed) == b"true"
+
+
+def input_request(method: str, params: bytes) -> bytes:
+    """A value of `inputRequests`: the request without what has no place there (digest 1.9, 1.15)."""
+    found = members.peek(params)
+    for key in ("_meta", "task", "elicitationId"):
+        found.pop(key, None)
+    asked: dict[str, object] = {"method": method}
+    if found or method != "roots/list":
+        asked["params"] = found
+    return members.write(asked)
+
+
+def input_required(requests: dict[str, bytes], state: str) -> bytes:
+    """The result that asks the client for these inputs."""
+    asked = {key: members.raw(text) for key, text in requests.items()}
+    return members.write({"resultType": "input_required", "inputRequests": asked, "requestState": state})
+
+
+_ACTIONS: Final = (b'"accept"', b'"decline"', b'"cancel"')
+
+
+def is_answer(method: str, response: bytes | msgspec.Raw | None) -> bool:
+    """Whether a value of `inputResponses` has the shape that the server must get; otherwise it is asked for again."""
+    found = members.peek(response)
+    if method == "roots/list":
+        return bytes(found.get("roots", b""))[:1] == b"["
+    if method == "sampling/createMessage":
+        return "role" in found and "content" in found and "model" in found
+    content = found.get("content")
+    return bytes(found.get("action", b"")) in _ACTIONS and (content is None or bytes(content)[:1] == b"{")

@@ -1,0 +1,81 @@
+"""Whether a server speaks the modern era, asked of a process that serves nobody (digest 2.4).
+
+Some servers exit when the first thing they hear is not `initialize`, and some stay in the era of what they heard first. So
+a sibling is started, asked `server/discover`, and ended.
+"""
+
+from typing import Final
+
+import msgspec
+import trio
+
+from ..transports.child import ChildBusy, ChildGone, Exit
+from ..transports.lines import Overlong
+from ..transports.readiness import Readiness
+from ..transports.spawner import Launch, Spawner
+from ..validators import envelope, members, modern
+from ..validators.envelope import Response
+from ..validators.limits import Limits
+from ..validators.rejection import Rejection
+from . import for_modern
+
+# How long a server may take to answer, in seconds: from its start, and from its first line of any kind.
+PATIENCE: Final = 10.0
+AFTER_FIRST_LINE: Final = 5.0
+_ID: Final = b'"probe"'
+_META: Final = {
+    modern.PROTOCOL_VERSION: modern.MODERN_REVISION,
+    modern.CLIENT_CAPABILITIES: {},
+    modern.CLIENT_INFO: {"name": "mcp-bridge", "version": "0"},
+}
+_QUESTION: Final = envelope.request(_ID, "server/discover", members.write({"_meta": _META}))
+
+
+async def speaks_modern(launch: Launch, spawner: Spawner, readiness: Readiness, limits: Limits) -> bool:
+    """Start a sibling, ask it, end it. Silence, an exit and any error but -32022 mean no. Raises SpawnFailed."""
+    child = await spawner.spawn(launch, limits=limits, readiness=readiness)
+    verdict = False
+    with trio.CancelScope(deadline=trio.current_time() + PATIENCE) as patience:
+
+        def heard(line: bytes | Overlong) -> None:
+            nonlocal verdict
+            patience.deadline = min(patience.deadline, trio.current_time() + AFTER_FIRST_LINE)
+            answer = _answer_in(line, limits)
+            if answer is not None:
+                verdict = is_modern(answer)
+                patience.cancel()
+
+        def stderr(_line: bytes) -> None:
+            """What a sibling says is said again by the child that serves."""
+
+        def exited(_exit: Exit) -> None:
+            patience.cancel()
+
+        try:
+            child.send(_QUESTION)
+        except (ChildGone, ChildBusy):
+            child.kill()
+        await child.run(heard, stderr, exited)
+    return verdict
+
+
+def _answer_in(line: bytes | Overlong, limits: Limits) -> Response | None:
+    if isinstance(line, Overlong):
+        return None
+    try:
+        message = envelope.decode(line, limits)
+    except Rejection:
+        return None
+    return message if isinstance(message, Response) and message.id == _ID else None
+
+
+def is_modern(answer: Response) -> bool:
+    """Whether this answer to `server/discover` is one that only a modern server gives."""
+    if answer.error:
+        fault = for_modern.read_fault(answer.error)
+        if fault.code != modern.UNSUPPORTED_VERSION:
+            return False
+        supported = members.peek(None if fault.data is msgspec.UNSET else fault.data).get("supported")
+    else:
+        supported = members.peek(answer.result).get("supportedVersions")
+    return modern.MODERN_REVISION in map(members.string, members.items(supported))

@@ -1,0 +1,399 @@
+"""Stateless requests of many callers in front of one modern server: who asked what, under which id, with which token.
+
+The server may really be modern, or a legacy one behind a translator: here they are the same. Ids and progress tokens are
+ours on the server's side; a subscription is named by the id of the request that opened it; a requestState goes out
+under a seal and comes back only from whoever got it (digest 8.5, 8.11). Everything else passes as it is.
+
+Pure. Invariant I1: a message leaves only on the outlet of the request that it belongs to.
+Invariant I7: a request that was handed to the server ends in exactly one answer, unless its caller has left.
+"""
+
+from collections.abc import Iterable, Mapping
+from typing import Final, NamedTuple
+
+from ..validators import envelope, members, modern
+from ..validators.envelope import Message, Notification, Request, Response
+from ..validators.limits import Limits
+from ..validators.modern import Envelope, Mirror
+from ..validators.rejection import (
+    INTERNAL_ERROR,
+    INVALID_PARAMS,
+    INVALID_REQUEST,
+    METHOD_NOT_FOUND,
+    Rejection,
+)
+from ..validators.shapes import cancelled, read_progress
+from . import for_modern
+from .effects import Contradiction, Note, Revive, ToClient, ToServer
+from .sealing import Seal, binding
+from .to_legacy import INTERACTIVE
+
+# What the modern era has taken out; a server that still knows it must not be asked (digest 3.3).
+_GONE: Final = frozenset(
+    {"initialize", "ping", "logging/setLevel", "resources/subscribe", "resources/unsubscribe"}
+    | {"tasks/list", "tasks/result"}
+)
+_LISTEN: Final = "subscriptions/listen"
+_STATUS: Final = {
+    INVALID_REQUEST: 400,
+    METHOD_NOT_FOUND: 404,
+    modern.HEADER_MISMATCH: 400,
+    modern.MISSING_CAPABILITY: 400,
+    modern.UNSUPPORTED_VERSION: 400,
+}
+# Pages of a tool list that are read for the sake of headers; a server that has more is not believed.
+_PAGES: Final = 64
+_INPUT_REQUIRED: Final = b'"input_required"'
+
+
+Effect = ToServer | ToClient | Revive | Contradiction | Note
+Effects = Iterable[Effect]
+
+
+class Asked(NamedTuple):
+    """One request of one caller. `headers` are None where the transport has none to mirror (WebSocket, pipes)."""
+
+    principal: str
+    request: Request
+    envelope: Envelope
+    headers: Mapping[str, str] | None
+    outlet: object
+    pipe: bool  # whether more than one answer goes to the outlet
+
+
+class Relay:
+    """The state machine in front of one server. `seal` is shared by all relays of the daemon."""
+
+    def __init__(self, limits: Limits, seal: Seal) -> None:
+        self._limits = limits
+        self._seal = seal
+        self._next_id = 1
+        self._calls: dict[bytes, Asked] = {}
+        self._outlets: dict[object, dict[bytes, bytes]] = {}  # the callers' ids and ours
+        self._alive = False  # whether there is a server to talk to
+        self._starting = False
+        self._held: list[ToServer] = []  # for the server to be started
+        # The header annotations of the tools, as the server has listed them; None before it did.
+        self._tools: dict[str, tuple[Mirror, ...]] | None = None
+        self._listing: bytes = b""  # our own tools/list
+        self._listed: dict[str, tuple[Mirror, ...]] = {}
+        self._pages = 0
+        self._unchecked: list[Asked] = []  # for the tools to be listed
+        self._changed = False  # whether anything has happened that may have changed the tools
+
+    @property
+    def in_flight(self) -> int:
+        """How many requests have not been answered, open subscriptions among them."""
+        return len(self._calls) + len(self._unchecked)
+
+    # ---- events from callers
+
+    def asked(self, ask: Asked) -> Effects:
+        """A request. Raises Rejection."""
+        method = ask.request.method
+        if self.in_flight >= self._limits.in_flight:
+            raise Rejection(
+                429,
+                INTERNAL_ERROR,
+                f"the limit of {self._limits.in_flight} calls in flight is reached",
+                headers=((b"Retry-After", b"1"),),
+            )
+        if method in _GONE:
+            raise Rejection(404, METHOD_NOT_FOUND, "there is no such method in this revision")
+        mine = self._outlets.get(ask.outlet)
+        if mine is not None and ask.request.id in mine:
+            raise Rejection(400, INVALID_REQUEST, "this id is in use by a request in flight")
+        params = self._params(ask)
+        if method == "tools/call" and ask.headers is not None:
+            return self._checked(ask, params)
+        return self._forward(ask, params)
+
+    def left(self, outlet: object) -> Effects:
+        """The caller has closed its stream: that cancels what it asked (digest 3.7)."""
+        self._unchecked = [ask for ask in self._unchecked if ask.outlet is not outlet]
+        for raw_id in tuple(self._outlets.get(outlet, ())):
+            yield from self.cancelled(outlet, raw_id)
+
+    def cancelled(self, outlet: object, raw_id: bytes) -> Effects:
+        """The caller takes one request back, on a stream that carries others as well."""
+        wire_id = self._outlets.get(outlet, {}).get(raw_id)
+        if wire_id is None:
+            return
+        self._settle(wire_id)
+        if self._alive:
+            yield ToServer(Notification("notifications/cancelled", cancelled(wire_id, b"")))
+        else:
+            self._held = [
+                one
+                for one in self._held
+                if not (isinstance(one.message, Request) and one.message.id == wire_id)
+            ]
+
+    def _params(self, ask: Asked) -> bytes:
+        # The token and the state are ours to change; most requests have neither.
+        request, read = ask.request, ask.envelope
+        if not read.token and read.state is None:
+            return request.params
+        found = members.read(request.params)
+        if read.token:
+            meta = members.read(found["_meta"])
+            meta["progressToken"] = members.raw(b"%d" % self._next_id)
+            found["_meta"] = members.raw(members.write(meta))
+        if read.state is not None and request.method in INTERACTIVE:
+            inner = self._seal.open(_bound_to(ask), read.state)
+            if inner is None:
+                raise Rejection(200, INVALID_PARAMS, "Invalid or expired requestState")
+            found["requestState"] = members.raw(members.text(inner))
+        return members.write(found)
+
+    def _forward(self, ask: Asked, params: bytes) -> Effects:
+        wire_id = b"%d" % self._next_id
+        self._next_id += 1
+        self._calls[wire_id] = ask
+        self._outlets.setdefault(ask.outlet, {})[ask.request.id] = wire_id
+        order = ToServer(Request(wire_id, ask.request.method, params))
+        if self._alive:
+            return (order,)
+        self._held.append(order)
+        if self._starting:
+            return ()
+        self._starting = True
+        return (Revive(),)
+
+    # ---- headers that mirror a tool's arguments (digest 3.5)
+
+    def _checked(self, ask: Asked, params: bytes) -> Effects:
+        tools = self._tools
+        if tools is None:
+            self._unchecked.append(ask)
+            return self._list_tools()
+        mirrors = tools.get(ask.envelope.name)
+        if mirrors is None and self._changed:
+            self._unchecked.append(ask)
+            return self._list_tools()
+        if mirrors:
+            assert ask.headers is not None  # noqa: S101 - the caller has looked
+            try:
+                modern.check_params(ask.headers, ask.request.params, mirrors)
+            except Rejection:
+                if not self._changed:
+                    raise
+                self._unchecked.append(ask)  # the tool may be another by now
+                return self._list_tools()
+        self._changed = True
+        return self._forward(ask, params)
+
+    def _list_tools(self, cursor: bytes = b"") -> Effects:
+        if self._listing and not cursor:
+            return ()
+        if not cursor:
+            self._listed, self._pages = {}, 0
+        wire_id = b"%d" % self._next_id
+        self._next_id += 1
+        self._listing = wire_id
+        found: dict[str, object] = {
+            "_meta": {modern.PROTOCOL_VERSION: modern.MODERN_REVISION, modern.CLIENT_CAPABILITIES: {}}
+        }
+        if cursor:
+            found["cursor"] = members.raw(cursor)
+        order = ToServer(Request(wire_id, "tools/list", members.write(found)))
+        if self._alive:
+            return (order,)
+        self._held.append(order)
+        if self._starting:
+            return ()
+        self._starting = True
+        return (Revive(),)
+
+    def _tools_listed(self, message: Response) -> Effects:
+        found = members.peek(message.result)
+        self._learn(found, self._listed)
+        self._pages += 1
+        cursor = found.get("nextCursor")
+        if cursor is not None and self._pages < _PAGES:
+            return self._list_tools(bytes(cursor))
+        self._listing = b""
+        self._tools, self._changed = self._listed, False
+        return self._check_again()
+
+    def _learn(self, found: members.Members, tools: dict[str, tuple[Mirror, ...]]) -> None:
+        for one in members.items(found.get("tools")):
+            tool = members.peek(one)
+            try:
+                mirrors = modern.mirrors(bytes(tool.get("inputSchema", b"{}")))
+            except (
+                ValueError
+            ):  # the client must drop such a tool, or it does not look: there is nothing to compare
+                mirrors = ()
+            tools[members.string(tool.get("name"))] = mirrors
+
+    def _check_again(self) -> Effects:
+        waiting, self._unchecked = self._unchecked, []
+        for ask in waiting:
+            try:
+                yield from self._checked(ask, self._params(ask))
+            except Rejection as rejection:
+                text = envelope.error(ask.request.id, rejection.code, rejection.text, rejection.data)
+                yield ToClient(ask.outlet, text, last=not ask.pipe, status=rejection.status)
+
+    # ---- events from the server
+
+    def server_started(self) -> Effects:
+        """The server is there: it gets what has waited."""
+        self._starting, self._alive = False, True
+        held, self._held = self._held, []
+        return held
+
+    def server_lost(self, text: str, data: dict[str, object]) -> Effects:
+        """The server is gone, or could not be started: what is in flight fails, subscriptions end (digest 2.3).
+
+        A caller opens its subscription again and looks at the lists anew, so no change is missed.
+        """
+        self._alive = self._starting = False
+        self._held.clear()
+        self._tools, self._listing = None, b""
+        for wire_id in tuple(self._calls):
+            ask = self._settle(wire_id)
+            if ask.request.method == _LISTEN and data.get("reason") != "not started":
+                yield _listen_over(ask)
+            else:
+                yield _failed(ask, text, data)
+        waiting, self._unchecked = self._unchecked, []
+        for ask in waiting:
+            yield _failed(ask, text, data)
+
+    def server_sent(self, message: Message, about: bytes = b"") -> Effects:
+        """A message of the server. `about` is the id of the request that it belongs to, where that is known."""
+        if isinstance(message, Response):
+            return self._answered(message)
+        if isinstance(message, Notification):
+            return self._notified(message, about)
+        return (Note("dropped a request of a modern server: it must not ask"),)
+
+    def _answered(self, message: Response) -> Effects:
+        wire_id = message.id
+        if wire_id == self._listing:
+            return self._tools_listed(message)
+        if wire_id not in self._calls:
+            return (Note("dropped an answer of the server that nobody waits for"),)
+        ask = self._settle(wire_id)
+        if message.error:
+            return self._refused(ask, message)
+        method = ask.request.method
+        if method in INTERACTIVE:
+            if type(message.result) is not bytes or _INPUT_REQUIRED in message.result:
+                message = self._sealed(ask, message)
+        elif method == "tools/list" and self._tools is not None:
+            self._learn(members.peek(message.result), self._tools)
+        elif method == _LISTEN:
+            message = Response(wire_id, _named(bytes(message.result), ask.request.id), b"")
+        return (ToClient(ask.outlet, envelope.response(ask.request.id, message), last=not ask.pipe),)
+
+    def _refused(self, ask: Asked, message: Response) -> Effects:
+        fault = for_modern.read_fault(message.error)
+        if fault.code in (
+            modern.UNSUPPORTED_VERSION,
+            modern.HEADER_MISMATCH,
+        ):  # these are about our hop (digest 8.3)
+            text = f"the server refused our way of asking: {fault.message}"
+            yield _failed(ask, text, {"originalCode": fault.code}, 200)
+            if fault.code == modern.UNSUPPORTED_VERSION:
+                yield Contradiction(text)
+            return
+        yield ToClient(
+            ask.outlet,
+            envelope.response(ask.request.id, message),
+            last=not ask.pipe,
+            status=_STATUS.get(fault.code, 200),
+        )
+
+    def _sealed(self, ask: Asked, message: Response) -> Response:
+        found = members.peek(message.result)
+        if members.string(found.get("resultType")) != "input_required" or "requestState" not in found:
+            return message
+        state = self._seal.seal(_bound_to(ask), members.string(found["requestState"]))
+        found["requestState"] = members.raw(members.text(state))
+        return Response(message.id, members.write(found), b"")
+
+    def _notified(self, message: Notification, about: bytes) -> Effects:
+        method = message.method
+        if method == "notifications/progress":
+            ask = self._calls.get(about or read_progress(message.params))
+            if ask is None or not ask.envelope.token:
+                return (Note("dropped progress of nothing in flight"),)
+            found = members.peek(message.params)
+            found["progressToken"] = members.raw(ask.envelope.token)
+            return (_told(ask, method, members.write(found)),)
+        if method == "notifications/message":
+            ask = self._calls.get(about) if about else self._logging(message.params)
+            return () if ask is None else (_told(ask, method, message.params),)
+        if method == "notifications/tools/list_changed":
+            self._changed = True
+        return self._published(message)
+
+    def _logging(self, params: bytes) -> Asked | None:
+        # A pipe does not say whose log line it is. It is nobody's but of the callers who want it, and of no two
+        # principals; of several requests of one, it is the newest's (digest 8.1).
+        level = members.string(members.peek(params).get("level"))
+        if level not in modern.LOG_LEVELS:
+            return None
+        rank = modern.LOG_LEVELS.index(level)
+        wanting = [
+            ask
+            for ask in self._calls.values()
+            if ask.envelope.log_level and modern.LOG_LEVELS.index(ask.envelope.log_level) <= rank
+        ]
+        if len({ask.principal for ask in self._calls.values()}) != 1:
+            return None
+        return wanting[-1] if wanting else None
+
+    def _published(self, message: Notification) -> Effects:
+        meta = members.peek(members.peek(message.params).get("_meta"))
+        named = meta.get(modern.SUBSCRIPTION_ID)
+        ask = None if named is None else self._calls.get(bytes(named))
+        if ask is None or ask.request.method != _LISTEN:
+            return (Note("dropped a notification that belongs to no subscription"),)
+        return (_told(ask, message.method, _named(message.params, ask.request.id)),)
+
+    def ended(self, text: str) -> Effects:
+        """There will be no more: subscriptions end in order, what is in flight fails."""
+        return self.server_lost(text, {"reason": "stopping"})
+
+    def _settle(self, wire_id: bytes) -> Asked:
+        ask = self._calls.pop(wire_id)
+        mine = self._outlets[ask.outlet]
+        del mine[ask.request.id]
+        if not mine:
+            del self._outlets[ask.outlet]
+        return ask
+
+
+def _bound_to(ask: Asked) -> bytes:
+    found = members.read(ask.request.params)
+    arguments = bytes(found.get("arguments", b""))
+    return binding(ask.principal, ask.request.method, ask.envelope.name, arguments)
+
+
+def _named(payload: bytes, client_id: bytes) -> bytes:
+    """With the subscription's name as its client knows it."""
+    found = members.peek(payload)
+    meta = members.peek(found.get("_meta"))
+    meta[modern.SUBSCRIPTION_ID] = members.raw(client_id)
+    found["_meta"] = members.raw(members.write(meta))
+    return members.write(found)
+
+
+def _told(ask: Asked, method: str, params: bytes) -> ToClient:
+    return ToClient(ask.outlet, envelope.notification(method, params))
+
+
+def _listen_over(ask: Asked) -> ToClient:
+    result = _named(b'{"resultType":"complete"}', ask.request.id)
+    return ToClient(
+        ask.outlet, envelope.response(ask.request.id, Response(b"", result, b"")), last=not ask.pipe
+    )
+
+
+def _failed(ask: Asked, text: str, data: dict[str, object], status: int = 503) -> ToClient:
+    error = envelope.error(ask.request.id, INTERNAL_ERROR, text, data)
+    return ToClient(ask.outlet, error, last=not ask.pipe, status=status)

@@ -1,0 +1,604 @@
+"""A legacy client's session in front of a modern server: the handshake it expects, over requests that stand alone.
+
+The session believes that it talks to a legacy server of its own. Here `initialize` is answered from `server/discover`, every
+request gets its envelope, `input_required` is driven as real requests to the client (digest 8.4), and one
+`subscriptions/listen` carries what a legacy server would have said by itself.
+
+Pure. Ids towards the server are ours and never used twice.
+Invariant: a request of the session ends in exactly one answer, unless the session has taken it back.
+Invariant: what the server says is never an exception here, however wrong it is.
+"""
+
+from collections import deque
+from collections.abc import Callable
+from typing import Final
+
+import msgspec
+
+from ..validators import members, modern
+from ..validators.envelope import Message, Notification, Request, Response
+from ..validators.limits import Limits
+from ..validators.members import Members
+from ..validators.rejection import INTERNAL_ERROR, INVALID_PARAMS, METHOD_NOT_FOUND
+from ..validators.shapes import LEGACY_REVISIONS, cancelled, read_cancelled
+from . import for_legacy
+from .effects import Effects, Later, Note, ToAsker, ToServer
+from .for_modern import fault_text, read_fault
+from .to_legacy import INTERACTIVE
+
+# Rounds of questions in one call; the SDKs stop at 8 and 10 (digest 8.4).
+ROUNDS: Final = 8
+# How long, in seconds, a round waits that only hands a state back; how long a client may take for one question.
+PACE: Final = 0.25
+LEG_SECONDS: Final = 600.0
+# How long, in seconds, between two looks at a task that does not say, and at least.
+POLL: Final = 1.0
+LEAST_POLL: Final = 0.1
+# After the server has ended a subscription, in seconds.
+LISTEN_AGAIN: Final = 1.0
+
+_CAPABILITY: Final = {
+    "tools/list": "tools",
+    "tools/call": "tools",
+    "prompts/list": "prompts",
+    "prompts/get": "prompts",
+    "resources/list": "resources",
+    "resources/templates/list": "resources",
+    "resources/read": "resources",
+    "completion/complete": "completions",
+}
+_LISTS: Final = {
+    "toolsListChanged": "tools",
+    "promptsListChanged": "prompts",
+    "resourcesListChanged": "resources",
+}
+_PUBLISHED: Final = frozenset(
+    {"notifications/resources/updated"} | {f"notifications/{name}/list_changed" for name in _LISTS.values()}
+)
+_CANCEL: Final = b'{"action":"cancel"}'
+
+_decode_number = msgspec.json.Decoder(float).decode
+
+
+class _Call:
+    """A request of the session, over all its rounds."""
+
+    __slots__ = (
+        "answers",
+        "asker",
+        "legs",
+        "method",
+        "params",
+        "progress",
+        "rounds",
+        "since",
+        "state",
+        "task",
+        "tasks",
+        "upstream",
+        "urls",
+    )
+
+    def __init__(self, asker: bytes, method: str, params: Members) -> None:
+        self.asker = asker
+        self.method = method
+        self.params = params
+        self.upstream = b""
+        self.rounds = 0
+        self.state: bytes | None = None
+        self.legs: dict[bytes, tuple[str, str]] = {}  # our ids: the key and the method of what is asked
+        self.answers: dict[str, bytes] = {}
+        self.since = 0.0
+        self.progress: float | None = None
+        self.urls: list[str] = []  # ids of the URLs that were agreed to
+        self.tasks = False  # whether the tasks extension is declared
+        self.task = b""  # the raw id of the task that the call has become
+
+
+class _Change:
+    """A subscription that is being opened in the place of the one before."""
+
+    __slots__ = ("asker", "id", "uri", "uris")
+
+    def __init__(self, asker: bytes, uris: tuple[str, ...], uri: str) -> None:
+        self.asker = asker  # of resources/subscribe, or nothing
+        self.uris = uris
+        self.uri = uri  # what must be in the acknowledgement, or nothing
+        self.id = b""
+
+
+class ToModern:
+    """Speaks a handshake revision to a session and the modern era to its server (effects.Translator).
+
+    `mint` makes ids for URLs that a client is asked to open; `name` stands for a server that does not say its own.
+    """
+
+    def __init__(self, limits: Limits, mint: Callable[[], str], name: str = "server") -> None:
+        self._limits = limits
+        self._mint = mint
+        self._name = name
+        self._now = 0.0
+        self._next_id = 1
+        self._next_leg = 1
+        self.version = ""
+        self._capabilities = b"{}"
+        self._declared: Members = {}
+        self._client_info: msgspec.Raw | None = None
+        self._level = ""
+        self._offered: Members = {}
+        self._initialize: tuple[bytes, bytes] | None = None  # the session's id and ours
+        self._calls: dict[bytes, _Call] = {}  # by the session's id
+        self._upstream: dict[bytes, _Call] = {}  # by ours
+        self._legs: dict[bytes, _Call] = {}
+        self._uris: tuple[str, ...] = ()
+        self._listening = b""  # our id of the subscription that counts
+        self._change: _Change | None = None
+        self._changes: deque[_Change] = deque()
+
+    # ---- effects.Translator
+
+    def started(self) -> Effects:
+        """Nothing is said before the client does."""
+        return ()
+
+    def from_client(self, message: Message) -> Effects:
+        """A message of the session."""
+        if isinstance(message, Request):
+            return self._asked(message)
+        if isinstance(message, Response):
+            return self._leg_answered(message)
+        if message.method == "notifications/cancelled":
+            return self._cancelled(read_cancelled(message.params)[0])
+        if message.method == "notifications/initialized" and self._kinds():
+            return self._changed(_Change(b"", self._uris, ""))
+        return ()  # the modern era has no carrier for it (digest 8.10)
+
+    def from_server(self, message: Message) -> Effects:
+        """A message of the server."""
+        if isinstance(message, Response):
+            return self._answered(message)
+        if isinstance(message, Notification):
+            return self._notified(message)
+        return (Note("dropped a request of a modern server: it must not ask"),)
+
+    def due(self, key: str) -> Effects:
+        """A state is to be handed back, a task to be looked at, a subscription to be opened again."""
+        what, _, name = key.partition(":")
+        if what == "listen":
+            idle = not self._listening and self._change is None
+            return self._changed(_Change(b"", self._uris, "")) if idle else ()
+        call = self._calls.get(name.encode())
+        if call is None or call.upstream or call.legs:
+            return ()
+        return self._poll(call) if what == "poll" else self._retry(call)
+
+    def ticked(self, now: float) -> Effects:
+        """Questions that the client has not answered in time are given up."""
+        self._now = now
+        for call in tuple(self._calls.values()):
+            if call.legs and now - call.since > LEG_SECONDS:
+                yield from self._give_up(call, f"the client did not answer within {LEG_SECONDS:g} s")
+
+    # ---- requests of the client
+
+    def _asked(self, request: Request) -> Effects:
+        method = request.method
+        if method == "initialize":
+            return self._begin(request)
+        if method == "ping":
+            return _done(request.id)
+        if method == "logging/setLevel":
+            return self._set_level(request)
+        if method in ("resources/subscribe", "resources/unsubscribe"):
+            return self._subscribe(request)
+        capability = _CAPABILITY.get(method)
+        if capability is None:
+            return _fail(request.id, METHOD_NOT_FOUND, "there is no such method")
+        if capability not in self._offered:
+            return _fail(request.id, METHOD_NOT_FOUND, f"the server has no {capability}")
+        params = members.read(request.params)
+        if method == "tools/call":
+            params.pop("task", None)
+        call = _Call(request.id, method, params)
+        self._calls[request.id] = call
+        return self._send(call, method, dict(params))
+
+    def _begin(self, request: Request) -> Effects:
+        params = members.read(request.params)
+        wanted = members.string(params.get("protocolVersion"))
+        self.version = wanted if wanted in LEGACY_REVISIONS else LEGACY_REVISIONS[-1]
+        self._capabilities = for_legacy.capabilities_for(self.version, params.get("capabilities"))
+        self._declared = members.peek(self._capabilities)
+        info = params.get("clientInfo")
+        self._client_info = None if info is None else msgspec.Raw(bytes(info))
+        upstream = self._mint_id()
+        self._initialize = (request.id, upstream)
+        return (ToServer(Request(upstream, "server/discover", self._enveloped({}, self._capabilities))),)
+
+    def _set_level(self, request: Request) -> Effects:
+        level = members.string(members.peek(request.params).get("level"))
+        if level not in modern.LOG_LEVELS:
+            return _fail(
+                request.id, INVALID_PARAMS, f"the level must be one of {', '.join(modern.LOG_LEVELS)}"
+            )
+        self._level = level
+        return _done(request.id)
+
+    def _enveloped(self, params: dict[str, object], capabilities: bytes) -> bytes:
+        meta: dict[str, object] = {**members.peek(_raw_of(params.get("_meta")))}
+        meta[modern.PROTOCOL_VERSION] = modern.MODERN_REVISION
+        meta[modern.CLIENT_CAPABILITIES] = members.raw(capabilities)
+        if self._client_info is not None:
+            meta[modern.CLIENT_INFO] = self._client_info
+        if self._level:
+            meta[modern.LOG_LEVEL] = self._level
+        params["_meta"] = meta
+        return members.write(params)
+
+    def _send(self, call: _Call, method: str, params: dict[str, object]) -> Effects:
+        call.upstream = self._mint_id()
+        self._upstream[call.upstream] = call
+        capabilities = for_legacy.with_tasks(self._capabilities) if call.tasks else self._capabilities
+        return (ToServer(Request(call.upstream, method, self._enveloped(params, capabilities))),)
+
+    def _cancelled(self, asker: bytes) -> Effects:
+        call = self._calls.get(asker)
+        if call is None:
+            return
+        if call.upstream:
+            yield ToServer(Notification("notifications/cancelled", cancelled(call.upstream, b"")))
+        yield from self._take_back(call)
+        if call.task:
+            params: dict[str, object] = {"taskId": members.raw(call.task)}
+            capabilities = for_legacy.with_tasks(self._capabilities)
+            yield ToServer(Request(self._mint_id(), "tasks/cancel", self._enveloped(params, capabilities)))
+        self._forget(call)
+
+    def _take_back(self, call: _Call) -> Effects:
+        for leg in call.legs:
+            del self._legs[leg]
+            yield ToAsker(Notification("notifications/cancelled", cancelled(leg, b"")), call.asker)
+        call.legs.clear()
+
+    def _forget(self, call: _Call) -> None:
+        self._calls.pop(call.asker, None)
+        self._upstream.pop(call.upstream, None)
+
+    # ---- answers of the server
+
+    def _answered(self, message: Response) -> Effects:
+        if self._initialize is not None and message.id == self._initialize[1]:
+            return self._discovered(self._initialize[0], message)
+        if message.id == self._listening or (self._change is not None and message.id == self._change.id):
+            return self._listen_over(message)
+        call = self._upstream.pop(message.id, None)
+        if call is None:
+            return (Note("dropped an answer of the server that nobody waits for"),)
+        call.upstream = b""
+        if message.error:
+            if not call.tasks and for_legacy.needs_tasks(message.error):
+                call.tasks = True
+                return self._send(call, call.method, dict(call.params))
+            return self._end(
+                call, Response(call.asker, b"", for_legacy.error(call.method, message.error, self.version))
+            )
+        found = members.peek(message.result)
+        kind = members.string(found.get("resultType")) if "resultType" in found else "complete"
+        if call.task:
+            return self._task_seen(call, found)
+        if kind == "complete":
+            return self._complete(call, found)
+        if kind == "input_required" and call.method in INTERACTIVE:
+            return self._input_required(call, found)
+        if kind == "task" and call.tasks and "taskId" in found:
+            call.task = bytes(found["taskId"])
+            return (self._poll_later(call, found),)
+        return self._end(
+            call,
+            Response(
+                call.asker,
+                b"",
+                fault_text(INTERNAL_ERROR, "the server's result is of a kind that is not known"),
+            ),
+        )
+
+    def _discovered(self, asker: bytes, message: Response) -> Effects:
+        self._initialize = None
+        if message.error:
+            text = f"the server refused server/discover: {read_fault(message.error).message}"
+            return _fail(asker, INTERNAL_ERROR, text)
+        result = for_legacy.initialize_result(self.version, message.result, self._name)
+        self._offered = members.peek(members.peek(result)["capabilities"])
+        return (ToAsker(Response(asker, result, b""), asker),)
+
+    def _complete(self, call: _Call, found: Members) -> Effects:
+        return self._end(call, Response(call.asker, for_legacy.result(call.method, found, self.version), b""))
+
+    def _end(self, call: _Call, answer: Response) -> Effects:
+        yield from self._urls_complete(call)
+        self._forget(call)
+        yield ToAsker(answer, call.asker)
+
+    def _urls_complete(self, call: _Call) -> Effects:
+        urls, call.urls = call.urls, []
+        for url in urls:
+            params = members.write({"elicitationId": url})
+            yield ToAsker(Notification("notifications/elicitation/complete", params), call.asker)
+
+    def _give_up(self, call: _Call, text: str) -> Effects:
+        yield from self._take_back(call)
+        if call.method == "tools/call":
+            result = members.write({"content": [{"type": "text", "text": text}], "isError": True})
+            yield from self._end(call, Response(call.asker, result, b""))
+        else:
+            yield from self._end(call, Response(call.asker, b"", fault_text(INTERNAL_ERROR, text)))
+
+    # ---- rounds (digest 8.4)
+
+    def _input_required(self, call: _Call, found: Members) -> Effects:
+        call.rounds += 1
+        if call.rounds > ROUNDS:
+            return self._give_up(call, f"the server asked in more than {ROUNDS} rounds")
+        requests = members.peek(found.get("inputRequests"))
+        state = found.get("requestState")
+        call.state = None if state is None else bytes(state)
+        call.answers = {}
+        if requests:
+            return self._ask(call, requests)
+        if call.state is None:
+            return self._give_up(call, "the server requires input and names none")
+        return (*self._urls_complete(call), Later(PACE, f"retry:{call.asker.decode()}"))
+
+    def _ask(self, call: _Call, requests: Members) -> Effects:
+        asked: list[tuple[str, str, Members]] = []
+        for key, raw in requests.items():
+            request = members.peek(raw)
+            method, params = members.string(request.get("method")), members.peek(request.get("params"))
+            if not for_legacy.is_declared(method, params, self._declared):
+                yield from self._give_up(
+                    call, f"the server requires {method or 'input'}, which the client has not declared"
+                )
+                return
+            asked.append((key, method, params))
+        yield from self._urls_complete(call)
+        call.since = self._now
+        for key, method, params in asked:
+            if method == "elicitation/create" and not self._fit(params):
+                call.answers[key] = _CANCEL
+                continue
+            leg = b'"input-%d"' % self._next_leg
+            self._next_leg += 1
+            call.legs[leg] = (key, method)
+            self._legs[leg] = call
+            if members.string(params.get("mode")) == "url":
+                params["elicitationId"] = members.raw(members.text(self._mint()))
+                call.answers[key] = bytes(params["elicitationId"])  # until the answer comes
+            text = members.write(params) if params else b""
+            yield ToAsker(Request(leg, method, text), call.asker)
+        if not call.legs:
+            yield from self._go_on(call)
+
+    def _fit(self, params: Members) -> bool:
+        return self.version >= for_legacy.URL_MODE_SINCE or for_legacy.form_for_2025_06_18(params)
+
+    def _leg_answered(self, message: Response) -> Effects:
+        call = self._legs.pop(message.id, None)
+        if call is None:
+            yield Note("dropped an answer of the client to nothing that is asked")
+            return
+        key, method = call.legs.pop(message.id)
+        if message.error and method != "elicitation/create":
+            yield from self._give_up(
+                call, f"the client refused {method}: {read_fault(message.error).message}"
+            )
+            return
+        url = members.string(call.answers.pop(key, None))
+        call.answers[key] = _CANCEL if message.error else bytes(message.result)
+        if url and members.string(members.peek(call.answers[key]).get("action")) == "accept":
+            call.urls.append(url)
+        if not call.legs:
+            yield from self._go_on(call)
+
+    def _go_on(self, call: _Call) -> Effects:
+        if not call.task:
+            return self._retry(call)
+        params: dict[str, object] = {
+            "taskId": members.raw(call.task),
+            "inputResponses": self._responses(call),
+        }
+        return self._send(call, "tasks/update", params)
+
+    def _responses(self, call: _Call) -> Members:
+        return {key: members.raw(answer) for key, answer in call.answers.items()}
+
+    def _retry(self, call: _Call) -> Effects:
+        params: dict[str, object] = dict(call.params)
+        if call.answers:
+            params["inputResponses"] = self._responses(call)
+        if call.state is not None:
+            params["requestState"] = members.raw(call.state)
+        return self._send(call, call.method, params)
+
+    # ---- tasks, which the client does not see (digest 8.9)
+
+    def _poll_later(self, call: _Call, found: Members) -> Later:
+        interval = _number(found.get("pollIntervalMs"))
+        seconds = POLL if interval is None else max(LEAST_POLL, interval / 1000)
+        return Later(seconds, f"poll:{call.asker.decode()}")
+
+    def _poll(self, call: _Call) -> Effects:
+        return self._send(call, "tasks/get", {"taskId": members.raw(call.task)})
+
+    def _task_seen(self, call: _Call, found: Members) -> Effects:
+        status = members.string(found.get("status"))
+        if status == "completed":
+            return self._complete(call, members.peek(found.get("result")))
+        if status == "failed":
+            error = (
+                bytes(found["error"]) if "error" in found else fault_text(INTERNAL_ERROR, "the task failed")
+            )
+            return self._end(
+                call, Response(call.asker, b"", for_legacy.error(call.method, error, self.version))
+            )
+        if status == "cancelled":
+            return self._end(
+                call, Response(call.asker, b"", fault_text(INTERNAL_ERROR, "the task was cancelled"))
+            )
+        requests = members.peek(found.get("inputRequests"))
+        if status == "input_required" and requests:
+            call.answers = {}
+            return self._ask(call, requests)
+        return (self._poll_later(call, found),)
+
+    # ---- notifications of the server
+
+    def _notified(self, message: Notification) -> Effects:
+        method = message.method
+        if method == "notifications/progress":
+            return self._progressed(message)
+        if method == "notifications/message":
+            asking = list(self._calls)
+            return (ToAsker(message, asking[0] if len(asking) == 1 else b""),)
+        meta = members.peek(members.peek(message.params).get("_meta"))
+        named = bytes(meta.get(modern.SUBSCRIPTION_ID, b""))
+        if method == "notifications/subscriptions/acknowledged":
+            return self._acknowledged(named, message)
+        if method in _PUBLISHED and named == self._listening and named:
+            return (ToAsker(Notification(method, _unsubscribed(message.params))),)
+        return (Note("dropped a notification that a legacy client does not know, or has not subscribed to"),)
+
+    def _progressed(self, message: Notification) -> Effects:
+        found = members.peek(message.params)
+        token, value = found.get("progressToken"), _number(found.get("progress"))
+        if token is None or value is None:
+            return ()
+        for call in self._calls.values():
+            asked = members.peek(call.params.get("_meta")).get("progressToken")
+            if asked is not None and bytes(asked) == bytes(token):
+                if call.progress is not None and value <= call.progress:
+                    return ()  # another round begins at the beginning
+                call.progress = value
+                return (ToAsker(message, call.asker),)
+        return ()
+
+    # ---- the subscription
+
+    def _kinds(self) -> dict[str, object]:
+        return {
+            kind: True
+            for kind, name in _LISTS.items()
+            if bytes(members.peek(self._offered.get(name)).get("listChanged", b"")) == b"true"
+        }
+
+    def _subscribe(self, request: Request) -> Effects:
+        if bytes(members.peek(self._offered.get("resources")).get("subscribe", b"")) != b"true":
+            return _fail(request.id, METHOD_NOT_FOUND, "the server has no subscriptions to resources")
+        uri = members.string(members.peek(request.params).get("uri"))
+        wanted = (
+            self._changes[-1].uris if self._changes else self._change.uris if self._change else self._uris
+        )
+        if request.method == "resources/unsubscribe":
+            return (
+                *_done(request.id),
+                *self._changed(_Change(b"", tuple(one for one in wanted if one != uri), "")),
+            )
+        if len(wanted) >= self._limits.stream_messages:
+            text = f"the limit of {self._limits.stream_messages} subscribed resources is reached"
+            return _fail(request.id, INVALID_PARAMS, text)
+        return self._changed(_Change(request.id, tuple(dict.fromkeys((*wanted, uri))), uri))
+
+    def _changed(self, change: _Change) -> Effects:
+        self._changes.append(change)
+        return self._next_change() if self._change is None else ()
+
+    def _next_change(self) -> Effects:
+        while self._changes and self._change is None:
+            change = self._changes.popleft()
+            wanted = self._kinds()
+            if change.uris:
+                wanted["resourceSubscriptions"] = list(change.uris)
+            if not wanted:
+                self._uris = ()
+                yield from self._close(self._listening)
+                self._listening = b""
+                continue
+            self._change = change
+            change.id = self._mint_id()
+            params = self._enveloped({"notifications": wanted}, self._capabilities)
+            yield ToServer(Request(change.id, "subscriptions/listen", params))
+
+    def _close(self, listening: bytes) -> Effects:
+        if listening:
+            yield ToServer(Notification("notifications/cancelled", cancelled(listening, b"")))
+
+    def _acknowledged(self, named: bytes, message: Notification) -> Effects:
+        change = self._change
+        if change is None or named != change.id:
+            yield Note("dropped an acknowledgement of nothing that was asked")
+            return
+        granted = members.peek(members.peek(message.params).get("notifications"))
+        uris = {members.string(uri) for uri in members.items(granted.get("resourceSubscriptions"))}
+        old, self._listening = self._listening, change.id
+        self._uris = tuple(uri for uri in change.uris if uri in uris)
+        self._change = None
+        yield from self._close(old)
+        if change.asker:
+            if change.uri in uris:
+                yield from _done(change.asker)
+            else:
+                yield from _fail(
+                    change.asker, INVALID_PARAMS, "the server does not offer this resource for subscription"
+                )
+        yield from self._next_change()
+
+    def _listen_over(self, message: Response) -> Effects:
+        if message.id == self._listening:
+            self._listening = b""
+            yield Later(LISTEN_AGAIN, "listen:")
+            return
+        change, self._change = self._change, None
+        if change is not None and change.asker:
+            text = (
+                read_fault(message.error).message
+                if message.error
+                else "the server has ended the subscription"
+            )
+            yield from _fail(change.asker, INVALID_PARAMS, text)
+        yield from self._next_change()
+
+    def _mint_id(self) -> bytes:
+        raw_id = b"%d" % self._next_id
+        self._next_id += 1
+        return raw_id
+
+
+def _done(asker: bytes) -> Effects:
+    return (ToAsker(Response(asker, b"{}", b""), asker),)
+
+
+def _fail(asker: bytes, code: int, text: str) -> Effects:
+    return (ToAsker(Response(asker, b"", fault_text(code, text)), asker),)
+
+
+def _raw_of(value: object) -> msgspec.Raw | None:
+    return value if isinstance(value, msgspec.Raw) else None
+
+
+def _number(raw: msgspec.Raw | None) -> float | None:
+    if raw is None:
+        return None
+    try:
+        return _decode_number(raw)
+    except msgspec.DecodeError:
+        return None
+
+
+def _unsubscribed(params: bytes) -> bytes:
+    found = members.peek(params)
+    meta = members.peek(found.get("_meta"))
+    meta.pop(modern.SUBSCRIPTION_ID, None)
+    if meta:
+        found["_meta"] = members.raw(members.write(meta))
+    else:
+        found.pop("_meta", None)
+    return members.write(found) if found else b""

@@ -1,0 +1,47 @@
+"""What is known of a server's eras."""
+
+import pytest
+
+from mcpbridged.bridge.eras import BELIEVED, LEGACY, MODERN, EraBook
+
+
+@pytest.mark.parametrize(
+    ("choice", "for_modern", "for_legacy"),
+    [("legacy", LEGACY, LEGACY), ("modern", MODERN, MODERN), ("dual", MODERN, LEGACY), ("auto", "", "")],
+)
+def test_the_operators_word_decides(choice, for_modern, for_legacy):
+    book = EraBook(choice)
+    assert book.for_modern_client(0) == for_modern
+    assert book.for_legacy_client(0) == for_legacy
+
+
+@pytest.mark.parametrize(("modern", "era"), [(True, MODERN), (False, LEGACY)])
+def test_a_probe_decides_for_modern_clients_until_it_is_old(modern, era):
+    book = EraBook("auto")
+    book.probed(5, modern=modern)
+    assert book.for_modern_client(5 + BELIEVED) == era
+    assert book.for_modern_client(6 + BELIEVED) == ""
+    assert book.for_legacy_client(5) == ""
+
+
+def test_a_dual_server_is_spoken_to_in_the_clients_era():
+    book = EraBook("auto")
+    book.probed(0, modern=True)
+    book.opened(0, legacy=True)
+    assert (book.for_modern_client(0), book.for_legacy_client(0)) == (MODERN, LEGACY)
+
+
+def test_a_server_that_takes_no_handshake_is_translated_for_if_it_is_modern():
+    book = EraBook("auto")
+    book.opened(0, legacy=False)
+    assert book.for_legacy_client(0) == LEGACY
+    book.probed(0, modern=True)
+    assert book.for_legacy_client(0) == MODERN
+
+
+def test_a_contradiction_is_forgotten_into():
+    book = EraBook("auto")
+    book.probed(0, modern=True)
+    book.opened(0, legacy=False)
+    book.contradicted()
+    assert (book.for_modern_client(0), book.for_legacy_client(0)) == ("", "")

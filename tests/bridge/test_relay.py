@@ -1,0 +1,522 @@
+"""The relay in front of a modern server: who asked what, and where each message goes."""
+
+import json
+
+import pytest
+
+from mcpbridged.bridge.effects import Contradiction, Note, Revive, ToClient, ToServer
+from mcpbridged.bridge.relay import Asked, Relay
+from mcpbridged.bridge.sealing import Seal
+from mcpbridged.validators.envelope import Notification, Request, Response
+from mcpbridged.validators.limits import Limits
+from mcpbridged.validators.modern import read_envelope
+from mcpbridged.validators.rejection import Rejection
+
+LIMITS = Limits()
+PREFIX = "io.modelcontextprotocol/"
+ACK = "notifications/subscriptions/acknowledged"
+
+
+class Outlet:
+    """Stands for a client stream: only its identity matters."""
+
+    def __init__(self, name="outlet"):
+        self.name = name
+
+    def __repr__(self):
+        return self.name
+
+
+def raw(value):
+    return json.dumps(value, separators=(",", ":")).encode()
+
+
+def params(**more):
+    meta = more.pop("meta", {})
+    return {
+        **more,
+        "_meta": {f"{PREFIX}protocolVersion": "2026-07-28", f"{PREFIX}clientCapabilities": {}, **meta},
+    }
+
+
+def said(effects):
+    """What goes to the server."""
+    found = []
+    for effect in effects:
+        if isinstance(effect, ToServer):
+            message = effect.message
+            about = json.loads(message.params or b"null")
+            found.append(
+                (json.loads(message.id), message.method, about)
+                if isinstance(message, Request)
+                else (message.method, about)
+            )
+    return found
+
+
+def told(effects):
+    """What goes to callers: the outlet, the message, and the status if it is the last."""
+    return [
+        (effect.outlet, json.loads(effect.message), effect.status if effect.last else None)
+        for effect in effects
+        if isinstance(effect, ToClient)
+    ]
+
+
+class Talk:
+    """A relay whose server is there."""
+
+    def __init__(self, *, limits=LIMITS, started=True, seal=None):
+        self.it = Relay(limits, seal or Seal(b"k" * 32))
+        if started:
+            self.it.server_started()
+
+    def ask(self, id_, method, about=None, *, outlet=None, pipe=False, headers=None, principal="me"):
+        text = raw(params() if about is None else about)
+        envelope = read_envelope(method, text, LIMITS)
+        outlet = outlet or Outlet(f"outlet {id_}")
+        ask = Asked(principal, Request(raw(id_), method, text), envelope, headers, outlet, pipe)
+        return outlet, list(self.it.asked(ask))
+
+    def answer(self, id_, result, *, view=False):
+        from msgspec import Raw
+
+        payload = Raw(raw(result)) if view else raw(result)
+        return list(self.it.server_sent(Response(raw(id_), payload, b"")))
+
+    def fail(self, id_, code, message="no"):
+        return list(self.it.server_sent(Response(raw(id_), b"", raw({"code": code, "message": message}))))
+
+    def says(self, method, about="", **more):
+        return list(self.it.server_sent(Notification(method, raw(more)), raw(about) if about else b""))
+
+
+def test_ids_are_ours_at_the_server_and_theirs_in_the_answer():
+    talk = Talk()
+    one, effects = talk.ask("same", "tools/list")
+    assert said(effects) == [(1, "tools/list", params())]
+    two, effects = talk.ask("same", "prompts/list")
+    assert said(effects) == [(2, "prompts/list", params())]
+    assert talk.it.in_flight == 2
+    assert told(talk.answer(2, {"x": 1})) == [
+        (two, {"jsonrpc": "2.0", "id": "same", "result": {"x": 1}}, 200)
+    ]
+    assert told(talk.answer(1, {"y": 1})) == [
+        (one, {"jsonrpc": "2.0", "id": "same", "result": {"y": 1}}, 200)
+    ]
+    assert talk.it.in_flight == 0
+    assert [type(effect) for effect in talk.answer(1, {})] == [Note]
+
+
+def test_the_first_request_starts_the_server_and_all_wait_for_it():
+    talk = Talk(started=False)
+    _, effects = talk.ask(1, "tools/list")
+    assert effects == [Revive()]
+    _, effects = talk.ask(2, "prompts/list")
+    assert effects == []
+    assert [one[1] for one in said(talk.it.server_started())] == ["tools/list", "prompts/list"]
+
+
+def test_a_server_that_cannot_be_started_fails_what_waits_and_is_started_again_by_the_next():
+    talk = Talk(started=False)
+    outlet, _ = talk.ask(1, "subscriptions/listen", params(notifications={}))
+    [(to, message, status)] = told(talk.it.server_lost("no program", {"reason": "not started"}))
+    assert (to, status) == (outlet, 503)
+    assert message["error"] == {"code": -32603, "message": "no program", "data": {"reason": "not started"}}
+    assert talk.ask(2, "tools/list")[1] == [Revive()]
+
+
+def test_the_death_of_the_server_fails_calls_and_ends_subscriptions():
+    talk = Talk()
+    call, _ = talk.ask(1, "tools/call", params(name="t"))
+    listen, _ = talk.ask("l", "subscriptions/listen", params(notifications={}), pipe=True)
+    unchecked, _ = talk.ask(3, "tools/call", params(name="t"), headers={})
+    answers = told(talk.it.server_lost("the server is gone", {"reason": "exited"}))
+    assert [(to, status) for to, _, status in answers] == [(call, 503), (listen, None), (unchecked, 503)]
+    assert answers[1][1]["result"] == {"resultType": "complete", "_meta": {f"{PREFIX}subscriptionId": "l"}}
+    assert talk.it.in_flight == 0
+
+
+def test_the_end_of_the_bridge_ends_subscriptions_in_order():
+    talk = Talk()
+    talk.ask("l", "subscriptions/listen", params(notifications={}))
+    [(_, message, status)] = told(talk.it.ended("stopping"))
+    assert message["result"]["resultType"] == "complete"
+    assert status == 200
+
+
+@pytest.mark.parametrize(
+    ("code", "status"), [(-32601, 404), (-32021, 400), (-32600, 400), (-32602, 200), (-32603, 200), (7, 200)]
+)
+def test_an_error_has_the_status_that_its_code_demands(code, status):
+    talk = Talk()
+    talk.ask(1, "tools/list")
+    [(_, message, found)] = told(talk.fail(1, code))
+    assert (message["error"]["code"], found) == (code, status)
+
+
+@pytest.mark.parametrize(("code", "contradicted"), [(-32022, True), (-32020, False)])
+def test_errors_about_our_hop_are_not_relayed(code, contradicted):
+    talk = Talk()
+    talk.ask(1, "tools/list")
+    effects = talk.fail(1, code, "x")
+    [(_, message, status)] = told(effects)
+    assert message["error"]["code"] == -32603
+    assert status == 200
+    assert any(isinstance(effect, Contradiction) for effect in effects) is contradicted
+
+
+@pytest.mark.parametrize(
+    "method", ["initialize", "ping", "logging/setLevel", "resources/subscribe", "tasks/list"]
+)
+def test_methods_that_the_era_has_taken_out_are_not_found(method):
+    with pytest.raises(Rejection) as refused:
+        Talk().ask(1, method)
+    assert (refused.value.status, refused.value.code) == (404, -32601)
+
+
+def test_calls_in_flight_are_limited():
+    talk = Talk(limits=Limits(in_flight=1))
+    talk.ask(1, "tools/list")
+    with pytest.raises(Rejection, match="the limit of 1 calls in flight") as refused:
+        talk.ask(2, "tools/list")
+    assert refused.value.status == 429
+
+
+def test_an_id_is_used_once_at_a_time_on_a_stream_of_many():
+    talk = Talk()
+    outlet, _ = talk.ask(1, "tools/list", pipe=True)
+    with pytest.raises(Rejection, match="in use"):
+        talk.ask(1, "tools/list", outlet=outlet, pipe=True)
+    talk.ask(2, "tools/list", outlet=outlet, pipe=True)
+    assert told(talk.answer(1, {})) == [(outlet, {"jsonrpc": "2.0", "id": 1, "result": {}}, None)]
+    talk.ask(1, "tools/list", outlet=outlet, pipe=True)
+
+
+# ---- leaving
+
+
+def test_who_leaves_cancels_what_it_asked_and_nothing_else():
+    talk = Talk()
+    outlet, _ = talk.ask(1, "tools/list", pipe=True)
+    talk.ask(2, "tools/list", outlet=outlet, pipe=True)
+    other, _ = talk.ask(1, "tools/list")
+    assert said(talk.it.left(outlet)) == [
+        ("notifications/cancelled", {"requestId": 1}),
+        ("notifications/cancelled", {"requestId": 2}),
+    ]
+    assert told(talk.answer(1, {})) == []
+    assert [to for to, _, _ in told(talk.answer(3, {}))] == [other]
+    assert list(talk.it.left(outlet)) == []
+
+
+def test_one_request_of_many_can_be_taken_back():
+    talk = Talk()
+    outlet, _ = talk.ask("a", "tools/list", pipe=True)
+    talk.ask("b", "tools/list", outlet=outlet, pipe=True)
+    assert said(talk.it.cancelled(outlet, b'"a"')) == [("notifications/cancelled", {"requestId": 1})]
+    assert list(talk.it.cancelled(outlet, b'"a"')) == []
+    assert talk.it.in_flight == 1
+
+
+def test_what_never_reached_the_server_is_not_taken_back_there():
+    talk = Talk(started=False)
+    outlet, _ = talk.ask(1, "tools/list")
+    talk.ask(2, "tools/list")
+    assert list(talk.it.left(outlet)) == []
+    assert [one[0] for one in said(talk.it.server_started())] == [2]
+
+
+# ---- progress and logging
+
+
+def test_a_progress_token_is_ours_at_the_server_and_theirs_with_its_type_in_the_notification():
+    talk = Talk()
+    for id_, token in ((1, 7), (2, "7")):
+        _, effects = talk.ask(id_, "tools/call", params(name="t", meta={"progressToken": token}))
+        assert said(effects)[0][2]["_meta"]["progressToken"] == id_
+    sent = "notifications/progress"
+    for id_, token in ((1, 7), (2, "7")):
+        [(to, message, _)] = told(talk.says(sent, progressToken=id_, progress=1, total=2))
+        assert to.name == f"outlet {id_}"
+        assert message["params"] == {"progressToken": token, "progress": 1, "total": 2}
+    assert [type(effect) for effect in talk.says(sent, progressToken=9, progress=1)] == [Note]
+    assert len(told(talk.says(sent, 1, progressToken=7, progress=1))) == 1
+
+
+def test_progress_that_nobody_asked_for_is_dropped():
+    talk = Talk()
+    talk.ask(1, "tools/list")
+    assert [type(effect) for effect in talk.says("notifications/progress", progressToken=1, progress=1)] == [
+        Note
+    ]
+
+
+def level(name):
+    return params(name="t", meta={f"{PREFIX}logLevel": name})
+
+
+def test_a_log_line_is_the_newest_callers_who_wants_it():
+    talk = Talk()
+    send = "notifications/message"
+    one, _ = talk.ask(1, "tools/call", level("debug"))
+    talk.ask(2, "tools/call", level("error"))
+    talk.ask(3, "tools/call", params(name="t"))
+    assert [to for to, _, _ in told(talk.says(send, level="info", data="x"))] == [one]
+    assert [to.name for to, _, _ in told(talk.says(send, level="error", data="x"))] == ["outlet 2"]
+    assert talk.says(send, level="loud", data="x") == []
+    assert [to.name for to, _, _ in told(talk.says(send, 1, level="info", data="x"))] == ["outlet 1"]
+    assert talk.says(send, 9, level="info", data="x") == []
+
+
+def test_a_log_line_among_callers_of_several_principals_is_nobodys():
+    talk = Talk()
+    talk.ask(1, "tools/call", level("debug"))
+    talk.ask(2, "tools/call", params(name="t"), principal="other")
+    assert talk.says("notifications/message", level="error", data="x") == []
+
+
+def test_nobody_who_wants_no_log_gets_one():
+    talk = Talk()
+    talk.ask(1, "tools/call", params(name="t"))
+    assert talk.says("notifications/message", level="error", data="x") == []
+
+
+# ---- subscriptions
+
+
+def test_a_subscription_is_known_to_its_client_by_the_clients_id():
+    talk = Talk()
+    outlet, effects = talk.ask(
+        "mine", "subscriptions/listen", params(notifications={"toolsListChanged": True})
+    )
+    assert said(effects)[0][:2] == (1, "subscriptions/listen")
+    own = {f"{PREFIX}subscriptionId": 1}
+    theirs = {f"{PREFIX}subscriptionId": "mine"}
+    for method in (ACK, "notifications/tools/list_changed"):
+        assert told(talk.says(method, _meta={**own, "a": 1})) == [
+            (outlet, {"jsonrpc": "2.0", "method": method, "params": {"_meta": {**theirs, "a": 1}}}, None)
+        ]
+    [(_, message, status)] = told(talk.answer(1, {"resultType": "complete", "_meta": own}))
+    assert message == {"jsonrpc": "2.0", "id": "mine", "result": {"resultType": "complete", "_meta": theirs}}
+    assert status == 200
+
+
+@pytest.mark.parametrize("meta", [{}, {f"{PREFIX}subscriptionId": 9}, {f"{PREFIX}subscriptionId": 1}])
+def test_what_belongs_to_no_subscription_is_dropped(meta):
+    talk = Talk()
+    talk.ask(1, "tools/list")
+    effects = talk.says("notifications/resources/updated", uri="u:x", _meta=meta)
+    assert [type(effect) for effect in effects] == [Note]
+
+
+def test_a_modern_server_must_not_ask():
+    effects = list(Talk().it.server_sent(Request(b"1", "roots/list", b"")))
+    assert [type(effect) for effect in effects] == [Note]
+
+
+# ---- requestState
+
+
+def input_required(state="inner"):
+    return {"resultType": "input_required", "inputRequests": {}, **({"requestState": state} if state else {})}
+
+
+def sealed(talk, about=None, principal="me", *, view=False):
+    talk.ask(1, "tools/call", about or params(name="t", arguments={"a": 1}), principal=principal)
+    [(_, message, status)] = told(talk.answer(1, input_required(), view=view))
+    assert status == 200
+    return message["result"]["requestState"]
+
+
+@pytest.mark.parametrize("view", [False, True])
+def test_a_state_goes_out_sealed_and_comes_back_as_it_was(view):
+    talk = Talk()
+    state = sealed(talk, view=view)
+    assert state != "inner"
+    _, effects = talk.ask(
+        2, "tools/call", params(name="t", arguments={"a": 1}, requestState=state, inputResponses={})
+    )
+    assert said(effects)[0][2]["requestState"] == "inner"
+
+
+@pytest.mark.parametrize(
+    ("about", "principal"),
+    [
+        (params(name="t", arguments={"a": 1}), "another"),
+        (params(name="u", arguments={"a": 1}), "me"),
+        (params(name="t", arguments={"a": 2}), "me"),
+        (params(name="t"), "me"),
+    ],
+)
+def test_a_state_is_good_for_the_same_principal_and_the_same_call_only(about, principal):
+    talk = Talk()
+    state = sealed(talk)
+    with pytest.raises(Rejection, match="Invalid or expired requestState") as refused:
+        talk.ask(2, "tools/call", {**about, "requestState": state}, principal=principal)
+    assert refused.value.code == -32602
+
+
+def test_a_state_is_good_for_its_method_only():
+    talk = Talk()
+    state = sealed(talk, params(name="t"))
+    with pytest.raises(Rejection, match="requestState"):
+        talk.ask(2, "prompts/get", params(name="t", requestState=state))
+
+
+def test_no_byte_of_a_state_can_be_changed():
+    talk = Talk()
+    state = sealed(talk)
+    for i, character in enumerate(state):
+        other = "A" if character != "A" else "B"
+        with pytest.raises(Rejection, match="requestState"):
+            talk.ask(
+                2,
+                "tools/call",
+                params(name="t", arguments={"a": 1}, requestState=state[:i] + other + state[i + 1 :]),
+            )
+
+
+def test_a_state_does_not_outlive_the_key():
+    state = sealed(Talk())
+    with pytest.raises(Rejection, match="requestState"):
+        Talk(seal=Seal(b"another")).ask(
+            2, "tools/call", params(name="t", arguments={"a": 1}, requestState=state)
+        )
+
+
+def test_a_state_where_none_belongs_is_none_of_our_business():
+    talk = Talk()
+    _, effects = talk.ask(1, "tools/list", params(requestState="x"))
+    assert said(effects)[0][2]["requestState"] == "x"
+
+
+def test_a_result_without_a_state_passes_as_it_is():
+    talk = Talk()
+    talk.ask(1, "tools/call", params(name="t"))
+    [(_, message, _)] = told(talk.answer(1, input_required("")))
+    assert message["result"] == input_required("")
+    talk.ask(2, "tools/call", params(name="t"))
+    [(_, message, _)] = told(talk.answer(2, {"content": ["input_required"]}))
+    assert message["result"] == {"content": ["input_required"]}
+
+
+def test_an_answer_that_cannot_be_read_fails_its_call():
+    talk = Talk()
+    talk.ask(1, "tools/list")
+    [(_, message, _)] = told(
+        talk.it.server_sent(Response(b"1", b"", b'{"code":-32603,"message":"not valid"}'))
+    )
+    assert message["error"]["message"] == "not valid"
+
+
+# ---- headers that mirror arguments
+
+SCHEMA = {"type": "object", "properties": {"r": {"type": "string", "x-mcp-header": "Region"}}}
+TOOLS = {
+    "tools": [
+        {"name": "t", "inputSchema": SCHEMA},
+        {"name": "plain"},
+        {
+            "name": "bad",
+            "inputSchema": {
+                "type": "object",
+                "properties": {"r": {"type": "number", "x-mcp-header": "Region"}},
+            },
+        },
+    ]
+}
+
+
+def call(name="t", **arguments):
+    return params(name=name, arguments=arguments)
+
+
+def test_the_tools_are_listed_before_the_first_call_so_that_its_headers_can_be_checked():
+    talk = Talk()
+    outlet, effects = talk.ask(1, "tools/call", call(r="eu"), headers={"mcp-param-region": "eu"})
+    [(id_, method, about)] = said(effects)
+    assert (id_, method) == (1, "tools/list")
+    assert about == params()
+    talk.ask(2, "tools/call", call("plain"), headers={})
+    assert talk.it.in_flight == 2
+    assert [one[:2] for one in said(talk.answer(1, TOOLS))] == [(2, "tools/call"), (3, "tools/call")]
+    assert [to for to, _, _ in told(talk.answer(2, {}))] == [outlet]
+    _, effects = talk.ask(3, "tools/call", call("bad", r=1), headers={})
+    assert [one[1] for one in said(effects)] == ["tools/call"]
+
+
+def test_all_pages_of_the_tools_are_read():
+    talk = Talk()
+    talk.ask(1, "tools/call", call(r="eu"), headers={"mcp-param-region": "eu"})
+    effects = talk.answer(1, {"tools": [], "nextCursor": ""})
+    assert said(effects) == [(2, "tools/list", {**params(), "cursor": ""})]
+    assert [one[:2] for one in said(talk.answer(2, TOOLS))] == [(3, "tools/call")]
+
+
+def test_a_server_that_never_ends_its_list_is_not_read_for_ever():
+    talk = Talk()
+    talk.ask(1, "tools/call", call(r="eu"), headers={"mcp-param-region": "eu"})
+    for page in range(1, 64):
+        assert [one[1] for one in said(talk.answer(page, {"tools": [], "nextCursor": "x"}))] == ["tools/list"]
+    assert [one[1] for one in said(talk.answer(64, {"tools": [], "nextCursor": "x"}))] == ["tools/call"]
+
+
+def test_a_header_that_is_not_the_argument_is_refused():
+    talk = Talk()
+    outlet, _ = talk.ask(1, "tools/call", call(r="eu"), headers={"mcp-param-region": "us"})
+    effects = talk.answer(1, TOOLS)
+    [(to, message, status)] = told(effects)
+    assert (to, message["error"]["code"], status) == (outlet, -32020, 400)
+    assert said(effects) == []
+    with pytest.raises(Rejection) as refused:
+        talk.ask(2, "tools/call", call(r="eu"), headers={})
+    assert refused.value.code == -32020
+
+
+def test_the_tools_are_listed_again_before_a_call_is_refused_if_anything_has_happened_since():
+    talk = Talk()
+    talk.ask(1, "tools/call", call("plain"), headers={})
+    talk.answer(1, TOOLS)
+    _, effects = talk.ask(2, "tools/call", call(r="eu"), headers={})
+    assert [one[1] for one in said(effects)] == ["tools/list"]
+    _, effects = talk.ask(3, "tools/call", call("new"), headers={})
+    assert effects == []
+    effects = talk.answer(3, {"tools": [{"name": "t"}, {"name": "new"}]})
+    assert [one[1] for one in said(effects)] == ["tools/call", "tools/call"]
+    _, effects = talk.ask(4, "tools/call", call("unknown"), headers={})
+    assert [one[1] for one in said(effects)] == ["tools/list"]
+    assert [one[1] for one in said(talk.answer(6, TOOLS))] == ["tools/call"]
+
+
+def test_a_list_that_passes_teaches_as_well():
+    talk = Talk()
+    talk.ask(1, "tools/call", call("plain"), headers={})
+    talk.answer(1, {"tools": []})
+    talk.says("notifications/tools/list_changed")
+    talk.ask(2, "tools/list")
+    talk.answer(3, TOOLS)
+    _, effects = talk.ask(3, "tools/call", call(r="eu"), headers={"mcp-param-region": "eu"})
+    assert [one[1] for one in said(effects)] == ["tools/call"]
+
+
+def test_a_call_that_leaves_before_the_tools_are_listed_is_never_said():
+    talk = Talk()
+    outlet, _ = talk.ask(1, "tools/call", call("plain"), headers={})
+    assert list(talk.it.left(outlet)) == []
+    assert said(talk.answer(1, TOOLS)) == []
+
+
+def test_the_tools_are_listed_by_a_server_that_must_be_started_first():
+    talk = Talk(started=False)
+    _, effects = talk.ask(1, "tools/call", call("plain"), headers={})
+    assert effects == [Revive()]
+    assert [one[1] for one in said(talk.it.server_started())] == ["tools/list"]
+    talk = Talk(started=False)
+    talk.ask(1, "prompts/list")
+    assert talk.ask(2, "tools/call", call("plain"), headers={})[1] == []
+    assert [one[1] for one in said(talk.it.server_started())] == ["prompts/list", "tools/list"]
+    talk = Talk()
+    talk.ask(1, "tools/call", call("plain"), headers={})
+    [(_, message, status)] = told(talk.it.server_lost("gone", {"reason": "exited"}))
+    assert status == 503

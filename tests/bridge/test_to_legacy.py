@@ -1,0 +1,953 @@
+"""A legacy server behind stateless requests, as a transcript: what the relay says, what the server hears and says."""
+
+import itertools
+import json
+
+import pytest
+
+from mcpbridged.bridge.effects import Contradiction, Later, Note, ToAsker, ToServer
+from mcpbridged.bridge.for_modern import Profile
+from mcpbridged.bridge.to_legacy import COMPLETION, GATHERING, ToLegacy
+from mcpbridged.validators.envelope import Notification, Request, Response
+from mcpbridged.validators.limits import Limits
+
+LIMITS = Limits()
+EVERYTHING = Profile(roots=True, sampling=True, form=True, url=True)
+PREFIX = "io.modelcontextprotocol/"
+CAPABILITIES = {
+    "tools": {"listChanged": True},
+    "prompts": {},
+    "resources": {"subscribe": True, "listChanged": True},
+    "logging": {},
+    "tasks": {},
+}
+INFO = {"name": "old", "version": "1"}
+
+
+def raw(value):
+    return json.dumps(value, separators=(",", ":")).encode()
+
+
+def params(**more):
+    meta = more.pop("meta", {})
+    return raw(
+        {
+            **more,
+            "_meta": {f"{PREFIX}protocolVersion": "2026-07-28", f"{PREFIX}clientCapabilities": {}, **meta},
+        }
+    )
+
+
+def said(effects):
+    """What goes to the server: (method or answered id, params or result or error)."""
+    return [_plain(effect.message) for effect in effects if isinstance(effect, ToServer)]
+
+
+def told(effects):
+    """What goes to the relay."""
+    return [_plain(effect.message) for effect in effects if isinstance(effect, ToAsker)]
+
+
+def _plain(message):
+    if isinstance(message, Request):
+        return (json.loads(message.id), message.method, json.loads(message.params or b"null"))
+    if isinstance(message, Notification):
+        return (message.method, json.loads(message.params or b"null"))
+    return (json.loads(message.id), json.loads(bytes(message.result or message.error)))
+
+
+class Talk:
+    """A translator whose server has answered initialize, and whose effects are made plain."""
+
+    def __init__(
+        self, profile=EVERYTHING, capabilities=CAPABILITIES, *, limits=LIMITS, strict=False, opened=True
+    ):
+        names = (f"key{n}" for n in itertools.count(1))
+        self.it = ToLegacy(limits, profile, lambda: next(names), version="9", strict=strict)
+        self.first = list(self.it.started())
+        self.timers = []
+        if opened:
+            self.answer(
+                1, {"protocolVersion": "2025-11-25", "capabilities": capabilities, "serverInfo": INFO}
+            )
+
+    def _note(self, effects):
+        effects = list(effects)
+        self.timers += [effect for effect in effects if isinstance(effect, Later)]
+        return effects
+
+    def ask(self, id_, method, text=None):
+        return self._note(self.it.from_client(Request(raw(id_), method, params() if text is None else text)))
+
+    def call(self, id_, name="t", **more):
+        return self.ask(id_, "tools/call", params(name=name, **more))
+
+    def cancel(self, id_):
+        return self._note(
+            self.it.from_client(Notification("notifications/cancelled", raw({"requestId": id_})))
+        )
+
+    def answer(self, id_, result):
+        return self._note(self.it.from_server(Response(raw(id_), raw(result), b"")))
+
+    def fail(self, id_, code, message="no", **more):
+        return self._note(
+            self.it.from_server(Response(raw(id_), b"", raw({"code": code, "message": message, **more})))
+        )
+
+    def server_asks(self, id_, method, **about):
+        return self._note(self.it.from_server(Request(raw(id_), method, raw(about))))
+
+    def server_says(self, method, **about):
+        return self._note(self.it.from_server(Notification(method, raw(about))))
+
+    def gathered(self):
+        return self._note(self.it.due(self.timers.pop(0).key))
+
+    def retry(self, id_, state, responses, name="t", **more):
+        return self.call(id_, name, inputResponses=responses, requestState=state, **more)
+
+
+FORM = {"message": "who?", "requestedSchema": {"type": "object", "properties": {}}}
+ACCEPTED = {"action": "accept", "content": {"name": "x"}}
+
+
+def complete(id_, **result):
+    return (id_, {**result, "_meta": {f"{PREFIX}serverInfo": INFO}, "resultType": "complete"})
+
+
+def stale(id_, **result):
+    answered = complete(id_, **result)
+    answered[1].update(ttlMs=0, cacheScope="private")
+    return answered
+
+
+# ---- opening
+
+
+def test_the_server_is_told_the_profile_once():
+    talk = Talk(opened=False)
+    assert said(talk.first) == [
+        (
+            1,
+            "initialize",
+            {
+                "protocolVersion": "2025-11-25",
+                "capabilities": {"roots": {}, "sampling": {}, "elicitation": {"form": {}, "url": {}}},
+                "clientInfo": {"name": "mcp-bridge", "version": "9"},
+            },
+        )
+    ]
+
+
+def test_requests_wait_until_the_server_has_opened():
+    talk = Talk(opened=False)
+    assert talk.call(1) == []
+    assert talk.it.busy
+    effects = talk.answer(
+        1, {"protocolVersion": "2024-11-05", "capabilities": {"tools": {}}, "instructions": "do"}
+    )
+    assert said(effects) == [("notifications/initialized", None), (2, "tools/call", {"name": "t"})]
+    assert talk.it.revision == "2024-11-05"
+    assert told(talk.ask(9, "server/discover")) == [
+        (
+            9,
+            {
+                "supportedVersions": ["2026-07-28"],
+                "capabilities": {"tools": {}},
+                "instructions": "do",
+                "_meta": {f"{PREFIX}serverInfo": {"name": "server", "version": "0"}},
+                "resultType": "complete",
+                "ttlMs": 0,
+                "cacheScope": "private",
+            },
+        )
+    ]
+
+
+def test_a_request_taken_back_before_the_opening_is_never_said():
+    talk = Talk(opened=False)
+    talk.call(1)
+    assert talk.cancel(1) == []
+    assert said(talk.answer(1, {"capabilities": {"tools": {}}})) == [("notifications/initialized", None)]
+
+
+def test_a_server_that_refuses_to_open_fails_every_request_and_contradicts_its_era():
+    talk = Talk(opened=False)
+    talk.call(1)
+    effects = talk.fail(1, -32022, "modern only")
+    text = "the server refused to initialize: modern only"
+    assert Contradiction(text) in effects
+    assert told(effects) == [(1, {"code": -32603, "message": text})]
+    assert told(talk.call(2)) == [(2, {"code": -32603, "message": text})]
+
+
+def test_discover_is_answered_from_what_the_server_said_of_itself_without_tasks():
+    [(id_, result)] = told(Talk().ask("d", "server/discover"))
+    assert id_ == "d"
+    assert result["capabilities"] == {name: value for name, value in CAPABILITIES.items() if name != "tasks"}
+    assert result["_meta"] == {f"{PREFIX}serverInfo": INFO}
+
+
+# ---- plain calls
+
+
+def test_the_envelope_is_taken_off_and_other_meta_stays():
+    talk = Talk(Profile())
+    effects = talk.call(
+        5, arguments={"a": 1}, meta={"traceparent": "00", "progressToken": 5, f"{PREFIX}clientInfo": {}}
+    )
+    assert said(effects) == [
+        (
+            2,
+            "tools/call",
+            {"name": "t", "arguments": {"a": 1}, "_meta": {"traceparent": "00", "progressToken": 2}},
+        )
+    ]
+
+
+@pytest.mark.parametrize(
+    ("method", "legacy", "modern"),
+    [
+        ("tools/call", {"content": []}, complete(7, content=[])),
+        ("tools/call", {"structuredContent": 1}, complete(7, structuredContent=1, content=[])),
+        ("tools/list", {"tools": []}, stale(7, tools=[])),
+        ("prompts/list", {"prompts": [], "nextCursor": ""}, stale(7, prompts=[], nextCursor="key1.")),
+        ("resources/read", {"contents": []}, stale(7, contents=[])),
+        ("resources/templates/list", {"resourceTemplates": []}, stale(7, resourceTemplates=[])),
+        ("completion/complete", {"completion": {"values": []}}, complete(7, completion={"values": []})),
+        ("prompts/get", {"messages": [], "resultType": "x"}, complete(7, messages=[])),
+    ],
+)
+def test_a_result_becomes_complete(method, legacy, modern):
+    talk = Talk()
+    assert [one[1] for one in said(talk.ask(7, method, params(uri="u:x")))] == [method]
+    assert told(talk.answer(2, legacy)) == [modern]
+    assert not talk.it.busy
+
+
+def test_the_meta_of_a_result_keeps_what_is_there():
+    talk = Talk()
+    talk.call(7)
+    [(_, result)] = told(talk.answer(2, {"content": [], "_meta": {"a": 1}}))
+    assert result["_meta"] == {"a": 1, f"{PREFIX}serverInfo": INFO}
+
+
+@pytest.mark.parametrize(
+    ("legacy", "modern"),
+    [
+        ({"code": -32002, "message": "gone"}, {"code": -32602, "message": "gone", "data": {"uri": "u:x"}}),
+        (
+            {"code": -32050, "message": "x"},
+            {"code": -32603, "message": "x", "data": {"originalCode": -32050}},
+        ),
+        (
+            {"code": -32020, "message": "x"},
+            {"code": -32603, "message": "x", "data": {"originalCode": -32020}},
+        ),
+        ({"code": -32602, "message": "x", "data": [1]}, {"code": -32602, "message": "x", "data": [1]}),
+        ({"code": -32000, "message": "x"}, {"code": -32000, "message": "x"}),
+        ({"code": "odd"}, {"code": "odd"}),
+    ],
+)
+def test_an_error_speaks_modern_codes(legacy, modern):
+    talk = Talk()
+    talk.ask(7, "resources/read", params(uri="u:x"))
+    effects = talk.it.from_server(Response(b"2", b"", raw(legacy)))
+    assert told(effects) == [(7, modern)]
+
+
+def test_tools_lose_execution_and_annotations_that_would_have_them_dropped():
+    good = {"type": "object", "properties": {"r": {"type": "string", "x-mcp-header": "Region"}}}
+    bad = {"type": "object", "properties": {"r": {"type": "number", "x-mcp-header": "Region"}}}
+    talk = Talk()
+    talk.ask(7, "tools/list")
+    tools = [
+        {"name": "a", "inputSchema": good, "execution": {"taskSupport": "optional"}},
+        {"name": "b", "inputSchema": bad},
+        {"name": "c"},
+    ]
+    [(_, result)] = told(talk.answer(2, {"tools": tools}))
+    assert result["tools"] == [
+        {"name": "a", "inputSchema": good},
+        {"name": "b", "inputSchema": {"type": "object", "properties": {"r": {"type": "number"}}}},
+        {"name": "c"},
+    ]
+
+
+@pytest.mark.parametrize(
+    ("method", "text"),
+    [
+        ("ping", "there is no such method"),
+        ("vendor/x", "there is no such method"),
+        ("prompts/list", "the server has no prompts"),
+    ],
+)
+def test_what_the_server_cannot_do_is_answered_here(method, text):
+    talk = Talk(capabilities={"tools": {}})
+    effects = talk.ask(7, method)
+    assert told(effects) == [(7, {"code": -32601, "message": text})]
+    assert said(effects) == []
+
+
+def test_a_cursor_is_good_for_the_child_that_gave_it_only():
+    talk = Talk()
+    talk.ask(1, "tools/list")
+    [(_, result)] = told(talk.answer(2, {"tools": [], "nextCursor": "p2"}))
+    assert result["nextCursor"] == "key1.p2"
+    assert said(talk.ask(2, "tools/list", params(cursor="key1.p2"))) == [(3, "tools/list", {"cursor": "p2"})]
+    assert told(talk.ask(3, "tools/list", params(cursor="other.p2"))) == [
+        (3, {"code": -32602, "message": "Invalid cursor"})
+    ]
+
+
+def test_what_a_legacy_server_has_no_use_for_is_dropped():
+    talk = Talk()
+    assert [type(effect) for effect in talk.it.from_client(Notification("notifications/x", b""))] == [Note]
+    assert [type(effect) for effect in talk.server_says("notifications/tasks/status")] == [Note]
+    assert [type(effect) for effect in talk.answer(99, {})] == [Note]
+
+
+# ---- cancellation
+
+
+def test_a_cancelled_call_is_cancelled_at_the_server_and_its_late_answer_is_swallowed():
+    talk = Talk()
+    talk.call(7)
+    assert said(talk.cancel(7)) == [("notifications/cancelled", {"requestId": 2})]
+    assert told(talk.answer(2, {"content": []})) == []
+    assert not talk.it.busy
+    assert talk.cancel(7) == []
+
+
+def test_a_call_cancelled_in_the_queue_was_never_said():
+    talk = Talk()
+    talk.call(7)
+    assert said(talk.call(8)) == []
+    assert said(talk.cancel(8)) == []
+    assert said(talk.answer(2, {})) == []
+
+
+def test_a_cancelled_call_frees_the_lease():
+    talk = Talk()
+    talk.call(7)
+    talk.call(8)
+    assert said(talk.cancel(7)) == [
+        ("notifications/cancelled", {"requestId": 2}),
+        (3, "tools/call", {"name": "t"}),
+    ]
+
+
+# ---- the lease
+
+
+def test_calls_in_whose_course_the_server_may_ask_are_run_one_after_the_other():
+    talk = Talk()
+    assert len(said(talk.call(7))) == 1
+    assert said(talk.call(8)) == []
+    assert len(said(talk.ask(9, "tools/list"))) == 1
+    assert said(talk.answer(2, {"content": []})) == [(4, "tools/call", {"name": "t"})]
+
+
+def test_without_a_client_to_ask_there_is_no_lease():
+    talk = Talk(Profile())
+    assert len(said(talk.call(7))) == 1
+    assert len(said(talk.call(8))) == 1
+
+
+# ---- held calls
+
+
+def held(talk, id_=7, **more):
+    """A call whose server has asked one thing; answers the state."""
+    talk.call(id_, **more)
+    upstream = talk.it._next_id - 1
+    assert talk.server_asks("q", "elicitation/create", **FORM) == [Later(GATHERING, talk.timers[-1].key)]
+    [(asker, result)] = told(talk.gathered())
+    assert asker == id_
+    assert result["resultType"] == "input_required"
+    return upstream, result
+
+
+def test_a_question_becomes_input_required_and_its_answer_takes_the_call_up_again():
+    talk = Talk()
+    upstream, result = held(talk)
+    assert result == {
+        "resultType": "input_required",
+        "inputRequests": {"k1": {"method": "elicitation/create", "params": FORM}},
+        "requestState": "key2.0",
+    }
+    assert said(talk.retry(8, "key2.0", {"k1": ACCEPTED, "stray": 1})) == [("q", ACCEPTED)]
+    assert told(talk.answer(upstream, {"content": []})) == [complete(8, content=[])]
+    assert not talk.it.busy
+
+
+def test_several_questions_go_out_together():
+    talk = Talk()
+    talk.call(7)
+    talk.server_asks(1, "roots/list", _meta={"x": 1})
+    assert talk.server_asks(2, "sampling/createMessage", messages=[], maxTokens=1, task={}) == []
+    [(_, result)] = told(talk.gathered())
+    assert result["inputRequests"] == {
+        "k1": {"method": "roots/list"},
+        "k2": {"method": "sampling/createMessage", "params": {"messages": [], "maxTokens": 1}},
+    }
+    roots = {"roots": [{"uri": "file:///a"}]}
+    sampled = {"role": "assistant", "content": {"type": "text", "text": "x"}, "model": "m"}
+    assert said(talk.retry(8, "key2.0", {"k1": roots, "k2": sampled})) == [(1, roots), (2, sampled)]
+
+
+@pytest.mark.parametrize(
+    ("method", "wrong"),
+    [
+        ("elicitation/create", {"action": "maybe"}),
+        ("elicitation/create", {"action": "accept", "content": 1}),
+        ("elicitation/create", 7),
+        ("sampling/createMessage", {"role": "assistant"}),
+        ("roots/list", {"roots": {}}),
+    ],
+)
+def test_an_answer_of_the_wrong_shape_is_asked_for_again(method, wrong):
+    talk = Talk()
+    talk.call(7)
+    talk.server_asks("q", method, **FORM)
+    [(_, first)] = told(talk.gathered())
+    effects = talk.retry(8, first["requestState"], {"k1": wrong})
+    assert said(effects) == []
+    assert told(effects) == [(8, {**first, "requestState": "key2.1"})]
+
+
+def test_what_is_missing_is_asked_for_again_and_what_was_given_is_kept():
+    talk = Talk()
+    talk.call(7)
+    talk.server_asks(1, "elicitation/create", **FORM)
+    talk.server_asks(2, "roots/list")
+    talk.gathered()
+    [(_, again)] = told(talk.retry(8, "key2.0", {"k1": ACCEPTED}))
+    assert again["inputRequests"] == {"k2": {"method": "roots/list"}}
+    assert said(talk.retry(9, "key2.1", {"k2": {"roots": []}})) == [(1, ACCEPTED), (2, {"roots": []})]
+
+
+def test_a_round_can_be_answered_once():
+    talk = Talk()
+    upstream, _ = held(talk)
+    talk.retry(8, "key2.0", {"k1": ACCEPTED})
+    refused = {"code": -32602, "message": "Invalid or expired requestState"}
+    assert told(talk.retry(9, "key2.0", {"k1": ACCEPTED})) == [(9, refused)]
+    assert told(talk.retry(9, "key2.1", {"k1": ACCEPTED})) == [(9, refused)]
+    talk.answer(upstream, {})
+    for state in ("key2.0", "key2.1", "nonsense", "", "key2.x"):
+        assert told(talk.retry(9, state, {})) == [(9, refused)]
+
+
+def test_a_state_is_good_for_its_method_only():
+    talk = Talk()
+    held(talk)
+    effects = talk.ask(9, "prompts/get", params(name="t", requestState="key2.0"))
+    assert told(effects) == [(9, {"code": -32602, "message": "Invalid or expired requestState"})]
+
+
+def test_a_server_may_ask_again_and_again():
+    talk = Talk()
+    upstream, _ = held(talk)
+    talk.retry(8, "key2.0", {"k1": ACCEPTED})
+    talk.server_asks("q2", "elicitation/create", **FORM)
+    [(asker, second)] = told(talk.gathered())
+    assert asker == 8
+    assert second["requestState"] == "key2.1"
+    assert list(second["inputRequests"]) == ["k2"]
+    talk.retry(9, "key2.1", {"k2": {"action": "decline"}})
+    assert told(talk.answer(upstream, {"content": []})) == [complete(9, content=[])]
+
+
+def test_while_one_call_waits_for_its_human_the_next_has_its_turn():
+    talk = Talk()
+    upstream, _ = held(talk)
+    assert [one[1] for one in said(talk.call(8, "other"))] == ["tools/call"]
+    assert said(talk.retry(9, "key2.0", {"k1": ACCEPTED})) == []
+    effects = talk.answer(3, {"content": []})
+    assert told(effects) == [complete(8, content=[])]
+    assert said(effects) == [("q", ACCEPTED)]
+    assert told(talk.answer(upstream, {})) == [complete(9, content=[])]
+
+
+def test_on_a_child_of_several_principals_a_held_call_keeps_its_turn():
+    talk = Talk(strict=True)
+    upstream, _ = held(talk)
+    assert said(talk.call(8, "other")) == []
+    assert said(talk.retry(9, "key2.0", {"k1": ACCEPTED})) == [("q", ACCEPTED)]
+    assert [one[1] for one in said(talk.answer(upstream, {}))] == ["tools/call"]
+
+
+def test_on_a_child_of_several_principals_a_cancelled_call_may_still_be_asking():
+    talk = Talk(strict=True)
+    talk.call(7)
+    talk.cancel(7)
+    talk.call(8, meta=level("debug"))
+    refused = {"code": -32603, "message": "cannot attribute server request to a client request"}
+    assert said(talk.server_asks("q", "elicitation/create", **FORM)) == [("q", refused)]
+    assert told(talk.server_says("notifications/message", level="error", data="x")) == []
+    assert talk.answer(2, {}) == []
+    assert said(talk.server_asks("q", "elicitation/create", **FORM)) == []
+    assert len(told(talk.server_says("notifications/message", level="error", data="x"))) == 1
+
+
+def test_too_many_cancelled_calls_of_several_principals_silence_the_server_for_good():
+    talk = Talk(strict=True, limits=Limits(in_flight=1))
+    for id_ in (7, 8):
+        talk.call(id_)
+        talk.cancel(id_)
+    talk.answer(2, {})
+    talk.answer(3, {})
+    talk.call(9)
+    assert said(talk.server_asks("q", "elicitation/create", **FORM))[0][1]["code"] == -32603
+
+
+def test_an_answer_that_comes_while_nobody_waits_is_kept_for_the_retry():
+    talk = Talk()
+    upstream, _ = held(talk)
+    assert told(talk.answer(upstream, {"content": [], "isError": True})) == []
+    effects = talk.retry(8, "key2.0", {})
+    assert told(effects) == [complete(8, content=[], isError=True)]
+    assert said(effects) == []
+
+
+def test_an_answer_that_comes_while_the_retry_is_in_the_queue_is_delivered_in_its_turn():
+    talk = Talk()
+    upstream, _ = held(talk)
+    talk.call(8, "other")
+    talk.retry(9, "key2.0", {"k1": ACCEPTED})
+    assert told(talk.fail(upstream, -32002)) == []
+    assert told(talk.answer(3, {})) == [
+        complete(8, content=[]),
+        (9, {"code": -32602, "message": "no"}),
+    ]
+
+
+def test_a_question_beyond_what_was_gathered_waits_for_the_retry():
+    talk = Talk()
+    held(talk)
+    assert talk.server_asks("late", "roots/list") == []
+    [(_, again)] = told(talk.retry(8, "key2.0", {"k1": ACCEPTED}))
+    assert list(again["inputRequests"]) == ["k2"]
+
+
+def test_a_retry_can_be_cancelled_and_the_call_with_it():
+    talk = Talk()
+    held(talk)
+    talk.retry(8, "key2.0", {"k1": ACCEPTED})
+    assert said(talk.cancel(8)) == [("notifications/cancelled", {"requestId": 2})]
+    assert not talk.it.busy
+
+
+def test_a_server_that_takes_its_question_back_is_not_answered():
+    talk = Talk()
+    upstream, _ = held(talk)
+    assert talk.server_says("notifications/cancelled", requestId="q") == []
+    assert said(talk.retry(8, "key2.0", {"k1": ACCEPTED})) == []
+    assert told(talk.answer(upstream, {})) == [complete(8, content=[])]
+    assert talk.server_says("notifications/cancelled", requestId="never") == []
+
+
+def test_a_question_taken_back_before_it_went_out_is_not_handed_out():
+    talk = Talk()
+    talk.call(7)
+    talk.server_asks("q", "roots/list")
+    talk.server_says("notifications/cancelled", requestId="q")
+    assert talk.gathered() == []
+    assert told(talk.answer(2, {})) == [complete(7, content=[])]
+
+
+def test_an_answer_that_overtakes_the_gathering_wins():
+    talk = Talk()
+    talk.call(7)
+    talk.server_asks("q", "roots/list")
+    assert told(talk.answer(2, {})) == [complete(7, content=[])]
+    assert talk.gathered() == []
+
+
+def test_a_call_whose_client_does_not_come_back_is_given_up():
+    talk = Talk()
+    talk.call(7)
+    talk.server_asks(1, "elicitation/create", **FORM)
+    talk.server_asks(2, "roots/list")
+    talk.gathered()
+    assert list(talk.it.ticked(LIMITS.held_seconds)) == []
+    effects = list(talk.it.ticked(LIMITS.held_seconds + 1))
+    assert said(effects) == [
+        (1, {"action": "cancel"}),
+        (2, {"code": -32603, "message": "the client did not answer in time"}),
+        ("notifications/cancelled", {"requestId": 2}),
+    ]
+    assert not talk.it.busy
+    assert told(talk.retry(8, "key2.0", {})) == [
+        (8, {"code": -32602, "message": "Invalid or expired requestState"})
+    ]
+
+
+def test_the_calls_that_wait_for_their_client_are_limited():
+    talk = Talk(limits=Limits(held_calls=1))
+    held(talk, 7)
+    talk.call(8)
+    talk.server_asks("q2", "roots/list")
+    effects = talk.gathered()
+    assert told(effects) == [
+        (8, {"code": -32603, "message": "the limit of 1 calls that wait for their client is reached"})
+    ]
+    assert said(effects) == [("notifications/cancelled", {"requestId": 3})]
+
+
+# ---- questions that cannot be asked
+
+
+@pytest.mark.parametrize(
+    ("profile", "method", "about", "code"),
+    [
+        (Profile(), "roots/list", {}, -32601),
+        (Profile(), "sampling/createMessage", {}, -32601),
+        (Profile(), "elicitation/create", FORM, -32601),
+        (Profile(url=True), "elicitation/create", FORM, -32602),
+        (Profile(form=True), "elicitation/create", {"mode": "url", "url": "x"}, -32602),
+        (Profile(sampling=True), "sampling/createMessage", {"tools": []}, -32602),
+        (Profile(sampling=True), "sampling/createMessage", {"includeContext": "allServers"}, -32602),
+        (EVERYTHING, "tasks/get", {}, -32601),
+    ],
+)
+def test_a_question_that_the_client_has_not_declared_is_refused(profile, method, about, code):
+    talk = Talk(profile)
+    talk.call(7)
+    [(id_, error)] = said(talk.server_asks("q", method, **about))
+    assert (id_, error["code"]) == ("q", code)
+
+
+@pytest.mark.parametrize("failed", [True, False])
+def test_a_call_that_fails_for_what_its_client_has_not_declared_says_so(failed):
+    talk = Talk(Profile())
+    talk.call(7)
+    talk.server_asks("q", "sampling/createMessage", messages=[])
+    effects = talk.fail(2, -32603) if failed else talk.answer(2, {"content": [], "isError": True})
+    [(_, error)] = told(effects)
+    assert (error["code"], error["data"]) == (-32021, {"requiredCapabilities": {"sampling": {}}})
+
+
+def test_a_call_that_goes_well_without_what_its_client_has_not_declared_is_complete():
+    talk = Talk(Profile())
+    talk.call(7)
+    talk.server_asks("q", "elicitation/create", **FORM)
+    assert told(talk.answer(2, {"content": []})) == [complete(7, content=[])]
+
+
+def test_what_the_client_has_declared_may_be_asked():
+    talk = Talk(Profile(sampling=True, sampling_tools=True, sampling_context=True, url=True))
+    talk.call(7)
+    assert said(talk.server_asks(1, "sampling/createMessage", tools=[], includeContext="thisServer")) == []
+    assert said(talk.server_asks(2, "sampling/createMessage", includeContext="none")) == []
+    assert (
+        said(talk.server_asks(3, "elicitation/create", mode="url", url="https://x", elicitationId="e")) == []
+    )
+    [(_, result)] = told(talk.gathered())
+    assert result["inputRequests"]["k3"]["params"] == {"mode": "url", "url": "https://x"}
+
+
+def test_a_question_outside_of_any_call_is_refused():
+    talk = Talk()
+    text = "cannot attribute server request to a client request"
+    assert said(talk.server_asks("q", "elicitation/create", **FORM)) == [
+        ("q", {"code": -32603, "message": text})
+    ]
+    talk.ask(1, "completion/complete")
+    assert said(talk.server_asks("q", "roots/list")) == [("q", {"code": -32603, "message": text})]
+
+
+def test_roots_that_the_client_has_told_once_are_told_again_outside_of_calls():
+    talk = Talk()
+    upstream = talk.it._next_id
+    talk.call(7)
+    talk.server_asks(1, "roots/list")
+    talk.gathered()
+    talk.retry(8, "key2.0", {"k1": {"roots": []}})
+    talk.answer(upstream, {})
+    assert said(talk.server_asks(2, "roots/list")) == [(2, {"roots": []})]
+
+
+def test_questions_under_one_id_or_beyond_the_limit_are_refused():
+    talk = Talk(limits=Limits(in_flight=2))
+    talk.call(7)
+    assert said(talk.server_asks(1, "elicitation/create", **FORM)) == []
+    assert said(talk.server_asks(1, "elicitation/create", **FORM))[0][1]["code"] == -32603
+    assert said(talk.server_asks(2, "elicitation/create", **FORM)) == []
+    assert said(talk.server_asks(3, "elicitation/create", **FORM))[0][1]["code"] == -32603
+
+
+def test_a_ping_is_answered_here():
+    assert said(Talk().server_asks("p", "ping")) == [("p", {})]
+
+
+# ---- URLs that the server requires to be opened (-32042)
+
+URLS = {
+    "data": {"elicitations": [{"mode": "url", "message": "m", "url": "https://x", "elicitationId": "e1"}]}
+}
+
+
+def test_a_required_url_becomes_input_and_the_call_is_said_again_when_it_is_complete():
+    talk = Talk()
+    talk.call(7)
+    [(asker, result)] = told(talk.fail(2, -32042, **URLS))
+    assert asker == 7
+    assert result["inputRequests"] == {
+        "k1": {"method": "elicitation/create", "params": {"mode": "url", "message": "m", "url": "https://x"}}
+    }
+    assert talk.retry(8, result["requestState"], {"k1": {"action": "accept"}}) == [
+        Later(COMPLETION, "url:key2")
+    ]
+    assert said(talk.server_says("notifications/elicitation/complete", elicitationId="e1")) == [
+        (3, "tools/call", {"name": "t"})
+    ]
+    assert told(talk.answer(3, {"content": []})) == [complete(8, content=[])]
+    assert talk.gathered() == []
+
+
+def test_a_url_that_is_never_complete_is_waited_for_a_while_only():
+    talk = Talk()
+    talk.call(7)
+    talk.fail(2, -32042, **URLS)
+    talk.retry(8, "key2.0", {"k1": {"action": "accept"}})
+    assert [one[1] for one in said(talk.gathered())] == ["tools/call"]
+    assert talk.it.busy
+    assert said(talk.it.due("url:key2")) == []
+
+
+def test_a_url_without_an_id_or_already_complete_is_tried_at_once():
+    talk = Talk()
+    talk.call(7)
+    talk.fail(2, -32042, **URLS)
+    assert talk.server_says("notifications/elicitation/complete", elicitationId="e1") == []
+    assert [one[1] for one in said(talk.retry(8, "key2.0", {"k1": {"action": "accept"}}))] == ["tools/call"]
+
+
+@pytest.mark.parametrize(
+    ("method", "answer"),
+    [
+        (
+            "tools/call",
+            complete(
+                8,
+                content=[{"type": "text", "text": "the URL that the server requires was not opened"}],
+                isError=True,
+            ),
+        ),
+        ("prompts/get", (8, {"code": -32603, "message": "the URL that the server requires was not opened"})),
+    ],
+)
+def test_a_url_that_is_not_opened_fails_the_call(method, answer):
+    talk = Talk()
+    talk.ask(7, method, params(name="t"))
+    talk.fail(2, -32042, **URLS)
+    effects = talk.ask(
+        8, method, params(name="t", requestState="key2.0", inputResponses={"k1": {"action": "decline"}})
+    )
+    assert told(effects) == [answer]
+
+
+def test_a_client_that_cannot_open_urls_is_told_what_is_missing():
+    talk = Talk(Profile(form=True))
+    talk.call(7)
+    assert told(talk.fail(2, -32042, **URLS)) == [
+        (
+            7,
+            {
+                "code": -32021,
+                "message": "this call needs a client capability that was not declared",
+                "data": {"requiredCapabilities": {"elicitation": {"url": {}}}},
+            },
+        )
+    ]
+
+
+@pytest.mark.parametrize(
+    "more", [{}, {"data": {"elicitations": []}}, {"data": {"elicitations": 1}}, {"data": 1}]
+)
+def test_required_urls_that_are_not_named_fail_the_call(more):
+    talk = Talk()
+    talk.call(7)
+    assert told(talk.fail(2, -32042, **more)) == [
+        (7, {"code": -32603, "message": "the server requires URLs to be opened and names none"})
+    ]
+
+
+def test_required_urls_for_a_caller_that_is_away_are_an_error_later():
+    talk = Talk()
+    upstream, _ = held(talk)
+    talk.fail(upstream, -32042, "open it", **URLS)
+    assert told(talk.retry(8, "key2.0", {})) == [
+        (8, {"code": -32603, "message": "open it", "data": {"originalCode": -32042}})
+    ]
+
+
+# ---- progress and logging
+
+
+def test_progress_rises_over_all_rounds_and_carries_the_newest_token():
+    talk = Talk()
+    talk.call(7, meta={"progressToken": 7})
+    send = "notifications/progress"
+    assert told(talk.server_says(send, progressToken=2, progress=1)) == [
+        (send, {"progressToken": 7, "progress": 1})
+    ]
+    assert told(talk.server_says(send, progressToken=2, progress=1)) == []
+    talk.server_asks("q", "elicitation/create", **FORM)
+    talk.gathered()
+    assert told(talk.server_says(send, progressToken=2, progress=2)) == []
+    talk.retry(8, "key2.0", {"k1": ACCEPTED}, meta={"progressToken": 8})
+    assert told(talk.server_says(send, progressToken=2, progress=0)) == []
+    assert told(talk.server_says(send, progressToken=2, progress=2.5, message="m")) == [
+        (send, {"progressToken": 8, "progress": 2.5, "message": "m"})
+    ]
+
+
+@pytest.mark.parametrize(
+    "about", [{}, {"progressToken": 9, "progress": 1}, {"progressToken": 2, "progress": "x"}]
+)
+def test_progress_of_nothing_is_dropped(about):
+    talk = Talk()
+    talk.call(7, meta={"progressToken": 7})
+    assert told(talk.server_says("notifications/progress", **about)) == []
+
+
+def test_progress_that_nobody_asked_for_is_dropped():
+    talk = Talk()
+    talk.call(7)
+    assert told(talk.server_says("notifications/progress", progressToken=2, progress=1)) == []
+
+
+def level(name):
+    return {f"{PREFIX}logLevel": name}
+
+
+def test_the_server_logs_at_the_most_verbose_level_that_is_wanted():
+    talk = Talk(Profile())
+    set_level = "logging/setLevel"
+    assert [one[1:] for one in said(talk.call(1, meta=level("error")))] == [
+        (set_level, {"level": "error"}),
+        ("tools/call", {"name": "t"}),
+    ]
+    assert [one[1] for one in said(talk.call(2, meta=level("critical")))] == ["tools/call"]
+    assert [one[1:] for one in said(talk.call(3, meta=level("debug")))][0] == (set_level, {"level": "debug"})
+    assert [one[1] for one in said(talk.call(4))] == ["tools/call"]
+
+
+def test_without_logging_no_level_is_set():
+    talk = Talk(Profile(), capabilities={"tools": {}})
+    assert [one[1] for one in said(talk.call(1, meta=level("error")))] == ["tools/call"]
+
+
+def test_a_log_line_goes_to_the_call_that_runs_if_it_wants_lines_of_that_level():
+    talk = Talk()
+    talk.call(1, meta=level("warning"))
+    send = "notifications/message"
+    assert told(talk.server_says(send, level="warning", data="x")) == [
+        (send, {"level": "warning", "data": "x"})
+    ]
+    assert told(talk.server_says(send, level="info", data="x")) == []
+    assert told(talk.server_says(send, level="loud", data="x")) == []
+    talk.answer(2, {})
+    assert told(talk.server_says(send, level="error", data="x")) == []
+    talk.call(2)
+    assert told(talk.server_says(send, level="error", data="x")) == []
+
+
+def test_among_several_calls_a_log_line_is_the_newest_ones_that_wants_it_or_nobodys():
+    for strict, expected in ((False, [b"1"]), (True, [])):
+        talk = Talk(Profile(), strict=strict)
+        talk.call(1, meta=level("debug"))
+        talk.call(2)
+        effects = talk.server_says("notifications/message", level="info", data=1)
+        assert [effect.about for effect in effects] == expected
+
+
+# ---- subscriptions/listen
+
+
+def listening(**wanted):
+    return params(notifications=wanted)
+
+
+ACK = "notifications/subscriptions/acknowledged"
+
+
+def test_a_listen_is_acknowledged_with_what_the_server_can_do():
+    talk = Talk()
+    effects = talk.ask(
+        4, "subscriptions/listen", listening(toolsListChanged=True, promptsListChanged=True, other=True)
+    )
+    assert told(effects) == [
+        (ACK, {"notifications": {"toolsListChanged": True}, "_meta": {f"{PREFIX}subscriptionId": 4}})
+    ]
+    changed = "notifications/tools/list_changed"
+    assert told(talk.server_says(changed, _meta={"a": 1})) == [
+        (changed, {"_meta": {"a": 1, f"{PREFIX}subscriptionId": 4}})
+    ]
+    assert told(talk.server_says("notifications/resources/list_changed")) == []
+    assert talk.it.busy
+    assert talk.cancel(4) == []
+    assert told(talk.server_says(changed)) == []
+
+
+def test_resources_are_subscribed_once_for_all_who_want_them():
+    talk = Talk()
+    effects = talk.ask(4, "subscriptions/listen", listening(resourceSubscriptions=["u:a", "u:b", 7]))
+    assert said(effects) == [
+        (2, "resources/subscribe", {"uri": "u:a"}),
+        (3, "resources/subscribe", {"uri": "u:b"}),
+    ]
+    assert told(effects) == []
+    assert told(talk.answer(2, {})) == []
+    effects = talk.ask(5, "subscriptions/listen", listening(resourceSubscriptions=["u:b"]))
+    assert said(effects) == []
+    assert told(talk.fail(3, -32602)) == [
+        (ACK, {"notifications": {"resourceSubscriptions": ["u:a"]}, "_meta": {f"{PREFIX}subscriptionId": 4}}),
+        (ACK, {"notifications": {"resourceSubscriptions": []}, "_meta": {f"{PREFIX}subscriptionId": 5}}),
+    ]
+    effects = talk.ask(6, "subscriptions/listen", listening(resourceSubscriptions=["u:a"]))
+    assert said(effects) == []
+    assert len(told(effects)) == 1
+    updated = "notifications/resources/updated"
+    assert [
+        about["_meta"][f"{PREFIX}subscriptionId"] for _, about in told(talk.server_says(updated, uri="u:a/x"))
+    ] == [
+        4,
+        6,
+    ]
+    assert said(talk.cancel(4)) == []
+    assert said(talk.cancel(6)) == [(4, "resources/unsubscribe", {"uri": "u:a"})]
+
+
+def test_an_update_under_a_name_of_its_own_reaches_all_subscribers_of_one_principal_only():
+    for strict, expected in ((False, 1), (True, 0)):
+        talk = Talk(strict=strict)
+        talk.ask(4, "subscriptions/listen", listening(resourceSubscriptions=["u:a"]))
+        talk.answer(2, {})
+        assert len(told(talk.server_says("notifications/resources/updated", uri="other:x"))) == expected
+
+
+def test_nothing_is_published_before_the_acknowledgement():
+    talk = Talk()
+    talk.ask(4, "subscriptions/listen", listening(resourceSubscriptions=["u:a"], toolsListChanged=True))
+    assert told(talk.server_says("notifications/resources/updated", uri="u:a")) == []
+    assert told(talk.server_says("notifications/tools/list_changed")) == []
+    assert said(talk.cancel(4)) == [(3, "resources/unsubscribe", {"uri": "u:a"})]
+    assert told(talk.fail(2, -32602)) == []
+
+
+def test_a_server_without_subscriptions_is_not_asked_for_any():
+    talk = Talk(capabilities={"resources": {}})
+    effects = talk.ask(4, "subscriptions/listen", listening(resourceSubscriptions=["u:a"]))
+    assert said(effects) == []
+    assert told(effects) == [(ACK, {"notifications": {}, "_meta": {f"{PREFIX}subscriptionId": 4}})]
+
+
+def test_subscriptions_are_limited():
+    talk = Talk(limits=Limits(stream_messages=1))
+    [(_, error)] = told(talk.ask(4, "subscriptions/listen", listening(resourceSubscriptions=["u:a", "u:b"])))
+    assert error["code"] == -32602

@@ -1,0 +1,450 @@
+"""Random walks of several modern clients, of two principals, in front of one legacy server.
+
+The server of this test is free to do what a server may do at any moment, and some things that it may not. Whatever comes, no
+client hears of another's call, every request ends once, and nobody hears what its era forbids.
+"""
+
+import itertools
+import json
+import random
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
+
+from mcpbridged.bridge.effects import Contradiction, Later, Revive, ToAsker, ToClient, ToServer
+from mcpbridged.bridge.for_modern import Profile
+from mcpbridged.bridge.relay import Asked, Relay
+from mcpbridged.bridge.sealing import Seal
+from mcpbridged.bridge.to_legacy import ToLegacy
+from mcpbridged.validators.envelope import Notification, Request, Response
+from mcpbridged.validators.limits import Limits
+from mcpbridged.validators.modern import LOG_LEVELS, read_envelope
+from mcpbridged.validators.rejection import Rejection
+
+LIMITS = Limits(in_flight=12, held_calls=3, held_seconds=50)
+EVERYTHING = Profile(roots=True, sampling=True, form=True, url=True)
+PREFIX = "io.modelcontextprotocol/"
+FORBIDDEN = {-32002, -32042, *range(-32099, -32022)}
+METHODS = (
+    "tools/call",
+    "tools/call",
+    "tools/call",
+    "prompts/get",
+    "resources/read",
+    "tools/list",
+    "completion/complete",
+)
+QUESTIONS = ("elicitation/create", "roots/list", "sampling/createMessage")
+REPLIES = {
+    "elicitation/create": {"action": "accept", "content": {}},
+    "roots/list": {"roots": []},
+    "sampling/createMessage": {"role": "assistant", "content": {}, "model": "m"},
+}
+
+
+def raw(value):
+    return json.dumps(value, separators=(",", ":")).encode()
+
+
+class Client:
+    """One stream of one principal, with one request at a time."""
+
+    def __init__(self, name, principal):
+        self.name = name
+        self.principal = principal
+        self.asked = None  # the request that is in flight
+        self.level = None
+        self.state = None  # (method, params, result) of the last input_required
+
+
+class World:
+    def __init__(self, rng, *, strict):
+        self.rng = rng
+        self.strict = strict
+        self.clients = [Client("a1", "a"), Client("a2", "a"), *([Client("b1", "b")] if strict else [])]
+        names = (f"name{n}" for n in itertools.count())
+        self.make = lambda: ToLegacy(LIMITS, EVERYTHING, lambda: next(names), strict=strict)
+        self.relay = Relay(LIMITS, Seal(b"k"))
+        self.translator = None
+        self.ids = itertools.count(1)
+        self.now = 0.0
+        self.used = []  # states, to be replayed
+        self.answered = 0
+        self._forget_server()
+
+    def _forget_server(self):
+        self.timers = []
+        self.pending = {}  # the server's view: its calls, by id, and whose they are
+        self.waits = {}  # of calls: the questions that it waits for
+        self.questions = {}
+        self.seen = set()
+        self.ghosts = []  # cancelled calls that go on all the same
+        self.numbers = itertools.count(1)
+
+    # ---- carrying out, as the shell does
+
+    def relayed(self, effects):
+        for effect in tuple(effects):
+            if isinstance(effect, ToServer):
+                if self.translator is not None:
+                    self.translated(self.translator.from_client(effect.message))
+            elif isinstance(effect, ToClient):
+                self.deliver(effect.outlet, json.loads(effect.message), effect.last)
+            elif isinstance(effect, Revive):
+                self._forget_server()
+                self.translator = self.make()
+                self.translated(self.translator.started())
+                self.relayed(self.relay.server_started())
+
+    def translated(self, effects):
+        for effect in tuple(effects):
+            if isinstance(effect, ToServer):
+                self.server_hears(effect.message)
+            elif isinstance(effect, ToAsker):
+                self.relayed(self.relay.server_sent(effect.message, effect.about))
+            elif isinstance(effect, Later):
+                self.timers.append(effect.key)
+            assert not isinstance(effect, Contradiction)
+
+    # ---- what the server may hear
+
+    def server_hears(self, message):
+        if isinstance(message, Request):
+            assert message.id not in self.seen, "an id was used twice"
+            self.seen.add(message.id)
+            assert b"modelcontextprotocol" not in message.params
+            assert b"requestState" not in message.params
+            assert b"inputResponses" not in message.params
+            if message.method == "initialize":
+                capabilities = {
+                    "tools": {"listChanged": True},
+                    "prompts": {},
+                    "resources": {"subscribe": True},
+                    "logging": {},
+                }
+                result = {
+                    "protocolVersion": "2025-11-25",
+                    "capabilities": capabilities,
+                    "serverInfo": {"name": "s", "version": "1"},
+                }
+                self.translated(self.translator.from_server(Response(message.id, raw(result), b"")))
+            elif message.method in ("logging/setLevel", "resources/subscribe", "resources/unsubscribe"):
+                self.translated(self.translator.from_server(Response(message.id, b"{}", b"")))
+            else:
+                params = json.loads(message.params)
+                self.pending[message.id] = (
+                    message.method,
+                    params.get("who"),
+                    params.get("_meta", {}).get("progressToken"),
+                )
+                self.waits[message.id] = set()
+        elif isinstance(message, Response):
+            call = self.questions.pop(message.id, None)
+            assert call is not None, "an answer to what was not asked, or a second one"
+            self.waits.get(call, set()).discard(message.id)
+        elif message.method == "notifications/cancelled":
+            gone = raw(json.loads(message.params)["requestId"])
+            if gone in self.pending and self.rng.random() < 0.5:
+                self.ghosts.append(self.pending[gone])  # it has not heard that
+            self.pending.pop(gone, None)
+            self.waits.pop(gone, None)
+        else:
+            assert message.method == "notifications/initialized"
+
+    # ---- what a client may hear
+
+    def deliver(self, client, message, last):
+        if "method" in message:
+            self.check_notification(client, message)
+            return
+        assert last
+        assert client.asked is not None, "an answer to what was not asked, or a second one"
+        method, params, id_ = client.asked
+        assert message["id"] == id_
+        client.asked = None
+        self.answered += 1
+        if "error" in message:
+            assert message["error"]["code"] not in FORBIDDEN, message
+            return
+        result = message["result"]
+        if result["resultType"] == "input_required":
+            assert method in ("tools/call", "prompts/get", "resources/read")
+            for asked in result["inputRequests"].values():
+                assert asked["method"] in QUESTIONS
+                whose = asked.get("params", {}).get("message")
+                assert whose is None or whose == client.principal, f"{client.name} is asked for {whose}"
+            client.state = (method, params, result)
+            self.used.append((method, params, result))
+        else:
+            assert result["resultType"] == "complete"
+            whose = result.get("who")
+            assert whose is None or whose == client.principal, f"{client.name} hears {whose}"
+
+    def check_notification(self, client, message):
+        assert client.asked is not None, "said after the end"
+        method, params, id_ = client.asked
+        about = message["params"]
+        if message["method"] == "notifications/progress":
+            assert about["progressToken"] == params["_meta"]["progressToken"]
+        elif message["method"] == "notifications/message":
+            assert client.level is not None
+            assert LOG_LEVELS.index(about["level"]) >= LOG_LEVELS.index(client.level)
+            if self.strict:
+                assert about["data"] == client.principal
+        else:
+            assert method == "subscriptions/listen"
+            assert about["_meta"][f"{PREFIX}subscriptionId"] == id_
+
+    # ---- what can happen
+
+    def ask(self, client, method, more=None):
+        if client.asked is not None:
+            return
+        meta = {f"{PREFIX}protocolVersion": "2026-07-28", f"{PREFIX}clientCapabilities": {}}
+        client.level = self.rng.choice((None, *LOG_LEVELS))
+        if client.level:
+            meta[f"{PREFIX}logLevel"] = client.level
+        if self.rng.random() < 0.5:
+            meta["progressToken"] = self.rng.choice(("t", 7))
+        named = {"uri": "u:x"} if method == "resources/read" else {"name": "t"}
+        params = {**named, "who": client.principal, **(more or {}), "_meta": meta}
+        id_ = next(self.ids)
+        text = raw(params)
+        client.asked = (method, params, id_)
+        request = Request(raw(id_), method, text)
+        try:
+            self.relayed(
+                self.relay.asked(
+                    Asked(
+                        client.principal,
+                        request,
+                        read_envelope(method, text, LIMITS),
+                        None,
+                        client,
+                        pipe=False,
+                    )
+                )
+            )
+        except Rejection as refused:
+            assert refused.code in (-32602, -32603)
+            client.asked = None
+            self.answered += 1
+
+    def listen(self, client):
+        wanted = {
+            "toolsListChanged": True,
+            "resourceSubscriptions": self.rng.sample(["u:x", "u:y"], self.rng.randint(0, 2)),
+        }
+        self.ask(client, "subscriptions/listen", {"notifications": wanted})
+
+    def retry(self, client, mine=True):
+        found = client.state if mine else (self.rng.choice(self.used) if self.used else None)
+        if found is None:
+            return
+        method, params, result = found
+        replies = {
+            key: REPLIES[asked["method"]]
+            for key, asked in result["inputRequests"].items()
+            if self.rng.random() < 0.9
+        }
+        more = {"requestState": result["requestState"], "inputResponses": replies}
+        self.ask(client, method, more)
+
+    def leave(self, client):
+        if client.asked is not None:
+            client.asked = None
+            self.answered += 1
+            self.relayed(self.relay.left(client))
+
+    def server_answers(self):
+        ready = [id_ for id_, waits in self.waits.items() if not waits or self.rng.random() < 0.1]
+        if not ready:
+            return
+        id_ = self.rng.choice(ready)
+        method, who, _ = self.pending.pop(id_)
+        for question in self.waits.pop(id_):
+            self.questions[question] = id_  # it may still be answered, or not
+        chance = self.rng.random()
+        if chance < 0.7:
+            message = Response(id_, raw({"content": [], "who": who}), b"")
+        elif chance < 0.8:
+            data = {"elicitations": [{"message": who, "url": "https://x", "elicitationId": "e"}]}
+            message = Response(id_, b"", raw({"code": -32042, "message": "x", "data": data}))
+        else:
+            code = self.rng.choice((-32002, -32050, -32602, -32000))
+            message = Response(id_, b"", raw({"code": code, "message": "x"}))
+        self.translated(self.translator.from_server(message))
+
+    def server_asks(self):
+        # Only a call that waits for nothing can go on and ask.
+        asking = [
+            id_
+            for id_, waits in self.waits.items()
+            if not waits and self.pending[id_][0] in ("tools/call", "prompts/get", "resources/read")
+        ]
+        if not asking and any(
+            call[0] in ("tools/call", "prompts/get", "resources/read") for call in self.pending.values()
+        ):
+            return
+        id_ = self.rng.choice(asking) if asking else None  # without any call, it must be refused
+        for _ in range(self.rng.randint(1, 3)):
+            question = b'"q%d"' % next(self.numbers)
+            self.questions[question] = id_ or b""
+            if id_ is not None:
+                self.waits[id_].add(question)
+            who = self.pending[id_][1] if id_ is not None else "nobody"
+            request = Request(question, self.rng.choice(QUESTIONS), raw({"message": who}))
+            self.translated(self.translator.from_server(request))
+
+    def server_says(self):
+        running = [call for call in self.pending.values()]
+        _, who, token = self.rng.choice(running) if running else (None, None, None)
+        alone = len({call[1] for call in running}) == 1
+        if self.strict and not alone:
+            who = None  # it cannot say whose its log line is
+        method, about = self.rng.choice(
+            (
+                ("notifications/progress", {"progressToken": token, "progress": self.rng.randint(0, 5)}),
+                ("notifications/tools/list_changed", {}),
+                ("notifications/resources/updated", {"uri": "u:x"}),
+                ("notifications/cancelled", {"requestId": f"q{self.rng.randint(0, 30)}"}),
+                ("notifications/elicitation/complete", {"elicitationId": "e"}),
+                ("notifications/odd", {}),
+            )
+        )
+        if method == "notifications/cancelled":
+            raw_id = raw(about["requestId"])
+            call = self.questions.pop(raw_id, None)
+            self.waits.get(call, set()).discard(raw_id)
+        self.translated(self.translator.from_server(Notification(method, raw(about))))
+
+    def server_logs(self):
+        # Of the call that runs, which it knows and we must guess.
+        for _, who, _ in list(self.pending.values())[:1]:
+            if len({call[1] for call in self.pending.values()}) == 1:
+                about = {"level": self.rng.choice(LOG_LEVELS), "data": who}
+                self.translated(
+                    self.translator.from_server(Notification("notifications/message", raw(about)))
+                )
+
+    def ghost_asks(self):
+        if self.ghosts:
+            question = b'"q%d"' % next(self.numbers)
+            self.questions[question] = b""
+            request = Request(question, "elicitation/create", raw({"message": self.ghosts[-1][1]}))
+            self.translated(self.translator.from_server(request))
+
+    def server_dies(self):
+        self.translator = None
+        self.relayed(self.relay.server_lost("gone", {"reason": "exited"}))
+        self._forget_server()
+
+    def time_passes(self):
+        self.now += self.rng.choice((0.1, 1, 30))
+        self.translated(self.translator.ticked(self.now))
+
+    def timer(self):
+        if self.timers:
+            self.translated(self.translator.due(self.timers.pop(self.rng.randrange(len(self.timers)))))
+
+    STEPS = (
+        ("ask",) * 6
+        + ("retry",) * 5
+        + ("answer",) * 6
+        + ("ask_back",) * 4
+        + ("timer",) * 6
+        + (("say",) * 3 + ("log",) * 2 + ("steal", "leave", "listen", "time", "die", "haunt"))
+    )
+
+    def step(self, what):
+        client = self.rng.choice(self.clients)
+        if what == "ask":
+            self.ask(client, self.rng.choice(METHODS))
+        elif what == "listen":
+            self.listen(client)
+        elif what == "retry":
+            self.retry(client)
+        elif what == "steal":
+            self.retry(client, mine=False)
+        elif what == "leave":
+            self.leave(client)
+        elif self.translator is None:
+            return
+        elif what == "answer":
+            self.server_answers()
+        elif what == "ask_back":
+            self.server_asks()
+        elif what == "timer":
+            self.timer()
+        elif what == "say":
+            self.server_says()
+        elif what == "log":
+            self.server_logs()
+        elif what == "haunt":
+            self.ghost_asks()
+        elif what == "time":
+            self.time_passes()
+        elif self.rng.random() < 0.1:
+            self.server_dies()
+
+    def finish(self):
+        """Let everything come to its end: then nobody waits."""
+        for client in self.clients:
+            if client.asked is not None and client.asked[0] == "subscriptions/listen":
+                self.leave(client)
+        for _ in range(500):
+            if self.translator is None or not any(client.asked for client in self.clients):
+                break
+            while self.timers:
+                self.timer()
+            self.now += LIMITS.held_seconds + 1  # those that were asked do not come back
+            self.translated(self.translator.ticked(self.now))
+            for id_ in list(self.pending):
+                method, who, _ = self.pending.pop(id_)
+                self.waits.pop(id_)
+                self.translated(self.translator.from_server(Response(id_, raw({"who": who}), b"")))
+        assert not any(client.asked for client in self.clients), "somebody was never answered"
+        assert self.relay.in_flight == 0
+        if self.translator is not None:
+            for _ in range(2):
+                self.now += LIMITS.held_seconds + 1
+                self.translated(self.translator.ticked(self.now))
+            assert not self.translator.busy
+
+
+@pytest.mark.parametrize("strict", [False, True], ids=["one principal", "two principals"])
+@given(seed=st.integers(0, 2**32))
+@settings(max_examples=120, deadline=None)
+def test_walks(strict, seed):
+    rng = random.Random(seed)
+    world = World(rng, strict=strict)
+    for _ in range(500):
+        world.step(rng.choice(World.STEPS))
+    world.finish()
+    assert world.answered > 10
+
+
+class Machine(RuleBasedStateMachine):
+    """The same, step by step, so that a fault can be made small."""
+
+    def __init__(self):
+        super().__init__()
+        self.world = World(random.Random(0), strict=True)
+
+    @rule(what=st.sampled_from(World.STEPS), seed=st.integers(0, 255))
+    def step(self, what, seed):
+        self.world.rng.seed(seed)
+        self.world.step(what)
+
+    @invariant()
+    def the_limits_hold(self):
+        assert self.world.relay.in_flight <= LIMITS.in_flight
+
+    def teardown(self):
+        self.world.finish()
+
+
+TestMachine = Machine.TestCase
+TestMachine.settings = settings(max_examples=60, stateful_step_count=60, deadline=None)

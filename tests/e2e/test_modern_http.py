@@ -1,0 +1,419 @@
+"""Clients of revision 2026-07-28 in front of the bundled example server, which speaks the handshake revisions only."""
+
+import json
+import os
+import signal
+from contextlib import asynccontextmanager
+from typing import Any
+
+import pytest
+import trio
+import trio_websocket
+
+from .bridge_process import EXAMPLE
+from .raw_http import BOTH, Connection, connect
+
+pytestmark = pytest.mark.anyio
+PREFIX = "io.modelcontextprotocol/"
+ASKABLE = {"elicitation": {}, "sampling": {}, "roots": {}}
+SUBSCRIPTION = f"{PREFIX}subscriptionId"
+
+
+def request(method: str, params: Any = None, id: Any = 1, caps: Any = None, **meta: Any) -> dict[str, Any]:  # noqa: A002
+    envelope = {f"{PREFIX}protocolVersion": "2026-07-28", f"{PREFIX}clientCapabilities": caps or {}, **meta}
+    return {"jsonrpc": "2.0", "id": id, "method": method, "params": {**(params or {}), "_meta": envelope}}
+
+
+def headers_of(body: dict[str, Any], **more: str) -> dict[str, str]:
+    params = body["params"]
+    name = params.get("name", params.get("uri"))
+    return {
+        "Accept": BOTH,
+        "Content-Type": "application/json",
+        "MCP-Protocol-Version": "2026-07-28",
+        "Mcp-Method": body["method"],
+        **({"Mcp-Name": name} if name else {}),
+        **more,
+    }
+
+
+async def send(connection: Connection, body: dict[str, Any], **more: str) -> None:
+    await connection.send("POST", "/mcp", headers_of(body, **more), json.dumps(body).encode())
+
+
+async def ask(connection: Connection, method: str, params: Any = None, **options: Any) -> Any:
+    """The status and the JSON of an answer that nothing precedes."""
+    await send(connection, request(method, params, **options))
+    answer = await connection.answer()
+    return answer.status, answer.json
+
+
+def tool(name: str, **arguments: Any) -> dict[str, Any]:
+    return {"name": name, "arguments": arguments}
+
+
+async def call(connection: Connection, name: str, /, **arguments: Any) -> str:
+    status, answer = await ask(connection, "tools/call", tool(name, **arguments))
+    assert status == 200, answer
+    assert answer["result"]["resultType"] == "complete"
+    return answer["result"]["content"][0]["text"]
+
+
+@asynccontextmanager
+async def connect_unix(bridge, path):
+    async with await trio.open_unix_socket(path) as stream:
+        connection = Connection(bridge, stream)
+        connection._authority = "localhost"
+        yield connection
+
+
+# ---- what a stateless client sees
+
+
+async def test_what_the_server_is(bridge):
+    async with connect(bridge) as connection:
+        status, answer = await ask(connection, "server/discover")
+    assert status == 200
+    result = answer["result"]
+    assert result["supportedVersions"] == ["2026-07-28"]
+    assert result["_meta"][f"{PREFIX}serverInfo"]["name"] == "example"
+    assert (result["resultType"], result["ttlMs"], result["cacheScope"]) == ("complete", 0, "private")
+
+
+async def test_calls_need_no_session_and_get_none(bridge):
+    async with connect(bridge) as connection:
+        body = request("tools/call", tool("add", a=2, b=40), id="seven")
+        await send(connection, body, **{"Mcp-Session-Id": "nonsense", "Last-Event-ID": "x_1"})
+        answer = await connection.answer()
+    assert answer.json["id"] == "seven"
+    assert answer.json["result"]["content"] == [{"type": "text", "text": "42"}]
+    assert "mcp-session-id" not in answer.headers
+
+
+@pytest.mark.parametrize(
+    ("body", "headers", "status", "code"),
+    [
+        (request("ping"), {}, 404, -32601),
+        (request("initialize"), {}, 404, -32601),
+        (request("no/such"), {}, 404, -32601),
+        (request("tools/list"), {"MCP-Protocol-Version": "2025-11-25"}, 400, -32020),
+        (request("tools/list"), {"Mcp-Method": "tools/call"}, 400, -32020),
+        (request("tools/call", tool("add", a=1, b=2)), {"Mcp-Name": "sub"}, 400, -32020),
+        (request("tools/call", tool("add", a=1, b=2)), {"Mcp-Name": "=?base64?YWRk?="}, 200, None),
+        (request("tools/call", tool("add", a=1, b=2)), {"Mcp-Name": "=?base64?YWRk"}, 400, -32020),
+        (request("tools/list", **{f"{PREFIX}logLevel": "loud"}), {}, 400, -32602),
+        ({**request("tools/list"), "params": {}}, {}, 400, -32602),
+        (
+            {**request("tools/list"), "params": {"_meta": {f"{PREFIX}protocolVersion": "2026-07-28"}}},
+            {},
+            400,
+            -32602,
+        ),
+        ({**request("tools/list"), "params": {}}, {"MCP-Protocol-Version": "2099-01-01"}, 400, -32602),
+        ({"jsonrpc": "2.0", "id": 1, "result": {}, "params": {}, "method": "x"}, {}, 400, -32600),
+    ],
+)
+async def test_what_is_wrong_is_named_with_its_status(bridge, body, headers, status, code):
+    async with connect(bridge) as connection:
+        await send(connection, body, **headers)
+        answer = await connection.answer()
+    assert (answer.status, answer.json.get("error", {}).get("code")) == (status, code), answer
+    assert answer.json["id"] == 1
+
+
+async def test_another_revision_is_unsupported_and_ours_is_named(bridge):
+    body = request("tools/list", **{f"{PREFIX}protocolVersion": "2099-01-01"})
+    async with connect(bridge) as connection:
+        await send(connection, body, **{"MCP-Protocol-Version": "2099-01-01"})
+        answer = await connection.answer()
+    assert answer.status == 400
+    assert answer.json["error"]["code"] == -32022
+    assert answer.json["error"]["data"] == {"supported": ["2026-07-28"], "requested": "2099-01-01"}
+
+
+@pytest.mark.parametrize("verb", ["GET", "DELETE"])
+async def test_there_is_nothing_but_post(bridge, verb):
+    async with connect(bridge) as connection:
+        await connection.send(verb, "/mcp", {"Accept": BOTH, "MCP-Protocol-Version": "2026-07-28"})
+        answer = await connection.answer()
+    assert (answer.status, answer.headers["allow"]) == (405, "POST")
+
+
+async def test_a_notification_is_taken_and_a_response_is_not(bridge):
+    headers = {"Accept": BOTH, "Content-Type": "application/json", "MCP-Protocol-Version": "2026-07-28"}
+    async with connect(bridge) as connection:
+        taken = await connection.request(
+            "POST", "/mcp", headers, b'{"jsonrpc":"2.0","method":"notifications/x"}'
+        )
+        refused = await connection.request("POST", "/mcp", headers, b'{"jsonrpc":"2.0","id":1,"result":{}}')
+        batch = await connection.request("POST", "/mcp", headers, b"[]")
+    assert (taken.status, taken.body) == (202, b"")
+    assert (refused.status, refused.json["error"]["code"]) == (400, -32600)
+    assert batch.status == 400
+
+
+async def test_progress_and_the_log_come_on_the_stream_of_their_request(bridge):
+    async with connect(bridge) as connection:
+        await send(connection, request("tools/call", tool("slow", seconds=0.05, steps=2), progressToken="p"))
+        status, headers = await connection.head()
+        events = [event.json for event in await connection.events()]
+    assert status == 200
+    assert headers["content-type"] == "text/event-stream"
+    assert headers["x-accel-buffering"] == "no"
+    *progress, answer = events
+    assert [one["params"] for one in progress] == [
+        {"progressToken": "p", "progress": step, "total": 2} for step in range(3)
+    ]
+    assert answer["result"]["resultType"] == "complete"
+    async with connect(bridge) as connection:
+        await send(connection, request("tools/call", tool("log", text="x"), **{f"{PREFIX}logLevel": "info"}))
+        await connection.head()
+        logged, _ = [event.json for event in await connection.events()]
+        assert logged["params"]["data"] == "x"
+        assert await call(connection, "log", text="for nobody") == "logged"
+
+
+async def test_who_hangs_up_cancels_its_call(start_bridge):
+    bridge = start_bridge()
+    async with connect(bridge) as idle:
+        await call(idle, "echo", text="start")
+        server = max(bridge.children())
+        with trio.fail_after(20):
+            async with connect(bridge) as connection:
+                await send(
+                    connection, request("tools/call", tool("slow", seconds=60, steps=6000), progressToken=1)
+                )
+                await connection.head()
+                await connection.event()
+                assert threads_of(server) == 2
+            while threads_of(server) > 1:
+                await trio.sleep(0.01)
+        assert await call(idle, "echo", text="still here") == "still here"
+
+
+def threads_of(pid):
+    return len(os.listdir(f"/proc/{pid}/task"))
+
+
+# ---- subscriptions
+
+
+async def test_a_subscription_hears_what_it_asked_for_until_the_bridge_stops(start_bridge):
+    bridge = start_bridge()
+    async with connect(bridge) as listening, connect(bridge) as connection:
+        wanted = {"toolsListChanged": True, "resourceSubscriptions": ["example://hello"]}
+        await send(listening, request("subscriptions/listen", {"notifications": wanted}, id="mine"))
+        await listening.head()
+        acknowledged = await listening.message()
+        assert acknowledged["method"] == "notifications/subscriptions/acknowledged"
+        assert acknowledged["params"] == {"notifications": wanted, "_meta": {SUBSCRIPTION: "mine"}}
+        assert await call(connection, "toggle") == "on"
+        changed = await listening.message()
+        assert changed["method"] == "notifications/tools/list_changed"
+        assert changed["params"] == {"_meta": {SUBSCRIPTION: "mine"}}
+        assert await call(connection, "touch", uri="example://hello") == "touched"
+        updated = await listening.message()
+        assert updated["params"] == {"uri": "example://hello", "_meta": {SUBSCRIPTION: "mine"}}
+        bridge.process.send_signal(signal.SIGTERM)
+        bridge._stopped = True
+        over = await listening.message()
+        assert over["id"] == "mine"
+        assert over["result"] == {"resultType": "complete", "_meta": {SUBSCRIPTION: "mine"}}
+        assert await listening.event() is None
+    bridge.process.wait(20)
+
+
+# ---- a server that turns to its client
+
+
+ANSWER = {"action": "accept", "content": {"answer": "blue"}}
+
+
+async def asked(connection: Connection, question: str = "colour?") -> dict[str, Any]:
+    status, answer = await ask(connection, "tools/call", tool("ask", question=question), caps=ASKABLE)
+    assert status == 200, answer
+    result = answer["result"]
+    assert result["resultType"] == "input_required", result
+    [input_] = result["inputRequests"].values()
+    assert input_["params"]["message"] == question
+    return result
+
+
+async def retry(
+    connection: Connection, result: dict[str, Any], reply: Any = ANSWER, question: str = "colour?"
+) -> Any:
+    responses = dict.fromkeys(result["inputRequests"], reply)
+    again = {
+        **tool("ask", question=question),
+        "inputResponses": responses,
+        "requestState": result["requestState"],
+    }
+    return await ask(connection, "tools/call", again, id=2, caps=ASKABLE)
+
+
+INVALID = {"code": -32602, "message": "Invalid or expired requestState"}
+
+
+@pytest.mark.parametrize(
+    ("name", "arguments", "reply", "text"),
+    [
+        ("ask", {"question": "colour?"}, ANSWER, "accept: blue"),
+        ("ask", {"question": "colour?"}, {"action": "decline"}, "decline: "),
+        (
+            "think",
+            {"prompt": "x"},
+            {"role": "assistant", "content": {"type": "text", "text": "hm"}, "model": "m"},
+            "m: hm",
+        ),
+        ("roots", {}, {"roots": [{"uri": "file:///a"}, {"uri": "file:///b"}]}, "file:///a\nfile:///b"),
+    ],
+)
+async def test_the_server_asks_and_the_retry_goes_on(bridge, name, arguments, reply, text):
+    async with connect(bridge) as connection:
+        _, first = await ask(connection, "tools/call", tool(name, **arguments), caps=ASKABLE)
+        result = first["result"]
+        assert result["resultType"] == "input_required"
+        again = {
+            **tool(name, **arguments),
+            "inputResponses": dict.fromkeys(result["inputRequests"], reply),
+            "requestState": result["requestState"],
+        }
+        status, answer = await ask(connection, "tools/call", again, id=2, caps=ASKABLE)
+    assert status == 200
+    assert answer["result"]["content"][0]["text"] == text
+    assert answer["id"] == 2
+
+
+async def test_a_client_that_has_not_declared_what_the_server_needs_is_told(bridge):
+    async with connect(bridge) as connection:
+        _, answer = await ask(connection, "tools/call", tool("ask", question="colour?"))
+    assert answer["result"]["content"][0]["text"] == "this client offers no elicitation"
+
+
+async def test_two_principals_in_the_middle_of_a_question_never_meet(start_bridge, tmp_path):
+    path = tmp_path / "socket"
+    bridge = start_bridge(EXAMPLE, "--unix", str(path))
+    async with connect(bridge) as alice, connect_unix(bridge, path) as bob:
+        first = await asked(alice, "alice?")
+        second = await asked(bob, "bob?")
+        assert len(bridge.children()) == 2
+        # A state of the other one is refused, for the same call and for one's own.
+        assert await retry(bob, first, question="alice?") == (
+            200,
+            {"jsonrpc": "2.0", "id": 2, "error": INVALID},
+        )
+        assert (await retry(alice, second, question="bob?"))[1]["error"] == INVALID
+        assert (await retry(bob, {**second, "requestState": first["requestState"]}, question="bob?"))[1][
+            "error"
+        ] == INVALID
+        answers = [
+            (await retry(alice, first, question="alice?"))[1],
+            (await retry(bob, second, {"action": "decline"}, "bob?"))[1],
+        ]
+        assert [one["result"]["content"][0]["text"] for one in answers] == ["accept: blue", "decline: "]
+        # And nobody's is good twice.
+        assert (await retry(alice, first, question="alice?"))[1]["error"] == INVALID
+        assert (await retry(bob, second, question="bob?"))[1]["error"] == INVALID
+
+
+async def test_a_state_is_good_for_the_same_arguments_only(bridge):
+    async with connect(bridge) as connection:
+        result = await asked(connection)
+        assert (await retry(connection, result, question="another?"))[1]["error"] == INVALID
+        status, answer = await retry(connection, result)
+        assert status == 200
+        assert answer["result"]["content"][0]["text"] == "accept: blue"
+
+
+async def test_a_state_does_not_outlive_the_bridge(tmp_path, start_bridge):
+    bridge = start_bridge()
+    async with connect(bridge) as connection:
+        result = await asked(connection)
+    bridge.stop()
+    bridge = start_bridge()
+    async with connect(bridge) as connection:
+        assert (await retry(connection, result))[1]["error"] == INVALID
+        fresh = await asked(connection)
+        assert (await retry(connection, fresh))[1]["result"]["content"][0]["text"] == "accept: blue"
+
+
+async def test_a_state_does_not_outlive_the_server(start_bridge):
+    bridge = start_bridge()
+    async with connect(bridge) as connection:
+        result = await asked(connection)
+        [server] = bridge.children()
+        os.kill(server, signal.SIGKILL)
+        while not any("the server is gone" in line for line in bridge.lines):
+            await trio.sleep(0.01)
+        assert (await retry(connection, result))[1]["error"] == INVALID
+        assert (await retry(connection, await asked(connection)))[0] == 200
+
+
+async def test_other_calls_go_on_while_one_waits_for_its_human(bridge):
+    async with connect(bridge) as connection, connect(bridge) as other:
+        result = await asked(connection)
+        status, answer = await ask(other, "tools/call", tool("add", a=1, b=2), caps=ASKABLE)
+        assert (status, answer["result"]["content"][0]["text"]) == (200, "3")
+        assert (await retry(connection, result))[1]["result"]["content"][0]["text"] == "accept: blue"
+
+
+# ---- the death of the server
+
+
+async def test_a_server_killed_in_mid_call_is_an_error_of_ours_and_the_next_call_works(start_bridge):
+    bridge = start_bridge()
+    async with connect(bridge) as connection:
+        await call(connection, "echo", text="start")
+        [server] = bridge.children()
+        await send(connection, request("tools/call", tool("slow", seconds=60)))
+        while threads_of(server) < 2:
+            await trio.sleep(0.01)
+        os.kill(server, signal.SIGKILL)
+        answer = await connection.answer()
+        assert answer.status == 503
+        assert answer.json["error"]["code"] == -32603
+        assert "signal 9 (SIGKILL)" in answer.json["error"]["message"]
+        assert await call(connection, "echo", text="again") == "again"
+
+
+async def test_a_server_that_cannot_serve_is_never_a_client_error(start_bridge):
+    bridge = start_bridge((EXAMPLE[0], "-c", "raise SystemExit(3)"))
+    async with connect(bridge) as connection:
+        status, answer = await ask(connection, "tools/list")
+        assert status == 503
+        assert answer["error"]["code"] in (-32603, -32000)
+
+
+# ---- WebSocket
+
+
+async def test_the_same_over_a_websocket_beside_a_session(bridge):
+    async def said(socket: Any, **message: Any) -> None:
+        await socket.send_message(json.dumps({"jsonrpc": "2.0", **message}))
+
+    async with trio_websocket.open_websocket_url(
+        bridge.ws,
+        subprotocols=["mcp"],
+        extra_headers=[("Authorization", bridge.headers["Authorization"].encode())],
+    ) as socket:
+        await said(socket, **request("tools/call", tool("add", a=1, b=2), id="m"))
+        answer = json.loads(await socket.get_message())
+        assert answer["result"]["resultType"] == "complete"
+        params = {
+            "protocolVersion": "2025-06-18",
+            "capabilities": {},
+            "clientInfo": {"name": "x", "version": "1"},
+        }
+        await said(socket, id=1, method="initialize", params=params)
+        assert json.loads(await socket.get_message())["result"]["protocolVersion"] == "2025-06-18"
+        await said(socket, id=2, method="tools/call", params=tool("add", a=1, b=2))
+        assert "resultType" not in json.loads(await socket.get_message())["result"]
+        await said(socket, **request("subscriptions/listen", {"notifications": {}}, id="l"))
+        acknowledged = json.loads(await socket.get_message())
+        assert acknowledged["params"]["_meta"] == {SUBSCRIPTION: "l"}
+        await said(socket, method="notifications/cancelled", params={"requestId": "l"})
+        await said(socket, **request("ping", id=9))
+        assert json.loads(await socket.get_message())["error"]["code"] == -32601
+        bad = request("tools/list", id=10, **{f"{PREFIX}protocolVersion": "2099-01-01"})
+        await said(socket, **bad)
+        assert json.loads(await socket.get_message())["error"]["data"]["supported"] == ["2026-07-28"]

@@ -1,0 +1,63 @@
+"""Streamable HTTP for the modern era: every request for itself, on the same URL as the sessions (specification digest, section 3).
+
+An answer is JSON with a status that says what kind of error it is, or an event stream where something comes before it. A client
+that drops the connection has cancelled its request. No session, no event id, no resumption.
+"""
+
+from typing import Final
+
+from ..validators.envelope import Message, Notification, Request, invalid
+from ..validators.limits import Limits
+from ..validators.modern import SUPPORTED, check_headers, is_modern, read_envelope
+from ..validators.shapes import LEGACY_REVISIONS
+from .outlet import FINISHED, GONE, Outlet
+from .ports import Backend, Exchange, ModernRequest
+from .streaming import write_events
+
+JSON: Final = b"application/json"
+
+
+def speaks_modern(message: Message, version: str | None) -> bool:
+    """Whether a message is of the modern era, by its envelope, or by its MCP-Protocol-Version (digest 3.4)."""
+    if isinstance(message, Request) and is_modern(message.params):
+        return True
+    if version is None or version in LEGACY_REVISIONS:
+        return False
+    return isinstance(message, Request) or version in SUPPORTED
+
+
+async def serve_modern(exchange: Exchange, backend: Backend, message: Message, limits: Limits) -> None:
+    """Serve one message of the modern era. Raises Rejection."""
+    if isinstance(message, Notification):  # there is none that means anything over HTTP (digest 3.1)
+        await exchange.answer(202, b"", b"")
+        return
+    if not isinstance(message, Request):
+        raise invalid("a response is not expected: in this revision a server asks nothing")
+    headers = exchange.head.headers
+    envelope = read_envelope(message.method, message.params, limits)
+    check_headers(headers, message.method, envelope)
+    outlet = exchange.outlet(direct=True)
+    exchange.attend(outlet, to_the_end=True)
+    desk = await backend.ask(
+        exchange.principal, ModernRequest(message, envelope, headers), outlet, pipe=False
+    )
+    try:
+        await _answer(exchange, outlet)
+    finally:
+        if outlet.state != FINISHED:
+            outlet.leave()
+            desk.left(outlet)
+
+
+async def _answer(exchange: Exchange, outlet: Outlet) -> None:
+    await outlet.wait()
+    if outlet.state == GONE:
+        return
+    if outlet.state == FINISHED and len(outlet) <= 1:
+        item = outlet.take()
+        if item is not None:  # otherwise it was sent directly
+            await exchange.answer(outlet.status, JSON, item[1])
+        return
+    outlet.shortcut = None
+    await exchange.begin_stream()
+    await write_events(exchange, outlet)

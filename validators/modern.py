@@ -1,0 +1,423 @@
+"""What a request of the stateless era (2026-07-28) must carry, and the headers that must say the same.
+
+Nothing is remembered from one request to the next. Of a repeated JSON member the last one counts, as everywhere.
+
+Sources: specification digest sections 1.4, 1.13, 3.3 to 3.6.
+"""
+
+import base64
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from decimal import Decimal
+from typing import Final, NamedTuple
+
+import msgspec
+
+from . import members
+from .envelope import depth_ok
+from .limits import Limits
+from .names import check_name, check_uri
+from .rejection import INVALID_PARAMS, Rejection
+
+MODERN_REVISION: Final = "2026-07-28"
+SUPPORTED: Final = (MODERN_REVISION,)
+
+HEADER_MISMATCH: Final = -32020
+MISSING_CAPABILITY: Final = -32021
+UNSUPPORTED_VERSION: Final = -32022
+
+PROTOCOL_VERSION: Final = "io.modelcontextprotocol/protocolVersion"
+CLIENT_CAPABILITIES: Final = "io.modelcontextprotocol/clientCapabilities"
+CLIENT_INFO: Final = "io.modelcontextprotocol/clientInfo"
+LOG_LEVEL: Final = "io.modelcontextprotocol/logLevel"
+SUBSCRIPTION_ID: Final = "io.modelcontextprotocol/subscriptionId"
+SERVER_INFO: Final = "io.modelcontextprotocol/serverInfo"
+
+LOG_LEVELS: Final = ("debug", "info", "notice", "warning", "error", "critical", "alert", "emergency")
+
+# What `Mcp-Name` mirrors (digest 3.4).
+NAMED: Final = {
+    "tools/call": "name",
+    "prompts/get": "name",
+    "resources/read": "uri",
+    "tasks/get": "taskId",
+    "tasks/update": "taskId",
+    "tasks/cancel": "taskId",
+}
+# A requestState is the server's, so its limit is only there to have one, in bytes.
+_STATE: Final = 64 * 1024
+_TOKEN: Final = re.compile(rb'-?(?:0|[1-9][0-9]*)\Z|"')
+
+
+class Envelope(msgspec.Struct, frozen=True, gc=False):
+    """What one modern request says of itself.
+
+    `capabilities` is a raw JSON object; `token` the raw progress token and `log_level` one of LOG_LEVELS, each empty where
+    there is none. `name` is what Mcp-Name must say, empty where the method or the request names nothing. `state` is the
+    requestState, None where there is none or the method (one that NAMED does not list) knows none.
+    """
+
+    version: str
+    capabilities: bytes
+    log_level: str
+    token: bytes
+    name: str
+    state: str | None
+
+
+class _Claim(msgspec.Struct, gc=False):
+    meta: msgspec.Raw | msgspec.UnsetType = msgspec.field(name="_meta", default=msgspec.UNSET)
+
+
+class _Meta(msgspec.Struct, gc=False):
+    version: str | msgspec.UnsetType = msgspec.field(name=PROTOCOL_VERSION, default=msgspec.UNSET)
+    capabilities: msgspec.Raw | msgspec.UnsetType = msgspec.field(
+        name=CLIENT_CAPABILITIES, default=msgspec.UNSET
+    )
+    level: str | msgspec.UnsetType = msgspec.field(name=LOG_LEVEL, default=msgspec.UNSET)
+    token: msgspec.Raw | msgspec.UnsetType = msgspec.field(name="progressToken", default=msgspec.UNSET)
+
+
+# A method that names nothing of ours may use the members of `_Named` as it likes.
+class _Params(msgspec.Struct, gc=False):
+    meta: _Meta | msgspec.UnsetType = msgspec.field(name="_meta", default=msgspec.UNSET)
+
+
+class _Named(_Params, gc=False):
+    named: str | msgspec.UnsetType = msgspec.field(name="name", default=msgspec.UNSET)
+    state: str | msgspec.UnsetType = msgspec.field(name="requestState", default=msgspec.UNSET)
+
+
+class _Located(_Named, gc=False):
+    named: str | msgspec.UnsetType = msgspec.field(name="uri", default=msgspec.UNSET)
+
+
+class _OfTask(_Named, gc=False):
+    named: str | msgspec.UnsetType = msgspec.field(name="taskId", default=msgspec.UNSET)
+
+
+_decode_claim = msgspec.json.Decoder(_Claim).decode
+_decode_unnamed = msgspec.json.Decoder[_Params](_Params).decode
+_DECODERS: Final = {
+    "name": msgspec.json.Decoder[_Params](_Named).decode,
+    "uri": msgspec.json.Decoder[_Params](_Located).decode,
+    "taskId": msgspec.json.Decoder[_Params](_OfTask).decode,
+}
+_decode_for = {method: _DECODERS[named] for method, named in NAMED.items()}
+_KEY: Final = PROTOCOL_VERSION.encode()
+# A key spelled with escapes is still the key, and some encoders write every "/" as "\\/".
+_ESCAPED: Final = re.compile(rb"\\(?:/|u00)")
+
+
+# ---- the envelope
+
+
+def is_modern(params: bytes) -> bool:
+    """Whether params claim to carry the modern envelope: their `_meta` has a protocolVersion, of whatever type."""
+    if _KEY not in params and not (b"\\" in params and _ESCAPED.search(params)):
+        return False
+    try:
+        meta = _decode_claim(params).meta
+    except msgspec.DecodeError:
+        return False
+    return meta is not msgspec.UNSET and PROTOCOL_VERSION in members.peek(meta)
+
+
+def read_envelope(method: str, params: bytes, limits: Limits) -> Envelope:
+    """Read and check the envelope of a request, and what the request names.
+
+    Whether the version is spoken here is not asked: the headers come first (`check_headers`, `check_supported`).
+    Raises Rejection 400 -32602, naming the member that is missing, of the wrong type or over its limit.
+    """
+    try:
+        read = _decode_for.get(method, _decode_unnamed)(params or b"{}")
+    except msgspec.DecodeError:
+        raise _wrong_type(method, params) from None
+    meta = read.meta
+    if meta is msgspec.UNSET:
+        raise _wrong(
+            f"_meta needs {PROTOCOL_VERSION}; a session of an earlier revision begins with initialize"
+        )
+    if meta.version is msgspec.UNSET:
+        raise _wrong(f"_meta needs {PROTOCOL_VERSION}")
+    if meta.capabilities is msgspec.UNSET:
+        raise _wrong(f"_meta needs {CLIENT_CAPABILITIES}")
+    capabilities = bytes(meta.capabilities)
+    if capabilities[0] != 0x7B:
+        raise _wrong(f"{CLIENT_CAPABILITIES} must be an object")
+    if meta.level is not msgspec.UNSET and meta.level not in LOG_LEVELS:
+        raise _wrong(f"{LOG_LEVEL} must be one of {', '.join(LOG_LEVELS)}")
+    token = b"" if meta.token is msgspec.UNSET else bytes(meta.token)
+    if token and (not _TOKEN.match(token) or len(token) > limits.id + 2):
+        raise _wrong(f"a progress token is a string or an integer of at most {limits.id} bytes")
+    name, state = "", None
+    if isinstance(read, _Named):
+        if read.named is not msgspec.UNSET:
+            name = read.named
+            check = check_uri if type(read) is _Located else check_name
+            check(name, limits)
+        if read.state is not msgspec.UNSET:
+            state = read.state
+            _check_state(state)
+    return Envelope(
+        meta.version, capabilities, "" if meta.level is msgspec.UNSET else meta.level, token, name, state
+    )
+
+
+def check_supported(version: str) -> None:
+    """Raise Rejection 400 -32022 for a revision that is not spoken here."""
+    if version not in SUPPORTED:
+        raise Rejection(
+            400,
+            UNSUPPORTED_VERSION,
+            "Unsupported protocol version",
+            data={"supported": list(SUPPORTED), "requested": version},
+        )
+
+
+def _check_state(state: str) -> None:
+    size = len(state) if state.isascii() else len(state.encode())
+    if size > _STATE:
+        raise _wrong(f"a requestState of {size} bytes exceeds the limit of {_STATE}")
+
+
+def _wrong(text: str) -> Rejection:
+    return Rejection(400, INVALID_PARAMS, text)
+
+
+def _wrong_type(method: str, params: bytes) -> Rejection:
+    # The decoder has said that something is wrong. This finds out what, off the hot path.
+    read = members.peek(params)
+    if not bytes(read.get("_meta", b"{")).startswith(b"{"):
+        return _wrong("_meta must be an object")
+    meta = members.peek(read.get("_meta"))
+    for holder, key in ((meta, PROTOCOL_VERSION), (meta, LOG_LEVEL), (read, NAMED.get(method, ""))):
+        if not bytes(holder.get(key, b'"')).startswith(b'"'):
+            return _wrong(f"{key} must be a string")
+    return _wrong("requestState must be a string")
+
+
+# ---- the headers of every request
+
+
+def check_headers(headers: Mapping[str, str], method: str, envelope: Envelope) -> None:
+    """Check that the headers say what the body says (digest 3.4). Names are in lower case, values without outer spaces.
+
+    Raises Rejection 400: -32020 where they do not, -32022 where they agree on a revision that is not spoken here.
+    """
+    if headers.get("mcp-protocol-version") != envelope.version:
+        raise _mismatch("MCP-Protocol-Version", "the protocolVersion of the body")
+    check_supported(envelope.version)
+    if headers.get("mcp-method") != method:
+        raise _mismatch("Mcp-Method", "the method of the body")
+    if method in NAMED:
+        name = headers.get("mcp-name")
+        if name is None or decode_value(name) != envelope.name:
+            raise _mismatch("Mcp-Name", f"the {NAMED[method]} of the body")
+
+
+def _mismatch(header: str, what: str) -> Rejection:
+    return Rejection(400, HEADER_MISMATCH, f"the header {header} must be given once and equal {what}")
+
+
+# A value in Base64 says so, as `=?base64?...?=` (digest 3.5). Both ends are case-sensitive.
+_SENTINEL: Final = re.compile(r"=\?base64\?(.*)\?=\Z", re.DOTALL)
+# Visible ASCII, with spaces and tabs inside only, or nothing at all.
+_PLAIN: Final = re.compile(r"(?:[!-~](?:[\t -~]*[!-~])?)?\Z")
+
+
+def decode_value(value: str) -> str:
+    """The value of a header, with the Base64 of section 3.5 undone.
+
+    Raises Rejection 400 -32020 for Base64 that is none, or not canonical, and for what it holds not being UTF-8.
+    """
+    match = _SENTINEL.match(value)
+    if match is None:
+        return value
+    try:
+        decoded = base64.b64decode(match[1], validate=True)
+        text = decoded.decode()
+    except ValueError:  # of the alphabet, the padding or the UTF-8
+        raise _not_canonical() from None
+    if base64.b64encode(decoded).decode() != match[1]:  # bits behind the end that mean nothing
+        raise _not_canonical()
+    return text
+
+
+def encode_value(value: str) -> str:
+    """A value as it can stand in a header: as it is, or in Base64 where it would not arrive as it is."""
+    if _PLAIN.match(value) and not _SENTINEL.match(value):
+        return value
+    return f"=?base64?{base64.b64encode(value.encode()).decode()}?="
+
+
+def _not_canonical() -> Rejection:
+    return Rejection(400, HEADER_MISMATCH, "a header's value is not canonical Base64 of UTF-8")
+
+
+# ---- the headers that mirror the arguments of a tool
+
+
+class Mirror(NamedTuple):
+    """One annotation of an inputSchema.
+
+    `header` is the name in lower case, `path` where the value is below `arguments`, `kind` "string", "integer" or "boolean".
+    """
+
+    header: str
+    path: tuple[str, ...]
+    kind: str
+
+
+_ANNOTATION: Final = "x-mcp-header"
+_HEADER: Final = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+\Z")
+_KINDS: Final = ("string", "integer", "boolean")
+
+# Where JSON Schema has schemas below a schema: one or an array of them, or an object of them. All else, such as
+# `default`, `enum` or `examples`, is data, in which the annotation's name means nothing.
+_BELOW: Final = frozenset(
+    {"items", "prefixItems", "additionalItems", "contains", "unevaluatedItems", "contentSchema"}
+    | {"additionalProperties", "propertyNames", "unevaluatedProperties"}
+    | {"allOf", "anyOf", "oneOf", "not", "if", "then", "else"}
+)
+_BELOW_NAMES: Final = frozenset(
+    {"properties", "patternProperties", "dependentSchemas", "dependencies", "$defs", "definitions"}
+)
+
+# What compares as a number. The bound is far beyond the safe integers, and keeps the comparison cheap.
+_NUMBER: Final = re.compile(r"-?(?:0|[1-9][0-9]{0,63})(?:\.[0-9]{1,64})?(?:[eE][+-]?[0-9]{1,3})?\Z")
+
+_encode: Final = msgspec.json.Encoder().encode
+
+
+def mirrors(schema: bytes) -> tuple[Mirror, ...]:
+    """The header annotations of a tool's inputSchema, in its order.
+
+    Raises ValueError with the reason where one of them breaks the rules (digest 3.5): then the whole tool is invalid.
+    """
+    if not _may_be_annotated(schema):
+        return ()
+    if not depth_ok(schema, Limits().json_depth):
+        raise ValueError("an inputSchema with an x-mcp-header is nested too deep")
+    found: dict[str, Mirror] = {}
+    _collect(schema, (), found)
+    return tuple(found.values())
+
+
+def strip_annotations(schema: bytes) -> bytes:
+    """A schema without any header annotation (digest 8.3). What is not touched stays in its order and spelling.
+
+    What is nested deeper than any message may be comes back as it was.
+    """
+    return bytes(_stripped(members.raw(schema))) if depth_ok(schema, Limits().json_depth) else schema
+
+
+def check_params(headers: Mapping[str, str], params: bytes, mirrors: Sequence[Mirror]) -> None:
+    """Check that the headers mirror the arguments of a `tools/call` (digest 3.5). Names are in lower case.
+
+    A header that no mirror names is not looked at. Raises Rejection 400 -32020 for one that is missing, that differs, or
+    whose argument is absent or null.
+    """
+    if not mirrors:
+        return
+    arguments = members.peek(params).get("arguments")
+    for mirror in mirrors:
+        value = arguments
+        for name in mirror.path:
+            value = members.peek(value).get(name)
+        argument = b"null" if value is None else bytes(value)
+        header = headers.get(mirror.header)
+        if header is None:
+            if argument != b"null":
+                raise _mismatch(_shown(mirror), "its argument")
+        elif argument == b"null":
+            raise Rejection(
+                400, HEADER_MISMATCH, f"the header {_shown(mirror)} is given, its argument is not"
+            )
+        elif not _is_same(decode_value(header), argument, mirror.kind):
+            raise _mismatch(_shown(mirror), "its argument")
+
+
+def _may_be_annotated(schema: bytes) -> bool:
+    # The name is ASCII: whoever spells it with escapes needs \u00.
+    return b"x-mcp-header" in schema or b"\\u00" in schema
+
+
+def _collect(text: bytes | msgspec.Raw, path: tuple[str, ...], found: dict[str, Mirror]) -> None:
+    if not _may_be_annotated(bytes(text)):
+        return
+    schema = members.peek(text)
+    if _ANNOTATION in schema:
+        mirror = _mirror(schema, path)
+        if mirror.header in found:
+            raise ValueError("two arguments have the same x-mcp-header")
+        found[mirror.header] = mirror
+    for keyword, value in schema.items():
+        if keyword == "properties":
+            for name, property_ in members.peek(value).items():
+                _collect(property_, (*path, name), found)
+        else:
+            for one in _schemas_below(keyword, value):
+                _refuse_annotations(one)
+
+
+def _mirror(schema: members.Members, path: tuple[str, ...]) -> Mirror:
+    header, kind = members.string(schema[_ANNOTATION]), members.string(schema.get("type"))
+    if not path:
+        raise ValueError("an x-mcp-header is on the inputSchema itself")
+    if not _HEADER.match(header):
+        raise ValueError("an x-mcp-header is not a header name")
+    if kind not in _KINDS:
+        raise ValueError("an x-mcp-header is on what is no string, integer or boolean")
+    return Mirror(f"mcp-param-{header.lower()}", path, kind)
+
+
+def _refuse_annotations(text: msgspec.Raw) -> None:
+    # Below anything but `properties` it is not certain which argument a schema is for, or whether there is one.
+    if not _may_be_annotated(bytes(text)):
+        return
+    schema = members.peek(text)
+    if _ANNOTATION in schema:
+        raise ValueError("an x-mcp-header is where properties alone do not lead")
+    for keyword, value in schema.items():
+        for one in _schemas_below(keyword, value):
+            _refuse_annotations(one)
+
+
+def _schemas_below(keyword: str, value: msgspec.Raw) -> Iterable[msgspec.Raw]:
+    if keyword in _BELOW_NAMES:
+        return members.peek(value).values()
+    if keyword in _BELOW:
+        return members.items(value) or (value,)
+    return ()
+
+
+def _stripped(text: msgspec.Raw) -> msgspec.Raw:
+    if not _may_be_annotated(bytes(text)):
+        return text
+    schema = members.peek(text)
+    if not schema:
+        return text
+    schema.pop(_ANNOTATION, None)
+    for keyword, value in schema.items():
+        if keyword in _BELOW_NAMES:
+            named = members.peek(value)
+            if named:
+                schema[keyword] = members.raw(_encode({name: _stripped(one) for name, one in named.items()}))
+        elif keyword in _BELOW:
+            many = members.items(value)
+            schema[keyword] = members.raw(_encode(list(map(_stripped, many)))) if many else _stripped(value)
+    return members.raw(members.write(schema))
+
+
+def _shown(mirror: Mirror) -> str:
+    return f"Mcp-Param-{mirror.header.removeprefix('mcp-param-')}"
+
+
+def _is_same(header: str, argument: bytes, kind: str) -> bool:
+    if argument.startswith(b'"'):
+        return header == members.string(argument)
+    text = argument.decode()
+    if kind == "integer" and _NUMBER.match(header) and _NUMBER.match(text):
+        return Decimal(header) == Decimal(text)
+    return header == text
