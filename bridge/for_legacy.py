@@ -102,11 +102,10 @@ def with_content(found: Members, version: str) -> None:
         if version >= STRUCTURE_SINCE:
             found["structuredContent"] = members.raw(b'{"result":%b}' % bytes(structured))
         if not blocks:
-            text = {"type": "text", "text": bytes(structured).decode("utf-8", "replace")}
-            found["content"] = members.raw(_encode([text]))
-    if "content" not in found:
-        found["content"] = members.raw(b"[]")
-    elif version < LINKS_SINCE:
+            blocks = [_text_block(bytes(structured).decode("utf-8", "replace"))]
+            found["content"] = members.raw(_encode(blocks))
+    found.setdefault("content", members.raw(b"[]"))
+    if version < LINKS_SINCE:
         found["content"] = members.raw(_encode([known_block(block, version) for block in blocks]))
 
 
@@ -161,7 +160,8 @@ def error(method: str, modern_error: bytes, version: str) -> bytes:
     if fault.code == modern.MISSING_CAPABILITY:
         needed = ", ".join(sorted(_names(members.peek(_data(fault).get("requiredCapabilities")))))
         return fault_text(INVALID_PARAMS, f"requires client capability {needed}")
-    if fault.code in _RESERVED or (fault.code == URL_ELICITATION_REQUIRED and version < URL_MODE_SINCE):
+    known = fault.code == URL_ELICITATION_REQUIRED and version >= URL_MODE_SINCE
+    if fault.code in _RESERVED and not known:
         return fault_text(INTERNAL_ERROR, fault.message, {"originalCode": fault.code})
     return modern_error
 

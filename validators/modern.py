@@ -105,7 +105,7 @@ _DECODERS: Final = {
 }
 _decode_for = {method: _DECODERS[named] for method, named in NAMED.items()}
 _KEY: Final = PROTOCOL_VERSION.encode()
-# A key spelled with escapes is still the key, and some encoders write every "/" as "\\/".
+# A key spelled with escapes is still the key, and some encoders write every "/" as "\/".
 _ESCAPED: Final = re.compile(rb"\\(?:/|u00)")
 
 

@@ -951,3 +951,50 @@ def test_subscriptions_are_limited():
     talk = Talk(limits=Limits(stream_messages=1))
     [(_, error)] = told(talk.ask(4, "subscriptions/listen", listening(resourceSubscriptions=["u:a", "u:b"])))
     assert error["code"] == -32602
+
+
+def test_an_update_of_one_subscription_leaves_the_others_waiting():
+    talk = Talk()
+    talk.ask(4, "subscriptions/listen", listening(resourceSubscriptions=["u:a"]))
+    talk.ask(5, "subscriptions/listen", listening(resourceSubscriptions=["u:b"]))
+    assert [about["_meta"][f"{PREFIX}subscriptionId"] for _, about in told(talk.answer(3, {}))] == [5]
+    assert [about["_meta"][f"{PREFIX}subscriptionId"] for _, about in told(talk.answer(2, {}))] == [4]
+
+
+def test_a_question_to_nobody_who_could_answer_is_refused():
+    assert said(Talk(Profile()).server_asks("q", "roots/list"))[0][1]["code"] == -32601
+
+
+def test_several_required_urls_are_all_waited_for():
+    two = {
+        "data": {
+            "elicitations": [
+                {"url": "https://x", "elicitationId": "e1"},
+                {"url": "https://y"},
+                {"elicitationId": "e2"},
+            ]
+        }
+    }
+    talk = Talk()
+    talk.call(7)
+    talk.fail(2, -32042, **two)
+    yes = {"action": "accept"}
+    talk.retry(8, "key2.0", {"k1": yes, "k2": yes, "k3": yes})
+    assert said(talk.server_says("notifications/elicitation/complete", elicitationId="e2")) == []
+    assert [
+        one[1] for one in said(talk.server_says("notifications/elicitation/complete", elicitationId="e1"))
+    ] == ["tools/call"]
+
+
+def test_a_required_url_that_nobody_opens_is_given_up():
+    talk = Talk()
+    talk.call(7)
+    talk.fail(2, -32042, **URLS)
+    assert said(talk.it.ticked(LIMITS.held_seconds + 1)) == []
+    assert not talk.it.busy
+
+
+def test_a_completed_url_is_no_business_of_other_held_calls():
+    talk = Talk()
+    held(talk)
+    assert talk.server_says("notifications/elicitation/complete", elicitationId="e1") == []

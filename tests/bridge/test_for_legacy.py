@@ -1,0 +1,120 @@
+"""Rules for what a legacy client hears of a modern server; the rest is seen in test_to_modern."""
+
+import json
+
+import pytest
+
+from mcpbridged.bridge import for_legacy
+from mcpbridged.validators import members
+
+
+def raw(value):
+    return json.dumps(value, separators=(",", ":")).encode()
+
+
+def result(method, modern, version="2025-11-25"):
+    return json.loads(for_legacy.result(method, members.read(raw(modern)), version))
+
+
+PREFIX = "io.modelcontextprotocol/"
+LINK = {"type": "resource_link", "uri": "u:x", "name": "x"}
+AUDIO = {"type": "audio", "data": "", "mimeType": "audio/wav"}
+TEXT = {"type": "text", "text": "audio of resource_link"}
+
+
+@pytest.mark.parametrize(
+    ("modern", "legacy"),
+    [
+        ({"resultType": "complete", "ttlMs": 5, "cacheScope": "public", "tools": []}, {"tools": []}),
+        ({"tools": [], "_meta": {f"{PREFIX}serverInfo": {}}}, {"tools": []}),
+        ({"tools": [], "_meta": {f"{PREFIX}serverInfo": {}, "a": 1}}, {"tools": [], "_meta": {"a": 1}}),
+        ({"tools": [], "_meta": {"a": 1}}, {"tools": [], "_meta": {"a": 1}}),
+    ],
+)
+def test_what_only_the_modern_era_knows_is_taken_off(modern, legacy):
+    assert result("tools/list", modern) == legacy
+
+
+@pytest.mark.parametrize(
+    ("version", "modern", "legacy"),
+    [
+        ("2025-11-25", {}, {"content": []}),
+        ("2025-11-25", {"content": [LINK, AUDIO]}, {"content": [LINK, AUDIO]}),
+        ("2025-11-25", {"structuredContent": {"a": 1}}, {"structuredContent": {"a": 1}, "content": []}),
+        (
+            "2025-11-25",
+            {"structuredContent": [1]},
+            {"structuredContent": {"result": [1]}, "content": [{"type": "text", "text": "[1]"}]},
+        ),
+        (
+            "2025-06-18",
+            {"structuredContent": 7, "content": [TEXT]},
+            {"structuredContent": {"result": 7}, "content": [TEXT]},
+        ),
+        (
+            "2025-03-26",
+            {"structuredContent": 7},
+            {"structuredContent": 7, "content": [{"type": "text", "text": "7"}]},
+        ),
+        (
+            "2025-03-26",
+            {"content": [LINK, AUDIO, TEXT]},
+            {"content": [{"type": "text", "text": "x: u:x"}, AUDIO, TEXT]},
+        ),
+        ("2024-11-05", {"content": [AUDIO]}, {"content": [{"type": "text", "text": "[audio, audio/wav]"}]}),
+    ],
+)
+def test_a_tools_result_is_one_that_the_revision_knows(version, modern, legacy):
+    assert result("tools/call", modern, version) == legacy
+
+
+def test_a_prompt_holds_what_the_revision_knows():
+    messages = [{"role": "user", "content": LINK}, {"role": "user"}]
+    assert result("prompts/get", {"messages": messages}) == {"messages": messages}
+    assert result("prompts/get", {"messages": messages}, "2025-03-26") == {
+        "messages": [{"role": "user", "content": {"type": "text", "text": "x: u:x"}}, {"role": "user"}]
+    }
+
+
+def test_a_schema_that_is_no_objects_is_left_out():
+    tools = [
+        {"name": "a", "outputSchema": {"type": "object"}},
+        {"name": "b", "outputSchema": {"type": "array"}},
+        {"name": "c"},
+    ]
+    assert result("tools/list", {"tools": tools})["tools"] == [tools[0], {"name": "b"}, {"name": "c"}]
+    assert result("tools/list", {"tools": tools}, "2025-03-26")["tools"] == tools
+    assert result("tools/list", {"tools": [{"name": "c"}]})["tools"] == [{"name": "c"}]
+    assert result("tools/list", {}) == {}
+
+
+@pytest.mark.parametrize(
+    ("error", "needed"),
+    [
+        ({"code": -32021, "data": {"requiredCapabilities": {"extensions": {f"{PREFIX}tasks": {}}}}}, True),
+        ({"code": -32021, "data": {"requiredCapabilities": {"sampling": {}}}}, False),
+        ({"code": -32021}, False),
+        ({"code": -32602, "data": {"requiredCapabilities": {"extensions": {f"{PREFIX}tasks": {}}}}}, False),
+    ],
+)
+def test_when_the_tasks_extension_is_what_is_missing(error, needed):
+    assert for_legacy.needs_tasks(raw(error)) is needed
+
+
+def test_a_missing_capability_is_named():
+    error = {"code": -32021, "data": {"requiredCapabilities": {"sampling": {"tools": {}}, "roots": {}}}}
+    assert json.loads(for_legacy.error("tools/call", raw(error), "2025-11-25")) == {
+        "code": -32602,
+        "message": "requires client capability roots, sampling.tools",
+    }
+
+
+def test_urls_that_are_required_mean_nothing_to_older_clients():
+    error = {"code": -32042, "message": "open"}
+    assert json.loads(for_legacy.error("tools/call", raw(error), "2025-06-18"))["code"] == -32603
+
+
+def test_the_tasks_extension_joins_others():
+    assert json.loads(for_legacy.with_tasks(b'{"extensions":{"a/b":{}}}')) == {
+        "extensions": {"a/b": {}, f"{PREFIX}tasks": {}}
+    }

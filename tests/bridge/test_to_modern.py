@@ -1,0 +1,760 @@
+"""A modern server behind a legacy session, as a transcript: what the session says, what the server hears and says."""
+
+import itertools
+import json
+
+import pytest
+
+from mcpbridged.bridge.effects import Later, Note, ToAsker, ToServer
+from mcpbridged.bridge.to_modern import LEG_SECONDS, LISTEN_AGAIN, PACE, ROUNDS, ToModern
+from mcpbridged.validators.envelope import Notification, Request, Response
+from mcpbridged.validators.limits import Limits
+
+LIMITS = Limits()
+PREFIX = "io.modelcontextprotocol/"
+TASKS = f"{PREFIX}tasks"
+INFO = {"name": "ide", "version": "1"}
+SERVER = {"name": "new", "version": "2"}
+ASKABLE = {"roots": {"listChanged": True}, "sampling": {}, "elicitation": {}, "tasks": {"list": {}}}
+OFFERED = {"tools": {}, "prompts": {}, "resources": {}, "completions": {}, "logging": {}}
+LIVELY = {**OFFERED, "tools": {"listChanged": True}, "resources": {"subscribe": True, "listChanged": True}}
+
+
+def raw(value):
+    return json.dumps(value, separators=(",", ":")).encode()
+
+
+def _plain(message):
+    if isinstance(message, Request):
+        return (json.loads(message.id), message.method, json.loads(message.params or b"null"))
+    if isinstance(message, Notification):
+        return (message.method, json.loads(message.params or b"null"))
+    return (json.loads(message.id), json.loads(bytes(message.result or message.error)))
+
+
+def said(effects):
+    """What goes to the server."""
+    return [_plain(effect.message) for effect in effects if isinstance(effect, ToServer)]
+
+
+def told(effects):
+    """What goes to the session."""
+    return [_plain(effect.message) for effect in effects if isinstance(effect, ToAsker)]
+
+
+def later(effects):
+    return [effect for effect in effects if isinstance(effect, Later)]
+
+
+class Talk:
+    """A translator whose session is open."""
+
+    def __init__(
+        self, *, version="2025-11-25", capabilities=ASKABLE, offered=OFFERED, ready=False, limits=LIMITS
+    ):
+        ids = (f"url{n}" for n in itertools.count(1))
+        self.it = ToModern(limits, lambda: next(ids), "stdio")
+        self.capabilities = {name: value for name, value in capabilities.items() if name != "tasks"}
+        if "roots" in capabilities:
+            self.capabilities["roots"] = {}
+        assert self.it.started() == ()
+        self.first = self.ask(
+            0, "initialize", {"protocolVersion": version, "capabilities": capabilities, "clientInfo": INFO}
+        )
+        self.opened = self.answer(
+            1,
+            {
+                "resultType": "complete",
+                "supportedVersions": ["2026-07-28"],
+                "capabilities": {**offered, "extensions": {}},
+                "instructions": "do",
+                "ttlMs": 0,
+                "cacheScope": "private",
+                "_meta": {f"{PREFIX}serverInfo": SERVER},
+            },
+        )
+        if ready:
+            self.listened = self.says_client("notifications/initialized")
+
+    def meta(self, **more):
+        return {
+            f"{PREFIX}protocolVersion": "2026-07-28",
+            f"{PREFIX}clientCapabilities": self.capabilities,
+            f"{PREFIX}clientInfo": INFO,
+            **more,
+        }
+
+    def ask(self, id_, method, params=None):
+        return list(self.it.from_client(Request(raw(id_), method, b"" if params is None else raw(params))))
+
+    def call(self, id_=7, name="t", **more):
+        return self.ask(id_, "tools/call", {"name": name, **more})
+
+    def says_client(self, method, **params):
+        return list(self.it.from_client(Notification(method, raw(params) if params else b"")))
+
+    def reply(self, id_, result):
+        return list(self.it.from_client(Response(raw(id_), raw(result), b"")))
+
+    def refuse(self, id_, code=-1, message="no"):
+        return list(self.it.from_client(Response(raw(id_), b"", raw({"code": code, "message": message}))))
+
+    def answer(self, id_, result):
+        return list(self.it.from_server(Response(raw(id_), raw(result), b"")))
+
+    def fail(self, id_, code, message="no", **more):
+        error = {"code": code, "message": message, **more}
+        return list(self.it.from_server(Response(raw(id_), b"", raw(error))))
+
+    def says(self, method, **params):
+        return list(self.it.from_server(Notification(method, raw(params))))
+
+    def due(self, key):
+        return list(self.it.due(key))
+
+
+def required(state="s", **requests):
+    found = {"resultType": "input_required"}
+    if requests:
+        found["inputRequests"] = requests
+    if state is not None:
+        found["requestState"] = state
+    return found
+
+
+def elicit(**params):
+    return {
+        "method": "elicitation/create",
+        "params": {"message": "who?", "requestedSchema": {"type": "object"}, **params},
+    }
+
+
+ROOTS = {"method": "roots/list"}
+ACCEPTED = {"action": "accept", "content": {"name": "x"}}
+
+
+# ---- the handshake
+
+
+def test_initialize_is_answered_from_discover():
+    talk = Talk()
+    assert said(talk.first) == [(1, "server/discover", {"_meta": talk.meta()})]
+    assert told(talk.opened) == [
+        (
+            0,
+            {
+                "protocolVersion": "2025-11-25",
+                "capabilities": OFFERED,
+                "serverInfo": SERVER,
+                "instructions": "do",
+            },
+        )
+    ]
+
+
+@pytest.mark.parametrize(
+    ("asked", "answered"),
+    [("2024-11-05", "2024-11-05"), ("2026-07-28", "2025-11-25"), ("1999-01-01", "2025-11-25")],
+)
+def test_the_revision_is_the_clients_if_it_is_a_legacy_one(asked, answered):
+    [(_, result)] = told(Talk(version=asked).opened)
+    assert result["protocolVersion"] == answered
+
+
+def test_a_server_that_does_not_say_its_name_gets_one():
+    talk = ToModern(LIMITS, str, "stdio")
+    list(talk.from_client(Request(b"0", "initialize", b'{"protocolVersion":"2025-06-18"}')))
+    [(_, result)] = told(talk.from_server(Response(b"1", b'{"capabilities":{}}', b"")))
+    assert result["serverInfo"] == {"name": "stdio", "version": "0"}
+
+
+def test_a_server_that_refuses_discover_refuses_initialize():
+    talk = ToModern(LIMITS, str)
+    list(talk.from_client(Request(b"0", "initialize", b'{"protocolVersion":"2025-06-18"}')))
+    [(_, error)] = told(talk.from_server(Response(b"1", b"", b'{"code":-32601,"message":"what?"}')))
+    assert error == {"code": -32603, "message": "the server refused server/discover: what?"}
+
+
+def test_a_client_of_2025_06_18_cannot_be_asked_to_open_urls():
+    talk = Talk(version="2025-06-18", capabilities={"elicitation": {"url": {}}})
+    [(_, _, params)] = said(talk.first)
+    assert params["_meta"][f"{PREFIX}clientCapabilities"] == {"elicitation": {}}
+
+
+# ---- requests
+
+
+def test_a_request_gets_its_envelope_and_keeps_its_own_meta():
+    talk = Talk()
+    effects = talk.call(
+        7, arguments={"a": 1}, task={"ttl": 1}, _meta={"progressToken": "p", "traceparent": "00"}
+    )
+    assert said(effects) == [
+        (
+            2,
+            "tools/call",
+            {"name": "t", "arguments": {"a": 1}, "_meta": talk.meta(progressToken="p", traceparent="00")},
+        )
+    ]
+    assert told(talk.answer(2, {"resultType": "complete", "content": []})) == [(7, {"content": []})]
+    assert [type(effect) for effect in talk.answer(2, {})] == [Note]
+
+
+@pytest.mark.parametrize(
+    ("method", "text"),
+    [
+        ("tasks/list", "there is no such method"),
+        ("vendor/x", "there is no such method"),
+        ("prompts/list", "the server has no prompts"),
+    ],
+)
+def test_what_the_server_cannot_do_is_answered_here(method, text):
+    talk = Talk(offered={"tools": {}})
+    effects = talk.ask(7, method)
+    assert told(effects) == [(7, {"code": -32601, "message": text})]
+    assert said(effects) == []
+
+
+def test_ping_is_answered_here():
+    assert told(Talk().ask(7, "ping")) == [(7, {})]
+
+
+def test_the_log_level_is_remembered_and_goes_with_every_later_request():
+    talk = Talk()
+    assert told(talk.ask(7, "logging/setLevel", {"level": "warning"})) == [(7, {})]
+    [(_, _, params)] = said(talk.ask(8, "tools/list"))
+    assert params["_meta"][f"{PREFIX}logLevel"] == "warning"
+    [(_, error)] = told(talk.ask(9, "logging/setLevel", {"level": "loud"}))
+    assert error["code"] == -32602
+
+
+@pytest.mark.parametrize(
+    "method", ["notifications/roots/list_changed", "notifications/progress", "notifications/x"]
+)
+def test_what_the_modern_era_has_no_carrier_for_is_absorbed(method):
+    assert Talk().says_client(method) == []
+
+
+@pytest.mark.parametrize(
+    ("code", "more", "method", "legacy"),
+    [
+        (-32602, {"data": {"uri": "u:x"}}, "resources/read", (-32002, {"uri": "u:x"})),
+        (-32602, {}, "resources/read", (-32602, None)),
+        (-32602, {"data": {"uri": "u:x"}}, "prompts/get", (-32602, {"uri": "u:x"})),
+        (
+            -32021,
+            {"data": {"requiredCapabilities": {"sampling": {"tools": {}}}}},
+            "tools/list",
+            (-32602, None),
+        ),
+        (-32022, {}, "tools/list", (-32603, {"originalCode": -32022})),
+        (-32099, {}, "tools/list", (-32603, {"originalCode": -32099})),
+        (-32042, {"data": 1}, "tools/list", (-32042, 1)),
+        (5, {}, "tools/list", (5, None)),
+    ],
+)
+def test_an_error_speaks_codes_that_the_client_knows(code, more, method, legacy):
+    talk = Talk()
+    talk.ask(7, method, {"uri": "u:x", "name": "n"})
+    [(_, error)] = told(talk.fail(2, code, **more))
+    assert (error["code"], error.get("data")) == legacy
+
+
+@pytest.mark.parametrize(
+    "result",
+    [{"resultType": "odd"}, {"resultType": "task", "taskId": "x"}, required(a=ROOTS), {"resultType": 7}],
+)
+def test_a_result_of_a_kind_that_cannot_be_is_an_error(result):
+    talk = Talk()
+    talk.ask(7, "tools/list")
+    [(_, error)] = told(talk.answer(2, result))
+    assert error["code"] == -32603
+
+
+def test_a_result_without_a_kind_is_complete():
+    talk = Talk()
+    talk.ask(7, "tools/list")
+    assert told(talk.answer(2, {"tools": []})) == [(7, {"tools": []})]
+
+
+def test_a_modern_server_must_not_ask():
+    effects = list(Talk().it.from_server(Request(b"1", "roots/list", b"")))
+    assert [type(effect) for effect in effects] == [Note]
+
+
+# ---- rounds
+
+
+def test_input_required_becomes_real_requests_and_the_call_goes_on_with_their_answers():
+    talk = Talk()
+    talk.call(7, arguments={"a": 1})
+    sampling = {"method": "sampling/createMessage", "params": {"messages": [], "maxTokens": 1}}
+    effects = talk.answer(2, required("ünï", a=elicit(), b=sampling, c=ROOTS))
+    assert told(effects) == [
+        ("input-1", "elicitation/create", elicit()["params"]),
+        ("input-2", "sampling/createMessage", sampling["params"]),
+        ("input-3", "roots/list", None),
+    ]
+    assert {effect.about for effect in effects} == {b"7"}
+    assert talk.reply("input-3", {"roots": []}) == []
+    assert talk.reply("input-1", ACCEPTED) == []
+    effects = talk.reply("input-2", {"role": "assistant"})
+    assert said(effects) == [
+        (
+            3,
+            "tools/call",
+            {
+                "name": "t",
+                "arguments": {"a": 1},
+                "_meta": talk.meta(),
+                "inputResponses": {"a": ACCEPTED, "b": {"role": "assistant"}, "c": {"roots": []}},
+                "requestState": "ünï",
+            },
+        )
+    ]
+    assert told(talk.answer(3, {"resultType": "complete", "content": []})) == [(7, {"content": []})]
+
+
+def test_the_state_goes_back_byte_for_byte_or_not_at_all():
+    talk = Talk()
+    talk.call(7)
+    list(
+        talk.it.from_server(
+            Response(
+                b"2",
+                b'{"resultType":"input_required","inputRequests":{"a":{"method":"roots/list"}},"requestState":"\\u00fc\\/"}',
+                b"",
+            )
+        )
+    )
+    [effect] = talk.reply("input-1", {"roots": []})
+    assert b'"requestState":"\\u00fc\\/"' in effect.message.params
+    talk.answer(3, required(None, a=ROOTS))
+    [(_, _, params)] = said(talk.reply("input-2", {"roots": []}))
+    assert "requestState" not in params
+
+
+def test_a_state_alone_is_handed_back_after_a_pause():
+    talk = Talk()
+    talk.call(7)
+    assert talk.answer(2, required("s")) == [Later(PACE, "retry:7")]
+    [(id_, method, params)] = said(talk.due("retry:7"))
+    assert (id_, method, params["requestState"]) == (3, "tools/call", "s")
+    assert "inputResponses" not in params
+    assert talk.due("retry:7") == []
+    assert talk.due("retry:99") == []
+
+
+def test_a_client_that_declines_a_form_is_an_answer_and_one_that_fails_cancels_it():
+    talk = Talk()
+    talk.call(7)
+    talk.answer(2, required(a=elicit()))
+    [(_, _, params)] = said(talk.refuse("input-1"))
+    assert params["inputResponses"] == {"a": {"action": "cancel"}}
+
+
+@pytest.mark.parametrize(
+    ("method", "params", "answer"),
+    [
+        (
+            "tools/call",
+            {"name": "t"},
+            {"content": [{"type": "text", "text": "the client refused roots/list: no"}], "isError": True},
+        ),
+        ("prompts/get", {"name": "p"}, {"code": -32603, "message": "the client refused roots/list: no"}),
+    ],
+)
+def test_a_client_that_cannot_answer_fails_the_call_and_what_else_it_was_asked_is_taken_back(
+    method, params, answer
+):
+    talk = Talk()
+    talk.ask(7, method, params)
+    talk.answer(2, required(a=ROOTS, b=elicit()))
+    assert told(talk.refuse("input-1")) == [
+        ("notifications/cancelled", {"requestId": "input-2"}),
+        (7, answer),
+    ]
+    assert [type(effect) for effect in talk.reply("input-2", ACCEPTED)] == [Note]
+
+
+@pytest.mark.parametrize(
+    ("capabilities", "request_"),
+    [
+        ({}, ROOTS),
+        ({}, elicit()),
+        ({}, {"method": "sampling/createMessage", "params": {}}),
+        ({"sampling": {}}, {"method": "sampling/createMessage", "params": {"tools": []}}),
+        ({"elicitation": {}}, elicit(mode="url")),
+        ({"elicitation": {"url": {}}}, elicit()),
+        (ASKABLE, {"method": "tasks/get"}),
+        (ASKABLE, {}),
+    ],
+)
+def test_nothing_is_asked_that_the_client_has_not_declared(capabilities, request_):
+    talk = Talk(capabilities=capabilities)
+    talk.call(7)
+    effects = talk.answer(
+        2, required(ok=elicit(), bad=request_) if "elicitation" in capabilities else required(bad=request_)
+    )
+    [(id_, result)] = told(effects)
+    assert id_ == 7
+    assert result["isError"]
+    assert "which the client has not declared" in result["content"][0]["text"]
+    assert said(effects) == []
+
+
+def test_what_the_client_has_declared_may_be_asked():
+    talk = Talk(capabilities={"sampling": {"tools": {}}, "elicitation": {"form": {}, "url": {}}})
+    talk.call(7)
+    effects = talk.answer(
+        2, required(a={"method": "sampling/createMessage", "params": {"tools": []}}, b=elicit(mode="form"))
+    )
+    assert len(told(effects)) == 2
+
+
+def test_rounds_are_limited():
+    talk = Talk()
+    talk.call(7)
+    for round_ in range(ROUNDS):
+        talk.answer(2 + round_, required("s"))
+        talk.due("retry:7")
+    [(_, result)] = told(talk.answer(2 + ROUNDS, required("s")))
+    assert result["isError"]
+
+
+def test_input_that_is_not_named_fails_the_call():
+    talk = Talk()
+    talk.call(7)
+    [(_, result)] = told(talk.answer(2, required(None)))
+    assert result["isError"]
+
+
+def test_a_question_that_is_not_answered_in_time_fails_the_call():
+    talk = Talk()
+    talk.call(7)
+    talk.answer(2, required(a=elicit()))
+    assert list(talk.it.ticked(LEG_SECONDS)) == []
+    effects = list(talk.it.ticked(LEG_SECONDS + 1))
+    assert [one[0] for one in told(effects)] == ["notifications/cancelled", 7]
+
+
+# ---- URLs
+
+
+def test_a_url_gets_an_id_and_is_complete_when_the_server_goes_on():
+    talk = Talk(capabilities={"elicitation": {"url": {}}})
+    talk.call(7)
+    url = {"mode": "url", "message": "m", "url": "https://x"}
+    effects = talk.answer(2, required(a={"method": "elicitation/create", "params": url}))
+    assert told(effects) == [("input-1", "elicitation/create", {**url, "elicitationId": "url1"})]
+    [(_, _, params)] = said(talk.reply("input-1", {"action": "accept"}))
+    assert params["inputResponses"] == {"a": {"action": "accept"}}
+    assert told(talk.answer(3, {"content": []})) == [
+        ("notifications/elicitation/complete", {"elicitationId": "url1"}),
+        (7, {"content": []}),
+    ]
+
+
+def test_a_url_that_was_not_opened_is_never_complete():
+    talk = Talk(capabilities={"elicitation": {"url": {}}})
+    talk.call(7)
+    talk.answer(2, required(a={"method": "elicitation/create", "params": {"mode": "url"}}))
+    talk.reply("input-1", {"action": "decline"})
+    assert told(talk.answer(3, {"content": []})) == [(7, {"content": []})]
+
+
+# ---- forms for 2025-06-18
+
+
+def test_a_form_for_2025_06_18_is_one_that_it_knows():
+    talk = Talk(version="2025-06-18", capabilities={"elicitation": {}})
+    talk.call(7)
+    properties = {
+        "a": {"type": "string", "default": "x"},
+        "b": {"type": "boolean", "default": True},
+        "c": {"type": "string", "oneOf": [{"const": "r", "title": "Red"}, {"const": "g", "title": "Green"}]},
+    }
+    schema = {"type": "object", "properties": properties}
+    effects = talk.answer(2, required(a=elicit(mode="form", requestedSchema=schema), b=elicit()))
+    [(_, _, first), (_, _, second)] = told(effects)
+    assert "mode" not in first
+    assert first["requestedSchema"]["properties"] == {
+        "a": {"type": "string"},
+        "b": {"type": "boolean", "default": True},
+        "c": {"type": "string", "enum": ["r", "g"], "enumNames": ["Red", "Green"]},
+    }
+    assert second == elicit()["params"]
+
+
+def test_a_form_that_2025_06_18_cannot_show_is_cancelled_and_the_call_goes_on():
+    talk = Talk(version="2025-06-18", capabilities={"elicitation": {}})
+    talk.call(7)
+    many = {"type": "object", "properties": {"a": {"type": "array"}}}
+    effects = talk.answer(2, required(a=elicit(requestedSchema=many)))
+    assert told(effects) == []
+    [(_, _, params)] = said(effects)
+    assert params["inputResponses"] == {"a": {"action": "cancel"}}
+
+
+# ---- cancellation
+
+
+def test_a_cancelled_call_is_cancelled_at_the_server():
+    talk = Talk()
+    talk.call(7)
+    assert said(talk.says_client("notifications/cancelled", requestId=7)) == [
+        ("notifications/cancelled", {"requestId": 2})
+    ]
+    assert told(talk.answer(2, {})) == []
+    assert talk.says_client("notifications/cancelled", requestId=7) == []
+
+
+def test_a_call_that_is_cancelled_while_its_client_is_asked_takes_the_questions_back():
+    talk = Talk()
+    talk.call(7)
+    talk.answer(2, required(a=elicit(), b=ROOTS))
+    effects = talk.says_client("notifications/cancelled", requestId=7)
+    assert said(effects) == []
+    assert told(effects) == [
+        ("notifications/cancelled", {"requestId": "input-1"}),
+        ("notifications/cancelled", {"requestId": "input-2"}),
+    ]
+
+
+# ---- progress and logging
+
+
+def test_progress_rises_over_all_rounds():
+    talk = Talk()
+    talk.call(7, _meta={"progressToken": 5})
+    talk.call(8)
+    send = "notifications/progress"
+    first = talk.says(send, progressToken=5, progress=1)
+    assert told(first) == [(send, {"progressToken": 5, "progress": 1})]
+    assert first[0].about == b"7"
+    talk.answer(2, required("s"))
+    talk.due("retry:7")
+    assert told(talk.says(send, progressToken=5, progress=0.5)) == []
+    assert len(told(talk.says(send, progressToken=5, progress=1.5))) == 1
+    for about in (
+        {"progressToken": 6, "progress": 1},
+        {"progress": 9},
+        {"progressToken": 5, "progress": "x"},
+    ):
+        assert told(talk.says(send, **about)) == []
+
+
+def test_a_log_line_belongs_to_the_one_call_there_is():
+    talk = Talk()
+    talk.call(7)
+    [effect] = talk.says("notifications/message", level="info", data="x")
+    assert effect.about == b"7"
+    talk.call(8)
+    [effect] = talk.says("notifications/message", level="info", data="x")
+    assert effect.about == b""
+
+
+# ---- subscriptions
+
+
+def listened(talk, id_, *uris):
+    granted = {"toolsListChanged": True, **({"resourceSubscriptions": list(uris)} if uris else {})}
+    return talk.says(
+        "notifications/subscriptions/acknowledged",
+        notifications=granted,
+        _meta={f"{PREFIX}subscriptionId": id_},
+    )
+
+
+KINDS = {"toolsListChanged": True, "resourcesListChanged": True}
+
+
+def test_list_changes_are_listened_for_when_the_client_is_ready():
+    talk = Talk(offered=LIVELY, ready=True)
+    assert said(talk.listened) == [
+        (2, "subscriptions/listen", {"notifications": KINDS, "_meta": talk.meta()})
+    ]
+    changed = "notifications/tools/list_changed"
+    assert told(talk.says(changed, _meta={f"{PREFIX}subscriptionId": 2})) == []
+    assert listened(talk, 2) == []
+    assert told(talk.says(changed, _meta={f"{PREFIX}subscriptionId": 2})) == [(changed, None)]
+    assert told(talk.says(changed, _meta={f"{PREFIX}subscriptionId": 2, "a": 1})) == [
+        (changed, {"_meta": {"a": 1}})
+    ]
+    assert told(talk.says(changed, _meta={f"{PREFIX}subscriptionId": 3})) == []
+    assert told(talk.says(changed)) == []
+    assert told(talk.says("notifications/odd", _meta={f"{PREFIX}subscriptionId": 2})) == []
+
+
+def test_a_server_that_offers_no_changes_is_not_listened_to():
+    assert Talk(ready=True).listened == []
+
+
+def test_a_subscription_is_made_before_the_old_one_is_broken():
+    talk = Talk(offered=LIVELY, ready=True)
+    listened(talk, 2)
+    effects = talk.ask(7, "resources/subscribe", {"uri": "u:a"})
+    assert told(effects) == []
+    assert said(effects) == [
+        (
+            3,
+            "subscriptions/listen",
+            {"notifications": {**KINDS, "resourceSubscriptions": ["u:a"]}, "_meta": talk.meta()},
+        )
+    ]
+    effects = listened(talk, 3, "u:a")
+    assert said(effects) == [("notifications/cancelled", {"requestId": 2})]
+    assert told(effects) == [(7, {})]
+    updated = "notifications/resources/updated"
+    assert told(talk.says(updated, uri="u:a", _meta={f"{PREFIX}subscriptionId": 3})) == [
+        (updated, {"uri": "u:a"})
+    ]
+    effects = talk.ask(8, "resources/unsubscribe", {"uri": "u:a"})
+    assert told(effects) == [(8, {})]
+    assert [one[2]["notifications"] for one in said(effects)] == [KINDS]
+
+
+def test_a_resource_that_the_server_does_not_acknowledge_is_an_error():
+    talk = Talk(offered=LIVELY)
+    talk.ask(7, "resources/subscribe", {"uri": "u:a"})
+    [(id_, error)] = told(listened(talk, 2))
+    assert (id_, error["code"]) == (7, -32602)
+    effects = talk.ask(8, "resources/subscribe", {"uri": "u:b"})
+    assert said(effects)[0][2]["notifications"]["resourceSubscriptions"] == ["u:b"]
+
+
+def test_changes_follow_one_another():
+    talk = Talk(offered=LIVELY)
+    assert len(said(talk.ask(7, "resources/subscribe", {"uri": "u:a"}))) == 1
+    assert said(talk.ask(8, "resources/subscribe", {"uri": "u:b"})) == []
+    assert said(talk.ask(9, "resources/subscribe", {"uri": "u:c"})) == []
+    effects = listened(talk, 2, "u:a")
+    assert told(effects) == [(7, {})]
+    assert said(effects)[0][2]["notifications"]["resourceSubscriptions"] == ["u:a", "u:b"]
+    effects = listened(talk, 3, "u:a", "u:b")
+    assert [one[0] for one in said(effects)] == ["notifications/cancelled", 4]
+
+
+def test_with_nothing_left_to_hear_nothing_is_listened_to():
+    talk = Talk(offered={"resources": {"subscribe": True}})
+    talk.ask(7, "resources/subscribe", {"uri": "u:a"})
+    listened(talk, 2, "u:a")
+    effects = talk.ask(8, "resources/unsubscribe", {"uri": "u:a"})
+    assert said(effects) == [("notifications/cancelled", {"requestId": 2})]
+    assert said(talk.ask(9, "resources/unsubscribe", {"uri": "u:a"})) == []
+
+
+def test_a_server_without_subscriptions_says_so():
+    [(_, error)] = told(Talk().ask(7, "resources/subscribe", {"uri": "u:a"}))
+    assert error["code"] == -32601
+
+
+def test_subscriptions_are_limited():
+    talk = Talk(offered=LIVELY, limits=Limits(stream_messages=1))
+    talk.ask(7, "resources/subscribe", {"uri": "u:a"})
+    [(_, error)] = told(talk.ask(8, "resources/subscribe", {"uri": "u:b"}))
+    assert error["code"] == -32602
+
+
+def test_a_listen_that_the_server_refuses_or_ends_at_once_refuses_the_subscription():
+    talk = Talk(offered=LIVELY)
+    talk.ask(7, "resources/subscribe", {"uri": "u:a"})
+    talk.ask(8, "resources/subscribe", {"uri": "u:b"})
+    effects = talk.fail(2, -32603, "full")
+    assert told(effects) == [(7, {"code": -32602, "message": "full"})]
+    assert len(said(effects)) == 1
+    assert told(talk.answer(3, {})) == [
+        (8, {"code": -32602, "message": "the server has ended the subscription"})
+    ]
+
+
+def test_a_subscription_that_the_server_ends_is_opened_again():
+    talk = Talk(offered=LIVELY, ready=True)
+    listened(talk, 2)
+    assert talk.answer(2, {"resultType": "complete"}) == [Later(LISTEN_AGAIN, "listen:")]
+    assert [one[1] for one in said(talk.due("listen:"))] == ["subscriptions/listen"]
+    assert talk.due("listen:") == []
+
+
+def test_a_first_listen_that_the_server_refuses_is_nobodys_fault():
+    talk = Talk(offered=LIVELY, ready=True)
+    assert talk.fail(2, -32603) == []
+
+
+def test_an_acknowledgement_of_nothing_is_dropped():
+    assert [type(effect) for effect in listened(Talk(), 9)] == [Note]
+
+
+# ---- tasks, which are driven to their end here
+
+NEEDED = {"data": {"requiredCapabilities": {"extensions": {TASKS: {}}}}}
+
+
+def tasked(method="tools/call"):
+    talk = Talk()
+    talk.ask(7, method, {"name": "t"})
+    [(id_, _, params)] = said(talk.fail(2, -32021, **NEEDED))
+    assert id_ == 3
+    assert params["_meta"][f"{PREFIX}clientCapabilities"]["extensions"] == {TASKS: {}}
+    effects = talk.answer(
+        3, {"resultType": "task", "taskId": "T", "status": "working", "pollIntervalMs": 500}
+    )
+    assert effects == [Later(0.5, "poll:7")]
+    return talk
+
+
+def test_a_task_is_looked_at_until_it_is_complete():
+    talk = tasked()
+    [(id_, method, params)] = said(talk.due("poll:7"))
+    assert (id_, method, params["taskId"]) == (4, "tasks/get", "T")
+    assert later(talk.answer(4, {"resultType": "complete", "status": "working", "pollIntervalMs": 1})) == [
+        Later(0.1, "poll:7")
+    ]
+    talk.due("poll:7")
+    assert later(talk.answer(5, {"status": "working"})) == [Later(1.0, "poll:7")]
+    talk.due("poll:7")
+    assert told(
+        talk.answer(6, {"status": "completed", "result": {"content": [], "resultType": "complete"}})
+    ) == [(7, {"content": []})]
+
+
+@pytest.mark.parametrize(
+    ("seen", "error"),
+    [
+        (
+            {"status": "failed", "error": {"code": -32022, "message": "x"}},
+            {"code": -32603, "message": "x", "data": {"originalCode": -32022}},
+        ),
+        ({"status": "failed"}, {"code": -32603, "message": "the task failed"}),
+        ({"status": "cancelled"}, {"code": -32603, "message": "the task was cancelled"}),
+    ],
+)
+def test_a_task_that_comes_to_nothing_fails_the_call(seen, error):
+    talk = tasked()
+    talk.due("poll:7")
+    assert told(talk.answer(4, seen)) == [(7, error)]
+
+
+def test_a_task_that_needs_input_asks_the_client():
+    talk = tasked()
+    talk.due("poll:7")
+    effects = talk.answer(4, {"status": "input_required", "inputRequests": {"a": ROOTS}})
+    assert told(effects) == [("input-1", "roots/list", None)]
+    [(_, method, params)] = said(talk.reply("input-1", {"roots": []}))
+    assert (method, params["taskId"], params["inputResponses"]) == ("tasks/update", "T", {"a": {"roots": []}})
+    assert later(talk.answer(5, {"resultType": "complete"})) == [Later(1.0, "poll:7")]
+
+
+def test_a_cancelled_call_cancels_its_task():
+    talk = tasked()
+    effects = talk.says_client("notifications/cancelled", requestId=7)
+    assert [(one[1], one[2]["taskId"]) for one in said(effects)] == [("tasks/cancel", "T")]
+    assert talk.due("poll:7") == []
+
+
+def test_the_extension_is_declared_once():
+    talk = Talk()
+    talk.call(7)
+    talk.fail(2, -32021, **NEEDED)
+    [(_, error)] = told(talk.fail(3, -32021, **NEEDED))
+    assert error["code"] == -32602
