@@ -157,7 +157,7 @@ def with_content(found: Members) -> None:
 def with_modern_tools(found: Members) -> None:
     """Tools without `execution`, and without header annotations that would make a client drop the tool."""
     listed = bytes(found.get("tools", b""))
-    if b"execution" not in listed and b"x-mcp-header" not in listed:
+    if not any(word in listed for word in (b"execution", b"x-mcp-header", b"\\u")):
         return
     tools = [members.peek(tool) for tool in members.items(listed)]
     for tool in tools:
@@ -169,7 +169,7 @@ def with_modern_tools(found: Members) -> None:
 def without_bad_annotations(tool: Members) -> None:
     """A tool whose `x-mcp-header` annotations break the rules loses them, rather than being dropped (digest 8.3)."""
     schema = tool.get("inputSchema")
-    if schema is None or b"x-mcp-header" not in bytes(schema):
+    if schema is None:
         return
     try:
         modern.mirrors(bytes(schema))

@@ -320,10 +320,10 @@ def check_params(headers: Mapping[str, str], params: bytes, mirrors: Sequence[Mi
     """
     if not mirrors:
         return
-    arguments = members.peek(params).get("arguments")
+    arguments = members.peek(members.peek(params).get("arguments"))
     for mirror in mirrors:
-        value = arguments
-        for name in mirror.path:
+        value = arguments.get(mirror.path[0])
+        for name in mirror.path[1:]:
             value = members.peek(value).get(name)
         argument = b"null" if value is None else bytes(value)
         header = headers.get(mirror.header)

@@ -17,8 +17,8 @@ class Rejection(Exception):
 
     `status` is the HTTP status to answer with, `code` the JSON-RPC error code, and `text` a sentence
     that names the thing, the limit and the value, and never repeats what the peer sent. `headers` go out
-    with the HTTP answer (Allow, Retry-After, WWW-Authenticate). `data` goes into the error object. `close` says that the connection can no longer be
-    trusted to be in step and must end after the answer.
+    with the HTTP answer (Allow, Retry-After, WWW-Authenticate), `data` in the error object. `close` says that the connection
+    can no longer be trusted to be in step and must end after the answer.
     """
 
     def __init__(
