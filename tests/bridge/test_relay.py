@@ -2,6 +2,7 @@
 
 import json
 
+import msgspec
 import pytest
 
 from mcpbridged.bridge.effects import Contradiction, Note, Revive, ToClient, ToServer
@@ -79,9 +80,8 @@ class Talk:
         return outlet, list(self.it.asked(ask))
 
     def answer(self, id_, result, *, view=False):
-        from msgspec import Raw
 
-        payload = Raw(raw(result)) if view else raw(result)
+        payload = msgspec.Raw(raw(result)) if view else raw(result)
         return list(self.it.server_sent(Response(raw(id_), payload, b"")))
 
     def fail(self, id_, code, message="no"):
@@ -518,5 +518,5 @@ def test_the_tools_are_listed_by_a_server_that_must_be_started_first():
     assert [one[1] for one in said(talk.it.server_started())] == ["prompts/list", "tools/list"]
     talk = Talk()
     talk.ask(1, "tools/call", call("plain"), headers={})
-    [(_, message, status)] = told(talk.it.server_lost("gone", {"reason": "exited"}))
+    [(_, _message, status)] = told(talk.it.server_lost("gone", {"reason": "exited"}))
     assert status == 503

@@ -833,7 +833,7 @@ def test_the_server_logs_at_the_most_verbose_level_that_is_wanted():
         ("tools/call", {"name": "t"}),
     ]
     assert [one[1] for one in said(talk.call(2, meta=level("critical")))] == ["tools/call"]
-    assert [one[1:] for one in said(talk.call(3, meta=level("debug")))][0] == (set_level, {"level": "debug"})
+    assert next(one[1:] for one in said(talk.call(3, meta=level("debug")))) == (set_level, {"level": "debug"})
     assert [one[1] for one in said(talk.call(4))] == ["tools/call"]
 
 

@@ -1,0 +1,327 @@
+"""Random walks of a legacy session in front of one modern server, through the whole of its pure core.
+
+The server of this test is free to do what a modern server may do at any moment, and some things that it may not. Whatever
+comes, every request of the client ends once, a question goes to the call that it belongs to, and neither side hears what its
+era forbids.
+"""
+
+import itertools
+import json
+import random
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from mcpbridged.bridge.effects import Later, Note, Revive, ToAsker, ToClient, ToServer
+from mcpbridged.bridge.session import OPEN, EndStream, Session, ToChild
+from mcpbridged.bridge.to_modern import ToModern
+from mcpbridged.validators.envelope import Notification, Request, Response, decode
+from mcpbridged.validators.limits import Limits
+from mcpbridged.validators.rejection import Rejection
+
+LIMITS = Limits(in_flight=10, stream_messages=100)
+PREFIX = "io.modelcontextprotocol/"
+REVISIONS = ("2024-11-05", "2025-03-26", "2025-06-18", "2025-11-25")
+METHODS = (
+    "tools/call",
+    "tools/call",
+    "prompts/get",
+    "resources/read",
+    "tools/list",
+    "completion/complete",
+    "ping",
+)
+QUESTIONS = {
+    "elicitation/create": {"message": "x", "requestedSchema": {"type": "object", "properties": {}}},
+    "roots/list": {},
+    "sampling/createMessage": {"messages": [], "maxTokens": 1},
+}
+OFFERED = {
+    "tools": {"listChanged": True},
+    "prompts": {},
+    "resources": {"subscribe": True, "listChanged": True},
+    "completions": {},
+    "logging": {},
+}
+FORBIDDEN = set(range(-32099, -32019)) - {-32042}
+
+
+def raw(value):
+    return json.dumps(value, separators=(",", ":")).encode()
+
+
+class Pipe:
+    """The client's one stream."""
+
+
+class World:
+    def __init__(self, rng):
+        self.rng = rng
+        self.pipe = Pipe()
+        self.ids = itertools.count(1)
+        self.names = itertools.count(1)
+        self.version = rng.choice(REVISIONS)
+        self.declared = rng.choice(({}, {"roots": {}}, {"roots": {}, "sampling": {}, "elicitation": {}}))
+        self.session = Session(LIMITS, lambda: f"s{next(self.names)}", self.pipe)
+        self.now = 0.0
+        self.waiting = {}  # the client's requests, by id: the method, and its progress token
+        self.progress = {}
+        self.asked = {}  # what the client is asked, by id: the method
+        self.answered = 0
+        self.translator = None
+        self._forget_server()
+        self.start()
+        client_info = {"name": "c", "version": "1"}
+        self.client_asks(
+            "initialize",
+            {"protocolVersion": self.version, "capabilities": self.declared, "clientInfo": client_info},
+        )
+        self.client_says("notifications/initialized")
+
+    def _forget_server(self):
+        self.timers = []
+        self.calls = {}  # the server's view, by id: the method and the params
+        self.listens = {}
+        self.seen = set()
+
+    def start(self):
+        self._forget_server()
+        self.translator = ToModern(LIMITS, lambda: f"u{next(self.names)}")
+        self.translated(self.translator.started())
+
+    # ---- carrying out, as the shell does
+
+    def sessioned(self, effects):
+        for effect in tuple(effects):
+            if isinstance(effect, ToChild):
+                if self.translator is not None:
+                    self.translated(self.translator.from_client(decode(effect.line, LIMITS)))
+            elif isinstance(effect, ToClient):
+                assert effect.outlet is self.pipe
+                self.client_hears(json.loads(effect.message))
+            elif isinstance(effect, Revive):
+                self.start()
+                self.sessioned(self.session.child_started())
+            else:
+                assert isinstance(effect, Note | EndStream)
+
+    def translated(self, effects):
+        for effect in tuple(effects):
+            if isinstance(effect, ToServer):
+                self.server_hears(effect.message)
+            elif isinstance(effect, ToAsker):
+                self.sessioned(self.session.child_sent(effect.message, effect.about))
+            elif isinstance(effect, Later):
+                self.timers.append(effect.key)
+
+    # ---- what the server may hear
+
+    def server_hears(self, message):
+        assert not isinstance(message, Response), "a modern server must not be answered"
+        if isinstance(message, Notification):
+            assert message.method == "notifications/cancelled"
+            gone = raw(json.loads(message.params)["requestId"])
+            self.calls.pop(gone, None)
+            self.listens.pop(gone, None)
+            return
+        assert message.id not in self.seen, "an id was used twice"
+        self.seen.add(message.id)
+        params = json.loads(message.params)
+        meta = params["_meta"]
+        assert meta[f"{PREFIX}protocolVersion"] == "2026-07-28"
+        assert "tasks" not in meta[f"{PREFIX}clientCapabilities"]
+        if message.method == "server/discover":
+            result = {"resultType": "complete", "supportedVersions": ["2026-07-28"], "capabilities": OFFERED}
+            self.from_server(Response(message.id, raw(result), b""))
+        elif message.method == "subscriptions/listen":
+            self.listens[message.id] = params["notifications"]
+            if self.rng.random() < 0.9:
+                self.acknowledge(message.id)
+        else:
+            assert message.method in METHODS, message.method
+            if "inputResponses" in params:
+                assert params.get("requestState") in (None, "state")
+            self.calls[message.id] = (message.method, params)
+
+    def acknowledge(self, id_):
+        about = {"notifications": self.listens[id_], "_meta": {f"{PREFIX}subscriptionId": json.loads(id_)}}
+        self.from_server(Notification("notifications/subscriptions/acknowledged", raw(about)))
+
+    def from_server(self, message):
+        self.translated(self.translator.from_server(message))
+
+    # ---- what the client may hear
+
+    def client_hears(self, message):
+        id_ = message.get("id")
+        if "method" not in message:
+            assert id_ in self.waiting, "an answer to what was not asked, or a second one"
+            del self.waiting[id_]
+            self.answered += 1
+            if "error" in message:
+                assert message["error"]["code"] not in FORBIDDEN
+            else:
+                assert not {"resultType", "ttlMs", "cacheScope", "requestState"} & set(message["result"])
+        elif id_ is not None:
+            assert message["method"] in QUESTIONS
+            family = message["method"].partition("/")[0]
+            assert family in self.declared, "the client is asked what it has not declared"
+            self.asked[id_] = message["method"]
+        elif message["method"] == "notifications/progress":
+            about = message["params"]
+            token = about["progressToken"]
+            assert token in [token for _, token in self.waiting.values()]
+            assert about["progress"] > self.progress.get(token, -1)
+            self.progress[token] = about["progress"]
+        elif message["method"] == "notifications/cancelled":
+            self.asked.pop(message["params"]["requestId"], None)
+        else:
+            assert "acknowledged" not in message["method"]
+            assert f"{PREFIX}subscriptionId" not in (message.get("params") or {}).get("_meta", {})
+
+    # ---- what can happen
+
+    def client_asks(self, method, params):
+        id_ = next(self.ids)
+        token = None
+        if self.rng.random() < 0.5 and method != "initialize":
+            token = f"t{id_}"
+            params = {**params, "_meta": {"progressToken": token}}
+        self.waiting[id_] = (method, token)
+        try:
+            self.sessioned(self.session.client_sent(Request(raw(id_), method, raw(params)), None))
+        except Rejection:
+            del self.waiting[id_]
+
+    def client_says(self, method, **params):
+        self.sessioned(self.session.client_sent(Notification(method, raw(params)), None))
+
+    def ask(self):
+        method = self.rng.choice(METHODS)
+        self.client_asks(method, {"uri": "u:x"} if method == "resources/read" else {"name": "t"})
+
+    def subscribe(self):
+        method = self.rng.choice(("resources/subscribe", "resources/unsubscribe"))
+        self.client_asks(method, {"uri": self.rng.choice(("u:a", "u:b"))})
+
+    def cancel(self):
+        if self.waiting:
+            id_ = self.rng.choice(list(self.waiting))
+            if self.waiting[id_][0] != "initialize":
+                del self.waiting[id_]
+                self.answered += 1
+                self.client_says("notifications/cancelled", requestId=id_)
+
+    def reply(self):
+        if self.asked:
+            id_ = self.rng.choice(list(self.asked))
+            method = self.asked.pop(id_)
+            if self.rng.random() < 0.2:
+                message = Response(raw(id_), b"", b'{"code":-1,"message":"no"}')
+            else:
+                reply = {"elicitation/create": {"action": "decline"}, "roots/list": {"roots": []}}.get(
+                    method, {"role": "x"}
+                )
+                message = Response(raw(id_), raw(reply), b"")
+            self.sessioned(self.session.client_sent(message, None))
+
+    def server_answers(self):
+        if not self.calls:
+            return
+        id_ = self.rng.choice(list(self.calls))
+        self.calls.pop(id_)
+        chance = self.rng.random()
+        if chance < 0.4:
+            found = {"resultType": "complete", "ttlMs": 1, "cacheScope": "private", "content": []}
+        elif chance < 0.75:
+            chosen = self.rng.sample(sorted(QUESTIONS), self.rng.randint(0, 3))
+            inputs = {f"k{i}": {"method": name, "params": QUESTIONS[name]} for i, name in enumerate(chosen)}
+            found = {"resultType": "input_required", "inputRequests": inputs, "requestState": "state"}
+        elif chance < 0.8:
+            found = {"resultType": self.rng.choice(("odd", "task"))}
+        else:
+            code = self.rng.choice((-32602, -32021, -32022, -32042, -32603, -32050))
+            self.from_server(Response(id_, b"", raw({"code": code, "message": "x", "data": {"uri": "u:x"}})))
+            return
+        self.from_server(Response(id_, raw(found), b""))
+
+    def server_says(self):
+        token = self.rng.choice(
+            [params["_meta"].get("progressToken") for _, params in self.calls.values()] or [None]
+        )
+        subscription = json.loads(self.rng.choice(list(self.listens) or [b"0"]))
+        meta = {"_meta": {f"{PREFIX}subscriptionId": subscription}}
+        method, about = self.rng.choice(
+            (
+                ("notifications/progress", {"progressToken": token, "progress": self.rng.randint(0, 5)}),
+                ("notifications/tools/list_changed", meta),
+                ("notifications/resources/updated", {"uri": "u:a", **meta}),
+                ("notifications/message", {"level": "info", "data": "x"}),
+                ("notifications/subscriptions/acknowledged", {"notifications": {}, **meta}),
+                ("notifications/odd", {}),
+            )
+        )
+        self.from_server(Notification(method, raw(about)))
+
+    def server_ends_listen(self):
+        if self.listens:
+            id_ = self.rng.choice(list(self.listens))
+            del self.listens[id_]
+            self.from_server(Response(id_, b'{"resultType":"complete"}', b""))
+
+    def server_dies(self):
+        self.translator = None
+        self.asked.clear()
+        self.sessioned(self.session.child_lost("gone", {}))
+
+    def time_passes(self):
+        self.now += self.rng.choice((0.1, 1, 200))
+        self.translated(self.translator.ticked(self.now))
+
+    def timer(self):
+        if self.timers:
+            self.translated(self.translator.due(self.timers.pop(self.rng.randrange(len(self.timers)))))
+
+    STEPS = (
+        ("ask",) * 6
+        + ("reply",) * 6
+        + ("server_answers",) * 7
+        + ("timer",) * 4
+        + ("server_says",) * 3
+        + (("subscribe", "cancel", "server_ends_listen", "time_passes", "server_dies"))
+    )
+
+    def step(self, what):
+        if what == "server_dies" and self.rng.random() < 0.8:
+            return
+        if self.translator is None and what not in ("ask", "subscribe"):
+            return
+        getattr(self, what)()
+
+    def finish(self):
+        for _ in range(300):
+            if not self.waiting or self.translator is None:
+                break
+            while self.timers:
+                self.timer()
+            self.now += 601  # the client does not answer any more
+            self.translated(self.translator.ticked(self.now))
+            for id_ in list(self.listens):
+                self.acknowledge(id_)
+            for id_ in list(self.calls):
+                self.calls.pop(id_)
+                self.from_server(Response(id_, b'{"resultType":"complete"}', b""))
+        assert not self.waiting, "somebody was never answered"
+        assert self.session.in_flight == 0
+        assert self.translator is None or self.session.phase == OPEN
+
+
+@given(seed=st.integers(0, 2**32))
+@settings(max_examples=120, deadline=None)
+def test_walks(seed):
+    rng = random.Random(seed)
+    world = World(rng)
+    for _ in range(500):
+        world.step(rng.choice(World.STEPS))
+    world.finish()
+    assert world.answered > 10
