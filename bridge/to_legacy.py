@@ -2,9 +2,10 @@
 
 The server turns to its client in the middle of a call; a modern client can only be asked in an answer. So the call is
 **held**: its caller gets `input_required` with a state that names the call, the call stays open at the server, and the retry
-takes it up again (digest 8.5). To know whose question it is, calls in whose course the server may ask are run one after
-the other (the interactive lease, digest 8.1); while one waits for its human, the next has its turn, unless the child is
-shared by several principals.
+takes it up again (digest 8.5). To know whose question it is, there must be one call only that can have asked it (digest 8.1, R3).
+A server that has never asked is given calls as they come; when it asks while several run, the question waits until the
+others have ended. From then on its calls take turns (the interactive lease); while one waits for its human, the next has its
+turn, unless the child is shared by several principals.
 
 Pure. Ids towards the server are ours; `requestState` comes and goes in the clear here, the relay in front seals it.
 Invariant: a request of the relay ends in exactly one answer, unless the relay has taken it back.
@@ -31,6 +32,8 @@ from .for_modern import Profile
 GATHERING: Final = 0.015
 # How long, in seconds, a server may take to say that what a URL was opened for is complete, before its call is tried again.
 COMPLETION: Final = 30.0
+# How long, in seconds, a question waits for the calls to end that it is perhaps not of.
+PARKED: Final = 30.0
 # Calls that may end in `input_required`, and so are run under the lease (digest 1.15).
 INTERACTIVE: Final = frozenset({"tools/call", "prompts/get", "resources/read"})
 # Everything that is passed on, with the capability that the server must have for it; completions were not declared in 2024.
@@ -175,7 +178,11 @@ class ToLegacy:
         self._calls: dict[bytes, _Call] = {}  # by upstream id
         self._askers: dict[bytes, _Call] = {}  # by the id of the request that waits
         self._held: dict[str, _Call] = {}  # by key, those that have ever asked
-        self._holder: _Call | None = None  # of the lease
+        self._turns: dict[_Call, None] = {}  # the calls that run now and may be asking
+        # Whether they take turns: when the server has once asked, and always where several principals are concerned, since
+        # a question waits in vain for the end of a call that has forgotten it.
+        self._leasing = strict
+        self._parked: dict[Request, float] = {}  # questions that nobody can be told from yet, since when
         self._queue: deque[_Call] = deque()
         self._questions: dict[bytes, tuple[_Call, str]] = {}  # the server's ids of what it asks
         self._roots: bytes = b""  # the last that the client told
@@ -248,6 +255,9 @@ class ToLegacy:
         effects: list[Effect] = []
         for call in late:
             effects.extend(self._give_up(call))
+        for message in [one for one, since in self._parked.items() if now - since > PARKED]:
+            del self._parked[message]
+            effects.extend(self._unattributed(message))
         return effects
 
     # ---- the server's session
@@ -323,17 +333,17 @@ class ToLegacy:
         return (*self._log_level(call), line) if call.level else (line,)
 
     def _next(self) -> Effects:
-        while self._holder is None and self._queue:
+        while self._queue and not (self._leasing and self._turns):
             call = self._queue.popleft()
-            self._holder = call
+            self._turns[call] = None
             if not call.key:
                 yield from self._say(call)
             else:
                 yield from self._resume(call)
 
     def _release(self, call: _Call) -> Effects:
-        if self._holder is call:
-            self._holder = None
+        if self._turns.pop(call, self) is not self:
+            yield from self._unpark()
             yield from self._next()
 
     def _discovered(self, asker: bytes) -> Effect:
@@ -406,7 +416,7 @@ class ToLegacy:
             return self._finish(call, call.slot)
         if any(leg.answer is None for leg in call.legs.values()):
             return self._hand_out(call)
-        if self._holder is call:  # it kept the lease
+        if call in self._turns:  # it kept its turn
             return self._resume(call)
         call.phase = QUEUED
         self._queue.append(call)
@@ -474,34 +484,54 @@ class ToLegacy:
         method = message.method
         if method == "ping":
             return (ToServer(Response(message.id, b"{}", b"")),)
-        call = self._asking_call()
+        asking = self._asking()
         refusal = for_modern.refusal(method, message.params, self._profile)
         if refusal is not None:
-            if call is not None:
-                call.lacks.update(refusal.needs)
+            if len(asking) == 1:
+                asking[0].lacks.update(refusal.needs)
             return (ToServer(Response(message.id, b"", refusal.error)),)
-        if call is None or message.id in self._questions or len(call.legs) >= self._limits.in_flight:
-            if method == "roots/list" and self._roots:
-                return (ToServer(Response(message.id, self._roots, b"")),)
-            error = for_modern.fault_text(
-                INTERNAL_ERROR, "cannot attribute server request to a client request"
-            )
-            return (ToServer(Response(message.id, b"", error)),)
+        known = message.id in self._questions or any(message.id == other.id for other in self._parked)
+        if known or not asking or len(self._parked) >= self._limits.in_flight:
+            return self._unattributed(message)
+        self._leasing = True
+        if len(asking) > 1:
+            self._parked[message] = self._now
+            return ()
+        return self._attributed(message, asking[0])
+
+    def _asking(self) -> list[_Call]:
+        # Those that may have asked: of the calls that run, which are one as soon as they take turns; where none does,
+        # the one that waits for its human.
+        if self._ghosts or self._haunted:
+            return []
+        running = [call for call in self._turns if call.phase == RUNNING and call.upstream in self._calls]
+        if running or self._turns:
+            return running or [call for call in self._turns if call.upstream in self._calls]
+        eligible = [call for call in self._calls.values() if call.method in INTERACTIVE]
+        return eligible if len(eligible) == 1 or self._profile == _NOBODY else []
+
+    def _attributed(self, message: Request, call: _Call) -> Effects:
+        if len(call.legs) >= self._limits.in_flight:
+            return self._unattributed(message)
         self._name(call)
-        request = for_modern.input_request(method, message.params)
+        request = for_modern.input_request(message.method, message.params)
         first = all(leg.asked for leg in call.legs.values())
-        self._questions[message.id] = (call, call.add(_Leg(message.id, method, request)))
+        self._questions[message.id] = (call, call.add(_Leg(message.id, message.method, request)))
         return (Later(GATHERING, f"legs:{call.key}"),) if first and call.phase == RUNNING else ()
 
-    def _asking_call(self) -> _Call | None:
-        # The call that holds the lease is the only one that runs. Without one, the only one there is (digest 8.1, R3).
-        if self._ghosts or self._haunted:
-            return None
-        holder = self._holder
-        if holder is not None and holder.phase == RUNNING:
-            return holder if holder.upstream in self._calls else None  # a URL is being waited for
-        eligible = [call for call in self._calls.values() if call.method in INTERACTIVE]
-        return eligible[0] if len(eligible) == 1 else None
+    def _unattributed(self, message: Request) -> Effects:
+        if message.method == "roots/list" and self._roots:
+            return (ToServer(Response(message.id, self._roots, b"")),)
+        error = for_modern.fault_text(INTERNAL_ERROR, "cannot attribute server request to a client request")
+        return (ToServer(Response(message.id, b"", error)),)
+
+    def _unpark(self) -> Effects:
+        # The calls that could not have asked have ended.
+        asking = self._asking() if self._parked else []
+        if len(asking) == 1:
+            parked, self._parked = self._parked, {}
+            for message in parked:
+                yield from self._attributed(message, asking[0])
 
     def _name(self, call: _Call) -> None:
         if not call.key:
@@ -610,17 +640,17 @@ class ToLegacy:
     def _logging_call(self) -> _Call | None:
         if self._strict and (self._ghosts or self._haunted or len(self._calls) != 1):
             return None
-        holder = self._holder
-        if holder is not None and holder.phase == RUNNING and holder.upstream in self._calls:
-            return holder
-        running = [call for call in self._calls.values() if call.phase == RUNNING]
-        wanting = [call for call in running if call.level]
-        return wanting[-1] if wanting else None
+        running = [call for call in self._turns if call.phase == RUNNING and call.upstream in self._calls]
+        if len(running) != 1:
+            wanting = (*self._calls.values(),)
+            running = [call for call in wanting if call.phase == RUNNING and call.level]
+        return running[-1] if running else None
 
     def _question_cancelled(self, raw_id: bytes) -> Effects:
         call, name = self._questions.pop(raw_id, (None, ""))
         if call is not None:
             call.legs.pop(name, None)
+        self._parked = {one: since for one, since in self._parked.items() if one.id != raw_id}
         return ()
 
     def _url_completed(self, params: bytes) -> Effects:

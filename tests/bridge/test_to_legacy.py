@@ -7,7 +7,7 @@ import pytest
 
 from mcpbridged.bridge.effects import Contradiction, Later, Note, ToAsker, ToServer
 from mcpbridged.bridge.for_modern import Profile
-from mcpbridged.bridge.to_legacy import COMPLETION, GATHERING, ToLegacy
+from mcpbridged.bridge.to_legacy import COMPLETION, GATHERING, PARKED, ToLegacy
 from mcpbridged.validators.envelope import Notification, Request, Response
 from mcpbridged.validators.limits import Limits
 
@@ -321,7 +321,7 @@ def test_a_cancelled_call_is_cancelled_at_the_server_and_its_late_answer_is_swal
 
 
 def test_a_call_cancelled_in_the_queue_was_never_said():
-    talk = Talk()
+    talk = Talk(strict=True)
     talk.call(7)
     assert said(talk.call(8)) == []
     assert said(talk.cancel(8)) == []
@@ -329,7 +329,7 @@ def test_a_call_cancelled_in_the_queue_was_never_said():
 
 
 def test_a_cancelled_call_frees_the_lease():
-    talk = Talk()
+    talk = Talk(strict=True)
     talk.call(7)
     talk.call(8)
     assert said(talk.cancel(7)) == [
@@ -342,7 +342,7 @@ def test_a_cancelled_call_frees_the_lease():
 
 
 def test_calls_in_whose_course_the_server_may_ask_are_run_one_after_the_other():
-    talk = Talk()
+    talk = Talk(strict=True)
     assert len(said(talk.call(7))) == 1
     assert said(talk.call(8)) == []
     assert len(said(talk.ask(9, "tools/list"))) == 1
@@ -353,6 +353,53 @@ def test_without_a_client_to_ask_there_is_no_lease():
     talk = Talk(Profile())
     assert len(said(talk.call(7))) == 1
     assert len(said(talk.call(8))) == 1
+
+
+def test_a_server_that_has_never_asked_is_given_calls_as_they_come():
+    talk = Talk()
+    assert len(said(talk.call(7))) == 1
+    assert len(said(talk.call(8))) == 1
+    assert said(talk.cancel(7)) == [("notifications/cancelled", {"requestId": 2})]
+
+
+def test_a_question_while_several_calls_run_waits_until_one_is_left_and_then_they_take_turns():
+    talk = Talk()
+    talk.call(7)
+    talk.call(8)
+    assert talk.server_asks("q", "elicitation/create", **FORM) == []
+    assert said(talk.call(9)) == []
+    effects = talk.answer(2, {"content": []})
+    assert told(effects) == [complete(7, content=[])]
+    assert said(effects) == []
+    [(asker, result)] = told(talk.gathered())
+    assert (asker, result["resultType"]) == (8, "input_required")
+    assert said(talk.answer(4, {})) == []
+
+
+def test_a_question_that_nobody_can_be_told_from_is_refused_after_a_while():
+    talk = Talk()
+    talk.call(7)
+    talk.call(8)
+    talk.server_asks("q", "elicitation/create", **FORM)
+    talk.server_asks("r", "roots/list")
+    assert list(talk.it.ticked(PARKED)) == []
+    refused = {"code": -32603, "message": "cannot attribute server request to a client request"}
+    assert said(talk.it.ticked(PARKED + 1)) == [("q", refused), ("r", refused)]
+    assert said(talk.answer(2, {})) == []
+
+
+def test_a_question_that_waits_can_be_taken_back_and_cannot_be_asked_twice():
+    talk = Talk(limits=Limits(in_flight=2))
+    talk.call(7)
+    talk.call(8)
+    talk.server_asks("q", "elicitation/create", **FORM)
+    assert said(talk.server_asks("q", "elicitation/create", **FORM))[0][1]["code"] == -32603
+    assert said(talk.server_asks("r", "elicitation/create", **FORM)) == []
+    assert said(talk.server_asks("s", "elicitation/create", **FORM))[0][1]["code"] == -32603
+    talk.server_says("notifications/cancelled", requestId="q")
+    talk.answer(2, {})
+    [(_, result)] = told(talk.gathered())
+    assert list(result["inputRequests"]) == ["k1"]
 
 
 # ---- held calls
