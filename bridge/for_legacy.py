@@ -20,6 +20,7 @@ LINKS_SINCE: Final = "2025-06-18"
 STRUCTURE_SINCE: Final = "2025-06-18"
 URL_MODE_SINCE: Final = "2025-11-25"
 _RESERVED: Final = range(-32099, -32019)
+_NO_OBJECT: Final = frozenset({"array", "string", "number", "integer", "boolean", "null"})
 
 _encode = msgspec.json.Encoder().encode
 
@@ -69,8 +70,10 @@ def initialize_result(version: str, discovered: bytes | msgspec.Raw, name: str) 
 # ---- results
 
 
-def result(method: str, found: Members, version: str) -> bytes:
-    """A complete modern result for a client of this revision."""
+def result(method: str, modern_result: bytes, version: str) -> bytes:
+    """A complete modern result for a client of this revision. One that no rule is about stays as it was, byte for byte."""
+    found = members.peek(modern_result)
+    before = dict(found)
     without_modern_members(found)
     if method == "tools/call":
         with_content(found, version)
@@ -78,7 +81,9 @@ def result(method: str, found: Members, version: str) -> bytes:
         with_object_schemas(found)
     elif method == "prompts/get" and version < LINKS_SINCE:
         with_known_messages(found, version)
-    return members.write(found)
+    # An unchanged value is the same object: the rules put new ones in the place of what they change.
+    same = len(found) == len(before) and all(found.get(name) is value for name, value in before.items())
+    return modern_result if found and same else members.write(found)
 
 
 def without_modern_members(found: Members) -> None:
@@ -106,16 +111,23 @@ def with_content(found: Members, version: str) -> None:
             found["content"] = members.raw(_encode(blocks))
     found.setdefault("content", members.raw(b"[]"))
     if version < LINKS_SINCE:
-        found["content"] = members.raw(_encode([known_block(block, version) for block in blocks]))
+        known = [known_block(block, version) for block in blocks]
+        if any(new is not old for new, old in zip(known, blocks, strict=True)):
+            found["content"] = members.raw(_encode(known))
 
 
 def with_known_messages(found: Members, version: str) -> None:
     """A prompt whose messages hold nothing that this revision does not know."""
     messages = [members.peek(message) for message in members.items(found.get("messages"))]
+    changed = False
     for message in messages:
-        if "content" in message:
-            message["content"] = known_block(message["content"], version)
-    found["messages"] = members.raw(_encode(messages))
+        content = message.get("content")
+        known = content if content is None else known_block(content, version)
+        if known is not None and known is not content:
+            message["content"] = known
+            changed = True
+    if changed:
+        found["messages"] = members.raw(_encode(messages))
 
 
 def known_block(block: msgspec.Raw, version: str) -> msgspec.Raw:
@@ -137,16 +149,40 @@ def _text_block(text: str) -> msgspec.Raw:
 
 
 def with_object_schemas(found: Members) -> None:
-    """Tools without an outputSchema that says anything but object: what it describes is wrapped, or may be."""
+    """Tools whose outputSchema, if they have one, describes an object, as structured content is one here."""
     listed = found.get("tools")
     if listed is None or b"outputSchema" not in bytes(listed):
         return
     tools = [members.peek(tool) for tool in members.items(listed)]
+    changed = False
     for tool in tools:
         schema = tool.get("outputSchema")
-        if schema is not None and members.string(members.peek(schema).get("type")) != "object":
+        if schema is None or members.string(members.peek(schema).get("type")) == "object":
+            continue
+        changed = True
+        wrapped = object_root(schema)
+        if wrapped is None:
             del tool["outputSchema"]
-    found["tools"] = members.raw(_encode(tools))
+        else:
+            tool["outputSchema"] = wrapped
+    if changed:
+        found["tools"] = members.raw(_encode(tools))
+
+
+def object_root(schema: msgspec.Raw) -> msgspec.Raw | None:
+    """The schema of what `with_content` makes of a value; None where that cannot be said for certain.
+
+    That is so if an object may conform, which would not be wrapped, and if the schema has references, which would lead
+    elsewhere from one level further down.
+    """
+    inner = members.peek(schema)
+    dialect = inner.pop("$schema", None)
+    text = members.write(inner)
+    if members.string(inner.get("type")) not in _NO_OBJECT or b'"$' in text or b"\\u00" in text:
+        return None
+    root: dict[str, object] = {} if dialect is None else {"$schema": dialect}
+    root |= {"type": "object", "properties": {"result": members.raw(text)}, "required": ["result"]}
+    return members.raw(members.write(root))
 
 
 # ---- errors

@@ -11,7 +11,7 @@ Invariant: what the server says is never an exception here, however wrong it is.
 
 from collections import deque
 from collections.abc import Callable
-from typing import Final
+from typing import Final, NamedTuple
 
 import msgspec
 
@@ -60,6 +60,15 @@ _CANCEL: Final = b'{"action":"cancel"}'
 _decode_number = msgspec.json.Decoder(float).decode
 
 
+class _Leg(NamedTuple):
+    """A question to the client: its key in the round, its method, and of a URL (raw, or nothing) the id it was given."""
+
+    key: str
+    method: str
+    url: bytes
+    url_id: str
+
+
 class _Call:
     """A request of the session, over all its rounds."""
 
@@ -86,11 +95,11 @@ class _Call:
         self.upstream = b""
         self.rounds = 0
         self.state: bytes | None = None
-        self.legs: dict[bytes, tuple[str, str]] = {}  # our ids: the key and the method of what is asked
+        self.legs: dict[bytes, _Leg] = {}  # by our ids
         self.answers: dict[str, bytes] = {}
         self.since = 0.0
         self.progress: float | None = None
-        self.urls: list[str] = []  # ids of the URLs that were agreed to
+        self.urls: dict[bytes, str] = {}  # the ids of the URLs that were agreed to
         self.tasks = False  # whether the tasks extension is declared
         self.task = b""  # the raw id of the task that the call has become
 
@@ -98,13 +107,19 @@ class _Call:
 class _Change:
     """A subscription that is being opened in the place of the one before."""
 
-    __slots__ = ("asker", "id", "uri", "uris")
+    __slots__ = ("asker", "id", "keep", "uri", "uris")
 
-    def __init__(self, asker: bytes, uris: tuple[str, ...], uri: str) -> None:
+    def __init__(self, asker: bytes = b"", uri: str = "", *, keep: bool = False) -> None:
         self.asker = asker  # of resources/subscribe, or nothing
-        self.uris = uris
-        self.uri = uri  # what must be in the acknowledgement, or nothing
+        self.uri = uri  # what comes (`keep`) or goes, or nothing
+        self.keep = keep
+        self.uris: tuple[str, ...] = ()  # what is asked for, once it is
         self.id = b""
+
+    def of(self, uris: tuple[str, ...]) -> tuple[str, ...]:
+        """What these become by it."""
+        others = tuple(uri for uri in uris if uri != self.uri)
+        return (*others, self.uri) if self.keep else others
 
 
 class ToModern:
@@ -134,6 +149,7 @@ class ToModern:
         self._listening = b""  # our id of the subscription that counts
         self._change: _Change | None = None
         self._changes: deque[_Change] = deque()
+        self._ready = False  # the client has said notifications/initialized
 
     # ---- effects.Translator
 
@@ -148,9 +164,10 @@ class ToModern:
         if isinstance(message, Response):
             return self._leg_answered(message)
         if message.method == "notifications/cancelled":
-            return self._cancelled(read_cancelled(message.params)[0])
-        if message.method == "notifications/initialized" and self._kinds():
-            return self._changed(_Change(b"", self._uris, ""))
+            return self._cancelled(*read_cancelled(message.params))
+        if message.method == "notifications/initialized" and not self._ready and self._kinds():
+            self._ready = True
+            return self._changed(_Change())
         return ()  # the modern era has no carrier for it (digest 8.10)
 
     def from_server(self, message: Message) -> Effects:
@@ -166,7 +183,7 @@ class ToModern:
         what, _, name = key.partition(":")
         if what == "listen":
             idle = not self._listening and self._change is None
-            return self._changed(_Change(b"", self._uris, "")) if idle else ()
+            return self._changed(_Change()) if idle else ()
         call = self._calls.get(name.encode())
         if call is None or call.upstream or call.legs:
             return ()
@@ -241,17 +258,13 @@ class ToModern:
         capabilities = for_legacy.with_tasks(self._capabilities) if call.tasks else self._capabilities
         return (ToServer(Request(call.upstream, method, self._enveloped(params, capabilities))),)
 
-    def _cancelled(self, asker: bytes) -> Effects:
+    def _cancelled(self, asker: bytes, reason: bytes) -> Effects:
         call = self._calls.get(asker)
         if call is None:
             return
         if call.upstream:
-            yield ToServer(Notification("notifications/cancelled", cancelled(call.upstream, b"")))
+            yield ToServer(Notification("notifications/cancelled", cancelled(call.upstream, reason)))
         yield from self._take_back(call)
-        if call.task:
-            params: dict[str, object] = {"taskId": members.raw(call.task)}
-            capabilities = for_legacy.with_tasks(self._capabilities)
-            yield ToServer(Request(self._mint_id(), "tasks/cancel", self._enveloped(params, capabilities)))
         self._forget(call)
 
     def _take_back(self, call: _Call) -> Effects:
@@ -259,6 +272,10 @@ class ToModern:
             del self._legs[leg]
             yield ToAsker(Notification("notifications/cancelled", cancelled(leg, b"")), call.asker)
         call.legs.clear()
+        if call.task:
+            params: dict[str, object] = {"taskId": members.raw(call.task)}
+            capabilities = for_legacy.with_tasks(self._capabilities)
+            yield ToServer(Request(self._mint_id(), "tasks/cancel", self._enveloped(params, capabilities)))
 
     def _forget(self, call: _Call) -> None:
         self._calls.pop(call.asker, None)
@@ -287,7 +304,7 @@ class ToModern:
         if call.task:
             return self._task_seen(call, found)
         if kind == "complete":
-            return self._complete(call, found)
+            return self._complete(call, message.result)
         if kind == "input_required" and call.method in INTERACTIVE:
             return self._input_required(call, found)
         if kind == "task" and call.tasks and "taskId" in found:
@@ -311,18 +328,21 @@ class ToModern:
         self._offered = members.peek(members.peek(result)["capabilities"])
         return (ToAsker(Response(asker, result, b""), asker),)
 
-    def _complete(self, call: _Call, found: Members) -> Effects:
-        return self._end(call, Response(call.asker, for_legacy.result(call.method, found, self.version), b""))
+    def _complete(self, call: _Call, modern_result: bytes) -> Effects:
+        yield from self._urls_complete(call)
+        result = for_legacy.result(call.method, modern_result, self.version)
+        yield from self._end(call, Response(call.asker, result, b""))
 
     def _end(self, call: _Call, answer: Response) -> Effects:
-        yield from self._urls_complete(call)
         self._forget(call)
         yield ToAsker(answer, call.asker)
 
-    def _urls_complete(self, call: _Call) -> Effects:
-        urls, call.urls = call.urls, []
-        for url in urls:
-            params = members.write({"elicitationId": url})
+    def _urls_complete(self, call: _Call, asked_again: frozenset[bytes] = frozenset()) -> Effects:
+        urls, call.urls = call.urls, {}
+        for url, url_id in urls.items():
+            if url in asked_again:
+                continue
+            params = members.write({"elicitationId": url_id})
             yield ToAsker(Notification("notifications/elicitation/complete", params), call.asker)
 
     def _give_up(self, call: _Call, text: str) -> Effects:
@@ -360,7 +380,9 @@ class ToModern:
                 )
                 return
             asked.append((key, method, params))
-        yield from self._urls_complete(call)
+        yield from self._urls_complete(
+            call, frozenset(bytes(params.get("url", b"")) for _, _, params in asked)
+        )
         call.since = self._now
         for key, method, params in asked:
             if method == "elicitation/create" and not self._fit(params):
@@ -368,11 +390,12 @@ class ToModern:
                 continue
             leg = b'"input-%d"' % self._next_leg
             self._next_leg += 1
-            call.legs[leg] = (key, method)
-            self._legs[leg] = call
+            url, url_id = b"", ""
             if members.string(params.get("mode")) == "url":
-                params["elicitationId"] = members.raw(members.text(self._mint()))
-                call.answers[key] = bytes(params["elicitationId"])  # until the answer comes
+                url, url_id = bytes(params.get("url", b"")), self._mint()
+                params["elicitationId"] = members.raw(members.text(url_id))
+            call.legs[leg] = _Leg(key, method, url, url_id)
+            self._legs[leg] = call
             text = members.write(params) if params else b""
             yield ToAsker(Request(leg, method, text), call.asker)
         if not call.legs:
@@ -386,16 +409,16 @@ class ToModern:
         if call is None:
             yield Note("dropped an answer of the client to nothing that is asked")
             return
-        key, method = call.legs.pop(message.id)
-        if message.error and method != "elicitation/create":
+        leg = call.legs.pop(message.id)
+        if message.error and leg.method != "elicitation/create":
             yield from self._give_up(
-                call, f"the client refused {method}: {read_fault(message.error).message}"
+                call, f"the client refused {leg.method}: {read_fault(message.error).message}"
             )
             return
-        url = members.string(call.answers.pop(key, None))
-        call.answers[key] = _CANCEL if message.error else bytes(message.result)
-        if url and members.string(members.peek(call.answers[key]).get("action")) == "accept":
-            call.urls.append(url)
+        answer = _CANCEL if message.error else bytes(message.result)
+        call.answers[leg.key] = answer
+        if leg.url_id and members.string(members.peek(answer).get("action")) == "accept":
+            call.urls[leg.url] = leg.url_id
         if not call.legs:
             yield from self._go_on(call)
 
@@ -432,7 +455,7 @@ class ToModern:
     def _task_seen(self, call: _Call, found: Members) -> Effects:
         status = members.string(found.get("status"))
         if status == "completed":
-            return self._complete(call, members.peek(found.get("result")))
+            return self._complete(call, bytes(found.get("result", b"")))
         if status == "failed":
             error = (
                 bytes(found["error"]) if "error" in found else fault_text(INTERNAL_ERROR, "the task failed")
@@ -494,18 +517,19 @@ class ToModern:
         if bytes(members.peek(self._offered.get("resources")).get("subscribe", b"")) != b"true":
             return _fail(request.id, METHOD_NOT_FOUND, "the server has no subscriptions to resources")
         uri = members.string(members.peek(request.params).get("uri"))
-        wanted = (
-            self._changes[-1].uris if self._changes else self._change.uris if self._change else self._uris
-        )
+        if len(self._changes) >= self._limits.in_flight:
+            text = f"{self._limits.in_flight} changes of subscriptions wait for the server"
+            return _fail(request.id, INTERNAL_ERROR, text)
         if request.method == "resources/unsubscribe":
-            return (
-                *_done(request.id),
-                *self._changed(_Change(b"", tuple(one for one in wanted if one != uri), "")),
-            )
-        if len(wanted) >= self._limits.stream_messages:
+            return (*_done(request.id), *self._changed(_Change(b"", uri)))
+        change = _Change(request.id, uri, keep=True)
+        wanted = self._change.uris if self._change else self._uris
+        for one in (*self._changes, change):
+            wanted = one.of(wanted)
+        if len(wanted) > self._limits.stream_messages:
             text = f"the limit of {self._limits.stream_messages} subscribed resources is reached"
             return _fail(request.id, INVALID_PARAMS, text)
-        return self._changed(_Change(request.id, tuple(dict.fromkeys((*wanted, uri))), uri))
+        return self._changed(change)
 
     def _changed(self, change: _Change) -> Effects:
         self._changes.append(change)
@@ -514,6 +538,7 @@ class ToModern:
     def _next_change(self) -> Effects:
         while self._changes and self._change is None:
             change = self._changes.popleft()
+            change.uris = change.of(self._uris)
             wanted = self._kinds()
             if change.uris:
                 wanted["resourceSubscriptions"] = list(change.uris)

@@ -5,7 +5,6 @@ import json
 import pytest
 
 from mcpbridged.bridge import for_legacy
-from mcpbridged.validators import members
 
 
 def raw(value):
@@ -13,7 +12,7 @@ def raw(value):
 
 
 def result(method, modern, version="2025-11-25"):
-    return json.loads(for_legacy.result(method, members.read(raw(modern)), version))
+    return json.loads(for_legacy.result(method, raw(modern), version))
 
 
 PREFIX = "io.modelcontextprotocol/"
@@ -76,16 +75,63 @@ def test_a_prompt_holds_what_the_revision_knows():
     }
 
 
-def test_a_schema_that_is_no_objects_is_left_out():
+def test_a_schema_of_no_object_is_wrapped_like_the_value_that_it_is_for():
     tools = [
         {"name": "a", "outputSchema": {"type": "object"}},
-        {"name": "b", "outputSchema": {"type": "array"}},
+        {"name": "b", "outputSchema": {"$schema": "d", "type": "array"}},
         {"name": "c"},
     ]
-    assert result("tools/list", {"tools": tools})["tools"] == [tools[0], {"name": "b"}, {"name": "c"}]
+    wrapped = {
+        "$schema": "d",
+        "type": "object",
+        "properties": {"result": {"type": "array"}},
+        "required": ["result"],
+    }
+    assert result("tools/list", {"tools": tools})["tools"] == [
+        tools[0],
+        {"name": "b", "outputSchema": wrapped},
+        {"name": "c"},
+    ]
     assert result("tools/list", {"tools": tools}, "2025-03-26")["tools"] == tools
     assert result("tools/list", {"tools": [{"name": "c"}]})["tools"] == [{"name": "c"}]
     assert result("tools/list", {}) == {}
+
+
+@pytest.mark.parametrize(
+    "schema",
+    [
+        True,
+        {"anyOf": [{"type": "object"}, {"type": "array"}]},
+        {"type": ["object", "null"]},
+        {"type": "array", "items": {"$ref": "#/$defs/x"}, "$defs": {"x": {}}},
+    ],
+)
+def test_a_schema_that_cannot_be_wrapped_for_certain_is_left_out(schema):
+    tool = {"name": "a", "outputSchema": schema}
+    assert result("tools/list", {"tools": [tool]})["tools"] == [{"name": "a"}]
+
+
+def test_a_reference_spelled_with_escapes_is_one():
+    text = b'{"tools":[{"name":"a","outputSchema":{"type":"array","items":{"\\u0024ref":"#"}}}]}'
+    assert for_legacy.result("tools/list", text, "2025-11-25") == b'{"tools":[{"name":"a"}]}'
+
+
+@pytest.mark.parametrize(
+    ("method", "text"),
+    [
+        ("tools/call", b'{ "content" : [ {"type":"text", "text":"resource_link"} ], "x" : 1.0 }'),
+        ("tools/list", b'{ "tools" : [ {"name":"a", "outputSchema": {"type" : "object"}}, {"name":"b"} ] }'),
+        ("prompts/get", b'{ "messages" : [ {"content" : {"type":"text"}}, {} ] }'),
+        ("resources/read", b'{ "contents" : [ ], "_meta" : { "a" : 1 } }'),
+    ],
+)
+@pytest.mark.parametrize("version", ["2024-11-05", "2025-11-25"])
+def test_what_no_rule_is_about_stays_byte_for_byte(method, text, version):
+    assert for_legacy.result(method, text, version) == text
+
+
+def test_of_a_result_that_is_no_object_nothing_is_left():
+    assert for_legacy.result("tools/list", b"[1]", "2025-11-25") == b"{}"
 
 
 @pytest.mark.parametrize(

@@ -455,6 +455,29 @@ def test_a_url_gets_an_id_and_is_complete_when_the_server_goes_on():
     ]
 
 
+def test_a_url_that_the_server_asks_for_again_is_not_complete():
+    talk = Talk(capabilities={"elicitation": {"url": {}}})
+    ask = elicit(mode="url", url="https://a")
+    talk.call()
+    talk.answer(2, required(k=ask))
+    talk.reply("input-1", {"action": "accept"})
+    again = talk.answer(3, required(k=ask))
+    assert told(again) == [("input-2", ask["method"], {**ask["params"], "elicitationId": "url2"})]
+    talk.reply("input-2", {"action": "accept"})
+    assert told(talk.answer(4, {"content": []})) == [
+        ("notifications/elicitation/complete", {"elicitationId": "url2"}),
+        (7, {"content": []}),
+    ]
+
+
+def test_a_url_of_a_call_that_fails_is_not_complete():
+    talk = Talk(capabilities={"elicitation": {"url": {}}})
+    talk.call()
+    talk.answer(2, required(k=elicit(mode="url", url="https://a")))
+    talk.reply("input-1", {"action": "accept"})
+    assert told(talk.fail(3, -32603)) == [(7, {"code": -32603, "message": "no"})]
+
+
 def test_a_url_that_was_not_opened_is_never_complete():
     talk = Talk(capabilities={"elicitation": {"url": {}}})
     talk.call(7)
@@ -758,3 +781,55 @@ def test_the_extension_is_declared_once():
     talk.fail(2, -32021, **NEEDED)
     [(_, error)] = told(talk.fail(3, -32021, **NEEDED))
     assert error["code"] == -32602
+
+
+def test_a_call_that_is_given_up_cancels_its_task():
+    talk = Talk(capabilities={})
+    talk.call()
+    talk.fail(2, -32021, data={"requiredCapabilities": {"extensions": {TASKS: {}}}})
+    talk.answer(3, {"resultType": "task", "taskId": "T", "status": "working"})
+    talk.due("poll:7")
+    given_up = talk.answer(4, {"taskId": "T", "status": "input_required", "inputRequests": {"k": ROOTS}})
+    [(id_, method, params)] = said(given_up)
+    assert (id_, method, params["taskId"]) == (5, "tasks/cancel", "T")
+    [(asker, result)] = told(given_up)
+    assert (asker, result["isError"]) == (7, True)
+
+
+# ---- what a client may say too often
+
+
+def test_being_ready_is_heard_once():
+    talk = Talk(offered=LIVELY, ready=True)
+    assert len(said(talk.listened)) == 1
+    assert talk.says_client("notifications/initialized") == []
+    talk.says(
+        "notifications/subscriptions/acknowledged", notifications={}, _meta={f"{PREFIX}subscriptionId": 2}
+    )
+    assert talk.says_client("notifications/initialized") == []
+
+
+def test_changes_of_subscriptions_that_wait_are_limited():
+    talk = Talk(offered=LIVELY, ready=True, limits=Limits(in_flight=2))
+    assert told(talk.ask(7, "resources/subscribe", {"uri": "a:1"})) == []
+    assert told(talk.ask(8, "resources/unsubscribe", {"uri": "a:1"})) == [(8, {})]
+    text = "2 changes of subscriptions wait for the server"
+    for method in ("resources/subscribe", "resources/unsubscribe"):
+        assert told(talk.ask(9, method, {"uri": "a:2"})) == [(9, {"code": -32603, "message": text})]
+
+
+def test_a_subscription_that_the_server_refuses_is_not_in_the_one_that_waited_behind_it():
+    talk = Talk(offered=LIVELY)
+    talk.ask(7, "resources/subscribe", {"uri": "a:bad"})
+    talk.ask(8, "resources/subscribe", {"uri": "a:good"})
+    [(_, method, params)] = said(talk.fail(2, -32602))
+    assert method == "subscriptions/listen"
+    assert params["notifications"]["resourceSubscriptions"] == ["a:good"]
+
+
+def test_the_reason_of_a_cancellation_goes_with_it():
+    talk = Talk()
+    talk.call()
+    assert said(talk.says_client("notifications/cancelled", requestId=7, reason="enough")) == [
+        ("notifications/cancelled", {"requestId": 2, "reason": "enough"})
+    ]

@@ -28,11 +28,16 @@ SUITE = HERE.parents[1] / ".deps/node/node_modules/@modelcontextprotocol/conform
 # The clients that cannot run in our own interpreter.
 TYPESCRIPT = ("node", str(HERE.parent / "e2e/node/client.mjs"))
 PYTHON_1 = (str(HERE.parents[1] / ".deps/py1/bin/python"), str(HERE.parent / "e2e/py1/client.py"))
-REVISION = "2025-11-25"
+LEGACY, MODERN = "2025-11-25", "2026-07-28"
+RAW = ("node", str(HERE / "servers/raw.mjs"))
 SERVERS = {
     "ts-v1": ("node", str(HERE / "servers/ts_v1.mjs")),
+    "ts-v2": ("node", str(HERE / "servers/ts_v2.mjs")),
     "py2": (sys.executable, str(HERE / "servers/py2.py")),
-    "raw": ("node", str(HERE / "servers/raw.mjs")),
+    "raw": RAW,
+    "raw, legacy": (*RAW, "--era", "legacy"),
+    "raw, modern": (*RAW, "--era", "modern"),
+    "ts-v2, modern": ("node", str(HERE / "servers/ts_v2.mjs"), "--legacy", "reject"),
 }
 
 
@@ -49,6 +54,17 @@ class Floor:
 OVER_HTTP = Floor(passed=83, warnings=0)
 # Through the adapter three checks and two warnings are about the adapter itself (polling).
 THROUGH_ADAPTER = Floor(passed=81, warnings=2)
+# At 2026-07-28 there are 152 in 40 scenarios.
+IN_ONE_ERA = Floor(passed=152, warnings=0)
+# In front of a server of the handshake era two cannot be passed: they want inputs under the keys "user_name", and a server
+# that asks by requests names none. (The rest of their scenarios passes, and so do those that take any key.)
+OF_A_LEGACY_SERVER = Floor(passed=149, warnings=1)
+NO_KEYS = frozenset(
+    {
+        "input-required-result-basic-elicitation/sep-2322-elicitation-incomplete",
+        "input-required-result-ignore-extra-params/sep-2322-ignore-unexpected-params",
+    }
+)
 # As many checks as there are in client.mjs and in client.py.
 TYPESCRIPT_CLIENT = Floor(passed=19, warnings=0)
 PYTHON_1_CLIENT = Floor(passed=17, warnings=0)
@@ -61,8 +77,10 @@ class Tally:
     warnings: int = 0
     unclean: list[str] = attrs.Factory(list)
 
+    excused: int = 0  # failures that cannot be avoided, and are named above
+
     def reaches(self, floor: Floor) -> bool:
-        return self.passed >= floor.passed and not self.failed and self.warnings <= floor.warnings
+        return self.passed >= floor.passed and self.failed <= self.excused and self.warnings <= floor.warnings
 
     def count(self, name: str, status: str) -> None:
         if status == "SUCCESS":
@@ -81,10 +99,10 @@ Run = tuple[Callable[[], Tally], Floor]
 # ---- The suite ----
 
 
-def run_suite(url: str, certificate: Path | None = None) -> Tally:
+def run_suite(url: str, certificate: Path | None = None, revision: str = LEGACY) -> Tally:
     with tempfile.TemporaryDirectory() as results:
         command = ["node", "--import", str(HERE / "node20.mjs"), str(SUITE), "server", "--url", url]
-        command += ["--suite", "all", "--spec-version", REVISION, "--timeout", "20000", "-o", results]
+        command += ["--suite", "all", "--spec-version", revision, "--timeout", "30000", "-o", results]
         done = subprocess.run(
             command,
             cwd=results,
@@ -149,9 +167,16 @@ def adapter(url: str, via: str) -> Iterator[str]:
             process.kill()
 
 
-def over_http(server: str) -> Tally:
+def over_http(server: str, revision: str = LEGACY) -> Tally:
     with bridge(SERVERS[server], "--no-auth") as running:
-        return run_suite(running.mcp)
+        return run_suite(running.mcp, revision=revision)
+
+
+def without_keys(server: str) -> Tally:
+    """At 2026-07-28 with a server of the handshake era."""
+    tally = over_http(server, MODERN)
+    tally.excused = sum(name.removeprefix("~") in NO_KEYS for name in tally.unclean if name[0] != "~")
+    return tally
 
 
 def over_https(server: str) -> Tally:
@@ -222,6 +247,15 @@ RUNS: dict[str, Run] = {
     "suite, ts-v1, http": (partial(over_http, "ts-v1"), OVER_HTTP),
     "suite, py2, http": (partial(over_http, "py2"), OVER_HTTP),
     "suite, raw, http": (partial(over_http, "raw"), OVER_HTTP),
+    "suite, ts-v2, http": (partial(over_http, "ts-v2"), OVER_HTTP),
+    "suite, raw modern only, http": (partial(over_http, "raw, modern"), OVER_HTTP),
+    "suite, ts-v2 modern only, http": (partial(over_http, "ts-v2, modern"), OVER_HTTP),
+    "suite 2026, ts-v2, http": (partial(over_http, "ts-v2", MODERN), IN_ONE_ERA),
+    "suite 2026, py2, http": (partial(over_http, "py2", MODERN), IN_ONE_ERA),
+    "suite 2026, raw, http": (partial(over_http, "raw", MODERN), IN_ONE_ERA),
+    "suite 2026, raw modern only, http": (partial(over_http, "raw, modern", MODERN), IN_ONE_ERA),
+    "suite 2026, raw legacy only, http": (partial(without_keys, "raw, legacy"), OF_A_LEGACY_SERVER),
+    "suite 2026, ts-v1, http": (partial(without_keys, "ts-v1"), OF_A_LEGACY_SERVER),
     "suite, ts-v1, https": (partial(over_https, "ts-v1"), OVER_HTTP),
     "suite, ts-v1, sse": (partial(through_adapter, "ts-v1", "sse"), THROUGH_ADAPTER),
     "suite, ts-v1, ws": (partial(through_adapter, "ts-v1", "ws"), THROUGH_ADAPTER),
@@ -233,8 +267,12 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--url", help="run the suite against this Streamable HTTP endpoint instead")
     parser.add_argument("--only", metavar="WORDS", default="", help="the runs whose name contains this")
+    parser.add_argument("--revision", choices=[LEGACY, MODERN], default=LEGACY, help="with --url")
     given = parser.parse_args()
-    runs = {given.url: (partial(run_suite, given.url), OVER_HTTP)} if given.url else RUNS
+    runs = RUNS
+    if given.url:
+        floor = OVER_HTTP if given.revision == LEGACY else IN_ONE_ERA
+        runs = {given.url: (partial(run_suite, given.url, revision=given.revision), floor)}
     chosen = {name: run for name, run in runs.items() if given.only in name}
     if not chosen:
         parser.error("there is no such run; there are: " + "; ".join(RUNS))

@@ -1,13 +1,14 @@
-"""The conformance fixture on stdio with the official Python SDK v2."""
+"""The conformance fixture on stdio with the official Python SDK v2, which keeps to the era of what it hears first."""
 
 import base64
 import json
-from typing import Any
+from typing import Annotated, Any
 
 import anyio
 from mcp import types
 from mcp.server.mcpserver import Context, MCPServer
-from mcp.server.mcpserver.prompts.base import UserMessage
+from mcp.server.mcpserver.prompts.base import Prompt, UserMessage
+from mcp.shared.exceptions import MCPError
 from pydantic import BaseModel, Field
 
 PNG = "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mP8z8DwHwAFBQIAX8jx0gAAAABJRU5ErkJggg=="
@@ -197,6 +198,155 @@ server._tool_manager._tools["json_schema_2020_12_tool"].parameters = {
 }
 
 
+# ---- Tools that need input, as 2026-07-28 asks for it ----
+
+Needed = types.InputRequiredResult
+
+
+def form(message: str, name: str, kind: str = "string") -> types.ElicitRequest:
+    schema = {"type": "object", "properties": {name: {"type": kind}}, "required": [name]}
+    return types.ElicitRequest(params=types.ElicitRequestFormParams(message=message, requested_schema=schema))
+
+
+def sample(words: str, most: int) -> types.CreateMessageRequest:
+    messages = [types.SamplingMessage(role="user", content=text(words))]
+    return types.CreateMessageRequest(
+        params=types.CreateMessageRequestParams(messages=messages, max_tokens=most)
+    )
+
+
+def filled_in(ctx: Context, key: str, field: str) -> Any:
+    answer = (ctx.input_responses or {}).get(key)
+    return answer.content.get(field) if isinstance(answer, types.ElicitResult) and answer.content else None
+
+
+@tool
+async def test_input_required_result_elicitation(ctx: Context) -> str | Needed:
+    name = filled_in(ctx, "user_name", "name")
+    if name is None:
+        return Needed(input_requests={"user_name": form("What is your name?", "name")})
+    return f"Hello, {name}!"
+
+
+@tool
+async def test_input_required_result_sampling(ctx: Context) -> str | Needed:
+    answer = (ctx.input_responses or {}).get("capital_question")
+    if not isinstance(answer, types.CreateMessageResult):
+        return Needed(input_requests={"capital_question": sample("What is the capital of France?", 100)})
+    return f"The model says: {answer.content.text}"
+
+
+@tool
+async def test_input_required_result_list_roots(ctx: Context) -> str | Needed:
+    answer = (ctx.input_responses or {}).get("client_roots")
+    if not isinstance(answer, types.ListRootsResult):
+        return Needed(input_requests={"client_roots": types.ListRootsRequest()})
+    return f"{len(answer.roots)} roots"
+
+
+@tool
+async def test_input_required_result_request_state(ctx: Context) -> str | Needed:
+    if filled_in(ctx, "confirm", "ok") is None or ctx.request_state != "nonce":
+        return Needed(
+            input_requests={"confirm": form("Please confirm", "ok", "boolean")}, request_state="nonce"
+        )
+    return "state-ok"
+
+
+@tool
+async def test_input_required_result_multiple_inputs(ctx: Context) -> str | Needed:
+    asked = {
+        "user_name": form("What is your name?", "name"),
+        "greeting": sample("Generate a greeting", 50),
+        "client_roots": types.ListRootsRequest(),
+    }
+    if not asked.keys() <= (ctx.input_responses or {}).keys():
+        return Needed(input_requests=asked, request_state="multiple")
+    return "all inputs are here"
+
+
+@tool
+async def test_input_required_result_multi_round(ctx: Context) -> str | Needed:
+    known = json.loads(ctx.request_state) if ctx.request_state else None
+    if known is None:
+        return Needed(
+            input_requests={"step1": form("Step 1: What is your name?", "name")}, request_state='{"round":1}'
+        )
+    if known["round"] == 1:
+        state = json.dumps({"round": 2, "name": filled_in(ctx, "step1", "name")})
+        return Needed(input_requests={"step2": form("Step 2: Which colour?", "color")}, request_state=state)
+    return f"{known['name']} likes {filled_in(ctx, 'step2', 'color')}"
+
+
+@tool
+async def test_input_required_result_tampered_state(ctx: Context) -> str | Needed:
+    if not ctx.request_state:
+        return Needed(
+            input_requests={"confirm": form("Please confirm", "ok", "boolean")}, request_state="round-1"
+        )
+    return "integrity-ok"
+
+
+@tool
+async def test_input_required_result_capabilities(ctx: Context) -> Needed:
+    declared, asked = ctx.client_capabilities, {}
+    if declared is not None and declared.sampling is not None:
+        asked["greeting"] = sample("Generate a greeting", 50)
+    if declared is not None and declared.elicitation is not None:
+        asked["user_name"] = form("What is your name?", "name")
+    return Needed(input_requests=asked, request_state="capabilities")
+
+
+@tool
+async def test_missing_capability(ctx: Context) -> str:
+    declared = ctx.session.client_capabilities
+    if declared is None or declared.sampling is None:
+        data = {"requiredCapabilities": {"sampling": {}}}
+        raise MCPError(code=-32021, message="the client has no sampling", data=data)
+    return "done"
+
+
+# ---- Tools that 2026-07-28 is tried with besides ----
+
+
+@tool
+def test_x_mcp_header(
+    region: Annotated[str, Field(json_schema_extra={"x-mcp-header": "Region"})] = "none",  # noqa: PT028
+) -> str:
+    return f"region={region}"
+
+
+@tool
+def test_streaming_elicitation() -> str:
+    return "only a result"
+
+
+@tool
+async def test_logging_tool(ctx: Context) -> str:
+    await ctx.info("test_logging_tool ran")
+    return "logged"
+
+
+def come_and_go() -> str:
+    return "here"
+
+
+@tool
+async def test_trigger_tool_change(ctx: Context) -> str:
+    server.add_tool(come_and_go, name="test_dynamic_tool")
+    server.remove_tool("test_dynamic_tool")
+    await ctx.notify_tools_changed()
+    return "tools changed"
+
+
+@tool
+async def test_trigger_prompt_change(ctx: Context) -> str:
+    server.add_prompt(Prompt.from_function(come_and_go, name="test_dynamic_prompt", description="dynamic"))
+    server.remove_prompt("test_dynamic_prompt")
+    await ctx.notify_prompts_changed()
+    return "prompts changed"
+
+
 # ---- Resources ----
 
 
@@ -242,6 +392,14 @@ def test_prompt_with_embedded_resource(resourceUri: str) -> list[UserMessage]:  
 @prompt
 def test_prompt_with_image() -> list[UserMessage]:
     return [user(image()), user(text("Please analyze the image above."))]
+
+
+@prompt
+async def test_input_required_result_prompt(ctx: Context) -> list[UserMessage] | Needed:
+    context = filled_in(ctx, "user_context", "context")
+    if context is None:
+        return Needed(input_requests={"user_context": form("What is the context?", "context")})
+    return [user(text(f"The context is: {context}"))]
 
 
 # ---- The rest ----

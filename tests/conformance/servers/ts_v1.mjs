@@ -1,7 +1,7 @@
 #!/usr/bin/env node
 // The fixture on stdio with the official TypeScript SDK v1.
 import { load } from '../deps.mjs';
-import { capabilities, info, methods } from './fixture.mjs';
+import { capabilities, info, legacyInputs, legacyMethods, methods } from './fixture.mjs';
 
 const { Server } = await load('@modelcontextprotocol/sdk/server/index.js');
 const { StdioServerTransport } = await load('@modelcontextprotocol/sdk/server/stdio.js');
@@ -23,15 +23,21 @@ const requests = {
 const answers = {
   'elicitation/create': types.ElicitResultSchema,
   'sampling/createMessage': types.CreateMessageResultSchema,
+  'roots/list': types.ListRootsResultSchema,
 };
 
 const server = new Server(info, { capabilities });
 for (const [method, schema] of Object.entries(requests))
-  server.setRequestHandler(schema, ({ params = {} }, extra) =>
-    methods[method](params, {
+  server.setRequestHandler(schema, ({ params = {} }, extra) => {
+    const notify = (name, about) => extra.sendNotification({ method: name, params: about });
+    return { ...methods, ...legacyMethods }[method](params, {
+      modern: false,
+      capabilities: server.getClientCapabilities(),
       progressToken: params._meta?.progressToken,
-      notify: (name, about) => extra.sendNotification({ method: name, params: about }),
-      ask: (name, about) => extra.sendRequest({ method: name, params: about }, answers[name]),
-    }),
-  );
+      notify,
+      changed: kind => server.notification({ method: `notifications/${kind}/list_changed` }),
+      log: data => notify('notifications/message', { level: 'info', data }),
+      inputs: legacyInputs((name, about) => extra.sendRequest({ method: name, params: about }, answers[name])),
+    });
+  });
 await server.connect(new StdioServerTransport());
