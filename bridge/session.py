@@ -393,6 +393,8 @@ class Session:
 
     def ticked(self, now: float) -> Iterable[Effect]:
         """Time has passed (seconds on any steady clock): questions that no stream was opened for are given up."""
+        if not self._now:  # the first look at the clock: what is held has been held since now
+            self._unsent = deque((message, wire_id, now) for message, wire_id, _ in self._unsent)
         self._now = now
         if self.phase in (OPENING, REVIVING):
             self._opening_since = self._opening_since or now

@@ -118,7 +118,7 @@ class _Call:
         # What its client would have had to declare: if the call fails, that is why (digest 1.6).
         self.lacks: dict[str, dict[str, dict[str, str]]] = {}
         self.slot: Response | None = None
-        self.since = 0.0
+        self.since: float | None = None  # when the clock first saw it held
         # Of a call that the server refused until URLs are opened (-32042): it is said again when they are.
         self.urls = False
         self.completions: set[bytes] = set()
@@ -167,7 +167,6 @@ class ToLegacy:
         self._cursors = f"{mint()[:8]}."  # a cursor means something to the child that gave it only
         self._phase = _OPENING
         self._refusal = ""
-        self._now = 0.0
         self._next_id = 1
         self._waiting: list[Request] = []  # for the server to open
         self._initialize_id = b""
@@ -182,7 +181,9 @@ class ToLegacy:
         # Whether they take turns: when the server has once asked, and always where several principals are concerned, since
         # a question waits in vain for the end of a call that has forgotten it.
         self._leasing = strict
-        self._parked: dict[Request, float] = {}  # questions that nobody can be told from yet, since when
+        self._parked: dict[
+            Request, float | None
+        ] = {}  # questions that nobody can be told from yet, since when
         self._queue: deque[_Call] = deque()
         self._questions: dict[bytes, tuple[_Call, str]] = {}  # the server's ids of what it asks
         self._roots: bytes = b""  # the last that the client told
@@ -246,18 +247,20 @@ class ToLegacy:
 
     def ticked(self, now: float) -> Effects:
         """Calls whose caller has not come back in time are given up."""
-        self._now = now
         late = [
             call
             for call in self._held.values()
-            if call.phase == HELD and now - call.since > self._limits.held_seconds
+            if call.phase == HELD and now - _since(call, now) > self._limits.held_seconds
         ]
         effects: list[Effect] = []
         for call in late:
             effects.extend(self._give_up(call))
-        for message in [one for one, since in self._parked.items() if now - since > PARKED]:
-            del self._parked[message]
-            effects.extend(self._unattributed(message))
+        for message, since in tuple(self._parked.items()):
+            if since is None:
+                self._parked[message] = now
+            elif now - since > PARKED:
+                del self._parked[message]
+                effects.extend(self._unattributed(message))
         return effects
 
     # ---- the server's session
@@ -461,7 +464,7 @@ class ToLegacy:
             if leg.answer is None:
                 asked[name] = leg.request
         call.phase = HELD
-        call.since = self._now
+        call.since = None
         self._askers.pop(asker, None)
         yield _answer(asker, for_modern.input_required(asked, f"{call.key}.{call.round}"))
         if not self._strict:
@@ -495,7 +498,7 @@ class ToLegacy:
             return self._unattributed(message)
         self._leasing = True
         if len(asking) > 1:
-            self._parked[message] = self._now
+            self._parked[message] = None
             return ()
         return self._attributed(message, asking[0])
 
@@ -760,6 +763,12 @@ _OFFERED: Final = {
     "promptsListChanged": "prompts",
     "resourcesListChanged": "resources",
 }
+
+
+def _since(call: _Call, now: float) -> float:
+    if call.since is None:
+        call.since = now
+    return call.since
 
 
 def _answer(asker: bytes, result: bytes) -> ToAsker:

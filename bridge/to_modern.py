@@ -97,7 +97,7 @@ class _Call:
         self.state: bytes | None = None
         self.legs: dict[bytes, _Leg] = {}  # by our ids
         self.answers: dict[str, bytes] = {}
-        self.since = 0.0
+        self.since: float | None = None  # when the clock first saw its questions
         self.progress: float | None = None
         self.urls: dict[bytes, str] = {}  # the ids of the URLs that were agreed to
         self.tasks = False  # whether the tasks extension is declared
@@ -132,7 +132,6 @@ class ToModern:
         self._limits = limits
         self._mint = mint
         self._name = name
-        self._now = 0.0
         self._next_id = 1
         self._next_leg = 1
         self.version = ""
@@ -191,9 +190,10 @@ class ToModern:
 
     def ticked(self, now: float) -> Effects:
         """Questions that the client has not answered in time are given up."""
-        self._now = now
         for call in tuple(self._calls.values()):
-            if call.legs and now - call.since > LEG_SECONDS:
+            if call.legs and call.since is None:
+                call.since = now
+            elif call.legs and call.since is not None and now - call.since > LEG_SECONDS:
                 yield from self._give_up(call, f"the client did not answer within {LEG_SECONDS:g} s")
 
     # ---- requests of the client
@@ -383,7 +383,7 @@ class ToModern:
         yield from self._urls_complete(
             call, frozenset(bytes(params.get("url", b"")) for _, _, params in asked)
         )
-        call.since = self._now
+        call.since = None
         for key, method, params in asked:
             if method == "elicitation/create" and not self._fit(params):
                 call.answers[key] = _CANCEL

@@ -932,3 +932,11 @@ class Life(RuleBasedStateMachine):
 
 Life.TestCase.settings = settings(max_examples=40, stateful_step_count=50, deadline=None)
 TestLife = Life.TestCase
+
+
+def test_the_first_look_at_the_clock_gives_nobody_up():
+    session = make()
+    session.child_sent(Request(b"1", "roots/list", b""))
+    assert session.ticked(1000.0) == []
+    assert session.ticked(1059.0) == []
+    assert len(said(session.ticked(1061.0))) == 1

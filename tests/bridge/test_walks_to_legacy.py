@@ -401,8 +401,9 @@ class World:
                 break
             while self.timers:
                 self.timer()
-            self.now += LIMITS.held_seconds + 1  # those that were asked do not come back
-            self.translated(self.translator.ticked(self.now))
+            for _ in range(2):  # those that were asked do not come back
+                self.translated(self.translator.ticked(self.now))
+                self.now += LIMITS.held_seconds + 1
             for id_ in list(self.pending):
                 _method, who, _ = self.pending.pop(id_)
                 self.waits.pop(id_)
@@ -410,7 +411,7 @@ class World:
         assert not any(client.asked for client in self.clients), "somebody was never answered"
         assert self.relay.in_flight == 0
         if self.translator is not None:
-            for _ in range(2):
+            for _ in range(3):
                 self.now += LIMITS.held_seconds + 1
                 self.translated(self.translator.ticked(self.now))
             assert not self.translator.busy

@@ -21,7 +21,8 @@ const LEVELS = ['debug', 'info', 'notice', 'warning', 'error', 'critical', 'aler
 const at = process.argv.indexOf('--era');
 const era = at < 0 ? 'dual' : process.argv[at + 1];
 const questions = new Map(); // our requests' ids -> how to go on with the answer
-const cancelled = new Set(); // ids of the client's requests
+const running = new Set(); // ids of the client's requests
+const cancelled = new Set(); // those of them that it does not want answered
 const listens = new Map(); // ids of open subscriptions -> what they want
 let asked = 0;
 let declared; // the capabilities of the handshake
@@ -117,6 +118,7 @@ function isModern({ method, params }) {
 
 async function answer(request) {
   let reply;
+  running.add(request.id);
   try {
     const result = await (isModern(request) ? modernResult(request) : legacyResult(request));
     if (result === undefined) return;
@@ -124,6 +126,7 @@ async function answer(request) {
   } catch (fault) {
     reply = { error: { code: fault.code ?? -32603, message: fault.message, data: fault.data } };
   }
+  running.delete(request.id);
   if (!cancelled.delete(request.id)) send({ id: request.id, ...reply });
 }
 
@@ -136,12 +139,12 @@ function receive(message) {
   } else if (message.id !== undefined) {
     answer(message);
   } else if (message.method === 'notifications/cancelled') {
-    const id = message.params.requestId;
+    const id = message.params?.requestId;
     if (listens.delete(id)) send({ id, result: { resultType: 'complete', ...subscription(id) } });
-    else cancelled.add(id);
+    else if (running.has(id)) cancelled.add(id);
   }
 }
 
 createInterface({ input: process.stdin })
-  .on('line', line => receive(JSON.parse(line)))
+  .on('line', line => line.trim() && receive(JSON.parse(line)))
   .on('close', () => process.exit(0));
