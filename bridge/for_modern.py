@@ -24,6 +24,8 @@ _STALE: Final = members.raw(b"0")
 _PRIVATE: Final = members.raw(b'"private"')
 _NO_CONTENT: Final = members.raw(b"[]")
 
+# What says that a call has become a task is small, in bytes.
+_TASK_SIZE: Final = 64 * 1024
 # Results that carry caching hints (digest 1.18).
 CACHEABLE: Final = frozenset(
     {"tools/list", "prompts/list", "resources/list", "resources/templates/list", "resources/read"}
@@ -175,6 +177,52 @@ def without_bad_annotations(tool: Members) -> None:
         modern.mirrors(bytes(schema))
     except ValueError:
         tool["inputSchema"] = members.raw(modern.strip_annotations(bytes(schema)))
+
+
+# ---- tasks of revision 2025-11-25, which a modern client does not see (digest 8.9)
+
+RELATED_TASK: Final = "io.modelcontextprotocol/related-task"
+
+
+def tasked_tools(listed: bytes | msgspec.Raw) -> set[str]:
+    """The names of the tools in a list that cannot be called but as a task."""
+    if b"taskSupport" not in bytes(listed):
+        return set()
+    tools = map(members.peek, members.items(members.peek(listed).get("tools")))
+    return {
+        members.string(tool.get("name"))
+        for tool in tools
+        if members.string(members.peek(tool.get("execution")).get("taskSupport")) == "required"
+    }
+
+
+def with_task(params: bytes, tasked: set[str]) -> bytes:
+    """The params of a call, made a task if the tool is one of these."""
+    found = members.peek(params)
+    if members.string(found.get("name")) not in tasked:
+        return params
+    found["task"] = members.raw(b"{}")
+    return members.write(found)
+
+
+def task_of(result: bytes | msgspec.Raw) -> bytes:
+    """The raw id of the task that a call has become, or nothing where this is its result."""
+    if len(memoryview(result)) > _TASK_SIZE or b'"task"' not in bytes(result):
+        return b""
+    return bytes(members.peek(members.peek(result).get("task")).get("taskId", b""))
+
+
+def task_params(task: bytes) -> bytes:
+    """The params of a request about a task."""
+    return b'{"taskId":%b}' % task
+
+
+def related_task(params: bytes) -> bytes:
+    """The raw id of the task to which a message of the server belongs, or nothing."""
+    if RELATED_TASK.encode() not in params:
+        return b""
+    meta = members.peek(members.peek(params).get("_meta"))
+    return bytes(members.peek(meta.get(RELATED_TASK)).get("taskId", b""))
 
 
 # ---- errors on their way back

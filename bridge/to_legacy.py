@@ -96,6 +96,7 @@ class _Call:
         "round",
         "since",
         "slot",
+        "task",
         "token",
         "upstream",
         "urls",
@@ -118,6 +119,7 @@ class _Call:
         # What its client would have had to declare: if the call fails, that is why (digest 1.6).
         self.lacks: dict[str, dict[str, dict[str, str]]] = {}
         self.slot: Response | None = None
+        self.task = b""  # the raw id of the task that the server has made of it
         self.since: float | None = None  # when the clock first saw it held
         # Of a call that the server refused until URLs are opened (-32042): it is said again when they are.
         self.urls = False
@@ -187,6 +189,7 @@ class ToLegacy:
         self._queue: deque[_Call] = deque()
         self._questions: dict[bytes, tuple[_Call, str]] = {}  # the server's ids of what it asks
         self._roots: bytes = b""  # the last that the client told
+        self._tasked: set[str] = set()  # tools that the server runs as tasks only
         self._listens: dict[bytes, _Listen] = {}
         self._wanted: dict[str, int] = {}  # subscribed URIs, and by how many listens
         self._own: dict[bytes, str] = {}  # our own requests: the URI that is subscribed, or nothing
@@ -332,6 +335,8 @@ class ToLegacy:
         call.phase = RUNNING
         self._calls[call.upstream] = call
         params = for_modern.without_envelope(call.params, call.upstream)
+        if self._tasked and call.method == "tools/call":
+            params = for_modern.with_task(params, self._tasked)
         line = ToServer(Request(call.upstream, call.method, params))
         return (*self._log_level(call), line) if call.level else (line,)
 
@@ -388,6 +393,8 @@ class ToLegacy:
         self._forget(call)
         if call.upstream in self._calls:
             del self._calls[call.upstream]
+            if call.task:
+                yield ToServer(Request(self._own_id(), "tasks/cancel", for_modern.task_params(call.task)))
             if self._strict:
                 self._haunted = self._haunted or len(self._ghosts) >= self._limits.in_flight
                 if not self._haunted:
@@ -487,7 +494,7 @@ class ToLegacy:
         method = message.method
         if method == "ping":
             return (ToServer(Response(message.id, b"{}", b"")),)
-        asking = self._asking()
+        asking = self._asking(for_modern.related_task(message.params))
         refusal = for_modern.refusal(method, message.params, self._profile)
         if refusal is not None:
             if len(asking) == 1:
@@ -502,7 +509,9 @@ class ToLegacy:
             return ()
         return self._attributed(message, asking[0])
 
-    def _asking(self) -> list[_Call]:
+    def _asking(self, task: bytes = b"") -> list[_Call]:
+        if task:  # it says itself which call it belongs to (digest 8.1, R1)
+            return [call for call in self._calls.values() if call.task == task]
         # Those that may have asked: of the calls that run, which are one as soon as they take turns; where none does,
         # the one that waits for its human.
         if self._ghosts or self._haunted:
@@ -550,6 +559,12 @@ class ToLegacy:
                 self._ghosts.discard(message.id)
                 return ()
             return self._own_answered(message)
+        if not call.task and call.method == "tools/call" and not message.error:
+            call.task = for_modern.task_of(message.result)
+            if call.task:  # and this answers when it is done (digest 8.9)
+                call.upstream = self._mint_id()
+                self._calls[call.upstream] = call
+                return (ToServer(Request(call.upstream, "tasks/result", for_modern.task_params(call.task))),)
         if call.phase != RUNNING:  # nobody waits: for the retry
             call.slot = Response(message.id, bytes(message.result), message.error)
             return ()
@@ -560,6 +575,8 @@ class ToLegacy:
         return self._finish(call, message)
 
     def _finish(self, call: _Call, message: Response) -> Effects:
+        if call.method == "tools/list" and "tasks" in self._capabilities:
+            self._tasked |= for_modern.tasked_tools(message.result)
         if call.lacks and for_modern.has_failed(message):
             yield from self._end_with(call, for_modern.missing_capability(call.lacks))
             return

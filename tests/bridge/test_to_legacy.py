@@ -1048,3 +1048,55 @@ def test_a_completed_url_is_no_business_of_other_held_calls():
     talk = Talk()
     held(talk)
     assert talk.server_says("notifications/elicitation/complete", elicitationId="e1") == []
+
+
+# ---- tools that the server runs as tasks only
+
+
+def tasked(**more):
+    talk = Talk(**more)
+    talk.ask(1, "tools/list")
+    tools = [{"name": "t", "execution": {"taskSupport": "required"}}, {"name": "plain"}]
+    talk.answer(2, {"tools": tools})
+    return talk
+
+
+def test_a_task_is_made_and_waited_for_unseen():
+    talk = tasked()
+    assert said(talk.call(7)) == [(3, "tools/call", {"name": "t", "task": {}})]
+    assert said(talk.answer(3, {"task": {"taskId": "T", "status": "working"}})) == [
+        (4, "tasks/result", {"taskId": "T"})
+    ]
+    assert told(talk.answer(4, {"content": []})) == [complete(7, content=[])]
+    assert said(talk.call(8, "plain")) == [(5, "tools/call", {"name": "plain"})]
+    assert told(talk.answer(5, {"content": [{"text": '"task"'}]})) == [
+        complete(8, content=[{"text": '"task"'}])
+    ]
+
+
+def test_a_question_of_a_task_is_its_calls():
+    talk = tasked()
+    talk.call(7)
+    talk.answer(3, {"task": {"taskId": "T"}})
+    talk.call(8, "plain")
+    related = {"_meta": {"io.modelcontextprotocol/related-task": {"taskId": "T"}}}
+    talk.server_asks("q", "elicitation/create", **FORM, **related)
+    [(asker, result)] = told(talk.gathered())
+    assert asker == 7
+    assert result["inputRequests"]["k1"]["params"] == FORM
+    assert talk.server_asks("r", "elicitation/create", **FORM, _meta={}) != []
+
+
+def test_a_cancelled_call_cancels_its_task():
+    talk = tasked()
+    talk.call(7)
+    talk.answer(3, {"task": {"taskId": "T"}})
+    assert said(talk.cancel(7)) == [
+        (5, "tasks/cancel", {"taskId": "T"}),
+        ("notifications/cancelled", {"requestId": 4}),
+    ]
+
+
+def test_a_server_without_tasks_has_no_tools_that_need_them():
+    talk = tasked(capabilities={"tools": {}})
+    assert said(talk.call(7)) == [(3, "tools/call", {"name": "t"})]
