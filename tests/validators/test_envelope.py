@@ -257,3 +257,30 @@ def test_any_request_comes_through_as_it_was(id_, method, params, spaced):
     assert b"\n" not in line
     assert b"\r" not in line
     assert json.loads(line) == {"jsonrpc": "2.0", "id": id_, "method": method, "params": params}
+
+
+@pytest.mark.parametrize(
+    ("message", "text"),
+    [
+        (Request(b'"7"', "tools/call", b"{}"), b'{"jsonrpc":"2.0","id":"7","method":"tools/call","params":{}}'),
+        (Notification("notifications/x", b""), b'{"jsonrpc":"2.0","method":"notifications/x"}'),
+        (Response(b"7", b"[]", b""), b'{"jsonrpc":"2.0","id":7,"result":[]}'),
+        (Response(b"7", b"", b"{}"), b'{"jsonrpc":"2.0","id":7,"error":{}}'),
+    ],
+)
+def test_any_message_is_one_line(message, text):
+    assert envelope.line(message) == text
+
+
+@pytest.mark.parametrize(
+    ("prefix", "raw_id"),
+    [
+        (b'{"jsonrpc":"2.0","id":7,"result":{"x', b"7"),
+        (b'{"id" : 7}', b"7"),
+        (b'{"jsonrpc":"2.0","id":"7","result', b""),
+        (b'{"jsonrpc":"2.0","id":7,"method":"x', b""),
+        (b'{"jsonrpc":"2.0","result":{"x', b""),
+    ],
+)
+def test_the_id_of_an_answer_that_is_cut_off(prefix, raw_id):
+    assert envelope.id_in_prefix(prefix) == raw_id

@@ -579,3 +579,15 @@ def test_a_call_without_arguments_needs_no_headers_and_takes_none():
 
 def test_a_tool_without_annotations_is_not_looked_at():
     modern.check_params({"mcp-param-text": "a"}, b"", ())
+
+
+@pytest.mark.parametrize(
+    "schema",
+    [
+        b'{"anyOf":[{"default":{"x-mcp-header":"a"}}]}',
+        b'{"anyOf":[{"not":{"anyOf":[{"const":"x-mcp-header"}]}}]}',
+        b'{"anyOf":[{"items":{"default":"x-mcp-header"},"title":"x"}]}',
+    ],
+)
+def test_the_word_as_data_is_no_annotation_wherever_it_stands(schema):
+    assert modern.mirrors(schema) == ()

@@ -1,0 +1,261 @@
+"""Every official client with every server over every transport, through the bridge; writes docs/COMPATIBILITY.md.
+
+A client that can do a step and gets the words that must be in the answer has passed it. Exit code 1 if any has not, and
+then the document says which and why. install.sh installs the servers.
+"""
+
+import argparse
+import json
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections import Counter
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+import attrs
+
+HERE = Path(__file__).parent
+REPOSITORY = HERE.parents[1]
+sys.path[:0] = [str(HERE.parent / "e2e"), str(HERE)]
+
+from bridge_process import Bridge  # noqa: E402 - it lives in the neighbouring folder
+from servers import FEATURE_SERVERS, FEATURES, PAGE, Server, Step, furnish, servers  # noqa: E402 - here
+
+DOCUMENT = REPOSITORY / "docs/COMPATIBILITY.md"
+MODERN = "2026-07-28"
+LEGACY = "2025-11-25"
+# A step has 20 s in the driver; this is for all of one client's.
+PATIENCE = 150
+
+
+@attrs.frozen
+class Client:
+    command: tuple[str, ...]
+    transports: tuple[str, ...]
+    # Whether it tries the newest era first. It does not over HTTP+SSE, which has none.
+    tries_modern: bool = False
+
+    def era(self, transport: str) -> str:
+        return "modern" if self.tries_modern and transport == "http" else "legacy"
+
+
+TYPESCRIPT = ("node", str(HERE / "clients/typescript.mjs"))
+PYTHON_1 = (str(REPOSITORY / ".deps/py1/bin/python"), str(HERE / "clients/python1.py"))
+PYTHON_2 = (sys.executable, str(HERE / "clients/python2.py"))
+EVERYWHERE, OVER_HTTP = ("http", "sse", "ws"), ("http", "sse")
+CLIENTS = {
+    "Python 1.30": Client(PYTHON_1, EVERYWHERE),
+    "Python 2.3, legacy": Client((*PYTHON_2, "legacy"), OVER_HTTP),
+    "Python 2.3, auto": Client((*PYTHON_2, "auto"), OVER_HTTP, tries_modern=True),
+    "TypeScript 1.32": Client((*TYPESCRIPT, "v1"), EVERYWHERE),
+    "TypeScript 2.4, legacy": Client((*TYPESCRIPT, "v2"), OVER_HTTP),
+    "TypeScript 2.4, auto": Client((*TYPESCRIPT, "v2-auto"), OVER_HTTP, tries_modern=True),
+}
+TRANSPORTS = {"http": "Streamable HTTP", "sse": "HTTP+SSE", "ws": "WebSocket"}
+
+
+@attrs.frozen
+class Outcome:
+    """What came of one step: the text of the answer, or why there is none; with what is wrong about it, if anything."""
+
+    text: str
+    wrong: str = ""
+
+
+@attrs.frozen
+class Cell:
+    """One client with one server over one transport: the connection's outcome, then one for each step."""
+
+    server: str
+    client: str
+    transport: str
+    outcomes: tuple[Outcome, ...]
+
+    @property
+    def revision(self) -> str:
+        return self.outcomes[0].text.partition(" ")[0]
+
+    @property
+    def passed(self) -> bool:
+        return not any(outcome.wrong for outcome in self.outcomes)
+
+
+# ---- Judging ----
+
+
+def judge(line: dict[str, str], expected: str) -> Outcome:
+    if "fault" in line:
+        return Outcome(line["fault"], wrong=line["fault"])
+    said = line["said"]
+    return Outcome(said, wrong="" if expected in said else f"{expected!r} is not in {said!r}")
+
+
+def outcomes_of(lines: list[dict[str, str]], expected: list[str]) -> tuple[Outcome, ...]:
+    missing = [{"fault": "the client ended before this"}] * (len(expected) - len(lines))
+    return tuple(judge(line, words) for line, words in zip(lines + missing, expected, strict=True))
+
+
+def expected_of(client: Client, transport: str, steps: tuple[Step, ...]) -> list[str]:
+    revision = MODERN if client.era(transport) == "modern" else LEGACY
+    return [revision, *(step.expected for step in steps)]
+
+
+# ---- Running ----
+
+
+def run_client(bridge: Bridge, client: Client, transport: str, steps: tuple[Step, ...]) -> tuple[Outcome, ...]:
+    url = {"http": bridge.mcp, "sse": bridge.sse, "ws": bridge.ws}[transport]
+    try:
+        done = subprocess.run(
+            [*client.command, transport, url],
+            input=json.dumps([step.as_json() for step in steps]),
+            capture_output=True,
+            text=True,
+            timeout=PATIENCE,
+            check=False,
+        )
+        output, said = done.stdout, done.stderr
+    except subprocess.TimeoutExpired as late:
+        output, said = (late.stdout or b"").decode(), f"no end within {PATIENCE} s"
+    lines = [json.loads(line) for line in output.splitlines() if line.startswith("{")]
+    if len(lines) <= len(steps) and said:
+        lines.append({"fault": said.strip().splitlines()[-1]})
+    return outcomes_of(lines, expected_of(client, transport, steps))
+
+
+@contextmanager
+def bridge(*command: str) -> Iterator[Bridge]:
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        Bridge(Path(folder) / "run", command, "--no-auth") as running,
+    ):
+        yield running
+
+
+@attrs.frozen
+class Choice:
+    """What --only has chosen: cells whose name contains these words."""
+
+    words: str
+
+    def has(self, server: str, client: str, transport: str) -> bool:
+        return self.words in f"{server}, {client}, {transport}"
+
+    def of(self, server: str) -> list[tuple[str, str]]:
+        return [
+            (name, transport)
+            for name, client in CLIENTS.items()
+            for transport in client.transports
+            if self.has(server, name, transport)
+        ]
+
+
+def run_server(name: str, server: Server, choice: Choice) -> list[Cell]:
+    chosen = choice.of(name)
+    if not chosen:
+        return []
+    cells = []
+    with bridge(*server.command) as running:
+        for client, transport in chosen:
+            outcomes = run_client(running, CLIENTS[client], transport, server.steps)
+            cells.append(show(Cell(name, client, transport, outcomes)))
+    return cells
+
+
+def run_features(era: str, choice: Choice) -> list[Cell]:
+    """Each step with a client of its own, so that what is on the server's pipe meanwhile belongs to that step."""
+    name = f"features of a {era} server"
+    chosen = choice.of(name)
+    if not chosen:
+        return []
+    cells = []
+    with tempfile.TemporaryDirectory() as folder:
+        notes = Path(folder) / "notes"
+        notes.touch()
+        tap = (sys.executable, str(HERE / "tap.py"), str(notes), *FEATURE_SERVERS[era])
+        with bridge(*tap) as running:
+            for client, transport in chosen:
+                outcomes = []
+                for feature in FEATURES.values():
+                    before = Counter(notes.read_text().splitlines())
+                    connected, outcome = run_client(running, CLIENTS[client], transport, (feature.step,))
+                    outcomes[:0] = [connected] * (not outcomes)
+                    must = feature.passes(era)
+                    if not outcome.wrong and not noted(notes, must, before[must]):
+                        outcome = attrs.evolve(outcome, wrong=f"the server has not {must}")
+                    outcomes.append(outcome)
+                cells.append(show(Cell(name, client, transport, tuple(outcomes))))
+    return cells
+
+
+def noted(notes: Path, line: str, already: int) -> bool:
+    """Whether that line is among the notes more often than it was, now or within five seconds."""
+    end = time.monotonic() + 5
+    while (more := Counter(notes.read_text().splitlines())[line] > already) is False:
+        if time.monotonic() > end:
+            return False
+        time.sleep(0.05)
+    return more
+
+
+def show(cell: Cell) -> Cell:
+    wrong = "; ".join(outcome.wrong for outcome in cell.outcomes if outcome.wrong)
+    print(
+        f"{'ok' if cell.passed else 'FAILED':7}{cell.server}, {cell.client}, {cell.transport}"
+        f"{': ' * bool(wrong)}{wrong[:600]}",
+        flush=True,
+    )
+    return cell
+
+
+class Page(BaseHTTPRequestHandler):
+    def do_GET(self) -> None:  # noqa: N802 - its name is given
+        self.send_response(200)
+        self.send_header("Content-Type", "text/html; charset=utf-8")
+        self.send_header("Content-Length", str(len(PAGE)))
+        self.end_headers()
+        self.wfile.write(PAGE)
+
+    def log_message(self, *_: object) -> None:
+        pass
+
+
+@contextmanager
+def page() -> Iterator[str]:
+    with ThreadingHTTPServer(("127.0.0.1", 0), Page) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield f"http://127.0.0.1:{server.server_port}/page.html"
+        server.shutdown()
+
+
+# ---- main ----
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--only", metavar="WORDS", default="", help="the cells whose name contains this; writes nothing")
+    parser.add_argument("--jobs", type=int, default=2, help="how many servers at once (default 2)")
+    given = parser.parse_args()
+    choice = Choice(given.only)
+    with tempfile.TemporaryDirectory() as name, page() as url, ThreadPoolExecutor(given.jobs) as pool:
+        folder = Path(name)
+        furnish(folder)
+        known = servers(folder, url)
+        work = [pool.submit(run_server, name, server, choice) for name, server in known.items()]
+        work += [pool.submit(run_features, era, choice) for era in FEATURE_SERVERS]
+        cells = [cell for done in work for cell in done.result()]
+    if not cells:
+        parser.error("there is no such cell; a name is SERVER, CLIENT, TRANSPORT")
+    failed = [cell for cell in cells if not cell.passed]
+    print(f"{len(cells) - len(failed)} passed, {len(failed)} failed")
+    return 1 if failed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,42 @@
+"""`tap.py FILE COMMAND...`: run a stdio server, and note the method of each message that it hears and says in FILE.
+
+A line is `heard METHOD` or `said METHOD`; an answer is noted as `said RESULT_TYPE` if it has one. What passes is passed
+on as it is.
+"""
+
+import json
+import os
+import subprocess
+import sys
+import threading
+from typing import BinaryIO
+
+
+def name_of(line: bytes) -> str | None:
+    message = json.loads(line)
+    if "method" in message:
+        return message["method"]
+    result = message.get("result")
+    return result.get("resultType") if isinstance(result, dict) else None
+
+
+def copy(source: BinaryIO, target: BinaryIO, verb: str, notes: int) -> None:
+    for line in source:
+        if name := name_of(line):
+            os.write(notes, f"{verb} {name}\n".encode())  # one write, so that two taps may share a file
+        target.write(line)
+        target.flush()
+    target.close()
+
+
+def main(file: str, *command: str) -> int:
+    notes = os.open(file, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as server:
+        heard = (sys.stdin.buffer, server.stdin, "heard", notes)
+        threading.Thread(target=copy, args=heard, daemon=True).start()
+        copy(server.stdout, sys.stdout.buffer, "said", notes)
+    os._exit(server.returncode)  # our own stdin may still be open, and a thread waits for it
+
+
+if __name__ == "__main__":
+    sys.exit(main(*sys.argv[1:]))
