@@ -61,6 +61,7 @@ class Desk:
         self._translator: ToLegacy | None = None
         self._child: Child | None = None
         self._strange = 0
+        self._used = False  # since the last look at the clock
 
     @property
     def busy(self) -> bool:
@@ -71,6 +72,7 @@ class Desk:
 
     def ask(self, asked: Asked) -> None:
         """Take a request. What is said in its course, and its answer, go to its outlet. Raises Rejection."""
+        self._used = True
         self._perform(self._relay.asked(asked))
 
     def left(self, outlet: object) -> None:
@@ -148,8 +150,8 @@ class Desk:
 
     def ticked(self, now: float) -> None:
         """Time has passed."""
-        if self.busy:
-            self.touched = now
+        if self.busy or self._used:
+            self.touched, self._used = now, False
         if self._translator is not None:
             self._translate(self._translator.ticked(now))
 

@@ -198,6 +198,8 @@ class LocalServer:
         if not era:
             await self._probe()
             era = self._book.for_modern_client(trio.current_time())
+            if not era:  # whoever asked before us was told why
+                raise Rejection(503, SERVER_ERROR, "the server cannot be asked for its era")
         strict = self._config.share == "server"
         profile = None if era == eras.MODERN else profile_of(capabilities)
         key = ("" if strict else principal, profile)

@@ -384,6 +384,16 @@ async def test_a_server_that_cannot_serve_is_never_a_client_error(start_bridge):
         assert answer["error"]["code"] in (-32603, -32000)
 
 
+async def test_a_server_that_nobody_uses_is_ended_and_started_again_when_somebody_does(start_bridge):
+    bridge = start_bridge(EXAMPLE, "--limit", "session_idle_seconds=0.5")
+    async with connect(bridge) as connection:
+        with trio.fail_after(20):
+            assert await call(connection, "echo", text="one") == "one"
+            while bridge.children():
+                await trio.sleep(0.05)
+            assert await call(connection, "echo", text="two") == "two"
+
+
 # ---- WebSocket
 
 
