@@ -49,6 +49,10 @@ conformance: .venv/.test  ## the official suite and the official TypeScript clie
 	tests/conformance/install.sh
 	$(BIN)/python tests/conformance/run.py
 
+matrix: .venv/.test  ## every official client with real servers; writes docs/COMPATIBILITY.md (needs Node 20+)
+	tests/matrix/install.sh
+	$(BIN)/python tests/matrix/run.py
+
 bench: .venv/.test  ## measure against the floor and the peers (needs Node 20+ and a C compiler)
 	benchmarks/peers.sh
 	$(BIN)/python benchmarks/run.py
@@ -62,4 +66,4 @@ wheel: .venv/.installed  ## build the wheel and try it in an empty environment
 clean:  ## remove what the targets above have made
 	rm -rf .venv .deps build dist .coverage .coverage.* .mypy_cache .ruff_cache .pytest_cache .hypothesis *.egg-info
 
-.PHONY: help install run test lint conformance bench wheel clean
+.PHONY: help install run test lint conformance matrix bench wheel clean

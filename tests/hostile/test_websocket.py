@@ -344,7 +344,9 @@ def test_a_reset_at_any_byte_hurts_nobody(bridge):
 def test_a_client_that_never_reads_is_closed_and_its_child_ended(bridge):
     children, resident = bridge.children(), bridge.resident()
     with bridge.connect() as connection:
-        connection.sock.setsockopt(1, 8, 65536)  # SOL_SOCKET, SO_RCVBUF; with less, what the kernel holds takes minutes
+        connection.sock.setsockopt(
+            1, 8, 65536
+        )  # SOL_SOCKET, SO_RCVBUF; with less, what the kernel holds takes minutes
         connection.send(bridge.upgrade())
         assert connection.head().status == 101
         socket = Socket(connection)

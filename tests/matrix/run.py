@@ -109,7 +109,9 @@ def expected_of(client: Client, transport: str, steps: tuple[Step, ...]) -> list
 # ---- Running ----
 
 
-def run_client(bridge: Bridge, client: Client, transport: str, steps: tuple[Step, ...]) -> tuple[Outcome, ...]:
+def run_client(
+    bridge: Bridge, client: Client, transport: str, steps: tuple[Step, ...]
+) -> tuple[Outcome, ...]:
     url = {"http": bridge.mcp, "sse": bridge.sse, "ws": bridge.ws}[transport]
     try:
         done = subprocess.run(
@@ -168,9 +170,13 @@ def run_server(name: str, server: Server, choice: Choice) -> list[Cell]:
     return cells
 
 
+def features_of(era: str) -> str:
+    return f"features of a {era} server"
+
+
 def run_features(era: str, choice: Choice) -> list[Cell]:
     """Each step with a client of its own, so that what is on the server's pipe meanwhile belongs to that step."""
-    name = f"features of a {era} server"
+    name = features_of(era)
     chosen = choice.of(name)
     if not chosen:
         return []
@@ -215,7 +221,7 @@ def show(cell: Cell) -> Cell:
 
 
 class Page(BaseHTTPRequestHandler):
-    def do_GET(self) -> None:  # noqa: N802 - its name is given
+    def do_GET(self) -> None:
         self.send_response(200)
         self.send_header("Content-Type", "text/html; charset=utf-8")
         self.send_header("Content-Length", str(len(PAGE)))
@@ -234,12 +240,138 @@ def page() -> Iterator[str]:
         server.shutdown()
 
 
+# ---- The document ----
+
+PREFACE = """\
+# Compatibility
+
+Written by `make matrix`; do not edit. Every official client has used every server over every transport that
+it has, through `mcp-bridge --no-auth --stdio -- SERVER`. A client marked *legacy* opens with the handshake, one marked
+*auto* asks for revision 2026-07-28 first; the SDKs of the first generation know the handshake only. HTTP+SSE is of the
+handshake revisions, so an *auto* client falls back on it. The second generation has no WebSocket client.
+"""
+FEATURES_PREFACE = """\
+## Features
+
+The bundled `examples/server.py` speaks the handshake revisions, `tests/matrix/modern.mjs` revision 2026-07-28 only;
+they have the same tools. A cell counts the clients and transports that have used the feature, and tells what must have
+passed on the server's pipe meanwhile for it to count.
+"""
+STEPS_PREFACE = """\
+## What was called, and what came back
+
+A step has passed if these words are in the answer. What came back is that of the first client in the table above,
+shortened; `{folder}` is a folder made for the run, and `{page}` a page on the loopback.
+"""
+
+
+def table(head: list[str], rows: list[list[str]]) -> str:
+    lines = [head, ["---"] * len(head), *rows]
+    return "".join(f"| {' | '.join(line)} |\n" for line in lines) + "\n"
+
+
+def code(text: str, most: int = 160) -> str:
+    """The text as code in a cell of a table: on one line, not too long, without what ends a cell or code."""
+    words = " ".join(text.split()).replace("`", "'").replace("|", "\\|")
+    return f"`{words if len(words) <= most else words[: most - 1] + '…'}`"
+
+
+def entry(cells: list[Cell]) -> str:
+    """One client with one server: the transports that passed, by the revision that was agreed upon; then the others."""
+    revisions = dict.fromkeys(cell.revision for cell in cells if cell.passed)
+    groups = [
+        f"{revision}: "
+        + ", ".join(cell.transport for cell in cells if cell.passed and cell.revision == revision)
+        for revision in revisions
+    ]
+    failed = [cell.transport for cell in cells if not cell.passed]
+    return "<br>".join(groups + [f"**failed: {', '.join(failed)}**"] * bool(failed))
+
+
+def cells_table(cells: list[Cell], known: dict[str, Server]) -> str:
+    rows = [
+        [f"{name} ({server.made_of})"]
+        + [
+            entry([cell for cell in cells if (cell.server, cell.client) == (name, client)])
+            for client in CLIENTS
+        ]
+        for name, server in known.items()
+    ]
+    return table(["server", *CLIENTS], rows)
+
+
+def features_table(cells: list[Cell]) -> str:
+    pairs = [(client, server) for server in FEATURE_SERVERS for client in ("legacy", "modern")]
+    rows = []
+    for number, (name, feature) in enumerate(FEATURES.items(), 1):
+        row = [name]
+        for client, server in pairs:
+            tried = [
+                cell.outcomes[number]
+                for cell in cells
+                if cell.server == features_of(server) and CLIENTS[cell.client].era(cell.transport) == client
+            ]
+            passed = sum(not outcome.wrong for outcome in tried)
+            row.append(f"{passed} of {len(tried)}; the server {code(feature.passes(server))}")
+        rows.append(row)
+    return table(["feature", *(f"{client} client, {server} server" for client, server in pairs)], rows)
+
+
+def steps_table(cells: list[Cell], known: dict[str, Server], folder: Path, url: str) -> str:
+    rows = []
+    for name, server in known.items():
+        cell = next(cell for cell in cells if cell.server == name)
+        for step, outcome in zip(server.steps, cell.outcomes[1:], strict=True):
+            called = " ".join(filter(None, [step.do, step.name, step.uri]))
+            if step.arguments:
+                called += " " + json.dumps(step.arguments)
+            shown = [
+                text.replace(str(folder), "{folder}").replace(url, "{page}")
+                for text in (called, outcome.text)
+            ]
+            rows.append([name, code(shown[0]), code(step.expected), code(shown[1])])
+    return table(["server", "step", "must be in the answer", "what came back"], rows)
+
+
+def failures(cells: list[Cell]) -> str:
+    lines = [
+        f"- {cell.server}, {cell.client}, {TRANSPORTS[cell.transport]}: {code(outcome.wrong, 300)}\n"
+        for cell in cells
+        for outcome in cell.outcomes
+        if outcome.wrong
+    ]
+    return "## What failed\n\n" + "".join(lines) if lines else ""
+
+
+def document(cells: list[Cell], known: dict[str, Server], folder: Path, url: str) -> str:
+    abbreviations = ", ".join(f"*{short}* is {name}" for short, name in TRANSPORTS.items())
+    return (
+        "\n".join(
+            part
+            for part in (
+                PREFACE,
+                f"## Clients and servers\n\nThe revision that was agreed upon, and over which transports: {abbreviations}.\n",
+                cells_table(cells, known),
+                FEATURES_PREFACE,
+                features_table(cells),
+                STEPS_PREFACE,
+                steps_table(cells, known, folder, url),
+                failures(cells),
+            )
+            if part
+        ).rstrip()
+        + "\n"
+    )
+
+
 # ---- main ----
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--only", metavar="WORDS", default="", help="the cells whose name contains this; writes nothing")
+    parser.add_argument(
+        "--only", metavar="WORDS", default="", help="the cells whose name contains this; writes no document"
+    )
     parser.add_argument("--jobs", type=int, default=2, help="how many servers at once (default 2)")
     given = parser.parse_args()
     choice = Choice(given.only)
@@ -252,6 +384,9 @@ def main() -> int:
         cells = [cell for done in work for cell in done.result()]
     if not cells:
         parser.error("there is no such cell; a name is SERVER, CLIENT, TRANSPORT")
+    if not given.only:
+        DOCUMENT.parent.mkdir(exist_ok=True)
+        DOCUMENT.write_text(document(cells, known, folder, url))
     failed = [cell for cell in cells if not cell.passed]
     print(f"{len(cells) - len(failed)} passed, {len(failed)} failed")
     return 1 if failed else 0

@@ -84,7 +84,9 @@ def servers(folder: Path, page: str) -> dict[str, Server]:
                 Step("read", "Architecture", uri="demo://resource/static/document/architecture.md"),
                 Step("prompts", "args-prompt"),
                 Step("prompt", "What's weather in Ulm?", "args-prompt", {"city": "Ulm"}),
-                Step("progress", "1/4 2/4 3/4", "trigger-long-running-operation", {"duration": 0.4, "steps": 4}),
+                Step(
+                    "progress", "1/4 2/4 3/4", "trigger-long-running-operation", {"duration": 0.4, "steps": 4}
+                ),
                 tool("trigger-sampling-request", "HELLO", prompt="hello", maxTokens=100),
                 tool("trigger-elicitation-request", "blue"),
                 tool("get-roots-list", "file:///there"),
@@ -157,6 +159,18 @@ def servers(folder: Path, page: str) -> dict[str, Server]:
             "Python SDK",
         ),
     }
+    found["modern.mjs"] = Server(
+        MODERN_ONLY,
+        (
+            tools("ask, think, roots"),
+            *(
+                feature.step
+                for name, feature in FEATURES.items()
+                if name in {"elicitation", "sampling", "roots"}
+            ),
+        ),
+        "no SDK, 2026-07-28 only",
+    )
     if GO.exists():
         found["kubernetes-mcp-server"] = Server(
             (str(GO), "--kubeconfig", str(folder / "kubeconfig")),

@@ -262,7 +262,10 @@ def test_any_request_comes_through_as_it_was(id_, method, params, spaced):
 @pytest.mark.parametrize(
     ("message", "text"),
     [
-        (Request(b'"7"', "tools/call", b"{}"), b'{"jsonrpc":"2.0","id":"7","method":"tools/call","params":{}}'),
+        (
+            Request(b'"7"', "tools/call", b"{}"),
+            b'{"jsonrpc":"2.0","id":"7","method":"tools/call","params":{}}',
+        ),
         (Notification("notifications/x", b""), b'{"jsonrpc":"2.0","method":"notifications/x"}'),
         (Response(b"7", b"[]", b""), b'{"jsonrpc":"2.0","id":7,"result":[]}'),
         (Response(b"7", b"", b"{}"), b'{"jsonrpc":"2.0","id":7,"error":{}}'),

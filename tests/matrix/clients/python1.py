@@ -27,9 +27,7 @@ def filled_in(schema: dict):
 
 async def answer_elicitation(_context, params: types.ElicitRequestParams) -> types.ElicitResult:
     form = params.requestedSchema
-    content = {
-        name: filled_in(form["properties"][name]) for name in form.get("required", form["properties"])
-    }
+    content = {name: filled_in(form["properties"][name]) for name in form.get("required", form["properties"])}
     return types.ElicitResult(action="accept", content=content)
 
 
@@ -120,6 +118,7 @@ async def cancel(client: ClientSession, name: str, arguments: dict) -> str:
     call.cancel()
     with suppress(asyncio.CancelledError):
         return f"not cancelled: {text_of(await call)}"
+    await client.list_tools()  # a client that is closed at once may not have sent its notification yet
     return "cancelled"
 
 

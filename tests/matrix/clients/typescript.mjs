@@ -122,17 +122,20 @@ const carryOut = {
   call: async ({ name, arguments: args }) => textOf(await call({ name, arguments: args })),
   async progress({ name, arguments: args }) {
     const seen = [];
-    const onprogress = ({ progress, total }) => seen.push(`${progress}/${total}`);
+    // Without a total it is SDK v2 itself, which counts the rounds of input that the call has required.
+    const onprogress = ({ progress, total }) => total && seen.push(`${progress}/${total}`);
     await call({ name, arguments: args }, { onprogress });
     return seen.join(' ');
   },
   async cancel({ name, arguments: args }) {
     const stop = new AbortController();
     const slow = call({ name, arguments: args }, { signal: stop.signal, onprogress: () => stop.abort('enough') });
-    return slow.then(
+    const how = await slow.then(
       result => `not cancelled: ${textOf(result)}`,
       () => 'cancelled',
     );
+    await client.listTools(); // a client that is closed at once may not have sent its notification yet
+    return how;
   },
   async 'list change'({ name }) {
     const listening = isModern() && (await client.listen({ toolsListChanged: true }));
