@@ -5,7 +5,6 @@ that `--version` and `--help` are instant.
 """
 
 import argparse
-import ipaddress
 import os
 import shlex
 import sys
@@ -14,6 +13,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, NoReturn
 
+from .addresses import BadAddress, NotLoopback, check_loopback, check_origin, check_path
 from .eras import CHOICES
 
 if TYPE_CHECKING:
@@ -28,6 +28,24 @@ _LEVELS: Final = ("debug", "info", "warning", "error", "none")
 # What supergateway calls the transports, and which of our paths each leaves switched on.
 _OUTPUTS: Final = {"streamableHttp": ("mcp",), "sse": ("sse", "messages"), "ws": ("ws",)}
 
+# What the first word may be, and what it does.
+COMMANDS: Final = {
+    "serve": "run the servers of a configuration file",
+    "status": "how the daemon and its servers are",
+    "ps": "the processes that run",
+    "logs": "what a server has said on stderr, and what happened to it",
+    "tap": "watch the messages of a server pass",
+    "tools": "list the tools of a server",
+    "call": "call a tool of a server",
+    "restart": "end the processes of a server; the next call starts them again",
+    "reload": "let the daemon read its configuration again",
+    "config": "check, show or import a configuration, or print its JSON Schema",
+    "token": "make, list or revoke tokens",
+    "client-config": "print what a client must be told, ready to paste",
+    "doctor": "say what is wrong with this machine and this configuration",
+    "completion": "print the completion for a shell",
+}
+
 _EPILOG: Final = """\
 The server is started without a shell, one process for each session. Without --token-file a token is minted once per
 boot into $XDG_RUNTIME_DIR/mcp-bridge/token. See mcp-bridge(1) for limits and exit codes."""
@@ -41,6 +59,10 @@ class _Parser(argparse.ArgumentParser):
 def main(argv: Sequence[str] | None = None) -> NoReturn:
     """Run the program and leave with its exit code."""
     arguments = sys.argv[1:] if argv is None else list(argv)
+    if arguments and arguments[0] in COMMANDS:
+        from .door import command  # noqa: PLC0415 - see the module's docstring
+
+        sys.exit(command(arguments, dict(os.environ)))
     settings = read_arguments(arguments, dict(os.environ))
     from .daemon import run  # noqa: PLC0415 - see the module's docstring
 
@@ -49,7 +71,7 @@ def main(argv: Sequence[str] | None = None) -> NoReturn:
 
 def read_arguments(arguments: list[str], environment: dict[str, str]) -> "Settings":
     """The settings that these arguments mean. Leaves with 64 for wrong usage and 78 for unsafe values."""
-    parser = _parser()
+    parser = options_parser()
     if "--" in arguments:
         at = arguments.index("--")
         given, command = parser.parse_args(arguments[:at]), arguments[at + 1 :]
@@ -69,8 +91,9 @@ def _settings(
     parser: _Parser, given: argparse.Namespace, command: tuple[str, ...], environment: dict[str, str]
 ) -> "Settings":
     from ..transports.routes import Paths  # noqa: PLC0415 - see the module's docstring
+    from ..transports.spawner import Launch  # noqa: PLC0415
     from .environment import BadEnvironment, child_environment  # noqa: PLC0415
-    from .settings import Settings  # noqa: PLC0415
+    from .settings import WRAPPED, ServerConfig, Settings  # noqa: PLC0415
 
     _check_host(parser, given.host)
     if bool(given.tls_cert) != bool(given.tls_key):
@@ -94,9 +117,10 @@ def _settings(
     used = [path for path in [*paths.values(), *given.health] if path]
     if len(set(used)) != len(used):
         parser.error("two of the paths are the same")
+    limits = _limits(parser, given.limit, given.session_timeout)
     return Settings(
-        command=command,
-        environment=childs,
+        servers=(ServerConfig(WRAPPED, Launch(command, childs), given.era, given.share, limits=limits),),
+        root=WRAPPED,
         host=given.host,
         port=given.port,
         unix=given.unix,
@@ -107,16 +131,15 @@ def _settings(
         origins=frozenset(given.cors),
         paths=Paths(**paths),
         health=tuple(given.health) or ("/healthz",),
-        limits=_limits(parser, given.limit, given.session_timeout),
+        limits=limits,
         log_level=given.log_level,
         log_format=given.log_format,
         as_root=given.allow_root,
-        era=given.era,
-        share=given.share,
     )
 
 
-def _parser() -> _Parser:
+def options_parser() -> _Parser:
+    """The grammar of the wrapper, `mcp-bridge --stdio`."""
     parser = _Parser(
         prog="mcp-bridge",
         description="Put a local stdio MCP server on a socket, for clients of every protocol revision.",
@@ -268,14 +291,11 @@ def _split(parser: _Parser, command: str) -> list[str]:
 
 def _check_host(parser: _Parser, host: str) -> None:
     try:
-        loopback = host == "localhost" or ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        parser.error(f"--host {host!r} is neither an IP address nor localhost")
-    if not loopback:
-        parser.exit(
-            EX_CONFIG,
-            f"mcp-bridge: --host {host} is not a loopback address; other machines are not served yet\n",
-        )
+        check_loopback(host)
+    except NotLoopback as fault:
+        parser.exit(EX_CONFIG, f"mcp-bridge: --host {fault}\n")
+    except BadAddress as fault:
+        parser.error(f"--host {fault}")
 
 
 def _whole(name: str, low: int, high: int) -> Callable[[str], int]:
@@ -291,50 +311,39 @@ _port = _whole("port", 0, 65535)
 _milliseconds = _whole("time in milliseconds", 1, 10**9)
 
 
-def _path(text: str) -> str:
-    if not (text.startswith("/") and text.isascii() and text.isprintable()) or set(text) & set(' ?#%\\"<>'):
-        raise argparse.ArgumentTypeError(
-            f"a path begins with / and has no spaces, ?, # or %, unlike {text!r}"
-        )
-    return text
+def _told(check: Callable[[str], str]) -> Callable[[str], str]:
+    def convert(text: str) -> str:
+        try:
+            return check(text)
+        except BadAddress as fault:
+            raise argparse.ArgumentTypeError(str(fault)) from None
+
+    return convert
 
 
-def _origin(text: str) -> str:
-    scheme, separator, rest = text.partition("://")
-    if (
-        scheme not in ("http", "https")
-        or not separator
-        or not rest
-        or set(rest) & set("/*?# @")
-        or text != text.lower()
-    ):
-        raise argparse.ArgumentTypeError(
-            f"an origin is exactly scheme://host[:port] in lower case, unlike {text!r}"
-        )
-    return text
+_path = _told(check_path)
+_origin = _told(check_origin)
 
 
 def _limits(parser: _Parser, changes: list[str], session_timeout: int | None) -> "Limits":
-    import attrs  # noqa: PLC0415 - see the module's docstring
+    from ..validators.limits import Limits  # noqa: PLC0415 - see the module's docstring
+    from .settings import BadLimit, changed_limits  # noqa: PLC0415
 
-    from ..validators.limits import Limits  # noqa: PLC0415
-
-    kinds = {field.name: field.type for field in attrs.fields(Limits)}
-    values: dict[str, float] = {}
-    for change in changes:
-        name, _, text = change.partition("=")
-        if name not in kinds:
-            parser.error(f"--limit: there is no limit {name!r}; there are {', '.join(sorted(kinds))}")
-        try:
-            value = int(text) if kinds[name] is int else float(text)
-        except ValueError:
-            parser.error(f"--limit {name} needs a number, not {text!r}")
-        if not 0 < value < 2**40:
-            parser.error(f"--limit {name} must be more than 0 and less than 2^40, not {text}")
-        values[name] = value
+    values = dict(_change(change) for change in changes)
     if session_timeout is not None:
         values["session_idle_seconds"] = session_timeout / 1000
-    return Limits(**values)  # type: ignore[arg-type]
+    try:
+        return changed_limits(Limits(), values)
+    except BadLimit as fault:
+        parser.error(f"--limit: {fault}")
+
+
+def _change(text: str) -> tuple[str, object]:
+    name, _, value = text.partition("=")
+    try:
+        return name, float(value) if "." in value else int(value)
+    except ValueError:
+        return name, value
 
 
 if __name__ == "__main__":

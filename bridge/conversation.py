@@ -23,6 +23,7 @@ from . import effects as orders
 from .desk import Desk
 from .effects import Later, Note, Revive, ToAsker, ToClient, ToServer, Translator
 from .for_modern import fault_text
+from .record import Record
 from .relay import Asked
 from .session import Abandon, Effect, EndStream, Session, Stream, ToChild
 
@@ -32,6 +33,13 @@ if TYPE_CHECKING:
 # Lines of a child that are not MCP are shown this often, then only counted (attacks C03).
 _SHOWN = 3
 _SHOWN_BYTES = 200
+
+
+def stopping() -> Rejection:
+    """The refusal of what is begun too late."""
+    return Rejection(
+        503, SERVER_ERROR, "the bridge is stopping", headers=((b"Retry-After", b"5"),), close=True
+    )
 
 
 class Around(Protocol):
@@ -73,6 +81,7 @@ class LocalConversation:
         *,
         pipe: Outlet | None,
         around: Around,
+        record: Record,
     ) -> None:
         self.id = secrets.token_urlsafe(32)
         self.principal = principal
@@ -81,9 +90,11 @@ class LocalConversation:
         self._session = Session(limits, lambda: secrets.token_hex(8), pipe)
         self._pipe = pipe
         self._around = around
+        self._record = record
         self._child: Child | None = None
         self._strange = 0
         self.ended = False
+        self.draining = False
         self.make: Callable[[], Translator] | None = None
         self.doubtful = False
         self._translator: Translator | None = None
@@ -106,8 +117,17 @@ class LocalConversation:
         """Whether a call is in flight or a stream is open (registry.Busy)."""
         return bool(self._session.in_flight) or self._session.watched
 
+    @property
+    def calling(self) -> bool:
+        """Whether a call is in flight."""
+        return bool(self._session.in_flight)
+
     def receive(self, message: Message, outlet: Outlet | None) -> None:
         """Take one message from the client (ports.Conversation)."""
+        if isinstance(message, Request):
+            if self.draining:
+                raise stopping()
+            self._record.calls += 1
         stream: Stream | None = None
         if outlet is not None:
             stream = (
@@ -209,6 +229,8 @@ class LocalConversation:
         self._from_server(message)
 
     def _from_server(self, message: Message) -> None:
+        if type(message) is Response and message.error:
+            self._record.errors += 1
         if self.doubtful and isinstance(message, Response):  # to initialize: nothing else was asked yet
             if message.error:
                 copy = Response(message.id, b"", message.error)
@@ -240,13 +262,13 @@ class LocalConversation:
             self._session.child_spoiled(line[:256], f"the server's answer is not valid: {rejection.text}")
         )
 
-    def lost(self, exit_: Exit) -> None:
+    def lost(self, exit_: Exit, stderr: list[str]) -> None:
         """The child is gone."""
         if self.doubtful:
-            self._defer(lambda: self.lost(exit_))
+            self._defer(lambda: self.lost(exit_, stderr))
             return
         text = f"the server {exit_.describe()}"
-        self.failed(text, {"reason": "exited", "code": exit_.code, "signal": exit_.signal})
+        self.failed(text, {"reason": "exited", "code": exit_.code, "signal": exit_.signal, "stderr": stderr})
 
     def failed(self, text: str, data: dict[str, object]) -> None:
         """There is no child, for this reason."""

@@ -6,7 +6,9 @@ replace are refused (StrictModes); an error names the path and the reason, never
 
 import os
 import secrets
+import shlex
 import stat
+import subprocess
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
@@ -17,6 +19,8 @@ PRINCIPAL: Final = "owner"
 _PREFIX: Final = "mcpb_"
 _LARGEST: Final = 4096
 _DIRECTORY_MODE: Final = 0o700
+# How long a helper may take to say a secret, in seconds: long enough for a person to unlock a key ring.
+_HELPER_SECONDS: Final = 60.0
 
 
 class BadCredential(Exception):
@@ -25,32 +29,110 @@ class BadCredential(Exception):
 
 def read_token(path: Path) -> str:
     """The token in a file. Raises BadCredential."""
+    return _check_content(path, read_private(path, "token file"))
+
+
+def read_private(path: Path, what: str) -> bytes:
+    """The content of a small file that nobody else can read. Raises BadCredential, which calls it `what`."""
     try:
         descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
     except OSError as fault:
         reason = (
             "is a symbolic link" if path.is_symlink() else f"cannot be read: {os.strerror(fault.errno or 0)}"
         )
-        raise BadCredential(f"the token file {path} {reason}") from None
+        raise BadCredential(f"the {what} {path} {reason}") from None
     try:  # everything by descriptor, so that what is checked is what is read
-        _check_file(path, os.fstat(descriptor))
-        content = os.read(descriptor, _LARGEST + 1)
+        _check_file(path, os.fstat(descriptor), what)
+        return os.read(descriptor, _LARGEST + 1)
     finally:
         os.close(descriptor)
-    return _check_content(path, content)
 
 
-def _check_file(path: Path, found: os.stat_result) -> None:
+def _check_file(path: Path, found: os.stat_result, what: str) -> None:
     if not stat.S_ISREG(found.st_mode):
-        raise BadCredential(f"the token file {path} is not a regular file")
+        raise BadCredential(f"the {what} {path} is not a regular file")
     if found.st_uid != os.geteuid():
-        raise BadCredential(f"the token file {path} belongs to uid {found.st_uid}, not to uid {os.geteuid()}")
+        raise BadCredential(f"the {what} {path} belongs to uid {found.st_uid}, not to uid {os.geteuid()}")
     if found.st_mode & 0o077:
         raise BadCredential(
-            f"the token file {path} has mode {found.st_mode & 0o777:04o}; others must have no access (0600)"
+            f"the {what} {path} has mode {found.st_mode & 0o777:04o}; others must have no access (0600)"
         )
     if found.st_size > _LARGEST:
-        raise BadCredential(f"the token file {path} has {found.st_size} bytes; the limit is {_LARGEST}")
+        raise BadCredential(f"the {what} {path} has {found.st_size} bytes; the limit is {_LARGEST}")
+
+
+def read_secret(source: str, environment: Mapping[str, str], base: Path) -> str:
+    """A secret by where it is kept: `credential:NAME` (systemd), `exec:CMD ARG...`, or a file. Raises BadCredential.
+
+    A credential is `$CREDENTIALS_DIRECTORY/NAME` (systemd.exec(5)). A command is run without a shell and says the secret
+    on its standard output. A relative path begins at `base`.
+    """
+    kind, colon, rest = source.partition(":")
+    if colon and kind == "exec":
+        content = _said_by(rest, environment)
+    elif colon and kind == "credential":
+        directory = environment.get("CREDENTIALS_DIRECTORY")
+        if not directory or "/" in rest:
+            raise BadCredential(f"there is no credential {rest!r}: systemd has passed none (LoadCredential=)")
+        content = read_private(Path(directory) / rest, "credential")
+    else:
+        content = read_private(base / Path(source).expanduser(), "secret file")
+    try:
+        text = content.decode().removesuffix("\n")
+    except UnicodeDecodeError:
+        raise BadCredential(f"the secret from {source.partition(' ')[0]!r} is not UTF-8") from None
+    if not text or "\0" in text:
+        raise BadCredential(f"the secret from {source.partition(' ')[0]!r} is empty or holds a zero byte")
+    return text
+
+
+def _said_by(command: str, environment: Mapping[str, str]) -> bytes:
+    try:
+        words = shlex.split(command)
+    except ValueError as fault:
+        raise BadCredential(f"the helper {command!r} cannot be split into words: {fault}") from None
+    if not words:
+        raise BadCredential("the helper exec: names no program")
+    try:
+        done = subprocess.run(  # noqa: S603 - the operator's own configuration names it, and no shell reads it
+            words,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            timeout=_HELPER_SECONDS,
+            check=True,
+            env=environment,
+        )
+    except subprocess.CalledProcessError as fault:
+        raise BadCredential(f"the helper {words[0]!r} ended with {fault.returncode}") from None
+    except subprocess.TimeoutExpired:
+        raise BadCredential(f"the helper {words[0]!r} said nothing within {_HELPER_SECONDS:g} s") from None
+    except OSError as fault:
+        raise BadCredential(
+            f"the helper {words[0]!r} cannot be run: {os.strerror(fault.errno or 0)}"
+        ) from None
+    if len(done.stdout) > _LARGEST:
+        raise BadCredential(f"the helper {words[0]!r} said {len(done.stdout)} bytes; the limit is {_LARGEST}")
+    return done.stdout
+
+
+def check_trusted(path: Path) -> None:
+    """Raise BadCredential unless only we, or root, can change this file and the way to it (StrictModes of sshd).
+
+    A directory that others may write to is accepted where its sticky bit keeps them from replacing what is ours.
+    """
+    real = path.resolve()
+    for place in (real, *real.parents):
+        try:
+            found = place.stat()
+        except OSError as fault:
+            raise BadCredential(f"{place} cannot be looked at: {os.strerror(fault.errno or 0)}") from None
+        if found.st_uid not in (0, os.geteuid()):
+            raise BadCredential(f"{place} belongs to uid {found.st_uid}, neither to you nor to root")
+        sticky = place != real and stat.S_ISDIR(found.st_mode) and found.st_mode & stat.S_ISVTX
+        if found.st_mode & 0o022 and not sticky:
+            raise BadCredential(
+                f"{place} has mode {found.st_mode & 0o777:04o}: others could change it; chmod go-w {place}"
+            )
 
 
 def _check_content(path: Path, content: bytes) -> str:

@@ -1,30 +1,45 @@
-"""The whole bridge from start to stop: credentials, sockets, the server's sessions, signals, exit codes."""
+"""The whole bridge from start to stop: credentials, sockets, the servers, signals, reloads, exit codes."""
 
 import gc
 import json
 import os
-import shutil
 import signal
+import socket
 import ssl
 import sys
 from collections.abc import AsyncIterator, Mapping
 from importlib.metadata import version
+from pathlib import Path
 
+import attrs
 import trio
 
 from ..transports.gate import Gate
 from ..transports.http1 import Quota, Service
-from ..transports.listen import CannotListen, Listener, bind_tcp, bind_unix, serve, tls_context
+from ..transports.listen import (
+    CannotListen,
+    Listener,
+    bind_tcp,
+    bind_unix,
+    passed_sockets,
+    serve,
+    tls_context,
+)
 from ..transports.pulse import Pulse
 from ..transports.readiness import Readiness
-from ..transports.routes import Paths, Routes, endpoints
-from ..transports.spawner import Launch, Spawner
+from ..transports.routes import Routes
+from ..transports.spawner import Spawner
 from ..validators.bearer import TokenSet
 from ..validators.origin import Site
-from .credentials import PRINCIPAL, BadCredential, boot_token, read_token
+from .config import BadConfig, load
+from .control import Control
+from .credentials import PRINCIPAL, BadCredential, boot_token, read_secret, read_token
+from .fleet import Changes, Fleet, rights_of
 from .log import LineLog
-from .server import LocalServer, ServerConfig
-from .settings import Settings
+from .notify import Notifier
+from .program import found_program
+from .settings import WRAPPED, Settings
+from .status import Status, status
 
 EX_OK = 0
 EX_UNAVAILABLE = 69
@@ -32,8 +47,6 @@ EX_SOFTWARE = 70
 EX_TEMPFAIL = 75
 EX_CONFIG = 78
 
-# The one server of the wrapper has this name in /servers/NAME/... .
-WRAPPED = "stdio"
 # How long after the end of the sessions the clients may take to read the last of it, in seconds.
 _FLUSH = 0.5
 
@@ -49,47 +62,71 @@ class CannotStart(Exception):
 def run(settings: Settings, environment: Mapping[str, str]) -> int:
     """Serve until a signal, and answer the exit code. Prints the reason where it cannot start."""
     log = LineLog(settings.log_level, settings.log_format)
+    log.hide(settings.secrets)
     try:
         _check_command(settings)
-        token = _token(settings, environment, log)
-        listeners = _Sockets(settings)
+        tokens = _Tokens.of(settings, environment, log)
+        sockets = _Sockets(settings, environment)
     except CannotStart as fault:
         sys.stderr.write(f"mcp-bridge: {fault}\n")
         return fault.code
     spawner = Spawner.start()
     try:
-        trio.run(_serve, settings, environment, log, token, listeners, spawner)
+        daemon = _Daemon(settings, environment, log, tokens, sockets, spawner)
+        trio.run(daemon.run)
     finally:
         spawner.close()
-        listeners.close()
+        sockets.close()
     return EX_OK
 
 
 def _check_command(settings: Settings) -> None:
-    program = settings.command[0]
-    if shutil.which(program, path=settings.environment.get("PATH", os.defpath)) is None:
-        raise CannotStart(EX_UNAVAILABLE, f"the server cannot be started: there is no program {program!r}")
+    # Of many servers one that is not there costs itself only; the wrapper has no other.
+    for config in settings.servers:
+        if config.name == settings.root and found_program(config.launch.argv, config.launch.env) is None:
+            program = config.launch.argv[0]
+            raise CannotStart(
+                EX_UNAVAILABLE, f"the server cannot be started: there is no program {program!r}"
+            )
 
 
-def _token(settings: Settings, environment: Mapping[str, str], log: LineLog) -> str:
-    if not settings.authenticate:
-        return ""
-    try:
-        if settings.token_file is not None:
-            token = read_token(settings.token_file)
-        else:
-            _, token = boot_token(environment)
-    except BadCredential as fault:
-        raise CannotStart(EX_CONFIG, str(fault)) from None
-    log.hide([token])
-    return token
+@attrs.frozen
+class _Tokens:
+    """The credentials over TCP: the owner's, and where it can be read again; None where nobody is asked."""
+
+    owner: str = attrs.field(repr=False)
+    place: str
+    known: TokenSet | None
+
+    @classmethod
+    def of(cls, settings: Settings, environment: Mapping[str, str], log: LineLog) -> "_Tokens":
+        """Those that the settings name. Raises CannotStart."""
+        if not settings.authenticate:
+            return cls("", "", None)
+        try:
+            if settings.token_source:
+                place = settings.token_source.partition(" ")[0]
+                base = settings.file.parent if settings.file else Path.cwd()
+                owner = read_secret(settings.token_source, environment, base)
+            elif settings.token_file is not None:
+                place, owner = str(settings.token_file), read_token(settings.token_file)
+            else:
+                path, owner = boot_token(environment)
+                place = str(path)
+            known = TokenSet({owner: PRINCIPAL}, {token.sha256: token.name for token in settings.tokens})
+        except (BadCredential, ValueError) as fault:
+            raise CannotStart(EX_CONFIG, str(fault)) from None
+        log.hide([owner])
+        return cls(owner, place, known)
 
 
 class _Sockets:
-    """What we listen on, bound before anything is started."""
+    """What we listen on, bound or taken over before anything is started."""
 
-    def __init__(self, settings: Settings) -> None:
-        self.unix = None
+    def __init__(self, settings: Settings, environment: Mapping[str, str]) -> None:
+        self.tcp: list[socket.socket] = []
+        self.unix: list[socket.socket] = []
+        self._bound: Path | None = None
         try:
             self.tls = (
                 tls_context(settings.tls_certificate, settings.tls_key)
@@ -101,73 +138,222 @@ class _Sockets:
                 EX_CONFIG, f"the TLS certificate or key cannot be used: {fault.strerror or fault}"
             ) from None
         try:
-            self.tcp = bind_tcp(settings.host, settings.port)
-            if settings.unix is not None:
-                self.unix = bind_unix(settings.unix)
+            self._take_over(environment)
+            if not self.tcp and not self.unix:
+                self._bind(settings)
         except CannotListen as fault:
             raise CannotStart(EX_TEMPFAIL if fault.in_use else EX_CONFIG, str(fault)) from None
-        self.unix_path = settings.unix
+
+    def _take_over(self, environment: Mapping[str, str]) -> None:
+        for sock in passed_sockets(environment):
+            (self.unix if sock.family == socket.AF_UNIX else self.tcp).append(sock)
+
+    def _bind(self, settings: Settings) -> None:
+        if settings.port is not None:
+            self.tcp.append(bind_tcp(settings.host, settings.port))
+        if settings.unix is not None:
+            settings.unix.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            self.unix.append(bind_unix(settings.unix))
+            self._bound = settings.unix
 
     def close(self) -> None:
-        self.tcp.close()
-        if self.unix is not None and self.unix_path is not None:
-            self.unix.close()
-            self.unix_path.unlink(missing_ok=True)
+        """No more of them; the name of a Unix socket that we have made is removed."""
+        for sock in (*self.tcp, *self.unix):
+            sock.close()
+        if self._bound is not None:
+            self._bound.unlink(missing_ok=True)
 
 
-async def _serve(
-    settings: Settings,
-    environment: Mapping[str, str],
-    log: LineLog,
-    token: str,
-    sockets: _Sockets,
-    spawner: Spawner,
-) -> None:
-    limits = settings.limits
-    launch = Launch(argv=settings.command, env=settings.environment)
-    pulse, readiness = Pulse(), Readiness()
-    config = ServerConfig(WRAPPED, launch, settings.era, settings.share)
-    server = LocalServer(config, spawner, readiness, limits, log, version("mcpbridged"))
-    table = endpoints(Paths.below(WRAPPED), server, limits, log) | endpoints(
-        settings.paths, server, limits, log
-    )
-    routes = Routes(table, settings.health)
-    tokens = TokenSet({token: PRINCIPAL}) if token else None
-    quota = Quota(limits)
+class _Daemon:
+    """Everything that runs."""
 
-    def service(gate: Gate) -> Service:
-        return Service(limits, gate, routes, pulse, readiness, log, quota)
+    def __init__(
+        self,
+        settings: Settings,
+        environment: Mapping[str, str],
+        log: LineLog,
+        tokens: _Tokens,
+        sockets: _Sockets,
+        spawner: Spawner,
+    ) -> None:
+        self._settings = settings
+        self._environment = environment
+        self._log = log
+        self._tokens = tokens
+        self._sockets = sockets
+        self._version = version("mcpbridged")
+        self._pulse, self._readiness = Pulse(), Readiness()
+        self._fleet = Fleet(spawner, self._readiness, log, self._version)
+        self._control = Control(self._fleet, self._status, self._reload)
+        self._for_all, self._for_owner = Routes({}, settings.health), Routes({}, settings.health)
+        self._notifier = Notifier(environment)
+        self._reloading = trio.Lock()
+        self._since = 0.0
 
-    port: int = sockets.tcp.getsockname()[1]
-    site = Site.for_listener(settings.scheme, settings.host, port, extra_origins=settings.origins)
-    health = frozenset(settings.health)
-    listeners = [Listener(sockets.tcp, service(Gate(site, tokens, health, settings.origins)), sockets.tls)]
-    if sockets.unix is not None:  # the peer's uid is the credential there
-        listeners.append(Listener(sockets.unix, service(Gate(Site.for_unix(), None, health))))
+    async def run(self) -> None:
+        """Serve until a signal has asked for the end."""
+        self._since = trio.current_time()
+        listeners = self._listeners()
+        async with trio.open_nursery() as nursery:
+            await nursery.start(self._pulse.run)
+            await nursery.start(self._readiness.run)
+            await nursery.start(self._fleet.run)
+            await self._fleet.apply(self._settings.servers)
+            self._route()
+            connections = trio.CancelScope()
+            nursery.start_soon(_listen, connections, listeners)
+            nursery.start_soon(self._show_life)
+            with trio.open_signal_receiver(signal.SIGINT, signal.SIGTERM, signal.SIGHUP) as signals:
+                self._announce()
+                gc.freeze()  # what the start has made stays; the collector need not look at it again
+                gc.set_threshold(10_000, 20, 50)
+                async for number in signals:
+                    if number != signal.SIGHUP:
+                        break
+                    await self._reload_or_say_why()
+                await self._stop(nursery, signals, connections, listeners)
+            nursery.cancel_scope.cancel()
+        self._readiness.close()
 
-    async with trio.open_nursery() as nursery:
-        await nursery.start(pulse.run)
-        await nursery.start(readiness.run)
-        await nursery.start(server.run)
-        accepting = trio.CancelScope()
-        nursery.start_soon(_accept, accepting, listeners)
-        with trio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
-            _announce(settings, environment, token, port)
-            gc.freeze()  # what the start has made stays; the collector need not look at it again
-            gc.set_threshold(10_000, 20, 50)
-            await anext(signals)
-            log.info("stopping")
-            with trio.CancelScope() as orderly:
-                nursery.start_soon(_hurry, signals, orderly)
-                await server.close()
-                await trio.sleep(_FLUSH)
-                accepting.cancel()
-                await server.emptied()
-        nursery.cancel_scope.cancel()
-    readiness.close()
+    async def _stop(
+        self,
+        nursery: trio.Nursery,
+        signals: AsyncIterator[int],
+        connections: trio.CancelScope,
+        listeners: list[Listener],
+    ) -> None:
+        self._log.info("stopping")
+        self._notifier.stopping()
+        for listener in listeners:
+            listener.accepting.cancel()
+        with trio.CancelScope() as orderly:
+            nursery.start_soon(_hurry, signals, orderly)
+            with trio.move_on_after(self._settings.limits.drain_seconds):
+                await self._fleet.drain()
+            await self._fleet.close()
+            await trio.sleep(_FLUSH)
+            connections.cancel()
+            await self._fleet.emptied()
+
+    # ---- who is listened to
+
+    def _listeners(self) -> list[Listener]:
+        settings, health = self._settings, frozenset(self._settings.health)
+        quota = Quota(settings.limits)
+
+        def service(gate: Gate, routes: Routes) -> Service:
+            return Service(settings.limits, gate, routes, self._pulse, self._readiness, self._log, quota)
+
+        listeners: list[Listener] = []
+        for sock in self._sockets.tcp:
+            host, port = sock.getsockname()[:2]
+            named = settings.host if settings.port == port else host
+            site = Site.for_listener(settings.scheme, named, port, extra_origins=settings.origins)
+            gate = Gate(site, self._tokens.known, health, settings.origins)
+            listeners.append(Listener(sock, service(gate, self._for_all), self._sockets.tls))
+        for sock in self._sockets.unix:
+            gate = Gate(Site.for_unix(), None, health)
+            listeners.append(Listener(sock, service(gate, self._for_owner)))
+        return listeners
+
+    def _route(self) -> None:
+        table, owners = self._fleet.table(self._settings), self._fleet.owners()
+        self._for_all.replace(table, owners, rights_of(self._settings))
+        self._for_owner.replace({**table, **self._control.table()})
+
+    # ---- the configuration again
+
+    async def _reload_or_say_why(self) -> None:
+        try:
+            await self._reload()
+        except ValueError as fault:
+            self._log.error("the configuration was not reloaded and what was goes on", reason=str(fault))
+
+    async def _reload(self) -> Changes:
+        """Read the configuration again and live by it. Raises ValueError where it cannot be, and nothing has changed."""
+        async with self._reloading:
+            if self._settings.file is None:
+                raise ValueError("there is no configuration file: the command line named the server")
+            self._notifier.reloading()
+            try:
+                wanted = await trio.to_thread.run_sync(load, self._settings.file, self._environment)
+                tokens = _Tokens.of(wanted, self._environment, self._log)
+            except (BadConfig, CannotStart) as fault:
+                self._notifier.ready(f"the configuration was not reloaded: {fault}")
+                raise ValueError(str(fault)) from None
+            if wanted.listening != self._settings.listening:
+                self._log.warning("what changed in [listen], [log] and [limits] needs a restart")
+            self._log.hide(wanted.secrets)
+            self._settings = wanted
+            if self._tokens.known is not None and tokens.known is not None:
+                self._tokens.known.become(tokens.known)
+            changes = await self._fleet.apply(wanted.servers)
+            self._route()
+            self._log.info(
+                "reloaded", **{key: ",".join(value) for key, value in attrs.asdict(changes).items()}
+            )
+            self._notifier.ready(self._summary())
+            return changes
+
+    # ---- what we say
+
+    async def _show_life(self) -> None:
+        # The pause between two signs is a third of what the manager allows: one may come late.
+        seconds = self._notifier.watchdog_seconds / 3
+        while seconds:
+            self._notifier.alive()
+            await trio.sleep(seconds)
+
+    def _summary(self) -> str:
+        return f"serving {len(self._settings.servers)} servers on {self._where}"
+
+    @property
+    def _where(self) -> str:
+        if not self._sockets.tcp:
+            return f"unix:{self._sockets.unix[0].getsockname()}"
+        address, port = self._sockets.tcp[0].getsockname()[:2]
+        host = self._settings.host if self._settings.port in (port, 0) else address
+        return f"{self._settings.scheme}://{f'[{host}]' if ':' in host else host}:{port}"
+
+    def _status(self) -> Status:
+        unix = Path(str(self._sockets.unix[0].getsockname())) if self._sockets.unix else None
+        return status(self._fleet, self._version, self._since, self._where, unix, self._settings.file)
+
+    def _announce(self) -> None:
+        settings = self._settings
+        path = settings.paths.mcp or settings.paths.sse or settings.paths.ws
+        lines: list[str] = []
+        if os.geteuid() == 0 and not settings.as_root:
+            lines.append(
+                "warning: running as root, and so is every server; use an ordinary user, or say --allow-root"
+            )
+        lines.extend(
+            f"warning: servers.{config.name}: there is no program {config.launch.argv[0]!r}"
+            for config in settings.servers
+            if found_program(config.launch.argv, config.launch.env) is None
+        )
+        if self._tokens.known is None and self._sockets.tcp:
+            lines.append(
+                "warning: no credential is asked for (--no-auth): every program on this machine may use this server"
+            )
+        elif settings.root:
+            lines.append("a client's configuration, ready to paste:")
+            lines.extend(self._client_configuration(self._where + path))
+        lines.append(f"ready on {self._where}{path}")
+        for line in lines:
+            sys.stderr.write(f"{line}\n" if line.startswith(" ") else f"mcp-bridge: {line}\n")
+        sys.stderr.flush()
+        self._notifier.ready(self._summary())
+
+    def _client_configuration(self, url: str) -> list[str]:
+        # A journal or a file is no place for a secret.
+        shown = self._tokens.owner if sys.stderr.isatty() else f"<the content of {self._tokens.place}>"
+        entry = {"type": "http", "url": url, "headers": {"Authorization": f"Bearer {shown}"}}
+        text = json.dumps({"mcpServers": {WRAPPED: entry}}, indent=2, ensure_ascii=False)
+        return ["  " + line for line in text.splitlines()]
 
 
-async def _accept(scope: trio.CancelScope, listeners: list[Listener]) -> None:
+async def _listen(scope: trio.CancelScope, listeners: list[Listener]) -> None:
     with scope:
         async with trio.open_nursery() as nursery:
             for listener in listeners:
@@ -175,39 +361,6 @@ async def _accept(scope: trio.CancelScope, listeners: list[Listener]) -> None:
 
 
 async def _hurry(signals: AsyncIterator[int], orderly: trio.CancelScope) -> None:
-    async for _ in signals:
-        orderly.cancel()
-
-
-def _announce(settings: Settings, environment: Mapping[str, str], token: str, port: int) -> None:
-    host = f"[{settings.host}]" if ":" in settings.host else settings.host
-    url = f"{settings.scheme}://{host}:{port}"
-    path = settings.paths.mcp or settings.paths.sse or settings.paths.ws
-    lines: list[str] = []
-    if os.geteuid() == 0 and not settings.as_root:
-        lines.append(
-            "warning: running as root, and so is every server; use an ordinary user, or say --allow-root"
-        )
-    if not token:
-        lines.append(
-            "warning: no credential is asked for (--no-auth): every program on this machine may use this server"
-        )
-    else:
-        lines.append("a client's configuration, ready to paste:")
-        lines.extend(_client_configuration(settings, environment, token, url + path))
-    lines.append(f"ready on {url}{path}")
-    for line in lines:
-        sys.stderr.write(f"{line}\n" if line.startswith(" ") else f"mcp-bridge: {line}\n")
-    sys.stderr.flush()
-
-
-def _client_configuration(
-    settings: Settings, environment: Mapping[str, str], token: str, url: str
-) -> list[str]:
-    if sys.stderr.isatty():
-        shown = token
-    else:  # a journal or a file is no place for a secret
-        shown = f"<the content of {settings.token_file or boot_token(environment)[0]}>"
-    entry = {"type": "http", "url": url, "headers": {"Authorization": f"Bearer {shown}"}}
-    text = json.dumps({"mcpServers": {WRAPPED: entry}}, indent=2, ensure_ascii=False)
-    return ["  " + line for line in text.splitlines()]
+    async for number in signals:
+        if number != signal.SIGHUP:
+            orderly.cancel()

@@ -18,6 +18,7 @@ from ..validators.rejection import INTERNAL_ERROR, Rejection
 from . import effects as orders
 from .effects import Contradiction, Later, Note, Revive, ToAsker, ToClient, ToServer
 from .for_modern import fault_text
+from .record import Record
 from .relay import Asked, Effect, Relay
 from .to_legacy import ToLegacy
 
@@ -42,6 +43,7 @@ class Desk:
         limits: Limits,
         log: Log,
         relay: Relay,
+        record: Record,
         *,
         translator: Callable[[], ToLegacy] | None,
         start: Callable[["Desk"], None],
@@ -54,6 +56,7 @@ class Desk:
         self._limits = limits
         self._log = log
         self._relay = relay
+        self._record = record
         self._make = translator
         self._start = start
         self._later = later
@@ -68,11 +71,17 @@ class Desk:
         """Whether somebody waits for something of this child."""
         return bool(self._relay.in_flight) or (self._translator is not None and self._translator.busy)
 
+    @property
+    def calling(self) -> bool:
+        """Whether a call is in flight."""
+        return self._relay.calling
+
     # ---- callers
 
     def ask(self, asked: Asked) -> None:
         """Take a request. What is said in its course, and its answer, go to its outlet. Raises Rejection."""
         self._used = True
+        self._record.calls += 1
         self._perform(self._relay.asked(asked))
 
     def left(self, outlet: object) -> None:
@@ -138,10 +147,10 @@ class Desk:
         else:
             self._log.debug(text)
 
-    def lost(self, exit_: Exit) -> None:
+    def lost(self, exit_: Exit, stderr: list[str]) -> None:
         """The child is gone."""
         text = f"the server {exit_.describe()}"
-        self.failed(text, {"reason": "exited", "code": exit_.code, "signal": exit_.signal})
+        self.failed(text, {"reason": "exited", "code": exit_.code, "signal": exit_.signal, "stderr": stderr})
 
     def failed(self, text: str, data: dict[str, object]) -> None:
         """There is no child, for this reason."""
@@ -167,6 +176,8 @@ class Desk:
     # ---- carrying out
 
     def _from_server(self, message: Message) -> None:
+        if type(message) is Response and message.error:
+            self._record.errors += 1
         if self._translator is not None:
             self._translate(self._translator.from_server(message))
         else:

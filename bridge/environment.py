@@ -12,7 +12,7 @@ _KEPT_PREFIXES: Final = ("LC_", "XDG_")
 _KEPT_NOT: Final = frozenset({"XDG_RUNTIME_DIR"})
 _NAME: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,63}\Z")
 # These make another program, or other code, run inside the child.
-_LOADERS: Final = frozenset(
+LOADERS: Final = frozenset(
     {
         "LD_PRELOAD",
         "LD_LIBRARY_PATH",
@@ -37,15 +37,21 @@ def child_environment(ours: Mapping[str, str], wishes: Iterable[str]) -> dict[st
 
     Raises BadEnvironment.
     """
-    kept = {key: value for key, value in ours.items() if _is_kept(key)}
-    kept["TERM"] = "dumb"
+    kept = inherited(ours)
     for wish in wishes:
         key, equals, file = wish.partition("=")
-        if not _NAME.match(key):
-            raise BadEnvironment(f"--env {key!r} is not a name of 1 to 64 letters, digits and underscores")
-        if key in _LOADERS:
-            raise BadEnvironment(f"--env {key} is refused: it makes the server load other code")
-        kept[key] = _content(key, Path(file)) if equals else _ours(key, ours)
+        try:
+            check_variable(key)
+            kept[key] = content_of(key, Path(file)) if equals else passed_on(key, ours)
+        except BadEnvironment as fault:
+            raise BadEnvironment(f"--env {fault}") from None
+    return kept
+
+
+def inherited(ours: Mapping[str, str]) -> dict[str, str]:
+    """What every child gets of ours."""
+    kept = {key: value for key, value in ours.items() if _is_kept(key)}
+    kept["TERM"] = "dumb"
     return kept
 
 
@@ -53,23 +59,53 @@ def _is_kept(key: str) -> bool:
     return (key in _KEPT or key.startswith(_KEPT_PREFIXES)) and key not in _KEPT_NOT
 
 
-def _ours(key: str, ours: Mapping[str, str]) -> str:
+def check_variable(key: str, value: str = "") -> None:
+    """Raise BadEnvironment for a variable that no child gets."""
+    if not _NAME.match(key):
+        raise BadEnvironment(f"{key!r} is not a name of 1 to 64 letters, digits and underscores")
+    if key in LOADERS:
+        raise BadEnvironment(f"{key} is refused: it makes the server load other code")
+    if "\0" in value:
+        raise BadEnvironment(f"{key}: the value holds a zero byte")
+
+
+def passed_on(key: str, ours: Mapping[str, str]) -> str:
+    """The value of our own variable. Raises BadEnvironment."""
     if key not in ours:
-        raise BadEnvironment(
-            f"--env {key}: there is no such variable to pass on; --env {key}=FILE takes it from a file"
-        )
+        raise BadEnvironment(f"{key}: there is no such variable to pass on; a value can be kept in a file")
     return ours[key]
 
 
-def _content(key: str, file: Path) -> str:
+def content_of(key: str, file: Path) -> str:
+    """The value of a variable that is kept in a file. Raises BadEnvironment."""
     try:
         with file.open("rb") as opened:
             content = opened.read(_LARGEST_FILE + 1)
         text = content.decode().removesuffix("\n")
     except OSError as fault:
-        raise BadEnvironment(f"--env {key}: cannot read {file}: {os.strerror(fault.errno or 0)}") from None
+        raise BadEnvironment(f"{key}: cannot read {file}: {os.strerror(fault.errno or 0)}") from None
     except UnicodeDecodeError:
-        raise BadEnvironment(f"--env {key}: {file} is not UTF-8") from None
+        raise BadEnvironment(f"{key}: {file} is not UTF-8") from None
     if len(content) > _LARGEST_FILE or "\0" in text:
-        raise BadEnvironment(f"--env {key}: {file} is longer than {_LARGEST_FILE} bytes or holds a zero byte")
+        raise BadEnvironment(f"{key}: {file} is longer than {_LARGEST_FILE} bytes or holds a zero byte")
     return text
+
+
+def read_variables(text: str) -> dict[str, str]:
+    """The variables of an environment file: `KEY=VALUE` lines, empty ones and comments. Raises BadEnvironment.
+
+    A value is all that stands behind the first `=`, without the quotes around it if there are any; nothing is expanded.
+    """
+    found: dict[str, str] = {}
+    for number, line in enumerate(text.splitlines(), 1):
+        stripped = line.strip()
+        if not stripped or stripped.startswith("#"):
+            continue
+        key, equals, value = stripped.partition("=")
+        if not equals:
+            raise BadEnvironment(f"line {number} is not KEY=VALUE")
+        if len(value) > 1 and value[0] == value[-1] and value[0] in "\"'":
+            value = value[1:-1]
+        check_variable(key, value)
+        found[key] = value
+    return found

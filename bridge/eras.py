@@ -46,6 +46,10 @@ class EraBook:
         """A child was sent `initialize`, and took it or not."""
         self._legacy = (legacy, now)
 
+    def known(self, now: float) -> dict[str, bool | None]:
+        """For each era whether it is spoken, None where nobody knows."""
+        return {MODERN: _believed(self._modern, now), LEGACY: _believed(self._legacy, now)}
+
     def contradicted(self) -> None:
         """A child does not speak the era that it was started for."""
         self._modern = self._legacy = None

@@ -55,7 +55,7 @@ class LineLog:
             self._write("error", event, fields)
 
     def _write(self, level: str, event: str, fields: dict[str, object]) -> None:
-        plain = {key: self._plain(value) for key, value in fields.items()}
+        plain = {key: self.plain(value) for key, value in fields.items()}
         if self._json:
             line = json.dumps({"ts": round(time.time(), 3), "level": level, "event": event, **plain})
         else:
@@ -67,7 +67,8 @@ class LineLog:
         except (OSError, ValueError):
             pass  # nobody listens any more; that is no reason to stop serving
 
-    def _plain(self, value: object) -> object:
+    def plain(self, value: object) -> object:
+        """The value as it may be shown: without secrets and without what could steer a terminal."""
         if isinstance(value, bool | int | float) or value is None:
             return value
         if isinstance(value, BaseException):

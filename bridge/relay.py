@@ -86,6 +86,13 @@ class Relay:
         """How many requests have not been answered, open subscriptions among them."""
         return len(self._calls) + len(self._unchecked)
 
+    @property
+    def calling(self) -> bool:
+        """Whether a request waits for an answer that is to come by itself: a subscription lasts."""
+        return bool(self._unchecked) or any(
+            ask.request.method != "subscriptions/listen" for ask in self._calls.values()
+        )
+
     # ---- events from callers
 
     def asked(self, ask: Asked) -> Effects:

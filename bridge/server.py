@@ -19,41 +19,31 @@ from ..transports.lines import Overlong
 from ..transports.outlet import Outlet
 from ..transports.ports import Log, ModernRequest
 from ..transports.readiness import Readiness
-from ..transports.spawner import Launch, Spawner, SpawnFailed
-from ..validators.limits import Limits
+from ..transports.spawner import Spawner, SpawnFailed
 from ..validators.rejection import SERVER_ERROR, Rejection
 from . import eras
 from .breaker import Breaker
-from .conversation import LocalConversation
+from .conversation import LocalConversation, stopping
 from .desk import Desk
 from .eras import EraBook
 from .for_modern import Profile, profile_of
 from .probe import speaks_modern
+from .record import Record
 from .registry import Registry
 from .relay import Asked, Relay
 from .sealing import Seal
+from .settings import ServerConfig
 from .to_legacy import ToLegacy
 from .to_modern import ToModern
 
 # How long to wait between looks at the clock for idle sessions, in seconds.
 _ROUND = 1.0
+# And between looks at the calls in flight of a server that is to end.
+_DRAIN_ROUND = 0.02
 
 
 # Children of one principal that modern clients share, one for each set of capabilities that they declare.
 _DESKS = 16
-
-
-@attrs.frozen
-class ServerConfig:
-    """One stdio server as the operator describes it.
-
-    `share` is who shares a child: "session", "principal", "server", or nothing for what suits the client's era.
-    """
-
-    name: str
-    launch: Launch
-    era: str = "auto"
-    share: str = ""
 
 
 class Holder(Protocol):
@@ -64,9 +54,18 @@ class Holder(Protocol):
     def is_served_by(self, child: Child) -> bool: ...
     def started(self, child: Child) -> None: ...
     def heard(self, line: bytes | Overlong) -> None: ...
-    def lost(self, exit_: Exit) -> None: ...
+    def lost(self, exit_: Exit, stderr: list[str]) -> None: ...
     def failed(self, text: str, data: dict[str, object]) -> None: ...
     def end(self, reason: str) -> None: ...
+
+
+@attrs.frozen
+class Alive:
+    """A process, whom it serves, and since when on Trio's clock."""
+
+    child: Child
+    holder: Holder
+    since: float
 
 
 class LocalServer:
@@ -77,21 +76,21 @@ class LocalServer:
         config: ServerConfig,
         spawner: Spawner,
         readiness: Readiness,
-        limits: Limits,
-        log: Log,
+        record: Record,
         version: str = "0",
     ) -> None:
         self.name = config.name
-        self._config = config
+        self.config = config
+        self.record = record
         self._spawner = spawner
         self._readiness = readiness
-        self._limits = limits
-        self._log = log
+        self._limits = limits = config.limits
+        self._log: Log = record
         self._version = version
         self._registry: Registry[LocalConversation] = Registry(limits)
         self._breaker = Breaker()
         self._nursery: trio.Nursery | None = None
-        self._children = 0
+        self._children: dict[int, Alive] = {}
         self._one_less = trio.lowlevel.ParkingLot()
         self._closed = False
         self._book = EraBook(config.era)
@@ -116,19 +115,54 @@ class LocalServer:
                     if now - desk.touched > self._limits.session_idle_seconds:
                         self._close_desk(key, "it was idle for too long")
 
-    async def close(self) -> None:
+    async def drain(self) -> None:
+        """Take nothing new, and wait until every call in flight is answered."""
+        self._closed = True
+        for conversation in self._registry:
+            conversation.draining = True
+        while self.in_flight:  # noqa: ASYNC110 - an event for each call would cost all of them
+            await trio.sleep(_DRAIN_ROUND)
+
+    async def close(self, reason: str) -> None:
         """End every session. Their children get their time to leave; `emptied` waits for them."""
         self._closed = True
         for conversation in self._registry:
-            conversation.end("the bridge is stopping")
+            conversation.end(reason)
         for key in list(self._desks):
-            self._close_desk(key, "the bridge is stopping")
+            self._close_desk(key, reason)
         await trio.lowlevel.checkpoint()
 
     async def emptied(self) -> None:
         """Wait until no child is left."""
         while self._children:
             await self._one_less.park()
+
+    # ---- how it is
+
+    @property
+    def pids(self) -> tuple[int, ...]:
+        """The processes that were started and are alive."""
+        return tuple(self._children)
+
+    @property
+    def sessions(self) -> int:
+        """How many sessions there are; principals of the stateless era count as one each."""
+        return len(self._registry) + len(self._desks)
+
+    @property
+    def in_flight(self) -> int:
+        """How many sessions wait for the answer to a call."""
+        return sum(one.calling for one in (*self._registry, *self._desks.values()))
+
+    @property
+    def failing(self) -> bool:
+        """Whether it has ended so often that it is not started for now."""
+        return self._breaker.tripped(trio.current_time())
+
+    @property
+    def eras(self) -> dict[str, bool | None]:
+        """Which eras it speaks, as far as is known."""
+        return self._book.known(trio.current_time())
 
     # ---- ports.Backend
 
@@ -145,10 +179,11 @@ class LocalServer:
             self._log,
             pipe=outlet,
             around=self,
+            record=self.record,
         )
         self._registry.add(conversation.id, principal, conversation, now)
         try:
-            if self._config.share in ("principal", "server"):
+            if self.config.share in ("principal", "server"):
                 conversation.make = self._to_modern
                 conversation.share()
             else:
@@ -158,7 +193,7 @@ class LocalServer:
                 await self._start(conversation)
         except SpawnFailed as fault:
             conversation.end(str(fault))
-            self._log.error("the server cannot be started", server=self.name, reason=str(fault))
+            self._log.error("the server cannot be started", reason=str(fault))
             raise Rejection(503, SERVER_ERROR, str(fault)) from None
         except BaseException:
             conversation.end("the client left")
@@ -178,9 +213,7 @@ class LocalServer:
 
     def _check_open(self, now: float) -> None:
         if self._closed:
-            raise Rejection(
-                503, SERVER_ERROR, "the bridge is stopping", headers=((b"Retry-After", b"5"),), close=True
-            )
+            raise stopping()
         if self._breaker.tripped(now):
             pause = self._breaker.pause(now)
             raise Rejection(
@@ -200,7 +233,7 @@ class LocalServer:
             era = self._book.for_modern_client(trio.current_time())
             if not era:  # whoever asked before us was told why
                 raise Rejection(503, SERVER_ERROR, "the server cannot be asked for its era")
-        strict = self._config.share == "server"
+        strict = self.config.share == "server"
         profile = None if era == eras.MODERN else profile_of(capabilities)
         key = ("" if strict else principal, profile)
         desk = self._desks.get(key)
@@ -230,6 +263,7 @@ class LocalServer:
             self._limits,
             self._log,
             Relay(self._limits, self._seal),
+            self.record,
             translator=translator,
             start=self._start_again,
             later=self.later,
@@ -248,9 +282,7 @@ class LocalServer:
         self._desks.pop(key).end(reason)
 
     def _doubt(self, desk: Desk, text: str) -> None:
-        self._log.warning(
-            "the server does not speak the era that was expected", server=self.name, reason=text
-        )
+        self._log.warning("the server does not speak the era that was expected", reason=text)
         self._book.contradicted()
         for key, other in list(self._desks.items()):
             if other is desk:
@@ -263,9 +295,9 @@ class LocalServer:
         self._check_open(trio.current_time())
         self._probing = trio.Event()
         try:
-            modern = await speaks_modern(self._config.launch, self._spawner, self._readiness, self._limits)
+            modern = await speaks_modern(self.config.launch, self._spawner, self._readiness, self._limits)
             self._book.probed(trio.current_time(), modern=modern)
-            self._log.info("the server was asked for its era", server=self.name, modern=modern)
+            self._log.info("the server was asked for its era", modern=modern)
         except SpawnFailed as fault:
             self._breaker.died(trio.current_time())
             raise Rejection(503, SERVER_ERROR, str(fault)) from None
@@ -330,29 +362,30 @@ class LocalServer:
 
     async def _start(self, holder: Holder) -> None:
         assert self._nursery is not None  # noqa: S101 - `run` is running
-        child = await self._spawner.spawn(self._config.launch, limits=self._limits, readiness=self._readiness)
-        self._children += 1
+        child = await self._spawner.spawn(self.config.launch, limits=self._limits, readiness=self._readiness)
+        child.watchers = self.record.watchers
+        self._children[child.pid] = Alive(child, holder, trio.current_time())
         self._nursery.start_soon(self._serve_child, child, holder)
-        self._log.debug("child started", server=self.name, pid=child.pid)
+        self.record.started(child.pid)
         holder.started(child)
 
     async def _serve_child(self, child: Child, holder: Holder) -> None:
-        log = partial(self._heard_stderr, child.pid)
+        log = partial(self.record.stderr, child.pid)
         try:
             await child.run(holder.heard, log, partial(self._exited, holder, child))
         except Exception as fault:  # noqa: BLE001 - the boundary of one child: a fault of ours costs its callers only
-            self._log.error("internal error", server=self.name, pid=child.pid, fault=fault)
+            self._log.error("internal error", pid=child.pid, fault=fault)
             holder.end("an internal error")
         finally:
-            self._children -= 1
+            del self._children[child.pid]
             self._one_less.unpark_all()
 
     def _exited(self, holder: Holder, child: Child, exit_: Exit) -> None:
         if holder.ended or not holder.is_served_by(child):
             return
         self._breaker.died(trio.current_time())
-        self._log.warning("the server is gone", server=self.name, how=exit_.describe(), pid=child.pid)
-        holder.lost(exit_)
+        self.record.died(child.pid, exit_)
+        holder.lost(exit_, self.record.tail(child.pid))
 
     def _start_again(self, holder: Holder) -> None:
         assert self._nursery is not None  # noqa: S101 - `run` is running
@@ -383,6 +416,3 @@ class LocalServer:
     async def _wait_and_call(self, seconds: float, call: Callable[[], None]) -> None:
         await trio.sleep(seconds)
         call()
-
-    def _heard_stderr(self, pid: int, line: bytes) -> None:
-        self._log.info("stderr", server=self.name, pid=pid, line=line)

@@ -1,24 +1,65 @@
-"""What one bridge is told to do: built once by the command line, handed down in parts, never changed."""
+"""What one bridge is told to do: built once, by the command line or from a file, handed down in parts, never changed."""
 
+from collections.abc import Mapping
 from pathlib import Path
 
 import attrs
 
 from ..transports.routes import Paths
+from ..transports.spawner import Launch
 from ..validators.limits import Limits
+
+# The one server of the wrapper has this name in /servers/NAME/... .
+WRAPPED = "stdio"
+# Every server, in the rights of a token.
+ALL = "*"
+
+
+class BadLimit(ValueError):
+    """A limit that there is not, or a value that it cannot have; the text names both."""
+
+
+@attrs.frozen
+class ServerConfig:
+    """One stdio server as the operator describes it.
+
+    `share` is who shares a child: "session", "principal", "server", or nothing for what suits the client's era. `spare`
+    children wait for the next session.
+    """
+
+    name: str
+    launch: Launch
+    era: str = "auto"
+    share: str = ""
+    spare: int = 0
+    limits: Limits = attrs.field(factory=Limits)
+    # What must never be shown to anybody.
+    secrets: tuple[str, ...] = attrs.field(default=(), repr=False)
+
+
+@attrs.frozen
+class TokenConfig:
+    """A credential by its SHA-256, whose name is the principal, and the servers that it may use."""
+
+    name: str
+    sha256: bytes = attrs.field(repr=False)
+    servers: frozenset[str] = frozenset({ALL})
 
 
 @attrs.frozen
 class Settings:
-    """`mcp-bridge --stdio ...` as understood. An empty or None member means that it was not asked for."""
+    """All of it. `port` is None without TCP. `root` is the server that is served at `paths` as well, if any is."""
 
-    command: tuple[str, ...]
-    environment: dict[str, str] = attrs.field(repr=False)
+    servers: tuple[ServerConfig, ...]
+    root: str = ""
     host: str = "127.0.0.1"
-    port: int = 8808
+    port: int | None = 8808
     unix: Path | None = None
     authenticate: bool = True
     token_file: Path | None = None
+    # Where the owner's token is kept (credentials.read_secret), if not in a file of its own or minted.
+    token_source: str = attrs.field(default="", repr=False)
+    tokens: tuple[TokenConfig, ...] = ()
     tls_certificate: Path | None = None
     tls_key: Path | None = None
     origins: frozenset[str] = frozenset()
@@ -28,10 +69,50 @@ class Settings:
     log_level: str = "info"
     log_format: str = "text"
     as_root: bool = False
-    era: str = "auto"
-    share: str = ""
+    # Where it was read from, and can be read again.
+    file: Path | None = None
 
     @property
     def scheme(self) -> str:
         """`https` where a certificate is given."""
         return "https" if self.tls_certificate else "http"
+
+    @property
+    def secrets(self) -> list[str]:
+        """What must never be shown to anybody."""
+        return [secret for server in self.servers for secret in server.secrets]
+
+    @property
+    def listening(self) -> tuple[object, ...]:
+        """What a reload cannot change."""
+        return (
+            self.host,
+            self.port,
+            self.unix,
+            self.authenticate,
+            self.token_file,
+            self.token_source,
+            self.tls_certificate,
+            self.tls_key,
+            self.origins,
+            self.health,
+            self.limits,
+            self.log_level,
+            self.log_format,
+        )
+
+
+def changed_limits(base: Limits, changes: Mapping[str, object]) -> Limits:
+    """These limits with other values. Raises BadLimit."""
+    fields = {field.name: field.type for field in attrs.fields(Limits)}
+    values: dict[str, float] = {}
+    for name, value in changes.items():
+        if name not in fields:
+            raise BadLimit(f"there is no limit {name!r}; there are {', '.join(sorted(fields))}")
+        whole = fields[name] is int
+        if isinstance(value, bool) or not isinstance(value, int if whole else int | float):
+            raise BadLimit(f"{name} needs a {'whole ' * whole}number, not {value!r}")
+        if not 0 < value < 2**40:
+            raise BadLimit(f"{name} must be more than 0 and less than 2^40, not {value}")
+        values[name] = value
+    return attrs.evolve(base, **values)  # type: ignore[arg-type]  # they have just been looked at

@@ -72,7 +72,7 @@ class AsgiApp:
         exchange.principal = gate.admit(head)
         self._seat.identify(exchange.principal)
         exchange.cors = gate.cors(head)
-        await self._service.route(head)(exchange)
+        await self._service.route(head, exchange.principal)(exchange)
 
 
 def head_of(scope: AsgiScope, limits: Limits) -> Head:

@@ -8,7 +8,7 @@ import os
 import signal
 import socket
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Final
 
 import attrs
@@ -128,6 +128,8 @@ class Child:
         self._filling = False
         self._gone = False
         self._reason = ""
+        # Who is shown every message, by its direction; a list that may be shared, and grow and shrink at any time.
+        self.watchers: Sequence[Callable[[str, bytes], None]] = ()
         self._exit: Exit | None = None
         self._fault: Exception | None = None
 
@@ -137,6 +139,8 @@ class Child:
         """Write one line. Raises ChildGone, or ChildBusy over `limits.stdin_bytes`."""
         if self._gone or self._stopping:
             raise ChildGone
+        for watcher in self.watchers:
+            watcher("to server", line)
         data = line + b"\n"
         sent = 0
         if not self._queue:
@@ -277,6 +281,8 @@ class Child:
                 return
             try:
                 for line in self._splitter.feed(data):
+                    for watcher in self.watchers:
+                        watcher("to client", line.prefix if isinstance(line, Overlong) else line)
                     self._on_line(line)
             except Exception as fault:  # noqa: BLE001 - it is of whoever runs us, and is raised there
                 self._fault = fault

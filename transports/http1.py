@@ -8,7 +8,6 @@ is `validators.http_head`; whatever breaks it ends the connection after the answ
 import contextlib
 import socket
 import ssl
-from collections.abc import Callable
 from typing import Final, Protocol
 
 import attrs
@@ -196,11 +195,19 @@ class Service:
 
     limits: Limits
     gate: Gate
-    route: Callable[[Head], Endpoint]
+    route: "Route"
     pulse: Pulse
     readiness: Readiness
     log: Log
     quota: "Quota"
+
+
+class Route(Protocol):
+    """Which endpoint a principal's request is for. What it answered holds as long as `generation` stays the same."""
+
+    @property
+    def generation(self) -> int: ...
+    def __call__(self, head: Head, principal: str) -> Endpoint: ...
 
 
 class Quota:
@@ -317,6 +324,7 @@ class Connection:
         self._body_pending = False
         self._endpoint: Endpoint | None = None
         self._last_block: bytes = b""
+        self._generation = 0
         self._close = False
         self._streaming = False
         self._answered = False
@@ -355,7 +363,8 @@ class Connection:
             block = await self._read_head()
             if not block:
                 return False
-            if block != self._last_block:  # most clients send the same head again and again
+            if block != self._last_block or self._generation != self._service.route.generation:
+                # Most clients send the same head again and again, and then it is neither read nor judged again.
                 self._endpoint = None
                 self._last_block = b""
                 self.head = parse_head(block, self.limits)
@@ -395,7 +404,8 @@ class Connection:
             self._seat.identify(principal)
             self.principal = principal
         self._cors = gate.cors(head) if gate.shared_with else ()
-        return self._service.route(head)
+        self._generation = self._service.route.generation
+        return self._service.route(head, principal)
 
     async def _read_head(self) -> bytes:
         buffer, limits = self._buffer, self.limits

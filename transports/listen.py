@@ -4,11 +4,13 @@ Nothing that a peer sends can reach the nursery that holds the listener: a fault
 """
 
 import errno
+import ipaddress
 import os
 import socket
 import ssl
 import stat
 import struct
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
 
@@ -28,6 +30,8 @@ _EXHAUSTED_PAUSE: Final = 0.1
 _FAIR: Final = 16
 # The length of sun_path, with its terminating zero (unix(7)).
 _LONGEST_PATH: Final = 107
+# The first descriptor that systemd passes (sd_listen_fds(3)).
+_FIRST_PASSED: Final = 3
 _NO_ROOM: Final = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})
 
 
@@ -46,6 +50,8 @@ class Listener:
     sock: socket.socket
     service: Service
     tls: ssl.SSLContext | None = None
+    # Cancelled when no more connections are wanted; those that there are go on.
+    accepting: trio.CancelScope = attrs.field(factory=trio.CancelScope, eq=False)
 
     @property
     def port(self) -> int:
@@ -121,28 +127,33 @@ def _remove_stale(path: Path) -> None:
 
 
 async def serve(listener: Listener) -> None:
-    """Accept and serve until cancelled; then every connection of the listener is over."""
+    """Accept until `listener.accepting` is cancelled, and serve until the last connection is over."""
     async with trio.open_nursery() as nursery:
-        unblocked = 0
-        while True:
-            try:
-                sock, address = listener.sock.accept()
-            except BlockingIOError:
-                unblocked = 0
-                await trio.lowlevel.wait_readable(listener.sock)
-                continue
-            except OSError as fault:
-                if fault.errno in _NO_ROOM:
-                    listener.service.log.error(
-                        "no room for another connection", reason=os.strerror(fault.errno or 0)
-                    )
-                    await trio.sleep(_EXHAUSTED_PAUSE)
-                continue
-            nursery.start_soon(_serve_connection, listener, sock, _name(address))
-            unblocked += 1
-            if unblocked >= _FAIR:
-                unblocked = 0
-                await trio.lowlevel.checkpoint()
+        with listener.accepting:
+            await _accept(listener, nursery)
+
+
+async def _accept(listener: Listener, nursery: trio.Nursery) -> None:
+    unblocked = 0
+    while True:
+        try:
+            sock, address = listener.sock.accept()
+        except BlockingIOError:
+            unblocked = 0
+            await trio.lowlevel.wait_readable(listener.sock)
+            continue
+        except OSError as fault:
+            if fault.errno in _NO_ROOM:
+                listener.service.log.error(
+                    "no room for another connection", reason=os.strerror(fault.errno or 0)
+                )
+                await trio.sleep(_EXHAUSTED_PAUSE)
+            continue
+        nursery.start_soon(_serve_connection, listener, sock, _name(address))
+        unblocked += 1
+        if unblocked >= _FAIR:
+            unblocked = 0
+            await trio.lowlevel.checkpoint()
 
 
 def _name(address: object) -> str:
@@ -215,6 +226,39 @@ def _same_user(sock: socket.socket) -> bool:
     credentials = sock.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, struct.calcsize("3i"))
     _, uid, _ = struct.unpack("3i", credentials)
     return bool(uid == os.geteuid())
+
+
+def passed_sockets(environment: Mapping[str, str]) -> list[socket.socket]:
+    """The listening sockets that systemd has passed to us (sd_listen_fds(3)), none where they are another's.
+
+    Raises CannotListen for a socket of another kind, or one that other machines could reach.
+    """
+    if environment.get("LISTEN_PID") != str(os.getpid()):
+        return []
+    number = environment.get("LISTEN_FDS", "0")
+    count = int(number) if number.isdecimal() else 0
+    return [_passed(descriptor) for descriptor in range(_FIRST_PASSED, _FIRST_PASSED + count)]
+
+
+def _passed(descriptor: int) -> socket.socket:
+    try:
+        os.set_inheritable(descriptor, False)
+        sock = socket.socket(fileno=descriptor)
+        listening = sock.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN)
+    except OSError:
+        raise CannotListen(f"the descriptor {descriptor} that was passed to us is no socket") from None
+    if sock.type != socket.SOCK_STREAM or not listening:
+        raise CannotListen(f"the socket {descriptor} that was passed to us is not a listening stream socket")
+    if sock.family in (socket.AF_INET, socket.AF_INET6):
+        host = str(sock.getsockname()[0])
+        if not ipaddress.ip_address(host).is_loopback:
+            raise CannotListen(f"{host} is not a loopback address; other machines are not served yet")
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, _USER_TIMEOUT_MS)
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    elif sock.family != socket.AF_UNIX:
+        raise CannotListen(f"the socket {descriptor} that was passed to us is neither TCP nor Unix")
+    sock.setblocking(False)
+    return sock
 
 
 def tls_context(certificate: Path, key: Path) -> ssl.SSLContext:

@@ -49,16 +49,43 @@ async def healthz(exchange: Exchange) -> None:
 
 
 class Routes:
-    """The table of one daemon."""
+    """The table of one listener. `generation` grows when what it would answer may have changed."""
 
     def __init__(self, table: Mapping[str, Endpoint], health: Iterable[str]) -> None:
-        self._table: dict[str, Endpoint] = {**table, **dict.fromkeys(health, healthz)}
+        self.generation = 0
+        self._health = dict.fromkeys(health, healthz)
+        self._rights: dict[str, frozenset[str]] = {}
+        self._owners: dict[str, str] = {}
+        self.replace(table)
 
-    def __call__(self, head: Head) -> Endpoint:
-        """The endpoint for a request. Raises Rejection 404, and 405 for `OPTIONS *`."""
-        endpoint = self._table.get(head.path)
-        if head.path == "*":
+    def replace(
+        self,
+        table: Mapping[str, Endpoint],
+        owners: Mapping[str, str] | None = None,
+        rights: Mapping[str, frozenset[str]] | None = None,
+    ) -> None:
+        """Another table from now on.
+
+        `owners` says to which server a path belongs, `rights` which servers a principal may use; a principal that is not
+        in it may use all of them.
+        """
+        self.generation += 1
+        self._table: dict[str, Endpoint] = {**table, **self._health}
+        self._owners = dict(owners or {})
+        self._rights = dict(rights or {})
+
+    def __call__(self, head: Head, principal: str) -> Endpoint:
+        """The endpoint for a request. Raises Rejection 404, 405 for `OPTIONS *`, and 403 for another's server."""
+        path = head.path
+        endpoint = self._table.get(path)
+        if path == "*":
             raise method_not_allowed(b"GET, POST, DELETE")
         if endpoint is None:
             raise Rejection(404, INVALID_REQUEST, "Not found")
+        if principal in self._rights and path in self._owners:
+            server = self._owners[path]
+            if server not in self._rights[principal]:
+                raise Rejection(
+                    403, INVALID_REQUEST, f"the token of {principal!r} has no right to {server!r}"
+                )
         return endpoint

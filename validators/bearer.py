@@ -51,10 +51,15 @@ class TokenSet:
     Raises ValueError for a token that could be guessed or that no client could send.
     """
 
-    def __init__(self, tokens: Mapping[str, str]) -> None:
+    def __init__(self, tokens: Mapping[str, str], digests: Mapping[bytes, str] | None = None) -> None:
         for token in tokens:
             _check_strength(token)
         self._principals = [(_digest(token), principal) for token, principal in tokens.items()]
+        self._principals += [*(digests or {}).items()]
+
+    def become(self, other: "TokenSet") -> None:
+        """Hold what the other holds, from now on."""
+        self._principals = other._principals  # noqa: SLF001 - of our own kind
 
     def principal(self, token: str) -> str | None:
         """Whose token this is. Takes the same time for every answer."""

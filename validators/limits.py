@@ -41,6 +41,7 @@ class Limits:
     replay_bytes: int = 4 * 1024 * 1024
     start_seconds: float = 60
     stop_seconds: float = 2
+    drain_seconds: float = 10
     stdin_stall_seconds: float = 10
     stdin_bytes: int = 16 * 1024 * 1024
     stderr_rate: int = 64 * 1024

@@ -18,6 +18,14 @@ def read(*arguments, environment=HERE):
     return read_arguments(["--stdio", "server --flag 'two words'", *arguments], environment)
 
 
+def argv(settings):
+    return settings.servers[0].launch.argv
+
+
+def variables(settings):
+    return settings.servers[0].launch.env
+
+
 def refused(capsys, code, *arguments):
     with pytest.raises(SystemExit) as caught:
         read_arguments(list(arguments), HERE)
@@ -26,13 +34,13 @@ def refused(capsys, code, *arguments):
 
 
 def test_a_command_is_split_like_a_shell_would_and_not_run_by_one():
-    assert read().command == ("server", "--flag", "two words")
-    assert read_arguments(["--stdio", "x; touch /tmp/p"], HERE).command == ("x;", "touch", "/tmp/p")
+    assert argv(read()) == ("server", "--flag", "two words")
+    assert argv(read_arguments(["--stdio", "x; touch /tmp/p"], HERE)) == ("x;", "touch", "/tmp/p")
 
 
 def test_a_command_after_two_dashes_is_taken_word_by_word():
     given = read_arguments(["--port", "0", "--stdio", "--", "server", "--port", "a b"], HERE)
-    assert given.command == ("server", "--port", "a b")
+    assert argv(given) == ("server", "--port", "a b")
     assert given.port == 0
 
 
@@ -91,11 +99,11 @@ def test_tls_needs_both_files(capsys):
 
 
 def test_the_server_gets_an_environment_of_its_own(tmp_path):
-    assert read().environment == {"PATH": "/bin", "HOME": "/home/me", "LANG": "C", "TERM": "dumb"}
-    assert read("--env", "SECRET").environment["SECRET"] == "s3cret"
+    assert variables(read()) == {"PATH": "/bin", "HOME": "/home/me", "LANG": "C", "TERM": "dumb"}
+    assert variables(read("--env", "SECRET"))["SECRET"] == "s3cret"
     file = tmp_path / "key"
     file.write_text("from a file\n")
-    assert read("--env", f"KEY={file}").environment["KEY"] == "from a file"
+    assert variables(read("--env", f"KEY={file}"))["KEY"] == "from a file"
 
 
 @pytest.mark.parametrize(

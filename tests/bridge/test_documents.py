@@ -5,7 +5,7 @@ from pathlib import Path
 
 import attrs
 
-from mcpbridged.bridge.cli import _parser
+from mcpbridged.bridge.cli import options_parser
 from mcpbridged.validators.limits import Limits
 
 ROOT = Path(__file__).parent.parent.parent
@@ -15,7 +15,7 @@ MANUAL = (ROOT / "man" / "mcp-bridge.1").read_text()
 def options():
     return {
         option
-        for action in _parser()._actions
+        for action in options_parser()._actions
         if action.help != "==SUPPRESS=="
         for option in action.option_strings
         if option.startswith("--")

@@ -1,0 +1,42 @@
+"""What may be listened on and who may call: checks that the command line and the configuration file share."""
+
+import ipaddress
+
+
+class BadAddress(ValueError):
+    """An address, origin or path that cannot be used; the text says why."""
+
+
+class NotLoopback(BadAddress):
+    """An address that other machines could reach."""
+
+
+def check_loopback(host: str) -> None:
+    """Raise BadAddress for what is no address, and NotLoopback for one that other machines could reach."""
+    try:
+        loopback = host == "localhost" or ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        raise BadAddress(f"{host!r} is neither an IP address nor localhost") from None
+    if not loopback:
+        raise NotLoopback(f"{host} is not a loopback address; other machines are not served yet")
+
+
+def check_path(text: str) -> str:
+    """The path of a URL as it is. Raises BadAddress."""
+    if not (text.startswith("/") and text.isascii() and text.isprintable()) or set(text) & set(' ?#%\\"<>'):
+        raise BadAddress(f"a path begins with / and has no spaces, ?, # or %, unlike {text!r}")
+    return text
+
+
+def check_origin(text: str) -> str:
+    """The origin as it is (RFC 6454). Raises BadAddress."""
+    scheme, separator, rest = text.partition("://")
+    if (
+        scheme not in ("http", "https")
+        or not separator
+        or not rest
+        or set(rest) & set("/*?# @")
+        or text != text.lower()
+    ):
+        raise BadAddress(f"an origin is exactly scheme://host[:port] in lower case, unlike {text!r}")
+    return text

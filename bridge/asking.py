@@ -1,0 +1,135 @@
+"""Asking the running daemon over its Unix socket, for the commands of `door`. Plain blocking HTTP: a person waits."""
+
+import http.client
+import json
+import socket
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any, Final, cast
+
+from ..validators import modern
+
+# An answer that takes longer than this has got lost, in seconds; a call of a tool may take as long as it likes.
+_PATIENCE: Final = 30.0
+
+
+class NoDaemon(Exception):
+    """Nobody listens there."""
+
+
+class Refused(Exception):
+    """The daemon, or the server behind it, has answered with an error; the text is theirs."""
+
+
+class _UnixConnection(http.client.HTTPConnection):
+    def __init__(self, path: Path, patience: float | None) -> None:
+        super().__init__("localhost", timeout=patience)
+        self._path = path
+
+    def connect(self) -> None:
+        """Connect to the socket instead of a host."""
+        self.sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        self.sock.settimeout(self.timeout)
+        try:
+            self.sock.connect(str(self._path))
+        except OSError as fault:
+            raise NoDaemon(
+                f"no daemon answers on {self._path}: {fault.strerror}; `mcp-bridge serve` starts one"
+            ) from None
+
+
+def ask(unix: Path, method: str, path: str) -> Any:  # noqa: ANN401 - JSON
+    """The daemon's answer to a question of its control socket. Raises NoDaemon and Refused."""
+    connection = _UnixConnection(unix, _PATIENCE)
+    try:
+        connection.request(method, path)
+        response = connection.getresponse()
+        return _checked(response.status, response.read())
+    finally:
+        connection.close()
+
+
+def follow(unix: Path, path: str) -> Iterator[Any]:
+    """What the daemon says from now on, until it ends. Raises NoDaemon and Refused."""
+    connection = _UnixConnection(unix, None)
+    try:
+        connection.request("GET", path)
+        response = connection.getresponse()
+        if response.status != http.client.OK:
+            _checked(response.status, response.read())
+        yield from _events(response)
+    finally:
+        connection.close()
+
+
+def call(
+    unix: Path,
+    server: str,
+    method: str,
+    params: Mapping[str, object],
+    headers: Mapping[str, str] | None = None,
+) -> Iterator[dict[str, Any]]:
+    """Ask a server as a client of revision 2026-07-28 would: its notifications, and its response as the last message.
+
+    Raises NoDaemon and Refused.
+    """
+    meta = {
+        modern.PROTOCOL_VERSION: modern.MODERN_REVISION,
+        modern.CLIENT_CAPABILITIES: {},
+        modern.CLIENT_INFO: {"name": "mcp-bridge", "version": "0"},
+        "progressToken": 1,
+    }
+    body = {"jsonrpc": "2.0", "id": 1, "method": method, "params": {**params, "_meta": meta}}
+    sent = {
+        "Content-Type": "application/json",
+        "Accept": "application/json, text/event-stream",
+        "MCP-Protocol-Version": modern.MODERN_REVISION,
+        "Mcp-Method": method,
+        **(headers or {}),
+    }
+    if isinstance(params.get("name"), str):
+        sent["Mcp-Name"] = modern.encode_value(str(params["name"]))
+    connection = _UnixConnection(unix, None)
+    try:
+        connection.request("POST", f"/servers/{server}/mcp", json.dumps(body).encode(), sent)
+        response = connection.getresponse()
+        if response.headers.get_content_type() == "text/event-stream":
+            yield from _events(response)
+        else:
+            yield _checked(response.status, response.read())
+    finally:
+        connection.close()
+
+
+def result_of(messages: Iterator[dict[str, Any]]) -> dict[str, Any]:
+    """The result at the end of these messages. Raises Refused for an error, or for none."""
+    last: dict[str, Any] = {}
+    for message in messages:
+        last = message
+    if "result" not in last:
+        raise Refused(_reason(last) or "the answer did not come")
+    result: dict[str, Any] = last["result"]
+    return result
+
+
+def _events(response: http.client.HTTPResponse) -> Iterator[Any]:
+    for line in response:
+        if line.startswith(b"data: ") and line.strip() != b"data:":
+            yield json.loads(line[6:])
+
+
+def _checked(status: int, body: bytes) -> Any:  # noqa: ANN401 - JSON
+    try:
+        answer = json.loads(body)
+    except ValueError:
+        raise Refused(f"the daemon answered {status}: {body[:200]!r}") from None
+    if status >= http.client.BAD_REQUEST:
+        raise Refused(_reason(answer) or f"the daemon answered {status}")
+    return answer
+
+
+def _reason(answer: dict[str, Any]) -> str:
+    error: dict[str, Any] = answer.get("error", {})
+    data = error.get("data")
+    lines: list[object] = cast("dict[str, Any]", data).get("stderr", []) if isinstance(data, dict) else []
+    return "\n".join([str(error.get("message", "")), *(f"  {line}" for line in lines)])

@@ -1,0 +1,452 @@
+"""The configuration file: TOML in, `Settings` out, and every fault named with its file, key, limit and value.
+
+The classes here are the file's shape; the JSON Schema for editors and the manual are made of the same ones. Nothing is
+started, and no secret is read, before the whole file has been understood.
+"""
+
+import os
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, Final, Literal, TypeVar, cast, get_type_hints
+
+import attrs
+import msgspec
+from msgspec import Meta
+
+from ..transports.routes import Paths
+from ..transports.spawner import Launch
+from ..validators.limits import Limits
+from .addresses import BadAddress, check_loopback, check_origin, check_path
+from .credentials import BadCredential, check_trusted, read_private, read_secret, runtime_directory
+from .environment import BadEnvironment, check_variable, inherited, passed_on, read_variables
+from .program import NotRunnable, check_program
+from .settings import ALL, BadLimit, ServerConfig, Settings, TokenConfig, changed_limits
+
+T = TypeVar("T")
+
+# A file of a thousand servers has some hundred kilobytes.
+LARGEST: Final = 1024 * 1024
+_MOST_SERVERS: Final = 256
+_VERSION: Final = 1
+_SHORTEST_SECRET: Final = 8
+NAME: Final = r"^[a-z0-9][a-z0-9-]{0,31}\Z"
+
+Text = Annotated[str, Meta(max_length=4096)]
+LimitTable = Annotated[
+    dict[str, int | float], Meta(description="Changes of limits by name; mcp-bridge(1) lists them.")
+]
+
+
+class BadConfig(Exception):
+    """A configuration that cannot be used; the text names the file, the key, the limit and the value."""
+
+
+@attrs.frozen
+class Listen:
+    """[listen]: where clients find us."""
+
+    http: Annotated[
+        Text | Literal[False], Meta(description="The loopback address and TCP port, or false for no TCP.")
+    ] = "127.0.0.1:8808"
+    unix: Annotated[
+        bool | Text,
+        Meta(
+            description="The Unix socket: a path, true for $XDG_RUNTIME_DIR/mcp-bridge/mcp-bridge.sock, or false."
+        ),
+    ] = True
+    authenticate: Annotated[bool, Meta(description="Whether a bearer token is asked for over TCP.")] = True
+    token: Annotated[
+        Text, Meta(description="Where the owner's token is kept instead of being minted: see SECRETS.")
+    ] = ""
+    tls_cert: Annotated[Text, Meta(description="The file of the certificate chain (PEM).")] = ""
+    tls_key: Annotated[Text, Meta(description="The file of its key (PEM).")] = ""
+    origins: Annotated[
+        tuple[Text, ...], Meta(description="Origins whose pages may call, such as http://localhost:6274.")
+    ] = ()
+    health: Annotated[tuple[Text, ...], Meta(description="Paths that answer 'ok' without a credential.")] = (
+        "/healthz",
+    )
+
+
+@attrs.frozen
+class Log:
+    """[log]: what is said on stderr."""
+
+    level: Annotated[Literal["debug", "info", "warning", "error", "none"], Meta(description="How much.")] = (
+        "info"
+    )
+    format: Annotated[Literal["text", "json"], Meta(description="For people or for machines.")] = "text"
+
+
+@attrs.frozen
+class Server:
+    """[servers.NAME]: one stdio server."""
+
+    command: Annotated[
+        tuple[Text, ...],
+        Meta(min_length=1, max_length=256, description="The program and its arguments; no shell reads them."),
+    ]
+    enabled: Annotated[bool, Meta(description="Whether it is served.")] = True
+    share: Annotated[
+        Literal["", "session", "principal", "server"],
+        Meta(description="Who shares a process of it; empty for what suits the client's era."),
+    ] = ""
+    era: Annotated[
+        Literal["auto", "legacy", "modern", "dual"], Meta(description="Which protocol eras it speaks.")
+    ] = "auto"
+    spare: Annotated[
+        int,
+        Meta(
+            ge=0,
+            le=8,
+            description="Processes that are started ahead, so that a new session need not wait for one.",
+        ),
+    ] = 0
+    cwd: Annotated[Text, Meta(description="The working directory, an absolute path; ~ is the home.")] = ""
+    umask: Annotated[
+        str, Meta(pattern=r"^0[0-7]{3}\Z", description="The file mode creation mask, octal.")
+    ] = "0077"
+    env: Annotated[dict[str, Text], Meta(description="Variables that are no secrets, with their values.")] = (
+        attrs.field(factory=dict[str, str])
+    )
+    env_file: Annotated[Text, Meta(description="A file of KEY=VALUE lines that only you can read.")] = ""
+    pass_env: Annotated[tuple[Text, ...], Meta(description="Variables of ours that it gets as well.")] = ()
+    secrets: Annotated[
+        dict[str, Text], Meta(description="Variables whose values are kept elsewhere: see SECRETS.")
+    ] = attrs.field(factory=dict[str, str])
+    limits: Annotated[LimitTable, Meta(description="Changes of limits for this server.")] = attrs.field(
+        factory=dict[str, int | float]
+    )
+
+
+@attrs.frozen
+class Token:
+    """[tokens.NAME]: a credential, whose name is the principal."""
+
+    sha256: Annotated[
+        str,
+        Meta(
+            pattern=r"^[0-9a-f]{64}\Z",
+            description="The SHA-256 of the token; `mcp-bridge token new NAME` makes both.",
+        ),
+    ]
+    servers: Annotated[tuple[Text, ...], Meta(description="The servers it may use; * is every one.")] = (ALL,)
+
+
+@attrs.frozen
+class File:
+    """The whole file."""
+
+    config_version: Annotated[int, Meta(ge=1, description="The version of this format.")] = _VERSION
+    listen: Annotated[Listen, Meta(description="Where clients find us.")] = attrs.field(factory=Listen)
+    log: Annotated[Log, Meta(description="What is said on stderr.")] = attrs.field(factory=Log)
+    limits: Annotated[LimitTable, Meta(description="Changes of limits, for all servers.")] = attrs.field(
+        factory=dict[str, int | float]
+    )
+    servers: Annotated[dict[str, Server], Meta(description="The servers by name.")] = attrs.field(
+        factory=dict[str, Server]
+    )
+    tokens: Annotated[
+        dict[str, Token], Meta(description="Further tokens by the name of their principal.")
+    ] = attrs.field(factory=dict[str, Token])
+
+
+# ---- from the text to the classes
+
+
+def check_name(where: str, name: str) -> None:
+    """Raise BadConfig for what cannot be the name of a server or a token."""
+    try:
+        msgspec.convert(name, Annotated[str, Meta(pattern=NAME)])
+    except msgspec.ValidationError:
+        raise BadConfig(
+            f"{where}.{name[:40]!r}: a name is 1 to 32 lower-case letters, digits and dashes and begins with no dash"
+        ) from None
+
+
+def default_path(environment: Mapping[str, str]) -> Path:
+    """Where the configuration is when nobody says another place; never the working directory (attacks V27)."""
+    base = environment.get("XDG_CONFIG_HOME")
+    home = Path(base) if base else Path(environment.get("HOME") or "/") / ".config"
+    return home / "mcp-bridge" / "config.toml"
+
+
+def default_socket(environment: Mapping[str, str]) -> Path:
+    """Where the Unix socket is when the configuration does not say another place."""
+    return runtime_directory(environment) / "mcp-bridge.sock"
+
+
+def load(path: Path, environment: Mapping[str, str]) -> Settings:
+    """The settings of a file that nobody else can change. Raises BadConfig."""
+    try:
+        check_trusted(path)
+        if not path.is_file():
+            raise BadConfig(f"{path} is not a regular file")
+        with path.open("rb") as file:
+            data = file.read(LARGEST + 1)
+    except BadCredential as fault:
+        raise BadConfig(str(fault)) from None
+    except OSError as fault:
+        raise BadConfig(f"{path} cannot be read: {fault.strerror}") from None
+    if len(data) > LARGEST:
+        raise BadConfig(f"{path} has more than {LARGEST} bytes, the limit")
+    try:
+        return settings_of(read_file(data), path, environment)
+    except BadConfig as fault:
+        raise BadConfig(f"{path}: {fault}") from None
+
+
+def read_file(data: bytes) -> File:
+    """The file's tables, each key known and of its type. Raises BadConfig."""
+    try:
+        table = tomllib.loads(data.decode())
+    except UnicodeDecodeError as fault:
+        raise BadConfig(f"is not UTF-8 at byte {fault.start}") from None
+    except (tomllib.TOMLDecodeError, RecursionError) as fault:
+        raise BadConfig(str(fault) or "is nested too deeply") from None
+    version = table.get("config_version", _VERSION)
+    if version != _VERSION:
+        raise BadConfig(f"config_version: this program knows version {_VERSION}, not {version!r}")
+    if len(_sub(table, "servers")) > _MOST_SERVERS:
+        raise BadConfig(f"servers: there are {len(table['servers'])}, and the limit is {_MOST_SERVERS}")
+    parts: dict[str, Any] = {
+        "listen": _convert(Listen, table.pop("listen", {}), "listen"),
+        "log": _convert(Log, table.pop("log", {}), "log"),
+        "servers": _named(Server, table, "servers"),
+        "tokens": _named(Token, table, "tokens"),
+    }
+    rest = _convert(File, {key: value for key, value in table.items() if key not in parts}, "")
+    return attrs.evolve(rest, **parts)
+
+
+def _sub(table: dict[str, Any], key: str) -> dict[str, Any]:
+    sub = table.get(key, {})
+    if not isinstance(sub, dict):
+        raise BadConfig(f"{key} must be a table, not {type(sub).__name__}")
+    return cast("dict[str, Any]", sub)
+
+
+def _named(cls: type[T], table: dict[str, Any], key: str) -> dict[str, T]:
+    found: dict[str, T] = {}
+    for name, value in _sub(table, key).items():
+        check_name(key, name)
+        found[name] = _convert(cls, value, f"{key}.{name}")
+    table.pop(key, None)
+    return found
+
+
+def _convert(cls: type[T], value: object, where: str) -> T:
+    at = f"{where}: " if where else ""
+    if not isinstance(value, dict):
+        raise BadConfig(f"{at}must be a table, not {type(value).__name__}")
+    fields_of: tuple[attrs.Attribute[Any], ...] = attrs.fields(cls)  # type: ignore[arg-type]  # one of ours
+    known = [field.name for field in fields_of]
+    table = cast("dict[str, object]", value)
+    for key in table:
+        if key not in known:
+            raise BadConfig(f"{at}there is no key {key!r}; there are {', '.join(known)}")
+    hints = get_type_hints(cls, include_extras=True)
+    fields: dict[str, Any] = {}
+    for key, given in table.items():
+        try:
+            fields[key] = msgspec.convert(given, hints[key], strict=True)
+        except msgspec.ValidationError as fault:
+            reason = str(fault).replace(" - at `$", f" - at `{key}")
+            raise BadConfig(f"{at}{key}: {reason}, not {_shown(given)}") from None
+    try:
+        return cls(**fields)
+    except TypeError:
+        missing = [
+            field.name for field in fields_of if field.default is attrs.NOTHING and field.name not in fields
+        ]
+        raise BadConfig(f"{at}{', '.join(missing)} is missing") from None
+
+
+def _shown(value: object) -> str:
+    text = repr(value)
+    return text if len(text) <= 60 else text[:59] + "…"
+
+
+# ---- from the classes to the settings
+
+
+def settings_of(file: File, path: Path, environment: Mapping[str, str]) -> Settings:
+    """What the file means in this environment. Raises BadConfig."""
+    try:
+        limits = changed_limits(Limits(), file.limits)
+    except BadLimit as fault:
+        raise BadConfig(f"limits: {fault}") from None
+    servers = [
+        _server(name, server, limits, path.parent, environment)
+        for name, server in file.servers.items()
+        if server.enabled
+    ]
+    host, port = _address(file.listen.http)
+    unix = _unix(file.listen.unix, environment)
+    if port is None and unix is None:
+        raise BadConfig("listen: both http and unix are false, so nobody could connect")
+    if bool(file.listen.tls_cert) != bool(file.listen.tls_key):
+        raise BadConfig("listen: tls_cert and tls_key go together")
+    _check_pages(file.listen)
+    return Settings(
+        servers=tuple(servers),
+        host=host,
+        port=port,
+        unix=unix,
+        authenticate=file.listen.authenticate,
+        token_source=file.listen.token,
+        tokens=tuple(_token(name, token, file) for name, token in file.tokens.items()),
+        tls_certificate=_file(file.listen.tls_cert, path.parent),
+        tls_key=_file(file.listen.tls_key, path.parent),
+        origins=frozenset(file.listen.origins),
+        paths=Paths("", "", "", ""),
+        health=file.listen.health,
+        limits=limits,
+        log_level=file.log.level,
+        log_format=file.log.format,
+        file=path,
+    )
+
+
+def _server(
+    name: str, server: Server, limits: Limits, base: Path, environment: Mapping[str, str]
+) -> ServerConfig:
+    where = f"servers.{name}"
+    cwd = Path(server.cwd).expanduser() if server.cwd else None
+    if cwd is not None and not cwd.is_absolute():
+        raise BadConfig(f"{where}: cwd: must be an absolute path, not {server.cwd!r}")
+    try:
+        variables, secrets = _variables(server, base, environment)
+        check_program(server.command[0])
+        limits = changed_limits(limits, server.limits)
+    except BadLimit as fault:
+        raise BadConfig(f"{where}: limits: {fault}") from None
+    except (BadEnvironment, BadCredential, NotRunnable) as fault:
+        raise BadConfig(f"{where}: {fault}") from None
+    if any("\0" in word for word in server.command):
+        raise BadConfig(f"{where}: command: a word holds a zero byte")
+    launch = Launch(server.command, variables, str(cwd) if cwd else None, int(server.umask, 8))
+    return ServerConfig(name, launch, server.era, server.share, server.spare, limits, secrets)
+
+
+def _variables(
+    server: Server, base: Path, environment: Mapping[str, str]
+) -> tuple[dict[str, str], tuple[str, ...]]:
+    hidden: dict[str, str] = {}
+    variables = inherited(environment)
+    for key in server.pass_env:
+        check_variable(key)
+        variables[key] = passed_on(key, environment)
+    if server.env_file:
+        content = read_private(base / Path(server.env_file).expanduser(), "environment file")
+        hidden |= read_variables(content.decode(errors="replace"))
+    for key, value in server.env.items():
+        check_variable(key, value)
+        variables[key] = value
+    for key, source in server.secrets.items():
+        check_variable(key)
+        hidden[key] = read_secret(source, environment, base)
+    # A short value is no secret worth hiding, and blotting it out would spoil the log.
+    return variables | hidden, tuple(value for value in hidden.values() if len(value) >= _SHORTEST_SECRET)
+
+
+def _address(http: str | Literal[False]) -> tuple[str, int | None]:
+    if http is False:
+        return "127.0.0.1", None
+    host, colon, port = http.rpartition(":")
+    host = host.removeprefix("[").removesuffix("]")
+    if not colon or not (port.isascii() and port.isdecimal() and int(port) <= 65535):
+        raise BadConfig(f"listen: http: must be ADDRESS:PORT, not {http!r}")
+    try:
+        check_loopback(host)
+    except BadAddress as fault:
+        raise BadConfig(f"listen: http: {fault}") from None
+    return host, int(port)
+
+
+def _unix(unix: bool | str, environment: Mapping[str, str]) -> Path | None:  # noqa: FBT001 - the file's own value
+    if unix is True:
+        return default_socket(environment)
+    if not unix:
+        return None
+    path = Path(unix).expanduser()
+    if not path.is_absolute():
+        raise BadConfig(f"listen: unix: must be an absolute path, not {unix!r}")
+    return path
+
+
+def _check_pages(listen: Listen) -> None:
+    try:
+        for origin in listen.origins:
+            check_origin(origin)
+        for path in listen.health:
+            check_path(path)
+    except BadAddress as fault:
+        raise BadConfig(f"listen: {fault}") from None
+
+
+def _token(name: str, token: Token, file: File) -> TokenConfig:
+    for server in token.servers:
+        if server != ALL and server not in file.servers:
+            raise BadConfig(f"tokens.{name}: servers: there is no server {server!r}")
+    return TokenConfig(name, bytes.fromhex(token.sha256), frozenset(token.servers))
+
+
+def _file(name: str, base: Path) -> Path | None:
+    return base / Path(name).expanduser() if name else None
+
+
+# ---- changes by a program
+
+
+def without_token(text: str, name: str) -> str:
+    """The text without one token's table. Raises BadConfig where the table cannot be told from the rest."""
+    kept: list[str] = []
+    inside = False
+    for line in text.splitlines(keepends=True):
+        if line.lstrip().startswith("["):
+            inside = line.split("#")[0].strip() == f"[tokens.{name}]"
+        if not inside:
+            kept.append(line)
+    changed = "".join(kept)
+    wanted = tomllib.loads(text)
+    wanted.get("tokens", {}).pop(name, None)
+    found = tomllib.loads(changed)
+    found.setdefault("tokens", {})
+    wanted.setdefault("tokens", {})
+    if found != wanted:
+        raise BadConfig(
+            f"tokens.{name}: its table is not written as [tokens.{name}] of its own; remove it by hand"
+        )
+    return changed
+
+
+def rewrite(path: Path, text: str) -> None:
+    """Put another text into the file, all of it or nothing, with the mode that it had. Raises BadConfig."""
+    read_file(text.encode())
+    draft = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        with open(
+            os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, path.stat().st_mode & 0o777), "w"
+        ) as file:  # noqa: PTH123 - a descriptor
+            file.write(text)
+        draft.replace(path)
+    except OSError as fault:
+        draft.unlink(missing_ok=True)
+        raise BadConfig(f"{path} cannot be written: {fault.strerror}") from None
+
+
+# ---- for editors
+
+
+def schema() -> dict[str, Any]:
+    """The JSON Schema (2020-12) of the file, of the classes above."""
+    described = msgspec.json.schema(File)
+    definitions: dict[str, Any] = described["$defs"]
+    for cls in (File, Listen, Log, Server, Token):
+        definition = definitions[cls.__name__]
+        definition["additionalProperties"] = False
+    for key in ("servers", "tokens"):
+        definitions["File"]["properties"][key]["propertyNames"] = {"pattern": NAME.replace(r"\Z", "$")}
+    return {"$schema": "https://json-schema.org/draft/2020-12/schema", "title": "mcp-bridge", **described}

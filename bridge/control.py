@@ -1,0 +1,118 @@
+"""What a person may ask of the running daemon, over its Unix socket only: the other end of `door`.
+
+Nothing here can start a program, or read a file, that the configuration does not name (attacks V24).
+"""
+
+from collections.abc import Awaitable, Callable
+from typing import Final
+from urllib.parse import parse_qs
+
+import msgspec
+
+from ..transports.outlet import Outlet
+from ..transports.ports import Endpoint, Exchange
+from ..transports.streaming import write_events
+from ..validators.rejection import INVALID_REQUEST, Rejection
+from .fleet import Fleet
+from .server import LocalServer
+from .status import Status
+
+ROOT: Final = "/control"
+_JSON: Final = b"application/json"
+# A message that is tapped is cut here, in bytes.
+_TAPPED: Final = 16 * 1024
+
+
+class Tapped(msgspec.Struct, frozen=True):
+    """One message that has passed."""
+
+    direction: str
+    line: str
+
+
+class Control:
+    """The endpoints of the control socket. `reload` answers what has changed, and raises ValueError where nothing may."""
+
+    def __init__(
+        self, fleet: Fleet, status: Callable[[], Status], reload: Callable[[], Awaitable[object]]
+    ) -> None:
+        self._fleet = fleet
+        self._status = status
+        self._reload = reload
+
+    def table(self) -> dict[str, Endpoint]:
+        """The endpoint of every path."""
+        return {
+            f"{ROOT}/status": self._answer_status,
+            f"{ROOT}/reload": self._answer_reload,
+            f"{ROOT}/restart": self._answer_restart,
+            f"{ROOT}/logs": self._answer_logs,
+            f"{ROOT}/tap": self._answer_tap,
+        }
+
+    async def _answer_status(self, exchange: Exchange) -> None:
+        _check_method(exchange, "GET")
+        await exchange.answer(200, _JSON, msgspec.json.encode(self._status()))
+
+    async def _answer_reload(self, exchange: Exchange) -> None:
+        _check_method(exchange, "POST")
+        try:
+            changes = await self._reload()
+        except ValueError as fault:
+            raise Rejection(409, INVALID_REQUEST, str(fault)) from None
+        await exchange.answer(200, _JSON, msgspec.json.encode(changes))
+
+    async def _answer_restart(self, exchange: Exchange) -> None:
+        _check_method(exchange, "POST")
+        server = self._named(exchange)
+        await self._fleet.restart(server.name)
+        await exchange.answer(200, _JSON, b"{}")
+
+    async def _answer_logs(self, exchange: Exchange) -> None:
+        _check_method(exchange, "GET")
+        record = self._named(exchange).record
+        if "follow" not in parse_qs(exchange.head.query, keep_blank_values=True):
+            await exchange.answer(200, _JSON, msgspec.json.encode(record.entries()))
+            return
+        outlet = exchange.outlet()
+        record.follow(outlet)
+        try:
+            await _stream(exchange, outlet)
+        finally:
+            record.unfollow(outlet)
+
+    async def _answer_tap(self, exchange: Exchange) -> None:
+        _check_method(exchange, "GET")
+        record = self._named(exchange).record
+        outlet = exchange.outlet()
+
+        def watch(direction: str, line: bytes) -> None:
+            text = str(record.shown(line[:_TAPPED]))
+            outlet.put(msgspec.json.encode(Tapped(direction, text)))
+
+        record.watchers.append(watch)
+        try:
+            await _stream(exchange, outlet)
+        finally:
+            record.watchers.remove(watch)
+
+    def _named(self, exchange: Exchange) -> LocalServer:
+        name = parse_qs(exchange.head.query).get("server", [""])[0]
+        server = self._fleet.find(name)
+        if server is None:
+            known = ", ".join(one.name for one in self._fleet) or "none"
+            raise Rejection(404, INVALID_REQUEST, f"there is no server {name!r}; there are: {known}")
+        return server
+
+
+async def _stream(exchange: Exchange, outlet: Outlet) -> None:
+    exchange.attend(outlet, to_the_end=True)
+    await exchange.begin_stream()
+    await write_events(exchange, outlet)
+
+
+def _check_method(exchange: Exchange, method: str) -> None:
+    if exchange.head.method != method:
+        raise Rejection(
+            405, INVALID_REQUEST, "this path has no such method", headers=((b"Allow", method.encode()),)
+        )

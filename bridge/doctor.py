@@ -1,0 +1,161 @@
+"""What is wrong with this machine and this configuration, and how to mend it: `mcp-bridge doctor`."""
+
+import os
+import re
+import resource
+import socket
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any, Final
+
+import attrs
+
+from . import config
+from .asking import NoDaemon, Refused, ask
+from .config import BadConfig
+from .control import ROOT
+from .credentials import BadCredential, boot_token
+from .program import found_program
+from .settings import ServerConfig, Settings
+
+GOOD: Final = "good"
+DOUBTFUL: Final = "doubtful"
+WRONG: Final = "wrong"
+
+# What every connection, session and process may need of descriptors at the default limits.
+_DESCRIPTORS: Final = 8192
+# Programs that fetch what they run, and the options of theirs that take no value.
+_FETCHERS: Final = frozenset({"npx", "uvx", "bunx", "pnpx"})
+_PINNED: Final = re.compile(r"[^@]+(?:@|==)\d")
+
+
+@attrs.frozen
+class Finding:
+    """`kind` is GOOD, DOUBTFUL or WRONG; `mend` is what to do about it."""
+
+    kind: str
+    text: str
+    mend: str = ""
+
+
+def examine(path: Path, environment: Mapping[str, str]) -> Iterator[Finding]:
+    """Look at everything that can be looked at without starting a server."""
+    yield from _machine(environment)
+    try:
+        settings = config.load(path, environment)
+    except BadConfig as fault:
+        yield Finding(WRONG, f"the configuration cannot be used: {fault}", _mend(path))
+        return
+    yield Finding(GOOD, f"{path}: {len(settings.servers)} servers")
+    for server in settings.servers:
+        yield from _server(server)
+    yield from _daemon(settings)
+
+
+def _mend(path: Path) -> str:
+    if path.exists():
+        return "mcp-bridge config check says so again after you have mended it"
+    return f"write {path}; mcp-bridge config import FILE makes one of what another client has"
+
+
+def _machine(environment: Mapping[str, str]) -> Iterator[Finding]:
+    if environment.get("XDG_RUNTIME_DIR"):
+        yield Finding(GOOD, f"XDG_RUNTIME_DIR is {environment['XDG_RUNTIME_DIR']}")
+    else:
+        yield Finding(
+            DOUBTFUL,
+            "XDG_RUNTIME_DIR is not set, so the token of the boot outlives it",
+            "log in through a session of systemd, or set it to a directory of yours on a tmpfs",
+        )
+    try:
+        yield Finding(GOOD, f"the token of this boot is in {boot_token(environment)[0]}")
+    except BadCredential as fault:
+        yield Finding(WRONG, str(fault), "remove the file; the next start mints another token")
+    if os.geteuid() == 0:
+        yield Finding(DOUBTFUL, "you are root, and every server would be", "use an ordinary user")
+    limit = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+    if limit < _DESCRIPTORS:
+        yield Finding(
+            DOUBTFUL,
+            f"a process may have {limit} open files, and {_DESCRIPTORS} are needed at the default limits",
+            "raise LimitNOFILE= of the unit, or lower the limits of sessions and connections",
+        )
+
+
+def _server(server: ServerConfig) -> Iterator[Finding]:
+    program = found_program(server.launch.argv, server.launch.env)
+    if program is None:
+        yield Finding(
+            WRONG,
+            f"servers.{server.name}: there is no program {server.launch.argv[0]!r}",
+            "install it, or name it with its absolute path",
+        )
+        return
+    if server.launch.cwd is not None and not Path(server.launch.cwd).is_dir():
+        yield Finding(WRONG, f"servers.{server.name}: cwd {server.launch.cwd} is no directory", "make it")
+    package = unpinned(server.launch.argv)
+    if package:
+        yield Finding(
+            DOUBTFUL,
+            f"servers.{server.name}: W031: {package} is fetched in whatever version there is at each start",
+            f"name a version, such as {package}@1.2.3",
+        )
+    else:
+        yield Finding(GOOD, f"servers.{server.name}: {program}")
+
+
+def unpinned(argv: tuple[str, ...]) -> str:
+    """The package that a command fetches without naming a version, if it does (attacks V31)."""
+    if Path(argv[0]).name not in _FETCHERS:
+        return ""
+    words = iter(argv[1:])
+    for word in words:
+        if word in ("--from", "--package", "-p"):
+            word = next(words, "")  # noqa: PLW2901 - its value is the package
+        elif word.startswith("-"):
+            continue
+        name = word.removeprefix("@")
+        return "" if _PINNED.match(name) else word
+    return ""
+
+
+def _daemon(settings: Settings) -> Iterator[Finding]:
+    if settings.unix is None:
+        yield Finding(DOUBTFUL, "listen: unix is false, so the daemon cannot be asked how it is")
+        return
+    try:
+        answer = ask(settings.unix, "GET", f"{ROOT}/status")
+    except (NoDaemon, Refused) as fault:
+        yield Finding(DOUBTFUL, str(fault), "systemctl --user start mcp-bridge, or mcp-bridge serve")
+        if settings.port and not _is_free(settings.host, settings.port):
+            yield Finding(
+                WRONG,
+                f"another program listens on {settings.host} port {settings.port}",
+                "end it, or choose another port for listen.http",
+            )
+        return
+    yield Finding(GOOD, f"the daemon answers: pid {answer['pid']}, version {answer['version']}")
+    running = {one["name"]: one for one in answer["servers"]}
+    for server in settings.servers:
+        if server.name not in running:
+            yield Finding(
+                DOUBTFUL, f"servers.{server.name}: the daemon does not know it yet", "mcp-bridge reload"
+            )
+        else:
+            yield from _running(running[server.name])
+
+
+def _running(one: dict[str, Any]) -> Iterator[Finding]:
+    if one["state"] == "failing":
+        tail = one["stderr"][-1] if one["stderr"] else "it has said nothing on stderr"
+        yield Finding(
+            WRONG,
+            f"servers.{one['name']}: it {one['last_exit']}, again and again: {tail}",
+            f"mcp-bridge logs {one['name']}",
+        )
+
+
+def _is_free(host: str, port: int) -> bool:
+    with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET) as sock:
+        sock.settimeout(1)
+        return sock.connect_ex((host, port)) != 0

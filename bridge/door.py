@@ -1,0 +1,476 @@
+"""One door for the person: the commands beside `mcp-bridge --stdio`. They talk to the daemon over its Unix socket.
+
+Everything that a server or a client has said is escaped before it reaches the terminal.
+"""
+
+import argparse
+import contextlib
+import hashlib
+import json
+import os
+import secrets
+import signal
+import sys
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import Any, Final, NoReturn, cast
+
+import attrs
+import msgspec
+
+from ..validators import modern
+from . import config, doctor
+from .asking import NoDaemon, Refused, ask, call, follow, result_of
+from .cli import COMMANDS, EX_CONFIG, EX_USAGE
+from .client_config import CLIENTS, client_config
+from .completion import SHELLS, completion
+from .config import BadConfig
+from .control import ROOT
+from .credentials import BadCredential, boot_token
+from .importing import BadImport, import_servers
+from .log import escaped
+from .settings import ServerConfig, Settings
+from .showing import table
+
+EX_OK: Final = 0
+EX_FAILED: Final = 1
+EX_UNAVAILABLE: Final = 69
+
+_WATCH_SECONDS: Final = 1.0
+
+
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        self.exit(EX_USAGE, f"mcp-bridge: {message}\nTry '{self.prog} --help'.\n")
+
+
+def parser() -> argparse.ArgumentParser:
+    """The grammar of all commands."""
+    top = _Parser(prog="mcp-bridge", allow_abbrev=False)
+    commands = top.add_subparsers(dest="command", required=True, parser_class=_Parser)
+
+    def command(name: str) -> argparse.ArgumentParser:
+        found = commands.add_parser(name, help=COMMANDS[name], description=COMMANDS[name], allow_abbrev=False)
+        found.add_argument(
+            "--config", type=Path, metavar="FILE", help="the configuration (default: see mcp-bridge.toml(5))"
+        )
+        return found
+
+    serve = command("serve")
+    serve.add_argument("--allow-root", action="store_true", help="do not warn when running as root")
+    status = command("status")
+    status.add_argument("--json", action="store_true", help="for machines")
+    status.add_argument("--watch", action="store_true", help="again every second")
+    command("ps").add_argument("--json", action="store_true", help="for machines")
+    logs = command("logs")
+    logs.add_argument("server", metavar="NAME")
+    logs.add_argument("-f", "--follow", action="store_true", help="and what comes from now on")
+    command("tap").add_argument("server", metavar="NAME")
+    command("tools").add_argument("server", metavar="NAME")
+    called = command("call")
+    called.add_argument("server", metavar="NAME")
+    called.add_argument("tool", metavar="TOOL")
+    called.add_argument(
+        "arguments", metavar="ARGUMENTS", nargs="?", default="{}", help="a JSON object (default {})"
+    )
+    command("restart").add_argument("server", metavar="NAME")
+    command("reload")
+    configured = command("config")
+    configured.add_argument("action", choices=["check", "show", "import", "schema"])
+    configured.add_argument("file", nargs="?", type=Path, metavar="FILE", help="what to import")
+    tokens = command("token")
+    tokens.add_argument("action", choices=["new", "list", "revoke"])
+    tokens.add_argument("name", nargs="?", metavar="NAME")
+    tokens.add_argument(
+        "--servers",
+        nargs="+",
+        default=["*"],
+        metavar="SERVER",
+        help="what a new token may use (default: all)",
+    )
+    clients = command("client-config")
+    clients.add_argument("client", choices=CLIENTS)
+    clients.add_argument("server", metavar="NAME")
+    command("doctor")
+    command("completion").add_argument("shell", choices=SHELLS)
+    return top
+
+
+def command(arguments: list[str], environment: Mapping[str, str]) -> int:
+    """Carry out one command, and answer the exit code."""
+    given = parser().parse_args(arguments)
+    path = given.config or config.default_path(environment)
+    try:
+        return _COMMANDS[given.command](given, path, environment)
+    except (BadConfig, BadCredential, BadImport) as fault:
+        return _failed(EX_CONFIG, str(fault))
+    except NoDaemon as fault:
+        return _failed(EX_UNAVAILABLE, str(fault))
+    except Refused as fault:
+        return _failed(EX_FAILED, str(fault))
+    except KeyboardInterrupt:
+        return 128 + signal.SIGINT
+    except BrokenPipeError:  # whoever read us has seen enough
+        sys.stdout = open(os.devnull, "w", encoding="utf-8")  # noqa: PTH123, SIM115 - for the flush at our exit
+        return EX_OK
+
+
+def _failed(code: int, text: str) -> int:
+    sys.stderr.write("".join(f"mcp-bridge: {escaped(line)}\n" for line in text.splitlines()))
+    return code
+
+
+def _say(text: str) -> None:
+    sys.stdout.write(f"{text}\n")
+    sys.stdout.flush()
+
+
+# ---- the daemon itself
+
+
+def _serve(given: argparse.Namespace, path: Path, environment: Mapping[str, str]) -> int:
+    from .daemon import run  # noqa: PLC0415 - the other commands need no event loop
+
+    settings = attrs.evolve(config.load(path, environment), as_root=given.allow_root)
+    return run(settings, environment)
+
+
+def _socket(path: Path, environment: Mapping[str, str]) -> Path:
+    settings = config.load(path, environment) if path.exists() else None
+    unix = settings.unix if settings else config.default_socket(environment)
+    if unix is None:
+        raise BadConfig(f"{path}: listen: unix is false, so the daemon cannot be asked")
+    return unix
+
+
+# ---- how it is
+
+
+def _status(given: argparse.Namespace, path: Path, environment: Mapping[str, str]) -> int:
+    unix = _socket(path, environment)
+    while True:
+        answer = ask(unix, "GET", f"{ROOT}/status")
+        text = json.dumps(answer, indent=2) if given.json else _status_table(answer)
+        if not given.watch:
+            _say(text)
+            return EX_OK
+        _say(f"\x1b[2J\x1b[H{text}" if sys.stdout.isatty() else text)
+        time.sleep(_WATCH_SECONDS)
+
+
+def _status_table(answer: dict[str, Any]) -> str:
+    head = (
+        f"mcp-bridge {answer['version']}, pid {answer['pid']}, up {_duration(answer['uptime'])}, "
+        f"{_size(answer['memory'])}, on {answer['url']}"
+    )
+    columns = (
+        "server",
+        "state",
+        "era",
+        "processes",
+        "sessions",
+        "in flight",
+        "calls",
+        "errors",
+        "restarts",
+        "memory",
+    )
+    rows = [
+        (
+            one["name"],
+            one["state"],
+            one["era"],
+            len(one["pids"]),
+            one["sessions"],
+            one["in_flight"],
+            one["calls"],
+            one["errors"],
+            one["restarts"],
+            _size(one["memory"]),
+        )
+        for one in answer["servers"]
+    ]
+    lines = [escaped(head), table(columns, rows)]
+    for one in answer["servers"]:
+        if one["last_exit"]:
+            lines.append(escaped(f"{one['name']}: the last process {one['last_exit']}"))
+            lines.extend(escaped(f"  {line}") for line in one["stderr"])
+    return "\n".join(lines)
+
+
+def _ps(given: argparse.Namespace, path: Path, environment: Mapping[str, str]) -> int:
+    answer = ask(_socket(path, environment), "GET", f"{ROOT}/status")
+    rows = [(pid, one["name"], " ".join(one["command"])) for one in answer["servers"] for pid in one["pids"]]
+    if given.json:
+        _say(json.dumps([{"pid": pid, "server": name} for pid, name, _ in rows]))
+    else:
+        _say(table(("pid", "server", "command"), rows))
+    return EX_OK
+
+
+def _duration(seconds: float) -> str:
+    minutes, rest = divmod(int(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    days, hours = divmod(hours, 24)
+    if days:
+        return f"{days} d {hours} h"
+    return f"{hours} h {minutes} min" if hours else f"{minutes} min {rest} s" if minutes else f"{rest} s"
+
+
+def _size(count: int) -> str:
+    return f"{count / 2**20:.1f} MiB"
+
+
+def _logs(given: argparse.Namespace, path: Path, environment: Mapping[str, str]) -> int:
+    unix = _socket(path, environment)
+    for entry in ask(unix, "GET", f"{ROOT}/logs?server={given.server}"):
+        _say(_entry(entry))
+    if given.follow:
+        for entry in follow(unix, f"{ROOT}/logs?server={given.server}&follow=1"):
+            _say(_entry(entry))
+    return EX_OK
+
+
+def _entry(entry: dict[str, Any]) -> str:
+    at = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(entry["at"]))
+    of = f" [{entry['pid']}]" if entry["pid"] else ""
+    return escaped(f"{at}{of} {entry['kind']}: {entry['text']}")
+
+
+def _tap(given: argparse.Namespace, path: Path, environment: Mapping[str, str]) -> int:
+    for one in follow(_socket(path, environment), f"{ROOT}/tap?server={given.server}"):
+        arrow = "->" if one["direction"] == "to server" else "<-"
+        _say(escaped(f"{arrow} {one['line']}"))
+    return EX_OK
+
+
+def _restart(given: argparse.Namespace, path: Path, environment: Mapping[str, str]) -> int:
+    ask(_socket(path, environment), "POST", f"{ROOT}/restart?server={given.server}")
+    _say(f"{given.server}: restarted; calls in flight are answered by the former process")
+    return EX_OK
+
+
+def _reload(_given: argparse.Namespace, path: Path, environment: Mapping[str, str]) -> int:
+    changes = ask(_socket(path, environment), "POST", f"{ROOT}/reload")
+    for what, names in changes.items():
+        if names:
+            _say(f"{what}: {', '.join(names)}")
+    return EX_OK
+
+
+# ---- a client at hand
+
+
+def _tools(given: argparse.Namespace, path: Path, environment: Mapping[str, str]) -> int:
+    unix = _socket(path, environment)
+    rows = [
+        (tool["name"], ", ".join(tool.get("inputSchema", {}).get("properties", {})), _first_line(tool))
+        for tool in _listed(unix, given.server)
+    ]
+    _say(table(("tool", "arguments", "description"), rows))
+    return EX_OK
+
+
+def _first_line(tool: Mapping[str, Any]) -> str:
+    lines = str(tool.get("description", "")).strip().splitlines()
+    return lines[0][:100] if lines else ""
+
+
+def _listed(unix: Path, server: str) -> Iterable[dict[str, Any]]:
+    known = [one["name"] for one in ask(unix, "GET", f"{ROOT}/status")["servers"]]
+    if server not in known:
+        raise Refused(f"there is no server {server!r}; there are: {', '.join(known) or 'none'}")
+    params: dict[str, object] = {}
+    while True:
+        result = result_of(call(unix, server, "tools/list", params))
+        yield from result["tools"]
+        if "nextCursor" not in result:
+            return
+        params = {"cursor": result["nextCursor"]}
+
+
+def _call(given: argparse.Namespace, path: Path, environment: Mapping[str, str]) -> int:
+    try:
+        arguments: Any = json.loads(given.arguments)
+    except ValueError as fault:
+        return _failed(EX_USAGE, f"the arguments are no JSON: {fault}")
+    if not isinstance(arguments, dict):
+        return _failed(EX_USAGE, f"the arguments are a JSON object, not {given.arguments!r}")
+    unix = _socket(path, environment)
+    tool = next((tool for tool in _listed(unix, given.server) if tool["name"] == given.tool), None)
+    if tool is None:
+        raise Refused(
+            f"{given.server} has no tool {given.tool!r}; `mcp-bridge tools {given.server}` lists them"
+        )
+    params: dict[str, object] = {"name": given.tool, "arguments": arguments}
+    headers = _mirrored(tool, cast("dict[str, Any]", arguments))
+    result = result_of(_shown(call(unix, given.server, "tools/call", params, headers)))
+    for block in result.get("content", ()):
+        text = block["text"] if block.get("type") == "text" else json.dumps(block)
+        _say("\n".join(map(escaped, text.splitlines())))
+    if not result.get("content"):
+        _say(json.dumps(result))
+    return EX_FAILED if result.get("isError") else EX_OK
+
+
+def _shown(messages: Iterable[dict[str, Any]]) -> Iterator[dict[str, Any]]:
+    for message in messages:
+        if message.get("method") == "notifications/progress":
+            params = message["params"]
+            total = f"/{params['total']}" if "total" in params else ""
+            said = f": {params['message']}" if "message" in params else ""
+            sys.stderr.write(escaped(f"{params['progress']}{total}{said}") + "\n")
+        yield message
+
+
+def _mirrored(tool: Mapping[str, Any], arguments: Mapping[str, Any]) -> dict[str, str]:
+    headers: dict[str, str] = {}
+    for mirror in modern.mirrors(msgspec.json.encode(tool.get("inputSchema", {}))):
+        value: Any = arguments
+        for name in mirror.path:
+            value = cast("dict[str, Any]", value).get(name) if isinstance(value, dict) else None
+        if value is not None:
+            text = value if isinstance(value, str) else json.dumps(value)
+            headers[mirror.header] = modern.encode_value(text)
+    return headers
+
+
+# ---- configurations
+
+
+def _config(given: argparse.Namespace, path: Path, environment: Mapping[str, str]) -> int:
+    match given.action:
+        case "schema":
+            _say(json.dumps(config.schema(), indent=2))
+        case "check":
+            settings = config.load(path, environment)
+            _say(f"{path}: {len(settings.servers)} servers, {len(settings.tokens)} tokens, no fault")
+        case "show":
+            _show(config.load(path, environment))
+        case _:
+            if given.file is None:
+                return _failed(EX_USAGE, "config import needs the FILE to import")
+            return _import(given.file, path, environment)
+    return EX_OK
+
+
+def _show(settings: Settings) -> None:
+    _say(f"http   {settings.host}:{settings.port}" if settings.port is not None else "http   off")
+    _say(f"unix   {settings.unix or 'off'}")
+    for server in settings.servers:
+        _say(f"\n{server.name}")
+        for key, value in _effective(server):
+            _say(escaped(f"  {key:<12}{value}"))
+
+
+def _effective(server: ServerConfig) -> Iterable[tuple[str, str]]:
+    launch = server.launch
+    yield "command", " ".join(launch.argv)
+    yield "cwd", launch.cwd or "that of the daemon"
+    yield "umask", f"{launch.umask:04o}"
+    yield "share", server.share or "session, or principal for stateless clients"
+    yield "era", server.era
+    hidden = set(server.secrets)
+    for key, value in sorted(launch.env.items()):
+        yield "env", f"{key}={'[secret]' if value in hidden else value}"
+
+
+def _import(file: Path, path: Path, environment: Mapping[str, str]) -> int:
+    known = [server.name for server in config.load(path, environment).servers] if path.exists() else []
+    try:
+        text = file.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as fault:
+        raise BadImport(f"{file} cannot be read: {fault}") from None
+    imported = import_servers(text, known)
+    for note in imported.notes:
+        sys.stderr.write(f"mcp-bridge: {escaped(note)}\n")
+    _say(imported.toml)
+    return EX_OK
+
+
+# ---- credentials
+
+
+def _token(given: argparse.Namespace, path: Path, environment: Mapping[str, str]) -> int:
+    if given.action == "list":
+        tokens = config.load(path, environment).tokens
+        _say(table(("token", "servers"), [(one.name, ", ".join(sorted(one.servers))) for one in tokens]))
+        return EX_OK
+    if given.name is None:
+        return _failed(EX_USAGE, f"token {given.action} needs a NAME")
+    known = [one.name for one in config.load(path, environment).tokens]
+    text = path.read_text(encoding="utf-8")
+    if given.action == "revoke":
+        if given.name not in known:
+            raise BadConfig(
+                f"{path}: there is no token {given.name!r}; there are {', '.join(known) or 'none'}"
+            )
+        config.rewrite(path, config.without_token(text, given.name))
+    else:
+        config.check_name("tokens", given.name)
+        if given.name in known:
+            raise BadConfig(f"{path}: there is a token {given.name!r} already; revoke it first")
+        token = "mcpb_" + secrets.token_urlsafe(32)
+        digest = hashlib.sha256(token.encode()).hexdigest()
+        end = "" if text.endswith("\n") or not text else "\n"
+        config.rewrite(
+            path,
+            f'{text}{end}\n[tokens.{given.name}]\nsha256 = "{digest}"\nservers = {json.dumps(given.servers)}\n',
+        )
+        _say(token)
+        sys.stderr.write("mcp-bridge: the token is shown this once; only its hash is kept\n")
+    sys.stderr.write(f"mcp-bridge: {path} has changed; mcp-bridge reload tells the daemon\n")
+    return EX_OK
+
+
+def _client_config(given: argparse.Namespace, path: Path, environment: Mapping[str, str]) -> int:
+    settings = config.load(path, environment)
+    if given.server not in [server.name for server in settings.servers]:
+        raise BadConfig(f"{path}: there is no server {given.server!r}")
+    if settings.port is None:
+        raise BadConfig(f"{path}: listen: http is false, and this client knows no Unix socket")
+    url = f"{settings.scheme}://{settings.host}:{settings.port}/servers/{given.server}/mcp"
+    hint = f"$(cat {boot_token(environment)[0]})" if not settings.token_source else settings.token_source
+    pasted = client_config(given.client, given.server, url, hint)
+    sys.stderr.write(f"mcp-bridge: {pasted.where}\n")
+    _say(pasted.text.rstrip("\n"))
+    return EX_OK
+
+
+def _doctor(_given: argparse.Namespace, path: Path, environment: Mapping[str, str]) -> int:
+    worst = EX_OK
+    for finding in doctor.examine(path, environment):
+        _say(escaped(f"{finding.kind:<9} {finding.text}"))
+        if finding.mend:
+            _say(escaped(f"{'':<9} {finding.mend}"))
+        if finding.kind == doctor.WRONG:
+            worst = EX_FAILED
+    return worst
+
+
+def _completion(given: argparse.Namespace, _path: Path, _environment: Mapping[str, str]) -> int:
+    from .cli import options_parser  # noqa: PLC0415 - it is the other half of the command line
+
+    _say(completion(given.shell, parser(), options_parser()))
+    return EX_OK
+
+
+_COMMANDS: Final[Mapping[str, Callable[[argparse.Namespace, Path, Mapping[str, str]], int]]] = {
+    "serve": _serve,
+    "status": _status,
+    "ps": _ps,
+    "logs": _logs,
+    "tap": _tap,
+    "tools": _tools,
+    "call": _call,
+    "restart": _restart,
+    "reload": _reload,
+    "config": _config,
+    "token": _token,
+    "client-config": _client_config,
+    "doctor": _doctor,
+    "completion": _completion,
+}
+with contextlib.suppress(AttributeError, ValueError):
+    sys.stdout.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]

@@ -1,0 +1,184 @@
+"""The servers of one daemon: which there are, which come and go with a new configuration, and the paths to them.
+
+One server's trouble never shows on another: each lives in a task of its own, behind a guard.
+"""
+
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Final
+
+import attrs
+import trio
+
+from ..transports.ports import Endpoint
+from ..transports.readiness import Readiness
+from ..transports.routes import Paths, endpoints
+from ..transports.spawner import Spawner
+from .log import LineLog
+from .record import Record
+from .server import LocalServer
+from .settings import ALL, ServerConfig, Settings
+
+# After a fault of ours, how long before the server is served again, in seconds.
+_AFTER_FAULT: Final = 1.0
+
+
+@attrs.define
+class _Member:
+    server: LocalServer
+    scope: trio.CancelScope
+    table: dict[str, Endpoint]
+
+
+@attrs.frozen
+class Changes:
+    """What a new configuration has changed, by the names of the servers."""
+
+    added: tuple[str, ...]
+    changed: tuple[str, ...]
+    removed: tuple[str, ...]
+    kept: tuple[str, ...]
+
+
+class Fleet:
+    """All servers. `run` must be running for `apply` to work."""
+
+    def __init__(self, spawner: Spawner, readiness: Readiness, log: LineLog, version: str) -> None:
+        self._spawner = spawner
+        self._readiness = readiness
+        self._log = log
+        self._version = version
+        self._members: dict[str, _Member] = {}
+        self._leaving: set[LocalServer] = set()
+        self._nursery: trio.Nursery | None = None
+
+    async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
+        """Hold the servers until cancelled; then none of their processes is left."""
+        async with trio.open_nursery() as nursery:
+            self._nursery = nursery
+            task_status.started()
+            await trio.sleep_forever()
+
+    def __iter__(self) -> Iterator[LocalServer]:
+        return iter([member.server for member in self._members.values()])
+
+    def find(self, name: str) -> LocalServer | None:
+        """The server of this name."""
+        member = self._members.get(name)
+        return None if member is None else member.server
+
+    # ---- configurations
+
+    async def apply(self, wanted: Iterable[ServerConfig]) -> Changes:
+        """Let there be exactly these servers.
+
+        One whose configuration has not changed goes on with all its sessions. One that is gone, or is another now, takes
+        nothing new, answers what is in flight, and ends.
+        """
+        configs = {config.name: config for config in wanted}
+        before = {name: member.server.config for name, member in self._members.items()}
+        changes = Changes(
+            added=tuple(name for name in configs if name not in before),
+            changed=tuple(name for name in configs if name in before and before[name] != configs[name]),
+            removed=tuple(name for name in before if name not in configs),
+            kept=tuple(name for name in configs if before.get(name) == configs[name]),
+        )
+        for name in (*changes.changed, *changes.removed):
+            self._retire(self._members.pop(name))
+        for name in (*changes.changed, *changes.added):
+            self._members[name] = await self._begin(configs[name])
+        self._members = {name: self._members[name] for name in configs}  # in the order of the file
+        return changes
+
+    async def restart(self, name: str) -> bool:
+        """End the processes of a server as if it were another now; answers whether there is one of this name."""
+        member = self._members.get(name)
+        if member is None:
+            return False
+        config = member.server.config
+        self._retire(member)
+        self._members[name] = await self._begin(config)
+        return True
+
+    async def _begin(self, config: ServerConfig) -> _Member:
+        assert self._nursery is not None  # noqa: S101 - `run` is running
+        record = Record(config.name, self._log)
+        server = LocalServer(config, self._spawner, self._readiness, record, self._version)
+        scope = await self._nursery.start(self._guard, server, record)
+        table = endpoints(Paths.below(config.name), server, config.limits, record)
+        return _Member(server, scope, table)
+
+    async def _guard(
+        self,
+        server: LocalServer,
+        record: Record,
+        *,
+        task_status: trio.TaskStatus[trio.CancelScope] = trio.TASK_STATUS_IGNORED,
+    ) -> None:
+        begun = False
+        with trio.CancelScope() as scope:
+            while True:
+                try:
+                    async with trio.open_nursery() as nursery:
+                        await nursery.start(server.run)
+                        if not begun:
+                            begun = True
+                            task_status.started(scope)
+                except Exception as fault:  # noqa: BLE001 - the boundary of one server: a fault of ours costs it only
+                    record.error("internal error", fault=fault)
+                    await trio.sleep(_AFTER_FAULT)
+
+    def _retire(self, member: _Member) -> None:
+        assert self._nursery is not None  # noqa: S101 - `run` is running
+        self._leaving.add(member.server)
+        self._nursery.start_soon(self._see_off, member)
+
+    async def _see_off(self, member: _Member) -> None:
+        server = member.server
+        with trio.move_on_after(server.config.limits.drain_seconds):
+            await server.drain()
+        await server.close("its configuration has changed")
+        await server.emptied()
+        member.scope.cancel()
+        self._leaving.discard(server)
+
+    # ---- paths
+
+    def table(self, settings: Settings) -> dict[str, Endpoint]:
+        """The endpoint of every path."""
+        table: dict[str, Endpoint] = {}
+        for member in self._members.values():
+            table |= member.table
+        root = self._members.get(settings.root)
+        if root is not None:
+            table |= endpoints(settings.paths, root.server, root.server.config.limits, root.server.record)
+        return table
+
+    def owners(self) -> dict[str, str]:
+        """The server that each path belongs to."""
+        return {path: name for name, member in self._members.items() for path in member.table}
+
+    # ---- the end
+
+    async def drain(self) -> None:
+        """Take nothing new, and wait until every call in flight is answered."""
+        async with trio.open_nursery() as nursery:
+            for member in self._members.values():
+                nursery.start_soon(member.server.drain)
+
+    async def close(self) -> None:
+        """End every session."""
+        for server in self._all():
+            await server.close("the bridge is stopping")
+
+    async def emptied(self) -> None:
+        """Wait until no process is left."""
+        for server in self._all():
+            await server.emptied()
+
+    def _all(self) -> list[LocalServer]:
+        return [*(member.server for member in self._members.values()), *self._leaving]
+
+
+def rights_of(settings: Settings) -> Mapping[str, frozenset[str]]:
+    """The servers that each principal may use, for those that may not use all."""
+    return {token.name: token.servers for token in settings.tokens if ALL not in token.servers}

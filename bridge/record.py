@@ -1,0 +1,131 @@
+"""What has happened to one server lately: counted, the last lines kept, and told to whoever watches.
+
+Nothing here is kept on disk, and what is kept is bounded. Text has passed the log's escaping before it gets here.
+"""
+
+import time
+from collections import deque
+from collections.abc import Callable
+from typing import Final
+
+import attrs
+import msgspec
+
+from ..transports.child import Exit
+from ..transports.outlet import Outlet
+from .log import LineLog
+
+# How much of the past is kept for each server, in characters, and how many lines of stderr an error carries.
+_KEPT: Final = 64 * 1024
+_TAIL: Final = 5
+_TAIL_CHARACTERS: Final = 400
+
+# Who is shown every message: its direction and its line.
+Watcher = Callable[[str, bytes], None]
+TO_SERVER: Final = "to server"
+TO_CLIENT: Final = "to client"
+
+
+@attrs.frozen
+class Entry:
+    """One line: `at` in seconds since the epoch, `kind` is "stderr" or the level of an event."""
+
+    at: float
+    kind: str
+    pid: int
+    text: str
+
+
+class Record:
+    """The log of one server (transports.ports.Log), its counts, and its watchers."""
+
+    def __init__(self, name: str, log: LineLog) -> None:
+        self.name = name
+        self.calls = 0
+        self.errors = 0
+        self.starts = 0
+        self.deaths = 0
+        self.last_exit = ""
+        self.watchers: list[Watcher] = []
+        self._log = log
+        self._entries: deque[Entry] = deque()
+        self._held = 0
+        self._followers: set[Outlet] = set()
+
+    # ---- ports.Log
+
+    def debug(self, event: str, **fields: object) -> None:
+        """What a developer wants to know."""
+        self._log.debug(event, server=self.name, **fields)
+
+    def info(self, event: str, **fields: object) -> None:
+        """What happened."""
+        self._log.info(event, server=self.name, **fields)
+        self._note("info", event, fields)
+
+    def warning(self, event: str, **fields: object) -> None:
+        """What somebody should look at."""
+        self._log.warning(event, server=self.name, **fields)
+        self._note("warning", event, fields)
+
+    def error(self, event: str, **fields: object) -> None:
+        """What went wrong."""
+        self._log.error(event, server=self.name, **fields)
+        self._note("error", event, fields)
+
+    # ---- what its server says of itself
+
+    def started(self, pid: int) -> None:
+        """A process was started."""
+        self.starts += 1
+        self.info("started", pid=pid)
+
+    def died(self, pid: int, exit_: Exit) -> None:
+        """A process is gone that should not be."""
+        self.deaths += 1
+        self.last_exit = exit_.describe()
+        self.warning("the server is gone", how=self.last_exit, pid=pid)
+
+    def stderr(self, pid: int, line: bytes) -> None:
+        """A process has written this line to its stderr."""
+        text = str(self._log.plain(line))
+        self._log.info("stderr", server=self.name, pid=pid, line=line)
+        self._keep(Entry(time.time(), "stderr", pid, text))
+
+    def shown(self, line: bytes) -> str:
+        """The line as it may be shown to a person."""
+        return str(self._log.plain(line))
+
+    def tail(self, pid: int) -> list[str]:
+        """The last lines that this process has written to its stderr."""
+        lines = [entry.text for entry in self._entries if entry.pid == pid and entry.kind == "stderr"]
+        return [line[:_TAIL_CHARACTERS] for line in lines[-_TAIL:]]
+
+    # ---- who reads it
+
+    def entries(self) -> tuple[Entry, ...]:
+        """What is kept, oldest first."""
+        return tuple(self._entries)
+
+    def follow(self, outlet: Outlet) -> None:
+        """Put every entry from now on into this outlet, until it ends."""
+        self._followers.add(outlet)
+
+    def unfollow(self, outlet: Outlet) -> None:
+        """No more of it."""
+        self._followers.discard(outlet)
+
+    def _note(self, level: str, event: str, fields: dict[str, object]) -> None:
+        pid = fields.pop("pid", 0)
+        told = "".join(f" {key}={self._log.plain(value)}" for key, value in fields.items())
+        self._keep(Entry(time.time(), level, pid if isinstance(pid, int) else 0, event + told))
+
+    def _keep(self, entry: Entry) -> None:
+        self._entries.append(entry)
+        self._held += len(entry.text)
+        while self._held > _KEPT:
+            self._held -= len(self._entries.popleft().text)
+        if self._followers:
+            text = msgspec.json.encode(entry)
+            for outlet in tuple(self._followers):
+                outlet.put(text)

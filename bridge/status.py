@@ -1,0 +1,118 @@
+"""How the daemon and its servers are, as `mcp-bridge status --json` shows it: a stable shape, documented in mcp-bridge(1)."""
+
+import os
+from collections.abc import Iterable
+from pathlib import Path
+
+import msgspec
+import trio
+
+from .eras import LEGACY, MODERN
+from .fleet import Fleet
+from .server import LocalServer
+
+_PAGE = os.sysconf("SC_PAGE_SIZE")
+
+
+class ServerStatus(msgspec.Struct, frozen=True):
+    """One server. `state` is idle, serving or failing; `memory` that of all its processes, in bytes."""
+
+    name: str
+    state: str
+    era: str
+    share: str
+    command: tuple[str, ...]
+    pids: tuple[int, ...]
+    sessions: int
+    in_flight: int
+    calls: int
+    errors: int
+    starts: int
+    restarts: int
+    memory: int
+    last_exit: str
+    stderr: tuple[str, ...]
+
+
+class Status(msgspec.Struct, frozen=True):
+    """The daemon. `uptime` in seconds, `memory` its own, in bytes."""
+
+    version: str
+    pid: int
+    uptime: float
+    memory: int
+    url: str
+    unix: str
+    config: str
+    servers: tuple[ServerStatus, ...]
+
+
+def server_status(server: LocalServer, memory: dict[int, int]) -> ServerStatus:
+    """How one server is. `memory` is that of each session of processes (setsid(2))."""
+    record = server.record
+    pids = server.pids
+    lines = [entry.text for entry in record.entries() if entry.kind == "stderr"]
+    return ServerStatus(
+        name=server.name,
+        state="failing" if server.failing else "serving" if pids else "idle",
+        era=_era(server),
+        share=server.config.share or "auto",
+        command=server.config.launch.argv,
+        pids=pids,
+        sessions=server.sessions,
+        in_flight=server.in_flight,
+        calls=record.calls,
+        errors=record.errors,
+        starts=record.starts,
+        restarts=record.deaths,
+        memory=sum(memory.get(pid, 0) for pid in pids),
+        last_exit=record.last_exit,
+        stderr=tuple(lines[-5:]),
+    )
+
+
+def _era(server: LocalServer) -> str:
+    if server.config.era != "auto":
+        return server.config.era
+    spoken = server.eras
+    if spoken[MODERN] is False:
+        return LEGACY
+    return " and ".join(era for era in (LEGACY, MODERN) if spoken[era]) or "not known yet"
+
+
+def status(
+    fleet: Fleet, version: str, since: float, url: str, unix: Path | None, config: Path | None
+) -> Status:
+    """How everything is. `since` is a time of Trio's clock."""
+    memory = memory_by_session()
+    return Status(
+        version=version,
+        pid=os.getpid(),
+        uptime=round(trio.current_time() - since, 1),
+        memory=_resident(os.getpid()),
+        url=url,
+        unix=str(unix or ""),
+        config=str(config or ""),
+        servers=tuple(server_status(server, memory) for server in fleet),
+    )
+
+
+def memory_by_session() -> dict[int, int]:
+    """The resident memory of all processes in bytes, by the process that leads their session."""
+    found: dict[int, int] = {}
+    for pid in _processes():
+        try:
+            words = Path(f"/proc/{pid}/stat").read_bytes().rpartition(b")")[2].split()
+        except OSError:
+            continue  # it has just ended
+        session, pages = int(words[3]), int(words[21])
+        found[session] = found.get(session, 0) + pages * _PAGE
+    return found
+
+
+def _processes() -> Iterable[int]:
+    return (int(name) for name in os.listdir("/proc") if name.isdecimal())  # noqa: PTH208 - names are all we need
+
+
+def _resident(pid: int) -> int:
+    return int(Path(f"/proc/{pid}/statm").read_bytes().split()[1]) * _PAGE
