@@ -17,8 +17,9 @@ def _options(parser: argparse.ArgumentParser) -> list[str]:
 
 def _commands(parser: argparse.ArgumentParser) -> dict[str, argparse.ArgumentParser]:
     for action in parser._actions:  # noqa: SLF001
-        if isinstance(action.choices, dict):
-            return cast("dict[str, argparse.ArgumentParser]", action.choices)
+        choices: object = action.choices
+        if isinstance(choices, dict):
+            return cast("dict[str, argparse.ArgumentParser]", choices)
     return {}
 
 

@@ -178,7 +178,16 @@ def default_socket(environment: Mapping[str, str]) -> Path:
 
 
 def load(path: Path, environment: Mapping[str, str]) -> Settings:
-    """The settings of a file that nobody else can change. Raises BadConfig."""
+    """The settings of a file that nobody else can change, with the secrets that it names. Raises BadConfig."""
+    file = read(path)
+    try:
+        return settings_of(file, path, environment)
+    except BadConfig as fault:
+        raise BadConfig(f"{path}: {fault}") from None
+
+
+def read(path: Path) -> File:
+    """The tables of a file that nobody else can change. Raises BadConfig."""
     try:
         check_trusted(path)
         if not path.is_file():
@@ -192,7 +201,7 @@ def load(path: Path, environment: Mapping[str, str]) -> Settings:
     if len(data) > LARGEST:
         raise BadConfig(f"{path} has more than {LARGEST} bytes, the limit")
     try:
-        return settings_of(read_file(data), path, environment)
+        return read_file(data)
     except BadConfig as fault:
         raise BadConfig(f"{path}: {fault}") from None
 
@@ -203,8 +212,10 @@ def read_file(data: bytes) -> File:
         table = tomllib.loads(data.decode())
     except UnicodeDecodeError as fault:
         raise BadConfig(f"is not UTF-8 at byte {fault.start}") from None
-    except (tomllib.TOMLDecodeError, RecursionError) as fault:
-        raise BadConfig(str(fault) or "is nested too deeply") from None
+    except tomllib.TOMLDecodeError as fault:
+        raise BadConfig(str(fault)) from None
+    except RecursionError:
+        raise BadConfig("is nested too deeply") from None
     version = table.get("config_version", _VERSION)
     if version != _VERSION:
         raise BadConfig(f"config_version: this program knows version {_VERSION}, not {version!r}")
@@ -282,8 +293,8 @@ def settings_of(file: File, path: Path, environment: Mapping[str, str]) -> Setti
         for name, server in file.servers.items()
         if server.enabled
     ]
-    host, port = _address(file.listen.http)
-    unix = _unix(file.listen.unix, environment)
+    host, port = address_of(file.listen.http)
+    unix = socket_of(file.listen.unix, environment)
     if port is None and unix is None:
         raise BadConfig("listen: both http and unix are false, so nobody could connect")
     if bool(file.listen.tls_cert) != bool(file.listen.tls_key):
@@ -351,7 +362,8 @@ def _variables(
     return variables | hidden, tuple(value for value in hidden.values() if len(value) >= _SHORTEST_SECRET)
 
 
-def _address(http: str | Literal[False]) -> tuple[str, int | None]:
+def address_of(http: str | Literal[False]) -> tuple[str, int | None]:
+    """The host and the TCP port of `listen.http`. Raises BadConfig."""
     if http is False:
         return "127.0.0.1", None
     host, colon, port = http.rpartition(":")
@@ -365,7 +377,8 @@ def _address(http: str | Literal[False]) -> tuple[str, int | None]:
     return host, int(port)
 
 
-def _unix(unix: bool | str, environment: Mapping[str, str]) -> Path | None:  # noqa: FBT001 - the file's own value
+def socket_of(unix: bool | str, environment: Mapping[str, str]) -> Path | None:  # noqa: FBT001 - the file's own value
+    """The path of `listen.unix`. Raises BadConfig."""
     if unix is True:
         return default_socket(environment)
     if not unix:
@@ -427,9 +440,9 @@ def rewrite(path: Path, text: str) -> None:
     read_file(text.encode())
     draft = path.with_name(f".{path.name}.{os.getpid()}")
     try:
-        with open(
+        with open(  # noqa: PTH123 - a descriptor
             os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, path.stat().st_mode & 0o777), "w"
-        ) as file:  # noqa: PTH123 - a descriptor
+        ) as file:
             file.write(text)
         draft.replace(path)
     except OSError as fault:

@@ -34,11 +34,16 @@ class Control:
     """The endpoints of the control socket. `reload` answers what has changed, and raises ValueError where nothing may."""
 
     def __init__(
-        self, fleet: Fleet, status: Callable[[], Status], reload: Callable[[], Awaitable[object]]
+        self,
+        fleet: Fleet,
+        status: Callable[[], Status],
+        reload: Callable[[], Awaitable[object]],
+        restart: Callable[[str], Awaitable[None]],
     ) -> None:
         self._fleet = fleet
         self._status = status
         self._reload = reload
+        self._restart = restart
 
     def table(self) -> dict[str, Endpoint]:
         """The endpoint of every path."""
@@ -65,7 +70,7 @@ class Control:
     async def _answer_restart(self, exchange: Exchange) -> None:
         _check_method(exchange, "POST")
         server = self._named(exchange)
-        await self._fleet.restart(server.name)
+        await self._restart(server.name)
         await exchange.answer(200, _JSON, b"{}")
 
     async def _answer_logs(self, exchange: Exchange) -> None:

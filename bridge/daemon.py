@@ -184,7 +184,7 @@ class _Daemon:
         self._version = version("mcpbridged")
         self._pulse, self._readiness = Pulse(), Readiness()
         self._fleet = Fleet(spawner, self._readiness, log, self._version)
-        self._control = Control(self._fleet, self._status, self._reload)
+        self._control = Control(self._fleet, self._status, self._reload, self._restart)
         self._for_all, self._for_owner = Routes({}, settings.health), Routes({}, settings.health)
         self._notifier = Notifier(environment)
         self._reloading = trio.Lock()
@@ -294,6 +294,11 @@ class _Daemon:
             )
             self._notifier.ready(self._summary())
             return changes
+
+    async def _restart(self, name: str) -> None:
+        async with self._reloading:
+            await self._fleet.restart(name)
+            self._route()
 
     # ---- what we say
 

@@ -137,8 +137,8 @@ def _serve(given: argparse.Namespace, path: Path, environment: Mapping[str, str]
 
 
 def _socket(path: Path, environment: Mapping[str, str]) -> Path:
-    settings = config.load(path, environment) if path.exists() else None
-    unix = settings.unix if settings else config.default_socket(environment)
+    listen = config.read(path).listen if path.exists() else config.Listen()
+    unix = config.socket_of(listen.unix, environment)
     if unix is None:
         raise BadConfig(f"{path}: listen: unix is false, so the daemon cannot be asked")
     return unix
@@ -253,9 +253,9 @@ def _restart(given: argparse.Namespace, path: Path, environment: Mapping[str, st
 
 def _reload(_given: argparse.Namespace, path: Path, environment: Mapping[str, str]) -> int:
     changes = ask(_socket(path, environment), "POST", f"{ROOT}/reload")
-    for what, names in changes.items():
-        if names:
-            _say(f"{what}: {', '.join(names)}")
+    for what in ("added", "changed", "removed", "kept"):
+        if changes[what]:
+            _say(f"{what}: {', '.join(changes[what])}")
     return EX_OK
 
 
@@ -351,7 +351,7 @@ def _config(given: argparse.Namespace, path: Path, environment: Mapping[str, str
         case _:
             if given.file is None:
                 return _failed(EX_USAGE, "config import needs the FILE to import")
-            return _import(given.file, path, environment)
+            return _import(given.file, path)
     return EX_OK
 
 
@@ -376,8 +376,8 @@ def _effective(server: ServerConfig) -> Iterable[tuple[str, str]]:
         yield "env", f"{key}={'[secret]' if value in hidden else value}"
 
 
-def _import(file: Path, path: Path, environment: Mapping[str, str]) -> int:
-    known = [server.name for server in config.load(path, environment).servers] if path.exists() else []
+def _import(file: Path, path: Path) -> int:
+    known = list(config.read(path).servers) if path.exists() else []
     try:
         text = file.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as fault:
@@ -392,14 +392,14 @@ def _import(file: Path, path: Path, environment: Mapping[str, str]) -> int:
 # ---- credentials
 
 
-def _token(given: argparse.Namespace, path: Path, environment: Mapping[str, str]) -> int:
+def _token(given: argparse.Namespace, path: Path, _environment: Mapping[str, str]) -> int:
     if given.action == "list":
-        tokens = config.load(path, environment).tokens
-        _say(table(("token", "servers"), [(one.name, ", ".join(sorted(one.servers))) for one in tokens]))
+        tokens = config.read(path).tokens
+        _say(table(("token", "servers"), [(name, ", ".join(one.servers)) for name, one in tokens.items()]))
         return EX_OK
     if given.name is None:
         return _failed(EX_USAGE, f"token {given.action} needs a NAME")
-    known = [one.name for one in config.load(path, environment).tokens]
+    known = config.read(path).tokens
     text = path.read_text(encoding="utf-8")
     if given.action == "revoke":
         if given.name not in known:
@@ -425,13 +425,15 @@ def _token(given: argparse.Namespace, path: Path, environment: Mapping[str, str]
 
 
 def _client_config(given: argparse.Namespace, path: Path, environment: Mapping[str, str]) -> int:
-    settings = config.load(path, environment)
-    if given.server not in [server.name for server in settings.servers]:
+    file = config.read(path)
+    if given.server not in file.servers:
         raise BadConfig(f"{path}: there is no server {given.server!r}")
-    if settings.port is None:
+    host, port = config.address_of(file.listen.http)
+    if port is None:
         raise BadConfig(f"{path}: listen: http is false, and this client knows no Unix socket")
-    url = f"{settings.scheme}://{settings.host}:{settings.port}/servers/{given.server}/mcp"
-    hint = f"$(cat {boot_token(environment)[0]})" if not settings.token_source else settings.token_source
+    scheme = "https" if file.listen.tls_cert else "http"
+    url = f"{scheme}://{f'[{host}]' if ':' in host else host}:{port}/servers/{given.server}/mcp"
+    hint = file.listen.token or f"$(cat {boot_token(environment)[0]})"
     pasted = client_config(given.client, given.server, url, hint)
     sys.stderr.write(f"mcp-bridge: {pasted.where}\n")
     _say(pasted.text.rstrip("\n"))

@@ -48,6 +48,8 @@ class Fleet:
         self._log = log
         self._version = version
         self._members: dict[str, _Member] = {}
+        # A server's past outlives its restart; who follows it goes on.
+        self._records: dict[str, Record] = {}
         self._leaving: set[LocalServer] = set()
         self._nursery: trio.Nursery | None = None
 
@@ -89,19 +91,16 @@ class Fleet:
         self._members = {name: self._members[name] for name in configs}  # in the order of the file
         return changes
 
-    async def restart(self, name: str) -> bool:
-        """End the processes of a server as if it were another now; answers whether there is one of this name."""
+    async def restart(self, name: str) -> None:
+        """End the processes of this server as if it were another now, if there is one."""
         member = self._members.get(name)
-        if member is None:
-            return False
-        config = member.server.config
-        self._retire(member)
-        self._members[name] = await self._begin(config)
-        return True
+        if member is not None:
+            self._retire(member)
+            self._members[name] = await self._begin(member.server.config)
 
     async def _begin(self, config: ServerConfig) -> _Member:
         assert self._nursery is not None  # noqa: S101 - `run` is running
-        record = Record(config.name, self._log)
+        record = self._records.setdefault(config.name, Record(config.name, self._log))
         server = LocalServer(config, self._spawner, self._readiness, record, self._version)
         scope = await self._nursery.start(self._guard, server, record)
         table = endpoints(Paths.below(config.name), server, config.limits, record)

@@ -180,9 +180,9 @@ class ToLegacy:
         self._askers: dict[bytes, _Call] = {}  # by the id of the request that waits
         self._held: dict[str, _Call] = {}  # by key, those that have ever asked
         self._turns: dict[_Call, None] = {}  # the calls that run now and may be asking
-        # Whether they take turns: when the server has once asked, and always where several principals are concerned, since
-        # a question waits in vain for the end of a call that has forgotten it.
-        self._leasing = strict
+        # Whether they take turns: when the server has once asked, and always where several principals are concerned that
+        # can be asked, since a question waits in vain for the end of a call that has forgotten it.
+        self._leasing = strict and profile != Profile()
         self._parked: dict[
             Request, float | None
         ] = {}  # questions that nobody can be told from yet, since when

@@ -349,8 +349,9 @@ def test_calls_in_whose_course_the_server_may_ask_are_run_one_after_the_other():
     assert said(talk.answer(2, {"content": []})) == [(4, "tools/call", {"name": "t"})]
 
 
-def test_without_a_client_to_ask_there_is_no_lease():
-    talk = Talk(Profile())
+@pytest.mark.parametrize("strict", [False, True])
+def test_without_a_client_to_ask_there_is_no_lease(strict):
+    talk = Talk(Profile(), strict=strict)
     assert len(said(talk.call(7))) == 1
     assert len(said(talk.call(8))) == 1
 

@@ -12,7 +12,7 @@ import sys
 import threading
 import time
 import uuid
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -22,7 +22,7 @@ PROGRAM = Path(os.environ.get("MCP_BRIDGE", Path(sys.executable).with_name("mcp-
 REPOSITORY = Path(__file__).parents[2]
 EXAMPLE = (sys.executable, str(REPOSITORY / "examples/server.py"))
 
-_READY = re.compile(r"^mcp-bridge: ready on (https?://[^/]+)/\S+$")
+_READY = re.compile(r"^mcp-bridge: ready on (https?://[^/]+|unix:\S+?)(/\S+)?$")
 # A process that we or one of our children started has this in its environment, whatever it did to its parentage.
 _MARK = "MCP_BRIDGE_TEST_MARK"
 
@@ -30,7 +30,16 @@ _MARK = "MCP_BRIDGE_TEST_MARK"
 class Bridge:
     """A running bridge in front of one command. A context manager: leaving it ends the bridge and looks for orphans."""
 
-    def __init__(self, runtime_dir: Path, command: Sequence[str] = EXAMPLE, *options: str) -> None:
+    def __init__(
+        self,
+        runtime_dir: Path,
+        command: Sequence[str] = EXAMPLE,
+        *options: str,
+        program: Sequence[str | Path] = (),
+        environment: Mapping[str, str] | None = None,
+        passed: Sequence[int] = (),
+    ) -> None:
+        """`program` is run instead of the wrapper, if it is given, with these variables and descriptors as well."""
         self.mark = uuid.uuid4().hex
         self.lines: list[str] = []
         self._runtime_dir = runtime_dir
@@ -39,11 +48,18 @@ class Bridge:
         self._stopped = False
         runtime_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
         self.process = subprocess.Popen(
-            [PROGRAM, "--allow-root", "--port", "0", "--env", _MARK, *options, "--stdio", "--", *command],
+            program
+            or [PROGRAM, "--allow-root", "--port", "0", "--env", _MARK, *options, "--stdio", "--", *command],
             stdin=subprocess.DEVNULL,
             stderr=subprocess.PIPE,
             text=True,
-            env={**os.environ, "XDG_RUNTIME_DIR": str(runtime_dir), _MARK: self.mark},
+            env={
+                **os.environ,
+                "XDG_RUNTIME_DIR": str(runtime_dir),
+                _MARK: self.mark,
+                **(environment or {}),
+            },
+            pass_fds=passed,
         )
         self._reader = threading.Thread(target=self._read, daemon=True)
         self._reader.start()

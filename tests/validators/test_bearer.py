@@ -1,5 +1,7 @@
 """Bearer tokens: one reading, one refusal, and no weak ones."""
 
+from hashlib import sha256
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -70,6 +72,13 @@ def test_a_token_leads_to_its_principal():
     assert tokens.principal(TOKEN + "=") is None
     assert tokens.principal("") is None
     assert TokenSet({}).principal(TOKEN) is None
+
+
+def test_a_token_can_be_known_by_its_hash_alone_and_forgotten():
+    tokens = TokenSet({OTHER: "guest"}, {sha256(TOKEN.encode()).digest(): "owner"})
+    assert tokens.principal(TOKEN) == "owner"
+    tokens.become(TokenSet({OTHER: "guest"}))
+    assert (tokens.principal(TOKEN), tokens.principal(OTHER)) == (None, "guest")
 
 
 def test_no_token_stays_in_memory():

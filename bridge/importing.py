@@ -1,0 +1,397 @@
+"""Other clients' servers in, our configuration out: the JSON of Claude Desktop, Cursor and Windsurf, and VS Code's.
+
+Nothing is read, written or started here. A note shows no value, and the tables hold no variable that looks like a secret.
+
+Invariant: what comes out is a text that `config.read_file` accepts, whatever went in.
+"""
+
+import enum
+import json
+import re
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from itertools import chain, count, pairwise
+from typing import Any, Final, cast
+
+import attrs
+
+from .config import NAME
+from .environment import BadEnvironment, check_variable
+
+_NAME: Final = re.compile(NAME)
+_LONGEST_NAME: Final = 32
+# The configuration's own limits of a text and of a command.
+_LONGEST: Final = 4096
+_MOST_WORDS: Final = 256
+
+_KNOWN_KEYS: Final = frozenset({"command", "args", "env", "cwd", "type", "disabled", "enabled"})
+_REMOTE_KEYS: Final = frozenset({"url", "serverUrl", "httpUrl"})
+_LOCAL_TYPES: Final = (None, "", "stdio", "local")
+
+# A string, or a comment. One that never ends takes the rest, so that every character is looked at once.
+_COMMENT: Final = re.compile(r'"[^"\\]*(?:\\.[^"\\]*)*"?|//[^\n\r]*|/\*.*?(?:\*/|\Z)', re.DOTALL)
+_TRAILING: Final = re.compile(r'"[^"\\]*(?:\\.[^"\\]*)*"?|,(?=\s*[}\]])', re.DOTALL)
+
+_SHELL: Final = re.compile(r"[|&;<>$`\"'*?\\\n]")
+_SECRET_KEY: Final = re.compile(
+    r"TOKEN|KEY|SECRET|PASSW|PASSPHRASE|CREDENTIAL|COOKIE|CONNECTION_?STRING"
+    r"|(?<![A-Z])(?:AUTH|AUTHORIZATION|DSN|JWT|PASS|PAT|PWD)(?![A-Z])",
+    re.IGNORECASE,
+)
+# A password in a URL, a private key, an Authorization header, and the prefixes that well-known issuers use.
+_SECRET_VALUE: Final = re.compile(
+    r"://[^/\s:@]*:[^/\s@]+@|-----BEGIN |\bBearer \S"
+    r"|\b(?:sk-|gh[opsu]_|github_pat_|glpat-|xox[abprs]-|AKIA|AIza|eyJ)\w"
+)
+_PLACEHOLDER: Final = "${"
+_INPUT: Final = "${input:"
+
+# Programs that fetch another one, with the options that name the package and those whose value is something else.
+_NPM: Final = (frozenset({"-p", "--package"}), frozenset({"--registry", "--prefix", "--cache"}))
+_UV: Final = (
+    frozenset({"--from"}),
+    frozenset({"-p", "--python", "-w", "--with", "--index", "--index-url", "--directory"}),
+)
+_FETCHERS: Final = {"npx": _NPM, "bunx": _NPM, "uvx": _UV}
+_NO_FETCHER: Final[tuple[frozenset[str], frozenset[str]]] = (frozenset(), frozenset())
+_PINNED: Final = re.compile(r".(?:==|@)(?:v?\d|[0-9a-f]{40})")
+
+
+class BadImport(Exception):
+    """A text that holds no servers; it says why."""
+
+
+class _LeftOut(Exception):
+    """A server that cannot be served from here; the text says why."""
+
+
+@attrs.frozen
+class Imported:
+    """`[servers.NAME]` tables, and a sentence for everything that is not as it was."""
+
+    toml: str
+    notes: tuple[str, ...]
+
+
+class _Fate(enum.Enum):
+    WRITTEN = enum.auto()
+    PASSED = enum.auto()
+    SECRET = enum.auto()
+
+
+@attrs.frozen
+class _Draft:
+    """A server whose name is not known yet."""
+
+    command: tuple[str, ...] = attrs.field(repr=False)
+    cwd: str
+    enabled: bool
+    env: dict[str, str] = attrs.field(repr=False)
+    passed: tuple[str, ...]
+    secret: tuple[str, ...]
+    notes: tuple[str, ...]
+
+
+def import_servers(text: str, known: Collection[str] = ()) -> Imported:
+    """Our tables for another client's configuration, beside servers that are `known` already. Raises BadImport."""
+    drafts = {name: _draft_or_reason(entry) for name, entry in _servers(text).items()}
+    names = _allotted((name for name, draft in drafts.items() if isinstance(draft, _Draft)), known)
+    tables: list[str] = []
+    notes: list[str] = []
+    for was, draft in drafts.items():
+        if isinstance(draft, str):
+            notes.append(f"{_shown(was)} is left out: {draft}.")
+        else:
+            tables.append(_table(names[was], draft))
+            notes.extend(_notes(was, names[was], draft))
+    return Imported("\n".join(tables), tuple(notes))
+
+
+# ---- from the text to the entries
+
+
+def _servers(text: str) -> dict[str, Any]:
+    top = _parsed(text)
+    inner = top.get("mcp")
+    for holder in (top, cast("dict[str, Any]", inner) if isinstance(inner, dict) else {}):
+        for key in ("mcpServers", "servers"):
+            servers = holder.get(key)
+            if isinstance(servers, dict) and servers:
+                return cast("dict[str, Any]", servers)
+    raise BadImport("there are no servers: neither mcpServers nor servers is an object that names one")
+
+
+def _parsed(text: str) -> dict[str, Any]:
+    try:
+        value = json.loads(_plain(text.removeprefix("\ufeff")))
+    except json.JSONDecodeError as fault:
+        raise BadImport(f"this is not JSON: line {fault.lineno}, column {fault.colno}: {fault.msg}") from None
+    except RecursionError:
+        raise BadImport("this is JSON that is nested too deeply") from None
+    except ValueError:
+        raise BadImport("this is JSON with a number of too many digits") from None
+    if not isinstance(value, dict):
+        raise BadImport("this is JSON, but not an object")
+    return cast("dict[str, Any]", value)
+
+
+def _plain(text: str) -> str:
+    """JSON from JSON with comments and trailing commas; what remains stands where it stood."""
+    return _TRAILING.sub(_blank, _COMMENT.sub(_blank, text))
+
+
+def _blank(found: re.Match[str]) -> str:
+    token = found[0]
+    return token if token.startswith('"') else re.sub(r"[^\n\r]", " ", token)
+
+
+# ---- from an entry to a draft
+
+
+def _draft_or_reason(entry: object) -> _Draft | str:
+    try:
+        return _draft(entry)
+    except _LeftOut as reason:
+        return str(reason)
+
+
+def _draft(given: object) -> _Draft:
+    entry = _object(given, "it is not an object")
+    if entry.get("type") not in _LOCAL_TYPES or entry.keys() & _REMOTE_KEYS:
+        raise _LeftOut("it is a remote server, and only local stdio servers are bridged")
+    command = _command(entry)
+    env = _object(entry.get("env") or {}, "its env is not an object")
+    fates = {key: _fate(key, value) for key, value in env.items()}
+    cwd = _directory(entry.get("cwd"))
+    return _Draft(
+        command=command,
+        cwd=cwd,
+        enabled=entry.get("disabled") is not True and entry.get("enabled") is not False,
+        env={key: _text(env[key]) or "" for key in _of(_Fate.WRITTEN, fates)},
+        passed=_of(_Fate.PASSED, fates),
+        secret=_of(_Fate.SECRET, fates),
+        notes=(
+            *_notes_on_words(command),
+            *(fate for fate in fates.values() if isinstance(fate, str)),
+            *_notes_on_keys(entry, cwd),
+        ),
+    )
+
+
+def _object(value: object, otherwise: str) -> dict[str, Any]:
+    if not isinstance(value, dict):
+        raise _LeftOut(otherwise)
+    return cast("dict[str, Any]", value)
+
+
+def _text(value: object) -> str | None:
+    """A text, also of a number; None for anything else."""
+    if isinstance(value, int | float) and not isinstance(value, bool):
+        return json.dumps(value)
+    return value if isinstance(value, str) else None
+
+
+def _fault(text: str) -> str:
+    """Why the configuration cannot hold this text; empty if it can."""
+    if len(text) > _LONGEST:
+        return f"has more than {_LONGEST} characters"
+    if "\0" in text:
+        return "holds a zero byte"
+    return "is not Unicode" if any("\ud800" <= character <= "\udfff" for character in text) else ""
+
+
+def _command(entry: Mapping[str, Any]) -> tuple[str, ...]:
+    program: object = entry.get("command")
+    args: object = entry.get("args") or []
+    if not isinstance(program, str) or not program.strip():
+        raise _LeftOut("it has no command")
+    if _SHELL.search(program) or (" " in program and not program.startswith("/")):
+        raise _LeftOut(
+            "its command has shell syntax or a placeholder, which nothing here reads; "
+            "name a program, and put its arguments into args"
+        )
+    if "/" in program and not program.startswith("/"):
+        raise _LeftOut("its command is a relative path; say an absolute one, or a name to look for in PATH")
+    if not isinstance(args, list):
+        raise _LeftOut("its args are not an array")
+    return (_word("its command", program), *_arguments(cast("list[object]", args)))
+
+
+def _arguments(args: list[object]) -> Iterator[str]:
+    if len(args) >= _MOST_WORDS:
+        raise _LeftOut(f"it has {len(args)} arguments, and the limit is {_MOST_WORDS - 1}")
+    for number, value in enumerate(args, 1):
+        yield _word(f"argument {number}", _text(value))
+
+
+def _word(what: str, text: str | None) -> str:
+    fault = "is neither a text nor a number" if text is None else _fault(text)
+    if text is None or fault:
+        raise _LeftOut(f"{what} {fault}")
+    return text
+
+
+def _directory(value: object) -> str:
+    """A working directory that the configuration takes; empty for any other."""
+    if not isinstance(value, str) or not (value == "~" or value.startswith(("/", "~/"))):
+        return ""
+    return "" if _PLACEHOLDER in value or _fault(value) else value
+
+
+def _fate(key: str, value: object) -> _Fate | str:
+    """What becomes of a variable, or why it is left out."""
+    text = _text(value)
+    try:
+        check_variable(key, text or "")
+    except BadEnvironment as fault:
+        return f"a variable is left out: {fault}"
+    if text is None:
+        return f"{key} is left out: it is neither a text nor a number"
+    if text in (f"${{env:{key}}}", f"${{{key}}}"):
+        return _Fate.PASSED
+    if _SECRET_KEY.search(key) or _SECRET_VALUE.search(text) or _INPUT in text:
+        return _Fate.SECRET
+    if _PLACEHOLDER in text:
+        return f"{key} is left out: it holds a placeholder, and placeholders are not filled in here"
+    unfit = _fault(text)
+    return f"{key} is left out: it {unfit}" if unfit else _Fate.WRITTEN
+
+
+def _of(wanted: _Fate, fates: Mapping[str, _Fate | str]) -> tuple[str, ...]:
+    return tuple(key for key, fate in fates.items() if fate is wanted)
+
+
+# ---- what to say about a server
+
+
+def _notes(was: str, name: str, draft: _Draft) -> Iterator[str]:
+    if was != name:
+        reason = "there is a server of that name" if _NAME.match(was) else "a name is [a-z0-9][a-z0-9-]{0,31}"
+        yield f"{_shown(was)} is called {name} here: {reason}."
+    if draft.secret:
+        yield (
+            f"{name}: the configuration keeps no secrets, so put {_listed(draft.secret)} "
+            f"as KEY=VALUE lines into {_env_file(name)} beside it, mode 0600."
+        )
+    if draft.passed:
+        yield f"{name}: {_listed(draft.passed)} must be in the environment of the bridge, which passes it on."
+    for note in draft.notes:
+        yield f"{name}: {note}."
+
+
+def _notes_on_words(command: tuple[str, ...]) -> Iterator[str]:
+    for number, (before, word) in enumerate(pairwise(command), 1):
+        if _PLACEHOLDER in word:
+            yield f"argument {number} holds a placeholder, which is not filled in here: write what it stands for"
+        elif _is_secret(before, word):
+            yield (
+                f"argument {number} looks like a secret and is in the configuration as it was: "
+                "better give it to the server in a variable"
+            )
+    number, package = _package(command)
+    if package and not package.startswith((".", "/", "~")) and not _PINNED.search(package):
+        yield f"argument {number} names no version, so every start may run another one: pin it"
+
+
+def _is_secret(before: str, word: str) -> bool:
+    option, _, value = word.partition("=")
+    named = before if before.startswith("-") and "=" not in before and not word.startswith("-") else ""
+    return bool(
+        _SECRET_VALUE.search(word) or (value and _SECRET_KEY.search(option)) or _SECRET_KEY.search(named)
+    )
+
+
+def _package(command: tuple[str, ...]) -> tuple[int, str]:
+    """Which argument says what a fetcher such as npx fetches, and what; nothing for another program."""
+    naming, others = _FETCHERS.get(command[0].rpartition("/")[2], _NO_FETCHER)
+    for number, (before, word) in enumerate(pairwise(command), 1):
+        option, equals, value = word.partition("=")
+        if equals and option in naming:
+            return number, value
+        if before in naming or (naming and before not in others and not word.startswith("-")):
+            return number, word
+    return 0, ""
+
+
+def _notes_on_keys(entry: Mapping[str, Any], cwd: str) -> Iterator[str]:
+    if entry.get("cwd") and not cwd:
+        yield "its cwd is left out: it is not an absolute path"
+    unknown = sorted(entry.keys() - _KNOWN_KEYS)
+    if unknown:
+        yield f"left out, since they mean nothing here: {_listed(map(_shown, unknown))}"
+
+
+def _shown(name: str) -> str:
+    text = repr(name)
+    return text if len(text) <= 60 else text[:59] + "…"
+
+
+def _listed(names: Iterable[str]) -> str:
+    return ", ".join(names)
+
+
+# ---- names
+
+
+def _allotted(wanted: Iterable[str], known: Collection[str]) -> dict[str, str]:
+    """A name of ours for each of theirs, all different. Who has a good name already keeps it before others get it."""
+    taken = set(known)
+    names: dict[str, str] = {}
+    for name in sorted(wanted, key=lambda name: not _NAME.match(name)):
+        names[name] = _free(_good(name), taken)
+        taken.add(names[name])
+    return names
+
+
+def _good(name: str) -> str:
+    if _NAME.match(name):
+        return name
+    return re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-")[:_LONGEST_NAME] or "server"
+
+
+def _free(name: str, taken: Collection[str]) -> str:
+    others = (f"{name[: _LONGEST_NAME - 1 - len(str(number))]}-{number}" for number in count(2))
+    return next(other for other in chain([name], others) if other not in taken)
+
+
+# ---- from a draft to its table
+
+
+def _table(name: str, draft: _Draft) -> str:
+    lines = [f"[servers.{name}]", f"command = {_toml_array(draft.command)}"]
+    if draft.cwd:
+        lines.append(f"cwd = {toml_string(draft.cwd)}")
+    if not draft.enabled:
+        lines.append("enabled = false")
+    if draft.secret:
+        lines.append(f"env_file = {toml_string(_env_file(name))}")
+    if draft.passed:
+        lines.append(f"pass_env = {_toml_array(draft.passed)}")
+    if draft.env:
+        lines += ["", f"[servers.{name}.env]"]
+        lines += [f"{key} = {toml_string(value)}" for key, value in draft.env.items()]
+    return "\n".join(lines) + "\n"
+
+
+def _env_file(name: str) -> str:
+    return f"{name}.env"
+
+
+def _toml_array(texts: Iterable[str]) -> str:
+    return f"[{', '.join(map(toml_string, texts))}]"
+
+
+def toml_string(text: str) -> str:
+    """A basic string of TOML, on one line, with everything escaped that cannot be seen.
+
+    A lone surrogate has no form in TOML: the caller has none.
+    """
+    return f'"{"".join(map(_escaped, text))}"'
+
+
+def _escaped(character: str) -> str:
+    if character in '"\\':
+        return f"\\{character}"
+    if character.isprintable():
+        return character
+    code = ord(character)
+    return f"\\u{code:04X}" if code <= 0xFFFF else f"\\U{code:08X}"

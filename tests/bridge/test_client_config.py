@@ -1,0 +1,108 @@
+"""What each client is given to paste."""
+
+import json
+import subprocess
+import tomllib
+
+import pytest
+
+from mcpbridged.bridge.client_config import CLIENTS, TOKEN_VARIABLE, client_config
+
+URL = "http://127.0.0.1:8808/servers/git/mcp"
+HEADERS = {"Authorization": "Bearer TOKEN"}
+
+
+def pasted(client, token="TOKEN"):
+    return client_config(client, "git", URL, token)
+
+
+def test_these_are_the_clients():
+    assert CLIENTS == ("claude", "claude-code", "cursor", "vscode", "windsurf", "zed", "codex", "gemini")
+
+
+@pytest.mark.parametrize(
+    ("client", "place", "meaning"),
+    [
+        (
+            "claude",
+            "claude_desktop_config.json",
+            {"mcpServers": {"git": {"command": "mcp-bridge", "args": ["connect", "git"]}}},
+        ),
+        ("cursor", "~/.cursor/mcp.json", {"mcpServers": {"git": {"url": URL, "headers": HEADERS}}}),
+        (
+            "windsurf",
+            "~/.codeium/windsurf/mcp_config.json",
+            {"mcpServers": {"git": {"serverUrl": URL, "headers": HEADERS}}},
+        ),
+        (
+            "zed",
+            "~/.config/zed/settings.json",
+            {"context_servers": {"git": {"url": URL, "headers": HEADERS}}},
+        ),
+        (
+            "gemini",
+            "~/.gemini/settings.json",
+            {"mcpServers": {"git": {"httpUrl": URL, "headers": HEADERS}}},
+        ),
+    ],
+)
+def test_a_client_with_a_json_file(client, place, meaning):
+    assert json.loads(pasted(client).text) == meaning
+    assert place in pasted(client).where
+
+
+def test_vscode_asks_for_the_token_instead_of_keeping_it_in_a_file_that_is_often_committed():
+    found = json.loads(pasted("vscode").text)
+    assert found["servers"] == {
+        "git": {"type": "http", "url": URL, "headers": {"Authorization": "Bearer ${input:token}"}}
+    }
+    assert [(asked["id"], asked["type"], asked["password"]) for asked in found["inputs"]] == [
+        ("token", "promptString", True)
+    ]
+    assert pasted("vscode").where == "VS Code: .vscode/mcp.json; it asks for the token: TOKEN"
+
+
+def test_codex_reads_the_token_from_a_variable():
+    assert tomllib.loads(pasted("codex").text) == {
+        "mcp_servers": {"git": {"url": URL, "bearer_token_env_var": TOKEN_VARIABLE}}
+    }
+    assert pasted("codex").where == (
+        "Codex: ~/.codex/config.toml; it reads the token from $MCP_BRIDGE_TOKEN: TOKEN"
+    )
+
+
+def said_by_the_shell(text):
+    """The arguments that a shell would start `claude` with."""
+    script = 'claude() { printf "%s\\n" "$@"; }\n' + text
+    done = subprocess.run(["/bin/sh", "-c", script], capture_output=True, text=True, check=True, timeout=10)
+    return done.stdout.splitlines()
+
+
+def test_claude_code_is_told_by_a_command_whose_last_option_is_the_header():
+    assert said_by_the_shell(pasted("claude-code").text) == (
+        ["mcp", "add", "--transport", "http", "git", URL, "--header", "Authorization: Bearer TOKEN"]
+    )
+
+
+def test_the_shell_may_fill_in_the_token_but_reads_nothing_else():
+    words = said_by_the_shell(client_config("claude-code", "git", "http://h/$(echo x)", "$(echo a b)").text)
+    assert words[5] == "http://h/$(echo x)"
+    assert words[-1] == "Authorization: Bearer a b"
+
+
+def test_a_token_with_quotes_stays_one_text_in_json():
+    found = json.loads(pasted("cursor", 'a"b\\ü').text)
+    assert found["mcpServers"]["git"]["headers"] == {"Authorization": 'Bearer a"b\\ü'}
+
+
+@pytest.mark.parametrize("client", CLIENTS)
+def test_the_place_is_one_line_the_text_ends_with_one_and_no_repr_shows_the_token(client):
+    found = pasted(client)
+    assert "\n" not in found.where
+    assert found.text.endswith("\n")
+    assert "TOKEN" not in repr(found)
+
+
+def test_another_client_is_refused_by_its_name():
+    with pytest.raises(ValueError, match=r"there is no client 'emacs'; there are claude, claude-code"):
+        client_config("emacs", "git", URL, "TOKEN")

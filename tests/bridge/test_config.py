@@ -1,0 +1,375 @@
+"""The configuration file: what is understood, and that every fault is named with its key and its value."""
+
+import json
+import os
+import time
+import tomllib
+from pathlib import Path
+
+import attrs
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from mcpbridged.bridge import config
+from mcpbridged.bridge.config import BadConfig, File, load, read_file, schema
+from mcpbridged.bridge.settings import TokenConfig
+from mcpbridged.transports.routes import Paths
+from mcpbridged.validators.limits import Limits
+
+HERE = {"PATH": "/bin", "HOME": "/home/me", "SECRET": "s3cret", "XDG_RUNTIME_DIR": "/run/me"}
+DIGEST = "ab" * 32
+WHOLE = f"""
+config_version = 1
+[listen]
+http = "[::1]:9000"
+unix = "/run/x.sock"
+origins = ["http://localhost:6274"]
+health = ["/alive"]
+tls_cert = "cert.pem"
+tls_key = "/etc/key.pem"
+[log]
+level = "debug"
+format = "json"
+[limits]
+body = 1000
+head_seconds = 0.5
+[servers.git]
+command = ["uvx", "mcp-server-git"]
+share = "server"
+era = "legacy"
+spare = 1
+cwd = "/srv"
+umask = "0027"
+env = {{ MODE = "quiet" }}
+pass_env = ["SECRET"]
+limits = {{ line = 5000 }}
+[servers.off]
+command = ["x"]
+enabled = false
+[tokens.cursor]
+sha256 = "{DIGEST}"
+servers = ["git"]
+"""
+
+
+@pytest.fixture
+def write(tmp_path):
+    def write(text: str | bytes, mode: int = 0o600) -> Path:
+        path = tmp_path / "config.toml"
+        path.write_bytes(text if isinstance(text, bytes) else text.encode())
+        path.chmod(mode)
+        return path
+
+    return write
+
+
+def refused(text, environment=HERE, base=Path("/base/config.toml")):
+    data = text if isinstance(text, bytes) else text.encode()
+    with pytest.raises(BadConfig) as caught:
+        config.settings_of(read_file(data), base, environment)
+    return str(caught.value)
+
+
+def test_every_key_means_something(write):
+    path = write(WHOLE)
+    settings = load(path, HERE)
+    assert (settings.host, settings.port, settings.unix) == ("::1", 9000, Path("/run/x.sock"))
+    assert settings.origins == frozenset({"http://localhost:6274"})
+    assert settings.health == ("/alive",)
+    assert settings.tls_certificate == path.parent / "cert.pem"
+    assert settings.tls_key == Path("/etc/key.pem")
+    assert (settings.log_level, settings.log_format) == ("debug", "json")
+    assert settings.limits == Limits(body=1000, head_seconds=0.5)
+    assert settings.paths == Paths("", "", "", "")
+    [git] = settings.servers
+    assert (git.name, git.share, git.era, git.spare) == ("git", "server", "legacy", 1)
+    assert git.launch.argv == ("uvx", "mcp-server-git")
+    assert (git.launch.cwd, git.launch.umask) == ("/srv", 0o027)
+    assert git.launch.env == {
+        "PATH": "/bin",
+        "HOME": "/home/me",
+        "TERM": "dumb",
+        "MODE": "quiet",
+        "SECRET": "s3cret",
+    }
+    assert git.limits == Limits(body=1000, head_seconds=0.5, line=5000)
+    assert settings.tokens == (TokenConfig("cursor", bytes.fromhex(DIGEST), frozenset({"git"})),)
+
+
+def test_an_empty_file_is_a_good_one(write):
+    settings = load(write(""), HERE)
+    assert (settings.servers, settings.host, settings.port) == ((), "127.0.0.1", 8808)
+    assert settings.unix == Path("/run/me/mcp-bridge/mcp-bridge.sock")
+    assert settings.authenticate
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        # K01: what is no TOML, or not ours
+        ("[[\n", "line 1"),
+        ("a = 1\na = 2\n", "line 2"),
+        (b"\xff", "is not UTF-8 at byte 0"),
+        ("\0", "line 1"),
+        (b"\xef\xbb\xbf[listen]", "line 1"),
+        ("nonsense = 1", "there is no key 'nonsense'; there are config_version"),
+        ("config_version = 2", "this program knows version 1, not 2"),
+        ("config_version = 'x'", "this program knows version 1, not 'x'"),
+        ("servers = 1", "servers must be a table, not int"),
+        ("listen = 1", "listen: must be a table, not int"),
+        ("listen.nothing = 1", "listen: there is no key 'nothing'"),
+        ("log.level = 'loud'", "log: level: Invalid enum value 'loud', not 'loud'"),
+        ("limits.body = 'x'", "limits"),
+        ("limits.nothing = 1", "limits: there is no limit 'nothing'; there are batch"),
+        ("limits.body = 0", "limits: body must be more than 0 and less than 2^40, not 0"),
+        ("limits.body = 1.5", "limits: body needs a whole number, not 1.5"),
+        ("limits.head_seconds = inf", "not inf"),
+        ("a=" + "[" * 100_000, "nested"),
+        # K02: names
+        ("[servers.'../x']\ncommand=['x']", "servers.'../x': a name is 1 to 32"),
+        ("[servers.'']\ncommand=['x']", "servers.''"),
+        ("[servers.Git]\ncommand=['x']", "servers.'Git'"),
+        ("[servers.'a/b']\ncommand=['x']", "servers.'a/b'"),
+        ("[servers.-a]\ncommand=['x']", "servers.'-a'"),
+        ("[servers.'\u0430']\ncommand=['x']", "servers.'\u0430'"),
+        ("[servers.'a\\n']\ncommand=['x']", "servers"),
+        (f"[servers.{'a' * 300}]\ncommand=['x']", "servers.'aaaa"),
+        (f"[tokens.'A B']\nsha256='{DIGEST}'", "tokens.'A B'"),
+        # K03, V25: commands
+        ("[servers.a]", "servers.a: command is missing"),
+        ("[servers.a]\ncommand = 'x; touch /tmp/p'", "servers.a: command: Expected `array`"),
+        ("[servers.a]\ncommand = []", "length >= 1"),
+        ("[servers.a]\ncommand = [1]", "servers.a: command: Expected `str`, got `int` - at `command[0]`"),
+        ("[servers.a]\ncommand = ['./x']", "servers.a: command: './x' is relative"),
+        ("[servers.a]\ncommand = ['/']", "servers.a: command: '/' is a directory"),
+        ("[servers.a]\ncommand = ['x', 'a\\u0000b']".replace("'a\\u0000b'", '"a\\u0000b"'), "zero byte"),
+        ("[servers.a]\ncommand = ['x']\nshare = 'all'", "servers.a: share: Invalid enum value 'all'"),
+        ("[servers.a]\ncommand = ['x']\nera = 'new'", "servers.a: era"),
+        ("[servers.a]\ncommand = ['x']\nspare = 9", "servers.a: spare: Expected `int` <= 8, not 9"),
+        ("[servers.a]\ncommand = ['x']\numask = '999'", "servers.a: umask"),
+        (
+            "[servers.a]\ncommand = ['x']\ncwd = 'here'",
+            "servers.a: cwd: must be an absolute path, not 'here'",
+        ),
+        ("[servers.a]\ncommand = ['x']\nlimits.x = 1", "servers.a: limits: there is no limit 'x'"),
+        # V28: the environment
+        ("[servers.a]\ncommand = ['x']\nenv.LD_PRELOAD = '/x.so'", "servers.a: LD_PRELOAD is refused"),
+        ("[servers.a]\ncommand = ['x']\npass_env = ['NODE_OPTIONS']", "servers.a: NODE_OPTIONS is refused"),
+        ("[servers.a]\ncommand = ['x']\nenv.'A B' = '1'", "servers.a: 'A B' is not a name"),
+        ('[servers.a]\ncommand = ["x"]\nenv.A = "\\u0000"', "servers.a: A: the value holds a zero byte"),
+        ("[servers.a]\ncommand = ['x']\npass_env = ['NOT_THERE']", "servers.a: NOT_THERE: there is no such"),
+        ("[servers.a]\ncommand = ['x']\nenv_file = '/no/such'", "servers.a: the environment file /no/such"),
+        ("[servers.a]\ncommand = ['x']\nsecrets.A = '/no/such'", "servers.a: the secret file /no/such"),
+        ("[servers.a]\ncommand = ['x']\nsecrets.A = 'credential:a'", "servers.a: there is no credential 'a'"),
+        (
+            "[servers.a]\ncommand = ['x']\nsecrets.A = 'exec:false'",
+            "servers.a: the helper 'false' ended with 1",
+        ),
+        ("[servers.a]\ncommand = ['x']\nsecrets.A = 'exec:'", "names no program"),
+        ("[servers.a]\ncommand = ['x']\nsecrets.A = 'exec:\"'", "cannot be split"),
+        ("[servers.a]\ncommand = ['x']\nsecrets.A = 'exec:/no/such'", "'/no/such' cannot be run"),
+        ("[servers.a]\ncommand = ['x']\nsecrets.A = 'exec:true'", "is empty"),
+        # where we listen
+        ("listen.http = '0.0.0.0:80'", "listen: http: 0.0.0.0 is not a loopback address"),
+        ("listen.http = '127.0.0.1'", "listen: http: must be ADDRESS:PORT, not '127.0.0.1'"),
+        ("listen.http = '127.0.0.1:70000'", "listen: http: must be ADDRESS:PORT"),
+        ("listen.http = 'example.org:80'", "neither an IP address nor localhost"),
+        ("listen.http = true", "listen: http"),
+        ("listen.unix = 'here.sock'", "listen: unix: must be an absolute path, not 'here.sock'"),
+        ("[listen]\nhttp = false\nunix = false", "listen: both http and unix are false"),
+        ("listen.tls_cert = 'x'", "tls_cert and tls_key go together"),
+        ("listen.origins = ['*']", "an origin is exactly"),
+        ("listen.health = ['x']", "a path begins with /"),
+        # tokens
+        ("[tokens.a]", "tokens.a: sha256 is missing"),
+        ("[tokens.a]\nsha256 = 'secret'", "tokens.a: sha256"),
+        (f"[tokens.a]\nsha256 = '{DIGEST}'\nservers = ['x']", "tokens.a: servers: there is no server 'x'"),
+    ],
+)
+def test_what_is_refused_names_the_key_and_the_value(text, told):
+    assert told in refused(text)
+
+
+def test_too_many_servers_are_refused_at_once():
+    text = "\n".join(f"[servers.a{number}]\ncommand = ['x']" for number in range(300))
+    assert refused(text) == "servers: there are 300, and the limit is 256"
+
+
+def test_a_bomb_is_refused_before_it_is_read(write):
+    path = write("x" * (config.LARGEST + 1))
+    began = time.monotonic()
+    with pytest.raises(BadConfig, match=f"more than {config.LARGEST} bytes"):
+        load(path, HERE)
+    assert time.monotonic() - began < 5
+
+
+def test_a_fault_names_the_file(write):
+    path = write("nonsense = 1")
+    with pytest.raises(BadConfig, match=f"{path}: there is no key 'nonsense'"):
+        load(path, HERE)
+
+
+# ---- who may write it (attacks V27)
+
+
+@pytest.mark.parametrize("mode", [0o666, 0o620, 0o602])
+def test_a_file_that_others_can_change_is_refused(write, mode):
+    path = write("", mode)
+    with pytest.raises(BadConfig, match=f"mode {mode:04o}: others could change it"):
+        load(path, HERE)
+
+
+def test_a_directory_that_others_can_change_is_refused(tmp_path):
+    folder = tmp_path / "open"
+    folder.mkdir()
+    (folder / "config.toml").write_text("")
+    folder.chmod(0o777)
+    with pytest.raises(BadConfig, match=f"{folder} has mode 0777"):
+        load(folder / "config.toml", HERE)
+
+
+def test_a_link_is_judged_by_what_it_leads_to(tmp_path):
+    target = tmp_path / "target.toml"
+    target.write_text("")
+    target.chmod(0o666)
+    (tmp_path / "config.toml").symlink_to(target)
+    with pytest.raises(BadConfig, match=r"target.toml has mode 0666"):
+        load(tmp_path / "config.toml", HERE)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a file away")
+def test_another_users_file_is_refused(write):
+    path = write("")
+    os.chown(path, 12345, -1)
+    with pytest.raises(BadConfig, match="belongs to uid 12345"):
+        load(path, HERE)
+
+
+def test_a_file_that_is_not_there_or_is_none_is_named(tmp_path):
+    with pytest.raises(BadConfig, match=r"config.toml cannot be looked at: No such file"):
+        load(tmp_path / "config.toml", HERE)
+    with pytest.raises(BadConfig, match="is not a regular file"):
+        load(tmp_path, HERE)
+
+
+def test_the_working_directory_is_never_looked_into():
+    assert config.default_path({"HOME": "/h"}) == Path("/h/.config/mcp-bridge/config.toml")
+    assert config.default_path({"XDG_CONFIG_HOME": "/x"}) == Path("/x/mcp-bridge/config.toml")
+
+
+# ---- secrets
+
+
+def test_secrets_are_kept_elsewhere_and_never_shown(tmp_path, write):
+    (tmp_path / "key").write_text("from-a-file\n")
+    (tmp_path / "key").chmod(0o600)
+    (tmp_path / "more.env").write_text("# comment\n\nA=\"in quotes\"\nB='x'\nC=a=b\n")
+    (tmp_path / "more.env").chmod(0o600)
+    path = write(
+        "[servers.a]\ncommand = ['x']\nenv_file = 'more.env'\n[servers.a.secrets]\n"
+        "FILE = 'key'\nHELPER = 'exec:printf %s from-a-helper'\nMANAGER = 'credential:db'\n"
+    )
+    credentials = tmp_path / "credentials"
+    credentials.mkdir()
+    (credentials / "db").write_text("from-systemd")
+    (credentials / "db").chmod(0o400)
+    environment = {**HERE, "PATH": os.environ["PATH"], "CREDENTIALS_DIRECTORY": str(credentials)}
+    settings = load(path, environment)
+    [server] = settings.servers
+    found = {key: server.launch.env[key] for key in ("A", "B", "C", "FILE", "HELPER", "MANAGER")}
+    assert found == {
+        "A": "in quotes",
+        "B": "x",
+        "C": "a=b",
+        "FILE": "from-a-file",
+        "HELPER": "from-a-helper",
+        "MANAGER": "from-systemd",
+    }
+    assert "CREDENTIALS_DIRECTORY" not in server.launch.env
+    assert set(settings.secrets) == {"in quotes", "from-a-file", "from-a-helper", "from-systemd"}
+    assert "from-" not in repr(settings)
+
+
+@pytest.mark.parametrize("name", ["more.env", "key"])
+def test_a_secret_that_others_can_read_is_refused(tmp_path, write, name):
+    (tmp_path / name).write_text("A=b")
+    (tmp_path / name).chmod(0o644)
+    key = "env_file = 'more.env'" if name == "more.env" else "secrets.A = 'key'"
+    path = write(f"[servers.a]\ncommand = ['x']\n{key}")
+    with pytest.raises(BadConfig, match="mode 0644; others must have no access"):
+        load(path, HERE)
+
+
+@pytest.mark.parametrize("content", ["A", "1A=b", "LD_PRELOAD=x"])
+def test_an_environment_file_has_variables_only(tmp_path, write, content):
+    (tmp_path / "more.env").write_text(content)
+    (tmp_path / "more.env").chmod(0o600)
+    with pytest.raises(BadConfig, match=r"servers\.a: "):
+        load(write("[servers.a]\ncommand = ['x']\nenv_file = 'more.env'"), HERE)
+
+
+def test_a_helper_says_no_more_than_a_secret(write):
+    path = write("[servers.a]\ncommand = ['x']\nsecrets.A = 'exec:head -c 5000 /dev/zero'")
+    with pytest.raises(BadConfig, match="the helper 'head' said 5000 bytes; the limit is 4096"):
+        load(path, {**HERE, "PATH": os.environ["PATH"]})
+
+
+def test_a_program_that_everybody_can_replace_is_refused(tmp_path):
+    program = tmp_path / "server"
+    program.write_text("")
+    program.chmod(0o777)
+    assert "can be changed by everybody" in refused(f"[servers.a]\ncommand = ['{program}']")
+
+
+# ---- changes by a program
+
+
+def test_a_token_is_taken_out_and_nothing_else():
+    text = WHOLE + f"\n[tokens.ide] # mine\nsha256 = '{DIGEST}'\n[tokens.ide2]\nsha256 = '{DIGEST}'\n"
+    found = tomllib.loads(config.without_token(text, "ide"))
+    wanted = tomllib.loads(text)
+    del wanted["tokens"]["ide"]
+    assert found == wanted
+    assert list(tomllib.loads(config.without_token(WHOLE, "cursor")).get("tokens", {})) == []
+
+
+def test_a_token_that_is_written_in_another_way_is_left_to_the_person():
+    with pytest.raises(BadConfig, match="remove it by hand"):
+        config.without_token(f"tokens = {{ ide = {{ sha256 = '{DIGEST}' }} }}", "ide")
+
+
+def test_a_file_is_rewritten_as_a_whole_or_not_at_all(write):
+    path = write("", 0o640)
+    config.rewrite(path, "config_version = 1\n")
+    assert path.read_text() == "config_version = 1\n"
+    assert path.stat().st_mode & 0o777 == 0o640
+    with pytest.raises(BadConfig):
+        config.rewrite(path, "nonsense = 1")
+    assert path.read_text() == "config_version = 1\n"
+    assert [entry.name for entry in path.parent.iterdir()] == ["config.toml"]
+    with pytest.raises(BadConfig, match="cannot be written"):
+        config.rewrite(path.parent / "no/such/file", "")
+
+
+# ---- for editors
+
+
+def test_the_schema_has_every_key_and_allows_no_other():
+    found = schema()
+    definitions = found["$defs"]
+    for cls in (File, config.Listen, config.Log, config.Server, config.Token):
+        definition = definitions[cls.__name__]
+        names = {field.name for field in attrs.fields(cls)}
+        assert set(definition["properties"]) == names
+        assert definition["additionalProperties"] is False
+        assert all("description" in json.dumps(value) for value in definition["properties"].values())
+    assert definitions["Server"]["required"] == ["command"]
+
+
+@given(st.text(max_size=200))
+def test_no_text_gets_through_without_a_clear_answer(text):
+    try:
+        config.settings_of(read_file(text.encode("utf-8", "surrogatepass")), Path("/x/c.toml"), HERE)
+    except BadConfig:
+        return

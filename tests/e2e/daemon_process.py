@@ -1,0 +1,105 @@
+"""`mcp-bridge serve` as a process, with a configuration of its own; the rest is as in bridge_process."""
+
+import json
+import os
+import socket
+import subprocess
+import sys
+from collections.abc import Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+from .bridge_process import _MARK, EXAMPLE, PROGRAM, REPOSITORY, Bridge
+
+_PASS_ON = """
+import json, os, sys
+high = [os.dup(os.dup(number)) for number in json.loads(sys.argv[1])]
+for at, number in enumerate(high):
+    os.dup2(number, 3 + at)
+os.environ["LISTEN_PID"] = str(os.getpid())
+os.execv(sys.argv[2], sys.argv[2:])
+"""
+CHILDREN = REPOSITORY / "tests/e2e/children"
+
+
+def toml(value) -> str:
+    if isinstance(value, dict):
+        return "{" + ", ".join(f"{key} = {toml(item)}" for key, item in value.items()) + "}"
+    return json.dumps(value)
+
+
+def write_config(path: Path, servers: Mapping[str, Mapping], **tables: Mapping) -> None:
+    """A configuration for tests: any free port, and children that carry the mark of the family."""
+    listen = {"http": "127.0.0.1:0", **tables.pop("listen", {})}
+    lines = ["[listen]", *(f"{key} = {toml(value)}" for key, value in listen.items())]
+    for name, keys in servers.items():
+        given = {"pass_env": [_MARK], **keys}
+        lines += [f"[servers.{name}]", *(f"{key} = {toml(value)}" for key, value in given.items())]
+    for table, content in tables.items():
+        lines += [f"[{table}]", *(f"{key} = {toml(value)}" for key, value in content.items())]
+    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    path.write_text("\n".join(lines) + "\n")
+    path.chmod(0o600)
+
+
+class Daemon(Bridge):
+    """A running daemon."""
+
+    def __init__(
+        self,
+        folder: Path,
+        *,
+        listeners: Sequence[socket.socket] = (),
+        environment: Mapping[str, str] | None = None,
+    ) -> None:
+        self.folder = folder
+        self.config = folder / "config.toml"
+        serve = [str(PROGRAM), "serve", "--allow-root", "--config", str(self.config)]
+        variables = dict(environment or {})
+        if listeners:
+            # As systemd does: descriptors from 3 on, and the number of the process that they are meant for.
+            numbers = [sock.fileno() for sock in listeners]
+            serve = [sys.executable, "-c", _PASS_ON, json.dumps(numbers), *serve]
+            variables["LISTEN_FDS"] = str(len(listeners))
+        super().__init__(
+            folder / "run",
+            program=serve,
+            environment=variables,
+            passed=[sock.fileno() for sock in listeners],
+        )
+
+    @property
+    def unix(self) -> Path:
+        return self.folder / "run/mcp-bridge/mcp-bridge.sock"
+
+    def url(self, server: str, transport: str = "mcp") -> str:
+        base = self._base.replace("http", "ws", 1) if transport == "ws" else self._base
+        return f"{base}/servers/{server}/{transport}"
+
+    def do(self, *words: str, check: bool = True) -> subprocess.CompletedProcess[str]:
+        """A command of the person at the machine."""
+        done = subprocess.run(
+            [PROGRAM, *words, "--config", str(self.config)],
+            env={**os.environ, "XDG_RUNTIME_DIR": str(self.folder / "run"), _MARK: "not of the family"},
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+        )
+        assert not check or done.returncode == 0, f"{words}: {done.returncode}\n{done.stdout}\n{done.stderr}"
+        return done
+
+    def status(self) -> dict:
+        return json.loads(self.do("status", "--json").stdout)
+
+
+@contextmanager
+def daemon(folder: Path, servers: Mapping[str, Mapping] | None = None, **tables: Mapping):
+    write_config(folder / "config.toml", servers or {"example": {"command": EXAMPLE}}, **tables)
+    with Daemon(folder) as running:
+        yield running
+
+
+def child(name: str, *words: str) -> list[str]:
+    """The command of one of tests/e2e/children."""
+    return [sys.executable, str(CHILDREN / name), *words]

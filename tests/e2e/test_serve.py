@@ -1,0 +1,565 @@
+"""`mcp-bridge serve`: many servers, a service manager, reloads, tokens, and a person who asks."""
+
+import hashlib
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from contextlib import AsyncExitStack
+from pathlib import Path
+
+import pytest
+import trio
+import trio_websocket
+
+from .bridge_process import EXAMPLE, PROGRAM
+from .daemon_process import Daemon, child, daemon, write_config
+from .raw_http import INITIALIZE, connect
+from .test_modern_http import headers_of, request, tool
+
+pytestmark = pytest.mark.anyio
+SLOW = {"name": "slow", "arguments": {"seconds": 2, "steps": 2}}
+
+
+def example(**keys):
+    return {"command": EXAMPLE, **keys}
+
+
+async def ask(running, server, method, params=None, token=None):
+    """The status and the JSON of what a stateless client is answered."""
+    body = request(method, params)
+    more = {"Authorization": f"Bearer {token}"} if token else {}
+    async with connect(running) as connection:
+        await connection.send(
+            "POST", f"/servers/{server}/mcp", headers_of(body, **more), json.dumps(body).encode()
+        )
+        answer = await connection.answer()
+    return answer.status, answer.json
+
+
+async def echo(running, server, token=None):
+    status, answer = await ask(running, server, "tools/call", tool("echo", text=server), token)
+    assert status == 200, answer
+    return answer["result"]["content"][0]["text"]
+
+
+class Socket:
+    """A session over WebSocket, and a way to have many calls in flight on it."""
+
+    def __init__(self, connection):
+        self._connection = connection
+
+    async def open(self):
+        await self._send({"id": 0, "method": "initialize", "params": INITIALIZE})
+        assert "result" in json.loads(await self._connection.get_message())
+        await self._send({"method": "notifications/initialized"})
+
+    async def _send(self, message):
+        await self._connection.send_message(json.dumps({"jsonrpc": "2.0", **message}))
+
+    async def begin(self, count, params=SLOW):
+        for number in range(1, count + 1):
+            await self._send({"id": number, "method": "tools/call", "params": params})
+
+    async def answers(self, count):
+        found = {}
+        while len(found) < count:
+            message = json.loads(await self._connection.get_message())
+            if "id" in message:
+                found[message["id"]] = message
+        return found
+
+
+async def open_socket(running, server, stack):
+    connection = await stack.enter_async_context(
+        trio_websocket.open_websocket_url(
+            running.url(server, "ws"),
+            subprotocols=["mcp"],
+            extra_headers=[("Authorization", f"Bearer {running.token}")],
+            disconnect_timeout=1,
+        )
+    )
+    stack.push_async_callback(
+        connection._stream.aclose
+    )  # it leaves it open where the other side closes first
+    opened = Socket(connection)
+    await opened.open()
+    return opened
+
+
+# ---- many servers
+
+
+async def test_every_server_has_its_paths_and_a_broken_one_costs_nobody_else(tmp_path):
+    servers = {
+        "one": example(),
+        "two": example(share="server"),
+        "broken": {"command": ["false"]},
+        "missing": {"command": ["no-such-program-here"]},
+    }
+    with daemon(tmp_path, servers) as running:
+        assert await echo(running, "one") == "one"
+        assert await echo(running, "two") == "two"
+        status, answer = await ask(running, "broken", "tools/list")
+        assert "exited with code 1" in answer["error"]["message"]
+        status, answer = await ask(running, "missing", "tools/list")
+        assert status == 503
+        assert "no-such-program-here" in answer["error"]["message"]
+        status, answer = await ask(running, "three", "tools/list")
+        assert status == 404
+        assert await echo(running, "one") == "one"
+        assert any("there is no program 'no-such-program-here'" in line for line in running.lines)
+
+
+async def test_a_server_that_dies_says_its_last_words_in_the_error(tmp_path):
+    talkative = [sys.executable, "-c", "import sys; sys.exit('the key is missing')"]
+    with daemon(tmp_path, {"one": {"command": talkative, "era": "legacy"}}) as running:
+        _, answer = await ask(running, "one", "tools/list")
+        assert answer["error"]["data"]["stderr"] == ["the key is missing"]
+        shown = running.do("status").stdout
+        assert "one: the last process exited with code 1\n  the key is missing" in shown
+
+
+# ---- who may use what
+
+
+async def test_a_token_of_the_configuration_is_a_principal_with_the_servers_it_names(tmp_path):
+    token = "mcpb_" + "0123456789abcdefghijklmnopqrstuvwxyzABCDEF"
+    digest = hashlib.sha256(token.encode()).hexdigest()
+    servers = {"one": example(), "two": example()}
+    with daemon(tmp_path, servers, **{"tokens.cursor": {"sha256": digest, "servers": ["one"]}}) as running:
+        assert await echo(running, "one", token) == "one"
+        status, answer = await ask(running, "two", "tools/list", token=token)
+        assert (status, answer["error"]["message"]) == (403, "the token of 'cursor' has no right to 'two'")
+        status, _ = await ask(running, "one", "tools/list", token=token[:-1] + "G")
+        assert status == 401
+        assert await echo(running, "two") == "two"
+        # Revoked, it is worth nothing from the next request on, also on a connection that it has opened.
+        body = request("tools/list")
+        async with connect(running) as connection:
+            sent = (
+                "POST",
+                "/servers/one/mcp",
+                headers_of(body, Authorization=f"Bearer {token}"),
+                json.dumps(body).encode(),
+            )
+            await connection.send(*sent)
+            assert (await connection.answer()).status == 200
+            running.do("token", "revoke", "cursor")
+            running.do("reload")
+            await connection.send(*sent)
+            assert (await connection.answer()).status == 401
+        made = running.do("token", "new", "ide", "--servers", "two").stdout.strip()
+        running.do("reload")
+        assert await echo(running, "two", made) == "two"
+        assert made not in running.config.read_text()
+        assert "ide    two" in running.do("token", "list").stdout
+
+
+async def test_the_control_socket_is_not_on_tcp(tmp_path):
+    with daemon(tmp_path) as running:
+        async with connect(running) as connection:
+            for path in ("/control/status", "/control/restart", "/control/tap", "/admin", "/docs"):
+                await connection.send("GET", path)
+                assert (await connection.answer()).status == 404
+        assert running.unix.stat().st_mode & 0o777 == 0o600
+
+
+# ---- reload and the end
+
+
+async def test_a_reload_touches_only_what_has_changed(tmp_path):
+    servers = {"kept": example(), "changed": example(), "removed": example()}
+    with daemon(tmp_path, servers) as running:
+        async with AsyncExitStack() as stack:
+            kept = [await open_socket(running, "kept", stack) for _ in range(2)]
+            changed = await open_socket(running, "changed", stack)
+            removed = await open_socket(running, "removed", stack)
+            for opened in (*kept, changed, removed):
+                await opened.begin(50)
+            before = {one["name"]: one["pids"] for one in running.status()["servers"]}
+            now = {"kept": example(), "changed": example(share="principal"), "added": example()}
+            write_config(running.config, now)
+            told = running.do("reload").stdout
+            assert told == "added: added\nchanged: changed\nremoved: removed\nkept: kept\n"
+            for opened in (*kept, changed, removed):
+                found = await opened.answers(50)
+                assert sorted(found) == list(range(1, 51))
+                assert all("result" in answer for answer in found.values())
+            assert (await ask(running, "removed", "tools/list"))[0] == 404
+            assert await echo(running, "added") == "added"
+            assert await echo(running, "changed") == "changed"
+            after = {one["name"]: one["pids"] for one in running.status()["servers"]}
+            assert after["kept"] == before["kept"]
+            await kept[0].begin(1, tool("echo", text="still here"))
+            assert "result" in (await kept[0].answers(1))[1]
+
+
+@pytest.mark.parametrize("content", ["nonsense = 1\n", "[servers.one]\ncommand = 'a string'\n", "[["])
+async def test_a_broken_file_changes_nothing(tmp_path, content):
+    with daemon(tmp_path, {"one": example()}) as running:
+        assert await echo(running, "one") == "one"
+        running.config.write_text(content)
+        running.process.send_signal(signal.SIGHUP)
+        refused = running.do("reload", check=False)
+        assert refused.returncode == 78
+        assert str(running.config) in refused.stderr
+        while not any("was not reloaded" in line for line in running.lines):
+            await trio.sleep(0.02)
+        assert await echo(running, "one") == "one"
+
+
+async def test_a_hundred_hangups_are_survived(tmp_path):
+    with daemon(tmp_path, {"one": example()}) as running:
+        for _ in range(100):
+            running.process.send_signal(signal.SIGHUP)
+            await trio.sleep(0.005)
+        assert await echo(running, "one") == "one"
+
+
+async def test_calls_in_flight_are_answered_before_the_end(tmp_path):
+    with daemon(tmp_path, {"one": example(), "two": example(share="principal")}) as running:
+        async with AsyncExitStack() as stack:
+            opened = [await open_socket(running, server, stack) for server in ("one", "one", "two", "two")]
+            for one in opened:
+                await one.begin(50)
+            while sum(one["in_flight"] for one in running.status()["servers"]) < 3:
+                await trio.sleep(0.05)
+            running.process.send_signal(signal.SIGTERM)
+            for one in opened:
+                found = await one.answers(50)
+                assert not [answer for answer in found.values() if "result" not in answer]
+        assert await trio.to_thread.run_sync(running.process.wait, 10) == 0
+        running._stopped = True
+
+
+async def test_what_begins_during_the_end_is_refused_and_a_second_signal_ends_at_once(tmp_path):
+    with daemon(tmp_path, {"one": example()}) as running:
+        async with AsyncExitStack() as stack:
+            opened = await open_socket(running, "one", stack)
+            await opened.begin(1, {"name": "slow", "arguments": {"seconds": 60, "steps": 2}})
+            await trio.sleep(0.3)
+            running.process.send_signal(signal.SIGTERM)
+            await trio.sleep(0.3)
+            await opened._send({"id": "late", "method": "tools/list"})
+            assert (await opened.answers(1))["late"]["error"]["message"] == "the bridge is stopping"
+            assert running.process.poll() is None
+            began = time.monotonic()
+            running.process.send_signal(signal.SIGTERM)
+            assert await trio.to_thread.run_sync(running.process.wait, 10) == 0
+            assert time.monotonic() - began < 5
+            running._stopped = True
+
+
+# ---- a service manager
+
+
+class Manager:
+    """The socket that a service manager hears its services on."""
+
+    def __init__(self, folder: Path) -> None:
+        self.path = folder / "notify"
+        self.heard: list[str] = []
+        self._sock = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+        self._sock.bind(str(self.path))
+        threading.Thread(target=self._listen, daemon=True).start()
+
+    def _listen(self) -> None:
+        while True:
+            self.heard += self._sock.recv(4096).decode().split("\n")
+
+    def wait_for(self, word: str, count: int = 1) -> None:
+        end = time.monotonic() + 20
+        while sum(line.startswith(word) for line in self.heard) < count:
+            assert time.monotonic() < end, (word, self.heard)
+            time.sleep(0.01)
+
+
+def test_a_service_manager_hears_of_everything(tmp_path):
+    manager = Manager(tmp_path)
+    write_config(tmp_path / "config.toml", {"one": example()})
+    variables = {"NOTIFY_SOCKET": str(manager.path), "WATCHDOG_USEC": "300000"}
+    with Daemon(tmp_path, environment=variables) as running:
+        manager.wait_for("READY=1")
+        manager.wait_for("STATUS=serving 1 servers on http://127.0.0.1:")
+        manager.wait_for("WATCHDOG=1", 5)
+        running.process.send_signal(signal.SIGHUP)
+        manager.wait_for("RELOADING=1")
+        manager.wait_for("MONOTONIC_USEC=")
+        manager.wait_for("READY=1", 2)
+        # A loop that stands still gives no sign of life.
+        running.process.send_signal(signal.SIGSTOP)
+        time.sleep(0.2)
+        signs = manager.heard.count("WATCHDOG=1")
+        time.sleep(0.5)
+        assert manager.heard.count("WATCHDOG=1") == signs
+        running.process.send_signal(signal.SIGCONT)
+        manager.wait_for("WATCHDOG=1", signs + 2)
+        running.stop()
+        manager.wait_for("STOPPING=1")
+    ready, stopping = manager.heard.index("READY=1"), manager.heard.index("STOPPING=1")
+    assert ready < stopping
+
+
+@pytest.fixture
+def passed(tmp_path):
+    with socket.create_server(("127.0.0.1", 0)) as tcp, socket.socket(socket.AF_UNIX) as unix:
+        unix.bind(str(tmp_path / "passed.sock"))
+        unix.listen()
+        yield [tcp, unix]
+
+
+async def test_passed_sockets_are_served_and_a_restart_refuses_nobody(tmp_path, passed):
+    write_config(tmp_path / "config.toml", {"one": example(share="server")})
+    port = passed[0].getsockname()[1]
+    refused = answered = 0
+    over = False
+
+    async def keep_connecting():
+        nonlocal refused, answered
+        while not over:
+            try:
+                stream = await trio.open_tcp_stream("127.0.0.1", port)
+            except OSError:
+                refused += 1
+                continue
+            async with stream:
+                await stream.send_all(
+                    b"GET /healthz HTTP/1.1\r\nHost: 127.0.0.1:%d\r\nConnection: close\r\n\r\n" % port
+                )
+                data = b""
+                try:
+                    while more := await stream.receive_some():
+                        data += more
+                except trio.BrokenResourceError:
+                    pass
+                answered += data.endswith(b"ok")
+            await trio.sleep(0.01)
+
+    async with trio.open_nursery() as nursery:
+        for _ in range(50):
+            nursery.start_soon(keep_connecting)
+        for _ in range(3):
+            running = await trio.to_thread.run_sync(start, tmp_path, passed)
+            assert running.address[1] == port
+            await trio.sleep(0.5)
+            running.process.send_signal(signal.SIGTERM)
+            assert await trio.to_thread.run_sync(running.process.wait, 10) == 0
+        over = True
+        last = await trio.to_thread.run_sync(start, tmp_path, passed)
+    with socket.socket(socket.AF_UNIX) as client:
+        client.connect(str(tmp_path / "passed.sock"))
+        client.sendall(b"GET /control/status HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
+        assert client.recv(100).startswith(b"HTTP/1.1 200")
+    last.stop()
+    assert (tmp_path / "passed.sock").exists()
+    assert refused == 0
+    assert answered > 150
+
+
+def start(folder: Path, sockets: list[socket.socket]) -> Daemon:
+    return Daemon(folder, listeners=sockets).__enter__()
+
+
+def test_descriptors_that_are_meant_for_another_process_are_not_touched(tmp_path):
+    write_config(tmp_path / "config.toml", {"one": example()})
+    with Daemon(tmp_path, environment={"LISTEN_FDS": "2", "LISTEN_PID": "1"}) as running:
+        assert running.unix.exists()
+
+
+@pytest.mark.parametrize(
+    ("make", "told"),
+    [
+        (lambda: socket.socket(socket.AF_INET, socket.SOCK_DGRAM), "not a listening stream socket"),
+        (lambda: socket.socket(socket.AF_INET, socket.SOCK_STREAM), "not a listening stream socket"),
+        (lambda: socket.create_server(("0.0.0.0", 0)), "0.0.0.0 is not a loopback address"),
+    ],
+)
+def test_a_passed_socket_that_cannot_be_served_is_named(tmp_path, make, told):
+    write_config(tmp_path / "config.toml", {"one": example()})
+    with make() as sock, pytest.raises(RuntimeError, match=told), Daemon(tmp_path, listeners=[sock]):
+        pass
+
+
+def test_children_see_nothing_of_the_service_manager_or_of_us(tmp_path, passed):
+    secret = tmp_path / "secret"
+    secret.write_text("canary-in-a-file\n")
+    secret.chmod(0o600)
+    spy = "import os, sys; print(*os.environ, *os.listdir('/proc/self/fd'), file=sys.stderr)"
+    write_config(
+        tmp_path / "config.toml",
+        {"spy": {"command": [sys.executable, "-c", spy], "secrets": {"KEY": str(secret)}, "era": "legacy"}},
+    )
+    manager = Manager(tmp_path)
+    variables = {
+        "NOTIFY_SOCKET": str(manager.path),
+        "WATCHDOG_USEC": "60000000",
+        "CREDENTIALS_DIRECTORY": str(tmp_path),
+        "CANARY": "canary-of-ours",
+    }
+    with Daemon(tmp_path, listeners=passed, environment=variables) as running:
+        sock = tmp_path / "passed.sock"
+        listen = f'[listen]\nunix = "{sock}"\n'
+        running.config.write_text(running.config.read_text().replace("[listen]\n", listen))
+        running.do("tools", "spy", check=False)
+        words = running.do("logs", "spy").stdout.partition("stderr: ")[2].splitlines()[0].split()
+        hidden = {
+            "NOTIFY_SOCKET",
+            "LISTEN_FDS",
+            "LISTEN_PID",
+            "WATCHDOG_USEC",
+            "CANARY",
+            "CREDENTIALS_DIRECTORY",
+        }
+        assert not hidden & set(words)
+        assert "KEY" in words
+        # 0 to 2, and that of the listing itself.
+        assert sorted(word for word in words if word.isdecimal()) == ["0", "1", "2", "3"]
+
+
+# ---- the door
+
+
+def test_the_person_sees_and_steers(tmp_path):
+    with daemon(tmp_path, {"one": example(), "two": example()}) as running:
+        assert "echo" in running.do("tools", "one").stdout
+        assert running.do("call", "one", "echo", '{"text": "hello"}').stdout == "hello\n"
+        shown = running.do("status").stdout.splitlines()
+        assert shown[0].startswith("mcp-bridge ")
+        row = next(line.split() for line in shown if line.startswith("one"))
+        assert row[1:3] == ["serving", "legacy"]
+        assert next(line.split() for line in shown if line.startswith("two"))[1] == "idle"
+        [one] = running.status()["servers"][:1]
+        assert one["calls"] == 3
+        assert one["memory"] > 2**20
+        [pid] = one["pids"]
+        assert f"{pid}" in running.do("ps").stdout
+        assert f"[{pid}] info: started" in running.do("logs", "one").stdout
+        running.do("restart", "one")
+        assert running.do("call", "one", "echo", '{"text": "again"}').stdout == "again\n"
+        assert running.status()["servers"][0]["pids"] != [pid]
+        slow = running.do("call", "one", "slow", '{"seconds": 0.2, "steps": 2}')
+        assert slow.stderr.splitlines() == ["0/2", "1/2", "2/2"]
+        assert running.do("doctor", check=False).stdout.count("wrong") == 0
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "told"),
+    [
+        (("call", "nobody", "echo"), 1, "there is no server 'nobody'; there are: one"),
+        (("call", "one", "nothing"), 1, "one has no tool 'nothing'"),
+        (("call", "one", "echo", "[1]"), 64, "a JSON object"),
+        (("call", "one", "echo", "{"), 64, "no JSON"),
+        (("logs", "nobody"), 1, "there is no server 'nobody'; there are: one"),
+        (("restart", "nobody"), 1, "there is no server 'nobody'"),
+        (("tap", "nobody"), 1, "there is no server 'nobody'"),
+        (("logs",), 64, "NAME"),
+        (("token", "new"), 64, "needs a NAME"),
+        (("token", "new", "BAD NAME"), 78, "BAD NAME"),
+        (("token", "revoke", "nobody"), 78, "there is no token 'nobody'"),
+        (("client-config", "cursor", "nobody"), 78, "there is no server 'nobody'"),
+        (("config", "import"), 64, "FILE"),
+        (("config", "import", "/no/such/file"), 78, "/no/such/file"),
+    ],
+)
+def test_a_wrong_wish_is_answered_with_the_reason(one_daemon, words, code, told):
+    done = one_daemon.do(*words, check=False)
+    assert told in done.stderr
+    assert done.returncode == code
+    assert done.stderr.startswith("mcp-bridge: ")
+
+
+@pytest.fixture(scope="module")
+def one_daemon(tmp_path_factory):
+    with daemon(tmp_path_factory.mktemp("one"), {"one": example()}) as running:
+        yield running
+
+
+def test_messages_can_be_watched_without_what_could_steer_a_terminal(one_daemon):
+    reading = subprocess.Popen(
+        [PROGRAM, "tap", "one", "--config", str(one_daemon.config)],
+        env={**os.environ, "XDG_RUNTIME_DIR": str(one_daemon.folder / "run")},
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    lines: list[str] = []
+    thread = threading.Thread(target=lambda: lines.extend(reading.stdout), daemon=True)
+    thread.start()
+    end = time.monotonic() + 20
+    while not any("[31mred" in line and line.startswith("<-") for line in lines):
+        assert time.monotonic() < end, lines
+        one_daemon.do("call", "one", "echo", json.dumps({"text": "\x1b[31mred\u202e"}))
+        time.sleep(0.2)
+    reading.send_signal(signal.SIGINT)
+    assert reading.wait(10) == 130
+    thread.join()
+    reading.stdout.close()
+    assert any(line.startswith("-> ") and "tools/call" in line for line in lines)
+    assert "\x1b" not in "".join(lines)
+    assert "\u202e" not in "".join(lines)
+
+
+def test_the_log_can_be_followed(one_daemon):
+    reading = subprocess.Popen(
+        [PROGRAM, "logs", "one", "-f", "--config", str(one_daemon.config)],
+        env={**os.environ, "XDG_RUNTIME_DIR": str(one_daemon.folder / "run")},
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    lines: list[str] = []
+    thread = threading.Thread(target=lambda: lines.extend(reading.stdout), daemon=True)
+    thread.start()
+    end = time.monotonic() + 20
+    before = time.strftime("%Y-%m-%d")
+    while sum("info: started" in line for line in lines) < 2:
+        assert time.monotonic() < end, lines
+        one_daemon.do("restart", "one")
+        one_daemon.do("call", "one", "echo", '{"text": "x"}')
+    reading.terminate()
+    reading.wait(10)
+    thread.join()
+    reading.stdout.close()
+    assert lines[0].startswith(before[:8])
+
+
+def test_without_a_daemon_the_person_is_told_how_to_start_one(tmp_path):
+    done = subprocess.run(
+        [PROGRAM, "status"],
+        env={**os.environ, "XDG_RUNTIME_DIR": str(tmp_path), "XDG_CONFIG_HOME": str(tmp_path)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 69
+    assert "`mcp-bridge serve` starts one" in done.stderr
+
+
+@pytest.mark.parametrize("client", ["claude-code", "cursor", "vscode", "codex"])
+def test_a_client_gets_its_configuration(one_daemon, client):
+    done = one_daemon.do("client-config", client, "one")
+    assert "/servers/one/mcp" in done.stdout
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
+def test_completion_names_every_command(one_daemon, shell):
+    script = one_daemon.do("completion", shell).stdout
+    for word in ("serve", "status", "client-config", "stdio"):
+        assert word in script
+    if shell == "bash":
+        check = f'{script}\nCOMP_WORDS=(mcp-bridge sta) COMP_CWORD=1; _mcp_bridge; echo "${{COMPREPLY[@]}}"'
+        assert (
+            subprocess.run(["bash", "-c", check], capture_output=True, text=True, check=True).stdout
+            == "status\n"
+        )
+
+
+def test_family_ends_with_the_daemon(tmp_path):
+    family = {"family": {"command": child("family.py", EXAMPLE[1]), "share": "server"}}
+    with daemon(tmp_path, family) as running:
+        running.do("tools", "family")
+        assert len(running.family()) >= 3
+    # leaving it looks for whoever is left
