@@ -2,6 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 SOURCES := pyproject.toml $(wildcard bridge/*.py transports/*.py validators/*.py)
+DATA := man/man1/mcp-bridge.1 man/man5/mcp-bridge.toml.5 systemd/mcp-bridge.service systemd/mcp-bridge.socket
 ROOT := $(if $(filter 0,$(shell id -u)),--allow-root)
 PORT ?= 8808
 PYTEST ?= $(BIN)/coverage run -m pytest
@@ -59,11 +60,40 @@ bench: .venv/.test  ## measure against the floor and the peers (needs Node 20+ a
 
 wheel: .venv/.installed  ## build the wheel and try it in an empty environment
 	@rm -rf dist build/wheel && $(BIN)/pip wheel --quiet --disable-pip-version-check --no-deps --wheel-dir dist .
+	@for file in $(DATA); do $(BIN)/python -m zipfile -l dist/*.whl | grep -q "$$file " || { echo "$$file is not in the wheel"; exit 1; }; done
 	@rm -rf build/wheel-venv && $(PYTHON) -m venv build/wheel-venv
 	@build/wheel-venv/bin/pip install --quiet --disable-pip-version-check dist/*.whl
 	build/wheel-venv/bin/mcp-bridge --version
 
+# Where a user's programs, units, manuals and completions live (XDG Base Directory, systemd.unit(5), file-hierarchy(7)).
+HERE := $(or $(XDG_DATA_HOME),$(HOME)/.local/share)
+UNITS := $(or $(XDG_CONFIG_HOME),$(HOME)/.config)/systemd/user
+LINK := $(HOME)/.local/bin/mcp-bridge
+
+install-user:  ## install for this user: the program, its units, manuals and completions
+	@echo "installing into $(HERE)/mcp-bridge"
+	@mkdir -p $(HERE)/mcp-bridge $(HOME)/.local/bin $(UNITS) $(HERE)/man/man1 $(HERE)/man/man5
+	@mkdir -p $(HERE)/bash-completion/completions $(HERE)/zsh/site-functions $(HERE)/fish/vendor_completions.d
+	@$(PYTHON) -m venv $(HERE)/mcp-bridge/venv
+	@$(HERE)/mcp-bridge/venv/bin/pip install --quiet --disable-pip-version-check --upgrade 'pip>=25.1'
+	@$(HERE)/mcp-bridge/venv/bin/pip install --quiet --disable-pip-version-check --force-reinstall .
+	@ln -sf $(HERE)/mcp-bridge/venv/bin/mcp-bridge $(LINK)
+	@install -m 644 systemd/mcp-bridge.service systemd/mcp-bridge.socket $(UNITS)
+	@install -m 644 man/mcp-bridge.1 $(HERE)/man/man1
+	@install -m 644 man/mcp-bridge.toml.5 $(HERE)/man/man5
+	@$(LINK) completion bash >$(HERE)/bash-completion/completions/mcp-bridge
+	@$(LINK) completion zsh >$(HERE)/zsh/site-functions/_mcp-bridge
+	@$(LINK) completion fish >$(HERE)/fish/vendor_completions.d/mcp-bridge.fish
+	@$(LINK) --version
+	@echo "now write ~/.config/mcp-bridge/config.toml, and: systemctl --user daemon-reload && systemctl --user enable --now mcp-bridge.socket mcp-bridge"
+
+uninstall-user:  ## take away what install-user has put there; the configuration stays
+	rm -rf $(HERE)/mcp-bridge/venv $(LINK) $(UNITS)/mcp-bridge.service $(UNITS)/mcp-bridge.socket
+	rm -f $(HERE)/man/man1/mcp-bridge.1 $(HERE)/man/man5/mcp-bridge.toml.5 $(HERE)/bash-completion/completions/mcp-bridge
+	rm -f $(HERE)/zsh/site-functions/_mcp-bridge $(HERE)/fish/vendor_completions.d/mcp-bridge.fish
+	@rmdir $(HERE)/mcp-bridge 2>/dev/null || test ! -d $(HERE)/mcp-bridge || echo "$(HERE)/mcp-bridge is not empty"
+
 clean:  ## remove what the targets above have made
 	rm -rf .venv .deps build dist .coverage .coverage.* .mypy_cache .ruff_cache .pytest_cache .hypothesis *.egg-info
 
-.PHONY: help install run test lint conformance matrix bench wheel clean
+.PHONY: help install run test lint conformance matrix bench wheel install-user uninstall-user clean

@@ -5,6 +5,7 @@ started, and no secret is read, before the whole file has been understood.
 """
 
 import os
+import sys
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
@@ -21,7 +22,7 @@ from .addresses import BadAddress, check_loopback, check_origin, check_path
 from .credentials import BadCredential, check_trusted, read_private, read_secret, runtime_directory
 from .environment import BadEnvironment, check_variable, inherited, passed_on, read_variables
 from .program import NotRunnable, check_program
-from .settings import ALL, BadLimit, ServerConfig, Settings, TokenConfig, changed_limits
+from .settings import AGGREGATE, ALL, BadLimit, ServerConfig, Settings, TokenConfig, changed_limits
 
 T = TypeVar("T")
 
@@ -135,6 +136,13 @@ class Token:
 
 
 @attrs.frozen
+class Aggregate:
+    """[aggregate]: several servers offered as one, at /mcp and its like."""
+
+    servers: Annotated[tuple[Text, ...], Meta(min_length=1, description="Which, in this order.")]
+
+
+@attrs.frozen
 class File:
     """The whole file."""
 
@@ -146,6 +154,9 @@ class File:
     )
     servers: Annotated[dict[str, Server], Meta(description="The servers by name.")] = attrs.field(
         factory=dict[str, Server]
+    )
+    aggregate: Annotated[Aggregate | None, Meta(description="Servers that are offered as one as well.")] = (
+        None
     )
     tokens: Annotated[
         dict[str, Token], Meta(description="Further tokens by the name of their principal.")
@@ -227,6 +238,8 @@ def read_file(data: bytes) -> File:
         "servers": _named(Server, table, "servers"),
         "tokens": _named(Token, table, "tokens"),
     }
+    if "aggregate" in table:
+        parts["aggregate"] = _convert(Aggregate, table.pop("aggregate"), "aggregate")
     rest = _convert(File, {key: value for key, value in table.items() if key not in parts}, "")
     return attrs.evolve(rest, **parts)
 
@@ -295,6 +308,10 @@ def settings_of(file: File, path: Path, environment: Mapping[str, str]) -> Setti
     ]
     host, port = address_of(file.listen.http)
     unix = socket_of(file.listen.unix, environment)
+    if file.aggregate is not None:
+        servers.append(
+            _aggregate(file.aggregate, [server.name for server in servers], unix, limits, environment)
+        )
     if port is None and unix is None:
         raise BadConfig("listen: both http and unix are false, so nobody could connect")
     if bool(file.listen.tls_cert) != bool(file.listen.tls_key):
@@ -311,7 +328,8 @@ def settings_of(file: File, path: Path, environment: Mapping[str, str]) -> Setti
         tls_certificate=_file(file.listen.tls_cert, path.parent),
         tls_key=_file(file.listen.tls_key, path.parent),
         origins=frozenset(file.listen.origins),
-        paths=Paths("", "", "", ""),
+        root=AGGREGATE if file.aggregate else "",
+        paths=Paths() if file.aggregate else Paths("", "", "", ""),
         health=file.listen.health,
         limits=limits,
         log_level=file.log.level,
@@ -339,6 +357,21 @@ def _server(
         raise BadConfig(f"{where}: command: a word holds a zero byte")
     launch = Launch(server.command, variables, str(cwd) if cwd else None, int(server.umask, 8))
     return ServerConfig(name, launch, server.era, server.share, server.spare, limits, secrets)
+
+
+def _aggregate(
+    wanted: Aggregate, known: list[str], unix: Path | None, limits: Limits, environment: Mapping[str, str]
+) -> ServerConfig:
+    if unix is None:
+        raise BadConfig("aggregate: it needs the Unix socket, and listen.unix is false")
+    if AGGREGATE in known:
+        raise BadConfig(f"servers.{AGGREGATE}: this name is that of the [aggregate]")
+    for name in wanted.servers:
+        if name not in known:
+            raise BadConfig(f"aggregate: servers: there is no server {name!r}")
+    words = (sys.executable, "-m", "mcpbridged.bridge.aggregate", str(unix), *wanted.servers)
+    launch = Launch(words, inherited(environment))
+    return ServerConfig(AGGREGATE, launch, "modern", "principal", limits=limits, knows_principal=True)
 
 
 def _variables(
@@ -401,7 +434,7 @@ def _check_pages(listen: Listen) -> None:
 
 def _token(name: str, token: Token, file: File) -> TokenConfig:
     for server in token.servers:
-        if server != ALL and server not in file.servers:
+        if server not in (ALL, AGGREGATE, *file.servers):
             raise BadConfig(f"tokens.{name}: servers: there is no server {server!r}")
     return TokenConfig(name, bytes.fromhex(token.sha256), frozenset(token.servers))
 
@@ -457,7 +490,7 @@ def schema() -> dict[str, Any]:
     """The JSON Schema (2020-12) of the file, of the classes above."""
     described = msgspec.json.schema(File)
     definitions: dict[str, Any] = described["$defs"]
-    for cls in (File, Listen, Log, Server, Token):
+    for cls in (File, Listen, Log, Server, Token, Aggregate):
         definition = definitions[cls.__name__]
         definition["additionalProperties"] = False
     for key in ("servers", "tokens"):

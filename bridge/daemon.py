@@ -252,14 +252,15 @@ class _Daemon:
             gate = Gate(site, self._tokens.known, health, settings.origins)
             listeners.append(Listener(sock, service(gate, self._for_all), self._sockets.tls))
         for sock in self._sockets.unix:
-            gate = Gate(Site.for_unix(), None, health)
+            gate = Gate(Site.for_unix(), None, health, delegates=True)
             listeners.append(Listener(sock, service(gate, self._for_owner)))
         return listeners
 
     def _route(self) -> None:
-        table, owners = self._fleet.table(self._settings), self._fleet.owners()
-        self._for_all.replace(table, owners, rights_of(self._settings))
-        self._for_owner.replace({**table, **self._control.table()})
+        table, owners = self._fleet.table(self._settings), self._fleet.owners(self._settings)
+        rights = rights_of(self._settings)
+        self._for_all.replace(table, owners, rights)
+        self._for_owner.replace({**table, **self._control.table()}, owners, rights)
 
     # ---- the configuration again
 

@@ -152,9 +152,10 @@ class Fleet:
             table |= endpoints(settings.paths, root.server, root.server.config.limits, root.server.record)
         return table
 
-    def owners(self) -> dict[str, str]:
+    def owners(self, settings: Settings) -> dict[str, str]:
         """The server that each path belongs to."""
-        return {path: name for name, member in self._members.items() for path in member.table}
+        owners = {path: name for name, member in self._members.items() for path in member.table}
+        return owners | dict.fromkeys(attrs.astuple(settings.paths), settings.root)
 
     # ---- the end
 

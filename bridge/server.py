@@ -32,7 +32,7 @@ from .record import Record
 from .registry import Registry
 from .relay import Asked, Relay
 from .sealing import Seal
-from .settings import ServerConfig
+from .settings import PRINCIPAL_VARIABLE, ServerConfig
 from .to_legacy import ToLegacy
 from .to_modern import ToModern
 
@@ -50,6 +50,7 @@ class Holder(Protocol):
     """Whom a child serves."""
 
     ended: bool
+    principal: str
 
     def is_served_by(self, child: Child) -> bool: ...
     def started(self, child: Child) -> None: ...
@@ -362,7 +363,10 @@ class LocalServer:
 
     async def _start(self, holder: Holder) -> None:
         assert self._nursery is not None  # noqa: S101 - `run` is running
-        child = await self._spawner.spawn(self.config.launch, limits=self._limits, readiness=self._readiness)
+        launch = self.config.launch
+        if self.config.knows_principal:
+            launch = attrs.evolve(launch, env={**launch.env, PRINCIPAL_VARIABLE: holder.principal})
+        child = await self._spawner.spawn(launch, limits=self._limits, readiness=self._readiness)
         child.watchers = self.record.watchers
         self._children[child.pid] = Alive(child, holder, trio.current_time())
         self._nursery.start_soon(self._serve_child, child, holder)

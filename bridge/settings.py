@@ -11,6 +11,9 @@ from ..validators.limits import Limits
 
 # The one server of the wrapper has this name in /servers/NAME/... .
 WRAPPED = "stdio"
+# The server that offers others as one.
+AGGREGATE = "aggregate"
+PRINCIPAL_VARIABLE = "MCP_BRIDGE_PRINCIPAL"
 # Every server, in the rights of a token.
 ALL = "*"
 
@@ -35,6 +38,8 @@ class ServerConfig:
     limits: Limits = attrs.field(factory=Limits)
     # What must never be shown to anybody.
     secrets: tuple[str, ...] = attrs.field(default=(), repr=False)
+    # Whether its processes are told in PRINCIPAL_VARIABLE for whom they work: ours only, since it is nobody else's business.
+    knows_principal: bool = False
 
 
 @attrs.frozen

@@ -27,10 +27,20 @@ _HEADERS: Final = "Authorization, Content-Type, Accept, MCP-Protocol-Version, Mc
 # The headers that mirror a tool's arguments are named by the tools, so those that are asked for are allowed (digest 3.8).
 _MIRRORING: Final = re.compile(rf"mcp-param-{TCHAR}++", re.IGNORECASE)
 
+_PRINCIPAL: Final = re.compile(r"[a-z0-9-]{1,32}")
+
 
 def _allowed(asked: str) -> bytes:
     mirroring = [name for name in map(str.strip, asked.split(",")) if _MIRRORING.fullmatch(name)]
     return ", ".join([_HEADERS, *mirroring]).encode("ascii")
+
+
+def _delegated(principal: str | None) -> str:
+    if principal is None:
+        return LOCAL
+    if not _PRINCIPAL.fullmatch(principal):
+        raise Rejection(400, INVALID_REQUEST, "Mcp-Bridge-Principal is not the name of a principal")
+    return principal
 
 
 @attrs.frozen
@@ -39,13 +49,15 @@ class Gate:
 
     `tokens` is None where no credential is asked for (`--no-auth`, or a Unix socket whose peer credentials were
     checked when it was accepted). `health` are the paths that need none. `shared_with` are the foreign origins that
-    the operator allowed, the only ones that ever see a CORS header.
+    the operator allowed, the only ones that ever see a CORS header. With `delegates` a peer may speak for another
+    principal, as our own aggregate does: it is of our own uid, and could do anything that we can.
     """
 
     site: Site
     tokens: TokenSet | None
     health: Container[str]
     shared_with: frozenset[str] = frozenset()
+    delegates: bool = False
 
     def admit(self, head: Head) -> str:
         """The principal behind a request, or ANONYMOUS on a path that is open to all.
@@ -60,7 +72,7 @@ class Gate:
         if head.path in self.health:
             return ANONYMOUS
         if self.tokens is None:
-            return LOCAL
+            return _delegated(headers.get("mcp-bridge-principal")) if self.delegates else LOCAL
         principal = self.tokens.principal(bearer_token(headers.get("authorization")))
         if principal is None:
             raise Rejection(401, INVALID_REQUEST, "a valid bearer token is needed", headers=_UNAUTHORIZED)

@@ -97,6 +97,24 @@ def test_every_key_means_something(write):
     assert settings.tokens == (TokenConfig("cursor", bytes.fromhex(DIGEST), frozenset({"git"})),)
 
 
+def test_an_aggregate_is_one_more_server_and_at_the_root(write):
+    settings = load(write("[servers.a]\ncommand = ['x']\n[aggregate]\nservers = ['a']"), HERE)
+    made = settings.servers[-1]
+    assert (settings.root, settings.paths) == ("aggregate", Paths())
+    assert (made.name, made.era, made.share, made.knows_principal) == (
+        "aggregate",
+        "modern",
+        "principal",
+        True,
+    )
+    assert made.launch.argv[1:] == (
+        "-m",
+        "mcpbridged.bridge.aggregate",
+        "/run/me/mcp-bridge/mcp-bridge.sock",
+        "a",
+    )
+
+
 def test_an_empty_file_is_a_good_one(write):
     settings = load(write(""), HERE)
     assert (settings.servers, settings.host, settings.port) == ((), "127.0.0.1", 8808)
@@ -181,6 +199,18 @@ def test_an_empty_file_is_a_good_one(write):
         ("listen.tls_cert = 'x'", "tls_cert and tls_key go together"),
         ("listen.origins = ['*']", "an origin is exactly"),
         ("listen.health = ['x']", "a path begins with /"),
+        # the aggregate
+        ("[aggregate]", "aggregate: servers is missing"),
+        ("[aggregate]\nservers = []", "aggregate: servers: Expected `array` of length >= 1"),
+        ("[aggregate]\nservers = ['x']", "aggregate: servers: there is no server 'x'"),
+        (
+            "[servers.aggregate]\ncommand = ['x']\n[aggregate]\nservers = ['aggregate']",
+            "that of the [aggregate]",
+        ),
+        (
+            "listen.unix = false\n[servers.a]\ncommand = ['x']\n[aggregate]\nservers = ['a']",
+            "aggregate: it needs the Unix socket",
+        ),
         # tokens
         ("[tokens.a]", "tokens.a: sha256 is missing"),
         ("[tokens.a]\nsha256 = 'secret'", "tokens.a: sha256"),
@@ -358,7 +388,7 @@ def test_a_file_is_rewritten_as_a_whole_or_not_at_all(write):
 def test_the_schema_has_every_key_and_allows_no_other():
     found = schema()
     definitions = found["$defs"]
-    for cls in (File, config.Listen, config.Log, config.Server, config.Token):
+    for cls in (File, config.Listen, config.Log, config.Server, config.Token, config.Aggregate):
         definition = definitions[cls.__name__]
         names = {field.name for field in attrs.fields(cls)}
         assert set(definition["properties"]) == names

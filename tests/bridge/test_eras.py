@@ -45,3 +45,12 @@ def test_a_contradiction_is_forgotten_into():
     book.opened(0, legacy=False)
     book.contradicted()
     assert (book.for_modern_client(0), book.for_legacy_client(0)) == ("", "")
+
+
+def test_what_is_known_is_told():
+    book = EraBook("auto")
+    assert book.known(0) == {MODERN: None, LEGACY: None}
+    book.probed(0, modern=True)
+    book.opened(0, legacy=False)
+    assert book.known(BELIEVED) == {MODERN: True, LEGACY: False}
+    assert book.known(BELIEVED + 1) == {MODERN: None, LEGACY: None}

@@ -98,6 +98,7 @@ def test_ids_are_ours_at_the_server_and_theirs_in_the_answer():
     two, effects = talk.ask("same", "prompts/list")
     assert said(effects) == [(2, "prompts/list", params())]
     assert talk.it.in_flight == 2
+    assert talk.it.calling
     assert told(talk.answer(2, {"x": 1})) == [
         (two, {"jsonrpc": "2.0", "id": "same", "result": {"x": 1}}, 200)
     ]
@@ -105,7 +106,14 @@ def test_ids_are_ours_at_the_server_and_theirs_in_the_answer():
         (one, {"jsonrpc": "2.0", "id": "same", "result": {"y": 1}}, 200)
     ]
     assert talk.it.in_flight == 0
+    assert not talk.it.calling
     assert [type(effect) for effect in talk.answer(1, {})] == [Note]
+
+
+def test_a_subscription_is_no_call_that_an_end_would_wait_for():
+    talk = Talk()
+    talk.ask(1, "subscriptions/listen", params(notifications={}))
+    assert (talk.it.in_flight, talk.it.calling) == (1, False)
 
 
 def test_the_first_request_starts_the_server_and_all_wait_for_it():

@@ -1,0 +1,68 @@
+"""The systemd units: what systemd itself says of them. They are not started: no systemd runs where tests do."""
+
+import os
+import re
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from .bridge_process import PROGRAM, REPOSITORY
+
+UNITS = REPOSITORY / "systemd"
+SERVICE, SOCKET, TEMPLATE = "mcp-bridge.service", "mcp-bridge.socket", "mcp-bridge@.service"
+
+pytestmark = pytest.mark.skipif(shutil.which("systemd-analyze") is None, reason="there is no systemd-analyze")
+
+
+def analyze(folder: Path, *words: str) -> subprocess.CompletedProcess[str]:
+    manuals = folder / "man"
+    for page in (REPOSITORY / "man").iterdir():  # `verify` looks for the manuals that Documentation= names
+        section = manuals / f"man{page.suffix[1:]}"
+        section.mkdir(parents=True, exist_ok=True)
+        shutil.copy(page, section)
+    return subprocess.run(
+        ["systemd-analyze", "--no-pager", *words],
+        env={**os.environ, "XDG_RUNTIME_DIR": str(folder), "MANPATH": str(manuals), "SYSTEMD_COLORS": "0"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+def placed(folder: Path, name: str, *, program: Path = PROGRAM) -> Path:
+    """The unit in a folder, its program where ours really is; all else as it stands."""
+    text, count = re.subn(r"^ExecStart=\S+", f"ExecStart={program}", (UNITS / name).read_text(), flags=re.MULTILINE)
+    assert count == ("ExecStart" in text)
+    target = folder / name
+    target.write_text(text)
+    return target
+
+
+@pytest.mark.parametrize(
+    ("manager", "names"), [("--user", (SERVICE, SOCKET)), ("--system", (TEMPLATE,))], ids=["user", "system"]
+)
+def test_systemd_finds_nothing_wrong_with_the_units(tmp_path, manager, names):
+    paths = [placed(tmp_path, name) for name in names]
+    done = analyze(tmp_path, "verify", manager, *map(str, paths))
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_a_fault_in_a_unit_would_be_found(tmp_path):
+    path = placed(tmp_path, SERVICE)
+    path.write_text(path.read_text().replace("[Service]", "[Service]\nNoNewPrivilege=yes"))
+    assert "NoNewPrivilege" in analyze(tmp_path, "verify", "--user", str(path)).stderr
+    missing = placed(tmp_path, SERVICE, program=Path("/no/such/mcp-bridge"))
+    assert "/no/such/mcp-bridge" in analyze(tmp_path, "verify", "--user", str(missing)).stderr
+
+
+# What `systemd-analyze security` calls the exposure, in tenths.
+@pytest.mark.parametrize(("name", "most"), [(SERVICE, 30), (TEMPLATE, 25)])
+def test_a_unit_exposes_little(tmp_path, name, most):
+    path = placed(tmp_path, name)
+    done = analyze(tmp_path, "security", "--offline=true", f"--threshold={most}", str(path))
+    assert done.returncode == 0, done.stdout.splitlines()[-1]
+    bare = tmp_path / f"bare-{name}"
+    bare.write_text("[Service]\nExecStart=/bin/true\n")
+    assert analyze(tmp_path, "security", "--offline=true", f"--threshold={most}", str(bare)).returncode != 0
