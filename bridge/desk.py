@@ -161,6 +161,7 @@ class Desk:
         """Time has passed."""
         if self.busy or self._used:
             self.touched, self._used = now, False
+        self._perform(self._relay.ticked(now))
         if self._translator is not None:
             self._translate(self._translator.ticked(now))
 

@@ -55,7 +55,8 @@ async def speaks_modern(launch: Launch, spawner: Spawner, readiness: Readiness, 
             child.send(_QUESTION)
         except (ChildGone, ChildBusy):
             child.kill()
-        await child.run(heard, stderr, exited)
+        child.hear(heard)
+        await child.run(stderr, exited)
     return verdict
 
 

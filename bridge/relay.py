@@ -20,11 +20,13 @@ from ..validators.rejection import (
     INVALID_PARAMS,
     INVALID_REQUEST,
     METHOD_NOT_FOUND,
+    TIMEOUT,
     Rejection,
 )
 from ..validators.shapes import cancelled, read_progress
 from . import for_modern
 from .effects import Contradiction, Note, Revive, ToClient, ToServer
+from .patience import Patience
 from .sealing import Seal, binding
 from .to_legacy import INTERACTIVE
 
@@ -69,6 +71,7 @@ class Relay:
         self._seal = seal
         self._next_id = 1
         self._calls: dict[bytes, Asked] = {}
+        self._patience = Patience(limits)
         self._outlets: dict[object, dict[bytes, bytes]] = {}  # the callers' ids and ours
         self._alive = False  # whether there is a server to talk to
         self._starting = False
@@ -157,6 +160,8 @@ class Relay:
         wire_id = b"%d" % self._next_id
         self._next_id += 1
         self._calls[wire_id] = ask
+        if self._patience.limited and ask.request.method != _LISTEN:
+            self._patience.begun(wire_id)
         self._outlets.setdefault(ask.outlet, {})[ask.request.id] = wire_id
         order = ToServer(Request(wire_id, ask.request.method, params))
         if self._alive:
@@ -325,9 +330,12 @@ class Relay:
     def _notified(self, message: Notification, about: bytes) -> Effects:
         method = message.method
         if method == "notifications/progress":
-            ask = self._calls.get(about or read_progress(message.params))
+            wire_id = about or read_progress(message.params)
+            ask = self._calls.get(wire_id)
             if ask is None or not ask.envelope.token:
                 return (Note("dropped progress of nothing in flight"),)
+            if self._patience.limited:
+                self._patience.progressed(wire_id)
             found = members.peek(message.params)
             found["progressToken"] = members.raw(ask.envelope.token)
             return (_told(ask, method, members.write(found)),)
@@ -362,12 +370,24 @@ class Relay:
             return (Note("dropped a notification that belongs to no subscription"),)
         return (_told(ask, message.method, _named(message.params, ask.request.id)),)
 
+    def ticked(self, now: float) -> Effects:
+        """Time has passed (seconds on any steady clock): calls that take longer than they may are given up."""
+        if not self._patience.limited:
+            return
+        for wire_id, how in self._patience.ticked(now):
+            ask = self._calls[wire_id]
+            yield from self.cancelled(ask.outlet, ask.request.id)
+            error = envelope.error(ask.request.id, TIMEOUT, f"the call {how}", {"reason": "timeout"})
+            yield ToClient(ask.outlet, error, last=not ask.pipe)
+
     def ended(self, text: str) -> Effects:
         """There will be no more: subscriptions end in order, what is in flight fails."""
         return self.server_lost(text, {"reason": "stopping"})
 
     def _settle(self, wire_id: bytes) -> Asked:
         ask = self._calls.pop(wire_id)
+        if self._patience.limited:
+            self._patience.ended(wire_id)
         mine = self._outlets[ask.outlet]
         del mine[ask.request.id]
         if not mine:

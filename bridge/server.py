@@ -7,6 +7,7 @@ for ever.
 
 import math
 import secrets
+from collections import deque
 from collections.abc import Callable
 from functools import partial
 from typing import Protocol
@@ -19,7 +20,7 @@ from ..transports.lines import Overlong
 from ..transports.outlet import Outlet
 from ..transports.ports import Log, ModernRequest
 from ..transports.readiness import Readiness
-from ..transports.spawner import Spawner, SpawnFailed
+from ..transports.spawner import Launch, Spawner, SpawnFailed
 from ..validators.rejection import SERVER_ERROR, Rejection
 from . import eras
 from .breaker import Breaker
@@ -65,7 +66,7 @@ class Alive:
     """A process, whom it serves, and since when on Trio's clock."""
 
     child: Child
-    holder: Holder
+    holder: "Holder | None"  # nobody yet, if it is a spare
     since: float
 
 
@@ -92,6 +93,8 @@ class LocalServer:
         self._breaker = Breaker()
         self._nursery: trio.Nursery | None = None
         self._children: dict[int, Alive] = {}
+        self._spares: deque[Child] = deque()
+        self._sparing = 0  # spares that are being started
         self._one_less = trio.lowlevel.ParkingLot()
         self._closed = False
         self._book = EraBook(config.era)
@@ -103,6 +106,8 @@ class LocalServer:
         """Hold the children until cancelled; then none of them is left."""
         async with trio.open_nursery() as nursery:
             self._nursery = nursery
+            if self.config.spare:
+                nursery.start_soon(self._make_spares)
             task_status.started()
             while True:
                 await trio.sleep(_ROUND)
@@ -131,6 +136,8 @@ class LocalServer:
             conversation.end(reason)
         for key in list(self._desks):
             self._close_desk(key, reason)
+        while self._spares:
+            self._spares.popleft().stop()
         await trio.lowlevel.checkpoint()
 
     async def emptied(self) -> None:
@@ -363,29 +370,64 @@ class LocalServer:
 
     async def _start(self, holder: Holder) -> None:
         assert self._nursery is not None  # noqa: S101 - `run` is running
-        launch = self.config.launch
-        if self.config.knows_principal:
-            launch = attrs.evolve(launch, env={**launch.env, PRINCIPAL_VARIABLE: holder.principal})
-        child = await self._spawner.spawn(launch, limits=self._limits, readiness=self._readiness)
-        child.watchers = self.record.watchers
-        self._children[child.pid] = Alive(child, holder, trio.current_time())
-        self._nursery.start_soon(self._serve_child, child, holder)
-        self.record.started(child.pid)
+        if self._spares:
+            child = self._spares.popleft()
+            child.hear(holder.heard)
+            self._children[child.pid] = Alive(child, holder, trio.current_time())
+        else:
+            launch = self.config.launch
+            if self.config.knows_principal:
+                launch = attrs.evolve(launch, env={**launch.env, PRINCIPAL_VARIABLE: holder.principal})
+            child = await self._spawn(launch, holder)
+        if self.config.spare:
+            self._nursery.start_soon(self._make_spares)
         holder.started(child)
 
-    async def _serve_child(self, child: Child, holder: Holder) -> None:
+    async def _spawn(self, launch: Launch, holder: Holder | None) -> Child:
+        assert self._nursery is not None  # noqa: S101 - `run` is running
+        child = await self._spawner.spawn(launch, limits=self._limits, readiness=self._readiness)
+        child.watchers = self.record.watchers
+        if holder is not None:
+            child.hear(holder.heard)
+        self._children[child.pid] = Alive(child, holder, trio.current_time())
+        self._nursery.start_soon(self._serve_child, child)
+        self.record.started(child.pid)
+        return child
+
+    async def _make_spares(self) -> None:
+        """Start what is missing of the spare processes, unless they die at once or we are about to end."""
+        while len(self._spares) + self._sparing < self.config.spare and not self._closed:
+            if self._breaker.pause(trio.current_time()):
+                return  # the next session tries again
+            self._sparing += 1
+            try:
+                self._spares.append(await self._spawn(self.config.launch, None))
+            except SpawnFailed as fault:
+                self._breaker.died(trio.current_time())
+                self._log.warning("no spare process can be started", reason=str(fault))
+            finally:
+                self._sparing -= 1
+
+    async def _serve_child(self, child: Child) -> None:
         log = partial(self.record.stderr, child.pid)
         try:
-            await child.run(holder.heard, log, partial(self._exited, holder, child))
+            await child.run(log, partial(self._exited, child))
         except Exception as fault:  # noqa: BLE001 - the boundary of one child: a fault of ours costs its callers only
             self._log.error("internal error", pid=child.pid, fault=fault)
-            holder.end("an internal error")
+            holder = self._children[child.pid].holder
+            if holder is not None:
+                holder.end("an internal error")
         finally:
             del self._children[child.pid]
             self._one_less.unpark_all()
 
-    def _exited(self, holder: Holder, child: Child, exit_: Exit) -> None:
-        if holder.ended or not holder.is_served_by(child):
+    def _exited(self, child: Child, exit_: Exit) -> None:
+        holder = self._children[child.pid].holder
+        if holder is None and child in self._spares:
+            self._spares.remove(child)
+            self._breaker.died(trio.current_time())
+            self.record.died(child.pid, exit_)
+        if holder is None or holder.ended or not holder.is_served_by(child):
             return
         self._breaker.died(trio.current_time())
         self.record.died(child.pid, exit_)

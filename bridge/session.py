@@ -19,7 +19,7 @@ import msgspec
 from ..validators import envelope
 from ..validators.envelope import Message, Notification, Request, Response, invalid
 from ..validators.limits import Limits
-from ..validators.rejection import INTERNAL_ERROR, INVALID_REQUEST, SERVER_ERROR, Rejection
+from ..validators.rejection import INTERNAL_ERROR, INVALID_REQUEST, SERVER_ERROR, TIMEOUT, Rejection
 from ..validators.shapes import (
     PRIMING_SINCE,
     cancelled,
@@ -29,6 +29,7 @@ from ..validators.shapes import (
     read_version,
 )
 from .effects import Note, Revive, ToClient
+from .patience import Patience
 
 # What Python's SDK says on its legacy wire to a caller who cancelled (digest 4.1).
 REQUEST_CANCELLED: Final = -32800
@@ -123,6 +124,7 @@ class Session:
         self._ready = False  # the client has said notifications/initialized
         self._next_id = 1
         self._asks: dict[bytes, _Ask] = {}
+        self._patience = Patience(limits)
         self._wire_ids: dict[bytes, bytes] = {}
         self._tokens: dict[bytes, bytes] = {}
         self._questions: dict[bytes, _Question] = {}
@@ -192,6 +194,8 @@ class Session:
         wire_id = b"%d" % self._next_id
         self._next_id += 1
         self._asks[wire_id] = _Ask(message.id, client_id, method, stream, token)
+        if self._patience.limited and method != "initialize":
+            self._patience.begun(wire_id)
         self._wire_ids[client_id] = wire_id
         if token:
             self._tokens.setdefault(_canonical(token), wire_id)
@@ -247,20 +251,23 @@ class Session:
         if wire_id is None or self._asks[wire_id].method == "initialize":
             return (Note("ignored the cancellation of a request that is not in flight"),)
         ask = self._settle(wire_id)
-        effects: list[Effect] = []
-        line = envelope.notification("notifications/cancelled", cancelled(wire_id, reason))
-        if self.phase == OPEN:
-            effects.append(ToChild(line))
-        else:  # never written to a child, so nothing to take back
-            self._held = [
-                held for held in self._held if not held.startswith(b'{"jsonrpc":"2.0","id":%b,' % wire_id)
-            ]
+        effects = self._take_back(wire_id, reason)
         if ask.stream.used or ask.stream is self._pipe:
             effects.extend(self._finish_if_done(ask.stream))
         else:  # HTTP must answer something
             error = envelope.error(ask.client_id, REQUEST_CANCELLED, "Request cancelled")
             effects.extend(self._put(ask.stream, error, last=not ask.stream.pending))
         return effects
+
+    def _take_back(self, wire_id: bytes, reason: bytes) -> list[Effect]:
+        if self.phase == OPEN:
+            line = envelope.notification("notifications/cancelled", cancelled(wire_id, reason))
+            return [ToChild(line)]
+        # Never written to a child, so there is nothing to take back.
+        self._held = [
+            held for held in self._held if not held.startswith(b'{"jsonrpc":"2.0","id":%b,' % wire_id)
+        ]
+        return []
 
     def _client_answered(self, message: Response) -> Iterable[Effect]:
         question = self._questions.pop(message.id, None)
@@ -409,7 +416,17 @@ class Session:
             message, wire_id, _ = self._unsent.popleft()
             self._unsent_bytes -= len(message)
             effects.extend(self._unanswerable(wire_id, f"no client stream within {_PATIENCE:g} s"))
+        if self._patience.limited:
+            effects.extend(self._given_up(now))
         return effects
+
+    def _given_up(self, now: float) -> Iterable[Effect]:
+        for wire_id, how in self._patience.ticked(now):
+            text = f"the call {how}"
+            ask = self._settle(wire_id)
+            yield from self._take_back(wire_id, msgspec.json.encode(text))
+            error = envelope.error(ask.client_id, TIMEOUT, text, {"reason": "timeout"})
+            yield from self._put(ask.stream, error, last=not ask.stream.pending)
 
     def _child_answered(self, message: Response) -> Iterable[Effect]:
         wire_id = message.id
@@ -461,6 +478,8 @@ class Session:
                 wire_id = self._tokens.get(_canonical(read_progress(message.params)))
                 if wire_id is None:
                     return (Note("dropped progress of nothing in flight"),)
+                if self._patience.limited:
+                    self._patience.progressed(wire_id)
                 return self._put(self._asks[wire_id].stream, text)
             case "notifications/cancelled":
                 return self._child_cancelled(message.params)
@@ -509,6 +528,8 @@ class Session:
 
     def _settle(self, wire_id: bytes) -> _Ask:
         ask = self._asks.pop(wire_id)
+        if self._patience.limited:
+            self._patience.ended(wire_id)
         del self._wire_ids[ask.key]
         if ask.token:
             token = _canonical(ask.token)

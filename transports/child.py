@@ -180,18 +180,20 @@ class Child:
 
     # ---- its life
 
+    def hear(self, on_line: Callable[[bytes | Overlong], None]) -> None:
+        """Hand every line from now on to this; what is written before anybody hears is dropped."""
+        self._on_line = on_line
+
     async def run(
         self,
-        on_line: Callable[[bytes | Overlong], None],
         on_stderr: Callable[[bytes], None],
         on_exit: Callable[[Exit], None],
     ) -> None:
         """Read and write until the process and all its descendants are gone. Cancelling ends them at once.
 
-        `on_exit` is called once, when it is known that no further line will come. What `on_line` raises ends the
+        `on_exit` is called once, when it is known that no further line will come. What whoever hears raises ends the
         child and is raised here.
         """
-        self._on_line = on_line
         self._meter = _Meter(self._limits.stderr_rate, on_stderr)
         self._readiness.join(self._stdout, self._read_stdout)
         self._readiness.join(self._stderr, self._read_stderr)

@@ -1,5 +1,7 @@
 """Every number at which we stop listening, in one place, with its unit."""
 
+import math
+
 import attrs
 
 
@@ -39,6 +41,8 @@ class Limits:
     stream_messages: int = 1024
     stream_bytes: int = 1024 * 1024
     replay_bytes: int = 4 * 1024 * 1024
+    call_idle_seconds: float = math.inf
+    call_seconds: float = math.inf
     start_seconds: float = 60
     stop_seconds: float = 2
     drain_seconds: float = 10

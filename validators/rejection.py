@@ -10,6 +10,8 @@ INVALID_PARAMS: Final = -32602
 INTERNAL_ERROR: Final = -32603
 SERVER_ERROR: Final = -32000
 SESSION_NOT_FOUND: Final = -32001
+# What SDKs say for a request that took too long.
+TIMEOUT: Final = -32001
 
 
 class Rejection(Exception):

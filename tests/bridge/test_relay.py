@@ -528,3 +528,29 @@ def test_the_tools_are_listed_by_a_server_that_must_be_started_first():
     talk.ask(1, "tools/call", call("plain"), headers={})
     [(_, _message, status)] = told(talk.it.server_lost("gone", {"reason": "exited"}))
     assert status == 503
+
+
+# ---- calls that take too long
+
+
+def test_a_call_that_takes_too_long_is_given_up_and_a_subscription_lasts():
+    talk = Talk(limits=Limits(call_seconds=10, call_idle_seconds=5))
+    list(talk.it.ticked(100))
+    talk.ask("l", "subscriptions/listen", params(notifications={}))
+    outlet, _ = talk.ask("c", "tools/call", params(name="t", meta={"progressToken": "p"}))
+    assert list(talk.it.ticked(104)) == []
+    talk.says("notifications/progress", progressToken=2, progress=1)
+    assert list(talk.it.ticked(108)) == []
+    talk.says("notifications/progress", progressToken=2, progress=2)
+    effects = list(talk.it.ticked(111))
+    assert said(effects) == [("notifications/cancelled", {"requestId": 2})]
+    text = "the call has taken more than 10 s, the limit"
+    error = {"code": -32001, "message": text, "data": {"reason": "timeout"}}
+    assert told(effects) == [(outlet, {"jsonrpc": "2.0", "id": "c", "error": error}, 200)]
+    assert (talk.it.in_flight, talk.it.calling) == (1, False)
+
+
+def test_without_a_limit_a_call_may_take_for_ever():
+    talk = Talk()
+    talk.ask("c", "tools/call")
+    assert list(talk.it.ticked(10**9)) == []

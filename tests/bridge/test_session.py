@@ -940,3 +940,48 @@ def test_the_first_look_at_the_clock_gives_nobody_up():
     assert session.ticked(1000.0) == []
     assert session.ticked(1059.0) == []
     assert len(said(session.ticked(1061.0))) == 1
+
+
+# ---- calls that take too long
+
+
+def late(seconds, *, pipe=None):
+    session = make(pipe, limits=Limits(call_idle_seconds=10))
+    list(session.ticked(100))
+    outlet, _ = ask(session, b"7", params=b'{"name":"t","_meta":{"progressToken":"p"}}')
+    return session, outlet, list(session.ticked(100 + seconds))
+
+
+def test_a_call_that_makes_no_progress_is_given_up_with_the_limit_in_its_answer():
+    session, outlet, effects = late(11)
+    [order] = said(effects)
+    assert order["method"] == "notifications/cancelled"
+    text = "the call has made no progress for 10 s, the limit"
+    assert order["params"] == {"requestId": 2, "reason": text}
+    error = {"code": -32001, "message": text, "data": {"reason": "timeout"}}
+    assert told(effects) == [(outlet, {"jsonrpc": "2.0", "id": 7, "error": error})]
+    assert session.in_flight == 0
+    assert notes(session.child_sent(Response(b"2", b"{}", b""))) == [
+        "dropped an answer of the server that nobody waits for"
+    ]
+
+
+def test_progress_gives_a_call_more_time():
+    session, _, effects = late(9)
+    assert effects == []
+    list(session.child_sent(Notification("notifications/progress", b'{"progressToken":"p","progress":1}')))
+    assert list(session.ticked(118)) == []
+    assert said(session.ticked(120)) != []
+
+
+def test_a_call_that_no_child_has_seen_is_given_up_without_a_word_to_it():
+    session = make(limits=Limits(call_seconds=10))
+    list(session.ticked(100))
+    session.child_lost("gone", {})
+    outlet, effects = ask(session)
+    assert [type(effect) for effect in effects] == [Revive]
+    effects = list(session.ticked(111))
+    assert said(effects) == []
+    assert [where for where, _ in told(effects)] == [outlet]
+    restarted = said(session.child_started())
+    assert [order["method"] for order in restarted] == ["initialize"]

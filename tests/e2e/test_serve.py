@@ -563,3 +563,45 @@ def test_family_ends_with_the_daemon(tmp_path):
         running.do("tools", "family")
         assert len(running.family()) >= 3
     # leaving it looks for whoever is left
+
+
+# ---- spare processes, and calls that take too long
+
+
+async def test_a_spare_process_waits_for_the_next_session(tmp_path):
+    with daemon(tmp_path, {"one": example(spare=1)}) as running:
+
+        async def pids(count):
+            while len(found := running.status()["servers"][0]["pids"]) != count:
+                await trio.sleep(0.02)
+            return found
+
+        [spare] = await pids(1)
+        async with AsyncExitStack() as stack:
+            opened = await open_socket(running, "one", stack)
+            assert spare in await pids(2)
+            os.kill(spare, signal.SIGKILL)  # it serves the session, or the session would not notice
+            await opened.begin(1)
+            answer = (await opened.answers(1))[1]
+            assert "was killed by signal 9" in answer["error"]["message"]
+        [spare] = [pid for pid in await pids(1) if pid != spare]
+        # A spare that dies is replaced by the next session, which goes on without it.
+        os.kill(spare, signal.SIGKILL)
+        await pids(0)
+        assert await echo(running, "one") == "one"
+
+
+async def test_a_call_may_be_given_up_after_a_time_without_progress(tmp_path):
+    limits = {"limits": {"call_idle_seconds": 1}}
+    with daemon(tmp_path, {"one": example(**limits), "two": example()}) as running:
+        slow = {"seconds": 3, "steps": 1}
+        _, answer = await ask(running, "one", "tools/call", tool("slow", **slow))
+        assert answer["error"]["code"] == -32001
+        assert answer["error"]["message"] == "the call has made no progress for 1 s, the limit"
+        assert await echo(running, "one") == "one"
+        _, answer = await ask(running, "two", "tools/call", tool("slow", **slow))
+        assert answer["result"]["content"][0]["text"] == "done in 3 s"
+        async with AsyncExitStack() as stack:
+            opened = await open_socket(running, "one", stack)
+            await opened.begin(1, {"name": "slow", "arguments": slow})
+            assert (await opened.answers(1))[1]["error"]["data"] == {"reason": "timeout"}

@@ -33,7 +33,9 @@ def analyze(folder: Path, *words: str) -> subprocess.CompletedProcess[str]:
 
 def placed(folder: Path, name: str, *, program: Path = PROGRAM) -> Path:
     """The unit in a folder, its program where ours really is; all else as it stands."""
-    text, count = re.subn(r"^ExecStart=\S+", f"ExecStart={program}", (UNITS / name).read_text(), flags=re.MULTILINE)
+    text, count = re.subn(
+        r"^ExecStart=\S+", f"ExecStart={program}", (UNITS / name).read_text(), flags=re.MULTILINE
+    )
     assert count == ("ExecStart" in text)
     target = folder / name
     target.write_text(text)

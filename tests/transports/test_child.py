@@ -67,7 +67,8 @@ async def start(spawner, nursery, *argv, limits=None, **more):
         try:
             async with trio.open_nursery() as inner:
                 inner.start_soon(readiness.run)
-                await child.run(ears.line, ears.stderr.append, ears.exit)
+                child.hear(ears.line)
+                await child.run(ears.stderr.append, ears.exit)
                 inner.cancel_scope.cancel()
         finally:
             readiness.close()

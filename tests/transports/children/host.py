@@ -23,7 +23,8 @@ async def main(spawner):
 
     async with trio.open_nursery() as nursery:
         nursery.start_soon(readiness.run)
-        await child.run(heard, lambda _: None, lambda _: None)
+        child.hear(heard)
+        await child.run(lambda _: None, lambda _: None)
 
 
 trio.run(main, Spawner.start())

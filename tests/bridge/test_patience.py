@@ -1,0 +1,43 @@
+"""How long calls may take."""
+
+from mcpbridged.bridge.patience import Patience
+from mcpbridged.validators.limits import Limits
+
+
+def test_without_a_limit_nothing_is_kept():
+    assert not Patience(Limits()).limited
+    assert Patience(Limits(call_seconds=1)).limited
+    assert Patience(Limits(call_idle_seconds=1)).limited
+
+
+def test_progress_is_a_sign_of_life_but_does_not_last_for_ever():
+    patience = Patience(Limits(call_idle_seconds=10, call_seconds=30))
+    patience.ticked(100)
+    patience.begun(b"1")
+    for now in (108, 116, 124):
+        assert patience.ticked(now) == []
+        patience.progressed(b"1")
+    assert patience.ticked(130) == []
+    assert patience.ticked(131) == [(b"1", "has taken more than 30 s, the limit")]
+
+
+def test_a_silent_call_is_given_up_and_others_go_on():
+    patience = Patience(Limits(call_idle_seconds=10))
+    patience.ticked(100)
+    patience.begun(b"1")
+    patience.begun(b"2")
+    patience.begun(b"3")
+    patience.ended(b"3")
+    assert patience.ticked(105) == []
+    patience.progressed(b"2")
+    assert patience.ticked(111) == [(b"1", "has made no progress for 10 s, the limit")]
+    patience.ended(b"1")
+    assert patience.ticked(112) == []
+
+
+def test_what_is_in_flight_before_the_first_look_at_the_clock_begins_with_it():
+    patience = Patience(Limits(call_seconds=10))
+    patience.begun(b"1")
+    assert patience.ticked(5000) == []
+    assert patience.ticked(5010) == []
+    assert patience.ticked(5011) == [(b"1", "has taken more than 10 s, the limit")]
