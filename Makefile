@@ -54,6 +54,10 @@ matrix: .venv/.test  ## every official client with real servers; writes docs/COM
 	tests/matrix/install.sh
 	$(BIN)/python tests/matrix/run.py
 
+workstation: .venv/.test  ## ten real servers in one daemon; writes docs/WORKSTATION.md (needs Node 20+)
+	tests/matrix/install.sh
+	$(BIN)/python tests/matrix/workstation.py
+
 bench: .venv/.test  ## measure against the floor and the peers (needs Node 20+ and a C compiler)
 	benchmarks/peers.sh
 	$(BIN)/python benchmarks/run.py
@@ -96,4 +100,4 @@ uninstall-user:  ## take away what install-user has put there; the configuration
 clean:  ## remove what the targets above have made
 	rm -rf .venv .deps build dist .coverage .coverage.* .mypy_cache .ruff_cache .pytest_cache .hypothesis *.egg-info
 
-.PHONY: help install run test lint conformance matrix bench wheel install-user uninstall-user clean
+.PHONY: help install run test lint conformance matrix workstation bench wheel install-user uninstall-user clean

@@ -5,6 +5,8 @@ import os
 import socket
 import subprocess
 import sys
+import threading
+import time
 from collections.abc import Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -76,11 +78,16 @@ class Daemon(Bridge):
         base = self._base.replace("http", "ws", 1) if transport == "ws" else self._base
         return f"{base}/servers/{server}/{transport}"
 
+    @property
+    def variables(self) -> dict[str, str]:
+        """What the person's commands have in their environment."""
+        return {**os.environ, "XDG_RUNTIME_DIR": str(self.folder / "run"), _MARK: "not of the family"}
+
     def do(self, *words: str, check: bool = True) -> subprocess.CompletedProcess[str]:
         """A command of the person at the machine."""
         done = subprocess.run(
             [PROGRAM, *words, "--config", str(self.config)],
-            env={**os.environ, "XDG_RUNTIME_DIR": str(self.folder / "run"), _MARK: "not of the family"},
+            env=self.variables,
             capture_output=True,
             text=True,
             timeout=60,
@@ -91,6 +98,27 @@ class Daemon(Bridge):
 
     def status(self) -> dict:
         return json.loads(self.do("status", "--json").stdout)
+
+
+class Manager:
+    """The socket that a service manager hears its services on."""
+
+    def __init__(self, folder: Path) -> None:
+        self.path = folder / "notify"
+        self.heard: list[str] = []
+        self._sock = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+        self._sock.bind(str(self.path))
+        threading.Thread(target=self._listen, daemon=True).start()
+
+    def _listen(self) -> None:
+        while True:
+            self.heard += self._sock.recv(4096).decode().split("\n")
+
+    def wait_for(self, word: str, count: int = 1) -> None:
+        end = time.monotonic() + 20
+        while sum(line.startswith(word) for line in self.heard) < count:
+            assert time.monotonic() < end, (word, self.heard)
+            time.sleep(0.01)
 
 
 @contextmanager

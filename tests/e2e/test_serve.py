@@ -17,7 +17,7 @@ import trio
 import trio_websocket
 
 from .bridge_process import EXAMPLE, PROGRAM
-from .daemon_process import Daemon, child, daemon, write_config
+from .daemon_process import Daemon, Manager, child, daemon, write_config
 from .raw_http import INITIALIZE, connect
 from .test_modern_http import headers_of, request, tool
 
@@ -256,27 +256,6 @@ async def test_what_begins_during_the_end_is_refused_and_a_second_signal_ends_at
 
 
 # ---- a service manager
-
-
-class Manager:
-    """The socket that a service manager hears its services on."""
-
-    def __init__(self, folder: Path) -> None:
-        self.path = folder / "notify"
-        self.heard: list[str] = []
-        self._sock = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
-        self._sock.bind(str(self.path))
-        threading.Thread(target=self._listen, daemon=True).start()
-
-    def _listen(self) -> None:
-        while True:
-            self.heard += self._sock.recv(4096).decode().split("\n")
-
-    def wait_for(self, word: str, count: int = 1) -> None:
-        end = time.monotonic() + 20
-        while sum(line.startswith(word) for line in self.heard) < count:
-            assert time.monotonic() < end, (word, self.heard)
-            time.sleep(0.01)
 
 
 def test_a_service_manager_hears_of_everything(tmp_path):
