@@ -108,6 +108,13 @@ class Server:
     umask: Annotated[
         str, Meta(pattern=r"^0[0-7]{3}\Z", description="The file mode creation mask, octal.")
     ] = "0077"
+    rlimits: Annotated[
+        dict[Literal["as", "cpu", "fsize", "nofile", "nproc"], Annotated[int, Meta(ge=0)]],
+        Meta(description="Limits of its processes, as in getrlimit(2): bytes, seconds or counts."),
+    ] = attrs.field(factory=dict[Literal["as", "cpu", "fsize", "nofile", "nproc"], int])
+    private_tmp: Annotated[
+        bool, Meta(description="Whether TMPDIR is a directory of its own, removed when the process ends.")
+    ] = False
     env: Annotated[dict[str, Text], Meta(description="Variables that are no secrets, with their values.")] = (
         attrs.field(factory=dict[str, str])
     )
@@ -355,7 +362,14 @@ def _server(
         raise BadConfig(f"{where}: {fault}") from None
     if any("\0" in word for word in server.command):
         raise BadConfig(f"{where}: command: a word holds a zero byte")
-    launch = Launch(server.command, variables, str(cwd) if cwd else None, int(server.umask, 8))
+    launch = Launch(
+        server.command,
+        variables,
+        str(cwd) if cwd else None,
+        int(server.umask, 8),
+        {str(name): value for name, value in server.rlimits.items()},
+        server.private_tmp,
+    )
     return ServerConfig(name, launch, server.era, server.share, server.spare, limits, secrets)
 
 

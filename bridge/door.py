@@ -369,6 +369,9 @@ def _effective(server: ServerConfig) -> Iterable[tuple[str, str]]:
     yield "command", " ".join(launch.argv)
     yield "cwd", launch.cwd or "that of the daemon"
     yield "umask", f"{launch.umask:04o}"
+    yield "tmp", "of its own" if launch.private_tmp else "shared"
+    for name, limit in launch.rlimits.items():
+        yield "rlimit", f"{name}={limit}"
     yield "share", server.share or "session, or principal for stateless clients"
     yield "era", server.era
     hidden = set(server.secrets)

@@ -69,6 +69,14 @@ def _keep(stdin: int, stdout: int, stderr: int, control_fd: int, launch_fd: int)
     signal.signal(signal.SIGCHLD, _wake)
     signal.set_wakeup_fd(wake_write, warn_on_full_buffer=False)
     failed_read, failed_write = os.pipe()
+    try:
+        scratch = _make_scratch(launch)
+    except OSError as fault:
+        _tell(
+            control,
+            b"failed %d a directory for TMPDIR: %b" % (fault.errno or 0, str(fault.strerror).encode()),
+        )
+        return
     pid = os.fork()
     if pid == 0:
         _become(launch, (stdin, stdout, stderr), failed_write)
@@ -78,9 +86,28 @@ def _keep(stdin: int, stdout: int, stderr: int, control_fd: int, launch_fd: int)
     os.close(failed_read)
     if failure:
         _tell(control, b"failed " + failure)
-        return
-    _tell(control, b"spawned %d" % pid)
-    _watch(control, pid, wake_read)
+    else:
+        _tell(control, b"spawned %d" % pid)
+        _watch(control, pid, wake_read)
+    _remove(scratch)
+
+
+def _make_scratch(launch: "dict[str, typing.Any]") -> str:
+    """A directory for the server's temporary files, named in its environment, if it is to have one of its own."""
+    if not launch["private_tmp"]:
+        return ""
+    base = launch["env"].get("TMPDIR", "/tmp")  # noqa: S108 - a name that nobody can guess, made as a directory
+    scratch = os.path.join(base, "mcp-bridge-" + os.urandom(12).hex())
+    os.mkdir(scratch, 0o700)
+    launch["env"]["TMPDIR"] = scratch
+    return scratch
+
+
+def _remove(scratch: str) -> None:
+    if scratch:
+        import shutil  # noqa: PLC0415 - only where it is needed, since there is a keeper for every server
+
+        shutil.rmtree(scratch, ignore_errors=True)
 
 
 def _wake(_number: int, _frame: object) -> None:
@@ -101,6 +128,11 @@ def _become(launch: "dict[str, typing.Any]", standard: "tuple[int, int, int]", f
             signal.signal(number, signal.SIG_DFL)
         signal.pthread_sigmask(signal.SIG_SETMASK, ())
         resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+        for name, value in launch["rlimits"].items():
+            number = getattr(resource, "RLIMIT_" + name.upper())
+            hard = resource.getrlimit(number)[1]
+            most = value if hard == resource.RLIM_INFINITY else min(value, hard)
+            resource.setrlimit(number, (most, most))
         os.umask(launch["umask"])
         if launch["cwd"] is not None:
             os.chdir(launch["cwd"])

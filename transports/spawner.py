@@ -42,6 +42,9 @@ class Launch:
     env: Mapping[str, str] = attrs.field(repr=False)
     cwd: str | None = None
     umask: int = 0o077
+    # By their names in getrlimit(2), lower case and without RLIMIT_.
+    rlimits: Mapping[str, int] = attrs.field(factory=dict[str, int])
+    private_tmp: bool = False
 
 
 class Spawner:
@@ -147,7 +150,14 @@ def _described(launch: Launch) -> int:
     # A file, because an environment can be larger than a packet.
     file = os.memfd_create("launch", os.MFD_CLOEXEC)
     text = json.dumps(
-        {"argv": launch.argv, "env": dict(launch.env), "cwd": launch.cwd, "umask": launch.umask}
+        {
+            "argv": launch.argv,
+            "env": dict(launch.env),
+            "cwd": launch.cwd,
+            "umask": launch.umask,
+            "rlimits": dict(launch.rlimits),
+            "private_tmp": launch.private_tmp,
+        }
     )
     with open(os.dup(file), "wb") as writer:  # noqa: PTH123 - a descriptor
         writer.write(text.encode())

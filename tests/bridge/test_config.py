@@ -171,6 +171,8 @@ def test_an_empty_file_is_a_good_one(write):
             "servers.a: cwd: must be an absolute path, not 'here'",
         ),
         ("[servers.a]\ncommand = ['x']\nlimits.x = 1", "servers.a: limits: there is no limit 'x'"),
+        ("[servers.a]\ncommand = ['x']\nrlimits.core = 1", "servers.a: rlimits: Invalid enum value 'core'"),
+        ("[servers.a]\ncommand = ['x']\nrlimits.as = -1", "servers.a: rlimits"),
         # V28: the environment
         ("[servers.a]\ncommand = ['x']\nenv.LD_PRELOAD = '/x.so'", "servers.a: LD_PRELOAD is refused"),
         ("[servers.a]\ncommand = ['x']\npass_env = ['NODE_OPTIONS']", "servers.a: NODE_OPTIONS is refused"),

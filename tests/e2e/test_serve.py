@@ -584,3 +584,52 @@ async def test_a_call_may_be_given_up_after_a_time_without_progress(tmp_path):
             opened = await open_socket(running, "one", stack)
             await opened.begin(1, {"name": "slow", "arguments": slow})
             assert (await opened.answers(1))[1]["error"]["data"] == {"reason": "timeout"}
+
+
+# ---- what confines a process
+
+
+def test_a_process_has_the_limits_and_the_directories_that_it_was_given(tmp_path):
+    tell = (
+        "import os, resource as r, sys, tempfile\n"
+        "open(os.path.join(tempfile.gettempdir(), 'left'), 'w').close()\n"
+        "print(r.getrlimit(r.RLIMIT_NOFILE), r.getrlimit(r.RLIMIT_AS), oct(os.umask(0)), os.getcwd(),"
+        " tempfile.gettempdir(), oct(os.stat(tempfile.gettempdir()).st_mode), sep='|', file=sys.stderr)"
+    )
+    keys = {
+        "command": [sys.executable, "-c", tell],
+        "cwd": str(tmp_path),
+        "umask": "0027",
+        "rlimits": {"nofile": 100, "as": 2**32},
+        "private_tmp": True,
+        "era": "legacy",
+    }
+    with daemon(tmp_path, {"one": keys}) as running:
+        running.do("tools", "one", check=False)
+        line = next(line for line in running.do("logs", "one").stdout.splitlines() if "stderr: " in line)
+        files, memory, umask, cwd, scratch, mode = line.partition("stderr: ")[2].split("|")
+        assert (files, memory) == ("(100, 100)", f"({2**32}, {2**32})")
+        assert (umask, cwd) == ("0o27", str(tmp_path))
+        assert mode == "0o40700"
+        assert "mcp-bridge-" in scratch
+        end = time.monotonic() + 10
+        while Path(scratch).exists():
+            assert time.monotonic() < end
+            time.sleep(0.02)
+
+
+async def test_a_process_that_takes_too_much_memory_dies_alone(tmp_path):
+    greedy = "import sys; sys.stdin.readline(); x = bytearray(2**32)"
+    servers = {
+        "greedy": {
+            "command": [sys.executable, "-c", greedy],
+            "rlimits": {"as": 2**30},
+            "era": "legacy",
+        },
+        "one": example(),
+    }
+    with daemon(tmp_path, servers) as running:
+        _, answer = await ask(running, "greedy", "tools/list")
+        assert "MemoryError" in answer["error"]["data"]["stderr"]
+        assert await echo(running, "one") == "one"
+        assert running.status()["memory"] < 100 * 2**20
