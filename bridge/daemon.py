@@ -51,6 +51,11 @@ EX_CONFIG = 78
 _FLUSH = 0.5
 
 
+_ENDING = (signal.SIGINT, signal.SIGTERM)
+# The last two mean nothing to us, and would otherwise be the end.
+_SIGNALS = (*_ENDING, signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2)
+
+
 class CannotStart(Exception):
     """The bridge cannot do what it was told; the exit code says why (sysexits.h)."""
 
@@ -194,25 +199,26 @@ class _Daemon:
         """Serve until a signal has asked for the end."""
         self._since = trio.current_time()
         listeners = self._listeners()
-        async with trio.open_nursery() as nursery:
-            await nursery.start(self._pulse.run)
-            await nursery.start(self._readiness.run)
-            await nursery.start(self._fleet.run)
-            await self._fleet.apply(self._settings.servers)
-            self._route()
-            connections = trio.CancelScope()
-            nursery.start_soon(_listen, connections, listeners)
-            nursery.start_soon(self._show_life)
-            with trio.open_signal_receiver(signal.SIGINT, signal.SIGTERM, signal.SIGHUP) as signals:
+        with trio.open_signal_receiver(*_SIGNALS) as signals:
+            async with trio.open_nursery() as nursery:
+                await nursery.start(self._pulse.run)
+                await nursery.start(self._readiness.run)
+                await nursery.start(self._fleet.run)
+                await self._fleet.apply(self._settings.servers)
+                self._route()
+                connections = trio.CancelScope()
+                nursery.start_soon(_listen, connections, listeners)
+                nursery.start_soon(self._show_life)
                 self._announce()
                 gc.freeze()  # what the start has made stays; the collector need not look at it again
                 gc.set_threshold(10_000, 20, 50)
                 async for number in signals:
-                    if number != signal.SIGHUP:
+                    if number == signal.SIGHUP:
+                        await self._reload_or_say_why()
+                    elif number in _ENDING:
                         break
-                    await self._reload_or_say_why()
                 await self._stop(nursery, signals, connections, listeners)
-            nursery.cancel_scope.cancel()
+                nursery.cancel_scope.cancel()
         self._readiness.close()
 
     async def _stop(
@@ -368,5 +374,5 @@ async def _listen(scope: trio.CancelScope, listeners: list[Listener]) -> None:
 
 async def _hurry(signals: AsyncIterator[int], orderly: trio.CancelScope) -> None:
     async for number in signals:
-        if number != signal.SIGHUP:
+        if number in _ENDING:
             orderly.cancel()

@@ -633,3 +633,116 @@ async def test_a_process_that_takes_too_much_memory_dies_alone(tmp_path):
         assert "MemoryError" in answer["error"]["data"]["stderr"]
         assert await echo(running, "one") == "one"
         assert running.status()["memory"] < 100 * 2**20
+
+
+# ---- attacks V24, V56, K04, K05
+
+
+async def test_no_request_can_start_what_the_configuration_does_not_name(tmp_path):
+    evil = {
+        "command": "touch",
+        "args": [str(tmp_path / "evil")],
+        "env": {"LD_PRELOAD": "/x.so"},
+        "cwd": "/",
+        "transport": "stdio",
+        "url": "http://127.0.0.1:9",
+        "serverPath": "/bin/sh",
+    }
+    with daemon(tmp_path, {"one": example()}) as running:
+        await echo(running, "one")
+        before = sorted(running.family())
+        bodies = [
+            evil,
+            {**request("tools/list"), **evil},
+            request("tools/list", evil),
+            {"mcpServers": {"evil": evil}},
+            request("servers/add", evil),
+        ]
+        for path in (
+            *(f"/servers/one/{end}" for end in ("mcp", "sse", "messages", "ws")),
+            "/mcp",
+            "/servers",
+            "/servers/evil",
+            "/servers/evil/mcp",
+            "/control/restart",
+            "/control/reload",
+            "/admin/servers",
+        ):
+            for body in bodies:
+                async with connect(running) as connection:
+                    more = headers_of(body) if "params" in body else {"Content-Type": "application/json"}
+                    target = f"{path}?command=touch&args={tmp_path}/evil"
+                    await connection.send("POST", target, more, json.dumps(body).encode())
+                    assert (await connection.answer()).status in {200, 202, 400, 404, 405, 406}
+        assert sorted(running.family()) == before
+    assert not (tmp_path / "evil").exists()
+
+
+async def test_a_server_that_dies_at_once_is_not_started_for_ever(tmp_path):
+    with daemon(tmp_path, {"one": {"command": ["false"], "era": "legacy"}, "two": example()}) as running:
+        end = time.monotonic() + 4
+        told = set()
+        while time.monotonic() < end:
+            status, answer = await ask(running, "one", "tools/list")
+            told.add((status, answer["error"]["message"].partition(";")[0]))
+        assert running.status()["servers"][0]["starts"] <= 8
+        assert running.status()["servers"][0]["state"] == "failing"
+        assert (503, "the server ended unexpectedly 5 times within 60 s") in told
+        assert running.do("doctor", check=False).stdout.count("again and again") == 1
+        assert await echo(running, "two") == "two"
+
+
+def test_a_second_daemon_does_not_take_the_place_of_the_first(tmp_path):
+    with daemon(tmp_path) as running:
+        second = subprocess.run(
+            [PROGRAM, "serve", "--config", str(running.config)],
+            env=running.variables,
+            capture_output=True,
+            text=True,
+            timeout=20,
+            check=False,
+        )
+        assert second.returncode == 75
+        assert f"{running.unix} is in use" in second.stderr
+        assert running.status()["pid"] == running.process.pid
+
+
+async def test_signals_that_mean_nothing_to_us_are_not_the_end(tmp_path):
+    with daemon(tmp_path, {"one": example()}) as running:
+        for number in (signal.SIGUSR1, signal.SIGUSR2, signal.SIGPIPE):
+            running.process.send_signal(number)
+        await trio.sleep(0.2)
+        assert await echo(running, "one") == "one"
+
+
+@pytest.mark.parametrize("after", [0.0, 0.1, 0.15, 0.2, 0.25, 0.3])
+def test_a_signal_during_the_start_leaves_nothing_behind(tmp_path, after):
+    write_config(tmp_path / "config.toml", {"one": example(spare=2)})
+    running = Daemon(tmp_path)
+    time.sleep(after)
+    running.process.send_signal(signal.SIGTERM)
+    assert running.process.wait(20) in {0, -signal.SIGTERM}
+    running._reader.join(5)
+    assert running.wait_until_alone(5) == []
+
+
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        (lambda path: path.write_text("nonsense = 1"), "there is no key 'nonsense'"),
+        (lambda path: path.chmod(0o666), "mode 0666: others could change it"),
+        (lambda path: path.unlink(), "No such file"),
+    ],
+)
+def test_a_configuration_that_cannot_be_used_is_not_started_with(tmp_path, change, told):
+    path = tmp_path / "config.toml"
+    write_config(path, {"one": example()})
+    change(path)
+    began = time.monotonic()
+    done = subprocess.run(
+        [PROGRAM, "serve", "--config", str(path)], capture_output=True, text=True, timeout=20, check=False
+    )
+    assert done.returncode == 78
+    assert told in done.stderr
+    assert str(path) in done.stderr
+    assert time.monotonic() - began < 10
