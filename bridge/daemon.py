@@ -33,7 +33,7 @@ from ..validators.bearer import TokenSet
 from ..validators.origin import Site
 from .config import BadConfig, load
 from .control import Control
-from .credentials import PRINCIPAL, BadCredential, boot_token, read_secret, read_token
+from .credentials import PRINCIPAL, BadCredential, boot_token, read_secret, read_token, runtime_directory
 from .fleet import Changes, Fleet, rights_of
 from .log import LineLog
 from .notify import Notifier
@@ -145,7 +145,7 @@ class _Sockets:
         try:
             self._take_over(environment)
             if not self.tcp and not self.unix:
-                self._bind(settings)
+                self._bind(settings, runtime_directory(environment))
         except CannotListen as fault:
             raise CannotStart(EX_TEMPFAIL if fault.in_use else EX_CONFIG, str(fault)) from None
 
@@ -153,11 +153,12 @@ class _Sockets:
         for sock in passed_sockets(environment):
             (self.unix if sock.family == socket.AF_UNIX else self.tcp).append(sock)
 
-    def _bind(self, settings: Settings) -> None:
+    def _bind(self, settings: Settings, runtime: Path) -> None:
         if settings.port is not None:
             self.tcp.append(bind_tcp(settings.host, settings.port))
         if settings.unix is not None:
-            settings.unix.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            if settings.unix.parent == runtime:
+                runtime.mkdir(mode=0o700, parents=True, exist_ok=True)
             self.unix.append(bind_unix(settings.unix))
             self._bound = settings.unix
 

@@ -74,6 +74,7 @@ def parser() -> argparse.ArgumentParser:
     called.add_argument(
         "arguments", metavar="ARGUMENTS", nargs="?", default="{}", help="a JSON object (default {})"
     )
+    command("connect").add_argument("server", metavar="NAME")
     command("restart").add_argument("server", metavar="NAME")
     command("reload")
     configured = command("config")
@@ -242,6 +243,13 @@ def _tap(given: argparse.Namespace, path: Path, environment: Mapping[str, str]) 
     for one in follow(_socket(path, environment), f"{ROOT}/tap?server={given.server}"):
         arrow = "->" if one["direction"] == "to server" else "<-"
         _say(escaped(f"{arrow} {one['line']}"))
+    return EX_OK
+
+
+def _connect(given: argparse.Namespace, path: Path, environment: Mapping[str, str]) -> int:
+    from .connect import connect  # noqa: PLC0415 - the other commands need no event loop
+
+    connect(_socket(path, environment), given.server)
     return EX_OK
 
 
@@ -469,6 +477,7 @@ _COMMANDS: Final[Mapping[str, Callable[[argparse.Namespace, Path, Mapping[str, s
     "tap": _tap,
     "tools": _tools,
     "call": _call,
+    "connect": _connect,
     "restart": _restart,
     "reload": _reload,
     "config": _config,

@@ -8,6 +8,7 @@ Pure. Invariant I1: a message leaves only on the outlet of the request that it b
 Invariant I7: a request that was handed to the server ends in exactly one answer, unless its caller has left.
 """
 
+from collections import deque
 from collections.abc import Iterable, Mapping
 from typing import Final, NamedTuple
 
@@ -72,6 +73,9 @@ class Relay:
         self._next_id = 1
         self._calls: dict[bytes, Asked] = {}
         self._patience = Patience(limits)
+        # Calls that the server has been given, and those that wait until it has fewer: some take one at a time.
+        self._given: set[bytes] = set()
+        self._queued: deque[tuple[bytes, ToServer]] = deque()
         self._outlets: dict[object, dict[bytes, bytes]] = {}  # the callers' ids and ours
         self._alive = False  # whether there is a server to talk to
         self._starting = False
@@ -129,7 +133,10 @@ class Relay:
         wire_id = self._outlets.get(outlet, {}).get(raw_id)
         if wire_id is None:
             return
+        known = wire_id in self._given or self._calls[wire_id].request.method == _LISTEN
         self._settle(wire_id)
+        if not known:  # it waits for its turn still
+            return
         if self._alive:
             yield ToServer(Notification("notifications/cancelled", cancelled(wire_id, b"")))
         else:
@@ -138,6 +145,7 @@ class Relay:
                 for one in self._held
                 if not (isinstance(one.message, Request) and one.message.id == wire_id)
             ]
+        yield from self._next()
 
     def _params(self, ask: Asked) -> bytes:
         # The token and the state are ours to change; most requests have neither.
@@ -164,6 +172,14 @@ class Relay:
             self._patience.begun(wire_id)
         self._outlets.setdefault(ask.outlet, {})[ask.request.id] = wire_id
         order = ToServer(Request(wire_id, ask.request.method, params))
+        if ask.request.method != _LISTEN:
+            if len(self._given) >= self._limits.calls_at_once:
+                self._queued.append((wire_id, order))
+                return ()
+            self._given.add(wire_id)
+        return self._say(order)
+
+    def _say(self, order: ToServer) -> Effects:
         if self._alive:
             return (order,)
         self._held.append(order)
@@ -171,6 +187,13 @@ class Relay:
             return ()
         self._starting = True
         return (Revive(),)
+
+    def _next(self) -> Effects:
+        while self._queued and len(self._given) < self._limits.calls_at_once:
+            wire_id, order = self._queued.popleft()
+            if wire_id in self._calls:
+                self._given.add(wire_id)
+                yield from self._say(order)
 
     # ---- headers that mirror a tool's arguments (digest 3.5)
 
@@ -208,14 +231,7 @@ class Relay:
         }
         if cursor:
             found["cursor"] = members.raw(cursor)
-        order = ToServer(Request(wire_id, "tools/list", members.write(found)))
-        if self._alive:
-            return (order,)
-        self._held.append(order)
-        if self._starting:
-            return ()
-        self._starting = True
-        return (Revive(),)
+        return self._say(ToServer(Request(wire_id, "tools/list", members.write(found))))
 
     def _tools_listed(self, message: Response) -> Effects:
         found = members.peek(message.result)
@@ -263,6 +279,7 @@ class Relay:
         """
         self._alive = self._starting = False
         self._held.clear()
+        self._queued.clear()
         self._tools, self._listing = None, b""
         for wire_id in tuple(self._calls):
             ask = self._settle(wire_id)
@@ -288,7 +305,10 @@ class Relay:
             return self._tools_listed(message)
         if wire_id not in self._calls:
             return (Note("dropped an answer of the server that nobody waits for"),)
-        ask = self._settle(wire_id)
+        effects = self._settled(self._settle(wire_id), wire_id, message)
+        return (*effects, *self._next()) if self._queued else effects
+
+    def _settled(self, ask: Asked, wire_id: bytes, message: Response) -> Effects:
         if message.error:
             return self._refused(ask, message)
         method = ask.request.method
@@ -386,6 +406,7 @@ class Relay:
 
     def _settle(self, wire_id: bytes) -> Asked:
         ask = self._calls.pop(wire_id)
+        self._given.discard(wire_id)
         if self._patience.limited:
             self._patience.ended(wire_id)
         mine = self._outlets[ask.outlet]

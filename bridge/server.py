@@ -215,6 +215,8 @@ class LocalServer:
 
     async def ask(self, principal: str, request: ModernRequest, outlet: Outlet, *, pipe: bool) -> Desk:
         """Hand a modern client's request to a child that may serve it (ports.Backend)."""
+        if self._closed:
+            raise stopping()
         desk = await self._desk(principal, request.envelope.capabilities)
         desk.ask(Asked(principal, request.request, request.envelope, request.headers, outlet, pipe))
         return desk

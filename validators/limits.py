@@ -36,6 +36,7 @@ class Limits:
     session_seconds: float = 24 * 60 * 60
     streams_per_session: int = 4
     in_flight: int = 128
+    calls_at_once: int = 128
     held_calls: int = 16
     held_seconds: float = 10 * 60
     stream_messages: int = 1024

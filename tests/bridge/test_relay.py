@@ -554,3 +554,41 @@ def test_without_a_limit_a_call_may_take_for_ever():
     talk = Talk()
     talk.ask("c", "tools/call")
     assert list(talk.it.ticked(10**9)) == []
+
+
+# ---- servers that take one call at a time
+
+
+def test_calls_wait_for_their_turn_where_the_server_takes_one_at_a_time():
+    talk = Talk(limits=Limits(calls_at_once=1))
+    assert len(said(talk.ask("a", "tools/call")[1])) == 1
+    for name in ("b", "c", "d"):
+        assert talk.ask(name, "tools/call")[1] == []
+    assert len(said(talk.ask("l", "subscriptions/listen", params(notifications={}))[1])) == 1
+    assert [order[0] for order in said(talk.answer(1, {}))] == [2]
+    # One that is taken back before its turn is never said; one that has it gives it on.
+    outlet = next(ask.outlet for wire_id, ask in talk.it._calls.items() if wire_id == b"3")
+    assert list(talk.it.left(outlet)) == []
+    outlet = next(ask.outlet for wire_id, ask in talk.it._calls.items() if wire_id == b"2")
+    effects = said(talk.it.left(outlet))
+    assert [order[0] for order in effects] == ["notifications/cancelled", 4]
+    assert talk.it.in_flight == 2
+
+
+def test_calls_that_wait_for_their_turn_fail_with_the_server():
+    talk = Talk(limits=Limits(calls_at_once=1))
+    talk.ask("a", "tools/call")
+    talk.ask("b", "tools/call")
+    assert len(told(talk.it.server_lost("gone", {}))) == 2
+    _, effects = talk.ask("c", "tools/call")
+    assert [type(effect) for effect in effects] == [Revive]
+    assert [order[0] for order in said(talk.it.server_started())] == [3]
+
+
+def test_a_call_that_takes_too_long_gives_its_turn_to_the_next():
+    talk = Talk(limits=Limits(calls_at_once=1, call_seconds=10))
+    list(talk.it.ticked(100))
+    talk.ask("a", "tools/call")
+    list(talk.it.ticked(105))
+    talk.ask("b", "tools/call")
+    assert [order[0] for order in said(talk.it.ticked(111))] == ["notifications/cancelled", 2]

@@ -559,8 +559,10 @@ async def test_a_spare_process_waits_for_the_next_session(tmp_path):
         async with AsyncExitStack() as stack:
             opened = await open_socket(running, "one", stack)
             assert spare in await pids(2)
-            os.kill(spare, signal.SIGKILL)  # it serves the session, or the session would not notice
             await opened.begin(1)
+            while not running.status()["servers"][0]["in_flight"]:
+                await trio.sleep(0.02)
+            os.kill(spare, signal.SIGKILL)  # it serves the session, or the session would not notice
             answer = (await opened.answers(1))[1]
             assert "was killed by signal 9" in answer["error"]["message"]
         [spare] = [pid for pid in await pids(1) if pid != spare]
