@@ -144,8 +144,7 @@ class _Sockets:
             ) from None
         try:
             self._take_over(environment)
-            if not self.tcp and not self.unix:
-                self._bind(settings, runtime_directory(environment))
+            self._bind(settings, runtime_directory(environment))
         except CannotListen as fault:
             raise CannotStart(EX_TEMPFAIL if fault.in_use else EX_CONFIG, str(fault)) from None
 
@@ -154,9 +153,10 @@ class _Sockets:
             (self.unix if sock.family == socket.AF_UNIX else self.tcp).append(sock)
 
     def _bind(self, settings: Settings, runtime: Path) -> None:
-        if settings.port is not None:
+        # Where the service manager has passed sockets, it decides about TCP; the person's commands need a Unix socket.
+        if settings.port is not None and not (self.tcp or self.unix):
             self.tcp.append(bind_tcp(settings.host, settings.port))
-        if settings.unix is not None:
+        if settings.unix is not None and not self.unix:
             if settings.unix.parent == runtime:
                 runtime.mkdir(mode=0o700, parents=True, exist_ok=True)
             self.unix.append(bind_unix(settings.unix))
@@ -215,7 +215,7 @@ class _Daemon:
                 gc.set_threshold(10_000, 20, 50)
                 async for number in signals:
                     if number == signal.SIGHUP:
-                        await self._reload_or_say_why()
+                        self._reload_soon(nursery)
                     elif number in _ENDING:
                         break
                 await self._stop(nursery, signals, connections, listeners)
@@ -271,6 +271,11 @@ class _Daemon:
 
     # ---- the configuration again
 
+    def _reload_soon(self, nursery: trio.Nursery) -> None:
+        # In a task of its own: reading a secret may take its time, and an end must not wait for it. One that waits is enough.
+        if not self._reloading.statistics().tasks_waiting:
+            nursery.start_soon(self._reload_or_say_why)
+
     async def _reload_or_say_why(self) -> None:
         try:
             await self._reload()
@@ -284,7 +289,9 @@ class _Daemon:
                 raise ValueError("there is no configuration file: the command line named the server")
             self._notifier.reloading()
             try:
-                wanted = await trio.to_thread.run_sync(load, self._settings.file, self._environment)
+                wanted = await trio.to_thread.run_sync(
+                    load, self._settings.file, self._environment, abandon_on_cancel=True
+                )
                 tokens = _Tokens.of(wanted, self._environment, self._log)
             except (BadConfig, CannotStart) as fault:
                 self._notifier.ready(f"the configuration was not reloaded: {fault}")

@@ -32,7 +32,7 @@ class LineLog:
 
     def hide(self, secrets: Iterable[str]) -> None:
         """Blot these out from now on."""
-        self._secrets.extend(secret for secret in secrets if secret)
+        self._secrets.extend(dict.fromkeys(one for one in secrets if one and one not in self._secrets))
 
     def debug(self, event: str, **fields: object) -> None:
         """What a developer wants to know."""

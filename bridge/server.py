@@ -61,15 +61,6 @@ class Holder(Protocol):
     def end(self, reason: str) -> None: ...
 
 
-@attrs.frozen
-class Alive:
-    """A process, whom it serves, and since when on Trio's clock."""
-
-    child: Child
-    holder: "Holder | None"  # nobody yet, if it is a spare
-    since: float
-
-
 class LocalServer:
     """The conversations of one server. `run` must be running for `open` and `ask` to work."""
 
@@ -92,7 +83,7 @@ class LocalServer:
         self._registry: Registry[LocalConversation] = Registry(limits)
         self._breaker = Breaker()
         self._nursery: trio.Nursery | None = None
-        self._children: dict[int, Alive] = {}
+        self._children: dict[Child, Holder | None] = {}  # nobody yet, if it is a spare
         self._spares: deque[Child] = deque()
         self._sparing = 0  # spares that are being started
         self._one_less = trio.lowlevel.ParkingLot()
@@ -150,7 +141,7 @@ class LocalServer:
     @property
     def pids(self) -> tuple[int, ...]:
         """The processes that were started and are alive."""
-        return tuple(self._children)
+        return tuple(child.pid for child in self._children)
 
     @property
     def sessions(self) -> int:
@@ -375,7 +366,7 @@ class LocalServer:
         if self._spares:
             child = self._spares.popleft()
             child.hear(holder.heard)
-            self._children[child.pid] = Alive(child, holder, trio.current_time())
+            self._children[child] = holder
         else:
             launch = self.config.launch
             if self.config.knows_principal:
@@ -391,7 +382,7 @@ class LocalServer:
         child.watchers = self.record.watchers
         if holder is not None:
             child.hear(holder.heard)
-        self._children[child.pid] = Alive(child, holder, trio.current_time())
+        self._children[child] = holder
         self._nursery.start_soon(self._serve_child, child)
         self.record.started(child.pid)
         return child
@@ -416,15 +407,15 @@ class LocalServer:
             await child.run(log, partial(self._exited, child))
         except Exception as fault:  # noqa: BLE001 - the boundary of one child: a fault of ours costs its callers only
             self._log.error("internal error", pid=child.pid, fault=fault)
-            holder = self._children[child.pid].holder
+            holder = self._children[child]
             if holder is not None:
                 holder.end("an internal error")
         finally:
-            del self._children[child.pid]
+            del self._children[child]
             self._one_less.unpark_all()
 
     def _exited(self, child: Child, exit_: Exit) -> None:
-        holder = self._children[child.pid].holder
+        holder = self._children[child]
         if holder is None and child in self._spares:
             self._spares.remove(child)
             self._breaker.died(trio.current_time())
