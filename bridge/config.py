@@ -34,9 +34,7 @@ _SHORTEST_SECRET: Final = 8
 NAME: Final = r"^[a-z0-9][a-z0-9-]{0,31}\Z"
 
 Text = Annotated[str, Meta(max_length=4096)]
-LimitTable = Annotated[
-    dict[str, int | float], Meta(description="Changes of limits by name; mcp-bridge(1) lists them.")
-]
+LimitTable = dict[str, int | float]
 
 
 class BadConfig(Exception):
@@ -123,9 +121,9 @@ class Server:
     secrets: Annotated[
         dict[str, Text], Meta(description="Variables whose values are kept elsewhere: see SECRETS.")
     ] = attrs.field(factory=dict[str, str])
-    limits: Annotated[LimitTable, Meta(description="Changes of limits for this server.")] = attrs.field(
-        factory=dict[str, int | float]
-    )
+    limits: Annotated[
+        LimitTable, Meta(description="Changes of limits for this server; mcp-bridge(1) lists them.")
+    ] = attrs.field(factory=dict[str, int | float])
 
 
 @attrs.frozen
@@ -156,9 +154,9 @@ class File:
     config_version: Annotated[int, Meta(ge=1, description="The version of this format.")] = _VERSION
     listen: Annotated[Listen, Meta(description="Where clients find us.")] = attrs.field(factory=Listen)
     log: Annotated[Log, Meta(description="What is said on stderr.")] = attrs.field(factory=Log)
-    limits: Annotated[LimitTable, Meta(description="Changes of limits, for all servers.")] = attrs.field(
-        factory=dict[str, int | float]
-    )
+    limits: Annotated[
+        LimitTable, Meta(description="Changes of limits, for all servers; mcp-bridge(1) lists them.")
+    ] = attrs.field(factory=dict[str, int | float])
     servers: Annotated[dict[str, Server], Meta(description="The servers by name.")] = attrs.field(
         factory=dict[str, Server]
     )
