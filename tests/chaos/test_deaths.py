@@ -1,0 +1,135 @@
+"""Servers are killed at random under load: every call ends in its own answer or in an error that says why.
+
+CHAOS_SECONDS is how long (the default keeps CI short), CHAOS_SEED what the dice begin with.
+"""
+
+import json
+import os
+import random
+import signal
+import time
+from collections import Counter
+from contextlib import AsyncExitStack
+
+import pytest
+import trio
+
+from ..e2e.bridge_process import EXAMPLE
+from ..e2e.daemon_process import daemon
+from ..e2e.raw_http import connect
+from ..e2e.test_modern_http import headers_of, request, tool
+from ..e2e.test_serve import open_socket
+
+pytestmark = pytest.mark.anyio
+SECONDS = float(os.environ.get("CHAOS_SECONDS", "5"))
+SEED = int(os.environ.get("CHAOS_SEED", str(time.time_ns())))
+SERVERS = {
+    "own": {"command": EXAMPLE, "spare": 1},
+    "principal": {"command": EXAMPLE, "share": "principal"},
+    "all": {"command": EXAMPLE, "share": "server"},
+}
+PATIENCE = 60
+# What a call may be told instead of its answer: a death, the pause after it, or the start that failed because of it.
+CAUSES = ("was killed by signal 9", "ended unexpectedly", "closed its stdout", "session is over", "has ended")
+
+
+class Load:
+    """Callers, and what became of their calls."""
+
+    def __init__(self, running, dice):
+        self.running = running
+        self.dice = dice
+        self.outcomes = Counter()
+        self.wrong = []
+        self.over = False
+        self._next = 0
+
+    def text(self):
+        self._next += 1
+        return f"call {self._next}"
+
+    def judge(self, text, answer):
+        if "error" in answer:
+            told = answer["error"]["message"]
+            self.outcomes["error"] += 1
+            if not any(cause in told for cause in CAUSES):
+                self.wrong.append((text, answer))
+        elif answer["result"]["content"][0]["text"] == text:
+            self.outcomes["answer"] += 1
+        else:
+            self.wrong.append((text, answer))
+
+    async def stateless(self, server):
+        while not self.over:
+            async with connect(self.running) as connection:
+                for _ in range(20):
+                    text = self.text()
+                    body = request("tools/call", tool("echo", text=text))
+                    with trio.fail_after(PATIENCE):
+                        path = f"/servers/{server}/mcp"
+                        await connection.send("POST", path, headers_of(body), json.dumps(body).encode())
+                        answer = await connection.answer()
+                    self.judge(text, answer.json)
+                    if "connection" in answer.headers or self.over:
+                        break
+
+    async def session(self, server):
+        while not self.over:
+            async with AsyncExitStack() as stack:
+                try:
+                    opened = await open_socket(self.running, server, stack)
+                except Exception:  # noqa: BLE001 - its server was killed in the middle of the handshake, or is paused
+                    self.outcomes["no session"] += 1
+                    await trio.sleep(0.2)
+                    continue
+                for _ in range(self.dice.randrange(1, 10)):
+                    texts = {number: self.text() for number in range(1, self.dice.randrange(2, 8))}
+                    for number, text in texts.items():
+                        await opened._send(
+                            {"id": number, "method": "tools/call", "params": tool("echo", text=text)}
+                        )
+                    with trio.fail_after(PATIENCE):
+                        answers = await opened.answers(len(texts))
+                    for number, text in texts.items():
+                        self.judge(text, answers[number])
+
+    async def kill(self):
+        while not self.over:
+            # At a pace at which the breaker of one or the other trips sometimes: that is an answer as well.
+            await trio.sleep(self.dice.uniform(0.3, 2.5))
+            status = await trio.to_thread.run_sync(self.running.status)
+            pids = [pid for one in status["servers"] for pid in one["pids"]]
+            if pids:
+                try:
+                    os.kill(self.dice.choice(pids), signal.SIGKILL)
+                except ProcessLookupError:
+                    continue
+                self.outcomes["killed"] += 1
+
+
+async def test_every_call_ends_in_its_own_answer_or_in_a_clear_error(tmp_path):
+    print(f"CHAOS_SEED={SEED}")
+    with daemon(tmp_path, SERVERS) as running:
+        load = Load(running, random.Random(SEED))
+        async with trio.open_nursery() as nursery:
+            for server in SERVERS:
+                for _ in range(2):
+                    nursery.start_soon(load.stateless, server)
+                    nursery.start_soon(load.session, server)
+            nursery.start_soon(load.kill)
+            await trio.sleep(SECONDS)
+            load.over = True
+        print(dict(load.outcomes))
+        assert load.wrong == []
+        assert load.outcomes["killed"] >= 1
+        assert load.outcomes["answer"] > 100
+        assert not any("internal error" in line for line in running.lines)
+        end = time.monotonic() + 90  # the breaker forgets a death after a minute
+        for server in SERVERS:
+            while (
+                called := await trio.to_thread.run_sync(
+                    lambda name=server: running.do("call", name, "echo", '{"text": "x"}', check=False)
+                )
+            ).returncode:
+                assert time.monotonic() < end, called.stderr
+                await trio.sleep(1)
