@@ -38,7 +38,12 @@ _SHOWN_BYTES = 200
 def stopping() -> Rejection:
     """The refusal of what is begun too late."""
     return Rejection(
-        503, SERVER_ERROR, "the bridge is stopping", headers=((b"Retry-After", b"5"),), close=True
+        503,
+        SERVER_ERROR,
+        "the bridge is stopping",
+        headers=((b"Retry-After", b"5"),),
+        close=True,
+        data={"reason": "stopping"},
     )
 
 

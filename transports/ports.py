@@ -80,6 +80,11 @@ class ModernRequest(NamedTuple):
 class Desk(Protocol):
     """Who has taken a modern request."""
 
+    @property
+    def busy(self) -> bool:
+        """Whether anybody waits for something of it."""
+        ...
+
     def left(self, outlet: Outlet) -> None:
         """The client is gone, and with it everything that it asked on this outlet (digest 3.7)."""
         ...

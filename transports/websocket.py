@@ -146,6 +146,8 @@ class _Talk:
                 self._log.info("dropped a message of a client", reason=rejection.text)
             else:
                 self._outlet.put(error(raw_id, rejection.code, rejection.text, rejection.data))
+            if rejection.close and self._conversation is None and not any(desk.busy for desk in self._desks):
+                self._outlet.finish()  # there is nobody behind us any more, and on another connection there may be
 
     async def _ask(self, message: Request) -> None:
         envelope = read_envelope(message.method, message.params, self._limits)

@@ -77,7 +77,7 @@ class Socket:
 async def open_socket(running, server, stack):
     connection = await stack.enter_async_context(
         trio_websocket.open_websocket_url(
-            running.url(server, "ws"),
+            running.url(server, "ws") if server else running.ws,
             subprotocols=["mcp"],
             extra_headers=[("Authorization", f"Bearer {running.token}")],
             disconnect_timeout=1,

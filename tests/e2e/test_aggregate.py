@@ -1,0 +1,165 @@
+"""Several servers offered as one, to clients of both eras."""
+
+import hashlib
+import json
+import sys
+from contextlib import AsyncExitStack
+
+import pytest
+import trio
+
+from . import sdk
+from .bridge_process import EXAMPLE
+from .daemon_process import daemon
+from .raw_http import connect
+from .test_modern_http import ASKABLE, SUBSCRIPTION, headers_of, request, tool
+from .test_sdk_clients import answer_elicitation, answer_roots, answer_sampling, text_of
+from .test_serve import open_socket
+
+pytestmark = [pytest.mark.anyio, *sdk.SDK_WARNINGS]
+SERVERS = {
+    "one": {"command": EXAMPLE},
+    "two": {"command": EXAMPLE},
+    "broken": {"command": [sys.executable, "-c", "raise SystemExit('no')"], "era": "legacy"},
+    "alone": {"command": EXAMPLE},
+}
+TABLES = {"aggregate": {"servers": ["one", "two", "broken"]}}
+
+
+@pytest.fixture(scope="module")
+def running(tmp_path_factory):
+    with daemon(tmp_path_factory.mktemp("aggregate"), SERVERS, **TABLES) as found:
+        yield found
+
+
+async def ask(running, method, params=None, token=None, caps=None, path="/mcp"):
+    body = request(method, params, caps=caps)
+    more = {"Authorization": f"Bearer {token}"} if token else {}
+    async with connect(running) as connection:
+        await connection.send("POST", path, headers_of(body, **more), json.dumps(body).encode())
+        answer = await connection.answer()
+    return answer.status, answer.json
+
+
+async def test_tools_of_all_are_offered_under_their_servers_names(running):
+    _, answer = await ask(running, "tools/list")
+    names = [found["name"] for found in answer["result"]["tools"]]
+    assert {"one__echo", "two__echo"} <= set(names)
+    assert not [name for name in names if name.startswith(("alone__", "broken__")) or "__" not in name]
+    for server in ("one", "two"):
+        _, answer = await ask(running, "tools/call", tool(f"{server}__echo", text=server))
+        assert answer["result"]["content"][0]["text"] == server
+    _, answer = await ask(running, "prompts/list")
+    [name, *_] = [found["name"] for found in answer["result"]["prompts"]]
+    assert name.startswith("one__")
+
+
+async def test_what_nobody_has_is_named(running):
+    for name in ("echo", "alone__echo", "nobody__echo"):
+        _, answer = await ask(running, "tools/call", tool(name))
+        assert (answer["error"]["code"], answer["error"]["message"]) == (-32602, f"Unknown tool: {name}")
+    _, answer = await ask(running, "tools/call", tool("broken__x"))
+    told = answer["error"]["message"]
+    assert "exited with code 1" in told or "ended unexpectedly" in told
+
+
+async def test_discovery_tells_what_all_offer_together(running):
+    _, answer = await ask(running, "server/discover")
+    assert {"tools", "prompts", "resources"} <= set(answer["result"]["capabilities"])
+    assert answer["result"]["supportedVersions"] == ["2026-07-28"]
+
+
+async def test_resources_keep_their_names_and_are_read_where_they_are(running):
+    _, answer = await ask(running, "resources/list")
+    uris = [found["uri"] for found in answer["result"]["resources"]]
+    assert uris
+    _, answer = await ask(running, "resources/read", {"uri": uris[0]})
+    assert answer["result"]["contents"][0]["uri"] == uris[0]
+    _, answer = await ask(running, "resources/read", {"uri": "example://nothing"})
+    assert "error" in answer
+
+
+async def test_a_client_of_an_earlier_revision_is_asked_and_told(running):
+    async with AsyncExitStack() as stack:
+        opened = await open_socket(running, None, stack)
+        question = {"name": "one__ask", "arguments": {"question": "which?"}}
+        await opened._send({"id": 1, "method": "tools/call", "params": question})
+        asked = json.loads(await opened._connection.get_message())
+        assert asked["method"] == "elicitation/create"
+        content = {"action": "accept", "content": {"answer": "blue"}}
+        await opened._send({"id": asked["id"], "result": content})
+        assert (await opened.answers(1))[1]["result"]["content"][0]["text"] == "accept: blue"
+        params = {**tool("two__slow", seconds=0.2, steps=2), "_meta": {"progressToken": "p"}}
+        await opened._send({"id": 2, "method": "tools/call", "params": params})
+        told = json.loads(await opened._connection.get_message())
+        assert (told["method"], told["params"]["progressToken"]) == ("notifications/progress", "p")
+        await opened.answers(1)
+
+
+async def test_an_input_round_finds_its_way_back(running):
+    call = tool("two__ask", question="which?")
+    _, answer = await ask(running, "tools/call", call, caps=ASKABLE)
+    result = answer["result"]
+    assert result["resultType"] == "input_required"
+    [key] = result["inputRequests"]
+    replies = {key: {"action": "accept", "content": {"answer": "red"}}}
+    again = {**call, "inputResponses": replies, "requestState": result["requestState"]}
+    _, answer = await ask(running, "tools/call", again, caps=ASKABLE)
+    assert answer["result"]["content"][0]["text"] == "accept: red"
+
+
+async def test_changes_of_all_come_on_one_subscription(running):
+    body = request("subscriptions/listen", {"notifications": {"toolsListChanged": True}}, id="l")
+    async with connect(running) as connection:
+        await connection.send("POST", "/mcp", headers_of(body), json.dumps(body).encode())
+        await connection.head()
+        first = await connection.message()
+        assert first["method"] == "notifications/subscriptions/acknowledged"
+        assert first["params"]["notifications"] == {"toolsListChanged": True}
+        for server in ("one", "two"):
+            await ask(running, "tools/call", tool(f"{server}__toggle"))
+            told = await connection.message()
+            assert told["method"] == "notifications/tools/list_changed"
+            assert told["params"]["_meta"][SUBSCRIPTION] == "l"
+
+
+async def test_a_server_that_is_restarted_is_found_again(running):
+    assert (await ask(running, "tools/call", tool("one__echo", text="a")))[1]["result"]
+    await trio.to_thread.run_sync(running.do, "restart", "one")
+    assert (await ask(running, "tools/call", tool("one__echo", text="b")))[1]["result"]
+
+
+async def test_a_token_reaches_through_the_aggregate_what_it_may_reach_by_itself(tmp_path):
+    tokens = {name: f"mcpb_{name}_0123456789abcdefghijklmnopqrstuvwxyz" for name in ("some", "none")}
+    tables = {
+        f"tokens.{name}": {"sha256": hashlib.sha256(token.encode()).hexdigest(), "servers": servers}
+        for (name, token), servers in zip(tokens.items(), (["aggregate", "one"], ["one"]), strict=True)
+    }
+    with daemon(tmp_path, SERVERS, **TABLES, **tables) as running:
+        _, answer = await ask(running, "tools/list", token=tokens["some"])
+        assert {found["name"].partition("__")[0] for found in answer["result"]["tools"]} == {"one"}
+        _, answer = await ask(running, "tools/call", tool("two__echo", text="x"), tokens["some"])
+        assert "error" in answer
+        assert (await ask(running, "tools/list", token=tokens["none"]))[0] == 403
+        assert (await ask(running, "tools/list", token=tokens["none"], path="/servers/one/mcp"))[0] == 200
+
+
+@pytest.mark.parametrize("mode", ["legacy", "auto"])
+@pytest.mark.parametrize("transport", ["http", "sse", "ws"])
+async def test_an_official_client_in_front_of_all(running, mode, transport):
+    if (mode, transport) == ("auto", "sse"):
+        pytest.skip("that transport is of the handshake era")
+    options = {
+        "elicitation_callback": answer_elicitation,
+        "sampling_callback": answer_sampling,
+        "list_roots_callback": answer_roots,
+    }
+    async with sdk.connect(running, transport, mode=mode, **options) as client:
+        names = {found.name for found in (await client.list_tools()).tools}
+        assert {"one__echo", "two__echo"} <= names
+        assert text_of(await client.call_tool("two__ask", {"question": "abc"})) == "accept: cba"
+        assert text_of(await client.call_tool("one__think", {"prompt": "hello"})) == "loud: HELLO"
+        assert text_of(await client.call_tool("one__roots")) == "file:///here\nfile:///there"
+        prompt = await client.get_prompt("two__greet", {"name": "Ada"})
+        assert prompt.messages[0].content.text == "Say hello to Ada."
+        assert (await client.read_resource("example://square/12")).contents[0].text == "144"
