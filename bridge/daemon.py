@@ -79,6 +79,9 @@ def run(settings: Settings, environment: Mapping[str, str]) -> int:
     try:
         daemon = _Daemon(settings, environment, log, tokens, sockets, spawner)
         trio.run(daemon.run)
+    except Exception as fault:  # noqa: BLE001 - the boundary of the process: what gets here is a fault of ours
+        log.error("internal error", fault=fault)
+        return EX_SOFTWARE
     finally:
         spawner.close()
         sockets.close()

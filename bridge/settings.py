@@ -95,8 +95,6 @@ class Settings:
             self.port,
             self.unix,
             self.authenticate,
-            self.token_file,
-            self.token_source,
             self.tls_certificate,
             self.tls_key,
             self.origins,

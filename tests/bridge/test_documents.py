@@ -1,18 +1,21 @@
-"""The manuals say what the program does: every option, command, key and limit, and nothing else."""
+"""The manuals say what the program does: every option, command, key, limit and exit code, and nothing else."""
 
 import argparse
+import json
 import re
 import shutil
 import subprocess
+import types
 from pathlib import Path
-from typing import get_args, get_type_hints
+from typing import Annotated, Literal, Union, get_args, get_origin, get_type_hints
 
 import attrs
 import msgspec
 import pytest
 
-from mcpbridged.bridge import config, door
+from mcpbridged.bridge import cli, config, daemon, door
 from mcpbridged.bridge.cli import COMMANDS, options_parser
+from mcpbridged.bridge.environment import LOADERS
 from mcpbridged.bridge.status import ServerStatus, Status
 from mcpbridged.validators.limits import Limits
 
@@ -40,7 +43,6 @@ def options_of(parser: argparse.ArgumentParser):
         for action in parser._actions
         if action.help != "==SUPPRESS=="
         for option in action.option_strings
-        if option.startswith("--")
     }
 
 
@@ -49,19 +51,85 @@ def options():
 
 
 def plain(text):
-    return text.replace("\\-", "-").replace("\\(dq", '"').replace("\\(aq", "'").replace("\\e", "\\")
+    return (
+        re.sub(r"\\f[A-Z]", "", text)
+        .replace("\\-", "-")
+        .replace("\\(dq", '"')
+        .replace("\\(aq", "'")
+        .replace("\\e", "\\")
+    )
 
 
-def test_the_manual_has_every_option_and_no_other():
-    written = set(re.findall(r"(?<![\w-])--[A-Za-z][A-Za-z-]*", plain(MANUAL)))
-    assert written == options()
+def section_of(page, title):
+    """What stands below a heading, with the headings below it."""
+    [(kind, text)] = re.findall(rf"^\.(S[HS]) {re.escape(title)}\n(.*)", page, re.MULTILINE | re.DOTALL)
+    return re.split(r"^\.SH " if kind == "SH" else r"^\.S[HS] ", text, maxsplit=1, flags=re.MULTILINE)[0]
 
 
-def test_the_manual_has_every_command():
-    section = plain(MANUAL).split(".SH COMMANDS\n")[1].split(".SH ")[0]
-    heads = re.findall(r"^\.TP\n\.B[RI]? \"?([a-z-]+)", section, re.MULTILINE)
-    assert sorted(heads) == sorted(COMMANDS)
+def heads_of(section):
+    """The first line below each .TP, as a reader sees its words: without macro, quotes and fonts."""
+    return [
+        re.sub(r'"([^"]*)"', r"\1", plain(line))
+        for line in re.findall(r"^\.TP\n\.[BRI]+ (.*)$", section, re.MULTILINE)
+    ]
+
+
+def options_in(text):
+    return re.findall(r"(?<![\w-])--?[A-Za-z][A-Za-z-]*", text)
+
+
+def test_the_manual_has_every_option_of_the_wrapper_and_no_other():
+    section = section_of(MANUAL, "OPTIONS")
+    heads = " ".join(heads_of(section))
+    also = " ".join(re.findall(r"^Also\n(.*)$", plain(section), re.MULTILINE))  # a second name
+    assert sorted(options_in(f"{heads} {also}")) == sorted(options_of(options_parser()))
+
+
+def entries_of_commands():
+    """The first line about each command, and everything about it."""
+    section = section_of(MANUAL, "COMMANDS")
+    heads = heads_of(section)
+    return {
+        head.partition(" ")[0]: (head, plain(text))
+        for head, text in zip(heads, section.split(".TP\n")[1:], strict=True)
+    }
+
+
+def test_the_manual_has_every_command_in_order():
+    assert list(entries_of_commands()) == list(COMMANDS)
     assert set(commands()) == set(COMMANDS)
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_the_manual_has_every_option_of_a_command_and_no_other(name):
+    common, _, _ = section_of(MANUAL, "COMMANDS").partition(".TP\n")
+    head, _ = entries_of_commands()[name]
+    assert set(options_in(f"{plain(common)} {head}")) == options_of(commands()[name])
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_the_manual_has_every_argument_of_a_command(name):
+    head, text = entries_of_commands()[name]
+    for action in commands()[name]._actions:
+        if not action.option_strings and action.choices is None:
+            assert action.metavar in re.findall(r"[A-Z]+", head)
+        elif action.choices is not None:
+            assert set(action.choices) <= set(re.findall(r"[\w-]+", text))
+
+
+def test_the_manual_names_no_option_that_is_not_there():
+    assert set(re.findall(r"(?<![\w-])--[A-Za-z][A-Za-z-]*", plain(MANUAL))) <= options()
+
+
+def test_the_manual_has_every_exit_code():
+    written = re.findall(r"^\.TP\n(.*)$", section_of(MANUAL, "EXIT STATUS"), re.MULTILINE)
+    codes = {
+        value
+        for module in (cli, daemon, door)
+        for name, value in vars(module).items()
+        if name.startswith("EX_")
+    }
+    assert [int(code) for code in written] == sorted(codes | {130})
 
 
 def test_the_manual_has_every_limit_with_its_default():
@@ -70,10 +138,58 @@ def test_the_manual_has_every_limit_with_its_default():
     assert written == {field.name: float(field.default) for field in attrs.fields(Limits)}
 
 
-def test_the_manual_has_every_member_of_the_status():
-    section = MANUAL.split(".SH STATUS\n")[1].split(".SH ")[0]
-    written = set(re.findall(r"^\.I ([a-z_]+)", section, re.MULTILINE))
-    assert written == {*Status.__struct_fields__, *ServerStatus.__struct_fields__}
+@pytest.mark.parametrize(("section", "cls"), [("The daemon", Status), ("Each server", ServerStatus)])
+def test_the_manual_has_every_member_of_the_status_with_its_type(section, cls):
+    written = re.findall(r'^\.TP\n\.BR (\w+) " \(([^,)]*).*\)"$', section_of(MANUAL, section), re.MULTILINE)
+    hints = get_type_hints(cls)
+    assert written == [(name, kind_of(hints[name])) for name in cls.__struct_fields__]
+
+
+def kind_of(hint, plural=""):
+    """What the manuals call a type and its limits."""
+    if get_origin(hint) is Annotated:
+        metas = [meta for meta in hint.__metadata__ if isinstance(meta, msgspec.Meta)]
+        return limited(
+            kind_of(hint.__origin__, plural), {k: v for meta in metas for k, v in bounds_of(meta).items()}
+        )
+    args = get_args(hint)
+    if hint == int | float:
+        return f"number{plural}"
+    if get_origin(hint) in (Union, types.UnionType):
+        return " or ".join(kind_of(one) for one in args if one is not types.NoneType)
+    if get_origin(hint) is Literal:
+        return ", ".join(json.dumps(value) for value in args)
+    if get_origin(hint) is tuple:
+        return f"array of {kind_of(args[0], 's')}"
+    if get_origin(hint) is dict:
+        keys = f" by {kind_of(args[0])}" if get_origin(args[0]) is Literal else ""
+        return f"table of {kind_of(args[1], 's')}{keys}"
+    kinds = {
+        bool: "true or false",
+        str: f"string{plural}",
+        int: f"whole number{plural}",
+        float: f"number{plural}",
+    }
+    return kinds.get(hint) or f"{'table' if attrs.has(hint) else 'object'}{plural}"
+
+
+def bounds_of(meta):
+    return {
+        key: getattr(meta, key)
+        for key in ("ge", "le", "pattern", "min_length", "max_length")
+        if getattr(meta, key) is not None
+    }
+
+
+def limited(kind, bounds):
+    if "pattern" in bounds:
+        kind += " of the form " + bounds["pattern"].removeprefix("^").removesuffix(r"\Z")
+    if "ge" in bounds:
+        kind += f" from {bounds['ge']}" + (f" to {bounds['le']}" if "le" in bounds else "")
+    if kind.startswith("array") and "min_length" in bounds:
+        most = f" to {bounds['max_length']}" if "max_length" in bounds else " or more"
+        kind = kind.replace("array of ", f"array of {bounds['min_length']}{most} ")
+    return kind
 
 
 def default_of(field):
@@ -89,19 +205,47 @@ def default_of(field):
 @pytest.mark.parametrize("section", SECTIONS)
 def test_the_manual_of_the_configuration_has_every_key_with_its_default_and_meaning(section):
     cls = SECTIONS[section]
-    text = plain(FORMAT).split(f".SS {section}\n")[1].split(".SS ")[0].split(".SH ")[0]
+    text = plain(section_of(FORMAT, section))
     entries = re.findall(r'^\.TP\n\.BR (\w+) " \((.*); ([^;]*)\)"\n(.*)$', text, re.MULTILINE)
+    assert len(entries) == text.count(".TP\n")
     hints = get_type_hints(cls, include_extras=True)
-    for name, _, default, meaning in entries:
+    for name, kind, default, meaning in entries:
         [described] = [meta.description for meta in get_args(hints[name])[1:] if meta.description]
         assert meaning == described
         assert default == default_of(attrs.fields_dict(cls)[name])
+        assert kind == kind_of(hints[name])
     assert [name for name, *_ in entries] == [field.name for field in attrs.fields(cls)]
+
+
+def test_the_manual_of_the_configuration_has_every_table():
+    classes = {value for value in vars(config).values() if isinstance(value, type) and attrs.has(value)}
+    assert {cls for cls in classes if cls.__module__ == config.__name__} == set(SECTIONS.values())
+    assert re.findall(r"^\.SS (.*)$", section_of(FORMAT, "KEYS"), re.MULTILINE) == list(SECTIONS)
+
+
+def test_the_manual_of_the_configuration_has_its_limits():
+    text = plain(FORMAT)
+    [longest] = [meta.max_length for meta in config.Text.__metadata__]
+    assert f"A string has at most {longest} characters." in text
+    assert f"at most {config.LARGEST // 2**20} MiB, with at most {config._MOST_SERVERS} servers" in text
+    assert f"Secrets of {config._SHORTEST_SECRET} characters or more" in text
+
+
+def test_the_manual_of_the_configuration_has_every_variable_that_is_refused():
+    [line] = re.findall(r"are refused:\n(.*)\.$", section_of(FORMAT, "ENVIRONMENT"), re.MULTILINE)
+    assert line.split(", ") == sorted(LOADERS)
 
 
 def test_the_example_of_the_manual_is_a_good_configuration():
     example = plain(FORMAT.split(".nf\n")[1].split(".fi")[0])
-    assert set(config.read_file(example.encode()).servers) == {"git", "search"}
+    file = config.read_file(example.encode())
+    assert set(file.servers) == {"git", "search"}
+    # With every secret in its place it is understood to the end.
+    told = {name: attrs.evolve(server, secrets={}) for name, server in file.servers.items()}
+    settings = config.settings_of(
+        attrs.evolve(file, servers=told), Path("/x/config.toml"), {"HOME": "/home/me"}
+    )
+    assert [server.name for server in settings.servers] == ["git", "search", "aggregate"]
 
 
 @pytest.mark.skipif(shutil.which("man") is None, reason="there is no man")
