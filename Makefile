@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 SOURCES := pyproject.toml $(wildcard bridge/*.py transports/*.py validators/*.py)
-DATA := man/man1/mcp-bridge.1 man/man5/mcp-bridge.toml.5 systemd/mcp-bridge.service systemd/mcp-bridge.socket
+DATA := man/man1/mcp-bridge.1 man/man1/mcp-bridge-connect.1 man/man5/mcp-bridge.toml.5 systemd/mcp-bridge.service systemd/mcp-bridge.socket
 ROOT := $(if $(filter 0,$(shell id -u)),--allow-root)
 PORT ?= 8808
 PYTEST ?= $(BIN)/coverage run -m pytest
@@ -83,7 +83,7 @@ install-user:  ## install for this user: the program, its units, manuals and com
 	@$(HERE)/mcp-bridge/venv/bin/pip install --quiet --disable-pip-version-check --force-reinstall .
 	@ln -sf $(HERE)/mcp-bridge/venv/bin/mcp-bridge $(LINK)
 	@install -m 644 systemd/mcp-bridge.service systemd/mcp-bridge.socket $(UNITS)
-	@install -m 644 man/mcp-bridge.1 $(HERE)/man/man1
+	@install -m 644 man/mcp-bridge.1 man/mcp-bridge-connect.1 $(HERE)/man/man1
 	@install -m 644 man/mcp-bridge.toml.5 $(HERE)/man/man5
 	@$(LINK) completion bash >$(HERE)/bash-completion/completions/mcp-bridge
 	@$(LINK) completion zsh >$(HERE)/zsh/site-functions/_mcp-bridge
@@ -93,7 +93,7 @@ install-user:  ## install for this user: the program, its units, manuals and com
 
 uninstall-user:  ## take away what install-user has put there; the configuration stays
 	rm -rf $(HERE)/mcp-bridge/venv $(LINK) $(UNITS)/mcp-bridge.service $(UNITS)/mcp-bridge.socket
-	rm -f $(HERE)/man/man1/mcp-bridge.1 $(HERE)/man/man5/mcp-bridge.toml.5 $(HERE)/bash-completion/completions/mcp-bridge
+	rm -f $(HERE)/man/man1/mcp-bridge.1 $(HERE)/man/man1/mcp-bridge-connect.1 $(HERE)/man/man5/mcp-bridge.toml.5 $(HERE)/bash-completion/completions/mcp-bridge
 	rm -f $(HERE)/zsh/site-functions/_mcp-bridge $(HERE)/fish/vendor_completions.d/mcp-bridge.fish
 	@rmdir $(HERE)/mcp-bridge 2>/dev/null || test ! -d $(HERE)/mcp-bridge || echo "$(HERE)/mcp-bridge is not empty"
 

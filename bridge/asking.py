@@ -2,7 +2,9 @@
 
 import http.client
 import json
+import math
 import socket
+import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, Final, cast
@@ -68,10 +70,11 @@ def call(
     method: str,
     params: Mapping[str, object],
     headers: Mapping[str, str] | None = None,
+    patience: float | None = None,
 ) -> Iterator[dict[str, Any]]:
     """Ask a server as a client of revision 2026-07-28 would: its notifications, and its response as the last message.
 
-    Raises NoDaemon and Refused.
+    With `patience`, in seconds, that is all the time there is. Raises NoDaemon and Refused.
     """
     meta = {
         modern.PROTOCOL_VERSION: modern.MODERN_REVISION,
@@ -89,14 +92,16 @@ def call(
     }
     if isinstance(params.get("name"), str):
         sent["Mcp-Name"] = modern.encode_value(str(params["name"]))
-    connection = _UnixConnection(unix, None)
+    connection = _UnixConnection(unix, patience)
     try:
         connection.request("POST", f"/servers/{server}/mcp", json.dumps(body).encode(), sent)
         response = connection.getresponse()
         if response.headers.get_content_type() == "text/event-stream":
-            yield from _events(response)
+            yield from _events(response, math.inf if patience is None else time.monotonic() + patience)
         else:
             yield _checked(response.status, response.read())
+    except TimeoutError:
+        raise Refused(f"no answer within {patience:g} s") from None
     finally:
         connection.close()
 
@@ -112,8 +117,10 @@ def result_of(messages: Iterator[dict[str, Any]]) -> dict[str, Any]:
     return result
 
 
-def _events(response: http.client.HTTPResponse) -> Iterator[Any]:
+def _events(response: http.client.HTTPResponse, end: float = math.inf) -> Iterator[Any]:
     for line in response:
+        if time.monotonic() > end:
+            raise TimeoutError
         if line.startswith(b"data: ") and line.strip() != b"data:":
             yield json.loads(line[6:])
 

@@ -4,6 +4,7 @@ import os
 import re
 import resource
 import socket
+import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, Final
@@ -11,7 +12,7 @@ from typing import Any, Final
 import attrs
 
 from . import config
-from .asking import NoDaemon, Refused, ask
+from .asking import NoDaemon, Refused, ask, call, result_of
 from .config import BadConfig
 from .control import ROOT
 from .credentials import BadCredential, boot_token
@@ -22,6 +23,8 @@ GOOD: Final = "good"
 DOUBTFUL: Final = "doubtful"
 WRONG: Final = "wrong"
 
+# How long a server may take to start and to answer, in seconds.
+_PATIENCE: Final = 20.0
 # What every connection, session and process may need of descriptors at the default limits.
 _DESCRIPTORS: Final = 8192
 # Programs that fetch what they run, and the options of theirs that take no value.
@@ -39,7 +42,7 @@ class Finding:
 
 
 def examine(path: Path, environment: Mapping[str, str]) -> Iterator[Finding]:
-    """Look at everything that can be looked at without starting a server."""
+    """Look at everything, and ask each server of a running daemon what it offers, which starts it if need be."""
     yield from _machine(environment)
     try:
         settings = config.load(path, environment)
@@ -142,10 +145,10 @@ def _daemon(settings: Settings) -> Iterator[Finding]:
                 DOUBTFUL, f"servers.{server.name}: the daemon does not know it yet", "mcp-bridge reload"
             )
         else:
-            yield from _running(running[server.name])
+            yield from _running(settings.unix, running[server.name])
 
 
-def _running(one: dict[str, Any]) -> Iterator[Finding]:
+def _running(unix: Path, one: dict[str, Any]) -> Iterator[Finding]:
     if one["state"] == "failing":
         tail = one["stderr"][-1] if one["stderr"] else "it has said nothing on stderr"
         yield Finding(
@@ -153,6 +156,16 @@ def _running(one: dict[str, Any]) -> Iterator[Finding]:
             f"servers.{one['name']}: it {one['last_exit']}, again and again: {tail}",
             f"mcp-bridge logs {one['name']}",
         )
+        return
+    began = time.monotonic()
+    try:
+        result_of(call(unix, one["name"], "server/discover", {}, patience=_PATIENCE))
+    except Refused as fault:
+        yield Finding(
+            WRONG, f"servers.{one['name']}: it does not answer: {fault}", f"mcp-bridge logs {one['name']}"
+        )
+    else:
+        yield Finding(GOOD, f"servers.{one['name']}: it answers, after {time.monotonic() - began:.1f} s")
 
 
 def _is_free(host: str, port: int) -> bool:

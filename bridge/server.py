@@ -394,7 +394,11 @@ class LocalServer:
                 return  # the next session tries again
             self._sparing += 1
             try:
-                self._spares.append(await self._spawn(self.config.launch, None))
+                child = await self._spawn(self.config.launch, None)
+                if self._closed:  # meanwhile
+                    child.stop()
+                else:
+                    self._spares.append(child)
             except SpawnFailed as fault:
                 self._breaker.died(trio.current_time())
                 self._log.warning("no spare process can be started", reason=str(fault))

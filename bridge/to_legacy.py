@@ -169,6 +169,7 @@ class ToLegacy:
         self._cursors = f"{mint()[:8]}."  # a cursor means something to the child that gave it only
         self._phase = _OPENING
         self._refusal = ""
+        self._opening_since = 0.0
         self._next_id = 1
         self._waiting: list[Request] = []  # for the server to open
         self._initialize_id = b""
@@ -256,6 +257,11 @@ class ToLegacy:
             if call.phase == HELD and now - _since(call, now) > self._limits.held_seconds
         ]
         effects: list[Effect] = []
+        if self._phase == _OPENING:
+            self._opening_since = self._opening_since or now
+            if now - self._opening_since > self._limits.start_seconds:
+                text = f"the server did not answer initialize within {self._limits.start_seconds:g} s"
+                effects.extend(self._refuse(text))
         for call in late:
             effects.extend(self._give_up(call))
         for message, since in tuple(self._parked.items()):
@@ -270,21 +276,26 @@ class ToLegacy:
 
     def _opened(self, message: Response) -> Effects:
         if message.error:
-            self._phase = _REFUSED
-            self._refusal = (
-                f"the server refused to initialize: {for_modern.read_fault(message.error).message}"
-            )
-            yield Contradiction(self._refusal)
-        else:
-            found = members.peek(message.result)
-            self._phase = _OPEN
-            self.revision = members.string(found.get("protocolVersion"))
-            self._capabilities = _copied(members.peek(found.get("capabilities")))
-            if "serverInfo" in found:
-                self._server_info = msgspec.Raw(bytes(found["serverInfo"]))
-            if "instructions" in found:
-                self._instructions = msgspec.Raw(bytes(found["instructions"]))
-            yield ToServer(Notification("notifications/initialized", b""))
+            text = for_modern.read_fault(message.error).message
+            yield from self._refuse(f"the server refused to initialize: {text}")
+            return
+        found = members.peek(message.result)
+        self._phase = _OPEN
+        self.revision = members.string(found.get("protocolVersion"))
+        self._capabilities = _copied(members.peek(found.get("capabilities")))
+        if "serverInfo" in found:
+            self._server_info = msgspec.Raw(bytes(found["serverInfo"]))
+        if "instructions" in found:
+            self._instructions = msgspec.Raw(bytes(found["instructions"]))
+        yield ToServer(Notification("notifications/initialized", b""))
+        yield from self._ask_what_waits()
+
+    def _refuse(self, text: str) -> Effects:
+        self._phase, self._refusal = _REFUSED, text
+        yield Contradiction(text)
+        yield from self._ask_what_waits()
+
+    def _ask_what_waits(self) -> Effects:
         waiting, self._waiting = self._waiting, []
         for request in waiting:
             yield from self._asked(request)

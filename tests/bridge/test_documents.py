@@ -249,7 +249,7 @@ def test_the_example_of_the_manual_is_a_good_configuration():
 
 
 @pytest.mark.skipif(shutil.which("man") is None, reason="there is no man")
-@pytest.mark.parametrize("page", ["mcp-bridge.1", "mcp-bridge.toml.5"])
+@pytest.mark.parametrize("page", ["mcp-bridge.1", "mcp-bridge-connect.1", "mcp-bridge.toml.5"])
 def test_a_manual_is_set_without_a_warning(page):
     done = subprocess.run(
         ["man", "--warnings", "-l", str(ROOT / "man" / page)],

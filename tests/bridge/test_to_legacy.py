@@ -182,6 +182,18 @@ def test_a_server_that_refuses_to_open_fails_every_request_and_contradicts_its_e
     assert told(talk.call(2)) == [(2, {"code": -32603, "message": text})]
 
 
+def test_a_server_that_does_not_open_in_time_fails_every_request():
+    talk = Talk(opened=False, limits=Limits(start_seconds=10))
+    talk.call(1)
+    assert list(talk.it.ticked(100)) == []
+    assert list(talk.it.ticked(110)) == []
+    effects = list(talk.it.ticked(111))
+    text = "the server did not answer initialize within 10 s"
+    assert Contradiction(text) in effects
+    assert told(effects) == [(1, {"code": -32603, "message": text})]
+    assert list(talk.it.ticked(200)) == []
+
+
 def test_discover_is_answered_from_what_the_server_said_of_itself_without_tasks():
     [(id_, result)] = told(Talk().ask("d", "server/discover"))
     assert id_ == "d"

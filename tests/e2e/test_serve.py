@@ -423,7 +423,9 @@ def test_the_person_sees_and_steers(tmp_path):
         assert running.status()["servers"][0]["pids"] != [pid]
         slow = running.do("call", "one", "slow", '{"seconds": 0.2, "steps": 2}')
         assert slow.stderr.splitlines() == ["0/2", "1/2", "2/2"]
-        assert running.do("doctor", check=False).stdout.count("wrong") == 0
+        shown = running.do("doctor").stdout
+        assert "wrong" not in shown
+        assert shown.count("it answers, after ") == 2
 
 
 @pytest.mark.parametrize(
@@ -717,7 +719,7 @@ async def test_signals_that_mean_nothing_to_us_are_not_the_end(tmp_path):
         assert await echo(running, "one") == "one"
 
 
-@pytest.mark.parametrize("after", [0.0, 0.1, 0.15, 0.2, 0.25, 0.3])
+@pytest.mark.parametrize("after", [0.0, 0.1, *(0.15 + step / 50 for step in range(12))])
 def test_a_signal_during_the_start_leaves_nothing_behind(tmp_path, after):
     write_config(tmp_path / "config.toml", {"one": example(spare=2)})
     running = Daemon(tmp_path)
@@ -748,3 +750,22 @@ def test_a_configuration_that_cannot_be_used_is_not_started_with(tmp_path, chang
     assert told in done.stderr
     assert str(path) in done.stderr
     assert time.monotonic() - began < 10
+
+
+def test_the_doctor_finds_a_server_that_hangs_or_is_not_there(tmp_path):
+    npx = tmp_path / "npx"  # not the real one: nothing is to be fetched here
+    npx.write_text("#!/bin/sh\nexit 1\n")
+    npx.chmod(0o755)
+    servers = {
+        "deaf": {"command": ["sleep", "1000"], "era": "legacy", "limits": {"start_seconds": 1}},
+        "missing": {"command": ["no-such-program-here"]},
+        "floating": {"command": [str(npx), "-y", "some-server"], "era": "legacy"},
+    }
+    with daemon(tmp_path, servers) as running:
+        done = running.do("doctor", check=False)
+        assert done.returncode == 1
+        assert (
+            "servers.deaf: it does not answer: the server did not answer initialize within 1 s" in done.stdout
+        )
+        assert "servers.missing: there is no program 'no-such-program-here'" in done.stdout
+        assert "W031: some-server is fetched in whatever version there is" in done.stdout
