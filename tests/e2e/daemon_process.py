@@ -53,7 +53,9 @@ class Daemon(Bridge):
         *,
         listeners: Sequence[socket.socket] = (),
         environment: Mapping[str, str] | None = None,
+        within: Sequence[str] = (),
     ) -> None:
+        """`within` is a command that confines another, which its last arguments are."""
         self.folder = folder
         self.config = folder / "config.toml"
         serve = [str(PROGRAM), "serve", "--allow-root", "--config", str(self.config)]
@@ -65,7 +67,7 @@ class Daemon(Bridge):
             variables["LISTEN_FDS"] = str(len(listeners))
         super().__init__(
             folder / "run",
-            program=serve,
+            program=[*within, *serve],
             environment=variables,
             passed=[sock.fileno() for sock in listeners],
         )

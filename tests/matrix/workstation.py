@@ -25,15 +25,31 @@ from tests.e2e.bridge_process import _MARK, PROGRAM  # noqa: E402 - of the repos
 from tests.e2e.daemon_process import Daemon, Manager, write_config  # noqa: E402
 
 DOCUMENT = REPOSITORY / "docs/WORKSTATION.md"
+# What of the units' sandbox can be had without a running systemd: NoNewPrivileges, an empty CapabilityBoundingSet,
+# ProtectSystem=full, PrivateIPC and ProtectHostname. Only root can make it so.
+CONFINED = (
+    *("unshare", "--mount", "--ipc", "--uts", "sh", "-c"),
+    """mount --make-rprivate /
+    for place in /usr /etc; do mount --rbind $place $place && mount -o remount,ro,bind $place || exit; done
+    exec setpriv --no-new-privs --bounding-set=-all --inh-caps=-all --ambient-caps=-all "$@\"""",
+    "sh",
+)
 PREFACE = """\
 # A workstation
 
 Written by `make workstation`; do not edit. Ten real servers, of several SDKs and eras, run in one daemon. It was started as
-systemd starts it: with a notify socket, and with a TCP and a Unix socket that were listening before it came. What follows
-is the configuration and what a person then sees; folders are shortened, and long lines cut.
+systemd starts it: with a notify socket, and with a TCP and a Unix socket that were listening before it came;
+and {confined}.
+What follows is the configuration and what a person then sees; folders are shortened, and long lines cut.
 
 What the service manager heard: `{heard}`.
 """
+
+
+HOW = {
+    True: "as far as that can be had without systemd, it was confined as by its unit (no new privileges, no capabilities, /usr and /etc read-only, an IPC and a host name of its own)",
+    False: "not confined, since only root can do that here",
+}
 
 
 def shortened(text: str, folder: Path) -> str:
@@ -88,7 +104,9 @@ def main() -> int:
         port = tcp.getsockname()[1]
         write_config(config, commands, listen={"http": f"127.0.0.1:{port}"})
         variables = {"NOTIFY_SOCKET": str(manager.path), "WATCHDOG_USEC": "3000000"}
-        running = Daemon(folder, listeners=[tcp, unix], environment=variables)
+        can_confine = subprocess.run([*CONFINED, "true"], capture_output=True, check=False).returncode == 0
+        within = CONFINED if can_confine else ()
+        running = Daemon(folder, listeners=[tcp, unix], environment=variables, within=within)
         silent: list[str] = []
         with running:
             for server in commands:
@@ -124,7 +142,11 @@ def main() -> int:
             manager.wait_for("STOPPING=1")
         words = list(dict.fromkeys(manager.heard))
         text = config.read_text().replace(f'pass_env = ["{_MARK}"]\n', "")
-        parts = [PREFACE.format(heard=", ".join(words)), block(folder, "cat ~/config.toml", text), *shown]
+        parts = [
+            PREFACE.format(heard=", ".join(words), confined=HOW[can_confine]),
+            block(folder, "cat ~/config.toml", text),
+            *shown,
+        ]
         DOCUMENT.write_text("\n".join(parts))
     print(f"{len(commands) - len(silent)} of {len(commands)} answer")
     return 1 if silent or len(commands) < 10 else 0
