@@ -102,6 +102,12 @@ class Server:
             description="Processes that are started ahead, so that a new session need not wait for one.",
         ),
     ] = 0
+    tools: Annotated[
+        dict[Literal["allow", "deny"], tuple[Text, ...]],
+        Meta(
+            description="Patterns of the tools that clients see and may call, and of those that they may not."
+        ),
+    ] = attrs.field(factory=dict[Literal["allow", "deny"], tuple[str, ...]])
     cwd: Annotated[Text, Meta(description="The working directory, an absolute path; ~ is the home.")] = ""
     umask: Annotated[
         str, Meta(pattern=r"^0[0-7]{3}\Z", description="The file mode creation mask, octal.")
@@ -368,7 +374,17 @@ def _server(
         {str(name): value for name, value in server.rlimits.items()},
         server.private_tmp,
     )
-    return ServerConfig(name, launch, server.era, server.share, server.spare, limits, secrets)
+    return ServerConfig(
+        name,
+        launch,
+        server.era,
+        server.share,
+        server.spare,
+        server.tools.get("allow", (ALL,)),
+        server.tools.get("deny", ()),
+        limits,
+        secrets,
+    )
 
 
 def _aggregate(

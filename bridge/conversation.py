@@ -20,6 +20,7 @@ from ..validators.modern import read_envelope
 from ..validators.rejection import SERVER_ERROR, Rejection
 from ..validators.shapes import read_cancelled
 from . import effects as orders
+from .choice import Choice
 from .desk import Desk
 from .effects import Later, Note, Revive, ToAsker, ToClient, ToServer, Translator
 from .for_modern import fault_text
@@ -87,12 +88,13 @@ class LocalConversation:
         pipe: Outlet | None,
         around: Around,
         record: Record,
+        choice: Choice,
     ) -> None:
         self.id = secrets.token_urlsafe(32)
         self.principal = principal
         self._limits = limits
         self._log = log
-        self._session = Session(limits, lambda: secrets.token_hex(8), pipe)
+        self._session = Session(limits, lambda: secrets.token_hex(8), pipe, choice)
         self._pipe = pipe
         self._around = around
         self._record = record

@@ -382,6 +382,7 @@ def _effective(server: ServerConfig) -> Iterable[tuple[str, str]]:
         yield "rlimit", f"{name}={limit}"
     yield "share", server.share or "session, or principal for stateless clients"
     yield "era", server.era
+    yield "tools", f"allow {', '.join(server.allow)}; deny {', '.join(server.deny) or 'none'}"
     hidden = set(server.secrets)
     for key, value in sorted(launch.env.items()):
         yield "env", f"{key}={'[secret]' if value in hidden else value}"

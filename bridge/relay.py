@@ -26,6 +26,7 @@ from ..validators.rejection import (
 )
 from ..validators.shapes import cancelled, read_progress
 from . import for_modern
+from .choice import EVERYTHING, Choice
 from .effects import Contradiction, Note, Revive, ToClient, ToServer
 from .patience import Patience
 from .sealing import Seal, binding
@@ -67,8 +68,9 @@ class Asked(NamedTuple):
 class Relay:
     """The state machine in front of one server. `seal` is shared by all relays of the daemon."""
 
-    def __init__(self, limits: Limits, seal: Seal) -> None:
+    def __init__(self, limits: Limits, seal: Seal, choice: Choice = EVERYTHING) -> None:
         self._limits = limits
+        self._choice = choice
         self._seal = seal
         self._next_id = 1
         self._calls: dict[bytes, Asked] = {}
@@ -117,6 +119,8 @@ class Relay:
         mine = self._outlets.get(ask.outlet)
         if mine is not None and ask.request.id in mine:
             raise Rejection(400, INVALID_REQUEST, "this id is in use by a request in flight")
+        if self._choice.restricts and method == "tools/call":
+            self._choice.check(ask.envelope.name)
         params = self._params(ask)
         if method == "tools/call" and ask.headers is not None:
             return self._checked(ask, params)
@@ -315,8 +319,11 @@ class Relay:
         if method in INTERACTIVE:
             if type(message.result) is not bytes or _INPUT_REQUIRED in message.result:
                 message = self._sealed(ask, message)
-        elif method == "tools/list" and self._tools is not None:
-            self._learn(members.peek(message.result), self._tools)
+        elif method == "tools/list":
+            if self._tools is not None:
+                self._learn(members.peek(message.result), self._tools)
+            if self._choice.restricts:
+                message = Response(wire_id, self._choice.filtered(message.result), b"")
         elif method == _LISTEN:
             message = Response(wire_id, _named(bytes(message.result), ask.request.id), b"")
         return (ToClient(ask.outlet, envelope.response(ask.request.id, message), last=not ask.pipe),)

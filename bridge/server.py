@@ -179,6 +179,7 @@ class LocalServer:
             pipe=outlet,
             around=self,
             record=self.record,
+            choice=self.config.choice,
         )
         self._registry.add(conversation.id, principal, conversation, now)
         try:
@@ -263,7 +264,7 @@ class LocalServer:
             key[0],
             self._limits,
             self._log,
-            Relay(self._limits, self._seal),
+            Relay(self._limits, self._seal, self.config.choice),
             self.record,
             translator=translator,
             start=self._start_again,

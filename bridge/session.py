@@ -16,7 +16,7 @@ from typing import Final, NamedTuple
 
 import msgspec
 
-from ..validators import envelope
+from ..validators import envelope, members
 from ..validators.envelope import Message, Notification, Request, Response, invalid
 from ..validators.limits import Limits
 from ..validators.rejection import INTERNAL_ERROR, INVALID_REQUEST, SERVER_ERROR, TIMEOUT, Rejection
@@ -28,6 +28,7 @@ from ..validators.shapes import (
     read_request,
     read_version,
 )
+from .choice import EVERYTHING, Choice
 from .effects import Note, Revive, ToClient
 from .patience import Patience
 
@@ -115,7 +116,13 @@ class Session:
     `mint` makes the random key of a stream.
     """
 
-    def __init__(self, limits: Limits, mint: Callable[[], str], pipe: object | None = None) -> None:
+    def __init__(
+        self,
+        limits: Limits,
+        mint: Callable[[], str],
+        pipe: object | None = None,
+        choice: Choice = EVERYTHING,
+    ) -> None:
         self._limits = limits
         self._mint = mint
         self._pipe = Stream(pipe, listens=True) if pipe is not None else None
@@ -125,6 +132,7 @@ class Session:
         self._next_id = 1
         self._asks: dict[bytes, _Ask] = {}
         self._patience = Patience(limits)
+        self._choice = choice
         self._wire_ids: dict[bytes, bytes] = {}
         self._tokens: dict[bytes, bytes] = {}
         self._questions: dict[bytes, _Question] = {}
@@ -171,6 +179,12 @@ class Session:
         assert type(message) is Response  # noqa: S101 - the union has three members
         return self._client_answered(message)
 
+    def _understand(self, method: str, params: bytes) -> bytes:
+        token = read_request(method, params, self._limits)
+        if self._choice.restricts and method == "tools/call":
+            self._choice.check(members.string(members.read(params).get("name")))
+        return token
+
     def _asked(self, message: Request, stream: Stream | None) -> Iterable[Effect]:
         if stream is None:
             raise invalid("a request needs a stream for its answer")
@@ -190,7 +204,7 @@ class Session:
         client_id = message.id if message.id.isdigit() else _canonical(message.id)
         if client_id in self._wire_ids:
             raise invalid("this id is in use by a request in flight")
-        token = read_request(method, message.params, self._limits)
+        token = self._understand(method, message.params)
         wire_id = b"%d" % self._next_id
         self._next_id += 1
         self._asks[wire_id] = _Ask(message.id, client_id, method, stream, token)
@@ -437,6 +451,8 @@ class Session:
         ask = self._settle(wire_id)
         if ask.method == "initialize":
             self._opened(message)
+        elif self._choice.restricts and ask.method == "tools/list" and message.result:
+            message = Response(wire_id, self._choice.filtered(message.result), b"")
         return self._put(ask.stream, envelope.response(ask.client_id, message), last=not ask.stream.pending)
 
     def _opened(self, message: Response) -> None:

@@ -8,6 +8,7 @@ import attrs
 from ..transports.routes import Paths
 from ..transports.spawner import Launch
 from ..validators.limits import Limits
+from .choice import Choice
 
 # The one server of the wrapper has this name in /servers/NAME/... .
 WRAPPED = "stdio"
@@ -35,11 +36,18 @@ class ServerConfig:
     era: str = "auto"
     share: str = ""
     spare: int = 0
+    allow: tuple[str, ...] = (ALL,)
+    deny: tuple[str, ...] = ()
     limits: Limits = attrs.field(factory=Limits)
     # What must never be shown to anybody.
     secrets: tuple[str, ...] = attrs.field(default=(), repr=False)
     # Whether its processes are told in PRINCIPAL_VARIABLE for whom they work: ours only, since it is nobody else's business.
     knows_principal: bool = False
+
+    @property
+    def choice(self) -> Choice:
+        """Which of its tools there are for clients."""
+        return Choice(self.allow, self.deny)
 
 
 @attrs.frozen

@@ -39,6 +39,8 @@ command = ["uvx", "mcp-server-git"]
 share = "server"
 era = "legacy"
 spare = 1
+tools.allow = ["git_*"]
+tools.deny = ["git_push"]
 cwd = "/srv"
 umask = "0027"
 env = {{ MODE = "quiet" }}
@@ -85,6 +87,7 @@ def test_every_key_means_something(write):
     [git] = settings.servers
     assert (git.name, git.share, git.era, git.spare) == ("git", "server", "legacy", 1)
     assert git.launch.argv == ("uvx", "mcp-server-git")
+    assert (git.allow, git.deny) == (("git_*",), ("git_push",))
     assert (git.launch.cwd, git.launch.umask) == ("/srv", 0o027)
     assert git.launch.env == {
         "PATH": "/bin",

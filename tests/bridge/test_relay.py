@@ -5,6 +5,7 @@ import json
 import msgspec
 import pytest
 
+from mcpbridged.bridge.choice import Choice
 from mcpbridged.bridge.effects import Contradiction, Note, Revive, ToClient, ToServer
 from mcpbridged.bridge.relay import Asked, Relay
 from mcpbridged.bridge.sealing import Seal
@@ -592,3 +593,18 @@ def test_a_call_that_takes_too_long_gives_its_turn_to_the_next():
     list(talk.it.ticked(105))
     talk.ask("b", "tools/call")
     assert [order[0] for order in said(talk.it.ticked(111))] == ["notifications/cancelled", 2]
+
+
+# ---- tools that are not for clients
+
+
+def test_a_tool_that_is_not_chosen_is_neither_listed_nor_called():
+    talk = Talk()
+    talk.it = Relay(LIMITS, Seal(b"k" * 32), Choice(("a*",)))
+    talk.it.server_started()
+    with pytest.raises(Rejection, match="Unknown tool: b"):
+        talk.ask("x", "tools/call", params(name="b"))
+    assert len(said(talk.ask("y", "tools/call", params(name="a"))[1])) == 1
+    talk.ask("z", "tools/list")
+    [(_, listed, _)] = told(talk.answer(2, {"tools": [{"name": "a"}, {"name": "b"}]}))
+    assert listed["result"] == {"tools": [{"name": "a"}]}

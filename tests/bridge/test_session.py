@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
 from mcpbridged.bridge import session as core
+from mcpbridged.bridge.choice import Choice
 from mcpbridged.bridge.session import Abandon, EndStream, Note, Revive, Session, ToChild, ToClient
 from mcpbridged.validators.envelope import Notification, Request, Response, decode
 from mcpbridged.validators.limits import Limits
@@ -985,3 +986,24 @@ def test_a_call_that_no_child_has_seen_is_given_up_without_a_word_to_it():
     assert [where for where, _ in told(effects)] == [outlet]
     restarted = said(session.child_started())
     assert [order["method"] for order in restarted] == ["initialize"]
+
+
+# ---- tools that are not for clients
+
+
+def test_a_tool_that_is_not_chosen_is_neither_listed_nor_called():
+    counter = itertools.count(1)
+    session = Session(LIMITS, lambda: f"k{next(counter)}", None, Choice(("a*",)))
+    session.client_sent(Request(b"0", "initialize", INITIALIZE), session.call_stream(Outlet()))
+    session.child_sent(Response(b"1", b'{"protocolVersion":"2025-11-25"}', b""))
+    with pytest.raises(Rejection, match="Unknown tool: b"):
+        ask(session, b"7", params=b'{"name":"b"}')
+    assert session.in_flight == 0
+    _, effects = ask(session, b"8", params=b'{"name":"a"}')
+    assert len(said(effects)) == 1
+    ask(session, b"9", "tools/list", b"{}")
+    [(_, listed)] = told(session.child_sent(Response(b"3", b'{"tools":[{"name":"a"},{"name":"b"}]}', b"")))
+    assert listed["result"] == {"tools": [{"name": "a"}]}
+    ask(session, b"10", "tools/list", b"{}")
+    [(_, failed)] = told(session.child_sent(Response(b"4", b"", b'{"code":-1,"message":"no"}')))
+    assert failed["error"]["message"] == "no"

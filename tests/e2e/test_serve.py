@@ -769,3 +769,25 @@ def test_the_doctor_finds_a_server_that_hangs_or_is_not_there(tmp_path):
         )
         assert "servers.missing: there is no program 'no-such-program-here'" in done.stdout
         assert "W031: some-server is fetched in whatever version there is" in done.stdout
+
+
+async def test_tools_that_are_not_chosen_are_not_there_for_clients_of_any_era(tmp_path):
+    some = example(tools={"allow": ["e*", "slow"], "deny": ["env"]})
+    with daemon(tmp_path, {"own": some, "shared": {**some, "share": "principal"}}) as running:
+        for server in ("own", "shared"):
+            _, answer = await ask(running, server, "tools/list")
+            names = {found["name"] for found in answer["result"]["tools"]}
+            assert {"echo", "slow"} <= names
+            assert not names & {"env", "add", "ask"}
+            assert await echo(running, server) == server
+            _, answer = await ask(running, server, "tools/call", tool("add", a=1, b=2))
+            assert answer["error"]["message"] == "Unknown tool: add"
+            async with AsyncExitStack() as stack:
+                opened = await open_socket(running, server, stack)
+                await opened._send({"id": 5, "method": "tools/list"})
+                listed = (await opened.answers(1))[5]["result"]["tools"]
+                assert {found["name"] for found in listed} == names
+                await opened.begin(1, tool("add", a=1, b=2))
+                assert (await opened.answers(1))[1]["error"]["message"] == "Unknown tool: add"
+                await opened.begin(1, tool("echo", text="x"))
+                assert "result" in (await opened.answers(1))[1]
