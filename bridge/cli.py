@@ -145,6 +145,7 @@ def options_parser() -> _Parser:
         prog="mcp-bridge",
         description="Put a local stdio MCP server on a socket, for clients of every protocol revision.",
         epilog=_EPILOG,
+        formatter_class=_Formatter,
         allow_abbrev=False,
     )
     add = parser.add_argument
@@ -274,6 +275,14 @@ def options_parser() -> _Parser:
     )
     path("--stateful", action="store_true", help="accepted: sessions are always kept")
     return parser
+
+
+class _Formatter(argparse.HelpFormatter):
+    def _fill_text(self, text: str, width: int, indent: str) -> str:
+        if text != _EPILOG:
+            return super()._fill_text(text, width, indent)
+        commands = "".join(f"  {name:<15}{does}\n" for name, does in COMMANDS.items())
+        return f"commands, of which each has a --help:\n{commands}\n{super()._fill_text(text, width, indent)}"
 
 
 class _NoTokenHere(argparse.Action):

@@ -92,6 +92,15 @@ def test_every_option_changes_something(arguments, member, value):
     assert getattr(read(*arguments), member) == value
 
 
+def test_the_help_names_every_command(capsys):
+    with pytest.raises(SystemExit) as caught:
+        read_arguments(["--help"], HERE)
+    assert caught.value.code == 0
+    shown = capsys.readouterr().out
+    for name, does in cli.COMMANDS.items():
+        assert f"  {name:<15}{does}" in shown
+
+
 def test_tls_needs_both_files(capsys):
     given = read("--tls-cert", "/c", "--tls-key", "/k")
     assert (given.tls_certificate, given.tls_key, given.scheme) == (Path("/c"), Path("/k"), "https")

@@ -282,7 +282,7 @@ def test_another_users_file_is_refused(write):
 
 
 def test_a_file_that_is_not_there_or_is_none_is_named(tmp_path):
-    with pytest.raises(BadConfig, match=r"config.toml cannot be looked at: No such file"):
+    with pytest.raises(BadConfig, match=r"config.toml: there is no such file"):
         load(tmp_path / "config.toml", HERE)
     with pytest.raises(BadConfig, match="is not a regular file"):
         load(tmp_path, HERE)

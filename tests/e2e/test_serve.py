@@ -735,7 +735,7 @@ def test_a_signal_during_the_start_leaves_nothing_behind(tmp_path, after):
     [
         (lambda path: path.write_text("nonsense = 1"), "there is no key 'nonsense'"),
         (lambda path: path.chmod(0o666), "mode 0666: others could change it"),
-        (lambda path: path.unlink(), "No such file"),
+        (lambda path: path.unlink(), "there is no such file"),
     ],
 )
 def test_a_configuration_that_cannot_be_used_is_not_started_with(tmp_path, change, told):
