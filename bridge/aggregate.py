@@ -3,15 +3,18 @@
 `python -m mcpbridged.bridge.aggregate SOCKET NAME...`. It is a client of the daemon like any other, over a WebSocket for each
 server on the Unix socket, and speaks the stateless era on both sides: what is in front of it translates for earlier
 revisions, and what is behind it does so for earlier servers. MCP_BRIDGE_PRINCIPAL says for whom it works.
+
+What a server sends, or fails to, costs its own callers only. A request that a server may have seen is never sent again.
 """
 
 import math
 import os
 import sys
-from collections.abc import Callable, Sequence
+import traceback
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 from functools import partial
-from typing import Final
+from typing import Final, NoReturn, TypeVar, cast
 
 import msgspec
 import trio
@@ -21,7 +24,13 @@ from ..transports.lines import LineSplitter, Overlong
 from ..validators import envelope, members, modern
 from ..validators.envelope import Message, Notification, Request, Response
 from ..validators.limits import Limits
-from ..validators.rejection import INTERNAL_ERROR, INVALID_PARAMS, METHOD_NOT_FOUND, Rejection
+from ..validators.rejection import (
+    INTERNAL_ERROR,
+    INVALID_PARAMS,
+    INVALID_REQUEST,
+    METHOD_NOT_FOUND,
+    Rejection,
+)
 from ..validators.shapes import cancelled, read_cancelled
 from . import merging
 from .for_modern import fault_text, read_fault
@@ -29,270 +38,399 @@ from .settings import PRINCIPAL_VARIABLE
 
 _READ: Final = 64 * 1024
 _LIMITS: Final = Limits()
-# How long a server may take to list what it has, or to grant a subscription, in seconds: the others do not wait longer.
+# How long a server may take for what is asked of all, in seconds: the others do not wait longer.
 _PATIENCE: Final = 30.0
 # Pages of one list, at most.
 _PAGES: Final = 100
+# How often a server that is being replaced is asked again, and after how long, in seconds.
+_SUCCESSORS: Final = 4
+_SUCCESSION: Final = 0.1
+# After how long a subscription that a server has ended is made again, in seconds: each time twice as long, up to the last.
+_AGAIN: Final = (1.0, 30.0)
+
 _LISTEN: Final = "subscriptions/listen"
 _ACKNOWLEDGED: Final = "notifications/subscriptions/acknowledged"
-
-# How often a server that is being replaced is asked again, and after how long, in seconds.
-_SUCCESSORS: Final = 3
-_SUCCESSION: Final = 0.1
+# What a server says in the course of a request. All else belongs to a subscription.
+_SAID: Final = frozenset({"notifications/progress", "notifications/message"})
 
 Heard = Callable[[Notification], None]
+Found = TypeVar("Found")
 
 
 class Lost(Exception):
     """A server cannot be reached; the text names it."""
 
 
+class Refused(Exception):
+    """A server has answered with an error."""
+
+    def __init__(self, error: bytes) -> None:
+        super().__init__(read_fault(error).message)
+        self.error = error
+
+
 class _Asked:
     """A request to a server, and where what belongs to it goes."""
 
-    def __init__(self, heard: Heard | None) -> None:
+    def __init__(self, wire_id: bytes, heard: Heard | None) -> None:
+        self.wire_id = wire_id
         self.heard = heard
         self.done = trio.Event()
         self.answer: Response | None = None
 
 
-class Member:
-    """The connection to one server, opened when it is needed."""
+class _Connection:
+    """An open WebSocket to one server, and what is asked on it."""
 
-    def __init__(self, nursery: trio.Nursery, path: str, name: str, said: Heard) -> None:
+    def __init__(
+        self, socket: trio_websocket.WebSocketConnection, said: Heard, over: Callable[[], None]
+    ) -> None:
+        self._socket = socket
+        self._said = said
+        self._over = over
+        self._asked: dict[bytes, _Asked] = {}
+        self._next = 1
+        self._retired = self._lost = False
+        # A message that is half written when its asker leaves would spoil the stream, so one task writes them all. The
+        # daemon lets in no more requests than it has a limit for.
+        self._send, self._unsent = trio.open_memory_channel[bytes](math.inf)
+
+    def begin(self, method: str, params: bytes, heard: Heard | None) -> _Asked:
+        """Ask. The answer is there when it is `done`, or there is none: the connection is lost."""
+        asked = _Asked(b"%d" % self._next, heard)
+        self._next += 1
+        if self._lost:
+            asked.done.set()
+        else:
+            self._asked[asked.wire_id] = asked
+            self._send.send_nowait(envelope.request(asked.wire_id, method, params))
+        return asked
+
+    def leave(self, asked: _Asked) -> None:
+        """Its asker is gone. What has no answer by now is cancelled."""
+        if self._asked.pop(asked.wire_id, None) is not None:
+            params = cancelled(asked.wire_id, b"")
+            self._send.send_nowait(envelope.notification("notifications/cancelled", params))
+        elif self._retired and not self._asked:
+            self._over()
+
+    def retire(self) -> None:
+        """Nothing more is asked here: it ends with the last answer."""
+        self._retired = True
+        if not self._asked:
+            self._over()
+
+    def lose(self) -> None:
+        """The socket is closed."""
+        self._lost = True
+        for asked in self._asked.values():
+            asked.done.set()
+        self._asked.clear()
+
+    async def write(self) -> None:
+        """Write what is asked, until the socket is closed."""
+        with suppress(trio_websocket.ConnectionClosed):
+            async for text in self._unsent:
+                await self._socket.send_message(text.decode())
+
+    async def read(self) -> None:
+        """Hear what the server says, until the socket is closed."""
+        with suppress(trio_websocket.ConnectionClosed):
+            while True:
+                self._heard(await self._socket.get_message())
+
+    def _heard(self, text: str | bytes) -> None:
+        try:
+            message = envelope.decode(text.encode() if isinstance(text, str) else text, _LIMITS)
+        except Rejection as rejection:
+            _complain(f"not understood: {rejection.text}")
+            return
+        if isinstance(message, Response):
+            asked = self._asked.pop(message.id, None)
+            if asked is not None:
+                asked.answer = message
+                asked.done.set()
+        elif isinstance(message, Notification):
+            self._told(message)
+
+    def _told(self, message: Notification) -> None:
+        meta = members.peek(members.peek(message.params).get("_meta"))
+        if modern.SUBSCRIPTION_ID in meta:
+            about = self._asked.get(bytes(meta[modern.SUBSCRIPTION_ID]))
+            if about is not None and about.heard is not None:
+                about.heard(message)
+        elif message.method in _SAID:
+            self._said(message)
+
+
+class Member:
+    """One server of the daemon. Its connection is opened when it is needed, and again after its end."""
+
+    def __init__(self, nursery: trio.Nursery, path: str, name: str, principal: str, said: Heard) -> None:
         self.name = name
         self._nursery = nursery
         self._path = path
+        self._principal = principal
         self._said = said
-        self._socket: trio_websocket.WebSocketConnection | None = None
+        self._connection: _Connection | None = None
         self._opening = trio.Lock()
-        self._asked: dict[bytes, _Asked] = {}
-        self._next = 1
 
     async def ask(self, method: str, params: bytes, heard: Heard | None = None) -> Response:
         """The server's answer. `heard` gets what is told of the subscription that this is. Raises Lost.
 
-        A request that is given up is cancelled at the server. One that is refused because the server is about to be replaced
-        is asked again, of its successor.
+        A request that is given up is cancelled at the server. One that is refused because the server is being replaced
+        is asked of its successor, on a connection of its own: the old one may be needed for some time yet.
         """
-        answer = await self._ask(method, params, heard)
         for _ in range(_SUCCESSORS):
-            if not _is_replaced(answer):
-                break
-            await trio.sleep(_SUCCESSION)
-            answer = await self._ask(method, params, heard)
-        return answer
-
-    async def _ask(self, method: str, params: bytes, heard: Heard | None) -> Response:
-        socket = await self._connected()
-        wire_id = b"%d" % self._next
-        self._next += 1
-        asked = self._asked[wire_id] = _Asked(heard)
-        try:
-            await self._send(socket, envelope.request(wire_id, method, params))
-            await asked.done.wait()
-        except trio.Cancelled:
-            with trio.move_on_after(1, shield=True), suppress(Lost):
-                params = cancelled(wire_id, b"")
-                await self._send(socket, envelope.notification("notifications/cancelled", params))
-            raise
-        finally:
-            self._asked.pop(wire_id, None)
-        if asked.answer is None:
-            raise Lost(f"the connection to {self.name} is lost")
-        return asked.answer
-
-    async def _send(self, socket: trio_websocket.WebSocketConnection, text: bytes) -> None:
-        try:
-            await socket.send_message(text.decode())
-        except trio_websocket.ConnectionClosed:
-            raise Lost(f"the connection to {self.name} is lost") from None
-
-    async def _connected(self) -> trio_websocket.WebSocketConnection:
-        async with self._opening:
-            if self._socket is None:
-                try:
-                    self._socket = await self._nursery.start(self._serve)
-                except (OSError, trio_websocket.HandshakeError) as fault:
-                    raise Lost(f"{self.name} cannot be reached: {fault!r}") from None
-            socket = self._socket
-            if socket is None:
+            connection = await self._connected()
+            asked = connection.begin(method, params, heard)
+            try:
+                await asked.done.wait()
+            finally:
+                connection.leave(asked)
+            if asked.answer is None:
                 raise Lost(f"the connection to {self.name} is lost")
-            return socket
+            if not merging.is_refused_by_leaving(asked.answer.error):
+                return asked.answer
+            if self._connection is connection:
+                self._connection = None
+            connection.retire()
+            await trio.sleep(_SUCCESSION)
+        raise Lost(f"{self.name} is being replaced")
 
-    async def _serve(self, *, task_status: trio.TaskStatus[trio_websocket.WebSocketConnection]) -> None:
-        refused: trio_websocket.HandshakeError | None = None
+    async def result(self, method: str, params: bytes) -> bytes | msgspec.Raw:
+        """The server's result. Raises Lost and Refused."""
+        answer = await self.ask(method, params)
+        if answer.error:
+            raise Refused(answer.error)
+        return answer.result
+
+    async def _connected(self) -> _Connection:
+        async with self._opening:
+            return self._connection or await self._open()
+
+    async def _open(self) -> _Connection:
+        try:
+            with trio.fail_after(_PATIENCE):
+                opened: _Connection = await self._nursery.start(self._serve)
+        except trio.TooSlowError:
+            raise Lost(f"{self.name} cannot be reached within {_PATIENCE:g} s") from None
+        return opened
+
+    async def _serve(self, *, task_status: trio.TaskStatus[_Connection]) -> None:
+        """One connection from its opening to its end. Raises Lost before it is open only."""
+        headers = [(b"Mcp-Bridge-Principal", self._principal.encode())] if self._principal else []
+        connection: _Connection | None = None
+        fault: BaseException | None = None
         try:
             async with await trio.open_unix_socket(self._path) as stream, trio.open_nursery() as nursery:
-                principal = os.environ.get(PRINCIPAL_VARIABLE)
                 socket = await trio_websocket.wrap_client_stream(
                     nursery,
                     stream,
                     "localhost",
                     f"/servers/{self.name}/ws",
                     subprotocols=["mcp"],
-                    extra_headers=[(b"Mcp-Bridge-Principal", principal.encode())] if principal else [],
+                    extra_headers=headers,
                     max_message_size=2 * _LIMITS.line,
+                    receive_buffer_size=_READ,
                 )
-                task_status.started(socket)
-                with suppress(trio_websocket.ConnectionClosed):
-                    while True:
-                        self._heard(await socket.get_message())
+                connection = self._connection = _Connection(socket, self._said, nursery.cancel_scope.cancel)
+                task_status.started(connection)
+                nursery.start_soon(connection.write)
+                await connection.read()
                 nursery.cancel_scope.cancel()
-        except* trio_websocket.HandshakeError as group:  # a task of the library raises it
-            refused = trio_websocket.HandshakeError(str(group.exceptions[0]))
-        except* trio.BrokenResourceError:
-            pass
+        except* (OSError, trio.BrokenResourceError, trio_websocket.HandshakeError) as group:
+            fault = _first(group)
+        except* Exception as group:  # noqa: BLE001 - the boundary of one connection: a fault of ours costs its requests only
+            fault = _first(group)
+            _complain("".join(traceback.format_exception(group)))
         finally:
-            self._socket = None
-            for asked in self._asked.values():
-                asked.done.set()
-        if refused is not None:
-            raise refused
+            if connection is not None:
+                if self._connection is connection:
+                    self._connection = None
+                connection.lose()
+        if connection is None:
+            raise Lost(f"{self.name} cannot be reached: {fault!r}")
 
-    def _heard(self, text: str | bytes) -> None:
-        try:
-            message = envelope.decode(text.encode() if isinstance(text, str) else text, _LIMITS)
-        except Rejection:
+
+class _Subscription:
+    """One `subscriptions/listen` at all servers: what they have granted, and what is to be told of it."""
+
+    def __init__(self, raw_id: bytes, names: Sequence[str], say: Callable[[bytes], None]) -> None:
+        self._id = raw_id
+        self._say = say
+        self._waited_for = set(names)
+        self._granted: dict[str, members.Members] = {}
+        # What comes before all have granted theirs, since it must not precede the acknowledgement; each thing once.
+        self._early: dict[bytes, None] = {}
+        self._acknowledged = False
+        self.settled = trio.Event()
+
+    def told(self, name: str, message: Notification) -> None:
+        """What a server tells."""
+        if message.method != _ACKNOWLEDGED:
+            self._tell(message)
             return
-        if isinstance(message, Response):
-            asked = self._asked.get(message.id)
-            if asked is not None:
-                asked.answer = message
-                asked.done.set()
-        elif isinstance(message, Notification):
-            meta = members.peek(members.peek(message.params).get("_meta"))
-            about = self._asked.get(bytes(meta.get(modern.SUBSCRIPTION_ID, b"")))
-            if about is not None and about.heard is not None:
-                about.heard(message)
-            else:
-                self._said(message)
+        again = name in self._granted
+        granted = members.peek(members.peek(message.params).get("notifications"))
+        self._granted[name] = granted
+        self.settle(name)
+        if again:
+            for change in merging.missed(granted):
+                self._tell(change)
+
+    @property
+    def granted(self) -> bool:
+        """Whether any server has granted anything."""
+        return bool(self._granted)
+
+    def settle(self, name: str) -> None:
+        """The server is not waited for any longer."""
+        self._waited_for.discard(name)
+        if not self._waited_for:
+            self.settled.set()
+
+    def acknowledge(self) -> None:
+        """Tell what was granted, and what has happened since."""
+        self._acknowledged = True
+        together = merging.acknowledged(self._granted.values())
+        self._say(envelope.notification(_ACKNOWLEDGED, merging.named(together, self._id)))
+        for text in self._early:
+            self._say(text)
+        self._early.clear()
+
+    def _tell(self, message: Notification) -> None:
+        text = envelope.notification(message.method, merging.named(message.params, self._id))
+        if self._acknowledged:
+            self._say(text)
+        else:
+            self._early[text] = None
 
 
 class Aggregate:
     """The server that we are."""
 
     def __init__(
-        self, nursery: trio.Nursery, path: str, names: Sequence[str], say: Callable[[bytes], None]
+        self,
+        nursery: trio.Nursery,
+        path: str,
+        names: Sequence[str],
+        principal: str,
+        say: Callable[[bytes], None],
     ) -> None:
         self._nursery = nursery
         self._say = say
         self._names = names
-        self._members = {name: Member(nursery, path, name, self._tell) for name in names}
-        self._owners: dict[str, str] = {}  # which server has listed a resource, or a template
+        self._members = {name: Member(nursery, path, name, principal, self._tell) for name in names}
+        self._owners = merging.Owners(names)
         self._running: dict[bytes, trio.CancelScope] = {}
 
     def heard(self, message: Message) -> None:
-        """A message of the daemon."""
+        """A message of the daemon. Raises Rejection."""
         if isinstance(message, Request):
-            self._nursery.start_soon(self._serve, message)
+            if message.id in self._running:
+                raise Rejection(400, INVALID_REQUEST, "this id is in use by a request in flight")
+            # What takes it back may be in the same read, before the task has begun.
+            scope = self._running[message.id] = trio.CancelScope()
+            self._nursery.start_soon(self._serve, message, scope)
         elif isinstance(message, Notification) and message.method == "notifications/cancelled":
-            scope = self._running.get(read_cancelled(message.params)[0])
-            if scope is not None:
-                scope.cancel()
+            scope_of = self._running.get(read_cancelled(message.params)[0])
+            if scope_of is not None:
+                scope_of.cancel()
 
     def _tell(self, message: Notification) -> None:
         self._say(envelope.notification(message.method, message.params))
 
-    async def _serve(self, request: Request) -> None:
-        with trio.CancelScope() as scope:
-            self._running[request.id] = scope
+    async def _serve(self, request: Request, scope: trio.CancelScope) -> None:
+        with scope:
             try:
                 answer = await self._answer(request)
             except Lost as fault:
-                answer = Response(request.id, b"", fault_text(INTERNAL_ERROR, str(fault)))
+                answer = _failed(INTERNAL_ERROR, str(fault))
+            except Refused as refused:
+                answer = Response(b"", b"", refused.error)
             except Rejection as rejection:
-                answer = Response(request.id, b"", fault_text(rejection.code, rejection.text, rejection.data))
+                answer = _failed(rejection.code, rejection.text, rejection.data)
             finally:
                 del self._running[request.id]
             self._say(envelope.response(request.id, answer))
 
     async def _answer(self, request: Request) -> Response:
         method, params = request.method, request.params
+        if method == "initialize":  # its error says what we speak
+            modern.check_supported(members.string(members.peek(params).get("protocolVersion")))
+        read = modern.read_envelope(method, params, _LIMITS)
+        modern.check_supported(read.version)
         if method == "server/discover":
-            return Response(request.id, merging.discovered(await self._discover(params)), b"")
+            return Response(b"", await self._discover(params), b"")
         if method in merging.LISTS:
-            return Response(request.id, await self._list(method, params), b"")
+            return Response(b"", await self._list(method, params), b"")
         if method in ("tools/call", "prompts/get"):
-            return await self._call(method, params)
+            return await self._call(method, params, read.name)
         if method == "resources/read":
-            return await self._read(params)
+            return await self._of_resource(method, params, read.name)
         if method == "completion/complete":
-            return await self._complete(params)
+            return await self._complete(method, params)
         if method == _LISTEN:
-            return Response(request.id, await self._listen(request.id, params), b"")
+            return Response(b"", await self._listen(request.id, params), b"")
         raise Rejection(404, METHOD_NOT_FOUND, f"there is no method {method!r}")
 
     # ---- all of them at once
 
-    async def _all(self, method: str, params: bytes) -> dict[str, msgspec.Raw | bytes]:
-        """The results of those that have answered in time, in our order. Raises Lost if none has."""
-        found: dict[str, msgspec.Raw | bytes] = {}
+    async def _all(self, method: str, ask: Callable[[Member], Awaitable[Found]]) -> dict[str, Found]:
+        """What those have found that have in time, in our order. Raises Refused and Lost if none has."""
+        found: dict[str, Found] = {}
+        errors: list[bytes] = []
 
         async def one(member: Member) -> None:
-            with trio.move_on_after(_PATIENCE) as scope:
+            with trio.move_on_after(_PATIENCE) as patience:
                 try:
-                    answer = await member.ask(method, params)
+                    found[member.name] = await ask(member)
                 except Lost as fault:
-                    _complain(str(fault))
-                    return
-                if answer.error:
-                    _complain(f"{member.name}: {method}: {read_fault(answer.error).message}")
-                else:
-                    found[member.name] = answer.result
-            if scope.cancelled_caught:
+                    _complain(f"{method}: {fault}")
+                except Refused as refused:
+                    errors.append(refused.error)
+                    if not merging.is_unknown_method(refused.error):
+                        _complain(f"{member.name}: {method}: {refused}")
+            if patience.cancelled_caught:
                 _complain(f"{member.name}: {method}: no answer within {_PATIENCE:g} s")
 
         async with trio.open_nursery() as nursery:
             for member in self._members.values():
                 nursery.start_soon(one, member)
         if not found:
-            raise Lost(f"none of {', '.join(self._names)} answers")
+            self._fail(errors)
         return {name: found[name] for name in self._names if name in found}
 
-    async def _discover(self, params: bytes) -> dict[str, members.Members]:
-        return {
-            name: members.peek(result)
-            for name, result in (await self._all("server/discover", params)).items()
-        }
+    def _fail(self, errors: Sequence[bytes]) -> NoReturn:
+        if len(errors) == len(self._names) and all(map(merging.is_unknown_method, errors)):
+            raise Refused(errors[0])
+        raise Lost(f"none of {', '.join(self._names)} answers")
+
+    async def _discover(self, params: bytes) -> bytes:
+        asked = members.write(merging.for_all(params))
+
+        async def ask(member: Member) -> members.Members:
+            return members.peek(await member.result("server/discover", asked))
+
+        found = await self._all("server/discover", ask)
+        return merging.discovered(found, whole=len(found) == len(self._names))
 
     async def _list(self, method: str, params: bytes) -> bytes:
-        key, _ = merging.LISTS[method]
-        first = members.read(params)
-        first.pop("cursor", None)  # all is on our first page
-        found: dict[str, list[msgspec.Raw]] = {}
-        for name, result in (await self._all(method, members.write(first))).items():
-            found[name] = await self._pages(self._members[name], method, first, result)
+        found = await self._all(method, partial(_items, method, merging.for_all(params)))
+        listed = merging.listed(method, found)
+        for name in listed.too_long:
+            _complain(f"{method}: left out, since its name has more than {_LIMITS.name} characters: {name}")
         if method.startswith("resources/"):
             for name, items in found.items():
-                for uri in merging.uris(method, items):
-                    if self._owners.setdefault(uri, name) != name:
-                        _complain(f"{name}: {uri} is that of {self._owners[uri]}")
-        text, too_long = merging.listed(method, found)
-        for name in too_long:
-            _complain(f"left out of {key}, since its name has more than {_LIMITS.name} bytes: {name}")
-        return text
-
-    async def _pages(
-        self, member: Member, method: str, first: members.Members, result: msgspec.Raw | bytes
-    ) -> list[msgspec.Raw]:
-        key, _ = merging.LISTS[method]
-        page = members.peek(result)
-        items = members.items(page.get(key))
-        for _ in range(_PAGES):
-            if "nextCursor" not in page:
-                break
-            answer = await member.ask(method, members.write({**first, "cursor": page["nextCursor"]}))
-            if answer.error:
-                break
-            page = members.peek(answer.result)
-            items += members.items(page.get(key))
-        return items
+                self._owners.listed(method, name, merging.keys(method, items))
+        for name, double in self._owners.untold(method, listed.doubles):
+            _complain(f"{method}: left out of {name}, since a server before it has it: {double}")
+        return listed.result
 
     # ---- one of them
 
-    async def _call(self, method: str, params: bytes) -> Response:
-        name = members.string(members.read(params).get("name"))
+    async def _call(self, method: str, params: bytes, name: str) -> Response:
         found = merging.split(name, self._names)
         if found is None:
             what = "tool" if method == "tools/call" else "prompt"
@@ -300,90 +438,120 @@ class Aggregate:
         server, rest = found
         return await self._members[server].ask(method, merging.renamed(params, rest))
 
-    async def _read(self, params: bytes) -> Response:
-        uri = members.string(members.read(params).get("uri"))
-        owner = self._owners.get(uri)
-        if owner is not None:
-            return await self._members[owner].ask("resources/read", params)
-        answer: Response | None = None
-        for member in self._members.values():
-            try:
-                answer = await member.ask("resources/read", params)
-            except Lost as fault:
-                _complain(str(fault))
-                continue
-            if not answer.error:
-                self._owners[uri] = member.name
-                return answer
-        if answer is None:
-            raise Lost(f"none of {', '.join(self._names)} answers")
+    async def _complete(self, method: str, params: bytes) -> Response:
+        kind, value = merging.reference(params)
+        if kind == "uri":
+            return await self._of_resource(method, params, value)
+        found = merging.split(value, self._names)
+        if found is None:
+            raise Rejection(200, INVALID_PARAMS, f"Unknown prompt: {value}")
+        server, rest = found
+        return await self._members[server].ask(method, merging.referring(params, rest))
+
+    async def _of_resource(self, method: str, params: bytes, uri: str) -> Response:
+        owner = self._owners.of(uri)
+        if owner is None:
+            return await self._anywhere(method, params, uri)
+        answer = await self._members[owner].ask(method, params)
+        if answer.error:
+            self._owners.forget(uri)
         return answer
 
-    async def _complete(self, params: bytes) -> Response:
-        kind, value = merging.reference(params)
-        if kind == "name":
-            found = merging.split(value, self._names)
-            if found is not None:
-                return await self._members[found[0]].ask(
-                    "completion/complete", merging.referring(params, found[1])
-                )
-        elif value in self._owners:
-            return await self._members[self._owners[value]].ask("completion/complete", params)
-        raise Rejection(200, INVALID_PARAMS, f"Unknown reference: {value}")
+    async def _anywhere(self, method: str, params: bytes, uri: str) -> Response:
+        """The answer of the first that has it; an input that it wants is brought back to it, so it is remembered."""
+        errors: list[bytes] = []
+        for member in self._members.values():
+            try:
+                with trio.fail_after(_PATIENCE):
+                    result = await member.result(method, params)
+            except Lost as fault:
+                _complain(f"{method}: {fault}")
+            except trio.TooSlowError:
+                _complain(f"{member.name}: {method}: no answer within {_PATIENCE:g} s")
+            except Refused as refused:
+                errors.append(refused.error)
+            else:
+                self._owners.read(uri, member.name)
+                return Response(b"", result, b"")
+        if errors:
+            raise Refused(merging.most_telling(errors))
+        raise Lost(f"none of {', '.join(self._names)} answers")
 
     # ---- subscriptions
 
-    async def _listen(self, subscription: bytes, params: bytes) -> bytes:
+    async def _listen(self, raw_id: bytes, params: bytes) -> bytes:
         """Listen to all of them until the asker has enough, or none is left; then the result is the end of it."""
-        granted: dict[str, members.Members] = {}
-        early: list[Notification] = []
-        waited_for = set(self._names)
-        settled = trio.Event()
-
-        def told(name: str, message: Notification) -> None:
-            if message.method == _ACKNOWLEDGED:
-                granted[name] = members.peek(members.peek(message.params).get("notifications"))
-                heard_of(name)
-            elif settled.is_set():
-                self._say(envelope.notification(message.method, merging.named(message.params, subscription)))
-            else:
-                early.append(message)
-
-        def heard_of(name: str) -> None:
-            waited_for.discard(name)
-            if not waited_for:
-                settled.set()
+        subscription = _Subscription(raw_id, self._names, self._say)
+        errors: list[bytes] = []
 
         async def one(member: Member) -> None:
-            mine = [
-                uri for uri in merging.subscribed(params) if self._owners.get(uri, member.name) == member.name
-            ]
             try:
-                answer = await member.ask(_LISTEN, merging.wanted(params, mine), partial(told, member.name))
-                if answer.error:
-                    _complain(f"{member.name}: {_LISTEN}: {read_fault(answer.error).message}")
+                await self._listen_to(member, params, subscription)
             except Lost as fault:
-                _complain(str(fault))
-            heard_of(member.name)
+                _complain(f"{_LISTEN}: {fault}")
+            except Refused as refused:
+                errors.append(refused.error)
+                _complain(f"{member.name}: {_LISTEN}: {refused}")
+            subscription.settle(member.name)
 
         async with trio.open_nursery() as nursery:
             for member in self._members.values():
                 nursery.start_soon(one, member)
             with trio.move_on_after(_PATIENCE):
-                await settled.wait()
-            settled.set()
-            together = merging.acknowledged(list(granted.values()))
-            self._say(envelope.notification(_ACKNOWLEDGED, merging.named(together, subscription)))
-            for message in early:
-                self._say(envelope.notification(message.method, merging.named(message.params, subscription)))
-        return merging.named(b'{"resultType":"complete"}', subscription)
+                await subscription.settled.wait()
+            if subscription.granted or not subscription.settled.is_set():
+                subscription.acknowledge()
+        if not subscription.granted:
+            self._fail(errors)
+        return merging.named(b'{"resultType":"complete"}', raw_id)
+
+    async def _listen_to(self, member: Member, params: bytes, subscription: _Subscription) -> None:
+        """Listen to one, and again when it has ended what it had granted: our asker cannot know. Raises Lost and Refused."""
+        pause, longest = _AGAIN
+        granted = True
+        while granted:
+            granted = False
+
+            def told(message: Notification) -> None:
+                nonlocal granted
+                granted = granted or message.method == _ACKNOWLEDGED
+                subscription.told(member.name, message)
+
+            mine = [uri for uri in merging.subscribed(params) if self._owners.of(uri) in (None, member.name)]
+            try:
+                answer = await member.ask(_LISTEN, merging.wanted(params, mine), told)
+            except Lost:
+                if not granted:
+                    raise
+            else:
+                if answer.error and not granted:
+                    raise Refused(answer.error)
+            await trio.sleep(pause)
+            pause = min(2 * pause, longest)
 
 
-def _is_replaced(answer: Response) -> bool:
-    if not answer.error:
-        return False
-    data = members.peek(members.peek(answer.error).get("data"))
-    return members.string(data.get("reason")) == "stopping"
+async def _items(method: str, asked: members.Members, member: Member) -> list[msgspec.Raw]:
+    """All that a server lists. Raises Lost and Refused."""
+    where, _ = merging.LISTS[method]
+    items: list[msgspec.Raw] = []
+    for _ in range(_PAGES):
+        page = members.peek(await member.result(method, members.write(asked)))
+        items += members.items(page.get(where))
+        if "nextCursor" not in page:
+            return items
+        asked = {**asked, "cursor": page["nextCursor"]}
+    _complain(f"{member.name}: {method}: it has more than {_PAGES} pages, the limit")
+    return items
+
+
+def _failed(code: int, text: str, data: object = None) -> Response:
+    return Response(b"", b"", fault_text(code, text, data))
+
+
+def _first(fault: BaseException) -> BaseException:
+    if isinstance(fault, BaseExceptionGroup):
+        return _first(cast("BaseExceptionGroup[BaseException]", fault).exceptions[0])
+    return fault
 
 
 def _complain(text: str) -> None:
@@ -391,7 +559,21 @@ def _complain(text: str) -> None:
     sys.stderr.flush()
 
 
-async def _run(path: str, names: Sequence[str]) -> None:
+def _hear(aggregate: Aggregate, line: bytes | Overlong, say: Callable[[bytes], None]) -> None:
+    if isinstance(line, Overlong):
+        _complain(f"a message has more than {_LIMITS.line} bytes, the limit")
+        return
+    try:
+        aggregate.heard(envelope.decode(line, _LIMITS))
+    except Rejection as rejection:
+        raw_id = envelope.readable_id(line)
+        if raw_id == b"null":  # an error without an id would break half of the clients (digest 1.3)
+            _complain(f"not understood: {rejection.text}")
+        else:
+            say(envelope.error(raw_id, rejection.code, rejection.text, rejection.data))
+
+
+async def _run(path: str, names: Sequence[str], principal: str) -> None:
     # The daemon reads whatever we write, and has limits of its own.
     send, receive = trio.open_memory_channel[bytes](math.inf)
     splitter = LineSplitter(_LIMITS.line)
@@ -403,19 +585,13 @@ async def _run(path: str, names: Sequence[str]) -> None:
 
     async with trio.open_nursery() as nursery:
         nursery.start_soon(write)
-        aggregate = Aggregate(nursery, path, names, send.send_nowait)
+        aggregate = Aggregate(nursery, path, names, principal, send.send_nowait)
         async with trio.lowlevel.FdStream(os.dup(0)) as stdin:
             while data := await stdin.receive_some(_READ):
                 for line in splitter.feed(data):
-                    if isinstance(line, Overlong):
-                        _complain(f"a message has more than {_LIMITS.line} bytes, the limit")
-                        continue
-                    try:
-                        aggregate.heard(envelope.decode(line, _LIMITS))
-                    except Rejection as rejection:
-                        _complain(f"not understood: {rejection.text}")
+                    _hear(aggregate, line, send.send_nowait)
         nursery.cancel_scope.cancel()
 
 
 if __name__ == "__main__":
-    trio.run(_run, sys.argv[1], sys.argv[2:])
+    trio.run(_run, sys.argv[1], sys.argv[2:], os.environ.get(PRINCIPAL_VARIABLE, ""))

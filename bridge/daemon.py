@@ -38,7 +38,7 @@ from .fleet import Changes, Fleet, rights_of
 from .log import LineLog
 from .notify import Notifier
 from .program import found_program
-from .settings import WRAPPED, Settings
+from .settings import Settings
 from .status import Status, status
 
 EX_OK = 0
@@ -372,7 +372,7 @@ class _Daemon:
         # A journal or a file is no place for a secret.
         shown = self._tokens.owner if sys.stderr.isatty() else f"<the content of {self._tokens.place}>"
         entry = {"type": "http", "url": url, "headers": {"Authorization": f"Bearer {shown}"}}
-        text = json.dumps({"mcpServers": {WRAPPED: entry}}, indent=2, ensure_ascii=False)
+        text = json.dumps({"mcpServers": {self._settings.root: entry}}, indent=2, ensure_ascii=False)
         return ["  " + line for line in text.splitlines()]
 
 

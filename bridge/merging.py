@@ -4,24 +4,40 @@ A tool or prompt is named `SERVER__NAME`, also where there is one server only, s
 there are. What is not named here passes byte for byte.
 """
 
-from collections.abc import Mapping, Sequence
-from typing import Final
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Final, NamedTuple
 
 import msgspec
 
 from ..validators import members, modern
+from ..validators.envelope import Notification
 from ..validators.limits import Limits
 from ..validators.members import Members
+from ..validators.rejection import INVALID_PARAMS, METHOD_NOT_FOUND, SERVER_ERROR
+from .for_modern import RESOURCE_NOT_FOUND, read_fault
 
 SEPARATOR: Final = "__"
-# Under which member a list has its items, and whether they are called by their names.
-LISTS: Final[Mapping[str, tuple[str, bool]]] = {
-    "tools/list": ("tools", True),
-    "prompts/list": ("prompts", True),
-    "resources/list": ("resources", False),
-    "resources/templates/list": ("resourceTemplates", False),
+# Under which member a list has its items, and by which of theirs they are found.
+LISTS: Final[Mapping[str, tuple[str, str]]] = {
+    "tools/list": ("tools", "name"),
+    "prompts/list": ("prompts", "name"),
+    "resources/list": ("resources", "uri"),
+    "resources/templates/list": ("resourceTemplates", "uriTemplate"),
 }
+_OFFERS: Final = ("tools", "prompts", "resources", "logging", "completions")
+# What a server says of each kind of change that a subscription is granted.
+_CHANGES: Final[Mapping[str, str]] = {
+    "toolsListChanged": "notifications/tools/list_changed",
+    "promptsListChanged": "notifications/prompts/list_changed",
+    "resourcesListChanged": "notifications/resources/list_changed",
+}
+_SUBSCRIPTIONS: Final = "resourceSubscriptions"
 _TRUE: Final = b"true"
+# How much an error says about a thing that its server need not have; any other error says more.
+_TELLING: Final[Mapping[int, int]] = {METHOD_NOT_FOUND: 0, INVALID_PARAMS: 1, RESOURCE_NOT_FOUND: 1}
+
+
+# ---- names
 
 
 def split(name: str, servers: Sequence[str]) -> tuple[str, str] | None:
@@ -37,63 +53,10 @@ def renamed(params: bytes, name: str) -> bytes:
     return members.write(found)
 
 
-def listed(method: str, found: Mapping[str, Sequence[msgspec.Raw]]) -> tuple[bytes, list[str]]:
-    """One list of what each server lists, on one page, and the names that are too long to be offered."""
-    key, named = LISTS[method]
-    items: list[msgspec.Raw] = []
-    too_long: list[str] = []
-    for server, some in found.items():
-        for item in some:
-            if not named:
-                items.append(item)
-                continue
-            about = members.peek(item)
-            name = f"{server}{SEPARATOR}{members.string(about.get('name'))}"
-            if len(name.encode()) > Limits().name:
-                too_long.append(name)
-                continue
-            about["name"] = members.raw(members.text(name))
-            items.append(members.raw(members.write(about)))
-    return members.write(
-        {"resultType": "complete", key: items, "ttlMs": 0, "cacheScope": "private"}
-    ), too_long
-
-
-def uris(method: str, items: Sequence[msgspec.Raw]) -> list[str]:
-    """What a page of resources or templates is found by."""
-    key = "uri" if method == "resources/list" else "uriTemplate"
-    return [members.string(members.peek(item).get(key)) for item in items]
-
-
-def discovered(found: Mapping[str, Members]) -> bytes:
-    """What all of them offer together."""
-    capabilities: dict[str, dict[str, object]] = {}
-    instructions: list[str] = []
-    for server, about in found.items():
-        for name, setting in members.peek(about.get("capabilities")).items():
-            if name in ("tools", "prompts", "resources", "logging", "completions"):
-                mine = capabilities.setdefault(name, {})
-                mine |= {key: True for key, value in members.peek(setting).items() if bytes(value) == _TRUE}
-        text = members.string(about.get("instructions"))
-        if text:
-            instructions.append(f"{server}: {text}")
-    result: dict[str, object] = {
-        "resultType": "complete",
-        "supportedVersions": [modern.MODERN_REVISION],
-        "capabilities": capabilities,
-        "ttlMs": 0,
-        "cacheScope": "private",
-        "_meta": {modern.SERVER_INFO: {"name": "mcp-bridge aggregate", "version": "1"}},
-    }
-    if instructions:
-        result["instructions"] = "\n\n".join(instructions)
-    return members.write(result)
-
-
 def reference(params: bytes) -> tuple[str, str]:
     """What `completion/complete` is about: "name" or "uri", and its value."""
     ref = members.peek(members.read(params).get("ref"))
-    kind = "name" if "name" in ref else "uri"
+    kind = "uri" if members.string(ref.get("type")) == "ref/resource" else "name"
     return kind, members.string(ref.get(kind))
 
 
@@ -106,35 +69,218 @@ def referring(params: bytes, name: str) -> bytes:
     return members.write(found)
 
 
-def wanted(params: bytes, mine: Sequence[str]) -> bytes:
-    """The params of `subscriptions/listen` with those of the resources that are the server's."""
+# ---- lists
+
+
+class Listed(NamedTuple):
+    """One list of what each server lists.
+
+    `too_long` are names that are left out. `doubles` are the items, each with its server, that another has listed before it.
+    """
+
+    result: bytes
+    too_long: list[str]
+    doubles: list[tuple[str, str]]
+
+
+def for_all(params: bytes) -> Members:
+    """What all of them are asked.
+
+    All is on our first page; and what each tells of its progress would be no progress together.
+    """
     found = members.read(params)
-    notifications = members.peek(found.get("notifications"))
-    if "resourceSubscriptions" in notifications:
-        notifications["resourceSubscriptions"] = members.raw(msgspec.json.encode(list(mine)))
-    found["notifications"] = members.raw(members.write(notifications))
-    return members.write(found)
+    found.pop("cursor", None)
+    meta = members.peek(found.get("_meta"))
+    if meta.pop("progressToken", None) is not None:
+        found["_meta"] = members.raw(members.write(meta))
+    return found
+
+
+def keys(method: str, items: Iterable[msgspec.Raw]) -> list[str]:
+    """What the items of a list are found by."""
+    _, key = LISTS[method]
+    return [members.string(members.peek(item).get(key)) for item in items]
+
+
+def listed(method: str, found: Mapping[str, Sequence[msgspec.Raw]]) -> Listed:
+    """All on one page. It must not be kept: which servers are on it differs by principal, and from one time to the next."""
+    where, key = LISTS[method]
+    items: list[msgspec.Raw] = []
+    too_long: list[str] = []
+    doubles: list[tuple[str, str]] = []
+    seen: set[str] = set()
+    for server, some in found.items():
+        for item, own in zip(some, keys(method, some), strict=True):
+            name = f"{server}{SEPARATOR}{own}" if key == "name" else own
+            if not own:
+                continue  # it could be neither called nor read
+            if name in seen:
+                doubles.append((server, name))
+            elif key == "name" and len(name) > Limits().name:
+                too_long.append(name)
+            else:
+                seen.add(name)
+                items.append(_with_name(item, name) if key == "name" else item)
+    result = members.write({"resultType": "complete", where: items, "ttlMs": 0, "cacheScope": "private"})
+    return Listed(result, too_long, doubles)
+
+
+def _with_name(item: msgspec.Raw, name: str) -> msgspec.Raw:
+    about = members.peek(item)
+    about["name"] = members.raw(members.text(name))
+    return members.raw(members.write(about))
+
+
+class Owners:
+    """Which server has a resource or a template: the first, in our order, that lists it; else the one where it was read.
+
+    What was read is forgotten, oldest first, beyond `most`. What is listed is bounded by the lists.
+    """
+
+    def __init__(self, servers: Sequence[str], most: int = 4096) -> None:
+        self._most = most
+        self._listed: dict[str, dict[str, frozenset[str]]] = {server: {} for server in servers}
+        self._read: dict[str, str] = {}
+        self._doubles: dict[str, set[tuple[str, str]]] = {}
+
+    def listed(self, method: str, server: str, uris: Iterable[str]) -> None:
+        """The server has listed these, and no others."""
+        self._listed[server][method] = frozenset(uris)
+
+    def read(self, uri: str, server: str) -> None:
+        """The server had it."""
+        self.forget(uri)
+        self._read[uri] = server
+        if len(self._read) > self._most:
+            del self._read[next(iter(self._read))]
+
+    def forget(self, uri: str) -> None:
+        """The server where it was read has it no more."""
+        self._read.pop(uri, None)
+
+    def of(self, uri: str) -> str | None:
+        """The server, where one is known."""
+        for server, lists in self._listed.items():
+            if any(uri in uris for uris in lists.values()):
+                return server
+        return self._read.get(uri)
+
+    def untold(self, method: str, doubles: Sequence[tuple[str, str]]) -> set[tuple[str, str]]:
+        """The doubles of a list that it had not the last time."""
+        before = self._doubles.get(method, set())
+        self._doubles[method] = set(doubles)
+        return self._doubles[method] - before
+
+
+# ---- what they offer
+
+
+def discovered(found: Mapping[str, Members], *, whole: bool) -> bytes:
+    """What all of them offer together; `whole` says that none is missing.
+
+    It is kept for no longer than the shortest of theirs, and not at all where one is missing. Whom we reach differs by
+    principal, so it is nobody else's.
+    """
+    capabilities: dict[str, dict[str, bool]] = {}
+    instructions: list[str] = []
+    for server, about in found.items():
+        for name, setting in members.peek(about.get("capabilities")).items():
+            if name in _OFFERS:
+                mine = capabilities.setdefault(name, {})
+                mine |= {key: True for key, value in members.peek(setting).items() if bytes(value) == _TRUE}
+        text = members.string(about.get("instructions"))
+        if text:
+            instructions.append(f"{server}:\n{text}")
+    times = [_milliseconds(about.get("ttlMs")) for about in found.values()] if whole else []
+    result: dict[str, object] = {
+        "resultType": "complete",
+        "supportedVersions": [modern.MODERN_REVISION],
+        "capabilities": capabilities,
+        "ttlMs": min(times, default=0),
+        "cacheScope": "private",
+        "_meta": {modern.SERVER_INFO: {"name": "mcp-bridge aggregate", "version": "1"}},
+    }
+    if instructions:
+        result["instructions"] = "\n\n".join(instructions)
+    return members.write(result)
+
+
+def _milliseconds(value: msgspec.Raw | None) -> int:
+    # Of anything but a whole number of a sane size (a month has ten digits), nothing.
+    text = b"" if value is None else bytes(value)
+    return int(text) if text.isdigit() and len(text) <= 10 else 0
+
+
+# ---- errors
+
+
+def is_refused_by_leaving(error: bytes) -> bool:
+    """Whether the daemon has refused a request since this server is being replaced: only then has no server seen it.
+
+    A call that was in flight when its server went says the same reason under another code. It is never made again.
+    """
+    if not error or read_fault(error).code != SERVER_ERROR:
+        return False
+    data = members.peek(members.peek(error).get("data"))
+    return members.string(data.get("reason")) == "stopping"
+
+
+def is_unknown_method(error: bytes) -> bool:
+    """Whether the server has nothing of the kind."""
+    return read_fault(error).code == METHOD_NOT_FOUND
+
+
+def most_telling(errors: Sequence[bytes]) -> bytes:
+    """Of several servers' errors about one thing: that of one which has it, before those which do not know it."""
+    return max(errors, key=lambda error: _TELLING.get(read_fault(error).code, 2))
+
+
+# ---- subscriptions
 
 
 def subscribed(params: bytes) -> list[str]:
     """The resources that `subscriptions/listen` names."""
     notifications = members.peek(members.read(params).get("notifications"))
-    return [members.string(uri) for uri in members.items(notifications.get("resourceSubscriptions"))]
+    return [members.string(uri) for uri in members.items(notifications.get(_SUBSCRIPTIONS))]
 
 
-def acknowledged(granted: Sequence[Members]) -> bytes:
+def wanted(params: bytes, mine: Sequence[str]) -> bytes:
+    """The params of `subscriptions/listen` with those of the resources that are the server's."""
+    found = for_all(params)
+    notifications = members.peek(found.get("notifications"))
+    if _SUBSCRIPTIONS in notifications:
+        notifications[_SUBSCRIPTIONS] = members.raw(msgspec.json.encode(list(mine)))
+    found["notifications"] = members.raw(members.write(notifications))
+    return members.write(found)
+
+
+def acknowledged(granted: Iterable[Members]) -> bytes:
     """What was granted together: a change is told if one of them tells it."""
     together: dict[str, object] = {}
-    resources: list[str] = []
+    resources: dict[str, None] = {}
     for one in granted:
         for key, value in one.items():
-            if key == "resourceSubscriptions":
-                resources += [members.string(uri) for uri in members.items(value)]
+            if key == _SUBSCRIPTIONS:
+                resources |= dict.fromkeys(map(members.string, members.items(value)))
             elif bytes(value) == _TRUE:
                 together[key] = True
     if resources:
-        together["resourceSubscriptions"] = resources
+        together[_SUBSCRIPTIONS] = list(resources)
     return members.write({"notifications": together})
+
+
+def missed(granted: Members) -> list[Notification]:
+    """What may have changed at a server while it could not say so: all of which it tells changes."""
+    changes = [
+        Notification(_CHANGES[key], b"{}")
+        for key, value in granted.items()
+        if key in _CHANGES and bytes(value) == _TRUE
+    ]
+    updates = [
+        Notification("notifications/resources/updated", members.write({"uri": uri}))
+        for uri in members.items(granted.get(_SUBSCRIPTIONS))
+    ]
+    return [*changes, *updates]
 
 
 def named(params: bytes, subscription: bytes) -> bytes:

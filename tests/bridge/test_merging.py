@@ -7,6 +7,8 @@ import pytest
 
 from mcpbridged.bridge import merging
 from mcpbridged.validators import members
+from mcpbridged.validators.envelope import Notification
+from mcpbridged.validators.rejection import Rejection
 
 SERVERS = ("git", "time")
 
@@ -19,15 +21,24 @@ def text(value):
     return json.dumps(value).encode()
 
 
+def error(code, **more):
+    return text({"code": code, "message": "no", **more})
+
+
+# ---- names
+
+
 @pytest.mark.parametrize(
     ("name", "found"),
     [
         ("git__log", ("git", "log")),
         ("git__a__b", ("git", "a__b")),
+        ("git___a", ("git", "_a")),
         ("time__", ("time", "")),
         ("log", None),
         ("other__log", None),
         ("__log", None),
+        ("git", None),
     ],
 )
 def test_a_name_says_whose_it_is(name, found):
@@ -41,54 +52,186 @@ def test_a_call_gets_its_servers_name_and_keeps_all_else_as_it_was():
     )
 
 
-def test_tools_are_listed_under_their_servers_names_in_the_order_of_the_servers():
-    long = "x" * 130
-    listed, too_long = merging.listed(
-        "tools/list",
-        {
-            "git": [raw({"name": "log", "inputSchema": {}}), raw({"name": long})],
-            "time": [raw({"name": "now"})],
-        },
-    )
-    assert json.loads(listed) == {
-        "resultType": "complete",
-        "tools": [{"name": "git__log", "inputSchema": {}}, {"name": "time__now"}],
-        "ttlMs": 0,
-        "cacheScope": "private",
-    }
-    assert too_long == [f"git__{long}"]
-
-
-def test_resources_keep_their_names():
-    listed, _ = merging.listed("resources/list", {"git": [raw({"uri": "a://1", "name": "one"})]})
-    assert json.loads(listed)["resources"] == [{"uri": "a://1", "name": "one"}]
-    assert merging.uris("resources/list", [raw({"uri": "a://1"})]) == ["a://1"]
-    assert merging.uris("resources/templates/list", [raw({"uriTemplate": "a://{x}"})]) == ["a://{x}"]
-
-
-def test_what_all_offer_together():
-    found = merging.discovered(
-        {
-            "git": members.peek(
-                text(
-                    {"capabilities": {"tools": {"listChanged": True}, "odd": {}}, "instructions": "Be kind."}
-                )
-            ),
-            "time": members.peek(text({"capabilities": {"tools": {"listChanged": False}, "logging": {}}})),
-        }
-    )
-    result = json.loads(found)
-    assert result["capabilities"] == {"tools": {"listChanged": True}, "logging": {}}
-    assert result["instructions"] == "git: Be kind."
-    assert result["supportedVersions"] == ["2026-07-28"]
-    assert "instructions" not in json.loads(merging.discovered({}))
-
-
 def test_what_a_completion_is_about():
     about_prompt = text({"ref": {"type": "ref/prompt", "name": "git__p"}, "argument": {}})
     assert merging.reference(about_prompt) == ("name", "git__p")
-    assert json.loads(merging.referring(about_prompt, "p"))["ref"] == {"type": "ref/prompt", "name": "p"}
-    assert merging.reference(text({"ref": {"type": "ref/resource", "uri": "a://{x}"}})) == ("uri", "a://{x}")
+    assert json.loads(merging.referring(about_prompt, "p")) == {
+        "ref": {"type": "ref/prompt", "name": "p"},
+        "argument": {},
+    }
+    about_resource = text({"ref": {"type": "ref/resource", "uri": "a://{x}", "name": "more"}})
+    assert merging.reference(about_resource) == ("uri", "a://{x}")
+    assert merging.reference(b"{}") == ("name", "")
+
+
+# ---- lists
+
+
+def test_all_are_asked_for_their_first_page_and_not_for_progress():
+    params = b'{"cursor":"x","_meta":{"progressToken":7,"a": 1},"more":[ 1 ]}'
+    assert members.write(merging.for_all(params)) == b'{"_meta":{"a":1},"more":[ 1 ]}'
+    untouched = b'{"_meta":{ "a": 1}}'
+    assert members.write(merging.for_all(untouched)) == untouched
+    with pytest.raises(Rejection):
+        merging.for_all(b"[]")
+
+
+def test_tools_are_listed_under_their_servers_names_in_the_order_of_the_servers():
+    listed = merging.listed(
+        "tools/list",
+        {
+            "time": [raw({"name": "now"})],
+            "git": [raw({"inputSchema": {}, "name": "log"}), raw({"title": "nameless"}), raw(1)],
+        },
+    )
+    assert json.loads(listed.result) == {
+        "resultType": "complete",
+        "tools": [{"name": "time__now"}, {"inputSchema": {}, "name": "git__log"}],
+        "ttlMs": 0,
+        "cacheScope": "private",
+    }
+    assert (listed.too_long, listed.doubles) == ([], [])
+
+
+@pytest.mark.parametrize("letter", ["x", "é"])
+def test_a_name_that_is_too_long_with_its_servers_is_left_out(letter):
+    fits, over = letter * 123, letter * 124  # "git__" has five characters, the limit is 128
+    listed = merging.listed("prompts/list", {"git": [raw({"name": over}), raw({"name": fits})]})
+    assert [found["name"] for found in json.loads(listed.result)["prompts"]] == [f"git__{fits}"]
+    assert listed.too_long == [f"git__{over}"]
+
+
+def test_the_first_server_has_what_two_of_them_list():
+    one, two = {"uri": "a://1", "name": "one"}, {"uri": "a://1", "name": "two"}
+    listed = merging.listed("resources/list", {"git": [raw(one)], "time": [raw(two), raw({"uri": "b://2"})]})
+    assert json.loads(listed.result)["resources"] == [one, {"uri": "b://2"}]
+    assert listed.doubles == [("time", "a://1")]
+
+
+def test_what_the_items_of_a_list_are_found_by():
+    assert merging.keys("resources/list", [raw({"uri": "a://1"})]) == ["a://1"]
+    assert merging.keys("resources/templates/list", [raw({"uriTemplate": "a://{x}"}), raw([])]) == [
+        "a://{x}",
+        "",
+    ]
+
+
+# ---- owners
+
+
+def test_a_resource_is_the_first_servers_that_lists_it_and_no_longer_than_it_does():
+    owners = merging.Owners(SERVERS)
+    assert owners.of("a://1") is None
+    owners.listed("resources/list", "time", ["a://1"])
+    assert owners.of("a://1") == "time"
+    owners.listed("resources/list", "git", ["a://1", "b://2"])
+    owners.listed("resources/templates/list", "git", ["a://{x}"])
+    assert [owners.of(uri) for uri in ("a://1", "b://2", "a://{x}")] == ["git", "git", "git"]
+    owners.listed("resources/list", "git", [])
+    assert [owners.of(uri) for uri in ("a://1", "b://2", "a://{x}")] == ["time", None, "git"]
+
+
+def test_what_was_read_is_remembered_for_a_while_and_what_is_listed_counts_more():
+    owners = merging.Owners(SERVERS, most=2)
+    owners.read("a://1", "time")
+    owners.read("a://2", "time")
+    owners.read("a://1", "time")
+    owners.read("a://3", "git")
+    assert [owners.of(f"a://{number}") for number in (1, 2, 3)] == ["time", None, "git"]
+    owners.listed("resources/list", "git", ["a://1"])
+    assert owners.of("a://1") == "git"
+    owners.forget("a://3")
+    owners.forget("a://3")
+    assert owners.of("a://3") is None
+
+
+def test_of_what_two_servers_list_is_told_once():
+    owners = merging.Owners(SERVERS)
+    assert owners.untold("resources/list", [("time", "a://1")]) == {("time", "a://1")}
+    assert owners.untold("resources/templates/list", [("time", "a://1")]) == {("time", "a://1")}
+    assert owners.untold("resources/list", [("time", "a://1"), ("time", "b://2")]) == {("time", "b://2")}
+    assert owners.untold("resources/list", []) == set()
+    assert owners.untold("resources/list", [("time", "a://1")]) == {("time", "a://1")}
+
+
+# ---- what they offer
+
+
+def test_what_all_offer_together():
+    about_git = {
+        "capabilities": {"tools": {"listChanged": True}, "resources": {"subscribe": True}, "odd": {}},
+        "instructions": "Be kind.\nAlways.",
+        "ttlMs": 5000,
+        "cacheScope": "public",
+    }
+    about_time = {
+        "capabilities": {"tools": {"listChanged": False}, "resources": {"listChanged": True}, "logging": {}},
+        "instructions": "Be quick.",
+        "ttlMs": 300,
+    }
+    both = {"git": members.peek(text(about_git)), "time": members.peek(text(about_time))}
+    assert json.loads(merging.discovered(both, whole=True)) == {
+        "resultType": "complete",
+        "supportedVersions": ["2026-07-28"],
+        "capabilities": {
+            "tools": {"listChanged": True},
+            "resources": {"subscribe": True, "listChanged": True},
+            "logging": {},
+        },
+        "instructions": "git:\nBe kind.\nAlways.\n\ntime:\nBe quick.",
+        "ttlMs": 300,
+        "cacheScope": "private",
+        "_meta": {"io.modelcontextprotocol/serverInfo": {"name": "mcp-bridge aggregate", "version": "1"}},
+    }
+    assert json.loads(merging.discovered(both, whole=False))["ttlMs"] == 0
+
+
+@pytest.mark.parametrize(
+    "value", ["{}", '{"ttlMs":-1}', '{"ttlMs":1.5}', '{"ttlMs":"9"}', '{"ttlMs":99999999999}']
+)
+def test_what_has_no_time_to_be_kept_is_not_kept_and_instructions_need_not_be(value):
+    found = json.loads(merging.discovered({"git": members.peek(value.encode())}, whole=True))
+    assert found["ttlMs"] == 0
+    assert "instructions" not in found
+
+
+# ---- errors
+
+
+@pytest.mark.parametrize(
+    ("fault", "is_it"),
+    [
+        (b"", False),
+        (error(-32000, data={"reason": "stopping"}), True),
+        # What was in flight says so under this code: a server may have done it.
+        (error(-32603, data={"reason": "stopping"}), False),
+        (error(-32000, data={"reason": "exited"}), False),
+        (error(-32000), False),
+    ],
+)
+def test_only_what_no_server_has_seen_is_asked_again(fault, is_it):
+    assert merging.is_refused_by_leaving(fault) is is_it
+
+
+def test_a_server_may_have_nothing_of_the_kind():
+    assert merging.is_unknown_method(error(-32601))
+    assert not merging.is_unknown_method(error(-32602))
+
+
+@pytest.mark.parametrize(
+    ("codes", "told"),
+    [
+        ([-32601, -32602], -32602),
+        ([-32601, -32002, -32602], -32002),
+        ([-32602, -32603, -32601], -32603),
+        ([-32601], -32601),
+    ],
+)
+def test_the_error_of_whoever_has_a_thing_is_told(codes, told):
+    assert json.loads(merging.most_telling([error(code) for code in codes]))["code"] == told
+
+
+# ---- subscriptions
 
 
 def test_a_subscription_asks_each_server_for_what_is_its():
@@ -96,15 +239,24 @@ def test_a_subscription_asks_each_server_for_what_is_its():
     assert merging.subscribed(params) == ["a://1", "b://2"]
     wanted = json.loads(merging.wanted(params, ["b://2"]))
     assert wanted == {"notifications": {"toolsListChanged": True, "resourceSubscriptions": ["b://2"]}}
-    without = text({"notifications": {"toolsListChanged": True}})
-    assert json.loads(merging.wanted(without, [])) == json.loads(without)
+    without = text({"notifications": {"toolsListChanged": True}, "_meta": {"progressToken": 1, "a": 2}})
+    assert json.loads(merging.wanted(without, [])) == {
+        "notifications": {"toolsListChanged": True},
+        "_meta": {"a": 2},
+    }
 
 
 def test_what_was_granted_is_granted_together():
     granted = [
         members.peek(text({"toolsListChanged": True, "resourceSubscriptions": ["a://1"]})),
         members.peek(
-            text({"toolsListChanged": False, "promptsListChanged": True, "resourceSubscriptions": ["b://2"]})
+            text(
+                {
+                    "toolsListChanged": False,
+                    "promptsListChanged": True,
+                    "resourceSubscriptions": ["b://2", "a://1"],
+                }
+            )
         ),
     ]
     assert json.loads(merging.acknowledged(granted)) == {
@@ -115,6 +267,15 @@ def test_what_was_granted_is_granted_together():
         }
     }
     assert json.loads(merging.acknowledged([])) == {"notifications": {}}
+
+
+def test_all_that_is_granted_may_have_changed_while_nobody_could_say_so():
+    granted = {"toolsListChanged": True, "promptsListChanged": False, "odd": True}
+    assert merging.missed(members.peek(text({**granted, "resourceSubscriptions": ["a://1"]}))) == [
+        Notification("notifications/tools/list_changed", b"{}"),
+        Notification("notifications/resources/updated", b'{"uri":"a://1"}'),
+    ]
+    assert merging.missed({}) == []
 
 
 def test_a_subscription_has_the_name_that_its_asker_gave_it():

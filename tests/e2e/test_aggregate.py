@@ -163,3 +163,23 @@ async def test_an_official_client_in_front_of_all(running, mode, transport):
         prompt = await client.get_prompt("two__greet", {"name": "Ada"})
         assert prompt.messages[0].content.text == "Say hello to Ada."
         assert (await client.read_resource("example://square/12")).contents[0].text == "144"
+
+
+async def test_a_call_that_a_server_has_seen_is_never_made_again(tmp_path):
+    servers = {"one": {"command": EXAMPLE, "limits": {"drain_seconds": 0.2}}}
+    with daemon(tmp_path, servers, aggregate={"servers": ["one"]}) as running:
+        answers = []
+
+        async def call():
+            answers.append((await ask(running, "tools/call", tool("one__slow", seconds=3, steps=1)))[1])
+
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(call)
+            while not any(one["in_flight"] for one in running.status()["servers"] if one["name"] == "one"):
+                await trio.sleep(0.02)
+            await trio.to_thread.run_sync(running.do, "restart", "one")
+        [answer] = answers
+        assert "its configuration has changed" in answer["error"]["message"]
+        [one] = [one for one in running.status()["servers"] if one["name"] == "one"]
+        assert one["starts"] == 1  # for a call that was made again there would be another
+        assert (await ask(running, "tools/call", tool("one__echo", text="b")))[1]["result"]
