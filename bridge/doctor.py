@@ -128,7 +128,7 @@ def _daemon(settings: Settings) -> Iterator[Finding]:
         return
     try:
         answer = ask(settings.unix, "GET", f"{ROOT}/status")
-    except (NoDaemon, Refused) as fault:
+    except (NoDaemon, Refused, ConnectionError) as fault:
         yield Finding(DOUBTFUL, str(fault), "systemctl --user start mcp-bridge, or mcp-bridge serve")
         if settings.port and not _is_free(settings.host, settings.port):
             yield Finding(

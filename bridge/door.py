@@ -6,6 +6,7 @@ Everything that a server or a client has said is escaped before it reaches the t
 import argparse
 import contextlib
 import hashlib
+import http.client
 import json
 import os
 import secrets
@@ -115,6 +116,8 @@ def command(arguments: list[str], environment: Mapping[str, str]) -> int:
     except BrokenPipeError:  # whoever read us has seen enough
         sys.stdout = open(os.devnull, "w", encoding="utf-8")  # noqa: PTH123, SIM115 - for the flush at our exit
         return EX_OK
+    except (ConnectionError, http.client.HTTPException) as fault:
+        return _failed(EX_UNAVAILABLE, f"the daemon has not answered to the end: {fault}")
 
 
 def _failed(code: int, text: str) -> int:

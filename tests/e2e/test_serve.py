@@ -519,6 +519,24 @@ def test_without_a_daemon_the_person_is_told_how_to_start_one(tmp_path):
     assert "`mcp-bridge serve` starts one" in done.stderr
 
 
+def test_a_daemon_that_dies_while_it_is_asked_is_no_fault_of_the_command(tmp_path):
+    folder = tmp_path / "mcp-bridge"
+    folder.mkdir(mode=0o700)
+    with socket.socket(socket.AF_UNIX) as listening:
+        listening.bind(str(folder / "mcp-bridge.sock"))
+        listening.listen()
+        asking = subprocess.Popen(
+            [PROGRAM, "status"],
+            env={**os.environ, "XDG_RUNTIME_DIR": str(tmp_path), "XDG_CONFIG_HOME": str(tmp_path)},
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        listening.accept()[0].close()
+        told = asking.communicate(timeout=20)[1]
+    assert asking.returncode == 69
+    assert "has not answered to the end" in told
+
+
 @pytest.mark.parametrize("client", ["claude-code", "cursor", "vscode", "codex"])
 def test_a_client_gets_its_configuration(one_daemon, client):
     done = one_daemon.do("client-config", client, "one")
