@@ -5,7 +5,13 @@ import stat
 
 import pytest
 
-from mcpbridged.bridge.credentials import BadCredential, boot_token, read_token, runtime_directory
+from mcpbridged.bridge.credentials import (
+    BadCredential,
+    boot_token,
+    is_unmapped_root,
+    read_token,
+    runtime_directory,
+)
 
 GOOD = "mcpb_0123456789abcdefghijklmnopqrstuvwxyz"
 
@@ -84,3 +90,21 @@ def test_where_the_token_lives(monkeypatch, tmp_path):
     if not os.path.isdir(f"/run/user/{os.geteuid()}"):
         assert runtime_directory({"XDG_STATE_HOME": "/s"}).as_posix() == "/s/mcp-bridge"
         assert runtime_directory({"HOME": "/h"}).as_posix() == "/h/.local/state/mcp-bridge"
+
+
+@pytest.mark.parametrize(
+    ("uid", "uid_map", "unmapped"),
+    [
+        (65534, "      1000       1000          1\n", True),
+        (65534, "         0          0 4294967295\n", False),
+        (65534, "         1       1000          1\n         0          0          1\n", False),
+        (1001, "      1000       1000          1\n", False),
+        (0, "      1000       1000          1\n", False),
+    ],
+)
+def test_root_without_a_uid_in_our_namespace_is_known_by_the_overflow_uid(uid, uid_map, unmapped):
+    assert is_unmapped_root(uid, uid_map, "65534\n") is unmapped
+
+
+def test_where_the_kernel_says_nothing_of_it_nobody_is_root():
+    assert not is_unmapped_root(65534, "", "")
