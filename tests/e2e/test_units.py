@@ -60,11 +60,15 @@ def test_a_fault_in_a_unit_would_be_found(tmp_path):
 
 
 # What `systemd-analyze security` calls the exposure, in tenths.
-@pytest.mark.parametrize(("name", "most"), [(SERVICE, 30), (TEMPLATE, 25)])
-def test_a_unit_exposes_little(tmp_path, name, most):
+@pytest.mark.parametrize(
+    ("manager", "name", "most"), [("--user", SERVICE, 30), ("--system", TEMPLATE, 25)], ids=["user", "system"]
+)
+def test_a_unit_exposes_little(tmp_path, manager, name, most):
     path = placed(tmp_path, name)
-    done = analyze(tmp_path, "security", "--offline=true", f"--threshold={most}", str(path))
-    assert done.returncode == 0, done.stdout.splitlines()[-1]
+    done = analyze(tmp_path, "security", manager, "--offline=true", f"--threshold={most}", str(path))
+    assert done.returncode == 0, (done.stdout.splitlines()[-1:], done.stderr)
     bare = tmp_path / f"bare-{name}"
     bare.write_text("[Service]\nExecStart=/bin/true\n")
-    assert analyze(tmp_path, "security", "--offline=true", f"--threshold={most}", str(bare)).returncode != 0
+    exposed = analyze(tmp_path, "security", manager, "--offline=true", f"--threshold={most}", str(bare))
+    assert exposed.returncode != 0
+    assert "Overall exposure level" in exposed.stdout  # it was weighed, and not merely refused
