@@ -94,7 +94,7 @@ def _settings(
     from ..transports.routes import Paths  # noqa: PLC0415 - see the module's docstring
     from ..transports.spawner import Launch  # noqa: PLC0415
     from .environment import BadEnvironment, child_environment  # noqa: PLC0415
-    from .settings import WRAPPED, ServerConfig, Settings  # noqa: PLC0415
+    from .settings import READY, WRAPPED, ServerConfig, Settings  # noqa: PLC0415
 
     _check_host(parser, given.host)
     if bool(given.tls_cert) != bool(given.tls_key):
@@ -115,7 +115,7 @@ def _settings(
         paths = {
             name: path if name in _OUTPUTS[given.output_transport] else "" for name, path in paths.items()
         }
-    used = [path for path in [*paths.values(), *given.health] if path]
+    used = [path for path in [*paths.values(), *given.health, READY] if path]
     if len(set(used)) != len(used):
         parser.error("two of the paths are the same")
     limits = _limits(parser, given.limit, given.session_timeout)

@@ -94,6 +94,10 @@ class Server:
     era: Annotated[
         Literal["auto", "legacy", "modern", "dual"], Meta(description="Which protocol eras it speaks.")
     ] = "auto"
+    start: Annotated[
+        Literal["lazy", "eager"],
+        Meta(description="Whether the first process of it waits for a client, or starts with the daemon."),
+    ] = "lazy"
     spare: Annotated[
         int,
         Meta(
@@ -383,6 +387,7 @@ def _server(
         launch,
         server.era,
         server.share,
+        server.start == "eager",
         server.spare,
         server.tools.get("allow", (ALL,)),
         server.tools.get("deny", ()),

@@ -186,6 +186,11 @@ class LocalConversation:
 
     # ---- the child's side (server.Holder)
 
+    @property
+    def speaks_modern(self) -> bool:
+        """Whether the child is spoken to in the modern era."""
+        return self.make is not None
+
     def is_served_by(self, child: "Child") -> bool:
         """Whether this is its child, and not one that was given up."""
         return self._child is child

@@ -115,6 +115,19 @@ def _said_by(command: str, environment: Mapping[str, str]) -> bytes:
     return done.stdout
 
 
+def check_key(path: Path) -> None:
+    """Raise BadCredential for the key of a certificate that anybody may read, or that others could replace.
+
+    A group may read it: some systems have one for those who need such keys.
+    """
+    check_trusted(path)
+    mode = path.stat().st_mode & 0o777
+    if mode & 0o007:
+        raise BadCredential(
+            f"the key {path} has mode {mode:04o}; everybody could read it; chmod o-rwx {path}"
+        )
+
+
 def is_unmapped_root(uid: int, uid_map: str, overflow: str) -> bool:
     """Whether a file of this uid may be root's, who has no uid in our user namespace (user_namespaces(7)).
 

@@ -14,7 +14,7 @@ from pathlib import Path
 import attrs
 import trio
 
-from ..transports.gate import Gate
+from ..transports.gate import Gate, WrongCredentials
 from ..transports.http1 import Quota, Service
 from ..transports.listen import (
     CannotListen,
@@ -27,18 +27,26 @@ from ..transports.listen import (
 )
 from ..transports.pulse import Pulse
 from ..transports.readiness import Readiness
-from ..transports.routes import Routes
+from ..transports.routes import Routes, healthz, readyz
 from ..transports.spawner import Spawner
 from ..validators.bearer import TokenSet
 from ..validators.origin import Site
 from .config import BadConfig, load
 from .control import Control
-from .credentials import PRINCIPAL, BadCredential, boot_token, read_secret, read_token, runtime_directory
+from .credentials import (
+    PRINCIPAL,
+    BadCredential,
+    boot_token,
+    check_key,
+    read_secret,
+    read_token,
+    runtime_directory,
+)
 from .fleet import Changes, Fleet, rights_of
 from .log import LineLog
 from .notify import Notifier
 from .program import found_program
-from .settings import Settings
+from .settings import READY, Settings
 from .status import Status, status
 
 EX_OK = 0
@@ -49,6 +57,8 @@ EX_CONFIG = 78
 
 # How long after the end of the sessions the clients may take to read the last of it, in seconds.
 _FLUSH = 0.5
+# How long the service manager may believe what is no longer so, in seconds.
+_ROUND = 5.0
 
 
 _ENDING = (signal.SIGINT, signal.SIGTERM)
@@ -135,12 +145,13 @@ class _Sockets:
         self.tcp: list[socket.socket] = []
         self.unix: list[socket.socket] = []
         self._bound: Path | None = None
+        self.tls: ssl.SSLContext | None = None
         try:
-            self.tls = (
-                tls_context(settings.tls_certificate, settings.tls_key)
-                if settings.tls_certificate and settings.tls_key
-                else None
-            )
+            if settings.tls_certificate and settings.tls_key:
+                self.tls = tls_context(settings.tls_certificate, settings.tls_key)
+                check_key(settings.tls_key)
+        except BadCredential as fault:
+            raise CannotStart(EX_CONFIG, str(fault)) from None
         except (OSError, ssl.SSLError) as fault:
             raise CannotStart(
                 EX_CONFIG, f"the TLS certificate or key cannot be used: {fault.strerror or fault}"
@@ -194,7 +205,9 @@ class _Daemon:
         self._pulse, self._readiness = Pulse(), Readiness()
         self._fleet = Fleet(spawner, self._readiness, log, self._version)
         self._control = Control(self._fleet, self._status, self._reload, self._restart)
-        self._for_all, self._for_owner = Routes({}, settings.health), Routes({}, settings.health)
+        health = {READY: readyz(self._fleet.is_ready), **dict.fromkeys(settings.health, healthz)}
+        self._open = frozenset(health)
+        self._for_all, self._for_owner = Routes({}, health), Routes({}, health)
         self._notifier = Notifier(environment)
         self._reloading = trio.Lock()
         self._since = 0.0
@@ -248,7 +261,7 @@ class _Daemon:
     # ---- who is listened to
 
     def _listeners(self) -> list[Listener]:
-        settings, health = self._settings, frozenset(self._settings.health)
+        settings = self._settings
         quota = Quota(settings.limits)
 
         def service(gate: Gate, routes: Routes) -> Service:
@@ -259,10 +272,16 @@ class _Daemon:
             host, port = sock.getsockname()[:2]
             named = settings.host if settings.port == port else host
             site = Site.for_listener(settings.scheme, named, port, extra_origins=settings.origins)
-            gate = Gate(site, self._tokens.known, health, settings.origins)
+            gate = Gate(
+                site,
+                self._tokens.known,
+                self._open,
+                settings.origins,
+                wrong=WrongCredentials(settings.limits.wrong_credentials_per_second),
+            )
             listeners.append(Listener(sock, service(gate, self._for_all), self._sockets.tls))
         for sock in self._sockets.unix:
-            gate = Gate(Site.for_unix(), None, health, delegates=True)
+            gate = Gate(Site.for_unix(), None, self._open, delegates=True)
             listeners.append(Listener(sock, service(gate, self._for_owner)))
         return listeners
 
@@ -322,13 +341,25 @@ class _Daemon:
 
     async def _show_life(self) -> None:
         # The pause between two signs is a third of what the manager allows: one may come late.
-        seconds = self._notifier.watchdog_seconds / 3
-        while seconds:
-            self._notifier.alive()
-            await trio.sleep(seconds)
+        third = self._notifier.watchdog_seconds / 3
+        told = self._summary()
+        while True:
+            if third:
+                self._notifier.alive()
+            if self._summary() != told:
+                told = self._summary()
+                self._notifier.status(told)
+            await trio.sleep(min(third or _ROUND, _ROUND))
 
     def _summary(self) -> str:
-        return f"serving {len(self._settings.servers)} servers on {self._where}"
+        told = f"serving {len(self._settings.servers)} servers on {self._where}"
+        for what, names in (
+            ("failing", [server.name for server in self._fleet if server.failing]),
+            ("silent", [server.name for server in self._fleet if server.silent]),
+        ):
+            if names:
+                told += f"; {what}: {', '.join(names)}"
+        return told
 
     @property
     def _where(self) -> str:

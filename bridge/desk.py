@@ -72,6 +72,11 @@ class Desk:
         return bool(self._relay.in_flight) or (self._translator is not None and self._translator.busy)
 
     @property
+    def speaks_modern(self) -> bool:
+        """Whether the child is spoken to in the modern era (server.Holder)."""
+        return self._make is None
+
+    @property
     def calling(self) -> bool:
         """Whether a call is in flight."""
         return self._relay.calling

@@ -157,6 +157,12 @@ def _running(unix: Path, one: dict[str, Any]) -> Iterator[Finding]:
             f"mcp-bridge logs {one['name']}",
         )
         return
+    if one["state"] == "silent":
+        yield Finding(
+            DOUBTFUL,
+            f"servers.{one['name']}: a process of it does not answer; it hangs, or works on something for long",
+            f"mcp-bridge restart {one['name']} starts it anew",
+        )
     began = time.monotonic()
     try:
         result_of(call(unix, one["name"], "server/discover", {}, patience=_PATIENCE))

@@ -68,6 +68,11 @@ class Fleet:
         member = self._members.get(name)
         return None if member is None else member.server
 
+    def is_ready(self, name: str = "") -> bool:
+        """Whether clients of this server, or of every one, would be served, as far as is known."""
+        servers = [server for server in self if name in ("", server.name)]
+        return (not name or bool(servers)) and all(server.ready for server in servers)
+
     # ---- configurations
 
     async def apply(self, wanted: Iterable[ServerConfig]) -> Changes:

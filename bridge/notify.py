@@ -37,6 +37,10 @@ class Notifier:
         """We are about to end."""
         self._tell("STOPPING=1", "STATUS=stopping: waiting for calls in flight")
 
+    def status(self, text: str) -> None:
+        """How it is now, in a sentence."""
+        self._tell(f"STATUS={text}")
+
     def alive(self) -> None:
         """The loop turns."""
         self._tell("WATCHDOG=1")

@@ -36,6 +36,7 @@ from .sealing import Seal
 from .settings import PRINCIPAL_VARIABLE, ServerConfig
 from .to_legacy import ToLegacy
 from .to_modern import ToModern
+from .vital import Vital
 
 # How long to wait between looks at the clock for idle sessions, in seconds.
 _ROUND = 1.0
@@ -53,6 +54,8 @@ class Holder(Protocol):
     ended: bool
     principal: str
 
+    @property
+    def speaks_modern(self) -> bool: ...
     def is_served_by(self, child: Child) -> bool: ...
     def started(self, child: Child) -> None: ...
     def heard(self, line: bytes | Overlong) -> None: ...
@@ -85,7 +88,9 @@ class LocalServer:
         self._nursery: trio.Nursery | None = None
         self._children: dict[Child, Holder | None] = {}  # nobody yet, if it is a spare
         self._spares: deque[Child] = deque()
-        self._sparing = 0  # spares that are being started
+        self._sparing = 0  # spares that are being started, or wait for their time
+        self._ahead = max(config.spare, 1 if config.eager else 0)  # how many spares there should be
+        self._vitals: dict[Child, Vital] = {}
         self._one_less = trio.lowlevel.ParkingLot()
         self._closed = False
         self._book = EraBook(config.era)
@@ -97,8 +102,9 @@ class LocalServer:
         """Hold the children until cancelled; then none of them is left."""
         async with trio.open_nursery() as nursery:
             self._nursery = nursery
-            if self.config.spare:
-                nursery.start_soon(self._make_spares)
+            nursery.start_soon(self._make_spares)
+            if self.config.eager:
+                nursery.start_soon(self._learn_era)
             task_status.started()
             while True:
                 await trio.sleep(_ROUND)
@@ -107,6 +113,7 @@ class LocalServer:
                     conversation.end("it was idle, or old, for too long")
                 for conversation in self._registry:
                     conversation.ticked(now)
+                self._look_for_life(now)
                 for key, desk in list(self._desks.items()):
                     desk.ticked(now)
                     if now - desk.touched > self._limits.session_idle_seconds:
@@ -157,6 +164,16 @@ class LocalServer:
     def failing(self) -> bool:
         """Whether it has ended so often that it is not started for now."""
         return self._breaker.tripped(trio.current_time())
+
+    @property
+    def silent(self) -> tuple[int, ...]:
+        """The processes that do not answer when they are asked whether they live."""
+        return tuple(child.pid for child, vital in self._vitals.items() if vital.silent)
+
+    @property
+    def ready(self) -> bool:
+        """Whether a client would be served, as far as is known."""
+        return not (self._closed or self.failing or self.silent)
 
     @property
     def eras(self) -> dict[str, bool | None]:
@@ -373,9 +390,13 @@ class LocalServer:
             if self.config.knows_principal:
                 launch = attrs.evolve(launch, env={**launch.env, PRINCIPAL_VARIABLE: holder.principal})
             child = await self._spawn(launch, holder)
-        if self.config.spare:
-            self._nursery.start_soon(self._make_spares)
+        self._ahead = self.config.spare
+        self._nursery.start_soon(self._make_spares)
         holder.started(child)
+        if child in self._children:
+            self._vitals[child] = Vital(
+                child, holder.heard, self._limits, trio.current_time(), modern=holder.speaks_modern
+            )
 
     async def _spawn(self, launch: Launch, holder: Holder | None) -> Child:
         assert self._nursery is not None  # noqa: S101 - `run` is running
@@ -389,12 +410,13 @@ class LocalServer:
         return child
 
     async def _make_spares(self) -> None:
-        """Start what is missing of the spare processes, unless they die at once or we are about to end."""
-        while len(self._spares) + self._sparing < self.config.spare and not self._closed:
-            if self._breaker.pause(trio.current_time()):
-                return  # the next session tries again
+        """Start what is missing of the spare processes, each after the pause that deaths demand, unless we are about to end."""
+        while len(self._spares) + self._sparing < self._ahead and not self._closed:
             self._sparing += 1
             try:
+                await trio.sleep(self._breaker.pause(trio.current_time()))
+                if self._closed or len(self._spares) + self._sparing > self._ahead:
+                    return  # meanwhile
                 child = await self._spawn(self.config.launch, None)
                 if self._closed:  # meanwhile
                     child.stop()
@@ -403,8 +425,26 @@ class LocalServer:
             except SpawnFailed as fault:
                 self._breaker.died(trio.current_time())
                 self._log.warning("no spare process can be started", reason=str(fault))
+                return  # the next session tries again
             finally:
                 self._sparing -= 1
+
+    async def _learn_era(self) -> None:
+        # Also how a server that cannot be started is known before a client asks.
+        if not self._book.for_modern_client(trio.current_time()):
+            try:
+                await self._probe()
+            except Rejection as rejection:
+                self._log.warning("the server cannot be asked for its era", reason=str(rejection))
+
+    def _look_for_life(self, now: float) -> None:
+        for child, vital in self._vitals.items():
+            before = vital.silent
+            vital.ticked(now)
+            if vital.silent and not before:
+                self._log.warning(
+                    "a process does not answer", pid=child.pid, seconds=self._limits.ping_seconds
+                )
 
     async def _serve_child(self, child: Child) -> None:
         log = partial(self.record.stderr, child.pid)
@@ -417,6 +457,7 @@ class LocalServer:
                 holder.end("an internal error")
         finally:
             del self._children[child]
+            self._vitals.pop(child, None)
             self._one_less.unpark_all()
 
     def _exited(self, child: Child, exit_: Exit) -> None:
@@ -425,6 +466,8 @@ class LocalServer:
             self._spares.remove(child)
             self._breaker.died(trio.current_time())
             self.record.died(child.pid, exit_)
+            assert self._nursery is not None  # noqa: S101 - `run` is running
+            self._nursery.start_soon(self._make_spares)
         if holder is None or holder.ended or not holder.is_served_by(child):
             return
         self._breaker.died(trio.current_time())

@@ -15,6 +15,8 @@ WRAPPED = "stdio"
 # The server that offers others as one.
 AGGREGATE = "aggregate"
 PRINCIPAL_VARIABLE = "MCP_BRIDGE_PRINCIPAL"
+# Where it says whether the servers would serve a client.
+READY = "/readyz"
 # Every server, in the rights of a token.
 ALL = "*"
 
@@ -27,14 +29,15 @@ class BadLimit(ValueError):
 class ServerConfig:
     """One stdio server as the operator describes it.
 
-    `share` is who shares a child: "session", "principal", "server", or nothing for what suits the client's era. `spare`
-    children wait for the next session.
+    `share` is who shares a child: "session", "principal", "server", or nothing for what suits the client's era. An `eager`
+    one is started before anybody asks for it; `spare` children wait for the next session.
     """
 
     name: str
     launch: Launch
     era: str = "auto"
     share: str = ""
+    eager: bool = False
     spare: int = 0
     allow: tuple[str, ...] = (ALL,)
     deny: tuple[str, ...] = ()

@@ -15,7 +15,7 @@ _PAGE = os.sysconf("SC_PAGE_SIZE")
 
 
 class ServerStatus(msgspec.Struct, frozen=True):
-    """One server. `state` is idle, serving or failing; `memory` that of all its processes, in bytes."""
+    """One server. `state` is idle, serving, silent or failing; `memory` that of all its processes, in bytes."""
 
     name: str
     state: str
@@ -54,7 +54,7 @@ def server_status(server: LocalServer, memory: dict[int, int]) -> ServerStatus:
     lines = [entry.text for entry in record.entries() if entry.kind == "stderr"]
     return ServerStatus(
         name=server.name,
-        state="failing" if server.failing else "serving" if pids else "idle",
+        state=_state(server),
         era=_era(server),
         share=server.config.share or "auto",
         command=server.config.launch.argv,
@@ -69,6 +69,14 @@ def server_status(server: LocalServer, memory: dict[int, int]) -> ServerStatus:
         last_exit=record.last_exit,
         stderr=tuple(lines[-5:]),
     )
+
+
+def _state(server: LocalServer) -> str:
+    if server.failing:
+        return "failing"
+    if server.silent:
+        return "silent"
+    return "serving" if server.pids else "idle"
 
 
 def _era(server: LocalServer) -> str:

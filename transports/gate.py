@@ -4,13 +4,15 @@ Its order is DESIGN section 6; each step is a pure function of `validators`. Onl
 """
 
 import re
+import time
 from collections.abc import Container
 from typing import Final
 
 import attrs
 
-from ..validators.bearer import TokenSet, bearer_token, refuse_query_token
+from ..validators.bearer import TokenSet, bearer_token, refuse_query_token, unauthorized
 from ..validators.http_head import TCHAR, Head
+from ..validators.limits import Limits
 from ..validators.origin import Site
 from ..validators.rejection import INVALID_REQUEST, Rejection
 from .ports import Headers
@@ -18,7 +20,6 @@ from .ports import Headers
 ANONYMOUS = ""
 LOCAL = "local"
 
-_UNAUTHORIZED = ((b"WWW-Authenticate", b"Bearer"),)
 _PREFLIGHT: Headers = (
     (b"Access-Control-Allow-Methods", b"POST, GET, DELETE, OPTIONS"),
     (b"Access-Control-Max-Age", b"600"),
@@ -43,6 +44,29 @@ def _delegated(principal: str | None) -> str:
     return principal
 
 
+class WrongCredentials:
+    """How many were shown in the second under way, of `most` that get the usual answer (attacks A06)."""
+
+    def __init__(self, most: int) -> None:
+        self._most = most
+        self._second = 0
+        self._count = 0
+
+    def refusal(self, now: float) -> Rejection:
+        """What to answer one at this time, in seconds: 401, or 429 when there are too many."""
+        if int(now) != self._second:
+            self._second, self._count = int(now), 0
+        self._count += 1
+        if self._count <= self._most:
+            return unauthorized()
+        return Rejection(
+            429,
+            INVALID_REQUEST,
+            f"the limit of {self._most} wrong credentials in a second is reached",
+            headers=((b"Retry-After", b"1"),),
+        )
+
+
 @attrs.frozen
 class Gate:
     """Who may come in to one listener.
@@ -58,11 +82,15 @@ class Gate:
     health: Container[str]
     shared_with: frozenset[str] = frozenset()
     delegates: bool = False
+    wrong: WrongCredentials = attrs.field(
+        factory=lambda: WrongCredentials(Limits().wrong_credentials_per_second)
+    )
 
     def admit(self, head: Head) -> str:
         """The principal behind a request, or ANONYMOUS on a path that is open to all.
 
-        Raises Rejection 421 (Host), 403 (Origin, Sec-Fetch-Site), 400 (a token in the query) and 401.
+        Raises Rejection 421 (Host), 403 (Origin, Sec-Fetch-Site), 400 (a token in the query), 401, and 429 for too
+        many wrong credentials, which those that are right do not feel.
         """
         headers = head.headers
         self.site.check_host(headers.get("host", ""))
@@ -75,7 +103,7 @@ class Gate:
             return _delegated(headers.get("mcp-bridge-principal")) if self.delegates else LOCAL
         principal = self.tokens.principal(bearer_token(headers.get("authorization")))
         if principal is None:
-            raise Rejection(401, INVALID_REQUEST, "a valid bearer token is needed", headers=_UNAUTHORIZED)
+            raise self.wrong.refusal(time.monotonic())
         return principal
 
     def preflight(self, head: Head) -> Headers | None:

@@ -1,6 +1,7 @@
 """Which path leads to which endpoint. Exact matches only: nothing is decoded, normalised or redirected (attacks H22)."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Mapping
+from urllib.parse import parse_qs
 
 import attrs
 
@@ -48,12 +49,24 @@ async def healthz(exchange: Exchange) -> None:
     await exchange.answer(200, b"text/plain", b"ok")
 
 
-class Routes:
-    """The table of one listener. `generation` grows when what it would answer may have changed."""
+def readyz(is_ready: Callable[[str], bool]) -> Endpoint:
+    """An endpoint that says whether a server (`?server=NAME`), or all, would serve a client: 200 or 503, and no reason."""
 
-    def __init__(self, table: Mapping[str, Endpoint], health: Iterable[str]) -> None:
+    async def answer(exchange: Exchange) -> None:
+        if exchange.head.method not in ("GET", "HEAD"):
+            raise method_not_allowed(b"GET")
+        ready = is_ready(parse_qs(exchange.head.query).get("server", [""])[0])
+        await exchange.answer(200 if ready else 503, b"text/plain", b"ready" if ready else b"not ready")
+
+    return answer
+
+
+class Routes:
+    """The table of one listener, and what is open to all. `generation` grows when what it would answer may have changed."""
+
+    def __init__(self, table: Mapping[str, Endpoint], health: Mapping[str, Endpoint]) -> None:
         self.generation = 0
-        self._health = dict.fromkeys(health, healthz)
+        self._health = health
         self._rights: dict[str, frozenset[str]] = {}
         self._owners: dict[str, str] = {}
         self.replace(table)

@@ -30,6 +30,7 @@ class Limits:
     connections: int = 1024
     connections_per_principal: int = 64
     connections_unauthenticated: int = 64
+    wrong_credentials_per_second: int = 100
     sessions: int = 1024
     sessions_per_principal: int = 256
     session_idle_seconds: float = 30 * 60
@@ -45,6 +46,7 @@ class Limits:
     call_idle_seconds: float = math.inf
     call_seconds: float = math.inf
     start_seconds: float = 60
+    ping_seconds: float = 60
     stop_seconds: float = 2
     drain_seconds: float = 10
     stdin_stall_seconds: float = 10

@@ -8,6 +8,7 @@ import pytest
 from mcpbridged.bridge.credentials import (
     BadCredential,
     boot_token,
+    check_key,
     is_unmapped_root,
     read_token,
     runtime_directory,
@@ -104,6 +105,14 @@ def test_where_the_token_lives(monkeypatch, tmp_path):
 )
 def test_root_without_a_uid_in_our_namespace_is_known_by_the_overflow_uid(uid, uid_map, unmapped):
     assert is_unmapped_root(uid, uid_map, "65534\n") is unmapped
+
+
+@pytest.mark.parametrize("mode", [0o600, 0o640, 0o400])
+def test_a_key_may_be_read_by_a_group(tmp_path, mode):
+    key = tmp_path / "key.pem"
+    key.touch()
+    key.chmod(mode)
+    check_key(key)
 
 
 def test_where_the_kernel_says_nothing_of_it_nobody_is_root():

@@ -10,6 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+import trustme
 
 from .bridge_process import EXAMPLE, PROGRAM, Bridge
 from .raw_http import Session, connect
@@ -59,6 +60,23 @@ def test_a_server_that_is_not_there_is_69(tmp_path: Path) -> None:
     assert done.returncode == 69
     assert "no-such-server" in done.stderr
     assert "ready on" not in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("mode", "told"), [(0o644, "everybody could read it"), (0o660, "others could change it")]
+)
+def test_a_key_that_others_can_use_is_78(tmp_path: Path, mode: int, told: str) -> None:
+    issued = trustme.CA().issue_cert("127.0.0.1")
+    certificate, key = tmp_path / "certificate.pem", tmp_path / "key.pem"
+    issued.cert_chain_pems[0].write_to_path(certificate)
+    issued.private_key_pem.write_to_path(key)
+    key.chmod(mode)
+    done = run(
+        tmp_path, "--port", "0", "--tls-cert", str(certificate), "--tls-key", str(key), "--stdio", "cat"
+    )
+    assert done.returncode == 78
+    assert f"{key} has mode {mode:04o}" in done.stderr
+    assert told in done.stderr
 
 
 def test_a_port_in_use_is_75(tmp_path: Path, start_bridge: Start) -> None:

@@ -20,6 +20,7 @@ from .bridge_process import EXAMPLE, PROGRAM
 from .daemon_process import Daemon, Manager, child, daemon, write_config
 from .raw_http import INITIALIZE, connect
 from .test_modern_http import headers_of, request, tool
+from .test_placement import MODERN
 
 pytestmark = pytest.mark.anyio
 SLOW = {"name": "slow", "arguments": {"seconds": 2, "steps": 2}}
@@ -586,10 +587,97 @@ async def test_a_spare_process_waits_for_the_next_session(tmp_path):
             answer = (await opened.answers(1))[1]
             assert "was killed by signal 9" in answer["error"]["message"]
         [spare] = [pid for pid in await pids(1) if pid != spare]
-        # A spare that dies is replaced by the next session, which goes on without it.
         os.kill(spare, signal.SIGKILL)
-        await pids(0)
+        while await pids(1) == [spare]:
+            await trio.sleep(0.02)
         assert await echo(running, "one") == "one"
+
+
+async def test_an_eager_server_is_there_before_anybody_asks_and_only_once(tmp_path):
+    with daemon(tmp_path, {"one": example(start="eager"), "two": example()}) as running:
+        end = time.monotonic() + 20
+        while (found := running.status()["servers"])[0]["era"] == "not known yet" or not found[0]["pids"]:
+            assert time.monotonic() < end
+        assert len(found[0]["pids"]) == 1
+        assert found[1]["pids"] == []
+        assert found[1]["era"] == "not known yet"
+        async with AsyncExitStack() as stack:
+            await open_socket(running, "one", stack)
+            await trio.sleep(0.3)
+            assert running.status()["servers"][0]["pids"] == found[0]["pids"]
+
+
+# ---- whether servers are well
+
+
+async def ready(running, server=""):
+    async with connect(running) as connection:
+        await connection.send("GET", f"/readyz?server={server}" if server else "/readyz", {})
+        answer = await connection.answer()
+    assert answer.body == (b"ready" if answer.status == 200 else b"not ready")
+    return answer.status
+
+
+async def until(true):
+    with trio.fail_after(20):
+        while not await true():
+            await trio.sleep(0.05)
+
+
+async def test_a_broken_eager_server_is_known_before_anybody_asks(tmp_path):
+    manager = Manager(tmp_path)
+    write_config(
+        tmp_path / "config.toml", {"one": {"command": ["false"], "start": "eager"}, "two": example()}
+    )
+    with Daemon(tmp_path, environment={"NOTIFY_SOCKET": str(manager.path)}) as running:
+
+        async def failing():
+            return running.status()["servers"][0]["state"] == "failing"
+
+        await until(failing)
+        assert await ready(running) == await ready(running, "one") == await ready(running, "none") == 503
+        assert await ready(running, "two") == 200
+        manager.wait_for("STATUS=serving 2 servers on http")
+        told = f"STATUS=serving 2 servers on {running._base}; failing: one"
+        manager.wait_for(told)
+        assert running.status()["servers"][0]["starts"] <= 8
+
+
+@pytest.mark.parametrize(
+    ("era", "command", "named"),
+    [("legacy", EXAMPLE, tool("echo", text="x")), ("modern", MODERN, tool("test_simple_text"))],
+    ids=["legacy", "modern"],
+)
+async def test_a_process_that_hangs_is_shown_and_goes_on_when_it_can(tmp_path, era, command, named):
+    one = {"command": command, "limits": {"ping_seconds": 1}, "era": era}
+    with daemon(tmp_path, {"one": one, "two": example()}) as running:
+        async with AsyncExitStack() as stack:
+            opened = await open_socket(running, "one", stack)
+            assert "result" in (await ask(running, "one", "tools/call", named))[1]
+            await trio.sleep(2.5)  # it is asked, and answers
+            assert await ready(running, "one") == 200
+            assert running.status()["servers"][0]["state"] == "serving"
+            pids = running.status()["servers"][0]["pids"]
+            for pid in pids:
+                os.kill(pid, signal.SIGSTOP)
+
+            async def silent():
+                return await ready(running, "one") == 503
+
+            await until(silent)
+            assert running.status()["servers"][0]["state"] == "silent"
+            assert await ready(running, "two") == 200
+            assert "a process does not answer" in running.do("logs", "one").stdout
+            await opened.begin(1, named)
+            for pid in pids:
+                os.kill(pid, signal.SIGCONT)
+            assert "result" in (await opened.answers(1))[1]
+
+            async def well():
+                return await ready(running, "one") == 200
+
+            await until(well)
+            assert running.status()["servers"][0]["pids"] == pids
 
 
 async def test_a_call_may_be_given_up_after_a_time_without_progress(tmp_path):

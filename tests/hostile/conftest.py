@@ -279,7 +279,8 @@ def eventually_none(look, patience=2.0):
 
 @pytest.fixture(scope="module")
 def bridge(tmp_path_factory):
-    with running(tmp_path_factory.mktemp("bridge")) as bridge:
+    # What wrong credentials are answered is looked at one by one here; how many there may be is another matter (A06).
+    with running(tmp_path_factory.mktemp("bridge"), "--limit=wrong_credentials_per_second=1000000") as bridge:
         yield bridge
 
 

@@ -8,7 +8,7 @@ import stat
 import time
 
 import pytest
-from conftest import await_ready, start
+from conftest import await_ready, running, start
 from wire import PATIENCE
 
 pytestmark = pytest.mark.usefixtures("still_serving")
@@ -348,3 +348,22 @@ def test_a_good_token_file_is_used_and_nothing_is_minted(tmp_path):
         process.terminate()
         assert fails(process, said, reader)[0] == 0
     assert GOOD not in "".join(said)
+
+
+def test_a06_who_guesses_is_slowed_down_and_nobody_else_notices(tmp_path):
+    with running(tmp_path / "run", "--limit=wrong_credentials_per_second=20") as bridge:
+        session = bridge.open_session()
+        told = []
+        with bridge.connect() as guessing, bridge.connect() as using:
+            for number in range(200):
+                wrong = bridge.bare("POST", "/mcp").add(f"Authorization: Bearer mcpb_{number:043}")
+                guessing.send(wrong)
+                told.append(guessing.reply())
+                if number % 10 == 0:
+                    using.send(bridge.post(session=session))
+                    assert using.reply().status == 200
+            assert {reply.status for reply in told} == {401, 429}
+            assert all(reply.headers["retry-after"] == "1" for reply in told if reply.status == 429)
+            time.sleep(1)
+            guessing.send(wrong)
+            assert guessing.reply().status == 401

@@ -12,7 +12,7 @@ from mcpbridged.transports.listen import Listener, bind_tcp, serve
 from mcpbridged.transports.outlet import Outlet
 from mcpbridged.transports.pulse import Pulse
 from mcpbridged.transports.readiness import Readiness
-from mcpbridged.transports.routes import Routes
+from mcpbridged.transports.routes import Routes, healthz
 from mcpbridged.transports.streamable import write_events
 from mcpbridged.validators.bearer import TokenSet
 from mcpbridged.validators.limits import Limits
@@ -97,7 +97,9 @@ async def listening(tls=None, limits=None, tokens=True):
         "/flood": server.flood,
     }
     pulse, readiness = Pulse(), Readiness()
-    service = Service(limits, gate, Routes(table, ["/healthz"]), pulse, readiness, server.log, Quota(limits))
+    service = Service(
+        limits, gate, Routes(table, {"/healthz": healthz}), pulse, readiness, server.log, Quota(limits)
+    )
     async with trio.open_nursery() as nursery:
         await nursery.start(pulse.run)
         await nursery.start(readiness.run)

@@ -1,0 +1,75 @@
+"""Whether a server's process still answers: it is asked from time to time, and its answer is heard by nobody else.
+
+A process that is silent is shown and not ended for it: one that works on a long call may answer afterwards. The question is
+`ping`, which every legacy server answers (2025-11-25, basic/utilities/ping), and `server/discover` where that is gone.
+"""
+
+import secrets
+from collections.abc import Callable
+from typing import Final
+
+from ..transports.child import Child, ChildBusy, ChildGone
+from ..transports.lines import Overlong
+from ..validators import envelope, members
+from ..validators.envelope import Response
+from ..validators.limits import Limits
+from ..validators.rejection import Rejection
+from .probe import META
+
+# No client can know it, and use it as its own.
+_ID: Final = b'"mcp-bridge-%b"' % secrets.token_hex(8).encode()
+_PING: Final = envelope.request(_ID, "ping", b"")
+_DISCOVER: Final = envelope.request(_ID, "server/discover", members.write({"_meta": META}))
+
+
+class Vital:
+    """One process that serves. `hear` is who hears its lines, `now` a time in seconds."""
+
+    def __init__(
+        self,
+        child: Child,
+        hear: Callable[[bytes | Overlong], None],
+        limits: Limits,
+        now: float,
+        *,
+        modern: bool,
+    ) -> None:
+        self.silent = False
+        self._child = child
+        self._hear = hear
+        self._limits = limits
+        self._question = _DISCOVER if modern else _PING
+        self._asked = False
+        self._due = now + limits.ping_seconds
+
+    def ticked(self, now: float) -> None:
+        """Ask, when it is time. A question that is open by then makes it silent, and none follows."""
+        if now < self._due:
+            return
+        self._due = now + self._limits.ping_seconds
+        if self._asked:
+            self.silent = True
+            return
+        try:
+            self._child.send(self._question)
+        except ChildGone:
+            return  # its end is told by others
+        except ChildBusy:
+            self.silent = True
+            return
+        self._asked = True
+        self._child.hear(self._heard)
+
+    def _heard(self, line: bytes | Overlong) -> None:
+        if isinstance(line, bytes) and _ID in line and self._is_answer(line):
+            self.silent = self._asked = False
+            self._child.hear(self._hear)
+        else:
+            self._hear(line)
+
+    def _is_answer(self, line: bytes) -> bool:
+        try:
+            message = envelope.decode(line, self._limits)
+        except Rejection:
+            return False
+        return isinstance(message, Response) and message.id == _ID
