@@ -13,6 +13,7 @@ from contextlib import AsyncExitStack
 
 import pytest
 import trio
+import trio_websocket
 
 from ..e2e.bridge_process import EXAMPLE
 from ..e2e.daemon_process import daemon
@@ -33,6 +34,14 @@ PATIENCE = 60
 CAUSES = ("was killed by signal 9", "ended unexpectedly", "closed its stdout", "session is over", "has ended")
 
 
+def answered(answer):
+    """The response in what an HTTP request was answered, a stream or not."""
+    if answer.headers.get("content-type") != "text/event-stream":
+        return answer.json
+    data = [line[6:] for line in answer.body.decode().split("\n") if line.startswith("data: {")]
+    return json.loads(data[-1])
+
+
 class Load:
     """Callers, and what became of their calls."""
 
@@ -44,9 +53,14 @@ class Load:
         self.over = False
         self._next = 0
 
-    def text(self):
+    def call(self):
+        """The parameters of a call that no other is like, and the text of its answer. One in ten takes its time."""
         self._next += 1
-        return f"call {self._next}"
+        if self.dice.random() < 0.1:
+            seconds = round(0.2 + self._next / 1e7, 7)
+            return tool("slow", seconds=seconds, steps=2), f"done in {seconds} s"
+        text = f"call {self._next}"
+        return tool("echo", text=text), text
 
     def judge(self, text, answer):
         if "error" in answer:
@@ -63,13 +77,13 @@ class Load:
         while not self.over:
             async with connect(self.running) as connection:
                 for _ in range(20):
-                    text = self.text()
-                    body = request("tools/call", tool("echo", text=text))
+                    params, text = self.call()
+                    body = request("tools/call", params)
                     with trio.fail_after(PATIENCE):
                         path = f"/servers/{server}/mcp"
                         await connection.send("POST", path, headers_of(body), json.dumps(body).encode())
                         answer = await connection.answer()
-                    self.judge(text, answer.json)
+                    self.judge(text, answered(answer))
                     if "connection" in answer.headers or self.over:
                         break
 
@@ -78,19 +92,18 @@ class Load:
             async with AsyncExitStack() as stack:
                 try:
                     opened = await open_socket(self.running, server, stack)
-                except Exception:  # noqa: BLE001 - its server was killed in the middle of the handshake, or is paused
+                except (trio_websocket.HandshakeError, trio_websocket.ConnectionClosed, AssertionError):
+                    # Its server was killed in the middle of the handshake, or is paused.
                     self.outcomes["no session"] += 1
                     await trio.sleep(0.2)
                     continue
                 for _ in range(self.dice.randrange(1, 10)):
-                    texts = {number: self.text() for number in range(1, self.dice.randrange(2, 8))}
-                    for number, text in texts.items():
-                        await opened._send(
-                            {"id": number, "method": "tools/call", "params": tool("echo", text=text)}
-                        )
+                    calls = {number: self.call() for number in range(1, self.dice.randrange(2, 8))}
+                    for number, (params, _) in calls.items():
+                        await opened._send({"id": number, "method": "tools/call", "params": params})
                     with trio.fail_after(PATIENCE):
-                        answers = await opened.answers(len(texts))
-                    for number, text in texts.items():
+                        answers = await opened.answers(len(calls))
+                    for number, (_, text) in calls.items():
                         self.judge(text, answers[number])
 
     async def kill(self):
