@@ -417,8 +417,7 @@ def _variables(
     hidden: dict[str, str] = {}
     variables = inherited(environment)
     for key in server.pass_env:
-        check_variable(key)
-        variables[key] = passed_on(key, environment)
+        variables |= passed_on(key, environment)
     if server.env_file:
         content = read_private(base / Path(server.env_file).expanduser(), "environment file")
         hidden |= read_variables(content.decode(errors="replace"))

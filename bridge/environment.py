@@ -25,6 +25,10 @@ LOADERS: Final = frozenset(
     }
     | {"PERL5OPT", "RUBYOPT", "JAVA_TOOL_OPTIONS", "GIT_SSH_COMMAND"}
 )
+# The wish for all variables that name a proxy, of those that there are.
+PROXIES: Final = "*_PROXY"
+_PROXY: Final = re.compile(r"(?:https?|ftp|all|no)_proxy\Z", re.IGNORECASE)
+_USERINFO: Final = re.compile(r"//[^/]*@")
 _LARGEST_FILE: Final = 64 * 1024
 
 
@@ -41,8 +45,11 @@ def child_environment(ours: Mapping[str, str], wishes: Iterable[str]) -> dict[st
     for wish in wishes:
         key, equals, file = wish.partition("=")
         try:
-            check_variable(key)
-            kept[key] = content_of(key, Path(file)) if equals else passed_on(key, ours)
+            if equals:
+                check_variable(key)
+                kept[key] = content_of(key, Path(file))
+            else:
+                kept |= passed_on(key, ours)
         except BadEnvironment as fault:
             raise BadEnvironment(f"--env {fault}") from None
     return kept
@@ -69,11 +76,17 @@ def check_variable(key: str, value: str = "") -> None:
         raise BadEnvironment(f"{key}: the value holds a zero byte")
 
 
-def passed_on(key: str, ours: Mapping[str, str]) -> str:
-    """The value of our own variable. Raises BadEnvironment."""
-    if key not in ours:
-        raise BadEnvironment(f"{key}: there is no such variable to pass on; a value can be kept in a file")
-    return ours[key]
+def passed_on(wish: str, ours: Mapping[str, str]) -> dict[str, str]:
+    """Our own variable of this name, or with PROXIES those that name proxies. Raises BadEnvironment.
+
+    The user and the password in the URL of a proxy stay here (attacks V29).
+    """
+    if wish == PROXIES:
+        return {key: _USERINFO.sub("//", value) for key, value in ours.items() if _PROXY.match(key)}
+    check_variable(wish)
+    if wish not in ours:
+        raise BadEnvironment(f"{wish}: there is no such variable to pass on; a value can be kept in a file")
+    return {wish: _USERINFO.sub("//", ours[wish]) if _PROXY.match(wish) else ours[wish]}
 
 
 def content_of(key: str, file: Path) -> str:

@@ -1,0 +1,40 @@
+"""Which variables of ours a server gets."""
+
+import pytest
+
+from mcpbridged.bridge.environment import BadEnvironment, child_environment, passed_on
+
+OURS = {
+    "PATH": "/bin",
+    "HTTPS_PROXY": "http://me:p%40ss@proxy.example:3128/",
+    "http_proxy": "proxy.example:3128",
+    "NO_PROXY": "localhost,me@here",
+    "SOCKS_PROXY_PASSWORD": "secret",
+    "MY_PROXY": "http://me:pass@proxy.example/",
+}
+
+
+def test_proxies_are_passed_on_together_and_without_who_we_are_to_them():
+    assert passed_on("*_PROXY", OURS) == {
+        "HTTPS_PROXY": "http://proxy.example:3128/",
+        "http_proxy": "proxy.example:3128",
+        "NO_PROXY": "localhost,me@here",
+    }
+    assert passed_on("HTTPS_PROXY", OURS) == {"HTTPS_PROXY": "http://proxy.example:3128/"}
+    assert passed_on("*_PROXY", {}) == {}
+
+
+def test_other_variables_are_passed_on_as_they_are():
+    assert passed_on("MY_PROXY", OURS) == {"MY_PROXY": "http://me:pass@proxy.example/"}
+
+
+@pytest.mark.parametrize("wish", ["*", "*_proxy", "LD_PRELOAD", "NOT_THERE", ""])
+def test_a_wish_that_cannot_be_granted_is_named(wish):
+    with pytest.raises(BadEnvironment) as caught:
+        passed_on(wish, OURS)
+    assert str(caught.value).startswith((f"{wish}: ", f"{wish} is ", f"{wish!r} is "))
+
+
+def test_without_a_wish_no_proxy_is_passed_on():
+    assert child_environment(OURS, []) == {"PATH": "/bin", "TERM": "dumb"}
+    assert child_environment(OURS, ["*_PROXY"])["HTTPS_PROXY"] == "http://proxy.example:3128/"
