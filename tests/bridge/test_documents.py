@@ -133,8 +133,8 @@ def test_the_manual_has_every_exit_code():
 
 
 def test_the_manual_has_every_limit_with_its_default():
-    table = MANUAL.split(".nf\n")[1].split(".fi")[0]
-    written = {name: float(value) for name, value in (line.split() for line in table.splitlines())}
+    listed = MANUAL.split(".SH LIMITS\n")[1].split(".SH ")[0]
+    written = {name: float(value) for name, value in re.findall(r'^\.BR (\w+) " \(([^)]+)\)"$', listed, re.M)}
     assert written == {field.name: float(field.default) for field in attrs.fields(Limits)}
 
 
