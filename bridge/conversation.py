@@ -10,7 +10,6 @@ from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Protocol
 
 from ..transports.child import ChildBusy, ChildGone, Exit
-from ..transports.lines import Overlong
 from ..transports.outlet import Outlet
 from ..transports.ports import Log
 from ..validators import envelope
@@ -24,16 +23,13 @@ from .choice import Choice
 from .desk import Desk
 from .effects import Later, Note, Revive, ToAsker, ToClient, ToServer, Translator
 from .for_modern import fault_text
+from .hearing import Hearing
 from .record import Record
 from .relay import Asked
 from .session import Abandon, Effect, EndStream, Session, Stream, ToChild
 
 if TYPE_CHECKING:
     from ..transports.child import Child
-
-# Lines of a child that are not MCP are shown this often, then only counted (attacks C03).
-_SHOWN = 3
-_SHOWN_BYTES = 200
 
 
 def stopping() -> Rejection:
@@ -99,7 +95,7 @@ class LocalConversation:
         self._around = around
         self._record = record
         self._child: Child | None = None
-        self._strange = 0
+        self.heard = Hearing(limits, log, self._from_server, self._spoiled).heard  # server.Holder
         self.ended = False
         self.draining = False
         self.make: Callable[[], Translator] | None = None
@@ -227,19 +223,6 @@ class LocalConversation:
         self._deferred = event
         self._around.tried(self, opened=False)
 
-    def heard(self, line: bytes | Overlong) -> None:
-        """The child wrote a line."""
-        if isinstance(line, Overlong):
-            text = f"the server wrote a line of more than {self._limits.line} bytes, the limit"
-            self._perform(self._session.child_spoiled(line.prefix, text))
-            return
-        try:
-            message = envelope.decode(line, self._limits)
-        except Rejection as rejection:
-            self._heard_strange(line, rejection)
-            return
-        self._from_server(message)
-
     def _from_server(self, message: Message) -> None:
         if type(message) is Response and message.error:
             self._record.errors += 1
@@ -255,24 +238,8 @@ class LocalConversation:
         else:
             self._perform(self._session.child_sent(message))
 
-    def _heard_strange(self, line: bytes, rejection: Rejection) -> None:
-        if envelope.is_batch(line):
-            try:
-                texts = envelope.split_batch(line, self._limits)
-            except Rejection:
-                texts = []
-            for text in texts:
-                self.heard(text)
-            if texts:
-                return
-        self._strange += 1
-        if self._strange <= _SHOWN:
-            self._log.warning(
-                "the server wrote what is not MCP", reason=rejection.text, line=line[:_SHOWN_BYTES]
-            )
-        self._perform(
-            self._session.child_spoiled(line[:256], f"the server's answer is not valid: {rejection.text}")
-        )
+    def _spoiled(self, prefix: bytes, text: str) -> None:
+        self._perform(self._session.child_spoiled(prefix, text))
 
     def lost(self, exit_: Exit, stderr: list[str]) -> None:
         """The child is gone."""

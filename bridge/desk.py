@@ -8,26 +8,22 @@ from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING
 
 from ..transports.child import ChildBusy, ChildGone, Exit
-from ..transports.lines import Overlong
 from ..transports.outlet import Outlet
 from ..transports.ports import Log
 from ..validators import envelope
 from ..validators.envelope import Message, Request, Response
 from ..validators.limits import Limits
-from ..validators.rejection import INTERNAL_ERROR, Rejection
+from ..validators.rejection import INTERNAL_ERROR
 from . import effects as orders
 from .effects import Contradiction, Later, Note, Revive, ToAsker, ToClient, ToServer
 from .for_modern import fault_text
+from .hearing import Hearing
 from .record import Record
 from .relay import Asked, Effect, Relay
 from .to_legacy import ToLegacy
 
 if TYPE_CHECKING:
     from ..transports.child import Child
-
-# Lines of a child that are not MCP are shown this often, then only counted (attacks C03).
-_SHOWN = 3
-_SHOWN_BYTES = 200
 
 
 class Desk:
@@ -63,7 +59,7 @@ class Desk:
         self._doubt = doubt
         self._translator: ToLegacy | None = None
         self._child: Child | None = None
-        self._strange = 0
+        self.heard = Hearing(limits, log, self._from_server, self._spoiled).heard  # server.Holder
         self._used = False  # since the last look at the clock
 
     @property
@@ -113,37 +109,6 @@ class Desk:
             self._translator = self._make()
             self._translate(self._translator.started())
         self._perform(self._relay.server_started())
-
-    def heard(self, line: bytes | Overlong) -> None:
-        """The child wrote a line."""
-        if isinstance(line, Overlong):
-            self._spoiled(
-                line.prefix, f"the server wrote a line of more than {self._limits.line} bytes, the limit"
-            )
-            return
-        try:
-            message = envelope.decode(line, self._limits)
-        except Rejection as rejection:
-            self._heard_strange(line, rejection)
-            return
-        self._from_server(message)
-
-    def _heard_strange(self, line: bytes, rejection: Rejection) -> None:
-        if envelope.is_batch(line):
-            try:
-                texts = envelope.split_batch(line, self._limits)
-            except Rejection:
-                texts = []
-            for text in texts:
-                self.heard(text)
-            if texts:
-                return
-        self._strange += 1
-        if self._strange <= _SHOWN:
-            self._log.warning(
-                "the server wrote what is not MCP", reason=rejection.text, line=line[:_SHOWN_BYTES]
-            )
-        self._spoiled(line[:256], f"the server's answer is not valid: {rejection.text}")
 
     def _spoiled(self, prefix: bytes, text: str) -> None:
         wire_id = envelope.id_in_prefix(prefix)

@@ -134,7 +134,9 @@ def test_the_manual_has_every_exit_code():
 
 def test_the_manual_has_every_limit_with_its_default():
     listed = MANUAL.split(".SH LIMITS\n")[1].split(".SH ")[0]
-    written = {name: float(value) for name, value in re.findall(r'^\.BR (\w+) " \(([^)]+)\)"$', listed, re.M)}
+    written = {
+        name: float(value) for name, value in re.findall(r'^\.BR (\w+) " \(([^)]+)\)"$', listed, re.MULTILINE)
+    }
     assert written == {field.name: float(field.default) for field in attrs.fields(Limits)}
 
 

@@ -1,0 +1,67 @@
+"""What a server writes, line by line: messages, batches of earlier revisions, and what is no MCP at all."""
+
+from collections.abc import Callable
+from typing import Final
+
+from ..transports.lines import Overlong
+from ..transports.ports import Log
+from ..validators import envelope
+from ..validators.envelope import Message
+from ..validators.limits import Limits
+from ..validators.rejection import Rejection
+
+# Lines of a child that are not MCP are shown this often, then only counted (attacks C03).
+_SHOWN: Final = 3
+_SHOWN_BYTES: Final = 200
+# In so much of a line that is no message its id is looked for.
+_PREFIX: Final = 256
+
+
+class Hearing:
+    """Hands on each message to `message`, and to `spoiled` the beginning of each line that is none, with the reason."""
+
+    __slots__ = ("_limits", "_log", "_message", "_spoiled", "_strange")
+
+    def __init__(
+        self,
+        limits: Limits,
+        log: Log,
+        message: Callable[[Message], None],
+        spoiled: Callable[[bytes, str], None],
+    ) -> None:
+        self._limits = limits
+        self._log = log
+        self._message = message
+        self._spoiled = spoiled
+        self._strange = 0
+
+    def heard(self, line: bytes | Overlong) -> None:
+        """The child wrote a line."""
+        if isinstance(line, Overlong):
+            self._spoiled(
+                line.prefix, f"the server wrote a line of more than {self._limits.line} bytes, the limit"
+            )
+            return
+        try:
+            message = envelope.decode(line, self._limits)
+        except Rejection as rejection:
+            self._heard_strange(line, rejection)
+        else:
+            self._message(message)
+
+    def _heard_strange(self, line: bytes, rejection: Rejection) -> None:
+        if envelope.is_batch(line):
+            try:
+                texts = envelope.split_batch(line, self._limits)
+            except Rejection:
+                texts = []
+            for text in texts:
+                self.heard(text)
+            if texts:
+                return
+        self._strange += 1
+        if self._strange <= _SHOWN:
+            self._log.warning(
+                "the server wrote what is not MCP", reason=rejection.text, line=line[:_SHOWN_BYTES]
+            )
+        self._spoiled(line[:_PREFIX], f"the server's answer is not valid: {rejection.text}")
