@@ -1,7 +1,8 @@
 """A session that is alive: the pure `Session` wired to the client's streams and to a child, or to a desk that it shares.
 
-Where the server speaks the modern era, a translator stands between. The only place where its decisions meet I/O. Everything here happens at once, in the task that brought the event: in
-Trio that makes it atomic, and nobody is left waiting for a lock or a queue.
+Where the server speaks the modern era, a translator stands between. The only place where its decisions meet I/O. Everything
+here happens at once, in the task that brought the event: in Trio that makes it atomic, and nobody is left waiting for a lock
+or a queue.
 """
 
 import secrets
