@@ -39,6 +39,11 @@ class Breaker:
         self._forget(now)
         return len(self._died) >= self.deaths
 
+    def calm(self, now: float) -> bool:
+        """Whether it is as if nothing had ever died."""
+        self._forget(now)
+        return not self._died
+
     def _forget(self, now: float) -> None:
         while self._died and now - self._died[0] >= self.window:
             self._died.popleft()

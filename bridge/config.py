@@ -19,8 +19,17 @@ from ..transports.routes import Paths
 from ..transports.spawner import Launch
 from ..validators.limits import Limits
 from .addresses import BadAddress, check_loopback, check_origin, check_path
+from .brought import header_name
 from .credentials import BadCredential, check_trusted, read_private, read_secret, runtime_directory
-from .environment import BadEnvironment, check_variable, inherited, passed_on, read_variables
+from .environment import (
+    BadEnvironment,
+    check_from_client,
+    check_variable,
+    inherited,
+    passed_on,
+    read_variables,
+)
+from .log import SHORTEST_SECRET
 from .program import NotRunnable, check_program
 from .settings import AGGREGATE, ALL, BadLimit, ServerConfig, Settings, TokenConfig, changed_limits
 
@@ -30,7 +39,6 @@ T = TypeVar("T")
 LARGEST: Final = 1024 * 1024
 _MOST_SERVERS: Final = 256
 _VERSION: Final = 1
-_SHORTEST_SECRET: Final = 8
 NAME: Final = r"^[a-z0-9][a-z0-9-]{0,31}\Z"
 
 Text = Annotated[str, Meta(max_length=4096)]
@@ -130,6 +138,9 @@ class Server:
     pass_env: Annotated[tuple[Text, ...], Meta(description="Variables of ours that it gets as well.")] = ()
     secrets: Annotated[
         dict[str, Text], Meta(description="Variables whose values are kept elsewhere: see SECRETS.")
+    ] = attrs.field(factory=dict[str, str])
+    env_from_header: Annotated[
+        dict[str, Text], Meta(description="Variables that a client brings, with the headers that hold them.")
     ] = attrs.field(factory=dict[str, str])
     limits: Annotated[
         LimitTable, Meta(description="Changes of limits for this server; mcp-bridge(1) lists them.")
@@ -366,6 +377,7 @@ def _server(
         raise BadConfig(f"{where}: cwd: must be an absolute path, not {server.cwd!r}")
     try:
         variables, secrets = _variables(server, base, environment)
+        from_headers = _from_headers(server)
         check_program(server.command[0])
         limits = changed_limits(limits, server.limits)
     except BadLimit as fault:
@@ -393,6 +405,7 @@ def _server(
         server.tools.get("deny", ()),
         limits,
         secrets,
+        from_headers=from_headers,
     )
 
 
@@ -427,8 +440,22 @@ def _variables(
     for key, source in server.secrets.items():
         check_variable(key)
         hidden[key] = read_secret(source, environment, base)
-    # A short value is no secret worth hiding, and blotting it out would spoil the log.
-    return variables | hidden, tuple(value for value in hidden.values() if len(value) >= _SHORTEST_SECRET)
+    return variables | hidden, tuple(value for value in hidden.values() if len(value) >= SHORTEST_SECRET)
+
+
+def _from_headers(server: Server) -> dict[str, str]:
+    found: dict[str, str] = {}
+    try:
+        for variable, name in server.env_from_header.items():
+            check_from_client(variable)
+            found[variable] = header_name(name)
+    except BadEnvironment as fault:
+        raise BadEnvironment(f"env_from_header: {fault}") from None
+    if found and server.share == "server":
+        raise BadEnvironment(
+            'env_from_header: with share = "server" one process would get what every client brings'
+        )
+    return found
 
 
 def address_of(http: str | Literal[False]) -> tuple[str, int | None]:

@@ -20,6 +20,7 @@ from ..validators.modern import read_envelope
 from ..validators.rejection import SERVER_ERROR, Rejection
 from ..validators.shapes import read_cancelled
 from . import effects as orders
+from .brought import Brought
 from .choice import Choice
 from .desk import Desk
 from .effects import Later, Note, Revive, ToAsker, ToClient, ToServer, Translator
@@ -86,9 +87,11 @@ class LocalConversation:
         around: Around,
         record: Record,
         choice: Choice,
+        brought: Brought,
     ) -> None:
         self.id = secrets.token_urlsafe(32)
         self.principal = principal
+        self.brought = brought
         self._limits = limits
         self._log = log
         self._session = Session(limits, lambda: secrets.token_hex(8), pipe, choice)

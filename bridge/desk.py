@@ -15,6 +15,7 @@ from ..validators.envelope import Message, Request, Response
 from ..validators.limits import Limits
 from ..validators.rejection import INTERNAL_ERROR
 from . import effects as orders
+from .brought import NOTHING, Brought
 from .effects import Contradiction, Later, Note, Revive, ToAsker, ToClient, ToServer
 from .for_modern import fault_text
 from .hearing import Hearing
@@ -45,8 +46,10 @@ class Desk:
         start: Callable[["Desk"], None],
         later: Callable[[float, Callable[[], None]], None],
         doubt: Callable[["Desk", str], None],
+        brought: Brought = NOTHING,
     ) -> None:
         self.principal = principal
+        self.brought = brought
         self.touched = 0.0
         self.ended = False
         self._limits = limits

@@ -386,6 +386,8 @@ def _effective(server: ServerConfig) -> Iterable[tuple[str, str]]:
     yield "share", server.share or "session, or principal for stateless clients"
     yield "era", server.era
     yield "tools", f"allow {', '.join(server.allow)}; deny {', '.join(server.deny) or 'none'}"
+    for variable, header in server.from_headers.items():
+        yield "env", f"{variable}=[the header {header} of the client]"
     hidden = set(server.secrets)
     for key, value in sorted(launch.env.items()):
         yield "env", f"{key}={'[secret]' if value in hidden else value}"

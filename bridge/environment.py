@@ -25,6 +25,8 @@ LOADERS: Final = frozenset(
     }
     | {"PERL5OPT", "RUBYOPT", "JAVA_TOOL_OPTIONS", "GIT_SSH_COMMAND"}
 )
+# Not even where the operator names them does a client choose these: where programs, code, packages and settings come from.
+STEERING: Final = ("GIT_CONFIG", "LD_", "NODE_", "NPM_CONFIG_", "PERL", "PIP_", "PYTHON", "RUBY", "UV_")
 # The wish for all variables that name a proxy, of those that there are.
 PROXIES: Final = "*_PROXY"
 _PROXY: Final = re.compile(r"(?:https?|ftp|all|no)_proxy\Z", re.IGNORECASE)
@@ -74,6 +76,19 @@ def check_variable(key: str, value: str = "") -> None:
         raise BadEnvironment(f"{key} is refused: it makes the server load other code")
     if "\0" in value:
         raise BadEnvironment(f"{key}: the value holds a zero byte")
+
+
+def check_from_client(key: str) -> None:
+    """Raise BadEnvironment for a variable whose value no client may bring (env_from_header)."""
+    check_variable(key)
+    upper = key.upper()
+    if (
+        upper in _KEPT
+        or upper == "TERM"
+        or upper.startswith((*_KEPT_PREFIXES, *STEERING))
+        or _PROXY.match(key)
+    ):
+        raise BadEnvironment(f"{key} is refused: it decides which programs, code or settings the server uses")
 
 
 def passed_on(wish: str, ours: Mapping[str, str]) -> dict[str, str]:

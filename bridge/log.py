@@ -9,12 +9,15 @@ import re
 import sys
 import time
 import traceback
+from collections import Counter
 from collections.abc import Iterable
 from typing import Final, TextIO
 
 LEVELS: Final = ("debug", "info", "warning", "error", "none")
 # A line longer than this is cut, in characters.
 _LONGEST: Final = 4096
+# What is shorter is no secret worth hiding, and blotting it out would spoil the log; in characters.
+SHORTEST_SECRET: Final = 8
 # C0, DEL, C1, line separators, and what turns or hides text (bidi, zero width, tags).
 _UNSAFE: Final = re.compile(
     "[\x00-\x1f\x7f-\x9f\u061c\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb\ud800-\udfff\U000e0000-\U000e007f]"
@@ -28,11 +31,19 @@ class LineLog:
         self._rank = LEVELS.index(level)
         self._json = form == "json"
         self._out = out or sys.stderr
-        self._secrets: list[str] = []
+        self._hidden: Counter[str] = Counter()
 
     def hide(self, secrets: Iterable[str]) -> None:
-        """Blot these out from now on."""
-        self._secrets.extend(dict.fromkeys(one for one in secrets if one and one not in self._secrets))
+        """Blot these out from now on, until each has been unhidden as often as it was hidden."""
+        self._hidden.update(form for one in secrets for form in _forms(one))
+
+    def unhide(self, secrets: Iterable[str]) -> None:
+        """Whoever has hidden these does not have them any more."""
+        for one in secrets:
+            for form in _forms(one):
+                self._hidden[form] -= 1
+                if not self._hidden[form]:
+                    del self._hidden[form]
 
     def debug(self, event: str, **fields: object) -> None:
         """What a developer wants to know."""
@@ -74,9 +85,27 @@ class LineLog:
         if isinstance(value, BaseException):
             value = "".join(traceback.format_exception(value))
         text = value.decode(errors="backslashreplace") if isinstance(value, bytes) else str(value)
-        for secret in self._secrets:
-            text = text.replace(secret, "[secret]")
+        found = [secret for secret in self._hidden if secret in text]
+        if found:
+            text = _blotted(text, found)
         return escaped(text[:_LONGEST])
+
+
+def _forms(secret: str) -> set[str]:
+    """How a secret may be written in a line: as it is, and inside a string of JSON."""
+    return {secret, json.dumps(secret)[1:-1]} if secret else set()
+
+
+def _blotted(text: str, secrets: Iterable[str]) -> str:
+    # All at once: what is blotted out for one must not keep another, which overlaps it, from being found.
+    spans = sorted(match.span() for secret in secrets for match in re.finditer(re.escape(secret), text))
+    told: list[str] = []
+    end = 0
+    for start, stop in spans:
+        if start >= end:
+            told += text[end:start], "[secret]"
+        end = max(end, stop)
+    return "".join(told) + text[end:]
 
 
 def escaped(text: str) -> str:

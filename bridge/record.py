@@ -5,7 +5,7 @@ Nothing here is kept on disk, and what is kept is bounded. Text has passed the l
 
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Final
 
 import attrs
@@ -91,6 +91,14 @@ class Record:
         text = str(self._log.plain(line))
         self._log.info("stderr", server=self.name, pid=pid, line=line)
         self._keep(Entry(time.time(), "stderr", pid, text))
+
+    def hide(self, secrets: Iterable[str]) -> None:
+        """A process has these from now on (LineLog.hide)."""
+        self._log.hide(secrets)
+
+    def unhide(self, secrets: Iterable[str]) -> None:
+        """It is gone (LineLog.unhide)."""
+        self._log.unhide(secrets)
 
     def shown(self, line: bytes) -> str:
         """The line as it may be shown to a person."""

@@ -5,10 +5,11 @@ one for all. Starts children, ends them with whom they serve, and keeps a server
 for ever.
 """
 
+import json
 import math
 import secrets
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Protocol
 
@@ -24,6 +25,7 @@ from ..transports.spawner import Launch, Spawner, SpawnFailed
 from ..validators.rejection import SERVER_ERROR, Rejection
 from . import eras
 from .breaker import Breaker
+from .brought import NOTHING, Brought, brought_in
 from .conversation import LocalConversation, stopping
 from .desk import Desk
 from .eras import EraBook
@@ -53,6 +55,7 @@ class Holder(Protocol):
 
     ended: bool
     principal: str
+    brought: Brought
 
     @property
     def speaks_modern(self) -> bool: ...
@@ -62,6 +65,15 @@ class Holder(Protocol):
     def lost(self, exit_: Exit, stderr: list[str]) -> None: ...
     def failed(self, text: str, data: dict[str, object]) -> None: ...
     def end(self, reason: str) -> None: ...
+
+
+@attrs.frozen
+class _Key:
+    """Whose requests share a process; the profile is None where it is a modern one."""
+
+    principal: str
+    brought: Brought
+    profile: Profile | None
 
 
 class LocalServer:
@@ -85,6 +97,9 @@ class LocalServer:
         self._version = version
         self._registry: Registry[LocalConversation] = Registry(limits)
         self._breaker = Breaker()
+        # A client that brings what the server dies of must not keep it from others.
+        self._breakers: dict[str, Breaker] = {}
+        self._wanted = config.from_headers
         self._nursery: trio.Nursery | None = None
         self._children: dict[Child, Holder | None] = {}  # nobody yet, if it is a spare
         self._spares: deque[Child] = deque()
@@ -96,7 +111,7 @@ class LocalServer:
         self._book = EraBook(config.era)
         self._probing: trio.Event | None = None
         self._seal = Seal(secrets.token_bytes(32))
-        self._desks: dict[tuple[str, Profile | None], Desk] = {}
+        self._desks: dict[_Key, Desk] = {}
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Hold the children until cancelled; then none of them is left."""
@@ -114,6 +129,7 @@ class LocalServer:
                 for conversation in self._registry:
                     conversation.ticked(now)
                 self._look_for_life(now)
+                self._breakers = {who: one for who, one in self._breakers.items() if not one.calm(now)}
                 for key, desk in list(self._desks.items()):
                     desk.ticked(now)
                     if now - desk.touched > self._limits.session_idle_seconds:
@@ -182,10 +198,13 @@ class LocalServer:
 
     # ---- ports.Backend
 
-    async def open(self, principal: str, outlet: Outlet | None = None) -> LocalConversation:
+    async def open(
+        self, principal: str, headers: Mapping[str, str], outlet: Outlet | None = None
+    ) -> LocalConversation:
         """Start the conversation of a legacy client (ports.Backend)."""
         now = trio.current_time()
-        self._check_open(now)
+        brought = brought_in(headers, self._wanted) if self._wanted else NOTHING
+        self._check_open(now, self._breaker_of(principal, brought))
         idle = self._registry.make_room(principal)
         if idle is not None:
             idle.end("its principal has too many sessions and this one was idle longest")
@@ -197,6 +216,7 @@ class LocalServer:
             around=self,
             record=self.record,
             choice=self.config.choice,
+            brought=brought,
         )
         self._registry.add(conversation.id, principal, conversation, now)
         try:
@@ -222,30 +242,42 @@ class LocalServer:
         """The principal's conversation with this id (ports.Backend)."""
         return self._registry.find(session_id, principal, trio.current_time())
 
-    async def ask(self, principal: str, request: ModernRequest, outlet: Outlet, *, pipe: bool) -> Desk:
+    async def ask(
+        self,
+        principal: str,
+        headers: Mapping[str, str],
+        request: ModernRequest,
+        outlet: Outlet,
+        *,
+        pipe: bool,
+    ) -> Desk:
         """Hand a modern client's request to a child that may serve it (ports.Backend)."""
         if self._closed:
             raise stopping()
-        desk = await self._desk(principal, request.envelope.capabilities)
+        brought = brought_in(headers, self._wanted) if self._wanted else NOTHING
+        desk = await self._desk(principal, brought, request.envelope.capabilities)
         desk.ask(Asked(principal, request.request, request.envelope, request.headers, outlet, pipe))
         return desk
 
-    def _check_open(self, now: float) -> None:
+    def _breaker_of(self, principal: str, brought: Brought) -> Breaker:
+        return self._breakers.setdefault(principal, Breaker()) if brought.variables else self._breaker
+
+    def _check_open(self, now: float, breaker: Breaker) -> None:
         if self._closed:
             raise stopping()
-        if self._breaker.tripped(now):
-            pause = self._breaker.pause(now)
+        if breaker.tripped(now):
+            pause = breaker.pause(now)
             raise Rejection(
                 503,
                 SERVER_ERROR,
-                f"the server ended unexpectedly {self._breaker.deaths} times within {self._breaker.window:g} s; "
+                f"the server ended unexpectedly {breaker.deaths} times within {breaker.window:g} s; "
                 f"the next start is in {pause:.0f} s",
                 headers=((b"Retry-After", b"%d" % math.ceil(pause)),),
             )
 
     # ---- modern clients: desks
 
-    async def _desk(self, principal: str, capabilities: bytes) -> Desk:
+    async def _desk(self, principal: str, brought: Brought, capabilities: bytes) -> Desk:
         era = self._book.for_modern_client(trio.current_time())
         if not era:
             await self._probe()
@@ -254,14 +286,14 @@ class LocalServer:
                 raise Rejection(503, SERVER_ERROR, "the server cannot be asked for its era")
         strict = self.config.share == "server"
         profile = None if era == eras.MODERN else profile_of(capabilities)
-        key = ("" if strict else principal, profile)
+        key = _Key("" if strict else principal, brought, profile)
         desk = self._desks.get(key)
-        return self._open_desk(key, profile, strict=strict) if desk is None else desk
+        return self._open_desk(key, strict=strict) if desk is None else desk
 
-    def _open_desk(self, key: tuple[str, Profile | None], profile: Profile | None, *, strict: bool) -> Desk:
+    def _open_desk(self, key: _Key, *, strict: bool) -> Desk:
         now = trio.current_time()
-        self._check_open(now)
-        mine = {other: desk for other, desk in self._desks.items() if other[0] == key[0]}
+        self._check_open(now, self._breaker_of(key.principal, key.brought))
+        mine = {other: desk for other, desk in self._desks.items() if other.principal == key.principal}
         if len(mine) >= _DESKS or len(self._desks) + len(self._registry) >= self._limits.sessions:
             idle = [other for other, desk in mine.items() if not desk.busy]
             if not idle:
@@ -276,28 +308,33 @@ class LocalServer:
                 min(idle, key=lambda other: mine[other].touched),
                 "its principal has too many server processes and this one was idle longest",
             )
-        translator = None if profile is None else partial(self._to_legacy, profile, strict=strict)
+        translator = None if key.profile is None else partial(self._to_legacy, key.profile, strict=strict)
         desk = Desk(
-            key[0],
+            key.principal,
             self._limits,
             self._log,
-            Relay(self._limits, self._seal, self.config.choice),
+            Relay(self._limits, self._seal_of(key.brought), self.config.choice),
             self.record,
             translator=translator,
             start=self._start_again,
             later=self.later,
             doubt=self._doubt,
+            brought=key.brought,
         )
         desk.touched = now
         self._desks[key] = desk
         return desk
+
+    def _seal_of(self, brought: Brought) -> Seal:
+        # A state is of use to a client that brings the same only.
+        return self._seal.within(json.dumps(brought.variables).encode()) if brought.variables else self._seal
 
     def _to_legacy(self, profile: Profile, *, strict: bool) -> ToLegacy:
         return ToLegacy(
             self._limits, profile, lambda: secrets.token_hex(16), version=self._version, strict=strict
         )
 
-    def _close_desk(self, key: tuple[str, Profile | None], reason: str) -> None:
+    def _close_desk(self, key: _Key, reason: str) -> None:
         self._desks.pop(key).end(reason)
 
     def _doubt(self, desk: Desk, text: str) -> None:
@@ -311,7 +348,7 @@ class LocalServer:
         if self._probing is not None:
             await self._probing.wait()
             return
-        self._check_open(trio.current_time())
+        self._check_open(trio.current_time(), self._breaker)
         self._probing = trio.Event()
         try:
             modern = await speaks_modern(self.config.launch, self._spawner, self._readiness, self._limits)
@@ -344,7 +381,7 @@ class LocalServer:
 
     async def _fetch_desk(self, conversation: LocalConversation, capabilities: bytes) -> None:
         try:
-            desk = await self._desk(conversation.principal, capabilities)
+            desk = await self._desk(conversation.principal, conversation.brought, capabilities)
         except Rejection as rejection:
             conversation.not_joined(rejection)
         else:
@@ -381,7 +418,7 @@ class LocalServer:
 
     async def _start(self, holder: Holder) -> None:
         assert self._nursery is not None  # noqa: S101 - `run` is running
-        if self._spares:
+        if self._spares and not holder.brought.variables:  # a spare was started without
             child = self._spares.popleft()
             child.hear(holder.heard)
             self._children[child] = holder
@@ -389,6 +426,8 @@ class LocalServer:
             launch = self.config.launch
             if self.config.knows_principal:
                 launch = attrs.evolve(launch, env={**launch.env, PRINCIPAL_VARIABLE: holder.principal})
+            if holder.brought.variables:
+                launch = attrs.evolve(launch, env={**launch.env, **dict(holder.brought.variables)})
             child = await self._spawn(launch, holder)
         self._ahead = self.config.spare
         self._nursery.start_soon(self._make_spares)
@@ -400,7 +439,13 @@ class LocalServer:
 
     async def _spawn(self, launch: Launch, holder: Holder | None) -> Child:
         assert self._nursery is not None  # noqa: S101 - `run` is running
-        child = await self._spawner.spawn(launch, limits=self._limits, readiness=self._readiness)
+        hidden = holder.brought.secrets if holder is not None else ()
+        self.record.hide(hidden)
+        try:
+            child = await self._spawner.spawn(launch, limits=self._limits, readiness=self._readiness)
+        except BaseException:
+            self.record.unhide(hidden)
+            raise
         child.watchers = self.record.watchers
         if holder is not None:
             child.hear(holder.heard)
@@ -456,7 +501,9 @@ class LocalServer:
             if holder is not None:
                 holder.end("an internal error")
         finally:
-            del self._children[child]
+            last = self._children.pop(child)
+            if last is not None:
+                self.record.unhide(last.brought.secrets)
             self._vitals.pop(child, None)
             self._one_less.unpark_all()
 
@@ -470,7 +517,7 @@ class LocalServer:
             self._nursery.start_soon(self._make_spares)
         if holder is None or holder.ended or not holder.is_served_by(child):
             return
-        self._breaker.died(trio.current_time())
+        self._breaker_of(holder.principal, holder.brought).died(trio.current_time())
         self.record.died(child.pid, exit_)
         holder.lost(exit_, self.record.tail(child.pid))
 
@@ -480,10 +527,11 @@ class LocalServer:
 
     async def _revive(self, holder: Holder) -> None:
         now = trio.current_time()
-        pause = self._breaker.pause(now)
-        if self._breaker.tripped(now):
+        breaker = self._breaker_of(holder.principal, holder.brought)
+        pause = breaker.pause(now)
+        if breaker.tripped(now):
             holder.failed(
-                f"the server ended unexpectedly {self._breaker.deaths} times within {self._breaker.window:g} s; "
+                f"the server ended unexpectedly {breaker.deaths} times within {breaker.window:g} s; "
                 f"the next start is in {pause:.0f} s",
                 {"reason": "restarts", "retry_after": math.ceil(pause)},
             )
@@ -492,7 +540,7 @@ class LocalServer:
         try:
             await self._start(holder)
         except SpawnFailed as fault:
-            self._breaker.died(trio.current_time())
+            breaker.died(trio.current_time())
             holder.failed(str(fault), {"reason": "not started"})
 
     def later(self, seconds: float, call: Callable[[], None]) -> None:

@@ -46,6 +46,8 @@ class ServerConfig:
     secrets: tuple[str, ...] = attrs.field(default=(), repr=False)
     # Whether its processes are told in PRINCIPAL_VARIABLE for whom they work: ours only, since it is nobody else's business.
     knows_principal: bool = False
+    # The variables that a client brings in its headers, with the headers' names in lower case.
+    from_headers: Mapping[str, str] = attrs.field(factory=dict[str, str])
 
     @property
     def choice(self) -> Choice:

@@ -39,7 +39,7 @@ async def serve_modern(exchange: Exchange, backend: Backend, message: Message, l
     outlet = exchange.outlet(direct=True)
     exchange.attend(outlet, to_the_end=True)
     desk = await backend.ask(
-        exchange.principal, ModernRequest(message, envelope, headers), outlet, pipe=False
+        exchange.principal, headers, ModernRequest(message, envelope, headers), outlet, pipe=False
     )
     try:
         await _answer(exchange, outlet)

@@ -97,19 +97,30 @@ class Desk(Protocol):
 class Backend(Protocol):
     """One stdio server, as the transports see it."""
 
-    async def open(self, principal: str, outlet: Outlet | None = None) -> Conversation:
-        """Start a conversation with a child of its own.
+    async def open(
+        self, principal: str, headers: Mapping[str, str], outlet: Outlet | None = None
+    ) -> Conversation:
+        """Start a conversation with a child of its own. `headers` are those of the request that opens it.
 
         With an `outlet` everything the server ever sends goes there (HTTP+SSE, WebSocket); without one each message
         goes to the stream it belongs to (Streamable HTTP). Raises Rejection 503 when a limit is reached or the server
-        cannot be started.
+        cannot be started, and 400 for a header that it cannot use.
         """
         ...
 
-    async def ask(self, principal: str, request: ModernRequest, outlet: Outlet, *, pipe: bool) -> Desk:
+    async def ask(
+        self,
+        principal: str,
+        headers: Mapping[str, str],
+        request: ModernRequest,
+        outlet: Outlet,
+        *,
+        pipe: bool,
+    ) -> Desk:
         """Take a request of the stateless era. Its answer, and what belongs to it, go to `outlet`, the answer last.
 
-        With `pipe` the outlet carries other requests too, and does not end with the answer. Raises Rejection.
+        With `pipe` the outlet carries other requests too, and does not end with the answer; then `headers` are those
+        that opened it. Raises Rejection.
         """
         ...
 

@@ -32,7 +32,7 @@ class EventStream:
         if not accepts(exchange.head.headers.get("accept")).events:
             raise Rejection(406, INVALID_REQUEST, "Accept must allow text/event-stream")
         outlet = exchange.outlet()
-        conversation = await self._backend.open(exchange.principal, outlet)
+        conversation = await self._backend.open(exchange.principal, exchange.head.headers, outlet)
         try:
             exchange.attend(outlet, to_the_end=True)
             await exchange.begin_stream()

@@ -124,7 +124,7 @@ class StreamableHttp:
     ) -> None:
         if session_id is not None and self._knows(session_id, exchange.principal):
             raise invalid("this session is already initialized")
-        conversation = await self._backend.open(exchange.principal)
+        conversation = await self._backend.open(exchange.principal, exchange.head.headers)
         outlet = exchange.outlet()
         try:
             conversation.receive(message, outlet)

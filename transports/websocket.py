@@ -5,6 +5,7 @@ loss of the connection ends both. What the server says goes to the socket in the
 which it came, as long as the socket takes it; a writer task does the rest.
 """
 
+from collections.abc import Mapping
 from typing import Final
 
 import trio
@@ -57,7 +58,7 @@ class WebSocket:
         outlet = Outlet(self._limits)
         exchange.attend(outlet, to_the_end=True)
         stream = exchange.hijack()
-        talk = _Talk(stream, self._backend, exchange.principal, outlet, self._limits, self._log)
+        talk = _Talk(stream, self._backend, exchange.principal, head.headers, outlet, self._limits, self._log)
         try:
             await stream.send_all(accepted(head.headers["sec-websocket-key"]))
             await talk.run()
@@ -75,6 +76,7 @@ class _Talk:
         stream: Hijacked,
         backend: Backend,
         principal: str,
+        headers: Mapping[str, str],
         outlet: Outlet,
         limits: Limits,
         log: Log,
@@ -82,6 +84,7 @@ class _Talk:
         self._stream = stream
         self._backend = backend
         self._principal = principal
+        self._headers = headers
         self._conversation: Conversation | None = None
         self._desks: dict[Desk, None] = {}
         self._outlet = outlet
@@ -136,7 +139,7 @@ class _Talk:
                 self._take_back(message)
                 self._conversation.receive(message, None)
             elif isinstance(message, Request):
-                self._conversation = await self._backend.open(self._principal, self._outlet)
+                self._conversation = await self._backend.open(self._principal, self._headers, self._outlet)
                 self._conversation.receive(message, None)
             else:
                 self._take_back(message)
@@ -153,7 +156,7 @@ class _Talk:
         envelope = read_envelope(message.method, message.params, self._limits)
         check_supported(envelope.version)
         request = ModernRequest(message, envelope, None)
-        desk = await self._backend.ask(self._principal, request, self._outlet, pipe=True)
+        desk = await self._backend.ask(self._principal, self._headers, request, self._outlet, pipe=True)
         self._desks[desk] = None
 
     def _take_back(self, message: Message) -> None:

@@ -16,6 +16,7 @@ import pytest
 from mcpbridged.bridge import cli, config, daemon, door
 from mcpbridged.bridge.cli import COMMANDS, options_parser
 from mcpbridged.bridge.environment import LOADERS
+from mcpbridged.bridge.log import SHORTEST_SECRET
 from mcpbridged.bridge.status import ServerStatus, Status
 from mcpbridged.validators.limits import Limits
 
@@ -230,7 +231,7 @@ def test_the_manual_of_the_configuration_has_its_limits():
     [longest] = [meta.max_length for meta in config.Text.__metadata__]
     assert f"A string has at most {longest} characters." in text
     assert f"at most {config.LARGEST // 2**20} MiB, with at most {config._MOST_SERVERS} servers" in text
-    assert f"Secrets of {config._SHORTEST_SECRET} characters or more" in text
+    assert f"Secrets of {SHORTEST_SECRET} characters or more" in text
 
 
 def test_the_manual_of_the_configuration_has_every_variable_that_is_refused():
