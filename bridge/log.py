@@ -92,8 +92,9 @@ class LineLog:
 
 
 def _forms(secret: str) -> set[str]:
-    """How a secret may be written in a line: as it is, and inside a string of JSON."""
-    return {secret, json.dumps(secret)[1:-1]} if secret else set()
+    """How a secret may be written in a line: as it is, in a string of JSON, and in JSON that is a text in JSON."""
+    once = json.dumps(secret)[1:-1]
+    return {secret, once, json.dumps(once)[1:-1]} if secret else set()
 
 
 def _blotted(text: str, secrets: Iterable[str]) -> str:

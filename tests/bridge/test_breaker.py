@@ -44,3 +44,12 @@ def test_a_server_that_exits_at_once_is_started_at_most_five_times_a_minute():
             breaker.died(now)
         now += 0.01
     assert starts == 5
+
+
+def test_it_is_calm_when_the_last_death_is_old():
+    breaker = Breaker(window=60)
+    assert breaker.calm(0)
+    breaker.died(0)
+    breaker.died(1)
+    assert not breaker.calm(60)  # the pause is over, and the death still counts
+    assert breaker.calm(61)

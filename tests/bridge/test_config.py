@@ -100,6 +100,16 @@ def test_every_key_means_something(write):
     assert settings.tokens == (TokenConfig("cursor", bytes.fromhex(DIGEST), frozenset({"git"})),)
 
 
+@pytest.mark.parametrize("share", ["", "session", "principal"])
+def test_headers_of_clients_are_found_in_lower_case(write, share):
+    text = (
+        f"[servers.a]\ncommand = ['x']\nshare = '{share}'\nenv_from_header = {{ KEY = 'X-Key', B = 'x_b' }}"
+    )
+    [server] = load(write(text), HERE).servers
+    assert server.from_headers == {"KEY": "x-key", "B": "x_b"}
+    assert "KEY" not in server.launch.env
+
+
 def test_an_aggregate_is_one_more_server_and_at_the_root(write):
     settings = load(write("[servers.a]\ncommand = ['x']\n[aggregate]\nservers = ['a']"), HERE)
     made = settings.servers[-1]
@@ -130,6 +140,26 @@ def test_an_empty_file_is_a_good_one(write):
     [
         # K01: what is no TOML, or not ours
         ("[[\n", "line 1"),
+        (
+            "[servers.a]\ncommand = ['x']\nenv_from_header.PATH = 'X-Path'",
+            "servers.a: env_from_header: PATH is refused",
+        ),
+        (
+            "[servers.a]\ncommand = ['x']\nenv_from_header.KEY = 'MCP-Session-Id'",
+            "servers.a: env_from_header: the header MCP-Session-Id is refused",
+        ),
+        (
+            "[servers.a]\ncommand = ['x']\nenv_from_header.KEY = 'X Key'",
+            "servers.a: env_from_header: 'X Key' is not the name of a header",
+        ),
+        (
+            "[servers.a]\ncommand = ['x']\nshare = 'server'\nenv_from_header.KEY = 'X-Key'",
+            'servers.a: env_from_header: with share = "server"',
+        ),
+        (
+            "[servers.a]\ncommand = ['x']\nenv_from_header.KEY = 1",
+            "env_from_header: Expected `str`, got `int`",
+        ),
         ("a = 1\na = 2\n", "line 2"),
         (b"\xff", "is not UTF-8 at byte 0"),
         ("\0", "line 1"),

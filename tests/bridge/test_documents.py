@@ -15,7 +15,7 @@ import pytest
 
 from mcpbridged.bridge import cli, config, daemon, door
 from mcpbridged.bridge.cli import COMMANDS, options_parser
-from mcpbridged.bridge.environment import LOADERS
+from mcpbridged.bridge.environment import LOADERS, STEERING
 from mcpbridged.bridge.log import SHORTEST_SECRET
 from mcpbridged.bridge.status import ServerStatus, Status
 from mcpbridged.validators.limits import Limits
@@ -237,6 +237,13 @@ def test_the_manual_of_the_configuration_has_its_limits():
 def test_the_manual_of_the_configuration_has_every_variable_that_is_refused():
     [line] = re.findall(r"are refused:\n(.*)\.$", section_of(FORMAT, "ENVIRONMENT"), re.MULTILINE)
     assert line.split(", ") == sorted(LOADERS)
+
+
+def test_the_manual_of_the_configuration_has_every_variable_that_no_client_brings():
+    [line] = re.findall(
+        r"must not begin with\n(.*),$", section_of(FORMAT, "HEADERS OF CLIENTS"), re.MULTILINE
+    )
+    assert line.replace(" or ", ", ").split(", ") == list(STEERING)
 
 
 def test_the_example_of_the_manual_is_a_good_configuration():

@@ -49,6 +49,56 @@ def test_secrets_are_blotted_out():
     assert out.getvalue().count("[secret]") == 3
 
 
+@pytest.mark.parametrize("times", [1, 2, 3])
+def test_a_secret_is_found_in_json_and_in_json_that_is_a_text(times):
+    log, out = written()
+    secret = 'a "quoted" \\ canary'
+    log.hide([secret])
+    text = secret
+    for _ in range(times - 1):
+        text = json.dumps({"text": text})
+    log.info("x", line=text)
+    assert "canary" not in out.getvalue()
+    assert "[secret]" in out.getvalue()
+
+
+@given(st.lists(st.text("ab", min_size=1, max_size=4), min_size=1), st.text("abc", max_size=30))
+@settings(max_examples=300, deadline=None)
+def test_what_is_hidden_for_one_uncovers_nothing_of_another(secrets, text):
+    log, _ = written()
+    log.hide(secrets)
+    covered = set()
+    for secret in secrets:
+        at = text.find(secret)
+        while at >= 0:
+            covered |= set(range(at, at + len(secret)))
+            at = text.find(secret, at + len(secret))
+    shown = str(log.plain(text)).replace("[secret]", "#")
+    assert shown.replace("#", "") == "".join(one for at, one in enumerate(text) if at not in covered)
+    assert ("#" in shown) == bool(covered)
+
+
+@given(
+    st.lists(st.lists(st.sampled_from(["", "first-one", "second", 'with "']), max_size=3), max_size=8),
+    st.randoms(),
+)
+@settings(max_examples=200, deadline=None)
+def test_what_was_hidden_is_hidden_until_the_last_that_has_it_is_gone(holders, random):
+    log, _ = written()
+    log.hide(["always hidden"])
+    before = dict(log._hidden)
+    for held in holders:
+        log.hide(held)
+    leaving = list(holders)
+    random.shuffle(leaving)
+    while leaving:
+        for secret in filter(None, {one for held in leaving for one in held}):
+            assert log.plain(f"<{secret}>") == "<[secret]>"
+        log.unhide(leaving.pop())
+    assert dict(log._hidden) == before
+    assert log.plain("first-one always hidden") == "first-one [secret]"
+
+
 def test_faults_are_told_on_one_line():
     log, out = written()
     try:

@@ -36,3 +36,12 @@ def test_what_is_bound_to_one_thing_is_no_good_for_another(other):
 @pytest.mark.parametrize("sealed", ["", "x", "A" * 32, "A" * 33, "\ud800" * 40, "ü" * 40])
 def test_what_was_never_sealed_cannot_be_opened(sealed):
     assert SEAL.open(MINE, sealed) is None
+
+
+def test_a_seal_within_a_seal_opens_its_own_only():
+    ours, theirs = SEAL.within(b"ours"), SEAL.within(b"theirs")
+    sealed = ours.seal(MINE, "x")
+    assert SEAL.within(b"ours").open(MINE, sealed) == "x"
+    assert theirs.open(MINE, sealed) is None
+    assert SEAL.open(MINE, sealed) is None
+    assert ours.open(MINE, SEAL.seal(MINE, "x")) is None

@@ -1,0 +1,86 @@
+"""What a client may bring in its headers, and what no client may."""
+
+import pytest
+
+from mcpbridged.bridge.brought import NOTHING, REFUSED, REFUSED_PREFIXES, Brought, brought_in, header_name
+from mcpbridged.bridge.environment import LOADERS, STEERING, BadEnvironment, check_from_client
+from mcpbridged.validators.rejection import Rejection
+
+WANTED = {"KEY": "x-key", "USER_NAME": "x-user"}
+
+
+def test_only_what_is_wanted_is_brought():
+    headers = {"x-key": "a b~!", "x-other": "no", "authorization": "Bearer x", "key": "no"}
+    assert brought_in(headers, WANTED) == Brought((("KEY", "a b~!"),))
+    assert brought_in({**headers, "x-user": "me"}, WANTED).variables == (
+        ("KEY", "a b~!"),
+        ("USER_NAME", "me"),
+    )
+
+
+@pytest.mark.parametrize("headers", [{}, {"x-key": ""}, {"x-other": "1"}])
+def test_what_is_missing_or_empty_brings_nothing(headers):
+    assert brought_in(headers, WANTED) == NOTHING
+
+
+@pytest.mark.parametrize("value", ["a\tb", "\0", "a\x7f", "a\n", "é", "\x1b[2J", "\ud800"])
+def test_a_value_that_is_not_visible_is_refused_without_being_repeated(value):
+    with pytest.raises(Rejection) as caught:
+        brought_in({"x-key": value}, WANTED)
+    assert caught.value.status == 400
+    assert caught.value.text == "the header x-key must hold visible ASCII and spaces only"
+
+
+def test_a_value_is_not_in_what_python_shows():
+    assert "canary" not in repr(Brought((("KEY", "canary-1"),)))
+
+
+def test_a_short_value_is_not_worth_hiding():
+    assert Brought((("A", "1234567"), ("B", "12345678"))).secrets == ("12345678",)
+
+
+@pytest.mark.parametrize(("name", "lower"), [("X-Key", "x-key"), ("my_key", "my_key"), ("a" * 64, "a" * 64)])
+def test_names_of_headers(name, lower):
+    assert header_name(name) == lower
+
+
+@pytest.mark.parametrize("name", ["", "X Key", "X-Key:", "X-Kéy", "X-Key\n", "a" * 65, "(x)"])
+def test_what_is_no_name_of_a_header(name):
+    with pytest.raises(BadEnvironment, match="is not the name of a header"):
+        header_name(name)
+
+
+@pytest.mark.parametrize("name", sorted(REFUSED | {f"{prefix}x" for prefix in REFUSED_PREFIXES}))
+def test_a_header_that_means_something_already_is_refused(name):
+    for form in (name, name.title(), name.upper()):
+        with pytest.raises(BadEnvironment, match=f"the header {form} is refused"):
+            header_name(form)
+
+
+@pytest.mark.parametrize(
+    "name",
+    """Authorization Cookie Host Origin Connection Upgrade Transfer-Encoding Accept Proxy-Authorization MCP-Session-Id
+    Mcp-Bridge-Principal Sec-Fetch-Site Content-Length Last-Event-ID Expect TE Keep-Alive Forwarded
+    Access-Control-Request-Headers""".split(),
+)
+def test_among_them_are_ours_and_those_of_http(name):
+    with pytest.raises(BadEnvironment):
+        header_name(name)
+
+
+@pytest.mark.parametrize("key", ["KEY", "GITHUB_TOKEN", "GIT_TOKEN", "HOME_KEY", "key", "_"])
+def test_variables_that_a_client_may_bring(key):
+    check_from_client(key)
+
+
+@pytest.mark.parametrize(
+    "key",
+    [
+        *sorted(LOADERS | {f"{prefix}X" for prefix in STEERING}),
+        *("PATH", "HOME", "SHELL", "TMPDIR", "TERM", "LC_ALL", "XDG_CONFIG_HOME", "XDG_RUNTIME_DIR", "path"),
+        *("HTTPS_PROXY", "https_proxy", "npm_config_registry", "", "1A", "A-B", "A" * 65),
+    ],
+)
+def test_variables_that_no_client_may_bring(key):
+    with pytest.raises(BadEnvironment):
+        check_from_client(key)

@@ -1,0 +1,351 @@
+"""Headers of clients that become variables of their servers: each client's own, in a process of its own, never shown."""
+
+import hashlib
+import json
+import signal
+import subprocess
+import threading
+import time
+from contextlib import contextmanager
+from types import SimpleNamespace
+
+import pytest
+import trio_websocket
+from mcp.shared.exceptions import MCPError
+
+from .bridge_process import PROGRAM, wait_until_gone
+from .daemon_process import child, daemon, write_config
+from .raw_http import BOTH, INITIALIZE, connect, message
+from .sdk import SDK_WARNINGS
+from .sdk import connect as connect_client
+from .test_modern_http import ASKABLE, headers_of, request, tool
+from .test_placement import MODERN
+
+pytestmark = [pytest.mark.anyio, *SDK_WARNINGS]
+
+CLIENTS = [("http", "legacy"), ("sse", "legacy"), ("ws", "legacy"), ("http", "auto"), ("ws", "auto")]
+WANTED = {"KEY": "X-Key"}
+TELL = {"name": "variable", "arguments": {"name": "KEY"}}
+# One that JSON writes in another way.
+CANARY = 'canary-"7f3a\\91'
+
+
+def server(**keys):
+    return {"command": child("variables.py"), "env_from_header": WANTED, **keys}
+
+
+@pytest.fixture(scope="module")
+def running(tmp_path_factory):
+    servers = {
+        "one": server(env={"OTHER": "the operator's"}),
+        "shared": server(share="principal"),
+        "spared": server(spare=1),
+        "default": server(env={"KEY": "the operator's"}),
+        "modern": {"command": MODERN, "era": "modern", "env_from_header": WANTED},
+    }
+    with daemon(
+        tmp_path_factory.mktemp("headers"), servers, aggregate={"servers": ["one", "shared"]}
+    ) as found:
+        yield found
+
+
+def client_of(running, name, transport, mode, key=None, **headers):
+    brought = {} if key is None else {"x-kEy": key}
+    place = SimpleNamespace(
+        mcp=running.url(name),
+        sse=running.url(name, "sse"),
+        ws=running.url(name, "ws"),
+        headers={**running.headers, **brought, **headers},
+    )
+    return connect_client(place, transport, mode=mode)
+
+
+async def told(client, name="KEY"):
+    """The variable's value, and the process that has it."""
+    result = await client.call_tool("variable", {"name": name})
+    found = json.loads(result.content[0].text)
+    return found["value"], found["pid"]
+
+
+# ---- what reaches whom
+
+
+@pytest.mark.parametrize("name", ["one", "shared"])
+@pytest.mark.parametrize(("transport", "mode"), CLIENTS)
+async def test_clients_with_different_values_never_share_a_process(running, transport, mode, name):
+    async with (
+        client_of(running, name, transport, mode, "value of the first") as first,
+        client_of(running, name, transport, mode, "value of the second") as second,
+        client_of(running, name, transport, mode) as third,
+        client_of(running, name, transport, mode, "value of the first") as fourth,
+    ):
+        found = [await told(client) for client in (first, second, third, fourth, first, second)]
+    assert [value for value, _ in found[:4]] == [
+        "value of the first",
+        "value of the second",
+        None,
+        "value of the first",
+    ]
+    pids = [pid for _, pid in found]
+    assert len(set(pids[:3])) == 3
+    assert pids[4:] == pids[:2]
+    # Whoever brings the same may share one, where there is something to share.
+    assert (pids[3] == pids[0]) == (name == "shared" or mode == "auto")
+
+
+async def test_all_carriers_and_eras_of_a_shared_server_keep_them_apart(running):
+    seen: dict[str, set[int]] = {"first of all": set(), "second of all": set()}
+    for key, pids in seen.items():
+        for transport, mode in CLIENTS:
+            async with client_of(running, "shared", transport, mode, key) as client:
+                value, pid = await told(client)
+                assert value == key
+                pids.add(pid)
+    assert not set.intersection(*seen.values())
+
+
+async def test_nothing_else_of_a_request_reaches_an_environment(running):
+    async with client_of(running, "one", "http", "legacy", "a value", OTHER="x", LD_PRELOAD="y") as client:
+        assert (await told(client, "OTHER"))[0] == "the operator's"
+        assert (await told(client, "LD_PRELOAD"))[0] is None
+        assert (await told(client, "HTTP_X_KEY"))[0] is None
+        assert (await told(client, "MCP_BRIDGE_PRINCIPAL"))[0] is None
+
+
+@pytest.mark.parametrize(("brought", "value"), [(None, "the operator's"), ("", "the operator's"), ("k", "k")])
+async def test_a_header_that_is_missing_or_empty_leaves_the_variable_alone(running, brought, value):
+    async with client_of(running, "default", "http", "legacy", brought) as client:
+        assert (await told(client))[0] == value
+
+
+async def test_a_later_request_does_not_change_the_session(running):
+    path, usual = "/servers/one/mcp", {"Accept": BOTH, "Content-Type": "application/json"}
+    async with connect(running) as connection:
+        body = message("initialize", INITIALIZE, id=0)
+        answer = await connection.request("POST", path, {**usual, "X-Key": "the first"}, body)
+        usual["Mcp-Session-Id"] = answer.headers["mcp-session-id"]
+        found = []
+        for key in ("the first", "the second"):
+            body = message("tools/call", TELL, id=1)
+            answer = await connection.request("POST", path, {**usual, "X-Key": key}, body)
+            found.append(json.loads(answer.json["result"]["content"][0]["text"]))
+    assert found[0] == found[1]
+    assert found[0]["value"] == "the first"
+
+
+async def test_a_stateless_client_may_change_what_it_brings(running):
+    async with connect(running) as connection:
+        found = []
+        for key in ("now this", "now that", "now this"):
+            body = request("tools/call", TELL)
+            await connection.send(
+                "POST",
+                "/servers/one/mcp",
+                headers_of(body, **{"X-Key": key}),
+                json.dumps(body).encode(),
+            )
+            found.append(json.loads((await connection.answer()).json["result"]["content"][0]["text"]))
+    assert [one["value"] for one in found] == ["now this", "now that", "now this"]
+    assert found[0] == found[2]
+
+
+def spares_of(running, name):
+    [status] = [one for one in running.status()["servers"] if one["name"] == name]
+    return status["pids"]
+
+
+async def test_a_spare_process_serves_only_who_brings_nothing(running):
+    [spare] = spares_of(running, "spared")
+    async with client_of(running, "spared", "http", "legacy", "not of a spare") as client:
+        value, pid = await told(client)
+        assert (value, pid != spare) == ("not of a spare", True)
+    async with client_of(running, "spared", "http", "legacy") as client:
+        assert await told(client) == (None, spare)
+
+
+async def test_the_aggregate_brings_nothing(running):
+    place = SimpleNamespace(mcp=running.mcp, headers={**running.headers, "X-Key": "for the aggregate"})
+    async with connect_client(place, "http", mode="auto") as client:
+        result = await client.call_tool("one__variable", {"name": "KEY"})
+        assert json.loads(result.content[0].text)["value"] is None
+
+
+async def test_a_process_that_is_replaced_has_the_same_values(running):
+    async with client_of(running, "one", "http", "legacy", "again and again") as client:
+        before = await told(client)
+        with pytest.raises(MCPError):
+            await client.call_tool("die")
+        after = await told(client)
+    assert before[0] == after[0] == "again and again"
+    assert before[1] != after[1]
+
+
+async def test_the_state_of_a_modern_server_is_of_no_use_with_other_values(running):
+    async def ask(connection, key, params):
+        body = request("tools/call", params, caps=ASKABLE)
+        headers = headers_of(body, **{"X-Key": key})
+        await connection.send("POST", "/servers/modern/mcp", headers, json.dumps(body).encode())
+        return (await connection.answer()).json
+
+    asked = tool("test_input_required_result_request_state")
+    async with connect(running) as connection:
+        required = (await ask(connection, "mine", asked))["result"]
+        [name] = required["inputRequests"]
+        answers = {name: {"action": "accept", "content": {"ok": True}}}
+        retry = {**asked, "inputResponses": answers, "requestState": required["requestState"]}
+        assert (await ask(connection, "yours", retry))["error"]["code"] == -32602
+        assert (await ask(connection, "mine", retry))["result"]["content"][0]["text"] == "state-ok"
+
+
+# ---- what is refused
+
+
+TABBED = "begin\tend-of-it"
+
+
+@pytest.mark.parametrize("carrier", ["initialize", "modern", "sse"])
+async def test_a_value_with_a_control_character_is_400_and_names_the_header(running, carrier):
+    usual = {"Accept": BOTH, "Content-Type": "application/json", "X-Key": TABBED}
+    async with connect(running) as connection:
+        if carrier == "initialize":
+            request_ = ("POST", "/servers/one/mcp", usual, message("initialize", INITIALIZE, id=0))
+        elif carrier == "modern":
+            body = request("tools/call", TELL)
+            request_ = ("POST", "/servers/one/mcp", headers_of(body, **usual), json.dumps(body).encode())
+        else:
+            request_ = ("GET", "/servers/one/sse", {"Accept": "text/event-stream", "X-Key": TABBED})
+        answer = await connection.request(*request_)
+    assert answer.status == 400
+    assert answer.json["error"]["message"] == "the header x-key must hold visible ASCII and spaces only"
+    assert b"end-of-it" not in answer.body
+
+
+@pytest.mark.parametrize(
+    "opening", [message("initialize", INITIALIZE, id=7), json.dumps(request("tools/list", id=7))]
+)
+async def test_over_websocket_it_is_the_answer_to_what_needs_a_process(running, opening):
+    headers = [("Authorization", f"Bearer {running.token}"), ("X-Key", TABBED.encode())]
+    async with trio_websocket.open_websocket_url(
+        running.url("one", "ws"), subprotocols=["mcp"], extra_headers=headers
+    ) as socket:
+        await socket.send_message(opening if isinstance(opening, str) else opening.decode())
+        answer = json.loads(await socket.get_message())
+    assert answer["id"] == 7
+    assert answer["error"]["code"] == -32600
+    assert "x-key" in answer["error"]["message"]
+    assert "end-of-it" not in str(answer)
+
+
+async def test_what_is_no_ascii_is_400(running):
+    async with connect(running) as connection:
+        headers = {"Accept": BOTH, "Content-Type": "application/json", "X-Key": "kéy"}
+        answer = await connection.request(
+            "POST", "/servers/one/mcp", headers, message("initialize", INITIALIZE, id=0)
+        )
+    assert answer.status == 400
+
+
+@pytest.mark.parametrize(
+    ("keys", "said"),
+    [
+        ({"env_from_header": {"KEY": "Authorization"}}, "the header Authorization is refused"),
+        ({"env_from_header": {"LD_PRELOAD": "X-Key"}}, "LD_PRELOAD is refused"),
+        ({"env_from_header": WANTED, "share": "server"}, 'with share = "server"'),
+    ],
+)
+def test_a_configuration_that_is_not_safe_is_not_served(tmp_path, keys, said):
+    write_config(
+        tmp_path / "config.toml", {"one": {"command": child("variables.py"), "pass_env": [], **keys}}
+    )
+    done = subprocess.run(
+        [PROGRAM, "serve", "--config", str(tmp_path / "config.toml")],
+        capture_output=True,
+        text=True,
+        timeout=30,
+        check=False,
+    )
+    assert done.returncode == 78
+    assert f"servers.one: env_from_header: {said}" in done.stderr
+
+
+# ---- what is not shown
+
+
+@contextmanager
+def tapped(running, name):
+    """The lines of `tap`, as they come."""
+    reading = subprocess.Popen(
+        [PROGRAM, "tap", name, "--config", str(running.config)],
+        env=running.variables,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    lines: list[str] = []
+    thread = threading.Thread(target=lambda: lines.extend(reading.stdout), daemon=True)
+    thread.start()
+    try:
+        yield lines
+    finally:
+        reading.send_signal(signal.SIGINT)
+        reading.wait(10)
+        thread.join()
+        reading.stdout.close()
+
+
+@pytest.mark.parametrize(("transport", "mode"), CLIENTS)
+async def test_a_value_is_shown_nowhere_until_its_process_is_gone(tmp_path, transport, mode):
+    with (
+        daemon(tmp_path, {"one": server()}, log={"level": "debug"}) as running,
+        tapped(running, "one") as tap,
+    ):
+        end = time.monotonic() + 20
+        async with client_of(running, "one", transport, mode, CANARY) as client:
+            while not any("tools/call" in line for line in tap):  # it may begin after the first of them
+                assert time.monotonic() < end, tap
+                value, pid = await told(client)
+                assert value == CANARY
+            with pytest.raises(MCPError) as caught:
+                await client.call_tool("die")
+            assert "I die of [secret]" in str(caught.value.error.data)
+            assert (await told(client))[0] == CANARY
+            shown = [running.do(*words).stdout for words in (("status",), ("status", "--json"), ("ps",))]
+            shown += [running.do("logs", "one").stdout, running.do("config", "show").stdout]
+            seen = list(tap)
+        assert wait_until_gone(lambda: running.children("variables.py") if mode == "legacy" else [], 10) == []
+        for text in ("\n".join(shown), "\n".join(seen), "\n".join(running.lines)):
+            assert "canary" not in text
+            assert "7f3a" not in text
+        assert "telling [secret]" in shown[3]
+        assert any("[secret]" in line for line in seen)
+        if mode == "auto":  # what it shares stays until the principal has been idle for long
+            running.do("restart", "one")
+            assert wait_until_gone(lambda: [pid] if pid in running.children("variables.py") else [], 10) == []
+        # Nobody has it any more, so it is a word like others.
+        before = len(tap)
+        end = time.monotonic() + 20
+        while not any("canary" in line for line in tap[before:]):
+            assert time.monotonic() < end, tap[before:]
+            running.do("call", "one", "variable", json.dumps({"name": CANARY}))
+            time.sleep(0.1)
+
+
+async def test_a_key_that_the_server_dies_of_costs_its_principal_only(tmp_path):
+    token = "mcpb_" + "0123456789abcdefghijklmnopqrstuvwxyzABCDEF"
+    digest = hashlib.sha256(token.encode()).hexdigest()
+    with daemon(tmp_path, {"one": server(era="legacy")}, **{"tokens.guest": {"sha256": digest}}) as running:
+        guest = {"Authorization": f"Bearer {token}"}
+        path, usual = "/servers/one/mcp", {"Accept": BOTH, "Content-Type": "application/json"}
+        async with connect(running) as connection:
+            for number in range(6):
+                headers = {**usual, **guest, "X-Key": f"bad key number {number}"}
+                answer = await connection.request(
+                    "POST", path, headers, message("initialize", INITIALIZE, id=0)
+                )
+                assert "bad key" not in str(answer)
+        assert answer.status == 503
+        assert "ended unexpectedly 5 times" in answer.json["error"]["message"]
+        async with client_of(running, "one", "http", "legacy", "a good key") as client:
+            assert (await told(client))[0] == "a good key"
+        async with client_of(running, "one", "http", "legacy", **guest) as client:
+            assert (await told(client))[0] is None
+        assert "bad key" not in "\n".join(running.lines)
