@@ -62,6 +62,21 @@ def test_a_secret_is_found_in_json_and_in_json_that_is_a_text(times):
     assert "[secret]" in out.getvalue()
 
 
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("sk-proj-1234", "[secret]"),
+        ("<sk-proj->", "<[secret]>"),
+        ("key=sk-proj-1234.", "[secret]."),
+        ("sk-proj-sk-proj-", "[secret][secret]"),
+    ],
+)
+def test_a_secret_that_another_begins_with_does_not_show_its_end(text, shown):
+    log, _ = written()
+    log.hide(["sk-proj-", "key=sk-p", "sk-proj-1234"])
+    assert log.plain(text) == shown
+
+
 @given(st.lists(st.text("ab", min_size=1, max_size=4), min_size=1), st.text("abc", max_size=30))
 @settings(max_examples=300, deadline=None)
 def test_what_is_hidden_for_one_uncovers_nothing_of_another(secrets, text):

@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from types import SimpleNamespace
 
 import pytest
+import trio
 import trio_websocket
 from mcp.shared.exceptions import MCPError
 
@@ -19,7 +20,6 @@ from .raw_http import BOTH, INITIALIZE, connect, message
 from .sdk import SDK_WARNINGS
 from .sdk import connect as connect_client
 from .test_modern_http import ASKABLE, headers_of, request, tool
-from .test_placement import MODERN
 
 pytestmark = [pytest.mark.anyio, *SDK_WARNINGS]
 
@@ -41,7 +41,7 @@ def running(tmp_path_factory):
         "shared": server(share="principal"),
         "spared": server(spare=1),
         "default": server(env={"KEY": "the operator's"}),
-        "modern": {"command": MODERN, "era": "modern", "env_from_header": WANTED},
+        "modern": server(command=child("variables.py", "modern"), era="modern"),
     }
     with daemon(
         tmp_path_factory.mktemp("headers"), servers, aggregate={"servers": ["one", "shared"]}
@@ -181,20 +181,18 @@ async def test_a_process_that_is_replaced_has_the_same_values(running):
 
 
 async def test_the_state_of_a_modern_server_is_of_no_use_with_other_values(running):
-    async def ask(connection, key, params):
+    async def ask(connection, key, **more):
+        params = {**tool("state"), **more}
         body = request("tools/call", params, caps=ASKABLE)
         headers = headers_of(body, **{"X-Key": key})
         await connection.send("POST", "/servers/modern/mcp", headers, json.dumps(body).encode())
         return (await connection.answer()).json
 
-    asked = tool("test_input_required_result_request_state")
     async with connect(running) as connection:
-        required = (await ask(connection, "mine", asked))["result"]
-        [name] = required["inputRequests"]
-        answers = {name: {"action": "accept", "content": {"ok": True}}}
-        retry = {**asked, "inputResponses": answers, "requestState": required["requestState"]}
-        assert (await ask(connection, "yours", retry))["error"]["code"] == -32602
-        assert (await ask(connection, "mine", retry))["result"]["content"][0]["text"] == "state-ok"
+        required = (await ask(connection, "mine"))["result"]
+        retry = {"inputResponses": {"roots": {"roots": []}}, "requestState": required["requestState"]}
+        assert (await ask(connection, "yours", **retry))["error"]["code"] == -32602
+        assert (await ask(connection, "mine", **retry))["result"]["content"][0]["text"] == "mine"
 
 
 # ---- what is refused
@@ -214,7 +212,8 @@ async def test_a_value_with_a_control_character_is_400_and_names_the_header(runn
             request_ = ("POST", "/servers/one/mcp", headers_of(body, **usual), json.dumps(body).encode())
         else:
             request_ = ("GET", "/servers/one/sse", {"Accept": "text/event-stream", "X-Key": TABBED})
-        answer = await connection.request(*request_)
+        with trio.fail_after(20):
+            answer = await connection.request(*request_)
     assert answer.status == 400
     assert answer.json["error"]["message"] == "the header x-key must hold visible ASCII and spaces only"
     assert b"end-of-it" not in answer.body
@@ -229,7 +228,8 @@ async def test_over_websocket_it_is_the_answer_to_what_needs_a_process(running, 
         running.url("one", "ws"), subprotocols=["mcp"], extra_headers=headers
     ) as socket:
         await socket.send_message(opening if isinstance(opening, str) else opening.decode())
-        answer = json.loads(await socket.get_message())
+        with trio.fail_after(20):
+            answer = json.loads(await socket.get_message())
     assert answer["id"] == 7
     assert answer["error"]["code"] == -32600
     assert "x-key" in answer["error"]["message"]

@@ -1,6 +1,7 @@
-"""A server of the handshake era that tells its environment, and says on stderr what it has told.
+"""A server that tells its environment, and says on stderr what it has told: of the handshake era, or with `modern` of 2026-07-28.
 
-Its tool `variable` answers with its pid and the variable of that `name`. It ends at once where KEY begins with "bad".
+Its tool `variable` answers with its pid and the variable of that `name`, `die` ends it, and the modern one's `state` answers
+with the state that it is given. It ends at once where KEY begins with "bad".
 """
 
 import json
@@ -8,6 +9,9 @@ import os
 import sys
 
 INFO = {"name": "variables", "version": "1"}
+MODERN = "modern" in sys.argv
+WHOLE = {"resultType": "complete", "ttlMs": 0, "cacheScope": "private"}
+ASKED = {"method": "roots/list"}
 
 
 def told(name: str) -> str:
@@ -26,6 +30,12 @@ def result_of(method: str, params: dict) -> dict:
             }
         case "tools/list":
             return {"tools": [{"name": "variable", "inputSchema": {"type": "object"}}]}
+        case "server/discover":
+            return {"supportedVersions": ["2026-07-28"], "capabilities": {"tools": {}}, **WHOLE}
+        case "tools/call" if params["name"] == "state":
+            if "requestState" in params:
+                return {"content": [{"type": "text", "text": params["requestState"]}], **WHOLE}
+            return {"resultType": "input_required", "inputRequests": {"roots": ASKED}, "requestState": "mine"}
         case "tools/call" if params["name"] == "die":
             sys.exit(f"I die of {os.environ.get('KEY')}")
         case "tools/call":
@@ -40,7 +50,7 @@ for line in sys.stdin:
     if "id" not in message:
         continue
     answer = {"jsonrpc": "2.0", "id": message["id"]}
-    if message["method"] == "server/discover":
+    if message["method"] == "server/discover" and not MODERN:
         answer["error"] = {"code": -32601, "message": "no such method"}
     else:
         answer["result"] = result_of(message["method"], message.get("params", {}))
