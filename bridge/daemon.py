@@ -14,6 +14,7 @@ from pathlib import Path
 import attrs
 import trio
 
+from ..transports.cgroup import can_hold, delegated
 from ..transports.gate import Gate, WrongCredentials
 from ..transports.http1 import Quota, Service
 from ..transports.listen import (
@@ -85,7 +86,7 @@ def run(settings: Settings, environment: Mapping[str, str]) -> int:
     except CannotStart as fault:
         sys.stderr.write(f"mcp-bridge: {fault}\n")
         return fault.code
-    spawner = Spawner.start()
+    spawner = Spawner.start(_cgroup(log))
     try:
         daemon = _Daemon(settings, environment, log, tokens, sockets, spawner)
         trio.run(daemon.run)
@@ -96,6 +97,14 @@ def run(settings: Settings, environment: Mapping[str, str]) -> int:
         spawner.close()
         sockets.close()
     return EX_OK
+
+
+def _cgroup(log: LineLog) -> Path | None:
+    path = delegated()
+    if path is not None and not can_hold(path):
+        log.warning("our cgroup was delegated to us and cannot be written, so servers get none", path=path)
+        return None
+    return path
 
 
 def _check_command(settings: Settings) -> None:
@@ -203,6 +212,7 @@ class _Daemon:
         self._sockets = sockets
         self._version = version("mcpbridged")
         self._pulse, self._readiness = Pulse(), Readiness()
+        self._cgroup = spawner.cgroup
         self._fleet = Fleet(spawner, self._readiness, log, self._version)
         self._control = Control(self._fleet, self._status, self._reload, self._restart)
         health = {READY: readyz(self._fleet.is_ready), **dict.fromkeys(settings.health, healthz)}
@@ -371,7 +381,9 @@ class _Daemon:
 
     def _status(self) -> Status:
         unix = Path(str(self._sockets.unix[0].getsockname())) if self._sockets.unix else None
-        return status(self._fleet, self._version, self._since, self._where, unix, self._settings.file)
+        return status(
+            self._fleet, self._version, self._since, self._where, unix, self._settings.file, self._cgroup
+        )
 
     def _announce(self) -> None:
         settings = self._settings

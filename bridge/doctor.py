@@ -138,6 +138,8 @@ def _daemon(settings: Settings) -> Iterator[Finding]:
             )
         return
     yield Finding(GOOD, f"the daemon answers: pid {answer['pid']}, version {answer['version']}")
+    if answer.get("cgroup"):  # not said by a daemon from before an update
+        yield Finding(GOOD, f"each server process has a cgroup of its own in {answer['cgroup']}")
     running = {one["name"]: one for one in answer["servers"]}
     for server in settings.servers:
         if server.name not in running:

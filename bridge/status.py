@@ -35,7 +35,7 @@ class ServerStatus(msgspec.Struct, frozen=True):
 
 
 class Status(msgspec.Struct, frozen=True):
-    """The daemon. `uptime` in seconds, `memory` its own, in bytes."""
+    """The daemon. `uptime` in seconds, `memory` its own, in bytes; `cgroup` holds one for each server process, if not empty."""
 
     version: str
     pid: int
@@ -44,6 +44,7 @@ class Status(msgspec.Struct, frozen=True):
     url: str
     unix: str
     config: str
+    cgroup: str
     servers: tuple[ServerStatus, ...]
 
 
@@ -89,7 +90,13 @@ def _era(server: LocalServer) -> str:
 
 
 def status(
-    fleet: Fleet, version: str, since: float, url: str, unix: Path | None, config: Path | None
+    fleet: Fleet,
+    version: str,
+    since: float,
+    url: str,
+    unix: Path | None,
+    config: Path | None,
+    cgroup: Path | None,
 ) -> Status:
     """How everything is. `since` is a time of Trio's clock."""
     memory = memory_by_session()
@@ -101,6 +108,7 @@ def status(
         url=url,
         unix=str(unix or ""),
         config=str(config or ""),
+        cgroup=str(cgroup or ""),
         servers=tuple(server_status(server, memory) for server in fleet),
     )
 

@@ -1,9 +1,13 @@
 """The fork server: a small process of its own that starts the servers and, alone, outlives whoever dies in between.
 
-Run by the daemon as `python -I -S keeper.py FD`, standard library only. For every server it forks a *keeper*, which
+Run by the daemon as `python -I -S keeper.py FD [CGROUP]`, standard library only. For every server it forks a *keeper*, which
 forks and executes the server and is the subreaper of all that comes of it: a descendant that has daemonised itself
 (setsid, double fork) becomes the keeper's own child. When the daemon's end of the keeper's control socket closes, for
 whatever reason including SIGKILL, the keeper ends everything below it. No privileges and no cgroup are needed.
+
+Where CGROUP is given, the directory of a cgroup that is ours (cgroup.py), each server runs in one of its own below it,
+server-PID-RANDOM, from before its exec until the keeper ends. It is a second way to end all of them, at one stroke, and
+shows what belongs to which server. A server that cannot be put there is started all the same.
 
 Protocol, one packet each. Daemon to fork server: `spawn` with five descriptors: stdin, stdout, stderr of the server, the
 keeper's control socket, a file with the launch as JSON. Keeper to daemon: `spawned PID` or `failed ERRNO TEXT`, later
@@ -31,6 +35,9 @@ _PR_SET_CHILD_SUBREAPER = 36
 _PR_SET_NO_NEW_PRIVS = 38
 # How long a keeper tries to end what is below it, in seconds; only a process stuck in the kernel takes so long.
 _KILL_SECONDS = 10.0
+# How long a cgroup may take to become empty after that, in seconds.
+_EMPTY_SECONDS = 1.0
+_CGROUP_PREFIX = "server-"
 
 _prctl = ctypes.CDLL(None, use_errno=True).prctl
 
@@ -39,6 +46,9 @@ def main() -> None:
     """Serve spawn requests until the daemon is gone."""
     control = socket.socket(fileno=int(sys.argv[1]))
     control.set_inheritable(False)
+    cgroup = "".join(sys.argv[2:3])
+    if cgroup:
+        _remove_leftovers(cgroup)
     _prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_IGN)  # the daemon decides, not who signals the group
@@ -52,13 +62,13 @@ def main() -> None:
             return
         if os.fork() == 0:
             control.close()
-            _keep(*descriptors)
+            _keep(cgroup, *descriptors)
             os._exit(0)
         for descriptor in descriptors:
             os.close(descriptor)
 
 
-def _keep(stdin: int, stdout: int, stderr: int, control_fd: int, launch_fd: int) -> None:
+def _keep(parent: str, stdin: int, stdout: int, stderr: int, control_fd: int, launch_fd: int) -> None:
     control = socket.socket(fileno=control_fd)
     _prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
     with open(launch_fd, "rb") as file:
@@ -77,19 +87,24 @@ def _keep(stdin: int, stdout: int, stderr: int, control_fd: int, launch_fd: int)
             b"failed %d a directory for TMPDIR: %b" % (fault.errno or 0, str(fault.strerror).encode()),
         )
         return
+    unique = os.urandom(4).hex()  # pids come again, also while the cgroup of another server is left
     pid = os.fork()
+    cgroup = os.path.join(parent, f"{_CGROUP_PREFIX}{pid or os.getpid()}-{unique}") if parent else ""
     if pid == 0:
-        _become(launch, (stdin, stdout, stderr), failed_write)
+        _become(launch, (stdin, stdout, stderr), failed_write, cgroup)
     for descriptor in (stdin, stdout, stderr, failed_write):
         os.close(descriptor)
     failure = os.read(failed_read, 4096)
     os.close(failed_read)
     if failure:
         _tell(control, b"failed " + failure)
+        os.waitpid(pid, 0)
     else:
         _tell(control, b"spawned %d" % pid)
-        _watch(control, pid, wake_read)
+        _watch(control, pid, wake_read, cgroup)
     _remove(scratch)
+    if cgroup:
+        _remove_cgroup(cgroup, _EMPTY_SECONDS)
 
 
 def _make_scratch(launch: "dict[str, typing.Any]") -> str:
@@ -110,11 +125,56 @@ def _remove(scratch: str) -> None:
         shutil.rmtree(scratch, ignore_errors=True)
 
 
+def _enter(cgroup: str) -> None:
+    """Make the cgroup and go there, if that can be."""
+    with contextlib.suppress(OSError):
+        os.mkdir(cgroup)
+        _write(os.path.join(cgroup, "cgroup.procs"), b"0")
+
+
+def _remove_cgroup(cgroup: str, patience: float) -> None:
+    """Remove it with those that the server has made in it, waiting so many seconds for its last processes to be gone."""
+    end = time.monotonic() + patience
+    while True:
+        for folder, _, _ in os.walk(cgroup, topdown=False):
+            with contextlib.suppress(OSError):
+                os.rmdir(folder)
+        if not os.path.exists(cgroup) or time.monotonic() >= end:
+            return
+        time.sleep(0.001)
+
+
+def _remove_leftovers(parent: str) -> None:
+    """Remove what keepers that were killed could not, where no process is in it any more."""
+    with contextlib.suppress(OSError):
+        for name in os.listdir(parent):
+            if name.startswith(_CGROUP_PREFIX) and _is_empty(os.path.join(parent, name)):
+                _remove_cgroup(os.path.join(parent, name), 0)
+
+
+def _is_empty(cgroup: str) -> bool:
+    try:
+        with open(os.path.join(cgroup, "cgroup.events"), "rb") as file:
+            return b"populated 0\n" in file.read()
+    except OSError:
+        return False
+
+
+def _write(path: str, data: bytes) -> None:
+    file = os.open(path, os.O_WRONLY)
+    try:
+        os.write(file, data)
+    finally:
+        os.close(file)
+
+
 def _wake(_number: int, _frame: object) -> None:
     """Be interrupted: the wakeup descriptor tells the rest."""
 
 
-def _become(launch: "dict[str, typing.Any]", standard: "tuple[int, int, int]", failed: int) -> None:
+def _become(
+    launch: "dict[str, typing.Any]", standard: "tuple[int, int, int]", failed: int, cgroup: str
+) -> None:
     """In the forked process: turn into the server. Never returns."""
     try:
         os.setsid()
@@ -122,6 +182,8 @@ def _become(launch: "dict[str, typing.Any]", standard: "tuple[int, int, int]", f
         _prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
         if os.getppid() != keeper:  # it died before the kernel knew that we want to follow
             os._exit(127)
+        if cgroup:
+            _enter(cgroup)
         _prctl(_PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)
         signal.set_wakeup_fd(-1)
         for number in (signal.SIGINT, signal.SIGTERM, signal.SIGCHLD, signal.SIGPIPE, signal.SIGXFSZ):
@@ -152,7 +214,7 @@ def _become(launch: "dict[str, typing.Any]", standard: "tuple[int, int, int]", f
         os._exit(127)
 
 
-def _watch(control: socket.socket, pid: int, wake: int) -> None:
+def _watch(control: socket.socket, pid: int, wake: int, cgroup: str) -> None:
     poll = select.poll()
     poll.register(control, select.POLLIN)
     poll.register(wake, select.POLLIN)
@@ -172,7 +234,7 @@ def _watch(control: socket.socket, pid: int, wake: int) -> None:
                 with contextlib.suppress(ProcessLookupError):
                     os.killpg(pid, signal.SIGTERM)
             elif command in (b"kill", b""):
-                _kill_all(control, pid)
+                _kill_all(control, pid, cgroup)
                 return
 
 
@@ -194,7 +256,11 @@ def _reap(control: socket.socket, pid: int) -> bool:
                 _tell(control, b"exited %d" % os.WEXITSTATUS(status))
 
 
-def _kill_all(control: socket.socket, pid: int) -> None:
+def _kill_all(control: socket.socket, pid: int, cgroup: str) -> None:
+    if cgroup:
+        # Not before Linux 5.14, nor where the server could not be put there. What follows needs none of it.
+        with contextlib.suppress(OSError):
+            _write(os.path.join(cgroup, "cgroup.kill"), b"1")
     # The dead leave their children to us, so killing our children until there is none ends every descendant.
     end = time.monotonic() + _KILL_SECONDS
     while time.monotonic() < end:

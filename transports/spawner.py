@@ -50,22 +50,24 @@ class Launch:
 class Spawner:
     """The daemon's end of the fork server, which is started again should it ever die."""
 
-    def __init__(self) -> None:
+    def __init__(self, cgroup: Path | None = None) -> None:
+        self.cgroup = cgroup
         self._process: subprocess.Popen[bytes]
         self._socket: socket.socket
 
     @classmethod
-    def start(cls) -> "Spawner":
-        """Start the fork server. Call it on the main thread."""
-        spawner = cls()
+    def start(cls, cgroup: Path | None = None) -> "Spawner":
+        """Start the fork server. Call it on the main thread. Below `cgroup`, which is ours, each server gets its own."""
+        spawner = cls(cgroup)
         spawner._launch()
         return spawner
 
     def _launch(self) -> None:
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        cgroup = [] if self.cgroup is None else [os.fspath(self.cgroup)]
         with theirs:
             self._process = subprocess.Popen(  # noqa: S603 - our own interpreter and our own file
-                [sys.executable, "-I", "-S", os.fspath(_KEEPER), str(theirs.fileno())],
+                [sys.executable, "-I", "-S", os.fspath(_KEEPER), str(theirs.fileno()), *cgroup],
                 pass_fds=(theirs.fileno(),),
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL,
