@@ -48,8 +48,8 @@ class Place:
         options = ["--allow-root", "--port", "0", "--env", _MARK, "--stdio", "--", *command]
         return Bridge(runtime, program=[*self.within(script), PROGRAM, *options])
 
-    def delegate(self) -> None:
-        os.setxattr(self.folder, "user.delegate", b"1")
+    def delegate(self, attribute: str = "user.delegate") -> None:
+        os.setxattr(self.folder, attribute, b"1")
 
     @property
     def servers(self) -> list[Path]:
@@ -183,6 +183,7 @@ async def test_what_killed_keepers_have_left_is_removed_at_the_next_start(
     for folder in (used, foreign):
         folder.mkdir()
     (used / "cgroup.procs").write_text(str(stranger.pid))
+    (used / "inner").mkdir()
 
     for expected in ([foreign, used], [foreign]):
         with place.bridge(tmp_path / "run", *EXAMPLE) as bridge:
@@ -191,7 +192,7 @@ async def test_what_killed_keepers_have_left_is_removed_at_the_next_start(
                 await session.end(connection)
                 place.wait_until(len(expected))
                 assert place.servers == expected
-        assert (stranger.poll() is None) == (used in expected)
+        assert (stranger.poll() is None) == (used / "inner").exists() == (used in expected)
         stranger.kill()
         stranger.wait()
     foreign.rmdir()
@@ -229,18 +230,18 @@ async def test_what_was_not_delegated_is_left_alone(bare_place: Place, tmp_path:
         assert not any("cgroup" in line for line in bridge.lines)
 
 
-@pytest.mark.parametrize("delegated", [True, False])
-def test_status_and_doctor_say_where_they_are(bare_place: Place, tmp_path: Path, delegated: bool) -> None:
-    if delegated:
-        bare_place.delegate()
+@pytest.mark.parametrize("attribute", ["user.delegate", "trusted.delegate", ""])
+def test_status_and_doctor_say_where_they_are(bare_place: Place, tmp_path: Path, attribute: str) -> None:
+    if attribute:
+        bare_place.delegate(attribute)
     broken = tmp_path / "broken"
     broken.write_text("#!/no/such/interpreter\n")
     broken.chmod(0o700)
     write_config(tmp_path / "config.toml", {"broken": {"command": [str(broken)]}})
     with Daemon(tmp_path, within=bare_place.within()) as running:
         told = running.status()["cgroup"]
-        assert Path(told).name == (bare_place.inside.name if delegated else "")
+        assert Path(told).name == (bare_place.inside.name if attribute else "")
         said = running.do("doctor", check=False).stdout
         assert "broken: it does not answer" in said
-        assert (f"a cgroup of its own in {told}" in said) == delegated
+        assert (f"a cgroup of its own in {told}" in said) == bool(attribute)
         bare_place.wait_until(0)  # that of a server which could not be executed is gone as well
