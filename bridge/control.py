@@ -19,7 +19,7 @@ from .status import Status
 
 ROOT: Final = "/control"
 _JSON: Final = b"application/json"
-# A message that is tapped is cut here, in bytes.
+# A message that is tapped is cut here, in characters.
 _TAPPED: Final = 16 * 1024
 
 
@@ -92,8 +92,7 @@ class Control:
         outlet = exchange.outlet()
 
         def watch(direction: str, line: bytes) -> None:
-            text = str(record.shown(line[:_TAPPED]))
-            outlet.put(msgspec.json.encode(Tapped(direction, text)))
+            outlet.put(msgspec.json.encode(Tapped(direction, record.shown(line, _TAPPED))))
 
         record.watchers.append(watch)
         try:

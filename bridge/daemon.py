@@ -102,7 +102,7 @@ def run(settings: Settings, environment: Mapping[str, str]) -> int:
 def _cgroup(log: LineLog) -> Path | None:
     path = delegated()
     if path is not None and not can_hold(path):
-        log.warning("our cgroup was delegated to us and cannot be written, so servers get none", path=path)
+        log.info("our cgroup was delegated to us and cannot be written, so servers get none", path=path)
         return None
     return path
 

@@ -14,7 +14,7 @@ from collections.abc import Iterable
 from typing import Final, TextIO
 
 LEVELS: Final = ("debug", "info", "warning", "error", "none")
-# A line longer than this is cut, in characters.
+# A line longer than this is cut where nothing else is said, in characters.
 _LONGEST: Final = 4096
 # What is shorter is no secret worth hiding, and blotting it out would spoil the log; in characters.
 SHORTEST_SECRET: Final = 8
@@ -78,8 +78,8 @@ class LineLog:
         except (OSError, ValueError):
             pass  # nobody listens any more; that is no reason to stop serving
 
-    def plain(self, value: object) -> object:
-        """The value as it may be shown: without secrets and without what could steer a terminal."""
+    def plain(self, value: object, longest: int = _LONGEST) -> object:
+        """The value as it may be shown: without secrets and what could steer a terminal, cut after so many characters."""
         if isinstance(value, bool | int | float) or value is None:
             return value
         if isinstance(value, BaseException):
@@ -88,7 +88,7 @@ class LineLog:
         found = [secret for secret in self._hidden if secret in text]
         if found:
             text = _blotted(text, found)
-        return escaped(text[:_LONGEST])
+        return escaped(text[:longest])
 
 
 def _forms(secret: str) -> set[str]:

@@ -100,9 +100,10 @@ class Record:
         """It is gone (LineLog.unhide)."""
         self._log.unhide(secrets)
 
-    def shown(self, line: bytes) -> str:
-        """The line as it may be shown to a person."""
-        return str(self._log.plain(line))
+    def shown(self, line: bytes, longest: int) -> str:
+        """So many characters of the line, as it may be shown to a person."""
+        # More than that is looked at, so that no secret is cut before it is found.
+        return str(self._log.plain(line[: 4 * longest], longest))
 
     def tail(self, pid: int) -> list[str]:
         """The last lines that this process has written to its stderr."""

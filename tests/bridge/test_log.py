@@ -8,6 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mcpbridged.bridge.log import LEVELS, LineLog, escaped
+from mcpbridged.bridge.record import Record
 
 
 def written(form="text", level="debug"):
@@ -145,6 +146,14 @@ def test_nothing_forges_a_line_or_steers_a_terminal(value, form):
     assert line.count("\n") == 1
     assert len(line.splitlines()) == 1
     assert not any(ord(character) < 32 or 127 <= ord(character) < 160 for character in line[:-1])
+
+
+def test_a_secret_at_the_cut_of_a_message_is_blotted_out_before_it_is_cut():
+    log, _ = written()
+    log.hide(["correct horse"])
+    record = Record("one", log)
+    assert record.shown(b"x" * 10 + b"correct horse", 20) == "x" * 10 + "[secret]"
+    assert record.shown(b"x" * 30, 20) == "x" * 20
 
 
 def test_what_hides_or_turns_text_is_shown():

@@ -210,7 +210,7 @@ async def test_a_server_that_cannot_be_put_there_is_started_all_the_same(
             assert set(bridge.children("server.py")) < set(members(place.folder))
 
 
-async def test_cgroups_that_cannot_be_written_are_warned_of_once(place: Place, tmp_path: Path) -> None:
+async def test_cgroups_that_cannot_be_written_are_told_of_once(place: Place, tmp_path: Path) -> None:
     with place.bridge(tmp_path / "run", *FAMILY, script=_ENTER_AND_LOCK) as bridge:
         async with connect(bridge) as connection:
             session = await Session.begin(bridge, connection)

@@ -474,13 +474,15 @@ def test_messages_can_be_watched_without_what_could_steer_a_terminal(one_daemon)
     end = time.monotonic() + 20
     while not any("[31mred" in line and line.startswith("<-") for line in lines):
         assert time.monotonic() < end, lines
-        one_daemon.do("call", "one", "echo", json.dumps({"text": "\x1b[31mred\u202e"}))
+        one_daemon.do("call", "one", "echo", json.dumps({"text": "\x1b[31mred\u202e" + "x" * 20_000}))
         time.sleep(0.2)
     reading.send_signal(signal.SIGINT)
     assert reading.wait(10) == 130
     thread.join()
     reading.stdout.close()
     assert any(line.startswith("-> ") and "tools/call" in line for line in lines)
+    longest = max(len(line) for line in lines)
+    assert 16_384 < longest < 16_500  # the manual says 16384, and what was escaped may take more
     assert "\x1b" not in "".join(lines)
     assert "\u202e" not in "".join(lines)
 
