@@ -287,6 +287,7 @@ class _Daemon:
                 self._tokens.known,
                 self._open,
                 settings.origins,
+                self._brought_headers,
                 wrong=WrongCredentials(settings.limits.wrong_credentials_per_second),
             )
             listeners.append(Listener(sock, service(gate, self._for_all), self._sockets.tls))
@@ -294,6 +295,9 @@ class _Daemon:
             gate = Gate(Site.for_unix(), None, self._open, delegates=True)
             listeners.append(Listener(sock, service(gate, self._for_owner)))
         return listeners
+
+    def _brought_headers(self) -> set[str]:
+        return {name for server in self._settings.servers for name in server.from_headers.values()}
 
     def _route(self) -> None:
         table, owners = self._fleet.table(self._settings), self._fleet.owners(self._settings)

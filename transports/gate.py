@@ -5,7 +5,7 @@ Its order is DESIGN section 6; each step is a pure function of `validators`. Onl
 
 import re
 import time
-from collections.abc import Container
+from collections.abc import Callable, Container
 from typing import Final
 
 import attrs
@@ -31,9 +31,10 @@ _MIRRORING: Final = re.compile(rf"mcp-param-{TCHAR}++", re.IGNORECASE)
 _PRINCIPAL: Final = re.compile(r"[a-z0-9-]{1,32}")
 
 
-def _allowed(asked: str) -> bytes:
-    mirroring = [name for name in map(str.strip, asked.split(",")) if _MIRRORING.fullmatch(name)]
-    return ", ".join([_HEADERS, *mirroring]).encode("ascii")
+def _allowed(asked: str, others: Container[str]) -> bytes:
+    names = map(str.strip, asked.split(","))
+    more = [name for name in names if _MIRRORING.fullmatch(name) or name.lower() in others]
+    return ", ".join([_HEADERS, *more]).encode("ascii")
 
 
 def _delegated(principal: str | None) -> str:
@@ -73,7 +74,8 @@ class Gate:
 
     `tokens` is None where no credential is asked for (`--no-auth`, or a Unix socket whose peer credentials were
     checked when it was accepted). `health` are the paths that need none. `shared_with` are the foreign origins that
-    the operator allowed, the only ones that ever see a CORS header. With `delegates` a peer may speak for another
+    the operator allowed, the only ones that ever see a CORS header, and `bringing` tells which headers besides MCP's own
+    their pages may send, in lower case. With `delegates` a peer may speak for another
     principal, as our own aggregate does: it is of our own uid, and could do anything that we can.
     """
 
@@ -81,6 +83,7 @@ class Gate:
     tokens: TokenSet | None
     health: Container[str]
     shared_with: frozenset[str] = frozenset()
+    bringing: Callable[[], Container[str]] = frozenset
     delegates: bool = False
     wrong: WrongCredentials = attrs.field(
         factory=lambda: WrongCredentials(Limits().wrong_credentials_per_second)
@@ -120,7 +123,7 @@ class Gate:
         if not shared:
             return None
         asked = headers.get("access-control-request-headers", "")
-        return (*shared, *_PREFLIGHT, (b"Access-Control-Allow-Headers", _allowed(asked)))
+        return (*shared, *_PREFLIGHT, (b"Access-Control-Allow-Headers", _allowed(asked, self.bringing())))
 
     def cors(self, head: Head) -> Headers:
         """What lets a page of an allowed foreign origin read the answer; nothing for everybody else."""

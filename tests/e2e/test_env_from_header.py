@@ -201,6 +201,22 @@ async def test_the_state_of_a_modern_server_is_of_no_use_with_other_values(runni
 TABBED = "begin\tend-of-it"
 
 
+async def test_a_page_of_an_allowed_origin_may_send_what_is_wanted_and_nothing_else(tmp_path):
+    page = "http://localhost:6274"
+    with daemon(tmp_path, {"one": server()}, listen={"origins": [page]}) as running:
+        asked = {
+            "Origin": page,
+            "Access-Control-Request-Method": "POST",
+            "Access-Control-Request-Headers": "x-key, x-other, mcp-param-a, content-type",
+        }
+        async with connect(running) as connection:
+            answer = await connection.request("OPTIONS", "/servers/one/mcp", asked)
+    assert answer.status == 204
+    allowed = answer.headers["access-control-allow-headers"].split(", ")
+    assert {"x-key", "mcp-param-a", "Content-Type"} < set(allowed)
+    assert "x-other" not in allowed
+
+
 @pytest.mark.parametrize("carrier", ["initialize", "modern", "sse"])
 async def test_a_value_with_a_control_character_is_400_and_names_the_header(running, carrier):
     usual = {"Accept": BOTH, "Content-Type": "application/json", "X-Key": TABBED}
