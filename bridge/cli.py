@@ -41,6 +41,7 @@ COMMANDS: Final = {
     "restart": "end the processes of a server; the next call starts them again",
     "reload": "let the daemon read its configuration again",
     "config": "check, show or import a configuration, or print its JSON Schema",
+    "approve": "pin what servers start, so that nothing else is started in its place",
     "token": "make, list or revoke tokens",
     "client-config": "print what a client must be told, ready to paste",
     "doctor": "say what is wrong with this machine and this configuration",

@@ -5,6 +5,7 @@ started, and no secret is read, before the whole file has been understood.
 """
 
 import os
+import re
 import sys
 import tomllib
 from collections.abc import Mapping
@@ -142,6 +143,13 @@ class Server:
     env_from_header: Annotated[
         dict[str, Text], Meta(description="Variables that a client brings, with the headers that hold them.")
     ] = attrs.field(factory=dict[str, str])
+    pin: Annotated[
+        str,
+        Meta(
+            pattern=r"^(?:sha256:[0-9a-f]{64})?\Z",
+            description="What it may start and nothing else, as `mcp-bridge approve NAME` writes it.",
+        ),
+    ] = ""
     limits: Annotated[
         LimitTable, Meta(description="Changes of limits for this server; mcp-bridge(1) lists them.")
     ] = attrs.field(factory=dict[str, int | float])
@@ -173,6 +181,7 @@ class File:
     """The whole file."""
 
     config_version: Annotated[int, Meta(ge=1, description="The version of this format.")] = _VERSION
+    approval: Annotated[bool, Meta(description="Whether a server without a pin is not started.")] = False
     listen: Annotated[Listen, Meta(description="Where clients find us.")] = attrs.field(factory=Listen)
     log: Annotated[Log, Meta(description="What is said on stderr.")] = attrs.field(factory=Log)
     limits: Annotated[
@@ -332,7 +341,7 @@ def settings_of(file: File, path: Path, environment: Mapping[str, str]) -> Setti
     except BadLimit as fault:
         raise BadConfig(f"limits: {fault}") from None
     servers = [
-        _server(name, server, limits, path.parent, environment)
+        _server(name, server, limits, path.parent, environment, needs_pin=file.approval)
         for name, server in file.servers.items()
         if server.enabled
     ]
@@ -369,14 +378,20 @@ def settings_of(file: File, path: Path, environment: Mapping[str, str]) -> Setti
 
 
 def _server(
-    name: str, server: Server, limits: Limits, base: Path, environment: Mapping[str, str]
+    name: str,
+    server: Server,
+    limits: Limits,
+    base: Path,
+    environment: Mapping[str, str],
+    *,
+    needs_pin: bool,
 ) -> ServerConfig:
     where = f"servers.{name}"
     cwd = Path(server.cwd).expanduser() if server.cwd else None
     if cwd is not None and not cwd.is_absolute():
         raise BadConfig(f"{where}: cwd: must be an absolute path, not {server.cwd!r}")
     try:
-        variables, secrets = _variables(server, base, environment)
+        variables, names, secrets = _variables(server, base, environment)
         from_headers = _from_headers(server)
         check_program(server.command[0])
         limits = changed_limits(limits, server.limits)
@@ -406,6 +421,9 @@ def _server(
         limits,
         secrets,
         from_headers=from_headers,
+        pin=server.pin,
+        needs_pin=needs_pin,
+        variables=(*names, *from_headers),
     )
 
 
@@ -426,7 +444,8 @@ def _aggregate(
 
 def _variables(
     server: Server, base: Path, environment: Mapping[str, str]
-) -> tuple[dict[str, str], tuple[str, ...]]:
+) -> tuple[dict[str, str], set[str], tuple[str, ...]]:
+    """All variables of its processes, the names of those that are not as for every server, and what must not be shown."""
     hidden: dict[str, str] = {}
     variables = inherited(environment)
     for key in server.pass_env:
@@ -440,7 +459,9 @@ def _variables(
     for key, source in server.secrets.items():
         check_variable(key)
         hidden[key] = read_secret(source, environment, base)
-    return variables | hidden, tuple(value for value in hidden.values() if len(value) >= SHORTEST_SECRET)
+    # By the wish, not by what was found of it: which proxies there are differs from login to login.
+    names = {*server.pass_env, *server.env, *hidden}
+    return variables | hidden, names, tuple(one for one in hidden.values() if len(one) >= SHORTEST_SECRET)
 
 
 def _from_headers(server: Server) -> dict[str, str]:
@@ -531,6 +552,32 @@ def without_token(text: str, name: str) -> str:
     return changed
 
 
+def with_pin(text: str, name: str, pin: str) -> str:
+    """The text with this pin in one server's table. Raises BadConfig where the table cannot be told from the rest."""
+    header = re.compile(rf"""\s*\[\s*servers\s*\.\s*(["']?){re.escape(name)}\1\s*\]\s*(#.*)?""")
+    line_of_ours = f'pin = "{pin}"\n'
+    changed: list[str] = []
+    inside = False
+    for line in text.splitlines(keepends=True):
+        if line.lstrip().startswith("["):
+            inside = header.fullmatch(line.rstrip("\r\n")) is not None
+            changed += [line if line.endswith("\n") else line + "\n", line_of_ours] if inside else [line]
+        elif not (inside and re.match(r"\s*pin\s*=", line)):
+            changed.append(line)
+    wanted = tomllib.loads(text)
+    wanted["servers"][name]["pin"] = pin
+    new = "".join(changed)
+    try:
+        found = tomllib.loads(new)
+    except tomllib.TOMLDecodeError:
+        found = {}
+    if found != wanted:
+        raise BadConfig(
+            f"servers.{name}: its table is not written as [servers.{name}] of its own; write there by hand: {line_of_ours}"
+        )
+    return new
+
+
 def rewrite(path: Path, text: str) -> None:
     """Put another text into the file, all of it or nothing, with the mode that it had. Raises BadConfig."""
     read_file(text.encode())
@@ -551,11 +598,17 @@ def rewrite(path: Path, text: str) -> None:
 
 def schema() -> dict[str, Any]:
     """The JSON Schema (2020-12) of the file, of the classes above."""
-    described = msgspec.json.schema(File)
+    described = _portable(msgspec.json.schema(File))
     definitions: dict[str, Any] = described["$defs"]
     for cls in (File, Listen, Log, Server, Token, Aggregate):
         definition = definitions[cls.__name__]
         definition["additionalProperties"] = False
     for key in ("servers", "tokens"):
-        definitions["File"]["properties"][key]["propertyNames"] = {"pattern": NAME.replace(r"\Z", "$")}
+        definitions["File"]["properties"][key]["propertyNames"] = _portable({"pattern": NAME})
     return {"$schema": "https://json-schema.org/draft/2020-12/schema", "title": "mcp-bridge", **described}
+
+
+def _portable(schema: dict[str, Any]) -> dict[str, Any]:
+    # The end of a text has another name in the regular expressions of editors (ECMA 262).
+    portable: dict[str, Any] = msgspec.json.decode(msgspec.json.encode(schema).replace(rb"\\Z", b"$"))
+    return portable

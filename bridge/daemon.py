@@ -369,6 +369,7 @@ class _Daemon:
         told = f"serving {len(self._settings.servers)} servers on {self._where}"
         for what, names in (
             ("failing", [server.name for server in self._fleet if server.failing]),
+            ("unapproved", [server.name for server in self._fleet if server.unapproved]),
             ("silent", [server.name for server in self._fleet if server.silent]),
         ):
             if names:

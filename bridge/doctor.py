@@ -12,6 +12,7 @@ from typing import Any, Final
 import attrs
 
 from . import config
+from .approval import Approval, NotApproved
 from .asking import NoDaemon, Refused, ask, call, result_of
 from .config import BadConfig
 from .control import ROOT
@@ -94,6 +95,11 @@ def _server(server: ServerConfig) -> Iterator[Finding]:
             "install it, or name it with its absolute path",
         )
         return
+    if server.pin or server.needs_pin:
+        try:
+            Approval().check(server)
+        except NotApproved as fault:
+            yield Finding(WRONG, f"servers.{server.name}: {fault}", f"mcp-bridge approve {server.name}")
     if server.launch.cwd is not None and not Path(server.launch.cwd).is_dir():
         yield Finding(WRONG, f"servers.{server.name}: cwd {server.launch.cwd} is no directory", "make it")
     package = unpinned(server.launch.argv)

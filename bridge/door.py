@@ -22,6 +22,7 @@ import msgspec
 
 from ..validators import modern
 from . import config, doctor
+from .approval import Approval, NotApproved, Subject
 from .asking import NoDaemon, Refused, ask, call, follow, result_of
 from .cli import COMMANDS, EX_CONFIG, EX_USAGE
 from .client_config import CLIENTS, client_config
@@ -31,7 +32,7 @@ from .control import ROOT
 from .credentials import BadCredential, boot_token
 from .importing import BadImport, import_servers
 from .log import escaped
-from .settings import ServerConfig, Settings
+from .settings import AGGREGATE, ServerConfig, Settings
 from .showing import table
 
 EX_OK: Final = 0
@@ -81,6 +82,7 @@ def parser() -> argparse.ArgumentParser:
     configured = command("config")
     configured.add_argument("action", choices=["check", "show", "import", "schema"])
     configured.add_argument("file", nargs="?", type=Path, metavar="FILE", help="what to import")
+    command("approve").add_argument("servers", nargs="+", metavar="NAME")
     tokens = command("token")
     tokens.add_argument("action", choices=["new", "list", "revoke"])
     tokens.add_argument("name", nargs="?", metavar="NAME")
@@ -109,7 +111,7 @@ def command(arguments: list[str], environment: Mapping[str, str]) -> int:
         return _failed(EX_CONFIG, str(fault))
     except NoDaemon as fault:
         return _failed(EX_UNAVAILABLE, str(fault))
-    except Refused as fault:
+    except (Refused, NotApproved) as fault:
         return _failed(EX_FAILED, str(fault))
     except KeyboardInterrupt:
         return 128 + signal.SIGINT
@@ -385,6 +387,7 @@ def _effective(server: ServerConfig) -> Iterable[tuple[str, str]]:
         yield "rlimit", f"{name}={limit}"
     yield "share", server.share or "session, or principal for stateless clients"
     yield "era", server.era
+    yield "pin", server.pin or ("none, so it is not started" if server.needs_pin else "none")
     yield "tools", f"allow {', '.join(server.allow)}; deny {', '.join(server.deny) or 'none'}"
     for variable, header in server.from_headers.items():
         yield "env", f"{variable}=[the header {header} of the client]"
@@ -404,6 +407,39 @@ def _import(file: Path, path: Path) -> int:
         sys.stderr.write(f"mcp-bridge: {escaped(note)}\n")
     _say(imported.toml)
     return EX_OK
+
+
+def _approve(given: argparse.Namespace, path: Path, environment: Mapping[str, str]) -> int:
+    known = {one.name: one for one in config.load(path, environment).servers if one.name != AGGREGATE}
+    text = path.read_text(encoding="utf-8")
+    approval = Approval()
+    for name in given.servers:
+        if name not in known:
+            raise BadConfig(
+                f"{path}: there is no enabled server {name!r}; there are {', '.join(known) or 'none'}"
+            )
+        subject = approval.subject(known[name])
+        text = config.with_pin(text, name, subject.pin)
+        _say(escaped(name))
+        for key, value in _approved(subject):
+            _say(escaped(f"  {key:<12}{value}"))
+        if "/" not in subject.argv[0]:
+            sys.stderr.write(
+                f"mcp-bridge: {escaped(name)}: the daemon may find another program of this name in its PATH; "
+                "an absolute path is always the same\n"
+            )
+    config.rewrite(path, text)
+    sys.stderr.write(f"mcp-bridge: {path} has changed; mcp-bridge reload tells the daemon\n")
+    return EX_OK
+
+
+def _approved(subject: Subject) -> Iterable[tuple[str, str]]:
+    yield "command", " ".join(subject.argv)
+    yield "cwd", subject.cwd or "that of the daemon"
+    yield "variables", ", ".join(sorted(subject.variables)) or "none of its own"
+    for file, digest in subject.files:
+        yield "file", f"{file} ({digest})"
+    yield "pin", subject.pin
 
 
 # ---- credentials
@@ -487,6 +523,7 @@ _COMMANDS: Final[Mapping[str, Callable[[argparse.Namespace, Path, Mapping[str, s
     "restart": _restart,
     "reload": _reload,
     "config": _config,
+    "approve": _approve,
     "token": _token,
     "client-config": _client_config,
     "doctor": _doctor,

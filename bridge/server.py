@@ -24,6 +24,7 @@ from ..transports.readiness import Readiness
 from ..transports.spawner import Launch, Spawner, SpawnFailed
 from ..validators.rejection import SERVER_ERROR, Rejection
 from . import eras
+from .approval import Approval, NotApproved
 from .breaker import Breaker
 from .brought import NOTHING, Brought, brought_in
 from .conversation import LocalConversation, stopping
@@ -108,6 +109,8 @@ class LocalServer:
         self._vitals: dict[Child, Vital] = {}
         self._one_less = trio.lowlevel.ParkingLot()
         self._closed = False
+        self._approval = Approval()
+        self.unapproved = False  # whether it would not be started, as far as was looked
         self._book = EraBook(config.era)
         self._probing: trio.Event | None = None
         self._seal = Seal(secrets.token_bytes(32))
@@ -189,7 +192,7 @@ class LocalServer:
     @property
     def ready(self) -> bool:
         """Whether a client would be served, as far as is known."""
-        return not (self._closed or self.failing or self.silent)
+        return not (self._closed or self.failing or self.unapproved or self.silent)
 
     @property
     def eras(self) -> dict[str, bool | None]:
@@ -351,11 +354,12 @@ class LocalServer:
         self._check_open(trio.current_time(), self._breaker)
         self._probing = trio.Event()
         try:
+            await self._check_approved()
             modern = await speaks_modern(self.config.launch, self._spawner, self._readiness, self._limits)
             self._book.probed(trio.current_time(), modern=modern)
             self._log.info("the server was asked for its era", modern=modern)
         except SpawnFailed as fault:
-            self._breaker.died(trio.current_time())
+            _count(fault, self._breaker)
             raise Rejection(503, SERVER_ERROR, str(fault)) from None
         finally:
             self._probing.set()
@@ -437,8 +441,21 @@ class LocalServer:
                 child, holder.heard, self._limits, trio.current_time(), modern=holder.speaks_modern
             )
 
+    async def _check_approved(self) -> None:
+        if not (self.config.pin or self.config.needs_pin):
+            return
+        try:
+            await trio.to_thread.run_sync(self._approval.check, self.config)
+        except NotApproved as fault:
+            if not self.unapproved:
+                self._log.error("it is not started", reason=str(fault))
+            self.unapproved = True
+            raise
+        self.unapproved = False
+
     async def _spawn(self, launch: Launch, holder: Holder | None) -> Child:
         assert self._nursery is not None  # noqa: S101 - `run` is running
+        await self._check_approved()
         hidden = holder.brought.secrets if holder is not None else ()
         self.record.hide(hidden)
         try:
@@ -468,7 +485,7 @@ class LocalServer:
                 else:
                     self._spares.append(child)
             except SpawnFailed as fault:
-                self._breaker.died(trio.current_time())
+                _count(fault, self._breaker)
                 self._log.warning("no spare process can be started", reason=str(fault))
                 return  # the next session tries again
             finally:
@@ -540,7 +557,7 @@ class LocalServer:
         try:
             await self._start(holder)
         except SpawnFailed as fault:
-            breaker.died(trio.current_time())
+            _count(fault, breaker)
             holder.failed(str(fault), {"reason": "not started"})
 
     def later(self, seconds: float, call: Callable[[], None]) -> None:
@@ -551,3 +568,9 @@ class LocalServer:
     async def _wait_and_call(self, seconds: float, call: Callable[[], None]) -> None:
         await trio.sleep(seconds)
         call()
+
+
+def _count(fault: SpawnFailed, breaker: Breaker) -> None:
+    # Nothing was started where it was not approved, so a pause would help nobody.
+    if not isinstance(fault, NotApproved):
+        breaker.died(trio.current_time())

@@ -48,6 +48,10 @@ class ServerConfig:
     knows_principal: bool = False
     # The variables that a client brings in its headers, with the headers' names in lower case.
     from_headers: Mapping[str, str] = attrs.field(factory=dict[str, str])
+    # What it may start (approval.py), if not anything; and the names of the variables that are part of it.
+    pin: str = ""
+    needs_pin: bool = False
+    variables: tuple[str, ...] = ()
 
     @property
     def choice(self) -> Choice:

@@ -15,7 +15,7 @@ _PAGE = os.sysconf("SC_PAGE_SIZE")
 
 
 class ServerStatus(msgspec.Struct, frozen=True):
-    """One server. `state` is idle, serving, silent or failing; `memory` that of all its processes, in bytes."""
+    """One server. `state` is idle, serving, silent, failing or unapproved; `memory` that of all its processes, in bytes."""
 
     name: str
     state: str
@@ -75,6 +75,8 @@ def server_status(server: LocalServer, memory: dict[int, int]) -> ServerStatus:
 def _state(server: LocalServer) -> str:
     if server.failing:
         return "failing"
+    if server.unapproved:
+        return "unapproved"
     if server.silent:
         return "silent"
     return "serving" if server.pids else "idle"

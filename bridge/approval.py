@@ -1,0 +1,116 @@
+"""Whether what a server starts is what its operator has approved (attacks V26, V31).
+
+`mcp-bridge approve` writes a pin into the configuration: the SHA-256 of the command, of the names of the variables that are set
+for it, and of the content of the program and its script. It is compared before each start. A pin is no signature, since who
+can write the configuration can approve as well; what it finds is a command or a program that was changed without that.
+"""
+
+import hashlib
+import json
+import os
+import stat
+import time
+from collections.abc import Iterator
+from typing import Final
+
+import attrs
+
+from ..transports.spawner import Launch, SpawnFailed
+from .program import found_program
+from .settings import ServerConfig
+
+# What a pin is of, should that ever change.
+_FORMAT: Final = "mcp-bridge pin 1"
+# A larger file is not read, in bytes.
+LARGEST: Final = 2**30
+# A file that was changed so recently could change again without its times telling, in seconds.
+_FRESH: Final = 2.0
+
+_Identity = tuple[int, int, int, int, int]
+
+
+class NotApproved(SpawnFailed):
+    """What a server starts has no pin where it needs one, has another, or cannot be read; the text says which."""
+
+
+@attrs.frozen
+class Subject:
+    """What a pin is of. `files` are the program and its script, with the SHA-256 of their content."""
+
+    program: str
+    argv: tuple[str, ...]
+    cwd: str
+    variables: tuple[str, ...]
+    files: tuple[tuple[str, str], ...]
+
+    @property
+    def pin(self) -> str:
+        """The value of the key `pin`."""
+        parts = [_FORMAT, self.program, self.argv, self.cwd, sorted(self.variables), self.files]
+        return f"sha256:{hashlib.sha256(json.dumps(parts).encode()).hexdigest()}"
+
+
+class Approval:
+    """Looks at what is about to be started, and remembers the digests of files that have not changed since."""
+
+    def __init__(self) -> None:
+        self._known: dict[str, tuple[_Identity, str]] = {}
+
+    def check(self, config: ServerConfig) -> None:
+        """Raise NotApproved where this server must not be started. Reads files, so it may take its time."""
+        if not config.pin:
+            raise NotApproved(f"not approved: the server {config.name} has no pin; {_mend(config.name)}")
+        if self.subject(config).pin != config.pin:
+            raise NotApproved(
+                f"not approved: what the server {config.name} starts is not what was approved; {_mend(config.name)}"
+            )
+
+    def subject(self, config: ServerConfig) -> Subject:
+        """What the pin of this server would be of now. Raises NotApproved where that cannot be read."""
+        launch = config.launch
+        program = found_program(launch.argv, launch.env)
+        if program is None:
+            raise NotApproved(f"not approved: there is no program {launch.argv[0]!r}")
+        return Subject(
+            program,
+            launch.argv,
+            launch.cwd or "",
+            config.variables,
+            tuple((path, self._digest(path)) for path in (program, *_script(launch))),
+        )
+
+    def _digest(self, path: str) -> str:
+        try:
+            with open(path, "rb", opener=_unblocked) as file:
+                found = os.fstat(file.fileno())
+                if not stat.S_ISREG(found.st_mode):
+                    raise NotApproved(f"not approved: {path} is no regular file")
+                if found.st_size > LARGEST:
+                    raise NotApproved(
+                        f"not approved: {path} has {found.st_size} bytes and the limit is {LARGEST}"
+                    )
+                identity = (found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns)
+                known, digest = self._known.get(path, (None, ""))
+                if known != identity:
+                    digest = hashlib.file_digest(file, "sha256").hexdigest()
+                    if time.time() - found.st_ctime > _FRESH:
+                        self._known[path] = identity, digest
+                return digest
+        except OSError as fault:
+            raise NotApproved(f"not approved: {path} cannot be read: {fault.strerror}") from None
+
+
+def _mend(name: str) -> str:
+    return f"look at its command, then say mcp-bridge approve {name}"
+
+
+def _script(launch: Launch) -> Iterator[str]:
+    """The file that the first argument names, as the script of an interpreter does, if it names one."""
+    if len(launch.argv) > 1 and (launch.cwd or launch.argv[1].startswith("/")):
+        path = os.path.join(launch.cwd or "/", launch.argv[1])  # noqa: PTH118 - as the server would
+        if os.path.isfile(path):  # noqa: PTH113 - as above
+            yield path
+
+
+def _unblocked(path: str, flags: int) -> int:
+    return os.open(path, flags | os.O_NONBLOCK)
