@@ -100,6 +100,7 @@ def _server(server: ServerConfig) -> Iterator[Finding]:
             Approval().check(server)
         except NotApproved as fault:
             yield Finding(WRONG, f"servers.{server.name}: {fault}", f"mcp-bridge approve {server.name}")
+            return
     if server.launch.cwd is not None and not Path(server.launch.cwd).is_dir():
         yield Finding(WRONG, f"servers.{server.name}: cwd {server.launch.cwd} is no directory", "make it")
     package = unpinned(server.launch.argv)
