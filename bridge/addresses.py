@@ -1,6 +1,11 @@
 """What may be listened on and who may call: checks that the command line and the configuration file share."""
 
 import ipaddress
+import re
+from typing import Final
+
+_HOST: Final = re.compile(r"(?:\[[0-9a-f:.]{2,45}\]|[a-z0-9-]+(?:\.[a-z0-9-]+)*)(?::([0-9]{1,5}))?\Z")
+_PORTS: Final = 65535
 
 
 class BadAddress(ValueError):
@@ -25,6 +30,14 @@ def check_path(text: str) -> str:
     """The path of a URL as it is. Raises BadAddress."""
     if not (text.startswith("/") and text.isascii() and text.isprintable()) or set(text) & set(' ?#%\\"<>'):
         raise BadAddress(f"a path begins with / and has no spaces, ?, # or %, unlike {text!r}")
+    return text
+
+
+def check_host(text: str) -> str:
+    """The name as a Host header has it (RFC 9110 section 7.2). Raises BadAddress."""
+    match = _HOST.match(text)
+    if match is None or not 0 < int(match[1] or 1) <= _PORTS:
+        raise BadAddress(f"a host is exactly name[:port] in lower case, without wildcards, unlike {text!r}")
     return text
 
 

@@ -13,7 +13,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, NoReturn
 
-from .addresses import BadAddress, NotLoopback, check_loopback, check_origin, check_path
+from .addresses import BadAddress, NotLoopback, check_host, check_loopback, check_origin, check_path
 from .eras import CHOICES
 
 if TYPE_CHECKING:
@@ -130,6 +130,7 @@ def _settings(
         token_file=given.token_file,
         tls_certificate=given.tls_cert,
         tls_key=given.tls_key,
+        hosts=frozenset(given.allowed_host),
         origins=frozenset(given.cors),
         paths=Paths(**paths),
         health=tuple(given.health) or ("/healthz",),
@@ -182,6 +183,15 @@ def options_parser() -> _Parser:
         default=[],
         metavar="KEY[=FILE]",
         help="give the server this variable of ours, or one with the content of a file",
+    )
+    add(
+        "--allowed-host",
+        action="extend",
+        nargs="+",
+        default=[],
+        type=_host,
+        metavar="HOST[:PORT]",
+        help="be called by this name too, as through a tunnel or a proxy on this machine",
     )
     add(
         "--cors",
@@ -334,6 +344,7 @@ def _told(check: Callable[[str], str]) -> Callable[[str], str]:
 
 _path = _told(check_path)
 _origin = _told(check_origin)
+_host = _told(check_host)
 
 
 def _limits(parser: _Parser, changes: list[str], session_timeout: int | None) -> "Limits":

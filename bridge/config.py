@@ -19,7 +19,7 @@ from msgspec import Meta
 from ..transports.routes import Paths
 from ..transports.spawner import Launch
 from ..validators.limits import Limits
-from .addresses import BadAddress, check_loopback, check_origin, check_path
+from .addresses import BadAddress, check_host, check_loopback, check_origin, check_path
 from .brought import header_name
 from .credentials import BadCredential, check_trusted, read_private, read_secret, runtime_directory
 from .environment import (
@@ -69,6 +69,10 @@ class Listen:
     ] = ""
     tls_cert: Annotated[Text, Meta(description="The file of the certificate chain (PEM).")] = ""
     tls_key: Annotated[Text, Meta(description="The file of its key (PEM).")] = ""
+    hosts: Annotated[
+        tuple[Text, ...],
+        Meta(description="Further names by which clients may call, such as localhost:9000 through a tunnel."),
+    ] = ()
     origins: Annotated[
         tuple[Text, ...], Meta(description="Origins whose pages may call, such as http://localhost:6274.")
     ] = ()
@@ -366,6 +370,7 @@ def settings_of(file: File, path: Path, environment: Mapping[str, str]) -> Setti
         tokens=tuple(_token(name, token, file) for name, token in file.tokens.items()),
         tls_certificate=_file(file.listen.tls_cert, path.parent),
         tls_key=_file(file.listen.tls_key, path.parent),
+        hosts=frozenset(file.listen.hosts),
         origins=frozenset(file.listen.origins),
         root=AGGREGATE if file.aggregate else "",
         paths=Paths() if file.aggregate else Paths("", "", "", ""),
@@ -508,6 +513,8 @@ def socket_of(unix: bool | str, environment: Mapping[str, str]) -> Path | None: 
 
 def _check_pages(listen: Listen) -> None:
     try:
+        for host in listen.hosts:
+            check_host(host)
         for origin in listen.origins:
             check_origin(origin)
         for path in listen.health:

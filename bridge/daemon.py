@@ -281,7 +281,7 @@ class _Daemon:
         for sock in self._sockets.tcp:
             host, port = sock.getsockname()[:2]
             named = settings.host if settings.port == port else host
-            site = Site.for_listener(settings.scheme, named, port, extra_origins=settings.origins)
+            site = Site.for_listener(settings.scheme, named, port, settings.hosts, settings.origins)
             gate = Gate(
                 site,
                 self._tokens.known,

@@ -84,6 +84,8 @@ class Settings:
     tokens: tuple[TokenConfig, ...] = ()
     tls_certificate: Path | None = None
     tls_key: Path | None = None
+    # Besides the names that the listener has by itself.
+    hosts: frozenset[str] = frozenset()
     origins: frozenset[str] = frozenset()
     paths: Paths = attrs.field(factory=Paths)
     health: tuple[str, ...] = ("/healthz",)
@@ -114,6 +116,7 @@ class Settings:
             self.authenticate,
             self.tls_certificate,
             self.tls_key,
+            self.hosts,
             self.origins,
             self.health,
             self.limits,

@@ -23,6 +23,9 @@ _DEFAULT_PORTS: Final = {"http": 80, "https": 443}
 _LOOPBACK: Final = frozenset({"127.0.0.1", "localhost", "[::1]"})
 # Addresses to listen on, but never to be called by: some systems lead them to the loopback (attacks V2).
 _WILDCARDS: Final = frozenset({"0.0.0.0", "[::]", ""})  # noqa: S104 - refused, not bound
+_STRANGE: Final = (
+    "Host is not a name of this listener; --allowed-host HOST[:PORT], or hosts in [listen], adds one"
+)
 _NOT_A_PAGE: Final = frozenset({None, "none", "same-origin"})
 
 
@@ -43,8 +46,18 @@ class Site:
     origins: frozenset[str]
 
     @classmethod
-    def for_listener(cls, scheme: str, host: str, port: int, extra_origins: Iterable[str] = ()) -> Self:
-        """The site of a TCP listener: its loopback names and the name it is bound to, with its port."""
+    def for_listener(
+        cls,
+        scheme: str,
+        host: str,
+        port: int,
+        extra_hosts: Iterable[str] = (),
+        extra_origins: Iterable[str] = (),
+    ) -> Self:
+        """The site of a TCP listener: its loopback names and the name it is bound to, with its port, and the extra ones.
+
+        An extra host brings no origin with it: a proxy could serve pages of others under that name.
+        """
         bound = f"[{host}]" if ":" in host and not host.startswith("[") else host
         names = (_LOOPBACK | {bound.lower()}) - _WILDCARDS
         hosts = {f"{name}:{port}" for name in names}
@@ -52,7 +65,7 @@ class Site:
             hosts |= names
         # Also http: some clients, the official suite among them, name it whatever they speak. Only we answer there.
         own = {f"{spoken}://{name}" for name in hosts for spoken in {scheme, "http"}}
-        return cls(frozenset(hosts), frozenset(own | {*extra_origins}))
+        return cls(frozenset(hosts | {*extra_hosts}), frozenset(own | {*extra_origins}))
 
     @classmethod
     def for_unix(cls) -> Self:
@@ -65,7 +78,7 @@ class Site:
             return
         host, port = parse_host(value)
         if (host if port is None else f"{host}:{port}") not in self.hosts:
-            raise Rejection(421, INVALID_REQUEST, "Host is not a name of this listener")
+            raise Rejection(421, INVALID_REQUEST, _STRANGE)
 
     def check_origin(self, origin: str | None, sec_fetch_site: str | None) -> None:
         """Raise Rejection 403 for a request that a page of another origin has made.
@@ -84,5 +97,5 @@ def _foreign(what: str) -> Rejection:
     return Rejection(
         403,
         INVALID_REQUEST,
-        f"{what} is that of a page that is not allowed here; --cors ORIGIN allows an origin",
+        f"{what} is that of a page that is not allowed here; --cors ORIGIN, or origins in [listen], allows one",
     )

@@ -62,6 +62,7 @@ def test_what_is_so_when_nothing_is_said():
         (("--unix", "/run/x.sock"), "unix", Path("/run/x.sock")),
         (("--token-file", "/t"), "token_file", Path("/t")),
         (("--no-auth",), "authenticate", False),
+        (("--allowed-host", "a.example", "[::1]:9"), "hosts", frozenset({"a.example", "[::1]:9"})),
         (
             ("--cors", "http://a.example", "https://b.example:8443"),
             "origins",
@@ -136,6 +137,15 @@ def test_the_server_gets_an_environment_of_its_own(tmp_path):
         (("--stdio", "x", "--host", "example.org"), 64, "neither"),
         (("--stdio", "x", "--no-auth", "--token-file", "t"), 64, "contradict"),
         (("--stdio", "x", "--cors", "*"), 64, "'*'"),
+        (
+            ("--stdio", "x", "--allowed-host", "*"),
+            64,
+            "name[:port] in lower case, without wildcards, unlike '*'",
+        ),
+        (("--stdio", "x", "--allowed-host", "A.example"), 64, "'A.example'"),
+        (("--stdio", "x", "--allowed-host", "http://a"), 64, "'http://a'"),
+        (("--stdio", "x", "--allowed-host", "a:0"), 64, "'a:0'"),
+        (("--stdio", "x", "--allowed-host", "a:65536"), 64, "'a:65536'"),
         (("--stdio", "x", "--cors", "http://*.example.org"), 64, "exactly"),
         (("--stdio", "x", "--cors", "http://a/path"), 64, "exactly"),
         (("--stdio", "x", "--ssePath", "sse"), 64, "begins with /"),

@@ -24,6 +24,7 @@ config_version = 1
 [listen]
 http = "[::1]:9000"
 unix = "/run/x.sock"
+hosts = ["a.example:9000"]
 origins = ["http://localhost:6274"]
 health = ["/alive"]
 tls_cert = "cert.pem"
@@ -77,6 +78,7 @@ def test_every_key_means_something(write):
     path = write(WHOLE)
     settings = load(path, HERE)
     assert (settings.host, settings.port, settings.unix) == ("::1", 9000, Path("/run/x.sock"))
+    assert settings.hosts == frozenset({"a.example:9000"})
     assert settings.origins == frozenset({"http://localhost:6274"})
     assert settings.health == ("/alive",)
     assert settings.tls_certificate == path.parent / "cert.pem"
@@ -233,6 +235,7 @@ def test_an_empty_file_is_a_good_one(write):
         ("[listen]\nhttp = false\nunix = false", "listen: both http and unix are false"),
         ("listen.tls_cert = 'x'", "tls_cert and tls_key go together"),
         ("listen.origins = ['*']", "an origin is exactly"),
+        ("listen.hosts = ['*.example']", "listen: a host is exactly name[:port]"),
         ("listen.health = ['x']", "a path begins with /"),
         # the aggregate
         ("[aggregate]", "aggregate: servers is missing"),

@@ -119,6 +119,22 @@ def test_stateful_is_what_we_always_are(start_bridge):
     assert ask(start_bridge(EXAMPLE, "--stateful"), "POST", "/mcp", INITIALIZE)[1]["Mcp-Session-Id"]
 
 
+def test_a_further_host_is_one_of_ours_and_its_pages_are_not(start_bridge):
+    bridge = start_bridge(EXAMPLE, "--allowed-host", "localhost:9000", "a.example")
+    for host, status in (
+        ("localhost:9000", 200),
+        ("A.example", 200),
+        ("a.example:80", 421),
+        ("b.example", 421),
+    ):
+        told = ask(bridge, "POST", "/mcp", INITIALIZE, Host=host)
+        assert told[0] == status, host
+    assert "--allowed-host" in told[2]
+    told = ask(bridge, "POST", "/mcp", INITIALIZE, Host="a.example", Origin="http://a.example")
+    assert told[0] == 403
+    assert "--cors" in told[2]
+
+
 def test_an_origin_that_is_allowed_may_read(start_bridge):
     bridge = start_bridge(EXAMPLE, "--cors", "http://localhost:6274")
     status, headers, _ = ask(bridge, "POST", "/mcp", INITIALIZE, Origin="http://localhost:6274")

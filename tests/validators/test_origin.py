@@ -189,7 +189,7 @@ def test_origins(origin, fetch_site, expected):
 
 
 def test_an_allowed_origin_is_not_an_allowed_host():
-    site = Site.for_listener("http", "127.0.0.1", 8808, ["http://app.example"])
+    site = Site.for_listener("http", "127.0.0.1", 8808, extra_origins=["http://app.example"])
     assert status(site.check_host, "app.example") == 421
 
 
