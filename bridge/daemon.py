@@ -147,6 +147,20 @@ class _Tokens:
         return cls(owner, place, known)
 
 
+def _tls(certificate: Path | None, key: Path | None) -> ssl.SSLContext | None:
+    if not (certificate and key):
+        return None
+    try:
+        check_key(key)
+        return tls_context(certificate, key)
+    except BadCredential as fault:
+        raise CannotStart(EX_CONFIG, str(fault)) from None
+    except (OSError, ssl.SSLError) as fault:
+        raise CannotStart(
+            EX_CONFIG, f"the TLS certificate or key cannot be used: {fault.strerror or fault}"
+        ) from None
+
+
 class _Sockets:
     """What we listen on, bound or taken over before anything is started."""
 
@@ -154,22 +168,20 @@ class _Sockets:
         self.tcp: list[socket.socket] = []
         self.unix: list[socket.socket] = []
         self._bound: Path | None = None
-        self.tls: ssl.SSLContext | None = None
-        try:
-            if settings.tls_certificate and settings.tls_key:
-                self.tls = tls_context(settings.tls_certificate, settings.tls_key)
-                check_key(settings.tls_key)
-        except BadCredential as fault:
-            raise CannotStart(EX_CONFIG, str(fault)) from None
-        except (OSError, ssl.SSLError) as fault:
-            raise CannotStart(
-                EX_CONFIG, f"the TLS certificate or key cannot be used: {fault.strerror or fault}"
-            ) from None
+        self._certified = settings.tls_certificate, settings.tls_key
+        self.tls = _tls(*self._certified)
         try:
             self._take_over(environment)
             self._bind(settings, runtime_directory(environment))
         except CannotListen as fault:
             raise CannotStart(EX_TEMPFAIL if fault.in_use else EX_CONFIG, str(fault)) from None
+
+    def renew_certificate(self) -> None:
+        """Show the certificate that is in the file now to whoever connects from now on. Raises CannotStart."""
+        certificate, key = self._certified
+        if self.tls is not None and certificate and key:
+            _tls(certificate, key)  # a fault must not leave us with one half of each
+            self.tls.load_cert_chain(certificate, key)
 
     def _take_over(self, environment: Mapping[str, str]) -> None:
         for sock in passed_sockets(environment):
@@ -329,6 +341,7 @@ class _Daemon:
                     load, self._settings.file, self._environment, abandon_on_cancel=True
                 )
                 tokens = _Tokens.of(wanted, self._environment, self._log)
+                self._sockets.renew_certificate()
             except (BadConfig, CannotStart) as fault:
                 self._notifier.ready(f"the configuration was not reloaded: {fault}")
                 raise ValueError(str(fault)) from None

@@ -109,6 +109,7 @@ class AsgiExchange:
         self._answered = False
         self._outlet: Outlet | None = None
         self._last_sent = 0.0
+        self._looked = service.route.generation
         self._nursery = nursery
         self._broken = broken
 
@@ -177,7 +178,12 @@ class AsgiExchange:
         outlet.leave()
 
     def tick(self, now: float) -> None:
-        """Look whether a heartbeat is due (Pulse)."""
+        """Look whether a heartbeat is due, and whether the client may still be here (Pulse)."""
+        if self._outlet is not None and self._looked != self._service.route.generation:
+            self._looked = self._service.route.generation
+            if self.principal and not self._service.still_admits(self.head, self.principal):
+                self._service.log.info("a stream ends with its right", principal=self.principal)
+                self._outlet.leave()
         if self._outlet is not None and now - self._last_sent >= self._service.limits.heartbeat_seconds:
             self._last_sent = now
             self._outlet.heartbeat()

@@ -19,7 +19,7 @@ from ..validators.http_head import Head, parse_head, reject_early
 from ..validators.limits import Limits
 from ..validators.rejection import INVALID_REQUEST, Rejection
 from .gate import ANONYMOUS, Gate
-from .outlet import Outlet
+from .outlet import OPEN, Outlet
 from .ports import Endpoint, Headers, Hijacked, Log
 from .pulse import Pulse
 from .readiness import Readiness, Spot
@@ -201,6 +201,16 @@ class Service:
     log: Log
     quota: "Quota"
 
+    def still_admits(self, head: Head, principal: str) -> bool:
+        """Whether who was let in would be now: a token may have been revoked since, or have lost its right to a server."""
+        try:
+            if self.gate.admit(head) == principal:
+                self.route(head, principal)
+                return True
+        except Rejection as rejection:
+            return rejection.status == 404  # what is gone is drained, and ends by itself
+        return False
+
 
 class Route(Protocol):
     """Which endpoint a principal's request is for. What it answered holds as long as `generation` stays the same."""
@@ -325,6 +335,7 @@ class Connection:
         self._endpoint: Endpoint | None = None
         self._last_block: bytes = b""
         self._generation = 0
+        self._looked = service.route.generation
         self._close = False
         self._streaming = False
         self._answered = False
@@ -608,7 +619,14 @@ class Connection:
         self._received = 0
 
     def tick(self, now: float) -> None:
-        """Look whether the peer has used up its time (Pulse)."""
+        """Look whether the peer has used up its time, or its right to be here (Pulse)."""
+        if self._looked != self._service.route.generation and self._is_open():
+            self._looked = self._service.route.generation
+            if self.principal and not self._service.still_admits(self.head, self.principal):
+                self._service.log.info(
+                    "a connection ends with its right", peer=self.peer, principal=self.principal
+                )
+                self.abort()
         waited, limits = now - self._since, self.limits
         match self._waiting:
             case "head" if waited > limits.head_seconds:
@@ -631,6 +649,10 @@ class Connection:
                 if self._outlet is not None and now - self._last_sent >= limits.heartbeat_seconds:
                     self._last_sent = now
                     self._outlet.heartbeat()
+
+    def _is_open(self) -> bool:
+        # An answer that went out directly has left its outlet behind.
+        return self._outlet is not None and self._outlet.state == OPEN
 
     def abort(self) -> None:
         """Wake whatever waits for the socket: to an end of file, or to a broken pipe."""

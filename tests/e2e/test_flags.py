@@ -47,7 +47,7 @@ def ask(bridge, method, path, body=None, **headers):
             return answer.status, answer.headers, first.decode()
     except urllib.error.HTTPError as error:
         with error:
-            return error.code, error.headers, ""
+            return error.code, error.headers, error.read().decode()
 
 
 def upgraded(bridge, path):

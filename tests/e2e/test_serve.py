@@ -5,6 +5,7 @@ import json
 import os
 import signal
 import socket
+import ssl
 import subprocess
 import sys
 import threading
@@ -15,6 +16,7 @@ from pathlib import Path
 import pytest
 import trio
 import trio_websocket
+import trustme
 
 from .bridge_process import EXAMPLE, PROGRAM
 from .daemon_process import Daemon, Manager, child, daemon, write_config
@@ -75,12 +77,12 @@ class Socket:
         return found
 
 
-async def open_socket(running, server, stack):
+async def open_socket(running, server, stack, token=None):
     connection = await stack.enter_async_context(
         trio_websocket.open_websocket_url(
             running.url(server, "ws") if server else running.ws,
             subprotocols=["mcp"],
-            extra_headers=[("Authorization", f"Bearer {running.token}")],
+            extra_headers=[("Authorization", f"Bearer {token or running.token}")],
             disconnect_timeout=1,
         )
     )
@@ -159,6 +161,79 @@ async def test_a_token_of_the_configuration_is_a_principal_with_the_servers_it_n
         assert await echo(running, "two", made) == "two"
         assert made not in running.config.read_text()
         assert "ide    two" in running.do("token", "list").stdout
+
+
+async def test_what_is_open_ends_with_the_token_or_its_right(tmp_path):
+    tokens = {name: f"mcpb_{name:x<40}" for name in ("gone", "narrowed", "rotated", "kept")}
+
+    def tables(names, **changes):
+        return {
+            f"tokens.{name}": {"sha256": hashlib.sha256(tokens[name].encode()).hexdigest()}
+            | changes.get(name, {})
+            for name in names
+        }
+
+    servers = {"one": example(), "two": example()}
+    with daemon(tmp_path, servers, **tables(tokens)) as running:
+        async with AsyncExitStack() as stack:
+            sockets, streams = {}, {}
+            for name, token in tokens.items():
+                sockets[name] = await open_socket(running, "one", stack, token)
+                streams[name] = await stack.enter_async_context(connect(running))
+                head = {"Accept": "text/event-stream", "Authorization": f"Bearer {token}"}
+                await streams[name].send("GET", "/servers/one/sse", head)
+                assert (await streams[name].head())[0] == 200
+                assert await streams[name].event()
+            tokens["rotated"] = tokens["rotated"].upper()
+            now = tables(("narrowed", "rotated", "kept"), narrowed={"servers": ["two"]})
+            write_config(running.config, servers, **now)
+            running.do("reload")
+            with trio.fail_after(10):
+                for name in ("gone", "narrowed", "rotated"):
+                    with pytest.raises(trio_websocket.ConnectionClosed):
+                        await sockets[name].answers(1)
+                    with pytest.raises(ConnectionResetError):
+                        await streams[name].event()
+                await sockets["kept"].begin(1, tool("echo", text="still here"))
+                assert "result" in (await sockets["kept"].answers(1))[1]
+                with trio.move_on_after(1) as patience:
+                    await streams["kept"].event()
+                assert patience.cancelled_caught
+            for name, status in (("gone", 401), ("narrowed", 403), ("rotated", 200)):
+                assert (await ask(running, "one", "tools/list", token=tokens[name]))[0] == status
+
+
+async def test_a_renewed_certificate_is_shown_after_a_reload(tmp_path):
+    authority = trustme.CA()
+    client = ssl.create_default_context()
+    authority.configure_trust(client)
+    files = {"tls_cert": tmp_path / "cert.pem", "tls_key": tmp_path / "key.pem"}
+
+    def issue():
+        made = authority.issue_cert("127.0.0.1")
+        files["tls_cert"].write_bytes(made.cert_chain_pems[0].bytes())
+        files["tls_key"].write_bytes(made.private_key_pem.bytes())
+        files["tls_key"].chmod(0o600)
+        return ssl.PEM_cert_to_DER_cert(made.cert_chain_pems[0].bytes().decode())
+
+    def shown(running):
+        with socket.create_connection(running.address, timeout=5) as sock:
+            with client.wrap_socket(sock, server_hostname="127.0.0.1") as secured:
+                return secured.getpeercert(binary_form=True)
+
+    first = issue()
+    listen = {key: str(path) for key, path in files.items()}
+    with daemon(tmp_path, {"one": example()}, listen=listen) as running:
+        assert shown(running) == first
+        second = issue()
+        assert shown(running) == first
+        running.do("reload")
+        assert shown(running) == second
+        files["tls_cert"].write_text("no certificate")
+        refused = running.do("reload", check=False)
+        assert refused.returncode == 1
+        assert "the TLS certificate or key cannot be used" in refused.stderr
+        assert shown(running) == second
 
 
 async def test_the_control_socket_is_not_on_tcp(tmp_path):

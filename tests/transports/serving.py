@@ -62,6 +62,8 @@ class Server:
     log: Notes
     limits: Limits
     streams: list = attrs.field(factory=list)
+    tokens: TokenSet | None = None
+    routes: Routes | None = None
 
     @property
     def port(self):
@@ -97,9 +99,8 @@ async def listening(tls=None, limits=None, tokens=True):
         "/flood": server.flood,
     }
     pulse, readiness = Pulse(), Readiness()
-    service = Service(
-        limits, gate, Routes(table, {"/healthz": healthz}), pulse, readiness, server.log, Quota(limits)
-    )
+    server.tokens, server.routes = gate.tokens, Routes(table, {"/healthz": healthz})
+    service = Service(limits, gate, server.routes, pulse, readiness, server.log, Quota(limits))
     async with trio.open_nursery() as nursery:
         await nursery.start(pulse.run)
         await nursery.start(readiness.run)

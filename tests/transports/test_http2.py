@@ -11,6 +11,7 @@ import trustme
 from serving import TOKEN, listening
 
 from mcpbridged.transports.listen import tls_context
+from mcpbridged.validators.bearer import TokenSet
 from mcpbridged.validators.limits import Limits
 
 pytestmark = pytest.mark.anyio
@@ -349,6 +350,27 @@ async def test_a_client_that_leaves_its_stream_is_noticed(tls, client_tls):
             await client.flush()
             while server.streams[0].state != "gone":
                 await trio.sleep(0.01)
+
+
+@pytest.mark.parametrize("revoked", [True, False])
+async def test_a_stream_ends_with_the_right_to_it(tls, client_tls, revoked):
+    with trio.fail_after(10):
+        async with listening(tls, Limits(heartbeat_seconds=0.3)) as server:
+            client = await connect(server, client_tls)
+            number = await client.ask(client.head(path="/stream"))
+            while not server.streams:
+                await client.receive()
+            other = TOKEN[:-1] + "H"
+            server.tokens.become(TokenSet({other if revoked else TOKEN: "owner"}))
+            server.routes.replace(
+                {} if not revoked else {"/stream": server.stream}
+            )  # what is gone is drained
+            if revoked:
+                await client.answer(number)
+            else:
+                while client.answers.get(number, [0, 0, b""])[2].count(b":\n\n") < 3:
+                    assert await client.receive()
+            assert server.streams[0].state == ("gone" if revoked else "open")
 
 
 async def test_old_tls_is_refused(tls, authority):
