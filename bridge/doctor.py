@@ -4,6 +4,7 @@ import os
 import re
 import resource
 import socket
+import stat
 import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -103,6 +104,12 @@ def _server(server: ServerConfig) -> Iterator[Finding]:
             return
     if server.launch.cwd is not None and not Path(server.launch.cwd).is_dir():
         yield Finding(WRONG, f"servers.{server.name}: cwd {server.launch.cwd} is no directory", "make it")
+    if Path(program).stat().st_mode & (stat.S_ISUID | stat.S_ISGID):
+        yield Finding(
+            DOUBTFUL,
+            f"servers.{server.name}: {program} is set-user-ID or set-group-ID, which has no effect for a server",
+            "run the daemon as the user whose rights the server needs",
+        )
     package = unpinned(server.launch.argv)
     if package:
         yield Finding(

@@ -939,10 +939,14 @@ def test_the_doctor_finds_a_server_that_hangs_or_is_not_there(tmp_path):
     npx = tmp_path / "npx"  # not the real one: nothing is to be fetched here
     npx.write_text("#!/bin/sh\nexit 1\n")
     npx.chmod(0o755)
+    privileged = tmp_path / "privileged"
+    privileged.write_text("#!/bin/false\n")
+    privileged.chmod(0o4700)
     servers = {
         "deaf": {"command": ["sleep", "1000"], "era": "legacy", "limits": {"start_seconds": 1}},
         "missing": {"command": ["no-such-program-here"]},
         "floating": {"command": [str(npx), "-y", "some-server"], "era": "legacy"},
+        "privileged": {"command": [str(privileged)], "era": "legacy"},
     }
     with daemon(tmp_path, servers) as running:
         done = running.do("doctor", check=False)
@@ -951,6 +955,7 @@ def test_the_doctor_finds_a_server_that_hangs_or_is_not_there(tmp_path):
             "servers.deaf: it does not answer: the server did not answer initialize within 1 s" in done.stdout
         )
         assert "servers.missing: there is no program 'no-such-program-here'" in done.stdout
+        assert f"servers.privileged: {privileged} is set-user-ID or set-group-ID, which has no" in done.stdout
         assert "W031: some-server is fetched in whatever version there is" in done.stdout
 
 
