@@ -74,6 +74,8 @@ def main(argv: Sequence[str] | None = None) -> NoReturn:
 def read_arguments(arguments: list[str], environment: dict[str, str]) -> "Settings":
     """The settings that these arguments mean. Leaves with 64 for wrong usage and 78 for unsafe values."""
     parser = options_parser()
+    if arguments and not arguments[0].startswith("-"):
+        parser.error(f"there is no command {arguments[0]!r}; there are {', '.join(COMMANDS)}")
     if "--" in arguments:
         at = arguments.index("--")
         given, command = parser.parse_args(arguments[:at]), arguments[at + 1 :]

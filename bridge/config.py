@@ -8,7 +8,7 @@ import os
 import re
 import sys
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal, TypeVar, cast, get_type_hints
 
@@ -523,10 +523,17 @@ def _check_pages(listen: Listen) -> None:
         raise BadConfig(f"listen: {fault}") from None
 
 
-def _token(name: str, token: Token, file: File) -> TokenConfig:
-    for server in token.servers:
+def check_rights(name: str, servers: Iterable[str], file: File) -> None:
+    """Raise BadConfig where this token would be good for a server that there is not."""
+    for server in servers:
         if server not in (ALL, AGGREGATE, *file.servers):
-            raise BadConfig(f"tokens.{name}: servers: there is no server {server!r}")
+            raise BadConfig(
+                f"tokens.{name}: servers: there is no server {server!r}; there are {', '.join(file.servers) or 'none'}"
+            )
+
+
+def _token(name: str, token: Token, file: File) -> TokenConfig:
+    check_rights(name, token.servers, file)
     return TokenConfig(name, bytes.fromhex(token.sha256), frozenset(token.servers))
 
 

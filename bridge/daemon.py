@@ -151,14 +151,15 @@ def _tls(certificate: Path | None, key: Path | None) -> ssl.SSLContext | None:
     if not (certificate and key):
         return None
     try:
+        context = tls_context(certificate, key)
         check_key(key)
-        return tls_context(certificate, key)
     except BadCredential as fault:
         raise CannotStart(EX_CONFIG, str(fault)) from None
     except (OSError, ssl.SSLError) as fault:
         raise CannotStart(
             EX_CONFIG, f"the TLS certificate or key cannot be used: {fault.strerror or fault}"
         ) from None
+    return context
 
 
 class _Sockets:

@@ -452,7 +452,8 @@ def _token(given: argparse.Namespace, path: Path, _environment: Mapping[str, str
         return EX_OK
     if given.name is None:
         return _failed(EX_USAGE, f"token {given.action} needs a NAME")
-    known = config.read(path).tokens
+    file = config.read(path)
+    known = file.tokens
     text = path.read_text(encoding="utf-8")
     if given.action == "revoke":
         if given.name not in known:
@@ -462,6 +463,7 @@ def _token(given: argparse.Namespace, path: Path, _environment: Mapping[str, str
         config.rewrite(path, config.without_token(text, given.name))
     else:
         config.check_name("tokens", given.name)
+        config.check_rights(given.name, given.servers, file)
         if given.name in known:
             raise BadConfig(f"{path}: there is a token {given.name!r} already; revoke it first")
         token = "mcpb_" + secrets.token_urlsafe(32)

@@ -517,6 +517,8 @@ def test_the_person_sees_and_steers(tmp_path):
         (("logs",), 64, "NAME"),
         (("token", "new"), 64, "needs a NAME"),
         (("token", "new", "BAD NAME"), 78, "BAD NAME"),
+        (("token", "new", "x", "--servers", "one", "two"), 78, "there is no server 'two'; there are one"),
+        (("stauts",), 64, "there is no command 'stauts'; there are serve, status, "),
         (("token", "revoke", "nobody"), 78, "there is no token 'nobody'"),
         (("client-config", "cursor", "nobody"), 78, "there is no server 'nobody'"),
         (("config", "import"), 64, "FILE"),
