@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 EX_USAGE: Final = 64
 EX_SOFTWARE: Final = 70
 EX_CONFIG: Final = 78
+EX_INTERRUPTED: Final = 130
+_STDERR: Final = 2
 
 _LEVELS: Final = ("debug", "info", "warning", "error", "none")
 # What supergateway calls the transports, and which of our paths each leaves switched on.
@@ -60,15 +62,29 @@ class _Parser(argparse.ArgumentParser):
 
 def main(argv: Sequence[str] | None = None) -> NoReturn:
     """Run the program and leave with its exit code."""
+    _open_standard_streams()
     arguments = sys.argv[1:] if argv is None else list(argv)
-    if arguments and arguments[0] in COMMANDS:
-        from .door import command  # noqa: PLC0415 - see the module's docstring
+    try:
+        if arguments and arguments[0] in COMMANDS:
+            from .door import command  # noqa: PLC0415 - see the module's docstring
 
-        sys.exit(command(arguments, dict(os.environ)))
-    settings = read_arguments(arguments, dict(os.environ))
-    from .daemon import run  # noqa: PLC0415 - see the module's docstring
+            sys.exit(command(arguments, dict(os.environ)))
+        settings = read_arguments(arguments, dict(os.environ))
+        from .daemon import run  # noqa: PLC0415 - see the module's docstring
 
-    sys.exit(run(settings, dict(os.environ)))
+        sys.exit(run(settings, dict(os.environ)))
+    except KeyboardInterrupt:  # so early that nothing has begun
+        sys.exit(EX_INTERRUPTED)
+
+
+def _open_standard_streams() -> None:
+    # A socket must not become what we are told on, or what we say things to.
+    while (descriptor := os.open(os.devnull, os.O_RDWR)) <= _STDERR:
+        os.set_inheritable(descriptor, True)
+    os.close(descriptor)
+    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(os.devnull, mode, encoding="utf-8"))  # noqa: PTH123, SIM115 - until we exit
 
 
 def read_arguments(arguments: list[str], environment: dict[str, str]) -> "Settings":

@@ -10,6 +10,7 @@ from collections.abc import Callable, Coroutine
 from functools import partial
 from pathlib import Path
 from typing import Any, Final, cast
+from urllib.parse import quote
 
 import trio
 import trio_websocket
@@ -45,7 +46,7 @@ async def _run(unix: Path, name: str) -> None:
                 nursery,
                 stream,
                 "localhost",
-                f"/servers/{name}/ws",
+                f"/servers/{quote(name, safe='')}/ws",
                 subprotocols=["mcp"],
                 max_message_size=2 * Limits().line,
             )
@@ -125,7 +126,10 @@ class _Carrier:
                 except trio_websocket.ConnectionClosed:
                     return
                 data = text.encode() if isinstance(text, str) else text
-                await stdout.send_all(data + b"\n")
+                try:
+                    await stdout.send_all(data + b"\n")
+                except trio.BrokenResourceError:
+                    return  # nobody reads us any more
                 message = envelope.decode(data, self._limits)
                 if isinstance(message, Response):
                     self._asked.discard(message.id)

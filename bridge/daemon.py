@@ -380,7 +380,7 @@ class _Daemon:
             await trio.sleep(min(third or _ROUND, _ROUND))
 
     def _summary(self) -> str:
-        told = f"serving {len(self._settings.servers)} servers on {self._where}"
+        told = f"serving {self._settings.own_servers} servers on {self._where}"
         for what, names in (
             ("failing", [server.name for server in self._fleet if server.failing]),
             ("unapproved", [server.name for server in self._fleet if server.unapproved]),

@@ -51,7 +51,7 @@ def examine(path: Path, environment: Mapping[str, str]) -> Iterator[Finding]:
     except BadConfig as fault:
         yield Finding(WRONG, f"the configuration cannot be used: {fault}", _mend(path))
         return
-    yield Finding(GOOD, f"{path}: {len(settings.servers)} servers")
+    yield Finding(GOOD, f"{path}: {settings.own_servers} servers")
     for server in settings.servers:
         yield from _server(server)
     yield from _daemon(settings)

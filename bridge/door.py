@@ -10,12 +10,12 @@ import http.client
 import json
 import os
 import secrets
-import signal
 import sys
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Final, NoReturn, cast
+from urllib.parse import quote
 
 import attrs
 import msgspec
@@ -24,7 +24,7 @@ from ..validators import modern
 from . import config, doctor
 from .approval import Approval, NotApproved, Subject
 from .asking import NoDaemon, Refused, ask, call, follow, result_of
-from .cli import COMMANDS, EX_CONFIG, EX_USAGE
+from .cli import COMMANDS, EX_CONFIG, EX_INTERRUPTED, EX_USAGE
 from .client_config import CLIENTS, client_config
 from .completion import SHELLS, completion
 from .config import BadConfig
@@ -114,12 +114,20 @@ def command(arguments: list[str], environment: Mapping[str, str]) -> int:
     except (Refused, NotApproved) as fault:
         return _failed(EX_FAILED, str(fault))
     except KeyboardInterrupt:
-        return 128 + signal.SIGINT
+        return EX_INTERRUPTED
     except BrokenPipeError:  # whoever read us has seen enough
-        sys.stdout = open(os.devnull, "w", encoding="utf-8")  # noqa: PTH123, SIM115 - for the flush at our exit
+        _write_no_more()
         return EX_OK
     except (ConnectionError, http.client.HTTPException) as fault:
         return _failed(EX_UNAVAILABLE, f"the daemon has not answered to the end: {fault}")
+    except OSError as fault:  # most likely the disk that our output goes to is full
+        _write_no_more()
+        return _failed(EX_FAILED, str(fault))
+
+
+def _write_no_more() -> None:
+    # What is left in the buffer is written at our exit, where a fault would be a traceback.
+    os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
 
 
 def _failed(code: int, text: str) -> int:
@@ -230,10 +238,11 @@ def _size(count: int) -> str:
 
 def _logs(given: argparse.Namespace, path: Path, environment: Mapping[str, str]) -> int:
     unix = _socket(path, environment)
-    for entry in ask(unix, "GET", f"{ROOT}/logs?server={given.server}"):
+    asked = f"{ROOT}/logs?server={quote(given.server)}"
+    for entry in ask(unix, "GET", asked):
         _say(_entry(entry))
     if given.follow:
-        for entry in follow(unix, f"{ROOT}/logs?server={given.server}&follow=1"):
+        for entry in follow(unix, f"{asked}&follow=1"):
             _say(_entry(entry))
     return EX_OK
 
@@ -245,7 +254,7 @@ def _entry(entry: dict[str, Any]) -> str:
 
 
 def _tap(given: argparse.Namespace, path: Path, environment: Mapping[str, str]) -> int:
-    for one in follow(_socket(path, environment), f"{ROOT}/tap?server={given.server}"):
+    for one in follow(_socket(path, environment), f"{ROOT}/tap?server={quote(given.server)}"):
         arrow = "->" if one["direction"] == "to server" else "<-"
         _say(escaped(f"{arrow} {one['line']}"))
     return EX_OK
@@ -259,7 +268,7 @@ def _connect(given: argparse.Namespace, path: Path, environment: Mapping[str, st
 
 
 def _restart(given: argparse.Namespace, path: Path, environment: Mapping[str, str]) -> int:
-    ask(_socket(path, environment), "POST", f"{ROOT}/restart?server={given.server}")
+    ask(_socket(path, environment), "POST", f"{ROOT}/restart?server={quote(given.server)}")
     _say(f"{given.server}: restarted; calls in flight are answered by the former process")
     return EX_OK
 
@@ -305,7 +314,8 @@ def _listed(unix: Path, server: str) -> Iterable[dict[str, Any]]:
 
 def _call(given: argparse.Namespace, path: Path, environment: Mapping[str, str]) -> int:
     try:
-        arguments: Any = json.loads(given.arguments)
+        arguments: Any = json.loads(given.arguments, parse_constant=_no_constant)
+        json.dumps(arguments, ensure_ascii=False).encode()
     except ValueError as fault:
         return _failed(EX_USAGE, f"the arguments are no JSON: {fault}")
     if not isinstance(arguments, dict):
@@ -325,6 +335,10 @@ def _call(given: argparse.Namespace, path: Path, environment: Mapping[str, str])
     if not result.get("content"):
         _say(json.dumps(result))
     return EX_FAILED if result.get("isError") else EX_OK
+
+
+def _no_constant(word: str) -> NoReturn:
+    raise ValueError(f"{word} is none of its numbers")
 
 
 def _shown(messages: Iterable[dict[str, Any]]) -> Iterator[dict[str, Any]]:
@@ -358,7 +372,7 @@ def _config(given: argparse.Namespace, path: Path, environment: Mapping[str, str
             _say(json.dumps(config.schema(), indent=2))
         case "check":
             settings = config.load(path, environment)
-            _say(f"{path}: {len(settings.servers)} servers, {len(settings.tokens)} tokens, no fault")
+            _say(f"{path}: {settings.own_servers} servers, {len(settings.tokens)} tokens, no fault")
         case "show":
             _show(config.load(path, environment))
         case _:

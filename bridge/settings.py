@@ -102,6 +102,11 @@ class Settings:
         return "https" if self.tls_certificate else "http"
 
     @property
+    def own_servers(self) -> int:
+        """How many servers there are, without the one that offers others."""
+        return sum(server.name != AGGREGATE for server in self.servers)
+
+    @property
     def secrets(self) -> list[str]:
         """What must never be shown to anybody."""
         return [secret for server in self.servers for secret in server.secrets]

@@ -98,6 +98,17 @@ class Daemon(Bridge):
         assert not check or done.returncode == 0, f"{words}: {done.returncode}\n{done.stdout}\n{done.stderr}"
         return done
 
+    def shell(self, script: str, *words: str) -> subprocess.CompletedProcess[str]:
+        """A line for a shell, in which "$@" is a command of the person."""
+        return subprocess.run(
+            ["bash", "-o", "pipefail", "-c", script, "bash", PROGRAM, *words, "--config", str(self.config)],
+            env=self.variables,
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+        )
+
     def status(self) -> dict:
         return json.loads(self.do("status", "--json").stdout)
 

@@ -514,6 +514,12 @@ def test_the_person_sees_and_steers(tmp_path):
         (("logs", "nobody"), 1, "there is no server 'nobody'; there are: one"),
         (("restart", "nobody"), 1, "there is no server 'nobody'"),
         (("tap", "nobody"), 1, "there is no server 'nobody'"),
+        (("logs", "ä"), 1, "there is no server 'ä'"),
+        (("tap", "a b"), 1, "there is no server 'a b'"),
+        (("restart", "x&server=one"), 1, "there is no server 'x&server=one'"),
+        (("connect", "a b"), 1, "there is no server 'a b'"),
+        (("call", "one", "echo", '{"text": NaN}'), 64, "the arguments are no JSON: NaN"),
+        (("call", "one", "echo", '{"text": "\\ud800"}'), 64, "the arguments are no JSON: "),
         (("logs",), 64, "NAME"),
         (("token", "new"), 64, "needs a NAME"),
         (("token", "new", "BAD NAME"), 78, "BAD NAME"),
@@ -530,6 +536,30 @@ def test_a_wrong_wish_is_answered_with_the_reason(one_daemon, words, code, told)
     assert told in done.stderr
     assert done.returncode == code
     assert done.stderr.startswith("mcp-bridge: ")
+
+
+@pytest.mark.parametrize("words", [("status",), ("tools", "one"), ("config", "schema"), ("connect", "one")])
+@pytest.mark.parametrize("closed", ["<&-", ">&-", "2>&-", "<&- >&- 2>&-"])
+def test_a_closed_standard_stream_is_as_good_as_none(one_daemon, words, closed):
+    done = one_daemon.shell(f'"$@" </dev/null {closed}', *words)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert bool(done.stdout) == (">&-" not in closed.replace("2>&-", "") and words[0] != "connect")
+
+
+@pytest.mark.parametrize("words", [("status",), ("config", "schema")])
+def test_output_that_cannot_be_written_is_no_traceback(one_daemon, words):
+    done = one_daemon.shell('"$@" >/dev/full', *words)
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr.startswith("mcp-bridge: ")
+    assert done.stderr.endswith("No space left on device\n")
+
+
+def test_whoever_stops_reading_a_connection_ends_it(one_daemon):
+    asked = json.dumps({"jsonrpc": "2.0", "id": 0, "method": "initialize", "params": INITIALIZE})
+    done = one_daemon.shell(
+        f"(echo '{asked}'; sleep 1; echo '{asked}'; sleep 3) | \"$@\" | head -c 5", "connect", "one"
+    )
+    assert (done.returncode, done.stdout, done.stderr) == (0, '{"jso', "")
 
 
 @pytest.fixture(scope="module")
