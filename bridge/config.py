@@ -16,12 +16,21 @@ import attrs
 import msgspec
 from msgspec import Meta
 
+from ..transports.gate import LOCAL
 from ..transports.routes import Paths
 from ..transports.spawner import Launch
 from ..validators.limits import Limits
 from .addresses import BadAddress, check_host, check_loopback, check_origin, check_path
 from .brought import header_name
-from .credentials import BadCredential, check_trusted, read_private, read_secret, runtime_directory
+from .credentials import (
+    PRINCIPAL,
+    BadCredential,
+    check_trusted,
+    expanded,
+    read_private,
+    read_secret,
+    runtime_directory,
+)
 from .environment import (
     BadEnvironment,
     check_from_client,
@@ -32,7 +41,7 @@ from .environment import (
 )
 from .log import SHORTEST_SECRET
 from .program import NotRunnable, check_program
-from .settings import AGGREGATE, ALL, BadLimit, ServerConfig, Settings, TokenConfig, changed_limits
+from .settings import AGGREGATE, ALL, READY, BadLimit, ServerConfig, Settings, TokenConfig, changed_limits
 
 T = TypeVar("T")
 
@@ -40,6 +49,10 @@ T = TypeVar("T")
 LARGEST: Final = 1024 * 1024
 _MOST_SERVERS: Final = 256
 _VERSION: Final = 1
+# sun_path of unix(7) without its end, in bytes.
+_LONGEST_SOCKET: Final = 107
+# Where the servers' paths, and those of the person's commands, begin.
+_OURS: Final = ("/servers/", "/control/")
 NAME: Final = r"^[a-z0-9][a-z0-9-]{0,31}\Z"
 
 Text = Annotated[str, Meta(max_length=4096)]
@@ -130,7 +143,7 @@ class Server:
         str, Meta(pattern=r"^0[0-7]{3}\Z", description="The file mode creation mask, octal.")
     ] = "0077"
     rlimits: Annotated[
-        dict[Literal["as", "cpu", "fsize", "nofile", "nproc"], Annotated[int, Meta(ge=0)]],
+        dict[Literal["as", "cpu", "fsize", "nofile", "nproc"], Annotated[int, Meta(ge=0, le=2**63 - 1)]],
         Meta(description="Limits of its processes, as in getrlimit(2): bytes, seconds or counts."),
     ] = attrs.field(factory=dict[Literal["as", "cpu", "fsize", "nofile", "nproc"], int])
     private_tmp: Annotated[
@@ -213,6 +226,8 @@ def check_name(where: str, name: str) -> None:
         raise BadConfig(
             f"{where}.{name[:40]!r}: a name is 1 to 32 lower-case letters, digits and dashes and begins with no dash"
         ) from None
+    if where == "tokens" and name in (PRINCIPAL, LOCAL):
+        raise BadConfig(f"tokens.{name}: this is what the owner is called; choose another name")
 
 
 def default_path(environment: Mapping[str, str]) -> Path:
@@ -321,6 +336,8 @@ def _convert(cls: type[T], value: object, where: str) -> T:
         except msgspec.ValidationError as fault:
             reason = str(fault).replace(" - at `$", f" - at `{key}")
             raise BadConfig(f"{at}{key}: {reason}, not {_shown(given)}") from None
+        if _holds_zero(given):
+            raise BadConfig(f"{at}{key}: holds a zero byte")
     try:
         return cls(**fields)
     except TypeError:
@@ -328,6 +345,15 @@ def _convert(cls: type[T], value: object, where: str) -> T:
             field.name for field in fields_of if field.default is attrs.NOTHING and field.name not in fields
         ]
         raise BadConfig(f"{at}{', '.join(missing)} is missing") from None
+
+
+def _holds_zero(value: object) -> bool:
+    if isinstance(value, dict):
+        table = cast("dict[object, object]", value)
+        return any(map(_holds_zero, table)) or any(map(_holds_zero, table.values()))
+    if isinstance(value, list):
+        return any(map(_holds_zero, cast("list[object]", value)))
+    return isinstance(value, str) and "\0" in value
 
 
 def _shown(value: object) -> str:
@@ -360,6 +386,7 @@ def settings_of(file: File, path: Path, environment: Mapping[str, str]) -> Setti
     if bool(file.listen.tls_cert) != bool(file.listen.tls_key):
         raise BadConfig("listen: tls_cert and tls_key go together")
     _check_pages(file.listen)
+    _check_tokens(file.tokens)
     return Settings(
         servers=tuple(servers),
         host=host,
@@ -392,10 +419,10 @@ def _server(
     needs_pin: bool,
 ) -> ServerConfig:
     where = f"servers.{name}"
-    cwd = Path(server.cwd).expanduser() if server.cwd else None
-    if cwd is not None and not cwd.is_absolute():
-        raise BadConfig(f"{where}: cwd: must be an absolute path, not {server.cwd!r}")
     try:
+        cwd = expanded(server.cwd) if server.cwd else None
+        if cwd is not None and not cwd.is_absolute():
+            raise BadConfig(f"{where}: cwd: must be an absolute path, not {server.cwd!r}")
         variables, names, secrets = _variables(server, base, environment)
         from_headers = _from_headers(server)
         check_program(server.command[0])
@@ -404,8 +431,6 @@ def _server(
         raise BadConfig(f"{where}: limits: {fault}") from None
     except (BadEnvironment, BadCredential, NotRunnable) as fault:
         raise BadConfig(f"{where}: {fault}") from None
-    if any("\0" in word for word in server.command):
-        raise BadConfig(f"{where}: command: a word holds a zero byte")
     launch = Launch(
         server.command,
         variables,
@@ -442,6 +467,8 @@ def _aggregate(
     for name in wanted.servers:
         if name not in known:
             raise BadConfig(f"aggregate: servers: there is no server {name!r}")
+        if wanted.servers.count(name) > 1:
+            raise BadConfig(f"aggregate: servers: {name!r} is there {wanted.servers.count(name)} times")
     words = (sys.executable, "-m", "mcpbridged.bridge.aggregate", str(unix), *wanted.servers)
     launch = Launch(words, inherited(environment))
     return ServerConfig(AGGREGATE, launch, "modern", "principal", limits=limits, knows_principal=True)
@@ -456,7 +483,7 @@ def _variables(
     for key in server.pass_env:
         variables |= passed_on(key, environment)
     if server.env_file:
-        content = read_private(base / Path(server.env_file).expanduser(), "environment file")
+        content = read_private(base / expanded(server.env_file), "environment file")
         hidden |= read_variables(content.decode(errors="replace"))
     for key, value in server.env.items():
         check_variable(key, value)
@@ -505,9 +532,12 @@ def socket_of(unix: bool | str, environment: Mapping[str, str]) -> Path | None: 
         return default_socket(environment)
     if not unix:
         return None
-    path = Path(unix).expanduser()
-    if not path.is_absolute():
+    path = _file(unix, Path())
+    if path is None or not path.is_absolute():
         raise BadConfig(f"listen: unix: must be an absolute path, not {unix!r}")
+    length = len(os.fsencode(path))
+    if length > _LONGEST_SOCKET:
+        raise BadConfig(f"listen: unix: {path} has {length} bytes, and the limit is {_LONGEST_SOCKET}")
     return path
 
 
@@ -519,8 +549,17 @@ def _check_pages(listen: Listen) -> None:
             check_origin(origin)
         for path in listen.health:
             check_path(path)
+            if path.startswith(_OURS) or path in (READY, *attrs.astuple(Paths())):
+                raise BadConfig(f"listen: health: {path} leads somewhere else already")
     except BadAddress as fault:
         raise BadConfig(f"listen: {fault}") from None
+
+
+def _check_tokens(tokens: Mapping[str, Token]) -> None:
+    known: dict[str, str] = {}
+    for name, token in tokens.items():
+        if known.setdefault(token.sha256, name) != name:
+            raise BadConfig(f"tokens.{name}: this is the token of {known[token.sha256]} as well")
 
 
 def check_rights(name: str, servers: Iterable[str], file: File) -> None:
@@ -538,7 +577,10 @@ def _token(name: str, token: Token, file: File) -> TokenConfig:
 
 
 def _file(name: str, base: Path) -> Path | None:
-    return base / Path(name).expanduser() if name else None
+    try:
+        return base / expanded(name) if name else None
+    except BadCredential as fault:
+        raise BadConfig(f"listen: {fault}") from None
 
 
 # ---- changes by a program

@@ -61,6 +61,14 @@ def _check_file(path: Path, found: os.stat_result, what: str) -> None:
         raise BadCredential(f"the {what} {path} has {found.st_size} bytes; the limit is {_LARGEST}")
 
 
+def expanded(text: str) -> Path:
+    """The path, with ~ and ~USER as their homes. Raises BadCredential for a user that there is not."""
+    try:
+        return Path(text).expanduser()
+    except RuntimeError:
+        raise BadCredential(f"{text!r}: there is no such user, or it has no home") from None
+
+
 def read_secret(source: str, environment: Mapping[str, str], base: Path) -> str:
     """A secret by where it is kept: `credential:NAME` (systemd), `exec:CMD ARG...`, or a file. Raises BadCredential.
 
@@ -76,7 +84,7 @@ def read_secret(source: str, environment: Mapping[str, str], base: Path) -> str:
             raise BadCredential(f"there is no credential {rest!r}: systemd has passed none (LoadCredential=)")
         content = read_private(Path(directory) / rest, "credential")
     else:
-        content = read_private(base / Path(source).expanduser(), "secret file")
+        content = read_private(base / expanded(source), "secret file")
     try:
         text = content.decode().removesuffix("\n")
     except UnicodeDecodeError:

@@ -162,6 +162,16 @@ def _tls(certificate: Path | None, key: Path | None) -> ssl.SSLContext | None:
     return context
 
 
+def check(settings: Settings, environment: Mapping[str, str]) -> None:
+    """Look at the files that a start would refuse besides the configuration itself. Raises BadConfig."""
+    try:
+        _tls(settings.tls_certificate, settings.tls_key)
+        if settings.token_source:
+            _Tokens.of(settings, environment, LineLog("none", "text"))
+    except CannotStart as fault:
+        raise BadConfig(str(fault)) from None
+
+
 class _Sockets:
     """What we listen on, bound or taken over before anything is started."""
 

@@ -46,8 +46,11 @@ class Finding:
 def examine(path: Path, environment: Mapping[str, str]) -> Iterator[Finding]:
     """Look at everything, and ask each server of a running daemon what it offers, which starts it if need be."""
     yield from _machine(environment)
+    from .daemon import check  # noqa: PLC0415 - which needs the event loop
+
     try:
         settings = config.load(path, environment)
+        check(settings, environment)
     except BadConfig as fault:
         yield Finding(WRONG, f"the configuration cannot be used: {fault}", _mend(path))
         return

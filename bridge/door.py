@@ -118,7 +118,7 @@ def command(arguments: list[str], environment: Mapping[str, str]) -> int:
     except BrokenPipeError:  # whoever read us has seen enough
         _write_no_more()
         return EX_OK
-    except (ConnectionError, http.client.HTTPException) as fault:
+    except (ConnectionError, TimeoutError, http.client.HTTPException) as fault:
         return _failed(EX_UNAVAILABLE, f"the daemon has not answered to the end: {fault}")
     except OSError as fault:  # most likely the disk that our output goes to is full
         _write_no_more()
@@ -371,7 +371,10 @@ def _config(given: argparse.Namespace, path: Path, environment: Mapping[str, str
         case "schema":
             _say(json.dumps(config.schema(), indent=2))
         case "check":
+            from .daemon import check  # noqa: PLC0415 - the other commands need no event loop
+
             settings = config.load(path, environment)
+            check(settings, environment)
             _say(f"{path}: {settings.own_servers} servers, {len(settings.tokens)} tokens, no fault")
         case "show":
             _show(config.load(path, environment))

@@ -13,6 +13,8 @@ class NotRunnable(Exception):
 
 def check_program(program: str) -> None:
     """Raise NotRunnable for a program that depends on where we stand, or that anybody could replace."""
+    if not program:
+        raise NotRunnable("command: the program is an empty word")
     if "/" not in program:
         return
     path = Path(program)
@@ -26,6 +28,8 @@ def check_program(program: str) -> None:
         return  # it may come later; a start says that it is not there
     if stat.S_ISDIR(found.st_mode):
         raise NotRunnable(f"command: {program!r} is a directory")
+    if not os.access(path, os.X_OK):
+        raise NotRunnable(f"command: {program!r} is not executable; chmod +x {program}")
     if found.st_mode & stat.S_IWOTH:
         raise NotRunnable(f"command: {program!r} can be changed by everybody; chmod o-w {program}")
 

@@ -212,7 +212,7 @@ def test_an_empty_file_is_a_good_one(write):
         ("[servers.a]\ncommand = ['x']\nenv.LD_PRELOAD = '/x.so'", "servers.a: LD_PRELOAD is refused"),
         ("[servers.a]\ncommand = ['x']\npass_env = ['NODE_OPTIONS']", "servers.a: NODE_OPTIONS is refused"),
         ("[servers.a]\ncommand = ['x']\nenv.'A B' = '1'", "servers.a: 'A B' is not a name"),
-        ('[servers.a]\ncommand = ["x"]\nenv.A = "\\u0000"', "servers.a: A: the value holds a zero byte"),
+        ('[servers.a]\ncommand = ["x"]\nenv.A = "\\u0000"', "servers.a: env: holds a zero byte"),
         ("[servers.a]\ncommand = ['x']\npass_env = ['NOT_THERE']", "servers.a: NOT_THERE: there is no such"),
         ("[servers.a]\ncommand = ['x']\nenv_file = '/no/such'", "servers.a: the environment file /no/such"),
         ("[servers.a]\ncommand = ['x']\nsecrets.A = '/no/such'", "servers.a: the secret file /no/such"),
@@ -225,7 +225,30 @@ def test_an_empty_file_is_a_good_one(write):
         ("[servers.a]\ncommand = ['x']\nsecrets.A = 'exec:\"'", "cannot be split"),
         ("[servers.a]\ncommand = ['x']\nsecrets.A = 'exec:/no/such'", "'/no/such' cannot be run"),
         ("[servers.a]\ncommand = ['x']\nsecrets.A = 'exec:true'", "is empty"),
+        ("[servers.a]\ncommand = ['']", "servers.a: command: the program is an empty word"),
+        ("[servers.a]\ncommand = ['/etc/passwd']", "'/etc/passwd' is not executable; chmod +x /etc/passwd"),
+        ("[servers.a]\ncommand = ['x']\nrlimits.as = 99999999999999999999", "servers.a: rlimits: "),
+        ("[servers.a]\ncommand = ['x']\nrlimits.as = 9223372036854775807.0", "servers.a: rlimits: "),
+        ("[servers.a]\ncommand = ['x']\ncwd = '~nosuchuser/x'", "'~nosuchuser/x': there is no such user"),
+        (
+            "[servers.a]\ncommand = ['x']\nenv_file = '~nosuchuser/x'",
+            "servers.a: '~nosuchuser/x': there is no",
+        ),
+        (
+            "[servers.a]\ncommand = ['x']\nsecrets.A = '~nosuchuser/x'",
+            "servers.a: '~nosuchuser/x': there is no",
+        ),
+        ('[servers.a]\ncommand = ["\\u0000"]', "servers.a: command: holds a zero byte"),
+        ('[servers.a]\ncommand = ["x"]\nenv_file = "/\\u0000"', "servers.a: env_file: holds a zero byte"),
+        ('[servers.a]\ncommand = ["x"]\nsecrets.A = "exec:\\u0000"', "servers.a: secrets: holds a zero byte"),
+        ('[servers.a]\ncommand = ["x"]\nenv."\\u0000" = "x"', "servers.a: env: holds a zero byte"),
         # where we listen
+        ("listen.unix = '~nosuchuser/x'", "listen: '~nosuchuser/x': there is no such user"),
+        ("listen.unix = '/" + "x" * 107 + "'", "has 108 bytes, and the limit is 107"),
+        ("listen.health = ['/mcp']", "listen: health: /mcp leads somewhere else already"),
+        ("listen.health = ['/control/status']", "listen: health: /control/status leads"),
+        ("listen.health = ['/servers/a/mcp']", "listen: health: /servers/a/mcp leads"),
+        ("listen.health = ['/readyz']", "listen: health: /readyz leads"),
         ("listen.http = '0.0.0.0:80'", "listen: http: 0.0.0.0 is not a loopback address"),
         ("listen.http = '127.0.0.1'", "listen: http: must be ADDRESS:PORT, not '127.0.0.1'"),
         ("listen.http = '127.0.0.1:70000'", "listen: http: must be ADDRESS:PORT"),
@@ -242,6 +265,10 @@ def test_an_empty_file_is_a_good_one(write):
         ("[aggregate]\nservers = []", "aggregate: servers: Expected `array` of length >= 1"),
         ("[aggregate]\nservers = ['x']", "aggregate: servers: there is no server 'x'"),
         (
+            "[servers.a]\ncommand = ['x']\n[aggregate]\nservers = ['a', 'a']",
+            "aggregate: servers: 'a' is there 2 times",
+        ),
+        (
             "[servers.aggregate]\ncommand = ['x']\n[aggregate]\nservers = ['aggregate']",
             "that of the [aggregate]",
         ),
@@ -252,6 +279,12 @@ def test_an_empty_file_is_a_good_one(write):
         # tokens
         ("[tokens.a]", "tokens.a: sha256 is missing"),
         ("[tokens.a]\nsha256 = 'secret'", "tokens.a: sha256"),
+        (f"[tokens.local]\nsha256 = '{DIGEST}'", "tokens.local: this is what the owner is called"),
+        (f"[tokens.owner]\nsha256 = '{DIGEST}'", "tokens.owner: this is what the owner is called"),
+        (
+            f"[tokens.a]\nsha256 = '{DIGEST}'\n[tokens.b]\nsha256 = '{DIGEST}'",
+            "tokens.b: this is the token of a as well",
+        ),
         (f"[tokens.a]\nsha256 = '{DIGEST}'\nservers = ['x']", "tokens.a: servers: there is no server 'x'"),
     ],
 )

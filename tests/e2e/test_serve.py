@@ -233,6 +233,10 @@ async def test_a_renewed_certificate_is_shown_after_a_reload(tmp_path):
         refused = running.do("reload", check=False)
         assert refused.returncode == 1
         assert "the TLS certificate or key cannot be used" in refused.stderr
+        refused = running.do("config", "check", check=False)
+        assert refused.returncode == 78
+        assert "the TLS certificate or key cannot be used" in refused.stderr
+        assert "the TLS certificate or key cannot be used" in running.do("doctor", check=False).stdout
         assert shown(running) == second
 
 
