@@ -40,9 +40,12 @@ class _UnixConnection(http.client.HTTPConnection):
             ) from None
 
 
-def ask(unix: Path, method: str, path: str) -> Any:  # noqa: ANN401 - JSON
-    """The daemon's answer to a question of its control socket. Raises NoDaemon and Refused."""
-    connection = _UnixConnection(unix, _PATIENCE)
+def ask(unix: Path, method: str, path: str, patience: float = _PATIENCE) -> Any:  # noqa: ANN401 - JSON
+    """The daemon's answer to a question of its control socket, within so many seconds.
+
+    Raises NoDaemon, Refused and TimeoutError.
+    """
+    connection = _UnixConnection(unix, patience)
     try:
         connection.request(method, path)
         response = connection.getresponse()
@@ -111,10 +114,10 @@ def result_of(messages: Iterator[dict[str, Any]]) -> dict[str, Any]:
     last: dict[str, Any] = {}
     for message in messages:
         last = message
-    if "result" not in last:
-        raise Refused(_reason(last) or "the answer did not come")
-    result: dict[str, Any] = last["result"]
-    return result
+    result: Any = last.get("result")
+    if not isinstance(result, dict):
+        raise Refused(_reason(last) or "the answer did not come, or holds no result")
+    return cast("dict[str, Any]", result)
 
 
 def _events(response: http.client.HTTPResponse, end: float = math.inf) -> Iterator[Any]:

@@ -253,11 +253,11 @@ def load(path: Path, environment: Mapping[str, str]) -> Settings:
 
 def read(path: Path) -> File:
     """The tables of a file that nobody else can change. Raises BadConfig."""
-    if not path.exists():
-        raise BadConfig(
-            f"{path}: there is no such file; mcp-bridge.toml(5) says what it holds, and `mcp-bridge config import FILE` makes one"
-        )
     try:
+        if not path.exists():
+            raise BadConfig(
+                f"{path}: there is no such file; mcp-bridge.toml(5) says what it holds, and `mcp-bridge config import FILE` makes one"
+            )
         check_trusted(path)
         if not path.is_file():
             raise BadConfig(f"{path} is not a regular file")

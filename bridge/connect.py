@@ -29,7 +29,13 @@ _LAST_ANSWERS: Final = 30.0
 
 def connect(unix: Path, name: str) -> None:
     """Carry messages between our standard streams and a server until one side ends. Raises NoDaemon and Refused."""
-    trio.run(_run, unix, name)
+    interrupted = False
+    try:
+        trio.run(_run, unix, name)
+    except* KeyboardInterrupt:
+        interrupted = True
+    if interrupted:
+        raise KeyboardInterrupt
 
 
 async def _run(unix: Path, name: str) -> None:

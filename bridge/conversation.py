@@ -141,7 +141,11 @@ class LocalConversation:
                 outlet.context if isinstance(outlet.context, Stream) else self._session.call_stream(outlet)
             )
             outlet.context = stream
-        self._perform(self._session.client_sent(message, stream))
+        try:
+            self._perform(self._session.client_sent(message, stream))
+        except Rejection:
+            self._record.errors += isinstance(message, Request)
+            raise
 
     def refuse(self, message: Request, rejection: Rejection, outlet: Outlet | None) -> None:
         """Answer one message of a batch with an error (ports.Conversation)."""
@@ -228,7 +232,9 @@ class LocalConversation:
         self._around.tried(self, opened=False)
 
     def _from_server(self, message: Message) -> None:
-        if type(message) is Response and message.error:
+        if (
+            type(message) is Response and message.error and self._shared is None
+        ):  # or else the desk has counted it
             self._record.errors += 1
         if self.doubtful and isinstance(message, Response):  # to initialize: nothing else was asked yet
             if message.error:
@@ -256,6 +262,7 @@ class LocalConversation:
     def failed(self, text: str, data: dict[str, object]) -> None:
         """There is no child, for this reason."""
         self._translator = None
+        self._record.errors += self._session.in_flight
         self._perform(self._session.child_lost(text, data))
         if not self.version:
             self.end(text)
@@ -290,7 +297,13 @@ class LocalConversation:
         waiting, self._waiting = self._waiting, deque()
         for message in waiting:
             if isinstance(message, Request):
-                self._from_server(Response(message.id, b"", fault_text(rejection.code, rejection.text)))
+                self._refused(message, rejection)
+
+    def _refused(self, message: Request, rejection: Rejection) -> None:
+        self._record.errors += 1
+        self._from_server(
+            Response(message.id, b"", fault_text(rejection.code, rejection.text, rejection.data))
+        )
 
     def _ask_desk(self, message: Message) -> None:
         desk, outlet = self._desk, self._shared
@@ -306,9 +319,7 @@ class LocalConversation:
                 read = read_envelope(message.method, message.params, self._limits)
                 desk.ask(Asked(self.principal, message, read, None, outlet, pipe=True))
             except Rejection as rejection:
-                self._from_server(
-                    Response(message.id, b"", fault_text(rejection.code, rejection.text, rejection.data))
-                )
+                self._refused(message, rejection)
         elif isinstance(message, Notification) and message.method == "notifications/cancelled":
             desk.cancel(outlet, read_cancelled(message.params)[0])
 

@@ -4,6 +4,7 @@ No secret is taken from the command line or from the environment (invariant I5).
 replace are refused (StrictModes); an error names the path and the reason, never the content.
 """
 
+import errno
 import os
 import secrets
 import shlex
@@ -38,7 +39,9 @@ def read_private(path: Path, what: str) -> bytes:
         descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
     except OSError as fault:
         reason = (
-            "is a symbolic link" if path.is_symlink() else f"cannot be read: {os.strerror(fault.errno or 0)}"
+            "is a symbolic link"
+            if fault.errno == errno.ELOOP
+            else f"cannot be read: {os.strerror(fault.errno or 0)}"
         )
         raise BadCredential(f"the {what} {path} {reason}") from None
     try:  # everything by descriptor, so that what is checked is what is read
@@ -162,7 +165,10 @@ def check_trusted(path: Path) -> None:
 
     A directory that others may write to is accepted where its sticky bit keeps them from replacing what is ours.
     """
-    real = path.resolve()
+    try:
+        real = path.resolve()
+    except (OSError, RuntimeError) as fault:
+        raise BadCredential(f"{path} cannot be looked at: {fault}") from None
     for place in (real, *real.parents):
         try:
             found = place.stat()

@@ -353,7 +353,7 @@ class _Daemon:
                 )
                 tokens = _Tokens.of(wanted, self._environment, self._log)
                 self._sockets.renew_certificate()
-            except (BadConfig, CannotStart) as fault:
+            except (BadConfig, CannotStart, OSError) as fault:
                 self._notifier.ready(f"the configuration was not reloaded: {fault}")
                 raise ValueError(str(fault)) from None
             if wanted.listening != self._settings.listening:

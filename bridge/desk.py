@@ -78,14 +78,13 @@ class Desk:
     @property
     def calling(self) -> bool:
         """Whether a call is in flight."""
-        return self._relay.calling
+        return bool(self._relay.calling)
 
     # ---- callers
 
     def ask(self, asked: Asked) -> None:
         """Take a request. What is said in its course, and its answer, go to its outlet. Raises Rejection."""
         self._used = True
-        self._record.calls += 1
         self._perform(self._relay.asked(asked))
 
     def left(self, outlet: object) -> None:
@@ -128,6 +127,7 @@ class Desk:
     def failed(self, text: str, data: dict[str, object]) -> None:
         """There is no child, for this reason."""
         self._child = self._translator = None
+        self._record.errors += self._relay.calling
         self._perform(self._relay.server_lost(text, data))
 
     def ticked(self, now: float) -> None:

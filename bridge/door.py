@@ -40,6 +40,8 @@ EX_FAILED: Final = 1
 EX_UNAVAILABLE: Final = 69
 
 _WATCH_SECONDS: Final = 1.0
+# A reload asks the helpers of all secrets, one after the other, and a restart may have to wait for it, in seconds.
+_HELPERS_SECONDS: Final = 600.0
 
 
 class _Parser(argparse.ArgumentParser):
@@ -151,7 +153,14 @@ def _serve(given: argparse.Namespace, path: Path, environment: Mapping[str, str]
 
 
 def _socket(path: Path, environment: Mapping[str, str]) -> Path:
-    listen = config.read(path).listen if path.exists() else config.Listen()
+    try:
+        listen = config.read(path).listen if path.exists() else config.Listen()
+    except BadConfig as fault:
+        usual = config.default_socket(environment)
+        if not usual.exists():
+            raise
+        sys.stderr.write(f"mcp-bridge: {escaped(str(fault))}; asking the daemon at {usual}\n")
+        return usual
     unix = config.socket_of(listen.unix, environment)
     if unix is None:
         raise BadConfig(f"{path}: listen: unix is false, so the daemon cannot be asked")
@@ -268,13 +277,17 @@ def _connect(given: argparse.Namespace, path: Path, environment: Mapping[str, st
 
 
 def _restart(given: argparse.Namespace, path: Path, environment: Mapping[str, str]) -> int:
-    ask(_socket(path, environment), "POST", f"{ROOT}/restart?server={quote(given.server)}")
+    ask(_socket(path, environment), "POST", f"{ROOT}/restart?server={quote(given.server)}", _HELPERS_SECONDS)
     _say(f"{given.server}: restarted; calls in flight are answered by the former process")
     return EX_OK
 
 
 def _reload(_given: argparse.Namespace, path: Path, environment: Mapping[str, str]) -> int:
-    changes = ask(_socket(path, environment), "POST", f"{ROOT}/reload")
+    config.read(path)
+    try:
+        changes = ask(_socket(path, environment), "POST", f"{ROOT}/reload", _HELPERS_SECONDS)
+    except Refused as fault:
+        raise BadConfig(str(fault)) from None
     for what in ("added", "changed", "removed", "kept"):
         if changes[what]:
             _say(f"{what}: {', '.join(changes[what])}")
@@ -329,11 +342,12 @@ def _call(given: argparse.Namespace, path: Path, environment: Mapping[str, str])
     params: dict[str, object] = {"name": given.tool, "arguments": arguments}
     headers = _mirrored(tool, cast("dict[str, Any]", arguments))
     result = result_of(_shown(call(unix, given.server, "tools/call", params, headers)))
-    for block in result.get("content", ()):
-        text = block["text"] if block.get("type") == "text" else json.dumps(block)
-        _say("\n".join(map(escaped, text.splitlines())))
-    if not result.get("content"):
-        _say(json.dumps(result))
+    blocks: Any = result.get("content")
+    if not isinstance(blocks, list) or not blocks:
+        blocks = [result]
+    for block in cast("list[Any]", blocks):
+        text: Any = cast("dict[str, Any]", block).get("text") if isinstance(block, dict) else None
+        _say("\n".join(map(escaped, (text if isinstance(text, str) else json.dumps(block)).splitlines())))
     return EX_FAILED if result.get("isError") else EX_OK
 
 

@@ -30,7 +30,8 @@ STEERING: Final = ("GIT_CONFIG", "LD_", "NODE_", "NPM_CONFIG_", "PERL", "PIP_", 
 # The wish for all variables that name a proxy, of those that there are.
 PROXIES: Final = "*_PROXY"
 _PROXY: Final = re.compile(r"(?:https?|ftp|all|no)_proxy\Z", re.IGNORECASE)
-_USERINFO: Final = re.compile(r"//[^/]*@")
+# With or without a scheme, as curl has it; a password may hold anything.
+_USERINFO: Final = re.compile(r"\A((?:[a-z0-9+.-]+:)?//)?.*@", re.IGNORECASE | re.DOTALL)
 _LARGEST_FILE: Final = 64 * 1024
 
 
@@ -97,11 +98,17 @@ def passed_on(wish: str, ours: Mapping[str, str]) -> dict[str, str]:
     The user and the password in the URL of a proxy stay here (attacks V29).
     """
     if wish == PROXIES:
-        return {key: _USERINFO.sub("//", value) for key, value in ours.items() if _PROXY.match(key)}
+        return {key: _without_user(key, value) for key, value in ours.items() if _PROXY.match(key)}
     check_variable(wish)
     if wish not in ours:
         raise BadEnvironment(f"{wish}: there is no such variable to pass on; a value can be kept in a file")
-    return {wish: _USERINFO.sub("//", ours[wish]) if _PROXY.match(wish) else ours[wish]}
+    return {wish: _without_user(wish, ours[wish]) if _PROXY.match(wish) else ours[wish]}
+
+
+def _without_user(key: str, proxy: str) -> str:
+    if key.lower() == "no_proxy":  # a list of hosts
+        return proxy
+    return _USERINFO.sub(lambda match: match[1] or "", proxy)
 
 
 def content_of(key: str, file: Path) -> str:

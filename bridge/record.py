@@ -92,6 +92,11 @@ class Record:
         self._log.info("stderr", server=self.name, pid=pid, line=line)
         self._keep(Entry(time.time(), "stderr", pid, text))
 
+    def refused(self) -> None:
+        """A request came, and was answered with an error before any process heard of it."""
+        self.calls += 1
+        self.errors += 1
+
     def hide(self, secrets: Iterable[str]) -> None:
         """A process has these from now on (LineLog.hide)."""
         self._log.hide(secrets)

@@ -96,11 +96,9 @@ class Relay:
         return len(self._calls) + len(self._unchecked)
 
     @property
-    def calling(self) -> bool:
-        """Whether a request waits for an answer that is to come by itself: a subscription lasts."""
-        return bool(self._unchecked) or any(
-            ask.request.method != "subscriptions/listen" for ask in self._calls.values()
-        )
+    def calling(self) -> int:
+        """How many requests wait for an answer that is to come by itself: a subscription lasts."""
+        return len(self._unchecked) + sum(ask.request.method != _LISTEN for ask in self._calls.values())
 
     # ---- events from callers
 

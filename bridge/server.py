@@ -205,6 +205,15 @@ class LocalServer:
         self, principal: str, headers: Mapping[str, str], outlet: Outlet | None = None
     ) -> LocalConversation:
         """Start the conversation of a legacy client (ports.Backend)."""
+        try:
+            return await self._open(principal, headers, outlet)
+        except Rejection:
+            self.record.refused()
+            raise
+
+    async def _open(
+        self, principal: str, headers: Mapping[str, str], outlet: Outlet | None
+    ) -> LocalConversation:
         now = trio.current_time()
         brought = brought_in(headers, self._wanted) if self._wanted else NOTHING
         self._check_open(now, self._breaker_of(principal, brought))
@@ -255,11 +264,16 @@ class LocalServer:
         pipe: bool,
     ) -> Desk:
         """Hand a modern client's request to a child that may serve it (ports.Backend)."""
-        if self._closed:
-            raise stopping()
-        brought = brought_in(headers, self._wanted) if self._wanted else NOTHING
-        desk = await self._desk(principal, brought, request.envelope.capabilities)
-        desk.ask(Asked(principal, request.request, request.envelope, request.headers, outlet, pipe))
+        try:
+            if self._closed:
+                raise stopping()
+            brought = brought_in(headers, self._wanted) if self._wanted else NOTHING
+            desk = await self._desk(principal, brought, request.envelope.capabilities)
+            desk.ask(Asked(principal, request.request, request.envelope, request.headers, outlet, pipe))
+        except Rejection:
+            self.record.refused()
+            raise
+        self.record.calls += 1
         return desk
 
     def _breaker_of(self, principal: str, brought: Brought) -> Breaker:

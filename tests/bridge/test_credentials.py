@@ -9,6 +9,7 @@ from mcpbridged.bridge.credentials import (
     BadCredential,
     boot_token,
     check_key,
+    check_trusted,
     is_unmapped_root,
     read_token,
     runtime_directory,
@@ -61,6 +62,41 @@ def test_what_is_no_file_is_refused(tmp_path):
     ):
         with pytest.raises(BadCredential, match=told):
             read_token(tmp_path / name)
+
+
+def _exit_code(call):
+    """What a process of a user without rights ends with: 42 for BadCredential."""
+    pid = os.fork()
+    if not pid:
+        code = 1
+        try:
+            if os.geteuid() == 0:
+                os.setuid(65534)
+            call()
+        except BadCredential:
+            code = 42
+        finally:
+            os._exit(code)
+    return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+
+
+@pytest.mark.parametrize("look", [read_token, check_trusted, check_key])
+def test_a_place_that_we_may_not_enter_is_refused_like_any_other(tmp_path, look):
+    closed = tmp_path / "closed"
+    closed.mkdir()
+    path = keep(closed / "token")
+    closed.chmod(0)
+    try:
+        assert _exit_code(lambda: look(path)) == 42
+    finally:
+        closed.chmod(0o700)
+
+
+def test_a_loop_of_links_is_refused(tmp_path):
+    (tmp_path / "a").symlink_to(tmp_path / "b")
+    (tmp_path / "b").symlink_to(tmp_path / "a")
+    with pytest.raises(BadCredential):
+        check_trusted(tmp_path / "a")
 
 
 def test_the_token_of_a_boot_is_minted_once(tmp_path):

@@ -24,6 +24,23 @@ def test_proxies_are_passed_on_together_and_without_who_we_are_to_them():
     assert passed_on("*_PROXY", {}) == {}
 
 
+@pytest.mark.parametrize(
+    ("proxy", "passed"),
+    [
+        ("user:secret@proxy:3128", "proxy:3128"),
+        ("http://user:a/b@proxy:1", "http://proxy:1"),
+        ("http://user:a@b@proxy:1/", "http://proxy:1/"),
+        ("socks5h://user@[::1]:1080", "socks5h://[::1]:1080"),
+        ("//user:secret@proxy", "//proxy"),
+        ("http://proxy:3128", "http://proxy:3128"),
+        ("proxy:3128", "proxy:3128"),
+        ("", ""),
+    ],
+)
+def test_no_part_of_a_user_or_a_password_is_left_in_a_proxy(proxy, passed):
+    assert passed_on("*_PROXY", {"ALL_PROXY": proxy}) == {"ALL_PROXY": passed}
+
+
 def test_other_variables_are_passed_on_as_they_are():
     assert passed_on("MY_PROXY", OURS) == {"MY_PROXY": "http://me:pass@proxy.example/"}
 

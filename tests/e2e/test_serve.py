@@ -231,7 +231,7 @@ async def test_a_renewed_certificate_is_shown_after_a_reload(tmp_path):
         assert shown(running) == second
         files["tls_cert"].write_text("no certificate")
         refused = running.do("reload", check=False)
-        assert refused.returncode == 1
+        assert refused.returncode == 78
         assert "the TLS certificate or key cannot be used" in refused.stderr
         refused = running.do("config", "check", check=False)
         assert refused.returncode == 78
@@ -481,6 +481,98 @@ def test_children_see_nothing_of_the_service_manager_or_of_us(tmp_path, passed):
 
 
 # ---- the door
+
+
+@pytest.mark.parametrize("era", ["legacy", "modern"])
+@pytest.mark.parametrize("keys", [{}, {"share": "principal"}])
+async def test_requests_and_those_that_failed_are_counted_once(tmp_path, era, keys):
+    def counts():
+        [found] = (one for one in running.status()["servers"] if one["name"] == "one")
+        return found["calls"], found["errors"]
+
+    async def call(name, arguments=None):
+        params = {"name": name, "arguments": arguments or {}}
+        if era == "modern":
+            return (await ask(running, "one", "tools/call", params))[1]
+        message = {"id": 1, "method": "tools/call", "params": params}
+        await opened._send(message)
+        return (await opened.answers(1))[1]
+
+    with daemon(tmp_path, {"one": example(**keys), "none": {"command": ["no-such-program"]}}) as running:
+        async with AsyncExitStack() as stack:
+            if era == "legacy":
+                opened = await open_socket(running, "one", stack)
+            assert "result" in await call("echo", {"text": "x"})
+            calls, errors = counts()
+            assert (calls, errors) == ((2, 0) if era == "legacy" else (1, 0))
+            assert "error" in await call("no such tool")
+            assert counts() == (calls + 1, 1)
+            assert "error" in await call("crash")
+            assert counts() == (calls + 2, 2)
+            assert "result" in await call("echo", {"text": "x"})
+            assert counts() == (calls + 3, 2)
+        assert (await ask(running, "none", "tools/list"))[0] == 503
+        assert [one["errors"] for one in running.status()["servers"]] == [2, 1]
+
+
+def test_a_configuration_that_is_broken_later_does_not_hide_the_daemon(tmp_path):
+    with daemon(tmp_path, {"one": example()}) as running:
+        running.config.write_text("[[")
+        for words in (("status",), ("call", "one", "echo", '{"text": "on"}'), ("connect", "one")):
+            done = running.shell('"$@" </dev/null', *words)
+            assert done.returncode == 0, done
+            assert f"asking the daemon at {running.unix}" in done.stderr
+        assert running.do("reload", check=False).returncode == 78
+    with daemon(tmp_path / "other", {"one": example()}) as running:
+        running.config.chmod(0o666)
+        assert running.do("status").returncode == 0
+        running.unix.unlink()
+        done = running.do("status", check=False)
+        assert done.returncode == 78
+        assert "chmod go-w" in done.stderr
+
+
+def test_a_connection_can_be_interrupted(one_daemon):
+    with subprocess.Popen(
+        [PROGRAM, "connect", "one", "--config", str(one_daemon.config)],
+        env=one_daemon.variables,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as connection:
+        hello = {"jsonrpc": "2.0", "id": 0, "method": "initialize", "params": INITIALIZE}
+        connection.stdin.write(json.dumps(hello) + "\n")
+        connection.stdin.flush()
+        assert "result" in connection.stdout.readline()
+        connection.send_signal(signal.SIGINT)
+        assert connection.wait(10) == 130
+        assert connection.stderr.read() == ""
+
+
+@pytest.mark.parametrize(
+    ("result", "code", "shown"),
+    [
+        ({"content": "text"}, 0, '{"content": "text"}\n'),
+        ({"content": [{"type": "text"}, 5, {"text": "x"}]}, 0, '{"type": "text"}\n5\nx\n'),
+        ({"content": []}, 0, '{"content": []}\n'),
+        ({}, 0, "{}\n"),
+    ],
+)
+def test_a_result_that_is_not_as_it_should_be_is_shown_as_it_is(tmp_path, result, code, shown):
+    servers = {"one": {"command": child("strange.py", json.dumps(result)), "era": "legacy"}}
+    with daemon(tmp_path, servers) as running:
+        done = running.do("call", "one", "it", check=False)
+        assert (done.returncode, done.stderr) == (code, "")
+        answer = (
+            json.loads(done.stdout.splitlines()[0])
+            if shown.startswith('{"content') or shown == "{}\n"
+            else None
+        )
+        if answer is None:
+            assert done.stdout == shown
+        else:
+            assert json.loads(shown).items() <= answer.items()
 
 
 def test_the_person_sees_and_steers(tmp_path):
