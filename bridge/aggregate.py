@@ -14,7 +14,7 @@ import traceback
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 from functools import partial
-from typing import Final, NoReturn, TypeVar, cast
+from typing import Final, Generic, NoReturn, TypeVar, cast
 
 import msgspec
 import trio
@@ -40,6 +40,8 @@ _READ: Final = 64 * 1024
 _LIMITS: Final = Limits()
 # How long a server may take for what is asked of all, in seconds: the others do not wait longer.
 _PATIENCE: Final = 30.0
+# One that has failed only after so long is late, in seconds. From then on the others wait no longer than that for it.
+_PROMPT: Final = 1.0
 # Pages of one list, at most.
 _PAGES: Final = 100
 # How often a server that is being replaced is asked again, and after how long, in seconds.
@@ -271,13 +273,17 @@ class _Subscription:
         if message.method != _ACKNOWLEDGED:
             self._tell(message)
             return
-        again = name in self._granted
-        granted = members.peek(members.peek(message.params).get("notifications"))
-        self._granted[name] = granted
+        again = name in self._granted or self._acknowledged
+        self._granted[name] = members.peek(members.peek(message.params).get("notifications"))
         self.settle(name)
         if again:
-            for change in merging.missed(granted):
+            for change in merging.missed(self._granted[name]):
                 self._tell(change)
+
+    def returned(self) -> None:
+        """A server is there again whose part the lists lacked."""
+        for change in merging.relisted(self._granted.values()):
+            self._tell(change)
 
     @property
     def granted(self) -> bool:
@@ -307,6 +313,32 @@ class _Subscription:
             self._early[text] = None
 
 
+class _Question(Generic[Found]):
+    """What is asked of several, and what they have found."""
+
+    def __init__(self, method: str, ask: Callable[[Member], Awaitable[Found]]) -> None:
+        self.method = method
+        self.found: dict[str, Found] = {}
+        self.errors: list[bytes] = []
+        self._ask = ask
+
+    async def ask_of(self, member: Member) -> float:
+        """Ask one, and say how long it took, in seconds."""
+        method, began = self.method, trio.current_time()
+        with trio.move_on_after(_PATIENCE) as patience:
+            try:
+                self.found[member.name] = await self._ask(member)
+            except Lost as fault:
+                _complain(f"{method}: {fault}")
+            except Refused as refused:
+                self.errors.append(refused.error)
+                if not merging.is_unknown_method(refused.error):
+                    _complain(f"{member.name}: {method}: {refused}")
+        if patience.cancelled_caught:
+            _complain(f"{member.name}: {method}: no answer within {_PATIENCE:g} s")
+        return trio.current_time() - began
+
+
 class Aggregate:
     """The server that we are."""
 
@@ -324,6 +356,9 @@ class Aggregate:
         self._members = {name: Member(nursery, path, name, principal, self._tell) for name in names}
         self._owners = merging.Owners(names)
         self._running: dict[bytes, trio.CancelScope] = {}
+        self._late: dict[str, str] = {}  # who is late, and with what
+        self._tried: set[str] = set()  # whom of them we are asking
+        self._subscriptions: set[_Subscription] = set()
 
     def heard(self, message: Message) -> None:
         """A message of the daemon. Raises Rejection."""
@@ -379,28 +414,36 @@ class Aggregate:
 
     async def _all(self, method: str, ask: Callable[[Member], Awaitable[Found]]) -> dict[str, Found]:
         """What those have found that have in time, in our order. Raises Refused and Lost if none has."""
-        found: dict[str, Found] = {}
-        errors: list[bytes] = []
-
-        async def one(member: Member) -> None:
-            with trio.move_on_after(_PATIENCE) as patience:
-                try:
-                    found[member.name] = await ask(member)
-                except Lost as fault:
-                    _complain(f"{method}: {fault}")
-                except Refused as refused:
-                    errors.append(refused.error)
-                    if not merging.is_unknown_method(refused.error):
-                        _complain(f"{member.name}: {method}: {refused}")
-            if patience.cancelled_caught:
-                _complain(f"{member.name}: {method}: no answer within {_PATIENCE:g} s")
-
+        question = _Question(method, ask)
+        tried: list[trio.Event] = []
+        for name in self._late.keys() - self._tried:
+            tried.append(trio.Event())
+            self._nursery.start_soon(self._ask_late, self._members[name], question, tried[-1])
         async with trio.open_nursery() as nursery:
             for member in self._members.values():
-                nursery.start_soon(one, member)
-        if not found:
-            self._fail(errors)
-        return {name: found[name] for name in self._names if name in found}
+                if member.name not in self._late:
+                    nursery.start_soon(self._ask_prompt, member, question)
+        with trio.move_on_after(_PROMPT):
+            for done in tried:
+                await done.wait()
+        if not question.found:
+            self._fail(question.errors)
+        return {name: question.found[name] for name in self._names if name in question.found}
+
+    async def _ask_prompt(self, member: Member, question: "_Question[Found]") -> None:
+        seconds = await question.ask_of(member)
+        if member.name not in question.found and seconds > _PROMPT:
+            self._late[member.name] = question.method
+
+    async def _ask_late(self, member: Member, question: "_Question[Found]", done: trio.Event) -> None:
+        self._tried.add(member.name)
+        await question.ask_of(member)
+        self._tried.discard(member.name)
+        done.set()
+        if member.name in question.found and self._late.get(member.name) == question.method:
+            del self._late[member.name]
+            for subscription in self._subscriptions:
+                subscription.returned()
 
     def _fail(self, errors: Sequence[bytes]) -> NoReturn:
         if len(errors) == len(self._names) and all(map(merging.is_unknown_method, errors)):
@@ -460,7 +503,7 @@ class Aggregate:
     async def _anywhere(self, method: str, params: bytes, uri: str) -> Response:
         """The answer of the first that has it; an input that it wants is brought back to it, so it is remembered."""
         errors: list[bytes] = []
-        for member in self._members.values():
+        for member in sorted(self._members.values(), key=lambda member: member.name in self._late):
             try:
                 with trio.fail_after(_PATIENCE):
                     result = await member.result(method, params)
@@ -481,7 +524,8 @@ class Aggregate:
 
     async def _listen(self, raw_id: bytes, params: bytes) -> bytes:
         """Listen to all of them until the asker has enough, or none is left; then the result is the end of it."""
-        subscription = _Subscription(raw_id, self._names, self._say)
+        prompt = [name for name in self._names if name not in self._late]
+        subscription = _Subscription(raw_id, prompt or self._names, self._say)
         errors: list[bytes] = []
 
         async def one(member: Member) -> None:
@@ -494,13 +538,17 @@ class Aggregate:
                 _complain(f"{member.name}: {_LISTEN}: {refused}")
             subscription.settle(member.name)
 
-        async with trio.open_nursery() as nursery:
-            for member in self._members.values():
-                nursery.start_soon(one, member)
-            with trio.move_on_after(_PATIENCE):
-                await subscription.settled.wait()
-            if subscription.granted or not subscription.settled.is_set():
-                subscription.acknowledge()
+        self._subscriptions.add(subscription)
+        try:
+            async with trio.open_nursery() as nursery:
+                for member in self._members.values():
+                    nursery.start_soon(one, member)
+                with trio.move_on_after(_PATIENCE):
+                    await subscription.settled.wait()
+                if subscription.granted or not subscription.settled.is_set():
+                    subscription.acknowledge()
+        finally:
+            self._subscriptions.discard(subscription)
         if not subscription.granted:
             self._fail(errors)
         return merging.named(b'{"resultType":"complete"}', raw_id)

@@ -283,6 +283,12 @@ def missed(granted: Members) -> list[Notification]:
     return [*changes, *updates]
 
 
+def relisted(granted: Iterable[Members]) -> list[Notification]:
+    """What is to be told when a server is there again whose part the lists lacked: each list whose changes anybody tells."""
+    told = {key for one in granted for key, value in one.items() if bytes(value) == _TRUE}
+    return [Notification(change, b"{}") for key, change in _CHANGES.items() if key in told]
+
+
 def named(params: bytes, subscription: bytes) -> bytes:
     """The params or result of a subscription under the name that its asker has given it."""
     found = members.peek(params)

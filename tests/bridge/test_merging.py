@@ -278,6 +278,13 @@ def test_all_that_is_granted_may_have_changed_while_nobody_could_say_so():
     assert merging.missed({}) == []
 
 
+def test_who_comes_back_changes_the_lists_that_anybody_tells_of():
+    one = members.peek(text({"toolsListChanged": True, "promptsListChanged": False}))
+    two = members.peek(text({"toolsListChanged": True, "resourceSubscriptions": ["a://1"]}))
+    assert merging.relisted([one, two]) == [Notification("notifications/tools/list_changed", b"{}")]
+    assert merging.relisted([]) == []
+
+
 def test_a_subscription_has_the_name_that_its_asker_gave_it():
     assert json.loads(merging.named(b'{"a":1,"_meta":{"x":2}}', b'"l"')) == {
         "a": 1,

@@ -21,9 +21,9 @@ GONE = re.compile("exited with code 1|ended unexpectedly 5 times")
 ACKNOWLEDGED = "notifications/subscriptions/acknowledged"
 
 # A server of revision 2026-07-28 with two pages of tools. It writes down what it is asked to do, and never does it. Its
-# second page: "good", "wrong" (an error), "hanging" (no answer).
+# second page: "good", "wrong" (an error), "hanging" (no answer), "waiting" (none until a file is there).
 MODERN = """
-import json, sys
+import json, os, sys
 page, log = sys.argv[1:]
 done = {"resultType": "complete", "ttlMs": 0, "cacheScope": "private"}
 for line in sys.stdin:
@@ -38,7 +38,7 @@ for line in sys.stdin:
         answer = {"result": {**done, "supportedVersions": ["2026-07-28"], "capabilities": {"tools": {}}}}
     elif method == "tools/list" and "cursor" not in params:
         answer = {"result": {**done, "tools": [{"name": "a", "inputSchema": {"type": "object"}}], "nextCursor": ""}}
-    elif method == "tools/list" and page == "hanging":
+    elif method == "tools/list" and (page == "hanging" or page == "waiting" and not os.path.exists(log + ".go")):
         continue
     elif method == "tools/list" and page == "wrong":
         answer = {"error": {"code": -32603, "message": "no second page"}}
@@ -71,6 +71,7 @@ def running(folder):
         "paged": modern(folder),
         "half": modern(folder, "wrong"),
         "stuck": modern(folder, "hanging"),
+        "waiting": modern(folder, "waiting"),
         "silent": modern(folder, limits={"drain_seconds": 1}),
     }
     with daemon(folder, servers) as found:
@@ -215,6 +216,29 @@ async def test_a_server_that_does_not_answer_is_given_up_and_costs_nobody_else(r
         answer = await talk.hear()
         assert (answer["id"], answer["result"]["tools"][0]["name"]) == ("list", "one__echo")
         await talk.logged("stuck: tools/list: no answer within 3 s")
+
+
+async def test_who_was_late_is_not_waited_for_again_until_it_answers(running, folder):
+    async with program(running, "waiting", "one", patience=5) as talk:
+        await talk.say(request(LISTEN, {"notifications": {"toolsListChanged": True}}, id="changes"))
+        assert (await talk.hear())["method"] == ACKNOWLEDGED
+        assert {name.partition("__")[0] for name in await talk.names()} == {"one"}
+        await talk.logged("waiting: tools/list: no answer within 5 s")
+        began = trio.current_time()
+        for _ in range(3):
+            assert {name.partition("__")[0] for name in await talk.names()} == {"one"}
+            assert (await talk.result("server/discover"))["capabilities"]["tools"]
+        assert trio.current_time() - began < 5
+        (folder / "waiting.go").touch()
+        told = []
+        with trio.fail_after(30):
+            while True:
+                answer, said = await talk.ask("tools/list")
+                told += [message["method"] for message in said]
+                if "waiting__b" in [found["name"] for found in answer["result"]["tools"]]:
+                    break
+                await trio.sleep(0.2)
+        assert told == ["notifications/tools/list_changed"]
 
 
 # ---- calls
