@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 SOURCES := pyproject.toml $(wildcard bridge/*.py transports/*.py validators/*.py)
-DATA := man/man1/mcp-bridge.1 man/man1/mcp-bridge-connect.1 man/man5/mcp-bridge.toml.5 systemd/mcp-bridge.service systemd/mcp-bridge.socket
+DATA := man/man1/mcp-bridge.1 man/man1/mcp-bridge-connect.1 man/man5/mcp-bridge.toml.5 systemd/mcp-bridge.service systemd/mcp-bridge.socket systemd/mcp-bridge@.service completions/mcp-bridge site-functions/_mcp-bridge vendor_completions.d/mcp-bridge.fish
 ROOT := $(if $(filter 0,$(shell id -u)),--allow-root)
 PORT ?= 8808
 PYTEST ?= $(BIN)/coverage run -m pytest
@@ -62,12 +62,15 @@ bench: .venv/.test  ## measure against the floor and the peers (needs Node 20+ a
 	benchmarks/peers.sh
 	$(BIN)/python benchmarks/run.py
 
-wheel: .venv/.installed  ## build the wheel and try it in an empty environment
-	@rm -rf dist build/wheel && $(BIN)/pip wheel --quiet --disable-pip-version-check --no-deps --wheel-dir dist .
+wheel: .venv/.installed  ## build the sdist, the wheel from it, and try that in an empty environment
+	@rm -rf dist build/sdist-venv && $(PYTHON) -m venv build/sdist-venv
+	@build/sdist-venv/bin/pip install --quiet --disable-pip-version-check 'build>=1.3,<2'
+	build/sdist-venv/bin/python -m build --outdir dist . >build/sdist-venv/log 2>&1 || { cat build/sdist-venv/log; exit 1; }
 	@for file in $(DATA); do $(BIN)/python -m zipfile -l dist/*.whl | grep -q "$$file " || { echo "$$file is not in the wheel"; exit 1; }; done
 	@rm -rf build/wheel-venv && $(PYTHON) -m venv build/wheel-venv
 	@build/wheel-venv/bin/pip install --quiet --disable-pip-version-check dist/*.whl
 	build/wheel-venv/bin/mcp-bridge --version
+	@ls dist
 
 # Where a user's programs, units, manuals and completions live (XDG Base Directory, systemd.unit(5), file-hierarchy(7)).
 HERE := $(or $(XDG_DATA_HOME),$(HOME)/.local/share)
@@ -85,9 +88,9 @@ install-user:  ## install for this user: the program, its units, manuals and com
 	@install -m 644 systemd/mcp-bridge.service systemd/mcp-bridge.socket $(UNITS)
 	@install -m 644 man/mcp-bridge.1 man/mcp-bridge-connect.1 $(HERE)/man/man1
 	@install -m 644 man/mcp-bridge.toml.5 $(HERE)/man/man5
-	@$(LINK) completion bash >$(HERE)/bash-completion/completions/mcp-bridge
-	@$(LINK) completion zsh >$(HERE)/zsh/site-functions/_mcp-bridge
-	@$(LINK) completion fish >$(HERE)/fish/vendor_completions.d/mcp-bridge.fish
+	@install -m 644 completions/mcp-bridge $(HERE)/bash-completion/completions
+	@install -m 644 completions/_mcp-bridge $(HERE)/zsh/site-functions
+	@install -m 644 completions/mcp-bridge.fish $(HERE)/fish/vendor_completions.d
 	@$(LINK) --version
 	@echo "now write ~/.config/mcp-bridge/config.toml, and: systemctl --user daemon-reload && systemctl --user enable --now mcp-bridge.socket mcp-bridge"
 

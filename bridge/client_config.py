@@ -2,7 +2,7 @@
 
 import json
 import shlex
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 import attrs
@@ -21,85 +21,89 @@ class Pasted:
     text: str = attrs.field(repr=False)
 
 
-def client_config(client: str, name: str, url: str, token_hint: str) -> Pasted:
+def connecting(client: str, name: str, command: Sequence[str]) -> Pasted:
+    """The configuration of one of `CLIENTS` for the server `name`, which `command` connects to on standard streams.
+
+    There is no token in it: a minted one is another after each boot. Raises ValueError for another client.
+    """
+    form = _form(client)
+    program, *arguments = command
+    entry: dict[str, object] = {**form.kind, "command": program, "args": arguments}
+    if client == "codex":
+        lines = f"command = {toml_string(program)}\nargs = [{', '.join(map(toml_string, arguments))}]\n"
+        return Pasted(form.where, f"[mcp_servers.{name}]\n{lines}")
+    if client == "claude-code":
+        return Pasted(form.where, shlex.join(["claude", "mcp", "add", name, "--", *command]) + "\n")
+    return Pasted(form.where, _json({form.table: {name: entry}}))
+
+
+def client_config(client: str, name: str, url: str, token: str) -> Pasted:
     """The configuration of one of `CLIENTS` for the server `name` at `url`, over Streamable HTTP.
 
-    `token_hint` is the token or what stands for it. It is put in as it is: between double quotes for Claude Code, whose
-    configuration is a command of the shell, so that `$(cat FILE)` works there. Raises ValueError for another client.
+    Without a token there is no header. For Claude Code, whose configuration is a command of the shell, the token stands between
+    double quotes, so that `$(cat FILE)` works there. Raises ValueError for another client, and for one that knows no HTTP.
     """
-    if client not in _FORMS:
-        raise ValueError(f"there is no client {client!r}; there are {', '.join(CLIENTS)}")
-    return _FORMS[client](name, url, token_hint)
+    form = _form(client)
+    if client == "claude-code":
+        # The header comes last: the option takes every word that follows.
+        command = shlex.join(["claude", "mcp", "add", "--transport", "http", name, url])
+        header = f' \\\n  --header "Authorization: Bearer {token}"' if token else ""
+        return Pasted(form.where, f"{command}{header}\n")
+    if client == "codex":
+        variable = f"bearer_token_env_var = {toml_string(TOKEN_VARIABLE)}\n" if token else ""
+        where = f"{form.where}; it reads the token from ${TOKEN_VARIABLE}: {token}" if token else form.where
+        return Pasted(where, f"[mcp_servers.{name}]\nurl = {toml_string(url)}\n{variable}")
+    if client == "vscode":
+        return _vscode(form.where, name, url, token)
+    if not form.url:
+        raise ValueError(f"the file of {client} knows no HTTP; a client without --http can be pasted")
+    return Pasted(form.where, _json({form.table: {name: {form.url: url, **_headers(token)}}}))
 
 
-def _claude(name: str, _url: str, _token: str) -> Pasted:
-    """Its file knows no HTTP; it starts a command that connects, and finds the token itself."""
-    return Pasted(
-        "Claude Desktop: Settings, Developer, Edit Config (claude_desktop_config.json); then restart it",
-        _json({"mcpServers": {name: {"command": "mcp-bridge", "args": ["connect", name]}}}),
-    )
-
-
-def _claude_code(name: str, url: str, token: str) -> Pasted:
-    # The header comes last: the option takes every word that follows.
-    command = shlex.join(["claude", "mcp", "add", "--transport", "http", name, url])
-    return Pasted(
-        "Claude Code: run in a shell", f'{command} \\\n  --header "Authorization: Bearer {token}"\n'
-    )
-
-
-def _cursor(name: str, url: str, token: str) -> Pasted:
-    entry = {"url": url, "headers": _headers(token)}
-    return Pasted("Cursor: ~/.cursor/mcp.json", _json({"mcpServers": {name: entry}}))
-
-
-def _vscode(name: str, url: str, token: str) -> Pasted:
+def _vscode(where: str, name: str, url: str, token: str) -> Pasted:
     """It asks for the token once and keeps it, since its file is often committed."""
+    entry = {"type": "http", "url": url, **_headers("${input:token}" if token else "")}
+    if not token:
+        return Pasted(where, _json({"servers": {name: entry}}))
     asked = {"type": "promptString", "id": "token", "description": "mcp-bridge token", "password": True}
-    entry = {"type": "http", "url": url, "headers": _headers("${input:token}")}
     return Pasted(
-        f"VS Code: .vscode/mcp.json; it asks for the token: {token}",
-        _json({"inputs": [asked], "servers": {name: entry}}),
+        f"{where}; it asks for the token: {token}", _json({"inputs": [asked], "servers": {name: entry}})
     )
 
 
-def _windsurf(name: str, url: str, token: str) -> Pasted:
-    entry = {"serverUrl": url, "headers": _headers(token)}
-    return Pasted("Windsurf: ~/.codeium/windsurf/mcp_config.json", _json({"mcpServers": {name: entry}}))
+@attrs.frozen
+class _Form:
+    """Where a client's configuration is, its table of servers, the key of a URL, and what names the kind of an entry."""
+
+    where: str
+    table: str = "mcpServers"
+    url: str = ""
+    kind: Mapping[str, str] = attrs.field(factory=dict[str, str])
 
 
-def _zed(name: str, url: str, token: str) -> Pasted:
-    entry = {"url": url, "headers": _headers(token)}
-    return Pasted("Zed: ~/.config/zed/settings.json", _json({"context_servers": {name: entry}}))
-
-
-def _codex(name: str, url: str, token: str) -> Pasted:
-    return Pasted(
-        f"Codex: ~/.codex/config.toml; it reads the token from ${TOKEN_VARIABLE}: {token}",
-        f"[mcp_servers.{name}]\nurl = {toml_string(url)}\nbearer_token_env_var = {toml_string(TOKEN_VARIABLE)}\n",
-    )
-
-
-def _gemini(name: str, url: str, token: str) -> Pasted:
-    entry = {"httpUrl": url, "headers": _headers(token)}
-    return Pasted("Gemini CLI: ~/.gemini/settings.json", _json({"mcpServers": {name: entry}}))
-
-
-_FORMS: Final[Mapping[str, Callable[[str, str, str], Pasted]]] = {
-    "claude": _claude,
-    "claude-code": _claude_code,
-    "cursor": _cursor,
-    "vscode": _vscode,
-    "windsurf": _windsurf,
-    "zed": _zed,
-    "codex": _codex,
-    "gemini": _gemini,
+_FORMS: Final[Mapping[str, _Form]] = {
+    "claude": _Form(
+        "Claude Desktop: Settings, Developer, Edit Config (claude_desktop_config.json); then restart it"
+    ),
+    "claude-code": _Form("Claude Code: run in a shell"),
+    "cursor": _Form("Cursor: ~/.cursor/mcp.json", url="url"),
+    "vscode": _Form("VS Code: .vscode/mcp.json", "servers", "url", {"type": "stdio"}),
+    "windsurf": _Form("Windsurf: ~/.codeium/windsurf/mcp_config.json", url="serverUrl"),
+    "zed": _Form("Zed: ~/.config/zed/settings.json", "context_servers", "url"),
+    "codex": _Form("Codex: ~/.codex/config.toml"),
+    "gemini": _Form("Gemini CLI: ~/.gemini/settings.json", url="httpUrl"),
 }
 CLIENTS: Final = tuple(_FORMS)
 
 
-def _headers(token: str) -> dict[str, str]:
-    return {"Authorization": f"Bearer {token}"}
+def _form(client: str) -> _Form:
+    if client not in _FORMS:
+        raise ValueError(f"there is no client {client!r}; there are {', '.join(CLIENTS)}")
+    return _FORMS[client]
+
+
+def _headers(token: str) -> dict[str, object]:
+    return {"headers": {"Authorization": f"Bearer {token}"}} if token else {}
 
 
 def _json(value: Mapping[str, Any]) -> str:

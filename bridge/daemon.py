@@ -353,7 +353,9 @@ class _Daemon:
                 )
                 tokens = _Tokens.of(wanted, self._environment, self._log)
                 self._sockets.renew_certificate()
-            except (BadConfig, CannotStart, OSError) as fault:
+            except Exception as fault:  # noqa: BLE001 - whatever is wrong with a file, what runs goes on
+                if not isinstance(fault, BadConfig | CannotStart):
+                    self._log.error("internal error", fault=fault)
                 self._notifier.ready(f"the configuration was not reloaded: {fault}")
                 raise ValueError(str(fault)) from None
             if wanted.listening != self._settings.listening:

@@ -10,6 +10,7 @@ import http.client
 import json
 import os
 import secrets
+import shutil
 import sys
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -25,11 +26,11 @@ from . import config, doctor
 from .approval import Approval, NotApproved, Subject
 from .asking import NoDaemon, Refused, ask, call, follow, result_of
 from .cli import COMMANDS, EX_CONFIG, EX_INTERRUPTED, EX_USAGE
-from .client_config import CLIENTS, client_config
+from .client_config import CLIENTS, client_config, connecting
 from .completion import SHELLS, completion
 from .config import BadConfig
 from .control import ROOT
-from .credentials import BadCredential, boot_token
+from .credentials import BadCredential, boot_token, read_secret
 from .importing import BadImport, import_servers
 from .log import escaped
 from .settings import AGGREGATE, ServerConfig, Settings
@@ -98,6 +99,9 @@ def parser() -> argparse.ArgumentParser:
     clients = command("client-config")
     clients.add_argument("client", choices=CLIENTS)
     clients.add_argument("server", metavar="NAME")
+    clients.add_argument(
+        "--http", action="store_true", help="over HTTP, with the token, instead of by a command"
+    )
     command("doctor")
     command("completion").add_argument("shell", choices=SHELLS)
     return top
@@ -511,19 +515,36 @@ def _token(given: argparse.Namespace, path: Path, _environment: Mapping[str, str
 
 
 def _client_config(given: argparse.Namespace, path: Path, environment: Mapping[str, str]) -> int:
-    file = config.read(path)
-    if given.server not in file.servers:
-        raise BadConfig(f"{path}: there is no server {given.server!r}")
-    host, port = config.address_of(file.listen.http)
-    if port is None:
-        raise BadConfig(f"{path}: listen: http is false, and this client knows no Unix socket")
-    scheme = "https" if file.listen.tls_cert else "http"
-    url = f"{scheme}://{f'[{host}]' if ':' in host else host}:{port}/servers/{given.server}/mcp"
-    hint = file.listen.token or f"$(cat {boot_token(environment)[0]})"
-    pasted = client_config(given.client, given.server, url, hint)
+    settings = config.load(path, environment)
+    known = [server.name for server in settings.servers]
+    if given.server not in known:
+        raise BadConfig(f"{path}: there is no enabled server {given.server!r}; there are {', '.join(known)}")
+    if given.http:
+        if not settings.port:
+            raise BadConfig(f"{path}: listen: http names no port that a client could keep")
+        host = f"[{settings.host}]" if ":" in settings.host else settings.host
+        url = f"{settings.scheme}://{host}:{settings.port}/servers/{given.server}/mcp"
+        try:
+            pasted = client_config(given.client, given.server, url, _owners_token(settings, environment))
+        except ValueError as fault:
+            return _failed(EX_USAGE, str(fault))
+    else:
+        # A client of the desktop has another PATH than a shell, and another directory.
+        words = [os.path.abspath(shutil.which(sys.argv[0]) or sys.argv[0]), "connect", given.server]  # noqa: PTH100 - a link stays
+        if given.config:
+            words += ["--config", os.path.abspath(path)]  # noqa: PTH100 - likewise
+        pasted = connecting(given.client, given.server, words)
     sys.stderr.write(f"mcp-bridge: {pasted.where}\n")
     _say(pasted.text.rstrip("\n"))
     return EX_OK
+
+
+def _owners_token(settings: Settings, environment: Mapping[str, str]) -> str:
+    if not settings.authenticate:
+        return ""
+    if settings.token_source and settings.file:
+        return read_secret(settings.token_source, environment, settings.file.parent)
+    return boot_token(environment)[1]
 
 
 def _doctor(_given: argparse.Namespace, path: Path, environment: Mapping[str, str]) -> int:

@@ -86,6 +86,10 @@ class Record:
         self.last_exit = exit_.describe()
         self.warning("the server is gone", how=self.last_exit, pid=pid)
 
+    def not_started(self, reason: str) -> None:
+        """There should be a process, and none could be started."""
+        self.last_exit = f"was not started: {reason}"
+
     def stderr(self, pid: int, line: bytes) -> None:
         """A process has written this line to its stderr."""
         text = str(self._log.plain(line))

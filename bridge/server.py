@@ -241,6 +241,7 @@ class LocalServer:
                 conversation.make = self._to_modern if era == eras.MODERN else None
                 await self._start(conversation)
         except SpawnFailed as fault:
+            self._not_started(fault)
             conversation.end(str(fault))
             self._log.error("the server cannot be started", reason=str(fault))
             raise Rejection(503, SERVER_ERROR, str(fault)) from None
@@ -373,7 +374,7 @@ class LocalServer:
             self._book.probed(trio.current_time(), modern=modern)
             self._log.info("the server was asked for its era", modern=modern)
         except SpawnFailed as fault:
-            _count(fault, self._breaker)
+            self._not_started(fault, self._breaker)
             raise Rejection(503, SERVER_ERROR, str(fault)) from None
         finally:
             self._probing.set()
@@ -430,6 +431,7 @@ class LocalServer:
         try:
             await self._start(conversation)
         except SpawnFailed as fault:
+            self._not_started(fault)
             conversation.failed(str(fault), {"reason": "not started"})
 
     # ---- children
@@ -485,6 +487,12 @@ class LocalServer:
         self.record.started(child.pid)
         return child
 
+    def _not_started(self, fault: SpawnFailed, breaker: Breaker | None = None) -> None:
+        self.record.not_started(str(fault))
+        # Nothing was started where it was not approved, so a pause would help nobody.
+        if breaker is not None and not isinstance(fault, NotApproved):
+            breaker.died(trio.current_time())
+
     async def _make_spares(self) -> None:
         """Start what is missing of the spare processes, each after the pause that deaths demand, unless we are about to end."""
         while len(self._spares) + self._sparing < self._ahead and not self._closed:
@@ -499,7 +507,7 @@ class LocalServer:
                 else:
                     self._spares.append(child)
             except SpawnFailed as fault:
-                _count(fault, self._breaker)
+                self._not_started(fault, self._breaker)
                 self._log.warning("no spare process can be started", reason=str(fault))
                 return  # the next session tries again
             finally:
@@ -571,7 +579,7 @@ class LocalServer:
         try:
             await self._start(holder)
         except SpawnFailed as fault:
-            _count(fault, breaker)
+            self._not_started(fault, breaker)
             holder.failed(str(fault), {"reason": "not started"})
 
     def later(self, seconds: float, call: Callable[[], None]) -> None:
@@ -582,9 +590,3 @@ class LocalServer:
     async def _wait_and_call(self, seconds: float, call: Callable[[], None]) -> None:
         await trio.sleep(seconds)
         call()
-
-
-def _count(fault: SpawnFailed, breaker: Breaker) -> None:
-    # Nothing was started where it was not approved, so a pause would help nobody.
-    if not isinstance(fault, NotApproved):
-        breaker.died(trio.current_time())

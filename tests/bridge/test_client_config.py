@@ -6,7 +6,7 @@ import tomllib
 
 import pytest
 
-from mcpbridged.bridge.client_config import CLIENTS, TOKEN_VARIABLE, client_config
+from mcpbridged.bridge.client_config import CLIENTS, TOKEN_VARIABLE, client_config, connecting
 
 URL = "http://127.0.0.1:8808/servers/git/mcp"
 HEADERS = {"Authorization": "Bearer TOKEN"}
@@ -23,11 +23,6 @@ def test_these_are_the_clients():
 @pytest.mark.parametrize(
     ("client", "place", "meaning"),
     [
-        (
-            "claude",
-            "claude_desktop_config.json",
-            {"mcpServers": {"git": {"command": "mcp-bridge", "args": ["connect", "git"]}}},
-        ),
         ("cursor", "~/.cursor/mcp.json", {"mcpServers": {"git": {"url": URL, "headers": HEADERS}}}),
         (
             "windsurf",
@@ -95,7 +90,7 @@ def test_a_token_with_quotes_stays_one_text_in_json():
     assert found["mcpServers"]["git"]["headers"] == {"Authorization": 'Bearer a"b\\ü'}
 
 
-@pytest.mark.parametrize("client", CLIENTS)
+@pytest.mark.parametrize("client", [client for client in CLIENTS if client != "claude"])
 def test_the_place_is_one_line_the_text_ends_with_one_and_no_repr_shows_the_token(client):
     found = pasted(client)
     assert "\n" not in found.where
@@ -106,3 +101,45 @@ def test_the_place_is_one_line_the_text_ends_with_one_and_no_repr_shows_the_toke
 def test_another_client_is_refused_by_its_name():
     with pytest.raises(ValueError, match=r"there is no client 'emacs'; there are claude, claude-code"):
         client_config("emacs", "git", URL, "TOKEN")
+    with pytest.raises(ValueError, match="there is no client"):
+        connecting("emacs", "git", ["x"])
+    with pytest.raises(ValueError, match="claude knows no HTTP"):
+        client_config("claude", "git", URL, "TOKEN")
+
+
+COMMAND = ["/opt/my bin/mcp-bridge", "connect", "git"]
+ENTRY = {"command": COMMAND[0], "args": COMMAND[1:]}
+
+
+@pytest.mark.parametrize(
+    ("client", "meaning"),
+    [
+        ("claude", {"mcpServers": {"git": ENTRY}}),
+        ("cursor", {"mcpServers": {"git": ENTRY}}),
+        ("windsurf", {"mcpServers": {"git": ENTRY}}),
+        ("gemini", {"mcpServers": {"git": ENTRY}}),
+        ("zed", {"context_servers": {"git": ENTRY}}),
+        ("vscode", {"servers": {"git": {"type": "stdio", **ENTRY}}}),
+    ],
+)
+def test_a_client_that_starts_a_command_needs_no_token(client, meaning):
+    assert json.loads(connecting(client, "git", COMMAND).text) == meaning
+
+
+def test_a_command_for_codex_and_claude_code():
+    assert tomllib.loads(connecting("codex", "git", COMMAND).text) == {"mcp_servers": {"git": ENTRY}}
+    assert said_by_the_shell(connecting("claude-code", "git", COMMAND).text) == [
+        "mcp",
+        "add",
+        "git",
+        "--",
+        *COMMAND,
+    ]
+
+
+@pytest.mark.parametrize("client", [client for client in CLIENTS if client != "claude"])
+def test_where_no_token_is_asked_for_there_is_none(client):
+    found = pasted(client, "")
+    assert URL in found.text
+    for word in ("Authorization", "oken"):
+        assert word not in found.text + found.where

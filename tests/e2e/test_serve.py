@@ -10,6 +10,7 @@ import subprocess
 import sys
 import threading
 import time
+import urllib.request
 from contextlib import AsyncExitStack
 from pathlib import Path
 
@@ -20,7 +21,7 @@ import trustme
 
 from .bridge_process import EXAMPLE, PROGRAM
 from .daemon_process import Daemon, Manager, child, daemon, write_config
-from .raw_http import INITIALIZE, connect
+from .raw_http import BOTH, INITIALIZE, connect
 from .test_modern_http import headers_of, request, tool
 from .test_placement import MODERN
 
@@ -512,6 +513,10 @@ async def test_requests_and_those_that_failed_are_counted_once(tmp_path, era, ke
             assert "result" in await call("echo", {"text": "x"})
             assert counts() == (calls + 3, 2)
         assert (await ask(running, "none", "tools/list"))[0] == 503
+        assert (
+            "none: the last process was not started: cannot start 'no-such-program'"
+            in running.do("status").stdout
+        )
         assert [one["errors"] for one in running.status()["servers"]] == [2, 1]
 
 
@@ -746,7 +751,53 @@ def test_a_daemon_that_dies_while_it_is_asked_is_no_fault_of_the_command(tmp_pat
 @pytest.mark.parametrize("client", ["claude-code", "cursor", "vscode", "codex"])
 def test_a_client_gets_its_configuration(one_daemon, client):
     done = one_daemon.do("client-config", client, "one")
-    assert "/servers/one/mcp" in done.stdout
+    assert str(one_daemon.config) in done.stdout
+    refused = one_daemon.do("client-config", client, "one", "--http", check=False)
+    assert refused.returncode == 78
+    assert "names no port that a client could keep" in refused.stderr
+
+
+def test_a_client_that_starts_what_it_was_given_is_served(one_daemon):
+    pasted = json.loads(one_daemon.do("client-config", "cursor", "one").stdout)["mcpServers"]["one"]
+    hello = json.dumps({"jsonrpc": "2.0", "id": 0, "method": "initialize", "params": INITIALIZE}) + "\n"
+    answer = subprocess.run(
+        [pasted["command"], *pasted["args"]],
+        input=hello,
+        env={"XDG_RUNTIME_DIR": str(one_daemon.folder / "run"), "PATH": "/nonexistent"},
+        cwd="/",
+        capture_output=True,
+        text=True,
+        timeout=20,
+        check=True,
+    )
+    assert json.loads(answer.stdout)["result"]["serverInfo"]
+
+
+@pytest.mark.parametrize("token", ["", "minted", "file", "off"])
+async def test_what_is_pasted_for_http_is_let_in(tmp_path, token):
+    secret = "mcpb_" + "0123456789abcdefghijklmnopqrstuvwxyzABCDEF"
+    (tmp_path / "token").write_text(secret)
+    (tmp_path / "token").chmod(0o600)
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    listen = {"http": f"127.0.0.1:{port}"} | {"file": {"token": "token"}, "off": {"authenticate": False}}.get(
+        token, {}
+    )
+    with daemon(tmp_path, {"one": example()}, listen=listen) as running:
+        pasted = json.loads(running.do("client-config", "cursor", "one", "--http").stdout)["mcpServers"][
+            "one"
+        ]
+        assert ("headers" in pasted) == (token != "off")
+        assert (secret in str(pasted)) == (token == "file")
+        asked = urllib.request.Request(
+            pasted["url"],
+            json.dumps({"jsonrpc": "2.0", "id": 0, "method": "initialize", "params": INITIALIZE}).encode(),
+            {"Accept": BOTH, "Content-Type": "application/json", **pasted.get("headers", {})},
+        )
+        with await trio.to_thread.run_sync(lambda: urllib.request.urlopen(asked, timeout=20)) as answer:
+            assert answer.status == 200
+        assert running.do("client-config", "claude", "one", "--http", check=False).returncode == 64
 
 
 @pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
