@@ -83,6 +83,11 @@ _WORTH_A_VIEW: Final = 64 * 1024
 _ID_IN_PREFIX: Final = re.compile(rb'"id"\s*:\s*([0-9]{1,18})\s*[,}]')
 _METHOD_IN_PREFIX: Final = re.compile(rb'"method"\s*:')
 _SPACES_FOR_LINE_ENDS: Final = bytes.maketrans(b"\r\n", b"  ")
+# As integers: bytes are asked for one of these at a third of what they take for a bytes object of length one.
+_LF: Final = 0x0A
+_CR: Final = 0x0D
+# Up to this size every bracket is counted; beyond, they are looked for one by one and no further than needed.
+_WORTH_FINDING: Final = 2048
 
 
 def decode(text: bytes, limits: Limits) -> Message:
@@ -108,13 +113,13 @@ def decode(text: bytes, limits: Limits) -> Message:
     if id_ is msgspec.UNSET:
         if len(text) != length + _NOTIFICATION_FRAME:
             _refuse_repeated_members(text, params)
-        if b"\n" in params or b"\r" in params:
+        if _LF in params or _CR in params:
             params = _one_line(params)
         return Notification(method, params)
     raw_id = _checked_id(id_, limits)
     if len(text) != length + len(raw_id) + _REQUEST_FRAME:
         _refuse_repeated_members(text, params)
-    if b"\n" in params or b"\r" in params:
+    if _LF in params or _CR in params:
         params = _one_line(params)
     return Request(raw_id, method, params)
 
@@ -218,7 +223,7 @@ def _parse(text: bytes, limits: Limits) -> _Envelope:
         raise _not_json() from None
     except RecursionError:
         raise _too_deep(limits) from None
-    if text.count(b"[") + text.count(b"{") > limits.json_depth and not depth_ok(text, limits.json_depth):
+    if _opens_more(text, limits.json_depth) and not depth_ok(text, limits.json_depth):
         raise _too_deep(limits)
     return envelope
 
@@ -234,21 +239,21 @@ def _response(text: bytes, envelope: _Envelope, limits: Limits) -> Response:
     assert payload is not msgspec.UNSET  # noqa: S101 - exactly one of the two is set
     frame = _ERROR_FRAME if failed else _RESULT_FRAME
     plain = len(text) == frame + len(raw_id) + len(memoryview(payload))
-    if plain and not failed and len(text) > _WORTH_A_VIEW and b"\r" not in text and b"\n" not in text:
+    if plain and not failed and len(text) > _WORTH_A_VIEW and _LF not in text and _CR not in text:
         return Response(raw_id, payload, b"")
     copied = bytes(payload)
     if failed and copied[0] != 0x7B:
         raise invalid("error must be an object")
     if not plain:
         _refuse_repeated_members(text, copied)
-    if b"\n" in copied or b"\r" in copied:
+    if _LF in copied or _CR in copied:
         copied = _one_line(copied)
     return Response(raw_id, b"", copied) if failed else Response(raw_id, copied, b"")
 
 
 def _checked_id(raw: msgspec.Raw, limits: Limits) -> bytes:
     id_ = bytes(raw)
-    if not _is_id(id_):
+    if not (id_.isdigit() or _is_id(id_)):
         raise invalid("an id is a string or an integer")
     if len(id_) > limits.id + 2:
         raise invalid(f"an id of {len(id_)} bytes exceeds the limit of {limits.id}")
@@ -294,8 +299,25 @@ def _too_deep(limits: Limits) -> Rejection:
     return invalid(f"JSON nested deeper than the limit of {limits.json_depth}")
 
 
+def _opens_more(text: bytes, limit: int) -> bool:
+    """Whether there are more opening brackets than `limit`, in strings or not: only then can it be too deep."""
+    if len(text) <= _WORTH_FINDING:
+        return text.count(b"{") + text.count(b"[") > limit
+    seen = 0
+    for bracket in (b"{", b"["):
+        at = text.find(bracket)
+        while at >= 0:
+            seen += 1
+            if seen > limit:
+                return True
+            at = text.find(bracket, at + 1)
+    return False
+
+
 _BRACES_TO_BRACKETS: Final = bytes.maketrans(b"{}", b"[]")
 _ALL_BUT_QUOTES_AND_BRACKETS: Final = bytes(set(range(256)) - set(b'"[]{}'))
+# The quotes of strings that hold no brackets, many at once: what is left of them goes in pairs.
+_EIGHT_STRINGS: Final = b'""' * 8
 _STEP: Final = {0x5B: 1, 0x5D: -1}.__getitem__
 # Rounds of peeling before the exact count: cheap for ordinary documents, and it bounds what a hostile one costs.
 _PEELS: Final = 6
@@ -306,7 +328,8 @@ def depth_ok(text: bytes, limit: int) -> bool:
     """Whether well-formed JSON nests at most `limit` containers; exact, linear, and at the speed of bytes methods."""
     if b"\\" in text:
         text = text.replace(b"\\\\", b"").replace(b'\\"', b"")
-    brackets = text.translate(_BRACES_TO_BRACKETS, _ALL_BUT_QUOTES_AND_BRACKETS).replace(b'""', b"")
+    brackets = text.translate(_BRACES_TO_BRACKETS, _ALL_BUT_QUOTES_AND_BRACKETS)
+    brackets = brackets.replace(_EIGHT_STRINGS, b"").replace(b'""', b"")
     if b'"' in brackets:  # strings that hold brackets: every second piece is inside one
         brackets = b"".join(brackets.split(b'"')[::2])
     for peeled in range(limit):

@@ -238,6 +238,25 @@ def test_depth_is_counted_exactly_in_large_documents(limit):
     assert depth_ok(wide, limit) == (limit >= 64)
 
 
+@pytest.mark.parametrize("strings", range(20))
+def test_a_bracket_in_a_string_is_none_however_many_strings_come_before_it(strings):
+    text = b"[" + b'"",' * strings + b'"]",' + b"[" * 9 + b"]" * 9 + b"]"
+    assert depth_ok(text, 10)
+    assert not depth_ok(text, 9)
+
+
+@pytest.mark.parametrize(("opening", "closing"), [(b'{"a":', b"}"), (b"[", b"]")])
+@pytest.mark.parametrize("padding", [0, 5000])
+def test_the_depth_limit_holds_for_large_messages_too(opening, closing, padding):
+    def message(levels):
+        nested = b'{"pad":"%b","deep":%b1%b}' % (b"x" * padding, opening * levels, closing * levels)
+        return b'{"jsonrpc":"2.0","id":1,"method":"a","params":%b}' % nested
+
+    assert decode(message(62), LIMITS)
+    with pytest.raises(Rejection, match="deeper than the limit of 64"):
+        decode(message(63), LIMITS)
+
+
 @given(
     st.integers() | st.text(),
     st.text(min_size=1, max_size=20),

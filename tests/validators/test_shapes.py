@@ -9,6 +9,11 @@ from mcpbridged.validators.rejection import INVALID_PARAMS, Rejection
 LIMITS = Limits()
 
 
+def larger(params):
+    """The same, and so much more that it is not parsed where two searches tell enough."""
+    return params[:-1] + b',"text":"' + b"x" * 2000 + b'"}' if params else params
+
+
 @pytest.mark.parametrize(
     ("method", "params", "token"),
     [
@@ -28,12 +33,16 @@ LIMITS = Limits()
 )
 def test_the_progress_token_of_a_request(method, params, token):
     assert shapes.read_request(method, params, LIMITS) == token
+    assert shapes.read_request(method, larger(params), LIMITS) == token
 
 
 @pytest.mark.parametrize(
     ("method", "params", "told"),
     [
         ("tools/call", b'{"name":1}', "wrong type"),
+        ("tools/call", b'{"name":"a","name":2}', "wrong type"),
+        ("tools/call", b'{"name":"a","n\\u0061me":2}', "wrong type"),
+        ("tools/call", b'{"name":"a\x7f"}', "control"),
         ("tools/call", b'{"name":"a","_meta":[]}', "wrong type"),
         ("tools/call", b'{"name":"' + b"n" * 129 + b'"}', "this one has 129"),
         ("tools/call", b'{"name":"a\\u0000"}', "control"),
@@ -46,9 +55,10 @@ def test_the_progress_token_of_a_request(method, params, token):
     ],
 )
 def test_names_and_tokens_that_are_refused(method, params, told):
-    with pytest.raises(Rejection, match=told) as caught:
-        shapes.read_request(method, params, LIMITS)
-    assert caught.value.code == INVALID_PARAMS
+    for size in (params, larger(params)):
+        with pytest.raises(Rejection, match=told) as caught:
+            shapes.read_request(method, size, LIMITS)
+        assert caught.value.code == INVALID_PARAMS
 
 
 def test_cancellation():
