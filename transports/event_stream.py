@@ -21,9 +21,8 @@ def message(event_id: bytes, text: bytes) -> bytes:
         for character, escape in _SEPARATORS:
             if character in text:
                 text = text.replace(character, escape)
-    if event_id:
-        return b"id: %b\nevent: message\ndata: %b\n\n" % (event_id, text)
-    return b"event: message\ndata: %b\n\n" % text
+    head = b"id: %b\nevent: message\ndata: " % event_id if event_id else b"event: message\ndata: "
+    return b"".join((head, text, b"\n\n"))
 
 
 def priming(event_id: bytes, retry_ms: int) -> bytes:

@@ -548,7 +548,7 @@ class Connection:
 
     async def write(self, data: bytes) -> None:
         """Send a piece of the stream (ports.Exchange)."""
-        await self._send(b"%x\r\n%b\r\n" % (len(data), data) if self._streaming else data)
+        await self._send(b"".join((b"%x\r\n" % len(data), data, b"\r\n")) if self._streaming else data)
 
     def outlet(self, *, direct: bool = False) -> Outlet:
         """An outlet for this request (ports.Exchange)."""

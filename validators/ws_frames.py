@@ -233,8 +233,8 @@ def _frame(opcode: int, payload: bytes) -> bytes:
     if size <= _SMALL:
         return bytes((0x80 | opcode, size)) + payload
     if size <= 0xFFFF:
-        return b"%c\x7e%b%b" % (0x80 | opcode, size.to_bytes(2, "big"), payload)
-    return b"%c\x7f%b%b" % (0x80 | opcode, size.to_bytes(8, "big"), payload)
+        return b"".join((bytes((0x80 | opcode, 126)), size.to_bytes(2, "big"), payload))
+    return b"".join((bytes((0x80 | opcode, 127)), size.to_bytes(8, "big"), payload))
 
 
 def accepted(key: str) -> bytes:
