@@ -90,7 +90,8 @@ class Fleet:
             kept=tuple(name for name in configs if before.get(name) == configs[name]),
         )
         for name in (*changes.changed, *changes.removed):
-            self._retire(self._members.pop(name))
+            reason = "its configuration has changed" if name in configs else "the configuration has it no more"
+            self._retire(self._members.pop(name), reason)
         for name in (*changes.changed, *changes.added):
             self._members[name] = await self._begin(configs[name])
         self._members = {name: self._members[name] for name in configs}  # in the order of the file
@@ -100,7 +101,7 @@ class Fleet:
         """End the processes of this server as if it were another now, if there is one."""
         member = self._members.get(name)
         if member is not None:
-            self._retire(member)
+            self._retire(member, "the server was restarted")
             self._members[name] = await self._begin(member.server.config)
 
     async def _begin(self, config: ServerConfig) -> _Member:
@@ -131,16 +132,16 @@ class Fleet:
                     record.error("internal error", fault=fault)
                     await trio.sleep(_AFTER_FAULT)
 
-    def _retire(self, member: _Member) -> None:
+    def _retire(self, member: _Member, reason: str) -> None:
         assert self._nursery is not None  # noqa: S101 - `run` is running
         self._leaving.add(member.server)
-        self._nursery.start_soon(self._see_off, member)
+        self._nursery.start_soon(self._see_off, member, reason)
 
-    async def _see_off(self, member: _Member) -> None:
+    async def _see_off(self, member: _Member, reason: str) -> None:
         server = member.server
         with trio.move_on_after(server.config.limits.drain_seconds):
             await server.drain()
-        await server.close("its configuration has changed")
+        await server.close(reason)
         await server.emptied()
         member.scope.cancel()
         self._leaving.discard(server)
