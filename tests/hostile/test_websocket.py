@@ -8,7 +8,7 @@ import time
 
 import pytest
 from conftest import eventually_none
-from wire import BINARY, CLOSE, PING, PONG, TEXT, Broken, Quiet, Socket, frame, fresh_key
+from wire import BINARY, CLOSE, PATIENCE, PING, PONG, TEXT, Broken, Quiet, Socket, frame, fresh_key
 
 pytestmark = pytest.mark.usefixtures("still_serving")
 
@@ -342,7 +342,7 @@ def test_a_reset_at_any_byte_hurts_nobody(bridge):
 
 
 def test_a_client_that_never_reads_is_closed_and_its_child_ended(bridge):
-    children, resident = bridge.children(), bridge.resident()
+    children, resident, before = bridge.children(), bridge.resident(), len(bridge.stderr)
     with bridge.connect() as connection:
         connection.sock.setsockopt(
             1, 8, 65536
@@ -355,7 +355,8 @@ def test_a_client_that_never_reads_is_closed_and_its_child_ended(bridge):
         params = {"count": 10_000, "more": {"fill": "x" * 1000}}
         socket.send({"jsonrpc": "2.0", "id": 1, "method": "test/notify", "params": params})
         assert bridge.children() != children
-        time.sleep(0.5)
+        told = "closed the stream of a client that does not read"
+        assert not eventually_none(lambda: not any(told in line for line in bridge.stderr[before:]), PATIENCE)
         code = None
         try:
             while code is None:

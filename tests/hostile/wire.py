@@ -13,7 +13,8 @@ from contextlib import contextmanager
 
 import attrs
 
-PATIENCE = 5.0
+# After so many seconds a test has failed: long, since machines are slow and nothing waits for it that goes well.
+PATIENCE = 30.0
 
 
 class Broken(Exception):
