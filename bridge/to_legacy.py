@@ -189,7 +189,7 @@ class ToLegacy:
         ] = {}  # questions that nobody can be told from yet, since when
         self._queue: deque[_Call] = deque()
         self._questions: dict[bytes, tuple[_Call, str]] = {}  # the server's ids of what it asks
-        self._roots: bytes = b""  # the last that the client told
+        self._roots: bytes = b""  # the last that the client told; nobody's where there are several principals
         self._tasked: set[str] = set()  # tools that the server runs as tasks only
         self._listens: dict[bytes, _Listen] = {}
         self._wanted: dict[str, int] = {}  # subscribed URIs, and by how many listens
@@ -447,7 +447,7 @@ class ToLegacy:
         call.phase = RUNNING
         legs, call.legs = call.legs, {}
         for leg in legs.values():
-            if leg.method == "roots/list" and leg.answer:
+            if leg.method == "roots/list" and leg.answer and not self._strict:
                 self._roots = leg.answer
             if leg.child_id:
                 self._questions.pop(leg.child_id, None)

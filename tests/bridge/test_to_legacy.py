@@ -721,15 +721,23 @@ def test_a_question_outside_of_any_call_is_refused():
     assert said(talk.server_asks("q", "roots/list")) == [("q", {"code": -32603, "message": text})]
 
 
-def test_roots_that_the_client_has_told_once_are_told_again_outside_of_calls():
-    talk = Talk()
-    upstream = talk.it._next_id
+def told_roots(**more):
+    talk = Talk(**more)
     talk.call(7)
     talk.server_asks(1, "roots/list")
     talk.gathered()
     talk.retry(8, "key2.0", {"k1": {"roots": []}})
-    talk.answer(upstream, {})
-    assert said(talk.server_asks(2, "roots/list")) == [(2, {"roots": []})]
+    talk.answer(2, {})
+    return talk
+
+
+def test_roots_that_the_client_has_told_once_are_told_again_outside_of_calls():
+    assert said(told_roots().server_asks(2, "roots/list")) == [(2, {"roots": []})]
+
+
+def test_roots_of_one_principal_are_never_told_in_the_name_of_another():
+    [(_, error)] = said(told_roots(strict=True).server_asks(2, "roots/list"))
+    assert error["code"] == -32603
 
 
 def test_questions_under_one_id_or_beyond_the_limit_are_refused():
