@@ -751,6 +751,8 @@ class ToLegacy:
             if left:
                 self._wanted[uri] = left
             else:
+                # What the server still answers to the subscription means nothing to one that is made after this.
+                self._own = {raw_id: "" if of == uri else of for raw_id, of in self._own.items()}
                 params = members.write({"uri": uri})
                 yield ToServer(Request(self._own_id(), "resources/unsubscribe", params))
 

@@ -1010,6 +1010,22 @@ def test_nothing_is_published_before_the_acknowledgement():
     assert told(talk.fail(2, -32602)) == []
 
 
+def test_the_answer_to_a_subscription_that_was_given_up_is_no_answer_to_the_next():
+    for refused in (2, 4):
+        talk = Talk()
+        talk.ask(4, "subscriptions/listen", listening(resourceSubscriptions=["u:a"]))
+        assert said(talk.cancel(4)) == [(3, "resources/unsubscribe", {"uri": "u:a"})]
+        effects = talk.ask(5, "subscriptions/listen", listening(resourceSubscriptions=["u:a"]))
+        assert said(effects) == [(4, "resources/subscribe", {"uri": "u:a"})]
+        told_of = [
+            about["notifications"]["resourceSubscriptions"]
+            for id_ in (2, 4)
+            for _, about in told(talk.fail(id_, -32602) if id_ == refused else talk.answer(id_, {}))
+        ]
+        assert told_of == [[] if refused == 4 else ["u:a"]]
+        assert len(said(talk.cancel(5))) == (refused == 2)
+
+
 def test_a_server_without_subscriptions_is_not_asked_for_any():
     talk = Talk(capabilities={"resources": {}})
     effects = talk.ask(4, "subscriptions/listen", listening(resourceSubscriptions=["u:a"]))
