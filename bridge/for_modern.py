@@ -126,10 +126,16 @@ def result(method: str, legacy: bytes | msgspec.Raw, server_info: msgspec.Raw, c
         with_content(found)
     elif method == "tools/list":
         with_modern_tools(found)
-    if "nextCursor" in found:
-        found["nextCursor"] = members.raw(members.text(cursors + members.string(found["nextCursor"])))
+    with_cursor(found, cursors)
     with_server_info(found, server_info)
     return members.write(complete(method, found))
+
+
+def with_cursor(found: Members, cursors: str) -> None:
+    """The cursor to the next page under our prefix; without one that is no text, as `null` is, which means the end."""
+    cursor = found.pop("nextCursor", None)
+    if cursor is not None and bytes(cursor)[:1] == b'"':
+        found["nextCursor"] = members.raw(members.text(cursors + members.string(cursor)))
 
 
 def complete(method: str, found: Members) -> Members:

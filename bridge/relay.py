@@ -240,7 +240,7 @@ class Relay:
         self._learn(found, self._listed)
         self._pages += 1
         cursor = found.get("nextCursor")
-        if cursor is not None and self._pages < _PAGES:
+        if cursor is not None and bytes(cursor) != b"null" and self._pages < _PAGES:
             return self._list_tools(bytes(cursor))
         self._listing = b""
         self._tools, self._changed = self._listed, False

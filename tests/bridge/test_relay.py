@@ -463,6 +463,12 @@ def test_all_pages_of_the_tools_are_read():
     assert [one[:2] for one in said(talk.answer(2, TOOLS))] == [(3, "tools/call")]
 
 
+def test_no_cursor_is_the_end_of_the_tools_also_where_it_is_written_down():
+    talk = Talk()
+    talk.ask(1, "tools/call", call(r="eu"), headers={"mcp-param-region": "eu"})
+    assert [one[1] for one in said(talk.answer(1, {**TOOLS, "nextCursor": None}))] == ["tools/call"]
+
+
 def test_a_server_that_never_ends_its_list_is_not_read_for_ever():
     talk = Talk()
     talk.ask(1, "tools/call", call(r="eu"), headers={"mcp-param-region": "eu"})

@@ -313,6 +313,22 @@ def test_a_cursor_is_good_for_the_child_that_gave_it_only():
     ]
 
 
+@pytest.mark.parametrize("cursor", [None, 7])
+def test_a_cursor_that_is_no_text_is_the_end(cursor):
+    talk = Talk()
+    talk.ask(1, "prompts/list")
+    assert told(talk.answer(2, {"prompts": [], "nextCursor": cursor})) == [stale(1, prompts=[])]
+
+
+def test_an_empty_cursor_is_one():
+    talk = Talk()
+    talk.ask(1, "prompts/list")
+    [(_, result)] = told(talk.answer(2, {"prompts": [], "nextCursor": ""}))
+    assert said(talk.ask(2, "prompts/list", params(cursor=result["nextCursor"]))) == [
+        (3, "prompts/list", {"cursor": ""})
+    ]
+
+
 def test_what_a_legacy_server_has_no_use_for_is_dropped():
     talk = Talk()
     assert [type(effect) for effect in talk.it.from_client(Notification("notifications/x", b""))] == [Note]
