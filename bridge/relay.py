@@ -357,7 +357,7 @@ class Relay:
         if method == "notifications/progress":
             wire_id = about or read_progress(message.params)
             ask = self._calls.get(wire_id)
-            if ask is None or not ask.envelope.token:
+            if ask is None or not ask.envelope.token or ask.request.method == _LISTEN:
                 return (Note("dropped progress of nothing in flight"),)
             if self._patience.limited:
                 self._patience.progressed(wire_id)
@@ -381,7 +381,9 @@ class Relay:
         wanting = [
             ask
             for ask in self._calls.values()
-            if ask.envelope.log_level and modern.LOG_LEVELS.index(ask.envelope.log_level) <= rank
+            if ask.request.method != _LISTEN  # it hears of changes only (digest 1.16)
+            and ask.envelope.log_level
+            and modern.LOG_LEVELS.index(ask.envelope.log_level) <= rank
         ]
         if len({ask.principal for ask in self._calls.values()}) != 1:
             return None

@@ -311,6 +311,18 @@ def test_a_subscription_is_known_to_its_client_by_the_clients_id():
     assert status == 200
 
 
+def test_a_subscription_hears_neither_the_log_nor_progress():
+    talk = Talk()
+    meta = {f"{PREFIX}logLevel": "debug", "progressToken": "t"}
+    talk.ask(1, "subscriptions/listen", params(notifications={}, meta=meta))
+    line = {"level": "error", "data": "x"}
+    assert told(talk.says("notifications/message", **line)) == []
+    assert told(talk.says("notifications/progress", progressToken=1, progress=1)) == []
+    caller, _ = talk.ask(2, "tools/call", params(name="t", meta=meta))
+    talk.ask(3, "subscriptions/listen", params(notifications={}, meta=meta))
+    assert [to for to, _, _ in told(talk.says("notifications/message", **line))] == [caller]
+
+
 @pytest.mark.parametrize("meta", [{}, {f"{PREFIX}subscriptionId": 9}, {f"{PREFIX}subscriptionId": 1}])
 def test_what_belongs_to_no_subscription_is_dropped(meta):
     talk = Talk()
