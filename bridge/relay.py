@@ -24,7 +24,7 @@ from ..validators.rejection import (
     TIMEOUT,
     Rejection,
 )
-from ..validators.shapes import cancelled, read_progress
+from ..validators.shapes import cancelled, read_cancelled, read_progress
 from . import for_modern
 from .choice import EVERYTHING, Choice
 from .effects import Contradiction, Note, Revive, ToClient, ToServer
@@ -367,9 +367,18 @@ class Relay:
         if method == "notifications/message":
             ask = self._calls.get(about) if about else self._logging(message.params)
             return () if ask is None else (_told(ask, method, message.params),)
+        if method == "notifications/cancelled":
+            return self._listen_ended(read_cancelled(message.params)[0])
         if method == "notifications/tools/list_changed":
             self._changed = True
         return self._published(message)
+
+    def _listen_ended(self, wire_id: bytes) -> Effects:
+        # On a pipe a server may end a subscription so, and nothing else (digest B1).
+        ask = self._calls.get(wire_id)
+        if ask is None or ask.request.method != _LISTEN:
+            return (Note("ignored the server's cancellation of what is no subscription"),)
+        return (_listen_over(self._settle(wire_id)),)
 
     def _logging(self, params: bytes) -> Asked | None:
         # A pipe does not say whose log line it is. It is nobody's but of the callers who want it, and of no two

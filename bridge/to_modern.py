@@ -482,6 +482,8 @@ class ToModern:
         if method == "notifications/message":
             asking = list(self._calls)
             return (ToAsker(message, asking[0] if len(asking) == 1 else b""),)
+        if method == "notifications/cancelled":
+            return self._listen_cancelled(read_cancelled(message.params)[0])
         meta = members.peek(members.peek(message.params).get("_meta"))
         named = bytes(meta.get(modern.SUBSCRIPTION_ID, b""))
         if method == "notifications/subscriptions/acknowledged":
@@ -575,6 +577,12 @@ class ToModern:
                     change.asker, INVALID_PARAMS, "the server does not offer this resource for subscription"
                 )
         yield from self._next_change()
+
+    def _listen_cancelled(self, named: bytes) -> Effects:
+        # How a server may end a subscription on a pipe, and nothing else (digest B1).
+        if named and (named == self._listening or (self._change is not None and named == self._change.id)):
+            return self._listen_over(Response(named, b"{}", b""))
+        return (Note("ignored the server's cancellation of what is no subscription"),)
 
     def _listen_over(self, message: Response) -> Effects:
         if message.id == self._listening:

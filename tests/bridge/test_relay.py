@@ -331,6 +331,19 @@ def test_what_belongs_to_no_subscription_is_dropped(meta):
     assert [type(effect) for effect in effects] == [Note]
 
 
+def test_a_subscription_that_the_server_cancels_is_over():
+    talk = Talk()
+    listener, _ = talk.ask("a", "subscriptions/listen", params(notifications={}))
+    talk.ask("b", "tools/call", params(name="t"))
+    for other in (2, 9, "1"):
+        assert told(talk.says("notifications/cancelled", requestId=other)) == []
+    [(to, message, status)] = told(talk.says("notifications/cancelled", requestId=1))
+    assert (to, message["id"], status) == (listener, "a", 200)
+    assert message["result"] == {"resultType": "complete", "_meta": {f"{PREFIX}subscriptionId": "a"}}
+    assert told(talk.answer(1, {"resultType": "complete"})) == []
+    assert talk.it.in_flight == 1
+
+
 def test_a_modern_server_must_not_ask():
     effects = list(Talk().it.server_sent(Request(b"1", "roots/list", b"")))
     assert [type(effect) for effect in effects] == [Note]

@@ -700,6 +700,18 @@ def test_a_subscription_that_the_server_ends_is_opened_again():
     assert talk.due("listen:") == []
 
 
+def test_a_subscription_that_the_server_cancels_is_over():
+    talk = Talk(offered=LIVELY, ready=True)
+    listened(talk, 2)
+    talk.call(7)
+    for other in (3, 9):
+        assert [type(effect) for effect in talk.says("notifications/cancelled", requestId=other)] == [Note]
+    assert [type(effect) for effect in talk.says("notifications/cancelled")] == [Note]
+    assert talk.says("notifications/cancelled", requestId=2) == [Later(LISTEN_AGAIN, "listen:")]
+    assert said(talk.ask(8, "resources/subscribe", {"uri": "u:a"})) != []
+    assert [id_ for id_, _ in told(talk.says("notifications/cancelled", requestId=4))] == [8]
+
+
 def test_a_first_listen_that_the_server_refuses_is_nobodys_fault():
     talk = Talk(offered=LIVELY, ready=True)
     assert talk.fail(2, -32603) == []
