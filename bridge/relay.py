@@ -324,6 +324,8 @@ class Relay:
                 message = Response(wire_id, self._choice.filtered(message.result), b"")
         elif method == _LISTEN:
             message = Response(wire_id, _named(bytes(message.result), ask.request.id), b"")
+        elif method == "server/discover":
+            message = _spoken(message)
         return (ToClient(ask.outlet, envelope.response(ask.request.id, message), last=not ask.pipe),)
 
     def _refused(self, ask: Asked, message: Response) -> Effects:
@@ -445,6 +447,16 @@ def _named(payload: bytes, client_id: bytes) -> bytes:
     meta[modern.SUBSCRIPTION_ID] = members.raw(client_id)
     found["_meta"] = members.raw(members.write(meta))
     return members.write(found)
+
+
+def _spoken(discovered: Response) -> Response:
+    """Without the revisions that the server speaks and we do not (digest 8.2)."""
+    found = members.peek(discovered.result)
+    offered = list(map(members.string, members.items(found.get("supportedVersions"))))
+    spoken = [version for version in offered if version in modern.SUPPORTED]
+    if spoken == offered:
+        return discovered
+    return Response(discovered.id, members.write({**found, "supportedVersions": spoken}), b"")
 
 
 def _told(ask: Asked, method: str, params: bytes) -> ToClient:

@@ -164,6 +164,15 @@ def test_an_error_has_the_status_that_its_code_demands(code, status):
     assert (message["error"]["code"], found) == (code, status)
 
 
+def test_a_client_is_told_of_the_revisions_only_that_are_spoken_on_both_sides_of_us():
+    talk = Talk()
+    found = {"capabilities": {"x": {}}, "resultType": "complete", "ttlMs": 5}
+    for id_, offered in enumerate((["2027-01-01", "2026-07-28", "2025-11-25"], ["2026-07-28"]), 1):
+        talk.ask(id_, "server/discover")
+        [(_, message, _)] = told(talk.answer(id_, {**found, "supportedVersions": offered}))
+        assert message["result"] == {**found, "supportedVersions": ["2026-07-28"]}
+
+
 @pytest.mark.parametrize(("code", "contradicted"), [(-32022, True), (-32020, False)])
 def test_errors_about_our_hop_are_not_relayed(code, contradicted):
     talk = Talk()
