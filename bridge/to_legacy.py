@@ -94,6 +94,7 @@ class _Call:
         "phase",
         "progress",
         "round",
+        "said",
         "since",
         "slot",
         "task",
@@ -110,6 +111,7 @@ class _Call:
         self.token = b""
         self.level = ""
         self.upstream = b""
+        self.said = b""  # the id under which it was said, and its progress token, which a task keeps
         self.phase = QUEUED
         self.key = ""
         self.round = 0
@@ -342,7 +344,7 @@ class ToLegacy:
         self._askers[asker] = call
 
     def _say(self, call: _Call) -> Effects:
-        call.upstream = self._mint_id()
+        call.upstream = call.said = self._mint_id()
         call.phase = RUNNING
         self._calls[call.upstream] = call
         params = for_modern.without_envelope(call.params, call.upstream)
@@ -647,7 +649,7 @@ class ToLegacy:
 
     def _progressed(self, params: bytes) -> Effects:
         found = members.peek(params)
-        call = self._calls.get(bytes(found.get("progressToken", b"")))
+        call = self._progressing(bytes(found.get("progressToken", b"")))
         value = _number(found.get("progress"))
         if call is None or not call.token or call.phase != RUNNING or value is None:
             return ()
@@ -656,6 +658,10 @@ class ToLegacy:
         call.progress = value
         found["progressToken"] = members.raw(call.token)
         return (ToAsker(Notification("notifications/progress", members.write(found)), call.asker),)
+
+    def _progressing(self, token: bytes) -> _Call | None:
+        tasks = {call.said: call for call in self._calls.values() if call.task}
+        return self._calls.get(token) or tasks.get(token)
 
     def _logged(self, message: Notification) -> Effects:
         level = members.string(members.peek(message.params).get("level"))

@@ -1127,6 +1127,20 @@ def test_a_task_is_made_and_waited_for_unseen():
     ]
 
 
+def test_a_task_makes_progress_under_the_token_of_the_call_that_it_came_of():
+    talk = tasked()
+    talk.call(7, meta={"progressToken": "p"})
+    progress = "notifications/progress"
+    assert len(told(talk.server_says(progress, progressToken=3, progress=1))) == 1
+    talk.answer(3, {"task": {"taskId": "T"}})
+    assert told(talk.server_says(progress, progressToken=3, progress=1)) == []
+    assert told(talk.server_says(progress, progressToken=3, progress=2)) == [
+        (progress, {"progressToken": "p", "progress": 2})
+    ]
+    talk.answer(4, {"content": []})
+    assert told(talk.server_says(progress, progressToken=3, progress=3)) == []
+
+
 def test_a_question_of_a_task_is_its_calls():
     talk = tasked()
     talk.call(7)
