@@ -447,22 +447,25 @@ class ToLegacy:
 
     def _resume(self, call: _Call) -> Effects:
         call.phase = RUNNING
-        legs, call.legs = call.legs, {}
-        for leg in legs.values():
-            if leg.method == "roots/list" and leg.answer and not self._strict:
-                self._roots = leg.answer
+        answered = {leg: leg.answer for leg in call.legs.values() if leg.answer is not None}
+        call.legs = {name: leg for name, leg in call.legs.items() if leg.answer is None}
+        for leg, answer in answered.items():
+            if leg.method == "roots/list" and not self._strict:
+                self._roots = answer
             if leg.child_id:
                 self._questions.pop(leg.child_id, None)
-                yield ToServer(Response(leg.child_id, leg.answer or b"{}", b""))
+                yield ToServer(Response(leg.child_id, answer, b""))
         if call.slot is not None:  # it came while this call was in the queue
             yield from self._finish(call, call.slot)
         elif call.urls:
-            if any(_action(leg) != "accept" for leg in legs.values()):
+            if any(_action(leg) != "accept" for leg in answered):
                 yield from self._finish(call, _not_opened(call))
             elif call.completions:
                 yield Later(COMPLETION, f"url:{call.key}")
             else:
                 yield from self._say_again(call)
+        elif call.legs:  # and this did a task ask meanwhile
+            yield Later(GATHERING, f"legs:{call.key}")
 
     def _say_again(self, call: _Call) -> Effects:
         call.urls = False

@@ -1154,6 +1154,22 @@ def test_a_question_of_a_task_is_its_calls():
     assert talk.server_asks("r", "elicitation/create", **FORM, _meta={}) != []
 
 
+def test_what_a_task_asks_while_the_retry_is_in_the_queue_is_asked_next():
+    talk = tasked()
+    talk.call(7)
+    talk.answer(3, {"task": {"taskId": "T"}})
+    related = {"_meta": {"io.modelcontextprotocol/related-task": {"taskId": "T"}}}
+    talk.server_asks("q", "elicitation/create", **FORM, **related)
+    talk.gathered()
+    talk.call(8, "plain")
+    assert said(talk.retry(9, "key2.0", {"k1": ACCEPTED})) == []
+    assert said(talk.server_asks("r", "elicitation/create", **FORM, **related)) == []
+    assert said(talk.answer(5, {"content": []})) == [("q", ACCEPTED)]
+    [(asker, result)] = told(talk.gathered())
+    assert (asker, list(result["inputRequests"])) == (9, ["k2"])
+    assert said(talk.retry(10, "key2.1", {"k2": ACCEPTED})) == [("r", ACCEPTED)]
+
+
 def test_a_cancelled_call_cancels_its_task():
     talk = tasked()
     talk.call(7)
