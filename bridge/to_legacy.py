@@ -447,6 +447,8 @@ class ToLegacy:
 
     def _resume(self, call: _Call) -> Effects:
         call.phase = RUNNING
+        if call.level:
+            yield from self._log_level(call)
         answered = {leg: leg.answer for leg in call.legs.values() if leg.answer is not None}
         call.legs = {name: leg for name, leg in call.legs.items() if leg.answer is None}
         for leg, answer in answered.items():

@@ -923,6 +923,18 @@ def test_the_server_logs_at_the_most_verbose_level_that_is_wanted():
     assert [one[1] for one in said(talk.call(4))] == ["tools/call"]
 
 
+def test_a_retry_has_a_level_of_its_own():
+    talk = Talk()
+    talk.call(7)
+    talk.server_asks("q", "elicitation/create", **FORM)
+    talk.gathered()
+    assert said(talk.retry(8, "key2.0", {"k1": ACCEPTED}, meta=level("debug"))) == [
+        (3, "logging/setLevel", {"level": "debug"}),
+        ("q", ACCEPTED),
+    ]
+    assert len(told(talk.server_says("notifications/message", level="debug", data="x"))) == 1
+
+
 def test_without_logging_no_level_is_set():
     talk = Talk(Profile(), capabilities={"tools": {}})
     assert [one[1] for one in said(talk.call(1, meta=level("error")))] == ["tools/call"]
