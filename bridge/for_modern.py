@@ -202,11 +202,14 @@ def tasked_tools(listed: bytes | msgspec.Raw) -> set[str]:
     }
 
 
-def with_task(params: bytes, tasked: set[str]) -> bytes:
-    """The params of a call, made a task if the tool is one of these."""
+def tool_of(params: bytes) -> str:
+    """The name of the tool that is called."""
+    return members.string(members.peek(params).get("name"))
+
+
+def with_task(params: bytes) -> bytes:
+    """The params of a call, made a task."""
     found = members.peek(params)
-    if members.string(found.get("name")) not in tasked:
-        return params
     found["task"] = members.raw(b"{}")
     return members.write(found)
 

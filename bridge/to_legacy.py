@@ -98,6 +98,7 @@ class _Call:
         "since",
         "slot",
         "task",
+        "tasked",
         "token",
         "upstream",
         "urls",
@@ -121,6 +122,7 @@ class _Call:
         # What its client would have had to declare: if the call fails, that is why (digest 1.6).
         self.lacks: dict[str, dict[str, dict[str, str]]] = {}
         self.slot: Response | None = None
+        self.tasked = False  # whether it is said as a task
         self.task = b""  # the raw id of the task that the server has made of it
         self.since: float | None = None  # when the clock first saw it held
         # Of a call that the server refused until URLs are opened (-32042): it is said again when they are.
@@ -349,7 +351,9 @@ class ToLegacy:
         self._calls[call.upstream] = call
         params = for_modern.without_envelope(call.params, call.upstream)
         if self._tasked and call.method == "tools/call":
-            params = for_modern.with_task(params, self._tasked)
+            call.tasked = call.tasked or for_modern.tool_of(params) in self._tasked
+        if call.tasked:
+            params = for_modern.with_task(params)
         line = ToServer(Request(call.upstream, call.method, params))
         return (*self._log_level(call), line) if call.level else (line,)
 
@@ -580,6 +584,8 @@ class ToLegacy:
         if not call.task and call.method == "tools/call" and not message.error:
             call.task = for_modern.task_of(message.result)
             if call.task:  # and this answers when it is done (digest 8.9)
+                if call.tasked:
+                    self._tasked.add(for_modern.tool_of(call.params))
                 call.upstream = self._mint_id()
                 self._calls[call.upstream] = call
                 return (ToServer(Request(call.upstream, "tasks/result", for_modern.task_params(call.task))),)
@@ -590,7 +596,17 @@ class ToLegacy:
             fault = for_modern.read_fault(message.error)
             if fault.code == for_modern.URL_ELICITATION_REQUIRED:
                 return self._urls_required(call, fault)
+            if fault.code == METHOD_NOT_FOUND and self._may_be_tasked(call):
+                call.tasked = True
+                return self._say(call)
         return self._finish(call, message)
+
+    def _may_be_tasked(self, call: _Call) -> bool:
+        # So a server refuses a tool that it runs as a task only, which nobody has listed yet (digest 1.17).
+        requests = members.peek(self._setting("tasks", "requests"))
+        return (
+            call.method == "tools/call" and not call.tasked and "call" in members.peek(requests.get("tools"))
+        )
 
     def _finish(self, call: _Call, message: Response) -> Effects:
         if call.method == "tools/list" and "tasks" in self._capabilities:

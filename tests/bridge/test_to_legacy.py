@@ -1139,6 +1139,29 @@ def test_a_task_is_made_and_waited_for_unseen():
     ]
 
 
+def test_a_tool_that_nobody_has_listed_is_called_as_a_task_when_the_server_runs_it_so_only():
+    offered = {"tools": {}, "tasks": {"requests": {"tools": {"call": {}}}}}
+    talk = Talk(capabilities=offered)
+    talk.call(7, arguments={"a": 1})
+    assert said(talk.fail(2, -32601)) == [(3, "tools/call", {"name": "t", "arguments": {"a": 1}, "task": {}})]
+    assert said(talk.answer(3, {"task": {"taskId": "T"}})) == [(4, "tasks/result", {"taskId": "T"})]
+    assert told(talk.answer(4, {"content": []})) == [complete(7, content=[])]
+    assert said(talk.call(8)) == [(5, "tools/call", {"name": "t", "task": {}})]
+    assert told(talk.fail(5, -32601))[0][1]["code"] == -32601
+    assert said(talk.call(9, "none")) == [(6, "tools/call", {"name": "none"})]
+    talk.fail(6, -32601)
+    assert told(talk.fail(7, -32601)) == [(9, {"code": -32601, "message": "no"})]
+    assert said(talk.call(10, "none")) == [(8, "tools/call", {"name": "none"})]
+
+
+def test_what_a_server_without_tasks_does_not_know_is_not_said_again():
+    talk = Talk()
+    talk.call(7)
+    assert told(talk.fail(2, -32601)) == [(7, {"code": -32601, "message": "no"})]
+    talk.ask(8, "prompts/get")
+    assert told(talk.fail(3, -32601)) == [(8, {"code": -32601, "message": "no"})]
+
+
 def test_a_task_makes_progress_under_the_token_of_the_call_that_it_came_of():
     talk = tasked()
     talk.call(7, meta={"progressToken": "p"})
