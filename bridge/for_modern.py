@@ -234,6 +234,15 @@ def related_task(params: bytes) -> bytes:
     return bytes(members.peek(meta.get(RELATED_TASK)).get("taskId", b""))
 
 
+def without_task(result: bytes | msgspec.Raw) -> bytes:
+    """The result of a task as that of the call that it was."""
+    found = members.peek(result)
+    meta = members.peek(found.get("_meta"))
+    if meta.pop(RELATED_TASK, None) is not None:
+        found["_meta"] = members.raw(members.write(meta))
+    return members.write(found)
+
+
 # ---- errors on their way back
 
 

@@ -620,9 +620,8 @@ class ToLegacy:
             error = for_modern.error(message.error, call.name if call.method == "resources/read" else "")
             yield ToAsker(Response(asker, b"", error), asker)
         else:
-            yield _answer(
-                asker, for_modern.result(call.method, message.result, self._server_info, self._cursors)
-            )
+            found = for_modern.without_task(message.result) if call.task else message.result
+            yield _answer(asker, for_modern.result(call.method, found, self._server_info, self._cursors))
         yield from self._release(call)
 
     def _urls_required(self, call: _Call, fault: for_modern.Fault) -> Effects:

@@ -1132,7 +1132,10 @@ def test_a_task_is_made_and_waited_for_unseen():
     assert said(talk.answer(3, {"task": {"taskId": "T", "status": "working"}})) == [
         (4, "tasks/result", {"taskId": "T"})
     ]
-    assert told(talk.answer(4, {"content": []})) == [complete(7, content=[])]
+    related = {"io.modelcontextprotocol/related-task": {"taskId": "T"}}
+    effects = talk.answer(4, {"content": [], "_meta": {**related, "a": 1}})
+    [(asker, result)] = told(effects)
+    assert (asker, result["_meta"]) == (7, {"a": 1, f"{PREFIX}serverInfo": INFO})
     assert said(talk.call(8, "plain")) == [(5, "tools/call", {"name": "plain"})]
     assert told(talk.answer(5, {"content": [{"text": '"task"'}]})) == [
         complete(8, content=[{"text": '"task"'}])
