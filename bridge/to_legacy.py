@@ -411,7 +411,7 @@ class ToLegacy:
         if call.upstream in self._calls:
             del self._calls[call.upstream]
             if call.task:
-                yield ToServer(Request(self._own_id(), "tasks/cancel", for_modern.task_params(call.task)))
+                yield self._cancel_task(call.task)
             if self._strict:
                 self._haunted = self._haunted or len(self._ghosts) >= self._limits.in_flight
                 if not self._haunted:
@@ -419,6 +419,9 @@ class ToLegacy:
             params = cancelled(call.upstream, b"")
             yield ToServer(Notification("notifications/cancelled", params))
         yield from self._release(call)
+
+    def _cancel_task(self, task: bytes) -> Effect:
+        return ToServer(Request(self._own_id(), "tasks/cancel", for_modern.task_params(task)))
 
     def _forget(self, call: _Call) -> None:
         self._askers.pop(call.asker, None)
@@ -577,10 +580,7 @@ class ToLegacy:
             return self._opened(message)
         call = self._calls.pop(message.id, None)
         if call is None:
-            if message.id in self._ghosts:
-                self._ghosts.discard(message.id)
-                return ()
-            return self._own_answered(message)
+            return self._unawaited(message)
         if not call.task and call.method == "tools/call" and not message.error:
             call.task = for_modern.task_of(message.result)
             if call.task:  # and this answers when it is done (digest 8.9)
@@ -607,6 +607,14 @@ class ToLegacy:
         return (
             call.method == "tools/call" and not call.tasked and "call" in members.peek(requests.get("tools"))
         )
+
+    def _unawaited(self, message: Response) -> Effects:
+        cancelled_call = message.id in self._ghosts
+        self._ghosts.discard(message.id)
+        task = for_modern.task_of(message.result)
+        if task:  # of a call that was cancelled before it had become one
+            return (self._cancel_task(task),)
+        return () if cancelled_call else self._own_answered(message)
 
     def _finish(self, call: _Call, message: Response) -> Effects:
         if call.method == "tools/list" and "tasks" in self._capabilities:

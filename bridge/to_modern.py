@@ -22,7 +22,7 @@ from ..validators.members import Members
 from ..validators.rejection import INTERNAL_ERROR, INVALID_PARAMS, METHOD_NOT_FOUND
 from ..validators.shapes import LEGACY_REVISIONS, cancelled, read_cancelled
 from . import for_legacy
-from .effects import Effects, Later, Note, ToAsker, ToServer
+from .effects import Effect, Effects, Later, Note, ToAsker, ToServer
 from .for_modern import fault_text, read_fault
 from .to_legacy import INTERACTIVE
 
@@ -273,9 +273,12 @@ class ToModern:
             yield ToAsker(Notification("notifications/cancelled", cancelled(leg, b"")), call.asker)
         call.legs.clear()
         if call.task:
-            params: dict[str, object] = {"taskId": members.raw(call.task)}
-            capabilities = for_legacy.with_tasks(self._capabilities)
-            yield ToServer(Request(self._mint_id(), "tasks/cancel", self._enveloped(params, capabilities)))
+            yield self._cancel_task(call.task)
+
+    def _cancel_task(self, task: bytes) -> Effect:
+        params: dict[str, object] = {"taskId": members.raw(task)}
+        capabilities = for_legacy.with_tasks(self._capabilities)
+        return ToServer(Request(self._mint_id(), "tasks/cancel", self._enveloped(params, capabilities)))
 
     def _forget(self, call: _Call) -> None:
         self._calls.pop(call.asker, None)
@@ -290,7 +293,7 @@ class ToModern:
             return self._listen_over(message)
         call = self._upstream.pop(message.id, None)
         if call is None:
-            return (Note("dropped an answer of the server that nobody waits for"),)
+            return self._unawaited(message)
         call.upstream = b""
         if message.error:
             if not call.tasks and for_legacy.needs_tasks(message.error):
@@ -318,6 +321,12 @@ class ToModern:
                 fault_text(INTERNAL_ERROR, "the server's result is of a kind that is not known"),
             ),
         )
+
+    def _unawaited(self, message: Response) -> Effects:
+        found = members.peek(message.result)
+        if "taskId" in found and members.string(found.get("resultType")) == "task":
+            return (self._cancel_task(bytes(found["taskId"])),)  # of a call that was cancelled before
+        return (Note("dropped an answer of the server that nobody waits for"),)
 
     def _discovered(self, asker: bytes, message: Response) -> Effects:
         self._initialize = None

@@ -1218,6 +1218,16 @@ def test_a_cancelled_call_cancels_its_task():
     ]
 
 
+@pytest.mark.parametrize("strict", [False, True])
+def test_a_call_that_is_cancelled_before_it_has_become_a_task_cancels_the_task_when_it_is_one(strict):
+    talk = tasked(strict=strict)
+    talk.call(7)
+    assert said(talk.cancel(7)) == [("notifications/cancelled", {"requestId": 3})]
+    assert said(talk.answer(3, {"task": {"taskId": "T"}})) == [(4, "tasks/cancel", {"taskId": "T"})]
+    assert talk.answer(4, {"taskId": "T", "status": "cancelled"}) == []
+    assert not talk.it.busy
+
+
 def test_a_server_without_tasks_has_no_tools_that_need_them():
     talk = tasked(capabilities={"tools": {}})
     assert said(talk.call(7)) == [(3, "tools/call", {"name": "t"})]

@@ -788,6 +788,17 @@ def test_a_cancelled_call_cancels_its_task():
     assert talk.due("poll:7") == []
 
 
+def test_a_call_that_is_cancelled_before_it_has_become_a_task_cancels_the_task_when_it_is_one():
+    talk = Talk()
+    talk.call()
+    talk.fail(2, -32021, **NEEDED)
+    talk.says_client("notifications/cancelled", requestId=7)
+    assert [
+        (one[1], one[2]["taskId"]) for one in said(talk.answer(3, {"resultType": "task", "taskId": "T"}))
+    ] == [("tasks/cancel", "T")]
+    assert [type(effect) for effect in talk.answer(4, {"resultType": "complete"})] == [Note]
+
+
 def test_the_extension_is_declared_once():
     talk = Talk()
     talk.call(7)
