@@ -84,6 +84,7 @@ class _Call:
         "state",
         "task",
         "tasks",
+        "told",
         "upstream",
         "urls",
     )
@@ -102,6 +103,7 @@ class _Call:
         self.urls: dict[bytes, str] = {}  # the ids of the URLs that were agreed to
         self.tasks = False  # whether the tasks extension is declared
         self.task = b""  # the raw id of the task that the call has become
+        self.told: set[str] = set()  # the keys of what it has been told
 
 
 class _Change:
@@ -476,8 +478,11 @@ class ToModern:
             return self._end(
                 call, Response(call.asker, b"", fault_text(INTERNAL_ERROR, "the task was cancelled"))
             )
-        requests = members.peek(found.get("inputRequests"))
+        # The server may not have seen an answer yet, and names its question again; no key means two (digest 1.17).
+        inputs = members.peek(found.get("inputRequests"))
+        requests = {key: request for key, request in inputs.items() if key not in call.told}
         if status == "input_required" and requests:
+            call.told |= set(requests)
             call.answers = {}
             return self._ask(call, requests)
         return (self._poll_later(call, found),)

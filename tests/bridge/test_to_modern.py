@@ -779,6 +779,15 @@ def test_a_task_that_needs_input_asks_the_client():
     [(_, method, params)] = said(talk.reply("input-1", {"roots": []}))
     assert (method, params["taskId"], params["inputResponses"]) == ("tasks/update", "T", {"a": {"roots": []}})
     assert later(talk.answer(5, {"resultType": "complete"})) == [Later(1.0, "poll:7")]
+    talk.due("poll:7")
+    assert talk.answer(6, {"status": "input_required", "inputRequests": {"a": ROOTS}}) == [
+        Later(1.0, "poll:7")
+    ]
+    talk.due("poll:7")
+    effects = talk.answer(7, {"status": "input_required", "inputRequests": {"a": ROOTS, "b": ROOTS}})
+    assert told(effects) == [("input-2", "roots/list", None)]
+    [(_, _, params)] = said(talk.reply("input-2", {"roots": []}))
+    assert list(params["inputResponses"]) == ["b"]
 
 
 def test_a_cancelled_call_cancels_its_task():
