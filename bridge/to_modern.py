@@ -257,6 +257,10 @@ class ToModern:
     def _send(self, call: _Call, method: str, params: dict[str, object]) -> Effects:
         call.upstream = self._mint_id()
         self._upstream[call.upstream] = call
+        meta = members.peek(_raw_of(params.get("_meta")))
+        if "progressToken" in meta:
+            meta["progressToken"] = members.raw(call.upstream)
+            params["_meta"] = members.raw(members.write(meta))
         capabilities = for_legacy.with_tasks(self._capabilities) if call.tasks else self._capabilities
         return (ToServer(Request(call.upstream, method, self._enveloped(params, capabilities))),)
 
@@ -508,17 +512,16 @@ class ToModern:
 
     def _progressed(self, message: Notification) -> Effects:
         found = members.peek(message.params)
-        token, value = found.get("progressToken"), _number(found.get("progress"))
-        if token is None or value is None:
+        call = self._upstream.get(bytes(found.get("progressToken", b"")))
+        value = _number(found.get("progress"))
+        if call is None or value is None:
             return ()
-        for call in self._calls.values():
-            asked = members.peek(call.params.get("_meta")).get("progressToken")
-            if asked is not None and bytes(asked) == bytes(token):
-                if call.progress is not None and value <= call.progress:
-                    return ()  # another round begins at the beginning
-                call.progress = value
-                return (ToAsker(message, call.asker),)
-        return ()
+        token = members.peek(_raw_of(call.params.get("_meta"))).get("progressToken")
+        if token is None or (call.progress is not None and value <= call.progress):
+            return ()  # another round begins at the beginning
+        call.progress = value
+        found["progressToken"] = token
+        return (ToAsker(Notification(message.method, members.write(found)), call.asker),)
 
     # ---- the subscription
 

@@ -193,7 +193,7 @@ def test_a_request_gets_its_envelope_and_keeps_its_own_meta():
         (
             2,
             "tools/call",
-            {"name": "t", "arguments": {"a": 1}, "_meta": talk.meta(progressToken="p", traceparent="00")},
+            {"name": "t", "arguments": {"a": 1}, "_meta": talk.meta(progressToken=2, traceparent="00")},
         )
     ]
     assert told(talk.answer(2, {"resultType": "complete", "content": []})) == [(7, {"content": []})]
@@ -550,20 +550,25 @@ def test_a_call_that_is_cancelled_while_its_client_is_asked_takes_the_questions_
 
 def test_progress_rises_over_all_rounds():
     talk = Talk()
-    talk.call(7, _meta={"progressToken": 5})
+    [(_, _, params)] = said(talk.call(7, _meta={"progressToken": "5", "a": 1}))
+    assert params["_meta"] == talk.meta(progressToken=2, a=1)
     talk.call(8)
     send = "notifications/progress"
-    first = talk.says(send, progressToken=5, progress=1)
-    assert told(first) == [(send, {"progressToken": 5, "progress": 1})]
+    first = talk.says(send, progressToken=2, progress=1, message="x")
+    assert told(first) == [(send, {"progressToken": "5", "progress": 1, "message": "x"})]
     assert first[0].about == b"7"
     talk.answer(2, required("s"))
-    talk.due("retry:7")
-    assert told(talk.says(send, progressToken=5, progress=0.5)) == []
-    assert len(told(talk.says(send, progressToken=5, progress=1.5))) == 1
+    assert told(talk.says(send, progressToken=2, progress=2)) == []
+    [(_, _, params)] = said(talk.due("retry:7"))
+    assert params["_meta"] == talk.meta(progressToken=4, a=1)
+    assert told(talk.says(send, progressToken=4, progress=0.5)) == []
+    assert len(told(talk.says(send, progressToken=4, progress=1.5))) == 1
     for about in (
-        {"progressToken": 6, "progress": 1},
+        {"progressToken": 3, "progress": 9},  # the other call has asked for none
+        {"progressToken": 6, "progress": 9},
+        {"progressToken": "4", "progress": 9},
         {"progress": 9},
-        {"progressToken": 5, "progress": "x"},
+        {"progressToken": 4, "progress": "x"},
     ):
         assert told(talk.says(send, **about)) == []
 
