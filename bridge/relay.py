@@ -15,7 +15,7 @@ from typing import Final, NamedTuple
 from ..validators import envelope, members, modern
 from ..validators.envelope import Message, Notification, Request, Response
 from ..validators.limits import Limits
-from ..validators.modern import Envelope, Mirror
+from ..validators.modern import NAMED, Envelope, Mirror
 from ..validators.rejection import (
     INTERNAL_ERROR,
     INVALID_PARAMS,
@@ -66,10 +66,17 @@ class Asked(NamedTuple):
 
 
 class Relay:
-    """The state machine in front of one server. `seal` is shared by all relays of the daemon."""
+    """The state machine in front of one server. `seal` is shared by all relays of the daemon.
 
-    def __init__(self, limits: Limits, seal: Seal, choice: Choice = EVERYTHING) -> None:
+    With `shared` the callers may be several principals, of a server that is really modern.
+    """
+
+    def __init__(
+        self, limits: Limits, seal: Seal, choice: Choice = EVERYTHING, *, shared: bool = False
+    ) -> None:
         self._limits = limits
+        # Whose task each is, where the server serves several principals (digest 1.17).
+        self._tasks: dict[str, str] | None = {} if shared else None
         self._choice = choice
         self._seal = seal
         self._next_id = 1
@@ -119,6 +126,8 @@ class Relay:
             raise Rejection(400, INVALID_REQUEST, "this id is in use by a request in flight")
         if self._choice.restricts and method == "tools/call":
             self._choice.check(ask.envelope.name)
+        if self._tasks is not None and NAMED.get(method) == "taskId":
+            _check_task(ask, self._tasks)
         params = self._params(ask)
         if method == "tools/call" and ask.headers is not None:
             return self._checked(ask, params)
@@ -152,9 +161,12 @@ class Relay:
     def _params(self, ask: Asked) -> bytes:
         # The token and the state are ours to change; most requests have neither.
         request, read = ask.request, ask.envelope
-        if not read.token and read.state is None:
+        tasks = self._tasks if request.method == _LISTEN else None
+        if not read.token and read.state is None and tasks is None:
             return request.params
         found = members.read(request.params)
+        if tasks is not None:
+            _listen_to_own_tasks(found, tasks, ask.principal)
         if read.token:
             meta = members.read(found["_meta"])
             meta["progressToken"] = members.raw(b"%d" % self._next_id)
@@ -315,6 +327,7 @@ class Relay:
             return self._refused(ask, message)
         method = ask.request.method
         if method in INTERACTIVE:
+            self._learn_task(ask, message)
             if type(message.result) is not bytes or _INPUT_REQUIRED in message.result:
                 message = self._sealed(ask, message)
         elif method == "tools/list":
@@ -327,6 +340,16 @@ class Relay:
         elif method == "server/discover":
             message = _spoken(message)
         return (ToClient(ask.outlet, envelope.response(ask.request.id, message), last=not ask.pipe),)
+
+    def _learn_task(self, ask: Asked, message: Response) -> None:
+        # What is so large that it is a view is no task.
+        if self._tasks is None or type(message.result) is not bytes or b'"taskId"' not in message.result:
+            return
+        found = members.peek(message.result)
+        if members.string(found.get("resultType")) == "task":
+            self._tasks[members.string(found.get("taskId"))] = ask.principal
+            if len(self._tasks) > self._limits.stream_messages:
+                del self._tasks[next(iter(self._tasks))]
 
     def _refused(self, ask: Asked, message: Response) -> Effects:
         fault = for_modern.read_fault(message.error)
@@ -438,6 +461,19 @@ def _bound_to(ask: Asked) -> bytes:
     found = members.read(ask.request.params)
     arguments = bytes(found.get("arguments", b""))
     return binding(ask.principal, ask.request.method, ask.envelope.name, arguments)
+
+
+def _check_task(ask: Asked, tasks: Mapping[str, str]) -> None:
+    if tasks.get(ask.envelope.name) != ask.principal:
+        raise Rejection(200, INVALID_PARAMS, "Unknown task")
+
+
+def _listen_to_own_tasks(found: members.Members, tasks: Mapping[str, str], principal: str) -> None:
+    wanted = members.peek(found.get("notifications"))
+    if "taskIds" in wanted:
+        named = map(members.string, members.items(wanted["taskIds"]))
+        mine = [task for task in named if tasks.get(task) == principal]
+        found["notifications"] = members.raw(members.write({**wanted, "taskIds": mine}))
 
 
 def _named(payload: bytes, client_id: bytes) -> bytes:

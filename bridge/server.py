@@ -327,11 +327,12 @@ class LocalServer:
                 "its principal has too many server processes and this one was idle longest",
             )
         translator = None if key.profile is None else partial(self._to_legacy, key.profile, strict=strict)
+        shared = strict and key.profile is None
         desk = Desk(
             key.principal,
             self._limits,
             self._log,
-            Relay(self._limits, self._seal_of(key.brought), self.config.choice),
+            Relay(self._limits, self._seal_of(key.brought), self.config.choice, shared=shared),
             self.record,
             translator=translator,
             start=self._start_again,

@@ -68,8 +68,8 @@ def told(effects):
 class Talk:
     """A relay whose server is there."""
 
-    def __init__(self, *, limits=LIMITS, started=True, seal=None):
-        self.it = Relay(limits, seal or Seal(b"k" * 32))
+    def __init__(self, *, limits=LIMITS, started=True, seal=None, shared=False):
+        self.it = Relay(limits, seal or Seal(b"k" * 32), shared=shared)
         if started:
             self.it.server_started()
 
@@ -648,3 +648,57 @@ def test_a_tool_that_is_not_chosen_is_neither_listed_nor_called():
     talk.ask("z", "tools/list")
     [(_, listed, _)] = told(talk.answer(2, {"tools": [{"name": "a"}, {"name": "b"}]}))
     assert listed["result"] == {"tools": [{"name": "a"}]}
+
+
+# ---- tasks, where the server serves several principals
+
+
+def with_a_task(**more):
+    talk = Talk(shared=True, **more)
+    talk.ask(1, "tools/call", params(name="t"), principal="a")
+    talk.answer(1, {"resultType": "task", "taskId": "T", "status": "working"})
+    return talk
+
+
+@pytest.mark.parametrize("method", ["tasks/get", "tasks/update", "tasks/cancel"])
+def test_a_task_is_its_principals_only(method):
+    talk = with_a_task()
+    _, effects = talk.ask(2, method, params(taskId="T"), principal="a")
+    assert [one[1] for one in said(effects)] == [method]
+    for principal, task in (("b", "T"), ("a", "other")):
+        with pytest.raises(Rejection) as caught:
+            talk.ask(3, method, params(taskId=task), principal=principal)
+        assert (caught.value.status, caught.value.code) == (200, -32602)
+
+
+def test_nobody_listens_to_the_tasks_of_another():
+    talk = with_a_task()
+    listen = "subscriptions/listen"
+    for principal, mine in (("a", ["T"]), ("b", [])):
+        wanted = params(notifications={"taskIds": ["T", "other"], "toolsListChanged": True})
+        [(_, _, about)] = said(talk.ask(principal, listen, wanted, principal=principal)[1])
+        assert about["notifications"] == {"taskIds": mine, "toolsListChanged": True}
+    [(_, _, about)] = said(talk.ask("c", listen, params(notifications={}))[1])
+    assert about == params(notifications={})
+
+
+def test_what_is_no_task_is_none():
+    talk = Talk(shared=True)
+    talk.ask(1, "tools/call", params(name="t"))
+    talk.answer(1, {"resultType": "complete", "taskId": "T", "content": []})
+    with pytest.raises(Rejection):
+        talk.ask(2, "tasks/get", params(taskId="T"))
+
+
+def test_the_tasks_that_are_known_are_limited():
+    talk = with_a_task(limits=Limits(stream_messages=1))
+    talk.ask(2, "tools/call", params(name="t"), principal="a")
+    talk.answer(2, {"resultType": "task", "taskId": "U", "status": "working"})
+    with pytest.raises(Rejection):
+        talk.ask(3, "tasks/get", params(taskId="T"), principal="a")
+    assert said(talk.ask(4, "tasks/get", params(taskId="U"), principal="a")[1]) != []
+
+
+def test_a_server_of_one_principal_knows_its_tasks_itself():
+    talk = Talk()
+    assert said(talk.ask(1, "tasks/get", params(taskId="T"))[1]) != []

@@ -3,6 +3,7 @@
 import json
 import os
 import signal
+import sys
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -314,6 +315,34 @@ async def test_two_principals_in_the_middle_of_a_question_never_meet(start_bridg
         # And nobody's is good twice.
         assert (await retry(alice, first, question="alice?"))[1]["error"] == INVALID
         assert (await retry(bob, second, question="bob?"))[1]["error"] == INVALID
+
+
+TASKS = """
+import json, sys
+for line in sys.stdin:
+    message = json.loads(line)
+    if "id" not in message: continue
+    result = {"resultType": "complete"}
+    if message["method"] == "tools/call":
+        result = {"resultType": "task", "taskId": "T", "status": "working"}
+    elif message["method"] == "tasks/get":
+        result |= {"taskId": "T", "status": "completed", "result": {"content": []}}
+    print(json.dumps({"jsonrpc": "2.0", "id": message["id"], "result": result}), flush=True)
+"""
+
+
+async def test_a_task_on_a_process_of_all_principals_is_its_callers_only(start_bridge, tmp_path):
+    path = tmp_path / "socket"
+    command = (sys.executable, "-c", TASKS)
+    bridge = start_bridge(command, "--unix", str(path), "--share", "server", "--era", "modern")
+    get = request("tasks/get", {"taskId": "T"})
+    async with connect(bridge) as alice, connect_unix(bridge, path) as bob:
+        _, begun = await ask(alice, "tools/call", tool("any"))
+        assert begun["result"]["taskId"] == "T"
+        await send(bob, get, **{"Mcp-Name": "T"})
+        assert (await bob.answer()).json["error"] == {"code": -32602, "message": "Unknown task"}
+        await send(alice, get, **{"Mcp-Name": "T"})
+        assert (await alice.answer()).json["result"]["status"] == "completed"
 
 
 async def test_a_state_is_good_for_the_same_arguments_only(bridge):
