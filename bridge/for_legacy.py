@@ -103,10 +103,11 @@ def with_content(found: Members, version: str) -> None:
     """A tool's result with content that this revision knows, and structured content that is an object."""
     blocks = members.items(found.get("content"))
     structured = found.get("structuredContent")
-    if structured is not None and bytes(structured)[:1] != b"{":
-        if version >= STRUCTURE_SINCE:
+    if structured is not None:
+        whole = bytes(structured)[:1] == b"{"
+        if not whole and version >= STRUCTURE_SINCE:
             found["structuredContent"] = members.raw(b'{"result":%b}' % bytes(structured))
-        if not blocks:
+        if not blocks and (not whole or version < STRUCTURE_SINCE):  # else the client would see nothing of it
             blocks = [_text_block(bytes(structured).decode("utf-8", "replace"))]
             found["content"] = members.raw(_encode(blocks))
     found.setdefault("content", members.raw(b"[]"))

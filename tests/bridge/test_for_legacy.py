@@ -57,6 +57,16 @@ def test_what_only_the_modern_era_knows_is_taken_off(modern, legacy):
         ),
         (
             "2025-03-26",
+            {"structuredContent": {"a": 1}},
+            {"structuredContent": {"a": 1}, "content": [{"type": "text", "text": '{"a":1}'}]},
+        ),
+        (
+            "2025-03-26",
+            {"structuredContent": {"a": 1}, "content": [TEXT]},
+            {"structuredContent": {"a": 1}, "content": [TEXT]},
+        ),
+        (
+            "2025-03-26",
             {"content": [LINK, AUDIO, TEXT]},
             {"content": [{"type": "text", "text": "x: u:x"}, AUDIO, TEXT]},
         ),
