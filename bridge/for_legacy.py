@@ -19,6 +19,7 @@ AUDIO_SINCE: Final = "2025-03-26"
 LINKS_SINCE: Final = "2025-06-18"
 STRUCTURE_SINCE: Final = "2025-06-18"
 URL_MODE_SINCE: Final = "2025-11-25"
+BLOCKS_SINCE: Final = "2025-11-25"
 _RESERVED: Final = range(-32099, -32019)
 _NO_OBJECT: Final = frozenset({"array", "string", "number", "integer", "boolean", "null"})
 
@@ -239,6 +240,23 @@ def is_declared(method: str, params: Members, capabilities: Members) -> bool:
             return "url" in elicitation
         return "form" in elicitation or ("elicitation" in capabilities and "url" not in elicitation)
     return False
+
+
+def messages_for(version: str, params: Members) -> None:
+    """Make the messages of a sampling request ones that this revision knows: of a single block each (digest 1.9)."""
+    messages: list[Members] = []
+    for raw in members.items(params.get("messages")):
+        message = members.peek(raw)
+        content = message.get("content", members.raw(b"null"))
+        blocks = members.items(content) if bytes(content).startswith(b"[") else [content]
+        messages += [{**message, "content": _known_sample(block, version)} for block in blocks]
+    params["messages"] = members.raw(_encode(messages))
+
+
+def _known_sample(block: msgspec.Raw, version: str) -> msgspec.Raw:
+    if members.string(members.peek(block).get("type")) in ("tool_use", "tool_result"):
+        return _text_block(bytes(block).decode("utf-8", "replace"))
+    return known_block(block, version)
 
 
 def form_for_2025_06_18(params: Members) -> bool:

@@ -403,6 +403,8 @@ class ToModern:
             if method == "elicitation/create" and not self._fit(params):
                 call.answers[key] = _CANCEL
                 continue
+            if method == "sampling/createMessage" and self.version < for_legacy.BLOCKS_SINCE:
+                for_legacy.messages_for(self.version, params)
             leg = b'"input-%d"' % self._next_leg
             self._next_leg += 1
             url, url_id = b"", ""

@@ -490,6 +490,37 @@ def test_a_url_that_was_not_opened_is_never_complete():
 # ---- forms for 2025-06-18
 
 
+def test_a_prompt_for_the_clients_model_has_one_block_in_each_message_before_2025_11_25():
+    text, picture = {"type": "text", "text": "a"}, {"type": "image", "data": "", "mimeType": "image/png"}
+    audio, use = {"type": "audio", "data": "", "mimeType": "audio/wav"}, {"type": "tool_use", "id": "1"}
+    several = {"role": "user", "content": [text, picture, audio, use], "_meta": {"a": 1}}
+    request = {
+        "method": "sampling/createMessage",
+        "params": {"messages": [several, {"role": "assistant", "content": text}], "maxTokens": 5},
+    }
+
+    def asked(version):
+        talk = Talk(version=version)
+        talk.call()
+        [(_, _, params)] = told(talk.answer(2, required(k=request)))
+        assert params["maxTokens"] == 5
+        return params["messages"]
+
+    def message(content, role="user", **more):
+        return {"role": role, "content": content, **more}
+
+    assert asked("2025-11-25") == request["params"]["messages"]
+    for version, heard in (
+        ("2025-06-18", audio),
+        ("2024-11-05", {"type": "text", "text": "[audio, audio/wav]"}),
+    ):
+        used = {"type": "text", "text": '{"type":"tool_use","id":"1"}'}
+        assert asked(version) == [
+            *(message(content, _meta={"a": 1}) for content in (text, picture, heard, used)),
+            message(text, "assistant"),
+        ]
+
+
 def test_a_form_for_2025_06_18_is_one_that_it_knows():
     talk = Talk(version="2025-06-18", capabilities={"elicitation": {}})
     talk.call(7)
