@@ -355,10 +355,11 @@ def input_request(method: str, params: bytes) -> bytes:
     return members.write(asked)
 
 
-def input_required(requests: dict[str, bytes], state: str) -> bytes:
+def input_required(requests: dict[str, bytes], state: str, server_info: msgspec.Raw) -> bytes:
     """The result that asks the client for these inputs."""
     asked = {key: members.raw(text) for key, text in requests.items()}
-    return members.write({"resultType": "input_required", "inputRequests": asked, "requestState": state})
+    result = {"resultType": "input_required", "inputRequests": asked, "requestState": state}
+    return members.write({**result, "_meta": {modern.SERVER_INFO: server_info}})
 
 
 _ACTIONS: Final = (b'"accept"', b'"decline"', b'"cancel"')

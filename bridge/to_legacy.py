@@ -498,7 +498,7 @@ class ToLegacy:
         call.phase = HELD
         call.since = None
         self._askers.pop(asker, None)
-        yield _answer(asker, for_modern.input_required(asked, f"{call.key}.{call.round}"))
+        yield _answer(asker, for_modern.input_required(asked, f"{call.key}.{call.round}", self._server_info))
         if not self._strict:
             yield from self._release(call)
 

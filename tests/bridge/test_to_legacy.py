@@ -453,6 +453,7 @@ def test_a_question_becomes_input_required_and_its_answer_takes_the_call_up_agai
         "resultType": "input_required",
         "inputRequests": {"k1": {"method": "elicitation/create", "params": FORM}},
         "requestState": "key2.0",
+        "_meta": {f"{PREFIX}serverInfo": INFO},
     }
     assert said(talk.retry(8, "key2.0", {"k1": ACCEPTED, "stray": 1})) == [("q", ACCEPTED)]
     assert told(talk.answer(upstream, {"content": []})) == [complete(8, content=[])]
