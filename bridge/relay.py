@@ -240,6 +240,8 @@ class Relay:
         wire_id = b"%d" % self._next_id
         self._next_id += 1
         self._listing = wire_id
+        if self._patience.limited:
+            self._patience.begun(wire_id)
         found: dict[str, object] = {
             "_meta": {modern.PROTOCOL_VERSION: modern.MODERN_REVISION, modern.CLIENT_CAPABILITIES: {}}
         }
@@ -248,6 +250,7 @@ class Relay:
         return self._say(ToServer(Request(wire_id, "tools/list", members.write(found))))
 
     def _tools_listed(self, message: Response) -> Effects:
+        self._patience.ended(message.id)
         found = members.peek(message.result)
         self._learn(found, self._listed)
         self._pages += 1
@@ -268,6 +271,16 @@ class Relay:
             ):  # the client must drop such a tool, or it does not look: there is nothing to compare
                 mirrors = ()
             tools[members.string(tool.get("name"))] = mirrors
+
+    def _not_listed(self, how: str) -> Effects:
+        # Nobody knows what the headers must say, so what waits for that has taken as long as it may.
+        self._patience.ended(self._listing)
+        if self._alive:
+            yield ToServer(Notification("notifications/cancelled", cancelled(self._listing, b"")))
+        self._listing = b""
+        waiting, self._unchecked = self._unchecked, []
+        for ask in waiting:
+            yield _late(ask, f"the list of tools that the call waits for {how}")
 
     def _check_again(self) -> Effects:
         waiting, self._unchecked = self._unchecked, []
@@ -294,6 +307,7 @@ class Relay:
         self._alive = self._starting = False
         self._held.clear()
         self._queued.clear()
+        self._patience.ended(self._listing)
         self._tools, self._listing = None, b""
         for wire_id in tuple(self._calls):
             ask = self._settle(wire_id)
@@ -436,10 +450,12 @@ class Relay:
         if not self._patience.limited:
             return
         for wire_id, how in self._patience.ticked(now):
+            if wire_id == self._listing:
+                yield from self._not_listed(how)
+                continue
             ask = self._calls[wire_id]
             yield from self.cancelled(ask.outlet, ask.request.id)
-            error = envelope.error(ask.request.id, TIMEOUT, f"the call {how}", {"reason": "timeout"})
-            yield ToClient(ask.outlet, error, last=not ask.pipe)
+            yield _late(ask, f"the call {how}")
 
     def ended(self, text: str) -> Effects:
         """There will be no more: subscriptions end in order, what is in flight fails."""
@@ -504,6 +520,11 @@ def _listen_over(ask: Asked) -> ToClient:
     return ToClient(
         ask.outlet, envelope.response(ask.request.id, Response(b"", result, b"")), last=not ask.pipe
     )
+
+
+def _late(ask: Asked, text: str) -> ToClient:
+    error = envelope.error(ask.request.id, TIMEOUT, text, {"reason": "timeout"})
+    return ToClient(ask.outlet, error, last=not ask.pipe)
 
 
 def _failed(ask: Asked, text: str, data: dict[str, object], status: int = 503) -> ToClient:

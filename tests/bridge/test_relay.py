@@ -591,6 +591,34 @@ def test_a_call_that_takes_too_long_is_given_up_and_a_subscription_lasts():
     assert (talk.it.in_flight, talk.it.calling) == (1, False)
 
 
+def test_a_list_of_tools_that_takes_too_long_fails_the_calls_that_wait_for_it():
+    talk = Talk(limits=Limits(call_seconds=10))
+    list(talk.it.ticked(100))
+    outlet, _ = talk.ask("c", "tools/call", call(r="eu"), headers={"mcp-param-region": "eu"})
+    assert list(talk.it.ticked(109)) == []
+    effects = list(talk.it.ticked(111))
+    assert said(effects) == [("notifications/cancelled", {"requestId": 1})]
+    text = "the list of tools that the call waits for has taken more than 10 s, the limit"
+    error = {"code": -32001, "message": text, "data": {"reason": "timeout"}}
+    assert told(effects) == [(outlet, {"jsonrpc": "2.0", "id": "c", "error": error}, 200)]
+    assert talk.it.in_flight == 0
+    assert said(talk.answer(1, TOOLS)) == []
+    talk.ask("d", "tools/call", call(r="eu"), headers={"mcp-param-region": "eu"})
+    assert [order[1] for order in said(talk.answer(2, TOOLS))] == ["tools/call"]
+    assert [order for order in said(talk.it.ticked(120)) if order[1] == {"requestId": 2}] == []
+
+
+def test_a_list_of_tools_that_no_server_has_been_asked_for_yet_may_take_too_long_as_well():
+    talk = Talk(started=False, limits=Limits(call_seconds=10))
+    list(talk.it.ticked(100))
+    talk.ask("c", "tools/call", call(r="eu"), headers={"mcp-param-region": "eu"})
+    effects = list(talk.it.ticked(111))
+    assert (said(effects), len(told(effects))) == ([], 1)
+    talk.ask("d", "tools/call", call(r="eu"), headers={"mcp-param-region": "eu"})
+    assert len(told(talk.it.server_lost("gone", {"reason": "not started"}))) == 1
+    assert list(talk.it.ticked(200)) == []
+
+
 def test_without_a_limit_a_call_may_take_for_ever():
     talk = Talk()
     talk.ask("c", "tools/call")
