@@ -79,12 +79,7 @@ def call(
 
     With `patience`, in seconds, that is all the time there is. Raises NoDaemon and Refused.
     """
-    meta = {
-        modern.PROTOCOL_VERSION: modern.MODERN_REVISION,
-        modern.CLIENT_CAPABILITIES: {},
-        modern.CLIENT_INFO: {"name": "mcp-bridge", "version": "0"},
-        "progressToken": 1,
-    }
+    meta = {**modern.OWN_META, "progressToken": 1}
     body = {"jsonrpc": "2.0", "id": 1, "method": method, "params": {**params, "_meta": meta}}
     sent = {
         "Content-Type": "application/json",

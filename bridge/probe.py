@@ -23,13 +23,7 @@ from . import for_modern
 PATIENCE: Final = 10.0
 AFTER_FIRST_LINE: Final = 5.0
 _ID: Final = b'"probe"'
-# What says who asks, in a question of the modern era.
-META: Final = {
-    modern.PROTOCOL_VERSION: modern.MODERN_REVISION,
-    modern.CLIENT_CAPABILITIES: {},
-    modern.CLIENT_INFO: {"name": "mcp-bridge", "version": "0"},
-}
-_QUESTION: Final = envelope.request(_ID, "server/discover", members.write({"_meta": META}))
+_QUESTION: Final = envelope.request(_ID, "server/discover", members.write({"_meta": modern.OWN_META}))
 
 
 async def speaks_modern(launch: Launch, spawner: Spawner, readiness: Readiness, limits: Limits) -> bool:

@@ -242,9 +242,7 @@ class Relay:
         self._listing = wire_id
         if self._patience.limited:
             self._patience.begun(wire_id)
-        found: dict[str, object] = {
-            "_meta": {modern.PROTOCOL_VERSION: modern.MODERN_REVISION, modern.CLIENT_CAPABILITIES: {}}
-        }
+        found: dict[str, object] = {"_meta": modern.OWN_META}
         if cursor:
             found["cursor"] = members.raw(cursor)
         return self._say(ToServer(Request(wire_id, "tools/list", members.write(found))))

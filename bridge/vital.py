@@ -10,16 +10,15 @@ from typing import Final
 
 from ..transports.child import Child, ChildBusy, ChildGone
 from ..transports.lines import Overlong
-from ..validators import envelope, members
+from ..validators import envelope, members, modern
 from ..validators.envelope import Response
 from ..validators.limits import Limits
 from ..validators.rejection import Rejection
-from .probe import META
 
 # No client can know it, and use it as its own.
 _ID: Final = b'"mcp-bridge-%b"' % secrets.token_hex(8).encode()
 _PING: Final = envelope.request(_ID, "ping", b"")
-_DISCOVER: Final = envelope.request(_ID, "server/discover", members.write({"_meta": META}))
+_DISCOVER: Final = envelope.request(_ID, "server/discover", members.write({"_meta": modern.OWN_META}))
 
 
 class Vital:

@@ -35,6 +35,13 @@ SERVER_INFO: Final = "io.modelcontextprotocol/serverInfo"
 
 LOG_LEVELS: Final = ("debug", "info", "notice", "warning", "error", "critical", "alert", "emergency")
 
+# What says who asks, where nobody but the bridge does.
+OWN_META: Final = {
+    PROTOCOL_VERSION: MODERN_REVISION,
+    CLIENT_CAPABILITIES: {},
+    CLIENT_INFO: {"name": "mcp-bridge", "version": "0"},
+}
+
 # What `Mcp-Name` mirrors (digest 3.4).
 NAMED: Final = {
     "tools/call": "name",

@@ -471,6 +471,9 @@ TOOLS = {
 }
 
 
+OURS = params(meta={f"{PREFIX}clientInfo": {"name": "mcp-bridge", "version": "0"}})
+
+
 def call(name="t", **arguments):
     return params(name=name, arguments=arguments)
 
@@ -480,7 +483,7 @@ def test_the_tools_are_listed_before_the_first_call_so_that_its_headers_can_be_c
     outlet, effects = talk.ask(1, "tools/call", call(r="eu"), headers={"mcp-param-region": "eu"})
     [(id_, method, about)] = said(effects)
     assert (id_, method) == (1, "tools/list")
-    assert about == params()
+    assert about == OURS
     talk.ask(2, "tools/call", call("plain"), headers={})
     assert talk.it.in_flight == 2
     assert [one[:2] for one in said(talk.answer(1, TOOLS))] == [(2, "tools/call"), (3, "tools/call")]
@@ -493,7 +496,7 @@ def test_all_pages_of_the_tools_are_read():
     talk = Talk()
     talk.ask(1, "tools/call", call(r="eu"), headers={"mcp-param-region": "eu"})
     effects = talk.answer(1, {"tools": [], "nextCursor": ""})
-    assert said(effects) == [(2, "tools/list", {**params(), "cursor": ""})]
+    assert said(effects) == [(2, "tools/list", {**OURS, "cursor": ""})]
     assert [one[:2] for one in said(talk.answer(2, TOOLS))] == [(3, "tools/call")]
 
 
