@@ -30,6 +30,7 @@ from ..validators.shapes import (
 )
 from .choice import EVERYTHING, Choice
 from .effects import Note, Revive, ToClient
+from .for_modern import task_of
 from .patience import Patience
 
 # What Python's SDK says on its legacy wire to a caller who cancelled (digest 4.1).
@@ -135,6 +136,7 @@ class Session:
         self._choice = choice
         self._wire_ids: dict[bytes, bytes] = {}
         self._tokens: dict[bytes, bytes] = {}
+        self._task_tokens: dict[bytes, None] = {}  # of calls that go on as tasks after their answer
         self._questions: dict[bytes, _Question] = {}
         self._question_ids: dict[bytes, bytes] = {}
         self._next_question = 1
@@ -213,6 +215,7 @@ class Session:
         self._wire_ids[client_id] = wire_id
         if token:
             self._tokens.setdefault(_canonical(token), wire_id)
+            self._task_tokens.pop(_canonical(token), None)
         if not stream.pending and stream is not self._pipe:
             self._callers.append(stream)
         stream.pending += 1
@@ -395,6 +398,7 @@ class Session:
         self._revival = b""
         self._questions.clear()
         self._question_ids.clear()
+        self._task_tokens.clear()
         self._unsent = deque(entry for entry in self._unsent if not entry[1])
         return self._fail(tuple(self._asks), text, data)
 
@@ -451,9 +455,17 @@ class Session:
         ask = self._settle(wire_id)
         if ask.method == "initialize":
             self._opened(message)
+        elif ask.token and ask.method == "tools/call" and task_of(message.result):
+            self._goes_on(ask)
         elif self._choice.restricts and ask.method == "tools/list" and message.result:
             message = Response(wire_id, self._choice.filtered(message.result), b"")
         return self._put(ask.stream, envelope.response(ask.client_id, message), last=not ask.stream.pending)
+
+    def _goes_on(self, ask: _Ask) -> None:
+        # A task keeps the progress token of its call (digest 1.14). Its end is nothing that we would notice.
+        self._task_tokens[_canonical(ask.token)] = None
+        if len(self._task_tokens) > self._limits.in_flight:
+            del self._task_tokens[next(iter(self._task_tokens))]
 
     def _opened(self, message: Response) -> None:
         self.phase = NEW
@@ -491,7 +503,10 @@ class Session:
         text = envelope.notification(method, message.params)
         match method:
             case "notifications/progress":
-                wire_id = self._tokens.get(_canonical(read_progress(message.params)))
+                token = _canonical(read_progress(message.params))
+                wire_id = self._tokens.get(token)
+                if wire_id is None and token in self._task_tokens:
+                    return self._put_or_keep(None, text)
                 if wire_id is None:
                     return (Note("dropped progress of nothing in flight"),)
                 if self._patience.limited:

@@ -270,6 +270,32 @@ def test_progress_after_the_answer_is_dropped():
     assert notes(session.child_sent(Notification("notifications/progress", b'{"progressToken":1}')))
 
 
+def test_progress_of_a_call_that_goes_on_as_a_task_belongs_to_the_session():
+    session = make(limits=Limits(in_flight=2))
+    home = Outlet("home")
+    session.listened(home)
+    progress = Notification("notifications/progress", b'{"progressToken":1}')
+    call = b'{"name":"a","task":{},"_meta":{"progressToken":%d}}'
+    ask(session, b"1", params=call % 1)
+    [(_, answer)] = told(session.child_sent(Response(b"2", b'{"task":{"taskId":"T"}}', b"")))
+    assert answer["result"] == {"task": {"taskId": "T"}}
+    assert [where for where, _ in told(session.child_sent(progress))] == [home]
+    # A request that takes the token over has it for itself.
+    outlet, _ = ask(session, b"2", params=call % 1)
+    assert [where for where, _ in told(session.child_sent(progress))] == [outlet]
+    session.child_sent(Response(b"3", b'{"content":[]}', b""))
+    assert notes(session.child_sent(progress))
+    # Only so many are remembered, and of another child none.
+    for id_, token in ((b"4", 1), (b"5", 2), (b"6", 3)):
+        ask(session, b"9", params=call % token)
+        session.child_sent(Response(id_, b'{"task":{"taskId":"T"}}', b""))
+    assert notes(session.child_sent(progress))
+    last = Notification("notifications/progress", b'{"progressToken":3}')
+    assert told(session.child_sent(last))
+    session.child_lost("gone", {})
+    assert notes(session.child_sent(last))
+
+
 def test_a_token_in_use_stays_with_its_first_call():
     session = make()
     one, _ = ask(session, b"1", params=b'{"name":"a","_meta":{"progressToken":1}}')
