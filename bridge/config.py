@@ -379,7 +379,7 @@ def settings_of(file: File, path: Path, environment: Mapping[str, str]) -> Setti
     unix = socket_of(file.listen.unix, environment)
     if file.aggregate is not None:
         servers.append(
-            _aggregate(file.aggregate, [server.name for server in servers], unix, limits, environment)
+            _aggregate(file.aggregate, file, [server.name for server in servers], unix, limits, environment)
         )
     if port is None and unix is None:
         raise BadConfig("listen: both http and unix are false, so nobody could connect")
@@ -407,6 +407,13 @@ def settings_of(file: File, path: Path, environment: Mapping[str, str]) -> Setti
         log_format=file.log.format,
         file=path,
     )
+
+
+def why_not_served(name: str, file: File, served: Iterable[str]) -> str:
+    """What is told about a name that none of the served servers has."""
+    if name in file.servers:
+        return f"servers.{name} is not served: it says enabled = false"
+    return f"there is no server {name!r}; there are {', '.join(served) or 'none'}"
 
 
 def _server(
@@ -458,7 +465,12 @@ def _server(
 
 
 def _aggregate(
-    wanted: Aggregate, known: list[str], unix: Path | None, limits: Limits, environment: Mapping[str, str]
+    wanted: Aggregate,
+    file: File,
+    known: list[str],
+    unix: Path | None,
+    limits: Limits,
+    environment: Mapping[str, str],
 ) -> ServerConfig:
     if unix is None:
         raise BadConfig("aggregate: it needs the Unix socket, and listen.unix is false")
@@ -466,7 +478,7 @@ def _aggregate(
         raise BadConfig(f"servers.{AGGREGATE}: this name is that of the [aggregate]")
     for name in wanted.servers:
         if name not in known:
-            raise BadConfig(f"aggregate: servers: there is no server {name!r}")
+            raise BadConfig(f"aggregate: servers: {why_not_served(name, file, known)}")
         if wanted.servers.count(name) > 1:
             raise BadConfig(f"aggregate: servers: {name!r} is there {wanted.servers.count(name)} times")
     words = (sys.executable, "-m", "mcpbridged.bridge.aggregate", str(unix), *wanted.servers)

@@ -450,9 +450,7 @@ def _approve(given: argparse.Namespace, path: Path, environment: Mapping[str, st
     approval = Approval()
     for name in given.servers:
         if name not in known:
-            raise BadConfig(
-                f"{path}: there is no enabled server {name!r}; there are {', '.join(known) or 'none'}"
-            )
+            raise BadConfig(f"{path}: {config.why_not_served(name, config.read(path), known)}")
         subject = approval.subject(known[name])
         text = config.with_pin(text, name, subject.pin)
         _say(escaped(name))
@@ -518,7 +516,7 @@ def _client_config(given: argparse.Namespace, path: Path, environment: Mapping[s
     settings = config.load(path, environment)
     known = [server.name for server in settings.servers]
     if given.server not in known:
-        raise BadConfig(f"{path}: there is no enabled server {given.server!r}; there are {', '.join(known)}")
+        raise BadConfig(f"{path}: {config.why_not_served(given.server, config.read(path), known)}")
     if given.http:
         if not settings.port:
             raise BadConfig(f"{path}: listen: http names no port that a client could keep")

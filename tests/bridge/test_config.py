@@ -263,7 +263,11 @@ def test_an_empty_file_is_a_good_one(write):
         # the aggregate
         ("[aggregate]", "aggregate: servers is missing"),
         ("[aggregate]\nservers = []", "aggregate: servers: Expected `array` of length >= 1"),
-        ("[aggregate]\nservers = ['x']", "aggregate: servers: there is no server 'x'"),
+        ("[aggregate]\nservers = ['x']", "aggregate: servers: there is no server 'x'; there are none"),
+        (
+            "servers.a = {command = ['true'], enabled = false}\n[aggregate]\nservers = ['a']",
+            "aggregate: servers: servers.a is not served: it says enabled = false",
+        ),
         (
             "[servers.a]\ncommand = ['x']\n[aggregate]\nservers = ['a', 'a']",
             "aggregate: servers: 'a' is there 2 times",

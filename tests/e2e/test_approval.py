@@ -158,12 +158,14 @@ async def test_with_approval_nothing_is_started_without_a_pin(tmp_path, script):
     ("words", "code", "said"),
     [
         (("approve",), 64, "NAME"),
-        (("approve", "nobody"), 78, "there is no enabled server 'nobody'; there are one, two"),
-        (("approve", "one", "nobody"), 78, "there is no enabled server 'nobody'"),
+        (("approve", "nobody"), 78, "there is no server 'nobody'; there are one, two\n"),
+        (("approve", "one", "nobody"), 78, "there is no server 'nobody'"),
+        (("approve", "one", "off"), 78, "servers.off is not served: it says enabled = false"),
     ],
 )
 def test_what_cannot_be_approved_changes_nothing(tmp_path, script, words, code, said):
-    write_config(tmp_path / "config.toml", servers(script))
+    off = {"off": {"command": ["true"], "enabled": False}}
+    write_config(tmp_path / "config.toml", servers(script) | off)
     with Daemon(tmp_path) as running:
         before = running.config.read_text()
         done = running.do(*words, check=False)

@@ -627,7 +627,8 @@ def test_the_person_sees_and_steers(tmp_path):
         (("token", "new", "x", "--servers", "one", "two"), 78, "there is no server 'two'; there are one"),
         (("stauts",), 64, "there is no command 'stauts'; there are serve, status, "),
         (("token", "revoke", "nobody"), 78, "there is no token 'nobody'"),
-        (("client-config", "cursor", "nobody"), 78, "there is no server 'nobody'"),
+        (("client-config", "cursor", "nobody"), 78, "there is no server 'nobody'; there are one\n"),
+        (("client-config", "cursor", "off"), 78, "servers.off is not served: it says enabled = false"),
         (("config", "import"), 64, "FILE"),
         (("config", "import", "/no/such/file"), 78, "/no/such/file"),
     ],
@@ -665,7 +666,8 @@ def test_whoever_stops_reading_a_connection_ends_it(one_daemon):
 
 @pytest.fixture(scope="module")
 def one_daemon(tmp_path_factory):
-    with daemon(tmp_path_factory.mktemp("one"), {"one": example()}) as running:
+    servers = {"one": example(), "off": {**example(), "enabled": False}}
+    with daemon(tmp_path_factory.mktemp("one"), servers) as running:
         yield running
 
 
