@@ -9,7 +9,7 @@ from typing import Final
 import msgspec
 import trio
 
-from ..transports.child import ChildBusy, ChildGone, Exit
+from ..transports.child import Child, ChildBusy, ChildGone, Exit
 from ..transports.lines import Overlong
 from ..transports.readiness import Readiness
 from ..transports.spawner import Launch, Spawner
@@ -19,18 +19,24 @@ from ..validators.limits import Limits
 from ..validators.rejection import Rejection
 from . import for_modern
 
-# How long a server may take to answer, in seconds: from its start, and from its first line of any kind.
+# How long a server may take to answer, in seconds: from when it reads, and from its first line of any kind.
 PATIENCE: Final = 10.0
 AFTER_FIRST_LINE: Final = 5.0
+# How often it is looked whether the server has read the question, in seconds.
+_LOOK: Final = 0.1
 _ID: Final = b'"probe"'
 _QUESTION: Final = envelope.request(_ID, "server/discover", members.write({"_meta": modern.OWN_META}))
 
 
 async def speaks_modern(launch: Launch, spawner: Spawner, readiness: Readiness, limits: Limits) -> bool:
-    """Start a sibling, ask it, end it. Silence, an exit and any error but -32022 mean no. Raises SpawnFailed."""
+    """Start a sibling, ask it, end it. Silence, an exit and any error but -32022 mean no. Raises SpawnFailed.
+
+    What is not reading yet is not silent, it starts: npx and uvx fetch a package before there is a server, and what they have
+    half installed when they are killed stays broken.
+    """
     child = await spawner.spawn(launch, limits=limits, readiness=readiness)
     verdict = False
-    with trio.CancelScope(deadline=trio.current_time() + PATIENCE) as patience:
+    with trio.CancelScope(deadline=trio.current_time() + limits.start_seconds) as patience:
 
         def heard(line: bytes | Overlong) -> None:
             nonlocal verdict
@@ -51,8 +57,17 @@ async def speaks_modern(launch: Launch, spawner: Spawner, readiness: Readiness, 
         except (ChildGone, ChildBusy):
             child.kill()
         child.hear(heard)
-        await child.run(stderr, exited)
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(_wait_from_reading, child, patience)
+            await child.run(stderr, exited)
+            nursery.cancel_scope.cancel()
     return verdict
+
+
+async def _wait_from_reading(child: Child, patience: trio.CancelScope) -> None:
+    while child.unread:  # noqa: ASYNC110 - a pipe does not say when it was read
+        await trio.sleep(_LOOK)
+    patience.deadline = min(patience.deadline, trio.current_time() + PATIENCE)
 
 
 def _answer_in(line: bytes | Overlong, limits: Limits) -> Response | None:

@@ -4,9 +4,11 @@ Reading never waits for anybody, and writing never blocks: what does not fit int
 pipes are tried first and waited for only when they would block.
 """
 
+import fcntl
 import os
 import signal
 import socket
+import termios
 from collections import deque
 from collections.abc import Callable, Sequence
 from typing import Final
@@ -160,6 +162,17 @@ class Child:
                 f"the server does not read: {self._queued} bytes wait for it and the limit is {self._limits.stdin_bytes}"
             )
         self._enqueue(memoryview(data)[sent:])
+
+    @property
+    def unread(self) -> bool:
+        """Whether something that was sent has not been read yet."""
+        if self._queue:
+            return True
+        try:
+            waiting = fcntl.ioctl(self._stdin, termios.FIONREAD, bytes(4))
+        except (OSError, ValueError):  # it is closed
+            return False
+        return any(waiting)
 
     def stop(self) -> None:
         """Let it leave: end of its stdin, later SIGTERM to its group, later SIGKILL to all that is left."""

@@ -1,0 +1,61 @@
+"""Real servers that are asked for their era: at once, late, never."""
+
+import os
+import sys
+
+import pytest
+import trio
+
+from mcpbridged.bridge import probe
+from mcpbridged.transports.readiness import Readiness
+from mcpbridged.transports.spawner import Launch, Spawner
+from mcpbridged.validators.limits import Limits
+
+pytestmark = pytest.mark.anyio
+
+ANSWER = """
+import json, sys
+question = json.loads(sys.stdin.readline())
+result = {"resultType": "complete", "supportedVersions": ["2026-07-28"], "capabilities": {}}
+print(json.dumps({"jsonrpc": "2.0", "id": question["id"], "result": result}), flush=True)
+sys.stdin.read()
+"""
+
+
+async def speaks_modern(code, limits=None):
+    spawner, readiness = Spawner.start(), Readiness()
+    launch = Launch((sys.executable, "-c", code), {"PATH": os.environ["PATH"]})
+    verdicts = []
+    try:
+        with trio.fail_after(30):
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(readiness.run)
+                verdicts.append(await probe.speaks_modern(launch, spawner, readiness, limits or Limits()))
+                nursery.cancel_scope.cancel()
+    finally:
+        spawner.close()
+        readiness.close()
+    return verdicts[0]
+
+
+async def test_a_server_that_answers_is_believed():
+    assert await speaks_modern(ANSWER)
+
+
+async def test_a_server_is_waited_for_until_it_reads(monkeypatch):
+    monkeypatch.setattr(probe, "PATIENCE", 0.5)
+    assert await speaks_modern(f"import time; time.sleep(3)\n{ANSWER}")
+
+
+async def test_a_server_that_reads_and_is_silent_is_not_waited_for_as_long(monkeypatch):
+    monkeypatch.setattr(probe, "PATIENCE", 0.5)
+    assert not await speaks_modern("import sys; sys.stdin.read()")
+
+
+async def test_a_server_that_never_reads_has_as_long_as_any_start():
+    assert not await speaks_modern("import time; time.sleep(60)", Limits(start_seconds=1))
+
+
+@pytest.mark.parametrize("code", ["", "print('hello')", "import sys; print(sys.stdin.readline())"])
+async def test_an_exit_is_an_answer_too(code):
+    assert not await speaks_modern(code)
