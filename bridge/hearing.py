@@ -45,20 +45,30 @@ class Hearing:
         try:
             message = envelope.decode(line, self._limits)
         except Rejection as rejection:
-            self._heard_strange(line, rejection)
+            texts = self._batch(line)
+            if not texts:
+                self._heard_strange(line, rejection)
+            for text in texts:
+                self._heard_member(text)
+        else:
+            self._message(message)
+
+    def _batch(self, line: bytes) -> list[bytes]:
+        try:
+            return envelope.split_batch(line, self._limits) if envelope.is_batch(line) else []
+        except Rejection:
+            return []
+
+    def _heard_member(self, text: bytes) -> None:
+        # A batch in a batch is no message, and read as one it would cost its length for each level.
+        try:
+            message = envelope.decode(text, self._limits)
+        except Rejection as rejection:
+            self._heard_strange(text, rejection)
         else:
             self._message(message)
 
     def _heard_strange(self, line: bytes, rejection: Rejection) -> None:
-        if envelope.is_batch(line):
-            try:
-                texts = envelope.split_batch(line, self._limits)
-            except Rejection:
-                texts = []
-            for text in texts:
-                self.heard(text)
-            if texts:
-                return
         self._strange += 1
         if self._strange <= _SHOWN:
             self._log.warning(

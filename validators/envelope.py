@@ -10,6 +10,7 @@ Sources: JSON-RPC 2.0; specification digest sections 1.1, 1.2 and 2.1.
 import json
 import re
 from collections.abc import Iterable
+from functools import cache
 from itertools import accumulate
 from typing import Final
 
@@ -59,7 +60,6 @@ class _Envelope(msgspec.Struct, gc=False):
 
 
 _decode_envelope = msgspec.json.Decoder(_Envelope).decode
-_decode_array = msgspec.json.Decoder(list[msgspec.Raw]).decode
 
 # Read once, so that the check costs nothing for what everybody sends.
 _KNOWN_METHODS: Final = frozenset(
@@ -79,6 +79,9 @@ _PARAMS_FRAME: Final = len(b',"params":')
 
 # From this size on, copying an answer costs more than looking at it, in bytes.
 _WORTH_A_VIEW: Final = 64 * 1024
+
+# So many commas may stand outside of the payload: to read what nobody knows costs twenty times its size.
+_STRANGE_COMMAS: Final = 1000
 
 _ID_IN_PREFIX: Final = re.compile(rb'"id"\s*:\s*([0-9]{1,18})\s*[,}]')
 _METHOD_IN_PREFIX: Final = re.compile(rb'"method"\s*:')
@@ -136,14 +139,22 @@ def split_batch(text: bytes, limits: Limits) -> list[bytes]:
     """
     _check_utf8(text)
     try:
-        members = _decode_array(text)
+        found = msgspec.structs.astuple(_batch_decoder(limits.batch).decode(text))
     except (msgspec.DecodeError, RecursionError):
         raise _not_json() from None
+    members = [bytes(member) for member in found if member is not msgspec.UNSET]
     if not members:
         raise invalid("a batch must not be empty")
     if len(members) > limits.batch:
-        raise invalid(f"a batch of {len(members)} messages exceeds the limit of {limits.batch}")
-    return [bytes(member) for member in members]
+        raise invalid(f"a batch of more than {limits.batch} messages, the limit")
+    return members
+
+
+@cache
+def _batch_decoder(limit: int) -> msgspec.json.Decoder[msgspec.Struct]:
+    # Reads one message more than there may be and passes over the others: a list of millions would cost half a gigabyte.
+    fields = [(f"m{n}", msgspec.Raw | msgspec.UnsetType, msgspec.UNSET) for n in range(limit + 1)]
+    return msgspec.json.Decoder(msgspec.defstruct("Batch", fields, array_like=True))
 
 
 def readable_id(text: bytes) -> bytes:
@@ -277,6 +288,8 @@ def _refuse_repeated_members(text: bytes, payload: bytes) -> None:
     # The payload is replaced first, so that this slower parser sees a few bytes only. Whichever place the same bytes
     # are found in first, what remains is still the same JSON outside of it.
     rest = text.replace(payload, b"0", 1) if payload else text
+    if rest.count(b",") > _STRANGE_COMMAS:
+        raise invalid("too much of the message is neither params nor result nor error")
     names: list[str] = []
 
     def outermost_last(pairs: Iterable[tuple[str, object]]) -> None:

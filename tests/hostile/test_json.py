@@ -386,6 +386,36 @@ def test_j02_weight_is_not_work(bridge, session, value):
         assert heavy.reply().status in (202, 400)
 
 
+HEAD = b'{"jsonrpc":"2.0","id":1,"method":"test/echo"'
+
+
+@pytest.mark.parametrize("target", ["/mcp", "/messages"])
+@pytest.mark.parametrize(
+    "body",
+    [
+        pytest.param(b"[" + b"1," * 2_000_000 + b"1]", id="a batch of 2,000,000 numbers"),
+        pytest.param(b"[" + b"[]," * 1_300_000 + b"[]]", id="a batch of 1,300,000 batches"),
+        pytest.param(b"[" + b"{}," * 1_300_000 + b"{}]", id="a batch of 1,300,000 objects"),
+        pytest.param(HEAD + b",%b}" % b",".join(b'"%x":0' % n for n in range(380_000)), id="380,000 members"),
+        pytest.param(HEAD + b',"x":0' * 650_000 + b"}", id="one member 650,000 times"),
+        pytest.param(HEAD + b',"x":[' + b"[]," * 1_300_000 + b"[]]}", id="a member of 1,300,000 arrays"),
+    ],
+)
+def test_j02_what_would_take_many_times_its_size_is_refused_before_it_does(bridge, batching, target, body):
+    with bridge.event_stream() as (events, path):
+        if target == "/messages":
+            bridge.ask(bridge.post(bridge.initialize("2025-03-26"), target=path))
+            assert events.message().json["id"] == 0
+            request = bridge.post(body, target=path)
+        else:
+            request = bridge.post(body, batching)
+        bridge.ask(request.saying(b"x" * len(body)))  # so that what any body of this size takes is there
+        before = bridge.resident()
+        reply = bridge.ask(request)
+    assert (reply.status, reply.code) == (400, INVALID_REQUEST)
+    assert bridge.resident() - before < 16 * 1024
+
+
 # ---- J03
 
 

@@ -1,0 +1,64 @@
+import pytest
+
+from mcpbridged.bridge.hearing import Hearing
+from mcpbridged.transports.lines import Overlong
+from mcpbridged.validators.envelope import Notification
+from mcpbridged.validators.limits import Limits
+
+NOTE = b'{"jsonrpc":"2.0","method":"a/b"}'
+
+
+class Said:
+    """What a hearing made of a server's lines, and what it told the log."""
+
+    def __init__(self):
+        self.messages = []
+        self.spoiled = []
+        self.warnings = []
+        self.hearing = Hearing(
+            Limits(), self, self.messages.append, lambda prefix, text: self.spoiled.append((prefix, text))
+        )
+
+    def warning(self, event, **fields):
+        self.warnings.append((event, fields))
+
+
+def heard(*lines):
+    said = Said()
+    for line in lines:
+        said.hearing.heard(line)
+    return said
+
+
+def test_messages_and_the_messages_of_batches_are_handed_on():
+    said = heard(NOTE, b"[" + NOTE + b", " + NOTE + b"]")
+    assert said.messages == [Notification("a/b", b"")] * 3
+    assert said.spoiled == []
+
+
+@pytest.mark.parametrize(
+    "line", [b"[]", b"[1", b"[" + b"1," * 40 + b"1]", b"[[" + NOTE + b"]]", b"[" * 300 + NOTE + b"]" * 300]
+)
+def test_an_array_that_is_no_batch_of_messages_is_one_line_that_is_none(line):
+    """However deep: each level would be read anew."""
+    said = heard(line)
+    assert said.messages == []
+    assert len(said.spoiled) == 1
+
+
+def test_one_bad_message_of_a_batch_costs_no_other():
+    said = heard(b"[" + NOTE + b",1," + NOTE + b"]")
+    assert len(said.messages) == 2
+    assert [prefix for prefix, _ in said.spoiled] == [b"1"]
+
+
+def test_c03_what_is_no_message_is_shown_three_times_and_cut():
+    said = heard(*[b"x" * 1000] * 10)
+    assert len(said.spoiled) == 10
+    assert {len(prefix) for prefix, _ in said.spoiled} == {256}
+    assert [len(fields["line"]) for _, fields in said.warnings] == [200] * 3
+
+
+def test_a_line_over_the_limit_is_named_by_it():
+    said = heard(Overlong(20_000_000, b'{"id":1'))
+    assert said.spoiled == [(b'{"id":1', "the server wrote a line of more than 16777216 bytes, the limit")]
