@@ -1,0 +1,273 @@
+"""The texts of test_json in the era without sessions, by POST and over WebSocket (cases J01 to J08, V32, V36, W11, M04, M05).
+
+The server is of the handshake era, so behind the gate there are the relay and a translator, which rebuild params. The child's
+journal is the witness here as well.
+"""
+
+import json
+
+import pytest
+from test_json import (
+    INVALID_PARAMS,
+    INVALID_REQUEST,
+    NOT_VALUES,
+    PARSE_ERROR,
+    UNDECIDED,
+    VALUES,
+    other_encodings,
+)
+from wire import TEXT, Socket, frame
+
+pytestmark = pytest.mark.usefixtures("still_serving")
+
+REVISION = "2026-07-28"
+META = (
+    b'"_meta":{"io.modelcontextprotocol/protocolVersion":"2026-07-28",'
+    b'"io.modelcontextprotocol/clientInfo":{"name":"hostile","version":"1"},"io.modelcontextprotocol/clientCapabilities":{}}'
+)
+HEADER_MISMATCH, METHOD_NOT_FOUND = -32020, -32601
+
+
+def call(value, id_=b"1", name=b"echo"):
+    return (
+        b'{"jsonrpc":"2.0","id":%b,"method":"tools/call","params":{"name":"%b","arguments":{"x":%b},%b}}'
+        % (
+            id_,
+            name,
+            value,
+            META,
+        )
+    )
+
+
+def said(method, id_=b"1"):
+    """A request of this method, as raw JSON text, and nothing but its envelope."""
+    return b'{"jsonrpc":"2.0","id":%b,"method":%b,"params":{%b}}' % (id_, method, META)
+
+
+class Posts:
+    """Each text is a POST of its own, whose headers say what an honest client would have said."""
+
+    def __init__(self, bridge):
+        self.bridge = bridge
+
+    def ask(self, text, name="echo", method="tools/call"):
+        request = self.bridge.post(text).add(f"MCP-Protocol-Version: {REVISION}", f"Mcp-Method: {method}")
+        if method == "tools/call":
+            request = request.add(f"Mcp-Name: {name}")
+        reply = self.bridge.ask(request)
+        return reply.status, reply.json if reply.body else None
+
+    def sync(self, number):
+        assert self.ask(call(b"0", b"0", b"sync-%d" % number), f"sync-{number}")[0] == 200
+
+
+class Frames:
+    """All texts go over one socket; what has no id that can be read gets no answer (digest 1.3)."""
+
+    def __init__(self, bridge, socket):
+        self.bridge = bridge
+        self._socket = socket
+
+    def ask(self, text, name="echo", method="tools/call"):
+        mark = call(
+            b"0", b'"mark"', b"sync-"
+        )  # the child answers in order, so what comes of the text comes before
+        self._socket.connection.send(frame(TEXT, text) + frame(TEXT, mark))
+        found = [self._socket.message()]
+        while found[-1]["id"] != "mark":
+            found.append(self._socket.message())
+        assert len(found) <= 2
+        return None, found[0] if len(found) == 2 else None
+
+    def sync(self, number):
+        assert self.ask(call(b"0", b"0", b"sync-%d" % number))[1]["id"] == 0
+
+
+@pytest.fixture(scope="module", params=["POST", "WebSocket"])
+def modern(request, bridge):
+    if request.param == "POST":
+        yield Posts(bridge)
+        return
+    with bridge.websocket(initialized=False) as socket:
+        yield Frames(bridge, socket)
+
+
+_numbers = iter(range(1_000_000))
+
+
+def exchange(modern, text, **more):
+    """Its answer, with its status where there is one, and the lines that the child was given for it."""
+    modern.sync(next(_numbers))
+    before = modern.bridge.journal.stat().st_size
+    status, answer = modern.ask(text, **more)
+    modern.sync(next(_numbers))
+    lines = modern.bridge.journal.read_bytes()[before:].splitlines(keepends=True)
+    return status, answer, [line for line in lines if b'"sync-' not in line and b'"tools/list"' not in line]
+
+
+def assert_refused(modern, text, code, status=400, **more):
+    found, answer, lines = exchange(modern, text, **more)
+    assert lines == []
+    assert found in (status, None)
+    if found or answer:
+        assert answer["error"]["code"] == code, answer
+
+
+def assert_passed(modern, text, value):
+    status, answer, lines = exchange(modern, text)
+    assert status in (200, None)
+    (line,) = lines
+    assert line.endswith(b"}\n")
+    assert line.count(b"\n") == 1
+    assert b"\r" not in line
+    assert b'"arguments":{"x":' + value + b"}" in line
+    assert b"_meta" not in line
+    return answer
+
+
+@pytest.mark.parametrize("value", [pytest.param(v, id=name) for name, v in (NOT_VALUES | UNDECIDED).items()])
+def test_j01_what_is_not_json_never_reaches_the_child(bridge, value):
+    assert_refused(Posts(bridge), call(value), PARSE_ERROR)
+
+
+@pytest.mark.parametrize("value", [pytest.param(value, id=name) for name, value in VALUES.items()])
+def test_j01_what_is_json_reaches_the_child_byte_for_byte_on_one_line(modern, value):
+    answer = assert_passed(modern, call(value), value.replace(b"\r", b" ").replace(b"\n", b" "))
+    assert answer["result"]["params"]["arguments"]["x"] == json.loads(value)
+
+
+@pytest.mark.parametrize("body", list(other_encodings()))
+def test_j01_other_encodings_are_not_guessed(bridge, body):
+    assert_refused(Posts(bridge), body, PARSE_ERROR)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [b"", b" ", b"\0", b"{", call(b"1") + call(b"2"), call(b"1") + b"\n" + call(b"2"), call(b"1") + b"\0", call(b"1")[:-1], b"\xef\xbb\xbf" + call(b"1")],
+)  # fmt: skip
+def test_w11_what_is_not_one_json_text_is_a_parse_error(modern, text):
+    assert_refused(modern, text, PARSE_ERROR)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [b"null", b"1", b"{}", b"[]", b"[" + call(b"1") + b"]", b"[" + call(b"1") + b"," + call(b"2") + b"]"],
+)
+def test_j06_a_batch_or_what_is_no_message_is_refused(modern, text):
+    assert_refused(modern, text, INVALID_REQUEST)
+
+
+@pytest.mark.parametrize("deep", [65, 1000, 100_000])
+@pytest.mark.parametrize(("open_", "close"), [(b"[", b"]"), (b'{"a":', b"}")])
+def test_j02_depth_is_refused(modern, deep, open_, close):
+    assert_refused(modern, call(open_ * deep + b"1" + close * deep), INVALID_REQUEST)
+
+
+@pytest.mark.parametrize(
+    "id_", [b"null", b"1.5", b"1e0", b"true", b"{}", b"[]", b'"' + b"a" * 300 + b'"', b"9" * 300]
+)
+def test_j03_an_id_that_is_none_is_refused(modern, id_):
+    assert_refused(modern, call(b"1", id_), INVALID_REQUEST)
+
+
+@pytest.mark.parametrize(
+    "id_",
+    [b"0", b"-0", b"-1", b'"1"', b"9007199254740993", b"18446744073709551616", b'""', b'"\\u0041"', '"é"'.encode(), b'"\\u2028"', b'"__proto__"', b'"$ID"'],
+)  # fmt: skip
+def test_j03_an_id_comes_back_as_it_was(modern, id_):
+    answer = assert_passed(modern, call(b"1", id_), b"1")
+    assert repr(answer["id"]) == repr(json.loads(id_))
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        call(b"1").replace(b'"name":"echo"', b'"name":"echo","name":"other"'),
+        call(b"1").replace(b'"method":"tools/call"', b'"method":"tools/call","method":"x/y"'),
+        call(b"1").replace(b'"id":1', b'"id":1,"id":2'), call(b"1").replace(b'"id":1', b'"id":1,"i\\u0064":2'),
+        call(b"1").replace(b'"2.0"', b'"1.0"'), call(b"1").replace(b'"2.0"', b"2.0"), call(b"1").replace(b'"jsonrpc":"2.0",', b""),
+        call(b"1").replace(b'"method":"tools/call"', b'"method":"tools/call","result":{}'),
+    ],
+)  # fmt: skip
+def test_v32_j05_a_message_of_two_readings_or_of_no_shape_is_refused(modern, text):
+    _, answer, lines = exchange(modern, text)
+    if lines:  # of a repeated name the last one counts, to the headers, to us and to the child
+        assert b'"other"' in lines[0]
+        assert b'"echo"' not in lines[0]
+    elif answer:
+        assert answer["error"]["code"] in (INVALID_REQUEST, HEADER_MISMATCH)
+
+
+@pytest.mark.parametrize(
+    "stranger",
+    [b'"Method":"x/y"', b'"method\\u0000":"x/y"', '"paramſ":{"a":1}'.encode(), b'"command":"x","env":{}'],
+)
+def test_v32_only_the_members_of_json_rpc_reach_the_child(modern, stranger):
+    answer = assert_passed(modern, call(b"1")[:-1] + b"," + stranger + b"}", b"1")
+    assert "result" in answer
+
+
+@pytest.mark.parametrize("method", ["", "a" * 129, "a" * 10240, "a\nb", "a\t", "a\0", "a\x1b[2J", "a\u2028b"])
+def test_j08_a_method_that_would_break_a_log_is_refused(modern, method):
+    text = said(json.dumps(method).encode())
+    assert_refused(modern, text, INVALID_REQUEST, method="tools/list")
+
+
+@pytest.mark.parametrize(
+    "method", ["__proto__", "rpc.x", "../../x", "initialize", "ping", "logging/setLevel"]
+)
+def test_j08_a_method_that_this_era_does_not_have_is_not_found(modern, method):
+    assert_refused(modern, said(json.dumps(method).encode()), METHOD_NOT_FOUND, 404, method=method)
+
+
+@pytest.mark.parametrize("name", ["x" * 129, "", "a\0b", "a\nb"])
+def test_m06_the_name_of_a_tool_is_of_bounded_length(modern, name):
+    text = call(b"1", name=json.dumps(name)[1:-1].encode())
+    status, answer, lines = exchange(modern, text)
+    assert lines == []
+    assert status in (400, None)
+    assert answer["error"]["code"] in (INVALID_PARAMS, HEADER_MISMATCH)
+
+
+def test_m05_a_response_is_refused_and_a_session_id_not_looked_at(bridge, session):
+    modern = Posts(bridge)
+    assert_refused(modern, b'{"jsonrpc":"2.0","id":1,"result":{}}', INVALID_REQUEST)
+    for id_ in (session.id, "A" * 43):
+        request = bridge.post(call(b"1")).add(
+            f"MCP-Protocol-Version: {REVISION}",
+            "Mcp-Method: tools/call",
+            "Mcp-Name: echo",
+            f"Mcp-Session-Id: {id_}",
+        )
+        reply = bridge.ask(request)
+        assert reply.status == 200
+        assert "mcp-session-id" not in reply.headers
+
+
+@pytest.mark.parametrize("method", ["GET", "DELETE"])
+def test_m05_there_is_no_stream_and_nothing_to_delete(bridge, session, method):
+    request = bridge.get(session).by(method).put(f"MCP-Protocol-Version: {REVISION}")
+    assert bridge.ask(request).status == 405
+
+
+def test_two_eras_on_one_socket_never_meet(bridge):
+    with bridge.websocket() as socket:
+        for number in range(20):
+            socket.connection.send(frame(TEXT, call(b"%d" % number, b"%d" % (2 * number))))
+            socket.send(
+                {"jsonrpc": "2.0", "id": 2 * number + 1, "method": "test/echo", "params": {"x": number}}
+            )
+        found = {answer["id"]: answer["result"]["params"] for answer in (socket.message() for _ in range(40))}
+    for number in range(20):
+        assert found[2 * number]["arguments"] == {"x": number}
+        assert found[2 * number + 1] == {"x": number}
+
+
+def test_garbage_on_one_socket_costs_the_modern_requests_of_no_other(bridge):
+    with bridge.websocket(initialized=False) as good, bridge.connect() as bad:
+        bad.send(bridge.upgrade())
+        assert bad.head().status == 101
+        bad.try_send(b"\xff" * 4096)
+        assert Socket(bad).closing() == 1002
+        assert Frames(bridge, good).ask(call(b"7"))[1]["result"]["params"]["arguments"] == {"x": 7}
