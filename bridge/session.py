@@ -287,10 +287,10 @@ class Session:
         return []
 
     def _client_answered(self, message: Response) -> Iterable[Effect]:
-        question = self._questions.pop(message.id, None)
-        if question is None:
+        question = self._questions.get(message.id)
+        if question is None or self._is_held(message.id):  # what was not said yet can only be guessed
             return (Note("dropped an answer to nothing that was asked"),)
-        self._question_ids.pop(question.child_id, None)
+        self._forget_question(message.id)
         if self.phase != OPEN:
             return (Note("dropped an answer for a child that is gone"),)
         return (ToChild(envelope.response(question.child_id, message)),)
@@ -396,10 +396,10 @@ class Session:
             self.phase = ENDED
         self._held.clear()
         self._revival = b""
-        self._questions.clear()
-        self._question_ids.clear()
         self._task_tokens.clear()
-        self._unsent = deque(entry for entry in self._unsent if not entry[1])
+        for wire_id in tuple(self._questions):
+            self._forget_question(wire_id)
+            self._unhold(wire_id)
         return self._fail(tuple(self._asks), text, data)
 
     def ended(self, text: str) -> Iterable[Effect]:
@@ -430,9 +430,9 @@ class Session:
         else:
             self._opening_since = 0.0
         effects: list[Effect] = []
-        while self._unsent and self._unsent[0][1] and now - self._unsent[0][2] > _PATIENCE:
-            message, wire_id, _ = self._unsent.popleft()
-            self._unsent_bytes -= len(message)
+        late = [wire_id for _, wire_id, since in self._unsent if wire_id and now - since > _PATIENCE]
+        for wire_id in late:
+            self._unhold(wire_id)
             effects.extend(self._unanswerable(wire_id, f"no client stream within {_PATIENCE:g} s"))
         if self._patience.limited:
             effects.extend(self._given_up(now))
@@ -521,13 +521,12 @@ class Session:
 
     def _child_cancelled(self, params: bytes) -> Iterable[Effect]:
         named, reason = read_cancelled(params)
-        wire_id = self._question_ids.pop(_canonical(named), None)
+        wire_id = self._question_ids.get(_canonical(named))
         if wire_id is None:
             return (Note("ignored the server's cancellation of nothing that it asked"),)
-        question = self._questions.pop(wire_id)
-        before = len(self._unsent)
-        self._unsent = deque(entry for entry in self._unsent if entry[1] != wire_id)
-        if len(self._unsent) != before:
+        question = self._forget_question(wire_id)
+        if self._is_held(wire_id):
+            self._unhold(wire_id)
             return ()  # the client never saw it
         return self._put(
             question.stream, envelope.notification("notifications/cancelled", cancelled(wire_id, reason))
@@ -645,10 +644,20 @@ class Session:
             effects.extend(self._unanswerable(question, "too much waits for the client") if question else ())
         return effects
 
-    def _unanswerable(self, wire_id: bytes, text: str) -> Iterable[Effect]:
+    def _is_held(self, wire_id: bytes) -> bool:
+        return any(held == wire_id for _, held, _ in self._unsent)
+
+    def _unhold(self, wire_id: bytes) -> None:
+        self._unsent = deque(entry for entry in self._unsent if entry[1] != wire_id)
+        self._unsent_bytes = sum(len(text) for text, _, _ in self._unsent)
+
+    def _forget_question(self, wire_id: bytes) -> _Question:
         question = self._questions.pop(wire_id)
         del self._question_ids[_canonical(question.child_id)]
-        return self._refuse_child(question.child_id, text, INTERNAL_ERROR)
+        return question
+
+    def _unanswerable(self, wire_id: bytes, text: str) -> Iterable[Effect]:
+        return self._refuse_child(self._forget_question(wire_id).child_id, text, INTERNAL_ERROR)
 
     def _flush_unsent(self) -> Iterable[Effect]:
         home = self._home()

@@ -441,6 +441,56 @@ def test_the_server_cancels_a_request_that_the_client_never_saw():
     assert told(effects) == []
 
 
+def test_an_answer_to_a_request_that_the_client_never_saw_is_dropped():
+    session = make()
+    session.child_sent(Request(b"1", "roots/list", b""))
+    guessed = session.client_sent(Response(b"1", b"{}", b""), None)
+    assert notes(guessed) == ["dropped an answer to nothing that was asked"]
+    list(session.ticked(1000.0))
+    [refused] = said(session.ticked(1061.0))
+    assert refused["id"] == 1
+    _, effects = session.listened(Outlet())
+    assert list(effects) == []
+
+
+def test_a_request_behind_a_notification_is_given_up_as_well():
+    session = make()
+    session.child_sent(Notification("notifications/tools/list_changed", b""))
+    session.child_sent(Request(b"1", "roots/list", b""))
+    session.ticked(1000.0)
+    [refused] = said(session.ticked(1061.0))
+    assert (refused["id"], refused["error"]["message"]) == (1, "no client stream within 60 s")
+    [(_, kept)] = told(session.listened(Outlet())[1])
+    assert kept["method"] == "notifications/tools/list_changed"
+
+
+def test_what_is_taken_back_makes_room_for_what_waits():
+    session = make(limits=Limits(stream_bytes=100))
+    for number in range(3):
+        session.child_sent(Request(b"%d" % number, "roots/list", b'{"x":"%b"}' % (b"x" * 20)))
+        session.child_sent(Notification("notifications/cancelled", b'{"requestId":%d}' % number))
+        session.child_sent(Request(b"%d" % number, "roots/list", b'{"x":"%b"}' % (b"x" * 20)))
+        session.child_lost("gone", {})
+        session.phase = core.OPEN
+    session.child_sent(Notification("notifications/a", b""))
+    session.child_sent(Notification("notifications/b", b""))
+    assert [one["method"] for _, one in told(session.listened(Outlet())[1])] == [
+        "notifications/a",
+        "notifications/b",
+    ]
+
+
+@pytest.mark.parametrize("raw_id", [b'"\\u00e9"', b'"\\u0041"', b"7"])
+def test_the_server_may_use_an_id_again_however_it_spells_it(raw_id):
+    session = make("pipe")
+    for wire_id in (b"1", b"2"):
+        [(_, asked)] = told(session.child_sent(Request(raw_id, "roots/list", b"")))
+        assert asked["id"] == int(wire_id)
+        assert len(said(session.client_sent(Response(wire_id, b"{}", b""), None))) == 1
+    cancelled = session.child_sent(Notification("notifications/cancelled", b'{"requestId":%b}' % raw_id))
+    assert notes(cancelled) == ["ignored the server's cancellation of nothing that it asked"]
+
+
 # ---- one stream for everything
 
 
