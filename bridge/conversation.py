@@ -161,7 +161,9 @@ class LocalConversation:
     def resume(self, last_event_id: str, outlet: Outlet) -> None:
         """Continue an interrupted stream (ports.Conversation)."""
         outlet.context, effects = self._session.resumed(last_event_id, outlet)
+        outlet.repeating = True
         self._perform(effects)
+        outlet.repeating = False
 
     def begin_events(self, outlet: Outlet) -> bytes:
         """The outlet becomes an event stream (ports.Conversation)."""

@@ -30,17 +30,20 @@ class Outlet:
     `context` belongs to the hub: what it knows of this stream. `status` is the HTTP status of an answer that is a
     single message. `shortcut` belongs to the reader: where it is set, and the
     whole answer comes as one message, the message is handed to it instead of being queued, and if it takes it the
-    reader need not be woken. With `eager` every message is.
+    reader need not be woken. With `eager` every message is. While it is `repeating`, messages are put in that the client
+    has missed before: they are bounded where they are kept, and do not count here.
     """
 
     __slots__ = (
         "_bytes",
         "_limits",
         "_queue",
+        "_repeated",
         "_spot",
         "beat",
         "context",
         "eager",
+        "repeating",
         "shortcut",
         "state",
         "status",
@@ -50,9 +53,11 @@ class Outlet:
         self._limits = limits
         self._queue: deque[Item] = deque()
         self._bytes = 0
+        self._repeated = 0  # of those in the queue, the first ones
         self._spot = spot or Spot()
         self.shortcut: Callable[[bytes], bool] | None = None
         self.eager = False
+        self.repeating = False
         self.beat = False
         self.state = OPEN
         self.status = 200
@@ -67,20 +72,29 @@ class Outlet:
             return True
         if self._goes_at_once(message, last=last):
             return True
-        if self._queue and (
-            len(self._queue) >= self._limits.stream_messages
-            or self._bytes + len(message) > self._limits.stream_bytes
-        ):
-            self._queue.clear()
-            self._bytes = 0
+        if self.repeating:
+            self._repeated += 1
+        elif self._is_full(len(message)):
+            self._drop()
             self._end(OVERFLOWED)
             return False
+        else:
+            self._bytes += len(message)
         self._queue.append((event_id, message))
-        self._bytes += len(message)
         if last:
             self.state = FINISHED
         self._spot.wake()
         return True
+
+    def _is_full(self, size: int) -> bool:
+        count = len(self._queue) - self._repeated
+        return count > 0 and (
+            count >= self._limits.stream_messages or self._bytes + size > self._limits.stream_bytes
+        )
+
+    def _drop(self) -> None:
+        self._queue.clear()
+        self._bytes = self._repeated = 0
 
     def _goes_at_once(self, message: bytes, *, last: bool) -> bool:
         if self.shortcut is None or not (last or self.eager) or self._queue or not self.shortcut(message):
@@ -97,8 +111,7 @@ class Outlet:
     def leave(self) -> None:
         """The client is gone: what is queued, and whatever comes, is dropped."""
         if self.state != GONE:
-            self._queue.clear()
-            self._bytes = 0
+            self._drop()
             self._end(GONE)
 
     def heartbeat(self) -> None:
@@ -112,7 +125,10 @@ class Outlet:
         if not self._queue:
             return None
         item = self._queue.popleft()
-        self._bytes -= len(item[1])
+        if self._repeated:
+            self._repeated -= 1
+        else:
+            self._bytes -= len(item[1])
         return item
 
     async def wait(self) -> None:

@@ -132,6 +132,27 @@ async def test_an_interrupted_stream_goes_on_where_the_client_lost_it(bridge: Br
     assert len({event.id for event in seen}) == len(seen)
 
 
+async def test_a_client_that_has_missed_more_than_may_wait_for_it_gets_all_of_it(bridge: Bridge) -> None:
+    steps = 3000  # three times `stream_messages`
+    async with connect(bridge) as first, connect(bridge) as second:
+        session = await Session.begin(bridge, second)
+        call = tool_call("slow", 1, token="t", seconds=0.3, steps=steps)
+        await session.send(first, call, Accept=f"{EVENTS}, {JSON}")
+        await first.head()
+        priming = await first.event()
+        assert priming is not None
+        await first._stream.aclose()
+        # A call that is made later and takes longer is over: so is the first.
+        assert await session.call(second, "slow", 2, seconds=3, steps=1) == "done in 3 s"
+
+    async with connect(bridge) as again:
+        await again.send("GET", "/mcp", {**session.headers, "Accept": EVENTS, "Last-Event-ID": priming.id})
+        with trio.fail_after(10):
+            said = [event.json for event in await read_stream(again) if event.data]
+    assert [event["params"]["progress"] for event in said[:-1]] == list(range(steps + 1))
+    assert said[-1]["result"]["content"][0]["text"] == "done in 0.3 s"
+
+
 async def test_a_call_lost_before_its_first_event_is_found_by_the_priming_event(bridge: Bridge) -> None:
     async with connect(bridge) as first, connect(bridge) as second:
         session = await Session.begin(bridge, second)
