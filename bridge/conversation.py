@@ -404,7 +404,14 @@ class LocalConversation:
         except ChildGone:
             return  # its exit is on its way and fails whatever was asked
         except ChildBusy as busy:
-            raise Rejection(503, SERVER_ERROR, str(busy), headers=((b"Retry-After", b"1"),)) from None
+            self._not_sent(envelope.decode(line, self._limits), str(busy))
+
+    def _not_sent(self, message: Message, text: str) -> None:
+        # Not a Rejection: whose turn this is need not be whose message it is, and a request is in flight already.
+        if isinstance(message, Request):
+            self._from_server(Response(message.id, b"", fault_text(SERVER_ERROR, text)))
+        else:
+            self._log.warning("dropped a message for the server", session=self.id[:8], reason=text)
 
 
 def _stream_of(outlet: Outlet) -> Stream:

@@ -1,6 +1,7 @@
 """A server with real processes, for what cannot be seen from outside of the daemon."""
 
 import io
+import json
 import os
 import sys
 from contextlib import asynccontextmanager
@@ -13,20 +14,34 @@ from mcpbridged.bridge.log import LineLog
 from mcpbridged.bridge.record import Record
 from mcpbridged.bridge.server import LocalServer
 from mcpbridged.bridge.settings import ServerConfig
+from mcpbridged.transports.outlet import Outlet
 from mcpbridged.transports.readiness import Readiness
 from mcpbridged.transports.spawner import Launch, Spawner
+from mcpbridged.validators.envelope import Request
+from mcpbridged.validators.limits import Limits
 from mcpbridged.validators.rejection import Rejection
 
 pytestmark = pytest.mark.anyio
+INITIALIZE = b'{"protocolVersion":"2025-11-25","capabilities":{},"clientInfo":{"name":"t","version":"1"}}'
 DEAF = "import sys\nfor line in sys.stdin: pass"
 
 
+# Answers `initialize`, and reads nothing after it.
+SATED = """
+import json, sys, time
+asked = json.loads(sys.stdin.readline())
+print(json.dumps({"jsonrpc": "2.0", "id": asked["id"], "result": {"protocolVersion": "2025-11-25"}}), flush=True)
+time.sleep(1000)
+"""
+
+
 @asynccontextmanager
-async def running(log, *argv):
+async def running(log, *argv, **more):
     """A server whose sessions bring KEY in the header x-key."""
     spawner, readiness = Spawner.start(), Readiness()
     launch = Launch(argv or (sys.executable, "-c", DEAF), {"PATH": os.environ["PATH"]})
-    config = ServerConfig("one", launch, era="legacy", spare=1, from_headers={"KEY": "x-key"})
+    given = {"era": "legacy", "spare": 1, "from_headers": {"KEY": "x-key"}, **more}
+    config = ServerConfig("one", launch, **given)
     server = LocalServer(config, spawner, readiness, Record("one", log))
     try:
         async with trio.open_nursery() as nursery:
@@ -100,3 +115,55 @@ def test_a_configuration_that_wants_another_header_is_another_one():
     launch = Launch(("x",), {})
     one = ServerConfig("one", launch, from_headers={"KEY": "x-key"})
     assert one != attrs.evolve(one, from_headers={"KEY": "x-other"})
+
+
+class Pipe(Outlet):
+    """The one stream of a session, and what has come on it."""
+
+    def __init__(self):
+        super().__init__(Limits())
+        self.answers = {}
+        self.shortcut = self.took
+        self.eager = True
+        self._more = trio.Event()
+
+    def took(self, text):
+        message = json.loads(text)
+        self.answers.setdefault(message["id"], []).append(message)
+        self._more.set()
+        return True
+
+    async def answer(self, number):
+        while number not in self.answers:
+            self._more = trio.Event()
+            await self._more.wait()
+        [answer] = self.answers[number]
+        return answer
+
+
+async def begun(server):
+    pipe = Pipe()
+    session = await server.open("owner", {}, pipe)
+    session.receive(Request(b"1", "initialize", INITIALIZE), None)
+    assert (await pipe.answer(1))["result"]["protocolVersion"] == "2025-11-25"
+    return session, pipe
+
+
+async def test_a_call_that_its_server_has_no_room_for_fails_once_and_costs_nobody_else():
+    log = LineLog(out=(lines := io.StringIO()))
+    limits = Limits(stdin_bytes=1000, stdin_stall_seconds=1000, call_idle_seconds=1)
+    async with running(log, sys.executable, "-c", SATED, spare=0, limits=limits) as server:
+        other, _ = await begun(server)
+        session, pipe = await begun(server)
+        large = b'{"name":"t","arguments":{"x":"%b"}}' % (b"x" * 1_000_000)
+        session.receive(Request(b"2", "tools/call", large), None)
+        session.receive(Request(b"3", "tools/call", b'{"name":"t"}'), None)
+        refused = await pipe.answer(3)
+        assert "the server does not read" in refused["error"]["message"]
+        late = await pipe.answer(2)  # the server cannot be told, which is nobody's fault but its own
+        assert "made no progress for 1 s" in late["error"]["message"]
+        assert not session.calling
+        assert (session.ended, other.ended) == (False, False)
+        session.end("the test ends it")
+        assert {number: len(answers) for number, answers in pipe.answers.items()} == {1: 1, 2: 1, 3: 1}
+    assert "internal error" not in lines.getvalue()
