@@ -57,7 +57,7 @@ class Around(Protocol):
         """It has ended. Said once."""
         ...
 
-    def later(self, seconds: float, call: Callable[[], None]) -> None:
+    def later(self, conversation: "LocalConversation", /, seconds: float, call: Callable[[], None]) -> None:
         """Call back after so many seconds."""
         ...
 
@@ -375,7 +375,7 @@ class LocalConversation:
             if translator is not None and translator is self._translator:
                 self._translate(translator.due(effect.key))
 
-        self._around.later(effect.seconds, due)
+        self._around.later(self, effect.seconds, due)
 
     def _abandon(self, text: str) -> None:
         if self.doubtful:

@@ -44,7 +44,7 @@ class Desk:
         *,
         translator: Callable[[], ToLegacy] | None,
         start: Callable[["Desk"], None],
-        later: Callable[[float, Callable[[], None]], None],
+        later: Callable[["Desk", float, Callable[[], None]], None],
         doubt: Callable[["Desk", str], None],
         brought: Brought = NOTHING,
     ) -> None:
@@ -196,7 +196,7 @@ class Desk:
             if translator is not None and translator is self._translator:
                 self._translate(translator.due(effect.key))
 
-        self._later(effect.seconds, due)
+        self._later(self, effect.seconds, due)
 
     def _put(self, effect: ToClient) -> None:
         outlet = effect.outlet

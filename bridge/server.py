@@ -9,9 +9,10 @@ import json
 import math
 import secrets
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Generator, Mapping
+from contextlib import contextmanager
 from functools import partial
-from typing import Protocol
+from typing import Protocol, TypeVarTuple, Unpack
 
 import attrs
 import trio
@@ -47,6 +48,8 @@ _ROUND = 1.0
 _DRAIN_ROUND = 0.02
 
 
+Arguments = TypeVarTuple("Arguments")
+
 # Children of one principal that modern clients share, one for each set of capabilities that they declare.
 _DESKS = 16
 
@@ -65,6 +68,7 @@ class Holder(Protocol):
     def heard(self, line: bytes | Overlong) -> None: ...
     def lost(self, exit_: Exit, stderr: list[str]) -> None: ...
     def failed(self, text: str, data: dict[str, object]) -> None: ...
+    def ticked(self, now: float) -> None: ...
     def end(self, reason: str) -> None: ...
 
 
@@ -117,26 +121,42 @@ class LocalServer:
         self._desks: dict[_Key, Desk] = {}
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
-        """Hold the children until cancelled; then none of them is left."""
-        async with trio.open_nursery() as nursery:
-            self._nursery = nursery
-            nursery.start_soon(self._make_spares)
-            if self.config.eager:
-                nursery.start_soon(self._learn_era)
-            task_status.started()
-            while True:
-                await trio.sleep(_ROUND)
-                now = trio.current_time()
-                for conversation in self._registry.expired(now):
-                    conversation.end("it was idle, or old, for too long")
-                for conversation in self._registry:
-                    conversation.ticked(now)
-                self._look_for_life(now)
-                self._breakers = {who: one for who, one in self._breakers.items() if not one.calm(now)}
-                for key, desk in list(self._desks.items()):
-                    desk.ticked(now)
-                    if now - desk.touched > self._limits.session_idle_seconds:
-                        self._close_desk(key, "it was idle for too long")
+        """Hold the children until cancelled; then none of them is left, and nobody waits for one."""
+        try:
+            async with trio.open_nursery() as nursery:
+                self._nursery = nursery
+                try:
+                    await self._live(task_status)
+                finally:
+                    self._nursery = None
+        finally:
+            self._end_all("the bridge has ended its server")
+
+    async def _live(self, task_status: trio.TaskStatus[None]) -> None:
+        self._soon(self._make_spares)
+        if self.config.eager:
+            self._soon(self._learn_era)
+        task_status.started()
+        while True:
+            await trio.sleep(_ROUND)
+            self._look_at_the_clock(trio.current_time())
+
+    def _soon(self, work: Callable[[Unpack[Arguments]], Awaitable[None]], *arguments: *Arguments) -> None:
+        # Where nothing is served any more, whoever waits is told so by `_end_all`.
+        if self._nursery is not None:
+            self._nursery.start_soon(work, *arguments)
+
+    def _look_at_the_clock(self, now: float) -> None:
+        for conversation in self._registry.expired(now):
+            conversation.end("it was idle, or old, for too long")
+        for holder in (*self._registry, *self._desks.values()):
+            with self._guarding(holder):
+                holder.ticked(now)
+        self._look_for_life(now)
+        self._breakers = {who: one for who, one in self._breakers.items() if not one.calm(now)}
+        for key, desk in list(self._desks.items()):
+            if now - desk.touched > self._limits.session_idle_seconds:
+                self._close_desk(key, "it was idle for too long")
 
     async def drain(self) -> None:
         """Take nothing new, and wait until every call in flight is answered."""
@@ -149,13 +169,16 @@ class LocalServer:
     async def close(self, reason: str) -> None:
         """End every session. Their children get their time to leave; `emptied` waits for them."""
         self._closed = True
+        self._end_all(reason)
+        await trio.lowlevel.checkpoint()
+
+    def _end_all(self, reason: str) -> None:
         for conversation in self._registry:
             conversation.end(reason)
         for key in list(self._desks):
             self._close_desk(key, reason)
         while self._spares:
             self._spares.popleft().stop()
-        await trio.lowlevel.checkpoint()
 
     async def emptied(self) -> None:
         """Wait until no child is left."""
@@ -281,7 +304,7 @@ class LocalServer:
         return self._breakers.setdefault(principal, Breaker()) if brought.variables else self._breaker
 
     def _check_open(self, now: float, breaker: Breaker) -> None:
-        if self._closed:
+        if self._closed or self._nursery is None:
             raise stopping()
         if breaker.tripped(now):
             pause = breaker.pause(now)
@@ -359,9 +382,20 @@ class LocalServer:
     def _doubt(self, desk: Desk, text: str) -> None:
         self._log.warning("the server does not speak the era that was expected", reason=text)
         self._book.contradicted()
-        for key, other in list(self._desks.items()):
-            if other is desk:
-                self._close_desk(key, text)
+        self._end(desk, text)
+
+    def _end(self, holder: Holder, reason: str) -> None:
+        self._desks = {key: desk for key, desk in self._desks.items() if desk is not holder}
+        holder.end(reason)
+
+    @contextmanager
+    def _guarding(self, holder: Holder) -> Generator[None]:
+        """The boundary of one session or desk: a fault of ours costs it only (invariant I9)."""
+        try:
+            yield
+        except Exception as fault:  # noqa: BLE001 - see above
+            self._log.error("internal error", fault=fault)
+            self._end(holder, "an internal error")
 
     async def _probe(self) -> None:
         if self._probing is not None:
@@ -396,8 +430,16 @@ class LocalServer:
 
     def fetch_desk(self, conversation: LocalConversation, capabilities: bytes) -> None:
         """It needs a desk (conversation.Around)."""
-        assert self._nursery is not None  # noqa: S101 - `run` is running
-        self._nursery.start_soon(self._fetch_desk, conversation, capabilities)
+        self._soon(self._guarded, conversation, self._fetch_desk, conversation, capabilities)
+
+    async def _guarded(
+        self,
+        holder: Holder,
+        work: Callable[[Unpack[Arguments]], Awaitable[None]],
+        *arguments: *Arguments,
+    ) -> None:
+        with self._guarding(holder):
+            await work(*arguments)
 
     async def _fetch_desk(self, conversation: LocalConversation, capabilities: bytes) -> None:
         try:
@@ -413,8 +455,7 @@ class LocalServer:
         if opened:
             self._book.opened(now, legacy=True)
             return
-        assert self._nursery is not None  # noqa: S101 - `run` is running
-        self._nursery.start_soon(self._second_opinion, conversation)
+        self._soon(self._guarded, conversation, self._second_opinion, conversation)
 
     async def _second_opinion(self, conversation: LocalConversation) -> None:
         try:
@@ -438,7 +479,6 @@ class LocalServer:
     # ---- children
 
     async def _start(self, holder: Holder) -> None:
-        assert self._nursery is not None  # noqa: S101 - `run` is running
         if self._spares and not holder.brought.variables:  # a spare was started without
             child = self._spares.popleft()
             child.hear(holder.heard)
@@ -451,7 +491,7 @@ class LocalServer:
                 launch = attrs.evolve(launch, env={**launch.env, **dict(holder.brought.variables)})
             child = await self._spawn(launch, holder)
         self._ahead = self.config.spare
-        self._nursery.start_soon(self._make_spares)
+        self._soon(self._make_spares)
         holder.started(child)
         if child in self._children:
             self._vitals[child] = Vital(
@@ -471,12 +511,14 @@ class LocalServer:
         self.unapproved = False
 
     async def _spawn(self, launch: Launch, holder: Holder | None) -> Child:
-        assert self._nursery is not None  # noqa: S101 - `run` is running
         await self._check_approved()
         hidden = holder.brought.secrets if holder is not None else ()
         self.record.hide(hidden)
         try:
             child = await self._spawner.spawn(launch, limits=self._limits, readiness=self._readiness)
+            if self._nursery is None:
+                await _dispose_of(child)
+                raise SpawnFailed("its server was ended meanwhile")
         except BaseException:
             self.record.unhide(hidden)
             raise
@@ -484,7 +526,7 @@ class LocalServer:
         if holder is not None:
             child.hear(holder.heard)
         self._children[child] = holder
-        self._nursery.start_soon(self._serve_child, child)
+        self._soon(self._serve_child, child)
         self.record.started(child.pid)
         return child
 
@@ -539,7 +581,7 @@ class LocalServer:
             self._log.error("internal error", pid=child.pid, fault=fault)
             holder = self._children[child]
             if holder is not None:
-                holder.end("an internal error")
+                self._end(holder, "an internal error")
         finally:
             last = self._children.pop(child)
             if last is not None:
@@ -553,8 +595,7 @@ class LocalServer:
             self._spares.remove(child)
             self._breaker.died(trio.current_time())
             self.record.died(child.pid, exit_)
-            assert self._nursery is not None  # noqa: S101 - `run` is running
-            self._nursery.start_soon(self._make_spares)
+            self._soon(self._make_spares)
         if holder is None or holder.ended or not holder.is_served_by(child):
             return
         self._breaker_of(holder.principal, holder.brought).died(trio.current_time())
@@ -562,8 +603,7 @@ class LocalServer:
         holder.lost(exit_, self.record.tail(child.pid))
 
     def _start_again(self, holder: Holder) -> None:
-        assert self._nursery is not None  # noqa: S101 - `run` is running
-        self._nursery.start_soon(self._revive, holder)
+        self._soon(self._guarded, holder, self._revive, holder)
 
     async def _revive(self, holder: Holder) -> None:
         now = trio.current_time()
@@ -583,11 +623,20 @@ class LocalServer:
             self._not_started(fault, breaker)
             holder.failed(str(fault), {"reason": "not started"})
 
-    def later(self, seconds: float, call: Callable[[], None]) -> None:
+    def later(self, holder: Holder, seconds: float, call: Callable[[], None]) -> None:
         """Call back after so many seconds (conversation.Around)."""
-        assert self._nursery is not None  # noqa: S101 - `run` is running
-        self._nursery.start_soon(self._wait_and_call, seconds, call)
+        self._soon(self._guarded, holder, self._wait_and_call, seconds, call)
 
     async def _wait_and_call(self, seconds: float, call: Callable[[], None]) -> None:
         await trio.sleep(seconds)
         call()
+
+
+async def _dispose_of(child: Child) -> None:
+    with trio.CancelScope() as over:
+        over.cancel()
+        await child.run(_unheard, _unheard)
+
+
+def _unheard(_told: object) -> None:
+    """Nobody is there to be told."""

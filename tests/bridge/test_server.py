@@ -3,13 +3,18 @@
 import io
 import json
 import os
+import signal
 import sys
-from contextlib import asynccontextmanager
+import uuid
+from contextlib import asynccontextmanager, suppress
+from pathlib import Path
 
 import attrs
 import pytest
 import trio
+import trio.testing
 
+from mcpbridged.bridge.fleet import Fleet
 from mcpbridged.bridge.log import LineLog
 from mcpbridged.bridge.record import Record
 from mcpbridged.bridge.server import LocalServer
@@ -23,6 +28,7 @@ from mcpbridged.validators.rejection import Rejection
 
 pytestmark = pytest.mark.anyio
 INITIALIZE = b'{"protocolVersion":"2025-11-25","capabilities":{},"clientInfo":{"name":"t","version":"1"}}'
+MARK = uuid.uuid4().hex
 DEAF = "import sys\nfor line in sys.stdin: pass"
 
 
@@ -167,3 +173,93 @@ async def test_a_call_that_its_server_has_no_room_for_fails_once_and_costs_nobod
         session.end("the test ends it")
         assert {number: len(answers) for number, answers in pipe.answers.items()} == {1: 1, 2: 1, 3: 1}
     assert "internal error" not in lines.getvalue()
+
+
+def fail(*_arguments):
+    raise RuntimeError("a fault of ours")
+
+
+async def test_a_fault_of_ours_in_one_session_costs_no_other(monkeypatch):
+    log = LineLog(out=(lines := io.StringIO()))
+    async with running(log, sys.executable, "-c", SATED, spare=0) as server:
+        (one, its_pipe), (other, _) = await begun(server), await begun(server)
+        monkeypatch.setattr(one, "ticked", fail)
+        one.receive(Request(b"2", "tools/call", b'{"name":"t"}'), None)
+        assert "an internal error" in (await its_pipe.answer(2))["error"]["message"]
+        assert (one.ended, other.ended, server.sessions) == (True, False, 1)
+    assert lines.getvalue().count("internal error") >= 1
+
+
+@asynccontextmanager
+async def fleet_of(*argv, **more):
+    """A fleet of one server, and where its processes are started."""
+    spawner, readiness = Spawner.start(), Readiness()
+    launch = Launch(argv, {"PATH": os.environ["PATH"], "MARK": MARK})
+    fleet = Fleet(spawner, readiness, LineLog(out=io.StringIO()), "0")
+    try:
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(readiness.run)
+            await nursery.start(fleet.run)
+            await fleet.apply([ServerConfig("one", launch, era="legacy", **more)])
+            with trio.fail_after(20):
+                yield fleet, spawner
+            nursery.cancel_scope.cancel()
+    finally:
+        readiness.close()
+        spawner.close()
+
+
+async def test_after_a_fault_of_ours_in_a_server_nobody_waits_for_a_process_that_is_gone(monkeypatch):
+    async with fleet_of(sys.executable, "-c", SATED, spare=1) as (fleet, _):
+        [server] = fleet
+        session, pipe = await begun(server)
+        while len(server.pids) < 2:  # the spare
+            await trio.sleep(0.01)
+        session.receive(Request(b"2", "tools/call", b'{"name":"t"}'), None)
+        with monkeypatch.context() as broken:
+            broken.setattr(server, "_look_for_life", fail)
+            assert "the session has ended" in (await pipe.answer(2))["error"]["message"]
+        assert session.ended
+        while True:
+            try:
+                again, _ = await begun(server)
+            except Rejection:  # it is not served again yet
+                await trio.sleep(0.1)
+            else:
+                break
+        again.end("the test ends it")
+
+
+async def test_a_process_that_is_started_for_a_server_that_is_gone_by_then_is_ended():
+    async with fleet_of(sys.executable, "-c", SATED) as (fleet, spawner), trio.open_nursery() as nursery:
+        [server] = fleet
+        outcomes = []
+
+        async def open_one():
+            try:
+                await server.open("owner", {})
+            except Rejection as rejection:
+                outcomes.append(rejection.status)
+
+        os.kill(spawner._process.pid, signal.SIGSTOP)
+        nursery.start_soon(open_one)
+        await trio.testing.wait_all_tasks_blocked()
+        await fleet.apply([])
+        while fleet._leaving:
+            await trio.sleep(0.01)
+        await trio.testing.wait_all_tasks_blocked()
+        os.kill(spawner._process.pid, signal.SIGCONT)
+        while not outcomes:
+            await trio.sleep(0.01)
+        assert outcomes == [503]
+        while any("time.sleep(1000)" in command for command in commands()):  # of SATED
+            await trio.sleep(0.01)
+        assert (server.pids, server.sessions) == ((), 0)
+
+
+def commands():
+    """What every process of this session of ours was started with, as far as it can be seen."""
+    for path in Path("/proc").glob("[0-9]*/cmdline"):
+        with suppress(OSError):
+            if MARK.encode() in path.with_name("environ").read_bytes():
+                yield path.read_text()
