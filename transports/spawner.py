@@ -66,13 +66,17 @@ class Spawner:
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         cgroup = [] if self.cgroup is None else [os.fspath(self.cgroup)]
         with theirs:
-            self._process = subprocess.Popen(  # noqa: S603 - our own interpreter and our own file
-                [sys.executable, "-I", "-S", os.fspath(_KEEPER), str(theirs.fileno()), *cgroup],
-                pass_fds=(theirs.fileno(),),
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.DEVNULL,
-                start_new_session=True,
-            )
+            try:
+                self._process = subprocess.Popen(  # noqa: S603 - our own interpreter and our own file
+                    [sys.executable, "-I", "-S", os.fspath(_KEEPER), str(theirs.fileno()), *cgroup],
+                    pass_fds=(theirs.fileno(),),
+                    stdin=subprocess.DEVNULL,
+                    stdout=subprocess.DEVNULL,
+                    start_new_session=True,
+                )
+            except BaseException:
+                ours.close()
+                raise
         ours.setblocking(False)
         self._socket = ours
 
@@ -84,9 +88,16 @@ class Spawner:
 
     async def spawn(self, launch: Launch, *, limits: Limits, readiness: Readiness) -> Child:
         """Start a server. Raises SpawnFailed."""
-        if self._process.poll() is not None:
-            self._socket.close()
-            self._launch()
+        try:
+            if self._process.poll() is not None:
+                self._socket.close()
+                self._launch()
+            return await self._spawn(launch, limits, readiness)
+        except OSError as fault:
+            text = f"cannot start {launch.argv[0]!r}: {os.strerror(fault.errno or 0)}"
+            raise SpawnFailed(text) from None
+
+    async def _spawn(self, launch: Launch, limits: Limits, readiness: Readiness) -> Child:
         ours: list[int] = []
         theirs: list[int] = []
         control, keepers = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
@@ -100,14 +111,10 @@ class Spawner:
             theirs.append(_described(launch))
             descriptors = [*theirs[:3], keepers.fileno(), theirs[3]]
             pid = await self._ask(control, descriptors, launch)
-        except BaseException as fault:
+        except BaseException:
             control.close()
             for descriptor in ours:
                 os.close(descriptor)
-            if isinstance(fault, OSError):
-                raise SpawnFailed(
-                    f"cannot start {launch.argv[0]!r}: {os.strerror(fault.errno or 0)}"
-                ) from None
             raise
         finally:
             keepers.close()
@@ -118,8 +125,8 @@ class Spawner:
     async def _ask(self, control: socket.socket, descriptors: list[int], launch: Launch) -> int:
         program = launch.argv[0]
         try:
-            await _send(self._socket, descriptors)
             with trio.fail_after(_REPORT_SECONDS):
+                await _send(self._socket, descriptors)
                 await trio.lowlevel.wait_readable(control)
             report = control.recv(4096)
         except trio.TooSlowError:
@@ -161,7 +168,11 @@ def _described(launch: Launch) -> int:
             "private_tmp": launch.private_tmp,
         }
     )
-    with open(os.dup(file), "wb") as writer:  # noqa: PTH123 - a descriptor
-        writer.write(text.encode())
-    os.lseek(file, 0, os.SEEK_SET)
+    try:
+        with open(os.dup(file), "wb") as writer:  # noqa: PTH123 - a descriptor
+            writer.write(text.encode())
+        os.lseek(file, 0, os.SEEK_SET)
+    except BaseException:
+        os.close(file)
+        raise
     return file

@@ -2,6 +2,7 @@
 
 import json
 import os
+import resource
 import signal
 import subprocess
 import sys
@@ -237,6 +238,42 @@ async def test_a_dead_fork_server_is_replaced(spawner):
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("dead", [False, True], ids=["fork server", "dead fork server"])
+async def test_without_descriptors_a_start_fails_and_leaves_none_behind(spawner, dead):
+    limit, readiness = resource.getrlimit(resource.RLIMIT_NOFILE), Readiness()
+    refused = 0
+    async with trio.open_nursery() as nursery:
+        with trio.fail_after(20):
+            for left in range(14):
+                if dead:
+                    spawner._process.kill()
+                    spawner._process.wait()
+                before = len(os.listdir("/proc/self/fd"))
+                os.close(first := os.dup(0))
+                resource.setrlimit(resource.RLIMIT_NOFILE, (first + left, limit[1]))
+                try:
+                    child = await spawner.spawn(
+                        Launch(python(ECHO), ENV), limits=Limits(), readiness=readiness
+                    )
+                except SpawnFailed as fault:
+                    refused += 1
+                    assert "Too many open files" in str(fault)
+                else:
+                    resource.setrlimit(resource.RLIMIT_NOFILE, limit)
+                    with trio.CancelScope() as over:
+                        over.cancel()
+                        await child.run(print, print)
+                finally:
+                    resource.setrlimit(resource.RLIMIT_NOFILE, limit)
+                assert len(os.listdir("/proc/self/fd")) <= before + dead
+            child, ears = await start(spawner, nursery)
+            child.send(b"here")
+            await ears.until(1)
+            child.kill()
+    readiness.close()
+    assert refused >= 5
+
+
 async def test_an_idle_child_lives_on(spawner):
     """Attacks finding 1: a child forked in a worker thread of Trio dies with it after 10 s. Regression test number one."""
     with trio.fail_after(30):
