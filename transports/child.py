@@ -30,7 +30,7 @@ _LARGE: Final = 1024 * 1024
 # After the exit of the server, how long what is still in its pipe may take to be read, in seconds: callers must hear
 # of a death within 200 ms.
 _DRAIN_SECONDS: Final = 0.1
-# After the server has closed its stdout, how long it may live on, in seconds (attacks C06).
+# After the server has closed its stdout or stdin, how long it may live on, in seconds (attacks C06).
 _SILENT_SECONDS: Final = 2.0
 # How long the queue for its stdin may take to be written when the server is to leave, in seconds.
 _FLUSH_SECONDS: Final = 1.0
@@ -88,9 +88,17 @@ class _Meter:
             self.settle()
             self._second, self._left = now, self._rate
         for line in self._splitter.feed(data[: self._left]):
-            self._on_stderr(line.prefix + b"..." if isinstance(line, Overlong) else line)
+            self._tell(line)
         self._suppressed += max(0, len(data) - self._left)
         self._left = max(0, self._left - len(data))
+
+    def end(self) -> None:
+        """Last words need no line end."""
+        for line in self._splitter.feed(b"\n"):
+            self._tell(line)
+
+    def _tell(self, line: bytes | Overlong) -> None:
+        self._on_stderr(line.prefix + b"..." if isinstance(line, Overlong) else line)
 
     def settle(self) -> None:
         """Say what was held back since the last time."""
@@ -126,6 +134,7 @@ class Child:
         self._flushed = trio.Event()
         # What has happened so far; `_changed` is woken for each.
         self._stopping = self._killed = self._exited = self._drained = self._keeper_gone = False
+        self._deaf = False
         self._stdout_ends = False
         self._filling = False
         self._gone = False
@@ -151,6 +160,7 @@ class Child:
             except BlockingIOError:
                 sent = 0
             except OSError:
+                self._hears_no_more()
                 raise ChildGone from None
             if sent == len(data):
                 return
@@ -177,24 +187,33 @@ class Child:
     def stop(self) -> None:
         """Let it leave: end of its stdin, later SIGTERM to its group, later SIGKILL to all that is left."""
         self._stopping = True
+        self._on_line = _ignore
         self._changed.wake()
 
     def kill(self) -> None:
         """End it, and everything it has started, now."""
         self._killed = True
+        self._on_line = _ignore
         self._changed.wake()
+
+    def _hears_no_more(self) -> None:
+        # Either it is gone, and its exit is on its way, or it has closed its stdin and is of no use any more.
+        if not self._stopping:
+            self._deaf = True
+            self._changed.wake()
 
     def _enqueue(self, data: memoryview) -> None:
         self._queue.append(data)
         self._queued += len(data)
         if not self._writing and self._nursery is not None:
             self._writing = True
+            self._flushed = trio.Event()
             self._nursery.start_soon(self._write_stdin)
 
     # ---- its life
 
     def hear(self, on_line: Callable[[bytes | Overlong], None]) -> None:
-        """Hand every line from now on to this; what is written before anybody hears is dropped."""
+        """Hand every line from now on to this, until it is to leave; what is written before anybody hears is dropped."""
         self._on_line = on_line
 
     async def run(
@@ -219,6 +238,8 @@ class Child:
                     nursery.start_soon(self._write_stdin)
                 await self._live(nursery)
                 self._gone = True
+                self._on_line = _ignore
+                self._meter.end()
                 on_exit(self._exit or Exit(reason=self._reason or "is gone"))
                 self._tell(b"kill")
                 with trio.move_on_after(_KILL_SECONDS):
@@ -243,21 +264,22 @@ class Child:
 
     async def _live(self, nursery: trio.Nursery) -> None:
         leaving = False
-        while not (self._exited or self._killed or self._drained):
+        while not (self._exited or self._killed or self._drained or self._deaf):
             if self._stopping and not leaving:
                 leaving = True
                 nursery.start_soon(self._leave)
             await self._changed.wait()
-        if self._exited:
-            with trio.move_on_after(_DRAIN_SECONDS):
-                while not self._drained:
-                    await self._changed.wait()
-        elif self._drained:
+        if not (self._exited or self._killed):
             with trio.move_on_after(_SILENT_SECONDS):
                 while not (self._exited or self._killed):
                     await self._changed.wait()
             if not self._exited:
-                self._reason = self._reason or "closed its stdout without leaving"
+                closed = "stdin" if self._deaf else "stdout"
+                self._reason = self._reason or f"closed its {closed} without leaving"
+        if self._exited:
+            with trio.move_on_after(_DRAIN_SECONDS):
+                while not self._drained:
+                    await self._changed.wait()
 
     async def _leave(self) -> None:
         if self._queue:
@@ -334,7 +356,8 @@ class Child:
             try:
                 self._write_some()
             except OSError:
-                return  # its exit, or the end of its stdout, says why
+                self._hears_no_more()
+                return
         self._writing = False
         self._flushed.set()
 

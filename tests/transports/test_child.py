@@ -256,8 +256,7 @@ async def test_without_descriptors_a_start_fails_and_leaves_none_behind(spawner,
                         Launch(python(ECHO), ENV), limits=Limits(), readiness=readiness
                     )
                 except SpawnFailed as fault:
-                    refused += 1
-                    assert "Too many open files" in str(fault)
+                    refused += "Too many open files" in str(fault)
                 else:
                     resource.setrlimit(resource.RLIMIT_NOFILE, limit)
                     with trio.CancelScope() as over:
@@ -347,6 +346,69 @@ async def test_a_child_that_closes_its_stdout_is_given_up(spawner):
             await start(spawner, nursery, *python("import os, time; os.close(1); time.sleep(60)"))
             _, ears = await start(spawner, nursery, *python("import os, time; os.close(1); time.sleep(60)"))
     assert ears.exits[0].describe() == "closed its stdout without leaving"
+
+
+async def test_a_child_that_closes_its_stdin_is_given_up(spawner):
+    """attacks C06: nobody could ask it anything, and whoever did would wait for ever."""
+    with trio.fail_after(10):
+        async with trio.open_nursery() as nursery:
+            child, ears = await start(
+                spawner,
+                nursery,
+                *python("import os, time; os.close(0); print('here', flush=True); time.sleep(1000)"),
+            )
+            await ears.until(1)
+            with pytest.raises(ChildGone):
+                child.send(b"x")
+    [exit_] = ears.exits
+    assert exit_.describe() == "closed its stdin without leaving"
+
+
+async def test_an_exit_after_the_end_of_stdin_is_told_as_what_it_was(spawner):
+    code = "import os, time; os.close(0); print('here', flush=True); time.sleep(0.5); os._exit(7)"
+    with trio.fail_after(10):
+        async with trio.open_nursery() as nursery:
+            child, ears = await start(spawner, nursery, *python(code))
+            await ears.until(1)
+            with pytest.raises(ChildGone):
+                child.send(b"x")
+    assert ears.exits == [Exit(code=7)]
+
+
+async def test_what_waits_for_a_child_is_written_before_it_must_leave_also_the_second_time(spawner):
+    # Reads in bursts, so that twice something has to wait, and counts what it was given.
+    code = (
+        "import os, time\nseen = 0\n"
+        "def burst(size):\n    global seen\n    while seen < size: seen += len(os.read(0, 1 << 20))\n"
+        "print('here', flush=True); time.sleep(0.3); burst(1000001); print('first', flush=True); time.sleep(0.3)\n"
+        "burst(2000002); print(seen, flush=True)"
+    )
+    with trio.fail_after(10):
+        async with trio.open_nursery() as nursery:
+            child, ears = await start(spawner, nursery, *python(code))
+            child.send(b"x" * 1_000_000)
+            await ears.until(2)
+            child.send(b"x" * 1_000_000)
+            child.stop()
+    assert ears.exits == [Exit(code=0)]
+
+
+async def test_a_child_that_is_to_leave_is_heard_no_more(spawner):
+    code = "import sys\nprint('here', flush=True)\nfor line in sys.stdin: pass\nprint('late')"
+    with trio.fail_after(10):
+        async with trio.open_nursery() as nursery:
+            child, ears = await start(spawner, nursery, *python(code))
+            await ears.until(1)
+            child.stop()
+    assert ears.lines == [b"here"]
+
+
+async def test_the_last_words_of_a_child_need_no_line_end(spawner):
+    with trio.fail_after(10):
+        async with trio.open_nursery() as nursery:
+            _, ears = await start(spawner, nursery, *python("import sys; sys.stderr.write('one\\ntwo')"))
+            await ears.over.wait()
+            assert ears.stderr == [b"one", b"two"]
 
 
 async def test_many_children_leave_nothing_behind(spawner):
