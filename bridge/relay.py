@@ -8,7 +8,6 @@ Pure. Invariant I1: a message leaves only on the outlet of the request that it b
 Invariant I7: a request that was handed to the server ends in exactly one answer, unless its caller has left.
 """
 
-from collections import deque
 from collections.abc import Iterable, Mapping
 from typing import Final, NamedTuple
 
@@ -84,7 +83,7 @@ class Relay:
         self._patience = Patience(limits)
         # Calls that the server has been given, and those that wait until it has fewer: some take one at a time.
         self._given: set[bytes] = set()
-        self._queued: deque[tuple[bytes, ToServer]] = deque()
+        self._queued: dict[bytes, ToServer] = {}
         self._outlets: dict[object, dict[bytes, bytes]] = {}  # the callers' ids and ours
         self._alive = False  # whether there is a server to talk to
         self._starting = False
@@ -188,7 +187,7 @@ class Relay:
         order = ToServer(Request(wire_id, ask.request.method, params))
         if ask.request.method != _LISTEN:
             if len(self._given) >= self._limits.calls_at_once:
-                self._queued.append((wire_id, order))
+                self._queued[wire_id] = order
                 return ()
             self._given.add(wire_id)
         return self._say(order)
@@ -204,10 +203,10 @@ class Relay:
 
     def _next(self) -> Effects:
         while self._queued and len(self._given) < self._limits.calls_at_once:
-            wire_id, order = self._queued.popleft()
-            if wire_id in self._calls:
-                self._given.add(wire_id)
-                yield from self._say(order)
+            wire_id = next(iter(self._queued))
+            order = self._queued.pop(wire_id)
+            self._given.add(wire_id)
+            yield from self._say(order)
 
     # ---- headers that mirror a tool's arguments (digest 3.5)
 
@@ -462,6 +461,7 @@ class Relay:
     def _settle(self, wire_id: bytes) -> Asked:
         ask = self._calls.pop(wire_id)
         self._given.discard(wire_id)
+        self._queued.pop(wire_id, None)
         if self._patience.limited:
             self._patience.ended(wire_id)
         mine = self._outlets[ask.outlet]

@@ -657,6 +657,17 @@ def test_calls_that_wait_for_their_turn_fail_with_the_server():
     assert [order[0] for order in said(talk.it.server_started())] == [3]
 
 
+def test_a_call_that_is_taken_back_while_it_waits_is_not_kept():
+    talk = Talk(limits=Limits(calls_at_once=1))
+    talk.ask(1, "tools/call", params(name="t"))
+    for number in range(2, 300):  # more than may be in flight
+        outlet, _ = talk.ask(number, "tools/call", params(name="t", arguments={"x": "x" * 1000}))
+        assert list(talk.it.left(outlet)) == []
+    assert (talk.it.in_flight, len(talk.it._queued)) == (1, 0)
+    talk.ask(300, "tools/call", params(name="t"))
+    assert [order[:2] for order in said(talk.answer(1, {}))] == [(300, "tools/call")]
+
+
 def test_a_call_that_takes_too_long_gives_its_turn_to_the_next():
     talk = Talk(limits=Limits(calls_at_once=1, call_seconds=10))
     list(talk.it.ticked(100))
