@@ -197,7 +197,9 @@ class ToLegacy:
         self._tasked: set[str] = set()  # tools that the server runs as tasks only
         self._listens: dict[bytes, _Listen] = {}
         self._wanted: dict[str, int] = {}  # subscribed URIs, and by how many listens
-        self._own: dict[bytes, str] = {}  # our own requests: the URI that is subscribed, or nothing
+        self._subscribing: dict[
+            bytes, str
+        ] = {}  # by our requests, the URIs that the server has not answered for
         self._level = ""  # what the server was told to log
         # Calls that were cancelled and may still be at work: on a child of several principals nothing that the server
         # says of itself can be attributed as long as there are any. When there are too many it is so for good.
@@ -391,7 +393,7 @@ class ToLegacy:
         )
         if wanted != self._level:
             self._level = wanted
-            yield ToServer(Request(self._own_id(), "logging/setLevel", b'{"level":"%b"}' % wanted.encode()))
+            yield ToServer(Request(self._mint_id(), "logging/setLevel", b'{"level":"%b"}' % wanted.encode()))
 
     def _cancelled(self, asker: bytes) -> Effects:
         if asker in self._listens:
@@ -421,7 +423,7 @@ class ToLegacy:
         yield from self._release(call)
 
     def _cancel_task(self, task: bytes) -> Effect:
-        return ToServer(Request(self._own_id(), "tasks/cancel", for_modern.task_params(task)))
+        return ToServer(Request(self._mint_id(), "tasks/cancel", for_modern.task_params(task)))
 
     def _forget(self, call: _Call) -> None:
         self._askers.pop(call.asker, None)
@@ -751,8 +753,10 @@ class ToLegacy:
         for uri in listen.uris:
             self._wanted[uri] = self._wanted.get(uri, 0) + 1
             if self._wanted[uri] == 1:
-                yield ToServer(Request(self._own_id(uri), "resources/subscribe", members.write({"uri": uri})))
-            if uri in self._own.values():
+                wire_id = self._mint_id()
+                self._subscribing[wire_id] = uri
+                yield ToServer(Request(wire_id, "resources/subscribe", members.write({"uri": uri})))
+            if uri in self._subscribing.values():
                 listen.waiting.add(uri)
         if not listen.waiting:
             yield self._acknowledged(asker, listen)
@@ -765,7 +769,7 @@ class ToLegacy:
         return ToAsker(Notification("notifications/subscriptions/acknowledged", params), asker)
 
     def _own_answered(self, message: Response) -> Effects:
-        uri = self._own.pop(message.id, None)
+        uri = self._subscribing.pop(message.id, None)
         if uri is None:
             yield Note("dropped an answer of the server that nobody waits for")
             return
@@ -785,10 +789,10 @@ class ToLegacy:
             if left:
                 self._wanted[uri] = left
             else:
-                # What the server still answers to the subscription means nothing to one that is made after this.
-                self._own = {raw_id: "" if of == uri else of for raw_id, of in self._own.items()}
+                # What the server still says of this subscription must not be taken for the next one's.
+                self._subscribing = {one: of for one, of in self._subscribing.items() if of != uri}
                 params = members.write({"uri": uri})
-                yield ToServer(Request(self._own_id(), "resources/unsubscribe", params))
+                yield ToServer(Request(self._mint_id(), "resources/unsubscribe", params))
 
     def _list_changed(self, method: str, params: bytes) -> Effects:
         kind = _LISTS[method]
@@ -813,11 +817,6 @@ class ToLegacy:
     def _mint_id(self) -> bytes:
         raw_id = b"%d" % self._next_id
         self._next_id += 1
-        return raw_id
-
-    def _own_id(self, uri: str = "") -> bytes:
-        raw_id = self._mint_id()
-        self._own[raw_id] = uri
         return raw_id
 
 

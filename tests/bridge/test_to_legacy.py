@@ -1232,3 +1232,28 @@ def test_a_call_that_is_cancelled_before_it_has_become_a_task_cancels_the_task_w
 def test_a_server_without_tasks_has_no_tools_that_need_them():
     talk = tasked(capabilities={"tools": {}})
     assert said(talk.call(7)) == [(3, "tools/call", {"name": "t"})]
+
+
+def test_an_answer_about_a_subscription_that_is_over_is_not_taken_for_the_next():
+    talk = Talk()
+    [subscribe] = said(talk.ask(7, "subscriptions/listen", listening(resourceSubscriptions=["x://a"])))
+    talk.cancel(7)
+    [again] = said(talk.ask(8, "subscriptions/listen", listening(resourceSubscriptions=["x://a"])))
+    assert told(talk.answer(subscribe[0], {})) == []
+    [(method, about)] = told(talk.fail(again[0], -32602))
+    assert (method, about["notifications"]) == (
+        "notifications/subscriptions/acknowledged",
+        {"resourceSubscriptions": []},
+    )
+    assert said(talk.cancel(8)) == []
+
+
+def test_what_a_server_never_answers_to_is_not_kept():
+    talk = Talk()
+    for number in range(7, 107):
+        talk.call(number, meta={f"{PREFIX}logLevel": ("info", "debug")[number % 2]})
+        talk.ask(f"listen {number}", "subscriptions/listen", listening(resourceSubscriptions=["x://a"]))
+        talk.cancel(number)
+        talk.cancel(f"listen {number}")
+    assert not talk.it._subscribing
+    assert not talk.it._wanted
