@@ -81,6 +81,14 @@ class _Key:
     profile: Profile | None
 
 
+@attrs.define(eq=False)
+class _Probing:
+    """A question for the era, and why it has no answer."""
+
+    over: trio.Event = attrs.field(factory=trio.Event)
+    fault: str = ""
+
+
 class LocalServer:
     """The conversations of one server. `run` must be running for `open` and `ask` to work."""
 
@@ -116,7 +124,7 @@ class LocalServer:
         self._approval = Approval()
         self.unapproved = False  # whether it would not be started, as far as was looked
         self._book = EraBook(config.era)
-        self._probing: trio.Event | None = None
+        self._probing: _Probing | None = None
         self._seal = Seal(secrets.token_bytes(32))
         self._desks: dict[_Key, Desk] = {}
 
@@ -323,8 +331,6 @@ class LocalServer:
         if not era:
             await self._probe()
             era = self._book.for_modern_client(trio.current_time())
-            if not era:  # whoever asked before us was told why
-                raise Rejection(503, SERVER_ERROR, "the server cannot be asked for its era")
         strict = self.config.share == "server"
         profile = None if era == eras.MODERN else profile_of(capabilities)
         key = _Key("" if strict else principal, brought, profile)
@@ -398,22 +404,35 @@ class LocalServer:
             self._end(holder, "an internal error")
 
     async def _probe(self) -> None:
-        if self._probing is not None:
-            await self._probing.wait()
-            return
-        self._check_open(trio.current_time(), self._breaker)
-        self._probing = trio.Event()
+        """Wait until it is known whether it speaks the modern era. Raises Rejection."""
+        if self._probing is None:
+            self._check_open(trio.current_time(), self._breaker)
+            self._probing = _Probing()
+            self._soon(self._ask_for_era, self._probing)
+        probing = self._probing
+        await probing.over.wait()
+        if self._closed:
+            raise stopping()
+        if probing.fault:
+            raise Rejection(503, SERVER_ERROR, probing.fault)
+
+    async def _ask_for_era(self, probing: "_Probing") -> None:
+        # In a task of its own: whoever asked first may leave, and others wait for the same.
+        probing.fault = "the server cannot be asked for its era"
         try:
             await self._check_approved()
             modern = await speaks_modern(self.config.launch, self._spawner, self._readiness, self._limits)
             self._book.probed(trio.current_time(), modern=modern)
             self._log.info("the server was asked for its era", modern=modern)
+            probing.fault = ""
         except SpawnFailed as fault:
             self._not_started(fault, self._breaker)
-            raise Rejection(503, SERVER_ERROR, str(fault)) from None
+            probing.fault = str(fault)
+        except Exception as fault:  # noqa: BLE001 - the boundary of one process that serves nobody
+            self._log.error("internal error", fault=fault)
         finally:
-            self._probing.set()
             self._probing = None
+            probing.over.set()
 
     # ---- legacy clients: sessions
 

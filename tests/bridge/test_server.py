@@ -20,10 +20,12 @@ from mcpbridged.bridge.record import Record
 from mcpbridged.bridge.server import LocalServer
 from mcpbridged.bridge.settings import ServerConfig
 from mcpbridged.transports.outlet import Outlet
+from mcpbridged.transports.ports import ModernRequest
 from mcpbridged.transports.readiness import Readiness
 from mcpbridged.transports.spawner import Launch, Spawner
 from mcpbridged.validators.envelope import Request
 from mcpbridged.validators.limits import Limits
+from mcpbridged.validators.modern import read_envelope
 from mcpbridged.validators.rejection import Rejection
 
 pytestmark = pytest.mark.anyio
@@ -32,6 +34,13 @@ MARK = uuid.uuid4().hex
 DEAF = "import sys\nfor line in sys.stdin: pass"
 
 
+MODERN = """
+import json, sys, time
+time.sleep(0.3)
+for line in sys.stdin:
+    result = {"resultType": "complete", "supportedVersions": ["2026-07-28"], "capabilities": {}}
+    print(json.dumps({"jsonrpc": "2.0", "id": json.loads(line)["id"], "result": result}), flush=True)
+"""
 # Answers `initialize`, and reads nothing after it.
 SATED = """
 import json, sys, time
@@ -177,6 +186,34 @@ async def test_a_call_that_its_server_has_no_room_for_fails_once_and_costs_nobod
 
 def fail(*_arguments):
     raise RuntimeError("a fault of ours")
+
+
+async def test_a_client_that_leaves_while_the_era_is_asked_for_costs_no_other_that_waits():
+    params = b'{"_meta":{"io.modelcontextprotocol/protocolVersion":"2026-07-28","io.modelcontextprotocol/clientCapabilities":{}}}'
+    request = Request(b"1", "server/discover", params)
+    asked = ModernRequest(request, read_envelope(request.method, params, Limits()), None)
+    log = LineLog(out=io.StringIO())
+    async with (
+        running(log, sys.executable, "-c", MODERN, spare=0, era="auto", from_headers={}) as server,
+        trio.open_nursery() as nursery,
+    ):
+        answers = []
+
+        async def ask(scope):
+            pipe = Pipe()
+            with scope:
+                await server.ask("owner", {}, asked, pipe, pipe=True)
+                answers.append(await pipe.answer(1))
+
+        leaves = trio.CancelScope()
+        nursery.start_soon(ask, leaves)
+        await trio.testing.wait_all_tasks_blocked()
+        nursery.start_soon(ask, trio.CancelScope())
+        await trio.testing.wait_all_tasks_blocked()
+        leaves.cancel()
+        while not answers:
+            await trio.sleep(0.01)
+        assert answers[0]["result"]["supportedVersions"] == ["2026-07-28"]
 
 
 async def test_a_fault_of_ours_in_one_session_costs_no_other(monkeypatch):
