@@ -107,7 +107,7 @@ class LocalConversation:
         self._translator: Translator | None = None
         self._opening = b""
         self._reopening = False
-        self._deferred: Callable[[], None] | None = None
+        self._deferred: list[Callable[[], None]] = []  # what has happened while `settle` is waited for
         self._shared: Outlet | None = None
         self._desk: Desk | None = None
         self._waiting: deque[Message] = deque()
@@ -217,10 +217,10 @@ class LocalConversation:
 
     def settle(self, make: Callable[[], Translator] | None) -> None:
         """It is known now whether the server is to be spoken to by a translator, with another child."""
-        deferred, self._deferred = self._deferred, None
+        deferred, self._deferred = self._deferred, []
         if make is None:
-            if deferred is not None:
-                deferred()
+            for event in deferred:
+                event()
             return
         child, self._child = self._child, None
         if child is not None:
@@ -229,9 +229,10 @@ class LocalConversation:
         self._reopening = True
 
     def _defer(self, event: Callable[[], None]) -> None:
-        self.doubtful = False
-        self._deferred = event
-        self._around.tried(self, opened=False)
+        self._deferred.append(event)
+        if self.doubtful:
+            self.doubtful = False
+            self._around.tried(self, opened=False)
 
     def _from_server(self, message: Message) -> None:
         if (
@@ -255,7 +256,7 @@ class LocalConversation:
 
     def lost(self, exit_: Exit, stderr: list[str]) -> None:
         """The child is gone."""
-        if self.doubtful:
+        if self.doubtful or self._deferred:
             self._defer(lambda: self.lost(exit_, stderr))
             return
         text = f"the server {exit_.describe()}"
@@ -380,7 +381,7 @@ class LocalConversation:
     def _abandon(self, text: str) -> None:
         if self.doubtful:
             self._defer(lambda: self._abandon(text))
-        if self._deferred is not None:
+        if self._deferred:
             return
         child, self._child = self._child, None
         self.failed(text, {"reason": "not started"})

@@ -41,6 +41,18 @@ for line in sys.stdin:
     result = {"resultType": "complete", "supportedVersions": ["2026-07-28"], "capabilities": {}}
     print(json.dumps({"jsonrpc": "2.0", "id": json.loads(line)["id"], "result": result}), flush=True)
 """
+# Speaks the modern era only, and leaves whoever does not.
+STRICT = """
+import json, sys
+for line in sys.stdin:
+    asked = json.loads(line)
+    answer = {"jsonrpc": "2.0", "id": asked["id"]}
+    if asked["method"] == "initialize":
+        print(json.dumps(answer | {"error": {"code": -32601, "message": "no"}}), flush=True)
+        sys.exit(1)
+    answer["result"] = {"resultType": "complete", "supportedVersions": ["2026-07-28"], "capabilities": {"tools": {}}}
+    print(json.dumps(answer), flush=True)
+"""
 # Answers `initialize`, and reads nothing after it.
 SATED = """
 import json, sys, time
@@ -214,6 +226,25 @@ async def test_a_client_that_leaves_while_the_era_is_asked_for_costs_no_other_th
         while not answers:
             await trio.sleep(0.01)
         assert answers[0]["result"]["supportedVersions"] == ["2026-07-28"]
+
+
+async def test_a_modern_server_that_leaves_who_does_not_speak_its_era_is_asked_again_in_it():
+    log = LineLog(out=io.StringIO())
+    async with running(log, sys.executable, "-c", STRICT, spare=0, era="auto", from_headers={}) as server:
+        _, pipe = await begun(server)
+        assert "tools" in (await pipe.answer(1))["result"]["capabilities"]
+
+
+async def test_a_server_that_refuses_and_leaves_is_told_as_what_it_is():
+    code = STRICT.replace('asked["method"] == "initialize"', "True")
+    log = LineLog(out=io.StringIO())
+    async with running(log, sys.executable, "-c", code, spare=0, era="auto", from_headers={}) as server:
+        pipe = Pipe()
+        session = await server.open("owner", {}, pipe)
+        session.receive(Request(b"1", "initialize", INITIALIZE), None)
+        assert (await pipe.answer(1))["error"]["message"] == "no"
+        while not session.ended:
+            await trio.sleep(0.01)
 
 
 async def test_a_fault_of_ours_in_one_session_costs_no_other(monkeypatch):
