@@ -1225,7 +1225,7 @@ def test_a_call_that_is_cancelled_before_it_has_become_a_task_cancels_the_task_w
     talk.call(7)
     assert said(talk.cancel(7)) == [("notifications/cancelled", {"requestId": 3})]
     assert said(talk.answer(3, {"task": {"taskId": "T"}})) == [(4, "tasks/cancel", {"taskId": "T"})]
-    assert talk.answer(4, {"taskId": "T", "status": "cancelled"}) == []
+    assert said(talk.answer(4, {"taskId": "T", "status": "cancelled"})) == []
     assert not talk.it.busy
 
 
