@@ -57,6 +57,9 @@ NAME: Final = r"^[a-z0-9][a-z0-9-]{0,31}\Z"
 
 Text = Annotated[str, Meta(max_length=4096)]
 LimitTable = dict[str, int | float]
+Feature = Literal[
+    "tools", "resources", "prompts", "completions", "logging", "sampling", "elicitation", "roots"
+]
 
 
 class BadConfig(Exception):
@@ -138,6 +141,10 @@ class Server:
             description="Patterns of the tools that clients see and may call, and of those that they may not."
         ),
     ] = attrs.field(factory=dict[Literal["allow", "deny"], tuple[str, ...]])
+    features: Annotated[
+        dict[Literal["deny"], tuple[Feature, ...]],
+        Meta(description="Parts of the protocol that are switched off."),
+    ] = attrs.field(factory=dict[Literal["deny"], tuple[Feature, ...]])
     cwd: Annotated[Text, Meta(description="The working directory, an absolute path; ~ is the home.")] = ""
     umask: Annotated[
         str, Meta(pattern=r"^0[0-7]{3}\Z", description="The file mode creation mask, octal.")
@@ -448,6 +455,7 @@ def _server(
         server.spare,
         server.tools.get("allow", (ALL,)),
         server.tools.get("deny", ()),
+        server.features.get("deny", ()),
         limits,
         secrets,
         from_headers=from_headers,

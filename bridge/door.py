@@ -423,6 +423,7 @@ def _effective(server: ServerConfig) -> Iterable[tuple[str, str]]:
     yield "share", server.share or "session, or principal for stateless clients"
     yield "era", server.era
     yield "pin", server.pin or ("none, so it is not started" if server.needs_pin else "none")
+    yield "features", f"deny {', '.join(server.without) or 'none'}"
     yield "tools", f"allow {', '.join(server.allow)}; deny {', '.join(server.deny) or 'none'}"
     for variable, header in server.from_headers.items():
         yield "env", f"{variable}=[the header {header} of the client]"

@@ -117,8 +117,11 @@ class Relay:
         mine = self._outlets.get(ask.outlet)
         if mine is not None and ask.request.id in mine:
             raise Rejection(400, INVALID_REQUEST, "this id is in use by a request in flight")
-        if self._choice.restricts and method == "tools/call":
-            self._choice.check(ask.envelope.name)
+        if self._choice.restricts:
+            if self._choice.lacks(method):
+                raise self._choice.refusal(method, 404)
+            if method == "tools/call":
+                self._choice.check(ask.envelope.name)
         params = self._params(ask)
         if method == "tools/call" and ask.headers is not None:
             return self._checked(ask, params)
@@ -152,9 +155,12 @@ class Relay:
     def _params(self, ask: Asked) -> bytes:
         # The token and the state are ours to change; most requests have neither.
         request, read = ask.request, ask.envelope
+        params = (
+            self._choice.request(request.method, request.params) if self._choice.restricts else request.params
+        )
         if not read.token and read.state is None:
-            return request.params
-        found = members.read(request.params)
+            return params
+        found = members.read(params)
         if read.token:
             meta = members.read(found["_meta"])
             meta["progressToken"] = members.raw(b"%d" % self._next_id)
@@ -307,10 +313,13 @@ class Relay:
             return self._tools_listed(message)
         if wire_id not in self._calls:
             return (Note("dropped an answer of the server that nobody waits for"),)
-        effects = self._settled(self._settle(wire_id), wire_id, message)
+        ask = self._settle(wire_id)
+        if self._choice.restricts:
+            message = self._choice.answer(ask.request.method, message)
+        effects = self._settled(ask, message)
         return (*effects, *self._next()) if self._queued else effects
 
-    def _settled(self, ask: Asked, wire_id: bytes, message: Response) -> Effects:
+    def _settled(self, ask: Asked, message: Response) -> Effects:
         if message.error:
             return self._refused(ask, message)
         method = ask.request.method
@@ -320,10 +329,8 @@ class Relay:
         elif method == "tools/list":
             if self._tools is not None:
                 self._learn(members.peek(message.result), self._tools)
-            if self._choice.restricts:
-                message = Response(wire_id, self._choice.filtered(message.result), b"")
         elif method == _LISTEN:
-            message = Response(wire_id, _named(bytes(message.result), ask.request.id), b"")
+            message = Response(message.id, _named(bytes(message.result), ask.request.id), b"")
         return (ToClient(ask.outlet, envelope.response(ask.request.id, message), last=not ask.pipe),)
 
     def _refused(self, ask: Asked, message: Response) -> Effects:
@@ -354,6 +361,8 @@ class Relay:
 
     def _notified(self, message: Notification, about: bytes) -> Effects:
         method = message.method
+        if self._choice.restricts and self._choice.lacks(method):
+            return (Note("dropped a notification of what is switched off"),)
         if method == "notifications/progress":
             wire_id = about or read_progress(message.params)
             ask = self._calls.get(wire_id)

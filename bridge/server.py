@@ -303,7 +303,7 @@ class LocalServer:
             if not era:  # whoever asked before us was told why
                 raise Rejection(503, SERVER_ERROR, "the server cannot be asked for its era")
         strict = self.config.share == "server"
-        profile = None if era == eras.MODERN else profile_of(capabilities)
+        profile = None if era == eras.MODERN else profile_of(self.config.choice.declared(capabilities))
         key = _Key("" if strict else principal, brought, profile)
         desk = self._desks.get(key)
         return self._open_desk(key, strict=strict) if desk is None else desk

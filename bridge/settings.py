@@ -41,6 +41,7 @@ class ServerConfig:
     spare: int = 0
     allow: tuple[str, ...] = (ALL,)
     deny: tuple[str, ...] = ()
+    without: tuple[str, ...] = ()
     limits: Limits = attrs.field(factory=Limits)
     # What must never be shown to anybody.
     secrets: tuple[str, ...] = attrs.field(default=(), repr=False)
@@ -55,8 +56,8 @@ class ServerConfig:
 
     @property
     def choice(self) -> Choice:
-        """Which of its tools there are for clients."""
-        return Choice(self.allow, self.deny)
+        """What of it there is for clients."""
+        return Choice(self.allow, self.deny, self.without)
 
 
 @attrs.frozen

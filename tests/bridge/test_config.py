@@ -42,6 +42,7 @@ era = "legacy"
 spare = 1
 tools.allow = ["git_*"]
 tools.deny = ["git_push"]
+features.deny = ["prompts", "sampling"]
 cwd = "/srv"
 umask = "0027"
 env = {{ MODE = "quiet" }}
@@ -90,6 +91,7 @@ def test_every_key_means_something(write):
     assert (git.name, git.share, git.era, git.spare) == ("git", "server", "legacy", 1)
     assert git.launch.argv == ("uvx", "mcp-server-git")
     assert (git.allow, git.deny) == (("git_*",), ("git_push",))
+    assert git.without == ("prompts", "sampling")
     assert (git.launch.cwd, git.launch.umask) == ("/srv", 0o027)
     assert git.launch.env == {
         "PATH": "/bin",

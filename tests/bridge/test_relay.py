@@ -608,3 +608,37 @@ def test_a_tool_that_is_not_chosen_is_neither_listed_nor_called():
     talk.ask("z", "tools/list")
     [(_, listed, _)] = told(talk.answer(2, {"tools": [{"name": "a"}, {"name": "b"}]}))
     assert listed["result"] == {"tools": [{"name": "a"}]}
+
+
+def test_what_is_switched_off_passes_in_no_direction():
+    talk = Talk()
+    talk.it = Relay(LIMITS, Seal(b"k" * 32), Choice(without=("prompts", "sampling", "logging")))
+    talk.it.server_started()
+    with pytest.raises(Rejection, match="prompts is switched off") as caught:
+        talk.ask("x", "prompts/list")
+    assert (caught.value.status, caught.value.code, talk.it.in_flight) == (404, -32601, 0)
+
+    asked = {f"{PREFIX}clientCapabilities": {"sampling": {}, "roots": {}}, f"{PREFIX}logLevel": "debug"}
+    left = {"name": "a", "_meta": params()["_meta"] | {f"{PREFIX}clientCapabilities": {"roots": {}}}}
+    one, effects = talk.ask("y", "tools/call", params(name="a", meta=asked))
+    assert said(effects) == [(1, "tools/call", left)]
+    for method, about in (("message", {"level": "error"}), ("prompts/list_changed", {})):
+        effects = talk.says(f"notifications/{method}", **about)
+        assert effects == [Note("dropped a notification of what is switched off")]
+    asking = {"resultType": "input_required", "inputRequests": {"a": {"method": "sampling/createMessage"}}}
+    text = "the server asks, and sampling is switched off for this server"
+    answer = {"jsonrpc": "2.0", "id": "y", "error": {"code": -32603, "message": text}}
+    assert told(talk.answer(1, asking)) == [(one, answer, 200)]
+
+    talk.ask("z", "server/discover")
+    [(_, found, _)] = told(talk.answer(2, {"capabilities": {"prompts": {}, "tools": {}}}))
+    assert found["result"]["capabilities"] == {"tools": {}}
+
+
+def test_what_is_switched_off_is_taken_out_beside_a_token_of_ours():
+    talk = Talk()
+    talk.it = Relay(LIMITS, Seal(b"k" * 32), Choice(without=("sampling",)))
+    talk.it.server_started()
+    meta = {f"{PREFIX}clientCapabilities": {"sampling": {}}, "progressToken": "mine"}
+    [(_, _, sent)] = said(talk.ask("y", "tools/call", params(name="a", meta=meta))[1])
+    assert sent["_meta"] == {**params()["_meta"], "progressToken": 1}
