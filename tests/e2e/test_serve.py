@@ -627,7 +627,7 @@ def test_the_person_sees_and_steers(tmp_path):
         (("token", "new", "x", "--servers", "one", "two"), 78, "there is no server 'two'; there are one"),
         (("stauts",), 64, "there is no command 'stauts'; there are serve, status, "),
         (("token", "revoke", "nobody"), 78, "there is no token 'nobody'"),
-        (("client-config", "cursor", "nobody"), 78, "there is no server 'nobody'"),
+        (("client-config", "cursor", "nobody"), 78, "there is no enabled server 'nobody'"),
         (("config", "import"), 64, "FILE"),
         (("config", "import", "/no/such/file"), 78, "/no/such/file"),
     ],
