@@ -38,8 +38,8 @@ from .environment import (
     inherited,
     passed_on,
     read_variables,
+    secrets_of,
 )
-from .log import SHORTEST_SECRET
 from .program import NotRunnable, check_program
 from .settings import AGGREGATE, ALL, READY, BadLimit, ServerConfig, Settings, TokenConfig, changed_limits
 
@@ -430,7 +430,7 @@ def _server(
         cwd = expanded(server.cwd) if server.cwd else None
         if cwd is not None and not cwd.is_absolute():
             raise BadConfig(f"{where}: cwd: must be an absolute path, not {server.cwd!r}")
-        variables, names, secrets = _variables(server, base, environment)
+        variables, names, hidden = _variables(server, base, environment)
         from_headers = _from_headers(server)
         check_program(server.command[0])
         limits = changed_limits(limits, server.limits)
@@ -457,7 +457,7 @@ def _server(
         server.tools.get("deny", ()),
         server.features.get("deny", ()),
         limits,
-        secrets,
+        hidden,
         from_headers=from_headers,
         pin=server.pin,
         needs_pin=needs_pin,
@@ -484,12 +484,14 @@ def _aggregate(
 
 def _variables(
     server: Server, base: Path, environment: Mapping[str, str]
-) -> tuple[dict[str, str], set[str], tuple[str, ...]]:
-    """All variables of its processes, the names of those that are not as for every server, and what must not be shown."""
+) -> tuple[dict[str, str], set[str], frozenset[str]]:
+    """All variables of its processes, and the names of those that are not as for every server, and that must not be shown."""
     hidden: dict[str, str] = {}
     variables = inherited(environment)
+    passed: dict[str, str] = {}
     for key in server.pass_env:
-        variables |= passed_on(key, environment)
+        passed |= passed_on(key, environment)
+    variables |= passed
     if server.env_file:
         content = read_private(base / expanded(server.env_file), "environment file")
         hidden |= read_variables(content.decode(errors="replace"))
@@ -501,7 +503,7 @@ def _variables(
         hidden[key] = read_secret(source, environment, base)
     # By the wish, not by what was found of it: which proxies there are differs from login to login.
     names = {*server.pass_env, *server.env, *hidden}
-    return variables | hidden, names, tuple(one for one in hidden.values() if len(one) >= SHORTEST_SECRET)
+    return variables | hidden, names, frozenset(hidden) | (secrets_of(passed) - server.env.keys())
 
 
 def _from_headers(server: Server) -> dict[str, str]:

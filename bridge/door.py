@@ -82,6 +82,7 @@ def parser() -> argparse.ArgumentParser:
     command("connect").add_argument("server", metavar="NAME")
     command("restart").add_argument("server", metavar="NAME")
     command("reload")
+    command("env").add_argument("server", metavar="NAME")
     configured = command("config")
     configured.add_argument("action", choices=["check", "show", "import", "schema"])
     configured.add_argument("file", nargs="?", type=Path, metavar="FILE", help="what to import")
@@ -412,6 +413,17 @@ def _show(settings: Settings) -> None:
             _say(escaped(f"  {key:<12}{value}"))
 
 
+def _env(given: argparse.Namespace, path: Path, environment: Mapping[str, str]) -> int:
+    servers = {server.name: server for server in config.load(path, environment).servers}
+    if given.server not in servers:
+        raise BadConfig(
+            f"{path}: there is no enabled server {given.server!r}; there are {', '.join(servers) or 'none'}"
+        )
+    for key, value in _variables(servers[given.server]):
+        _say(escaped(f"{key}={value}"))
+    return EX_OK
+
+
 def _effective(server: ServerConfig) -> Iterable[tuple[str, str]]:
     launch = server.launch
     yield "command", " ".join(launch.argv)
@@ -425,11 +437,19 @@ def _effective(server: ServerConfig) -> Iterable[tuple[str, str]]:
     yield "pin", server.pin or ("none, so it is not started" if server.needs_pin else "none")
     yield "features", f"deny {', '.join(server.without) or 'none'}"
     yield "tools", f"allow {', '.join(server.allow)}; deny {', '.join(server.deny) or 'none'}"
+    for key, value in _variables(server):
+        yield "env", f"{key}={value}"
+
+
+def _variables(server: ServerConfig) -> Iterable[tuple[str, str]]:
+    """What its processes have in their environment, without what must not be shown."""
+    found = {key: "[secret]" if key in server.hidden else value for key, value in server.launch.env.items()}
+    if server.launch.private_tmp:
+        found["TMPDIR"] = "[a directory of its own]"
     for variable, header in server.from_headers.items():
-        yield "env", f"{variable}=[the header {header} of the client]"
-    hidden = set(server.secrets)
-    for key, value in sorted(launch.env.items()):
-        yield "env", f"{key}={'[secret]' if value in hidden else value}"
+        otherwise = f", or {found[variable]}" if variable in found else ""
+        found[variable] = f"[the header {header} of the client{otherwise}]"
+    return sorted(found.items())
 
 
 def _import(file: Path, path: Path) -> int:
@@ -577,6 +597,7 @@ _COMMANDS: Final[Mapping[str, Callable[[argparse.Namespace, Path, Mapping[str, s
     "connect": _connect,
     "restart": _restart,
     "reload": _reload,
+    "env": _env,
     "config": _config,
     "approve": _approve,
     "token": _token,

@@ -9,6 +9,7 @@ from ..transports.routes import Paths
 from ..transports.spawner import Launch
 from ..validators.limits import Limits
 from .choice import Choice
+from .log import SHORTEST_SECRET
 
 # The one server of the wrapper has this name in /servers/NAME/... .
 WRAPPED = "stdio"
@@ -43,8 +44,8 @@ class ServerConfig:
     deny: tuple[str, ...] = ()
     without: tuple[str, ...] = ()
     limits: Limits = attrs.field(factory=Limits)
-    # What must never be shown to anybody.
-    secrets: tuple[str, ...] = attrs.field(default=(), repr=False)
+    # The variables whose values must never be shown to anybody.
+    hidden: frozenset[str] = frozenset()
     # Whether its processes are told in PRINCIPAL_VARIABLE for whom they work: ours only, since it is nobody else's business.
     knows_principal: bool = False
     # The variables that a client brings in its headers, with the headers' names in lower case.
@@ -53,6 +54,12 @@ class ServerConfig:
     pin: str = ""
     needs_pin: bool = False
     variables: tuple[str, ...] = ()
+
+    @property
+    def secrets(self) -> tuple[str, ...]:
+        """What must not turn up in anything that is shown: values that are long enough to be told from other text."""
+        values = (self.launch.env[name] for name in self.hidden)
+        return tuple(value for value in values if len(value) >= SHORTEST_SECRET)
 
     @property
     def choice(self) -> Choice:

@@ -394,6 +394,15 @@ def test_secrets_are_kept_elsewhere_and_never_shown(tmp_path, write):
     assert "from-" not in repr(settings)
 
 
+def test_what_is_passed_on_and_looks_like_a_secret_is_one(write):
+    text = "[servers.a]\ncommand = ['x']\npass_env = ['GH_TOKEN', 'MODE']\n"
+    here = {**HERE, "GH_TOKEN": "as-good-as-a-secret", "MODE": "quiet"}
+    [server] = load(write(text), here).servers
+    assert (server.hidden, server.secrets) == ({"GH_TOKEN"}, ("as-good-as-a-secret",))
+    [server] = load(write(f"{text}env.GH_TOKEN = 'none'\n"), here).servers
+    assert (server.hidden, server.launch.env["GH_TOKEN"]) == (set(), "none")
+
+
 @pytest.mark.parametrize("name", ["more.env", "key"])
 def test_a_secret_that_others_can_read_is_refused(tmp_path, write, name):
     (tmp_path / name).write_text("A=b")
