@@ -47,22 +47,36 @@ def feature_of(method: str) -> str:
 
 
 class Choice:
-    """Tools that match a pattern of `allow` and none of `deny`, and all features but `without`."""
+    """Tools that match a pattern of `allow` and none of `deny`, and all features but `without`.
+
+    What `within` leaves is narrowed by that: it is then one principal's, and no other must be shown it.
+    """
 
     def __init__(
-        self, allow: Iterable[str] = ("*",), deny: Iterable[str] = (), without: Iterable[str] = ()
+        self,
+        allow: Iterable[str] = ("*",),
+        deny: Iterable[str] = (),
+        without: Iterable[str] = (),
+        *,
+        within: "Choice | None" = None,
     ) -> None:
         allowed, denied = tuple(allow), tuple(deny)
         self._allow = re.compile("|".join(map(translate, allowed)) or r"(?!)")
         self._deny = re.compile("|".join(map(translate, denied)) or r"(?!)")
         self._without = frozenset(without)
+        self._within = within
         # Whether anything is left out: without that no payload is looked at.
         self.restricts = allowed != ("*",) or bool(denied or self._without)
+        if within is not None:
+            self._without |= within._without  # noqa: SLF001 - of our own kind
+            self.restricts |= within.restricts
 
     # ---- tools
 
     def permits(self, name: str) -> bool:
         """Whether there is such a tool for a client."""
+        if self._within is not None and not self._within.permits(name):
+            return False
         return self._allow.match(name) is not None and self._deny.match(name) is None
 
     def check(self, name: str) -> None:
@@ -130,14 +144,22 @@ class Choice:
         if message.error:
             asked = self._asked_in_vain(message.error) if self._without else ""
         elif method == "tools/list":
-            return Response(message.id, self.filtered(message.result), b"")
+            return Response(message.id, self._kept_private(self.filtered(message.result)), b"")
         elif method in _OPENING:
-            return Response(message.id, self.opening(message.result), b"")
+            return Response(message.id, self._kept_private(self.opening(message.result)), b"")
         else:
             asked = self._asked_for(message.result) if self._without else ""
         if not asked:
             return message
         return Response(message.id, b"", fault_text(INTERNAL_ERROR, f"the server asks, and {_off(asked)}"))
+
+    def _kept_private(self, result: bytes) -> bytes:
+        # A cache that others use as well would show them what is one principal's (digest 1.18).
+        found = members.peek(result)
+        if self._within is None or "cacheScope" not in found:
+            return result
+        found["cacheScope"] = members.raw(b'"private"')
+        return members.write(found)
 
     def _left(self, found: Members) -> msgspec.Raw:
         return members.raw(

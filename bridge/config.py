@@ -191,6 +191,14 @@ class Token:
         ),
     ]
     servers: Annotated[tuple[Text, ...], Meta(description="The servers it may use; * is every one.")] = (ALL,)
+    tools: Annotated[
+        dict[Literal["allow", "deny"], tuple[Text, ...]],
+        Meta(description="Patterns of the tools that it may see and call, and of those that it may not."),
+    ] = attrs.field(factory=dict[Literal["allow", "deny"], tuple[str, ...]])
+    features: Annotated[
+        dict[Literal["deny"], tuple[Feature, ...]],
+        Meta(description="Parts of the protocol that it may not use."),
+    ] = attrs.field(factory=dict[Literal["deny"], tuple[Feature, ...]])
 
 
 @attrs.frozen
@@ -583,7 +591,14 @@ def check_rights(name: str, servers: Iterable[str], file: File) -> None:
 
 def _token(name: str, token: Token, file: File) -> TokenConfig:
     check_rights(name, token.servers, file)
-    return TokenConfig(name, bytes.fromhex(token.sha256), frozenset(token.servers))
+    return TokenConfig(
+        name,
+        bytes.fromhex(token.sha256),
+        frozenset(token.servers),
+        token.tools.get("allow", (ALL,)),
+        token.tools.get("deny", ()),
+        token.features.get("deny", ()),
+    )
 
 
 def _file(name: str, base: Path) -> Path | None:
@@ -602,7 +617,8 @@ def without_token(text: str, name: str) -> str:
     inside = False
     for line in text.splitlines(keepends=True):
         if line.lstrip().startswith("["):
-            inside = line.split("#")[0].strip() == f"[tokens.{name}]"
+            head = line.split("#")[0].strip()
+            inside = head == f"[tokens.{name}]" or head.startswith(f"[tokens.{name}.")
         if not inside:
             kept.append(line)
     changed = "".join(kept)

@@ -33,7 +33,7 @@ from .control import ROOT
 from .credentials import BadCredential, boot_token, read_secret
 from .importing import BadImport, import_servers
 from .log import escaped
-from .settings import AGGREGATE, ServerConfig, Settings
+from .settings import AGGREGATE, ALL, ServerConfig, Settings
 from .showing import table
 
 EX_OK: Final = 0
@@ -504,7 +504,8 @@ def _approved(subject: Subject) -> Iterable[tuple[str, str]]:
 def _token(given: argparse.Namespace, path: Path, _environment: Mapping[str, str]) -> int:
     if given.action == "list":
         tokens = config.read(path).tokens
-        _say(table(("token", "servers"), [(name, ", ".join(one.servers)) for name, one in tokens.items()]))
+        rows = [(name, ", ".join(one.servers), *_role(one)) for name, one in tokens.items()]
+        _say(table(("token", "servers", "tools", "features"), rows))
         return EX_OK
     if given.name is None:
         return _failed(EX_USAGE, f"token {given.action} needs a NAME")
@@ -533,6 +534,15 @@ def _token(given: argparse.Namespace, path: Path, _environment: Mapping[str, str
         sys.stderr.write("mcp-bridge: the token is shown this once; only its hash is kept\n")
     sys.stderr.write(f"mcp-bridge: {path} has changed; mcp-bridge reload tells the daemon\n")
     return EX_OK
+
+
+def _role(token: config.Token) -> tuple[str, str]:
+    """Which tools and features it may use."""
+    tools = ", ".join(token.tools.get("allow", (ALL,))) or "none"
+    denied, without = token.tools.get("deny", ()), token.features.get("deny", ())
+    if denied:
+        tools += f", not {', '.join(denied)}"
+    return tools, f"{ALL}, not {', '.join(without)}" if without else ALL
 
 
 def _client_config(given: argparse.Namespace, path: Path, environment: Mapping[str, str]) -> int:

@@ -63,14 +63,14 @@ class Asked(NamedTuple):
     headers: Mapping[str, str] | None
     outlet: object
     pipe: bool  # whether more than one answer goes to the outlet
+    choice: Choice = EVERYTHING  # what there is for the principal
 
 
 class Relay:
     """The state machine in front of one server. `seal` is shared by all relays of the daemon."""
 
-    def __init__(self, limits: Limits, seal: Seal, choice: Choice = EVERYTHING) -> None:
+    def __init__(self, limits: Limits, seal: Seal) -> None:
         self._limits = limits
-        self._choice = choice
         self._seal = seal
         self._next_id = 1
         self._calls: dict[bytes, Asked] = {}
@@ -117,11 +117,12 @@ class Relay:
         mine = self._outlets.get(ask.outlet)
         if mine is not None and ask.request.id in mine:
             raise Rejection(400, INVALID_REQUEST, "this id is in use by a request in flight")
-        if self._choice.restricts:
-            if self._choice.lacks(method):
-                raise self._choice.refusal(method, 404)
+        choice = ask.choice
+        if choice.restricts:
+            if choice.lacks(method):
+                raise choice.refusal(method, 404)
             if method == "tools/call":
-                self._choice.check(ask.envelope.name)
+                choice.check(ask.envelope.name)
         params = self._params(ask)
         if method == "tools/call" and ask.headers is not None:
             return self._checked(ask, params)
@@ -152,11 +153,18 @@ class Relay:
             ]
         yield from self._next()
 
+    def narrowed(self, principal: str) -> Effects:
+        """What this principal may use is another thing now: its subscriptions end, and it opens those that it may."""
+        for ask in tuple(self._calls.values()):
+            if ask.principal == principal and ask.request.method == _LISTEN:
+                yield from self.cancelled(ask.outlet, ask.request.id)
+                yield _listen_over(ask)
+
     def _params(self, ask: Asked) -> bytes:
         # The token and the state are ours to change; most requests have neither.
         request, read = ask.request, ask.envelope
         params = (
-            self._choice.request(request.method, request.params) if self._choice.restricts else request.params
+            ask.choice.request(request.method, request.params) if ask.choice.restricts else request.params
         )
         if not read.token and read.state is None:
             return params
@@ -314,8 +322,8 @@ class Relay:
         if wire_id not in self._calls:
             return (Note("dropped an answer of the server that nobody waits for"),)
         ask = self._settle(wire_id)
-        if self._choice.restricts:
-            message = self._choice.answer(ask.request.method, message)
+        if ask.choice.restricts:
+            message = ask.choice.answer(ask.request.method, message)
         effects = self._settled(ask, message)
         return (*effects, *self._next()) if self._queued else effects
 
@@ -361,8 +369,6 @@ class Relay:
 
     def _notified(self, message: Notification, about: bytes) -> Effects:
         method = message.method
-        if self._choice.restricts and self._choice.lacks(method):
-            return (Note("dropped a notification of what is switched off"),)
         if method == "notifications/progress":
             wire_id = about or read_progress(message.params)
             ask = self._calls.get(wire_id)
@@ -375,7 +381,9 @@ class Relay:
             return (_told(ask, method, members.write(found)),)
         if method == "notifications/message":
             ask = self._calls.get(about) if about else self._logging(message.params)
-            return () if ask is None else (_told(ask, method, message.params),)
+            if ask is None or ask.choice.lacks(method):
+                return ()
+            return (_told(ask, method, message.params),)
         if method == "notifications/tools/list_changed":
             self._changed = True
         return self._published(message)
@@ -402,6 +410,8 @@ class Relay:
         ask = None if named is None else self._calls.get(bytes(named))
         if ask is None or ask.request.method != _LISTEN:
             return (Note("dropped a notification that belongs to no subscription"),)
+        if ask.choice.lacks(message.method):
+            return (Note("dropped a notification of what is switched off"),)
         return (_told(ask, message.method, _named(message.params, ask.request.id)),)
 
     def ticked(self, now: float) -> Effects:

@@ -69,11 +69,19 @@ class ServerConfig:
 
 @attrs.frozen
 class TokenConfig:
-    """A credential by its SHA-256, whose name is the principal, and the servers that it may use."""
+    """A credential by its SHA-256, whose name is the principal, the servers that it may use, and what of them."""
 
     name: str
     sha256: bytes = attrs.field(repr=False)
     servers: frozenset[str] = frozenset({ALL})
+    allow: tuple[str, ...] = (ALL,)
+    deny: tuple[str, ...] = ()
+    without: tuple[str, ...] = ()
+
+    @property
+    def role(self) -> tuple[tuple[str, ...], ...]:
+        """What it may use of those servers, as a value."""
+        return self.allow, self.deny, self.without
 
 
 @attrs.frozen

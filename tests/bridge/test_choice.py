@@ -192,3 +192,25 @@ def test_no_client_hears_that_it_has_not_declared_what_is_off(error, told):
     whole = told if told == "as it was" else f"the server asks, and {told} is switched off for this server"
     assert answered(OFF, "tools/call", error=error) == whole
     assert answered(Choice(("a*",)), "tools/call", error=error) == json.loads(error)["message"]
+
+
+# ---- roles
+
+
+def test_a_role_narrows_what_there_is_and_is_one_principals():
+    server = Choice(("git_*",), ("git_push",), ("prompts",))
+    role = Choice(("*_log", "*_push", "add"), (), ("sampling",), within=server)
+    assert [name for name in ("git_log", "git_push", "git_diff", "add") if role.permits(name)] == ["git_log"]
+    assert [method for method in ("prompts/get", "sampling/x", "roots/list") if role.lacks(method)] == [
+        "prompts/get",
+        "sampling/x",
+    ]
+    assert not server.lacks("sampling/x")
+    assert not Choice(within=EVERYTHING).restricts
+    assert Choice(within=server).restricts
+    listed = b'{"tools":[{"name":"git_log"}],"cacheScope":"public"}'
+    assert answered(server, "tools/list", listed) == listed
+    assert answered(role, "tools/list", listed) == listed.replace(b"public", b"private")
+    found = b'{"capabilities":{},"cacheScope":"public"}'
+    assert answered(role, "server/discover", found) == found.replace(b"public", b"private")
+    assert answered(role, "initialize", b'{"capabilities":{}}') == b'{"capabilities":{}}'

@@ -54,6 +54,8 @@ enabled = false
 [tokens.cursor]
 sha256 = "{DIGEST}"
 servers = ["git"]
+tools = {{ allow = ["git_log"], deny = ["x"] }}
+features.deny = ["roots"]
 """
 
 
@@ -101,7 +103,9 @@ def test_every_key_means_something(write):
         "SECRET": "s3cret",
     }
     assert git.limits == Limits(body=1000, head_seconds=0.5, line=5000)
-    assert settings.tokens == (TokenConfig("cursor", bytes.fromhex(DIGEST), frozenset({"git"})),)
+    assert settings.tokens == (
+        TokenConfig("cursor", bytes.fromhex(DIGEST), frozenset({"git"}), ("git_log",), ("x",), ("roots",)),
+    )
 
 
 @pytest.mark.parametrize("share", ["", "session", "principal"])
@@ -438,7 +442,10 @@ def test_a_program_that_everybody_can_replace_is_refused(tmp_path):
 
 
 def test_a_token_is_taken_out_and_nothing_else():
-    text = WHOLE + f"\n[tokens.ide] # mine\nsha256 = '{DIGEST}'\n[tokens.ide2]\nsha256 = '{DIGEST}'\n"
+    text = (
+        WHOLE
+        + f"\n[tokens.ide] # mine\nsha256 = '{DIGEST}'\n[tokens.ide.features]\ndeny = ['roots']\n[tokens.ide2]\nsha256 = '{DIGEST}'\n"
+    )
     found = tomllib.loads(config.without_token(text, "ide"))
     wanted = tomllib.loads(text)
     del wanted["tokens"]["ide"]
