@@ -1,31 +1,82 @@
-"""Which tools of a server its clients get to see and to call. Pure.
+"""What of a server its clients get to see and to use: which of its tools, and which features of the protocol. Pure.
 
 A tool that is not chosen is as if the server had none of that name: it is not listed, and a call of it never reaches the
 server. Patterns are those of fnmatch: * and ? and [set], and upper and lower case differ.
+
+A feature that is switched off is as if neither side had it: it is in nobody's capabilities, and what belongs to it passes in
+no direction.
 """
 
 import re
 from collections.abc import Iterable
 from fnmatch import translate
+from typing import Final
 
 import msgspec
 
-from ..validators import members
-from ..validators.rejection import INVALID_PARAMS, Rejection
+from ..validators import members, modern
+from ..validators.envelope import Response
+from ..validators.members import Members
+from ..validators.rejection import INTERNAL_ERROR, INVALID_PARAMS, METHOD_NOT_FOUND, Rejection
+from .for_modern import URL_ELICITATION_REQUIRED, fault_text, read_fault
+
+# The features by the first word of their methods. Their names are those of the capabilities (digest 1.6).
+_FEATURES: Final = {
+    "tools": "tools",
+    "resources": "resources",
+    "prompts": "prompts",
+    "completion": "completions",
+    "logging": "logging",
+    "message": "logging",
+    "sampling": "sampling",
+    "elicitation": "elicitation",
+    "roots": "roots",
+}
+_LISTENING: Final = {
+    "toolsListChanged": "tools",
+    "promptsListChanged": "prompts",
+    "resourcesListChanged": "resources",
+    "resourceSubscriptions": "resources",
+}
+_OPENING: Final = frozenset({"initialize", "server/discover"})
+
+
+def feature_of(method: str) -> str:
+    """The feature that a request or notification belongs to, if any."""
+    return _FEATURES.get(method.removeprefix("notifications/").partition("/")[0], "")
 
 
 class Choice:
-    """Those that match a pattern of `allow` and none of `deny`."""
+    """Tools that match a pattern of `allow` and none of `deny`, and all features but `without`.
 
-    def __init__(self, allow: Iterable[str] = ("*",), deny: Iterable[str] = ()) -> None:
+    What `within` leaves is narrowed by that: it is then one principal's, and no other must be shown it.
+    """
+
+    def __init__(
+        self,
+        allow: Iterable[str] = ("*",),
+        deny: Iterable[str] = (),
+        without: Iterable[str] = (),
+        *,
+        within: "Choice | None" = None,
+    ) -> None:
         allowed, denied = tuple(allow), tuple(deny)
         self._allow = re.compile("|".join(map(translate, allowed)) or r"(?!)")
         self._deny = re.compile("|".join(map(translate, denied)) or r"(?!)")
+        self._without = frozenset(without)
+        self._within = within
         # Whether anything is left out: without that no payload is looked at.
-        self.restricts = allowed != ("*",) or bool(denied)
+        self.restricts = allowed != ("*",) or bool(denied or self._without)
+        if within is not None:
+            self._without |= within._without  # noqa: SLF001 - of our own kind
+            self.restricts |= within.restricts
+
+    # ---- tools
 
     def permits(self, name: str) -> bool:
         """Whether there is such a tool for a client."""
+        if self._within is not None and not self._within.permits(name):
+            return False
         return self._allow.match(name) is not None and self._deny.match(name) is None
 
     def check(self, name: str) -> None:
@@ -42,6 +93,100 @@ class Choice:
             return bytes(result)
         found["tools"] = members.raw(msgspec.json.encode(chosen))
         return members.write(found)
+
+    # ---- features
+
+    def lacks(self, method: str) -> bool:
+        """Whether what this method belongs to is switched off."""
+        return feature_of(method) in self._without
+
+    def refusal(self, method: str, status: int) -> Rejection:
+        """What whoever uses such a method is told."""
+        return Rejection(status, METHOD_NOT_FOUND, _off(feature_of(method)))
+
+    def declared(self, capabilities: bytes | msgspec.Raw) -> bytes:
+        """The capabilities of either side, without what is switched off."""
+        if not self._without:
+            return bytes(capabilities)
+        found = members.peek(capabilities)
+        tasks = members.peek(found.get("tasks"))
+        if "requests" in tasks:
+            tasks["requests"] = self._left(members.peek(tasks["requests"]))
+            found["tasks"] = members.raw(members.write(tasks))
+        return bytes(self._left(found))
+
+    def opening(self, payload: bytes | msgspec.Raw) -> bytes:
+        """The params or the result of `initialize`, or the result of `server/discover`, with what is left to declare."""
+        found = members.peek(payload)
+        if not self._without or "capabilities" not in found:
+            return bytes(payload)
+        found["capabilities"] = members.raw(self.declared(found["capabilities"]))
+        return members.write(found)
+
+    def request(self, method: str, params: bytes) -> bytes:
+        """The params of a stateless request, with what is left to declare, to log and to listen to."""
+        if not self._without:
+            return params
+        found = members.read(params)
+        meta = members.read(found["_meta"])
+        meta[modern.CLIENT_CAPABILITIES] = members.raw(self.declared(meta[modern.CLIENT_CAPABILITIES]))
+        if "logging" in self._without:
+            meta.pop(modern.LOG_LEVEL, None)
+        found["_meta"] = members.raw(members.write(meta))
+        if method == "subscriptions/listen":
+            wanted = members.peek(found.get("notifications"))
+            kept = {key: value for key, value in wanted.items() if _LISTENING.get(key) not in self._without}
+            found["notifications"] = members.raw(members.write(kept))
+        return members.write(found)
+
+    def answer(self, method: str, message: Response) -> Response:
+        """The server's answer, as its client gets it."""
+        if message.error:
+            asked = self._asked_in_vain(message.error) if self._without else ""
+        elif method == "tools/list":
+            return Response(message.id, self._kept_private(self.filtered(message.result)), b"")
+        elif method in _OPENING:
+            return Response(message.id, self._kept_private(self.opening(message.result)), b"")
+        else:
+            asked = self._asked_for(message.result) if self._without else ""
+        if not asked:
+            return message
+        return Response(message.id, b"", fault_text(INTERNAL_ERROR, f"the server asks, and {_off(asked)}"))
+
+    def _kept_private(self, result: bytes) -> bytes:
+        # A cache that others use as well would show them what is one principal's (digest 1.18).
+        found = members.peek(result)
+        if self._within is None or "cacheScope" not in found:
+            return result
+        found["cacheScope"] = members.raw(b'"private"')
+        return members.write(found)
+
+    def _left(self, found: Members) -> msgspec.Raw:
+        return members.raw(
+            members.write({key: value for key, value in found.items() if key not in self._without})
+        )
+
+    def _asked_for(self, result: bytes | msgspec.Raw) -> str:
+        # A modern server asks in an answer, if it likes also for what its client has not declared.
+        for request in members.peek(members.peek(result).get("inputRequests")).values():
+            feature = feature_of(members.string(members.peek(request).get("method")))
+            if feature in self._without:
+                return feature
+        return ""
+
+    def _asked_in_vain(self, error: bytes) -> str:
+        # A client that has declared it must not hear that it has not, nor be sent to a URL all the same.
+        fault = read_fault(error)
+        wanted: Iterable[str] = ()
+        if fault.code == URL_ELICITATION_REQUIRED:
+            wanted = ("elicitation",)
+        elif fault.code == modern.MISSING_CAPABILITY and isinstance(fault.data, msgspec.Raw):
+            wanted = members.peek(members.peek(fault.data).get("requiredCapabilities"))
+        return next((feature for feature in wanted if feature in self._without), "")
+
+
+def _off(feature: str) -> str:
+    return f"{feature} is switched off for this server"
 
 
 EVERYTHING = Choice()

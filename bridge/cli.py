@@ -42,6 +42,7 @@ COMMANDS: Final = {
     "connect": "be a server of the daemon on our own standard streams, for clients that only start commands",
     "restart": "end the processes of a server; the next call starts them again",
     "reload": "let the daemon read its configuration again",
+    "env": "show the environment that a server gets",
     "config": "check, show or import a configuration, or print its JSON Schema",
     "approve": "pin what servers start, so that nothing else is started in its place",
     "token": "make, list or revoke tokens",
@@ -121,7 +122,7 @@ def _settings(
     if given.no_auth and given.token_file:
         parser.error("--no-auth and --token-file contradict each other")
     try:
-        childs = child_environment(environment, given.env)
+        variables, hidden = child_environment(environment, given.env)
     except BadEnvironment as fault:
         parser.exit(EX_CONFIG, f"mcp-bridge: {fault}\n")
     paths = {
@@ -138,8 +139,11 @@ def _settings(
     if len(set(used)) != len(used):
         parser.error("two of the paths are the same")
     limits = _limits(parser, given.limit, given.session_timeout)
+    server = ServerConfig(
+        WRAPPED, Launch(command, variables), given.era, given.share, limits=limits, hidden=hidden
+    )
     return Settings(
-        servers=(ServerConfig(WRAPPED, Launch(command, childs), given.era, given.share, limits=limits),),
+        servers=(server,),
         root=WRAPPED,
         host=given.host,
         port=given.port,

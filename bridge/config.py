@@ -38,8 +38,8 @@ from .environment import (
     inherited,
     passed_on,
     read_variables,
+    secrets_of,
 )
-from .log import SHORTEST_SECRET
 from .program import NotRunnable, check_program
 from .settings import AGGREGATE, ALL, READY, BadLimit, ServerConfig, Settings, TokenConfig, changed_limits
 
@@ -57,6 +57,9 @@ NAME: Final = r"^[a-z0-9][a-z0-9-]{0,31}\Z"
 
 Text = Annotated[str, Meta(max_length=4096)]
 LimitTable = dict[str, int | float]
+Feature = Literal[
+    "tools", "resources", "prompts", "completions", "logging", "sampling", "elicitation", "roots"
+]
 
 
 class BadConfig(Exception):
@@ -138,6 +141,10 @@ class Server:
             description="Patterns of the tools that clients see and may call, and of those that they may not."
         ),
     ] = attrs.field(factory=dict[Literal["allow", "deny"], tuple[str, ...]])
+    features: Annotated[
+        dict[Literal["deny"], tuple[Feature, ...]],
+        Meta(description="Parts of the protocol that are switched off."),
+    ] = attrs.field(factory=dict[Literal["deny"], tuple[Feature, ...]])
     cwd: Annotated[Text, Meta(description="The working directory, an absolute path; ~ is the home.")] = ""
     umask: Annotated[
         str, Meta(pattern=r"^0[0-7]{3}\Z", description="The file mode creation mask, octal.")
@@ -184,6 +191,14 @@ class Token:
         ),
     ]
     servers: Annotated[tuple[Text, ...], Meta(description="The servers it may use; * is every one.")] = (ALL,)
+    tools: Annotated[
+        dict[Literal["allow", "deny"], tuple[Text, ...]],
+        Meta(description="Patterns of the tools that it may see and call, and of those that it may not."),
+    ] = attrs.field(factory=dict[Literal["allow", "deny"], tuple[str, ...]])
+    features: Annotated[
+        dict[Literal["deny"], tuple[Feature, ...]],
+        Meta(description="Parts of the protocol that it may not use."),
+    ] = attrs.field(factory=dict[Literal["deny"], tuple[Feature, ...]])
 
 
 @attrs.frozen
@@ -430,7 +445,7 @@ def _server(
         cwd = expanded(server.cwd) if server.cwd else None
         if cwd is not None and not cwd.is_absolute():
             raise BadConfig(f"{where}: cwd: must be an absolute path, not {server.cwd!r}")
-        variables, names, secrets = _variables(server, base, environment)
+        variables, names, hidden = _variables(server, base, environment)
         from_headers = _from_headers(server)
         check_program(server.command[0])
         limits = changed_limits(limits, server.limits)
@@ -455,8 +470,9 @@ def _server(
         server.spare,
         server.tools.get("allow", (ALL,)),
         server.tools.get("deny", ()),
+        server.features.get("deny", ()),
         limits,
-        secrets,
+        hidden,
         from_headers=from_headers,
         pin=server.pin,
         needs_pin=needs_pin,
@@ -488,12 +504,14 @@ def _aggregate(
 
 def _variables(
     server: Server, base: Path, environment: Mapping[str, str]
-) -> tuple[dict[str, str], set[str], tuple[str, ...]]:
-    """All variables of its processes, the names of those that are not as for every server, and what must not be shown."""
+) -> tuple[dict[str, str], set[str], frozenset[str]]:
+    """All variables of its processes, and the names of those that are not as for every server, and that must not be shown."""
     hidden: dict[str, str] = {}
     variables = inherited(environment)
+    passed: dict[str, str] = {}
     for key in server.pass_env:
-        variables |= passed_on(key, environment)
+        passed |= passed_on(key, environment)
+    variables |= passed
     if server.env_file:
         content = read_private(base / expanded(server.env_file), "environment file")
         hidden |= read_variables(content.decode(errors="replace"))
@@ -505,7 +523,7 @@ def _variables(
         hidden[key] = read_secret(source, environment, base)
     # By the wish, not by what was found of it: which proxies there are differs from login to login.
     names = {*server.pass_env, *server.env, *hidden}
-    return variables | hidden, names, tuple(one for one in hidden.values() if len(one) >= SHORTEST_SECRET)
+    return variables | hidden, names, frozenset(hidden) | (secrets_of(passed) - server.env.keys())
 
 
 def _from_headers(server: Server) -> dict[str, str]:
@@ -585,7 +603,14 @@ def check_rights(name: str, servers: Iterable[str], file: File) -> None:
 
 def _token(name: str, token: Token, file: File) -> TokenConfig:
     check_rights(name, token.servers, file)
-    return TokenConfig(name, bytes.fromhex(token.sha256), frozenset(token.servers))
+    return TokenConfig(
+        name,
+        bytes.fromhex(token.sha256),
+        frozenset(token.servers),
+        token.tools.get("allow", (ALL,)),
+        token.tools.get("deny", ()),
+        token.features.get("deny", ()),
+    )
 
 
 def _file(name: str, base: Path) -> Path | None:
@@ -604,7 +629,8 @@ def without_token(text: str, name: str) -> str:
     inside = False
     for line in text.splitlines(keepends=True):
         if line.lstrip().startswith("["):
-            inside = line.split("#")[0].strip() == f"[tokens.{name}]"
+            head = line.split("#")[0].strip()
+            inside = head == f"[tokens.{name}]" or head.startswith(f"[tokens.{name}.")
         if not inside:
             kept.append(line)
     changed = "".join(kept)

@@ -94,6 +94,7 @@ class LocalConversation:
         self.brought = brought
         self._limits = limits
         self._log = log
+        self._choice = choice
         self._session = Session(limits, lambda: secrets.token_hex(8), pipe, choice)
         self._pipe = pipe
         self._around = around
@@ -320,7 +321,7 @@ class LocalConversation:
         elif isinstance(message, Request):
             try:
                 read = read_envelope(message.method, message.params, self._limits)
-                desk.ask(Asked(self.principal, message, read, None, outlet, pipe=True))
+                desk.ask(Asked(self.principal, message, read, None, outlet, pipe=True, choice=self._choice))
             except Rejection as rejection:
                 self._refused(message, rejection)
         elif isinstance(message, Notification) and message.method == "notifications/cancelled":

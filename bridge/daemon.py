@@ -254,6 +254,7 @@ class _Daemon:
                 await nursery.start(self._pulse.run)
                 await nursery.start(self._readiness.run)
                 await nursery.start(self._fleet.run)
+                self._fleet.allot(self._settings.tokens)
                 await self._fleet.apply(self._settings.servers)
                 self._route()
                 connections = trio.CancelScope()
@@ -364,6 +365,7 @@ class _Daemon:
             self._settings = wanted
             if self._tokens.known is not None and tokens.known is not None:
                 self._tokens.known.become(tokens.known)
+            self._fleet.allot(wanted.tokens)
             changes = await self._fleet.apply(wanted.servers)
             self._route()
             self._log.info(

@@ -95,6 +95,10 @@ class Desk:
         """A caller takes one request back."""
         self._perform(self._relay.cancelled(outlet, raw_id))
 
+    def narrowed(self, principal: str) -> None:
+        """What this principal may use is another thing now."""
+        self._perform(self._relay.narrowed(principal))
+
     # ---- the child's side (server.Holder)
 
     def is_served_by(self, child: "Child") -> bool:

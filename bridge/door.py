@@ -33,7 +33,7 @@ from .control import ROOT
 from .credentials import BadCredential, boot_token, read_secret
 from .importing import BadImport, import_servers
 from .log import escaped
-from .settings import AGGREGATE, ServerConfig, Settings
+from .settings import AGGREGATE, ALL, ServerConfig, Settings
 from .showing import table
 
 EX_OK: Final = 0
@@ -82,6 +82,7 @@ def parser() -> argparse.ArgumentParser:
     command("connect").add_argument("server", metavar="NAME")
     command("restart").add_argument("server", metavar="NAME")
     command("reload")
+    command("env").add_argument("server", metavar="NAME")
     configured = command("config")
     configured.add_argument("action", choices=["check", "show", "import", "schema"])
     configured.add_argument("file", nargs="?", type=Path, metavar="FILE", help="what to import")
@@ -412,6 +413,15 @@ def _show(settings: Settings) -> None:
             _say(escaped(f"  {key:<12}{value}"))
 
 
+def _env(given: argparse.Namespace, path: Path, environment: Mapping[str, str]) -> int:
+    servers = {server.name: server for server in config.load(path, environment).servers}
+    if given.server not in servers:
+        raise BadConfig(f"{path}: {config.why_not_served(given.server, config.read(path), servers)}")
+    for key, value in _variables(servers[given.server]):
+        _say(escaped(f"{key}={value}"))
+    return EX_OK
+
+
 def _effective(server: ServerConfig) -> Iterable[tuple[str, str]]:
     launch = server.launch
     yield "command", " ".join(launch.argv)
@@ -423,12 +433,21 @@ def _effective(server: ServerConfig) -> Iterable[tuple[str, str]]:
     yield "share", server.share or "session, or principal for stateless clients"
     yield "era", server.era
     yield "pin", server.pin or ("none, so it is not started" if server.needs_pin else "none")
+    yield "features", f"deny {', '.join(server.without) or 'none'}"
     yield "tools", f"allow {', '.join(server.allow)}; deny {', '.join(server.deny) or 'none'}"
+    for key, value in _variables(server):
+        yield "env", f"{key}={value}"
+
+
+def _variables(server: ServerConfig) -> Iterable[tuple[str, str]]:
+    """What its processes have in their environment, without what must not be shown."""
+    found = {key: "[secret]" if key in server.hidden else value for key, value in server.launch.env.items()}
+    if server.launch.private_tmp:
+        found["TMPDIR"] = "[a directory of its own]"
     for variable, header in server.from_headers.items():
-        yield "env", f"{variable}=[the header {header} of the client]"
-    hidden = set(server.secrets)
-    for key, value in sorted(launch.env.items()):
-        yield "env", f"{key}={'[secret]' if value in hidden else value}"
+        otherwise = f", or {found[variable]}" if variable in found else ""
+        found[variable] = f"[the header {header} of the client{otherwise}]"
+    return sorted(found.items())
 
 
 def _import(file: Path, path: Path) -> int:
@@ -481,7 +500,8 @@ def _approved(subject: Subject) -> Iterable[tuple[str, str]]:
 def _token(given: argparse.Namespace, path: Path, _environment: Mapping[str, str]) -> int:
     if given.action == "list":
         tokens = config.read(path).tokens
-        _say(table(("token", "servers"), [(name, ", ".join(one.servers)) for name, one in tokens.items()]))
+        rows = [(name, ", ".join(one.servers), *_role(one)) for name, one in tokens.items()]
+        _say(table(("token", "servers", "tools", "features"), rows))
         return EX_OK
     if given.name is None:
         return _failed(EX_USAGE, f"token {given.action} needs a NAME")
@@ -510,6 +530,15 @@ def _token(given: argparse.Namespace, path: Path, _environment: Mapping[str, str
         sys.stderr.write("mcp-bridge: the token is shown this once; only its hash is kept\n")
     sys.stderr.write(f"mcp-bridge: {path} has changed; mcp-bridge reload tells the daemon\n")
     return EX_OK
+
+
+def _role(token: config.Token) -> tuple[str, str]:
+    """Which tools and features it may use."""
+    tools = ", ".join(token.tools.get("allow", (ALL,))) or "none"
+    denied, without = token.tools.get("deny", ()), token.features.get("deny", ())
+    if denied:
+        tools += f", not {', '.join(denied)}"
+    return tools, f"{ALL}, not {', '.join(without)}" if without else ALL
 
 
 def _client_config(given: argparse.Namespace, path: Path, environment: Mapping[str, str]) -> int:
@@ -574,6 +603,7 @@ _COMMANDS: Final[Mapping[str, Callable[[argparse.Namespace, Path, Mapping[str, s
     "connect": _connect,
     "restart": _restart,
     "reload": _reload,
+    "env": _env,
     "config": _config,
     "approve": _approve,
     "token": _token,

@@ -32,6 +32,16 @@ PROXIES: Final = "*_PROXY"
 _PROXY: Final = re.compile(r"(?:https?|ftp|all|no)_proxy\Z", re.IGNORECASE)
 # With or without a scheme, as curl has it; a password may hold anything.
 _USERINFO: Final = re.compile(r"\A((?:[a-z0-9+.-]+:)?//)?.*@", re.IGNORECASE | re.DOTALL)
+SECRET_KEY: Final = re.compile(
+    r"TOKEN|KEY|SECRET|PASSW|PASSPHRASE|CREDENTIAL|COOKIE|CONNECTION_?STRING"
+    r"|(?<![A-Z])(?:AUTH|AUTHORIZATION|DSN|JWT|PASS|PAT|PWD)(?![A-Z])",
+    re.IGNORECASE,
+)
+# A password in a URL, a private key, an Authorization header, and the prefixes that well-known issuers use.
+SECRET_VALUE: Final = re.compile(
+    r"://[^/\s:@]*:[^/\s@]+@|-----BEGIN |\bBearer \S"
+    r"|\b(?:sk-|gh[opsu]_|github_pat_|glpat-|xox[abprs]-|AKIA|AIza|eyJ)\w"
+)
 _LARGEST_FILE: Final = 64 * 1024
 
 
@@ -39,23 +49,29 @@ class BadEnvironment(Exception):
     """A wish for a variable that cannot be granted; the text says which and why."""
 
 
-def child_environment(ours: Mapping[str, str], wishes: Iterable[str]) -> dict[str, str]:
-    """The environment of a child. A wish is `KEY` (pass ours on) or `KEY=FILE` (the value is the file's content).
+def child_environment(
+    ours: Mapping[str, str], wishes: Iterable[str]
+) -> tuple[dict[str, str], frozenset[str]]:
+    """The environment of a child, and the names of the variables in it that are secrets.
 
-    Raises BadEnvironment.
+    A wish is `KEY` (pass ours on) or `KEY=FILE` (the value is the file's content). Raises BadEnvironment.
     """
     kept = inherited(ours)
+    secret: set[str] = set()
     for wish in wishes:
         key, equals, file = wish.partition("=")
         try:
             if equals:
                 check_variable(key)
                 kept[key] = content_of(key, Path(file))
+                secret.add(key)
             else:
-                kept |= passed_on(key, ours)
+                passed = passed_on(key, ours)
+                kept |= passed
+                secret |= secrets_of(passed)
         except BadEnvironment as fault:
             raise BadEnvironment(f"--env {fault}") from None
-    return kept
+    return kept, frozenset(secret)
 
 
 def inherited(ours: Mapping[str, str]) -> dict[str, str]:
@@ -77,6 +93,16 @@ def check_variable(key: str, value: str = "") -> None:
         raise BadEnvironment(f"{key} is refused: it makes the server load other code")
     if "\0" in value:
         raise BadEnvironment(f"{key}: the value holds a zero byte")
+
+
+def looks_secret(key: str, value: str) -> bool:
+    """Whether a variable seems to hold a secret, by its name or by its value."""
+    return bool(SECRET_KEY.search(key) or SECRET_VALUE.search(value))
+
+
+def secrets_of(variables: Mapping[str, str]) -> set[str]:
+    """The names of those that seem to hold a secret."""
+    return {key for key, value in variables.items() if looks_secret(key, value)}
 
 
 def check_from_client(key: str) -> None:

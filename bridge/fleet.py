@@ -16,10 +16,11 @@ from ..transports.spawner import Spawner
 from .log import LineLog
 from .record import Record
 from .server import LocalServer
-from .settings import ALL, ServerConfig, Settings
+from .settings import ALL, ServerConfig, Settings, TokenConfig
 
 # After a fault of ours, how long before the server is served again, in seconds.
 _AFTER_FAULT: Final = 1.0
+_EVERYTHING: Final = TokenConfig("", b"").role
 
 
 @attrs.define
@@ -51,6 +52,7 @@ class Fleet:
         # A server's past outlives its restart; who follows it goes on.
         self._records: dict[str, Record] = {}
         self._leaving: set[LocalServer] = set()
+        self._roles: dict[str, TokenConfig] = {}
         self._nursery: trio.Nursery | None = None
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
@@ -97,6 +99,19 @@ class Fleet:
         self._members = {name: self._members[name] for name in configs}  # in the order of the file
         return changes
 
+    def allot(self, tokens: Iterable[TokenConfig]) -> None:
+        """Let these principals use what their tokens say from now on.
+
+        What a principal has open ends where that is another thing than before.
+        """
+        before = {name: token.role for name, token in self._roles.items()}
+        self._roles.clear()
+        self._roles.update({token.name: token for token in tokens if token.role != _EVERYTHING})
+        for name in before.keys() | self._roles.keys():
+            if name not in self._roles or before.get(name) != self._roles[name].role:
+                for server in self._all():
+                    server.narrowed(name)
+
     async def restart(self, name: str) -> None:
         """End the processes of this server as if it were another now, if there is one."""
         member = self._members.get(name)
@@ -107,7 +122,9 @@ class Fleet:
     async def _begin(self, config: ServerConfig) -> _Member:
         assert self._nursery is not None  # noqa: S101 - `run` is running
         record = self._records.setdefault(config.name, Record(config.name, self._log))
-        server = LocalServer(config, self._spawner, self._readiness, record, self._version)
+        # Whoever comes to the aggregate has its role where that asks for it.
+        roles = None if config.knows_principal else self._roles
+        server = LocalServer(config, self._spawner, self._readiness, record, self._version, roles)
         scope = await self._nursery.start(self._guard, server, record)
         table = endpoints(Paths.below(config.name), server, config.limits, record)
         return _Member(server, scope, table)

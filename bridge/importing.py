@@ -15,7 +15,7 @@ from typing import Any, Final, cast
 import attrs
 
 from .config import NAME
-from .environment import BadEnvironment, check_variable
+from .environment import SECRET_KEY, SECRET_VALUE, BadEnvironment, check_variable, looks_secret
 
 _NAME: Final = re.compile(NAME)
 _LONGEST_NAME: Final = 32
@@ -32,16 +32,6 @@ _COMMENT: Final = re.compile(r'"[^"\\]*(?:\\.[^"\\]*)*"?|//[^\n\r]*|/\*.*?(?:\*/
 _TRAILING: Final = re.compile(r'"[^"\\]*(?:\\.[^"\\]*)*"?|,(?=\s*[}\]])', re.DOTALL)
 
 _SHELL: Final = re.compile(r"[|&;<>$`\"'*?\\\n]")
-_SECRET_KEY: Final = re.compile(
-    r"TOKEN|KEY|SECRET|PASSW|PASSPHRASE|CREDENTIAL|COOKIE|CONNECTION_?STRING"
-    r"|(?<![A-Z])(?:AUTH|AUTHORIZATION|DSN|JWT|PASS|PAT|PWD)(?![A-Z])",
-    re.IGNORECASE,
-)
-# A password in a URL, a private key, an Authorization header, and the prefixes that well-known issuers use.
-_SECRET_VALUE: Final = re.compile(
-    r"://[^/\s:@]*:[^/\s@]+@|-----BEGIN |\bBearer \S"
-    r"|\b(?:sk-|gh[opsu]_|github_pat_|glpat-|xox[abprs]-|AKIA|AIza|eyJ)\w"
-)
 _PLACEHOLDER: Final = "${"
 _INPUT: Final = "${input:"
 
@@ -248,7 +238,7 @@ def _fate(key: str, value: object) -> _Fate | str:
         return f"{key} is left out: it is neither a text nor a number"
     if text in (f"${{env:{key}}}", f"${{{key}}}"):
         return _Fate.PASSED
-    if _SECRET_KEY.search(key) or _SECRET_VALUE.search(text) or _INPUT in text:
+    if looks_secret(key, text) or _INPUT in text:
         return _Fate.SECRET
     if _PLACEHOLDER in text:
         return f"{key} is left out: it holds a placeholder, and placeholders are not filled in here"
@@ -296,7 +286,7 @@ def _is_secret(before: str, word: str) -> bool:
     option, _, value = word.partition("=")
     named = before if before.startswith("-") and "=" not in before and not word.startswith("-") else ""
     return bool(
-        _SECRET_VALUE.search(word) or (value and _SECRET_KEY.search(option)) or _SECRET_KEY.search(named)
+        SECRET_VALUE.search(word) or (value and SECRET_KEY.search(option)) or SECRET_KEY.search(named)
     )
 
 

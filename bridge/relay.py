@@ -62,6 +62,7 @@ class Asked(NamedTuple):
     headers: Mapping[str, str] | None
     outlet: object
     pipe: bool  # whether more than one answer goes to the outlet
+    choice: Choice = EVERYTHING  # what there is for the principal
 
 
 class Relay:
@@ -70,13 +71,10 @@ class Relay:
     With `shared` the callers may be several principals, of a server that is really modern.
     """
 
-    def __init__(
-        self, limits: Limits, seal: Seal, choice: Choice = EVERYTHING, *, shared: bool = False
-    ) -> None:
+    def __init__(self, limits: Limits, seal: Seal, *, shared: bool = False) -> None:
         self._limits = limits
         # Whose task each is, where the server serves several principals (digest 1.17).
         self._tasks: dict[str, str] | None = {} if shared else None
-        self._choice = choice
         self._seal = seal
         self._next_id = 1
         self._calls: dict[bytes, Asked] = {}
@@ -123,8 +121,12 @@ class Relay:
         mine = self._outlets.get(ask.outlet)
         if mine is not None and ask.request.id in mine:
             raise Rejection(400, INVALID_REQUEST, "this id is in use by a request in flight")
-        if self._choice.restricts and method == "tools/call":
-            self._choice.check(ask.envelope.name)
+        choice = ask.choice
+        if choice.restricts:
+            if choice.lacks(method):
+                raise choice.refusal(method, 404)
+            if method == "tools/call":
+                choice.check(ask.envelope.name)
         if self._tasks is not None and NAMED.get(method) == "taskId":
             _check_task(ask, self._tasks)
         params = self._params(ask)
@@ -157,13 +159,23 @@ class Relay:
             ]
         yield from self._next()
 
+    def narrowed(self, principal: str) -> Effects:
+        """What this principal may use is another thing now: its subscriptions end, and it opens those that it may."""
+        for ask in tuple(self._calls.values()):
+            if ask.principal == principal and ask.request.method == _LISTEN:
+                yield from self.cancelled(ask.outlet, ask.request.id)
+                yield _listen_over(ask)
+
     def _params(self, ask: Asked) -> bytes:
         # The token and the state are ours to change; most requests have neither.
         request, read = ask.request, ask.envelope
+        params = (
+            ask.choice.request(request.method, request.params) if ask.choice.restricts else request.params
+        )
         tasks = self._tasks if request.method == _LISTEN else None
         if not read.token and read.state is None and tasks is None:
-            return request.params
-        found = members.read(request.params)
+            return params
+        found = members.read(params)
         if tasks is not None:
             _listen_to_own_tasks(found, tasks, ask.principal)
         if read.token:
@@ -330,10 +342,13 @@ class Relay:
             return self._tools_listed(message)
         if wire_id not in self._calls:
             return (Note("dropped an answer of the server that nobody waits for"),)
-        effects = self._settled(self._settle(wire_id), wire_id, message)
+        ask = self._settle(wire_id)
+        if ask.choice.restricts:
+            message = ask.choice.answer(ask.request.method, message)
+        effects = self._settled(ask, message)
         return (*effects, *self._next()) if self._queued else effects
 
-    def _settled(self, ask: Asked, wire_id: bytes, message: Response) -> Effects:
+    def _settled(self, ask: Asked, message: Response) -> Effects:
         if message.error:
             return self._refused(ask, message)
         method = ask.request.method
@@ -344,10 +359,8 @@ class Relay:
         elif method == "tools/list":
             if self._tools is not None:
                 self._learn(members.peek(message.result), self._tools)
-            if self._choice.restricts:
-                message = Response(wire_id, self._choice.filtered(message.result), b"")
         elif method == _LISTEN:
-            message = Response(wire_id, _named(bytes(message.result), ask.request.id), b"")
+            message = Response(message.id, _named(bytes(message.result), ask.request.id), b"")
         elif method == "server/discover":
             message = _spoken(message)
         return (ToClient(ask.outlet, envelope.response(ask.request.id, message), last=not ask.pipe),)
@@ -402,7 +415,9 @@ class Relay:
             return (_told(ask, method, members.write(found)),)
         if method == "notifications/message":
             ask = self._calls.get(about) if about else self._logging(message.params)
-            return () if ask is None else (_told(ask, method, message.params),)
+            if ask is None or ask.choice.lacks(method):
+                return ()
+            return (_told(ask, method, message.params),)
         if method == "notifications/cancelled":
             return self._listen_ended(read_cancelled(message.params)[0])
         if method == "notifications/tools/list_changed":
@@ -440,6 +455,8 @@ class Relay:
         ask = None if named is None else self._calls.get(bytes(named))
         if ask is None or ask.request.method != _LISTEN:
             return (Note("dropped a notification that belongs to no subscription"),)
+        if ask.choice.lacks(message.method):
+            return (Note("dropped a notification of what is switched off"),)
         return (_told(ask, message.method, _named(message.params, ask.request.id)),)
 
     def ticked(self, now: float) -> Effects:

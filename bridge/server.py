@@ -28,6 +28,7 @@ from . import eras
 from .approval import Approval, NotApproved
 from .breaker import Breaker
 from .brought import NOTHING, Brought, brought_in
+from .choice import Choice
 from .conversation import LocalConversation, stopping
 from .desk import Desk
 from .eras import EraBook
@@ -37,7 +38,7 @@ from .record import Record
 from .registry import Registry
 from .relay import Asked, Relay
 from .sealing import Seal
-from .settings import PRINCIPAL_VARIABLE, ServerConfig
+from .settings import PRINCIPAL_VARIABLE, ServerConfig, TokenConfig
 from .to_legacy import ToLegacy
 from .to_modern import ToModern
 from .vital import Vital
@@ -99,7 +100,9 @@ class LocalServer:
         readiness: Readiness,
         record: Record,
         version: str = "0",
+        roles: Mapping[str, TokenConfig] | None = None,
     ) -> None:
+        """`roles` are those of the principals that may not use everything, and may change."""
         self.name = config.name
         self.config = config
         self.record = record
@@ -108,6 +111,9 @@ class LocalServer:
         self._limits = limits = config.limits
         self._log: Log = record
         self._version = version
+        self._roles: Mapping[str, TokenConfig] = {} if roles is None else roles
+        self._choice = config.choice
+        self._choices: dict[str, Choice] = {}  # of principals with a role
         self._registry: Registry[LocalConversation] = Registry(limits)
         self._breaker = Breaker()
         # A client that brings what the server dies of must not keep it from others.
@@ -258,7 +264,7 @@ class LocalServer:
             pipe=outlet,
             around=self,
             record=self.record,
-            choice=self.config.choice,
+            choice=self._choice_of(principal),
             brought=brought,
         )
         self._registry.add(conversation.id, principal, conversation, now)
@@ -301,12 +307,32 @@ class LocalServer:
                 raise stopping()
             brought = brought_in(headers, self._wanted) if self._wanted else NOTHING
             desk = await self._desk(principal, brought, request.envelope.capabilities)
-            desk.ask(Asked(principal, request.request, request.envelope, request.headers, outlet, pipe))
+            choice = self._choice_of(principal)
+            desk.ask(
+                Asked(principal, request.request, request.envelope, request.headers, outlet, pipe, choice)
+            )
         except Rejection:
             self.record.refused()
             raise
         self.record.calls += 1
         return desk
+
+    def narrowed(self, principal: str) -> None:
+        """What this principal may use is another thing now: what it has open, and would go on as before, ends."""
+        self._choices.pop(principal, None)
+        for conversation in tuple(self._registry):
+            if conversation.principal == principal:
+                conversation.end("the rights of its token have changed")
+        for desk in tuple(self._desks.values()):
+            desk.narrowed(principal)
+
+    def _choice_of(self, principal: str) -> Choice:
+        role = self._roles.get(principal)
+        if role is None:
+            return self._choice
+        if principal not in self._choices:
+            self._choices[principal] = Choice(role.allow, role.deny, role.without, within=self._choice)
+        return self._choices[principal]
 
     def _breaker_of(self, principal: str, brought: Brought) -> Breaker:
         return self._breakers.setdefault(principal, Breaker()) if brought.variables else self._breaker
@@ -332,7 +358,9 @@ class LocalServer:
             await self._probe()
             era = self._book.for_modern_client(trio.current_time())
         strict = self.config.share == "server"
-        profile = None if era == eras.MODERN else profile_of(capabilities)
+        profile = (
+            None if era == eras.MODERN else profile_of(self._choice_of(principal).declared(capabilities))
+        )
         key = _Key("" if strict else principal, brought, profile)
         desk = self._desks.get(key)
         return self._open_desk(key, strict=strict) if desk is None else desk
@@ -361,7 +389,7 @@ class LocalServer:
             key.principal,
             self._limits,
             self._log,
-            Relay(self._limits, self._seal_of(key.brought), self.config.choice, shared=shared),
+            Relay(self._limits, self._seal_of(key.brought), shared=shared),
             self.record,
             translator=translator,
             start=self._start_again,

@@ -44,6 +44,7 @@ _PATIENCE: Final = 60.0
 _EVENT_ID: Final = re.compile(r"([0-9A-Za-z-]{1,32})_([0-9]{1,18})\Z")
 _ID_IN_PREFIX: Final = re.compile(rb'"id"\s*:\s*([0-9]{1,18})\s*[,}]')
 _METHOD_IN_PREFIX: Final = re.compile(rb'"method"\s*:')
+_SWITCHED_OFF: Final = "dropped a notification of what is switched off"
 
 
 class ToChild(NamedTuple):
@@ -183,8 +184,11 @@ class Session:
 
     def _understand(self, method: str, params: bytes) -> bytes:
         token = read_request(method, params, self._limits)
-        if self._choice.restricts and method == "tools/call":
-            self._choice.check(members.string(members.read(params).get("name")))
+        if self._choice.restricts:
+            if self._choice.lacks(method):
+                raise self._choice.refusal(method, 200)
+            if method == "tools/call":
+                self._choice.check(members.string(members.read(params).get("name")))
         return token
 
     def _asked(self, message: Request, stream: Stream | None) -> Iterable[Effect]:
@@ -221,7 +225,8 @@ class Session:
         stream.pending += 1
         if method in _REMEMBERED:
             self._remember(method, message.params)
-        line = envelope.request(wire_id, method, message.params)
+        params = self._initialize if method == "initialize" else message.params
+        line = envelope.request(wire_id, method, params)
         if self.phase in (OPEN, OPENING):
             return (ToChild(line),)
         self._held.append(line)
@@ -236,7 +241,7 @@ class Session:
                 raise invalid("this session is already initialized")
             read_version(message.params)
             self.phase = OPENING
-            self._initialize = message.params
+            self._initialize = self._choice.opening(message.params)
             return None
         if message.method == "ping":
             return self._put(stream, b'{"jsonrpc":"2.0","id":%b,"result":{}}' % message.id, last=True)
@@ -256,6 +261,8 @@ class Session:
             return self._client_cancelled(message.params)
         if self.phase != OPEN:
             return (Note("dropped a notification outside of an open session"),)
+        if self._choice.restricts and self._choice.lacks(method):
+            return (Note(_SWITCHED_OFF),)
         line = ToChild(envelope.notification(method, message.params))
         if method == "notifications/initialized" and not self._ready:
             self._ready = True
@@ -453,12 +460,12 @@ class Session:
                 return self._revived(message)
             return (Note("dropped an answer of the server that nobody waits for"),)
         ask = self._settle(wire_id)
+        if self._choice.restricts:
+            message = self._choice.answer(ask.method, message)
         if ask.method == "initialize":
             self._opened(message)
         elif ask.token and ask.method == "tools/call" and task_of(message.result):
             self._goes_on(ask)
-        elif self._choice.restricts and ask.method == "tools/list" and message.result:
-            message = Response(wire_id, self._choice.filtered(message.result), b"")
         return self._put(ask.stream, envelope.response(ask.client_id, message), last=not ask.stream.pending)
 
     def _goes_on(self, ask: _Ask) -> None:
@@ -500,6 +507,8 @@ class Session:
 
     def _child_notified(self, message: Notification, stream: Stream | None) -> Iterable[Effect]:
         method = message.method
+        if self._choice.restricts and self._choice.lacks(method):
+            return (Note(_SWITCHED_OFF),)
         text = envelope.notification(method, message.params)
         match method:
             case "notifications/progress":
@@ -535,6 +544,9 @@ class Session:
     def _child_asked(self, message: Request, stream: Stream | None) -> Iterable[Effect]:
         if message.method == "ping":
             return (ToChild(b'{"jsonrpc":"2.0","id":%b,"result":{}}' % message.id),)
+        if self._choice.restricts and self._choice.lacks(message.method):
+            refusal = self._choice.refusal(message.method, 200)
+            return self._refuse_child(message.id, refusal.text, refusal.code)
         limit = self._limits.in_flight  # every call may have a question of its own
         if len(self._questions) >= limit:
             return self._refuse_child(message.id, f"the limit of {limit} requests to the client is reached")

@@ -9,6 +9,7 @@ from ..transports.routes import Paths
 from ..transports.spawner import Launch
 from ..validators.limits import Limits
 from .choice import Choice
+from .log import SHORTEST_SECRET
 
 # The one server of the wrapper has this name in /servers/NAME/... .
 WRAPPED = "stdio"
@@ -41,9 +42,10 @@ class ServerConfig:
     spare: int = 0
     allow: tuple[str, ...] = (ALL,)
     deny: tuple[str, ...] = ()
+    without: tuple[str, ...] = ()
     limits: Limits = attrs.field(factory=Limits)
-    # What must never be shown to anybody.
-    secrets: tuple[str, ...] = attrs.field(default=(), repr=False)
+    # The variables whose values must never be shown to anybody.
+    hidden: frozenset[str] = frozenset()
     # Whether its processes are told in PRINCIPAL_VARIABLE for whom they work: ours only, since it is nobody else's business.
     knows_principal: bool = False
     # The variables that a client brings in its headers, with the headers' names in lower case.
@@ -54,18 +56,32 @@ class ServerConfig:
     variables: tuple[str, ...] = ()
 
     @property
+    def secrets(self) -> tuple[str, ...]:
+        """What must not turn up in anything that is shown: values that are long enough to be told from other text."""
+        values = (self.launch.env[name] for name in self.hidden)
+        return tuple(value for value in values if len(value) >= SHORTEST_SECRET)
+
+    @property
     def choice(self) -> Choice:
-        """Which of its tools there are for clients."""
-        return Choice(self.allow, self.deny)
+        """What of it there is for clients."""
+        return Choice(self.allow, self.deny, self.without)
 
 
 @attrs.frozen
 class TokenConfig:
-    """A credential by its SHA-256, whose name is the principal, and the servers that it may use."""
+    """A credential by its SHA-256, whose name is the principal, the servers that it may use, and what of them."""
 
     name: str
     sha256: bytes = attrs.field(repr=False)
     servers: frozenset[str] = frozenset({ALL})
+    allow: tuple[str, ...] = (ALL,)
+    deny: tuple[str, ...] = ()
+    without: tuple[str, ...] = ()
+
+    @property
+    def role(self) -> tuple[tuple[str, ...], ...]:
+        """What it may use of those servers, as a value."""
+        return self.allow, self.deny, self.without
 
 
 @attrs.frozen

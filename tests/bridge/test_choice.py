@@ -1,10 +1,13 @@
-"""Which tools there are for clients."""
+"""Which tools and features there are for clients."""
 
 import json
+from typing import get_args
 
 import pytest
 
-from mcpbridged.bridge.choice import EVERYTHING, Choice
+from mcpbridged.bridge.choice import _FEATURES, EVERYTHING, Choice, feature_of
+from mcpbridged.bridge.config import Feature
+from mcpbridged.validators.envelope import Response
 from mcpbridged.validators.rejection import Rejection
 
 
@@ -55,3 +58,159 @@ def test_a_list_keeps_what_is_chosen_and_all_else_as_it_was():
     unchanged = b'{"tools":[ {"name":"a"} ]}'
     assert choice.filtered(unchanged) == unchanged
     assert choice.filtered(b'{"odd":1}') == b'{"odd":1}'
+
+
+# ---- features
+
+PREFIX = "io.modelcontextprotocol/"
+FULL = {
+    "tools": {"listChanged": True},
+    "prompts": {},
+    "resources": {"subscribe": True},
+    "tasks": {"list": {}, "requests": {"tools": {"call": {}}, "sampling": {"createMessage": {}}}},
+    "experimental": {"x": {}},
+}
+OFF = Choice(without=("tools", "sampling", "logging", "elicitation"))
+
+
+def raw(value):
+    return json.dumps(value, separators=(",", ":")).encode()
+
+
+@pytest.mark.parametrize(
+    ("method", "feature"),
+    [
+        ("tools/list", "tools"),
+        ("tools/call", "tools"),
+        ("prompts/get", "prompts"),
+        ("resources/templates/list", "resources"),
+        ("resources/subscribe", "resources"),
+        ("completion/complete", "completions"),
+        ("logging/setLevel", "logging"),
+        ("sampling/createMessage", "sampling"),
+        ("elicitation/create", "elicitation"),
+        ("roots/list", "roots"),
+        ("notifications/tools/list_changed", "tools"),
+        ("notifications/resources/updated", "resources"),
+        ("notifications/message", "logging"),
+        ("notifications/elicitation/complete", "elicitation"),
+        ("notifications/roots/list_changed", "roots"),
+        ("notifications/progress", ""),
+        ("notifications/cancelled", ""),
+        ("notifications/initialized", ""),
+        ("initialize", ""),
+        ("ping", ""),
+        ("tasks/get", ""),
+        ("toolset/list", ""),
+        ("x/tools", ""),
+    ],
+)
+def test_a_method_belongs_to_a_feature(method, feature):
+    assert feature_of(method) == feature
+    assert OFF.lacks(method) == (feature in ("tools", "sampling", "logging", "elicitation"))
+    assert not EVERYTHING.lacks(method)
+
+
+def test_every_feature_that_can_be_configured_has_methods():
+    assert set(get_args(Feature)) == set(_FEATURES.values())
+
+
+def test_what_is_off_is_refused_by_its_name():
+    refusal = OFF.refusal("notifications/message", 404)
+    assert (refusal.status, refusal.code) == (404, -32601)
+    assert refusal.text == "logging is switched off for this server"
+
+
+def test_what_is_off_is_declared_by_nobody():
+    assert OFF.restricts
+    assert json.loads(OFF.declared(raw(FULL))) == {
+        "prompts": {},
+        "resources": {"subscribe": True},
+        "tasks": {"list": {}, "requests": {}},
+        "experimental": {"x": {}},
+    }
+    assert OFF.declared(b'{"tasks":{"list":{}}}') == b'{"tasks":{"list":{}}}'
+    assert EVERYTHING.declared(b'{ "tools" : {} }') == b'{ "tools" : {} }'
+    opened = OFF.opening(b'{"protocolVersion":"x","capabilities":{"sampling":{},"roots":{}}}')
+    assert opened == b'{"protocolVersion":"x","capabilities":{"roots":{}}}'
+    assert OFF.opening(b'{"protocolVersion":"x"}') == b'{"protocolVersion":"x"}'
+    assert EVERYTHING.opening(b'{"capabilities" : {}}') == b'{"capabilities" : {}}'
+
+
+def test_a_stateless_request_declares_and_wants_what_is_left():
+    meta = {f"{PREFIX}clientCapabilities": {"sampling": {}, "roots": {}}, f"{PREFIX}logLevel": "info", "n": 1}
+    wanted = {"toolsListChanged": True, "promptsListChanged": True, "resourceSubscriptions": ["u"]}
+    asked = raw({"_meta": meta, "notifications": wanted})
+    left = {f"{PREFIX}clientCapabilities": {"roots": {}}, "n": 1}
+    assert json.loads(OFF.request("subscriptions/listen", asked)) == {
+        "_meta": left,
+        "notifications": {"promptsListChanged": True, "resourceSubscriptions": ["u"]},
+    }
+    assert json.loads(OFF.request("x", asked)) == {"_meta": left, "notifications": wanted}
+    still = Choice(without=("roots",)).request("x", asked)
+    assert json.loads(still)["_meta"] == {
+        f"{PREFIX}clientCapabilities": {"sampling": {}},
+        f"{PREFIX}logLevel": "info",
+        "n": 1,
+    }
+    assert EVERYTHING.request("x", asked) == asked
+
+
+def answered(choice, method, result=b"", error=b""):
+    answer = choice.answer(method, Response(b"7", result, error))
+    assert answer.id == b"7"
+    return json.loads(answer.error)["message"] if answer.error else bytes(answer.result)
+
+
+def test_an_answer_offers_and_asks_for_nothing_that_is_off():
+    found = b'{"capabilities":{"tools":{},"prompts":{}}}'
+    for method in ("initialize", "server/discover"):
+        assert answered(OFF, method, found) == b'{"capabilities":{"prompts":{}}}'
+    assert answered(OFF, "x", found) == found
+    asking = raw({"resultType": "input_required", "inputRequests": {"a": {"method": "roots/list"}}})
+    assert answered(OFF, "prompts/get", asking) == asking
+    also = raw({"inputRequests": {"a": {"method": "roots/list"}, "b": {"method": "sampling/createMessage"}}})
+    assert answered(OFF, "tasks/get", also) == "the server asks, and sampling is switched off for this server"
+    assert answered(Choice(("a*",)), "tools/call", also) == also
+    assert answered(Choice(("a*",)), "tools/list", b'{"tools":[{"name":"b"}]}') == b'{"tools":[]}'
+
+
+@pytest.mark.parametrize(
+    ("error", "told"),
+    [
+        (b'{"code":-32602,"message":"as it was"}', "as it was"),
+        (b'{"code":-32042,"message":"open it"}', "elicitation"),
+        (
+            b'{"code":-32021,"message":"m","data":{"requiredCapabilities":{"roots":{},"sampling":{}}}}',
+            "sampling",
+        ),
+        (b'{"code":-32021,"message":"as it was","data":{"requiredCapabilities":{"roots":{}}}}', "as it was"),
+        (b'{"code":-32021,"message":"as it was"}', "as it was"),
+    ],
+)
+def test_no_client_hears_that_it_has_not_declared_what_is_off(error, told):
+    whole = told if told == "as it was" else f"the server asks, and {told} is switched off for this server"
+    assert answered(OFF, "tools/call", error=error) == whole
+    assert answered(Choice(("a*",)), "tools/call", error=error) == json.loads(error)["message"]
+
+
+# ---- roles
+
+
+def test_a_role_narrows_what_there_is_and_is_one_principals():
+    server = Choice(("git_*",), ("git_push",), ("prompts",))
+    role = Choice(("*_log", "*_push", "add"), (), ("sampling",), within=server)
+    assert [name for name in ("git_log", "git_push", "git_diff", "add") if role.permits(name)] == ["git_log"]
+    assert [method for method in ("prompts/get", "sampling/x", "roots/list") if role.lacks(method)] == [
+        "prompts/get",
+        "sampling/x",
+    ]
+    assert not server.lacks("sampling/x")
+    assert not Choice(within=EVERYTHING).restricts
+    assert Choice(within=server).restricts
+    listed = b'{"tools":[{"name":"git_log"}],"cacheScope":"public"}'
+    assert answered(server, "tools/list", listed) == listed
+    assert answered(role, "tools/list", listed) == listed.replace(b"public", b"private")
+    found = b'{"capabilities":{},"cacheScope":"public"}'
+    assert answered(role, "server/discover", found) == found.replace(b"public", b"private")
+    assert answered(role, "initialize", b'{"capabilities":{}}') == b'{"capabilities":{}}'

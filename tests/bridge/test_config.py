@@ -42,6 +42,7 @@ era = "legacy"
 spare = 1
 tools.allow = ["git_*"]
 tools.deny = ["git_push"]
+features.deny = ["prompts", "sampling"]
 cwd = "/srv"
 umask = "0027"
 env = {{ MODE = "quiet" }}
@@ -53,6 +54,8 @@ enabled = false
 [tokens.cursor]
 sha256 = "{DIGEST}"
 servers = ["git"]
+tools = {{ allow = ["git_log"], deny = ["x"] }}
+features.deny = ["roots"]
 """
 
 
@@ -90,6 +93,7 @@ def test_every_key_means_something(write):
     assert (git.name, git.share, git.era, git.spare) == ("git", "server", "legacy", 1)
     assert git.launch.argv == ("uvx", "mcp-server-git")
     assert (git.allow, git.deny) == (("git_*",), ("git_push",))
+    assert git.without == ("prompts", "sampling")
     assert (git.launch.cwd, git.launch.umask) == ("/srv", 0o027)
     assert git.launch.env == {
         "PATH": "/bin",
@@ -99,7 +103,9 @@ def test_every_key_means_something(write):
         "SECRET": "s3cret",
     }
     assert git.limits == Limits(body=1000, head_seconds=0.5, line=5000)
-    assert settings.tokens == (TokenConfig("cursor", bytes.fromhex(DIGEST), frozenset({"git"})),)
+    assert settings.tokens == (
+        TokenConfig("cursor", bytes.fromhex(DIGEST), frozenset({"git"}), ("git_log",), ("x",), ("roots",)),
+    )
 
 
 @pytest.mark.parametrize("share", ["", "session", "principal"])
@@ -396,6 +402,15 @@ def test_secrets_are_kept_elsewhere_and_never_shown(tmp_path, write):
     assert "from-" not in repr(settings)
 
 
+def test_what_is_passed_on_and_looks_like_a_secret_is_one(write):
+    text = "[servers.a]\ncommand = ['x']\npass_env = ['GH_TOKEN', 'MODE']\n"
+    here = {**HERE, "GH_TOKEN": "as-good-as-a-secret", "MODE": "quiet"}
+    [server] = load(write(text), here).servers
+    assert (server.hidden, server.secrets) == ({"GH_TOKEN"}, ("as-good-as-a-secret",))
+    [server] = load(write(f"{text}env.GH_TOKEN = 'none'\n"), here).servers
+    assert (server.hidden, server.launch.env["GH_TOKEN"]) == (set(), "none")
+
+
 @pytest.mark.parametrize("name", ["more.env", "key"])
 def test_a_secret_that_others_can_read_is_refused(tmp_path, write, name):
     (tmp_path / name).write_text("A=b")
@@ -431,7 +446,10 @@ def test_a_program_that_everybody_can_replace_is_refused(tmp_path):
 
 
 def test_a_token_is_taken_out_and_nothing_else():
-    text = WHOLE + f"\n[tokens.ide] # mine\nsha256 = '{DIGEST}'\n[tokens.ide2]\nsha256 = '{DIGEST}'\n"
+    text = (
+        WHOLE
+        + f"\n[tokens.ide] # mine\nsha256 = '{DIGEST}'\n[tokens.ide.features]\ndeny = ['roots']\n[tokens.ide2]\nsha256 = '{DIGEST}'\n"
+    )
     found = tomllib.loads(config.without_token(text, "ide"))
     wanted = tomllib.loads(text)
     del wanted["tokens"]["ide"]

@@ -53,5 +53,14 @@ def test_a_wish_that_cannot_be_granted_is_named(wish):
 
 
 def test_without_a_wish_no_proxy_is_passed_on():
-    assert child_environment(OURS, []) == {"PATH": "/bin", "TERM": "dumb"}
-    assert child_environment(OURS, ["*_PROXY"])["HTTPS_PROXY"] == "http://proxy.example:3128/"
+    assert child_environment(OURS, []) == ({"PATH": "/bin", "TERM": "dumb"}, frozenset())
+    assert child_environment(OURS, ["*_PROXY"])[0]["HTTPS_PROXY"] == "http://proxy.example:3128/"
+
+
+def test_what_comes_from_a_file_or_looks_like_a_secret_is_one(tmp_path):
+    (tmp_path / "mode").write_text("quiet\n")
+    ours = {**OURS, "API_KEY": "k", "DATABASE": "pg://me:pw@host/", "PLAIN": "x"}
+    wishes = ["API_KEY", "DATABASE", "PLAIN", "*_PROXY", f"MODE={tmp_path / 'mode'}"]
+    variables, secret = child_environment(ours, wishes)
+    assert secret == {"API_KEY", "DATABASE", "MODE"}
+    assert variables["MODE"] == "quiet"

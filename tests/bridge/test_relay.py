@@ -5,7 +5,7 @@ import json
 import msgspec
 import pytest
 
-from mcpbridged.bridge.choice import Choice
+from mcpbridged.bridge.choice import EVERYTHING, Choice
 from mcpbridged.bridge.effects import Contradiction, Note, Revive, ToClient, ToServer
 from mcpbridged.bridge.relay import Asked, Relay
 from mcpbridged.bridge.sealing import Seal
@@ -68,7 +68,8 @@ def told(effects):
 class Talk:
     """A relay whose server is there."""
 
-    def __init__(self, *, limits=LIMITS, started=True, seal=None, shared=False):
+    def __init__(self, *, limits=LIMITS, started=True, seal=None, choice=EVERYTHING, shared=False):
+        self.choice = choice
         self.it = Relay(limits, seal or Seal(b"k" * 32), shared=shared)
         if started:
             self.it.server_started()
@@ -77,7 +78,8 @@ class Talk:
         text = raw(params() if about is None else about)
         envelope = read_envelope(method, text, LIMITS)
         outlet = outlet or Outlet(f"outlet {id_}")
-        ask = Asked(principal, Request(raw(id_), method, text), envelope, headers, outlet, pipe)
+        sent = Request(raw(id_), method, text)
+        ask = Asked(principal, sent, envelope, headers, outlet, pipe, self.choice)
         return outlet, list(self.it.asked(ask))
 
     def answer(self, id_, result, *, view=False):
@@ -681,9 +683,7 @@ def test_a_call_that_takes_too_long_gives_its_turn_to_the_next():
 
 
 def test_a_tool_that_is_not_chosen_is_neither_listed_nor_called():
-    talk = Talk()
-    talk.it = Relay(LIMITS, Seal(b"k" * 32), Choice(("a*",)))
-    talk.it.server_started()
+    talk = Talk(choice=Choice(("a*",)))
     with pytest.raises(Rejection, match="Unknown tool: b"):
         talk.ask("x", "tools/call", params(name="b"))
     assert len(said(talk.ask("y", "tools/call", params(name="a"))[1])) == 1
@@ -744,3 +744,51 @@ def test_the_tasks_that_are_known_are_limited():
 def test_a_server_of_one_principal_knows_its_tasks_itself():
     talk = Talk()
     assert said(talk.ask(1, "tasks/get", params(taskId="T"))[1]) != []
+def test_what_is_switched_off_passes_in_no_direction():
+    talk = Talk(choice=Choice(without=("prompts", "sampling", "logging")))
+    with pytest.raises(Rejection, match="prompts is switched off") as caught:
+        talk.ask("x", "prompts/list")
+    assert (caught.value.status, caught.value.code, talk.it.in_flight) == (404, -32601, 0)
+
+    asked = {f"{PREFIX}clientCapabilities": {"sampling": {}, "roots": {}}, f"{PREFIX}logLevel": "debug"}
+    left = {"name": "a", "_meta": params()["_meta"] | {f"{PREFIX}clientCapabilities": {"roots": {}}}}
+    one, effects = talk.ask("y", "tools/call", params(name="a", meta=asked))
+    assert said(effects) == [(1, "tools/call", left)]
+    assert talk.says("notifications/message", "1", level="error") == []
+    asking = {"resultType": "input_required", "inputRequests": {"a": {"method": "sampling/createMessage"}}}
+    text = "the server asks, and sampling is switched off for this server"
+    answer = {"jsonrpc": "2.0", "id": "y", "error": {"code": -32603, "message": text}}
+    assert told(talk.answer(1, asking)) == [(one, answer, 200)]
+
+    talk.ask("z", "server/discover")
+    [(_, found, _)] = told(talk.answer(2, {"capabilities": {"prompts": {}, "tools": {}}}))
+    assert found["result"]["capabilities"] == {"tools": {}}
+
+
+def test_what_is_switched_off_is_taken_out_beside_a_token_of_ours():
+    talk = Talk(choice=Choice(without=("sampling",)))
+    meta = {f"{PREFIX}clientCapabilities": {"sampling": {}}, "progressToken": "mine"}
+    [(_, _, sent)] = said(talk.ask("y", "tools/call", params(name="a", meta=meta))[1])
+    assert sent["_meta"] == {**params()["_meta"], "progressToken": 1}
+
+
+def test_each_caller_of_a_shared_server_has_what_is_its_own():
+    talk = Talk()
+    listening = params(notifications={"promptsListChanged": True, "toolsListChanged": True})
+    one, _ = talk.ask(1, "subscriptions/listen", listening, principal="one")
+    talk.choice = Choice(without=("prompts",))
+    two, effects = talk.ask(2, "subscriptions/listen", listening, principal="two")
+    assert said(effects)[0][2]["notifications"] == {"toolsListChanged": True}
+    about = {"_meta": {f"{PREFIX}subscriptionId": 1}}
+    assert [found[0] for found in told(talk.says("notifications/prompts/list_changed", **about))] == [one]
+    about = {"_meta": {f"{PREFIX}subscriptionId": 2}}
+    effects = talk.says("notifications/prompts/list_changed", **about)
+    assert effects == [Note("dropped a notification of what is switched off")]
+    assert [found[0] for found in told(talk.says("notifications/tools/list_changed", **about))] == [two]
+
+    talk.ask(3, "tools/list", principal="two")
+    effects = list(talk.it.narrowed("two"))
+    assert said(effects) == [("notifications/cancelled", {"requestId": 2})]
+    [(ended, answer, _)] = told(effects)
+    assert (ended, answer["id"], "result" in answer) == (two, 2, True)
+    assert talk.it.in_flight == 2  # the subscription of the other, and the call

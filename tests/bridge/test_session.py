@@ -1083,3 +1083,41 @@ def test_a_tool_that_is_not_chosen_is_neither_listed_nor_called():
     ask(session, b"10", "tools/list", b"{}")
     [(_, failed)] = told(session.child_sent(Response(b"4", b"", b'{"code":-1,"message":"no"}')))
     assert failed["error"]["message"] == "no"
+
+
+def test_what_is_switched_off_passes_in_no_direction():
+    counter = itertools.count(1)
+    session = Session(
+        LIMITS, lambda: f"k{next(counter)}", Outlet("pipe"), Choice(without=("prompts", "sampling", "roots"))
+    )
+    opening = b'{"protocolVersion":"2025-11-25","capabilities":{"sampling":{},"elicitation":{}}}'
+    [opened] = session.client_sent(Request(b"0", "initialize", opening), None)
+    left = {"protocolVersion": "2025-11-25", "capabilities": {"elicitation": {}}}
+    assert json.loads(opened.line)["params"] == left
+    offered = b'{"protocolVersion":"2025-11-25","capabilities":{"prompts":{},"tools":{}}}'
+    [(_, told_of)] = told(session.child_sent(Response(b"1", offered, b"")))
+    assert told_of["result"]["capabilities"] == {"tools": {}}
+    session.client_sent(Notification("notifications/initialized", b""), None)
+
+    with pytest.raises(Rejection, match="prompts is switched off") as caught:
+        session.client_sent(Request(b"7", "prompts/list", b""), None)
+    assert (caught.value.code, session.in_flight) == (-32601, 0)
+    for effects in (
+        session.client_sent(Notification("notifications/roots/list_changed", b""), None),
+        session.child_sent(Notification("notifications/prompts/list_changed", b"")),
+    ):
+        assert list(effects) == [Note("dropped a notification of what is switched off")]
+    [refused] = session.child_sent(Request(b'"q"', "sampling/createMessage", b"{}"))
+    assert json.loads(refused.line) == {
+        "jsonrpc": "2.0",
+        "id": "q",
+        "error": {"code": -32601, "message": "sampling is switched off for this server"},
+    }
+    assert len(told(session.child_sent(Request(b'"r"', "elicitation/create", b"{}")))) == 1
+    assert len(told(session.child_sent(Notification("notifications/tools/list_changed", b"")))) == 1
+
+    # A child that comes in the place of a lost one hears no more than the first.
+    session.child_lost("gone", {})
+    ask(session, b"8", "tools/list", b"{}")
+    [again] = session.child_started()
+    assert json.loads(again.line)["params"] == left

@@ -19,7 +19,7 @@ import trio
 import trio_websocket
 import trustme
 
-from .bridge_process import EXAMPLE, PROGRAM
+from .bridge_process import EXAMPLE, PROGRAM, Bridge
 from .daemon_process import Daemon, Manager, child, daemon, write_config
 from .raw_http import BOTH, INITIALIZE, connect
 from .test_modern_http import headers_of, request, tool
@@ -629,6 +629,7 @@ def test_the_person_sees_and_steers(tmp_path):
         (("token", "revoke", "nobody"), 78, "there is no token 'nobody'"),
         (("client-config", "cursor", "nobody"), 78, "there is no server 'nobody'; there are one\n"),
         (("client-config", "cursor", "off"), 78, "servers.off is not served: it says enabled = false"),
+        (("env", "nobody"), 78, "there is no server 'nobody'; there are one\n"),
         (("config", "import"), 64, "FILE"),
         (("config", "import", "/no/such/file"), 78, "/no/such/file"),
     ],
@@ -638,6 +639,75 @@ def test_a_wrong_wish_is_answered_with_the_reason(one_daemon, words, code, told)
     assert told in done.stderr
     assert done.returncode == code
     assert done.stderr.startswith("mcp-bridge: ")
+
+
+def test_the_environment_of_a_server_is_shown_without_its_secrets(tmp_path):
+    (tmp_path / "pin").write_text("4711")  # too short to be found in other text, and a secret all the same
+    (tmp_path / "more.env").write_text("WORD=rosebud\n")
+    for name in ("pin", "more.env"):
+        (tmp_path / name).chmod(0o600)
+    one = example(
+        pass_env=["DAEMON_TOKEN", "DAEMON_MODE"],
+        env={"COLOUR": "\x1b[31mred", "USED": "mine"},
+        env_file="more.env",
+        secrets={"PIN": "pin"},
+        env_from_header={"USED": "X-Used", "BROUGHT": "X-Brought"},
+        private_tmp=True,
+    )
+    write_config(tmp_path / "config.toml", {"one": one})
+    ours = {
+        "DAEMON_TOKEN": "canary",
+        "DAEMON_MODE": "quiet",
+        "NOT_ITS_BUSINESS": "x",
+        "HOME": "/home/me",
+        "LANG": "C.UTF-8",
+    }
+    told = {}
+    for words in (("env", "one"), ("config", "show")):
+        told[words[0]] = subprocess.run(
+            [PROGRAM, *words, "--config", str(tmp_path / "config.toml")],
+            env={**ours, "PATH": os.environ["PATH"]},
+            capture_output=True,
+            text=True,
+            check=True,
+            timeout=60,
+        ).stdout
+    assert told["env"].splitlines() == [
+        "BROUGHT=[the header x-brought of the client]",
+        r"COLOUR=\x1b[31mred",
+        "DAEMON_MODE=quiet",
+        "DAEMON_TOKEN=[secret]",
+        "HOME=/home/me",
+        "LANG=C.UTF-8",
+        f"PATH={os.environ['PATH']}",
+        "PIN=[secret]",
+        "TERM=dumb",
+        "TMPDIR=[a directory of its own]",
+        "USED=[the header x-used of the client, or mine]",
+        "WORD=[secret]",
+    ]
+    for line in told["env"].splitlines():
+        assert f"  env         {line}\n" in told["config"]
+
+
+async def test_what_a_server_was_given_as_a_secret_is_logged_nowhere(tmp_path):
+    variables = {"TOKEN": "canary-in-a-file", "PASSED_KEY": "canary-passed-on"}
+    (tmp_path / "token").write_text(variables["TOKEN"])
+    (tmp_path / "token").chmod(0o600)
+    talkative = child("variables.py")
+    wrapped = ["--log-level", "debug", "--env", f"TOKEN={tmp_path / 'token'}", "--env", "PASSED_KEY"]
+    environment = {"PASSED_KEY": variables["PASSED_KEY"]}
+    with Bridge(tmp_path / "run", talkative, *wrapped, environment=environment) as running:
+        for name, value in variables.items():
+            body = request("tools/call", {"name": "variable", "arguments": {"name": name}})
+            async with connect(running) as connection:
+                await connection.send("POST", "/mcp", headers_of(body), json.dumps(body).encode())
+                answer = await connection.answer()
+            assert json.loads(answer.json["result"]["content"][0]["text"])["value"] == value
+    told = [line for line in running.lines if "stderr" in line]
+    assert len(told) == 2
+    assert all("telling [secret]" in line for line in told)
+    assert "canary" not in "\n".join(running.lines)
 
 
 @pytest.mark.parametrize("words", [("status",), ("tools", "one"), ("config", "schema"), ("connect", "one")])
