@@ -92,7 +92,9 @@ class Fleet:
             kept=tuple(name for name in configs if before.get(name) == configs[name]),
         )
         for name in (*changes.changed, *changes.removed):
-            reason = "its configuration has changed" if name in configs else "the configuration has it no more"
+            reason = (
+                "its configuration has changed" if name in configs else "the configuration has it no more"
+            )
             self._retire(self._members.pop(name), reason)
         for name in (*changes.changed, *changes.added):
             self._members[name] = await self._begin(configs[name])

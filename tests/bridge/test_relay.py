@@ -744,6 +744,8 @@ def test_the_tasks_that_are_known_are_limited():
 def test_a_server_of_one_principal_knows_its_tasks_itself():
     talk = Talk()
     assert said(talk.ask(1, "tasks/get", params(taskId="T"))[1]) != []
+
+
 def test_what_is_switched_off_passes_in_no_direction():
     talk = Talk(choice=Choice(without=("prompts", "sampling", "logging")))
     with pytest.raises(Rejection, match="prompts is switched off") as caught:
