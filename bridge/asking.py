@@ -39,6 +39,13 @@ class _UnixConnection(http.client.HTTPConnection):
                 f"no daemon answers on {self._path}: {fault.strerror}; `mcp-bridge serve` starts one"
             ) from None
 
+    def send(self, data: Any) -> None:  # noqa: ANN401 - as it is there
+        """Send, and let it not look as if whoever reads our output had left."""
+        try:
+            super().send(data)
+        except BrokenPipeError as fault:
+            raise ConnectionResetError(fault.errno, fault.strerror) from None
+
 
 def ask(unix: Path, method: str, path: str, patience: float = _PATIENCE) -> Any:  # noqa: ANN401 - JSON
     """The daemon's answer to a question of its control socket, within so many seconds.
