@@ -5,8 +5,9 @@ on HTTP/1.1. What a request's body holds beyond its answer is drained within bou
 crash, the server underneath (see http2).
 """
 
+import contextlib
 from collections.abc import Awaitable, Callable, MutableMapping
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 import trio
 
@@ -28,14 +29,25 @@ _DRAIN_SECONDS: Final = 5.0
 _LINE_ENDS: Final = frozenset(b"\r\n\0")
 
 
-class AsgiApp:
-    """An ASGI application that serves what one listener serves. `broken` tells whether the connection is lost."""
+class Line(Protocol):
+    """The connection that carries the requests."""
 
-    def __init__(
-        self, service: Service, peer: str, seat: Seat, broken: Callable[[], bool] = lambda: False
-    ) -> None:
+    @property
+    def broken(self) -> bool:
+        """Whether what is sent goes nowhere."""
+        ...
+
+    def cut(self) -> None:
+        """End it: its peer does not read."""
+        ...
+
+
+class AsgiApp:
+    """An ASGI application that serves what one listener serves, to one connection."""
+
+    def __init__(self, service: Service, peer: str, seat: Seat, line: Line) -> None:
         self._service = service
-        self._broken = broken
+        self._line = line
         self._peer = peer
         self._seat = seat
 
@@ -46,8 +58,11 @@ class AsgiApp:
                 await send({"type": "websocket.close"})
             return
         async with trio.open_nursery() as nursery:
-            exchange = AsgiExchange(self._service, receive, send, nursery, self._broken)
-            await self._answer(scope, exchange)
+            exchange = AsgiExchange(self._service, receive, send, nursery, self._peer, self._line)
+            try:
+                await self._answer(scope, exchange)
+            finally:
+                exchange.let_go()
             nursery.cancel_scope.cancel()
         await exchange.finish()
 
@@ -97,7 +112,8 @@ class AsgiExchange:
         receive: Receive,
         send: Send,
         nursery: trio.Nursery,
-        broken: Callable[[], bool],
+        peer: str,
+        line: Line,
     ) -> None:
         self.head: Head
         self.principal = ANONYMOUS
@@ -111,7 +127,8 @@ class AsgiExchange:
         self._last_sent = 0.0
         self._looked = service.route.generation
         self._nursery = nursery
-        self._broken = broken
+        self._peer = peer
+        self._line = line
 
     async def read_body(self) -> bytes:
         """The whole body (ports.Exchange)."""
@@ -198,19 +215,31 @@ class AsgiExchange:
             body = error(b"null", rejection.code, rejection.text)
             await self.answer(rejection.status, b"application/json", body, rejection.headers)
 
+    def let_go(self) -> None:
+        """Nothing more is written, whatever still comes."""
+        self._service.pulse.leave(self)
+        if self._outlet is not None:
+            self._outlet.leave()
+
     async def finish(self) -> None:
         """Read what is left of the body, so that it cannot hurt, and end the answer."""
-        self._service.pulse.leave(self)
         left = self._service.limits.body
         with trio.move_on_after(_DRAIN_SECONDS):
             while not self._body_done and left > 0:
                 event = await self._receive()
                 left -= len(event.get("body", b""))
                 self._body_done = event["type"] == "http.disconnect" or not event.get("more_body", False)
-        await self._send({"type": "http.response.body", "body": b"", "more_body": False})
+        with contextlib.suppress(ConnectionError):
+            await self._say({"type": "http.response.body", "body": b"", "more_body": False})
 
     async def _say(self, event: MutableMapping[str, Any]) -> None:
         # To a connection that is gone Hypercorn sends into nothing, at once and for ever.
-        if self._broken():
+        if self._line.broken:
             raise ConnectionError("the peer does not read")
-        await self._send(event)
+        seconds = self._service.limits.write_stall_seconds
+        with trio.move_on_after(seconds) as patience:
+            await self._send(event)
+        if patience.cancelled_caught:
+            self._service.log.warning("a client does not read", peer=self._peer, seconds=seconds)
+            self._line.cut()
+            raise ConnectionError("the peer does not read")

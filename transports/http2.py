@@ -1,8 +1,10 @@
 """HTTP/2 by Hypercorn, each connection in a guard of its own.
 
 Only Hypercorn's `TCPServer` is used, on a stream that we own: its accept loop dies of inputs that any peer can send,
-its sends are shielded without a time limit, and an unread body blocks it (each is a regression test of ours). Here a
-fault costs one connection, a stalled reader is cut off inside the send, and a cancellation breaks the socket first.
+its sends are shielded without a time limit, an unread body blocks it, an answer to a peer that is gone waits for ever, and
+what a peer gives no room for is held without a limit (each is a regression test of ours). Here a fault costs one
+connection, a stalled reader is cut off inside the send, a cancellation breaks the socket first, and a connection ends
+with its peer.
 """
 
 import contextlib
@@ -11,9 +13,11 @@ import socket
 import ssl
 from typing import TYPE_CHECKING, Final, cast
 
+import hypercorn.protocol.h2
 import trio
 from hypercorn.app_wrappers import ASGIWrapper
 from hypercorn.config import Config
+from hypercorn.protocol.h2 import BufferCompleteError, StreamBuffer
 from hypercorn.trio.tcp_server import TCPServer
 from hypercorn.trio.worker_context import WorkerContext
 
@@ -27,6 +31,8 @@ if TYPE_CHECKING:
 
 _STREAMS: Final = 100
 _CLOSE_SECONDS: Final = 1.0
+# How long what a peer has asked may go on after it has left, so that what it only said still arrives, in seconds.
+_LAST_SECONDS: Final = 1.0
 
 # Hypercorn would tell the peer's mistakes with tracebacks; ours is the only log.
 logging.getLogger("hypercorn").addHandler(logging.NullHandler())
@@ -51,7 +57,7 @@ async def serve_http2(
 ) -> None:
     """Serve one connection on which `h2` was negotiated, until either side leaves."""
     owned = _OwnedStream(stream, sock, service.limits.write_stall_seconds)
-    app = ASGIWrapper(cast("ASGIFramework", AsgiApp(service, peer, seat, lambda: owned.broken)))
+    app = ASGIWrapper(cast("ASGIFramework", AsgiApp(service, peer, seat, owned)))
     server = TCPServer(
         app,
         _config(service),
@@ -62,6 +68,7 @@ async def serve_http2(
     try:
         async with trio.open_nursery() as nursery:
             nursery.start_soon(_break_when_cancelled, sock)
+            nursery.start_soon(_end_with_peer, owned.over, nursery.cancel_scope)
             await server.run()
             nursery.cancel_scope.cancel()
     except* OSError:
@@ -78,6 +85,12 @@ async def _break_when_cancelled(sock: socket.socket) -> None:
         _shut(sock)
 
 
+async def _end_with_peer(over: trio.Event, scope: trio.CancelScope) -> None:
+    await over.wait()
+    await trio.sleep(_LAST_SECONDS)
+    scope.cancel()
+
+
 def _shut(sock: socket.socket) -> None:
     with contextlib.suppress(OSError):
         sock.shutdown(socket.SHUT_RDWR)
@@ -91,13 +104,32 @@ def _leaves(group: BaseExceptionGroup[Exception]) -> "Iterator[BaseException]":
             yield fault
 
 
+class _Buffer(StreamBuffer):
+    """What one HTTP/2 stream still has to be sent, which whoever puts something in waits for.
+
+    Hypercorn's own lets its writer go on each time that it was looked into, also where nothing could be taken out.
+    """
+
+    async def push(self, data: bytes) -> None:
+        """Put in, and wait until the peer has given room for all of it, or is gone."""
+        if self._complete:
+            raise BufferCompleteError
+        self.buffer.extend(data)
+        await self._is_empty.clear()
+        await self._is_empty.wait()
+
+
+hypercorn.protocol.h2.StreamBuffer = _Buffer  # type: ignore[misc]
+
+
 class _OwnedStream:
-    """The TLS stream after its handshake, with a time limit inside each send."""
+    """The TLS stream after its handshake, with a time limit inside each send. `over` is set when the peer has left."""
 
     def __init__(
         self, stream: "trio.SSLStream[trio.SocketStream]", sock: socket.socket, stall_seconds: float
     ) -> None:
         self.broken = False
+        self.over = trio.Event()
         self._stream = stream
         self._sock = sock
         self._stall_seconds = stall_seconds
@@ -117,7 +149,13 @@ class _OwnedStream:
 
     async def receive_some(self, max_bytes: int | None = None) -> bytes:
         """Some bytes, or none at the end. Raises trio.BrokenResourceError."""
-        return bytes(await self._stream.receive_some(max_bytes))
+        data = b""
+        try:
+            data = bytes(await self._stream.receive_some(max_bytes))
+        finally:
+            if not data:
+                self.over.set()
+        return data
 
     async def send_all(self, data: bytes) -> None:
         """All of the data. Raises trio.BrokenResourceError, also when the peer does not read for too long."""
@@ -125,9 +163,13 @@ class _OwnedStream:
             with trio.fail_after(self._stall_seconds):
                 await self._stream.send_all(data)
         except (trio.TooSlowError, trio.BrokenResourceError):
-            self.broken = True
-            _shut(self._sock)  # wakes Hypercorn's reader
+            self.cut()
             raise trio.BrokenResourceError from None
+
+    def cut(self) -> None:
+        """End it now (asgi.Line)."""
+        self.broken = True
+        _shut(self._sock)  # wakes Hypercorn's reader
 
     async def aclose(self) -> None:
         """Say goodbye where the peer still listens."""

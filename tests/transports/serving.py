@@ -61,7 +61,10 @@ class Server:
     sock: socket.socket
     log: Notes
     limits: Limits
+    quota: Quota
     streams: list = attrs.field(factory=list)
+    flooded: int = 0
+    kept: bytes = b""
     tokens: TokenSet | None = None
     routes: Routes | None = None
 
@@ -77,10 +80,18 @@ class Server:
         await exchange.begin_stream()
         await write_events(exchange, outlet)
 
+    async def keep(self, exchange):
+        """What was said, for the test to see, after a while."""
+        body = await exchange.read_body()
+        await trio.sleep(0.2)
+        self.kept = body
+        await exchange.answer(202, b"", b"")
+
     async def flood(self, exchange):
         """More than any peer reads."""
         await exchange.begin_stream()
         while True:
+            self.flooded += 65536
             await exchange.write(b"x" * 65536)
 
 
@@ -88,7 +99,7 @@ class Server:
 async def listening(tls=None, limits=None, tokens=True):
     """A server in this process; leaving waits until its connections are over, for two seconds at most."""
     limits = limits or Limits()
-    server = Server(bind_tcp("127.0.0.1", 0), Notes(), limits)
+    server = Server(bind_tcp("127.0.0.1", 0), Notes(), limits, Quota(limits))
     site = Site.for_listener("https" if tls else "http", "127.0.0.1", server.port)
     gate = Gate(site, TokenSet({TOKEN: "owner"}) if tokens else None, frozenset({"/healthz"}))
     table = {
@@ -96,11 +107,12 @@ async def listening(tls=None, limits=None, tokens=True):
         "/ignore": ignore_body,
         "/fail": fail,
         "/stream": server.stream,
+        "/keep": server.keep,
         "/flood": server.flood,
     }
     pulse, readiness = Pulse(), Readiness()
     server.tokens, server.routes = gate.tokens, Routes(table, {"/healthz": healthz})
-    service = Service(limits, gate, server.routes, pulse, readiness, server.log, Quota(limits))
+    service = Service(limits, gate, server.routes, pulse, readiness, server.log, server.quota)
     async with trio.open_nursery() as nursery:
         await nursery.start(pulse.run)
         await nursery.start(readiness.run)

@@ -296,6 +296,46 @@ async def test_a_stalled_reader_is_cut_off(tls, client_tls):
             await check_alive(server, client_tls)
 
 
+async def test_what_the_peer_gives_no_room_for_is_not_held(tls, client_tls):
+    with trio.fail_after(10):
+        async with listening(tls, Limits(write_stall_seconds=0.5)) as server:
+            client = await connect(server, client_tls)
+            await client.ask(client.head(path="/flood"))
+            with pytest.raises((EOFError, trio.BrokenResourceError)):
+                while True:  # reads, and never opens its windows again
+                    client.h2.receive_data(await client.stream.receive_some() or _end())
+            assert server.flooded <= 3 * 65536
+            assert ("warning", "a client does not read") in {event[:2] for event in server.log.events}
+            await check_alive(server, client_tls)
+
+
+def _end():
+    raise EOFError
+
+
+@pytest.mark.parametrize("path", ["/stream", "/flood", "/ignore"])
+async def test_a_connection_ends_with_its_peer(tls, client_tls, path):
+    with trio.fail_after(10):
+        async with listening(tls) as server:
+            client = await connect(server, client_tls)
+            await client.ask(client.head(path=path))
+            while not (client.answers or path == "/ignore"):
+                assert await client.receive()
+            await client.stream.transport_stream.aclose()
+            while server.quota._total:
+                await trio.sleep(0.01)
+
+
+async def test_what_was_said_before_the_peer_left_arrives(tls, client_tls):
+    with trio.fail_after(10):
+        async with listening(tls) as server:
+            client = await connect(server, client_tls)
+            await client.ask(client.head("POST", "/keep"), b"farewell")
+            await client.stream.transport_stream.send_eof()
+            while server.kept != b"farewell":
+                await trio.sleep(0.01)
+
+
 async def test_an_unread_body_blocks_nobody(tls, client_tls):
     with trio.fail_after(10):
         async with listening(tls) as server:
