@@ -172,16 +172,17 @@ class _Talk:
             return False
         frame = text_frame(text)
         sent = self._stream.send_some(frame)
-        if sent < len(frame):
+        if 0 < sent < len(frame):
             self._rest = frame[sent:]
             self._outlet.heartbeat()  # wakes the writer
-        return True
+        return sent > 0
 
     async def _write(self, scope: trio.CancelScope) -> None:
         outlet = self._outlet
         try:
             while True:
                 if self._rest:
+                    outlet.beat = False  # it was woken for this: a ping behind each would be a flood of pongs
                     await self._send(b"")
                 elif (item := outlet.take()) is not None:
                     await self._send(text_frame(item[1]))

@@ -1,4 +1,4 @@
-"""Over TLS all is as without: the streams, lost answers and cancellations of HTTP/2."""
+"""Over TLS all is as without: the streams, lost answers and cancellations of HTTP/2, and a WebSocket with much to say."""
 
 import json
 import ssl
@@ -6,6 +6,7 @@ from contextlib import asynccontextmanager
 
 import pytest
 import trio
+import trio_websocket
 import trustme
 from http2_client import Client
 
@@ -153,3 +154,22 @@ async def test_who_leaves_over_http2_cancels_its_call(bridge, trusting, leaves, 
             while threads_of(server) > 1:
                 await trio.sleep(0.01)
         assert (await other.post(headers_of(echo), json.dumps(echo).encode()))[0] == 200
+
+
+# ---- WebSocket
+
+
+async def test_a_busy_websocket_lives(bridge, trusting):
+    async def ask(socket, method, params, number):
+        await socket.send_message(message(method, params, id=number).decode())
+        with trio.fail_after(20):
+            return json.loads(await socket.get_message())
+
+    authorization = [("Authorization", bridge.headers["Authorization"].encode())]
+    async with trio_websocket.open_websocket_url(
+        bridge.ws, trusting, subprotocols=["mcp"], extra_headers=authorization
+    ) as socket:
+        await ask(socket, "initialize", INITIALIZE, 0)
+        for number in range(1, 101):
+            answer = await ask(socket, "tools/call", tool("echo", text="x" * number * 1000), number)
+            assert len(answer["result"]["content"][0]["text"]) == number * 1000
