@@ -93,6 +93,7 @@ class Relay:
         self._pages = 0
         self._unchecked: list[Asked] = []  # for the tools to be listed
         self._changed = False  # whether anything has happened that may have changed the tools
+        self._outdated = False  # whether the server has said that they have changed
 
     @property
     def in_flight(self) -> int:
@@ -224,7 +225,7 @@ class Relay:
 
     def _checked(self, ask: Asked, params: bytes) -> Effects:
         tools = self._tools
-        if tools is None:
+        if tools is None or self._outdated:
             self._unchecked.append(ask)
             return self._list_tools()
         mirrors = tools.get(ask.envelope.name)
@@ -267,8 +268,14 @@ class Relay:
         if cursor is not None and bytes(cursor) != b"null" and self._pages < _PAGES:
             return self._list_tools(bytes(cursor))
         self._listing = b""
-        self._tools, self._changed = self._listed, False
+        self._tools, self._changed, self._outdated = self._listed, False, False
         return self._check_again()
+
+    def _overheard(self, ask: Asked, found: members.Members, tools: dict[str, tuple[Mirror, ...]]) -> None:
+        self._learn(found, tools)
+        whole = bytes(found.get("nextCursor", b"null")) == b"null"
+        if whole and b'"cursor"' not in ask.request.params and not ask.choice.restricts:
+            self._outdated = False
 
     def _learn(self, found: members.Members, tools: dict[str, tuple[Mirror, ...]]) -> None:
         for one in members.items(found.get("tools")):
@@ -358,7 +365,7 @@ class Relay:
                 message = self._sealed(ask, message)
         elif method == "tools/list":
             if self._tools is not None:
-                self._learn(members.peek(message.result), self._tools)
+                self._overheard(ask, members.peek(message.result), self._tools)
         elif method == _LISTEN:
             message = Response(message.id, _named(bytes(message.result), ask.request.id), b"")
         elif method == "server/discover":
@@ -421,7 +428,7 @@ class Relay:
         if method == "notifications/cancelled":
             return self._listen_ended(read_cancelled(message.params)[0])
         if method == "notifications/tools/list_changed":
-            self._changed = True
+            self._outdated = True
         return self._published(message)
 
     def _listen_ended(self, wire_id: bytes) -> Effects:

@@ -796,6 +796,10 @@ class ToLegacy:
 
     def _list_changed(self, method: str, params: bytes) -> Effects:
         kind = _LISTS[method]
+        if (
+            kind == "toolsListChanged"
+        ):  # whoever compares headers with them must know, also where nobody listens
+            yield ToAsker(Notification(method, b""))
         for asker, listen in self._listens.items():
             if kind in listen.kinds and not listen.waiting:
                 yield ToAsker(Notification(method, _with_subscription(params, asker)), asker)

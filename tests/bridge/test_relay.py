@@ -543,15 +543,33 @@ def test_the_tools_are_listed_again_before_a_call_is_refused_if_anything_has_hap
     assert [one[1] for one in said(talk.answer(6, TOOLS))] == ["tools/call"]
 
 
-def test_a_list_that_passes_teaches_as_well():
+def test_the_tools_are_listed_again_when_the_server_says_that_they_have_changed():
+    talk = Talk()
+    talk.ask(1, "tools/call", call(), headers={})
+    talk.answer(1, {"tools": [{"name": "t"}]})
+    talk.answer(2, {})
+    talk.says("notifications/tools/list_changed")
+    outlet, effects = talk.ask(2, "tools/call", call(r="eu"), headers={})
+    assert [one[1] for one in said(effects)] == ["tools/list"]
+    [(to, message, status)] = told(talk.answer(3, TOOLS))
+    assert (to, message["error"]["code"], status) == (outlet, -32020, 400)
+    _, effects = talk.ask(3, "tools/call", call(r="eu"), headers={"mcp-param-region": "eu"})
+    assert [one[1] for one in said(effects)] == ["tools/call"]
+
+
+@pytest.mark.parametrize(
+    ("cursor", "more", "whole"),
+    [({}, {}, True), ({"cursor": "x"}, {}, False), ({}, {"nextCursor": "x"}, False)],
+)
+def test_a_list_that_passes_teaches_as_well(cursor, more, whole):
     talk = Talk()
     talk.ask(1, "tools/call", call("plain"), headers={})
     talk.answer(1, {"tools": []})
     talk.says("notifications/tools/list_changed")
-    talk.ask(2, "tools/list")
-    talk.answer(3, TOOLS)
+    talk.ask(2, "tools/list", params(**cursor))
+    talk.answer(3, {**TOOLS, **more})
     _, effects = talk.ask(3, "tools/call", call(r="eu"), headers={"mcp-param-region": "eu"})
-    assert [one[1] for one in said(effects)] == ["tools/call"]
+    assert [one[1] for one in said(effects)] == ["tools/call" if whole else "tools/list"]
 
 
 def test_a_call_that_leaves_before_the_tools_are_listed_is_never_said():

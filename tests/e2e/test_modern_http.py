@@ -11,7 +11,7 @@ import pytest
 import trio
 import trio_websocket
 
-from .bridge_process import EXAMPLE
+from .bridge_process import EXAMPLE, REPOSITORY, Bridge
 from .raw_http import BOTH, Connection, connect
 
 pytestmark = pytest.mark.anyio
@@ -194,6 +194,74 @@ async def test_who_hangs_up_cancels_its_call(start_bridge):
 
 def threads_of(pid):
     return len(os.listdir(f"/proc/{pid}/task"))
+
+
+# ---- headers that mirror the arguments of a tool
+
+
+@pytest.fixture(scope="module")
+def mirrored(tmp_path_factory):
+    command = (sys.executable, str(REPOSITORY / "tests/e2e/children/mirrored.py"))
+    with Bridge(tmp_path_factory.mktemp("mirrored") / "run", command) as running:
+        yield running
+
+
+@pytest.mark.parametrize(
+    ("arguments", "headers", "status"),
+    [
+        ({"region": "eu"}, {"Mcp-Param-Region": "eu"}, 200),
+        ({"region": "eu"}, {"mcp-param-REGION": " eu\t"}, 200),
+        ({"region": "eu"}, {}, 400),
+        ({"region": "eu"}, {"Mcp-Param-Region": "EU"}, 400),
+        ({"region": "Hello, \u4e16\u754c"}, {"Mcp-Param-Region": "=?base64?SGVsbG8sIOS4lueVjA==?="}, 200),
+        ({"region": " padded "}, {"Mcp-Param-Region": "=?base64?IHBhZGRlZCA=?="}, 200),
+        ({"region": "line1\nline2"}, {"Mcp-Param-Region": "=?base64?bGluZTEKbGluZTI=?="}, 200),
+        ({"region": "=?base64?literal?="}, {"Mcp-Param-Region": "=?base64?PT9iYXNlNjQ/bGl0ZXJhbD89?="}, 200),
+        ({"region": "=?base64?literal?="}, {"Mcp-Param-Region": "=?base64?literal?="}, 400),
+        ({"region": "=?BASE64?ZXU=?="}, {"Mcp-Param-Region": "=?BASE64?ZXU=?="}, 200),
+        ({"region": "eu"}, {"Mcp-Param-Region": "=?base64?ZXU?="}, 400),
+        ({"region": "\ufffd"}, {"Mcp-Param-Region": "=?base64?/w==?="}, 400),
+        ({"region": ""}, {"Mcp-Param-Region": ""}, 200),
+        ({"region": ""}, {"Mcp-Param-Region": "=?base64??="}, 200),
+        ({"region": ""}, {}, 400),
+        ({"region": None}, {}, 200),
+        ({"region": None}, {"Mcp-Param-Region": "null"}, 400),
+        ({}, {"Mcp-Param-Region": "eu"}, 400),
+        ({"level": 42}, {"Mcp-Param-Level": "42"}, 200),
+        ({"level": 42}, {"Mcp-Param-Level": "42.0"}, 200),
+        ({"level": 42}, {"Mcp-Param-Level": "43"}, 400),
+        ({"dry": True}, {"Mcp-Param-Dry-Run": "true"}, 200),
+        ({"dry": True}, {"Mcp-Param-Dry-Run": "True"}, 400),
+        ({"in": {"deep": "x"}}, {"Mcp-Param-Deep": "x"}, 200),
+        ({"in": {"deep": "x"}}, {}, 400),
+        ({"deep": "x"}, {}, 200),
+        ({}, {"Mcp-Param-Unknown": "whatever"}, 200),
+    ],
+)
+async def test_headers_that_mirror_arguments_are_compared_with_them(mirrored, arguments, headers, status):
+    async with connect(mirrored) as connection:
+        body = request("tools/call", {"name": "where", "arguments": arguments})
+        await send(connection, body, **headers)
+        answer = await connection.answer()
+    assert answer.status == status, answer
+    if status == 200:
+        assert json.loads(answer.json["result"]["content"][0]["text"]) == arguments
+    else:
+        assert (answer.json["error"]["code"], answer.json["id"]) == (-32020, 1)
+
+
+async def test_headers_are_compared_with_the_tools_as_they_are_now(start_bridge):
+    bridge = start_bridge((sys.executable, str(REPOSITORY / "tests/e2e/children/mirrored.py")))
+
+    async def status(connection, headers, **arguments):
+        await send(connection, request("tools/call", {"name": "where", "arguments": arguments}), **headers)
+        return (await connection.answer()).status
+
+    async with connect(bridge) as connection:
+        assert await status(connection, {"Mcp-Param-Region": "eu"}, region="eu") == 200
+        assert await status(connection, {"Mcp-Param-Region": "eu"}, region="eu", change=True) == 200
+        assert await status(connection, {"Mcp-Param-Region": "eu"}, region="eu") == 400
+        assert await status(connection, {"Mcp-Param-New-Region": "eu"}, region="eu") == 200
 
 
 # ---- subscriptions

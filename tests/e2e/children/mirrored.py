@@ -1,0 +1,49 @@
+"""A server whose tool `where` wants its arguments mirrored in headers, and, called with `change`, from then on in others."""
+
+import json
+import sys
+
+HEADERS = {"region": "Region", "level": "Level", "dry": "Dry-Run", "deep": "Deep"}
+
+
+def tool(headers):
+    deep = {"type": "object", "properties": {"deep": {"type": "string", "x-mcp-header": headers["deep"]}}}
+    properties = {
+        "region": {"type": "string", "x-mcp-header": headers["region"]},
+        "level": {"type": "integer", "x-mcp-header": headers["level"]},
+        "dry": {"type": "boolean", "x-mcp-header": headers["dry"]},
+        "in": deep,
+        "change": {"type": "boolean"},
+    }
+    return {"name": "where", "inputSchema": {"type": "object", "properties": properties}}
+
+
+def say(**message):
+    sys.stdout.write(json.dumps({"jsonrpc": "2.0", **message}) + "\n")
+    sys.stdout.flush()
+
+
+headers = HEADERS
+for line in sys.stdin:
+    message = json.loads(line)
+    params = message.get("params", {})
+    match message.get("method"):
+        case "initialize":
+            about = {
+                "protocolVersion": params["protocolVersion"],
+                "capabilities": {"tools": {"listChanged": True}},
+                "serverInfo": {"name": "mirrored", "version": "0"},
+            }
+            say(id=message["id"], result=about)
+        case "tools/list" if "cursor" in params:
+            say(id=message["id"], result={"tools": [tool(headers)]})
+        case "tools/list":
+            say(id=message["id"], result={"tools": [], "nextCursor": "more"})
+        case "tools/call":
+            if params["arguments"].get("change"):
+                headers = {name: f"New-{header}" for name, header in HEADERS.items()}
+                say(method="notifications/tools/list_changed")
+            say(
+                id=message["id"],
+                result={"content": [{"type": "text", "text": json.dumps(params["arguments"])}]},
+            )
