@@ -17,14 +17,18 @@ import trio_websocket
 
 from ..transports.lines import LineSplitter, Overlong
 from ..validators import envelope
-from ..validators.envelope import Request, Response
+from ..validators.envelope import Message, Notification, Request, Response
 from ..validators.limits import Limits
 from ..validators.rejection import Rejection
+from ..validators.shapes import read_cancelled
 from .asking import NoDaemon, Refused
 
 _READ: Final = 64 * 1024
 # After the end of stdin, how long answers to what was asked may still come, in seconds.
 _LAST_ANSWERS: Final = 30.0
+_LISTEN: Final = "subscriptions/listen"
+# A translator nests what a server has said one deeper.
+_OF_THE_DAEMON: Final = Limits(json_depth=2 * Limits().json_depth)
 
 
 def connect(unix: Path, name: str) -> None:
@@ -120,9 +124,15 @@ class _Carrier:
             self._asked.add(envelope.readable_id(line))
             self._asked.discard(b"null")
         else:
-            if isinstance(message, Request):
-                self._asked.add(message.id)
+            self._expect(message)
         await self._socket.send_message(text)
+
+    def _expect(self, message: Message) -> None:
+        """Count what will be answered: not a subscription, which lasts, and not what is taken back."""
+        if isinstance(message, Request) and message.method != _LISTEN:
+            self._asked.add(message.id)
+        elif isinstance(message, Notification) and message.method == "notifications/cancelled":
+            self._asked.discard(read_cancelled(message.params)[0])
 
     async def _to_stdout(self) -> None:
         async with trio.lowlevel.FdStream(os.dup(1)) as stdout:
@@ -136,7 +146,7 @@ class _Carrier:
                     await stdout.send_all(data + b"\n")
                 except trio.BrokenResourceError:
                     return  # nobody reads us any more
-                message = envelope.decode(data, self._limits)
+                message = envelope.decode(data, _OF_THE_DAEMON)
                 if isinstance(message, Response):
                     self._asked.discard(message.id)
                 if self._stdin_over and not self._asked:

@@ -1,5 +1,6 @@
 """`mcp-bridge connect NAME`: official clients that start a command, in front of a server of the daemon."""
 
+import functools
 import json
 import subprocess
 
@@ -8,7 +9,8 @@ from mcp.client.client import Client
 from mcp.client.stdio import StdioServerParameters, stdio_client
 
 from .bridge_process import EXAMPLE, PROGRAM
-from .daemon_process import daemon
+from .daemon_process import child, daemon
+from .raw_http import INITIALIZE
 from .test_modern_http import request, tool
 
 pytestmark = pytest.mark.anyio
@@ -32,6 +34,22 @@ def started(running, name, lines, timeout=30):
     )
 
 
+def open_process(running, name):
+    return subprocess.Popen(
+        [PROGRAM, "connect", name, "--config", str(running.config)],
+        env=running.variables,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+    )
+
+
+def ask(process, message):
+    """The next thing that it says."""
+    process.stdin.write(json.dumps(message).encode() + b"\n")
+    process.stdin.flush()
+    return json.loads(process.stdout.readline())
+
+
 @pytest.mark.parametrize("mode", ["legacy", "auto"])
 async def test_an_official_client_over_stdio(running, mode):
     server = StdioServerParameters(
@@ -52,6 +70,21 @@ def test_answers_still_come_after_the_end_of_the_questions(running):
     assert all("result" in answer for answer in answers if "id" in answer)
 
 
+@pytest.mark.parametrize(
+    "asked",
+    [
+        [request("subscriptions/listen", {"notifications": {}})],
+        [
+            request("tools/call", tool("slow", seconds=60)),
+            {"jsonrpc": "2.0", "method": "notifications/cancelled", "params": {"requestId": 1}},
+        ],
+    ],
+    ids=["subscription", "cancelled"],
+)
+def test_what_will_not_be_answered_is_not_waited_for(running, asked):
+    assert started(running, "one", asked, timeout=20).returncode == 0
+
+
 def test_a_server_that_there_is_not_is_named(running):
     done = started(running, "nobody", [])
     assert (done.returncode, done.stderr) == (1, "mcp-bridge: there is no server 'nobody'\n")
@@ -63,18 +96,24 @@ def test_what_is_refused_is_answered(running):
     assert (answer["id"], "error" in answer) == (5, True)
 
 
+def test_what_is_nested_as_deep_as_can_be_arrives(tmp_path):
+    deep = functools.reduce(lambda inner, _: [inner], range(62), 0)
+    result = {"resultType": "complete", "content": [], "structuredContent": deep}
+    servers = {"deep": {"command": child("strange.py", json.dumps(result), "modern")}}
+    with daemon(tmp_path, servers) as running, open_process(running, "deep") as process:
+        ask(process, {"jsonrpc": "2.0", "id": 0, "method": "initialize", "params": INITIALIZE})
+        call = {"jsonrpc": "2.0", "id": 1, "method": "tools/call", "params": {"name": "it"}}
+        for number in range(2):  # the second sees whether the first has ended it
+            answer = ask(process, {**call, "id": number + 1})
+            assert answer["result"]["structuredContent"] == {"result": deep}
+        process.stdin.close()
+        assert process.wait(20) == 0
+
+
 def test_the_end_of_the_daemon_is_the_end(tmp_path):
     with daemon(tmp_path, {"one": {"command": EXAMPLE}}) as found:
-        process = subprocess.Popen(
-            [PROGRAM, "connect", "one", "--config", str(found.config)],
-            env=found.variables,
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-        )
-        with process:
-            process.stdin.write(json.dumps(request("tools/list")).encode() + b"\n")
-            process.stdin.flush()
-            assert json.loads(process.stdout.readline())["id"] == 1
+        with open_process(found, "one") as process:
+            assert ask(process, request("tools/list"))["id"] == 1
             found.stop()
             assert process.wait(10) == 0
     assert started(found, "one", []).returncode == 69

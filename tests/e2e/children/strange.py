@@ -1,4 +1,4 @@
-"""A server whose tool `it` has the result that its argument says, whatever that is."""
+"""A server whose tool `it` has the result that its argument says, whatever that is; of the modern era with `modern` behind it."""
 
 import json
 import sys
@@ -6,7 +6,15 @@ import sys
 for line in sys.stdin:
     message = json.loads(line)
     match message.get("method"):
-        case "initialize":
+        case "server/discover" if "modern" in sys.argv:
+            result = {
+                "resultType": "complete",
+                "supportedVersions": ["2026-07-28"],
+                "capabilities": {"tools": {}},
+                "ttlMs": 0,
+                "cacheScope": "private",
+            }
+        case "initialize" if "modern" not in sys.argv:
             result = {
                 "protocolVersion": message["params"]["protocolVersion"],
                 "capabilities": {"tools": {}},
@@ -16,7 +24,10 @@ for line in sys.stdin:
             result = {"tools": [{"name": "it", "inputSchema": {"type": "object"}}]}
         case "tools/call":
             result = json.loads(sys.argv[1])
-        case _:
+        case _ if "id" not in message:
             continue
-    sys.stdout.write(json.dumps({"jsonrpc": "2.0", "id": message["id"], "result": result}) + "\n")
+        case _:
+            result = None
+    answer = {"result": result} if result is not None else {"error": {"code": -32601, "message": "no"}}
+    sys.stdout.write(json.dumps({"jsonrpc": "2.0", "id": message["id"], **answer}) + "\n")
     sys.stdout.flush()
