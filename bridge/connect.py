@@ -119,12 +119,14 @@ class _Carrier:
         if not text.strip():
             return
         try:
-            message = envelope.decode(line, self._limits)
+            batch = envelope.split_batch(line, self._limits) if envelope.is_batch(line) else [line]
+            messages = [envelope.decode(one, self._limits) for one in batch]
         except Rejection:  # the daemon says what is wrong with it
             self._asked.add(envelope.readable_id(line))
             self._asked.discard(b"null")
         else:
-            self._expect(message)
+            for message in messages:
+                self._expect(message)
         await self._socket.send_message(text)
 
     def _expect(self, message: Message) -> None:

@@ -4,14 +4,13 @@ A GET opens the session and is its only stream; a POST to the path that its firs
 session lives as long as that stream.
 """
 
-from ..validators.envelope import Message, Request, decode, is_batch, split_batch
+from ..validators.envelope import decode, is_batch
 from ..validators.limits import Limits
 from ..validators.media import accepts
 from ..validators.rejection import INVALID_REQUEST, Rejection
-from ..validators.shapes import BATCH_REVISION
 from . import event_stream
 from .ports import Backend, Exchange
-from .streamable import check_content_type, method_not_allowed, receive_batch, refuse_message
+from .streamable import check_content_type, method_not_allowed, read_batch, receive_batch, refuse_message
 from .streaming import write_events
 
 _PARAMETER = "sessionId="
@@ -65,19 +64,10 @@ class MessagePost:
         try:  # what cannot be read is refused here; what the session refuses is answered on its stream, as on a pipe
             conversation = self._backend.find(head.query[len(_PARAMETER) :], exchange.principal)
             if is_batch(body):
-                if conversation.version not in ("2024-11-05", BATCH_REVISION):
-                    raise Rejection(
-                        400, INVALID_REQUEST, f"a batch is allowed up to revision {BATCH_REVISION} only"
-                    )
-                texts = split_batch(body, self._limits)
-                messages: list[Message] = [decode(text, self._limits) for text in texts]
-                if any(
-                    isinstance(message, Request) and message.method == "initialize" for message in messages
-                ):
-                    raise Rejection(400, INVALID_REQUEST, "initialize must not be part of a batch")
-                receive_batch(conversation, messages, None)
+                messages = read_batch(body, conversation.version, self._limits)
             else:
-                receive_batch(conversation, [decode(body, self._limits)], None)
+                messages = [decode(body, self._limits)]
+            receive_batch(conversation, messages, None)
         except Rejection as rejection:
             await refuse_message(exchange, body, rejection)
             return

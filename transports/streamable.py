@@ -34,6 +34,8 @@ JSON: Final = b"application/json"
 # What a client is told to wait before it comes back for an interrupted stream, in milliseconds (SEP-1699).
 RETRY_MS: Final = 1000
 _SESSION: Final = "mcp-session-id"
+# JSON-RPC itself has batches, so the first revision may have them on what it has: a pipe, and HTTP+SSE (digest 1.2).
+_BATCHES_ON_A_PIPE: Final = ("2024-11-05", BATCH_REVISION)
 
 
 class StreamableHttp:
@@ -158,8 +160,7 @@ class StreamableHttp:
         if conversation.version != BATCH_REVISION:
             raise invalid(f"a batch is allowed in revision {BATCH_REVISION} only")
         messages = [decode(text, self._limits) for text in texts]
-        if any(isinstance(message, Request) and message.method == "initialize" for message in messages):
-            raise invalid("initialize must not be part of a batch")
+        _refuse_initialize(messages)
         if not any(isinstance(message, Request) for message in messages):
             for message in messages:
                 conversation.receive(message, None)
@@ -209,6 +210,20 @@ class StreamableHttp:
         except Rejection:
             return False
         return True
+
+
+def read_batch(body: bytes, version: str, limits: Limits) -> list[Message]:
+    """The messages of a batch on a transport with one stream for all answers. Raises Rejection."""
+    if version not in _BATCHES_ON_A_PIPE:
+        raise invalid(f"a batch is allowed up to revision {BATCH_REVISION} only")
+    messages = [decode(text, limits) for text in split_batch(body, limits)]
+    _refuse_initialize(messages)
+    return messages
+
+
+def _refuse_initialize(messages: list[Message]) -> None:
+    if any(isinstance(message, Request) and message.method == "initialize" for message in messages):
+        raise invalid("initialize must not be part of a batch")
 
 
 def receive_batch(conversation: Conversation, messages: list[Message], outlet: Outlet | None) -> None:

@@ -1,6 +1,6 @@
 """MCP over WebSocket (specification digest, section 5.2): subprotocol `mcp`, one text message is one JSON-RPC message.
 
-Requests of the modern era are each for themselves; the first other message opens the one session of the connection. The
+In the revisions that have them it may be a batch. Requests of the modern era are each for themselves; the first other message opens the one session of the connection. The
 loss of the connection ends both. What the server says goes to the socket in the turn of the loop in
 which it came, as long as the socket takes it; a writer task does the rest.
 """
@@ -10,7 +10,7 @@ from typing import Final
 
 import trio
 
-from ..validators.envelope import Message, Notification, Request, decode, error, readable_id
+from ..validators.envelope import Message, Notification, Request, decode, error, is_batch, readable_id
 from ..validators.limits import Limits
 from ..validators.modern import check_supported, is_modern, read_envelope
 from ..validators.rejection import Rejection
@@ -32,7 +32,7 @@ from ..validators.ws_frames import (
 )
 from .outlet import GONE, OPEN, OVERFLOWED, Outlet
 from .ports import Backend, Conversation, Desk, Exchange, Hijacked, Log, ModernRequest
-from .streamable import method_not_allowed
+from .streamable import method_not_allowed, read_batch, receive_batch
 
 _READ: Final = 64 * 1024
 # A ping without a pong is waited for so many heartbeats.
@@ -132,6 +132,10 @@ class _Talk:
 
     async def _receive(self, text: bytes) -> None:
         try:
+            if self._conversation is not None and is_batch(text):
+                messages = read_batch(text, self._conversation.version, self._limits)
+                receive_batch(self._conversation, messages, None)
+                return
             message = decode(text, self._limits)
             if isinstance(message, Request) and is_modern(message.params):
                 await self._ask(message)

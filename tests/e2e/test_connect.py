@@ -70,6 +70,16 @@ def test_answers_still_come_after_the_end_of_the_questions(running):
     assert all("result" in answer for answer in answers if "id" in answer)
 
 
+def test_a_batch_of_the_revision_that_has_them_is_answered(running):
+    with open_process(running, "one") as process:
+        params = {**INITIALIZE, "protocolVersion": "2025-03-26"}
+        ask(process, {"jsonrpc": "2.0", "id": 0, "method": "initialize", "params": params})
+        batch = [{"jsonrpc": "2.0", "id": number, "method": "ping"} for number in (1, 2, 3)]
+        out, _ = process.communicate(json.dumps(batch).encode() + b"\n", timeout=20)
+        assert [json.loads(line)["id"] for line in out.splitlines()] == [1, 2, 3]
+        assert process.returncode == 0
+
+
 @pytest.mark.parametrize(
     "asked",
     [

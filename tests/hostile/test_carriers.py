@@ -7,7 +7,7 @@ import json
 from contextlib import contextmanager
 
 import pytest
-from conftest import eventually_none
+from conftest import VERSION, eventually_none
 from test_json import (
     INVALID_REQUEST,
     NOT_VALUES,
@@ -49,8 +49,8 @@ class Carrier:
         lines = journal.read_bytes()[before:].splitlines(keepends=True)
         return refusal, messages, [line for line in lines if b'"test/sync"' not in line]
 
-    def open(self):
-        assert self.send(json.dumps(self.bridge.initialize()).encode()) is None
+    def open(self, version=VERSION):
+        assert self.send(json.dumps(self.bridge.initialize(version)).encode()) is None
         assert self.receive()["id"] == 0
         self.send(b'{"jsonrpc":"2.0","method":"notifications/initialized"}')
         self.exchange(METHOD % (b"1", b"ping"))
@@ -90,18 +90,18 @@ class Frames(Carrier):
 
 
 @contextmanager
-def posts(bridge):
+def posts(bridge, version=VERSION):
     with bridge.event_stream() as (events, path), bridge.connect() as connection:
         carrier = Posts(bridge, connection, events, path)
-        carrier.open()
+        carrier.open(version)
         yield carrier
 
 
 @contextmanager
-def frames(bridge):
+def frames(bridge, version=VERSION):
     with bridge.websocket(initialized=False) as socket:
         carrier = Frames(bridge, socket)
-        carrier.open()
+        carrier.open(version)
         yield carrier
 
 
@@ -196,6 +196,20 @@ def test_w11_json_that_is_no_message_is_an_invalid_request(carrier, text):
 )
 def test_w11_j06_a_batch_of_another_revision_is_refused(carrier, text):
     assert_refused(carrier, text, INVALID_REQUEST)
+
+
+@pytest.mark.parametrize("open_carrier", [posts, frames], ids=["messages", "ws"])
+@pytest.mark.parametrize("version", ["2024-11-05", "2025-03-26"])
+def test_j06_a_batch_of_a_revision_that_has_them_is_taken_apart(bridge, open_carrier, version):
+    with open_carrier(bridge, version) as carrier:
+        asked = [METHOD % (b"%d" % number, b"test/echo") for number in range(3)]
+        greeting = b'{"jsonrpc":"2.0","method":"notifications/x"}'
+        refusal, messages, lines = carrier.exchange(b" [" + b",".join([greeting, *asked]) + b"]")
+        assert (refusal, len(lines)) == (None, 4)
+        assert [message["id"] for message in messages] == [0, 1, 2]
+        opening = json.dumps(carrier.bridge.initialize()).encode()
+        for wrong in (b"[]", b"[1]", b"[" + opening + b"]", b"[" + ECHO + b"," + opening + b"]"):
+            assert_refused(carrier, wrong, INVALID_REQUEST)
 
 
 @pytest.mark.parametrize("deep", [65, 1000, 100_000])
