@@ -193,9 +193,11 @@ class StreamableHttp:
         await self._stream(exchange, conversation, outlet)
 
     async def _delete(self, exchange: Exchange) -> None:
-        if exchange.head.headers.get("mcp-protocol-version") in SUPPORTED:
+        headers = exchange.head.headers
+        if headers.get("mcp-protocol-version") in SUPPORTED:
             raise method_not_allowed(b"POST")
-        conversation = self._conversation(exchange.head.headers.get(_SESSION), exchange.principal)
+        check_version_header(headers.get("mcp-protocol-version"))
+        conversation = self._conversation(headers.get(_SESSION), exchange.principal)
         conversation.end("the client ended the session")
         await exchange.answer(204, b"", b"")
 

@@ -264,6 +264,13 @@ def test_m04_the_same_for_a_stream(bridge, session, version):
     assert bridge.ask(bridge.get(Session(session.id, version))).status == 400
 
 
+@pytest.mark.parametrize("version", ["9999-01-01", "x"])
+def test_m04_the_same_for_the_end_of_a_session(bridge, session, version):
+    reply = bridge.ask(bridge.delete(session).add(f"MCP-Protocol-Version: {version}"))
+    assert reply.status == 400
+    assert bridge.ask(bridge.post(session=session)).status == 200
+
+
 def test_m04_no_version_header_is_no_version(bridge, session):
     assert bridge.ask(bridge.post(session=session).without("MCP-Protocol-Version")).status == 200
 
