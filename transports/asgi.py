@@ -84,9 +84,9 @@ class AsgiApp:
         if preflight is not None:
             await exchange.answer(204, b"", b"", preflight)
             return
+        exchange.cors = gate.cors(head)
         exchange.principal = gate.admit(head)
         self._seat.identify(exchange.principal)
-        exchange.cors = gate.cors(head)
         await self._service.route(head, exchange.principal)(exchange)
 
 

@@ -378,6 +378,7 @@ class Connection:
                 # Most clients send the same head again and again, and then it is neither read nor judged again.
                 self._endpoint = None
                 self._last_block = b""
+                self._cors = ()
                 self.head = parse_head(block, self.limits)
             head = self.head
             self._close = not head.keep_alive
@@ -410,11 +411,11 @@ class Connection:
         if preflight is not None:
             await self.answer(204, b"", b"", preflight)
             return None
+        self._cors = gate.cors(head) if gate.shared_with else ()  # a page must be able to read a 401 as well
         principal = gate.admit(head)
         if principal != self.principal:
             self._seat.identify(principal)
             self.principal = principal
-        self._cors = gate.cors(head) if gate.shared_with else ()
         self._generation = self._service.route.generation
         return self._service.route(head, principal)
 
