@@ -343,6 +343,7 @@ class Connection:
         self._cors: Headers = ()
         self._outlet: Outlet | None = None
         self._ends_with_peer = False
+        self._left = False
         # Deadlines: what is being waited for, since when (coarse time), and how much came since.
         self._waiting = ""
         self._since = 0.0
@@ -585,6 +586,8 @@ class Connection:
         """Heartbeats, and where asked the departure, go to this outlet (ports.Exchange)."""
         self._outlet = outlet
         self._ends_with_peer = to_the_end
+        if to_the_end and self._left:
+            outlet.leave()
         self._last_sent = self._service.pulse.now
 
     def hijack(self) -> Hijacked:
@@ -673,6 +676,7 @@ class Connection:
         self.abort()
 
     def _ready(self, left: bool) -> None:  # noqa: FBT001 - readiness.Ready
+        self._left = self._left or left
         if left and self._outlet is not None and self._ends_with_peer:
             self._outlet.leave()
         if self._plain is not None:

@@ -38,6 +38,8 @@ async def serve_modern(exchange: Exchange, backend: Backend, message: Message, l
     check_headers(headers, message.method, envelope)
     outlet = exchange.outlet(direct=True)
     exchange.attend(outlet, to_the_end=True)
+    if outlet.state == GONE:
+        return
     desk = await backend.ask(
         exchange.principal, headers, ModernRequest(message, envelope, headers), outlet, pipe=False
     )

@@ -192,6 +192,20 @@ async def test_who_hangs_up_cancels_its_call(start_bridge):
         assert await call(idle, "echo", text="still here") == "still here"
 
 
+async def test_who_hangs_up_at_once_cancels_its_call_as_well(start_bridge):
+    bridge = start_bridge()
+    async with connect(bridge) as idle:
+        await call(idle, "echo", text="start")
+        server = max(bridge.children())
+        with trio.fail_after(10):  # less than what a heartbeat would take to find out
+            for _ in range(5):
+                async with connect(bridge) as connection:
+                    await send(connection, request("tools/call", tool("slow", seconds=60)))
+            await trio.sleep(0.5)  # whether they have begun by now or never will
+            while threads_of(server) > 1:
+                await trio.sleep(0.01)
+
+
 def threads_of(pid):
     return len(os.listdir(f"/proc/{pid}/task"))
 
