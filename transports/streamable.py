@@ -26,7 +26,7 @@ from ..validators.rejection import INVALID_REQUEST, Rejection
 from ..validators.shapes import BATCH_REVISION, check_version_header
 from . import event_stream
 from .modern import serve_modern, speaks_modern
-from .outlet import FINISHED, OPEN, Outlet
+from .outlet import FINISHED, GONE, OPEN, Outlet
 from .ports import Backend, Conversation, Exchange
 from .streaming import write_events
 
@@ -128,6 +128,7 @@ class StreamableHttp:
             raise invalid("this session is already initialized")
         conversation = await self._backend.open(exchange.principal, exchange.head.headers)
         outlet = exchange.outlet()
+        exchange.attend(outlet, to_the_end=True)  # who leaves now never learns the session's id
         try:
             conversation.receive(message, outlet)
             while (
@@ -138,6 +139,9 @@ class StreamableHttp:
         except BaseException:
             conversation.end("initialize was not answered")
             raise
+        if outlet.state == GONE:
+            conversation.end("the client left before it was answered")
+            return
         headers = ((b"Mcp-Session-Id", conversation.id.encode("ascii")),) if conversation.version else ()
         if not headers:
             conversation.end("the server refused to initialize")

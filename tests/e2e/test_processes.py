@@ -14,7 +14,7 @@ import pytest
 import trio
 
 from .bridge_process import EXAMPLE, Bridge, wait_until_gone
-from .raw_http import Connection, Session, connect, message, tool_call
+from .raw_http import BOTH, INITIALIZE, Connection, Session, connect, message, tool_call
 from .sdk import SDK_WARNINGS, TRANSPORTS
 from .sdk import connect as connect_sdk
 
@@ -22,6 +22,7 @@ pytestmark = [pytest.mark.anyio, *SDK_WARNINGS]
 
 CHILDREN = Path(__file__).with_name("children")
 FAMILY = (sys.executable, str(CHILDREN / "family.py"), EXAMPLE[1])
+JSON = {"Accept": BOTH, "Content-Type": "application/json"}
 STUBBORN = (sys.executable, str(CHILDREN / "stubborn.py"))
 # The whole of it is over in 0.2 s; what comes on top is other people's time on a busy machine. Of several deaths, the
 # fastest must make it within the limit, and none may take longer than this.
@@ -138,6 +139,16 @@ async def test_nothing_is_left_when_the_client_hangs_up(start_bridge: Start, tra
         await client.call_tool("echo", {"text": "here"})
         assert len(family_of(bridge)) == 3
     assert wait_until_gone(lambda: family_of(bridge), 8) == []
+
+
+async def test_nothing_is_left_of_a_client_that_did_not_wait_for_its_session(start_bridge: Start) -> None:
+    bridge = start_bridge((sys.executable, "-c", "for line in open(0): pass", "mute"))
+    async with connect(bridge) as connection:
+        await connection.send("POST", "/mcp", JSON, message("initialize", INITIALIZE, id=0))
+        with trio.fail_after(20):
+            while not bridge.children("mute"):
+                await trio.sleep(0.01)
+    assert wait_until_gone(lambda: bridge.children("mute"), 8) == []
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGKILL])
