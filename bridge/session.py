@@ -705,12 +705,13 @@ class Session:
             pass
 
     def _forget_one(self) -> bool:
-        # The oldest stream that is over goes first, then the oldest event of any other.
-        for key, stream in self._kept.items():
-            if stream.outlet is None and not stream.pending:
-                del self._kept[key]
-                self._kept_bytes -= stream.bytes
-                return True
+        # The oldest stream that is over goes first, a call's before one that the client will listen on again; then the
+        # oldest event of any other.
+        over = [key for key, stream in self._kept.items() if stream.outlet is None and not stream.pending]
+        if over:
+            key = next((key for key in over if not self._kept[key].listens), over[0])
+            self._kept_bytes -= self._kept.pop(key).bytes
+            return True
         for stream in self._kept.values():
             if stream.backlog:
                 _, text = stream.backlog.popleft()

@@ -655,13 +655,39 @@ def test_one_event_larger_than_everything_that_may_be_kept_is_not_kept():
     assert told(effects) == []
 
 
-def test_kept_streams_are_bounded_in_number():
-    session = make()
-    for number in range(80):
+def call_and_leave(session, count):
+    for number in range(count):
         stream = session.call_stream(outlet := Outlet())
         session.client_sent(Request(b"%d" % number, "tools/call", b'{"name":"t"}'), stream)
         session.events_begun(stream)
         session.child_sent(Response(b"%d" % (number + 2), b"{}", b""))
+        session.stream_left(stream, outlet)
+
+
+def test_kept_streams_are_bounded_in_number():
+    session = make()
+    call_and_leave(session, 80)
+    with pytest.raises(Rejection):
+        session.resumed("k1_0", Outlet())
+    session.resumed("k80_0", Outlet())
+
+
+def test_a_listener_that_was_interrupted_is_kept_longer_than_the_streams_of_calls():
+    session = make()
+    stream, _ = session.listened(outlet := Outlet())
+    assert session.events_begun(stream) == b"k1_0"
+    session.stream_left(stream, outlet)
+    call_and_leave(session, 80)
+    session.child_sent(Notification("notifications/x", b""))
+    _, effects = session.resumed("k1_0", Outlet())
+    assert [message["method"] for _, message in told(effects)] == ["notifications/x"]
+
+
+def test_listeners_that_never_come_back_are_bounded_in_number():
+    session = make()
+    for _ in range(80):
+        stream, _ = session.listened(outlet := Outlet())
+        session.events_begun(stream)
         session.stream_left(stream, outlet)
     with pytest.raises(Rejection):
         session.resumed("k1_0", Outlet())
