@@ -601,7 +601,11 @@ class Session:
         if self._pipe is not None:
             return self._pipe
         if len(self._callers) > 1:
-            asking = {id(ask.stream): ask.stream for ask in self._asks.values() if ask.method in _INTERACTIVE}
+            asking = {
+                id(ask.stream): ask.stream
+                for ask in self._asks.values()
+                if ask.method in _INTERACTIVE and (ask.stream.outlet is not None or ask.stream.key)
+            }
             if len(asking) == 1:
                 return next(iter(asking.values()))
         return self._callers[-1] if self._callers else None

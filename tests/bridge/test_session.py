@@ -365,6 +365,17 @@ def test_a_request_of_the_server_goes_to_the_call_and_its_answer_back_under_the_
     assert notes(session.client_sent(Response(b"1", b"{}", b""), None))
 
 
+def test_a_request_of_the_server_is_not_put_where_nobody_can_come_back_for_it():
+    session = make()
+    lost = session.call_stream(outlet := Outlet("lost"))
+    session.client_sent(Request(b"1", "tools/call", b'{"name":"t"}'), lost)
+    session.stream_left(lost, outlet)
+    ask(session, b"2", "tools/list")
+    other, _ = ask(session, b"3", "tools/list")
+    [(where, _)] = told(session.child_sent(Request(b"1", "roots/list", b"")))
+    assert where is other
+
+
 def test_a_ping_of_the_server_is_answered_here():
     assert said(make().child_sent(Request(b"5", "ping", b""))) == [{"jsonrpc": "2.0", "id": 5, "result": {}}]
 
