@@ -134,14 +134,18 @@ class AsgiExchange:
         """The whole body (ports.Exchange)."""
         limits = self._service.limits
         parts: list[bytes] = []
-        size = 0
+        size = before = 0
+        patience = trio.current_time() + limits.body_grace_seconds
         while not self._body_done:
             try:
-                with trio.fail_after(limits.body_grace_seconds):
+                with trio.fail_at(patience):
                     event = await self._receive()
             except trio.TooSlowError:
-                text = f"the body pauses for more than {limits.body_grace_seconds:g} s"
-                raise Rejection(408, INVALID_REQUEST, text) from None
+                if size - before < limits.body_rate * limits.body_grace_seconds:
+                    text = f"the body comes slower than {limits.body_rate} bytes/s"
+                    raise Rejection(408, INVALID_REQUEST, text) from None
+                patience, before = trio.current_time() + limits.body_grace_seconds, size
+                continue
             if event["type"] == "http.disconnect":
                 raise ConnectionError("the peer left in the middle of a body")
             size += len(event.get("body", b""))

@@ -276,7 +276,8 @@ async def test_a_body_over_the_limit_is_refused(tls, client_tls):
             assert (await client.answer(number))[0] == 413
 
 
-async def test_a_body_that_pauses_is_refused(tls, client_tls):
+@pytest.mark.parametrize("piece", [b"", b"x"], ids=["pauses", "drips"])
+async def test_a_body_that_comes_too_slowly_is_refused(tls, client_tls, piece):
     with trio.fail_after(10):
         async with listening(tls, Limits(body_grace_seconds=0.3)) as server:
             client = await connect(server, client_tls)
@@ -284,8 +285,27 @@ async def test_a_body_that_pauses_is_refused(tls, client_tls):
             client.h2.send_headers(number, client.head("POST", "/echo"))
             await client.flush()
             while number not in client.answers:
-                assert await client.receive()
+                with trio.move_on_after(0.1):
+                    assert await client.receive()
+                if piece:
+                    client.h2.send_data(number, piece)
+                    await client.flush()
             assert client.answers[number][0] == 408
+
+
+async def test_a_body_that_takes_its_time_is_taken(tls, client_tls):
+    with trio.fail_after(10):
+        async with listening(tls, Limits(body_grace_seconds=0.3, body_rate=100)) as server:
+            client = await connect(server, client_tls)
+            number = client.h2.get_next_available_stream_id()
+            client.h2.send_headers(number, client.head("POST", "/echo"))
+            for _ in range(10):
+                client.h2.send_data(number, b"x" * 100)
+                await client.flush()
+                await trio.sleep(0.1)
+            client.h2.end_stream(number)
+            await client.flush()
+            assert (await client.answer(number))[::2] == [200, b"x" * 1000]
 
 
 async def test_streams_have_heartbeats_and_an_end(tls, client_tls):
