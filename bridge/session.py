@@ -19,7 +19,14 @@ import msgspec
 from ..validators import envelope, members
 from ..validators.envelope import Message, Notification, Request, Response, invalid
 from ..validators.limits import Limits
-from ..validators.rejection import INTERNAL_ERROR, INVALID_REQUEST, SERVER_ERROR, TIMEOUT, Rejection
+from ..validators.rejection import (
+    INTERNAL_ERROR,
+    INVALID_REQUEST,
+    METHOD_NOT_FOUND,
+    SERVER_ERROR,
+    TIMEOUT,
+    Rejection,
+)
 from ..validators.shapes import (
     PRIMING_SINCE,
     cancelled,
@@ -37,6 +44,14 @@ from .patience import Patience
 REQUEST_CANCELLED: Final = -32800
 # Methods in whose course a server may turn to its client (digest 8.1, R3).
 _INTERACTIVE: Final = frozenset({"tools/call", "prompts/get", "resources/read", "completion/complete"})
+# What a client is asked for, and the capability by which it says that it can answer. Since this revision nothing that was
+# not negotiated may be used (digest 1.5).
+_CAPABILITY: Final = {
+    "roots/list": "roots",
+    "sampling/createMessage": "sampling",
+    "elicitation/create": "elicitation",
+}
+_NEGOTIATED_SINCE: Final = "2025-06-18"
 # Streams whose events are kept for a client that comes back.
 _KEPT_STREAMS: Final = 64
 # How long, in seconds, a request of the child waits for a stream to be opened for it.
@@ -148,6 +163,7 @@ class Session:
         # What belongs to no request and found no stream: (message, wire id of a question or nothing, when).
         self._unsent: deque[tuple[bytes, bytes, float]] = deque()
         self._unsent_bytes = 0
+        self._declared: frozenset[str] = frozenset()  # the capabilities of the client
         # What must be said again to another child: DESIGN section 8, digest 2.3.
         self._initialize = b""
         self._level = b""
@@ -242,6 +258,7 @@ class Session:
             read_version(message.params)
             self.phase = OPENING
             self._initialize = self._choice.opening(message.params)
+            self._declared = frozenset(members.peek(members.peek(message.params).get("capabilities")))
             return None
         if message.method == "ping":
             return self._put(stream, b'{"jsonrpc":"2.0","id":%b,"result":{}}' % message.id, last=True)
@@ -547,6 +564,10 @@ class Session:
         if self._choice.restricts and self._choice.lacks(message.method):
             refusal = self._choice.refusal(message.method, 200)
             return self._refuse_child(message.id, refusal.text, refusal.code)
+        if not self._may_ask(message.method):
+            return self._refuse_child(
+                message.id, f"the client does not support {message.method}", METHOD_NOT_FOUND
+            )
         limit = self._limits.in_flight  # every call may have a question of its own
         if len(self._questions) >= limit:
             return self._refuse_child(message.id, f"the limit of {limit} requests to the client is reached")
@@ -562,6 +583,10 @@ class Session:
         if not self._ready or (stream.outlet is None and not stream.key):
             return self._hold(text, wire_id)
         return self._put(stream, text)
+
+    def _may_ask(self, method: str) -> bool:
+        needed = _CAPABILITY.get(method)
+        return needed is None or needed in self._declared or self.version < _NEGOTIATED_SINCE
 
     def _refuse_child(self, raw_id: bytes, text: str, code: int = SERVER_ERROR) -> Iterable[Effect]:
         return (ToChild(envelope.error(raw_id, code, text)),)

@@ -16,7 +16,10 @@ from mcpbridged.validators.limits import Limits
 from mcpbridged.validators.rejection import INVALID_REQUEST, SERVER_ERROR, Rejection
 
 LIMITS = Limits()
-INITIALIZE = b'{"protocolVersion":"2025-11-25","capabilities":{},"clientInfo":{"name":"t","version":"1"}}'
+ASKABLE = b'{"roots":{},"sampling":{},"elicitation":{}}'
+INITIALIZE = (
+    b'{"protocolVersion":"2025-11-25","capabilities":%b,"clientInfo":{"name":"t","version":"1"}}' % ASKABLE
+)
 
 
 class Outlet:
@@ -29,12 +32,12 @@ class Outlet:
         return self.name
 
 
-def make(pipe=None, limits=LIMITS, *, version="2025-11-25", ready=True):
+def make(pipe=None, limits=LIMITS, *, version="2025-11-25", ready=True, initialize=INITIALIZE):
     """A session whose child has answered initialize."""
     counter = itertools.count(1)
     session = Session(limits, lambda: f"k{next(counter)}", pipe)
     stream = None if pipe else session.call_stream(Outlet("initialize"))
-    session.client_sent(Request(b"0", "initialize", INITIALIZE), stream)
+    session.client_sent(Request(b"0", "initialize", initialize), stream)
     session.child_sent(Response(b"1", b'{"protocolVersion":"%b"}' % version.encode(), b""))
     if ready:
         session.client_sent(Notification("notifications/initialized", b""), None)
@@ -378,6 +381,20 @@ def test_a_request_of_the_server_is_not_put_where_nobody_can_come_back_for_it():
 
 def test_a_ping_of_the_server_is_answered_here():
     assert said(make().child_sent(Request(b"5", "ping", b""))) == [{"jsonrpc": "2.0", "id": 5, "result": {}}]
+
+
+@pytest.mark.parametrize("method", ["roots/list", "sampling/createMessage", "elicitation/create"])
+@pytest.mark.parametrize("capabilities", [b"{}", b'{"tasks":{}}', b"7"])
+def test_a_client_is_not_asked_for_what_it_has_not_declared(method, capabilities):
+    text = INITIALIZE.replace(ASKABLE, capabilities)
+    for version, asked in (("2025-03-26", True), ("2025-06-18", False), ("2025-11-25", False)):
+        session = make(version=version, initialize=text)
+        session.listened(Outlet())
+        effects = session.child_sent(Request(b'"q"', method, b""))
+        error = {"code": -32601, "message": f"the client does not support {method}"}
+        assert said(effects) == ([] if asked else [{"jsonrpc": "2.0", "id": "q", "error": error}])
+        assert len(told(effects)) == asked
+    assert len(told(session.child_sent(Request(b'"r"', "vendor/ask", b"")))) == 1
 
 
 def test_a_request_of_the_server_waits_until_the_client_is_initialized():
