@@ -168,6 +168,7 @@ class Session:
         self._initialize = b""
         self._level = b""
         self._subscriptions: dict[bytes, None] = {}
+        self._announced: tuple[str, ...] = ()  # how the server has said that it tells of changed lists
         self._revival = b""
         self._held: list[bytes] = []
         self._now = 0.0
@@ -501,6 +502,7 @@ class Session:
                     "2025-03-26"  # a server that names none is spoken to as the first HTTP revision
                 )
             self.phase = OPEN
+            self._announced = _announced(message.result)
 
     def _revived(self, message: Response) -> Iterable[Effect]:
         self._revival = b""
@@ -520,7 +522,15 @@ class Session:
         )
         lines.extend(self._held)
         self._held = []
-        return [ToChild(line) for line in lines]
+        return [*map(ToChild, lines), *self._missed()]
+
+    def _missed(self) -> Iterable[Effect]:
+        # While no child was there nobody told of changes, and another one may have other lists (digest 8.3).
+        for method in self._announced:
+            yield from self._put_or_keep(None, envelope.notification(method, b""))
+        for params in self._subscriptions:
+            uri = members.write({"uri": members.string(members.peek(params).get("uri"))})
+            yield from self._put_or_keep(None, envelope.notification("notifications/resources/updated", uri))
 
     def _child_notified(self, message: Notification, stream: Stream | None) -> Iterable[Effect]:
         method = message.method
@@ -756,6 +766,15 @@ class Session:
 _REMEMBERED: Final = frozenset({"logging/setLevel", "resources/subscribe", "resources/unsubscribe"})
 _decode = msgspec.json.decode
 _encode = msgspec.json.encode
+
+
+def _announced(result: bytes | msgspec.Raw) -> tuple[str, ...]:
+    offered = members.peek(members.peek(result).get("capabilities"))
+    return tuple(
+        f"notifications/{name}/list_changed"
+        for name in ("tools", "prompts", "resources")
+        if bytes(members.peek(offered.get(name)).get("listChanged", b"")) == b"true"
+    )
 
 
 def _canonical(raw: bytes) -> bytes:

@@ -799,6 +799,26 @@ def test_the_next_call_brings_another_child_that_is_told_what_the_first_knew():
     assert answer["id"] == 5
 
 
+def test_a_client_of_another_child_hears_that_it_may_have_missed_changes():
+    offered = b'{"tools":{"listChanged":true},"prompts":{"listChanged":false},"resources":{"subscribe":true}}'
+    opened = b'{"protocolVersion":"2025-11-25","capabilities":%b}' % offered
+    session = Session(LIMITS, lambda: "k")
+    home = Outlet("home")
+    session.client_sent(Request(b"0", "initialize", INITIALIZE), session.call_stream(Outlet()))
+    assert told(session.child_sent(Response(b"1", opened, b"")))
+    session.client_sent(Notification("notifications/initialized", b""), None)
+    session.listened(home)
+    ask(session, b"1", "resources/subscribe", b'{"uri":"a:b"}')
+    session.child_lost("gone", LOST)
+    ask(session, b"2")
+    [line] = said(session.child_started())
+    effects = session.child_sent(Response(b"%d" % line["id"], opened, b""))
+    assert told(effects) == [
+        (home, {"jsonrpc": "2.0", "method": "notifications/tools/list_changed"}),
+        (home, {"jsonrpc": "2.0", "method": "notifications/resources/updated", "params": {"uri": "a:b"}}),
+    ]
+
+
 def test_nothing_is_repeated_that_was_never_said():
     session = make(ready=False)
     session.child_lost("gone", LOST)
