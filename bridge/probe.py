@@ -1,7 +1,7 @@
-"""Whether a server speaks the modern era, asked of a process that serves nobody (digest 2.4).
+"""Which eras a server speaks, asked of a process that serves nobody (digest 2.4).
 
 Some servers exit when the first thing they hear is not `initialize`, and some stay in the era of what they heard first. So
-a sibling is started, asked `server/discover`, and ended.
+a sibling is started, asked one thing, and ended.
 """
 
 from typing import Final
@@ -17,6 +17,7 @@ from ..validators import envelope, members, modern
 from ..validators.envelope import Response
 from ..validators.limits import Limits
 from ..validators.rejection import Rejection
+from ..validators.shapes import LEGACY_REVISIONS
 from . import for_modern
 
 # How long a server may take to answer, in seconds: from when it reads, and from its first line of any kind.
@@ -25,7 +26,18 @@ AFTER_FIRST_LINE: Final = 5.0
 # How often it is looked whether the server has read the question, in seconds.
 _LOOK: Final = 0.1
 _ID: Final = b'"probe"'
-_QUESTION: Final = envelope.request(_ID, "server/discover", members.write({"_meta": modern.OWN_META}))
+_DISCOVER: Final = envelope.request(_ID, "server/discover", members.write({"_meta": modern.OWN_META}))
+_INITIALIZE: Final = envelope.request(
+    _ID,
+    "initialize",
+    members.write(
+        {
+            "protocolVersion": LEGACY_REVISIONS[-1],
+            "capabilities": {},
+            "clientInfo": modern.OWN_META[modern.CLIENT_INFO],
+        }
+    ),
+)
 
 
 async def speaks_modern(launch: Launch, spawner: Spawner, readiness: Readiness, limits: Limits) -> bool:
@@ -35,15 +47,26 @@ async def speaks_modern(launch: Launch, spawner: Spawner, readiness: Readiness, 
     half installed when they are killed stays broken.
     """
     child = await spawner.spawn(launch, limits=limits, readiness=readiness)
-    verdict = False
+    answer = await _ask(child, _DISCOVER, limits)
+    return answer is not None and is_modern(answer)
+
+
+async def takes_initialize(launch: Launch, spawner: Spawner, readiness: Readiness, limits: Limits) -> bool:
+    """Whether a sibling opens the session of a client that asks for it as it should. Raises SpawnFailed."""
+    child = await spawner.spawn(launch, limits=limits, readiness=readiness)
+    answer = await _ask(child, _INITIALIZE, limits)
+    return answer is not None and not answer.error
+
+
+async def _ask(child: Child, question: bytes, limits: Limits) -> Response | None:
+    found: Response | None = None
     with trio.CancelScope(deadline=trio.current_time() + limits.start_seconds) as patience:
 
         def heard(line: bytes | Overlong) -> None:
-            nonlocal verdict
+            nonlocal found
             patience.deadline = min(patience.deadline, trio.current_time() + AFTER_FIRST_LINE)
-            answer = _answer_in(line, limits)
-            if answer is not None:
-                verdict = is_modern(answer)
+            found = found or _answer_in(line, limits)
+            if found is not None:
                 patience.cancel()
 
         def stderr(_line: bytes) -> None:
@@ -53,7 +76,7 @@ async def speaks_modern(launch: Launch, spawner: Spawner, readiness: Readiness, 
             patience.cancel()
 
         try:
-            child.send(_QUESTION)
+            child.send(question)
         except (ChildGone, ChildBusy):
             child.kill()
         child.hear(heard)
@@ -61,7 +84,7 @@ async def speaks_modern(launch: Launch, spawner: Spawner, readiness: Readiness, 
             nursery.start_soon(_wait_from_reading, child, patience)
             await child.run(stderr, exited)
             nursery.cancel_scope.cancel()
-    return verdict
+    return found
 
 
 async def _wait_from_reading(child: Child, patience: trio.CancelScope) -> None:

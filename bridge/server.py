@@ -33,7 +33,7 @@ from .conversation import LocalConversation, stopping
 from .desk import Desk
 from .eras import EraBook
 from .for_modern import Profile, profile_of
-from .probe import speaks_modern
+from .probe import speaks_modern, takes_initialize
 from .record import Record
 from .registry import Registry
 from .relay import Asked, Relay
@@ -504,18 +504,29 @@ class LocalServer:
             return
         self._soon(self._guarded, conversation, self._second_opinion, conversation)
 
+    async def _is_modern(self) -> bool:
+        if self._book.for_modern_client(trio.current_time()) != eras.MODERN:
+            await self._probe()
+        return self._book.for_modern_client(trio.current_time()) == eras.MODERN
+
+    async def _takes_initialize(self) -> bool:
+        # Perhaps the client has asked for what no server would take: that says nothing of the server.
+        try:
+            await self._check_approved()
+            return await takes_initialize(self.config.launch, self._spawner, self._readiness, self._limits)
+        except SpawnFailed as fault:
+            self._not_started(fault, self._breaker)
+            raise Rejection(503, SERVER_ERROR, str(fault)) from None
+
     async def _second_opinion(self, conversation: LocalConversation) -> None:
         try:
-            if self._book.for_modern_client(trio.current_time()) != eras.MODERN:
-                await self._probe()
+            legacy = not await self._is_modern() or await self._takes_initialize()
         except Rejection:
+            legacy = True
+        if legacy:
             conversation.settle(None)
             return
-        now = trio.current_time()
-        if self._book.for_modern_client(now) != eras.MODERN:
-            conversation.settle(None)
-            return
-        self._book.opened(now, legacy=False)
+        self._book.opened(trio.current_time(), legacy=False)
         conversation.settle(self._to_modern)
         try:
             await self._start(conversation)

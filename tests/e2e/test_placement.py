@@ -1,5 +1,6 @@
 """Where a server process lives, and servers of the other era, seen by official clients of the handshake era."""
 
+import json
 import sys
 
 import pytest
@@ -9,6 +10,8 @@ from mcp.shared.exceptions import MCPError
 
 from .bridge_process import EXAMPLE, REPOSITORY, Bridge
 from .mailbox import Mailbox
+from .raw_http import BOTH
+from .raw_http import connect as connect_raw
 from .sdk import SDK_WARNINGS, TRANSPORTS, connect
 from .test_sdk_clients import answer_elicitation, answer_roots, answer_sampling, text_of
 
@@ -177,3 +180,39 @@ for line in sys.stdin:
             assert client.protocol_version == "2025-11-25"
             assert text_of(await client.call_tool("any", {})) == "modern"
     assert sum("asked for its era" in line for line in bridge.lines) == 1
+
+
+DUAL = """
+import json, sys
+for line in sys.stdin:
+    message = json.loads(line)
+    if "id" not in message: continue
+    params = message.get("params") or {}
+    reply = {"jsonrpc": "2.0", "id": message["id"]}
+    if message["method"] == "initialize":
+        if "clientInfo" in params:
+            reply["result"] = {"protocolVersion": params["protocolVersion"], "capabilities": {},
+                "serverInfo": {"name": "of the handshake", "version": "1"}}
+        else:
+            reply["error"] = {"code": -32602, "message": "who are you?"}
+    else:
+        reply["result"] = {"resultType": "complete", "supportedVersions": ["2026-07-28"], "capabilities": {},
+            "ttlMs": 0, "cacheScope": "private"}
+    print(json.dumps(reply), flush=True)
+"""
+
+
+async def test_a_client_that_asks_wrongly_says_nothing_of_the_servers_eras(start_bridge) -> None:
+    bridge = start_bridge((sys.executable, "-c", DUAL))
+    async with connect_raw(bridge) as connection:
+        wrong = {
+            "jsonrpc": "2.0",
+            "id": 1,
+            "method": "initialize",
+            "params": {"protocolVersion": "2025-11-25"},
+        }
+        headers = {"Accept": BOTH, "Content-Type": "application/json"}
+        await connection.send("POST", "/mcp", headers, json.dumps(wrong).encode())
+        assert (await connection.answer()).json["error"] == {"code": -32602, "message": "who are you?"}
+    async with connect(bridge, "http") as client:
+        assert client.server_info.name == "of the handshake"
