@@ -23,7 +23,7 @@ from . import effects as orders
 from .brought import Brought
 from .choice import Choice
 from .desk import Desk
-from .effects import Later, Note, Revive, ToAsker, ToClient, ToServer, Translator
+from .effects import Contradiction, Later, Note, Revive, ToAsker, ToClient, ToServer, Translator
 from .for_modern import fault_text
 from .hearing import Hearing
 from .record import Record
@@ -65,6 +65,10 @@ class Around(Protocol):
         """A child whose eras were not known has taken `initialize`, or has not: then `settle` is waited for."""
         ...
 
+    def contradicted(self, text: str) -> None:
+        """A child does not speak the era that it was started for."""
+        ...
+
     def fetch_desk(self, conversation: "LocalConversation", capabilities: bytes) -> None:
         """It needs the desk for these capabilities: `join` or `not_joined` is waited for."""
         ...
@@ -74,7 +78,8 @@ class LocalConversation:
     """One client's session (transports.ports.Conversation).
 
     `make` makes the translator for a modern server, a new one for every child; None for a legacy server. With `shares` there is
-    no child of its own. `doubtful` means that nobody knows yet whether the server speaks a handshake revision.
+    no child of its own. `doubtful` means that nobody knows yet whether the server speaks a handshake revision, `believed` that it
+    did some time ago.
     """
 
     def __init__(
@@ -105,6 +110,7 @@ class LocalConversation:
         self.draining = False
         self.make: Callable[[], Translator] | None = None
         self.doubtful = False
+        self.believed = False
         self._translator: Translator | None = None
         self._opening = b""
         self._reopening = False
@@ -231,8 +237,8 @@ class LocalConversation:
 
     def _defer(self, event: Callable[[], None]) -> None:
         self._deferred.append(event)
-        if self.doubtful:
-            self.doubtful = False
+        if self.doubtful or self.believed:
+            self.doubtful = self.believed = False
             self._around.tried(self, opened=False)
 
     def _from_server(self, message: Message) -> None:
@@ -240,12 +246,14 @@ class LocalConversation:
             type(message) is Response and message.error and self._shared is None
         ):  # or else the desk has counted it
             self._record.errors += 1
-        if self.doubtful and isinstance(message, Response):  # to initialize: nothing else was asked yet
+        if (self.doubtful or self.believed) and isinstance(
+            message, Response
+        ):  # to initialize: nothing else was asked yet
             if message.error:
                 copy = Response(message.id, b"", message.error)
                 self._defer(lambda: self._from_server(copy))
                 return
-            self.doubtful = False
+            self.doubtful = self.believed = False
             self._around.tried(self, opened=True)
         if self._translator is not None:
             self._translate(self._translator.from_server(message))
@@ -367,6 +375,10 @@ class LocalConversation:
                 self._perform(self._session.child_sent(effect.message, effect.about))
             elif isinstance(effect, Later):
                 self._call_back(effect)
+            elif (
+                isinstance(effect, Contradiction) and self._shared is None
+            ):  # or else the desk has seen to it
+                self._around.contradicted(effect.text)
             else:
                 self._log.debug(effect.text, session=self.id[:8])
 
@@ -390,7 +402,7 @@ class LocalConversation:
             child.kill()
 
     def _write(self, line: bytes) -> None:
-        if self.doubtful and not self._opening:
+        if (self.doubtful or self.believed) and not self._opening:
             self._opening = line
         if self._translator is not None:
             self._translate(self._translator.from_client(envelope.decode(line, self._limits)))

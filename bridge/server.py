@@ -275,6 +275,7 @@ class LocalServer:
             else:
                 era = self._book.for_legacy_client(now)
                 conversation.doubtful = not era
+                conversation.believed = era == eras.LEGACY and self.config.era == "auto"
                 conversation.make = self._to_modern if era == eras.MODERN else None
                 await self._start(conversation)
         except SpawnFailed as fault:
@@ -414,8 +415,7 @@ class LocalServer:
         self._desks.pop(key).end(reason)
 
     def _doubt(self, desk: Desk, text: str) -> None:
-        self._log.warning("the server does not speak the era that was expected", reason=text)
-        self._book.contradicted()
+        self.contradicted(text)
         self._end(desk, text)
 
     def _end(self, holder: Holder, reason: str) -> None:
@@ -474,6 +474,11 @@ class LocalServer:
     def revive(self, conversation: LocalConversation) -> None:
         """It needs another child (conversation.Around)."""
         self._start_again(conversation)
+
+    def contradicted(self, text: str) -> None:
+        """What is known of its eras is wrong (conversation.Around)."""
+        self._log.warning("the server does not speak the era that was expected", reason=text)
+        self._book.contradicted()
 
     def fetch_desk(self, conversation: LocalConversation, capabilities: bytes) -> None:
         """It needs a desk (conversation.Around)."""

@@ -22,7 +22,7 @@ from ..validators.members import Members
 from ..validators.rejection import INTERNAL_ERROR, INVALID_PARAMS, METHOD_NOT_FOUND
 from ..validators.shapes import LEGACY_REVISIONS, cancelled, read_cancelled
 from . import for_legacy
-from .effects import Effect, Effects, Later, Note, ToAsker, ToServer
+from .effects import Contradiction, Effect, Effects, Later, Note, ToAsker, ToServer
 from .for_modern import fault_text, read_fault
 from .to_legacy import INTERACTIVE
 
@@ -338,7 +338,7 @@ class ToModern:
         self._initialize = None
         if message.error:
             text = f"the server refused server/discover: {read_fault(message.error).message}"
-            return _fail(asker, INTERNAL_ERROR, text)
+            return (*_fail(asker, INTERNAL_ERROR, text), Contradiction(text))
         result = for_legacy.initialize_result(self.version, message.result, self._name)
         self._offered = members.peek(members.peek(result)["capabilities"])
         return (ToAsker(Response(asker, result, b""), asker),)

@@ -5,7 +5,7 @@ import json
 
 import pytest
 
-from mcpbridged.bridge.effects import Later, Note, ToAsker, ToServer
+from mcpbridged.bridge.effects import Contradiction, Later, Note, ToAsker, ToServer
 from mcpbridged.bridge.to_modern import LEG_SECONDS, LISTEN_AGAIN, PACE, ROUNDS, ToModern
 from mcpbridged.validators.envelope import Notification, Request, Response
 from mcpbridged.validators.limits import Limits
@@ -171,8 +171,10 @@ def test_a_server_that_does_not_say_its_name_gets_one():
 def test_a_server_that_refuses_discover_refuses_initialize():
     talk = ToModern(LIMITS, str)
     list(talk.from_client(Request(b"0", "initialize", b'{"protocolVersion":"2025-06-18"}')))
-    [(_, error)] = told(talk.from_server(Response(b"1", b"", b'{"code":-32601,"message":"what?"}')))
-    assert error == {"code": -32603, "message": "the server refused server/discover: what?"}
+    effects = talk.from_server(Response(b"1", b"", b'{"code":-32601,"message":"what?"}'))
+    text = "the server refused server/discover: what?"
+    assert told(effects) == [(0, {"code": -32603, "message": text})]
+    assert Contradiction(text) in effects
 
 
 def test_a_client_of_2025_06_18_cannot_be_asked_to_open_urls():

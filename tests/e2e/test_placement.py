@@ -216,3 +216,42 @@ async def test_a_client_that_asks_wrongly_says_nothing_of_the_servers_eras(start
         assert (await connection.answer()).json["error"] == {"code": -32602, "message": "who are you?"}
     async with connect(bridge, "http") as client:
         assert client.server_info.name == "of the handshake"
+
+
+CHANGING = """
+import json, sys
+era = open(sys.argv[1]).read()
+for line in sys.stdin:
+    message = json.loads(line)
+    if "id" not in message: continue
+    reply = {"jsonrpc": "2.0", "id": message["id"]}
+    if message["method"] == "initialize" and era == "legacy":
+        reply["result"] = {"protocolVersion": message["params"]["protocolVersion"], "capabilities": {},
+            "serverInfo": {"name": era, "version": "1"}}
+    elif message["method"] == "server/discover" and era == "modern":
+        reply["result"] = {"resultType": "complete", "supportedVersions": ["2026-07-28"], "capabilities": {},
+            "ttlMs": 0, "cacheScope": "private", "_meta": {"io.modelcontextprotocol/serverInfo": {"name": era, "version": "2"}}}
+    else:
+        reply["error"] = {"code": -32601, "message": "what?"}
+    print(json.dumps(reply), flush=True)
+"""
+
+
+async def test_a_server_that_is_replaced_by_one_of_another_era_is_found_out(start_bridge, tmp_path) -> None:
+    era = tmp_path / "era"
+    era.write_text("legacy")
+    bridge = start_bridge((sys.executable, "-c", CHANGING, str(era)))
+
+    async def name() -> str:
+        async with connect(bridge, "http") as client:
+            return client.server_info.name
+
+    assert await name() == "legacy"
+    era.write_text("modern")
+    assert await name() == "modern"
+    era.write_text("legacy")
+    with pytest.RaisesGroup(
+        pytest.RaisesExc(MCPError, match="refused server/discover"), flatten_subgroups=True
+    ):
+        await name()
+    assert await name() == "legacy"
