@@ -26,6 +26,10 @@ class Patience:
         """It has given a sign of life."""
         self._touched[key] = self._now
 
+    def excused(self, now: float) -> None:
+        """As long as a client is asked in their course, calls are not idle: it is the client who takes its time (digest 8.8)."""
+        self._touched = dict.fromkeys(self._touched, now)
+
     def ended(self, key: bytes) -> None:
         """It was answered, or given up."""
         self._begun.pop(key, None)

@@ -56,6 +56,8 @@ _NEGOTIATED_SINCE: Final = "2025-06-18"
 _KEPT_STREAMS: Final = 64
 # How long, in seconds, a request of the child waits for a stream to be opened for it.
 _PATIENCE: Final = 60.0
+# And for how long a client that is asked may be the reason why a call shows no sign of life.
+_HUMAN: Final = 600.0
 _EVENT_ID: Final = re.compile(r"([0-9A-Za-z-]{1,32})_([0-9]{1,18})\Z")
 _ID_IN_PREFIX: Final = re.compile(rb'"id"\s*:\s*([0-9]{1,18})\s*[,}]')
 _METHOD_IN_PREFIX: Final = re.compile(rb'"method"\s*:')
@@ -115,6 +117,7 @@ class _Question(NamedTuple):
 
     child_id: bytes
     stream: Stream
+    since: float
 
 
 NEW: Final = "new"
@@ -445,6 +448,7 @@ class Session:
         """Time has passed (seconds on any steady clock): questions that no stream was opened for are given up."""
         if not self._now:  # the first look at the clock: what is held has been held since now
             self._unsent = deque((message, wire_id, now) for message, wire_id, _ in self._unsent)
+            self._questions = {wire_id: one._replace(since=now) for wire_id, one in self._questions.items()}
         self._now = now
         if self.phase in (OPENING, REVIVING):
             self._opening_since = self._opening_since or now
@@ -460,6 +464,8 @@ class Session:
             self._unhold(wire_id)
             effects.extend(self._unanswerable(wire_id, f"no client stream within {_PATIENCE:g} s"))
         if self._patience.limited:
+            if any(now - question.since < _HUMAN for question in self._questions.values()):
+                self._patience.excused(now)
             effects.extend(self._given_up(now))
         return effects
 
@@ -587,7 +593,7 @@ class Session:
         wire_id = b"%d" % self._next_question
         self._next_question += 1
         stream = stream or self._caller() or self._home() or Stream(None, listens=True)
-        self._questions[wire_id] = _Question(message.id, stream)
+        self._questions[wire_id] = _Question(message.id, stream, self._now)
         self._question_ids[child_id] = wire_id
         text = envelope.request(wire_id, message.method, message.params)
         if not self._ready or (stream.outlet is None and not stream.key):

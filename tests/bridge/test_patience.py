@@ -41,3 +41,13 @@ def test_what_is_in_flight_before_the_first_look_at_the_clock_begins_with_it():
     assert patience.ticked(5000) == []
     assert patience.ticked(5010) == []
     assert patience.ticked(5011) == [(b"1", "has taken more than 10 s, the limit")]
+
+
+def test_who_waits_for_the_client_is_not_idle_and_has_an_end_all_the_same():
+    patience = Patience(Limits(call_idle_seconds=10, call_seconds=30))
+    patience.ticked(100)
+    patience.begun(b"1")
+    patience.excused(115)
+    assert patience.ticked(120) == []
+    patience.excused(131)
+    assert patience.ticked(131) == [(b"1", "has taken more than 30 s, the limit")]

@@ -1125,6 +1125,31 @@ def test_progress_gives_a_call_more_time():
     assert said(session.ticked(120)) != []
 
 
+def test_a_call_is_not_idle_while_its_client_is_asked():
+    session, _, _ = late(9)
+    [(_, asked)] = told(session.child_sent(Request(b'"q"', "elicitation/create", b"")))
+    for now in (130, 200, 300):
+        assert list(session.ticked(now)) == []
+    session.client_sent(Response(b"%d" % asked["id"], b"{}", b""), None)
+    assert list(session.ticked(309)) == []
+    assert said(session.ticked(311)) != []
+
+
+def test_a_client_that_is_asked_before_the_first_look_at_the_clock_has_its_time():
+    session = make(limits=Limits(call_idle_seconds=10))
+    ask(session)
+    session.child_sent(Request(b'"q"', "elicitation/create", b""))
+    for now in (10_000, 10_011, 10_100):
+        assert list(session.ticked(now)) == []
+
+
+def test_a_client_that_never_answers_is_no_excuse_for_ever():
+    session, _, _ = late(9)
+    list(session.child_sent(Request(b'"q"', "elicitation/create", b"")))
+    assert list(session.ticked(700)) == []
+    assert said(session.ticked(711)) != []
+
+
 def test_a_call_that_no_child_has_seen_is_given_up_without_a_word_to_it():
     session = make(limits=Limits(call_seconds=10))
     list(session.ticked(100))
