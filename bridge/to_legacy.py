@@ -36,7 +36,7 @@ COMPLETION: Final = 30.0
 PARKED: Final = 30.0
 # Calls that may end in `input_required`, and so are run under the lease (digest 1.15).
 INTERACTIVE: Final = frozenset({"tools/call", "prompts/get", "resources/read"})
-# Everything that is passed on, with the capability that the server must have for it; completions were not declared in 2024.
+# Everything that is passed on, with the capability that the server must have for it.
 _PASSED: Final = {
     "tools/list": "tools",
     "tools/call": "tools",
@@ -45,8 +45,11 @@ _PASSED: Final = {
     "resources/list": "resources",
     "resources/templates/list": "resources",
     "resources/read": "resources",
-    "completion/complete": "",
+    "completion/complete": "completions",
 }
+# The revisions in which servers have begun to declare completions, and to know what else was filled in (digest 1.11).
+_COMPLETIONS_SINCE: Final = "2025-03-26"
+_CONTEXT_SINCE: Final = "2025-06-18"
 _LISTS: Final = {
     "notifications/tools/list_changed": "toolsListChanged",
     "notifications/prompts/list_changed": "promptsListChanged",
@@ -177,7 +180,7 @@ class ToLegacy:
         self._next_id = 1
         self._waiting: list[Request] = []  # for the server to open
         self._initialize_id = b""
-        self.revision = ""
+        self._revision = ""
         self._capabilities: Members = {}
         self._server_info = msgspec.Raw(b'{"name":"server","version":"0"}')
         self._instructions: msgspec.Raw | None = None
@@ -287,7 +290,7 @@ class ToLegacy:
             return
         found = members.peek(message.result)
         self._phase = _OPEN
-        self.revision = members.string(found.get("protocolVersion"))
+        self._revision = members.string(found.get("protocolVersion"))
         self._capabilities = _copied(members.peek(found.get("capabilities")))
         if "serverInfo" in found:
             self._server_info = msgspec.Raw(bytes(found["serverInfo"]))
@@ -319,7 +322,7 @@ class ToLegacy:
         capability = _PASSED.get(method)
         if capability is None:
             return _fail(request.id, METHOD_NOT_FOUND, "there is no such method")
-        if capability and capability not in self._capabilities:
+        if capability not in self._capabilities and not self._cannot_declare(capability):
             return _fail(request.id, METHOD_NOT_FOUND, f"the server has no {capability}")
         found = members.read(request.params)
         state = found.get("requestState") if method in INTERACTIVE else None
@@ -332,12 +335,18 @@ class ToLegacy:
                 return _fail(request.id, INVALID_PARAMS, "Invalid cursor")
             found["cursor"] = members.raw(members.text(cursor.removeprefix(self._cursors)))
             params = members.write(found)
+        if method == "completion/complete" and self._revision < _CONTEXT_SINCE and "context" in found:
+            del found["context"]
+            params = members.write(found)
         call = _Call(request.id, method, params, members.string(found.get("uri")))
         self._bind(call, request.id, found)
         if method not in INTERACTIVE or self._profile == _NOBODY:
             return self._say(call)
         self._queue.append(call)
         return self._next()
+
+    def _cannot_declare(self, capability: str) -> bool:
+        return capability == "completions" and self._revision < _COMPLETIONS_SINCE
 
     def _bind(self, call: _Call, asker: bytes, found: Members) -> None:
         meta = members.peek(found.get("_meta"))

@@ -19,6 +19,7 @@ CAPABILITIES = {
     "prompts": {},
     "resources": {"subscribe": True, "listChanged": True},
     "logging": {},
+    "completions": {},
     "tasks": {},
 }
 INFO = {"name": "old", "version": "1"}
@@ -60,16 +61,21 @@ class Talk:
     """A translator whose server has answered initialize, and whose effects are made plain."""
 
     def __init__(
-        self, profile=EVERYTHING, capabilities=CAPABILITIES, *, limits=LIMITS, strict=False, opened=True
+        self,
+        profile=EVERYTHING,
+        capabilities=CAPABILITIES,
+        *,
+        limits=LIMITS,
+        strict=False,
+        opened=True,
+        revision="2025-11-25",
     ):
         names = (f"key{n}" for n in itertools.count(1))
         self.it = ToLegacy(limits, profile, lambda: next(names), version="9", strict=strict)
         self.first = list(self.it.started())
         self.timers = []
         if opened:
-            self.answer(
-                1, {"protocolVersion": "2025-11-25", "capabilities": capabilities, "serverInfo": INFO}
-            )
+            self.answer(1, {"protocolVersion": revision, "capabilities": capabilities, "serverInfo": INFO})
 
     def _note(self, effects):
         effects = list(effects)
@@ -148,7 +154,7 @@ def test_requests_wait_until_the_server_has_opened():
         1, {"protocolVersion": "2024-11-05", "capabilities": {"tools": {}}, "instructions": "do"}
     )
     assert said(effects) == [("notifications/initialized", None), (2, "tools/call", {"name": "t"})]
-    assert talk.it.revision == "2024-11-05"
+    assert talk.it._revision == "2024-11-05"
     assert told(talk.ask(9, "server/discover")) == [
         (
             9,
@@ -293,6 +299,7 @@ def test_tools_lose_execution_and_annotations_that_would_have_them_dropped():
         ("ping", "there is no such method"),
         ("vendor/x", "there is no such method"),
         ("prompts/list", "the server has no prompts"),
+        ("completion/complete", "the server has no completions"),
     ],
 )
 def test_what_the_server_cannot_do_is_answered_here(method, text):
@@ -300,6 +307,22 @@ def test_what_the_server_cannot_do_is_answered_here(method, text):
     effects = talk.ask(7, method)
     assert told(effects) == [(7, {"code": -32601, "message": text})]
     assert said(effects) == []
+
+
+@pytest.mark.parametrize(
+    ("revision", "capabilities", "context"),
+    [
+        ("2024-11-05", {}, False),
+        ("2025-03-26", {"completions": {}}, False),
+        ("2025-06-18", {"completions": {}}, True),
+    ],
+)
+def test_a_server_is_asked_for_completions_as_its_revision_knows_them(revision, capabilities, context):
+    talk = Talk(capabilities=capabilities, revision=revision)
+    about = {"ref": {"type": "ref/prompt", "name": "p"}, "argument": {"name": "a", "value": "x"}}
+    more = {"context": {"arguments": {"b": "y"}}}
+    [(_, _, heard)] = said(talk.ask(7, "completion/complete", params(**about, **more)))
+    assert heard == {**about, **(more if context else {})}
 
 
 def test_a_cursor_is_good_for_the_child_that_gave_it_only():

@@ -123,6 +123,7 @@ class World:
                     "prompts": {},
                     "resources": {"subscribe": True},
                     "logging": {},
+                    "completions": {},
                 }
                 result = {
                     "protocolVersion": "2025-11-25",
