@@ -437,8 +437,12 @@ class ToLegacy:
     def _forget(self, call: _Call) -> None:
         self._askers.pop(call.asker, None)
         self._held.pop(call.key, None)
+        self._ask_no_more(call)
+
+    def _ask_no_more(self, call: _Call) -> None:
         for leg in call.legs.values():
             self._questions.pop(leg.child_id, None)
+        call.legs.clear()
 
     # ---- held calls
 
@@ -647,7 +651,7 @@ class ToLegacy:
         if not self._profile.url:
             return self._end_with(call, for_modern.missing_capability({"elicitation": {"url": {}}}))
         data = members.peek(None if fault.data is msgspec.UNSET else fault.data)
-        call.legs.clear()
+        self._ask_no_more(call)
         for one in members.items(data.get("elicitations"))[: self._limits.in_flight]:
             found = members.peek(one)
             if "elicitationId" in found:

@@ -1135,6 +1135,18 @@ def test_a_required_url_that_nobody_opens_is_given_up():
     assert not talk.it.busy
 
 
+def test_what_a_server_has_asked_before_it_requires_a_url_is_asked_no_more():
+    talk = Talk()
+    talk.call(7)
+    talk.server_asks("q", "elicitation/create", **FORM)
+    [(_, result)] = told(talk.fail(2, -32042, **URLS))
+    assert [one["params"]["mode"] for one in result["inputRequests"].values()] == ["url"]
+    # Its id is free again.
+    talk.retry(8, "key2.0", {"k2": {"action": "accept"}})
+    talk.server_says("notifications/elicitation/complete", elicitationId="e1")
+    assert said(talk.server_asks("q", "elicitation/create", **FORM)) == []
+
+
 def test_a_completed_url_is_no_business_of_other_held_calls():
     talk = Talk()
     held(talk)
