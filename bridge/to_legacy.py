@@ -494,6 +494,7 @@ class ToLegacy:
     def _say_again(self, call: _Call) -> Effects:
         call.urls = False
         call.completions.clear()
+        call.task = b""
         return self._say(call)
 
     def _hand_out(self, call: _Call) -> Effects:
@@ -620,7 +621,9 @@ class ToLegacy:
         # So a server refuses a tool that it runs as a task only, which nobody has listed yet (digest 1.17).
         requests = members.peek(self._setting("tasks", "requests"))
         return (
-            call.method == "tools/call" and not call.tasked and "call" in members.peek(requests.get("tools"))
+            call.method == "tools/call"
+            and not (call.tasked or call.task)
+            and "call" in members.peek(requests.get("tools"))
         )
 
     def _unawaited(self, message: Response) -> Effects:

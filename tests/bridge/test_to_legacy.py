@@ -1195,6 +1195,27 @@ def test_a_tool_that_nobody_has_listed_is_called_as_a_task_when_the_server_runs_
     assert said(talk.call(10, "none")) == [(8, "tools/call", {"name": "none"})]
 
 
+def test_a_task_that_fails_is_not_begun_again():
+    talk = Talk(capabilities={"tools": {}, "tasks": {"requests": {"tools": {"call": {}}}}})
+    talk.call(7, task={})
+    talk.answer(2, {"task": {"taskId": "T"}})
+    effects = talk.fail(3, -32601)
+    assert (said(effects), told(effects)) == ([], [(7, {"code": -32601, "message": "no"})])
+
+
+def test_a_task_that_requires_a_url_is_another_one_when_it_is_open():
+    talk = tasked()
+    talk.call(7)
+    talk.answer(3, {"task": {"taskId": "T"}})
+    talk.fail(4, -32042, **URLS)
+    talk.retry(8, "key2.0", {"k1": {"action": "accept"}})
+    assert said(talk.server_says("notifications/elicitation/complete", elicitationId="e1")) == [
+        (5, "tools/call", {"name": "t", "task": {}})
+    ]
+    assert said(talk.answer(5, {"task": {"taskId": "U"}})) == [(6, "tasks/result", {"taskId": "U"})]
+    assert told(talk.answer(6, {"content": []})) == [complete(8, content=[])]
+
+
 def test_what_a_server_without_tasks_does_not_know_is_not_said_again():
     talk = Talk()
     talk.call(7)
