@@ -151,6 +151,7 @@ class ToModern:
         self._change: _Change | None = None
         self._changes: deque[_Change] = deque()
         self._ready = False  # the client has said notifications/initialized
+        self._gap = False  # whether there was a time in which nothing was listened to
 
     # ---- effects.Translator
 
@@ -588,6 +589,9 @@ class ToModern:
         self._uris = tuple(uri for uri in change.uris if uri in uris)
         self._change = None
         yield from self._close(old)
+        if self._gap:
+            self._gap = False
+            yield from self._missed(granted)
         if change.asker:
             if change.uri in uris:
                 yield from _done(change.asker)
@@ -597,6 +601,14 @@ class ToModern:
                 )
         yield from self._next_change()
 
+    def _missed(self, granted: Members) -> Effects:
+        # The server was perhaps started anew meanwhile: nobody would tell of what has changed (digest 8.3).
+        for kind, name in _LISTS.items():
+            if kind in granted:
+                yield ToAsker(Notification(f"notifications/{name}/list_changed", b""))
+        for uri in self._uris:
+            yield ToAsker(Notification("notifications/resources/updated", members.write({"uri": uri})))
+
     def _listen_cancelled(self, named: bytes) -> Effects:
         # How a server may end a subscription on a pipe, and nothing else (digest B1).
         if named and (named == self._listening or (self._change is not None and named == self._change.id)):
@@ -605,7 +617,7 @@ class ToModern:
 
     def _listen_over(self, message: Response) -> Effects:
         if message.id == self._listening:
-            self._listening = b""
+            self._listening, self._gap = b"", True
             yield Later(LISTEN_AGAIN, "listen:")
             return
         change, self._change = self._change, None

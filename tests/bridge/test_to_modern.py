@@ -738,6 +738,21 @@ def test_a_subscription_that_the_server_ends_is_opened_again():
     assert talk.due("listen:") == []
 
 
+def test_what_may_have_changed_while_nothing_was_listened_to_is_told():
+    talk = Talk(offered=LIVELY, ready=True)
+    talk.ask(7, "resources/subscribe", {"uri": "u:a"})
+    assert told(listened(talk, 2)) == []
+    assert told(listened(talk, 3, "u:a")) == [(7, {})]
+    talk.answer(3, {"resultType": "complete"})
+    talk.due("listen:")
+    assert told(listened(talk, 4, "u:a")) == [
+        ("notifications/tools/list_changed", None),  # and what was not granted is not told
+        ("notifications/resources/updated", {"uri": "u:a"}),
+    ]
+    talk.ask(8, "resources/unsubscribe", {"uri": "u:a"})
+    assert told(listened(talk, 5)) == []
+
+
 def test_a_subscription_that_the_server_cancels_is_over():
     talk = Talk(offered=LIVELY, ready=True)
     listened(talk, 2)
