@@ -34,8 +34,9 @@ LEG_SECONDS: Final = 600.0
 # How long, in seconds, between two looks at a task that does not say, and at least.
 POLL: Final = 1.0
 LEAST_POLL: Final = 0.1
-# After the server has ended a subscription, in seconds.
+# After the server has ended a subscription, in seconds; twice as long after each attempt that fails, and at most.
 LISTEN_AGAIN: Final = 1.0
+LISTEN_SELDOM: Final = 60.0
 
 _CAPABILITY: Final = {
     "tools/list": "tools",
@@ -152,6 +153,7 @@ class ToModern:
         self._changes: deque[_Change] = deque()
         self._ready = False  # the client has said notifications/initialized
         self._gap = False  # whether there was a time in which nothing was listened to
+        self._pause = LISTEN_AGAIN
 
     # ---- effects.Translator
 
@@ -590,7 +592,7 @@ class ToModern:
         self._change = None
         yield from self._close(old)
         if self._gap:
-            self._gap = False
+            self._gap, self._pause = False, LISTEN_AGAIN
             yield from self._missed(granted)
         if change.asker:
             if change.uri in uris:
@@ -618,7 +620,7 @@ class ToModern:
     def _listen_over(self, message: Response) -> Effects:
         if message.id == self._listening:
             self._listening, self._gap = b"", True
-            yield Later(LISTEN_AGAIN, "listen:")
+            yield self._listen_again()
             return
         change, self._change = self._change, None
         if change is not None and change.asker:
@@ -628,7 +630,13 @@ class ToModern:
                 else "the server has ended the subscription"
             )
             yield from _fail(change.asker, INVALID_PARAMS, text)
+        if self._gap and not self._changes:
+            yield self._listen_again()
         yield from self._next_change()
+
+    def _listen_again(self) -> Effect:
+        pause, self._pause = self._pause, min(2 * self._pause, LISTEN_SELDOM)
+        return Later(pause, "listen:")
 
     def _mint_id(self) -> bytes:
         raw_id = b"%d" % self._next_id

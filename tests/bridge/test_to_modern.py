@@ -738,6 +738,25 @@ def test_a_subscription_that_the_server_ends_is_opened_again():
     assert talk.due("listen:") == []
 
 
+def test_a_subscription_that_cannot_be_opened_again_is_tried_more_and_more_seldom():
+    talk = Talk(offered=LIVELY, ready=True)
+    listened(talk, 2)
+    assert talk.answer(2, {"resultType": "complete"}) == [Later(1, "listen:")]
+    pauses = []
+    for id_ in range(3, 11):
+        talk.due("listen:")
+        [again] = talk.fail(id_, -32603)
+        pauses.append(again.seconds)
+    assert pauses == [2, 4, 8, 16, 32, 60, 60, 60]
+    talk.ask(7, "resources/subscribe", {"uri": "u:a"})
+    talk.ask(8, "resources/subscribe", {"uri": "u:b"})
+    assert later(talk.fail(11, -32603)) == []  # the next is another attempt
+    assert later(talk.fail(12, -32603)) == [Later(60, "listen:")]
+    talk.due("listen:")
+    assert told(listened(talk, 13)) == [("notifications/tools/list_changed", None)]
+    assert talk.answer(13, {"resultType": "complete"}) == [Later(1, "listen:")]
+
+
 def test_what_may_have_changed_while_nothing_was_listened_to_is_told():
     talk = Talk(offered=LIVELY, ready=True)
     talk.ask(7, "resources/subscribe", {"uri": "u:a"})
