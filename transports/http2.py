@@ -21,6 +21,7 @@ from hypercorn.protocol.h2 import BufferCompleteError, StreamBuffer
 from hypercorn.trio.tcp_server import TCPServer
 from hypercorn.trio.worker_context import WorkerContext
 
+from ..validators.limits import Limits
 from .asgi import AsgiApp
 from .http1 import Seat, Service
 
@@ -39,13 +40,26 @@ logging.getLogger("hypercorn").addHandler(logging.NullHandler())
 logging.getLogger("hypercorn").propagate = False
 
 
-def _config(service: Service) -> Config:
-    config = Config()
+class _Config(Config):
+    """With which an idle connection of nobody ends as soon as one that does not finish its first head."""
+
+    def __init__(self, limits: Limits, seat: Seat) -> None:
+        super().__init__()
+        self._limits = limits
+        self._seat = seat
+
+    @property
+    def keep_alive_timeout(self) -> float:  # type: ignore[override]
+        """How long Hypercorn waits for a request, in seconds; it asks each time."""
+        return self._limits.keep_alive_seconds if self._seat.principal else self._limits.head_seconds
+
+
+def _config(service: Service, seat: Seat) -> Config:
+    config = _Config(service.limits, seat)
     config.accesslog = None
     config.errorlog = None
     config.include_server_header = False
     config.include_date_header = True
-    config.keep_alive_timeout = service.limits.keep_alive_seconds
     config.keep_alive_max_requests = 2**31
     config.h2_max_concurrent_streams = _STREAMS
     config.h2_max_header_list_size = service.limits.header_block
@@ -60,7 +74,7 @@ async def serve_http2(
     app = ASGIWrapper(cast("ASGIFramework", AsgiApp(service, peer, seat, owned)))
     server = TCPServer(
         app,
-        _config(service),
+        _config(service, seat),
         WorkerContext(None),
         cast("ConnectionState", {}),
         cast("trio.SSLStream[trio.SocketStream]", owned),

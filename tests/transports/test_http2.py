@@ -355,6 +355,20 @@ async def test_a_stream_ends_with_the_right_to_it(tls, client_tls, revoked):
             assert server.streams[0].state == ("gone" if revoked else "open")
 
 
+async def test_who_asks_nothing_is_hung_up_on_and_who_was_let_in_may_rest(tls, client_tls):
+    with trio.fail_after(20):
+        async with listening(tls, Limits(head_seconds=1)) as server:
+            known = await connect(server, client_tls)
+            assert (await known.answer(await known.ask(known.head())))[0] == 200
+            nobody = await connect(server, client_tls)
+            assert (await nobody.answer(await nobody.ask(nobody.head(token=None))))[0] == 401
+            silent = await connect(server, client_tls)
+            for client in (nobody, silent):
+                with pytest.raises((EOFError, trio.BrokenResourceError)):
+                    await client.answer(99)
+            assert (await known.answer(await known.ask(known.head())))[0] == 200
+
+
 async def test_old_tls_is_refused(tls, authority):
     context = ssl.create_default_context()
     authority.configure_trust(context)
