@@ -174,7 +174,10 @@ class LocalConversation:
 
     def begin_events(self, outlet: Outlet) -> bytes:
         """The outlet becomes an event stream (ports.Conversation)."""
-        return self._session.events_begun(_stream_of(outlet))
+        stream = _stream_of(outlet)
+        event_id = self._session.events_begun(stream)
+        self._perform(self._session.finish_if_done(stream))  # all of a batch may have been refused
+        return event_id
 
     def close_outlet(self, outlet: Outlet) -> None:
         """The stream's connection is gone or done (ports.Conversation)."""

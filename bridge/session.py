@@ -298,7 +298,7 @@ class Session:
         ask = self._settle(wire_id)
         effects = self._take_back(wire_id, reason)
         if ask.stream.used or ask.stream is self._pipe:
-            effects.extend(self._finish_if_done(ask.stream))
+            effects.extend(self.finish_if_done(ask.stream))
         else:  # HTTP must answer something
             error = envelope.error(ask.client_id, REQUEST_CANCELLED, "Request cancelled")
             effects.extend(self._put(ask.stream, error, last=not ask.stream.pending))
@@ -360,7 +360,7 @@ class Session:
         if stream.listens:
             effects.extend(self._flush_unsent())
         else:
-            effects.extend(self._finish_if_done(stream))
+            effects.extend(self.finish_if_done(stream))
         return stream, effects
 
     def events_begun(self, stream: Stream) -> bytes:
@@ -678,7 +678,8 @@ class Session:
             return ()
         return (ToClient(outlet, text, self._event_id(stream, stream.seq), last),)
 
-    def _finish_if_done(self, stream: Stream) -> Iterable[Effect]:
+    def finish_if_done(self, stream: Stream) -> Iterable[Effect]:
+        """The end of the stream of a call, where no answer is awaited on it any more."""
         if stream is self._pipe or stream.listens or stream.pending or stream.outlet is None:
             return ()
         return (EndStream(stream.outlet),)

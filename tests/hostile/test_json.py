@@ -655,6 +655,27 @@ def test_j06_the_same_id_twice_in_a_batch_is_answered_once_well_and_once_badly(b
     assert len(lines) == (1 if reply.status == 200 else 0)
 
 
+NAMELESS = b'{"jsonrpc":"2.0","id":%d,"method":"tools/call","params":{"name":""}}'
+
+
+@pytest.mark.parametrize(
+    ("body", "codes"),
+    [
+        (b"[" + NAMELESS % 1 + b"]", [INVALID_PARAMS]),
+        (b"[" + NAMELESS % 1 + b"," + NAMELESS % 2 + b"]", [INVALID_PARAMS] * 2),
+        (b'[{"jsonrpc":"2.0","method":"notifications/x"},' + NAMELESS % 1 + b"]", [INVALID_PARAMS]),
+        (b"[" + NAMELESS % 1 + b"," + ECHO % 2 + b"]", [INVALID_PARAMS, None]),
+        (b"[" + ECHO % 1 + b"," + NAMELESS % 2 + b"]", [INVALID_PARAMS, None]),
+    ],
+)
+def test_j06_what_is_refused_of_a_batch_is_answered_and_the_stream_ends(bridge, batching, body, codes):
+    with bridge.connect() as connection:
+        connection.send(bridge.post(body, batching))
+        assert connection.head().status == 200
+        answers = [event.json for event in connection.events() if event.data]
+    assert [answer.get("error", {}).get("code") for answer in answers] == codes
+
+
 # ---- J07
 
 
