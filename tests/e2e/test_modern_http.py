@@ -25,10 +25,11 @@ def request(method: str, params: Any = None, id: Any = 1, caps: Any = None, **me
     return {"jsonrpc": "2.0", "id": id, "method": method, "params": {**(params or {}), "_meta": envelope}}
 
 
-def headers_of(body: dict[str, Any], **more: str) -> dict[str, str]:
+def headers_of(body: dict[str, Any], **more: str | None) -> dict[str, str]:
+    """The headers that mirror it, and those given, of which None takes one away."""
     params = body["params"]
     name = params.get("name", params.get("uri"))
-    return {
+    headers = {
         "Accept": BOTH,
         "Content-Type": "application/json",
         "MCP-Protocol-Version": "2026-07-28",
@@ -36,9 +37,10 @@ def headers_of(body: dict[str, Any], **more: str) -> dict[str, str]:
         **({"Mcp-Name": name} if name else {}),
         **more,
     }
+    return {header: value for header, value in headers.items() if value is not None}
 
 
-async def send(connection: Connection, body: dict[str, Any], **more: str) -> None:
+async def send(connection: Connection, body: dict[str, Any], **more: str | None) -> None:
     await connection.send("POST", "/mcp", headers_of(body, **more), json.dumps(body).encode())
 
 
@@ -98,7 +100,20 @@ async def test_calls_need_no_session_and_get_none(bridge):
         (request("initialize"), {}, 404, -32601),
         (request("no/such"), {}, 404, -32601),
         (request("tools/list"), {"MCP-Protocol-Version": "2025-11-25"}, 400, -32020),
+        (request("tools/list"), {"MCP-Protocol-Version": None}, 400, -32020),
+        (request("tools/list", **{f"{PREFIX}protocolVersion": "2099-01-01"}), {}, 400, -32020),
         (request("tools/list"), {"Mcp-Method": "tools/call"}, 400, -32020),
+        (request("tools/list"), {"Mcp-Method": "Tools/List"}, 400, -32020),
+        (request("tools/list"), {"Mcp-Method": None}, 400, -32020),
+        (request("tools/list"), {"Mcp-Name": "whatever"}, 200, None),
+        (request("tools/call", tool("add", a=1, b=2)), {"Mcp-Name": None}, 400, -32020),
+        (request("tools/call", tool("add", a=1, b=2)), {"Mcp-Name": "Add"}, 400, -32020),
+        (request("tools/call", tool("no-such-tool")), {}, 200, -32602),
+        (request("resources/read", {"uri": "example://greeting"}), {}, 200, None),
+        (request("resources/read", {"uri": "example://hello"}), {"Mcp-Name": "example://hell"}, 400, -32020),
+        (request("resources/read", {"uri": "example://nothing"}), {}, 200, -32602),
+        (request("logging/setLevel", {"level": "info"}), {}, 404, -32601),
+        (request("resources/subscribe", {"uri": "example://hello"}), {}, 404, -32601),
         (request("tools/call", tool("add", a=1, b=2)), {"Mcp-Name": "sub"}, 400, -32020),
         (request("tools/call", tool("add", a=1, b=2)), {"Mcp-Name": "=?base64?YWRk?="}, 200, None),
         (request("tools/call", tool("add", a=1, b=2)), {"Mcp-Name": "=?base64?YWRk"}, 400, -32020),
@@ -172,6 +187,20 @@ async def test_progress_and_the_log_come_on_the_stream_of_their_request(bridge):
         logged, _ = [event.json for event in await connection.events()]
         assert logged["params"]["data"] == "x"
         assert await call(connection, "log", text="for nobody") == "logged"
+
+
+async def test_a_call_that_takes_long_shows_signs_of_life_and_nothing_to_come_back_to(start_bridge):
+    bridge = start_bridge(EXAMPLE, "--limit", "heartbeat_seconds=0.5")
+    async with connect(bridge) as connection:
+        body = request("tools/call", tool("slow", seconds=3))
+        await send(connection, body, **{"Mcp-Session-Id": "nonsense", "Last-Event-ID": "x_1"})
+        status, headers = await connection.head()
+        assert (status, headers["content-type"]) == (200, "text/event-stream")
+        assert "mcp-session-id" not in headers
+        assert await connection._chunk() == b":\n\n"
+        [event] = await connection.events()
+        assert (event.id, event.json["result"]["content"][0]["text"]) == ("", "done in 3 s")
+        assert await call(connection, "echo", text="the same connection") == "the same connection"
 
 
 async def test_who_hangs_up_cancels_its_call(start_bridge):

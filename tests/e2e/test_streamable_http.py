@@ -190,6 +190,13 @@ async def test_a_message_that_is_not_json_says_so(bridge: Bridge) -> None:
         assert await session.call(connection, "echo", text="still here") == "still here"
 
 
+async def test_a_method_that_the_server_does_not_know_is_an_answer_like_any_other(bridge: Bridge) -> None:
+    async with connect(bridge) as connection:
+        session = await Session.begin(bridge, connection)
+        answer = await session.post(connection, message("no/such", id=1))
+        assert (answer.status, answer.json["error"]["code"], answer.json["id"]) == (200, -32601, 1)
+
+
 async def test_what_the_server_is_told_is_compact_and_whole(bridge: Bridge) -> None:
     text = "a\nb\u2028c"
     async with connect(bridge) as connection:
