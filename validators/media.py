@@ -8,6 +8,8 @@ import re
 from functools import lru_cache
 from typing import Final, NamedTuple
 
+from .http_head import TCHAR
+
 
 class Accepts(NamedTuple):
     """Which of our two kinds of answer a client takes, and whether it would rather have the event stream."""
@@ -28,8 +30,12 @@ _RANGE: Final = re.compile(
 )
 _WEIGHT: Final = re.compile(r"(?:\A|;)[ \t]*+q=([^;]*+)")
 _QVALUE: Final = re.compile(r"(?:0(?:\.[0-9]{0,3})?|1(?:\.0{0,3})?)[ \t]*\Z")
+# Parameters mean nothing to JSON and may be anything, but for a charset, which may only be the one that it has.
+_PARAMETER: Final = rf'{TCHAR}++=(?:{TCHAR}++|"(?:[\t !#-\[\]-~]|\\[\t -~])*+")'
 _IS_JSON: Final = re.compile(
-    r'application/json(?:[ \t]*+;[ \t]*+(?:charset=(?:utf-8|"utf-8"))?+)*+[ \t]*+\Z', re.ASCII | re.IGNORECASE
+    r"application/json(?:[ \t]*+;[ \t]*+"
+    rf'(?:charset=(?:utf-8|"utf-8")|(?!charset=){_PARAMETER})?+)*+[ \t]*+\Z',
+    re.ASCII | re.IGNORECASE,
 )
 
 
