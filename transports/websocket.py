@@ -1,8 +1,8 @@
 """MCP over WebSocket (specification digest, section 5.2): subprotocol `mcp`, one text message is one JSON-RPC message.
 
-In the revisions that have them it may be a batch. Requests of the modern era are each for themselves; the first other message opens the one session of the connection. The
-loss of the connection ends both. What the server says goes to the socket in the turn of the loop in
-which it came, as long as the socket takes it; a writer task does the rest.
+In the revisions that have them it may be a batch. Requests of the modern era are each for themselves; `initialize` opens
+the one session of the connection. The loss of the connection ends both. What the server says goes to the socket in the
+turn of the loop in which it came, as long as the socket takes it; a writer task does the rest.
 """
 
 from collections.abc import Mapping
@@ -10,7 +10,17 @@ from typing import Final
 
 import trio
 
-from ..validators.envelope import Message, Notification, Request, decode, error, is_batch, readable_id
+from ..validators.envelope import (
+    Message,
+    Notification,
+    Request,
+    Response,
+    decode,
+    error,
+    is_batch,
+    readable_id,
+    response,
+)
 from ..validators.limits import Limits
 from ..validators.modern import check_supported, is_modern, read_envelope
 from ..validators.rejection import Rejection
@@ -143,8 +153,7 @@ class _Talk:
                 self._take_back(message)
                 self._conversation.receive(message, None)
             elif isinstance(message, Request):
-                self._conversation = await self._backend.open(self._principal, self._headers, self._outlet)
-                self._conversation.receive(message, None)
+                await self._begin(message)
             else:
                 self._take_back(message)
         except Rejection as rejection:
@@ -155,6 +164,15 @@ class _Talk:
                 self._outlet.put(error(raw_id, rejection.code, rejection.text, rejection.data))
             if rejection.close and self._conversation is None and not any(desk.busy for desk in self._desks):
                 self._outlet.finish()  # there is nobody behind us any more, and on another connection there may be
+
+    async def _begin(self, message: Request) -> None:
+        if message.method == "ping":
+            self._outlet.put(response(message.id, Response(b"", b"{}", b"")))
+            return
+        if message.method != "initialize":  # it says what is missing, and starts nothing (digest 2.5)
+            read_envelope(message.method, message.params, self._limits)
+        self._conversation = await self._backend.open(self._principal, self._headers, self._outlet)
+        self._conversation.receive(message, None)
 
     async def _ask(self, message: Request) -> None:
         envelope = read_envelope(message.method, message.params, self._limits)

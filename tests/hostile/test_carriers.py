@@ -9,6 +9,7 @@ from contextlib import contextmanager
 import pytest
 from conftest import VERSION, eventually_none
 from test_json import (
+    INVALID_PARAMS,
     INVALID_REQUEST,
     NOT_VALUES,
     PARSE_ERROR,
@@ -297,22 +298,34 @@ def test_v18_an_id_in_flight_is_refused_and_the_first_one_answered(carrier, id_)
     assert [message["id"] for message in messages] == [json.loads(id_), "release"]
 
 
-def test_m01_nothing_is_done_before_initialize(bridge):
+EARLY = (ECHO, METHOD % (b"1", b"tools/list"), b'{"jsonrpc":"2.0","method":"notifications/initialized"}')
+
+
+@pytest.mark.parametrize("text", EARLY)
+def test_m01_nothing_is_done_before_initialize(bridge, text):
     children = bridge.children()
-    for text in (
-        ECHO,
-        METHOD % (b"1", b"tools/list"),
-        b'{"jsonrpc":"2.0","method":"notifications/initialized"}',
-    ):
-        with bridge.websocket(initialized=False) as socket, bridge.event_stream() as (_, path):
-            size = bridge.journal.stat().st_size
-            bridge.ask(bridge.post(text, target=path))
-            socket.connection.send(frame(TEXT, text) + frame(TEXT, METHOD % (b'"mark"', b"ping")))
-            if b'"id"' in text:
-                assert socket.message()["error"]["code"] == INVALID_REQUEST
-            assert socket.message()["id"] == "mark"
-            assert bridge.journal.stat().st_size == size
+    with bridge.event_stream() as (events, path):
+        size = bridge.journal.stat().st_size
+        bridge.ask(bridge.post(text, target=path))
+        if b'"id"' in text:
+            assert events.message().json["error"]["code"] == INVALID_REQUEST
+        assert bridge.journal.stat().st_size == size
     assert not eventually_none(lambda: bridge.children() - children)
+
+
+@pytest.mark.parametrize("text", EARLY)
+def test_m01_nothing_is_started_on_a_socket_before_initialize(bridge, text):
+    """Digest 2.5: whichever era it was meant for, it is told what it lacks."""
+    children = bridge.children()
+    with bridge.websocket(initialized=False) as socket:
+        socket.connection.send(frame(TEXT, text) + frame(TEXT, METHOD % (b'"mark"', b"ping")))
+        if b'"id"' in text:
+            refused = socket.message()["error"]
+            assert refused["code"] == INVALID_PARAMS
+            assert "protocolVersion" in refused["message"]
+            assert "initialize" in refused["message"]
+        assert socket.message() == {"jsonrpc": "2.0", "id": "mark", "result": {}}
+        assert bridge.children() <= children
 
 
 def test_two_carriers_never_meet(bridge):
