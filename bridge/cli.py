@@ -76,6 +76,8 @@ def main(argv: Sequence[str] | None = None) -> NoReturn:
         sys.exit(run(settings, dict(os.environ)))
     except KeyboardInterrupt:  # so early that nothing has begun
         sys.exit(EX_INTERRUPTED)
+    finally:
+        _let_go_of_standard_streams()
 
 
 def _open_standard_streams() -> None:
@@ -86,6 +88,15 @@ def _open_standard_streams() -> None:
     for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
         if getattr(sys, name) is None:
             setattr(sys, name, open(os.devnull, mode, encoding="utf-8"))  # noqa: PTH123, SIM115 - until we exit
+
+
+def _let_go_of_standard_streams() -> None:
+    # What cannot be written now is tried once more at our exit, where a fault would be a traceback and another exit code.
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            stream.flush()
+        except (OSError, ValueError):
+            os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
 
 
 def read_arguments(arguments: list[str], environment: dict[str, str]) -> "Settings":

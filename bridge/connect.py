@@ -5,7 +5,6 @@ Lines of stdin become messages of a WebSocket on the daemon's Unix socket, and t
 
 import http.client
 import os
-import sys
 from collections.abc import Callable, Coroutine
 from functools import partial
 from pathlib import Path
@@ -22,6 +21,7 @@ from ..validators.limits import Limits
 from ..validators.rejection import Rejection
 from ..validators.shapes import read_cancelled
 from .asking import NoDaemon, Refused
+from .log import tell
 
 _READ: Final = 64 * 1024
 # After the end of stdin, how long answers to what was asked may still come, in seconds.
@@ -114,7 +114,7 @@ class _Carrier:
         try:
             text = line.decode()
         except UnicodeDecodeError:
-            sys.stderr.write("mcp-bridge: a line that is not UTF-8 was dropped\n")
+            tell("mcp-bridge: a line that is not UTF-8 was dropped\n")
             return
         if not text.strip():
             return

@@ -44,7 +44,7 @@ from .credentials import (
     runtime_directory,
 )
 from .fleet import Changes, Fleet, rights_of
-from .log import LineLog
+from .log import LineLog, tell
 from .notify import Notifier
 from .program import found_program
 from .settings import READY, Settings
@@ -84,7 +84,7 @@ def run(settings: Settings, environment: Mapping[str, str]) -> int:
         tokens = _Tokens.of(settings, environment, log)
         sockets = _Sockets(settings, environment)
     except CannotStart as fault:
-        sys.stderr.write(f"mcp-bridge: {fault}\n")
+        tell(f"mcp-bridge: {fault}\n")
         return fault.code
     spawner = Spawner.start(_cgroup(log))
     try:
@@ -440,8 +440,7 @@ class _Daemon:
             lines.extend(self._client_configuration(self._where + path))
         lines.append(f"ready on {self._where}{path}")
         for line in lines:
-            sys.stderr.write(f"{line}\n" if line.startswith(" ") else f"mcp-bridge: {line}\n")
-        sys.stderr.flush()
+            tell(f"{line}\n" if line.startswith(" ") else f"mcp-bridge: {line}\n")
         self._notifier.ready(self._summary())
 
     def _client_configuration(self, url: str) -> list[str]:

@@ -32,7 +32,7 @@ from .config import BadConfig
 from .control import ROOT
 from .credentials import BadCredential, boot_token, read_secret
 from .importing import BadImport, import_servers
-from .log import escaped
+from .log import escaped, tell
 from .settings import AGGREGATE, ALL, ServerConfig, Settings
 from .showing import table
 
@@ -123,22 +123,15 @@ def command(arguments: list[str], environment: Mapping[str, str]) -> int:
     except KeyboardInterrupt:
         return EX_INTERRUPTED
     except BrokenPipeError:  # whoever read us has seen enough
-        _write_no_more()
         return EX_OK
     except (ConnectionError, TimeoutError, http.client.HTTPException) as fault:
         return _failed(EX_UNAVAILABLE, f"the daemon has not answered to the end: {fault}")
     except OSError as fault:  # most likely the disk that our output goes to is full
-        _write_no_more()
         return _failed(EX_FAILED, str(fault))
 
 
-def _write_no_more() -> None:
-    # What is left in the buffer is written at our exit, where a fault would be a traceback.
-    os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
-
-
 def _failed(code: int, text: str) -> int:
-    sys.stderr.write("".join(f"mcp-bridge: {escaped(line)}\n" for line in text.splitlines()))
+    tell("".join(f"mcp-bridge: {escaped(line)}\n" for line in text.splitlines()))
     return code
 
 
@@ -164,7 +157,7 @@ def _socket(path: Path, environment: Mapping[str, str]) -> Path:
         usual = config.default_socket(environment)
         if not usual.exists():
             raise
-        sys.stderr.write(f"mcp-bridge: {escaped(str(fault))}; asking the daemon at {usual}\n")
+        tell(f"mcp-bridge: {escaped(str(fault))}; asking the daemon at {usual}\n")
         return usual
     unix = config.socket_of(listen.unix, environment)
     if unix is None:
@@ -366,7 +359,7 @@ def _shown(messages: Iterable[dict[str, Any]]) -> Iterator[dict[str, Any]]:
             params = message["params"]
             total = f"/{params['total']}" if "total" in params else ""
             said = f": {params['message']}" if "message" in params else ""
-            sys.stderr.write(escaped(f"{params['progress']}{total}{said}") + "\n")
+            tell(escaped(f"{params['progress']}{total}{said}") + "\n")
         yield message
 
 
@@ -458,7 +451,7 @@ def _import(file: Path, path: Path) -> int:
         raise BadImport(f"{file} cannot be read: {fault}") from None
     imported = import_servers(text, known)
     for note in imported.notes:
-        sys.stderr.write(f"mcp-bridge: {escaped(note)}\n")
+        tell(f"mcp-bridge: {escaped(note)}\n")
     _say(imported.toml)
     return EX_OK
 
@@ -476,12 +469,12 @@ def _approve(given: argparse.Namespace, path: Path, environment: Mapping[str, st
         for key, value in _approved(subject):
             _say(escaped(f"  {key:<12}{value}"))
         if "/" not in subject.argv[0]:
-            sys.stderr.write(
+            tell(
                 f"mcp-bridge: {escaped(name)}: the daemon may find another program of this name in its PATH; "
                 "an absolute path is always the same\n"
             )
     config.rewrite(path, text)
-    sys.stderr.write(f"mcp-bridge: {path} has changed; mcp-bridge reload tells the daemon\n")
+    tell(f"mcp-bridge: {path} has changed; mcp-bridge reload tells the daemon\n")
     return EX_OK
 
 
@@ -527,8 +520,8 @@ def _token(given: argparse.Namespace, path: Path, _environment: Mapping[str, str
             f'{text}{end}\n[tokens.{given.name}]\nsha256 = "{digest}"\nservers = {json.dumps(given.servers)}\n',
         )
         _say(token)
-        sys.stderr.write("mcp-bridge: the token is shown this once; only its hash is kept\n")
-    sys.stderr.write(f"mcp-bridge: {path} has changed; mcp-bridge reload tells the daemon\n")
+        tell("mcp-bridge: the token is shown this once; only its hash is kept\n")
+    tell(f"mcp-bridge: {path} has changed; mcp-bridge reload tells the daemon\n")
     return EX_OK
 
 
@@ -561,7 +554,7 @@ def _client_config(given: argparse.Namespace, path: Path, environment: Mapping[s
         if given.config:
             words += ["--config", os.path.abspath(path)]  # noqa: PTH100 - likewise
         pasted = connecting(given.client, given.server, words)
-    sys.stderr.write(f"mcp-bridge: {pasted.where}\n")
+    tell(f"mcp-bridge: {pasted.where}\n")
     _say(pasted.text.rstrip("\n"))
     return EX_OK
 

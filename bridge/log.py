@@ -4,6 +4,7 @@ Nothing that a peer or a server says can forge a line or reach a terminal: contr
 cut, and the secrets that we know are blotted out wherever they turn up (attacks V43 to V45).
 """
 
+import contextlib
 import json
 import re
 import sys
@@ -72,11 +73,7 @@ class LineLog:
         else:
             told = "".join(f" {key}={_quoted(value)}" for key, value in plain.items())
             line = f"mcp-bridge: {level}: {event}{told}"
-        try:
-            self._out.write(f"{line}\n")
-            self._out.flush()
-        except (OSError, ValueError):
-            pass  # nobody listens any more; that is no reason to stop serving
+        _write(self._out, f"{line}\n")
 
     def plain(self, value: object, longest: int = _LONGEST) -> object:
         """The value as it may be shown: without secrets and what could steer a terminal, cut after so many characters."""
@@ -89,6 +86,18 @@ class LineLog:
         if found:
             text = _blotted(text, found)
         return escaped(text[:longest])
+
+
+def tell(text: str) -> None:
+    """Say something on stderr, as it is."""
+    _write(sys.stderr, text)
+
+
+def _write(out: TextIO, text: str) -> None:
+    # Where nobody listens any more, or the disk is full: that is no reason to stop serving.
+    with contextlib.suppress(OSError, ValueError):
+        out.write(text)
+        out.flush()
 
 
 def _forms(secret: str) -> set[str]:

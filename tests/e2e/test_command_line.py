@@ -3,9 +3,11 @@
 import json
 import os
 import signal
+import socket
 import stat
 import subprocess
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -122,6 +124,40 @@ def test_one_line_says_that_it_is_ready(start_bridge: Start) -> None:
     ready = f"mcp-bridge: ready on http://127.0.0.1:{bridge.address[1]}/mcp"
     bridge.stop()
     assert bridge.lines.count(ready) == 1
+
+
+def answer_on(unix: Path, request: bytes) -> bytes:
+    """The beginning of the answer, as soon as somebody listens there."""
+    end = time.monotonic() + 20
+    while True:
+        with socket.socket(socket.AF_UNIX) as client:
+            client.settimeout(20)
+            try:
+                client.connect(str(unix))
+            except OSError:
+                assert time.monotonic() < end
+                time.sleep(0.1)
+            else:
+                client.sendall(request)
+                return client.recv(4096)
+
+
+def test_it_serves_and_ends_in_peace_where_nothing_can_be_said(tmp_path: Path) -> None:
+    unix = tmp_path / "s"
+    with Path("/dev/full").open("w") as full:
+        running = subprocess.Popen(
+            [PROGRAM, "--port", "0", "--unix", unix, "--stdio", "--", *EXAMPLE],
+            env={**os.environ, "XDG_RUNTIME_DIR": str(tmp_path)},
+            stdin=subprocess.DEVNULL,
+            stderr=full,
+        )
+    try:
+        assert answer_on(unix, b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n").startswith(
+            b"HTTP/1.1 200 "
+        )
+    finally:
+        running.terminate()
+    assert running.wait(20) == 0
 
 
 def test_the_minted_token_is_the_owners_and_is_never_shown(start_bridge: Start, tmp_path: Path) -> None:

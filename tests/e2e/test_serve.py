@@ -726,6 +726,16 @@ def test_output_that_cannot_be_written_is_no_traceback(one_daemon, words):
     assert done.stderr.endswith("No space left on device\n")
 
 
+@pytest.mark.parametrize(
+    ("words", "code"),
+    [(("tools", "nobody"), 1), (("stauts",), 64), (("approve", "off"), 78), (("tools", "one"), 0)],
+)
+def test_what_nobody_can_be_told_changes_no_exit_code(one_daemon, words, code):
+    done = one_daemon.shell('"$@" 2>/dev/full', *words)
+    assert (done.returncode, done.stderr) == (code, "")
+    assert bool(done.stdout) == (code == 0)
+
+
 def test_whoever_stops_reading_a_connection_ends_it(one_daemon):
     asked = json.dumps({"jsonrpc": "2.0", "id": 0, "method": "initialize", "params": INITIALIZE})
     done = one_daemon.shell(
