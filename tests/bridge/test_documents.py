@@ -258,8 +258,17 @@ def test_the_example_of_the_manual_is_a_good_configuration():
     assert [server.name for server in settings.servers] == ["git", "search", "aggregate"]
 
 
+PAGES = ["mcp-bridge.1", "mcp-bridge-connect.1", "mcp-bridge.toml.5"]
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_a_macro_of_a_manual_stands_at_the_beginning_of_its_line(page):
+    # Elsewhere it is text, and no program that looks for faults in a manual warns of it.
+    assert re.findall(r".* \.[A-Z]{1,2} .*", (ROOT / "man" / page).read_text()) == []
+
+
 @pytest.mark.skipif(shutil.which("man") is None, reason="there is no man")
-@pytest.mark.parametrize("page", ["mcp-bridge.1", "mcp-bridge-connect.1", "mcp-bridge.toml.5"])
+@pytest.mark.parametrize("page", PAGES)
 def test_a_manual_is_set_without_a_warning(page):
     done = subprocess.run(
         ["man", "--warnings", "-l", str(ROOT / "man" / page)],
