@@ -106,17 +106,27 @@ def read_arguments(arguments: list[str], environment: dict[str, str]) -> "Settin
         parser.error(f"there is no command {arguments[0]!r}; there are {', '.join(COMMANDS)}")
     if "--" in arguments:
         at = arguments.index("--")
-        given, command = parser.parse_args(arguments[:at]), arguments[at + 1 :]
+        given, command = _parsed(parser, arguments[:at]), arguments[at + 1 :]
         if given.stdio:
             parser.error("--stdio takes the command either as one string or after --, not both")
     else:
-        given = parser.parse_args(arguments)
+        given = _parsed(parser, arguments)
         command = _split(parser, given.stdio or "")
     if given.stdio is None:
         parser.error("there is no server: say --stdio 'CMD ARG...'")
     if not command:
         parser.error("--stdio needs a command")
     return _settings(parser, given, tuple(command), environment)
+
+
+def _parsed(parser: _Parser, arguments: list[str]) -> argparse.Namespace:
+    given, rest = parser.parse_known_args(arguments)
+    if rest:
+        hint = (
+            "; a server with arguments is one word in quotes, or comes last, after --" if given.stdio else ""
+        )
+        parser.error(f"unrecognized arguments: {' '.join(rest)}{hint}")
+    return given
 
 
 def _settings(
@@ -146,9 +156,11 @@ def _settings(
         paths = {
             name: path if name in _OUTPUTS[given.output_transport] else "" for name, path in paths.items()
         }
-    used = [path for path in [*paths.values(), *given.health, READY] if path]
-    if len(set(used)) != len(used):
-        parser.error("two of the paths are the same")
+    health = tuple(given.health) or ("/healthz",)
+    used = [path for path in [*paths.values(), *health, READY] if path]
+    for path in used:
+        if used.count(path) > 1:
+            parser.error(f"two of the paths are the same: {path}")
     limits = _limits(parser, given.limit, given.session_timeout)
     server = ServerConfig(
         WRAPPED, Launch(command, variables), given.era, given.share, limits=limits, hidden=hidden
@@ -166,7 +178,7 @@ def _settings(
         hosts=frozenset(given.allowed_host),
         origins=frozenset(given.cors),
         paths=Paths(**paths),
-        health=tuple(given.health) or ("/healthz",),
+        health=health,
         limits=limits,
         log_level=given.log_level,
         log_format=given.log_format,
@@ -196,20 +208,20 @@ def options_parser() -> _Parser:
     add("--port", type=_port, default=8808, help="the TCP port, 0 for any free one (default %(default)s)")
     add(
         "--unix",
-        type=Path,
+        type=_file,
         metavar="PATH",
         help="listen on this Unix socket as well; its peers need no token but your uid",
     )
-    add("--token-file", type=Path, metavar="FILE", help="the bearer token, in a file of mode 0600")
+    add("--token-file", type=_file, metavar="FILE", help="the bearer token, in a file of mode 0600")
     add("--token", action=_NoTokenHere, help=argparse.SUPPRESS)
     add("--no-auth", action="store_true", help="ask for no credential (loopback only)")
     add(
         "--tls-cert",
-        type=Path,
+        type=_file,
         metavar="FILE",
         help="serve TLS 1.2+ and HTTP/2 with this certificate chain (PEM)",
     )
-    add("--tls-key", type=Path, metavar="FILE", help="and this key (PEM)")
+    add("--tls-key", type=_file, metavar="FILE", help="and this key (PEM)")
     add(
         "--env",
         action="append",
@@ -373,6 +385,12 @@ def _told(check: Callable[[str], str]) -> Callable[[str], str]:
             raise argparse.ArgumentTypeError(str(fault)) from None
 
     return convert
+
+
+def _file(text: str) -> Path:
+    if not text:
+        raise argparse.ArgumentTypeError("an empty word names no file")
+    return Path(text)
 
 
 _path = _told(check_path)

@@ -46,7 +46,7 @@ from .credentials import (
 from .fleet import Changes, Fleet, rights_of
 from .log import LineLog, tell
 from .notify import Notifier
-from .program import found_program
+from .program import found_program, why_not_found
 from .settings import READY, Settings
 from .status import Status, status
 
@@ -111,10 +111,8 @@ def _check_command(settings: Settings) -> None:
     # Of many servers one that is not there costs itself only; the wrapper has no other.
     for config in settings.servers:
         if config.name == settings.root and found_program(config.launch.argv, config.launch.env) is None:
-            program = config.launch.argv[0]
-            raise CannotStart(
-                EX_UNAVAILABLE, f"the server cannot be started: there is no program {program!r}"
-            )
+            reason = why_not_found(config.launch.argv[0])
+            raise CannotStart(EX_UNAVAILABLE, f"the server cannot be started: {reason}")
 
 
 @attrs.frozen
@@ -156,10 +154,21 @@ def _tls(certificate: Path | None, key: Path | None) -> ssl.SSLContext | None:
     except BadCredential as fault:
         raise CannotStart(EX_CONFIG, str(fault)) from None
     except (OSError, ssl.SSLError) as fault:
+        reason = _unreadable(certificate, key) or fault.strerror or fault
         raise CannotStart(
-            EX_CONFIG, f"the TLS certificate or key cannot be used: {fault.strerror or fault}"
+            EX_CONFIG, f"the TLS certificate {certificate} or its key {key} cannot be used: {reason}"
         ) from None
     return context
+
+
+def _unreadable(*paths: Path) -> str:
+    # What OpenSSL says of a file that it cannot open does not name it.
+    for path in paths:
+        try:
+            path.open("rb").close()
+        except OSError as fault:
+            return f"{path}: {fault.strerror}"
+    return ""
 
 
 def check(settings: Settings, environment: Mapping[str, str]) -> None:

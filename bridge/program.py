@@ -26,12 +26,20 @@ def check_program(program: str) -> None:
         found = path.stat()
     except OSError:
         return  # it may come later; a start says that it is not there
-    if stat.S_ISDIR(found.st_mode):
-        raise NotRunnable(f"command: {program!r} is a directory")
-    if not os.access(path, os.X_OK):
-        raise NotRunnable(f"command: {program!r} is not executable; chmod +x {program}")
+    if stat.S_ISDIR(found.st_mode) or not os.access(path, os.X_OK):
+        raise NotRunnable(f"command: {why_not_found(program)}")
     if found.st_mode & stat.S_IWOTH:
         raise NotRunnable(f"command: {program!r} can be changed by everybody; chmod o-w {program}")
+
+
+def why_not_found(program: str) -> str:
+    """What is told of a program that is none."""
+    path = Path(program)
+    if "/" in program and path.is_dir():
+        return f"{program!r} is a directory"
+    if "/" in program and path.exists():
+        return f"{program!r} is not executable; chmod +x {program}"
+    return f"there is no program {program!r}"
 
 
 def found_program(argv: tuple[str, ...], environment: Mapping[str, str]) -> str | None:

@@ -149,8 +149,18 @@ def test_the_server_gets_an_environment_of_its_own(tmp_path):
         (("--stdio", "x", "--cors", "http://*.example.org"), 64, "exactly"),
         (("--stdio", "x", "--cors", "http://a/path"), 64, "exactly"),
         (("--stdio", "x", "--ssePath", "sse"), 64, "begins with /"),
-        (("--stdio", "x", "--ssePath", "/mcp"), 64, "same"),
+        (("--stdio", "x", "--ssePath", "/mcp"), 64, "two of the paths are the same: /mcp\n"),
         (("--stdio", "x", "--health", "/mcp"), 64, "same"),
+        (("--stdio", "x", "--mcp-path", "/healthz"), 64, "same: /healthz\n"),
+        (
+            ("--stdio", "npx", "-y", "server"),
+            64,
+            "arguments: -y server; a server with arguments is one word in quotes",
+        ),
+        (("--stdoi", "x"), 64, "unrecognized arguments: --stdoi x\n"),
+        (("--stdio", "x", "--token-file", ""), 64, "--token-file: an empty word names no file"),
+        (("--stdio", "x", "--unix", ""), 64, "--unix: an empty word names no file"),
+        (("--stdio", "x", "--tls-key", "", "--tls-cert", "c"), 64, "--tls-key: an empty word names no file"),
         (("--stdio", "x", "--limit", "nothing=1"), 64, "stream_bytes"),
         (("--stdio", "x", "--limit", "body=lots"), 64, "'lots'"),
         (("--stdio", "x", "--limit", "body=0"), 64, "more than 0"),
@@ -194,6 +204,20 @@ def test_a_program_that_is_not_there_ends_with_69(capsys, monkeypatch, tmp_path)
     assert "no-such-program" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize(("mode", "told"), [(0o644, "is not executable; chmod +x"), (0o755, "")])
+def test_a_program_that_cannot_be_executed_is_not_said_to_be_missing(
+    capsys, monkeypatch, tmp_path, mode, told
+):
+    monkeypatch.setenv("XDG_RUNTIME_DIR", os.fspath(tmp_path))
+    program = tmp_path / "server.py"
+    program.write_text("#!/bin/sh\n")
+    program.chmod(mode)
+    with pytest.raises(SystemExit) as caught:
+        cli.main(["--stdio", f"{program if told else tmp_path}", "--port", "0"])
+    assert caught.value.code == 69
+    assert (f"'{program}' {told}" if told else f"'{tmp_path}' is a directory") in capsys.readouterr().err
+
+
 def test_a_certificate_that_is_none_ends_with_78(capsys, monkeypatch, tmp_path):
     monkeypatch.setenv("XDG_RUNTIME_DIR", os.fspath(tmp_path))
     (tmp_path / "c").write_text("nonsense")
@@ -212,7 +236,9 @@ def test_a_certificate_that_is_none_ends_with_78(capsys, monkeypatch, tmp_path):
                 ]
             )
         assert caught.value.code == 78
-        assert "TLS" in capsys.readouterr().err
+        said = capsys.readouterr().err
+        assert f"the TLS certificate {tmp_path / 'c'} or its key {tmp_path / key} cannot be used: " in said
+        assert (f"cannot be used: {tmp_path / 'missing'}: No such file" in said) == (key == "missing")
 
 
 def test_the_minted_token_is_private(capsys, monkeypatch, tmp_path):

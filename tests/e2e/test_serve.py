@@ -233,11 +233,14 @@ async def test_a_renewed_certificate_is_shown_after_a_reload(tmp_path):
         files["tls_cert"].write_text("no certificate")
         refused = running.do("reload", check=False)
         assert refused.returncode == 78
-        assert "the TLS certificate or key cannot be used" in refused.stderr
+        assert (
+            f"the TLS certificate {files['tls_cert']} or its key {files['tls_key']} cannot be used: "
+            in refused.stderr
+        )
         refused = running.do("config", "check", check=False)
         assert refused.returncode == 78
-        assert "the TLS certificate or key cannot be used" in refused.stderr
-        assert "the TLS certificate or key cannot be used" in running.do("doctor", check=False).stdout
+        assert "cannot be used" in refused.stderr
+        assert f"{files['tls_key']} cannot be used" in running.do("doctor", check=False).stdout
         assert shown(running) == second
 
 
