@@ -26,7 +26,9 @@ from .credentials import (
     PRINCIPAL,
     BadCredential,
     check_trusted,
+    directory_in,
     expanded,
+    home_in,
     read_private,
     read_secret,
     runtime_directory,
@@ -247,8 +249,7 @@ def check_name(where: str, name: str) -> None:
 
 def default_path(environment: Mapping[str, str]) -> Path:
     """Where the configuration is when nobody says another place; never the working directory (attacks V27)."""
-    base = environment.get("XDG_CONFIG_HOME")
-    home = Path(base) if base else Path(environment.get("HOME") or "/") / ".config"
+    home = directory_in(environment, "XDG_CONFIG_HOME") or home_in(environment) / ".config"
     return home / "mcp-bridge" / "config.toml"
 
 

@@ -232,12 +232,21 @@ def boot_token(environment: Mapping[str, str]) -> tuple[Path, str]:
 
 def runtime_directory(environment: Mapping[str, str]) -> Path:
     """Where files live that must not outlive the boot, or the nearest that this machine has."""
-    named = environment.get("XDG_RUNTIME_DIR")
-    if named:
-        return Path(named) / "mcp-bridge"
+    if named := directory_in(environment, "XDG_RUNTIME_DIR"):
+        return named / "mcp-bridge"
     system = Path(f"/run/user/{os.geteuid()}")
     if system.is_dir():
         return system / "mcp-bridge"
-    state = environment.get("XDG_STATE_HOME")
-    home = Path(state) if state else Path(environment.get("HOME") or "/") / ".local" / "state"
-    return home / "mcp-bridge"
+    state = directory_in(environment, "XDG_STATE_HOME") or home_in(environment) / ".local" / "state"
+    return state / "mcp-bridge"
+
+
+def home_in(environment: Mapping[str, str]) -> Path:
+    """Our home, as far as we were told."""
+    return directory_in(environment, "HOME") or Path("/")
+
+
+def directory_in(environment: Mapping[str, str], name: str) -> Path | None:
+    """The directory that a variable names; a relative one is none (XDG Base Directory), or it would be where we stand."""
+    path = Path(environment.get(name) or ".")
+    return path if path.is_absolute() else None

@@ -17,7 +17,7 @@ from .approval import Approval, NotApproved
 from .asking import NoDaemon, Refused, ask, call, result_of
 from .config import BadConfig
 from .control import ROOT
-from .credentials import BadCredential, boot_token
+from .credentials import BadCredential, boot_token, directory_in
 from .program import found_program
 from .settings import ServerConfig, Settings
 
@@ -67,8 +67,8 @@ def _mend(path: Path) -> str:
 
 
 def _machine(environment: Mapping[str, str]) -> Iterator[Finding]:
-    if environment.get("XDG_RUNTIME_DIR"):
-        yield Finding(GOOD, f"XDG_RUNTIME_DIR is {environment['XDG_RUNTIME_DIR']}")
+    if runtime := directory_in(environment, "XDG_RUNTIME_DIR"):
+        yield Finding(GOOD, f"XDG_RUNTIME_DIR is {runtime}")
     else:
         yield Finding(
             DOUBTFUL,

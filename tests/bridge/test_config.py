@@ -367,6 +367,11 @@ def test_a_file_that_is_not_there_or_is_none_is_named(tmp_path):
 def test_the_working_directory_is_never_looked_into():
     assert config.default_path({"HOME": "/h"}) == Path("/h/.config/mcp-bridge/config.toml")
     assert config.default_path({"XDG_CONFIG_HOME": "/x"}) == Path("/x/mcp-bridge/config.toml")
+    for here in (".", "x/y", ""):
+        assert config.default_path({"XDG_CONFIG_HOME": here, "HOME": "/h"}) == config.default_path(
+            {"HOME": "/h"}
+        )
+        assert config.default_path({"HOME": here}) == Path("/.config/mcp-bridge/config.toml")
 
 
 # ---- secrets

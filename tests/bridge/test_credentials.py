@@ -127,6 +127,9 @@ def test_where_the_token_lives(monkeypatch, tmp_path):
     if not os.path.isdir(f"/run/user/{os.geteuid()}"):
         assert runtime_directory({"XDG_STATE_HOME": "/s"}).as_posix() == "/s/mcp-bridge"
         assert runtime_directory({"HOME": "/h"}).as_posix() == "/h/.local/state/mcp-bridge"
+        for here in (".", "x/y", ""):
+            given = {"XDG_RUNTIME_DIR": here, "XDG_STATE_HOME": here, "HOME": "/h"}
+            assert runtime_directory(given).as_posix() == "/h/.local/state/mcp-bridge"
 
 
 @pytest.mark.parametrize(
