@@ -10,7 +10,7 @@ import sys
 import tomllib
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Annotated, Any, Final, Literal, TypeVar, cast, get_type_hints
+from typing import Annotated, Any, Final, Literal, TypeVar, cast, get_args, get_origin, get_type_hints
 
 import attrs
 import msgspec
@@ -350,6 +350,9 @@ def _convert(cls: type[T], value: object, where: str) -> T:
         try:
             fields[key] = msgspec.convert(given, hints[key], strict=True)
         except msgspec.ValidationError as fault:
+            if unknown := re.match(r"Invalid enum value ('.*?')(?: - at |$)", str(fault)):
+                choices = ", ".join(map(repr, _choices(hints[key])))
+                raise BadConfig(f"{at}{key}: there is no {unknown[1]}; there are {choices}") from None
             reason = str(fault).replace(" - at `$", f" - at `{key}")
             raise BadConfig(f"{at}{key}: {reason}, not {_shown(given)}") from None
         if _holds_zero(given):
@@ -361,6 +364,13 @@ def _convert(cls: type[T], value: object, where: str) -> T:
             field.name for field in fields_of if field.default is attrs.NOTHING and field.name not in fields
         ]
         raise BadConfig(f"{at}{', '.join(missing)} is missing") from None
+
+
+def _choices(hint: object) -> list[str]:
+    """The words that a type is made of, wherever in it they stand."""
+    if get_origin(hint) is Literal:
+        return list(get_args(hint))
+    return [word for inner in get_args(hint) for word in _choices(inner)]
 
 
 def _holds_zero(value: object) -> bool:
