@@ -110,7 +110,9 @@ def parser() -> argparse.ArgumentParser:
 
 def command(arguments: list[str], environment: Mapping[str, str]) -> int:
     """Carry out one command, and answer the exit code."""
-    given = parser().parse_args(arguments)
+    given, rest = parser().parse_known_args(arguments)
+    if rest:
+        _Parser(prog=f"mcp-bridge {given.command}").error(f"unrecognized arguments: {' '.join(rest)}")
     path = given.config or config.default_path(environment)
     try:
         return _COMMANDS[given.command](given, path, environment)
@@ -379,6 +381,8 @@ def _mirrored(tool: Mapping[str, Any], arguments: Mapping[str, Any]) -> dict[str
 
 
 def _config(given: argparse.Namespace, path: Path, environment: Mapping[str, str]) -> int:
+    if given.file is not None and given.action != "import":
+        return _failed(EX_USAGE, f"config {given.action} takes no FILE; say --config {given.file}")
     match given.action:
         case "schema":
             _say(json.dumps(config.schema(), indent=2))
@@ -447,8 +451,10 @@ def _import(file: Path, path: Path) -> int:
     known = list(config.read(path).servers) if path.exists() else []
     try:
         text = file.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as fault:
-        raise BadImport(f"{file} cannot be read: {fault}") from None
+    except OSError as fault:
+        raise BadImport(f"{file} cannot be read: {fault.strerror}") from None
+    except UnicodeDecodeError as fault:
+        raise BadImport(f"{file} is not UTF-8 at byte {fault.start}") from None
     imported = import_servers(text, known)
     for note in imported.notes:
         tell(f"mcp-bridge: {escaped(note)}\n")
@@ -492,6 +498,8 @@ def _approved(subject: Subject) -> Iterable[tuple[str, str]]:
 
 def _token(given: argparse.Namespace, path: Path, _environment: Mapping[str, str]) -> int:
     if given.action == "list":
+        if given.name is not None:
+            return _failed(EX_USAGE, "token list takes no NAME; it lists all")
         tokens = config.read(path).tokens
         rows = [(name, ", ".join(one.servers), *_role(one)) for name, one in tokens.items()]
         _say(table(("token", "servers", "tools", "features"), rows))

@@ -634,7 +634,16 @@ def test_the_person_sees_and_steers(tmp_path):
         (("client-config", "cursor", "off"), 78, "servers.off is not served: it says enabled = false"),
         (("env", "nobody"), 78, "there is no server 'nobody'; there are one\n"),
         (("config", "import"), 64, "FILE"),
-        (("config", "import", "/no/such/file"), 78, "/no/such/file"),
+        (
+            ("config", "import", "/no/such/file"),
+            78,
+            "/no/such/file cannot be read: No such file or directory\n",
+        ),
+        (("config", "import", PROGRAM.with_name("python")), 78, "is not UTF-8 at byte "),
+        (("config", "check", "other.toml"), 64, "config check takes no FILE; say --config other.toml"),
+        (("token", "list", "nobody"), 64, "token list takes no NAME"),
+        (("status", "--jsn"), 64, "unrecognized arguments: --jsn\nTry 'mcp-bridge status --help'.\n"),
+        (("tap", "one", "two"), 64, "unrecognized arguments: two\nTry 'mcp-bridge tap --help'.\n"),
     ],
 )
 def test_a_wrong_wish_is_answered_with_the_reason(one_daemon, words, code, told):
