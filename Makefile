@@ -17,7 +17,8 @@ install: .venv/.installed  ## make .venv with the package in it: .venv/bin/mcp-b
 	@echo "setting up .venv with $$($(PYTHON) --version)"
 	@test -x $(BIN)/pip || $(PYTHON) -m venv .venv
 	@$(BIN)/pip install --quiet --disable-pip-version-check --upgrade 'pip>=25.1'
-	@$(BIN)/pip install --quiet --disable-pip-version-check --config-settings editable_mode=strict -e .
+	@# setuptools warns at length that build/ must stay; it goes with .venv (make clean)
+	@PYTHONWARNINGS=ignore $(BIN)/pip install --quiet --disable-pip-version-check --config-settings editable_mode=strict -e .
 	@touch $@
 
 .venv/.test: .venv/.installed pyproject.toml
@@ -72,7 +73,8 @@ wheel: .venv/.installed  ## build the sdist, the wheel from it, and try that in 
 	@rm -rf dist build/sdist-venv && $(PYTHON) -m venv build/sdist-venv
 	@build/sdist-venv/bin/pip install --quiet --disable-pip-version-check 'build>=1.3,<2'
 	build/sdist-venv/bin/python -m build --outdir dist . >build/sdist-venv/log 2>&1 || { cat build/sdist-venv/log; exit 1; }
-	@for file in $(DATA); do $(BIN)/python -m zipfile -l dist/*.whl | grep -q "$$file " || { echo "$$file is not in the wheel"; exit 1; }; done
+	@$(BIN)/python -m zipfile -l dist/*.whl >build/sdist-venv/list
+	@for file in $(DATA); do grep -q "$$file " build/sdist-venv/list || { echo "$$file is not in the wheel"; exit 1; }; done
 	@rm -rf build/wheel-venv && $(PYTHON) -m venv build/wheel-venv
 	@build/wheel-venv/bin/pip install --quiet --disable-pip-version-check dist/*.whl
 	build/wheel-venv/bin/mcp-bridge --version
