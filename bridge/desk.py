@@ -148,6 +148,7 @@ class Desk:
             return
         self.ended = True
         self._perform(self._relay.ended(reason))
+        self._translator = None
         if self._child is not None:
             self._child.stop()
 

@@ -179,7 +179,8 @@ class _Talk:
         check_supported(envelope.version)
         request = ModernRequest(message, envelope, None)
         desk = await self._backend.ask(self._principal, self._headers, request, self._outlet, pipe=True)
-        self._desks[desk] = None
+        if desk not in self._desks:  # of those before it, what nobody waits for need not be told of our end
+            self._desks = {desk: None, **{one: None for one in self._desks if one.busy}}
 
     def _take_back(self, message: Message) -> None:
         if self._desks and isinstance(message, Notification) and message.method == "notifications/cancelled":

@@ -23,6 +23,7 @@ from mcpbridged.transports.outlet import Outlet
 from mcpbridged.transports.ports import ModernRequest
 from mcpbridged.transports.readiness import Readiness
 from mcpbridged.transports.spawner import Launch, Spawner
+from mcpbridged.transports.websocket import _Talk
 from mcpbridged.validators.envelope import Request
 from mcpbridged.validators.limits import Limits
 from mcpbridged.validators.modern import read_envelope
@@ -200,10 +201,28 @@ def fail(*_arguments):
     raise RuntimeError("a fault of ours")
 
 
+PREFIX = "io.modelcontextprotocol/"
+STATELESS = json.dumps(
+    {"_meta": {f"{PREFIX}protocolVersion": "2026-07-28", f"{PREFIX}clientCapabilities": {}}}
+).encode()
+
+
+async def test_a_connection_remembers_no_desk_that_is_over():
+    log = LineLog(out=io.StringIO())
+    async with running(log, sys.executable, "-c", MODERN, spare=0, era="modern", from_headers={}) as server:
+        pipe = Pipe()
+        talk = _Talk(None, server, "owner", {}, pipe, Limits(), log)
+        for number in range(1, 5):
+            await talk._ask(Request(b"%d" % number, "server/discover", STATELESS))
+            await pipe.answer(number)
+            [desk] = server._desks.values()
+            server._end(desk, "it is over")
+        assert list(talk._desks) == [desk]
+
+
 async def test_a_client_that_leaves_while_the_era_is_asked_for_costs_no_other_that_waits():
-    params = b'{"_meta":{"io.modelcontextprotocol/protocolVersion":"2026-07-28","io.modelcontextprotocol/clientCapabilities":{}}}'
-    request = Request(b"1", "server/discover", params)
-    asked = ModernRequest(request, read_envelope(request.method, params, Limits()), None)
+    request = Request(b"1", "server/discover", STATELESS)
+    asked = ModernRequest(request, read_envelope(request.method, STATELESS, Limits()), None)
     log = LineLog(out=io.StringIO())
     async with (
         running(log, sys.executable, "-c", MODERN, spare=0, era="auto", from_headers={}) as server,
