@@ -31,7 +31,7 @@ class Tapped(msgspec.Struct, frozen=True):
 
 
 class Control:
-    """The endpoints of the control socket. `reload` answers what has changed, and raises ValueError where nothing may."""
+    """The endpoints of the control socket. `reload` answers what has changed. It and `restart` raise ValueError where nothing may."""
 
     def __init__(
         self,
@@ -70,7 +70,10 @@ class Control:
     async def _answer_restart(self, exchange: Exchange) -> None:
         _check_method(exchange, "POST")
         server = self._named(exchange)
-        await self._restart(server.name)
+        try:
+            await self._restart(server.name)
+        except ValueError as fault:
+            raise Rejection(409, INVALID_REQUEST, str(fault)) from None
         await exchange.answer(200, _JSON, b"{}")
 
     async def _answer_logs(self, exchange: Exchange) -> None:

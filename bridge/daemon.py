@@ -252,6 +252,7 @@ class _Daemon:
         self._for_all, self._for_owner = Routes({}, health), Routes({}, health)
         self._notifier = Notifier(environment)
         self._reloading = trio.Lock()
+        self._ending = False
         self._since = 0.0
 
     async def run(self) -> None:
@@ -289,6 +290,7 @@ class _Daemon:
         listeners: list[Listener],
     ) -> None:
         self._log.info("stopping")
+        self._ending = True
         self._notifier.stopping()
         for listener in listeners:
             listener.accepting.cancel()
@@ -366,8 +368,10 @@ class _Daemon:
             except Exception as fault:  # noqa: BLE001 - whatever is wrong with a file, what runs goes on
                 if not isinstance(fault, BadConfig | CannotStart):
                     self._log.error("internal error", fault=fault)
-                self._notifier.ready(f"the configuration was not reloaded: {fault}")
+                if not self._ending:
+                    self._notifier.ready(f"the configuration was not reloaded: {fault}")
                 raise ValueError(str(fault)) from None
+            self._check_going_on()
             if wanted.listening != self._settings.listening:
                 self._log.warning("what changed in [listen], [log] and [limits] needs a restart")
             self._log.hide(wanted.secrets)
@@ -385,8 +389,13 @@ class _Daemon:
 
     async def _restart(self, name: str) -> None:
         async with self._reloading:
+            self._check_going_on()
             await self._fleet.restart(name)
             self._route()
+
+    def _check_going_on(self) -> None:
+        if self._ending:
+            raise ValueError("the bridge is stopping")
 
     # ---- what we say
 

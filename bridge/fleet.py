@@ -187,8 +187,8 @@ class Fleet:
     async def drain(self) -> None:
         """Take nothing new, and wait until every call in flight is answered."""
         async with trio.open_nursery() as nursery:
-            for member in self._members.values():
-                nursery.start_soon(member.server.drain)
+            for server in self._all():
+                nursery.start_soon(server.drain)
 
     async def close(self) -> None:
         """End every session."""

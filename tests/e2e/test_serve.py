@@ -339,6 +339,45 @@ async def test_what_begins_during_the_end_is_refused_and_a_second_signal_ends_at
             running._stopped = True
 
 
+async def test_calls_of_a_server_that_has_just_been_replaced_are_answered_before_the_end(tmp_path):
+    with daemon(tmp_path, {"one": example()}) as running:
+        async with AsyncExitStack() as stack:
+            opened = await open_socket(running, "one", stack)
+            await opened.begin(1)
+            write_config(running.config, {"one": example(env={"CHANGED": "yes"})})
+            await trio.to_thread.run_sync(running.do, "reload")
+            running.process.send_signal(signal.SIGTERM)
+            assert (await opened.answers(1))[1]["result"]["content"][0]["text"] == "done in 2 s"
+        assert await trio.to_thread.run_sync(running.process.wait, 10) == 0
+        running._stopped = True
+
+
+async def test_a_reload_that_is_overtaken_by_the_end_changes_nothing(tmp_path):
+    manager = Manager(tmp_path)
+    secret = {"secrets": {"KEY": f"exec:cat {tmp_path}/key"}}
+    (tmp_path / "key").write_text("the first key")
+    write_config(tmp_path / "config.toml", {"one": example(**secret)})
+    with Daemon(tmp_path, environment={"NOTIFY_SOCKET": str(manager.path)}) as running:
+        async with AsyncExitStack() as stack:
+            opened = await open_socket(running, "one", stack)
+            (tmp_path / "key").unlink()
+            os.mkfifo(tmp_path / "key")  # the helper waits for whoever writes it
+            write_config(running.config, {"one": example(**secret), "two": example(start="eager")})
+            running.process.send_signal(signal.SIGHUP)
+            manager.wait_for("RELOADING=1")
+            await opened.begin(1)
+            while not running.status()["servers"][0]["in_flight"]:
+                await trio.sleep(0.05)
+            running.process.send_signal(signal.SIGTERM)
+            manager.wait_for("STOPPING=1")
+            await trio.to_thread.run_sync((tmp_path / "key").write_text, "the second key")
+            assert "result" in (await opened.answers(1))[1]
+        assert await trio.to_thread.run_sync(running.process.wait, 10) == 0
+        running._stopped = True
+    assert "READY=1" not in manager.heard[manager.heard.index("STOPPING=1") :]
+    assert not [line for line in running.lines if "server=two" in line]
+
+
 # ---- a service manager
 
 
