@@ -304,6 +304,8 @@ class LocalConversation:
     def join(self, desk: Desk) -> None:
         """This is the desk that was asked for."""
         self._desk = desk
+        if self.ended:  # meanwhile
+            self._waiting.clear()
         while self._waiting:
             self._ask_desk(self._waiting.popleft())
 

@@ -680,6 +680,8 @@ class LocalServer:
             )
             return
         await trio.sleep(pause)
+        if holder.ended:  # meanwhile
+            return
         try:
             await self._start(holder)
         except SpawnFailed as fault:

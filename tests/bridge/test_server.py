@@ -266,6 +266,19 @@ async def test_a_server_that_refuses_and_leaves_is_told_as_what_it_is():
             await trio.sleep(0.01)
 
 
+async def test_nothing_is_asked_for_a_session_that_has_ended_before_its_process_was_there():
+    log = LineLog(out=io.StringIO())
+    keys = {"spare": 0, "era": "auto", "share": "principal", "from_headers": {}}
+    async with running(log, sys.executable, "-c", MODERN, **keys) as server:
+        session = await server.open("owner", {}, Pipe())
+        session.receive(Request(b"1", "initialize", INITIALIZE), None)
+        session.end("the client has left")
+        while not server._book.known(trio.current_time())["modern"]:
+            await trio.sleep(0.01)
+        await trio.testing.wait_all_tasks_blocked()
+        assert not any(desk.busy for desk in server._desks.values())
+
+
 async def test_a_fault_of_ours_in_one_session_costs_no_other(monkeypatch):
     log = LineLog(out=(lines := io.StringIO()))
     async with running(log, sys.executable, "-c", SATED, spare=0) as server:
