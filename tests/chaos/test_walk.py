@@ -70,8 +70,11 @@ def configured(generation):
     return servers
 
 
-class Gone(Exception):
-    """The daemon has ended a connection."""
+def replace_config(running, servers):
+    """At one stroke: the daemon may be reading it."""
+    new = running.config.with_suffix(".new")
+    write_config(new, servers, **TABLES)
+    new.replace(running.config)
 
 
 @asynccontextmanager
@@ -366,7 +369,7 @@ class Walk:
     async def reloader(self):
         await trio.sleep(self.dice.uniform(0.5, 2))
         self.generation += 1
-        write_config(self.running.config, configured(self.generation), **TABLES)
+        replace_config(self.running, configured(self.generation))
         self.running.process.send_signal(signal.SIGHUP)
         self.outcomes["reloaded"] += 1
 
@@ -427,7 +430,7 @@ async def test_nobody_is_forgotten_and_nothing_is_left_whatever_happens_at_once(
         servers = configured(0)
         for keys in servers.values():
             keys["env"] = {"GENERATION": "last"}
-        write_config(running.config, servers, **TABLES)
+        replace_config(running, servers)
         await trio.to_thread.run_sync(running.do, "reload")
         answered = walk.outcomes["answer"]
         await warmed_up(walk)
