@@ -23,7 +23,7 @@ import trio_websocket
 from ..transports.lines import LineSplitter, Overlong
 from ..validators import envelope, members, modern
 from ..validators.envelope import Message, Notification, Request, Response
-from ..validators.limits import Limits
+from ..validators.limits import TRUSTING, Limits
 from ..validators.rejection import (
     INTERNAL_ERROR,
     INVALID_PARAMS,
@@ -37,7 +37,6 @@ from .for_modern import fault_text, read_fault
 from .settings import PRINCIPAL_VARIABLE
 
 _READ: Final = 64 * 1024
-_LIMITS: Final = Limits()
 # How long a server may take for what is asked of all, in seconds: the others do not wait longer.
 _PATIENCE: Final = 30.0
 # One that has failed only after so long is late, in seconds. From then on the others wait no longer than that for it.
@@ -143,7 +142,7 @@ class _Connection:
 
     def _heard(self, text: str | bytes) -> None:
         try:
-            message = envelope.decode(text.encode() if isinstance(text, str) else text, _LIMITS)
+            message = envelope.decode(text.encode() if isinstance(text, str) else text, TRUSTING)
         except Rejection as rejection:
             _complain(f"not understood: {rejection.text}")
             return
@@ -233,7 +232,7 @@ class Member:
                     f"/servers/{self.name}/ws",
                     subprotocols=["mcp"],
                     extra_headers=headers,
-                    max_message_size=2 * _LIMITS.line,
+                    max_message_size=TRUSTING.line,
                     receive_buffer_size=_READ,
                 )
                 connection = self._connection = _Connection(socket, self._said, nursery.cancel_scope.cancel)
@@ -394,7 +393,7 @@ class Aggregate:
         method, params = request.method, request.params
         if method == "initialize":  # its error says what we speak
             modern.check_supported(members.string(members.peek(params).get("protocolVersion")))
-        read = modern.read_envelope(method, params, _LIMITS)
+        read = modern.read_envelope(method, params, TRUSTING)
         modern.check_supported(read.version)
         if method == "server/discover":
             return Response(b"", await self._discover(params), b"")
@@ -463,7 +462,7 @@ class Aggregate:
         found = await self._all(method, partial(_items, method, merging.for_all(params)))
         listed = merging.listed(method, found)
         for name in listed.too_long:
-            _complain(f"{method}: left out, since its name has more than {_LIMITS.name} characters: {name}")
+            _complain(f"{method}: left out, since its name has more than {Limits().name} characters: {name}")
         if method.startswith("resources/"):
             for name, items in found.items():
                 self._owners.listed(method, name, merging.keys(method, items))
@@ -609,10 +608,10 @@ def _complain(text: str) -> None:
 
 def _hear(aggregate: Aggregate, line: bytes | Overlong, say: Callable[[bytes], None]) -> None:
     if isinstance(line, Overlong):
-        _complain(f"a message has more than {_LIMITS.line} bytes, the limit")
+        _complain(f"a message has more than {TRUSTING.line} bytes, the limit")
         return
     try:
-        aggregate.heard(envelope.decode(line, _LIMITS))
+        aggregate.heard(envelope.decode(line, TRUSTING))
     except Rejection as rejection:
         raw_id = envelope.readable_id(line)
         if raw_id == b"null":  # an error without an id would break half of the clients (digest 1.3)
@@ -624,7 +623,7 @@ def _hear(aggregate: Aggregate, line: bytes | Overlong, say: Callable[[bytes], N
 async def _run(path: str, names: Sequence[str], principal: str) -> None:
     # The daemon reads whatever we write, and has limits of its own.
     send, receive = trio.open_memory_channel[bytes](math.inf)
-    splitter = LineSplitter(_LIMITS.line)
+    splitter = LineSplitter(TRUSTING.line)
 
     async def write() -> None:
         async with trio.lowlevel.FdStream(os.dup(1)) as stdout:

@@ -17,7 +17,7 @@ import trio_websocket
 from ..transports.lines import LineSplitter, Overlong
 from ..validators import envelope
 from ..validators.envelope import Message, Notification, Request, Response
-from ..validators.limits import Limits
+from ..validators.limits import TRUSTING, Limits
 from ..validators.rejection import Rejection
 from ..validators.shapes import read_cancelled
 from .asking import NoDaemon, Refused
@@ -27,8 +27,6 @@ _READ: Final = 64 * 1024
 # After the end of stdin, how long answers to what was asked may still come, in seconds.
 _LAST_ANSWERS: Final = 30.0
 _LISTEN: Final = "subscriptions/listen"
-# A translator nests what a server has said one deeper.
-_OF_THE_DAEMON: Final = Limits(json_depth=2 * Limits().json_depth)
 
 
 def connect(unix: Path, name: str) -> None:
@@ -58,7 +56,7 @@ async def _run(unix: Path, name: str) -> None:
                 "localhost",
                 f"/servers/{quote(name, safe='')}/ws",
                 subprotocols=["mcp"],
-                max_message_size=2 * Limits().line,
+                max_message_size=TRUSTING.line,
             )
             refusal = await _Carrier(socket).run()
             nursery.cancel_scope.cancel()
@@ -148,7 +146,7 @@ class _Carrier:
                     await stdout.send_all(data + b"\n")
                 except trio.BrokenResourceError:
                     return  # nobody reads us any more
-                message = envelope.decode(data, _OF_THE_DAEMON)
+                message = envelope.decode(data, TRUSTING)
                 if isinstance(message, Response):
                     self._asked.discard(message.id)
                 if self._stdin_over and not self._asked:

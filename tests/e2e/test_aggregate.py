@@ -10,7 +10,7 @@ import trio
 
 from . import sdk
 from .bridge_process import EXAMPLE
-from .daemon_process import daemon
+from .daemon_process import child, daemon
 from .raw_http import connect
 from .test_modern_http import ASKABLE, SUBSCRIPTION, headers_of, request, tool
 from .test_sdk_clients import answer_elicitation, answer_roots, answer_sampling, text_of
@@ -52,6 +52,20 @@ async def test_tools_of_all_are_offered_under_their_servers_names(running):
     _, answer = await ask(running, "prompts/list")
     [name, *_] = [found["name"] for found in answer["result"]["prompts"]]
     assert name.startswith("one__")
+
+
+@pytest.mark.parametrize("limits", [{}, {"json_depth": 200}], ids=["of one server", "of all"])
+async def test_what_a_server_may_say_by_its_own_limits_is_answered(tmp_path, limits):
+    deep = json.loads("[" * 150 + "]" * 150)
+    command = child("strange.py", json.dumps({"content": deep}))
+    servers = {"one": {"command": command, "era": "legacy", "limits": {"json_depth": 200}}}
+    with daemon(tmp_path, servers, aggregate={"servers": ["one"]}, limits=limits) as running:
+        with trio.fail_after(30):
+            _, answer = await ask(running, "tools/call", tool("one__it"))
+    if limits:
+        assert answer["result"]["content"] == deep
+    else:
+        assert "JSON nested deeper than the limit of 64" in answer["error"]["message"]
 
 
 async def test_what_nobody_has_is_named(running):
