@@ -581,7 +581,7 @@ class LocalServer:
             child = await self._spawner.spawn(launch, limits=self._limits, readiness=self._readiness)
             if self._nursery is None:
                 await _dispose_of(child)
-                raise SpawnFailed("its server was ended meanwhile")
+                raise stopping()
         except BaseException:
             self.record.unhide(hidden)
             raise

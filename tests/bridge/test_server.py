@@ -339,7 +339,7 @@ async def test_a_process_that_is_started_for_a_server_that_is_gone_by_then_is_en
             try:
                 await server.open("owner", {})
             except Rejection as rejection:
-                outcomes.append(rejection.status)
+                outcomes.append((rejection.status, rejection.data))
 
         os.kill(spawner._process.pid, signal.SIGSTOP)
         nursery.start_soon(open_one)
@@ -351,7 +351,7 @@ async def test_a_process_that_is_started_for_a_server_that_is_gone_by_then_is_en
         os.kill(spawner._process.pid, signal.SIGCONT)
         while not outcomes:
             await trio.sleep(0.01)
-        assert outcomes == [503]
+        assert outcomes == [(503, {"reason": "stopping"})]
         while any("time.sleep(1000)" in command for command in commands()):  # of SATED
             await trio.sleep(0.01)
         assert (server.pids, server.sessions) == ((), 0)
