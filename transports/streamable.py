@@ -27,7 +27,7 @@ from ..validators.shapes import BATCH_REVISION, check_version_header
 from . import event_stream
 from .modern import serve_modern, speaks_modern
 from .outlet import FINISHED, GONE, OPEN, Outlet
-from .ports import Backend, Conversation, Exchange
+from .ports import Backend, Conversation, Exchange, Headers
 from .streaming import write_events
 
 JSON: Final = b"application/json"
@@ -109,9 +109,11 @@ class StreamableHttp:
             outlet.shortcut = None
         await self._stream(exchange, conversation, outlet)
 
-    async def _stream(self, exchange: Exchange, conversation: Conversation, outlet: Outlet) -> None:
+    async def _stream(
+        self, exchange: Exchange, conversation: Conversation, outlet: Outlet, headers: Headers = ()
+    ) -> None:
         try:
-            await exchange.begin_stream()
+            await exchange.begin_stream(headers)
             event_id = conversation.begin_events(outlet)
             if event_id:
                 await exchange.write(event_stream.priming(event_id, RETRY_MS))
@@ -136,26 +138,21 @@ class StreamableHttp:
             ):  # its session id goes into the head, so the answer must be known first
                 outlet.beat = False
                 await outlet.wait()
-        except BaseException:
+            if outlet.state == GONE:
+                conversation.end("the client left before it was answered")
+                return
+            headers = ((b"Mcp-Session-Id", conversation.id.encode("ascii")),) if conversation.version else ()
+            if not headers:
+                conversation.end("the server refused to initialize")
+            if len(outlet) == 1 and not acceptable.events_first:
+                item = outlet.take()
+                assert item is not None  # noqa: S101 - its length is one
+                await exchange.answer(200, JSON, item[1], headers)
+            else:
+                await self._stream(exchange, conversation, outlet, headers)
+        except BaseException:  # nobody knows the session's id
             conversation.end("initialize was not answered")
             raise
-        if outlet.state == GONE:
-            conversation.end("the client left before it was answered")
-            return
-        headers = ((b"Mcp-Session-Id", conversation.id.encode("ascii")),) if conversation.version else ()
-        if not headers:
-            conversation.end("the server refused to initialize")
-        if len(outlet) == 1 and not acceptable.events_first:
-            item = outlet.take()
-            assert item is not None  # noqa: S101 - its length is one
-            await exchange.answer(200, JSON, item[1], headers)
-            return
-        await exchange.begin_stream(headers)
-        event_id = conversation.begin_events(outlet)
-        if event_id:
-            await exchange.write(event_stream.priming(event_id, RETRY_MS))
-        await write_events(exchange, outlet)
-        conversation.close_outlet(outlet)
 
     async def _post_batch(self, exchange: Exchange, body: bytes, session_id: str | None) -> None:
         texts = split_batch(body, self._limits)

@@ -1,6 +1,10 @@
 """Streamable HTTP as it is on the wire: what is JSON and what a stream, sessions and their end, coming back."""
 
 import json
+import socket
+import struct
+import sys
+from collections.abc import Callable
 
 import pytest
 import trio
@@ -110,6 +114,28 @@ async def test_ids_come_back_as_they_were_written(bridge: Bridge) -> None:
                 nursery.start_soon(ask, session, id_text)
     for id_text in ids:
         assert b'"id":' + id_text.encode() + b"," in answers[id_text]
+
+
+@pytest.mark.parametrize("accept", [BOTH, f"{EVENTS}, {JSON}"])
+async def test_a_session_whose_id_nobody_has_got_ends(
+    start_bridge: Callable[..., Bridge], accept: str
+) -> None:
+    code = (
+        "import json, sys, time; asked = json.loads(sys.stdin.readline()); time.sleep(0.5);"
+        "result = {'protocolVersion': '2025-11-25', 'capabilities': {}};"
+        "print(json.dumps({'jsonrpc': '2.0', 'id': asked['id'], 'result': result}), flush=True); sys.stdin.read()"
+    )
+    bridge = start_bridge((sys.executable, "-c", code), "--era", "legacy")
+    async with connect(bridge) as connection:
+        headers = {"Accept": accept, "Content-Type": JSON}
+        await connection.send("POST", "/mcp", headers, message("initialize", INITIALIZE, id=0))
+        while not bridge.children("asked = json"):
+            await trio.sleep(0.01)
+        reset = struct.pack("ii", 1, 0)
+        connection._stream.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, reset)
+    with trio.fail_after(10):
+        while bridge.children("asked = json"):
+            await trio.sleep(0.05)
 
 
 async def test_an_interrupted_stream_goes_on_where_the_client_lost_it(bridge: Bridge) -> None:
