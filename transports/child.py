@@ -9,6 +9,7 @@ import os
 import signal
 import socket
 import termios
+import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from typing import Final
@@ -23,7 +24,8 @@ from .readiness import Readiness, Spot
 # As much as is read at once; in the middle of a large line, as much as a pipe holds.
 _READ: Final = 64 * 1024
 _READ_LARGE: Final = 256 * 1024
-# Reads in a row before others get their turn.
+# How long, in seconds, what one server writes may keep everybody else waiting, and reads of its stderr in a row.
+_TURN_SECONDS: Final = 0.002
 _FAIR: Final = 16
 # A line of which so much has come is a large one, in bytes.
 _LARGE: Final = 1024 * 1024
@@ -37,6 +39,8 @@ _FLUSH_SECONDS: Final = 1.0
 # How long a keeper may take to end everything, in seconds.
 _KILL_SECONDS: Final = 12.0
 _STDERR_LINE: Final = 4096
+# A line of stderr counts as so many bytes at least: to tell it takes more than it says.
+_SHORT_LINE: Final = 64
 
 
 class ChildGone(Exception):
@@ -73,10 +77,14 @@ def _ignore(_line: bytes | Overlong) -> None:
 
 
 class _Meter:
-    """Hands on at most `rate` bytes of stderr in a second, as lines, and says how much it held back."""
+    """Hands on at most `rate` bytes of stderr in a second, as lines, and says how much it held back.
+
+    A line counts as `_SHORT_LINE` bytes at least.
+    """
 
     def __init__(self, rate: int, on_stderr: Callable[[bytes], None]) -> None:
         self._rate = self._left = rate
+        self._lines = rate // _SHORT_LINE
         self._on_stderr = on_stderr
         self._splitter = LineSplitter(_STDERR_LINE)
         self._second = 0.0
@@ -86,19 +94,25 @@ class _Meter:
         """The next bytes, at a time in seconds."""
         if now - self._second >= 1:
             self.settle()
-            self._second, self._left = now, self._rate
-        for line in self._splitter.feed(data[: self._left]):
+            self._second, self._left, self._lines = now, self._rate, self._rate // _SHORT_LINE
+        taken = data[: self._left]
+        self._left -= len(taken)
+        self._suppressed += len(data) - len(taken)
+        for line in self._splitter.feed(taken):
             self._tell(line)
-        self._suppressed += max(0, len(data) - self._left)
-        self._left = max(0, self._left - len(data))
 
     def end(self) -> None:
         """Last words need no line end."""
         for line in self._splitter.feed(b"\n"):
             self._tell(line)
 
-    def _tell(self, line: bytes | Overlong) -> None:
-        self._on_stderr(line.prefix + b"..." if isinstance(line, Overlong) else line)
+    def _tell(self, found: bytes | Overlong) -> None:
+        line = found.prefix + b"..." if isinstance(found, Overlong) else found
+        if self._lines:
+            self._lines -= 1
+            self._on_stderr(line)
+        else:
+            self._suppressed += len(line)
 
     def settle(self) -> None:
         """Say what was held back since the last time."""
@@ -124,12 +138,13 @@ class Child:
         self._limits = limits
         self._readiness = readiness
         self._splitter = LineSplitter(limits.line)
+        self._unheard: deque[bytes | Overlong] = deque()
         self._on_line: Callable[[bytes | Overlong], None] = _ignore
         self._meter: _Meter
         self._nursery: trio.Nursery | None = None
         self._changed = Spot()
-        self._queue: deque[memoryview] = deque()
-        self._queued = 0
+        # One buffer, since an object for every short line would cost ten times the limit.
+        self._queue = bytearray()
         self._writing = False
         self._flushed = trio.Event()
         # What has happened so far; `_changed` is woken for each.
@@ -164,12 +179,10 @@ class Child:
                 raise ChildGone from None
             if sent == len(data):
                 return
-        if self._queued + len(data) - sent > self._limits.stdin_bytes:
-            if sent:  # the beginning is in the pipe already, so the rest must follow
-                self._enqueue(memoryview(data)[sent:])
-                return
+        # Where the beginning is in the pipe already, the rest must follow.
+        if not sent and len(self._queue) + len(data) > self._limits.stdin_bytes:
             raise ChildBusy(
-                f"the server does not read: {self._queued} bytes wait for it and the limit is {self._limits.stdin_bytes}"
+                f"the server does not read: {len(self._queue)} bytes wait for it and the limit is {self._limits.stdin_bytes}"
             )
         self._enqueue(memoryview(data)[sent:])
 
@@ -203,8 +216,7 @@ class Child:
             self._changed.wake()
 
     def _enqueue(self, data: memoryview) -> None:
-        self._queue.append(data)
-        self._queued += len(data)
+        self._queue += data
         if not self._writing and self._nursery is not None:
             self._writing = True
             self._flushed = trio.Event()
@@ -304,8 +316,11 @@ class Child:
             self._readiness.again(self._stdout)
             return
         self._filling = False
-        size = _READ_LARGE if self._splitter.held else _READ
-        for _ in range(_FAIR):
+        size = _READ_LARGE if self._splitter.held > _READ else _READ
+        # After its exit there is not much left to read, and not much time.
+        end = time.perf_counter() + (_DRAIN_SECONDS if self._exited else _TURN_SECONDS)
+        goes_on = self._hear(end)
+        while goes_on:
             try:
                 data = os.read(self._stdout, size)
             except BlockingIOError:
@@ -316,18 +331,28 @@ class Child:
                 self._drained = True
                 self._changed.wake()
                 return
-            try:
-                for line in self._splitter.feed(data):
-                    for watcher in self.watchers:
-                        watcher("to client", line.prefix if isinstance(line, Overlong) else line)
-                    self._on_line(line)
-            except Exception as fault:  # noqa: BLE001 - it is of whoever runs us, and is raised there
-                self._fault = fault
-                self.kill()
-                return
-            if len(data) < size and not self._stdout_ends:
+            self._unheard.extend(self._splitter.feed(data))
+            goes_on = self._hear(end)
+            if len(data) < size and not self._stdout_ends and not self._unheard:
                 return  # the pipe is empty; what comes from now on is another edge, but for the end
-        self._readiness.again(self._stdout)
+        if self._fault is None:
+            self._readiness.again(self._stdout)
+
+    def _hear(self, end: float) -> bool:
+        """Hand on the lines that were read; answer whether there is time for more."""
+        unheard = self._unheard
+        try:
+            while unheard:
+                line = unheard.popleft()
+                for watcher in self.watchers:
+                    watcher("to client", line.prefix if isinstance(line, Overlong) else line)
+                self._on_line(line)
+                if time.perf_counter() > end:
+                    return False
+        except Exception as fault:  # noqa: BLE001 - it is of whoever runs us, and is raised there
+            self._fault = fault
+            self.kill()
+        return self._fault is None and time.perf_counter() <= end
 
     def _read_stderr(self, _left: bool) -> None:  # noqa: FBT001 - readiness.Ready
         for _ in range(_FAIR):
@@ -363,16 +388,11 @@ class Child:
 
     def _write_some(self) -> None:
         while self._queue:
-            data = self._queue[0]
             try:
-                sent = os.write(self._stdin, data)
+                sent = os.write(self._stdin, self._queue)
             except BlockingIOError:
                 return
-            self._queued -= sent
-            if sent < len(data):
-                self._queue[0] = data[sent:]
-                return
-            self._queue.popleft()
+            del self._queue[:sent]
 
     # ---- its keeper
 

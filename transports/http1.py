@@ -27,6 +27,8 @@ from .readiness import Readiness, Spot
 # Before the credential is known no more than this is taken from the socket at once (invariant I2).
 _FIRST_READ: Final = 16 * 1024
 _READ: Final = 64 * 1024
+# Of a chunked body less, since a chunk may have one byte.
+_READ_CHUNKS: Final = 16 * 1024
 # Bodies up to this size are sent together with their head in one call.
 _ONE_SEND: Final = 64 * 1024
 # Operations that did not have to wait before other tasks get their turn.
@@ -475,26 +477,26 @@ class Connection:
         return body
 
     async def _read_exactly(self, length: int) -> bytes:
-        parts = [self._buffer]
-        missing = length - len(self._buffer)
-        while missing > 0:
-            data = await self._receive_body()
-            parts.append(data)
-            missing -= len(data)
-        body = b"".join(parts)
-        self._buffer = body[length:]
-        return body[:length] if self._buffer else body
+        body = bytearray(
+            self._buffer
+        )  # not a list of pieces: very small ones would cost many times the limit
+        while len(body) < length:
+            body += await self._receive_body()
+        self._buffer = bytes(body[length:])
+        del body[length:]
+        return bytes(body)
 
     async def _read_chunked(self) -> bytes:
         decoder = ChunkedDecoder(self.limits)
         decoder.feed(self._buffer)
         while not decoder.done:
-            decoder.feed(await self._receive_body())
+            decoder.feed(await self._receive_body(_READ_CHUNKS))
+            await trio.lowlevel.checkpoint()
         self._buffer = decoder.rest
         return decoder.take()
 
-    async def _receive_body(self) -> bytes:
-        data = await self._wire.receive(_READ)
+    async def _receive_body(self, max_bytes: int = _READ) -> bytes:
+        data = await self._wire.receive(max_bytes)
         if not data:
             raise ConnectionError("the peer left in the middle of a body")
         self._received += len(data)

@@ -46,7 +46,8 @@ class LineSplitter:
         self._end_line(first, lines)
         *whole, tail = rest.split(b"\n")
         for line in whole:
-            self._end_line(line, lines)
+            if line:  # a flood of line ends is nothing, and should cost little more
+                self._end_line(line, lines)
         if tail:
             lines.extend(self._hold(tail))
         return lines
@@ -72,10 +73,18 @@ class LineSplitter:
         # A carriage return at the end may be half of the line's end, which is not part of the line.
         if self.held - piece.endswith(b"\r") <= self._limit:
             return []
-        overlong = Overlong(self.held, b"".join(self._parts)[:_PREFIX])
+        overlong = Overlong(self.held, self._prefix())
         self._forget()
         self._dropping = True
         return [overlong]
+
+    def _prefix(self) -> bytes:
+        prefix = b""
+        for part in self._parts:  # most often the first is enough, and all of them are the limit once more
+            prefix += part[: _PREFIX - len(prefix)]
+            if len(prefix) == _PREFIX:
+                break
+        return prefix
 
     def _end_line(self, last: bytes, lines: list[bytes | Overlong]) -> None:
         if self._dropping:

@@ -56,7 +56,7 @@ class Readiness:
     def __init__(self) -> None:
         self._epoll = select.epoll()
         self._members: dict[int, Ready] = {}
-        self._again: list[int] = []
+        self._again: dict[int, None] = {}
 
     def join(self, descriptor: int, ready: Ready) -> None:
         """Call `ready` at each edge of the descriptor, also at once if it is ready now. It must not raise."""
@@ -70,7 +70,7 @@ class Readiness:
 
     def again(self, descriptor: int) -> None:
         """Call the member once more after everybody else has had a turn."""
-        self._again.append(descriptor)
+        self._again[descriptor] = None
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Watch for ever."""
@@ -78,13 +78,14 @@ class Readiness:
         while True:
             if self._again:
                 await trio.lowlevel.checkpoint()
-                again, self._again = self._again, []
-                for descriptor in again:
-                    self._call(descriptor, left=False)
             else:
                 await trio.lowlevel.wait_readable(self._epoll.fileno())
+            again, self._again = self._again, {}
             for descriptor, events in self._epoll.poll(0, _BATCH):
+                again.pop(descriptor, None)  # one turn for each, however many edges it makes
                 self._call(descriptor, left=bool(events & _LEFT))
+            for descriptor in again:
+                self._call(descriptor, left=False)
 
     def close(self) -> None:
         """Give the descriptor back. All members must have left."""

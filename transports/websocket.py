@@ -5,6 +5,7 @@ the one session of the connection. The loss of the connection ends both. What th
 turn of the loop in which it came, as long as the socket takes it; a writer task does the rest.
 """
 
+import time
 from collections.abc import Mapping
 from typing import Final
 
@@ -44,7 +45,11 @@ from .outlet import GONE, OPEN, OVERFLOWED, Outlet
 from .ports import Backend, Conversation, Desk, Exchange, Hijacked, Log, ModernRequest
 from .streamable import method_not_allowed, read_batch, receive_batch
 
-_READ: Final = 64 * 1024
+# As much as is read at once: a little holds a thousand frames, a large frame is read in large pieces.
+_READ: Final = 8 * 1024
+_READ_LARGE: Final = 64 * 1024
+# How long, in seconds, what one client sends may keep everybody else waiting.
+_TURN_SECONDS: Final = 0.002
 # A ping without a pong is waited for so many heartbeats.
 _MISSED: Final = 2
 # How long a client may take to answer our close frame, in seconds.
@@ -125,9 +130,13 @@ class _Talk:
 
     async def _read(self) -> None:
         reader = FrameReader(self._limits.body)
+        end = 0.0
         try:
-            while data := await self._stream.receive_some(_READ):
+            while data := await self._stream.receive_some(_READ_LARGE if reader.missing > _READ else _READ):
                 for event in reader.feed(data, trio.current_time()):
+                    if time.perf_counter() > end:  # thousands of frames can be in what was read
+                        await trio.lowlevel.checkpoint()
+                        end = time.perf_counter() + _TURN_SECONDS
                     if isinstance(event, Text):
                         await self._receive(event.text)
                     elif isinstance(event, Ping):

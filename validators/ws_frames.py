@@ -75,7 +75,7 @@ class FrameReader:
         self._final = False
         self._mask = b""
         self._missing = 0
-        self._payload: list[bytes] = []
+        self._payload = bytearray()  # an object for each of very small pieces would cost many times the limit
         self._message: list[bytes] = []
         self._decoder = _Decoder()
         self._size = 0
@@ -83,6 +83,11 @@ class FrameReader:
         self._second = 0.0
         self._controls = 0
         self._over = False
+
+    @property
+    def missing(self) -> int:
+        """How much of the frame under way is still to come."""
+        return self._missing
 
     def feed(self, data: bytes, now: float) -> list[Event]:
         """Take the next bytes from the client, at a time in seconds."""
@@ -105,7 +110,7 @@ class FrameReader:
             piece = data[at : at + self._missing]
             at += len(piece)
             self._missing -= len(piece)
-            self._payload.append(piece)
+            self._payload += piece
             if not self._missing:
                 self._finish(events)
         return events
@@ -146,8 +151,8 @@ class FrameReader:
         return POLICY if self._fragments > _FRAGMENTS else 0
 
     def _finish(self, events: list[Event]) -> None:
-        payload = _masked(b"".join(self._payload), self._mask)
-        opcode, self._opcode, self._payload = self._opcode, -1, []
+        payload = _masked(self._payload, self._mask)
+        opcode, self._opcode, self._payload = self._opcode, -1, bytearray()
         if opcode == _PING:
             events.append(Ping(payload))
         elif opcode == _PONG:
@@ -185,7 +190,7 @@ def _header_length(header: bytes) -> int:
     return 2 + extended + (4 if header[1] & 0x80 else 0)
 
 
-def _masked(payload: bytes, mask: bytes) -> bytes:
+def _masked(payload: bytearray, mask: bytes) -> bytes:
     size = len(payload)
     key = (mask * (size // 4 + 1))[:size]
     return (int.from_bytes(payload, "little") ^ int.from_bytes(key, "little")).to_bytes(size, "little")

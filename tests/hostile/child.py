@@ -1,7 +1,8 @@
 """A stdio MCP server of thirty lines: it answers every request with what it was asked, and keeps a journal.
 
 Each line that it is given is appended to the journal, byte for byte, before it is answered. `test/hold` is answered
-by `test/release`; `test/notify` emits notifications; `test/raw` writes the bytes of `hex` as they are; `test/exit` ends it.
+by `test/release`; `test/notify` emits notifications; `test/raw` writes the bytes of `hex` as they are; `test/flood` writes
+them `times` times and reads nothing meanwhile; `test/exit` ends it.
 """
 
 import json
@@ -22,6 +23,8 @@ def answer(id_, result):
 
 for line in sys.stdin.buffer:
     os.write(journal, line)
+    if not line.endswith(b"\n"):
+        break  # it was to leave before it had read everything
     asked = json.loads(line)
     id_, method, params = asked.get("id"), asked.get("method"), asked.get("params") or {}
     if method == "test/notify":
@@ -35,6 +38,15 @@ for line in sys.stdin.buffer:
             )
     if method == "test/raw":
         os.write(1, bytes.fromhex(params["hex"]).replace(b"$ID", str(id_).encode()))
+    elif method == "test/flood":
+        try:
+            for _ in range(params["times"]):
+                data = memoryview(bytes.fromhex(params["hex"]))
+                while data:
+                    data = data[os.write(1, data) :]
+        except OSError:
+            sys.exit()  # nobody listens any more
+        answer(id_, {})
     elif method == "test/exit":
         sys.exit(params["code"])
     elif method == "test/hold":

@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+import tracemalloc
 from pathlib import Path
 
 import pytest
@@ -311,6 +312,65 @@ async def test_a_flood_without_a_newline_costs_no_memory(spawner):
     assert resident() - before < 24 * 2**20
 
 
+async def test_a_flood_of_short_lines_leaves_everybody_else_their_turns(spawner):
+    """Here a line takes a millisecond to hear, and there are thousands in a pipe."""
+    heard, turns = [], [0]
+
+    def hear(line):
+        heard.append(line)
+        end = time.perf_counter() + 0.001
+        while time.perf_counter() < end:
+            pass
+
+    with trio.fail_after(60):
+        async with trio.open_nursery() as nursery:
+            child, ears = await start(spawner, nursery, "sh", "-c", "yes | head -c 4000; exec sleep 60")
+            ears.line = hear
+            while len(heard) < 2000:
+                turns[0] += bool(heard)
+                await trio.lowlevel.checkpoint()
+            child.kill()
+    assert turns[0] > 100
+
+
+async def test_a_flood_is_read_to_its_end(spawner):
+    with trio.fail_after(30):
+        async with trio.open_nursery() as nursery:
+            _, ears = await start(spawner, nursery, "sh", "-c", "seq 30000")
+    assert ears.lines == [b"%d" % n for n in range(1, 30001)]
+
+
+async def test_short_lines_for_a_child_that_does_not_read_take_what_the_limit_says(spawner):
+    limits = Limits(stdin_bytes=2**18)
+    tracemalloc.start()
+    try:
+        with trio.fail_after(30):
+            async with trio.open_nursery() as nursery:
+                child, _ = await start(spawner, nursery, limits=limits)
+                os.kill(child.pid, signal.SIGSTOP)
+                before, _ = tracemalloc.get_traced_memory()
+                with pytest.raises(ChildBusy):
+                    while True:
+                        child.send(b"{}")
+                now, _ = tracemalloc.get_traced_memory()
+                child.kill()
+    finally:
+        tracemalloc.stop()
+    assert now - before < 2 * limits.stdin_bytes
+
+
+async def test_what_was_queued_arrives_whole_and_in_order(spawner):
+    texts = [b"%d" % n * (1 + n % 50) for n in range(20_000)]
+    with trio.fail_after(30):
+        async with trio.open_nursery() as nursery:
+            child, ears = await start(spawner, nursery, "sh", "-c", "sleep 0.3; exec cat")
+            for text in texts:
+                child.send(text)
+            await ears.until(len(texts))
+            child.stop()
+    assert ears.lines == texts
+
+
 def resident():
     return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
 
@@ -322,6 +382,16 @@ async def test_a_flood_of_stderr_is_suppressed_and_never_blocks(spawner):
             _, ears = await start(spawner, nursery, *python(code), limits=Limits(stderr_rate=10_000))
     assert ears.lines == [b"done"]
     assert sum(map(len, ears.stderr)) < 100_000
+    assert any(b"suppressed" in line for line in ears.stderr)
+
+
+async def test_a_flood_of_short_lines_on_stderr_is_suppressed_too(spawner):
+    code = "import sys\nfor _ in range(10000): sys.stderr.write('x\\n')\nprint('done')"
+    with trio.fail_after(10):
+        async with trio.open_nursery() as nursery:
+            _, ears = await start(spawner, nursery, *python(code), limits=Limits(stderr_rate=6400))
+    assert ears.lines == [b"done"]
+    assert len(ears.stderr) < 1000
     assert any(b"suppressed" in line for line in ears.stderr)
 
 

@@ -1,5 +1,7 @@
 """WebSocket frame headers (attacks W04 to W08) and the opening handshake (W01 to W03)."""
 
+import tracemalloc
+
 import pytest
 import wsproto
 import wsproto.events
@@ -189,3 +191,19 @@ def test_handshakes_that_are_refused(change, upgrade, version, status):
     with pytest.raises(Rejection) as caught:
         check_upgrade({**GOOD, **change}, upgrade, version)
     assert caught.value.status == status
+
+
+def test_a_frame_in_very_small_pieces_takes_little_more_than_its_size():
+    payload = bytes(range(32, 96)) * 2000
+    data = frame(payload=payload, wide=8)
+    reader = FrameReader(len(payload))
+    tracemalloc.start()
+    try:
+        for at in range(0, len(data) - 2, 2):
+            assert reader.feed(data[at : at + 2], 0.0) == []
+        held, _ = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert held < 2 * len(payload)
+    assert reader.missing == 2
+    assert reader.feed(data[-2:], 0.0) == [Text(payload)]

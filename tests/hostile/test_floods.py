@@ -1,0 +1,180 @@
+"""Floods of what costs more to read than to write, from servers and from clients: they starve nobody and fill nothing (I6, I9).
+
+The bounds are wide, for machines that do other things as well; what they guard against was ten times over them.
+"""
+
+import json
+import os
+import signal
+import socket
+import struct
+import threading
+import time
+from contextlib import contextmanager
+
+import pytest
+from conftest import running
+from test_modern import META
+from wire import TEXT, frame
+
+pytestmark = pytest.mark.usefixtures("still_serving")
+
+CALLS, SECONDS = 20, 5
+PATIENCE = 60
+# What may wait for a server, and how long its lines may be, in bytes; and what may be held altogether, in KiB.
+MOST = 4_000_000
+GROWTH = 16 * 1024
+
+
+@pytest.fixture(scope="module")
+def bridge(tmp_path_factory):
+    options = (f"--limit=stdin_bytes={MOST}", f"--limit=line={MOST}")
+    with running(tmp_path_factory.mktemp("floods"), *options) as bridge:
+        yield bridge
+
+
+CHILD_FLOODS = [
+    pytest.param(b"garbage\n" * 8000, 500, id="garbage"),
+    pytest.param(b"\n" * 64_000, 2500, id="blank lines"),
+    pytest.param(b" \n" * 32_000, 1250, id="lines of a space"),
+    pytest.param(b'{"jsonrpc":"2.0","id":99999,"result":{}}\n' * 1500, 400, id="answers to nothing"),
+    pytest.param(
+        b'{"jsonrpc":"2.0","method":"notifications/tools/list_changed"}\n' * 1000, 400, id="notifications"
+    ),
+    pytest.param((b"[" * 60 + b"]" * 60 + b"\n") * 500, 200, id="batches in batches"),
+    pytest.param(b"x" * 64_000, 2000, id="a line without an end"),
+]
+
+
+def assert_others_are_served(bridge, is_over):
+    """Calls of a client that behaves, as long as the flood lasts."""
+    other = bridge.open_session()
+    with bridge.connect() as connection:
+        began = time.monotonic()
+        for _ in range(CALLS):
+            connection.send(bridge.post(session=other))
+            assert connection.reply(patience=PATIENCE).status == 200
+        took = time.monotonic() - began
+        assert not is_over(), "it was no flood"
+    assert took < SECONDS
+    assert bridge.ask(bridge.delete(other)).status == 204
+
+
+@pytest.mark.parametrize(("data", "times"), CHILD_FLOODS)
+def test_i9_what_one_server_writes_keeps_no_other_waiting(bridge, data, times):
+    session, before = bridge.open_session(), bridge.resident()
+    flood = {"jsonrpc": "2.0", "id": 1, "method": "test/flood", "params": {"hex": data.hex(), "times": times}}
+    with bridge.connect() as connection:
+        connection.send(bridge.post(flood, session))
+        assert_others_are_served(bridge, lambda: not connection.silent(0.01))
+        assert bridge.resident() - before < GROWTH
+    assert bridge.ask(bridge.delete(session)).status == 204
+
+
+@pytest.mark.parametrize("method", [b"ping", b"roots/list"])
+def test_i6_answers_for_a_server_that_does_not_read_take_what_the_limit_says(bridge, method):
+    session, before = bridge.open_session(), bridge.resident()
+    asked = b"".join(b'{"jsonrpc":"2.0","id":%d,"method":"%b"}\n' % (n, method) for n in range(1000))
+    params = {"hex": asked.hex(), "times": 120}
+    flood = {"jsonrpc": "2.0", "id": 1, "method": "test/flood", "params": params}
+    with bridge.connect() as connection:
+        connection.send(bridge.post(flood, session).put("Accept: text/event-stream, application/json"))
+        deadline = time.monotonic() + PATIENCE
+        while b'"id":1,"result"' not in (data := connection.receive(deadline)) and b"-32000" not in data:
+            assert bridge.resident() - before < GROWTH
+    assert bridge.ask(bridge.delete(session)).status == 204
+
+
+def filling(id_, more=b""):
+    """A call of 300 KB, more than a pipe takes."""
+    params = b'"name":"x","arguments":{"x":"%b"}%b' % (b"x" * 300_000, more)
+    return b'{"jsonrpc":"2.0","id":%d,"method":"tools/call","params":{%b}}' % (id_, params)
+
+
+@pytest.mark.parametrize("more", [b"", b"," + META], ids=["session", "stateless"])
+def test_i7_a_call_that_a_server_does_not_take_is_answered_and_its_id_is_free(tmp_path, more):
+    with running(tmp_path / "run", "--limit=stdin_bytes=100000") as bridge:
+        with bridge.websocket(initialized=not more) as socket:
+            socket.connection.send(frame(TEXT, filling(1, more)))
+            assert socket.message()["id"] == 1
+            (pid,) = bridge.children()
+            os.kill(pid, signal.SIGSTOP)
+            socket.connection.send(b"".join(frame(TEXT, filling(id_, more)) for id_ in (2, 3, 3)))
+            for _ in range(2):
+                answer = socket.message()
+                assert (answer["id"], answer["error"]["code"]) in ((3, -32000), (3, -32603))
+                assert "does not read" in answer["error"]["message"]
+            os.kill(pid, signal.SIGCONT)
+            assert socket.message()["id"] == 2
+
+
+def text(value):
+    return frame(TEXT, value)
+
+
+CLIENT_FLOODS = [
+    pytest.param(text(b"") * 2000, id="empty messages"),
+    pytest.param(text(b"{") * 2000, id="messages that are none"),
+    pytest.param(text(b'{"jsonrpc":"2.0","method":"notifications/x"}') * 500, id="notifications"),
+    pytest.param(text(b'{"jsonrpc":"2.0","id":"x","result":{}}') * 500, id="answers to nothing"),
+    pytest.param(
+        (frame(TEXT, b"", fin=False) + frame(0, b"", fin=False) * 1000 + frame(0)) * 5, id="fragments"
+    ),
+]
+
+
+@contextmanager
+def flooding(sock, data):
+    """Send this again and again, from a thread of its own, and read what comes back; says whether it is over."""
+    stop = threading.Event()
+
+    def send():
+        while not stop.is_set():
+            try:
+                sock.sendall(data)
+            except OSError:
+                stop.set()
+
+    def read():
+        try:
+            while sock.recv(65536):
+                pass
+        except OSError:
+            pass
+
+    sock.settimeout(None)
+    sock.setsockopt(
+        socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0)
+    )  # or all of it would be read first
+    threads = [threading.Thread(target=run, daemon=True) for run in (send, read)]
+    for thread in threads:
+        thread.start()
+    try:
+        yield stop.is_set
+    finally:
+        stop.set()
+        sock.shutdown(2)
+        for thread in threads:
+            thread.join(PATIENCE)
+
+
+@pytest.mark.parametrize("data", CLIENT_FLOODS)
+def test_w07_what_one_socket_sends_keeps_no_other_waiting(bridge, data):
+    before = bridge.resident()
+    with bridge.websocket() as socket, flooding(socket.connection.sock, data) as is_over:
+        assert_others_are_served(bridge, is_over)
+        assert bridge.resident() - before < GROWTH
+
+
+def test_h06_chunks_of_one_byte_keep_nobody_waiting(bridge):
+    session, before = bridge.open_session(), bridge.resident()
+    body = json.dumps({"jsonrpc": "2.0", "method": "notifications/x", "params": {"x": "a" * 500_000}})
+    request = bridge.post(session=session).add("Transfer-Encoding: chunked")
+    pieces = b"".join(b"1\r\n%c\r\n" % byte for byte in body.encode()) + b"0\r\n\r\n"
+    with (
+        bridge.connect() as connection,
+        flooding(connection.sock, bytes(request.followed_by(pieces))) as is_over,
+    ):
+        assert_others_are_served(bridge, is_over)
+        assert bridge.resident() - before < GROWTH
+    assert bridge.ask(bridge.delete(session)).status == 204
