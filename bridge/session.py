@@ -33,6 +33,7 @@ from ..validators.shapes import (
     read_cancelled,
     read_progress,
     read_request,
+    read_uri,
     read_version,
 )
 from .choice import EVERYTHING, Choice
@@ -170,7 +171,7 @@ class Session:
         # What must be said again to another child: DESIGN section 8, digest 2.3.
         self._initialize = b""
         self._level = b""
-        self._subscriptions: dict[bytes, None] = {}
+        self._subscriptions: dict[str, None] = {}
         self._announced: tuple[str, ...] = ()  # how the server has said that it tells of changed lists
         self._revival = b""
         self._held: list[bytes] = []
@@ -271,10 +272,13 @@ class Session:
     def _remember(self, method: str, params: bytes) -> None:
         if method == "logging/setLevel":
             self._level = params
-        elif method == "resources/unsubscribe":
-            self._subscriptions.pop(params, None)
-        elif len(self._subscriptions) < self._limits.stream_messages:
-            self._subscriptions[params] = None
+            return
+        # The URI alone, whose length is limited: whatever else is in the params was for that one request.
+        uri = read_uri(params)
+        if method == "resources/unsubscribe":
+            self._subscriptions.pop(uri, None)
+        elif uri and len(self._subscriptions) < self._limits.stream_messages:
+            self._subscriptions[uri] = None
 
     def _notified(self, message: Notification) -> Iterable[Effect]:
         method = message.method
@@ -523,8 +527,8 @@ class Session:
         if self._level:
             lines.append(envelope.request(self._internal_id(), "logging/setLevel", self._level))
         lines.extend(
-            envelope.request(self._internal_id(), "resources/subscribe", params)
-            for params in self._subscriptions
+            envelope.request(self._internal_id(), "resources/subscribe", members.write({"uri": uri}))
+            for uri in self._subscriptions
         )
         lines.extend(self._held)
         self._held = []

@@ -111,6 +111,12 @@ def _names_plainly(named: str, params: bytes, limits: Limits) -> bool:
     return plain is not None and len(plain[1]) <= limits.name and params.rfind(b'"name"') == 1
 
 
+def read_uri(params: bytes) -> str:
+    """The URI that a request names, which `read_request` has checked; of one that names none, nothing."""
+    read = _decode_params(params or b"{}")
+    return "" if read.uri is msgspec.UNSET else read.uri
+
+
 def read_cancelled(params: bytes) -> tuple[bytes, bytes]:
     """The raw id of the request that a `notifications/cancelled` names, and the raw reason; each may be empty."""
     try:

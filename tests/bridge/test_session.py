@@ -735,6 +735,27 @@ def test_streams_that_are_all_alive_and_empty_are_all_kept():
     assert [effect.event_id for effect in effects if isinstance(effect, ToClient)] == [b"k6_2"]
 
 
+def test_of_a_subscription_only_the_uri_is_remembered():
+    """So that it takes no more than the limit of one, and is found again by whoever ends it."""
+    session = make()
+    ask(
+        session,
+        b"1",
+        "resources/subscribe",
+        b'{"uri":"a:b","_meta":{"progressToken":1},"x":"%b"}' % (b"x" * 9999),
+    )
+    ask(session, b"2", "resources/subscribe", b'{"x":1,"uri":"c:\\u0064"}')
+    ask(session, b"3", "resources/subscribe", b"{}")
+    ask(session, b"4", "resources/unsubscribe", b'{"uri":"c:d","_meta":{"progressToken":2}}')
+    session.child_lost("gone", {})
+    ask(session)
+    (opening,) = said(session.child_started())
+    effects = session.child_sent(Response(b"%d" % opening["id"], b"{}", b""))
+    assert [message["params"] for message in said(effects) if "subscribe" in message["method"]] == [
+        {"uri": "a:b"}
+    ]
+
+
 def test_subscriptions_that_are_said_again_are_limited():
     session = make(limits=Limits(stream_messages=1))
     ask(session, b"1", "resources/subscribe", b'{"uri":"a:b"}')
