@@ -471,6 +471,7 @@ class LocalServer:
             child.hear(holder.heard)
             self._children[child] = holder
         else:
+            self._breaker_of(holder.principal, holder.brought).started(trio.current_time())
             launch = self.config.launch
             if self.config.knows_principal:
                 launch = attrs.evolve(launch, env={**launch.env, PRINCIPAL_VARIABLE: holder.principal})
@@ -529,6 +530,7 @@ class LocalServer:
                 await trio.sleep(self._breaker.pause(trio.current_time()))
                 if self._closed or len(self._spares) + self._sparing > self._ahead:
                     return  # meanwhile
+                self._breaker.started(trio.current_time())
                 child = await self._spawn(self.config.launch, None)
                 if self._closed:  # meanwhile
                     child.stop()
@@ -593,17 +595,19 @@ class LocalServer:
         self._nursery.start_soon(self._revive, holder)
 
     async def _revive(self, holder: Holder) -> None:
-        now = trio.current_time()
         breaker = self._breaker_of(holder.principal, holder.brought)
-        pause = breaker.pause(now)
+        now = trio.current_time()
+        if not breaker.tripped(now):
+            await trio.sleep(breaker.pause(now))
+            now = trio.current_time()  # others have waited as well, and one may be on trial
         if breaker.tripped(now):
+            pause = breaker.pause(now)
             holder.failed(
                 f"the server ended unexpectedly {breaker.deaths} times within {breaker.window:g} s; "
                 f"the next start is in {pause:.0f} s",
                 {"reason": "restarts", "retry_after": math.ceil(pause)},
             )
             return
-        await trio.sleep(pause)
         try:
             await self._start(holder)
         except SpawnFailed as fault:

@@ -258,6 +258,11 @@ def test_the_example_of_the_manual_is_a_good_configuration():
     assert [server.name for server in settings.servers] == ["git", "search", "aggregate"]
 
 
+@pytest.mark.parametrize("page", sorted((ROOT / "man").iterdir()), ids=lambda page: page.name)
+def test_a_manual_has_its_macros_where_they_are_read(page):
+    assert re.findall(r"\S \.[A-Z]{1,2} .*", page.read_text()) == []
+
+
 @pytest.mark.skipif(shutil.which("man") is None, reason="there is no man")
 @pytest.mark.parametrize("page", ["mcp-bridge.1", "mcp-bridge-connect.1", "mcp-bridge.toml.5"])
 def test_a_manual_is_set_without_a_warning(page):
