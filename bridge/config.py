@@ -546,13 +546,11 @@ def address_of(http: str | Literal[False]) -> tuple[str, int | None]:
 
 def socket_of(unix: bool | str, environment: Mapping[str, str]) -> Path | None:  # noqa: FBT001 - the file's own value
     """The path of `listen.unix`. Raises BadConfig."""
-    if unix is True:
-        return default_socket(environment)
     if not unix:
         return None
-    path = _file(unix, Path())
+    path = default_socket(environment) if unix is True else _file(unix, Path())
     if path is None or not path.is_absolute():
-        raise BadConfig(f"listen: unix: must be an absolute path, not {unix!r}")
+        raise BadConfig(f"listen: unix: must be an absolute path, not {str(path)!r}")
     length = len(os.fsencode(path))
     if length > _LONGEST_SOCKET:
         raise BadConfig(f"listen: unix: {path} has {length} bytes, and the limit is {_LONGEST_SOCKET}")

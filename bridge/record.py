@@ -126,7 +126,8 @@ class Record:
         return tuple(self._entries)
 
     def follow(self, outlet: Outlet) -> None:
-        """Put every entry from now on into this outlet, until it ends."""
+        """Put what is kept into this outlet, as an array, and then every entry from now on, until it ends."""
+        outlet.put(msgspec.json.encode(self.entries()))
         self._followers.add(outlet)
 
     def unfollow(self, outlet: Outlet) -> None:

@@ -136,6 +136,14 @@ def test_an_aggregate_is_one_more_server_and_at_the_root(write):
     )
 
 
+def test_a_runtime_directory_that_no_socket_fits_into_is_found_before_the_start(write):
+    deep = {**HERE, "XDG_RUNTIME_DIR": "/" + "x" * 90}
+    with pytest.raises(
+        BadConfig, match=r"listen: unix: /x+/mcp-bridge/mcp-bridge.sock has 118 bytes, .* 107"
+    ):
+        load(write(""), deep)
+
+
 def test_an_empty_file_is_a_good_one(write):
     settings = load(write(""), HERE)
     assert (settings.servers, settings.host, settings.port) == ((), "127.0.0.1", 8808)

@@ -19,6 +19,8 @@ import trio
 import trio_websocket
 import trustme
 
+from mcpbridged.bridge.asking import follow
+
 from .bridge_process import EXAMPLE, PROGRAM, Bridge
 from .daemon_process import Daemon, Manager, child, daemon, write_config
 from .raw_http import BOTH, INITIALIZE, connect
@@ -786,6 +788,17 @@ def test_the_log_can_be_followed(one_daemon):
     thread.join()
     reading.stdout.close()
     assert lines[0].startswith(before[:8])
+
+
+def test_what_is_followed_begins_with_what_is_kept(one_daemon):
+    one_daemon.do("call", "one", "echo", '{"text": "x"}')
+    told = follow(one_daemon.unix, "/control/logs?server=one&follow=1")
+    kept = next(told)  # in one answer, so that nothing is missed in between
+    assert "started" in [entry["text"] for entry in kept]
+    one_daemon.do("restart", "one")
+    one_daemon.do("call", "one", "echo", '{"text": "x"}')
+    assert next(entry for entry in told if entry["text"] == "started")["at"] > kept[-1]["at"]
+    told.close()
 
 
 def test_without_a_daemon_the_person_is_told_how_to_start_one(tmp_path):
