@@ -5,10 +5,11 @@ here happens at once, in the task that brought the event: in Trio that makes it 
 or a queue.
 """
 
+import re
 import secrets
 from collections import deque
 from collections.abc import Callable, Iterable
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Final, Protocol
 
 from ..transports.child import ChildBusy, ChildGone, Exit
 from ..transports.outlet import Outlet
@@ -32,6 +33,10 @@ from .session import Abandon, Effect, EndStream, Session, Stream, ToChild
 
 if TYPE_CHECKING:
     from ..transports.child import Child
+
+
+# A request as we write it (envelope.request), and our id of it.
+_REQUEST: Final = re.compile(rb'\{"jsonrpc":"2\.0","id":([^,]+),"method":')
 
 
 def stopping() -> Rejection:
@@ -403,7 +408,14 @@ class LocalConversation:
         except ChildGone:
             return  # its exit is on its way and fails whatever was asked
         except ChildBusy as busy:
-            raise Rejection(503, SERVER_ERROR, str(busy), headers=((b"Retry-After", b"1"),)) from None
+            # Whoever brought this may be the clock, or the server itself: it is the request that fails.
+            request = _REQUEST.match(line)
+            if request is None:
+                self._log.debug(
+                    "dropped what the server does not read", session=self.id[:8], reason=str(busy)
+                )
+            else:
+                self._from_server(Response(request[1], b"", fault_text(SERVER_ERROR, str(busy))))
 
 
 def _stream_of(outlet: Outlet) -> Stream:
