@@ -85,7 +85,7 @@ async def test_without_the_token_there_is_nothing(bridge: Bridge, path: str, cre
         headers = {"Authorization": credential, "Accept": BOTH, "Content-Type": JSON}
         answer = await connection.request("POST", path, headers, message("initialize", INITIALIZE, id=0))
         assert answer.status == 401
-    assert bridge.children() == before
+    assert set(bridge.children()) <= set(before)  # one of an earlier test may be about to leave
 
 
 async def test_health_needs_no_token_and_tells_nothing(bridge: Bridge) -> None:
