@@ -105,6 +105,7 @@ class Log:
         "info"
     )
     format: Annotated[Literal["text", "json"], Meta(description="For people or for machines.")] = "text"
+    calls: Annotated[bool, Meta(description="Whether each request of a client is told when it ends.")] = False
 
 
 @attrs.frozen
@@ -420,6 +421,7 @@ def settings_of(file: File, path: Path, environment: Mapping[str, str]) -> Setti
         limits=limits,
         log_level=file.log.level,
         log_format=file.log.format,
+        log_calls=file.log.calls,
         file=path,
     )
 

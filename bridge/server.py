@@ -29,11 +29,12 @@ from .breaker import Breaker
 from .brought import NOTHING, Brought, brought_in
 from .choice import Choice
 from .conversation import LocalConversation, stopping
-from .desk import Desk
+from .desk import Desk, call_of
+from .effects import failed_with
 from .eras import EraBook
 from .for_modern import Profile, profile_of
 from .probe import speaks_modern
-from .record import Record
+from .record import Call, Record
 from .registry import Registry
 from .relay import Asked, Relay
 from .sealing import Seal
@@ -211,10 +212,14 @@ class LocalServer:
         self, principal: str, headers: Mapping[str, str], outlet: Outlet | None = None
     ) -> LocalConversation:
         """Start the conversation of a legacy client (ports.Backend)."""
+        began = trio.current_time()
         try:
             return await self._open(principal, headers, outlet)
-        except Rejection:
+        except Rejection as rejection:
             self.record.refused()
+            if self.record.tells:
+                call = Call(principal, "", b"", "initialize", "", began)
+                self.record.done(call, failed_with(rejection.code))
             raise
 
     async def _open(
@@ -271,17 +276,25 @@ class LocalServer:
         pipe: bool,
     ) -> Desk:
         """Hand a modern client's request to a child that may serve it (ports.Backend)."""
+        ask = Asked(
+            principal,
+            request.request,
+            request.envelope,
+            request.headers,
+            outlet,
+            pipe,
+            since=trio.current_time() if self.record.tells else None,
+        )
         try:
             if self._closed:
                 raise stopping()
             brought = brought_in(headers, self._wanted) if self._wanted else NOTHING
             desk = await self._desk(principal, brought, request.envelope.capabilities)
-            choice = self._choice_of(principal)
-            desk.ask(
-                Asked(principal, request.request, request.envelope, request.headers, outlet, pipe, choice)
-            )
-        except Rejection:
+            desk.ask(ask._replace(choice=self._choice_of(principal)))
+        except Rejection as rejection:
             self.record.refused()
+            if self.record.tells:
+                self.record.done(call_of(ask), failed_with(rejection.code))
             raise
         self.record.calls += 1
         return desk

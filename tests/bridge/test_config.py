@@ -32,6 +32,7 @@ tls_key = "/etc/key.pem"
 [log]
 level = "debug"
 format = "json"
+calls = true
 [limits]
 body = 1000
 head_seconds = 0.5
@@ -86,7 +87,7 @@ def test_every_key_means_something(write):
     assert settings.health == ("/alive",)
     assert settings.tls_certificate == path.parent / "cert.pem"
     assert settings.tls_key == Path("/etc/key.pem")
-    assert (settings.log_level, settings.log_format) == ("debug", "json")
+    assert (settings.log_level, settings.log_format, settings.log_calls) == ("debug", "json", True)
     assert settings.limits == Limits(body=1000, head_seconds=0.5)
     assert settings.paths == Paths("", "", "", "")
     [git] = settings.servers
