@@ -107,6 +107,7 @@ class Log:
         "info"
     )
     format: Annotated[Literal["text", "json"], Meta(description="For people or for machines.")] = "text"
+    calls: Annotated[bool, Meta(description="Whether each request of a client is told when it ends.")] = False
 
 
 @attrs.frozen
@@ -431,6 +432,7 @@ def settings_of(file: File, path: Path, environment: Mapping[str, str]) -> Setti
         limits=limits,
         log_level=file.log.level,
         log_format=file.log.format,
+        log_calls=file.log.calls,
         file=path,
     )
 
@@ -569,13 +571,11 @@ def address_of(http: str | Literal[False]) -> tuple[str, int | None]:
 
 def socket_of(unix: bool | str, environment: Mapping[str, str]) -> Path | None:  # noqa: FBT001 - the file's own value
     """The path of `listen.unix`. Raises BadConfig."""
-    if unix is True:
-        return default_socket(environment)
     if not unix:
         return None
-    path = _file(unix, Path())
+    path = default_socket(environment) if unix is True else _file(unix, Path())
     if path is None or not path.is_absolute():
-        raise BadConfig(f"listen: unix: must be an absolute path, not {unix!r}")
+        raise BadConfig(f"listen: unix: must be an absolute path, not {str(path)!r}")
     length = len(os.fsencode(path))
     if length > _LONGEST_SOCKET:
         raise BadConfig(f"listen: unix: {path} has {length} bytes, and the limit is {_LONGEST_SOCKET}")

@@ -5,33 +5,51 @@ here happens at once, in the task that brought the event: in Trio that makes it 
 or a queue.
 """
 
+import re
 import secrets
 from collections import deque
 from collections.abc import Callable, Iterable
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Final, Protocol
+
+import trio
 
 from ..transports.child import ChildBusy, ChildGone, Exit
 from ..transports.outlet import Outlet
 from ..transports.ports import Log
-from ..validators import envelope
+from ..validators import envelope, members
 from ..validators.envelope import Message, Notification, Request, Response
 from ..validators.limits import Limits
 from ..validators.modern import read_envelope
 from ..validators.rejection import SERVER_ERROR, Rejection
-from ..validators.shapes import read_cancelled
+from ..validators.shapes import NAMED, read_cancelled
 from . import effects as orders
 from .brought import Brought
 from .choice import Choice
 from .desk import Desk
-from .effects import Contradiction, Later, Note, Revive, ToAsker, ToClient, ToServer, Translator
+from .effects import (
+    Contradiction,
+    Done,
+    Later,
+    Note,
+    Revive,
+    ToAsker,
+    ToClient,
+    ToServer,
+    Translator,
+    failed_with,
+)
 from .for_modern import fault_text
 from .hearing import Hearing
-from .record import Record
+from .record import Call, Record
 from .relay import Asked
 from .session import Abandon, Effect, EndStream, Session, Stream, ToChild
 
 if TYPE_CHECKING:
     from ..transports.child import Child
+
+
+# A request as we write it (envelope.request), and our id of it.
+_REQUEST: Final = re.compile(rb'\{"jsonrpc":"2\.0","id":([^,]+),"method":')
 
 
 def stopping() -> Rejection:
@@ -100,7 +118,9 @@ class LocalConversation:
         self._limits = limits
         self._log = log
         self._choice = choice
-        self._session = Session(limits, lambda: secrets.token_hex(8), pipe, choice)
+        self._session = Session(limits, lambda: secrets.token_hex(8), pipe, choice, tells=record.tells)
+        # The requests that will end with `Done`, by their ids.
+        self._open: dict[bytes, Call] = {}
         self._pipe = pipe
         self._around = around
         self._record = record
@@ -138,9 +158,10 @@ class LocalConversation:
 
     def receive(self, message: Message, outlet: Outlet | None) -> None:
         """Take one message from the client (ports.Conversation)."""
+        call = self._call(message) if self._record.tells and isinstance(message, Request) else None
         if isinstance(message, Request):
             if self.draining:
-                raise stopping()
+                raise self._told(call, stopping())
             self._record.calls += 1
         stream: Stream | None = None
         if outlet is not None:
@@ -149,13 +170,28 @@ class LocalConversation:
             )
             outlet.context = stream
         try:
-            self._perform(self._session.client_sent(message, stream))
-        except Rejection:
+            effects = self._session.client_sent(message, stream)
+        except Rejection as rejection:
             self._record.errors += isinstance(message, Request)
-            raise
+            raise self._told(call, rejection) from None
+        if call is not None:
+            self._open[call.id] = call
+        self._perform(effects)
+
+    def _call(self, message: Request) -> Call:
+        named = NAMED.get(message.method)
+        name = members.string(members.peek(message.params).get(named)) if named else ""
+        return Call(self.principal, self.id, message.id, message.method, name, trio.current_time())
+
+    def _told(self, call: Call | None, rejection: Rejection) -> Rejection:
+        if call is not None:
+            self._record.done(call, failed_with(rejection.code))
+        return rejection
 
     def refuse(self, message: Request, rejection: Rejection, outlet: Outlet | None) -> None:
         """Answer one message of a batch with an error (ports.Conversation)."""
+        if self._record.tells:
+            self._told(self._call(message), rejection)
         stream = outlet if outlet is not None else self._pipe
         if stream is not None:
             stream.put(envelope.error(message.id, rejection.code, rejection.text))
@@ -364,6 +400,8 @@ class LocalConversation:
                 self._around.revive(self)
             elif isinstance(effect, Abandon):
                 self._abandon(effect.text)
+            elif isinstance(effect, Done):
+                self._done(effect)
             else:
                 note: Note = effect
                 self._log.debug(note.text, session=self.id[:8])
@@ -386,6 +424,11 @@ class LocalConversation:
                 self._around.contradicted(effect.text)
             else:
                 self._log.debug(effect.text, session=self.id[:8])
+
+    def _done(self, effect: Done) -> None:
+        call = self._open.pop(effect.request, None) if isinstance(effect.request, bytes) else None
+        if call is not None:
+            self._record.done(call, effect.outcome)
 
     def _call_back(self, effect: Later) -> None:
         translator = self._translator

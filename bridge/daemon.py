@@ -245,7 +245,7 @@ class _Daemon:
         self._version = version("mcpbridged")
         self._pulse, self._readiness = Pulse(), Readiness()
         self._cgroup = spawner.cgroup
-        self._fleet = Fleet(spawner, self._readiness, log, self._version)
+        self._fleet = Fleet(spawner, self._readiness, log, self._version, tells=settings.log_calls)
         self._control = Control(self._fleet, self._status, self._reload, self._restart)
         health = {READY: readyz(self._fleet.is_ready), **dict.fromkeys(settings.health, healthz)}
         self._open = frozenset(health)

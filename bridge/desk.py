@@ -16,15 +16,21 @@ from ..validators.limits import Limits
 from ..validators.rejection import INTERNAL_ERROR
 from . import effects as orders
 from .brought import NOTHING, Brought
-from .effects import Contradiction, Later, Note, Revive, ToAsker, ToClient, ToServer
+from .effects import Contradiction, Done, Later, Note, Revive, ToAsker, ToClient, ToServer
 from .for_modern import fault_text
 from .hearing import Hearing
-from .record import Record
+from .record import Call, Record
 from .relay import Asked, Effect, Relay
 from .to_legacy import ToLegacy
 
 if TYPE_CHECKING:
     from ..transports.child import Child
+
+
+def call_of(ask: Asked) -> Call:
+    """A stateless request as the record tells it."""
+    request = ask.request
+    return Call(ask.principal, "", request.id, request.method, ask.envelope.name, ask.since or 0.0)
 
 
 class Desk:
@@ -176,6 +182,9 @@ class Desk:
                 self._start(self)
             elif isinstance(effect, Contradiction):
                 self._doubt(self, effect.text)
+            elif isinstance(effect, Done):
+                if isinstance(effect.request, Asked):
+                    self._record.done(call_of(effect.request), effect.outcome)
             else:
                 note: Note = effect
                 self._log.debug(note.text)

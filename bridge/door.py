@@ -248,11 +248,9 @@ def _size(count: int) -> str:
 def _logs(given: argparse.Namespace, path: Path, environment: Mapping[str, str]) -> int:
     unix = _socket(path, environment)
     asked = f"{ROOT}/logs?server={quote(given.server)}"
-    for entry in ask(unix, "GET", asked):
-        _say(_entry(entry))
-    if given.follow:
-        for entry in follow(unix, f"{asked}&follow=1"):
-            _say(_entry(entry))
+    for told in follow(unix, f"{asked}&follow=1") if given.follow else [ask(unix, "GET", asked)]:
+        for entry in told if isinstance(told, list) else [told]:
+            _say(_entry(cast("dict[str, Any]", entry)))
     return EX_OK
 
 

@@ -24,6 +24,22 @@ class ToClient(NamedTuple):
     status: int = 200
 
 
+class Done(NamedTuple):
+    """A request of the client has come to its end, one way or another: said once for each, where that is wanted."""
+
+    request: object  # what its shell knows it by
+    outcome: str
+
+
+OK = "ok"
+CANCELLED = "cancelled"
+
+
+def failed_with(code: int) -> str:
+    """The outcome of a request that was answered with an error."""
+    return f"error {code}"
+
+
 class Revive(NamedTuple):
     """Start a server process, and say so when it is there."""
 

@@ -41,13 +41,16 @@ class Changes:
 
 
 class Fleet:
-    """All servers. `run` must be running for `apply` to work."""
+    """All servers. `run` must be running for `apply` to work. With `tells` each request of a client is logged."""
 
-    def __init__(self, spawner: Spawner, readiness: Readiness, log: LineLog, version: str) -> None:
+    def __init__(
+        self, spawner: Spawner, readiness: Readiness, log: LineLog, version: str, *, tells: bool
+    ) -> None:
         self._spawner = spawner
         self._readiness = readiness
         self._log = log
         self._version = version
+        self._tells = tells
         self._members: dict[str, _Member] = {}
         # A server's past outlives its restart; who follows it goes on.
         self._records: dict[str, Record] = {}
@@ -123,7 +126,7 @@ class Fleet:
 
     async def _begin(self, config: ServerConfig) -> _Member:
         assert self._nursery is not None  # noqa: S101 - `run` is running
-        record = self._records.setdefault(config.name, Record(config.name, self._log))
+        record = self._records.setdefault(config.name, Record(config.name, self._log, tells=self._tells))
         # Whoever comes to the aggregate has its role where that asks for it.
         roles = None if config.knows_principal else self._roles
         server = LocalServer(config, self._spawner, self._readiness, record, self._version, roles)

@@ -6,10 +6,11 @@ Nothing here is kept on disk, and what is kept is bounded. Text has passed the l
 import time
 from collections import deque
 from collections.abc import Callable, Iterable
-from typing import Final
+from typing import Final, NamedTuple
 
 import attrs
 import msgspec
+import trio
 
 from ..transports.child import Exit
 from ..transports.outlet import Outlet
@@ -19,6 +20,9 @@ from .log import LineLog
 _KEPT: Final = 64 * 1024
 _TAIL: Final = 5
 _TAIL_CHARACTERS: Final = 400
+
+# How much of a session's id is told: enough to tell it from others, and too little to use it.
+_SHOWN: Final = 8
 
 # Who is shown every message: its direction and its line.
 Watcher = Callable[[str, bytes], None]
@@ -36,11 +40,23 @@ class Entry:
     text: str
 
 
+class Call(NamedTuple):
+    """A request of a client: `session` is empty without one, `name` that of the tool, prompt or resource, `since` Trio's time."""
+
+    principal: str
+    session: str
+    id: bytes
+    method: str
+    name: str
+    since: float
+
+
 class Record:
     """The log of one server (transports.ports.Log), its counts, and its watchers."""
 
-    def __init__(self, name: str, log: LineLog) -> None:
+    def __init__(self, name: str, log: LineLog, *, tells: bool = False) -> None:
         self.name = name
+        self.tells = tells  # whether each request of a client is told (`done`)
         self.calls = 0
         self.errors = 0
         self.starts = 0
@@ -96,6 +112,20 @@ class Record:
         self._log.info("stderr", server=self.name, pid=pid, line=line)
         self._keep(Entry(time.time(), "stderr", pid, text))
 
+    def done(self, call: Call, outcome: str) -> None:
+        """A request of a client has come to its end. What it said and what was answered is nobody's business."""
+        self._log.info(
+            "call",
+            server=self.name,
+            principal=call.principal,
+            session=call.session[:_SHOWN],
+            id=call.id,
+            method=call.method,
+            name=call.name,
+            outcome=outcome,
+            ms=round(1000 * (trio.current_time() - call.since), 1),
+        )
+
     def refused(self) -> None:
         """A request came, and was answered with an error before any process heard of it."""
         self.calls += 1
@@ -126,7 +156,8 @@ class Record:
         return tuple(self._entries)
 
     def follow(self, outlet: Outlet) -> None:
-        """Put every entry from now on into this outlet, until it ends."""
+        """Put what is kept into this outlet, as an array, and then every entry from now on, until it ends."""
+        outlet.put(msgspec.json.encode(self.entries()))
         self._followers.add(outlet)
 
     def unfollow(self, outlet: Outlet) -> None:

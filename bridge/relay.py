@@ -26,7 +26,7 @@ from ..validators.rejection import (
 from ..validators.shapes import cancelled, read_cancelled, read_progress
 from . import for_modern
 from .choice import EVERYTHING, Choice
-from .effects import Contradiction, Note, Revive, ToClient, ToServer
+from .effects import CANCELLED, OK, Contradiction, Done, Note, Revive, ToClient, ToServer, failed_with
 from .patience import Patience
 from .sealing import Seal, binding
 from .to_legacy import INTERACTIVE
@@ -49,12 +49,15 @@ _PAGES: Final = 64
 _INPUT_REQUIRED: Final = b'"input_required"'
 
 
-Effect = ToServer | ToClient | Revive | Contradiction | Note
+Effect = ToServer | ToClient | Revive | Contradiction | Done | Note
 Effects = Iterable[Effect]
 
 
 class Asked(NamedTuple):
-    """One request of one caller. `headers` are None where the transport has none to mirror (WebSocket, pipes)."""
+    """One request of one caller. `headers` are None where the transport has none to mirror (WebSocket, pipes).
+
+    With `since`, a time that means something to the shell only, the request ends with `Done`.
+    """
 
     principal: str
     request: Request
@@ -63,6 +66,7 @@ class Asked(NamedTuple):
     outlet: object
     pipe: bool  # whether more than one answer goes to the outlet
     choice: Choice = EVERYTHING  # what there is for the principal
+    since: float | None = None
 
 
 class Relay:
@@ -137,17 +141,20 @@ class Relay:
 
     def left(self, outlet: object) -> Effects:
         """The caller has closed its stream: that cancels what it asked (digest 3.7)."""
+        gone = [ask for ask in self._unchecked if ask.outlet is outlet]
         self._unchecked = [ask for ask in self._unchecked if ask.outlet is not outlet]
+        for ask in gone:
+            yield from _done(ask, CANCELLED)
         for raw_id in tuple(self._outlets.get(outlet, ())):
             yield from self.cancelled(outlet, raw_id)
 
-    def cancelled(self, outlet: object, raw_id: bytes) -> Effects:
+    def cancelled(self, outlet: object, raw_id: bytes, outcome: str = CANCELLED) -> Effects:
         """The caller takes one request back, on a stream that carries others as well."""
         wire_id = self._outlets.get(outlet, {}).get(raw_id)
         if wire_id is None:
             return
         known = wire_id in self._given or self._calls[wire_id].request.method == _LISTEN
-        self._settle(wire_id)
+        yield from _done(self._settle(wire_id), outcome)
         if not known:  # it waits for its turn still
             return
         if self._alive:
@@ -164,7 +171,7 @@ class Relay:
         """What this principal may use is another thing now: its subscriptions end, and it opens those that it may."""
         for ask in tuple(self._calls.values()):
             if ask.principal == principal and ask.request.method == _LISTEN:
-                yield from self.cancelled(ask.outlet, ask.request.id)
+                yield from self.cancelled(ask.outlet, ask.request.id, OK)
                 yield _listen_over(ask)
 
     def _params(self, ask: Asked) -> bytes:
@@ -306,6 +313,7 @@ class Relay:
             except Rejection as rejection:
                 text = envelope.error(ask.request.id, rejection.code, rejection.text, rejection.data)
                 yield ToClient(ask.outlet, text, last=not ask.pipe, status=rejection.status)
+                yield from _done(ask, failed_with(rejection.code))
 
     # ---- events from the server
 
@@ -329,11 +337,14 @@ class Relay:
             ask = self._settle(wire_id)
             if ask.request.method == _LISTEN and data.get("reason") != "not started":
                 yield _listen_over(ask)
+                yield from _done(ask, OK)
             else:
                 yield _failed(ask, text, data)
+                yield from _done(ask, failed_with(INTERNAL_ERROR))
         waiting, self._unchecked = self._unchecked, []
         for ask in waiting:
             yield _failed(ask, text, data)
+            yield from _done(ask, failed_with(INTERNAL_ERROR))
 
     def server_sent(self, message: Message, about: bytes = b"") -> Effects:
         """A message of the server. `about` is the id of the request that it belongs to, where that is known."""
@@ -353,6 +364,9 @@ class Relay:
         if ask.choice.restricts:
             message = ask.choice.answer(ask.request.method, message)
         effects = self._settled(ask, message)
+        if ask.since is not None:
+            outcome = failed_with(for_modern.read_fault(message.error).code) if message.error else OK
+            effects = (*effects, Done(ask, outcome))
         return (*effects, *self._next()) if self._queued else effects
 
     def _settled(self, ask: Asked, message: Response) -> Effects:
@@ -475,7 +489,7 @@ class Relay:
                 yield from self._not_listed(how)
                 continue
             ask = self._calls[wire_id]
-            yield from self.cancelled(ask.outlet, ask.request.id)
+            yield from self.cancelled(ask.outlet, ask.request.id, failed_with(TIMEOUT))
             yield _late(ask, f"the call {how}")
 
     def ended(self, text: str) -> Effects:
@@ -493,6 +507,10 @@ class Relay:
         if not mine:
             del self._outlets[ask.outlet]
         return ask
+
+
+def _done(ask: Asked, outcome: str) -> Effects:
+    return () if ask.since is None else (Done(ask, outcome),)
 
 
 def _bound_to(ask: Asked) -> bytes:

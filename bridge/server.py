@@ -30,11 +30,12 @@ from .breaker import Breaker
 from .brought import NOTHING, Brought, brought_in
 from .choice import Choice
 from .conversation import LocalConversation, stopping
-from .desk import Desk
+from .desk import Desk, call_of
+from .effects import failed_with
 from .eras import EraBook
 from .for_modern import Profile, profile_of
 from .probe import speaks_modern, takes_initialize
-from .record import Record
+from .record import Call, Record
 from .registry import Registry
 from .relay import Asked, Relay
 from .sealing import Seal
@@ -242,10 +243,14 @@ class LocalServer:
         self, principal: str, headers: Mapping[str, str], outlet: Outlet | None = None
     ) -> LocalConversation:
         """Start the conversation of a legacy client (ports.Backend)."""
+        began = trio.current_time()
         try:
             return await self._open(principal, headers, outlet)
-        except Rejection:
+        except Rejection as rejection:
             self.record.refused()
+            if self.record.tells:
+                call = Call(principal, "", b"", "initialize", "", began)
+                self.record.done(call, failed_with(rejection.code))
             raise
 
     async def _open(
@@ -303,17 +308,25 @@ class LocalServer:
         pipe: bool,
     ) -> Desk:
         """Hand a modern client's request to a child that may serve it (ports.Backend)."""
+        ask = Asked(
+            principal,
+            request.request,
+            request.envelope,
+            request.headers,
+            outlet,
+            pipe,
+            since=trio.current_time() if self.record.tells else None,
+        )
         try:
             if self._closed:
                 raise stopping()
             brought = brought_in(headers, self._wanted) if self._wanted else NOTHING
             desk = await self._desk(principal, brought, request.envelope.capabilities)
-            choice = self._choice_of(principal)
-            desk.ask(
-                Asked(principal, request.request, request.envelope, request.headers, outlet, pipe, choice)
-            )
-        except Rejection:
+            desk.ask(ask._replace(choice=self._choice_of(principal)))
+        except Rejection as rejection:
             self.record.refused()
+            if self.record.tells:
+                self.record.done(call_of(ask), failed_with(rejection.code))
             raise
         self.record.calls += 1
         return desk
@@ -547,6 +560,7 @@ class LocalServer:
             child.hear(holder.heard)
             self._children[child] = holder
         else:
+            self._breaker_of(holder.principal, holder.brought).started(trio.current_time())
             launch = self.config.launch
             if self.config.knows_principal:
                 launch = attrs.evolve(launch, env={**launch.env, PRINCIPAL_VARIABLE: holder.principal})
@@ -607,6 +621,7 @@ class LocalServer:
                 await trio.sleep(self._breaker.pause(trio.current_time()))
                 if self._closed or len(self._spares) + self._sparing > self._ahead:
                     return  # meanwhile
+                self._breaker.started(trio.current_time())
                 child = await self._spawn(self.config.launch, None)
                 if self._closed:  # meanwhile
                     child.stop()
@@ -669,17 +684,19 @@ class LocalServer:
         self._soon(self._guarded, holder, self._revive, holder)
 
     async def _revive(self, holder: Holder) -> None:
-        now = trio.current_time()
         breaker = self._breaker_of(holder.principal, holder.brought)
-        pause = breaker.pause(now)
+        now = trio.current_time()
+        if not breaker.tripped(now):
+            await trio.sleep(breaker.pause(now))
+            now = trio.current_time()  # others have waited as well, and one may be on trial
         if breaker.tripped(now):
+            pause = breaker.pause(now)
             holder.failed(
                 f"the server ended unexpectedly {breaker.deaths} times within {breaker.window:g} s; "
                 f"the next start is in {pause:.0f} s",
                 {"reason": "restarts", "retry_after": math.ceil(pause)},
             )
             return
-        await trio.sleep(pause)
         if holder.ended:  # meanwhile
             return
         try:

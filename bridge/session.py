@@ -37,8 +37,8 @@ from ..validators.shapes import (
     read_version,
 )
 from .choice import EVERYTHING, Choice
-from .effects import Note, Revive, ToClient
-from .for_modern import task_of
+from .effects import CANCELLED, OK, Done, Note, Revive, ToClient, failed_with
+from .for_modern import read_fault, task_of
 from .patience import Patience
 
 # What Python's SDK says on its legacy wire to a caller who cancelled (digest 4.1).
@@ -83,7 +83,7 @@ class Abandon(NamedTuple):
     text: str
 
 
-Effect = ToChild | ToClient | EndStream | Revive | Abandon | Note
+Effect = ToChild | ToClient | EndStream | Revive | Abandon | Done | Note
 
 
 class Stream:
@@ -134,7 +134,7 @@ class Session:
     """The state machine of one session.
 
     `pipe` is the one stream of a transport that has only one (HTTP+SSE, WebSocket); None means Streamable HTTP.
-    `mint` makes the random key of a stream.
+    `mint` makes the random key of a stream. With `tells` each request ends with `Done`, which names it by the client's id.
     """
 
     def __init__(
@@ -143,8 +143,11 @@ class Session:
         mint: Callable[[], str],
         pipe: object | None = None,
         choice: Choice = EVERYTHING,
+        *,
+        tells: bool = False,
     ) -> None:
         self._limits = limits
+        self._tells = tells
         self._mint = mint
         self._pipe = Stream(pipe, listens=True) if pipe is not None else None
         self.phase = NEW
@@ -266,7 +269,8 @@ class Session:
             self._declared = frozenset(members.peek(members.peek(message.params).get("capabilities")))
             return None
         if message.method == "ping":
-            return self._put(stream, b'{"jsonrpc":"2.0","id":%b,"result":{}}' % message.id, last=True)
+            answer = b'{"jsonrpc":"2.0","id":%b,"result":{}}' % message.id
+            return (*self._put(stream, answer, last=True), *self._done(message.id, OK))
         raise invalid("a session begins with initialize")
 
     def _remember(self, method: str, params: bytes) -> None:
@@ -306,6 +310,7 @@ class Session:
         else:  # HTTP must answer something
             error = envelope.error(ask.client_id, REQUEST_CANCELLED, "Request cancelled")
             effects.extend(self._put(ask.stream, error, last=not ask.stream.pending))
+        effects.extend(self._done(ask.client_id, CANCELLED))
         return effects
 
     def _take_back(self, wire_id: bytes, reason: bytes) -> list[Effect]:
@@ -480,6 +485,7 @@ class Session:
             yield from self._take_back(wire_id, msgspec.json.encode(text))
             error = envelope.error(ask.client_id, TIMEOUT, text, {"reason": "timeout"})
             yield from self._put(ask.stream, error, last=not ask.stream.pending)
+            yield from self._done(ask.client_id, failed_with(TIMEOUT))
 
     def _child_answered(self, message: Response) -> Iterable[Effect]:
         wire_id = message.id
@@ -494,7 +500,13 @@ class Session:
             self._opened(message)
         elif ask.token and ask.method == "tools/call" and task_of(message.result):
             self._goes_on(ask)
-        return self._put(ask.stream, envelope.response(ask.client_id, message), last=not ask.stream.pending)
+        effects = self._put(
+            ask.stream, envelope.response(ask.client_id, message), last=not ask.stream.pending
+        )
+        if not self._tells:
+            return effects
+        outcome = failed_with(read_fault(message.error).code) if message.error else OK
+        return (*effects, Done(ask.client_id, outcome))
 
     def _goes_on(self, ask: _Ask) -> None:
         # A task keeps the progress token of its call (digest 1.14). Its end is nothing that we would notice.
@@ -538,9 +550,11 @@ class Session:
         # While no child was there nobody told of changes, and another one may have other lists (digest 8.3).
         for method in self._announced:
             yield from self._put_or_keep(None, envelope.notification(method, b""))
-        for params in self._subscriptions:
-            uri = members.write({"uri": members.string(members.peek(params).get("uri"))})
-            yield from self._put_or_keep(None, envelope.notification("notifications/resources/updated", uri))
+        for uri in self._subscriptions:
+            params = members.write({"uri": uri})
+            yield from self._put_or_keep(
+                None, envelope.notification("notifications/resources/updated", params)
+            )
 
     def _child_notified(self, message: Notification, stream: Stream | None) -> Iterable[Effect]:
         method = message.method
@@ -634,7 +648,11 @@ class Session:
             ask = self._settle(wire_id)
             error = envelope.error(ask.client_id, SERVER_ERROR, text, data)
             effects.extend(self._put(ask.stream, error, last=not ask.stream.pending))
+            effects.extend(self._done(ask.client_id, failed_with(SERVER_ERROR)))
         return effects
+
+    def _done(self, client_id: bytes, outcome: str) -> Iterable[Effect]:
+        return (Done(client_id, outcome),) if self._tells else ()
 
     def _internal_id(self) -> bytes:
         wire_id = b"%d" % self._next_id

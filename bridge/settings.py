@@ -108,6 +108,7 @@ class Settings:
     limits: Limits = attrs.field(factory=Limits)
     log_level: str = "info"
     log_format: str = "text"
+    log_calls: bool = False
     as_root: bool = False
     # Where it was read from, and can be read again.
     file: Path | None = None
@@ -143,6 +144,7 @@ class Settings:
             self.limits,
             self.log_level,
             self.log_format,
+            self.log_calls,
         )
 
 

@@ -35,6 +35,37 @@ def test_it_trips_and_lets_one_start_through_when_the_oldest_death_is_old():
     assert breaker.pause(200) == 0
 
 
+def test_after_a_trip_one_start_is_tried_and_all_others_wait_for_it():
+    breaker = Breaker(deaths=2, window=60, trial=5)
+    breaker.started(0)
+    assert not breaker.tripped(0)
+    breaker.died(0)
+    breaker.died(1)
+    assert not breaker.tripped(61.5)
+    breaker.started(62)
+    assert breaker.tripped(62)
+    assert breaker.pause(63) == 4
+    breaker.started(63)  # of a client that was there already
+    breaker.died(64)
+    assert not breaker.tripped(65)
+    breaker.started(65)
+    assert breaker.tripped(69.9)
+    assert not breaker.tripped(70)
+    assert breaker.pause(70) == 0
+    breaker.started(70)
+    breaker.started(71)
+    assert not breaker.tripped(71)
+
+
+def test_it_is_not_calm_until_something_has_lived():
+    breaker = Breaker(deaths=1, window=60, trial=5)
+    breaker.died(0)
+    assert not breaker.calm(1000)
+    breaker.started(1000)
+    assert not breaker.calm(1004)
+    assert breaker.calm(1005)
+
+
 def test_a_server_that_exits_at_once_is_started_at_most_five_times_a_minute():
     breaker = Breaker()
     now, starts = 0.0, 0

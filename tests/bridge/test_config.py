@@ -32,6 +32,7 @@ tls_key = "/etc/key.pem"
 [log]
 level = "debug"
 format = "json"
+calls = true
 [limits]
 body = 1000
 head_seconds = 0.5
@@ -86,7 +87,7 @@ def test_every_key_means_something(write):
     assert settings.health == ("/alive",)
     assert settings.tls_certificate == path.parent / "cert.pem"
     assert settings.tls_key == Path("/etc/key.pem")
-    assert (settings.log_level, settings.log_format) == ("debug", "json")
+    assert (settings.log_level, settings.log_format, settings.log_calls) == ("debug", "json", True)
     assert settings.limits == Limits(body=1000, head_seconds=0.5)
     assert settings.paths == Paths("", "", "", "")
     [git] = settings.servers
@@ -134,6 +135,14 @@ def test_an_aggregate_is_one_more_server_and_at_the_root(write):
         "/run/me/mcp-bridge/mcp-bridge.sock",
         "a",
     )
+
+
+def test_a_runtime_directory_that_no_socket_fits_into_is_found_before_the_start(write):
+    deep = {**HERE, "XDG_RUNTIME_DIR": "/" + "x" * 90}
+    with pytest.raises(
+        BadConfig, match=r"listen: unix: /x+/mcp-bridge/mcp-bridge.sock has 118 bytes, .* 107"
+    ):
+        load(write(""), deep)
 
 
 def test_an_empty_file_is_a_good_one(write):

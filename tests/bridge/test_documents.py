@@ -5,7 +5,9 @@ import json
 import re
 import shutil
 import subprocess
+import tomllib
 import types
+from importlib import metadata
 from pathlib import Path
 from typing import Annotated, Literal, Union, get_args, get_origin, get_type_hints
 
@@ -297,6 +299,54 @@ def test_the_configuration_in_the_readme_is_a_good_one():
     )
     lines = [line.removeprefix("    ") for line in text.splitlines()]
     assert set(config.read_file("\n".join(lines).encode()).servers) == {"git", "search"}
+
+
+# ---- what is said about security
+
+
+def read(document):
+    return (ROOT / document).read_text()
+
+
+def test_the_support_statement_is_the_same_everywhere():
+    for document in ("README.md", "SECURITY.md"):
+        assert "given as it is: no support is promised" in read(document)
+
+
+def test_the_version_is_one():
+    project = tomllib.loads(read("pyproject.toml"))["project"]["version"]
+    assert re.findall(r"^For mcp-bridge (\S+)\.$", read("SECURITY.md"), re.MULTILINE) == [project]
+    assert metadata.version("mcpbridged") == project
+
+
+def test_what_it_is_for_is_said_where_somebody_would_look():
+    for document in ("README.md", "SECURITY.md", "docs/threat-model.md"):
+        words = " ".join(read(document).split())
+        assert "for one user's machine, not for the edge of the Internet" in words
+
+
+def test_weaknesses_can_be_reported_in_private():
+    text = read("SECURITY.md")
+    assert "*Security*, *Advisories*, *Report a vulnerability*" in text
+    for severity, time in (("critical, high", "1 week"), ("medium", "2 weeks"), ("low", "4 weeks")):
+        assert f"| {severity} | within {time} |" in text
+
+
+def test_every_claim_of_the_threat_model_names_tests_that_there_are():
+    rows = re.findall(r"^\| ([STRIDE]) \|(.*)\|(.*)\|(.*)\|$", read("docs/threat-model.md"), re.MULTILINE)
+    assert {row[0] for row in rows} == set("STRIDE")
+    for _, threat, _, tests in rows:
+        named = re.findall(r"`(tests/[\w/]+\.py)::(\w+)`", tests)
+        assert named, threat
+        assert tests.count("`") == 2 * len(named), threat
+        for file, name in named:
+            assert re.search(rf"^(?:async )?def {name}\(", read(file), re.MULTILINE), f"{file}::{name}"
+
+
+def test_every_link_of_the_documents_leads_somewhere():
+    for document in ("README.md", "SECURITY.md", "docs/threat-model.md", "docs/incident.md"):
+        for target in re.findall(r"\]\((?!https?:|#)([^)#]+)", read(document)):
+            assert (ROOT / document).parent.joinpath(target).exists(), (document, target)
 
 
 def test_every_path_in_the_documents_exists():

@@ -6,7 +6,7 @@ import msgspec
 import pytest
 
 from mcpbridged.bridge.choice import EVERYTHING, Choice
-from mcpbridged.bridge.effects import Contradiction, Note, Revive, ToClient, ToServer
+from mcpbridged.bridge.effects import Contradiction, Done, Note, Revive, ToClient, ToServer
 from mcpbridged.bridge.relay import Asked, Relay
 from mcpbridged.bridge.sealing import Seal
 from mcpbridged.validators.envelope import Notification, Request, Response
@@ -68,8 +68,11 @@ def told(effects):
 class Talk:
     """A relay whose server is there."""
 
-    def __init__(self, *, limits=LIMITS, started=True, seal=None, choice=EVERYTHING, shared=False):
+    def __init__(
+        self, *, limits=LIMITS, started=True, seal=None, choice=EVERYTHING, since=None, shared=False
+    ):
         self.choice = choice
+        self.since = since
         self.it = Relay(limits, seal or Seal(b"k" * 32), shared=shared)
         if started:
             self.it.server_started()
@@ -79,7 +82,7 @@ class Talk:
         envelope = read_envelope(method, text, LIMITS)
         outlet = outlet or Outlet(f"outlet {id_}")
         sent = Request(raw(id_), method, text)
-        ask = Asked(principal, sent, envelope, headers, outlet, pipe, self.choice)
+        ask = Asked(principal, sent, envelope, headers, outlet, pipe, self.choice, self.since)
         return outlet, list(self.it.asked(ask))
 
     def answer(self, id_, result, *, view=False):
@@ -812,3 +815,39 @@ def test_each_caller_of_a_shared_server_has_what_is_its_own():
     [(ended, answer, _)] = told(effects)
     assert (ended, answer["id"], "result" in answer) == (two, 2, True)
     assert talk.it.in_flight == 2  # the subscription of the other, and the call
+
+
+# ---- requests whose end is told
+
+
+def ends(effects):
+    return [(effect.request.request.id, effect.outcome) for effect in effects if isinstance(effect, Done)]
+
+
+def test_the_end_of_each_request_is_told_once_where_that_is_wanted():
+    talk = Talk(since=7.0, limits=Limits(call_seconds=10))
+    list(talk.it.ticked(100))
+    headers = {"mcp-param-region": "another"}
+    about = params(name="a", arguments={"r": "here"})
+    listed = {"tools": [{"name": "a", "inputSchema": SCHEMA}]}
+
+    talk.ask(1, "prompts/list")
+    assert ends(talk.answer(1, {})) == [(b"1", "ok")]
+    talk.ask(2, "prompts/list")
+    assert ends(talk.fail(2, -32050)) == [(b"2", "error -32050")]
+    outlet, _ = talk.ask(3, "prompts/list")
+    assert ends(talk.it.left(outlet)) == [(b"3", "cancelled")]
+    outlet, _ = talk.ask(4, "tools/call", about, headers=headers)  # waits for the tools
+    assert ends(talk.it.left(outlet)) == [(b"4", "cancelled")]
+    talk.ask(5, "tools/call", about, headers=headers)
+    assert ends(talk.answer(4, listed)) == [(b"5", "error -32020")]
+    talk.ask(6, "prompts/list")
+    assert ends(talk.it.ticked(200)) == [(b"6", "error -32001")]
+    talk.ask(7, "subscriptions/listen", params(notifications={}))
+    assert ends(talk.it.narrowed("me")) == [(b"7", "ok")]
+    talk.ask(8, "subscriptions/listen", params(notifications={}))
+    talk.ask(9, "prompts/list")
+    assert ends(talk.it.server_lost("gone", {})) == [(b"8", "ok"), (b"9", "error -32603")]
+    talk.ask(10, "tools/call", about, headers=headers)
+    assert ends(talk.it.server_lost("gone", {})) == [(b"10", "error -32603")]
+    assert talk.it.in_flight == 0

@@ -139,6 +139,33 @@ async def test_a_session_that_is_given_up_while_its_process_starts_hides_nothing
         assert not log._hidden
 
 
+async def test_a_crowd_before_a_server_that_dies_gets_one_process_after_a_trip():
+    async with running(LineLog(out=io.StringIO()), "false", spare=0) as server:
+        server._breaker.window = 1.0
+        told = []
+
+        async def begin():
+            try:
+                session = await server.open("owner", {})
+            except Rejection as refusal:
+                told.append((refusal.status, refusal.text.partition(";")[0]))
+            else:
+                while not session.ended:
+                    await trio.sleep(0.01)
+
+        while not server.failing:
+            await begin()
+        starts = server.record.starts
+        while server.failing:
+            await trio.sleep(0.01)
+        told.clear()
+        async with trio.open_nursery() as nursery:
+            for _ in range(20):
+                nursery.start_soon(begin)
+        assert server.record.starts == starts + 1
+        assert told == [(503, "the server ended unexpectedly 5 times within 1 s")] * 19
+
+
 def test_a_configuration_that_wants_another_header_is_another_one():
     launch = Launch(("x",), {})
     one = ServerConfig("one", launch, from_headers={"KEY": "x-key"})

@@ -10,7 +10,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 
 from mcpbridged.bridge import session as core
 from mcpbridged.bridge.choice import Choice
-from mcpbridged.bridge.session import Abandon, EndStream, Note, Revive, Session, ToChild, ToClient
+from mcpbridged.bridge.session import Abandon, Done, EndStream, Note, Revive, Session, ToChild, ToClient
 from mcpbridged.validators.envelope import Notification, Request, Response, decode
 from mcpbridged.validators.limits import Limits
 from mcpbridged.validators.rejection import INVALID_REQUEST, SERVER_ERROR, Rejection
@@ -1241,3 +1241,25 @@ def test_what_is_switched_off_passes_in_no_direction():
     ask(session, b"8", "tools/list", b"{}")
     [again] = session.child_started()
     assert json.loads(again.line)["params"] == left
+
+
+def test_the_end_of_each_request_is_told_once_where_that_is_wanted():
+    def ends(effects):
+        return [tuple(effect) for effect in effects if isinstance(effect, Done)]
+
+    session = Session(Limits(call_seconds=10), lambda: "k", Outlet("pipe"), tells=True)
+    assert ends(session.client_sent(Request(b'"p"', "ping", b""), None)) == [(b'"p"', "ok")]
+    session.client_sent(Request(b"0", "initialize", INITIALIZE), None)
+    assert ends(session.child_sent(Response(b"1", INITIALIZE, b""))) == [(b"0", "ok")]
+    list(session.ticked(100))
+    for number in (7, 8, 9):
+        session.client_sent(Request(b"%d" % number, "tools/list", b""), None)
+    assert ends(session.child_sent(Response(b"2", b"", b'{"code":-5,"message":"no"}'))) == [
+        (b"7", "error -5")
+    ]
+    taken_back = Notification("notifications/cancelled", b'{"requestId":8}')
+    assert ends(session.client_sent(taken_back, None)) == [(b"8", "cancelled")]
+    assert ends(session.child_sent(Response(b"3", b"{}", b""))) == []
+    assert ends(session.ticked(200)) == [(b"9", "error -32001")]
+    session.client_sent(Request(b"10", "tools/list", b""), None)
+    assert ends(session.child_lost("gone", {})) == [(b"10", "error -32000")]

@@ -93,6 +93,8 @@ def test_a_batch_of_the_revision_that_has_them_is_answered(running):
 )
 def test_what_will_not_be_answered_is_not_waited_for(running, asked):
     assert started(running, "one", asked, timeout=20).returncode == 0
+
+
 def test_what_a_server_may_say_by_its_own_limits_passes(tmp_path):
     deep = json.loads("[" * 150 + "]" * 150)
     servers = {

@@ -19,6 +19,8 @@ import trio
 import trio_websocket
 import trustme
 
+from mcpbridged.bridge.asking import follow
+
 from .bridge_process import EXAMPLE, PROGRAM, Bridge
 from .daemon_process import Daemon, Manager, child, daemon, write_config
 from .raw_http import BOTH, INITIALIZE, connect
@@ -851,6 +853,17 @@ def test_the_log_can_be_followed(one_daemon):
     assert lines[0].startswith(before[:8])
 
 
+def test_what_is_followed_begins_with_what_is_kept(one_daemon):
+    one_daemon.do("call", "one", "echo", '{"text": "x"}')
+    told = follow(one_daemon.unix, "/control/logs?server=one&follow=1")
+    kept = next(told)  # in one answer, so that nothing is missed in between
+    assert "started" in [entry["text"] for entry in kept]
+    one_daemon.do("restart", "one")
+    one_daemon.do("call", "one", "echo", '{"text": "x"}')
+    assert next(entry for entry in told if entry["text"] == "started")["at"] > kept[-1]["at"]
+    told.close()
+
+
 def test_without_a_daemon_the_person_is_told_how_to_start_one(tmp_path):
     done = subprocess.run(
         [PROGRAM, "status"],
@@ -1291,3 +1304,32 @@ async def test_tools_that_are_not_chosen_are_not_there_for_clients_of_any_era(tm
                 assert (await opened.answers(1))[1]["error"]["message"] == "Unknown tool: add"
                 await opened.begin(1, tool("echo", text="x"))
                 assert "result" in (await opened.answers(1))[1]
+
+
+async def test_a_process_that_does_not_read_costs_its_own_calls_only_and_they_end(tmp_path):
+    limits = {"stdin_bytes": 1, "call_seconds": 1, "stdin_stall_seconds": 60, "ping_seconds": 60}
+    with daemon(tmp_path, {"one": example(era="legacy", limits=limits)}) as running:
+        async with AsyncExitStack() as stack:
+            stopped = await open_socket(running, "one", stack)
+            [pid] = running.status()["servers"][0]["pids"]
+            other = await open_socket(running, "one", stack)
+            os.kill(pid, signal.SIGSTOP)
+            with trio.fail_after(30):
+                for number, text in ((1, "x" * 3_000_000), (2, "too much"), (3, "too much")):
+                    params = tool("echo", text=text)
+                    await stopped._send({"id": number, "method": "tools/call", "params": params})
+                found = await stopped.answers(3)
+                assert found[1]["error"]["message"] == "the call has taken more than 1 s, the limit"
+                for number in (2, 3):
+                    assert "the server does not read" in found[number]["error"]["message"]
+                assert running.status()["servers"][0]["in_flight"] == 0
+                await other.begin(1, tool("echo", text="not concerned"))
+                assert "result" in (await other.answers(1))[1]
+                os.kill(pid, signal.SIGCONT)
+                answer = {}
+                while "result" not in answer:  # until it has read what was before
+                    await stopped._send(
+                        {"id": 2, "method": "tools/call", "params": tool("echo", text="again")}
+                    )
+                    answer = (await stopped.answers(1))[2]
+        assert not any("internal error" in line for line in running.lines)

@@ -1,0 +1,143 @@
+"""`log.calls`: who asked what, and how it ended, for every carrier and era."""
+
+import hashlib
+import json
+from contextlib import AsyncExitStack
+
+import pytest
+import trio
+
+from .daemon_process import daemon
+from .raw_http import connect
+from .test_modern_http import headers_of, request, tool
+from .test_serve import ask, example, open_socket
+
+pytestmark = pytest.mark.anyio
+TOKEN = f"mcpb_{'editor':x<40}"
+SERVERS = {
+    "own": example(limits={"call_seconds": 1}),
+    "shared": example(share="server"),
+    "broken": {"command": ["false"], "era": "legacy"},
+}
+ROLE = {"sha256": hashlib.sha256(TOKEN.encode()).hexdigest(), "features": {"deny": ["prompts"]}}
+
+
+def told(running):
+    events = [json.loads(line) for line in running.lines if line.startswith("{")]
+    return [event for event in events if event["event"] == "call"]
+
+
+async def told_at_last(running, count):
+    """As many as there should be, and one moment later no more."""
+    with trio.fail_after(10):
+        while len(told(running)) < count:
+            await trio.sleep(0.01)
+    await ask(running, "own", "tools/list")
+    with trio.fail_after(10):
+        while len(told(running)) < count + 1:
+            await trio.sleep(0.01)
+    *found, last = told(running)
+    assert (len(found), last["method"]) == (count, "tools/list")
+    return found
+
+
+def short(event):
+    return tuple(event[key] for key in ("id", "method", "name", "outcome"))
+
+
+async def test_each_request_is_told_once_with_who_asked_and_how_it_ended(tmp_path):
+    with daemon(
+        tmp_path, SERVERS, log={"format": "json", "calls": True}, **{"tokens.editor": ROLE}
+    ) as running:
+        await ask(running, "own", "tools/call", tool("echo", text="not told"), TOKEN)
+        await ask(running, "own", "tools/call", tool("nothing"), TOKEN)
+        await ask(running, "own", "prompts/list", token=TOKEN)
+        await ask(running, "broken", "tools/list", token=TOKEN)
+        await ask(running, "own", "resources/read", {"uri": "example://greeting"})
+        found = await told_at_last(running, 5)
+        assert [(event["server"], event["principal"]) for event in found] == [
+            ("own", "editor"),
+            ("own", "editor"),
+            ("own", "editor"),
+            ("broken", "editor"),
+            ("own", "owner"),
+        ]
+        assert list(map(short, found)) == [
+            ("1", "tools/call", "echo", "ok"),
+            ("1", "tools/call", "nothing", "error -32602"),
+            ("1", "prompts/list", "", "error -32601"),
+            ("1", "tools/list", "", found[3]["outcome"]),
+            ("1", "resources/read", "example://greeting", "ok"),
+        ]
+        assert found[3]["outcome"].startswith("error -3260")
+        assert all(event["ms"] >= 0 and event["session"] == "" for event in found)
+        assert "not told" not in "".join(running.lines)
+
+
+@pytest.mark.parametrize("server", ["own", "shared"])
+async def test_those_of_a_session_are_told_under_it(tmp_path, server):
+    with daemon(
+        tmp_path, SERVERS, log={"format": "json", "calls": True}, **{"tokens.editor": ROLE}
+    ) as running:
+        async with AsyncExitStack() as stack:
+            socket = await open_socket(running, server, stack, TOKEN)
+            for number, (method, params) in enumerate(
+                [
+                    ("tools/call", tool("echo", text="x")),
+                    ("tools/call", tool("nothing")),
+                    ("prompts/list", {}),
+                    ("tools/call", tool("slow", seconds=30)),
+                ],
+                start=1,
+            ):
+                await socket._send({"id": number, "method": method, "params": params})
+                if number < 4:
+                    await socket.answers(1)
+            await socket._send({"id": 4, "method": "tools/list"})  # one that cannot be: it is in use
+            await socket.answers(1)
+            await socket._send({"method": "notifications/cancelled", "params": {"requestId": 4}})
+            found = await told_at_last(running, 6)
+            assert list(map(short, found)) == [
+                ("0", "initialize", "", "ok"),
+                ("1", "tools/call", "echo", "ok"),
+                ("2", "tools/call", "nothing", "error -32602"),
+                ("3", "prompts/list", "", "error -32601"),
+                ("4", "tools/list", "", "error -32600"),
+                ("4", "tools/call", "slow", "cancelled"),
+            ]
+            [session] = {event["session"] for event in found}
+            assert len(session) == 8
+            assert {event["principal"] for event in found} == {"editor"}
+            await socket._send({"id": 5, "method": "tools/call", "params": tool("slow", seconds=30)})
+            if server == "own":
+                assert (await socket.answers(1))[5]["error"]["code"] == -32001
+                await socket._send({"id": 6, "method": "tools/call", "params": tool("crash")})
+                await socket.answers(1)
+                ends = ["error -32001", "error -32000"]
+            else:
+                ends = ["error -32000"]  # with its session
+        with trio.fail_after(10):
+            while len(told(running)) < 7 + len(ends):
+                await trio.sleep(0.01)
+        assert [event["outcome"] for event in told(running)[7:]] == ends
+
+
+async def test_a_client_that_leaves_has_cancelled(tmp_path):
+    with daemon(tmp_path, SERVERS, log={"format": "json", "calls": True}) as running:
+        body = request("tools/call", tool("slow", seconds=30))
+        async with connect(running) as connection:
+            await connection.send("POST", "/servers/shared/mcp", headers_of(body), json.dumps(body).encode())
+            with trio.fail_after(10):
+                while not running.status()["servers"][1]["in_flight"]:
+                    await trio.sleep(0.01)
+        with trio.fail_after(10):
+            while not told(running):
+                await trio.sleep(0.01)
+        assert list(map(short, told(running))) == [("1", "tools/call", "slow", "cancelled")]
+
+
+async def test_nothing_is_told_where_nobody_asked_for_it(tmp_path):
+    with daemon(tmp_path, SERVERS, log={"format": "json"}) as running:
+        await ask(running, "own", "tools/list")
+        await ask(running, "own", "prompts/get", {"name": "nothing"})
+    assert told(running) == []

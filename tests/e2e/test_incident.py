@@ -1,0 +1,109 @@
+"""docs/incident.md, done to a daemon from the first command to the last."""
+
+import hashlib
+import json
+import os
+import re
+import subprocess
+
+import pytest
+
+from .bridge_process import EXAMPLE, PROGRAM, REPOSITORY
+from .daemon_process import Daemon, write_config
+from .raw_http import connect
+from .test_modern_http import headers_of, request
+
+pytestmark = pytest.mark.anyio
+TEXT = (REPOSITORY / "docs/incident.md").read_text()
+# What only a service manager can do; the tests have none.
+_MANAGED = ("systemctl ", "journalctl ")
+
+
+def chapters():
+    """The lines for a shell below each heading."""
+    found = {}
+    for chapter in re.split(r"^## ", TEXT, flags=re.MULTILINE)[1:]:
+        title, _, text = chapter.partition("\n")
+        found[title] = re.findall(r"^    (\S.*)$", text, re.MULTILINE)
+    return found
+
+
+async def status_of(running, server, token):
+    body = request("tools/list")
+    async with connect(running) as connection:
+        headers = headers_of(body, Authorization=f"Bearer {token}")
+        await connection.send("POST", f"/servers/{server}/mcp", headers, json.dumps(body).encode())
+        return (await connection.answer()).status
+
+
+async def test_every_command_does_what_it_is_there_for(tmp_path_factory):
+    tmp_path = tmp_path_factory.mktemp("home")  # a socket's path has few characters
+    folder, outside = tmp_path / ".config/mcp-bridge", tmp_path / "here"
+    outside.mkdir()
+    editor = "mcpb_" + "0123456789abcdefghijklmnopqrstuvwxyzABCDEF"
+    tokens = {"tokens.editor": {"sha256": hashlib.sha256(editor.encode()).hexdigest(), "servers": ["git"]}}
+    write_config(
+        folder / "config.toml", {"git": {"command": EXAMPLE}, "time": {"command": EXAMPLE}}, **tokens
+    )
+    with Daemon(folder) as running:
+        kept = ("XDG_CONFIG_HOME", "MCP_BRIDGE")
+        environment = {key: value for key, value in running.variables.items() if key not in kept}
+        environment |= {"HOME": str(tmp_path), "PATH": f"{PROGRAM.parent}:{os.environ['PATH']}"}
+
+        def do(title):
+            said = ""
+            for line in chapters().pop(title):
+                if not line.startswith(_MANAGED):
+                    done = subprocess.run(
+                        ["bash", "-c", line],
+                        env=environment,
+                        cwd=outside,
+                        capture_output=True,
+                        text=True,
+                        timeout=60,
+                        check=False,
+                    )
+                    assert done.returncode == 0, f"{line}\n{done.stdout}\n{done.stderr}"
+                    said += done.stdout
+            return said
+
+        assert await status_of(running, "git", editor) == 200
+        do("Look first")
+        assert "started" in (outside / "git.log").read_text()
+        assert json.loads((outside / "status.json").read_text())["servers"]
+
+        owner = running.token
+        made = re.search(r"^mcpb_\S+$", do("Somebody else knows a token"), re.MULTILINE)
+        assert made
+        assert await status_of(running, "git", editor) == 401
+        assert await status_of(running, "git", made[0]) == 200
+        assert await status_of(running, "git", owner) == 401
+        assert await status_of(running, "git", running.token) == 200
+
+        before = chapters()["A server does what it should not"]
+        frozen = before.index("mcp-bridge reload") + 1
+        subprocess.run(["bash", "-ec", "\n".join(before[:frozen])], env=environment, check=True, timeout=60)
+        assert await status_of(running, "git", running.token) == 404
+        assert await status_of(running, "time", running.token) == 200
+        running.config.write_text(running.config.read_text().replace("enabled = false\n", ""))
+        said = do("A server does what it should not")
+        assert "pin" in said
+        assert await status_of(running, "git", running.token) == 200
+        assert "sha256:" in running.config.read_text()
+        assert "no fault" in do("Afterwards")
+        assert do("Stop everything") == ""
+
+
+def test_nothing_else_is_there_to_be_run():
+    assert set(chapters()) == {
+        "Look first",
+        "Somebody else knows a token",
+        "A server does what it should not",
+        "Stop everything",
+        "Afterwards",
+    }
+    assert all(
+        line.startswith(("mcp-bridge ", "sed ", "rm ", *_MANAGED))
+        for lines in chapters().values()
+        for line in lines
+    )
