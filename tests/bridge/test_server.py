@@ -322,7 +322,7 @@ async def fleet_of(*argv, **more):
     """A fleet of one server, and where its processes are started."""
     spawner, readiness = Spawner.start(), Readiness()
     launch = Launch(argv, {"PATH": os.environ["PATH"], "MARK": MARK})
-    fleet = Fleet(spawner, readiness, LineLog(out=io.StringIO()), "0")
+    fleet = Fleet(spawner, readiness, LineLog(out=io.StringIO()), "0", tells=False)
     try:
         async with trio.open_nursery() as nursery:
             nursery.start_soon(readiness.run)
