@@ -82,6 +82,7 @@ class Relay:
         self._seal = seal
         self._next_id = 1
         self._calls: dict[bytes, Asked] = {}
+        self._listens = 0  # how many of them are subscriptions
         self._patience = Patience(limits)
         # Calls that the server has been given, and those that wait until it has fewer: some take one at a time.
         self._given: set[bytes] = set()
@@ -107,20 +108,14 @@ class Relay:
     @property
     def calling(self) -> int:
         """How many requests wait for an answer that is to come by itself: a subscription lasts."""
-        return len(self._unchecked) + sum(ask.request.method != _LISTEN for ask in self._calls.values())
+        return self.in_flight - self._listens
 
     # ---- events from callers
 
     def asked(self, ask: Asked) -> Effects:
         """A request. Raises Rejection."""
         method = ask.request.method
-        if self.in_flight >= self._limits.in_flight:
-            raise Rejection(
-                429,
-                INTERNAL_ERROR,
-                f"the limit of {self._limits.in_flight} calls in flight is reached",
-                headers=((b"Retry-After", b"1"),),
-            )
+        self._check_room(method)
         if method in _GONE:
             raise Rejection(404, METHOD_NOT_FOUND, "there is no such method in this revision")
         mine = self._outlets.get(ask.outlet)
@@ -138,6 +133,20 @@ class Relay:
         if method == "tools/call" and ask.headers is not None:
             return self._checked(ask, params)
         return self._forward(ask, params)
+
+    def _check_room(self, method: str) -> None:
+        # Every session that shares the server listens as long as it lasts, so that takes no call's place.
+        if method == _LISTEN:
+            taken, limit, what = self._listens, self._limits.sessions, "open subscriptions"
+        else:
+            taken, limit, what = self.calling, self._limits.in_flight, "calls in flight"
+        if taken >= limit:
+            raise Rejection(
+                429,
+                INTERNAL_ERROR,
+                f"the limit of {limit} {what} is reached",
+                headers=((b"Retry-After", b"1"),),
+            )
 
     def left(self, outlet: object) -> Effects:
         """The caller has closed its stream: that cancels what it asked (digest 3.7)."""
@@ -201,6 +210,7 @@ class Relay:
         wire_id = b"%d" % self._next_id
         self._next_id += 1
         self._calls[wire_id] = ask
+        self._listens += ask.request.method == _LISTEN
         if self._patience.limited and ask.request.method != _LISTEN:
             self._patience.begun(wire_id)
         self._outlets.setdefault(ask.outlet, {})[ask.request.id] = wire_id
@@ -498,6 +508,7 @@ class Relay:
 
     def _settle(self, wire_id: bytes) -> Asked:
         ask = self._calls.pop(wire_id)
+        self._listens -= ask.request.method == _LISTEN
         self._given.discard(wire_id)
         self._queued.pop(wire_id, None)
         if self._patience.limited:

@@ -206,6 +206,21 @@ def test_calls_in_flight_are_limited():
     assert refused.value.status == 429
 
 
+def test_subscriptions_take_no_calls_place_and_have_a_limit_of_their_own():
+    talk = Talk(limits=Limits(in_flight=1, sessions=2))
+    listen, about = "subscriptions/listen", params(notifications={})
+    first, _ = talk.ask("a", listen, about)
+    talk.ask("b", listen, about)
+    with pytest.raises(Rejection, match="the limit of 2 open subscriptions") as refused:
+        talk.ask("c", listen, about)
+    assert refused.value.status == 429
+    assert said(talk.ask(1, "tools/list")[1]) != []
+    with pytest.raises(Rejection, match="the limit of 1 calls in flight"):
+        talk.ask(2, "tools/list")
+    list(talk.it.left(first))
+    assert said(talk.ask("c", listen, about)[1]) != []
+
+
 def test_an_id_is_used_once_at_a_time_on_a_stream_of_many():
     talk = Talk()
     outlet, _ = talk.ask(1, "tools/list", pipe=True)
