@@ -143,13 +143,15 @@ class _Call:
 class _Listen:
     """A `subscriptions/listen` that is open."""
 
-    __slots__ = ("asked", "kinds", "uris", "waiting")
+    __slots__ = ("asked", "kinds", "missed", "uris", "waiting")
 
     def __init__(self, kinds: set[str], uris: list[str], *, asked: bool) -> None:
         self.kinds = kinds
         self.uris = uris
         self.asked = asked  # whether resources were asked for, so that the acknowledgement must name them
-        self.waiting: set[str] = set()
+        self.waiting: set[str] = set()  # while there are any, it is not acknowledged
+        # What the server has said by then: the last of each kind of change, by its method or its URI.
+        self.missed: dict[str, Notification] = {}
 
 
 class ToLegacy:
@@ -684,7 +686,7 @@ class ToLegacy:
         if method == "notifications/message":
             return self._logged(message)
         if method in _LISTS:
-            return self._list_changed(method, message.params)
+            return self._list_changed(message)
         if method == "notifications/resources/updated":
             return self._updated(message)
         if method == "notifications/cancelled":
@@ -796,8 +798,15 @@ class ToLegacy:
                     listen.uris = [other for other in listen.uris if other != uri]
                 if not listen.waiting:
                     yield self._acknowledged(asker, listen)
+                    yield from self._caught_up(asker, listen)
         if message.error:
             self._wanted.pop(uri, None)
+
+    def _caught_up(self, asker: bytes, listen: _Listen) -> Effects:
+        missed, listen.missed = listen.missed, {}
+        for what, message in missed.items():
+            if what in _LISTS or what in listen.uris:
+                yield _published(message, asker)
 
     def _close_listen(self, asker: bytes) -> Effects:
         for uri in self._listens.pop(asker).uris:
@@ -810,15 +819,16 @@ class ToLegacy:
                 params = members.write({"uri": uri})
                 yield ToServer(Request(self._mint_id(), "resources/unsubscribe", params))
 
-    def _list_changed(self, method: str, params: bytes) -> Effects:
-        kind = _LISTS[method]
-        if (
-            kind == "toolsListChanged"
-        ):  # whoever compares headers with them must know, also where nobody listens
-            yield ToAsker(Notification(method, b""))
+    def _list_changed(self, message: Notification) -> Effects:
+        kind = _LISTS[message.method]
+        if kind == "toolsListChanged":
+            # Whoever compares headers with them must know, also where nobody listens.
+            yield ToAsker(Notification(message.method, b""))
         for asker, listen in self._listens.items():
-            if kind in listen.kinds and not listen.waiting:
-                yield ToAsker(Notification(method, _with_subscription(params, asker)), asker)
+            if kind in listen.kinds and listen.waiting:
+                listen.missed[message.method] = message
+            elif kind in listen.kinds:
+                yield _published(message, asker)
 
     def _updated(self, message: Notification) -> Effects:
         uri = members.string(members.peek(message.params).get("uri"))
@@ -827,7 +837,10 @@ class ToLegacy:
         if not matching and not self._strict:  # a sub-resource by a name of its own (digest B9)
             matching = [asker for asker, listen in open_.items() if listen.uris]
         for asker in matching:
-            yield ToAsker(Notification(message.method, _with_subscription(message.params, asker)), asker)
+            yield _published(message, asker)
+        for listen in self._listens.values():
+            if listen.waiting and uri in listen.uris:
+                listen.missed[uri] = message
 
     # ---- bookkeeping
 
@@ -891,12 +904,12 @@ def _subscription(asker: bytes) -> dict[str, object]:
     return {modern.SUBSCRIPTION_ID: msgspec.Raw(asker)}
 
 
-def _with_subscription(params: bytes, asker: bytes) -> bytes:
-    found = members.peek(params)
+def _published(message: Notification, asker: bytes) -> ToAsker:
+    found = members.peek(message.params)
     meta = members.peek(found.get("_meta"))
     meta[modern.SUBSCRIPTION_ID] = msgspec.Raw(asker)
     found["_meta"] = members.raw(members.write(meta))
-    return members.write(found)
+    return ToAsker(Notification(message.method, members.write(found)), asker)
 
 
 def _action(leg: _Leg) -> str:

@@ -1064,6 +1064,26 @@ def test_nothing_is_published_before_the_acknowledgement():
     assert told(talk.fail(2, -32602)) == []
 
 
+def test_what_changes_before_the_acknowledgement_is_published_after_it_once():
+    talk = Talk()
+    wanted = {"resourceSubscriptions": ["u:a", "u:b"], "toolsListChanged": True}
+    talk.ask(4, "subscriptions/listen", listening(**wanted))
+    changed, updated = "notifications/tools/list_changed", "notifications/resources/updated"
+    for _ in range(2):
+        for uri in ("u:a", "u:b", "u:c"):
+            assert told(talk.server_says(updated, uri=uri)) == []
+        assert told(talk.server_says(changed)) == []
+        assert told(talk.server_says("notifications/prompts/list_changed")) == []
+    assert told(talk.fail(3, -32602)) == []
+    mine = {"_meta": {f"{PREFIX}subscriptionId": 4}}
+    assert told(talk.answer(2, {})) == [
+        (ACK, {"notifications": {"toolsListChanged": True, "resourceSubscriptions": ["u:a"]}, **mine}),
+        (updated, {"uri": "u:a", **mine}),
+        (changed, mine),
+    ]
+    assert told(talk.server_says(changed)) == [(changed, mine)]
+
+
 def test_the_answer_to_a_subscription_that_was_given_up_is_no_answer_to_the_next():
     for refused in (2, 4):
         talk = Talk()
