@@ -600,7 +600,7 @@ class ToLegacy:
         if call is None:
             return self._unawaited(message)
         if not call.task and call.method == "tools/call" and not message.error:
-            call.task = for_modern.task_of(message.result)
+            call.task = self._task_of(message)
             if call.task:  # and this answers when it is done (digest 8.9)
                 if call.tasked:
                     self._tasked.add(for_modern.tool_of(call.params))
@@ -628,10 +628,13 @@ class ToLegacy:
             and "call" in members.peek(requests.get("tools"))
         )
 
+    def _task_of(self, message: Response) -> bytes:
+        return for_modern.task_of(message.result) if "tasks" in self._capabilities else b""
+
     def _unawaited(self, message: Response) -> Effects:
         cancelled_call = message.id in self._ghosts
         self._ghosts.discard(message.id)
-        task = for_modern.task_of(message.result)
+        task = self._task_of(message)
         if task:  # of a call that was cancelled before it had become one
             return (self._cancel_task(task),)
         return () if cancelled_call else self._own_answered(message)

@@ -1307,6 +1307,13 @@ def test_a_call_that_is_cancelled_before_it_has_become_a_task_cancels_the_task_w
     assert not talk.it.busy
 
 
+def test_a_result_with_a_task_of_its_own_is_one_where_the_server_has_no_tasks():
+    talk = Talk(capabilities={"tools": {}})
+    talk.call(7)
+    todo = {"content": [], "task": {"taskId": "buy milk"}}
+    assert told(talk.answer(2, todo)) == [complete(7, **todo)]
+
+
 def test_a_server_without_tasks_has_no_tools_that_need_them():
     talk = tasked(capabilities={"tools": {}})
     assert said(talk.call(7)) == [(3, "tools/call", {"name": "t"})]
