@@ -5,6 +5,7 @@ Lines of stdin become messages of a WebSocket on the daemon's Unix socket, and t
 
 import http.client
 import os
+import signal
 from collections.abc import Callable, Coroutine
 from functools import partial
 from pathlib import Path
@@ -90,7 +91,7 @@ class _Carrier:
         """Carry until one side ends; answers why it had to be given up, if it had."""
         async with trio.open_nursery() as nursery:
             over = nursery.cancel_scope
-            for carry in (self._from_stdin, self._to_stdout):
+            for carry in (self._from_stdin, self._to_stdout, _until_told_to_end):
                 nursery.start_soon(partial(_then, carry, over.cancel))
         return self._refusal
 
@@ -151,6 +152,11 @@ class _Carrier:
                     self._asked.discard(message.id)
                 if self._stdin_over and not self._asked:
                     self._answered.set()
+
+
+async def _until_told_to_end() -> None:
+    with trio.open_signal_receiver(signal.SIGTERM) as told:
+        await anext(told)
 
 
 async def _then(carry: Callable[[], Coroutine[Any, Any, None]], end: Callable[[], None]) -> None:

@@ -2,6 +2,7 @@
 
 import functools
 import json
+import signal
 import subprocess
 
 import pytest
@@ -115,6 +116,16 @@ def test_what_is_refused_is_answered(running):
     done = started(running, "one", [{"jsonrpc": "2.0", "id": 5, "method": "tools/list"}])
     answer = json.loads(done.stdout)
     assert (answer["id"], "error" in answer) == (5, True)
+
+
+def test_it_ends_when_it_is_told_to_whatever_is_in_flight(running):
+    with open_process(running, "one") as process:
+        ask(process, request("tools/list"))
+        slow = request("tools/call", tool("slow", seconds=60), id=2)
+        process.stdin.write(json.dumps(slow).encode() + b"\n")
+        process.stdin.flush()
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(10) == 0
 
 
 def test_what_is_nested_as_deep_as_can_be_arrives(tmp_path):
