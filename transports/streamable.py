@@ -3,7 +3,7 @@
 Modern clients use the same URL; their requests are told apart here and served in `modern`. One POST is one message (or,
 in 2025-03-26, one batch). Its answer is JSON where nothing comes before it, and an event stream where something does, where
 the client prefers one, or where the answer takes long enough that the client deserves a sign of life. A client that drops the
-connection has not cancelled anything.
+connection has not cancelled anything; only `initialize` ends with it, since nobody could ever learn the session's id.
 """
 
 from typing import Final
