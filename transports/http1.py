@@ -23,6 +23,7 @@ from .outlet import OPEN, Outlet
 from .ports import Endpoint, Headers, Hijacked, Log
 from .pulse import Pulse
 from .readiness import Readiness, Spot
+from .seldom import Seldom
 
 # Before the credential is known no more than this is taken from the socket at once (invariant I2).
 _FIRST_READ: Final = 16 * 1024
@@ -202,6 +203,9 @@ class Service:
     readiness: Readiness
     log: Log
     quota: "Quota"
+    seldom: Seldom = attrs.field(
+        default=attrs.Factory(lambda self: Seldom(self.log), takes_self=True), init=False, eq=False
+    )
 
     def still_admits(self, head: Head, principal: str) -> bool:
         """Whether who was let in would be now: a token may have been revoked since, or have lost its right to a server."""

@@ -89,7 +89,7 @@ async def serve_http2(
         pass  # the peer is gone
     except* Exception as group:  # noqa: BLE001 - the guard (see the module's docstring)
         faults = ", ".join(sorted({type(fault).__name__ for fault in _leaves(group)}))
-        service.log.warning("HTTP/2 gave up a connection", peer=peer, fault=faults)
+        service.seldom.warning("HTTP/2 gave up a connection", peer=peer, fault=faults)
 
 
 async def _break_when_cancelled(sock: socket.socket) -> None:

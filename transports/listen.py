@@ -144,7 +144,7 @@ async def _accept(listener: Listener, nursery: trio.Nursery) -> None:
             continue
         except OSError as fault:
             if fault.errno in _NO_ROOM:
-                listener.service.log.error(
+                listener.service.seldom.error(
                     "no room for another connection", reason=os.strerror(fault.errno or 0)
                 )
                 await trio.sleep(_EXHAUSTED_PAUSE)
@@ -167,12 +167,12 @@ async def _serve_connection(listener: Listener, sock: socket.socket, peer: str) 
         try:
             seat = service.quota.enter()
         except Rejection as rejection:
-            service.log.warning("refused a connection", peer=peer, reason=rejection.text)
+            service.seldom.warning("refused a connection", peer=peer, reason=rejection.text)
             _refuse(sock, rejection)
             return
         try:
             if sock.family == socket.AF_UNIX and not _same_user(sock):
-                service.log.warning("refused another user's connection to the Unix socket", peer=peer)
+                service.seldom.warning("refused another user's connection to the Unix socket", peer=peer)
                 return
             if listener.tls is None:
                 await Connection(service, sock, peer, seat).serve()

@@ -43,6 +43,7 @@ from ..validators.ws_frames import (
 )
 from .outlet import GONE, OPEN, OVERFLOWED, Outlet
 from .ports import Backend, Conversation, Desk, Exchange, Hijacked, Log, ModernRequest
+from .seldom import Seldom
 from .streamable import method_not_allowed, read_batch, receive_batch
 
 # As much as is read at once: a little holds a thousand frames, a large frame is read in large pieces.
@@ -62,7 +63,7 @@ class WebSocket:
     def __init__(self, backend: Backend, limits: Limits, log: Log) -> None:
         self._backend = backend
         self._limits = limits
-        self._log = log
+        self._log = Seldom(log)
 
     async def __call__(self, exchange: Exchange) -> None:
         """Upgrade and serve one connection until either side leaves. Raises Rejection before the upgrade only."""
@@ -94,7 +95,7 @@ class _Talk:
         headers: Mapping[str, str],
         outlet: Outlet,
         limits: Limits,
-        log: Log,
+        log: Seldom,
     ) -> None:
         self._stream = stream
         self._backend = backend

@@ -162,8 +162,24 @@ def flooding(sock, data):
 def test_w07_what_one_socket_sends_keeps_no_other_waiting(bridge, data):
     before = bridge.resident()
     with bridge.websocket() as socket, flooding(socket.connection.sock, data) as is_over:
+        told = len(bridge.stderr)
         assert_others_are_served(bridge, is_over)
+        assert len(bridge.stderr) - told < 50  # the sessions of the others, and a line a second
         assert bridge.resident() - before < GROWTH
+
+
+def test_h14_connections_that_are_refused_cost_few_lines_in_the_log(tmp_path):
+    with (
+        running(tmp_path / "run", "--limit=connections_unauthenticated=1") as bridge,
+        bridge.connect() as one,
+    ):
+        one.send(bridge.bare("GET", "/healthz"))
+        assert one.reply().status == 200
+        told = len(bridge.stderr)
+        for _ in range(200):
+            with bridge.connect() as another:
+                assert another.reply().status == 503
+        assert 0 < len(bridge.stderr) - told < 50
 
 
 def test_h06_chunks_of_one_byte_keep_nobody_waiting(bridge):
