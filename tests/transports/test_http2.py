@@ -308,6 +308,22 @@ async def test_a_body_that_takes_its_time_is_taken(tls, client_tls):
             assert (await client.answer(number))[::2] == [200, b"x" * 1000]
 
 
+@pytest.mark.parametrize("piece", [b"", b"x"])
+async def test_a_body_that_drips_is_refused(tls, client_tls, piece):
+    """Empty pieces as well, of which there could be any number (H19)."""
+    with trio.fail_after(10):
+        async with listening(tls, Limits(body_grace_seconds=0.5)) as server:
+            client = await connect(server, client_tls)
+            number = client.h2.get_next_available_stream_id()
+            client.h2.send_headers(number, client.head("POST", "/echo"))
+            while number not in client.answers:
+                client.h2.send_data(number, piece)
+                await client.flush()
+                with trio.move_on_after(0.05):
+                    assert await client.receive()
+            assert client.answers[number][0] == 408
+
+
 async def test_streams_have_heartbeats_and_an_end(tls, client_tls):
     with trio.fail_after(10):
         async with listening(tls, Limits(heartbeat_seconds=0.3)) as server:
