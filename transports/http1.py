@@ -234,13 +234,13 @@ class Quota:
         self._total = 0
         self._by_principal: dict[str, int] = {}
 
-    def enter(self) -> "Seat":
-        """Count a new connection, of nobody yet. Raises Rejection 503."""
+    def enter(self, principal: str = ANONYMOUS) -> "Seat":
+        """Count a new connection, of nobody yet where its principal is not known. Raises Rejection 503."""
         if self._total >= self._limits.connections:
             raise _full("connections", self._limits.connections)
-        self.take(ANONYMOUS)
+        self.take(principal)
         self._total += 1
-        return Seat(self)
+        return Seat(self, principal)
 
     def leave(self, principal: str) -> None:
         """A connection is over."""
@@ -267,11 +267,11 @@ class Quota:
 
 
 class Seat:
-    """The place of one connection in a quota. Its principal is known after the first request that passed the gate."""
+    """The place of one connection in a quota. Over TCP its principal is known after the first request that passed the gate."""
 
-    def __init__(self, quota: Quota) -> None:
+    def __init__(self, quota: Quota, principal: str) -> None:
         self._quota = quota
-        self.principal = ANONYMOUS
+        self.principal = principal
 
     def identify(self, principal: str) -> None:
         """The connection turns out to be this principal's. Raises Rejection 503; it is then still the former's."""

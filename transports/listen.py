@@ -19,6 +19,7 @@ import trio
 
 from ..validators.envelope import error
 from ..validators.rejection import Rejection
+from .gate import ANONYMOUS, LOCAL
 from .http1 import Connection, Seat, Service, TlsWire
 
 # Connections that the kernel holds for us while we are busy.
@@ -164,16 +165,19 @@ async def _serve_connection(listener: Listener, sock: socket.socket, peer: str) 
     service = listener.service
     sock.setblocking(False)
     with sock:
+        known = (
+            sock.family == socket.AF_UNIX
+        )  # so whoever floods TCP without a credential keeps nobody out there
+        if known and not _same_user(sock):
+            service.seldom.warning("refused another user's connection to the Unix socket", peer=peer)
+            return
         try:
-            seat = service.quota.enter()
+            seat = service.quota.enter(LOCAL if known else ANONYMOUS)
         except Rejection as rejection:
             service.seldom.warning("refused a connection", peer=peer, reason=rejection.text)
             _refuse(sock, rejection)
             return
         try:
-            if sock.family == socket.AF_UNIX and not _same_user(sock):
-                service.seldom.warning("refused another user's connection to the Unix socket", peer=peer)
-                return
             if listener.tls is None:
                 await Connection(service, sock, peer, seat).serve()
             else:

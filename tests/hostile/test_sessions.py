@@ -413,6 +413,18 @@ def test_v20_where_all_are_at_work_the_newest_is_refused(narrow):
     assert not eventually_none(narrow.children, 3)
 
 
+def test_who_floods_tcp_without_a_credential_keeps_nobody_from_the_unix_socket(tmp_path):
+    unix = str(tmp_path / "s")
+    options = ("--unix", unix, "--limit=connections_unauthenticated=1")
+    with running(tmp_path / "run", *options) as bridge, bridge.connect() as silent:
+        assert silent.silent(0.1)
+        assert bridge.ask(bridge.request("GET", "/nothing")).status == 503
+        for _ in range(3):
+            with connect(unix) as connection:
+                connection.send(bridge.bare("GET", "/nothing").put("Host: localhost"))
+                assert connection.reply().status == 404
+
+
 @pytest.mark.parametrize(("known", "limit"), [(True, 8), (False, 4)])
 def test_one_connection_too_many_is_refused_and_the_others_kept(narrow, known, limit):
     request = narrow.request("GET", "/nothing") if known else narrow.bare("GET", "/healthz")
