@@ -286,6 +286,29 @@ def test_k06_sockets_that_were_passed_to_somebody_else_are_ignored(tmp_path, var
         assert url.startswith("http://127.0.0.1:")
 
 
+@pytest.mark.parametrize("where", ["a full disk", "nobody"])
+def test_g34_a_log_that_cannot_be_written_is_no_reason_to_stop(tmp_path, where):
+    path = tmp_path / "s"
+    if where == "nobody":
+        reading, stderr = os.pipe()
+        os.close(reading)
+    else:
+        stderr = os.open("/dev/full", os.O_WRONLY)
+    command = [PROGRAM, *START, "--log-level", "debug", "--unix", str(path), "--stdio", "--", "cat"]
+    with subprocess.Popen(
+        command, stdin=subprocess.DEVNULL, stderr=stderr, env=environment(tmp_path)
+    ) as process:
+        try:
+            os.close(stderr)
+            assert not eventually_none(lambda: process.poll() is None and not path.exists(), 10)
+            for _ in range(3):
+                assert healthy(path)
+            process.send_signal(signal.SIGTERM)
+            assert process.wait(10) == 0
+        finally:
+            process.kill()
+
+
 # ---- K05
 
 
