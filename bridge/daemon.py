@@ -1,6 +1,5 @@
 """The whole bridge from start to stop: credentials, sockets, the servers, signals, reloads, exit codes."""
 
-import contextlib
 import gc
 import json
 import os
@@ -97,16 +96,7 @@ def run(settings: Settings, environment: Mapping[str, str]) -> int:
     finally:
         spawner.close()
         sockets.close()
-        _forget_what_was_not_told()
     return EX_OK
-
-
-def _forget_what_was_not_told() -> None:
-    # What is left in the buffer is written at our exit, where a fault would be another exit code.
-    try:
-        sys.stderr.flush()
-    except OSError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), 2)
 
 
 def _cgroup(log: LineLog) -> Path | None:
