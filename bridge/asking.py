@@ -36,7 +36,7 @@ class _UnixConnection(http.client.HTTPConnection):
             self.sock.connect(str(self._path))
         except OSError as fault:
             raise NoDaemon(
-                f"no daemon answers on {self._path}: {fault.strerror}; `mcp-bridge serve` starts one"
+                f"no daemon answers on {self._path}: {fault.strerror or fault}; `mcp-bridge serve` starts one"
             ) from None
 
     def send(self, data: Any) -> None:  # noqa: ANN401 - as it is there

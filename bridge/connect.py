@@ -46,7 +46,7 @@ async def _run(unix: Path, name: str) -> None:
         stream = await trio.open_unix_socket(str(unix))
     except OSError as fault:
         raise NoDaemon(
-            f"no daemon answers on {unix}: {fault.strerror}; `mcp-bridge serve` starts one"
+            f"no daemon answers on {unix}: {fault.strerror or fault}; `mcp-bridge serve` starts one"
         ) from None
     refusal = ""
     try:

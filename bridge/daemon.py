@@ -138,9 +138,12 @@ class _Tokens:
             else:
                 path, owner = boot_token(environment)
                 place = str(path)
-            known = TokenSet({owner: PRINCIPAL}, {token.sha256: token.name for token in settings.tokens})
-        except (BadCredential, ValueError) as fault:
+        except BadCredential as fault:
             raise CannotStart(EX_CONFIG, str(fault)) from None
+        try:
+            known = TokenSet({owner: PRINCIPAL}, {token.sha256: token.name for token in settings.tokens})
+        except ValueError as fault:
+            raise CannotStart(EX_CONFIG, f"the token from {place}: {fault}") from None
         log.hide([owner])
         return cls(owner, place, known)
 
@@ -213,7 +216,7 @@ class _Sockets:
             self.tcp.append(bind_tcp(settings.host, settings.port))
         if settings.unix is not None and not self.unix:
             if settings.unix.parent == runtime:
-                runtime.mkdir(mode=0o700, parents=True, exist_ok=True)
+                _make(runtime)
             self.unix.append(bind_unix(settings.unix))
             self._bound = settings.unix
 
@@ -223,6 +226,13 @@ class _Sockets:
             sock.close()
         if self._bound is not None:
             self._bound.unlink(missing_ok=True)
+
+
+def _make(directory: Path) -> None:
+    try:
+        directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+    except OSError as fault:
+        raise CannotStart(EX_CONFIG, f"{directory} cannot be made: {fault.strerror}") from None
 
 
 class _Daemon:

@@ -1260,6 +1260,62 @@ def test_a_configuration_that_cannot_be_used_is_not_started_with(tmp_path, chang
     assert time.monotonic() - began < 10
 
 
+@pytest.mark.parametrize(
+    ("token", "words", "code", "told"),
+    [
+        (
+            "short",
+            ("config", "check"),
+            78,
+            "the token from {token}: a token has 32 to 512 characters, this one has 5",
+        ),
+        ("mcpb_0123456789abcdefghijklmnopqrstuvwxyz", ("config", "check"), 0, ""),
+        (
+            "mcpb_0123456789abcdefghijklmnopqrstuvwxyz",
+            ("serve",),
+            78,
+            "{runtime} cannot be made: Not a directory",
+        ),
+        (
+            "mcpb_0123456789abcdefghijklmnopqrstuvwxyz",
+            ("status",),
+            69,
+            "no daemon answers on {runtime}/mcp-bridge.sock: Not a directory",
+        ),
+    ],
+)
+def test_what_a_start_needs_besides_the_configuration_is_named(tmp_path, token, words, code, told):
+    path, kept, file = tmp_path / "config.toml", tmp_path / "token", tmp_path / "file"
+    kept.write_text(token)
+    kept.chmod(0o600)
+    file.touch()
+    write_config(path, {"one": example()}, listen={"token": str(kept)})
+    done = subprocess.run(
+        [PROGRAM, *words, "--config", str(path)],
+        env={**os.environ, "XDG_RUNTIME_DIR": str(file), "MCP_BRIDGE_TEST_MARK": "x"},
+        capture_output=True,
+        text=True,
+        timeout=20,
+        check=False,
+    )
+    assert done.returncode == code
+    assert told.format(token=kept, runtime=file / "mcp-bridge") in done.stderr
+    assert done.stderr.count("\n") == bool(told)
+
+
+def test_a_socket_that_cannot_be_there_is_no_riddle(tmp_path):
+    done = subprocess.run(
+        [PROGRAM, "status"],
+        env={**os.environ, "XDG_CONFIG_HOME": str(tmp_path), "XDG_RUNTIME_DIR": f"/{'x' * 120}"},
+        capture_output=True,
+        text=True,
+        timeout=20,
+        check=False,
+    )
+    assert done.returncode == 69
+    assert "mcp-bridge.sock: AF_UNIX path too long; " in done.stderr
+
+
 def test_the_doctor_finds_a_server_that_hangs_or_is_not_there(tmp_path):
     npx = tmp_path / "npx"  # not the real one: nothing is to be fetched here
     npx.write_text("#!/bin/sh\nexit 1\n")
