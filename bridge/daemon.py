@@ -248,6 +248,7 @@ class _Daemon:
         spawner: Spawner,
     ) -> None:
         self._settings = settings
+        self._begun_with = settings.lasting
         self._environment = environment
         self._log = log
         self._tokens = tokens
@@ -382,14 +383,15 @@ class _Daemon:
                     self._notifier.ready(f"the configuration was not reloaded: {fault}")
                 raise ValueError(str(fault)) from None
             self._check_going_on()
-            if wanted.listening != self._settings.listening:
-                self._log.warning("what changed in [listen], [log] and [limits] needs a restart")
+            stale = tuple(name for name, value in wanted.lasting.items() if value != self._begun_with[name])
+            if stale:
+                self._log.warning("what changed in these tables needs a restart", tables=",".join(stale))
             self._log.hide(wanted.secrets)
             self._settings = wanted
             if self._tokens.known is not None and tokens.known is not None:
                 self._tokens.known.become(tokens.known)
             self._fleet.allot(wanted.tokens)
-            changes = await self._fleet.apply(wanted.servers)
+            changes = attrs.evolve(await self._fleet.apply(wanted.servers), stale=stale)
             self._route()
             self._log.info(
                 "reloaded", **{key: ",".join(value) for key, value in attrs.asdict(changes).items()}

@@ -289,6 +289,8 @@ def _reload(_given: argparse.Namespace, path: Path, environment: Mapping[str, st
     for what in ("added", "changed", "removed", "kept"):
         if changes[what]:
             _say(f"{what}: {', '.join(changes[what])}")
+    if changes["stale"]:
+        tell(f"mcp-bridge: what has changed in {', '.join(changes['stale'])} needs a restart of the daemon\n")
     return EX_OK
 
 

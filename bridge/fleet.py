@@ -32,12 +32,13 @@ class _Member:
 
 @attrs.frozen
 class Changes:
-    """What a new configuration has changed, by the names of the servers."""
+    """What a new configuration has changed, by the names of the servers; `stale` are tables that need a restart."""
 
     added: tuple[str, ...]
     changed: tuple[str, ...]
     removed: tuple[str, ...]
     kept: tuple[str, ...]
+    stale: tuple[str, ...] = ()
 
 
 class Fleet:

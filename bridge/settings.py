@@ -129,23 +129,23 @@ class Settings:
         return [secret for server in self.servers for secret in server.secrets]
 
     @property
-    def listening(self) -> tuple[object, ...]:
-        """What a reload cannot change."""
-        return (
-            self.host,
-            self.port,
-            self.unix,
-            self.authenticate,
-            self.tls_certificate,
-            self.tls_key,
-            self.hosts,
-            self.origins,
-            self.health,
-            self.limits,
-            self.log_level,
-            self.log_format,
-            self.log_calls,
-        )
+    def lasting(self) -> dict[str, tuple[object, ...]]:
+        """What a reload cannot change, by its table in the file."""
+        return {
+            "listen": (
+                self.host,
+                self.port,
+                self.unix,
+                self.authenticate,
+                self.tls_certificate,
+                self.tls_key,
+                self.hosts,
+                self.origins,
+                self.health,
+            ),
+            "log": (self.log_level, self.log_format, self.log_calls),
+            "limits": (self.limits,),
+        }
 
 
 def changed_limits(base: Limits, changes: Mapping[str, object]) -> Limits:

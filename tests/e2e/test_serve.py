@@ -285,6 +285,21 @@ async def test_a_reload_touches_only_what_has_changed(tmp_path):
             assert "result" in (await kept[0].answers(1))[1]
 
 
+def test_a_reload_says_what_needs_a_restart_until_it_is_as_at_the_start(tmp_path):
+    with daemon(tmp_path, {"one": example()}) as running:
+        write_config(
+            running.config, {"one": example()}, listen={"health": ["/alive"]}, log={"level": "debug"}
+        )
+        for _ in range(2):
+            done = running.do("reload")
+            assert (
+                done.stderr == "mcp-bridge: what has changed in listen, log needs a restart of the daemon\n"
+            )
+            assert any("needs a restart tables=listen,log" in line for line in running.lines)
+        write_config(running.config, {"one": example()})
+        assert running.do("reload").stderr == ""
+
+
 @pytest.mark.parametrize("content", ["nonsense = 1\n", "[servers.one]\ncommand = 'a string'\n", "[["])
 async def test_a_broken_file_changes_nothing(tmp_path, content):
     with daemon(tmp_path, {"one": example()}) as running:
