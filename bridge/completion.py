@@ -2,7 +2,7 @@
 
 import argparse
 import shlex
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Final, cast
 
 
@@ -34,9 +34,32 @@ def _words(parser: argparse.ArgumentParser) -> list[str]:
     return [*choices, *_options(parser)]
 
 
-def _bash(commands: dict[str, list[str]], options: list[str]) -> str:
+def _values(parsers: Iterable[argparse.ArgumentParser]) -> dict[str, list[str]]:
+    """What may follow each option that takes a value; nothing where only the person knows, or it is a file."""
+    return {
+        option: [str(choice) for choice in action.choices or ()]
+        for parser in parsers
+        for action in parser._actions  # noqa: SLF001
+        if action.nargs != 0 and action.help != argparse.SUPPRESS
+        for option in action.option_strings
+    }
+
+
+def _alike(values: dict[str, list[str]]) -> dict[tuple[str, ...], list[str]]:
+    """The options that the same may follow, and that."""
+    groups: dict[tuple[str, ...], list[str]] = {}
+    for option, choices in values.items():
+        groups.setdefault(tuple(choices), []).append(option)
+    return groups
+
+
+def _bash(commands: dict[str, list[str]], options: list[str], values: dict[str, list[str]]) -> str:
     cases = "\n".join(
         f"    {name}) words={shlex.quote(' '.join(words))} ;;" for name, words in commands.items()
+    )
+    after = "\n".join(
+        f"    {'|'.join(group)}) words={shlex.quote(' '.join(choices))} ;;"
+        for choices, group in _alike(values).items()
     )
     return f"""\
 _mcp_bridge() {{
@@ -46,14 +69,21 @@ _mcp_bridge() {{
     *) words={shlex.quote(" ".join([*commands, *options]))} ;;
   esac
   [ "$COMP_CWORD" = 1 ] && words={shlex.quote(" ".join([*commands, *options]))}
+  case ${{COMP_WORDS[COMP_CWORD - 1]}} in
+{after}
+  esac
   mapfile -t COMPREPLY < <(compgen -W "$words" -- "${{COMP_WORDS[COMP_CWORD]}}")
 }}
 complete -o default -F _mcp_bridge mcp-bridge"""
 
 
-def _zsh(commands: dict[str, list[str]], options: list[str]) -> str:
+def _zsh(commands: dict[str, list[str]], options: list[str], values: dict[str, list[str]]) -> str:
     cases = "\n".join(
         f"    {name}) compadd -- {' '.join(map(shlex.quote, words))} ;;" for name, words in commands.items()
+    )
+    after = "\n".join(
+        f"    {'|'.join(group)}) {' '.join(['compadd', '--', *choices]) if choices else '_files'}; return ;;"
+        for choices, group in _alike(values).items()
     )
     return f"""\
 #compdef mcp-bridge
@@ -62,6 +92,9 @@ _mcp_bridge() {{
     compadd -- {" ".join(map(shlex.quote, [*commands, *options]))}
     return
   fi
+  case ${{words[CURRENT - 1]}} in
+{after}
+  esac
   case ${{words[2]}} in
 {cases}
     *) compadd -- {" ".join(map(shlex.quote, options))}; _files ;;
@@ -70,13 +103,13 @@ _mcp_bridge() {{
 compdef _mcp_bridge mcp-bridge"""
 
 
-def _fish(commands: dict[str, list[str]], options: list[str]) -> str:
+def _fish(commands: dict[str, list[str]], options: list[str], values: dict[str, list[str]]) -> str:
     lines = [f"complete -c mcp-bridge -n __fish_use_subcommand -a {name}" for name in commands]
-    lines += [_fish_option("__fish_use_subcommand", option) for option in options]
+    lines += [_fish_option("__fish_use_subcommand", option, values) for option in options]
     for name, words in commands.items():
         seen = f"'__fish_seen_subcommand_from {name}'"
         lines += [
-            _fish_option(seen, word)
+            _fish_option(seen, word, values)
             if word.startswith("-")
             else f"complete -c mcp-bridge -n {seen} -a {word}"
             for word in words
@@ -84,12 +117,14 @@ def _fish(commands: dict[str, list[str]], options: list[str]) -> str:
     return "\n".join(lines)
 
 
-def _fish_option(when: str, option: str) -> str:
+def _fish_option(when: str, option: str, values: dict[str, list[str]]) -> str:
     kind = "-l" if option.startswith("--") else "-s"
-    return f"complete -c mcp-bridge -n {when} {kind} {option.lstrip('-')}"
+    choices = " ".join(values.get(option, ()))
+    more = f" -x -a {shlex.quote(choices)}" if choices else " -r" if option in values else ""
+    return f"complete -c mcp-bridge -n {when} {kind} {option.lstrip('-')}{more}"
 
 
-_FORMS: Final[dict[str, Callable[[dict[str, list[str]], list[str]], str]]] = {
+_FORMS: Final[dict[str, Callable[[dict[str, list[str]], list[str], dict[str, list[str]]], str]]] = {
     "bash": _bash,
     "zsh": _zsh,
     "fish": _fish,
@@ -99,5 +134,6 @@ SHELLS: Final = tuple(_FORMS)
 
 def completion(shell: str, commands: argparse.ArgumentParser, options: argparse.ArgumentParser) -> str:
     """The script for one of SHELLS. `commands` is the grammar of the commands, `options` that of the wrapper."""
-    words = {name: _words(parser) for name, parser in _commands(commands).items()}
-    return _FORMS[shell](words, _options(options))
+    parsers = _commands(commands)
+    words = {name: _words(parser) for name, parser in parsers.items()}
+    return _FORMS[shell](words, _options(options), _values([options, *parsers.values()]))

@@ -17,91 +17,91 @@ complete -c mcp-bridge -n __fish_use_subcommand -a completion
 complete -c mcp-bridge -n __fish_use_subcommand -s h
 complete -c mcp-bridge -n __fish_use_subcommand -l help
 complete -c mcp-bridge -n __fish_use_subcommand -l version
-complete -c mcp-bridge -n __fish_use_subcommand -l stdio
-complete -c mcp-bridge -n __fish_use_subcommand -l host
-complete -c mcp-bridge -n __fish_use_subcommand -l port
-complete -c mcp-bridge -n __fish_use_subcommand -l unix
-complete -c mcp-bridge -n __fish_use_subcommand -l token-file
+complete -c mcp-bridge -n __fish_use_subcommand -l stdio -r
+complete -c mcp-bridge -n __fish_use_subcommand -l host -r
+complete -c mcp-bridge -n __fish_use_subcommand -l port -r
+complete -c mcp-bridge -n __fish_use_subcommand -l unix -r
+complete -c mcp-bridge -n __fish_use_subcommand -l token-file -r
 complete -c mcp-bridge -n __fish_use_subcommand -l no-auth
-complete -c mcp-bridge -n __fish_use_subcommand -l tls-cert
-complete -c mcp-bridge -n __fish_use_subcommand -l tls-key
-complete -c mcp-bridge -n __fish_use_subcommand -l env
-complete -c mcp-bridge -n __fish_use_subcommand -l allowed-host
-complete -c mcp-bridge -n __fish_use_subcommand -l cors
-complete -c mcp-bridge -n __fish_use_subcommand -l share
-complete -c mcp-bridge -n __fish_use_subcommand -l era
-complete -c mcp-bridge -n __fish_use_subcommand -l limit
-complete -c mcp-bridge -n __fish_use_subcommand -l log-level
-complete -c mcp-bridge -n __fish_use_subcommand -l logLevel
-complete -c mcp-bridge -n __fish_use_subcommand -l log-format
+complete -c mcp-bridge -n __fish_use_subcommand -l tls-cert -r
+complete -c mcp-bridge -n __fish_use_subcommand -l tls-key -r
+complete -c mcp-bridge -n __fish_use_subcommand -l env -r
+complete -c mcp-bridge -n __fish_use_subcommand -l allowed-host -r
+complete -c mcp-bridge -n __fish_use_subcommand -l cors -r
+complete -c mcp-bridge -n __fish_use_subcommand -l share -x -a 'session principal server'
+complete -c mcp-bridge -n __fish_use_subcommand -l era -x -a 'auto legacy modern dual'
+complete -c mcp-bridge -n __fish_use_subcommand -l limit -r
+complete -c mcp-bridge -n __fish_use_subcommand -l log-level -x -a 'debug info warning error none'
+complete -c mcp-bridge -n __fish_use_subcommand -l logLevel -x -a 'debug info warning error none'
+complete -c mcp-bridge -n __fish_use_subcommand -l log-format -x -a 'text json'
 complete -c mcp-bridge -n __fish_use_subcommand -l allow-root
-complete -c mcp-bridge -n __fish_use_subcommand -l mcp-path
-complete -c mcp-bridge -n __fish_use_subcommand -l streamableHttpPath
-complete -c mcp-bridge -n __fish_use_subcommand -l sse-path
-complete -c mcp-bridge -n __fish_use_subcommand -l ssePath
-complete -c mcp-bridge -n __fish_use_subcommand -l messages-path
-complete -c mcp-bridge -n __fish_use_subcommand -l messagePath
-complete -c mcp-bridge -n __fish_use_subcommand -l ws-path
-complete -c mcp-bridge -n __fish_use_subcommand -l health
-complete -c mcp-bridge -n __fish_use_subcommand -l healthEndpoint
-complete -c mcp-bridge -n __fish_use_subcommand -l output-transport
-complete -c mcp-bridge -n __fish_use_subcommand -l outputTransport
-complete -c mcp-bridge -n __fish_use_subcommand -l session-timeout
-complete -c mcp-bridge -n __fish_use_subcommand -l sessionTimeout
+complete -c mcp-bridge -n __fish_use_subcommand -l mcp-path -r
+complete -c mcp-bridge -n __fish_use_subcommand -l streamableHttpPath -r
+complete -c mcp-bridge -n __fish_use_subcommand -l sse-path -r
+complete -c mcp-bridge -n __fish_use_subcommand -l ssePath -r
+complete -c mcp-bridge -n __fish_use_subcommand -l messages-path -r
+complete -c mcp-bridge -n __fish_use_subcommand -l messagePath -r
+complete -c mcp-bridge -n __fish_use_subcommand -l ws-path -r
+complete -c mcp-bridge -n __fish_use_subcommand -l health -r
+complete -c mcp-bridge -n __fish_use_subcommand -l healthEndpoint -r
+complete -c mcp-bridge -n __fish_use_subcommand -l output-transport -x -a 'streamableHttp sse ws'
+complete -c mcp-bridge -n __fish_use_subcommand -l outputTransport -x -a 'streamableHttp sse ws'
+complete -c mcp-bridge -n __fish_use_subcommand -l session-timeout -r
+complete -c mcp-bridge -n __fish_use_subcommand -l sessionTimeout -r
 complete -c mcp-bridge -n __fish_use_subcommand -l stateful
 complete -c mcp-bridge -n '__fish_seen_subcommand_from serve' -s h
 complete -c mcp-bridge -n '__fish_seen_subcommand_from serve' -l help
-complete -c mcp-bridge -n '__fish_seen_subcommand_from serve' -l config
+complete -c mcp-bridge -n '__fish_seen_subcommand_from serve' -l config -r
 complete -c mcp-bridge -n '__fish_seen_subcommand_from serve' -l allow-root
 complete -c mcp-bridge -n '__fish_seen_subcommand_from status' -s h
 complete -c mcp-bridge -n '__fish_seen_subcommand_from status' -l help
-complete -c mcp-bridge -n '__fish_seen_subcommand_from status' -l config
+complete -c mcp-bridge -n '__fish_seen_subcommand_from status' -l config -r
 complete -c mcp-bridge -n '__fish_seen_subcommand_from status' -l json
 complete -c mcp-bridge -n '__fish_seen_subcommand_from status' -l watch
 complete -c mcp-bridge -n '__fish_seen_subcommand_from ps' -s h
 complete -c mcp-bridge -n '__fish_seen_subcommand_from ps' -l help
-complete -c mcp-bridge -n '__fish_seen_subcommand_from ps' -l config
+complete -c mcp-bridge -n '__fish_seen_subcommand_from ps' -l config -r
 complete -c mcp-bridge -n '__fish_seen_subcommand_from ps' -l json
 complete -c mcp-bridge -n '__fish_seen_subcommand_from logs' -s h
 complete -c mcp-bridge -n '__fish_seen_subcommand_from logs' -l help
-complete -c mcp-bridge -n '__fish_seen_subcommand_from logs' -l config
+complete -c mcp-bridge -n '__fish_seen_subcommand_from logs' -l config -r
 complete -c mcp-bridge -n '__fish_seen_subcommand_from logs' -s f
 complete -c mcp-bridge -n '__fish_seen_subcommand_from logs' -l follow
 complete -c mcp-bridge -n '__fish_seen_subcommand_from tap' -s h
 complete -c mcp-bridge -n '__fish_seen_subcommand_from tap' -l help
-complete -c mcp-bridge -n '__fish_seen_subcommand_from tap' -l config
+complete -c mcp-bridge -n '__fish_seen_subcommand_from tap' -l config -r
 complete -c mcp-bridge -n '__fish_seen_subcommand_from tools' -s h
 complete -c mcp-bridge -n '__fish_seen_subcommand_from tools' -l help
-complete -c mcp-bridge -n '__fish_seen_subcommand_from tools' -l config
+complete -c mcp-bridge -n '__fish_seen_subcommand_from tools' -l config -r
 complete -c mcp-bridge -n '__fish_seen_subcommand_from call' -s h
 complete -c mcp-bridge -n '__fish_seen_subcommand_from call' -l help
-complete -c mcp-bridge -n '__fish_seen_subcommand_from call' -l config
+complete -c mcp-bridge -n '__fish_seen_subcommand_from call' -l config -r
 complete -c mcp-bridge -n '__fish_seen_subcommand_from connect' -s h
 complete -c mcp-bridge -n '__fish_seen_subcommand_from connect' -l help
-complete -c mcp-bridge -n '__fish_seen_subcommand_from connect' -l config
+complete -c mcp-bridge -n '__fish_seen_subcommand_from connect' -l config -r
 complete -c mcp-bridge -n '__fish_seen_subcommand_from restart' -s h
 complete -c mcp-bridge -n '__fish_seen_subcommand_from restart' -l help
-complete -c mcp-bridge -n '__fish_seen_subcommand_from restart' -l config
+complete -c mcp-bridge -n '__fish_seen_subcommand_from restart' -l config -r
 complete -c mcp-bridge -n '__fish_seen_subcommand_from reload' -s h
 complete -c mcp-bridge -n '__fish_seen_subcommand_from reload' -l help
-complete -c mcp-bridge -n '__fish_seen_subcommand_from reload' -l config
+complete -c mcp-bridge -n '__fish_seen_subcommand_from reload' -l config -r
 complete -c mcp-bridge -n '__fish_seen_subcommand_from config' -a check
 complete -c mcp-bridge -n '__fish_seen_subcommand_from config' -a show
 complete -c mcp-bridge -n '__fish_seen_subcommand_from config' -a import
 complete -c mcp-bridge -n '__fish_seen_subcommand_from config' -a schema
 complete -c mcp-bridge -n '__fish_seen_subcommand_from config' -s h
 complete -c mcp-bridge -n '__fish_seen_subcommand_from config' -l help
-complete -c mcp-bridge -n '__fish_seen_subcommand_from config' -l config
+complete -c mcp-bridge -n '__fish_seen_subcommand_from config' -l config -r
 complete -c mcp-bridge -n '__fish_seen_subcommand_from approve' -s h
 complete -c mcp-bridge -n '__fish_seen_subcommand_from approve' -l help
-complete -c mcp-bridge -n '__fish_seen_subcommand_from approve' -l config
+complete -c mcp-bridge -n '__fish_seen_subcommand_from approve' -l config -r
 complete -c mcp-bridge -n '__fish_seen_subcommand_from token' -a new
 complete -c mcp-bridge -n '__fish_seen_subcommand_from token' -a list
 complete -c mcp-bridge -n '__fish_seen_subcommand_from token' -a revoke
 complete -c mcp-bridge -n '__fish_seen_subcommand_from token' -s h
 complete -c mcp-bridge -n '__fish_seen_subcommand_from token' -l help
-complete -c mcp-bridge -n '__fish_seen_subcommand_from token' -l config
-complete -c mcp-bridge -n '__fish_seen_subcommand_from token' -l servers
+complete -c mcp-bridge -n '__fish_seen_subcommand_from token' -l config -r
+complete -c mcp-bridge -n '__fish_seen_subcommand_from token' -l servers -r
 complete -c mcp-bridge -n '__fish_seen_subcommand_from client-config' -a claude
 complete -c mcp-bridge -n '__fish_seen_subcommand_from client-config' -a claude-code
 complete -c mcp-bridge -n '__fish_seen_subcommand_from client-config' -a cursor
@@ -112,14 +112,14 @@ complete -c mcp-bridge -n '__fish_seen_subcommand_from client-config' -a codex
 complete -c mcp-bridge -n '__fish_seen_subcommand_from client-config' -a gemini
 complete -c mcp-bridge -n '__fish_seen_subcommand_from client-config' -s h
 complete -c mcp-bridge -n '__fish_seen_subcommand_from client-config' -l help
-complete -c mcp-bridge -n '__fish_seen_subcommand_from client-config' -l config
+complete -c mcp-bridge -n '__fish_seen_subcommand_from client-config' -l config -r
 complete -c mcp-bridge -n '__fish_seen_subcommand_from client-config' -l http
 complete -c mcp-bridge -n '__fish_seen_subcommand_from doctor' -s h
 complete -c mcp-bridge -n '__fish_seen_subcommand_from doctor' -l help
-complete -c mcp-bridge -n '__fish_seen_subcommand_from doctor' -l config
+complete -c mcp-bridge -n '__fish_seen_subcommand_from doctor' -l config -r
 complete -c mcp-bridge -n '__fish_seen_subcommand_from completion' -a bash
 complete -c mcp-bridge -n '__fish_seen_subcommand_from completion' -a zsh
 complete -c mcp-bridge -n '__fish_seen_subcommand_from completion' -a fish
 complete -c mcp-bridge -n '__fish_seen_subcommand_from completion' -s h
 complete -c mcp-bridge -n '__fish_seen_subcommand_from completion' -l help
-complete -c mcp-bridge -n '__fish_seen_subcommand_from completion' -l config
+complete -c mcp-bridge -n '__fish_seen_subcommand_from completion' -l config -r

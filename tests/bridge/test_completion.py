@@ -1,0 +1,64 @@
+"""What shells offer: made of the grammar, kept beside it, and the right thing at each place."""
+
+import os
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from mcpbridged.bridge import cli, door
+from mcpbridged.bridge.completion import SHELLS, completion
+
+ROOT = Path(__file__).parents[2]
+FILES = {"bash": "mcp-bridge", "zsh": "_mcp-bridge", "fish": "mcp-bridge.fish"}
+ERAS = ["auto", "legacy", "modern", "dual"]
+
+
+def script(shell):
+    return completion(shell, door.parser(), cli.options_parser())
+
+
+@pytest.mark.parametrize("shell", SHELLS)
+def test_what_is_installed_is_what_is_printed(shell):
+    assert (ROOT / "completions" / FILES[shell]).read_text() == f"{script(shell)}\n"
+
+
+@pytest.mark.parametrize(
+    ("words", "offered"),
+    [
+        (["sta"], ["status"]),
+        (["--era", ""], ERAS),
+        (["--stdio", "x", "--logLevel", "e"], ["error"]),
+        (["config", ""], ["check", "show", "import", "schema", "-h", "--help", "--config"]),
+        (["status", "--config", ""], []),  # a file, which the shell itself completes
+        (["--port", ""], []),
+        (["logs", "--f"], ["--follow"]),
+    ],
+)
+def test_bash_offers_what_may_stand_there(words, offered):
+    asked = f'{script("bash")}\nCOMP_WORDS=(mcp-bridge "$@") COMP_CWORD=$#; _mcp_bridge; printf "%s\\n" "${{COMPREPLY[@]}}"'
+    done = subprocess.run(["bash", "-c", asked, "bash", *words], capture_output=True, text=True, check=True)
+    assert done.stdout.split() == offered
+
+
+@pytest.mark.skipif(shutil.which("fish") is None, reason="there is no fish")
+@pytest.mark.parametrize(
+    ("line", "offered"),
+    [
+        ("mcp-bridge sta", ["status"]),
+        ("mcp-bridge --era ", ERAS),
+        ("mcp-bridge client-config cu", ["cursor"]),
+    ],
+)
+def test_fish_offers_what_may_stand_there(tmp_path, line, offered):
+    asked = f"{script('fish')}\ncomplete -C {line!r}"
+    done = subprocess.run(
+        ["fish", "--no-config", "-c", asked],
+        cwd=tmp_path,
+        env={"PATH": os.environ["PATH"], "HOME": str(tmp_path)},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert sorted(done.stdout.split()) == sorted(offered)
