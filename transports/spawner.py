@@ -11,7 +11,7 @@ import os
 import socket
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Generator, Mapping
 from pathlib import Path
 from typing import Final
 
@@ -99,43 +99,50 @@ class Spawner:
 
     async def _spawn(self, launch: Launch, limits: Limits, readiness: Readiness) -> Child:
         ours: list[int] = []
-        theirs: list[int] = []
         control, keepers = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        theirs: list[int] = []
         try:
             control.setblocking(False)
-            for writes in (True, False, False):  # stdin, stdout, stderr
-                read, write = _pipe()
-                ours.append(write if writes else read)
-                theirs.append(read if writes else write)
-                os.set_blocking(ours[-1], False)
-            theirs.append(_described(launch))
-            descriptors = [*theirs[:3], keepers.fileno(), theirs[3]]
-            pid = await self._ask(control, descriptors, launch)
+            try:
+                for writes in (True, False, False):  # stdin, stdout, stderr
+                    read, write = _pipe()
+                    ours.append(write if writes else read)
+                    theirs.append(read if writes else write)
+                    os.set_blocking(ours[-1], False)
+                theirs.append(_described(launch))
+                with _patience(launch):
+                    await _send(self._socket, [*theirs[:3], keepers.fileno(), theirs[3]])
+            finally:  # whoever has them now is all that keeps them open, so that its death is known
+                keepers.close()
+                for descriptor in theirs:
+                    os.close(descriptor)
+            with _patience(launch):
+                await trio.lowlevel.wait_readable(control)
+            pid = _pid_in(control.recv(4096), launch)
         except BaseException:
             control.close()
             for descriptor in ours:
                 os.close(descriptor)
             raise
-        finally:
-            keepers.close()
-            for descriptor in theirs:
-                os.close(descriptor)
         return Child(pid, control, (ours[0], ours[1], ours[2]), limits, readiness)
 
-    async def _ask(self, control: socket.socket, descriptors: list[int], launch: Launch) -> int:
-        program = launch.argv[0]
-        try:
-            with trio.fail_after(_REPORT_SECONDS):
-                await _send(self._socket, descriptors)
-                await trio.lowlevel.wait_readable(control)
-            report = control.recv(4096)
-        except trio.TooSlowError:
-            raise SpawnFailed(f"cannot start {program!r}: no report within {_REPORT_SECONDS:g} s") from None
-        word, _, rest = report.partition(b" ")
-        if word == b"spawned":
-            return int(rest)
-        reason = rest.partition(b" ")[2].decode(errors="replace") or "the fork server died"
-        raise SpawnFailed(f"cannot start {program!r}: {reason}")
+
+@contextlib.contextmanager
+def _patience(launch: Launch) -> Generator[None]:
+    try:
+        with trio.fail_after(_REPORT_SECONDS):
+            yield
+    except trio.TooSlowError:
+        text = f"cannot start {launch.argv[0]!r}: no report within {_REPORT_SECONDS:g} s"
+        raise SpawnFailed(text) from None
+
+
+def _pid_in(report: bytes, launch: Launch) -> int:
+    word, _, rest = report.partition(b" ")
+    if word == b"spawned":
+        return int(rest)
+    reason = rest.partition(b" ")[2].decode(errors="replace") or "the fork server died"
+    raise SpawnFailed(f"cannot start {launch.argv[0]!r}: {reason}")
 
 
 async def _send(sock: socket.socket, descriptors: list[int]) -> None:

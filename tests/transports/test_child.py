@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 import trio
+import trio.testing
 
 from mcpbridged.transports.child import ChildBusy, ChildGone, Exit
 from mcpbridged.transports.lines import Overlong
@@ -239,6 +240,20 @@ async def test_a_dead_fork_server_is_replaced(spawner):
 
 
 @pytest.mark.slow
+async def test_a_fork_server_that_dies_of_a_start_fails_it_at_once(spawner):
+    os.kill(spawner._process.pid, signal.SIGSTOP)
+    with trio.fail_after(5):
+        async with trio.open_nursery() as nursery:
+
+            async def fail():
+                with pytest.raises(SpawnFailed, match="the fork server died"):
+                    await start(spawner, nursery)
+
+            nursery.start_soon(fail)
+            await trio.testing.wait_all_tasks_blocked()
+            spawner._process.kill()
+
+
 @pytest.mark.parametrize("dead", [False, True], ids=["fork server", "dead fork server"])
 async def test_without_descriptors_a_start_fails_and_leaves_none_behind(spawner, dead):
     limit, readiness = resource.getrlimit(resource.RLIMIT_NOFILE), Readiness()
