@@ -140,8 +140,10 @@ class Walk:
 
     async def repeat(self, client, *arguments):
         while not self.over:
-            with trio.fail_after(PATIENCE):
+            with trio.move_on_after(PATIENCE) as patience:
                 await client(*arguments)
+            if patience.cancelled_caught:
+                self.wrong.append((client.__name__, arguments, f"is not over within {PATIENCE} s"))
             await trio.sleep(self.dice.uniform(0, 0.05))
 
     async def messages(self, connection):
@@ -265,13 +267,15 @@ class Walk:
             self.outcomes["dawdled"] += 1
 
     async def socket(self, server):
+        with trio.CancelScope() as scope:
+            await self.talk(server, scope)
+
+    async def talk(self, server, scope):
         async with AsyncExitStack() as stack:
             try:
                 opened = await open_socket(self.running, server, stack, TOKENS[server])
             except (trio_websocket.HandshakeError, trio_websocket.ConnectionClosed, AssertionError):
-                self.outcomes["no session"] += (
-                    1  # its server was killed or replaced in the middle of the handshake
-                )
+                self.outcomes["no session"] += 1  # its server was killed or replaced in the middle of it
                 return
             for _ in range(self.dice.randrange(1, 6)):
                 calls = {number: self.call(server) for number in range(1, self.dice.randrange(2, 8))}
@@ -284,7 +288,8 @@ class Walk:
                     if self.dice.random() < 0.1:
                         self.outcomes["vanished"] += 1
                         await opened._connection._stream.aclose()
-                        return
+                        scope.cancel()
+                        await trio.lowlevel.checkpoint()
                     while waiting:
                         message = json.loads(await opened._connection.get_message())
                         if message.get("method", "").endswith("/list_changed"):
@@ -294,10 +299,8 @@ class Walk:
                         )
                         waiting.discard(number if "id" in message else None)
                         found[number].append(message)
-                except trio_websocket.ConnectionClosed:
-                    self.outcomes["closed"] += (
-                        1  # its server was replaced, and what was in flight told so before
-                    )
+                except trio_websocket.ConnectionClosed:  # its server was replaced
+                    self.outcomes["closed"] += 1
                     found = {number: messages for number, messages in found.items() if number not in waiting}
                 for number, messages in found.items():
                     _, token, text = calls[number]
