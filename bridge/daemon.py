@@ -376,8 +376,7 @@ class _Daemon:
 
     async def _restart(self, name: str) -> None:
         async with self._reloading:
-            await self._fleet.restart(name)
-            self._route()
+            self._fleet.restart(name)
 
     # ---- what we say
 
