@@ -42,7 +42,7 @@ from .for_modern import fault_text
 from .hearing import Hearing
 from .record import Call, Record
 from .relay import Asked
-from .session import Abandon, Effect, EndStream, Session, Stream, ToChild
+from .session import REVIVING, Abandon, Effect, EndStream, Session, Stream, ToChild
 
 if TYPE_CHECKING:
     from ..transports.child import Child
@@ -249,7 +249,6 @@ class LocalConversation:
 
     def started(self, child: "Child") -> None:
         """This child serves the session from now on."""
-        again = self._child is not None
         self._child = child
         if self.ended:
             child.stop()
@@ -258,7 +257,7 @@ class LocalConversation:
         if self._reopening:
             self._reopening = False
             self._write(self._opening)
-        elif again:
+        elif self._session.phase == REVIVING:
             self._perform(self._session.child_started())
 
     def settle(self, make: Callable[[], Translator] | None) -> None:
@@ -318,6 +317,13 @@ class LocalConversation:
         if not self.version:
             self.end(text)
 
+    def give_up(self, reason: str) -> None:
+        """Let the child leave, as if it were lost: the next request brings another (server.Holder)."""
+        child, self._child = self._child, None
+        self.failed(reason, {"reason": "restarted"})
+        if child is not None:
+            child.stop()
+
     def ticked(self, now: float) -> None:
         """Time has passed."""
         self._perform(self._session.ticked(now))
@@ -345,6 +351,10 @@ class LocalConversation:
         while self._waiting:
             self._ask_desk(self._waiting.popleft())
 
+    def part(self) -> None:
+        """What is asked from now on is for another desk. This one's answers are still heard."""
+        self._desk = None
+
     def not_joined(self, rejection: Rejection) -> None:
         """There is no desk, for this reason."""
         waiting, self._waiting = self._waiting, deque()
@@ -363,6 +373,8 @@ class LocalConversation:
         assert outlet is not None  # noqa: S101 - `share` was called
         if desk is None or desk.ended:
             self._desk = None
+            if not self._waiting and not isinstance(message, Request):
+                return  # it is about a request that went with its desk
             self._waiting.append(message)
             if len(self._waiting) == 1 and isinstance(message, Request):
                 read = read_envelope(message.method, message.params, self._limits)

@@ -402,8 +402,7 @@ class _Daemon:
     async def _restart(self, name: str) -> None:
         async with self._reloading:
             self._check_going_on()
-            await self._fleet.restart(name)
-            self._route()
+            self._fleet.restart(name)
 
     def _check_going_on(self) -> None:
         if self._ending:

@@ -148,6 +148,10 @@ class Desk:
         if self._translator is not None:
             self._translate(self._translator.ticked(now))
 
+    def give_up(self, reason: str) -> None:
+        """Let the child leave; whoever comes next has another desk (server.Holder)."""
+        self.end(reason)
+
     def end(self, reason: str) -> None:
         """No more: subscriptions end in order, what is in flight fails, the child may leave."""
         if self.ended:

@@ -249,8 +249,8 @@ def _logs(given: argparse.Namespace, path: Path, environment: Mapping[str, str])
     unix = _socket(path, environment)
     asked = f"{ROOT}/logs?server={quote(given.server)}"
     for told in follow(unix, f"{asked}&follow=1") if given.follow else [ask(unix, "GET", asked)]:
-        for entry in told if isinstance(told, list) else [told]:
-            _say(_entry(cast("dict[str, Any]", entry)))
+        for entry in cast("list[dict[str, Any]]", told if isinstance(told, list) else [told]):
+            _say(_entry(entry))
     return EX_OK
 
 

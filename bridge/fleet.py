@@ -118,12 +118,11 @@ class Fleet:
                 for server in self._all():
                     server.narrowed(name)
 
-    async def restart(self, name: str) -> None:
-        """End the processes of this server as if it were another now, if there is one."""
+    def restart(self, name: str) -> None:
+        """End the processes of this server, if there is one."""
         member = self._members.get(name)
         if member is not None:
-            self._retire(member, "the server was restarted")
-            self._members[name] = await self._begin(member.server.config)
+            member.server.restart()
 
     async def _begin(self, config: ServerConfig) -> _Member:
         assert self._nursery is not None  # noqa: S101 - `run` is running

@@ -65,12 +65,15 @@ class Holder(Protocol):
 
     @property
     def speaks_modern(self) -> bool: ...
+    @property
+    def calling(self) -> bool: ...
     def is_served_by(self, child: Child) -> bool: ...
     def started(self, child: Child) -> None: ...
     def heard(self, line: bytes | Overlong) -> None: ...
     def lost(self, exit_: Exit, stderr: list[str]) -> None: ...
     def failed(self, text: str, data: dict[str, object]) -> None: ...
     def ticked(self, now: float) -> None: ...
+    def give_up(self, reason: str) -> None: ...
     def end(self, reason: str) -> None: ...
 
 
@@ -124,7 +127,7 @@ class LocalServer:
         self._children: dict[Child, Holder | None] = {}  # nobody yet, if it is a spare
         self._spares: deque[Child] = deque()
         self._sparing = 0  # spares that are being started, or wait for their time
-        self._ahead = max(config.spare, 1 if config.eager else 0)  # how many spares there should be
+        self._ahead = 0  # how many spares there should be
         self._vitals: dict[Child, Vital] = {}
         self._one_less = trio.lowlevel.ParkingLot()
         self._closed = False
@@ -134,6 +137,7 @@ class LocalServer:
         self._probing: _Probing | None = None
         self._seal = Seal(secrets.token_bytes(32))
         self._desks: dict[_Key, Desk] = {}
+        self._leaving: set[Desk] = set()  # whose process is to be another one
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Hold the children until cancelled; then none of them is left, and nobody waits for one."""
@@ -148,9 +152,7 @@ class LocalServer:
             self._end_all("the bridge has ended its server")
 
     async def _live(self, task_status: trio.TaskStatus[None]) -> None:
-        self._soon(self._make_spares)
-        if self.config.eager:
-            self._soon(self._learn_era)
+        self._begin_ahead()
         task_status.started()
         while True:
             await trio.sleep(_ROUND)
@@ -164,7 +166,7 @@ class LocalServer:
     def _look_at_the_clock(self, now: float) -> None:
         for conversation in self._registry.expired(now):
             conversation.end("it was idle, or old, for too long")
-        for holder in (*self._registry, *self._desks.values()):
+        for holder in (*self._registry, *self._desks.values(), *self._leaving):
             with self._guarding(holder):
                 holder.ticked(now)
         self._look_for_life(now)
@@ -172,6 +174,44 @@ class LocalServer:
         for key, desk in list(self._desks.items()):
             if now - desk.touched > self._limits.session_idle_seconds:
                 self._close_desk(key, "it was idle for too long")
+
+    def _begin_ahead(self) -> None:
+        self._ahead = max(self.config.spare, 1 if self.config.eager else 0)
+        self._soon(self._make_spares)
+        if self.config.eager:
+            self._soon(self._learn_era)
+
+    def restart(self) -> None:
+        """Let the processes leave that there are, each when it has answered what it was asked.
+
+        Sessions go on: their next request finds another process. What has gone wrong before does not count any more.
+        """
+        self._breaker = Breaker()
+        self._breakers.clear()
+        self._book = EraBook(self.config.era)
+        while self._spares:
+            self._spares.popleft().stop()
+        leaving = dict.fromkeys(
+            [*self._desks.values(), *(one for one in self._children.values() if one is not None)]
+        )
+        self._leaving.update(self._desks.values())
+        self._desks.clear()
+        for conversation in self._registry:
+            conversation.part()
+        self._soon(self._renew, leaving)
+        self._begin_ahead()
+
+    async def _renew(self, leaving: dict[Holder, None]) -> None:
+        end = trio.current_time() + self._limits.drain_seconds
+        while leaving:
+            over = trio.current_time() >= end
+            for holder in [one for one in leaving if over or not one.calling]:
+                del leaving[holder]
+                with self._guarding(holder):
+                    holder.give_up("the server was restarted")
+                if isinstance(holder, Desk):
+                    self._leaving.discard(holder)
+            await trio.sleep(_DRAIN_ROUND)
 
     async def drain(self) -> None:
         """Take nothing new, and wait until every call in flight is answered."""
@@ -192,6 +232,8 @@ class LocalServer:
             conversation.end(reason)
         for key in list(self._desks):
             self._close_desk(key, reason)
+        while self._leaving:
+            self._leaving.pop().end(reason)
         while self._spares:
             self._spares.popleft().stop()
 
@@ -215,7 +257,7 @@ class LocalServer:
     @property
     def in_flight(self) -> int:
         """How many sessions wait for the answer to a call."""
-        return sum(one.calling for one in (*self._registry, *self._desks.values()))
+        return sum(one.calling for one in (*self._registry, *self._desks.values(), *self._leaving))
 
     @property
     def failing(self) -> bool:

@@ -1404,3 +1404,40 @@ async def test_a_process_that_does_not_read_costs_its_own_calls_only_and_they_en
                     )
                     answer = (await stopped.answers(1))[2]
         assert not any("internal error" in line for line in running.lines)
+
+
+@pytest.mark.parametrize("share", ["session", "principal", "server"])
+async def test_a_session_goes_on_after_a_restart_of_its_server(tmp_path, share):
+    with daemon(tmp_path, {"one": example(share=share, spare=1)}) as running:
+        async with AsyncExitStack() as stack:
+            opened = await open_socket(running, "one", stack)
+            await opened.begin(1, tool("echo", text="before"))
+            assert "result" in (await opened.answers(1))[1]
+            before = set(running.status()["servers"][0]["pids"])
+            await opened.begin(1)  # it takes two seconds
+            while not running.status()["servers"][0]["in_flight"]:
+                await trio.sleep(0.01)
+            await trio.to_thread.run_sync(running.do, "restart", "one")
+            assert "result" in (await opened.answers(1))[1]
+            with trio.fail_after(20):
+                while before & set(running.status()["servers"][0]["pids"]):
+                    await trio.sleep(0.05)
+            await opened.begin(1, tool("echo", text="after"))
+            assert (await opened.answers(1))[1]["result"]["content"][0]["text"] == "after"
+            after = running.status()["servers"][0]
+            assert after["restarts"] == 0  # none that was not asked for
+            assert after["sessions"] == (1 if share == "session" else 2)
+            assert len(after["pids"]) == 2
+        assert not any("internal error" in line for line in running.lines)
+
+
+async def test_a_server_that_failed_is_tried_at_once_after_a_restart(tmp_path):
+    flag = tmp_path / "mended"
+    script = f"[ -e {flag} ] || exit 1; exec {' '.join(EXAMPLE)}"
+    with daemon(tmp_path, {"one": {"command": ["sh", "-c", script], "era": "legacy"}}) as running:
+        while running.status()["servers"][0]["state"] != "failing":
+            await ask(running, "one", "tools/list")
+        flag.touch()
+        assert (await ask(running, "one", "tools/list"))[0] == 503
+        await trio.to_thread.run_sync(running.do, "restart", "one")
+        assert await echo(running, "one") == "one"
