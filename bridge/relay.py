@@ -37,6 +37,7 @@ _GONE: Final = frozenset(
     | {"tasks/list", "tasks/result"}
 )
 _LISTEN: Final = "subscriptions/listen"
+_OVER: Final = b'{"resultType":"complete"}'
 _STATUS: Final = {
     INVALID_REQUEST: 400,
     METHOD_NOT_FOUND: 404,
@@ -181,7 +182,7 @@ class Relay:
         for ask in tuple(self._calls.values()):
             if ask.principal == principal and ask.request.method == _LISTEN:
                 yield from self.cancelled(ask.outlet, ask.request.id, OK)
-                yield _listen_over(ask)
+                yield from _listen_over(ask, _named(_OVER, ask.request.id))
 
     def _params(self, ask: Asked) -> bytes:
         # The token and the state are ours to change; most requests have neither.
@@ -346,7 +347,7 @@ class Relay:
         for wire_id in tuple(self._calls):
             ask = self._settle(wire_id)
             if ask.request.method == _LISTEN and data.get("reason") != "not started":
-                yield _listen_over(ask)
+                yield from _listen_over(ask, _named(_OVER, ask.request.id))
                 yield from _done(ask, OK)
             else:
                 yield _failed(ask, text, data)
@@ -391,7 +392,7 @@ class Relay:
             if self._tools is not None:
                 self._overheard(ask, members.peek(message.result), self._tools)
         elif method == _LISTEN:
-            message = Response(message.id, _named(bytes(message.result), ask.request.id), b"")
+            return _listen_over(ask, _named(bytes(message.result), ask.request.id))
         elif method == "server/discover":
             message = _spoken(message)
         return (ToClient(ask.outlet, envelope.response(ask.request.id, message), last=not ask.pipe),)
@@ -460,7 +461,8 @@ class Relay:
         ask = self._calls.get(wire_id)
         if ask is None or ask.request.method != _LISTEN:
             return (Note("ignored the server's cancellation of what is no subscription"),)
-        return (_listen_over(self._settle(wire_id)),)
+        self._settle(wire_id)
+        return _listen_over(ask, _named(_OVER, ask.request.id))
 
     def _logging(self, params: bytes) -> Asked | None:
         # A pipe does not say whose log line it is. It is nobody's but of the callers who want it, and of no two
@@ -566,11 +568,12 @@ def _told(ask: Asked, method: str, params: bytes) -> ToClient:
     return ToClient(ask.outlet, envelope.notification(method, params))
 
 
-def _listen_over(ask: Asked) -> ToClient:
-    result = _named(b'{"resultType":"complete"}', ask.request.id)
-    return ToClient(
-        ask.outlet, envelope.response(ask.request.id, Response(b"", result, b"")), last=not ask.pipe
-    )
+def _listen_over(ask: Asked, result: bytes) -> Effects:
+    """The end of a subscription: its result, and where more than one goes over the pipe the other way of saying it (digest B1)."""
+    over = envelope.response(ask.request.id, Response(b"", result, b""))
+    yield ToClient(ask.outlet, over, last=not ask.pipe)
+    if ask.pipe:
+        yield _told(ask, "notifications/cancelled", cancelled(ask.request.id, b""))
 
 
 def _late(ask: Asked, text: str) -> ToClient:

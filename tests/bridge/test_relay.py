@@ -146,7 +146,12 @@ def test_the_death_of_the_server_fails_calls_and_ends_subscriptions():
     listen, _ = talk.ask("l", "subscriptions/listen", params(notifications={}), pipe=True)
     unchecked, _ = talk.ask(3, "tools/call", params(name="t"), headers={})
     answers = told(talk.it.server_lost("the server is gone", {"reason": "exited"}))
-    assert [(to, status) for to, _, status in answers] == [(call, 503), (listen, None), (unchecked, 503)]
+    assert [(to, status) for to, _, status in answers] == [
+        (call, 503),
+        (listen, None),
+        (listen, None),
+        (unchecked, 503),
+    ]
     assert answers[1][1]["result"] == {"resultType": "complete", "_meta": {f"{PREFIX}subscriptionId": "l"}}
     assert talk.it.in_flight == 0
 
@@ -350,6 +355,22 @@ def test_a_subscription_hears_neither_the_log_nor_progress():
     caller, _ = talk.ask(2, "tools/call", params(name="t", meta=meta))
     talk.ask(3, "subscriptions/listen", params(notifications={}, meta=meta))
     assert [to for to, _, _ in told(talk.says("notifications/message", **line))] == [caller]
+
+
+@pytest.mark.parametrize("pipe", [False, True])
+def test_the_end_of_a_subscription_is_said_both_ways_on_a_pipe(pipe):
+    done = {"resultType": "complete"}
+    named = {**done, "_meta": {f"{PREFIX}subscriptionId": "a"}}
+    for end in (
+        lambda talk: talk.answer(1, done),
+        lambda talk: talk.says("notifications/cancelled", requestId=1),
+        lambda talk: talk.it.ended("stopping"),
+    ):
+        talk = Talk()
+        talk.ask("a", "subscriptions/listen", params(notifications={}), pipe=pipe)
+        result = {"jsonrpc": "2.0", "id": "a", "result": named}
+        cancelled = {"jsonrpc": "2.0", "method": "notifications/cancelled", "params": {"requestId": "a"}}
+        assert [message for _, message, _ in told(end(talk))] == [result, *([cancelled] if pipe else [])]
 
 
 @pytest.mark.parametrize("meta", [{}, {f"{PREFIX}subscriptionId": 9}, {f"{PREFIX}subscriptionId": 1}])
