@@ -271,3 +271,21 @@ def test_garbage_on_one_socket_costs_the_modern_requests_of_no_other(bridge):
         bad.try_send(b"\xff" * 4096)
         assert Socket(bad).closing() == 1002
         assert Frames(bridge, good).ask(call(b"7"))[1]["result"]["params"]["arguments"] == {"x": 7}
+
+
+def test_m09_subscriptions_without_end_are_refused_at_the_limit(bridge):
+    listen = b'{"jsonrpc":"2.0","id":%d,"method":"subscriptions/listen","params":{"notifications":{"toolsListChanged":true},%b}}'
+    with bridge.websocket(initialized=False) as socket:
+        socket.connection.send(b"".join(frame(TEXT, listen % (number, META)) for number in range(1000)))
+        found = [socket.message() for _ in range(1000)]
+        refused = [message["error"] for message in found if "error" in message]
+        assert len(refused) == 1000 - 128
+        assert {error["message"] for error in refused} == {"the limit of 128 calls in flight is reached"}
+        assert {message["method"] for message in found if "error" not in message} == {
+            "notifications/subscriptions/acknowledged"
+        }
+    for _ in range(50):  # the places are free again as soon as the socket has gone
+        status, answer = Posts(bridge).ask(call(b"7"))
+        if status == 200:
+            break
+    assert answer["result"]["params"]["arguments"] == {"x": 7}
