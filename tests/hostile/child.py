@@ -2,7 +2,7 @@
 
 Each line that it is given is appended to the journal, byte for byte, before it is answered. `test/hold` is answered
 by `test/release`; `test/notify` emits notifications; `test/raw` writes the bytes of `hex` as they are; `test/flood` writes
-them `times` times and reads nothing meanwhile; `test/exit` ends it.
+them `times` times and reads nothing meanwhile; `test/exit` ends it. A call of the tool `raw` is `test/raw`.
 """
 
 import json
@@ -27,6 +27,11 @@ for line in sys.stdin.buffer:
         break  # it was to leave before it had read everything
     asked = json.loads(line)
     id_, method, params = asked.get("id"), asked.get("method"), asked.get("params") or {}
+    if params.get("name") == "raw":
+        method, params = (
+            "test/raw",
+            params["arguments"],
+        )  # for clients of the stateless era, who have no other methods
     if method == "test/notify":
         for n in range(params["count"]):
             say(

@@ -1,0 +1,108 @@
+"""Servers that write what is no answer, over every carrier of both eras (cases C03, C04, C05, C11).
+
+Each call ends in exactly one answer, its own or an error of ours, and the next call on the same session is served.
+"""
+
+import json
+
+import pytest
+import test_carriers
+import test_modern
+from test_modern import META
+
+pytestmark = pytest.mark.usefixtures("still_serving")
+
+GOOD = b'{"jsonrpc":"2.0","id":$ID,"result":{"content":[]}}\n'
+BAD = b'{"jsonrpc":"2.0","id":$ID,"result":{"content":[],"bad":true}}\n'
+SERVED = [
+    pytest.param(b"Server is ready\n" + GOOD, id="C03 a banner"),
+    pytest.param(b"\x1b]0;pwn\x07\x1b[2J\n" + GOOD, id="C03 ANSI"),
+    pytest.param(b"Content-Length: 50\r\n\r\n" + GOOD, id="C03 the framing of LSP"),
+    pytest.param(b"\xef\xbb\xbf\n" + GOOD, id="C03 a byte order mark"),
+    pytest.param(b"\n \r\n\n" + GOOD, id="C03 blank lines"),
+    pytest.param(GOOD[:-1] + b"\r\n", id="C03 CRLF"),
+    pytest.param(b"[" + GOOD[:-1] + b"]\n", id="a batch of one"),
+    pytest.param(GOOD + BAD, id="C04 two answers"),
+    pytest.param(b'{"jsonrpc":"2.0","id":987654,"result":{}}\n' + GOOD, id="C04 an answer to nothing"),
+    pytest.param(BAD.replace(b"$ID", b'"$ID"') + GOOD, id="C04 our id as a string"),
+    pytest.param(b'{"jsonrpc":"2.0","id":"x","method":"ping"}\n' + GOOD, id="C05 a ping"),
+    pytest.param(b'{"jsonrpc":"2.0","id":"x","method":"no/such"}\n' + GOOD, id="C05 a request that nobody knows"),
+    pytest.param(b'{"jsonrpc":"2.0","method":"notifications/no/such"}\n' + GOOD, id="C05 such a notification"),
+    pytest.param(b'{"jsonrpc":"2.0","method":"notifications/cancelled","params":{"requestId":$ID}}\n' + GOOD, id="C05 a cancellation"),
+]  # fmt: skip
+FAILED = [
+    pytest.param(b'{"jsonrpc":"2.0","id":$ID}\n', id="C04 neither result nor error"),
+    pytest.param(b'{"jsonrpc":"2.0","id":$ID,"result":{},"error":{"code":1,"message":"x"}}\n', id="C04 both"),
+    pytest.param(b'{"jsonrpc":"1.0","id":$ID,"result":{}}\n', id="C11 another JSON-RPC"),
+    pytest.param(b'{"jsonrpc":"2.0","id":$ID,"result":{"x":NaN}}\n', id="C11 NaN"),
+    pytest.param(b'{"jsonrpc":"2.0","id":$ID,"result":{"x":"\xff"}}\n', id="C11 no UTF-8"),
+    pytest.param(b'{"jsonrpc":"2.0","id":$ID,"result":{"x":"\\ud800"}}\n', id="C11 half a surrogate pair"),
+    pytest.param(b'{"jsonrpc":"2.0","id":$ID,"result":' + b'{"x":' * 65 + b"1" + b"}" * 65 + b"}\n", id="C11 depth 65"),
+    pytest.param(b'{"jsonrpc":"2.0","id":$ID,"result":{"x":' + b"[" * 100_000 + b"]" * 100_000 + b"}}\n", id="C11 depth 10^5"),
+    pytest.param(b'{"jsonrpc":"2.0","id":$ID,"result":{"x":[1,]}}\n', id="C11 no JSON"),
+    pytest.param(b'{"jsonrpc":"2.0","id":$ID,"error":"x"}\n', id="C11 an error that is none"),
+]  # fmt: skip
+
+
+def call(hex_, id_, more=b""):
+    params = b'"name":"raw","arguments":{"hex":"%b"}%b' % (hex_, more)
+    return b'{"jsonrpc":"2.0","id":%d,"method":"tools/call","params":{%b}}' % (id_, params)
+
+
+@pytest.fixture(params=["POST", "messages", "WebSocket", "stateless POST", "stateless WebSocket"])
+def ask(request, bridge, session):
+    """Send a text; answers the one answer to it."""
+    if request.param == "POST":
+        yield lambda hex_, id_: bridge.ask(bridge.post(call(hex_, id_), session))
+    elif request.param in ("messages", "WebSocket"):
+        with (test_carriers.posts if request.param == "messages" else test_carriers.frames)(
+            bridge
+        ) as carrier:
+            yield lambda hex_, id_: carrier.exchange(call(hex_, id_))[1]
+    elif request.param == "stateless POST":
+        yield lambda hex_, id_: test_modern.Posts(bridge).ask(call(hex_, id_, b"," + META), "raw")[1]
+    else:
+        with bridge.websocket(initialized=False) as socket:
+            modern = test_modern.Frames(bridge, socket)
+            yield lambda hex_, id_: modern.ask(call(hex_, id_, b"," + META))[1]
+
+
+def answer(ask, line, id_):
+    """The answer, whatever carries it; notifications and requests of the server are not looked at."""
+    found = ask(line.hex().encode(), id_)
+    if hasattr(found, "headers"):  # a POST that was answered as JSON, or as a stream
+        if found.headers["content-type"] == "application/json":
+            return found.json
+        data = [text[6:] for text in found.body.decode().split("\n") if text.startswith("data: {")]
+        found = [json.loads(text) for text in data]
+    if isinstance(found, dict):
+        return found
+    (one,) = [message for message in found if "method" not in message]
+    return one
+
+
+@pytest.mark.parametrize("line", SERVED)
+def test_what_is_no_answer_costs_nobody_his_own(ask, line):
+    for id_ in (1, 2):
+        found = answer(ask, line, id_)
+        assert found["id"] == id_
+        assert found["result"]["content"] == []
+        assert "bad" not in found["result"]
+
+
+@pytest.mark.parametrize("line", FAILED)
+def test_c11_an_answer_that_is_not_valid_is_an_error_and_the_session_goes_on(ask, line):
+    found = answer(ask, line, 1)
+    assert found["id"] == 1
+    assert found["error"]["code"] in (-32000, -32603)
+    assert "not valid" in found["error"]["message"]
+    assert answer(ask, GOOD, 2)["result"]["content"] == []
+
+
+@pytest.mark.parametrize("id_", [b"$ID.0", b"null"])
+def test_c04_after_an_answer_to_nobody_knows_what_each_call_ends_once(ask, id_):
+    """In a session all calls are told, so that none waits for ever; where many share a server each waits for its own."""
+    found = answer(ask, BAD.replace(b"$ID", id_) + GOOD, 1)
+    assert found["id"] == 1
+    assert "not valid" in found["error"]["message"] if "error" in found else "bad" not in found["result"]
+    assert answer(ask, GOOD, 2)["result"]["content"] == []
