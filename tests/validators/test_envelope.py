@@ -187,6 +187,14 @@ def test_the_id_of_a_refused_message_is_read_where_it_can_be(text, raw):
     assert envelope.readable_id(text) == raw
 
 
+def test_members_that_nobody_knows_are_few():
+    text = b'{"jsonrpc":"2.0","id":1,"method":"a/b","params":{"x":[%b1]},"x":[%b1]}'
+    assert envelope.decode(text % (b"1," * 5000, b"1," * 900), LIMITS).method == "a/b"
+    with pytest.raises(Rejection, match="neither params nor result nor error") as caught:
+        envelope.decode(text % (b"", b"1," * 1001), LIMITS)
+    assert caught.value.code == INVALID_REQUEST
+
+
 def test_batches_are_split():
     assert envelope.is_batch(b" \n[1]")
     assert not envelope.is_batch(b'{"a":[]}')
