@@ -14,6 +14,7 @@ help:  ## this list
 
 install: .venv/.installed  ## make .venv with the package in it: .venv/bin/mcp-bridge
 .venv/.installed: $(SOURCES)
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "Python 3.11 or newer is needed: make PYTHON=python3.12 ... names another"; exit 1; }
 	@echo "setting up .venv with $$($(PYTHON) --version)"
 	@test -x $(BIN)/pip || $(PYTHON) -m venv .venv
 	@$(BIN)/pip install --quiet --disable-pip-version-check --upgrade 'pip>=25.1'

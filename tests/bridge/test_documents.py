@@ -356,3 +356,22 @@ def test_every_path_in_the_documents_exists():
             r"(?:`|\()((?:bridge|transports|validators|tests|benchmarks|man|docs|systemd)/[\w/.-]*)[`)]", text
         ):
             assert (ROOT / path).exists(), path
+
+
+@pytest.mark.skipif(shutil.which("make") is None, reason="there is no make")
+def test_an_old_python_is_refused_before_it_is_in_the_venv(tmp_path):
+    # A .venv that was made with it would be used again, whatever PYTHON says then.
+    (tmp_path / "pyproject.toml").touch()
+    old = tmp_path / "old"
+    old.write_text('#!/bin/sh\n[ "$1" = --version ] && echo Python 3.9.18\n')
+    old.chmod(0o755)
+    done = subprocess.run(
+        ["make", "-f", ROOT / "Makefile", "install", f"PYTHON={old}"],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 2
+    assert "Python 3.11 or newer is needed" in done.stdout
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["old", "pyproject.toml"]
