@@ -16,7 +16,7 @@ pytestmark = pytest.mark.anyio
 TOKEN = f"mcpb_{'editor':x<40}"
 SERVERS = {
     "own": example(limits={"call_seconds": 1}),
-    "shared": example(share="server"),
+    "common": example(share="server"),
     "broken": {"command": ["false"], "era": "legacy"},
 }
 ROLE = {"sha256": hashlib.sha256(TOKEN.encode()).hexdigest(), "features": {"deny": ["prompts"]}}
@@ -74,7 +74,7 @@ async def test_each_request_is_told_once_with_who_asked_and_how_it_ended(tmp_pat
         assert "not told" not in "".join(running.lines)
 
 
-@pytest.mark.parametrize("server", ["own", "shared"])
+@pytest.mark.parametrize("server", ["own", "common"])
 async def test_those_of_a_session_are_told_under_it(tmp_path, server):
     with daemon(
         tmp_path, SERVERS, log={"format": "json", "calls": True}, **{"tokens.editor": ROLE}
@@ -126,7 +126,7 @@ async def test_a_client_that_leaves_has_cancelled(tmp_path):
     with daemon(tmp_path, SERVERS, log={"format": "json", "calls": True}) as running:
         body = request("tools/call", tool("slow", seconds=30))
         async with connect(running) as connection:
-            await connection.send("POST", "/servers/shared/mcp", headers_of(body), json.dumps(body).encode())
+            await connection.send("POST", "/servers/common/mcp", headers_of(body), json.dumps(body).encode())
             with trio.fail_after(10):
                 while not running.status()["servers"][1]["in_flight"]:
                     await trio.sleep(0.01)

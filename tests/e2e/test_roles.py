@@ -19,7 +19,7 @@ READS = {"tools": {"allow": ["echo", "th*"]}, "features": {"deny": ["prompts", "
 SERVERS = {
     "own": example(tools={"deny": ["think"]}),
     "principal": example(share="principal"),
-    "shared": example(share="server"),
+    "common": example(share="server"),
 }
 
 
@@ -33,7 +33,7 @@ def tables(**roles):
 @pytest.fixture(scope="module")
 def running(tmp_path_factory):
     folder = tmp_path_factory.mktemp("roles")
-    aggregate = {"servers": ["own", "shared"]}
+    aggregate = {"servers": ["own", "common"]}
     with daemon(folder, SERVERS, aggregate=aggregate, **tables(reader=READS)) as found:
         yield found
 
@@ -90,7 +90,7 @@ async def test_a_role_is_what_a_session_finds(running, server):
 
 async def test_the_aggregate_gives_a_role_no_more(running):
     _, answer = await ask(running, "/mcp", "reader", "tools/list")
-    assert names_in(answer) == {"own__echo", "shared__echo", "shared__think"}
+    assert names_in(answer) == {"own__echo", "common__echo", "common__think"}
     _, answer = await ask(running, "/mcp", "reader", "tools/call", tool("own__add", a=1, b=2))
     assert "Unknown tool" in answer["error"]["message"]
     _, answer = await ask(running, "/mcp", "reader", "prompts/list")
@@ -116,17 +116,17 @@ async def test_another_role_is_another_session(tmp_path):
             listing = {"jsonrpc": "2.0", "id": 2, "method": "tools/list"}
             for head in headers.values():
                 async with connect(running) as connection:
-                    await connection.send("POST", "/servers/shared/mcp", head, json.dumps(opening).encode())
+                    await connection.send("POST", "/servers/common/mcp", head, json.dumps(opening).encode())
                     head["Mcp-Session-Id"] = (await connection.answer()).headers["mcp-session-id"]
             write_config(running.config, SERVERS, **tables(reader=READS))
-            assert "kept: own, principal, shared" in running.do("reload").stdout
+            assert "kept: own, principal, common" in running.do("reload").stdout
             with trio.fail_after(10), pytest.raises(trio_websocket.ConnectionClosed):
                 await sockets["reader"].answers(1)
             await sockets["writer"].begin(1, tool("add", a=1, b=2))
             assert "result" in (await sockets["writer"].answers(1))[1]
             for who, status in (("reader", 404), ("writer", 200)):
                 async with connect(running) as connection:
-                    path = "/servers/shared/mcp"
+                    path = "/servers/common/mcp"
                     await connection.send("POST", path, headers[who], json.dumps(listing).encode())
                     assert (await connection.answer()).status == status
             opened = await open_socket(running, "own", stack, TOKENS["reader"])
@@ -134,4 +134,4 @@ async def test_another_role_is_another_session(tmp_path):
             assert names_in((await opened.answers(1))[1]) == {"echo"}
             write_config(running.config, SERVERS, **tables())  # and all of it again
             running.do("reload")
-            assert "add" in names_in((await ask(running, "/servers/shared/mcp", "reader", "tools/list"))[1])
+            assert "add" in names_in((await ask(running, "/servers/common/mcp", "reader", "tools/list"))[1])
