@@ -8,6 +8,7 @@ complete -c mcp-bridge -n __fish_use_subcommand -a call
 complete -c mcp-bridge -n __fish_use_subcommand -a connect
 complete -c mcp-bridge -n __fish_use_subcommand -a restart
 complete -c mcp-bridge -n __fish_use_subcommand -a reload
+complete -c mcp-bridge -n __fish_use_subcommand -a env
 complete -c mcp-bridge -n __fish_use_subcommand -a config
 complete -c mcp-bridge -n __fish_use_subcommand -a approve
 complete -c mcp-bridge -n __fish_use_subcommand -a token
@@ -85,6 +86,9 @@ complete -c mcp-bridge -n '__fish_seen_subcommand_from restart' -l config -r
 complete -c mcp-bridge -n '__fish_seen_subcommand_from reload' -s h
 complete -c mcp-bridge -n '__fish_seen_subcommand_from reload' -l help
 complete -c mcp-bridge -n '__fish_seen_subcommand_from reload' -l config -r
+complete -c mcp-bridge -n '__fish_seen_subcommand_from env' -s h
+complete -c mcp-bridge -n '__fish_seen_subcommand_from env' -l help
+complete -c mcp-bridge -n '__fish_seen_subcommand_from env' -l config -r
 complete -c mcp-bridge -n '__fish_seen_subcommand_from config' -a check
 complete -c mcp-bridge -n '__fish_seen_subcommand_from config' -a show
 complete -c mcp-bridge -n '__fish_seen_subcommand_from config' -a import
