@@ -7,7 +7,7 @@ ROOT := $(if $(filter 0,$(shell id -u)),--allow-root)
 PORT ?= 8808
 PYTEST ?= $(BIN)/coverage run -m pytest
 # Tests mostly wait: for processes, sockets and clocks. These take about as long as all others.
-HALF := tests/hostile tests/transports tests/validators
+HALF := tests/bridge tests/chaos tests/hostile tests/transports tests/validators
 
 help:  ## this list
 	@grep -E '^[a-z-]+:.*##' Makefile | sed 's/:.*##/ -/'

@@ -86,7 +86,7 @@ async def running(log, *argv, **more):
 
 
 async def emptied_but_for_spares(server):
-    while len(server.pids) > 1:
+    while any(holder is not None for holder in server._children.values()):
         await server._one_less.park()
 
 

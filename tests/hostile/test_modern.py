@@ -276,11 +276,11 @@ def test_garbage_on_one_socket_costs_the_modern_requests_of_no_other(bridge):
 def test_m09_subscriptions_without_end_are_refused_at_the_limit(bridge):
     listen = b'{"jsonrpc":"2.0","id":%d,"method":"subscriptions/listen","params":{"notifications":{"toolsListChanged":true},%b}}'
     with bridge.websocket(initialized=False) as socket:
-        socket.connection.send(b"".join(frame(TEXT, listen % (number, META)) for number in range(1000)))
-        found = [socket.message() for _ in range(1000)]
+        socket.connection.send(b"".join(frame(TEXT, listen % (number, META)) for number in range(1100)))
+        found = [socket.message() for _ in range(1100)]
         refused = [message["error"] for message in found if "error" in message]
-        assert len(refused) == 1000 - 128
-        assert {error["message"] for error in refused} == {"the limit of 128 calls in flight is reached"}
+        assert len(refused) == 1100 - 1024
+        assert {error["message"] for error in refused} == {"the limit of 1024 open subscriptions is reached"}
         assert {message["method"] for message in found if "error" not in message} == {
             "notifications/subscriptions/acknowledged"
         }
