@@ -225,6 +225,7 @@ class LocalConversation:
             return
         self.ended = True
         self._perform(self._session.ended(f"the session has ended: {reason}"))
+        self._translator = None  # what it wanted to be called back for must ask nothing any more
         if self._pipe is not None:
             self._pipe.finish()
         if self._child is not None:

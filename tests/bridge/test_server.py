@@ -24,7 +24,7 @@ from mcpbridged.transports.ports import ModernRequest
 from mcpbridged.transports.readiness import Readiness
 from mcpbridged.transports.spawner import Launch, Spawner
 from mcpbridged.transports.websocket import _Talk
-from mcpbridged.validators.envelope import Request
+from mcpbridged.validators.envelope import Notification, Request
 from mcpbridged.validators.limits import Limits
 from mcpbridged.validators.modern import read_envelope
 from mcpbridged.validators.rejection import Rejection
@@ -53,6 +53,19 @@ for line in sys.stdin:
         sys.exit(1)
     answer["result"] = {"resultType": "complete", "supportedVersions": ["2026-07-28"], "capabilities": {"tools": {}}}
     print(json.dumps(answer), flush=True)
+"""
+# Ends each subscription as soon as it has begun.
+RESTLESS = """
+import json, sys
+result = {"resultType": "complete", "supportedVersions": ["2026-07-28"], "capabilities": {"tools": {"listChanged": True}}}
+for line in sys.stdin:
+    asked = json.loads(line)
+    if asked["method"] == "subscriptions/listen":
+        meta = {"io.modelcontextprotocol/subscriptionId": asked["id"]}
+        params = {"notifications": asked["params"]["notifications"], "_meta": meta}
+        print(json.dumps({"jsonrpc": "2.0", "method": "notifications/subscriptions/acknowledged", "params": params}))
+    if "id" in asked:
+        print(json.dumps({"jsonrpc": "2.0", "id": asked["id"], "result": result}), flush=True)
 """
 # Answers `initialize`, and reads nothing after it.
 SATED = """
@@ -302,6 +315,24 @@ async def test_nothing_is_asked_for_a_session_that_has_ended_before_its_process_
         session.end("the client has left")
         while not server._book.known(trio.current_time())["modern"]:
             await trio.sleep(0.01)
+        await trio.testing.wait_all_tasks_blocked()
+        assert not any(desk.busy for desk in server._desks.values())
+
+
+async def test_nothing_is_asked_for_a_session_that_has_ended_when_what_it_waited_for_is_due():
+    """Here the server ends each subscription at once, so the session would open the next after a pause."""
+    log = LineLog(out=io.StringIO())
+    keys = {"spare": 0, "era": "modern", "share": "principal", "from_headers": {}}
+    async with running(log, sys.executable, "-c", RESTLESS, **keys) as server:
+        due = []
+        server.later = lambda _session, _seconds, call: due.append(call)
+        session, _ = await begun(server)
+        session.receive(Notification("notifications/initialized", b""), None)
+        while not due:
+            await trio.sleep(0.01)
+        session.end("the client has left")
+        for call in due:
+            call()
         await trio.testing.wait_all_tasks_blocked()
         assert not any(desk.busy for desk in server._desks.values())
 
