@@ -29,9 +29,11 @@ _TURN_SECONDS: Final = 0.002
 _FAIR: Final = 16
 # A line of which so much has come is a large one, in bytes.
 _LARGE: Final = 1024 * 1024
-# After the exit of the server, how long what is still in its pipe may take to be read, in seconds: callers must hear
+# After the exit of the server, how long nothing may come of what is still in its pipe, in seconds: callers must hear
 # of a death within 200 ms.
 _DRAIN_SECONDS: Final = 0.1
+# And altogether, where there is more and more of it, in seconds.
+_LAST_SECONDS: Final = 2.0
 # After the server has closed its stdout or stdin, how long it may live on, in seconds (attacks C06).
 _SILENT_SECONDS: Final = 2.0
 # How long the queue for its stdin may take to be written when the server is to leave, in seconds.
@@ -151,6 +153,7 @@ class Child:
         self._stopping = self._killed = self._exited = self._drained = self._keeper_gone = False
         self._deaf = False
         self._stdout_ends = False
+        self._turns = 0  # in which something of its stdout was read
         self._filling = False
         self._gone = False
         self._reason = ""
@@ -289,9 +292,17 @@ class Child:
                 closed = "stdin" if self._deaf else "stdout"
                 self._reason = self._reason or f"closed its {closed} without leaving"
         if self._exited:
-            with trio.move_on_after(_DRAIN_SECONDS):
-                while not self._drained:
-                    await self._changed.wait()
+            await self._drain()
+
+    async def _drain(self) -> None:
+        # As long as something comes it is read: a busy machine must not cost the last words of a server.
+        with trio.move_on_after(_LAST_SECONDS):
+            before = -1
+            while not self._drained and before != self._turns:
+                before = self._turns
+                with trio.move_on_after(_DRAIN_SECONDS):
+                    while not self._drained:
+                        await self._changed.wait()
 
     async def _leave(self) -> None:
         if self._queue:
@@ -316,6 +327,7 @@ class Child:
             self._readiness.again(self._stdout)
             return
         self._filling = False
+        self._turns += 1
         size = _READ_LARGE if self._splitter.held > _READ else _READ
         # After its exit there is not much left to read, and not much time.
         end = time.perf_counter() + (_DRAIN_SECONDS if self._exited else _TURN_SECONDS)

@@ -115,7 +115,9 @@ async def test_those_of_a_session_are_told_under_it(tmp_path, server):
                 await socket.answers(1)
                 ends = ["error -32001", "error -32000"]
             else:
-                ends = ["error -32000"]  # with its session
+                ends = ["error -32000"]  # with its session, which must not end before it was heard
+                while not any(one["in_flight"] for one in running.status()["servers"]):
+                    await trio.sleep(0.02)
         with trio.fail_after(10):
             while len(told(running)) < 7 + len(ends):
                 await trio.sleep(0.01)
