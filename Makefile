@@ -6,8 +6,6 @@ DATA := man/man1/mcp-bridge.1 man/man1/mcp-bridge-connect.1 man/man5/mcp-bridge.
 ROOT := $(if $(filter 0,$(shell id -u)),--allow-root)
 PORT ?= 8808
 PYTEST ?= $(BIN)/coverage run -m pytest
-# Tests mostly wait: for processes, sockets and clocks. These take about as long as all others.
-HALF := tests/bridge tests/chaos tests/hostile tests/transports tests/validators
 
 help:  ## this list
 	@grep -E '^[a-z-]+:.*##' Makefile | sed 's/:.*##/ -/'
@@ -36,12 +34,8 @@ run: install  ## serve the bundled example server (PORT=8808)
 	@exec $(BIN)/mcp-bridge $(ROOT) --port $(PORT) --stdio -- $(abspath $(BIN)/python) $(abspath examples/server.py)
 
 test: .venv/.test  ## all tests that need Python only, and their coverage
-	@rm -rf .coverage .coverage.* build/test-half && mkdir -p build/test-half
-	@echo "two halves at the same time; the shorter one is shown when the other is over"
-	@trap 'kill 0' INT TERM; \
-	{ $(PYTEST) $(HALF) >build/test-half/log 2>&1 && touch build/test-half/passed; } & \
-	$(PYTEST) $(addprefix --ignore=,$(HALF)); status=$$?; \
-	wait; cat build/test-half/log; test $$status = 0 -a -e build/test-half/passed
+	@rm -f .coverage .coverage.*
+	$(PYTEST)
 	@$(BIN)/coverage combine --quiet
 	@$(BIN)/coverage report --skip-covered
 	@echo "branch coverage of what is pure must be whole:"
