@@ -5,11 +5,10 @@ here happens at once, in the task that brought the event: in Trio that makes it 
 or a queue.
 """
 
-import re
 import secrets
 from collections import deque
 from collections.abc import Callable, Iterable
-from typing import TYPE_CHECKING, Final, Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import trio
 
@@ -46,10 +45,6 @@ from .session import REVIVING, Abandon, Effect, EndStream, Session, Stream, ToCh
 
 if TYPE_CHECKING:
     from ..transports.child import Child
-
-
-# A request as we write it (envelope.request), and our id of it.
-_REQUEST: Final = re.compile(rb'\{"jsonrpc":"2\.0","id":([^,]+),"method":')
 
 
 def stopping() -> Rejection:
