@@ -3,6 +3,7 @@
 import ipaddress
 import re
 from typing import Final
+from urllib.parse import SplitResult, urlsplit
 
 _HOST: Final = re.compile(r"(?:\[[0-9a-f:.]{2,45}\]|[a-z0-9-]+(?:\.[a-z0-9-]+)*)(?::([0-9]{1,5}))?\Z")
 _PORTS: Final = 65535
@@ -53,3 +54,29 @@ def check_origin(text: str) -> str:
     ):
         raise BadAddress(f"an origin is exactly scheme://host[:port] in lower case, unlike {text!r}")
     return text
+
+
+def websocket_of(text: str) -> SplitResult:
+    """Where the WebSocket of a bridge is, with the scheme ws or wss; http://HOST/.../mcp names the one beside it.
+
+    Raises BadAddress, also for what would cross a network in the clear.
+    """
+    try:
+        url = urlsplit(text)
+        port = url.port
+    except ValueError as fault:
+        raise BadAddress(f"{text!r} is no URL: {fault}") from None
+    scheme = {"http": "ws", "https": "wss"}.get(url.scheme, url.scheme)
+    if scheme not in ("ws", "wss") or not url.hostname or "@" in url.netloc or port == 0:
+        raise BadAddress(f"a URL is http(s):// or ws(s)://HOST[:PORT]/PATH, without a user, unlike {text!r}")
+    if scheme == "ws":
+        try:
+            check_loopback(url.hostname)
+        except BadAddress:
+            raise BadAddress(
+                f"{text!r} would be in the clear on the network; use {scheme}s:// or https://"
+            ) from None
+    path = check_path(url.path or "/")
+    if url.scheme.startswith("http") and path.endswith("/mcp"):
+        path = f"{path.removesuffix('mcp')}ws"
+    return url._replace(scheme=scheme, path=path)

@@ -39,7 +39,7 @@ COMMANDS: Final = {
     "tap": "watch the messages of a server pass",
     "tools": "list the tools of a server",
     "call": "call a tool of a server",
-    "connect": "be a server of the daemon on our own standard streams, for clients that only start commands",
+    "connect": "be a server behind a bridge on our own standard streams, for clients that only start commands",
     "restart": "end the processes of a server; the next call starts them again",
     "reload": "let the daemon read its configuration again",
     "env": "show the environment that a server gets",

@@ -1,17 +1,19 @@
-"""`mcp-bridge connect NAME`: a server of the daemon as a stdio server, for clients that only start commands.
+"""`mcp-bridge connect NAME|URL`: a server behind a bridge as a stdio server, for clients that only start commands.
 
-Lines of stdin become messages of a WebSocket on the daemon's Unix socket, and the other way round, whatever era they are of.
+Lines of stdin become messages of a WebSocket and the other way round, whatever era they are of.
 """
 
 import http.client
 import os
 import signal
+import ssl
 from collections.abc import Callable, Coroutine
 from functools import partial
 from pathlib import Path
 from typing import Any, Final, cast
 from urllib.parse import quote
 
+import attrs
 import trio
 import trio_websocket
 
@@ -21,59 +23,118 @@ from ..validators.envelope import Message, Notification, Request, Response
 from ..validators.limits import TRUSTING, Limits
 from ..validators.rejection import Rejection
 from ..validators.shapes import read_cancelled
+from .addresses import websocket_of
 from .asking import NoDaemon, Refused
 from .log import tell
 
 _READ: Final = 64 * 1024
 # After the end of stdin, how long answers to what was asked may still come, in seconds.
 _LAST_ANSWERS: Final = 30.0
+# How long a handshake may take, of TLS as of WebSocket, in seconds.
+_HANDSHAKE: Final = 10.0
 _LISTEN: Final = "subscriptions/listen"
 
 
-def connect(unix: Path, name: str) -> None:
+@attrs.frozen
+class Place:
+    """Where a server is: on a Unix socket, or else at a host and port, with TLS or without."""
+
+    name: str  # as a person knows it
+    host: str  # as the Host header has it
+    path: str
+    unix: Path | None = None
+    address: tuple[str, int] = ("", 0)
+    tls: bool = False
+    token: str = attrs.field(default="", repr=False)
+
+    @classmethod
+    def of_daemon(cls, unix: Path, name: str) -> "Place":
+        """A server of the daemon behind this Unix socket."""
+        return cls(name, "localhost", f"/servers/{quote(name, safe='')}/ws", unix)
+
+    @classmethod
+    def at(cls, url: str, token: str) -> "Place":
+        """A server of whatever bridge is at this URL. Raises BadAddress."""
+        found = websocket_of(url)
+        tls = found.scheme == "wss"
+        address = (found.hostname or "", found.port or (443 if tls else 80))
+        return cls(url, found.netloc, found.path, None, address, tls, token)
+
+    async def open(self) -> "trio.SocketStream | trio.SSLStream[trio.SocketStream]":
+        """A stream to it. Raises NoDaemon."""
+        try:
+            if self.unix is not None:
+                return await trio.open_unix_socket(str(self.unix))
+            plain = await trio.open_tcp_stream(*self.address)
+            if not self.tls:
+                return plain
+            stream = trio.SSLStream(
+                plain, ssl.create_default_context(), server_hostname=self.address[0], https_compatible=True
+            )
+            with trio.fail_after(_HANDSHAKE):
+                await stream.do_handshake()
+        except (OSError, trio.TooSlowError, trio.BrokenResourceError) as fault:
+            raise NoDaemon(self._unreachable(fault)) from None
+        return stream
+
+    def _unreachable(self, fault: Exception) -> str:
+        reason = getattr(fault, "strerror", None) or fault.__cause__ or fault
+        if self.unix is None:
+            that = "that we trust " if isinstance(reason, ssl.SSLError) else ""
+            return f"nothing {that}answers at {self.name}: {reason}"
+        return f"no daemon answers on {self.unix}: {reason}; `mcp-bridge serve` starts one"
+
+
+def connect(place: Place) -> None:
     """Carry messages between our standard streams and a server until one side ends. Raises NoDaemon and Refused."""
     interrupted = False
     try:
-        trio.run(_run, unix, name)
+        trio.run(_run, place)
     except* KeyboardInterrupt:
         interrupted = True
     if interrupted:
         raise KeyboardInterrupt
 
 
-async def _run(unix: Path, name: str) -> None:
-    try:
-        stream = await trio.open_unix_socket(str(unix))
-    except OSError as fault:
-        raise NoDaemon(
-            f"no daemon answers on {unix}: {fault.strerror or fault}; `mcp-bridge serve` starts one"
-        ) from None
+async def _run(place: Place) -> None:
+    stream = await place.open()
     refusal = ""
     try:
         async with stream, trio.open_nursery() as nursery:
-            socket = await trio_websocket.wrap_client_stream(
-                nursery,
-                stream,
-                "localhost",
-                f"/servers/{quote(name, safe='')}/ws",
-                subprotocols=["mcp"],
-                max_message_size=TRUSTING.line,
-            )
+            with trio.fail_after(
+                _HANDSHAKE
+            ):  # the library would wait for ever, also where the other side has left
+                socket = await trio_websocket.wrap_client_stream(
+                    nursery,
+                    stream,
+                    place.host,
+                    place.path,
+                    subprotocols=["mcp"],
+                    extra_headers=[(b"Authorization", f"Bearer {place.token}".encode())]
+                    if place.token
+                    else [],
+                    max_message_size=TRUSTING.line,
+                )
             refusal = await _Carrier(socket).run()
             nursery.cancel_scope.cancel()
     except* trio_websocket.ConnectionRejected as group:  # a task of the library raises it
-        refusal = _reason(name, group.exceptions[0])
+        refusal = _reason(place, group.exceptions[0])
+    except* trio.TooSlowError:
+        refusal = f"{place.name} does not speak WebSocket"
     if refusal:
         raise Refused(refusal)
 
 
-def _reason(name: str, rejected: Exception) -> str:
+def _reason(place: Place, rejected: Exception) -> str:
     while isinstance(rejected, ExceptionGroup):
         rejected = cast("ExceptionGroup[Exception]", rejected).exceptions[0]
     assert isinstance(rejected, trio_websocket.ConnectionRejected)  # noqa: S101 - `except*` has looked
     if rejected.status_code == http.client.NOT_FOUND:
-        return f"there is no server {name!r}"
-    return bytes(rejected.body or b"").decode(errors="replace")
+        return f"there is no server {place.name!r}" if place.unix else f"there is no server at {place.name}"
+    if rejected.status_code == http.client.UNAUTHORIZED:
+        return f"{place.name} asks for a token, or for another one; --token-file FILE names the file that holds it"
+    said = bytes(rejected.body or b"").decode(errors="replace")
+    return said or f"{place.name} answered {rejected.status_code}, so it is no WebSocket of a bridge"
 
 
 class _Carrier:

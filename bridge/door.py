@@ -23,6 +23,7 @@ import msgspec
 
 from ..validators import modern
 from . import config, doctor
+from .addresses import BadAddress
 from .approval import Approval, NotApproved, Subject
 from .asking import NoDaemon, Refused, ask, call, follow, result_of
 from .cli import COMMANDS, EX_CONFIG, EX_INTERRUPTED, EX_USAGE
@@ -30,7 +31,7 @@ from .client_config import CLIENTS, client_config, connecting
 from .completion import SHELLS, completion
 from .config import BadConfig
 from .control import ROOT
-from .credentials import BadCredential, boot_token, read_secret
+from .credentials import BadCredential, boot_token, read_secret, read_token
 from .importing import BadImport, import_servers
 from .log import escaped, tell
 from .settings import AGGREGATE, ALL, ServerConfig, Settings
@@ -79,7 +80,11 @@ def parser() -> argparse.ArgumentParser:
     called.add_argument(
         "arguments", metavar="ARGUMENTS", nargs="?", default="{}", help="a JSON object (default {})"
     )
-    command("connect").add_argument("server", metavar="NAME")
+    connected = command("connect")
+    connected.add_argument("server", metavar="NAME|URL")
+    connected.add_argument(
+        "--token-file", type=Path, metavar="FILE", help="the bearer token for a URL, in a file of mode 0600"
+    )
     command("restart").add_argument("server", metavar="NAME")
     command("reload")
     command("env").add_argument("server", metavar="NAME")
@@ -120,6 +125,8 @@ def command(arguments: list[str], environment: Mapping[str, str]) -> int:
         return _failed(EX_CONFIG, str(fault))
     except NoDaemon as fault:
         return _failed(EX_UNAVAILABLE, str(fault))
+    except BadAddress as fault:
+        return _failed(EX_USAGE, str(fault))
     except (Refused, NotApproved) as fault:
         return _failed(EX_FAILED, str(fault))
     except KeyboardInterrupt:
@@ -268,9 +275,16 @@ def _tap(given: argparse.Namespace, path: Path, environment: Mapping[str, str]) 
 
 
 def _connect(given: argparse.Namespace, path: Path, environment: Mapping[str, str]) -> int:
-    from .connect import connect  # noqa: PLC0415 - the other commands need no event loop
+    from .connect import Place, connect  # noqa: PLC0415 - the other commands need no event loop
 
-    connect(_socket(path, environment), given.server)
+    token = read_token(given.token_file) if given.token_file else ""
+    if "://" in given.server:
+        place = Place.at(given.server, token)
+    elif token:
+        raise BadAddress("--token-file goes with a URL; on the Unix socket your uid is the credential")
+    else:
+        place = Place.of_daemon(_socket(path, environment), given.server)
+    connect(place)
     return EX_OK
 
 

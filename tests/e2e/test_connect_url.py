@@ -1,0 +1,136 @@
+"""`mcp-bridge connect URL`: a bridge at a port, with its token and with TLS, as a stdio server."""
+
+import json
+import os
+import secrets
+import socket
+import subprocess
+import threading
+
+import pytest
+import trustme
+
+from .bridge_process import EXAMPLE, PROGRAM, Bridge
+from .test_modern_http import request
+
+
+@pytest.fixture(scope="module")
+def plain(tmp_path_factory):
+    with Bridge(tmp_path_factory.mktemp("plain")) as bridge:
+        yield bridge
+
+
+def asked(*words, environment=None):
+    return subprocess.run(
+        [PROGRAM, "connect", *words],
+        input=json.dumps(request("tools/list")) + "\n",
+        env={**os.environ, **(environment or {})},
+        capture_output=True,
+        text=True,
+        timeout=30,
+        check=False,
+    )
+
+
+def token_file(folder, token):
+    path = folder / "token-for-it"
+    path.write_text(token)
+    path.chmod(0o600)
+    return str(path)
+
+
+def names(done):
+    assert (done.returncode, done.stderr) == (0, "")
+    (line,) = done.stdout.splitlines()
+    return {tool["name"] for tool in json.loads(line)["result"]["tools"]}
+
+
+@pytest.mark.parametrize("at", ["mcp", "ws"])
+def test_a_bridge_at_a_port_answers_with_its_token(plain, at, tmp_path):
+    assert "echo" in names(asked(getattr(plain, at), "--token-file", token_file(tmp_path, plain.token)))
+
+
+def test_over_tls_only_a_certificate_that_is_trusted_will_do(tmp_path):
+    authority = trustme.CA()
+    issued = authority.issue_cert("127.0.0.1")
+    issued.cert_chain_pems[0].write_to_path(tmp_path / "cert.pem")
+    issued.private_key_pem.write_to_path(tmp_path / "key.pem")
+    (tmp_path / "key.pem").chmod(0o600)
+    authority.cert_pem.write_to_path(tmp_path / "authority.pem")
+    files = ("--tls-cert", str(tmp_path / "cert.pem"), "--tls-key", str(tmp_path / "key.pem"))
+    with Bridge(tmp_path / "run", EXAMPLE, *files) as bridge:
+        words = (bridge.mcp, "--token-file", token_file(tmp_path, bridge.token))
+        assert "echo" in names(asked(*words, environment={"SSL_CERT_FILE": str(tmp_path / "authority.pem")}))
+        done = asked(*words)
+    assert done.returncode == 69
+    assert done.stderr.startswith(f"mcp-bridge: nothing that we trust answers at {bridge.mcp}: ")
+    assert "certificate verify failed" in done.stderr
+
+
+@pytest.mark.parametrize("words", [(), (secrets.token_urlsafe(32),)], ids=["none", "wrong"])
+def test_without_the_token_it_says_what_is_missing(plain, words, tmp_path):
+    options = ("--token-file", token_file(tmp_path, *words)) if words else ()
+    done = asked(plain.mcp, *options)
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr == (
+        f"mcp-bridge: {plain.mcp} asks for a token, or for another one; --token-file FILE names the file that holds it\n"
+    )
+
+
+def test_where_there_is_no_server_it_says_so(plain, tmp_path):
+    url = plain.mcp.replace("/mcp", "/servers/nobody/mcp")
+    done = asked(url, "--token-file", token_file(tmp_path, plain.token))
+    assert (done.returncode, done.stderr) == (1, f"mcp-bridge: there is no server at {url}\n")
+
+
+@pytest.mark.parametrize(
+    ("said", "reason"),
+    [
+        (
+            b"HTTP/1.1 302 Found\r\nContent-Length: 0\r\n\r\n",
+            "answered 302, so it is no WebSocket of a bridge",
+        ),
+        (b"SSH-2.0-OpenSSH_9.2\r\n", "does not speak WebSocket"),
+    ],
+    ids=["redirection", "another protocol"],
+)
+def test_what_is_no_bridge_is_named(said, reason):
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+
+        def answer():
+            connection, _ = listener.accept()
+            with connection:
+                connection.recv(65536)
+                connection.sendall(said)
+
+        threading.Thread(target=answer, daemon=True).start()
+        url = f"http://127.0.0.1:{listener.getsockname()[1]}/mcp"
+        done = asked(url)
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr == f"mcp-bridge: {url} {reason}\n"
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "reason"),
+    [
+        (["http://example.com/mcp"], 64, "would be in the clear on the network; use wss:// or https://"),
+        (["ftp://localhost/mcp"], 64, "a URL is http(s):// or ws(s)://HOST[:PORT]/PATH"),
+        (["http://user@localhost/mcp"], 64, "without a user"),
+        (["http://localhost:0/mcp"], 64, "a URL is"),
+        (["http://localhost:99999/mcp"], 64, "is no URL: Port out of range"),
+        (["http://localhost/a%2fb"], 64, "a path begins with /"),
+        (["git", "--token-file", "FILE"], 64, "on the Unix socket your uid is the credential"),
+        (
+            ["http://localhost/mcp", "--token-file", "/dev/null"],
+            78,
+            "the token file /dev/null is not a regular file",
+        ),
+        (["http://127.0.0.1:1/mcp"], 69, "nothing answers at http://127.0.0.1:1/mcp: "),
+    ],
+)
+def test_what_cannot_be_is_refused(words, code, reason, tmp_path):
+    words = [token_file(tmp_path, secrets.token_urlsafe(32)) if word == "FILE" else word for word in words]
+    done = asked(*words)
+    assert (done.returncode, done.stdout) == (code, "")
+    assert reason in done.stderr
+    assert len(done.stderr.splitlines()) == 1
