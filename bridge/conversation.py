@@ -367,6 +367,8 @@ class LocalConversation:
     def _ask_desk(self, message: Message) -> None:
         desk, outlet = self._desk, self._shared
         assert outlet is not None  # noqa: S101 - `share` was called
+        if self.ended:
+            return  # one of these effects has ended it, and what its end closed must stay closed
         if desk is None or desk.ended:
             self._desk = None
             if not self._waiting and not isinstance(message, Request):

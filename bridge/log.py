@@ -6,7 +6,9 @@ cut, and the secrets that we know are blotted out wherever they turn up (attacks
 
 import contextlib
 import json
+import os
 import re
+import select
 import sys
 import time
 import traceback
@@ -17,6 +19,10 @@ from typing import Final, TextIO
 LEVELS: Final = ("debug", "info", "warning", "error", "none")
 # A line longer than this is cut where nothing else is said, in characters.
 _LONGEST: Final = 4096
+# How long a line waits for a reader of the log that has stalled, in milliseconds, before lines are dropped until it reads.
+_PATIENCE: Final = 100
+# A pipe that poll(2) calls writable takes so much without waiting (PIPE_BUF in pipe(7)), in bytes.
+_AT_ONCE: Final = 4096
 # What is shorter is no secret worth hiding, and blotting it out would spoil the log; in characters.
 SHORTEST_SECRET: Final = 8
 # C0, DEL, C1, line separators, and what turns or hides text (bidi, zero width, tags).
@@ -31,7 +37,8 @@ class LineLog:
     def __init__(self, level: str = "info", form: str = "text", *, out: TextIO | None = None) -> None:
         self._rank = LEVELS.index(level)
         self._json = form == "json"
-        self._out = out or sys.stderr
+        self._out = _Output(out or sys.stderr)
+        self._dropped = 0
         self._hidden: Counter[str] = Counter()
 
     def hide(self, secrets: Iterable[str]) -> None:
@@ -67,13 +74,25 @@ class LineLog:
             self._write("error", event, fields)
 
     def _write(self, level: str, event: str, fields: dict[str, object]) -> None:
+        if not self._out.takes(0 if self._dropped else _PATIENCE):
+            self._dropped += 1
+            return
+        if self._dropped:
+            gap = self._line(
+                "warning", "lines were dropped, since nobody read the log", {"count": self._dropped}
+            )
+            self._out.write(gap)
+            self._dropped = 0
+        self._out.write(self._line(level, event, fields))
+
+    def _line(self, level: str, event: str, fields: dict[str, object]) -> str:
         plain = {key: self.plain(value) for key, value in fields.items()}
         if self._json:
             line = json.dumps({"ts": round(time.time(), 3), "level": level, "event": event, **plain})
         else:
             told = "".join(f" {key}={_quoted(value)}" for key, value in plain.items())
             line = f"mcp-bridge: {level}: {event}{told}"
-        _write(self._out, f"{line}\n")
+        return f"{line}\n"
 
     def plain(self, value: object, longest: int = _LONGEST) -> object:
         """The value as it may be shown: without secrets and what could steer a terminal, cut after so many characters."""
@@ -88,13 +107,41 @@ class LineLog:
         return escaped(text[:longest])
 
 
+class _Output:
+    """Where lines go. A reader that stops reading, as a pager does or a terminal after ^S, must not stop the daemon."""
+
+    def __init__(self, out: TextIO) -> None:
+        self._out = out
+        self._poll = select.poll()
+        self._descriptor = -1
+        self._torn = b""  # what ends a line that was cut off
+        with contextlib.suppress(OSError, ValueError):  # what has no descriptor never waits
+            self._descriptor = out.fileno()
+            self._poll.register(self._descriptor, select.POLLOUT)
+
+    def takes(self, patience: int) -> bool:
+        """Whether a line can be written now, or within so many milliseconds, without waiting."""
+        return self._descriptor < 0 or bool(self._poll.poll(patience))
+
+    def write(self, text: str) -> None:
+        """Write a line; the rest of one that turns out too long for a reader that has stalled is cut off."""
+        if self._descriptor < 0:
+            _write(self._out, text)
+            return
+        data = self._torn + text.encode(errors="backslashreplace")
+        # Where nobody listens any more, or the disk is full: that is no reason to stop serving.
+        with contextlib.suppress(OSError):
+            while data and self.takes(_PATIENCE):
+                data = data[os.write(self._descriptor, data[:_AT_ONCE]) :]
+            self._torn = b"\n" if data else b""
+
+
 def tell(text: str) -> None:
     """Say something on stderr, as it is."""
     _write(sys.stderr, text)
 
 
 def _write(out: TextIO, text: str) -> None:
-    # Where nobody listens any more, or the disk is full: that is no reason to stop serving.
     with contextlib.suppress(OSError, ValueError):
         out.write(text)
         out.flush()

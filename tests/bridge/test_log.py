@@ -2,6 +2,7 @@
 
 import io
 import json
+import os
 
 import pytest
 from hypothesis import given, settings
@@ -159,3 +160,23 @@ def test_a_secret_at_the_cut_of_a_message_is_blotted_out_before_it_is_cut():
 def test_what_hides_or_turns_text_is_shown():
     assert escaped("a\u202eb\u200bc\U000e0041\ud800") == "a\\u202eb\\u200bc\\U000e0041\\ud800"
     assert escaped("plain é 世") == "plain é 世"
+
+
+@pytest.mark.parametrize("form", ["text", "json"])
+def test_a_reader_that_stalls_loses_lines_and_holds_up_nobody(form):
+    reading, writing = os.pipe()
+    with open(writing, "w") as out:
+        log = LineLog(form=form, out=out)
+        for _ in range(40):  # more than a pipe holds, and then many more
+            log.info("flood", text="y" * 4000)
+        os.set_blocking(reading, False)
+        before = os.read(reading, 1 << 20).decode()
+        log.info("afterwards")
+        after = os.read(reading, 1 << 20).decode().splitlines()
+    os.close(reading)
+    kept = before.count("\n")
+    assert 0 < kept < 40
+    assert len(after) == 2 + (not before.endswith("\n"))
+    assert "lines were dropped, since nobody read the log" in after[-2]
+    assert str(40 - kept - (not before.endswith("\n"))) in after[-2]
+    assert "afterwards" in after[-1]
