@@ -15,7 +15,7 @@ from typing import Final
 
 import attrs
 
-from ..transports.spawner import Launch, SpawnFailed
+from ..transports.options import Launch, SpawnFailed
 from .program import found_program
 from .settings import ServerConfig
 

@@ -9,7 +9,6 @@ import os
 import shlex
 import sys
 from collections.abc import Callable, Sequence
-from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, NoReturn
 
@@ -132,8 +131,7 @@ def _parsed(parser: _Parser, arguments: list[str]) -> argparse.Namespace:
 def _settings(
     parser: _Parser, given: argparse.Namespace, command: tuple[str, ...], environment: dict[str, str]
 ) -> "Settings":
-    from ..transports.routes import Paths  # noqa: PLC0415 - see the module's docstring
-    from ..transports.spawner import Launch  # noqa: PLC0415
+    from ..transports.options import Launch, Paths  # noqa: PLC0415 - see the module's docstring
     from .environment import BadEnvironment, child_environment  # noqa: PLC0415
     from .settings import READY, WRAPPED, ServerConfig, Settings  # noqa: PLC0415
 
@@ -196,7 +194,7 @@ def options_parser() -> _Parser:
         allow_abbrev=False,
     )
     add = parser.add_argument
-    add("--version", action="version", version=f"mcp-bridge {metadata.version('mcpbridged')}")
+    add("--version", action=_Version, nargs=0, help="show program's version number and exit")
     add(
         "--stdio",
         metavar="CMD",
@@ -339,6 +337,14 @@ class _Formatter(argparse.HelpFormatter):
             return super()._fill_text(text, width, indent)
         commands = "".join(f"  {name:<15}{does}\n" for name, does in COMMANDS.items())
         return f"commands, of which each has a --help:\n{commands}\n{super()._fill_text(text, width, indent)}"
+
+
+class _Version(argparse.Action):
+    def __call__(self, parser: argparse.ArgumentParser, *_: object) -> None:
+        from importlib.metadata import version  # noqa: PLC0415 - which takes longer than many a command
+
+        sys.stdout.write(f"mcp-bridge {version('mcpbridged')}\n")
+        parser.exit()
 
 
 class _NoTokenHere(argparse.Action):

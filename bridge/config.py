@@ -16,9 +16,7 @@ import attrs
 import msgspec
 from msgspec import Meta
 
-from ..transports.gate import LOCAL
-from ..transports.routes import Paths
-from ..transports.spawner import Launch
+from ..transports.options import LOCAL, Launch, Paths
 from ..validators.limits import Limits
 from .addresses import BadAddress, check_host, check_loopback, check_origin, check_path
 from .brought import header_name

@@ -15,9 +15,9 @@ from ..transports.streaming import write_events
 from ..validators.rejection import INVALID_REQUEST, Rejection
 from .fleet import Fleet
 from .server import LocalServer
+from .settings import CONTROL
 from .status import Status
 
-ROOT: Final = "/control"
 _JSON: Final = b"application/json"
 # A message that is tapped is cut here, in characters.
 _TAPPED: Final = 16 * 1024
@@ -48,11 +48,11 @@ class Control:
     def table(self) -> dict[str, Endpoint]:
         """The endpoint of every path."""
         return {
-            f"{ROOT}/status": self._answer_status,
-            f"{ROOT}/reload": self._answer_reload,
-            f"{ROOT}/restart": self._answer_restart,
-            f"{ROOT}/logs": self._answer_logs,
-            f"{ROOT}/tap": self._answer_tap,
+            f"{CONTROL}/status": self._answer_status,
+            f"{CONTROL}/reload": self._answer_reload,
+            f"{CONTROL}/restart": self._answer_restart,
+            f"{CONTROL}/logs": self._answer_logs,
+            f"{CONTROL}/tap": self._answer_tap,
         }
 
     async def _answer_status(self, exchange: Exchange) -> None:

@@ -264,6 +264,7 @@ class _Daemon:
         self._notifier = Notifier(environment)
         self._reloading = trio.Lock()
         self._ending = False
+        self._deserted = trio.Event()  # nobody is connected, and nobody can be any more
         self._since = 0.0
 
     async def run(self) -> None:
@@ -279,7 +280,7 @@ class _Daemon:
                 await self._fleet.apply(self._settings.servers)
                 self._route()
                 connections = trio.CancelScope()
-                nursery.start_soon(_listen, connections, listeners)
+                nursery.start_soon(self._listen, connections, listeners)
                 nursery.start_soon(self._show_life)
                 self._announce()
                 gc.freeze()  # what the start has made stays; the collector need not look at it again
@@ -292,6 +293,13 @@ class _Daemon:
                 await self._stop(nursery, signals, connections, listeners)
                 nursery.cancel_scope.cancel()
         self._readiness.close()
+
+    async def _listen(self, scope: trio.CancelScope, listeners: list[Listener]) -> None:
+        with scope:
+            async with trio.open_nursery() as nursery:
+                for listener in listeners:
+                    nursery.start_soon(serve, listener)
+        self._deserted.set()
 
     async def _stop(
         self,
@@ -310,7 +318,9 @@ class _Daemon:
             with trio.move_on_after(self._settings.limits.drain_seconds):
                 await self._fleet.drain()
             await self._fleet.close()
-            await trio.sleep(_FLUSH)
+            self._pulse.end()
+            with trio.move_on_after(_FLUSH):
+                await self._deserted.wait()
             connections.cancel()
             await self._fleet.emptied()
 
@@ -478,13 +488,6 @@ class _Daemon:
         entry = {"type": "http", "url": url, "headers": {"Authorization": f"Bearer {shown}"}}
         text = json.dumps({"mcpServers": {self._settings.root: entry}}, indent=2, ensure_ascii=False)
         return ["  " + line for line in text.splitlines()]
-
-
-async def _listen(scope: trio.CancelScope, listeners: list[Listener]) -> None:
-    with scope:
-        async with trio.open_nursery() as nursery:
-            for listener in listeners:
-                nursery.start_soon(serve, listener)
 
 
 async def _hurry(signals: AsyncIterator[int], orderly: trio.CancelScope) -> None:

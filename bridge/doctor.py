@@ -16,10 +16,9 @@ from . import config
 from .approval import Approval, NotApproved
 from .asking import NoDaemon, Refused, ask, call, result_of
 from .config import BadConfig
-from .control import ROOT
 from .credentials import BadCredential, boot_token, directory_in
 from .program import found_program
-from .settings import ServerConfig, Settings
+from .settings import CONTROL, ServerConfig, Settings
 
 GOOD: Final = "good"
 DOUBTFUL: Final = "doubtful"
@@ -144,7 +143,7 @@ def _daemon(settings: Settings) -> Iterator[Finding]:
         yield Finding(DOUBTFUL, "listen: unix is false, so the daemon cannot be asked how it is")
         return
     try:
-        answer = ask(settings.unix, "GET", f"{ROOT}/status")
+        answer = ask(settings.unix, "GET", f"{CONTROL}/status")
     except (NoDaemon, Refused, ConnectionError) as fault:
         yield Finding(DOUBTFUL, str(fault), "systemctl --user start mcp-bridge, or mcp-bridge serve")
         if settings.port and not _is_free(settings.host, settings.port):

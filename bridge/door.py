@@ -30,11 +30,10 @@ from .cli import COMMANDS, EX_CONFIG, EX_INTERRUPTED, EX_USAGE
 from .client_config import CLIENTS, client_config, connecting
 from .completion import SHELLS, completion
 from .config import BadConfig
-from .control import ROOT
 from .credentials import BadCredential, boot_token, read_secret, read_token
 from .importing import BadImport, import_servers
 from .log import escaped, tell
-from .settings import AGGREGATE, ALL, ServerConfig, Settings
+from .settings import AGGREGATE, ALL, CONTROL, ServerConfig, Settings
 from .showing import table
 
 EX_OK: Final = 0
@@ -180,7 +179,7 @@ def _socket(path: Path, environment: Mapping[str, str]) -> Path:
 def _status(given: argparse.Namespace, path: Path, environment: Mapping[str, str]) -> int:
     unix = _socket(path, environment)
     while True:
-        answer = ask(unix, "GET", f"{ROOT}/status")
+        answer = ask(unix, "GET", f"{CONTROL}/status")
         text = json.dumps(answer, indent=2) if given.json else _status_table(answer)
         if not given.watch:
             _say(text)
@@ -230,7 +229,7 @@ def _status_table(answer: dict[str, Any]) -> str:
 
 
 def _ps(given: argparse.Namespace, path: Path, environment: Mapping[str, str]) -> int:
-    answer = ask(_socket(path, environment), "GET", f"{ROOT}/status")
+    answer = ask(_socket(path, environment), "GET", f"{CONTROL}/status")
     rows = [(pid, one["name"], " ".join(one["command"])) for one in answer["servers"] for pid in one["pids"]]
     if given.json:
         _say(json.dumps([{"pid": pid, "server": name} for pid, name, _ in rows]))
@@ -254,7 +253,7 @@ def _size(count: int) -> str:
 
 def _logs(given: argparse.Namespace, path: Path, environment: Mapping[str, str]) -> int:
     unix = _socket(path, environment)
-    asked = f"{ROOT}/logs?server={quote(given.server)}"
+    asked = f"{CONTROL}/logs?server={quote(given.server)}"
     for told in follow(unix, f"{asked}&follow=1") if given.follow else [ask(unix, "GET", asked)]:
         for entry in cast("list[dict[str, Any]]", told if isinstance(told, list) else [told]):
             _say(_entry(entry))
@@ -268,7 +267,7 @@ def _entry(entry: dict[str, Any]) -> str:
 
 
 def _tap(given: argparse.Namespace, path: Path, environment: Mapping[str, str]) -> int:
-    for one in follow(_socket(path, environment), f"{ROOT}/tap?server={quote(given.server)}"):
+    for one in follow(_socket(path, environment), f"{CONTROL}/tap?server={quote(given.server)}"):
         arrow = "->" if one["direction"] == "to server" else "<-"
         _say(escaped(f"{arrow} {one['line']}"))
     return EX_OK
@@ -289,7 +288,12 @@ def _connect(given: argparse.Namespace, path: Path, environment: Mapping[str, st
 
 
 def _restart(given: argparse.Namespace, path: Path, environment: Mapping[str, str]) -> int:
-    ask(_socket(path, environment), "POST", f"{ROOT}/restart?server={quote(given.server)}", _HELPERS_SECONDS)
+    ask(
+        _socket(path, environment),
+        "POST",
+        f"{CONTROL}/restart?server={quote(given.server)}",
+        _HELPERS_SECONDS,
+    )
     _say(f"{given.server}: restarted; calls in flight are answered by the former process")
     return EX_OK
 
@@ -297,7 +301,7 @@ def _restart(given: argparse.Namespace, path: Path, environment: Mapping[str, st
 def _reload(_given: argparse.Namespace, path: Path, environment: Mapping[str, str]) -> int:
     config.read(path)
     try:
-        changes = ask(_socket(path, environment), "POST", f"{ROOT}/reload", _HELPERS_SECONDS)
+        changes = ask(_socket(path, environment), "POST", f"{CONTROL}/reload", _HELPERS_SECONDS)
     except Refused as fault:
         raise BadConfig(str(fault)) from None
     for what in ("added", "changed", "removed", "kept"):
@@ -327,7 +331,7 @@ def _first_line(tool: Mapping[str, Any]) -> str:
 
 
 def _listed(unix: Path, server: str) -> Iterable[dict[str, Any]]:
-    known = [one["name"] for one in ask(unix, "GET", f"{ROOT}/status")["servers"]]
+    known = [one["name"] for one in ask(unix, "GET", f"{CONTROL}/status")["servers"]]
     if server not in known:
         raise Refused(f"there is no server {server!r}; there are: {', '.join(known) or 'none'}")
     params: dict[str, object] = {}

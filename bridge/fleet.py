@@ -9,9 +9,10 @@ from typing import Final
 import attrs
 import trio
 
+from ..transports.options import Paths
 from ..transports.ports import Endpoint
 from ..transports.readiness import Readiness
-from ..transports.routes import Paths, endpoints
+from ..transports.routes import endpoints
 from ..transports.spawner import Spawner
 from .log import LineLog
 from .record import Record

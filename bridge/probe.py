@@ -11,8 +11,9 @@ import trio
 
 from ..transports.child import Child, ChildBusy, ChildGone, Exit
 from ..transports.lines import Overlong
+from ..transports.options import Launch
 from ..transports.readiness import Readiness
-from ..transports.spawner import Launch, Spawner
+from ..transports.spawner import Spawner
 from ..validators import envelope, members, modern
 from ..validators.envelope import Response
 from ..validators.limits import Limits

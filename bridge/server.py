@@ -19,10 +19,11 @@ import trio
 
 from ..transports.child import Child, Exit
 from ..transports.lines import Overlong
+from ..transports.options import Launch, SpawnFailed
 from ..transports.outlet import Outlet
 from ..transports.ports import Log, ModernRequest
 from ..transports.readiness import Readiness
-from ..transports.spawner import Launch, Spawner, SpawnFailed
+from ..transports.spawner import Spawner
 from ..validators.rejection import SERVER_ERROR, Rejection
 from . import eras
 from .approval import Approval, NotApproved

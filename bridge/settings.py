@@ -5,8 +5,7 @@ from pathlib import Path
 
 import attrs
 
-from ..transports.routes import Paths
-from ..transports.spawner import Launch
+from ..transports.options import Launch, Paths
 from ..validators.limits import Limits
 from .choice import Choice
 from .log import SHORTEST_SECRET
@@ -18,6 +17,8 @@ AGGREGATE = "aggregate"
 PRINCIPAL_VARIABLE = "MCP_BRIDGE_PRINCIPAL"
 # Where it says whether the servers would serve a client.
 READY = "/readyz"
+# Where the person's commands ask the daemon.
+CONTROL = "/control"
 # Every server, in the rights of a token.
 ALL = "*"
 

@@ -15,10 +15,10 @@ from ..validators.envelope import error
 from ..validators.http_head import Head, parse_head
 from ..validators.limits import Limits
 from ..validators.rejection import INTERNAL_ERROR, INVALID_REQUEST, Rejection
-from .gate import ANONYMOUS
 from .http1 import SAFE_HEADERS, STREAM_HEADERS, Seat, Service
+from .options import ANONYMOUS, Headers
 from .outlet import Outlet
-from .ports import Headers, Hijacked
+from .ports import Hijacked
 
 AsgiScope = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]

@@ -15,10 +15,7 @@ from ..validators.http_head import TCHAR, Head
 from ..validators.limits import Limits
 from ..validators.origin import Site
 from ..validators.rejection import INVALID_REQUEST, Rejection
-from .ports import Headers
-
-ANONYMOUS = ""
-LOCAL = "local"
+from .options import ANONYMOUS, LOCAL, Headers
 
 _PREFLIGHT: Headers = (
     (b"Access-Control-Allow-Methods", b"POST, GET, DELETE, OPTIONS"),

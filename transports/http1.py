@@ -18,10 +18,11 @@ from ..validators.http_body import ChunkedDecoder, check_length
 from ..validators.http_head import Head, parse_head, reject_early
 from ..validators.limits import Limits
 from ..validators.rejection import INVALID_REQUEST, Rejection
-from .gate import ANONYMOUS, Gate
+from .gate import Gate
+from .options import ANONYMOUS, Headers
 from .outlet import OPEN, Outlet
-from .ports import Endpoint, Headers, Hijacked, Log
-from .pulse import Pulse
+from .ports import Endpoint, Hijacked, Log
+from .pulse import TICK, Pulse
 from .readiness import Readiness, Spot
 from .seldom import Seldom
 
@@ -34,6 +35,8 @@ _READ_CHUNKS: Final = 16 * 1024
 _ONE_SEND: Final = 64 * 1024
 # Operations that did not have to wait before other tasks get their turn.
 _FAIR: Final = 16
+# Who has rested this long between two requests may go when the bridge ends, in seconds: nothing can be on its way any more.
+_LAST_REST: Final = 2 * TICK
 # How long, and for how many bytes, a refused peer may go on sending so that it still reads the refusal.
 _LINGER_SECONDS: Final = 1.0
 _LINGER_BYTES: Final = 256 * 1024
@@ -365,7 +368,8 @@ class Connection:
         service.readiness.join(self._sock.fileno(), self._ready)
         try:
             while not self._close and await self._serve_one():
-                pass
+                if service.pulse.ending:
+                    self._close = True
             await self._linger()
         except OSError:
             pass  # the peer is gone; whoever waits for it has been told by `attend`
@@ -388,7 +392,7 @@ class Connection:
                 self._cors = ()
                 self.head = parse_head(block, self.limits)
             head = self.head
-            self._close = not head.keep_alive
+            self._close = not head.keep_alive or self._service.pulse.ending
             self._body_pending = head.chunked or bool(head.content_length)
             endpoint = self._endpoint or await self._admit(head)
             if endpoint is not None:
@@ -641,9 +645,7 @@ class Connection:
         match self._waiting:
             case "head" if waited > limits.head_seconds:
                 self._expire(408, f"no complete head within {limits.head_seconds:g} s")
-            case "request" if waited > (
-                limits.keep_alive_seconds if self._seat.principal else limits.head_seconds
-            ):
+            case "request" if waited > self._rest():
                 self.abort()
             case "body" if waited > limits.body_grace_seconds:
                 if self._received < limits.body_rate * limits.body_grace_seconds:
@@ -659,6 +661,11 @@ class Connection:
                 if self._outlet is not None and now - self._last_sent >= limits.heartbeat_seconds:
                     self._last_sent = now
                     self._outlet.heartbeat()
+
+    def _rest(self) -> float:
+        if self._service.pulse.ending:
+            return _LAST_REST
+        return self.limits.keep_alive_seconds if self._seat.principal else self.limits.head_seconds
 
     def _is_open(self) -> bool:
         # An answer that went out directly has left its outlet behind.

@@ -19,8 +19,8 @@ import trio
 
 from ..validators.envelope import error
 from ..validators.rejection import Rejection
-from .gate import ANONYMOUS, LOCAL
 from .http1 import Connection, Seat, Service, TlsWire
+from .options import ANONYMOUS, LOCAL
 
 # Connections that the kernel holds for us while we are busy.
 _BACKLOG: Final = 256

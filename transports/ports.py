@@ -10,9 +10,8 @@ from ..validators.envelope import Message, Request
 from ..validators.http_head import Head
 from ..validators.modern import Envelope
 from ..validators.rejection import Rejection
+from .options import Headers
 from .outlet import Outlet
-
-Headers = tuple[tuple[bytes, bytes], ...]
 
 
 class Log(Protocol):

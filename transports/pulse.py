@@ -23,6 +23,7 @@ class Pulse:
     def __init__(self) -> None:
         self.now = 0.0
         self.date = b""
+        self.ending = False
         self._members: set[Ticking] = set()
 
     def join(self, member: Ticking) -> None:
@@ -33,15 +34,23 @@ class Pulse:
         """Stop ticking `member`."""
         self._members.discard(member)
 
+    def end(self) -> None:
+        """No more requests are wanted: whoever rests between two may go, and who answers one says that it was the last."""
+        self.ending = True
+        self._beat()
+
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Tick for ever."""
         self._look()
         task_status.started()
         while True:
             await trio.sleep(TICK)
-            self._look()
-            for member in tuple(self._members):
-                member.tick(self.now)
+            self._beat()
+
+    def _beat(self) -> None:
+        self._look()
+        for member in tuple(self._members):
+            member.tick(self.now)
 
     def _look(self) -> None:
         self.now = trio.current_time()

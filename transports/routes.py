@@ -3,31 +3,14 @@
 from collections.abc import Callable, Mapping
 from urllib.parse import parse_qs
 
-import attrs
-
 from ..validators.http_head import Head
 from ..validators.limits import Limits
 from ..validators.rejection import INVALID_REQUEST, Rejection
+from .options import Paths
 from .ports import Backend, Endpoint, Exchange, Log
 from .sse import EventStream, MessagePost
 from .streamable import StreamableHttp, method_not_allowed
 from .websocket import WebSocket
-
-
-@attrs.frozen
-class Paths:
-    """Where one server's transports are; an empty path switches that transport off."""
-
-    mcp: str = "/mcp"
-    sse: str = "/sse"
-    messages: str = "/messages"
-    ws: str = "/ws"
-
-    @classmethod
-    def below(cls, name: str) -> "Paths":
-        """The paths of a server by its name (DESIGN section 5)."""
-        root = f"/servers/{name}"
-        return cls(f"{root}/mcp", f"{root}/sse", f"{root}/messages", f"{root}/ws")
 
 
 def endpoints(paths: Paths, backend: Backend, limits: Limits, log: Log) -> dict[str, Endpoint]:

@@ -11,15 +11,15 @@ import os
 import socket
 import subprocess
 import sys
-from collections.abc import Generator, Mapping
+from collections.abc import Generator
 from pathlib import Path
 from typing import Final
 
-import attrs
 import trio
 
 from ..validators.limits import Limits
 from .child import Child
+from .options import Launch, SpawnFailed
 from .readiness import Readiness
 
 # More room in a pipe means fewer turns for a large message; unprivileged users get up to 64 MiB in all.
@@ -28,23 +28,6 @@ _F_SETPIPE_SZ: Final = 1031
 _KEEPER: Final = Path(__file__).with_name("keeper.py")
 # Until a keeper says whether the program could be executed, in seconds.
 _REPORT_SECONDS: Final = 10.0
-
-
-class SpawnFailed(Exception):
-    """The server cannot be started; the text names the program and the reason."""
-
-
-@attrs.frozen
-class Launch:
-    """What to execute, and in which surroundings. `env` is all of the child's environment."""
-
-    argv: tuple[str, ...]
-    env: Mapping[str, str] = attrs.field(repr=False)
-    cwd: str | None = None
-    umask: int = 0o077
-    # By their names in getrlimit(2), lower case and without RLIMIT_.
-    rlimits: Mapping[str, int] = attrs.field(factory=dict[str, int])
-    private_tmp: bool = False
 
 
 class Spawner:

@@ -26,8 +26,9 @@ from ..validators.rejection import INVALID_REQUEST, Rejection
 from ..validators.shapes import BATCH_REVISION, check_version_header
 from . import event_stream
 from .modern import serve_modern, speaks_modern
+from .options import Headers
 from .outlet import FINISHED, GONE, OPEN, Outlet
-from .ports import Backend, Conversation, Exchange, Headers
+from .ports import Backend, Conversation, Exchange
 from .streaming import write_events
 
 JSON: Final = b"application/json"

@@ -12,7 +12,7 @@ from mcpbridged.bridge import approval
 from mcpbridged.bridge.approval import Approval, NotApproved, Subject
 from mcpbridged.bridge.config import BadConfig, with_pin
 from mcpbridged.bridge.settings import ServerConfig
-from mcpbridged.transports.spawner import Launch
+from mcpbridged.transports.options import Launch
 
 SUBJECT = Subject("/bin/a", ("a", "b"), "/cwd", ("KEY",), (("/bin/a", "00"),))
 OTHERS = [

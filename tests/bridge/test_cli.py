@@ -2,13 +2,15 @@
 
 import os
 import stat
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
 from mcpbridged.bridge import cli
 from mcpbridged.bridge.cli import read_arguments
-from mcpbridged.transports.routes import Paths
+from mcpbridged.transports.options import Paths
 from mcpbridged.validators.limits import Limits
 
 HERE = {"PATH": "/bin", "HOME": "/home/me", "SECRET": "s3cret", "LANG": "C", "XDG_RUNTIME_DIR": "/run/me"}
@@ -249,3 +251,14 @@ def test_the_minted_token_is_private(capsys, monkeypatch, tmp_path):
     assert stat.S_IMODE(token.stat().st_mode) == 0o600
     assert stat.S_IMODE(token.parent.stat().st_mode) == 0o700
     assert token.read_text().strip() not in capsys.readouterr().err
+
+
+def test_the_commands_of_a_person_load_no_event_loop():
+    found = subprocess.run(
+        [sys.executable, "-c", "import sys, mcpbridged.bridge.door; print(*sys.modules)"],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert {"msgspec", "http.client"} <= set(found.stdout.split())
+    assert not {"trio", "importlib.metadata", "hypercorn"} & set(found.stdout.split())

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from mcpbridged.bridge import config
 from mcpbridged.bridge.config import BadConfig, File, load, read_file, schema
 from mcpbridged.bridge.settings import TokenConfig
-from mcpbridged.transports.routes import Paths
+from mcpbridged.transports.options import Paths
 from mcpbridged.validators.limits import Limits
 
 HERE = {"PATH": "/bin", "HOME": "/home/me", "SECRET": "s3cret", "XDG_RUNTIME_DIR": "/run/me"}

@@ -7,8 +7,9 @@ import pytest
 import trio
 
 from mcpbridged.bridge import probe
+from mcpbridged.transports.options import Launch
 from mcpbridged.transports.readiness import Readiness
-from mcpbridged.transports.spawner import Launch, Spawner
+from mcpbridged.transports.spawner import Spawner
 from mcpbridged.validators.limits import Limits
 
 pytestmark = pytest.mark.anyio

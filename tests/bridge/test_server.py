@@ -19,10 +19,11 @@ from mcpbridged.bridge.log import LineLog
 from mcpbridged.bridge.record import Record
 from mcpbridged.bridge.server import LocalServer
 from mcpbridged.bridge.settings import ServerConfig
+from mcpbridged.transports.options import Launch
 from mcpbridged.transports.outlet import Outlet
 from mcpbridged.transports.ports import ModernRequest
 from mcpbridged.transports.readiness import Readiness
-from mcpbridged.transports.spawner import Launch, Spawner
+from mcpbridged.transports.spawner import Spawner
 from mcpbridged.transports.websocket import _Talk
 from mcpbridged.validators.envelope import Notification, Request
 from mcpbridged.validators.limits import Limits

@@ -67,6 +67,7 @@ class Server:
     kept: bytes = b""
     tokens: TokenSet | None = None
     routes: Routes | None = None
+    pulse: Pulse = attrs.field(factory=Pulse)
 
     @property
     def port(self):
@@ -110,7 +111,7 @@ async def listening(tls=None, limits=None, tokens=True):
         "/keep": server.keep,
         "/flood": server.flood,
     }
-    pulse, readiness = Pulse(), Readiness()
+    pulse, readiness = server.pulse, Readiness()
     server.tokens, server.routes = gate.tokens, Routes(table, {"/healthz": healthz})
     service = Service(limits, gate, server.routes, pulse, readiness, server.log, server.quota)
     async with trio.open_nursery() as nursery:

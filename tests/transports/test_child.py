@@ -16,8 +16,9 @@ import trio.testing
 
 from mcpbridged.transports.child import ChildBusy, ChildGone, Exit
 from mcpbridged.transports.lines import Overlong
+from mcpbridged.transports.options import Launch, SpawnFailed
 from mcpbridged.transports.readiness import Readiness
-from mcpbridged.transports.spawner import Launch, Spawner, SpawnFailed
+from mcpbridged.transports.spawner import Spawner
 from mcpbridged.validators.limits import Limits
 
 pytestmark = pytest.mark.anyio

@@ -6,8 +6,9 @@ from pathlib import Path
 
 import trio
 
+from mcpbridged.transports.options import Launch
 from mcpbridged.transports.readiness import Readiness
-from mcpbridged.transports.spawner import Launch, Spawner
+from mcpbridged.transports.spawner import Spawner
 from mcpbridged.validators.limits import Limits
 
 
