@@ -6,6 +6,7 @@ import secrets
 import socket
 import subprocess
 import threading
+from contextlib import contextmanager
 
 import pytest
 import trustme
@@ -83,18 +84,9 @@ def test_where_there_is_no_server_it_says_so(plain, tmp_path):
     assert (done.returncode, done.stderr) == (1, f"mcp-bridge: there is no server at {url}\n")
 
 
-@pytest.mark.parametrize(
-    ("said", "reason"),
-    [
-        (
-            b"HTTP/1.1 302 Found\r\nContent-Length: 0\r\n\r\n",
-            "answered 302, so it is no WebSocket of a bridge",
-        ),
-        (b"SSH-2.0-OpenSSH_9.2\r\n", "does not speak WebSocket"),
-    ],
-    ids=["redirection", "another protocol"],
-)
-def test_what_is_no_bridge_is_named(said, reason):
+@contextmanager
+def answering(said):
+    """The URL of somebody who says this to the first that comes."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
 
         def answer():
@@ -104,10 +96,24 @@ def test_what_is_no_bridge_is_named(said, reason):
                 connection.sendall(said)
 
         threading.Thread(target=answer, daemon=True).start()
-        url = f"http://127.0.0.1:{listener.getsockname()[1]}/mcp"
+        yield f"http://127.0.0.1:{listener.getsockname()[1]}/mcp"
+
+
+@pytest.fixture(scope="module", autouse=True)
+def waiting():
+    """One that has come to somebody who does not speak HTTP; its patience is over when the other tests are."""
+    with (
+        answering(b"SSH-2.0-OpenSSH_9.2\r\n") as url,
+        subprocess.Popen([PROGRAM, "connect", url], stdin=subprocess.PIPE, stderr=subprocess.PIPE) as process,
+    ):
+        yield url, process
+
+
+def test_what_is_no_websocket_is_named():
+    with answering(b"HTTP/1.1 302 Found\r\nContent-Length: 0\r\n\r\n") as url:
         done = asked(url)
     assert (done.returncode, done.stdout) == (1, "")
-    assert done.stderr == f"mcp-bridge: {url} {reason}\n"
+    assert done.stderr == f"mcp-bridge: {url} answered 302, so it is no WebSocket of a bridge\n"
 
 
 @pytest.mark.parametrize(
@@ -134,3 +140,9 @@ def test_what_cannot_be_is_refused(words, code, reason, tmp_path):
     assert (done.returncode, done.stdout) == (code, "")
     assert reason in done.stderr
     assert len(done.stderr.splitlines()) == 1
+
+
+def test_what_does_not_speak_http_is_given_up(waiting):
+    url, process = waiting
+    _, said = process.communicate(timeout=30)
+    assert (process.returncode, said.decode()) == (1, f"mcp-bridge: {url} does not speak WebSocket\n")

@@ -153,7 +153,7 @@ async def test_nothing_is_left_of_a_client_that_did_not_wait_for_its_session(sta
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGKILL])
 async def test_nothing_is_left_when_the_bridge_ends(start_bridge: Start, number: signal.Signals) -> None:
-    bridge = start_bridge(FAMILY)
+    bridge = start_bridge(FAMILY, "--limit", "drain_seconds=1")
     async with connect(bridge) as connection:
         session = await Session.begin(bridge, connection)
         await session.send(connection, tool_call("slow", 1, seconds=60))

@@ -47,3 +47,5 @@ for line in sys.stdin:
                 id=message["id"],
                 result={"content": [{"type": "text", "text": json.dumps(params["arguments"])}]},
             )
+        case _ if "id" in message:
+            say(id=message["id"], error={"code": -32601, "message": "there is no such method"})
