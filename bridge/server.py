@@ -217,6 +217,8 @@ class LocalServer:
     async def drain(self) -> None:
         """Take nothing new, and wait until every call in flight is answered."""
         self._closed = True
+        if self._probing is not None:
+            self._probing.over.set()  # whoever waits for the era would be served too late
         for conversation in self._registry:
             conversation.draining = True
         while self.in_flight:  # noqa: ASYNC110 - an event for each call would cost all of them

@@ -307,6 +307,23 @@ async def test_headers_are_compared_with_the_tools_as_they_are_now(start_bridge)
         assert await status(connection, {"Mcp-Param-New-Region": "eu"}, region="eu") == 200
 
 
+# ---- the end
+
+
+async def test_who_waits_for_the_era_of_a_server_is_told_of_the_end(start_bridge):
+    bridge = start_bridge((sys.executable, "-c", "for line in open(0): pass", "mute"))
+    async with connect(bridge) as connection:
+        await send(connection, request("tools/list"))
+        with trio.fail_after(20):
+            while not bridge.children("mute"):
+                await trio.sleep(0.01)
+        bridge.process.send_signal(signal.SIGTERM)
+        answer = await connection.answer()
+    assert answer.status == 503
+    assert answer.json["error"]["message"] == "the bridge is stopping"
+    assert bridge.stop() == 0
+
+
 # ---- subscriptions
 
 
