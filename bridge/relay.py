@@ -117,6 +117,7 @@ class Relay:
         """A request. Raises Rejection."""
         method = ask.request.method
         self._check_room(method)
+        self._check_bytes(len(ask.request.params))
         if method in _GONE:
             raise Rejection(404, METHOD_NOT_FOUND, "there is no such method in this revision")
         mine = self._outlets.get(ask.outlet)
@@ -146,6 +147,21 @@ class Relay:
                 429,
                 INTERNAL_ERROR,
                 f"the limit of {limit} {what} is reached",
+                headers=((b"Retry-After", b"1"),),
+            )
+
+    def _check_bytes(self, more: int) -> None:
+        # What waits here, for a start or its turn, has the limit of what waits in front of a server that does not read.
+        if not (self._held or self._queued or self._unchecked):
+            return
+        orders = (order.message for order in (*self._held, *self._queued.values()))
+        waiting = sum(len(one.params) for one in orders if isinstance(one, Request))
+        waiting += sum(len(one.request.params) for one in self._unchecked)
+        if waiting + more > self._limits.stdin_bytes:
+            raise Rejection(
+                429,
+                INTERNAL_ERROR,
+                f"{waiting} bytes wait for the server and the limit is {self._limits.stdin_bytes}",
                 headers=((b"Retry-After", b"1"),),
             )
 

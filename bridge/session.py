@@ -223,14 +223,7 @@ class Session:
             early = self._before_open(message, stream)
             if early is not None:
                 return early
-        limit = self._limits.in_flight
-        if len(self._asks) >= limit:
-            raise Rejection(
-                429,
-                SERVER_ERROR,
-                f"the limit of {limit} calls in flight is reached",
-                headers=((b"Retry-After", b"1"),),
-            )
+        self._check_room(len(message.params))
         client_id = message.id if message.id.isdigit() else _canonical(message.id)
         if client_id in self._wire_ids:
             raise invalid("this id is in use by a request in flight")
@@ -258,6 +251,15 @@ class Session:
             return ()
         self.phase = REVIVING
         return (Revive(),)
+
+    def _check_room(self, more: int) -> None:
+        limits, full = self._limits, ""
+        if len(self._asks) >= limits.in_flight:
+            full = f"the limit of {limits.in_flight} calls in flight is reached"
+        elif self._held and (waiting := sum(map(len, self._held))) + more > limits.stdin_bytes:
+            full = f"{waiting} bytes wait for the server to be started and the limit is {limits.stdin_bytes}"
+        if full:
+            raise Rejection(429, SERVER_ERROR, full, headers=((b"Retry-After", b"1"),))
 
     def _before_open(self, message: Request, stream: Stream) -> Iterable[Effect] | None:
         if message.method == "initialize":

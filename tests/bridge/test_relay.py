@@ -211,6 +211,23 @@ def test_calls_in_flight_are_limited():
     assert refused.value.status == 429
 
 
+@pytest.mark.parametrize("why", ["start", "turn", "tools"])
+def test_what_waits_for_the_server_has_a_limit_in_bytes(why):
+    talk = Talk(limits=Limits(stdin_bytes=1000, calls_at_once=1), started=why != "start")
+    if why == "turn":
+        talk.ask(0, "tools/list")
+    large = params(name="t", arguments={"text": "x" * 600})
+    headers = {} if why == "tools" else None
+    waiting, _ = talk.ask(1, "tools/call", large, headers=headers)
+    with pytest.raises(Rejection, match=r"[0-9]+ bytes wait for the server and the limit is 1000") as refused:
+        talk.ask(2, "tools/call", large, headers=headers)
+    assert refused.value.status == 429
+    list(talk.it.left(waiting))
+    talk.ask(
+        3, "tools/call", large, headers=headers
+    )  # there is room again, and the refused one has left nothing
+
+
 def test_subscriptions_take_no_calls_place_and_have_a_limit_of_their_own():
     talk = Talk(limits=Limits(in_flight=1, sessions=2))
     listen, about = "subscriptions/listen", params(notifications={})

@@ -178,6 +178,20 @@ def test_calls_in_flight_are_limited():
     assert (caught.value.status, caught.value.code) == (429, SERVER_ERROR)
 
 
+def test_what_waits_for_another_process_has_a_limit_in_bytes():
+    session = make(limits=Limits(stdin_bytes=1000))
+    session.child_lost("gone", {})
+    large = b'{"name":"%b"}' % (b"x" * 100)
+    for number in range(6):
+        ask(session, b"%d" % (number + 1), params=large)
+    with pytest.raises(
+        Rejection, match="bytes wait for the server to be started and the limit is 1000"
+    ) as caught:
+        for number in range(6, 9):
+            ask(session, b"%d" % (number + 1), params=large)
+    assert (caught.value.status, caught.value.code) == (429, SERVER_ERROR)
+
+
 def test_a_request_needs_a_stream():
     with pytest.raises(Rejection, match="stream"):
         make().client_sent(Request(b"1", "ping", b""), None)
