@@ -30,6 +30,7 @@ _PATIENCE: Final = 20.0
 _DESCRIPTORS: Final = 8192
 # Programs that fetch what they run, and the options of theirs that take no value.
 _FETCHERS: Final = frozenset({"npx", "uvx", "bunx", "pnpx"})
+_CONTAINERS: Final = frozenset({"docker", "podman"})
 _PINNED: Final = re.compile(r"[^@]+(?:@|==)\d")
 
 
@@ -112,6 +113,13 @@ def _server(server: ServerConfig) -> Iterator[Finding]:
             f"servers.{server.name}: {program} is set-user-ID or set-group-ID, which has no effect for a server",
             "run the daemon as the user whose rights the server needs",
         )
+    lacking = lacking_for_a_container(server.launch.argv)
+    if lacking:
+        yield Finding(
+            DOUBTFUL,
+            f"servers.{server.name}: its container may not hear it, or outlive it, without {', '.join(lacking)}",
+            f"{Path(program).name} run --rm --init -i IMAGE",
+        )
     package = unpinned(server.launch.argv)
     if package:
         yield Finding(
@@ -136,6 +144,20 @@ def unpinned(argv: tuple[str, ...]) -> str:
         name = word.removeprefix("@")
         return "" if _PINNED.match(name) else word
     return ""
+
+
+def lacking_for_a_container(argv: tuple[str, ...]) -> list[str]:
+    """The options that a command which starts a container should have, and has not.
+
+    The program that we end is not the container: that goes with its standard input, if it has one and its first process
+    takes signals as an init does.
+    """
+    if Path(argv[0]).name not in _CONTAINERS or "run" not in argv:
+        return []
+    given = set(argv[argv.index("run") + 1 :])
+    letters = {letter for word in given if re.fullmatch("-[a-zA-Z]+", word) for letter in word}
+    lacking = [option for option in ("--rm", "--init") if option not in given]
+    return lacking if "i" in letters or "--interactive" in given else [*lacking, "-i"]
 
 
 def _daemon(settings: Settings) -> Iterator[Finding]:
