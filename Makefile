@@ -18,6 +18,8 @@ install: .venv/.installed  ## make .venv with the package in it: .venv/bin/mcp-b
 	@$(BIN)/pip install --quiet --disable-pip-version-check --upgrade 'pip>=25.1'
 	@# setuptools warns at length that build/ must stay; it goes with .venv (make clean)
 	@PYTHONWARNINGS=ignore $(BIN)/pip install --quiet --disable-pip-version-check --config-settings editable_mode=strict -e .
+	@# as pip does for what is not editable: no start compiles anything, also where Python may not write beside its sources
+	@$(BIN)/python -m compileall -q build/__editable__*
 	@touch $@
 
 .venv/.test: .venv/.installed pyproject.toml

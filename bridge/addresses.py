@@ -67,8 +67,17 @@ def websocket_of(text: str) -> SplitResult:
     except ValueError as fault:
         raise BadAddress(f"{text!r} is no URL: {fault}") from None
     scheme = {"http": "ws", "https": "wss"}.get(url.scheme, url.scheme)
-    if scheme not in ("ws", "wss") or not url.hostname or "@" in url.netloc or port == 0:
-        raise BadAddress(f"a URL is http(s):// or ws(s)://HOST[:PORT]/PATH, without a user, unlike {text!r}")
+    if (
+        scheme not in ("ws", "wss")
+        or not url.hostname
+        or "@" in url.netloc
+        or port == 0
+        or url.query
+        or url.fragment
+    ):
+        raise BadAddress(
+            f"a URL is http(s):// or ws(s)://HOST[:PORT]/PATH, without a user and a query, unlike {text!r}"
+        )
     if scheme == "ws":
         try:
             check_loopback(url.hostname)

@@ -73,7 +73,7 @@ class Place:
             )
             with trio.fail_after(_HANDSHAKE):
                 await stream.do_handshake()
-        except (OSError, trio.TooSlowError, trio.BrokenResourceError) as fault:
+        except (OSError, UnicodeError, trio.TooSlowError, trio.BrokenResourceError) as fault:
             raise NoDaemon(self._unreachable(fault)) from None
         return stream
 
@@ -187,7 +187,10 @@ class _Carrier:
         else:
             for message in messages:
                 self._expect(message)
-        await self._socket.send_message(text)
+        try:
+            await self._socket.send_message(text)
+        except trio_websocket.ConnectionClosed:
+            await trio.sleep_forever()  # `_to_stdout` says what has come before, and ends us
 
     def _expect(self, message: Message) -> None:
         """Count what will be answered: not a subscription, which lasts, and not what is taken back."""

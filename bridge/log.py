@@ -19,8 +19,9 @@ from typing import Final, TextIO
 LEVELS: Final = ("debug", "info", "warning", "error", "none")
 # A line longer than this is cut where nothing else is said, in characters.
 _LONGEST: Final = 4096
-# How long a line waits for a reader of the log that has stalled, in milliseconds, before lines are dropped until it reads.
-_PATIENCE: Final = 100
+# How long the log may wait for a reader that is slow, in seconds, and of how much of the time. After that lines are dropped.
+_PATIENCE: Final = 0.1
+_SHARE: Final = 0.1
 # A pipe that poll(2) calls writable takes so much without waiting (PIPE_BUF in pipe(7)), in bytes.
 _AT_ONCE: Final = 4096
 # What is shorter is no secret worth hiding, and blotting it out would spoil the log; in characters.
@@ -74,7 +75,7 @@ class LineLog:
             self._write("error", event, fields)
 
     def _write(self, level: str, event: str, fields: dict[str, object]) -> None:
-        if not self._out.takes(0 if self._dropped else _PATIENCE):
+        if not self._out.takes(waiting=not self._dropped):
             self._dropped += 1
             return
         if self._dropped:
@@ -115,13 +116,25 @@ class _Output:
         self._poll = select.poll()
         self._descriptor = -1
         self._torn = b""  # what ends a line that was cut off
+        self._allowance = _PATIENCE
+        self._since = time.monotonic()
         with contextlib.suppress(OSError, ValueError):  # what has no descriptor never waits
             self._descriptor = out.fileno()
             self._poll.register(self._descriptor, select.POLLOUT)
 
-    def takes(self, patience: int) -> bool:
-        """Whether a line can be written now, or within so many milliseconds, without waiting."""
-        return self._descriptor < 0 or bool(self._poll.poll(patience))
+    def takes(self, *, waiting: bool) -> bool:
+        """Whether a line can be written without waiting: now, or after as much waiting as there may still be."""
+        if self._descriptor < 0 or self._poll.poll(0):
+            return True
+        return waiting and self._comes_to_take()
+
+    def _comes_to_take(self) -> bool:
+        began = time.monotonic()
+        self._allowance = max(0.0, min(_PATIENCE, self._allowance + (began - self._since) * _SHARE))
+        takes = bool(self._poll.poll(self._allowance * 1000))
+        self._since = time.monotonic()
+        self._allowance -= self._since - began
+        return takes
 
     def write(self, text: str) -> None:
         """Write a line; the rest of one that turns out too long for a reader that has stalled is cut off."""
@@ -131,7 +144,7 @@ class _Output:
         data = self._torn + text.encode(errors="backslashreplace")
         # Where nobody listens any more, or the disk is full: that is no reason to stop serving.
         with contextlib.suppress(OSError):
-            while data and self.takes(_PATIENCE):
+            while data and self.takes(waiting=True):
                 data = data[os.write(self._descriptor, data[:_AT_ONCE]) :]
             self._torn = b"\n" if data else b""
 

@@ -1,9 +1,12 @@
 """`mcp-bridge connect NAME`: official clients that start a command, in front of a server of the daemon."""
 
+import contextlib
 import functools
 import json
 import signal
 import subprocess
+import threading
+import time
 
 import pytest
 from mcp.client.client import Client
@@ -149,3 +152,30 @@ def test_the_end_of_the_daemon_is_the_end(tmp_path):
             found.stop()
             assert process.wait(10) == 0
     assert started(found, "one", []).returncode == 69
+
+
+def test_the_end_of_the_daemon_is_the_end_also_of_what_is_being_said(tmp_path):
+    line = json.dumps({"jsonrpc": "2.0", "method": "notifications/x", "params": {"text": "y" * 50_000}})
+
+    def talk(process):
+        with contextlib.suppress(BrokenPipeError):
+            while True:
+                process.stdin.write(f"{line}\n".encode())
+
+    with daemon(tmp_path, {"one": {"command": EXAMPLE}}) as found:
+        with subprocess.Popen(
+            [PROGRAM, "connect", "one", "--config", str(found.config)],
+            env=found.variables,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
+        ) as process:
+            talking = threading.Thread(target=talk, args=(process,))
+            talking.start()
+            time.sleep(0.5)
+            found.kill()
+            assert process.wait(10) == 0
+            assert process.stderr.read() == b""
+            talking.join()
+            with contextlib.suppress(BrokenPipeError):
+                process.stdin.close()

@@ -123,6 +123,8 @@ def test_what_is_no_websocket_is_named():
         (["ftp://localhost/mcp"], 64, "a URL is http(s):// or ws(s)://HOST[:PORT]/PATH"),
         (["http://user@localhost/mcp"], 64, "without a user"),
         (["http://localhost:0/mcp"], 64, "a URL is"),
+        (["http://localhost/mcp?token=x"], 64, "without a user and a query"),
+        ([f"https://{'x' * 64}.localhost/mcp"], 69, "nothing answers at https://xxx"),
         (["http://localhost:99999/mcp"], 64, "is no URL: Port out of range"),
         (["http://localhost/a%2fb"], 64, "a path begins with /"),
         (["git", "--token-file", "FILE"], 64, "on the Unix socket your uid is the credential"),
