@@ -78,11 +78,19 @@ class Place:
         return stream
 
     def _unreachable(self, fault: Exception) -> str:
-        reason = getattr(fault, "strerror", None) or fault.__cause__ or fault
+        first = _first(fault)
+        reason = getattr(first, "strerror", None) or first
         if self.unix is None:
-            that = "that we trust " if isinstance(reason, ssl.SSLError) else ""
+            that = "that we trust " if isinstance(first, ssl.SSLError) else ""
             return f"nothing {that}answers at {self.name}: {reason}"
         return f"no daemon answers on {self.unix}: {reason}; `mcp-bridge serve` starts one"
+
+
+def _first(fault: BaseException) -> BaseException:
+    """What was behind it all."""
+    if isinstance(fault, BaseExceptionGroup):
+        return _first(cast("BaseExceptionGroup[BaseException]", fault).exceptions[0])
+    return fault if fault.__cause__ is None else _first(fault.__cause__)
 
 
 def connect(place: Place) -> None:
@@ -125,9 +133,8 @@ async def _run(place: Place) -> None:
         raise Refused(refusal)
 
 
-def _reason(place: Place, rejected: Exception) -> str:
-    while isinstance(rejected, ExceptionGroup):
-        rejected = cast("ExceptionGroup[Exception]", rejected).exceptions[0]
+def _reason(place: Place, rejected: BaseException) -> str:
+    rejected = _first(rejected)
     assert isinstance(rejected, trio_websocket.ConnectionRejected)  # noqa: S101 - `except*` has looked
     if rejected.status_code == http.client.NOT_FOUND:
         return f"there is no server {place.name!r}" if place.unix else f"there is no server at {place.name}"

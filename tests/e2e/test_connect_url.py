@@ -133,7 +133,7 @@ def test_what_is_no_websocket_is_named():
             78,
             "the token file /dev/null is not a regular file",
         ),
-        (["http://127.0.0.1:1/mcp"], 69, "nothing answers at http://127.0.0.1:1/mcp: "),
+        (["http://127.0.0.1:1/mcp"], 69, "127.0.0.1', 1): Connection refused"),
     ],
 )
 def test_what_cannot_be_is_refused(words, code, reason, tmp_path):
