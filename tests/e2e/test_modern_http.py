@@ -317,11 +317,12 @@ async def test_who_waits_for_the_era_of_a_server_is_told_of_the_end(start_bridge
         with trio.fail_after(20):
             while not bridge.children("mute"):
                 await trio.sleep(0.01)
-        bridge.process.send_signal(signal.SIGTERM)
-        answer = await connection.answer()
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(trio.to_thread.run_sync, bridge.stop)
+            answer = await connection.answer()
     assert answer.status == 503
     assert answer.json["error"]["message"] == "the bridge is stopping"
-    assert bridge.stop() == 0
+    assert bridge.process.returncode == 0
 
 
 # ---- subscriptions
