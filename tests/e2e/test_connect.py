@@ -167,9 +167,10 @@ def test_the_end_of_the_daemon_is_the_end_also_of_what_is_being_said(tmp_path):
             [PROGRAM, "connect", "one", "--config", str(found.config)],
             env=found.variables,
             stdin=subprocess.PIPE,
-            stdout=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
         ) as process:
+            assert ask(process, request("tools/list"))["id"] == 1
             talking = threading.Thread(target=talk, args=(process,))
             talking.start()
             time.sleep(0.5)
