@@ -83,7 +83,7 @@ def websocket_of(text: str) -> SplitResult:
             check_loopback(url.hostname)
         except BadAddress:
             raise BadAddress(
-                f"{text!r} would be in the clear on the network; use {scheme}s:// or https://"
+                f"{text!r} would be in the clear on the network; use wss:// or https://"
             ) from None
     path = check_path(url.path or "/")
     if url.scheme.startswith("http") and path.endswith("/mcp"):

@@ -107,20 +107,18 @@ def connect(place: Place) -> None:
 async def _run(place: Place) -> None:
     stream = await place.open()
     refusal = ""
+    headers = [(b"Authorization", f"Bearer {place.token}".encode())] if place.token else []
     try:
         async with stream, trio.open_nursery() as nursery:
-            with trio.fail_after(
-                _HANDSHAKE
-            ):  # the library would wait for ever, also where the other side has left
+            # The library would wait for ever, also where the other side has left.
+            with trio.fail_after(_HANDSHAKE):
                 socket = await trio_websocket.wrap_client_stream(
                     nursery,
                     stream,
                     place.host,
                     place.path,
                     subprotocols=["mcp"],
-                    extra_headers=[(b"Authorization", f"Bearer {place.token}".encode())]
-                    if place.token
-                    else [],
+                    extra_headers=headers,
                     max_message_size=TRUSTING.line,
                 )
             refusal = await _Carrier(socket).run()

@@ -143,12 +143,7 @@ class Relay:
         else:
             taken, limit, what = self.calling, self._limits.in_flight, "calls in flight"
         if taken >= limit:
-            raise Rejection(
-                429,
-                INTERNAL_ERROR,
-                f"the limit of {limit} {what} is reached",
-                headers=((b"Retry-After", b"1"),),
-            )
+            raise _full(f"the limit of {limit} {what} is reached")
 
     def _check_bytes(self, more: int) -> None:
         # What waits here, for a start or its turn, has the limit of what waits in front of a server that does not read.
@@ -158,12 +153,7 @@ class Relay:
         waiting = sum(len(one.params) for one in orders if isinstance(one, Request))
         waiting += sum(len(one.request.params) for one in self._unchecked)
         if waiting + more > self._limits.stdin_bytes:
-            raise Rejection(
-                429,
-                INTERNAL_ERROR,
-                f"{waiting} bytes wait for the server and the limit is {self._limits.stdin_bytes}",
-                headers=((b"Retry-After", b"1"),),
-            )
+            raise _full(f"{waiting} bytes wait for the server and the limit is {self._limits.stdin_bytes}")
 
     def left(self, outlet: object) -> Effects:
         """The caller has closed its stream: that cancels what it asked (digest 3.7)."""
@@ -536,6 +526,10 @@ class Relay:
         if not mine:
             del self._outlets[ask.outlet]
         return ask
+
+
+def _full(text: str) -> Rejection:
+    return Rejection(429, INTERNAL_ERROR, text, headers=((b"Retry-After", b"1"),))
 
 
 def _done(ask: Asked, outcome: str) -> Effects:

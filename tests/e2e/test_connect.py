@@ -44,6 +44,7 @@ def open_process(running, name):
         env=running.variables,
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
     )
 
 
@@ -163,13 +164,7 @@ def test_the_end_of_the_daemon_is_the_end_also_of_what_is_being_said(tmp_path):
                 process.stdin.write(f"{line}\n".encode())
 
     with daemon(tmp_path, {"one": {"command": EXAMPLE}}) as found:
-        with subprocess.Popen(
-            [PROGRAM, "connect", "one", "--config", str(found.config)],
-            env=found.variables,
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-        ) as process:
+        with open_process(found, "one") as process:
             assert ask(process, request("tools/list"))["id"] == 1
             talking = threading.Thread(target=talk, args=(process,))
             talking.start()
