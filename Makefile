@@ -41,7 +41,7 @@ test: .venv/.test  ## all tests that need Python only, and their coverage
 	@rm -f .coverage .coverage.* && mkdir -p build
 	@echo "$(BESIDE): beside the others, and told at the end"
 	@nice -n 19 $(PYTEST) -p no:cacheprovider $(BESIDE) >build/beside.log 2>&1 & beside=$$!; trap 'kill $$beside' INT TERM; \
-	$(PYTEST) tests/transports tests/hostile tests/e2e tests/chaos; code=$$?; \
+	$(PYTEST) tests/transports tests/hostile tests/cases tests/e2e tests/chaos; code=$$?; \
 	wait $$beside || code=1; cat build/beside.log; exit $$code
 	@$(BIN)/coverage combine --quiet
 	@$(BIN)/coverage report --skip-covered

@@ -52,13 +52,12 @@ async def serve_modern(exchange: Exchange, backend: Backend, message: Message, l
 
 
 async def _answer(exchange: Exchange, outlet: Outlet) -> None:
-    await outlet.wait()
-    if outlet.state == GONE:
+    if await outlet.answered():
+        answer = outlet.take_answer()
+        if answer is not None:  # otherwise it was sent directly
+            await exchange.answer(outlet.status, JSON, answer)
         return
-    if outlet.state == FINISHED and len(outlet) <= 1:
-        item = outlet.take()
-        if item is not None:  # otherwise it was sent directly
-            await exchange.answer(outlet.status, JSON, item[1])
+    if outlet.state == GONE:
         return
     outlet.shortcut = None
     await exchange.begin_stream()

@@ -3,8 +3,11 @@
 Never more than its limits hold: at the limit the stream is closed, the hub goes on (attacks V58, DESIGN "Limits").
 """
 
+import enum
 from collections import deque
 from typing import TYPE_CHECKING, Final
+
+import trio
 
 from ..validators.limits import Limits
 from .readiness import Spot
@@ -14,6 +17,16 @@ if TYPE_CHECKING:
 
 # The event id in front of a message on a resumable stream; empty elsewhere.
 Item = tuple[bytes, bytes]
+
+
+class Signal(enum.Enum):
+    """What `Outlet.next` returns where it returns no message."""
+
+    # The client is due a sign of life.
+    HEARTBEAT = enum.auto()
+    # The stream is over: finished, overflowed or abandoned by its client (`Outlet.state`).
+    END = enum.auto()
+
 
 OPEN: Final = "open"
 # Everything that will ever be sent is in the queue.
@@ -27,6 +40,10 @@ GONE: Final = "gone"
 class Outlet:
     """A bounded queue with one reader, that a heartbeat or the client's departure can wake as well.
 
+    Each of the three waits is a checkpoint (Trio's rule), also where it returns at once, and no wait can be
+    repeated without progress: `next` removes what it returns, `answered` and `settled` return when the state that
+    they wait for has come. So no loop over a wait can keep the event loop for itself.
+
     `context` belongs to the hub: what it knows of this stream. `status` is the HTTP status of an answer that is a
     single message. `shortcut` belongs to the reader: where it is set, and the
     whole answer comes as one message, the message is handed to it instead of being queued, and if it takes it the
@@ -35,12 +52,12 @@ class Outlet:
     """
 
     __slots__ = (
+        "_beat",
         "_bytes",
         "_limits",
         "_queue",
         "_repeated",
         "_spot",
-        "beat",
         "context",
         "eager",
         "repeating",
@@ -58,7 +75,7 @@ class Outlet:
         self.shortcut: Callable[[bytes], bool] | None = None
         self.eager = False
         self.repeating = False
-        self.beat = False
+        self._beat = False
         self.state = OPEN
         self.status = 200
         self.context: object = None
@@ -117,13 +134,46 @@ class Outlet:
     def heartbeat(self) -> None:
         """Wake the reader if it is waiting, so that it shows a sign of life to the client."""
         if self._spot.taken:
-            self.beat = True
+            self._beat = True
             self._spot.wake()
 
-    def take(self) -> Item | None:
-        """The next item, if there is one."""
-        if not self._queue:
-            return None
+    async def next(self) -> Item | Signal:
+        """Wait for the next message and remove it. Returns a signal where a heartbeat is due, or the stream is over.
+
+        A message comes before a heartbeat. After the client has left only END is returned.
+        """
+        await self._event()
+        if self._queue:
+            return self._pop()
+        if self.state != OPEN:
+            return Signal.END
+        self._beat = False
+        return Signal.HEARTBEAT
+
+    async def answered(self) -> bool:
+        """Wait for the first sign of an answer. Returns whether the stream is over with at most one message in it.
+
+        `take_answer` removes that message. Otherwise, or where a heartbeat became due, the answer is a stream of events.
+        """
+        await self._event()
+        return self.state == FINISHED and len(self._queue) <= 1
+
+    async def settled(self) -> None:
+        """Wait until nothing more will be put in: the stream is finished, overflowed, or its client has left.
+
+        Messages before the end stay in the queue. Heartbeats that become due meanwhile are dropped.
+        """
+        if self.state != OPEN:
+            await trio.lowlevel.checkpoint()
+        while self.state == OPEN:
+            await self._spot.wait()
+        self._beat = False
+
+    def take_answer(self) -> bytes | None:
+        """Remove the one message of a finished stream. Returns None where it was sent directly."""
+        return self._pop()[1] if self._queue else None
+
+    def _pop(self) -> Item:
         item = self._queue.popleft()
         if self._repeated:
             self._repeated -= 1
@@ -131,9 +181,11 @@ class Outlet:
             self._bytes -= len(item[1])
         return item
 
-    async def wait(self) -> None:
-        """Park until there is an item, the stream ends, or a heartbeat is due (`beat`)."""
-        while not (self._queue or self.state != OPEN or self.beat):
+    async def _event(self) -> None:
+        if self._queue or self.state != OPEN or self._beat:
+            await trio.lowlevel.checkpoint()
+            return
+        while not (self._queue or self.state != OPEN or self._beat):
             await self._spot.wait()
 
     def __len__(self) -> int:

@@ -27,7 +27,7 @@ from ..validators.shapes import BATCH_REVISION, check_version_header
 from . import event_stream
 from .modern import serve_modern, speaks_modern
 from .options import Headers
-from .outlet import FINISHED, GONE, OPEN, Outlet
+from .outlet import FINISHED, GONE, Outlet
 from .ports import Backend, Conversation, Exchange
 from .streaming import write_events
 
@@ -101,11 +101,10 @@ class StreamableHttp:
     ) -> None:
         exchange.attend(outlet, to_the_end=False)
         if not acceptable.events_first:
-            await outlet.wait()
-            if outlet.state == FINISHED and len(outlet) <= 1:
-                item = outlet.take()
-                if item is not None:  # otherwise it was sent directly
-                    await exchange.answer(200, JSON, item[1])
+            if await outlet.answered():
+                answer = outlet.take_answer()
+                if answer is not None:  # otherwise it was sent directly
+                    await exchange.answer(200, JSON, answer)
                 return
             outlet.shortcut = None
         await self._stream(exchange, conversation, outlet)
@@ -134,11 +133,8 @@ class StreamableHttp:
         exchange.attend(outlet, to_the_end=True)  # who leaves now never learns the session's id
         try:
             conversation.receive(message, outlet)
-            while (
-                outlet.state == OPEN
-            ):  # its session id goes into the head, so the answer must be known first
-                outlet.beat = False
-                await outlet.wait()
+            # The session id goes into the head, so the answer must be known first, whatever comes before it.
+            await outlet.settled()
             if outlet.state == GONE:
                 conversation.end("the client left before it was answered")
                 return
@@ -146,9 +142,7 @@ class StreamableHttp:
             if not headers:
                 conversation.end("the server refused to initialize")
             if len(outlet) == 1 and not acceptable.events_first:
-                item = outlet.take()
-                assert item is not None  # noqa: S101 - its length is one
-                await exchange.answer(200, JSON, item[1], headers)
+                await exchange.answer(200, JSON, outlet.take_answer() or b"", headers)
             else:
                 await self._stream(exchange, conversation, outlet, headers)
         except BaseException:  # nobody knows the session's id

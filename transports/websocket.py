@@ -41,7 +41,7 @@ from ..validators.ws_frames import (
     pong_frame,
     text_frame,
 )
-from .outlet import GONE, OPEN, OVERFLOWED, Outlet
+from .outlet import GONE, OVERFLOWED, Outlet, Signal
 from .ports import Backend, Conversation, Desk, Exchange, Hijacked, Log, ModernRequest
 from .seldom import Seldom
 from .streamable import method_not_allowed, read_batch, receive_batch
@@ -215,17 +215,16 @@ class _Talk:
         try:
             while True:
                 if self._rest:
-                    outlet.beat = False  # it was woken for this: a ping behind each would be a flood of pongs
                     await self._send(b"")
-                elif (item := outlet.take()) is not None:
-                    await self._send(text_frame(item[1]))
-                elif outlet.beat:
-                    outlet.beat = False
-                    await self._heartbeat()
-                elif outlet.state != OPEN:
-                    break
-                else:
-                    await outlet.wait()
+                match await outlet.next():
+                    case Signal.END:
+                        break
+                    case Signal.HEARTBEAT:
+                        # Also the wake-up for the rest of a frame: a ping behind each would be a flood of pongs.
+                        if not self._rest:
+                            await self._heartbeat()
+                    case (_, message):
+                        await self._send(text_frame(message))
             await self._close()
         except trio.BrokenResourceError:
             pass  # the client is gone
