@@ -1,0 +1,165 @@
+"""Which call may a request of a server belong to? The table of the calls of one legacy server process, and the rule.
+
+Over a pipe a server does not name the call in whose course it turns to its client. A wrong guess shows one client's
+question to another client, so a request is assigned only where every possible call belongs to the same client.
+
+Pure: time comes in with `tick`.
+Invariant I1: `assign` never returns a call of one client while a call of another client may have caused the request.
+"""
+
+from collections.abc import Callable
+from enum import Enum, auto
+from typing import Final, NamedTuple
+
+from ..validators.rejection import INTERNAL_ERROR, METHOD_NOT_FOUND
+
+# Methods in whose course a server may send requests to its client.
+MAY_ASK: Final = frozenset({"tools/call", "prompts/get", "resources/read", "completion/complete"})
+# How long a call of a process of several clients may still be the origin of a request after its answer (seconds).
+AFTER_ANSWER: Final = 2.0
+
+
+class Client(NamedTuple):
+    """One running client program. An unknown one may be several programs with the same `key`."""
+
+    key: str
+    known: bool = True
+
+
+class Phase(Enum):
+    """How far a call is. The server still works on a call in the first three phases."""
+
+    RUNNING = auto()
+    # Its client has an `input_required` result and has not retried the request.
+    HELD = auto()
+    # Its client has cancelled it; the server has not answered it.
+    CANCELLED = auto()
+    # The server has answered it.
+    ANSWERED = auto()
+
+
+class Refusal(NamedTuple):
+    """A request of the server cannot be given to a client. `reason` is an identifier for the log."""
+
+    code: int
+    text: str
+    reason: str
+
+
+class Origin:
+    """A call as the server sees it. `owner` is an object of the front that made the call, opaque here.
+
+    `declared` returns whether the client has declared, with this very call, that it answers requests of a method with
+    these params.
+    """
+
+    __slots__ = ("client", "declared", "owner", "phase", "since", "task", "wire_id")
+
+    def __init__(
+        self, wire_id: bytes, client: Client, owner: object, declared: Callable[[str, bytes], bool]
+    ) -> None:
+        self.wire_id = wire_id
+        self.client = client
+        self.owner = owner
+        self.declared = declared
+        self.phase = Phase.RUNNING
+        # The raw id of the task that the server has made of it, or nothing.
+        self.task = b""
+        # When `tick` first saw it cancelled or answered (seconds), None before.
+        self.since: float | None = None
+
+
+class Origins:
+    """The calls of one server process that may cause requests of the server, oldest first.
+
+    `several` says that the process has, or may get, several clients: then an answered call remains a candidate for
+    `AFTER_ANSWER`. `patience` is how long a cancelled call without an answer remains one (seconds).
+    """
+
+    def __init__(self, patience: float, *, several: bool = False) -> None:
+        self._patience = patience
+        self._several = several
+        self._by_id: dict[bytes, Origin] = {}
+
+    def begin(
+        self, wire_id: bytes, client: Client, owner: object, declared: Callable[[str, bytes], bool]
+    ) -> Origin:
+        """Add a call that is being sent to the server."""
+        origin = Origin(wire_id, client, owner, declared)
+        self._by_id[wire_id] = origin
+        return origin
+
+    def rename(self, origin: Origin, wire_id: bytes) -> None:
+        """Give a call the id of the request that now stands for it, as `tasks/result` does. It becomes the newest."""
+        if self._by_id.pop(origin.wire_id, None) is not None:
+            origin.wire_id = wire_id
+            self._by_id[wire_id] = origin
+
+    def get(self, wire_id: bytes) -> Origin | None:
+        """Return the call with this id."""
+        return self._by_id.get(wire_id)
+
+    def cancel(self, origin: Origin) -> None:
+        """The client has cancelled the call, and the server knows."""
+        origin.phase, origin.since = Phase.CANCELLED, None
+
+    def answer(self, origin: Origin) -> None:
+        """The server has answered the call."""
+        origin.phase, origin.since = Phase.ANSWERED, None
+        if not self._several:
+            self._by_id.pop(origin.wire_id, None)
+
+    def tick(self, now: float) -> None:
+        """Remove what is too old to cause a request. `now` is in seconds on any steady clock."""
+        for origin in tuple(self._by_id.values()):
+            if origin.phase not in (Phase.CANCELLED, Phase.ANSWERED):
+                continue
+            if origin.since is None:
+                origin.since = now
+            limit = self._patience if origin.phase is Phase.CANCELLED else AFTER_ANSWER
+            if now - origin.since > limit:
+                del self._by_id[origin.wire_id]
+
+    @property
+    def clients(self) -> frozenset[Client]:
+        """The clients of all calls in the table."""
+        return frozenset(origin.client for origin in self._by_id.values())
+
+    def assign(self, method: str, params: bytes, task: bytes = b"") -> Origin | Refusal:
+        """Return the call that a request of the server belongs to, or why there is none.
+
+        1. `task` names a call (related-task of the request): that call.
+        2. No candidate: refused.
+        3. Several candidates, and not all of them of one known client: refused as ambiguous.
+        4. The newest running candidate whose client has declared to answer the method.
+        5. The newest held one that has declared it: its client gets the request in the next round.
+        6. Only cancelled and answered candidates: refused.
+        7. No client has declared it: refused with `METHOD_NOT_FOUND`.
+
+        Candidates are all calls in the table. "Newest" is never applied across clients.
+        """
+        candidates = list(self._by_id.values())
+        if task:
+            candidates = [one for one in candidates if one.task == task]
+        if not candidates:
+            return Refusal(INTERNAL_ERROR, _UNRELATED, "no_call")
+        first = candidates[0].client
+        if len(candidates) > 1 and not (first.known and all(one.client == first for one in candidates)):
+            return Refusal(INTERNAL_ERROR, _AMBIGUOUS, "ambiguous")
+        open_ = [one for one in candidates if one.phase in (Phase.RUNNING, Phase.HELD)]
+        if not open_:
+            return Refusal(INTERNAL_ERROR, _OVER, "cancelled")
+        for phase in (Phase.RUNNING, Phase.HELD):
+            for one in reversed(open_):
+                if one.phase is phase and one.declared(method, params):
+                    return one
+        return Refusal(
+            METHOD_NOT_FOUND, f"the client has not declared that it answers {method}", "not_declared"
+        )
+
+
+_UNRELATED: Final = "no call is in progress that this request can belong to"
+_AMBIGUOUS: Final = (
+    "calls of several clients are in progress, and the request does not name the one it belongs to"
+)
+_OVER: Final = "the call that this request can belong to was cancelled or has been answered"

@@ -1,0 +1,138 @@
+"""To which call a request of a server belongs: each numbered case, and that no question reaches another client."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from mcpbridged.bridge.attribution import AFTER_ANSWER, Client, Origin, Origins, Phase, Refusal
+
+ONE, OTHER, UNKNOWN = Client("one"), Client("other"), Client("same", known=False)
+PATIENCE = 600.0
+
+
+def yes(_method, _params):
+    return True
+
+
+def no(_method, _params):
+    return False
+
+
+def table(*clients, several=True):
+    origins = Origins(PATIENCE, several=several)
+    return origins, [
+        origins.begin(b"%d" % number, client, None, yes) for number, client in enumerate(clients)
+    ]
+
+
+def assign(origins, task=b""):
+    return origins.assign("elicitation/create", b"{}", task)
+
+
+def reason(origins):
+    found = assign(origins)
+    assert isinstance(found, Refusal)
+    return found.reason
+
+
+def test_case_1_a_task_names_its_call_among_many_clients():
+    origins, (first, second, _) = table(ONE, OTHER, UNKNOWN)
+    first.task = b'"t"'
+    assert assign(origins, b'"t"') is first
+    origins.rename(first, b"77")
+    assert assign(origins, b'"t"') is first
+    assert origins.get(b"77") is first
+    assert origins.get(b"0") is None
+    assert assign(origins, b'"unknown"').reason == "no_call"
+    second.task = b'"t"'  # two clients name the same task: neither is guessed
+    assert assign(origins, b'"t"').reason == "ambiguous"
+
+
+def test_case_2_no_call():
+    assert reason(Origins(PATIENCE)) == "no_call"
+
+
+@pytest.mark.parametrize(
+    "clients", [(ONE, OTHER), (UNKNOWN, UNKNOWN), (ONE, UNKNOWN), (UNKNOWN, ONE), (ONE, ONE, OTHER)]
+)
+def test_case_3_several_clients(clients):
+    origins, _ = table(*clients)
+    assert reason(origins) == "ambiguous"
+
+
+@pytest.mark.parametrize("phase", [Phase.HELD, Phase.CANCELLED, Phase.ANSWERED])
+@pytest.mark.parametrize("which", [0, 1])
+def test_case_3_whatever_the_calls_of_the_other_client_are_doing(phase, which):
+    origins, calls = table(ONE, OTHER)
+    calls[which].phase = phase
+    assert reason(origins) == "ambiguous"
+
+
+def test_case_4_the_newest_running_call_that_declares_it():
+    origins, (_, second, third) = table(ONE, ONE, ONE)
+    assert assign(origins) is third
+    third.declared = no
+    assert assign(origins) is second
+    third.declared, third.phase = yes, Phase.HELD
+    assert assign(origins) is second
+
+
+def test_case_4_one_call_of_an_unknown_client():
+    origins, (only,) = table(UNKNOWN)
+    assert assign(origins) is only
+
+
+def test_case_5_the_newest_held_call():
+    origins, (first, second) = table(ONE, ONE)
+    first.phase = second.phase = Phase.HELD
+    assert assign(origins) is second
+
+
+def test_case_6_only_cancelled_and_answered_calls():
+    origins, (first, second) = table(ONE, ONE)
+    origins.cancel(first)
+    origins.answer(second)
+    assert reason(origins) == "cancelled"
+
+
+def test_case_7_not_declared():
+    origins, (only,) = table(ONE)
+    only.declared = no
+    found = assign(origins)
+    assert (found.code, found.reason) == (-32601, "not_declared")
+
+
+def test_an_answered_call_of_a_process_of_one_client_is_no_candidate():
+    origins, (first, second) = table(ONE, ONE, several=False)
+    origins.answer(first)
+    assert assign(origins) is second
+    origins.answer(second)
+    assert reason(origins) == "no_call"
+
+
+def test_old_calls_leave_the_table():
+    origins, (running, cancelled, answered) = table(ONE, ONE, ONE)
+    origins.cancel(cancelled)
+    origins.answer(answered)
+    origins.tick(10)
+    origins.tick(10 + AFTER_ANSWER + 0.1)
+    assert origins.get(answered.wire_id) is None
+    assert origins.get(cancelled.wire_id) is cancelled
+    origins.tick(10 + PATIENCE + 0.1)
+    assert origins.get(cancelled.wire_id) is None
+    assert origins.get(running.wire_id) is running
+    assert origins.clients == {ONE}
+    origins.rename(Origin(b"gone", ONE, None, yes), b"5")
+    assert origins.get(b"5") is None
+
+
+@given(st.lists(st.tuples(st.sampled_from([ONE, OTHER, UNKNOWN]), st.sampled_from(Phase), st.booleans())))
+def test_i1_no_request_is_assigned_while_another_client_may_have_caused_it(calls):
+    origins = Origins(PATIENCE, several=True)
+    for number, (client, phase, declared) in enumerate(calls):
+        origins.begin(b"%d" % number, client, None, yes if declared else no).phase = phase
+    found = assign(origins)
+    if isinstance(found, Origin):
+        assert {client for client, _, _ in calls} == {found.client}
+        assert found.client.known or len(calls) == 1
+        assert found.phase in (Phase.RUNNING, Phase.HELD)
