@@ -15,6 +15,8 @@ from ..validators.rejection import INTERNAL_ERROR, METHOD_NOT_FOUND
 
 # Methods in whose course a server may send requests to its client.
 MAY_ASK: Final = frozenset({"tools/call", "prompts/get", "resources/read", "completion/complete"})
+# Methods whose modern result may be `input_required` (MCP 2026-07-28 basic/patterns/mrtr).
+INTERACTIVE: Final = frozenset({"tools/call", "prompts/get", "resources/read"})
 # How long a call of a process of several clients may still be the origin of a request after its answer (seconds).
 AFTER_ANSWER: Final = 2.0
 
@@ -38,14 +40,6 @@ class Phase(Enum):
     ANSWERED = auto()
 
 
-class Refusal(NamedTuple):
-    """A request of the server cannot be given to a client. `reason` is an identifier for the log."""
-
-    code: int
-    text: str
-    reason: str
-
-
 class Origin:
     """A call as the server sees it. `owner` is an object of the front that made the call, opaque here.
 
@@ -53,12 +47,20 @@ class Origin:
     these params.
     """
 
-    __slots__ = ("client", "declared", "owner", "phase", "since", "task", "wire_id")
+    __slots__ = ("client", "declared", "may_ask", "owner", "phase", "since", "task", "wire_id")
 
     def __init__(
-        self, wire_id: bytes, client: Client, owner: object, declared: Callable[[str, bytes], bool]
+        self,
+        wire_id: bytes,
+        client: Client,
+        owner: object,
+        declared: Callable[[str, bytes], bool],
+        *,
+        may_ask: bool,
     ) -> None:
         self.wire_id = wire_id
+        # Whether a server may send requests in its course (`MAY_ASK`).
+        self.may_ask = may_ask
         self.client = client
         self.owner = owner
         self.declared = declared
@@ -69,8 +71,20 @@ class Origin:
         self.since: float | None = None
 
 
+class Refusal(NamedTuple):
+    """A request of the server cannot be given to a client. `reason` is an identifier for the log.
+
+    `origin` is the call that it would have belonged to, if its client had declared to answer such requests.
+    """
+
+    code: int
+    text: str
+    reason: str
+    origin: Origin | None = None
+
+
 class Origins:
-    """The calls of one server process that may cause requests of the server, oldest first.
+    """The calls of one server process, oldest first.
 
     `several` says that the process has, or may get, several clients: then an answered call remains a candidate for
     `AFTER_ANSWER`. `patience` is how long a cancelled call without an answer remains one (seconds).
@@ -78,14 +92,20 @@ class Origins:
 
     def __init__(self, patience: float, *, several: bool = False) -> None:
         self._patience = patience
-        self._several = several
+        self.several = several
         self._by_id: dict[bytes, Origin] = {}
 
     def begin(
-        self, wire_id: bytes, client: Client, owner: object, declared: Callable[[str, bytes], bool]
+        self,
+        wire_id: bytes,
+        client: Client,
+        owner: object,
+        declared: Callable[[str, bytes], bool],
+        *,
+        may_ask: bool = True,
     ) -> Origin:
-        """Add a call that is being sent to the server."""
-        origin = Origin(wire_id, client, owner, declared)
+        """Add a call that is being sent to the server. `may_ask` says that its method is one of `MAY_ASK`."""
+        origin = Origin(wire_id, client, owner, declared, may_ask=may_ask)
         self._by_id[wire_id] = origin
         return origin
 
@@ -106,7 +126,7 @@ class Origins:
     def answer(self, origin: Origin) -> None:
         """The server has answered the call."""
         origin.phase, origin.since = Phase.ANSWERED, None
-        if not self._several:
+        if not self.several:
             self._by_id.pop(origin.wire_id, None)
 
     def tick(self, now: float) -> None:
@@ -121,9 +141,9 @@ class Origins:
                 del self._by_id[origin.wire_id]
 
     @property
-    def clients(self) -> frozenset[Client]:
+    def clients(self) -> set[Client]:
         """The clients of all calls in the table."""
-        return frozenset(origin.client for origin in self._by_id.values())
+        return {origin.client for origin in self._by_id.values()}
 
     def assign(self, method: str, params: bytes, task: bytes = b"") -> Origin | Refusal:
         """Return the call that a request of the server belongs to, or why there is none.
@@ -136,9 +156,9 @@ class Origins:
         6. Only cancelled and answered candidates: refused.
         7. No client has declared it: refused with `METHOD_NOT_FOUND`.
 
-        Candidates are all calls in the table. "Newest" is never applied across clients.
+        Candidates are all calls in the table that may ask. "Newest" is never applied across clients.
         """
-        candidates = list(self._by_id.values())
+        candidates = [one for one in self._by_id.values() if one.may_ask]
         if task:
             candidates = [one for one in candidates if one.task == task]
         if not candidates:
@@ -153,9 +173,8 @@ class Origins:
             for one in reversed(open_):
                 if one.phase is phase and one.declared(method, params):
                     return one
-        return Refusal(
-            METHOD_NOT_FOUND, f"the client has not declared that it answers {method}", "not_declared"
-        )
+        text = f"the client of the call in progress has not declared that it answers {method}"
+        return Refusal(METHOD_NOT_FOUND, text, "not_declared", open_[-1])
 
 
 _UNRELATED: Final = "no call is in progress that this request can belong to"

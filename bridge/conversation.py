@@ -432,7 +432,7 @@ class LocalConversation:
                 isinstance(effect, Contradiction) and self._shared is None
             ):  # or else the desk has seen to it
                 self._around.contradicted(effect.text)
-            else:
+            elif isinstance(effect, Note):
                 self._log.debug(effect.text, session=self.id[:8])
 
     def _done(self, effect: Done) -> None:

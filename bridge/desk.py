@@ -10,13 +10,24 @@ from typing import TYPE_CHECKING
 from ..transports.child import ChildBusy, ChildGone, Exit
 from ..transports.outlet import Outlet
 from ..transports.ports import Log
+from ..transports.seldom import Seldom
 from ..validators import envelope
 from ..validators.envelope import Message, Request, Response
 from ..validators.limits import Limits
 from ..validators.rejection import INTERNAL_ERROR
 from . import effects as orders
 from .brought import NOTHING, Brought
-from .effects import Contradiction, Done, Later, Note, Revive, ToAsker, ToClient, ToServer
+from .effects import (
+    Contradiction,
+    Done,
+    Later,
+    Note,
+    Revive,
+    ServerRequestRefused,
+    ToAsker,
+    ToClient,
+    ToServer,
+)
 from .for_modern import fault_text
 from .hearing import Hearing
 from .record import Call, Record
@@ -60,6 +71,7 @@ class Desk:
         self.ended = False
         self._limits = limits
         self._log = log
+        self._refusals = Seldom(log)
         self._relay = relay
         self._record = record
         self._make = translator
@@ -179,7 +191,7 @@ class Desk:
                 self._put(effect)
             elif isinstance(effect, ToServer):
                 if self._translator is not None:
-                    self._translate(self._translator.from_client(effect.message))
+                    self._translate(self._translator.from_client(effect.message, effect.asked))
                 else:
                     self._write(effect.message)
             elif isinstance(effect, Revive):
@@ -203,9 +215,10 @@ class Desk:
                 self._call_back(effect)
             elif isinstance(effect, Contradiction):
                 self._doubt(self, effect.text)
-            else:
-                note: Note = effect
-                self._log.debug(note.text)
+            elif isinstance(effect, ServerRequestRefused):
+                self._refusals.info("server_request_refused", method=effect.method, reason=effect.reason)
+            elif isinstance(effect, Note):
+                self._log.debug(effect.text)
 
     def _call_back(self, effect: Later) -> None:
         translator = self._translator

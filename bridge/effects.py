@@ -6,9 +6,12 @@ carried out in their order before the next event.
 """
 
 from collections.abc import Iterable
-from typing import NamedTuple, Protocol
+from typing import TYPE_CHECKING, NamedTuple, Protocol
 
-from ..validators.envelope import Message
+from ..validators.envelope import Message, Request
+
+if TYPE_CHECKING:
+    from .relay import Asked
 
 
 class ToClient(NamedTuple):
@@ -45,9 +48,10 @@ class Revive(NamedTuple):
 
 
 class ToServer(NamedTuple):
-    """Say this to the server."""
+    """Send this message to the server. `asked` is the request of a client that it stands for, where there is one."""
 
     message: Message
+    asked: "Asked | None" = None
 
 
 class ToAsker(NamedTuple):
@@ -76,7 +80,20 @@ class Note(NamedTuple):
     text: str
 
 
-Effect = ToServer | ToAsker | Later | Contradiction | Note
+class ServerRequestRefused(NamedTuple):
+    """A request of the server was answered with an error, because it cannot be given to a client."""
+
+    method: str
+    reason: str
+
+
+class Unassigned(NamedTuple):
+    """A request of a shared server process must be assigned again: the call that it was assigned to has ended."""
+
+    message: Request
+
+
+Effect = ToServer | ToAsker | Later | Contradiction | Note | ServerRequestRefused | Unassigned
 Effects = Iterable[Effect]
 
 

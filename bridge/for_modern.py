@@ -5,6 +5,7 @@ deeper only where the rule is about something deeper.
 """
 
 from collections.abc import Mapping
+from functools import lru_cache
 from typing import Final, NamedTuple
 
 import msgspec
@@ -79,9 +80,13 @@ class Profile(NamedTuple):
 
 
 def profile_of(capabilities: bytes) -> Profile:
-    """The profile of the capabilities that a modern request declares. `elicitation: {}` means forms (digest 1.7)."""
+    """Return the profile of the capabilities that a modern request declares. `elicitation: {}` means forms."""
     if capabilities == b"{}":
         return Profile()
+    return _cached_profile(capabilities) if len(capabilities) <= _CACHED_SIZE else _read_profile(capabilities)
+
+
+def _read_profile(capabilities: bytes) -> Profile:
     declared = members.peek(capabilities)
     sampling = members.peek(declared.get("sampling"))
     elicitation = members.peek(declared.get("elicitation"))
@@ -94,6 +99,11 @@ def profile_of(capabilities: bytes) -> Profile:
         form="form" in elicitation or ("elicitation" in declared and not url),
         url=url,
     )
+
+
+# Each client declares the same with every request. Longer declarations are not kept (bytes).
+_CACHED_SIZE: Final = 1024
+_cached_profile: Final = lru_cache(maxsize=64)(_read_profile)
 
 
 # ---- requests on their way to the legacy server

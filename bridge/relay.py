@@ -25,11 +25,11 @@ from ..validators.rejection import (
 )
 from ..validators.shapes import cancelled, read_cancelled, read_progress
 from . import for_modern
+from .attribution import INTERACTIVE, Client
 from .choice import EVERYTHING, Choice
 from .effects import CANCELLED, OK, Contradiction, Done, Note, Revive, ToClient, ToServer, failed_with
 from .patience import Patience
 from .sealing import Seal, binding
-from .to_legacy import INTERACTIVE
 
 # What the modern era has taken out; a server that still knows it must not be asked (digest 3.3).
 _GONE: Final = frozenset(
@@ -68,6 +68,7 @@ class Asked(NamedTuple):
     pipe: bool  # whether more than one answer goes to the outlet
     choice: Choice = EVERYTHING  # what there is for the principal
     since: float | None = None
+    client: Client = Client("")  # the client program that sent it
 
 
 class Relay:
@@ -221,7 +222,7 @@ class Relay:
         if self._patience.limited and ask.request.method != _LISTEN:
             self._patience.begun(wire_id)
         self._outlets.setdefault(ask.outlet, {})[ask.request.id] = wire_id
-        order = ToServer(Request(wire_id, ask.request.method, params))
+        order = ToServer(Request(wire_id, ask.request.method, params), ask)
         if ask.request.method != _LISTEN:
             if len(self._given) >= self._limits.calls_at_once:
                 self._queued[wire_id] = order

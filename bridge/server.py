@@ -27,6 +27,7 @@ from ..transports.spawner import Spawner
 from ..validators.rejection import SERVER_ERROR, Rejection
 from . import eras
 from .approval import Approval, NotApproved
+from .attribution import Client, Origins
 from .breaker import Breaker
 from .brought import NOTHING, Brought, brought_in
 from .choice import Choice
@@ -361,6 +362,7 @@ class LocalServer:
             outlet,
             pipe,
             since=trio.current_time() if self.record.tells else None,
+            client=Client(principal),
         )
         try:
             if self._closed:
@@ -465,8 +467,9 @@ class LocalServer:
         return self._seal.within(json.dumps(brought.variables).encode()) if brought.variables else self._seal
 
     def _to_legacy(self, profile: Profile, *, strict: bool) -> ToLegacy:
+        origins = Origins(self._limits.held_seconds, several=strict)
         return ToLegacy(
-            self._limits, profile, lambda: secrets.token_hex(16), version=self._version, strict=strict
+            self._limits, profile, lambda: secrets.token_hex(16), version=self._version, origins=origins
         )
 
     def _close_desk(self, key: _Key, reason: str) -> None:

@@ -22,9 +22,9 @@ from ..validators.members import Members
 from ..validators.rejection import INTERNAL_ERROR, INVALID_PARAMS, METHOD_NOT_FOUND
 from ..validators.shapes import LEGACY_REVISIONS, cancelled, read_cancelled
 from . import for_legacy
+from .attribution import INTERACTIVE
 from .effects import Contradiction, Effect, Effects, Later, Note, ToAsker, ToServer
 from .for_modern import fault_text, read_fault
-from .to_legacy import INTERACTIVE
 
 # Rounds of questions in one call; the SDKs stop at 8 and 10 (digest 8.4).
 ROUNDS: Final = 8

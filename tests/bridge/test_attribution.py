@@ -49,7 +49,9 @@ def test_case_1_a_task_names_its_call_among_many_clients():
 
 
 def test_case_2_no_call():
-    assert reason(Origins(PATIENCE)) == "no_call"
+    origins = Origins(PATIENCE)
+    origins.begin(b"1", ONE, None, yes, may_ask=False)
+    assert reason(origins) == "no_call"
 
 
 @pytest.mark.parametrize(
@@ -99,7 +101,7 @@ def test_case_7_not_declared():
     origins, (only,) = table(ONE)
     only.declared = no
     found = assign(origins)
-    assert (found.code, found.reason) == (-32601, "not_declared")
+    assert (found.code, found.reason, found.origin) == (-32601, "not_declared", only)
 
 
 def test_an_answered_call_of_a_process_of_one_client_is_no_candidate():
@@ -122,7 +124,7 @@ def test_old_calls_leave_the_table():
     assert origins.get(cancelled.wire_id) is None
     assert origins.get(running.wire_id) is running
     assert origins.clients == {ONE}
-    origins.rename(Origin(b"gone", ONE, None, yes), b"5")
+    origins.rename(Origin(b"gone", ONE, None, yes, may_ask=True), b"5")
     assert origins.get(b"5") is None
 
 

@@ -1,7 +1,8 @@
-"""Random walks of several modern clients, of two principals, in front of one legacy server.
+"""Random walks of several modern clients in front of one legacy server.
 
-The server of this test is free to do what a server may do at any moment, and some things that it may not. Whatever comes, no
-client hears of another's call, every request ends once, and nobody hears what its era forbids.
+The server of this test may do at any moment what a server may do, and some things that it may not. The clients send equal
+`clientInfo`, and some of them are of one principal. Whatever comes, a question is only in a result for the client whose call
+has caused it, every request ends once, and no message is sent that its era forbids.
 """
 
 import itertools
@@ -13,6 +14,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
+from mcpbridged.bridge import attribution
+from mcpbridged.bridge.attribution import AFTER_ANSWER, Origins
 from mcpbridged.bridge.effects import Contradiction, Later, Revive, ToAsker, ToClient, ToServer
 from mcpbridged.bridge.for_modern import Profile
 from mcpbridged.bridge.relay import Asked, Relay
@@ -48,12 +51,19 @@ def raw(value):
     return json.dumps(value, separators=(",", ":")).encode()
 
 
-class Client:
-    """One stream of one principal, with one request at a time."""
+NEEDS = {"elicitation/create": "elicitation", "roots/list": "roots", "sampling/createMessage": "sampling"}
+INFO = {"name": "mcp", "version": "0.1.0"}
 
-    def __init__(self, name, principal):
+
+class Client:
+    """One stream of one client program, with one request at a time."""
+
+    def __init__(self, name, principal, program, *, known=True):
         self.name = name
         self.principal = principal
+        self.program = attribution.Client(program, known)
+        # An unknown client may be several programs: each stream is one of its own.
+        self.who = program if known else name
         self.asked = None  # the request that is in flight
         self.level = None
         self.state = None  # (method, params, result) of the last input_required
@@ -63,9 +73,21 @@ class World:
     def __init__(self, rng, *, strict):
         self.rng = rng
         self.strict = strict
-        self.clients = [Client("a1", "a"), Client("a2", "a"), *([Client("b1", "b")] if strict else [])]
+        self.clients = [Client("a1", "a", "A"), Client("a2", "a", "A")]
+        if strict:
+            self.clients += [
+                Client("b1", "a", "B"),
+                Client("b2", "b", "C"),
+                Client("u1", "a", "U", known=False),
+                Client("u2", "a", "U", known=False),
+            ]
         names = (f"name{n}" for n in itertools.count())
-        self.make = lambda: ToLegacy(LIMITS, EVERYTHING, lambda: next(names), strict=strict)
+        self.make = lambda: ToLegacy(
+            LIMITS,
+            EVERYTHING,
+            lambda: next(names),
+            origins=Origins(LIMITS.held_seconds, several=strict),
+        )
         self.relay = Relay(LIMITS, Seal(b"k"))
         self.translator = None
         self.ids = itertools.count(1)
@@ -80,7 +102,8 @@ class World:
         self.waits = {}  # of calls: the questions that it waits for
         self.questions = {}
         self.seen = set()
-        self.ghosts = []  # cancelled calls that go on all the same
+        self.ghosts = {}  # cancelled calls that the server goes on with, and since when
+        self.late = []  # calls that were answered, and when
         self.numbers = itertools.count(1)
 
     # ---- carrying out, as the shell does
@@ -89,7 +112,7 @@ class World:
         for effect in tuple(effects):
             if isinstance(effect, ToServer):
                 if self.translator is not None:
-                    self.translated(self.translator.from_client(effect.message))
+                    self.translated(self.translator.from_client(effect.message, effect.asked))
             elif isinstance(effect, ToClient):
                 self.deliver(effect.outlet, json.loads(effect.message), effect.last)
             elif isinstance(effect, Revive):
@@ -147,8 +170,9 @@ class World:
             self.waits.get(call, set()).discard(message.id)
         elif message.method == "notifications/cancelled":
             gone = raw(json.loads(message.params)["requestId"])
-            if gone in self.pending and self.rng.random() < 0.5:
-                self.ghosts.append(self.pending[gone])  # it has not heard that
+            may_ask = gone in self.pending and self.pending[gone][0] in attribution.MAY_ASK
+            if may_ask and self.rng.random() < 0.5:
+                self.ghosts[gone] = (self.pending[gone], self.now)
             self.pending.pop(gone, None)
             self.waits.pop(gone, None)
         else:
@@ -175,13 +199,16 @@ class World:
             for asked in result["inputRequests"].values():
                 assert asked["method"] in QUESTIONS
                 whose = asked.get("params", {}).get("message")
-                assert whose is None or whose == client.principal, f"{client.name} is asked for {whose}"
+                assert whose is None or whose == client.who, f"{client.name} is asked for {whose}"
+                declared = params["_meta"][f"{PREFIX}clientCapabilities"]
+                # A question that was not answered is asked again, whatever the retry declares.
+                assert NEEDS[asked["method"]] in declared or "requestState" in params, "was not declared"
             client.state = (method, params, result)
-            self.used.append((method, params, result))
+            self.used.append((method, params, result, client))
         else:
             assert result["resultType"] == "complete"
             whose = result.get("who")
-            assert whose is None or whose == client.principal, f"{client.name} hears {whose}"
+            assert whose is None or whose == client.who, f"{client.name} hears {whose}"
 
     def check_notification(self, client, message):
         assert client.asked is not None, "said after the end"
@@ -192,8 +219,7 @@ class World:
         elif message["method"] == "notifications/message":
             assert client.level is not None
             assert LOG_LEVELS.index(about["level"]) >= LOG_LEVELS.index(client.level)
-            if self.strict:
-                assert about["data"] == client.principal
+            assert about["data"] == client.who
         else:
             assert method == "subscriptions/listen"
             assert about["_meta"][f"{PREFIX}subscriptionId"] == id_
@@ -203,14 +229,19 @@ class World:
     def ask(self, client, method, more=None):
         if client.asked is not None:
             return
-        meta = {f"{PREFIX}protocolVersion": "2026-07-28", f"{PREFIX}clientCapabilities": {}}
+        declared = {name: {} for name in ("elicitation", "roots", "sampling") if self.rng.random() < 0.9}
+        meta = {
+            f"{PREFIX}protocolVersion": "2026-07-28",
+            f"{PREFIX}clientCapabilities": declared,
+            f"{PREFIX}clientInfo": INFO,
+        }
         client.level = self.rng.choice((None, *LOG_LEVELS))
         if client.level:
             meta[f"{PREFIX}logLevel"] = client.level
         if self.rng.random() < 0.5:
             meta["progressToken"] = self.rng.choice(("t", 7))
         named = {"uri": "u:x"} if method == "resources/read" else {"name": "t"}
-        params = {**named, "who": client.principal, **(more or {}), "_meta": meta}
+        params = {**named, "who": client.who, **(more or {}), "_meta": meta}
         id_ = next(self.ids)
         text = raw(params)
         client.asked = (method, params, id_)
@@ -225,6 +256,7 @@ class World:
                         None,
                         client,
                         pipe=False,
+                        client=client.program,
                     )
                 )
             )
@@ -242,7 +274,15 @@ class World:
         self.ask(client, "subscriptions/listen", {"notifications": wanted})
 
     def retry(self, client, mine=True):
-        found = client.state if mine else (self.rng.choice(self.used) if self.used else None)
+        if mine:
+            found = client.state
+        else:  # of another stream of the same program, or of another principal, which must be refused
+            others = [
+                one[:3]
+                for one in self.used
+                if one[3].who == client.who or one[3].principal != client.principal
+            ]
+            found = self.rng.choice(others) if others else None
         if found is None:
             return
         method, _params, result = found
@@ -265,7 +305,9 @@ class World:
         if not ready:
             return
         id_ = self.rng.choice(ready)
-        _method, who, _ = self.pending.pop(id_)
+        called, who, _ = self.pending.pop(id_)
+        if called in attribution.MAY_ASK:
+            self.late.append((who, self.now))
         for question in self.waits.pop(id_):
             self.questions[question] = id_  # it may still be answered, or not
         chance = self.rng.random()
@@ -280,7 +322,7 @@ class World:
         self.translated(self.translator.from_server(message))
 
     def server_asks(self):
-        # A call that waits for an answer seldom goes on and asks more.
+        # The newest call asks, the oldest, or any; one that waits for an answer seldom asks more.
         asking = [
             id_
             for id_, waits in self.waits.items()
@@ -291,14 +333,16 @@ class World:
             call[0] in ("tools/call", "prompts/get", "resources/read") for call in self.pending.values()
         ):
             return
-        id_ = self.rng.choice(asking) if asking else None  # without any call, it must be refused
+        id_ = self.rng.choice((asking[0], asking[-1], self.rng.choice(asking))) if asking else None
         for _ in range(self.rng.randint(1, 3)):
             question = b'"q%d"' % next(self.numbers)
             self.questions[question] = id_ or b""
             if id_ is not None:
                 self.waits[id_].add(question)
-            who = self.pending[id_][1] if id_ is not None else "nobody"
-            request = Request(question, self.rng.choice(QUESTIONS), raw({"message": who}))
+            # Without any call only roots may be asked for, in the name of the only client.
+            method = self.rng.choice(QUESTIONS)
+            about = {"message": self.pending[id_][1] if id_ is not None else "no client"}
+            request = Request(question, method, raw({} if method == "roots/list" else about))
             self.translated(self.translator.from_server(request))
 
     def server_says(self):
@@ -333,11 +377,21 @@ class World:
                 )
 
     def ghost_asks(self):
-        if self.ghosts:
+        """A call that was cancelled, or has just been answered, asks all the same."""
+        whose = [call[1] for call, since in self.ghosts.values() if self.now - since < LIMITS.held_seconds]
+        whose += [who for who, since in self.late if self.now - since < AFTER_ANSWER]
+        if whose:
             question = b'"q%d"' % next(self.numbers)
             self.questions[question] = b""
-            request = Request(question, "elicitation/create", raw({"message": self.ghosts[-1][1]}))
+            request = Request(question, "elicitation/create", raw({"message": self.rng.choice(whose)}))
             self.translated(self.translator.from_server(request))
+
+    def ghost_answers(self):
+        if self.ghosts:
+            id_ = self.rng.choice(list(self.ghosts))
+            (_, who, _), _ = self.ghosts.pop(id_)
+            self.late.append((who, self.now))
+            self.translated(self.translator.from_server(Response(id_, raw({"content": [], "who": who}), b"")))
 
     def server_dies(self):
         self.translator = None
@@ -358,7 +412,8 @@ class World:
         + ("answer",) * 6
         + ("ask_back",) * 4
         + ("timer",) * 6
-        + (("say",) * 3 + ("log",) * 2 + ("steal", "leave", "listen", "time", "die", "haunt"))
+        + (("say",) * 3 + ("log",) * 2 + ("haunt",) * 2)
+        + ("steal", "leave", "leave", "listen", "time", "die", "ghost")
     )
 
     def step(self, what):
@@ -387,6 +442,8 @@ class World:
             self.server_logs()
         elif what == "haunt":
             self.ghost_asks()
+        elif what == "ghost":
+            self.ghost_answers()
         elif what == "time":
             self.time_passes()
         elif self.rng.random() < 0.1:
@@ -418,7 +475,7 @@ class World:
             assert not self.translator.busy
 
 
-@pytest.mark.parametrize("strict", [False, True], ids=["one principal", "two principals"])
+@pytest.mark.parametrize("strict", [False, True], ids=["one client", "several clients"])
 @given(seed=st.integers(0, 2**32))
 @settings(max_examples=120, deadline=None)
 def test_walks(strict, seed):

@@ -1,0 +1,82 @@
+"""The handshake with a legacy server, and what the server has declared in it. Pure."""
+
+from enum import Enum, auto
+from typing import Final
+
+import msgspec
+
+from ..validators import members
+from ..validators.members import Members
+from ..validators.shapes import LEGACY_REVISIONS
+
+# The revision in which servers began to declare completions (MCP 2025-03-26, server/utilities/completion).
+_COMPLETIONS_SINCE: Final = "2025-03-26"
+
+
+class HandshakePhase(Enum):
+    """How far the handshake is."""
+
+    OPENING = auto()
+    OPEN = auto()
+    REFUSED = auto()
+
+
+class Handshake:
+    """`initialize` with a legacy server: what is sent, and what its result says."""
+
+    def __init__(self) -> None:
+        self.phase = HandshakePhase.OPENING
+        self.refusal = ""
+        self.revision = ""
+        self.capabilities: Members = {}
+        self.server_info = msgspec.Raw(b'{"name":"server","version":"0"}')
+        self.instructions: msgspec.Raw | None = None
+        # When `is_late` first saw it opening (seconds).
+        self._since: float | None = None
+
+    def open(self, result: bytes | msgspec.Raw) -> None:
+        """Take the result of `initialize`. Values are copied, so that the server's line is not kept in memory."""
+        found = members.peek(result)
+        self.phase = HandshakePhase.OPEN
+        self.revision = members.string(found.get("protocolVersion"))
+        self.capabilities = _copied(members.peek(found.get("capabilities")))
+        if "serverInfo" in found:
+            self.server_info = msgspec.Raw(bytes(found["serverInfo"]))
+        if "instructions" in found:
+            self.instructions = msgspec.Raw(bytes(found["instructions"]))
+
+    def refuse(self, text: str) -> None:
+        """The server has refused `initialize`, or has not answered it in time."""
+        self.phase, self.refusal = HandshakePhase.REFUSED, text
+
+    def is_late(self, now: float, patience: float) -> bool:
+        """Return whether it has been opening for more than `patience` (seconds)."""
+        if self.phase is not HandshakePhase.OPENING:
+            return False
+        self._since = now if self._since is None else self._since
+        return now - self._since > patience
+
+    def setting(self, capability: str, name: str) -> msgspec.Raw | None:
+        """Return one member of a declared capability."""
+        return members.peek(self.capabilities.get(capability)).get(name)
+
+    def has(self, capability: str) -> bool:
+        """Return whether the server has declared this capability, or could not declare it in its revision."""
+        if capability == "completions" and self.revision < _COMPLETIONS_SINCE:
+            return True
+        return capability in self.capabilities
+
+
+def initialize_params(capabilities: dict[str, object], version: str) -> bytes:
+    """Return the params of an `initialize` of the bridge itself."""
+    return members.write(
+        {
+            "protocolVersion": LEGACY_REVISIONS[-1],
+            "capabilities": capabilities,
+            "clientInfo": {"name": "mcp-bridge", "version": version},
+        }
+    )
+
+
+def _copied(found: Members) -> Members:
+    return {name: msgspec.Raw(bytes(value)) for name, value in found.items()}

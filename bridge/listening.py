@@ -1,0 +1,194 @@
+"""`subscriptions/listen` in front of a legacy server, which does not know it (MCP 2026-07-28 basic/utilities/subscriptions).
+
+Resources are subscribed at the server once for all listeners that want them. Pure.
+"""
+
+from collections.abc import Callable, Iterable
+from typing import Final
+
+import msgspec
+
+from ..validators import members, modern
+from ..validators.envelope import Notification, Request, Response
+from .effects import Effect, Effects, Note, ToAsker, ToServer
+from .handshake import Handshake
+
+LISTS: Final = {
+    "notifications/tools/list_changed": "toolsListChanged",
+    "notifications/prompts/list_changed": "promptsListChanged",
+    "notifications/resources/list_changed": "resourcesListChanged",
+}
+# The capability in which a server declares `listChanged`, by the kind of notification that a listener asks for.
+_OFFERED: Final = {
+    "toolsListChanged": "tools",
+    "promptsListChanged": "prompts",
+    "resourcesListChanged": "resources",
+}
+
+
+class _Listener:
+    """An open `subscriptions/listen`."""
+
+    __slots__ = ("kinds", "missed", "names_resources", "uris", "waiting")
+
+    def __init__(self, kinds: set[str], uris: list[str], *, names_resources: bool) -> None:
+        self.kinds = kinds
+        self.uris = uris
+        # Whether resources were asked for, so that the acknowledgement must name them.
+        self.names_resources = names_resources
+        # URIs that the server has not answered for: until there are none, the listener is not acknowledged.
+        self.waiting: set[str] = set()
+        # Changes before the acknowledgement: the last of each kind, by method or URI.
+        self.missed: dict[str, Notification] = {}
+
+
+class Listening:
+    """The listeners of one legacy server process.
+
+    `mint` returns a new wire id. With `several` the process has several clients: an update of a resource under a URI
+    that no listener has named reaches none of them.
+    """
+
+    def __init__(self, handshake: Handshake, mint: Callable[[], bytes], limit: int, *, several: bool) -> None:
+        self._handshake = handshake
+        self._mint = mint
+        self._limit = limit
+        self._several = several
+        self._listeners: dict[bytes, _Listener] = {}  # by the request that opened them
+        self._wanted: dict[str, int] = {}  # subscribed URIs, and the number of listeners
+        self._subscribing: dict[
+            bytes, str
+        ] = {}  # wire ids of unanswered `resources/subscribe`, and their URIs
+
+    def __contains__(self, requester: bytes) -> bool:
+        return requester in self._listeners
+
+    def __len__(self) -> int:
+        return len(self._listeners)
+
+    def open(self, requester: bytes, params: bytes) -> Effects | None:
+        """Open a listener. Returns None where more resources would be subscribed than the limit allows."""
+        wanted = members.peek(members.read(params).get("notifications"))
+        kinds = {
+            kind
+            for kind, capability in _OFFERED.items()
+            if _is_true(wanted.get(kind)) and _is_true(self._handshake.setting(capability, "listChanged"))
+        }
+        uris = _strings(wanted.get("resourceSubscriptions"))
+        if len(uris) + len(self._wanted) > self._limit:
+            return None
+        able = _is_true(self._handshake.setting("resources", "subscribe"))
+        names_resources = "resourceSubscriptions" in wanted and able
+        listener = _Listener(kinds, uris if able else [], names_resources=names_resources)
+        self._listeners[requester] = listener
+        return self._subscribe(requester, listener)
+
+    def _subscribe(self, requester: bytes, listener: _Listener) -> Effects:
+        effects: list[Effect] = []
+        for uri in listener.uris:
+            self._wanted[uri] = self._wanted.get(uri, 0) + 1
+            if self._wanted[uri] == 1:
+                wire_id = self._mint()
+                self._subscribing[wire_id] = uri
+                effects.append(ToServer(Request(wire_id, "resources/subscribe", members.write({"uri": uri}))))
+            if uri in self._subscribing.values():
+                listener.waiting.add(uri)
+        if not listener.waiting:
+            effects.append(_acknowledged(requester, listener))
+        return effects
+
+    def answered(self, message: Response) -> Effects | None:
+        """The server has answered. Returns None where the answer is not to a `resources/subscribe` of a listener."""
+        uri = self._subscribing.pop(message.id, None)
+        if uri is None:
+            return None
+        effects: list[Effect] = []
+        for requester, listener in self._listeners.items():
+            if uri in listener.waiting:
+                listener.waiting.discard(uri)
+                if message.error:
+                    listener.uris = [other for other in listener.uris if other != uri]
+                if not listener.waiting:
+                    effects.append(_acknowledged(requester, listener))
+                    effects.extend(_caught_up(requester, listener))
+        if message.error:
+            self._wanted.pop(uri, None)
+        return effects
+
+    def close(self, requester: bytes) -> Effects:
+        """Close a listener, and unsubscribe what no other one wants."""
+        effects: list[Effect] = []
+        for uri in self._listeners.pop(requester).uris:
+            left = self._wanted.pop(uri) - 1
+            if left:
+                self._wanted[uri] = left
+            else:
+                # A late answer to this subscription is no answer to the next one.
+                self._subscribing = {one: of for one, of in self._subscribing.items() if of != uri}
+                params = members.write({"uri": uri})
+                effects.append(ToServer(Request(self._mint(), "resources/unsubscribe", params)))
+        return effects
+
+    def list_changed(self, message: Notification) -> Effects:
+        """A list of the server has changed."""
+        kind = LISTS[message.method]
+        effects: list[Effect] = []
+        if kind == "toolsListChanged":
+            # Without a subscription: for the multiplexer, which compares headers with the tools.
+            effects.append(ToAsker(Notification(message.method, b"")))
+        for requester, listener in self._listeners.items():
+            if kind in listener.kinds and listener.waiting:
+                listener.missed[message.method] = message
+            elif kind in listener.kinds:
+                effects.append(_published(message, requester))
+        return effects
+
+    def updated(self, message: Notification) -> Effects:
+        """A resource has changed."""
+        uri = members.string(members.peek(message.params).get("uri"))
+        open_ = {one: listener for one, listener in self._listeners.items() if not listener.waiting}
+        matching = [one for one, listener in open_.items() if _covers(listener.uris, uri)]
+        if not matching and not self._several:  # a sub-resource under a name of its own
+            matching = [one for one, listener in open_.items() if listener.uris]
+        for listener in self._listeners.values():
+            if listener.waiting and uri in listener.uris:
+                listener.missed[uri] = message
+        return [_published(message, one) for one in matching] or [Note("resource_update_without_listener")]
+
+
+def _acknowledged(requester: bytes, listener: _Listener) -> Effect:
+    granted: dict[str, object] = dict.fromkeys(sorted(listener.kinds), True)
+    if listener.names_resources:
+        granted["resourceSubscriptions"] = listener.uris
+    meta = {modern.SUBSCRIPTION_ID: msgspec.Raw(requester)}
+    params = members.write({"notifications": granted, "_meta": meta})
+    return ToAsker(Notification("notifications/subscriptions/acknowledged", params), requester)
+
+
+def _caught_up(requester: bytes, listener: _Listener) -> Iterable[Effect]:
+    missed, listener.missed = listener.missed, {}
+    return [
+        _published(message, requester)
+        for what, message in missed.items()
+        if what in LISTS or what in listener.uris
+    ]
+
+
+def _published(message: Notification, requester: bytes) -> ToAsker:
+    found = members.peek(message.params)
+    meta = members.peek(found.get("_meta"))
+    meta[modern.SUBSCRIPTION_ID] = msgspec.Raw(requester)
+    found["_meta"] = members.raw(members.write(meta))
+    return ToAsker(Notification(message.method, members.write(found)), requester)
+
+
+def _covers(uris: Iterable[str], uri: str) -> bool:
+    return any(uri == one or uri.startswith(one.rstrip("/") + "/") for one in uris)
+
+
+def _is_true(raw: msgspec.Raw | None) -> bool:
+    return raw is not None and bytes(raw) == b"true"
+
+
+def _strings(raw: msgspec.Raw | None) -> list[str]:
+    return list(dict.fromkeys(text for text in map(members.string, members.items(raw)) if text))
