@@ -330,18 +330,22 @@ class ToLegacy:
     # ---- held calls
 
     def _hold(self, call: Call) -> Effects:
+        effects: list[Effect] = []
         if call.phase is not CallPhase.HELD and len(self._rounds.held) >= self._limits.held_calls:
-            requester = call.requester
-            text = f"the limit of {self._limits.held_calls} calls that wait for their client is reached"
-            return (*self._drop(call), *_fail(requester, INTERNAL_ERROR, text))
+            over = next((one for one in self._rounds.held if one.slot is not None), None)
+            if over is None:
+                requester = call.requester
+                text = f"the limit of {self._limits.held_calls} calls that wait for their client is reached"
+                return (*self._drop(call), *_fail(requester, INTERNAL_ERROR, text))
+            # The server has answered this one, and its client has not come for the answer.
+            effects.extend(self._assign_again(self._rounds.remove(over)))
         self._requesters.pop(call.requester, None)
         if call.origin.phase is Phase.RUNNING:
             call.origin.phase = Phase.HELD
         inputs = self._rounds.send(call)
         state = f"{call.key}.{call.round}"
-        return (
-            _answer(call.requester, for_modern.input_required(inputs, state, self._handshake.server_info)),
-        )
+        result = for_modern.input_required(inputs, state, self._handshake.server_info)
+        return (_answer(call.requester, result), *effects)
 
     def _retried(self, request: Request, found: Members, state: str, asked: "Asked | None") -> Effects:
         key, _, number = state.partition(".")

@@ -772,6 +772,17 @@ def test_the_calls_that_wait_for_their_client_are_limited():
     assert said(effects) == [("notifications/cancelled", {"requestId": 3})]
 
 
+def test_a_call_that_the_server_has_answered_makes_room_for_one_that_waits():
+    talk = Talk(limits=Limits(held_calls=1))
+    upstream, _ = held(talk, 7)
+    talk.answer(upstream, {"content": []})
+    talk.call(8)
+    talk.server_asks("q2", "roots/list")
+    [(requester, result)] = told(talk.gathered())
+    assert (requester, result["resultType"]) == (8, "input_required")
+    assert told(talk.retry(9, "key2.0", {}))[0][1]["code"] == -32602
+
+
 # ---- questions that cannot be asked
 
 
