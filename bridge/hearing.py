@@ -43,7 +43,7 @@ class Hearing:
             )
             return
         try:
-            message = envelope.decode(line, self._limits)
+            message = envelope.decode(line, self._limits, deep=True)
         except Rejection as rejection:
             texts = self._batch(line)
             if not texts:
@@ -62,7 +62,7 @@ class Hearing:
     def _heard_member(self, text: bytes) -> None:
         # A batch in a batch is no message, and read as one it would cost its length for each level.
         try:
-            message = envelope.decode(text, self._limits)
+            message = envelope.decode(text, self._limits, deep=True)
         except Rejection as rejection:
             self._heard_strange(text, rejection)
         else:

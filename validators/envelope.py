@@ -11,13 +11,13 @@ import json
 import re
 from collections.abc import Iterable
 from functools import cache
-from itertools import accumulate
 from typing import Final
 
 import msgspec
 
 from .limits import Limits
 from .names import check_method
+from .pieces import CheckedText, depth_ok, fault_of, not_utf8, too_deep
 from .rejection import INVALID_REQUEST, PARSE_ERROR, Rejection
 
 
@@ -60,6 +60,7 @@ class _Envelope(msgspec.Struct, gc=False):
 
 
 _decode_envelope = msgspec.json.Decoder(_Envelope).decode
+_skip = json.JSONDecoder(parse_int=len, parse_float=len).raw_decode
 
 # Read once, so that the check costs nothing for what everybody sends.
 _KNOWN_METHODS: Final = frozenset(
@@ -80,8 +81,12 @@ _PARAMS_FRAME: Final = len(b',"params":')
 # From this size on, copying an answer costs more than looking at it, in bytes.
 _WORTH_A_VIEW: Final = 64 * 1024
 
-# So many commas may stand outside of the payload: to read what nobody knows costs twenty times its size.
-_STRANGE_COMMAS: Final = 1000
+# Bytes outside of the payload: to read unknown members takes twenty times their size.
+_OUTSIDE: Final = 64 * 1024
+# Servers may nest deeper than clients. From so many brackets on, an answer is decoded with room for this many more calls, so
+# that whatever reads a part of it later, from deeper in the stack, can follow it as well.
+_DEEP: Final = 512
+_HEADROOM: Final = 64
 
 _ID_IN_PREFIX: Final = re.compile(rb'"id"\s*:\s*([0-9]{1,18})\s*[,}]')
 _METHOD_IN_PREFIX: Final = re.compile(rb'"method"\s*:')
@@ -93,13 +98,14 @@ _CR: Final = 0x0D
 _WORTH_FINDING: Final = 2048
 
 
-def decode(text: bytes, limits: Limits) -> Message:
-    """One message out of one JSON text.
+def decode(text: bytes, limits: Limits, *, deep: bool = False) -> Message:
+    """Return the message of one JSON text.
 
-    Raises Rejection: 400 with -32700 for what is not UTF-8 or not JSON, 400 with -32600 for what is not a JSON-RPC
-    message or breaks a structural limit (depth, id, method).
+    With `deep`, for what a server writes, it may nest as deep as the decoder can follow, and 512 levels in any case.
+    Raises Rejection and nothing else: 400 with -32700 for what is not UTF-8 or not JSON, 400 with -32600 for what is not a
+    JSON-RPC message or breaks a structural limit (depth, id, method).
     """
-    envelope = _parse(text, limits)
+    envelope = _parse_deep(text) if deep else _parse(text, limits)
     id_, method = envelope.id, envelope.method
     if envelope.jsonrpc != "2.0":
         raise invalid('the member "jsonrpc" must be "2.0"')
@@ -115,13 +121,13 @@ def decode(text: bytes, limits: Limits) -> Message:
     length = len(method) + (len(params) + _PARAMS_FRAME if params else 0)
     if id_ is msgspec.UNSET:
         if len(text) != length + _NOTIFICATION_FRAME:
-            _refuse_repeated_members(text, params)
+            _refuse_repeated_members(text, "params", params)
         if _LF in params or _CR in params:
             params = _one_line(params)
         return Notification(method, params)
     raw_id = _checked_id(id_, limits)
     if len(text) != length + len(raw_id) + _REQUEST_FRAME:
-        _refuse_repeated_members(text, params)
+        _refuse_repeated_members(text, "params", params)
     if _LF in params or _CR in params:
         params = _one_line(params)
     return Request(raw_id, method, params)
@@ -137,10 +143,11 @@ def split_batch(text: bytes, limits: Limits) -> list[bytes]:
 
     Raises Rejection for what is not a JSON array, for an empty one and for one with more than `limits.batch` members.
     """
+    _refuse_faulty(text)
     _check_utf8(text)
     try:
         found = msgspec.structs.astuple(_batch_decoder(limits.batch).decode(text))
-    except (msgspec.DecodeError, RecursionError):
+    except (ValueError, RecursionError):
         raise _not_json() from None
     members = [bytes(member) for member in found if member is not msgspec.UNSET]
     if not members:
@@ -159,15 +166,37 @@ def _batch_decoder(limit: int) -> msgspec.json.Decoder[msgspec.Struct]:
 
 def readable_id(text: bytes) -> bytes:
     """The id of a message that was refused, as raw JSON text, or `null` where none can be read (digest 1.3)."""
+    if fault_of(text) is not None:
+        return request_id_in_prefix(text)
     try:
         text.decode()
         envelope = _decode_envelope(text)
-    except (UnicodeDecodeError, msgspec.DecodeError, RecursionError):
+    except (ValueError, RecursionError):
         return b"null"
     if envelope.id is msgspec.UNSET or envelope.method is msgspec.UNSET:
         return b"null"
-    raw = bytes(envelope.id)
-    return raw if _is_id(raw) and len(raw) <= Limits().id + 2 else b"null"
+    return _readable(bytes(envelope.id))
+
+
+def request_id_in_prefix(prefix: bytes) -> bytes:
+    """Return the id of a request of which only the first part was received, as raw JSON text, or `null`."""
+    head, found = prefix.decode("latin-1"), b"null"
+    try:
+        at = head.index("{") + 1
+        while True:
+            name, begin = _name(head, at)
+            if name in ("result", "error"):
+                return b"null"
+            _, at = _skip(head, begin)
+            head[at]
+            if name == "id":
+                found = prefix[begin:at]
+    except (ValueError, IndexError, RecursionError):
+        return _readable(found)
+
+
+def _readable(raw_id: bytes) -> bytes:
+    return raw_id if _is_id(raw_id) and len(raw_id) <= Limits().id + 2 else b"null"
 
 
 def request(raw_id: bytes, method: str, params: bytes) -> bytes:
@@ -227,19 +256,50 @@ def _member(params: bytes) -> tuple[bytes, ...]:
 
 
 def _parse(text: bytes, limits: Limits) -> _Envelope:
-    if not text.isascii():
+    checked = type(text) is CheckedText
+    if checked:
+        _refuse_faulty(text)
+    elif not text.isascii():
         _check_utf8(text)
     try:
         envelope = _decode_envelope(text)
     except msgspec.ValidationError:
-        raise invalid("not a JSON-RPC message") from None
-    except msgspec.DecodeError:
+        raise _no_message() from None
+    except ValueError:
         raise _not_json() from None
     except RecursionError:
-        raise _too_deep(limits) from None
-    if _opens_more(text, limits.json_depth) and not depth_ok(text, limits.json_depth):
-        raise _too_deep(limits)
+        raise too_deep(limits.json_depth) from None
+    if not checked and _opens_more(text, limits.json_depth) and not depth_ok(text, limits.json_depth):
+        raise too_deep(limits.json_depth)
     return envelope
+
+
+def _parse_deep(text: bytes) -> _Envelope:
+    if not text.isascii():
+        _check_utf8(text)
+    room = _HEADROOM if len(text) > 2 * _DEEP and _opens_more(text, _DEEP) else 0
+    try:
+        return _decode_with_room(text, room)
+    except msgspec.ValidationError:
+        raise _no_message() from None
+    except ValueError:
+        raise _not_json() from None
+    except RecursionError:
+        raise invalid("JSON nested deeper than the decoder can follow") from None
+
+
+def _decode_with_room(text: bytes, calls: int) -> _Envelope:
+    return _decode_with_room(text, calls - 1) if calls else _decode_envelope(text)
+
+
+def _refuse_faulty(text: bytes) -> None:
+    fault = fault_of(text)
+    if fault is not None:
+        raise fault
+
+
+def _no_message() -> Rejection:
+    return invalid("not a JSON-RPC message")
 
 
 def _response(text: bytes, envelope: _Envelope, limits: Limits) -> Response:
@@ -259,7 +319,7 @@ def _response(text: bytes, envelope: _Envelope, limits: Limits) -> Response:
     if failed and copied[0] != 0x7B:
         raise invalid("error must be an object")
     if not plain:
-        _refuse_repeated_members(text, copied)
+        _refuse_repeated_members(text, "error" if failed else "result", copied)
     if _LF in copied or _CR in copied:
         copied = _one_line(copied)
     return Response(raw_id, b"", copied) if failed else Response(raw_id, copied, b"")
@@ -284,35 +344,69 @@ def _one_line(payload: bytes) -> bytes:
     return payload.translate(_SPACES_FOR_LINE_ENDS)
 
 
-def _refuse_repeated_members(text: bytes, payload: bytes) -> None:
-    # The payload is replaced first, so that this slower parser sees a few bytes only. Whichever place the same bytes
-    # are found in first, what remains is still the same JSON outside of it.
-    rest = text.replace(payload, b"0", 1) if payload else text
-    if rest.count(b",") > _STRANGE_COMMAS:
-        raise invalid("too much of the message is neither params nor result nor error")
+def _refuse_repeated_members(text: bytes, name: str, payload: bytes) -> None:
+    # `payload` is the value of the member `name`, or nothing. A slow parser reads what is left without it, which is small.
+    outside = len(text) - len(payload)
+    if outside > _OUTSIDE:
+        raise invalid(
+            f"all but the params, the result or the error of a message has {outside} bytes, and the limit is {_OUTSIDE}"
+        )
     names: list[str] = []
 
     def outermost_last(pairs: Iterable[tuple[str, object]]) -> None:
         names[:] = [name for name, _ in pairs]
 
-    json.loads(rest, object_pairs_hook=outermost_last, parse_int=len, parse_float=len)
+    try:
+        if payload:
+            at = _place_of(text, name, payload, outside)
+            text = b"%b0%b" % (text[:at], text[at + len(payload) :])
+        json.loads(text, object_pairs_hook=outermost_last, parse_int=len, parse_float=len)
+    except (ValueError, RecursionError):
+        raise _repeated() from None
     if len(set(names)) != len(names):
-        raise invalid("a member of the message is repeated")
+        raise _repeated()
+
+
+def _place_of(text: bytes, name: str, payload: bytes, outside: int) -> int:
+    """Return where the value of a member of a message begins.
+
+    Raises ValueError where the first member of that name has another value than `payload`: then it is repeated.
+    """
+    # One character for each byte, so that places are the same.
+    head = text[: outside + 1].decode("latin-1")
+    at = head.index("{") + 1
+    while True:
+        found, at = _name(head, at)
+        if found == name:
+            break
+        _, at = _skip(head, at)
+    if not text.startswith(payload, at):
+        raise ValueError
+    return at
+
+
+def _name(head: str, at: int) -> tuple[str, int]:
+    """Return the name of the next member of an object, and where its value begins. Raises ValueError or IndexError."""
+    name, at = _skip(head, head.index('"', at))
+    at = head.index(":", at) + 1
+    while head[at] in " \t\r\n":
+        at += 1
+    return name, at
+
+
+def _repeated() -> Rejection:
+    return invalid("a member of the message is repeated")
 
 
 def _check_utf8(text: bytes) -> None:
     try:
         text.decode()
     except UnicodeDecodeError:
-        raise Rejection(400, PARSE_ERROR, "not UTF-8") from None
+        raise not_utf8() from None
 
 
 def _not_json() -> Rejection:
     return Rejection(400, PARSE_ERROR, "not JSON")
-
-
-def _too_deep(limits: Limits) -> Rejection:
-    return invalid(f"JSON nested deeper than the limit of {limits.json_depth}")
 
 
 def _opens_more(text: bytes, limit: int) -> bool:
@@ -328,30 +422,3 @@ def _opens_more(text: bytes, limit: int) -> bool:
                 return True
             at = text.find(bracket, at + 1)
     return False
-
-
-_BRACES_TO_BRACKETS: Final = bytes.maketrans(b"{}", b"[]")
-_ALL_BUT_QUOTES_AND_BRACKETS: Final = bytes(set(range(256)) - set(b'"[]{}'))
-# The quotes of strings that hold no brackets, many at once: what is left of them goes in pairs.
-_EIGHT_STRINGS: Final = b'""' * 8
-_STEP: Final = {0x5B: 1, 0x5D: -1}.__getitem__
-# Rounds of peeling before the exact count: cheap for ordinary documents, and it bounds what a hostile one costs.
-_PEELS: Final = 6
-_WORTH_COUNTING: Final = 2048
-
-
-def depth_ok(text: bytes, limit: int) -> bool:
-    """Whether well-formed JSON nests at most `limit` containers; exact, linear, and at the speed of bytes methods."""
-    if b"\\" in text:
-        text = text.replace(b"\\\\", b"").replace(b'\\"', b"")
-    brackets = text.translate(_BRACES_TO_BRACKETS, _ALL_BUT_QUOTES_AND_BRACKETS)
-    brackets = brackets.replace(_EIGHT_STRINGS, b"").replace(b'""', b"")
-    if b'"' in brackets:  # strings that hold brackets: every second piece is inside one
-        brackets = b"".join(brackets.split(b'"')[::2])
-    for peeled in range(limit):
-        if len(brackets) <= 2 * (limit - peeled):
-            return True
-        if peeled == _PEELS and len(brackets) > _WORTH_COUNTING:
-            return peeled + max(accumulate(map(_STEP, brackets)), default=0) <= limit
-        brackets = brackets.replace(b"[]", b"")  # takes off exactly the innermost level
-    return not brackets

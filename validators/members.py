@@ -3,7 +3,9 @@
 Of a repeated member the last one counts, as in every JSON parser; what is written has each member once.
 """
 
-from collections.abc import Mapping
+from collections.abc import Generator, Mapping
+from contextlib import contextmanager
+from functools import cache
 from typing import Final
 
 import msgspec
@@ -16,6 +18,56 @@ _decode: Final = msgspec.json.Decoder(Members).decode
 _decode_string: Final = msgspec.json.Decoder(str).decode
 _decode_items: Final = msgspec.json.Decoder(list[msgspec.Raw]).decode
 _encode: Final = msgspec.json.Encoder().encode
+# What a decoder raises for a text: of another shape, not UTF-8, or nested deeper than the stack allows.
+UNREADABLE: Final = (ValueError, RecursionError)
+# From this size (bytes) on it matters how often a text is decoded: a MiB takes up to three milliseconds.
+LARGE: Final = 1024 * 1024
+# An array that a rule looks into item by item has no more.
+MOST_ITEMS: Final = 4096
+
+
+class _Memory:
+    """The large object that was read or written last."""
+
+    def __init__(self) -> None:
+        self.users = 0
+        self.text: bytes | msgspec.Raw | None = None
+        self.members: Members = {}
+
+    def keep(self, text: bytes | msgspec.Raw, members: Members) -> None:
+        if len(memoryview(text)) > LARGE:
+            self.text, self.members = text, dict(members)
+
+    def forget(self) -> None:
+        self.text, self.members = None, {}
+
+
+_memory: Final = _Memory()
+
+
+@contextmanager
+def decoded_once() -> Generator[None]:
+    """Within this, do not decode a large object again that was read or written just before.
+
+    What several rules read and change one after the other is so decoded once, not once for each rule.
+    """
+    _memory.users += 1
+    try:
+        yield
+    finally:
+        _memory.users -= 1
+        if not _memory.users:
+            _memory.forget()
+
+
+def _read(text: bytes | msgspec.Raw) -> Members:
+    if not _memory.users:
+        return _decode(text)
+    if text is _memory.text:
+        return dict(_memory.members)
+    found = _decode(text)
+    _memory.keep(text, found)
+    return found
 
 
 def read(text: bytes | msgspec.Raw) -> Members:
@@ -26,8 +78,8 @@ def read(text: bytes | msgspec.Raw) -> Members:
     if not text:
         return {}
     try:
-        return _decode(text)
-    except msgspec.DecodeError:
+        return _read(text)
+    except UNREADABLE:
         raise invalid("not a JSON object") from None
 
 
@@ -36,14 +88,19 @@ def peek(text: bytes | msgspec.Raw | None) -> Members:
     if not text:
         return {}
     try:
-        return _decode(text)
-    except msgspec.DecodeError:
+        return _read(text)
+    except UNREADABLE:
         return {}
 
 
 def write(members: Mapping[str, object]) -> bytes:
     """An object on one line. Values that are msgspec.Raw are spliced in as they are."""
-    return _encode(members)
+    written = _encode(members)
+    if _memory.users and len(written) > LARGE:
+        raw_ones = {name: value for name, value in members.items() if isinstance(value, msgspec.Raw)}
+        if len(raw_ones) == len(members):
+            _memory.keep(written, raw_ones)
+    return written
 
 
 def text(value: str) -> bytes:
@@ -57,18 +114,34 @@ def string(value: bytes | msgspec.Raw | None) -> str:
         return ""
     try:
         return _decode_string(value)
-    except msgspec.DecodeError:
+    except UNREADABLE:
         return ""
 
 
 def items(value: bytes | msgspec.Raw | None) -> list[msgspec.Raw]:
-    """The items of an array; of anything else, none."""
+    """The items of an array; of anything else, and of one with more than `MOST_ITEMS`, none."""
+    return items_up_to(MOST_ITEMS, value) or []
+
+
+def items_up_to(most: int, value: bytes | msgspec.Raw | None) -> list[msgspec.Raw] | None:
+    """The items of an array, and of anything else none; None where there are more than `most`."""
     if value is None:
         return []
     try:
-        return _decode_items(value)
-    except msgspec.DecodeError:
+        if bytes(value).count(b",") < most:
+            return _decode_items(value)
+        found = msgspec.structs.astuple(_few_items(most).decode(value))
+    except UNREADABLE:
         return []
+    return None if found[-1] is not msgspec.UNSET else [one for one in found if one is not msgspec.UNSET]
+
+
+@cache
+def _few_items(most: int) -> msgspec.json.Decoder[msgspec.Struct]:
+    # An object of Python for each of millions of items would take half a gigabyte. The fields of this struct are the first
+    # items and one more; the decoder skips all others.
+    fields = [(f"i{n}", msgspec.Raw | msgspec.UnsetType, msgspec.UNSET) for n in range(most + 1)]
+    return msgspec.json.Decoder(msgspec.defstruct("Items", fields, array_like=True))
 
 
 def raw(text: bytes) -> msgspec.Raw:

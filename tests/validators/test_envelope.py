@@ -1,14 +1,16 @@
 """The JSON-RPC envelope, by literals and by properties."""
 
 import json
+from contextlib import suppress
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mcpbridged.validators import envelope
-from mcpbridged.validators.envelope import Notification, Request, Response, decode, depth_ok
+from mcpbridged.validators.envelope import Notification, Request, Response, decode
 from mcpbridged.validators.limits import Limits
+from mcpbridged.validators.pieces import CheckedText, Gathering, depth_ok
 from mcpbridged.validators.rejection import INVALID_REQUEST, PARSE_ERROR, Rejection
 
 LIMITS = Limits()
@@ -187,12 +189,180 @@ def test_the_id_of_a_refused_message_is_read_where_it_can_be(text, raw):
     assert envelope.readable_id(text) == raw
 
 
-def test_members_that_nobody_knows_are_few():
+def test_unknown_members_of_a_message_are_small():
     text = b'{"jsonrpc":"2.0","id":1,"method":"a/b","params":{"x":[%b1]},"x":[%b1]}'
-    assert envelope.decode(text % (b"1," * 5000, b"1," * 900), LIMITS).method == "a/b"
-    with pytest.raises(Rejection, match="neither params nor result nor error") as caught:
-        envelope.decode(text % (b"", b"1," * 1001), LIMITS)
+    assert decode(text % (b"1," * 50_000, b"1," * 30_000), LIMITS).method == "a/b"
+    with pytest.raises(Rejection, match="has 70057 bytes, and the limit is 65536") as caught:
+        decode(text % (b"", b"1," * 35_000), LIMITS)
     assert caught.value.code == INVALID_REQUEST
+
+
+PYTHON_SPACING = [
+    b'{"jsonrpc":"2.0","id":5, "result":"result"}',
+    b'{"jsonrpc": "2.0", "id": 10, "result": 1}',
+    b'{"jsonrpc": "2.0", "id": 2, "result": 2.0}',
+    b'{"result": "id", "id": "result", "jsonrpc": "2.0"}',
+    b'{"x": [{"result": 1}, "result\\""], "jsonrpc": "2.0", "id": 1, "result": 1 }',
+    b' { "\\u0072esult" : null , "jsonrpc" : "2.0" , "id" : 1 } ',
+    b'{"jsonrpc": "2.0", "id": 1, "error": {}, "data": {}}',
+    b'{"params": {"jsonrpc": "2.0"}, "jsonrpc": "2.0", "method": "params"}',
+    b'{"method": "a", "jsonrpc": "2.0", "params": {"a": 1, "a": 2}, "id": "params", "y": {"a": 1, "a": 2}}',
+]
+
+
+@pytest.mark.parametrize("text", PYTHON_SPACING)
+def test_any_order_and_any_white_space_is_read(text):
+    message, wanted = decode(text, LIMITS), json.loads(text)
+    if isinstance(message, Response):
+        assert json.loads(message.id) == wanted["id"]
+        assert json.loads(message.error or message.result) == wanted.get("error", wanted.get("result"))
+    else:
+        assert message.method == wanted["method"]
+        assert json.loads(message.params) == wanted["params"]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        b'{"jsonrpc":"2.0","id":1,"result":10,"result":1}',
+        b'{"jsonrpc":"2.0","id":1,"result":1,"result":1}',
+        b'{"jsonrpc":"2.0","id":1,"result":1,"result":10}',
+        b'{"jsonrpc":"2.0","id":1,"result":1.5,"result":1}',
+        b'{"jsonrpc":"2.0","id":1,"result":"1", "\\u0072esult":1}',
+        b'{"jsonrpc":"2.0","method":"a","params":{"b":1},"params":{}}',
+        b'{"jsonrpc":"2.0","method":"a","params":{},"params":{}}',
+        b'{"jsonrpc":"2.0","method":"a","params":{},"x":1,"x":2}',
+        b'{"jsonrpc":"2.0","method":"a","x":{},"x":{}}',
+        b'{"jsonrpc":"2.0","id":1,"error":{"a":1},"error":{}}',
+    ],
+)
+def test_a_repeated_member_is_refused_wherever_it_stands(text):
+    assert refused(text).text == "a member of the message is repeated"
+
+
+MEMBERS = st.lists(
+    st.sampled_from(
+        [
+            b'"jsonrpc":"2.0"',
+            b'"id":5',
+            b'"id": "result"',
+            b'"id":null',
+            b'"method":"params"',
+            b'"method":"\\ud83d"',
+            b'"result":"result"',
+            b'"result" : 5',
+            b'"error":{"code":5}',
+            b'"error":null',
+            b'"params":{"params":{}}',
+            b'"params": []',
+            b'"par\\u0061ms":{"\xff":1}',
+            b'"other":[[["id"]]]',
+            b'"other":' + b"[" * 1200 + b"]" * 1200,
+            b'"\\ud83d":1',
+            b'"":""',
+        ]
+    ),
+    max_size=7,
+)
+
+
+@given(MEMBERS, st.sampled_from([b",", b", ", b"\n,\r\t"]), st.data())
+@settings(max_examples=600, deadline=None)
+def test_only_rejections_leave_the_decoder(members, comma, data):
+    text = b"{" + comma.join(members) + b"}"
+    if data.draw(st.booleans()):
+        at = data.draw(st.integers(0, len(text)))
+        text = text[:at] + data.draw(st.binary(max_size=3)) + text[at + data.draw(st.integers(0, 3)) :]
+    only_rejections(text)
+
+
+@given(
+    st.binary(max_size=200)
+    | st.text(st.sampled_from('{}[]",:\\\ud800 1e-.u0jsonrpcid'), max_size=80).map(
+        lambda text: text.encode("utf-8", "surrogatepass")
+    )
+)
+@settings(max_examples=600, deadline=None)
+def test_only_rejections_leave_the_decoder_for_any_bytes(text):
+    only_rejections(text)
+
+
+def only_rejections(text):
+    for deep in (False, True):
+        with suppress(Rejection):
+            decode(text, LIMITS, deep=deep)
+    with suppress(Rejection):
+        for member in envelope.split_batch(text, LIMITS):
+            assert isinstance(member, bytes)
+    assert envelope.readable_id(text) is not None
+    assert envelope.request_id_in_prefix(text) is not None
+
+
+@pytest.mark.parametrize("levels", [65, 512, 700])
+def test_what_a_server_writes_may_be_deep(levels):
+    result = b"[" * levels + b"]" * levels
+    message = decode(b'{"jsonrpc":"2.0","id":1,"result":%b}' % result, LIMITS, deep=True)
+    assert bytes(message.result) == result
+    assert refused(b'{"jsonrpc":"2.0","id":1,"result":%b}' % result).code == INVALID_REQUEST
+
+
+def test_what_the_decoder_cannot_follow_is_refused():
+    text = b'{"jsonrpc":"2.0","id":1,"result":%b}' % (b"[" * 50_000 + b"]" * 50_000)
+    with pytest.raises(Rejection, match="deeper than the decoder can follow") as caught:
+        decode(text, LIMITS, deep=True)
+    assert caught.value.code == INVALID_REQUEST
+
+
+@pytest.mark.parametrize(
+    ("prefix", "raw"),
+    [
+        (b'{"jsonrpc":"2.0","id":7,"method":"x","params":{"a":"aaaa', b"7"),
+        (b' {"id" : "a\\"b" , "params":{', b'"a\\"b"'),
+        (b'{"method":"x","meta":{"id":1},"id":-2,"', b"-2"),
+        (b'{"id":12', b"null"),
+        (b'{"id":"12', b"null"),
+        (b'{"id":1.5,"method":', b"null"),
+        (b'{"id":"' + b"a" * 300 + b'","method":', b"null"),
+        (b'{"id":7,"result":{"a', b"null"),
+        (b'{"id":7,"error":{"a', b"null"),
+        (b'{"params":{"a":[', b"null"),
+        (b'{"params":' + b"[" * 4000, b"null"),
+        (b"", b"null"),
+        (b"[[[", b"null"),
+        (b'{"id":', b"null"),
+        (b'{"id"', b"null"),
+        (b'{"id":1,"\xff":', b"1"),
+    ],
+)
+def test_the_id_of_a_request_is_read_from_its_first_part(prefix, raw):
+    assert envelope.request_id_in_prefix(prefix) == raw
+
+
+def gathered(text, limits=LIMITS, size=65536):
+    gathering = Gathering(limits)
+    for at in range(0, len(text), size):
+        gathering.add(text[at : at + size])
+    return gathering.take()
+
+
+def test_a_text_that_was_checked_piece_by_piece_is_not_checked_again():
+    text = b'{"jsonrpc":"2.0","id":1,"method":"a","params":{"a":"%b"}}' % ("é".encode() * 50_000)
+    checked = gathered(text)
+    assert type(checked) is CheckedText
+    assert decode(checked, LIMITS) == decode(text, LIMITS)
+    assert envelope.readable_id(checked) == b"1"
+    assert envelope.split_batch(gathered(b"[" + text + b"]"), LIMITS) == [text]
+
+
+@pytest.mark.parametrize(
+    ("payload", "code"), [(b'"' + b"a" * 70_000 + b'\xff"', PARSE_ERROR), (b"[" * 70_000, INVALID_REQUEST)]
+)
+def test_a_text_that_failed_while_it_arrived_is_refused_under_its_id(payload, code):
+    text = gathered(b'{"jsonrpc":"2.0","id":"x","method":"a","params":{"a":%b' % payload)
+    assert refused(text).code == code
+    assert envelope.readable_id(text) == b'"x"'
+    with pytest.raises(Rejection):
+        envelope.split_batch(text, LIMITS)
 
 
 def test_batches_are_split():

@@ -1,0 +1,202 @@
+"""Check the UTF-8 and the nesting of one JSON text while its pieces arrive.
+
+A check of a whole text of 16 MiB can hold the event loop for most of a second. The same check of one piece takes one or two
+milliseconds, and what it has to remember between two pieces is small: an unfinished character, whether the text is inside a
+string, whether the next byte is escaped, and the depth.
+
+Whether the text is JSON at all is decided by the decoder, later: here a text that is none may pass.
+"""
+
+import codecs
+import struct
+from array import array
+from functools import cache
+from itertools import accumulate
+from operator import add
+from typing import Final
+
+from .limits import Limits
+from .rejection import INVALID_REQUEST, PARSE_ERROR, Rejection
+
+# Up to this size (bytes) a text is checked when it is complete: that takes less than a millisecond or two.
+WORTH_CHECKING: Final = 64 * 1024
+# The size (bytes) of a piece that is checked at once.
+_PIECE: Final = 64 * 1024
+# How much (bytes) of a refused text is kept, so that the id of its message can be found.
+_PREFIX: Final = 4 * 1024
+
+_BACKSLASH: Final = b"\\"
+_BRACES_TO_BRACKETS: Final = bytes.maketrans(b"{}", b"[]")
+_ALL_BUT_QUOTES_AND_BRACKETS: Final = bytes(set(range(256)) - set(b'"[]{}'))
+# The quotes of strings without brackets, many at once; the rest of them is removed in pairs.
+_EIGHT_STRINGS: Final = b'""' * 8
+_TO_DIGITS: Final = bytes.maketrans(b"[]", b"10")
+# Brackets that are counted at once, as the bits of a number.
+_WORD: Final = 16
+
+_Decoder: Final = codecs.getincrementaldecoder("utf-8")
+
+
+def not_utf8() -> Rejection:
+    """Return the refusal of a text that is not UTF-8: 400, -32700."""
+    return Rejection(400, PARSE_ERROR, "not UTF-8")
+
+
+def depth_ok(text: bytes, limit: int) -> bool:
+    """Return whether well-formed JSON nests at most `limit` containers."""
+    meter = DepthMeter(limit)
+    return all(meter.feed(text[at : at + _PIECE]) for at in range(0, len(text), _PIECE))
+
+
+def too_deep(limit: int) -> Rejection:
+    """Return the refusal of a text that is nested too deep: 400, -32600."""
+    return Rejection(
+        400, INVALID_REQUEST, f"JSON nested deeper than the limit of {limit} (limits.json_depth)"
+    )
+
+
+class CheckedText(bytes):
+    """A JSON text whose UTF-8 and nesting were checked piece by piece.
+
+    With a `fault` the check has failed, and the text is the first part of what was received.
+    """
+
+    fault: Rejection | None = None
+
+
+def fault_of(text: bytes) -> Rejection | None:
+    """Return why a text was refused while it arrived, if it was."""
+    return text.fault if isinstance(text, CheckedText) else None
+
+
+class DepthMeter:
+    """Follow the nesting of one JSON text, piece by piece."""
+
+    def __init__(self, limit: int) -> None:
+        self._limit = limit
+        self._depth = 0
+        self._in_string = False
+        self._escaped = False
+
+    def feed(self, piece: bytes | bytearray) -> bool:
+        """Return whether the text nests at most `limit` containers up to the end of this piece."""
+        if self._escaped and piece:
+            piece = piece[1:]
+            self._escaped = False
+        if _BACKSLASH in piece:
+            piece = piece.replace(b"\\\\", b"")
+            self._escaped = piece.endswith(_BACKSLASH)
+            piece = piece.replace(b'\\"', b"")
+        brackets = piece.translate(_BRACES_TO_BRACKETS, _ALL_BUT_QUOTES_AND_BRACKETS)
+        if self._in_string:
+            brackets = b'"' + brackets
+        self._in_string = brackets.count(b'"') % 2 == 1
+        brackets = brackets.replace(_EIGHT_STRINGS, b"").replace(b'""', b"")
+        if b'"' in brackets:  # every second part is inside of a string that holds brackets
+            brackets = b"".join(brackets.split(b'"')[::2])
+        if not brackets:
+            return True
+        return self._nests(brackets)
+
+    def _nests(self, brackets: bytes | bytearray) -> bool:
+        opening = brackets.count(b"[")
+        if self._depth + opening <= self._limit:
+            self._depth += 2 * opening - len(brackets)
+            return True
+        highest, self._depth = _climb(brackets, self._depth)
+        return highest <= self._limit
+
+
+def _climb(brackets: bytes | bytearray, depth: int) -> tuple[int, int]:
+    """Return the greatest depth and the last depth of brackets that begin at `depth`."""
+    gains, peaks = _words()
+    missing = -len(brackets) % _WORD
+    digits = brackets.translate(_TO_DIGITS) + b"0" * missing
+    number = int(digits, 2).to_bytes(len(digits) // 8, "little")
+    words = [*struct.unpack(f"<{len(number) // 2}H", number)]
+    words.reverse()
+    before = list(accumulate(map(gains.__getitem__, words), initial=depth))
+    return max(map(add, before, map(peaks.__getitem__, words))), before[-1] + missing
+
+
+@cache
+def _words() -> "tuple[array[int], array[int]]":
+    """Return, for 16 brackets as the bits of a number, by how much they deepen the text and how deep they reach."""
+    # Of one bracket: a bit that is not set closes.
+    gains, peaks = [-1, 1], [0, 1]
+    while len(gains) < 1 << _WORD:
+        peaks = [max(peak, gain + other) for peak, gain in zip(peaks, gains, strict=True) for other in peaks]
+        gains = [first + second for first in gains for second in gains]
+    return array("b", gains), array("b", peaks)
+
+
+class Gathering:
+    """Collect one JSON text of a client from its pieces, and check it on the way.
+
+    Up to `WORTH_CHECKING` bytes nothing is checked, and the text is returned as it is. A text that fails is no longer held;
+    the rest of it is received and dropped.
+    """
+
+    def __init__(self, limits: Limits) -> None:
+        self._limit = limits.json_depth
+        self._text = bytearray()
+        self._size = 0
+        self._checked = 0
+        self._depth: DepthMeter | None = None
+        self._decoder = _Decoder()
+        self._fault: Rejection | None = None
+
+    def __len__(self) -> int:
+        """Return the number of bytes received."""
+        return self._size
+
+    def add(self, piece: bytes | bytearray | memoryview) -> None:
+        """Take the next bytes."""
+        self._size += len(piece)
+        if self._fault is not None:
+            return
+        self._text += piece
+        if self._size > WORTH_CHECKING:
+            self._check(final=False)
+
+    def take(self) -> bytes:
+        """Return the text, and begin with another one."""
+        if self._depth is not None and self._fault is None:
+            self._check(final=True)
+        text = bytes(self._text)
+        if self._depth is not None:
+            text = CheckedText(text)
+            text.fault = self._fault
+        self._text.clear()
+        self._size = self._checked = 0
+        self._depth, self._fault = None, None
+        return text
+
+    def _check(self, *, final: bool) -> None:
+        if self._depth is None:
+            self._depth = DepthMeter(self._limit)
+            self._decoder = _Decoder()
+        while self._fault is None and (len(self._text) - self._checked >= _PIECE or final):
+            piece = self._text[self._checked : self._checked + _PIECE]
+            self._checked += len(piece)
+            last = final and self._checked == len(self._text)
+            if not _is_utf8(self._decoder, piece, final=last):
+                self._give_up(not_utf8())
+            elif not self._depth.feed(piece):
+                self._give_up(too_deep(self._limit))
+            elif last:
+                break
+
+    def _give_up(self, fault: Rejection) -> None:
+        self._fault = fault
+        del self._text[_PREFIX:]
+
+
+def _is_utf8(decoder: codecs.IncrementalDecoder, piece: bytes | bytearray, *, final: bool) -> bool:
+    if piece.isascii() and not decoder.getstate()[0]:
+        return True
+    try:
+        decoder.decode(piece, final)
+    except UnicodeDecodeError:
+        return False
+    return True
