@@ -579,11 +579,13 @@ class Aggregate:
 
 async def _items(method: str, asked: members.Members, member: Member) -> list[msgspec.Raw]:
     """All that a server lists. Raises Lost and Refused."""
-    where, _ = merging.LISTS[method]
     items: list[msgspec.Raw] = []
     for _ in range(_PAGES):
         page = members.peek(await member.result(method, members.write(asked)))
-        items += members.items(page.get(where))
+        try:
+            items += merging.page(method, page, len(items), Limits())
+        except Rejection as rejection:
+            raise Refused(fault_text(rejection.code, rejection.text)) from None
         if "nextCursor" not in page:
             return items
         asked = {**asked, "cursor": page["nextCursor"]}

@@ -16,8 +16,10 @@ import msgspec
 
 from ..validators import members, modern
 from ..validators.envelope import Response
+from ..validators.limits import Limits
 from ..validators.members import Members
 from ..validators.rejection import INTERNAL_ERROR, INVALID_PARAMS, METHOD_NOT_FOUND, Rejection
+from ..validators.shapes import read_items, read_list
 from .for_modern import URL_ELICITATION_REQUIRED, fault_text, read_fault
 
 # The features by the first word of their methods. Their names are those of the capabilities (digest 1.6).
@@ -39,6 +41,14 @@ _LISTENING: Final = {
     "resourceSubscriptions": "resources",
 }
 _OPENING: Final = frozenset({"initialize", "server/discover"})
+_LIMITS: Final = Limits()
+
+
+class _Tool(msgspec.Struct, gc=False):
+    name: str = ""
+
+
+_decode_name: Final = msgspec.json.Decoder(_Tool).decode
 
 
 def feature_of(method: str) -> str:
@@ -84,15 +94,19 @@ class Choice:
         if not self.permits(name):
             raise Rejection(200, INVALID_PARAMS, f"Unknown tool: {name}")
 
-    def filtered(self, result: bytes | msgspec.Raw) -> bytes:
-        """The result of `tools/list` with the chosen ones only; all else stays as it was."""
-        found = members.peek(result)
-        tools = members.items(found.get("tools"))
-        chosen = [tool for tool in tools if self.permits(members.string(members.peek(tool).get("name")))]
+    def filtered(self, result: bytes | msgspec.Raw, limits: Limits = _LIMITS) -> bytes:
+        """The result of `tools/list` with the chosen ones only; all else stays as it was. Raises Rejection beyond the limits."""
+        found = read_list(result, limits)
+        changed = self._filter(found, limits)
+        return members.write(found) if changed else bytes(result)
+
+    def _filter(self, found: Members, limits: Limits) -> bool:
+        tools = read_items(found.get("tools"), limits)
+        chosen = [tool for tool in tools if self.permits(_name_of(tool))]
         if len(chosen) == len(tools):
-            return bytes(result)
+            return False
         found["tools"] = members.raw(msgspec.json.encode(chosen))
-        return members.write(found)
+        return True
 
     # ---- features
 
@@ -139,27 +153,40 @@ class Choice:
             found["notifications"] = members.raw(members.write(kept))
         return members.write(found)
 
-    def answer(self, method: str, message: Response) -> Response:
-        """The server's answer, as its client gets it."""
+    def answer(self, method: str, message: Response, limits: Limits = _LIMITS) -> Response:
+        """The server's answer, as its client gets it. A list that is too large to be looked into becomes an error."""
         if message.error:
             asked = self._asked_in_vain(message.error) if self._without else ""
         elif method == "tools/list":
-            return Response(message.id, self._kept_private(self.filtered(message.result)), b"")
+            return self._listed(message, limits)
         elif method in _OPENING:
-            return Response(message.id, self._kept_private(self.opening(message.result)), b"")
+            return self._opened(message, members.peek(message.result))
         else:
             asked = self._asked_for(message.result) if self._without else ""
         if not asked:
             return message
         return Response(message.id, b"", fault_text(INTERNAL_ERROR, f"the server asks, and {_off(asked)}"))
 
-    def _kept_private(self, result: bytes) -> bytes:
+    def _listed(self, message: Response, limits: Limits) -> Response:
+        try:
+            found = read_list(message.result, limits)
+            changed = self._filter(found, limits)
+        except Rejection as rejection:
+            return Response(message.id, b"", fault_text(rejection.code, rejection.text))
+        return self._kept_private(message, found, changed=changed)
+
+    def _opened(self, message: Response, found: Members) -> Response:
+        changed = bool(self._without) and "capabilities" in found
+        if changed:
+            found["capabilities"] = members.raw(self.declared(found["capabilities"]))
+        return self._kept_private(message, found, changed=changed)
+
+    def _kept_private(self, message: Response, found: Members, *, changed: bool) -> Response:
         # A cache that others use as well would show them what is one principal's (digest 1.18).
-        found = members.peek(result)
-        if self._within is None or "cacheScope" not in found:
-            return result
-        found["cacheScope"] = members.raw(b'"private"')
-        return members.write(found)
+        if self._within is not None and "cacheScope" in found:
+            found["cacheScope"] = members.raw(b'"private"')
+            changed = True
+        return Response(message.id, members.write(found) if changed else message.result, b"")
 
     def _left(self, found: Members) -> msgspec.Raw:
         return members.raw(
@@ -183,6 +210,13 @@ class Choice:
         elif fault.code == modern.MISSING_CAPABILITY and isinstance(fault.data, msgspec.Raw):
             wanted = members.peek(members.peek(fault.data).get("requiredCapabilities"))
         return next((feature for feature in wanted if feature in self._without), "")
+
+
+def _name_of(tool: msgspec.Raw) -> str:
+    try:
+        return _decode_name(tool).name
+    except members.UNREADABLE:
+        return ""
 
 
 def _off(feature: str) -> str:

@@ -3,14 +3,17 @@
 Pure. Payloads are spliced, not re-encoded: a rule adds, drops or replaces members, and what it is not about stays as it was.
 """
 
+import re
 from collections.abc import Iterable
 from typing import Final
 
 import msgspec
 
 from ..validators import members, modern
+from ..validators.limits import Limits
 from ..validators.members import Members
-from ..validators.rejection import INTERNAL_ERROR, INVALID_PARAMS
+from ..validators.rejection import INTERNAL_ERROR, INVALID_PARAMS, too_large
+from ..validators.shapes import read_items
 from .for_modern import RESOURCE_NOT_FOUND, URL_ELICITATION_REQUIRED, Fault, fault_text, read_fault
 
 TASKS: Final = "io.modelcontextprotocol/tasks"
@@ -24,6 +27,9 @@ _RESERVED: Final = range(-32099, -32019)
 _NO_OBJECT: Final = frozenset({"array", "string", "number", "integer", "boolean", "null"})
 
 _encode = msgspec.json.Encoder().encode
+_LIMITS: Final = Limits()
+# What has no content blocks: an empty array, or what is no array.
+_NO_ITEMS: Final = re.compile(rb"\[\s*+\]|[^\[]")
 
 
 # ---- what a client says of itself
@@ -71,17 +77,20 @@ def initialize_result(version: str, discovered: bytes | msgspec.Raw, name: str) 
 # ---- results
 
 
-def result(method: str, modern_result: bytes, version: str) -> bytes:
-    """A complete modern result for a client of this revision. One that no rule is about stays as it was, byte for byte."""
+def result(method: str, modern_result: bytes, version: str, limits: Limits = _LIMITS) -> bytes:
+    """A complete modern result for a client of this revision. One that no rule is about stays as it was, byte for byte.
+
+    Raises Rejection for a list that must be looked into and is beyond the limits.
+    """
     found = members.peek(modern_result)
     before = dict(found)
     without_modern_members(found)
     if method == "tools/call":
-        with_content(found, version)
+        with_content(found, version, limits)
     elif method == "tools/list" and version >= STRUCTURE_SINCE:
-        with_object_schemas(found)
+        with_object_schemas(found, limits)
     elif method == "prompts/get" and version < LINKS_SINCE:
-        with_known_messages(found, version)
+        with_known_messages(found, version, limits)
     # An unchanged value is the same object: the rules put new ones in the place of what they change.
     same = len(found) == len(before) and all(found.get(name) is value for name, value in before.items())
     return modern_result if found and same else members.write(found)
@@ -100,27 +109,31 @@ def without_modern_members(found: Members) -> None:
                 del found["_meta"]
 
 
-def with_content(found: Members, version: str) -> None:
+def with_content(found: Members, version: str, limits: Limits = _LIMITS) -> None:
     """A tool's result with content that this revision knows, and structured content that is an object."""
-    blocks = members.items(found.get("content"))
+    content = found.get("content")
+    empty = content is None or _NO_ITEMS.match(memoryview(content)) is not None
     structured = found.get("structuredContent")
     if structured is not None:
         whole = bytes(structured)[:1] == b"{"
         if not whole and version >= STRUCTURE_SINCE:
             found["structuredContent"] = members.raw(b'{"result":%b}' % bytes(structured))
-        if not blocks and (not whole or version < STRUCTURE_SINCE):  # else the client would see nothing of it
-            blocks = [_text_block(bytes(structured).decode("utf-8", "replace"))]
-            found["content"] = members.raw(_encode(blocks))
-    found.setdefault("content", members.raw(b"[]"))
-    if version < LINKS_SINCE:
+        if empty and (not whole or version < STRUCTURE_SINCE):  # else the client would see nothing of it
+            content = members.raw(_encode([_text_block(bytes(structured).decode("utf-8", "replace"))]))
+            found["content"] = content
+    content = found.setdefault("content", members.raw(b"[]"))
+    if version < LINKS_SINCE and _may_be_unknown(bytes(content)):
+        blocks = read_items(content, limits)
         known = [known_block(block, version) for block in blocks]
         if any(new is not old for new, old in zip(known, blocks, strict=True)):
             found["content"] = members.raw(_encode(known))
 
 
-def with_known_messages(found: Members, version: str) -> None:
+def with_known_messages(found: Members, version: str, limits: Limits = _LIMITS) -> None:
     """A prompt whose messages hold nothing that this revision does not know."""
-    messages = [members.peek(message) for message in members.items(found.get("messages"))]
+    if not _may_be_unknown(bytes(found.get("messages", b""))):
+        return
+    messages = [members.peek(message) for message in read_items(found["messages"], limits)]
     changed = False
     for message in messages:
         content = message.get("content")
@@ -132,10 +145,14 @@ def with_known_messages(found: Members, version: str) -> None:
         found["messages"] = members.raw(_encode(messages))
 
 
+def _may_be_unknown(text: bytes) -> bool:
+    return b"resource_link" in text or b"audio" in text
+
+
 def known_block(block: msgspec.Raw, version: str) -> msgspec.Raw:
     """A content block, or what stands for it where its type is younger than the client (digest 1.11)."""
     text = bytes(block)
-    if b"resource_link" not in text and b"audio" not in text:
+    if not _may_be_unknown(text):
         return block
     read = members.peek(block)
     kind = members.string(read.get("type"))
@@ -150,12 +167,17 @@ def _text_block(text: str) -> msgspec.Raw:
     return members.raw(_encode({"type": "text", "text": text}))
 
 
-def with_object_schemas(found: Members) -> None:
-    """Tools whose outputSchema, if they have one, describes an object, as structured content is one here."""
-    listed = found.get("tools")
-    if listed is None or b"outputSchema" not in bytes(listed):
+def with_object_schemas(found: Members, limits: Limits = _LIMITS) -> None:
+    """Tools whose outputSchema, if they have one, describes an object, as structured content is one here.
+
+    Raises Rejection where some have one and the list is beyond the limits.
+    """
+    listed = bytes(found.get("tools", b""))
+    if b"outputSchema" not in listed:
         return
-    tools = [members.peek(tool) for tool in members.items(listed)]
+    if len(listed) > limits.list_bytes:
+        raise too_large(f"a list of tools of {len(listed)} bytes", limits.list_bytes, "list_bytes")
+    tools = [members.peek(tool) for tool in read_items(listed, limits)]
     changed = False
     for tool in tools:
         schema = tool.get("outputSchema")
@@ -242,13 +264,16 @@ def is_declared(method: str, params: Members, capabilities: Members) -> bool:
     return False
 
 
-def messages_for(version: str, params: Members) -> None:
-    """Make the messages of a sampling request ones that this revision knows: of a single block each (digest 1.9)."""
+def messages_for(version: str, params: Members, limits: Limits = _LIMITS) -> None:
+    """Make the messages of a sampling request ones that this revision knows: of a single block each (digest 1.9).
+
+    Raises Rejection for more of them than the limit.
+    """
     messages: list[Members] = []
-    for raw in members.items(params.get("messages")):
+    for raw in read_items(params.get("messages"), limits):
         message = members.peek(raw)
         content = message.get("content", members.raw(b"null"))
-        blocks = members.items(content) if bytes(content).startswith(b"[") else [content]
+        blocks = read_items(content, limits) if bytes(content).startswith(b"[") else [content]
         messages += [{**message, "content": _known_sample(block, version)} for block in blocks]
     params["messages"] = members.raw(_encode(messages))
 

@@ -4,6 +4,7 @@ Pure. Payloads are spliced, not re-encoded: a rule adds, drops or replaces membe
 deeper only where the rule is about something deeper.
 """
 
+import re
 from collections.abc import Mapping
 from functools import lru_cache
 from typing import Final, NamedTuple
@@ -12,8 +13,10 @@ import msgspec
 
 from ..validators import members, modern
 from ..validators.envelope import Response
+from ..validators.limits import Limits
 from ..validators.members import Members
-from ..validators.rejection import INTERNAL_ERROR, INVALID_PARAMS, METHOD_NOT_FOUND
+from ..validators.rejection import INTERNAL_ERROR, INVALID_PARAMS, METHOD_NOT_FOUND, too_large
+from ..validators.shapes import read_items
 
 RESOURCE_NOT_FOUND: Final = -32002
 URL_ELICITATION_REQUIRED: Final = -32042
@@ -51,6 +54,9 @@ class Fault(msgspec.Struct, gc=False):
 
 _decode_fault = msgspec.json.Decoder(Fault).decode
 _encode = msgspec.json.Encoder().encode
+_LIMITS: Final = Limits()
+# A letter as an escape: a name of ours may be spelled with some.
+_SPELLED: Final = re.compile(rb"\\u00[2-7]")
 
 
 class Profile(NamedTuple):
@@ -129,13 +135,22 @@ def without_envelope(params: bytes, token: bytes) -> bytes:
 # ---- results on their way back
 
 
-def result(method: str, legacy: bytes | msgspec.Raw, server_info: msgspec.Raw, cursors: str) -> bytes:
-    """A legacy result as the complete modern one. `cursors` is put before a cursor, so that its origin can be told."""
+def result(
+    method: str,
+    legacy: bytes | msgspec.Raw,
+    server_info: msgspec.Raw,
+    cursors: str,
+    limits: Limits = _LIMITS,
+) -> bytes:
+    """A legacy result as the complete modern one. `cursors` is put before a cursor, so that its origin can be told.
+
+    Raises Rejection for a list that must be looked into and is beyond the limits.
+    """
     found = members.peek(legacy)
     if method == "tools/call":
         with_content(found)
     elif method == "tools/list":
-        with_modern_tools(found)
+        with_modern_tools(found, limits)
     with_cursor(found, cursors)
     with_server_info(found, server_info)
     return members.write(complete(method, found))
@@ -172,27 +187,33 @@ def with_content(found: Members) -> None:
     found.setdefault("content", _NO_CONTENT)
 
 
-def with_modern_tools(found: Members) -> None:
-    """Tools without `execution`, and without header annotations that would make a client drop the tool."""
+def with_modern_tools(found: Members, limits: Limits = _LIMITS) -> None:
+    """Tools without `execution`, and without header annotations that would make a client drop the tool.
+
+    Raises Rejection where one of them may have something of it and the list is beyond the limits.
+    """
     listed = bytes(found.get("tools", b""))
-    if not any(word in listed for word in (b"execution", b"x-mcp-header", b"\\u")):
+    if not (b"execution" in listed or b"x-mcp-header" in listed or _SPELLED.search(listed)):
         return
-    tools = [members.peek(tool) for tool in members.items(listed)]
+    if len(listed) > limits.list_bytes:
+        raise too_large(f"a list of tools of {len(listed)} bytes", limits.list_bytes, "list_bytes")
+    schemas = modern.Schemas(limits)
+    tools = [members.peek(tool) for tool in read_items(listed, limits)]
     for tool in tools:
         tool.pop("execution", None)
-        without_bad_annotations(tool)
+        without_bad_annotations(tool, schemas)
     found["tools"] = members.raw(_encode(tools))
 
 
-def without_bad_annotations(tool: Members) -> None:
+def without_bad_annotations(tool: Members, schemas: modern.Schemas) -> None:
     """A tool whose `x-mcp-header` annotations break the rules loses them, rather than being dropped (digest 8.3)."""
     schema = tool.get("inputSchema")
     if schema is None:
         return
     try:
-        modern.mirrors(bytes(schema))
+        schemas.mirrors(bytes(schema))
     except ValueError:
-        tool["inputSchema"] = members.raw(modern.strip_annotations(bytes(schema)))
+        tool["inputSchema"] = members.raw(schemas.stripped(bytes(schema)))
 
 
 # ---- tasks of revision 2025-11-25, which a modern client does not see (digest 8.9)
@@ -200,9 +221,9 @@ def without_bad_annotations(tool: Members) -> None:
 RELATED_TASK: Final = "io.modelcontextprotocol/related-task"
 
 
-def tasked_tools(listed: bytes | msgspec.Raw) -> set[str]:
-    """The names of the tools in a list that cannot be called but as a task."""
-    if b"taskSupport" not in bytes(listed):
+def tasked_tools(listed: bytes | msgspec.Raw, limits: Limits = _LIMITS) -> set[str]:
+    """The names of the tools in a list that cannot be called but as a task. A list beyond the limits has none."""
+    if len(memoryview(listed)) > limits.list_bytes or b"taskSupport" not in bytes(listed):
         return set()
     tools = map(members.peek, members.items(members.peek(listed).get("tools")))
     return {
@@ -260,7 +281,7 @@ def read_fault(error: bytes) -> Fault:
     """An error object; what cannot be read is an internal error without a message."""
     try:
         return _decode_fault(error)
-    except msgspec.DecodeError:
+    except members.UNREADABLE:
         return Fault()
 
 

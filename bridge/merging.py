@@ -13,7 +13,8 @@ from ..validators import members, modern
 from ..validators.envelope import Notification
 from ..validators.limits import Limits
 from ..validators.members import Members
-from ..validators.rejection import INVALID_PARAMS, METHOD_NOT_FOUND, SERVER_ERROR
+from ..validators.rejection import INVALID_PARAMS, METHOD_NOT_FOUND, SERVER_ERROR, too_large
+from ..validators.shapes import read_items
 from .for_modern import RESOURCE_NOT_FOUND, read_fault
 
 SEPARATOR: Final = "__"
@@ -94,6 +95,19 @@ def for_all(params: bytes) -> Members:
     if meta.pop("progressToken", None) is not None:
         found["_meta"] = members.raw(members.write(meta))
     return found
+
+
+def page(method: str, result: Members, held: int, limits: Limits) -> list[msgspec.Raw]:
+    """The items of one page of a list of which `held` were read before. Raises Rejection beyond the limits."""
+    where, _ = LISTS[method]
+    found = result.get(where)
+    size = 0 if found is None else len(memoryview(found))
+    if size > limits.list_bytes:
+        raise too_large(f"a page of {size} bytes", limits.list_bytes, "list_bytes")
+    items = read_items(found, limits)
+    if held + len(items) > limits.list_items:
+        raise too_large("the number of items of a list", limits.list_items, "list_items")
+    return items
 
 
 def keys(method: str, items: Iterable[msgspec.Raw]) -> list[str]:

@@ -9,7 +9,10 @@ Invariant I7: a request that was handed to the server ends in exactly one answer
 """
 
 from collections.abc import Iterable, Mapping
+from functools import partial
 from typing import Final, NamedTuple
+
+import msgspec
 
 from ..validators import envelope, members, modern
 from ..validators.envelope import Message, Notification, Request, Response
@@ -23,7 +26,7 @@ from ..validators.rejection import (
     TIMEOUT,
     Rejection,
 )
-from ..validators.shapes import cancelled, read_cancelled, read_progress
+from ..validators.shapes import cancelled, read_cancelled, read_items, read_list, read_progress
 from . import for_modern
 from .attribution import INTERACTIVE, Client
 from .choice import EVERYTHING, Choice
@@ -45,11 +48,11 @@ _STATUS: Final = {
     modern.MISSING_CAPABILITY: 400,
     modern.UNSUPPORTED_VERSION: 400,
 }
-# Pages of a tool list that are read for the sake of headers; a server that has more is not believed.
-_PAGES: Final = 64
 _INPUT_REQUIRED: Final = b'"input_required"'
 
 
+# The header annotations of tools by their names, or why they cannot be read.
+Tools = dict[str, tuple[Mirror, ...] | Rejection]
 Effect = ToServer | ToClient | Revive | Contradiction | Done | Note
 Effects = Iterable[Effect]
 
@@ -94,9 +97,9 @@ class Relay:
         self._starting = False
         self._held: list[ToServer] = []  # for the server to be started
         # The header annotations of the tools, as the server has listed them; None before it did.
-        self._tools: dict[str, tuple[Mirror, ...]] | None = None
+        self._tools: Tools | None = None
         self._listing: bytes = b""  # our own tools/list
-        self._listed: dict[str, tuple[Mirror, ...]] = {}
+        self._listed: Tools = {}
         self._pages = 0
         self._unchecked: list[Asked] = []  # for the tools to be listed
         self._changed = False  # whether anything has happened that may have changed the tools
@@ -194,6 +197,11 @@ class Relay:
     def _params(self, ask: Asked) -> bytes:
         # The token and the state are ours to change; most requests have neither.
         request, read = ask.request, ask.envelope
+        inner = None
+        if read.state is not None and request.method in INTERACTIVE:  # a forged one costs nothing else
+            inner = self._seal.open(_bound_to(ask), partial(_arguments, ask), read.state)
+            if inner is None:
+                raise Rejection(200, INVALID_PARAMS, "Invalid or expired requestState")
         params = (
             ask.choice.request(request.method, request.params) if ask.choice.restricts else request.params
         )
@@ -202,15 +210,12 @@ class Relay:
             return params
         found = members.read(params)
         if tasks is not None:
-            _listen_to_own_tasks(found, tasks, ask.principal)
+            _listen_to_own_tasks(found, tasks, ask.principal, self._limits)
         if read.token:
             meta = members.read(found["_meta"])
             meta["progressToken"] = members.raw(b"%d" % self._next_id)
             found["_meta"] = members.raw(members.write(meta))
-        if read.state is not None and request.method in INTERACTIVE:
-            inner = self._seal.open(_bound_to(ask), read.state)
-            if inner is None:
-                raise Rejection(200, INVALID_PARAMS, "Invalid or expired requestState")
+        if inner is not None:
             found["requestState"] = members.raw(members.text(inner))
         return members.write(found)
 
@@ -257,6 +262,8 @@ class Relay:
         if mirrors is None and self._changed:
             self._unchecked.append(ask)
             return self._list_tools()
+        if isinstance(mirrors, Rejection):
+            raise Rejection(mirrors.status, mirrors.code, mirrors.text)
         if mirrors:
             assert ask.headers is not None  # noqa: S101 - the caller has looked
             try:
@@ -286,32 +293,55 @@ class Relay:
 
     def _tools_listed(self, message: Response) -> Effects:
         self._patience.ended(message.id)
-        found = members.peek(message.result)
-        self._learn(found, self._listed)
+        try:
+            found = self._learn(message.result, self._listed)
+        except Rejection as rejection:
+            return self._unreadable(rejection)
         self._pages += 1
         cursor = found.get("nextCursor")
-        if cursor is not None and bytes(cursor) != b"null" and self._pages < _PAGES:
+        if cursor is not None and bytes(cursor) != b"null" and self._pages < self._limits.list_pages:
             return self._list_tools(bytes(cursor))
         self._listing = b""
         self._tools, self._changed, self._outdated = self._listed, False, False
         return self._check_again()
 
-    def _overheard(self, ask: Asked, found: members.Members, tools: dict[str, tuple[Mirror, ...]]) -> None:
-        self._learn(found, tools)
+    def _overheard(self, ask: Asked, result: bytes | msgspec.Raw, tools: Tools) -> None:
+        try:
+            found = self._learn(result, tools)
+        except Rejection:
+            self._outdated = True
+            return
         whole = bytes(found.get("nextCursor", b"null")) == b"null"
         if whole and b'"cursor"' not in ask.request.params and not ask.choice.restricts:
             self._outdated = False
 
-    def _learn(self, found: members.Members, tools: dict[str, tuple[Mirror, ...]]) -> None:
-        for one in members.items(found.get("tools")):
+    def _learn(self, result: bytes | msgspec.Raw, tools: Tools) -> members.Members:
+        """Read the header annotations of one page. Raises Rejection for a page beyond the limits."""
+        found = read_list(result, self._limits)
+        schemas = modern.Schemas(self._limits)
+        for one in read_items(found.get("tools"), self._limits):
             tool = members.peek(one)
+            mirrors: tuple[Mirror, ...] | Rejection
             try:
-                mirrors = modern.mirrors(bytes(tool.get("inputSchema", b"{}")))
+                mirrors = schemas.mirrors(bytes(tool.get("inputSchema", b"{}")))
             except (
                 ValueError
             ):  # the client must drop such a tool, or it does not look: there is nothing to compare
                 mirrors = ()
+            except Rejection as rejection:
+                mirrors = rejection
             tools[members.string(tool.get("name"))] = mirrors
+        return found
+
+    def _unreadable(self, rejection: Rejection) -> Effects:
+        # What the headers must be is not known, so no call that has some can be let pass.
+        self._listing = b""
+        waiting, self._unchecked = self._unchecked, []
+        for ask in waiting:
+            yield ToClient(
+                ask.outlet, envelope.error(ask.request.id, rejection.code, rejection.text), last=not ask.pipe
+            )
+            yield from _done(ask, failed_with(rejection.code))
 
     def _not_listed(self, how: str) -> Effects:
         # Nobody knows what the headers must say, so what waits for that has taken as long as it may.
@@ -380,7 +410,7 @@ class Relay:
             return (Note("dropped an answer of the server that nobody waits for"),)
         ask = self._settle(wire_id)
         if ask.choice.restricts:
-            message = ask.choice.answer(ask.request.method, message)
+            message = ask.choice.answer(ask.request.method, message, self._limits)
         effects = self._settled(ask, message)
         if ask.since is not None:
             outcome = failed_with(for_modern.read_fault(message.error).code) if message.error else OK
@@ -397,7 +427,7 @@ class Relay:
                 message = self._sealed(ask, message)
         elif method == "tools/list":
             if self._tools is not None:
-                self._overheard(ask, members.peek(message.result), self._tools)
+                self._overheard(ask, message.result, self._tools)
         elif method == _LISTEN:
             return _listen_over(ask, _named(bytes(message.result), ask.request.id))
         elif method == "server/discover":
@@ -436,7 +466,7 @@ class Relay:
         found = members.peek(message.result)
         if members.string(found.get("resultType")) != "input_required" or "requestState" not in found:
             return message
-        state = self._seal.seal(_bound_to(ask), members.string(found["requestState"]))
+        state = self._seal.seal(_bound_to(ask), _arguments(ask), members.string(found["requestState"]))
         found["requestState"] = members.raw(members.text(state))
         return Response(message.id, members.write(found), b"")
 
@@ -538,9 +568,11 @@ def _done(ask: Asked, outcome: str) -> Effects:
 
 
 def _bound_to(ask: Asked) -> bytes:
-    found = members.read(ask.request.params)
-    arguments = bytes(found.get("arguments", b""))
-    return binding(ask.principal, ask.request.method, ask.envelope.name, arguments)
+    return binding(ask.principal, ask.request.method, ask.envelope.name)
+
+
+def _arguments(ask: Asked) -> bytes:
+    return bytes(members.read(ask.request.params).get("arguments", b""))
 
 
 def _check_task(ask: Asked, tasks: Mapping[str, str]) -> None:
@@ -548,10 +580,12 @@ def _check_task(ask: Asked, tasks: Mapping[str, str]) -> None:
         raise Rejection(200, INVALID_PARAMS, "Unknown task")
 
 
-def _listen_to_own_tasks(found: members.Members, tasks: Mapping[str, str], principal: str) -> None:
+def _listen_to_own_tasks(
+    found: members.Members, tasks: Mapping[str, str], principal: str, limits: Limits
+) -> None:
     wanted = members.peek(found.get("notifications"))
     if "taskIds" in wanted:
-        named = map(members.string, members.items(wanted["taskIds"]))
+        named = map(members.string, read_items(wanted["taskIds"], limits))
         mine = [task for task in named if tasks.get(task) == principal]
         found["notifications"] = members.raw(members.write({**wanted, "taskIds": mine}))
 

@@ -497,7 +497,7 @@ class Session:
             return (Note("dropped an answer of the server that nobody waits for"),)
         ask = self._settle(wire_id)
         if self._choice.restricts:
-            message = self._choice.answer(ask.method, message)
+            message = self._choice.answer(ask.method, message, self._limits)
         if ask.method == "initialize":
             self._opened(message)
         elif ask.token and ask.method == "tools/call" and task_of(message.result):

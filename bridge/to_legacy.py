@@ -18,7 +18,13 @@ from ..validators import members, modern
 from ..validators.envelope import Message, Notification, Request, Response
 from ..validators.limits import Limits
 from ..validators.members import Members
-from ..validators.rejection import INTERNAL_ERROR, INVALID_PARAMS, INVALID_REQUEST, METHOD_NOT_FOUND
+from ..validators.rejection import (
+    INTERNAL_ERROR,
+    INVALID_PARAMS,
+    INVALID_REQUEST,
+    METHOD_NOT_FOUND,
+    Rejection,
+)
 from ..validators.shapes import cancelled, read_cancelled
 from . import for_modern
 from .attribution import INTERACTIVE, MAY_ASK, Client, Origin, Origins, Phase
@@ -506,14 +512,19 @@ class ToLegacy:
 
     def _finish(self, call: Call, message: Response) -> Effects:
         if call.method == "tools/list" and "tasks" in self._handshake.capabilities:
-            self._tasked |= for_modern.tasked_tools(message.result)
+            self._tasked |= for_modern.tasked_tools(message.result, self._limits)
         if call.lacks and for_modern.has_failed(message):
             return self._end_with(call, for_modern.missing_capability(call.lacks))
         if message.error:
             uri = call.uri if call.method == "resources/read" else ""
             return self._end_with(call, for_modern.error(message.error, uri))
         found = for_modern.without_task(message.result) if call.task else message.result
-        result = for_modern.result(call.method, found, self._handshake.server_info, self._cursors)
+        try:
+            result = for_modern.result(
+                call.method, found, self._handshake.server_info, self._cursors, self._limits
+            )
+        except Rejection as rejection:  # too large for what has to be changed in it
+            return self._end_with(call, for_modern.fault_text(rejection.code, rejection.text))
         self._requesters.pop(call.requester, None)
         return (_answer(call.requester, result), *self._assign_again(self._rounds.remove(call)))
 

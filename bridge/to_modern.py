@@ -19,7 +19,7 @@ from ..validators import members, modern
 from ..validators.envelope import Message, Notification, Request, Response
 from ..validators.limits import Limits
 from ..validators.members import Members
-from ..validators.rejection import INTERNAL_ERROR, INVALID_PARAMS, METHOD_NOT_FOUND
+from ..validators.rejection import INTERNAL_ERROR, INVALID_PARAMS, METHOD_NOT_FOUND, Rejection
 from ..validators.shapes import LEGACY_REVISIONS, cancelled, read_cancelled
 from . import for_legacy
 from .attribution import INTERACTIVE
@@ -348,8 +348,12 @@ class ToModern:
 
     def _complete(self, call: _Call, modern_result: bytes) -> Effects:
         yield from self._urls_complete(call)
-        result = for_legacy.result(call.method, modern_result, self.version)
-        yield from self._end(call, Response(call.asker, result, b""))
+        try:
+            result = for_legacy.result(call.method, modern_result, self.version, self._limits)
+            answer = Response(call.asker, result, b"")
+        except Rejection as rejection:  # too large for what has to be changed in it
+            answer = Response(call.asker, b"", fault_text(rejection.code, rejection.text))
+        yield from self._end(call, answer)
 
     def _end(self, call: _Call, answer: Response) -> Effects:
         self._forget(call)
@@ -397,6 +401,12 @@ class ToModern:
                     call, f"the server requires {method or 'input'}, which the client has not declared"
                 )
                 return
+            if method == "sampling/createMessage" and self.version < for_legacy.BLOCKS_SINCE:
+                try:
+                    for_legacy.messages_for(self.version, params, self._limits)
+                except Rejection as rejection:
+                    yield from self._give_up(call, rejection.text)
+                    return
             asked.append((key, method, params))
         yield from self._urls_complete(
             call, frozenset(bytes(params.get("url", b"")) for _, _, params in asked)
@@ -406,8 +416,6 @@ class ToModern:
             if method == "elicitation/create" and not self._fit(params):
                 call.answers[key] = _CANCEL
                 continue
-            if method == "sampling/createMessage" and self.version < for_legacy.BLOCKS_SINCE:
-                for_legacy.messages_for(self.version, params)
             leg = b'"input-%d"' % self._next_leg
             self._next_leg += 1
             url, url_id = b"", ""

@@ -22,6 +22,10 @@ class Limits:
     id: int = 256
     uri: int = 2048
     batch: int = 32
+    list_bytes: int = 4 * 1024 * 1024
+    list_items: int = 4096
+    list_pages: int = 64
+    schema_bytes: int = 256 * 1024
     head_seconds: float = 5
     body_rate: int = 1024
     body_grace_seconds: float = 10

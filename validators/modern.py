@@ -6,18 +6,19 @@ Sources: specification digest sections 1.4, 1.13, 3.3 to 3.6.
 """
 
 import base64
+import json
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from decimal import Decimal
-from typing import Final, NamedTuple
+from typing import Final, NamedTuple, cast
 
 import msgspec
 
 from . import members
-from .envelope import depth_ok
 from .limits import Limits
 from .names import check_name, check_uri
-from .rejection import INVALID_PARAMS, Rejection
+from .pieces import depth_ok
+from .rejection import INVALID_PARAMS, Rejection, too_large
 
 MODERN_REVISION: Final = "2026-07-28"
 SUPPORTED: Final = (MODERN_REVISION,)
@@ -103,6 +104,11 @@ class _OfTask(_Named, gc=False):
     named: str | msgspec.UnsetType = msgspec.field(name="taskId", default=msgspec.UNSET)
 
 
+class _Call(msgspec.Struct, gc=False):
+    arguments: members.Members | msgspec.UnsetType = msgspec.UNSET
+
+
+_decode_call = msgspec.json.Decoder(_Call).decode
 _decode_claim = msgspec.json.Decoder(_Claim).decode
 _decode_unnamed = msgspec.json.Decoder[_Params](_Params).decode
 _DECODERS: Final = {
@@ -112,8 +118,6 @@ _DECODERS: Final = {
 }
 _decode_for = {method: _DECODERS[named] for method, named in NAMED.items()}
 _KEY: Final = PROTOCOL_VERSION.encode()
-# A key spelled with escapes is still the key, and some encoders write every "/" as "\/".
-_ESCAPED: Final = re.compile(rb"\\(?:/|u00)")
 
 
 # ---- the envelope
@@ -121,13 +125,19 @@ _ESCAPED: Final = re.compile(rb"\\(?:/|u00)")
 
 def is_modern(params: bytes) -> bool:
     """Whether params claim to carry the modern envelope: their `_meta` has a protocolVersion, of whatever type."""
-    if _KEY not in params and not (b"\\" in params and _ESCAPED.search(params)):
+    if _KEY not in params and not (b"\\" in params and _may_spell_the_key(params)):
         return False
     try:
         meta = _decode_claim(params).meta
-    except msgspec.DecodeError:
+    except members.UNREADABLE:
         return False
     return meta is not msgspec.UNSET and PROTOCOL_VERSION in members.peek(meta)
+
+
+def _may_spell_the_key(params: bytes) -> bool:
+    # A key spelled with escapes is still the key, and some encoders write every "/" as "\/". Searched from the end: that takes
+    # a third of the time.
+    return params.rfind(b"\\u00") >= 0 or params.rfind(b"\\/") >= 0
 
 
 def read_envelope(method: str, params: bytes, limits: Limits) -> Envelope:
@@ -138,7 +148,7 @@ def read_envelope(method: str, params: bytes, limits: Limits) -> Envelope:
     """
     try:
         read = _decode_for.get(method, _decode_unnamed)(params or b"{}")
-    except msgspec.DecodeError:
+    except members.UNREADABLE:
         raise _wrong_type(method, params) from None
     meta = read.meta
     if meta is msgspec.UNSET:
@@ -295,28 +305,70 @@ _BELOW_NAMES: Final = frozenset(
 _NUMBER: Final = re.compile(r"-?(?:0|[1-9][0-9]{0,63})(?:\.[0-9]{1,64})?(?:[eE][+-]?[0-9]{1,3})?\Z")
 
 _encode: Final = msgspec.json.Encoder().encode
+# The annotated schemas of one list may have so many times the limit of one, all together.
+_SCHEMAS: Final = 4
+
+
+class Schemas:
+    """Read the header annotations of the tools of one list, and no more of it than the limits allow."""
+
+    def __init__(self, limits: Limits) -> None:
+        self._limits = limits
+        self._left = _SCHEMAS * limits.schema_bytes
+
+    def mirrors(self, schema: bytes) -> tuple[Mirror, ...]:
+        """Return the header annotations of a tool's inputSchema, in its order.
+
+        Raises ValueError with the reason where one of them breaks the rules (digest 3.5): then the whole tool is invalid.
+        Raises Rejection for what is too large to be read.
+        """
+        if not _may_be_annotated(schema):
+            return ()
+        found: dict[str, Mirror] = {}
+        _collect(self._parsed(schema), (), found)
+        return tuple(found.values())
+
+    def stripped(self, schema: bytes) -> bytes:
+        """Return a schema without any header annotation (digest 8.3). All else keeps its order, and numbers their spelling.
+
+        Raises Rejection for what is too large to be read. A schema that is nested deeper than a message, or holds half a
+        surrogate pair, is returned as it was.
+        """
+        if not _may_be_annotated(schema):
+            return schema
+        try:
+            return _encode(_without_annotations(self._parsed(schema)))
+        except ValueError:
+            return schema
+
+    def _parsed(self, schema: bytes) -> object:
+        size, limit = len(schema), self._limits.schema_bytes
+        if size > limit:
+            raise too_large(f"an inputSchema with an x-mcp-header of {size} bytes", limit, "schema_bytes")
+        if size > self._left:
+            raise too_large(
+                "one list with inputSchemas with an x-mcp-header of more bytes together",
+                _SCHEMAS * limit,
+                f"schema_bytes, {_SCHEMAS} times",
+            )
+        self._left -= size
+        if not depth_ok(schema, self._limits.json_depth):
+            raise ValueError("an inputSchema with an x-mcp-header is nested too deep")
+        return json.loads(schema, parse_int=_number, parse_float=_number)
 
 
 def mirrors(schema: bytes) -> tuple[Mirror, ...]:
-    """The header annotations of a tool's inputSchema, in its order.
-
-    Raises ValueError with the reason where one of them breaks the rules (digest 3.5): then the whole tool is invalid.
-    """
-    if not _may_be_annotated(schema):
-        return ()
-    if not depth_ok(schema, Limits().json_depth):
-        raise ValueError("an inputSchema with an x-mcp-header is nested too deep")
-    found: dict[str, Mirror] = {}
-    _collect(schema, (), found)
-    return tuple(found.values())
+    """Return the header annotations of one inputSchema, as `Schemas.mirrors` does."""
+    return Schemas(Limits()).mirrors(schema)
 
 
 def strip_annotations(schema: bytes) -> bytes:
-    """A schema without any header annotation (digest 8.3). What is not touched stays in its order and spelling.
+    """Return one inputSchema without any header annotation, as `Schemas.stripped` does."""
+    return Schemas(Limits()).stripped(schema)
 
-    What is nested deeper than any message may be comes back as it was.
-    """
-    return bytes(_stripped(members.raw(schema))) if depth_ok(schema, Limits().json_depth) else schema
+
+def _number(text: str) -> msgspec.Raw:
+    return msgspec.Raw(text.encode())
 
 
 def check_params(headers: Mapping[str, str], params: bytes, mirrors: Sequence[Mirror]) -> None:
@@ -327,11 +379,9 @@ def check_params(headers: Mapping[str, str], params: bytes, mirrors: Sequence[Mi
     """
     if not mirrors:
         return
-    arguments = members.peek(members.peek(params).get("arguments"))
+    levels: dict[tuple[str, ...], members.Members] = {(): _arguments(params)}
     for mirror in mirrors:
-        value = arguments.get(mirror.path[0])
-        for name in mirror.path[1:]:
-            value = members.peek(value).get(name)
+        value = _level(levels, mirror.path[:-1]).get(mirror.path[-1])
         argument = b"null" if value is None else bytes(value)
         header = headers.get(mirror.header)
         if header is None:
@@ -345,76 +395,83 @@ def check_params(headers: Mapping[str, str], params: bytes, mirrors: Sequence[Mi
             raise _mismatch(_shown(mirror), "its argument")
 
 
+def _arguments(params: bytes) -> members.Members:
+    try:
+        read = _decode_call(params)
+    except members.UNREADABLE:
+        return {}
+    return {} if read.arguments is msgspec.UNSET else read.arguments
+
+
+def _level(levels: dict[tuple[str, ...], members.Members], path: tuple[str, ...]) -> members.Members:
+    """Return the members of the argument at a path. Each is decoded once, however many mirrors are below it."""
+    if path not in levels:
+        levels[path] = members.peek(_level(levels, path[:-1]).get(path[-1]))
+    return levels[path]
+
+
+# One of the letters of the annotation's name, as an escape.
+_SPELLED: Final = re.compile(rb"\\u00(?:2[dD]|6[134589dD]|7[028])")
+
+
 def _may_be_annotated(schema: bytes) -> bool:
-    # The name is ASCII: whoever spells it with escapes needs \u00.
-    return b"x-mcp-header" in schema or b"\\u00" in schema
+    return b"x-mcp-header" in schema or _SPELLED.search(schema) is not None
 
 
-def _collect(text: bytes | msgspec.Raw, path: tuple[str, ...], found: dict[str, Mirror]) -> None:
-    if not _may_be_annotated(bytes(text)):
-        return
-    schema = members.peek(text)
-    if _ANNOTATION in schema:
-        mirror = _mirror(schema, path)
-        if mirror.header in found:
-            raise ValueError("two arguments have the same x-mcp-header")
-        found[mirror.header] = mirror
-    for keyword, value in schema.items():
-        if keyword == "properties":
-            for name, property_ in members.peek(value).items():
+def _collect(schema: object, path: tuple[str, ...], found: dict[str, Mirror]) -> None:
+    for keyword, value in _members(schema).items():
+        if keyword == _ANNOTATION:
+            mirror = _mirror(_members(schema), path)
+            if mirror.header in found:
+                raise ValueError("two arguments have the same x-mcp-header")
+            found[mirror.header] = mirror
+        elif keyword == "properties":
+            for name, property_ in _members(value).items():
                 _collect(property_, (*path, name), found)
         else:
             for one in _schemas_below(keyword, value):
                 _refuse_annotations(one)
 
 
-def _mirror(schema: members.Members, path: tuple[str, ...]) -> Mirror:
-    header, kind = members.string(schema[_ANNOTATION]), members.string(schema.get("type"))
+def _mirror(schema: Mapping[str, object], path: tuple[str, ...]) -> Mirror:
+    header, kind = schema[_ANNOTATION], schema.get("type")
     if not path:
         raise ValueError("an x-mcp-header is on the inputSchema itself")
-    if not _HEADER.match(header):
+    if not isinstance(header, str) or not _HEADER.match(header):
         raise ValueError("an x-mcp-header is not a header name")
-    if kind not in _KINDS:
+    if not isinstance(kind, str) or kind not in _KINDS:
         raise ValueError("an x-mcp-header is on what is no string, integer or boolean")
     return Mirror(f"mcp-param-{header.lower()}", path, kind)
 
 
-def _refuse_annotations(text: msgspec.Raw) -> None:
+def _refuse_annotations(schema: object) -> None:
     # Below anything but `properties` it is not certain which argument a schema is for, or whether there is one.
-    if not _may_be_annotated(bytes(text)):
-        return
-    schema = members.peek(text)
-    if _ANNOTATION in schema:
-        raise ValueError("an x-mcp-header is where properties alone do not lead")
-    for keyword, value in schema.items():
+    for keyword, value in _members(schema).items():
+        if keyword == _ANNOTATION:
+            raise ValueError("an x-mcp-header is where properties alone do not lead")
         for one in _schemas_below(keyword, value):
             _refuse_annotations(one)
 
 
-def _schemas_below(keyword: str, value: msgspec.Raw) -> Iterable[msgspec.Raw]:
+def _members(value: object) -> dict[str, object]:
+    return cast("dict[str, object]", value) if isinstance(value, dict) else {}
+
+
+def _schemas_below(keyword: str, value: object) -> Iterable[object]:
     if keyword in _BELOW_NAMES:
-        return members.peek(value).values()
+        return _members(value).values()
     if keyword in _BELOW:
-        return members.items(value) or (value,)
+        return cast("list[object]", value) if isinstance(value, list) else (value,)
     return ()
 
 
-def _stripped(text: msgspec.Raw) -> msgspec.Raw:
-    if not _may_be_annotated(bytes(text)):
-        return text
-    schema = members.peek(text)
-    if not schema:
-        return text
-    schema.pop(_ANNOTATION, None)
-    for keyword, value in schema.items():
-        if keyword in _BELOW_NAMES:
-            named = members.peek(value)
-            if named:
-                schema[keyword] = members.raw(_encode({name: _stripped(one) for name, one in named.items()}))
-        elif keyword in _BELOW:
-            many = members.items(value)
-            schema[keyword] = members.raw(_encode(list(map(_stripped, many)))) if many else _stripped(value)
-    return members.raw(members.write(schema))
+def _without_annotations(schema: object) -> object:
+    found = _members(schema)
+    found.pop(_ANNOTATION, None)
+    for keyword, value in found.items():
+        for one in _schemas_below(keyword, value):
+            _without_annotations(one)
+    return schema
 
 
 def _shown(mirror: Mirror) -> str:

@@ -40,3 +40,11 @@ class Rejection(Exception):
         self.headers = headers
         self.close = close
         self.data = data
+
+
+def too_large(what: str, limit: int, key: str) -> Rejection:
+    """Return the refusal of what a rule would have to look into and is too large for that: 200, -32603.
+
+    `what` names the thing and its size, `key` the key in the table `limits` of the configuration.
+    """
+    return Rejection(200, INTERNAL_ERROR, f"{what} exceeds the limit of {limit} (limits.{key})")

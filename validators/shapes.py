@@ -9,10 +9,12 @@ from typing import Final
 
 import msgspec
 
+from . import members
 from .envelope import invalid
 from .limits import Limits
+from .members import UNREADABLE, Members
 from .names import check_name, check_uri
-from .rejection import INVALID_PARAMS, Rejection
+from .rejection import INVALID_PARAMS, Rejection, too_large
 
 LEGACY_REVISIONS: Final = ("2024-11-05", "2025-03-26", "2025-06-18", "2025-11-25")
 BATCH_REVISION: Final = "2025-03-26"
@@ -80,7 +82,7 @@ def read_request(method: str, params: bytes, limits: Limits) -> bytes:
         return b""
     try:
         read = _decode_params(params or b"{}")
-    except msgspec.DecodeError:
+    except UNREADABLE:
         if named is None:  # a method that is not ours to know may use these names as it likes
             return b""
         raise Rejection(
@@ -121,7 +123,7 @@ def read_cancelled(params: bytes) -> tuple[bytes, bytes]:
     """The raw id of the request that a `notifications/cancelled` names, and the raw reason; each may be empty."""
     try:
         read = _decode_cancelled(params or b"{}")
-    except msgspec.DecodeError:
+    except UNREADABLE:
         return b"", b""
     named = b"" if read.requestId is msgspec.UNSET else bytes(read.requestId)
     return named, b"" if read.reason is msgspec.UNSET else bytes(read.reason)
@@ -136,7 +138,7 @@ def read_progress(params: bytes) -> bytes:
     """The raw token of a `notifications/progress`, or nothing."""
     try:
         return bytes(_decode_progress(params or b"{}").progressToken)
-    except msgspec.DecodeError:
+    except UNREADABLE:
         return b""
 
 
@@ -147,7 +149,7 @@ def read_version(payload: bytes) -> str:
     """
     try:
         return _decode_initialize(payload or b"{}").protocolVersion
-    except msgspec.DecodeError:
+    except UNREADABLE:
         raise Rejection(400, INVALID_PARAMS, "initialize needs a protocolVersion, a string") from None
 
 
@@ -155,3 +157,25 @@ def check_version_header(value: str | None) -> None:
     """Raise Rejection 400 for an MCP-Protocol-Version that no legacy session can have (digest 4.4)."""
     if value is not None and value not in LEGACY_REVISIONS:
         raise invalid(f"MCP-Protocol-Version must be one of {', '.join(LEGACY_REVISIONS)}")
+
+
+def read_list(result: bytes | msgspec.Raw, limits: Limits) -> Members:
+    """Return the members of the result of a list that a rule has to look into.
+
+    Raises Rejection for one of more than `limits.list_bytes` bytes.
+    """
+    size = len(memoryview(result))
+    if size > limits.list_bytes:
+        raise too_large(f"a list of {size} bytes", limits.list_bytes, "list_bytes")
+    return members.peek(result)
+
+
+def read_items(value: bytes | msgspec.Raw | None, limits: Limits) -> list[msgspec.Raw]:
+    """Return the items of an array that a rule has to look into; of anything else, none.
+
+    Raises Rejection for one of more than `limits.list_items` items.
+    """
+    found = members.items_up_to(limits.list_items, value)
+    if found is None:
+        raise too_large("the number of items of a list", limits.list_items, "list_items")
+    return found

@@ -5,43 +5,61 @@ import pytest
 from mcpbridged.bridge.sealing import Seal, binding
 
 SEAL = Seal(b"key")
-MINE = binding("me", "tools/call", "t", b'{"a":1,"b":[1,2]}')
+MINE = binding("me", "tools/call", "t")
+ARGUMENTS = b'{"a":1,"b":[1,2]}'
+
+
+def opened(sealed, bound_to=MINE, arguments=ARGUMENTS, seal=SEAL):
+    return seal.open(bound_to, lambda: arguments, sealed)
 
 
 @pytest.mark.parametrize("inner", ["", "x", "ünï ☃", "\ud800", "." * 1000])
 def test_what_is_sealed_can_be_opened(inner):
-    assert SEAL.open(MINE, SEAL.seal(MINE, inner)) == inner
+    assert opened(SEAL.seal(MINE, ARGUMENTS, inner)) == inner
 
 
 def test_arguments_are_compared_by_their_meaning():
-    assert binding("me", "tools/call", "t", b'{ "b":[1,2], "a":1 }') == MINE
-    assert binding("me", "tools/call", "t", b'{"a":1,"b":[2,1]}') != MINE
-    odd = b'{"a":"\\ud800"}'
-    assert binding("me", "tools/call", "t", odd) == binding("me", "tools/call", "t", odd)
+    sealed = SEAL.seal(MINE, ARGUMENTS, "x")
+    assert opened(sealed, arguments=b'{ "b":[1,2], "a":1 }') == "x"
+    assert opened(sealed, arguments=b'{"a":1,"b":[2,1]}') is None
+    assert opened(sealed, arguments=b"") is None
+
+
+@pytest.mark.parametrize("odd", [b'{"a":"\\ud800"}', b"[" * 2000 + b"]" * 2000, b'"' + b"a" * 300_000 + b'"'])
+def test_arguments_without_a_meaning_to_us_are_compared_as_they_are(odd):
+    sealed = SEAL.seal(MINE, odd, "x")
+    assert opened(sealed, arguments=odd) == "x"
+    assert opened(sealed, arguments=b" " + odd) is None
 
 
 @pytest.mark.parametrize(
     "other",
     [
-        binding("you", "tools/call", "t", b'{"a":1,"b":[1,2]}'),
-        binding("me", "prompts/get", "t", b'{"a":1,"b":[1,2]}'),
-        binding("me", "tools/call", "u", b'{"a":1,"b":[1,2]}'),
-        binding("me", "tools/call", "t", b""),
+        binding("you", "tools/call", "t"),
+        binding("me", "prompts/get", "t"),
+        binding("me", "tools/call", "u"),
     ],
 )
 def test_what_is_bound_to_one_thing_is_no_good_for_another(other):
-    assert SEAL.open(other, SEAL.seal(MINE, "x")) is None
+    assert opened(SEAL.seal(MINE, ARGUMENTS, "x"), other) is None
 
 
-@pytest.mark.parametrize("sealed", ["", "x", "A" * 32, "A" * 33, "\ud800" * 40, "ü" * 40])
-def test_what_was_never_sealed_cannot_be_opened(sealed):
-    assert SEAL.open(MINE, sealed) is None
+@pytest.mark.parametrize("sealed", ["", "x", "A" * 32, "A" * 33, "A" * 64, "A" * 65, "\ud800" * 80, "ü" * 80])
+def test_r04_the_arguments_of_a_forged_state_are_not_looked_at(sealed):
+    def arguments():
+        raise AssertionError
+
+    assert SEAL.open(MINE, arguments, sealed) is None
+    real = SEAL.seal(MINE, ARGUMENTS, "x")
+    for at in (0, 31, 32, 63, 64):
+        forged = real[:at] + ("A" if real[at] != "A" else "B") + real[at + 1 :]
+        assert SEAL.open(MINE, arguments, forged) is None
 
 
 def test_a_seal_within_a_seal_opens_its_own_only():
     ours, theirs = SEAL.within(b"ours"), SEAL.within(b"theirs")
-    sealed = ours.seal(MINE, "x")
-    assert SEAL.within(b"ours").open(MINE, sealed) == "x"
-    assert theirs.open(MINE, sealed) is None
-    assert SEAL.open(MINE, sealed) is None
-    assert ours.open(MINE, SEAL.seal(MINE, "x")) is None
+    sealed = ours.seal(MINE, ARGUMENTS, "x")
+    assert opened(sealed, seal=SEAL.within(b"ours")) == "x"
+    assert opened(sealed, seal=theirs) is None
+    assert opened(sealed) is None
+    assert opened(SEAL.seal(MINE, ARGUMENTS, "x"), seal=ours) is None

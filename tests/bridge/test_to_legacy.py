@@ -1434,3 +1434,10 @@ def test_what_a_server_never_answers_to_is_not_kept():
         talk.cancel(f"listen {number}")
     assert not talk.it._listening._subscribing
     assert not talk.it._listening._wanted
+
+
+def test_a_list_that_is_too_large_to_be_changed_is_an_error():
+    talk = Talk(limits=Limits(list_items=1))
+    talk.ask(5, "tools/list")
+    told_of = told(talk.answer(2, {"tools": [{"execution": {}}] * 2}))
+    assert told_of[0][1]["message"].endswith("exceeds the limit of 1 (limits.list_items)")

@@ -938,3 +938,19 @@ def test_the_reason_of_a_cancellation_goes_with_it():
     assert said(talk.says_client("notifications/cancelled", requestId=7, reason="enough")) == [
         ("notifications/cancelled", {"requestId": 2, "reason": "enough"})
     ]
+
+
+def test_a_list_that_is_too_large_to_be_changed_is_an_error():
+    talk = Talk(limits=Limits(list_items=1), version="2025-06-18")
+    talk.ask(5, "tools/list")
+    told_of = told(talk.answer(2, {"resultType": "complete", "tools": [{"outputSchema": {}}] * 2}))
+    assert told_of[0][1]["message"].endswith("exceeds the limit of 1 (limits.list_items)")
+
+
+def test_a_sampling_request_with_too_many_messages_ends_its_call():
+    talk = Talk(limits=Limits(list_items=1), version="2025-06-18")
+    talk.call(7)
+    request = {"method": "sampling/createMessage", "params": {"messages": [{}, {}]}}
+    told_of = told(talk.answer(2, {"resultType": "input_required", "inputRequests": {"a": request}}))
+    assert told_of[0][1]["isError"]
+    assert "limits.list_items" in told_of[0][1]["content"][0]["text"]

@@ -1,0 +1,295 @@
+"""What is looked into is bounded: lists, schemas, the arguments of a state that was never given out."""
+
+import json
+import time
+
+import msgspec
+import pytest
+
+from mcpbridged.bridge import for_legacy, for_modern, merging
+from mcpbridged.bridge.choice import Choice
+from mcpbridged.bridge.effects import ToClient, ToServer
+from mcpbridged.bridge.relay import Asked, Relay
+from mcpbridged.bridge.sealing import Seal
+from mcpbridged.validators import members, modern
+from mcpbridged.validators.envelope import Request, Response
+from mcpbridged.validators.limits import Limits
+from mcpbridged.validators.rejection import Rejection
+
+LIMITS = Limits(list_bytes=100_000, list_items=100, schema_bytes=4000)
+TOOL = b'{"name":"t","inputSchema":{}}'
+META = json.dumps({modern.PROTOCOL_VERSION: modern.MODERN_REVISION, modern.CLIENT_CAPABILITIES: {}}).encode()
+
+
+def listed(tools, more=b""):
+    return b'{"tools":[%b]%b}' % (b",".join(tools), more)
+
+
+MANY = listed([TOOL] * 101)
+LONG = listed([b'{"name":"t","description":"%b"}' % (b"a" * 100_000)])
+EMPTY_ONES = listed([b"{}"] * 1_000_000)
+
+
+# ---- policy
+
+
+@pytest.mark.parametrize(
+    ("result", "told"),
+    [
+        (MANY, "the number of items of a list exceeds the limit of 100 (limits.list_items)"),
+        (LONG, f"a list of {len(LONG)} bytes exceeds the limit of 100000 (limits.list_bytes)"),
+        (EMPTY_ONES, f"a list of {len(EMPTY_ONES)} bytes exceeds the limit of 100000 (limits.list_bytes)"),
+    ],
+)
+def test_r04_a_list_of_tools_that_a_policy_cannot_look_into_is_an_error(result, told):
+    answer = Choice(("t",)).answer("tools/list", Response(b"1", result, b""), LIMITS)
+    assert json.loads(answer.error) == {"code": -32603, "message": told}
+
+
+def test_r04_a_list_within_the_limits_is_filtered():
+    tools = [b'{"name":"t%d"}' % n for n in range(100)]
+    answer = Choice(("t7*",)).answer("tools/list", Response(b"1", listed(tools), b""), LIMITS)
+    assert len(json.loads(answer.result)["tools"]) == 11
+
+
+def test_r04_millions_of_empty_tools_do_not_become_objects():
+    limits = Limits(list_bytes=16 * 1024 * 1024)
+    result = listed([b"{}"] * 1_000_000)
+    began = time.thread_time()
+    answer = Choice(("t",)).answer("tools/list", Response(b"1", result, b""), limits)
+    took = time.thread_time() - began
+    assert "limits.list_items" in json.loads(answer.error)["message"]
+    began = time.thread_time()
+    msgspec.json.decode(result)
+    assert took < 5 * (time.thread_time() - began) + 0.05
+
+
+# ---- headers that mirror arguments
+
+
+class World:
+    """A relay whose server is there, and one caller over HTTP."""
+
+    def __init__(self, limits=LIMITS):
+        self.relay = Relay(limits, Seal(b"key"))
+        self.relay.server_started()
+        self.numbers = iter(range(1, 100))
+
+    def asked(self, params, method="tools/call", headers=None, name="t", state=None, token=b""):
+        request = Request(b"%d" % next(self.numbers), method, params)
+        envelope = modern.Envelope(modern.MODERN_REVISION, b"{}", "", token, name, state)
+        asked = Asked("me", request, envelope, {} if headers is None else headers, object(), pipe=False)
+        return list(self.relay.asked(asked))
+
+    def answered(self, orders, result):
+        (order,) = orders
+        assert isinstance(order, ToServer)
+        return list(self.relay.server_sent(Response(order.message.id, result, b"")))
+
+
+CALL = b'{"name":"t","arguments":{},"_meta":%b}' % META
+ANNOTATED = b'{"type":"object","properties":{"a":{"type":"string","x-mcp-header":"A"}},"description":"%b"}'
+
+
+@pytest.mark.parametrize(
+    ("result", "told"), [(MANY, "list_items"), (LONG, "limits.list_bytes")], ids=["many", "long"]
+)
+def test_r04_calls_that_wait_for_a_list_beyond_the_limits_are_refused(result, told):
+    world = World()
+    (effect,) = world.answered(world.asked(CALL), result)
+    assert isinstance(effect, ToClient)
+    assert told in json.loads(effect.message)["error"]["message"]
+    assert world.relay.in_flight == 0
+    (effect,) = world.answered(world.asked(CALL), listed([TOOL]))  # and the next one asks again
+    assert isinstance(effect, ToServer)
+
+
+def test_r04_a_tool_whose_annotations_are_beyond_the_limit_is_refused_and_others_are_not():
+    world = World()
+    tools = [b'{"name":"big","inputSchema":%b}' % (ANNOTATED % (b"a" * 4000)), TOOL]
+    (effect,) = world.answered(world.asked(CALL, name="big"), listed(tools))
+    assert isinstance(effect, ToClient)
+    assert "(limits.schema_bytes)" in json.loads(effect.message)["error"]["message"]
+    (effect,) = world.asked(CALL)
+    assert isinstance(effect, ToServer)
+    assert effect.message.method == "tools/call"
+
+
+def test_r04_annotated_schemas_have_a_limit_together():
+    world = World()
+    tool = b'{"name":"t%d","inputSchema":%b}'
+    tools = [tool % (n, ANNOTATED % (b"a" * 3000)) for n in range(6)]
+    (effect,) = world.answered(world.asked(CALL, name="t5"), listed(tools))
+    assert "(limits.schema_bytes, 4 times)" in json.loads(effect.message)["error"]["message"]
+
+
+def test_r04_pages_of_a_list_are_limited():
+    world = World(Limits(list_pages=3))
+    orders, pages = world.asked(CALL), 0
+    while isinstance(orders[0], ToServer) and orders[0].message.method == "tools/list":
+        orders = world.answered(orders, listed([TOOL], b',"nextCursor":"c"'))
+        pages += 1
+    assert pages == 3
+
+
+def test_r04_a_list_of_a_client_that_cannot_be_learned_from_is_passed_on():
+    world = World()
+    world.answered(world.asked(CALL), listed([TOOL]))
+    (effect,) = world.answered(world.asked(b'{"_meta":%b}' % META, "tools/list"), MANY)
+    assert MANY in effect.message
+    assert world.asked(CALL)[0].message.method == "tools/list"  # it may be another list by now
+
+
+def nested_schema(size):
+    """Nested deep, with something at the bottom that makes each level look annotated."""
+    bottom = b'"description":"%b","x":"\\u0041x-mcp-header"' % (b"a" * size)
+    return b'{"properties":{"a":' * 30 + b"{%b}" % bottom + b"}}" * 30
+
+
+def test_r04_a_nested_schema_is_parsed_once():
+    schema = nested_schema(250_000)
+    began = time.thread_time()
+    assert modern.mirrors(schema) == ()
+    assert time.thread_time() - began < 20 * timed(lambda: json.loads(schema)) + 0.05
+    with pytest.raises(Rejection, match="schema_bytes"):
+        modern.mirrors(nested_schema(300_000))
+
+
+def timed(call):
+    began = time.thread_time()
+    call()
+    return time.thread_time() - began
+
+
+@pytest.mark.parametrize(
+    ("spelled", "annotated"),
+    [
+        (b"x-mcp-header", True),
+        (b"\\u0078-mcp-header", True),
+        (b"x\\u002Dmcp-header", True),
+        (b"x-mcp-head\\u0065r", True),
+        (b"caf\\u00e9 \\u003cb\\u003e \\u0041", False),
+    ],
+)
+def test_r04_only_what_may_be_the_annotation_is_looked_into(spelled, annotated):
+    schema = b'{"properties":{"a":{"type":"string","%b":"A"}},"x":"%b"}' % (spelled, b"a" * 300_000)
+    if annotated:
+        with pytest.raises(Rejection):
+            modern.mirrors(schema)
+    else:
+        assert modern.mirrors(schema) == ()
+
+
+# ---- requestState
+
+
+def test_r04_a_forged_state_is_refused_before_anything_is_read(monkeypatch):
+    world = World()
+    world.answered(world.asked(CALL), listed([TOOL]))
+    state = "A" * 100
+    arguments = b'{"name":"t","requestState":"%b","arguments":[%b1],"_meta":%b}' % (
+        state.encode(),
+        b"{}," * 100_000,
+        META,
+    )
+
+    def read(_text):
+        raise AssertionError
+
+    monkeypatch.setattr(members, "read", read)
+    monkeypatch.setattr(members, "peek", read)
+    with pytest.raises(Rejection, match="Invalid or expired requestState"):
+        world.asked(arguments, state=state, token=b"1")
+
+
+def test_r04_a_state_is_good_for_its_own_arguments_however_large():
+    world = World()
+    world.answered(world.asked(CALL), listed([TOOL]))
+    for size in (10, 100_000):
+        arguments = b"[%b1]" % (b"{}," * size)
+        orders = world.asked(b'{"name":"t","arguments":%b,"_meta":%b}' % (arguments, META))
+        (effect,) = world.answered(orders, b'{"resultType":"input_required","requestState":"inner"}')
+        state = json.loads(effect.message)["result"]["requestState"]
+        params = b'{"name":"t","requestState":"%b","arguments":%b,"_meta":%b}'
+        (effect,) = world.asked(params % (state.encode(), arguments, META), state=state)
+        assert json.loads(effect.message.params)["requestState"] == "inner"
+        with pytest.raises(Rejection):
+            world.asked(params % (state.encode(), b"[2]", META), state=state)
+
+
+def test_r04_the_tasks_of_a_subscription_are_limited():
+    relay = Relay(LIMITS, Seal(b"key"), shared=True)
+    params = b'{"notifications":{"taskIds":[%b""]},"_meta":%b}' % (b'"",' * 200, META)
+    envelope = modern.Envelope(modern.MODERN_REVISION, b"{}", "", b"", "", None)
+    asked = Asked("me", Request(b"1", "subscriptions/listen", params), envelope, None, object(), pipe=True)
+    with pytest.raises(Rejection, match="list_items"):
+        list(relay.asked(asked))
+
+
+# ---- translation
+
+
+@pytest.mark.parametrize("word", [b"execution", b"x-mcp-header", b"\\u0065xecution"])
+@pytest.mark.parametrize(
+    ("filler", "told"),
+    [(b"{}," * 101, "list_items"), (b'"' + b"a" * 100_000 + b'",', "limits.list_bytes")],
+    ids=["many", "long"],
+)
+def test_r04_a_list_that_must_be_changed_for_a_modern_client_is_limited(word, filler, told):
+    listing = b'{"tools":[%b{"%b":{}}]}' % (filler, word)
+    with pytest.raises(Rejection, match=told):
+        for_modern.result("tools/list", listing, members.raw(b"{}"), "c.", LIMITS)
+    plain = b'{"tools":[%b{"a\\u00e9":1}]}' % filler
+    assert filler in for_modern.result("tools/list", plain, members.raw(b"{}"), "c.", LIMITS)
+
+
+def test_r04_a_list_beyond_the_limits_names_no_tools_that_are_tasks_only():
+    tool = b'{"name":"t","execution":{"taskSupport":"required"}}'
+    assert for_modern.tasked_tools(listed([tool]), LIMITS) == {"t"}
+    assert for_modern.tasked_tools(listed([tool, LONG]), LIMITS) == set()
+
+
+@pytest.mark.parametrize(
+    ("method", "version", "result", "told"),
+    [
+        ("tools/list", "2025-06-18", listed([b'{"outputSchema":{}}'] * 101), "list_items"),
+        ("tools/list", "2025-06-18", LONG[:-1] + b',"x":"outputSchema"}', None),
+        (
+            "tools/list",
+            "2025-06-18",
+            listed([b'{"outputSchema":{},"x":"%b"}' % (b"a" * 100_000)]),
+            "list_bytes",
+        ),
+        ("tools/call", "2025-03-26", b'{"content":[%b"audio"]}' % (b"{}," * 101), "list_items"),
+        ("tools/call", "2025-06-18", b'{"content":[%b"audio"]}' % (b"{}," * 101), None),
+        ("prompts/get", "2025-03-26", b'{"messages":[%b"audio"]}' % (b"{}," * 101), "list_items"),
+        ("prompts/get", "2025-03-26", b'{"messages":[%b1]}' % (b"{}," * 101), None),
+    ],
+)
+def test_r04_a_result_that_must_be_changed_for_a_legacy_client_is_limited(method, version, result, told):
+    if told is None:
+        assert for_legacy.result(method, result, version, LIMITS) == result
+        return
+    with pytest.raises(Rejection, match=told):
+        for_legacy.result(method, result, version, LIMITS)
+
+
+def test_r04_messages_of_a_sampling_request_are_limited():
+    params = {"messages": members.raw(b"[%b1]" % (b"{}," * 101))}
+    with pytest.raises(Rejection, match="list_items"):
+        for_legacy.messages_for("2025-03-26", params, LIMITS)
+
+
+# ---- the aggregate
+
+
+@pytest.mark.parametrize("method", merging.LISTS)
+def test_r04_a_list_that_is_merged_is_limited(method):
+    where, _ = merging.LISTS[method]
+    page = {where: members.raw(b"[%b{}]" % (b"{}," * 60))}
+    assert len(merging.page(method, page, 0, LIMITS)) == 61
+    assert merging.page(method, {}, 0, LIMITS) == []
+    with pytest.raises(Rejection, match="list_items"):
+        merging.page(method, page, 61, LIMITS)
+    with pytest.raises(Rejection, match="list_bytes"):
+        merging.page(method, {where: members.raw(b'["%b"]' % (b"a" * 100_000))}, 0, LIMITS)
