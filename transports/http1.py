@@ -617,7 +617,9 @@ class Connection:
         self._last_sent = self._service.pulse.now
 
     async def _refuse(self, rejection: Rejection) -> None:
-        if self._answered:  # too late to say anything: the only honest end is a broken stream
+        if (
+            self._answered or self._hijacked
+        ):  # too late to answer: all that is left is to break the stream off
             self._close, self._streaming = True, False
             return
         self._waiting = ""

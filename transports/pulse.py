@@ -5,6 +5,8 @@ from typing import Final, Protocol
 
 import trio
 
+from .heap import HeapTrimmer
+
 # How finely deadlines are kept, in seconds. Those that are watched this way are seconds long.
 TICK: Final = 0.25
 
@@ -41,6 +43,7 @@ class Pulse:
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Tick for ever."""
+        self.join(HeapTrimmer())
         self._look()
         task_status.started()
         while True:

@@ -23,12 +23,15 @@ from ..validators.envelope import (
     response,
 )
 from ..validators.limits import Limits
+from ..validators.members import LARGE, decoded_once
 from ..validators.modern import check_supported, is_modern, read_envelope
+from ..validators.pieces import fault_of
 from ..validators.rejection import Rejection
 from ..validators.shapes import read_cancelled
 from ..validators.ws_frames import (
     GOING_AWAY,
     INTERNAL,
+    TOO_BIG,
     TRY_LATER,
     Close,
     FrameReader,
@@ -55,6 +58,8 @@ _TURN_SECONDS: Final = 0.002
 _MISSED: Final = 2
 # How long a client may take to answer our close frame, in seconds.
 _CLOSE_SECONDS: Final = 1.0
+# How long what still comes of a message that was refused is read and dropped, in seconds.
+_DROP_SECONDS: Final = 60.0
 
 
 class WebSocket:
@@ -80,6 +85,9 @@ class WebSocket:
             await talk.run()
         except trio.BrokenResourceError:
             pass  # the client is gone
+        except Exception as fault:  # noqa: BLE001 - the boundary of an upgraded connection, on which HTTP must not answer
+            self._log.error("internal error", fault=fault)
+            await talk.fail()
         finally:
             talk.end()
 
@@ -108,6 +116,7 @@ class _Talk:
         self._log = log
         self._sending = trio.Lock()
         self._rest = b""  # of a frame that the socket took a part of
+        self._cut = False  # whether a frame is being written, or was given up in the middle
         self._pinged = 0.0
 
     async def run(self) -> None:
@@ -118,6 +127,15 @@ class _Talk:
             nursery.start_soon(self._write, nursery.cancel_scope)
             await self._read()
             nursery.cancel_scope.cancel()
+
+    async def fail(self) -> None:
+        """Close after an error of ours, if the last frame is whole."""
+        with trio.move_on_after(_CLOSE_SECONDS):
+            try:
+                if not self._cut:
+                    await self._send(close_frame(INTERNAL, "internal error"))
+            except trio.BrokenResourceError:
+                return  # the client is gone
 
     def end(self) -> None:
         """The connection is over, and with it everything that was asked on it."""
@@ -130,11 +148,15 @@ class _Talk:
     # ---- from the client
 
     async def _read(self) -> None:
-        reader = FrameReader(self._limits.body)
-        end = 0.0
+        reader = FrameReader(self._limits.body, self._limits.json_depth)
+        end = refused = 0.0
         try:
             while data := await self._stream.receive_some(_READ_LARGE if reader.missing > _READ else _READ):
-                for event in reader.feed(data, trio.current_time()):
+                events = reader.feed(data, trio.current_time())
+                if not events and time.perf_counter() > end:  # a large message is under way
+                    await trio.lowlevel.checkpoint()
+                    end = time.perf_counter() + _TURN_SECONDS
+                for event in events:
                     if time.perf_counter() > end:  # thousands of frames can be in what was read
                         await trio.lowlevel.checkpoint()
                         end = time.perf_counter() + _TURN_SECONDS
@@ -143,10 +165,18 @@ class _Talk:
                     elif isinstance(event, Ping):
                         await self._send(pong_frame(event.payload))
                     elif isinstance(event, Close):
-                        await self._send(close_frame(event.code))
+                        if reader.reason:
+                            self._log.info("websocket_closed", code=event.code, reason=reader.reason)
+                        await self._send(close_frame(event.code, reader.reason))
                         return
                     else:
                         self._pinged = 0.0
+                refused = (refused or trio.current_time()) if reader.dropping else 0.0
+                if refused and trio.current_time() - refused > _DROP_SECONDS:
+                    reason = f"the rest of a message that was refused did not come within {_DROP_SECONDS:g} s"
+                    self._log.info("websocket_closed", code=TOO_BIG, reason=reason)
+                    await self._send(close_frame(TOO_BIG, reason))
+                    return
         except trio.BrokenResourceError:
             return  # the client is gone
 
@@ -157,23 +187,36 @@ class _Talk:
                 receive_batch(self._conversation, messages, None)
                 return
             message = decode(text, self._limits)
-            if isinstance(message, Request) and is_modern(message.params):
-                await self._ask(message)
-            elif self._conversation is not None:
-                self._take_back(message)
-                self._conversation.receive(message, None)
-            elif isinstance(message, Request):
-                await self._begin(message)
+            if len(text) > LARGE:
+                await self._receive_large(message)
             else:
-                self._take_back(message)
+                await self._take(message)
         except Rejection as rejection:
             raw_id = readable_id(text)
-            if raw_id == b"null":  # an error without an id would break half of the clients (digest 1.3)
+            if raw_id == b"null" and fault_of(text) is None:
+                # An error without an id would break half of the clients (digest 1.3).
                 self._log.info("dropped a message of a client", reason=rejection.text)
             else:
                 self._outlet.put(error(raw_id, rejection.code, rejection.text, rejection.data))
             if rejection.close and self._conversation is None and not any(desk.busy for desk in self._desks):
                 self._outlet.finish()  # there is nobody behind us any more, and on another connection there may be
+
+    async def _receive_large(self, message: Message) -> None:
+        # Each step may hold the event loop for as long as one decoding of the message takes, and not longer.
+        await trio.lowlevel.checkpoint()
+        with decoded_once():
+            await self._take(message)
+
+    async def _take(self, message: Message) -> None:
+        if isinstance(message, Request) and is_modern(message.params):
+            await self._ask(message)
+        elif self._conversation is not None:
+            self._take_back(message)
+            self._conversation.receive(message, None)
+        elif isinstance(message, Request):
+            await self._begin(message)
+        else:
+            self._take_back(message)
 
     async def _begin(self, message: Request) -> None:
         if message.method == "ping":
@@ -185,8 +228,12 @@ class _Talk:
         self._conversation.receive(message, None)
 
     async def _ask(self, message: Request) -> None:
+        if len(message.params) > LARGE:
+            await trio.lowlevel.checkpoint()
         envelope = read_envelope(message.method, message.params, self._limits)
         check_supported(envelope.version)
+        if len(message.params) > LARGE:
+            await trio.lowlevel.checkpoint()
         request = ModernRequest(message, envelope, None)
         desk = await self._backend.ask(self._principal, self._headers, request, self._outlet, pipe=True)
         if desk not in self._desks:  # of those before it, what nobody waits for need not be told of our end
@@ -249,9 +296,11 @@ class _Talk:
     async def _send(self, frame: bytes) -> None:
         async with self._sending:
             rest, self._rest = self._rest, b""
+            self._cut = True
             try:
                 with trio.fail_after(self._limits.write_stall_seconds):
                     await self._stream.send_all(rest + frame)
+                self._cut = False
             except trio.TooSlowError:
                 self._log.warning("a client does not read", seconds=self._limits.write_stall_seconds)
                 self._outlet.leave()

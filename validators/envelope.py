@@ -348,6 +348,9 @@ def _refuse_repeated_members(text: bytes, name: str, payload: bytes) -> None:
     # `payload` is the value of the member `name`, or nothing. A slow parser reads what is left without it, which is small.
     outside = len(text) - len(payload)
     if outside > _OUTSIDE:
+        text = text.strip()
+        outside = len(text) - len(payload)
+    if outside > _OUTSIDE:
         raise invalid(
             f"all but the params, the result or the error of a message has {outside} bytes, and the limit is {_OUTSIDE}"
         )

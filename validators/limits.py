@@ -14,7 +14,7 @@ class Limits:
     header_count: int = 100
     header_field: int = 8 * 1024
     target: int = 4 * 1024
-    body: int = 4 * 1024 * 1024
+    body: int = 16 * 1024 * 1024
     line: int = 16 * 1024 * 1024
     json_depth: int = 64
     method: int = 128

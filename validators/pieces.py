@@ -15,7 +15,6 @@ from itertools import accumulate
 from operator import add
 from typing import Final
 
-from .limits import Limits
 from .rejection import INVALID_REQUEST, PARSE_ERROR, Rejection
 
 # Up to this size (bytes) a text is checked when it is complete: that takes less than a millisecond or two.
@@ -133,67 +132,73 @@ def _words() -> "tuple[array[int], array[int]]":
 class Gathering:
     """Collect one JSON text of a client from its pieces, and check it on the way.
 
-    Up to `WORTH_CHECKING` bytes nothing is checked, and the text is returned as it is. A text that fails is no longer held;
-    the rest of it is received and dropped.
+    Up to `WORTH_CHECKING` bytes nothing is checked, and the text is returned as it is. A text with a `fault` is no longer held:
+    what still comes of it is dropped.
     """
 
-    def __init__(self, limits: Limits) -> None:
-        self._limit = limits.json_depth
+    def __init__(self, depth: int) -> None:
+        self.fault: Rejection | None = None
+        self._limit = depth
         self._text = bytearray()
         self._size = 0
         self._checked = 0
         self._depth: DepthMeter | None = None
         self._decoder = _Decoder()
-        self._fault: Rejection | None = None
 
     def __len__(self) -> int:
         """Return the number of bytes received."""
         return self._size
 
-    def add(self, piece: bytes | bytearray | memoryview) -> None:
+    def add(self, piece: bytes | bytearray) -> None:
         """Take the next bytes."""
         self._size += len(piece)
-        if self._fault is not None:
+        if self.fault is not None:
+            self._text += piece[: max(0, _PREFIX - len(self._text))]
             return
         self._text += piece
         if self._size > WORTH_CHECKING:
-            self._check(final=False)
+            self._check(_PIECE)
+
+    def check(self) -> None:
+        """Check what has come so far, however little it is."""
+        self._check(1)
+
+    def refuse(self, fault: Rejection) -> None:
+        """Hold no more of this text, for this reason."""
+        if self.fault is None:
+            self.fault = fault
+            del self._text[_PREFIX:]
 
     def take(self) -> bytes:
         """Return the text, and begin with another one."""
-        if self._depth is not None and self._fault is None:
-            self._check(final=True)
-        text = bytes(self._text)
         if self._depth is not None:
+            self._check(1)
+            if self.fault is None and not _is_utf8(self._decoder, b"", final=True):
+                self.refuse(not_utf8())
+        text = bytes(self._text)
+        if self._depth is not None or self.fault is not None:
             text = CheckedText(text)
-            text.fault = self._fault
+            text.fault = self.fault
         self._text.clear()
         self._size = self._checked = 0
-        self._depth, self._fault = None, None
+        self._depth = self.fault = None
         return text
 
-    def _check(self, *, final: bool) -> None:
+    def _check(self, least: int) -> None:
         if self._depth is None:
             self._depth = DepthMeter(self._limit)
             self._decoder = _Decoder()
-        while self._fault is None and (len(self._text) - self._checked >= _PIECE or final):
+        while self.fault is None and len(self._text) - self._checked >= least:
             piece = self._text[self._checked : self._checked + _PIECE]
             self._checked += len(piece)
-            last = final and self._checked == len(self._text)
-            if not _is_utf8(self._decoder, piece, final=last):
-                self._give_up(not_utf8())
+            if not _is_utf8(self._decoder, piece, final=False):
+                self.refuse(not_utf8())
             elif not self._depth.feed(piece):
-                self._give_up(too_deep(self._limit))
-            elif last:
-                break
-
-    def _give_up(self, fault: Rejection) -> None:
-        self._fault = fault
-        del self._text[_PREFIX:]
+                self.refuse(too_deep(self._limit))
 
 
 def _is_utf8(decoder: codecs.IncrementalDecoder, piece: bytes | bytearray, *, final: bool) -> bool:
-    if piece.isascii() and not decoder.getstate()[0]:
+    if piece.isascii() and not decoder.getstate()[0]:  # no character is open
         return True
     try:
         decoder.decode(piece, final)

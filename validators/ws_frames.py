@@ -1,15 +1,16 @@
 """WebSocket: the frames of one client read strictly, ours written, and the opening handshake (RFC 6455).
 
-Sizes are refused by a frame's header, before anything is held; empty fragments and pings are counted (attacks W01 to W11).
+Sizes are refused by a frame's header, before anything is held; empty fragments and pings are counted. A payload is unmasked and
+checked in the pieces in which it arrives, since at once that would hold up everybody.
 No extension is ever negotiated, so nothing is decompressed. Pure: bytes in, events out, the time is an argument.
 """
 
 import base64
-import codecs
 import hashlib
 from typing import Final, NamedTuple
 
-from .rejection import INVALID_REQUEST, Rejection
+from .pieces import Gathering, fault_of
+from .rejection import INVALID_REQUEST, PARSE_ERROR, Rejection
 
 NORMAL: Final = 1000
 GOING_AWAY: Final = 1001
@@ -20,8 +21,6 @@ POLICY: Final = 1008
 TOO_BIG: Final = 1009
 INTERNAL: Final = 1011
 TRY_LATER: Final = 1013
-
-_Decoder: Final = codecs.getincrementaldecoder("utf-8")
 
 _CONTINUATION: Final = 0
 _TEXT: Final = 1
@@ -35,6 +34,10 @@ _FRAGMENTS: Final = 1024
 _CONTROLS: Final = 20
 _SMALL: Final = 125
 _LARGEST_MASKED_HEADER: Final = 14
+# So many times the limit a message may have before it costs the connection, and not itself only.
+_FAR_OVER: Final = 64
+# So much (bytes) is read of a message that is dropped, for its id.
+_PREFIX: Final = 4 * 1024
 # What a client may say in a close frame (RFC 6455 section 7.4, and the IANA registry).
 _CODES: Final = frozenset({1000, 1001, 1002, 1003, 1007, 1008, 1009, 1010, 1011, 1012, 1013, 1014})
 _APPLICATION_CODES: Final = range(3000, 5000)
@@ -66,18 +69,22 @@ Event = Text | Ping | Pong | Close
 
 
 class FrameReader:
-    """Follows the frames of one client. A message has at most `limit` bytes. After a Close nothing more comes."""
+    """Follows the frames of one client. After a Close nothing more comes.
 
-    def __init__(self, limit: int) -> None:
+    A message may have `limit` bytes and nest `depth` levels. One that has more is dropped as it arrives and comes as a
+    `Text` with its fault (`pieces.fault_of`) and its first part; one that has far more ends the connection.
+    """
+
+    def __init__(self, limit: int, depth: int = 64) -> None:
+        self.reason = ""  # of the rule that the client has broken
         self._limit = limit
         self._partial = b""
         self._opcode = -1  # of the frame whose payload is being read
         self._final = False
-        self._mask = b""
+        self._mask = b""  # for the next byte of the payload on
         self._missing = 0
-        self._payload = bytearray()  # an object for each of very small pieces would cost many times the limit
-        self._message: list[bytes] = []
-        self._decoder = _Decoder()
+        self._control = bytearray()
+        self._message = Gathering(depth)
         self._size = 0
         self._fragments = 0
         self._second = 0.0
@@ -88,6 +95,11 @@ class FrameReader:
     def missing(self) -> int:
         """How much of the frame under way is still to come."""
         return self._missing
+
+    @property
+    def dropping(self) -> bool:
+        """Whether a message is under way that is refused already."""
+        return self._message.fault is not None
 
     def feed(self, data: bytes, now: float) -> list[Event]:
         """Take the next bytes from the client, at a time in seconds."""
@@ -110,10 +122,20 @@ class FrameReader:
             piece = data[at : at + self._missing]
             at += len(piece)
             self._missing -= len(piece)
-            self._payload += piece
+            self._take(piece)
             if not self._missing:
                 self._finish(events)
+            elif self._is_garbled():
+                self._end(events, NOT_UTF8)
         return events
+
+    def _take(self, piece: bytes) -> None:
+        if self._opcode >= _CLOSE:
+            self._control += _masked(piece, self._mask)
+        elif not self.dropping or len(self._message) < _PREFIX:
+            self._message.add(_masked(piece, self._mask))
+        turn = len(piece) % 4
+        self._mask = self._mask[turn:] + self._mask[:turn]
 
     def _begin(self, header: bytes, length: int, now: float) -> int:
         final, reserved, opcode = header[0] & 0x80, header[0] & 0x70, header[0] & 0x0F
@@ -146,40 +168,66 @@ class FrameReader:
             return PROTOCOL_ERROR
         self._size += size
         self._fragments += 1
-        if self._size > self._limit:
+        if self._size > _FAR_OVER * self._limit:
             return TOO_BIG
+        if self._size > self._limit:
+            self._message.refuse(_too_long(self._limit))
         return POLICY if self._fragments > _FRAGMENTS else 0
 
     def _finish(self, events: list[Event]) -> None:
-        payload = _masked(self._payload, self._mask)
-        opcode, self._opcode, self._payload = self._opcode, -1, bytearray()
+        opcode, self._opcode = self._opcode, -1
+        if opcode >= _CLOSE:
+            self._finish_control(opcode, events)
+        elif self._final:
+            self._finish_message(events)
+        else:
+            self._message.check()  # what is wrong is wrong at once, though a character may be cut by a fragment's end
+            if self._is_garbled():
+                self._end(events, NOT_UTF8)
+
+    def _finish_control(self, opcode: int, events: list[Event]) -> None:
+        payload = bytes(self._control)
+        self._control.clear()
         if opcode == _PING:
             events.append(Ping(payload))
         elif opcode == _PONG:
             events.append(Pong())
-        elif opcode == _CLOSE:
-            self._end(events, _answer_to_close(payload))
         else:
-            self._message.append(payload)
-            if not self._check_text(payload):
-                self._end(events, NOT_UTF8)
-            elif self._final:
-                events.append(Text(b"".join(self._message)))
-                self._message, self._size, self._fragments = [], 0, 0
+            self._over = True
+            events.append(Close(_answer_to_close(payload)))
 
-    def _check_text(self, payload: bytes) -> bool:
-        # A character may be cut by a fragment's end, but what is wrong is wrong at once.
-        if self._final and self._fragments == 1:
-            return payload.isascii() or _is_utf8(payload)
-        try:
-            self._decoder.decode(payload, self._final)
-        except UnicodeDecodeError:
-            return False
-        return True
+    def _finish_message(self, events: list[Event]) -> None:
+        text = self._message.take()
+        self._size = self._fragments = 0
+        fault = fault_of(text)
+        if fault is not None and fault.code == PARSE_ERROR:
+            self._end(events, NOT_UTF8)
+        elif type(text) is not bytes or text.isascii() or _is_utf8(text):
+            events.append(Text(text))
+        else:
+            self._end(events, NOT_UTF8)
+
+    def _is_garbled(self) -> bool:
+        fault = self._message.fault
+        return fault is not None and fault.code == PARSE_ERROR
 
     def _end(self, events: list[Event], code: int) -> None:
         self._over = True
+        self.reason = _REASONS[code]
         events.append(Close(code))
+
+
+_REASONS: Final = {
+    PROTOCOL_ERROR: "a frame breaks RFC 6455",
+    UNSUPPORTED: "a message is text",
+    NOT_UTF8: "text is UTF-8",
+    POLICY: f"more than {_FRAGMENTS} fragments in a message or {_CONTROLS} control frames in a second",
+    TOO_BIG: f"a message of more than {_FAR_OVER} times the limit of its size",
+}
+
+
+def _too_long(limit: int) -> Rejection:
+    return Rejection(413, INVALID_REQUEST, f"a message of more than {limit} bytes, the limit (limits.body)")
 
 
 def _header_length(header: bytes) -> int:
@@ -190,7 +238,7 @@ def _header_length(header: bytes) -> int:
     return 2 + extended + (4 if header[1] & 0x80 else 0)
 
 
-def _masked(payload: bytearray, mask: bytes) -> bytes:
+def _masked(payload: bytes, mask: bytes) -> bytes:
     size = len(payload)
     key = (mask * (size // 4 + 1))[:size]
     return (int.from_bytes(payload, "little") ^ int.from_bytes(key, "little")).to_bytes(size, "little")
@@ -228,9 +276,9 @@ def pong_frame(payload: bytes) -> bytes:
     return _frame(_PONG, payload)
 
 
-def close_frame(code: int) -> bytes:
-    """The last frame; 0 for one without a code."""
-    return _frame(_CLOSE, code.to_bytes(2, "big") if code else b"")
+def close_frame(code: int, reason: str = "") -> bytes:
+    """The last frame, with a reason of at most 123 bytes; 0 for one without a code."""
+    return _frame(_CLOSE, code.to_bytes(2, "big") + reason.encode()[: _SMALL - 2] if code else b"")
 
 
 def _frame(opcode: int, payload: bytes) -> bytes:

@@ -352,8 +352,8 @@ def test_j02_brackets_that_never_close_are_refused_at_once(bridge, session, unba
     assert time.monotonic() - began < 1
 
 
-def test_j02_4_mib_is_read_and_a_byte_more_is_not(bridge, session):
-    limit = 4 * 1024 * 1024
+def test_j02_16_mib_is_read_and_a_byte_more_is_not(bridge, session):
+    limit = 16 * 1024 * 1024
     frame = len(call(b'""'))
     assert_passed(bridge, session, call(b'"' + b"a" * (limit - frame) + b'"'))
     assert_refused(

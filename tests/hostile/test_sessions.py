@@ -191,7 +191,7 @@ def test_m01_an_initialize_without_a_version_is_refused_and_leaves_no_child(brid
 def test_m01_an_initialize_that_is_too_big_is_413_and_starts_nothing(bridge):
     children = bridge.children()
     body = bridge.initialize()
-    body["params"]["clientInfo"]["name"] = "x" * 4 * 1024 * 1024
+    body["params"]["clientInfo"]["name"] = "x" * 16 * 1024 * 1024
     assert bridge.ask(bridge.post(body)).status == 413
     assert bridge.children() <= children
 

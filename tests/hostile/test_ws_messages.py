@@ -31,14 +31,17 @@ def test_messages_of_every_length_of_length_go_both_ways(open_socket, size):
     assert open_socket.message()["result"]["params"] == {"x": "a" * size}
 
 
-def test_a_message_of_4_mib_is_read_and_a_byte_more_is_not(bridge):
-    limit = 4 * 1024 * 1024
+def test_a_message_of_16_mib_is_read_and_a_byte_more_is_not(bridge):
+    limit = 16 * 1024 * 1024
     rest = limit - len(json.dumps(echo(x="")).encode())
     with bridge.websocket() as socket:
-        socket.send(echo(x="a" * rest))
-        assert len(socket.message()["result"]["params"]["x"]) == rest
-        socket.connection.try_send(frame(TEXT, b" " * (limit + 1)))
-        assert socket.closing() == 1009
+        socket.send(b" " * (rest - 1000) + json.dumps(echo(x="a" * 1000)).encode())
+        assert socket.message()["result"]["params"] == {"x": "a" * 1000}
+        socket.send(b" " * (limit + 1))
+        refusal = socket.message()
+        assert (refusal["id"], refusal["error"]["code"]) == (None, -32600)
+        socket.send(echo(x="a"))
+        assert socket.message()["result"]["params"] == {"x": "a"}
 
 
 def test_the_129th_call_in_flight_is_refused_and_the_rest_answered(bridge):

@@ -296,8 +296,9 @@ def frame(opcode, payload=b"", *, fin=True, rsv=0, masked=True, length=None, len
     if not masked:
         return head + payload
     mask = os.urandom(4)
-    pad = mask * (len(payload) // 4 + 1)
-    return head + mask + bytes(a ^ b for a, b in zip(payload, pad, strict=False))
+    pad = (mask * (len(payload) // 4 + 1))[: len(payload)]
+    masked_payload = int.from_bytes(payload, "big") ^ int.from_bytes(pad, "big")
+    return head + mask + masked_payload.to_bytes(len(payload), "big")
 
 
 def fresh_key():

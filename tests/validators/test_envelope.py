@@ -189,6 +189,11 @@ def test_the_id_of_a_refused_message_is_read_where_it_can_be(text, raw):
     assert envelope.readable_id(text) == raw
 
 
+def test_white_space_around_a_message_does_not_count():
+    text = b" " * 100_000 + b'{"jsonrpc":"2.0","id":1,"method":"a"}' + b"\n" * 100_000
+    assert decode(text, LIMITS) == Request(b"1", "a", b"")
+
+
 def test_unknown_members_of_a_message_are_small():
     text = b'{"jsonrpc":"2.0","id":1,"method":"a/b","params":{"x":[%b1]},"x":[%b1]}'
     assert decode(text % (b"1," * 50_000, b"1," * 30_000), LIMITS).method == "a/b"
@@ -338,8 +343,8 @@ def test_the_id_of_a_request_is_read_from_its_first_part(prefix, raw):
     assert envelope.request_id_in_prefix(prefix) == raw
 
 
-def gathered(text, limits=LIMITS, size=65536):
-    gathering = Gathering(limits)
+def gathered(text, size=65536):
+    gathering = Gathering(LIMITS.json_depth)
     for at in range(0, len(text), size):
         gathering.add(text[at : at + size])
     return gathering.take()

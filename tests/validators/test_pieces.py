@@ -7,12 +7,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mcpbridged.validators import pieces
-from mcpbridged.validators.limits import Limits
 from mcpbridged.validators.pieces import CheckedText, DepthMeter, Gathering, fault_of
 from mcpbridged.validators.rejection import INVALID_REQUEST, PARSE_ERROR
 
 LIMIT = 8
-LIMITS = Limits(json_depth=LIMIT)
 TREES = st.recursive(
     st.none() | st.integers() | st.text(st.sampled_from('[]{}"\\,: ab\n\u2028é漢😀')),
     lambda inner: st.lists(inner) | st.dictionaries(st.text(st.sampled_from('[]{}"\\k')), inner),
@@ -81,7 +79,7 @@ def test_a_gathered_text_is_judged_as_the_whole_text_is(tree, sizes, wrong, plac
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(pieces, "WORTH_CHECKING", 20)
         patch.setattr(pieces, "_PIECE", 7)
-        gathering = Gathering(LIMITS)
+        gathering = Gathering(LIMIT)
         for piece in cut(text, sizes):
             gathering.add(piece)
         assert len(gathering) == len(text)
@@ -105,7 +103,7 @@ def test_a_gathered_text_is_judged_as_the_whole_text_is(tree, sizes, wrong, plac
 
 @pytest.mark.usefixtures("small")
 def test_a_text_that_failed_is_no_longer_held():
-    gathering = Gathering(LIMITS)
+    gathering = Gathering(LIMIT)
     gathering.add(b"[" * 100)
     for _ in range(1000):
         gathering.add(b"[" * 1000)
@@ -120,7 +118,7 @@ def test_a_text_that_failed_is_no_longer_held():
 @pytest.mark.usefixtures("small")
 @pytest.mark.parametrize("end", range(1, 4))
 def test_a_text_that_ends_within_a_character_is_no_utf8(end):
-    gathering = Gathering(LIMITS)
+    gathering = Gathering(LIMIT)
     text = b'"' + b"a" * 26 + "😀".encode()[:end]
     gathering.add(text)
     fault = fault_of(gathering.take())
@@ -130,3 +128,29 @@ def test_a_text_that_ends_within_a_character_is_no_utf8(end):
 
 def test_a_text_that_was_not_gathered_has_no_fault():
     assert fault_of(b"[" * 100) is None
+
+
+@pytest.mark.usefixtures("small")
+def test_of_a_text_that_is_refused_from_outside_the_first_part_is_kept():
+    gathering = Gathering(LIMIT)
+    fault = pieces.too_deep(1)
+    gathering.add(b"ab")
+    gathering.refuse(fault)
+    gathering.refuse(pieces.not_utf8())  # the first reason counts
+    gathering.add(b"c" * 5000)
+    gathering.add(b"d")
+    assert len(gathering) == 5003
+    taken = gathering.take()
+    assert fault_of(taken) is fault
+    assert taken == b"ab" + b"c" * 4094
+
+
+def test_a_small_text_is_checked_on_request():
+    gathering = Gathering(LIMIT)
+    gathering.add(b"\xc3")
+    gathering.check()
+    assert gathering.fault is None
+    gathering.add(b"x")
+    gathering.check()
+    assert gathering.fault is not None
+    assert gathering.fault.code == PARSE_ERROR

@@ -8,6 +8,7 @@ import wsproto.events
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from mcpbridged.validators.pieces import depth_ok, fault_of
 from mcpbridged.validators.rejection import Rejection
 from mcpbridged.validators.ws_frames import (
     NOT_UTF8,
@@ -91,8 +92,8 @@ def test_what_is_understood(data, events):
         (frame(wide=8), PROTOCOL_ERROR),
         (frame(length=1 << 63, payload=b""), PROTOCOL_ERROR),
         (frame(length=1 << 62, payload=b""), TOO_BIG),
-        (frame(length=100_001, payload=b""), TOO_BIG),
-        (frame(final=False, payload=b"x" * 60_000) + frame(0, length=60_000, payload=b""), TOO_BIG),
+        (frame(length=6_400_001, payload=b""), TOO_BIG),
+        (frame(final=False, payload=b"x" * 60_000) + frame(0, length=6_340_001, payload=b""), TOO_BIG),
         (frame(2), UNSUPPORTED),
         (frame(final=False, payload=b"") + frame(0, b"", final=False) * 1024, POLICY),
         (frame(9, b"") * 21, POLICY),
@@ -112,6 +113,66 @@ def test_what_breaks_a_rule_is_the_end(data, code):
     events = read(data + frame() + frame())
     assert events[-1] == Close(code)
     assert Close not in [type(event) for event in events[:-1]]
+
+
+LONG = b'{"id":7,"method":"x","params":{"a":"' + b"x" * 200_000 + b'"}}'
+
+
+@pytest.mark.parametrize("size", [100, 70_000, 300_000])
+@pytest.mark.parametrize(
+    "data",
+    [
+        frame(payload=LONG),
+        frame(payload=LONG[:90_000], final=False) + frame(0, LONG[90_000:]),
+        frame(payload=LONG[:7], final=False)
+        + frame(9, b"p")
+        + frame(0, LONG[7:], final=False)
+        + frame(0, b""),
+    ],
+    ids=["one frame", "two fragments", "three fragments and a ping"],
+)
+def test_r15_a_message_over_its_limit_is_dropped_and_later_ones_are_read(data, size):
+    reader, events, dropping = FrameReader(100_000), [], False
+    whole = data + frame(payload=b"later") + frame(8, b"\x03\xe8")
+    for at in range(0, len(whole), size):
+        events += reader.feed(whole[at : at + size], 0.0)
+        dropping = dropping or reader.dropping
+    texts = [event.text for event in events if isinstance(event, Text)]
+    assert texts[1:] == [b"later"]
+    fault = fault_of(texts[0])
+    assert fault is not None
+    assert fault.text == "a message of more than 100000 bytes, the limit (limits.body)"
+    assert LONG.startswith(texts[0])
+    assert 7 <= len(texts[0]) <= 4096
+    assert events[-1] == Close(1000)
+    assert reader.reason == ""
+    assert dropping or size == 300_000
+
+
+def test_a_message_that_nests_too_deep_is_dropped_and_later_ones_are_read():
+    events = read(
+        frame(payload=b"[" * 90_000), frame(payload=b"[" * 65, final=False), frame(0, b"1") + frame()
+    )
+    faults = [fault_of(event.text) for event in events]
+    assert faults[2] is None
+    assert [fault.text for fault in faults[:2]] == [
+        "JSON nested deeper than the limit of 64 (limits.json_depth)"
+    ] * 2
+
+
+@pytest.mark.parametrize("size", [1000, 65_536, 200_000])
+def test_what_is_not_utf8_in_a_large_message_is_wrong_at_once(size):
+    data = frame(payload=b"x" * 70_000 + b"\xff" + b"x" * 80_000, length=300_000)
+    reader, events, read_by_then = FrameReader(1_000_000), [], 0
+    while not events and read_by_then < len(data):
+        events = reader.feed(data[read_by_then : read_by_then + size], 0.0)
+        read_by_then += size
+    assert events == [Close(NOT_UTF8)]
+    assert reader.reason == "text is UTF-8"
+
+
+def test_a_large_message_that_ends_within_a_character_is_not_utf8():
+    assert read(frame(payload=b"x" * 70_000 + b"\xc3")) == [Close(NOT_UTF8)]
 
 
 def test_pings_are_counted_by_the_second():
@@ -141,6 +202,8 @@ def test_our_frames():
     assert pong_frame(b"a") == b"\x8a\x01a"
     assert close_frame(0) == b"\x88\x00"
     assert close_frame(1000) == b"\x88\x02\x03\xe8"
+    assert close_frame(1011, "why") == b"\x88\x05\x03\xf3why"
+    assert len(close_frame(1011, "x" * 200)) == 2 + 125
 
 
 def test_the_answer_to_a_handshake():
@@ -197,6 +260,7 @@ def test_a_frame_in_very_small_pieces_takes_little_more_than_its_size():
     payload = bytes(range(32, 96)) * 2000
     data = frame(payload=payload, wide=8)
     reader = FrameReader(len(payload))
+    depth_ok(payload, 1)  # makes the tables
     tracemalloc.start()
     try:
         for at in range(0, len(data) - 2, 2):

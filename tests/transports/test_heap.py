@@ -1,0 +1,63 @@
+"""Memory goes back to the kernel when nothing happens any more."""
+
+import pytest
+
+from mcpbridged.transports import heap
+from mcpbridged.transports.heap import HeapTrimmer
+
+MIB = 1024 * 1024
+
+
+class World:
+    def __init__(self):
+        self.size = 30 * MIB
+        self.trims = 0
+        self.kept = 30 * MIB
+        self.it = HeapTrimmer(lambda: self.size, self.trim)
+        self.now = 100.0
+
+    def trim(self):
+        self.trims += 1
+        self.size = self.kept
+
+    def at(self, size):
+        self.size = size * MIB
+        self.now += 1
+        self.it.tick(self.now)
+        return self.trims
+
+
+def test_the_heap_is_trimmed_once_when_memory_that_has_grown_comes_to_rest():
+    world = World()
+    assert [world.at(size) for size in (30, 30, 80, 90, 70, 70, 30, 30)] == [0, 0, 0, 0, 0, 1, 1, 1]
+
+
+def test_memory_that_is_in_use_is_not_trimmed_again_and_again():
+    world = World()
+    world.kept = 80 * MIB
+    assert [world.at(size) for size in (30, 80, 80, 80, 80, 85, 85, 95, 95)] == [0, 0, 1, 1, 1, 1, 1, 1, 2]
+
+
+def test_between_two_looks_is_a_pause():
+    world = World()
+    world.at(30)
+    world.size = 90 * MIB
+    for _ in range(10):
+        world.it.tick(world.now + 0.1)
+    assert world.trims == 0
+    world.at(90)
+    world.at(90)
+    assert world.trims == 1
+
+
+def test_what_is_resident_is_read_and_trimmed(monkeypatch):
+    assert heap.resident() > MIB
+    heap.trim()
+    monkeypatch.setattr(heap.ctypes, "CDLL", lambda _name: object())
+    heap.trim()
+
+
+@pytest.mark.parametrize("path", ["/nonexistent"])
+def test_where_the_kernel_does_not_tell_there_is_nothing_to_trim(monkeypatch, path):
+    monkeypatch.setattr(heap, "_STATM", heap.Path(path))
+    assert heap.resident() == 0
