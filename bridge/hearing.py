@@ -8,6 +8,7 @@ from ..transports.ports import Log
 from ..validators import envelope
 from ..validators.envelope import Message
 from ..validators.limits import Limits
+from ..validators.members import LARGE, decoded_once
 from ..validators.rejection import Rejection
 
 # Lines of a child that are not MCP are shown this often, then only counted (attacks C03).
@@ -42,6 +43,13 @@ class Hearing:
                 line.prefix, f"the server wrote a line of more than {self._limits.line} bytes, the limit"
             )
             return
+        if len(line) > LARGE:
+            with decoded_once():
+                self._take(line)
+        else:
+            self._take(line)
+
+    def _take(self, line: bytes) -> None:
         try:
             message = envelope.decode(line, self._limits, deep=True)
         except Rejection as rejection:

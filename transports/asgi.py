@@ -14,6 +14,7 @@ import trio
 from ..validators.envelope import error
 from ..validators.http_head import Head, parse_head
 from ..validators.limits import Limits
+from ..validators.pieces import Gathering
 from ..validators.rejection import INTERNAL_ERROR, INVALID_REQUEST, Rejection
 from .http1 import SAFE_HEADERS, STREAM_HEADERS, Seat, Service
 from .options import ANONYMOUS, Headers
@@ -133,7 +134,7 @@ class AsgiExchange:
     async def read_body(self) -> bytes:
         """The whole body (ports.Exchange)."""
         limits = self._service.limits
-        body = bytearray()  # not a list of pieces: empty ones would fill it without end
+        body = Gathering(limits.json_depth)
         while not self._body_done:
             before = len(body)
             with trio.move_on_after(limits.body_grace_seconds) as grace:
@@ -143,13 +144,13 @@ class AsgiExchange:
                 raise Rejection(
                     408, INVALID_REQUEST, f"the body comes slower than {limits.body_rate} bytes/s"
                 )
-        return bytes(body)
+        return body.take()
 
-    async def _read_piece(self, body: bytearray) -> None:
+    async def _read_piece(self, body: Gathering) -> None:
         event = await self._receive()
         if event["type"] == "http.disconnect":
             raise ConnectionError("the peer left in the middle of a body")
-        body += event.get("body", b"")
+        body.add(event.get("body", b""))
         limit = self._service.limits.body
         if len(body) > limit:
             raise Rejection(413, INVALID_REQUEST, f"a body of more than {limit} bytes, the limit")

@@ -17,6 +17,7 @@ from ..validators.envelope import error
 from ..validators.http_body import ChunkedDecoder, check_length
 from ..validators.http_head import Head, parse_head, reject_early
 from ..validators.limits import Limits
+from ..validators.pieces import Gathering
 from ..validators.rejection import INVALID_REQUEST, Rejection
 from .gate import Gate
 from .options import ANONYMOUS, Headers
@@ -485,14 +486,14 @@ class Connection:
         return body
 
     async def _read_exactly(self, length: int) -> bytes:
-        body = bytearray(
-            self._buffer
-        )  # not a list of pieces: very small ones would cost many times the limit
-        while len(body) < length:
-            body += await self._receive_body()
-        self._buffer = bytes(body[length:])
-        del body[length:]
-        return bytes(body)
+        body = Gathering(self.limits.json_depth)
+        body.add(self._buffer)
+        self._buffer = b""
+        while (missing := length - len(body)) > 0:
+            data = await self._receive_body()
+            body.add(data[:missing])
+            self._buffer = data[missing:]
+        return body.take()
 
     async def _read_chunked(self) -> bytes:
         decoder = ChunkedDecoder(self.limits)

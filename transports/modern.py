@@ -4,10 +4,14 @@ An answer is JSON with a status that says what kind of error it is, or an event 
 that drops the connection has cancelled its request. No session, no event id, no resumption.
 """
 
+from contextlib import nullcontext
 from typing import Final
+
+import trio
 
 from ..validators.envelope import Message, Notification, Request, invalid
 from ..validators.limits import Limits
+from ..validators.members import LARGE, decoded_once
 from ..validators.modern import SUPPORTED, check_headers, is_modern, read_envelope
 from ..validators.shapes import LEGACY_REVISIONS
 from .outlet import FINISHED, GONE, Outlet
@@ -34,15 +38,21 @@ async def serve_modern(exchange: Exchange, backend: Backend, message: Message, l
     if not isinstance(message, Request):
         raise invalid("a response is not expected: in this revision a server asks nothing")
     headers = exchange.head.headers
+    large = len(message.params) > LARGE
+    if large:  # each step may hold the event loop for as long as one decoding takes
+        await trio.lowlevel.checkpoint()
     envelope = read_envelope(message.method, message.params, limits)
     check_headers(headers, message.method, envelope)
     outlet = exchange.outlet(direct=True)
     exchange.attend(outlet, to_the_end=True)
     if outlet.state == GONE:
         return
-    desk = await backend.ask(
-        exchange.principal, headers, ModernRequest(message, envelope, headers), outlet, pipe=False
-    )
+    if large:
+        await trio.lowlevel.checkpoint()
+    with decoded_once() if large else nullcontext():
+        desk = await backend.ask(
+            exchange.principal, headers, ModernRequest(message, envelope, headers), outlet, pipe=False
+        )
     try:
         await _answer(exchange, outlet)
     finally:

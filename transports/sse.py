@@ -4,9 +4,12 @@ A GET opens the session and is its only stream; a POST to the path that its firs
 session lives as long as that stream.
 """
 
+import trio
+
 from ..validators.envelope import decode, is_batch
 from ..validators.limits import Limits
 from ..validators.media import accepts
+from ..validators.members import LARGE
 from ..validators.rejection import INVALID_REQUEST, Rejection
 from . import event_stream
 from .ports import Backend, Exchange
@@ -67,6 +70,8 @@ class MessagePost:
                 messages = read_batch(body, conversation.version, self._limits)
             else:
                 messages = [decode(body, self._limits)]
+            if len(body) > LARGE:  # each step may hold the event loop for as long as one decoding takes
+                await trio.lowlevel.checkpoint()
             receive_batch(conversation, messages, None)
         except Rejection as rejection:
             await refuse_message(exchange, body, rejection)

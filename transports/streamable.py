@@ -8,6 +8,8 @@ connection has not cancelled anything; only `initialize` ends with it, since nob
 
 from typing import Final
 
+import trio
+
 from ..validators.envelope import (
     Message,
     Request,
@@ -17,10 +19,12 @@ from ..validators.envelope import (
     invalid,
     is_batch,
     readable_id,
+    request,
     split_batch,
 )
 from ..validators.limits import Limits
 from ..validators.media import Accepts, accepts, is_json
+from ..validators.members import LARGE, decoded_once
 from ..validators.modern import SUPPORTED
 from ..validators.rejection import INVALID_REQUEST, Rejection
 from ..validators.shapes import BATCH_REVISION, check_version_header
@@ -73,6 +77,10 @@ class StreamableHttp:
                 await self._post_batch(exchange, body, session_id)
                 return
             message = decode(body, self._limits)
+            if len(body) > LARGE:
+                # Each step may hold the event loop for as long as one decoding takes; and nobody needs the body any more.
+                body = stand_in(message)
+                await trio.lowlevel.checkpoint()
             if speaks_modern(message, headers.get("mcp-protocol-version")):
                 await serve_modern(exchange, self._backend, message, self._limits)
                 return
@@ -89,11 +97,11 @@ class StreamableHttp:
         self, exchange: Exchange, conversation: Conversation, message: Message, acceptable: Accepts
     ) -> None:
         if not isinstance(message, Request):
-            conversation.receive(message, None)
+            receive(conversation, message, None)
             await exchange.answer(202, b"", b"")
             return
         outlet = exchange.outlet(direct=not acceptable.events_first)
-        conversation.receive(message, outlet)
+        receive(conversation, message, outlet)
         await self._answer(exchange, conversation, outlet, acceptable)
 
     async def _answer(
@@ -132,7 +140,7 @@ class StreamableHttp:
         outlet = exchange.outlet()
         exchange.attend(outlet, to_the_end=True)  # who leaves now never learns the session's id
         try:
-            conversation.receive(message, outlet)
+            receive(conversation, message, outlet)
             # The session id goes into the head, so the answer must be known first, whatever comes before it.
             await outlet.settled()
             if outlet.state == GONE:
@@ -155,8 +163,12 @@ class StreamableHttp:
         conversation = self._conversation(session_id, exchange.principal)
         if conversation.version != BATCH_REVISION:
             raise invalid(f"a batch is allowed in revision {BATCH_REVISION} only")
+        if len(body) > LARGE:
+            await trio.lowlevel.checkpoint()
         messages = [decode(text, self._limits) for text in texts]
         _refuse_initialize(messages)
+        if len(body) > LARGE:
+            await trio.lowlevel.checkpoint()
         if not any(isinstance(message, Request) for message in messages):
             for message in messages:
                 conversation.receive(message, None)
@@ -210,6 +222,20 @@ class StreamableHttp:
         return True
 
 
+def receive(conversation: Conversation, message: Message, outlet: Outlet | None) -> None:
+    """Hand a message to its conversation, which may read its params more than once, but decodes large ones once."""
+    if isinstance(message, Response) or len(message.params) <= LARGE:
+        conversation.receive(message, outlet)
+        return
+    with decoded_once():
+        conversation.receive(message, outlet)
+
+
+def stand_in(message: Message) -> bytes:
+    """Return a small message with the same id, in whose place a refusal can be answered."""
+    return request(message.id, message.method, b"") if isinstance(message, Request) else b""
+
+
 def read_batch(body: bytes, version: str, limits: Limits) -> list[Message]:
     """The messages of a batch on a transport with one stream for all answers. Raises Rejection."""
     if version not in _BATCHES_ON_A_PIPE:
@@ -228,7 +254,7 @@ def receive_batch(conversation: Conversation, messages: list[Message], outlet: O
     """Take several messages; a request that is refused is answered on its own, and the others go on."""
     for message in messages:
         try:
-            conversation.receive(message, outlet)
+            receive(conversation, message, outlet)
         except Rejection as rejection:
             if not isinstance(message, Request):
                 raise

@@ -47,7 +47,7 @@ from ..validators.ws_frames import (
 from .outlet import GONE, OVERFLOWED, Outlet, Signal
 from .ports import Backend, Conversation, Desk, Exchange, Hijacked, Log, ModernRequest
 from .seldom import Seldom
-from .streamable import method_not_allowed, read_batch, receive_batch
+from .streamable import method_not_allowed, read_batch, receive_batch, stand_in
 
 # As much as is read at once: a little holds a thousand frames, a large frame is read in large pieces.
 _READ: Final = 8 * 1024
@@ -184,10 +184,13 @@ class _Talk:
         try:
             if self._conversation is not None and is_batch(text):
                 messages = read_batch(text, self._conversation.version, self._limits)
+                if len(text) > LARGE:
+                    await trio.lowlevel.checkpoint()
                 receive_batch(self._conversation, messages, None)
                 return
             message = decode(text, self._limits)
             if len(text) > LARGE:
+                text = stand_in(message)
                 await self._receive_large(message)
             else:
                 await self._take(message)

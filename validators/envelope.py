@@ -149,7 +149,9 @@ def split_batch(text: bytes, limits: Limits) -> list[bytes]:
         found = msgspec.structs.astuple(_batch_decoder(limits.batch).decode(text))
     except (ValueError, RecursionError):
         raise _not_json() from None
-    members = [bytes(member) for member in found if member is not msgspec.UNSET]
+    # Of a text that was checked while it arrived, the members need not be checked either.
+    kind = type(text) if isinstance(text, CheckedText) else bytes
+    members = [kind(member) for member in found if member is not msgspec.UNSET]
     if not members:
         raise invalid("a batch must not be empty")
     if len(members) > limits.batch:

@@ -9,6 +9,7 @@ from typing import Final, Literal
 
 from .http_head import TCHAR, Head
 from .limits import Limits
+from .pieces import Gathering
 from .rejection import INVALID_REQUEST, Rejection
 
 # 64 bits, as everybody's counters; a longer size can only be an attempt to overflow one.
@@ -39,7 +40,7 @@ class ChunkedDecoder:
         self.done = False
         self.rest: bytes = b""
         self._limits = limits
-        self._body: bytearray = bytearray()
+        self._body = Gathering(limits.json_depth)
         self._total: int = 0
         # The kind of line that comes next, after the data still missing from the current chunk.
         self._next: Literal["size", "end of chunk", "trailer"] = "size"
@@ -51,9 +52,7 @@ class ChunkedDecoder:
 
     def take(self) -> bytes:
         """The body so far; what was taken is not kept."""
-        body = bytes(self._body)
-        self._body.clear()
-        return body
+        return self._body.take()
 
     def feed(self, data: bytes) -> None:
         """Take the next bytes from the peer.
@@ -69,7 +68,7 @@ class ChunkedDecoder:
         while not self.done:
             if self._missing:
                 piece = data[at : at + self._missing]
-                self._body += piece
+                self._body.add(piece)
                 self._missing -= len(piece)
                 at += len(piece)
                 if self._missing:
