@@ -211,7 +211,7 @@ def ours(work: Path, name: str = "mcp-bridge", *, path: str = "/mcp", websocket:
         command,
         path,
         [f"Authorization: Bearer {token_file.read_text().strip()}"],
-        {"XDG_RUNTIME_DIR": str(runtime)},
+        {"XDG_RUNTIME_DIR": str(runtime), "XDG_STATE_HOME": str(runtime)},
         websocket,
     )
 

@@ -44,15 +44,16 @@ COMMANDS: Final = {
     "env": "show the environment that a server gets",
     "config": "check, show or import a configuration, or print its JSON Schema",
     "approve": "pin what servers start, so that nothing else is started in its place",
-    "token": "make, list or revoke tokens",
+    "token": "make, list, revoke or rotate tokens",
     "client-config": "print what a client must be told, ready to paste",
     "doctor": "say what is wrong with this machine and this configuration",
     "completion": "print the completion for a shell",
 }
 
 _EPILOG: Final = """\
-The server is started without a shell, one process for each session. Without --token-file a token is minted once per
-boot into $XDG_RUNTIME_DIR/mcp-bridge/token. See mcp-bridge(1) for limits and exit codes."""
+The server is started without a shell, one process for each session. Without --token-file the token is the
+one in $XDG_STATE_HOME/mcp-bridge/token, which is minted at the first start and kept until `mcp-bridge token rotate`. See
+mcp-bridge(1) for limits and exit codes."""
 
 
 class _Parser(argparse.ArgumentParser):

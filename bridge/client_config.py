@@ -24,7 +24,7 @@ class Pasted:
 def connecting(client: str, name: str, command: Sequence[str]) -> Pasted:
     """The configuration of one of `CLIENTS` for the server `name`, which `command` connects to on standard streams.
 
-    There is no token in it: a minted one is another after each boot. Raises ValueError for another client.
+    There is no token in it: on the Unix socket the uid is the credential. Raises ValueError for another client.
     """
     form = _form(client)
     program, *arguments = command

@@ -4,6 +4,8 @@ The classes here are the file's shape; the JSON Schema for editors and the manua
 started, and no secret is read, before the whole file has been understood.
 """
 
+import hashlib
+import json
 import os
 import re
 import sys
@@ -54,6 +56,7 @@ _LONGEST_SOCKET: Final = 107
 # Where the servers' paths, and those of the person's commands, begin.
 _OURS: Final = ("/servers/", "/control/")
 NAME: Final = r"^[a-z0-9][a-z0-9-]{0,31}\Z"
+_LONGEST_NAME: Final = 32
 
 Text = Annotated[str, Meta(max_length=4096)]
 LimitTable = dict[str, int | float]
@@ -81,7 +84,10 @@ class Listen:
     ] = True
     authenticate: Annotated[bool, Meta(description="Whether a bearer token is asked for over TCP.")] = True
     token: Annotated[
-        Text, Meta(description="Where the owner's token is kept instead of being minted: see SECRETS.")
+        Text,
+        Meta(
+            description='Where the owner\'s token is kept, see SECRETS; empty for one that is minted and kept, "boot" for one of each boot.'
+        ),
     ] = ""
     tls_cert: Annotated[Text, Meta(description="The file of the certificate chain (PEM).")] = ""
     tls_key: Annotated[Text, Meta(description="The file of its key (PEM).")] = ""
@@ -655,20 +661,40 @@ def without_token(text: str, name: str) -> str:
     return changed
 
 
+def token_name(client: str, server: str) -> str:
+    """Return the name of the token that `client-config` makes for a client of one server."""
+    name = f"{client}-{server}"
+    if len(name) <= _LONGEST_NAME:
+        return name
+    # Two long names that begin alike stay apart.
+    return f"{name[: _LONGEST_NAME - 7]}-{hashlib.sha256(name.encode()).hexdigest()[:6]}"
+
+
+def with_token(text: str, name: str, sha256: str, servers: Iterable[str]) -> str:
+    """Return the text with another token at its end."""
+    end = "" if text.endswith("\n") or not text else "\n"
+    return f'{text}{end}\n[tokens.{name}]\nsha256 = "{sha256}"\nservers = {json.dumps([*servers])}\n'
+
+
 def with_pin(text: str, name: str, pin: str) -> str:
     """The text with this pin in one server's table. Raises BadConfig where the table cannot be told from the rest."""
-    header = re.compile(rf"""\s*\[\s*servers\s*\.\s*(["']?){re.escape(name)}\1\s*\]\s*(#.*)?""")
-    line_of_ours = f'pin = "{pin}"\n'
+    return with_key(text, "servers", name, "pin", pin)
+
+
+def with_key(text: str, table: str, name: str, key: str, value: str) -> str:
+    """Return the text with this value in a table of a name. Raises BadConfig where the table cannot be told from the rest."""
+    header = re.compile(rf"""\s*\[\s*{table}\s*\.\s*(["']?){re.escape(name)}\1\s*\]\s*(#.*)?""")
+    line_of_ours = f'{key} = "{value}"\n'
     changed: list[str] = []
     inside = False
     for line in text.splitlines(keepends=True):
         if line.lstrip().startswith("["):
             inside = header.fullmatch(line.rstrip("\r\n")) is not None
             changed += [line if line.endswith("\n") else line + "\n", line_of_ours] if inside else [line]
-        elif not (inside and re.match(r"\s*pin\s*=", line)):
+        elif not (inside and re.match(rf"\s*{key}\s*=", line)):
             changed.append(line)
     wanted = tomllib.loads(text)
-    wanted["servers"][name]["pin"] = pin
+    wanted[table][name][key] = value
     new = "".join(changed)
     try:
         found = tomllib.loads(new)
@@ -676,7 +702,7 @@ def with_pin(text: str, name: str, pin: str) -> str:
         found = {}
     if found != wanted:
         raise BadConfig(
-            f"servers.{name}: its table is not written as [servers.{name}] of its own; write there by hand: {line_of_ours}"
+            f"{table}.{name}: its table is not written as [{table}.{name}] of its own; write there by hand: {line_of_ours}"
         )
     return new
 

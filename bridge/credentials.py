@@ -1,4 +1,4 @@
-"""Where the bearer token comes from: a file of the operator's, or one minted for this boot.
+"""Where the bearer token comes from: a file of the operator's, or one that was minted here and is kept.
 
 No secret is taken from the command line or from the environment (invariant I5). Files that others could read or
 replace are refused (StrictModes); an error names the path and the reason, never the content.
@@ -17,6 +17,8 @@ from typing import Final
 from ..validators.bearer import TokenSet
 
 PRINCIPAL: Final = "owner"
+# The value of listen.token with which a token is minted for each boot.
+BOOT: Final = "boot"
 _PREFIX: Final = "mcpb_"
 _LARGEST: Final = 4096
 _DIRECTORY_MODE: Final = 0o700
@@ -199,35 +201,112 @@ def _check_content(path: Path, content: bytes) -> str:
     return token
 
 
-def boot_token(environment: Mapping[str, str]) -> tuple[Path, str]:
-    """The token of this boot, minted if there is none yet, and the file that holds it. Raises BadCredential.
+def default_token(source: str, environment: Mapping[str, str]) -> tuple[Path, str]:
+    """Return the file of the default token, and the token: kept until it is rotated, or with the source BOOT of each boot.
 
-    It is shared by all bridges of one user, so that a client's configuration stays good until the next boot.
+    It is minted where there is none, and shared by all bridges of one user. Raises BadCredential.
     """
-    directory = runtime_directory(environment)
+    return _token_in(default_token_directory(source, environment))
+
+
+def boot_token(environment: Mapping[str, str]) -> tuple[Path, str]:
+    """Return the file of the token of this boot, and the token. Raises BadCredential."""
+    return default_token(BOOT, environment)
+
+
+def default_token_directory(source: str, environment: Mapping[str, str]) -> Path:
+    """Return the directory of the file `token` that holds the default token."""
+    return runtime_directory(environment) if source == BOOT else state_directory(environment)
+
+
+def rotate_token(source: str, environment: Mapping[str, str]) -> Path:
+    """Replace the default token by a new one, and return the file that holds it. Raises BadCredential."""
+    directory = default_token_directory(source, environment)
     path = directory / "token"
     try:
-        directory.mkdir(mode=_DIRECTORY_MODE, parents=True, exist_ok=True)
-        found = directory.lstat()
-        if found.st_uid != os.geteuid() or found.st_mode & 0o022 or not stat.S_ISDIR(found.st_mode):
-            raise BadCredential(f"the directory {directory} must be yours and writable by nobody else")
+        _prepare(directory)
+        if path.is_symlink() or path.exists():
+            # A file that could not be used is a sign that something is wrong with the directory.
+            _check_owner(path)
+        _write_token(directory).replace(path)
+        sync_directory(directory)
+    except OSError as fault:
+        raise _not_kept(directory, fault) from None
+    return path
+
+
+def _token_in(directory: Path) -> tuple[Path, str]:
+    path = directory / "token"
+    try:
+        _prepare(directory)
         if path.is_symlink() or path.exists():
             return path, read_token(path)
-        token = _PREFIX + secrets.token_urlsafe(32)
-        draft = directory / f".token.{secrets.token_hex(8)}"
-        with open(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600), "w") as file:  # noqa: PTH123
-            file.write(token + "\n")
+        draft = _write_token(directory)
         try:
-            os.link(
-                draft, path
-            )  # unlike rename it never replaces the token that another bridge has just minted
+            # Unlike rename(2), link(2) never replaces the token that another bridge has just minted.
+            os.link(draft, path)
         except FileExistsError:
-            token = read_token(path)
+            pass
         finally:
             draft.unlink()
+        sync_directory(directory)
+        return path, read_token(path)
     except OSError as fault:
-        raise BadCredential(f"cannot keep a token in {directory}: {os.strerror(fault.errno or 0)}") from None
-    return path, token
+        raise _not_kept(directory, fault) from None
+
+
+def _prepare(directory: Path) -> None:
+    directory.mkdir(mode=_DIRECTORY_MODE, parents=True, exist_ok=True)
+    found = directory.lstat()
+    if found.st_uid != os.geteuid() or found.st_mode & 0o022 or not stat.S_ISDIR(found.st_mode):
+        raise BadCredential(f"the directory {directory} must be yours and writable by nobody else")
+
+
+def _check_owner(path: Path) -> None:
+    found = path.lstat()
+    if found.st_uid != os.geteuid() or not stat.S_ISREG(found.st_mode):
+        raise BadCredential(f"the token file {path} is not a regular file of uid {os.geteuid()}")
+
+
+def _write_token(directory: Path) -> Path:
+    """Write a new token into a file of its own, and return its path."""
+    draft = directory / f".token.{secrets.token_hex(8)}"
+    with open(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600), "w") as file:  # noqa: PTH123
+        file.write(new_token() + "\n")
+        file.flush()
+        os.fsync(file.fileno())
+    return draft
+
+
+def new_token() -> str:
+    """Return a random token of 256 bits."""
+    return _PREFIX + secrets.token_urlsafe(32)
+
+
+def sync_directory(directory: Path) -> None:
+    """Write the entries of a directory to the disk, so that a rename in it survives a loss of power."""
+    descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(descriptor)
+    except OSError as fault:
+        # Some file systems do not implement it for directories.
+        if fault.errno != errno.EINVAL:
+            raise
+    finally:
+        os.close(descriptor)
+
+
+def _not_kept(directory: Path, fault: OSError) -> BadCredential:
+    return BadCredential(
+        f"cannot keep a token in {directory}: {os.strerror(fault.errno or 0)}; "
+        f'listen.token = "{BOOT}" keeps it in the runtime directory, and --token-file FILE names a file of yours'
+    )
+
+
+def state_directory(environment: Mapping[str, str]) -> Path:
+    """Return the directory of files that are kept across boots."""
+    state = directory_in(environment, "XDG_STATE_HOME") or home_in(environment) / ".local" / "state"
+    return state / "mcp-bridge"
 
 
 def runtime_directory(environment: Mapping[str, str]) -> Path:
@@ -237,8 +316,7 @@ def runtime_directory(environment: Mapping[str, str]) -> Path:
     system = Path(f"/run/user/{os.geteuid()}")
     if system.is_dir():
         return system / "mcp-bridge"
-    state = directory_in(environment, "XDG_STATE_HOME") or home_in(environment) / ".local" / "state"
-    return state / "mcp-bridge"
+    return state_directory(environment)
 
 
 def home_in(environment: Mapping[str, str]) -> Path:

@@ -35,10 +35,12 @@ from ..validators.origin import Site
 from .config import BadConfig, load
 from .control import Control
 from .credentials import (
+    BOOT,
     PRINCIPAL,
     BadCredential,
-    boot_token,
     check_key,
+    default_token,
+    default_token_directory,
     read_secret,
     read_token,
     runtime_directory,
@@ -58,6 +60,8 @@ EX_CONFIG = 78
 
 # How long after the end of the sessions the clients may take to read the last of it, in seconds.
 _FLUSH = 0.5
+# The pause between two looks at the file of the default token, in seconds; `token rotate` asks for one at once.
+_TOKEN_ROUND = 2.0
 # How long the service manager may believe what is no longer so, in seconds.
 _ROUND = 5.0
 
@@ -117,35 +121,68 @@ def _check_command(settings: Settings) -> None:
 
 @attrs.frozen
 class _Tokens:
-    """The credentials over TCP: the owner's, and where it can be read again; None where nobody is asked."""
+    """The credentials over TCP: the owner's, and where it can be read again; None where nobody is asked.
+
+    `minted` is the file of the default token, if that is the owner's, with its identity when it was read.
+    """
 
     owner: str = attrs.field(repr=False)
     place: str
     known: TokenSet | None
+    minted: Path | None = None
+    identity: tuple[int, ...] = ()
 
     @classmethod
     def of(cls, settings: Settings, environment: Mapping[str, str], log: LineLog) -> "_Tokens":
         """Those that the settings name. Raises CannotStart."""
         if not settings.authenticate:
             return cls("", "", None)
+        minted: Path | None = None
+        identity: tuple[int, ...] = ()
         try:
-            if settings.token_source:
+            if settings.token_source not in ("", BOOT):
                 place = settings.token_source.partition(" ")[0]
                 base = settings.file.parent if settings.file else Path.cwd()
                 owner = read_secret(settings.token_source, environment, base)
             elif settings.token_file is not None:
                 place, owner = str(settings.token_file), read_token(settings.token_file)
             else:
-                path, owner = boot_token(environment)
-                place = str(path)
+                minted = default_token_directory(settings.token_source, environment) / "token"
+                place = str(minted)
+                default_token(settings.token_source, environment)
+                # Between minting and reading, so that a change in between is found at the next look.
+                identity = _identity(minted)
+                owner = default_token(settings.token_source, environment)[1]
         except BadCredential as fault:
             raise CannotStart(EX_CONFIG, str(fault)) from None
         try:
-            known = TokenSet({owner: PRINCIPAL}, {token.sha256: token.name for token in settings.tokens})
+            known = TokenSet(
+                {owner: PRINCIPAL},
+                {token.sha256: token.name for token in settings.tokens},
+                (PRINCIPAL,) if minted else (),
+            )
         except ValueError as fault:
             raise CannotStart(EX_CONFIG, f"the token from {place}: {fault}") from None
         log.hide([owner])
-        return cls(owner, place, known)
+        return cls(owner, place, known, minted, identity)
+
+    @property
+    def identity_now(self) -> tuple[int, ...]:
+        """The identity of the file of the default token, empty where there is none."""
+        return () if self.minted is None else _identity(self.minted)
+
+    @property
+    def changed(self) -> bool:
+        """Whether the file of the default token is another one than when it was read."""
+        return self.identity_now != self.identity
+
+
+def _identity(path: Path) -> tuple[int, ...]:
+    try:
+        found = path.lstat()
+    except OSError:
+        return ()
+    return found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns
 
 
 def _tls(certificate: Path | None, key: Path | None) -> ssl.SSLContext | None:
@@ -282,6 +319,7 @@ class _Daemon:
                 connections = trio.CancelScope()
                 nursery.start_soon(self._listen, connections, listeners)
                 nursery.start_soon(self._show_life)
+                nursery.start_soon(self._watch_default_token)
                 self._announce()
                 gc.freeze()  # what the start has made stays; the collector need not look at it again
                 gc.set_threshold(10_000, 20, 50)
@@ -374,8 +412,41 @@ class _Daemon:
         except ValueError as fault:
             self._log.error("the configuration was not reloaded and what was goes on", reason=str(fault))
 
+    async def _watch_default_token(self) -> None:
+        while True:
+            await trio.sleep(_TOKEN_ROUND)
+            await self._renew_default_token()
+
+    async def _renew_default_token(self) -> None:
+        """Accept the default token that is in its file now, and refuse the one that was there before."""
+        before, now = self._tokens, await trio.to_thread.run_sync(self._read_default_token)
+        # A reload may have read it meanwhile.
+        if now is not None and self._tokens is before:
+            if now is not before:
+                self._log.info("default_token_changed", file=now.place)
+            self._use(now)
+            self._route()
+
+    def _read_default_token(self) -> _Tokens | None:
+        tokens = self._tokens
+        if not tokens.changed:
+            return None
+        try:
+            return _Tokens.of(self._settings, self._environment, self._log)
+        except CannotStart as fault:
+            self._log.error("default_token_unreadable", reason=str(fault))
+            return attrs.evolve(tokens, identity=tokens.identity_now)
+
+    def _use(self, tokens: _Tokens) -> None:
+        # The gates hold the set, so it stays and its content changes.
+        known = self._tokens.known
+        if known is not None and tokens.known is not None:
+            known.become(tokens.known)
+            self._tokens = attrs.evolve(tokens, known=known)
+
     async def _reload(self) -> Changes:
         """Read the configuration again and live by it. Raises ValueError where it cannot be, and nothing has changed."""
+        await self._renew_default_token()
         async with self._reloading:
             if self._settings.file is None:
                 raise ValueError("there is no configuration file: the command line named the server")
@@ -398,8 +469,7 @@ class _Daemon:
                 self._log.warning("what changed in these tables needs a restart", tables=",".join(stale))
             self._log.hide(wanted.secrets)
             self._settings = wanted
-            if self._tokens.known is not None and tokens.known is not None:
-                self._tokens.known.become(tokens.known)
+            self._use(tokens)
             self._fleet.allot(wanted.tokens)
             changes = attrs.evolve(await self._fleet.apply(wanted.servers), stale=stale)
             self._route()

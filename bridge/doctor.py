@@ -16,7 +16,7 @@ from . import config
 from .approval import Approval, NotApproved
 from .asking import NoDaemon, Refused, ask, call, result_of
 from .config import BadConfig
-from .credentials import BadCredential, boot_token, directory_in
+from .credentials import BOOT, BadCredential, default_token, directory_in
 from .program import found_program
 from .settings import CONTROL, ServerConfig, Settings
 
@@ -55,6 +55,7 @@ def examine(path: Path, environment: Mapping[str, str]) -> Iterator[Finding]:
         yield Finding(WRONG, f"the configuration cannot be used: {fault}", _mend(path))
         return
     yield Finding(GOOD, f"{path}: {settings.own_servers} servers")
+    yield from _default_token(settings, environment)
     for server in settings.servers:
         yield from _server(server)
     yield from _daemon(settings)
@@ -72,13 +73,9 @@ def _machine(environment: Mapping[str, str]) -> Iterator[Finding]:
     else:
         yield Finding(
             DOUBTFUL,
-            "XDG_RUNTIME_DIR is not set, so the token of the boot outlives it",
+            "XDG_RUNTIME_DIR is not set, so the Unix socket is in a directory that outlives the boot",
             "log in through a session of systemd, or set it to a directory of yours on a tmpfs",
         )
-    try:
-        yield Finding(GOOD, f"the token of this boot is in {boot_token(environment)[0]}")
-    except BadCredential as fault:
-        yield Finding(WRONG, str(fault), "remove the file; the next start mints another token")
     if os.geteuid() == 0:
         yield Finding(DOUBTFUL, "you are root, and every server would be", "use an ordinary user")
     limit = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
@@ -88,6 +85,15 @@ def _machine(environment: Mapping[str, str]) -> Iterator[Finding]:
             f"a process may have {limit} open files, and {_DESCRIPTORS} are needed at the default limits",
             "raise LimitNOFILE= of the unit, or lower the limits of sessions and connections",
         )
+
+
+def _default_token(settings: Settings, environment: Mapping[str, str]) -> Iterator[Finding]:
+    if not settings.authenticate or settings.token_source not in ("", BOOT):
+        return
+    try:
+        yield Finding(GOOD, f"the token is in {default_token(settings.token_source, environment)[0]}")
+    except BadCredential as fault:
+        yield Finding(WRONG, str(fault), "remove the file; the next start mints another token")
 
 
 def _server(server: ServerConfig) -> Iterator[Finding]:

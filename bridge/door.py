@@ -9,7 +9,6 @@ import hashlib
 import http.client
 import json
 import os
-import secrets
 import shutil
 import sys
 import time
@@ -30,7 +29,14 @@ from .cli import COMMANDS, EX_CONFIG, EX_INTERRUPTED, EX_USAGE
 from .client_config import CLIENTS, client_config, connecting
 from .completion import SHELLS, completion
 from .config import BadConfig
-from .credentials import BadCredential, boot_token, read_secret, read_token
+from .credentials import (
+    BOOT,
+    BadCredential,
+    new_token,
+    read_secret,
+    read_token,
+    rotate_token,
+)
 from .importing import BadImport, import_servers
 from .log import escaped, tell
 from .settings import AGGREGATE, ALL, CONTROL, ServerConfig, Settings
@@ -92,7 +98,7 @@ def parser() -> argparse.ArgumentParser:
     configured.add_argument("file", nargs="?", type=Path, metavar="FILE", help="what to import")
     command("approve").add_argument("servers", nargs="+", metavar="NAME")
     tokens = command("token")
-    tokens.add_argument("action", choices=["new", "list", "revoke"])
+    tokens.add_argument("action", choices=["new", "list", "revoke", "rotate"])
     tokens.add_argument("name", nargs="?", metavar="NAME")
     tokens.add_argument(
         "--servers",
@@ -514,7 +520,13 @@ def _approved(subject: Subject) -> Iterable[tuple[str, str]]:
 # ---- credentials
 
 
-def _token(given: argparse.Namespace, path: Path, _environment: Mapping[str, str]) -> int:
+def _token(given: argparse.Namespace, path: Path, environment: Mapping[str, str]) -> int:
+    if given.action == "rotate":
+        if given.name is not None:
+            return _failed(
+                EX_USAGE, "token rotate takes no NAME; `token revoke` and `token new` replace others"
+            )
+        return _rotate(path, environment)
     if given.action == "list":
         if given.name is not None:
             return _failed(EX_USAGE, "token list takes no NAME; it lists all")
@@ -538,17 +550,40 @@ def _token(given: argparse.Namespace, path: Path, _environment: Mapping[str, str
         config.check_rights(given.name, given.servers, file)
         if given.name in known:
             raise BadConfig(f"{path}: there is a token {given.name!r} already; revoke it first")
-        token = "mcpb_" + secrets.token_urlsafe(32)
-        digest = hashlib.sha256(token.encode()).hexdigest()
-        end = "" if text.endswith("\n") or not text else "\n"
-        config.rewrite(
-            path,
-            f'{text}{end}\n[tokens.{given.name}]\nsha256 = "{digest}"\nservers = {json.dumps(given.servers)}\n',
-        )
+        token = new_token()
+        config.rewrite(path, config.with_token(text, given.name, _hash_of(token), given.servers))
         _say(token)
         tell("mcp-bridge: the token is shown this once; only its hash is kept\n")
     tell(f"mcp-bridge: {path} has changed; mcp-bridge reload tells the daemon\n")
     return EX_OK
+
+
+def _hash_of(token: str) -> str:
+    return hashlib.sha256(token.encode()).hexdigest()
+
+
+def _rotate(path: Path, environment: Mapping[str, str]) -> int:
+    """Replace the default token, and let a running daemon read it."""
+    listen = config.read(path).listen if path.exists() else config.Listen()
+    if listen.token not in ("", BOOT):
+        raise BadConfig(
+            f"{path}: listen: token names where the token is kept; put another one there, then mcp-bridge reload"
+        )
+    tell(
+        f"mcp-bridge: {rotate_token(listen.token, environment)} holds a new token; the former one is refused\n"
+    )
+    _reload_if_running(path, environment)
+    return EX_OK
+
+
+def _reload_if_running(path: Path, environment: Mapping[str, str]) -> None:
+    """Let the daemon read its files again, if one runs."""
+    try:
+        ask(_socket(path, environment), "POST", f"{CONTROL}/reload", _HELPERS_SECONDS)
+    except NoDaemon:
+        pass
+    except (BadConfig, Refused) as fault:
+        tell(f"mcp-bridge: the daemon has not read its configuration again: {escaped(str(fault))}\n")
 
 
 def _role(token: config.Token) -> tuple[str, str]:
@@ -571,9 +606,11 @@ def _client_config(given: argparse.Namespace, path: Path, environment: Mapping[s
         host = f"[{settings.host}]" if ":" in settings.host else settings.host
         url = f"{settings.scheme}://{host}:{settings.port}/servers/{given.server}/mcp"
         try:
-            pasted = client_config(given.client, given.server, url, _owners_token(settings, environment))
+            client_config(given.client, given.server, url, "")
         except ValueError as fault:
             return _failed(EX_USAGE, str(fault))
+        token = _token_of_client(given, settings, path, environment)
+        pasted = client_config(given.client, given.server, url, token)
     else:
         # A client of the desktop has another PATH than a shell, and another directory.
         words = [os.path.abspath(shutil.which(sys.argv[0]) or sys.argv[0]), "connect", given.server]  # noqa: PTH100 - a link stays
@@ -585,12 +622,26 @@ def _client_config(given: argparse.Namespace, path: Path, environment: Mapping[s
     return EX_OK
 
 
-def _owners_token(settings: Settings, environment: Mapping[str, str]) -> str:
+def _token_of_client(
+    given: argparse.Namespace, settings: Settings, path: Path, environment: Mapping[str, str]
+) -> str:
+    """Return the token to paste: one of the client's own, unless the operator keeps the owner's token somewhere."""
     if not settings.authenticate:
         return ""
-    if settings.token_source and settings.file:
+    if settings.token_source not in ("", BOOT) and settings.file:
         return read_secret(settings.token_source, environment, settings.file.parent)
-    return boot_token(environment)[1]
+    name = config.token_name(given.client, given.server)
+    token = new_token()
+    text = path.read_text(encoding="utf-8")
+    if name in config.read(path).tokens:
+        text = config.with_key(text, "tokens", name, "sha256", _hash_of(token))
+        tell(f"mcp-bridge: the token {name} is replaced; what was pasted with the former one is refused\n")
+    else:
+        text = config.with_token(text, name, _hash_of(token), [given.server])
+    config.rewrite(path, text)
+    tell(f"mcp-bridge: {path} has the token {name} now; `mcp-bridge token revoke {name}` takes it away\n")
+    _reload_if_running(path, environment)
+    return token
 
 
 def _doctor(_given: argparse.Namespace, path: Path, environment: Mapping[str, str]) -> int:

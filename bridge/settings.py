@@ -96,7 +96,7 @@ class Settings:
     unix: Path | None = None
     authenticate: bool = True
     token_file: Path | None = None
-    # Where the owner's token is kept (credentials.read_secret), if not in a file of its own or minted.
+    # Where the owner's token is kept (credentials.read_secret), BOOT for one of each boot; empty for one that is kept.
     token_source: str = attrs.field(default="", repr=False)
     tokens: tuple[TokenConfig, ...] = ()
     tls_certificate: Path | None = None

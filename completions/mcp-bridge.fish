@@ -103,6 +103,7 @@ complete -c mcp-bridge -n '__fish_seen_subcommand_from approve' -l config -r
 complete -c mcp-bridge -n '__fish_seen_subcommand_from token' -a new
 complete -c mcp-bridge -n '__fish_seen_subcommand_from token' -a list
 complete -c mcp-bridge -n '__fish_seen_subcommand_from token' -a revoke
+complete -c mcp-bridge -n '__fish_seen_subcommand_from token' -a rotate
 complete -c mcp-bridge -n '__fish_seen_subcommand_from token' -s h
 complete -c mcp-bridge -n '__fish_seen_subcommand_from token' -l help
 complete -c mcp-bridge -n '__fish_seen_subcommand_from token' -l config -r

@@ -4,6 +4,7 @@ In CI Hypothesis draws the same examples every time: what a gate counts must not
 """
 
 import os
+import tempfile
 
 import pytest
 from hypothesis import settings
@@ -11,6 +12,14 @@ from hypothesis import settings
 settings.register_profile("ci", derandomize=True)
 if os.environ.get("CI"):
     settings.load_profile("ci")
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _state_of_the_tests():
+    """Keep the default token of bridges that inherit our environment out of the home of the person who runs the tests."""
+    with tempfile.TemporaryDirectory() as folder, pytest.MonkeyPatch.context() as patch:
+        patch.setenv("XDG_STATE_HOME", folder)
+        yield
 
 
 @pytest.fixture

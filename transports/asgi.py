@@ -86,7 +86,7 @@ class AsgiApp:
             await exchange.answer(204, b"", b"", preflight)
             return
         exchange.cors = gate.cors(head)
-        exchange.principal = gate.admit(head)
+        exchange.principal = gate.admit(head, self._seat.is_foreign)
         self._seat.identify(exchange.principal)
         await self._service.route(head, exchange.principal)(exchange)
 

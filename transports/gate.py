@@ -42,6 +42,11 @@ def _delegated(principal: str | None) -> str:
     return principal
 
 
+def unknown_origin() -> bool:
+    """Return that a peer is not known to be of another user."""
+    return False
+
+
 class WrongCredentials:
     """How many were shown in the second under way, of `most` that get the usual answer (attacks A06)."""
 
@@ -86,11 +91,12 @@ class Gate:
         factory=lambda: WrongCredentials(Limits().wrong_credentials_per_second)
     )
 
-    def admit(self, head: Head) -> str:
+    def admit(self, head: Head, is_foreign: Callable[[], bool] = unknown_origin) -> str:
         """The principal behind a request, or ANONYMOUS on a path that is open to all.
 
-        Raises Rejection 421 (Host), 403 (Origin, Sec-Fetch-Site), 400 (a token in the query), 401, and 429 for too
-        many wrong credentials, which those that are right do not feel.
+        `is_foreign` finds out whether the peer is known to be a process of another uid; it is called only where a
+        token is not good for such a process. Raises Rejection 421 (Host), 403 (Origin, Sec-Fetch-Site), 400 (a token in
+        the query), 401, and 429 for too many wrong credentials, which those that are right do not feel.
         """
         headers = head.headers
         self.site.check_host(headers.get("host", ""))
@@ -102,7 +108,7 @@ class Gate:
         if self.tokens is None:
             return _delegated(headers.get("mcp-bridge-principal")) if self.delegates else LOCAL
         principal = self.tokens.principal(bearer_token(headers.get("authorization")))
-        if principal is None:
+        if principal is None or (self.tokens.is_local(principal) and is_foreign()):
             raise self.wrong.refusal(time.monotonic())
         return principal
 

@@ -19,7 +19,7 @@ from ..validators.http_head import Head, parse_head, reject_early
 from ..validators.limits import Limits
 from ..validators.pieces import Gathering
 from ..validators.rejection import INVALID_REQUEST, Rejection
-from .gate import Gate
+from .gate import Gate, unknown_origin
 from .options import ANONYMOUS, Headers
 from .outlet import OPEN, Outlet
 from .ports import Endpoint, Hijacked, Log
@@ -276,6 +276,8 @@ class Seat:
     def __init__(self, quota: Quota, principal: str) -> None:
         self._quota = quota
         self.principal = principal
+        # Whether the peer is known to be a process of another uid; replaced where the connection is one of this machine.
+        self.is_foreign = unknown_origin
 
     def identify(self, principal: str) -> None:
         """The connection turns out to be this principal's. Raises Rejection 503; it is then still the former's."""
@@ -424,7 +426,7 @@ class Connection:
             await self.answer(204, b"", b"", preflight)
             return None
         self._cors = gate.cors(head) if gate.shared_with else ()  # a page must be able to read a 401 as well
-        principal = gate.admit(head)
+        principal = gate.admit(head, self._seat.is_foreign)
         if principal != self.principal:
             self._seat.identify(principal)
             self.principal = principal

@@ -9,7 +9,6 @@ import os
 import socket
 import ssl
 import stat
-import struct
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
@@ -21,6 +20,8 @@ from ..validators.envelope import error
 from ..validators.rejection import Rejection
 from .http1 import Connection, Seat, Service, TlsWire
 from .options import ANONYMOUS, LOCAL
+from .peers import is_of_another_user, uid_listening_on, uid_of_unix_peer
+from .seldom import Seldom
 
 # Connections that the kernel holds for us while we are busy.
 _BACKLOG: Final = 256
@@ -76,12 +77,24 @@ def bind_tcp(host: str, port: int) -> socket.socket:
         sock.listen(_BACKLOG)
     except OSError as fault:
         sock.close()
+        in_use = fault.errno == errno.EADDRINUSE
+        holder = _holder(host, port) if in_use else ""
         raise CannotListen(
-            f"cannot listen on {host} port {port}: {os.strerror(fault.errno or 0)}",
-            in_use=fault.errno == errno.EADDRINUSE,
+            f"cannot listen on {host} port {port}: {os.strerror(fault.errno or 0)}{holder}", in_use=in_use
         ) from None
     sock.setblocking(False)
     return sock
+
+
+def _holder(host: str, port: int) -> str:
+    """Return what to add about the process that has this port."""
+    uid = uid_listening_on(host, port)
+    if uid is None or uid == os.geteuid():
+        return ""
+    return (
+        f" by a process of another user, uid {uid}. Clients that connected to it may have sent it their token:"
+        " `mcp-bridge token rotate` replaces the default token, `mcp-bridge token new` the others"
+    )
 
 
 def bind_unix(path: Path) -> socket.socket:
@@ -150,7 +163,7 @@ async def _accept(listener: Listener, nursery: trio.Nursery) -> None:
                 )
                 await trio.sleep(_EXHAUSTED_PAUSE)
             continue
-        nursery.start_soon(_serve_connection, listener, sock, _name(address))
+        nursery.start_soon(_serve_connection, listener, sock, address)
         unblocked += 1
         if unblocked >= _FAIR:
             unblocked = 0
@@ -161,14 +174,15 @@ def _name(address: object) -> str:
     return f"{address[0]}:{address[1]}" if isinstance(address, tuple) and address else "unix"
 
 
-async def _serve_connection(listener: Listener, sock: socket.socket, peer: str) -> None:
-    service = listener.service
+async def _serve_connection(listener: Listener, sock: socket.socket, address: tuple[str, int]) -> None:
+    """Serve one connection. `address` is as accept(2) gives it, for a Unix socket an empty text."""
+    service, peer = listener.service, _name(address)
     sock.setblocking(False)
     with sock:
         known = (
             sock.family == socket.AF_UNIX
         )  # so whoever floods TCP without a credential keeps nobody out there
-        if known and not _same_user(sock):
+        if known and uid_of_unix_peer(sock) != os.geteuid():
             service.seldom.warning("refused another user's connection to the Unix socket", peer=peer)
             return
         try:
@@ -177,6 +191,8 @@ async def _serve_connection(listener: Listener, sock: socket.socket, peer: str) 
             service.seldom.warning("refused a connection", peer=peer, reason=rejection.text)
             _refuse(sock, rejection)
             return
+        if not known:
+            seat.is_foreign = PeerOrigin(sock, address, service.seldom).is_foreign
         try:
             if listener.tls is None:
                 await Connection(service, sock, peer, seat).serve()
@@ -226,10 +242,24 @@ def _refuse(sock: socket.socket, rejection: Rejection) -> None:
         return
 
 
-def _same_user(sock: socket.socket) -> bool:
-    credentials = sock.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, struct.calcsize("3i"))
-    _, uid, _ = struct.unpack("3i", credentials)
-    return bool(uid == os.geteuid())
+class PeerOrigin:
+    """Whether the peer of one connection is a process of another uid: looked up once, when it is first needed."""
+
+    def __init__(self, sock: socket.socket, address: tuple[str, int], log: Seldom) -> None:
+        self._sock = sock
+        self._address = address
+        self._log = log
+        self._foreign: bool | None = None
+
+    def is_foreign(self) -> bool:
+        """Return whether the peer is known not to be a process of our uid."""
+        if self._foreign is None:
+            self._foreign = is_of_another_user(self._sock, self._address[:2])
+        if self._foreign:
+            self._log.warning(
+                "default_token_refused", peer=_name(self._address), reason="process of another user"
+            )
+        return self._foreign
 
 
 def passed_sockets(environment: Mapping[str, str]) -> list[socket.socket]:

@@ -4,7 +4,7 @@ A token is known here by its SHA-256 alone, and never appears in a message.
 """
 
 import re
-from collections.abc import Mapping
+from collections.abc import Container, Mapping
 from hashlib import sha256
 from hmac import compare_digest
 from typing import Final
@@ -48,18 +48,30 @@ def refuse_query_token(query: str) -> None:
 class TokenSet:
     """The tokens that are valid, and whose they are.
 
+    The tokens of the principals in `local` are good for processes of our own uid only, where the uid can be found.
     Raises ValueError for a token that could be guessed or that no client could send.
     """
 
-    def __init__(self, tokens: Mapping[str, str], digests: Mapping[bytes, str] | None = None) -> None:
+    def __init__(
+        self,
+        tokens: Mapping[str, str],
+        digests: Mapping[bytes, str] | None = None,
+        local: Container[str] = (),
+    ) -> None:
         for token in tokens:
             _check_strength(token)
+        self._local = local
         self._principals = [(_digest(token), principal) for token, principal in tokens.items()]
         self._principals += [*(digests or {}).items()]
 
     def become(self, other: "TokenSet") -> None:
         """Hold what the other holds, from now on."""
         self._principals = other._principals  # noqa: SLF001 - of our own kind
+        self._local = other._local  # noqa: SLF001 - likewise
+
+    def is_local(self, principal: str) -> bool:
+        """Return whether the token of this principal is good for processes of our own uid only."""
+        return principal in self._local
 
     def principal(self, token: str) -> str | None:
         """Whose token this is. Takes the same time for every answer."""

@@ -244,7 +244,7 @@ def test_a_certificate_that_is_none_ends_with_78(capsys, monkeypatch, tmp_path):
 
 
 def test_the_minted_token_is_private(capsys, monkeypatch, tmp_path):
-    monkeypatch.setenv("XDG_RUNTIME_DIR", os.fspath(tmp_path))
+    monkeypatch.setenv("XDG_STATE_HOME", os.fspath(tmp_path))
     with pytest.raises(SystemExit):
         cli.main(["--stdio", "cat", "--port", "0", "--tls-cert", "/no", "--tls-key", "/no"])
     token = tmp_path / "mcp-bridge" / "token"

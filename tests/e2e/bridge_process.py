@@ -56,6 +56,7 @@ class Bridge:
             env={
                 **os.environ,
                 "XDG_RUNTIME_DIR": str(runtime_dir),
+                "XDG_STATE_HOME": str(runtime_dir / "state"),
                 _MARK: self.mark,
                 **(environment or {}),
             },
@@ -125,7 +126,7 @@ class Bridge:
 
     @property
     def token(self) -> str:
-        return (self._runtime_dir / "mcp-bridge" / "token").read_text().strip()
+        return (self._runtime_dir / "state" / "mcp-bridge" / "token").read_text().strip()
 
     @property
     def headers(self) -> dict[str, str]:

@@ -83,7 +83,13 @@ class Daemon(Bridge):
     @property
     def variables(self) -> dict[str, str]:
         """What the person's commands have in their environment."""
-        return {**os.environ, "XDG_RUNTIME_DIR": str(self.folder / "run"), _MARK: "not of the family"}
+        runtime = self.folder / "run"
+        return {
+            **os.environ,
+            "XDG_RUNTIME_DIR": str(runtime),
+            "XDG_STATE_HOME": str(runtime / "state"),
+            _MARK: "not of the family",
+        }
 
     def do(self, *words: str, check: bool = True) -> subprocess.CompletedProcess[str]:
         """A command of the person at the machine."""

@@ -162,7 +162,7 @@ def test_it_serves_and_ends_in_peace_where_nothing_can_be_said(tmp_path: Path) -
 
 def test_the_minted_token_is_the_owners_and_is_never_shown(start_bridge: Start, tmp_path: Path) -> None:
     bridge = start_bridge()
-    file = tmp_path / "run/mcp-bridge/token"
+    file = tmp_path / "run/state/mcp-bridge/token"
     assert stat.S_IMODE(file.stat().st_mode) == 0o600
     assert len(bridge.token) >= 32
     bridge.stop()

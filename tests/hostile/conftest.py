@@ -25,6 +25,8 @@ CHILD = Path(__file__).with_name("child.py")
 READY = "mcp-bridge: ready on "
 PING = b'{"jsonrpc":"2.0","id":1,"method":"ping"}'
 VERSION = "2025-11-25"
+# Where a bridge keeps its token, below the home that `environment` gives it.
+STATE = ".local/state/mcp-bridge"
 # What a module may leave behind in a bridge: KiB of memory, and for each session that it leaves open three pipes and a socket.
 GROWTH = 32 * 1024
 DESCRIPTORS_PER_CHILD = 4
@@ -248,7 +250,7 @@ def running(runtime, *options):
         try:
             url = await_ready(process, said)
             port = int(url.rsplit(":", 1)[1].split("/")[0])
-            path = runtime / "mcp-bridge" / "token"
+            path = runtime / STATE / "token"
             token = path.read_text().strip() if path.exists() else ""
             bridge = Bridge(process, port, token, journal, runtime, said)
             descriptors, resident = bridge.descriptors(), bridge.resident()

@@ -8,7 +8,7 @@ import stat
 import time
 
 import pytest
-from conftest import await_ready, running, start
+from conftest import STATE, await_ready, running, start
 from wire import PATIENCE
 
 pytestmark = pytest.mark.usefixtures("still_serving")
@@ -176,7 +176,7 @@ def test_a06_ten_thousand_guesses_do_not_disturb_who_knows(bridge, session):
 
 
 def test_the_minted_token_is_nobody_elses(bridge):
-    path = bridge.runtime / "mcp-bridge" / "token"
+    path = bridge.runtime / STATE / "token"
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
     assert stat.S_IMODE(path.parent.stat().st_mode) == 0o700
     assert len(bridge.token) >= 43
@@ -304,9 +304,9 @@ def test_a08_a_bad_token_file_stops_the_start(tmp_path, kind):
 
 
 @pytest.mark.parametrize("kind", ["0644", "symlink", "FIFO", "empty", "another owner"])
-def test_a08_a_bad_token_of_this_boot_stops_the_start(tmp_path, kind):
-    directory = tmp_path / "mcp-bridge"
-    directory.mkdir(0o700)
+def test_a08_a_bad_kept_token_stops_the_start(tmp_path, kind):
+    directory = tmp_path / STATE
+    directory.mkdir(0o700, parents=True)
     reason = bad_files(directory / "token", kind)
     code, said = fails(*start(tmp_path, "--allow-root", "--port", "0"))
     assert code == 78, said
@@ -317,7 +317,8 @@ def test_a08_a_bad_token_of_this_boot_stops_the_start(tmp_path, kind):
 
 @pytest.mark.parametrize("kind", ["writable by all", "another owner", "a symlink", "a file"])
 def test_a08_a_directory_that_others_could_change_stops_the_start(tmp_path, kind):
-    directory = tmp_path / "mcp-bridge"
+    directory = tmp_path / STATE
+    directory.parent.mkdir(parents=True)
     match kind:
         case "writable by all":
             directory.mkdir()
@@ -326,7 +327,7 @@ def test_a08_a_directory_that_others_could_change_stops_the_start(tmp_path, kind
             directory.mkdir(0o700)
             os.chown(directory, 65534, 65534)
         case "a symlink":
-            (tmp_path / "real").mkdir(0o700)
+            (directory.parent / "real").mkdir(0o700)
             directory.symlink_to("real")
         case _:
             directory.touch()

@@ -8,7 +8,7 @@ import sys
 from contextlib import contextmanager
 
 import pytest
-from conftest import PROGRAM, await_ready, children_of, environment, eventually_none, start
+from conftest import PROGRAM, STATE, await_ready, children_of, environment, eventually_none, start
 from wire import PATIENCE, connect
 
 from mcpbridged.bridge.cli import read_arguments
@@ -170,7 +170,7 @@ def test_v29_the_child_gets_nothing_that_was_not_given(tmp_path):
                 "HTTP_PROXY": "http://u:p@x", "LD_LIBRARY_PATH": "/x", "PYTHONPATH": "/x", "NODE_OPTIONS": "-r x", "MCP_BRIDGE_TOKEN": "x"}  # fmt: skip
     with starts(tmp_path, *START, env=environment(tmp_path) | canaries) as (url, _, _):
         port = int(url.rsplit(":", 1)[1].split("/")[0])
-        token = (tmp_path / "mcp-bridge" / "token").read_text().strip()
+        token = (tmp_path / STATE / "token").read_text().strip()
         with connect(("127.0.0.1", port)) as connection:
             connection.send(
                 f"GET /sse HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\nAuthorization: Bearer {token}\r\n\r\n".encode()
@@ -326,7 +326,7 @@ def test_k05_a_second_signal_hurries(tmp_path):
         try:
             url = await_ready(process, said)
             port = int(url.rsplit(":", 1)[1].split("/")[0])
-            token = (tmp_path / "mcp-bridge" / "token").read_text().strip()
+            token = (tmp_path / STATE / "token").read_text().strip()
             with connect(("127.0.0.1", port)) as connection:
                 connection.send(
                     f"GET /sse HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\nAuthorization: Bearer {token}\r\n\r\n".encode()

@@ -140,3 +140,12 @@ def test_a_token_in_the_query_is_refused(query):
 )
 def test_other_queries_pass(query):
     refuse_query_token(query)
+
+
+def test_the_principals_of_our_own_uid_only_change_with_the_tokens():
+    token = "mcpb_0123456789abcdefghijklmnopqrstuvwxyzABCDEF"
+    tokens = TokenSet({token: "owner"})
+    assert not tokens.is_local("owner")
+    tokens.become(TokenSet({token: "owner"}, local=("owner",)))
+    assert tokens.is_local("owner")
+    assert not tokens.is_local("editor")

@@ -1,0 +1,89 @@
+"""Whose process is at the other end."""
+
+import os
+import socket
+
+import pytest
+
+from mcpbridged.transports import peers
+from mcpbridged.transports.peers import uid_listening_on, uid_of_unix_peer
+
+LOOPBACKS = [(socket.AF_INET, "127.0.0.1"), (socket.AF_INET6, "::1")]
+
+
+def pair(family, host):
+    """A listening socket, a connection of ours to it, and the other end of that."""
+    listening = socket.create_server((host, 0), family=family)
+    client = socket.create_connection(listening.getsockname()[:2], timeout=10)
+    return listening, client, listening.accept()[0]
+
+
+def is_of_another_user(served, client_address=None):
+    return peers.is_of_another_user(served, client_address or served.getpeername()[:2])
+
+
+@pytest.fixture(params=["netlink", "proc"])
+def source(request, monkeypatch):
+    """Each way to find the uid; without AF_NETLINK the tables of /proc are read."""
+    if request.param == "proc":
+
+        def refused(*_):
+            raise PermissionError
+
+        monkeypatch.setattr(peers, "_asked", refused)
+
+
+@pytest.mark.usefixtures("source")
+@pytest.mark.parametrize(("family", "host"), LOOPBACKS)
+def test_a_peer_of_ours_is_known_also_when_it_has_sent_all(family, host):
+    listening, client, served = pair(family, host)
+    with listening, client, served:
+        assert not is_of_another_user(served)
+        client.shutdown(socket.SHUT_WR)
+        assert not is_of_another_user(served)
+
+
+@pytest.mark.usefixtures("source")
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can make a socket another user's")
+@pytest.mark.parametrize(("family", "host"), LOOPBACKS)
+def test_a_peer_of_another_user_is_known(family, host):
+    listening, client, served = pair(family, host)
+    with listening, client, served:
+        os.fchown(client.fileno(), 65534, 65534)
+        assert is_of_another_user(served)
+
+
+@pytest.mark.usefixtures("source")
+@pytest.mark.parametrize("linger", [b"", b"\1\0\0\0\0\0\0\0"])
+def test_a_peer_that_has_left_is_not_taken_for_ours(monkeypatch, linger):
+    listening, client, served = pair(*LOOPBACKS[0])
+    with listening, served:
+        address = client.getsockname()
+        if linger:
+            client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger)
+        client.close()
+        monkeypatch.setattr(os, "geteuid", lambda: 4711)
+        assert is_of_another_user(served, address)
+
+
+def test_a_peer_elsewhere_is_not_known(monkeypatch):
+    listening, client, served = pair(*LOOPBACKS[0])
+    with listening, client, served:
+        monkeypatch.setattr(peers, "_look_up", lambda *_: None)
+        assert not is_of_another_user(served)
+
+
+@pytest.mark.parametrize(("family", "host"), LOOPBACKS)
+def test_who_listens_on_a_port(family, host):
+    with socket.create_server((host, 0), family=family) as listening:
+        port = listening.getsockname()[1]
+        assert uid_listening_on(host, port) == os.geteuid()
+        assert uid_listening_on("localhost", port) == (os.geteuid() if host == "127.0.0.1" else None)
+        assert uid_listening_on("no.address", port) is None
+    assert uid_listening_on(host, port) is None
+
+
+def test_the_peer_of_a_unix_socket():
+    ours, theirs = socket.socketpair()
+    with ours, theirs:
+        assert uid_of_unix_peer(ours) == os.geteuid()
