@@ -5,6 +5,8 @@ import re
 from typing import Final
 from urllib.parse import SplitResult, urlsplit
 
+from .environment import shown
+
 _HOST: Final = re.compile(r"(?:\[[0-9a-f:.]{2,45}\]|[a-z0-9-]+(?:\.[a-z0-9-]+)*)(?::([0-9]{1,5}))?\Z")
 _PORTS: Final = 65535
 
@@ -22,7 +24,7 @@ def check_loopback(host: str) -> None:
     try:
         loopback = host == "localhost" or ipaddress.ip_address(host).is_loopback
     except ValueError:
-        raise BadAddress(f"{host!r} is neither an IP address nor localhost") from None
+        raise BadAddress(f"{shown(host)} is neither an IP address nor localhost") from None
     if not loopback:
         raise NotLoopback(f"{host} is not a loopback address; other machines are not served yet")
 
@@ -30,7 +32,7 @@ def check_loopback(host: str) -> None:
 def check_path(text: str) -> str:
     """The path of a URL as it is. Raises BadAddress."""
     if not (text.startswith("/") and text.isascii() and text.isprintable()) or set(text) & set(' ?#%\\"<>'):
-        raise BadAddress(f"a path begins with / and has no spaces, ?, # or %, unlike {text!r}")
+        raise BadAddress(f"a path begins with / and has no spaces, ?, # or %, unlike {shown(text)}")
     return text
 
 
@@ -38,7 +40,9 @@ def check_host(text: str) -> str:
     """The name as a Host header has it (RFC 9110 section 7.2). Raises BadAddress."""
     match = _HOST.match(text)
     if match is None or not 0 < int(match[1] or 1) <= _PORTS:
-        raise BadAddress(f"a host is exactly name[:port] in lower case, without wildcards, unlike {text!r}")
+        raise BadAddress(
+            f"a host is exactly name[:port] in lower case, without wildcards, unlike {shown(text)}"
+        )
     return text
 
 
@@ -52,7 +56,7 @@ def check_origin(text: str) -> str:
         or set(rest) & set("/*?# @")
         or text != text.lower()
     ):
-        raise BadAddress(f"an origin is exactly scheme://host[:port] in lower case, unlike {text!r}")
+        raise BadAddress(f"an origin is exactly scheme://host[:port] in lower case, unlike {shown(text)}")
     return text
 
 
@@ -64,8 +68,8 @@ def websocket_of(text: str) -> SplitResult:
     try:
         url = urlsplit(text)
         port = url.port
-    except ValueError as fault:
-        raise BadAddress(f"{text!r} is no URL: {fault}") from None
+    except ValueError:
+        raise BadAddress(f"{shown(text)} is no URL") from None
     scheme = {"http": "ws", "https": "wss"}.get(url.scheme, url.scheme)
     if (
         scheme not in ("ws", "wss")
@@ -76,14 +80,14 @@ def websocket_of(text: str) -> SplitResult:
         or url.fragment
     ):
         raise BadAddress(
-            f"a URL is http(s):// or ws(s)://HOST[:PORT]/PATH, without a user and a query, unlike {text!r}"
+            f"a URL is http(s):// or ws(s)://HOST[:PORT]/PATH, without a user and a query, unlike {shown(text)}"
         )
     if scheme == "ws":
         try:
             check_loopback(url.hostname)
         except BadAddress:
             raise BadAddress(
-                f"{text!r} would be in the clear on the network; use wss:// or https://"
+                f"{shown(text)} would be in the clear on the network; use wss:// or https://"
             ) from None
     path = check_path(url.path or "/")
     if url.scheme.startswith("http") and path.endswith("/mcp"):

@@ -12,7 +12,7 @@ import attrs
 
 from ..validators.http_head import TCHAR
 from ..validators.rejection import INVALID_REQUEST, Rejection
-from .environment import BadEnvironment
+from .environment import BadEnvironment, shown
 from .log import SHORTEST_SECRET
 
 _NAME: Final = re.compile(rf"{TCHAR}{{1,64}}\Z")
@@ -72,7 +72,7 @@ def header_name(name: str) -> str:
     """The name as the head of a request has it, in lower case. Raises BadEnvironment for one that is not the operator's."""
     if not _NAME.match(name):
         raise BadEnvironment(
-            f"{name[:64]!r} is not the name of a header: 1 to 64 characters of RFC 9110's token"
+            f"{shown(name)} is not the name of a header: 1 to 64 characters of RFC 9110's token"
         )
     lower = name.lower()
     if lower in REFUSED or lower.startswith(REFUSED_PREFIXES):

@@ -11,6 +11,8 @@ import re
 import sys
 import tomllib
 from collections.abc import Iterable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal, TypeVar, cast, get_args, get_origin, get_type_hints
 
@@ -25,6 +27,7 @@ from .brought import header_name
 from .credentials import (
     PRINCIPAL,
     BadCredential,
+    check_source,
     check_trusted,
     directory_in,
     expanded,
@@ -34,6 +37,7 @@ from .credentials import (
     runtime_directory,
 )
 from .environment import (
+    PROXIES,
     BadEnvironment,
     check_from_client,
     check_variable,
@@ -41,8 +45,10 @@ from .environment import (
     passed_on,
     read_variables,
     secrets_of,
+    shown,
 )
-from .program import NotRunnable, check_program
+from .helpers import Helpers
+from .program import NotRunnable, check_program, check_word, why_not_there
 from .settings import AGGREGATE, ALL, READY, BadLimit, ServerConfig, Settings, TokenConfig, changed_limits
 
 T = TypeVar("T")
@@ -50,7 +56,16 @@ T = TypeVar("T")
 # A file of a thousand servers has some hundred kilobytes.
 LARGEST: Final = 1024 * 1024
 _MOST_SERVERS: Final = 256
+# The helpers that run at the same time when all secrets are read.
+_SIDE_BY_SIDE: Final = 8
 _VERSION: Final = 1
+# Keys whose values may hold a secret, so that no error shows them.
+_NEVER_SHOWN: Final = frozenset({"command", "args", "env", "headers", "secrets", "sha256", "token", "url"})
+# More decimal digits than Python reads as one number, with the underscores that TOML lets stand between them.
+_LONG_NUMBER: Final = re.compile(r"[0-9](?:_?[0-9]){4300,}")
+# The head of a table, and the key of a line, as most files are written.
+_HEADER: Final = re.compile(r"\s*\[{1,2}([^\[\]]+)\]")
+_KEY: Final = re.compile(r"""\s*([\w."' -]+?)\s*=""")
 # sun_path of unix(7) without its end, in bytes.
 _LONGEST_SOCKET: Final = 107
 # Where the servers' paths, and those of the person's commands, begin.
@@ -66,7 +81,15 @@ Feature = Literal[
 
 
 class BadConfig(Exception):
-    """A configuration that cannot be used; the text names the file, the key, the limit and the value."""
+    """A configuration that cannot be used; the text names the file, the key, the limit and the value.
+
+    `table` and `key` say where in the file it is, if that is known.
+    """
+
+    def __init__(self, text: str, table: str = "", key: str = "") -> None:
+        super().__init__(text)
+        self.table = table
+        self.key = key
 
 
 @attrs.frozen
@@ -272,6 +295,29 @@ def load(path: Path, environment: Mapping[str, str]) -> Settings:
         raise BadConfig(f"{path}: {fault}") from None
 
 
+def plan(path: Path, environment: Mapping[str, str]) -> Settings:
+    """Return the settings of a file that nobody else can change, without its secrets. Raises BadConfig.
+
+    A server with a value that depends on the machine, and cannot be had, carries the reason; one whose secrets are still
+    to be read is pending.
+    """
+    file = read(path)
+    try:
+        return _planned(file, path, environment)
+    except BadConfig as fault:
+        raise BadConfig(f"{path}: {fault}") from None
+
+
+def resolved(settings: Settings, helpers: Helpers) -> Settings:
+    """Return the settings with the secrets of all servers, which are read side by side. Blocks."""
+
+    def look(server: ServerConfig) -> ServerConfig:
+        return server.resolved(helpers) if server.pending else server
+
+    with ThreadPoolExecutor(_SIDE_BY_SIDE) as pool:
+        return attrs.evolve(settings, servers=tuple(pool.map(look, settings.servers)))
+
+
 def read(path: Path) -> File:
     """The tables of a file that nobody else can change. Raises BadConfig."""
     try:
@@ -299,16 +345,57 @@ def read(path: Path) -> File:
 def read_file(data: bytes) -> File:
     """The file's tables, each key known and of its type. Raises BadConfig."""
     try:
-        table = tomllib.loads(data.decode())
+        text = data.decode()
     except UnicodeDecodeError as fault:
-        raise BadConfig(f"is not UTF-8 at byte {fault.start}") from None
-    except tomllib.TOMLDecodeError as fault:
-        raise BadConfig(str(fault)) from None
+        line = data.count(b"\n", 0, fault.start) + 1
+        raise BadConfig(f"is not UTF-8 at byte {fault.start} (line {line})") from None
+    if text.startswith("\ufeff"):
+        raise BadConfig("begins with a byte order mark, which TOML has none of (line 1)")
+    try:
+        return _read_tables(_parsed(text))
     except RecursionError:
         raise BadConfig("is nested too deeply") from None
+    except BadConfig as fault:
+        line = line_of(text, fault.table, fault.key) if fault.key else 0
+        if line:
+            raise BadConfig(f"{fault} (line {line})", fault.table, fault.key) from None
+        raise
+
+
+def _parsed(text: str) -> dict[str, Any]:
+    try:
+        return tomllib.loads(text)
+    except tomllib.TOMLDecodeError as fault:
+        raise BadConfig(str(fault)) from None
+    except ValueError:
+        # Python reads no decimal number of so many digits (sys.set_int_max_str_digits).
+        number = _LONG_NUMBER.search(text)
+        line = text.count("\n", 0, number.start()) + 1 if number else 0
+        raise BadConfig(f"holds a number that is too long (line {line})") from None
+
+
+def line_of(text: str, table: str, key: str) -> int:
+    """Return the number of the line where this key of a table stands, or 0 where that cannot be told by its look."""
+    inside = ""
+    for number, line in enumerate(text.splitlines(), 1):
+        if head := _HEADER.match(line):
+            inside = head[1].replace('"', "").replace("'", "").replace(" ", "")
+        whole = f"{table}.{key}" if table else key
+        begun = f"{inside}." if inside else ""
+        named = _KEY.match(line)
+        if inside == whole or inside.startswith(f"{whole}."):
+            return number
+        if named:
+            written = begun + named[1].replace('"', "").replace("'", "").replace(" ", "")
+            if written == whole or written.startswith(f"{whole}."):
+                return number
+    return 0
+
+
+def _read_tables(table: dict[str, Any]) -> File:
     version = table.get("config_version", _VERSION)
     if version != _VERSION:
-        raise BadConfig(f"config_version: this program knows version {_VERSION}, not {version!r}")
+        raise BadConfig(f"config_version: this program knows version {_VERSION}, not {shown(version)}")
     if len(_sub(table, "servers")) > _MOST_SERVERS:
         raise BadConfig(f"servers: there are {len(table['servers'])}, and the limit is {_MOST_SERVERS}")
     parts: dict[str, Any] = {
@@ -326,7 +413,7 @@ def read_file(data: bytes) -> File:
 def _sub(table: dict[str, Any], key: str) -> dict[str, Any]:
     sub = table.get(key, {})
     if not isinstance(sub, dict):
-        raise BadConfig(f"{key} must be a table, not {type(sub).__name__}")
+        raise BadConfig(f"{key} must be a table, not {type(sub).__name__}", "", key)
     return cast("dict[str, Any]", sub)
 
 
@@ -342,13 +429,14 @@ def _named(cls: type[T], table: dict[str, Any], key: str) -> dict[str, T]:
 def _convert(cls: type[T], value: object, where: str) -> T:
     at = f"{where}: " if where else ""
     if not isinstance(value, dict):
-        raise BadConfig(f"{at}must be a table, not {type(value).__name__}")
+        table, _, last = where.rpartition(".")
+        raise BadConfig(f"{at}must be a table, not {type(value).__name__}", table, last)
     fields_of: tuple[attrs.Attribute[Any], ...] = attrs.fields(cls)  # type: ignore[arg-type]  # one of ours
     known = [field.name for field in fields_of]
     table = cast("dict[str, object]", value)
     for key in table:
         if key not in known:
-            raise BadConfig(f"{at}there is no key {key!r}; there are {', '.join(known)}")
+            raise BadConfig(f"{at}there is no key {shown(key)}; there are {', '.join(known)}", where, key)
     hints = get_type_hints(cls, include_extras=True)
     fields: dict[str, Any] = {}
     for key, given in table.items():
@@ -357,11 +445,13 @@ def _convert(cls: type[T], value: object, where: str) -> T:
         except msgspec.ValidationError as fault:
             if unknown := re.match(r"Invalid enum value ('.*?')(?: - at |$)", str(fault)):
                 choices = ", ".join(map(repr, _choices(hints[key])))
-                raise BadConfig(f"{at}{key}: there is no {unknown[1]}; there are {choices}") from None
+                wrong = shown(unknown[1][1:-1])
+                raise BadConfig(f"{at}{key}: there is no {wrong}; there are {choices}", where, key) from None
             reason = str(fault).replace(" - at `$", f" - at `{key}")
-            raise BadConfig(f"{at}{key}: {reason}, not {_shown(given)}") from None
+            told = "" if key in _NEVER_SHOWN else f", not {shown(given)}"
+            raise BadConfig(f"{at}{key}: {reason}{told}", where, key) from None
         if _holds_zero(given):
-            raise BadConfig(f"{at}{key}: holds a zero byte")
+            raise BadConfig(f"{at}{key}: holds a zero byte", where, key)
     try:
         return cls(**fields)
     except TypeError:
@@ -387,16 +477,19 @@ def _holds_zero(value: object) -> bool:
     return isinstance(value, str) and "\0" in value
 
 
-def _shown(value: object) -> str:
-    text = repr(value)
-    return text if len(text) <= 60 else text[:59] + "…"
-
-
 # ---- from the classes to the settings
 
 
 def settings_of(file: File, path: Path, environment: Mapping[str, str]) -> Settings:
-    """What the file means in this environment. Raises BadConfig."""
+    """What the file means in this environment, with its secrets. Raises BadConfig, also for a secret that cannot be had."""
+    settings = resolved(_planned(file, path, environment), Helpers(file.limits.get("helper_seconds")))
+    for server in settings.servers:
+        if server.fault and not server.not_there:
+            raise BadConfig(f"servers.{server.name}: {server.fault}")
+    return settings
+
+
+def _planned(file: File, path: Path, environment: Mapping[str, str]) -> Settings:
     try:
         limits = changed_limits(Limits(), file.limits)
     except BadLimit as fault:
@@ -461,10 +554,10 @@ def _server(
     try:
         cwd = expanded(server.cwd) if server.cwd else None
         if cwd is not None and not cwd.is_absolute():
-            raise BadConfig(f"{where}: cwd: must be an absolute path, not {server.cwd!r}")
-        variables, names, hidden = _variables(server, base, environment)
+            raise BadConfig(f"{where}: cwd: must be an absolute path, not {shown(server.cwd)}")
+        _check_variables(server)
         from_headers = _from_headers(server)
-        check_program(server.command[0])
+        check_word(server.command[0])
         limits = changed_limits(limits, server.limits)
     except BadLimit as fault:
         raise BadConfig(f"{where}: limits: {fault}") from None
@@ -472,13 +565,13 @@ def _server(
         raise BadConfig(f"{where}: {fault}") from None
     launch = Launch(
         server.command,
-        variables,
+        inherited(environment),
         str(cwd) if cwd else None,
         int(server.umask, 8),
         {str(name): value for name, value in server.rlimits.items()},
         server.private_tmp,
     )
-    return ServerConfig(
+    config = ServerConfig(
         name,
         launch,
         server.era,
@@ -489,12 +582,30 @@ def _server(
         server.tools.get("deny", ()),
         server.features.get("deny", ()),
         limits,
-        hidden,
         from_headers=from_headers,
         pin=server.pin,
         needs_pin=needs_pin,
-        variables=(*names, *from_headers),
+        pending=True,
     )
+    config = attrs.evolve(config, resolver=partial(_resolve, config, server, base, environment))
+    # What needs no other file and no helper is known at once.
+    return config if server.secrets or server.env_file else config.resolved(Helpers())
+
+
+def _resolve(
+    config: ServerConfig, server: Server, base: Path, environment: Mapping[str, str], helpers: Helpers
+) -> ServerConfig:
+    """Return the configuration of a server with all its variables, or with the reason why it cannot be started."""
+    try:
+        variables, names, hidden = _variables(server, base, environment, helpers)
+        check_program(server.command[0])
+    except (BadEnvironment, BadCredential, NotRunnable) as fault:
+        return attrs.evolve(config, pending=False, fault=str(fault))
+    launch = attrs.evolve(config.launch, env=variables)
+    names = {*names, *config.from_headers}
+    whole = attrs.evolve(config, pending=False, launch=launch, hidden=hidden, variables=tuple(sorted(names)))
+    missing = why_not_there(launch)
+    return attrs.evolve(whole, fault=missing, not_there=True) if missing else whole
 
 
 def _aggregate(
@@ -519,8 +630,22 @@ def _aggregate(
     return ServerConfig(AGGREGATE, launch, "modern", "principal", limits=limits, knows_principal=True)
 
 
+def _check_variables(server: Server) -> None:
+    """Raise BadEnvironment or BadCredential for what no machine could give a server."""
+    for key in server.pass_env:
+        if key != PROXIES:
+            check_variable(key)
+    for key, value in server.env.items():
+        check_variable(key, value)
+    if server.env_file:
+        expanded(server.env_file)
+    for key, source in server.secrets.items():
+        check_variable(key)
+        check_source(source)
+
+
 def _variables(
-    server: Server, base: Path, environment: Mapping[str, str]
+    server: Server, base: Path, environment: Mapping[str, str], helpers: Helpers
 ) -> tuple[dict[str, str], set[str], frozenset[str]]:
     """All variables of its processes, and the names of those that are not as for every server, and that must not be shown."""
     hidden: dict[str, str] = {}
@@ -532,12 +657,12 @@ def _variables(
     if server.env_file:
         content = read_private(base / expanded(server.env_file), "environment file")
         hidden |= read_variables(content.decode(errors="replace"))
-    for key, value in server.env.items():
-        check_variable(key, value)
-        variables[key] = value
+    variables |= server.env
     for key, source in server.secrets.items():
-        check_variable(key)
-        hidden[key] = read_secret(source, environment, base)
+        try:
+            hidden[key] = read_secret(source, environment, base, helpers)
+        except BadCredential as fault:
+            raise BadCredential(f"{fault} (secrets.{key})") from None
     # By the wish, not by what was found of it: which proxies there are differs from login to login.
     names = {*server.pass_env, *server.env, *hidden}
     return variables | hidden, names, frozenset(hidden) | (secrets_of(passed) - server.env.keys())
@@ -565,7 +690,7 @@ def address_of(http: str | Literal[False]) -> tuple[str, int | None]:
     host, colon, port = http.rpartition(":")
     host = host.removeprefix("[").removesuffix("]")
     if not colon or not (port.isascii() and port.isdecimal() and int(port) <= 65535):
-        raise BadConfig(f"listen: http: must be ADDRESS:PORT, not {http!r}")
+        raise BadConfig(f"listen: http: must be ADDRESS:PORT, not {shown(http)}")
     try:
         check_loopback(host)
     except BadAddress as fault:
@@ -579,7 +704,7 @@ def socket_of(unix: bool | str, environment: Mapping[str, str]) -> Path | None: 
         return None
     path = default_socket(environment) if unix is True else _file(unix, Path())
     if path is None or not path.is_absolute():
-        raise BadConfig(f"listen: unix: must be an absolute path, not {str(path)!r}")
+        raise BadConfig(f"listen: unix: must be an absolute path, not {shown(str(path))}")
     length = len(os.fsencode(path))
     if length > _LONGEST_SOCKET:
         raise BadConfig(f"listen: unix: {path} has {length} bytes, and the limit is {_LONGEST_SOCKET}")
@@ -612,7 +737,7 @@ def check_rights(name: str, servers: Iterable[str], file: File) -> None:
     for server in servers:
         if server not in (ALL, AGGREGATE, *file.servers):
             raise BadConfig(
-                f"tokens.{name}: servers: there is no server {server!r}; there are {', '.join(file.servers) or 'none'}"
+                f"tokens.{name}: servers: there is no server {shown(server)}; there are {', '.join(file.servers) or 'none'}"
             )
 
 

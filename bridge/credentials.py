@@ -6,15 +6,17 @@ replace are refused (StrictModes); an error names the path and the reason, never
 
 import errno
 import os
+import re
 import secrets
 import shlex
 import stat
-import subprocess
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
 
 from ..validators.bearer import TokenSet
+from .environment import looks_random
+from .helpers import HelperFailed, Helpers
 
 PRINCIPAL: Final = "owner"
 # The value of listen.token with which a token is minted for each boot.
@@ -22,8 +24,15 @@ BOOT: Final = "boot"
 _PREFIX: Final = "mcpb_"
 _LARGEST: Final = 4096
 _DIRECTORY_MODE: Final = 0o700
-# How long a helper may take to say a secret, in seconds: long enough for a person to unlock a key ring.
-_HELPER_SECONDS: Final = 60.0
+# How the text begins that says where a secret is kept, if it is no file.
+_KINDS: Final = ("exec", "credential")
+_PLACES: Final = (
+    "; the value says where a secret is kept (FILE, credential:NAME or exec:CMD) and is no secret itself"
+)
+# An absolute path of two parts at least, or one that begins with a dot or a tilde.
+_FILE_NAME: Final = re.compile(r"(?:(?:/[\w.,@ -]+)|~[\w.-]*|\.\.?)(?:/[\w.,@ -]+)+")
+# A part of a path of so many characters, with capital and small letters and digits, may be a secret.
+_RANDOM: Final = 16
 
 
 class BadCredential(Exception):
@@ -35,8 +44,11 @@ def read_token(path: Path) -> str:
     return _check_content(path, read_private(path, "token file"))
 
 
-def read_private(path: Path, what: str) -> bytes:
-    """The content of a small file that nobody else can read. Raises BadCredential, which calls it `what`."""
+def read_private(path: Path, what: str, shown: str | None = None) -> bytes:
+    """The content of a small file that nobody else can read. Raises BadCredential, which calls it `what`.
+
+    With `shown` the file has this name in the text if it cannot be found, or none if that is empty.
+    """
     try:
         descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
     except OSError as fault:
@@ -45,7 +57,8 @@ def read_private(path: Path, what: str) -> bytes:
             if fault.errno == errno.ELOOP
             else f"cannot be read: {os.strerror(fault.errno or 0)}"
         )
-        raise BadCredential(f"the {what} {path} {reason}") from None
+        name = str(path) if shown is None or shown else "that it names"
+        raise BadCredential(f"the {what} {name} {reason}{_PLACES if name != str(path) else ''}") from None
     try:  # everything by descriptor, so that what is checked is what is read
         _check_file(path, os.fstat(descriptor), what)
         return os.read(descriptor, _LARGEST + 1)
@@ -74,58 +87,73 @@ def expanded(text: str) -> Path:
         raise BadCredential(f"{text!r}: there is no such user, or it has no home") from None
 
 
-def read_secret(source: str, environment: Mapping[str, str], base: Path) -> str:
+def read_secret(
+    source: str, environment: Mapping[str, str], base: Path, helpers: Helpers | None = None
+) -> str:
     """A secret by where it is kept: `credential:NAME` (systemd), `exec:CMD ARG...`, or a file. Raises BadCredential.
 
     A credential is `$CREDENTIALS_DIRECTORY/NAME` (systemd.exec(5)). A command is run without a shell and says the secret
-    on its standard output. A relative path begins at `base`.
+    on its standard output. A relative path begins at `base`. A file name that may be the secret itself is not shown.
     """
     kind, colon, rest = source.partition(":")
+    shown = repr(kind if colon and kind in _KINDS else _shown_name(source))
     if colon and kind == "exec":
-        content = _said_by(rest, environment)
+        content = _said_by(rest, environment, helpers or Helpers())
     elif colon and kind == "credential":
         directory = environment.get("CREDENTIALS_DIRECTORY")
         if not directory or "/" in rest:
             raise BadCredential(f"there is no credential {rest!r}: systemd has passed none (LoadCredential=)")
         content = read_private(Path(directory) / rest, "credential")
     else:
-        content = read_private(base / expanded(source), "secret file")
+        content = read_private(base / expanded(source), "secret file", _shown_name(source))
     try:
         text = content.decode().removesuffix("\n")
     except UnicodeDecodeError:
-        raise BadCredential(f"the secret from {source.partition(' ')[0]!r} is not UTF-8") from None
+        raise BadCredential(f"the secret from {shown} is not UTF-8") from None
     if not text or "\0" in text:
-        raise BadCredential(f"the secret from {source.partition(' ')[0]!r} is empty or holds a zero byte")
+        raise BadCredential(f"the secret from {shown} is empty or holds a zero byte")
     return text
 
 
-def _said_by(command: str, environment: Mapping[str, str]) -> bytes:
+def check_source(source: str) -> None:
+    """Raise BadCredential for a place of a secret that no machine could have."""
+    kind, colon, rest = source.partition(":")
+    if colon and kind == "exec":
+        _words(rest)
+    elif not source:
+        raise BadCredential("an empty text names no place of a secret")
+    elif not (colon and kind in _KINDS):
+        try:
+            expanded(source)
+        except BadCredential:
+            if _shown_name(source):
+                raise
+            raise BadCredential(f"the file that it names is of a user that there is not{_PLACES}") from None
+
+
+def _shown_name(source: str) -> str:
+    """Return the name of a file as it may be shown: a text that does not look like one may be a secret by mistake."""
+    looks_like_one = _FILE_NAME.fullmatch(source) and not any(
+        len(word) >= _RANDOM and looks_random(word) for word in source.split("/")
+    )
+    return source if looks_like_one else ""
+
+
+def _words(command: str) -> list[str]:
     try:
         words = shlex.split(command)
     except ValueError as fault:
-        raise BadCredential(f"the helper {command!r} cannot be split into words: {fault}") from None
+        raise BadCredential(f"the helper cannot be split into words: {fault}") from None
     if not words:
         raise BadCredential("the helper exec: names no program")
+    return words
+
+
+def _said_by(command: str, environment: Mapping[str, str], helpers: Helpers) -> bytes:
     try:
-        done = subprocess.run(  # noqa: S603 - the operator's own configuration names it, and no shell reads it
-            words,
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            timeout=_HELPER_SECONDS,
-            check=True,
-            env=environment,
-        )
-    except subprocess.CalledProcessError as fault:
-        raise BadCredential(f"the helper {words[0]!r} ended with {fault.returncode}") from None
-    except subprocess.TimeoutExpired:
-        raise BadCredential(f"the helper {words[0]!r} said nothing within {_HELPER_SECONDS:g} s") from None
-    except OSError as fault:
-        raise BadCredential(
-            f"the helper {words[0]!r} cannot be run: {os.strerror(fault.errno or 0)}"
-        ) from None
-    if len(done.stdout) > _LARGEST:
-        raise BadCredential(f"the helper {words[0]!r} said {len(done.stdout)} bytes; the limit is {_LARGEST}")
-    return done.stdout
+        return helpers.run(_words(command), environment, _LARGEST)
+    except HelperFailed as fault:
+        raise BadCredential(str(fault)) from None
 
 
 def check_key(path: Path) -> None:

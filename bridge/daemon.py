@@ -7,9 +7,12 @@ import signal
 import socket
 import ssl
 import sys
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Generator, Mapping
+from contextlib import contextmanager
+from functools import partial
 from importlib.metadata import version
 from pathlib import Path
+from typing import NoReturn
 
 import attrs
 import trio
@@ -32,7 +35,7 @@ from ..transports.routes import Routes, healthz, readyz
 from ..transports.spawner import Spawner
 from ..validators.bearer import TokenSet
 from ..validators.origin import Site
-from .config import BadConfig, load
+from .config import BadConfig, plan, resolved
 from .control import Control
 from .credentials import (
     BOOT,
@@ -46,8 +49,10 @@ from .credentials import (
     runtime_directory,
 )
 from .fleet import Changes, Fleet, rights_of
+from .helpers import Helpers
 from .log import LineLog, tell
 from .notify import Notifier
+from .off_loop import off_loop
 from .program import found_program, why_not_found
 from .settings import READY, Settings
 from .status import Status, status
@@ -62,6 +67,8 @@ EX_CONFIG = 78
 _FLUSH = 0.5
 # The pause between two looks at the file of the default token, in seconds; `token rotate` asks for one at once.
 _TOKEN_ROUND = 2.0
+# How long the first look for secrets may delay the start, in seconds; it goes on beside it.
+_QUICK_SECRETS = 0.5
 # How long the service manager may believe what is no longer so, in seconds.
 _ROUND = 5.0
 
@@ -69,6 +76,24 @@ _ROUND = 5.0
 _ENDING = (signal.SIGINT, signal.SIGTERM)
 # The last two mean nothing to us, and would otherwise be the end.
 _SIGNALS = (*_ENDING, signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2)
+
+
+class _Ended(BaseException):
+    """The end was asked for before anything was served."""
+
+
+@contextmanager
+def _ended_by_signal() -> Generator[None]:
+    """Raise _Ended at SIGTERM, so that a helper does not outlive us. The event loop does not run yet."""
+
+    def end(_number: int, _frame: object) -> NoReturn:
+        raise _Ended
+
+    former = signal.signal(signal.SIGTERM, end)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, former)
 
 
 class CannotStart(Exception):
@@ -85,8 +110,12 @@ def run(settings: Settings, environment: Mapping[str, str]) -> int:
     log.hide(settings.secrets)
     try:
         _check_command(settings)
-        tokens = _Tokens.of(settings, environment, log)
+        with _ended_by_signal():
+            tokens = _Tokens.of(settings, environment)
+        log.hide([tokens.owner])
         sockets = _Sockets(settings, environment)
+    except _Ended:
+        return EX_OK
     except CannotStart as fault:
         tell(f"mcp-bridge: {fault}\n")
         return fault.code
@@ -131,10 +160,15 @@ class _Tokens:
     known: TokenSet | None
     minted: Path | None = None
     identity: tuple[int, ...] = ()
+    # Why the file that has changed cannot be used.
+    unreadable: str = ""
 
     @classmethod
-    def of(cls, settings: Settings, environment: Mapping[str, str], log: LineLog) -> "_Tokens":
-        """Those that the settings name. Raises CannotStart."""
+    def of(
+        cls, settings: Settings, environment: Mapping[str, str], helpers: Helpers | None = None
+    ) -> "_Tokens":
+        """Those that the settings name. Raises CannotStart. Blocks, as long as a helper takes."""
+        helpers = helpers or Helpers(settings.limits.helper_seconds)
         if not settings.authenticate:
             return cls("", "", None)
         minted: Path | None = None
@@ -143,7 +177,7 @@ class _Tokens:
             if settings.token_source not in ("", BOOT):
                 place = settings.token_source.partition(" ")[0]
                 base = settings.file.parent if settings.file else Path.cwd()
-                owner = read_secret(settings.token_source, environment, base)
+                owner = read_secret(settings.token_source, environment, base, helpers)
             elif settings.token_file is not None:
                 place, owner = str(settings.token_file), read_token(settings.token_file)
             else:
@@ -154,7 +188,8 @@ class _Tokens:
                 identity = _identity(minted)
                 owner = default_token(settings.token_source, environment)[1]
         except BadCredential as fault:
-            raise CannotStart(EX_CONFIG, str(fault)) from None
+            where = "listen: token: " if settings.token_source else ""
+            raise CannotStart(EX_CONFIG, f"{where}{fault}") from None
         try:
             known = TokenSet(
                 {owner: PRINCIPAL},
@@ -163,7 +198,6 @@ class _Tokens:
             )
         except ValueError as fault:
             raise CannotStart(EX_CONFIG, f"the token from {place}: {fault}") from None
-        log.hide([owner])
         return cls(owner, place, known, minted, identity)
 
     @property
@@ -216,7 +250,7 @@ def check(settings: Settings, environment: Mapping[str, str]) -> None:
     try:
         _tls(settings.tls_certificate, settings.tls_key)
         if settings.token_source:
-            _Tokens.of(settings, environment, LineLog("none", "text"))
+            _Tokens.of(settings, environment)
     except CannotStart as fault:
         raise BadConfig(str(fault)) from None
 
@@ -272,6 +306,23 @@ def _make(directory: Path) -> None:
         raise CannotStart(EX_CONFIG, f"{directory} cannot be made: {fault.strerror}") from None
 
 
+def _read_all(path: Path, environment: Mapping[str, str], helpers: Helpers) -> tuple[Settings, _Tokens]:
+    settings = plan(path, environment)
+    helpers.seconds = settings.limits.helper_seconds
+    # The token first: without it nothing of the rest is used.
+    tokens = _Tokens.of(settings, environment, helpers)
+    return resolved(settings, helpers), tokens
+
+
+@attrs.define(eq=False)
+class _Reload:
+    """A reload that is asked for, and its result."""
+
+    over: trio.Event = attrs.field(factory=trio.Event)
+    changes: Changes | None = None
+    fault: str = "the bridge is stopping"
+
+
 class _Daemon:
     """Everything that runs."""
 
@@ -300,6 +351,8 @@ class _Daemon:
         self._for_all, self._for_owner = Routes({}, health), Routes({}, health)
         self._notifier = Notifier(environment)
         self._reloading = trio.Lock()
+        self._next_reload: _Reload | None = None  # the reload that waits for the one that runs
+        self._nursery: trio.Nursery | None = None
         self._ending = False
         self._deserted = trio.Event()  # nobody is connected, and nobody can be any more
         self._since = 0.0
@@ -310,11 +363,15 @@ class _Daemon:
         listeners = self._listeners()
         with trio.open_signal_receiver(*_SIGNALS) as signals:
             async with trio.open_nursery() as nursery:
+                self._nursery = nursery
                 await nursery.start(self._pulse.run)
                 await nursery.start(self._readiness.run)
                 await nursery.start(self._fleet.run)
                 self._fleet.allot(self._settings.tokens)
                 await self._fleet.apply(self._settings.servers)
+                # Most secrets are at hand, and then `ready` is true of all servers.
+                with trio.move_on_after(_QUICK_SECRETS):
+                    await self._fleet.resolved()
                 self._route()
                 connections = trio.CancelScope()
                 nursery.start_soon(self._listen, connections, listeners)
@@ -403,7 +460,7 @@ class _Daemon:
 
     def _reload_soon(self, nursery: trio.Nursery) -> None:
         # In a task of its own: reading a secret may take its time, and an end must not wait for it. One that waits is enough.
-        if not self._reloading.statistics().tasks_waiting:
+        if self._next_reload is None:
             nursery.start_soon(self._reload_or_say_why)
 
     async def _reload_or_say_why(self) -> None:
@@ -422,8 +479,11 @@ class _Daemon:
         before, now = self._tokens, await trio.to_thread.run_sync(self._read_default_token)
         # A reload may have read it meanwhile.
         if now is not None and self._tokens is before:
-            if now is not before:
-                self._log.info("default_token_changed", file=now.place)
+            if now.unreadable:
+                self._log.error("default_token_unreadable", reason=now.unreadable)
+                self._tokens = attrs.evolve(now, unreadable="")
+                return
+            self._log.info("default_token_changed", file=now.place)
             self._use(now)
             self._route()
 
@@ -432,52 +492,75 @@ class _Daemon:
         if not tokens.changed:
             return None
         try:
-            return _Tokens.of(self._settings, self._environment, self._log)
+            return _Tokens.of(self._settings, self._environment)
         except CannotStart as fault:
-            self._log.error("default_token_unreadable", reason=str(fault))
-            return attrs.evolve(tokens, identity=tokens.identity_now)
+            return attrs.evolve(tokens, identity=tokens.identity_now, unreadable=str(fault))
 
     def _use(self, tokens: _Tokens) -> None:
         # The gates hold the set, so it stays and its content changes.
+        self._log.hide([tokens.owner])
         known = self._tokens.known
         if known is not None and tokens.known is not None:
             known.become(tokens.known)
             self._tokens = attrs.evolve(tokens, known=known)
 
     async def _reload(self) -> Changes:
-        """Read the configuration again and live by it. Raises ValueError where it cannot be, and nothing has changed."""
-        await self._renew_default_token()
-        async with self._reloading:
-            if self._settings.file is None:
-                raise ValueError("there is no configuration file: the command line named the server")
-            self._notifier.reloading()
-            try:
-                wanted = await trio.to_thread.run_sync(
-                    load, self._settings.file, self._environment, abandon_on_cancel=True
-                )
-                tokens = _Tokens.of(wanted, self._environment, self._log)
-                self._sockets.renew_certificate()
-            except Exception as fault:  # noqa: BLE001 - whatever is wrong with a file, what runs goes on
-                if not isinstance(fault, BadConfig | CannotStart):
-                    self._log.error("internal error", fault=fault)
-                if not self._ending:
-                    self._notifier.ready(f"the configuration was not reloaded: {fault}")
-                raise ValueError(str(fault)) from None
-            self._check_going_on()
-            stale = tuple(name for name, value in wanted.lasting.items() if value != self._begun_with[name])
-            if stale:
-                self._log.warning("what changed in these tables needs a restart", tables=",".join(stale))
-            self._log.hide(wanted.secrets)
-            self._settings = wanted
-            self._use(tokens)
-            self._fleet.allot(wanted.tokens)
-            changes = attrs.evolve(await self._fleet.apply(wanted.servers), stale=stale)
-            self._route()
-            self._log.info(
-                "reloaded", **{key: ",".join(value) for key, value in attrs.asdict(changes).items()}
+        """Read the configuration again and live by it. Raises ValueError where it cannot be, and nothing has changed.
+
+        Whoever asks while a reload waits for another one gets the result of that.
+        """
+        reload = self._next_reload
+        if reload is None:
+            assert self._nursery is not None  # noqa: S101 - `run` is running
+            reload = self._next_reload = _Reload()
+            self._nursery.start_soon(self._carry_out, reload)
+        await reload.over.wait()
+        if reload.changes is None:
+            raise ValueError(reload.fault)
+        return reload.changes
+
+    async def _carry_out(self, reload: "_Reload") -> None:
+        try:
+            await self._renew_default_token()
+            async with self._reloading:
+                self._next_reload = None
+                reload.changes = await self._read_again()
+        except ValueError as fault:
+            reload.fault = str(fault)
+        finally:
+            if self._next_reload is reload:
+                self._next_reload = None
+            reload.over.set()
+
+    async def _read_again(self) -> Changes:
+        if self._settings.file is None:
+            raise ValueError("there is no configuration file: the command line named the server")
+        self._notifier.reloading()
+        try:
+            wanted, tokens = await off_loop(
+                partial(_read_all, self._settings.file, self._environment),
+                self._settings.limits.helper_seconds,
             )
-            self._notifier.ready(self._summary())
-            return changes
+            self._sockets.renew_certificate()
+        except Exception as fault:  # noqa: BLE001 - whatever is wrong with a file, what runs goes on
+            if not isinstance(fault, BadConfig | CannotStart):
+                self._log.error("internal error", fault=fault)
+            if not self._ending:
+                self._notifier.ready(f"the configuration was not reloaded: {fault}")
+            raise ValueError(str(fault)) from None
+        self._check_going_on()
+        stale = tuple(name for name, value in wanted.lasting.items() if value != self._begun_with[name])
+        if stale:
+            self._log.warning("what changed in these tables needs a restart", tables=",".join(stale))
+        self._log.hide(wanted.secrets)
+        self._settings = wanted
+        self._use(tokens)
+        self._fleet.allot(wanted.tokens)
+        changes = attrs.evolve(await self._fleet.apply(wanted.servers), stale=stale)
+        self._route()
+        self._log.info("reloaded", **{key: ",".join(value) for key, value in attrs.asdict(changes).items()})
+        self._notifier.ready(self._summary())
+        return changes
 
     async def _restart(self, name: str) -> None:
         async with self._reloading:
@@ -505,6 +588,7 @@ class _Daemon:
     def _summary(self) -> str:
         told = f"serving {self._settings.own_servers} servers on {self._where}"
         for what, names in (
+            ("failed", [server.name for server in self._fleet if server.config.fault]),
             ("failing", [server.name for server in self._fleet if server.failing]),
             ("unapproved", [server.name for server in self._fleet if server.unapproved]),
             ("silent", [server.name for server in self._fleet if server.silent]),
@@ -536,9 +620,9 @@ class _Daemon:
                 "warning: running as root, and so is every server; use an ordinary user, or say --allow-root"
             )
         lines.extend(
-            f"warning: servers.{config.name}: there is no program {config.launch.argv[0]!r}"
-            for config in settings.servers
-            if found_program(config.launch.argv, config.launch.env) is None
+            f"warning: servers.{server.name}: {server.config.fault}"
+            for server in self._fleet
+            if server.config.fault
         )
         if self._tokens.known is None and self._sockets.tcp:
             lines.append(

@@ -17,6 +17,7 @@ from .approval import Approval, NotApproved
 from .asking import NoDaemon, Refused, ask, call, result_of
 from .config import BadConfig
 from .credentials import BOOT, BadCredential, default_token, directory_in
+from .helpers import Helpers
 from .program import found_program
 from .settings import CONTROL, ServerConfig, Settings
 
@@ -49,7 +50,8 @@ def examine(path: Path, environment: Mapping[str, str]) -> Iterator[Finding]:
     from .daemon import check  # noqa: PLC0415 - which needs the event loop
 
     try:
-        settings = config.load(path, environment)
+        planned = config.plan(path, environment)
+        settings = config.resolved(planned, Helpers(planned.limits.helper_seconds))
         check(settings, environment)
     except BadConfig as fault:
         yield Finding(WRONG, f"the configuration cannot be used: {fault}", _mend(path))
@@ -97,6 +99,9 @@ def _default_token(settings: Settings, environment: Mapping[str, str]) -> Iterat
 
 
 def _server(server: ServerConfig) -> Iterator[Finding]:
+    if server.fault and not server.not_there:
+        yield Finding(WRONG, f"servers.{server.name}: {server.fault}", "it is failed until this is mended")
+        return
     program = found_program(server.launch.argv, server.launch.env)
     if program is None:
         yield Finding(
@@ -195,6 +200,13 @@ def _daemon(settings: Settings) -> Iterator[Finding]:
 
 
 def _running(unix: Path, one: dict[str, Any]) -> Iterator[Finding]:
+    if one["state"] == "failed":
+        yield Finding(
+            WRONG,
+            f"servers.{one['name']}: the daemon cannot start it: {one['fault']}",
+            f"mend that, then mcp-bridge restart {one['name']}",
+        )
+        return
     if one["state"] == "failing":
         tail = one["stderr"][-1] if one["stderr"] else "it has said nothing on stderr"
         yield Finding(

@@ -37,6 +37,7 @@ from .credentials import (
     read_token,
     rotate_token,
 )
+from .helpers import Helpers
 from .importing import BadImport, import_servers
 from .log import escaped, tell
 from .settings import AGGREGATE, ALL, CONTROL, ServerConfig, Settings
@@ -160,7 +161,7 @@ def _say(text: str) -> None:
 def _serve(given: argparse.Namespace, path: Path, environment: Mapping[str, str]) -> int:
     from .daemon import run  # noqa: PLC0415 - the other commands need no event loop
 
-    settings = attrs.evolve(config.load(path, environment), as_root=given.allow_root)
+    settings = attrs.evolve(config.plan(path, environment), as_root=given.allow_root)
     return run(settings, environment)
 
 
@@ -413,7 +414,11 @@ def _config(given: argparse.Namespace, path: Path, environment: Mapping[str, str
         case "check":
             from .daemon import check  # noqa: PLC0415 - the other commands need no event loop
 
-            settings = config.load(path, environment)
+            planned = config.plan(path, environment)
+            settings = config.resolved(planned, Helpers(planned.limits.helper_seconds))
+            faults = [f"{path}: servers.{one.name}: {one.fault}" for one in settings.servers if one.fault]
+            if faults:
+                raise BadConfig("\n".join(faults))
             check(settings, environment)
             _say(f"{path}: {settings.own_servers} servers, {len(settings.tokens)} tokens, no fault")
         case "show":

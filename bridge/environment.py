@@ -43,10 +43,29 @@ SECRET_VALUE: Final = re.compile(
     r"|\b(?:sk-|gh[opsu]_|github_pat_|glpat-|xox[abprs]-|AKIA|AIza|eyJ)\w"
 )
 _LARGEST_FILE: Final = 64 * 1024
+# A word of so many characters may be a token; one with small and capital letters and digits is taken for one.
+_LONG_WORD: Final = re.compile(r"[A-Za-z0-9+_=-]{20,}")
+_LONGEST_SHOWN: Final = 60
 
 
 class BadEnvironment(Exception):
     """A wish for a variable that cannot be granted; the text says which and why."""
+
+
+def shown(value: object) -> str:
+    """Return a value of a configuration as an error may show it: short, and without what may be a secret."""
+    try:
+        text = repr(value)
+    except (ValueError, RecursionError):
+        return "a value that is too long to show"
+    if SECRET_VALUE.search(text) or any(map(looks_random, _LONG_WORD.findall(text))):
+        return "a value that may be a secret"
+    return text if len(text) <= _LONGEST_SHOWN else text[: _LONGEST_SHOWN - 1] + "…"
+
+
+def looks_random(word: str) -> bool:
+    """Return whether a word has small and capital letters and digits, as a token has."""
+    return all(any(map(kind, word)) for kind in (str.islower, str.isupper, str.isdecimal))
 
 
 def child_environment(
@@ -88,7 +107,10 @@ def _is_kept(key: str) -> bool:
 def check_variable(key: str, value: str = "") -> None:
     """Raise BadEnvironment for a variable that no child gets."""
     if not _NAME.match(key):
-        raise BadEnvironment(f"{key!r} is not a name of 1 to 64 letters, digits and underscores")
+        # A value may stand behind it by mistake.
+        raise BadEnvironment(
+            f"{shown(key.partition('=')[0])} is not a name of 1 to 64 letters, digits and underscores"
+        )
     if key in LOADERS:
         raise BadEnvironment(f"{key} is refused: it makes the server load other code")
     if "\0" in value:

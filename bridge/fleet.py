@@ -80,6 +80,11 @@ class Fleet:
         servers = [server for server in self if name in ("", server.name)]
         return (not name or bool(servers)) and all(server.ready for server in servers)
 
+    async def resolved(self) -> None:
+        """Wait until it is known of every server whether it can be started."""
+        for server in self:
+            await server.resolved()
+
     # ---- configurations
 
     async def apply(self, wanted: Iterable[ServerConfig]) -> Changes:

@@ -36,6 +36,7 @@ from .desk import Desk, call_of
 from .effects import failed_with
 from .eras import EraBook
 from .for_modern import Profile, profile_of
+from .off_loop import off_loop
 from .probe import speaks_modern, takes_initialize
 from .record import Call, Record
 from .registry import Registry
@@ -54,8 +55,16 @@ _DRAIN_ROUND = 0.02
 
 Arguments = TypeVarTuple("Arguments")
 
+# The pauses after secrets could not be read, before a request has them read again, in seconds.
+_FIRST_RESOLVE_PAUSE = 1.0
+_LONGEST_RESOLVE_PAUSE = 30.0
+
 # Children of one principal that modern clients share, one for each set of capabilities that they declare.
 _DESKS = 16
+
+
+class NotResolved(SpawnFailed):
+    """A value of the configuration that depends on the machine cannot be had; the text says which."""
 
 
 class Holder(Protocol):
@@ -135,6 +144,10 @@ class LocalServer:
         self._closed = False
         self._approval = Approval()
         self.unapproved = False  # whether it would not be started, as far as was looked
+        # Set when the secrets that are being read have been read; None while they are not.
+        self._resolving: trio.Event | None = None
+        self._resolve_at = -math.inf  # when secrets that could not be read are read again, at a request
+        self._resolve_pause = _FIRST_RESOLVE_PAUSE
         self._book = EraBook(config.era)
         self._probing: _Probing | None = None
         self._seal = Seal(secrets.token_bytes(32))
@@ -154,6 +167,11 @@ class LocalServer:
             self._end_all("the bridge has ended its server")
 
     async def _live(self, task_status: trio.TaskStatus[None]) -> None:
+        if self.config.pending:
+            self._begin_to_resolve()
+        elif self.config.fault:
+            self._log.error("server_failed", reason=self.config.fault)
+            self.record.not_started(self._why_not())
         self._begin_ahead()
         task_status.started()
         while True:
@@ -191,6 +209,9 @@ class LocalServer:
         self._breaker = Breaker()
         self._breakers.clear()
         self._book = EraBook(self.config.era)
+        self._resolve_pause = _FIRST_RESOLVE_PAUSE
+        if self.config.fault and self._resolving is None:
+            self._begin_to_resolve()
         while self._spares:
             self._spares.popleft().stop()
         leaving = dict.fromkeys(
@@ -220,6 +241,8 @@ class LocalServer:
         self._closed = True
         if self._probing is not None:
             self._probing.over.set()  # whoever waits for the era would be served too late
+        if self._resolving is not None:
+            self._resolving.set()
         for conversation in self._registry:
             conversation.draining = True
         while self.in_flight:  # noqa: ASYNC110 - an event for each call would cost all of them
@@ -276,7 +299,14 @@ class LocalServer:
     @property
     def ready(self) -> bool:
         """Whether a client would be served, as far as is known."""
-        return not (self._closed or self.failing or self.unapproved or self.silent)
+        return not (
+            self._closed
+            or self.config.pending
+            or self.config.fault
+            or self.failing
+            or self.unapproved
+            or self.silent
+        )
 
     @property
     def eras(self) -> dict[str, bool | None]:
@@ -608,6 +638,7 @@ class LocalServer:
             child.hear(holder.heard)
             self._children[child] = holder
         else:
+            await self._resolve()
             self._breaker_of(holder.principal, holder.brought).started(trio.current_time())
             launch = self.config.launch
             if self.config.knows_principal:
@@ -623,7 +654,53 @@ class LocalServer:
                 child, holder.heard, self._limits, trio.current_time(), modern=holder.speaks_modern
             )
 
+    async def _resolve(self) -> None:
+        """Wait until all that is kept outside of the configuration has been read. Raises NotResolved."""
+        if self.config.fault and self._resolving is None and trio.current_time() >= self._resolve_at:
+            self._begin_to_resolve()
+        if self._resolving is not None:
+            await self._resolving.wait()
+        if self.config.pending:
+            raise NotResolved("the bridge is stopping")
+        if self.config.fault:
+            raise NotResolved(self._why_not())
+
+    def _why_not(self) -> str:
+        config = self.config
+        return f"cannot start {config.launch.argv[0]!r}: {config.fault}" if config.not_there else config.fault
+
+    def _begin_to_resolve(self) -> None:
+        self._resolving = trio.Event()
+        self._soon(self._read_outside, self._resolving)
+
+    async def _read_outside(self, over: trio.Event) -> None:
+        # In a task of its own: others wait for the same.
+        before = self.config.fault
+        try:
+            config = await off_loop(self.config.resolved, self._limits.helper_seconds)
+            self.record.hide(config.secrets)
+            self.config = config
+            if config.fault:
+                self._resolve_at = trio.current_time() + self._resolve_pause
+                self._resolve_pause = min(2 * self._resolve_pause, _LONGEST_RESOLVE_PAUSE)
+                if config.fault != before:
+                    self._log.error("server_failed", reason=config.fault)
+                self.record.not_started(self._why_not())
+            else:
+                self._resolve_pause = _FIRST_RESOLVE_PAUSE
+                if before:
+                    self._log.info("server_resolved")
+        finally:
+            self._resolving = None
+            over.set()
+
+    async def resolved(self) -> None:
+        """Wait until it is known whether it can be started, if that is being found out."""
+        if self._resolving is not None:
+            await self._resolving.wait()
+
     async def _check_approved(self) -> None:
+        await self._resolve()
         if not (self.config.pin or self.config.needs_pin):
             return
         try:
@@ -657,8 +734,8 @@ class LocalServer:
 
     def _not_started(self, fault: SpawnFailed, breaker: Breaker | None = None) -> None:
         self.record.not_started(str(fault))
-        # Nothing was started where it was not approved, so a pause would help nobody.
-        if breaker is not None and not isinstance(fault, NotApproved):
+        # The breaker counts processes, and none was started.
+        if breaker is not None and not isinstance(fault, NotApproved | NotResolved):
             breaker.died(trio.current_time())
 
     async def _make_spares(self) -> None:
@@ -669,6 +746,7 @@ class LocalServer:
                 await trio.sleep(self._breaker.pause(trio.current_time()))
                 if self._closed or len(self._spares) + self._sparing > self._ahead:
                     return  # meanwhile
+                await self._resolve()
                 self._breaker.started(trio.current_time())
                 child = await self._spawn(self.config.launch, None)
                 if self._closed:  # meanwhile

@@ -1,6 +1,6 @@
 """What one bridge is told to do: built once, by the command line or from a file, handed down in parts, never changed."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import attrs
@@ -8,6 +8,8 @@ import attrs
 from ..transports.options import Launch, Paths
 from ..validators.limits import Limits
 from .choice import Choice
+from .environment import shown
+from .helpers import Helpers
 from .log import SHORTEST_SECRET
 
 # The one server of the wrapper has this name in /servers/NAME/... .
@@ -55,6 +57,19 @@ class ServerConfig:
     pin: str = ""
     needs_pin: bool = False
     variables: tuple[str, ...] = ()
+    # Whether its secrets are still to be read; why it cannot be started as it is; and whether that is for want of its
+    # program or directory. A fault that is found again is no change of the configuration.
+    pending: bool = False
+    fault: str = ""
+    not_there: bool = False
+    # Reads what is kept outside of the configuration (config.py). It may take its time.
+    resolver: Callable[[Helpers], "ServerConfig"] | None = attrs.field(default=None, eq=False, repr=False)
+
+    def resolved(self, helpers: Helpers) -> "ServerConfig":
+        """Return this with all that is kept outside of the configuration, or with the reason why it cannot be had. Blocks."""
+        if self.resolver is None:
+            return self
+        return attrs.evolve(self.resolver(helpers), resolver=self.resolver)
 
     @property
     def secrets(self) -> tuple[str, ...]:
@@ -155,11 +170,11 @@ def changed_limits(base: Limits, changes: Mapping[str, object]) -> Limits:
     values: dict[str, float] = {}
     for name, value in changes.items():
         if name not in fields:
-            raise BadLimit(f"there is no limit {name!r}; there are {', '.join(sorted(fields))}")
+            raise BadLimit(f"there is no limit {shown(name)}; there are {', '.join(sorted(fields))}")
         whole = fields[name] is int
         if isinstance(value, bool) or not isinstance(value, int if whole else int | float):
-            raise BadLimit(f"{name} needs a {'whole ' * whole}number, not {value!r}")
+            raise BadLimit(f"{name} needs a {'whole ' * whole}number, not {shown(value)}")
         if not 0 < value < 2**40:
-            raise BadLimit(f"{name} must be more than 0 and less than 2^40, not {value}")
+            raise BadLimit(f"{name} must be more than 0 and less than 2^40, not {shown(value)}")
         values[name] = value
     return attrs.evolve(base, **values)  # type: ignore[arg-type]  # they have just been looked at

@@ -15,7 +15,7 @@ _PAGE = os.sysconf("SC_PAGE_SIZE")
 
 
 class ServerStatus(msgspec.Struct, frozen=True):
-    """One server. `state` is idle, serving, silent, failing or unapproved; `memory` that of all its processes, in bytes."""
+    """One server. `state` is idle, serving, silent, failed, failing or unapproved; `memory` that of all its processes, in bytes."""
 
     name: str
     state: str
@@ -31,6 +31,7 @@ class ServerStatus(msgspec.Struct, frozen=True):
     restarts: int
     memory: int
     last_exit: str
+    fault: str
     stderr: tuple[str, ...]
 
 
@@ -68,11 +69,14 @@ def server_status(server: LocalServer, memory: dict[int, int]) -> ServerStatus:
         restarts=record.deaths,
         memory=sum(memory.get(pid, 0) for pid in pids),
         last_exit=record.last_exit,
+        fault=server.config.fault,
         stderr=tuple(lines[-5:]),
     )
 
 
 def _state(server: LocalServer) -> str:
+    if server.config.fault:
+        return "failed"
     if server.failing:
         return "failing"
     if server.unapproved:

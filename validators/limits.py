@@ -51,6 +51,7 @@ class Limits:
     call_idle_seconds: float = math.inf
     call_seconds: float = math.inf
     start_seconds: float = 60
+    helper_seconds: float = 60
     ping_seconds: float = 60
     stop_seconds: float = 2
     drain_seconds: float = 10

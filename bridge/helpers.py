@@ -1,0 +1,172 @@
+"""Helper programs: commands of the configuration (`exec:CMD`) that print a secret on their standard output.
+
+A helper is bounded in time and output, and killed with its descendants when it exceeds a limit or is no longer wanted.
+`run` blocks, so the daemon calls it in a thread; `end` may be called from another one. No event loop is imported here.
+"""
+
+import contextlib
+import os
+import select
+import shutil
+import signal
+import subprocess
+import threading
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Final
+
+from ..validators.limits import Limits
+
+# A helper that has printed this much is killed, in bytes.
+_MOST_READ: Final = 64 * 1024
+# A process that has closed its standard output may take this long to exit, in seconds.
+_EXIT_SECONDS: Final = 5.0
+
+
+class HelperFailed(Exception):
+    """A helper that gave no secret; the text says why, without any argument of it and without its output."""
+
+
+class Helpers:
+    """The helper programs of one task. `seconds` is how long each of them may run."""
+
+    def __init__(self, seconds: float | None = None) -> None:
+        self.seconds = Limits().helper_seconds if seconds is None else seconds
+        self._running: set[subprocess.Popen[bytes]] = set()
+        self._lock = threading.Lock()
+        self._ended = False
+
+    def end(self) -> None:
+        """Kill the helpers that run, and let none be started any more."""
+        with self._lock:
+            self._ended = True
+            for process in self._running:
+                if process.poll() is None:
+                    _kill(process.pid)
+
+    def run(self, words: Sequence[str], environment: Mapping[str, str], longest: int) -> bytes:
+        """Return the output of a helper, of at most so many bytes. Raises HelperFailed."""
+        name = repr(words[0])
+        process = self._started(name, words, environment)
+        try:
+            output = self._output(process, name, time.monotonic() + self.seconds)
+            code = process.returncode
+        finally:
+            with self._lock:
+                self._running.discard(process)
+            if process.poll() is None:
+                _kill(process.pid)
+                process.wait()
+            if process.stdout is not None:
+                process.stdout.close()
+        if code:
+            raise HelperFailed(f"the helper {name} ended with {code}")
+        if len(output) > longest:
+            raise HelperFailed(f"the helper {name} said {len(output)} bytes; the limit is {longest}")
+        return output
+
+    def _started(
+        self, name: str, words: Sequence[str], environment: Mapping[str, str]
+    ) -> subprocess.Popen[bytes]:
+        with self._lock:
+            if self._ended:
+                raise HelperFailed(f"the helper {name} is no longer wanted")
+            try:
+                process = subprocess.Popen(  # noqa: S603 - the operator's own configuration names it, and no shell reads it
+                    words,
+                    stdin=subprocess.DEVNULL,
+                    stdout=subprocess.PIPE,
+                    stderr=subprocess.DEVNULL,
+                    env=environment,
+                    start_new_session=True,
+                )
+            except OSError as fault:
+                raise HelperFailed(
+                    f"the helper {name} cannot be run: {os.strerror(fault.errno or 0)}"
+                ) from None
+            self._running.add(process)
+            return process
+
+    def _output(self, process: subprocess.Popen[bytes], name: str, deadline: float) -> bytes:
+        """Read until the process has exited: one that it has left behind may keep the pipe open."""
+        assert process.stdout is not None  # noqa: S101 - it is a pipe
+        reading = process.stdout.fileno()
+        os.set_blocking(reading, False)
+        exited = os.pidfd_open(process.pid)
+        try:
+            poll = select.poll()
+            poll.register(reading, select.POLLIN)
+            poll.register(exited, select.POLLIN)
+            output = bytearray()
+            over = False
+            while not over:
+                ready = {descriptor for descriptor, _ in self._wait(poll, name, deadline)}
+                # What was written before the exit is in the pipe by now.
+                over = exited in ready
+                if not _take(reading, output):
+                    poll.unregister(reading)
+                    reading = -1
+                    deadline = min(deadline, time.monotonic() + _EXIT_SECONDS)
+                if len(output) > _MOST_READ:
+                    raise HelperFailed(f"the helper {name} said more than {_MOST_READ} bytes")
+            process.wait()
+            return bytes(output)
+        finally:
+            os.close(exited)
+
+    def _wait(self, poll: select.poll, name: str, deadline: float) -> list[tuple[int, int]]:
+        ready = poll.poll(max(0.0, deadline - time.monotonic()) * 1000)
+        if not ready:
+            raise HelperFailed(
+                f"the helper {name} said nothing within {self.seconds:g} s, the limit helper_seconds"
+            )
+        return ready
+
+
+def _take(descriptor: int, output: bytearray) -> bool:
+    """Append what can be read at once. Return whether more may come."""
+    while descriptor >= 0 and len(output) <= _MOST_READ:
+        try:
+            data = os.read(descriptor, _MOST_READ)
+        except BlockingIOError:
+            return True
+        if not data:
+            return False
+        output += data
+    return True
+
+
+def helper_program(word: str, environment: Mapping[str, str]) -> Path | None:
+    """Return the file that a helper's first word means, or None if there is none."""
+    found = shutil.which(word, path=environment.get("PATH", os.defpath))
+    return Path(found) if found else None
+
+
+def _kill(pid: int) -> None:
+    """Kill a process that leads a session, with its group and all its descendants."""
+    below = _descendants(pid)
+    with contextlib.suppress(ProcessLookupError, PermissionError):
+        os.killpg(pid, signal.SIGKILL)
+    for one in below:
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            os.kill(one, signal.SIGKILL)
+
+
+def _descendants(pid: int) -> list[int]:
+    """Return the processes below this one: a helper's own children may have left its group."""
+    children: dict[int, list[int]] = {}
+    for entry in os.listdir("/proc"):  # noqa: PTH208 - names are all we need
+        if entry.isdecimal():
+            try:
+                parent = int(Path(f"/proc/{entry}/stat").read_bytes().rpartition(b")")[2].split()[1])
+            except OSError:
+                continue
+            children.setdefault(parent, []).append(int(entry))
+    found: list[int] = []
+    waiting = [pid]
+    while waiting:
+        below = children.get(waiting.pop(), [])
+        found += below
+        waiting += below
+    return found

@@ -1,0 +1,315 @@
+"""What a configuration keeps elsewhere: one broken value costs one server, and no helper program holds the event loop."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+import urllib.error
+import urllib.request
+
+import pytest
+
+from ..e2e.bridge_process import EXAMPLE, PROGRAM
+from ..e2e.daemon_process import Daemon, Manager, daemon, write_config
+from ..e2e.raw_http import BOTH, INITIALIZE
+
+BODY = json.dumps({"jsonrpc": "2.0", "id": 0, "method": "initialize", "params": INITIALIZE}).encode()
+TOKEN = "mcpb_0123456789abcdefghijklmnopqrstuvwxyzABCDEF"
+
+
+def get(url, token="", body=None):
+    """Status and body."""
+    headers = {"Accept": BOTH, "Content-Type": "application/json", "Authorization": f"Bearer {token}"}
+    try:
+        with urllib.request.urlopen(urllib.request.Request(url, body, headers), timeout=20) as answer:
+            return answer.status, answer.read().decode()
+    except urllib.error.HTTPError as fault:
+        with fault:
+            return fault.code, fault.read().decode()
+
+
+def until(look, what="it"):
+    end = time.monotonic() + 20
+    while not (found := look()):
+        assert time.monotonic() < end, what
+        time.sleep(0.02)
+    return found
+
+
+def script(folder, name, text):
+    path = folder / name
+    path.write_text(f"#!/bin/sh\n{text}\n")
+    path.chmod(0o700)
+    return path
+
+
+def broken(folder, kind):
+    """The keys of a server that cannot be started here, a part of the reason, and what mends it."""
+    keys = {"command": EXAMPLE}
+    private = folder / "private"
+
+    def make():
+        private.write_text("A=as-good-as-a-secret\n")
+        private.chmod(0o600)
+
+    match kind:
+        case "helper fails":
+            helper = script(folder, "helper", f"cat {private}")
+            return keys | {"secrets": {"K": f"exec:{helper}"}}, "ended with 1", make
+        case "helper missing":
+            helper = folder / "helper"
+            command = {"secrets": {"K": f"exec:{helper}"}}
+            return (
+                keys | command,
+                "cannot be run",
+                lambda: script(folder, "helper", "echo as-good-as-a-secret"),
+            )
+        case "secret file missing":
+            return keys | {"secrets": {"K": str(private)}}, "No such file", make
+        case "no credential":
+            return keys | {"secrets": {"K": "credential:k"}}, "there is no credential 'k'", None
+        case "env_file missing":
+            return keys | {"env_file": str(private)}, "No such file", make
+        case "env_file for others":
+            make()
+            private.chmod(0o644)
+            return keys | {"env_file": str(private)}, "mode 0644", make
+        case "env_file is none":
+            private.write_text("nonsense\n")
+            private.chmod(0o600)
+            return keys | {"env_file": str(private)}, "line 1 is not KEY=VALUE", make
+        case "variable not set":
+            return keys | {"pass_env": ["NOT_SET_ANYWHERE"]}, "NOT_SET_ANYWHERE", None
+        case "program missing":
+            program = folder / "program"
+            text = f"exec {sys.executable} {EXAMPLE[1]}"
+            return {"command": [str(program)]}, "there is no program", lambda: script(folder, "program", text)
+        case "cwd missing":
+            cwd = folder / "cwd"
+            return keys | {"cwd": str(cwd)}, f"cwd {cwd} is no directory", cwd.mkdir
+    raise AssertionError(kind)
+
+
+KINDS = [
+    *("helper fails", "helper missing", "secret file missing", "no credential", "env_file missing"),
+    *("env_file for others", "env_file is none", "variable not set", "program missing", "cwd missing"),
+]
+
+
+@pytest.fixture(scope="module")
+def one_daemon(tmp_path_factory):
+    """A daemon with a server for each kind, besides one that is well; and how each can be mended."""
+    root = tmp_path_factory.mktemp("r12")
+    servers, reasons, mend = {"well": {"command": EXAMPLE}}, {}, {}
+    for number, kind in enumerate(KINDS):
+        folder = root / str(number)
+        folder.mkdir()
+        servers[f"s{number}"], reasons[f"s{number}"], mend[f"s{number}"] = broken(folder, kind)
+    with daemon(root, servers) as running:
+        running.reasons, running.mend = reasons, mend
+        yield running
+
+
+def test_r12_a_value_that_cannot_be_had_costs_its_server_only(one_daemon):
+    running = one_daemon
+    assert get(running.url("well"), running.token, BODY)[0] == 200
+    found = {one["name"]: one for one in running.status()["servers"]}
+    shown = running.do("status").stdout
+    doctor = running.do("doctor", check=False).stdout
+    for name, reason in running.reasons.items():
+        assert found[name]["state"] == "failed"
+        assert reason in found[name]["fault"]
+        assert reason in shown
+        assert reason in running.do("logs", name).stdout
+        assert any(f"servers.{name}:" in line and reason in line for line in doctor.splitlines()), name
+        status, answer = get(running.url(name), running.token, BODY)
+        assert status == 503
+        assert reason in answer
+    assert found["well"]["state"] == "serving"
+    status, answer = get(running.url("well").replace("/servers/well/mcp", "/readyz"))
+    assert status == 503
+    assert not [name for name in running.reasons if name in answer]
+
+
+def test_r12_a_failed_server_is_tried_again_at_its_next_start(one_daemon):
+    running = one_daemon
+    mended = [name for name, mend in running.mend.items() if mend]
+    for name in mended:
+        running.mend[name]()
+        if name in ("s0", "s8"):
+            running.do("restart", name)
+        until(lambda name=name: get(running.url(name), running.token, BODY)[0] == 200, name)
+    found = {one["name"]: one for one in running.status()["servers"]}
+    assert {found[name]["state"] for name in mended} == {"serving"}
+    assert not any("as-good-as-a-secret" in line for line in running.lines)
+
+
+def test_r12_a_reload_fails_one_server_and_mends_it_again(tmp_path):
+    private = tmp_path / "private"
+    private.write_text("A=1234567890\n")
+    private.chmod(0o600)
+    servers = {"one": {"command": EXAMPLE, "env_file": str(private)}, "two": {"command": EXAMPLE}}
+    with daemon(tmp_path, servers) as running:
+
+        def states():
+            return [one["state"] for one in running.status()["servers"]]
+
+        assert get(running.url("two"), running.token, BODY)[0] == 200
+        private.rename(tmp_path / "elsewhere")
+        assert "changed: one" in running.do("reload").stdout
+        assert states() == ["failed", "serving"]
+        (tmp_path / "elsewhere").rename(private)
+        assert "changed: one" in running.do("reload").stdout
+        assert states() == ["idle", "serving"]
+        good = running.config.read_text()
+        # A file with an invalid key is refused whole, and what runs goes on.
+        running.config.write_text(good + "nonsense = 1\n")
+        assert running.do("reload", check=False).returncode == 78
+        assert states() == ["idle", "serving"]
+        running.config.write_text(good)
+
+
+def test_r12_a_member_of_an_aggregate_that_cannot_be_started_costs_itself_only(tmp_path):
+    servers = {"one": {"command": EXAMPLE}, "two": {"command": EXAMPLE, "pass_env": ["NOT_SET_ANYWHERE"]}}
+    with daemon(tmp_path, servers, aggregate={"servers": ["one", "two"]}) as running:
+        assert "one__echo" in running.do("tools", "aggregate").stdout
+        assert {one["name"]: one["state"] for one in running.status()["servers"]}["two"] == "failed"
+
+
+def test_r12_config_check_names_every_fault(tmp_path):
+    servers = {"one": {"command": EXAMPLE, "secrets": {"K": "exec:false"}}, "two": {"command": EXAMPLE}}
+    servers["three"] = {"command": EXAMPLE, "env_file": str(tmp_path / "no")}
+    write_config(tmp_path / "config.toml", servers)
+    done = Daemon.do(_Commands(tmp_path), "config", "check", check=False)
+    assert done.returncode == 78
+    assert "servers.one: the helper 'false' ended with 1 (secrets.K)" in done.stderr
+    assert "servers.three: the environment file" in done.stderr
+    assert "servers.two" not in done.stderr
+
+
+class _Commands(Daemon):
+    """A person's commands without a daemon."""
+
+    def __init__(self, folder):
+        self.folder, self.config = folder, folder / "config.toml"
+
+
+def test_r12_without_a_token_the_daemon_does_not_start_and_a_reload_keeps_the_former(tmp_path):
+    (tmp_path / "token").write_text(TOKEN)
+    (tmp_path / "token").chmod(0o600)
+    with daemon(tmp_path, listen={"token": f"exec:cat {tmp_path}/token"}) as running:
+        (tmp_path / "token").unlink()
+        refused = running.do("reload", check=False)
+        assert refused.returncode == 78
+        assert "listen: token: the helper 'cat' ended with 1" in refused.stderr
+        assert get(running.url("example"), TOKEN, BODY)[0] == 200
+    done = subprocess.run(
+        [PROGRAM, "serve", "--config", str(running.config)],
+        env=running.variables,
+        capture_output=True,
+        text=True,
+        timeout=20,
+        check=False,
+    )
+    assert done.returncode == 78
+    assert "listen: token: the helper 'cat' ended with 1" in done.stderr
+
+
+# ---- the event loop goes on
+
+
+def test_r9_the_loop_goes_on_while_helpers_run_at_start_reload_and_restart(tmp_path):
+    """Each helper waits for a writer of its pipe, so that it takes exactly as long as is wanted."""
+    gate = tmp_path / "gate"
+    runs = tmp_path / "runs"
+    helper = script(tmp_path, "helper", f"echo run >>{runs}\nread line <{gate}\necho $line")
+    token = script(tmp_path, "token", f"test ! -p {gate} || echo token >>{runs}\necho {TOKEN}")
+    os.mkfifo(gate)
+    manager = Manager(tmp_path)
+    servers = {
+        "slow": {"command": EXAMPLE, "secrets": {"K": f"exec:{helper}"}},
+        "quick": {"command": EXAMPLE},
+    }
+    write_config(tmp_path / "config.toml", servers, listen={"token": f"exec:{token}"})
+    environment = {"NOTIFY_SOCKET": str(manager.path), "WATCHDOG_USEC": "900000"}
+    with Daemon(tmp_path, environment=environment) as running:
+
+        def count():
+            return runs.read_text().split().count("run") if runs.exists() else 0
+
+        def goes_on():
+            before = manager.heard.count("WATCHDOG=1")
+            assert get(running.url("quick").replace("/servers/quick/mcp", "/healthz"))[0] == 200
+            assert get(running.url("quick"), TOKEN, BODY)[0] == 200
+            until(lambda: manager.heard.count("WATCHDOG=1") > before + 1, "the watchdog")
+
+        until(lambda: count() == 1, "the helper at the start")
+        goes_on()
+        gate.write_text("first-secret\n")
+        until(lambda: running.status()["servers"][0]["state"] == "idle")
+        # Five requests for a reload are two reloads: the one that runs, and one for all that came meanwhile.
+        running.process.send_signal(signal.SIGHUP)
+        until(lambda: count() == 2, "the helper at the reload")
+        asked = [threading.Thread(target=running.do, args=("reload",)) for _ in range(3)]
+        for thread in asked:
+            thread.start()
+        running.process.send_signal(signal.SIGHUP)
+        goes_on()
+        gate.write_text("second-secret\n")
+        until(lambda: count() == 3, "the second reload")
+        gate.write_text("\n")
+        for thread in asked:
+            thread.join(20)
+        assert count() == 3
+        assert running.status()["servers"][0]["state"] == "failed"
+        running.do("restart", "slow")
+        until(lambda: count() == 4, "the helper at the restart")
+        goes_on()
+        # Its end does not wait for the helper, and nothing of that is left.
+        assert running.stop() == 0
+    assert not any("second-secret" in line for line in running.lines)
+
+
+def test_r9_a_helper_is_killed_at_its_limit_with_its_children(tmp_path):
+    texts = {
+        "hangs": "exec sleep 1000",
+        "left": "(exec setsid sleep 1000) & sleep 1000",
+        "floods": "exec yes",
+    }
+    servers = {}
+    for name, text in texts.items():
+        helper = script(tmp_path, name, text)
+        servers[name] = {"command": EXAMPLE, "secrets": {"K": f"exec:{helper}"}}
+    with daemon(tmp_path, servers, limits={"helper_seconds": 0.5}) as running:
+        until(lambda: {one["state"] for one in running.status()["servers"]} == {"failed"})
+        for one in running.status()["servers"]:
+            expected = "said more than 65536 bytes" if one["name"] == "floods" else "within 0.5 s"
+            assert expected in one["fault"]
+        commands = [_command(pid) for pid in running.family()]
+        assert not [command for command in commands if b"sleep" in command or b"yes" in command]
+
+
+def _command(pid):
+    try:
+        with open(f"/proc/{pid}/cmdline", "rb") as file:
+            return file.read()
+    except OSError:
+        return b""
+
+
+def test_r9_the_end_while_a_helper_gives_the_token_leaves_nothing(tmp_path):
+    started = tmp_path / "started"
+    helper = script(tmp_path, "helper", f"echo $$ >{started}\nsleep 1000")
+    write_config(tmp_path / "config.toml", {"one": {"command": EXAMPLE}}, listen={"token": f"exec:{helper}"})
+    with subprocess.Popen(
+        [PROGRAM, "serve", "--config", str(tmp_path / "config.toml")],
+        env={**os.environ, "XDG_RUNTIME_DIR": str(tmp_path), "MCP_BRIDGE_TEST_MARK": "x"},
+        stderr=subprocess.DEVNULL,
+    ) as process:
+        pid = int(until(lambda: started.exists() and started.read_text().strip()))
+        process.terminate()
+        assert process.wait(20) == 0
+    until(lambda: not os.path.exists(f"/proc/{pid}") or b"" == _command(pid))
