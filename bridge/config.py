@@ -14,6 +14,7 @@ from collections.abc import Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
+from secrets import token_hex as random_name
 from typing import Annotated, Any, Final, Literal, TypeVar, cast, get_args, get_origin, get_type_hints
 
 import attrs
@@ -35,6 +36,7 @@ from .credentials import (
     read_private,
     read_secret,
     runtime_directory,
+    sync_directory,
 )
 from .environment import (
     PROXIES,
@@ -70,6 +72,8 @@ _KEY: Final = re.compile(r"""\s*([\w."' -]+?)\s*=""")
 _LONGEST_SOCKET: Final = 107
 # Where the servers' paths, and those of the person's commands, begin.
 _OURS: Final = ("/servers/", "/control/")
+# What a name of 255 bytes has room for beside what a draft of a file adds to it.
+_DRAFT_NAME: Final = 200
 NAME: Final = r"^[a-z0-9][a-z0-9-]{0,31}\Z"
 _LONGEST_NAME: Final = 32
 
@@ -429,8 +433,8 @@ def _named(cls: type[T], table: dict[str, Any], key: str) -> dict[str, T]:
 def _convert(cls: type[T], value: object, where: str) -> T:
     at = f"{where}: " if where else ""
     if not isinstance(value, dict):
-        table, _, last = where.rpartition(".")
-        raise BadConfig(f"{at}must be a table, not {type(value).__name__}", table, last)
+        parent, _, last = where.rpartition(".")
+        raise BadConfig(f"{at}must be a table, not {type(value).__name__}", parent, last)
     fields_of: tuple[attrs.Attribute[Any], ...] = attrs.fields(cls)  # type: ignore[arg-type]  # one of ours
     known = [field.name for field in fields_of]
     table = cast("dict[str, object]", value)
@@ -833,18 +837,43 @@ def with_key(text: str, table: str, name: str, key: str, value: str) -> str:
 
 
 def rewrite(path: Path, text: str) -> None:
-    """Put another text into the file, all of it or nothing, with the mode that it had. Raises BadConfig."""
+    """Put another text into the file, all of it or nothing, with the mode and the group that it had. Raises BadConfig.
+
+    A link stays: the file that it leads to is replaced, if that is ours.
+    """
     read_file(text.encode())
-    draft = path.with_name(f".{path.name}.{os.getpid()}")
     try:
-        with open(  # noqa: PTH123 - a descriptor
-            os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, path.stat().st_mode & 0o777), "w"
-        ) as file:
-            file.write(text)
-        draft.replace(path)
-    except OSError as fault:
+        target = path.resolve(strict=True)
+        check_trusted(path)
+        found = target.stat()
+        if found.st_uid != os.geteuid():
+            raise BadConfig(
+                f"{target} belongs to uid {found.st_uid}, so uid {os.geteuid()} does not replace it"
+            )
+        _replace(target, text, found)
+    except BadCredential as fault:
+        raise BadConfig(str(fault)) from None
+    except (OSError, RuntimeError) as fault:
+        raise BadConfig(f"{path} cannot be written: {getattr(fault, 'strerror', None) or fault}") from None
+
+
+def _replace(target: Path, text: str, found: os.stat_result) -> None:
+    draft = target.with_name(f".{target.name[:_DRAFT_NAME]}.{random_name(8)}")
+    descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600)
+    try:
+        with open(descriptor, "wb") as file:  # noqa: PTH123 - a descriptor
+            if os.fstat(descriptor).st_gid != found.st_gid:
+                os.fchown(descriptor, -1, found.st_gid)
+            # After the group, which clears some bits; the umask has no part in it.
+            os.fchmod(descriptor, found.st_mode & 0o777)
+            file.write(text.encode())
+            file.flush()
+            os.fsync(descriptor)
+        draft.replace(target)
+    except OSError:
         draft.unlink(missing_ok=True)
-        raise BadConfig(f"{path} cannot be written: {fault.strerror}") from None
+        raise
+    sync_directory(target.parent)
 
 
 # ---- for editors

@@ -493,7 +493,7 @@ def _import(file: Path, path: Path) -> int:
 
 def _approve(given: argparse.Namespace, path: Path, environment: Mapping[str, str]) -> int:
     known = {one.name: one for one in config.load(path, environment).servers if one.name != AGGREGATE}
-    text = path.read_text(encoding="utf-8")
+    text = path.read_bytes().decode()
     approval = Approval()
     for name in given.servers:
         if name not in known:
@@ -543,7 +543,7 @@ def _token(given: argparse.Namespace, path: Path, environment: Mapping[str, str]
         return _failed(EX_USAGE, f"token {given.action} needs a NAME")
     file = config.read(path)
     known = file.tokens
-    text = path.read_text(encoding="utf-8")
+    text = path.read_bytes().decode()
     if given.action == "revoke":
         if given.name not in known:
             raise BadConfig(
@@ -637,7 +637,7 @@ def _token_of_client(
         return read_secret(settings.token_source, environment, settings.file.parent)
     name = config.token_name(given.client, given.server)
     token = new_token()
-    text = path.read_text(encoding="utf-8")
+    text = path.read_bytes().decode()
     if name in config.read(path).tokens:
         text = config.with_key(text, "tokens", name, "sha256", _hash_of(token))
         tell(f"mcp-bridge: the token {name} is replaced; what was pasted with the former one is refused\n")
