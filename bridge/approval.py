@@ -1,7 +1,7 @@
 """Whether what a server starts is what its operator has approved (attacks V26, V31).
 
 `mcp-bridge approve` writes a pin into the configuration: the SHA-256 of the command, of the names of the variables that are set
-for it, and of the content of the program and its script. It is compared before each start. A pin is no signature, since who
+for it, and of the content of the files that it executes. It is compared before each start. A pin is no signature, since who
 can write the configuration can approve as well; what it finds is a command or a program that was changed without that.
 """
 
@@ -10,13 +10,12 @@ import json
 import os
 import stat
 import time
-from collections.abc import Iterator
 from typing import Final
 
 import attrs
 
-from ..transports.options import Launch, SpawnFailed
-from .program import found_program
+from ..transports.options import SpawnFailed
+from .command_files import files_of
 from .settings import ServerConfig
 
 # What a pin is of, should that ever change.
@@ -35,13 +34,18 @@ class NotApproved(SpawnFailed):
 
 @attrs.frozen
 class Subject:
-    """What a pin is of. `files` are the program and its script, with the SHA-256 of their content."""
+    """What a pin is of. `files` are those that the command executes (command_files.py), with the SHA-256 of their content.
+
+    `data` are files that it names and that are no part of the pin, `unknown` says what else may be executed.
+    """
 
     program: str
     argv: tuple[str, ...]
     cwd: str
     variables: tuple[str, ...]
     files: tuple[tuple[str, str], ...]
+    data: tuple[str, ...] = ()
+    unknown: tuple[str, ...] = ()
 
     @property
     def pin(self) -> str:
@@ -68,15 +72,17 @@ class Approval:
     def subject(self, config: ServerConfig) -> Subject:
         """What the pin of this server would be of now. Raises NotApproved where that cannot be read."""
         launch = config.launch
-        program = found_program(launch.argv, launch.env)
-        if program is None:
+        found = files_of(launch)
+        if not found.files:
             raise NotApproved(f"not approved: there is no program {launch.argv[0]!r}")
         return Subject(
-            program,
+            found.files[0],
             launch.argv,
             launch.cwd or "",
             config.variables,
-            tuple((path, self._digest(path)) for path in (program, *_script(launch))),
+            tuple((path, self._digest(path)) for path in found.files),
+            found.data,
+            found.unknown,
         )
 
     def _digest(self, path: str) -> str:
@@ -102,14 +108,6 @@ class Approval:
 
 def _mend(name: str) -> str:
     return f"look at its command, then say mcp-bridge approve {name}"
-
-
-def _script(launch: Launch) -> Iterator[str]:
-    """The file that the first argument names, as the script of an interpreter does, if it names one."""
-    if len(launch.argv) > 1 and (launch.cwd or launch.argv[1].startswith("/")):
-        path = os.path.join(launch.cwd or "/", launch.argv[1])  # noqa: PTH118 - as the server would
-        if os.path.isfile(path):  # noqa: PTH113 - as above
-            yield path
 
 
 def _unblocked(path: str, flags: int) -> int:

@@ -503,6 +503,16 @@ def _approve(given: argparse.Namespace, path: Path, environment: Mapping[str, st
         _say(escaped(name))
         for key, value in _approved(subject):
             _say(escaped(f"  {key:<12}{value}"))
+        for reason in subject.unknown:
+            tell(f"mcp-bridge: warning: {escaped(f'{name}: {reason}')}; a change of that is not noticed\n")
+        for file in subject.data:
+            tell(f"mcp-bridge: {escaped(f'{name}: {file}')} is taken for data and is no part of the pin\n")
+        here = {os.path.join(Path.cwd(), word) for word in subject.argv[1:] if not word.startswith("/")}  # noqa: PTH118
+        if not subject.cwd and here & {file for file, _ in subject.files}:
+            tell(
+                f"mcp-bridge: {escaped(name)}: a file that is named without its directory is looked for in {Path.cwd()}; "
+                "the daemon may run in another one, so set cwd\n"
+            )
         if "/" not in subject.argv[0]:
             tell(
                 f"mcp-bridge: {escaped(name)}: the daemon may find another program of this name in its PATH; "
