@@ -1,10 +1,13 @@
 """What may be listened on and who may call: checks that the command line and the configuration file share."""
 
 import ipaddress
+import os
 import re
+from pathlib import Path
 from typing import Final
 from urllib.parse import SplitResult, urlsplit
 
+from ..transports.peers import Socket, uid_of_unix_peer
 from .environment import shown
 
 _HOST: Final = re.compile(r"(?:\[[0-9a-f:.]{2,45}\]|[a-z0-9-]+(?:\.[a-z0-9-]+)*)(?::([0-9]{1,5}))?\Z")
@@ -17,6 +20,22 @@ class BadAddress(ValueError):
 
 class NotLoopback(BadAddress):
     """An address that other machines could reach."""
+
+
+class NotOurs(BadAddress):
+    """A Unix socket on which a process of another user listens; the text names it and the uid."""
+
+
+def check_listener(sock: Socket, path: Path) -> None:
+    """Raise NotOurs unless a process of our uid, or of root, listens on the Unix socket that this one is connected to.
+
+    It is called before anything is sent. Where a service manager made the socket, its uid counts (unix(7), SO_PEERCRED).
+    """
+    uid = uid_of_unix_peer(sock)
+    if uid not in (0, os.geteuid()):
+        raise NotOurs(
+            f"a process of uid {uid} listens on {path}, not of uid {os.geteuid()}; nothing was sent to it"
+        )
 
 
 def check_loopback(host: str) -> None:

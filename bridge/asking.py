@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, Final, cast
 
 from ..validators import modern
+from .addresses import NotOurs, check_listener
 
 # An answer that takes longer than this has got lost, in seconds; a call of a tool may take as long as it likes.
 _PATIENCE: Final = 30.0
@@ -38,6 +39,10 @@ class _UnixConnection(http.client.HTTPConnection):
             raise NoDaemon(
                 f"no daemon answers on {self._path}: {fault.strerror or fault}; `mcp-bridge serve` starts one"
             ) from None
+        try:
+            check_listener(self.sock, self._path)
+        except NotOurs as fault:
+            raise NoDaemon(str(fault)) from None
 
     def send(self, data: Any) -> None:  # noqa: ANN401 - as it is there
         """Send, and let it not look as if whoever reads our output had left."""

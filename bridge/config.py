@@ -10,7 +10,7 @@ import os
 import re
 import sys
 import tomllib
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
@@ -33,6 +33,7 @@ from .credentials import (
     directory_in,
     expanded,
     home_in,
+    names_file,
     read_private,
     read_secret,
     runtime_directory,
@@ -589,6 +590,7 @@ def _server(
         from_headers=from_headers,
         pin=server.pin,
         needs_pin=needs_pin,
+        outside=tuple(base / expanded(name) for name in _files_outside(server)),
         pending=True,
     )
     config = attrs.evolve(config, resolver=partial(_resolve, config, server, base, environment))
@@ -632,6 +634,12 @@ def _aggregate(
     words = (sys.executable, "-m", "mcpbridged.bridge.aggregate", str(unix), *wanted.servers)
     launch = Launch(words, inherited(environment))
     return ServerConfig(AGGREGATE, launch, "modern", "principal", limits=limits, knows_principal=True)
+
+
+def _files_outside(server: Server) -> Iterator[str]:
+    if server.env_file:
+        yield server.env_file
+    yield from (source for source in server.secrets.values() if names_file(source))
 
 
 def _check_variables(server: Server) -> None:

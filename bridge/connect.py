@@ -23,7 +23,7 @@ from ..validators.envelope import Message, Notification, Request, Response
 from ..validators.limits import TRUSTING, Limits
 from ..validators.rejection import Rejection
 from ..validators.shapes import read_cancelled
-from .addresses import websocket_of
+from .addresses import check_listener, websocket_of
 from .asking import NoDaemon, Refused
 from .log import tell
 
@@ -64,7 +64,9 @@ class Place:
         """A stream to it. Raises NoDaemon."""
         try:
             if self.unix is not None:
-                return await trio.open_unix_socket(str(self.unix))
+                local = await trio.open_unix_socket(str(self.unix))
+                check_listener(local.socket, self.unix)
+                return local
             plain = await trio.open_tcp_stream(*self.address)
             if not self.tls:
                 return plain

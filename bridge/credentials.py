@@ -14,11 +14,15 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
 
+from ..transports.options import Launch
 from ..validators.bearer import TokenSet
+from .command_files import files_of
 from .environment import looks_random
 from .helpers import HelperFailed, Helpers
 
 PRINCIPAL: Final = "owner"
+# As many links as Linux follows in a path (path_resolution(7)).
+_MOST_LINKS: Final = 40
 # The value of listen.token with which a token is minted for each boot.
 BOOT: Final = "boot"
 _PREFIX: Final = "mcpb_"
@@ -122,13 +126,19 @@ def check_source(source: str) -> None:
         _words(rest)
     elif not source:
         raise BadCredential("an empty text names no place of a secret")
-    elif not (colon and kind in _KINDS):
+    elif names_file(source):
         try:
             expanded(source)
         except BadCredential:
             if _shown_name(source):
                 raise
             raise BadCredential(f"the file that it names is of a user that there is not{_PLACES}") from None
+
+
+def names_file(source: str) -> bool:
+    """Return whether the place of a secret is a file."""
+    kind, colon, _ = source.partition(":")
+    return not (colon and kind in _KINDS)
 
 
 def _shown_name(source: str) -> str:
@@ -150,8 +160,16 @@ def _words(command: str) -> list[str]:
 
 
 def _said_by(command: str, environment: Mapping[str, str], helpers: Helpers) -> bytes:
+    words = _words(command)
+    for file in files_of(Launch(tuple(words), environment)).files:
+        try:
+            check_executed(Path(file))
+        except BadCredential as fault:
+            raise BadCredential(
+                f"the helper {words[0]!r} is not run, since others could replace it: {fault}"
+            ) from None
     try:
-        return helpers.run(_words(command), environment, _LARGEST)
+        return helpers.run(words, environment, _LARGEST)
     except HelperFailed as fault:
         raise BadCredential(str(fault)) from None
 
@@ -193,27 +211,83 @@ def _namespace() -> tuple[str, str]:
 def check_trusted(path: Path) -> None:
     """Raise BadCredential unless only we, or root, can change this file and the way to it (StrictModes of sshd).
 
-    A directory that others may write to is accepted where its sticky bit keeps them from replacing what is ours.
+    The way is that of the name and, where it leads through links, that of each link. A directory that others may write to
+    is accepted where its sticky bit keeps them from replacing what is ours.
     """
-    try:
-        real = path.resolve()
-    except (OSError, RuntimeError) as fault:
-        raise BadCredential(f"{path} cannot be looked at: {fault}") from None
-    for place in (real, *real.parents):
-        try:
-            found = place.stat()
-        except OSError as fault:
-            raise BadCredential(f"{place} cannot be looked at: {os.strerror(fault.errno or 0)}") from None
+    way = _way_to(path)
+    real = way[-1]
+    for place in way:
         # In a user namespace (PrivateUsers= of a user's unit) root's directories seem to be of a uid that nobody has.
-        if place not in (real, real.parent) and is_unmapped_root(found.st_uid, *_namespace()):
-            continue
-        if found.st_uid not in (0, os.geteuid()):
-            raise BadCredential(f"{place} belongs to uid {found.st_uid}, neither to you nor to root")
-        sticky = place != real and stat.S_ISDIR(found.st_mode) and found.st_mode & stat.S_ISVTX
-        if found.st_mode & 0o022 and not sticky:
-            raise BadCredential(
-                f"{place} has mode {found.st_mode & 0o777:04o}: others could change it; chmod go-w {place}"
-            )
+        _check_place(place, real, roots=place not in (real, real.parent))
+
+
+def check_executed(path: Path) -> None:
+    """Raise BadCredential where others than we and root could replace what is executed, or listened on, under this name.
+
+    It is as `check_trusted`, but root may have no uid here, and others may not write into its own directory at all.
+    """
+    way = _way_to(path)
+    real = way[-1]
+    for place in way:
+        _check_place(place, real, roots=True)
+    if real.parent.stat().st_mode & 0o022:
+        raise _writable(real.parent, real.parent.stat().st_mode)
+
+
+def check_directory(path: Path) -> None:
+    """Raise BadCredential where others could replace what is in this directory, or the nearest that there is above it."""
+    while not path.exists() and path != path.parent:
+        path = path.parent
+    # A name in it, which need not be there.
+    check_trusted(path)
+    if path.stat().st_mode & 0o022:
+        raise _writable(path, path.stat().st_mode)
+
+
+def _way_to(path: Path) -> list[Path]:
+    """Return every directory and link that leads to a file, and the file itself as the last. Raises BadCredential."""
+    way: dict[Path, None] = {}
+    here, parts = Path("/"), [*path.absolute().parts[1:]]
+    way[here] = None
+    links = 0
+    while parts:
+        here = here.parent if parts[0] == ".." else here / parts[0]
+        parts = parts[1:]
+        try:
+            target = here.readlink() if here.is_symlink() else None
+        except OSError as fault:
+            raise BadCredential(f"{here} cannot be looked at: {os.strerror(fault.errno or 0)}") from None
+        # The last place is where the way ends, also if it was passed before.
+        way.pop(here, None)
+        way[here] = None
+        if target is not None:
+            links += 1
+            if links > _MOST_LINKS:
+                raise BadCredential(f"{path} cannot be looked at: it has more than {_MOST_LINKS} links")
+            parts = [part for part in target.parts if part != "/"] + parts
+            here = Path("/") if target.is_absolute() else here.parent
+    return [place for place in way if place != here] + [here]
+
+
+def _check_place(place: Path, real: Path, *, roots: bool) -> None:
+    try:
+        found = place.lstat()
+    except OSError as fault:
+        raise BadCredential(f"{place} cannot be looked at: {os.strerror(fault.errno or 0)}") from None
+    if found.st_uid not in (0, os.geteuid()):
+        if roots and is_unmapped_root(found.st_uid, *_namespace()):
+            return
+        raise BadCredential(f"{place} belongs to uid {found.st_uid}, neither to you nor to root")
+    sticky = place != real and stat.S_ISDIR(found.st_mode) and found.st_mode & stat.S_ISVTX
+    # A link has no mode of its own: who may replace it is a matter of its directory.
+    if found.st_mode & 0o022 and not (sticky or stat.S_ISLNK(found.st_mode)):
+        raise _writable(place, found.st_mode)
+
+
+def _writable(place: Path, mode: int) -> BadCredential:
+    return BadCredential(
+        f"{place} has mode {stat.S_IMODE(mode):04o}: others could change it; chmod go-w {place}"
+    )
 
 
 def _check_content(path: Path, content: bytes) -> str:

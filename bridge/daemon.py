@@ -56,6 +56,7 @@ from .off_loop import off_loop
 from .program import found_program, why_not_found
 from .settings import READY, Settings
 from .status import Status, status
+from .trust import replaceable_places
 
 EX_OK = 0
 EX_UNAVAILABLE = 69
@@ -624,6 +625,7 @@ class _Daemon:
             for server in self._fleet
             if server.config.fault
         )
+        lines.extend(f"warning: listen: unix: {reason}" for reason in replaceable_places(settings))
         if self._tokens.known is None and self._sockets.tcp:
             lines.append(
                 "warning: no credential is asked for (--no-auth): every program on this machine may use this server"

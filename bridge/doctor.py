@@ -20,6 +20,7 @@ from .credentials import BOOT, BadCredential, default_token, directory_in
 from .helpers import Helpers
 from .program import found_program
 from .settings import CONTROL, ServerConfig, Settings
+from .trust import replaceable_of, replaceable_places
 
 GOOD: Final = "good"
 DOUBTFUL: Final = "doubtful"
@@ -60,6 +61,7 @@ def examine(path: Path, environment: Mapping[str, str]) -> Iterator[Finding]:
     yield from _default_token(settings, environment)
     for server in settings.servers:
         yield from _server(server)
+    yield from _replaceable(settings)
     yield from _daemon(settings)
 
 
@@ -87,6 +89,18 @@ def _machine(environment: Mapping[str, str]) -> Iterator[Finding]:
             f"a process may have {limit} open files, and {_DESCRIPTORS} are needed at the default limits",
             "raise LimitNOFILE= of the unit, or lower the limits of sessions and connections",
         )
+
+
+def _replaceable(settings: Settings) -> Iterator[Finding]:
+    for server in settings.servers:
+        for reason in replaceable_of(server):
+            yield Finding(
+                WRONG,
+                f"servers.{server.name}: others could replace what it executes: {reason}",
+                "let nobody else write there, or use a copy of yours",
+            )
+    for reason in replaceable_places(settings):
+        yield Finding(WRONG, f"listen: unix: {reason}", "choose a directory of your own")
 
 
 def _default_token(settings: Settings, environment: Mapping[str, str]) -> Iterator[Finding]:

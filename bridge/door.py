@@ -22,7 +22,7 @@ import msgspec
 
 from ..validators import modern
 from . import config, doctor
-from .addresses import BadAddress
+from .addresses import BadAddress, NotOurs
 from .approval import Approval, NotApproved, Subject
 from .asking import NoDaemon, Refused, ask, call, follow, result_of
 from .cli import COMMANDS, EX_CONFIG, EX_INTERRUPTED, EX_USAGE
@@ -42,6 +42,7 @@ from .importing import BadImport, import_servers
 from .log import escaped, tell
 from .settings import AGGREGATE, ALL, CONTROL, ServerConfig, Settings
 from .showing import table
+from .trust import replaceable_of, replaceable_places
 
 EX_OK: Final = 0
 EX_FAILED: Final = 1
@@ -130,6 +131,8 @@ def command(arguments: list[str], environment: Mapping[str, str]) -> int:
     except (BadConfig, BadCredential, BadImport) as fault:
         return _failed(EX_CONFIG, str(fault))
     except NoDaemon as fault:
+        return _failed(EX_UNAVAILABLE, str(fault))
+    except NotOurs as fault:
         return _failed(EX_UNAVAILABLE, str(fault))
     except BadAddress as fault:
         return _failed(EX_USAGE, str(fault))
@@ -417,6 +420,12 @@ def _config(given: argparse.Namespace, path: Path, environment: Mapping[str, str
             planned = config.plan(path, environment)
             settings = config.resolved(planned, Helpers(planned.limits.helper_seconds))
             faults = [f"{path}: servers.{one.name}: {one.fault}" for one in settings.servers if one.fault]
+            faults += [
+                f"{path}: servers.{one.name}: others could replace what it executes: {reason}"
+                for one in settings.servers
+                for reason in replaceable_of(one)
+            ]
+            faults += [f"{path}: listen: unix: {reason}" for reason in replaceable_places(settings)]
             if faults:
                 raise BadConfig("\n".join(faults))
             check(settings, environment)

@@ -45,6 +45,7 @@ from .sealing import Seal
 from .settings import PRINCIPAL_VARIABLE, ServerConfig, TokenConfig
 from .to_legacy import ToLegacy
 from .to_modern import ToModern
+from .trust import replaceable_of
 from .vital import Vital
 
 # How long to wait between looks at the clock for idle sessions, in seconds.
@@ -144,6 +145,7 @@ class LocalServer:
         self._closed = False
         self._approval = Approval()
         self.unapproved = False  # whether it would not be started, as far as was looked
+        self._replaceable = ""  # what others could replace of it, as far as was looked
         # Set when the secrets that are being read have been read; None while they are not.
         self._resolving: trio.Event | None = None
         self._resolve_at = -math.inf  # when secrets that could not be read are read again, at a request
@@ -699,8 +701,16 @@ class LocalServer:
         if self._resolving is not None:
             await self._resolving.wait()
 
+    async def _look_at_files(self) -> None:
+        """Warn of a program that other users could replace, each time that another reason is found."""
+        reasons = "; ".join(await trio.to_thread.run_sync(replaceable_of, self.config))
+        if reasons and reasons != self._replaceable:
+            self._log.warning("command_replaceable", reason=reasons)
+        self._replaceable = reasons
+
     async def _check_approved(self) -> None:
         await self._resolve()
+        await self._look_at_files()
         if not (self.config.pin or self.config.needs_pin):
             return
         try:

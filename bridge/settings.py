@@ -57,6 +57,8 @@ class ServerConfig:
     pin: str = ""
     needs_pin: bool = False
     variables: tuple[str, ...] = ()
+    # The files that hold its variables.
+    outside: tuple[Path, ...] = ()
     # Whether its secrets are still to be read; why it cannot be started as it is; and whether that is for want of its
     # program or directory. A fault that is found again is no change of the configuration.
     pending: bool = False

@@ -11,7 +11,7 @@ import struct
 from collections.abc import Iterator
 from ipaddress import ip_address
 from pathlib import Path
-from typing import Final
+from typing import Final, Protocol
 
 # linux/sock_diag.h, linux/inet_diag.h and include/net/tcp_states.h
 _SOCK_DIAG_BY_FAMILY: Final = 20
@@ -33,7 +33,15 @@ _PATIENCE: Final = 1.0
 _Address = tuple[bytes, int]
 
 
-def uid_of_unix_peer(sock: socket.socket) -> int:
+class Socket(Protocol):
+    """A socket of the standard library or of Trio."""
+
+    def getsockopt(self, level: int, optname: int, buflen: int, /) -> bytes:
+        """Return the value of an option (getsockopt(2))."""
+        ...
+
+
+def uid_of_unix_peer(sock: Socket) -> int:
     """Return the uid that the process had which connected to, or listens on, this Unix socket. Raises OSError."""
     credentials = sock.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, struct.calcsize("3i"))
     return int(struct.unpack("3i", credentials)[1])
