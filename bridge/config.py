@@ -202,6 +202,10 @@ class Server:
     env_from_header: Annotated[
         dict[str, Text], Meta(description="Variables that a client brings, with the headers that hold them.")
     ] = attrs.field(factory=dict[str, str])
+    env_from_header_allow: Annotated[
+        tuple[Annotated[str, Meta(pattern=r"^[A-Za-z0-9_*]{1,64}\Z")], ...],
+        Meta(max_length=64, description="Patterns of the variables that clients may bring."),
+    ] = ()
     pin: Annotated[
         str,
         Meta(
@@ -684,7 +688,7 @@ def _from_headers(server: Server) -> dict[str, str]:
     found: dict[str, str] = {}
     try:
         for variable, name in server.env_from_header.items():
-            check_from_client(variable)
+            check_from_client(variable, server.env_from_header_allow)
             found[variable] = header_name(name)
     except BadEnvironment as fault:
         raise BadEnvironment(f"env_from_header: {fault}") from None

@@ -3,6 +3,7 @@
 import os
 import re
 from collections.abc import Iterable, Mapping
+from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Final
 
@@ -26,7 +27,79 @@ LOADERS: Final = frozenset(
     | {"PERL5OPT", "RUBYOPT", "JAVA_TOOL_OPTIONS", "GIT_SSH_COMMAND"}
 )
 # Not even where the operator names them does a client choose these: where programs, code, packages and settings come from.
-STEERING: Final = ("GIT_CONFIG", "LD_", "NODE_", "NPM_CONFIG_", "PERL", "PIP_", "PYTHON", "RUBY", "UV_")
+STEERING: Final = (
+    "BASH",
+    "BUN_",
+    "CORECLR_",
+    "COREHOST_",
+    "COREPACK_",
+    "CREDENTIALS_",
+    "DENO_",
+    "DOTNET_",
+    "DYLD_",
+    "ELECTRON_",
+    "GIT_CONFIG",
+    "JAVA_",
+    "JDK_",
+    "LD_",
+    "LISTEN_",
+    "LUA_",
+    "MCP_BRIDGE_",
+    "NODE_",
+    "NOTIFY_",
+    "NPM_CONFIG_",
+    "OPENSSL_",
+    "PERL",
+    "PHP_",
+    "PIP_",
+    "PYTHON",
+    "RUBY",
+    "SSL_",
+    "SYSTEMD_",
+    "UV_",
+    "WATCHDOG_",
+    "YARN_",
+)
+# What a client may bring where the operator has chosen no patterns: a name of one word, or one that ends like a credential
+# or an address.
+FROM_CLIENT: Final = (
+    "*_ACCOUNT",
+    "*_AUTH",
+    "*_CREDENTIAL",
+    "*_CREDENTIALS",
+    "*_DOMAIN",
+    "*_EMAIL",
+    "*_ID",
+    "*_KEY",
+    "*_ORG",
+    "*_ORGANIZATION",
+    "*_PASSWORD",
+    "*_PAT",
+    "*_PROJECT",
+    "*_REGION",
+    "*_SECRET",
+    "*_SITE",
+    "*_TEAM",
+    "*_TENANT",
+    "*_TOKEN",
+    "*_URL",
+    "*_USER",
+    "*_USERNAME",
+    "*_WORKSPACE",
+)
+# Besides those: how programs find a browser, an editor, a display or a terminal, and what systemd sets for us.
+_NEVER: Final = (
+    _KEPT
+    | LOADERS
+    | {"BROWSER", "DISPLAY", "ENV", "EXINIT", "HOSTALIASES", "IFS", "INVOCATION_ID", "JOURNAL_STREAM"}
+) | {"PROMPT", "TERM", "TERMCAP", "TERMINFO", "VISUAL", "WAYLAND_DISPLAY", "CC", "CXX", "AR", "LD", "RUSTC"}
+# Those of Git choose programs, apart from credentials for its hosts; words by which programs find others, or settings.
+_NEVER_LIKE: Final = re.compile(
+    r"(?:GIT_(?!(?:.*_)?(?:TOKEN|KEY|PASSWORD|SECRET|USERNAME|EMAIL)\Z).*"
+    r"|.*_(?:OPTS|OPTIONS|FLAGS|PRELOAD|HOOKS|ASKPASS)|_JAVA.*|PS[0-4]|GO(?:BIN|TOOLCHAIN|SUMDB|NOSUMDB|PRIVATE|VCS)"
+    r"|[A-Z0-9]*(?:PATH|FLAGS|OPTIONS?|OPTS?|LIBS?|RC|INIT|HOME|ROOT|SHELL|OPEN|CLOSE|PAGER|EDITOR|PRELOAD|HOOKS?|CONFIG)"
+    r"|(?:.*_)?PROXY|GOPROXY|GONOPROXY)\Z"
+)
 # The wish for all variables that name a proxy, of those that there are.
 PROXIES: Final = "*_PROXY"
 _PROXY: Final = re.compile(r"(?:https?|ftp|all|no)_proxy\Z", re.IGNORECASE)
@@ -127,17 +200,23 @@ def secrets_of(variables: Mapping[str, str]) -> set[str]:
     return {key for key, value in variables.items() if looks_secret(key, value)}
 
 
-def check_from_client(key: str) -> None:
-    """Raise BadEnvironment for a variable whose value no client may bring (env_from_header)."""
+def check_from_client(key: str, patterns: Iterable[str] = ()) -> None:
+    """Raise BadEnvironment for a variable whose value no client may bring (env_from_header).
+
+    It is one that a pattern of the operator's matches, or of FROM_CLIENT without any; but never one that chooses what is run.
+    """
     check_variable(key)
     upper = key.upper()
-    if (
-        upper in _KEPT
-        or upper == "TERM"
-        or upper.startswith((*_KEPT_PREFIXES, *STEERING))
-        or _PROXY.match(key)
-    ):
+    if upper in _NEVER or upper.startswith((*_KEPT_PREFIXES, *STEERING)) or _NEVER_LIKE.match(upper):
         raise BadEnvironment(f"{key} is refused: it decides which programs, code or settings the server uses")
+    chosen = tuple(patterns)
+    if not chosen and "_" not in upper.strip("_"):
+        return
+    if not any(fnmatchcase(upper, pattern.upper()) for pattern in chosen or FROM_CLIENT):
+        named = ", ".join(chosen or FROM_CLIENT)
+        raise BadEnvironment(
+            f"{key} is refused: no pattern matches it; there are {named}; env_from_header_allow chooses others"
+        )
 
 
 def passed_on(wish: str, ours: Mapping[str, str]) -> dict[str, str]:
