@@ -12,7 +12,7 @@ import termios
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
-from typing import Final
+from typing import Final, Protocol
 
 import attrs
 import trio
@@ -123,6 +123,15 @@ class _Meter:
             self._suppressed = 0
 
 
+class Keeper(Protocol):
+    """The process that keeps a child, as far as it can be signalled: a server can stop or kill its keeper."""
+
+    def resume(self) -> None: ...
+    def kill(self) -> None: ...
+    async def ended(self) -> None: ...
+    def let_go(self) -> None: ...
+
+
 class Child:
     """A server process. `run` must be running for anything but `send` to have an effect."""
 
@@ -133,8 +142,10 @@ class Child:
         pipes: tuple[int, int, int],
         limits: Limits,
         readiness: Readiness,
+        keeper: Keeper,
     ) -> None:
         self.pid = pid
+        self._keeper = keeper
         self._control = control
         self._stdin, self._stdout, self._stderr = pipes
         self._limits = limits
@@ -257,14 +268,21 @@ class Child:
                 self._meter.end()
                 on_exit(self._exit or Exit(reason=self._reason or "is gone"))
                 self._tell(b"kill")
-                with trio.move_on_after(_KILL_SECONDS):
-                    while not self._keeper_gone:
-                        await self._changed.wait()
+                await self._end_keeper()
                 nursery.cancel_scope.cancel()
             if self._fault is not None:
                 raise self._fault
         finally:
             self._let_go()
+
+    async def _end_keeper(self) -> None:
+        self._keeper.resume()
+        with trio.move_on_after(_KILL_SECONDS):
+            while not self._keeper_gone:
+                await self._changed.wait()
+        if not self._keeper_gone:
+            self._keeper.kill()
+        await self._keeper.ended()
 
     def _let_go(self) -> None:
         self._gone = True
@@ -272,6 +290,9 @@ class Child:
         for descriptor in (self._stdout, self._stderr, self._control.fileno()):
             self._readiness.leave(descriptor)
         self._control.close()  # the keeper's sign to end whatever is left
+        if not self._keeper_gone:
+            self._keeper.resume()
+        self._keeper.let_go()
         for descriptor in (self._stdin, self._stdout, self._stderr):
             if descriptor >= 0:
                 os.close(descriptor)

@@ -9,9 +9,15 @@ Where CGROUP is given, the directory of a cgroup that is ours (cgroup.py), each 
 server-PID-RANDOM, from before its exec until the keeper ends. It is a second way to end all of them, at one stroke, and
 shows what belongs to which server. A server that cannot be put there is started all the same.
 
+A server has the same uid, so it can signal its keeper and the fork server. Each of them is watched by its parent. The fork
+server continues a keeper that was stopped. It is a subreaper as well, and kills what it adopts when a keeper was killed. The
+daemon does the same for the fork server (spawner.py). When its parent ends, the kernel continues each of them
+(PR_SET_PDEATHSIG with SIGCONT); it reads the end of its socket then, and ends what is below it.
+
 Protocol, one packet each. Daemon to fork server: `spawn` with five descriptors: stdin, stdout, stderr of the server, the
-keeper's control socket, a file with the launch as JSON. Keeper to daemon: `spawned PID` or `failed ERRNO TEXT`, later
-`exited CODE` or `signalled NUMBER`. Daemon to keeper: `term` (SIGTERM to the server's process group), `kill`.
+keeper's control socket, a file with the launch as JSON. Keeper to daemon: `keeping PID` (its own), then `spawned PID` or
+`failed ERRNO TEXT`, later `exited CODE` or `signalled NUMBER`. Daemon to keeper: `term` (SIGTERM to the server's process
+group), `kill`.
 """
 
 import contextlib
@@ -38,46 +44,178 @@ _KILL_SECONDS = 10.0
 # How long a cgroup may take to become empty after that, in seconds.
 _EMPTY_SECONDS = 1.0
 _CGROUP_PREFIX = "server-"
+# A keeper that was stopped more often than this is killed, with all that is below it.
+_STOPS = 64
+# How long the fork server waits for its keepers to end after the daemon has ended, in seconds.
+_KEEPERS_SECONDS = 15.0
+# Time between two looks while something is being ended, in milliseconds: at first, and after so many looks.
+_LOOK = 1
+_LATER_LOOK = 100
+_LOOKS = 10_000
 
 _prctl = ctypes.CDLL(None, use_errno=True).prctl
 
 
 def main() -> None:
-    """Serve spawn requests until the daemon is gone."""
+    """Serve spawn requests until the daemon is gone, then end what is left."""
     control = socket.socket(fileno=int(sys.argv[1]))
     control.set_inheritable(False)
     cgroup = "".join(sys.argv[2:3])
     if cgroup:
         _remove_leftovers(cgroup)
-    _prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
+    daemon = os.getppid()
+    adopt_orphans()
+    _prctl(_PR_SET_PDEATHSIG, signal.SIGCONT, 0, 0, 0)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_IGN)  # the daemon decides, not who signals the group
-    signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # keepers report by their sockets; the kernel may reap them
+    wake = _wakeups()
     gc.collect()
     gc.freeze()  # keepers share these pages with us
     gc.disable()
+    family = _Family(cgroup)
+    poll = select.poll()
+    poll.register(control, select.POLLIN)
+    poll.register(wake[0], select.POLLIN)
     while True:
+        ready = [descriptor for descriptor, _ in poll.poll(family.look())]
+        _drain(wake[0])
+        if control.fileno() not in ready:
+            continue
         data, descriptors, _, _ = socket.recv_fds(control, 64, 5)
         if not data:
-            return
-        if os.fork() == 0:
-            control.close()
-            _keep(cgroup, *descriptors)
+            break
+        unique = os.urandom(4).hex()  # pids come again, also while the cgroup of another server is left
+        pid = _fork(descriptors[3])
+        if pid == 0:
+            for descriptor in (control.detach(), *wake):
+                os.close(descriptor)
+            _keep(cgroup, unique, *descriptors)
             os._exit(0)
+        if pid > 0:
+            family.keepers[pid] = unique
         for descriptor in descriptors:
             os.close(descriptor)
+    poll.unregister(control)
+    control.close()
+    _end(family, poll, wake[0], daemon)
 
 
-def _keep(parent: str, stdin: int, stdout: int, stderr: int, control_fd: int, launch_fd: int) -> None:
-    control = socket.socket(fileno=control_fd)
+def _end(family: "_Family", poll: "select.poll", wake: int, daemon: int) -> None:
+    """Wait until the keepers have ended, as they do when their own sockets are closed, and nothing is left."""
+    for pid in family.keepers:
+        os.kill(pid, signal.SIGCONT)
+    end = time.monotonic() + _KEEPERS_SECONDS
+    while (patience := family.look()) is not None or family.keepers:
+        if os.getppid() == daemon:  # it has closed our socket only
+            end = time.monotonic() + _KEEPERS_SECONDS
+        elif time.monotonic() > end:
+            kill(list(family.keepers))
+        poll.poll(_LATER_LOOK if patience is None else patience)
+        _drain(wake)
+
+
+def _fork(control: int) -> int:
+    """Fork, or report to the daemon why that failed, and return -1."""
+    try:
+        return os.fork()
+    except OSError as fault:  # the limit of processes
+        with socket.socket(fileno=os.dup(control)) as report:
+            _tell(report, b"failed %d %b" % (fault.errno or 0, str(fault.strerror).encode()))
+        return -1
+
+
+class _Family:
+    """The children of the fork server: its keepers, and what it has adopted from keepers that were killed."""
+
+    def __init__(self, cgroup: str) -> None:
+        # The end of the name of its server's cgroup by the pid of a keeper, until that has been reaped.
+        self.keepers: dict[int, str] = {}
+        self._cgroup = cgroup
+        self._stops: dict[
+            int, int
+        ] = {}  # how often a keeper was stopped, by its pid, until it has been reaped
+        self._left: list[str] = []  # cgroups whose keepers were killed, until they are removed
+        self._looks = 0
+
+    def look(self) -> "int | None":
+        """Reap, continue and kill; return the milliseconds until the next look, None if a signal will come first."""
+        self._reap()
+        strangers = [pid for pid in children() if pid not in self.keepers]
+        kill(strangers)
+        for path in self._left:
+            _kill_cgroup(path)
+            _remove_cgroup(path, 0)
+        self._left = [path for path in self._left if os.path.exists(path)]
+        if not (strangers or self._left):
+            self._looks = 0
+            return None
+        self._looks += 1
+        return _LOOK if self._looks < _LOOKS else _LATER_LOOK
+
+    def _reap(self) -> None:
+        while True:
+            try:
+                pid, status = os.waitpid(-1, os.WNOHANG | os.WUNTRACED)
+            except ChildProcessError:
+                return
+            if pid == 0:
+                return
+            if pid not in self.keepers:
+                continue
+            if os.WIFSTOPPED(status):
+                self._continue(pid)
+                continue
+            unique = self.keepers.pop(pid)
+            self._stops.pop(pid, None)
+            if status and self._cgroup:
+                self._left += _cgroups_of(self._cgroup, unique)
+
+    def _continue(self, pid: int) -> None:
+        self._stops[pid] = self._stops.get(pid, 0) + 1
+        os.kill(pid, signal.SIGCONT if self._stops[pid] <= _STOPS else signal.SIGKILL)
+
+
+def adopt_orphans() -> None:
+    """Become the parent of all descendants whose parents have ended (PR_SET_CHILD_SUBREAPER, prctl(2))."""
     _prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
+
+
+def kill(pids: "list[int]") -> None:
+    """Kill these children and their process groups, since a group cannot fork while it is being signalled."""
+    for pid in pids:
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            group = os.getpgid(pid)
+            if group != os.getpgrp():
+                os.killpg(group, signal.SIGKILL)
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            os.kill(pid, signal.SIGKILL)
+
+
+def _wakeups() -> "tuple[int, int]":
+    """Return a pipe that becomes readable with each SIGCHLD."""
+    read, write = os.pipe()
+    os.set_blocking(read, False)
+    os.set_blocking(write, False)
+    signal.signal(signal.SIGCHLD, _wake)
+    signal.set_wakeup_fd(write, warn_on_full_buffer=False)
+    return read, write
+
+
+def _drain(wake: int) -> None:
+    with contextlib.suppress(BlockingIOError):
+        os.read(wake, 4096)
+
+
+def _keep(
+    parent: str, unique: str, stdin: int, stdout: int, stderr: int, control_fd: int, launch_fd: int
+) -> None:
+    control = socket.socket(fileno=control_fd)
+    adopt_orphans()
+    _prctl(_PR_SET_PDEATHSIG, signal.SIGCONT, 0, 0, 0)
+    _tell(control, b"keeping %d" % os.getpid())
     with open(launch_fd, "rb") as file:
         launch = json.loads(file.read())
-    wake_read, wake_write = os.pipe()
-    os.set_blocking(wake_write, False)
-    os.set_blocking(wake_read, False)
-    signal.signal(signal.SIGCHLD, _wake)
-    signal.set_wakeup_fd(wake_write, warn_on_full_buffer=False)
+    wake, _ = _wakeups()
     failed_read, failed_write = os.pipe()
     try:
         scratch = _make_scratch(launch)
@@ -87,8 +225,10 @@ def _keep(parent: str, stdin: int, stdout: int, stderr: int, control_fd: int, la
             b"failed %d a directory for TMPDIR: %b" % (fault.errno or 0, str(fault.strerror).encode()),
         )
         return
-    unique = os.urandom(4).hex()  # pids come again, also while the cgroup of another server is left
-    pid = os.fork()
+    pid = _fork(control_fd)
+    if pid < 0:
+        _remove(scratch)
+        return
     cgroup = os.path.join(parent, f"{_CGROUP_PREFIX}{pid or os.getpid()}-{unique}") if parent else ""
     if pid == 0:
         _become(launch, (stdin, stdout, stderr), failed_write, cgroup)
@@ -101,7 +241,7 @@ def _keep(parent: str, stdin: int, stdout: int, stderr: int, control_fd: int, la
         os.waitpid(pid, 0)
     else:
         _tell(control, b"spawned %d" % pid)
-        _watch(control, pid, wake_read, cgroup)
+        _watch(control, pid, wake, cgroup)
     _remove(scratch)
     if cgroup:
         _remove_cgroup(cgroup, _EMPTY_SECONDS)
@@ -130,6 +270,20 @@ def _enter(cgroup: str) -> None:
     with contextlib.suppress(OSError):
         os.mkdir(cgroup)
         _write(os.path.join(cgroup, "cgroup.procs"), b"0")
+
+
+def _kill_cgroup(cgroup: str) -> None:
+    # Not before Linux 5.14, nor where the server could not be put there. Nothing depends on it.
+    with contextlib.suppress(OSError):
+        _write(os.path.join(cgroup, "cgroup.kill"), b"1")
+
+
+def _cgroups_of(parent: str, unique: str) -> "list[str]":
+    """Return the cgroup of the server whose keeper was given this end of its name, if there is one."""
+    try:
+        return [os.path.join(parent, name) for name in os.listdir(parent) if name.endswith(f"-{unique}")]
+    except OSError:
+        return []
 
 
 def _remove_cgroup(cgroup: str, patience: float) -> None:
@@ -222,8 +376,7 @@ def _watch(control: socket.socket, pid: int, wake: int, cgroup: str) -> None:
     while True:
         ready = [descriptor for descriptor, _ in poll.poll()]
         if wake in ready:
-            with contextlib.suppress(BlockingIOError):
-                os.read(wake, 4096)
+            _drain(wake)
             alive = not _reap(control, pid) and alive
         if control.fileno() in ready:
             try:
@@ -258,15 +411,11 @@ def _reap(control: socket.socket, pid: int) -> bool:
 
 def _kill_all(control: socket.socket, pid: int, cgroup: str) -> None:
     if cgroup:
-        # Not before Linux 5.14, nor where the server could not be put there. What follows needs none of it.
-        with contextlib.suppress(OSError):
-            _write(os.path.join(cgroup, "cgroup.kill"), b"1")
+        _kill_cgroup(cgroup)
     # The dead leave their children to us, so killing our children until there is none ends every descendant.
     end = time.monotonic() + _KILL_SECONDS
     while time.monotonic() < end:
-        for child in _children():
-            with contextlib.suppress(ProcessLookupError, PermissionError):
-                os.kill(child, signal.SIGKILL)
+        kill(children())
         _reap(control, pid)
         try:
             os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)
@@ -275,7 +424,8 @@ def _kill_all(control: socket.socket, pid: int, cgroup: str) -> None:
         time.sleep(0.001)
 
 
-def _children() -> "list[int]":
+def children() -> "list[int]":
+    """Return the pids of the children of this process, those that have not been reaped among them."""
     me = os.getpid()
     try:
         with open(f"/proc/{me}/task/{me}/children", "rb") as file:

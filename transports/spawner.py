@@ -1,23 +1,30 @@
-"""Starting servers without ever forking the daemon (why: DESIGN section 8, attacks finding 1; how: keeper.py).
+"""Start servers through a fork server, so that the daemon itself is never forked (keeper.py says how).
 
-A child that a thread of the daemon forked would be killed when that thread ends, and a child that nobody outlives us
-for would stay when we are killed. So one small fork server does it, and only descriptors pass between us and it.
+A child that a thread of the daemon forked would be killed when that thread ends, and a child without a process that outlives
+the daemon would stay when the daemon is killed. One small fork server forks; only descriptors pass between it and the daemon.
+
+A server can stop or kill the fork server, because both have the same uid. One that does not answer is continued, and then
+replaced. The daemon adopts the keepers of a fork server that was killed, and kills what it adopts from dead keepers.
 """
 
 import contextlib
 import fcntl
 import json
 import os
+import signal
 import socket
 import subprocess
 import sys
-from collections.abc import Generator
+from collections.abc import Awaitable, Callable, Generator
+from functools import partial
 from pathlib import Path
 from typing import Final
 
+import attrs
 import trio
 
 from ..validators.limits import Limits
+from . import keeper
 from .child import Child
 from .options import Launch, SpawnFailed
 from .readiness import Readiness
@@ -26,21 +33,38 @@ from .readiness import Readiness
 _PIPE_BYTES: Final = 256 * 1024
 _F_SETPIPE_SZ: Final = 1031
 _KEEPER: Final = Path(__file__).with_name("keeper.py")
-# Until a keeper says whether the program could be executed, in seconds.
+# Until a keeper reports whether the program could be executed, in seconds.
 _REPORT_SECONDS: Final = 10.0
+# Until the fork server has forked a keeper, in seconds: before it is sent SIGCONT, and after that before it is replaced.
+_ANSWER_SECONDS: Final = 2.0
+_SECOND_ANSWER_SECONDS: Final = 3.0
+# How long to look for processes of a killed keeper that the daemon has adopted, in seconds, and how often.
+_SWEEP_SECONDS: Final = 10.0
+_SWEEP_ROUND: Final = 0.002
+# How long a fork server may take to end, in seconds.
+_CLOSE_SECONDS: Final = 1.0
+
+
+class _NoAnswer(Exception):
+    """The fork server has not forked in time."""
 
 
 class Spawner:
-    """The daemon's end of the fork server, which is started again should it ever die."""
+    """The daemon's end of the fork server, which is replaced when it has died or does not answer."""
 
     def __init__(self, cgroup: Path | None = None) -> None:
         self.cgroup = cgroup
         self._process: subprocess.Popen[bytes]
         self._socket: socket.socket
+        # The pids of the keepers whose children have not ended.
+        self._keepers: set[int] = set()
+        # Whether a fork server has died, so that the daemon may be the parent of what it and its keepers have left.
+        self._bereaved = False
 
     @classmethod
     def start(cls, cgroup: Path | None = None) -> "Spawner":
         """Start the fork server. Call it on the main thread. Below `cgroup`, which is ours, each server gets its own."""
+        keeper.adopt_orphans()
         spawner = cls(cgroup)
         spawner._launch()
         return spawner
@@ -64,24 +88,49 @@ class Spawner:
         self._socket = ours
 
     def close(self) -> None:
-        """Let the fork server end. Children live until their own control sockets close."""
+        """Let the fork server end, which it does when its keepers have: children live until their control sockets close."""
         self._socket.close()
-        with contextlib.suppress(subprocess.TimeoutExpired):
-            self._process.wait(timeout=1)
+        self.resume()
+        try:
+            self._process.wait(timeout=_CLOSE_SECONDS)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()
+        self._sweep()
 
     async def spawn(self, launch: Launch, *, limits: Limits, readiness: Readiness) -> Child:
         """Start a server. Raises SpawnFailed."""
         try:
-            if self._process.poll() is not None:
-                self._socket.close()
-                self._launch()
-            return await self._spawn(launch, limits, readiness)
+            process = self._living()
+            try:
+                return await self._spawn(launch, limits, readiness)
+            except _NoAnswer:
+                if self._process is process:
+                    process.kill()
+                    process.wait()
+                self._living()
+                return await self._spawn(launch, limits, readiness)
+        except _NoAnswer:
+            raise SpawnFailed(f"cannot start {launch.argv[0]!r}: the fork server does not answer") from None
         except OSError as fault:
             text = f"cannot start {launch.argv[0]!r}: {os.strerror(fault.errno or 0)}"
             raise SpawnFailed(text) from None
 
+    def _living(self) -> subprocess.Popen[bytes]:
+        if self._lost():
+            trio.lowlevel.notify_closing(self._socket)
+            self._socket.close()
+            self._launch()
+        return self._process
+
+    def _lost(self) -> bool:
+        dead = self._process.poll() is not None
+        self._bereaved = self._bereaved or dead
+        return dead
+
     async def _spawn(self, launch: Launch, limits: Limits, readiness: Readiness) -> Child:
         ours: list[int] = []
+        kept_by = 0
         control, keepers = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         theirs: list[int] = []
         try:
@@ -93,21 +142,102 @@ class Spawner:
                     theirs.append(read if writes else write)
                     os.set_blocking(ours[-1], False)
                 theirs.append(_described(launch))
-                with _patience(launch):
-                    await _send(self._socket, [*theirs[:3], keepers.fileno(), theirs[3]])
+                await self._answer(partial(_send, self._socket, [*theirs[:3], keepers.fileno(), theirs[3]]))
             finally:  # whoever has them now is all that keeps them open, so that its death is known
                 keepers.close()
                 for descriptor in theirs:
                     os.close(descriptor)
+            await self._answer(partial(trio.lowlevel.wait_readable, control))
+            kept_by = _number_in(control.recv(4096), b"keeping", launch)
+            self._keepers.add(kept_by)
             with _patience(launch):
                 await trio.lowlevel.wait_readable(control)
-            pid = _pid_in(control.recv(4096), launch)
+            pid = _number_in(control.recv(4096), b"spawned", launch)
         except BaseException:
+            self.forget(kept_by)
             control.close()
             for descriptor in ours:
                 os.close(descriptor)
             raise
-        return Child(pid, control, (ours[0], ours[1], ours[2]), limits, readiness)
+        return Child(pid, control, (ours[0], ours[1], ours[2]), limits, readiness, _Keeper(self, kept_by))
+
+    async def _answer(self, wait: Callable[[], Awaitable[None]]) -> None:
+        """Wait for the fork server, which is continued if that takes long. Raises _NoAnswer."""
+        for seconds in (_ANSWER_SECONDS, _SECOND_ANSWER_SECONDS):
+            with trio.move_on_after(seconds):
+                await wait()
+                return
+            self.resume()
+        raise _NoAnswer
+
+    # ---- what servers do to the fork server and to keepers
+
+    def resume(self) -> None:
+        """Continue the fork server, in case that it was stopped."""
+        self._process.send_signal(signal.SIGCONT)
+
+    def forget(self, pid: int) -> None:
+        """Let a keeper be ended, with all that is below it, where it is our child."""
+        self._keepers.discard(pid)
+
+    async def ended(self, pid: int) -> None:
+        """End what a keeper has left, whose control socket is closed, where the fork server cannot."""
+        self.forget(pid)
+        self.resume()
+        if not (self._lost() or self._bereaved):
+            return
+        with trio.move_on_after(_SWEEP_SECONDS):
+            while self._sweep():  # noqa: ASYNC110 - adopted processes come without an event
+                await trio.sleep(_SWEEP_ROUND)
+
+    def _sweep(self) -> bool:
+        """Kill the adopted children, which have left our session; return whether there were any."""
+        if not self._bereaved:
+            return False
+        session = os.getsid(0)
+        kept = {self._process.pid, *self._keepers}
+        found = [pid for pid in keeper.children() if pid not in kept and _session(pid) != session]
+        keeper.kill(found)
+        for pid in found:
+            with contextlib.suppress(ChildProcessError):
+                os.waitpid(pid, os.WNOHANG)
+        return bool(found)
+
+
+@attrs.frozen
+class _Keeper:
+    """The keeper of one child (child.Keeper)."""
+
+    _spawner: Spawner
+    _pid: int
+
+    def resume(self) -> None:
+        """Continue it, in case that it was stopped."""
+        self._spawner.resume()
+        self._signal(signal.SIGCONT)
+
+    def kill(self) -> None:
+        """Kill it. What it has left goes to the fork server, or to us."""
+        self._signal(signal.SIGKILL)
+
+    async def ended(self) -> None:
+        """Its control socket is closed (Spawner.ended)."""
+        await self._spawner.ended(self._pid)
+
+    def let_go(self) -> None:
+        """There is no child any more (Spawner.forget)."""
+        self._spawner.forget(self._pid)
+
+    def _signal(self, number: int) -> None:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(self._pid, number)
+
+
+def _session(pid: int) -> int:
+    try:
+        return os.getsid(pid)
+    except ProcessLookupError:
+        return 0
 
 
 @contextlib.contextmanager
@@ -120,9 +250,9 @@ def _patience(launch: Launch) -> Generator[None]:
         raise SpawnFailed(text) from None
 
 
-def _pid_in(report: bytes, launch: Launch) -> int:
+def _number_in(report: bytes, event: bytes, launch: Launch) -> int:
     word, _, rest = report.partition(b" ")
-    if word == b"spawned":
+    if word == event:
         return int(rest)
     reason = rest.partition(b" ")[2].decode(errors="replace") or "the fork server died"
     raise SpawnFailed(f"cannot start {launch.argv[0]!r}: {reason}")
@@ -133,7 +263,10 @@ async def _send(sock: socket.socket, descriptors: list[int]) -> None:
         try:
             socket.send_fds(sock, [b"spawn"], descriptors)
         except BlockingIOError:
-            await trio.lowlevel.wait_writable(sock)
+            try:
+                await trio.lowlevel.wait_writable(sock)
+            except trio.ClosedResourceError:  # the fork server was replaced meanwhile
+                raise _NoAnswer from None
         else:
             return
 

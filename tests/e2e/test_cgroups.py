@@ -198,6 +198,20 @@ async def test_what_killed_keepers_have_left_is_removed_at_the_next_start(
     foreign.rmdir()
 
 
+async def test_the_cgroup_of_a_killed_keeper_is_removed_while_the_daemon_runs(
+    place: Place, tmp_path: Path
+) -> None:
+    with place.bridge(tmp_path / "run", *FAMILY) as bridge:
+        async with connect(bridge) as connection:
+            await Session.begin(bridge, connection)
+            [folder] = place.servers
+            server = int(folder.name.split("-")[1])
+            keeper = int(Path(f"/proc/{server}/stat").read_text().rpartition(")")[2].split()[1])
+            os.kill(keeper, signal.SIGKILL)
+            place.wait_until(0)
+            assert bridge.children("100000") == []
+
+
 async def test_a_server_that_cannot_be_put_there_is_started_all_the_same(
     place: Place, tmp_path: Path
 ) -> None:

@@ -1,0 +1,115 @@
+"""No process of a server survives its keeper, the fork server or the daemon, whichever of them the server stops or kills."""
+
+import os
+import signal
+
+import pytest
+
+from .processes_support import SERVERS, Host, eventually, is_alive
+
+STOP, KILL = signal.SIGSTOP, signal.SIGKILL
+
+
+def strike(host, blows):
+    for victim, number in blows:
+        os.kill(getattr(host, victim), number)
+
+
+def of_server(host):
+    return [pid for pid in host.left() if pid not in (host.fork_server, host.keeper)]
+
+
+@pytest.mark.parametrize("kind", ["unbound", "bomb"])
+@pytest.mark.parametrize(
+    "blows",
+    [
+        [("keeper", KILL)],
+        [("keeper", signal.SIGHUP)],
+        [("fork_server", KILL), ("keeper", KILL)],
+        [("keeper", STOP), ("keeper", KILL)],
+    ],
+    ids=["keeper", "keeper hung up", "both", "stopped keeper"],
+)
+def test_r13_what_a_killed_keeper_leaves_is_killed_while_the_daemon_runs(kind, blows):
+    with Host(kind) as host:
+        strike(host, blows)
+        assert eventually(lambda: of_server(host)) == []
+        assert "pid" in host.ask("start")
+
+
+@pytest.mark.parametrize("kind", ["daemonised", "bomb"])
+@pytest.mark.parametrize(
+    "blows",
+    [
+        [("keeper", STOP)],
+        [("fork_server", STOP)],
+        [("fork_server", STOP), ("keeper", STOP)],
+        [("fork_server", STOP), ("keeper", KILL)],
+        [("fork_server", KILL), ("keeper", STOP)],
+    ],
+    ids=["keeper", "fork server", "both", "keeper killed", "fork server killed"],
+)
+def test_r13_nothing_survives_a_daemon_that_is_killed(kind, blows):
+    with Host(kind) as host:
+        strike(host, blows)
+        host.process.kill()
+        assert eventually(host.left) == []
+
+
+@pytest.mark.parametrize("kind", sorted(SERVERS))
+def test_r13_whatever_a_server_does_to_itself_nothing_survives(kind):
+    with Host(kind) as host:
+        host.process.kill()
+        assert eventually(host.left) == []
+
+
+@pytest.mark.parametrize(
+    "blows",
+    [
+        [("keeper", STOP)],
+        [("fork_server", STOP), ("keeper", STOP)],
+        [("fork_server", STOP), ("keeper", KILL)],
+        [("fork_server", KILL), ("keeper", STOP)],
+    ],
+    ids=["keeper", "both", "keeper killed", "fork server killed"],
+)
+def test_r13_a_server_that_is_to_leave_leaves_whatever_was_stopped(blows):
+    with Host("daemonised") as host:
+        strike(host, blows)
+        host.ask("stop")
+        assert eventually(lambda: of_server(host)) == []
+
+
+@pytest.mark.parametrize("number", [STOP, KILL], ids=["stopped", "killed"])
+def test_r13_other_servers_can_be_started_without_the_fork_server(number):
+    with Host("daemonised") as host:
+        os.kill(host.fork_server, number)
+        if number == KILL:
+            assert not eventually(lambda: is_alive(host.fork_server))
+        assert is_alive(host.ask("start")["pid"])
+        assert is_alive(host.server)
+
+
+def test_r13_a_fork_server_that_is_stopped_for_good_is_replaced():
+    # A tracer can hold it; that is the same for the daemon as one that is stopped again at once.
+    with Host("daemonised") as host:
+        stopping = os.fork()
+        if stopping == 0:
+            while True:
+                os.kill(host.fork_server, STOP)
+        try:
+            answer = host.ask("start")
+        finally:
+            os.kill(stopping, KILL)
+            os.waitpid(stopping, 0)
+        assert is_alive(answer["pid"]), answer
+
+
+def test_r13_a_keeper_that_is_stopped_again_and_again_is_killed():
+    with Host("daemonised") as host:
+        try:
+            for _ in range(100_000):
+                os.kill(host.keeper, STOP)
+        except ProcessLookupError:
+            pass
+        assert eventually(lambda: of_server(host)) == []
