@@ -235,6 +235,11 @@ class LocalConversation:
     # ---- the child's side (server.Holder)
 
     @property
+    def principals(self) -> tuple[str]:
+        """Whom its child serves."""
+        return (self.principal,)
+
+    @property
     def speaks_modern(self) -> bool:
         """Whether the child is spoken to in the modern era."""
         return self.make is not None

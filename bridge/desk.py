@@ -82,6 +82,8 @@ class Desk:
         self._child: Child | None = None
         self.heard = Hearing(limits, log, self._from_server, self._spoiled).heard  # server.Holder
         self._used = False  # since the last look at the clock
+        # Whose requests its child has been given since it was started, two at most (server.Holder).
+        self.principals: set[str] = set()
 
     @property
     def busy(self) -> bool:
@@ -103,7 +105,10 @@ class Desk:
     def ask(self, asked: Asked) -> None:
         """Take a request. What is said in its course, and its answer, go to its outlet. Raises Rejection."""
         self._used = True
-        self._perform(self._relay.asked(asked))
+        effects = self._relay.asked(asked)
+        if len(self.principals) < 2:  # more than one is all that counts
+            self.principals.add(asked.principal)
+        self._perform(effects)
 
     def left(self, outlet: object) -> None:
         """A caller is gone: what it asked is cancelled."""
@@ -151,6 +156,7 @@ class Desk:
         self._child = self._translator = None
         self._record.errors += self._relay.calling
         self._perform(self._relay.server_lost(text, data))
+        self.principals.clear()
 
     def ticked(self, now: float) -> None:
         """Time has passed."""

@@ -1,7 +1,7 @@
 """One event, one line, on stderr: text for people or JSON for machines.
 
-Nothing that a peer or a server says can forge a line or reach a terminal: control characters are escaped, lines are
-cut, and the secrets that we know are blotted out wherever they turn up (attacks V43 to V45).
+Nothing that a peer or a server writes can forge a line or reach a terminal: control characters are escaped, lines are
+cut, and known secrets are redacted wherever they turn up, in the forms that redaction.py finds.
 """
 
 import contextlib
@@ -14,7 +14,9 @@ import time
 import traceback
 from collections import Counter
 from collections.abc import Iterable
-from typing import Final, TextIO
+from typing import Final, TextIO, TypeVar
+
+from .redaction import Redactor, begun_at, needles_of, redact
 
 LEVELS: Final = ("debug", "info", "warning", "error", "none")
 # A line longer than this is cut where nothing else is said, in characters.
@@ -31,6 +33,8 @@ _UNSAFE: Final = re.compile(
     "[\x00-\x1f\x7f-\x9f\u061c\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb\ud800-\udfff\U000e0000-\U000e007f]"
 )
 
+_T = TypeVar("_T")
+
 
 class LineLog:
     """The log (transports.ports.Log). `secrets` never appear in it."""
@@ -40,19 +44,25 @@ class LineLog:
         self._json = form == "json"
         self._out = _Output(out or sys.stderr)
         self._dropped = 0
+        # How often each form of a secret, and each needle of redaction.py, was hidden and has not been unhidden.
         self._hidden: Counter[str] = Counter()
+        self._needles: Counter[bytes] = Counter()
 
     def hide(self, secrets: Iterable[str]) -> None:
-        """Blot these out from now on, until each has been unhidden as often as it was hidden."""
-        self._hidden.update(form for one in secrets for form in _forms(one))
+        """Redact these from now on, until each has been unhidden as often as it was hidden."""
+        for one in secrets:
+            self._hidden.update(_forms(one))
+            self._needles.update(needles_of(one))
 
     def unhide(self, secrets: Iterable[str]) -> None:
         """Whoever has hidden these does not have them any more."""
         for one in secrets:
-            for form in _forms(one):
-                self._hidden[form] -= 1
-                if not self._hidden[form]:
-                    del self._hidden[form]
+            _count_down(self._hidden, _forms(one))
+            _count_down(self._needles, needles_of(one))
+
+    def redactor(self) -> Redactor:
+        """Return what redacts a stream, by the secrets that are hidden at each moment."""
+        return Redactor(lambda: tuple(self._needles))
 
     def debug(self, event: str, **fields: object) -> None:
         """What a developer wants to know."""
@@ -102,10 +112,23 @@ class LineLog:
         if isinstance(value, BaseException):
             value = "".join(traceback.format_exception(value))
         text = value.decode(errors="backslashreplace") if isinstance(value, bytes) else str(value)
+        text = self._redacted(text)
         found = [secret for secret in self._hidden if secret in text]
         if found:
             text = _blotted(text, found)
         return escaped(text[:longest])
+
+    def beginning(self, data: bytes, size: int) -> bytes:
+        """Return the data, cut after so many bytes or before a secret of which that leaves only the beginning."""
+        data = data[:size]
+        return data[: begun_at(data, self._needles)] if self._needles else data
+
+    def _redacted(self, text: str) -> str:
+        if not self._needles or len(text) < SHORTEST_SECRET:
+            return text
+        data = text.encode(errors="surrogatepass")
+        found = redact(data, self._needles)
+        return text if found is data else found.decode(errors="backslashreplace")
 
 
 class _Output:
@@ -158,6 +181,13 @@ def _write(out: TextIO, text: str) -> None:
     with contextlib.suppress(OSError, ValueError):
         out.write(text)
         out.flush()
+
+
+def _count_down(counter: Counter[_T], counted: Iterable[_T]) -> None:
+    for one in counted:
+        counter[one] -= 1
+        if not counter[one]:
+            del counter[one]
 
 
 def _forms(secret: str) -> set[str]:

@@ -6,6 +6,7 @@ Nothing here is kept on disk, and what is kept is bounded. Text has passed the l
 import time
 from collections import deque
 from collections.abc import Callable, Iterable
+from itertools import islice
 from typing import Final, NamedTuple
 
 import attrs
@@ -15,10 +16,13 @@ import trio
 from ..transports.child import Exit
 from ..transports.outlet import Outlet
 from .log import LineLog
+from .redaction import Redactor
 
 # How much of the past is kept for each server, in characters, and how many lines of stderr an error carries.
 _KEPT: Final = 64 * 1024
 _TAIL: Final = 5
+# Of how many processes it is known where their lines begin.
+_PIDS: Final = 1024
 _TAIL_CHARACTERS: Final = 400
 
 # How much of a session's id is told: enough to tell it from others, and too little to use it.
@@ -66,6 +70,10 @@ class Record:
         self._log = log
         self._entries: deque[Entry] = deque()
         self._held = 0
+        # How many entries there were before a process was started, by its pid, which may have been another one's before;
+        # the oldest is dropped at the limit.
+        self._before: dict[int, int] = {}
+        self._count = 0
         self._followers: set[Outlet] = set()
 
     # ---- ports.Log
@@ -94,6 +102,10 @@ class Record:
     def started(self, pid: int) -> None:
         """A process was started."""
         self.starts += 1
+        self._before.pop(pid, None)
+        self._before[pid] = self._count
+        if len(self._before) > _PIDS:
+            del self._before[next(iter(self._before))]
         self.info("started", pid=pid)
 
     def died(self, pid: int, exit_: Exit) -> None:
@@ -135,18 +147,23 @@ class Record:
         """A process has these from now on (LineLog.hide)."""
         self._log.hide(secrets)
 
+    def redactor(self) -> Redactor:
+        """Return what redacts the stderr of one process (LineLog.redactor)."""
+        return self._log.redactor()
+
     def unhide(self, secrets: Iterable[str]) -> None:
         """It is gone (LineLog.unhide)."""
         self._log.unhide(secrets)
 
     def shown(self, line: bytes, longest: int) -> str:
         """So many characters of the line, as it may be shown to a person."""
-        # More than that is looked at, so that no secret is cut before it is found.
-        return str(self._log.plain(line[: 4 * longest], longest))
+        return str(self._log.plain(self._log.beginning(line, 4 * longest), longest))
 
     def tail(self, pid: int) -> list[str]:
-        """The last lines that this process has written to its stderr."""
-        lines = [entry.text for entry in self._entries if entry.pid == pid and entry.kind == "stderr"]
+        """The last lines that this process has written to its stderr, and none of an earlier one with its pid."""
+        skipped = self._before.get(pid, self._count) - (self._count - len(self._entries))
+        entries = islice(self._entries, max(0, skipped), None)
+        lines = [entry.text for entry in entries if entry.pid == pid and entry.kind == "stderr"]
         return [line[:_TAIL_CHARACTERS] for line in lines[-_TAIL:]]
 
     # ---- who reads it
@@ -171,6 +188,7 @@ class Record:
 
     def _keep(self, entry: Entry) -> None:
         self._entries.append(entry)
+        self._count += 1
         self._held += len(entry.text)
         while self._held > _KEPT:
             self._held -= len(self._entries.popleft().text)

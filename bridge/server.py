@@ -9,7 +9,7 @@ import json
 import math
 import secrets
 from collections import deque
-from collections.abc import Awaitable, Callable, Generator, Mapping
+from collections.abc import Awaitable, Callable, Collection, Generator, Mapping
 from contextlib import contextmanager
 from functools import partial
 from typing import Protocol, TypeVarTuple, Unpack
@@ -75,6 +75,8 @@ class Holder(Protocol):
     principal: str
     brought: Brought
 
+    @property
+    def principals(self) -> Collection[str]: ...
     @property
     def speaks_modern(self) -> bool: ...
     @property
@@ -790,7 +792,7 @@ class LocalServer:
     async def _serve_child(self, child: Child) -> None:
         log = partial(self.record.stderr, child.pid)
         try:
-            await child.run(log, partial(self._exited, child))
+            await child.run(log, partial(self._exited, child), self.record.redactor())
         except Exception as fault:  # noqa: BLE001 - the boundary of one child: a fault of ours costs its callers only
             self._log.error("internal error", pid=child.pid, fault=fault)
             holder = self._children[child]
@@ -814,7 +816,9 @@ class LocalServer:
             return
         self._breaker_of(holder.principal, holder.brought).died(trio.current_time())
         self.record.died(child.pid, exit_)
-        holder.lost(exit_, self.record.tail(child.pid))
+        # What it has written may be about any principal that it has served.
+        alone = len(holder.principals) <= 1
+        holder.lost(exit_, self.record.tail(child.pid) if alone else [])
 
     def _start_again(self, holder: Holder) -> None:
         self._soon(self._guarded, holder, self._revive, holder)

@@ -40,6 +40,8 @@ _SILENT_SECONDS: Final = 2.0
 _FLUSH_SECONDS: Final = 1.0
 # How long a keeper may take to end everything, in seconds.
 _KILL_SECONDS: Final = 12.0
+# Time between two ticks of the filter of stderr while it holds something back, in seconds.
+_TICK_SECONDS: Final = 0.05
 _STDERR_LINE: Final = 4096
 # A line of stderr counts as so many bytes at least: to tell it takes more than it says.
 _SHORT_LINE: Final = 64
@@ -74,6 +76,35 @@ class Exit:
         return f"exited with code {self.code}"
 
 
+class Filter(Protocol):
+    """What stderr passes before it is cut into lines, for example to redact it."""
+
+    @property
+    def holds(self) -> bool: ...
+    def feed(self, data: bytes) -> bytes: ...
+    def tick(self) -> tuple[bytes, bool]: ...
+    def gap(self) -> bytes: ...
+    def end(self) -> bytes: ...
+
+
+class _Plain:
+    """Passes everything (Filter)."""
+
+    holds = False
+
+    def feed(self, data: bytes) -> bytes:
+        return data
+
+    def tick(self) -> tuple[bytes, bool]:
+        return b"", False
+
+    def gap(self) -> bytes:
+        return b""
+
+    def end(self) -> bytes:
+        return b""
+
+
 def _ignore(_line: bytes | Overlong) -> None:
     """Nobody listens yet."""
 
@@ -81,10 +112,11 @@ def _ignore(_line: bytes | Overlong) -> None:
 class _Meter:
     """Hands on at most `rate` bytes of stderr in a second, as lines, and says how much it held back.
 
-    A line counts as `_SHORT_LINE` bytes at least.
+    A line counts as `_SHORT_LINE` bytes at least. What is counted passes the filter, then it is cut into lines.
     """
 
-    def __init__(self, rate: int, on_stderr: Callable[[bytes], None]) -> None:
+    def __init__(self, rate: int, on_stderr: Callable[[bytes], None], passing: Filter) -> None:
+        self._filter = passing
         self._rate = self._left = rate
         self._lines = rate // _SHORT_LINE
         self._on_stderr = on_stderr
@@ -100,12 +132,28 @@ class _Meter:
         taken = data[: self._left]
         self._left -= len(taken)
         self._suppressed += len(data) - len(taken)
-        for line in self._splitter.feed(taken):
-            self._tell(line)
+        shown = self._filter.feed(taken)
+        if len(taken) < len(data):
+            shown += self._filter.gap()
+        self._split(shown)
+
+    @property
+    def holds(self) -> bool:
+        """Whether the filter holds something back."""
+        return self._filter.holds
+
+    def tick(self) -> bool:
+        """Hand on what the filter does not hold back any longer; return whether it may let go of more after a while."""
+        shown, more = self._filter.tick()
+        self._split(shown)
+        return more
 
     def end(self) -> None:
         """Last words need no line end."""
-        for line in self._splitter.feed(b"\n"):
+        self._split(self._filter.end() + b"\n")
+
+    def _split(self, data: bytes) -> None:
+        for line in self._splitter.feed(data):
             self._tell(line)
 
     def _tell(self, found: bytes | Overlong) -> None:
@@ -159,6 +207,7 @@ class Child:
         # One buffer, since an object for every short line would cost ten times the limit.
         self._queue = bytearray()
         self._writing = False
+        self._ticking = False
         self._flushed = trio.Event()
         # What has happened so far; `_changed` is woken for each.
         self._stopping = self._killed = self._exited = self._drained = self._keeper_gone = False
@@ -246,13 +295,14 @@ class Child:
         self,
         on_stderr: Callable[[bytes], None],
         on_exit: Callable[[Exit], None],
+        passing: Filter | None = None,
     ) -> None:
         """Read and write until the process and all its descendants are gone. Cancelling ends them at once.
 
         `on_exit` is called once, when it is known that no further line will come. What whoever hears raises ends the
-        child and is raised here.
+        child and is raised here. stderr passes the filter before it is cut into lines.
         """
-        self._meter = _Meter(self._limits.stderr_rate, on_stderr)
+        self._meter = _Meter(self._limits.stderr_rate, on_stderr, passing or _Plain())
         self._readiness.join(self._stdout, self._read_stdout)
         self._readiness.join(self._stderr, self._read_stderr)
         self._readiness.join(self._control.fileno(), self._hear_keeper)
@@ -286,6 +336,7 @@ class Child:
 
     def _let_go(self) -> None:
         self._gone = True
+        self._meter.end()
         self._meter.settle()
         for descriptor in (self._stdout, self._stderr, self._control.fileno()):
             self._readiness.leave(descriptor)
@@ -398,7 +449,17 @@ class Child:
             if not data:
                 return
             self._meter.take(data, trio.current_time())
+            if self._meter.holds and not self._ticking and self._nursery is not None:
+                self._ticking = True
+                self._nursery.start_soon(self._tick)
         self._readiness.again(self._stderr)
+
+    async def _tick(self) -> None:
+        more = True
+        while more and not self._gone:
+            await trio.sleep(_TICK_SECONDS)
+            more = self._meter.tick()
+        self._ticking = False
 
     async def _write_stdin(self) -> None:
         while self._queue:

@@ -1,5 +1,6 @@
 """One event, one line, whatever is in it."""
 
+import base64
 import io
 import json
 import os
@@ -180,3 +181,32 @@ def test_a_reader_that_stalls_loses_lines_and_holds_up_nobody(form):
     assert "lines were dropped, since nobody read the log" in after[-2]
     assert str(40 - kept - (not before.endswith("\n"))) in after[-2]
     assert "afterwards" in after[-1]
+
+
+def test_a_secret_is_hidden_in_base64_until_it_is_shown_again():
+    log, _ = written()
+    log.hide(["Basic pässword"])
+    text = base64.b64encode("user:Basic pässword".encode()).decode()
+    assert "[secret]" in str(log.plain(text))
+    log.unhide(["Basic pässword"])
+    assert log.plain(text) == text
+    assert not log._needles
+
+
+def test_the_last_lines_of_a_process_are_none_of_an_earlier_one_with_its_pid():
+    log, _ = written()
+    record = Record("one", log)
+    assert record.tail(7) == []
+    record.started(7)
+    record.stderr(7, b"of the first")
+    assert record.tail(7) == ["of the first"]
+    record.started(7)
+    assert record.tail(7) == []
+    record.stderr(7, b"of the second")
+    for pid in range(1000, 3000):
+        record.started(pid)
+    record.started(8)
+    for at in range(40):  # more than is kept
+        record.stderr(8, b"%d" % at + b"x" * 4000)
+    assert [line[:3] for line in record.tail(8)] == ["35x", "36x", "37x", "38x", "39x"]
+    assert len(record._before) == 1024

@@ -1,0 +1,231 @@
+"""Find secrets in bytes, in the forms in which programs write them, and redact a stream piece by piece. Pure.
+
+A secret may stand there as it is, in a string of JSON (RFC 8259) at any depth, percent-encoded (RFC 3986, or a form's), in
+base64 of either alphabet at any of the three alignments (RFC 4648), and broken over several lines. So the text and the secrets
+are brought into one reduced form, in which these are the same, and the secrets are searched for in that.
+"""
+
+import base64
+import bisect
+import json
+import re
+from collections.abc import Callable, Iterable, Sequence
+from typing import Final
+
+# What stands in the place of a secret.
+REDACTED: Final = b"[secret]"
+# In the reduced form, a shorter text is too common to be searched for, in bytes.
+_SHORTEST: Final = 6
+# A line of a secret that is shorter is not searched for by itself, in bytes.
+_SHORTEST_LINE: Final = 8
+# Line ends may stand anywhere in a secret. A space is + in a form; - and _ are + and / in the other alphabet of base64.
+_REMOVED: Final = b"\r\n"
+_REMOVED_OF_ESCAPES: Final = b"\r\n\\"
+_SAME: Final = bytes.maketrans(b" -_", b"++/")
+_ESCAPE: Final = re.compile(
+    rb"\\+u([dD][89abAB][0-9a-fA-F]{2})\\+u([dD][c-fC-F][0-9a-fA-F]{2})"
+    rb"|\\+u([0-9a-fA-F]{4})|\\+x([0-9a-fA-F]{2})|\\+|%(?:25)*([0-9a-fA-F]{2})"
+)
+# The longest escape counts as so many bytes where it has been cut.
+_CUT_ESCAPE: Final = 16
+# A stream is searched when so many bytes have come, or after a while.
+_SCAN: Final = 4096
+# Of what is to be removed, so much may be held back for each byte of the longest secret.
+_PADDING: Final = 8
+# So much of a secret at the end of what has come is waited for longer, in bytes and in ticks.
+_BEGINNING: Final = 4
+_TICKS: Final = 20
+
+
+def needles_of(secret: str) -> frozenset[bytes]:
+    """Return what to search for in the reduced form."""
+    data = secret.encode(errors="surrogatepass")
+    lines = [line for line in data.split(b"\n") if not line.startswith(b"-----")]  # a label of PEM (RFC 7468)
+    plain = [data.strip(), *(line.strip() for line in lines if len(line.strip()) >= _SHORTEST_LINE)]
+    # A line end in a string of JSON is a backslash and a letter.
+    plain.append(json.dumps(secret.strip(), ensure_ascii=False)[1:-1].encode(errors="surrogatepass"))
+    found = {_reduced(one) for one in (*plain, *_in_base64(data), *_in_base64(data.strip()))}
+    # Where all of it is escaped, what looks like an escape in it is none.
+    found.add(data.strip().translate(_SAME, _REMOVED_OF_ESCAPES))
+    return frozenset(one for one in found if len(one) >= _SHORTEST)
+
+
+def _in_base64(data: bytes) -> Iterable[bytes]:
+    # After 0, 1 or 2 other bytes; without the first and the last digit where these hold bits of something else.
+    for before in range(3):
+        digits = base64.b64encode(bytes(before) + data).rstrip(b"=")
+        yield digits[-(-before * 8 // 6) : (before + len(data)) * 8 // 6]
+
+
+def spans(data: bytes, needles: Iterable[bytes]) -> list[tuple[int, int]]:
+    """Return where the needles are in the data, as disjoint pairs of a begin and an end in ascending order."""
+    reduced = _reduced(data)
+    there = [needle for needle in needles if needle in reduced]
+    if not there:
+        return []
+    found = sorted(span for needle in there for span in _occurrences(reduced, needle))
+    origin = _origins(data)
+    joined: list[tuple[int, int]] = []
+    for start, stop in found:
+        begin, end = origin(start), origin(stop - 1, end=True)
+        if joined and begin < joined[-1][1]:
+            joined[-1] = joined[-1][0], max(end, joined[-1][1])
+        else:
+            joined.append((begin, end))
+    return joined
+
+
+def redact(data: bytes, needles: Iterable[bytes]) -> bytes:
+    """Return the data with a mark in the place of each needle."""
+    found = spans(data, needles)
+    return _marked(data, found, 0, len(data)) if found else data
+
+
+def begun_at(data: bytes, needles: Iterable[bytes]) -> int:
+    """Return where the data ends with the beginning of a needle of at least four bytes; its length if it does not."""
+    reduced = _reduced(data)
+    begun = len(reduced)
+    for needle in needles:
+        at = reduced.find(needle[:_BEGINNING], max(0, len(reduced) - len(needle) + 1), begun + _BEGINNING - 1)
+        while at >= 0 and not needle.startswith(reduced[at:]):
+            at = reduced.find(needle[:_BEGINNING], at + 1, begun + _BEGINNING - 1)
+        if at >= 0:
+            begun = at
+    return _origins(data)(begun) if begun < len(reduced) else len(data)
+
+
+def _marked(data: bytes, found: Iterable[tuple[int, int]], start: int, stop: int) -> bytes:
+    parts: list[bytes] = []
+    for begin, end in found:
+        parts += data[start:begin], REDACTED
+        start = end
+    parts.append(data[start:stop])
+    return b"".join(parts)
+
+
+def _occurrences(data: bytes, needle: bytes) -> Iterable[tuple[int, int]]:
+    at = data.find(needle)
+    while at >= 0:
+        yield at, at + len(needle)
+        at = data.find(needle, at + len(needle))
+
+
+def _reduced(data: bytes | bytearray) -> bytes:
+    squeezed = bytes(data.translate(_SAME, _REMOVED))
+    return _ESCAPE.sub(_unescaped, squeezed) if b"\\" in squeezed or b"%" in squeezed else squeezed
+
+
+def _unescaped(match: re.Match[bytes]) -> bytes:
+    high, low, unit, octet, percent = match.groups()
+    if high:
+        text = (bytes.fromhex(high.decode()) + bytes.fromhex(low.decode())).decode("utf-16-be")
+    elif unit:
+        text = chr(int(unit, 16))
+    else:
+        return bytes.fromhex((octet or percent or b"").decode()).translate(_SAME, _REMOVED_OF_ESCAPES)
+    return text.encode(errors="surrogatepass").translate(_SAME, _REMOVED_OF_ESCAPES)
+
+
+def _origins(data: bytes) -> Callable[..., int]:
+    """Return a function from an index of the reduced form to one of the data: of its first byte, or after its last."""
+    kept = [at for at, octet in enumerate(data) if octet not in _REMOVED]
+    squeezed = data.translate(_SAME, _REMOVED)
+    # Where an escape begins, and where plain text goes on, in the reduced form and in the squeezed one.
+    starts, origins, sizes = [0], [0], [0]
+    shift = 0
+    for match in _ESCAPE.finditer(squeezed):
+        size = len(_unescaped(match))
+        starts += match.start() - shift, match.start() - shift + size
+        origins += match.start(), match.end()
+        sizes += match.end() - match.start(), 0
+        shift += match.end() - match.start() - size
+
+    def origin(index: int, *, end: bool = False) -> int:
+        at = bisect.bisect_right(starts, index) - 1
+        if sizes[at]:  # within an escape, which is one thing
+            squeezed_at = origins[at] + (sizes[at] - 1 if end else 0)
+        else:
+            squeezed_at = origins[at] + index - starts[at]
+        if squeezed_at >= len(kept):
+            return len(data)
+        return kept[squeezed_at] + end
+
+    return origin
+
+
+class Redactor:
+    """Redacts one stream. `needles` returns what to search for at the moment, sorted in any way.
+
+    What may be the beginning of a secret is held back: the length of the longest needle. Call `tick` regularly while it
+    returns True, so that a line that is complete does not wait for the next one.
+    """
+
+    def __init__(self, needles: Callable[[], Sequence[bytes]]) -> None:
+        self._needles = needles
+        self._held = bytearray()
+        self._fresh = 0  # how many bytes have come since the last search
+        self._quiet = 0  # how many ticks ago the last bytes came
+        self._skipping = False
+
+    @property
+    def holds(self) -> bool:
+        """Whether something is held back."""
+        return bool(self._held)
+
+    def feed(self, data: bytes) -> bytes:
+        """Take the next bytes; return what can be shown."""
+        needles = self._needles()
+        if not needles and not self._held:
+            self._skipping = False
+            return data
+        if self._skipping:
+            _, newline, data = data.partition(b"\n")
+            self._skipping, data = not newline, newline + data
+        self._held += data
+        self._fresh += len(data)
+        self._quiet = 0
+        return self._search(needles) if self._fresh >= _SCAN else b""
+
+    def tick(self) -> tuple[bytes, bool]:
+        """Return what can be shown after a while, and whether there may be more after another one."""
+        needles = self._needles()
+        self._quiet += 1
+        if self._quiet == 1:
+            return self._search(needles), True
+        data = bytes(self._held)
+        stop = data.rfind(b"\n") + 1
+        begun = begun_at(data, needles)
+        waiting = begun < stop and self._quiet < _TICKS
+        return self._take(min(stop, begun) if waiting else stop, needles), waiting
+
+    def gap(self) -> bytes:
+        """Return what can be shown before bytes that are left out. What follows begins with the next line."""
+        if not self._held:
+            self._skipping = bool(self._needles())
+            return b""
+        needles = self._needles()
+        shown = self._take(begun_at(bytes(self._held), needles), needles)
+        self._held.clear()
+        self._skipping = bool(needles)
+        return shown
+
+    def end(self) -> bytes:
+        """Return what is left at the end of the stream."""
+        return self._take(len(self._held), self._needles())
+
+    def _search(self, needles: Sequence[bytes]) -> bytes:
+        """Return all but as much as the beginning of a needle can be."""
+        longest = max(map(len, needles), default=0) + _CUT_ESCAPE
+        size = longest
+        while size < _PADDING * longest and len(_reduced(self._held[-size:])) < longest:
+            size += longest
+        return self._take(max(0, len(self._held) - size), needles)
+
+    def _take(self, stop: int, needles: Sequence[bytes]) -> bytes:
+        data = bytes(self._held)
+        found = [span for span in spans(data, needles) if span[0] < stop]
+        if found:
+            stop = max(stop, found[-1][1])
+        del self._held[:stop]
+        self._fresh = 0
+        return _marked(data, found, 0, stop)
