@@ -32,7 +32,7 @@ from ..validators.rejection import (
     Rejection,
 )
 from ..validators.shapes import cancelled, read_cancelled
-from . import merging
+from . import input_over, merging
 from .for_modern import fault_text, read_fault
 from .settings import PRINCIPAL_VARIABLE
 
@@ -52,7 +52,7 @@ _AGAIN: Final = (1.0, 30.0)
 _LISTEN: Final = "subscriptions/listen"
 _ACKNOWLEDGED: Final = "notifications/subscriptions/acknowledged"
 # What a server says in the course of a request. All else belongs to a subscription.
-_SAID: Final = frozenset({"notifications/progress", "notifications/message"})
+_SAID: Final = frozenset({"notifications/progress", "notifications/message", input_over.METHOD})
 
 Heard = Callable[[Notification], None]
 Found = TypeVar("Found")

@@ -153,7 +153,8 @@ class Desk:
 
     def failed(self, text: str, data: dict[str, object]) -> None:
         """There is no child, for this reason."""
-        self._child = self._translator = None
+        self._lose_translator()
+        self._child = None
         self._record.errors += self._relay.calling
         self._perform(self._relay.server_lost(text, data))
         self.principals.clear()
@@ -175,10 +176,15 @@ class Desk:
         if self.ended:
             return
         self.ended = True
+        self._lose_translator()
         self._perform(self._relay.ended(reason))
-        self._translator = None
         if self._child is not None:
             self._child.stop()
+
+    def _lose_translator(self) -> None:
+        if self._translator is not None:
+            self._translate(self._translator.lost())
+        self._translator = None
 
     # ---- carrying out
 

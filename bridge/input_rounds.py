@@ -168,11 +168,12 @@ class InputRounds:
         if message.id:
             self._by_server_id[message.id] = (call, name)
 
-    def withdraw(self, server_id: bytes) -> None:
-        """The server has cancelled its request: the round goes on without it."""
+    def withdraw(self, server_id: bytes) -> Call | None:
+        """The server has cancelled its request: the round goes on without it. Returns its call."""
         call, name = self._by_server_id.pop(server_id, (None, ""))
         if call is not None:
             call.inputs.pop(name, None)
+        return call
 
     def take(self, call: Call, state_number: str, responses: msgspec.Raw | None) -> bool:
         """Take the client's answers of a round. Returns False where the call does not wait for this round."""

@@ -27,7 +27,7 @@ from ..validators.rejection import (
     Rejection,
 )
 from ..validators.shapes import cancelled, read_cancelled, read_items, read_list, read_progress
-from . import for_modern
+from . import for_modern, input_over
 from .attribution import INTERACTIVE, Client
 from .choice import EVERYTHING, Choice
 from .effects import CANCELLED, OK, Contradiction, Done, Note, Revive, ToClient, ToServer, failed_with
@@ -93,6 +93,8 @@ class Relay:
         self._given: set[bytes] = set()
         self._queued: dict[bytes, ToServer] = {}
         self._outlets: dict[object, dict[bytes, bytes]] = {}  # the callers' ids and ours
+        # Rounds whose client learns that they are over (`input_over`): by the server's state, the stream and its state.
+        self._rounds: dict[str, tuple[object, str]] = {}
         self._alive = False  # whether there is a server to talk to
         self._starting = False
         self._held: list[ToServer] = []  # for the server to be started
@@ -161,6 +163,7 @@ class Relay:
 
     def left(self, outlet: object) -> Effects:
         """The caller has closed its stream: that cancels what it asked (digest 3.7)."""
+        self._rounds = {one: round_ for one, round_ in self._rounds.items() if round_[0] is not outlet}
         gone = [ask for ask in self._unchecked if ask.outlet is outlet]
         self._unchecked = [ask for ask in self._unchecked if ask.outlet is not outlet]
         for ask in gone:
@@ -466,8 +469,13 @@ class Relay:
         found = members.peek(message.result)
         if members.string(found.get("resultType")) != "input_required" or "requestState" not in found:
             return message
-        state = self._seal.seal(_bound_to(ask), _arguments(ask), members.string(found["requestState"]))
+        inner = members.string(found["requestState"])
+        state = self._seal.seal(_bound_to(ask), _arguments(ask), inner)
         found["requestState"] = members.raw(members.text(state))
+        if ask.pipe and input_over.declared_in(ask.envelope.capabilities):
+            self._rounds[inner] = (ask.outlet, state)
+            if len(self._rounds) > self._limits.held_calls:
+                del self._rounds[next(iter(self._rounds))]
         return Response(message.id, members.write(found), b"")
 
     def _notified(self, message: Notification, about: bytes) -> Effects:
@@ -489,9 +497,18 @@ class Relay:
             return (_told(ask, method, message.params),)
         if method == "notifications/cancelled":
             return self._listen_ended(read_cancelled(message.params)[0])
+        if method == input_over.METHOD:
+            return self._input_over(input_over.state_of(message.params))
         if method == "notifications/tools/list_changed":
             self._outdated = True
         return self._published(message)
+
+    def _input_over(self, inner: str) -> Effects:
+        outlet, state = self._rounds.pop(inner, (None, ""))
+        if outlet is None:
+            return (Note("input_over_unmatched"),)
+        message = input_over.notification(state)
+        return (ToClient(outlet, envelope.notification(message.method, message.params)),)
 
     def _listen_ended(self, wire_id: bytes) -> Effects:
         # On a pipe a server may end a subscription so, and nothing else (digest B1).

@@ -560,7 +560,8 @@ class LocalServer:
     # ---- legacy clients: sessions
 
     def _to_modern(self) -> ToModern:
-        return ToModern(self._limits, lambda: secrets.token_hex(16), self.name)
+        own = self.config.knows_principal
+        return ToModern(self._limits, lambda: secrets.token_hex(16), self.name, own=own)
 
     def over(self, conversation: LocalConversation) -> None:
         """It has ended (conversation.Around)."""

@@ -26,7 +26,7 @@ from ..validators.rejection import (
     Rejection,
 )
 from ..validators.shapes import cancelled, read_cancelled
-from . import for_modern
+from . import for_modern, input_over
 from .attribution import INTERACTIVE, MAY_ASK, Client, Origin, Origins, Phase
 from .effects import (
     Contradiction,
@@ -190,6 +190,10 @@ class ToLegacy:
         first = not call.unsent
         self._rounds.add(call, message)
         return (Later(GATHERING, f"inputs:{call.key}"),) if first and call.phase is CallPhase.RUNNING else ()
+
+    def lost(self) -> Effects:
+        """The server is gone, and the held calls with it."""
+        return [_input_over(call) for call in self._rounds.held]
 
     def clients_that_want(self, level: str) -> set[Client]:
         """Return the clients with a running call that wants log lines of this level."""
@@ -460,7 +464,7 @@ class ToLegacy:
         self._origins.answer(call.origin)
         if call.phase is not CallPhase.RUNNING:  # for the retry
             call.slot = Response(message.id, bytes(message.result), message.error)
-            return ()
+            return (_input_over(call),)
         if message.error and call.method in INTERACTIVE:
             fault = for_modern.read_fault(message.error)
             if fault.code == for_modern.URL_ELICITATION_REQUIRED:
@@ -607,9 +611,10 @@ class ToLegacy:
         ]
 
     def _withdrawn(self, server_id: bytes) -> Effects:
-        self._rounds.withdraw(server_id)
+        call = self._rounds.withdraw(server_id)
         self._roots.withdraw(server_id)
-        return ()
+        over = call is not None and call.phase is CallPhase.HELD and not call.unanswered
+        return (_input_over(call),) if call is not None and over else ()
 
     def _url_completed(self, params: bytes) -> Effects:
         done = bytes(members.peek(params).get("elicitationId", b""))
@@ -678,6 +683,10 @@ def _fail(requester: bytes, code: int, text: str) -> Iterable[ToAsker]:
 def _refuse(message: Request, code: int, text: str, reason: str) -> Effects:
     refusal = Response(message.id, b"", for_modern.fault_text(code, text))
     return (ToServer(refusal), ServerRequestRefused(message.method, reason))
+
+
+def _input_over(call: Call) -> ToAsker:
+    return ToAsker(input_over.notification(f"{call.key}.{call.round}"))
 
 
 def _number(raw: msgspec.Raw | None) -> float | None:

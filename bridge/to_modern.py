@@ -21,7 +21,7 @@ from ..validators.limits import Limits
 from ..validators.members import Members
 from ..validators.rejection import INTERNAL_ERROR, INVALID_PARAMS, METHOD_NOT_FOUND, Rejection
 from ..validators.shapes import LEGACY_REVISIONS, cancelled, read_cancelled
-from . import for_legacy
+from . import for_legacy, input_over
 from .attribution import INTERACTIVE
 from .effects import Contradiction, Effect, Effects, Later, Note, ToAsker, ToServer
 from .for_modern import fault_text, read_fault
@@ -128,11 +128,15 @@ class _Change:
 class ToModern:
     """Speaks a handshake revision to a session and the modern era to its server (effects.Translator).
 
-    `mint` makes ids for URLs that a client is asked to open; `name` stands for a server that does not say its own.
+    `mint` makes ids for URLs that a client is asked to open; `name` stands for a server that does not say its own. An
+    `own` server is a part of the bridge, and knows its extension `input_over`.
     """
 
-    def __init__(self, limits: Limits, mint: Callable[[], str], name: str = "server") -> None:
+    def __init__(
+        self, limits: Limits, mint: Callable[[], str], name: str = "server", *, own: bool = False
+    ) -> None:
         self._limits = limits
+        self._own = own
         self._mint = mint
         self._name = name
         self._next_id = 1
@@ -231,6 +235,8 @@ class ToModern:
         self.version = wanted if wanted in LEGACY_REVISIONS else LEGACY_REVISIONS[-1]
         self._capabilities = for_legacy.capabilities_for(self.version, params.get("capabilities"))
         self._declared = members.peek(self._capabilities)
+        if self._own:
+            self._capabilities = input_over.declare(self._capabilities)
         info = params.get("clientInfo")
         self._client_info = None if info is None else msgspec.Raw(bytes(info))
         upstream = self._mint_id()
@@ -276,11 +282,14 @@ class ToModern:
         yield from self._take_back(call)
         self._forget(call)
 
-    def _take_back(self, call: _Call) -> Effects:
+    def _withdraw(self, call: _Call) -> Effects:
         for leg in call.legs:
             del self._legs[leg]
             yield ToAsker(Notification("notifications/cancelled", cancelled(leg, b"")), call.asker)
         call.legs.clear()
+
+    def _take_back(self, call: _Call) -> Effects:
+        yield from self._withdraw(call)
         if call.task:
             yield self._cancel_task(call.task)
 
@@ -515,6 +524,8 @@ class ToModern:
             return (ToAsker(message, asking[0] if len(asking) == 1 else b""),)
         if method == "notifications/cancelled":
             return self._listen_cancelled(read_cancelled(message.params)[0])
+        if method == input_over.METHOD:
+            return self._input_over(members.text(input_over.state_of(message.params)))
         meta = members.peek(members.peek(message.params).get("_meta"))
         named = bytes(meta.get(modern.SUBSCRIPTION_ID, b""))
         if method == "notifications/subscriptions/acknowledged":
@@ -522,6 +533,12 @@ class ToModern:
         if method in _PUBLISHED and named == self._listening and named:
             return (ToAsker(Notification(method, _unsubscribed(message.params))),)
         return (Note("dropped a notification that a legacy client does not know, or has not subscribed to"),)
+
+    def _input_over(self, state: bytes) -> Effects:
+        call = next((one for one in self._calls.values() if one.legs and one.state == state), None)
+        if call is None:
+            return (Note("input_over_unmatched"),)
+        return (*self._withdraw(call), *self._retry(call))
 
     def _progressed(self, message: Notification) -> Effects:
         found = members.peek(message.params)

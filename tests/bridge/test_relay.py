@@ -904,3 +904,47 @@ def test_the_end_of_each_request_is_told_once_where_that_is_wanted():
     talk.ask(10, "tools/call", about, headers=headers)
     assert ends(talk.it.server_lost("gone", {})) == [(b"10", "error -32603")]
     assert talk.it.in_flight == 0
+
+
+# ---- rounds that are over before their client retries
+
+
+def required_input(talk, id_, outlet, *, pipe=True, extensions=None):
+    """Call a tool that requires input. Returns the state that the client gets."""
+    declared = {"extensions": {"mcp-bridge/input-over": {}} if extensions is None else extensions}
+    about = params(name="t", meta={f"{PREFIX}clientCapabilities": declared})
+    talk.ask(id_, "tools/call", about, outlet=outlet, pipe=pipe)
+    wire_id = talk.it._next_id - 1
+    [(_, message, _)] = told(talk.answer(wire_id, input_required(f"inner {id_}")))
+    return message["result"]["requestState"]
+
+
+OVER = "notifications/mcp-bridge/input_over"
+
+
+def test_s3_a_client_that_knows_the_extension_learns_once_that_its_round_is_over():
+    talk, outlet = Talk(), Outlet()
+    state = required_input(talk, 1, outlet)
+    assert told(talk.says(OVER, requestState="another")) == []
+    assert told(talk.says(OVER, requestState="inner 1")) == [
+        (outlet, {"jsonrpc": "2.0", "method": OVER, "params": {"requestState": state}}, None)
+    ]
+    assert told(talk.says(OVER, requestState="inner 1")) == []
+
+
+@pytest.mark.parametrize(
+    "more", [{"pipe": False}, {"extensions": {}}, {"extensions": {"x": "mcp-bridge/input-over"}}]
+)
+def test_s3_no_other_client_is_sent_what_its_era_does_not_know(more):
+    talk = Talk()
+    required_input(talk, 1, Outlet(), **more)
+    assert told(talk.says(OVER, requestState="inner 1")) == []
+
+
+def test_s3_the_rounds_that_are_kept_for_it_are_limited_and_end_with_their_stream():
+    talk, outlet = Talk(limits=Limits(held_calls=1)), Outlet()
+    required_input(talk, 1, outlet)
+    required_input(talk, 2, outlet)
+    assert list(talk.it._rounds) == ["inner 2"]
+    list(talk.it.left(outlet))
+    assert told(talk.says(OVER, requestState="inner 2")) == []

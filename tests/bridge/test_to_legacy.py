@@ -441,7 +441,7 @@ def test_the_answer_for_another_call_of_the_client_reaches_the_server_before_the
     talk.call(8, client=ONE)
     talk.server_asks("of 7", "elicitation/create", **FORM)
     talk.gathered()  # it was given to 8
-    assert told(talk.answer(3, {"content": []})) == []
+    assert told(talk.answer(3, {"content": []})) == [OVER]
     effects = talk.retry(9, "key2.0", {"k1": ACCEPTED}, client=ONE)
     assert said(effects) == [("of 7", ACCEPTED)]
     assert told(effects) == [complete(9, content=[])]
@@ -585,6 +585,10 @@ def test_on_a_shared_process_the_owner_opens_and_assigns():
 # ---- held calls
 
 
+# For a part of the bridge that knows the extension.
+OVER = ("notifications/mcp-bridge/input_over", {"requestState": "key2.0"})
+
+
 def held(talk, id_=7, **more):
     """A call whose server has asked one thing; answers the state."""
     talk.call(id_, **more)
@@ -691,7 +695,7 @@ def test_a_server_may_ask_again_and_again():
 def test_an_answer_that_comes_while_nobody_waits_is_kept_for_the_retry():
     talk = Talk()
     upstream, _ = held(talk)
-    assert told(talk.answer(upstream, {"content": [], "isError": True})) == []
+    assert told(talk.answer(upstream, {"content": [], "isError": True})) == [OVER]
     effects = talk.retry(8, "key2.0", {})
     assert told(effects) == [complete(8, content=[], isError=True)]
     # The server may have asked for another call of this client, so it gets an error rather than nothing.
@@ -714,13 +718,30 @@ def test_a_retry_can_be_cancelled_and_the_call_with_it():
     assert not talk.it.busy
 
 
-def test_a_server_that_takes_its_question_back_is_not_answered():
+def test_s3_a_server_that_cancels_its_question_is_not_answered_and_the_round_is_over():
     talk = Talk()
     upstream, _ = held(talk)
-    assert talk.server_says("notifications/cancelled", requestId="q") == []
+    assert told(talk.server_says("notifications/cancelled", requestId="q")) == [OVER]
     assert said(talk.retry(8, "key2.0", {"k1": ACCEPTED})) == []
     assert told(talk.answer(upstream, {})) == [complete(8, content=[])]
     assert talk.server_says("notifications/cancelled", requestId="never") == []
+
+
+def test_s3_the_rounds_of_a_server_that_is_gone_are_over():
+    talk = Talk()
+    assert talk.it.lost() == []
+    held(talk)
+    assert told(talk.it.lost()) == [OVER]
+
+
+def test_s3_a_round_with_another_question_is_not_over():
+    talk = Talk()
+    talk.call(7)
+    talk.server_asks(1, "elicitation/create", **FORM)
+    talk.server_asks(2, "roots/list")
+    talk.gathered()
+    assert told(talk.server_says("notifications/cancelled", requestId=1)) == []
+    assert told(talk.server_says("notifications/cancelled", requestId=2)) == [OVER]
 
 
 def test_a_question_taken_back_before_it_went_out_is_not_handed_out():

@@ -50,11 +50,20 @@ class Talk:
     """A translator whose session is open."""
 
     def __init__(
-        self, *, version="2025-11-25", capabilities=ASKABLE, offered=OFFERED, ready=False, limits=LIMITS
+        self,
+        *,
+        version="2025-11-25",
+        capabilities=ASKABLE,
+        offered=OFFERED,
+        ready=False,
+        limits=LIMITS,
+        own=False,
     ):
         ids = (f"url{n}" for n in itertools.count(1))
-        self.it = ToModern(limits, lambda: next(ids), "stdio")
+        self.it = ToModern(limits, lambda: next(ids), "stdio", own=own)
         self.capabilities = {name: value for name, value in capabilities.items() if name != "tasks"}
+        if own:
+            self.capabilities["extensions"] = {"mcp-bridge/input-over": {}}
         if "roots" in capabilities:
             self.capabilities["roots"] = {}
         assert self.it.started() == ()
@@ -127,6 +136,23 @@ def elicit(**params):
         "method": "elicitation/create",
         "params": {"message": "who?", "requestedSchema": {"type": "object"}, **params},
     }
+
+
+def test_s3_a_round_that_is_over_at_the_server_is_over_at_the_client():
+    talk = Talk(own=True)
+    [(wire_id, _, sent)] = said(talk.call())
+    assert sent["_meta"][f"{PREFIX}clientCapabilities"]["extensions"] == {"mcp-bridge/input-over": {}}
+    [(leg, method, _), _] = told(talk.answer(wire_id, required(a=elicit(), b=ROOTS)))
+    assert method == "elicitation/create"
+    talk.reply(leg, ACCEPTED)
+    over = "notifications/mcp-bridge/input_over"
+    assert said(talk.says(over, requestState="another")) == []
+    effects = talk.says(over, requestState="s")
+    assert told(effects) == [("notifications/cancelled", {"requestId": "input-2"})]
+    [(again, _, retried)] = said(effects)
+    assert (retried["requestState"], retried["inputResponses"]) == ("s", {"a": ACCEPTED})
+    assert said(talk.says(over, requestState="s")) == []
+    assert told(talk.answer(again, {"content": []})) == [(7, {"content": []})]
 
 
 ROOTS = {"method": "roots/list"}

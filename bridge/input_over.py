@@ -1,0 +1,40 @@
+"""An extension between parts of the bridge: the input that a result has required is not needed any more.
+
+A legacy server may answer a call, or cancel its request, while the client is being asked. A modern client learns that with
+its retry. A legacy client behind the aggregate is to learn it at once, as on a pipe: the adapter in front of the legacy
+server sends `METHOD` with the `requestState`, and the adapter in front of the legacy client cancels its requests to it and
+retries. It is sent only on a connection for many requests, and only for requests that declare the extension. Pure.
+"""
+
+from typing import Final
+
+from ..validators import members
+from ..validators.envelope import Notification
+
+METHOD: Final = "notifications/mcp-bridge/input_over"
+_EXTENSION: Final = "mcp-bridge/input-over"
+_MARK: Final = _EXTENSION.encode()
+
+
+def declared_in(capabilities: bytes) -> bool:
+    """Return whether the client capabilities of a request declare the extension."""
+    return _MARK in capabilities and _EXTENSION in members.peek(members.peek(capabilities).get("extensions"))
+
+
+def declare(capabilities: bytes) -> bytes:
+    """Return the client capabilities with the extension."""
+    declared = members.peek(capabilities)
+    extensions = members.peek(declared.get("extensions"))
+    extensions[_EXTENSION] = members.raw(b"{}")
+    declared["extensions"] = members.raw(members.write(extensions))
+    return members.write(declared)
+
+
+def notification(state: str) -> Notification:
+    """Return the notification for the round with this `requestState`."""
+    return Notification(METHOD, members.write({"requestState": state}))
+
+
+def state_of(params: bytes) -> str:
+    """Return the `requestState` that a notification names."""
+    return members.string(members.peek(params).get("requestState"))
