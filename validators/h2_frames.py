@@ -1,0 +1,149 @@
+"""How many frames of each kind an HTTP/2 client may send (RFC 9113 section 10.5), counted before any of them is parsed.
+
+A client chooses how many frames are in each byte that it sends, and each costs far more to handle than to send. So what
+was received is cut into pieces of a few frames, between which other tasks run, and for the kinds of frames that no
+client needs in large numbers there is a burst and a rate. Nothing is decoded beyond the frame header.
+"""
+
+from typing import Final
+
+import attrs
+
+# The client connection preface (RFC 9113 section 3.4), and the length of a frame header.
+_PREFACE: Final = 24
+_HEADER: Final = 9
+# Frames that are handed on at once.
+_FRAMES: Final = 16
+# A DATA frame below this size that does not end its stream costs more than it carries, in bytes.
+_TINY: Final = 32
+# WINDOW_UPDATE frames that a client may send for each piece of data that it was sent.
+_UPDATES_FOR_A_SEND: Final = 4
+
+_DATA, _HEADERS, _RST_STREAM, _WINDOW_UPDATE, _CONTINUATION = 0x0, 0x1, 0x3, 0x8, 0x9
+_END_STREAM, _END_HEADERS = 0x1, 0x4
+# A stream identifier has 31 bits.
+_STREAM: Final = 0x7FFFFFFF
+
+
+@attrs.frozen
+class Allowance:
+    """Frames at once, and frames in each second after that."""
+
+    name: str
+    burst: float
+    rate: float
+
+
+# By frame type. HEADERS and DATA are bounded by the number of streams and by flow control.
+_ALLOWANCES: Final = {
+    _DATA: Allowance("tiny_data", 256, 64),
+    0x2: Allowance("priority", 256, 16),
+    _RST_STREAM: Allowance("resets", 256, 64),
+    0x4: Allowance("settings", 32, 2),
+    0x5: Allowance("push_promise", 1, 0),
+    0x6: Allowance("pings", 64, 8),
+    0x7: Allowance("goaway", 8, 1),
+    _WINDOW_UPDATE: Allowance("window_updates", 512, 64),
+    _CONTINUATION: Allowance("continuations", 64, 8),
+}
+_UNKNOWN: Final = Allowance("unknown_frames", 256, 64)
+# Frames of any kind before the first request with a credential.
+_UNAUTHENTICATED: Final = Allowance("frames_without_credential", 128, 16)
+
+
+class FrameFlood(Exception):
+    """A client has sent more frames of one kind (`name`) than it may."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__(name)
+        self.name = name
+
+
+class FrameMeter:
+    """Cut the bytes of one client into pieces of a few frames, and count these. Times are in seconds.
+
+    `admitted` is set by the owner once a request had a credential. `heads` counts complete request heads,
+    `last_stream` is the highest stream that the client has opened.
+    """
+
+    def __init__(self) -> None:
+        self.admitted = False
+        self.heads = 0
+        self.last_stream = 0
+        self._missing = _PREFACE  # of the preface, or of the payload of the current frame
+        self._header = b""
+        self._ends_head = False  # whether a request head is complete with the current frame
+        # By name: what is left of an allowance, and when that was computed.
+        self._left: dict[str, tuple[float, float]] = {}
+        self._updates = 0
+
+    def sent(self) -> None:
+        """Note that a piece of data was sent, for which the client may update its windows."""
+        self._updates = min(self._updates + _UPDATES_FOR_A_SEND, 4096)
+
+    def cut(self, data: bytes, start: int, now: float) -> int:
+        """Return the end of the piece that begins at `start`: a few frames, and one request while none was admitted.
+
+        Raises FrameFlood.
+        """
+        end, frames, heads = start, 0, self.heads
+        while end < len(data):
+            if self._missing:
+                step = min(self._missing, len(data) - end)
+                end += step
+                self._missing -= step
+                self._finish()
+                continue
+            if frames >= _FRAMES or (self.heads > heads and not self.admitted):
+                break
+            part = data[end : end + _HEADER - len(self._header)]
+            self._header += part
+            end += len(part)
+            if len(self._header) == _HEADER:
+                self._begin(now)
+                frames += 1
+        return end
+
+    def _begin(self, now: float) -> None:
+        header, self._header = self._header, b""
+        length, kind, flags = int.from_bytes(header[:3], "big"), header[3], header[4]
+        if not self.admitted:
+            self._spend(_UNAUTHENTICATED, now)
+        if kind == _HEADERS:
+            self.last_stream = max(self.last_stream, int.from_bytes(header[5:], "big") & _STREAM)
+        elif kind == _DATA:
+            if length < _TINY and not flags & _END_STREAM:
+                self._spend(_ALLOWANCES[_DATA], now)
+        elif kind == _WINDOW_UPDATE and self._updates:
+            self._updates -= 1
+        else:
+            self._spend(_ALLOWANCES.get(kind, _UNKNOWN), now)
+        self._missing = length
+        self._ends_head = kind in (_HEADERS, _CONTINUATION) and bool(flags & _END_HEADERS)
+        self._finish()
+
+    def _finish(self) -> None:
+        if self._ends_head and not self._missing:
+            self._ends_head = False
+            self.heads += 1
+
+    def _spend(self, allowance: Allowance, now: float) -> None:
+        left, since = self._left.get(allowance.name, (allowance.burst, now))
+        left = min(allowance.burst, left + (now - since) * allowance.rate) - 1
+        if left < 0:
+            raise FrameFlood(allowance.name)
+        self._left[allowance.name] = left, now
+
+
+def calm_down(last_stream: int) -> bytes:
+    """Return a GOAWAY frame with the error code ENHANCE_YOUR_CALM (RFC 9113 sections 6.8 and 7)."""
+    return _go_away(last_stream, 0x0B)
+
+
+def no_more(last_stream: int) -> bytes:
+    """Return a GOAWAY frame with the error code NO_ERROR."""
+    return _go_away(last_stream, 0)
+
+
+def _go_away(last_stream: int, code: int) -> bytes:
+    return b"\x00\x00\x08\x07\x00\x00\x00\x00\x00" + last_stream.to_bytes(4, "big") + code.to_bytes(4, "big")
