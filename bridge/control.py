@@ -12,6 +12,7 @@ import msgspec
 from ..transports.outlet import Outlet
 from ..transports.ports import Endpoint, Exchange
 from ..transports.streaming import write_events
+from ..validators.limits import Limits
 from ..validators.rejection import INVALID_REQUEST, Rejection
 from .fleet import Fleet
 from .server import LocalServer
@@ -21,6 +22,8 @@ from .status import Status
 _JSON: Final = b"application/json"
 # A message that is tapped is cut here, in characters.
 _TAPPED: Final = 16 * 1024
+# Places of control connections that streams leave to the commands that are answered at once.
+_FOR_COMMANDS: Final = 4
 
 
 class Tapped(msgspec.Struct, frozen=True):
@@ -39,7 +42,10 @@ class Control:
         status: Callable[[], Status],
         reload: Callable[[], Awaitable[object]],
         restart: Callable[[str], Awaitable[None]],
+        limits: Limits,
     ) -> None:
+        self._streams = 0
+        self._most_streams = max(1, limits.connections_control - _FOR_COMMANDS)
         self._fleet = fleet
         self._status = status
         self._reload = reload
@@ -54,6 +60,11 @@ class Control:
             f"{CONTROL}/logs": self._answer_logs,
             f"{CONTROL}/tap": self._answer_tap,
         }
+
+    @property
+    def paths(self) -> frozenset[str]:
+        """The paths of the table."""
+        return frozenset(self.table())
 
     async def _answer_status(self, exchange: Exchange) -> None:
         _check_method(exchange, "GET")
@@ -85,7 +96,7 @@ class Control:
         outlet = exchange.outlet()
         record.follow(outlet)
         try:
-            await _stream(exchange, outlet)
+            await self._stream(exchange, outlet)
         finally:
             record.unfollow(outlet)
 
@@ -99,9 +110,26 @@ class Control:
 
         record.watchers.append(watch)
         try:
-            await _stream(exchange, outlet)
+            await self._stream(exchange, outlet)
         finally:
             record.watchers.remove(watch)
+
+    async def _stream(self, exchange: Exchange, outlet: Outlet) -> None:
+        if self._streams >= self._most_streams:
+            raise Rejection(
+                503,
+                INVALID_REQUEST,
+                f"the limit of {self._most_streams} streams to control endpoints is reached (limits.connections_control)",
+                headers=((b"Retry-After", b"1"),),
+                reason="connections_control",
+            )
+        self._streams += 1
+        try:
+            exchange.attend(outlet, to_the_end=True)
+            await exchange.begin_stream()
+            await write_events(exchange, outlet)
+        finally:
+            self._streams -= 1
 
     def _named(self, exchange: Exchange) -> LocalServer:
         name = parse_qs(exchange.head.query).get("server", [""])[0]
@@ -110,12 +138,6 @@ class Control:
             known = ", ".join(one.name for one in self._fleet) or "none"
             raise Rejection(404, INVALID_REQUEST, f"there is no server {name!r}; there are: {known}")
         return server
-
-
-async def _stream(exchange: Exchange, outlet: Outlet) -> None:
-    exchange.attend(outlet, to_the_end=True)
-    await exchange.begin_stream()
-    await write_events(exchange, outlet)
 
 
 def _check_method(exchange: Exchange, method: str) -> None:

@@ -7,7 +7,7 @@ import signal
 import socket
 import ssl
 import sys
-from collections.abc import AsyncIterator, Generator, Mapping
+from collections.abc import AsyncIterator, Container, Generator, Mapping
 from contextlib import contextmanager
 from functools import partial
 from importlib.metadata import version
@@ -18,8 +18,9 @@ import attrs
 import trio
 
 from ..transports.cgroup import can_hold, delegated
+from ..transports.descriptors import fitting, raise_soft_limit
 from ..transports.gate import Gate, WrongCredentials
-from ..transports.http1 import Quota, Service
+from ..transports.http1 import Service
 from ..transports.listen import (
     CannotListen,
     Listener,
@@ -30,10 +31,13 @@ from ..transports.listen import (
     tls_context,
 )
 from ..transports.pulse import Pulse
+from ..transports.quota import HANDSHAKE, NO_HEAD, Quota
 from ..transports.readiness import Readiness
+from ..transports.refusals import Refusals
 from ..transports.routes import Routes, healthz, readyz
 from ..transports.spawner import Spawner
 from ..validators.bearer import TokenSet
+from ..validators.limits import Limits
 from ..validators.origin import Site
 from .config import BadConfig, plan, resolved
 from .control import Control
@@ -120,9 +124,12 @@ def run(settings: Settings, environment: Mapping[str, str]) -> int:
     except CannotStart as fault:
         tell(f"mcp-bridge: {fault}\n")
         return fault.code
+    limits, lowered = fitting(settings.limits, raise_soft_limit())
+    for sentence in lowered:
+        log.warning(sentence)
     spawner = Spawner.start(_cgroup(log))
     try:
-        daemon = _Daemon(settings, environment, log, tokens, sockets, spawner)
+        daemon = _Daemon(settings, environment, log, tokens, sockets, spawner, limits)
         trio.run(daemon.run)
     except Exception as fault:  # noqa: BLE001 - the boundary of the process: what gets here is a fault of ours
         log.error("internal error", fault=fault)
@@ -335,6 +342,7 @@ class _Daemon:
         tokens: _Tokens,
         sockets: _Sockets,
         spawner: Spawner,
+        limits: Limits,
     ) -> None:
         self._settings = settings
         self._begun_with = settings.lasting
@@ -346,8 +354,14 @@ class _Daemon:
         self._pulse, self._readiness = Pulse(), Readiness()
         self._cgroup = spawner.cgroup
         self._fleet = Fleet(spawner, self._readiness, log, self._version, tells=settings.log_calls)
-        self._control = Control(self._fleet, self._status, self._reload, self._restart)
-        health = {READY: readyz(self._fleet.is_ready), **dict.fromkeys(settings.health, healthz)}
+        self._control = Control(self._fleet, self._status, self._reload, self._restart, limits)
+        self._refusals = Refusals(log)
+        self._limits = limits  # of connections; those of a server are its own
+        self._quota = Quota(limits, self._evicted)
+        health = {
+            READY: readyz(self._fleet.is_ready, self._may_use),
+            **dict.fromkeys(settings.health, healthz),
+        }
         self._open = frozenset(health)
         self._for_all, self._for_owner = Routes({}, health), Routes({}, health)
         self._notifier = Notifier(environment)
@@ -366,6 +380,7 @@ class _Daemon:
             async with trio.open_nursery() as nursery:
                 self._nursery = nursery
                 await nursery.start(self._pulse.run)
+                self._pulse.join(self._refusals)
                 await nursery.start(self._readiness.run)
                 await nursery.start(self._fleet.run)
                 self._fleet.allot(self._settings.tokens)
@@ -388,6 +403,7 @@ class _Daemon:
                         break
                 await self._stop(nursery, signals, connections, listeners)
                 nursery.cancel_scope.cancel()
+        self._refusals.flush()
         self._readiness.close()
 
     async def _listen(self, scope: trio.CancelScope, listeners: list[Listener]) -> None:
@@ -424,10 +440,19 @@ class _Daemon:
 
     def _listeners(self) -> list[Listener]:
         settings = self._settings
-        quota = Quota(settings.limits)
 
-        def service(gate: Gate, routes: Routes) -> Service:
-            return Service(settings.limits, gate, routes, self._pulse, self._readiness, self._log, quota)
+        def service(gate: Gate, routes: Routes, control: Container[str] = ()) -> Service:
+            return Service(
+                self._limits,
+                gate,
+                routes,
+                self._pulse,
+                self._readiness,
+                self._log,
+                self._quota,
+                self._refusals,
+                control,
+            )
 
         listeners: list[Listener] = []
         for sock in self._sockets.tcp:
@@ -445,8 +470,17 @@ class _Daemon:
             listeners.append(Listener(sock, service(gate, self._for_all), self._sockets.tls))
         for sock in self._sockets.unix:
             gate = Gate(Site.for_unix(), None, self._open, delegates=True)
-            listeners.append(Listener(sock, service(gate, self._for_owner)))
+            listeners.append(Listener(sock, service(gate, self._for_owner, self._control.paths)))
         return listeners
+
+    def _evicted(self, state: str, peer: str) -> None:
+        # A connection that was refused before is counted already.
+        if state in (HANDSHAKE, NO_HEAD):
+            self._refusals.note("evicted", peer)
+
+    def _may_use(self, principal: str, server: str) -> bool:
+        rights = rights_of(self._settings)
+        return principal not in rights or server in rights[principal]
 
     def _brought_headers(self) -> set[str]:
         return {name for server in self._settings.servers for name in server.from_headers.values()}
@@ -609,7 +643,15 @@ class _Daemon:
     def _status(self) -> Status:
         unix = Path(str(self._sockets.unix[0].getsockname())) if self._sockets.unix else None
         return status(
-            self._fleet, self._version, self._since, self._where, unix, self._settings.file, self._cgroup
+            self._fleet,
+            self._version,
+            self._since,
+            self._where,
+            unix,
+            self._settings.file,
+            self._cgroup,
+            self._quota,
+            self._refusals,
         )
 
     def _announce(self) -> None:

@@ -231,6 +231,9 @@ def _status_table(answer: dict[str, Any]) -> str:
         for one in answer["servers"]
     ]
     lines = [escaped(head), table(columns, rows)]
+    if answer.get("refusals"):
+        counted = ", ".join(f"{kind} {count}" for kind, count in answer["refusals"].items())
+        lines.append(escaped(f"refused: {counted}"))
     for one in answer["servers"]:
         if one["last_exit"]:
             lines.append(escaped(f"{one['name']}: the last process {one['last_exit']}"))

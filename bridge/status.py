@@ -7,6 +7,8 @@ from pathlib import Path
 import msgspec
 import trio
 
+from ..transports.quota import Quota
+from ..transports.refusals import Refusals
 from .eras import LEGACY, MODERN
 from .fleet import Fleet
 from .server import LocalServer
@@ -36,7 +38,10 @@ class ServerStatus(msgspec.Struct, frozen=True):
 
 
 class Status(msgspec.Struct, frozen=True):
-    """The daemon. `uptime` in seconds, `memory` its own, in bytes; `cgroup` holds one for each server process, if not empty."""
+    """The daemon. `uptime` in seconds, `memory` its own, in bytes; `cgroup` holds one for each server process, if not empty.
+
+    `connections` have a credential, `unauthenticated` ones have none; `refusals` are counted by kind since the start.
+    """
 
     version: str
     pid: int
@@ -46,6 +51,9 @@ class Status(msgspec.Struct, frozen=True):
     unix: str
     config: str
     cgroup: str
+    connections: int
+    unauthenticated: int
+    refusals: dict[str, int]
     servers: tuple[ServerStatus, ...]
 
 
@@ -103,6 +111,8 @@ def status(
     unix: Path | None,
     config: Path | None,
     cgroup: Path | None,
+    quota: Quota,
+    refusals: Refusals,
 ) -> Status:
     """How everything is. `since` is a time of Trio's clock."""
     memory = memory_by_session()
@@ -115,6 +125,9 @@ def status(
         unix=str(unix or ""),
         config=str(config or ""),
         cgroup=str(cgroup or ""),
+        connections=quota.connections,
+        unauthenticated=quota.unauthenticated,
+        refusals=dict(sorted(refusals.counts.items())),
         servers=tuple(server_status(server, memory) for server in fleet),
     )
 

@@ -12,21 +12,27 @@ from typing import Any, Final, Protocol
 import trio
 
 from ..validators.envelope import error
+from ..validators.http_body import check_length
 from ..validators.http_head import Head, parse_head
 from ..validators.limits import Limits
 from ..validators.pieces import Gathering
 from ..validators.rejection import INTERNAL_ERROR, INVALID_REQUEST, Rejection
-from .http1 import SAFE_HEADERS, STREAM_HEADERS, Seat, Service
+from .http1 import SAFE_HEADERS, STREAM_HEADERS, Service
 from .options import ANONYMOUS, Headers
 from .outlet import Outlet
 from .ports import Hijacked
+from .quota import NO_HEAD, REFUSED, Seat
 
 AsgiScope = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
 Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 
-# How long an answered request's body is still read, in seconds.
+# How long an answered request's body is still read, in seconds, and how much of it, in times of `limits.body`.
 _DRAIN_SECONDS: Final = 5.0
+_DRAIN_BODIES: Final = 4
+# The same where the request had no credential, in seconds and bytes.
+_LINGER_SECONDS: Final = 1.0
+_LINGER_BYTES: Final = 256 * 1024
 _LINE_ENDS: Final = frozenset(b"\r\n\0")
 
 
@@ -40,6 +46,10 @@ class Line(Protocol):
 
     def cut(self) -> None:
         """End it: its peer does not read."""
+        ...
+
+    def refuse(self) -> None:
+        """End it: it has no credential, and a request on it was refused."""
         ...
 
 
@@ -56,6 +66,7 @@ class AsgiApp:
         """Serve one request. Nothing but HTTP is spoken here."""
         if scope["type"] != "http":
             if scope["type"] == "websocket":
+                self._seat.become(NO_HEAD)
                 await send({"type": "websocket.close"})
             return
         async with trio.open_nursery() as nursery:
@@ -66,11 +77,15 @@ class AsgiApp:
                 exchange.let_go()
             nursery.cancel_scope.cancel()
         await exchange.finish()
+        if not exchange.admitted and not self._seat.principal:
+            self._line.refuse()
 
     async def _answer(self, scope: AsgiScope, exchange: "AsgiExchange") -> None:
         try:
             await self._serve(scope, exchange)
         except Rejection as rejection:
+            if not exchange.admitted:
+                self._seat.become(REFUSED)
             await exchange.refuse(rejection)
         except OSError:
             pass  # the peer is gone
@@ -83,11 +98,15 @@ class AsgiApp:
         head = exchange.head = head_of(scope, self._service.limits)
         preflight = gate.preflight(head)
         if preflight is not None:
+            exchange.admitted = True
+            self._seat.become(NO_HEAD)
             await exchange.answer(204, b"", b"", preflight)
             return
         exchange.cors = gate.cors(head)
-        exchange.principal = gate.admit(head, self._seat.is_foreign)
-        self._seat.identify(exchange.principal)
+        principal = gate.admit(head, self._seat.is_foreign)
+        self._seat.identify(principal)
+        self._seat.become(NO_HEAD)
+        exchange.principal, exchange.admitted = principal, True
         await self._service.route(head, exchange.principal)(exchange)
 
 
@@ -118,6 +137,7 @@ class AsgiExchange:
     ) -> None:
         self.head: Head
         self.principal = ANONYMOUS
+        self.admitted = False  # whether the head has passed the gate
         self.cors: Headers = ()
         self._service = service
         self._receive = receive
@@ -134,23 +154,30 @@ class AsgiExchange:
     async def read_body(self) -> bytes:
         """The whole body (ports.Exchange)."""
         limits = self._service.limits
+        check_length(self.head, limits.body)
         body = Gathering(limits.json_depth)
-        while not self._body_done:
-            before = len(body)
-            with trio.move_on_after(limits.body_grace_seconds) as grace:
-                while not self._body_done:
-                    await self._read_piece(body)
-            if grace.cancelled_caught and len(body) - before < limits.body_rate * limits.body_grace_seconds:
-                raise Rejection(
-                    408, INVALID_REQUEST, f"the body comes slower than {limits.body_rate} bytes/s"
-                )
+        with self._service.quota.receiving(self.principal) as count:
+            while not self._body_done:
+                before = len(body)
+                with trio.move_on_after(limits.body_grace_seconds) as grace:
+                    while not self._body_done:
+                        await self._read_piece(body, count)
+                if (
+                    grace.cancelled_caught
+                    and len(body) - before < limits.body_rate * limits.body_grace_seconds
+                ):
+                    raise Rejection(
+                        408, INVALID_REQUEST, f"the body comes slower than {limits.body_rate} bytes/s"
+                    )
         return body.take()
 
-    async def _read_piece(self, body: Gathering) -> None:
+    async def _read_piece(self, body: Gathering, count: Callable[[int], None]) -> None:
         event = await self._receive()
         if event["type"] == "http.disconnect":
             raise ConnectionError("the peer left in the middle of a body")
-        body.add(event.get("body", b""))
+        piece = event.get("body", b"")
+        count(len(piece))
+        body.add(piece)
         limit = self._service.limits.body
         if len(body) > limit:
             raise Rejection(413, INVALID_REQUEST, f"a body of more than {limit} bytes, the limit")
@@ -214,8 +241,13 @@ class AsgiExchange:
         """There is no connection under an HTTP/2 stream to hand over (ports.Exchange)."""
         raise Rejection(400, INVALID_REQUEST, "WebSocket needs HTTP/1.1")
 
+    def count_refusal(self, rejection: Rejection) -> None:
+        """Count what is answered with this error (ports.Exchange)."""
+        self._service.refusals.count(rejection, self._peer)
+
     async def refuse(self, rejection: Rejection) -> None:
         """Answer with an error, unless an answer has begun: then the stream just ends."""
+        self.count_refusal(rejection)
         if not self._answered:
             body = error(b"null", rejection.code, rejection.text)
             await self.answer(rejection.status, b"application/json", body, rejection.headers)
@@ -228,8 +260,10 @@ class AsgiExchange:
 
     async def finish(self) -> None:
         """Read what is left of the body, so that it cannot hurt, and end the answer."""
-        left = self._service.limits.body
-        with trio.move_on_after(_DRAIN_SECONDS):
+        seconds, left = _LINGER_SECONDS, _LINGER_BYTES
+        if self.principal:
+            seconds, left = _DRAIN_SECONDS, _DRAIN_BODIES * self._service.limits.body
+        with trio.move_on_after(seconds):
             while not self._body_done and left > 0:
                 event = await self._receive()
                 left -= len(event.get("body", b""))

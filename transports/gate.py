@@ -7,6 +7,7 @@ import re
 import time
 from collections.abc import Callable, Container
 from typing import Final
+from urllib.parse import parse_qs
 
 import attrs
 
@@ -26,6 +27,8 @@ _HEADERS: Final = "Authorization, Content-Type, Accept, MCP-Protocol-Version, Mc
 _MIRRORING: Final = re.compile(rf"mcp-param-{TCHAR}++", re.IGNORECASE)
 
 _PRINCIPAL: Final = re.compile(r"[a-z0-9-]{1,32}")
+# The kind of refusal of a credential that is none of ours, whether it is answered 401 or 429.
+_WRONG: Final = "credential_wrong"
 
 
 def _allowed(asked: str, others: Container[str]) -> bytes:
@@ -47,6 +50,11 @@ def unknown_origin() -> bool:
     return False
 
 
+def named_server(query: str) -> str:
+    """Return the first value of `server` in a query, or an empty string."""
+    return parse_qs(query).get("server", [""])[0]
+
+
 class WrongCredentials:
     """How many were shown in the second under way, of `most` that get the usual answer (attacks A06)."""
 
@@ -61,12 +69,13 @@ class WrongCredentials:
             self._second, self._count = int(now), 0
         self._count += 1
         if self._count <= self._most:
-            return unauthorized()
+            return unauthorized(_WRONG)
         return Rejection(
             429,
             INVALID_REQUEST,
             f"the limit of {self._most} wrong credentials in a second is reached",
             headers=((b"Retry-After", b"1"),),
+            reason=_WRONG,
         )
 
 
@@ -75,7 +84,7 @@ class Gate:
     """Who may come in to one listener.
 
     `tokens` is None where no credential is asked for (`--no-auth`, or a Unix socket whose peer credentials were
-    checked when it was accepted). `health` are the paths that need none. `shared_with` are the foreign origins that
+    checked when it was accepted). `health` are the paths that need none, unless they name a server. `shared_with` are the foreign origins that
     the operator allowed, the only ones that ever see a CORS header, and `bringing` tells which headers besides MCP's own
     their pages may send, in lower case. With `delegates` a peer may speak for another
     principal, as our own aggregate does: it is of our own uid, and could do anything that we can.
@@ -103,7 +112,8 @@ class Gate:
         self.site.check_origin(headers.get("origin"), headers.get("sec-fetch-site"))
         if head.query:
             refuse_query_token(head.query)
-        if head.path in self.health:
+        # With the name of a server the answer would show which servers exist, so the credential is needed.
+        if head.path in self.health and not (head.query and named_server(head.query)):
             return ANONYMOUS
         if self.tokens is None:
             return _delegated(headers.get("mcp-bridge-principal")) if self.delegates else LOCAL

@@ -8,6 +8,7 @@ is `validators.http_head`; whatever breaks it ends the connection after the answ
 import contextlib
 import socket
 import ssl
+from collections.abc import Container
 from typing import Final, Protocol
 
 import attrs
@@ -19,12 +20,14 @@ from ..validators.http_head import Head, parse_head, reject_early
 from ..validators.limits import Limits
 from ..validators.pieces import Gathering
 from ..validators.rejection import INVALID_REQUEST, Rejection
-from .gate import Gate, unknown_origin
+from .gate import Gate
 from .options import ANONYMOUS, Headers
 from .outlet import OPEN, Outlet
 from .ports import Endpoint, Hijacked, Log
 from .pulse import TICK, Pulse
+from .quota import REFUSED, Quota, Seat
 from .readiness import Readiness, Spot
+from .refusals import Refusals
 from .seldom import Seldom
 
 # Before the credential is known no more than this is taken from the socket at once (invariant I2).
@@ -38,9 +41,15 @@ _ONE_SEND: Final = 64 * 1024
 _FAIR: Final = 16
 # Who has rested this long between two requests may go when the bridge ends, in seconds: nothing can be on its way any more.
 _LAST_REST: Final = 2 * TICK
-# How long, and for how many bytes, a refused peer may go on sending so that it still reads the refusal.
+# How long, and for how many bytes, a peer may go on sending at the end so that it still reads the last answer.
 _LINGER_SECONDS: Final = 1.0
 _LINGER_BYTES: Final = 256 * 1024
+# Within this time a peer that honours `Connection: close` closes first, and so keeps the TIME_WAIT state (seconds).
+_CLOSES_FIRST_SECONDS: Final = 0.1
+# A client with a credential that is refused in the middle of a body may send more of it, because many clients read no
+# answer before they have sent all: so many seconds, and at most so many times `limits.body`.
+_DRAIN_SECONDS: Final = 10.0
+_DRAIN_BODIES: Final = 4
 
 _REASONS: Final = {
     200: b"OK",
@@ -97,6 +106,7 @@ class Wire(Protocol):
 
     async def receive(self, max_bytes: int) -> bytes: ...
     async def send(self, data: bytes | memoryview) -> None: ...
+    async def drop(self) -> int: ...
     async def close(self) -> None: ...
 
 
@@ -108,7 +118,7 @@ class PlainWire:
         self._spot = spot
         self._unblocked = 0
         self._left = False
-        self.readable = False
+        self.readable = True  # a client may have sent its first request before its connection was accepted
 
     def ready(self, *, left: bool) -> None:
         """There is something to read, or the end; after `left` there will be no other edge."""
@@ -157,6 +167,10 @@ class PlainWire:
             except BlockingIOError:  # pragma: no cover - writable, and full again before we came
                 continue
 
+    async def drop(self) -> int:
+        """Read and drop some bytes; their number, 0 at the end. Raises OSError."""
+        return len(await self.receive(_READ))
+
     async def close(self) -> None:
         """Nothing to say at the end of a plain connection."""
 
@@ -187,6 +201,10 @@ class TlsWire:
         except trio.BrokenResourceError as fault:
             raise ConnectionError("TLS") from fault
 
+    async def drop(self) -> int:
+        """Read and drop some bytes as they come, without decryption; their number, 0 at the end. Raises OSError."""
+        return len(await self._stream.transport_stream.socket.recv(_READ))
+
     async def close(self) -> None:
         """Say goodbye properly where the peer still listens."""
         with trio.move_on_after(1):
@@ -206,7 +224,12 @@ class Service:
     pulse: Pulse
     readiness: Readiness
     log: Log
-    quota: "Quota"
+    quota: Quota
+    refusals: Refusals = attrs.field(
+        default=attrs.Factory(lambda self: Refusals(self.log), takes_self=True), eq=False
+    )
+    # The paths of the control endpoints, whose connections have places of their own.
+    control: Container[str] = ()
     seldom: Seldom = attrs.field(
         default=attrs.Factory(lambda self: Seldom(self.log), takes_self=True), init=False, eq=False
     )
@@ -228,77 +251,6 @@ class Route(Protocol):
     @property
     def generation(self) -> int: ...
     def __call__(self, head: Head, principal: str) -> Endpoint: ...
-
-
-class Quota:
-    """How many connections there are, in all and by principal. The newest is refused, a working one never ended."""
-
-    def __init__(self, limits: Limits) -> None:
-        self._limits = limits
-        self._total = 0
-        self._by_principal: dict[str, int] = {}
-
-    def enter(self, principal: str = ANONYMOUS) -> "Seat":
-        """Count a new connection, of nobody yet where its principal is not known. Raises Rejection 503."""
-        if self._total >= self._limits.connections:
-            raise _full("connections", self._limits.connections)
-        self.take(principal)
-        self._total += 1
-        return Seat(self, principal)
-
-    def leave(self, principal: str) -> None:
-        """A connection is over."""
-        self.give_back(principal)
-        self._total -= 1
-
-    def take(self, principal: str) -> None:
-        """One more connection of this principal, or of nobody. Raises Rejection 503."""
-        limits, count = self._limits, self._by_principal.get(principal, 0)
-        limit = limits.connections_per_principal if principal else limits.connections_unauthenticated
-        if count >= limit:
-            raise _full(
-                "connections of one principal" if principal else "connections without a credential", limit
-            )
-        self._by_principal[principal] = count + 1
-
-    def give_back(self, principal: str) -> None:
-        """One connection less of this principal, or of nobody."""
-        left = self._by_principal[principal] - 1
-        if left:
-            self._by_principal[principal] = left
-        else:
-            del self._by_principal[principal]
-
-
-class Seat:
-    """The place of one connection in a quota. Over TCP its principal is known after the first request that passed the gate."""
-
-    def __init__(self, quota: Quota, principal: str) -> None:
-        self._quota = quota
-        self.principal = principal
-        # Whether the peer is known to be a process of another uid; replaced where the connection is one of this machine.
-        self.is_foreign = unknown_origin
-
-    def identify(self, principal: str) -> None:
-        """The connection turns out to be this principal's. Raises Rejection 503; it is then still the former's."""
-        if principal not in (self.principal, ANONYMOUS):
-            self._quota.take(principal)
-            self._quota.give_back(self.principal)
-            self.principal = principal
-
-    def leave(self) -> None:
-        """The connection is over."""
-        self._quota.leave(self.principal)
-
-
-def _full(what: str, limit: int) -> Rejection:
-    return Rejection(
-        503,
-        INVALID_REQUEST,
-        f"the limit of {limit} {what} is reached",
-        headers=((b"Retry-After", b"1"),),
-        close=True,
-    )
 
 
 # Stands in until the first head of a connection could be read.
@@ -351,6 +303,7 @@ class Connection:
         self._close = False
         self._streaming = False
         self._answered = False
+        self._admitted = False  # whether the last head has passed the gate
         self._hijacked = False
         self._cors: Headers = ()
         self._outlet: Outlet | None = None
@@ -360,6 +313,8 @@ class Connection:
         self._waiting = ""
         self._since = 0.0
         self._received = 0
+        self._to_drop = 0  # bytes that are still read at the end of the connection
+        self._peer_first = False  # whether the peer was asked to close, and could
         self._last_sent = 0.0
 
     # ---- the loop
@@ -392,6 +347,7 @@ class Connection:
                 # Most clients send the same head again and again, and then it is neither read nor judged again.
                 self._endpoint = None
                 self._last_block = b""
+                self._admitted = False
                 self._cors = ()
                 self.head = parse_head(block, self.limits)
             head = self.head
@@ -427,20 +383,23 @@ class Connection:
             return None
         self._cors = gate.cors(head) if gate.shared_with else ()  # a page must be able to read a 401 as well
         principal = gate.admit(head, self._seat.is_foreign)
-        if principal != self.principal:
-            self._seat.identify(principal)
+        control = head.path in self._service.control
+        if principal != self.principal or control:
+            self._seat.identify(principal, control=control)
             self.principal = principal
+        self._admitted = True
+        self._close = self._close or control  # an idle connection keeps no place of the few
         self._generation = self._service.route.generation
         return self._service.route(head, principal)
 
     async def _read_head(self) -> bytes:
-        buffer, limits = self._buffer, self.limits
+        buffer = self._buffer
         end = buffer.find(b"\r\n\r\n")
         if end < 0:
             self._wait_for("head" if buffer else "request")
             while end < 0:
                 if buffer:
-                    reject_early(buffer, limits)
+                    self._reject_early(buffer)
                 data = await self._wire.receive(_READ if self._seat.principal else _FIRST_READ)
                 if not data:
                     self._waiting = ""
@@ -454,6 +413,13 @@ class Connection:
             self._waiting = ""
         self._buffer = buffer[end + 4 :]
         return buffer[: end + 4]
+
+    def _reject_early(self, buffer: bytes) -> None:
+        try:
+            reject_early(buffer, self.limits)
+        except Rejection:
+            self._admitted = False
+            raise
 
     def _drop_body(self) -> bool:
         # A body that nobody read: what has already come is dropped, for the rest the connection is given up.
@@ -490,19 +456,25 @@ class Connection:
     async def _read_exactly(self, length: int) -> bytes:
         body = Gathering(self.limits.json_depth)
         body.add(self._buffer)
-        self._buffer = b""
-        while (missing := length - len(body)) > 0:
-            data = await self._receive_body()
-            body.add(data[:missing])
-            self._buffer = data[missing:]
+        with self._service.quota.receiving(self.principal) as count:
+            count(len(self._buffer))
+            self._buffer = b""
+            while (missing := length - len(body)) > 0:
+                data = await self._receive_body()
+                count(len(data))
+                body.add(data[:missing])
+                self._buffer = data[missing:]
         return body.take()
 
     async def _read_chunked(self) -> bytes:
         decoder = ChunkedDecoder(self.limits)
-        decoder.feed(self._buffer)
-        while not decoder.done:
-            decoder.feed(await self._receive_body(_READ_CHUNKS))
-            await trio.lowlevel.checkpoint()
+        with self._service.quota.receiving(self.principal) as count:
+            decoder.feed(self._buffer)
+            while not decoder.done:
+                data = await self._receive_body(_READ_CHUNKS)
+                count(len(data))
+                decoder.feed(data)
+                await trio.lowlevel.checkpoint()
         self._buffer = decoder.rest
         return decoder.take()
 
@@ -619,7 +591,16 @@ class Connection:
         self._waiting = ""
         self._last_sent = self._service.pulse.now
 
+    def _next_is_here(self) -> bool:
+        # A whole request behind one that was refused is still answered, within a limit.
+        return not self._body_pending and b"\r\n\r\n" in self._buffer and self._service.refusals.allows_next()
+
+    def count_refusal(self, rejection: Rejection) -> None:
+        """Count what is answered with this error (ports.Exchange)."""
+        self._service.refusals.count(rejection, self.peer)
+
     async def _refuse(self, rejection: Rejection) -> None:
+        self.count_refusal(rejection)
         if (
             self._answered or self._hijacked
         ):  # too late to answer: all that is left is to break the stream off
@@ -627,8 +608,12 @@ class Connection:
             return
         self._waiting = ""
         self._close = self._close or rejection.close
+        if not (self._admitted or self._close or self._next_is_here()):
+            self._close, self._peer_first = True, True
         body = error(b"null", rejection.code, rejection.text)
         await self.answer(rejection.status, b"application/json", body, rejection.headers)
+        if not self._admitted:
+            self._seat.become(REFUSED)
 
     # ---- deadlines and departure
 
@@ -682,6 +667,7 @@ class Connection:
             self._sock.shutdown(socket.SHUT_RDWR)
 
     def _expire(self, status: int, text: str) -> None:
+        self.count_refusal(Rejection(status, INVALID_REQUEST, text))
         # Best effort: said if it fits into the socket's buffer. Over TLS the peer only sees the end.
         if self._plain is not None:
             body = error(b"null", INVALID_REQUEST, text)
@@ -702,13 +688,30 @@ class Connection:
 
     async def _linger(self) -> None:
         # Closing with unread input makes the kernel send a reset, which can destroy the answer on its way.
-        if self._close and self._plain is not None:
-            self._waiting = ""
-            with trio.move_on_after(_LINGER_SECONDS):
+        if not self._close:
+            return
+        self._waiting = ""
+        seconds, self._to_drop = self._allowance()
+        if self._peer_first:
+            with trio.move_on_after(_CLOSES_FIRST_SECONDS):
+                await self._drop()
+        if self._to_drop > 0:
+            with trio.move_on_after(seconds):
                 self._sock.shutdown(socket.SHUT_WR)
-                left = _LINGER_BYTES
-                while left > 0 and (data := await self._wire.receive(_READ)):
-                    left -= len(data)
+                await self._drop()
+
+    async def _drop(self) -> None:
+        while self._to_drop > 0:
+            count = await self._wire.drop()
+            self._to_drop -= count or self._to_drop
+
+    def _allowance(self) -> tuple[float, int]:
+        """Return for how many seconds and bytes more is read after the last answer."""
+        if not (self._admitted and self.principal and self._body_pending):
+            return _LINGER_SECONDS, _LINGER_BYTES
+        most = _DRAIN_BODIES * self.limits.body
+        length = self.head.content_length
+        return _DRAIN_SECONDS, most if length is None else min(length, most)
 
 
 class _Upgraded:

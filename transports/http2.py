@@ -2,9 +2,9 @@
 
 Only Hypercorn's `TCPServer` is used, on a stream that we own: its accept loop dies of inputs that any peer can send,
 its sends are shielded without a time limit, an unread body blocks it, an answer to a peer that is gone waits for ever, and
-what a peer gives no room for is held without a limit (each is a regression test of ours). Here a fault costs one
-connection, a stalled reader is cut off inside the send, a cancellation breaks the socket first, and a connection ends
-with its peer.
+what a peer gives no room for is held without a limit, and frames cost nothing (each is a regression test of ours). Here a
+fault costs one connection, a stalled reader is cut off inside the send, a cancellation breaks the socket first, a
+connection ends with its peer, and what a client sends is counted and handed on in small pieces (`h2_frames`).
 """
 
 import contextlib
@@ -13,17 +13,24 @@ import socket
 import ssl
 from typing import TYPE_CHECKING, Final, cast
 
+import h2.errors
+import h2.events
+import h2.exceptions
+import h2.stream
+import hypercorn.protocol
 import hypercorn.protocol.h2
 import trio
 from hypercorn.app_wrappers import ASGIWrapper
 from hypercorn.config import Config
-from hypercorn.protocol.h2 import BufferCompleteError, StreamBuffer
+from hypercorn.protocol.h2 import BufferCompleteError, H2Protocol, StreamBuffer
 from hypercorn.trio.tcp_server import TCPServer
 from hypercorn.trio.worker_context import WorkerContext
 
+from ..validators.h2_frames import FrameFlood, FrameMeter, calm_down, no_more
 from ..validators.limits import Limits
 from .asgi import AsgiApp
-from .http1 import Seat, Service
+from .http1 import Service
+from .quota import CHECKING, NO_HEAD, REFUSED, Seat
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -34,6 +41,13 @@ _STREAMS: Final = 100
 _CLOSE_SECONDS: Final = 1.0
 # How long what a peer has asked may go on after it has left, so that what it only said still arrives, in seconds.
 _LAST_SECONDS: Final = 1.0
+# How long, and for how many bytes, a peer may go on sending after our GOAWAY so that it still reads that.
+_GOAWAY_SECONDS: Final = 1.0
+_GOAWAY_BYTES: Final = 256 * 1024
+_GOAWAY_BYTES_ADMITTED: Final = 4 * 1024 * 1024
+
+# Turns of the loop in which Hypercorn hands on a request.
+_TURNS_FOR_A_REQUEST: Final = 16
 
 # Hypercorn would tell the peer's mistakes with tracebacks; ours is the only log.
 logging.getLogger("hypercorn").addHandler(logging.NullHandler())
@@ -70,7 +84,7 @@ async def serve_http2(
     service: Service, stream: "trio.SSLStream[trio.SocketStream]", sock: socket.socket, peer: str, seat: Seat
 ) -> None:
     """Serve one connection on which `h2` was negotiated, until either side leaves."""
-    owned = _OwnedStream(stream, sock, service.limits.write_stall_seconds)
+    owned = _OwnedStream(service, stream, sock, peer, seat)
     app = ASGIWrapper(cast("ASGIFramework", AsgiApp(service, peer, seat, owned)))
     server = TCPServer(
         app,
@@ -83,6 +97,7 @@ async def serve_http2(
         async with trio.open_nursery() as nursery:
             nursery.start_soon(_break_when_cancelled, sock)
             nursery.start_soon(_end_with_peer, owned.over, nursery.cancel_scope)
+            nursery.start_soon(owned.go_away, nursery.cancel_scope)
             await server.run()
             nursery.cancel_scope.cancel()
     except* OSError:
@@ -136,17 +151,60 @@ class _Buffer(StreamBuffer):
 hypercorn.protocol.h2.StreamBuffer = _Buffer  # type: ignore[misc]
 
 
+class _Protocol(H2Protocol):
+    """Hypercorn's, for a client that sends more of a body than was waited for."""
+
+    async def _handle_events(self, events: list[h2.events.Event]) -> None:
+        for event in events:
+            if isinstance(event, h2.events.DataReceived) and event.stream_id not in self.streams:
+                # Of a request that was answered: an exception in Hypercorn, which forgets a request with its answer.
+                with contextlib.suppress(h2.exceptions.ProtocolError):
+                    self.connection.acknowledge_received_data(event.flow_controlled_length, event.stream_id)
+            else:
+                await super()._handle_events([event])
+        await self._flush()
+
+    async def _close_stream(self, stream_id: int) -> None:
+        await super()._close_stream(stream_id)
+        stream = self.connection.streams.get(stream_id)
+        if stream is not None and stream.state_machine.state == h2.stream.StreamState.HALF_CLOSED_LOCAL:
+            # The answer is complete, and the rest of the request is not wanted (RFC 9113 section 8.1).
+            with contextlib.suppress(h2.exceptions.ProtocolError):
+                self.connection.reset_stream(stream_id, h2.errors.ErrorCodes.NO_ERROR)
+                await self._flush()
+
+
+hypercorn.protocol.H2Protocol = _Protocol  # type: ignore[attr-defined]
+
+
 class _OwnedStream:
     """The TLS stream after its handshake, with a time limit inside each send. `over` is set when the peer has left."""
 
     def __init__(
-        self, stream: "trio.SSLStream[trio.SocketStream]", sock: socket.socket, stall_seconds: float
+        self,
+        service: Service,
+        stream: "trio.SSLStream[trio.SocketStream]",
+        sock: socket.socket,
+        peer: str,
+        seat: Seat,
     ) -> None:
         self.broken = False
         self.over = trio.Event()
+        self._service = service
         self._stream = stream
         self._sock = sock
-        self._stall_seconds = stall_seconds
+        self._peer = peer
+        self._seat = seat
+        self._stall_seconds = service.limits.write_stall_seconds
+        self._meter = FrameMeter()
+        self._sending = trio.Lock()
+        # What was received and not handed on, and how much of it was.
+        self._received = b""
+        self._at = 0
+        # The last frame to send, and the event of it: from then on what is received is dropped.
+        self._goodbye = b""
+        self._ending = trio.Event()
+        self._to_drop = _GOAWAY_BYTES
 
     @property
     def transport_stream(self) -> trio.abc.Stream:
@@ -162,7 +220,48 @@ class _OwnedStream:
         return "h2"
 
     async def receive_some(self, max_bytes: int | None = None) -> bytes:
-        """Some bytes, or none at the end. Raises trio.BrokenResourceError."""
+        """Some frames, or nothing at the end. Raises trio.BrokenResourceError."""
+        await self._let_others_run()
+        while True:
+            if self._at < len(self._received) and not self._goodbye:
+                if piece := self._piece():
+                    return piece
+                continue
+            data = await self._receive(max_bytes)
+            if not data:
+                return b""
+            if self._goodbye:
+                self._to_drop -= len(data)
+                if self._to_drop <= 0:
+                    self.cut()
+            else:
+                self._received, self._at = data, 0
+
+    async def _let_others_run(self) -> None:
+        # Without a credential a request has to be judged before the next one is read.
+        for _ in range(_TURNS_FOR_A_REQUEST):
+            await trio.lowlevel.checkpoint()
+            if self._seat.principal or self._seat.state != CHECKING:
+                return
+        self._seat.become(NO_HEAD)
+
+    def _piece(self) -> bytes:
+        meter, seat = self._meter, self._seat
+        meter.admitted = bool(seat.principal)
+        heads = meter.heads
+        try:
+            end = meter.cut(self._received, self._at, trio.current_time())
+        except FrameFlood as flood:
+            self._service.refusals.note(f"http2_{flood.name}", self._peer)
+            self._end(calm_down(meter.last_stream))
+            return b""
+        if meter.heads > heads:
+            seat.become(CHECKING)
+        piece = self._received[self._at : end]
+        self._at = end
+        return piece
+
+    async def _receive(self, max_bytes: int | None) -> bytes:
         data = b""
         try:
             data = bytes(await self._stream.receive_some(max_bytes))
@@ -171,13 +270,44 @@ class _OwnedStream:
                 self.over.set()
         return data
 
+    def refuse(self) -> None:
+        """End the connection, because it has no credential and a request on it was refused (asgi.Line)."""
+        self._seat.become(REFUSED)
+        self._end(no_more(self._meter.last_stream))
+
+    def _end(self, goodbye: bytes) -> None:
+        if not self._goodbye:
+            self._goodbye = goodbye
+            if self._seat.principal:
+                self._to_drop = _GOAWAY_BYTES_ADMITTED
+            self._received = b""
+            self._ending.set()
+
+    async def go_away(self, scope: trio.CancelScope) -> None:
+        """Wait for the end of the connection by our side; then say so, stop what was asked on it, and let the peer read."""
+        await self._ending.wait()
+        with trio.move_on_after(_GOAWAY_SECONDS), contextlib.suppress(trio.BrokenResourceError):
+            async with self._sending:
+                await self._stream.send_all(self._goodbye)
+        self.broken = True
+        with contextlib.suppress(OSError):
+            self._sock.shutdown(socket.SHUT_WR)
+        with trio.move_on_after(_GOAWAY_SECONDS):
+            await self.over.wait()
+        scope.cancel()
+
     async def send_all(self, data: bytes) -> None:
         """All of the data. Raises trio.BrokenResourceError, also when the peer does not read for too long."""
+        self._meter.sent()
         try:
             with trio.fail_after(self._stall_seconds):
-                await self._stream.send_all(data)
+                async with self._sending:
+                    if self.broken:
+                        raise trio.BrokenResourceError
+                    await self._stream.send_all(data)
         except (trio.TooSlowError, trio.BrokenResourceError):
-            self.cut()
+            if not self._goodbye:
+                self.cut()
             raise trio.BrokenResourceError from None
 
     def cut(self) -> None:
@@ -187,6 +317,9 @@ class _OwnedStream:
 
     async def aclose(self) -> None:
         """Say goodbye where the peer still listens."""
+        if self._goodbye:
+            await trio.lowlevel.checkpoint()
+            return
         with trio.move_on_after(_CLOSE_SECONDS):
             try:
                 await self._stream.aclose()

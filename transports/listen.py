@@ -18,18 +18,21 @@ import trio
 
 from ..validators.envelope import error
 from ..validators.rejection import Rejection
-from .http1 import Connection, Seat, Service, TlsWire
-from .options import ANONYMOUS, LOCAL
+from .http1 import Connection, Service, TlsWire
 from .peers import is_of_another_user, uid_listening_on, uid_of_unix_peer
+from .quota import HANDSHAKE, NO_HEAD, Seat
 from .seldom import Seldom
 
-# Connections that the kernel holds for us while we are busy.
-_BACKLOG: Final = 256
+# Connections that the kernel holds for us while we are busy: more than half a second of a flood of 2,000 in a second.
+_BACKLOG: Final = 1024
 # The kernel gives up on a peer that acknowledges nothing for so long, in milliseconds: a second line behind our own.
 _USER_TIMEOUT_MS: Final = 45_000
 # A pause after the process has run out of descriptors, in seconds.
 _EXHAUSTED_PAUSE: Final = 0.1
-_FAIR: Final = 16
+# Connections that are accepted in one turn of the loop: at most so many, and at most this share of the places for the
+# unauthenticated. So one that makes progress in each turn has 16 turns for its handshake and head before it is evicted.
+_FAIR: Final = 64
+_SHARE: Final = 16
 # The length of sun_path, with its terminating zero (unix(7)).
 _LONGEST_PATH: Final = 107
 # The first descriptor that systemd passes (sd_listen_fds(3)).
@@ -149,6 +152,7 @@ async def serve(listener: Listener) -> None:
 
 async def _accept(listener: Listener, nursery: trio.Nursery) -> None:
     unblocked = 0
+    most = max(1, min(_FAIR, listener.service.limits.connections_unauthenticated // _SHARE))
     while True:
         try:
             sock, address = listener.sock.accept()
@@ -158,41 +162,56 @@ async def _accept(listener: Listener, nursery: trio.Nursery) -> None:
             continue
         except OSError as fault:
             if fault.errno in _NO_ROOM:
-                listener.service.seldom.error(
-                    "no room for another connection", reason=os.strerror(fault.errno or 0)
-                )
-                await trio.sleep(_EXHAUSTED_PAUSE)
+                await _make_room(listener.service, fault)
             continue
-        nursery.start_soon(_serve_connection, listener, sock, address)
+        _admit(listener, nursery, sock, address)
         unblocked += 1
-        if unblocked >= _FAIR:
+        if unblocked >= most:
             unblocked = 0
             await trio.lowlevel.checkpoint()
+
+
+async def _make_room(service: Service, fault: OSError) -> None:
+    # Its descriptor is free as soon as its task has run.
+    evicted = service.quota.make_room()
+    service.seldom.error(
+        "no room for another connection", reason=os.strerror(fault.errno or 0), evicted=evicted
+    )
+    if evicted:
+        await trio.lowlevel.checkpoint()
+    else:
+        await trio.sleep(_EXHAUSTED_PAUSE)
+
+
+def _admit(listener: Listener, nursery: trio.Nursery, sock: socket.socket, address: tuple[str, int]) -> None:
+    """Give a connection its place. `address` is as accept(2) gives it, for a Unix socket an empty text."""
+    service, peer = listener.service, _name(address)
+    sock.setblocking(False)
+    local = sock.family == socket.AF_UNIX
+    if local and uid_of_unix_peer(sock) != os.geteuid():
+        service.refusals.note("uid", peer)
+        sock.close()
+        return
+    try:
+        seat = service.quota.enter(sock, peer, HANDSHAKE if listener.tls else NO_HEAD)
+    except Rejection as rejection:
+        service.refusals.count(rejection, peer)
+        with sock:
+            if listener.tls is None:
+                _refuse(sock, rejection)
+        return
+    if not local:
+        seat.is_foreign = PeerOrigin(sock, address, service.seldom).is_foreign
+    nursery.start_soon(_serve_connection, listener, sock, peer, seat)
 
 
 def _name(address: object) -> str:
     return f"{address[0]}:{address[1]}" if isinstance(address, tuple) and address else "unix"
 
 
-async def _serve_connection(listener: Listener, sock: socket.socket, address: tuple[str, int]) -> None:
-    """Serve one connection. `address` is as accept(2) gives it, for a Unix socket an empty text."""
-    service, peer = listener.service, _name(address)
-    sock.setblocking(False)
+async def _serve_connection(listener: Listener, sock: socket.socket, peer: str, seat: Seat) -> None:
+    service = listener.service
     with sock:
-        known = (
-            sock.family == socket.AF_UNIX
-        )  # so whoever floods TCP without a credential keeps nobody out there
-        if known and uid_of_unix_peer(sock) != os.geteuid():
-            service.seldom.warning("refused another user's connection to the Unix socket", peer=peer)
-            return
-        try:
-            seat = service.quota.enter(LOCAL if known else ANONYMOUS)
-        except Rejection as rejection:
-            service.seldom.warning("refused a connection", peer=peer, reason=rejection.text)
-            _refuse(sock, rejection)
-            return
-        if not known:
-            seat.is_foreign = PeerOrigin(sock, address, service.seldom).is_foreign
         try:
             if listener.tls is None:
                 await Connection(service, sock, peer, seat).serve()
@@ -212,13 +231,27 @@ async def _serve_tls(
     stream = trio.SSLStream(
         trio.SocketStream(trio.socket.from_stdlib_socket(sock)), tls, server_side=True, https_compatible=True
     )
+    try:
+        await _serve_stream(service, stream, sock, peer, seat)
+    finally:
+        # The stream refers to itself; without this, the memory of OpenSSL (50 KiB) would wait for the garbage collector.
+        vars(stream).clear()
+
+
+async def _serve_stream(
+    service: Service, stream: "trio.SSLStream[trio.SocketStream]", sock: socket.socket, peer: str, seat: Seat
+) -> None:
     with trio.move_on_after(service.limits.head_seconds) as patience:
         try:
             await stream.do_handshake()
         except trio.BrokenResourceError:
+            if not seat.evicted:
+                service.refusals.note("tls_handshake", peer)
             return
     if patience.cancelled_caught:
+        service.refusals.note("tls_handshake", peer)
         return
+    seat.become(NO_HEAD)
     if stream.selected_alpn_protocol() == "h2":
         from .http2 import serve_http2  # noqa: PLC0415 - a bridge without TLS does not load Hypercorn
 

@@ -150,6 +150,10 @@ class Exchange(Protocol):
         """Send a piece of the stream begun before."""
         ...
 
+    def count_refusal(self, rejection: Rejection) -> None:
+        """Count a refusal that the endpoint answers itself."""
+        ...
+
     def outlet(self, *, direct: bool = False) -> Outlet:
         """An outlet for this request. `direct` lets its answer, if it is a single message, be sent by whoever brings it."""
         ...

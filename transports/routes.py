@@ -1,11 +1,11 @@
 """Which path leads to which endpoint. Exact matches only: nothing is decoded, normalised or redirected (attacks H22)."""
 
 from collections.abc import Callable, Mapping
-from urllib.parse import parse_qs
 
 from ..validators.http_head import Head
 from ..validators.limits import Limits
 from ..validators.rejection import INVALID_REQUEST, Rejection
+from .gate import named_server
 from .options import Paths
 from .ports import Backend, Endpoint, Exchange, Log
 from .sse import EventStream, MessagePost
@@ -32,13 +32,21 @@ async def healthz(exchange: Exchange) -> None:
     await exchange.answer(200, b"text/plain", b"ok")
 
 
-def readyz(is_ready: Callable[[str], bool]) -> Endpoint:
-    """An endpoint that says whether a server (`?server=NAME`), or all, would serve a client: 200 or 503, and no reason."""
+def _may_use_all(_principal: str, _server: str) -> bool:
+    return True
+
+
+def readyz(is_ready: Callable[[str], bool], may_use: Callable[[str, str], bool] = _may_use_all) -> Endpoint:
+    """An endpoint that says whether a server (`?server=NAME`), or all, would serve a client: 200 or 503, and no reason.
+
+    A server that `may_use` (principal, server) does not allow is answered like one that does not exist.
+    """
 
     async def answer(exchange: Exchange) -> None:
         if exchange.head.method not in ("GET", "HEAD"):
             raise method_not_allowed(b"GET")
-        ready = is_ready(parse_qs(exchange.head.query).get("server", [""])[0])
+        name = named_server(exchange.head.query)
+        ready = is_ready(name) and (not name or may_use(exchange.principal, name))
         await exchange.answer(200 if ready else 503, b"text/plain", b"ready" if ready else b"not ready")
 
     return answer

@@ -26,6 +26,7 @@ import trio
 from ..validators.limits import Limits
 from . import keeper
 from .child import Child
+from .descriptors import give_inherited_limit
 from .options import Launch, SpawnFailed
 from .readiness import Readiness
 
@@ -84,6 +85,7 @@ class Spawner:
             except BaseException:
                 ours.close()
                 raise
+        give_inherited_limit(self._process.pid)
         ours.setblocking(False)
         self._socket = ours
 

@@ -274,5 +274,6 @@ def method_not_allowed(allowed: bytes) -> Rejection:
 
 async def refuse_message(exchange: Exchange, body: bytes, rejection: Rejection) -> None:
     """Answer a refused message with an error under its own id, where one can be read (digest 1.3)."""
+    exchange.count_refusal(rejection)
     text = error(readable_id(body), rejection.code, rejection.text, rejection.data)
     await exchange.answer(rejection.status, JSON, text, rejection.headers)

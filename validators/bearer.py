@@ -24,16 +24,22 @@ _QUERY_TOKEN: Final = re.compile(r"(?:\A|[&;])(?:access_?token|token|api_?key)="
 
 def bearer_token(value: str | None) -> str:
     """The token of an Authorization header. Raises Rejection 401, the same for every reason."""
-    match = _CREDENTIAL.match(value) if value is not None else None
+    if value is None:
+        raise unauthorized("credential_missing")
+    match = _CREDENTIAL.match(value)
     if match is None or len(match[1]) > _LONGEST:
-        raise unauthorized()
+        raise unauthorized("credential_malformed")
     return match[1]
 
 
-def unauthorized() -> Rejection:
-    """The one refusal for no credential, a malformed one and a wrong one."""
+def unauthorized(reason: str) -> Rejection:
+    """Return the one refusal for no credential, a malformed one and a wrong one; `reason` is for the counters alone."""
     return Rejection(
-        401, INVALID_REQUEST, "a valid bearer token is needed", headers=((b"WWW-Authenticate", b"Bearer"),)
+        401,
+        INVALID_REQUEST,
+        "a valid bearer token is needed",
+        headers=((b"WWW-Authenticate", b"Bearer"),),
+        reason=reason,
     )
 
 
@@ -41,7 +47,10 @@ def refuse_query_token(query: str) -> None:
     """Raise Rejection 400 for a credential in a URL, where logs and histories would keep it."""
     if "=" in query and _QUERY_TOKEN.search(query):
         raise Rejection(
-            400, INVALID_REQUEST, "a token goes into the Authorization header, never into the URL"
+            400,
+            INVALID_REQUEST,
+            "a token goes into the Authorization header, never into the URL",
+            reason="token_in_url",
         )
 
 

@@ -15,6 +15,7 @@ class Limits:
     header_field: int = 8 * 1024
     target: int = 4 * 1024
     body: int = 16 * 1024 * 1024
+    unfinished_bytes: int = 128 * 1024 * 1024
     line: int = 16 * 1024 * 1024
     json_depth: int = 64
     method: int = 128
@@ -32,9 +33,10 @@ class Limits:
     write_stall_seconds: float = 30
     keep_alive_seconds: float = 75
     heartbeat_seconds: float = 15
-    connections: int = 1024
-    connections_per_principal: int = 64
-    connections_unauthenticated: int = 64
+    connections: int = 4096
+    connections_per_principal: int = 1024
+    connections_unauthenticated: int = 256
+    connections_control: int = 16
     wrong_credentials_per_second: int = 100
     sessions: int = 1024
     sessions_per_principal: int = 256

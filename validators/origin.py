@@ -34,7 +34,9 @@ def parse_host(value: str) -> tuple[str, int | None]:
     match = _HOST.match(value)
     port = match and match[2]
     if match is None or (port and not 0 < int(port) <= _PORTS):
-        raise Rejection(400, INVALID_REQUEST, "Host is not a host name or address with an optional port")
+        raise Rejection(
+            400, INVALID_REQUEST, "Host is not a host name or address with an optional port", reason="host"
+        )
     return match[1].lower(), int(port) if port else None
 
 
@@ -78,7 +80,7 @@ class Site:
             return
         host, port = parse_host(value)
         if (host if port is None else f"{host}:{port}") not in self.hosts:
-            raise Rejection(421, INVALID_REQUEST, _STRANGE)
+            raise Rejection(421, INVALID_REQUEST, _STRANGE, reason="host")
 
     def check_origin(self, origin: str | None, sec_fetch_site: str | None) -> None:
         """Raise Rejection 403 for a request that a page of another origin has made.
@@ -98,4 +100,5 @@ def _foreign(what: str) -> Rejection:
         403,
         INVALID_REQUEST,
         f"{what} is that of a page that is not allowed here; --cors ORIGIN, or origins in [listen], allows one",
+        reason="origin",
     )

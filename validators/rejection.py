@@ -20,7 +20,8 @@ class Rejection(Exception):
     `status` is the HTTP status to answer with, `code` the JSON-RPC error code, and `text` a sentence
     that names the thing, the limit and the value, and never repeats what the peer sent. `headers` go out
     with the HTTP answer (Allow, Retry-After, WWW-Authenticate), `data` in the error object. `close` says that the connection
-    can no longer be trusted to be in step and must end after the answer.
+    can no longer be trusted to be in step and must end after the answer. `reason` is the kind of refusal in the log and
+    in the counters, an identifier; without one, the kind follows from `status`.
     """
 
     def __init__(
@@ -32,6 +33,7 @@ class Rejection(Exception):
         headers: tuple[tuple[bytes, bytes], ...] = (),
         close: bool = False,
         data: dict[str, object] | None = None,
+        reason: str = "",
     ) -> None:
         super().__init__(text)
         self.status = status
@@ -40,6 +42,7 @@ class Rejection(Exception):
         self.headers = headers
         self.close = close
         self.data = data
+        self.reason = reason
 
 
 def too_large(what: str, limit: int, key: str) -> Rejection:

@@ -10,7 +10,7 @@ import socket
 import struct
 import threading
 import time
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 
 import pytest
 from conftest import running
@@ -169,16 +169,22 @@ def test_w07_what_one_socket_sends_keeps_no_other_waiting(bridge, data):
 
 
 def test_h14_connections_that_are_refused_cost_few_lines_in_the_log(tmp_path):
-    with (
-        running(tmp_path / "run", "--limit=connections_unauthenticated=1") as bridge,
-        bridge.connect() as one,
-    ):
-        one.send(bridge.bare("GET", "/healthz"))
-        assert one.reply().status == 200
+    with running(tmp_path / "run") as bridge:
         told = len(bridge.stderr)
         for _ in range(200):
-            with bridge.connect() as another:
-                assert another.reply().status == 503
+            assert bridge.ask(bridge.bare("GET", "/mcp")).status == 401
+        assert 0 < len(bridge.stderr) - told < 50
+
+
+def test_h14_connections_whose_place_is_needed_cost_few_lines_in_the_log(tmp_path):
+    with running(tmp_path / "run", "--limit=connections_unauthenticated=1") as bridge:
+        told = len(bridge.stderr)
+        with ExitStack() as stack:
+            before = stack.enter_context(bridge.connect())
+            for _ in range(200):
+                another = stack.enter_context(bridge.connect())
+                assert before.to_the_end() == b""
+                before = another
         assert 0 < len(bridge.stderr) - told < 50
 
 

@@ -325,7 +325,7 @@ def test_h17_a_good_one_is_told_to_go_on(bridge, session):
 
 
 @pytest.mark.parametrize(
-    "change", [lambda r: r.put("Content-Type: text/plain"), lambda r: r.put("Content-Length: 4194305")]
+    "change", [lambda r: r.put("Content-Type: text/plain"), lambda r: r.put("Content-Length: 16777217")]
 )
 def test_h17_what_will_be_refused_is_not_asked_for(bridge, session, change):
     with bridge.connect() as connection:
