@@ -87,8 +87,10 @@ def websocket_of(text: str) -> SplitResult:
     try:
         url = urlsplit(text)
         port = url.port
-    except ValueError:
-        raise BadAddress(f"{shown(text)} is no URL") from None
+    except ValueError as fault:
+        # The text of some faults ends with a part of the URL.
+        reason = str(fault).partition(" as ")[0]
+        raise BadAddress(f"{shown(text)} is no URL: {reason}") from None
     scheme = {"http": "ws", "https": "wss"}.get(url.scheme, url.scheme)
     if (
         scheme not in ("ws", "wss")

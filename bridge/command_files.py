@@ -76,7 +76,7 @@ _SQLITE: Final = b"SQLite format 3\0"
 _ENDINGS: Final = (".js", ".mjs", ".cjs", ".ts")
 _MAINS: Final = ("__main__.py", "package.json", "index.js", "index.mjs", "index.ts")
 # The sources of one package that are looked at; of a larger one only those that its start needs.
-_MOST_SOURCES: Final = 2000
+_MOST_SOURCES: Final = 500
 
 
 @attrs.frozen
@@ -103,7 +103,7 @@ class _Look:
     def __init__(self, launch: Launch) -> None:
         self._launch = launch
         # Without one it is that of the daemon.
-        self._cwd = launch.cwd or os.getcwd()  # noqa: PTH109 - a text
+        self._cwd = launch.cwd or _here()
         self._files: dict[str, None] = {}
         self._data: dict[str, None] = {}
         self._unknown: dict[str, None] = {}
@@ -270,6 +270,14 @@ class _Look:
                 for directory in (library / "site-packages", library / "dist-packages", library):
                     yield str(directory)
                     yield from _added_by(directory)
+
+
+def _here() -> str:
+    try:
+        return os.getcwd()  # noqa: PTH109 - a text
+    except OSError:
+        # It was removed, so that no relative name means anything.
+        return "/"
 
 
 def _name(program: str) -> str:

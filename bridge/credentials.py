@@ -230,18 +230,25 @@ def check_executed(path: Path) -> None:
     real = way[-1]
     for place in way:
         _check_place(place, real, roots=True)
-    if real.parent.stat().st_mode & 0o022:
-        raise _writable(real.parent, real.parent.stat().st_mode)
+    _check_closed(real.parent)
 
 
 def check_directory(path: Path) -> None:
     """Raise BadCredential where others could replace what is in this directory, or the nearest that there is above it."""
-    while not path.exists() and path != path.parent:
+    # os.path takes a place that we may not look at for one that is not there.
+    while not os.path.exists(path) and path != path.parent:  # noqa: PTH110
         path = path.parent
-    # A name in it, which need not be there.
     check_trusted(path)
-    if path.stat().st_mode & 0o022:
-        raise _writable(path, path.stat().st_mode)
+    _check_closed(path)
+
+
+def _check_closed(directory: Path) -> None:
+    try:
+        mode = directory.stat().st_mode
+    except OSError as fault:
+        raise BadCredential(f"{directory} cannot be looked at: {os.strerror(fault.errno or 0)}") from None
+    if mode & 0o022:
+        raise _writable(directory, mode)
 
 
 def _way_to(path: Path) -> list[Path]:

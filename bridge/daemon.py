@@ -54,7 +54,7 @@ from .credentials import (
 )
 from .fleet import Changes, Fleet, rights_of
 from .helpers import Helpers
-from .log import LineLog, tell
+from .log import LineLog, escaped, tell
 from .notify import Notifier
 from .off_loop import off_loop
 from .program import found_program, why_not_found
@@ -663,11 +663,11 @@ class _Daemon:
                 "warning: running as root, and so is every server; use an ordinary user, or say --allow-root"
             )
         lines.extend(
-            f"warning: servers.{server.name}: {server.config.fault}"
+            f"warning: servers.{server.name}: {escaped(server.config.fault)}"
             for server in self._fleet
             if server.config.fault
         )
-        lines.extend(f"warning: listen: unix: {reason}" for reason in replaceable_places(settings))
+        lines.extend(f"warning: listen: unix: {escaped(reason)}" for reason in replaceable_places(settings))
         if self._tokens.known is None and self._sockets.tcp:
             lines.append(
                 "warning: no credential is asked for (--no-auth): every program on this machine may use this server"

@@ -420,8 +420,7 @@ def _config(given: argparse.Namespace, path: Path, environment: Mapping[str, str
         case "check":
             from .daemon import check  # noqa: PLC0415 - the other commands need no event loop
 
-            planned = config.plan(path, environment)
-            settings = config.resolved(planned, Helpers(planned.limits.helper_seconds))
+            settings = _resolved(path, environment)
             faults = [f"{path}: servers.{one.name}: {one.fault}" for one in settings.servers if one.fault]
             faults += [
                 f"{path}: servers.{one.name}: others could replace what it executes: {reason}"
@@ -434,12 +433,24 @@ def _config(given: argparse.Namespace, path: Path, environment: Mapping[str, str
             check(settings, environment)
             _say(f"{path}: {settings.own_servers} servers, {len(settings.tokens)} tokens, no fault")
         case "show":
-            _show(config.load(path, environment))
+            _show(_resolved(path, environment))
         case _:
             if given.file is None:
                 return _failed(EX_USAGE, "config import needs the FILE to import")
             return _import(given.file, path)
     return EX_OK
+
+
+def _resolved(path: Path, environment: Mapping[str, str]) -> Settings:
+    """Return the settings with the secrets of all servers that can be had. Raises BadConfig."""
+    planned = config.plan(path, environment)
+    return config.resolved(planned, Helpers(planned.limits.helper_seconds))
+
+
+def _check_resolved(path: Path, server: ServerConfig) -> None:
+    """Raise BadConfig for a server whose variables cannot all be had."""
+    if server.fault and not server.not_there:
+        raise BadConfig(f"{path}: servers.{server.name}: {server.fault}")
 
 
 def _show(settings: Settings) -> None:
@@ -452,9 +463,10 @@ def _show(settings: Settings) -> None:
 
 
 def _env(given: argparse.Namespace, path: Path, environment: Mapping[str, str]) -> int:
-    servers = {server.name: server for server in config.load(path, environment).servers}
+    servers = {server.name: server for server in _resolved(path, environment).servers}
     if given.server not in servers:
         raise BadConfig(f"{path}: {config.why_not_served(given.server, config.read(path), servers)}")
+    _check_resolved(path, servers[given.server])
     for key, value in _variables(servers[given.server]):
         _say(escaped(f"{key}={value}"))
     return EX_OK
@@ -462,6 +474,8 @@ def _env(given: argparse.Namespace, path: Path, environment: Mapping[str, str]) 
 
 def _effective(server: ServerConfig) -> Iterable[tuple[str, str]]:
     launch = server.launch
+    if server.fault:
+        yield "failed", server.fault
     yield "command", " ".join(launch.argv)
     yield "cwd", launch.cwd or "that of the daemon"
     yield "umask", f"{launch.umask:04o}"
@@ -504,12 +518,13 @@ def _import(file: Path, path: Path) -> int:
 
 
 def _approve(given: argparse.Namespace, path: Path, environment: Mapping[str, str]) -> int:
-    known = {one.name: one for one in config.load(path, environment).servers if one.name != AGGREGATE}
+    known = {one.name: one for one in _resolved(path, environment).servers if one.name != AGGREGATE}
     text = path.read_bytes().decode()
     approval = Approval()
     for name in given.servers:
         if name not in known:
             raise BadConfig(f"{path}: {config.why_not_served(name, config.read(path), known)}")
+        _check_resolved(path, known[name])
         subject = approval.subject(known[name])
         text = config.with_pin(text, name, subject.pin)
         _say(escaped(name))
@@ -623,7 +638,7 @@ def _role(token: config.Token) -> tuple[str, str]:
 
 
 def _client_config(given: argparse.Namespace, path: Path, environment: Mapping[str, str]) -> int:
-    settings = config.load(path, environment)
+    settings = config.plan(path, environment)
     known = [server.name for server in settings.servers]
     if given.server not in known:
         raise BadConfig(f"{path}: {config.why_not_served(given.server, config.read(path), known)}")

@@ -56,6 +56,8 @@ _DRAIN_ROUND = 0.02
 
 Arguments = TypeVarTuple("Arguments")
 
+# The reasons that one line of the log has room for.
+_MOST_REASONS = 5
 # The pauses after secrets could not be read, before a request has them read again, in seconds.
 _FIRST_RESOLVE_PAUSE = 1.0
 _LONGEST_RESOLVE_PAUSE = 30.0
@@ -147,7 +149,7 @@ class LocalServer:
         self._closed = False
         self._approval = Approval()
         self.unapproved = False  # whether it would not be started, as far as was looked
-        self._replaceable = ""  # what others could replace of it, as far as was looked
+        self._files_looked_at = False  # whether others could replace what it executes
         # Set when the secrets that are being read have been read; None while they are not.
         self._resolving: trio.Event | None = None
         self._resolve_at = -math.inf  # when secrets that could not be read are read again, at a request
@@ -214,6 +216,7 @@ class LocalServer:
         self._breakers.clear()
         self._book = EraBook(self.config.era)
         self._resolve_pause = _FIRST_RESOLVE_PAUSE
+        self._files_looked_at = False
         if self.config.fault and self._resolving is None:
             self._begin_to_resolve()
         while self._spares:
@@ -705,11 +708,13 @@ class LocalServer:
             await self._resolving.wait()
 
     async def _look_at_files(self) -> None:
-        """Warn of a program that other users could replace, each time that another reason is found."""
-        reasons = "; ".join(await trio.to_thread.run_sync(replaceable_of, self.config))
-        if reasons and reasons != self._replaceable:
-            self._log.warning("command_replaceable", reason=reasons)
-        self._replaceable = reasons
+        """Warn of a program that other users could replace, before the first start and the first after a restart."""
+        if self._files_looked_at:
+            return
+        self._files_looked_at = True
+        reasons = await trio.to_thread.run_sync(replaceable_of, self.config)
+        if reasons:
+            self._log.warning("command_replaceable", reason="; ".join(reasons[:_MOST_REASONS]))
 
     async def _check_approved(self) -> None:
         await self._resolve()

@@ -12,6 +12,8 @@ import urllib.request
 
 import pytest
 
+from mcpbridged.bridge.asking import ask
+
 from ..e2e.bridge_process import EXAMPLE, PROGRAM
 from ..e2e.daemon_process import Daemon, Manager, daemon, write_config
 from ..e2e.raw_http import BOTH, INITIALIZE
@@ -253,7 +255,9 @@ def test_r9_the_loop_goes_on_while_helpers_run_at_start_reload_and_restart(tmp_p
         # Five requests for a reload are two reloads: the one that runs, and one for all that came meanwhile.
         running.process.send_signal(signal.SIGHUP)
         until(lambda: count() == 2, "the helper at the reload")
-        asked = [threading.Thread(target=running.do, args=("reload",)) for _ in range(3)]
+        asked = [
+            threading.Thread(target=ask, args=(running.unix, "POST", "/control/reload", 60)) for _ in range(3)
+        ]
         for thread in asked:
             thread.start()
         running.process.send_signal(signal.SIGHUP)
