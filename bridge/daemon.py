@@ -7,12 +7,11 @@ import signal
 import socket
 import ssl
 import sys
-from collections.abc import AsyncIterator, Container, Generator, Mapping
+from collections.abc import AsyncIterator, Callable, Container, Generator, Mapping
 from contextlib import contextmanager
 from functools import partial
 from importlib.metadata import version
 from pathlib import Path
-from typing import NoReturn
 
 import attrs
 import trio
@@ -83,20 +82,18 @@ _ENDING = (signal.SIGINT, signal.SIGTERM)
 _SIGNALS = (*_ENDING, signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2)
 
 
-class _Ended(BaseException):
-    """The end was asked for before anything was served."""
-
-
 @contextmanager
-def _ended_by_signal() -> Generator[None]:
-    """Raise _Ended at SIGTERM, so that a helper does not outlive us. The event loop does not run yet."""
+def _ended_by_signal(helpers: Helpers) -> Generator[Callable[[], bool]]:
+    """Kill the helpers at SIGTERM. Yield whether it has come. The event loop does not run yet."""
+    ended: list[int] = []
 
-    def end(_number: int, _frame: object) -> NoReturn:
-        raise _Ended
+    def end(number: int, _frame: object) -> None:
+        ended.append(number)
+        helpers.end()
 
     former = signal.signal(signal.SIGTERM, end)
     try:
-        yield
+        yield lambda: bool(ended)
     finally:
         signal.signal(signal.SIGTERM, former)
 
@@ -115,12 +112,16 @@ def run(settings: Settings, environment: Mapping[str, str]) -> int:
     log.hide(settings.secrets)
     try:
         _check_command(settings)
-        with _ended_by_signal():
-            tokens = _Tokens.of(settings, environment)
+        helpers = Helpers(settings.limits.helper_seconds)
+        with _ended_by_signal(helpers) as is_ended:
+            try:
+                tokens = _Tokens.of(settings, environment, helpers)
+            except CannotStart:
+                if is_ended():
+                    return EX_OK
+                raise
         log.hide([tokens.owner])
         sockets = _Sockets(settings, environment)
-    except _Ended:
-        return EX_OK
     except CannotStart as fault:
         tell(f"mcp-bridge: {fault}\n")
         return fault.code

@@ -34,7 +34,8 @@ class Helpers:
     def __init__(self, seconds: float | None = None) -> None:
         self.seconds = Limits().helper_seconds if seconds is None else seconds
         self._running: set[subprocess.Popen[bytes]] = set()
-        self._lock = threading.Lock()
+        # A signal handler may call `end` while the same thread starts a helper.
+        self._lock = threading.RLock()
         self._ended = False
 
     def end(self) -> None:
@@ -86,6 +87,8 @@ class Helpers:
                     f"the helper {name} cannot be run: {os.strerror(fault.errno or 0)}"
                 ) from None
             self._running.add(process)
+            if self._ended:
+                _kill(process.pid)
             return process
 
     def _output(self, process: subprocess.Popen[bytes], name: str, deadline: float) -> bytes:

@@ -1,5 +1,6 @@
 """The default token: kept until it is rotated, good for processes of our own uid; and a token for each client."""
 
+import http.client
 import json
 import os
 import socket
@@ -30,6 +31,9 @@ def status_of(url, token):
     except urllib.error.HTTPError as fault:
         with fault:
             return fault.code
+    except http.client.RemoteDisconnected:
+        # What is in flight ends with the right of its token.
+        return 0
 
 
 def as_another_user(work):
