@@ -577,7 +577,7 @@ class _Daemon:
                 partial(_read_all, self._settings.file, self._environment),
                 self._settings.limits.helper_seconds,
             )
-            self._sockets.renew_certificate()
+            await trio.to_thread.run_sync(self._sockets.renew_certificate, abandon_on_cancel=True)
         except Exception as fault:  # noqa: BLE001 - whatever is wrong with a file, what runs goes on
             if not isinstance(fault, BadConfig | CannotStart):
                 self._log.error("internal error", fault=fault)
