@@ -54,8 +54,9 @@ class Fleet:
         self._version = version
         self._tells = tells
         self._members: dict[str, _Member] = {}
-        # A server's past outlives its restart; who follows it goes on.
+        # By name. A server's past outlives its restart and its change, not its removal, except for those who follow it.
         self._records: dict[str, Record] = {}
+        self._wanted: frozenset[str] = frozenset()  # the names of the configuration
         self._leaving: set[LocalServer] = set()
         self._roles: dict[str, TokenConfig] = {}
         self._nursery: trio.Nursery | None = None
@@ -94,6 +95,7 @@ class Fleet:
         nothing new, answers what is in flight, and ends.
         """
         configs = {config.name: config for config in wanted}
+        self._wanted = frozenset(configs)
         before = {name: member.server.config for name, member in self._members.items()}
         changes = Changes(
             added=tuple(name for name in configs if name not in before),
@@ -109,6 +111,7 @@ class Fleet:
         for name in (*changes.changed, *changes.added):
             self._members[name] = await self._begin(configs[name])
         self._members = {name: self._members[name] for name in configs}  # in the order of the file
+        self._forget_removed()
         return changes
 
     def allot(self, tokens: Iterable[TokenConfig]) -> None:
@@ -173,6 +176,11 @@ class Fleet:
         await server.emptied()
         member.scope.cancel()
         self._leaving.discard(server)
+        self._forget_removed()
+
+    def _forget_removed(self) -> None:
+        kept = {*self._wanted, *(server.name for server in self._leaving)}
+        self._records = {name: one for name, one in self._records.items() if name in kept or one.watched}
 
     # ---- paths
 

@@ -168,6 +168,11 @@ class Record:
 
     # ---- who reads it
 
+    @property
+    def watched(self) -> bool:
+        """Whether anyone follows it, or its messages."""
+        return bool(self._followers or self.watchers)
+
     def entries(self) -> tuple[Entry, ...]:
         """What is kept, oldest first."""
         return tuple(self._entries)

@@ -8,7 +8,7 @@ Pure. Invariant I1: a message leaves only on the outlet of the request that it b
 Invariant I7: a request that was handed to the server ends in exactly one answer, unless its caller has left.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Container, Iterable, Mapping
 from functools import partial
 from typing import Final, NamedTuple
 
@@ -48,6 +48,8 @@ _STATUS: Final = {
     modern.MISSING_CAPABILITY: 400,
     modern.UNSUPPORTED_VERSION: 400,
 }
+# How many names of tools, with their headers, are known at most; of those that were not looked for, the oldest go.
+_TOOLS: Final = 16 * 1024
 _INPUT_REQUIRED: Final = b'"input_required"'
 
 
@@ -72,6 +74,40 @@ class Asked(NamedTuple):
     choice: Choice = EVERYTHING  # what there is for the principal
     since: float | None = None
     client: Client = Client("")  # the client program that sent it
+
+
+class _Tools:
+    """The header annotations of the tools that a server has listed, by name. At the limit the oldest are dropped."""
+
+    def __init__(self) -> None:
+        self._mirrors: Tools = {}
+        self._size = 0
+        self.incomplete = False  # whether some were dropped
+
+    def get(self, name: str) -> tuple[Mirror, ...] | Rejection | None:
+        """Return the annotations of this tool, or why they cannot be read; None if it is not known."""
+        return self._mirrors.get(name)
+
+    def learn(self, name: str, mirrors: tuple[Mirror, ...] | Rejection, wanted: Container[str] = ()) -> None:
+        """Store the annotations of a tool. A name that is wanted is not dropped for others."""
+        self._forget(name)
+        self._mirrors[name] = mirrors
+        self._size += _weight(mirrors)
+        while self._size > _TOOLS:
+            self.incomplete = True
+            oldest = next((one for one in self._mirrors if one != name and one not in wanted), None)
+            if oldest is None:
+                return
+            self._forget(oldest)
+
+    def _forget(self, name: str) -> None:
+        mirrors = self._mirrors.pop(name, None)
+        if mirrors is not None:
+            self._size -= _weight(mirrors)
+
+
+def _weight(mirrors: tuple[Mirror, ...] | Rejection) -> int:
+    return 1 if isinstance(mirrors, Rejection) else 1 + len(mirrors)
 
 
 class Relay:
@@ -99,9 +135,9 @@ class Relay:
         self._starting = False
         self._held: list[ToServer] = []  # for the server to be started
         # The header annotations of the tools, as the server has listed them; None before it did.
-        self._tools: Tools | None = None
+        self._tools: _Tools | None = None
         self._listing: bytes = b""  # our own tools/list
-        self._listed: Tools = {}
+        self._listed = _Tools()
         self._pages = 0
         self._unchecked: list[Asked] = []  # for the tools to be listed
         self._changed = False  # whether anything has happened that may have changed the tools
@@ -256,13 +292,13 @@ class Relay:
 
     # ---- headers that mirror a tool's arguments (digest 3.5)
 
-    def _checked(self, ask: Asked, params: bytes) -> Effects:
+    def _checked(self, ask: Asked, params: bytes, *, listed: bool = False) -> Effects:
         tools = self._tools
         if tools is None or self._outdated:
             self._unchecked.append(ask)
             return self._list_tools()
         mirrors = tools.get(ask.envelope.name)
-        if mirrors is None and self._changed:
+        if mirrors is None and (self._changed or (tools.incomplete and not listed)):
             self._unchecked.append(ask)
             return self._list_tools()
         if isinstance(mirrors, Rejection):
@@ -283,7 +319,7 @@ class Relay:
         if self._listing and not cursor:
             return ()
         if not cursor:
-            self._listed, self._pages = {}, 0
+            self._listed, self._pages = _Tools(), 0
         wire_id = b"%d" % self._next_id
         self._next_id += 1
         self._listing = wire_id
@@ -308,7 +344,7 @@ class Relay:
         self._tools, self._changed, self._outdated = self._listed, False, False
         return self._check_again()
 
-    def _overheard(self, ask: Asked, result: bytes | msgspec.Raw, tools: Tools) -> None:
+    def _overheard(self, ask: Asked, result: bytes | msgspec.Raw, tools: _Tools) -> None:
         try:
             found = self._learn(result, tools)
         except Rejection:
@@ -318,10 +354,11 @@ class Relay:
         if whole and b'"cursor"' not in ask.request.params and not ask.choice.restricts:
             self._outdated = False
 
-    def _learn(self, result: bytes | msgspec.Raw, tools: Tools) -> members.Members:
+    def _learn(self, result: bytes | msgspec.Raw, tools: _Tools) -> members.Members:
         """Read the header annotations of one page. Raises Rejection for a page beyond the limits."""
         found = read_list(result, self._limits)
         schemas = modern.Schemas(self._limits)
+        wanted = {ask.envelope.name for ask in self._unchecked}
         for one in read_items(found.get("tools"), self._limits):
             tool = members.peek(one)
             mirrors: tuple[Mirror, ...] | Rejection
@@ -333,7 +370,9 @@ class Relay:
                 mirrors = ()
             except Rejection as rejection:
                 mirrors = rejection
-            tools[members.string(tool.get("name"))] = mirrors
+            name = members.string(tool.get("name"))
+            if len(name) <= self._limits.name:  # a longer one cannot be called
+                tools.learn(name, mirrors, wanted)
         return found
 
     def _unreadable(self, rejection: Rejection) -> Effects:
@@ -360,7 +399,7 @@ class Relay:
         waiting, self._unchecked = self._unchecked, []
         for ask in waiting:
             try:
-                yield from self._checked(ask, self._params(ask))
+                yield from self._checked(ask, self._params(ask), listed=True)
             except Rejection as rejection:
                 text = envelope.error(ask.request.id, rejection.code, rejection.text, rejection.data)
                 yield ToClient(ask.outlet, text, last=not ask.pipe, status=rejection.status)

@@ -5,6 +5,7 @@ import json
 import msgspec
 import pytest
 
+from mcpbridged.bridge import relay
 from mcpbridged.bridge.choice import EVERYTHING, Choice
 from mcpbridged.bridge.effects import Contradiction, Done, Note, Revive, ToClient, ToServer
 from mcpbridged.bridge.relay import Asked, Relay
@@ -626,6 +627,47 @@ def test_a_list_that_passes_teaches_as_well(cursor, more, whole):
     talk.answer(3, {**TOOLS, **more})
     _, effects = talk.ask(3, "tools/call", call(r="eu"), headers={"mcp-param-region": "eu"})
     assert [one[1] for one in said(effects)] == ["tools/call" if whole else "tools/list"]
+
+
+def many(*numbers, **more):
+    return {"tools": [{"name": f"t{number}", "inputSchema": SCHEMA} for number in numbers], **more}
+
+
+def test_of_the_tools_that_were_listed_so_many_are_known_and_the_others_are_listed_again(monkeypatch):
+    monkeypatch.setattr(relay, "_TOOLS", 3000)
+    talk = Talk()
+    talk.ask(1, "tools/call", call("t0", r="eu"), headers={"mcp-param-region": "eu"})
+    talk.answer(1, many(0))
+    for turn in range(5):  # of a list that changes
+        talk.ask(10 + turn, "tools/list")
+        talk.answer(3 + turn, many(*range(1000 * turn, 1000 * turn + 1000)))
+    assert talk.it._tools._size == 2 * len(talk.it._tools._mirrors) == relay._TOOLS
+    talk.answer(2, {})
+    talk.it._changed = False
+    # One that is known is checked at once, and one that was dropped after the tools were listed.
+    with pytest.raises(Rejection):
+        talk.ask(20, "tools/call", call("t4999", r="eu"), headers={})
+    outlet, effects = talk.ask(21, "tools/call", call("t1", r="eu"), headers={})
+    assert [one[1] for one in said(effects)] == ["tools/list"]
+    [(to, message, _)] = told(talk.answer(8, many(*range(4000))))
+    assert (to, message["error"]["code"]) == (outlet, -32020)
+    # One that there is not is asked for all the same, and nothing is listed for ever.
+    _, effects = talk.ask(22, "tools/call", call("unknown"), headers={})
+    assert [one[1] for one in said(effects)] == ["tools/list"]
+    assert [one[1] for one in said(talk.answer(9, many(*range(4000))))] == ["tools/call"]
+
+
+def test_a_name_that_is_wanted_is_not_dropped_and_one_that_is_too_long_not_stored(monkeypatch):
+    monkeypatch.setattr(relay, "_TOOLS", 3000)
+    talk = Talk()
+    talk.ask(1, "tools/call", call("t0", r="eu"), headers={})
+    [(_, message, _)] = told(talk.answer(1, many(*range(4000), "x" * 1000)))
+    assert message["error"]["code"] == -32020
+    assert talk.it._tools.get("t" + "x" * 1000) is None
+    tools = relay._Tools()
+    for number in range(relay._TOOLS + 10):
+        tools.learn(str(number), (), {str(number) for number in range(relay._TOOLS + 10)})
+    assert (len(tools._mirrors), tools.incomplete) == (relay._TOOLS + 10, True)
 
 
 def test_a_call_that_leaves_before_the_tools_are_listed_is_never_said():

@@ -1,0 +1,83 @@
+"""Tables that peers can fill: bounded, and dropped with what they belong to."""
+
+import io
+import os
+import sys
+from pathlib import Path
+
+import pytest
+import trio
+
+from mcpbridged.bridge.fleet import Fleet
+from mcpbridged.bridge.log import LineLog
+from mcpbridged.bridge.settings import ServerConfig
+from mcpbridged.transports.options import Launch
+from mcpbridged.transports.outlet import Outlet
+from mcpbridged.transports.readiness import Readiness
+from mcpbridged.transports.spawner import Spawner
+from mcpbridged.validators.limits import Limits
+
+from ..bridge.test_relay import Talk, call, said
+from ..e2e.daemon_process import daemon, write_config
+
+pytestmark = pytest.mark.anyio
+SERVER = (sys.executable, "-I", "-S", str(Path(__file__).with_name("servers") / "talkative.py"))
+
+
+def test_r22_a_list_of_tools_that_changes_again_and_again_is_not_kept_for_ever():
+    talk = Talk()
+    talk.ask(1, "tools/call", call("t0"), headers={})
+    talk.answer(1, {"tools": [{"name": "t0"}]})
+    talk.answer(2, {})
+    wire_id = 3
+    for turn in range(51):
+        talk.ask(10 + turn, "tools/list")
+        names = [f"t{number}" for number in range(1000 * turn, 1000 * turn + 1000)]
+        talk.answer(wire_id, {"tools": [{"name": name, "inputSchema": {}} for name in names]})
+        wire_id += 1
+    assert len(talk.it._tools._mirrors) <= 16 * 1024
+    # A tool that was dropped can be called; it is looked for first.
+    _, effects = talk.ask(100, "tools/call", call("t1"), headers={})
+    assert [method for _, method, _ in said(effects)] == ["tools/list"]
+    assert [method for _, method, _ in said(talk.answer(wire_id, {"tools": [{"name": "t1"}]}))] == [
+        "tools/call"
+    ]
+
+
+async def test_r22_the_log_of_a_removed_server_goes_with_it_unless_it_is_followed():
+    spawner, readiness = Spawner.start(), Readiness()
+    fleet = Fleet(spawner, readiness, LineLog(out=io.StringIO()), "0", tells=False)
+    launch = Launch(SERVER, {"PATH": os.environ["PATH"]})
+    try:
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(readiness.run)
+            await nursery.start(fleet.run)
+            outlet = Outlet(Limits())
+            for number in range(20):
+                await fleet.apply([ServerConfig(f"server-{number}", launch), ServerConfig("stays", launch)])
+                if number == 7:
+                    followed = next(iter(fleet)).record
+                    followed.follow(outlet)
+            with trio.fail_after(10):
+                while fleet._leaving:
+                    await trio.sleep(0.01)
+            assert sorted(fleet._records) == ["server-19", "server-7", "stays"]
+            followed.unfollow(outlet)
+            await fleet.apply([ServerConfig("stays", launch)])
+            with trio.fail_after(10):
+                while len(fleet._records) > 1:
+                    await trio.sleep(0.01)
+            nursery.cancel_scope.cancel()
+    finally:
+        readiness.close()
+        spawner.close()
+
+
+def test_r22_the_log_of_a_server_that_stays_outlives_its_change_and_a_reload(tmp_path):
+    with daemon(tmp_path, {"one": {"command": list(SERVER), "spare": 1}}) as running:
+        while "pid " not in running.do("logs", "one").stdout:
+            pass
+        before = running.do("logs", "one").stdout.splitlines()[0]
+        write_config(running.config, {"one": {"command": list(SERVER), "env": {"A": "b"}}})
+        running.do("reload")
+        assert before in running.do("logs", "one").stdout
