@@ -14,6 +14,8 @@ from .addresses import NotOurs, check_listener
 
 # An answer that takes longer than this has got lost, in seconds; a call of a tool may take as long as it likes.
 _PATIENCE: Final = 30.0
+# Of the reason of a refusal, in characters.
+_LONGEST_REASON: Final = 500
 
 
 class NoDaemon(Exception):
@@ -143,6 +145,17 @@ def _checked(status: int, body: bytes) -> Any:  # noqa: ANN401 - JSON
     if status >= http.client.BAD_REQUEST:
         raise Refused(_reason(answer) or f"the daemon answered {status}")
     return answer
+
+
+def reason_in(body: bytes) -> str:
+    """Return the text of the error in the body of a refusal, on one line; nothing if there is none."""
+    try:
+        answer = json.loads(body)
+    except (ValueError, RecursionError):
+        return ""
+    error: Any = cast("dict[str, Any]", answer).get("error") if isinstance(answer, dict) else None
+    text: Any = cast("dict[str, Any]", error).get("message") if isinstance(error, dict) else None
+    return " ".join(text.split())[:_LONGEST_REASON] if isinstance(text, str) else ""
 
 
 def _reason(answer: dict[str, Any]) -> str:

@@ -351,6 +351,16 @@ def read(path: Path) -> File:
         raise BadConfig(f"{path}: {fault}") from None
 
 
+def limits_of(path: Path, server: str = "") -> Limits:
+    """Return the limits that the file sets for a server, or for all; the usual ones where it cannot be read."""
+    try:
+        file = read(path) if path.exists() else File()
+        limits = changed_limits(Limits(), file.limits)
+        return changed_limits(limits, file.servers[server].limits) if server in file.servers else limits
+    except (BadConfig, BadLimit):
+        return Limits()
+
+
 def read_file(data: bytes) -> File:
     """The file's tables, each key known and of its type. Raises BadConfig."""
     try:

@@ -296,7 +296,7 @@ def _connect(given: argparse.Namespace, path: Path, environment: Mapping[str, st
         raise BadAddress("--token-file goes with a URL; on the Unix socket your uid is the credential")
     else:
         place = Place.of_daemon(_socket(path, environment), given.server)
-    connect(place)
+    connect(place, config.limits_of(path, "" if "://" in given.server else given.server))
     return EX_OK
 
 

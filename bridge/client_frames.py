@@ -1,0 +1,211 @@
+"""The client's side of a WebSocket (RFC 6455): the opening handshake, and the frames of a server, of which nothing is assumed.
+
+No extension is offered. Pure: bytes in, events out.
+"""
+
+import base64
+import hashlib
+import os
+import re
+from collections.abc import Iterator
+from typing import Final, NamedTuple
+
+from .oversize import Collector, Oversize
+
+NORMAL: Final = 1000
+GOING_AWAY: Final = 1001
+NO_CODE: Final = 1005
+SUBPROTOCOL: Final = "mcp"
+# Of the head of an answer, in bytes.
+HEAD: Final = 64 * 1024
+_GUID: Final = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
+_STATUS: Final = re.compile(rb"HTTP/1\.[01] ([1-5][0-9]{2})(?: |\r|\n|\Z)")
+_TEXT: Final = 1
+_BINARY: Final = 2
+_CLOSE: Final = 8
+_PING: Final = 9
+_PONG: Final = 10
+_SMALL: Final = 125
+
+
+class BadPeer(Exception):
+    """The other side does not keep to the protocol; the text says how, as what follows its name in a sentence."""
+
+
+class Answer(NamedTuple):
+    """The head of the answer to a handshake; the names of the headers are in lower case."""
+
+    status: int
+    headers: dict[str, str]
+
+
+class Ping(NamedTuple):
+    """To be answered with a pong of the same payload."""
+
+    payload: bytes
+
+
+class Closed(NamedTuple):
+    """The server closes."""
+
+    code: int
+    reason: str
+
+
+Event = bytes | Oversize | Ping | Closed
+
+
+def new_key() -> bytes:
+    """Return a key for a handshake."""
+    return base64.b64encode(os.urandom(16))
+
+
+def opening(host: str, path: str, key: bytes, token: str) -> bytes:
+    """Return the head of the request that opens a WebSocket."""
+    lines = [
+        f"GET {path} HTTP/1.1",
+        f"Host: {host}",
+        "Connection: Upgrade",
+        "Upgrade: websocket",
+        "Sec-WebSocket-Version: 13",
+        f"Sec-WebSocket-Key: {key.decode()}",
+        f"Sec-WebSocket-Protocol: {SUBPROTOCOL}",
+        *([f"Authorization: Bearer {token}"] if token else []),
+    ]
+    return "".join(f"{line}\r\n" for line in (*lines, "")).encode()
+
+
+def read_answer(data: bytes) -> tuple[Answer, bytes] | None:
+    """Return the head of an answer and what follows it, None as long as it is not complete. Raises BadPeer."""
+    if data[:1] == b"\x15":  # an alert of TLS (RFC 8446 section 5.1)
+        raise BadPeer("expects TLS, so its URL begins with https:// or wss://")
+    start = b"HTTP/1."
+    if data[: len(start)] != start[: len(data)]:
+        raise BadPeer("does not speak WebSocket")
+    head, end, rest = data.partition(b"\r\n\r\n")
+    if len(head) > HEAD:
+        raise BadPeer(f"answers with a head of more than {HEAD} bytes")
+    if not end:
+        return None
+    first, *lines = head.split(b"\r\n")
+    status = _STATUS.match(first)
+    if status is None:
+        raise BadPeer("does not speak WebSocket")
+    headers: dict[str, str] = {}
+    for line in lines:
+        name, _, value = line.decode("latin-1").partition(":")
+        headers[name.strip().lower()] = value.strip()
+    return Answer(int(status[1]), headers), rest
+
+
+def check_opened(answer: Answer, key: bytes) -> None:
+    """Raise BadPeer for an answer of status 101 that does not open the WebSocket that was asked for (RFC 6455 section 4.1)."""
+    digest = hashlib.sha1(key + _GUID, usedforsecurity=False).digest()
+    expected = base64.b64encode(digest).decode()
+    upgraded = answer.headers.get("upgrade", "").lower() == "websocket"
+    if not upgraded or answer.headers.get("sec-websocket-accept") != expected:
+        raise BadPeer("opens something that is no WebSocket")
+    if answer.headers.get("sec-websocket-extensions"):
+        raise BadPeer("uses an extension of WebSocket that was not offered")
+    # A server that does not choose any is one for MCP as well (W3 of the clients that offer none).
+    chosen = answer.headers.get("sec-websocket-protocol", SUBPROTOCOL)
+    if chosen != SUBPROTOCOL:
+        raise BadPeer(f"speaks the subprotocol {chosen[:32]!r}, not {SUBPROTOCOL!r}")
+
+
+class ServerFrames:
+    """Follows the frames of a server. A message of more than `limit` bytes is an Oversize."""
+
+    def __init__(self, limit: int) -> None:
+        self._buffer = bytearray()
+        self._message = Collector(limit)
+        self._opcode = -1  # of the frame whose payload is being read
+        self._final = self._begun = False
+        self._missing = 0
+        self._control = b""
+
+    def feed(self, data: bytes | bytearray) -> Iterator[Event]:
+        """Take the next bytes. Raises BadPeer. After Closed nothing counts any more."""
+        self._buffer += data
+        while self._opcode >= 0 or self._header():
+            piece = self._buffer[: self._missing]
+            del self._buffer[: len(piece)]
+            self._missing -= len(piece)
+            if self._opcode < _CLOSE:
+                self._message.add(piece)
+            else:
+                self._control += piece
+            if self._missing:
+                return
+            yield from self._finish()
+
+    def _header(self) -> bool:
+        """Read the header of a frame; return whether it is complete."""
+        buffer = self._buffer
+        if len(buffer) < 2:
+            return False
+        size = buffer[1] & 0x7F
+        extended = {126: 2, 127: 8}.get(size, 0)
+        if len(buffer) < 2 + extended:
+            return False
+        if extended:
+            size = int.from_bytes(buffer[2 : 2 + extended], "big")
+        self._check(buffer[0], buffer[1], size)
+        self._final, self._missing = bool(buffer[0] & 0x80), size
+        self._opcode = buffer[0] & 0x0F
+        del buffer[: 2 + extended]
+        return True
+
+    def _check(self, first: int, second: int, size: int) -> None:
+        opcode = first & 0x0F
+        known = opcode in (_CLOSE, _PING, _PONG) if opcode >= _CLOSE else opcode <= _BINARY
+        in_turn = opcode >= _CLOSE or (opcode == 0) == self._begun
+        small = opcode < _CLOSE or (size <= _SMALL and first & 0x80)
+        if first & 0x70 or second & 0x80 or not (known and in_turn and small):
+            raise BadPeer("sends a frame that WebSocket does not have (RFC 6455 section 5)")
+
+    def _finish(self) -> Iterator[Event]:
+        opcode, self._opcode = self._opcode, -1
+        if opcode < _CLOSE:
+            self._begun = not self._final
+            if self._final:
+                yield self._message.take()
+            return
+        payload, self._control = self._control, b""
+        if opcode == _PING:
+            yield Ping(payload)
+        elif opcode == _CLOSE:
+            code = int.from_bytes(payload[:2], "big") if len(payload) >= 2 else NO_CODE
+            yield Closed(code, payload[2:].decode(errors="replace"))
+
+
+def text_frame(text: bytes, *, secret: bool) -> bytes:
+    """Return a message as a frame; a mask that is `secret` keeps proxies from taking it for something else."""
+    return _frame(_TEXT, text, os.urandom(4) if secret else bytes(4))
+
+
+def pong_frame(payload: bytes) -> bytes:
+    """Return the answer to a ping."""
+    return _frame(_PONG, payload, os.urandom(4))
+
+
+def close_frame(code: int) -> bytes:
+    """Return the last frame."""
+    return _frame(_CLOSE, code.to_bytes(2, "big"), os.urandom(4))
+
+
+def _frame(opcode: int, payload: bytes, mask: bytes) -> bytes:
+    size = len(payload)
+    if size <= _SMALL:
+        head = bytes((0x80 | opcode, 0x80 | size))
+    elif size <= 0xFFFF:
+        head = bytes((0x80 | opcode, 0xFE)) + size.to_bytes(2, "big")
+    else:
+        head = bytes((0x80 | opcode, 0xFF)) + size.to_bytes(8, "big")
+    return b"".join((head, mask, _masked(payload, mask) if any(mask) else payload))
+
+
+def _masked(payload: bytes, mask: bytes) -> bytes:
+    size = len(payload)
+    key = (mask * (size // 4 + 1))[:size]
+    return (int.from_bytes(payload, "little") ^ int.from_bytes(key, "little")).to_bytes(size, "little")
