@@ -1,0 +1,31 @@
+"""The units of systemd: a server that takes too much memory ends alone, and the cgroup is there for a tree of servers."""
+
+import configparser
+
+import pytest
+
+from ..e2e.bridge_process import REPOSITORY
+
+
+def service(name):
+    parser = configparser.ConfigParser(strict=False, interpolation=None, comment_prefixes=("#",))
+    parser.optionxform = str
+    parser.read_string((REPOSITORY / "systemd" / name).read_text())
+    return parser["Service"]
+
+
+@pytest.mark.parametrize("name", ["mcp-bridge.service", "mcp-bridge@.service"])
+def test_r14_one_server_that_is_killed_for_memory_does_not_end_the_others(name):
+    unit = service(name)
+    assert unit["OOMPolicy"] == "continue"
+    high, most = (int(unit[key].removesuffix("%")) for key in ("MemoryHigh", "MemoryMax"))
+    assert 0 < high < most <= 90
+    assert unit["KillMode"] == "mixed"
+
+
+@pytest.mark.parametrize("name", ["mcp-bridge.service", "mcp-bridge@.service"])
+def test_r14_the_cgroup_of_the_service_is_delegated_and_writable(name):
+    unit = service(name)
+    assert unit["Delegate"] == "yes"
+    assert unit.get("ProtectControlGroups", "no") in ("no", "private")
+    assert "DelegateSubgroup" not in unit  # the daemon looks for its servers' cgroups below its own
