@@ -54,18 +54,14 @@ async def test_tools_of_all_are_offered_under_their_servers_names(running):
     assert name.startswith("one__")
 
 
-@pytest.mark.parametrize("limits", [{}, {"json_depth": 200}], ids=["of one server", "of all"])
-async def test_what_a_server_may_say_by_its_own_limits_is_answered(tmp_path, limits):
+async def test_an_answer_that_is_deeply_nested_passes_through_the_aggregate(tmp_path):
     deep = json.loads("[" * 150 + "]" * 150)
     command = child("strange.py", json.dumps({"content": deep}))
-    servers = {"one": {"command": command, "era": "legacy", "limits": {"json_depth": 200}}}
-    with daemon(tmp_path, servers, aggregate={"servers": ["one"]}, limits=limits) as running:
+    servers = {"one": {"command": command, "era": "legacy"}}
+    with daemon(tmp_path, servers, aggregate={"servers": ["one"]}) as running:
         with trio.fail_after(30):
             _, answer = await ask(running, "tools/call", tool("one__it"))
-    if limits:
-        assert answer["result"]["content"] == deep
-    else:
-        assert "JSON nested deeper than the limit of 64" in answer["error"]["message"]
+    assert answer["result"]["content"] == deep
 
 
 async def test_what_nobody_has_is_named(running):
