@@ -1,0 +1,396 @@
+"""Which client program sends the requests of a connection (ports.Exchange.caller).
+
+HTTP requests come from the same client where they come from the same process: SO_PEERCRED of a Unix socket
+(unix(7)), or the process that owns the other end of a loopback TCP connection (sock_diag(7), proc(5)). A stream that
+carries one client only, such as a WebSocket, is that client itself.
+
+A lookup happens on request only, once for each connection. A client that cannot be determined is unknown; this is never an error.
+"""
+
+import errno
+import ipaddress
+import itertools
+import os
+import select
+import socket
+import struct
+from collections.abc import Callable, Iterator, Mapping
+from typing import Final
+from weakref import WeakValueDictionary
+
+import trio
+
+# The name of all clients that cannot be determined.
+UNKNOWN: Final = "unknown"
+# Header of the aggregate's connections: the `Caller.name` of the client that they work for.
+CLIENT_HEADER: Final = "mcp-bridge-client"
+# Headers that a proxy adds (RFC 9110, RFC 7239 and common practice): its process is not the client.
+_PROXIED: Final = frozenset({"forwarded", "via", "x-real-ip"})
+_PROXIED_PREFIX: Final = "x-forwarded-"
+
+# asm-generic/socket.h, since Linux 6.5; PA-RISC and SPARC have other numbers and fall back to the pid.
+_SO_PEERPIDFD: Final = 77
+_UCRED: Final = struct.Struct("3i")
+_INT: Final = struct.Struct("i")
+# linux/netlink.h and linux/inet_diag.h.
+_NETLINK_SOCK_DIAG: Final = 4
+_SOCK_DIAG_BY_FAMILY: Final = 20
+_NLM_F_REQUEST: Final = 1
+_NLMSGHDR: Final = struct.Struct("=IHHII")
+_REQUEST: Final = struct.Struct("=BBBBI")
+# sport, dport, source, destination, interface, and a cookie of all ones: any socket.
+_SOCKID_ADDRESSES: Final = struct.Struct("!HH16s16s")
+_SOCKID_REST: Final = struct.pack("=IQ", 0, 2**64 - 1)
+# Behind family, state, timer, retransmissions, socket id, expiry and two queue lengths.
+_OWNER: Final = struct.Struct("=II")
+_OWNER_AT: Final = _NLMSGHDR.size + 4 + 48 + 12
+_ALL_STATES: Final = 0xFFFFFFFF
+
+# Links under /proc/PID/fd that one lookup reads at most. Beyond that the client is unknown.
+_MOST_LINKS: Final = 100_000
+# Processes found before that are searched first: a process that connects again is found with a few links.
+_MOST_RECENT: Final = 16
+# Lookups in worker threads at the same time. They hold the interpreter lock, so more would not be faster.
+_lookups = trio.CapacityLimiter(1)
+
+
+class Process:
+    """One process by its pid and start time (clock ticks after boot). All connections of a process share one object."""
+
+    __slots__ = ("__weakref__", "_pidfd", "name", "pid")
+
+    def __init__(self, pid: int, started: int, pidfd: int) -> None:
+        self.pid = pid
+        self.name = f"process-{pid}.{started}"
+        self._pidfd = pidfd  # -1 where there is none
+
+    def __del__(self) -> None:
+        _close(self._pidfd)
+
+    @property
+    def exited(self) -> bool:
+        """Whether it has exited, also when its parent has not waited for it yet."""
+        if self._pidfd >= 0:
+            return _has_exited(self._pidfd)
+        started = _status(self.pid)
+        return started is None or self.name != f"process-{self.pid}.{started[1]}"
+
+
+# By `Process.name`, while a connection or a server process of the client refers to it.
+_processes: WeakValueDictionary[str, Process] = WeakValueDictionary()
+
+
+class Caller:
+    """The client of one connection. `name` is empty until `look_up` was called.
+
+    `known` says that all requests under this name come from one client program.
+    """
+
+    __slots__ = (
+        "__weakref__",
+        "_ends",
+        "_headers",
+        "_looking",
+        "_sock",
+        "_trusted",
+        "ended",
+        "known",
+        "name",
+        "process",
+    )
+
+    def __init__(self, sock: socket.socket | None = None, *, trusted: bool = False, name: str = "") -> None:
+        """`trusted` says that the peer may name another client as its own."""
+        self.name = name
+        self.known = name not in ("", UNKNOWN)
+        self.process: Process | None = None
+        self.ended = False
+        self._sock = sock
+        self._trusted = trusted
+        # Headers of the last request, which are the same object while a client repeats them.
+        self._headers: Mapping[str, str] | None = None
+        self._looking: trio.Event | None = None
+        # Functions called at the end of a stream or session, by the object that added them.
+        self._ends: dict[object, Callable[[Caller], None]] = {}
+
+    def note_headers(self, headers: Mapping[str, str]) -> None:
+        """Look for headers of a proxy. A connection that has carried one is that of an unknown client from then on."""
+        if headers is self._headers:
+            return
+        self._headers = headers
+        if self._sock is not None and _is_proxied(headers):
+            self._sock = None
+            self._settle(None)
+
+    async def look_up(self) -> None:
+        """Determine `name`, `known` and `process`. Later calls return at once."""
+        while self._looking is not None:
+            await self._looking.wait()
+        sock = self._sock
+        if self.name or sock is None:
+            self.name = self.name or UNKNOWN
+            return
+        if sock.family == socket.AF_UNIX:
+            self._settle(_of_unix_socket(sock))
+            return
+        inode = _inode_of_far_end(sock)
+        if inode is None:
+            self._settle(None)
+            return
+        self._looking = trio.Event()
+        try:
+            recent = [process.pid for process in _processes.values()][-_MOST_RECENT:]
+            found = await trio.to_thread.run_sync(_find_owner, inode, recent, limiter=_lookups)
+            self._settle(None if found is None else _process(*found))
+        finally:
+            self._looking.set()
+            self._looking = None
+
+    def _settle(self, process: Process | None) -> None:
+        if self._sock is None:  # a header of a proxy has come meanwhile
+            process = None
+        self.process = process
+        self.name = UNKNOWN if process is None else process.name
+        self.known = process is not None
+
+    def of_stream(self, headers: Mapping[str, str]) -> "tuple[Caller, bool]":
+        """Return the client of a stream on this connection, and whether it ends with the stream.
+
+        It is the stream itself, or the client that a trusted peer names.
+        """
+        named = headers.get(CLIENT_HEADER, "") if self._trusted else ""
+        if not named:
+            return stream(), True
+        caller = _callers.get(named)
+        if caller is not None:
+            return caller, False
+        caller = _named(named)
+        return caller, caller.process is None
+
+    def when_ended(self, owner: object, call: Callable[["Caller"], None]) -> None:
+        """Call back when the stream or session ends, once for each owner."""
+        self._ends[owner] = call
+
+    def end(self) -> None:
+        """The stream or session that is this client has ended."""
+        self.ended = True
+        ends, self._ends = self._ends, {}
+        for call in ends.values():
+            call(self)
+
+
+# Streams and sessions by `Caller.name`, while they last.
+_callers: WeakValueDictionary[str, Caller] = WeakValueDictionary()
+_numbers = itertools.count(1)
+
+
+def stream() -> Caller:
+    """Return a new client that is one connection or one session, until `end`."""
+    caller = Caller(name=f"stream-{next(_numbers)}")
+    _callers[caller.name] = caller
+    return caller
+
+
+def _named(name: str) -> Caller:
+    """Return the client behind a name of `Process.name`, or one that lasts as long as its stream."""
+    caller = Caller(name=name)
+    process = _processes.get(name)
+    if process is None and name.startswith("process-"):
+        pid = name.removeprefix("process-").partition(".")[0]
+        found = _process(int(pid), _open(int(pid))) if pid.isdecimal() else None
+        process = found if found is not None and found.name == name else None
+    caller.process = process
+    return caller
+
+
+def pid_of_peer(sock: socket.socket) -> int:
+    """Return the pid of the process that has connected to a Unix socket, 0 where it cannot be seen."""
+    if sock.family != socket.AF_UNIX:
+        return 0
+    try:
+        return int(_UCRED.unpack(sock.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _UCRED.size))[0])
+    except OSError:
+        return 0
+
+
+def _is_proxied(headers: Mapping[str, str]) -> bool:
+    return not _PROXIED.isdisjoint(headers) or any(name.startswith(_PROXIED_PREFIX) for name in headers)
+
+
+# ---- Unix sockets
+
+
+def _of_unix_socket(sock: socket.socket) -> Process | None:
+    try:
+        pid, uid, _ = _UCRED.unpack(sock.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _UCRED.size))
+    except OSError:
+        return None
+    if pid <= 0 or uid != os.geteuid():
+        return None
+    try:
+        option = sock.getsockopt(socket.SOL_SOCKET, _SO_PEERPIDFD, _INT.size)
+    except OSError as fault:
+        # A kernel without the option leaves the pid, which can belong to another process by now.
+        return _process(pid, _open(pid)) if fault.errno == errno.ENOPROTOOPT else None
+    return _process(pid, _INT.unpack(option)[0])
+
+
+# ---- loopback TCP
+
+
+def _inode_of_far_end(sock: socket.socket) -> int | None:
+    """Return the inode of the socket at the other end if it is on this machine and of our uid."""
+    try:
+        (host, port), (peer_host, peer_port) = sock.getsockname()[:2], sock.getpeername()[:2]
+        ours, theirs = _address(host), _address(peer_host)
+        family = socket.AF_INET if ours.version == 4 else socket.AF_INET6
+        addresses = _SOCKID_ADDRESSES.pack(
+            peer_port, port, theirs.packed.ljust(16, b"\0"), ours.packed.ljust(16, b"\0")
+        )
+        body = _REQUEST.pack(family, socket.IPPROTO_TCP, 0, 0, _ALL_STATES) + addresses + _SOCKID_REST
+        head = _NLMSGHDR.pack(_NLMSGHDR.size + len(body), _SOCK_DIAG_BY_FAMILY, _NLM_F_REQUEST, 1, 0)
+        with socket.socket(socket.AF_NETLINK, socket.SOCK_DGRAM, _NETLINK_SOCK_DIAG) as kernel:
+            kernel.sendto(head + body, (0, 0))
+            answer = kernel.recv(4096, socket.MSG_DONTWAIT)
+    except (OSError, ValueError):
+        return None
+    if len(answer) < _OWNER_AT + _OWNER.size or _NLMSGHDR.unpack_from(answer)[1] != _SOCK_DIAG_BY_FAMILY:
+        return None
+    uid, inode = _OWNER.unpack_from(answer, _OWNER_AT)
+    return inode if uid == os.geteuid() and inode else None
+
+
+def _address(host: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address:
+    address = ipaddress.ip_address(host.partition("%")[0])
+    return (address.ipv4_mapped or address) if isinstance(address, ipaddress.IPv6Address) else address
+
+
+class _Links:
+    """How many more links one lookup may read."""
+
+    def __init__(self) -> None:
+        self.left = _MOST_LINKS
+
+    def find(self, pid: int, wanted: str) -> str:
+        """Return the path under /proc/PID/fd that is this socket, or nothing."""
+        directory = f"/proc/{pid}/fd"
+        try:
+            names = os.listdir(directory)  # noqa: PTH208 - texts: paths take three times as long
+        except OSError:  # it has exited, or is not ours to look at
+            return ""
+        self.left -= len(names)
+        for name in names:
+            path = f"{directory}/{name}"
+            if _link(path) == wanted:
+                return path
+        return ""
+
+
+def _find_owner(inode: int, recent: list[int]) -> tuple[int, int] | None:
+    """Return pid and pidfd of the one process that has this socket open, in a worker thread.
+
+    None where there is no such process or several, because any of them may be the client.
+    """
+    wanted, links = f"socket:[{inode}]", _Links()
+    for pid in recent:
+        path = links.find(pid, wanted)
+        if path:
+            # Another process can have it by inheritance only, or from a message that passes descriptors (unix(7)).
+            if any(links.find(other, wanted) for other in _relatives(pid)):
+                return None
+            return _confirmed(pid, path, wanted)
+    found: tuple[int, str] | None = None
+    for pid in _own_pids():
+        path = links.find(pid, wanted)
+        if links.left < 0 or (path and found is not None):
+            return None
+        if path:
+            found = pid, path
+    return None if found is None else _confirmed(*found, wanted)
+
+
+def _confirmed(pid: int, path: str, wanted: str) -> tuple[int, int] | None:
+    # After the pidfd is open the pid cannot become another process unseen, so the socket is looked for once more.
+    pidfd = _open(pid)
+    if _link(path) == wanted:
+        return pid, pidfd
+    _close(pidfd)
+    return None
+
+
+def _own_pids() -> Iterator[int]:
+    uid = os.geteuid()
+    try:
+        names = os.listdir("/proc")  # noqa: PTH208 - as above
+    except OSError:
+        return
+    for name in names:
+        if name.isdecimal():
+            try:
+                owner = os.stat(f"/proc/{name}").st_uid  # noqa: PTH116 - as above
+            except OSError:
+                continue
+            if owner == uid:
+                yield int(name)
+
+
+def _relatives(pid: int) -> Iterator[int]:
+    """Return the parent and the children of a process."""
+    status = _status(pid)
+    if status is not None:
+        yield status[0]
+    try:
+        for thread in os.listdir(f"/proc/{pid}/task"):  # noqa: PTH208 - as above
+            with open(f"/proc/{pid}/task/{thread}/children", "rb") as file:  # noqa: PTH123 - proc(5)
+                yield from map(int, file.read(64 * 1024).split())
+    except OSError:
+        return
+
+
+# ---- processes
+
+
+def _process(pid: int, pidfd: int) -> Process | None:
+    """Return the process, None where it has exited. The pidfd, if it is not -1, belongs to the result."""
+    status = _status(pid)
+    # In this order: as long as the pidfd has not ended, /proc/PID was that of the same process.
+    if status is None or (pidfd >= 0 and _has_exited(pidfd)):
+        _close(pidfd)
+        return None
+    process = Process(pid, status[1], pidfd)
+    return _processes.setdefault(process.name, process)
+
+
+def _status(pid: int) -> tuple[int, int] | None:
+    """Return the parent and the start time of a process (proc_pid_stat(5)), None where it has exited."""
+    try:
+        with open(f"/proc/{pid}/stat", "rb") as file:  # noqa: PTH123 - proc(5)
+            fields = file.read(4096).rpartition(b")")[2].split()
+        return None if fields[0] in b"ZX" else (int(fields[1]), int(fields[19]))
+    except (OSError, ValueError, IndexError):
+        return None
+
+
+def _open(pid: int) -> int:
+    try:
+        return os.pidfd_open(pid)
+    except (OSError, ValueError, OverflowError):  # an old kernel, or no descriptor is left
+        return -1
+
+
+def _has_exited(pidfd: int) -> bool:
+    poll = select.poll()
+    poll.register(pidfd, select.POLLIN)
+    return bool(poll.poll(0))
+
+
+def _close(descriptor: int) -> None:
+    if descriptor >= 0:
+        os.close(descriptor)
+
+
+def _link(path: str) -> str:
+    try:
+        return os.readlink(path)  # noqa: PTH115 - as above
+    except OSError:
+        return ""
