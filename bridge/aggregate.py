@@ -2,7 +2,9 @@
 
 `python -m mcpbridged.bridge.aggregate SOCKET NAME...`. It is a client of the daemon like any other, over a WebSocket for each
 server on the Unix socket, and speaks the stateless era on both sides: what is in front of it translates for earlier
-revisions, and what is behind it does so for earlier servers. MCP_BRIDGE_PRINCIPAL says for whom it works.
+revisions, and what is behind it does so for earlier servers. MCP_BRIDGE_PRINCIPAL says for whom it works. The daemon names the
+client of each request, and it is passed on in the requests of a connection that works for this client only: a question of a
+server then reaches the client whose call caused it.
 
 What a server sends, or fails to, costs its own callers only. A request that a server may have seen is never sent again.
 """
@@ -13,6 +15,7 @@ import sys
 import traceback
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
+from contextvars import ContextVar
 from functools import partial
 from typing import Final, Generic, NoReturn, TypeVar, cast
 
@@ -21,6 +24,7 @@ import trio
 import trio_websocket
 
 from ..transports.lines import LineSplitter, Overlong
+from ..transports.peer import CLIENT_HEADER
 from ..validators import envelope, members, modern
 from ..validators.envelope import Message, Notification, Request, Response
 from ..validators.limits import TRUSTING, Limits
@@ -34,6 +38,7 @@ from ..validators.rejection import (
 from ..validators.shapes import cancelled, read_cancelled
 from . import input_over, merging
 from .for_modern import fault_text, read_fault
+from .naming import named_client
 from .settings import PRINCIPAL_VARIABLE
 
 _READ: Final = 64 * 1024
@@ -49,10 +54,18 @@ _SUCCESSION: Final = 0.1
 # After how long a subscription that a server has ended is made again, in seconds: each time twice as long, up to the last.
 _AGAIN: Final = (1.0, 30.0)
 
+# A connection on which so long nothing was asked is closed (seconds). Its client finds its process by another one.
+_REST: Final = 60.0
+# Connections at most, before those on which nothing is asked are closed at once.
+_CONNECTIONS: Final = 256
+
 _LISTEN: Final = "subscriptions/listen"
 _ACKNOWLEDGED: Final = "notifications/subscriptions/acknowledged"
 # What a server says in the course of a request. All else belongs to a subscription.
 _SAID: Final = frozenset({"notifications/progress", "notifications/message", input_over.METHOD})
+
+# The client that the request of the running task comes from, as the daemon names it, if it does.
+_client: ContextVar[str] = ContextVar("client", default="")
 
 Heard = Callable[[Notification], None]
 Found = TypeVar("Found")
@@ -92,12 +105,14 @@ class _Connection:
         self._asked: dict[bytes, _Asked] = {}
         self._next = 1
         self._retired = self._lost = False
+        self._used = trio.current_time()
         # A message that is half written when its asker leaves would spoil the stream, so one task writes them all. The
         # daemon lets in no more requests than it has a limit for.
         self._send, self._unsent = trio.open_memory_channel[bytes](math.inf)
 
     def begin(self, method: str, params: bytes, heard: Heard | None) -> _Asked:
         """Ask. The answer is there when it is `done`, or there is none: the connection is lost."""
+        self._used = trio.current_time()
         asked = _Asked(b"%d" % self._next, heard)
         self._next += 1
         if self._lost:
@@ -114,6 +129,12 @@ class _Connection:
             self._send.send_nowait(envelope.notification("notifications/cancelled", params))
         elif self._retired and not self._asked:
             self._over()
+
+    def rest(self, now: float) -> float:
+        """Return for how long nothing was asked here (seconds), 0 while something is."""
+        if self._asked:
+            self._used = now
+        return now - self._used
 
     def retire(self) -> None:
         """Nothing more is asked here: it ends with the last answer."""
@@ -165,7 +186,7 @@ class _Connection:
 
 
 class Member:
-    """One server of the daemon. Its connection is opened when it is needed, and again after its end."""
+    """One server of the daemon. The connection of a client is opened when it is needed, and again after its end."""
 
     def __init__(self, nursery: trio.Nursery, path: str, name: str, principal: str, said: Heard) -> None:
         self.name = name
@@ -173,8 +194,8 @@ class Member:
         self._path = path
         self._principal = principal
         self._said = said
-        self._connection: _Connection | None = None
-        self._opening = trio.Lock()
+        self._connections: dict[str, _Connection] = {}  # by client
+        self._opening: dict[str, trio.Lock] = {}  # by client, while it is held
 
     async def ask(self, method: str, params: bytes, heard: Heard | None = None) -> Response:
         """The server's answer. `heard` gets what is told of the subscription that this is. Raises Lost.
@@ -193,8 +214,7 @@ class Member:
                 raise Lost(f"the connection to {self.name} is lost")
             if not merging.is_refused_by_leaving(asked.answer.error):
                 return asked.answer
-            if self._connection is connection:
-                self._connection = None
+            self._drop(connection)
             connection.retire()
             await trio.sleep(_SUCCESSION)
         raise Lost(f"{self.name} is being replaced")
@@ -207,8 +227,33 @@ class Member:
         return answer.result
 
     async def _connected(self) -> _Connection:
-        async with self._opening:
-            return self._connection or await self._open()
+        client = _client.get()
+        found = self._connections.get(client)
+        if found is not None:
+            return found
+        opening = self._opening.setdefault(client, trio.Lock())
+        try:
+            async with opening:
+                return self._connections.get(client) or await self._open()
+        finally:
+            if not opening.statistics().tasks_waiting and not opening.locked():
+                self._opening.pop(client, None)
+
+    def _drop(self, connection: _Connection) -> None:
+        self._connections = {name: one for name, one in self._connections.items() if one is not connection}
+
+    @property
+    def connected(self) -> int:
+        """How many connections are open."""
+        return len(self._connections)
+
+    def close_resting(self, rest: float) -> None:
+        """Close the connections on which nothing was asked for so long (seconds)."""
+        now = trio.current_time()
+        for connection in tuple(self._connections.values()):
+            if connection.rest(now) > rest:
+                self._drop(connection)
+                connection.retire()
 
     async def _open(self) -> _Connection:
         try:
@@ -220,7 +265,9 @@ class Member:
 
     async def _serve(self, *, task_status: trio.TaskStatus[_Connection]) -> None:
         """One connection from its opening to its end. Raises Lost before it is open only."""
-        headers = [(b"Mcp-Bridge-Principal", self._principal.encode())] if self._principal else []
+        client = _client.get()
+        named = {CLIENT_HEADER: client, "mcp-bridge-principal": self._principal}
+        headers = [(name.encode(), value.encode()) for name, value in named.items() if value]
         connection: _Connection | None = None
         fault: BaseException | None = None
         try:
@@ -235,7 +282,8 @@ class Member:
                     max_message_size=TRUSTING.line,
                     receive_buffer_size=_READ,
                 )
-                connection = self._connection = _Connection(socket, self._said, nursery.cancel_scope.cancel)
+                connection = _Connection(socket, self._said, nursery.cancel_scope.cancel)
+                self._connections[client] = connection
                 task_status.started(connection)
                 nursery.start_soon(connection.write)
                 await connection.read()
@@ -247,8 +295,7 @@ class Member:
             _complain("".join(traceback.format_exception(group)))
         finally:
             if connection is not None:
-                if self._connection is connection:
-                    self._connection = None
+                self._drop(connection)
                 connection.lose()
         if connection is None:
             raise Lost(f"{self.name} cannot be reached: {fault!r}")
@@ -376,9 +423,11 @@ class Aggregate:
         self._say(envelope.notification(message.method, message.params))
 
     async def _serve(self, request: Request, scope: trio.CancelScope) -> None:
+        client, params = named_client(request.params)
+        _client.set(client)
         with scope:
             try:
-                answer = await self._answer(request)
+                answer = await self._answer(Request(request.id, request.method, params))
             except Lost as fault:
                 answer = _failed(INTERNAL_ERROR, str(fault))
             except Refused as refused:
@@ -408,6 +457,14 @@ class Aggregate:
         if method == _LISTEN:
             return Response(b"", await self._listen(request.id, params), b"")
         raise Rejection(404, METHOD_NOT_FOUND, f"there is no method {method!r}")
+
+    async def close_resting(self) -> None:
+        """Close connections that are not used, for ever."""
+        while True:
+            await trio.sleep(1)
+            crowded = sum(member.connected for member in self._members.values()) > _CONNECTIONS
+            for member in self._members.values():
+                member.close_resting(1 if crowded else _REST)
 
     # ---- all of them at once
 
@@ -635,6 +692,7 @@ async def _run(path: str, names: Sequence[str], principal: str) -> None:
     async with trio.open_nursery() as nursery:
         nursery.start_soon(write)
         aggregate = Aggregate(nursery, path, names, principal, send.send_nowait)
+        nursery.start_soon(aggregate.close_resting)
         async with trio.lowlevel.FdStream(os.dup(0)) as stdin:
             while data := await stdin.receive_some(_READ):
                 for line in splitter.feed(data):

@@ -248,9 +248,9 @@ def options_parser() -> _Parser:
     )
     add(
         "--share",
-        choices=["session", "principal", "server"],
+        choices=["session", "client", "principal", "server"],
         default="",
-        help="who shares a server process (default: a session has its own, stateless clients share theirs by principal)",
+        help="who shares a server process (default: a session has its own, stateless clients theirs by client, or by principal where the server is stateless too)",
     )
     add(
         "--era",

@@ -152,7 +152,7 @@ class Server:
     ]
     enabled: Annotated[bool, Meta(description="Whether it is served.")] = True
     share: Annotated[
-        Literal["", "session", "principal", "server"],
+        Literal["", "session", "client", "principal", "server"],
         Meta(description="Who shares a process of it; empty for what suits the client's era."),
     ] = ""
     era: Annotated[

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Protocol
 
 import trio
 
+from ..transports import peer
 from ..transports.child import ChildBusy, ChildGone, Exit
 from ..transports.outlet import Outlet
 from ..transports.ports import Log
@@ -22,6 +23,7 @@ from ..validators.modern import read_envelope
 from ..validators.rejection import SERVER_ERROR, Rejection
 from ..validators.shapes import NAMED, read_cancelled
 from . import effects as orders
+from .attribution import Client
 from .brought import Brought
 from .choice import Choice
 from .desk import Desk
@@ -110,6 +112,9 @@ class LocalConversation:
         self.id = secrets.token_urlsafe(32)
         self.principal = principal
         self.brought = brought
+        self.caller = peer.stream()
+        # Who the requests to a shared process come from. The server sets it for the aggregate.
+        self.client = Client("")
         self._limits = limits
         self._log = log
         self._choice = choice
@@ -230,6 +235,7 @@ class LocalConversation:
             if self._desk is not None:
                 self._desk.left(self._shared)
         self._log.info("session ended", session=self.id[:8], reason=reason)
+        self.caller.end()
         self._around.over(self)
 
     # ---- the child's side (server.Holder)
@@ -385,7 +391,18 @@ class LocalConversation:
         elif isinstance(message, Request):
             try:
                 read = read_envelope(message.method, message.params, self._limits)
-                desk.ask(Asked(self.principal, message, read, None, outlet, pipe=True, choice=self._choice))
+                desk.ask(
+                    Asked(
+                        self.principal,
+                        message,
+                        read,
+                        None,
+                        outlet,
+                        pipe=True,
+                        choice=self._choice,
+                        client=self.client,
+                    )
+                )
             except Rejection as rejection:
                 self._refused(message, rejection)
         elif isinstance(message, Notification) and message.method == "notifications/cancelled":

@@ -470,7 +470,7 @@ class _Daemon:
             )
             listeners.append(Listener(sock, service(gate, self._for_all), self._sockets.tls))
         for sock in self._sockets.unix:
-            gate = Gate(Site.for_unix(), None, self._open, delegates=True)
+            gate = Gate(Site.for_unix(), None, self._open, delegates=self._fleet.may_delegate)
             listeners.append(Listener(sock, service(gate, self._for_owner, self._control.paths)))
         return listeners
 

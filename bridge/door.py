@@ -482,7 +482,7 @@ def _effective(server: ServerConfig) -> Iterable[tuple[str, str]]:
     yield "tmp", "of its own" if launch.private_tmp else "shared"
     for name, limit in launch.rlimits.items():
         yield "rlimit", f"{name}={limit}"
-    yield "share", server.share or "session, or principal for stateless clients"
+    yield "share", server.share or "session; client or principal for stateless clients"
     yield "era", server.era
     yield "pin", server.pin or ("none, so it is not started" if server.needs_pin else "none")
     yield "features", f"deny {', '.join(server.without) or 'none'}"

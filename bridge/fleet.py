@@ -76,6 +76,10 @@ class Fleet:
         member = self._members.get(name)
         return None if member is None else member.server
 
+    def may_delegate(self, pid: int) -> bool:
+        """Whether this process is one of ours that works for several clients (the aggregate)."""
+        return any(server.config.knows_principal and pid in server.pids for server in self._all())
+
     def is_ready(self, name: str = "") -> bool:
         """Whether clients of this server, or of every one, would be served, as far as is known."""
         servers = [server for server in self if name in ("", server.name)]

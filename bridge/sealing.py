@@ -43,19 +43,33 @@ def _canonical(raw: bytes) -> bytes:
 
 
 class Seal:
-    """Seals and opens states under one key, which nobody else has. Arguments are raw JSON, compared by their meaning."""
+    """Seals and opens states under one key, which nobody else has. Arguments are raw JSON, compared by their meaning.
 
-    def __init__(self, key: bytes) -> None:
+    `place` is the name of the server process that has the call, without a colon; a state carries it.
+    """
+
+    def __init__(self, key: bytes, place: str = "") -> None:
         self._key = key
+        self._place = place
 
     def within(self, purpose: bytes) -> "Seal":
         """Another seal, always the same for this purpose, that opens none of ours."""
-        return Seal(hmac.digest(self._key, purpose, "sha256"))
+        return Seal(hmac.digest(self._key, purpose, "sha256"), self._place)
+
+    def at(self, place: str) -> "Seal":
+        """Return a seal under the same key for the states of another place."""
+        return Seal(self._key, place)
 
     def seal(self, bound_to: bytes, arguments: bytes, inner: str) -> str:
         """The text that the client gets."""
         check = self._check(arguments)
-        return self._tag(bound_to, check, inner) + check + inner
+        placed = f"{self._place}:{inner}"
+        return self._tag(bound_to, check, placed) + check + placed
+
+    def place(self, bound_to: bytes, sealed: str) -> str | None:
+        """Return the place of a state, None where the seal is broken. The cost does not depend on the arguments."""
+        tag, check, placed = sealed[:_TEXT], sealed[_TEXT : 2 * _TEXT], sealed[2 * _TEXT :]
+        return placed.partition(":")[0] if _same(tag, self._tag(bound_to, check, placed)) else None
 
     def open(self, bound_to: bytes, arguments: Callable[[], bytes], sealed: str) -> str | None:
         """What is inside, or None where the seal is broken or belongs to something else.
@@ -65,7 +79,7 @@ class Seal:
         tag, check, inner = sealed[:_TEXT], sealed[_TEXT : 2 * _TEXT], sealed[2 * _TEXT :]
         if not _same(tag, self._tag(bound_to, check, inner)) or not _same(check, self._check(arguments())):
             return None
-        return inner
+        return inner.partition(":")[2]
 
     def _tag(self, bound_to: bytes, check: str, inner: str) -> str:
         covered = hashlib.sha256(bound_to).digest() + (check + inner).encode("utf-8", "surrogatepass")

@@ -1,11 +1,10 @@
 """One stdio server and everybody's conversations with it (transports.ports.Backend).
 
-Decides where a child lives (DESIGN section 8): with the session of a legacy client, with the principal of modern ones, or
+Decides where a child lives: with the session of a legacy client, with the client or the principal of modern ones, or
 one for all. Starts children, ends them with whom they serve, and keeps a server that dies at once from being started
 for ever.
 """
 
-import json
 import math
 import secrets
 from collections import deque
@@ -21,10 +20,12 @@ from ..transports.child import Child, Exit
 from ..transports.lines import Overlong
 from ..transports.options import Launch, SpawnFailed
 from ..transports.outlet import Outlet
+from ..transports.peer import UNKNOWN, Caller
 from ..transports.ports import Log, ModernRequest
 from ..transports.readiness import Readiness
 from ..transports.spawner import Spawner
-from ..validators.rejection import SERVER_ERROR, Rejection
+from ..validators.modern import Envelope
+from ..validators.rejection import INVALID_PARAMS, SERVER_ERROR, Rejection
 from . import eras
 from .approval import Approval, NotApproved
 from .attribution import Client, Origins
@@ -35,13 +36,14 @@ from .conversation import LocalConversation, stopping
 from .desk import Desk, call_of
 from .effects import failed_with
 from .eras import EraBook
-from .for_modern import Profile, profile_of
+from .for_modern import Profile
 from .off_loop import off_loop
+from .placement import Declared, Key, NamingDesk, Place, client_of, declared, fingerprint, of_session
 from .probe import speaks_modern, takes_initialize
 from .record import Call, Record
 from .registry import Registry
 from .relay import Asked, Relay
-from .sealing import Seal
+from .sealing import Seal, binding
 from .settings import PRINCIPAL_VARIABLE, ServerConfig, TokenConfig
 from .to_legacy import ToLegacy
 from .to_modern import ToModern
@@ -62,8 +64,11 @@ _MOST_REASONS = 5
 _FIRST_RESOLVE_PAUSE = 1.0
 _LONGEST_RESOLVE_PAUSE = 30.0
 
-# Children of one principal that modern clients share, one for each set of capabilities that they declare.
-_DESKS = 16
+# Requests whose process is found without a look at what they declare, and the bytes of theirs that are compared for it.
+_QUICK = 1024
+_QUICK_BYTES = 2048
+# The client of requests in whose course nothing can be asked.
+_NOBODY = Client("", known=False)
 
 
 class NotResolved(SpawnFailed):
@@ -91,15 +96,6 @@ class Holder(Protocol):
     def ticked(self, now: float) -> None: ...
     def give_up(self, reason: str) -> None: ...
     def end(self, reason: str) -> None: ...
-
-
-@attrs.frozen
-class _Key:
-    """Whose requests share a process; the profile is None where it is a modern one."""
-
-    principal: str
-    brought: Brought
-    profile: Profile | None
 
 
 @attrs.define(eq=False)
@@ -157,8 +153,11 @@ class LocalServer:
         self._book = EraBook(config.era)
         self._probing: _Probing | None = None
         self._seal = Seal(secrets.token_bytes(32))
-        self._desks: dict[_Key, Desk] = {}
-        self._leaving: set[Desk] = set()  # whose process is to be another one
+        # The processes that are not a session's, by name, until they are ended; and by key those that get new calls.
+        self._places: dict[str, Place] = {}
+        self._current: dict[Key, Place] = {}
+        # Desk and client by principal, caller, brought variables, clientInfo and capabilities of earlier requests.
+        self._quick: dict[tuple[str, str, Brought, bytes, bytes], tuple[Desk, Client]] = {}
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Hold the children until cancelled; then none of them is left, and nobody waits for one."""
@@ -192,14 +191,15 @@ class LocalServer:
     def _look_at_the_clock(self, now: float) -> None:
         for conversation in self._registry.expired(now):
             conversation.end("it was idle, or old, for too long")
-        for holder in (*self._registry, *self._desks.values(), *self._leaving):
+        for holder in (*self._registry, *self._desks.values()):
             with self._guarding(holder):
                 holder.ticked(now)
         self._look_for_life(now)
         self._breakers = {who: one for who, one in self._breakers.items() if not one.calm(now)}
-        for key, desk in list(self._desks.items()):
-            if now - desk.touched > self._limits.session_idle_seconds:
-                self._close_desk(key, "it was idle for too long")
+        for place in list(self._places.values()):
+            reason = self._why_over(place, now)
+            if reason:
+                self._close_place(place, reason)
 
     def _begin_ahead(self) -> None:
         self._ahead = max(self.config.spare, 1 if self.config.eager else 0)
@@ -224,8 +224,10 @@ class LocalServer:
         leaving = dict.fromkeys(
             [*self._desks.values(), *(one for one in self._children.values() if one is not None)]
         )
-        self._leaving.update(self._desks.values())
-        self._desks.clear()
+        self._current.clear()
+        self._quick.clear()
+        for place in self._places.values():
+            place.replaced = True
         for conversation in self._registry:
             conversation.part()
         self._soon(self._renew, leaving)
@@ -240,7 +242,7 @@ class LocalServer:
                 with self._guarding(holder):
                     holder.give_up("the server was restarted")
                 if isinstance(holder, Desk):
-                    self._leaving.discard(holder)
+                    self._forget(holder)
             await trio.sleep(_DRAIN_ROUND)
 
     async def drain(self) -> None:
@@ -264,10 +266,8 @@ class LocalServer:
     def _end_all(self, reason: str) -> None:
         for conversation in self._registry:
             conversation.end(reason)
-        for key in list(self._desks):
-            self._close_desk(key, reason)
-        while self._leaving:
-            self._leaving.pop().end(reason)
+        for place in list(self._places.values()):
+            self._close_place(place, reason)
         while self._spares:
             self._spares.popleft().stop()
 
@@ -285,13 +285,17 @@ class LocalServer:
 
     @property
     def sessions(self) -> int:
-        """How many sessions there are; principals of the stateless era count as one each."""
-        return len(self._registry) + len(self._desks)
+        """How many sessions there are; processes of clients of the stateless era count as one each."""
+        return len(self._registry) + len(self._current)
 
     @property
     def in_flight(self) -> int:
         """How many sessions wait for the answer to a call."""
-        return sum(one.calling for one in (*self._registry, *self._desks.values(), *self._leaving))
+        return sum(one.calling for one in (*self._registry, *self._desks.values()))
+
+    @property
+    def _desks(self) -> dict[str, Desk]:
+        return {name: place.desk for name, place in self._places.items()}
 
     @property
     def failing(self) -> bool:
@@ -358,6 +362,8 @@ class LocalServer:
         self._registry.add(conversation.id, principal, conversation, now)
         try:
             if self.config.share in ("principal", "server"):
+                if self.config.knows_principal:
+                    conversation.client = of_session(principal, conversation.caller)
                 conversation.make = self._to_modern
                 conversation.share()
             else:
@@ -389,6 +395,7 @@ class LocalServer:
         outlet: Outlet,
         *,
         pipe: bool,
+        caller: Caller | None = None,
     ) -> Desk:
         """Hand a modern client's request to a child that may serve it (ports.Backend)."""
         ask = Asked(
@@ -399,14 +406,13 @@ class LocalServer:
             outlet,
             pipe,
             since=trio.current_time() if self.record.tells else None,
-            client=Client(principal),
         )
         try:
             if self._closed:
                 raise stopping()
             brought = brought_in(headers, self._wanted) if self._wanted else NOTHING
-            desk = await self._desk(principal, brought, request.envelope.capabilities)
-            desk.ask(ask._replace(choice=self._choice_of(principal)))
+            desk, client = await self._find_desk(principal, brought, caller or Caller(name=UNKNOWN), request)
+            desk.ask(ask._replace(choice=self._choice_of(principal), client=client))
         except Rejection as rejection:
             self.record.refused()
             if self.record.tells:
@@ -421,7 +427,8 @@ class LocalServer:
         for conversation in tuple(self._registry):
             if conversation.principal == principal:
                 conversation.end("the rights of its token have changed")
-        for desk in tuple(self._desks.values()):
+        self._quick.clear()
+        for desk in self._desks.values():
             desk.narrowed(principal)
 
     def _choice_of(self, principal: str) -> Choice:
@@ -450,74 +457,198 @@ class LocalServer:
 
     # ---- modern clients: desks
 
-    async def _desk(self, principal: str, brought: Brought, capabilities: bytes) -> Desk:
-        era = self._book.for_modern_client(trio.current_time())
-        if not era:
-            await self._probe()
-            era = self._book.for_modern_client(trio.current_time())
-        strict = self.config.share == "server"
-        profile = (
-            None if era == eras.MODERN else profile_of(self._choice_of(principal).declared(capabilities))
-        )
-        key = _Key("" if strict else principal, brought, profile)
-        desk = self._desks.get(key)
-        return self._open_desk(key, strict=strict) if desk is None else desk
+    async def _find_desk(
+        self, principal: str, brought: Brought, caller: Caller, request: ModernRequest
+    ) -> tuple[Desk, Client]:
+        """Return the desk of a request, and the client that it comes from. Raises Rejection."""
+        read = request.envelope
+        if read.state is not None:
+            bound_to = binding(principal, request.request.method, read.name)
+            returned = self._returned(principal, brought, bound_to, read.state)
+            if returned is not None:
+                client = returned.client or await self._client(principal, caller, read, returned.key.declared)
+                return returned.desk, client
+        quick = (principal, caller.name, brought, read.info, read.capabilities)
+        found = self._quick.get(quick)
+        if found is not None and not found[0].ended:
+            return found
+        said = await self._declared(principal, read.capabilities)
+        if self._has_own_process(modern=said is None):
+            await caller.look_up()
+            client = client_of(principal, caller, read.info)
+            # A request that declares nothing gets a server that knows so, as it would without the bridge.
+            alone = said if said == Declared() else None
+            key = Key(principal, brought, alone, caller.name, fingerprint(read.info))
+            desk = self._place_of_client(key, said, client, caller).desk
+        else:
+            client = await self._client(principal, caller, read, said)
+            desk = self._shared_place(principal, brought, said).desk
+        if len(read.info) + len(read.capabilities) <= _QUICK_BYTES:
+            if len(self._quick) >= _QUICK:
+                self._quick.clear()
+            self._quick[principal, caller.name, brought, read.info, read.capabilities] = desk, client
+        return desk, client
 
-    def _open_desk(self, key: _Key, *, strict: bool) -> Desk:
+    def _returned(self, principal: str, brought: Brought, bound_to: bytes, state: str) -> Place | None:
+        """Return the place of the call that a state continues. None where any process of a modern server may continue it.
+
+        Raises Rejection 200 -32602.
+        """
+        name = self._seal.place(bound_to, state)
+        elsewhere = name is None
+        if name is None:
+            name = self._seal_of_modern(brought).place(bound_to, state)
+        place = self._places.get(name or "")
+        if place is not None and not place.desk.ended:
+            if place.key.principal in ("", principal):
+                return place
+        elif elsewhere and name is not None:
+            return None
+        raise Rejection(200, INVALID_PARAMS, "Invalid or expired requestState")
+
+    def _seal_of_modern(self, brought: Brought) -> Seal:
+        # Another process may continue from the state of a modern server, but only one with the same variables.
+        return self._seal.within(repr(brought.variables).encode())
+
+    async def _declared(self, principal: str, capabilities: bytes) -> Declared | None:
+        """Return what a legacy server is told of these capabilities, None for a modern server. Raises Rejection."""
+        if not self._book.for_modern_client(trio.current_time()):
+            await self._probe()
+        if self._book.for_modern_client(trio.current_time()) == eras.MODERN:
+            return None
+        return declared(self._choice_of(principal).declared(capabilities))
+
+    def _has_own_process(self, *, modern: bool) -> bool:
+        # "session" has no meaning for clients without sessions, so they get what suits the server.
+        share = self.config.share
+        return share == "client" or (not modern and share in ("", "session"))
+
+    async def _client(self, principal: str, caller: Caller, read: Envelope, said: Declared | None) -> Client:
+        # Nothing is looked up where nothing depends on it.
+        if not self.config.knows_principal and (said is None or said.profile == Profile()):
+            return _NOBODY
+        await caller.look_up()
+        return client_of(principal, caller, read.info)
+
+    def _place_of_client(self, key: Key, said: Declared | None, client: Client, caller: Caller) -> Place:
+        """Return the process of one client, another one where it declares more than before."""
+        if caller.ended:
+            raise stopping()
+        before = self._current.get(key)
+        if before is not None:
+            if before.declared is None or said is None or before.declared.covers(said):
+                return before
+            # With both, a client whose requests declare now this and now that has one process soon.
+            said = before.declared.joined(said)
+        place = self._open_place(key, said)
+        place.client, place.process = client, caller.process
+        if before is not None:
+            before.replaced = True
+            self._drop_quick(before.desk)
+        if caller.known and caller.process is None:
+            caller.when_ended(self, self._caller_ended)
+        return place
+
+    def _shared_place(self, principal: str, brought: Brought, said: Declared | None) -> Place:
+        key = Key("" if self.config.share == "server" else principal, brought, said)
+        return self._current.get(key) or self._open_place(key, said)
+
+    def _open_place(self, key: Key, said: Declared | None) -> Place:
         now = trio.current_time()
         self._check_open(now, self._breaker_of(key.principal, key.brought))
-        mine = {other: desk for other, desk in self._desks.items() if other.principal == key.principal}
-        if len(mine) >= _DESKS or len(self._desks) + len(self._registry) >= self._limits.sessions:
-            idle = [other for other, desk in mine.items() if not desk.busy]
-            if not idle:
-                raise Rejection(
-                    503,
-                    SERVER_ERROR,
-                    f"the limit of {_DESKS} server processes of one principal, or of {self._limits.sessions} in all, "
-                    "is reached",
-                    headers=((b"Retry-After", b"5"),),
-                )
-            self._close_desk(
-                min(idle, key=lambda other: mine[other].touched),
-                "its principal has too many server processes and this one was idle longest",
-            )
-        translator = None if key.profile is None else partial(self._to_legacy, key.profile, strict=strict)
-        shared = strict and key.profile is None
-        desk = Desk(
+        self._make_room(key.principal)
+        strict = self.config.share == "server"
+        name = secrets.token_hex(8)
+        seal = self._seal_of_modern(key.brought) if said is None else self._seal
+        desk = (NamingDesk if self.config.knows_principal else Desk)(
             key.principal,
             self._limits,
             self._log,
-            Relay(self._limits, self._seal_of(key.brought), shared=shared),
+            Relay(self._limits, seal.at(name), shared=strict and said is None),
             self.record,
-            translator=translator,
+            translator=None
+            if said is None
+            else partial(self._to_legacy, said.profile, several=not key.client or key.client == UNKNOWN),
             start=self._start_again,
             later=self.later,
             doubt=self._doubt,
             brought=key.brought,
         )
         desk.touched = now
-        self._desks[key] = desk
-        return desk
+        place = self._places[name] = self._current[key] = Place(name, desk, key, said)
+        return place
 
-    def _seal_of(self, brought: Brought) -> Seal:
-        # A state is of use to a client that brings the same only.
-        return self._seal.within(json.dumps(brought.variables).encode()) if brought.variables else self._seal
+    def _make_room(self, principal: str) -> None:
+        limits = self._limits
+        mine = [place for place in self._places.values() if place.key.principal == principal]
+        if len(mine) < limits.processes_per_principal:
+            if len(self._places) + len(self._registry) < limits.sessions:
+                return
+            limit = f"sessions = {limits.sessions}"
+        else:
+            limit = f"processes_per_principal = {limits.processes_per_principal}"
+        idle = [place for place in mine if not place.desk.busy]
+        if not idle:
+            raise Rejection(
+                503,
+                SERVER_ERROR,
+                f"the limit {limit} of server processes is reached, and each of this principal's has a call or a subscription",
+                headers=((b"Retry-After", b"5"),),
+            )
+        self._close_place(
+            min(idle, key=lambda place: place.desk.touched),
+            "its principal has too many server processes and this one was idle longest",
+        )
 
-    def _to_legacy(self, profile: Profile, *, strict: bool) -> ToLegacy:
-        origins = Origins(self._limits.held_seconds, several=strict)
+    def _why_over(self, place: Place, now: float) -> str:
+        """Return why a process is to end now, or nothing."""
+        desk, limits = place.desk, self._limits
+        if place.replaced and not desk.busy:
+            return "another process has taken its place"
+        if place.process is not None:
+            if place.exited is None and place.process.exited:
+                place.exited = now
+            if (
+                place.exited is not None
+                and not desk.calling
+                and now - place.exited > limits.client_exit_seconds
+            ):
+                return "its client has exited"
+        return "it was idle for too long" if now - desk.touched > limits.session_idle_seconds else ""
+
+    def _caller_ended(self, caller: Caller) -> None:
+        for place in list(self._places.values()):
+            if place.key.client == caller.name:
+                self._close_place(place, "its client has closed the connection")
+
+    def _to_legacy(self, profile: Profile, *, several: bool) -> ToLegacy:
+        origins = Origins(self._limits.held_seconds, several=several)
         return ToLegacy(
             self._limits, profile, lambda: secrets.token_hex(16), version=self._version, origins=origins
         )
 
-    def _close_desk(self, key: _Key, reason: str) -> None:
-        self._desks.pop(key).end(reason)
+    def _close_place(self, place: Place, reason: str) -> None:
+        self._forget(place.desk)
+        place.desk.end(reason)
+
+    def _forget(self, desk: Desk) -> None:
+        """Remove a desk from the tables."""
+        self._drop_quick(desk)
+        for place in [one for one in self._places.values() if one.desk is desk]:
+            del self._places[place.name]
+            if self._current.get(place.key) is place:
+                del self._current[place.key]
+
+    def _drop_quick(self, desk: Desk) -> None:
+        self._quick = {key: found for key, found in self._quick.items() if found[0] is not desk}
 
     def _doubt(self, desk: Desk, text: str) -> None:
         self.contradicted(text)
         self._end(desk, text)
 
     def _end(self, holder: Holder, reason: str) -> None:
-        self._desks = {key: desk for key, desk in self._desks.items() if desk is not holder}
+        if isinstance(holder, Desk):
+            self._forget(holder)
         holder.end(reason)
 
     @contextmanager
@@ -594,7 +725,8 @@ class LocalServer:
 
     async def _fetch_desk(self, conversation: LocalConversation, capabilities: bytes) -> None:
         try:
-            desk = await self._desk(conversation.principal, conversation.brought, capabilities)
+            said = await self._declared(conversation.principal, capabilities)
+            desk = self._shared_place(conversation.principal, conversation.brought, said).desk
         except Rejection as rejection:
             conversation.not_joined(rejection)
         else:

@@ -33,7 +33,7 @@ class BadLimit(ValueError):
 class ServerConfig:
     """One stdio server as the operator describes it.
 
-    `share` is who shares a child: "session", "principal", "server", or nothing for what suits the client's era. An `eager`
+    `share` is who shares a child: "session", "client", "principal", "server", or nothing for what suits both eras. An `eager`
     one is started before anybody asks for it; `spare` children wait for the next session.
     """
 

@@ -29,7 +29,7 @@ complete -c mcp-bridge -n __fish_use_subcommand -l tls-key -r
 complete -c mcp-bridge -n __fish_use_subcommand -l env -r
 complete -c mcp-bridge -n __fish_use_subcommand -l allowed-host -r
 complete -c mcp-bridge -n __fish_use_subcommand -l cors -r
-complete -c mcp-bridge -n __fish_use_subcommand -l share -x -a 'session principal server'
+complete -c mcp-bridge -n __fish_use_subcommand -l share -x -a 'session client principal server'
 complete -c mcp-bridge -n __fish_use_subcommand -l era -x -a 'auto legacy modern dual'
 complete -c mcp-bridge -n __fish_use_subcommand -l limit -r
 complete -c mcp-bridge -n __fish_use_subcommand -l log-level -x -a 'debug info warning error none'

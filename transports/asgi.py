@@ -6,6 +6,7 @@ crash, the server underneath (see http2).
 """
 
 import contextlib
+import socket
 from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any, Final, Protocol
 
@@ -20,6 +21,7 @@ from ..validators.rejection import INTERNAL_ERROR, INVALID_REQUEST, Rejection
 from .http1 import SAFE_HEADERS, STREAM_HEADERS, Service
 from .options import ANONYMOUS, Headers
 from .outlet import Outlet
+from .peer import Caller
 from .ports import Hijacked
 from .quota import NO_HEAD, REFUSED, Seat
 
@@ -44,6 +46,11 @@ class Line(Protocol):
         """Whether what is sent goes nowhere."""
         ...
 
+    @property
+    def sock(self) -> socket.socket:
+        """The socket under it."""
+        ...
+
     def cut(self) -> None:
         """End it: its peer does not read."""
         ...
@@ -61,6 +68,7 @@ class AsgiApp:
         self._line = line
         self._peer = peer
         self._seat = seat
+        self._caller = Caller(line.sock)
 
     async def __call__(self, scope: AsgiScope, receive: Receive, send: Send) -> None:
         """Serve one request. Nothing but HTTP is spoken here."""
@@ -70,7 +78,9 @@ class AsgiApp:
                 await send({"type": "websocket.close"})
             return
         async with trio.open_nursery() as nursery:
-            exchange = AsgiExchange(self._service, receive, send, nursery, self._peer, self._line)
+            exchange = AsgiExchange(
+                self._service, receive, send, nursery, self._peer, self._line, self._caller
+            )
             try:
                 await self._answer(scope, exchange)
             finally:
@@ -134,7 +144,9 @@ class AsgiExchange:
         nursery: trio.Nursery,
         peer: str,
         line: Line,
+        caller: Caller,
     ) -> None:
+        self.caller = caller
         self.head: Head
         self.principal = ANONYMOUS
         self.admitted = False  # whether the head has passed the gate

@@ -4,6 +4,7 @@ Its order is DESIGN section 6; each step is a pure function of `validators`. Onl
 """
 
 import re
+import socket
 import time
 from collections.abc import Callable, Container
 from typing import Final
@@ -17,6 +18,7 @@ from ..validators.limits import Limits
 from ..validators.origin import Site
 from ..validators.rejection import INVALID_REQUEST, Rejection
 from .options import ANONYMOUS, LOCAL, Headers
+from .peer import CLIENT_HEADER, pid_of_peer
 
 _PREFLIGHT: Headers = (
     (b"Access-Control-Allow-Methods", b"POST, GET, DELETE, OPTIONS"),
@@ -26,6 +28,8 @@ _HEADERS: Final = "Authorization, Content-Type, Accept, MCP-Protocol-Version, Mc
 # The headers that mirror a tool's arguments are named by the tools, so those that are asked for are allowed (digest 3.8).
 _MIRRORING: Final = re.compile(rf"mcp-param-{TCHAR}++", re.IGNORECASE)
 
+# What our own aggregate says of the client that a connection works for.
+_DELEGATING: Final = frozenset({"mcp-bridge-principal", CLIENT_HEADER})
 _PRINCIPAL: Final = re.compile(r"[a-z0-9-]{1,32}")
 # The kind of refusal of a credential that is none of ours, whether it is answered 401 or 429.
 _WRONG: Final = "credential_wrong"
@@ -86,8 +90,8 @@ class Gate:
     `tokens` is None where no credential is asked for (`--no-auth`, or a Unix socket whose peer credentials were
     checked when it was accepted). `health` are the paths that need none, unless they name a server. `shared_with` are the foreign origins that
     the operator allowed, the only ones that ever see a CORS header, and `bringing` tells which headers besides MCP's own
-    their pages may send, in lower case. With `delegates` a peer may speak for another
-    principal, as our own aggregate does: it is of our own uid, and could do anything that we can.
+    their pages may send, in lower case. On the Unix socket `delegates` says whether the process of a pid may name
+    another principal and client, as our own aggregate does; elsewhere it is None, and nothing is read of such headers.
     """
 
     site: Site
@@ -95,7 +99,7 @@ class Gate:
     health: Container[str]
     shared_with: frozenset[str] = frozenset()
     bringing: Callable[[], Container[str]] = frozenset
-    delegates: bool = False
+    delegates: Callable[[int], bool] | None = None
     wrong: WrongCredentials = attrs.field(
         factory=lambda: WrongCredentials(Limits().wrong_credentials_per_second)
     )
@@ -116,11 +120,22 @@ class Gate:
         if head.path in self.health and not (head.query and named_server(head.query)):
             return ANONYMOUS
         if self.tokens is None:
-            return _delegated(headers.get("mcp-bridge-principal")) if self.delegates else LOCAL
+            return _delegated(headers.get("mcp-bridge-principal")) if self.delegates is not None else LOCAL
         principal = self.tokens.principal(bearer_token(headers.get("authorization")))
         if principal is None or (self.tokens.is_local(principal) and is_foreign()):
             raise self.wrong.refusal(time.monotonic())
         return principal
+
+    def check_delegate(self, head: Head, sock: socket.socket) -> None:
+        """Raise Rejection 403 where a process that may not do so names another principal or client."""
+        if (
+            self.delegates is not None
+            and not _DELEGATING.isdisjoint(head.headers)
+            and not self.delegates(pid_of_peer(sock))
+        ):
+            raise Rejection(
+                403, INVALID_REQUEST, "Mcp-Bridge-Principal and Mcp-Bridge-Client are for the aggregate only"
+            )
 
     def preflight(self, head: Head) -> Headers | None:
         """The answer's headers if this is a CORS preflight of an origin that the operator allowed, else None.

@@ -23,6 +23,7 @@ from ..validators.rejection import INVALID_REQUEST, Rejection
 from .gate import Gate
 from .options import ANONYMOUS, Headers
 from .outlet import OPEN, Outlet
+from .peer import Caller
 from .ports import Endpoint, Hijacked, Log
 from .pulse import TICK, Pulse
 from .quota import REFUSED, Quota, Seat
@@ -306,6 +307,7 @@ class Connection:
         self._admitted = False  # whether the last head has passed the gate
         self._hijacked = False
         self._cors: Headers = ()
+        self._caller: Caller | None = None
         self._outlet: Outlet | None = None
         self._ends_with_peer = False
         self._left = False
@@ -383,6 +385,7 @@ class Connection:
             return None
         self._cors = gate.cors(head) if gate.shared_with else ()  # a page must be able to read a 401 as well
         principal = gate.admit(head, self._seat.is_foreign)
+        gate.check_delegate(head, self._sock)
         control = head.path in self._service.control
         if principal != self.principal or control:
             self._seat.identify(principal, control=control)
@@ -433,6 +436,13 @@ class Connection:
         return True
 
     # ---- the exchange, as the endpoints see it (ports.Exchange)
+
+    @property
+    def caller(self) -> Caller:
+        """The client at the other end (ports.Exchange)."""
+        if self._caller is None:
+            self._caller = Caller(self._sock, trusted=self._service.gate.delegates is not None)
+        return self._caller
 
     async def read_body(self) -> bytes:
         """The whole body (ports.Exchange)."""

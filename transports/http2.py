@@ -207,6 +207,11 @@ class _OwnedStream:
         self._to_drop = _GOAWAY_BYTES
 
     @property
+    def sock(self) -> socket.socket:
+        """The socket under TLS (asgi.Line)."""
+        return self._sock
+
+    @property
     def transport_stream(self) -> trio.abc.Stream:
         """What Hypercorn asks for the addresses."""
         return self._stream.transport_stream

@@ -47,11 +47,18 @@ async def serve_modern(exchange: Exchange, backend: Backend, message: Message, l
     exchange.attend(outlet, to_the_end=True)
     if outlet.state == GONE:
         return
+    caller = exchange.caller
+    caller.note_headers(headers)
     if large:
         await trio.lowlevel.checkpoint()
     with decoded_once() if large else nullcontext():
         desk = await backend.ask(
-            exchange.principal, headers, ModernRequest(message, envelope, headers), outlet, pipe=False
+            exchange.principal,
+            headers,
+            ModernRequest(message, envelope, headers),
+            outlet,
+            pipe=False,
+            caller=caller,
         )
     try:
         await _answer(exchange, outlet)

@@ -12,6 +12,7 @@ from ..validators.modern import Envelope
 from ..validators.rejection import Rejection
 from .options import Headers
 from .outlet import Outlet
+from .peer import Caller
 
 
 class Log(Protocol):
@@ -115,11 +116,13 @@ class Backend(Protocol):
         outlet: Outlet,
         *,
         pipe: bool,
+        caller: Caller | None = None,
     ) -> Desk:
         """Take a request of the stateless era. Its answer, and what belongs to it, go to `outlet`, the answer last.
 
         With `pipe` the outlet carries other requests too, and does not end with the answer; then `headers` are those
-        that opened it. Raises Rejection.
+        that opened it. `caller` is the client, or the connection by which it can be determined; None is an unknown
+        client. Raises Rejection.
         """
         ...
 
@@ -133,6 +136,11 @@ class Exchange(Protocol):
 
     head: Head
     principal: str
+
+    @property
+    def caller(self) -> Caller:
+        """The client at the other end of the connection, the same object for all its requests."""
+        ...
 
     async def read_body(self) -> bytes:
         """The whole body. Raises Rejection 413 over the limit and 408 when it comes too slowly."""

@@ -44,7 +44,9 @@ from ..validators.ws_frames import (
     pong_frame,
     text_frame,
 )
+from . import peer
 from .outlet import GONE, OVERFLOWED, Outlet, Signal
+from .peer import Caller
 from .ports import Backend, Conversation, Desk, Exchange, Hijacked, Log, ModernRequest
 from .seldom import Seldom
 from .streamable import method_not_allowed, read_batch, receive_batch, stand_in
@@ -79,7 +81,10 @@ class WebSocket:
         outlet = Outlet(self._limits)
         exchange.attend(outlet, to_the_end=True)
         stream = exchange.hijack()
-        talk = _Talk(stream, self._backend, exchange.principal, head.headers, outlet, self._limits, self._log)
+        caller, ends = exchange.caller.of_stream(head.headers)
+        talk = _Talk(
+            stream, self._backend, exchange.principal, head.headers, outlet, self._limits, self._log, caller
+        )
         try:
             await stream.send_all(accepted(head.headers["sec-websocket-key"]))
             await talk.run()
@@ -90,6 +95,8 @@ class WebSocket:
             await talk.fail()
         finally:
             talk.end()
+            if ends:
+                caller.end()
 
 
 class _Talk:
@@ -104,11 +111,13 @@ class _Talk:
         outlet: Outlet,
         limits: Limits,
         log: Seldom,
+        caller: Caller | None = None,
     ) -> None:
         self._stream = stream
         self._backend = backend
         self._principal = principal
         self._headers = headers
+        self._caller = peer.stream() if caller is None else caller
         self._conversation: Conversation | None = None
         self._desks: dict[Desk, None] = {}
         self._outlet = outlet
@@ -238,7 +247,9 @@ class _Talk:
         if len(message.params) > LARGE:
             await trio.lowlevel.checkpoint()
         request = ModernRequest(message, envelope, None)
-        desk = await self._backend.ask(self._principal, self._headers, request, self._outlet, pipe=True)
+        desk = await self._backend.ask(
+            self._principal, self._headers, request, self._outlet, pipe=True, caller=self._caller
+        )
         if desk not in self._desks:  # of those before it, what nobody waits for need not be told of our end
             self._desks = {desk: None, **{one: None for one in self._desks if one.busy}}
 

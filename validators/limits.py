@@ -40,8 +40,10 @@ class Limits:
     wrong_credentials_per_second: int = 100
     sessions: int = 1024
     sessions_per_principal: int = 256
+    processes_per_principal: int = 32
     session_idle_seconds: float = 30 * 60
     session_seconds: float = 24 * 60 * 60
+    client_exit_seconds: float = 60
     streams_per_session: int = 4
     in_flight: int = 128
     calls_at_once: int = 128

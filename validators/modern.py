@@ -61,7 +61,7 @@ class Envelope(msgspec.Struct, frozen=True, gc=False):
     """What one modern request says of itself.
 
     `capabilities` is a raw JSON object; `token` the raw progress token and `log_level` one of LOG_LEVELS, each empty where
-    there is none. `name` is what Mcp-Name must say, empty where the method or the request names nothing. `state` is the
+    there is none. `info` is the raw clientInfo, which nothing verifies. `name` is what Mcp-Name must say, empty where the method or the request names nothing. `state` is the
     requestState, None where there is none or the method (one that NAMED does not list) knows none.
     """
 
@@ -71,6 +71,7 @@ class Envelope(msgspec.Struct, frozen=True, gc=False):
     token: bytes
     name: str
     state: str | None
+    info: bytes = b""
 
 
 class _Claim(msgspec.Struct, gc=False):
@@ -82,6 +83,7 @@ class _Meta(msgspec.Struct, gc=False):
     capabilities: msgspec.Raw | msgspec.UnsetType = msgspec.field(
         name=CLIENT_CAPABILITIES, default=msgspec.UNSET
     )
+    info: msgspec.Raw | msgspec.UnsetType = msgspec.field(name=CLIENT_INFO, default=msgspec.UNSET)
     level: str | msgspec.UnsetType = msgspec.field(name=LOG_LEVEL, default=msgspec.UNSET)
     token: msgspec.Raw | msgspec.UnsetType = msgspec.field(name="progressToken", default=msgspec.UNSET)
 
@@ -177,7 +179,13 @@ def read_envelope(method: str, params: bytes, limits: Limits) -> Envelope:
             state = read.state
             _check_state(state)
     return Envelope(
-        meta.version, capabilities, "" if meta.level is msgspec.UNSET else meta.level, token, name, state
+        meta.version,
+        capabilities,
+        "" if meta.level is msgspec.UNSET else meta.level,
+        token,
+        name,
+        state,
+        b"" if meta.info is msgspec.UNSET else bytes(meta.info),
     )
 
 

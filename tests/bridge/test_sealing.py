@@ -63,3 +63,19 @@ def test_a_seal_within_a_seal_opens_its_own_only():
     assert opened(sealed, seal=theirs) is None
     assert opened(sealed) is None
     assert opened(SEAL.seal(MINE, ARGUMENTS, "x"), seal=ours) is None
+
+
+def test_a_state_names_its_place_and_is_opened_by_the_seal_of_any_place():
+    sealed = SEAL.at("p1").seal(MINE, ARGUMENTS, "a:b")
+    assert SEAL.place(MINE, sealed) == "p1"
+    assert opened(sealed, seal=SEAL.at("p2")) == "a:b"
+    assert SEAL.place(MINE, SEAL.seal(MINE, ARGUMENTS, "x")) == ""
+
+
+@pytest.mark.parametrize("spoiled", [0, 40, 64, 70])
+def test_a_state_that_was_changed_or_is_of_another_names_no_place(spoiled):
+    sealed = SEAL.at("place").seal(MINE, ARGUMENTS, "inner")
+    other = "A" if sealed[spoiled] != "A" else "B"
+    assert SEAL.place(MINE, sealed[:spoiled] + other + sealed[spoiled + 1 :]) is None
+    assert SEAL.place(binding("you", "tools/call", "t"), sealed) is None
+    assert Seal(b"another").place(MINE, sealed) is None

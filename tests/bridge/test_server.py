@@ -21,6 +21,7 @@ from mcpbridged.bridge.server import LocalServer
 from mcpbridged.bridge.settings import ServerConfig
 from mcpbridged.transports.options import Launch
 from mcpbridged.transports.outlet import Outlet
+from mcpbridged.transports.peer import stream
 from mcpbridged.transports.ports import ModernRequest
 from mcpbridged.transports.readiness import Readiness
 from mcpbridged.transports.spawner import Spawner
@@ -259,6 +260,30 @@ async def test_a_connection_remembers_no_desk_that_is_over():
             [desk] = server._desks.values()
             server._end(desk, "it is over")
         assert list(talk._desks) == [desk]
+
+
+@pytest.mark.parametrize(
+    ("share", "processes"), [("", 1), ("session", 1), ("principal", 1), ("server", 1), ("client", 2)]
+)
+async def test_clients_share_a_modern_server_unless_each_is_to_have_its_own(share, processes):
+    asked = ModernRequest(
+        Request(b"1", "server/discover", STATELESS),
+        read_envelope("server/discover", STATELESS, Limits()),
+        None,
+    )
+    log = LineLog(out=io.StringIO())
+    async with running(
+        log, sys.executable, "-c", MODERN, spare=0, era="modern", from_headers={}, share=share
+    ) as server:
+        callers = [stream(), stream()]
+        for caller in (*callers, *callers):
+            pipe = Pipe()
+            await server.ask("owner", {}, asked, pipe, pipe=True, caller=caller)
+            await pipe.answer(1)
+        assert len(server.pids) == processes
+        callers[0].end()
+        await trio.testing.wait_all_tasks_blocked()
+        assert server.sessions == 1
 
 
 async def test_a_client_that_leaves_while_the_era_is_asked_for_costs_no_other_that_waits():

@@ -1,0 +1,151 @@
+"""Which requests of the stateless era share a server process, and who their client is.
+
+Pure. The table and the life of the processes are the server's (`server`).
+"""
+
+import hashlib
+from contextlib import suppress
+from typing import Final, TypeVar
+
+import attrs
+import msgspec
+
+from ..transports.peer import UNKNOWN, Caller, Process
+from ..validators import members
+from ..validators.envelope import Message, Request
+from .attribution import Client
+from .brought import NOTHING, Brought
+from .desk import Desk
+from .for_modern import Profile, profile_of
+from .naming import in_the_name_of, with_client
+from .relay import Asked
+
+# Capabilities that name extensions, each with settings of its own.
+_EXTENDING: Final = ("extensions", "experimental")
+# Between the parts of `Client.key`. No part holds it.
+_BETWEEN: Final = "\n"
+
+_decode = msgspec.json.Decoder().decode
+_sorted = msgspec.json.Encoder(order="sorted").encode
+
+
+def fingerprint(raw: bytes) -> str:
+    """Return a hash that is equal for equal JSON values, and nothing for nothing."""
+    if not raw:
+        return ""
+    # Half a surrogate pair, as an escape, cannot be decoded: then only equal bytes are equal.
+    with suppress(msgspec.DecodeError, UnicodeError):
+        raw = _sorted(_decode(raw))
+    return hashlib.sha256(raw).hexdigest()[:32]
+
+
+_NOTHING: Final = Profile()
+
+
+@attrs.frozen
+class Declared:
+    """What a client has declared that a server may ask it for, and its extensions: kind, name, fingerprint of the settings."""
+
+    profile: Profile = _NOTHING
+    extensions: frozenset[tuple[str, str, str]] = frozenset()
+
+    def covers(self, other: "Declared") -> bool:
+        """Whether everything of the other is declared here."""
+        return all(map(_covers, self.profile, other.profile)) and self.extensions >= other.extensions
+
+    def joined(self, other: "Declared") -> "Declared":
+        """Return both together. Of an extension with two settings the other's are taken."""
+        named = {(kind, name): settings for kind, name, settings in (*self.extensions, *other.extensions)}
+        return Declared(
+            Profile(*map(_joined, self.profile, other.profile)),
+            frozenset((*both, settings) for both, settings in named.items()),
+        )
+
+
+T = TypeVar("T")
+
+
+def _covers(mine: T, theirs: T) -> bool:
+    return mine == theirs or not theirs
+
+
+def _joined(mine: T, theirs: T) -> T:
+    return theirs or mine
+
+
+def declared(capabilities: bytes) -> Declared:
+    """Read the capabilities of a request."""
+    if capabilities == b"{}":
+        return Declared()
+    found = members.peek(capabilities)
+    return Declared(
+        profile_of(capabilities),
+        frozenset(
+            (kind, name, fingerprint(bytes(settings)))
+            for kind in _EXTENDING
+            for name, settings in members.peek(found.get(kind)).items()
+        ),
+    )
+
+
+@attrs.frozen
+class Key:
+    """Requests with equal keys may share a server process.
+
+    `client` is `Caller.name`, and `info` the fingerprint of clientInfo, both empty where the process is not one client's.
+    `declared` is None for a server of the modern era, and where `Declared.covers` decides whether the process of the key serves.
+    """
+
+    principal: str
+    brought: Brought = NOTHING
+    declared: Declared | None = None
+    client: str = ""
+    info: str = ""
+    cwd: str = ""
+
+
+@attrs.define(eq=False)
+class Place:
+    """A server process with its callers, under a name that their sealed states carry."""
+
+    name: str
+    desk: Desk
+    key: Key
+    # What the process was told in `initialize`, where `key` does not say it.
+    declared: Declared | None
+    # The only client of it, if `key` names one.
+    client: Client | None = None
+    # The process of that client, and when it was first seen to have exited (seconds).
+    process: Process | None = None
+    exited: float | None = None
+    # Whether another place has taken over its key.
+    replaced: bool = False
+
+
+def client_of(principal: str, caller: Caller, info: bytes) -> Client:
+    """Return the client behind a request. clientInfo keeps clients apart that have the same caller."""
+    return Client(_BETWEEN.join((principal, caller.name, fingerprint(info))), caller.known)
+
+
+def of_session(principal: str, caller: Caller) -> Client:
+    """Return the client of a session."""
+    return Client(_BETWEEN.join((principal, caller.name, "")))
+
+
+class NamingDesk(Desk):
+    """The desk of a server of ours that works for several clients (the aggregate): each request names its client."""
+
+    # The last request: requests of our own are for the sake of it.
+    _latest: Request | None = None
+
+    def ask(self, asked: Asked) -> None:
+        """Take a request. Raises Rejection."""
+        key = asked.client.key
+        name = key.split(_BETWEEN)[1] if _BETWEEN in key else UNKNOWN
+        self._latest = with_client(asked.request, name)
+        super().ask(asked._replace(request=self._latest))
+
+    def _write(self, message: Message) -> None:
+        if isinstance(message, Request) and self._latest is not None:
+            message = in_the_name_of(message, self._latest)
+        super()._write(message)

@@ -1,0 +1,102 @@
+"""Which requests share a server process."""
+
+import json
+
+import pytest
+
+from mcpbridged.bridge.attribution import Client
+from mcpbridged.bridge.for_modern import Profile
+from mcpbridged.bridge.naming import in_the_name_of, named_client, with_client
+from mcpbridged.bridge.placement import Declared, client_of, declared, fingerprint, of_session
+from mcpbridged.transports import peer
+from mcpbridged.transports.peer import UNKNOWN, Caller
+from mcpbridged.validators.envelope import Request
+
+INFO = "io.modelcontextprotocol/clientInfo"
+CAPABILITIES = "io.modelcontextprotocol/clientCapabilities"
+
+
+def said(**capabilities):
+    return declared(json.dumps(capabilities).encode())
+
+
+@pytest.mark.parametrize(
+    ("mine", "theirs", "covered"),
+    [
+        (said(), said(), True),
+        (said(elicitation={}), said(), True),
+        (said(), said(elicitation={}), False),
+        (said(elicitation={}, roots={}), said(roots={}), True),
+        (said(roots={}), said(elicitation={}), False),
+        (said(sampling={"tools": {}}), said(sampling={}), True),
+        (said(sampling={}), said(sampling={"tools": {}}), False),
+        (said(extensions={"a/b": {"x": 1}}), said(), True),
+        (said(), said(extensions={"a/b": {}}), False),
+        (said(extensions={"a/b": {"x": 1, "y": 2}}), said(extensions={"a/b": {"y": 2, "x": 1}}), True),
+        (said(extensions={"a/b": {"x": 1}}), said(extensions={"a/b": {"x": 2}}), False),
+        (said(experimental={"a": {}}), said(extensions={"a": {}}), False),
+    ],
+)
+def test_what_was_declared_covers_what_is_declared_now(mine, theirs, covered):
+    assert mine.covers(theirs) == covered
+    assert mine.joined(theirs).covers(mine) or not mine.extensions <= mine.joined(theirs).extensions
+    assert mine.joined(theirs).covers(theirs)
+
+
+def test_of_two_settings_of_an_extension_the_later_count():
+    one, two = said(extensions={"a": {"x": 1}, "b": {}}), said(extensions={"a": {"x": 2}}, roots={})
+    assert one.joined(two) == said(extensions={"a": {"x": 2}, "b": {}}, roots={})
+
+
+def test_nothing_is_nothing_however_it_is_said():
+    assert declared(b"{}") == declared(b"{ }") == Declared(Profile())
+
+
+def test_equal_values_have_equal_fingerprints():
+    assert fingerprint(b"") == ""
+    assert fingerprint(b'{"a":1,"b":2}') == fingerprint(b'{ "b": 2, "a": 1 }')
+    assert fingerprint(b'{"a":1}') != fingerprint(b'{"a":2}')
+    assert fingerprint(b'"\\ud800"') == fingerprint(b'"\\ud800"')
+
+
+def test_a_client_is_a_caller_of_one_principal_with_one_client_info():
+    one, two = peer.stream(), peer.stream()
+    clients = {
+        client_of("a", one, b"{}"),
+        client_of("b", one, b"{}"),
+        client_of("a", two, b"{}"),
+        client_of("a", one, b'{"name":"x"}'),
+        of_session("a", one),
+    }
+    assert len(clients) == 5
+    assert all(client.known for client in clients)
+    assert not client_of("a", Caller(name=UNKNOWN), b"").known
+    assert client_of("a", one, b"") == of_session("a", one) == Client(of_session("a", one).key)
+
+
+def meta_of(request):
+    return json.loads(request.params)["_meta"]
+
+
+def test_a_request_names_its_client_whatever_it_says_itself():
+    request = Request(b"1", "tools/call", b'{"name":"x","_meta":{"mcp-bridge/client":"other","a":1}}')
+    named = with_client(request, "stream-1")
+    assert meta_of(named) == {"mcp-bridge/client": "stream-1", "a": 1}
+    assert named_client(named.params) == ("stream-1", b'{"name":"x","_meta":{"a":1}}')
+    assert named_client(b'{"_meta":{}}') == ("", b'{"_meta":{}}')
+
+
+def test_a_request_of_ours_is_made_in_the_name_of_a_client():
+    theirs = with_client(
+        Request(b"1", "tools/call", json.dumps({"_meta": {CAPABILITIES: {"roots": {}}, "a": 1}}).encode()),
+        "c",
+    )
+    ours = Request(
+        b"2", "tools/list", json.dumps({"_meta": {INFO: {"name": "us"}, CAPABILITIES: {}, "v": 1}}).encode()
+    )
+    assert meta_of(in_the_name_of(ours, theirs)) == {
+        "v": 1,
+        CAPABILITIES: {"roots": {}},
+        "mcp-bridge/client": "c",
+    }
+    assert in_the_name_of(theirs, ours) is theirs
