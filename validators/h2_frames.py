@@ -10,7 +10,8 @@ from typing import Final
 import attrs
 
 # The client connection preface (RFC 9113 section 3.4), and the length of a frame header.
-_PREFACE: Final = 24
+_MAGIC: Final = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
+_PREFACE: Final = len(_MAGIC)
 _HEADER: Final = 9
 # Frames that are handed on at once.
 _FRAMES: Final = 16
@@ -20,7 +21,7 @@ _TINY: Final = 32
 _UPDATES_FOR_A_SEND: Final = 4
 
 _DATA, _HEADERS, _RST_STREAM, _WINDOW_UPDATE, _CONTINUATION = 0x0, 0x1, 0x3, 0x8, 0x9
-_END_STREAM, _END_HEADERS = 0x1, 0x4
+_END_STREAM, _END_HEADERS, _PADDED, _PRIORITY = 0x1, 0x4, 0x8, 0x20
 # A stream identifier has 31 bits.
 _STREAM: Final = 0x7FFFFFFF
 
@@ -57,6 +58,31 @@ class FrameFlood(Exception):
     def __init__(self, name: str) -> None:
         super().__init__(name)
         self.name = name
+
+
+def first_head(data: bytes) -> tuple[int, bytes] | None:
+    """Return the stream and the encoded header block of the first request in the first flight of a client.
+
+    None where there is none, where it is not complete, or where it is in several frames.
+    """
+    if not data.startswith(_MAGIC):
+        return None
+    at = _PREFACE
+    while at + _HEADER <= len(data):
+        length, kind, flags = int.from_bytes(data[at : at + 3], "big"), data[at + 3], data[at + 4]
+        stream = int.from_bytes(data[at + 5 : at + _HEADER], "big") & _STREAM
+        payload = data[at + _HEADER : at + _HEADER + length]
+        if kind == _HEADERS:
+            whole = len(payload) == length and bool(flags & _END_HEADERS)
+            return (stream, _without_padding(payload, flags)) if whole else None
+        at += _HEADER + length
+    return None
+
+
+def _without_padding(payload: bytes, flags: int) -> bytes:
+    if flags & _PADDED:
+        payload = payload[1 : len(payload) - payload[0]] if payload else b""
+    return payload[5:] if flags & _PRIORITY else payload
 
 
 class FrameMeter:
@@ -135,6 +161,14 @@ class FrameMeter:
         self._left[allowance.name] = left, now
 
 
+def answer(stream: int, block: bytes, body: bytes) -> bytes:
+    """Return the first frames of a server that answers one request: settings, a header block, and a body if there is one."""
+    settings = _frame(0x4, 0, 0, b"") + _frame(0x4, 0x1, 0, b"")
+    last = 0 if body else _END_STREAM
+    head = _frame(_HEADERS, _END_HEADERS | last, stream, block)
+    return settings + head + (_frame(_DATA, _END_STREAM, stream, body) if body else b"")
+
+
 def calm_down(last_stream: int) -> bytes:
     """Return a GOAWAY frame with the error code ENHANCE_YOUR_CALM (RFC 9113 sections 6.8 and 7)."""
     return _go_away(last_stream, 0x0B)
@@ -146,4 +180,8 @@ def no_more(last_stream: int) -> bytes:
 
 
 def _go_away(last_stream: int, code: int) -> bytes:
-    return b"\x00\x00\x08\x07\x00\x00\x00\x00\x00" + last_stream.to_bytes(4, "big") + code.to_bytes(4, "big")
+    return _frame(0x7, 0, 0, last_stream.to_bytes(4, "big") + code.to_bytes(4, "big"))
+
+
+def _frame(kind: int, flags: int, stream: int, payload: bytes) -> bytes:
+    return len(payload).to_bytes(3, "big") + bytes((kind, flags)) + stream.to_bytes(4, "big") + payload

@@ -105,6 +105,36 @@ async def test_the_gate_is_the_same(tls, client_tls, method, path, extra, token,
             assert (await client.answer(number))[0] == status
 
 
+@pytest.mark.parametrize("method", ["GET", "POST", "HEAD"])
+async def test_a_refusal_is_the_same_for_the_first_request_and_for_a_later_one(tls, client_tls, method):
+    """The first one is answered without Hypercorn."""
+    with trio.fail_after(10):
+        async with listening(tls) as server:
+            answers = []
+            for known in (False, True):
+                client = await connect(server, client_tls)
+                if known:
+                    assert (await client.answer(await client.ask(client.head())))[0] == 200
+                answers.append(await client.answer(await client.ask(client.head(method, token=None))))
+            assert answers[0][0] == 401
+            for answer in answers:
+                assert answer[1].pop(b"date")
+            assert answers[0] == answers[1]
+
+
+async def test_a_first_request_with_a_body_is_refused_at_its_head(tls, client_tls):
+    with trio.fail_after(10):
+        async with listening(tls) as server:
+            client = await connect(server, client_tls)
+            number = client.h2.get_next_available_stream_id()
+            client.h2.send_headers(number, client.head("POST", token="wrong" * 10))
+            await client.flush()
+            assert (await client.answer(number))[0] == 401
+            with pytest.raises((EOFError, trio.BrokenResourceError)):
+                await client.answer(99)
+            await check_alive(server, client_tls)
+
+
 async def test_another_authority_is_misdirected(tls, client_tls):
     with trio.fail_after(10):
         async with listening(tls) as server:

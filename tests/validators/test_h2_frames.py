@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mcpbridged.validators.h2_frames import FrameFlood, FrameMeter, calm_down, no_more
+from mcpbridged.validators.h2_frames import FrameFlood, FrameMeter, answer, calm_down, first_head, no_more
 
 PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
 DATA, HEADERS, PRIORITY, RST, SETTINGS, PUSH, PING, GOAWAY, UPDATE, CONTINUATION = range(10)
@@ -137,3 +137,40 @@ def test_however_it_is_cut_nothing_is_lost_and_the_count_is_the_same(lengths):
 def test_the_frames_that_end_a_connection():
     assert calm_down(5) == b"\0\0\x08\x07\0\0\0\0\0" + b"\0\0\0\x05" + b"\0\0\0\x0b"
     assert no_more(0) == b"\0\0\x08\x07\0\0\0\0\0" + b"\0\0\0\0" + b"\0\0\0\0"
+
+
+PRIORITY_FIELDS = b"\0\0\0\0\x10"
+
+
+@pytest.mark.parametrize(
+    ("frames", "found"),
+    [
+        (frame(HEADERS, b"abc", 0x5), (1, b"abc")),
+        (frame(SETTINGS) + frame(UPDATE, b"1234") + frame(HEADERS, b"abc", 0x4, stream=3), (3, b"abc")),
+        (frame(HEADERS, b"\x02abc\0\0", 0x4 | 0x8), (1, b"abc")),
+        (frame(HEADERS, PRIORITY_FIELDS + b"abc", 0x4 | 0x20), (1, b"abc")),
+        (frame(HEADERS, b"\x01" + PRIORITY_FIELDS + b"abc\0", 0x4 | 0x28), (1, b"abc")),
+        (frame(HEADERS, b"", 0x4 | 0x8), (1, b"")),
+        (frame(HEADERS, b"\xffabc", 0x4 | 0x8), (1, b"")),
+        (frame(HEADERS, b"abc", 0x4) + frame(HEADERS, b"def", 0x4, stream=3), (1, b"abc")),
+        (frame(HEADERS, b"abc", 0x1) + frame(CONTINUATION, b"def", 0x4), None),
+        (frame(HEADERS, b"abc", 0x4)[:-1], None),
+        (frame(SETTINGS)[:-1], None),
+        (frame(SETTINGS), None),
+    ],
+)
+def test_the_first_head_of_a_first_flight(frames, found):
+    assert first_head(PREFACE + frames) == found
+
+
+def test_what_does_not_begin_like_http_2_has_no_head():
+    assert first_head(frame(HEADERS, b"abc", 0x4)) is None
+    assert first_head(b"") is None
+
+
+def test_the_first_frames_of_a_server():
+    settings = frame(SETTINGS, stream=0) + frame(SETTINGS, flags=1, stream=0)
+    assert answer(3, b"abc", b"") == settings + frame(HEADERS, b"abc", 0x5, stream=3)
+    assert answer(3, b"abc", b"de") == settings + frame(HEADERS, b"abc", 0x4, stream=3) + frame(
+        DATA, b"de", 1, stream=3
+    )
