@@ -16,6 +16,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
+from ..transports import orphans
 from ..validators.limits import Limits
 
 # A helper that has printed this much is killed, in bytes.
@@ -59,6 +60,7 @@ class Helpers:
             if process.poll() is None:
                 _kill(process.pid)
                 process.wait()
+            orphans.ended(process)
             if process.stdout is not None:
                 process.stdout.close()
         if code:
@@ -74,13 +76,15 @@ class Helpers:
             if self._ended:
                 raise HelperFailed(f"the helper {name} is no longer wanted")
             try:
-                process = subprocess.Popen(  # noqa: S603 - the operator's own configuration names it, and no shell reads it
-                    words,
-                    stdin=subprocess.DEVNULL,
-                    stdout=subprocess.PIPE,
-                    stderr=subprocess.DEVNULL,
-                    env=environment,
-                    start_new_session=True,
+                process = orphans.started(
+                    lambda: subprocess.Popen(  # noqa: S603 - the operator's own configuration names it, and no shell reads it
+                        words,
+                        stdin=subprocess.DEVNULL,
+                        stdout=subprocess.PIPE,
+                        stderr=subprocess.DEVNULL,
+                        env=environment,
+                        start_new_session=True,
+                    )
                 )
             except OSError as fault:
                 raise HelperFailed(

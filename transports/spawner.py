@@ -24,7 +24,7 @@ import attrs
 import trio
 
 from ..validators.limits import Limits
-from . import keeper
+from . import keeper, orphans
 from .child import Child
 from .descriptors import give_inherited_limit
 from .options import Launch, SpawnFailed
@@ -75,12 +75,14 @@ class Spawner:
         cgroup = [] if self.cgroup is None else [os.fspath(self.cgroup)]
         with theirs:
             try:
-                self._process = subprocess.Popen(  # noqa: S603 - our own interpreter and our own file
-                    [sys.executable, "-I", "-S", os.fspath(_KEEPER), str(theirs.fileno()), *cgroup],
-                    pass_fds=(theirs.fileno(),),
-                    stdin=subprocess.DEVNULL,
-                    stdout=subprocess.DEVNULL,
-                    start_new_session=True,
+                self._process = orphans.started(
+                    lambda: subprocess.Popen(  # noqa: S603 - our own interpreter and our own file
+                        [sys.executable, "-I", "-S", os.fspath(_KEEPER), str(theirs.fileno()), *cgroup],
+                        pass_fds=(theirs.fileno(),),
+                        stdin=subprocess.DEVNULL,
+                        stdout=subprocess.DEVNULL,
+                        start_new_session=True,
+                    )
                 )
             except BaseException:
                 ours.close()
@@ -98,6 +100,7 @@ class Spawner:
         except subprocess.TimeoutExpired:
             self._process.kill()
             self._process.wait()
+        orphans.ended(self._process)
         self._sweep()
 
     async def spawn(self, launch: Launch, *, limits: Limits, readiness: Readiness) -> Child:
@@ -120,6 +123,7 @@ class Spawner:
 
     def _living(self) -> subprocess.Popen[bytes]:
         if self._lost():
+            orphans.ended(self._process)
             trio.lowlevel.notify_closing(self._socket)
             self._socket.close()
             self._launch()
@@ -193,17 +197,7 @@ class Spawner:
                 await trio.sleep(_SWEEP_ROUND)
 
     def _sweep(self) -> bool:
-        """Kill the adopted children, which have left our session; return whether there were any."""
-        if not self._bereaved:
-            return False
-        session = os.getsid(0)
-        kept = {self._process.pid, *self._keepers}
-        found = [pid for pid in keeper.children() if pid not in kept and _session(pid) != session]
-        keeper.kill(found)
-        for pid in found:
-            with contextlib.suppress(ChildProcessError):
-                os.waitpid(pid, os.WNOHANG)
-        return bool(found)
+        return self._bereaved and orphans.sweep(self._keepers)
 
 
 @attrs.frozen
@@ -233,13 +227,6 @@ class _Keeper:
     def _signal(self, number: int) -> None:
         with contextlib.suppress(ProcessLookupError):
             os.kill(self._pid, number)
-
-
-def _session(pid: int) -> int:
-    try:
-        return os.getsid(pid)
-    except ProcessLookupError:
-        return 0
 
 
 @contextlib.contextmanager

@@ -1,0 +1,37 @@
+"""A sweep kills what this process has adopted, and nothing that it has started."""
+
+import os
+import subprocess
+import sys
+
+from mcpbridged.transports import keeper, orphans
+
+ADOPTED = "import os, sys, time\nif os.fork(): os._exit(0)\nos.setsid()\nprint(os.getpid(), flush=True)\ntime.sleep(1000)"
+
+
+def test_only_what_was_adopted_is_killed():
+    keeper.adopt_orphans()
+    others = set(keeper.children())  # of other tests
+    sleep = [sys.executable, "-c", "input()"]
+    ours = orphans.started(lambda: subprocess.Popen(sleep, stdin=subprocess.PIPE, start_new_session=True))
+    with (
+        ours,
+        subprocess.Popen(sleep, stdin=subprocess.PIPE) as plain,
+        subprocess.Popen([sys.executable, "-c", ADOPTED], stdout=subprocess.PIPE) as parent,
+    ):
+        adopted = int(parent.stdout.readline())
+        parent.wait(10)
+        assert adopted in keeper.children()
+        assert not orphans.sweep({*others, adopted})
+        assert orphans.sweep(others)
+        while adopted in keeper.children():
+            orphans.sweep(others)
+        assert not orphans.sweep(others)
+        with orphans._STARTING:
+            assert orphans.sweep(others)  # it cannot be known yet
+        assert (ours.poll(), plain.poll()) == (None, None)
+        orphans.ended(ours)
+        for process in (ours, plain):
+            process.communicate(b"\n", timeout=10)
+    assert orphans._session(os.getpid()) == os.getsid(0)
+    assert orphans._session(1 << 30) == 0
