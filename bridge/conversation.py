@@ -485,7 +485,7 @@ class LocalConversation:
         if (self.doubtful or self.believed) and not self._opening:
             self._opening = line
         if self._translator is not None:
-            self._translate(self._translator.from_client(envelope.decode(line, self._limits)))
+            self._translate(self._translator.from_client(envelope.decode(line, self._limits, deep=True)))
         else:
             self._send(line)
 
@@ -498,7 +498,7 @@ class LocalConversation:
         except ChildGone:
             return  # its exit is on its way and fails whatever was asked
         except ChildBusy as busy:
-            self._not_sent(envelope.decode(line, self._limits), str(busy))
+            self._not_sent(envelope.decode(line, self._limits, deep=True), str(busy))
 
     def _not_sent(self, message: Message, text: str) -> None:
         # Not a Rejection: whose turn this is need not be whose message it is, and a request is in flight already.

@@ -165,12 +165,16 @@ class _Talk:
                 if not events and time.perf_counter() > end:  # a large message is under way
                     await trio.lowlevel.checkpoint()
                     end = time.perf_counter() + _TURN_SECONDS
-                for event in events:
+                events.reverse()
+                while events:
                     if time.perf_counter() > end:  # thousands of frames can be in what was read
                         await trio.lowlevel.checkpoint()
                         end = time.perf_counter() + _TURN_SECONDS
+                    event = events.pop()
                     if isinstance(event, Text):
-                        await self._receive(event.text)
+                        held = [event.text]
+                        del event  # a large text is held in one place only, from where it is taken
+                        await self._receive(held)
                     elif isinstance(event, Ping):
                         await self._send(pong_frame(event.payload))
                     elif isinstance(event, Close):
@@ -189,7 +193,8 @@ class _Talk:
         except trio.BrokenResourceError:
             return  # the client is gone
 
-    async def _receive(self, text: bytes) -> None:
+    async def _receive(self, held: list[bytes]) -> None:
+        text = held.pop()
         try:
             if self._conversation is not None and is_batch(text):
                 messages = read_batch(text, self._conversation.version, self._limits)

@@ -175,10 +175,12 @@ class Gathering:
             self._check(1)
             if self.fault is None and not _is_utf8(self._decoder, b"", final=True):
                 self.refuse(not_utf8())
-        text = bytes(self._text)
+        text: bytes
         if self._depth is not None or self.fault is not None:
-            text = CheckedText(text)
+            text = CheckedText(self._text)
             text.fault = self.fault
+        else:
+            text = bytes(self._text)
         self._text.clear()
         self._size = self._checked = 0
         self._depth = self.fault = None
