@@ -123,11 +123,16 @@ def shapes(size: int) -> dict[str, bytes]:
 # ---- the client
 
 
+# Of all connections, to close them.
+CLIENTS: "list[Client]" = []
+
+
 class Client:
     """A blocking HTTP or WebSocket connection."""
 
     def __init__(self, port: int) -> None:
         self.sock = socket.create_connection(("127.0.0.1", port))
+        CLIENTS.append(self)
         self.sock.settimeout(20)
         self.host = f"127.0.0.1:{port}"
         self.rest = b""
@@ -352,12 +357,17 @@ class Bench:
         self.number = 0
 
     def close(self) -> None:
+        for client in CLIENTS:
+            client.sock.close()
+        CLIENTS.clear()
         self.process.send_signal(signal.SIGTERM)
         try:
             self.process.wait(10)
         finally:
             self.process.kill()
             self.drain.wait(5)
+            self.process.stderr.close()
+            self.shared.close()
 
     def resident(self, key: str) -> int:
         status = Path(f"/proc/{self.process.pid}/status").read_text()
@@ -366,7 +376,7 @@ class Bench:
     def answer(self, shape: bytes, meta: bytes = b"") -> bytes:
         """A call that the server answers with the shape."""
         path = self.folder / "answer"
-        path.write_bytes(b'{"content":[],"structuredContent":%b}' % shape)
+        path.write_bytes(b'{"content":[],"structuredContent":%b}' % shape.replace(b"\n", b"\r"))  # one line
         arguments = b'{"path":"%b"}' % str(path).encode()
         return b'{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"file",%b"arguments":%b}}' % (
             meta,
@@ -397,9 +407,12 @@ class Bench:
             "shared ans": lambda shape: shared.call(self.answer(shape)),
         }
 
-    def measure(self, send: object, shape: bytes) -> tuple[float, float, bool]:
-        """The longest step (ms), the peak of the memory above the start (bytes), and whether it was answered well."""
-        time.sleep(0.3)
+    def measure(self, send: object, shape: bytes, pause: float = 0.3) -> tuple[float, float, bool]:
+        """The longest step (ms), the peak of the memory above the start (bytes), and whether it was answered well.
+
+        After a pause (seconds) in which what was before can come to its end.
+        """
+        time.sleep(pause)
         Path(f"/proc/{self.process.pid}/clear_refs").write_text("5")
         before = self.resident("VmRSS")
         struct.pack_into("d", self.shared, 0, 0.0)

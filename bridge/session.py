@@ -31,6 +31,7 @@ from ..validators.shapes import (
     PRIMING_SINCE,
     cancelled,
     read_cancelled,
+    read_name,
     read_progress,
     read_request,
     read_uri,
@@ -212,7 +213,7 @@ class Session:
             if self._choice.lacks(method):
                 raise self._choice.refusal(method, 200)
             if method == "tools/call":
-                self._choice.check(members.string(members.read(params).get("name")))
+                self._choice.check(read_name(params))
         return token
 
     def _asked(self, message: Request, stream: Stream | None) -> Iterable[Effect]:

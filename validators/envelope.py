@@ -90,6 +90,11 @@ _HEADROOM: Final = 64
 
 _ID_IN_PREFIX: Final = re.compile(rb'"id"\s*:\s*([0-9]{1,18})\s*[,}]')
 _METHOD_IN_PREFIX: Final = re.compile(rb'"method"\s*:')
+# A message up to its payload as most programs write it: each member once, in this order, with any white space.
+_PLAIN: Final = re.compile(
+    rb'\s*+\{\s*+"jsonrpc"\s*+:\s*+"2\.0"\s*+,\s*+(?:"id"\s*+:\s*+(?:"[^"\\]*+"|[-0-9]++)\s*+,\s*+)?+'
+    rb'(?:"method"\s*+:\s*+"[^"\\]*+"\s*+(?:,\s*+|(?=\})))?+(?:"(?:params|result|error)"\s*+:\s*+)?+'
+)
 _SPACES_FOR_LINE_ENDS: Final = bytes.maketrans(b"\r\n", b"  ")
 # As integers: bytes are asked for one of these at a third of what they take for a bytes object of length one.
 _LF: Final = 0x0A
@@ -356,6 +361,13 @@ def _refuse_repeated_members(text: bytes, name: str, payload: bytes) -> None:
         raise invalid(
             f"all but the params, the result or the error of a message has {outside} bytes, and the limit is {_OUTSIDE}"
         )
+    plain = _PLAIN.match(text)
+    if (
+        plain is not None
+        and text.startswith(payload, plain.end())
+        and text[plain.end() + len(payload) :].strip() == b"}"
+    ):
+        return
     names: list[str] = []
 
     def outermost_last(pairs: Iterable[tuple[str, object]]) -> None:

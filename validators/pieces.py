@@ -29,6 +29,9 @@ _BRACES_TO_BRACKETS: Final = bytes.maketrans(b"{}", b"[]")
 _ALL_BUT_QUOTES_AND_BRACKETS: Final = bytes(set(range(256)) - set(b'"[]{}'))
 # The quotes of strings without brackets, many at once; the rest of them is removed in pairs.
 _EIGHT_STRINGS: Final = b'""' * 8
+# For a text of up to this size (bytes) it is mostly quicker to remove the innermost brackets a few times than to count them.
+_SMALL: Final = 8 * 1024
+_PEELS: Final = 6
 _TO_DIGITS: Final = bytes.maketrans(b"[]", b"10")
 # Brackets that are counted at once, as the bits of a number.
 _WORD: Final = 16
@@ -43,6 +46,8 @@ def not_utf8() -> Rejection:
 
 def depth_ok(text: bytes, limit: int) -> bool:
     """Return whether well-formed JSON nests at most `limit` containers."""
+    if len(text) <= _SMALL and _is_shallow(_outside_strings(_unescaped(text)), limit):
+        return True
     meter = DepthMeter(limit)
     return all(meter.feed(text[at : at + _PIECE]) for at in range(0, len(text), _PIECE))
 
@@ -71,6 +76,8 @@ def fault_of(text: bytes) -> Rejection | None:
 class DepthMeter:
     """Follow the nesting of one JSON text, piece by piece."""
 
+    __slots__ = ("_depth", "_escaped", "_in_string", "_limit")
+
     def __init__(self, limit: int) -> None:
         self._limit = limit
         self._depth = 0
@@ -86,16 +93,12 @@ class DepthMeter:
             piece = piece.replace(b"\\\\", b"")
             self._escaped = piece.endswith(_BACKSLASH)
             piece = piece.replace(b'\\"', b"")
-        brackets = piece.translate(_BRACES_TO_BRACKETS, _ALL_BUT_QUOTES_AND_BRACKETS)
+        found = piece.translate(_BRACES_TO_BRACKETS, _ALL_BUT_QUOTES_AND_BRACKETS)
         if self._in_string:
-            brackets = b'"' + brackets
-        self._in_string = brackets.count(b'"') % 2 == 1
-        brackets = brackets.replace(_EIGHT_STRINGS, b"").replace(b'""', b"")
-        if b'"' in brackets:  # every second part is inside of a string that holds brackets
-            brackets = b"".join(brackets.split(b'"')[::2])
-        if not brackets:
-            return True
-        return self._nests(brackets)
+            found = b'"' + found
+        self._in_string = found.count(b'"') % 2 == 1
+        brackets = _without_strings(found)
+        return not brackets or self._nests(brackets)
 
     def _nests(self, brackets: bytes | bytearray) -> bool:
         opening = brackets.count(b"[")
@@ -104,6 +107,30 @@ class DepthMeter:
             return True
         highest, self._depth = _climb(brackets, self._depth)
         return highest <= self._limit
+
+
+def _unescaped(text: bytes) -> bytes:
+    return text.replace(b"\\\\", b"").replace(b'\\"', b"") if _BACKSLASH in text else text
+
+
+def _outside_strings(text: bytes) -> bytes | bytearray:
+    return _without_strings(text.translate(_BRACES_TO_BRACKETS, _ALL_BUT_QUOTES_AND_BRACKETS))
+
+
+def _without_strings(found: bytes | bytearray) -> bytes | bytearray:
+    """Return the brackets of a text of brackets and quotes that are outside of strings."""
+    found = found.replace(_EIGHT_STRINGS, b"").replace(b'""', b"")
+    # Every second part is inside of a string that holds brackets.
+    return b"".join(found.split(b'"')[::2]) if b'"' in found else found
+
+
+def _is_shallow(brackets: bytes | bytearray, limit: int) -> bool:
+    """Return whether a few rounds show that a whole text nests at most `limit` levels."""
+    for peeled in range(min(limit, _PEELS)):
+        if len(brackets) <= 2 * (limit - peeled):
+            return True
+        brackets = brackets.replace(b"[]", b"")  # this removes exactly the innermost level
+    return not brackets
 
 
 def _climb(brackets: bytes | bytearray, depth: int) -> tuple[int, int]:

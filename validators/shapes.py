@@ -53,6 +53,11 @@ class _Initialize(msgspec.Struct, gc=False):
     protocolVersion: str  # noqa: N815
 
 
+class _Named(msgspec.Struct, gc=False):
+    name: str = ""
+
+
+_decode_named = msgspec.json.Decoder(_Named).decode
 _decode_params = msgspec.json.Decoder(_Params).decode
 _decode_cancelled = msgspec.json.Decoder(_Cancelled).decode
 _decode_progress = msgspec.json.Decoder(_Progress).decode
@@ -117,6 +122,11 @@ def read_uri(params: bytes) -> str:
     """The URI that a request names, which `read_request` has checked; of one that names none, nothing."""
     read = _decode_params(params or b"{}")
     return "" if read.uri is msgspec.UNSET else read.uri
+
+
+def read_name(params: bytes) -> str:
+    """Return the name that a request names, which `read_request` has checked; of one that names none, nothing."""
+    return _decode_named(params or b"{}").name
 
 
 def read_cancelled(params: bytes) -> tuple[bytes, bytes]:

@@ -9,7 +9,7 @@ import base64
 import hashlib
 from typing import Final, NamedTuple
 
-from .pieces import Gathering, fault_of
+from .pieces import WORTH_CHECKING, Gathering, fault_of
 from .rejection import INVALID_REQUEST, PARSE_ERROR, Rejection
 
 NORMAL: Final = 1000
@@ -122,12 +122,32 @@ class FrameReader:
             piece = data[at : at + self._missing]
             at += len(piece)
             self._missing -= len(piece)
+            if not self._missing and self._is_whole(piece):
+                self._finish_whole(piece, events)
+                continue
             self._take(piece)
             if not self._missing:
                 self._finish(events)
             elif self._is_garbled():
                 self._end(events, NOT_UTF8)
         return events
+
+    def _is_whole(self, piece: bytes) -> bool:
+        # Most messages are one small frame that comes at once: they need not be gathered.
+        return (
+            self._opcode == _TEXT
+            and self._final
+            and len(piece) == self._size <= WORTH_CHECKING
+            and self._message.fault is None
+        )
+
+    def _finish_whole(self, piece: bytes, events: list[Event]) -> None:
+        text = _masked(piece, self._mask)
+        self._opcode, self._size, self._fragments = -1, 0, 0
+        if text.isascii() or _is_utf8(text):
+            events.append(Text(text))
+        else:
+            self._end(events, NOT_UTF8)
 
     def _take(self, piece: bytes) -> None:
         if self._opcode >= _CLOSE:
