@@ -78,10 +78,10 @@ def serve() -> None:
         else:
             if b'"initialize"' in line[:300]:
                 result = json.dumps(opening).encode()
-            elif b'"tools/list"' in line[:300]:
-                result = b'{"tools":[{"name":"file","inputSchema":{"type":"object"}}]}'
             elif (named := path.search(line[:500])) is not None:
                 result = Path(named[1].decode()).read_bytes()
+            elif b'"tools/list"' in line[:300]:
+                result = b'{"tools":[{"name":"file","inputSchema":{"type":"object"}}]}'
             answer = b'{"jsonrpc":"2.0","id":%b,"result":%b}\n' % (found[1], result)
         view = memoryview(answer)
         while view:

@@ -74,8 +74,8 @@ class Listening:
             for kind, capability in _OFFERED.items()
             if _is_true(wanted.get(kind)) and _is_true(self._handshake.setting(capability, "listChanged"))
         }
-        uris = _strings(wanted.get("resourceSubscriptions"))
-        if len(uris) + len(self._wanted) > self._limit:
+        uris = _strings(wanted.get("resourceSubscriptions"), self._limit)
+        if uris is None or len(uris) + len(self._wanted) > self._limit:
             return None
         able = _is_true(self._handshake.setting("resources", "subscribe"))
         names_resources = "resourceSubscriptions" in wanted and able
@@ -190,5 +190,7 @@ def _is_true(raw: msgspec.Raw | None) -> bool:
     return raw is not None and bytes(raw) == b"true"
 
 
-def _strings(raw: msgspec.Raw | None) -> list[str]:
-    return list(dict.fromkeys(text for text in map(members.string, members.items(raw)) if text))
+def _strings(raw: msgspec.Raw | None, most: int) -> list[str] | None:
+    """Return the strings of an array, each once; None where it has more than `most` items."""
+    items = members.items_up_to(most, raw)
+    return None if items is None else list(dict.fromkeys(text for text in map(members.string, items) if text))

@@ -174,3 +174,8 @@ def test_the_tasks_extension_joins_others():
     assert json.loads(for_legacy.with_tasks(b'{"extensions":{"a/b":{}}}')) == {
         "extensions": {"a/b": {}, f"{PREFIX}tasks": {}}
     }
+
+
+def test_a_prompt_without_what_is_unknown_stays_as_it_was():
+    for text in (b'{"messages":[{"content":{"type":"text","text":"audio"}}]}', b'{"messages":[1,"audio"]}'):
+        assert for_legacy.result("prompts/get", text, "2025-03-26") == text

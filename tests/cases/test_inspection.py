@@ -293,3 +293,9 @@ def test_r04_a_list_that_is_merged_is_limited(method):
         merging.page(method, page, 61, LIMITS)
     with pytest.raises(Rejection, match="list_bytes"):
         merging.page(method, {where: members.raw(b'["%b"]' % (b"a" * 100_000))}, 0, LIMITS)
+
+
+def test_a_tool_without_a_readable_name_is_no_tool_of_a_pattern():
+    tools = [b"7", b'{"name":7}', b'{"name":"t"}']
+    answer = Choice(("t",)).answer("tools/list", Response(b"1", listed(tools), b""), LIMITS)
+    assert answer.result == b'{"tools":[{"name":"t"}]}'

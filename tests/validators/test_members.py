@@ -31,3 +31,73 @@ def test_strings_and_items():
     assert members.string(members.text('a"\u2028')) == 'a"\u2028'
     assert [bytes(item) for item in members.items(b"[1, {}]")] == [b"1", b"{}"]
     assert members.write({"a": members.raw(b"[ ]")}) == b'{"a":[ ]}'
+
+
+BIG = b'{"a":"' + b"x" * members.LARGE + b'","b":1}'
+
+
+def counted(monkeypatch):
+    """The texts that are decoded from now on."""
+    decoded = []
+    decode = members._decode
+
+    def counting(text):
+        decoded.append(text)
+        return decode(text)
+
+    monkeypatch.setattr(members, "_decode", counting)
+    return decoded
+
+
+def test_a_large_object_is_decoded_once_in_a_block(monkeypatch):
+    decoded = counted(monkeypatch)
+    with members.decoded_once():
+        first = members.read(BIG)
+        first.pop("a")  # what is done with it changes nothing for the next reader
+        with members.decoded_once():
+            assert list(members.peek(BIG)) == ["a", "b"]
+        assert list(members.read(BIG)) == ["a", "b"]
+        assert len(decoded) == 1
+    members.read(BIG)
+    assert len(decoded) == 2
+    assert members._memory.text is None
+
+
+def test_what_was_just_written_is_not_decoded(monkeypatch):
+    decoded = counted(monkeypatch)
+    with members.decoded_once():
+        found = members.read(BIG)
+        found["c"] = members.raw(b"2")
+        written = members.write(found)
+        found.pop("c")
+        assert list(members.read(written)) == ["a", "b", "c"]
+        assert len(decoded) == 1
+        mixed = members.write({**found, "d": 7})  # not all of it is raw, so it has to be read
+        assert list(members.read(mixed)) == ["a", "b", "d"]
+        assert len(decoded) == 2
+
+
+def test_small_objects_are_not_remembered(monkeypatch):
+    decoded = counted(monkeypatch)
+    with members.decoded_once():
+        for _ in range(2):
+            assert members.read(b'{"a":1}') == {"a": members.raw(b"1")}
+        members.write({"a": members.raw(b"1")})
+    assert len(decoded) == 2
+
+
+def test_items_are_read_up_to_a_number():
+    assert members.items_up_to(3, b"[1,2,3]") == [members.raw(b"%d" % n) for n in (1, 2, 3)]
+    assert members.items_up_to(3, b'["a,b,c,d"]') == [members.raw(b'"a,b,c,d"')]
+    assert members.items_up_to(3, b"[1,2,3,4]") is None
+    assert members.items_up_to(3, b'{"a":[1,2,3,4]}') == []
+    assert members.items_up_to(3, b"[[1,2,3,4,5]]") == [members.raw(b"[1,2,3,4,5]")]
+    assert members.items_up_to(3, None) == []
+    assert members.items(b"[%b1]" % (b"1," * members.MOST_ITEMS)) == []
+
+
+def test_what_is_nested_deeper_than_the_stack_is_unreadable():
+    deep = b'{"a":' + b"[" * 5000 + b"]" * 5000 + b"}"
+    assert members.peek(deep) == {}
+    with pytest.raises(Rejection):
+        members.read(deep)

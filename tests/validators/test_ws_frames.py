@@ -171,6 +171,11 @@ def test_what_is_not_utf8_in_a_large_message_is_wrong_at_once(size):
     assert reader.reason == "text is UTF-8"
 
 
+def test_what_is_not_utf8_in_a_small_message_is_wrong_in_whatever_pieces_it_comes():
+    data = frame(payload=b"ab\xffcd")
+    assert read(*(data[at : at + 1] for at in range(len(data)))) == [Close(NOT_UTF8)]
+
+
 def test_a_large_message_that_ends_within_a_character_is_not_utf8():
     assert read(frame(payload=b"x" * 70_000 + b"\xc3")) == [Close(NOT_UTF8)]
 
