@@ -187,17 +187,23 @@ def readable_id(text: bytes) -> bytes:
 
 def request_id_in_prefix(prefix: bytes) -> bytes:
     """Return the id of a request of which only the first part was received, as raw JSON text, or `null`."""
-    head, found = prefix.decode("latin-1"), b"null"
+    head, found = prefix.decode("latin-1").lstrip(" \t\r\n"), b"null"
+    if not head.startswith("{"):  # a batch, or no JSON
+        return found
+    at = 1
     try:
-        at = head.index("{") + 1
         while True:
             name, begin = _name(head, at)
             if name in ("result", "error"):
                 return b"null"
             _, at = _skip(head, begin)
+            # A number at the end of what was received may have more digits: then there is no such place.
             head[at]
             if name == "id":
-                found = prefix[begin:at]
+                found = head[begin:at].encode("latin-1")
+                found.decode()
+    except UnicodeDecodeError:
+        return b"null"
     except (ValueError, IndexError, RecursionError):
         return _readable(found)
 
