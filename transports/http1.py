@@ -8,7 +8,8 @@ is `validators.http_head`; whatever breaks it ends the connection after the answ
 import contextlib
 import socket
 import ssl
-from collections.abc import Container
+from collections.abc import Callable, Container
+from functools import partial
 from typing import Final, Protocol
 
 import attrs
@@ -589,7 +590,9 @@ class Connection:
         """Hand over the connection (ports.Exchange)."""
         self._hijacked = True
         self._close = True
-        return _Upgraded(self._wire, self._plain, self._buffer)
+        return _Upgraded(
+            self._wire, self._plain, self._buffer, partial(self._service.quota.receiving, self.principal)
+        )
 
     def _body_is_here(self) -> bool:
         length = self.head.content_length
@@ -727,10 +730,17 @@ class Connection:
 class _Upgraded:
     """The connection under an upgrade: what was read too far comes first (ports.Hijacked)."""
 
-    def __init__(self, wire: Wire, plain: PlainWire | None, rest: bytes) -> None:
+    def __init__(
+        self,
+        wire: Wire,
+        plain: PlainWire | None,
+        rest: bytes,
+        receiving: Callable[[], contextlib.AbstractContextManager[Callable[[int], None]]],
+    ) -> None:
         self._wire = wire
         self._plain = plain
         self._rest = rest
+        self.receiving = receiving
 
     async def receive_some(self, max_bytes: int | None = None) -> bytes:
         """Some bytes, or none at the end. Raises trio.BrokenResourceError."""

@@ -4,6 +4,7 @@ Nothing here knows how a session works or which HTTP version is spoken.
 """
 
 from collections.abc import Awaitable, Callable, Mapping
+from contextlib import AbstractContextManager
 from typing import NamedTuple, Protocol
 
 from ..validators.envelope import Message, Request
@@ -184,6 +185,10 @@ Endpoint = Callable[[Exchange], Awaitable[None]]
 
 class Hijacked(Protocol):
     """The bytes of a connection after the head that asked for the upgrade, in the shape of a trio.abc.Stream."""
+
+    def receiving(self) -> AbstractContextManager[Callable[[int], None]]:
+        """Count the bytes of an unfinished message in a block, as `Quota.receiving` does."""
+        ...
 
     async def receive_some(self, max_bytes: int | None = None) -> bytes: ...
     async def send_all(self, data: bytes) -> None: ...

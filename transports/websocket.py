@@ -6,7 +6,8 @@ turn of the loop in which it came, as long as the socket takes it; a writer task
 """
 
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from contextlib import ExitStack
 from typing import Final
 
 import trio
@@ -99,6 +100,26 @@ class WebSocket:
                 caller.end()
 
 
+class _Unfinished:
+    """What a connection holds of an unfinished message, in the sum of its principal."""
+
+    def __init__(self, stream: Hijacked, stack: ExitStack) -> None:
+        self._stream = stream
+        self._stack = stack
+        self._count: Callable[[int], None] | None = None
+        self._held = 0
+
+    def follow(self, held: int) -> None:
+        """Take note of how many bytes are held now. Raises Rejection over the limit of the principal."""
+        if held < self._held:  # that message is over
+            self._stack.close()
+            self._count, self._held = None, 0
+        if held:
+            self._count = self._count or self._stack.enter_context(self._stream.receiving())
+            self._count(held - self._held)
+            self._held = held
+
+
 class _Talk:
     """Both directions of an open WebSocket."""
 
@@ -157,11 +178,19 @@ class _Talk:
     # ---- from the client
 
     async def _read(self) -> None:
+        with ExitStack() as stack:
+            await self._read_messages(_Unfinished(self._stream, stack))
+
+    async def _read_messages(self, unfinished: "_Unfinished") -> None:
         reader = FrameReader(self._limits.body, self._limits.json_depth)
         end = refused = 0.0
         try:
             while data := await self._stream.receive_some(_READ_LARGE if reader.missing > _READ else _READ):
                 events = reader.feed(data, trio.current_time())
+                try:
+                    unfinished.follow(reader.held)
+                except Rejection as rejection:  # which costs this message, not the connection
+                    reader.refuse(Rejection(rejection.status, rejection.code, rejection.text))
                 if not events and time.perf_counter() > end:  # a large message is under way
                     await trio.lowlevel.checkpoint()
                     end = time.perf_counter() + _TURN_SECONDS

@@ -101,6 +101,16 @@ class FrameReader:
         """Whether a message is under way that is refused already."""
         return self._message.fault is not None
 
+    @property
+    def held(self) -> int:
+        """How much of a large message under way is held (bytes); 0 for a small one."""
+        size = len(self._message)
+        return size if size > WORTH_CHECKING and not self.dropping else 0
+
+    def refuse(self, fault: Rejection) -> None:
+        """Drop the message under way, and report it with this fault when it is over."""
+        self._message.refuse(fault)
+
     def feed(self, data: bytes, now: float) -> list[Event]:
         """Take the next bytes from the client, at a time in seconds."""
         events: list[Event] = []

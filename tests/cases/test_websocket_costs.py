@@ -209,3 +209,23 @@ async def test_r06_an_event_stream_is_broken_off_after_its_head():
     assert received.count(b"HTTP/1.1") == 1
     assert received.endswith(b"\r\n\r\n")  # no last chunk either: the stream is not whole
     assert backend.conversation.ended
+
+
+def test_r15_unfinished_messages_of_a_principal_are_bounded_together(tmp_path):
+    with running(tmp_path, "--limit=unfinished_bytes=1000000") as bridge:
+        text = call(7, 800_000)
+        with bridge.websocket() as first, bridge.websocket() as second:
+            first.connection.send(frame(TEXT, text)[:700_000])
+            second.send({"jsonrpc": "2.0", "id": 1, "method": "ping"})
+            assert second.message()["id"] == 1
+            second.send(text)  # 700,000 and 800,000 bytes
+            refusal = second.message()
+            assert refusal["id"] == 7
+            assert "unfinished_bytes" in refusal["error"]["message"]
+            second.send({"jsonrpc": "2.0", "id": 2, "method": "ping"})
+            assert second.message()["id"] == 2
+        with bridge.websocket() as third:  # both are over, and no longer count
+            third.send(text)
+            assert third.message()["result"]["method"] == "test/x"
+            third.send(text)
+            assert third.message()["result"]["method"] == "test/x"
