@@ -94,6 +94,8 @@ class Origins:
         self._patience = patience
         self.several = several
         self._by_id: dict[bytes, Origin] = {}
+        # The last answered call of each client that may ask, and that may not: earlier ones change no decision.
+        self._answered: dict[tuple[Client, bool], Origin] = {}
 
     def begin(
         self,
@@ -126,8 +128,16 @@ class Origins:
     def answer(self, origin: Origin) -> None:
         """The server has answered the call."""
         origin.phase, origin.since = Phase.ANSWERED, None
+        if self._by_id.get(origin.wire_id) is not origin:
+            return
         if not self.several:
-            self._by_id.pop(origin.wire_id, None)
+            del self._by_id[origin.wire_id]
+            return
+        key = (origin.client, origin.may_ask)
+        before = self._answered.get(key)
+        if before is not None and before is not origin:
+            self._by_id.pop(before.wire_id, None)
+        self._answered[key] = origin
 
     def tick(self, now: float) -> None:
         """Remove what is too old to cause a request. `now` is in seconds on any steady clock."""
@@ -139,18 +149,25 @@ class Origins:
             limit = self._patience if origin.phase is Phase.CANCELLED else AFTER_ANSWER
             if now - origin.since > limit:
                 del self._by_id[origin.wire_id]
+        self._answered = {key: one for key, one in self._answered.items() if one.wire_id in self._by_id}
 
     @property
     def clients(self) -> set[Client]:
         """The clients of all calls in the table."""
         return {origin.client for origin in self._by_id.values()}
 
+    @property
+    def owners(self) -> tuple[object, ...]:
+        """The owners of all calls in the table, oldest call first."""
+        return tuple(origin.owner for origin in self._by_id.values())
+
     def assign(self, method: str, params: bytes, task: bytes = b"") -> Origin | Refusal:
         """Return the call that a request of the server belongs to, or why there is none.
 
         1. `task` names a call (related-task of the request): that call.
         2. No candidate: refused.
-        3. Several candidates, and not all of them of one known client: refused as ambiguous.
+        3. Several candidates, and not all of them of one known client: refused as ambiguous, or as in 7 where none of
+           those that the server still works on has declared it.
         4. The newest running candidate whose client has declared to answer the method.
         5. The newest held one that has declared it: its client gets the request in the next round.
         6. Only cancelled and answered candidates: refused.
@@ -164,17 +181,19 @@ class Origins:
         if not candidates:
             return Refusal(INTERNAL_ERROR, _UNRELATED, "no_call")
         first = candidates[0].client
-        if len(candidates) > 1 and not (first.known and all(one.client == first for one in candidates)):
-            return Refusal(INTERNAL_ERROR, _AMBIGUOUS, "ambiguous")
         open_ = [one for one in candidates if one.phase in (Phase.RUNNING, Phase.HELD)]
+        undeclared = f"the client of the call in progress has not declared that it answers {method}"
+        if len(candidates) > 1 and not (first.known and all(one.client == first for one in candidates)):
+            if open_ and not any(one.declared(method, params) for one in open_):
+                return Refusal(METHOD_NOT_FOUND, undeclared, "not_declared")
+            return Refusal(INTERNAL_ERROR, _AMBIGUOUS, "ambiguous")
         if not open_:
             return Refusal(INTERNAL_ERROR, _OVER, "cancelled")
         for phase in (Phase.RUNNING, Phase.HELD):
             for one in reversed(open_):
                 if one.phase is phase and one.declared(method, params):
                     return one
-        text = f"the client of the call in progress has not declared that it answers {method}"
-        return Refusal(METHOD_NOT_FOUND, text, "not_declared", open_[-1])
+        return Refusal(METHOD_NOT_FOUND, undeclared, "not_declared", open_[-1])
 
 
 _UNRELATED: Final = "no call is in progress that this request can belong to"

@@ -138,3 +138,35 @@ def test_i1_no_request_is_assigned_while_another_client_may_have_caused_it(calls
         assert {client for client, _, _ in calls} == {found.client}
         assert found.client.known or len(calls) == 1
         assert found.phase in (Phase.RUNNING, Phase.HELD)
+
+
+def test_case_3_a_request_that_no_open_call_has_declared_is_none_that_several_can_have_caused():
+    origins = Origins(PATIENCE, several=True)
+    answered = origins.begin(b"1", ONE, None, yes)
+    origins.answer(answered)
+    origins.begin(b"2", OTHER, None, no)
+    assert reason(origins) == "not_declared"
+    origins.begin(b"3", OTHER, None, yes)
+    assert reason(origins) == "ambiguous"
+
+
+def test_of_the_answered_calls_of_a_client_only_the_last_one_is_kept():
+    origins = Origins(PATIENCE, several=True)
+    for number in range(1000):
+        origins.answer(origins.begin(b"%d" % number, ONE, "front", yes, may_ask=number % 2 == 0))
+    assert origins.owners == ("front", "front")
+    again = origins.get(b"999")
+    origins.answer(again)
+    assert origins.get(b"999") is again
+    origins.tick(1)
+    origins.tick(1 + AFTER_ANSWER + 1)
+    assert origins.owners == ()
+    origins.answer(again)
+    assert origins.owners == ()
+
+
+def test_what_is_answered_twice_on_a_process_of_one_client_is_removed_once():
+    origins, (call,) = table(ONE, several=False)
+    origins.answer(call)
+    origins.answer(call)
+    assert origins.owners == ()
