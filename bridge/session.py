@@ -11,7 +11,8 @@ Invariant: what the child says is never an exception here, however wrong it is; 
 
 import re
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from itertools import count
 from typing import Final, NamedTuple
 
 import msgspec
@@ -39,7 +40,7 @@ from ..validators.shapes import (
 )
 from .choice import EVERYTHING, Choice
 from .effects import CANCELLED, OK, Done, Note, Revive, ToClient, failed_with
-from .for_modern import read_fault, task_of
+from .for_modern import fault_text, read_fault, task_of
 from .patience import Patience
 
 # What Python's SDK says on its legacy wire to a caller who cancelled (digest 4.1).
@@ -72,6 +73,13 @@ class ToChild(NamedTuple):
     line: bytes
 
 
+class ToUpstream(NamedTuple):
+    """Pass this message to the shared server process. `token` is the raw progress token of a request."""
+
+    message: Message
+    token: bytes = b""
+
+
 class EndStream(NamedTuple):
     """Nothing more will be put on this stream."""
 
@@ -84,7 +92,7 @@ class Abandon(NamedTuple):
     text: str
 
 
-Effect = ToChild | ToClient | EndStream | Revive | Abandon | Done | Note
+Effect = ToChild | ToUpstream | ToClient | EndStream | Revive | Abandon | Done | Note
 
 
 class Stream:
@@ -136,6 +144,7 @@ class Session:
 
     `pipe` is the one stream of a transport that has only one (HTTP+SSE, WebSocket); None means Streamable HTTP.
     `mint` makes the random key of a stream. With `tells` each request ends with `Done`, which names it by the client's id.
+    With `ids` the session shares a server process: wire ids come from there, and messages for the server are `ToUpstream`.
     """
 
     def __init__(
@@ -146,15 +155,17 @@ class Session:
         choice: Choice = EVERYTHING,
         *,
         tells: bool = False,
+        ids: Iterator[int] | None = None,
     ) -> None:
         self._limits = limits
         self._tells = tells
+        self._shared = ids is not None
         self._mint = mint
         self._pipe = Stream(pipe, listens=True) if pipe is not None else None
         self.phase = NEW
         self.version = ""
         self._ready = False  # the client has said notifications/initialized
-        self._next_id = 1
+        self._ids = count(1) if ids is None else ids
         self._asks: dict[bytes, _Ask] = {}
         self._patience = Patience(limits)
         self._choice = choice
@@ -229,8 +240,7 @@ class Session:
         if client_id in self._wire_ids:
             raise invalid("this id is in use by a request in flight")
         token = self._understand(method, message.params)
-        wire_id = b"%d" % self._next_id
-        self._next_id += 1
+        wire_id = b"%d" % next(self._ids)
         self._asks[wire_id] = _Ask(message.id, client_id, method, stream, token)
         if self._patience.limited and method != "initialize":
             self._patience.begun(wire_id)
@@ -244,6 +254,8 @@ class Session:
         if method in _REMEMBERED:
             self._remember(method, message.params)
         params = self._initialize if method == "initialize" else message.params
+        if self._shared:
+            return (ToUpstream(Request(wire_id, method, params), token),)
         line = envelope.request(wire_id, method, params)
         if self.phase in (OPEN, OPENING):
             return (ToChild(line),)
@@ -295,7 +307,7 @@ class Session:
             return (Note("dropped a notification outside of an open session"),)
         if self._choice.restricts and self._choice.lacks(method):
             return (Note(_SWITCHED_OFF),)
-        line = ToChild(envelope.notification(method, message.params))
+        line = self._order(message)
         if method == "notifications/initialized" and not self._ready:
             self._ready = True
             return [line, *self._flush_unsent()]
@@ -317,9 +329,8 @@ class Session:
         return effects
 
     def _take_back(self, wire_id: bytes, reason: bytes) -> list[Effect]:
-        if self.phase == OPEN:
-            line = envelope.notification("notifications/cancelled", cancelled(wire_id, reason))
-            return [ToChild(line)]
+        if self.phase == OPEN or self._shared:
+            return [self._order(Notification("notifications/cancelled", cancelled(wire_id, reason)))]
         # Never written to a child, so there is nothing to take back.
         self._held = [
             held for held in self._held if not held.startswith(b'{"jsonrpc":"2.0","id":%b,' % wire_id)
@@ -333,7 +344,7 @@ class Session:
         self._forget_question(message.id)
         if self.phase != OPEN:
             return (Note("dropped an answer for a child that is gone"),)
-        return (ToChild(envelope.response(question.child_id, message)),)
+        return (self._order(Response(question.child_id, message.result, message.error)),)
 
     # ---- events from the client's streams
 
@@ -441,6 +452,10 @@ class Session:
             self._forget_question(wire_id)
             self._unhold(wire_id)
         return self._fail(tuple(self._asks), text, data)
+
+    def calls_lost(self, wire_ids: Iterable[bytes], text: str, data: dict[str, object]) -> Iterable[Effect]:
+        """The shared server process was lost with these requests. The session goes on."""
+        return self._fail(tuple(one for one in wire_ids if one in self._asks), text, data)
 
     def ended(self, text: str) -> Iterable[Effect]:
         """The session is over: what is in flight fails, every stream ends."""
@@ -597,7 +612,7 @@ class Session:
 
     def _child_asked(self, message: Request, stream: Stream | None) -> Iterable[Effect]:
         if message.method == "ping":
-            return (ToChild(b'{"jsonrpc":"2.0","id":%b,"result":{}}' % message.id),)
+            return (self._order(Response(message.id, b"{}", b"")),)
         if self._choice.restricts and self._choice.lacks(message.method):
             refusal = self._choice.refusal(message.method, 200)
             return self._refuse_child(message.id, refusal.text, refusal.code)
@@ -626,7 +641,10 @@ class Session:
         return needed is None or needed in self._declared or self.version < _NEGOTIATED_SINCE
 
     def _refuse_child(self, raw_id: bytes, text: str, code: int = SERVER_ERROR) -> Iterable[Effect]:
-        return (ToChild(envelope.error(raw_id, code, text)),)
+        return (self._order(Response(raw_id, b"", fault_text(code, text))),)
+
+    def _order(self, message: Message) -> ToChild | ToUpstream:
+        return ToUpstream(message) if self._shared else ToChild(envelope.line(message))
 
     # ---- bookkeeping
 
@@ -658,9 +676,7 @@ class Session:
         return (Done(client_id, outcome),) if self._tells else ()
 
     def _internal_id(self) -> bytes:
-        wire_id = b"%d" % self._next_id
-        self._next_id += 1
-        return wire_id
+        return b"%d" % next(self._ids)
 
     def _caller(self) -> Stream | None:
         # R3: the one interactive call in flight; else the newest stream of a call (digest 8.1, 8.6).

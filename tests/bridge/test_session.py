@@ -10,7 +10,17 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 
 from mcpbridged.bridge import session as core
 from mcpbridged.bridge.choice import Choice
-from mcpbridged.bridge.session import Abandon, Done, EndStream, Note, Revive, Session, ToChild, ToClient
+from mcpbridged.bridge.session import (
+    Abandon,
+    Done,
+    EndStream,
+    Note,
+    Revive,
+    Session,
+    ToChild,
+    ToClient,
+    ToUpstream,
+)
 from mcpbridged.validators.envelope import Notification, Request, Response, decode
 from mcpbridged.validators.limits import Limits
 from mcpbridged.validators.rejection import INVALID_REQUEST, SERVER_ERROR, Rejection
@@ -1277,3 +1287,37 @@ def test_the_end_of_each_request_is_told_once_where_that_is_wanted():
     assert ends(session.ticked(200)) == [(b"9", "error -32001")]
     session.client_sent(Request(b"10", "tools/list", b""), None)
     assert ends(session.child_lost("gone", {})) == [(b"10", "error -32000")]
+
+
+# ---- a process that several sessions share
+
+
+def test_a_session_that_shares_its_process_hands_on_messages_under_ids_of_a_common_counter():
+    ids = itertools.count(40)
+    one, other = (Session(LIMITS, lambda: "k", Outlet("pipe"), ids=ids) for _ in range(2))
+    [opening] = one.client_sent(Request(b"0", "initialize", INITIALIZE), None)
+    assert opening == ToUpstream(Request(b"40", "initialize", INITIALIZE))
+    one.child_sent(Response(b"40", INITIALIZE, b""))
+    other.client_sent(Request(b"0", "initialize", INITIALIZE), None)
+    params = b'{"name":"t","_meta":{"progressToken":"p"}}'
+    [call] = one.client_sent(Request(b"0", "tools/call", params), None)
+    assert call == ToUpstream(Request(b"42", "tools/call", params), b'"p"')
+    ready = Notification("notifications/initialized", b"")
+    assert list(one.client_sent(ready, None)) == [ToUpstream(ready)]
+    assert list(one.child_sent(Request(b"5", "ping", b""))) == [ToUpstream(Response(b"5", b"{}", b""))]
+    one.child_sent(Request(b"9", "elicitation/create", b"{}"), b"42")
+    answer = Response(b"1", b'{"action":"accept"}', b"")
+    assert one.client_sent(answer, None) == (ToUpstream(Response(b"9", answer.result, b"")),)
+    [taken_back] = one.client_sent(Notification("notifications/cancelled", b'{"requestId":0}'), None)
+    assert taken_back == ToUpstream(Notification("notifications/cancelled", b'{"requestId":42}'))
+
+
+def test_a_session_goes_on_when_the_process_that_it_shares_is_lost():
+    session = Session(LIMITS, lambda: "k", Outlet("pipe"), ids=itertools.count(1))
+    session.client_sent(Request(b"0", "initialize", INITIALIZE), None)
+    session.child_sent(Response(b"1", INITIALIZE, b""))
+    for number in (7, 8):
+        session.client_sent(Request(b"%d" % number, "tools/call", b'{"name":"t"}'), None)
+    [(_, failed)] = told(session.calls_lost((b"2", b"99"), "gone", {"reason": "exited"}))
+    assert (failed["id"], failed["error"]["data"]) == (7, {"reason": "exited"})
+    assert (session.in_flight, session.phase) == (1, "open")
