@@ -7,7 +7,7 @@ or a queue.
 
 import secrets
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from typing import TYPE_CHECKING, Protocol
 
 import trio
@@ -43,7 +43,9 @@ from .for_modern import fault_text
 from .hearing import Hearing
 from .record import Call, Record
 from .relay import Asked
-from .session import REVIVING, Abandon, Effect, EndStream, Session, Stream, ToChild
+from .session import REVIVING, Abandon, Effect, EndStream, Session, Stream, ToChild, ToUpstream
+from .shared_process import SharedProcess
+from .shared_upstream import Front
 
 if TYPE_CHECKING:
     from ..transports.child import Child
@@ -88,12 +90,16 @@ class Around(Protocol):
         """It needs the desk for these capabilities: `join` or `not_joined` is waited for."""
         ...
 
+    def shared_process(self, conversation: "LocalConversation") -> SharedProcess | None:
+        """Return the process that it shares, None where the server speaks the modern era. Raises Rejection."""
+        ...
+
 
 class LocalConversation:
     """One client's session (transports.ports.Conversation).
 
     `make` makes the translator for a modern server, a new one for every child; None for a legacy server. With `shares` there is
-    no child of its own. `doubtful` means that nobody knows yet whether the server speaks a handshake revision, `believed` that it
+    no child of its own, and with `ids` one without a translator (`SharedProcess`). `doubtful` means that nobody knows yet whether the server speaks a handshake revision, `believed` that it
     did some time ago.
     """
 
@@ -108,6 +114,7 @@ class LocalConversation:
         record: Record,
         choice: Choice,
         brought: Brought,
+        ids: Iterator[int] | None = None,
     ) -> None:
         self.id = secrets.token_urlsafe(32)
         self.principal = principal
@@ -118,7 +125,9 @@ class LocalConversation:
         self._limits = limits
         self._log = log
         self._choice = choice
-        self._session = Session(limits, lambda: secrets.token_hex(8), pipe, choice, tells=record.tells)
+        self._session = Session(
+            limits, lambda: secrets.token_hex(8), pipe, choice, tells=record.tells, ids=ids
+        )
         # The requests that will end with `Done`, by their ids.
         self._open: dict[bytes, Call] = {}
         self._pipe = pipe
@@ -138,6 +147,10 @@ class LocalConversation:
         self._shared: Outlet | None = None
         self._desk: Desk | None = None
         self._waiting: deque[Message] = deque()
+        # The shared processes that may still send something for it, the one for its next request last, unless `part`.
+        self._processes: dict[SharedProcess, Front] = {}
+        self._process: SharedProcess | None = None
+        self._initialize: Request | None = None  # until a shared process has answered it
 
     # ---- ports.Conversation
 
@@ -234,6 +247,9 @@ class LocalConversation:
             self._shared.leave()
             if self._desk is not None:
                 self._desk.left(self._shared)
+        for process, front in self._processes.items():
+            process.leave(front)
+        self._processes.clear()
         self._log.info("session ended", session=self.id[:8], reason=reason)
         self.caller.end()
         self._around.over(self)
@@ -337,6 +353,78 @@ class LocalConversation:
         if self._translator is not None:
             self._translate(self._translator.ticked(now))
 
+    # ---- a shared legacy process
+
+    def from_shared(self, message: Message, about: bytes) -> None:
+        """Take a message of the shared process; `about` is the wire id of the request that it belongs to."""
+        if type(message) is Response:
+            self._initialize = None
+            if message.error:
+                self._record.errors += 1
+        self._perform(self._session.child_sent(message, about))
+
+    def calls_lost(self, wire_ids: tuple[bytes, ...], text: str, data: dict[str, object]) -> None:
+        """The shared process is gone, and with it these requests."""
+        if not self.version:
+            self.failed(text, data)
+            return
+        self._record.errors += len(wire_ids)
+        self._perform(self._session.calls_lost(wire_ids, text, data))
+
+    def translate_shared(self, make: Callable[[], Translator]) -> None:
+        """The server speaks the modern era only: go on behind a desk, with the `initialize` that was not answered."""
+        self._process = None
+        for process, front in self._processes.items():
+            process.leave(front)
+        self._processes.clear()
+        self.make = make
+        self.share()
+        if self._initialize is not None:
+            self._to_upstream(ToUpstream(self._initialize))
+
+    def _to_upstream(self, effect: ToUpstream) -> None:
+        message = effect.message
+        if self._translator is not None:
+            self._translate(self._translator.from_client(message))
+        elif self.ended:
+            return
+        elif isinstance(message, Request):
+            self._request_upstream(message, effect.token)
+        elif isinstance(message, Notification) and message.method != "notifications/cancelled":
+            if self._process is not None and not self._process.ended:
+                self._process.send(self._processes[self._process], message)
+        else:  # about an id that only one of them knows
+            for process, front in tuple(self._processes.items()):
+                process.send(front, message)
+
+    def _request_upstream(self, message: Request, token: bytes) -> None:
+        if message.method == "initialize":
+            self._initialize = message
+        process = self._process
+        if process is None or process.ended:
+            try:
+                process = self._around.shared_process(self)
+            except Rejection as rejection:
+                fault = fault_text(rejection.code, rejection.text, rejection.data)
+                self.from_shared(Response(message.id, b"", fault), b"")
+                return
+            if process is None:  # `initialize` was passed on by `translate_shared`
+                if message.method != "initialize":
+                    self.end("the server speaks another era since it was restarted")
+                return
+            self._join_process(process)
+        process.send(self._processes[process], message, token)
+
+    def _join_process(self, process: SharedProcess) -> None:
+        front = Front(Client(self.id), self)
+        before = next(reversed(self._processes.values()), None)
+        if before is not None:
+            front.follow(before)
+        self._processes = {one: front for one, front in self._processes.items() if not one.ended}
+        self._processes[process] = front
+        self._process = process
+        process.join(front, self)
+
     # ---- a desk's side: a child that others use as well
 
     def share(self) -> None:
@@ -360,7 +448,7 @@ class LocalConversation:
 
     def part(self) -> None:
         """What is asked from now on is for another desk. This one's answers are still heard."""
-        self._desk = None
+        self._desk = self._process = None
 
     def not_joined(self, rejection: Rejection) -> None:
         """There is no desk, for this reason."""
@@ -423,6 +511,8 @@ class LocalConversation:
                         messages=self._limits.stream_messages,
                         bytes=self._limits.stream_bytes,
                     )
+            elif isinstance(effect, ToUpstream):
+                self._to_upstream(effect)
             elif isinstance(effect, ToChild):
                 self._write(effect.line)
             elif isinstance(effect, EndStream):

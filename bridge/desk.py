@@ -14,8 +14,9 @@ from ..transports.seldom import Seldom
 from ..validators import envelope
 from ..validators.envelope import Message, Request, Response
 from ..validators.limits import Limits
-from ..validators.rejection import INTERNAL_ERROR
+from ..validators.rejection import INTERNAL_ERROR, Rejection
 from . import effects as orders
+from .attribution import Client, Origin
 from .brought import NOTHING, Brought
 from .effects import (
     Contradiction,
@@ -27,11 +28,14 @@ from .effects import (
     ToAsker,
     ToClient,
     ToServer,
+    Unassigned,
 )
 from .for_modern import fault_text
 from .hearing import Hearing
 from .record import Call, Record
 from .relay import Asked, Effect, Relay
+from .shared_process import SharedProcess
+from .shared_upstream import Front
 from .to_legacy import ToLegacy
 
 if TYPE_CHECKING:
@@ -48,7 +52,8 @@ class Desk:
     """The callers of one pool key and their child.
 
     `translator` makes the translator of a legacy child, and is None for a modern one. `start` is called when a child is
-    needed, `later` to be called back, `doubt` when the child does not speak its era.
+    needed, `later` to be called back, `doubt` when the child does not speak its era. With `attach` there is no child: it
+    returns the process that legacy sessions share as well, and a translator for it. It may raise Rejection.
     """
 
     def __init__(
@@ -64,6 +69,7 @@ class Desk:
         later: Callable[["Desk", float, Callable[[], None]], None],
         doubt: Callable[["Desk", str], None],
         brought: Brought = NOTHING,
+        attach: Callable[["Desk"], tuple[SharedProcess, ToLegacy]] | None = None,
     ) -> None:
         self.principal = principal
         self.brought = brought
@@ -80,6 +86,11 @@ class Desk:
         self._doubt = doubt
         self._translator: ToLegacy | None = None
         self._child: Child | None = None
+        self._attach = attach
+        # Whether its process is one that legacy sessions share as well.
+        self.attached = attach is not None
+        self._process: SharedProcess | None = None
+        self._front: Front | None = None
         self.heard = Hearing(limits, log, self._from_server, self._spoiled).heard  # server.Holder
         self._used = False  # since the last look at the clock
         # Whose requests its child has been given since it was started, two at most (server.Holder).
@@ -139,6 +150,48 @@ class Desk:
             self._translate(self._translator.started())
         self._perform(self._relay.server_started())
 
+    # ---- a process that legacy sessions share (shared_process.Stateless)
+
+    def _join(self, attach: Callable[["Desk"], tuple[SharedProcess, ToLegacy]]) -> None:
+        try:
+            process, self._translator = attach(self)
+        except Rejection as rejection:
+            self.failed(rejection.text, rejection.data or {"reason": "not started"})
+            return
+        self._process = process
+        self._front = Front(Client(""), self._translator, translated=True)
+        process.join_stateless(self._front, self)
+        self._perform(self._relay.server_started())
+
+    def _part(self) -> None:
+        process, front = self._process, self._front
+        self._process = self._front = None
+        if process is not None and front is not None:
+            process.leave(front)
+
+    def from_shared(self, message: Message, about: bytes) -> None:  # noqa: ARG002 - the translator knows it
+        """Take a message of the shared process."""
+        self._from_server(message)
+
+    def calls_lost(self, wire_ids: tuple[bytes, ...], text: str, data: dict[str, object]) -> None:  # noqa: ARG002
+        """The shared process is gone, or has refused `initialize`."""
+        self.failed(text, data)
+
+    def shared_opened(self, result: bytes) -> None:
+        """The shared process has answered `initialize`."""
+        if self._translator is not None:
+            self._translate(self._translator.opened(result))
+
+    def assigned(self, message: Request, origin: Origin) -> None:
+        """A request of the shared process belongs to this call."""
+        if self._translator is not None:
+            self._translate(self._translator.assigned(message, origin))
+
+    def undeclared(self, message: Request, origin: Origin) -> None:
+        """A request of the shared process was refused, because the client of this call has not declared it."""
+        if self._translator is not None:
+            self._translator.undeclared(message, origin)
+
     def _spoiled(self, prefix: bytes, text: str) -> None:
         wire_id = envelope.id_in_prefix(prefix)
         if wire_id:
@@ -155,6 +208,7 @@ class Desk:
         """There is no child, for this reason."""
         self._lose_translator()
         self._child = None
+        self._part()
         self._record.errors += self._relay.calling
         self._perform(self._relay.server_lost(text, data))
         self.principals.clear()
@@ -177,6 +231,7 @@ class Desk:
             return
         self.ended = True
         self._lose_translator()
+        self._part()
         self._perform(self._relay.ended(reason))
         if self._child is not None:
             self._child.stop()
@@ -207,7 +262,10 @@ class Desk:
                 else:
                     self._write(effect.message)
             elif isinstance(effect, Revive):
-                self._start(self)
+                if self._attach is not None:
+                    self._join(self._attach)
+                else:
+                    self._start(self)
             elif isinstance(effect, Contradiction):
                 self._doubt(self, effect.text)
             elif isinstance(effect, Done):
@@ -227,9 +285,12 @@ class Desk:
                 self._call_back(effect)
             elif isinstance(effect, Contradiction):
                 self._doubt(self, effect.text)
+            elif isinstance(effect, Unassigned):
+                if self._process is not None:
+                    self._process.unassigned(effect.message)
             elif isinstance(effect, ServerRequestRefused):
                 self._refusals.info("server_request_refused", method=effect.method, reason=effect.reason)
-            elif isinstance(effect, Note):
+            else:
                 self._log.debug(effect.text)
 
     def _call_back(self, effect: Later) -> None:
@@ -255,6 +316,9 @@ class Desk:
             self.left(outlet)
 
     def _write(self, message: Message) -> None:
+        if self._process is not None and self._front is not None:
+            self._process.send(self._front, message)
+            return
         child = self._child
         if child is None:
             return

@@ -85,6 +85,12 @@ class Profile(NamedTuple):
         return found
 
 
+# What a process is told that several clients share: a client that has not declared it is not asked.
+EVERY_PROFILE: Final = Profile(
+    roots=True, sampling=True, sampling_tools=True, sampling_context=True, form=True, url=True
+)
+
+
 def profile_of(capabilities: bytes) -> Profile:
     """Return the profile of the capabilities that a modern request declares. `elicitation: {}` means forms."""
     if capabilities == b"{}":

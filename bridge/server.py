@@ -11,6 +11,7 @@ from collections import deque
 from collections.abc import Awaitable, Callable, Collection, Generator, Mapping
 from contextlib import contextmanager
 from functools import partial
+from itertools import count
 from typing import Protocol, TypeVarTuple, Unpack
 
 import attrs
@@ -18,7 +19,7 @@ import trio
 
 from ..transports.child import Child, Exit
 from ..transports.lines import Overlong
-from ..transports.options import Launch, SpawnFailed
+from ..transports.options import LOCAL, Launch, SpawnFailed
 from ..transports.outlet import Outlet
 from ..transports.peer import UNKNOWN, Caller
 from ..transports.ports import Log, ModernRequest
@@ -33,10 +34,11 @@ from .breaker import Breaker
 from .brought import NOTHING, Brought, brought_in
 from .choice import Choice
 from .conversation import LocalConversation, stopping
+from .credentials import PRINCIPAL
 from .desk import Desk, call_of
 from .effects import failed_with
 from .eras import EraBook
-from .for_modern import Profile
+from .for_modern import EVERY_PROFILE, Profile
 from .off_loop import off_loop
 from .placement import Declared, Key, NamingDesk, Place, client_of, declared, fingerprint, of_session
 from .probe import speaks_modern, takes_initialize
@@ -45,6 +47,8 @@ from .registry import Registry
 from .relay import Asked, Relay
 from .sealing import Seal, binding
 from .settings import PRINCIPAL_VARIABLE, ServerConfig, TokenConfig
+from .shared_process import SharedProcess
+from .shared_upstream import SharedUpstream
 from .to_legacy import ToLegacy
 from .to_modern import ToModern
 from .trust import replaceable_of
@@ -69,6 +73,8 @@ _QUICK = 1024
 _QUICK_BYTES = 2048
 # The client of requests in whose course nothing can be asked.
 _NOBODY = Client("", known=False)
+# What a process that several clients share is told.
+_EVERYTHING_DECLARED = Declared(EVERY_PROFILE)
 
 
 class NotResolved(SpawnFailed):
@@ -155,6 +161,10 @@ class LocalServer:
         self._seal = Seal(secrets.token_bytes(32))
         # The processes that are not a session's, by name, until they are ended; and by key those that get new calls.
         self._places: dict[str, Place] = {}
+        # Legacy processes that several sessions share, those that were replaced, and the wire ids of all of them.
+        self._processes: dict[Key, SharedProcess] = {}
+        self._leaving: set[SharedProcess] = set()
+        self._ids = count(1)
         self._current: dict[Key, Place] = {}
         # Desk and client by principal, caller, brought variables, clientInfo and capabilities of earlier requests.
         self._quick: dict[tuple[str, str, Brought, bytes, bytes], tuple[Desk, Client]] = {}
@@ -191,7 +201,7 @@ class LocalServer:
     def _look_at_the_clock(self, now: float) -> None:
         for conversation in self._registry.expired(now):
             conversation.end("it was idle, or old, for too long")
-        for holder in (*self._registry, *self._desks.values()):
+        for holder in (*self._registry, *self._desks.values(), *self._processes.values(), *self._leaving):
             with self._guarding(holder):
                 holder.ticked(now)
         self._look_for_life(now)
@@ -200,12 +210,23 @@ class LocalServer:
             reason = self._why_over(place, now)
             if reason:
                 self._close_place(place, reason)
+        for process in tuple(self._processes.values()):
+            if now - process.touched > self._limits.session_idle_seconds:
+                self._end(process, "it was idle for too long")
 
     def _begin_ahead(self) -> None:
         self._ahead = max(self.config.spare, 1 if self.config.eager else 0)
+        if self.config.shares and self.config.eager:
+            self._soon(self._learn_era_first)
+            return
         self._soon(self._make_spares)
         if self.config.eager:
             self._soon(self._learn_era)
+
+    async def _learn_era_first(self) -> None:
+        # A sibling that is asked for its era must not take a lock or a port from the process that serves.
+        await self._learn_era()
+        await self._make_spares()
 
     def restart(self) -> None:
         """Let the processes leave that there are, each when it has answered what it was asked.
@@ -221,9 +242,15 @@ class LocalServer:
             self._begin_to_resolve()
         while self._spares:
             self._spares.popleft().stop()
-        leaving = dict.fromkeys(
-            [*self._desks.values(), *(one for one in self._children.values() if one is not None)]
+        leaving: dict[Holder, None] = dict.fromkeys(
+            [
+                *self._desks.values(),
+                *self._processes.values(),
+                *(one for one in self._children.values() if one is not None),
+            ]
         )
+        self._leaving.update(self._processes.values())
+        self._processes.clear()
         self._current.clear()
         self._quick.clear()
         for place in self._places.values():
@@ -243,6 +270,8 @@ class LocalServer:
                     holder.give_up("the server was restarted")
                 if isinstance(holder, Desk):
                     self._forget(holder)
+                elif isinstance(holder, SharedProcess):
+                    self._leaving.discard(holder)
             await trio.sleep(_DRAIN_ROUND)
 
     async def drain(self) -> None:
@@ -268,6 +297,10 @@ class LocalServer:
             conversation.end(reason)
         for place in list(self._places.values()):
             self._close_place(place, reason)
+        for process in tuple(self._processes.values()):
+            self._end(process, reason)
+        while self._leaving:
+            self._leaving.pop().end(reason)
         while self._spares:
             self._spares.popleft().stop()
 
@@ -286,7 +319,7 @@ class LocalServer:
     @property
     def sessions(self) -> int:
         """How many sessions there are; processes of clients of the stateless era count as one each."""
-        return len(self._registry) + len(self._current)
+        return len(self._registry) + len(self._current) + len(self._processes)
 
     @property
     def in_flight(self) -> int:
@@ -358,15 +391,13 @@ class LocalServer:
             record=self.record,
             choice=self._choice_of(principal),
             brought=brought,
+            ids=self._ids if self.config.shares else None,
         )
         self._registry.add(conversation.id, principal, conversation, now)
         try:
-            if self.config.share in ("principal", "server"):
-                if self.config.knows_principal:
-                    conversation.client = of_session(principal, conversation.caller)
-                conversation.make = self._to_modern
-                conversation.share()
-            else:
+            if self.config.knows_principal:
+                conversation.client = of_session(principal, conversation.caller)
+            if not self.config.shares:  # or else a process is started by its first message
                 era = self._book.for_legacy_client(now)
                 conversation.doubtful = not era
                 conversation.believed = era == eras.LEGACY and self.config.era == "auto"
@@ -472,7 +503,7 @@ class LocalServer:
         found = self._quick.get(quick)
         if found is not None and not found[0].ended:
             return found
-        said = await self._declared(principal, read.capabilities)
+        said = await self._declared(principal, brought, read.capabilities)
         if self._has_own_process(modern=said is None):
             await caller.look_up()
             client = client_of(principal, caller, read.info)
@@ -500,7 +531,7 @@ class LocalServer:
             name = self._seal_of_modern(brought).place(bound_to, state)
         place = self._places.get(name or "")
         if place is not None and not place.desk.ended:
-            if place.key.principal in ("", principal):
+            if place.key.principal in ("", principal, self._sharer(principal)):
                 return place
         elif elsewhere and name is not None:
             return None
@@ -510,11 +541,15 @@ class LocalServer:
         # Another process may continue from the state of a modern server, but only one with the same variables.
         return self._seal.within(repr(brought.variables).encode())
 
-    async def _declared(self, principal: str, capabilities: bytes) -> Declared | None:
+    async def _declared(self, principal: str, brought: Brought, capabilities: bytes) -> Declared | None:
         """Return what a legacy server is told of these capabilities, None for a modern server. Raises Rejection."""
-        if not self._book.for_modern_client(trio.current_time()):
-            await self._probe()
-        if self._book.for_modern_client(trio.current_time()) == eras.MODERN:
+        if self.config.shares:
+            era = await self._shared_era(Key(self._sharer(principal), brought))
+        else:
+            if not self._book.for_modern_client(trio.current_time()):
+                await self._probe()
+            era = self._book.for_modern_client(trio.current_time())
+        if era == eras.MODERN:
             return None
         return declared(self._choice_of(principal).declared(capabilities))
 
@@ -550,7 +585,10 @@ class LocalServer:
         return place
 
     def _shared_place(self, principal: str, brought: Brought, said: Declared | None) -> Place:
-        key = Key("" if self.config.share == "server" else principal, brought, said)
+        if self.config.shares:
+            principal = self._sharer(principal)
+            said = None if said is None else _EVERYTHING_DECLARED
+        key = Key(principal, brought, said)
         return self._current.get(key) or self._open_place(key, said)
 
     def _open_place(self, key: Key, said: Declared | None) -> Place:
@@ -573,6 +611,7 @@ class LocalServer:
             later=self.later,
             doubt=self._doubt,
             brought=key.brought,
+            attach=self._attach if self.config.shares and said is not None else None,
         )
         desk.touched = now
         place = self._places[name] = self._current[key] = Place(name, desk, key, said)
@@ -580,14 +619,18 @@ class LocalServer:
 
     def _make_room(self, principal: str) -> None:
         limits = self._limits
-        mine = [place for place in self._places.values() if place.key.principal == principal]
+        places = [place for place in self._places.values() if not place.desk.attached]
+        mine: list[Desk | SharedProcess] = [
+            *(place.desk for place in places if place.key.principal == principal),
+            *(one for one in self._processes.values() if one.principal == principal),
+        ]
         if len(mine) < limits.processes_per_principal:
-            if len(self._places) + len(self._registry) < limits.sessions:
+            if len(places) + len(self._processes) + len(self._registry) < limits.sessions:
                 return
             limit = f"sessions = {limits.sessions}"
         else:
             limit = f"processes_per_principal = {limits.processes_per_principal}"
-        idle = [place for place in mine if not place.desk.busy]
+        idle = [holder for holder in mine if not holder.busy]
         if not idle:
             raise Rejection(
                 503,
@@ -595,8 +638,8 @@ class LocalServer:
                 f"the limit {limit} of server processes is reached, and each of this principal's has a call or a subscription",
                 headers=((b"Retry-After", b"5"),),
             )
-        self._close_place(
-            min(idle, key=lambda place: place.desk.touched),
+        self._end(
+            min(idle, key=lambda holder: holder.touched),
             "its principal has too many server processes and this one was idle longest",
         )
 
@@ -646,9 +689,112 @@ class LocalServer:
         self.contradicted(text)
         self._end(desk, text)
 
+    # ---- legacy clients that share a legacy process
+
+    def shared_process(self, conversation: LocalConversation) -> SharedProcess | None:
+        """The process for a session that shares it (conversation.Around)."""
+        key = Key(self._sharer(conversation.principal), conversation.brought)
+        known = self._book.for_modern_client(trio.current_time())
+        if known == eras.MODERN and key not in self._processes:
+            conversation.translate_shared(self._to_modern)
+            return None
+        return self._process_of(key)
+
+    def _sharer(self, principal: str) -> str:
+        # The default token and the Unix socket are both for the user of the daemon.
+        if self.config.share == "server":
+            return ""
+        return PRINCIPAL if principal == LOCAL and not self.config.knows_principal else principal
+
+    def _attach(self, desk: Desk) -> tuple[SharedProcess, ToLegacy]:
+        """The same process for stateless clients. Raises Rejection."""
+        process = self._process_of(Key(desk.principal, desk.brought))
+        translator = ToLegacy(
+            self._limits,
+            EVERY_PROFILE,
+            lambda: secrets.token_hex(16),
+            version=self._version,
+            origins=process.origins,
+            ids=self._mint_id,
+            shared=True,
+        )
+        return process, translator
+
+    async def _shared_era(self, key: Key) -> str:
+        # A sibling that is asked for its era could not have what only one process can have, such as a lock or a port.
+        process = self._processes.get(key)
+        if process is not None and process.doubtful and process.opening:
+            await process.settled.wait()
+            process = self._processes.get(key)
+        if process is not None and not process.doubtful:
+            return eras.LEGACY
+        if not self._book.for_modern_client(trio.current_time()):
+            await self._probe()
+        return self._book.for_modern_client(trio.current_time())
+
+    def _process_of(self, key: Key) -> SharedProcess:
+        process = self._processes.get(key)
+        if process is not None:
+            return process
+        now = trio.current_time()
+        self._check_open(now, self._breaker_of(key.principal, key.brought))
+        self._make_room(key.principal)
+        process = SharedProcess(
+            key.principal,
+            self._limits,
+            self._log,
+            SharedUpstream(self._limits, self._mint_id, self._choice, self._version),
+            self,
+            doubtful=self.config.era == "auto",
+            brought=key.brought,
+        )
+        process.touched = now
+        self._processes[key] = process
+        return process
+
+    def _mint_id(self) -> bytes:
+        return b"%d" % next(self._ids)
+
+    def wake(self, process: SharedProcess) -> None:
+        """It needs a child (shared_process.ProcessOwner)."""
+        self._start_again(process)
+
+    def opened(self, _process: SharedProcess) -> None:
+        """A child has accepted `initialize` (shared_process.ProcessOwner)."""
+        if not self._book.known(trio.current_time())[eras.LEGACY]:
+            self._book.opened(trio.current_time(), legacy=True)
+
+    def unopened(self, process: SharedProcess, otherwise: Callable[[], None], *, refused: bool) -> None:
+        """A child has not accepted `initialize` (shared_process.ProcessOwner)."""
+        if refused:
+            self._book.contradicted()
+        self._soon(self._guarded, process, self._shared_opinion, process, otherwise)
+
+    def fault(self, fault: Exception) -> None:
+        """An error of ours has cost one session (shared_process.ProcessOwner)."""
+        self._log.error("internal error", fault=fault)
+
+    async def _shared_opinion(self, process: SharedProcess, otherwise: Callable[[], None]) -> None:
+        try:
+            legacy = not await self._is_modern() or await self._takes_initialize()
+        except Rejection:
+            legacy = True
+        if legacy:
+            otherwise()
+            return
+        self._book.opened(trio.current_time(), legacy=False)
+        self._translate_members(process)
+
+    def _translate_members(self, process: SharedProcess) -> None:
+        for member in process.members:
+            if isinstance(member, LocalConversation):
+                member.translate_shared(self._to_modern)
+        self._end(process, "the server speaks the modern era")
+
     def _end(self, holder: Holder, reason: str) -> None:
         if isinstance(holder, Desk):
             self._forget(holder)
+        self._processes = {key: one for key, one in self._processes.items() if one is not holder}
         holder.end(reason)
 
     @contextmanager
@@ -725,7 +871,7 @@ class LocalServer:
 
     async def _fetch_desk(self, conversation: LocalConversation, capabilities: bytes) -> None:
         try:
-            said = await self._declared(conversation.principal, capabilities)
+            said = await self._declared(conversation.principal, conversation.brought, capabilities)
             desk = self._shared_place(conversation.principal, conversation.brought, said).desk
         except Rejection as rejection:
             conversation.not_joined(rejection)
@@ -961,7 +1107,24 @@ class LocalServer:
     def _start_again(self, holder: Holder) -> None:
         self._soon(self._guarded, holder, self._revive, holder)
 
+    def _is_ending(self, process: SharedProcess) -> bool:
+        # Its predecessor may hold what only one process can have.
+        return any(
+            isinstance(other, SharedProcess)
+            and other.ended
+            and (other.principal, other.brought) == (process.principal, process.brought)
+            for other in self._children.values()
+        )
+
     async def _revive(self, holder: Holder) -> None:
+        if isinstance(holder, SharedProcess) and self._probing is not None:
+            # The sibling may hold what only one process can have, such as a lock or a port.
+            await self._probing.over.wait()
+            if self._book.for_modern_client(trio.current_time()) == eras.MODERN:
+                self._translate_members(holder)
+                return
+        while isinstance(holder, SharedProcess) and self._is_ending(holder):
+            await self._one_less.park()
         breaker = self._breaker_of(holder.principal, holder.brought)
         now = trio.current_time()
         if not breaker.tripped(now):

@@ -80,6 +80,11 @@ class ServerConfig:
         return tuple(value for value in values if len(value) >= SHORTEST_SECRET)
 
     @property
+    def shares(self) -> bool:
+        """Whether clients share its processes, whatever era they speak."""
+        return self.share in ("principal", "server")
+
+    @property
     def choice(self) -> Choice:
         """What of it there is for clients."""
         return Choice(self.allow, self.deny, self.without)

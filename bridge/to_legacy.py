@@ -195,6 +195,13 @@ class ToLegacy:
         """The server is gone, and the held calls with it."""
         return [_input_over(call) for call in self._rounds.held]
 
+    def undeclared(self, message: Request, origin: Origin) -> None:
+        """A request was refused because the client of this call has not declared it: if the call fails, that is why."""
+        call = self._calls.get(origin.wire_id)
+        refusal = None if call is None else for_modern.refusal(message.method, message.params, call.profile)
+        if call is not None and refusal is not None:
+            call.lacks.update(refusal.needs)
+
     def clients_that_want(self, level: str) -> set[Client]:
         """Return the clients with a running call that wants log lines of this level."""
         return {call.client for call in self._wanting(level)}

@@ -313,22 +313,26 @@ async def test_a_client_that_leaves_while_the_era_is_asked_for_costs_no_other_th
         assert answers[0]["result"]["supportedVersions"] == ["2026-07-28"]
 
 
-async def test_a_modern_server_that_leaves_who_does_not_speak_its_era_is_asked_again_in_it():
+@pytest.mark.parametrize("share", ["", "principal"])
+async def test_a_modern_server_that_leaves_who_does_not_speak_its_era_is_asked_again_in_it(share):
     log = LineLog(out=io.StringIO())
-    async with running(log, sys.executable, "-c", STRICT, spare=0, era="auto", from_headers={}) as server:
+    keys = {"spare": 0, "era": "auto", "share": share, "from_headers": {}}
+    async with running(log, sys.executable, "-c", STRICT, **keys) as server:
         _, pipe = await begun(server)
         assert "tools" in (await pipe.answer(1))["result"]["capabilities"]
 
 
-async def test_a_server_that_refuses_and_leaves_is_told_as_what_it_is():
+@pytest.mark.parametrize("share", ["", "principal"])
+async def test_a_server_that_refuses_and_leaves_is_told_as_what_it_is(share):
     code = STRICT.replace('asked["method"] == "initialize"', "True")
     log = LineLog(out=io.StringIO())
-    async with running(log, sys.executable, "-c", code, spare=0, era="auto", from_headers={}) as server:
+    keys = {"spare": 0, "era": "auto", "share": share, "from_headers": {}}
+    async with running(log, sys.executable, "-c", code, **keys) as server:
         pipe = Pipe()
         session = await server.open("owner", {}, pipe)
         session.receive(Request(b"1", "initialize", INITIALIZE), None)
         assert (await pipe.answer(1))["error"]["message"] == "no"
-        while not session.ended:
+        while not (session.ended or share):
             await trio.sleep(0.01)
 
 

@@ -5,7 +5,7 @@ import json
 
 import pytest
 
-from mcpbridged.bridge.attribution import AFTER_ANSWER, Client, Origins
+from mcpbridged.bridge.attribution import AFTER_ANSWER, Client, Origin, Origins
 from mcpbridged.bridge.effects import (
     Contradiction,
     Later,
@@ -580,6 +580,20 @@ def test_on_a_shared_process_the_owner_opens_and_assigns():
     assert talk.it.clients_that_want("error") == set()
     assert Unassigned(question) in talk.answer("i1", {"content": []})
     assert said(talk.it.refused("gone")) == []
+
+
+def test_on_a_shared_process_the_owner_tells_what_a_client_has_not_declared():
+    talk = Talk(shared=True)
+    talk.call(7, client=ONE, capabilities={})
+    result = {"protocolVersion": "2025-11-25", "capabilities": CAPABILITIES, "serverInfo": INFO}
+    talk.it.opened(raw(result))
+    question = Request(b'"q"', "elicitation/create", raw(FORM))
+    [origin] = [talk.it._origins.get(b'"i1"')]
+    talk.it.undeclared(
+        Request(b'"r"', "ping", b""), Origin(b"gone", ONE, None, origin.declared, may_ask=True)
+    )
+    talk.it.undeclared(question, origin)
+    assert told(talk.fail("i1", -32000))[0][1]["code"] == -32021
 
 
 # ---- held calls

@@ -1,0 +1,359 @@
+"""One legacy server process that several sessions share: the pure `SharedUpstream`, the pipe and the sessions (shell).
+
+Everything here happens at once, in the task that brought the event. No message waits for a client: a session takes it into
+the bounded queue of its stream, or loses that stream.
+"""
+
+from collections.abc import Callable, Collection, Iterable
+from typing import TYPE_CHECKING, Final, Protocol
+
+import trio
+
+from ..transports.child import ChildBusy, ChildGone, Exit
+from ..transports.ports import Log
+from ..transports.seldom import Seldom
+from ..validators import envelope
+from ..validators.envelope import Message, Request, Response
+from ..validators.limits import Limits
+from ..validators.rejection import INTERNAL_ERROR, SERVER_ERROR
+from .attribution import Origin, Origins
+from .brought import NOTHING, Brought
+from .effects import Note, Revive, ServerRequestRefused, ToServer
+from .for_modern import fault_text
+from .hearing import Hearing
+from .shared_upstream import (
+    Abandon,
+    Assigned,
+    CallsLost,
+    Effect,
+    Front,
+    FrontOpened,
+    LogOnly,
+    Opened,
+    SharedUpstream,
+    ToFront,
+    Undeclared,
+    Unopened,
+)
+
+if TYPE_CHECKING:
+    from ..transports.child import Child
+
+# Log messages of the server that belong to no single client are written to the log so often in a second, and so long.
+_LOGGED: Final = 100
+_LOGGED_BYTES: Final = 1024
+
+
+class Member(Protocol):
+    """A session, or the stateless clients of one desk, that shares the process."""
+
+    @property
+    def principal(self) -> str: ...
+    def from_shared(self, message: Message, about: bytes) -> None: ...
+    def calls_lost(self, wire_ids: tuple[bytes, ...], text: str, data: dict[str, object]) -> None: ...
+    def end(self, reason: str) -> None: ...
+
+
+class Stateless(Member, Protocol):
+    """The stateless clients of one desk, behind a translator."""
+
+    @property
+    def busy(self) -> bool: ...
+    @property
+    def principals(self) -> Collection[str]: ...
+    def shared_opened(self, result: bytes) -> None: ...
+    def assigned(self, message: Request, origin: Origin) -> None: ...
+    def undeclared(self, message: Request, origin: Origin) -> None: ...
+
+
+class ProcessOwner(Protocol):
+    """What a shared process needs of its server."""
+
+    def wake(self, process: "SharedProcess", /) -> None:
+        """It needs a child."""
+        ...
+
+    def opened(self, process: "SharedProcess", /) -> None:
+        """A child has accepted `initialize`."""
+        ...
+
+    def unopened(self, process: "SharedProcess", otherwise: Callable[[], None], /, *, refused: bool) -> None:
+        """A child has refused `initialize`, or has exited before. `otherwise` is for a server that speaks no other era."""
+        ...
+
+    def fault(self, fault: Exception, /) -> None:
+        """An error of the bridge has cost one session."""
+        ...
+
+
+class SharedProcess:
+    """The sessions of one key and their child (server.Holder).
+
+    With `doubtful` the era of the server is not certain until a child has accepted `initialize`.
+    """
+
+    speaks_modern = False
+
+    def __init__(
+        self,
+        principal: str,
+        limits: Limits,
+        log: Log,
+        upstream: SharedUpstream,
+        owner: ProcessOwner,
+        *,
+        doubtful: bool,
+        brought: Brought = NOTHING,
+    ) -> None:
+        self.principal = principal
+        self.brought = brought
+        self.touched = 0.0
+        self.ended = False
+        self.doubtful = doubtful
+        # Whether a child has accepted `initialize`, or none will.
+        self.settled = trio.Event()
+        self._limits = limits
+        self._log = log
+        self._seldom = Seldom(log)
+        self._upstream = upstream
+        self._owner = owner
+        self._members: dict[Front, Member] = {}
+        self._stateless: dict[Front, Stateless] = {}
+        self._child: Child | None = None
+        self.heard = Hearing(limits, log, self._from_server, self._spoiled).heard  # server.Holder
+        # The principals that the child has served.
+        self._served: set[str] = set()
+        self._log_budget = _LOGGED
+
+    @property
+    def calling(self) -> bool:
+        """Whether a call is in flight."""
+        return self._upstream.calling
+
+    @property
+    def opening(self) -> bool:
+        """Whether `settled` will be set."""
+        return self._upstream.opening
+
+    @property
+    def busy(self) -> bool:
+        """Whether it has a session, or a stateless client waits for something."""
+        sessions = len(self._members) - len(self._stateless)
+        return sessions > 0 or any(member.busy for member in self._stateless.values())
+
+    @property
+    def principals(self) -> Collection[str]:
+        """The principals that the child has served (server.Holder)."""
+        return self._served.union(*(member.principals for member in self._stateless.values()))
+
+    @property
+    def members(self) -> tuple[Member, ...]:
+        """The sessions that share it."""
+        return tuple(self._members.values())
+
+    @property
+    def origins(self) -> Origins:
+        """The calls of the process, for a translator."""
+        return self._upstream.origins
+
+    # ---- sessions
+
+    def join_stateless(self, front: Front, member: Stateless) -> None:
+        """Add the stateless clients of a desk."""
+        self._stateless[front] = member
+        self._members[front] = member
+        self._perform(self._upstream.join(front))
+
+    def unassigned(self, message: Request) -> None:
+        """Assign a request of the server again (ToLegacy)."""
+        self._perform(self._upstream.unassigned(message))
+
+    def join(self, front: Front, member: Member) -> None:
+        """Add a session."""
+        self._members[front] = member
+        self._served.add(member.principal)
+        self._perform(self._upstream.join(front))
+
+    def leave(self, front: Front) -> None:
+        """Remove a session."""
+        stateless = self._stateless.pop(front, None)
+        if stateless is not None:
+            self._served.update(stateless.principals)
+        if self._members.pop(front, None) is not None:
+            self._perform(self._upstream.leave(front))
+
+    def send(self, front: Front, message: Message, token: bytes = b"") -> None:
+        """Take a message of a session for the server."""
+        self._perform(self._upstream.front_sent(front, message, token))
+
+    # ---- the child's side (server.Holder)
+
+    def is_served_by(self, child: "Child") -> bool:
+        """Return whether this is its child, and not one that was given up."""
+        return self._child is child
+
+    def started(self, child: "Child") -> None:
+        """Open the session of this child."""
+        if self.ended:
+            child.stop()
+            return
+        self._child = child
+        self._served = {
+            member.principal for front, member in self._members.items() if front not in self._stateless
+        }
+        self._perform(self._upstream.started())
+
+    def _spoiled(self, prefix: bytes, text: str) -> None:
+        wire_id = envelope.id_in_prefix(prefix)
+        if wire_id:
+            self._from_server(Response(wire_id, b"", fault_text(INTERNAL_ERROR, text)))
+        else:
+            self._log.debug(text)
+
+    def lost(self, exit_: Exit, stderr: list[str]) -> None:
+        """The child is gone."""
+        text = f"the server {exit_.describe()}"
+        data: dict[str, object] = {
+            "reason": "exited",
+            "code": exit_.code,
+            "signal": exit_.signal,
+            "stderr": stderr,
+        }
+        self._child = None
+        if self._upstream.refused:
+            return  # that is the reason, and its consequence is being decided
+        if self.doubtful:
+            self._owner.unopened(self, lambda: self.failed(text, data), refused=False)
+        else:
+            self.failed(text, data)
+
+    def failed(self, text: str, data: dict[str, object]) -> None:
+        """There is no child, for this reason."""
+        self._child = None
+        self._unsettle()
+        self._perform(self._upstream.lost(text, data))
+
+    def ticked(self, now: float) -> None:
+        """Time has passed."""
+        self._log_budget = _LOGGED
+        if self.busy:
+            self.touched = now
+        self._perform(self._upstream.ticked(now))
+
+    def give_up(self, reason: str) -> None:
+        """Let the child leave. Sessions have another process for their next requests (server.Holder)."""
+        self.end(reason)
+
+    def end(self, reason: str) -> None:
+        """Fail what is in flight and let the child leave."""
+        if self.ended:
+            return
+        self.ended = True
+        self.settled.set()
+        self._perform(self._upstream.ended(reason))
+        self._members.clear()
+        self._stateless.clear()
+        if self._child is not None:
+            self._child.stop()
+
+    # ---- carrying out
+
+    def _from_server(self, message: Message) -> None:
+        self._perform(self._upstream.server_sent(message))
+
+    def _perform(self, effects: Iterable[Effect]) -> None:
+        for effect in effects:
+            if isinstance(effect, ToServer):
+                self._write(effect.message)
+            elif isinstance(effect, ToFront):
+                self._hand_on(effect.front, effect.message, effect.about)
+            else:
+                self._perform_seldom(effect)
+
+    def _perform_seldom(self, effect: Effect) -> None:
+        match effect:
+            case CallsLost(front, wire_ids, text, data):
+                member = self._members.get(front)
+                if member is not None:
+                    member.calls_lost(wire_ids, text, data)
+            case Assigned() | Undeclared() | FrontOpened():
+                self._hand_on_stateless(effect)
+            case Revive():
+                self._owner.wake(self)
+            case Opened():
+                self.doubtful = False
+                self.settled.set()
+                self._owner.opened(self)
+            case Unopened(error):
+                self._refused(error)
+            case Abandon():
+                self._abandon()
+            case ServerRequestRefused(method, reason):
+                self._seldom.info("server_request_refused", method=method, reason=reason)
+            case LogOnly(params):
+                self._log_message(params)
+            case Note(text):
+                self._log.debug(text)
+            case _:  # those of `_perform`
+                pass
+
+    def _hand_on_stateless(self, effect: Assigned | Undeclared | FrontOpened) -> None:
+        member = self._stateless.get(effect.front)
+        if member is None:
+            return
+        if isinstance(effect, FrontOpened):
+            member.shared_opened(effect.result)
+        elif isinstance(effect, Assigned):
+            member.assigned(effect.message, effect.origin)
+        else:
+            member.undeclared(effect.message, effect.origin)
+
+    def _hand_on(self, front: Front, message: Message, about: bytes) -> None:
+        member = self._members.get(front)
+        if member is None:
+            return
+        try:
+            member.from_shared(message, about)
+        except Exception as fault:  # noqa: BLE001 - the boundary of one session: a fault of ours must not cost the others
+            self._owner.fault(fault)
+            member.end("an internal error")
+
+    def _refused(self, error: bytes) -> None:
+        def refuse() -> None:
+            self._unsettle()
+            self._perform(self._upstream.refuse(error))
+
+        if self.doubtful:
+            self._owner.unopened(self, refuse, refused=True)
+        else:
+            refuse()
+
+    def _unsettle(self) -> None:
+        # Whoever waits for the era is served as with a legacy server; the next child decides anew.
+        self.settled.set()
+        self.settled = trio.Event()
+
+    def _abandon(self) -> None:
+        self._unsettle()
+        child, self._child = self._child, None
+        if child is not None:
+            child.kill()
+
+    def _log_message(self, params: bytes) -> None:
+        if self._log_budget:
+            self._log_budget -= 1
+            self._log.info("log_message", reason="several clients", params=params[:_LOGGED_BYTES])
+
+    def _write(self, message: Message) -> None:
+        child = self._child
+        if child is None:
+            return
+        try:
+            child.send(envelope.line(message))
+        except ChildGone:
+            return  # its exit is on its way and fails what was sent
+        except ChildBusy as busy:
+            if isinstance(message, Request):
+                self._from_server(Response(message.id, b"", fault_text(SERVER_ERROR, str(busy))))
+            else:
+                self._log.warning("dropped a message for the server", reason=str(busy))

@@ -1,0 +1,256 @@
+"""Several clients of one legacy server process: `share = "principal"` and `share = "server"`.
+
+S1: one process, whatever its clients declare. S2: a call that waits for its client costs that client only. S3: the server's
+answer and its withdrawal reach a client that has not answered.
+"""
+
+import itertools
+import json
+import sys
+from contextlib import AsyncExitStack
+from pathlib import Path
+
+import pytest
+import trio
+
+from ..e2e.daemon_process import daemon
+from .sharing_support import ASKABLE, TRANSPORTS, over_process, session
+
+pytestmark = pytest.mark.anyio
+
+PROGRAM = str(Path(__file__).with_name("servers") / "shared.py")
+COMMAND = [sys.executable, "-I", "-S", PROGRAM]
+SHARES = ("principal", "server")
+# The transports of the clients of the aggregate, each with a member of its own.
+AGGREGATED = ("http", "sse", "ws")
+LEVELS = {"level": "debug"}
+
+
+@pytest.fixture(scope="module")
+def running(tmp_path_factory):
+    """For each test a server of its own, because calls of the last two seconds count (`attribution.AFTER_ANSWER`)."""
+    folder = tmp_path_factory.mktemp("sharing")
+    names = [f"{share}{number}" for share in SHARES for number in range(40)]
+    servers = {
+        name: {"command": [*COMMAND, str(folder / f"{name}.lock")], "share": name.rstrip("0123456789")}
+        for name in names
+    }
+    members = [f"{share}{number}" for share in SHARES for number in range(len(AGGREGATED))]
+    tables = {"aggregate": {"servers": members}}
+    with daemon(folder, servers, **tables) as found:
+        found.fresh = {share: itertools.count(len(AGGREGATED)) for share in SHARES}
+        yield found
+
+
+def fresh(running, share="server"):
+    """The name of a server that no other test uses."""
+    return f"{share}{next(running.fresh[share])}"
+
+
+async def state(client):
+    return json.loads(await client.call("state"))
+
+
+# ---- S1: one process for all
+
+
+@pytest.mark.parametrize("share", SHARES)
+async def test_s1_one_process_serves_clients_of_every_transport_and_with_other_capabilities(running, share):
+    name = fresh(running, share)
+    declared = [{}, ASKABLE, {"roots": {}}, {"elicitation": {"url": {}}, "sampling": {"tools": {}}}]
+    async with AsyncExitStack() as stack:
+        clients = [
+            await stack.enter_async_context(session(running, transport, name, capabilities))
+            for transport, capabilities in zip(TRANSPORTS, declared, strict=True)
+        ]
+        states = [await state(client) for client in clients]
+        called = running.do("call", name, "state")
+        assert f'"pid": {states[0]["pid"]}' in called.stdout.replace("\\", "")
+        listed = running.do("tools", name).stdout
+        assert "echo" in listed
+    assert len({one["pid"] for one in states}) == 1
+    [initialize] = states[-1]["declared"]
+    assert set(initialize) >= {"roots", "sampling", "elicitation"}
+
+
+@pytest.mark.parametrize("share", SHARES)
+async def test_s1_the_commands_start_the_process_that_sessions_use_then(running, share):
+    name = fresh(running, share)
+    called = running.do("call", name, "state").stdout
+    async with session(running, "ws", name) as one, session(running, "http", name, {}) as other:
+        first, second = await state(one), await state(other)
+    assert first["pid"] == second["pid"]
+    assert f'"pid": {first["pid"]}' in called.replace("\\", "")
+
+
+async def test_s1_a_client_of_an_older_revision_shares_it_as_well(running):
+    name = fresh(running)
+    async with (
+        session(running, "ws", name, version="2024-11-05") as one,
+        session(running, "ws", name, version="2025-06-18") as other,
+    ):
+        assert (one.opened["protocolVersion"], other.opened["protocolVersion"]) == (
+            "2024-11-05",
+            "2025-06-18",
+        )
+        assert (await state(one))["pid"] == (await state(other))["pid"]
+
+
+@pytest.mark.parametrize("transport", TRANSPORTS)
+async def test_s1_a_client_that_has_not_declared_it_is_not_asked(running, transport):
+    name = fresh(running)
+    async with session(running, "ws", name) as asked, session(running, transport, name, {}) as plain:
+        await asked.call("echo")
+        for method in ("elicitation/create", "sampling/createMessage", "roots/list"):
+            assert json.loads(await plain.call("ask", method=method))["code"] == -32601
+        assert not [message for message in plain.seen if "method" in message]
+
+
+async def test_s1_a_process_that_dies_is_replaced_for_all(running):
+    name = fresh(running)
+    async with session(running, "ws", name) as one, session(running, "http", name) as other:
+        before = await state(other)
+        await one.ask("logging/setLevel", LEVELS)
+        await one.ask("resources/subscribe", {"uri": "x://a"})
+        waiting = await other.begin("tools/call", {"name": "ask", "arguments": {"patience": 20}})
+        question = await other.question()
+        died = await one.ask("tools/call", {"name": "die"})
+        assert "exited with code 3" in died["error"]["message"]
+        failed = await other.answer(waiting)
+        assert "exited with code 3" in failed["error"]["message"]
+        assert question["id"] in [
+            message["params"].get("requestId") for message in other.seen if "params" in message
+        ]
+        after = await state(other)
+        assert (after["pid"] != before["pid"], after["levels"]) == (True, ["debug"])
+        await one.until(lambda message: message.get("method") == "notifications/tools/list_changed")
+        await one.until(lambda message: message.get("method") == "notifications/resources/updated")
+        assert (await state(one))["pid"] == after["pid"]
+
+
+async def test_s1_a_restart_waits_for_the_process_that_has_the_lock(running):
+    name = fresh(running)
+    async with session(running, "ws", name) as one, session(running, "http", name) as other:
+        before = await state(one)
+        running.do("restart", name)
+        after, again = await state(other), await state(one)
+    assert before["pid"] != after["pid"] == again["pid"]
+
+
+# ---- S2: a call that waits for its client costs that client only
+
+
+@pytest.mark.parametrize("transport", TRANSPORTS)
+async def test_s2_another_client_is_served_while_one_does_not_answer(running, transport):
+    name = fresh(running)
+    async with session(running, transport, name) as silent, session(running, "ws", name) as other:
+        waiting = await silent.begin("tools/call", {"name": "ask", "arguments": {"patience": 20}})
+        question = await silent.question()
+        with trio.fail_after(5):
+            assert await other.call("echo") == "echo"
+            running.do("call", name, "echo")
+        await silent.reply(question, {"action": "accept", "content": {}})
+        answer = await silent.answer(waiting)
+        assert json.loads(answer["result"]["content"][0]["text"])["action"] == "accept"
+        assert not [message for message in other.seen if "method" in message]
+
+
+@pytest.mark.parametrize("transport", TRANSPORTS)
+async def test_s2_a_client_that_leaves_ends_its_call_and_its_question(running, transport):
+    name = fresh(running)
+    async with session(running, "ws", name) as other:
+        async with session(running, transport, name) as leaving:
+            await leaving.begin("tools/call", {"name": "ask", "arguments": {"patience": 20}})
+            await leaving.question()
+        with trio.fail_after(10):
+            while not (found := await state(other))["cancelled"]:
+                await trio.sleep(0.01)
+        assert await other.call("echo") == "echo"
+        assert found["pid"]
+
+
+async def test_s2_a_question_that_several_clients_can_have_caused_reaches_none(running):
+    name = fresh(running)
+    async with session(running, "ws", name) as one, session(running, "http", name) as other:
+        await one.begin("tools/call", {"name": "ask", "arguments": {"patience": 20}})
+        await one.question()
+        refused = json.loads(await other.call("ask"))
+        assert refused["code"] == -32603
+        assert not [message for message in other.seen if "method" in message]
+        logged = running.do("logs", name).stdout
+        assert "server_request_refused" in logged
+        assert "reason=ambiguous" in logged
+
+
+# ---- S3: the server gives up, or withdraws its question
+
+
+async def given_up(client, *, withdraw):
+    """Make a call and do not answer its question. Returns how long it took (seconds)."""
+    began = trio.current_time()
+    number = await client.begin("tools/call", {"name": "ask", "arguments": {"withdraw": withdraw}})
+    question = await client.question()
+    answer = await client.answer(number)
+    assert answer["result"]["content"][0]["text"] == "gave up"
+    withdrawn = [
+        message["params"]["requestId"]
+        for message in client.seen
+        if message.get("method") == "notifications/cancelled"
+    ]
+    assert withdrawn == ([question["id"]] if withdraw else [])
+    return trio.current_time() - began
+
+
+@pytest.mark.parametrize("transport", TRANSPORTS)
+async def test_s3_the_answer_and_the_withdrawal_reach_a_client_at_once(running, transport):
+    name = fresh(running)
+    async with over_process(COMMAND) as direct, session(running, transport, name) as client:
+        await direct.initialize(ASKABLE)
+        for withdraw in (False, True):
+            took: list[float] = []
+
+            async def measure(one, withdraw=withdraw, took=took):
+                took.append(await given_up(one, withdraw=withdraw))
+
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(measure, direct)
+                nursery.start_soon(measure, client)
+            assert abs(took[0] - took[1]) < 5  # against hanging, not a measurement
+
+
+@pytest.mark.parametrize("share", SHARES)
+@pytest.mark.parametrize("transport", AGGREGATED)
+async def test_s3_the_answer_reaches_a_client_of_the_aggregate_at_once(running, transport, share):
+    tool = f"{share}{AGGREGATED.index(transport)}__ask"
+    async with session(running, transport, "") as client:
+        number = await client.begin("tools/call", {"name": tool, "arguments": {"withdraw": True}})
+        question = await client.question()
+        answer = await client.answer(number)
+        assert answer["result"]["content"][0]["text"] == "gave up"
+        named = [
+            message["params"] for message in client.seen if message.get("method") == "notifications/cancelled"
+        ]
+        assert [params["requestId"] for params in named] == [question["id"]]
+
+
+# ---- what belongs to one client
+
+
+async def test_s1_equal_ids_and_progress_tokens_stay_apart(running):
+    name = fresh(running)
+    async with session(running, "ws", name) as one, session(running, "ws", name) as other:
+        for client in (one, other):
+            await client.call("progress", _meta={"progressToken": "same"})
+        for client in (one, other):
+            [told] = [message for message in client.seen if message.get("method") == "notifications/progress"]
+            assert told["params"]["progressToken"] == "same"
+
+
+async def test_s1_a_log_line_reaches_the_client_whose_call_has_caused_it_only(running):
+    name = fresh(running)
+    async with session(running, "ws", name) as one, session(running, "http", name) as other:
+        await other.ask("logging/setLevel", LEVELS)
+        await one.call("log", level="warning")
+        assert [message["params"]["data"] for message in one.seen if "method" in message] == ["line"]
+        await other.ask("ping")
+        assert not [message for message in other.seen if "method" in message]
