@@ -13,6 +13,7 @@ import math
 import os
 import sys
 import traceback
+from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 from contextvars import ContextVar
@@ -66,6 +67,8 @@ _SAID: Final = frozenset({"notifications/progress", "notifications/message", inp
 
 # The client that the request of the running task comes from, as the daemon names it, if it does.
 _client: ContextVar[str] = ContextVar("client", default="")
+# With so many bytes to write to the daemon, no server is read until half of them are left.
+_UNSENT: Final = 8 * 1024 * 1024
 
 Heard = Callable[[Notification], None]
 Found = TypeVar("Found")
@@ -83,6 +86,42 @@ class Refused(Exception):
         self.error = error
 
 
+class _Output:
+    """What waits to be written to the daemon, which reads as slowly as its client does."""
+
+    def __init__(self) -> None:
+        self._queue: deque[bytes] = deque()
+        self._bytes = 0
+        self._more = trio.Event()
+        self._room = trio.Event()
+        self._room.set()
+
+    def put(self, text: bytes) -> None:
+        """Queue one message. It always fits: who has many waits for room before."""
+        self._queue.append(text)
+        self._bytes += len(text)
+        if self._bytes > _UNSENT and self._room.is_set():
+            self._room = trio.Event()
+        self._more.set()
+
+    async def room(self) -> None:
+        """Wait until little enough is left to write."""
+        await self._room.wait()
+
+    async def write(self) -> None:
+        """Write to stdout what is queued, in its order, for ever."""
+        async with trio.lowlevel.FdStream(os.dup(1)) as stdout:
+            while True:
+                await self._more.wait()
+                self._more = trio.Event()
+                while self._queue:
+                    text = self._queue.popleft()
+                    await stdout.send_all(text + b"\n")
+                    self._bytes -= len(text)
+                    if self._bytes < _UNSENT // 2:
+                        self._room.set()
+
+
 class _Asked:
     """A request to a server, and where what belongs to it goes."""
 
@@ -97,9 +136,14 @@ class _Connection:
     """An open WebSocket to one server, and what is asked on it."""
 
     def __init__(
-        self, socket: trio_websocket.WebSocketConnection, said: Heard, over: Callable[[], None]
+        self,
+        socket: trio_websocket.WebSocketConnection,
+        said: Heard,
+        over: Callable[[], None],
+        room: Callable[[], Awaitable[None]],
     ) -> None:
         self._socket = socket
+        self._room = room
         self._said = said
         self._over = over
         self._asked: dict[bytes, _Asked] = {}
@@ -159,6 +203,7 @@ class _Connection:
         """Hear what the server says, until the socket is closed."""
         with suppress(trio_websocket.ConnectionClosed):
             while True:
+                await self._room()
                 self._heard(await self._socket.get_message())
 
     def _heard(self, text: str | bytes) -> None:
@@ -188,8 +233,17 @@ class _Connection:
 class Member:
     """One server of the daemon. The connection of a client is opened when it is needed, and again after its end."""
 
-    def __init__(self, nursery: trio.Nursery, path: str, name: str, principal: str, said: Heard) -> None:
+    def __init__(
+        self,
+        nursery: trio.Nursery,
+        path: str,
+        name: str,
+        principal: str,
+        said: Heard,
+        room: Callable[[], Awaitable[None]],
+    ) -> None:
         self.name = name
+        self._room = room
         self._nursery = nursery
         self._path = path
         self._principal = principal
@@ -282,7 +336,7 @@ class Member:
                     max_message_size=TRUSTING.line,
                     receive_buffer_size=_READ,
                 )
-                connection = _Connection(socket, self._said, nursery.cancel_scope.cancel)
+                connection = _Connection(socket, self._said, nursery.cancel_scope.cancel, self._room)
                 self._connections[client] = connection
                 task_status.started(connection)
                 nursery.start_soon(connection.write)
@@ -394,12 +448,14 @@ class Aggregate:
         path: str,
         names: Sequence[str],
         principal: str,
-        say: Callable[[bytes], None],
+        output: _Output,
     ) -> None:
         self._nursery = nursery
-        self._say = say
+        self._say = output.put
         self._names = names
-        self._members = {name: Member(nursery, path, name, principal, self._tell) for name in names}
+        self._members = {
+            name: Member(nursery, path, name, principal, self._tell, output.room) for name in names
+        }
         self._owners = merging.Owners(names)
         self._running: dict[bytes, trio.CancelScope] = {}
         self._late: dict[str, str] = {}  # who is late, and with what
@@ -680,23 +736,15 @@ def _hear(aggregate: Aggregate, line: bytes | Overlong, say: Callable[[bytes], N
 
 
 async def _run(path: str, names: Sequence[str], principal: str) -> None:
-    # The daemon reads whatever we write, and has limits of its own.
-    send, receive = trio.open_memory_channel[bytes](math.inf)
-    splitter = LineSplitter(TRUSTING.line)
-
-    async def write() -> None:
-        async with trio.lowlevel.FdStream(os.dup(1)) as stdout:
-            async for text in receive:
-                await stdout.send_all(text + b"\n")
-
+    output, splitter = _Output(), LineSplitter(TRUSTING.line)
     async with trio.open_nursery() as nursery:
-        nursery.start_soon(write)
-        aggregate = Aggregate(nursery, path, names, principal, send.send_nowait)
+        nursery.start_soon(output.write)
+        aggregate = Aggregate(nursery, path, names, principal, output)
         nursery.start_soon(aggregate.close_resting)
         async with trio.lowlevel.FdStream(os.dup(0)) as stdin:
             while data := await stdin.receive_some(_READ):
                 for line in splitter.feed(data):
-                    _hear(aggregate, line, send.send_nowait)
+                    _hear(aggregate, line, output.put)
         nursery.cancel_scope.cancel()
 
 

@@ -8,14 +8,15 @@ or a queue.
 import secrets
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Final, Protocol
 
 import trio
 
 from ..transports import peer
 from ..transports.child import ChildBusy, ChildGone, Exit
-from ..transports.outlet import Outlet
+from ..transports.outlet import Backlog, Outlet
 from ..transports.ports import Log
+from ..transports.pulse import PausableClock
 from ..validators import envelope, members
 from ..validators.envelope import Message, Notification, Request, Response
 from ..validators.limits import Limits
@@ -49,6 +50,9 @@ from .shared_upstream import Front
 
 if TYPE_CHECKING:
     from ..transports.child import Child
+
+
+_CANCELLED: Final = "notifications/cancelled"
 
 
 def stopping() -> Rejection:
@@ -131,6 +135,14 @@ class LocalConversation:
         # The requests that will end with `Done`, by their ids.
         self._open: dict[bytes, Call] = {}
         self._pipe = pipe
+        # What the client has still to read, over all its streams; its own child waits for that.
+        self.backlog = (pipe.client if pipe is not None else None) or Backlog(limits)
+        self.backlog.watch(self._pace)
+        if pipe is not None:
+            pipe.join(self.backlog)
+        self._hurries = False  # read the child on, however much is unsent
+        self._clock = PausableClock()
+        self._lost = 0  # of the messages that `backlog` has refused, those that the log has
         self._around = around
         self._record = record
         self._child: Child | None = None
@@ -182,6 +194,10 @@ class LocalConversation:
                 outlet.context if isinstance(outlet.context, Stream) else self._session.call_stream(outlet)
             )
             outlet.context = stream
+            if outlet.client is None:
+                outlet.join(self.backlog)
+        elif self.backlog.full and type(message) is Notification and message.method == _CANCELLED:
+            self.backlog.grant()  # or what the server answers to it would wait behind what it ends
         try:
             effects = self._session.client_sent(message, stream)
         except Rejection as rejection:
@@ -212,11 +228,14 @@ class LocalConversation:
     def listen(self, outlet: Outlet) -> None:
         """Open a stream for what belongs to no request (ports.Conversation)."""
         outlet.context, effects = self._session.listened(outlet)
+        outlet.join(self.backlog, pauses=False)
         self._perform(effects)
 
     def resume(self, last_event_id: str, outlet: Outlet) -> None:
         """Continue an interrupted stream (ports.Conversation)."""
-        outlet.context, effects = self._session.resumed(last_event_id, outlet)
+        stream, effects = self._session.resumed(last_event_id, outlet)
+        outlet.context = stream
+        outlet.join(self.backlog, pauses=not stream.listens)
         outlet.repeating = True
         self._perform(effects)
         outlet.repeating = False
@@ -241,6 +260,7 @@ class LocalConversation:
         self._translator = None  # what it wanted to be called back for must ask nothing any more
         if self._pipe is not None:
             self._pipe.finish()
+        self.backlog.unwatch(self._pace)
         if self._child is not None:
             self._child.stop()
         if self._shared is not None:
@@ -276,6 +296,8 @@ class LocalConversation:
         if self.ended:
             child.stop()
             return
+        self._hurries = self.draining
+        self._pace()
         self._translator = self.make() if self.make is not None else None
         if self._reopening:
             self._reopening = False
@@ -335,6 +357,7 @@ class LocalConversation:
     def failed(self, text: str, data: dict[str, object]) -> None:
         """There is no child, for this reason."""
         self._translator = None
+        self._clock.go(trio.current_time())
         self._record.errors += self._session.in_flight
         self._perform(self._session.child_lost(text, data))
         if not self.version:
@@ -349,9 +372,38 @@ class LocalConversation:
 
     def ticked(self, now: float) -> None:
         """Time has passed."""
+        if self.backlog.given_up(now):
+            self.end(f"the client has not read for {self._limits.write_stall_seconds:g} s")
+            return
+        if self.backlog.lost > self._lost:
+            self._log.warning(
+                "client_behind",
+                session=self.id[:8],
+                lost=self.backlog.lost,
+                unsent_bytes=self.backlog.at_most,
+            )
+            self._lost = self.backlog.lost
+        # The limits of a server do not count while it is not read.
+        now = self._clock.time(now)
         self._perform(self._session.ticked(now))
         if self._translator is not None:
             self._translate(self._translator.ticked(now))
+
+    def read_on(self) -> None:
+        """Read the child on, however much of it is unsent: it is to end when it has answered."""
+        self._hurries = True
+        self._pace()
+
+    def _pace(self) -> None:
+        child = self._child
+        if child is None:
+            return
+        if self.backlog.full and not self._hurries:
+            child.pause()
+            self._clock.stop(trio.current_time())
+        else:
+            child.resume()
+            self._clock.go(trio.current_time())
 
     # ---- a shared legacy process
 
@@ -430,6 +482,7 @@ class LocalConversation:
     def share(self) -> None:
         """Speak to a child that others use as well, through the stateless era."""
         self._shared = Outlet(self._limits)
+        self._shared.backlog = self.backlog
         self._shared.shortcut = self._heard_shared
         self._shared.eager = True
         self._translator = self.make() if self.make is not None else None
@@ -506,10 +559,10 @@ class LocalConversation:
                     effect.message, effect.event_id, last=effect.last
                 ):
                     self._log.warning(
-                        "closed the stream of a client that does not read",
+                        "stream_closed",
+                        reason="client behind",
                         session=self.id[:8],
-                        messages=self._limits.stream_messages,
-                        bytes=self._limits.stream_bytes,
+                        bytes=outlet.backlog.at_most if outlet.backlog is not None else 0,
                     )
             elif isinstance(effect, ToUpstream):
                 self._to_upstream(effect)

@@ -7,9 +7,12 @@ and again by the first after its end.
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING
 
+import trio
+
 from ..transports.child import ChildBusy, ChildGone, Exit
-from ..transports.outlet import Outlet
+from ..transports.outlet import Backlog, Outlet
 from ..transports.ports import Log
+from ..transports.pulse import PausableClock
 from ..transports.seldom import Seldom
 from ..validators import envelope
 from ..validators.envelope import Message, Request, Response
@@ -95,6 +98,12 @@ class Desk:
         self._used = False  # since the last look at the clock
         # Whose requests its child has been given since it was started, two at most (server.Holder).
         self.principals: set[str] = set()
+        # Of clients that are behind (`Backlog.full`). The child waits for one only as long as it has no other client.
+        self._behind: dict[Backlog, None] = {}
+        # Of known clients with requests in flight or something unsent, by their keys.
+        self._clients: dict[str, Backlog] = {}
+        self._hurries = False  # read the child on, whoever is behind
+        self._clock = PausableClock()
 
     @property
     def busy(self) -> bool:
@@ -117,21 +126,72 @@ class Desk:
         """Take a request. What is said in its course, and its answer, go to its outlet. Raises Rejection."""
         self._used = True
         effects = self._relay.asked(asked)
+        self._count(asked)
         if len(self.principals) < 2:  # more than one is all that counts
             self.principals.add(asked.principal)
         self._perform(effects)
+        if self._behind:
+            self._pace()
 
     def left(self, outlet: object) -> None:
         """A caller is gone: what it asked is cancelled."""
+        self._let_read(outlet)
         self._perform(self._relay.left(outlet))
 
     def cancel(self, outlet: object, raw_id: bytes) -> None:
         """A caller takes one request back."""
+        self._let_read(outlet)
         self._perform(self._relay.cancelled(outlet, raw_id))
 
     def narrowed(self, principal: str) -> None:
         """What this principal may use is another thing now."""
         self._perform(self._relay.narrowed(principal))
+
+    # ---- the pace of its clients
+
+    def _count(self, asked: Asked) -> None:
+        """Count what is unsent for a known client over all its streams; else each stream is a client of its own."""
+        client, outlet = asked.client, asked.outlet
+        if not client.known or client.key in ("", asked.principal):  # which may be several programs
+            return
+        if isinstance(outlet, Outlet) and outlet.backlog is None:
+            backlog = self._clients.get(client.key)
+            if backlog is None:
+                backlog = self._clients[client.key] = Backlog(self._limits)
+            outlet.join(backlog)
+
+    def read_on(self) -> None:
+        """Read the child on, whoever is behind: it is to end when it has answered (server.Holder)."""
+        self._hurries = True
+        self._pace()
+
+    def _let_read(self, outlet: object) -> None:
+        if self._behind and isinstance(outlet, Outlet) and outlet.backlog in self._behind:
+            outlet.backlog.grant()
+
+    def _falls_behind(self, backlog: Backlog) -> None:
+        if backlog not in self._behind:
+            self._behind[backlog] = None
+            backlog.watch(self._pace)
+        self._pace()
+
+    def _pace(self) -> None:
+        for backlog in [one for one in self._behind if not one.full or self.ended]:
+            del self._behind[backlog]
+            backlog.unwatch(self._pace)
+        child = self._child
+        if child is None:
+            return
+        if self._behind and not self._hurries and self._has_one_client():
+            child.pause()
+            self._clock.stop(trio.current_time())
+        else:
+            child.resume()
+            self._clock.go(trio.current_time())
+
+    def _has_one_client(self) -> bool:
+        backlogs = {one.backlog if isinstance(one, Outlet) else None for one in self._relay.callers}
+        return len(backlogs.union(self._behind)) == 1
 
     # ---- the child's side (server.Holder)
 
@@ -145,6 +205,7 @@ class Desk:
         if self.ended:
             child.stop()
             return
+        self._pace()
         if self._make is not None:
             self._translator = self._make()
             self._translate(self._translator.started())
@@ -209,6 +270,7 @@ class Desk:
         self._lose_translator()
         self._child = None
         self._part()
+        self._clock.go(trio.current_time())
         self._record.errors += self._relay.calling
         self._perform(self._relay.server_lost(text, data))
         self.principals.clear()
@@ -217,6 +279,9 @@ class Desk:
         """Time has passed."""
         if self.busy or self._used:
             self.touched, self._used = now, False
+        if self._clients and not self.busy:
+            self._clients = {key: one for key, one in self._clients.items() if one.bytes}
+        now = self._clock.time(now)  # the limits of a server do not count while it is not read
         self._perform(self._relay.ticked(now))
         if self._translator is not None:
             self._translate(self._translator.ticked(now))
@@ -235,6 +300,7 @@ class Desk:
         self._perform(self._relay.ended(reason))
         if self._child is not None:
             self._child.stop()
+        self._pace()
 
     def _lose_translator(self) -> None:
         if self._translator is not None:
@@ -307,13 +373,13 @@ class Desk:
         if not isinstance(outlet, Outlet):
             return
         outlet.status = effect.status
-        if not outlet.put(effect.message, effect.event_id, last=effect.last):
-            self._log.warning(
-                "closed the stream of a client that does not read",
-                messages=self._limits.stream_messages,
-                bytes=self._limits.stream_bytes,
-            )
+        kept = outlet.put(effect.message, effect.event_id, last=effect.last)
+        backlog = outlet.backlog
+        if not kept:
+            self._log.warning("stream_closed", reason="client behind", bytes=self._limits.unsent_bytes)
             self.left(outlet)
+        elif backlog is not None and backlog.full:
+            self._falls_behind(backlog)
 
     def _write(self, message: Message) -> None:
         if self._process is not None and self._front is not None:
@@ -329,3 +395,5 @@ class Desk:
         except ChildBusy as busy:
             if isinstance(message, Request):
                 self._from_server(Response(message.id, b"", fault_text(INTERNAL_ERROR, str(busy))))
+            else:
+                self._log.warning("message_dropped", direction="to server", reason=str(busy))

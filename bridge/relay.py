@@ -153,6 +153,11 @@ class Relay:
         """How many requests wait for an answer that is to come by itself: a subscription lasts."""
         return self.in_flight - self._listens
 
+    @property
+    def callers(self) -> set[object]:
+        """The outlets of those whose requests have not been answered."""
+        return {ask.outlet for ask in (*self._calls.values(), *self._unchecked)}
+
     # ---- events from callers
 
     def asked(self, ask: Asked) -> Effects:

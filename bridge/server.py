@@ -101,6 +101,7 @@ class Holder(Protocol):
     def failed(self, text: str, data: dict[str, object]) -> None: ...
     def ticked(self, now: float) -> None: ...
     def give_up(self, reason: str) -> None: ...
+    def read_on(self) -> None: ...
     def end(self, reason: str) -> None: ...
 
 
@@ -257,6 +258,8 @@ class LocalServer:
             place.replaced = True
         for conversation in self._registry:
             conversation.part()
+        for holder in leaving:
+            holder.read_on()
         self._soon(self._renew, leaving)
         self._begin_ahead()
 
@@ -283,6 +286,9 @@ class LocalServer:
             self._resolving.set()
         for conversation in self._registry:
             conversation.draining = True
+            conversation.read_on()
+        for desk in self._desks.values():
+            desk.read_on()
         while self.in_flight:  # noqa: ASYNC110 - an event for each call would cost all of them
             await trio.sleep(_DRAIN_ROUND)
 

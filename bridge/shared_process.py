@@ -244,6 +244,9 @@ class SharedProcess:
         """Let the child leave. Sessions have another process for their next requests (server.Holder)."""
         self.end(reason)
 
+    def read_on(self) -> None:
+        """Change nothing, because a process of several clients is never paused (server.Holder)."""
+
     def end(self, reason: str) -> None:
         """Fail what is in flight and let the child leave."""
         if self.ended:

@@ -2,6 +2,7 @@
 
 A process that is silent is shown and not ended for it: one that works on a long call may answer afterwards. The question is
 `ping`, which every legacy server answers (2025-11-25, basic/utilities/ping), and `server/discover` where that is gone.
+While a process is not read, because its client is behind, the clock stands still.
 """
 
 import secrets
@@ -39,10 +40,11 @@ class Vital:
         self._limits = limits
         self._question = _DISCOVER if modern else _PING
         self._asked = False
-        self._due = now + limits.ping_seconds
+        self._due = child.time(now) + limits.ping_seconds
 
     def ticked(self, now: float) -> None:
         """Ask, when it is time. A question that is open by then makes it silent, and none follows."""
+        now = self._child.time(now)
         if now < self._due:
             return
         self._due = now + self._limits.ping_seconds

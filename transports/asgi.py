@@ -35,11 +35,15 @@ _DRAIN_BODIES: Final = 4
 # The same where the request had no credential, in seconds and bytes.
 _LINGER_SECONDS: Final = 1.0
 _LINGER_BYTES: Final = 256 * 1024
+# An answer is sent in pieces of this size, so that the progress of a slow peer is seen (bytes).
+_PIECE: Final = 64 * 1024
 _LINE_ENDS: Final = frozenset(b"\r\n\0")
 
 
 class Line(Protocol):
-    """The connection that carries the requests."""
+    """The connection that carries the requests. `moved` counts the pieces that its peer has taken, of any request."""
+
+    moved: int
 
     @property
     def broken(self) -> bool:
@@ -57,6 +61,10 @@ class Line(Protocol):
 
     def refuse(self) -> None:
         """End it: it has no credential, and a request on it was refused."""
+        ...
+
+    def reset(self, send: Send, /) -> Awaitable[None]:
+        """End the one request that is answered with this."""
         ...
 
 
@@ -156,6 +164,7 @@ class AsgiExchange:
         self._send = send
         self._body_done = False
         self._answered = False
+        self._stalled = False
         self._outlet: Outlet | None = None
         self._last_sent = 0.0
         self._looked = service.route.generation
@@ -205,7 +214,7 @@ class AsgiExchange:
         await self._start(status, SAFE_HEADERS + headers + self.cors)
         # The end of the answer is `finish`, after the body: Hypercorn forgets a request with its answer's end, and what
         # still comes of the body then breaks the connection.
-        await self._say({"type": "http.response.body", "body": body, "more_body": True})
+        await self._write(body)
 
     async def begin_stream(self, headers: Headers = ()) -> None:
         """Send the head of a 200 event stream (ports.Exchange)."""
@@ -218,8 +227,13 @@ class AsgiExchange:
 
     async def write(self, data: bytes) -> None:
         """Send a piece of the stream (ports.Exchange)."""
-        await self._say({"type": "http.response.body", "body": data, "more_body": True})
+        await self._write(data)
         self._last_sent = self._service.pulse.now
+
+    async def _write(self, data: bytes) -> None:
+        for at in range(0, len(data), _PIECE):
+            piece = data[at : at + _PIECE]
+            await self._say({"type": "http.response.body", "body": piece, "more_body": True})
 
     def outlet(self, *, direct: bool = False) -> Outlet:  # noqa: ARG002 - Hypercorn sends from one task only
         """An outlet for this request (ports.Exchange)."""
@@ -272,6 +286,8 @@ class AsgiExchange:
 
     async def finish(self) -> None:
         """Read what is left of the body, so that it cannot hurt, and end the answer."""
+        if self._stalled:
+            return
         seconds, left = _LINGER_SECONDS, _LINGER_BYTES
         if self.principal:
             seconds, left = _DRAIN_SECONDS, _DRAIN_BODIES * self._service.limits.body
@@ -287,10 +303,24 @@ class AsgiExchange:
         # To a connection that is gone Hypercorn sends into nothing, at once and for ever.
         if self._line.broken:
             raise ConnectionError("the peer does not read")
-        seconds = self._service.limits.write_stall_seconds
+        moved, seconds = self._line.moved, self._service.limits.write_stall_seconds
         with trio.move_on_after(seconds) as patience:
             await self._send(event)
         if patience.cancelled_caught:
-            self._service.log.warning("a client does not read", peer=self._peer, seconds=seconds)
-            self._line.cut()
+            await self._give_up(moved)
             raise ConnectionError("the peer does not read")
+        self._line.moved += 1
+        if self._outlet is not None:
+            self._outlet.moves()
+
+    async def _give_up(self, moved: int) -> None:
+        """End this request, and the connection where no other request has progressed since `moved`."""
+        self._stalled = True
+        seconds = self._service.limits.write_stall_seconds
+        self._service.log.warning("a client does not read", peer=self._peer, seconds=seconds)
+        if self._outlet is not None:
+            self._outlet.stall()
+        if self._line.moved == moved:
+            self._line.cut()
+        else:
+            await self._line.reset(self._send)

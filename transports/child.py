@@ -1,7 +1,8 @@
 """One server process from its first line to the end of everything it has started.
 
-Reading never waits for anybody, and writing never blocks: what does not fit into the pipe is queued within a limit. Raw
-pipes are tried first and waited for only when they would block.
+Writing never blocks: what does not fit into the pipe is queued within a limit. Raw pipes are tried first and waited for
+only when they would block. Its stdout is read at once, except while its client is behind (`pause`): then its pipe fills up
+and the server waits, as it would for a slow client without a bridge, and no clock of ours counts against it.
 """
 
 import fcntl
@@ -19,6 +20,7 @@ import trio
 
 from ..validators.limits import Limits
 from .lines import LineSplitter, Overlong
+from .pulse import TICK, PausableClock
 from .readiness import Readiness, Spot
 
 # As much as is read at once; in the middle of a large line, as much as a pipe holds.
@@ -216,6 +218,8 @@ class Child:
         self._turns = 0  # in which something of its stdout was read
         self._filling = False
         self._gone = False
+        self._paused = False
+        self._clock = PausableClock()
         self._reason = ""
         # Who is shown every message, by its direction; a list that may be shared, and grow and shrink at any time.
         self.watchers: Sequence[Callable[[str, bytes], None]] = ()
@@ -260,14 +264,34 @@ class Child:
             return False
         return any(waiting)
 
+    def pause(self) -> None:
+        """Read no further message of its stdout until `resume`, unless it is to leave."""
+        if not (self._paused or self._stopping or self._killed or self._gone):
+            self._paused = True
+            self._clock.stop(trio.current_time())
+
+    def resume(self) -> None:
+        """Read its stdout on."""
+        if self._paused:
+            self._paused = False
+            self._clock.go(trio.current_time())
+            self._readiness.again(self._stdout)
+            self._changed.wake()  # whoever waits for its last words
+
+    def time(self, now: float) -> float:
+        """Return the time `now` without that for which it was not read (seconds): for the limits that it must keep."""
+        return self._clock.time(now)
+
     def stop(self) -> None:
         """Let it leave: end of its stdin, later SIGTERM to its group, later SIGKILL to all that is left."""
+        self.resume()
         self._stopping = True
         self._on_line = _ignore
         self._changed.wake()
 
     def kill(self) -> None:
         """End it, and everything it has started, now."""
+        self.resume()
         self._killed = True
         self._on_line = _ignore
         self._changed.wake()
@@ -357,9 +381,7 @@ class Child:
                 nursery.start_soon(self._leave)
             await self._changed.wait()
         if not (self._exited or self._killed):
-            with trio.move_on_after(_SILENT_SECONDS):
-                while not (self._exited or self._killed):
-                    await self._changed.wait()
+            await self._until(lambda: self._exited or self._killed, _SILENT_SECONDS)
             if not self._exited:
                 closed = "stdin" if self._deaf else "stdout"
                 self._reason = self._reason or f"closed its {closed} without leaving"
@@ -367,14 +389,19 @@ class Child:
             await self._drain()
 
     async def _drain(self) -> None:
-        # As long as something comes it is read: a busy machine must not cost the last words of a server.
-        with trio.move_on_after(_LAST_SECONDS):
-            before = -1
-            while not self._drained and before != self._turns:
-                before = self._turns
-                with trio.move_on_after(_DRAIN_SECONDS):
-                    while not self._drained:
-                        await self._changed.wait()
+        # As long as something comes it is read: a busy machine must not cost the last words of a server, nor a slow client.
+        end = self.time(trio.current_time()) + _LAST_SECONDS
+        before = -1
+        while not self._drained and before != self._turns and self.time(trio.current_time()) < end:
+            before = self._turns
+            await self._until(lambda: self._drained, _DRAIN_SECONDS)
+
+    async def _until(self, over: Callable[[], bool], seconds: float) -> None:
+        """Wait until it is over, or so many seconds have passed in which stdout was read."""
+        end = self.time(trio.current_time()) + seconds
+        while not over() and (left := end - self.time(trio.current_time())) > 0:
+            with trio.move_on_after(max(left, TICK) if self._paused else left):
+                await self._changed.wait()
 
     async def _leave(self) -> None:
         if self._queue:
@@ -393,6 +420,8 @@ class Child:
 
     def _read_stdout(self, left: bool) -> None:  # noqa: FBT001 - readiness.Ready
         self._stdout_ends = self._stdout_ends or left
+        if self._paused:
+            return  # `resume` asks for another turn
         if self._splitter.held > _LARGE and not self._filling:
             # In the middle of a large line: let the pipe fill up, or it would be read in many small pieces.
             self._filling = True
@@ -419,7 +448,7 @@ class Child:
             goes_on = self._hear(end)
             if len(data) < size and not self._stdout_ends and not self._unheard:
                 return  # the pipe is empty; what comes from now on is another edge, but for the end
-        if self._fault is None:
+        if self._fault is None and not self._paused:
             self._readiness.again(self._stdout)
 
     def _hear(self, end: float) -> bool:
@@ -431,12 +460,12 @@ class Child:
                 for watcher in self.watchers:
                     watcher("to client", line.prefix if isinstance(line, Overlong) else line)
                 self._on_line(line)
-                if time.perf_counter() > end:
+                if self._paused or time.perf_counter() > end:
                     return False
         except Exception as fault:  # noqa: BLE001 - it is of whoever runs us, and is raised there
             self._fault = fault
             self.kill()
-        return self._fault is None and time.perf_counter() <= end
+        return self._fault is None and not self._paused and time.perf_counter() <= end
 
     def _read_stderr(self, _left: bool) -> None:  # noqa: FBT001 - readiness.Ready
         for _ in range(_FAIR):
@@ -463,12 +492,11 @@ class Child:
 
     async def _write_stdin(self) -> None:
         while self._queue:
-            with trio.move_on_after(self._limits.stdin_stall_seconds) as patience:
-                try:
-                    await trio.lowlevel.wait_writable(self._stdin)
-                except trio.ClosedResourceError:
-                    return  # the server is to leave
-            if patience.cancelled_caught:
+            try:
+                stalled = not await self._until_writable()
+            except trio.ClosedResourceError:
+                return  # the server is to leave
+            if stalled:
                 self._reason = f"has not read its stdin for {self._limits.stdin_stall_seconds:g} s"
                 self.kill()
                 return
@@ -479,6 +507,15 @@ class Child:
                 return
         self._writing = False
         self._flushed.set()
+
+    async def _until_writable(self) -> bool:
+        """Wait until its stdin takes more. Returns False after `stdin_stall_seconds` in which it was read."""
+        end = self.time(trio.current_time()) + self._limits.stdin_stall_seconds
+        while (left := end - self.time(trio.current_time())) > 0:
+            with trio.move_on_after(max(left, TICK) if self._paused else left):
+                await trio.lowlevel.wait_writable(self._stdin)
+                return True
+        return False
 
     def _write_some(self) -> None:
         while self._queue:

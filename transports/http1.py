@@ -6,9 +6,12 @@ is `validators.http_head`; whatever breaks it ends the connection after the answ
 """
 
 import contextlib
+import fcntl
 import socket
 import ssl
-from collections.abc import Callable, Container
+import sys
+import termios
+from collections.abc import Awaitable, Callable, Container
 from functools import partial
 from typing import Final, Protocol
 
@@ -103,8 +106,22 @@ _STREAM_LINES: Final = _lines(STREAM_HEADERS)
 _JSON_LINE: Final = b"Content-Type: application/json\r\n"
 
 
+def unread_by_peer(sock: socket.socket) -> int:
+    """Return how many bytes the kernel still holds of what was sent: it takes more in large steps only (SIOCOUTQ)."""
+    try:
+        held: bytes = fcntl.ioctl(sock.fileno(), termios.TIOCOUTQ, bytes(4))
+    except OSError:  # it is closed
+        return 0
+    return int.from_bytes(held, sys.byteorder)
+
+
 class Wire(Protocol):
     """Bytes in and out of one connection."""
+
+    @property
+    def sent(self) -> int:
+        """How many bytes were sent with `send`: a peer that reads slowly makes progress."""
+        ...
 
     async def receive(self, max_bytes: int) -> bytes: ...
     async def send(self, data: bytes | memoryview) -> None: ...
@@ -121,6 +138,7 @@ class PlainWire:
         self._unblocked = 0
         self._left = False
         self.readable = True  # a client may have sent its first request before its connection was accepted
+        self.sent = 0
 
     def ready(self, *, left: bool) -> None:
         """There is something to read, or the end; after `left` there will be no other edge."""
@@ -158,6 +176,7 @@ class PlainWire:
             sent = self._sock.send(data)
         except BlockingIOError:
             sent = 0
+        self.sent += sent
         if sent == len(data):
             await self._be_fair()
             return
@@ -165,9 +184,11 @@ class PlainWire:
         while rest:
             await trio.lowlevel.wait_writable(self._sock)
             try:
-                rest = rest[self._sock.send(rest) :]
+                sent = self._sock.send(rest)
             except BlockingIOError:  # pragma: no cover - writable, and full again before we came
                 continue
+            self.sent += sent
+            rest = rest[sent:]
 
     async def drop(self) -> int:
         """Read and drop some bytes; their number, 0 at the end. Raises OSError."""
@@ -188,6 +209,7 @@ class TlsWire:
 
     def __init__(self, stream: "trio.SSLStream[trio.SocketStream]") -> None:
         self._stream = stream
+        self.sent = 0
 
     async def receive(self, max_bytes: int) -> bytes:
         """Some bytes, or none at the end. Raises OSError."""
@@ -199,7 +221,10 @@ class TlsWire:
     async def send(self, data: bytes | memoryview) -> None:
         """All of the data. Raises OSError."""
         try:
-            await self._stream.send_all(data)
+            for at in range(0, len(data), _ONE_SEND):
+                piece = memoryview(data)[at : at + _ONE_SEND]
+                await self._stream.send_all(piece)
+                self.sent += len(piece)
         except trio.BrokenResourceError as fault:
             raise ConnectionError("TLS") from fault
 
@@ -319,6 +344,8 @@ class Connection:
         self._to_drop = 0  # bytes that are still read at the end of the connection
         self._peer_first = False  # whether the peer was asked to close, and could
         self._last_sent = 0.0
+        self._patient = False
+        self._sent: int = 0  # what the peer had taken at the last look (bytes)
 
     # ---- the loop
 
@@ -372,6 +399,8 @@ class Connection:
         if self._unsent:
             unsent, self._unsent = self._unsent, b""
             await self._send(unsent)
+            if self._outlet is not None:
+                self._outlet.sent()
         if self._streaming:
             await self._wire.send(b"0\r\n\r\n")
         self._outlet = None
@@ -573,6 +602,8 @@ class Connection:
             sent = len(data)  # the peer is gone, which is an edge of its own
         if sent < len(data):
             self._unsent = data[sent:]
+            if self._outlet is not None:
+                self._outlet.owe(len(self._unsent))
             self._spot.wake()
         else:
             self._wait_for("request")
@@ -590,8 +621,16 @@ class Connection:
         """Hand over the connection (ports.Exchange)."""
         self._hijacked = True
         self._close = True
+        # Our own aggregate reads as its own client does, who has a limit for that. Others cannot send this header.
+        delegates = self._service.gate.delegates is not None
+        self._patient = delegates and "mcp-bridge-principal" in self.head.headers
         return _Upgraded(
-            self._wire, self._plain, self._buffer, partial(self._service.quota.receiving, self.principal)
+            self._wire,
+            self._plain,
+            self._buffer,
+            self._send,
+            partial(self._service.quota.receiving, self.principal),
+            patient=self._patient,
         )
 
     def _body_is_here(self) -> bool:
@@ -655,15 +694,26 @@ class Connection:
                     self._expire(408, f"the body comes slower than {limits.body_rate} bytes/s")
                 else:
                     self._wait_for("body")
-            case "reader" if waited > limits.write_stall_seconds:
-                self._service.log.warning(
-                    "a client does not read", peer=self.peer, seconds=limits.write_stall_seconds
-                )
-                self.abort()
+            case "reader":
+                self._watch_reader(now)
             case _:
                 if self._outlet is not None and now - self._last_sent >= limits.heartbeat_seconds:
                     self._last_sent = now
                     self._outlet.heartbeat()
+
+    def _watch_reader(self, now: float) -> None:
+        """Give up a peer that takes nothing of what is sent."""
+        seconds, outlet = self.limits.write_stall_seconds, self._outlet
+        taken: int = self._wire.sent - unread_by_peer(self._sock)
+        if taken != self._sent:
+            self._sent, self._since = taken, now
+            if outlet is not None:
+                outlet.moves()
+        elif now - self._since > seconds and not self._patient:
+            self._service.log.warning("a client does not read", peer=self.peer, seconds=seconds)
+            if outlet is not None:
+                outlet.stall()
+            self.abort()
 
     def _rest(self) -> float:
         if self._service.pulse.ending:
@@ -735,12 +785,17 @@ class _Upgraded:
         wire: Wire,
         plain: PlainWire | None,
         rest: bytes,
+        send: Callable[[bytes], Awaitable[None]],
         receiving: Callable[[], contextlib.AbstractContextManager[Callable[[int], None]]],
+        *,
+        patient: bool,
     ) -> None:
         self._wire = wire
         self._plain = plain
         self._rest = rest
+        self._send = send
         self.receiving = receiving
+        self.patient = patient
 
     async def receive_some(self, max_bytes: int | None = None) -> bytes:
         """Some bytes, or none at the end. Raises trio.BrokenResourceError."""
@@ -755,7 +810,7 @@ class _Upgraded:
     async def send_all(self, data: bytes) -> None:
         """All of the data. Raises trio.BrokenResourceError."""
         try:
-            await self._wire.send(data)
+            await self._send(data)
         except OSError as fault:
             raise trio.BrokenResourceError from fault
 

@@ -9,9 +9,11 @@ connection ends with its peer, and what a client sends is counted and handed on 
 
 import contextlib
 import logging
+import math
 import socket
 import ssl
-from typing import TYPE_CHECKING, Final, cast
+from functools import partial
+from typing import TYPE_CHECKING, Any, Final, cast
 
 import h2.errors
 import h2.events
@@ -23,6 +25,7 @@ import hypercorn.protocol.h2
 import trio
 from hypercorn.app_wrappers import ASGIWrapper
 from hypercorn.config import Config
+from hypercorn.events import RawData
 from hypercorn.protocol.h2 import BufferCompleteError, H2Protocol, StreamBuffer
 from hypercorn.trio.tcp_server import TCPServer
 from hypercorn.trio.worker_context import WorkerContext
@@ -32,12 +35,12 @@ from ..validators.envelope import error
 from ..validators.h2_frames import FrameFlood, FrameMeter, answer, calm_down, first_head, no_more
 from ..validators.limits import Limits
 from ..validators.rejection import Rejection
-from .asgi import AsgiApp, AsgiScope, head_of
-from .http1 import SAFE_HEADERS, Service
+from .asgi import AsgiApp, AsgiScope, Send, head_of
+from .http1 import SAFE_HEADERS, Service, unread_by_peer
 from .quota import CHECKING, NO_HEAD, REFUSED, Seat
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Awaitable, Callable, Iterator
 
     from hypercorn.typing import ASGIFramework, ConnectionState
 
@@ -91,6 +94,7 @@ async def serve_http2(
 ) -> None:
     """Serve one connection on which `h2` was negotiated, until either side leaves."""
     owned = _OwnedStream(service, stream, sock, peer, seat)
+    service.pulse.join(owned)
     app = ASGIWrapper(cast("ASGIFramework", AsgiApp(service, peer, seat, owned)))
     server = TCPServer(
         app,
@@ -99,6 +103,7 @@ async def serve_http2(
         cast("ConnectionState", {}),
         cast("trio.SSLStream[trio.SocketStream]", owned),
     )
+    owned.reset = partial(_reset, server)
     try:
         async with trio.open_nursery() as nursery:
             nursery.start_soon(_break_when_cancelled, sock)
@@ -114,6 +119,8 @@ async def serve_http2(
     except* Exception as group:  # noqa: BLE001 - the guard (see the module's docstring)
         faults = ", ".join(sorted({type(fault).__name__ for fault in _leaves(group)}))
         service.seldom.warning("HTTP/2 gave up a connection", peer=peer, fault=faults)
+    finally:
+        service.pulse.leave(owned)
 
 
 async def _break_when_cancelled(sock: socket.socket) -> None:
@@ -127,6 +134,23 @@ async def _end_with_peer(over: trio.Event, scope: trio.CancelScope) -> None:
     await over.wait()
     await trio.sleep(_LAST_SECONDS)
     scope.cancel()
+
+
+async def _reset(server: TCPServer, send: Send) -> None:
+    """Reset the stream whose answer is sent with this (RFC 9113, section 6.4), and drop what waits on it."""
+    stream_id: int = cast("Any", send).__self__.stream_id
+    protocol = cast("H2Protocol", cast("Any", server.protocol).protocol)
+    buffer = protocol.stream_buffers.get(stream_id)
+    if buffer is None:
+        return
+    await buffer.close()
+    with contextlib.suppress(h2.exceptions.ProtocolError):
+        protocol.connection.reset_stream(stream_id, h2.errors.ErrorCodes.CANCEL)
+    protocol.priority.unblock(stream_id)
+    await protocol.has_data.set()
+    data = protocol.connection.data_to_send()
+    if data:
+        await protocol.send(RawData(data=data))
 
 
 def _shut(sock: socket.socket) -> None:
@@ -241,6 +265,8 @@ class _OwnedStream:
         seat: Seat,
     ) -> None:
         self.broken = False
+        self.moved = 0
+        self.reset: Callable[[Send], Awaitable[None]]  # asgi.Line
         self.over = trio.Event()
         self._service = service
         self._stream = stream
@@ -248,6 +274,9 @@ class _OwnedStream:
         self._peer = peer
         self._seat = seat
         self._stall_seconds = service.limits.write_stall_seconds
+        # Since when the peer takes nothing of what is being sent (seconds), and how much of it the kernel holds (bytes).
+        self._since = math.inf
+        self._unread: int = 0
         self._meter = FrameMeter()
         self._sending = trio.Lock()
         # What was received and not handed on, and how much of it was.
@@ -378,15 +407,26 @@ class _OwnedStream:
         """All of the data. Raises trio.BrokenResourceError, also when the peer does not read for too long."""
         self._meter.sent()
         try:
-            with trio.fail_after(self._stall_seconds):
-                async with self._sending:
-                    if self.broken:
-                        raise trio.BrokenResourceError
-                    await self._stream.send_all(data)
-        except (trio.TooSlowError, trio.BrokenResourceError):
+            async with self._sending:
+                if self.broken:
+                    raise trio.BrokenResourceError
+                self._since = trio.current_time()
+                await self._stream.send_all(data)
+                self._since = math.inf
+        except trio.BrokenResourceError:
             if not self._goodbye:
                 self.cut()
-            raise trio.BrokenResourceError from None
+            raise
+
+    def tick(self, now: float) -> None:
+        """Look whether the peer takes something of what is sent (pulse.Ticking)."""
+        if self._since == math.inf or self.broken:
+            return
+        unread = unread_by_peer(self._sock)
+        if unread != self._unread:
+            self._unread, self._since = unread, now
+        elif now - self._since > self._stall_seconds:
+            self.cut()
 
     def cut(self) -> None:
         """End it now (asgi.Line)."""

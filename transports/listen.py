@@ -27,6 +27,7 @@ from .seldom import Seldom
 _BACKLOG: Final = 1024
 # The kernel gives up on a peer that acknowledges nothing for so long, in milliseconds: a second line behind our own.
 _USER_TIMEOUT_MS: Final = 45_000
+_LONGEST_MS: Final = 2**31 - 1
 # A pause after the process has run out of descriptors, in seconds.
 _EXHAUSTED_PAUSE: Final = 0.1
 # Connections that are accepted in one turn of the loop: at most so many, and at most this share of the places for the
@@ -213,6 +214,9 @@ async def _serve_connection(listener: Listener, sock: socket.socket, peer: str, 
     service = listener.service
     with sock:
         try:
+            if service.limits.write_stall_seconds * 1000 > _USER_TIMEOUT_MS and sock.family != socket.AF_UNIX:
+                patience = min(service.limits.write_stall_seconds * 1500, _LONGEST_MS)
+                sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, int(patience))
             if listener.tls is None:
                 await Connection(service, sock, peer, seat).serve()
             else:

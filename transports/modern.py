@@ -63,8 +63,9 @@ async def serve_modern(exchange: Exchange, backend: Backend, message: Message, l
     try:
         await _answer(exchange, outlet)
     finally:
-        if outlet.state != FINISHED:
-            outlet.leave()
+        finished = outlet.state == FINISHED
+        outlet.leave()
+        if not finished:
             desk.left(outlet)
 
 
@@ -73,6 +74,7 @@ async def _answer(exchange: Exchange, outlet: Outlet) -> None:
         answer = outlet.take_answer()
         if answer is not None:  # otherwise it was sent directly
             await exchange.answer(outlet.status, JSON, answer)
+            outlet.sent()
         return
     if outlet.state == GONE:
         return

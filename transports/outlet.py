@@ -1,6 +1,7 @@
-"""What one client stream still has to be sent: filled by the hub without waiting, emptied by one task in order.
+"""The send queue of one client stream, and the unsent bytes of one client over all its streams.
 
-Never more than its limits hold: at the limit the stream is closed, the hub goes on (attacks V58, DESIGN "Limits").
+The bridge fills a queue without waiting, one task empties it in order. While too much is unsent, the server of that client
+is not read (`Backlog.full`), so a slow client slows its server down as it would on a pipe, and loses no message.
 """
 
 import enum
@@ -9,7 +10,9 @@ from typing import TYPE_CHECKING, Final
 
 import trio
 
+from ..validators.envelope import answered_id, error
 from ..validators.limits import Limits
+from ..validators.rejection import SERVER_ERROR
 from .readiness import Spot
 
 if TYPE_CHECKING:
@@ -17,6 +20,13 @@ if TYPE_CHECKING:
 
 # The event id in front of a message on a resumable stream; empty elsewhere.
 Item = tuple[bytes, bytes]
+
+# A queued message counts so many bytes more than it has, because its objects take that much memory.
+_MESSAGE: Final = 128
+# Above `unsent_bytes` so many bytes are queued all the same, of errors that replace answers.
+_ERRORS: Final = 1024 * 1024
+# After a stall, a client that progresses on any stream within so many seconds is kept (at most `write_stall_seconds`).
+_GRACE_SECONDS: Final = 5.0
 
 
 class Signal(enum.Enum):
@@ -37,31 +47,131 @@ OVERFLOWED: Final = "overflowed"
 GONE: Final = "gone"
 
 
+class Backlog:
+    """The unsent bytes of one client over all its streams.
+
+    `full` is set from more than `limits.pause_bytes` until half of that is left; the watchers are called at each change,
+    and stop or resume the reading of the client's server. A server that cannot be paused, because others use it as well,
+    is read on: then a stream refuses what comes above `at_most` bytes, one message at a time.
+    """
+
+    __slots__ = (
+        "_high",
+        "_limits",
+        "_low",
+        "_seen",
+        "_since",
+        "_watchers",
+        "at_most",
+        "bytes",
+        "full",
+        "lost",
+        "moved",
+        "stalled",
+    )
+
+    def __init__(self, limits: Limits, at_most: int | None = None) -> None:
+        self._limits = limits
+        self.at_most = limits.unsent_bytes if at_most is None else at_most
+        self._high = limits.pause_bytes
+        self._low = limits.pause_bytes // 2
+        self._watchers: list[Callable[[], None]] = []
+        self.bytes = 0
+        self.full = False
+        # Counts each message that the client has read in whole, and each sign that it reads one. Only changes matter.
+        self.moved = 0
+        # Messages that were dropped or replaced by an error, since the start.
+        self.lost = 0
+        # Whether a stream was given up while none of the others progressed.
+        self.stalled = False
+        self._seen = 0
+        self._since: float | None = None
+
+    def watch(self, watcher: "Callable[[], None]") -> None:
+        """Call this at each change of `full`."""
+        self._watchers.append(watcher)
+
+    def unwatch(self, watcher: "Callable[[], None]") -> None:
+        """Stop calling this."""
+        if watcher in self._watchers:
+            self._watchers.remove(watcher)
+
+    def add(self, size: int) -> None:
+        """Count so many bytes that wait to be sent."""
+        self.bytes += size
+        if self.bytes > self._high and not self.full:
+            self._turn(full=True)
+
+    def remove(self, size: int) -> None:
+        """Count so many bytes that were sent, or dropped."""
+        self.bytes -= size
+        if self.bytes < self._low:
+            self._high = self._limits.pause_bytes
+            if self.full:
+                self._turn(full=False)
+
+    @property
+    def over(self) -> bool:
+        """Whether a message more is refused."""
+        return self.bytes >= self.at_most
+
+    def grant(self) -> None:
+        """Let the server be read on for another `pause_bytes`: it must get at what the client has sent just now."""
+        if self.full and self.bytes < self.at_most:
+            self._high = min(self.bytes + self._limits.pause_bytes, self.at_most)
+            self._turn(full=False)
+
+    def given_up(self, now: float) -> bool:
+        """Return whether no stream has progressed for `write_stall_seconds`, and a moment longer. `now` in seconds."""
+        if not self.stalled:
+            return False
+        if self._since is None:
+            self._since, self._seen = now, self.moved
+        if self.moved != self._seen:
+            self.stalled, self._since = False, None
+            return False
+        return now - self._since >= min(self._limits.write_stall_seconds, _GRACE_SECONDS)
+
+    def _turn(self, *, full: bool) -> None:
+        self.full = full
+        for watcher in tuple(self._watchers):
+            watcher()
+
+
 class Outlet:
-    """A bounded queue with one reader, that a heartbeat or the client's departure can wake as well.
+    """A queue with one reader, that a heartbeat or the client's departure can wake as well.
 
     Each of the three waits is a checkpoint (Trio's rule), also where it returns at once, and no wait can be
     repeated without progress: `next` removes what it returns, `answered` and `settled` return when the state that
     they wait for has come. So no loop over a wait can keep the event loop for itself.
 
+    A message counts as unsent until the reader comes for the next one, or reports it as `sent`.
+
     `context` belongs to the hub: what it knows of this stream. `status` is the HTTP status of an answer that is a
     single message. `shortcut` belongs to the reader: where it is set, and the
     whole answer comes as one message, the message is handed to it instead of being queued, and if it takes it the
     reader need not be woken. With `eager` every message is. While it is `repeating`, messages are put in that the client
-    has missed before: they are bounded where they are kept, and do not count here.
+    has missed before: they are bounded where they are kept, and do not count here. `client` is whose stream this is,
+    `backlog` where its bytes are counted.
     """
 
     __slots__ = (
         "_beat",
         "_bytes",
+        "_closes",
+        "_in_hand",
         "_limits",
+        "_moved",
         "_queue",
         "_repeated",
         "_spot",
+        "backlog",
+        "client",
         "context",
         "eager",
         "repeating",
         "shortcut",
+        "stalled",
         "state",
         "status",
     )
@@ -70,20 +180,39 @@ class Outlet:
         self._limits = limits
         self._queue: deque[Item] = deque()
         self._bytes = 0
-        self._repeated = 0  # of those in the queue, the first ones
+        self._in_hand = 0  # of these bytes, those that the reader has taken and not sent yet
+        self._repeated = 0  # of the messages in the queue, the first ones
+        self._moved = 0  # `client.moved` when the reader began with what it has in hand
+        self._closes = False
         self._spot = spot or Spot()
+        self.backlog: Backlog | None = None
+        self.client: Backlog | None = None
         self.shortcut: Callable[[bytes], bool] | None = None
         self.eager = False
         self.repeating = False
         self._beat = False
         self.state = OPEN
+        self.stalled = False
         self.status = 200
         self.context: object = None
+
+    def join(self, client: Backlog, *, pauses: bool = True) -> None:
+        """Count its bytes as this client's. Without `pauses` they are its own, and at `replay_bytes` the stream ends."""
+        self.client = client
+        self._count_with(client if pauses else Backlog(self._limits, self._limits.replay_bytes))
+        self._closes = not pauses
+
+    def _count_with(self, backlog: Backlog) -> None:
+        if self.backlog is not None:
+            self.backlog.remove(self._bytes)
+        self.backlog = backlog
+        if self._bytes:
+            backlog.add(self._bytes)
 
     def put(self, message: bytes, event_id: bytes = b"", *, last: bool = False) -> bool:
         """Queue one message, the `last` one or not. A first one always fits.
 
-        Answers False when this message was one too many: the stream is closed then, and what was queued is dropped.
+        Returns False when this message was one too many: the stream is closed then, and what was queued is dropped.
         """
         if self.state != OPEN:
             return True
@@ -91,31 +220,48 @@ class Outlet:
             return True
         if self.repeating:
             self._repeated += 1
-        elif self._is_full(len(message)):
-            self._drop()
-            self._end(OVERFLOWED)
+            self._queue.append((event_id, message))
+        elif not self._enqueue(message, event_id):
             return False
-        else:
-            self._bytes += len(message)
-        self._queue.append((event_id, message))
         if last:
             self.state = FINISHED
         self._spot.wake()
         return True
 
-    def _is_full(self, size: int) -> bool:
-        count = len(self._queue) - self._repeated
-        return count > 0 and (
-            count >= self._limits.stream_messages or self._bytes + size > self._limits.stream_bytes
-        )
+    def _enqueue(self, message: bytes, event_id: bytes) -> bool:
+        backlog = self.backlog
+        if backlog is None:
+            backlog = self.backlog = Backlog(self._limits)
+        if self._bytes and backlog.over:
+            if self._closes or backlog.bytes >= backlog.at_most + _ERRORS:
+                self._overflow()
+                return False
+            backlog.lost += 1
+            replaced = _replaced(message, backlog)
+            if not replaced:
+                return True
+            message = replaced
+        size = len(message) + _MESSAGE
+        self._queue.append((event_id, message))
+        self._bytes += size
+        backlog.add(size)
+        return True
+
+    def _overflow(self) -> None:
+        self._drop()
+        self._end(OVERFLOWED)
 
     def _drop(self) -> None:
         self._queue.clear()
-        self._bytes = self._repeated = 0
+        size, self._bytes, self._in_hand, self._repeated = self._bytes, 0, 0, 0
+        if size and self.backlog is not None:
+            self.backlog.remove(size)
 
     def _goes_at_once(self, message: bytes, *, last: bool) -> bool:
         if self.shortcut is None or not (last or self.eager) or self._queue or not self.shortcut(message):
             return False
+        if self.client is not None:
+            self.client.moved += 1
         if last:
             self.state = FINISHED
         return True
@@ -131,6 +277,13 @@ class Outlet:
             self._drop()
             self._end(GONE)
 
+    def stall(self) -> None:
+        """The client has not read for `write_stall_seconds`: drop the stream, and the client if no stream progressed."""
+        self.stalled = True
+        if self.client is not None and self.client.moved == self._moved:
+            self.client.stalled = True
+        self.leave()
+
     def heartbeat(self) -> None:
         """Wake the reader if it is waiting, so that it shows a sign of life to the client."""
         if self._spot.taken:
@@ -142,6 +295,7 @@ class Outlet:
 
         A message comes before a heartbeat. After the client has left only END is returned.
         """
+        self.sent()
         await self._event()
         if self._queue:
             return self._pop()
@@ -158,27 +312,60 @@ class Outlet:
         await self._event()
         return self.state == FINISHED and len(self._queue) <= 1
 
-    async def settled(self) -> None:
+    async def settled(self, at_most: int | None = None) -> bool:
         """Wait until nothing more will be put in: the stream is finished, overflowed, or its client has left.
 
-        Messages before the end stay in the queue. Heartbeats that become due meanwhile are dropped.
+        Messages before the end stay in the queue. Heartbeats that become due meanwhile are dropped. Returns False
+        where more than `at_most` bytes wait before the end.
         """
-        if self.state != OPEN:
+        most = self._limits.unsent_bytes if at_most is None else at_most
+        if self.state != OPEN or self._bytes > most:
             await trio.lowlevel.checkpoint()
-        while self.state == OPEN:
+        while self.state == OPEN and self._bytes <= most:
             await self._spot.wait()
         self._beat = False
+        return self.state != OPEN
 
     def take_answer(self) -> bytes | None:
         """Remove the one message of a finished stream. Returns None where it was sent directly."""
         return self._pop()[1] if self._queue else None
+
+    def sent(self) -> None:
+        """Count what the reader has taken as sent."""
+        size = self._in_hand
+        if size:
+            self._in_hand = 0
+            self._bytes -= size
+            if self.backlog is not None:
+                self.backlog.remove(size)
+            self.moves()
+
+    def owe(self, size: int) -> None:
+        """Count so many bytes of a message that was sent directly and in part as in the reader's hand."""
+        self._in_hand += size
+        self._bytes += size
+        if self.backlog is None:
+            self.backlog = Backlog(self._limits)
+        self.backlog.add(size)
+        if self.client is not None:
+            self._moved = self.client.moved + 1  # which counts this message
+
+    def moves(self) -> None:
+        """The client has read something of what the reader has in hand."""
+        client = self.client
+        if client is not None:
+            client.moved += 1
+            self._moved = client.moved
 
     def _pop(self) -> Item:
         item = self._queue.popleft()
         if self._repeated:
             self._repeated -= 1
         else:
-            self._bytes -= len(item[1])
+            # Beside what a direct sending still owes.
+            self._in_hand += len(item[1]) + _MESSAGE
+        if self.client is not None:
+            self._moved = self.client.moved
         return item
 
     async def _event(self) -> None:
@@ -194,3 +381,15 @@ class Outlet:
     def _end(self, state: str) -> None:
         self.state = state
         self._spot.wake()
+
+
+def _replaced(message: bytes, backlog: Backlog) -> bytes:
+    # One call fails before the stream does; a notification is dropped.
+    raw_id = answered_id(message)
+    if not raw_id:
+        return b""
+    text = (
+        f"an answer of {len(message)} bytes was dropped: {backlog.bytes} bytes wait for this client to read, "
+        f"and the limit unsent_bytes is {backlog.at_most}"
+    )
+    return error(raw_id, SERVER_ERROR, text, {"reason": "client does not read"})

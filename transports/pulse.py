@@ -19,6 +19,31 @@ class Ticking(Protocol):
         ...
 
 
+class PausableClock:
+    """Time that stands still between `stop` and `go`. Times in seconds on any steady clock."""
+
+    __slots__ = ("_since", "_stood")
+
+    def __init__(self) -> None:
+        self._stood = 0.0
+        self._since: float | None = None
+
+    def stop(self, now: float) -> None:
+        """Let it stand still, if it does not already."""
+        if self._since is None:
+            self._since = now
+
+    def go(self, now: float) -> None:
+        """Let it go on, if it stands still."""
+        if self._since is not None:
+            self._stood += now - self._since
+            self._since = None
+
+    def time(self, now: float) -> float:
+        """Return the time without that for which it stood still."""
+        return (now if self._since is None else self._since) - self._stood
+
+
 class Pulse:
     """The sweeper task, and the time as of its last round."""
 

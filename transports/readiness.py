@@ -5,6 +5,7 @@ that was a fifth of all our time (benchmarks). Here Trio watches one descriptor,
 hangs up is an edge as well, so a departure is known within a millisecond at no cost.
 """
 
+import os
 import select
 from collections.abc import Callable
 from typing import Final
@@ -57,6 +58,10 @@ class Readiness:
         self._epoll = select.epoll()
         self._members: dict[int, Ready] = {}
         self._again: dict[int, None] = {}
+        self._waiting = False
+        # Each write to it is an edge, which ends the wait for the others.
+        self._waker = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
+        self._epoll.register(self._waker, _EDGES)
 
     def join(self, descriptor: int, ready: Ready) -> None:
         """Call `ready` at each edge of the descriptor, also at once if it is ready now. It must not raise."""
@@ -69,8 +74,11 @@ class Readiness:
             self._epoll.unregister(descriptor)
 
     def again(self, descriptor: int) -> None:
-        """Call the member once more after everybody else has had a turn."""
+        """Call the member once more after everybody else has had a turn. Any task may call this at any time."""
         self._again[descriptor] = None
+        if self._waiting:
+            self._waiting = False
+            os.eventfd_write(self._waker, 1)
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Watch for ever."""
@@ -79,7 +87,9 @@ class Readiness:
             if self._again:
                 await trio.lowlevel.checkpoint()
             else:
+                self._waiting = True
                 await trio.lowlevel.wait_readable(self._epoll.fileno())
+                self._waiting = False
             again, self._again = self._again, {}
             for descriptor, events in self._epoll.poll(0, _BATCH):
                 again.pop(descriptor, None)  # one turn for each, however many edges it makes
@@ -90,6 +100,7 @@ class Readiness:
     def close(self) -> None:
         """Give the descriptor back. All members must have left."""
         self._epoll.close()
+        os.close(self._waker)
 
     def _call(self, descriptor: int, *, left: bool) -> None:
         ready = self._members.get(descriptor)

@@ -43,7 +43,8 @@ class EventStream:
             )
             await write_events(exchange, outlet)
         finally:
-            conversation.end("the client closed its event stream")
+            stalled = f"the client has not read its event stream for {self._limits.write_stall_seconds:g} s"
+            conversation.end(stalled if outlet.stalled else "the client closed its event stream")
 
 
 class MessagePost:

@@ -31,7 +31,7 @@ from ..validators.shapes import BATCH_REVISION, check_version_header
 from . import event_stream
 from .modern import serve_modern, speaks_modern
 from .options import Headers
-from .outlet import FINISHED, GONE, Outlet
+from .outlet import GONE, Outlet
 from .ports import Backend, Conversation, Exchange
 from .streaming import write_events
 
@@ -39,6 +39,8 @@ JSON: Final = b"application/json"
 # What a client is told to wait before it comes back for an interrupted stream, in milliseconds (SEP-1699).
 RETRY_MS: Final = 1000
 _SESSION: Final = "mcp-session-id"
+# So much may come before the answer to `initialize` until it becomes a stream of events (bytes).
+_BEFORE_INITIALIZED: Final = 64 * 1024
 # JSON-RPC itself has batches, so the first revision may have them on what it has: a pipe, and HTTP+SSE (digest 1.2).
 _BATCHES_ON_A_PIPE: Final = ("2024-11-05", BATCH_REVISION)
 
@@ -113,6 +115,7 @@ class StreamableHttp:
                 answer = outlet.take_answer()
                 if answer is not None:  # otherwise it was sent directly
                     await exchange.answer(200, JSON, answer)
+                    outlet.sent()
                 return
             outlet.shortcut = None
         await self._stream(exchange, conversation, outlet)
@@ -127,8 +130,7 @@ class StreamableHttp:
                 await exchange.write(event_stream.priming(event_id, RETRY_MS))
             await write_events(exchange, outlet)
         finally:
-            if outlet.state != FINISHED:
-                outlet.leave()
+            outlet.leave()
             conversation.close_outlet(outlet)
 
     async def _initialize(
@@ -141,16 +143,23 @@ class StreamableHttp:
         exchange.attend(outlet, to_the_end=True)  # who leaves now never learns the session's id
         try:
             receive(conversation, message, outlet)
-            # The session id goes into the head, so the answer must be known first, whatever comes before it.
-            await outlet.settled()
+            # The session id goes into the head, so the answer should be known first, as long as little comes before it.
+            settled = await outlet.settled(_BEFORE_INITIALIZED)
             if outlet.state == GONE:
                 conversation.end("the client left before it was answered")
                 return
-            headers = ((b"Mcp-Session-Id", conversation.id.encode("ascii")),) if conversation.version else ()
-            if not headers:
+            headers: Headers = ((b"Mcp-Session-Id", conversation.id.encode("ascii")),)
+            if not settled:
+                await self._stream(exchange, conversation, outlet, headers)
+                if not conversation.version:
+                    conversation.end("the server refused to initialize, or the client left before")
+                return
+            if not conversation.version:
+                headers = ()
                 conversation.end("the server refused to initialize")
             if len(outlet) == 1 and not acceptable.events_first:
                 await exchange.answer(200, JSON, outlet.take_answer() or b"", headers)
+                outlet.sent()
             else:
                 await self._stream(exchange, conversation, outlet, headers)
         except BaseException:  # nobody knows the session's id

@@ -147,6 +147,8 @@ class _Talk:
         self._sending = trio.Lock()
         self._rest = b""  # of a frame that the socket took a part of
         self._cut = False  # whether a frame is being written, or was given up in the middle
+        # The payload of the newest ping that is not answered (RFC 6455, section 5.5.3).
+        self._pong: bytes | None = None
         self._pinged = 0.0
 
     async def run(self) -> None:
@@ -173,7 +175,8 @@ class _Talk:
         for desk in self._desks:
             desk.left(self._outlet)
         if self._conversation is not None:
-            self._conversation.end("the client closed its WebSocket")
+            stalled = f"the client has not read its WebSocket for {self._limits.write_stall_seconds:g} s"
+            self._conversation.end(stalled if self._outlet.stalled else "the client closed its WebSocket")
 
     # ---- from the client
 
@@ -205,7 +208,7 @@ class _Talk:
                         del event  # a large text is held in one place only, from where it is taken
                         await self._receive(held)
                     elif isinstance(event, Ping):
-                        await self._send(pong_frame(event.payload))
+                        self._answer_ping(event.payload)
                     elif isinstance(event, Close):
                         if reader.reason:
                             self._log.info("websocket_closed", code=event.code, reason=reader.reason)
@@ -302,21 +305,36 @@ class _Talk:
         sent = self._stream.send_some(frame)
         if 0 < sent < len(frame):
             self._rest = frame[sent:]
+            self._outlet.owe(len(self._rest))
             self._outlet.heartbeat()  # wakes the writer
         return sent > 0
+
+    def _answer_ping(self, payload: bytes) -> None:
+        # The reading must not wait for a client that does not read: what it sends may be what it waits for.
+        if self._rest or self._sending.locked():
+            self._pong = payload
+            return
+        frame = pong_frame(payload)
+        sent = self._stream.send_some(frame)
+        if 0 < sent < len(frame):
+            self._rest = frame[sent:]
+        elif not sent:
+            self._pong = payload
+        if sent < len(frame):
+            self._outlet.heartbeat()  # wakes the writer
 
     async def _write(self, scope: trio.CancelScope) -> None:
         outlet = self._outlet
         try:
             while True:
-                if self._rest:
+                if self._rest or self._pong is not None:
                     await self._send(b"")
                 match await outlet.next():
                     case Signal.END:
                         break
                     case Signal.HEARTBEAT:
                         # Also the wake-up for the rest of a frame: a ping behind each would be a flood of pongs.
-                        if not self._rest:
+                        if not self._rest and self._pong is None:
                             await self._heartbeat()
                     case (_, message):
                         await self._send(text_frame(message))
@@ -327,6 +345,8 @@ class _Talk:
 
     async def _heartbeat(self) -> None:
         now, patience = trio.current_time(), _MISSED * self._limits.heartbeat_seconds
+        if self._stream.patient:
+            return
         if not self._pinged:
             self._pinged = now
             await self._send(ping_frame())
@@ -344,12 +364,12 @@ class _Talk:
     async def _send(self, frame: bytes) -> None:
         async with self._sending:
             rest, self._rest = self._rest, b""
-            self._cut = True
-            try:
-                with trio.fail_after(self._limits.write_stall_seconds):
-                    await self._stream.send_all(rest + frame)
-                self._cut = False
-            except trio.TooSlowError:
-                self._log.warning("a client does not read", seconds=self._limits.write_stall_seconds)
-                self._outlet.leave()
-                raise trio.BrokenResourceError from None
+            if self._pong is not None:
+                rest, self._pong = rest + pong_frame(self._pong), None
+            began, self._cut = trio.current_time(), True
+            await self._stream.send_all(rest + frame if rest else frame)
+            self._cut = False
+        now = trio.current_time()
+        # A client that was behind and reads has its pong on the way.
+        if self._pinged and now - began > 1:
+            self._pinged = now

@@ -246,6 +246,12 @@ def id_in_prefix(prefix: bytes) -> bytes:
     return match[1] if match and not _METHOD_IN_PREFIX.search(prefix) else b""
 
 
+def answered_id(text: bytes) -> bytes:
+    """Return the id of an answer that `response` or `error` has written, as raw JSON text; nothing for other messages."""
+    match = _ANSWER.match(text)
+    return match[1] if match else b""
+
+
 def error(raw_id: bytes, code: int, text: str, data: object = None) -> bytes:
     """An error of ours as one line without its newline. `data` is left out where it is None."""
     body: dict[str, object] = {"code": code, "message": text}
@@ -260,6 +266,7 @@ def invalid(text: str) -> Rejection:
 
 
 _encode = msgspec.json.Encoder().encode
+_ANSWER: Final = re.compile(rb'\{"jsonrpc":"2.0","id":("(?:[^"\\]|\\.)*"|[^",]+),"(?:result|error)":')
 # Payloads are joined, never formatted: join copies once, %b a few times (14 times as long for 10 MB).
 _ID: Final = b'{"jsonrpc":"2.0","id":'
 

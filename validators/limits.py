@@ -49,6 +49,8 @@ class Limits:
     calls_at_once: int = 128
     held_calls: int = 16
     held_seconds: float = 10 * 60
+    pause_bytes: int = 8 * 1024 * 1024
+    unsent_bytes: int = 32 * 1024 * 1024
     stream_messages: int = 1024
     stream_bytes: int = 1024 * 1024
     replay_bytes: int = 4 * 1024 * 1024

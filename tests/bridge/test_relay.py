@@ -106,6 +106,7 @@ def test_ids_are_ours_at_the_server_and_theirs_in_the_answer():
     assert said(effects) == [(2, "prompts/list", params())]
     assert talk.it.in_flight == 2
     assert talk.it.calling
+    assert talk.it.callers == {one, two}
     assert told(talk.answer(2, {"x": 1})) == [
         (two, {"jsonrpc": "2.0", "id": "same", "result": {"x": 1}}, 200)
     ]

@@ -341,7 +341,8 @@ def test_a_reset_at_any_byte_hurts_nobody(bridge):
     assert not eventually_none(lambda: bridge.children() - children, 5)
 
 
-def test_a_client_that_never_reads_is_closed_and_its_child_ended(bridge):
+def test_a_client_that_never_reads_is_closed_and_its_child_ended(impatient):
+    bridge = impatient
     children, resident, before = bridge.children(), bridge.resident(), len(bridge.stderr)
     with bridge.connect() as connection:
         connection.sock.setsockopt(
@@ -352,10 +353,11 @@ def test_a_client_that_never_reads_is_closed_and_its_child_ended(bridge):
         socket = Socket(connection)
         socket.send(bridge.initialize())
         assert socket.message()["id"] == 0
-        params = {"count": 10_000, "more": {"fill": "x" * 1000}}
+        # More than the kernel and `pause_bytes` hold: the child waits, until its client is given up after 2 s.
+        params = {"count": 30_000, "more": {"fill": "x" * 1000}}
         socket.send({"jsonrpc": "2.0", "id": 1, "method": "test/notify", "params": params})
         assert bridge.children() != children
-        told = "closed the stream of a client that does not read"
+        told = "the client has not read its WebSocket for 2 s"
         assert not eventually_none(lambda: not any(told in line for line in bridge.stderr[before:]), PATIENCE)
         code = None
         try:

@@ -517,3 +517,81 @@ async def test_many_children_leave_nothing_behind(spawner):
     with trio.fail_after(5):
         while Path(f"/proc/{pid}/task/{pid}/children").read_text():
             await trio.sleep(0.01)
+
+
+# ---- R7: a child whose client is behind is not read
+
+LINES = "import sys\nfor n in range(20000): sys.stdout.write('%d\\n' % n)\nsys.stdout.flush()\n"
+
+
+async def test_r7_a_paused_child_is_not_read_and_loses_no_line(spawner):
+    with trio.fail_after(20):
+        async with trio.open_nursery() as nursery:
+            child, ears = await start(spawner, nursery, *python(LINES + "sys.stdin.read()"))
+            take = ears.line
+
+            def line(text):
+                take(text)
+                if len(ears.lines) in (100, 200):
+                    child.pause()
+
+            ears.line = line
+            await ears.until(100)
+            await trio.testing.wait_all_tasks_blocked(0.05)
+            assert len(ears.lines) == 100
+            child.resume()
+            await ears.until(200)
+            await trio.testing.wait_all_tasks_blocked(0.05)
+            assert len(ears.lines) == 200
+            child.resume()
+            await ears.until(20000)
+            assert ears.lines == [b"%d" % n for n in range(20000)]
+            child.stop()
+
+
+async def test_r7_the_last_words_of_a_child_that_is_not_read_wait_for_its_client(spawner):
+    code = "import sys\nfor n in range(1000): print(n)\n"
+    with trio.fail_after(20):
+        async with trio.open_nursery() as nursery:
+            child, ears = await start(spawner, nursery, *python(code))
+            take = ears.line
+            ears.line = lambda text: take(text) or child.pause()
+            await ears.until(1)
+            await trio.sleep(0.5)  # longer than its last words may take
+            assert not ears.exits
+            child.hear(take)
+            child.resume()
+            await ears.over.wait()
+            assert ears.lines == [b"%d" % n for n in range(1000)]
+
+
+async def test_r7_no_clock_of_a_child_runs_while_it_is_not_read(spawner):
+    limits = Limits(stdin_stall_seconds=0.4)
+    with trio.fail_after(20):
+        async with trio.open_nursery() as nursery:
+            child, ears = await start(spawner, nursery, "sh", "-c", "echo up; sleep 1.2; cat", limits=limits)
+            await ears.until(1)
+            began = trio.current_time()
+            child.pause()
+            child.pause()
+            child.send(b"x" * 1_000_000)
+            await trio.sleep(1)
+            assert not ears.exits
+            assert child.time(trio.current_time()) == pytest.approx(began, abs=0.2)
+            await trio.sleep(0.5)
+            child.resume()
+            await ears.until(2)
+            assert len(ears.lines[1]) == 1_000_000
+            child.stop()
+
+
+async def test_r7_a_stop_reads_a_paused_child_on(spawner):
+    with trio.fail_after(20):
+        async with trio.open_nursery() as nursery:
+            child, ears = await start(spawner, nursery, "sh", "-c", "echo up; yes")
+            await ears.until(1)
+            child.pause()
+            child.stop()
+            child.pause()  # too late
+            await ears.over.wait()
+    assert ears.exits

@@ -2,6 +2,7 @@
 
 import ssl
 
+import h2.events
 import pytest
 import trio
 import trustme
@@ -258,6 +259,32 @@ async def test_what_the_peer_gives_no_room_for_is_not_held(tls, client_tls):
                     client.h2.receive_data(await client.stream.receive_some() or _end())
             assert server.flooded <= 3 * 65536
             assert ("warning", "a client does not read") in {event[:2] for event in server.log.events}
+            await check_alive(server, client_tls)
+
+
+async def test_r7_a_stream_without_room_ends_alone_while_others_progress(tls, client_tls):
+    with trio.fail_after(20):
+        async with listening(tls, Limits(write_stall_seconds=0.5)) as server:
+            client = await connect(server, client_tls)
+            stuck = await client.ask(client.head(path="/flood"))
+            receive, acknowledge, resets = client.h2.receive_data, client.h2.acknowledge_received_data, []
+
+            def received(data):
+                events = receive(data)
+                resets.extend(event for event in events if isinstance(event, h2.events.StreamReset))
+                return events
+
+            def acknowledged(size, number):
+                if number != stuck:
+                    acknowledge(size, number)
+
+            client.h2.receive_data, client.h2.acknowledge_received_data = received, acknowledged
+            client.h2.increment_flow_control_window(2**20)
+            while not resets:
+                assert (await client.answer(await client.ask(client.head())))[0] == 200
+                await trio.sleep(0.02)
+            assert [event.stream_id for event in resets] == [stuck]
+            assert (await client.answer(await client.ask(client.head())))[0] == 200
             await check_alive(server, client_tls)
 
 

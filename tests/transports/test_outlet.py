@@ -1,10 +1,12 @@
 """The queue between a server and one client stream: each wait lets other tasks run, and returns only with progress."""
 
+import json
+
 import pytest
 import trio
 import trio.testing
 
-from mcpbridged.transports.outlet import Outlet, Signal
+from mcpbridged.transports.outlet import GONE, OVERFLOWED, Backlog, Outlet, Signal
 from mcpbridged.validators.limits import Limits
 
 pytestmark = pytest.mark.anyio
@@ -83,3 +85,193 @@ async def test_an_answer_of_one_message_is_told_from_a_stream():
     assert outlet.take_answer() is None
     assert not await full().answered()
     assert not await left().answered()
+
+
+# ---- R7: what is unsent, and whether its server is read on
+
+SMALL = Limits(pause_bytes=10_000, unsent_bytes=40_000, replay_bytes=5_000, write_stall_seconds=30)
+ANSWER = b'{"jsonrpc":"2.0","id":%d,"result":"' + b"x" * 1000 + b'"}'
+NOTICE = b'{"jsonrpc":"2.0","method":"notifications/message","params":{"data":"' + b"x" * 1000 + b'"}}'
+
+
+def watched():
+    backlog, changes = Backlog(SMALL), []
+    backlog.watch(lambda: changes.append(backlog.full))
+    return backlog, changes
+
+
+def stream_of(backlog, **how):
+    outlet = Outlet(SMALL)
+    outlet.join(backlog, **how)
+    return outlet
+
+
+async def test_r7_a_client_is_full_over_all_its_streams_until_half_of_it_is_sent():
+    backlog, changes = watched()
+    one, two = stream_of(backlog), stream_of(backlog)
+    for _ in range(5):
+        assert one.put(NOTICE)
+        assert two.put(NOTICE)
+    assert changes == [True]
+    for _ in range(4):
+        await one.next()
+    for _ in range(3):
+        await two.next()
+    assert changes == [True]  # of two messages more each reader has one in its hand
+    await two.next()
+    assert changes == [True, False]
+    assert backlog.bytes > 0
+    one.leave()
+    two.leave()
+    assert backlog.bytes == 0
+
+
+async def test_r7_a_message_counts_until_the_reader_comes_back_or_reports_it():
+    backlog, _ = watched()
+    outlet = stream_of(backlog)
+    outlet.put(b"1", last=True)
+    assert await outlet.answered()
+    assert outlet.take_answer() == b"1"
+    assert backlog.bytes > 0
+    outlet.sent()
+    assert backlog.bytes == 0
+    assert backlog.moved == 1
+
+
+async def test_r7_what_was_sent_in_part_counts():
+    backlog, _ = watched()
+    outlet = stream_of(backlog)
+    outlet.eager, outlet.shortcut = True, lambda _message: outlet.owe(700) or True
+    assert outlet.put(b"x" * 1000)
+    assert backlog.bytes == 700
+    outlet.finish()
+    assert await outlet.next() is Signal.END
+    assert backlog.bytes == 0
+
+
+async def test_r7_what_was_sent_in_part_is_released_also_where_a_message_follows_at_once():
+    backlog, _ = watched()
+    outlet = stream_of(backlog)
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(outlet.next)
+        await trio.testing.wait_all_tasks_blocked()
+        outlet.owe(700)
+        outlet.put(b"2")
+    outlet.finish()
+    assert await outlet.next() is Signal.END
+    assert backlog.bytes == 0
+
+
+def test_r7_what_was_queued_before_its_client_is_known_counts_as_the_clients():
+    backlog, _ = watched()
+    outlet = Outlet(SMALL)
+    outlet.put(NOTICE)
+    outlet.join(backlog)
+    assert backlog.bytes > len(NOTICE)
+
+
+def test_r7_the_number_of_messages_closes_no_stream():
+    outlet = Outlet(Limits())
+    for _ in range(20_000):
+        assert outlet.put(b"{}")
+    assert len(outlet) == 20_000
+
+
+async def test_r7_a_server_that_cannot_wait_costs_one_call_before_the_stream():
+    backlog, _ = watched()
+    outlet = stream_of(backlog)
+    while not backlog.over:
+        outlet.put(NOTICE)
+    assert outlet.put(NOTICE)
+    assert outlet.put(ANSWER % 7)
+    count = len(outlet)
+    for _ in range(count - 1):
+        await outlet.next()
+    _, text = await outlet.next()
+    error = json.loads(text)
+    assert error["id"] == 7
+    assert "unsent_bytes is 40000" in error["error"]["message"]
+    assert backlog.lost == 2
+
+
+def test_r7_errors_in_place_of_answers_are_bounded_too():
+    backlog, _ = watched()
+    outlet = stream_of(backlog)
+    while outlet.put(ANSWER % 1):
+        assert backlog.bytes < 2_000_000
+    assert outlet.state == OVERFLOWED
+    assert backlog.bytes == 0
+
+
+def test_r7_a_stream_that_cannot_pause_ends_at_its_own_limit():
+    backlog, changes = watched()
+    outlet = stream_of(backlog, pauses=False)
+    while outlet.put(NOTICE):
+        pass
+    assert outlet.state == OVERFLOWED
+    assert not changes
+    assert backlog.bytes == 0
+
+
+def test_r7_a_cancellation_lets_the_server_be_read_on_for_as_much_again():
+    backlog, changes = watched()
+    outlet = stream_of(backlog)
+    while not backlog.full:
+        outlet.put(NOTICE)
+    at = backlog.bytes
+    backlog.grant()
+    backlog.grant()
+    assert changes == [True, False]
+    while not backlog.full:
+        outlet.put(NOTICE)
+    assert 2 * SMALL.pause_bytes < backlog.bytes <= at + SMALL.pause_bytes + 2 * len(NOTICE)
+    while not backlog.over:
+        outlet.put(NOTICE)
+    backlog.grant()
+    assert backlog.full
+    backlog.unwatch(changes.append)  # which does not watch
+    outlet.leave()
+    assert not backlog.full
+
+
+async def test_r7_a_stalled_stream_gives_up_its_client_where_no_other_progresses():
+    backlog, _ = watched()
+    one, two = stream_of(backlog), stream_of(backlog)
+    one.put(NOTICE)
+    two.put(NOTICE)
+    await one.next()
+    await two.next()
+    two.moves()
+    one.stall()
+    assert one.state == GONE
+    assert one.stalled
+    assert not backlog.stalled
+    two.stall()
+    assert backlog.stalled
+    assert not backlog.given_up(100.0)
+    assert not backlog.given_up(104.0)
+    assert backlog.given_up(105.1)
+
+
+async def test_r7_a_client_that_reads_just_after_a_stall_is_kept():
+    backlog, _ = watched()
+    one = stream_of(backlog)
+    one.put(NOTICE)
+    await one.next()
+    one.stall()
+    assert not backlog.given_up(100.0)
+    other = stream_of(backlog)
+    other.shortcut = lambda _message: True
+    other.put(b"{}", last=True)
+    assert not backlog.given_up(110.0)
+    assert not backlog.given_up(120.0)
+
+
+async def test_r7_an_answer_is_not_waited_for_when_much_comes_before_it():
+    outlet = Outlet(Limits())
+    for _ in range(10):
+        outlet.put(b"x" * 1000)
+    with trio.testing.assert_checkpoints():
+        assert not await outlet.settled(5000)
+    outlet.finish()
+    assert await outlet.settled(5000)

@@ -494,3 +494,12 @@ def test_any_message_is_one_line(message, text):
 )
 def test_the_id_of_an_answer_that_is_cut_off(prefix, raw_id):
     assert envelope.id_in_prefix(prefix) == raw_id
+
+
+@pytest.mark.parametrize("raw_id", [b"7", b'"a\\"b"', b"-1", b'"x,y"'])
+def test_r7_the_id_of_an_answer_of_ours_is_found_again(raw_id):
+    result = envelope.response(raw_id, envelope.Response(b"", b'{"id":1}', b""))
+    assert envelope.answered_id(result) == raw_id
+    assert envelope.answered_id(envelope.error(raw_id, -1, "no")) == raw_id
+    assert not envelope.answered_id(envelope.request(raw_id, "ping", b""))
+    assert not envelope.answered_id(envelope.notification("ping", b""))

@@ -1,0 +1,14 @@
+"""The clocks that connections and servers share."""
+
+from mcpbridged.transports.pulse import PausableClock
+
+
+def test_r7_a_clock_stands_still_between_stop_and_go():
+    clock = PausableClock()
+    assert clock.time(10) == 10
+    clock.go(11)
+    clock.stop(12)
+    clock.stop(13)
+    assert [clock.time(now) for now in (12, 15, 20)] == [12, 12, 12]
+    clock.go(20)
+    assert [clock.time(now) for now in (20, 25)] == [12, 17]
