@@ -19,9 +19,9 @@ import trio
 from ..validators.envelope import error
 from ..validators.rejection import Rejection
 from .http1 import Connection, Service, TlsWire
-from .peers import is_of_another_user, uid_listening_on, uid_of_unix_peer
 from .quota import HANDSHAKE, NO_HEAD, Seat
 from .seldom import Seldom
+from .socket_owner import is_of_another_user, uid_listening_on, uid_of_unix_peer
 
 # Connections that the kernel holds for us while we are busy: more than half a second of a flood of 2,000 in a second.
 _BACKLOG: Final = 1024

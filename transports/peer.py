@@ -8,7 +8,6 @@ A lookup happens on request only, once for each connection. A client that cannot
 """
 
 import errno
-import ipaddress
 import itertools
 import os
 import select
@@ -19,6 +18,8 @@ from typing import Final
 from weakref import WeakValueDictionary
 
 import trio
+
+from .socket_owner import owner_of_far_end
 
 # The name of all clients that cannot be determined.
 UNKNOWN: Final = "unknown"
@@ -32,19 +33,6 @@ _PROXIED_PREFIX: Final = "x-forwarded-"
 _SO_PEERPIDFD: Final = 77
 _UCRED: Final = struct.Struct("3i")
 _INT: Final = struct.Struct("i")
-# linux/netlink.h and linux/inet_diag.h.
-_NETLINK_SOCK_DIAG: Final = 4
-_SOCK_DIAG_BY_FAMILY: Final = 20
-_NLM_F_REQUEST: Final = 1
-_NLMSGHDR: Final = struct.Struct("=IHHII")
-_REQUEST: Final = struct.Struct("=BBBBI")
-# sport, dport, source, destination, interface, and a cookie of all ones: any socket.
-_SOCKID_ADDRESSES: Final = struct.Struct("!HH16s16s")
-_SOCKID_REST: Final = struct.pack("=IQ", 0, 2**64 - 1)
-# Behind family, state, timer, retransmissions, socket id, expiry and two queue lengths.
-_OWNER: Final = struct.Struct("=II")
-_OWNER_AT: Final = _NLMSGHDR.size + 4 + 48 + 12
-_ALL_STATES: Final = 0xFFFFFFFF
 
 # Links under /proc/PID/fd that one lookup reads at most. Beyond that the client is unknown.
 _MOST_LINKS: Final = 100_000
@@ -241,28 +229,10 @@ def _of_unix_socket(sock: socket.socket) -> Process | None:
 def _inode_of_far_end(sock: socket.socket) -> int | None:
     """Return the inode of the socket at the other end if it is on this machine and of our uid."""
     try:
-        (host, port), (peer_host, peer_port) = sock.getsockname()[:2], sock.getpeername()[:2]
-        ours, theirs = _address(host), _address(peer_host)
-        family = socket.AF_INET if ours.version == 4 else socket.AF_INET6
-        addresses = _SOCKID_ADDRESSES.pack(
-            peer_port, port, theirs.packed.ljust(16, b"\0"), ours.packed.ljust(16, b"\0")
-        )
-        body = _REQUEST.pack(family, socket.IPPROTO_TCP, 0, 0, _ALL_STATES) + addresses + _SOCKID_REST
-        head = _NLMSGHDR.pack(_NLMSGHDR.size + len(body), _SOCK_DIAG_BY_FAMILY, _NLM_F_REQUEST, 1, 0)
-        with socket.socket(socket.AF_NETLINK, socket.SOCK_DGRAM, _NETLINK_SOCK_DIAG) as kernel:
-            kernel.sendto(head + body, (0, 0))
-            answer = kernel.recv(4096, socket.MSG_DONTWAIT)
+        owner = owner_of_far_end(sock)
     except (OSError, ValueError):
         return None
-    if len(answer) < _OWNER_AT + _OWNER.size or _NLMSGHDR.unpack_from(answer)[1] != _SOCK_DIAG_BY_FAMILY:
-        return None
-    uid, inode = _OWNER.unpack_from(answer, _OWNER_AT)
-    return inode if uid == os.geteuid() and inode else None
-
-
-def _address(host: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address:
-    address = ipaddress.ip_address(host.partition("%")[0])
-    return (address.ipv4_mapped or address) if isinstance(address, ipaddress.IPv6Address) else address
+    return owner[1] if owner is not None and owner[0] == os.geteuid() and owner[1] else None
 
 
 class _Links:

@@ -65,6 +65,14 @@ def is_of_another_user(sock: socket.socket, peer: tuple[str, int]) -> bool:
     return uid != os.geteuid() or (uid == 0 and not inode)
 
 
+def owner_of_far_end(sock: socket.socket) -> tuple[int, int] | None:
+    """Return uid and inode of the socket at the other end of a TCP connection; None if this machine does not show it.
+
+    Raises OSError where the connection is gone.
+    """
+    return _look_up(sock.family, _address(sock.getpeername()), _address(sock.getsockname()))
+
+
 def uid_listening_on(host: str, port: int) -> int | None:
     """Return the uid of the process that listens on this TCP port of this address, or None if it is not known."""
     wanted = _packed(host)

@@ -5,8 +5,8 @@ import socket
 
 import pytest
 
-from mcpbridged.transports import peers
-from mcpbridged.transports.peers import uid_listening_on, uid_of_unix_peer
+from mcpbridged.transports import socket_owner
+from mcpbridged.transports.socket_owner import uid_listening_on, uid_of_unix_peer
 
 LOOPBACKS = [(socket.AF_INET, "127.0.0.1"), (socket.AF_INET6, "::1")]
 
@@ -19,7 +19,7 @@ def pair(family, host):
 
 
 def is_of_another_user(served, client_address=None):
-    return peers.is_of_another_user(served, client_address or served.getpeername()[:2])
+    return socket_owner.is_of_another_user(served, client_address or served.getpeername()[:2])
 
 
 @pytest.fixture(params=["netlink", "proc"])
@@ -30,7 +30,7 @@ def source(request, monkeypatch):
         def refused(*_):
             raise PermissionError
 
-        monkeypatch.setattr(peers, "_asked", refused)
+        monkeypatch.setattr(socket_owner, "_asked", refused)
 
 
 @pytest.mark.usefixtures("source")
@@ -69,7 +69,7 @@ def test_a_peer_that_has_left_is_not_taken_for_ours(monkeypatch, linger):
 def test_a_peer_elsewhere_is_not_known(monkeypatch):
     listening, client, served = pair(*LOOPBACKS[0])
     with listening, client, served:
-        monkeypatch.setattr(peers, "_look_up", lambda *_: None)
+        monkeypatch.setattr(socket_owner, "_look_up", lambda *_: None)
         assert not is_of_another_user(served)
 
 
