@@ -24,7 +24,7 @@ def write(**message):
 def ask(who, patience):
     with lock:
         id_ = f"question-{next(numbers)}"
-        waiting[id_] = (threading.Event(), [])
+        came, answers = waiting[id_] = (threading.Event(), [])
     write(
         id=id_,
         method="elicitation/create",
@@ -33,7 +33,6 @@ def ask(who, patience):
             "requestedSchema": {"type": "object", "properties": {"who": {"type": "string"}}},
         },
     )
-    came, answers = waiting[id_]
     if not came.wait(patience or None):
         write(method="notifications/cancelled", params={"requestId": id_, "reason": "gave up"})
         return "gave up"
