@@ -218,6 +218,8 @@ class ToLegacy:
         if self._handshake.phase is HandshakePhase.REFUSED:
             return _fail(request.id, INTERNAL_ERROR, self._handshake.refusal)
         method = request.method
+        if not members.has_room(request.params):
+            return _fail(request.id, INVALID_PARAMS, members.TOO_MANY)
         if method == "server/discover":
             return (self._discovered(request.id),)
         if method == "subscriptions/listen":
@@ -462,6 +464,8 @@ class ToLegacy:
         if self._initialize_id and message.id == self._initialize_id:
             return self._initialized(message)
         call = self._calls.pop(message.id, None)
+        if not members.has_room(message.result):
+            message = Response(message.id, b"", for_modern.fault_text(INTERNAL_ERROR, members.TOO_MANY))
         if call is None:
             return self._unmatched(message)
         if not call.task and call.method == "tools/call" and not message.error:

@@ -209,6 +209,8 @@ class ToModern:
 
     def _asked(self, request: Request) -> Effects:
         method = request.method
+        if not members.has_room(request.params):
+            return _fail(request.id, INVALID_PARAMS, members.TOO_MANY)
         if method == "initialize":
             return self._begin(request)
         if method == "ping":
@@ -313,6 +315,8 @@ class ToModern:
         if call is None:
             return self._unawaited(message)
         call.upstream = b""
+        if not members.has_room(message.result):
+            return self._end(call, Response(call.asker, b"", fault_text(INTERNAL_ERROR, members.TOO_MANY)))
         if message.error:
             if not call.tasks and for_legacy.needs_tasks(message.error):
                 call.tasks = True

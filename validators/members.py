@@ -22,6 +22,9 @@ _encode: Final = msgspec.json.Encoder().encode
 UNREADABLE: Final = (ValueError, RecursionError)
 # From this size (bytes) on it matters how often a text is decoded: a MiB takes up to three milliseconds.
 LARGE: Final = 1024 * 1024
+# See `has_room` (bytes): at most some 60,000 members.
+MOST_UNNAMED: Final = 512 * 1024
+TOO_MANY: Final = f"members that the specification does not name have more than {MOST_UNNAMED} bytes together"
 # An array that a rule looks into item by item has no more.
 MOST_ITEMS: Final = 4096
 
@@ -99,6 +102,56 @@ def write(members: Mapping[str, object]) -> bytes:
     if _memory.users and len(written) > LARGE and set(map(type, members.values())) == {msgspec.Raw}:
         _memory.keep(written, cast("Members", members))
     return written
+
+
+# Members of params and results that the specification names, in all revisions. None of them is repeated in numbers.
+_NAMED: Final = (
+    *(
+        "_meta",
+        "argument",
+        "arguments",
+        "cacheScope",
+        "capabilities",
+        "clientInfo",
+        "completion",
+        "content",
+        "contents",
+    ),
+    *(
+        "context",
+        "cursor",
+        "description",
+        "inputRequests",
+        "inputResponses",
+        "instructions",
+        "isError",
+        "level",
+    ),
+    *("messages", "name", "nextCursor", "notifications", "prompts", "protocolVersion", "ref", "requestState"),
+    *("resourceTemplates", "resources", "resultType", "serverInfo", "structuredContent", "supportedVersions"),
+    *("task", "taskId", "tools", "ttlMs", "uri"),
+)
+_decode_named: Final = msgspec.json.Decoder(
+    msgspec.defstruct("Named", [(name, msgspec.Raw | msgspec.UnsetType, msgspec.UNSET) for name in _NAMED])
+).decode
+
+
+def has_room(text: bytes | msgspec.Raw) -> bool:
+    """Return whether the members of params or of a result can be read one by one in a short time.
+
+    Each member costs an object of Python, so those that the specification does not name, and those of `_meta`, may
+    have `MOST_UNNAMED` bytes together. What is no object has room: reading it fails at once.
+    """
+    size = len(memoryview(text))
+    if size <= MOST_UNNAMED:
+        return True
+    try:
+        named = _decode_named(text)
+    except UNREADABLE:
+        return True
+    found = {name: getattr(named, name) for name in _NAMED}
+    sizes = {name: len(memoryview(one)) for name, one in found.items() if one is not msgspec.UNSET}
+    return size - sum(sizes.values()) + sizes.get("_meta", 0) <= MOST_UNNAMED
 
 
 def text(value: str) -> bytes:

@@ -388,6 +388,18 @@ def test_what_a_legacy_server_has_no_use_for_is_dropped():
     assert [type(effect) for effect in talk.answer(99, {})] == [Note]
 
 
+MANY = {f"k{number}": 0 for number in range(100_000)}
+
+
+def test_r04_what_has_too_many_members_is_refused_under_its_id():
+    talk = Talk()
+    [(id_, error)] = told(talk.call(7, **MANY))
+    assert (id_, error["code"]) == (7, -32602)
+    assert said(talk.call(8, arguments=MANY))[0][1] == "tools/call"
+    [(id_, error)] = told(talk.answer(2, MANY))
+    assert (id_, error["code"]) == (8, -32603)
+
+
 # ---- cancellation
 
 

@@ -159,6 +159,17 @@ ROOTS = {"method": "roots/list"}
 ACCEPTED = {"action": "accept", "content": {"name": "x"}}
 
 
+MANY = {f"k{number}": 0 for number in range(100_000)}
+
+
+def test_r04_what_has_too_many_members_is_refused_under_its_id():
+    talk = Talk()
+    assert told(talk.call(7, **MANY))[0][1]["code"] == -32602
+    [(wire_id, *_)] = said(talk.call(8, arguments=MANY))
+    [(id_, error)] = told(talk.answer(wire_id, MANY))
+    assert (id_, error["code"]) == (8, -32603)
+
+
 # ---- the handshake
 
 

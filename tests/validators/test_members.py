@@ -1,5 +1,6 @@
 """Members of objects as raw text."""
 
+import msgspec
 import pytest
 
 from mcpbridged.validators import members
@@ -101,3 +102,24 @@ def test_what_is_nested_deeper_than_the_stack_is_unreadable():
     assert members.peek(deep) == {}
     with pytest.raises(Rejection):
         members.read(deep)
+
+
+MANY = b",".join(b'"k%d":0' % number for number in range(100_000))
+
+
+@pytest.mark.parametrize(
+    ("text", "room"),
+    [
+        (b"", True),
+        (b'{"a":1}', True),
+        (b'{"arguments":{%b}}' % MANY, True),
+        (b'{"structuredContent":{%b},"content":[]}' % MANY, True),
+        (b"[%b" % MANY, True),
+        (b"{%b}" % MANY, False),
+        (b'{"arguments":{},%b}' % MANY, False),
+        (b'{"_meta":{%b}}' % MANY, False),
+    ],
+)
+def test_r04_members_that_no_specification_names_have_a_limit_together(text, room):
+    assert members.has_room(text) is room
+    assert members.has_room(msgspec.Raw(text)) is room
