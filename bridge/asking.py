@@ -100,6 +100,7 @@ def call(
         "Accept": "application/json, text/event-stream",
         "MCP-Protocol-Version": modern.MODERN_REVISION,
         "Mcp-Method": method,
+        "Mcp-Bridge-Command": "1",  # transports.peer: so that one server process serves all commands
         **(headers or {}),
     }
     if isinstance(params.get("name"), str):

@@ -25,8 +25,10 @@ from .socket_owner import owner_of_far_end
 UNKNOWN: Final = "unknown"
 # Header of the aggregate's connections: the `Caller.name` of the client that they work for.
 CLIENT_HEADER: Final = "mcp-bridge-client"
+# Header of the person's commands. Each is a process that ends at once: as clients of their own each would start a server.
+COMMAND_HEADER: Final = "mcp-bridge-command"
 # Headers that a proxy adds (RFC 9110, RFC 7239 and common practice): its process is not the client.
-_PROXIED: Final = frozenset({"forwarded", "via", "x-real-ip"})
+_PROXIED: Final = frozenset({"forwarded", "via", "x-real-ip", COMMAND_HEADER})
 _PROXIED_PREFIX: Final = "x-forwarded-"
 
 # asm-generic/socket.h, since Linux 6.5; PA-RISC and SPARC have other numbers and fall back to the pid.

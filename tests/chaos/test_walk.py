@@ -59,6 +59,7 @@ CAUSES = (
     "the bridge is stopping",
     "is being replaced",
     "the fork server died",
+    "the server is gone",  # its keeper was killed, which the daemon adopts from a fork server that was killed
     "is lost",
     "cannot be reached",
     "none of own, all answers",
