@@ -488,7 +488,9 @@ class LocalConversation:
         self._translator = self.make() if self.make is not None else None
 
     def _heard_shared(self, text: bytes) -> bool:
-        self.heard(text)
+        rest = self.heard(text)
+        if rest is not None:
+            rest()
         return True
 
     def join(self, desk: Desk) -> None:

@@ -1,8 +1,10 @@
 """What a server writes, line by line: messages, batches of earlier revisions, and what is no MCP at all."""
 
 from collections.abc import Callable
+from functools import partial
 from typing import Final
 
+from ..transports.child import Rest
 from ..transports.lines import Overlong
 from ..transports.ports import Log
 from ..validators import envelope
@@ -36,20 +38,26 @@ class Hearing:
         self._spoiled = spoiled
         self._strange = 0
 
-    def heard(self, line: bytes | Overlong) -> None:
-        """The child wrote a line."""
+    def heard(self, line: bytes | Overlong) -> Rest:
+        """The child wrote a line. A large one is decoded at once, and handed on by the function that is returned."""
         if isinstance(line, Overlong):
             self._spoiled(
                 line.prefix, f"the server wrote a line of more than {self._limits.line} bytes, the limit"
             )
-            return
-        if len(line) > LARGE:
-            with decoded_once():
-                self._take(line)
-        else:
+            return None
+        if len(line) <= LARGE:
             self._take(line)
+            return None
+        taken: list[Message] = []
+        self._take(line, taken.append)
+        return partial(self._hand_on, taken)
 
-    def _take(self, line: bytes) -> None:
+    def _hand_on(self, messages: list[Message]) -> None:
+        with decoded_once():
+            for message in messages:
+                self._message(message)
+
+    def _take(self, line: bytes, hand_on: Callable[[Message], None] | None = None) -> None:
         try:
             message = envelope.decode(line, self._limits, deep=True)
         except Rejection as rejection:
@@ -59,7 +67,7 @@ class Hearing:
             for text in texts:
                 self._heard_member(text)
         else:
-            self._message(message)
+            (hand_on or self._message)(message)
 
     def _batch(self, line: bytes) -> list[bytes]:
         try:

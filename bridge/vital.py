@@ -6,10 +6,9 @@ While a process is not read, because its client is behind, the clock stands stil
 """
 
 import secrets
-from collections.abc import Callable
 from typing import Final
 
-from ..transports.child import Child, ChildBusy, ChildGone
+from ..transports.child import Child, ChildBusy, ChildGone, OnLine, Rest
 from ..transports.lines import Overlong
 from ..validators import envelope, members, modern
 from ..validators.envelope import Response
@@ -28,7 +27,7 @@ class Vital:
     def __init__(
         self,
         child: Child,
-        hear: Callable[[bytes | Overlong], None],
+        hear: OnLine,
         limits: Limits,
         now: float,
         *,
@@ -61,12 +60,12 @@ class Vital:
         self._asked = True
         self._child.hear(self._heard)
 
-    def _heard(self, line: bytes | Overlong) -> None:
+    def _heard(self, line: bytes | Overlong) -> Rest:
         if isinstance(line, bytes) and _ID in line and self._is_answer(line):
             self.silent = self._asked = False
             self._child.hear(self._hear)
-        else:
-            self._hear(line)
+            return None
+        return self._hear(line)
 
     def _is_answer(self, line: bytes) -> bool:
         try:

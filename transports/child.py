@@ -107,6 +107,11 @@ class _Plain:
         return b""
 
 
+# What is left to do with a line in the next turn of the event loop, before any further line.
+Rest = Callable[[], None] | None
+OnLine = Callable[[bytes | Overlong], Rest]
+
+
 def _ignore(_line: bytes | Overlong) -> None:
     """Nobody listens yet."""
 
@@ -201,8 +206,8 @@ class Child:
         self._limits = limits
         self._readiness = readiness
         self._splitter = LineSplitter(limits.line)
-        self._unheard: deque[bytes | Overlong] = deque()
-        self._on_line: Callable[[bytes | Overlong], None] = _ignore
+        self._unheard: deque[bytes | Overlong | Callable[[], None]] = deque()
+        self._on_line: OnLine = _ignore
         self._meter: _Meter
         self._nursery: trio.Nursery | None = None
         self._changed = Spot()
@@ -311,8 +316,11 @@ class Child:
 
     # ---- its life
 
-    def hear(self, on_line: Callable[[bytes | Overlong], None]) -> None:
-        """Hand every line from now on to this, until it is to leave; what is written before anybody hears is dropped."""
+    def hear(self, on_line: OnLine) -> None:
+        """Hand every line from now on to this, until it is to leave. Lines from before the first call are dropped.
+
+        It may return a part of its work to be done in the next turn of the event loop.
+        """
         self._on_line = on_line
 
     async def run(
@@ -457,9 +465,16 @@ class Child:
         try:
             while unheard:
                 line = unheard.popleft()
+                if not isinstance(line, bytes | Overlong):
+                    if self._on_line is not _ignore:
+                        line()
+                    continue
                 for watcher in self.watchers:
                     watcher("to client", line.prefix if isinstance(line, Overlong) else line)
-                self._on_line(line)
+                rest = self._on_line(line)
+                if rest is not None:
+                    unheard.appendleft(rest)
+                    return False
                 if self._paused or time.perf_counter() > end:
                     return False
         except Exception as fault:  # noqa: BLE001 - it is of whoever runs us, and is raised there

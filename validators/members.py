@@ -22,8 +22,9 @@ _encode: Final = msgspec.json.Encoder().encode
 UNREADABLE: Final = (ValueError, RecursionError)
 # From this size (bytes) on it matters how often a text is decoded: a MiB takes up to three milliseconds.
 LARGE: Final = 1024 * 1024
-# See `has_room` (bytes): at most some 60,000 members.
+# See `has_room` (bytes): at most some 60,000 members. A text with fewer colons is not looked into.
 MOST_UNNAMED: Final = 512 * 1024
+_MOST_COLONS: Final = 60_000
 TOO_MANY: Final = f"members that the specification does not name have more than {MOST_UNNAMED} bytes together"
 # An array that a rule looks into item by item has no more.
 MOST_ITEMS: Final = 4096
@@ -143,7 +144,7 @@ def has_room(text: bytes | msgspec.Raw) -> bool:
     have `MOST_UNNAMED` bytes together. What is no object has room: reading it fails at once.
     """
     size = len(memoryview(text))
-    if size <= MOST_UNNAMED:
+    if size <= MOST_UNNAMED or bytes(text).count(b":") <= _MOST_COLONS:
         return True
     try:
         named = _decode_named(text)

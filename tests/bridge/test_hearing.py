@@ -62,3 +62,16 @@ def test_c03_what_is_no_message_is_shown_three_times_and_cut():
 def test_a_line_over_the_limit_is_named_by_it():
     said = heard(Overlong(20_000_000, b'{"id":1'))
     assert said.spoiled == [(b'{"id":1', "the server wrote a line of more than 16777216 bytes, the limit")]
+
+
+def test_r04b_a_large_line_is_decoded_in_one_turn_and_handed_on_in_the_next():
+    said = Said()
+    line = b'{"jsonrpc":"2.0","id":1,"result":{"x":"%b"}}' % (b"x" * 2_000_000)
+    rest = said.hearing.heard(line)
+    assert said.messages == []
+    rest()
+    assert [message.id for message in said.messages] == [b"1"]
+    said.hearing.heard(line[:-1])()
+    assert len(said.spoiled) == 1
+    assert said.hearing.heard(b'{"jsonrpc":"2.0","id":2,"result":{}}') is None
+    assert said.messages[-1].id == b"2"
