@@ -199,6 +199,9 @@ class Outlet:
     def join(self, client: Backlog, *, pauses: bool = True) -> None:
         """Count its bytes as this client's. Without `pauses` they are its own, and at `replay_bytes` the stream ends."""
         self.client = client
+        if pauses and self.backlog is None and not self._bytes:
+            self.backlog = client  # the stream of a call, before its first message
+            return
         self._count_with(client if pauses else Backlog(self._limits, self._limits.replay_bytes))
         self._closes = not pauses
 
@@ -309,7 +312,11 @@ class Outlet:
 
         `take_answer` removes that message. Otherwise, or where a heartbeat became due, the answer is a stream of events.
         """
-        await self._event()
+        # As `_event`, without a second coroutine: every call over HTTP waits here.
+        if self._queue or self.state != OPEN or self._beat:
+            await trio.lowlevel.checkpoint()
+        while not (self._queue or self.state != OPEN or self._beat):
+            await self._spot.wait()
         return self.state == FINISHED and len(self._queue) <= 1
 
     async def settled(self, at_most: int | None = None) -> bool:
