@@ -47,10 +47,15 @@ def capabilities_for(version: str, legacy: bytes | msgspec.Raw | None) -> bytes:
 
 
 def with_tasks(capabilities: bytes) -> bytes:
-    """The same with the extension without which a server will not take the call (digest 8.9)."""
+    """Return the capabilities with the extension without which a server refuses a call that becomes a task."""
+    return with_extension(capabilities, TASKS)
+
+
+def with_extension(capabilities: bytes, name: str) -> bytes:
+    """Return the client capabilities with this extension, without settings."""
     declared = members.peek(capabilities)
     extensions = members.peek(declared.get("extensions"))
-    extensions[TASKS] = members.raw(b"{}")
+    extensions[name] = members.raw(b"{}")
     declared["extensions"] = members.raw(members.write(extensions))
     return members.write(declared)
 

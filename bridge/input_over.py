@@ -12,22 +12,13 @@ from ..validators import members
 from ..validators.envelope import Notification
 
 METHOD: Final = "notifications/mcp-bridge/input_over"
-_EXTENSION: Final = "mcp-bridge/input-over"
-_MARK: Final = _EXTENSION.encode()
+EXTENSION: Final = "mcp-bridge/input-over"
+_MARK: Final = EXTENSION.encode()
 
 
 def declared_in(capabilities: bytes) -> bool:
     """Return whether the client capabilities of a request declare the extension."""
-    return _MARK in capabilities and _EXTENSION in members.peek(members.peek(capabilities).get("extensions"))
-
-
-def declare(capabilities: bytes) -> bytes:
-    """Return the client capabilities with the extension."""
-    declared = members.peek(capabilities)
-    extensions = members.peek(declared.get("extensions"))
-    extensions[_EXTENSION] = members.raw(b"{}")
-    declared["extensions"] = members.raw(members.write(extensions))
-    return members.write(declared)
+    return _MARK in capabilities and EXTENSION in members.peek(members.peek(capabilities).get("extensions"))
 
 
 def notification(state: str) -> Notification:

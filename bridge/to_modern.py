@@ -238,7 +238,7 @@ class ToModern:
         self._capabilities = for_legacy.capabilities_for(self.version, params.get("capabilities"))
         self._declared = members.peek(self._capabilities)
         if self._own:
-            self._capabilities = input_over.declare(self._capabilities)
+            self._capabilities = for_legacy.with_extension(self._capabilities, input_over.EXTENSION)
         info = params.get("clientInfo")
         self._client_info = None if info is None else msgspec.Raw(bytes(info))
         upstream = self._mint_id()
