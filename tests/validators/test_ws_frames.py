@@ -276,3 +276,15 @@ def test_a_frame_in_very_small_pieces_takes_little_more_than_its_size():
     assert held < 2 * len(payload)
     assert reader.missing == 2
     assert reader.feed(data[-2:], 0.0) == [Text(payload)]
+
+
+def test_r15_a_message_that_is_refused_while_it_arrives_is_dropped_and_reported_at_its_end():
+    reader = FrameReader(1_000_000)
+    whole = frame(payload=b'{"jsonrpc":"2.0","id":7,"method":"x","params":{"a":"' + b"x" * 200_000 + b'"}}')
+    assert reader.feed(whole[:150_000], 0.0) == []
+    assert reader.held > 100_000
+    reader.refuse(Rejection(429, -32600, "too much is unfinished"))
+    assert (reader.held, reader.dropping) == (0, True)
+    [event] = reader.feed(whole[150_000:], 0.0)
+    assert fault_of(event.text).text == "too much is unfinished"
+    assert [one.text for one in reader.feed(frame(payload=b"later"), 0.0)] == [b"later"]
