@@ -239,7 +239,8 @@ class Child:
             raise ChildGone
         for watcher in self.watchers:
             watcher("to server", line)
-        data = line + b"\n"
+        # The end of a large line is written on its own, which saves a copy of the line.
+        data = line + b"\n" if len(line) <= _LARGE else line
         sent = 0
         if not self._queue:
             try:
@@ -249,7 +250,7 @@ class Child:
             except OSError:
                 self._hears_no_more()
                 raise ChildGone from None
-            if sent == len(data):
+            if sent == len(line) + 1:
                 return
         # Where the beginning is in the pipe already, the rest must follow.
         if not sent and len(self._queue) + len(data) > self._limits.stdin_bytes:
@@ -257,6 +258,8 @@ class Child:
                 f"the server does not read: {len(self._queue)} bytes wait for it and the limit is {self._limits.stdin_bytes}"
             )
         self._enqueue(memoryview(data)[sent:])
+        if data is line:
+            self._queue += b"\n"
 
     @property
     def unread(self) -> bool:

@@ -13,7 +13,14 @@ from ..validators.members import LARGE
 from ..validators.rejection import INVALID_REQUEST, Rejection
 from . import event_stream
 from .ports import Backend, Exchange
-from .streamable import check_content_type, method_not_allowed, read_batch, receive_batch, refuse_message
+from .streamable import (
+    check_content_type,
+    method_not_allowed,
+    read_batch,
+    receive_batch,
+    refuse_message,
+    stand_in,
+)
 from .streaming import write_events
 
 _PARAMETER = "sessionId="
@@ -71,7 +78,10 @@ class MessagePost:
                 messages = read_batch(body, conversation.version, self._limits)
             else:
                 messages = [decode(body, self._limits)]
-            if len(body) > LARGE:  # each step may hold the event loop for as long as one decoding takes
+            if len(body) > LARGE:
+                # Each step may hold the event loop for as long as one decoding takes; the body is not needed any more.
+                if len(messages) == 1:
+                    body = stand_in(messages[0])
                 await trio.lowlevel.checkpoint()
             receive_batch(conversation, messages, None)
         except Rejection as rejection:
