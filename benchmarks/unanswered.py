@@ -190,7 +190,7 @@ async def bridged(running, path, era, tool, event):
 
 async def main():
     events = ("the server gives up after 2 s", "the client leaves", "the server dies")
-    shares = ("session", "principal", "server")
+    shares = ("session", "client", "principal", "server")
     servers = {share: {"command": SERVER, "share": share} for share in shares}
     for event in events:
         print(f"{event:32} direct, a process each       A {await direct(event)}", flush=True)
