@@ -65,8 +65,6 @@ _PASSED: Final = {
 # The revision since which `completion/complete` has a context (MCP 2025-06-18 server/utilities/completion).
 _CONTEXT_SINCE: Final = "2025-06-18"
 
-_decode_number = msgspec.json.Decoder(float).decode
-
 
 class ToLegacy:
     """Speaks the modern era to the multiplexer and a handshake revision to one server process (effects.Translator).
@@ -588,7 +586,7 @@ class ToLegacy:
     def _progressed(self, params: bytes) -> Effects:
         found = members.peek(params)
         call = self._call_of_token(bytes(found.get("progressToken", b"")))
-        value = _number(found.get("progress"))
+        value = members.number(found.get("progress"))
         if call is None or not call.token or call.phase is not CallPhase.RUNNING or value is None:
             return ()
         if call.progress is not None and value <= call.progress:
@@ -698,15 +696,6 @@ def _refuse(message: Request, code: int, text: str, reason: str) -> Effects:
 
 def _input_over(call: Call) -> ToAsker:
     return ToAsker(input_over.notification(f"{call.key}.{call.round}"))
-
-
-def _number(raw: msgspec.Raw | None) -> float | None:
-    if raw is None:
-        return None
-    try:
-        return _decode_number(raw)
-    except msgspec.DecodeError:
-        return None
 
 
 def _action(one: InputRequest) -> str:

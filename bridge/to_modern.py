@@ -58,8 +58,6 @@ _PUBLISHED: Final = frozenset(
 )
 _CANCEL: Final = b'{"action":"cancel"}'
 
-_decode_number = msgspec.json.Decoder(float).decode
-
 
 class _Leg(NamedTuple):
     """A question to the client: its key in the round, its method, and of a URL (raw, or nothing) the id it was given."""
@@ -486,7 +484,7 @@ class ToModern:
     # ---- tasks, which the client does not see (digest 8.9)
 
     def _poll_later(self, call: _Call, found: Members) -> Later:
-        interval = _number(found.get("pollIntervalMs"))
+        interval = members.number(found.get("pollIntervalMs"))
         seconds = POLL if interval is None else max(LEAST_POLL, interval / 1000)
         return Later(seconds, f"poll:{call.asker.decode()}")
 
@@ -547,7 +545,7 @@ class ToModern:
     def _progressed(self, message: Notification) -> Effects:
         found = members.peek(message.params)
         call = self._upstream.get(bytes(found.get("progressToken", b"")))
-        value = _number(found.get("progress"))
+        value = members.number(found.get("progress"))
         if call is None or value is None:
             return ()
         token = members.peek(_raw_of(call.params.get("_meta"))).get("progressToken")
@@ -683,15 +681,6 @@ def _fail(asker: bytes, code: int, text: str) -> Effects:
 
 def _raw_of(value: object) -> msgspec.Raw | None:
     return value if isinstance(value, msgspec.Raw) else None
-
-
-def _number(raw: msgspec.Raw | None) -> float | None:
-    if raw is None:
-        return None
-    try:
-        return _decode_number(raw)
-    except msgspec.DecodeError:
-        return None
 
 
 def _unsubscribed(params: bytes) -> bytes:

@@ -15,6 +15,7 @@ from .envelope import invalid
 Members = dict[str, msgspec.Raw]
 
 _decode: Final = msgspec.json.Decoder(Members).decode
+_decode_number: Final = msgspec.json.Decoder(float).decode
 _decode_string: Final = msgspec.json.Decoder(str).decode
 _decode_items: Final = msgspec.json.Decoder(list[msgspec.Raw]).decode
 _encode: Final = msgspec.json.Encoder().encode
@@ -168,6 +169,16 @@ def string(value: bytes | msgspec.Raw | None) -> str:
         return _decode_string(value)
     except UNREADABLE:
         return ""
+
+
+def number(value: bytes | msgspec.Raw | None) -> float | None:
+    """Return a number out of its JSON text; None for anything else."""
+    if value is None:
+        return None
+    try:
+        return _decode_number(value)
+    except msgspec.DecodeError:
+        return None
 
 
 def items(value: bytes | msgspec.Raw | None) -> list[msgspec.Raw]:
