@@ -5,6 +5,7 @@ only when they would block. Its stdout is read at once, except while its client 
 and the server waits, as it would for a slow client without a bridge, and no clock of ours counts against it.
 """
 
+import contextlib
 import fcntl
 import os
 import signal
@@ -187,6 +188,45 @@ class Keeper(Protocol):
     def let_go(self) -> None: ...
 
 
+class _Unwritten:
+    """What a pipe has not taken yet: small pieces are gathered, and a large one is kept without a copy of it."""
+
+    def __init__(self) -> None:
+        self.size = 0
+        self._pieces: deque[bytearray | memoryview] = deque()
+
+    def __bool__(self) -> bool:
+        return bool(self._pieces)
+
+    def add(self, data: memoryview) -> None:
+        """Put something at the end. It must not change later."""
+        self.size += len(data)
+        if len(data) > _LARGE:
+            self._pieces.append(data)
+        elif self._pieces and isinstance(self._pieces[-1], bytearray):
+            self._pieces[-1] += data
+        else:
+            self._pieces.append(bytearray(data))
+
+    def write_to(self, descriptor: int) -> None:
+        """Write until nothing is left. Raises OSError, BlockingIOError where the pipe is full."""
+        while self._pieces:
+            first = self._pieces[0]
+            sent = os.write(descriptor, first)
+            self.size -= sent
+            if sent == len(first):
+                self._pieces.popleft()
+            elif isinstance(first, bytearray):
+                del first[:sent]
+            else:
+                self._pieces[0] = first[sent:]
+
+    def clear(self) -> None:
+        """Drop everything."""
+        self.size = 0
+        self._pieces.clear()
+
+
 class Child:
     """A server process. `run` must be running for anything but `send` to have an effect."""
 
@@ -212,7 +252,7 @@ class Child:
         self._nursery: trio.Nursery | None = None
         self._changed = Spot()
         # One buffer, since an object for every short line would cost ten times the limit.
-        self._queue = bytearray()
+        self._queue = _Unwritten()
         self._writing = False
         self._ticking = False
         self._flushed = trio.Event()
@@ -253,13 +293,13 @@ class Child:
             if sent == len(line) + 1:
                 return
         # Where the beginning is in the pipe already, the rest must follow.
-        if not sent and len(self._queue) + len(data) > self._limits.stdin_bytes:
+        if not sent and self._queue.size + len(data) > self._limits.stdin_bytes:
             raise ChildBusy(
-                f"the server does not read: {len(self._queue)} bytes wait for it and the limit is {self._limits.stdin_bytes}"
+                f"the server does not read: {self._queue.size} bytes wait for it and the limit is {self._limits.stdin_bytes}"
             )
         self._enqueue(memoryview(data)[sent:])
         if data is line:
-            self._queue += b"\n"
+            self._queue.add(memoryview(b"\n"))
 
     @property
     def unread(self) -> bool:
@@ -311,7 +351,7 @@ class Child:
             self._changed.wake()
 
     def _enqueue(self, data: memoryview) -> None:
-        self._queue += data
+        self._queue.add(data)
         if not self._writing and self._nursery is not None:
             self._writing = True
             self._flushed = trio.Event()
@@ -536,12 +576,8 @@ class Child:
         return False
 
     def _write_some(self) -> None:
-        while self._queue:
-            try:
-                sent = os.write(self._stdin, self._queue)
-            except BlockingIOError:
-                return
-            del self._queue[:sent]
+        with contextlib.suppress(BlockingIOError):
+            self._queue.write_to(self._stdin)
 
     # ---- its keeper
 

@@ -100,9 +100,16 @@ def peek(text: bytes | msgspec.Raw | None) -> Members:
 
 def write(members: Mapping[str, object]) -> bytes:
     """An object on one line. Values that are msgspec.Raw are spliced in as they are."""
-    written = _encode(members)
-    if _memory.users and len(written) > LARGE and set(map(type, members.values())) == {msgspec.Raw}:
-        _memory.keep(written, cast("Members", members))
+    if not _memory.users or set(map(type, members.values())) != {msgspec.Raw}:
+        return _encode(members)
+    values = cast("Members", members)
+    if sum(len(memoryview(value)) for value in values.values()) <= LARGE:
+        return _encode(members)
+    # The encoder takes half as much memory again while it writes.
+    pieces = [piece for name, value in values.items() for piece in (b",", _encode(name), b":", value)]
+    pieces[0] = b"{"
+    written = b"".join((*pieces, b"}"))
+    _memory.keep(written, values)
     return written
 
 

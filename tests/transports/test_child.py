@@ -387,6 +387,26 @@ async def test_what_was_queued_arrives_whole_and_in_order(spawner):
     assert ears.lines == texts
 
 
+async def test_a_large_line_is_kept_in_its_place_among_small_ones_and_not_copied(spawner):
+    large = b"x" * 4_000_000
+    texts = [b"1", large, b"2", b"3", large, large, b"4"]
+    tracemalloc.start()
+    try:
+        with trio.fail_after(30):
+            async with trio.open_nursery() as nursery:
+                child, ears = await start(spawner, nursery, "sh", "-c", "sleep 0.3; exec cat")
+                before, _ = tracemalloc.get_traced_memory()
+                for text in texts:
+                    child.send(text)
+                now, _ = tracemalloc.get_traced_memory()
+                await ears.until(len(texts))
+                child.stop()
+    finally:
+        tracemalloc.stop()
+    assert ears.lines == texts
+    assert now - before < len(large) // 2
+
+
 def resident():
     return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
 

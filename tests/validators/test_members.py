@@ -1,5 +1,7 @@
 """Members of objects as raw text."""
 
+import tracemalloc
+
 import msgspec
 import pytest
 
@@ -76,6 +78,20 @@ def test_what_was_just_written_is_not_decoded(monkeypatch):
         mixed = members.write({**found, "d": 7})  # not all of it is raw, so it has to be read
         assert list(members.read(mixed)) == ["a", "b", "d"]
         assert len(decoded) == 2
+
+
+def test_a_large_object_is_written_as_a_small_one_is():
+    found = {'a"\u00e9': members.raw(b"1"), "b": members.raw(BIG)}
+    written = members.write(found)
+    with members.decoded_once():
+        assert members.write(found) == written
+        tracemalloc.start()
+        try:
+            members.write(found)
+            _, peak = tracemalloc.get_traced_memory()
+        finally:
+            tracemalloc.stop()
+    assert peak < 1.2 * len(BIG)
 
 
 def test_small_objects_are_not_remembered(monkeypatch):
