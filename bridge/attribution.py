@@ -40,6 +40,11 @@ class Phase(Enum):
     ANSWERED = auto()
 
 
+def nothing(method: str, params: bytes) -> bool:  # noqa: ARG001 - as Origin.declared
+    """Return that a client has declared to answer no such request."""
+    return False
+
+
 class Origin:
     """A call as the server sees it. `owner` is an object of the front that made the call, opaque here.
 
@@ -128,6 +133,7 @@ class Origins:
     def answer(self, origin: Origin) -> None:
         """The server has answered the call."""
         origin.phase, origin.since = Phase.ANSWERED, None
+        origin.declared = nothing  # which also lets the call be freed without the garbage collector
         if self._by_id.get(origin.wire_id) is not origin:
             return
         if not self.several:

@@ -566,10 +566,10 @@ class LocalConversation:
                         session=self.id[:8],
                         bytes=outlet.backlog.at_most if outlet.backlog is not None else 0,
                     )
-            elif isinstance(effect, ToUpstream):
-                self._to_upstream(effect)
             elif isinstance(effect, ToChild):
                 self._write(effect.line)
+            elif isinstance(effect, ToUpstream):
+                self._to_upstream(effect)
             elif isinstance(effect, EndStream):
                 if isinstance(effect.outlet, Outlet):
                     effect.outlet.finish()

@@ -121,21 +121,45 @@ _cached_profile: Final = lru_cache(maxsize=64)(_read_profile)
 # ---- requests on their way to the legacy server
 
 
-def without_envelope(params: bytes, token: bytes) -> bytes:
-    """Params without what only the modern era knows, and with `token` as the progress token where one was asked for."""
-    found = members.read(params)
-    meta = members.peek(found.get("_meta"))
+def token_and_level(meta: msgspec.Raw | None) -> tuple[bytes, str]:
+    """Return the raw progress token and the log level of a request's `_meta`, each empty where there is none."""
+    text = b"" if meta is None else bytes(meta)
+    if not (b"progressToken" in text or b"logLevel" in text or b"\\" in text):  # as most requests
+        return b"", ""
+    found = members.peek(text)
+    token = found.get("progressToken")
+    return b"" if token is None else bytes(token), members.string(found.get(modern.LOG_LEVEL))
+
+
+def without_envelope(found: Members, token: bytes) -> bytes:
+    """Take from params what only the modern era knows, and return them as text.
+
+    `token` is the progress token towards the server, where the client has asked for progress.
+    """
+    old = found.pop("_meta", None)
+    if old is not None:
+        text = bytes(old)
+        # A name may be written with escapes.
+        differs = b"progressToken" in text or b"\\" in text or len(text) > _CACHED_SIZE
+        meta = _meta_without_envelope(text, token) if differs else _cached_meta(text)
+        if meta is not None:
+            found["_meta"] = meta
+    found.pop("inputResponses", None)
+    found.pop("requestState", None)
+    return members.write(found) if found else b""
+
+
+def _meta_without_envelope(text: bytes, token: bytes = b"") -> msgspec.Raw | None:
+    meta = members.peek(text)
     for key in _ENVELOPE_KEYS:
         meta.pop(key, None)
     if "progressToken" in meta:
         meta["progressToken"] = members.raw(token)
-    if meta:
-        found["_meta"] = members.raw(members.write(meta))
-    else:
-        found.pop("_meta", None)
-    found.pop("inputResponses", None)
-    found.pop("requestState", None)
-    return members.write(found) if found else b""
+    return members.raw(members.write(meta)) if meta else None
+
+
+# Most clients send the same envelope with every request.
+_cached_meta: Final = lru_cache(maxsize=64)(_meta_without_envelope)
 
 
 # ---- results on their way back

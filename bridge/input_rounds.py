@@ -17,7 +17,7 @@ import msgspec
 from ..validators import members
 from ..validators.envelope import Request, Response
 from . import for_modern
-from .attribution import INTERACTIVE, Client, Origin
+from .attribution import INTERACTIVE, Client, Origin, nothing
 from .for_modern import Profile
 
 if TYPE_CHECKING:
@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 
 
 _ANONYMOUS: Final = Client("")
+# Of a call that was not sent yet.
+_UNSENT: Final = Origin(b"", _ANONYMOUS, None, nothing, may_ask=False)
 
 
 class InputRequest:
@@ -94,7 +96,7 @@ class Call:
         self.token_id = (
             b""  # the id under which it was sent: also its progress token at the server, which a task keeps
         )
-        self.origin = Origin(b"", self.client, None, self.declares, may_ask=False)  # before it is sent
+        self.origin = _UNSENT  # it gets its own when it is sent
         self.phase = CallPhase.RUNNING
         self.key = ""  # its random name in `requestState`, from the first input request on
         self.round = 0

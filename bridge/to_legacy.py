@@ -250,25 +250,26 @@ class ToLegacy:
             params = members.write(found)
         call = Call(method, params, members.string(found.get("uri")), self._profile)
         self._bind(call, request.id, found, asked)
-        return self._send(call)
+        return self._send(call, found)
 
     def _bind(self, call: Call, requester: bytes, found: Members, asked: "Asked | None") -> None:
-        meta = members.peek(found.get("_meta"))
-        token = meta.get("progressToken")
-        call.token = b"" if token is None else bytes(token)
-        call.level = members.string(meta.get(modern.LOG_LEVEL))
+        call.token, call.level = for_modern.token_and_level(found.get("_meta"))
         call.requester = requester
         self._requesters[requester] = call
         if asked is not None:
             call.client = asked.client
             call.profile = for_modern.profile_of(asked.choice.declared(asked.envelope.capabilities))
-            call.origin.client = call.client
+            if call.wire_id:
+                call.origin.client = call.client
 
-    def _send(self, call: Call) -> Effects:
+    def _send(self, call: Call, found: Members | None = None) -> Effects:
+        # `found` are the members of its params, which may be changed.
         call.wire_id = call.token_id = self._mint_id()
         call.phase = CallPhase.RUNNING
         self._calls[call.wire_id] = call
-        params = for_modern.without_envelope(call.params, call.wire_id)
+        params = for_modern.without_envelope(
+            members.read(call.params) if found is None else found, call.wire_id
+        )
         if self._tasked and call.method == "tools/call":
             call.tasked = call.tasked or for_modern.tool_of(params) in self._tasked
         if call.tasked:

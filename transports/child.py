@@ -282,7 +282,7 @@ class Child:
         # The end of a large line is written on its own, which saves a copy of the line.
         data = line + b"\n" if len(line) <= _LARGE else line
         sent = 0
-        if not self._queue:
+        if not self._queue.size:
             try:
                 sent = os.write(self._stdin, data)
             except BlockingIOError:
@@ -508,7 +508,7 @@ class Child:
         try:
             while unheard:
                 line = unheard.popleft()
-                if not isinstance(line, bytes | Overlong):
+                if not isinstance(line, (bytes, Overlong)):
                     if self._on_line is not _ignore:
                         line()
                     continue

@@ -103,7 +103,10 @@ class StreamableHttp:
             await exchange.answer(202, b"", b"")
             return
         outlet = exchange.outlet(direct=not acceptable.events_first)
-        receive(conversation, message, outlet)
+        if len(message.params) <= LARGE:
+            conversation.receive(message, outlet)
+        else:
+            receive(conversation, message, outlet)
         await self._answer(exchange, conversation, outlet, acceptable)
 
     async def _answer(

@@ -297,9 +297,10 @@ def _parse(text: bytes, limits: Limits) -> _Envelope:
 def _parse_deep(text: bytes) -> _Envelope:
     if not text.isascii():
         _check_utf8(text)
-    room = _HEADROOM if len(text) > 2 * _DEEP and _opens_more(text, _DEEP) else 0
     try:
-        return _decode_with_room(text, room)
+        if len(text) > 2 * _DEEP and _opens_more(text, _DEEP):
+            return _decode_with_room(text, _HEADROOM)
+        return _decode_envelope(text)
     except msgspec.ValidationError:
         raise _no_message() from None
     except ValueError:

@@ -5,6 +5,7 @@ import json
 
 import pytest
 
+from mcpbridged.bridge import for_modern
 from mcpbridged.bridge.attribution import AFTER_ANSWER, Client, Origin, Origins
 from mcpbridged.bridge.effects import (
     Contradiction,
@@ -18,6 +19,7 @@ from mcpbridged.bridge.effects import (
 from mcpbridged.bridge.for_modern import Profile
 from mcpbridged.bridge.relay import Asked
 from mcpbridged.bridge.to_legacy import COMPLETION, GATHERING, ToLegacy
+from mcpbridged.validators import members
 from mcpbridged.validators.envelope import Notification, Request, Response
 from mcpbridged.validators.limits import Limits
 from mcpbridged.validators.modern import Envelope
@@ -251,6 +253,25 @@ def test_the_envelope_is_taken_off_and_other_meta_stays():
             {"name": "t", "arguments": {"a": 1}, "_meta": {"traceparent": "00", "progressToken": 2}},
         )
     ]
+
+
+@pytest.mark.parametrize(
+    ("meta", "kept", "token"),
+    [
+        (b'{"progressToken":5}', b'{"progressToken":9}', b"5"),
+        (rb'{"progress\u0054oken":"a"}', b'{"progressToken":9}', b'"a"'),
+        (b'{"io.modelcontextprotocol/clientInfo":{}}', None, b""),
+        (rb'{"io.modelcontextprotocol\/clientInfo":{}}', None, b""),
+        (b'{"a":"%b"}' % (b"x" * 2000), b'{"a":"%b"}' % (b"x" * 2000), b""),
+        (b"[]", None, b""),
+    ],
+)
+def test_a_progress_token_is_replaced_however_it_is_written(meta, kept, token):
+    for _ in range(2):
+        found = {"_meta": members.raw(meta)}
+        assert for_modern.token_and_level(found["_meta"]) == (token, "")
+        params = for_modern.without_envelope(found, b"9")
+        assert params == (b"" if kept is None else b'{"_meta":%b}' % kept)
 
 
 @pytest.mark.parametrize(
