@@ -132,7 +132,7 @@ def _parsed(parser: _Parser, arguments: list[str]) -> argparse.Namespace:
 def _settings(
     parser: _Parser, given: argparse.Namespace, command: tuple[str, ...], environment: dict[str, str]
 ) -> "Settings":
-    from ..transports.options import Launch, Paths  # noqa: PLC0415 - see the module's docstring
+    from ..transports.options import Launch, Paths, is_discovery, spellings  # noqa: PLC0415 - see the module's docstring
     from .environment import BadEnvironment, child_environment  # noqa: PLC0415
     from .settings import READY, WRAPPED, ServerConfig, Settings  # noqa: PLC0415
 
@@ -158,7 +158,10 @@ def _settings(
     health = tuple(given.health) or ("/healthz",)
     used = [path for path in [*paths.values(), *health, READY] if path]
     for path in used:
-        if used.count(path) > 1:
+        if is_discovery(path) and path not in health:
+            parser.error(f"a path of OAuth discovery leads to no server: {path}")
+        # With and without a slash at its end a path is the same.
+        if sum(path in spellings(other) for other in used) > 1:
             parser.error(f"two of the paths are the same: {path}")
     limits = _limits(parser, given.limit, given.session_timeout)
     server = ServerConfig(

@@ -21,7 +21,7 @@ import attrs
 import msgspec
 from msgspec import Meta
 
-from ..transports.options import LOCAL, Launch, Paths
+from ..transports.options import LOCAL, Launch, Paths, spellings
 from ..validators.limits import Limits
 from .addresses import BadAddress, check_host, check_loopback, check_origin, check_path
 from .brought import header_name
@@ -738,6 +738,7 @@ def socket_of(unix: bool | str, environment: Mapping[str, str]) -> Path | None: 
 
 
 def _check_pages(listen: Listen) -> None:
+    taken = {READY, *attrs.astuple(Paths())}
     try:
         for host in listen.hosts:
             check_host(host)
@@ -745,7 +746,7 @@ def _check_pages(listen: Listen) -> None:
             check_origin(origin)
         for path in listen.health:
             check_path(path)
-            if path.startswith(_OURS) or path in (READY, *attrs.astuple(Paths())):
+            if path.startswith(_OURS) or not taken.isdisjoint(spellings(path)):
                 raise BadConfig(f"listen: health: {path} leads somewhere else already")
     except BadAddress as fault:
         raise BadConfig(f"listen: {fault}") from None

@@ -7,7 +7,7 @@ import signal
 import socket
 import ssl
 import sys
-from collections.abc import AsyncIterator, Callable, Container, Generator, Mapping
+from collections.abc import AsyncIterator, Callable, Generator, Iterable, Mapping
 from contextlib import contextmanager
 from functools import partial
 from importlib.metadata import version
@@ -442,7 +442,7 @@ class _Daemon:
     def _listeners(self) -> list[Listener]:
         settings = self._settings
 
-        def service(gate: Gate, routes: Routes, control: Container[str] = ()) -> Service:
+        def service(gate: Gate, routes: Routes, control: Iterable[str] = ()) -> Service:
             return Service(
                 self._limits,
                 gate,

@@ -131,6 +131,8 @@ class AsgiApp:
 def head_of(scope: AsgiScope, limits: Limits) -> Head:
     """The head of an ASGI request, through the grammar of HTTP/1.1. Raises Rejection."""
     target: bytes = scope.get("raw_path") or scope["path"].encode()
+    if target[:1] != b"/" and target != b"*":
+        raise Rejection(400, INVALID_REQUEST, ":path must begin with /")
     query: bytes = scope["query_string"]
     if query:
         target += b"?" + query

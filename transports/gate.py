@@ -17,7 +17,7 @@ from ..validators.http_head import TCHAR, Head
 from ..validators.limits import Limits
 from ..validators.origin import Site
 from ..validators.rejection import INVALID_REQUEST, Rejection
-from .options import ANONYMOUS, LOCAL, Headers
+from .options import ANONYMOUS, LOCAL, Headers, both_spellings, is_discovery
 from .peer import CLIENT_HEADER, pid_of_peer
 
 _PREFLIGHT: Headers = (
@@ -88,7 +88,8 @@ class Gate:
     """Who may come in to one listener.
 
     `tokens` is None where no credential is asked for (`--no-auth`, or a Unix socket whose peer credentials were
-    checked when it was accepted). `health` are the paths that need none, unless they name a server. `shared_with` are the foreign origins that
+    checked when it was accepted). `health` are the paths that need none, unless they name a server, as do those of OAuth
+    discovery. `shared_with` are the foreign origins that
     the operator allowed, the only ones that ever see a CORS header, and `bringing` tells which headers besides MCP's own
     their pages may send, in lower case. On the Unix socket `delegates` says whether the process of a pid may name
     another principal and client, as our own aggregate does; elsewhere it is None, and nothing is read of such headers.
@@ -96,7 +97,7 @@ class Gate:
 
     site: Site
     tokens: TokenSet | None
-    health: Container[str]
+    health: frozenset[str] = attrs.field(converter=both_spellings)
     shared_with: frozenset[str] = frozenset()
     bringing: Callable[[], Container[str]] = frozenset
     delegates: Callable[[int], bool] | None = None
@@ -112,12 +113,13 @@ class Gate:
         the query), 401, and 429 for too many wrong credentials, which those that are right do not feel.
         """
         headers = head.headers
-        self.site.check_host(headers.get("host", ""))
-        self.site.check_origin(headers.get("origin"), headers.get("sec-fetch-site"))
+        self._check_site(head)
         if head.query:
             refuse_query_token(head.query)
         # With the name of a server the answer would show which servers exist, so the credential is needed.
         if head.path in self.health and not (head.query and named_server(head.query)):
+            return ANONYMOUS
+        if is_discovery(head.path):
             return ANONYMOUS
         if self.tokens is None:
             return _delegated(headers.get("mcp-bridge-principal")) if self.delegates is not None else LOCAL
@@ -125,6 +127,17 @@ class Gate:
         if principal is None or (self.tokens.is_local(principal) and is_foreign()):
             raise self.wrong.refusal(time.monotonic())
         return principal
+
+    def _check_site(self, head: Head) -> None:
+        headers = head.headers
+        # Both names, where the target has one as well: RFC 9112 section 3.2.2 lets only that of the target count, but a
+        # client has to send the same one twice. In HTTP/1.0, which no browser speaks, there may be none.
+        host = headers.get("host")
+        if host is not None:
+            self.site.check_host(host)
+        if head.authority is not None:
+            self.site.check_host(head.authority)
+        self.site.check_origin(headers.get("origin"), headers.get("sec-fetch-site"))
 
     def check_delegate(self, head: Head, sock: socket.socket) -> None:
         """Raise Rejection 403 where a process that may not do so names another principal or client."""
@@ -145,8 +158,7 @@ class Gate:
         headers = head.headers
         if head.method != "OPTIONS" or "access-control-request-method" not in headers:
             return None
-        self.site.check_host(headers.get("host", ""))
-        self.site.check_origin(headers.get("origin"), headers.get("sec-fetch-site"))
+        self._check_site(head)
         shared = self.cors(head)
         if not shared:
             return None

@@ -11,7 +11,7 @@ import socket
 import ssl
 import sys
 import termios
-from collections.abc import Awaitable, Callable, Container
+from collections.abc import Awaitable, Callable
 from functools import partial
 from typing import Final, Protocol
 
@@ -20,12 +20,12 @@ import trio
 
 from ..validators.envelope import error
 from ..validators.http_body import ChunkedDecoder, check_length
-from ..validators.http_head import Head, parse_head, reject_early
+from ..validators.http_head import Head, parse_head, reject_early, skip_empty_lines
 from ..validators.limits import Limits
 from ..validators.pieces import Gathering
 from ..validators.rejection import INVALID_REQUEST, Rejection
 from .gate import Gate
-from .options import ANONYMOUS, Headers
+from .options import ANONYMOUS, Headers, both_spellings
 from .outlet import OPEN, Outlet
 from .peer import Caller
 from .ports import Endpoint, Hijacked, Log
@@ -256,7 +256,7 @@ class Service:
         default=attrs.Factory(lambda self: Refusals(self.log), takes_self=True), eq=False
     )
     # The paths of the control endpoints, whose connections have places of their own.
-    control: Container[str] = ()
+    control: frozenset[str] = attrs.field(default=frozenset(), converter=both_spellings)
     seldom: Seldom = attrs.field(
         default=attrs.Factory(lambda self: Seldom(self.log), takes_self=True), init=False, eq=False
     )
@@ -427,6 +427,8 @@ class Connection:
 
     async def _read_head(self) -> bytes:
         buffer = self._buffer
+        if buffer[:1] == b"\r":
+            buffer = self._skip_empty_lines(buffer)
         end = buffer.find(b"\r\n\r\n")
         if end < 0:
             self._wait_for("head" if buffer else "request")
@@ -437,11 +439,13 @@ class Connection:
                 if not data:
                     self._waiting = ""
                     return b""
+                waited, buffer = bool(buffer), buffer + data
+                if buffer[:1] == b"\r":
+                    buffer = self._skip_empty_lines(buffer)
                 if not buffer:
+                    self._waiting = "request"  # and its time goes on: an empty line is no sign of life
+                elif not waited:
                     self._wait_for("head")
-                    buffer = data
-                else:
-                    buffer += data
                 end = buffer.find(b"\r\n\r\n", max(0, len(buffer) - len(data) - 3))
             self._waiting = ""
         self._buffer = buffer[end + 4 :]
@@ -450,6 +454,13 @@ class Connection:
     def _reject_early(self, buffer: bytes) -> None:
         try:
             reject_early(buffer, self.limits)
+        except Rejection:
+            self._admitted = False
+            raise
+
+    def _skip_empty_lines(self, buffer: bytes) -> bytes:
+        try:
+            return skip_empty_lines(buffer)
         except Rejection:
             self._admitted = False
             raise
@@ -645,7 +656,8 @@ class Connection:
 
     def _next_is_here(self) -> bool:
         # A whole request behind one that was refused is still answered, within a limit.
-        return not self._body_pending and b"\r\n\r\n" in self._buffer and self._service.refusals.allows_next()
+        is_here = not self._body_pending and b"\r\n\r\n" in self._buffer.lstrip(b"\r\n")
+        return is_here and self._service.refusals.allows_next()
 
     def count_refusal(self, rejection: Rejection) -> None:
         """Count what is answered with this error (ports.Exchange)."""

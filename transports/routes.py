@@ -1,16 +1,34 @@
-"""Which path leads to which endpoint. Exact matches only: nothing is decoded, normalised or redirected (attacks H22)."""
+"""Which path leads to which endpoint. Nothing is decoded, normalised or redirected; one slash at the end makes no difference."""
 
+import json
 from collections.abc import Callable, Mapping
+from typing import Final, TypeVar
 
 from ..validators.http_head import Head
 from ..validators.limits import Limits
 from ..validators.rejection import INVALID_REQUEST, Rejection
 from .gate import named_server
-from .options import Paths
+from .options import Paths, is_discovery, spellings
 from .ports import Backend, Endpoint, Exchange, Log
 from .sse import EventStream, MessagePost
 from .streamable import StreamableHttp, method_not_allowed
 from .websocket import WebSocket
+
+_Value = TypeVar("_Value")
+
+# An error as OAuth has them (RFC 6749 section 5.2), because clients with OAuth show `error_description` to their user and
+# cannot read anything else. The code is none for which they drop what they have stored and try once more.
+_NO_OAUTH: Final = json.dumps(
+    {
+        "error": "invalid_request",
+        "error_description": (
+            "mcp-bridge has no OAuth and registers no clients. It takes a token in the header `Authorization: Bearer TOKEN`;"
+            " the default token is in the file $XDG_STATE_HOME/mcp-bridge/token, which without that variable is"
+            " ~/.local/state/mcp-bridge/token. `mcp-bridge client-config` prints the configuration of a client with a token."
+        ),
+    }
+).encode("ascii")
+_HEALTH_METHODS: Final = b"GET, HEAD"
 
 
 def endpoints(paths: Paths, backend: Backend, limits: Limits, log: Log) -> dict[str, Endpoint]:
@@ -25,10 +43,16 @@ def endpoints(paths: Paths, backend: Backend, limits: Limits, log: Log) -> dict[
     return table
 
 
+async def no_oauth(exchange: Exchange) -> None:
+    """Answer a request for OAuth metadata, or for registration: always the same, whatever the path names."""
+    exchange.count_refusal(Rejection(404, INVALID_REQUEST, "", reason="oauth_discovery"))
+    await exchange.answer(404, b"application/json", _NO_OAUTH)
+
+
 async def healthz(exchange: Exchange) -> None:
     """Say that we are here, and nothing else."""
     if exchange.head.method not in ("GET", "HEAD"):
-        raise method_not_allowed(b"GET")
+        raise method_not_allowed(_HEALTH_METHODS)
     await exchange.answer(200, b"text/plain", b"ok")
 
 
@@ -44,7 +68,7 @@ def readyz(is_ready: Callable[[str], bool], may_use: Callable[[str, str], bool] 
 
     async def answer(exchange: Exchange) -> None:
         if exchange.head.method not in ("GET", "HEAD"):
-            raise method_not_allowed(b"GET")
+            raise method_not_allowed(_HEALTH_METHODS)
         name = named_server(exchange.head.query)
         ready = is_ready(name) and (not name or may_use(exchange.principal, name))
         await exchange.answer(200 if ready else 503, b"text/plain", b"ready" if ready else b"not ready")
@@ -52,12 +76,16 @@ def readyz(is_ready: Callable[[str], bool], may_use: Callable[[str, str], bool] 
     return answer
 
 
+def _spelled(table: Mapping[str, _Value]) -> dict[str, _Value]:
+    return {spelling: value for path, value in table.items() for spelling in spellings(path)}
+
+
 class Routes:
     """The table of one listener, and what is open to all. `generation` grows when what it would answer may have changed."""
 
     def __init__(self, table: Mapping[str, Endpoint], health: Mapping[str, Endpoint]) -> None:
         self.generation = 0
-        self._health = health
+        self._health = _spelled(health)
         self._rights: dict[str, frozenset[str]] = {}
         self._owners: dict[str, str] = {}
         self.replace(table)
@@ -74,8 +102,10 @@ class Routes:
         in it may use all of them.
         """
         self.generation += 1
-        self._table: dict[str, Endpoint] = {**table, **self._health}
-        self._owners = dict(owners or {})
+        # What needs a credential is not served where none is asked for.
+        closed = {path: endpoint for path, endpoint in _spelled(table).items() if not is_discovery(path)}
+        self._table: dict[str, Endpoint] = {**closed, **self._health}
+        self._owners = _spelled(owners or {})
         self._rights = dict(rights or {})
 
     def __call__(self, head: Head, principal: str) -> Endpoint:
@@ -85,6 +115,8 @@ class Routes:
         if path == "*":
             raise method_not_allowed(b"GET, POST, DELETE")
         if endpoint is None:
+            if is_discovery(path):
+                return no_oauth
             raise Rejection(404, INVALID_REQUEST, "Not found")
         if principal in self._rights and path in self._owners:
             server = self._owners[path]

@@ -17,16 +17,19 @@ _SIZE_DIGITS: Final = 16
 _EXTENSION: Final = 256
 _TRAILERS: Final = 16
 
-_QUOTED: Final = r'"(?:[\t !#-\[\]-~]|\\[\t -~])*+"'
+# With obs-text (RFC 9110 section 5.6.4), which is opaque here like everything in an extension or a trailer.
+_QUOTED: Final = r'"(?:[\t !#-\[\]-~\x80-\xff]|\\[\t -~\x80-\xff])*+"'
 _SIZE_LINE: Final = re.compile(
     rf"([0-9A-Fa-f]{{1,{_SIZE_DIGITS}}}+)((?:;{TCHAR}++(?:=(?:{TCHAR}++|{_QUOTED}))?+)*+)\Z".encode("ascii")
 )
 # What a size line looks like while its end has not come. Every beginning of a good line matches, and whatever begins
 # with something that does not match does not match either: so a body is judged alike in whatever pieces it comes.
 _SIZE_BEGINNING: Final = re.compile(
-    rf"(?:[0-9A-Fa-f]{{1,{_SIZE_DIGITS}}}+(?:;[\t -~]{{0,{_EXTENSION - 1}}}+)?+\r?+)?+\Z".encode("ascii")
+    rf"(?:[0-9A-Fa-f]{{1,{_SIZE_DIGITS}}}+(?:;[\t -~\x80-\xff]{{0,{_EXTENSION - 1}}}+)?+\r?+)?+\Z".encode(
+        "ascii"
+    )
 )
-_TRAILER: Final = re.compile(rf"{TCHAR}++:[\t -~]*+\Z".encode("ascii"))
+_TRAILER: Final = re.compile(rf"{TCHAR}++:[\t -~\x80-\xff]*+\Z".encode("ascii"))
 
 
 class ChunkedDecoder:

@@ -1,8 +1,9 @@
 """The head of an HTTP/1.1 request: the grammar that guards the door is also the parser (RFC 9112, RFC 9110).
 
-What passes has one reading only: every line ends in CRLF, every byte is visible ASCII, space or tab, and nothing that
-decides where the body ends is said twice. It never repairs, folds, decodes or normalises; a path is compared as it was
-sent. Whatever is refused here ends the connection, because the peer and we may already be out of step.
+What passes has one reading only: every line ends in CRLF, no byte is a control character other than a tab, bytes
+outside ASCII are only in the values of fields that are not read, and nothing that decides where the body ends is said
+twice. It never repairs, folds, decodes or normalises; a path is compared as it was sent. Whatever is refused here ends
+the connection, because the peer and we may already be out of step.
 """
 
 import re
@@ -19,9 +20,9 @@ TCHAR: Final = r"[!#$%&'*+.^_`|~0-9A-Za-z-]"
 # Possessive throughout: a character is looked at once, so the worst head costs no more than its length.
 _HEAD: Final = re.compile(
     rf"({'|'.join(_METHODS)}) "
-    r'(/[!"$-~]*+|(?<=^OPTIONS )\*) '
+    r'(/[!"$-~]*+|(?<=^OPTIONS )\*|[Hh][Tt][Tt][Pp][Ss]?+://[!"$-~]++) '
     r"HTTP/1\.([01])\r\n"
-    rf"((?:{TCHAR}++:[\t -~]*+\r\n)*+)"
+    rf"((?:{TCHAR}++:[\t -~\x80-\xff]*+\r\n)*+)"
     r"\r\n\Z"
 )
 
@@ -47,6 +48,13 @@ _SINGLE: Final = frozenset(
         "upgrade",
     }
 )
+# Read by rules that are written in ASCII. In all other values obs-text is opaque (RFC 9110 section 5.5).
+_ASCII: Final = _SINGLE | {"connection"}
+# Empty lines before a request line that are ignored: some clients send one behind a body (RFC 9112 section 2.2).
+_EMPTY_LINES: Final = 16
+_AUTHORITY_END: Final = re.compile("[/?]")
+# RFC 9110 section 5.6.3.
+_WHITE_SPACE: Final = " \t"
 # Enough for any length below 2^63 and for the zeros that somebody puts before it.
 _LENGTH_DIGITS: Final = 19
 # Heads of this size cannot hold enough lines to be slow.
@@ -59,7 +67,8 @@ _AROUND_TARGET: Final = 32
 class Head:
     """A request up to its body. Header names are lower case, values without the white space around them.
 
-    `version` is 10 or 11, `upgrade` the lower-case Upgrade value if Connection lists it, otherwise empty.
+    Values are Latin-1. `version` is 10 or 11, `upgrade` the lower-case Upgrade value if Connection lists it, otherwise
+    empty. `authority` is that of a target in absolute form, else None.
     """
 
     method: str
@@ -72,6 +81,7 @@ class Head:
     keep_alive: bool
     expect_continue: bool
     upgrade: str
+    authority: str | None = None
 
 
 def parse_head(block: bytes, limits: Limits) -> Head:
@@ -95,9 +105,11 @@ def parse_head(block: bytes, limits: Limits) -> Head:
     del lines[-1]  # behind the last line end
     for line in lines:
         name, _, value = line.partition(":")
-        headers[name.lower()] = value.strip()
+        headers[name.lower()] = value.strip(_WHITE_SPACE)
     if len(headers) != len(lines):
         headers = _merge(lines)
+    if not block.isascii():
+        _check_ascii(headers)
     if len(fields) > limits.header_field or len(lines) > limits.header_count:
         _check_fields(block, lines, limits)
     version = 11 if minor == "1" else 10
@@ -110,6 +122,9 @@ def parse_head(block: bytes, limits: Limits) -> Head:
     keep_alive, upgrade = version == 11, ""
     if headers.get("connection", "keep-alive") != "keep-alive":
         keep_alive, upgrade = _connection(headers, version)
+    authority = None
+    if target[0] != "/":
+        authority, target = _absolute(method, target)
     path, _, query = target.partition("?")
     return Head(
         method,
@@ -122,26 +137,42 @@ def parse_head(block: bytes, limits: Limits) -> Head:
         keep_alive,
         "expect" in headers and _expects_continue(headers["expect"], version),
         upgrade,
+        authority,
     )
+
+
+def skip_empty_lines(buffer: bytes) -> bytes:
+    """Return the bytes from the peer without the empty lines before a request line (RFC 9112 section 2.2).
+
+    Raises Rejection for more than a few.
+    """
+    at = 0
+    while buffer.startswith(b"\r\n", at):
+        at += 2
+        if at > 2 * _EMPTY_LINES:
+            raise _bad(f"more than {_EMPTY_LINES} empty lines come before the request line")
+    return buffer[at:]
 
 
 def reject_early(buffer: bytes, limits: Limits) -> None:
     """Raise Rejection as soon as the beginning of a head cannot become a legal one any more.
 
     Only what C can search for is looked at, and never more than the limit of a whole head; the rest waits for
-    `parse_head`.
+    `parse_head`. The empty lines before a request line are not part of the buffer.
     """
-    if buffer[:1] not in _FIRST:
+    if buffer[:1] not in _FIRST and buffer != b"\r":
         raise _bad("not an HTTP request")
     ends = buffer.count(b"\r\n")
     if len(buffer) > limits.header_block or ends - 1 > limits.header_count:
         raise _too_large(buffer, limits)
-    if b"\0" in buffer or not buffer.isascii():
+    if b"\0" in buffer:
         raise _bad(_ILLEGAL_BYTE)
     if buffer.count(b"\n") != ends or buffer.count(b"\r") - buffer.endswith(b"\r") != ends:
         raise _bad(_BARE_LINE_END)
     if ends:
         _check_request_line(buffer[: buffer.index(b"\r\n")], limits)
+    elif not buffer.isascii():
+        raise _bad(_ILLEGAL_BYTE)
     elif len(buffer) > limits.target + _AROUND_TARGET:
         raise _long_target(limits)
 
@@ -151,10 +182,28 @@ def _merge(lines: list[str]) -> dict[str, str]:
     values: dict[str, list[str]] = {}
     for line in lines:
         name, _, value = line.partition(":")
-        values.setdefault(name.lower(), []).append(value.strip())
+        values.setdefault(name.lower(), []).append(value.strip(_WHITE_SPACE))
     if any(len(found) > 1 and name in _SINGLE for name, found in values.items()):
         raise _bad("a header field that must be single is repeated")
     return {name: ", ".join(found) for name, found in values.items()}
+
+
+def _check_ascii(headers: dict[str, str]) -> None:
+    for name, value in headers.items():
+        if name in _ASCII and not value.isascii():
+            raise _bad("a header field that is read holds a byte that is not ASCII")
+
+
+def _absolute(method: str, target: str) -> tuple[str | None, str]:
+    """Return the authority of a target in absolute form (RFC 9112 section 3.2.2), and the target in origin form."""
+    if target == "*":
+        return None, target
+    rest = target.partition("://")[2]
+    authority = _AUTHORITY_END.split(rest, maxsplit=1)[0]
+    origin_form = rest[len(authority) :]
+    if not origin_form and method == "OPTIONS":
+        return authority, "*"
+    return authority, origin_form if origin_form[:1] == "/" else "/" + origin_form
 
 
 def _check_fields(block: bytes, lines: list[str], limits: Limits) -> None:
@@ -177,7 +226,7 @@ def _chunked(headers: dict[str, str], version: int) -> bool:
         raise _bad("Transfer-Encoding needs HTTP/1.1")
     if "content-length" in headers:
         raise _bad("Content-Length and Transfer-Encoding exclude each other")
-    codings = [coding.strip() for coding in headers["transfer-encoding"].lower().split(",")]
+    codings = [coding.strip(_WHITE_SPACE) for coding in headers["transfer-encoding"].lower().split(",")]
     if codings == ["chunked"]:
         return True
     if "" in codings or "chunked" in codings[:-1]:
@@ -195,19 +244,28 @@ def _connection(headers: dict[str, str], version: int) -> tuple[bool, str]:
     """Whether the connection may be kept, and what it is to be upgraded to."""
     if version == 10:
         return False, ""
-    options = {option.strip() for option in headers["connection"].lower().split(",")}
-    return "close" not in options, headers.get("upgrade", "").lower() if "upgrade" in options else ""
+    options = _list(headers["connection"])
+    if "upgrade" not in options:
+        return "close" not in options, ""
+    return "close" not in options, ", ".join(_list(headers.get("upgrade", "")))
+
+
+def _list(value: str) -> list[str]:
+    """Return the members of a list in lower case, without the empty ones (RFC 9110 section 5.6.1.2)."""
+    return [member for part in value.lower().split(",") if (member := part.strip(_WHITE_SPACE))]
 
 
 # ---- refusals: nothing below costs an honest request anything
 
 _FIRST: Final = frozenset(bytes([byte]) for byte in range(128) if re.match(TCHAR, chr(byte))) | {b""}
-_LEGAL: Final = bytes([0x09, 0x0A, 0x0D, *range(0x20, 0x7F)])
-_ILLEGAL_BYTE: Final = "the head holds a byte that is neither visible ASCII nor a space nor a tab"
+_LEGAL: Final = bytes([0x09, 0x0A, 0x0D, *range(0x20, 0x7F), *range(0x80, 0x100)])
+_ILLEGAL_BYTE: Final = (
+    "the head holds a control character, or a byte that is not ASCII outside of a field's value"
+)
 _BARE_LINE_END: Final = "a line of the head does not end with CRLF"
 _METHOD: Final = re.compile(rf"{TCHAR}++\Z".encode("ascii"))
 _VERSION: Final = re.compile(rb"HTTP/[0-9]\.[0-9]\Z")
-_TARGET: Final = re.compile(rb'/[!"$-~]*+\Z')
+_TARGET: Final = re.compile(rb'(?:[Hh][Tt][Tt][Pp][Ss]?+://[!"$-~]|/)[!"$-~]*+\Z')
 
 
 def _bad(text: str, status: int = 400, headers: tuple[tuple[bytes, bytes], ...] = ()) -> Rejection:
@@ -255,4 +313,6 @@ def _check_request_line(line: bytes, limits: Limits) -> None:
     if method.decode("ascii") not in _METHODS:
         raise _bad("the method is not implemented", 501)
     if not _TARGET.match(target) and (method, target) != (b"OPTIONS", b"*"):
-        raise _bad("the request target must be a path that begins with / and has no fragment")
+        raise _bad(
+            "the request target must be a path that begins with /, or a URL of http or https, without a fragment"
+        )

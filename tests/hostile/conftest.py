@@ -12,6 +12,7 @@ import threading
 import time
 from contextlib import contextmanager
 from pathlib import Path
+from urllib.parse import urljoin
 
 import attrs
 import pytest
@@ -155,7 +156,7 @@ class Bridge:
             events = connection.events()
             first = next(events)
             assert first.event == "endpoint"
-            yield events, first.data
+            yield events, urljoin("/sse", first.data)
 
     def children(self):
         """The servers that run for the bridge; quicker than `children_of`, and blind to what has run away."""

@@ -17,7 +17,7 @@ OPEN = ("/healthz",)
 CLOSED = (
     "/mcp", "/sse", "/messages", "/messages?sessionId=x", "/ws", "/servers/stdio/mcp", "/servers/stdio/sse",
     "/servers/stdio/messages", "/servers/stdio/ws", "/servers/other/mcp", "/", "/nothing", "/metrics", "/health",
-    "/.well-known/oauth-protected-resource", "/bridge", "/config", "/healthz/", "/healthz2",
+    "/bridge", "/config", "/healthz//", "/healthz2", "//.well-known/x", "/x/register", "/registers",
 )  # fmt: skip
 METHODS = ("GET", "POST", "PUT", "DELETE", "OPTIONS", "HEAD", "PATCH", "TRACE")
 

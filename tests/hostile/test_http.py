@@ -90,7 +90,7 @@ HEADS = [
     ("H11 no Host", lambda r: r.without("Host"), 400),
     ("H11 two Hosts", lambda r: r.add(r.fields[0]), 400),
     ("H11 empty Host", lambda r: r.put("Host:"), 400),
-    ("H12 absolute form", lambda r: r.to("http://" + r.fields[0].removeprefix("Host: ") + r.target), 400),
+    ("H12 absolute form of another scheme", lambda r: r.to("ws://" + r.fields[0].removeprefix("Host: ") + r.target), 400),
     ("H12 authority form", lambda r: r.to(r.fields[0].removeprefix("Host: ")), 400),
     ("H12 fragment", lambda r: r.to(r.target + "#x"), 400),
     ("H12 CONNECT", lambda r: r.by("CONNECT").to("evil.example:443"), 405),
@@ -119,7 +119,6 @@ HEADS = [
     ("H16 space in a name", lambda r: r.add("X Y: a"), 400),
     ("H16 no name", lambda r: r.add(": a"), 400),
     ("H16 no colon", lambda r: r.add("X"), 400),
-    ("H16 Latin-1 in a value", lambda r: r.add("X: \xe9"), 400),
     ("H16 Latin-1 in Authorization", lambda r: r.put("Authorization: Bearer \xe9"), 400),
     ("H16 Latin-1 in Host", lambda r: r.put("Host: 127.0.0.1\xb9:80"), 400),
     ("H16 Latin-1 in Origin", lambda r: r.add("Origin: http://\xe9"), 400),
@@ -154,7 +153,10 @@ def test_a_head_that_is_not_plain_http_is_refused_and_ends_the_connection(
     [
         pytest.param(b"GET / HTTP/1.1\nHost: x\n\n", id="H09 nothing but bare LF"),
         pytest.param(b"GET / HTTP/1.1\n", id="H09 an unfinished line"),
-        pytest.param(b"\r\nGET /healthz HTTP/1.1\r\nHost: HOST\r\n\r\n", id="an empty line before"),
+        pytest.param(b"\nGET /healthz HTTP/1.1\r\nHost: HOST\r\n\r\n", id="a bare LF before"),
+        pytest.param(
+            b"\r\n" * 17 + b"GET /healthz HTTP/1.1\r\nHost: HOST\r\n\r\n", id="17 empty lines before"
+        ),
         pytest.param(b" GET /healthz HTTP/1.1\r\nHost: HOST\r\n\r\n", id="a space before"),
         pytest.param(
             b"\xef\xbb\xbfGET /healthz HTTP/1.1\r\nHost: HOST\r\n\r\n", id="a byte order mark before"
@@ -496,10 +498,10 @@ def test_h20_a_reset_during_the_call(bridge, session):
 @pytest.mark.parametrize(
     "target",
     [
-        "/../mcp", "/./mcp", "/mcp/", "/mcp/.", "/mcp/..", "//mcp", "/MCP", "/Mcp", "/mcp;x", "/mcp;sessionId=1", "/%6dcp",
-        "/m%63p", "/mcp%2f", "/%2fmcp", "/mcp%00", "/mcp%3f", "/mcp%20", "/mcp%", "/mcp\\", "/servers/../mcp", "/healthz/",
+        "/../mcp", "/./mcp", "/mcp//", "/mcp/.", "/mcp/..", "//mcp", "/MCP", "/Mcp", "/mcp;x", "/mcp;sessionId=1", "/%6dcp",
+        "/m%63p", "/mcp%2f", "/%2fmcp", "/mcp%00", "/mcp%3f", "/mcp%20", "/mcp%", "/mcp\\", "/servers/../mcp", "/healthz//",
         "/servers", "/servers/", "/servers/stdio", "/servers/stdio/", "/servers//mcp", "/servers/STDIO/mcp",
-        "/servers/x/mcp", "/servers/stdio%2fmcp", "/", "/sse/", "/ws/", "/message", "/favicon.ico", "/.well-known/x",
+        "/servers/x/mcp", "/servers/stdio%2fmcp", "/", "//sse/", "/ws//", "/message", "/favicon.ico", "/.well-known%2fx", "/x/../.well-known/x", "//register",
     ],
 )  # fmt: skip
 def test_h22_no_other_spelling_of_a_path_leads_anywhere(bridge, session, target):
@@ -608,9 +610,8 @@ def test_h26_a_stream_for_somebody_who_cannot_read_one_is_not_begun(bridge, sess
 @pytest.mark.parametrize(
     "content_type",
     [
-        None, "", "text/plain", "text/json", "application/jsonx", "application/json-rpc", "application/x-www-form-urlencoded",
-        "multipart/form-data; boundary=x", "application/json; charset=utf-16", "application/json; charset=latin-1",
-        "application/json, text/plain", "text/plain, application/json", "text/plain;application/json", "application/ json",
+        None, "", "text/plain", "application/x-www-form-urlencoded", "multipart/form-data; boundary=x",
+        "text/plain; charset=utf-8", "text/plain, application/json", "text/plain;application/json", "multipart/mixed; type=json",
     ],
 )  # fmt: skip
 def test_v5_a_body_that_a_form_could_send_is_415(bridge, session, route, content_type):

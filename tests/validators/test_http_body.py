@@ -51,6 +51,8 @@ def decode(pieces: list[bytes], limits: Limits = SMALL) -> tuple[bool, bytes, by
         (b"1;" + b"a" * 255, (False, b"", b"")),
         (b"0\r\nAuthorization: x\r\nHost: y\r\n\r\n", (True, b"", b"")),
         (b"0\r\n" + b"A: b\r\n" * 16 + b"\r\n", (True, b"", b"")),
+        (b"0\r\nX-City: S\xc3\xa3o Paulo\r\n\r\n", (True, b"", b"")),
+        (b'5;a="\xc3\xa3\\\xff"\r\nhello\r\n0\r\n\r\n', (True, b"hello", b"")),
         (b"3E8\r\n" + b"a" * 1000 + b"\r\n0\r\n\r\n", (True, b"a" * 1000, b"")),
     ],
 )
@@ -89,6 +91,9 @@ def test_bodies_that_are_read(wire, expected):
         (b"5;a b\r\n", 400),
         (b'5;a="b\r\n', 400),
         (b"5;a\x00\r\n", 400),
+        (b"5;a=\xff\r\n", 400),
+        (b"5;\xff\r\n", 400),
+        (b"0\r\n\xff: b\r\n", 400),
         (b"5;" + b"a" * 256, 400),
         (b"5;" + b"a" * 256 + b"\r\nhello\r\n", 400),
         (b"5;" + b"a" * 8192 + b"\r\nhello\r\n", 400),
@@ -162,9 +167,9 @@ chunks = st.builds(
     lambda data, zeros, extension: b"0" * zeros + b"%x%b\r\n%b\r\n" % (len(data), extension, data),
     st.binary(min_size=1, max_size=30),
     st.integers(0, 3),
-    st.sampled_from([b"", b"", b";a", b";a=b", b';a="b;c\\"";d=1']),
+    st.sampled_from([b"", b"", b";a", b";a=b", b';a="b;c\\"";d=1', b';a="\xff"']),
 )
-trailers = st.sampled_from([b"X: y\r\n", b"Authorization: \t z \r\n", b"E:\r\n"])
+trailers = st.sampled_from([b"X: y\r\n", b"Authorization: \t z \r\n", b"E:\r\n", b"U: \xc3\xa9\r\n"])
 bodies = st.builds(
     lambda parts, fields, rest: b"".join(parts) + b"0\r\n" + b"".join(fields) + b"\r\n" + rest,
     st.lists(chunks, max_size=4),

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from mcpbridged.validators.http_head import Head, parse_head, reject_early
+from mcpbridged.validators.http_head import Head, parse_head, reject_early, skip_empty_lines
 from mcpbridged.validators.limits import Limits
 from mcpbridged.validators.rejection import INVALID_REQUEST, Rejection
 
@@ -74,6 +74,28 @@ def test_a_target_is_split_and_otherwise_left_alone(target, path, query):
     assert (parsed.path, parsed.query) == (path, query)
 
 
+@pytest.mark.parametrize(
+    ("method", "target", "authority", "path", "query"),
+    [
+        ("GET", "http://127.0.0.1:8808/mcp", "127.0.0.1:8808", "/mcp", ""),
+        ("POST", "HTTPS://Example.com/a/b?c=/d?e", "Example.com", "/a/b", "c=/d?e"),
+        ("GET", "http://a:1", "a:1", "/", ""),
+        ("GET", "http://a?b", "a", "/", "b"),
+        ("GET", "hTTp://[::1]:8808//x", "[::1]:8808", "//x", ""),
+        ("GET", "http:///x", "", "/x", ""),
+        ("GET", "http://u:p@a/", "u:p@a", "/", ""),
+        ("OPTIONS", "http://a", "a", "*", ""),
+        ("OPTIONS", "http://a/", "a", "/", ""),
+        ("OPTIONS", "*", None, "*", ""),
+        ("GET", "/http://a/b", None, "/http://a/b", ""),
+    ],
+)
+def test_the_absolute_form_has_an_authority(method, target, authority, path, query):
+    parsed = parse_head(head(start=f"{method} {target} HTTP/1.1".encode()), LIMITS)
+    assert (parsed.authority, parsed.path, parsed.query) == (authority, path, query)
+    assert parsed.headers["host"] == "127.0.0.1:8808"
+
+
 def test_the_asterisk_is_for_options():
     assert parse_head(head(start=b"OPTIONS * HTTP/1.1"), LIMITS).path == "*"
     assert refusal(head(start=b"GET * HTTP/1.1"))[0] == 400
@@ -93,7 +115,12 @@ def test_known_methods_are_read_whether_or_not_anybody_serves_them(method):
         (b"POSTS / HTTP/1.1", 501),
         (b"CONNECT evil:443 HTTP/1.1", 405),
         (b"CONNECT / HTTP/1.1", 405),
-        (b"GET http://127.0.0.1:8808/mcp HTTP/1.1", 400),
+        (b"GET http:// HTTP/1.1", 400),
+        (b"GET http:/mcp HTTP/1.1", 400),
+        (b"GET ws://127.0.0.1:8808/mcp HTTP/1.1", 400),
+        (b"GET http://127.0.0.1:8808/mcp#a HTTP/1.1", 400),
+        (b"GET http://127.0.0.1:8808/\xc3\xa9 HTTP/1.1", 400),
+        (b"GET 127.0.0.1:8808 HTTP/1.1", 400),
         (b"GET mcp HTTP/1.1", 400),
         (b"GET /a#b HTTP/1.1", 400),
         (b"GET  HTTP/1.1", 400),
@@ -165,7 +192,15 @@ def test_connect_is_answered_with_what_is_allowed():
         ([b"X: a\rb"], 400),
         ([b"X: a\nb"], 400),
         ([b"X: a\x7f"], 400),
-        ([b"X: caf\xc3\xa9"], 400),
+        ([b"X: a\x80\x00"], 400),
+        ([b"Connection: close\xa0"], 400),
+        ([b"Content-Length: \xb2"], 400),
+        ([b"Content-Length: 1\xa0"], 400),
+        ([b"Transfer-Encoding: chunked\x85"], 400),
+        ([b"Transfer-Encoding: \xa0chunked"], 400),
+        ([b"Authorization: Bearer \xe9"], 400),
+        ([b'Content-Type: application/json; a="\xe9"'], 400),
+        ([b"Mcp-Session-Id: \xe9"], 400),
         ([b"X: \x1b[31m"], 400),
         ([b"X : a"], 400),
         ([b": a"], 400),
@@ -223,6 +258,18 @@ def test_other_repeated_fields_become_a_list():
     assert parsed.headers == {"host": "127.0.0.1:8808", "accept": "a/b, c/d", "x": "1"}
 
 
+def test_obs_text_is_opaque_in_a_field_that_is_not_read():
+    lines = (b"X-City: S\xc3\xa3o Paulo", b"X: \xa0\x85 \xc3\xa0\t", b"User-Agent: \xff", b"X: \xe9")
+    parsed = parse_head(head(*lines), LIMITS)
+    assert parsed.headers["x-city"].encode("latin-1").decode() == "S\u00e3o Paulo"
+    assert parsed.headers["x"] == "\xa0\x85 \xc3\xa0, \xe9"
+    assert parsed.headers["user-agent"] == "\xff"
+    assert refusal(head(lines[0], b"Origin: \xe9")) == (
+        400,
+        "a header field that is read holds a byte that is not ASCII",
+    )
+
+
 def test_an_underscore_is_not_a_hyphen():
     parsed = parse_head(head(b"Content_Length: 9", b"Content-Length: 4"), LIMITS)
     assert parsed.content_length == 4
@@ -278,6 +325,8 @@ def test_host_must_not_be_missing():
         (b"x,\tCLOSE ,y", False),
         (b"closed", True),
         (b"", True),
+        (b",, close,", False),
+        (b"TE, HTTP2-Settings", True),
     ],
 )
 def test_connections_that_are_kept(connection, keep_alive):
@@ -293,6 +342,13 @@ def test_connections_that_are_kept(connection, keep_alive):
         ([b"Connection: Upgrade"], ""),
         ([b"Connection: close", b"Upgrade: websocket"], ""),
         ([b"Upgrade: websocket"], ""),
+        ([b"Connection: upgrade, ,", b"Upgrade: ,WebSocket ,"], "websocket"),
+        ([b"Connection: upgrade", b"Upgrade: h2c,WebSocket"], "h2c, websocket"),
+        (
+            [b"Connection: Upgrade, HTTP2-Settings", b"Upgrade: h2c", b"HTTP2-Settings: AAMAAABkAAQAoAAA"],
+            "h2c",
+        ),
+        ([b"Connection: Upgrade", b"Upgrade: websocket/13"], "websocket/13"),
     ],
 )
 def test_upgrades(lines, upgrade):
@@ -354,11 +410,14 @@ def test_a_head_without_its_end_is_no_head():
         (b"GET / HTTP/1.1\r\nHost: x\n", 400),
         (b"GET / HTTP/1.1\r\nHost: x\ry", 400),
         (b"GET / HTTP/1.1\r\nHost: \x00", 400),
-        (b"GET / HTTP/1.1\r\nHost: \x80", 400),
+        (b"GET /\x80", 400),
+        (b"GET /\x80 HTTP/1.1\r\nHost: x", 400),
+        (b"\r\r", 400),
         (b"PRI * HTTP/2.0\r\n", 505),
         (b"get / HTTP/1.1\r\n", 501),
         (b"CONNECT a:1 HTTP/1.1\r\n", 405),
-        (b"GET http://a/ HTTP/1.1\r\n", 400),
+        (b"GET ftp://a/ HTTP/1.1\r\n", 400),
+        (b"GET http:// HTTP/1.1\r\n", 400),
         (b"GET /" + b"a" * 4200, 414),
         (b"GET /" + b"a" * 4096 + b" HTTP/1.1\r\n", 414),
         (b"GET /" + b"a" * 40000, 414),
@@ -374,17 +433,34 @@ def test_what_cannot_become_a_head_is_refused_at_once(beginning, status):
 
 def test_no_beginning_of_a_good_head_is_refused():
     largest = b"DELETE /%b HTTP/1.1\r\n" % (b"a" * 4095) + b"a:\r\n" * 99 + b"Host: x\r\n\r\n"
-    for block in (REALISTIC, largest, head(b"X: " + b"a" * 8189)):
+    absolute = head(start=b"GET http://127.0.0.1:8808/mcp HTTP/1.1")
+    for block in (REALISTIC, largest, head(b"X: " + b"a" * 8189), head(b"X: \xc3\xa9"), absolute):
         parse_head(block, LIMITS)
         for end in range(len(block)):
             reject_early(block[:end], LIMITS)
+
+
+@pytest.mark.parametrize("count", [0, 1, 2, 16])
+@pytest.mark.parametrize("behind", [b"", b"\r", b"GET / HTTP/1.1\r\n", b"\nGET", b"x"])
+def test_a_few_empty_lines_before_a_request_line_are_skipped(count, behind):
+    assert skip_empty_lines(b"\r\n" * count + behind) == behind
+    if behind == b"\r":
+        reject_early(behind, LIMITS)
+
+
+@pytest.mark.parametrize("count", [17, 30000])
+def test_more_empty_lines_are_refused(count):
+    with pytest.raises(Rejection) as caught:
+        skip_empty_lines(b"\r\n" * count)
+    assert (caught.value.status, caught.value.close) == (400, True)
+    assert caught.value.text == "more than 16 empty lines come before the request line"
 
 
 # ---- two oracles: whatever passes here, h11 and llhttp read alike
 
 TCHARS = "!#$%&'*+-.^_`|~0123456789ABCXYZabcxyz"
 tokens = st.text(TCHARS, min_size=1, max_size=12)
-values = st.text("".join(map(chr, range(0x20, 0x7F))) + "\t", max_size=40)
+values = st.text("".join(map(chr, range(0x20, 0x7F))) + "\t\x80\x85\xa0\xe9", max_size=40)
 targets = st.one_of(
     st.just("/mcp"),
     st.just("/messages?sessionId=1"),
@@ -402,6 +478,7 @@ known_fields = st.sampled_from(
         "Connection: keep-alive",
         "Connection: Upgrade",
         "Connection: keep-alive, Upgrade",
+        "Connection: ,keep-alive,,",
         "Upgrade: websocket",
         "Expect: 100-continue",
         "Content-Encoding: identity",
@@ -417,7 +494,7 @@ start_lines = st.builds(
     st.sampled_from("1110"),
 )
 blocks = st.builds(
-    lambda start, before, host, after: "\r\n".join([start, *before, *host, *after, "", ""]).encode(),
+    lambda start, before, host, after: "\r\n".join([start, *before, *host, *after, "", ""]).encode("latin-1"),
     start_lines,
     st.lists(any_fields, max_size=3),
     st.lists(st.just("Host: a.example:8808"), min_size=1, max_size=1),
@@ -461,7 +538,7 @@ def body_of(parsed: Head) -> tuple[bytes, bytes]:
 def joined(fields: list[tuple[bytes, bytes]]) -> dict[str, str]:
     found: dict[str, list[str]] = {}
     for name, value in fields:
-        found.setdefault(name.decode("ascii").lower(), []).append(value.decode("ascii").strip(" \t"))
+        found.setdefault(name.decode("ascii").lower(), []).append(value.decode("latin-1").strip(" \t"))
     return {name: ", ".join(values) for name, values in found.items()}
 
 
