@@ -14,13 +14,15 @@ from ..transports.ports import Endpoint
 from ..transports.readiness import Readiness
 from ..transports.routes import endpoints
 from ..transports.spawner import Spawner
+from ..transports.sse import SharedMessagePost
 from .log import LineLog
 from .record import Record
 from .server import LocalServer
-from .settings import ALL, ServerConfig, Settings, TokenConfig
+from .settings import ALL, WRAPPED, ServerConfig, Settings, TokenConfig
 
 # After a fault of ours, how long before the server is served again, in seconds.
 _AFTER_FAULT: Final = 1.0
+_MESSAGES: Final = Paths().messages
 _EVERYTHING: Final = TokenConfig("", b"").role
 
 
@@ -196,12 +198,27 @@ class Fleet:
         root = self._members.get(settings.root)
         if root is not None:
             table |= endpoints(settings.paths, root.server, root.server.config.limits, root.server.record)
+        if settings.root != WRAPPED:
+            table[_MESSAGES] = self._messages(rights_of(settings))
         return table
+
+    def _messages(self, rights: Mapping[str, frozenset[str]]) -> Endpoint:
+        """Return the endpoint that finds the session of a message whichever server it belongs to."""
+        servers = {
+            name: (member.server, member.table[Paths.below(name).messages])
+            for name, member in self._members.items()
+        }
+        return SharedMessagePost(
+            servers, lambda principal, name: principal not in rights or name in rights[principal]
+        )
 
     def owners(self, settings: Settings) -> dict[str, str]:
         """The server that each path belongs to."""
         owners = {path: name for name, member in self._members.items() for path in member.table}
-        return owners | dict.fromkeys(attrs.astuple(settings.paths), settings.root)
+        owners |= dict.fromkeys(attrs.astuple(settings.paths), settings.root)
+        if settings.root != WRAPPED:
+            owners.pop(_MESSAGES, None)  # it belongs to the server of each session
+        return owners
 
     # ---- the end
 

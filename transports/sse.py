@@ -1,8 +1,10 @@
-"""HTTP+SSE, the transport of revision 2024-11-05 (specification digest, section 5.1).
+"""HTTP+SSE, the transport of revision 2024-11-05 (MCP 2024-11-05 basic/transports).
 
 A GET opens the session and is its only stream; a POST to the path that its first event names is a message to it. The
 session lives as long as that stream.
 """
+
+from collections.abc import Callable, Mapping
 
 import trio
 
@@ -10,9 +12,9 @@ from ..validators.envelope import decode, is_batch
 from ..validators.limits import Limits
 from ..validators.media import accepts
 from ..validators.members import LARGE
-from ..validators.rejection import INVALID_REQUEST, Rejection
+from ..validators.rejection import INVALID_REQUEST, SESSION_NOT_FOUND, Rejection
 from . import event_stream
-from .ports import Backend, Exchange
+from .ports import Backend, Endpoint, Exchange
 from .streamable import (
     check_content_type,
     method_not_allowed,
@@ -24,6 +26,31 @@ from .streamable import (
 from .streaming import write_events
 
 _PARAMETER = "sessionId="
+
+
+def relative(stream: str, messages: str) -> str:
+    """Return the reference that leads from the path of a stream to the path of its messages (RFC 3986 section 4.2).
+
+    It holds as well where a proxy has added a prefix to both.
+    """
+    base, target = stream.split("/")[:-1], messages.split("/")
+    common = 0
+    while common < min(len(base), len(target) - 1) and base[common] == target[common]:
+        common += 1
+    reference = "/".join([".."] * (len(base) - common) + target[common:])
+    first = reference.partition("/")[0]
+    # An empty first segment would begin an absolute path, a colon in it a scheme.
+    return f"./{reference}" if not first or ":" in first else reference
+
+
+def session_of(query: str) -> str:
+    """Return the session that a message is for, from its query. Raises Rejection 400."""
+    found = [item for item in query.split("&") if item.startswith(_PARAMETER)]
+    if len(found) != 1:
+        raise Rejection(
+            400, INVALID_REQUEST, "the query must hold sessionId=... once, as the endpoint event says"
+        )
+    return found[0][len(_PARAMETER) :]
 
 
 class EventStream:
@@ -46,7 +73,9 @@ class EventStream:
             exchange.attend(outlet, to_the_end=True)
             await exchange.begin_stream()
             await exchange.write(
-                event_stream.endpoint(f"{self._messages_path}?{_PARAMETER}{conversation.id}")
+                event_stream.endpoint(
+                    f"{relative(exchange.head.path, self._messages_path)}?{_PARAMETER}{conversation.id}"
+                )
             )
             await write_events(exchange, outlet)
         finally:
@@ -67,13 +96,10 @@ class MessagePost:
         if head.method != "POST":
             raise method_not_allowed(b"POST")
         check_content_type(head.headers.get("content-type"))
-        if not head.query.startswith(_PARAMETER):
-            raise Rejection(
-                400, INVALID_REQUEST, "the query must be sessionId=... as the endpoint event says"
-            )
+        session_id = session_of(head.query)
         body = await exchange.read_body()
         try:  # what cannot be read is refused here; what the session refuses is answered on its stream, as on a pipe
-            conversation = self._backend.find(head.query[len(_PARAMETER) :], exchange.principal)
+            conversation = self._backend.find(session_id, exchange.principal)
             if is_batch(body):
                 messages = read_batch(body, conversation.version, self._limits)
             else:
@@ -88,3 +114,39 @@ class MessagePost:
             await refuse_message(exchange, body, rejection)
             return
         await exchange.answer(202, b"text/plain", b"Accepted")
+
+
+class SharedMessagePost:
+    """The endpoint `/messages` of all servers: the session of a message decides which one it is for.
+
+    It exists for clients that resolve the reference in the endpoint event against the root of the URL. `servers` holds
+    the backend and the endpoint of each by name; `may_use` (principal, server) says whether it is open to a principal.
+    """
+
+    def __init__(
+        self, servers: Mapping[str, tuple[Backend, Endpoint]], may_use: Callable[[str, str], bool]
+    ) -> None:
+        self._servers = servers
+        self._may_use = may_use
+
+    async def __call__(self, exchange: Exchange) -> None:
+        """Hand one message to the endpoint of its session's server. Raises Rejection."""
+        head = exchange.head
+        if head.method != "POST":
+            raise method_not_allowed(b"POST")
+        check_content_type(head.headers.get("content-type"))
+        session_id = session_of(head.query)
+        for name, (backend, endpoint) in self._servers.items():
+            if self._may_use(exchange.principal, name) and _knows(backend, session_id, exchange.principal):
+                await endpoint(exchange)
+                return
+        unknown = Rejection(404, SESSION_NOT_FOUND, "Session not found")
+        await refuse_message(exchange, await exchange.read_body(), unknown)
+
+
+def _knows(backend: Backend, session_id: str, principal: str) -> bool:
+    try:
+        backend.find(session_id, principal)
+    except Rejection:
+        return False
+    return True

@@ -15,6 +15,7 @@ import struct
 import time
 from collections import Counter
 from contextlib import AsyncExitStack, asynccontextmanager
+from urllib.parse import urljoin
 
 import pytest
 import trio
@@ -328,7 +329,7 @@ class Walk:
                     "a session", "", [json.loads(await stream._exactly(int(headers["content-length"])))]
                 )
                 return
-            endpoint = (await stream.event()).data
+            endpoint = urljoin(f"{path}/sse", (await stream.event()).data)
 
             async def ask(message):
                 body = json.dumps({"jsonrpc": "2.0", **message}).encode()
