@@ -116,7 +116,7 @@ def parse_head(block: bytes, limits: Limits) -> Head:
     host = headers.get("host")
     if not host and (host is not None or version == 11):
         raise _bad("Host is missing or empty")
-    if "content-encoding" in headers and headers["content-encoding"].lower() != "identity":
+    if "content-encoding" in headers and not {"identity"}.issuperset(_list(headers["content-encoding"])):
         raise _bad("Content-Encoding must be identity or absent", 415)
     length = headers.get("content-length")
     keep_alive, upgrade = version == 11, ""

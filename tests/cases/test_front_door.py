@@ -361,6 +361,8 @@ FIELDS = [
     ("Upgrade-Insecure-Requests: 1", "Proxy-Connection: keep-alive", "Max-Forwards: 5", "Range: bytes=0-1"),
     ("If-None-Match: *", "If-Modified-Since: Sun, 06 Nov 1994 08:49:37 GMT", "Accept-Encoding: gzip, identity;q=0"),
     ("Content-Encoding: Identity",),
+    ("Content-Encoding:",),
+    ("Content-Encoding: , identity,identity",),
     ("X-Empty:", "X-Spaces: \t ", "X-Odd!#$%&'*+-.^_`|~: 1"),
     ("Accept: application/json", "Accept: text/event-stream"),
     ("Trailer: X-Checksum",),

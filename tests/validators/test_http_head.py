@@ -215,7 +215,7 @@ def test_connect_is_answered_with_what_is_allowed():
         ([b"Expect:"], 417),
         ([b"Content-Encoding: gzip"], 415),
         ([b"Content-Encoding: identity, gzip"], 415),
-        ([b"Content-Encoding:"], 415),
+        ([b"Content-Encoding: identity; q=1"], 415),
         # H15: limits
         ([b"X: " + b"a" * 8190], 431),
         ([b"X: " + b"a" * 20000], 431),
@@ -353,6 +353,11 @@ def test_connections_that_are_kept(connection, keep_alive):
 )
 def test_upgrades(lines, upgrade):
     assert parse_head(head(*lines), LIMITS).upgrade == upgrade
+
+
+@pytest.mark.parametrize("value", [b"", b",", b"identity", b" Identity ,\tIDENTITY,"])
+def test_a_list_of_no_content_coding(value):
+    assert parse_head(head(b"Content-Encoding:" + value), LIMITS).method == "POST"
 
 
 def test_an_expectation_and_an_identity_coding():
