@@ -111,6 +111,7 @@ def websocket_of(text: str) -> SplitResult:
                 f"{shown(text)} would be in the clear on the network; use wss:// or https://"
             ) from None
     path = check_path(url.path or "/")
-    if url.scheme.startswith("http") and path.endswith("/mcp"):
-        path = f"{path.removesuffix('mcp')}ws"
+    bare = path.removesuffix("/")
+    if url.scheme.startswith("http") and bare.endswith("/mcp"):
+        path = f"{bare.removesuffix('mcp')}ws"
     return url._replace(scheme=scheme, path=path)

@@ -11,6 +11,8 @@ import sys
 import pytest
 import trustme
 
+from mcpbridged.bridge.addresses import websocket_of
+
 from ..e2e.bridge_process import EXAMPLE, PROGRAM, Bridge
 from ..e2e.daemon_process import daemon
 from ..hostile.wire import Socket, fresh_key
@@ -97,6 +99,20 @@ def test_t02_http_2_with_a_slash_at_its_end(h2):
     assert h2.ask("GET", "/healthz/", token="")[::2] == (200, b"ok")
     assert message(h2.post(path="/mcp/")) == PONG
     assert message(h2.post(path="/servers/stdio/mcp/")) == PONG
+
+
+@pytest.mark.parametrize(
+    ("url", "path"),
+    [
+        ("http://localhost:8808/mcp", "/ws"),
+        ("http://localhost:8808/mcp/", "/ws"),
+        ("https://example.com/prefix/servers/x/mcp/", "/prefix/servers/x/ws"),
+        ("ws://localhost:8808/mcp/", "/mcp/"),
+        ("http://localhost:8808/mcp//", "/mcp//"),
+    ],
+)
+def test_t02_connect_finds_the_websocket_beside_a_url_with_a_slash_at_its_end(url, path):
+    assert websocket_of(url).path == path
 
 
 @pytest.mark.parametrize(
