@@ -42,6 +42,8 @@ _READ: Final = 64 * 1024
 _READ_CHUNKS: Final = 16 * 1024
 # Bodies up to this size are sent together with their head in one call.
 _ONE_SEND: Final = 64 * 1024
+# What may have come before a head begins: nothing, or a part of an empty line.
+_BEFORE_HEAD: Final = (b"", b"\r")
 # Operations that did not have to wait before other tasks get their turn.
 _FAIR: Final = 16
 # Who has rested this long between two requests may go when the bridge ends, in seconds: nothing can be on its way any more.
@@ -431,7 +433,7 @@ class Connection:
             buffer = self._skip_empty_lines(buffer)
         end = buffer.find(b"\r\n\r\n")
         if end < 0:
-            self._wait_for("head" if buffer else "request")
+            self._wait_for("request" if buffer in _BEFORE_HEAD else "head")
             while end < 0:
                 if buffer:
                     self._reject_early(buffer)
@@ -439,12 +441,10 @@ class Connection:
                 if not data:
                     self._waiting = ""
                     return b""
-                waited, buffer = bool(buffer), buffer + data
+                begun, buffer = buffer not in _BEFORE_HEAD, buffer + data
                 if buffer[:1] == b"\r":
                     buffer = self._skip_empty_lines(buffer)
-                if not buffer:
-                    self._waiting = "request"  # and its time goes on: an empty line is no sign of life
-                elif not waited:
+                if not begun and buffer not in _BEFORE_HEAD:
                     self._wait_for("head")
                 end = buffer.find(b"\r\n\r\n", max(0, len(buffer) - len(data) - 3))
             self._waiting = ""

@@ -7,6 +7,7 @@ import shutil
 import socket
 import subprocess
 import sys
+import time
 
 import pytest
 import trustme
@@ -303,6 +304,17 @@ def test_t24_an_empty_line_behind_a_body_begins_no_request(plain):
         assert connection.silent(HEAD_SECONDS + 1.2)
         connection.send(plain.post())
         assert connection.reply().json == PONG
+
+
+@pytest.mark.parametrize("pieces", [(b"\r\n",), (b"\r", b"\n")])
+def test_t24_empty_lines_alone_keep_no_connection_without_a_credential(plain, pieces):
+    with plain.connect() as connection:
+        began = time.monotonic()
+        while connection.silent(HEAD_SECONDS / 5):
+            for piece in pieces:
+                connection.try_send(piece)
+            assert time.monotonic() - began < 20
+        assert connection.to_the_end() == b""
 
 
 def test_t24_a_refusal_with_an_empty_line_behind_it_ends_the_connection(door):
