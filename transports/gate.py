@@ -130,8 +130,8 @@ class Gate:
 
     def _check_site(self, head: Head) -> None:
         headers = head.headers
-        # Both names, where the target has one as well: RFC 9112 section 3.2.2 lets only that of the target count, but a
-        # client has to send the same one twice. In HTTP/1.0, which no browser speaks, there may be none.
+        # RFC 9112 section 3.2.2 prefers the name in an absolute target, and has the client send the same name in Host:
+        # both are checked. A request of HTTP/1.0 may have no Host; no browser sends HTTP/1.0.
         host = headers.get("host")
         if host is not None:
             self.site.check_host(host)

@@ -42,7 +42,7 @@ _READ: Final = 64 * 1024
 _READ_CHUNKS: Final = 16 * 1024
 # Bodies up to this size are sent together with their head in one call.
 _ONE_SEND: Final = 64 * 1024
-# What may have come before a head begins: nothing, or a part of an empty line.
+# The buffer before the beginning of a head: empty, or the first half of an empty line.
 _BEFORE_HEAD: Final = (b"", b"\r")
 # Operations that did not have to wait before other tasks get their turn.
 _FAIR: Final = 16

@@ -16,8 +16,8 @@ from .websocket import WebSocket
 
 _Value = TypeVar("_Value")
 
-# An error as OAuth has them (RFC 6749 section 5.2), because clients with OAuth show `error_description` to their user and
-# cannot read anything else. The code is none for which they drop what they have stored and try once more.
+# An error of OAuth (RFC 6749 section 5.2): clients show its `error_description`, and cannot read another format. For codes
+# such as invalid_client the SDKs delete stored credentials and try again; this code only ends the attempt.
 _NO_OAUTH: Final = json.dumps(
     {
         "error": "invalid_request",
@@ -102,7 +102,7 @@ class Routes:
         in it may use all of them.
         """
         self.generation += 1
-        # What needs a credential is not served where none is asked for.
+        # The gate requires no credential for a path of discovery, so no such path may lead to a server.
         closed = {path: endpoint for path, endpoint in _spelled(table).items() if not is_discovery(path)}
         self._table: dict[str, Endpoint] = {**closed, **self._health}
         self._owners = _spelled(owners or {})

@@ -28,8 +28,8 @@ _RANGE: Final = re.compile(
 )
 _WEIGHT: Final = re.compile(r"(?:\A|;)[ \t]*+q=([^;]*+)")
 _QVALUE: Final = re.compile(r"(?:0(?:\.[0-9]{0,3})?|1(?:\.0{0,3})?)[ \t]*\Z")
-# A page can send a body of these types to another origin without asking first (Fetch, section 2.2.2): whatever a browser
-# could take for one of them is one of them, so the first word decides, also of a value that breaks the grammar.
+# A page can send a body of these types, and of multipart ones, to another origin without a preflight (Fetch section 2.2.2).
+# Browsers differ in where the type of a malformed value ends, therefore its first word decides.
 _WORD_END: Final = re.compile(r"[,; \t]")
 _SENT_BY_PAGES: Final = frozenset({"", "text/plain", "application/x-www-form-urlencoded"})
 

@@ -295,7 +295,7 @@ def test_t24_empty_lines_before_a_request_are_ignored(door, count):
 
 
 def test_t24_an_empty_line_behind_a_body_begins_no_request(plain):
-    """So the connection may rest for longer than a head may take."""
+    """The connection may rest for longer than a head may take."""
     with plain.connect() as connection:
         connection.send(bytes(plain.post()) + b"\r\n")
         assert connection.reply().json == PONG
