@@ -259,7 +259,7 @@ class LocalConversation:
         self._perform(self._session.ended(f"the session has ended: {reason}"))
         self._translator = None  # what it wanted to be called back for must ask nothing any more
         if self._pipe is not None:
-            self._pipe.finish()
+            self._pipe.finish(reason)
         self.backlog.unwatch(self._pace)
         if self._child is not None:
             self._child.stop()

@@ -6,13 +6,13 @@ Its order is DESIGN section 6; each step is a pure function of `validators`. Onl
 import re
 import socket
 import time
-from collections.abc import Callable, Container
+from collections.abc import Callable, Container, Mapping
 from typing import Final
 from urllib.parse import parse_qs
 
 import attrs
 
-from ..validators.bearer import TokenSet, bearer_token, refuse_query_token, unauthorized
+from ..validators.bearer import TokenSet, bearer_token, offered_token, refuse_query_token, unauthorized
 from ..validators.http_head import TCHAR, Head
 from ..validators.limits import Limits
 from ..validators.origin import Site
@@ -123,7 +123,11 @@ class Gate:
             return ANONYMOUS
         if self.tokens is None:
             return _delegated(headers.get("mcp-bridge-principal")) if self.delegates is not None else LOCAL
-        principal = self.tokens.principal(bearer_token(headers.get("authorization")))
+        if head.upgrade == "websocket" and head.method == "GET":
+            token = self._token_of_websocket(headers)
+        else:
+            token = bearer_token(headers.get("authorization"))
+        principal = self.tokens.principal(token)
         if principal is None or (self.tokens.is_local(principal) and is_foreign()):
             raise self.wrong.refusal(time.monotonic())
         return principal
@@ -138,6 +142,20 @@ class Gate:
         if head.authority is not None:
             self.site.check_host(head.authority)
         self.site.check_origin(headers.get("origin"), headers.get("sec-fetch-site"))
+
+    def _token_of_websocket(self, headers: Mapping[str, str]) -> str:
+        """Return the token of an opening handshake, in Authorization or offered as a subprotocol.
+
+        Both may be sent if they are equal (RFC 6750 section 2 has one method in a request); two that differ count as wrong.
+        """
+        offered = offered_token(headers.get("sec-websocket-protocol", ""))
+        authorization = headers.get("authorization")
+        if offered is None or authorization is not None:
+            token = bearer_token(authorization)
+            if offered is not None and offered != token:
+                raise self.wrong.refusal(time.monotonic())
+            return token
+        return offered
 
     def check_delegate(self, head: Head, sock: socket.socket) -> None:
         """Raise Rejection 403 where a process that may not do so names another principal or client."""

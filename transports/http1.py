@@ -49,12 +49,12 @@ _FAIR: Final = 16
 # Who has rested this long between two requests may go when the bridge ends, in seconds: nothing can be on its way any more.
 _LAST_REST: Final = 2 * TICK
 # How long, and for how many bytes, a peer may go on sending at the end so that it still reads the last answer.
-_LINGER_SECONDS: Final = 1.0
-_LINGER_BYTES: Final = 256 * 1024
+LINGER_SECONDS: Final = 1.0
+LINGER_BYTES: Final = 256 * 1024
 # Within this time a peer that honours `Connection: close` closes first, and so keeps the TIME_WAIT state (seconds).
 _CLOSES_FIRST_SECONDS: Final = 0.1
-# A client with a credential that is refused in the middle of a body may send more of it, because many clients read no
-# answer before they have sent all: so many seconds, and at most so many times `limits.body`.
+# A client with a credential that is refused in the middle of a body, or of a WebSocket message, may send more of it,
+# because many clients read no answer before they have sent all: so many seconds, and at most so many times `limits.body`.
 _DRAIN_SECONDS: Final = 10.0
 _DRAIN_BODIES: Final = 4
 
@@ -106,6 +106,14 @@ def _lines(headers: Headers) -> bytes:
 _SAFE_LINES: Final = _lines(SAFE_HEADERS)
 _STREAM_LINES: Final = _lines(STREAM_HEADERS)
 _JSON_LINE: Final = b"Content-Type: application/json\r\n"
+
+
+def answer_at_once(status: int, body: bytes) -> bytes:
+    """Return the last answer of a connection, which its task does not send."""
+    return (
+        b"HTTP/1.1 %d %b\r\n%bContent-Type: application/json\r\nConnection: close\r\n"
+        b"Content-Length: %d\r\n\r\n%b" % (status, _REASONS[status], _SAFE_LINES, len(body), body)
+    )
 
 
 def unread_by_peer(sock: socket.socket) -> int:
@@ -747,10 +755,7 @@ class Connection:
         if self._plain is not None:
             body = error(b"null", INVALID_REQUEST, text)
             with contextlib.suppress(OSError):
-                self._sock.send(
-                    b"HTTP/1.1 %d %b\r\n%bContent-Type: application/json\r\nConnection: close\r\n"
-                    b"Content-Length: %d\r\n\r\n%b" % (status, _REASONS[status], _SAFE_LINES, len(body), body)
-                )
+                self._sock.send(answer_at_once(status, body))
         self._waiting = ""
         self.abort()
 
@@ -782,8 +787,8 @@ class Connection:
 
     def _allowance(self) -> tuple[float, int]:
         """Return for how many seconds and bytes more is read after the last answer."""
-        if not (self._admitted and self.principal and self._body_pending):
-            return _LINGER_SECONDS, _LINGER_BYTES
+        if not (self._admitted and self.principal and (self._body_pending or self._hijacked)):
+            return LINGER_SECONDS, LINGER_BYTES
         most = _DRAIN_BODIES * self.limits.body
         length = self.head.content_length
         return _DRAIN_SECONDS, most if length is None else min(length, most)

@@ -152,7 +152,7 @@ class Outlet:
     whole answer comes as one message, the message is handed to it instead of being queued, and if it takes it the
     reader need not be woken. With `eager` every message is. While it is `repeating`, messages are put in that the client
     has missed before: they are bounded where they are kept, and do not count here. `client` is whose stream this is,
-    `backlog` where its bytes are counted.
+    `backlog` where its bytes are counted. `why` says why it was finished.
     """
 
     __slots__ = (
@@ -174,6 +174,7 @@ class Outlet:
         "stalled",
         "state",
         "status",
+        "why",
     )
 
     def __init__(self, limits: Limits, spot: Spot | None = None) -> None:
@@ -193,6 +194,7 @@ class Outlet:
         self._beat = False
         self.state = OPEN
         self.stalled = False
+        self.why = ""
         self.status = 200
         self.context: object = None
 
@@ -269,9 +271,10 @@ class Outlet:
             self.state = FINISHED
         return True
 
-    def finish(self) -> None:
-        """Nothing more will be put in; what is queued is still sent."""
+    def finish(self, why: str = "") -> None:
+        """Nothing more will be put in, for this reason; what is queued is still sent."""
         if self.state == OPEN:
+            self.why = why
             self._end(FINISHED)
 
     def leave(self) -> None:

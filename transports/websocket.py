@@ -63,6 +63,9 @@ _MISSED: Final = 2
 _CLOSE_SECONDS: Final = 1.0
 # How long what still comes of a message that was refused is read and dropped, in seconds.
 _DROP_SECONDS: Final = 60.0
+# The reasons of closes that have no other (RFC 6455 section 5.5.1).
+_ENDED: Final = "the session has ended"
+_ECHO: Final = "closed by the client"
 
 
 class WebSocket:
@@ -72,6 +75,7 @@ class WebSocket:
         self._backend = backend
         self._limits = limits
         self._log = Seldom(log)
+        self._closes = Closes(log)
 
     async def __call__(self, exchange: Exchange) -> None:
         """Upgrade and serve one connection until either side leaves. Raises Rejection before the upgrade only."""
@@ -84,10 +88,19 @@ class WebSocket:
         stream = exchange.hijack()
         caller, ends = exchange.caller.of_stream(head.headers)
         talk = _Talk(
-            stream, self._backend, exchange.principal, head.headers, outlet, self._limits, self._log, caller
+            stream,
+            self._backend,
+            exchange.principal,
+            head.headers,
+            outlet,
+            self._limits,
+            self._log,
+            caller,
+            self._closes,
         )
         try:
-            await stream.send_all(accepted(head.headers["sec-websocket-key"]))
+            offers = "sec-websocket-protocol" in head.headers
+            await stream.send_all(accepted(head.headers["sec-websocket-key"], subprotocol=offers))
             await talk.run()
         except trio.BrokenResourceError:
             pass  # the client is gone
@@ -98,6 +111,20 @@ class WebSocket:
             talk.end()
             if ends:
                 caller.end()
+
+
+class Closes:
+    """The log of close frames that were sent: each code of each side once in a second, with the number in between."""
+
+    def __init__(self, log: Log) -> None:
+        self._log = log
+        # By the code, which is 0 for all that only answer a close frame of the client: at most one for each code of ours.
+        self._by_code: dict[int, Seldom] = {}
+
+    def note(self, code: int, reason: str, *, by_client: bool) -> None:
+        """Log one."""
+        seldom = self._by_code.setdefault(0 if by_client else code, Seldom(self._log))
+        seldom.info("websocket_closed", side="client" if by_client else "bridge", code=code, reason=reason)
 
 
 class _Unfinished:
@@ -133,6 +160,7 @@ class _Talk:
         limits: Limits,
         log: Seldom,
         caller: Caller | None = None,
+        closes: Closes | None = None,
     ) -> None:
         self._stream = stream
         self._backend = backend
@@ -144,6 +172,8 @@ class _Talk:
         self._outlet = outlet
         self._limits = limits
         self._log = log
+        self._closes = closes
+        self._closed_because = ""  # why the bridge has closed, if it was first
         self._sending = trio.Lock()
         self._rest = b""  # of a frame that the socket took a part of
         self._cut = False  # whether a frame is being written, or was given up in the middle
@@ -165,7 +195,7 @@ class _Talk:
         with trio.move_on_after(_CLOSE_SECONDS):
             try:
                 if not self._cut:
-                    await self._send(close_frame(INTERNAL, "internal error"))
+                    await self._send_close(INTERNAL, "internal error")
             except trio.BrokenResourceError:
                 return  # the client is gone
 
@@ -175,8 +205,12 @@ class _Talk:
         for desk in self._desks:
             desk.left(self._outlet)
         if self._conversation is not None:
-            stalled = f"the client has not read its WebSocket for {self._limits.write_stall_seconds:g} s"
-            self._conversation.end(stalled if self._outlet.stalled else "the client closed its WebSocket")
+            reason = "the client closed its WebSocket"
+            if self._outlet.stalled:
+                reason = f"the client has not read its WebSocket for {self._limits.write_stall_seconds:g} s"
+            elif self._closed_because:
+                reason = f"the bridge closed the WebSocket: {self._closed_because}"
+            self._conversation.end(reason)
 
     # ---- from the client
 
@@ -210,17 +244,14 @@ class _Talk:
                     elif isinstance(event, Ping):
                         self._answer_ping(event.payload)
                     elif isinstance(event, Close):
-                        if reader.reason:
-                            self._log.info("websocket_closed", code=event.code, reason=reader.reason)
-                        await self._send(close_frame(event.code, reader.reason))
+                        await self._send_close(event.code, reader.reason)
                         return
                     else:
                         self._pinged = 0.0
                 refused = (refused or trio.current_time()) if reader.dropping else 0.0
                 if refused and trio.current_time() - refused > _DROP_SECONDS:
                     reason = f"the rest of a message that was refused did not come within {_DROP_SECONDS:g} s"
-                    self._log.info("websocket_closed", code=TOO_BIG, reason=reason)
-                    await self._send(close_frame(TOO_BIG, reason))
+                    await self._send_close(TOO_BIG, reason)
                     return
         except trio.BrokenResourceError:
             return  # the client is gone
@@ -248,7 +279,8 @@ class _Talk:
             else:
                 self._outlet.put(error(raw_id, rejection.code, rejection.text, rejection.data))
             if rejection.close and self._conversation is None and not any(desk.busy for desk in self._desks):
-                self._outlet.finish()  # there is nobody behind us any more, and on another connection there may be
+                # There is no server behind this connection any more, and behind another there may be.
+                self._outlet.finish(rejection.text)
 
     async def _receive_large(self, message: Message) -> None:
         # Each step may hold the event loop for as long as one decoding of the message takes, and not longer.
@@ -352,14 +384,28 @@ class _Talk:
             await self._send(ping_frame())
         elif now - self._pinged >= patience:
             self._log.info("a client does not answer pings", seconds=patience)
-            await self._send(close_frame(INTERNAL))
+            await self._send_close(INTERNAL, f"no pong within {patience:g} s")
             self._outlet.leave()
 
     async def _close(self) -> None:
         if self._outlet.state == GONE:
             return
-        await self._send(close_frame(TRY_LATER if self._outlet.state == OVERFLOWED else GOING_AWAY))
+        if self._outlet.state == OVERFLOWED:
+            await self._send_close(
+                TRY_LATER, "more is waiting for this client than may (limits.unsent_bytes)"
+            )
+        else:
+            await self._send_close(GOING_AWAY, self._outlet.why or _ENDED)
         await trio.sleep(_CLOSE_SECONDS)  # the client's answer ends the reading, and with it this
+
+    async def _send_close(self, code: int, reason: str) -> None:
+        """Send a close frame and log it. Without a reason it answers the client's own."""
+        if self._closed_because:  # this one answers a close frame of ours
+            return
+        self._closed_because = reason
+        if self._closes is not None:
+            self._closes.note(code, reason or _ECHO, by_client=not reason)
+        await self._send(close_frame(code, reason or _ECHO))
 
     async def _send(self, frame: bytes) -> None:
         async with self._sending:

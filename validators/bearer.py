@@ -1,4 +1,4 @@
-"""Bearer tokens (RFC 6750): read from one place only, and compared without telling how near a guess was.
+"""Bearer tokens (RFC 6750), and the same as a WebSocket subprotocol, compared without showing how near a guess was.
 
 A token is known here by its SHA-256 alone, and never appears in a message.
 """
@@ -18,7 +18,9 @@ _SHORTEST: Final = 32
 _PAIRS: Final = 16
 
 _CREDENTIAL: Final = re.compile(rf"[Bb][Ee][Aa][Rr][Ee][Rr] ++([A-Za-z0-9._~+/-]{{1,{_LONGEST}}}+=*+)\Z")
+_SUBPROTOCOL: Final = re.compile(rf"bearer\.([A-Za-z0-9._~+/-]{{1,{_LONGEST}}}+=*+)\Z")
 _B64TOKEN: Final = re.compile(r"[A-Za-z0-9._~+/-]++=*+\Z")
+_BEARER: Final = "bearer."
 _QUERY_TOKEN: Final = re.compile(r"(?:\A|[&;])(?:access_?token|token|api_?key)=", re.ASCII | re.IGNORECASE)
 
 
@@ -28,6 +30,24 @@ def bearer_token(value: str | None) -> str:
         raise unauthorized("credential_missing")
     match = _CREDENTIAL.match(value)
     if match is None or len(match[1]) > _LONGEST:
+        raise unauthorized("credential_malformed")
+    return match[1]
+
+
+def offered_token(offer: str) -> str | None:
+    """Return the token of `bearer.TOKEN` in a Sec-WebSocket-Protocol header, or None where there is none.
+
+    Browsers and most WebSocket clients cannot send an Authorization header. Names of subprotocols are compared with their
+    case (RFC 6455 section 4.1). Raises Rejection 401 for a malformed token and for several, so that one request is one guess.
+    """
+    if _BEARER not in offer:
+        return None
+    names = [name.strip(" \t") for name in offer.split(",")]
+    offered = [name for name in names if name.startswith(_BEARER)]
+    if not offered:
+        return None
+    match = _SUBPROTOCOL.match(offered[0])
+    if match is None or len(match[1]) > _LONGEST or len(offered) > 1:
         raise unauthorized("credential_malformed")
     return match[1]
 

@@ -1,7 +1,7 @@
 """WebSocket: the frames of one client read strictly, ours written, and the opening handshake (RFC 6455).
 
-Sizes are refused by a frame's header, before anything is held; empty fragments and pings are counted. A payload is unmasked and
-checked in the pieces in which it arrives, since at once that would hold up everybody.
+Sizes are refused by a frame's header, before anything is held. Bytes are limited, not the number of frames: only fragments
+without a byte are counted. A payload is unmasked and checked in the pieces in which it arrives, since at once that would hold up everybody.
 No extension is ever negotiated, so nothing is decompressed. Pure: bytes in, events out, the time is an argument.
 """
 
@@ -28,11 +28,12 @@ _BINARY: Final = 2
 _CLOSE: Final = 8
 _PING: Final = 9
 _PONG: Final = 10
-# More fragments than this serve no honest purpose for a message of a few MiB.
-_FRAGMENTS: Final = 1024
-# Control frames allowed in one second.
-_CONTROLS: Final = 20
+# Fragments of one message that add no byte to it: the limit of its size does not end a row of them.
+_EMPTY_FRAGMENTS: Final = 1023
+# Bytes of control frames in one second, with their headers: 500 of the largest size.
+_CONTROL_BYTES: Final = 64 * 1024
 _SMALL: Final = 125
+_SHORT_HEADER: Final = 6
 _LARGEST_MASKED_HEADER: Final = 14
 # So many times the limit a message may have before it costs the connection, and not itself only.
 _FAR_OVER: Final = 64
@@ -76,7 +77,8 @@ class FrameReader:
     """
 
     def __init__(self, limit: int, depth: int = 64) -> None:
-        self.reason = ""  # of the rule that the client has broken
+        # Why the bridge closes; empty while it does not, and after a close frame of the client.
+        self.reason = ""
         self._limit = limit
         self._partial = b""
         self._opcode = -1  # of the frame whose payload is being read
@@ -86,9 +88,10 @@ class FrameReader:
         self._control = bytearray()
         self._message = Gathering(depth)
         self._size = 0
-        self._fragments = 0
-        self._second = 0.0
-        self._controls = 0
+        self._under_way = False  # whether a fragmented message is
+        self._empty = 0  # fragments of the message under way that had no byte
+        self._second = 0.0  # when counting the bytes of control frames began (seconds)
+        self._controls = 0  # their bytes since then
         self._over = False
 
     @property
@@ -125,9 +128,9 @@ class FrameReader:
                     self._partial = header
                     break
                 at += length
-                code = self._begin(header, length, now)
-                if code:
-                    self._end(events, code)
+                fault = self._begin(header, length, now)
+                if fault is not None:
+                    self._end(events, *fault)
                 continue
             piece = data[at : at + self._missing]
             at += len(piece)
@@ -139,7 +142,7 @@ class FrameReader:
             if not self._missing:
                 self._finish(events)
             elif self._is_garbled():
-                self._end(events, NOT_UTF8)
+                self._end(events, *_NOT_UTF8)
         return events
 
     def _is_whole(self, piece: bytes) -> bool:
@@ -153,11 +156,12 @@ class FrameReader:
 
     def _finish_whole(self, piece: bytes, events: list[Event]) -> None:
         text = _masked(piece, self._mask)
-        self._opcode, self._size, self._fragments = -1, 0, 0
+        self._opcode, self._size, self._under_way = -1, 0, False
+        self._empty = 0
         if text.isascii() or _is_utf8(text):
             events.append(Text(text))
         else:
-            self._end(events, NOT_UTF8)
+            self._end(events, *_NOT_UTF8)
 
     def _take(self, piece: bytes) -> None:
         if self._opcode >= _CLOSE:
@@ -167,42 +171,51 @@ class FrameReader:
         turn = len(piece) % 4
         self._mask = self._mask[turn:] + self._mask[:turn]
 
-    def _begin(self, header: bytes, length: int, now: float) -> int:
+    def _begin(self, header: bytes, length: int, now: float) -> "Fault | None":
         final, reserved, opcode = header[0] & 0x80, header[0] & 0x70, header[0] & 0x0F
         short = header[1] & 0x7F
         size = short if short <= _SMALL else int.from_bytes(header[2 : length - 4], "big")
-        if reserved or not header[1] & 0x80:
-            return PROTOCOL_ERROR
+        if reserved:
+            return PROTOCOL_ERROR, "a frame has a reserved bit set, and no extension was negotiated"
+        if not header[1] & 0x80:
+            return PROTOCOL_ERROR, "a frame of a client must be masked"
         if (short == 126 and size <= _SMALL) or (short == 127 and not 0xFFFF < size < 1 << 63):
-            return PROTOCOL_ERROR
+            return PROTOCOL_ERROR, "the length of a frame is not in its shortest form"
         if opcode >= _CLOSE:
-            code = self._check_control(final, opcode, size, now)
+            fault = self._check_control(final, opcode, size, now)
         else:
-            code = self._check_data(opcode, size)
+            fault = self._check_data(opcode, size)
         self._opcode, self._final, self._missing = opcode, bool(final), size
         self._mask = header[length - 4 : length]
-        return code
+        return fault
 
-    def _check_control(self, final: int, opcode: int, size: int, now: float) -> int:
-        if not final or opcode > _PONG or size > _SMALL:
-            return PROTOCOL_ERROR
+    def _check_control(self, final: int, opcode: int, size: int, now: float) -> "Fault | None":
+        if opcode > _PONG:
+            return PROTOCOL_ERROR, f"a frame has the unknown opcode {opcode}"
+        if not final or size > _SMALL:
+            return PROTOCOL_ERROR, f"a control frame is one frame of at most {_SMALL} bytes"
         if now - self._second >= 1:
             self._second, self._controls = now, 0
-        self._controls += 1
-        return POLICY if self._controls > _CONTROLS else 0
+        self._controls += size + _SHORT_HEADER
+        return _TOO_MANY_CONTROLS if self._controls > _CONTROL_BYTES else None
 
-    def _check_data(self, opcode: int, size: int) -> int:
+    def _check_data(self, opcode: int, size: int) -> "Fault | None":
         if opcode == _BINARY:
-            return UNSUPPORTED
-        if opcode not in (_CONTINUATION, _TEXT) or (opcode == _CONTINUATION) != bool(self._fragments):
-            return PROTOCOL_ERROR
+            return UNSUPPORTED, "a binary frame: JSON-RPC messages are sent as text frames (opcode 1)"
+        if opcode not in (_CONTINUATION, _TEXT):
+            return PROTOCOL_ERROR, f"a frame has the unknown opcode {opcode}"
+        if opcode == _TEXT and self._under_way:
+            return PROTOCOL_ERROR, "a text frame inside of a fragmented message"
+        if opcode == _CONTINUATION and not self._under_way:
+            return PROTOCOL_ERROR, "a continuation frame without a message"
+        self._under_way = True
         self._size += size
-        self._fragments += 1
+        self._empty += not size
         if self._size > _FAR_OVER * self._limit:
-            return TOO_BIG
+            return TOO_BIG, f"a message of more than {_FAR_OVER} times the limit of its size"
         if self._size > self._limit:
             self._message.refuse(_too_long(self._limit))
-        return POLICY if self._fragments > _FRAGMENTS else 0
+        return _TOO_MANY_EMPTY if self._empty > _EMPTY_FRAGMENTS else None
 
     def _finish(self, events: list[Event]) -> None:
         opcode, self._opcode = self._opcode, -1
@@ -213,7 +226,7 @@ class FrameReader:
         else:
             self._message.check()  # what is wrong is wrong at once, though a character may be cut by a fragment's end
             if self._is_garbled():
-                self._end(events, NOT_UTF8)
+                self._end(events, *_NOT_UTF8)
 
     def _finish_control(self, opcode: int, events: list[Event]) -> None:
         payload = bytes(self._control)
@@ -224,36 +237,39 @@ class FrameReader:
             events.append(Pong())
         else:
             self._over = True
-            events.append(Close(_answer_to_close(payload)))
+            code, self.reason = _answer_to_close(payload)
+            events.append(Close(code))
 
     def _finish_message(self, events: list[Event]) -> None:
         text = self._message.take()
-        self._size = self._fragments = 0
+        self._size, self._under_way, self._empty = 0, False, 0
         fault = fault_of(text)
         if fault is not None and fault.code == PARSE_ERROR:
-            self._end(events, NOT_UTF8)
+            self._end(events, *_NOT_UTF8)
         elif type(text) is not bytes or text.isascii() or _is_utf8(text):
             events.append(Text(text))
         else:
-            self._end(events, NOT_UTF8)
+            self._end(events, *_NOT_UTF8)
 
     def _is_garbled(self) -> bool:
         fault = self._message.fault
         return fault is not None and fault.code == PARSE_ERROR
 
-    def _end(self, events: list[Event], code: int) -> None:
+    def _end(self, events: list[Event], code: int, reason: str) -> None:
         self._over = True
-        self.reason = _REASONS[code]
+        self.reason = reason
         events.append(Close(code))
 
 
-_REASONS: Final = {
-    PROTOCOL_ERROR: "a frame breaks RFC 6455",
-    UNSUPPORTED: "a message is text",
-    NOT_UTF8: "text is UTF-8",
-    POLICY: f"more than {_FRAGMENTS} fragments in a message or {_CONTROLS} control frames in a second",
-    TOO_BIG: f"a message of more than {_FAR_OVER} times the limit of its size",
-}
+# A code of RFC 6455 section 7.4.1, and a reason of at most 123 bytes.
+Fault = tuple[int, str]
+
+_NOT_UTF8: Final = NOT_UTF8, "text is UTF-8"
+_TOO_MANY_CONTROLS: Final = (
+    POLICY,
+    f"more than {_CONTROL_BYTES} bytes of control frames in a second",
+)
+_TOO_MANY_EMPTY: Final = POLICY, f"more than {_EMPTY_FRAGMENTS} empty fragments in a message"
 
 
 def _too_long(limit: int) -> Rejection:
@@ -282,13 +298,16 @@ def _is_utf8(text: bytes) -> bool:
     return True
 
 
-def _answer_to_close(payload: bytes) -> int:
+def _answer_to_close(payload: bytes) -> Fault:
+    """Return the code to answer with, and why it is another than the client's own; no code is 0."""
     if not payload:
-        return 0
+        return 0, ""
+    if len(payload) == 1:
+        return PROTOCOL_ERROR, "a close frame has half a code"
     code = int.from_bytes(payload[:2], "big")
-    if len(payload) == 1 or (code not in _CODES and code not in _APPLICATION_CODES):
-        return PROTOCOL_ERROR
-    return code if _is_utf8(payload[2:]) else NOT_UTF8
+    if code not in _CODES and code not in _APPLICATION_CODES:
+        return PROTOCOL_ERROR, f"a close frame has the code {code}, which RFC 6455 section 7.4 does not allow"
+    return (code, "") if _is_utf8(payload[2:]) else (NOT_UTF8, "the reason of a close frame is not UTF-8")
 
 
 def text_frame(text: bytes) -> bytes:
@@ -307,8 +326,10 @@ def pong_frame(payload: bytes) -> bytes:
 
 
 def close_frame(code: int, reason: str = "") -> bytes:
-    """The last frame, with a reason of at most 123 bytes; 0 for one without a code."""
-    return _frame(_CLOSE, code.to_bytes(2, "big") + reason.encode()[: _SMALL - 2] if code else b"")
+    """Return the last frame, with as much of the reason as fits (123 bytes); 0 for one without a code and a reason."""
+    cut = " ".join(reason.split()).encode(errors="replace")[: _SMALL - 2]
+    whole = cut.decode(errors="ignore").encode()  # without a part of a character at its end
+    return _frame(_CLOSE, code.to_bytes(2, "big") + whole if code else b"")
 
 
 def _frame(opcode: int, payload: bytes) -> bytes:
@@ -320,12 +341,16 @@ def _frame(opcode: int, payload: bytes) -> bytes:
     return b"".join((bytes((0x80 | opcode, 127)), size.to_bytes(8, "big"), payload))
 
 
-def accepted(key: str) -> bytes:
-    """The head of the answer to a handshake that `check_upgrade` has let pass (RFC 6455 section 4.2.2)."""
+def accepted(key: str, *, subprotocol: bool = True) -> bytes:
+    """The head of the answer to a handshake that `check_upgrade` has let pass (RFC 6455 section 4.2.2).
+
+    `subprotocol` says whether the client has offered any: it is answered with `mcp` then, and with none otherwise.
+    """
     digest = hashlib.sha1(key.encode("ascii") + _GUID, usedforsecurity=False).digest()
     return (
         b"HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n"
-        b"Sec-WebSocket-Protocol: mcp\r\nSec-WebSocket-Accept: %b\r\n\r\n" % base64.b64encode(digest)
+        b"%bSec-WebSocket-Accept: %b\r\n\r\n"
+        % (b"Sec-WebSocket-Protocol: mcp\r\n" if subprotocol else b"", base64.b64encode(digest))
     )
 
 
@@ -333,7 +358,11 @@ _GUID: Final = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
 
 
 def check_upgrade(headers: dict[str, str], upgrade: str, version: int) -> None:
-    """Raise Rejection for anything but a WebSocket opening handshake of version 13 that offers `mcp` (digest 5.2)."""
+    """Raise Rejection for anything but a WebSocket opening handshake of version 13.
+
+    A client may offer no subprotocol. One that offers some, but not `mcp`, would close the connection at an answer without
+    one of its own (WHATWG WebSockets), so it is refused with a text that says what to offer.
+    """
     if version != 11:
         raise _bad("a WebSocket needs HTTP/1.1")
     if upgrade != "websocket":
@@ -346,9 +375,9 @@ def check_upgrade(headers: dict[str, str], upgrade: str, version: int) -> None:
         raise _bad("Sec-WebSocket-Key must be 16 bytes in base64")
     if headers.get("content-length", "0") != "0" or "transfer-encoding" in headers:
         raise _bad("a WebSocket handshake has no body")
-    offered = [name.strip() for name in headers.get("sec-websocket-protocol", "").split(",")]
-    if "mcp" not in offered:
-        raise _bad("Sec-WebSocket-Protocol must offer mcp")
+    offered = headers.get("sec-websocket-protocol")
+    if offered is not None and "mcp" not in [name.strip(" \t") for name in offered.split(",")]:
+        raise _bad("Sec-WebSocket-Protocol must offer mcp, or be absent")
 
 
 _VERSION: Final = (b"Sec-WebSocket-Version", b"13")

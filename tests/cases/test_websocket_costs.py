@@ -183,8 +183,10 @@ async def test_r06_an_internal_error_closes_a_websocket_with_1011(backend, messa
 async def test_r06_a_refusal_after_the_upgrade_is_a_message_and_a_close_frame():
     rest, log = await upgraded(Deskless(), INITIALIZE)
     refusal = b'{"jsonrpc":"2.0","id":1,"error":{"code":-32000,"message":"no more servers"}}'
-    assert rest == bytes([0x81, len(refusal)]) + refusal + b"\x88\x02" + (1001).to_bytes(2, "big")
-    assert not log.events
+    reason = b"no more servers"
+    close = bytes([0x88, 2 + len(reason)]) + (1001).to_bytes(2, "big") + reason
+    assert rest == bytes([0x81, len(refusal)]) + refusal + close
+    assert [(kind, event) for kind, event, _ in log.events] == [("info", "websocket_closed")]
 
 
 @pytest.mark.anyio

@@ -60,7 +60,7 @@ UPGRADES = [
     ("W03 cross-site", lambda r: r.add("Sec-Fetch-Site: cross-site"), {403}),
     ("W03 no token", lambda r: r.without("Authorization"), {401}),
     ("W03 wrong token", lambda r: r.put("Authorization: Bearer " + "x" * 48), {401}),
-    ("W03 no subprotocol", lambda r: r.without("Sec-WebSocket-Protocol"), {400}),
+    ("W03 an empty list of subprotocols", lambda r: r.put("Sec-WebSocket-Protocol:"), {400}),
     ("W03 another subprotocol", lambda r: r.put("Sec-WebSocket-Protocol: graphql-ws"), {400}),
     ("W03 another case", lambda r: r.put("Sec-WebSocket-Protocol: MCP"), {400}),
     ("W03 a longer name", lambda r: r.put("Sec-WebSocket-Protocol: mcpx, xmcp, m cp"), {400}),
@@ -82,7 +82,7 @@ def test_an_upgrade_that_is_none_is_refused_and_starts_nothing(bridge, target, c
     assert bridge.journal.stat().st_size == journal
 
 
-@pytest.mark.parametrize("place", ["Sec-WebSocket-Protocol: mcp, TOKEN", "Sec-WebSocket-Protocol: mcp, bearer.TOKEN", "Cookie: token=TOKEN"])  # fmt: skip
+@pytest.mark.parametrize("place", ["Sec-WebSocket-Protocol: mcp, TOKEN", "Sec-WebSocket-Protocol: mcp, Bearer.TOKEN", "Cookie: token=TOKEN"])  # fmt: skip
 def test_w03_the_token_is_taken_from_one_place_only(bridge, place):
     request = bridge.upgrade().without("Authorization").put(place.replace("TOKEN", bridge.token))
     assert bridge.ask(request).status == 401

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mcpbridged.validators.bearer import TokenSet, bearer_token, refuse_query_token
+from mcpbridged.validators.bearer import TokenSet, bearer_token, offered_token, refuse_query_token
 from mcpbridged.validators.rejection import INVALID_REQUEST, Rejection
 
 TOKEN = "mcpb_0123456789abcdefghijklmnopqrstuvwxyzABC"
@@ -16,6 +16,40 @@ OTHER = "another-token.of+this~server/with-padding=="
 @pytest.mark.parametrize("scheme", ["Bearer", "bearer", "BEARER", "bEaReR"])
 def test_the_scheme_has_no_case(scheme):
     assert bearer_token(f"{scheme} {TOKEN}") == TOKEN
+
+
+@pytest.mark.parametrize(
+    ("offer", "token"),
+    [
+        ("", None),
+        ("mcp", None),
+        ("mcp, notbearer.x", None),
+        (f"mcp, bearer.{TOKEN}", TOKEN),
+        (f"bearer.{TOKEN},mcp", TOKEN),
+        (f"  bearer.{OTHER} , mcp", OTHER),
+    ],
+)
+def test_w2_a_token_is_read_of_an_offer_of_subprotocols(offer, token):
+    assert offered_token(offer) == token
+
+
+@pytest.mark.parametrize(
+    "offer",
+    [
+        "bearer.",
+        "bearer.a b",
+        "bearer.!",
+        "bearer." + "a" * 513,
+        "bearer." + "a" * 512 + "=",
+        "bearer.a\xa0",
+        "bearer.a, bearer.a",
+        "bearer.a,mcp,bearer.b",
+    ],
+)
+def test_w2_an_offer_that_is_no_single_token_has_the_same_refusal(offer):
+    with pytest.raises(Rejection) as caught:
+        offered_token(offer)
+    assert (caught.value.status, caught.value.text) == (401, "a valid bearer token is needed")
 
 
 @pytest.mark.parametrize("token", ["a", "a" * 512, "a-._~+/9=", OTHER])

@@ -96,7 +96,8 @@ def test_what_is_understood(data, events):
         (frame(final=False, payload=b"x" * 60_000) + frame(0, length=6_340_001, payload=b""), TOO_BIG),
         (frame(2), UNSUPPORTED),
         (frame(final=False, payload=b"") + frame(0, b"", final=False) * 1024, POLICY),
-        (frame(9, b"") * 21, POLICY),
+        (frame(9, b"") * 10_923, POLICY),
+        (frame(9, b"x" * 125) * 501, POLICY),
         (frame(payload=b"\xff"), NOT_UTF8),
         (frame(final=False, payload=b"\xff"), NOT_UTF8),
         (frame(final=False, payload=b"\xc3") + frame(0, b"x"), NOT_UTF8),
@@ -212,7 +213,20 @@ def test_our_frames():
 
 
 def test_the_answer_to_a_handshake():
-    assert b"Sec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n" in accepted("dGhlIHNhbXBsZSBub25jZQ==")
+    answer = accepted("dGhlIHNhbXBsZSBub25jZQ==")
+    assert b"Sec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n" in answer
+    assert b"\r\nSec-WebSocket-Protocol: mcp\r\n" in answer
+    without = accepted("dGhlIHNhbXBsZSBub25jZQ==", subprotocol=False)
+    assert answer.replace(b"Sec-WebSocket-Protocol: mcp\r\n", b"") == without
+
+
+@pytest.mark.parametrize("reason", ["", "short", "é" * 100, "x" * 122 + "€", "two\nlines", "\ud800"])
+def test_w5_the_reason_of_a_close_is_utf8_and_fits(reason):
+    payload = close_frame(1001, reason)[2:]
+    assert len(payload) <= 125
+    assert payload[:2] == b"\x03\xe9"
+    assert len(payload) > 100 or payload[2:].decode() == " ".join(reason.replace("\ud800", "?").split())
+    assert close_frame(0, reason) == b"\x88\0"
 
 
 @given(st.lists(st.text(max_size=200)))
@@ -237,6 +251,7 @@ GOOD = {
 def test_a_good_handshake_passes():
     check_upgrade(GOOD, "websocket", 11)
     check_upgrade({**GOOD, "content-length": "0"}, "websocket", 11)
+    check_upgrade({name: GOOD[name] for name in GOOD if name != "sec-websocket-protocol"}, "websocket", 11)
 
 
 @pytest.mark.parametrize(
