@@ -17,9 +17,9 @@ import attrs
 import trio
 
 from ..validators.envelope import error
-from ..validators.rejection import Rejection
-from .http1 import Connection, Service, TlsWire
-from .quota import HANDSHAKE, NO_HEAD, Seat
+from ..validators.rejection import INVALID_REQUEST, Rejection
+from .http1 import LINGER_BYTES, LINGER_SECONDS, Connection, Service, TlsWire, answer_at_once
+from .quota import HANDSHAKE, NO_HEAD, REFUSED, Seat
 from .seldom import Seldom
 from .socket_owner import is_of_another_user, uid_listening_on, uid_of_unix_peer
 
@@ -36,6 +36,17 @@ _FAIR: Final = 64
 _SHARE: Final = 16
 # The length of sun_path, with its terminating zero (unix(7)).
 _LONGEST_PATH: Final = 107
+# Bytes that a TLS connection cannot begin with, but a request can: letters, and the line end that may stand before it.
+_PLAIN: Final = frozenset(bytes([byte]) for byte in range(128) if chr(byte).isalpha() or chr(byte) in "\r\n")
+_PLAIN_ON_TLS: Final = Rejection(
+    400,
+    INVALID_REQUEST,
+    "this port is served with TLS; use https:// or wss://",
+    close=True,
+    reason="plain_http_on_tls_port",
+)
+# How much of what a refused peer still sends is taken from its socket at once (bytes).
+_DROPPED_AT_ONCE: Final = 64 * 1024
 # The first descriptor that systemd passes (sd_listen_fds(3)).
 _FIRST_PASSED: Final = 3
 _NO_ROOM: Final = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})
@@ -246,6 +257,9 @@ async def _serve_stream(
     service: Service, stream: "trio.SSLStream[trio.SocketStream]", sock: socket.socket, peer: str, seat: Seat
 ) -> None:
     with trio.move_on_after(service.limits.head_seconds) as patience:
+        if await _is_plain(sock):
+            await _answer_plain(service, sock, peer, seat)
+            return
         try:
             await stream.do_handshake()
         except trio.BrokenResourceError:
@@ -266,6 +280,35 @@ async def _serve_stream(
     finally:
         with trio.CancelScope(shield=True):
             await TlsWire(stream).close()
+
+
+async def _is_plain(sock: socket.socket) -> bool:
+    """Return whether the first byte of a connection is one of HTTP without TLS."""
+    while True:
+        try:
+            return sock.recv(1, socket.MSG_PEEK) in _PLAIN
+        except BlockingIOError:
+            await trio.lowlevel.wait_readable(sock)
+        except OSError:  # the handshake finds that the peer is gone
+            return False
+
+
+async def _answer_plain(service: Service, sock: socket.socket, peer: str, seat: Seat) -> None:
+    """Refuse a request without TLS, in HTTP/1.1, before it is read."""
+    service.refusals.count(_PLAIN_ON_TLS, peer)
+    seat.become(REFUSED)
+    body = error(b"null", _PLAIN_ON_TLS.code, _PLAIN_ON_TLS.text)
+    sock.send(answer_at_once(_PLAIN_ON_TLS.status, body))
+    sock.shutdown(socket.SHUT_WR)
+    with trio.move_on_after(LINGER_SECONDS):
+        left = LINGER_BYTES
+        while left > 0:
+            try:
+                count = len(sock.recv(min(left, _DROPPED_AT_ONCE)))
+            except BlockingIOError:
+                await trio.lowlevel.wait_readable(sock)
+                continue
+            left -= count or left
 
 
 def _refuse(sock: socket.socket, rejection: Rejection) -> None:

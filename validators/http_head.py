@@ -161,6 +161,8 @@ def reject_early(buffer: bytes, limits: Limits) -> None:
     `parse_head`. The empty lines before a request line are not part of the buffer.
     """
     if buffer[:1] not in _FIRST and buffer != b"\r":
+        if buffer[:1] == _TLS_HANDSHAKE:
+            raise Rejection(400, INVALID_REQUEST, _NO_TLS, close=True, reason="tls_on_plain_port")
         raise _bad("not an HTTP request")
     ends = buffer.count(b"\r\n")
     if len(buffer) > limits.header_block or ends - 1 > limits.header_count:
@@ -258,6 +260,9 @@ def _list(value: str) -> list[str]:
 # ---- refusals: nothing below costs an honest request anything
 
 _FIRST: Final = frozenset(bytes([byte]) for byte in range(128) if re.match(TCHAR, chr(byte))) | {b""}
+# The first byte of a TLS ClientHello (RFC 8446 section 5.1). Its sender cannot read an answer, but many show how it begins.
+_TLS_HANDSHAKE: Final = b"\x16"
+_NO_TLS: Final = "this port is served without TLS; use http:// or ws://"
 _LEGAL: Final = bytes([0x09, 0x0A, 0x0D, *range(0x20, 0x7F), *range(0x80, 0x100)])
 _ILLEGAL_BYTE: Final = (
     "the head holds a control character, or a byte that is not ASCII outside of a field's value"

@@ -405,6 +405,8 @@ def test_a_head_without_its_end_is_no_head():
     ("beginning", "status"),
     [
         (b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03", 400),
+        (b"\x16", 400),
+        (b"\x15", 400),
         (b"\x00", 400),
         (b"\x00" * 65536, 400),
         (b"\r\nGET / HTTP/1.1", 400),
