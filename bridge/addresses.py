@@ -26,6 +26,18 @@ class NotOurs(BadAddress):
     """A Unix socket on which a process of another user listens; the text names it and the uid."""
 
 
+def shown_address(scheme: str, name: str | bytes | tuple[object, ...]) -> str:
+    """Return the URL of a listening TCP socket, or unix:PATH, from its name as getsockname() gives it.
+
+    The name of a Unix socket in the abstract namespace begins with @, as in systemd.socket(5).
+    """
+    if isinstance(name, tuple):
+        host, port = str(name[0]), name[1]
+        return f"{scheme}://{f'[{host}]' if ':' in host else host}:{port}"
+    path = os.fsdecode(name)
+    return f"unix:@{path[1:]}" if path.startswith("\0") else f"unix:{path}"
+
+
 def check_listener(sock: Socket, path: Path) -> None:
     """Raise NotOurs unless a process of our uid, or of root, listens on the Unix socket that this one is connected to.
 

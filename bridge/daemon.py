@@ -38,6 +38,7 @@ from ..transports.spawner import Spawner
 from ..validators.bearer import TokenSet
 from ..validators.limits import Limits
 from ..validators.origin import Site
+from .addresses import shown_address
 from .config import BadConfig, plan, resolved
 from .control import Control
 from .credentials import (
@@ -271,6 +272,8 @@ class _Sockets:
         self.tcp: list[socket.socket] = []
         self.unix: list[socket.socket] = []
         self._bound: Path | None = None
+        # Whether the service manager has passed sockets.
+        self.passed = False
         self._certified = settings.tls_certificate, settings.tls_key
         self.tls = _tls(*self._certified)
         try:
@@ -289,6 +292,7 @@ class _Sockets:
     def _take_over(self, environment: Mapping[str, str]) -> None:
         for sock in passed_sockets(environment):
             (self.unix if sock.family == socket.AF_UNIX else self.tcp).append(sock)
+            self.passed = True
 
     def _bind(self, settings: Settings, runtime: Path) -> None:
         # Where the service manager has passed sockets, it decides about TCP; the person's commands need a Unix socket.
@@ -458,7 +462,7 @@ class _Daemon:
         listeners: list[Listener] = []
         for sock in self._sockets.tcp:
             host, port = sock.getsockname()[:2]
-            named = settings.host if settings.port == port else host
+            named = host if self._sockets.passed or settings.port != port else settings.host
             site = Site.for_listener(settings.scheme, named, port, settings.hosts, settings.origins)
             gate = Gate(
                 site,
@@ -622,7 +626,7 @@ class _Daemon:
             await trio.sleep(min(third or _ROUND, _ROUND))
 
     def _summary(self) -> str:
-        told = f"serving {self._settings.own_servers} servers on {self._where}"
+        told = f"serving {self._settings.own_servers} servers on {', '.join(self._where)}"
         for what, names in (
             ("failed", [server.name for server in self._fleet if server.config.fault]),
             ("failing", [server.name for server in self._fleet if server.failing]),
@@ -634,20 +638,29 @@ class _Daemon:
         return told
 
     @property
-    def _where(self) -> str:
-        if not self._sockets.tcp:
-            return f"unix:{self._sockets.unix[0].getsockname()}"
-        address, port = self._sockets.tcp[0].getsockname()[:2]
-        host = self._settings.host if self._settings.port in (port, 0) else address
-        return f"{self._settings.scheme}://{f'[{host}]' if ':' in host else host}:{port}"
+    def _addresses(self) -> tuple[str, ...]:
+        """All addresses that are listened on, TCP before Unix; the host is that of the configuration if we have bound it."""
+        settings, sockets = self._settings, self._sockets
+        names = [sock.getsockname() for sock in sockets.tcp]
+        if not sockets.passed:
+            names = [(settings.host, name[1]) for name in names]
+        names += [sock.getsockname() for sock in sockets.unix]
+        return tuple(shown_address(settings.scheme, name) for name in names)
+
+    @property
+    def _where(self) -> tuple[str, ...]:
+        """The addresses for clients: all that were passed, or the TCP one, or the Unix socket where there is no other."""
+        return self._addresses if self._sockets.passed else self._addresses[:1]
 
     def _status(self) -> Status:
-        unix = Path(str(self._sockets.unix[0].getsockname())) if self._sockets.unix else None
+        names = [sock.getsockname() for sock in self._sockets.unix]
+        unix = next((Path(name) for name in names if isinstance(name, str)), None)
         return status(
             self._fleet,
             self._version,
             self._since,
-            self._where,
+            self._addresses,
+            self._sockets.passed,
             unix,
             self._settings.file,
             self._cgroup,
@@ -675,8 +688,9 @@ class _Daemon:
             )
         elif settings.root:
             lines.append("a client's configuration, ready to paste:")
-            lines.extend(self._client_configuration(self._where + path))
-        lines.append(f"ready on {self._where}{path}")
+            lines.extend(self._client_configuration(self._where[0] + path))
+        lines.extend(f"also ready on {escaped(address)}{path}" for address in self._where[1:])
+        lines.append(f"ready on {self._where[0]}{path}")
         for line in lines:
             tell(f"{line}\n" if line.startswith(" ") else f"mcp-bridge: {line}\n")
         self._notifier.ready(self._summary())

@@ -201,6 +201,7 @@ def _daemon(settings: Settings) -> Iterator[Finding]:
             )
         return
     yield Finding(GOOD, f"the daemon answers: pid {answer['pid']}, version {answer['version']}")
+    yield from _addresses(answer)
     if answer.get("cgroup"):  # not said by a daemon from before an update
         yield Finding(GOOD, f"each server process has a cgroup of its own in {answer['cgroup']}")
     running = {one["name"]: one for one in answer["servers"]}
@@ -211,6 +212,13 @@ def _daemon(settings: Settings) -> Iterator[Finding]:
             )
         else:
             yield from _running(settings.unix, running[server.name])
+
+
+def _addresses(answer: dict[str, Any]) -> Iterator[Finding]:
+    if "addresses" in answer:  # not sent by a daemon from before an update
+        shown = ", ".join(answer["addresses"])
+        passed = ", the sockets that were passed to it, and not on listen.http" if answer["passed"] else ""
+        yield Finding(GOOD, f"it listens on {shown}{passed}")
 
 
 def _running(unix: Path, one: dict[str, Any]) -> Iterator[Finding]:

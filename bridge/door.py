@@ -22,7 +22,7 @@ import msgspec
 
 from ..validators import modern
 from . import config, doctor
-from .addresses import BadAddress, NotOurs
+from .addresses import BadAddress, NotOurs, shown_address
 from .approval import Approval, NotApproved, Subject
 from .asking import NoDaemon, Refused, ask, call, follow, result_of
 from .cli import COMMANDS, EX_CONFIG, EX_INTERRUPTED, EX_USAGE
@@ -201,7 +201,7 @@ def _status(given: argparse.Namespace, path: Path, environment: Mapping[str, str
 def _status_table(answer: dict[str, Any]) -> str:
     head = (
         f"mcp-bridge {answer['version']}, pid {answer['pid']}, up {_duration(answer['uptime'])}, "
-        f"{_size(answer['memory'])}, on {answer['url']}"
+        f"{_size(answer['memory'])}, on {', '.join(_addresses(answer))}"
     )
     columns = (
         "server",
@@ -239,6 +239,22 @@ def _status_table(answer: dict[str, Any]) -> str:
             lines.append(escaped(f"{one['name']}: the last process {one['last_exit']}"))
             lines.extend(escaped(f"  {line}") for line in one["stderr"])
     return "\n".join(lines)
+
+
+def _addresses(answer: dict[str, Any]) -> list[str]:
+    """Return the addresses for clients: all that were passed to the daemon, or the one that it has bound itself."""
+    # A daemon from before an update does not send them.
+    return answer["addresses"] if answer.get("passed") else [answer["url"]]
+
+
+def _passed_url(path: Path, environment: Mapping[str, str]) -> str:
+    """Return the first TCP address that was passed to the running daemon; empty if there is none, or no daemon."""
+    try:
+        answer = ask(_socket(path, environment), "GET", f"{CONTROL}/status")
+    except (BadConfig, NoDaemon, Refused, ConnectionError):
+        return ""
+    found = [one for one in _addresses(answer) if not one.startswith("unix:")] if answer.get("passed") else []
+    return found[0] if found else ""
 
 
 def _ps(given: argparse.Namespace, path: Path, environment: Mapping[str, str]) -> int:
@@ -643,10 +659,11 @@ def _client_config(given: argparse.Namespace, path: Path, environment: Mapping[s
     if given.server not in known:
         raise BadConfig(f"{path}: {config.why_not_served(given.server, config.read(path), known)}")
     if given.http:
-        if not settings.port:
+        base = _passed_url(path, environment)
+        if not (base or settings.port):
             raise BadConfig(f"{path}: listen: http names no port that a client could keep")
-        host = f"[{settings.host}]" if ":" in settings.host else settings.host
-        url = f"{settings.scheme}://{host}:{settings.port}/servers/{given.server}/mcp"
+        base = base or shown_address(settings.scheme, (settings.host, settings.port))
+        url = f"{base}/servers/{given.server}/mcp"
         try:
             client_config(given.client, given.server, url, "")
         except ValueError as fault:

@@ -40,6 +40,7 @@ class ServerStatus(msgspec.Struct, frozen=True):
 class Status(msgspec.Struct, frozen=True):
     """The daemon. `uptime` in seconds, `memory` its own, in bytes; `cgroup` holds one for each server process, if not empty.
 
+    `addresses` are all that it listens on, TCP before Unix, and `passed` says whether the service manager passed them.
     `connections` have a credential, `unauthenticated` ones have none; `refusals` are counted by kind since the start.
     """
 
@@ -48,6 +49,8 @@ class Status(msgspec.Struct, frozen=True):
     uptime: float
     memory: int
     url: str
+    addresses: tuple[str, ...]
+    passed: bool
     unix: str
     config: str
     cgroup: str
@@ -107,7 +110,8 @@ def status(
     fleet: Fleet,
     version: str,
     since: float,
-    url: str,
+    addresses: tuple[str, ...],
+    passed: bool,  # noqa: FBT001 - a field of the result
     unix: Path | None,
     config: Path | None,
     cgroup: Path | None,
@@ -121,7 +125,9 @@ def status(
         pid=os.getpid(),
         uptime=round(trio.current_time() - since, 1),
         memory=_resident(os.getpid()),
-        url=url,
+        url=addresses[0],
+        addresses=addresses,
+        passed=passed,
         unix=str(unix or ""),
         config=str(config or ""),
         cgroup=str(cgroup or ""),
