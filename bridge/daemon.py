@@ -5,7 +5,6 @@ import json
 import os
 import signal
 import socket
-import ssl
 import sys
 from collections.abc import AsyncIterator, Callable, Generator, Iterable, Mapping
 from contextlib import contextmanager
@@ -27,7 +26,6 @@ from ..transports.listen import (
     bind_unix,
     passed_sockets,
     serve,
-    tls_context,
 )
 from ..transports.pulse import Pulse
 from ..transports.quota import HANDSHAKE, NO_HEAD, Quota
@@ -39,6 +37,7 @@ from ..validators.bearer import TokenSet
 from ..validators.limits import Limits
 from ..validators.origin import Site
 from .addresses import shown_address
+from .certificates import BadCertificate, Loaded, load
 from .config import BadConfig, plan, resolved
 from .control import Control
 from .credentials import (
@@ -229,40 +228,34 @@ def _identity(path: Path) -> tuple[int, ...]:
     return found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns
 
 
-def _tls(certificate: Path | None, key: Path | None) -> ssl.SSLContext | None:
+def _tls(certificate: Path | None, key: Path | None) -> Loaded | None:
+    """Load the certificate of the listener, if there is one. Blocks. Raises CannotStart."""
     if not (certificate and key):
         return None
     try:
-        context = tls_context(certificate, key)
+        loaded = load(certificate, key)
         check_key(key)
     except BadCredential as fault:
         raise CannotStart(EX_CONFIG, str(fault)) from None
-    except (OSError, ssl.SSLError) as fault:
-        reason = _unreadable(certificate, key) or fault.strerror or fault
+    except BadCertificate as fault:
         raise CannotStart(
-            EX_CONFIG, f"the TLS certificate {certificate} or its key {key} cannot be used: {reason}"
+            EX_CONFIG, f"the TLS certificate {certificate} or its key {key} cannot be used: {fault}"
         ) from None
-    return context
+    return loaded
 
 
-def _unreadable(*paths: Path) -> str:
-    # What OpenSSL says of a file that it cannot open does not name it.
-    for path in paths:
-        try:
-            path.open("rb").close()
-        except OSError as fault:
-            return f"{path}: {fault.strerror}"
-    return ""
+def check(settings: Settings, environment: Mapping[str, str]) -> Loaded | None:
+    """Look at the files that a start would refuse besides the configuration itself. Raises BadConfig.
 
-
-def check(settings: Settings, environment: Mapping[str, str]) -> None:
-    """Look at the files that a start would refuse besides the configuration itself. Raises BadConfig."""
+    Returns the certificate of the listener, if there is one.
+    """
     try:
-        _tls(settings.tls_certificate, settings.tls_key)
+        loaded = _tls(settings.tls_certificate, settings.tls_key)
         if settings.token_source:
             _Tokens.of(settings, environment)
     except CannotStart as fault:
         raise BadConfig(str(fault)) from None
+    return loaded
 
 
 class _Sockets:
@@ -275,19 +268,16 @@ class _Sockets:
         # Whether the service manager has passed sockets.
         self.passed = False
         self._certified = settings.tls_certificate, settings.tls_key
-        self.tls = _tls(*self._certified)
+        self.certificate = _tls(*self._certified)
         try:
             self._take_over(environment)
             self._bind(settings, runtime_directory(environment))
         except CannotListen as fault:
             raise CannotStart(EX_TEMPFAIL if fault.in_use else EX_CONFIG, str(fault)) from None
 
-    def renew_certificate(self) -> None:
-        """Show the certificate that is in the file now to whoever connects from now on. Raises CannotStart."""
-        certificate, key = self._certified
-        if self.tls is not None and certificate and key:
-            _tls(certificate, key)  # a fault must not leave us with one half of each
-            self.tls.load_cert_chain(certificate, key)
+    def certificate_now(self) -> Loaded | None:
+        """Load the certificate that is in the file now. Blocks. Raises CannotStart."""
+        return _tls(*self._certified)
 
     def _take_over(self, environment: Mapping[str, str]) -> None:
         for sock in passed_sockets(environment):
@@ -370,6 +360,7 @@ class _Daemon:
         self._open = frozenset(health)
         self._for_all, self._for_owner = Routes({}, health), Routes({}, health)
         self._notifier = Notifier(environment)
+        self._tls_listeners: list[Listener] = []
         self._reloading = trio.Lock()
         self._next_reload: _Reload | None = None  # the reload that waits for the one that runs
         self._nursery: trio.Nursery | None = None
@@ -472,7 +463,12 @@ class _Daemon:
                 self._brought_headers,
                 wrong=WrongCredentials(settings.limits.wrong_credentials_per_second),
             )
-            listeners.append(Listener(sock, service(gate, self._for_all), self._sockets.tls))
+            certificate = self._sockets.certificate
+            tls = None if certificate is None else certificate.context
+            listener = Listener(sock, service(gate, self._for_all), tls)
+            listeners.append(listener)
+            if tls is not None:
+                self._tls_listeners.append(listener)
         for sock in self._sockets.unix:
             gate = Gate(Site.for_unix(), None, self._open, delegates=self._fleet.may_delegate)
             listeners.append(Listener(sock, service(gate, self._for_owner, self._control.paths)))
@@ -581,7 +577,7 @@ class _Daemon:
                 partial(_read_all, self._settings.file, self._environment),
                 self._settings.limits.helper_seconds,
             )
-            await trio.to_thread.run_sync(self._sockets.renew_certificate, abandon_on_cancel=True)
+            certificate = await trio.to_thread.run_sync(self._sockets.certificate_now, abandon_on_cancel=True)
         except Exception as fault:  # noqa: BLE001 - whatever is wrong with a file, what runs goes on
             if not isinstance(fault, BadConfig | CannotStart):
                 self._log.error("internal error", fault=fault)
@@ -593,14 +589,32 @@ class _Daemon:
         if stale:
             self._log.warning("what changed in these tables needs a restart", tables=",".join(stale))
         self._log.hide(wanted.secrets)
+        self._use_certificate(certificate)
         self._settings = wanted
         self._use(tokens)
         self._fleet.allot(wanted.tokens)
         changes = attrs.evolve(await self._fleet.apply(wanted.servers), stale=stale)
         self._route()
-        self._log.info("reloaded", **{key: ",".join(value) for key, value in attrs.asdict(changes).items()})
+        told = {key: ",".join(value) for key, value in attrs.asdict(changes).items() if key != "warnings"}
+        self._log.info("reloaded", **told)
+        changes = attrs.evolve(changes, warnings=tuple(self._certificate_faults()))
         self._notifier.ready(self._summary())
         return changes
+
+    def _use_certificate(self, certificate: Loaded | None) -> None:
+        """Show this certificate to clients that connect from now on."""
+        self._sockets.certificate = certificate
+        for listener in self._tls_listeners:
+            listener.tls = None if certificate is None else certificate.context
+        self._warn_of_certificate()
+
+    def _warn_of_certificate(self) -> None:
+        for reason in self._certificate_faults():
+            self._log.warning("certificate_faulty", reason=reason)
+
+    def _certificate_faults(self) -> list[str]:
+        certificate = self._sockets.certificate
+        return [] if certificate is None else certificate.faults()
 
     async def _restart(self, name: str) -> None:
         async with self._reloading:
@@ -635,7 +649,7 @@ class _Daemon:
         ):
             if names:
                 told += f"; {what}: {', '.join(names)}"
-        return told
+        return "; ".join([told, *self._certificate_faults()])
 
     @property
     def _addresses(self) -> tuple[str, ...]:
@@ -666,12 +680,14 @@ class _Daemon:
             self._cgroup,
             self._quota,
             self._refusals,
+            self._sockets.certificate,
         )
 
     def _announce(self) -> None:
         settings = self._settings
         path = settings.paths.mcp or settings.paths.sse or settings.paths.ws
         lines: list[str] = []
+        self._warn_of_certificate()
         if os.geteuid() == 0 and not settings.as_root:
             lines.append(
                 "warning: running as root, and so is every server; use an ordinary user, or say --allow-root"

@@ -7,8 +7,9 @@ import socket
 import stat
 import time
 from collections.abc import Iterator, Mapping
+from datetime import timedelta
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import attrs
 
@@ -22,10 +23,15 @@ from .program import found_program
 from .settings import CONTROL, ServerConfig, Settings
 from .trust import replaceable_of, replaceable_places
 
+if TYPE_CHECKING:  # which loads the event loop
+    from .certificates import Loaded
+
 GOOD: Final = "good"
 DOUBTFUL: Final = "doubtful"
 WRONG: Final = "wrong"
 
+# How long before the end of a certificate it is mentioned.
+_AHEAD: Final = timedelta(days=14)
 # How long a server may take to start and to answer, in seconds.
 _PATIENCE: Final = 20.0
 # What every connection, session and process may need of descriptors at the default limits.
@@ -53,16 +59,17 @@ def examine(path: Path, environment: Mapping[str, str]) -> Iterator[Finding]:
     try:
         planned = config.plan(path, environment)
         settings = config.resolved(planned, Helpers(planned.limits.helper_seconds))
-        check(settings, environment)
+        certificate = check(settings, environment)
     except BadConfig as fault:
         yield Finding(WRONG, f"the configuration cannot be used: {fault}", _mend(path))
         return
     yield Finding(GOOD, f"{path}: {settings.own_servers} servers")
     yield from _default_token(settings, environment)
+    yield from _certificate(certificate)
     for server in settings.servers:
         yield from _server(server)
     yield from _replaceable(settings)
-    yield from _daemon(settings)
+    yield from _daemon(settings, certificate)
 
 
 def _mend(path: Path) -> str:
@@ -185,7 +192,17 @@ def lacking_for_a_container(argv: tuple[str, ...]) -> list[str]:
     return lacking if "i" in letters or "--interactive" in given else [*lacking, "-i"]
 
 
-def _daemon(settings: Settings) -> Iterator[Finding]:
+def _certificate(certificate: "Loaded | None") -> Iterator[Finding]:
+    if certificate is None:
+        return
+    faults = certificate.faults(_AHEAD)
+    for reason in faults:
+        yield Finding(DOUBTFUL, reason, "replace the file, then mcp-bridge reload")
+    if not faults:
+        yield Finding(GOOD, certificate.summary)
+
+
+def _daemon(settings: Settings, certificate: "Loaded | None") -> Iterator[Finding]:
     if settings.unix is None:
         yield Finding(DOUBTFUL, "listen: unix is false, so the daemon cannot be asked how it is")
         return
@@ -202,6 +219,13 @@ def _daemon(settings: Settings) -> Iterator[Finding]:
         return
     yield Finding(GOOD, f"the daemon answers: pid {answer['pid']}, version {answer['version']}")
     yield from _addresses(answer)
+    used = answer.get("certificate")  # not sent by a daemon from before an update
+    if used and certificate is not None and used != certificate.fingerprint:
+        yield Finding(
+            DOUBTFUL,
+            f"the daemon uses another certificate than that in {certificate.file}",
+            "mcp-bridge reload",
+        )
     if answer.get("cgroup"):  # not said by a daemon from before an update
         yield Finding(GOOD, f"each server process has a cgroup of its own in {answer['cgroup']}")
     running = {one["name"]: one for one in answer["servers"]}

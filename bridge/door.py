@@ -231,6 +231,7 @@ def _status_table(answer: dict[str, Any]) -> str:
         for one in answer["servers"]
     ]
     lines = [escaped(head), table(columns, rows)]
+    lines.extend(escaped(f"warning: {reason}") for reason in answer.get("warnings", ()))
     if answer.get("refusals"):
         counted = ", ".join(f"{kind} {count}" for kind, count in answer["refusals"].items())
         lines.append(escaped(f"refused: {counted}"))
@@ -338,6 +339,8 @@ def _reload(_given: argparse.Namespace, path: Path, environment: Mapping[str, st
             _say(f"{what}: {', '.join(changes[what])}")
     if changes["stale"]:
         tell(f"mcp-bridge: what has changed in {', '.join(changes['stale'])} needs a restart of the daemon\n")
+    for reason in changes.get("warnings", ()):
+        tell(f"mcp-bridge: warning: {escaped(reason)}\n")
     return EX_OK
 
 
@@ -446,7 +449,9 @@ def _config(given: argparse.Namespace, path: Path, environment: Mapping[str, str
             faults += [f"{path}: listen: unix: {reason}" for reason in replaceable_places(settings)]
             if faults:
                 raise BadConfig("\n".join(faults))
-            check(settings, environment)
+            certificate = check(settings, environment)
+            for reason in certificate.faults() if certificate else ():
+                tell(f"mcp-bridge: warning: {path}: listen: tls_cert: {escaped(reason)}\n")
             _say(f"{path}: {settings.own_servers} servers, {len(settings.tokens)} tokens, no fault")
         case "show":
             _show(_resolved(path, environment))

@@ -35,13 +35,17 @@ class _Member:
 
 @attrs.frozen
 class Changes:
-    """What a new configuration has changed, by the names of the servers; `stale` are tables that need a restart."""
+    """What a new configuration has changed, by the names of the servers; `stale` are tables that need a restart.
+
+    `warnings` say what is wrong all the same.
+    """
 
     added: tuple[str, ...]
     changed: tuple[str, ...]
     removed: tuple[str, ...]
     kept: tuple[str, ...]
     stale: tuple[str, ...] = ()
+    warnings: tuple[str, ...] = ()
 
 
 class Fleet:

@@ -9,6 +9,7 @@ import trio
 
 from ..transports.quota import Quota
 from ..transports.refusals import Refusals
+from .certificates import Loaded
 from .eras import LEGACY, MODERN
 from .fleet import Fleet
 from .server import LocalServer
@@ -42,6 +43,8 @@ class Status(msgspec.Struct, frozen=True):
 
     `addresses` are all that it listens on, TCP before Unix, and `passed` says whether the service manager passed them.
     `connections` have a credential, `unauthenticated` ones have none; `refusals` are counted by kind since the start.
+    `certificate` is the SHA-256 of that of the listener, in hexadecimal digits, and `certificate_expires` a time in ISO 8601,
+    both empty without TLS; `warnings` say what clients refuse in the certificate.
     """
 
     version: str
@@ -57,6 +60,9 @@ class Status(msgspec.Struct, frozen=True):
     connections: int
     unauthenticated: int
     refusals: dict[str, int]
+    certificate: str
+    certificate_expires: str
+    warnings: tuple[str, ...]
     servers: tuple[ServerStatus, ...]
 
 
@@ -117,6 +123,7 @@ def status(
     cgroup: Path | None,
     quota: Quota,
     refusals: Refusals,
+    certificate: Loaded | None,
 ) -> Status:
     """How everything is. `since` is a time of Trio's clock."""
     memory = memory_by_session()
@@ -134,6 +141,9 @@ def status(
         connections=quota.connections,
         unauthenticated=quota.unauthenticated,
         refusals=dict(sorted(refusals.counts.items())),
+        certificate=certificate.fingerprint if certificate else "",
+        certificate_expires=certificate.expires if certificate else "",
+        warnings=tuple(certificate.faults()) if certificate else (),
         servers=tuple(server_status(server, memory) for server in fleet),
     )
 

@@ -60,9 +60,16 @@ class CannotListen(Exception):
         self.in_use = in_use
 
 
-@attrs.frozen
+class KeyIsEncrypted(Exception):
+    """The key of a certificate needs a passphrase."""
+
+
+@attrs.define(eq=False)
 class Listener:
-    """A listening socket and what its connections get. `tls` also says that ALPN is offered."""
+    """A listening socket and what its connections get. `tls` also says that ALPN is offered.
+
+    Another context may be put in the place of `tls`, for the connections from then on.
+    """
 
     sock: socket.socket
     service: Service
@@ -375,10 +382,18 @@ def _passed(descriptor: int) -> socket.socket:
     return sock
 
 
+def _no_passphrase() -> str:
+    # Without a function OpenSSL asks on the terminal, and waits for an answer.
+    raise KeyIsEncrypted
+
+
 def tls_context(certificate: Path, key: Path) -> ssl.SSLContext:
-    """TLS 1.2 or newer, offering HTTP/2 and HTTP/1.1. Raises OSError or ssl.SSLError for files that do not fit."""
+    """Return a context for TLS 1.2 or newer that offers HTTP/2 and HTTP/1.1.
+
+    Raises KeyIsEncrypted, and OSError or ssl.SSLError for other files that cannot be used.
+    """
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.minimum_version = ssl.TLSVersion.TLSv1_2
-    context.load_cert_chain(certificate, key)
+    context.load_cert_chain(certificate, key, _no_passphrase)
     context.set_alpn_protocols(["h2", "http/1.1"])
     return context

@@ -1,0 +1,164 @@
+"""Certificates: dates, names and issuer are read, and nothing else than a ValueError leaves for anything else (W6, W7)."""
+
+import contextlib
+import ipaddress
+import ssl
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import NameOID
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from mcpbridged.validators.x509 import blocks, read_certificate
+
+KEY = ec.generate_private_key(ec.SECP256R1())
+DAY = timedelta(days=1)
+
+
+def named(text):
+    return x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, text)])
+
+
+def made(begins, ends, names=(), *, subject="server", issuer="authority", more=()):
+    builder = (
+        x509.CertificateBuilder(named(issuer), named(subject), KEY.public_key(), 7)
+        .not_valid_before(begins)
+        .not_valid_after(ends)
+    )
+    if names:
+        builder = builder.add_extension(x509.SubjectAlternativeName(names), critical=False)
+    for extension, critical in more:
+        builder = builder.add_extension(extension, critical=critical)
+    return builder.sign(KEY, hashes.SHA256()).public_bytes(serialization.Encoding.DER)
+
+
+NAMES = [
+    x509.DNSName("example.org"),
+    x509.DNSName("*.example.net"),
+    x509.RFC822Name("me@example.org"),
+    x509.IPAddress(ipaddress.ip_address("127.0.0.1")),
+    x509.IPAddress(ipaddress.ip_address("::1")),
+    x509.UniformResourceIdentifier("spiffe://x"),
+]
+BASIC = (x509.BasicConstraints(ca=False, path_length=None), True)
+
+
+@pytest.mark.parametrize(
+    "begins", [datetime(1990, 1, 2, 3, 4, 5, tzinfo=UTC), datetime(2020, 2, 29, tzinfo=UTC)]
+)
+@pytest.mark.parametrize("ends", [datetime(2049, 12, 31, 23, 59, 59, tzinfo=UTC), datetime(9999, 12, 31, 23, 59, 59, tzinfo=UTC)])  # fmt: skip
+def test_w6_dates_are_read_in_both_forms(begins, ends):
+    found = read_certificate(made(begins, ends))
+    assert (found.not_before, found.not_after, found.hosts) == (begins, ends, ())
+
+
+@pytest.mark.parametrize("more", [(), (BASIC,)])
+def test_w6_the_hosts_are_dns_names_and_addresses(more):
+    now = datetime(2026, 1, 1, tzinfo=UTC)
+    found = read_certificate(made(now, now + DAY, NAMES, more=more))
+    assert found.hosts == ("example.org", "*.example.net", "127.0.0.1", "::1")
+    assert read_certificate(made(now, now + DAY, NAMES[2:3], more=more)).hosts == ()
+    assert read_certificate(made(now, now + DAY, more=(BASIC,))).hosts == ()
+
+
+def test_w7_subject_and_issuer_are_compared():
+    now = datetime(2026, 1, 1, tzinfo=UTC)
+    leaf = read_certificate(made(now, now + DAY))
+    authority = read_certificate(made(now, now + DAY, subject="authority"))
+    assert leaf.issuer == authority.subject == authority.issuer != leaf.subject
+
+
+GOOD = made(datetime(2026, 1, 1, tzinfo=UTC), datetime(2027, 1, 1, tzinfo=UTC), NAMES, more=(BASIC,))
+
+
+def test_w6_a_certificate_of_version_1_has_no_version_and_no_extensions():
+    def element(tag, *inside):
+        content = b"".join(inside)
+        return bytes([tag, len(content)]) + content
+
+    validity = element(0x30, element(0x17, b"500101000000Z"), element(0x18, b"20500101000000Z"))
+    subject, issuer, key = element(0x30, b"\5\0"), element(0x30), element(0x30)
+    signed = element(0x30, element(2, b"\1"), element(0x30), issuer, validity, subject, key)
+    found = read_certificate(element(0x30, signed))
+    assert (found.not_before.year, found.not_after.year) == (1950, 2050)
+    assert (found.subject, found.issuer, found.hosts) == (b"\5\0", b"", ())
+
+
+def is_refused(data):
+    try:
+        read_certificate(data)
+    except ValueError:
+        return True
+    return False
+
+
+def test_a_certificate_that_is_cut_off_is_refused_at_each_place():
+    assert all(is_refused(GOOD[:end]) for end in range(len(GOOD)))
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"",
+        b"\x02\x01\x01",
+        b"\x30\x00",
+        b"\x30\x80",
+        b"\x30\x85\0\0\0\0\0",
+        b"\x30\x02\x30\x00",
+        b"\x30\x04\x30\x02\xa0\x00",
+        b"\x30\x84\xff\xff\xff\xff",
+    ],
+)
+def test_what_is_no_certificate_is_a_value_error(data):
+    assert is_refused(data)
+
+
+@given(st.integers(0, len(GOOD) - 1), st.binary(max_size=4), st.integers(0, 4))
+@settings(max_examples=500, deadline=None)
+def test_nothing_but_a_value_error_comes_of_damage(at, piece, dropped):
+    with contextlib.suppress(ValueError):
+        read_certificate(GOOD[:at] + piece + GOOD[at + dropped :])
+
+
+@given(st.binary(max_size=300))
+def test_nothing_but_a_value_error_comes_of_noise(data):
+    with contextlib.suppress(ValueError):
+        read_certificate(data)
+
+
+def test_blocks_are_found_between_other_lines():
+    pem = ssl.DER_cert_to_PEM_cert(GOOD).encode()
+    text = b"Subject: CN=server\n" + pem + b"-----BEGIN A KEY-----\r\nAAAA\r\n-----END A KEY----- \r\n" + pem
+    found = blocks(text)
+    assert [block.label for block in found] == ["CERTIFICATE", "A KEY", "CERTIFICATE"]
+    assert found[0].data == found[2].data == GOOD
+    assert found[1].data == b"\0\0\0"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        b"",
+        b"-----BEGIN A-----\nAAAA\n",
+        b"-----BEGIN A-----\nAAAA\n-----END B-----\n",
+        b" -----BEGIN A-----\nAAAA\n-----END A-----\n",
+        b"-----END A-----\n",
+        b"-----BEGIN A\nAAAA\n-----END A-----",
+    ],
+)
+def test_a_block_needs_both_its_lines(text):
+    assert blocks(text) == []
+
+
+def test_text_that_is_not_base64_is_a_value_error():
+    (block,) = blocks(b"-----BEGIN A-----\nA!AA\n-----END A-----")
+    with pytest.raises(ValueError, match="base64"):
+        assert block.data
+
+
+def test_many_beginnings_take_no_more_than_one_pass():
+    assert blocks(b"-----BEGIN A-----\n" * 60_000) == []
