@@ -256,10 +256,13 @@ class LocalConversation:
         if self.ended:
             return
         self.ended = True
-        self._perform(self._session.ended(f"the session has ended: {reason}"))
+        why = f"the session has ended: {reason}"
+        if self._pipe is not None:
+            self._pipe.why = why
+        self._perform(self._session.ended(why))
         self._translator = None  # what it wanted to be called back for must ask nothing any more
         if self._pipe is not None:
-            self._pipe.finish(reason)
+            self._pipe.finish()
         self.backlog.unwatch(self._pace)
         if self._child is not None:
             self._child.stop()

@@ -703,6 +703,8 @@ class Connection:
                     "a connection ends with its right", peer=self.peer, principal=self.principal
                 )
                 self.abort()
+        if self._hijacked and self._service.pulse.ending and self._outlet is not None:
+            self._outlet.finish("the bridge is stopping")
         waited, limits = now - self._since, self.limits
         match self._waiting:
             case "head" if waited > limits.head_seconds:

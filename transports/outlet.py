@@ -274,7 +274,7 @@ class Outlet:
     def finish(self, why: str = "") -> None:
         """Nothing more will be put in, for this reason; what is queued is still sent."""
         if self.state == OPEN:
-            self.why = why
+            self.why = self.why or why
             self._end(FINISHED)
 
     def leave(self) -> None:

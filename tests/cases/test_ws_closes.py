@@ -1,6 +1,8 @@
 """What a WebSocket client may send, and that every close frame has a reason and an event of the log (W5)."""
 
+import contextlib
 import json
+import signal
 import time
 
 import pytest
@@ -8,7 +10,7 @@ import pytest
 from ..e2e.bridge_process import EXAMPLE, Bridge
 from ..e2e.daemon_process import daemon
 from ..hostile.wire import BINARY, CLOSE, PING, PONG, TEXT, connect, frame
-from .test_ws_credential import opened
+from .test_ws_credential import INFO, opened, upgraded
 
 CONTINUATION = 0
 CALL = json.dumps(
@@ -169,7 +171,46 @@ def test_w5_an_end_of_the_bridge_says_so_in_one_close_frame(tmp_path):
         opcode, payload = socket.next()
         assert (opcode, int.from_bytes(payload[:2], "big")) == (CLOSE, 1001)
         reason = payload[2:].decode()
-        assert reason
+        assert reason.startswith("the session has ended: ")
         connection.send(frame(CLOSE, payload))
         assert connection.to_the_end(10) == b""
         event_of(running, 1001, reason)
+
+
+MODERN = {
+    "jsonrpc": "2.0",
+    "id": 1,
+    "method": "tools/list",
+    "params": {
+        "_meta": {
+            "io.modelcontextprotocol/protocolVersion": "2026-07-28",
+            "io.modelcontextprotocol/clientCapabilities": {},
+            "io.modelcontextprotocol/clientInfo": {"name": "test", "version": "1"},
+        }
+    },
+}
+
+
+def test_w5_each_open_connection_gets_a_close_frame_when_the_bridge_stops(tmp_path):
+    with Bridge(tmp_path, EXAMPLE) as running, contextlib.ExitStack() as stack:
+        sockets = []
+        for first in (None, INFO, MODERN):
+            socket = upgraded(
+                running,
+                stack.enter_context(connect(running.address)),
+                f"Authorization: Bearer {running.token}",
+            )
+            if first is not None:
+                socket.send(first)
+                assert "result" in socket.message()
+            sockets.append(socket)
+        running.process.send_signal(signal.SIGTERM)
+        reasons = []
+        for socket in sockets:
+            opcode, payload = socket.next()
+            assert (opcode, payload[:2]) == (CLOSE, b"\x03\xe9")
+            socket.connection.send(frame(CLOSE, payload))
+            reasons.append(payload[2:].decode())
+        stopping = "the bridge is stopping"
+        assert reasons == [stopping, f"the session has ended: {stopping}", stopping]
+        assert running.stop() == 0

@@ -189,13 +189,19 @@ def test_w2_where_no_credential_is_needed_the_offer_is_not_echoed(tmp_path):
 # ---- W3
 
 
-def opened(bridge, connection, *fields, target="/ws"):
+def upgraded(bridge, connection, *fields, target="/ws"):
+    """A WebSocket on this connection."""
     lines = [f"GET {target} HTTP/1.1", f"Host: 127.0.0.1:{bridge.address[1]}", "Connection: Upgrade"]
     lines += ["Upgrade: websocket", "Sec-WebSocket-Version: 13", f"Sec-WebSocket-Key: {fresh_key()}"]
     connection.send("\r\n".join([*lines, *fields, "", ""]).encode())
     reply = connection.head()
     assert reply.status == 101, reply
-    socket = Socket(connection)
+    return Socket(connection)
+
+
+def opened(bridge, connection, *fields, target="/ws"):
+    """The same, with a session."""
+    socket = upgraded(bridge, connection, *fields, target=target)
     socket.send(INFO)
     assert "result" in socket.message()
     return socket
