@@ -174,6 +174,7 @@ class _Talk:
         self._log = log
         self._closes = closes
         self._closed_because = ""  # why the bridge has closed, if it was first
+        self._closed_by_client = ""  # the code and the reason of its close frame, if it was first
         self._sending = trio.Lock()
         self._rest = b""  # of a frame that the socket took a part of
         self._cut = False  # whether a frame is being written, or was given up in the middle
@@ -205,8 +206,10 @@ class _Talk:
         for desk in self._desks:
             desk.left(self._outlet)
         if self._conversation is not None:
-            reason = "the client closed its WebSocket"
-            if self._outlet.stalled:
+            reason = "the connection of the client ended without a close frame"
+            if self._closed_by_client:
+                reason = f"the client closed its WebSocket: {self._closed_by_client}"
+            elif self._outlet.stalled:
                 reason = f"the client has not read its WebSocket for {self._limits.write_stall_seconds:g} s"
             elif self._closed_because:
                 reason = f"the bridge closed the WebSocket: {self._closed_because}"
@@ -244,7 +247,7 @@ class _Talk:
                     elif isinstance(event, Ping):
                         self._answer_ping(event.payload)
                     elif isinstance(event, Close):
-                        await self._send_close(event.code, reader.reason)
+                        await self._answer_close(event.code, reader.reason, reader.given)
                         return
                     else:
                         self._pinged = 0.0
@@ -398,14 +401,24 @@ class _Talk:
             await self._send_close(GOING_AWAY, self._outlet.why or _ENDED)
         await trio.sleep(_CLOSE_SECONDS)  # the client's answer ends the reading, and with it this
 
+    async def _answer_close(self, code: int, reason: str, given: str) -> None:
+        """Close for this reason, or where there is none answer the close frame of the client with its own code."""
+        if reason or self._closed_because:  # the client answers a close frame of ours
+            await self._send_close(code, reason)
+            return
+        self._closed_by_client = f"{code or 'no code'} {given}".rstrip()
+        if self._closes is not None:
+            self._closes.note(code, given, by_client=True)
+        await self._send(close_frame(code, _ECHO))
+
     async def _send_close(self, code: int, reason: str) -> None:
-        """Send a close frame and log it. Without a reason it answers the client's own."""
-        if self._closed_because:  # this one answers a close frame of ours
+        """Send a close frame and log it, unless one was sent before (RFC 6455 section 5.5.1)."""
+        if self._closed_because or self._closed_by_client:
             return
         self._closed_because = reason
         if self._closes is not None:
-            self._closes.note(code, reason or _ECHO, by_client=not reason)
-        await self._send(close_frame(code, reason or _ECHO))
+            self._closes.note(code, reason, by_client=False)
+        await self._send(close_frame(code, reason))
 
     async def _send(self, frame: bytes) -> None:
         async with self._sending:

@@ -79,6 +79,8 @@ class FrameReader:
     def __init__(self, limit: int, depth: int = 64) -> None:
         # Why the bridge closes; empty while it does not, and after a close frame of the client.
         self.reason = ""
+        # The reason in the close frame of the client.
+        self.given = ""
         self._limit = limit
         self._partial = b""
         self._opcode = -1  # of the frame whose payload is being read
@@ -238,6 +240,7 @@ class FrameReader:
         else:
             self._over = True
             code, self.reason = _answer_to_close(payload)
+            self.given = "" if self.reason else payload[2:].decode()
             events.append(Close(code))
 
     def _finish_message(self, events: list[Event]) -> None:

@@ -140,7 +140,14 @@ def test_w5_a_close_of_the_client_is_answered_with_a_reason_and_logged_as_the_cl
         socket = authorized(bridge, connection)
         connection.send(frame(CLOSE, code.to_bytes(2, "big") + b"bye"))
         assert closing(socket) == (code, "closed by the client")
-    event_of(bridge, "", "closed by the client", side="client")
+    event_of(bridge, "", "reason=", side="client")
+    logged(bridge, "session ended", f"the client closed its WebSocket: {code} bye")
+
+
+def test_w5_an_end_without_a_close_frame_is_logged_as_such(bridge):
+    with connect(bridge.address) as connection:
+        authorized(bridge, connection)
+    logged(bridge, "session ended", "the connection of the client ended without a close frame")
 
 
 def test_w5_a_close_without_a_code_has_none_in_its_answer(bridge):

@@ -78,6 +78,15 @@ def test_what_is_understood(data, events):
 
 
 @pytest.mark.parametrize(
+    ("payload", "given"), [(b"", ""), (b"\x03\xe8", ""), (b"\x03\xe8bye", "bye"), (b"\x03\xe8\xff", "")]
+)
+def test_w5_the_reason_of_the_client_is_known(payload, given):
+    reader = FrameReader(100)
+    reader.feed(frame(8, payload), 0.0)
+    assert reader.given == given
+
+
+@pytest.mark.parametrize(
     ("data", "code"),
     [
         (frame(masked=False), PROTOCOL_ERROR),
