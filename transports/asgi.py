@@ -81,14 +81,12 @@ class AsgiApp:
     async def __call__(self, scope: AsgiScope, receive: Receive, send: Send) -> None:
         """Serve one request. Nothing but HTTP is spoken here."""
         if scope["type"] != "http":
-            if scope["type"] == "websocket":
-                self._seat.become(NO_HEAD)
-                await send({"type": "websocket.close"})
             return
         async with trio.open_nursery() as nursery:
             exchange = AsgiExchange(
                 self._service, receive, send, nursery, self._peer, self._line, self._caller
             )
+            exchange.has_body = scope["method"] != "CONNECT"
             try:
                 await self._answer(scope, exchange)
             finally:
@@ -161,6 +159,7 @@ class AsgiExchange:
         self.principal = ANONYMOUS
         self.admitted = False  # whether the head has passed the gate
         self.cors: Headers = ()
+        self.has_body = True
         self._service = service
         self._receive = receive
         self._send = send
@@ -290,6 +289,7 @@ class AsgiExchange:
         """Read what is left of the body, so that it cannot hurt, and end the answer."""
         if self._stalled:
             return
+        self._body_done = self._body_done or not self.has_body
         seconds, left = _LINGER_SECONDS, _LINGER_BYTES
         if self.principal:
             seconds, left = _DRAIN_SECONDS, _DRAIN_BODIES * self._service.limits.body

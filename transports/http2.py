@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any, Final, cast
 import h2.errors
 import h2.events
 import h2.exceptions
+import h2.settings
 import h2.stream
 import hpack
 import hypercorn.protocol
@@ -27,6 +28,7 @@ from hypercorn.app_wrappers import ASGIWrapper
 from hypercorn.config import Config
 from hypercorn.events import RawData
 from hypercorn.protocol.h2 import BufferCompleteError, H2Protocol, StreamBuffer
+from hypercorn.protocol.http_stream import HTTPStream
 from hypercorn.trio.tcp_server import TCPServer
 from hypercorn.trio.worker_context import WorkerContext
 from hypercorn.utils import filter_pseudo_headers
@@ -228,7 +230,19 @@ hypercorn.protocol.h2.StreamBuffer = _Buffer  # type: ignore[misc]
 
 
 class _Protocol(H2Protocol):
-    """Hypercorn's, for a client that sends more of a body than was waited for."""
+    """Hypercorn's, for a client that sends more of a body than was waited for, or CONNECT."""
+
+    async def initiate(
+        self, headers: list[tuple[bytes, bytes]] | None = None, settings: bytes | None = None
+    ) -> None:
+        """Send the settings, without the offer of extended CONNECT (RFC 8441): WebSocket is served over HTTP/1.1."""
+        del self.connection.local_settings[h2.settings.SettingCodes.ENABLE_CONNECT_PROTOCOL]
+        await super().initiate(headers, settings)
+
+    async def _create_stream(self, request: h2.events.RequestReceived) -> None:
+        if all(name != b":path" for name, _ in request.headers):  # CONNECT has none (RFC 9113 section 8.5)
+            request.headers = [*request.headers, (b":path", b"/")]
+        await super()._create_stream(request)
 
     async def _handle_events(self, events: list[h2.events.Event]) -> None:
         for event in events:
@@ -251,6 +265,8 @@ class _Protocol(H2Protocol):
 
 
 hypercorn.protocol.H2Protocol = _Protocol  # type: ignore[attr-defined]
+# A CONNECT is a request like any other, which the gate refuses. Hypercorn would make a WebSocket of it.
+hypercorn.protocol.h2.WSStream = HTTPStream  # type: ignore[attr-defined, assignment]
 
 
 class _OwnedStream:
