@@ -191,7 +191,9 @@ class LocalConversation:
         stream: Stream | None = None
         if outlet is not None:
             stream = (
-                outlet.context if isinstance(outlet.context, Stream) else self._session.call_stream(outlet)
+                outlet.context
+                if isinstance(outlet.context, Stream)
+                else self._session.call_stream(outlet, answers_only=outlet.answers_only)
             )
             outlet.context = stream
             if outlet.client is None:

@@ -372,6 +372,8 @@ class Desk:
         outlet = effect.outlet
         if not isinstance(outlet, Outlet):
             return
+        if outlet.answers_only and not effect.last:
+            return
         outlet.status = effect.status
         kept = outlet.put(effect.message, effect.event_id, last=effect.last)
         backlog = outlet.backlog

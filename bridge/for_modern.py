@@ -44,6 +44,9 @@ _ENVELOPE_KEYS: Final = (
 )
 
 
+_NO_STREAM: Final = "no event stream"
+
+
 class Fault(msgspec.Struct, gc=False):
     """The error object of a response."""
 
@@ -313,6 +316,17 @@ def read_fault(error: bytes) -> Fault:
         return _decode_fault(error)
     except members.UNREADABLE:
         return Fault()
+
+
+def without_stream(text: str) -> bytes:
+    """Return the error for a request of the server whose client reads no event stream that could carry it."""
+    return fault_text(INTERNAL_ERROR, text, {"reason": _NO_STREAM})
+
+
+def is_without_stream(error: bytes) -> bool:
+    """Return whether an error is the one that `without_stream` makes."""
+    data = read_fault(error).data
+    return data is not msgspec.UNSET and members.string(members.peek(data).get("reason")) == _NO_STREAM
 
 
 def error(legacy: bytes, uri: str = "") -> bytes:

@@ -40,7 +40,7 @@ from ..validators.shapes import (
 )
 from .choice import EVERYTHING, Choice
 from .effects import CANCELLED, OK, Done, Note, Revive, ToClient, failed_with
-from .for_modern import fault_text, read_fault, task_of
+from .for_modern import fault_text, read_fault, task_of, without_stream
 from .patience import Patience
 
 # What Python's SDK says on its legacy wire to a caller who cancelled (digest 4.1).
@@ -65,6 +65,10 @@ _EVENT_ID: Final = re.compile(r"([0-9A-Za-z-]{1,32})_([0-9]{1,18})\Z")
 _ID_IN_PREFIX: Final = re.compile(rb'"id"\s*:\s*([0-9]{1,18})\s*[,}]')
 _METHOD_IN_PREFIX: Final = re.compile(rb'"method"\s*:')
 _SWITCHED_OFF: Final = "dropped a notification of what is switched off"
+_NO_STREAM: Final = (
+    "the client cannot be asked: a request of the server needs text/event-stream, the Accept header of the call allows "
+    "application/json only, and the session has no GET stream"
+)
 
 
 class ToChild(NamedTuple):
@@ -96,13 +100,29 @@ Effect = ToChild | ToUpstream | ToClient | EndStream | Revive | Abandon | Done |
 
 
 class Stream:
-    """One stream to the client, as the session knows it. `outlet` is None while no connection carries it."""
+    """One stream to the client, as the session knows it. `outlet` is None while no connection carries it.
 
-    __slots__ = ("backlog", "bytes", "key", "listens", "outlet", "pending", "resumed", "seq", "used")
+    With `answers_only` it carries the answers to its requests and nothing else, and none of it is kept for a client that
+    comes back: the client takes no event stream for this POST.
+    """
 
-    def __init__(self, outlet: object, *, listens: bool) -> None:
+    __slots__ = (
+        "answers_only",
+        "backlog",
+        "bytes",
+        "key",
+        "listens",
+        "outlet",
+        "pending",
+        "resumed",
+        "seq",
+        "used",
+    )
+
+    def __init__(self, outlet: object, *, listens: bool, answers_only: bool = False) -> None:
         self.outlet: object | None = outlet
         self.listens = listens
+        self.answers_only = answers_only
         self.pending = 0
         self.seq = 0
         self.key = ""
@@ -176,7 +196,10 @@ class Session:
         self._question_ids: dict[bytes, bytes] = {}
         self._next_question = 1
         self._listeners: list[Stream] = []
+        # The streams of calls in flight, without those that carry answers only.
         self._callers: list[Stream] = []
+        # Whether the client has ever opened a stream for what belongs to no request.
+        self._has_listened = False
         self._kept: dict[str, Stream] = {}
         self._kept_bytes = 0
         # What belongs to no request and found no stream: (message, wire id of a question or nothing, when).
@@ -248,7 +271,7 @@ class Session:
         if token:
             self._tokens.setdefault(_canonical(token), wire_id)
             self._task_tokens.pop(_canonical(token), None)
-        if not stream.pending and stream is not self._pipe:
+        if not stream.pending and stream is not self._pipe and not stream.answers_only:
             self._callers.append(stream)
         stream.pending += 1
         if method in _REMEMBERED:
@@ -348,14 +371,15 @@ class Session:
 
     # ---- events from the client's streams
 
-    def call_stream(self, outlet: object) -> Stream:
-        """The stream of a POST."""
-        return Stream(outlet, listens=False)
+    def call_stream(self, outlet: object, *, answers_only: bool = False) -> Stream:
+        """Return the stream of a POST. With `answers_only` its client takes JSON and no event stream."""
+        return Stream(outlet, listens=False, answers_only=answers_only)
 
     def listened(self, outlet: object) -> tuple[Stream, Iterable[Effect]]:
         """The client opens a stream for what belongs to no request. Raises Rejection 409."""
         self._refuse_more_listeners()
         stream = Stream(outlet, listens=True)
+        self._has_listened = True
         self._listeners.append(stream)
         return stream, self._flush_unsent()
 
@@ -389,7 +413,7 @@ class Session:
     def events_begun(self, stream: Stream) -> bytes:
         """The stream's events go out as such. Answers the id of a priming event where the revision knows one."""
         stream.used = True
-        if self._pipe is not None or self.version < PRIMING_SINCE or stream.resumed:
+        if self._pipe is not None or self.version < PRIMING_SINCE or stream.resumed or stream.answers_only:
             return b""
         self._keep(stream)
         return self._event_id(stream, 0)
@@ -416,10 +440,11 @@ class Session:
         if type(message) is Response:
             return self._child_answered(message)
         ask = self._asks.get(about) if about else None
+        stream = None if ask is None or ask.stream.answers_only else ask.stream
         if type(message) is Notification:
-            return self._child_notified(message, ask.stream if ask else None)
+            return self._child_notified(message, stream)
         assert type(message) is Request  # noqa: S101 - the union has three members
-        return self._child_asked(message, ask.stream if ask else None)
+        return self._child_asked(message, stream)
 
     def child_spoiled(self, prefix: bytes, text: str) -> Iterable[Effect]:
         """The child wrote a line that cannot be passed on; `prefix` is how it began. The call it answers fails."""
@@ -589,7 +614,7 @@ class Session:
                     return (Note("dropped progress of nothing in flight"),)
                 if self._patience.limited:
                     self._patience.progressed(wire_id)
-                return self._put(self._asks[wire_id].stream, text)
+                return self._put_progress(self._asks[wire_id].stream, text)
             case "notifications/cancelled":
                 return self._child_cancelled(message.params)
             case "notifications/message":
@@ -628,13 +653,23 @@ class Session:
             return self._refuse_child(message.id, "this id is in use by a request in flight", INVALID_REQUEST)
         wire_id = b"%d" % self._next_question
         self._next_question += 1
-        stream = stream or self._caller() or self._home() or Stream(None, listens=True)
+        stream = stream or self._caller() or self._home()
+        if stream is None:
+            if self._is_answers_only():
+                return (self._order(Response(message.id, b"", without_stream(_NO_STREAM))),)
+            stream = Stream(None, listens=True)
         self._questions[wire_id] = _Question(message.id, stream, self._now)
         self._question_ids[child_id] = wire_id
         text = envelope.request(wire_id, message.method, message.params)
         if not self._ready or (stream.outlet is None and not stream.key):
             return self._hold(text, wire_id)
         return self._put(stream, text)
+
+    def _is_answers_only(self) -> bool:
+        # Whether a call that may have caused a request of the server is of a client that reads no stream, here or by GET.
+        return not self._has_listened and any(
+            ask.stream.answers_only and ask.method in _INTERACTIVE for ask in self._asks.values()
+        )
 
     def _may_ask(self, method: str) -> bool:
         needed = _CAPABILITY.get(method)
@@ -686,7 +721,9 @@ class Session:
             asking = {
                 id(ask.stream): ask.stream
                 for ask in self._asks.values()
-                if ask.method in _INTERACTIVE and (ask.stream.outlet is not None or ask.stream.key)
+                if ask.method in _INTERACTIVE
+                and not ask.stream.answers_only
+                and (ask.stream.outlet is not None or ask.stream.key)
             }
             if len(asking) == 1:
                 return next(iter(asking.values()))
@@ -703,11 +740,11 @@ class Session:
         outlet = stream.outlet
         if stream is self._pipe:
             return (ToClient(outlet, text),)
-        if last and not stream.used and not stream.listens:
+        if (last and not stream.used and not stream.listens) or stream.answers_only:
             # The whole answer and nothing before it: it can go out as JSON, and there is no event to come back for.
             if outlet is None:
                 return ()
-            return (ToClient(outlet, text, b"", True),)
+            return (ToClient(outlet, text, b"", last),)
         stream.used = True
         self._keep(stream)
         stream.seq += 1
@@ -724,6 +761,14 @@ class Session:
         if stream is self._pipe or stream.listens or stream.pending or stream.outlet is None:
             return ()
         return (EndStream(stream.outlet),)
+
+    def _put_progress(self, stream: Stream, text: bytes) -> Iterable[Effect]:
+        if stream.answers_only:
+            home = self._home()
+            if home is None:
+                return (Note("dropped progress of a call whose client reads no event stream"),)
+            stream = home
+        return self._put(stream, text)
 
     def _put_or_keep(self, stream: Stream | None, text: bytes) -> Iterable[Effect]:
         stream = stream or self._home()

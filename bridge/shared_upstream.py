@@ -25,7 +25,13 @@ from ..validators.rejection import (
     METHOD_NOT_FOUND,
     SERVER_ERROR,
 )
-from ..validators.shapes import LEGACY_REVISIONS, cancelled, read_cancelled, read_progress
+from ..validators.shapes import (
+    LEGACY_REVISIONS,
+    agreed_version,
+    cancelled,
+    read_cancelled,
+    read_progress,
+)
 from .attribution import MAY_ASK, Client, Origin, Origins, Phase, Refusal
 from .choice import Choice
 from .effects import Note, Revive, ServerRequestRefused, ToServer
@@ -434,8 +440,9 @@ class SharedUpstream:
     def _result_for(self, version: str) -> bytes:
         # The oldest revision of the two: a client must not get a later one than it has asked for.
         found = members.peek(self._result)
-        if version in LEGACY_REVISIONS and version < members.string(found.get("protocolVersion")):
-            found["protocolVersion"] = members.raw(members.text(version))
+        negotiated = members.string(found.get("protocolVersion"))
+        if (agreed := agreed_version(version, negotiated)) != negotiated:
+            found["protocolVersion"] = members.raw(members.text(agreed))
             return members.write(found)
         return self._result
 

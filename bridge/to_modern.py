@@ -24,7 +24,7 @@ from ..validators.shapes import LEGACY_REVISIONS, cancelled, read_cancelled
 from . import for_legacy, input_over
 from .attribution import INTERACTIVE
 from .effects import Contradiction, Effect, Effects, Later, Note, ToAsker, ToServer
-from .for_modern import fault_text, read_fault
+from .for_modern import fault_text, is_without_stream, read_fault
 
 # Rounds of questions in one call; the SDKs stop at 8 and 10 (digest 8.4).
 ROUNDS: Final = 8
@@ -449,7 +449,8 @@ class ToModern:
             yield Note("dropped an answer of the client to nothing that is asked")
             return
         leg = call.legs.pop(message.id)
-        if message.error and leg.method != "elicitation/create":
+        # An elicitation can be cancelled; but to cancel each one that could not be shown would begin endless rounds.
+        if message.error and (leg.method != "elicitation/create" or is_without_stream(message.error)):
             yield from self._give_up(
                 call, f"the client refused {leg.method}: {read_fault(message.error).message}"
             )

@@ -11,27 +11,26 @@ import trio
 
 from ..validators.envelope import Message, Notification, Request, invalid
 from ..validators.limits import Limits
+from ..validators.media import Accepts
 from ..validators.members import LARGE, decoded_once
-from ..validators.modern import SUPPORTED, check_headers, is_modern, read_envelope
-from ..validators.shapes import LEGACY_REVISIONS
+from ..validators.modern import check_headers, read_envelope
+from ..validators.rejection import INVALID_REQUEST, Rejection
+from . import event_stream
 from .outlet import FINISHED, GONE, Outlet
 from .ports import Backend, Exchange, ModernRequest
 from .streaming import write_events
 
 JSON: Final = b"application/json"
+_LISTEN: Final = "subscriptions/listen"
 
 
-def speaks_modern(message: Message, version: str | None) -> bool:
-    """Whether a message is of the modern era, by its envelope, or by its MCP-Protocol-Version (digest 3.4)."""
-    if isinstance(message, Request) and is_modern(message.params):
-        return True
-    if version is None or version in LEGACY_REVISIONS:
-        return False
-    return isinstance(message, Request) or version in SUPPORTED
+async def serve_modern(
+    exchange: Exchange, backend: Backend, message: Message, limits: Limits, acceptable: Accepts
+) -> None:
+    """Serve one message of the modern era. Raises Rejection.
 
-
-async def serve_modern(exchange: Exchange, backend: Backend, message: Message, limits: Limits) -> None:
-    """Serve one message of the modern era. Raises Rejection."""
+    A client that takes JSON only gets the answer without the notifications before it, which a server may leave out.
+    """
     if isinstance(message, Notification):  # there is none that means anything over HTTP (digest 3.1)
         await exchange.answer(202, b"", b"")
         return
@@ -43,7 +42,10 @@ async def serve_modern(exchange: Exchange, backend: Backend, message: Message, l
         await trio.lowlevel.checkpoint()
     envelope = read_envelope(message.method, message.params, limits)
     check_headers(headers, message.method, envelope)
-    outlet = exchange.outlet(direct=True)
+    if message.method == _LISTEN and not acceptable.events:
+        raise Rejection(406, INVALID_REQUEST, f"{_LISTEN} needs text/event-stream in Accept")
+    outlet = exchange.outlet(direct=acceptable.json)
+    outlet.answers_only = not acceptable.events
     exchange.attend(outlet, to_the_end=True)
     if outlet.state == GONE:
         return
@@ -61,7 +63,7 @@ async def serve_modern(exchange: Exchange, backend: Backend, message: Message, l
             caller=caller,
         )
     try:
-        await _answer(exchange, outlet)
+        await _answer(exchange, outlet, acceptable)
     finally:
         finished = outlet.state == FINISHED
         outlet.leave()
@@ -69,14 +71,18 @@ async def serve_modern(exchange: Exchange, backend: Backend, message: Message, l
             desk.left(outlet)
 
 
-async def _answer(exchange: Exchange, outlet: Outlet) -> None:
+async def _answer(exchange: Exchange, outlet: Outlet, acceptable: Accepts) -> None:
     if await outlet.answered():
         answer = outlet.take_answer()
         if answer is not None:  # otherwise it was sent directly
-            await exchange.answer(outlet.status, JSON, answer)
+            if acceptable.json or outlet.status != 200:  # an event stream cannot have another status
+                await exchange.answer(outlet.status, JSON, answer)
+            else:
+                await exchange.begin_stream()
+                await exchange.write(event_stream.message(b"", answer))
             outlet.sent()
         return
-    if outlet.state == GONE:
+    if outlet.state == GONE or not acceptable.events:
         return
     outlet.shortcut = None
     await exchange.begin_stream()

@@ -150,7 +150,8 @@ class Outlet:
     `context` belongs to the hub: what it knows of this stream. `status` is the HTTP status of an answer that is a
     single message. `shortcut` belongs to the reader: where it is set, and the
     whole answer comes as one message, the message is handed to it instead of being queued, and if it takes it the
-    reader need not be woken. With `eager` every message is. While it is `repeating`, messages are put in that the client
+    reader need not be woken. With `eager` every message is. With `answers_only` the client reads no event stream: the owner
+    puts only answers in, and no heartbeat is due. While it is `repeating`, messages are put in that the client
     has missed before: they are bounded where they are kept, and do not count here. `client` is whose stream this is,
     `backlog` where its bytes are counted. `why` says why it was finished.
     """
@@ -165,6 +166,7 @@ class Outlet:
         "_queue",
         "_repeated",
         "_spot",
+        "answers_only",
         "backlog",
         "client",
         "context",
@@ -190,6 +192,7 @@ class Outlet:
         self.client: Backlog | None = None
         self.shortcut: Callable[[bytes], bool] | None = None
         self.eager = False
+        self.answers_only = False
         self.repeating = False
         self._beat = False
         self.state = OPEN
@@ -292,7 +295,7 @@ class Outlet:
 
     def heartbeat(self) -> None:
         """Wake the reader if it is waiting, so that it shows a sign of life to the client."""
-        if self._spot.taken:
+        if self._spot.taken and not self.answers_only:
             self._beat = True
             self._spot.wake()
 

@@ -1,9 +1,12 @@
-"""Streamable HTTP for the legacy revisions 2025-03-26, 2025-06-18 and 2025-11-25 (specification digest, section 4).
+"""Streamable HTTP for the legacy revisions 2025-03-26, 2025-06-18 and 2025-11-25 (MCP, basic/transports).
 
 Modern clients use the same URL; their requests are told apart here and served in `modern`. One POST is one message (or,
 in 2025-03-26, one batch). Its answer is JSON where nothing comes before it, and an event stream where something does, where
-the client prefers one, or where the answer takes long enough that the client deserves a sign of life. A client that drops the
+the client prefers one, or where the answer takes so long that the client needs a sign of life. A client that drops the
 connection has not cancelled anything; only `initialize` ends with it, since nobody could ever learn the session's id.
+
+A client whose Accept has no text/event-stream gets JSON, without the notifications before it; what the server asks
+meanwhile goes to the GET stream, or is refused where there is none. This is what the servers of the SDKs do in their JSON mode.
 """
 
 from typing import Final
@@ -14,6 +17,7 @@ from ..validators.envelope import (
     Message,
     Request,
     Response,
+    answered_id,
     decode,
     error,
     invalid,
@@ -25,13 +29,18 @@ from ..validators.envelope import (
 from ..validators.limits import Limits
 from ..validators.media import Accepts, accepts, is_json
 from ..validators.members import LARGE, decoded_once
-from ..validators.modern import SUPPORTED
-from ..validators.rejection import INVALID_REQUEST, Rejection
-from ..validators.shapes import BATCH_REVISION, check_version_header
+from ..validators.modern import SUPPORTED, is_modern
+from ..validators.rejection import INVALID_PARAMS, INVALID_REQUEST, SERVER_ERROR, Rejection
+from ..validators.shapes import (
+    BATCH_REVISION,
+    LEGACY_REVISIONS,
+    assumed_revision,
+    check_version_header,
+)
 from . import event_stream
-from .modern import serve_modern, speaks_modern
+from .modern import serve_modern
 from .options import Headers
-from .outlet import GONE, Outlet
+from .outlet import GONE, Outlet, Signal
 from .ports import Backend, Conversation, Exchange
 from .streaming import write_events
 
@@ -39,6 +48,7 @@ JSON: Final = b"application/json"
 # What a client is told to wait before it comes back for an interrupted stream, in milliseconds (SEP-1699).
 RETRY_MS: Final = 1000
 _SESSION: Final = "mcp-session-id"
+_VERSION: Final = "mcp-protocol-version"
 # So much may come before the answer to `initialize` until it becomes a stream of events (bytes).
 _BEFORE_INITIALIZED: Final = 64 * 1024
 # JSON-RPC itself has batches, so the first revision may have them on what it has: a pipe, and HTTP+SSE (digest 1.2).
@@ -70,30 +80,39 @@ class StreamableHttp:
         headers = exchange.head.headers
         acceptable = accepts(headers.get("accept"))
         check_content_type(headers.get("content-type"))
-        if not (acceptable.json and acceptable.events):
-            raise Rejection(406, INVALID_REQUEST, "Accept must allow application/json and text/event-stream")
         body = await exchange.read_body()
         session_id = headers.get(_SESSION)
         try:
             if is_batch(body):
-                await self._post_batch(exchange, body, session_id)
+                await self._post_batch(exchange, body, session_id, acceptable)
                 return
             message = decode(body, self._limits)
             if len(body) > LARGE:
                 # Each step may hold the event loop for as long as one decoding takes; and nobody needs the body any more.
                 body = stand_in(message)
                 await trio.lowlevel.checkpoint()
-            if speaks_modern(message, headers.get("mcp-protocol-version")):
-                await serve_modern(exchange, self._backend, message, self._limits)
-                return
-            check_version_header(headers.get("mcp-protocol-version"))
-            if isinstance(message, Request) and message.method == "initialize":
-                await self._initialize(exchange, message, session_id, acceptable)
-                return
+            if isinstance(message, Request):
+                if not (acceptable.json or acceptable.events):
+                    raise _not_acceptable()
+                if is_modern(message.params):
+                    await serve_modern(exchange, self._backend, message, self._limits, acceptable)
+                    return
+                if message.method == "initialize":  # a handshake, whatever the header says
+                    await self._initialize(exchange, message, session_id, acceptable)
+                    return
+            version = headers.get(_VERSION)
+            if version is not None and version not in LEGACY_REVISIONS:
+                negotiated = self._negotiated(version, session_id, exchange.principal)
+                if negotiated is None and (isinstance(message, Request) or version in SUPPORTED):
+                    await serve_modern(exchange, self._backend, message, self._limits, acceptable)
+                    return
+                if negotiated != version:
+                    code = INVALID_PARAMS if isinstance(message, Request) else INVALID_REQUEST
+                    check_version_header(version, code)
             conversation = self._conversation(session_id, exchange.principal)
             await self._converse(exchange, conversation, message, acceptable)
         except Rejection as rejection:
-            await refuse_message(exchange, body, rejection)
+            await refuse_message(exchange, body, rejection, json=acceptable.json)
 
     async def _converse(
         self, exchange: Exchange, conversation: Conversation, message: Message, acceptable: Accepts
@@ -103,6 +122,7 @@ class StreamableHttp:
             await exchange.answer(202, b"", b"")
             return
         outlet = exchange.outlet(direct=not acceptable.events_first)
+        outlet.answers_only = not acceptable.events
         if len(message.params) <= LARGE:
             conversation.receive(message, outlet)
         else:
@@ -114,7 +134,8 @@ class StreamableHttp:
     ) -> None:
         exchange.attend(outlet, to_the_end=False)
         if not acceptable.events_first:
-            if await outlet.answered():
+            answered = await outlet.answered()
+            if answered or not acceptable.events:
                 answer = outlet.take_answer()
                 if answer is not None:  # otherwise it was sent directly
                     await exchange.answer(200, JSON, answer)
@@ -143,6 +164,7 @@ class StreamableHttp:
             raise invalid("this session is already initialized")
         conversation = await self._backend.open(exchange.principal, exchange.head.headers)
         outlet = exchange.outlet()
+        outlet.answers_only = not acceptable.events
         exchange.attend(outlet, to_the_end=True)  # who leaves now never learns the session's id
         try:
             receive(conversation, message, outlet)
@@ -169,11 +191,13 @@ class StreamableHttp:
             conversation.end("initialize was not answered")
             raise
 
-    async def _post_batch(self, exchange: Exchange, body: bytes, session_id: str | None) -> None:
+    async def _post_batch(
+        self, exchange: Exchange, body: bytes, session_id: str | None, acceptable: Accepts
+    ) -> None:
         texts = split_batch(body, self._limits)
-        check_version_header(exchange.head.headers.get("mcp-protocol-version"))
+        self._check_version(exchange, session_id)
         conversation = self._conversation(session_id, exchange.principal)
-        if conversation.version != BATCH_REVISION:
+        if assumed_revision(conversation.version) != BATCH_REVISION:
             raise invalid(f"a batch is allowed in revision {BATCH_REVISION} only")
         if len(body) > LARGE:
             await trio.lowlevel.checkpoint()
@@ -188,20 +212,33 @@ class StreamableHttp:
             return
         if any(isinstance(message, Response) for message in messages):
             raise invalid("a batch holds responses, or requests and notifications")
+        if not (acceptable.json or acceptable.events):
+            raise _not_acceptable()
         outlet = exchange.outlet()
+        outlet.answers_only = not acceptable.events
         exchange.attend(outlet, to_the_end=False)
         receive_batch(conversation, messages, outlet)
-        await self._stream(exchange, conversation, outlet)
+        if acceptable.events:
+            await self._stream(exchange, conversation, outlet)
+            return
+        try:
+            conversation.begin_events(outlet)
+            answers = await _gathered(outlet, self._limits)
+            if answers:
+                await exchange.answer(200, JSON, b"[%b]" % b",".join(answers))
+            else:  # each of the requests was cancelled
+                await exchange.answer(202, b"", b"")
+        finally:
+            outlet.leave()
+            conversation.close_outlet(outlet)
 
     # ---- GET and DELETE
 
     async def _get(self, exchange: Exchange) -> None:
         headers = exchange.head.headers
-        if headers.get("mcp-protocol-version") in SUPPORTED:
-            raise method_not_allowed(b"POST")
+        self._check_version(exchange, headers.get(_SESSION))
         if not accepts(headers.get("accept")).events:
             raise Rejection(406, INVALID_REQUEST, "Accept must allow text/event-stream")
-        check_version_header(headers.get("mcp-protocol-version"))
         conversation = self._conversation(headers.get(_SESSION), exchange.principal)
         outlet = exchange.outlet()
         last_event_id = headers.get("last-event-id")
@@ -213,11 +250,9 @@ class StreamableHttp:
         await self._stream(exchange, conversation, outlet)
 
     async def _delete(self, exchange: Exchange) -> None:
-        headers = exchange.head.headers
-        if headers.get("mcp-protocol-version") in SUPPORTED:
-            raise method_not_allowed(b"POST")
-        check_version_header(headers.get("mcp-protocol-version"))
-        conversation = self._conversation(headers.get(_SESSION), exchange.principal)
+        session_id = exchange.head.headers.get(_SESSION)
+        self._check_version(exchange, session_id)
+        conversation = self._conversation(session_id, exchange.principal)
         conversation.end("the client ended the session")
         await exchange.answer(204, b"", b"")
 
@@ -225,6 +260,31 @@ class StreamableHttp:
         if session_id is None:
             raise invalid("the header Mcp-Session-Id is missing; a session begins with initialize")
         return self._backend.find(session_id, principal)
+
+    def _check_version(self, exchange: Exchange, session_id: str | None) -> None:
+        """Raise Rejection for a header MCP-Protocol-Version that a request of this session cannot have."""
+        version = exchange.head.headers.get(_VERSION)
+        if version is None or version in LEGACY_REVISIONS:
+            return
+        if self._negotiated(version, session_id, exchange.principal) == version:
+            return
+        if version in SUPPORTED and exchange.head.method != "POST":
+            raise method_not_allowed(b"POST")
+        check_version_header(version)
+
+    def _negotiated(self, version: str, session_id: str | None, principal: str) -> str | None:
+        """Return the version of the session that a request with this header names, or None where it names none.
+
+        Raises Rejection 404 for a session that is gone.
+        """
+        if session_id is None:
+            return None
+        try:
+            return self._backend.find(session_id, principal).version
+        except Rejection:
+            if version in SUPPORTED:  # the stateless era has no sessions, and ignores their header
+                return None
+            raise
 
     def _knows(self, session_id: str, principal: str) -> bool:
         try:
@@ -250,7 +310,7 @@ def stand_in(message: Message) -> bytes:
 
 def read_batch(body: bytes, version: str, limits: Limits) -> list[Message]:
     """The messages of a batch on a transport with one stream for all answers. Raises Rejection."""
-    if version not in _BATCHES_ON_A_PIPE:
+    if not version or assumed_revision(version) not in _BATCHES_ON_A_PIPE:
         raise invalid(f"a batch is allowed up to revision {BATCH_REVISION} only")
     messages = [decode(text, limits) for text in split_batch(body, limits)]
     _refuse_initialize(messages)
@@ -273,6 +333,27 @@ def receive_batch(conversation: Conversation, messages: list[Message], outlet: O
             conversation.refuse(message, rejection, outlet)
 
 
+async def _gathered(outlet: Outlet, limits: Limits) -> list[bytes]:
+    """Return the answers of a batch. Beyond `unsent_bytes` of them, an answer is replaced by an error."""
+    answers: list[bytes] = []
+    room = limits.unsent_bytes
+    while (item := await outlet.next()) is not Signal.END:
+        if isinstance(item, Signal):
+            continue
+        text = item[1]
+        if len(text) > room:
+            raw_id = answered_id(text) or b"null"
+            fault = f"the answers of the batch exceed the limit of {limits.unsent_bytes} bytes (limits.unsent_bytes)"
+            text = error(raw_id, SERVER_ERROR, fault)
+        room -= len(text)
+        answers.append(text)
+    return answers
+
+
+def _not_acceptable() -> Rejection:
+    return Rejection(406, INVALID_REQUEST, "Accept must allow application/json or text/event-stream")
+
+
 def check_content_type(value: str | None) -> None:
     """Raise Rejection 415 for anything but JSON in UTF-8: a form of a web page must never get here (attacks V5)."""
     if not is_json(value):
@@ -284,8 +365,15 @@ def method_not_allowed(allowed: bytes) -> Rejection:
     return Rejection(405, INVALID_REQUEST, "this path has no such method", headers=((b"Allow", allowed),))
 
 
-async def refuse_message(exchange: Exchange, body: bytes, rejection: Rejection) -> None:
-    """Answer a refused message with an error under its own id, where one can be read (digest 1.3)."""
+async def refuse_message(exchange: Exchange, body: bytes, rejection: Rejection, *, json: bool = True) -> None:
+    """Answer a refused message with an error under its own id, where one can be read (digest 1.3).
+
+    Without `json` the client takes events only, and gets one where the status is that of an answer.
+    """
     exchange.count_refusal(rejection)
     text = error(readable_id(body), rejection.code, rejection.text, rejection.data)
-    await exchange.answer(rejection.status, JSON, text, rejection.headers)
+    if json or rejection.status != 200:
+        await exchange.answer(rejection.status, JSON, text, rejection.headers)
+    else:
+        await exchange.begin_stream(rejection.headers)
+        await exchange.write(event_stream.message(b"", text))

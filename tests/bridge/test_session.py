@@ -682,6 +682,88 @@ def test_an_answer_that_nobody_can_come_back_for_is_dropped():
     assert session.child_sent(Response(b"2", b"{}", b"")) == ()
 
 
+def ask_for_json(
+    session, id_=b"7", method="tools/call", params=b'{"name":"t","_meta":{"progressToken":"p"}}'
+):
+    """Ask on a POST whose client takes no event stream."""
+    outlet = Outlet("json")
+    session.client_sent(Request(id_, method, params), session.call_stream(outlet, answers_only=True))
+    return outlet
+
+
+PROGRESS = Notification("notifications/progress", b'{"progressToken":"p","progress":1}')
+LOGGED = Notification("notifications/message", b'{"level":"info","data":"x"}')
+
+
+def test_a_call_that_takes_json_only_gets_its_answer_and_nothing_else():
+    session = make()
+    outlet = ask_for_json(session)
+    assert notes(session.child_sent(PROGRESS)) == [
+        "dropped progress of a call whose client reads no event stream"
+    ]
+    assert told(session.child_sent(LOGGED)) == []
+    [answer] = session.child_sent(Response(b"2", b"{}", b""))
+    assert (answer.outlet, answer.event_id, answer.last) == (outlet, b"", True)
+    _, effects = session.listened(home := Outlet("home"))
+    assert [(one, text["method"]) for one, text in told(effects)] == [(home, "notifications/message")]
+
+
+def test_what_a_call_that_takes_json_only_causes_goes_to_the_listener():
+    session = make()
+    session.listened(home := Outlet("home"))
+    ask_for_json(session)
+    for message in (PROGRESS, LOGGED, Request(b"1", "roots/list", b"")):
+        [(outlet, _)] = told(session.child_sent(message))
+        assert outlet is home
+
+
+def test_a_question_of_a_call_that_takes_json_only_is_refused_at_once():
+    session = make()
+    ask_for_json(session)
+    [refusal] = said(session.child_sent(Request(b"1", "roots/list", b"")))
+    assert refusal["error"]["code"] == -32603
+    assert "text/event-stream" in refusal["error"]["message"]
+
+
+def test_a_question_waits_for_a_listener_that_was_there_before():
+    session = make()
+    stream, _ = session.listened(home := Outlet("home"))
+    session.stream_left(stream, home)
+    ask_for_json(session)
+    assert session.child_sent(Request(b"1", "roots/list", b"")) == []
+
+
+def test_a_question_waits_where_no_call_may_have_caused_it():
+    session = make()
+    ask_for_json(session, method="tools/list", params=b"")
+    assert session.child_sent(Request(b"1", "roots/list", b"")) == []
+
+
+def test_a_call_with_a_stream_is_asked_beside_one_that_takes_json_only():
+    session = make()
+    ask_for_json(session, b"1")
+    ask(session, b"2", "tools/list", b"")
+    asking, _ = ask(session, b"3")
+    ask(session, b"4", "tools/list", b"")
+    assert told(session.child_sent(Request(b"1", "roots/list", b"")))[0][0] is asking
+    assert told(session.child_sent(Request(b"2", "roots/list", b""), b"3"))[0][0] is not None
+
+
+def test_a_batch_that_takes_json_only_ends_with_its_last_answer():
+    session = make(version="2025-03-26")
+    stream = session.call_stream(outlet := Outlet("json"), answers_only=True)
+    for id_ in (b"7", b"8"):
+        session.client_sent(Request(id_, "tools/call", b'{"name":"t"}'), stream)
+    assert session.events_begun(stream) == b""
+    effects = [
+        effect for wire_id in (b"2", b"3") for effect in session.child_sent(Response(wire_id, b"{}", b""))
+    ]
+    assert [(one.outlet, one.event_id, one.last) for one in effects] == [
+        (outlet, b"", False),
+        (outlet, b"", True),
+    ]
+
+
 def test_kept_events_are_bounded_in_bytes_finished_streams_first():
     session = make(limits=Limits(replay_bytes=300))
     done = session.call_stream(gone := Outlet())

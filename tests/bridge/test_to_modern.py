@@ -105,8 +105,9 @@ class Talk:
     def reply(self, id_, result):
         return list(self.it.from_client(Response(raw(id_), raw(result), b"")))
 
-    def refuse(self, id_, code=-1, message="no"):
-        return list(self.it.from_client(Response(raw(id_), b"", raw({"code": code, "message": message}))))
+    def refuse(self, id_, code=-1, message="no", **more):
+        error = {"code": code, "message": message, **more}
+        return list(self.it.from_client(Response(raw(id_), b"", raw(error))))
 
     def answer(self, id_, result):
         return list(self.it.from_server(Response(raw(id_), raw(result), b"")))
@@ -390,6 +391,15 @@ def test_a_client_that_declines_a_form_is_an_answer_and_one_that_fails_cancels_i
     talk.answer(2, required(a=elicit()))
     [(_, _, params)] = said(talk.refuse("input-1"))
     assert params["inputResponses"] == {"a": {"action": "cancel"}}
+
+
+def test_t03_a_question_that_no_stream_can_carry_ends_the_call_with_the_reason():
+    talk = Talk(capabilities={"elicitation": {}})
+    talk.call(7)
+    talk.answer(2, required(a=elicit()))
+    [(_, answer)] = told(talk.refuse("input-1", -32603, "no stream", data={"reason": "no event stream"}))
+    text = "the client refused elicitation/create: no stream"
+    assert answer == {"content": [{"type": "text", "text": text}], "isError": True}
 
 
 @pytest.mark.parametrize(

@@ -87,6 +87,24 @@ async def test_an_answer_of_one_message_is_told_from_a_stream():
     assert not await left().answered()
 
 
+async def test_no_heartbeat_is_due_where_only_answers_are_read():
+    outlet = Outlet(Limits())
+    outlet.answers_only = True
+    found = []
+
+    async def read():
+        found.append(await outlet.answered())
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(read)
+        await trio.testing.wait_all_tasks_blocked()
+        outlet.heartbeat()
+        await trio.testing.wait_all_tasks_blocked()
+        assert found == []
+        outlet.put(b"{}", last=True)
+    assert found == [True]
+
+
 # ---- R7: what is unsent, and whether its server is read on
 
 SMALL = Limits(pause_bytes=10_000, unsent_bytes=40_000, replay_bytes=5_000, write_stall_seconds=30)

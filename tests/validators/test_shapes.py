@@ -87,3 +87,35 @@ def test_versions():
     shapes.check_version_header("2025-03-26")
     with pytest.raises(Rejection, match="2025-11-25"):
         shapes.check_version_header("2030-01-01")
+
+
+@pytest.mark.parametrize(
+    ("version", "known"),
+    [
+        ("2024-10-07", "2024-11-05"),
+        ("2024-11-05", "2024-11-05"),
+        ("2025-03-26", "2025-03-26"),
+        ("2025-06-17", "2025-03-26"),
+        ("2025-11-25", "2025-11-25"),
+        ("2030-01-01", "2025-11-25"),
+        ("DRAFT-2026-v1", "2025-11-25"),
+        ("", "2024-11-05"),
+    ],
+)
+def test_an_unknown_version_has_the_rules_of_the_revision_before_it(version, known):
+    assert shapes.assumed_revision(version) == known
+
+
+@pytest.mark.parametrize(
+    ("wanted", "latest", "agreed"),
+    [
+        ("2024-10-07", "2025-11-25", "2024-10-07"),
+        ("2025-06-18", "2025-11-25", "2025-06-18"),
+        ("2025-11-25", "2025-06-18", "2025-06-18"),
+        ("2030-01-01", "2025-11-25", "2025-11-25"),
+        ("0.1", "2025-11-25", "2025-11-25"),
+        ("", "2025-11-25", "2025-11-25"),
+    ],
+)
+def test_the_earlier_of_two_versions_is_agreed(wanted, latest, agreed):
+    assert shapes.agreed_version(wanted, latest) == agreed

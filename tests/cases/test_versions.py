@@ -1,0 +1,237 @@
+"""Handshakes with any header, and sessions in a version that the bridge does not know."""
+
+import json
+
+import pytest
+import trio
+import trio_websocket
+import trustme
+
+from ..e2e.raw_http import Connection
+from ..e2e.test_connect import open_process
+from .accept_support import (
+    BOTH,
+    CARRIERS,
+    COMMAND,
+    EVENTS,
+    JSON,
+    LATEST,
+    Client,
+    carriers,
+    messages_in,
+    modern,
+    result_text,
+    tool_call,
+)
+
+pytestmark = pytest.mark.anyio
+
+# Versions that no table knows, and the servers that answer with them.
+UNKNOWN = {"ancient": "2024-10-07", "future": "2030-01-01", "between": "2025-05-05", "draft": "DRAFT-2026-v1"}
+# A handshake that ends in the revision that has none.
+UNKNOWN["stateless"] = "2026-07-28"
+# Headers that name another version than the session has, known to the bridge or to nobody.
+OTHERS = ["2026-07-28", "2031-01-01", "x", "", f"{LATEST}, {LATEST}", "2024-10-08"]
+HEADERS = ["2026-07-28", "2030-01-01", "2024-10-07", "draft", "", LATEST, "2024-11-05", None]
+
+
+@pytest.fixture(scope="module")
+def running(tmp_path_factory):
+    tables = {name: {"command": [*COMMAND, version]} for name, version in UNKNOWN.items()}
+    tables |= {f"{name}-shared": {**keys, "share": "principal"} for name, keys in tables.items()}
+    tables |= {"echoing": {"command": COMMAND}, "echoing-shared": {"command": COMMAND, "share": "principal"}}
+    with carriers(tmp_path_factory.mktemp("versions"), trustme.CA(), tables) as found:
+        yield found
+
+
+# ---- initialize is a handshake
+
+
+@pytest.mark.parametrize("carrier", CARRIERS)
+@pytest.mark.parametrize("header", HEADERS)
+def test_t11_initialize_is_a_handshake_whatever_the_header_says(running, carrier, header):
+    for accept in (BOTH, JSON, EVENTS):
+        with Client(running, carrier, "echoing", accept=accept) as client:
+            answer = client.initialize(MCP_Protocol_Version=header)
+            [opened] = messages_in(answer)[0]
+            assert (answer.status_code, opened["result"]["protocolVersion"]) == (200, LATEST)
+            assert client.call("echo").status_code == 200
+
+
+@pytest.mark.parametrize("carrier", CARRIERS)
+@pytest.mark.parametrize("header", ["2026-07-28", LATEST, None])
+def test_t11_with_the_envelope_it_is_no_method(running, carrier, header):
+    body, headers = modern("initialize", {"protocolVersion": LATEST, "capabilities": {}, "clientInfo": {}})
+    with Client(running, carrier, "echoing") as client:
+        answer = client.post(body, **{**headers, "MCP_Protocol_Version": header})
+    expected = (404, -32601) if header == "2026-07-28" else (400, -32020)
+    assert (answer.status_code, answer.json()["error"]["code"]) == expected
+
+
+@pytest.mark.parametrize("header", ["2026-07-28", "2030-01-01", ""])
+async def test_t11_the_same_over_event_streams_and_websocket(running, header):
+    said = {"MCP-Protocol-Version": header}
+    assert await over_sse(running, "echoing", LATEST, said) == ["echoed"]
+    assert await over_websocket(running, "echoing", LATEST, said) == ["echoed"]
+
+
+# ---- a version that the peers have negotiated
+
+
+@pytest.mark.parametrize("carrier", CARRIERS)
+@pytest.mark.parametrize("share", ["", "-shared"])
+@pytest.mark.parametrize("name", UNKNOWN)
+def test_t22_the_version_of_the_session_is_accepted(running, carrier, name, share):
+    version = UNKNOWN[name]
+    with Client(running, carrier, name + share) as client:
+        client.initialize(version)
+        assert client.headers["MCP-Protocol-Version"] == version
+        for header in (version, None, "2024-11-05", LATEST):
+            answer = client.call("echo", headers={"MCP_Protocol_Version": header})
+            assert (answer.status_code, result_text(answer.json())) == (200, "echoed")
+            body = {"jsonrpc": "2.0", "method": "notifications/roots/list_changed"}
+            assert client.post(body, MCP_Protocol_Version=header).status_code == 202
+        for header in (version, None):
+            with client.stream(MCP_Protocol_Version=header) as stream:
+                assert (stream.status_code, stream.headers["content-type"]) == (200, EVENTS)
+        assert client.http.delete(client.url, headers=client.headers).status_code == 204
+        gone = client.call("echo")
+        # In the stateless era a session id has no meaning, so there it is the envelope that is missing.
+        expected = (400, -32602) if name == "stateless" else (404, -32001)
+        assert (gone.status_code, gone.json()["error"]["code"]) == expected
+
+
+@pytest.mark.parametrize("carrier", CARRIERS)
+@pytest.mark.parametrize("name", ["ancient", "future"])
+def test_t22_anything_else_is_400(running, carrier, name):
+    with Client(running, carrier, name) as client:
+        client.initialize(UNKNOWN[name])
+        for header in OTHERS:
+            answer = client.call("echo", id_="a", headers={"MCP_Protocol_Version": header})
+            assert (answer.status_code, answer.json()["id"]) == (400, "a")
+            body = {"jsonrpc": "2.0", "method": "notifications/roots/list_changed"}
+            assert client.post(body, MCP_Protocol_Version=header).status_code == 400
+            expected = 405 if header == "2026-07-28" else 400
+            with client.stream(MCP_Protocol_Version=header) as stream:
+                assert stream.status_code == expected
+            headers = {**client.headers, "MCP-Protocol-Version": header}
+            assert client.http.delete(client.url, headers=headers).status_code == expected
+        # A session of somebody else, or none, has no version.
+        stranger = {"Mcp_Session_Id": "x" * 43}
+        assert client.call("echo", headers=stranger).status_code == 404
+        assert client.call("echo", headers={"Mcp_Session_Id": None}).status_code == 400
+
+
+@pytest.mark.parametrize("carrier", CARRIERS)
+def test_t22_batches_are_of_the_revision_that_was_current(running, carrier):
+    batch = [tool_call("echo", 1)]
+    for name, status in (("ancient", 400), ("between", 200), ("future", 400), ("draft", 400)):
+        with Client(running, carrier, name) as client:
+            client.initialize(UNKNOWN[name])
+            assert client.post(batch).status_code == status
+
+
+def test_t22_a_shared_server_is_asked_once_and_each_client_answered_in_its_own_version(running):
+    for wanted, expected in (
+        ("2024-10-07", "2024-10-07"),
+        ("2025-06-18", "2025-06-18"),
+        ("2030-01-01", LATEST),
+        ("x", LATEST),
+        ("0.1", LATEST),
+    ):
+        with Client(running, "http1", "echoing-shared") as client:
+            [opened] = messages_in(client.initialize(wanted))[0]
+            assert opened["result"]["protocolVersion"] == expected
+            assert result_text(client.call("echo").json()) == "echoed"
+
+
+@pytest.mark.parametrize("share", ["", "-shared"])
+@pytest.mark.parametrize("name", UNKNOWN)
+async def test_t22_on_every_other_carrier(running, name, share):
+    version = UNKNOWN[name]
+    header = {"MCP-Protocol-Version": version}
+    expected = ["echoed"] * (2 if has_batches(version) else 1)
+    assert await over_sse(running, name + share, version, header) == expected
+    assert await over_websocket(running, name + share, version, header) == expected
+    assert await trio.to_thread.run_sync(over_connect, running, name + share, version) == "echoed"
+
+
+# ---- carriers that keep one stream
+
+
+def opening(version):
+    params = {"protocolVersion": version, "capabilities": {}, "clientInfo": {"name": "c", "version": "1"}}
+    return {"jsonrpc": "2.0", "id": 0, "method": "initialize", "params": params}
+
+
+READY = {"jsonrpc": "2.0", "method": "notifications/initialized"}
+
+
+def has_batches(version):
+    """JSON-RPC has, until MCP 2025-06-18."""
+    return version < "2025-06-18"
+
+
+async def converse(version, send, receive):
+    """A session: the answers to a call and, where there are batches, to a batch."""
+    await send(opening(version))
+    opened = await receive()
+    assert opened["result"]["protocolVersion"] == version
+    await send(READY)
+    await send(tool_call("echo", 1))
+    found = [await receive()]
+    if has_batches(version):
+        await send([tool_call("echo", 2)])
+        found.append(await receive())
+    return [result_text(one) for one in found]
+
+
+async def over_sse(running, name, version, header):
+    daemon, _ = running["http1"]
+    with trio.fail_after(10):
+        async with (
+            await trio.open_tcp_stream(*daemon.address) as one,
+            await trio.open_tcp_stream(*daemon.address) as two,
+        ):
+            stream, posts = Connection(daemon, one), Connection(daemon, two)
+            await stream.send("GET", f"/servers/{name}/sse", {"Accept": EVENTS, **header})
+            assert (await stream.head())[0] == 200
+            path = f"/servers/{name}/{(await stream.event()).data}"
+
+            async def send(body):
+                headers = {"Content-Type": JSON, **header}
+                answer = await posts.request("POST", path, headers, json.dumps(body).encode())
+                assert answer.status == 202
+
+            return await converse(version, send, stream.message)
+
+
+async def over_websocket(running, name, version, header):
+    daemon, _ = running["http1"]
+    with trio.fail_after(10):
+        async with trio_websocket.open_websocket_url(
+            daemon.url(name, "ws"),
+            subprotocols=["mcp"],
+            extra_headers=[("Authorization", f"Bearer {daemon.token}"), *header.items()],
+            disconnect_timeout=1,
+        ) as socket:
+
+            async def send(body):
+                await socket.send_message(json.dumps(body))
+
+            async def receive():
+                return json.loads(await socket.get_message())
+
+            return await converse(version, send, receive)
+
+
+def over_connect(running, name, version):
+    process = open_process(running["http1"][0], name)
+    with process:
+        for body in (opening(version), READY, tool_call("echo", 1)):
+            process.stdin.write(json.dumps(body).encode() + b"\n")
+            process.stdin.flush()
+            if "id" in body:
+                answer = json.loads(process.stdout.readline())
+        process.stdin.close()
+        return result_text(answer)
