@@ -249,9 +249,9 @@ class LocalConversation:
         self._perform(self._session.finish_if_done(stream))  # all of a batch may have been refused
         return event_id
 
-    def close_outlet(self, outlet: Outlet) -> None:
+    def close_outlet(self, outlet: Outlet, *, begun: bool = True) -> None:
         """The stream's connection is gone or done (ports.Conversation)."""
-        self._session.stream_left(_stream_of(outlet), outlet)
+        self._session.stream_left(_stream_of(outlet), outlet, begun=begun)
 
     def end(self, reason: str) -> None:
         """End the session (ports.Conversation)."""

@@ -67,7 +67,7 @@ _METHOD_IN_PREFIX: Final = re.compile(rb'"method"\s*:')
 _SWITCHED_OFF: Final = "dropped a notification of what is switched off"
 _NO_STREAM: Final = (
     "the client cannot be asked: a request of the server needs text/event-stream, the Accept header of the call allows "
-    "application/json only, and the session has no GET stream"
+    "application/json only (or the client has left), and the session has no GET stream"
 )
 
 
@@ -103,7 +103,7 @@ class Stream:
     """One stream to the client, as the session knows it. `outlet` is None while no connection carries it.
 
     With `answers_only` it carries the answers to its requests and nothing else, and none of it is kept for a client that
-    comes back: the client takes no event stream for this POST.
+    comes back: the client takes no event stream for this POST, or has left before it was sent the id of an event.
     """
 
     __slots__ = (
@@ -418,15 +418,27 @@ class Session:
         self._keep(stream)
         return self._event_id(stream, 0)
 
-    def stream_left(self, stream: Stream, outlet: object) -> None:
-        """The connection under a stream is gone. What the stream still gets is kept for a client that comes back."""
+    def stream_left(self, stream: Stream, outlet: object, *, begun: bool = True) -> None:
+        """The connection under a stream is gone. What the stream still gets is kept for a client that comes back.
+
+        A client that has left before the stream was `begun` has no event id, so nothing is kept for it.
+        """
         if stream.outlet is not outlet:
             return  # another connection has taken over
         stream.outlet = None
+        if not begun and not stream.resumed:
+            self._forget(stream)
         if stream in self._listeners:
             self._listeners.remove(stream)
         if not stream.key and stream in self._callers:
             self._callers.remove(stream)
+
+    def _forget(self, stream: Stream) -> None:
+        stream.answers_only = True
+        if self._kept.pop(stream.key, None) is not None:
+            self._kept_bytes -= stream.bytes
+        stream.key, stream.bytes = "", 0
+        stream.backlog.clear()
 
     def _refuse_more_listeners(self) -> None:
         limit = self._limits.streams_per_session

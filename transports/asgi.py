@@ -23,6 +23,7 @@ from .options import ANONYMOUS, Headers
 from .outlet import Outlet
 from .peer import Caller
 from .ports import Hijacked
+from .pulse import TICK
 from .quota import NO_HEAD, REFUSED, Seat
 
 AsgiScope = MutableMapping[str, Any]
@@ -240,10 +241,13 @@ class AsgiExchange:
         """An outlet for this request (ports.Exchange)."""
         return Outlet(self._service.limits)
 
-    def attend(self, outlet: Outlet, *, to_the_end: bool) -> None:
+    def attend(self, outlet: Outlet, *, to_the_end: bool, first_beat: float | None = None) -> None:
         """Heartbeats, and where asked the departure, go to this outlet (ports.Exchange)."""
         self._outlet = outlet
         self._last_sent = self._service.pulse.now
+        if first_beat is not None:
+            # As if the last one was sent so long ago. The clock may be a tick behind.
+            self._last_sent -= max(0.0, self._service.limits.heartbeat_seconds - first_beat - TICK)
         self._service.pulse.join(self)
         if to_the_end:
             self._nursery.start_soon(self._watch, outlet)

@@ -628,13 +628,17 @@ class Connection:
             self._wait_for("request")
         return True
 
-    def attend(self, outlet: Outlet, *, to_the_end: bool) -> None:
+    def attend(self, outlet: Outlet, *, to_the_end: bool, first_beat: float | None = None) -> None:
         """Heartbeats, and where asked the departure, go to this outlet (ports.Exchange)."""
         self._outlet = outlet
         self._ends_with_peer = to_the_end
-        if to_the_end and self._left:
-            outlet.leave()
         self._last_sent = self._service.pulse.now
+        if self._left:
+            if to_the_end:
+                outlet.leave()
+        elif first_beat is not None:
+            # As if the last one was sent so long ago. The clock may be a tick behind.
+            self._last_sent -= max(0.0, self.limits.heartbeat_seconds - first_beat - TICK)
 
     def hijack(self) -> Hijacked:
         """Hand over the connection (ports.Exchange)."""
@@ -763,8 +767,12 @@ class Connection:
 
     def _ready(self, left: bool) -> None:  # noqa: FBT001 - readiness.Ready
         self._left = self._left or left
-        if left and self._outlet is not None and self._ends_with_peer:
-            self._outlet.leave()
+        if left and self._outlet is not None:
+            if self._ends_with_peer:
+                self._outlet.leave()
+            elif not self._answered:
+                # It may only have closed its sending side, and still gets its answer.
+                self._last_sent = self._service.pulse.now
         if self._plain is not None:
             self._plain.ready(left=left)
 

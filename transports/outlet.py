@@ -323,7 +323,10 @@ class Outlet:
             await trio.lowlevel.checkpoint()
         while not (self._queue or self.state != OPEN or self._beat):
             await self._spot.wait()
-        return self.state == FINISHED and len(self._queue) <= 1
+        if self.state == FINISHED and len(self._queue) <= 1:
+            return True
+        self._beat = False  # the head of the stream is a sign of life
+        return False
 
     async def settled(self, at_most: int | None = None) -> bool:
         """Wait until nothing more will be put in: the stream is finished, overflowed, or its client has left.

@@ -61,8 +61,8 @@ class Conversation(Protocol):
         """This outlet becomes an event stream that can be resumed; answers the id of its priming event, or nothing."""
         ...
 
-    def close_outlet(self, outlet: Outlet) -> None:
-        """This stream is over, by whichever side."""
+    def close_outlet(self, outlet: Outlet, *, begun: bool = True) -> None:
+        """This stream is over, by whichever side. Not `begun`: the client has left before it got the id of an event."""
         ...
 
     def end(self, reason: str) -> None:
@@ -167,9 +167,10 @@ class Exchange(Protocol):
         """An outlet for this request. `direct` lets its answer, if it is a single message, be sent by whoever brings it."""
         ...
 
-    def attend(self, outlet: Outlet, *, to_the_end: bool) -> None:
+    def attend(self, outlet: Outlet, *, to_the_end: bool, first_beat: float | None = None) -> None:
         """Wake this outlet when a heartbeat is due, until the request is over.
 
+        With `first_beat` the first heartbeat is due after so many seconds, unless the client has left by then.
         With `to_the_end` the client's departure reaches it at once as well; without, a client that has closed its
         sending side still gets its answer (attacks H20).
         """

@@ -2,7 +2,8 @@
 
 Modern clients use the same URL; their requests are told apart here and served in `modern`. One POST is one message (or,
 in 2025-03-26, one batch). Its answer is JSON where nothing comes before it, and an event stream where something does, where
-the client prefers one, or where the answer takes so long that the client needs a sign of life. A client that drops the
+the client prefers one, or where the answer takes so long that the client needs a sign of life. Since 2025-11-25 that is a
+second, because the first event then has an id with which a client that was cut off can come back. A client that drops the
 connection has not cancelled anything; only `initialize` ends with it, since nobody could ever learn the session's id.
 
 A client whose Accept has no text/event-stream gets JSON, without the notifications before it; what the server asks
@@ -34,6 +35,7 @@ from ..validators.rejection import INVALID_PARAMS, INVALID_REQUEST, SERVER_ERROR
 from ..validators.shapes import (
     BATCH_REVISION,
     LEGACY_REVISIONS,
+    PRIMING_SINCE,
     assumed_revision,
     check_version_header,
 )
@@ -47,6 +49,8 @@ from .streaming import write_events
 JSON: Final = b"application/json"
 # What a client is told to wait before it comes back for an interrupted stream, in milliseconds (SEP-1699).
 RETRY_MS: Final = 1000
+# A call without an answer becomes an event stream after so many seconds, where the revision has priming events.
+_COMMIT_SECONDS: Final = 1.0
 _SESSION: Final = "mcp-session-id"
 _VERSION: Final = "mcp-protocol-version"
 # So much may come before the answer to `initialize` until it becomes a stream of events (bytes).
@@ -132,8 +136,11 @@ class StreamableHttp:
     async def _answer(
         self, exchange: Exchange, conversation: Conversation, outlet: Outlet, acceptable: Accepts
     ) -> None:
-        exchange.attend(outlet, to_the_end=False)
-        if not acceptable.events_first:
+        if acceptable.events_first:
+            exchange.attend(outlet, to_the_end=False)
+        else:
+            primed = acceptable.events and conversation.version >= PRIMING_SINCE
+            exchange.attend(outlet, to_the_end=False, first_beat=_COMMIT_SECONDS if primed else None)
             answered = await outlet.answered()
             if answered or not acceptable.events:
                 answer = outlet.take_answer()
@@ -147,15 +154,18 @@ class StreamableHttp:
     async def _stream(
         self, exchange: Exchange, conversation: Conversation, outlet: Outlet, headers: Headers = ()
     ) -> None:
+        begun = False
         try:
-            await exchange.begin_stream(headers)
+            # Before the first wait, so that an answer that comes meanwhile is an event with an id as well.
             event_id = conversation.begin_events(outlet)
+            await exchange.begin_stream(headers)
             if event_id:
                 await exchange.write(event_stream.priming(event_id, RETRY_MS))
+            begun = True
             await write_events(exchange, outlet)
         finally:
             outlet.leave()
-            conversation.close_outlet(outlet)
+            conversation.close_outlet(outlet, begun=begun)
 
     async def _initialize(
         self, exchange: Exchange, message: Request, session_id: str | None, acceptable: Accepts

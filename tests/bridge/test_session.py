@@ -764,6 +764,50 @@ def test_a_batch_that_takes_json_only_ends_with_its_last_answer():
     ]
 
 
+def test_nothing_is_kept_for_a_client_that_left_before_its_stream_had_begun():
+    session = make()
+    outlet, _ = ask(session, params=b'{"name":"t","_meta":{"progressToken":"p"}}')
+    stream = session._asks[b"2"].stream
+    assert session.events_begun(stream)
+    session.stream_left(stream, outlet, begun=False)
+    assert notes(session.child_sent(PROGRESS))
+    assert tuple(session.child_sent(Response(b"2", b"{}", b""))) == ()
+    assert (session._kept, session._kept_bytes) == ({}, 0)
+
+
+def test_a_revision_without_priming_events_has_nothing_to_drop():
+    session = make(version="2025-06-18")
+    outlet, _ = ask(session)
+    stream = session._asks[b"2"].stream
+    session.events_begun(stream)
+    session.stream_left(stream, outlet, begun=False)
+    assert tuple(session.child_sent(Response(b"2", b"{}", b""))) == ()
+    assert session._kept == {}
+
+
+def test_what_was_kept_before_a_stream_could_begin_is_dropped_with_it():
+    session = make()
+    outlet, _ = ask(session, params=b'{"name":"t","_meta":{"progressToken":"p"}}')
+    stream = session._asks[b"2"].stream
+    assert told(session.child_sent(PROGRESS))
+    session.stream_left(stream, outlet, begun=False)
+    assert (session._kept, session._kept_bytes) == ({}, 0)
+
+
+def test_a_stream_that_could_not_be_resumed_is_still_kept():
+    session = make()
+    outlet, _ = ask(session)
+    stream = session._asks[b"2"].stream
+    event_id = session.events_begun(stream)
+    session.stream_left(stream, outlet)
+    again = Outlet("again")
+    session.resumed(event_id.decode(), again)
+    session.stream_left(stream, again, begun=False)
+    session.child_sent(Response(b"2", b"{}", b""))
+    _, effects = session.resumed(event_id.decode(), third := Outlet("third"))
+    assert [outlet for outlet, _ in told(effects)] == [third]
+
+
 def test_kept_events_are_bounded_in_bytes_finished_streams_first():
     session = make(limits=Limits(replay_bytes=300))
     done = session.call_stream(gone := Outlet())

@@ -13,6 +13,7 @@ from .accept_support import (
     JSON,
     Client,
     carriers,
+    events_of,
     messages_in,
     modern,
     result_text,
@@ -248,3 +249,9 @@ def test_t03_a_get_stream_for_all_that_allow_events(running, carrier, accept):
 def test_t03_a_get_stream_for_nobody_else(sessions, carrier, accept):
     with sessions[carrier, "own"].stream(Accept=accept) as stream:
         assert stream.status_code == 406
+
+
+@pytest.mark.parametrize("carrier", CARRIERS)
+def test_t03_each_event_of_a_stream_that_was_asked_for_has_an_id(sessions, carrier):
+    streamed = sessions[carrier, "own"].call("echo", headers={"Accept": EVENTS})
+    assert [bool(raw_id) for raw_id, _, _ in events_of(streamed)] == [True, True]

@@ -44,6 +44,10 @@ class Answer:
 
     @property
     def json(self) -> Any:
+        """The answer itself: what takes longer than a second comes as the one event of a stream."""
+        if self.headers.get("content-type") == "text/event-stream":
+            [data] = [line for line in self.body.split(b"\n") if line.startswith(b"data: {")]
+            return json.loads(data.removeprefix(b"data: "))
         return json.loads(self.body)
 
 

@@ -87,6 +87,24 @@ async def test_an_answer_of_one_message_is_told_from_a_stream():
     assert not await left().answered()
 
 
+async def test_a_stream_that_begins_with_a_heartbeat_does_not_repeat_it():
+    outlet = Outlet(Limits())
+    found = []
+
+    async def read():
+        found.append(await outlet.answered())
+        found.append(await outlet.next())
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(read)
+        await trio.testing.wait_all_tasks_blocked()
+        outlet.heartbeat()
+        await trio.testing.wait_all_tasks_blocked()
+        assert found == [False]
+        outlet.put(b"{}", last=True)
+    assert found == [False, (b"", b"{}")]
+
+
 async def test_no_heartbeat_is_due_where_only_answers_are_read():
     outlet = Outlet(Limits())
     outlet.answers_only = True
