@@ -47,8 +47,9 @@ def running(tmp_path_factory):
 # ---- initialize is a handshake
 
 
-@pytest.mark.parametrize("carrier", CARRIERS)
-@pytest.mark.parametrize("header", HEADERS)
+@pytest.mark.parametrize(
+    ("carrier", "header"), [*(("http1", header) for header in HEADERS), ("http2", HEADERS[0])]
+)
 def test_t11_initialize_is_a_handshake_whatever_the_header_says(running, carrier, header):
     for accept in (BOTH, JSON, EVENTS):
         with Client(running, carrier, "echoing", accept=accept) as client:
@@ -78,8 +79,7 @@ async def test_t11_the_same_over_event_streams_and_websocket(running, header):
 # ---- a version that the peers have negotiated
 
 
-@pytest.mark.parametrize("carrier", CARRIERS)
-@pytest.mark.parametrize("share", ["", "-shared"])
+@pytest.mark.parametrize(("carrier", "share"), [("http1", ""), ("http1", "-shared"), ("http2", "")])
 @pytest.mark.parametrize("name", UNKNOWN)
 def test_t22_the_version_of_the_session_is_accepted(running, carrier, name, share):
     version = UNKNOWN[name]
@@ -153,7 +153,17 @@ async def test_t22_on_every_other_carrier(running, name, share):
     expected = ["echoed"] * (2 if has_batches(version) else 1)
     assert await over_sse(running, name + share, version, header) == expected
     assert await over_websocket(running, name + share, version, header) == expected
-    assert await trio.to_thread.run_sync(over_connect, running, name + share, version) == "echoed"
+    if not share:
+        assert await trio.to_thread.run_sync(over_connect, running, name, version) == "echoed"
+
+
+@pytest.mark.parametrize("name", [name for name in UNKNOWN if name != "stateless"])
+def test_t22_a_stateless_client_in_front_of_it(running, name):
+    body, headers = modern("tools/call", {"name": "echo", "arguments": {}})
+    for server in (name, f"{name}-shared"):
+        with Client(running, "http1", server) as client:
+            answer = client.post(body, **headers)
+            assert (answer.status_code, result_text(answer.json())) == (200, "echoed")
 
 
 # ---- carriers that keep one stream
