@@ -67,15 +67,26 @@ class Handshake:
         return capability in self.capabilities
 
 
-def initialize_params(capabilities: dict[str, object], version: str) -> bytes:
-    """Return the params of an `initialize` of the bridge itself."""
+def initialize_params(capabilities: dict[str, object], version: str, info: bytes = b"") -> bytes:
+    """Return the params of an `initialize` for a client with this clientInfo (raw).
+
+    Without a name in it, the bridge sends its own name and `version`.
+    """
     return members.write(
         {
             "protocolVersion": LEGACY_REVISIONS[-1],
             "capabilities": capabilities,
-            "clientInfo": {"name": "mcp-bridge", "version": version},
+            "clientInfo": client_info(info) or {"name": "mcp-bridge", "version": version},
         }
     )
+
+
+def client_info(info: bytes) -> dict[str, object]:
+    """Return the members of a clientInfo, with the version that a legacy server demands; empty without a name."""
+    found = members.peek(info)
+    if not members.string(found.get("name")):
+        return {}
+    return {**found, "version": members.string(found.get("version")) or "0"}
 
 
 def _copied(found: Members) -> Members:

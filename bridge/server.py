@@ -516,10 +516,10 @@ class LocalServer:
             # A request that declares nothing gets a server that knows so, as it would without the bridge.
             alone = said if said == Declared() else None
             key = Key(principal, brought, alone, caller.name, fingerprint(read.info))
-            desk = self._place_of_client(key, said, client, caller).desk
+            desk = self._place_of_client(key, said, client, caller, read.info).desk
         else:
             client = await self._client(principal, caller, read, said)
-            desk = self._shared_place(principal, brought, said).desk
+            desk = self._shared_place(principal, brought, said, read.info).desk
         if len(read.info) + len(read.capabilities) <= _QUICK_BYTES:
             if len(self._quick) >= _QUICK:
                 self._quick.clear()
@@ -571,7 +571,9 @@ class LocalServer:
         await caller.look_up()
         return client_of(principal, caller, read.info)
 
-    def _place_of_client(self, key: Key, said: Declared | None, client: Client, caller: Caller) -> Place:
+    def _place_of_client(
+        self, key: Key, said: Declared | None, client: Client, caller: Caller, info: bytes
+    ) -> Place:
         """Return the process of one client, another one where it declares more than before."""
         if caller.ended:
             raise stopping()
@@ -581,7 +583,7 @@ class LocalServer:
                 return before
             # With both, a client whose requests declare now this and now that has one process soon.
             said = before.declared.joined(said)
-        place = self._open_place(key, said)
+        place = self._open_place(key, said, info)
         place.client, place.process = client, caller.process
         if before is not None:
             before.replaced = True
@@ -590,14 +592,16 @@ class LocalServer:
             caller.when_ended(self, self._caller_ended)
         return place
 
-    def _shared_place(self, principal: str, brought: Brought, said: Declared | None) -> Place:
+    def _shared_place(
+        self, principal: str, brought: Brought, said: Declared | None, info: bytes = b""
+    ) -> Place:
         if self.config.shares:
             principal = self._sharer(principal)
             said = None if said is None else _EVERYTHING_DECLARED
         key = Key(principal, brought, said)
-        return self._current.get(key) or self._open_place(key, said)
+        return self._current.get(key) or self._open_place(key, said, info)
 
-    def _open_place(self, key: Key, said: Declared | None) -> Place:
+    def _open_place(self, key: Key, said: Declared | None, info: bytes) -> Place:
         now = trio.current_time()
         self._check_open(now, self._breaker_of(key.principal, key.brought))
         self._make_room(key.principal)
@@ -612,12 +616,14 @@ class LocalServer:
             self.record,
             translator=None
             if said is None
-            else partial(self._to_legacy, said.profile, several=not key.client or key.client == UNKNOWN),
+            else partial(
+                self._to_legacy, said.profile, info, several=not key.client or key.client == UNKNOWN
+            ),
             start=self._start_again,
             later=self.later,
             doubt=self._doubt,
             brought=key.brought,
-            attach=self._attach if self.config.shares and said is not None else None,
+            attach=partial(self._attach, info) if self.config.shares and said is not None else None,
         )
         desk.touched = now
         place = self._places[name] = self._current[key] = Place(name, desk, key, said)
@@ -670,10 +676,15 @@ class LocalServer:
             if place.key.client == caller.name:
                 self._close_place(place, "its client has closed the connection")
 
-    def _to_legacy(self, profile: Profile, *, several: bool) -> ToLegacy:
+    def _to_legacy(self, profile: Profile, info: bytes, *, several: bool) -> ToLegacy:
         origins = Origins(self._limits.held_seconds, several=several)
         return ToLegacy(
-            self._limits, profile, lambda: secrets.token_hex(16), version=self._version, origins=origins
+            self._limits,
+            profile,
+            lambda: secrets.token_hex(16),
+            version=self._version,
+            info=info,
+            origins=origins,
         )
 
     def _close_place(self, place: Place, reason: str) -> None:
@@ -712,9 +723,10 @@ class LocalServer:
             return ""
         return PRINCIPAL if principal == LOCAL and not self.config.knows_principal else principal
 
-    def _attach(self, desk: Desk) -> tuple[SharedProcess, ToLegacy]:
-        """The same process for stateless clients. Raises Rejection."""
+    def _attach(self, info: bytes, desk: Desk) -> tuple[SharedProcess, ToLegacy]:
+        """The same process for stateless clients, the first of them with this clientInfo. Raises Rejection."""
         process = self._process_of(Key(desk.principal, desk.brought))
+        process.introduce(info)
         translator = ToLegacy(
             self._limits,
             EVERY_PROFILE,

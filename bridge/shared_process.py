@@ -164,6 +164,10 @@ class SharedProcess:
         self._members[front] = member
         self._perform(self._upstream.join(front))
 
+    def introduce(self, info: bytes) -> None:
+        """Take the clientInfo of a stateless client (raw)."""
+        self._upstream.introduce(info)
+
     def unassigned(self, message: Request) -> None:
         """Assign a request of the server again (ToLegacy)."""
         self._perform(self._upstream.unassigned(message))

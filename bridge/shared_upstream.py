@@ -36,6 +36,7 @@ from .attribution import MAY_ASK, Client, Origin, Origins, Phase, Refusal
 from .choice import Choice
 from .effects import Note, Revive, ServerRequestRefused, ToServer
 from .for_modern import URL_ELICITATION_REQUIRED, fault_text, read_fault, related_task, task_of
+from .handshake import client_info
 
 # What the server is told that its clients can do. What a client has not declared is refused when it is asked.
 _CAPABILITIES: Final = msgspec.json.encode(
@@ -310,6 +311,11 @@ class SharedUpstream:
     def refused(self) -> bool:
         """Whether `refuse` is expected."""
         return self._phase == _REFUSED
+
+    def introduce(self, info: bytes) -> None:
+        """Take the clientInfo of a stateless client (raw), if it is the first client."""
+        if not self._info and (found := client_info(info)):
+            self._info = members.write(found)
 
     # ---- fronts
 

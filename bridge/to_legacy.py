@@ -69,7 +69,7 @@ _CONTEXT_SINCE: Final = "2025-06-18"
 class ToLegacy:
     """Speaks the modern era to the multiplexer and a handshake revision to one server process (effects.Translator).
 
-    `profile` is what the server is told at `initialize`. `mint` makes the random name of a held call. `origins` are
+    `profile` and `info`, the clientInfo of its client, are what the server is told at `initialize`. `mint` makes the random name of a held call. `origins` are
     the calls of the process and `ids` its wire ids. With `shared` others use the process as well: their owner does the
     handshake (`opened`, `refused`) and assigns the server's requests (`assigned`).
     """
@@ -81,6 +81,7 @@ class ToLegacy:
         mint: Callable[[], str],
         *,
         version: str = "0",
+        info: bytes = b"",
         origins: Origins | None = None,
         ids: Callable[[], bytes] | None = None,
         shared: bool = False,
@@ -88,6 +89,7 @@ class ToLegacy:
         self._limits = limits
         self._profile = profile
         self._version = version
+        self._info = info
         self._shared = shared
         self._cursors = f"{mint()[:8]}."  # a cursor is valid at the child that has made it
         self._origins = Origins(limits.held_seconds) if origins is None else origins
@@ -119,7 +121,7 @@ class ToLegacy:
         if self._shared:
             return ()
         self._initialize_id = self._mint_id()
-        params = initialize_params(self._profile.declared(), self._version)
+        params = initialize_params(self._profile.declared(), self._version, self._info)
         return (ToServer(Request(self._initialize_id, "initialize", params)),)
 
     def from_client(self, message: Message, asked: "Asked | None" = None) -> Effects:

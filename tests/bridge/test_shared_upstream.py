@@ -905,3 +905,23 @@ def test_a_question_to_a_translator_that_has_left_is_refused(talk):
     assert (event.reason, bool(refused.message.error)) == ("client_left", True)
     wire_id, _ = begin(talk, one, translator)
     assert to_server(talk.tell(one, "notifications/cancelled", {"requestId": int(wire_id)}))
+
+
+# ---- the name of the first client
+
+
+def test_the_first_stateless_client_names_the_process_if_no_session_does(talk):
+    talk.it.introduce(b"")
+    talk.it.introduce(b'{"version":"1"}')
+    talk.it.introduce(b'{"name":"cursor"}')
+    talk.it.introduce(b'{"name":"zed","version":"2"}')
+    talk.join("one", info="session")
+    talk.start()
+    assert talk.initialize["clientInfo"] == {"name": "cursor (via mcp-bridge 9)", "version": "0"}
+
+
+def test_a_session_that_comes_first_names_the_process(talk):
+    talk.join("one", info="session")
+    talk.it.introduce(b'{"name":"cursor","version":"1"}')
+    talk.start()
+    assert talk.initialize["clientInfo"]["name"] == "session (via mcp-bridge 9)"

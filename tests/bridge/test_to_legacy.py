@@ -1509,3 +1509,23 @@ def test_a_list_that_is_too_large_to_be_changed_is_an_error():
     talk.ask(5, "tools/list")
     told_of = told(talk.answer(2, {"tools": [{"execution": {}}] * 2}))
     assert told_of[0][1]["message"].endswith("exceeds the limit of 1 (limits.list_items)")
+
+
+# ---- the name of the client
+
+
+@pytest.mark.parametrize(
+    ("info", "sent"),
+    [
+        (b'{"name":"cursor","version":"1","title":"C"}', {"name": "cursor", "version": "1", "title": "C"}),
+        (b'{"name":"cursor","version":7}', {"name": "cursor", "version": "0"}),
+        (b'{"name":"cursor"}', {"name": "cursor", "version": "0"}),
+        (b'{"version":"1"}', {"name": "mcp-bridge", "version": "9"}),
+        (b"[]", {"name": "mcp-bridge", "version": "9"}),
+        (b"", {"name": "mcp-bridge", "version": "9"}),
+    ],
+)
+def test_a_server_gets_the_clientinfo_of_its_client(info, sent):
+    it = ToLegacy(LIMITS, EVERYTHING, lambda: "x", version="9", info=info)
+    [effect] = it.started()
+    assert json.loads(effect.message.params)["clientInfo"] == sent
