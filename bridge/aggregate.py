@@ -4,9 +4,10 @@
 server on the Unix socket, and speaks the stateless era on both sides: what is in front of it translates for earlier
 revisions, and what is behind it does so for earlier servers. MCP_BRIDGE_PRINCIPAL says for whom it works. The daemon names the
 client of each request, and it is passed on in the requests of a connection that works for this client only: a question of a
-server then reaches the client whose call caused it.
+server then reaches the client whose call caused it. Which servers there are, the daemon says in its first line, and again after
+each change (`membership`): requests and subscriptions go on.
 
-What a server sends, or fails to, costs its own callers only. A request that a server may have seen is never sent again.
+No request waits long for a server that is late or fails. Its part is left out, and subscriptions are told when it is there. What a server sends, or fails to, costs its own callers only. A request that a server may have seen is never sent again.
 """
 
 import math
@@ -14,11 +15,11 @@ import os
 import sys
 import traceback
 from collections import deque
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Collection, Container, Iterable, Mapping, Sequence
 from contextlib import suppress
 from contextvars import ContextVar
 from functools import partial
-from typing import Final, Generic, NoReturn, TypeVar, cast
+from typing import Any, Final, Generic, NamedTuple, NoReturn, TypeVar, cast
 
 import msgspec
 import trio
@@ -37,23 +38,33 @@ from ..validators.rejection import (
     Rejection,
 )
 from ..validators.shapes import cancelled, read_cancelled
-from . import input_over, merging
+from . import input_over, membership, merging
 from .for_modern import fault_text, read_fault
+from .membership import Membership
 from .naming import named_client
 from .settings import PRINCIPAL_VARIABLE
 
 _READ: Final = 64 * 1024
-# How long a server may take for what is asked of all, in seconds: the others do not wait longer.
+# How long a server may take for what is asked of all, in seconds.
 _PATIENCE: Final = 30.0
-# One that has failed only after so long is late, in seconds. From then on the others wait no longer than that for it.
-_PROMPT: Final = 1.0
+# How long the others wait for a server that they need not wait for, in seconds: what it has comes later.
+_PROMPT: Final = 0.3
+# How long the first question of a client waits for a server that has never answered it, in seconds.
+_FIRST: Final = 0.6
+# How long a list waits for a server that may be starting, in seconds since that was first asked for anything: at least,
+# and at most. Between, it is three times as long as another server has taken. A list waits for the latter also where there
+# is nothing yet from any server.
+_STARTING: Final = (1.0, 3.0)
 # Pages of one list, at most.
 _PAGES: Final = 100
 # How often a server that is being replaced is asked again, and after how long, in seconds.
 _SUCCESSORS: Final = 4
 _SUCCESSION: Final = 0.1
-# After how long a subscription that a server has ended is made again, in seconds: each time twice as long, up to the last.
-_AGAIN: Final = (1.0, 30.0)
+# By how much a removed server may be late with its last answers: the daemon ends what it removes as well (seconds).
+_SLACK: Final = 0.5
+# After how long a subscription is made again that a server has ended or refused, in seconds: each time twice as long, up to
+# the last.
+_AGAIN: Final = (1.0, 60.0)
 
 # A connection on which so long nothing was asked is closed (seconds). Its client finds its process by another one.
 _REST: Final = 60.0
@@ -76,6 +87,10 @@ Found = TypeVar("Found")
 
 class Lost(Exception):
     """A server cannot be reached; the text names it."""
+
+    def __init__(self, text: str, data: dict[str, object] | None = None) -> None:
+        super().__init__(text)
+        self.data = data
 
 
 class Refused(Exception):
@@ -149,6 +164,7 @@ class _Connection:
         self._asked: dict[bytes, _Asked] = {}
         self._next = 1
         self._retired = self._lost = False
+        self.given_up = False  # whether it was closed though something was asked
         self._used = trio.current_time()
         # A message that is half written when its asker leaves would spoil the stream, so one task writes them all. The
         # daemon lets in no more requests than it has a limit for.
@@ -171,7 +187,7 @@ class _Connection:
         if self._asked.pop(asked.wire_id, None) is not None:
             params = cancelled(asked.wire_id, b"")
             self._send.send_nowait(envelope.notification("notifications/cancelled", params))
-        elif self._retired and not self._asked:
+        if self._retired and not self._asked:
             self._over()
 
     def rest(self, now: float) -> float:
@@ -185,6 +201,11 @@ class _Connection:
         self._retired = True
         if not self._asked:
             self._over()
+
+    def give_up(self) -> None:
+        """Close it, whatever is asked."""
+        self.given_up = bool(self._asked)
+        self._over()
 
     def lose(self) -> None:
         """The socket is closed."""
@@ -237,12 +258,24 @@ class Member:
         self,
         nursery: trio.Nursery,
         path: str,
-        name: str,
         principal: str,
         said: Heard,
         room: Callable[[], Awaitable[None]],
+        name: str,
     ) -> None:
         self.name = name
+        self.number = 0  # of the server in the daemon, 0 while that has not said it
+        # When each client has first asked it for anything (times of the clock of Trio), while the client is there, and
+        # the clients that it has answered.
+        self._since: dict[str, float] = {}
+        self._answered: set[str] = set()
+        # Whether it was late, or failed, the last time that it was asked for a list.
+        self.slow = False
+        # What it has found last by method, and the clients and methods that it has done so for.
+        self._known: dict[str, Any] = {}
+        self._informed: set[tuple[str, str]] = set()
+        self._removed = False
+        self._successor: Member | None = None
         self._room = room
         self._nursery = nursery
         self._path = path
@@ -258,13 +291,21 @@ class Member:
         is asked of its successor, on a connection of its own: the old one may be needed for some time yet.
         """
         for _ in range(_SUCCESSORS):
+            if self._successor is not None:
+                return await self._successor.ask(method, params, heard)
             connection = await self._connected()
+            if self._removed:  # meanwhile
+                self._drop(connection)
+                connection.retire()
+                continue
             asked = connection.begin(method, params, heard)
             try:
                 await asked.done.wait()
             finally:
                 connection.leave(asked)
             if asked.answer is None:
+                if connection.given_up:
+                    raise self._gone()
                 raise Lost(f"the connection to {self.name} is lost")
             if not merging.is_refused_by_leaving(asked.answer.error):
                 return asked.answer
@@ -280,7 +321,49 @@ class Member:
             raise Refused(answer.error)
         return answer.result
 
+    def asked(self) -> float:
+        """Return when the client has first asked it for anything, now at the latest."""
+        return self._since.setdefault(_client.get(), trio.current_time())
+
+    def answered(self) -> float:
+        """It has answered the client. Returns after how long the first time (seconds), else 0."""
+        client = _client.get()
+        if client in self._answered:
+            return 0.0
+        self._answered.add(client)
+        return trio.current_time() - self.asked()
+
+    def keep(self, method: str, found: object) -> None:
+        """Keep what it has found for the client."""
+        self._known[method] = found
+        self._informed.add((_client.get(), method))
+
+    def is_known(self, method: str) -> bool:
+        """Return whether it has found something for the client before."""
+        return (_client.get(), method) in self._informed
+
+    def known(self, method: str) -> Any:  # noqa: ANN401 - of the type that `keep` got
+        """Return what it has found before: a list only for a client that has got one, since it may be starting for others."""
+        return self._known.get(method) if method == "server/discover" or self.is_known(method) else None
+
+    def _gone(self) -> Lost:
+        text = f"the server {self.name!r} is no longer part of the aggregate: the configuration was reloaded"
+        return Lost(text, {"reason": "removed"})
+
+    async def remove(self, successor: "Member | None", patience: float) -> None:
+        """Ask this server nothing any more. What is in flight has so long to end (seconds)."""
+        self._removed, self._successor = True, successor
+        connections = tuple(self._connections.values())
+        self._connections = {}
+        for connection in connections:
+            connection.retire()
+        await trio.sleep(patience)
+        for connection in connections:
+            connection.give_up()
+
     async def _connected(self) -> _Connection:
+        if self._removed:
+            raise self._gone()
         client = _client.get()
         found = self._connections.get(client)
         if found is not None:
@@ -308,6 +391,14 @@ class Member:
             if connection.rest(now) > rest:
                 self._drop(connection)
                 connection.retire()
+        kept = {
+            client
+            for client, since in self._since.items()
+            if client in self._connections or now - since < _REST
+        }
+        self._since = {client: since for client, since in self._since.items() if client in kept}
+        self._answered &= kept
+        self._informed = {one for one in self._informed if one[0] in kept}
 
     async def _open(self) -> _Connection:
         try:
@@ -356,50 +447,116 @@ class Member:
 
 
 class _Subscription:
-    """One `subscriptions/listen` at all servers: what they have granted, and what is to be told of it."""
+    """One `subscriptions/listen` at all servers: what they have granted, and what is to be told of it.
 
-    def __init__(self, raw_id: bytes, names: Sequence[str], say: Callable[[bytes], None]) -> None:
+    `kinds` are the changes of lists that were asked for. They are granted, whatever servers there are.
+    """
+
+    def __init__(
+        self,
+        raw_id: bytes,
+        client: str,
+        kinds: members.Members,
+        say: Callable[[bytes], None],
+    ) -> None:
+        self.client = client
         self._id = raw_id
+        self._kinds = kinds
         self._say = say
-        self._waited_for = set(names)
+        self._waited_for: set[str] = set()
         self._granted: dict[str, members.Members] = {}
         # What comes before all have granted theirs, since it must not precede the acknowledgement; each thing once.
         self._early: dict[bytes, None] = {}
         self._acknowledged = False
-        self.settled = trio.Event()
+        # The tasks that listen to a server, by its name, and their errors.
+        self._tasks: dict[str, trio.CancelScope] = {}
+        self.errors: dict[str, bytes] = {}  # empty where the server cannot be reached
+        # By method and server: what an answer to the client had in the place of what the server lists.
+        self._missing: dict[tuple[str, str], object] = {}
+        self._progress = trio.Event()  # set and replaced when a server need not be waited for any longer
+
+    def wait_for(self, names: Iterable[str]) -> None:
+        """Wait for these servers before the acknowledgement."""
+        self._waited_for = set(names)
+
+    async def opened(self, until: Callable[[Collection[str], bool], float]) -> None:
+        """Wait until the servers have granted something or failed.
+
+        `until` returns how long to wait for servers, depending on whether any has granted something.
+        """
+        while self._waited_for or not (self._granted or self.failed):
+            deadline = until(self._waited_for, bool(self._granted))
+            with trio.move_on_at(deadline):
+                await self._progress.wait()
+            if trio.current_time() >= deadline:
+                return
+
+    def follow(self, name: str, scope: trio.CancelScope) -> None:
+        """This task listens to the server from now on. `leave` has ended the one before."""
+        self._tasks[name] = scope
+
+    def leave(self, name: str) -> None:
+        """The server is another one now, or none of ours any more."""
+        scope = self._tasks.pop(name, None)
+        if scope is not None:
+            scope.cancel()
+        self._granted.pop(name, None)
+        self.errors.pop(name, None)
+        self._missing = {key: value for key, value in self._missing.items() if key[1] != name}
+        self._settle(name)
 
     def told(self, name: str, message: Notification) -> None:
         """What a server tells."""
-        if message.method != _ACKNOWLEDGED:
+        if message.method == _ACKNOWLEDGED:
+            self.present(name, members.peek(members.peek(message.params).get("notifications")))
+        else:
             self._tell(message)
-            return
-        again = name in self._granted or self._acknowledged
-        self._granted[name] = members.peek(members.peek(message.params).get("notifications"))
-        self.settle(name)
-        if again:
-            for change in merging.missed(self._granted[name]):
-                self._tell(change)
 
-    def returned(self) -> None:
-        """A server is there again whose part the lists lacked."""
-        for change in merging.relisted(self._granted.values()):
+    def present(self, name: str, granted: members.Members) -> None:
+        """A server is there, and has granted this. If it was missed before, all of its lists may be others."""
+        again = name in self._granted or self._acknowledged
+        self._granted[name] = granted
+        self.errors.pop(name, None)
+        self._settle(name)
+        if again:
+            self.changed()
+            for update in merging.updates(granted):
+                self._tell(update)
+
+    def absent(self, name: str, error: bytes) -> None:
+        """A server cannot be reached, or has refused with this error."""
+        self.errors[name] = error
+        self._settle(name)
+
+    def changed(self) -> None:
+        """Every list may be another one."""
+        for change in merging.relisted([self._kinds]):
             self._tell(change)
 
-    @property
-    def granted(self) -> bool:
-        """Whether any server has granted anything."""
-        return bool(self._granted)
+    def lacks(self, method: str, name: str, instead: object) -> None:
+        """The client got a list that has this in the place of what the server lists."""
+        if merging.KINDS.get(method, "") in self._kinds:
+            self._missing[method, name] = instead
 
-    def settle(self, name: str) -> None:
-        """The server is not waited for any longer."""
+    def listed(self, method: str, name: str, found: object) -> None:
+        """The server has listed this."""
+        if self._missing.pop((method, name), found) != found:
+            self._tell(merging.changed(merging.KINDS[method]))
+
+    @property
+    def failed(self) -> bool:
+        """Whether all servers have failed."""
+        return not self._granted and self._tasks.keys() == self.errors.keys()
+
+    def _settle(self, name: str) -> None:
         self._waited_for.discard(name)
-        if not self._waited_for:
-            self.settled.set()
+        self._progress.set()
+        self._progress = trio.Event()
 
     def acknowledge(self) -> None:
         """Tell what was granted, and what has happened since."""
         self._acknowledged = True
-        together = merging.acknowledged(self._granted.values())
+        together = merging.acknowledged([self._kinds, *self._granted.values()])
         self._say(envelope.notification(_ACKNOWLEDGED, merging.named(together, self._id)))
         for text in self._early:
             self._say(text)
@@ -413,30 +570,31 @@ class _Subscription:
             self._early[text] = None
 
 
-class _Question(Generic[Found]):
-    """What is asked of several, and what they have found."""
+class _Inquiry(Generic[Found]):
+    """What is asked of one server for a request that all are asked. It goes on when its asker does not wait any longer."""
 
-    def __init__(self, method: str, ask: Callable[[Member], Awaitable[Found]]) -> None:
+    def __init__(self, member: Member, method: str) -> None:
+        self.member = member
         self.method = method
-        self.found: dict[str, Found] = {}
-        self.errors: list[bytes] = []
-        self._ask = ask
+        self.scope = trio.CancelScope()
+        self.over = False
+        self.began = trio.current_time()
+        self.found: Found | None = None
+        self.error = b""
 
-    async def ask_of(self, member: Member) -> float:
-        """Ask one, and say how long it took, in seconds."""
-        method, began = self.method, trio.current_time()
-        with trio.move_on_after(_PATIENCE) as patience:
-            try:
-                self.found[member.name] = await self._ask(member)
-            except Lost as fault:
-                _complain(f"{method}: {fault}")
-            except Refused as refused:
-                self.errors.append(refused.error)
-                if not merging.is_unknown_method(refused.error):
-                    _complain(f"{member.name}: {method}: {refused}")
-        if patience.cancelled_caught:
-            _complain(f"{member.name}: {method}: no answer within {_PATIENCE:g} s")
-        return trio.current_time() - began
+    @property
+    def has_none(self) -> bool:
+        """Whether the server has answered that it has nothing of the kind."""
+        return bool(self.error) and merging.is_unknown_method(self.error)
+
+
+class _Answers(NamedTuple, Generic[Found]):
+    """What servers have found, in our order, and their errors; `late` says that another one may still answer."""
+
+    found: dict[str, Found]
+    errors: list[bytes]
+    late: bool
+    whole: bool
 
 
 class Aggregate:
@@ -452,15 +610,19 @@ class Aggregate:
     ) -> None:
         self._nursery = nursery
         self._say = output.put
-        self._names = names
-        self._members = {
-            name: Member(nursery, path, name, principal, self._tell, output.room) for name in names
-        }
+        self._make = partial(Member, nursery, path, principal, self._tell, output.room)
+        self._about = Membership(dict.fromkeys(names, 0))
+        self._members = {name: self._make(name) for name in names}
         self._owners = merging.Owners(names)
         self._running: dict[bytes, trio.CancelScope] = {}
-        self._late: dict[str, str] = {}  # who is late, and with what
-        self._tried: set[str] = set()  # whom of them we are asking
-        self._subscriptions: set[_Subscription] = set()
+        # By client, method and server: what goes on without its asker, each for `_PATIENCE` at most.
+        self._late: dict[tuple[str, str, str], _Inquiry[Any]] = {}
+        self._progress = trio.Event()  # set and replaced at the end of each inquiry
+        # How long the first answer of a server took at most (seconds), 0 before there is one. Late ones do not count.
+        self._slowest = 0.0
+        # What was last complained of, by server and method.
+        self._complaints: dict[tuple[str, str], str] = {}
+        self._subscriptions: dict[_Subscription, Callable[[Member], None]] = {}
 
     def heard(self, message: Message) -> None:
         """A message of the daemon. Raises Rejection."""
@@ -474,6 +636,8 @@ class Aggregate:
             scope_of = self._running.get(read_cancelled(message.params)[0])
             if scope_of is not None:
                 scope_of.cancel()
+        elif isinstance(message, Notification) and message.method == membership.METHOD:
+            self._become(membership.read(message.params))
 
     def _tell(self, message: Notification) -> None:
         self._say(envelope.notification(message.method, message.params))
@@ -485,7 +649,7 @@ class Aggregate:
             try:
                 answer = await self._answer(Request(request.id, request.method, params))
             except Lost as fault:
-                answer = _failed(INTERNAL_ERROR, str(fault))
+                answer = _failed(INTERNAL_ERROR, str(fault), fault.data)
             except Refused as refused:
                 answer = Response(b"", b"", refused.error)
             except Rejection as rejection:
@@ -500,14 +664,16 @@ class Aggregate:
             modern.check_supported(members.string(members.peek(params).get("protocolVersion")))
         read = modern.read_envelope(method, params, TRUSTING)
         modern.check_supported(read.version)
+        # A session has asked once what there is, and cannot ask again.
+        session = input_over.declared_in(read.capabilities)
         if method == "server/discover":
-            return Response(b"", await self._discover(params), b"")
+            return Response(b"", await self._discover(params, session=session), b"")
         if method in merging.LISTS:
-            return Response(b"", await self._list(method, params), b"")
+            return Response(b"", await self._list(method, params, session=session), b"")
         if method in ("tools/call", "prompts/get"):
             return await self._call(method, params, read.name)
         if method == "resources/read":
-            return await self._of_resource(method, params, read.name)
+            return await self._of_resource(method, params, read.name, again=read.state is not None)
         if method == "completion/complete":
             return await self._complete(method, params)
         if method == _LISTEN:
@@ -522,71 +688,229 @@ class Aggregate:
             for member in self._members.values():
                 member.close_resting(1 if crowded else _REST)
 
+    # ---- which servers there are
+
+    def _become(self, about: Membership) -> None:
+        """Take these members. Requests in flight go on where they are, those to a removed one for a limited time."""
+        before, self._about = self._members, about
+        self._members = {name: self._same(before.get(name), name, about) for name in about.members}
+        gone = [name for name, member in before.items() if self._members.get(name) is not member]
+        self._owners.become([*self._members])
+        for key, inquiry in tuple(self._late.items()):
+            if self._members.get(key[2]) is not inquiry.member:
+                del self._late[key]
+                inquiry.scope.cancel()
+        for name in gone:
+            self._owners.outdate(name)
+            self._complaints = {key: text for key, text in self._complaints.items() if key[0] != name}
+            successor = self._members.get(name)
+            self._nursery.start_soon(before[name].remove, successor, about.drain_seconds + _SLACK)
+        for subscription, follow in self._subscriptions.items():
+            for name in gone:
+                subscription.leave(name)
+            if any(name not in self._members for name in gone):
+                subscription.changed()
+            for name, member in self._members.items():
+                if before.get(name) is not member:
+                    follow(member)
+
+    def _same(self, member: Member | None, name: str, about: Membership) -> Member:
+        number = about.members[name]
+        if member is None or member.number not in (0, number):
+            member = self._make(name)
+        member.number = number
+        return member
+
+    def _complain_of(self, name: str, method: str, text: str) -> None:
+        """Write this to the log, unless it was the last of the kind."""
+        if self._complaints.get((name, method)) != text:
+            self._complaints[name, method] = text
+            _complain(text)
+
     # ---- all of them at once
 
-    async def _all(self, method: str, ask: Callable[[Member], Awaitable[Found]]) -> dict[str, Found]:
-        """What those have found that have in time, in our order. Raises Refused and Lost if none has."""
-        question = _Question(method, ask)
-        tried: list[trio.Event] = []
-        for name in self._late.keys() - self._tried:
-            tried.append(trio.Event())
-            self._nursery.start_soon(self._ask_late, self._members[name], question, tried[-1])
-        async with trio.open_nursery() as nursery:
-            for member in self._members.values():
-                if member.name not in self._late:
-                    nursery.start_soon(self._ask_prompt, member, question)
-        with trio.move_on_after(_PROMPT):
-            for done in tried:
-                await done.wait()
-        if not question.found:
-            self._fail(question.errors)
-        return {name: question.found[name] for name in self._names if name in question.found}
+    async def _all(
+        self, method: str, ask: Callable[[Member], Awaitable[Found]], names: Container[str] | None = None
+    ) -> _Answers[Found]:
+        """Return what these servers have found, or all of them. One that is late is not waited for.
 
-    async def _ask_prompt(self, member: Member, question: "_Question[Found]") -> None:
-        seconds = await question.ask_of(member)
-        if member.name not in question.found and seconds > _PROMPT:
-            self._late[member.name] = question.method
+        In its place stands what it has found before, if it has (`Member.known`).
+        """
+        client, began = _client.get(), trio.current_time()
+        inquiries: dict[str, _Inquiry[Found]] = {}
+        begun: list[_Inquiry[Found]] = []
+        for name, member in self._members.items():
+            if names is None or name in names:
+                late = self._late.get((client, method, name))
+                if late is None:
+                    begun.append(self._inquire(member, method, ask))
+                inquiries[name] = late or begun[-1]
+        waited = False
+        try:
+            await self._wait_for(begun, began)
+            waited = True
+        finally:
+            for one in begun if not waited else ():  # the asker has left
+                one.scope.cancel()
+        return self._found(client, method, inquiries)
 
-    async def _ask_late(self, member: Member, question: "_Question[Found]", done: trio.Event) -> None:
-        self._tried.add(member.name)
-        await question.ask_of(member)
-        self._tried.discard(member.name)
-        done.set()
-        if member.name in question.found and self._late.get(member.name) == question.method:
-            del self._late[member.name]
+    def _inquire(
+        self, member: Member, method: str, ask: Callable[[Member], Awaitable[Found]]
+    ) -> _Inquiry[Found]:
+        inquiry = _Inquiry[Found](member, method)
+        member.asked()
+        self._nursery.start_soon(self._carry_on, inquiry, ask)
+        return inquiry
+
+    async def _carry_on(self, inquiry: _Inquiry[Found], ask: Callable[[Member], Awaitable[Found]]) -> None:
+        member, method, client = inquiry.member, inquiry.method, _client.get()
+        complain = partial(self._complain_of, member.name, method)
+        inquiry.scope.deadline = trio.current_time() + _PATIENCE
+        with inquiry.scope:
+            try:
+                inquiry.found = await ask(member)
+            except Lost as fault:
+                complain(f"{method}: {fault}")
+            except Refused as refused:
+                inquiry.error = refused.error
+                if not inquiry.has_none:
+                    complain(f"{member.name}: {method}: {refused}")
+            except Rejection as rejection:
+                complain(f"{member.name}: {method}: {rejection.text}")
+        if inquiry.scope.cancelled_caught and trio.current_time() >= inquiry.scope.deadline:
+            complain(f"{member.name}: {method}: no answer within {_PATIENCE:g} s")
+        inquiry.over = True
+        if self._late.get((client, method, member.name)) is inquiry:
+            del self._late[client, method, member.name]
+        if self._members.get(member.name) is member and (inquiry.found is not None or inquiry.has_none):
+            self._keep(client, inquiry)
+        self._progress.set()
+        self._progress = trio.Event()
+
+    def _keep(self, client: str, inquiry: _Inquiry[Any]) -> None:
+        member, method = inquiry.member, inquiry.method
+        self._has_answered(member)
+        member.keep(method, inquiry.found)
+        self._complaints.pop((member.name, method), None)
+        for subscription in self._subscriptions:
+            if subscription.client == client:
+                subscription.listed(method, member.name, inquiry.found)
+
+    def _has_answered(self, member: Member) -> None:
+        seconds = member.answered()
+        if member.slow:
+            member.slow = False
+            _complain(f"member_answers member={member.name}")
+        else:
+            self._slowest = max(self._slowest, seconds)
+
+    async def _wait_for(self, inquiries: Collection[_Inquiry[Any]], began: float) -> None:
+        while waiting := [one for one in inquiries if not one.over]:
+            deadline = max(self._deadline(one, began + _soon(inquiries)) for one in waiting)
+            with trio.move_on_at(deadline):
+                await self._progress.wait()
+            if trio.current_time() >= deadline:
+                return
+
+    def _deadline(self, inquiry: _Inquiry[Any], soon: float) -> float:
+        """Return until when a request waits for this server. A list gives one that may be starting more time."""
+        member = inquiry.member
+        if member.slow or member.is_known(inquiry.method):
+            return soon
+        if inquiry.method == "server/discover":
+            return soon if member.known(inquiry.method) else max(soon, inquiry.began + _FIRST)
+        return max(soon, self._starting_until(member))
+
+    def _starting_until(self, member: Member) -> float:
+        """Return until when a server may be starting for the client, a time of the clock of Trio."""
+        first, last = _STARTING
+        patience = min(max(first, 3 * self._slowest), last) if self._slowest else last
+        return member.asked() + patience
+
+    def _found(self, client: str, method: str, inquiries: Mapping[str, _Inquiry[Found]]) -> _Answers[Found]:
+        found: dict[str, Found] = {}
+        late = False
+        for name, one in inquiries.items():
+            instead: Found | None = None
+            if one.found is not None:
+                found[name] = one.found
+                continue
+            if not one.over:
+                late = True
+                self._late[client, method, name] = one
+                instead = one.member.known(method)
+                if instead is not None:
+                    found[name] = instead
+                if method != "server/discover" and not one.member.slow:
+                    one.member.slow = True
+                    _complain(f"member_late member={name} method={method}")
+            elif one.has_none:
+                continue
+            else:
+                one.member.slow = True
             for subscription in self._subscriptions:
-                subscription.returned()
+                if subscription.client == client:
+                    subscription.lacks(method, name, instead)
+        errors = [one.error for one in inquiries.values() if one.error]
+        return _Answers(found, errors, late, not late and len(found) == len(inquiries))
 
     def _fail(self, errors: Sequence[bytes]) -> NoReturn:
-        if len(errors) == len(self._names) and all(map(merging.is_unknown_method, errors)):
+        if len(errors) == len(self._members) and all(map(merging.is_unknown_method, errors)):
             raise Refused(errors[0])
-        raise Lost(f"none of {', '.join(self._names)} answers")
+        raise Lost(f"none of {', '.join(self._members)} answers")
 
-    async def _discover(self, params: bytes) -> bytes:
+    async def _discover(self, params: bytes, *, session: bool) -> bytes:
         asked = members.write(merging.for_all(params))
 
         async def ask(member: Member) -> members.Members:
             return members.peek(await member.result("server/discover", asked))
 
-        found = await self._all("server/discover", ask)
-        return merging.discovered(found, whole=len(found) == len(self._names))
+        answers = await self._all("server/discover", ask)
+        if not answers.found and not answers.late:
+            self._fail(answers.errors)
+        everything = session or not answers.whole
+        return merging.discovered(
+            answers.found, whole=answers.whole, about=self._about, everything=everything
+        )
 
-    async def _list(self, method: str, params: bytes) -> bytes:
-        found = await self._all(method, partial(_items, method, merging.for_all(params)))
+    async def _list(self, method: str, params: bytes, *, session: bool) -> bytes:
+        answers = await self._items_of(method, merging.for_all(params))
+        found, errors = answers.found, answers.errors
+        nothing = len(errors) == len(self._members) and all(map(merging.is_unknown_method, errors))
+        if not found and not answers.late and not (nothing and session):
+            self._fail(errors)
         listed = merging.listed(method, found)
         for name in listed.too_long:
             _complain(f"{method}: left out, since its name has more than {Limits().name} characters: {name}")
-        if method.startswith("resources/"):
-            for name, items in found.items():
-                self._owners.listed(method, name, merging.keys(method, items))
         for name, double in self._owners.untold(method, listed.doubles):
             _complain(f"{method}: left out of {name}, since a server before it has it: {double}")
         return listed.result
 
+    async def _items_of(
+        self, method: str, asked: members.Members, names: Container[str] | None = None
+    ) -> _Answers[list[msgspec.Raw]]:
+        """Return what these servers list, or all of them, and remember which resources they have."""
+
+        async def ask(member: Member) -> list[msgspec.Raw]:
+            try:
+                items = await _items(method, asked, member)
+            except Refused as refused:
+                if merging.is_unknown_method(refused.error):
+                    self._learn(method, member, [])
+                raise
+            self._learn(method, member, items)
+            return items
+
+        return await self._all(method, ask, names)
+
+    def _learn(self, method: str, member: Member, items: Iterable[msgspec.Raw]) -> None:
+        if method.startswith("resources/") and self._members.get(member.name) is member:
+            self._owners.listed(method, member.name, merging.keys(method, items))
+
     # ---- one of them
 
     async def _call(self, method: str, params: bytes, name: str) -> Response:
-        found = merging.split(name, self._names)
+        found = merging.split(name, [*self._members])
         if found is None:
             what = "tool" if method == "tools/call" else "prompt"
             raise Rejection(200, INVALID_PARAMS, f"Unknown {what}: {name}")
@@ -597,25 +921,46 @@ class Aggregate:
         kind, value = merging.reference(params)
         if kind == "uri":
             return await self._of_resource(method, params, value)
-        found = merging.split(value, self._names)
+        found = merging.split(value, [*self._members])
         if found is None:
             raise Rejection(200, INVALID_PARAMS, f"Unknown prompt: {value}")
         server, rest = found
         return await self._members[server].ask(method, merging.referring(params, rest))
 
-    async def _of_resource(self, method: str, params: bytes, uri: str) -> Response:
-        owner = self._owners.of(uri)
-        if owner is None:
-            return await self._anywhere(method, params, uri)
-        answer = await self._members[owner].ask(method, params)
-        if answer.error:
-            self._owners.forget(uri)
-        return answer
+    async def _of_resource(self, method: str, params: bytes, uri: str, *, again: bool = False) -> Response:
+        """Ask the server that lists this, else those that have a template for it, else one after the other."""
+        candidates = await self._candidates(params, uri, again=again)
+        if len(candidates) == 1:
+            answer = await self._members[candidates[0]].ask(method, params)
+            if answer.error:
+                self._owners.forget(uri)
+            else:
+                self._owners.read(uri, candidates[0])
+            return answer
+        return await self._first(method, params, uri, candidates)
 
-    async def _anywhere(self, method: str, params: bytes, uri: str) -> Response:
+    async def _candidates(self, params: bytes, uri: str, *, again: bool = False) -> list[str]:
+        if self._owners.listing(uri) is None and not again:
+            await self._learn_resources(params)
+        return self._owners.candidates(uri, again=again)
+
+    async def _learn_resources(self, params: bytes) -> None:
+        """Ask those servers for their resources and templates of which they are not known."""
+        unlisted = [name for name in self._owners.unlisted if not self._members[name].slow]
+        if not unlisted:
+            return
+        asked = merging.about_nothing(params)
+        async with trio.open_nursery() as nursery:
+            for method in ("resources/list", "resources/templates/list"):
+                nursery.start_soon(self._items_of, method, asked, unlisted)
+
+    async def _first(self, method: str, params: bytes, uri: str, candidates: Sequence[str]) -> Response:
         """The answer of the first that has it; an input that it wants is brought back to it, so it is remembered."""
         errors: list[bytes] = []
-        for member in sorted(self._members.values(), key=lambda member: member.name in self._late):
+        asked = [self._members[name] for name in candidates]
+        if not asked:
+            asked = sorted(self._members.values(), key=lambda member: member.slow)
+        for member in asked:
             try:
                 with trio.fail_after(_PATIENCE):
                     result = await member.result(method, params)
@@ -630,64 +975,107 @@ class Aggregate:
                 return Response(b"", result, b"")
         if errors:
             raise Refused(merging.most_telling(errors))
-        raise Lost(f"none of {', '.join(self._names)} answers")
+        raise Lost(f"none of {', '.join(member.name for member in asked)} answers")
 
     # ---- subscriptions
 
     async def _listen(self, raw_id: bytes, params: bytes) -> bytes:
-        """Listen to all of them until the asker has enough, or none is left; then the result is the end of it."""
-        prompt = [name for name in self._names if name not in self._late]
-        subscription = _Subscription(raw_id, prompt or self._names, self._say)
-        errors: list[bytes] = []
+        """Listen to all of them, and to those to come, until the asker has enough; or until all have failed at once."""
+        subscription = _Subscription(raw_id, _client.get(), merging.asked(params), self._say)
+        owners = [await self._candidates(params, uri) for uri in merging.subscribed(params)]
+        # Those that have the resources, all of them for a resource that none is known to have.
+        awaited = {name for found in owners for name in (found or self._prompt()) if name in self._members}
+        subscription.wait_for({*awaited, *self._prompt()})
+        began = trio.current_time()
 
-        async def one(member: Member) -> None:
-            try:
-                await self._listen_to(member, params, subscription)
-            except Lost as fault:
-                _complain(f"{_LISTEN}: {fault}")
-            except Refused as refused:
-                errors.append(refused.error)
-                _complain(f"{member.name}: {_LISTEN}: {refused}")
-            subscription.settle(member.name)
+        def until(names: Collection[str], granted: bool) -> float:  # noqa: FBT001 - a callback
+            if not awaited.isdisjoint(names):
+                return began + _PATIENCE
+            soon = began + (_PROMPT if granted else _STARTING[-1])
+            return max([soon, *(self._starting_until(self._members[name]) for name in names)])
 
-        self._subscriptions.add(subscription)
         try:
             async with trio.open_nursery() as nursery:
+
+                def follow(member: Member) -> None:
+                    scope = trio.CancelScope()
+                    subscription.follow(member.name, scope)
+                    nursery.start_soon(self._follow, member, params, subscription, scope)
+
+                self._subscriptions[subscription] = follow
                 for member in self._members.values():
-                    nursery.start_soon(one, member)
-                with trio.move_on_after(_PATIENCE):
-                    await subscription.settled.wait()
-                if subscription.granted or not subscription.settled.is_set():
+                    follow(member)
+                await subscription.opened(until)
+                if subscription.failed:
+                    nursery.cancel_scope.cancel()
+                else:
                     subscription.acknowledge()
+                await trio.sleep_forever()
         finally:
-            self._subscriptions.discard(subscription)
-        if not subscription.granted:
-            self._fail(errors)
-        return merging.named(b'{"resultType":"complete"}', raw_id)
+            self._subscriptions.pop(subscription, None)
+        self._fail(list(subscription.errors.values()))
 
-    async def _listen_to(self, member: Member, params: bytes, subscription: _Subscription) -> None:
-        """Listen to one, and again when it has ended what it had granted: our asker cannot know. Raises Lost and Refused."""
+    def _prompt(self) -> list[str]:
+        return [name for name, member in self._members.items() if not member.slow]
+
+    async def _follow(
+        self, member: Member, params: bytes, subscription: _Subscription, scope: trio.CancelScope
+    ) -> None:
+        """Listen to one server, and again when it has failed, or has ended what it had granted: our asker cannot know."""
+        _client.set(subscription.client)  # a reload starts this task as well
         pause, longest = _AGAIN
-        granted = True
-        while granted:
-            granted = False
+        with scope:
+            while True:
+                began = trio.current_time()
+                if not await self._listen_to(member, params, subscription):
+                    return
+                if trio.current_time() - began > longest:
+                    pause = _AGAIN[0]
+                await trio.sleep(pause)
+                pause = min(2 * pause, longest)
 
-            def told(message: Notification) -> None:
-                nonlocal granted
-                granted = granted or message.method == _ACKNOWLEDGED
-                subscription.told(member.name, message)
+    async def _listen_to(self, member: Member, params: bytes, subscription: _Subscription) -> bool:
+        """Listen to one server until it ends that. Returns False for one that has no subscriptions."""
+        name = member.name
+        granted = False
 
-            mine = [uri for uri in merging.subscribed(params) if self._owners.of(uri) in (None, member.name)]
-            try:
-                answer = await member.ask(_LISTEN, merging.wanted(params, mine), told)
-            except Lost:
-                if not granted:
-                    raise
-            else:
-                if answer.error and not granted:
-                    raise Refused(answer.error)
-            await trio.sleep(pause)
-            pause = min(2 * pause, longest)
+        def told(message: Notification) -> None:
+            nonlocal granted
+            if message.method == _ACKNOWLEDGED:
+                granted = True
+                self._has_answered(member)
+            elif message.method == "notifications/resources/list_changed":
+                self._owners.outdate(name)
+            subscription.told(name, message)
+
+        owners = {uri: self._owners.candidates(uri) for uri in merging.subscribed(params)}
+        mine = [uri for uri, found in owners.items() if not found or name in found]
+        error = b""
+        try:
+            answer = await member.ask(_LISTEN, merging.wanted(params, mine), told)
+        except Lost as fault:
+            text = str(fault)
+        else:
+            error = answer.error
+            text = f"{name}: {read_fault(error).message}" if error else f"{name} has ended it"
+        if granted:
+            self._owners.outdate(name)
+        elif error and merging.is_unknown_method(error):
+            subscription.present(name, {})
+            return False
+        else:
+            self._complain_of(name, _LISTEN, f"{_LISTEN}: {text}")
+            subscription.absent(name, error)
+        return True
+
+
+def _soon(inquiries: Collection[_Inquiry[Any]]) -> float:
+    """Return how long a request waits for servers that it need not wait for (seconds)."""
+    if any(one.found is not None or one.has_none for one in inquiries):
+        return _PROMPT
+    discovers = any(one.method == "server/discover" for one in inquiries)
+    # Where servers have failed already, it matters whether all of them have.
+    return _PROMPT if discovers and not any(one.over for one in inquiries) else _STARTING[-1]
 
 
 async def _items(method: str, asked: members.Members, member: Member) -> list[msgspec.Raw]:

@@ -52,7 +52,17 @@ from .environment import (
 )
 from .helpers import Helpers
 from .program import NotRunnable, check_program, check_word, why_not_there
-from .settings import AGGREGATE, ALL, READY, BadLimit, ServerConfig, Settings, TokenConfig, changed_limits
+from .settings import (
+    AGGREGATE,
+    ALL,
+    READY,
+    AggregateConfig,
+    BadLimit,
+    ServerConfig,
+    Settings,
+    TokenConfig,
+    changed_limits,
+)
 
 T = TypeVar("T")
 
@@ -245,6 +255,20 @@ class Aggregate:
     """[aggregate]: several servers offered as one, at /mcp and its like."""
 
     servers: Annotated[tuple[Text, ...], Meta(min_length=1, description="Which, in this order.")]
+    name: Annotated[
+        str, Meta(min_length=1, max_length=128, description="The name of it that clients get (serverInfo).")
+    ] = "mcp-bridge aggregate"
+    version: Annotated[
+        str, Meta(max_length=128, description="Its version; empty for the version of mcp-bridge.")
+    ] = ""
+    title: Annotated[str, Meta(max_length=128, description="Its title for people; empty for none.")] = ""
+    instructions: Annotated[
+        str,
+        Meta(
+            max_length=65536,
+            description="Its instructions for models; empty for those of the servers, one after the other.",
+        ),
+    ] = ""
 
 
 @attrs.frozen
@@ -521,9 +545,7 @@ def _planned(file: File, path: Path, environment: Mapping[str, str]) -> Settings
     host, port = address_of(file.listen.http)
     unix = socket_of(file.listen.unix, environment)
     if file.aggregate is not None:
-        servers.append(
-            _aggregate(file.aggregate, file, [server.name for server in servers], unix, limits, environment)
-        )
+        servers.append(_aggregate(file.aggregate, file, servers, unix, limits, environment))
     if port is None and unix is None:
         raise BadConfig("listen: both http and unix are false, so nobody could connect")
     if bool(file.listen.tls_cert) != bool(file.listen.tls_key):
@@ -631,11 +653,12 @@ def _resolve(
 def _aggregate(
     wanted: Aggregate,
     file: File,
-    known: list[str],
+    servers: Iterable[ServerConfig],
     unix: Path | None,
     limits: Limits,
     environment: Mapping[str, str],
 ) -> ServerConfig:
+    known = {server.name: server for server in servers}
     if unix is None:
         raise BadConfig("aggregate: it needs the Unix socket, and listen.unix is false")
     if AGGREGATE in known:
@@ -647,7 +670,23 @@ def _aggregate(
             raise BadConfig(f"aggregate: servers: {name!r} is there {wanted.servers.count(name)} times")
     words = (sys.executable, "-m", "mcpbridged.bridge.aggregate", str(unix), *wanted.servers)
     launch = Launch(words, inherited(environment))
-    return ServerConfig(AGGREGATE, launch, "modern", "principal", limits=limits, knows_principal=True)
+    about = AggregateConfig(
+        wanted.servers,
+        wanted.name,
+        wanted.version,
+        wanted.title,
+        wanted.instructions,
+        tuple(sorted(set[str].intersection(*(set(known[name].without) for name in wanted.servers)))),
+    )
+    return ServerConfig(
+        AGGREGATE,
+        launch,
+        "modern",
+        "principal",
+        limits=limits,
+        knows_principal=True,
+        aggregate=about,
+    )
 
 
 def _files_outside(server: Server) -> Iterator[str]:

@@ -487,6 +487,10 @@ class _Daemon:
         return {name for server in self._settings.servers for name in server.from_headers.values()}
 
     def _route(self) -> None:
+        self._replace_routes()
+        self._fleet.introduce()
+
+    def _replace_routes(self) -> None:
         table, owners = self._fleet.table(self._settings), self._fleet.owners(self._settings)
         rights = rights_of(self._settings)
         self._for_all.replace(table, owners, rights)

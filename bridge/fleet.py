@@ -4,6 +4,7 @@ One server's trouble never shows on another: each lives in a task of its own, be
 """
 
 from collections.abc import Iterable, Iterator, Mapping
+from itertools import count
 from typing import Final
 
 import attrs
@@ -16,6 +17,7 @@ from ..transports.routes import endpoints
 from ..transports.spawner import Spawner
 from ..transports.sse import SharedMessagePost
 from .log import LineLog
+from .membership import Membership, line
 from .record import Record
 from .server import LocalServer
 from .settings import ALL, WRAPPED, ServerConfig, Settings, TokenConfig
@@ -31,6 +33,7 @@ class _Member:
     server: LocalServer
     scope: trio.CancelScope
     table: dict[str, Endpoint]
+    number: int  # another one for each server that was ever begun
 
 
 @attrs.frozen
@@ -65,6 +68,7 @@ class Fleet:
         self._wanted: frozenset[str] = frozenset()  # the names of the configuration
         self._leaving: set[LocalServer] = set()
         self._roles: dict[str, TokenConfig] = {}
+        self._numbers = count(1)
         self._nursery: trio.Nursery | None = None
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
@@ -102,7 +106,7 @@ class Fleet:
         """Let there be exactly these servers.
 
         One whose configuration has not changed goes on with all its sessions. One that is gone, or is another now, takes
-        nothing new, answers what is in flight, and ends.
+        nothing new, answers what is in flight, and ends. An aggregate goes on with other members: `introduce` sends them to it.
         """
         configs = {config.name: config for config in wanted}
         self._wanted = frozenset(configs)
@@ -113,16 +117,40 @@ class Fleet:
             removed=tuple(name for name in before if name not in configs),
             kept=tuple(name for name in configs if before.get(name) == configs[name]),
         )
-        for name in (*changes.changed, *changes.removed):
-            reason = (
-                "its configuration has changed" if name in configs else "the configuration has it no more"
-            )
+        going_on = [name for name in changes.changed if self._adopts(name, configs[name])]
+        replaced = [name for name in changes.changed if name not in going_on]
+        for name in (*replaced, *changes.removed):
+            removed = "the server was removed from the configuration"
+            reason = "its configuration has changed" if name in configs else removed
             self._retire(self._members.pop(name), reason)
-        for name in (*changes.changed, *changes.added):
+        for name in (*replaced, *changes.added):
             self._members[name] = await self._begin(configs[name])
         self._members = {name: self._members[name] for name in configs}  # in the order of the file
         self._forget_removed()
         return changes
+
+    def _adopts(self, name: str, config: ServerConfig) -> bool:
+        server = self._members[name].server
+        if config.aggregate is None or server.config.lasting != config.lasting:
+            return False
+        server.config = config
+        return True
+
+    def introduce(self) -> None:
+        """Send its members to the aggregate, if there is one. Their paths must lead to them already."""
+        for member in self._members.values():
+            about = member.server.config.aggregate
+            if about is not None:
+                membership = Membership(
+                    {name: self._members[name].number for name in about.servers},
+                    about.name,
+                    about.version or self._version,
+                    about.title,
+                    about.instructions,
+                    about.without,
+                    member.server.config.limits.drain_seconds,
+                )
+                member.server.introduce(line(membership))
 
     def allot(self, tokens: Iterable[TokenConfig]) -> None:
         """Let these principals use what their tokens say from now on.
@@ -151,7 +179,7 @@ class Fleet:
         server = LocalServer(config, self._spawner, self._readiness, record, self._version, roles)
         scope = await self._nursery.start(self._guard, server, record)
         table = endpoints(Paths.below(config.name), server, config.limits, record)
-        return _Member(server, scope, table)
+        return _Member(server, scope, table, next(self._numbers))
 
     async def _guard(
         self,

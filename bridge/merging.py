@@ -16,6 +16,8 @@ from ..validators.members import Members
 from ..validators.rejection import INVALID_PARAMS, METHOD_NOT_FOUND, SERVER_ERROR, too_large
 from ..validators.shapes import read_items
 from .for_modern import RESOURCE_NOT_FOUND, read_fault
+from .membership import Membership
+from .uri_templates import literal_length, matches
 
 SEPARATOR: Final = "__"
 # Under which member a list has its items, and by which of theirs they are found.
@@ -26,6 +28,13 @@ LISTS: Final[Mapping[str, tuple[str, str]]] = {
     "resources/templates/list": ("resourceTemplates", "uriTemplate"),
 }
 _OFFERS: Final = ("tools", "prompts", "resources", "logging", "completions")
+# The kind of change that a list belongs to.
+KINDS: Final[Mapping[str, str]] = {
+    "tools/list": "toolsListChanged",
+    "prompts/list": "promptsListChanged",
+    "resources/list": "resourcesListChanged",
+    "resources/templates/list": "resourcesListChanged",
+}
 # What a server says of each kind of change that a subscription is granted.
 _CHANGES: Final[Mapping[str, str]] = {
     "toolsListChanged": "notifications/tools/list_changed",
@@ -33,6 +42,17 @@ _CHANGES: Final[Mapping[str, str]] = {
     "resourcesListChanged": "notifications/resources/list_changed",
 }
 _SUBSCRIPTIONS: Final = "resourceSubscriptions"
+_TEMPLATES: Final = "resources/templates/list"
+_RESOURCES: Final = ("resources/list", _TEMPLATES)
+# What the aggregate offers where it cannot be known what its servers do.
+_ALL_OFFERS: Final[Mapping[str, Mapping[str, bool]]] = {
+    "tools": {"listChanged": True},
+    "prompts": {"listChanged": True},
+    "resources": {"listChanged": True, "subscribe": True},
+    "logging": {},
+    "completions": {},
+}
+_NOTHING_SAID: Final = Membership({}, version="1")
 _TRUE: Final = b"true"
 # How much an error says about a thing that its server need not have; any other error says more.
 _TELLING: Final[Mapping[int, int]] = {METHOD_NOT_FOUND: 0, INVALID_PARAMS: 1, RESOURCE_NOT_FOUND: 1}
@@ -97,6 +117,11 @@ def for_all(params: bytes) -> Members:
     return found
 
 
+def about_nothing(params: bytes) -> Members:
+    """Return the params of a request of the aggregate itself for the sake of one with these params."""
+    return {key: value for key, value in for_all(params).items() if key == "_meta"}
+
+
 def page(method: str, result: Members, held: int, limits: Limits) -> list[msgspec.Raw]:
     """The items of one page of a list of which `held` were read before. Raises Rejection beyond the limits."""
     where, _ = LISTS[method]
@@ -148,18 +173,35 @@ def _with_name(item: msgspec.Raw, name: str) -> msgspec.Raw:
 class Owners:
     """Which server has a resource or a template: the first, in our order, that lists it; else the one where it was read.
 
-    What was read is forgotten, oldest first, beyond `most`. What is listed is bounded by the lists.
+    A resource that no server lists may be one that a template of a server stands for. What was read is forgotten, oldest first, beyond `most`. What is listed is bounded by the lists.
     """
 
     def __init__(self, servers: Sequence[str], most: int = 4096) -> None:
         self._most = most
-        self._listed: dict[str, dict[str, frozenset[str]]] = {server: {} for server in servers}
+        # By server, in our order, and by method: what it has listed, in its order.
+        self._listed: dict[str, dict[str, dict[str, None]]] = {server: {} for server in servers}
         self._read: dict[str, str] = {}
         self._doubles: dict[str, set[tuple[str, str]]] = {}
 
     def listed(self, method: str, server: str, uris: Iterable[str]) -> None:
         """The server has listed these, and no others."""
-        self._listed[server][method] = frozenset(uris)
+        if server in self._listed:
+            self._listed[server][method] = dict.fromkeys(uris)
+
+    def become(self, servers: Sequence[str]) -> None:
+        """Forget what other servers have listed, and take these in this order."""
+        self._listed = {server: self._listed.get(server, {}) for server in servers}
+        self._read = {uri: server for uri, server in self._read.items() if server in self._listed}
+
+    def outdate(self, server: str) -> None:
+        """The lists of the server may be others now."""
+        if server in self._listed:
+            self._listed[server] = {}
+
+    @property
+    def unlisted(self) -> list[str]:
+        """The servers whose resources and templates are not known."""
+        return [server for server, lists in self._listed.items() if len(lists) < len(_RESOURCES)]
 
     def read(self, uri: str, server: str) -> None:
         """The server had it."""
@@ -174,10 +216,30 @@ class Owners:
 
     def of(self, uri: str) -> str | None:
         """The server, where one is known."""
+        return self.listing(uri) or self._read.get(uri)
+
+    def listing(self, uri: str) -> str | None:
+        """Return the first server that lists exactly this."""
+        return next((server for server, lists in self._listed.items() if _holds(lists, uri)), None)
+
+    def candidates(self, uri: str, *, again: bool = False) -> list[str]:
+        """Return the servers to ask for this, the best first; none where nothing is known of it.
+
+        With `again` the request continues one that the server answered where it was read last.
+        """
+        owner = self.listing(uri)
+        if owner is not None:
+            return [owner]
+        if again and uri in self._read:
+            return [self._read[uri]]
+        matching: list[tuple[int, str]] = []
         for server, lists in self._listed.items():
-            if any(uri in uris for uris in lists.values()):
-                return server
-        return self._read.get(uri)
+            fits = [literal_length(one) for one in lists.get(_TEMPLATES, ()) if matches(one, uri)]
+            if fits:
+                matching.append((-max(fits), server))
+        if matching:
+            return [server for _, server in sorted(matching, key=lambda one: one[0])]
+        return [self._read[uri]] if uri in self._read else []
 
     def untold(self, method: str, doubles: Sequence[tuple[str, str]]) -> set[tuple[str, str]]:
         """The doubles of a list that it had not the last time."""
@@ -186,37 +248,56 @@ class Owners:
         return self._doubles[method] - before
 
 
+def _holds(lists: Mapping[str, Mapping[str, None]], uri: str) -> bool:
+    return any(uri in uris for uris in lists.values())
+
+
 # ---- what they offer
 
 
-def discovered(found: Mapping[str, Members], *, whole: bool) -> bytes:
-    """What all of them offer together; `whole` says that none is missing.
+def discovered(
+    found: Mapping[str, Members],
+    *,
+    whole: bool,
+    about: Membership = _NOTHING_SAID,
+    everything: bool = False,
+) -> bytes:
+    """What all of them offer together; `whole` says that none is missing, `about` what the aggregate says of itself.
 
-    It is kept for no longer than the shortest of theirs, and not at all where one is missing. Whom we reach differs by
+    With `everything` it offers all that any server can, because a server that is late, or comes later, may have it. It is kept for no longer than the shortest of theirs, and not at all where one is missing. Whom we reach differs by
     principal, so it is nobody else's.
     """
     capabilities: dict[str, dict[str, bool]] = {}
+    if everything:
+        capabilities = {name: {**_ALL_OFFERS[name]} for name in _OFFERS if name not in about.without}
     instructions: list[str] = []
-    for server, about in found.items():
-        for name, setting in members.peek(about.get("capabilities")).items():
+    for server, offer in found.items():
+        for name, setting in members.peek(offer.get("capabilities")).items():
             if name in _OFFERS:
                 mine = capabilities.setdefault(name, {})
                 mine |= {key: True for key, value in members.peek(setting).items() if bytes(value) == _TRUE}
-        text = members.string(about.get("instructions"))
+        text = members.string(offer.get("instructions"))
         if text:
             instructions.append(f"{server}:\n{text}")
-    times = [_milliseconds(about.get("ttlMs")) for about in found.values()] if whole else []
+    if about.instructions:
+        instructions = [about.instructions]
+    times = [_milliseconds(offer.get("ttlMs")) for offer in found.values()] if whole else []
     result: dict[str, object] = {
         "resultType": "complete",
         "supportedVersions": [modern.MODERN_REVISION],
         "capabilities": capabilities,
         "ttlMs": min(times, default=0),
         "cacheScope": "private",
-        "_meta": {modern.SERVER_INFO: {"name": "mcp-bridge aggregate", "version": "1"}},
+        "_meta": {modern.SERVER_INFO: _info(about)},
     }
     if instructions:
         result["instructions"] = "\n\n".join(instructions)
     return members.write(result)
+
+
+def _info(about: Membership) -> dict[str, str]:
+    info = {"name": about.name, "version": about.version, "title": about.title}
+    return info if about.title else {key: value for key, value in info.items() if key != "title"}
 
 
 def _milliseconds(value: msgspec.Raw | None) -> int:
@@ -258,6 +339,19 @@ def subscribed(params: bytes) -> list[str]:
     return [members.string(uri) for uri in members.items(notifications.get(_SUBSCRIPTIONS))]
 
 
+def asked(params: bytes) -> Members:
+    """The kinds of changes of lists that `subscriptions/listen` asks for. The aggregate grants them itself."""
+    notifications = members.peek(members.read(params).get("notifications"))
+    return {
+        kind: value for kind, value in notifications.items() if kind in _CHANGES and bytes(value) == _TRUE
+    }
+
+
+def changed(kind: str) -> Notification:
+    """What is said of a change of this kind."""
+    return Notification(_CHANGES[kind], b"{}")
+
+
 def wanted(params: bytes, mine: Sequence[str]) -> bytes:
     """The params of `subscriptions/listen` with those of the resources that are the server's."""
     found = for_all(params)
@@ -283,18 +377,12 @@ def acknowledged(granted: Iterable[Members]) -> bytes:
     return members.write({"notifications": together})
 
 
-def missed(granted: Members) -> list[Notification]:
-    """What may have changed at a server while it could not say so: all of which it tells changes."""
-    changes = [
-        Notification(_CHANGES[key], b"{}")
-        for key, value in granted.items()
-        if key in _CHANGES and bytes(value) == _TRUE
-    ]
-    updates = [
+def updates(granted: Members) -> list[Notification]:
+    """The resources that may have changed at a server while it could not say so: all that it was subscribed to."""
+    return [
         Notification("notifications/resources/updated", members.write({"uri": uri}))
         for uri in members.items(granted.get(_SUBSCRIPTIONS))
     ]
-    return [*changes, *updates]
 
 
 def relisted(granted: Iterable[Members]) -> list[Notification]:

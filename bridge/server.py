@@ -17,7 +17,7 @@ from typing import Protocol, TypeVarTuple, Unpack
 import attrs
 import trio
 
-from ..transports.child import Child, Exit, Rest
+from ..transports.child import Child, ChildBusy, ChildGone, Exit, Rest
 from ..transports.lines import Overlong
 from ..transports.options import LOCAL, Launch, SpawnFailed
 from ..transports.outlet import Outlet
@@ -143,6 +143,7 @@ class LocalServer:
         self._breakers: dict[str, Breaker] = {}
         self._wanted = config.from_headers
         self._nursery: trio.Nursery | None = None
+        self._introduction = b""  # the first line that each process is sent, before any message
         self._children: dict[Child, Holder | None] = {}  # nobody yet, if it is a spare
         self._spares: deque[Child] = deque()
         self._sparing = 0  # spares that are being started, or wait for their time
@@ -228,6 +229,24 @@ class LocalServer:
         # A sibling that is asked for its era must not take a lock or a port from the process that serves.
         await self._learn_era()
         await self._make_spares()
+
+    def introduce(self, line: bytes) -> None:
+        """Send this line to each process, to those to come before any message (the aggregate)."""
+        if line != self._introduction:
+            self._introduction = line
+            for child in self._children:
+                self._soon(self._send_introduction, child)
+
+    async def _send_introduction(self, child: Child) -> None:
+        while child in self._children:
+            try:
+                child.send(self._introduction)
+            except ChildBusy:  # it is not dropped, unlike other messages
+                await trio.sleep(_DRAIN_ROUND)
+                continue
+            except ChildGone:
+                pass  # whatever takes its place gets the line
+            return
 
     def restart(self) -> None:
         """Let the processes leave that there are, each when it has answered what it was asked.
@@ -952,6 +971,8 @@ class LocalServer:
             child = await self._spawn(launch, holder)
         self._ahead = self.config.spare
         self._soon(self._make_spares)
+        if self._introduction:
+            await self._send_introduction(child)
         holder.started(child)
         if child in self._children:
             self._vitals[child] = Vital(

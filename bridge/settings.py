@@ -30,6 +30,22 @@ class BadLimit(ValueError):
 
 
 @attrs.frozen
+class AggregateConfig:
+    """What is particular to the server that offers others as one. A change of it ends no session.
+
+    `version` is empty for that of the bridge, `instructions` for those of the servers. `without` are the capabilities that
+    are switched off for each of the servers.
+    """
+
+    servers: tuple[str, ...]
+    name: str = "mcp-bridge aggregate"
+    version: str = ""
+    title: str = ""
+    instructions: str = ""
+    without: tuple[str, ...] = ()
+
+
+@attrs.frozen
 class ServerConfig:
     """One stdio server as the operator describes it.
 
@@ -51,6 +67,8 @@ class ServerConfig:
     hidden: frozenset[str] = frozenset()
     # Whether its processes are told in PRINCIPAL_VARIABLE for whom they work: ours only, since it is nobody else's business.
     knows_principal: bool = False
+    # Of the server that offers others as one only.
+    aggregate: AggregateConfig | None = None
     # The variables that a client brings in its headers, with the headers' names in lower case.
     from_headers: Mapping[str, str] = attrs.field(factory=dict[str, str])
     # What it may start (approval.py), if not anything; and the names of the variables that are part of it.
@@ -72,6 +90,14 @@ class ServerConfig:
         if self.resolver is None:
             return self
         return attrs.evolve(self.resolver(helpers), resolver=self.resolver)
+
+    @property
+    def lasting(self) -> "ServerConfig":
+        """Return what its processes were started with, which no running process can be told anew."""
+        if self.aggregate is None:
+            return self
+        argv = self.launch.argv[: len(self.launch.argv) - len(self.aggregate.servers)]
+        return attrs.evolve(self, aggregate=None, launch=attrs.evolve(self.launch, argv=argv))
 
     @property
     def secrets(self) -> tuple[str, ...]:

@@ -5,7 +5,8 @@ import json
 import msgspec
 import pytest
 
-from mcpbridged.bridge import merging
+from mcpbridged.bridge import membership, merging
+from mcpbridged.bridge.membership import Membership
 from mcpbridged.validators import members
 from mcpbridged.validators.envelope import Notification
 from mcpbridged.validators.rejection import Rejection
@@ -74,6 +75,11 @@ def test_all_are_asked_for_their_first_page_and_not_for_progress():
     assert members.write(merging.for_all(untouched)) == untouched
     with pytest.raises(Rejection):
         merging.for_all(b"[]")
+
+
+def test_a_request_of_our_own_is_about_nothing_that_its_cause_is_about():
+    params = b'{"uri":"a://1","requestState":"s","_meta":{"progressToken":7,"a": 1}}'
+    assert members.write(merging.about_nothing(params)) == b'{"_meta":{"a":1}}'
 
 
 def test_tools_are_listed_under_their_servers_names_in_the_order_of_the_servers():
@@ -154,6 +160,46 @@ def test_of_what_two_servers_list_is_told_once():
     assert owners.untold("resources/list", [("time", "a://1")]) == {("time", "a://1")}
 
 
+def test_of_a_resource_that_no_server_lists_the_most_specific_template_comes_first():
+    owners = merging.Owners(("all", "git", "time"))
+    assert owners.unlisted == ["all", "git", "time"]
+    assert owners.candidates("a://b/1") == []
+    for server, templates in (
+        ("all", ["a://{+x}"]),
+        ("git", ["a://b/{x}", "a://{x}"]),
+        ("time", ["a://{+y}"]),
+    ):
+        owners.listed("resources/list", server, ["a://listed"] if server == "time" else [])
+        owners.listed("resources/templates/list", server, templates)
+    assert owners.unlisted == []
+    assert owners.candidates("a://b/1") == ["git", "all", "time"]
+    assert owners.candidates("a://c/1") == ["all", "time"]
+    assert owners.candidates("a://listed") == ["time"]
+    assert owners.candidates("b://1") == []
+    owners.read("b://1", "time")
+    owners.read("a://b/1", "all")
+    assert owners.candidates("b://1") == ["time"]
+    assert owners.candidates("a://b/1") == ["git", "all", "time"]
+    assert owners.candidates("a://b/1", again=True) == ["all"]
+    assert owners.candidates("a://b/2", again=True) == ["git", "all", "time"]
+
+
+def test_what_a_server_lists_is_forgotten_with_it():
+    owners = merging.Owners(SERVERS)
+    for server in SERVERS:
+        owners.listed("resources/list", server, ["a://1"])
+        owners.listed("resources/templates/list", server, ["a://{x}"])
+    owners.read("b://1", "git")
+    owners.outdate("git")
+    owners.outdate("other")
+    assert owners.unlisted == ["git"]
+    assert owners.of("a://1") == "time"
+    owners.become(("new", "time"))
+    owners.listed("resources/list", "git", ["c://1"])
+    assert (owners.of("a://1"), owners.of("b://1"), owners.of("c://1")) == ("time", None, None)
+    assert owners.unlisted == ["new"]
+
+
 # ---- what they offer
 
 
@@ -193,6 +239,30 @@ def test_what_has_no_time_to_be_kept_is_not_kept_and_instructions_need_not_be(va
     found = json.loads(merging.discovered({"git": members.peek(value.encode())}, whole=True))
     assert found["ttlMs"] == 0
     assert "instructions" not in found
+
+
+def test_where_a_server_may_come_later_everything_is_offered():
+    about_git = {"capabilities": {"tools": {}, "prompts": {"odd": True}}}
+    about = Membership({"git": 1}, without=("logging", "prompts", "sampling"))
+    found = json.loads(
+        merging.discovered({"git": members.peek(text(about_git))}, whole=False, about=about, everything=True)
+    )
+    assert found["capabilities"] == {
+        "tools": {"listChanged": True},
+        "resources": {"listChanged": True, "subscribe": True},
+        "completions": {},
+        "prompts": {"odd": True},
+    }
+
+
+def test_an_operator_says_what_the_aggregate_is():
+    about = Membership({}, name="n", version="v", title="t", instructions="be brief")
+    git = members.peek(text({"instructions": "git it"}))
+    found = json.loads(merging.discovered({"git": git}, whole=True, about=about))
+    assert found["instructions"] == "be brief"
+    assert found["_meta"] == {
+        "io.modelcontextprotocol/serverInfo": {"name": "n", "version": "v", "title": "t"}
+    }
 
 
 # ---- errors
@@ -246,6 +316,14 @@ def test_a_subscription_asks_each_server_for_what_is_its():
     }
 
 
+def test_the_changes_of_lists_that_are_asked_for():
+    wanted = {"toolsListChanged": True, "promptsListChanged": False, "odd": True, "resourceSubscriptions": []}
+    kinds = merging.asked(text({"notifications": wanted}))
+    assert members.write(kinds) == b'{"toolsListChanged":true}'
+    assert merging.asked(b"{}") == {}
+    assert merging.changed("toolsListChanged") == Notification("notifications/tools/list_changed", b"{}")
+
+
 def test_what_was_granted_is_granted_together():
     granted = [
         members.peek(text({"toolsListChanged": True, "resourceSubscriptions": ["a://1"]})),
@@ -269,13 +347,12 @@ def test_what_was_granted_is_granted_together():
     assert json.loads(merging.acknowledged([])) == {"notifications": {}}
 
 
-def test_all_that_is_granted_may_have_changed_while_nobody_could_say_so():
+def test_every_subscribed_resource_may_have_changed_while_its_server_could_not_say_so():
     granted = {"toolsListChanged": True, "promptsListChanged": False, "odd": True}
-    assert merging.missed(members.peek(text({**granted, "resourceSubscriptions": ["a://1"]}))) == [
-        Notification("notifications/tools/list_changed", b"{}"),
+    assert merging.updates(members.peek(text({**granted, "resourceSubscriptions": ["a://1"]}))) == [
         Notification("notifications/resources/updated", b'{"uri":"a://1"}'),
     ]
-    assert merging.missed({}) == []
+    assert merging.updates({}) == []
 
 
 def test_who_comes_back_changes_the_lists_that_anybody_tells_of():
@@ -290,3 +367,16 @@ def test_a_subscription_has_the_name_that_its_asker_gave_it():
         "a": 1,
         "_meta": {"x": 2, "io.modelcontextprotocol/subscriptionId": "l"},
     }
+
+
+# ---- from the daemon
+
+
+def test_the_daemon_says_who_the_members_are():
+    about = Membership({"git": 3, "time": 7}, "n", "v", "t", "i", ("prompts",), 2.5)
+    message = json.loads(membership.line(about))
+    assert message["method"] == membership.METHOD
+    assert membership.read(text(message["params"])) == about
+    for wrong in (b"[]", b"{}", b'{"members":{"a":"b"}}', b'{"members":{},"odd":1}'):
+        with pytest.raises(ValueError, match=r"Expected|missing|unknown"):
+            membership.read(wrong)

@@ -1,0 +1,141 @@
+"""An aggregate whose members are given by their options (`servers/member.py`), and what its clients are sent."""
+
+import contextlib
+import json
+import sys
+from pathlib import Path
+
+import trio
+
+from ..e2e.daemon_process import daemon, write_config
+from ..e2e.raw_http import connect
+from ..e2e.test_modern_http import SUBSCRIPTION, headers_of, request
+
+PROGRAM = str(Path(__file__).with_name("servers") / "member.py")
+CHANGES = {f"notifications/{name}/list_changed" for name in ("tools", "prompts", "resources")}
+KINDS = {f"{name}ListChanged": True for name in ("tools", "prompts", "resources")}
+EVERYTHING = {
+    "tools": ["client", "slow", "log", "touch", "subscribed", "ask", "exit", "echo"],
+    "prompts": ["greet"],
+    "resources": ["note://{name}/1"],
+    "templates": ["note://{name}/{{number}}"],
+    "prefixes": ["note://{name}/"],
+}
+
+
+def member(name, share="", limits=None, **options):
+    """The table of a server with everything, or with these options only."""
+    given = options or {
+        key: [value.format(name=name) for value in values] for key, values in EVERYTHING.items()
+    }
+    table = {"command": [sys.executable, "-I", "-S", PROGRAM, json.dumps({"name": name, **given})]}
+    table |= {"era": "legacy"}
+    table |= {"share": share} if share else {}
+    return {**table, "limits": limits} if limits else table
+
+
+class Configuration:
+    """The configuration of a running daemon with an aggregate."""
+
+    def __init__(self, running, servers, about, tables):
+        self.running = running
+        self.servers, self._about, self._tables = servers, about, tables
+
+    async def become(self, servers=None, /, **aggregate):
+        """Reload with these servers, all of them members, or with those that the aggregate names. Returns what is printed."""
+        about = self._about if servers is None else {}
+        servers = self.servers if servers is None else servers
+        tables = {"aggregate": {"servers": list(servers), **about, **aggregate}, **self._tables}
+        write_config(self.running.config, servers, **tables)
+        return (await trio.to_thread.run_sync(self.running.do, "reload")).stdout
+
+    @contextlib.asynccontextmanager
+    async def having(self, servers, /, **aggregate):
+        await self.become(servers, **aggregate)
+        try:
+            yield
+        finally:
+            await self.become()
+
+
+@contextlib.contextmanager
+def aggregate(folder, servers, about=None, **tables):
+    with daemon(folder, servers, aggregate={"servers": list(servers), **(about or {})}, **tables) as running:
+        running.configuration = Configuration(running, servers, about or {}, tables)
+        yield running
+
+
+async def changes(client):
+    """Wait until the client was told that all lists may be others."""
+    left = set(CHANGES)
+    while left:
+        message = await client.until(lambda one: "method" in one)
+        left.discard(message["method"])
+
+
+async def names(client, method="tools/list"):
+    key, item = {
+        "tools/list": ("tools", "name"),
+        "prompts/list": ("prompts", "name"),
+        "resources/list": ("resources", "uri"),
+        "resources/templates/list": ("resourceTemplates", "uriTemplate"),
+    }[method]
+    answer = await client.ask(method)
+    assert "result" in answer, answer
+    return [one[item] for one in answer["result"][key]]
+
+
+def servers_of(found):
+    return {name.partition("__")[0] for name in found}
+
+
+class Modern:
+    """A client of the stateless era over HTTP."""
+
+    def __init__(self, running, path="/mcp", **meta):
+        self._running, self._path, self._meta = running, path, meta
+
+    async def ask(self, method, params=None, **more):
+        body = request(method, params, **{**self._meta, **more})
+        async with connect(self._running) as connection:
+            await connection.send("POST", self._path, headers_of(body), json.dumps(body).encode())
+            with trio.fail_after(20):
+                return (await connection.answer()).json
+
+    async def result(self, method, params=None, **more):
+        answer = await self.ask(method, params, **more)
+        assert "result" in answer, answer
+        return answer["result"]
+
+    async def text(self, tool, **arguments):
+        result = await self.result("tools/call", {"name": tool, "arguments": arguments})
+        return result["content"][0]["text"]
+
+    async def tools(self):
+        return [one["name"] for one in (await self.result("tools/list"))["tools"]]
+
+    @contextlib.asynccontextmanager
+    async def listening(self, **notifications):
+        """Open a subscription and yield what returns its next message."""
+        body = request("subscriptions/listen", {"notifications": notifications}, id="l")
+        async with connect(self._running) as connection:
+            await connection.send("POST", self._path, headers_of(body), json.dumps(body).encode())
+            await connection.head()
+
+            async def following():
+                with trio.fail_after(20):
+                    message = await connection.message()
+                assert message["params"]["_meta"][SUBSCRIPTION] == "l"
+                return message
+
+            yield following
+
+
+async def all_changes(following):
+    left = set(CHANGES)
+    while left:
+        left.discard((await following())["method"])
+
+
+def text_of(answer):
+    return answer["result"]["content"][0]["text"]

@@ -1,0 +1,174 @@
+"""S4: a reload adds, removes or changes a member of an aggregate, and its clients go on."""
+
+import contextlib
+import json
+
+import pytest
+import trio
+
+from .aggregate_support import (
+    KINDS,
+    Modern,
+    aggregate,
+    all_changes,
+    changes,
+    member,
+    names,
+    servers_of,
+    text_of,
+)
+from .sharing_support import TRANSPORTS, session
+
+pytestmark = pytest.mark.anyio
+FIRST = {"one": member("one", tools=["client", "slow", "echo"])}
+BOTH = {**FIRST, "two": member("two")}
+
+
+@pytest.fixture(scope="module")
+def running(tmp_path_factory):
+    with aggregate(tmp_path_factory.mktemp("live"), FIRST, limits={"drain_seconds": 0.2}) as found:
+        yield found
+
+
+@pytest.fixture
+def configuration(running):
+    return running.configuration
+
+
+@pytest.mark.parametrize("transport", TRANSPORTS)
+async def test_s4_sessions_go_on_when_a_member_comes_and_goes(running, configuration, transport):
+    async with session(running, transport, "aggregate") as client:
+        pid = json.loads(await client.call("one__client"))["pid"]
+        assert servers_of(await names(client)) == {"one"}
+        assert await names(client, "prompts/list") == []
+        async with configuration.having(BOTH):
+            await changes(client)
+            assert servers_of(await names(client)) == {"one", "two"}
+            assert await names(client, "prompts/list") == ["two__greet"]
+            assert await names(client, "resources/list") == ["note://two/1"]
+            assert await client.call("two__echo") == "two: echo"
+            read = await client.ask("resources/read", {"uri": "note://two/1"})
+            assert read["result"]["contents"][0]["text"] == "two"
+        await changes(client)
+        assert servers_of(await names(client)) == {"one"}
+        gone = await client.ask("tools/call", {"name": "two__echo"})
+        assert gone["error"]["message"] == "Unknown tool: two__echo"
+        # The process of the member that stays is the same one.
+        assert json.loads(await client.call("one__client"))["pid"] == pid
+
+
+async def test_s4_a_client_without_sessions_is_told_and_finds_the_member(running, configuration):
+    client = Modern(running)
+    async with client.listening(**KINDS) as following:
+        assert (await following())["params"]["notifications"] == KINDS
+        async with configuration.having(BOTH):
+            await all_changes(following)
+            assert servers_of(await client.tools()) == {"one", "two"}
+            assert await client.text("two__echo") == "two: echo"
+        await all_changes(following)
+        assert servers_of(await client.tools()) == {"one"}
+
+
+async def test_s4_what_a_reload_prints_names_the_aggregate_as_changed(running, configuration):
+    printed = await configuration.become(BOTH)
+    assert "added: two" in printed
+    assert "changed: aggregate" in printed
+    await configuration.become()
+
+
+# The server is removed, or only from the aggregate.
+@pytest.mark.parametrize(("transport", "whole"), [*((one, True) for one in TRANSPORTS), ("ws", False)])
+async def test_s4_a_call_in_flight_to_a_removed_member_ends_with_the_reason(
+    running, configuration, transport, whole
+):
+    async with contextlib.AsyncExitStack() as stack:
+        await stack.enter_async_context(configuration.having(BOTH))
+        client = await stack.enter_async_context(session(running, transport, "aggregate"))
+        waiting = await client.begin(
+            "tools/call", {"name": "two__slow", "arguments": {"steps": 1}, "_meta": {"progressToken": 1}}
+        )
+        await client.until(lambda one: one.get("method") == "notifications/progress")
+        kept = FIRST if whole else BOTH
+        await configuration.become(kept, servers=["one"])
+        answer = await client.answer(waiting)
+        assert answer["error"]["code"] == -32603
+        assert "configuration" in answer["error"]["message"]
+        assert await client.call("one__echo") == "one: echo"
+
+
+async def test_s4_a_call_in_flight_that_ends_soon_is_answered(running, configuration):
+    async with configuration.having(BOTH), session(running, "ws", "aggregate") as client:
+        params = {"name": "two__slow", "arguments": {"steps": 1, "seconds": 0.05}}
+        waiting = await client.begin("tools/call", {**params, "_meta": {"progressToken": 1}})
+        await client.until(lambda one: one.get("method") == "notifications/progress")
+        await configuration.become(FIRST)
+        assert text_of(await client.answer(waiting)) == "done"
+
+
+async def test_s4_a_changed_member_is_another_one_for_the_same_session(running, configuration):
+    async with configuration.having(BOTH), session(running, "ws", "aggregate") as client:
+        assert "two__echo" in await names(client)
+        await configuration.become({**FIRST, "two": member("two", tools=["other"], prompts=["p"])})
+        await changes(client)
+        assert [name for name in await names(client) if name.startswith("two")] == ["two__other"]
+        assert await names(client, "prompts/list") == ["two__p"]
+        assert await names(client, "resources/list") == []
+        assert await client.call("two__other") == "two: other"
+
+
+async def test_s4_after_a_change_all_that_a_server_sends_reaches_its_client(running, configuration):
+    async with session(running, "ws", "aggregate") as client:
+        await client.ask("logging/setLevel", {"level": "info"})
+        async with configuration.having(BOTH):
+            await changes(client)
+            waiting = await client.begin("tools/call", {"name": "two__ask"})
+            await client.reply(await client.question(), {"action": "accept", "content": {}})
+            assert '"accept"' in text_of(await client.answer(waiting))
+            client.seen.clear()
+            assert await client.call("two__log") == "logged"
+            assert "line" in [one["params"].get("data") for one in client.seen if "method" in one]
+            slow = {"name": "two__slow", "arguments": {"steps": 2}, "_meta": {"progressToken": "p"}}
+            number = await client.begin("tools/call", slow)
+            await client.until(lambda one: one.get("params", {}).get("progress") == 2)
+            cancel = {"method": "notifications/cancelled", "params": {"requestId": number}}
+            await client.send({"jsonrpc": "2.0", **cancel})
+            assert await client.call("two__echo") == "two: echo"
+
+
+async def test_s4_a_subscription_to_a_resource_comes_back_with_its_server(running, configuration):
+    uri = "note://two/1"
+    async with session(running, "ws", "aggregate") as client:
+        async with configuration.having(BOTH):
+            await changes(client)
+            assert "result" in await client.ask("resources/subscribe", {"uri": uri})
+            waiting = await client.begin("tools/call", {"name": "two__touch", "arguments": {"uri": uri}})
+            updated = await client.until(lambda one: one.get("method") == "notifications/resources/updated")
+            assert updated["params"]["uri"] == uri
+            await client.answer(waiting)
+        await changes(client)
+        assert await client.call("one__echo") == "one: echo"
+        async with configuration.having(BOTH):
+            await client.until(lambda one: one.get("method") == "notifications/resources/updated")
+            assert json.loads(await client.call("two__subscribed")) == [uri]
+            assert "result" in await client.ask("resources/unsubscribe", {"uri": uri})
+
+
+async def test_s4_clients_at_once_and_reloads_one_after_the_other(running, configuration):
+    more = {**BOTH, "three": member("three")}
+    async with session(running, "http", "aggregate") as one, session(running, "sse", "aggregate") as other:
+        for servers in (BOTH, more, {**FIRST, "three": more["three"]}):
+            await configuration.become(servers)
+            for client in (one, other):
+                with trio.fail_after(20):
+                    while servers_of(await names(client)) != set(servers):
+                        await changes(client)
+        await configuration.become()
+
+
+async def test_s4_what_the_aggregate_says_of_itself_can_be_reloaded_too(running, configuration):
+    async with session(running, "ws", "aggregate") as client:
+        async with configuration.having(FIRST, name="mine", instructions="be brief"):
+            async with session(running, "http", "aggregate") as other:
+                assert other.opened["serverInfo"]["name"] == "mine"
+                assert other.opened["instructions"] == "be brief"
+        assert await client.call("one__echo") == "one: echo"
