@@ -71,6 +71,9 @@ _REST: Final = 60.0
 # Connections at most, before those on which nothing is asked are closed at once.
 _CONNECTIONS: Final = 256
 
+# The status with which the daemon refuses a principal that has no right to a server.
+_FORBIDDEN: Final = 403
+
 _LISTEN: Final = "subscriptions/listen"
 _ACKNOWLEDGED: Final = "notifications/subscriptions/acknowledged"
 # What a server says in the course of a request. All else belongs to a subscription.
@@ -91,6 +94,10 @@ class Lost(Exception):
     def __init__(self, text: str, data: dict[str, object] | None = None) -> None:
         super().__init__(text)
         self.data = data
+
+
+class Forbidden(Lost):
+    """The principal has no right to a server."""
 
 
 class Refused(Exception):
@@ -443,6 +450,8 @@ class Member:
                 self._drop(connection)
                 connection.lose()
         if connection is None:
+            if isinstance(fault, trio_websocket.ConnectionRejected) and fault.status_code == _FORBIDDEN:
+                raise Forbidden(f"the token of {self._principal!r} has no right to {self.name!r}")
             raise Lost(f"{self.name} cannot be reached: {fault!r}")
 
 
@@ -581,6 +590,8 @@ class _Inquiry(Generic[Found]):
         self.began = trio.current_time()
         self.found: Found | None = None
         self.error = b""
+        self.failure = ""  # why there is nothing, as a sentence
+        self.forbidden = False  # whether that is because the principal has no right to the server
 
     @property
     def has_none(self) -> bool:
@@ -620,6 +631,9 @@ class Aggregate:
         self._progress = trio.Event()  # set and replaced at the end of each inquiry
         # How long the first answer of a server took at most (seconds), 0 before there is one. Late ones do not count.
         self._slowest = 0.0
+        # Why a server is left out, by its name. Reported to a daemon, which sends its members before all else.
+        self._left_out: dict[str, str] = {}
+        self._reports = False
         # What was last complained of, by server and method.
         self._complaints: dict[tuple[str, str], str] = {}
         self._subscriptions: dict[_Subscription, Callable[[Member], None]] = {}
@@ -692,9 +706,13 @@ class Aggregate:
 
     def _become(self, about: Membership) -> None:
         """Take these members. Requests in flight go on where they are, those to a removed one for a limited time."""
+        self._reports = True
         before, self._about = self._members, about
         self._members = {name: self._same(before.get(name), name, about) for name in about.members}
         gone = [name for name, member in before.items() if self._members.get(name) is not member]
+        for name in gone:
+            self._left_out.pop(name, None)
+        self._report()
         self._owners.become([*self._members])
         for key, inquiry in tuple(self._late.items()):
             if self._members.get(key[2]) is not inquiry.member:
@@ -764,21 +782,22 @@ class Aggregate:
 
     async def _carry_on(self, inquiry: _Inquiry[Found], ask: Callable[[Member], Awaitable[Found]]) -> None:
         member, method, client = inquiry.member, inquiry.method, _client.get()
-        complain = partial(self._complain_of, member.name, method)
         inquiry.scope.deadline = trio.current_time() + _PATIENCE
         with inquiry.scope:
             try:
                 inquiry.found = await ask(member)
             except Lost as fault:
-                complain(f"{method}: {fault}")
+                inquiry.failure = str(fault)
+                inquiry.forbidden = isinstance(fault, Forbidden)
             except Refused as refused:
                 inquiry.error = refused.error
-                if not inquiry.has_none:
-                    complain(f"{member.name}: {method}: {refused}")
+                inquiry.failure = "" if inquiry.has_none else str(refused)
             except Rejection as rejection:
-                complain(f"{member.name}: {method}: {rejection.text}")
+                inquiry.failure = rejection.text
         if inquiry.scope.cancelled_caught and trio.current_time() >= inquiry.scope.deadline:
-            complain(f"{member.name}: {method}: no answer within {_PATIENCE:g} s")
+            inquiry.failure = f"no answer within {_PATIENCE:g} s"
+        if inquiry.failure:
+            self._complain_of(member.name, method, f"{member.name}: {method}: {inquiry.failure}")
         inquiry.over = True
         if self._late.get((client, method, member.name)) is inquiry:
             del self._late[client, method, member.name]
@@ -796,6 +815,14 @@ class Aggregate:
             if subscription.client == client:
                 subscription.listed(method, member.name, inquiry.found)
 
+    def _leave_out(self, member: Member, method: str, reason: str) -> None:
+        if not member.slow:
+            member.slow = True
+            _complain(f"member_left_out member={member.name} method={method} reason={reason!r}")
+        if self._left_out.get(member.name) != reason:
+            self._left_out[member.name] = reason
+            self._report()
+
     def _has_answered(self, member: Member) -> None:
         seconds = member.answered()
         if member.slow:
@@ -803,6 +830,12 @@ class Aggregate:
             _complain(f"member_answers member={member.name}")
         else:
             self._slowest = max(self._slowest, seconds)
+        if self._left_out.pop(member.name, None) is not None:
+            self._report()
+
+    def _report(self) -> None:
+        if self._reports:
+            self._tell(membership.left_out(self._left_out))
 
     async def _wait_for(self, inquiries: Collection[_Inquiry[Any]], began: float) -> None:
         while waiting := [one for one in inquiries if not one.over]:
@@ -841,13 +874,14 @@ class Aggregate:
                 instead = one.member.known(method)
                 if instead is not None:
                     found[name] = instead
-                if method != "server/discover" and not one.member.slow:
-                    one.member.slow = True
-                    _complain(f"member_late member={name} method={method}")
+                if method != "server/discover":
+                    self._leave_out(one.member, method, "it has not answered yet")
             elif one.has_none:
                 continue
-            else:
+            elif one.forbidden:  # as it should be
                 one.member.slow = True
+            else:
+                self._leave_out(one.member, method, one.failure)
             for subscription in self._subscriptions:
                 if subscription.client == client:
                     subscription.lacks(method, name, instead)

@@ -236,6 +236,9 @@ def _status_table(answer: dict[str, Any]) -> str:
         counted = ", ".join(f"{kind} {count}" for kind, count in answer["refusals"].items())
         lines.append(escaped(f"refused: {counted}"))
     for one in answer["servers"]:
+        lines.extend(
+            escaped(f"{one['name']}: without {name}: {why}") for name, why in one.get("left_out", {}).items()
+        )
         if one["last_exit"]:
             lines.append(escaped(f"{one['name']}: the last process {one['last_exit']}"))
             lines.extend(escaped(f"  {line}") for line in one["stderr"])

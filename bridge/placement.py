@@ -4,7 +4,9 @@ Pure. The table and the life of the processes are the server's (`server`).
 """
 
 import hashlib
+from collections.abc import Mapping
 from contextlib import suppress
+from types import MappingProxyType
 from typing import Final, TypeVar
 
 import attrs
@@ -12,11 +14,12 @@ import msgspec
 
 from ..transports.peer import UNKNOWN, Caller, Process
 from ..validators import members
-from ..validators.envelope import Message, Request
+from ..validators.envelope import Message, Notification, Request
 from .attribution import Client
 from .brought import NOTHING, Brought
 from .desk import Desk
 from .for_modern import Profile, profile_of
+from .membership import LEFT_OUT, read_left_out
 from .naming import in_the_name_of, with_client
 from .relay import Asked
 
@@ -137,6 +140,8 @@ class NamingDesk(Desk):
 
     # The last request: requests of our own are for the sake of it.
     _latest: Request | None = None
+    # The servers whose part its answers lack, with the reasons.
+    left_out: Mapping[str, str] = MappingProxyType({})
 
     def ask(self, asked: Asked) -> None:
         """Take a request. Raises Rejection."""
@@ -144,6 +149,18 @@ class NamingDesk(Desk):
         name = key.split(_BETWEEN)[1] if _BETWEEN in key else UNKNOWN
         self._latest = with_client(asked.request, name)
         super().ask(asked._replace(request=self._latest))
+
+    def failed(self, text: str, data: dict[str, object]) -> None:
+        """There is no child, for this reason."""
+        self.left_out = {}
+        super().failed(text, data)
+
+    def _from_server(self, message: Message) -> None:
+        if isinstance(message, Notification) and message.method == LEFT_OUT:
+            with suppress(ValueError):
+                self.left_out = read_left_out(message.params)
+            return
+        super()._from_server(message)
 
     def _write(self, message: Message) -> None:
         if isinstance(message, Request) and self._latest is not None:

@@ -366,6 +366,12 @@ class LocalServer:
         return tuple(child.pid for child, vital in self._vitals.items() if vital.silent)
 
     @property
+    def left_out(self) -> dict[str, str]:
+        """The servers whose part the answers of this one lack, with the reasons (the aggregate)."""
+        desks = [desk for desk in self._desks.values() if isinstance(desk, NamingDesk)]
+        return {name: reason for desk in desks for name, reason in desk.left_out.items()}
+
+    @property
     def ready(self) -> bool:
         """Whether a client would be served, as far as is known."""
         return not (

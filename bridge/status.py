@@ -35,6 +35,7 @@ class ServerStatus(msgspec.Struct, frozen=True):
     memory: int
     last_exit: str
     fault: str
+    left_out: dict[str, str]
     stderr: tuple[str, ...]
 
 
@@ -87,6 +88,7 @@ def server_status(server: LocalServer, memory: dict[int, int]) -> ServerStatus:
         memory=sum(memory.get(pid, 0) for pid in pids),
         last_exit=record.last_exit,
         fault=server.config.fault,
+        left_out=server.left_out,
         stderr=tuple(lines[-5:]),
     )
 

@@ -377,6 +377,9 @@ def test_the_daemon_says_who_the_members_are():
     message = json.loads(membership.line(about))
     assert message["method"] == membership.METHOD
     assert membership.read(text(message["params"])) == about
+    left_out = membership.left_out({"git": "x" * 300})
+    assert left_out.method == membership.LEFT_OUT
+    assert membership.read_left_out(left_out.params) == {"git": "x" * 200}
     for wrong in (b"[]", b"{}", b'{"members":{"a":"b"}}', b'{"members":{},"odd":1}'):
         with pytest.raises(ValueError, match=r"Expected|missing|unknown"):
             membership.read(wrong)

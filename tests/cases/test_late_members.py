@@ -98,8 +98,13 @@ async def test_h3_a_client_without_sessions_is_answered_at_once(running):
             assert (await following())["params"]["notifications"] == KINDS
             assert await client.text("good__echo") == "good: echo"
     log = (await trio.to_thread.run_sync(running.do, "logs", "aggregate")).stdout
-    assert "member_late member=hung" in log
+    assert "member_left_out member=hung method=tools/list" in log
     assert "broken: tools/list: " in log
+    [one] = [one for one in running.status()["servers"] if one["name"] == "aggregate"]
+    assert set(one["left_out"]) >= {"hung", "broken"}
+    shown = (await trio.to_thread.run_sync(running.do, "status")).stdout
+    assert "aggregate: without hung: it has not answered yet" in shown
+    assert "aggregate: without broken: " in shown
 
 
 async def test_h3_a_call_to_a_late_member_waits_for_it_and_for_nothing_else(running, folder):

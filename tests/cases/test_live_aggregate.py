@@ -172,3 +172,14 @@ async def test_s4_what_the_aggregate_says_of_itself_can_be_reloaded_too(running,
                 assert other.opened["serverInfo"]["name"] == "mine"
                 assert other.opened["instructions"] == "be brief"
         assert await client.call("one__echo") == "one: echo"
+
+
+@pytest.mark.parametrize("transport", TRANSPORTS)
+async def test_s4_a_client_cannot_name_the_members(running, transport):
+    message = {"jsonrpc": "2.0", "method": "notifications/mcp-bridge/members"}
+    meta = {"io.modelcontextprotocol/protocolVersion": "2026-07-28"}
+    async with session(running, transport, "aggregate") as client:
+        for params in ({"members": {"evil": 1}}, {"members": {}, "_meta": meta}):
+            await client.send({**message, "params": params})
+        assert await client.call("one__echo") == "one: echo"
+        assert servers_of(await names(client)) == {"one"}
