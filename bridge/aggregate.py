@@ -340,6 +340,12 @@ class Member:
         self._answered.add(client)
         return trio.current_time() - self.asked()
 
+    def start_again(self) -> None:
+        """Forget what it has found for the client, and count the time from now on that it may need for its first answers."""
+        client = _client.get()
+        self._since[client] = trio.current_time()
+        self._informed = {one for one in self._informed if one[0] != client}
+
     def keep(self, method: str, found: object) -> None:
         """Keep what it has found for the client."""
         self._known[method] = found
@@ -514,15 +520,15 @@ class _Subscription:
         self._missing = {key: value for key, value in self._missing.items() if key[1] != name}
         self._settle(name)
 
-    def told(self, name: str, message: Notification) -> None:
-        """What a server tells."""
+    def told(self, name: str, message: Notification) -> bool:
+        """What a server tells. Returns whether its lists may be others than before."""
         if message.method == _ACKNOWLEDGED:
-            self.present(name, members.peek(members.peek(message.params).get("notifications")))
-        else:
-            self._tell(message)
+            return self.present(name, members.peek(members.peek(message.params).get("notifications")))
+        self._tell(message)
+        return merging.is_change(message.method)
 
-    def present(self, name: str, granted: members.Members) -> None:
-        """A server is there, and has granted this. If it was missed before, all of its lists may be others."""
+    def present(self, name: str, granted: members.Members) -> bool:
+        """A server is there, and has granted this. Returns whether it was missed before: all of its lists may be others."""
         again = name in self._granted or self._acknowledged
         self._granted[name] = granted
         self.errors.pop(name, None)
@@ -531,6 +537,7 @@ class _Subscription:
             self.changed()
             for update in merging.updates(granted):
                 self._tell(update)
+        return again
 
     def absent(self, name: str, error: bytes) -> None:
         """A server cannot be reached, or has refused with this error."""
@@ -756,20 +763,20 @@ class Aggregate:
         """
         client, began = _client.get(), trio.current_time()
         inquiries: dict[str, _Inquiry[Found]] = {}
-        begun: list[_Inquiry[Found]] = []
         for name, member in self._members.items():
             if names is None or name in names:
-                late = self._late.get((client, method, name))
-                if late is None:
-                    begun.append(self._inquire(member, method, ask))
-                inquiries[name] = late or begun[-1]
+                inquiries[name] = self._late.get((client, method, name)) or self._inquire(member, method, ask)
+        late = {name for name in inquiries if (client, method, name) in self._late}
         waited = False
         try:
-            await self._wait_for(begun, began)
+            # What is late is waited for when its server is there.
+            prompt = [one for name, one in inquiries.items() if name not in late or not one.member.slow]
+            await self._wait_for(prompt, began)
             waited = True
         finally:
-            for one in begun if not waited else ():  # the asker has left
-                one.scope.cancel()
+            for name, one in inquiries.items():
+                if not waited and name not in late:  # the asker has left
+                    one.scope.cancel()
         return self._found(client, method, inquiries)
 
     def _inquire(
@@ -827,6 +834,7 @@ class Aggregate:
         seconds = member.answered()
         if member.slow:
             member.slow = False
+            member.start_again()
             _complain(f"member_answers member={member.name}")
         else:
             self._slowest = max(self._slowest, seconds)
@@ -1078,9 +1086,11 @@ class Aggregate:
             if message.method == _ACKNOWLEDGED:
                 granted = True
                 self._has_answered(member)
-            elif message.method == "notifications/resources/list_changed":
+            elif message.method == merging.RESOURCES_CHANGED:
                 self._owners.outdate(name)
-            subscription.told(name, message)
+            # What it has listed before is not what it lists now.
+            if subscription.told(name, message):
+                member.start_again()
 
         owners = {uri: self._owners.candidates(uri) for uri in merging.subscribed(params)}
         mine = [uri for uri, found in owners.items() if not found or name in found]

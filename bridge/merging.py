@@ -41,6 +41,7 @@ _CHANGES: Final[Mapping[str, str]] = {
     "promptsListChanged": "notifications/prompts/list_changed",
     "resourcesListChanged": "notifications/resources/list_changed",
 }
+RESOURCES_CHANGED: Final = _CHANGES["resourcesListChanged"]
 _SUBSCRIPTIONS: Final = "resourceSubscriptions"
 _TEMPLATES: Final = "resources/templates/list"
 _RESOURCES: Final = ("resources/list", _TEMPLATES)
@@ -345,6 +346,11 @@ def asked(params: bytes) -> Members:
     return {
         kind: value for kind, value in notifications.items() if kind in _CHANGES and bytes(value) == _TRUE
     }
+
+
+def is_change(method: str) -> bool:
+    """Whether a notification says that a list has changed."""
+    return method in _CHANGES.values()
 
 
 def changed(kind: str) -> Notification:

@@ -321,6 +321,8 @@ def test_the_changes_of_lists_that_are_asked_for():
     kinds = merging.asked(text({"notifications": wanted}))
     assert members.write(kinds) == b'{"toolsListChanged":true}'
     assert merging.asked(b"{}") == {}
+    assert merging.is_change("notifications/tools/list_changed")
+    assert not merging.is_change("notifications/resources/updated")
     assert merging.changed("toolsListChanged") == Notification("notifications/tools/list_changed", b"{}")
 
 

@@ -20,7 +20,7 @@ from .aggregate_support import (
 from .sharing_support import TRANSPORTS, session
 
 pytestmark = pytest.mark.anyio
-FIRST = {"one": member("one", tools=["client", "slow", "echo"])}
+FIRST = {"one": member("one", tools=["client", "slow", "echo"], page=2)}
 BOTH = {**FIRST, "two": member("two")}
 
 
