@@ -192,8 +192,12 @@ class Server:
     ] = attrs.field(factory=dict[Literal["deny"], tuple[Feature, ...]])
     cwd: Annotated[Text, Meta(description="The working directory, an absolute path; ~ is the home.")] = ""
     umask: Annotated[
-        str, Meta(pattern=r"^0[0-7]{3}\Z", description="The file mode creation mask, octal.")
-    ] = "0077"
+        str,
+        Meta(
+            pattern=r"^(?:0?[0-7]{3})?\Z",
+            description="The file mode creation mask, octal; empty for that of a login.",
+        ),
+    ] = ""
     rlimits: Annotated[
         dict[Literal["as", "cpu", "fsize", "nofile", "nproc"], Annotated[int, Meta(ge=0, le=2**63 - 1)]],
         Meta(description="Limits of its processes, as in getrlimit(2): bytes, seconds or counts."),
@@ -608,7 +612,7 @@ def _server(
         server.command,
         inherited(environment),
         str(cwd) if cwd else None,
-        int(server.umask, 8),
+        int(server.umask, 8) if server.umask else None,
         {str(name): value for name, value in server.rlimits.items()},
         server.private_tmp,
     )
@@ -669,7 +673,7 @@ def _aggregate(
         if wanted.servers.count(name) > 1:
             raise BadConfig(f"aggregate: servers: {name!r} is there {wanted.servers.count(name)} times")
     words = (sys.executable, "-m", "mcpbridged.bridge.aggregate", str(unix), *wanted.servers)
-    launch = Launch(words, inherited(environment))
+    launch = Launch(words, inherited(environment), umask=0o077)
     about = AggregateConfig(
         wanted.servers,
         wanted.name,

@@ -67,6 +67,7 @@ EX_SOFTWARE = 70
 EX_TEMPFAIL = 75
 EX_CONFIG = 78
 
+_OUR_UMASK = 0o077
 # How long after the end of the sessions the clients may take to read the last of it, in seconds.
 _FLUSH = 0.5
 # The pause between two looks at the file of the default token, in seconds; `token rotate` asks for one at once.
@@ -108,6 +109,15 @@ class CannotStart(Exception):
 
 def run(settings: Settings, environment: Mapping[str, str]) -> int:
     """Serve until a signal, and answer the exit code. Prints the reason where it cannot start."""
+    # Our own files are for us alone; servers get the umask of the login or of the service manager that has started us.
+    umask = os.umask(_OUR_UMASK)
+    try:
+        return _run(settings, environment, umask)
+    finally:
+        os.umask(umask)
+
+
+def _run(settings: Settings, environment: Mapping[str, str], umask: int) -> int:
     log = LineLog(settings.log_level, settings.log_format)
     log.hide(settings.secrets)
     try:
@@ -128,7 +138,7 @@ def run(settings: Settings, environment: Mapping[str, str]) -> int:
     limits, lowered = fitting(settings.limits, raise_soft_limit())
     for sentence in lowered:
         log.warning(sentence)
-    spawner = Spawner.start(_cgroup(log))
+    spawner = Spawner.start(_cgroup(log), umask)
     try:
         daemon = _Daemon(settings, environment, log, tokens, sockets, spawner, limits)
         trio.run(daemon.run)

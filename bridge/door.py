@@ -502,7 +502,7 @@ def _effective(server: ServerConfig) -> Iterable[tuple[str, str]]:
         yield "failed", server.fault
     yield "command", " ".join(launch.argv)
     yield "cwd", launch.cwd or "that of the daemon"
-    yield "umask", f"{launch.umask:04o}"
+    yield "umask", "that of the daemon's start" if launch.umask is None else f"{launch.umask:04o}"
     yield "tmp", "of its own" if launch.private_tmp else "shared"
     for name, limit in launch.rlimits.items():
         yield "rlimit", f"{name}={limit}"

@@ -67,7 +67,8 @@ class Launch:
     argv: tuple[str, ...]
     env: Mapping[str, str] = attrs.field(repr=False)
     cwd: str | None = None
-    umask: int = 0o077
+    # None: that with which the daemon was started.
+    umask: int | None = None
     # By their names in getrlimit(2), lower case and without RLIMIT_.
     rlimits: Mapping[str, int] = attrs.field(factory=dict[str, int])
     private_tmp: bool = False

@@ -33,6 +33,8 @@ from .readiness import Readiness
 # More room in a pipe means fewer turns for a large message; unprivileged users get up to 64 MiB in all.
 _PIPE_BYTES: Final = 256 * 1024
 _F_SETPIPE_SZ: Final = 1031
+# What a login has on most systems (login.defs(5), systemd.exec(5)).
+USUAL_UMASK: Final = 0o022
 _KEEPER: Final = Path(__file__).with_name("keeper.py")
 # Until a keeper reports whether the program could be executed, in seconds.
 _REPORT_SECONDS: Final = 10.0
@@ -53,8 +55,10 @@ class _NoAnswer(Exception):
 class Spawner:
     """The daemon's end of the fork server, which is replaced when it has died or does not answer."""
 
-    def __init__(self, cgroup: Path | None = None) -> None:
+    def __init__(self, cgroup: Path | None = None, umask: int = USUAL_UMASK) -> None:
         self.cgroup = cgroup
+        # Of servers that have none of their own.
+        self.umask = umask
         self._process: subprocess.Popen[bytes]
         self._socket: socket.socket
         # The pids of the keepers whose children have not ended.
@@ -63,10 +67,13 @@ class Spawner:
         self._bereaved = False
 
     @classmethod
-    def start(cls, cgroup: Path | None = None) -> "Spawner":
-        """Start the fork server. Call it on the main thread. Below `cgroup`, which is ours, each server gets its own."""
+    def start(cls, cgroup: Path | None = None, umask: int = USUAL_UMASK) -> "Spawner":
+        """Start the fork server. Call it on the main thread. Below `cgroup`, which is ours, each server gets its own.
+
+        Servers that have no umask of their own get this one.
+        """
         keeper.adopt_orphans()
-        spawner = cls(cgroup)
+        spawner = cls(cgroup, umask)
         spawner._launch()
         return spawner
 
@@ -147,7 +154,7 @@ class Spawner:
                     ours.append(write if writes else read)
                     theirs.append(read if writes else write)
                     os.set_blocking(ours[-1], False)
-                theirs.append(_described(launch))
+                theirs.append(_described(launch, self.umask))
                 await self._answer(partial(_send, self._socket, [*theirs[:3], keepers.fileno(), theirs[3]]))
             finally:  # whoever has them now is all that keeps them open, so that its death is known
                 keepers.close()
@@ -267,7 +274,7 @@ def _pipe() -> tuple[int, int]:
     return read, write
 
 
-def _described(launch: Launch) -> int:
+def _described(launch: Launch, umask: int) -> int:
     # A file, because an environment can be larger than a packet.
     file = os.memfd_create("launch", os.MFD_CLOEXEC)
     text = json.dumps(
@@ -275,7 +282,7 @@ def _described(launch: Launch) -> int:
             "argv": launch.argv,
             "env": dict(launch.env),
             "cwd": launch.cwd,
-            "umask": launch.umask,
+            "umask": umask if launch.umask is None else launch.umask,
             "rlimits": dict(launch.rlimits),
             "private_tmp": launch.private_tmp,
         }
