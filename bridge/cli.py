@@ -133,7 +133,7 @@ def _settings(
     parser: _Parser, given: argparse.Namespace, command: tuple[str, ...], environment: dict[str, str]
 ) -> "Settings":
     from ..transports.options import Launch, Paths, is_discovery, spellings  # noqa: PLC0415 - see the module's docstring
-    from .environment import BadEnvironment, child_environment  # noqa: PLC0415
+    from .environment import BadEnvironment, child_environment, withheld  # noqa: PLC0415
     from .settings import READY, WRAPPED, ServerConfig, Settings  # noqa: PLC0415
 
     _check_host(parser, given.host)
@@ -165,7 +165,13 @@ def _settings(
             parser.error(f"two of the paths are the same: {path}")
     limits = _limits(parser, given.limit, given.session_timeout)
     server = ServerConfig(
-        WRAPPED, Launch(command, variables), given.era, given.share, limits=limits, hidden=hidden
+        WRAPPED,
+        Launch(command, variables),
+        given.era,
+        given.share,
+        limits=limits,
+        hidden=hidden,
+        withheld=withheld(environment, variables),
     )
     return Settings(
         servers=(server,),
@@ -228,8 +234,8 @@ def options_parser() -> _Parser:
         "--env",
         action="append",
         default=[],
-        metavar="KEY[=FILE]",
-        help="give the server this variable of ours, or one with the content of a file",
+        metavar="KEY[=FILE]|@GROUP",
+        help="give the server this variable of ours, one with the content of a file, or a group such as @desktop",
     )
     add(
         "--allowed-host",

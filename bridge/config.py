@@ -40,15 +40,16 @@ from .credentials import (
     sync_directory,
 )
 from .environment import (
-    PROXIES,
     BadEnvironment,
     check_from_client,
     check_variable,
+    check_wish,
     inherited,
     passed_on,
     read_variables,
     secrets_of,
     shown,
+    withheld,
 )
 from .helpers import Helpers
 from .program import NotRunnable, check_program, check_word, why_not_there
@@ -209,7 +210,18 @@ class Server:
         attrs.field(factory=dict[str, str])
     )
     env_file: Annotated[Text, Meta(description="A file of KEY=VALUE lines that only you can read.")] = ""
-    pass_env: Annotated[tuple[Text, ...], Meta(description="Variables of ours that it gets as well.")] = ()
+    pass_env: Annotated[
+        tuple[Text, ...],
+        Meta(description="Variables of ours that it gets as well, or @ and a group of them."),
+    ] = ()
+    withhold_env: Annotated[
+        tuple[Text, ...],
+        Meta(description="Variables of ours, or groups, that it does not get although servers usually do."),
+    ] = ()
+    path: Annotated[
+        tuple[Text, ...],
+        Meta(description="Directories that come before those of PATH, absolute paths; ~ is the home."),
+    ] = ()
     secrets: Annotated[
         dict[str, Text], Meta(description="Variables whose values are kept elsewhere: see SECRETS.")
     ] = attrs.field(factory=dict[str, str])
@@ -600,6 +612,11 @@ def _server(
         cwd = expanded(server.cwd) if server.cwd else None
         if cwd is not None and not cwd.is_absolute():
             raise BadConfig(f"{where}: cwd: must be an absolute path, not {shown(server.cwd)}")
+        for directory in server.path:
+            if not expanded(directory).is_absolute() or os.pathsep in directory:
+                raise BadConfig(
+                    f"{where}: path: must hold absolute paths without {os.pathsep!r}, not {shown(directory)}"
+                )
         _check_variables(server)
         from_headers = _from_headers(server)
         check_word(server.command[0])
@@ -610,7 +627,7 @@ def _server(
         raise BadConfig(f"{where}: {fault}") from None
     launch = Launch(
         server.command,
-        inherited(environment),
+        inherited(environment, server.withhold_env),
         str(cwd) if cwd else None,
         int(server.umask, 8) if server.umask else None,
         {str(name): value for name, value in server.rlimits.items()},
@@ -649,7 +666,14 @@ def _resolve(
         return attrs.evolve(config, pending=False, fault=str(fault))
     launch = attrs.evolve(config.launch, env=variables)
     names = {*names, *config.from_headers}
-    whole = attrs.evolve(config, pending=False, launch=launch, hidden=hidden, variables=tuple(sorted(names)))
+    whole = attrs.evolve(
+        config,
+        pending=False,
+        launch=launch,
+        hidden=hidden,
+        variables=tuple(sorted(names)),
+        withheld=withheld(environment, {**config.from_headers, **variables}),
+    )
     missing = why_not_there(launch)
     return attrs.evolve(whole, fault=missing, not_there=True) if missing else whole
 
@@ -701,9 +725,8 @@ def _files_outside(server: Server) -> Iterator[str]:
 
 def _check_variables(server: Server) -> None:
     """Raise BadEnvironment or BadCredential for what no machine could give a server."""
-    for key in server.pass_env:
-        if key != PROXIES:
-            check_variable(key)
+    for key in (*server.pass_env, *server.withhold_env):
+        check_wish(key)
     for key, value in server.env.items():
         check_variable(key, value)
     if server.env_file:
@@ -718,7 +741,7 @@ def _variables(
 ) -> tuple[dict[str, str], set[str], frozenset[str]]:
     """All variables of its processes, and the names of those that are not as for every server, and that must not be shown."""
     hidden: dict[str, str] = {}
-    variables = inherited(environment)
+    variables = inherited(environment, server.withhold_env)
     passed: dict[str, str] = {}
     for key in server.pass_env:
         passed |= passed_on(key, environment)
@@ -732,9 +755,14 @@ def _variables(
             hidden[key] = read_secret(source, environment, base, helpers)
         except BadCredential as fault:
             raise BadCredential(f"{fault} (secrets.{key})") from None
+    variables |= hidden
+    if server.path:
+        # os.defpath is where exec looks without a PATH.
+        found = variables.get("PATH") or os.defpath
+        variables["PATH"] = os.pathsep.join([*map(str, map(expanded, server.path)), found])
     # By the wish, not by what was found of it: which proxies there are differs from login to login.
     names = {*server.pass_env, *server.env, *hidden}
-    return variables | hidden, names, frozenset(hidden) | (secrets_of(passed) - server.env.keys())
+    return variables, names, frozenset(hidden) | (secrets_of(passed) - server.env.keys())
 
 
 def _from_headers(server: Server) -> dict[str, str]:

@@ -18,6 +18,7 @@ from .approval import Approval, NotApproved
 from .asking import NoDaemon, Refused, ask, call, result_of
 from .config import BadConfig
 from .credentials import BOOT, BadCredential, default_token, directory_in
+from .environment import named
 from .helpers import Helpers
 from .program import found_program
 from .settings import CONTROL, ServerConfig, Settings
@@ -246,6 +247,12 @@ def _addresses(answer: dict[str, Any]) -> Iterator[Finding]:
 
 
 def _running(unix: Path, one: dict[str, Any]) -> Iterator[Finding]:
+    if one.get("withheld"):  # not said by a daemon from before an update
+        yield Finding(
+            DOUBTFUL,
+            f"servers.{one['name']}: set in the daemon and not passed to it: {named(one['withheld'])}",
+            'pass_env = ["NAME", "@GROUP"] passes those that it needs',
+        )
     if one["state"] == "failed":
         yield Finding(
             WRONG,

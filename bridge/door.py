@@ -37,6 +37,7 @@ from .credentials import (
     read_token,
     rotate_token,
 )
+from .environment import named
 from .helpers import Helpers
 from .importing import BadImport, import_servers
 from .log import escaped, tell
@@ -242,6 +243,11 @@ def _status_table(answer: dict[str, Any]) -> str:
         if one["last_exit"]:
             lines.append(escaped(f"{one['name']}: the last process {one['last_exit']}"))
             lines.extend(escaped(f"  {line}") for line in one["stderr"])
+        # A daemon from before an update does not have it.
+        if one.get("withheld"):
+            lines.append(
+                escaped(f"{one['name']}: set in the daemon and not passed: {named(one['withheld'])}")
+            )
     return "\n".join(lines)
 
 

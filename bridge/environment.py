@@ -1,4 +1,7 @@
-"""What a child gets to see of our environment: an allow-list, and what the operator names (attacks V28, V29)."""
+"""Decide which variables of the daemon a server gets: an allow-list, groups of variables, and what the operator names.
+
+No value of a variable that was not passed leaves this module, only its name.
+"""
 
 import os
 import re
@@ -9,8 +12,118 @@ from typing import Final
 
 _KEPT: Final = frozenset({"HOME", "PATH", "LANG", "TZ", "TMPDIR", "USER", "LOGNAME", "SHELL"})
 _KEPT_PREFIXES: Final = ("LC_", "XDG_")
-# It names our own runtime directory, where the token lives.
+# The sockets of the person's other programs, and of the daemon, are below it.
 _KEPT_NOT: Final = frozenset({"XDG_RUNTIME_DIR"})
+# Names of variables, and patterns of fnmatch(3), by the name of their group. Those in upper case hold in lower case too.
+GROUPS: Final[Mapping[str, tuple[str, ...]]] = {
+    "certificates": (
+        "AWS_CA_BUNDLE",
+        "CARGO_HTTP_CAINFO",
+        "CLOUDSDK_CORE_CUSTOM_CA_CERTS_FILE",
+        "CURL_CA_BUNDLE",
+        "DENO_CERT",
+        "DENO_TLS_CA_STORE",
+        "GIT_SSL_CAINFO",
+        "GIT_SSL_CAPATH",
+        "GRPC_DEFAULT_SSL_ROOTS_FILE_PATH",
+        "HTTPLIB2_CA_CERTS",
+        "NIX_SSL_CERT_FILE",
+        "NODE_EXTRA_CA_CERTS",
+        "NODE_USE_SYSTEM_CA",
+        "NPM_CONFIG_CAFILE",
+        "PIP_CERT",
+        "REQUESTS_CA_BUNDLE",
+        "SSL_CERT_DIR",
+        "SSL_CERT_FILE",
+        "UV_NATIVE_TLS",
+        "UV_SYSTEM_CERTS",
+    ),
+    "locale": ("LANG", "LANGUAGE", "LC_*", "LOCALE_ARCHIVE", "TZ", "TZDIR"),
+    "proxies": ("HTTP_PROXY", "HTTPS_PROXY", "FTP_PROXY", "ALL_PROXY", "NO_PROXY"),
+    # Where programs are installed. PATH, which chooses the same programs, is passed as well.
+    "toolchains": (
+        "ANDROID_HOME",
+        "ANDROID_SDK_ROOT",
+        "ASDF_DATA_DIR",
+        "ASDF_DIR",
+        "BUN_INSTALL",
+        "CARGO_HOME",
+        "DENO_DIR",
+        "DENO_INSTALL",
+        "DOTNET_ROOT",
+        "FNM_DIR",
+        "GOPATH",
+        "GOROOT",
+        "GRADLE_USER_HOME",
+        "JAVA_HOME",
+        "MAVEN_HOME",
+        "MISE_DATA_DIR",
+        "NPM_CONFIG_CACHE",
+        "NPM_CONFIG_PREFIX",
+        "NVM_BIN",
+        "NVM_DIR",
+        "PIPX_BIN_DIR",
+        "PIPX_HOME",
+        "PLAYWRIGHT_BROWSERS_PATH",
+        "PNPM_HOME",
+        "PYENV_ROOT",
+        "RBENV_ROOT",
+        "RUSTUP_HOME",
+        "SDKMAN_DIR",
+        "UV_CACHE_DIR",
+        "UV_PYTHON_INSTALL_DIR",
+        "UV_TOOL_BIN_DIR",
+        "UV_TOOL_DIR",
+        "VOLTA_HOME",
+    ),
+    # From here on: sockets and contexts that give the server the power of the person's other programs.
+    "agents": ("GPG_AGENT_INFO", "SSH_AGENT_PID", "SSH_AUTH_SOCK"),
+    "bus": ("DBUS_SESSION_BUS_ADDRESS", "DBUS_SYSTEM_BUS_ADDRESS", "XDG_RUNTIME_DIR"),
+    "clouds": (
+        "AWS_CONFIG_FILE",
+        "AWS_DEFAULT_REGION",
+        "AWS_PROFILE",
+        "AWS_REGION",
+        "AWS_SHARED_CREDENTIALS_FILE",
+        "AZURE_CONFIG_DIR",
+        "CLOUDSDK_CONFIG",
+        "GOOGLE_APPLICATION_CREDENTIALS",
+        "GOOGLE_CLOUD_PROJECT",
+    ),
+    "containers": (
+        "CONTAINERS_CONF",
+        "CONTAINERS_STORAGE_CONF",
+        "CONTAINER_HOST",
+        "DOCKER_CERT_PATH",
+        "DOCKER_CONFIG",
+        "DOCKER_CONTEXT",
+        "DOCKER_HOST",
+        "DOCKER_TLS_VERIFY",
+        "XDG_RUNTIME_DIR",
+    ),
+    "desktop": (
+        "DESKTOP_SESSION",
+        "DISPLAY",
+        "PULSE_SERVER",
+        "WAYLAND_DISPLAY",
+        "XAUTHORITY",
+        "XDG_RUNTIME_DIR",
+    ),
+    "kubernetes": ("HELM_KUBECONTEXT", "HELM_NAMESPACE", "KUBECONFIG"),
+}
+# What a server gets without being named.
+USUAL_GROUPS: Final = ("certificates", "locale", "proxies", "toolchains")
+# How a wish names a group.
+_GROUP: Final = "@"
+# What a shell, a terminal or a service manager notes for itself, and no server needs.
+_BOOKKEEPING: Final = re.compile(
+    r"_|SHLVL|PWD|OLDPWD|PS[0-4]|PROMPT.*|TERM|TERM_.*|TERMCAP|TERMINFO|COLORTERM|COLUMNS|LINES|LS_?COLORS|LESS.*"
+    r"|HIST.*|MAIL|MAILCHECK|WINDOWID|VTE_VERSION|TMUX.*|STY|SSH_(?:CLIENT|CONNECTION|TTY)|SUDO_.*|DEBUGINFOD_URLS"
+    r"|INVOCATION_ID|JOURNAL_STREAM|NOTIFY_SOCKET|LISTEN_.*|WATCHDOG_.*|MANAGERPID.*|SYSTEMD_.*|MEMORY_PRESSURE_.*"
+    r"|(?:CREDENTIALS|RUNTIME|STATE|CACHE|LOGS|CONFIGURATION)_DIRECTORY|MCP_BRIDGE_.*"
+)
+# Of those that were not passed so many are named.
+_MOST_NAMED: Final = 40
 _NAME: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,63}\Z")
 # These make another program, or other code, run inside the child.
 LOADERS: Final = frozenset(
@@ -146,7 +259,7 @@ def child_environment(
 ) -> tuple[dict[str, str], frozenset[str]]:
     """The environment of a child, and the names of the variables in it that are secrets.
 
-    A wish is `KEY` (pass ours on) or `KEY=FILE` (the value is the file's content). Raises BadEnvironment.
+    A wish is `KEY` or `@GROUP` (pass ours on) or `KEY=FILE` (the value is the file's content). Raises BadEnvironment.
     """
     kept = inherited(ours)
     secret: set[str] = set()
@@ -166,15 +279,89 @@ def child_environment(
     return kept, frozenset(secret)
 
 
-def inherited(ours: Mapping[str, str]) -> dict[str, str]:
-    """What every child gets of ours."""
+def inherited(ours: Mapping[str, str], without: Iterable[str] = ()) -> dict[str, str]:
+    """Return what every child gets of ours, without what these wishes name."""
     kept = {key: value for key, value in ours.items() if _is_kept(key)}
+    for group in USUAL_GROUPS:
+        kept |= _group(group, ours)
+    for wish in without:
+        for key in [key for key in kept if _is_meant(key, wish)]:
+            del kept[key]
     kept["TERM"] = "dumb"
     return kept
 
 
 def _is_kept(key: str) -> bool:
     return (key in _KEPT or key.startswith(_KEPT_PREFIXES)) and key not in _KEPT_NOT
+
+
+def _is_meant(key: str, wish: str) -> bool:
+    if wish == PROXIES:
+        return bool(_PROXY.match(key))
+    if wish.startswith(_GROUP):
+        return _is_in(key, wish.removeprefix(_GROUP))
+    return key == wish
+
+
+def _is_in(key: str, group: str) -> bool:
+    if group == "proxies":
+        return bool(_PROXY.match(key))
+    # npm takes its settings in lower case as well, which is how it hands them on.
+    return any(fnmatchcase(key, name) or key == name.lower() for name in GROUPS[group])
+
+
+def _group(group: str, ours: Mapping[str, str]) -> dict[str, str]:
+    """Return those of our variables that are in this group; a proxy without its user and password."""
+    found = {key: value for key, value in ours.items() if _is_in(key, group)}
+    return {key: _without_user(key, value) if _PROXY.match(key) else value for key, value in found.items()}
+
+
+def withheld(ours: Mapping[str, str], given: Mapping[str, str]) -> tuple[str, ...]:
+    """Return the names of our variables that a server was not given as they are: those of groups first.
+
+    A proxy whose user and password were left out is among them. What shells and managers note for themselves is not.
+    """
+    missing = [
+        key
+        for key, value in ours.items()
+        if _NAME.match(key)
+        and not _BOOKKEEPING.fullmatch(key)
+        and (key not in given or (_PROXY.match(key) and given[key] == _without_user(key, value) != value))
+    ]
+    return tuple(sorted(missing, key=lambda key: (not groups_of(key), key)))
+
+
+def groups_of(key: str) -> tuple[str, ...]:
+    """Return the names of the groups that a variable is in."""
+    return tuple(group for group in GROUPS if _is_in(key, group))
+
+
+def named(names: Iterable[str]) -> str:
+    """Return a list of names for a person: with their groups, and cut after some."""
+    shown_names = [*names]
+    told = ", ".join(_with_group(name) for name in shown_names[:_MOST_NAMED])
+    rest = len(shown_names) - _MOST_NAMED
+    return f"{told} and {rest} others" if rest > 0 else told
+
+
+def _with_group(name: str) -> str:
+    if _PROXY.match(name):
+        return f"{name} (its user and password)"
+    if name in LOADERS:
+        return f"{name} (refused)"
+    groups = [group for group in groups_of(name) if name != "XDG_RUNTIME_DIR"]
+    return f"{name} ({', '.join(_GROUP + group for group in groups)})" if groups else name
+
+
+def check_wish(wish: str) -> None:
+    """Raise BadEnvironment for what names neither a variable, nor a group, nor the proxies."""
+    if wish.startswith(_GROUP):
+        if wish.removeprefix(_GROUP) not in GROUPS:
+            raise BadEnvironment(
+                f"{shown(wish)}: there is no such group; there are {', '.join(_GROUP + group for group in GROUPS)}"
+            )
+    elif wish != PROXIES:
+        check_variable(wish)
 
 
 def check_variable(key: str, value: str = "") -> None:
@@ -196,8 +383,12 @@ def looks_secret(key: str, value: str) -> bool:
 
 
 def secrets_of(variables: Mapping[str, str]) -> set[str]:
-    """The names of those that seem to hold a secret."""
-    return {key for key, value in variables.items() if looks_secret(key, value)}
+    """The names of those that seem to hold a secret. Those of groups name files and sockets, whatever they are called."""
+    return {
+        key
+        for key, value in variables.items()
+        if SECRET_VALUE.search(value) or (SECRET_KEY.search(key) and not groups_of(key))
+    }
 
 
 def check_from_client(key: str, patterns: Iterable[str] = ()) -> None:
@@ -220,15 +411,20 @@ def check_from_client(key: str, patterns: Iterable[str] = ()) -> None:
 
 
 def passed_on(wish: str, ours: Mapping[str, str]) -> dict[str, str]:
-    """Our own variable of this name, or with PROXIES those that name proxies. Raises BadEnvironment.
+    """Return our own variable of this name, or those of a group that there are. Raises BadEnvironment.
 
-    The user and the password in the URL of a proxy stay here (attacks V29).
+    The user and the password in the URL of a proxy are left out.
     """
+    check_wish(wish)
     if wish == PROXIES:
-        return {key: _without_user(key, value) for key, value in ours.items() if _PROXY.match(key)}
-    check_variable(wish)
+        return _group("proxies", ours)
+    if wish.startswith(_GROUP):
+        return _group(wish.removeprefix(_GROUP), ours)
     if wish not in ours:
-        raise BadEnvironment(f"{wish}: there is no such variable to pass on; a value can be kept in a file")
+        group = f"; the group is {_GROUP}{wish}" if wish in GROUPS else ""
+        raise BadEnvironment(
+            f"{wish}: there is no such variable to pass on{group}; a value can be kept in a file"
+        )
     return {wish: _without_user(wish, ours[wish]) if _PROXY.match(wish) else ours[wish]}
 
 

@@ -15,6 +15,7 @@ import trio
 
 from ..transports.child import Exit
 from ..transports.outlet import Outlet
+from .environment import named
 from .log import LineLog
 from .redaction import Redactor
 
@@ -24,6 +25,8 @@ _TAIL: Final = 5
 # Of how many processes it is known where their lines begin.
 _PIDS: Final = 1024
 _TAIL_CHARACTERS: Final = 400
+# A process that ends so soon after its start has failed to start, in seconds.
+_START_SECONDS: Final = 60.0
 
 # How much of a session's id is told: enough to tell it from others, and too little to use it.
 _SHOWN: Final = 8
@@ -66,6 +69,9 @@ class Record:
         self.starts = 0
         self.deaths = 0
         self.last_exit = ""
+        # The names of the variables that are set in the daemon and not passed to the server (LocalServer sets them).
+        self.withheld: tuple[str, ...] = ()
+        self._start_failed = False
         self.watchers: list[Watcher] = []
         self._log = log
         self._entries: deque[Entry] = deque()
@@ -73,6 +79,8 @@ class Record:
         # How many entries there were before a process was started, by its pid, which may have been another one's before;
         # the oldest is dropped at the limit.
         self._before: dict[int, int] = {}
+        # The times of the starts by pid, of time.monotonic(); dropped with the entry above.
+        self._since: dict[int, float] = {}
         self._count = 0
         self._followers: set[Outlet] = set()
 
@@ -104,8 +112,10 @@ class Record:
         self.starts += 1
         self._before.pop(pid, None)
         self._before[pid] = self._count
+        self._since[pid] = time.monotonic()
         if len(self._before) > _PIDS:
-            del self._before[next(iter(self._before))]
+            oldest = next(iter(self._before))
+            del self._before[oldest], self._since[oldest]
         self.info("started", pid=pid)
 
     def died(self, pid: int, exit_: Exit) -> None:
@@ -113,10 +123,23 @@ class Record:
         self.deaths += 1
         self.last_exit = exit_.describe()
         self.warning("the server is gone", how=self.last_exit, pid=pid)
+        self._name_withheld(failed=time.monotonic() - self._since.get(pid, 0.0) < _START_SECONDS)
 
     def not_started(self, reason: str) -> None:
         """There should be a process, and none could be started."""
         self.last_exit = f"was not started: {reason}"
+        self._name_withheld(failed=True)
+
+    @property
+    def lacking(self) -> tuple[str, ...]:
+        """The names of the variables that the server may lack: empty unless its last start has failed."""
+        return self.withheld if self._start_failed else ()
+
+    def _name_withheld(self, *, failed: bool) -> None:
+        """Log once, of a server whose starts fail, which of our variables it was not given."""
+        if failed and self.withheld and not self._start_failed:
+            self.warning("variables_not_passed", names=named(self.withheld))
+        self._start_failed = failed
 
     def stderr(self, pid: int, line: bytes) -> None:
         """A process has written this line to its stderr."""

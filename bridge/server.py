@@ -129,6 +129,7 @@ class LocalServer:
         self.name = config.name
         self.config = config
         self.record = record
+        record.withheld = config.withheld
         self._spawner = spawner
         self._readiness = readiness
         self._limits = limits = config.limits
@@ -1011,6 +1012,7 @@ class LocalServer:
             config = await off_loop(self.config.resolved, self._limits.helper_seconds)
             self.record.hide(config.secrets)
             self.config = config
+            self.record.withheld = config.withheld
             if config.fault:
                 self._resolve_at = trio.current_time() + self._resolve_pause
                 self._resolve_pause = min(2 * self._resolve_pause, _LONGEST_RESOLVE_PAUSE)

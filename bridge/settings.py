@@ -75,6 +75,8 @@ class ServerConfig:
     pin: str = ""
     needs_pin: bool = False
     variables: tuple[str, ...] = ()
+    # The names of the daemon's variables that it does not get; they follow from the rest.
+    withheld: tuple[str, ...] = attrs.field(default=(), eq=False)
     # The files that hold its variables.
     outside: tuple[Path, ...] = ()
     # Whether its secrets are still to be read; why it cannot be started as it is; and whether that is for want of its

@@ -37,6 +37,7 @@ class ServerStatus(msgspec.Struct, frozen=True):
     fault: str
     left_out: dict[str, str]
     stderr: tuple[str, ...]
+    withheld: tuple[str, ...]
 
 
 class Status(msgspec.Struct, frozen=True):
@@ -90,6 +91,7 @@ def server_status(server: LocalServer, memory: dict[int, int]) -> ServerStatus:
         fault=server.config.fault,
         left_out=server.left_out,
         stderr=tuple(lines[-5:]),
+        withheld=record.lacking,
     )
 
 

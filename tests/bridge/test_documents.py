@@ -17,7 +17,7 @@ import pytest
 
 from mcpbridged.bridge import cli, config, daemon, door
 from mcpbridged.bridge.cli import COMMANDS, options_parser
-from mcpbridged.bridge.environment import LOADERS, STEERING
+from mcpbridged.bridge.environment import GROUPS, LOADERS, STEERING, USUAL_GROUPS
 from mcpbridged.bridge.log import SHORTEST_SECRET
 from mcpbridged.bridge.status import ServerStatus, Status
 from mcpbridged.validators.limits import Limits
@@ -239,6 +239,18 @@ def test_the_manual_of_the_configuration_has_its_limits():
 def test_the_manual_of_the_configuration_has_every_variable_that_is_refused():
     [line] = re.findall(r"are refused:\n(.*)\.$", section_of(FORMAT, "ENVIRONMENT"), re.MULTILINE)
     assert line.split(", ") == sorted(LOADERS)
+
+
+def test_the_manual_of_the_configuration_has_every_group_of_variables():
+    section = section_of(FORMAT, "ENVIRONMENT")
+    entries = dict(re.findall(r"^\.TP\n\.B @(\w+)\n((?:(?!\.TP|\.PP).*\n)*)", section, re.MULTILINE))
+    assert list(entries) == list(GROUPS)
+    for group, text in entries.items():
+        assert f"{', '.join(GROUPS[group])}." in text
+    usual, _, _ = section.partition("The following give a server the power")
+    assert re.findall(r"^\.B @(\w+)$", usual, re.MULTILINE) == list(USUAL_GROUPS)
+    head = " ".join(section.partition(".PP")[0].split())
+    assert f"the groups {', '.join(USUAL_GROUPS[:-1])} and {USUAL_GROUPS[-1]}" in head
 
 
 def test_the_manual_of_the_configuration_has_every_variable_that_no_client_brings():

@@ -52,8 +52,9 @@ def test_a_wish_that_cannot_be_granted_is_named(wish):
     assert str(caught.value).startswith((f"{wish}: ", f"{wish} is ", f"{wish!r} is "))
 
 
-def test_without_a_wish_no_proxy_is_passed_on():
-    assert child_environment(OURS, []) == ({"PATH": "/bin", "TERM": "dumb"}, frozenset())
+def test_without_a_wish_proxies_are_passed_on_without_who_we_are_to_them():
+    proxies = passed_on("@proxies", OURS)
+    assert child_environment(OURS, []) == ({"PATH": "/bin", "TERM": "dumb", **proxies}, frozenset())
     assert child_environment(OURS, ["*_PROXY"])[0]["HTTPS_PROXY"] == "http://proxy.example:3128/"
 
 
