@@ -18,6 +18,7 @@ from .fleet import Fleet
 from .server import LocalServer
 from .settings import CONTROL
 from .status import Status
+from .surroundings import Surroundings
 
 _JSON: Final = b"application/json"
 # A message that is tapped is cut here, in characters.
@@ -43,7 +44,9 @@ class Control:
         reload: Callable[[], Awaitable[object]],
         restart: Callable[[str], Awaitable[None]],
         limits: Limits,
+        surroundings: Callable[[], Surroundings],
     ) -> None:
+        self._surroundings = surroundings
         self._streams = 0
         self._most_streams = max(1, limits.connections_control - _FOR_COMMANDS)
         self._fleet = fleet
@@ -55,6 +58,7 @@ class Control:
         """The endpoint of every path."""
         return {
             f"{CONTROL}/status": self._answer_status,
+            f"{CONTROL}/daemon": self._answer_daemon,
             f"{CONTROL}/reload": self._answer_reload,
             f"{CONTROL}/restart": self._answer_restart,
             f"{CONTROL}/logs": self._answer_logs,
@@ -69,6 +73,10 @@ class Control:
     async def _answer_status(self, exchange: Exchange) -> None:
         _check_method(exchange, "GET")
         await exchange.answer(200, _JSON, msgspec.json.encode(self._status()))
+
+    async def _answer_daemon(self, exchange: Exchange) -> None:
+        _check_method(exchange, "GET")
+        await exchange.answer(200, _JSON, msgspec.json.encode(self._surroundings()))
 
     async def _answer_reload(self, exchange: Exchange) -> None:
         _check_method(exchange, "POST")

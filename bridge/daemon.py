@@ -59,6 +59,7 @@ from .off_loop import off_loop
 from .program import found_program, why_not_found
 from .settings import READY, Settings
 from .status import Status, status
+from .surroundings import Surroundings, surroundings
 from .trust import replaceable_places
 
 EX_OK = 0
@@ -359,7 +360,10 @@ class _Daemon:
         self._pulse, self._readiness = Pulse(), Readiness()
         self._cgroup = spawner.cgroup
         self._fleet = Fleet(spawner, self._readiness, log, self._version, tells=settings.log_calls)
-        self._control = Control(self._fleet, self._status, self._reload, self._restart, limits)
+        self._umask = spawner.umask
+        self._control = Control(
+            self._fleet, self._status, self._reload, self._restart, limits, self._surroundings
+        )
         self._refusals = Refusals(log)
         self._limits = limits  # of connections; those of a server are its own
         self._quota = Quota(limits, self._evicted)
@@ -696,6 +700,9 @@ class _Daemon:
             self._refusals,
             self._sockets.certificate,
         )
+
+    def _surroundings(self) -> Surroundings:
+        return surroundings(self._version, self._settings.file, self._umask, self._environment)
 
     def _announce(self) -> None:
         settings = self._settings

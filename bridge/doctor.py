@@ -3,10 +3,12 @@
 import os
 import re
 import resource
+import shutil
 import socket
 import stat
+import threading
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -21,7 +23,9 @@ from .credentials import BOOT, BadCredential, default_token, directory_in
 from .environment import named
 from .helpers import Helpers
 from .program import found_program
+from .running_daemon import Place, locate, not_in_path
 from .settings import CONTROL, ServerConfig, Settings
+from .side_by_side import side_by_side
 from .trust import replaceable_of, replaceable_places
 
 if TYPE_CHECKING:  # which loads the event loop
@@ -35,6 +39,11 @@ WRONG: Final = "wrong"
 _AHEAD: Final = timedelta(days=14)
 # How long a server may take to start and to answer, in seconds.
 _PATIENCE: Final = 20.0
+# How many servers are looked at, or asked, at the same time.
+_AT_ONCE: Final = 8
+# The program that the first line of a script has looked for in PATH (env(1)).
+_LOOKED_FOR: Final = re.compile(rb"#!\s*/usr/bin/env\s+(?:-S\s+)?([\w.+-]+)")
+_FIRST_LINE: Final = 256
 # What every connection, session and process may need of descriptors at the default limits.
 _DESCRIPTORS: Final = 8192
 # Programs that fetch what they run, and the options of theirs that take no value.
@@ -52,25 +61,95 @@ class Finding:
     mend: str = ""
 
 
-def examine(path: Path, environment: Mapping[str, str]) -> Iterator[Finding]:
-    """Look at everything, and ask each server of a running daemon what it offers, which starts it if need be."""
+def _unseen(_text: str) -> None:
+    """Show no progress."""
+
+
+def examine(
+    path: Path,
+    environment: Mapping[str, str],
+    place: Place | None = None,
+    progress: Callable[[str], None] = _unseen,
+) -> Iterator[Finding]:
+    """Look at everything, and ask each server of a running daemon what it offers, which starts it if need be.
+
+    `environment` is that of this shell. `progress` is called on other threads.
+    """
     yield from _machine(environment)
     from .daemon import check  # noqa: PLC0415 - which needs the event loop
 
+    place = place or locate(path, environment)
     try:
-        planned = config.plan(path, environment)
+        planned = config.plan(path, place.environment)
         settings = config.resolved(planned, Helpers(planned.limits.helper_seconds))
-        certificate = check(settings, environment)
+        certificate = check(settings, place.environment)
     except BadConfig as fault:
         yield Finding(WRONG, f"the configuration cannot be used: {fault}", _mend(path))
         return
     yield Finding(GOOD, f"{path}: {settings.own_servers} servers")
+    yield from _surroundings(place, environment)
     yield from _default_token(settings, environment)
     yield from _certificate(certificate)
-    for server in settings.servers:
-        yield from _server(server)
-    yield from _replaceable(settings)
-    yield from _daemon(settings, certificate)
+
+    def look(server: ServerConfig) -> list[Finding]:
+        return [*_server(server, place, environment), *_replaceable(server)]
+
+    counted = _Count("looked at", len(settings.servers), progress)
+    for findings in side_by_side(look, settings.servers, _AT_ONCE, counted.one_more):
+        yield from findings
+    for reason in replaceable_places(settings):
+        yield Finding(WRONG, f"listen: unix: {reason}", "choose a directory of your own")
+    yield from _daemon(settings, place.unix or settings.unix, certificate, progress)
+
+
+class _Count:
+    """How many servers are done, for the progress that is shown."""
+
+    def __init__(self, what: str, total: int, progress: Callable[[str], None]) -> None:
+        self._what = what
+        self._total = total
+        self._progress = progress
+        self._done = 0
+        self._lock = threading.Lock()
+
+    def one_more(self) -> None:
+        """Show that one more is done."""
+        with self._lock:
+            self._done += 1
+            self._progress(f"{self._what}: {self._done} of {self._total} servers")
+
+
+def _surroundings(place: Place, environment: Mapping[str, str]) -> Iterator[Finding]:
+    """Compare what the daemon has with what this shell has."""
+    if place.other is not None:
+        yield Finding(
+            DOUBTFUL,
+            f"the daemon that runs reads {place.other} and not {place.file}",
+            f"mcp-bridge doctor without --config looks at {place.other}",
+        )
+    if place.daemon is None:
+        return
+    lacking = not_in_path(environment, place.environment)
+    yield Finding(
+        GOOD,
+        f"the PATH of the daemon is {place.environment.get('PATH', os.defpath)}"
+        + (f"; that of this shell has {os.pathsep.join(lacking)} as well" if lacking else ""),
+    )
+    umask = _umask()
+    if int(place.daemon.umask, 8) == umask:
+        yield Finding(GOOD, f"servers write files with the umask of this shell, {umask:04o}")
+    else:
+        yield Finding(
+            DOUBTFUL,
+            f"servers write files with the umask {place.daemon.umask}, and that of this shell is {umask:04o}",
+            f'umask = "{umask:04o}" in [servers.NAME], or take UMask= out of the unit, and restart the daemon',
+        )
+
+
+def _umask() -> int:
+    umask = os.umask(0o077)
+    os.umask(umask)
+    return umask
 
 
 def _mend(path: Path) -> str:
@@ -99,16 +178,13 @@ def _machine(environment: Mapping[str, str]) -> Iterator[Finding]:
         )
 
 
-def _replaceable(settings: Settings) -> Iterator[Finding]:
-    for server in settings.servers:
-        for reason in replaceable_of(server):
-            yield Finding(
-                WRONG,
-                f"servers.{server.name}: others could replace what it executes: {reason}",
-                "let nobody else write there, or use a copy of yours",
-            )
-    for reason in replaceable_places(settings):
-        yield Finding(WRONG, f"listen: unix: {reason}", "choose a directory of your own")
+def _replaceable(server: ServerConfig) -> Iterator[Finding]:
+    for reason in replaceable_of(server):
+        yield Finding(
+            WRONG,
+            f"servers.{server.name}: others could replace what it executes: {reason}",
+            "let nobody else write there, or use a copy of yours",
+        )
 
 
 def _default_token(settings: Settings, environment: Mapping[str, str]) -> Iterator[Finding]:
@@ -120,18 +196,17 @@ def _default_token(settings: Settings, environment: Mapping[str, str]) -> Iterat
         yield Finding(WRONG, str(fault), "remove the file; the next start mints another token")
 
 
-def _server(server: ServerConfig) -> Iterator[Finding]:
+def _server(server: ServerConfig, place: Place, environment: Mapping[str, str]) -> Iterator[Finding]:
     if server.fault and not server.not_there:
-        yield Finding(WRONG, f"servers.{server.name}: {server.fault}", "it is failed until this is mended")
+        yield Finding(WRONG, f"servers.{server.name}: {server.fault}", _mend_fault(server.fault, environment))
         return
     program = found_program(server.launch.argv, server.launch.env)
     if program is None:
-        yield Finding(
-            WRONG,
-            f"servers.{server.name}: there is no program {server.launch.argv[0]!r}",
-            "install it, or name it with its absolute path",
-        )
+        yield _not_found(server, server.launch.argv[0], "there is no program {}", place, environment)
         return
+    wanted = _looked_for(program)
+    if wanted and found_program((wanted,), server.launch.env) is None:
+        yield _not_found(server, wanted, f"the first line of {program} names {{}}", place, environment)
     if server.pin or server.needs_pin:
         try:
             Approval().check(server)
@@ -162,6 +237,46 @@ def _server(server: ServerConfig) -> Iterator[Finding]:
         )
     else:
         yield Finding(GOOD, f"servers.{server.name}: {program}")
+
+
+def _mend_fault(fault: str, environment: Mapping[str, str]) -> str:
+    name, _, reason = fault.partition(": ")
+    if name in environment and reason.startswith("there is no such variable"):
+        return (
+            f"this shell has it: systemctl --user import-environment {name}, and restart the daemon, "
+            "or keep its value in a file"
+        )
+    return "it is failed until this is mended"
+
+
+def _not_found(
+    server: ServerConfig, program: str, told: str, place: Place, environment: Mapping[str, str]
+) -> Finding:
+    """Return what is wrong with a program that the server's PATH does not have, with the directory that has it."""
+    where = f"servers.{server.name}: {told.format(repr(program))}"
+    ours = None if "/" in program else shutil.which(program, path=environment.get("PATH", os.defpath))
+    if ours is None:
+        return Finding(WRONG, where, "install it, or name it with its absolute path")
+    directory = os.path.dirname(ours)  # noqa: PTH120 - a text
+    whose = "the daemon" if place.daemon is not None else "the server"
+    return Finding(
+        WRONG,
+        f"{where} in the PATH of {whose}; that of this shell has it in {directory}",
+        f'path = ["{directory}"] in [servers.{server.name}], or command with the absolute path {ours}, and mcp-bridge reload; '
+        "or, for all servers, systemctl --user import-environment PATH, or systemctl --user edit mcp-bridge with "
+        f"Environment=PATH={directory}:{place.environment.get('PATH', os.defpath)} below [Service], and "
+        "systemctl --user restart mcp-bridge",
+    )
+
+
+def _looked_for(program: str) -> str:
+    """Return the program that env(1) is to find for a script, if its first line says so."""
+    try:
+        with open(program, "rb") as file:  # noqa: PTH123 - a text
+            found = _LOOKED_FOR.match(file.read(_FIRST_LINE))
+    except OSError:
+        return ""
+    return found[1].decode() if found else ""
 
 
 def unpinned(argv: tuple[str, ...]) -> str:
@@ -203,12 +318,17 @@ def _certificate(certificate: "Loaded | None") -> Iterator[Finding]:
         yield Finding(GOOD, certificate.summary)
 
 
-def _daemon(settings: Settings, certificate: "Loaded | None") -> Iterator[Finding]:
-    if settings.unix is None:
+def _daemon(
+    settings: Settings,
+    unix: Path | None,
+    certificate: "Loaded | None",
+    progress: Callable[[str], None],
+) -> Iterator[Finding]:
+    if unix is None:
         yield Finding(DOUBTFUL, "listen: unix is false, so the daemon cannot be asked how it is")
         return
     try:
-        answer = ask(settings.unix, "GET", f"{CONTROL}/status")
+        answer = ask(unix, "GET", f"{CONTROL}/status")
     except (NoDaemon, Refused, ConnectionError) as fault:
         yield Finding(DOUBTFUL, str(fault), "systemctl --user start mcp-bridge, or mcp-bridge serve")
         if settings.port and not _is_free(settings.host, settings.port):
@@ -230,13 +350,20 @@ def _daemon(settings: Settings, certificate: "Loaded | None") -> Iterator[Findin
     if answer.get("cgroup"):  # not said by a daemon from before an update
         yield Finding(GOOD, f"each server process has a cgroup of its own in {answer['cgroup']}")
     running = {one["name"]: one for one in answer["servers"]}
-    for server in settings.servers:
-        if server.name not in running:
-            yield Finding(
-                DOUBTFUL, f"servers.{server.name}: the daemon does not know it yet", "mcp-bridge reload"
-            )
-        else:
-            yield from _running(settings.unix, running[server.name])
+
+    def question(server: ServerConfig) -> list[Finding]:
+        if server.name in running:
+            one = running[server.name]
+            if one["state"] == "failed" and one["fault"] == server.fault:
+                # It was found without the daemon.
+                return []
+            return [*_running(unix, one)]
+        what = f"servers.{server.name}: the daemon does not know it yet"
+        return [Finding(DOUBTFUL, what, "mcp-bridge reload")]
+
+    counted = _Count("asked", len(settings.servers), progress)
+    for findings in side_by_side(question, settings.servers, _AT_ONCE, counted.one_more):
+        yield from findings
 
 
 def _addresses(answer: dict[str, Any]) -> Iterator[Finding]:

@@ -11,6 +11,7 @@ import json
 import os
 import shutil
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
@@ -41,6 +42,7 @@ from .environment import named
 from .helpers import Helpers
 from .importing import BadImport, import_servers
 from .log import escaped, tell
+from .running_daemon import Place, locate, not_in_path
 from .settings import AGGREGATE, ALL, CONTROL, ServerConfig, Settings
 from .showing import table
 from .trust import replaceable_of, replaceable_places
@@ -49,6 +51,8 @@ EX_OK: Final = 0
 EX_FAILED: Final = 1
 EX_UNAVAILABLE: Final = 69
 
+# The commands that work with the file of the running daemon. The others need no more of a file than where its socket is.
+_OF_THE_DAEMON: Final = frozenset({"reload", "env", "approve", "token", "client-config", "doctor"})
 _WATCH_SECONDS: Final = 1.0
 # A reload asks the helpers of all secrets, one after the other, and a restart may have to wait for it, in seconds.
 _HELPERS_SECONDS: Final = 600.0
@@ -126,8 +130,15 @@ def command(arguments: list[str], environment: Mapping[str, str]) -> int:
     given, rest = parser().parse_known_args(arguments)
     if rest:
         _Parser(prog=f"mcp-bridge {given.command}").error(f"unrecognized arguments: {' '.join(rest)}")
-    path = given.config or config.default_path(environment)
     try:
+        place = (
+            locate(given.config, environment)
+            if _uses_daemons_file(given)
+            else Place(given.config or config.default_path(environment), environment)
+        )
+        given.place, path = place, place.file
+        if given.config is None and place.daemon and path != config.default_path(environment):
+            tell(f"mcp-bridge: {escaped(str(path))} is the configuration of the running daemon\n")
         return _COMMANDS[given.command](given, path, environment)
     except (BadConfig, BadCredential, BadImport) as fault:
         return _failed(EX_CONFIG, str(fault))
@@ -149,6 +160,12 @@ def command(arguments: list[str], environment: Mapping[str, str]) -> int:
         return _failed(EX_FAILED, str(fault))
 
 
+def _uses_daemons_file(given: argparse.Namespace) -> bool:
+    if given.command == "config":
+        return str(given.action) != "schema"
+    return str(given.command) in _OF_THE_DAEMON
+
+
 def _failed(code: int, text: str) -> int:
     tell("".join(f"mcp-bridge: {escaped(line)}\n" for line in text.splitlines()))
     return code
@@ -165,7 +182,8 @@ def _say(text: str) -> None:
 def _serve(given: argparse.Namespace, path: Path, environment: Mapping[str, str]) -> int:
     from .daemon import run  # noqa: PLC0415 - the other commands need no event loop
 
-    settings = attrs.evolve(config.plan(path, environment), as_root=given.allow_root)
+    # Absolute, because commands that are run elsewhere ask the daemon for it.
+    settings = attrs.evolve(config.plan(path.absolute(), environment), as_root=given.allow_root)
     return run(settings, environment)
 
 
@@ -337,10 +355,14 @@ def _restart(given: argparse.Namespace, path: Path, environment: Mapping[str, st
     return EX_OK
 
 
-def _reload(_given: argparse.Namespace, path: Path, environment: Mapping[str, str]) -> int:
-    config.read(path)
+def _reload(given: argparse.Namespace, path: Path, environment: Mapping[str, str]) -> int:
+    place: Place = given.place
+    if place.other is not None:
+        raise BadConfig(
+            f"the daemon reads {place.other} and not {path}; without --config it reads its own file again"
+        )
     try:
-        changes = ask(_socket(path, environment), "POST", f"{CONTROL}/reload", _HELPERS_SECONDS)
+        changes = ask(place.unix or _socket(path, environment), "POST", f"{CONTROL}/reload", _HELPERS_SECONDS)
     except Refused as fault:
         raise BadConfig(str(fault)) from None
     for what in ("added", "changed", "removed", "kept"):
@@ -439,7 +461,7 @@ def _mirrored(tool: Mapping[str, Any], arguments: Mapping[str, Any]) -> dict[str
 # ---- configurations
 
 
-def _config(given: argparse.Namespace, path: Path, environment: Mapping[str, str]) -> int:
+def _config(given: argparse.Namespace, path: Path, _environment: Mapping[str, str]) -> int:
     if given.file is not None and given.action != "import":
         return _failed(EX_USAGE, f"config {given.action} takes no FILE; say --config {given.file}")
     match given.action:
@@ -448,7 +470,7 @@ def _config(given: argparse.Namespace, path: Path, environment: Mapping[str, str
         case "check":
             from .daemon import check  # noqa: PLC0415 - the other commands need no event loop
 
-            settings = _resolved(path, environment)
+            settings = _resolved(path, given.place.environment)
             faults = [f"{path}: servers.{one.name}: {one.fault}" for one in settings.servers if one.fault]
             faults += [
                 f"{path}: servers.{one.name}: others could replace what it executes: {reason}"
@@ -458,12 +480,12 @@ def _config(given: argparse.Namespace, path: Path, environment: Mapping[str, str
             faults += [f"{path}: listen: unix: {reason}" for reason in replaceable_places(settings)]
             if faults:
                 raise BadConfig("\n".join(faults))
-            certificate = check(settings, environment)
+            certificate = check(settings, given.place.environment)
             for reason in certificate.faults() if certificate else ():
                 tell(f"mcp-bridge: warning: {path}: listen: tls_cert: {escaped(reason)}\n")
             _say(f"{path}: {settings.own_servers} servers, {len(settings.tokens)} tokens, no fault")
         case "show":
-            _show(_resolved(path, environment))
+            _show(_resolved(path, given.place.environment))
         case _:
             if given.file is None:
                 return _failed(EX_USAGE, "config import needs the FILE to import")
@@ -493,7 +515,13 @@ def _show(settings: Settings) -> None:
 
 
 def _env(given: argparse.Namespace, path: Path, environment: Mapping[str, str]) -> int:
-    servers = {server.name: server for server in _resolved(path, environment).servers}
+    place: Place = given.place
+    if place.daemon is None:
+        tell("mcp-bridge: no daemon runs with this configuration; these are the variables of this shell\n")
+    elif lacking := not_in_path(environment, place.environment):
+        directories = escaped(os.pathsep.join(lacking))
+        tell(f"mcp-bridge: the PATH of the daemon is not that of this shell, and lacks {directories}\n")
+    servers = {server.name: server for server in _resolved(path, place.environment).servers}
     if given.server not in servers:
         raise BadConfig(f"{path}: {config.why_not_served(given.server, config.read(path), servers)}")
     _check_resolved(path, servers[given.server])
@@ -547,8 +575,9 @@ def _import(file: Path, path: Path) -> int:
     return EX_OK
 
 
-def _approve(given: argparse.Namespace, path: Path, environment: Mapping[str, str]) -> int:
-    known = {one.name: one for one in _resolved(path, environment).servers if one.name != AGGREGATE}
+def _approve(given: argparse.Namespace, path: Path, _environment: Mapping[str, str]) -> int:
+    place: Place = given.place
+    known = {one.name: one for one in _resolved(path, place.environment).servers if one.name != AGGREGATE}
     text = path.read_bytes().decode()
     approval = Approval()
     for name in given.servers:
@@ -576,8 +605,15 @@ def _approve(given: argparse.Namespace, path: Path, environment: Mapping[str, st
                 "an absolute path is always the same\n"
             )
     config.rewrite(path, text)
-    tell(f"mcp-bridge: {path} has changed; mcp-bridge reload tells the daemon\n")
+    _tell_of_change(place)
     return EX_OK
+
+
+def _tell_of_change(place: Place) -> None:
+    if place.other is None:
+        tell(f"mcp-bridge: {place.file} has changed; mcp-bridge reload tells the daemon\n")
+    else:
+        tell(f"mcp-bridge: {place.file} has changed; the daemon that runs reads {place.other}\n")
 
 
 def _approved(subject: Subject) -> Iterable[tuple[str, str]]:
@@ -598,7 +634,7 @@ def _token(given: argparse.Namespace, path: Path, environment: Mapping[str, str]
             return _failed(
                 EX_USAGE, "token rotate takes no NAME; `token revoke` and `token new` replace others"
             )
-        return _rotate(path, environment)
+        return _rotate(given.place, environment)
     if given.action == "list":
         if given.name is not None:
             return _failed(EX_USAGE, "token list takes no NAME; it lists all")
@@ -626,7 +662,7 @@ def _token(given: argparse.Namespace, path: Path, environment: Mapping[str, str]
         config.rewrite(path, config.with_token(text, given.name, _hash_of(token), given.servers))
         _say(token)
         tell("mcp-bridge: the token is shown this once; only its hash is kept\n")
-    tell(f"mcp-bridge: {path} has changed; mcp-bridge reload tells the daemon\n")
+    _tell_of_change(given.place)
     return EX_OK
 
 
@@ -634,8 +670,9 @@ def _hash_of(token: str) -> str:
     return hashlib.sha256(token.encode()).hexdigest()
 
 
-def _rotate(path: Path, environment: Mapping[str, str]) -> int:
+def _rotate(place: Place, environment: Mapping[str, str]) -> int:
     """Replace the default token, and let a running daemon read it."""
+    path = place.file
     listen = config.read(path).listen if path.exists() else config.Listen()
     if listen.token not in ("", BOOT):
         raise BadConfig(
@@ -644,14 +681,14 @@ def _rotate(path: Path, environment: Mapping[str, str]) -> int:
     tell(
         f"mcp-bridge: {rotate_token(listen.token, environment)} holds a new token; the former one is refused\n"
     )
-    _reload_if_running(path, environment)
+    _reload_if_running(place, environment)
     return EX_OK
 
 
-def _reload_if_running(path: Path, environment: Mapping[str, str]) -> None:
+def _reload_if_running(place: Place, environment: Mapping[str, str]) -> None:
     """Let the daemon read its files again, if one runs."""
     try:
-        ask(_socket(path, environment), "POST", f"{CONTROL}/reload", _HELPERS_SECONDS)
+        ask(place.unix or _socket(place.file, environment), "POST", f"{CONTROL}/reload", _HELPERS_SECONDS)
     except NoDaemon:
         pass
     except (BadConfig, Refused) as fault:
@@ -687,7 +724,7 @@ def _client_config(given: argparse.Namespace, path: Path, environment: Mapping[s
     else:
         # A client of the desktop has another PATH than a shell, and another directory.
         words = [os.path.abspath(shutil.which(sys.argv[0]) or sys.argv[0]), "connect", given.server]  # noqa: PTH100 - a link stays
-        if given.config:
+        if given.config or path != config.default_path(environment):
             words += ["--config", os.path.abspath(path)]  # noqa: PTH100 - likewise
         pasted = connecting(given.client, given.server, words)
     tell(f"mcp-bridge: {pasted.where}\n")
@@ -713,13 +750,40 @@ def _token_of_client(
         text = config.with_token(text, name, _hash_of(token), [given.server])
     config.rewrite(path, text)
     tell(f"mcp-bridge: {path} has the token {name} now; `mcp-bridge token revoke {name}` takes it away\n")
-    _reload_if_running(path, environment)
+    _reload_if_running(given.place, environment)
     return token
 
 
-def _doctor(_given: argparse.Namespace, path: Path, environment: Mapping[str, str]) -> int:
+class _Progress:
+    """The last line of the terminal, for how far a command is. Nothing where stderr is no terminal."""
+
+    def __init__(self) -> None:
+        self._shown = sys.stderr.isatty()
+        self._lock = threading.Lock()
+
+    def show(self, text: str) -> None:
+        """Show this in place of what was shown before."""
+        if self._shown:
+            with self._lock:
+                tell(f"\r\x1b[K{text}")
+
+    def clear(self) -> None:
+        """Leave the line to what comes now."""
+        self.show("")
+
+
+def _doctor(given: argparse.Namespace, path: Path, environment: Mapping[str, str]) -> int:
+    progress = _Progress()
+    try:
+        return _examined(doctor.examine(path, environment, given.place, progress.show), progress)
+    finally:
+        progress.clear()
+
+
+def _examined(findings: Iterable[doctor.Finding], progress: _Progress) -> int:
     worst = EX_OK
-    for finding in doctor.examine(path, environment):
+    for finding in findings:
+        progress.clear()
         _say(escaped(f"{finding.kind:<9} {finding.text}"))
         if finding.mend:
             _say(escaped(f"{'':<9} {finding.mend}"))

@@ -1,0 +1,243 @@
+"""`doctor` and `env` ask the daemon that runs what it has, name a fix that works, and ask many servers side by side."""
+
+import os
+import pty
+import re
+import subprocess
+import sys
+import threading
+
+import pytest
+
+from mcpbridged.bridge import config
+from mcpbridged.bridge.asking import ask
+from mcpbridged.bridge.side_by_side import side_by_side
+
+from ..e2e.bridge_process import EXAMPLE, PROGRAM
+from ..e2e.daemon_process import Daemon, write_config
+
+SHORT = "/usr/bin:/bin"
+
+
+def program(folder, name, text):
+    folder.mkdir(parents=True, exist_ok=True)
+    file = folder / name
+    file.write_text(text)
+    file.chmod(0o755)
+    return file
+
+
+@pytest.fixture(scope="module")
+def managed(tmp_path_factory):
+    """A daemon with the PATH of a service manager, and a person whose shell has another one."""
+    folder = tmp_path_factory.mktemp("managed")
+    mine = folder / "home/.local/bin"
+    example = " ".join(EXAMPLE)
+    program(mine, "uvx-of-mine", f"#!/bin/sh\nexec {example}\n")
+    program(mine, "node-of-mine", f"#!/bin/sh\nexec {example}\n")
+    script = program(folder / "lib", "script", "#!/usr/bin/env node-of-mine\n")
+    servers = {
+        "lacking": {"command": ["uvx-of-mine"]},
+        "helped": {"command": ["uvx-of-mine"], "path": [str(mine)]},
+        "script": {"command": [str(script)]},
+        "mended": {"command": [str(script)], "path": [str(mine)], "pass_env": []},
+        "nowhere": {"command": ["no-such-program-here"]},
+        "variable": {"command": EXAMPLE, "pass_env": ["OF_THE_SHELL"]},
+        "given": {"command": EXAMPLE, "pass_env": ["OF_THE_DAEMON", "DAEMON_TOKEN"]},
+    }
+    write_config(folder / "config.toml", servers)
+    ours = {"PATH": SHORT, "OF_THE_DAEMON": "here", "DAEMON_TOKEN": "canary-token"}
+    with Daemon(folder, environment=ours, within=["sh", "-c", 'umask 027 && exec "$@"', "sh"]) as running:
+        yield running
+
+
+def do(running, *words, **variables):
+    mine = running.folder / "home/.local/bin"
+    ours = {**running.variables, "PATH": f"{mine}:{SHORT}", "OF_THE_SHELL": "here", **variables}
+    return subprocess.run(
+        [PROGRAM, *words, "--config", str(running.config)],
+        env=ours,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+        umask=0o022,
+    )
+
+
+@pytest.fixture(scope="module")
+def findings(managed):
+    """What the doctor says, and how to mend it, by what it is about."""
+    done = do(managed, "doctor")
+    assert done.returncode == 1, done.stderr
+    assert done.stderr == ""
+    found = re.split(r"\n(?=\S)", done.stdout)
+    about = {}
+    for text in found:
+        key = re.match(r"\S+ +(servers\.\w+|.*)", text)[1]
+        about[key] = f"{about.get(key, '')}{' '.join(text.split())}\n"
+    return about
+
+
+def test_h6_doctor_says_which_directory_of_the_person_has_the_program(managed, findings):
+    told = findings["servers.lacking"]
+    mine = managed.folder / "home/.local/bin"
+    assert "there is no program 'uvx-of-mine' in the PATH of the daemon" in told
+    assert f"that of this shell has it in {mine} " in told
+    for fix in (
+        f'path = ["{mine}"] in [servers.lacking]',
+        f"absolute path {mine}/uvx-of-mine",
+        "systemctl --user import-environment PATH",
+        "systemctl --user edit mcp-bridge",
+        f"Environment=PATH={mine}:{SHORT}",
+    ):
+        assert fix in told, fix
+    assert "there is no program 'no-such-program-here' install it" in findings["servers.nowhere"]
+
+
+def test_h6_doctor_finds_a_script_whose_interpreter_the_daemon_does_not_have(managed, findings):
+    told = findings["servers.script"]
+    assert f"the first line of {managed.folder}/lib/script names 'node-of-mine' in the PATH of" in told
+    assert f"that of this shell has it in {managed.folder}/home/.local/bin" in told
+
+
+def test_h6_doctor_names_the_path_and_the_umask_of_the_daemon(managed, findings):
+    text = "\n".join(findings.values())
+    assert (
+        f"the PATH of the daemon is {SHORT}; that of this shell has {managed.folder}/home/.local/bin as well"
+        in text
+    )
+    assert "servers write files with the umask 0027, and that of this shell is 0022" in text
+
+
+def test_h6_doctor_judges_variables_by_those_of_the_daemon(findings):
+    assert findings["servers.variable"].count("OF_THE_SHELL: there is no such variable") == 1
+    assert "systemctl --user import-environment OF_THE_SHELL" in findings["servers.variable"]
+    assert "servers.given: it answers" in findings["servers.given"]
+
+
+@pytest.mark.parametrize("name", ["helped", "mended"])
+def test_h6_the_key_path_is_a_fix(managed, findings, name):
+    assert "it answers" in findings[f"servers.{name}"]
+    assert "echo" in do(managed, "tools", name).stdout
+
+
+def test_h6_env_shows_what_the_daemon_has_and_no_secret(managed):
+    done = do(managed, "env", "given", DAEMON_TOKEN="another")
+    assert done.returncode == 0
+    lines = done.stdout.splitlines()
+    assert {f"PATH={SHORT}", "OF_THE_DAEMON=here", "DAEMON_TOKEN=[secret]"} <= set(lines)
+    assert f"PATH of the daemon is not that of this shell, and lacks {managed.folder}/home/.local/bin" in (
+        done.stderr
+    )
+    answer = ask(managed.unix, "GET", "/control/daemon")
+    assert answer["variables"]["DAEMON_TOKEN"] == "[secret]"
+    assert "canary" not in str(answer)
+    assert (answer["umask"], answer["config"]) == ("0027", str(managed.config))
+    mine = managed.folder / "home/.local/bin"
+    assert f"PATH={mine}:{SHORT}" in do(managed, "env", "helped").stdout.splitlines()
+    done = do(managed, "env", "variable")
+    assert (done.returncode, "OF_THE_SHELL: there is no such variable" in done.stderr) == (78, True)
+
+
+def test_h6_without_a_daemon_env_says_whose_variables_it_shows(tmp_path):
+    write_config(tmp_path / "config.toml", {"one": {"command": EXAMPLE, "pass_env": []}})
+    done = subprocess.run(
+        [PROGRAM, "env", "one", "--config", str(tmp_path / "config.toml")],
+        env={"PATH": SHORT, "XDG_RUNTIME_DIR": str(tmp_path), "HOME": str(tmp_path)},
+        capture_output=True, text=True, timeout=60, check=True,
+    )  # fmt: skip
+    assert f"PATH={SHORT}" in done.stdout.splitlines()
+    assert "no daemon runs with this configuration" in done.stderr
+
+
+@pytest.mark.parametrize("path", ["bin", "/a:/b"])
+def test_h6_a_directory_of_path_is_absolute(tmp_path, path):
+    write_config(tmp_path / "config.toml", {"one": {"command": ["true"], "path": [path], "pass_env": []}})
+    with pytest.raises(config.BadConfig, match=r"servers\.one: path: must hold absolute paths"):
+        config.load(tmp_path / "config.toml", {"PATH": SHORT, "HOME": "/home/me"})
+
+
+# ---- many servers
+
+# Waits with its answers until so many others have been started.
+TOGETHER = """
+import os, runpy, sys, time
+folder, count = sys.argv[1], int(sys.argv[2])
+open(os.path.join(folder, str(os.getpid())), "w").close()
+end = time.monotonic() + 20
+while len(os.listdir(folder)) < count and time.monotonic() < end:
+    time.sleep(0.01)
+if time.monotonic() >= end:
+    sys.exit(1)
+sys.argv = [sys.argv[3]]
+runpy.run_path(sys.argv[0], run_name="__main__")
+"""
+
+
+def test_w10_doctor_asks_servers_side_by_side_and_shows_how_far_it_is(tmp_path):
+    together = tmp_path / "together"
+    together.mkdir()
+    command = [sys.executable, "-c", TOGETHER, str(together), "4", EXAMPLE[1]]
+    names = [f"s{number}" for number in range(12)]
+    write_config(tmp_path / "config.toml", {name: {"command": command, "era": "legacy"} for name in names})
+    with Daemon(tmp_path) as running:
+        ours, theirs = pty.openpty()
+        shown = []
+
+        def read():
+            try:
+                while data := os.read(ours, 65536):
+                    shown.append(data)
+            except OSError:  # the other end is closed
+                return
+
+        reader = threading.Thread(target=read)
+        reader.start()
+        done = subprocess.run(
+            [PROGRAM, "doctor", "--config", str(running.config)],
+            env=running.variables,
+            stdout=subprocess.PIPE,
+            stderr=theirs,
+            timeout=100,
+            check=False,
+        )
+        os.close(theirs)
+        reader.join(10)
+        os.close(ours)
+        quiet = running.do("doctor")
+    answered = re.findall(r"servers\.(s\d+): it answers", done.stdout.decode())
+    assert answered == names
+    assert done.returncode == 0
+    progress = b"".join(shown).decode()
+    assert "looked at: 12 of 12 servers" in progress
+    assert "asked: 12 of 12 servers" in progress
+    assert progress.endswith("\r\x1b[K")
+    assert (quiet.stderr, "\x1b" in quiet.stdout) == ("", False)
+
+
+def test_w10_no_more_than_the_bound_are_in_work_and_results_come_in_order():
+    lock, working, most = threading.Lock(), 0, 0
+    done = []
+
+    def work(number):
+        nonlocal working, most
+        with lock:
+            working += 1
+            most = max(most, working)
+        together.wait(10)
+        with lock:
+            working -= 1
+        return number
+
+    together = threading.Barrier(3)
+    assert list(side_by_side(work, range(30), 3, lambda: done.append(1))) == list(range(30))
+    assert (most, len(done)) == (3, 30)
+    assert list(side_by_side(work, [], 3, lambda: None)) == []
+
+
+def test_w10_a_fault_of_one_is_raised_where_its_result_is_due():
+    results = side_by_side(lambda number: 6 // number, [3, 2, 0, 1], 2, lambda: None)
+    assert [next(results), next(results)] == [2, 3]
+    with pytest.raises(ZeroDivisionError):
+        next(results)
