@@ -9,6 +9,7 @@ import os
 import shlex
 import sys
 from collections.abc import Callable, Sequence
+from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, NoReturn
 
@@ -56,9 +57,34 @@ one in $XDG_STATE_HOME/mcp-bridge/token, which is minted at the first start and 
 mcp-bridge(1) for limits and exit codes."""
 
 
-class _Parser(argparse.ArgumentParser):
+class Parser(argparse.ArgumentParser):
+    """A parser whose errors are 64, and are written in the form that the log has."""
+
+    form = "text"
+
     def error(self, message: str) -> NoReturn:
-        self.exit(EX_USAGE, f"mcp-bridge: {message}\nTry 'mcp-bridge --help'.\n")
+        """Leave for wrong usage."""
+        self.give_up(EX_USAGE, message, f"Try '{self.prog} --help'.\n")
+
+    def give_up(self, code: int, reason: str, hint: str = "") -> NoReturn:
+        """Leave with this code, and say why."""
+        if self.form == "json":
+            from .log import LineLog  # noqa: PLC0415 - only where something is wrong
+
+            LineLog(form=self.form).always("error", "cannot_start", reason, reason=reason, code=code)
+            self.exit(code)
+        self.exit(code, f"mcp-bridge: {reason}\n{hint}")
+
+
+def form_of(arguments: Sequence[str]) -> str:
+    """Return the form of the log that these arguments choose, also where others of them are wrong."""
+    given = arguments[: arguments.index("--")] if "--" in arguments else arguments
+    form = "text"
+    for word, following in pairwise([*given, ""]):
+        option, equals, value = word.partition("=")
+        if option == "--log-format":
+            form = value if equals else following
+    return form
 
 
 def main(argv: Sequence[str] | None = None) -> NoReturn:
@@ -66,6 +92,10 @@ def main(argv: Sequence[str] | None = None) -> NoReturn:
     _open_standard_streams()
     arguments = sys.argv[1:] if argv is None else list(argv)
     try:
+        if form_of(arguments) == "json":
+            from .log import LineLog  # noqa: PLC0415 - the others need no log so early
+
+            LineLog(form="json").take_over()
         if arguments and arguments[0] in COMMANDS:
             from .door import command  # noqa: PLC0415 - see the module's docstring
 
@@ -102,6 +132,7 @@ def _let_go_of_standard_streams() -> None:
 def read_arguments(arguments: list[str], environment: dict[str, str]) -> "Settings":
     """The settings that these arguments mean. Leaves with 64 for wrong usage and 78 for unsafe values."""
     parser = options_parser()
+    parser.form = form_of(arguments)
     if arguments and not arguments[0].startswith("-"):
         parser.error(f"there is no command {arguments[0]!r}; there are {', '.join(COMMANDS)}")
     if "--" in arguments:
@@ -119,7 +150,7 @@ def read_arguments(arguments: list[str], environment: dict[str, str]) -> "Settin
     return _settings(parser, given, tuple(command), environment)
 
 
-def _parsed(parser: _Parser, arguments: list[str]) -> argparse.Namespace:
+def _parsed(parser: Parser, arguments: list[str]) -> argparse.Namespace:
     given, rest = parser.parse_known_args(arguments)
     if rest:
         hint = (
@@ -130,7 +161,7 @@ def _parsed(parser: _Parser, arguments: list[str]) -> argparse.Namespace:
 
 
 def _settings(
-    parser: _Parser, given: argparse.Namespace, command: tuple[str, ...], environment: dict[str, str]
+    parser: Parser, given: argparse.Namespace, command: tuple[str, ...], environment: dict[str, str]
 ) -> "Settings":
     from ..transports.options import Launch, Paths, is_discovery, spellings  # noqa: PLC0415 - see the module's docstring
     from .environment import BadEnvironment, child_environment, withheld  # noqa: PLC0415
@@ -144,7 +175,7 @@ def _settings(
     try:
         variables, hidden = child_environment(environment, given.env)
     except BadEnvironment as fault:
-        parser.exit(EX_CONFIG, f"mcp-bridge: {fault}\n")
+        parser.give_up(EX_CONFIG, str(fault))
     paths = {
         "mcp": given.mcp_path,
         "sse": given.sse_path,
@@ -194,9 +225,9 @@ def _settings(
     )
 
 
-def options_parser() -> _Parser:
+def options_parser() -> Parser:
     """The grammar of the wrapper, `mcp-bridge --stdio`."""
-    parser = _Parser(
+    parser = Parser(
         prog="mcp-bridge",
         description="Put a local stdio MCP server on a socket, for clients of every protocol revision.",
         epilog=_EPILOG,
@@ -364,18 +395,18 @@ class _NoTokenHere(argparse.Action):
         )
 
 
-def _split(parser: _Parser, command: str) -> list[str]:
+def _split(parser: Parser, command: str) -> list[str]:
     try:
         return shlex.split(command)
     except ValueError as fault:
         parser.error(f"--stdio cannot be split into words: {fault}")
 
 
-def _check_host(parser: _Parser, host: str) -> None:
+def _check_host(parser: Parser, host: str) -> None:
     try:
         check_loopback(host)
     except NotLoopback as fault:
-        parser.exit(EX_CONFIG, f"mcp-bridge: --host {fault}\n")
+        parser.give_up(EX_CONFIG, f"--host {fault}")
     except BadAddress as fault:
         parser.error(f"--host {fault}")
 
@@ -414,7 +445,7 @@ _origin = _told(check_origin)
 _host = _told(check_host)
 
 
-def _limits(parser: _Parser, changes: list[str], session_timeout: int | None) -> "Limits":
+def _limits(parser: Parser, changes: list[str], session_timeout: int | None) -> "Limits":
     from ..validators.limits import Limits  # noqa: PLC0415 - see the module's docstring
     from .settings import BadLimit, changed_limits  # noqa: PLC0415
 

@@ -77,6 +77,11 @@ _VERSION: Final = 1
 _NEVER_SHOWN: Final = frozenset({"command", "args", "env", "headers", "secrets", "sha256", "token", "url"})
 # More decimal digits than Python reads as one number, with the underscores that TOML lets stand between them.
 _LONG_NUMBER: Final = re.compile(r"[0-9](?:_?[0-9]){4300,}")
+# The form of the log, in its table or by its whole name, in a text that is no TOML.
+_FORMAT: Final = re.compile(
+    r"""^\s*(?:\[\s*log\s*\][^\[]*?^\s*|log\s*\.\s*|log\s*=\s*\{[^}\n]*?)format\s*=\s*["'](\w+)["']""",
+    re.MULTILINE,
+)
 # The head of a table, and the key of a line, as most files are written.
 _HEADER: Final = re.compile(r"\s*\[{1,2}([^\[\]]+)\]")
 _KEY: Final = re.compile(r"""\s*([\w."' -]+?)\s*=""")
@@ -344,15 +349,20 @@ def load(path: Path, environment: Mapping[str, str]) -> Settings:
         raise BadConfig(f"{path}: {fault}") from None
 
 
-def plan(path: Path, environment: Mapping[str, str]) -> Settings:
+def plan(path: Path, environment: Mapping[str, str], log_format: str = "") -> Settings:
     """Return the settings of a file that nobody else can change, without its secrets. Raises BadConfig.
+
+    `log_format` is what the command line says instead of the file, if anything.
 
     A server with a value that depends on the machine, and cannot be had, carries the reason; one whose secrets are still
     to be read is pending.
     """
     file = read(path)
     try:
-        return _planned(file, path, environment)
+        settings = _planned(file, path, environment)
+        if not log_format:
+            return settings
+        return attrs.evolve(settings, log_format=log_format, log_format_given=log_format)
     except BadConfig as fault:
         raise BadConfig(f"{path}: {fault}") from None
 
@@ -399,6 +409,22 @@ def limits_of(path: Path, server: str = "") -> Limits:
         return changed_limits(limits, file.servers[server].limits) if server in file.servers else limits
     except (BadConfig, BadLimit):
         return Limits()
+
+
+def log_format_of(path: Path) -> str:
+    """Return the form of the log that a file chooses which may be wrong elsewhere; text where it cannot be read."""
+    try:
+        with path.open("rb") as file:
+            text = file.read(LARGEST).decode(errors="replace")
+    except OSError:
+        return "text"
+    try:
+        log: Any = tomllib.loads(text).get("log")
+        form: Any = cast("dict[str, Any]", log).get("format") if isinstance(log, dict) else None
+    except (ValueError, RecursionError):
+        found = _FORMAT.search(text)
+        form = found[1] if found else None
+    return form if form == "json" else "text"
 
 
 def read_file(data: bytes) -> File:

@@ -53,7 +53,7 @@ from .credentials import (
 )
 from .fleet import Changes, Fleet, rights_of
 from .helpers import Helpers
-from .log import LineLog, escaped, tell
+from .log import LineLog, escaped
 from .notify import Notifier
 from .off_loop import off_loop
 from .program import found_program, why_not_found
@@ -120,6 +120,7 @@ def run(settings: Settings, environment: Mapping[str, str]) -> int:
 
 def _run(settings: Settings, environment: Mapping[str, str], umask: int) -> int:
     log = LineLog(settings.log_level, settings.log_format)
+    log.take_over()
     log.hide(settings.secrets)
     try:
         _check_command(settings)
@@ -134,12 +135,12 @@ def _run(settings: Settings, environment: Mapping[str, str], umask: int) -> int:
         log.hide([tokens.owner])
         sockets = _Sockets(settings, environment)
     except CannotStart as fault:
-        tell(f"mcp-bridge: {fault}\n")
+        log.always("error", "cannot_start", str(fault), reason=str(fault), code=fault.code)
         return fault.code
     limits, lowered = fitting(settings.limits, raise_soft_limit())
     for sentence in lowered:
         log.warning(sentence)
-    spawner = Spawner.start(_cgroup(log), umask)
+    spawner = Spawner.start(_cgroup(log), umask, settings.log_format)
     try:
         daemon = _Daemon(settings, environment, log, tokens, sockets, spawner, limits)
         trio.run(daemon.run)
@@ -320,8 +321,10 @@ def _make(directory: Path) -> None:
         raise CannotStart(EX_CONFIG, f"{directory} cannot be made: {fault.strerror}") from None
 
 
-def _read_all(path: Path, environment: Mapping[str, str], helpers: Helpers) -> tuple[Settings, _Tokens]:
-    settings = plan(path, environment)
+def _read_all(
+    path: Path, environment: Mapping[str, str], log_format: str, helpers: Helpers
+) -> tuple[Settings, _Tokens]:
+    settings = plan(path, environment, log_format)
     helpers.seconds = settings.limits.helper_seconds
     # The token first: without it nothing of the rest is used.
     tokens = _Tokens.of(settings, environment, helpers)
@@ -592,7 +595,7 @@ class _Daemon:
         self._notifier.reloading()
         try:
             wanted, tokens = await off_loop(
-                partial(_read_all, self._settings.file, self._environment),
+                partial(_read_all, self._settings.file, self._environment, self._settings.log_format_given),
                 self._settings.limits.helper_seconds,
             )
             certificate = await trio.to_thread.run_sync(self._sockets.certificate_now, abandon_on_cancel=True)
@@ -707,37 +710,46 @@ class _Daemon:
     def _announce(self) -> None:
         settings = self._settings
         path = settings.paths.mcp or settings.paths.sse or settings.paths.ws
-        lines: list[str] = []
         self._warn_of_certificate()
+        url = f"{self._where[0]}{path}"
         if os.geteuid() == 0 and not settings.as_root:
-            lines.append(
-                "warning: running as root, and so is every server; use an ordinary user, or say --allow-root"
+            self._warn(
+                "running_as_root",
+                "running as root, and so is every server; use an ordinary user, or say --allow-root",
             )
-        lines.extend(
-            f"warning: servers.{server.name}: {escaped(server.config.fault)}"
-            for server in self._fleet
-            if server.config.fault
-        )
-        lines.extend(f"warning: listen: unix: {escaped(reason)}" for reason in replaceable_places(settings))
+        for server in self._fleet:
+            if server.config.fault:
+                self._warn(
+                    "server_failed",
+                    f"servers.{server.name}: {escaped(server.config.fault)}",
+                    server=server.name,
+                    reason=server.config.fault,
+                )
+        for reason in replaceable_places(settings):
+            self._warn("socket_replaceable", f"listen: unix: {escaped(reason)}", reason=reason)
         if self._tokens.known is None and self._sockets.tcp:
-            lines.append(
-                "warning: no credential is asked for (--no-auth): every program on this machine may use this server"
+            self._warn(
+                "no_authentication",
+                "no credential is asked for (--no-auth): every program on this machine may use this server",
             )
         elif settings.root:
-            lines.append("a client's configuration, ready to paste:")
-            lines.extend(self._client_configuration(self._where[0] + path))
-        lines.extend(f"also ready on {escaped(address)}{path}" for address in self._where[1:])
-        lines.append(f"ready on {self._where[0]}{path}")
-        for line in lines:
-            tell(f"{line}\n" if line.startswith(" ") else f"mcp-bridge: {line}\n")
+            text = f"a client's configuration, ready to paste:\n{self._client_configuration(url)}"
+            self._log.always("info", "client_configuration", text, url=url, token_file=self._tokens.place)
+        for address in self._where[1:]:
+            also = f"{address}{path}"
+            self._log.always("info", "also_ready", f"also ready on {escaped(also)}", url=also)
+        self._log.always("info", "ready", f"ready on {url}", url=url)
         self._notifier.ready(self._summary())
 
-    def _client_configuration(self, url: str) -> list[str]:
+    def _warn(self, event: str, text: str, **fields: object) -> None:
+        self._log.always("warning", event, f"warning: {text}", **(fields or {"reason": text}))
+
+    def _client_configuration(self, url: str) -> str:
         # A journal or a file is no place for a secret.
         shown = self._tokens.owner if sys.stderr.isatty() else f"<the content of {self._tokens.place}>"
         entry = {"type": "http", "url": url, "headers": {"Authorization": f"Bearer {shown}"}}
         text = json.dumps({"mcpServers": {self._settings.root: entry}}, indent=2, ensure_ascii=False)
-        return ["  " + line for line in text.splitlines()]
+        return "\n".join("  " + line for line in text.splitlines())
 
 
 async def _hurry(signals: AsyncIterator[int], orderly: trio.CancelScope) -> None:

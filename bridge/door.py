@@ -26,7 +26,7 @@ from . import config, doctor
 from .addresses import BadAddress, NotOurs, shown_address
 from .approval import Approval, NotApproved, Subject
 from .asking import NoDaemon, Refused, ask, call, follow, result_of
-from .cli import COMMANDS, EX_CONFIG, EX_INTERRUPTED, EX_USAGE
+from .cli import COMMANDS, EX_CONFIG, EX_INTERRUPTED, EX_USAGE, Parser, form_of
 from .client_config import CLIENTS, client_config, connecting
 from .completion import SHELLS, completion
 from .config import BadConfig
@@ -41,7 +41,7 @@ from .credentials import (
 from .environment import named
 from .helpers import Helpers
 from .importing import BadImport, import_servers
-from .log import escaped, tell
+from .log import LineLog, escaped, tell
 from .running_daemon import Place, locate, not_in_path
 from .settings import AGGREGATE, ALL, CONTROL, ServerConfig, Settings
 from .showing import table
@@ -52,24 +52,20 @@ EX_FAILED: Final = 1
 EX_UNAVAILABLE: Final = 69
 
 # The commands that work with the file of the running daemon. The others need no more of a file than where its socket is.
-_OF_THE_DAEMON: Final = frozenset({"reload", "env", "approve", "token", "client-config", "doctor"})
+_OF_THE_DAEMON: Final = frozenset({"reload", "env", "config", "approve", "token", "client-config", "doctor"})
 _WATCH_SECONDS: Final = 1.0
 # A reload asks the helpers of all secrets, one after the other, and a restart may have to wait for it, in seconds.
 _HELPERS_SECONDS: Final = 600.0
 
 
-class _Parser(argparse.ArgumentParser):
-    def error(self, message: str) -> NoReturn:
-        self.exit(EX_USAGE, f"mcp-bridge: {message}\nTry '{self.prog} --help'.\n")
-
-
-def parser() -> argparse.ArgumentParser:
-    """The grammar of all commands."""
-    top = _Parser(prog="mcp-bridge", allow_abbrev=False)
-    commands = top.add_subparsers(dest="command", required=True, parser_class=_Parser)
+def parser(form: str = "text") -> argparse.ArgumentParser:
+    """The grammar of all commands, and the form of its errors."""
+    top = Parser(prog="mcp-bridge", allow_abbrev=False)
+    commands = top.add_subparsers(dest="command", required=True, parser_class=Parser)
 
     def command(name: str) -> argparse.ArgumentParser:
         found = commands.add_parser(name, help=COMMANDS[name], description=COMMANDS[name], allow_abbrev=False)
+        found.form = form
         found.add_argument(
             "--config", type=Path, metavar="FILE", help="the configuration (default: see mcp-bridge.toml(5))"
         )
@@ -77,6 +73,9 @@ def parser() -> argparse.ArgumentParser:
 
     serve = command("serve")
     serve.add_argument("--allow-root", action="store_true", help="do not warn when running as root")
+    serve.add_argument(
+        "--log-format", choices=["text", "json"], help="for people or for machines (default: see log.format)"
+    )
     status = command("status")
     status.add_argument("--json", action="store_true", help="for machines")
     status.add_argument("--watch", action="store_true", help="again every second")
@@ -127,24 +126,13 @@ def parser() -> argparse.ArgumentParser:
 
 def command(arguments: list[str], environment: Mapping[str, str]) -> int:
     """Carry out one command, and answer the exit code."""
-    given, rest = parser().parse_known_args(arguments)
-    if rest:
-        _Parser(prog=f"mcp-bridge {given.command}").error(f"unrecognized arguments: {' '.join(rest)}")
+    given = _given(arguments)
     try:
-        place = (
-            locate(given.config, environment)
-            if _uses_daemons_file(given)
-            else Place(given.config or config.default_path(environment), environment)
-        )
-        given.place, path = place, place.file
-        if given.config is None and place.daemon and path != config.default_path(environment):
-            tell(f"mcp-bridge: {escaped(str(path))} is the configuration of the running daemon\n")
-        return _COMMANDS[given.command](given, path, environment)
+        given.place = _place(given, environment)
+        return _COMMANDS[given.command](given, given.place.file, environment)
     except (BadConfig, BadCredential, BadImport) as fault:
         return _failed(EX_CONFIG, str(fault))
-    except NoDaemon as fault:
-        return _failed(EX_UNAVAILABLE, str(fault))
-    except NotOurs as fault:
+    except (NoDaemon, NotOurs) as fault:
         return _failed(EX_UNAVAILABLE, str(fault))
     except BadAddress as fault:
         return _failed(EX_USAGE, str(fault))
@@ -160,10 +148,27 @@ def command(arguments: list[str], environment: Mapping[str, str]) -> int:
         return _failed(EX_FAILED, str(fault))
 
 
-def _uses_daemons_file(given: argparse.Namespace) -> bool:
-    if given.command == "config":
-        return str(given.action) != "schema"
-    return str(given.command) in _OF_THE_DAEMON
+def _given(arguments: list[str]) -> argparse.Namespace:
+    """Return what these arguments mean. Leaves with 64 for wrong usage."""
+    # Of the others no program reads the errors as events.
+    form = form_of(arguments) if arguments[0] == "serve" else "text"
+    given, rest = parser(form).parse_known_args(arguments)
+    if rest:
+        usage = Parser(prog=f"mcp-bridge {given.command}")
+        usage.form = form
+        usage.error(f"unrecognized arguments: {' '.join(rest)}")
+    return given
+
+
+def _place(given: argparse.Namespace, environment: Mapping[str, str]) -> Place:
+    """Return the file and the variables for a command, and name the file where it is the daemon's and not the usual one."""
+    usual = config.default_path(environment)
+    if given.command not in _OF_THE_DAEMON or vars(given).get("action") == "schema":
+        return Place(given.config or usual, environment)
+    place = locate(given.config, environment)
+    if given.config is None and place.file != usual:
+        tell(f"mcp-bridge: {escaped(str(place.file))} is the configuration of the running daemon\n")
+    return place
 
 
 def _failed(code: int, text: str) -> int:
@@ -182,9 +187,16 @@ def _say(text: str) -> None:
 def _serve(given: argparse.Namespace, path: Path, environment: Mapping[str, str]) -> int:
     from .daemon import run  # noqa: PLC0415 - the other commands need no event loop
 
-    # Absolute, because commands that are run elsewhere ask the daemon for it.
-    settings = attrs.evolve(config.plan(path.absolute(), environment), as_root=given.allow_root)
-    return run(settings, environment)
+    log = LineLog(form=given.log_format or config.log_format_of(path))
+    log.take_over()
+    try:
+        # Absolute, because commands that are run elsewhere ask the daemon for it.
+        settings = config.plan(path.absolute(), environment, given.log_format or "")
+    except (BadConfig, BadCredential) as fault:
+        text = "\nmcp-bridge: ".join(map(escaped, str(fault).splitlines()))
+        log.always("error", "cannot_start", text, reason=str(fault), code=EX_CONFIG)
+        return EX_CONFIG
+    return run(attrs.evolve(settings, as_root=given.allow_root), environment)
 
 
 def _socket(path: Path, environment: Mapping[str, str]) -> Path:

@@ -10,10 +10,13 @@ import os
 import re
 import select
 import sys
+import threading
 import time
 import traceback
+import warnings
 from collections import Counter
 from collections.abc import Iterable
+from types import TracebackType
 from typing import Final, TextIO, TypeVar
 
 from .redaction import Redactor, begun_at, needles_of, redact
@@ -84,6 +87,42 @@ class LineLog:
         if self._rank <= 3:
             self._write("error", event, fields)
 
+    def always(self, level: str, event: str, text: str, **fields: object) -> None:
+        """Write an event whatever the level of the log is. For people it is the text; without fields that is the reason."""
+        if self._json:
+            self._out.write(self._line(level, event, fields or {"reason": text}))
+        else:
+            tell(f"mcp-bridge: {text}\n")
+
+    def take_over(self) -> None:
+        """Write what the interpreter itself would write on stderr as events, where they are for machines."""
+        if not self._json:
+            return
+        sys.excepthook = self._uncaught
+        threading.excepthook = lambda lost: self._uncaught(lost.exc_type, lost.exc_value, lost.exc_traceback)
+        sys.unraisablehook = lambda lost: self._uncaught(lost.exc_type, lost.exc_value, lost.exc_traceback)
+        warnings.showwarning = self._warned
+
+    def _uncaught(
+        self, kind: type[BaseException], fault: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        text = "".join(traceback.format_exception(kind, fault, trace))
+        self.always("error", "internal error", text, fault=text)
+
+    def _warned(
+        self,
+        message: Warning | str,
+        category: type[Warning],
+        filename: str,
+        lineno: int,
+        file: TextIO | None = None,  # noqa: ARG002 - as it is there
+        line: str | None = None,  # noqa: ARG002
+    ) -> None:
+        text = str(message)
+        self.always(
+            "warning", "warning", text, kind=category.__name__, reason=text, at=f"{filename}:{lineno}"
+        )
+
     def _write(self, level: str, event: str, fields: dict[str, object]) -> None:
         if not self._out.takes(waiting=not self._dropped):
             self._dropped += 1
@@ -99,7 +138,7 @@ class LineLog:
     def _line(self, level: str, event: str, fields: dict[str, object]) -> str:
         plain = {key: self.plain(value) for key, value in fields.items()}
         if self._json:
-            line = json.dumps({"ts": round(time.time(), 3), "level": level, "event": event, **plain})
+            line = json.dumps({"ts": _iso(time.time()), "level": level, "event": event, **plain})
         else:
             told = "".join(f" {key}={_quoted(value)}" for key, value in plain.items())
             line = f"mcp-bridge: {level}: {event}{told}"
@@ -170,6 +209,12 @@ class _Output:
             while data and self.takes(waiting=True):
                 data = data[os.write(self._descriptor, data[:_AT_ONCE]) :]
             self._torn = b"\n" if data else b""
+
+
+def _iso(at: float) -> str:
+    """Return a time as ISO 8601 has it, in UTC with milliseconds."""
+    whole, part = divmod(int(at * 1000), 1000)
+    return f"{time.strftime('%Y-%m-%dT%H:%M:%S', time.gmtime(whole))}.{part:03d}Z"
 
 
 def tell(text: str) -> None:

@@ -159,6 +159,8 @@ class Settings:
     limits: Limits = attrs.field(factory=Limits)
     log_level: str = "info"
     log_format: str = "text"
+    # The same where the command line says it, which goes before what a file says.
+    log_format_given: str = ""
     log_calls: bool = False
     as_root: bool = False
     # Where it was read from, and can be read again.

@@ -54,6 +54,7 @@ complete -c mcp-bridge -n '__fish_seen_subcommand_from serve' -s h
 complete -c mcp-bridge -n '__fish_seen_subcommand_from serve' -l help
 complete -c mcp-bridge -n '__fish_seen_subcommand_from serve' -l config -r
 complete -c mcp-bridge -n '__fish_seen_subcommand_from serve' -l allow-root
+complete -c mcp-bridge -n '__fish_seen_subcommand_from serve' -l log-format -x -a 'text json'
 complete -c mcp-bridge -n '__fish_seen_subcommand_from status' -s h
 complete -c mcp-bridge -n '__fish_seen_subcommand_from status' -l help
 complete -c mcp-bridge -n '__fish_seen_subcommand_from status' -l config -r

@@ -1,6 +1,7 @@
 """The fork server: a small process of its own that starts the servers and, alone, outlives whoever dies in between.
 
-Run by the daemon as `python -I -S keeper.py FD [CGROUP]`, standard library only. For every server it forks a *keeper*, which
+Run by the daemon as `python -I -S keeper.py FD [CGROUP [FORM]]`, standard library only. A fault of its own is a line of
+JSON on stderr where FORM is `json`, as all that the daemon writes there. For every server it forks a *keeper*, which
 forks and executes the server and is the subreaper of all that comes of it: a descendant that has daemonised itself
 (setsid, double fork) becomes the keeper's own child. When the daemon's end of the keeper's control socket closes, for
 whatever reason including SIGKILL, the keeper ends everything below it. No privileges and no cgroup are needed.
@@ -34,6 +35,7 @@ import time
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    import types
     import typing
 
 _PR_SET_PDEATHSIG = 1
@@ -58,6 +60,8 @@ _prctl = ctypes.CDLL(None, use_errno=True).prctl
 
 def main() -> None:
     """Serve spawn requests until the daemon is gone, then end what is left."""
+    if sys.argv[3:4] == ["json"]:
+        sys.excepthook = _report
     control = socket.socket(fileno=int(sys.argv[1]))
     control.set_inheritable(False)
     cgroup = "".join(sys.argv[2:3])
@@ -98,6 +102,21 @@ def main() -> None:
     poll.unregister(control)
     control.close()
     _end(family, poll, wake[0], daemon)
+
+
+def _report(kind: "type[BaseException]", fault: BaseException, trace: "types.TracebackType | None") -> None:
+    """Write an exception that was not caught as an event of the daemon's log (log.py)."""
+    import traceback  # noqa: PLC0415 - only where something is wrong, since keepers have what we import
+
+    at = time.time()
+    event = {
+        "ts": time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(at)) + f".{int(at * 1000) % 1000:03d}Z",
+        "level": "error",
+        "event": "internal error",
+        "pid": os.getpid(),
+        "fault": "".join(traceback.format_exception(kind, fault, trace)),
+    }
+    sys.stderr.write(json.dumps(event) + "\n")
 
 
 def _end(family: "_Family", poll: "select.poll", wake: int, daemon: int) -> None:

@@ -55,8 +55,12 @@ class _NoAnswer(Exception):
 class Spawner:
     """The daemon's end of the fork server, which is replaced when it has died or does not answer."""
 
-    def __init__(self, cgroup: Path | None = None, umask: int = USUAL_UMASK) -> None:
+    def __init__(
+        self, cgroup: Path | None = None, umask: int = USUAL_UMASK, log_format: str = "text"
+    ) -> None:
         self.cgroup = cgroup
+        # In which form the fork server and keepers write a fault of theirs on our stderr.
+        self._log_format = log_format
         # Of servers that have none of their own.
         self.umask = umask
         self._process: subprocess.Popen[bytes]
@@ -67,24 +71,27 @@ class Spawner:
         self._bereaved = False
 
     @classmethod
-    def start(cls, cgroup: Path | None = None, umask: int = USUAL_UMASK) -> "Spawner":
+    def start(
+        cls, cgroup: Path | None = None, umask: int = USUAL_UMASK, log_format: str = "text"
+    ) -> "Spawner":
         """Start the fork server. Call it on the main thread. Below `cgroup`, which is ours, each server gets its own.
 
         Servers that have no umask of their own get this one.
         """
         keeper.adopt_orphans()
-        spawner = cls(cgroup, umask)
+        spawner = cls(cgroup, umask, log_format)
         spawner._launch()
         return spawner
 
     def _launch(self) -> None:
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        cgroup = [] if self.cgroup is None else [os.fspath(self.cgroup)]
+        cgroup = "" if self.cgroup is None else os.fspath(self.cgroup)
+        words = [os.fspath(_KEEPER), str(theirs.fileno()), cgroup, self._log_format]
         with theirs:
             try:
                 self._process = orphans.started(
                     lambda: subprocess.Popen(  # noqa: S603 - our own interpreter and our own file
-                        [sys.executable, "-I", "-S", os.fspath(_KEEPER), str(theirs.fileno()), *cgroup],
+                        [sys.executable, "-I", "-S", *words],
                         pass_fds=(theirs.fileno(),),
                         stdin=subprocess.DEVNULL,
                         stdout=subprocess.DEVNULL,

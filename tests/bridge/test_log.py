@@ -1,6 +1,7 @@
 """One event, one line, whatever is in it."""
 
 import base64
+import datetime as dt
 import io
 import json
 import os
@@ -32,7 +33,7 @@ def test_json_lines():
     log, out = written("json")
     log.error("failed", line=b"\xff\x1b[2J", count=1.5)
     line = json.loads(out.getvalue())
-    assert line.pop("ts") > 0
+    assert dt.datetime.fromisoformat(line.pop("ts")).utcoffset() == dt.timedelta(0)
     assert line == {"level": "error", "event": "failed", "line": "\\xff\\x1b[2J", "count": 1.5}
 
 

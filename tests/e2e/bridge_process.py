@@ -3,6 +3,7 @@
 Standard library only and no event loop, so that pytest fixtures and the conformance run can both use it.
 """
 
+import json
 import os
 import re
 import select
@@ -70,10 +71,18 @@ class Bridge:
         with self.process.stderr as lines:
             for line in lines:
                 self.lines.append(line.rstrip("\n"))
-                if ready := _READY.match(self.lines[-1]):
+                if ready := _READY.match(self._ready_line(self.lines[-1])):
                     self._base = ready[1]
                     self._ready.set()
         self._ready.set()
+
+    @staticmethod
+    def _ready_line(line: str) -> str:
+        """The line for people that an event for machines stands for."""
+        if not line.startswith("{"):
+            return line
+        event = json.loads(line)
+        return f"mcp-bridge: ready on {event['url']}" if event["event"] == "ready" else ""
 
     def __enter__(self) -> Self:
         if not self._ready.wait(20) or not self._base:
