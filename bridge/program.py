@@ -51,7 +51,8 @@ def why_not_found(program: str) -> str:
 def why_not_there(launch: Launch) -> str:
     """Return why this cannot be started now, as far as the program and the directory are concerned; nothing if it can."""
     if found_program(launch.argv, launch.env) is None:
-        return why_not_found(launch.argv[0])
+        where = "" if "/" in launch.argv[0] else " in its PATH; mcp-bridge doctor says whether yours has it"
+        return why_not_found(launch.argv[0]) + where
     if launch.cwd is not None and not os.path.isdir(launch.cwd):  # noqa: PTH112 - as above
         return f"cwd {launch.cwd} is no directory"
     return ""
