@@ -6,7 +6,7 @@ socket; without a daemon it is the usual file. Variables are those of the daemon
 
 import http.client
 import os
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Final
 
@@ -40,8 +40,9 @@ class Place:
 def locate(given: Path | None, environment: Mapping[str, str]) -> Place:
     """Return the place for a command with this `--config`, if any. Asks the daemon, if one runs."""
     usual = given or config.default_path(environment)
-    unix = _socket(usual, environment)
-    daemon = None if unix is None else _described(unix)
+    # The usual file may name another socket than the file that the daemon was started with.
+    sockets = [_socket(usual, environment), *([] if given else [config.default_socket(environment)])]
+    unix, daemon = _answering(sockets)
     if daemon is None or not daemon.config:
         return Place(usual, environment)
     file = Path(daemon.config)
@@ -56,6 +57,13 @@ def _socket(file: Path, environment: Mapping[str, str]) -> Path | None:
         return config.socket_of(listen.unix, environment)
     except (BadConfig, OSError):
         return config.default_socket(environment)
+
+
+def _answering(sockets: Iterable[Path | None]) -> tuple[Path | None, Surroundings | None]:
+    for unix in dict.fromkeys(sockets):
+        if unix is not None and (daemon := _described(unix)) is not None:
+            return unix, daemon
+    return None, None
 
 
 def _described(unix: Path) -> Surroundings | None:

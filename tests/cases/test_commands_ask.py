@@ -43,7 +43,14 @@ def do(running, *words, usual=None, **variables):
 OTHER = '[servers.other]\ncommand = ["true"]\n'
 
 
-@pytest.mark.parametrize("usual", [None, OTHER, "this is no TOML ["], ids=["none", "another", "broken"])
+ELSEWHERE = f'[listen]\nunix = "/no/such/directory/socket"\n{OTHER}'
+
+
+@pytest.mark.parametrize(
+    "usual",
+    [None, OTHER, "this is no TOML [", ELSEWHERE],
+    ids=["none", "another", "broken", "another socket"],
+)
 def test_s6_reload_lets_the_daemon_read_its_own_file(shared, usual):
     write_config(shared.config, {"one": {"command": EXAMPLE}, "new": {"command": EXAMPLE}})
     done = do(shared, "reload", usual=usual)
