@@ -41,7 +41,7 @@ from .effects import (
     failed_with,
 )
 from .for_modern import fault_text
-from .hearing import Hearing
+from .hearing import INVALID_RESPONSE, Hearing
 from .record import Call, Record
 from .relay import Asked
 from .session import REVIVING, Abandon, Effect, EndStream, Session, Stream, ToChild, ToUpstream
@@ -348,8 +348,8 @@ class LocalConversation:
         else:
             self._perform(self._session.child_sent(message))
 
-    def _spoiled(self, prefix: bytes, text: str) -> None:
-        self._perform(self._session.child_spoiled(prefix, text))
+    def _spoiled(self, wire_id: bytes, text: str) -> None:
+        self._from_server(Response(wire_id, b"", fault_text(SERVER_ERROR, text, INVALID_RESPONSE)))
 
     def lost(self, exit_: Exit, stderr: list[str]) -> None:
         """The child is gone."""
@@ -585,8 +585,7 @@ class LocalConversation:
             elif isinstance(effect, Done):
                 self._done(effect)
             else:
-                note: Note = effect
-                self._log.debug(note.text, session=self.id[:8])
+                self._note(effect)
 
     def _translate(self, effects: orders.Effects) -> None:
         # All decisions of one event are made before the first is carried out: some lead to further events.
@@ -605,7 +604,12 @@ class LocalConversation:
             ):  # or else the desk has seen to it
                 self._around.contradicted(effect.text)
             elif isinstance(effect, Note):
-                self._log.debug(effect.text, session=self.id[:8])
+                self._note(effect)
+
+    def _note(self, note: Note) -> None:
+        self._log.debug(note.text, session=self.id[:8])
+        if note.unmatched is not None:
+            self._record.unmatched(*note.unmatched)
 
     def _done(self, effect: Done) -> None:
         call = self._open.pop(effect.request, None) if isinstance(effect.request, bytes) else None

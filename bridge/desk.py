@@ -34,7 +34,7 @@ from .effects import (
     Unassigned,
 )
 from .for_modern import fault_text
-from .hearing import Hearing
+from .hearing import INVALID_RESPONSE, Hearing
 from .record import Call, Record
 from .relay import Asked, Effect, Relay
 from .shared_process import SharedProcess
@@ -253,12 +253,8 @@ class Desk:
         if self._translator is not None:
             self._translator.undeclared(message, origin)
 
-    def _spoiled(self, prefix: bytes, text: str) -> None:
-        wire_id = envelope.id_in_prefix(prefix)
-        if wire_id:
-            self._from_server(Response(wire_id, b"", fault_text(INTERNAL_ERROR, text)))
-        else:
-            self._log.debug(text)
+    def _spoiled(self, wire_id: bytes, text: str) -> None:
+        self._from_server(Response(wire_id, b"", fault_text(INTERNAL_ERROR, text, INVALID_RESPONSE)))
 
     def lost(self, exit_: Exit, stderr: list[str]) -> None:
         """The child is gone."""
@@ -338,8 +334,7 @@ class Desk:
                 if isinstance(effect.request, Asked):
                     self._record.done(call_of(effect.request), effect.outcome)
             else:
-                note: Note = effect
-                self._log.debug(note.text)
+                self._note(effect)
 
     def _translate(self, effects: orders.Effects) -> None:
         for effect in tuple(effects):
@@ -357,7 +352,12 @@ class Desk:
             elif isinstance(effect, ServerRequestRefused):
                 self._refusals.info("server_request_refused", method=effect.method, reason=effect.reason)
             else:
-                self._log.debug(effect.text)
+                self._note(effect)
+
+    def _note(self, note: Note) -> None:
+        self._log.debug(note.text)
+        if note.unmatched is not None:
+            self._record.unmatched(*note.unmatched)
 
     def _call_back(self, effect: Later) -> None:
         translator = self._translator

@@ -75,9 +75,13 @@ class Contradiction(NamedTuple):
 
 
 class Note(NamedTuple):
-    """Something worth a line in the log, that needs no other answer."""
+    """Something worth a line in the log, that needs no other answer.
+
+    `unmatched` is the sender, "server" or "client", and the id of a response that matches no request, where that is the event.
+    """
 
     text: str
+    unmatched: tuple[str, bytes] | None = None
 
 
 class ServerRequestRefused(NamedTuple):

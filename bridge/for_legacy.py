@@ -12,9 +12,16 @@ import msgspec
 from ..validators import members, modern
 from ..validators.limits import Limits
 from ..validators.members import Members
-from ..validators.rejection import INTERNAL_ERROR, INVALID_PARAMS, too_large
+from ..validators.rejection import INVALID_PARAMS, too_large
 from ..validators.shapes import read_items
-from .for_modern import RESOURCE_NOT_FOUND, URL_ELICITATION_REQUIRED, Fault, fault_text, read_fault
+from .for_modern import (
+    RESOURCE_NOT_FOUND,
+    URL_ELICITATION_REQUIRED,
+    Fault,
+    fault_text,
+    read_fault,
+    replaced_fault,
+)
 
 TASKS: Final = "io.modelcontextprotocol/tasks"
 # The revisions in which things have come to be (digest 1.11).
@@ -85,8 +92,12 @@ def initialize_result(version: str, discovered: bytes | msgspec.Raw, name: str) 
 def result(method: str, modern_result: bytes, version: str, limits: Limits = _LIMITS) -> bytes:
     """A complete modern result for a client of this revision. One that no rule is about stays as it was, byte for byte.
 
+    So does null, and any other value without members.
+
     Raises Rejection for a list that must be looked into and is beyond the limits.
     """
+    if modern_result and not members.is_object(modern_result) and modern_result[:1] != b"[":
+        return modern_result
     found = members.peek(modern_result)
     before = dict(found)
     without_modern_members(found)
@@ -218,7 +229,7 @@ def object_root(schema: msgspec.Raw) -> msgspec.Raw | None:
 
 
 def error(method: str, modern_error: bytes, version: str) -> bytes:
-    """An error with codes that a client of this revision knows (digest 1.13, 8.3)."""
+    """An error with codes that a client of this revision knows (digest 1.13, 8.3). Its data is kept."""
     fault = read_fault(modern_error)
     if fault.code == INVALID_PARAMS and method == "resources/read" and "uri" in _data(fault):
         return fault_text(RESOURCE_NOT_FOUND, fault.message, fault.data)
@@ -227,7 +238,7 @@ def error(method: str, modern_error: bytes, version: str) -> bytes:
         return fault_text(INVALID_PARAMS, f"requires client capability {needed}")
     known = fault.code == URL_ELICITATION_REQUIRED and version >= URL_MODE_SINCE
     if fault.code in _RESERVED and not known:
-        return fault_text(INTERNAL_ERROR, fault.message, {"originalCode": fault.code})
+        return replaced_fault(fault)
     return modern_error
 
 

@@ -55,6 +55,8 @@ class Fault(msgspec.Struct, gc=False):
     data: msgspec.Raw | msgspec.UnsetType = msgspec.UNSET
 
 
+# Codes are smaller than this.
+_CODES: Final = 2**53
 _decode_fault = msgspec.json.Decoder(Fault).decode
 _encode = msgspec.json.Encoder().encode
 _LIMITS: Final = Limits()
@@ -177,8 +179,10 @@ def result(
 ) -> bytes:
     """A legacy result as the complete modern one. `cursors` is put before a cursor, so that its origin can be told.
 
-    Raises Rejection for a list that must be looked into and is beyond the limits.
+    A result that is no object, such as null, stays as it is. Raises Rejection for a list that must be looked into and is beyond the limits.
     """
+    if not members.is_object(legacy):
+        return bytes(legacy)
     found = members.peek(legacy)
     if method == "tools/call":
         with_content(found)
@@ -300,6 +304,8 @@ def related_task(params: bytes) -> bytes:
 
 def without_task(result: bytes | msgspec.Raw) -> bytes:
     """The result of a task as that of the call that it was."""
+    if not members.is_object(result):
+        return bytes(result)
     found = members.peek(result)
     meta = members.peek(found.get("_meta"))
     if meta.pop(RELATED_TASK, None) is not None:
@@ -311,11 +317,18 @@ def without_task(result: bytes | msgspec.Raw) -> bytes:
 
 
 def read_fault(error: bytes) -> Fault:
-    """An error object; what cannot be read is an internal error without a message."""
+    """An error object; what cannot be read of it is an internal error without a message."""
     try:
         return _decode_fault(error)
     except members.UNREADABLE:
-        return Fault()
+        found = members.peek(error)
+    code = members.number(found.get("code"))
+    whole = code is not None and abs(code) < _CODES and code.is_integer()
+    return Fault(
+        int(code) if code is not None and whole else INTERNAL_ERROR,
+        members.string(found.get("message")),
+        found.get("data", msgspec.UNSET),
+    )
 
 
 def without_stream(text: str) -> bytes:
@@ -332,14 +345,33 @@ def is_without_stream(error: bytes) -> bool:
 def error(legacy: bytes, uri: str = "") -> bytes:
     """An error with the codes of the modern era: it must not see -32002, nor reserved ones (digest 1.13).
 
-    `uri` is what was read, where the method is resources/read.
+    `uri` is what was read, where the method is resources/read. The data of the error is kept.
     """
     fault = read_fault(legacy)
     if fault.code == RESOURCE_NOT_FOUND:
-        return fault_text(INVALID_PARAMS, fault.message, {"uri": uri} if uri else None)
-    if fault.code in _RESERVED or fault.code == URL_ELICITATION_REQUIRED:
+        return fault_text(INVALID_PARAMS, fault.message, _data_with_uri(fault, uri))
+    if fault.code == URL_ELICITATION_REQUIRED:  # its data are requests of the legacy era
         return fault_text(INTERNAL_ERROR, fault.message, {"originalCode": fault.code})
+    if fault.code in _RESERVED:
+        return replaced_fault(fault)
     return legacy
+
+
+def replaced_fault(fault: Fault) -> bytes:
+    """Return an internal error in the place of one with a code that the other era does not know. Its data is kept."""
+    data: dict[str, object] = {}
+    if fault.data is not msgspec.UNSET:
+        data = {**members.peek(fault.data)} if members.is_object(fault.data) else {"data": fault.data}
+    return fault_text(INTERNAL_ERROR, fault.message, {**data, "originalCode": fault.code})
+
+
+def _data_with_uri(fault: Fault, uri: str) -> object:
+    # The modern era says with the URI that it is a resource which is not found.
+    if fault.data is msgspec.UNSET:
+        return {"uri": uri} if uri else None
+    if uri and members.is_object(fault.data):
+        return {"uri": uri, **members.peek(fault.data)}
+    return fault.data
 
 
 def fault_text(code: int, text: str, data: object = None) -> bytes:

@@ -1,4 +1,8 @@
-"""What a server writes, line by line: messages, batches of earlier revisions, and what is no MCP at all."""
+"""Read what a server writes, line by line: messages, batches of earlier revisions, and lines that are no part of the protocol.
+
+A line that cannot be read costs the call that it answers (`envelope.answered_call`). All others are noise, as a banner or a line
+of a log is: they are shown three times and counted, and change nothing.
+"""
 
 from collections.abc import Callable
 from functools import partial
@@ -8,7 +12,7 @@ from ..transports.child import Rest
 from ..transports.lines import Overlong
 from ..transports.ports import Log
 from ..validators import envelope
-from ..validators.envelope import Message
+from ..validators.envelope import Message, Response, answered_call, wire_id
 from ..validators.limits import Limits
 from ..validators.members import LARGE, decoded_once
 from ..validators.rejection import Rejection
@@ -16,12 +20,15 @@ from ..validators.rejection import Rejection
 # Lines of a child that are not MCP are shown this often, then only counted (attacks C03).
 _SHOWN: Final = 3
 _SHOWN_BYTES: Final = 200
-# In so much of a line that is no message its id is looked for.
-_PREFIX: Final = 256
+# The data of the error for a call whose answer cannot be read.
+INVALID_RESPONSE: Final = {"reason": "invalid response"}
 
 
 class Hearing:
-    """Hands on each message to `message`, and to `spoiled` the beginning of each line that is none, with the reason."""
+    """Passes each message to `message`, and to `spoiled` the id of each call whose answer is no message, with the reason.
+
+    Ids of responses are those of the bridge, whether the server has made strings or fractions of them.
+    """
 
     __slots__ = ("_limits", "_log", "_message", "_spoiled", "_strange")
 
@@ -41,8 +48,9 @@ class Hearing:
     def heard(self, line: bytes | Overlong) -> Rest:
         """The child wrote a line. A large one is decoded at once, and handed on by the function that is returned."""
         if isinstance(line, Overlong):
-            self._spoiled(
-                line.prefix, f"the server wrote a line of more than {self._limits.line} bytes, the limit"
+            self._take_strange(
+                line.prefix + line.suffix,
+                f"the server wrote a line of more than {self._limits.line} bytes, the limit",
             )
             return None
         if len(line) <= LARGE:
@@ -63,15 +71,17 @@ class Hearing:
         except Rejection as rejection:
             texts = self._batch(line)
             if not texts:
-                self._heard_strange(line, rejection)
+                self._take_strange(
+                    line, f"the server's answer is not valid: {rejection.text}", rejection.text
+                )
             for text in texts:
                 self._heard_member(text)
         else:
-            (hand_on or self._message)(message)
+            (hand_on or self._message)(_with_wire_id(message))
 
     def _batch(self, line: bytes) -> list[bytes]:
         try:
-            return envelope.split_batch(line, self._limits) if envelope.is_batch(line) else []
+            return envelope.split_batch(line, self._limits, deep=True) if envelope.is_batch(line) else []
         except Rejection:
             return []
 
@@ -80,14 +90,22 @@ class Hearing:
         try:
             message = envelope.decode(text, self._limits, deep=True)
         except Rejection as rejection:
-            self._heard_strange(text, rejection)
+            self._take_strange(text, f"the server's answer is not valid: {rejection.text}", rejection.text)
         else:
-            self._message(message)
+            self._message(_with_wire_id(message))
 
-    def _heard_strange(self, line: bytes, rejection: Rejection) -> None:
+    def _take_strange(self, line: bytes, text: str, reason: str = "") -> None:
         self._strange += 1
         if self._strange <= _SHOWN:
             self._log.warning(
-                "the server wrote what is not MCP", reason=rejection.text, line=line[:_SHOWN_BYTES]
+                "the server wrote what is not MCP", reason=reason or text, line=line[:_SHOWN_BYTES]
             )
-        self._spoiled(line[:_PREFIX], f"the server's answer is not valid: {rejection.text}")
+        raw_id = answered_call(line)
+        if raw_id:
+            self._spoiled(raw_id, text)
+
+
+def _with_wire_id(message: Message) -> Message:
+    if type(message) is Response and not message.id.isdigit():
+        return Response(wire_id(message.id), message.result, message.error)
+    return message

@@ -12,6 +12,7 @@ from ..validators import members, modern
 from ..validators.envelope import Notification, Request, Response
 from .effects import Effect, Effects, Note, ToAsker, ToServer
 from .handshake import Handshake
+from .unawaited import Unawaited
 
 LISTS: Final = {
     "notifications/tools/list_changed": "toolsListChanged",
@@ -45,13 +46,22 @@ class _Listener:
 class Listening:
     """The listeners of one legacy server process.
 
-    `mint` returns a new wire id. With `several` the process has several clients: an update of a resource under a URI
+    `mint` returns a new wire id, `unawaited` gets those of requests whose answers change nothing. With `several` the process has several clients: an update of a resource under a URI
     that no listener has named reaches none of them.
     """
 
-    def __init__(self, handshake: Handshake, mint: Callable[[], bytes], limit: int, *, several: bool) -> None:
+    def __init__(
+        self,
+        handshake: Handshake,
+        mint: Callable[[], bytes],
+        unawaited: Unawaited,
+        limit: int,
+        *,
+        several: bool,
+    ) -> None:
         self._handshake = handshake
         self._mint = mint
+        self._unawaited = unawaited
         self._limit = limit
         self._several = several
         self._listeners: dict[bytes, _Listener] = {}  # by the request that opened them
@@ -124,9 +134,11 @@ class Listening:
                 self._wanted[uri] = left
             else:
                 # A late answer to this subscription is no answer to the next one.
-                self._subscribing = {one: of for one, of in self._subscribing.items() if of != uri}
+                for wire_id in [one for one, of in self._subscribing.items() if of == uri]:
+                    del self._subscribing[self._unawaited.add(wire_id)]
+                own_id = self._unawaited.add(self._mint())
                 params = members.write({"uri": uri})
-                effects.append(ToServer(Request(self._mint(), "resources/unsubscribe", params)))
+                effects.append(ToServer(Request(own_id, "resources/unsubscribe", params)))
         return effects
 
     def list_changed(self, message: Notification) -> Effects:

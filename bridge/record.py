@@ -15,6 +15,7 @@ import trio
 
 from ..transports.child import Exit
 from ..transports.outlet import Outlet
+from ..transports.seldom import Seldom
 from .environment import named
 from .log import LineLog
 from .redaction import Redactor
@@ -30,6 +31,9 @@ _START_SECONDS: Final = 60.0
 
 # How much of a session's id is told: enough to tell it from others, and too little to use it.
 _SHOWN: Final = 8
+
+# How much of an id that matches nothing is logged (bytes).
+_SHOWN_ID: Final = 64
 
 # Who is shown every message: its direction and its line.
 Watcher = Callable[[str, bytes], None]
@@ -66,6 +70,7 @@ class Record:
         self.tells = tells  # whether each request of a client is told (`done`)
         self.calls = 0
         self.errors = 0
+        self.unmatched_answers = 0
         self.starts = 0
         self.deaths = 0
         self.last_exit = ""
@@ -74,6 +79,7 @@ class Record:
         self._start_failed = False
         self.watchers: list[Watcher] = []
         self._log = log
+        self._seldom = Seldom(self)
         self._entries: deque[Entry] = deque()
         self._held = 0
         # How many entries there were before a process was started, by its pid, which may have been another one's before;
@@ -165,6 +171,11 @@ class Record:
         """A request came, and was answered with an error before any process heard of it."""
         self.calls += 1
         self.errors += 1
+
+    def unmatched(self, sender: str, raw_id: bytes) -> None:
+        """A response of the server or of a client has an id that matches no request."""
+        self.unmatched_answers += 1
+        self._seldom.info("answer_unmatched", sender=sender, id=raw_id[:_SHOWN_ID])
 
     def hide(self, secrets: Iterable[str]) -> None:
         """A process has these from now on (LineLog.hide)."""

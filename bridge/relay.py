@@ -15,7 +15,7 @@ from typing import Final, NamedTuple
 import msgspec
 
 from ..validators import envelope, members, modern
-from ..validators.envelope import Message, Notification, Request, Response
+from ..validators.envelope import Message, Notification, Request, Response, canonical_id
 from ..validators.limits import Limits
 from ..validators.modern import NAMED, Envelope, Mirror
 from ..validators.rejection import (
@@ -33,6 +33,7 @@ from .choice import EVERYTHING, Choice
 from .effects import CANCELLED, OK, Contradiction, Done, Note, Revive, ToClient, ToServer, failed_with
 from .patience import Patience
 from .sealing import Seal, binding
+from .unawaited import Unawaited
 
 # What the modern era has taken out; a server that still knows it must not be asked (digest 3.3).
 _GONE: Final = frozenset(
@@ -123,6 +124,7 @@ class Relay:
         self._seal = seal
         self._next_id = 1
         self._calls: dict[bytes, Asked] = {}
+        self._unawaited = Unawaited()
         self._listens = 0  # how many of them are subscriptions
         self._patience = Patience(limits)
         # Calls that the server has been given, and those that wait until it has fewer: some take one at a time.
@@ -168,7 +170,7 @@ class Relay:
         if method in _GONE:
             raise Rejection(404, METHOD_NOT_FOUND, "there is no such method in this revision")
         mine = self._outlets.get(ask.outlet)
-        if mine is not None and ask.request.id in mine:
+        if mine is not None and canonical_id(ask.request.id) in mine:
             raise Rejection(400, INVALID_REQUEST, "this id is in use by a request in flight")
         choice = ask.choice
         if choice.restricts:
@@ -214,7 +216,7 @@ class Relay:
 
     def cancelled(self, outlet: object, raw_id: bytes, outcome: str = CANCELLED) -> Effects:
         """The caller takes one request back, on a stream that carries others as well."""
-        wire_id = self._outlets.get(outlet, {}).get(raw_id)
+        wire_id = self._outlets.get(outlet, {}).get(canonical_id(raw_id))
         if wire_id is None:
             return
         known = wire_id in self._given or self._calls[wire_id].request.method == _LISTEN
@@ -222,6 +224,7 @@ class Relay:
         if not known:  # it waits for its turn still
             return
         if self._alive:
+            self._unawaited.add(wire_id)
             yield ToServer(Notification("notifications/cancelled", cancelled(wire_id, b"")))
         else:
             self._held = [
@@ -270,7 +273,7 @@ class Relay:
         self._listens += ask.request.method == _LISTEN
         if self._patience.limited and ask.request.method != _LISTEN:
             self._patience.begun(wire_id)
-        self._outlets.setdefault(ask.outlet, {})[ask.request.id] = wire_id
+        self._outlets.setdefault(ask.outlet, {})[canonical_id(ask.request.id)] = wire_id
         order = ToServer(Request(wire_id, ask.request.method, params), ask)
         if ask.request.method != _LISTEN:
             if len(self._given) >= self._limits.calls_at_once:
@@ -394,6 +397,7 @@ class Relay:
         # Nobody knows what the headers must say, so what waits for that has taken as long as it may.
         self._patience.ended(self._listing)
         if self._alive:
+            self._unawaited.add(self._listing)
             yield ToServer(Notification("notifications/cancelled", cancelled(self._listing, b"")))
         self._listing = b""
         waiting, self._unchecked = self._unchecked, []
@@ -424,6 +428,7 @@ class Relay:
         A caller opens its subscription again and looks at the lists anew, so no change is missed.
         """
         self._alive = self._starting = False
+        self._unawaited = Unawaited()
         self._held.clear()
         self._queued.clear()
         self._patience.ended(self._listing)
@@ -454,7 +459,9 @@ class Relay:
         if wire_id == self._listing:
             return self._tools_listed(message)
         if wire_id not in self._calls:
-            return (Note("dropped an answer of the server that nobody waits for"),)
+            if self._unawaited.take(wire_id):
+                return (Note("dropped an answer of the server that nobody waits for"),)
+            return (Note("dropped an answer of the server that nobody waits for", ("server", wire_id)),)
         ask = self._settle(wire_id)
         if ask.choice.restricts:
             message = ask.choice.answer(ask.request.method, message, self._limits)
@@ -525,7 +532,7 @@ class Relay:
     def _notified(self, message: Notification, about: bytes) -> Effects:
         method = message.method
         if method == "notifications/progress":
-            wire_id = about or read_progress(message.params)
+            wire_id = about or envelope.wire_id(read_progress(message.params))
             ask = self._calls.get(wire_id)
             if ask is None or not ask.envelope.token or ask.request.method == _LISTEN:
                 return (Note("dropped progress of nothing in flight"),)
@@ -559,7 +566,7 @@ class Relay:
         ask = self._calls.get(wire_id)
         if ask is None or ask.request.method != _LISTEN:
             return (Note("ignored the server's cancellation of what is no subscription"),)
-        self._settle(wire_id)
+        self._settle(self._unawaited.add(wire_id))
         return _listen_over(ask, _named(_OVER, ask.request.id))
 
     def _logging(self, params: bytes) -> Asked | None:
@@ -583,7 +590,7 @@ class Relay:
     def _published(self, message: Notification) -> Effects:
         meta = members.peek(members.peek(message.params).get("_meta"))
         named = meta.get(modern.SUBSCRIPTION_ID)
-        ask = None if named is None else self._calls.get(bytes(named))
+        ask = None if named is None else self._calls.get(envelope.wire_id(bytes(named)))
         if ask is None or ask.request.method != _LISTEN:
             return (Note("dropped a notification that belongs to no subscription"),)
         if ask.choice.lacks(message.method):
@@ -614,7 +621,7 @@ class Relay:
         if self._patience.limited:
             self._patience.ended(wire_id)
         mine = self._outlets[ask.outlet]
-        del mine[ask.request.id]
+        del mine[canonical_id(ask.request.id)]
         if not mine:
             del self._outlets[ask.outlet]
         return ask

@@ -790,6 +790,7 @@ class LocalServer:
             SharedUpstream(self._limits, self._mint_id, self._choice, self._version),
             self,
             doubtful=self.config.era == "auto",
+            unmatched=self.record.unmatched,
             brought=key.brought,
         )
         process.touched = now

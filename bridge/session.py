@@ -42,6 +42,7 @@ from .choice import EVERYTHING, Choice
 from .effects import CANCELLED, OK, Done, Note, Revive, ToClient, failed_with
 from .for_modern import fault_text, read_fault, task_of, without_stream
 from .patience import Patience
+from .unawaited import Unawaited
 
 # What Python's SDK says on its legacy wire to a caller who cancelled (digest 4.1).
 REQUEST_CANCELLED: Final = -32800
@@ -62,8 +63,6 @@ _PATIENCE: Final = 60.0
 # And for how long a client that is asked may be the reason why a call shows no sign of life.
 _HUMAN: Final = 600.0
 _EVENT_ID: Final = re.compile(r"([0-9A-Za-z-]{1,32})_([0-9]{1,18})\Z")
-_ID_IN_PREFIX: Final = re.compile(rb'"id"\s*:\s*([0-9]{1,18})\s*[,}]')
-_METHOD_IN_PREFIX: Final = re.compile(rb'"method"\s*:')
 _SWITCHED_OFF: Final = "dropped a notification of what is switched off"
 _NO_STREAM: Final = (
     "the client cannot be asked: a request of the server needs text/event-stream, the Accept header of the call allows "
@@ -187,6 +186,7 @@ class Session:
         self._ready = False  # the client has said notifications/initialized
         self._ids = count(1) if ids is None else ids
         self._asks: dict[bytes, _Ask] = {}
+        self._unawaited = Unawaited()
         self._patience = Patience(limits)
         self._choice = choice
         self._wire_ids: dict[bytes, bytes] = {}
@@ -259,7 +259,7 @@ class Session:
             if early is not None:
                 return early
         self._check_room(len(message.params))
-        client_id = message.id if message.id.isdigit() else _canonical(message.id)
+        client_id = envelope.canonical_id(message.id)
         if client_id in self._wire_ids:
             raise invalid("this id is in use by a request in flight")
         token = self._understand(method, message.params)
@@ -353,6 +353,7 @@ class Session:
 
     def _take_back(self, wire_id: bytes, reason: bytes) -> list[Effect]:
         if self.phase == OPEN or self._shared:
+            self._unawaited.add(wire_id)
             return [self._order(Notification("notifications/cancelled", cancelled(wire_id, reason)))]
         # Never written to a child, so there is nothing to take back.
         self._held = [
@@ -361,10 +362,13 @@ class Session:
         return []
 
     def _client_answered(self, message: Response) -> Iterable[Effect]:
-        question = self._questions.get(message.id)
-        if question is None or self._is_held(message.id):  # what was not said yet can only be guessed
+        wire_id = envelope.wire_id(message.id)
+        question = self._questions.get(wire_id)
+        if question is None:
+            return (Note("dropped an answer to nothing that was asked", ("client", message.id)),)
+        if self._is_held(wire_id):  # what was not sent yet can only be guessed
             return (Note("dropped an answer to nothing that was asked"),)
-        self._forget_question(message.id)
+        self._forget_question(wire_id)
         if self.phase != OPEN:
             return (Note("dropped an answer for a child that is gone"),)
         return (self._order(Response(question.child_id, message.result, message.error)),)
@@ -458,20 +462,9 @@ class Session:
         assert type(message) is Request  # noqa: S101 - the union has three members
         return self._child_asked(message, stream)
 
-    def child_spoiled(self, prefix: bytes, text: str) -> Iterable[Effect]:
-        """The child wrote a line that cannot be passed on; `prefix` is how it began. The call it answers fails."""
-        match = _ID_IN_PREFIX.search(prefix)
-        wire_id = match[1] if match else b""
-        if wire_id in self._asks:
-            return self._fail((wire_id,), text, {"reason": "invalid response"})
-        if match or _METHOD_IN_PREFIX.search(prefix) or not prefix.lstrip().startswith(b"{"):
-            return (Note(f"dropped a line of the server: {text}"),)
-        # An answer, and nobody can tell to what: rather than leave one caller waiting for ever, all are told.
-        return self._fail(tuple(self._asks), text, {"reason": "invalid response"})
-
     def child_started(self) -> Iterable[Effect]:
         """Another child is there: open its session as the client did, then give it what was held."""
-        self._revival = self._internal_id()
+        self._revival = b"%d" % next(self._ids)
         return (ToChild(envelope.request(self._revival, "initialize", self._initialize)),)
 
     def child_lost(self, text: str, data: dict[str, object]) -> Iterable[Effect]:
@@ -545,9 +538,7 @@ class Session:
     def _child_answered(self, message: Response) -> Iterable[Effect]:
         wire_id = message.id
         if wire_id not in self._asks:
-            if wire_id == self._revival:
-                return self._revived(message)
-            return (Note("dropped an answer of the server that nobody waits for"),)
+            return self._unmatched(message)
         ask = self._settle(wire_id)
         if self._choice.restricts:
             message = self._choice.answer(ask.method, message, self._limits)
@@ -562,6 +553,13 @@ class Session:
             return effects
         outcome = failed_with(read_fault(message.error).code) if message.error else OK
         return (*effects, Done(ask.client_id, outcome))
+
+    def _unmatched(self, message: Response) -> Iterable[Effect]:
+        if message.id == self._revival:
+            return self._revived(message)
+        if self._unawaited.take(message.id) or self.phase == ENDED:
+            return (Note("dropped an answer of the server that nobody waits for"),)
+        return (Note("dropped an answer of the server that nobody waits for", ("server", message.id)),)
 
     def _goes_on(self, ask: _Ask) -> None:
         # A task keeps the progress token of its call (digest 1.14). Its end is nothing that we would notice.
@@ -723,7 +721,7 @@ class Session:
         return (Done(client_id, outcome),) if self._tells else ()
 
     def _internal_id(self) -> bytes:
-        return b"%d" % next(self._ids)
+        return self._unawaited.add(b"%d" % next(self._ids))
 
     def _caller(self) -> Stream | None:
         # R3: the one interactive call in flight; else the newest stream of a call (digest 8.1, 8.6).
@@ -869,8 +867,7 @@ class Session:
 
 
 _REMEMBERED: Final = frozenset({"logging/setLevel", "resources/subscribe", "resources/unsubscribe"})
-_decode = msgspec.json.decode
-_encode = msgspec.json.encode
+_canonical = envelope.canonical_id
 
 
 def _announced(result: bytes | msgspec.Raw) -> tuple[str, ...]:
@@ -880,13 +877,3 @@ def _announced(result: bytes | msgspec.Raw) -> tuple[str, ...]:
         for name in ("tools", "prompts", "resources")
         if bytes(members.peek(offered.get(name)).get("listChanged", b"")) == b"true"
     )
-
-
-def _canonical(raw: bytes) -> bytes:
-    # Two spellings of one string are one id; everything that real peers send is its own canonical form.
-    if b"\\" in raw or not raw.isascii():
-        try:
-            return _encode(_decode(raw))
-        except (msgspec.DecodeError, UnicodeDecodeError):
-            return raw
-    return raw

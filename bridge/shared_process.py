@@ -20,7 +20,7 @@ from .attribution import Origin, Origins
 from .brought import NOTHING, Brought
 from .effects import Note, Revive, ServerRequestRefused, ToServer
 from .for_modern import fault_text
-from .hearing import Hearing
+from .hearing import INVALID_RESPONSE, Hearing
 from .shared_upstream import (
     Abandon,
     Assigned,
@@ -89,7 +89,8 @@ class ProcessOwner(Protocol):
 class SharedProcess:
     """The sessions of one key and their child (server.Holder).
 
-    With `doubtful` the era of the server is not certain until a child has accepted `initialize`.
+    With `doubtful` the era of the server is not certain until a child has accepted `initialize`. `unmatched` counts a response
+    that matches no request, by its sender and its id.
     """
 
     speaks_modern = False
@@ -103,6 +104,7 @@ class SharedProcess:
         owner: ProcessOwner,
         *,
         doubtful: bool,
+        unmatched: Callable[[str, bytes], None],
         brought: Brought = NOTHING,
     ) -> None:
         self.principal = principal
@@ -115,6 +117,7 @@ class SharedProcess:
         self._limits = limits
         self._log = log
         self._seldom = Seldom(log)
+        self._unmatched = unmatched
         self._upstream = upstream
         self._owner = owner
         self._members: dict[Front, Member] = {}
@@ -207,12 +210,8 @@ class SharedProcess:
         }
         self._perform(self._upstream.started())
 
-    def _spoiled(self, prefix: bytes, text: str) -> None:
-        wire_id = envelope.id_in_prefix(prefix)
-        if wire_id:
-            self._from_server(Response(wire_id, b"", fault_text(INTERNAL_ERROR, text)))
-        else:
-            self._log.debug(text)
+    def _spoiled(self, wire_id: bytes, text: str) -> None:
+        self._from_server(Response(wire_id, b"", fault_text(INTERNAL_ERROR, text, INVALID_RESPONSE)))
 
     def lost(self, exit_: Exit, stderr: list[str]) -> None:
         """The child is gone."""
@@ -299,8 +298,10 @@ class SharedProcess:
                 self._seldom.info("server_request_refused", method=method, reason=reason)
             case LogOnly(params):
                 self._log_message(params)
-            case Note(text):
+            case Note(text, unmatched):
                 self._log.debug(text)
+                if unmatched is not None:
+                    self._unmatched(*unmatched)
             case _:  # those of `_perform`
                 pass
 

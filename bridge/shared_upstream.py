@@ -14,7 +14,7 @@ from typing import Final, NamedTuple
 
 import msgspec
 
-from ..validators import members
+from ..validators import envelope, members
 from ..validators.envelope import Message, Notification, Request, Response
 from ..validators.limits import Limits
 from ..validators.modern import LOG_LEVELS
@@ -37,6 +37,7 @@ from .choice import Choice
 from .effects import Note, Revive, ServerRequestRefused, ToServer
 from .for_modern import URL_ELICITATION_REQUIRED, fault_text, read_fault, related_task, task_of
 from .handshake import client_info
+from .unawaited import Unawaited
 
 # What the server is told that its clients can do. What a client has not declared is refused when it is asked.
 _CAPABILITIES: Final = msgspec.json.encode(
@@ -272,6 +273,7 @@ class SharedUpstream:
         self.origins = Origins(self._limits.held_seconds, several=True)
         # Unanswered requests of fronts by wire id, oldest first.
         self._calls: dict[bytes, _Call] = {}
+        self._unawaited = Unawaited()
         # Messages for a process that is not open yet, and their bytes.
         self._held: list[tuple[Front, Request, bytes]] = []
         self._held_bytes = 0
@@ -354,7 +356,7 @@ class SharedUpstream:
     def _unsubscribe_all(self, front: Front) -> list[Effect]:
         left = [uri for uri in front.uris if not self._is_wanted(uri)]
         return [
-            ToServer(Request(self._next_id(), "resources/unsubscribe", members.write({"uri": uri})))
+            ToServer(Request(self._own_id(), "resources/unsubscribe", members.write({"uri": uri})))
             for uri in left
         ]
 
@@ -506,7 +508,10 @@ class SharedUpstream:
         if not level or level == self._level:
             return ()
         self._level = level
-        return (ToServer(Request(self._next_id(), "logging/setLevel", members.write({"level": level}))),)
+        return (ToServer(Request(self._own_id(), "logging/setLevel", members.write({"level": level}))),)
+
+    def _own_id(self) -> bytes:
+        return self._unawaited.add(self._next_id())
 
     def _task_named(self, front: Front, message: Request, token: bytes) -> Effects:
         task_id = _task_in(message.params)
@@ -557,7 +562,10 @@ class SharedUpstream:
             self._held = [one for one in self._held if one not in held]
             self._held_bytes -= sum(len(one[1].params) for one in held)
             return ()
-        if call.method in _COMBINED or self._queued.pop(wire_id, None) is not None:
+        if self._queued.pop(wire_id, None) is not None:
+            return ()
+        self._unawaited.add(wire_id)
+        if call.method in _COMBINED:
             return ()
         origin = self.origins.get(wire_id)
         if origin is not None and not call.task and not call.front.translated:
@@ -571,7 +579,7 @@ class SharedUpstream:
     def _question_answered(self, front: Front, message: Response) -> Effects:
         question = self._questions.get(message.id)
         if question is None or question.front is not front:
-            return (Note("dropped an answer to nothing that was asked"),)
+            return (Note("dropped an answer to nothing that was asked", ("client", message.id)),)
         self._forget_question(message.id)
         if question.augmented:
             task = task_of(message.result)
@@ -704,7 +712,7 @@ class SharedUpstream:
 
     def _handshake_answered(self, message: Response) -> Effects:
         if message.id != self._initialize_id or self._phase != _OPENING:
-            return (Note("dropped an answer of a server that is not initialized"),)
+            return (Note("dropped an answer of the server to nothing in flight", ("server", message.id)),)
         error = message.error
         found = members.peek(message.result)
         if "resultType" in found and "protocolVersion" not in found:  # a result of revision 2026-07-28
@@ -740,7 +748,7 @@ class SharedUpstream:
 
     def _subscribe_again(self, uris: Iterable[str]) -> list[Effect]:
         return [
-            ToServer(Request(self._next_id(), "resources/subscribe", members.write({"uri": uri})))
+            ToServer(Request(self._own_id(), "resources/subscribe", members.write({"uri": uri})))
             for uri in dict.fromkeys(uris)
         ]
 
@@ -761,11 +769,15 @@ class SharedUpstream:
         return [ToFront(front, one) for one in changed]
 
     def _late(self, message: Response) -> Effects:
+        known = self._unawaited.take(message.id)
         if message.id in self._subscribing:  # its front has left or taken it back, others may wait
             return self._subscription_answered(message)
         origin = self.origins.get(message.id)
-        if origin is None:
+        if origin is None and known:
             return (Note("dropped an answer of the server to nothing in flight"),)
+        if origin is None or (origin.phase is Phase.ANSWERED and not known):
+            return (Note("dropped an answer of the server to nothing in flight", ("server", message.id)),)
+        self._unawaited.add(message.id)
         if origin.phase is not Phase.ANSWERED:
             self.origins.answer(origin)
         task = task_of(message.result) if self._has_tasks else b""
@@ -840,7 +852,7 @@ class SharedUpstream:
         self._task_ended(task)
 
     def _cancel_task(self, task_id: bytes) -> ToServer:
-        return ToServer(Request(self._next_id(), "tasks/cancel", b'{"taskId":%b}' % task_id))
+        return ToServer(Request(self._own_id(), "tasks/cancel", b'{"taskId":%b}' % task_id))
 
     def _has_ended(self, result: bytes | msgspec.Raw) -> bool:
         return members.string(members.peek(result).get("status")) in _ENDED
@@ -879,7 +891,7 @@ class SharedUpstream:
         return self._belongs(message)
 
     def _progressed(self, message: Notification) -> Effects:
-        raw_token = read_progress(message.params)
+        raw_token = envelope.wire_id(read_progress(message.params))
         owner = self._calls.get(raw_token) or self._task_tokens.get(raw_token)
         if owner is None:
             return (Note("dropped progress of nothing in flight"),)

@@ -30,6 +30,7 @@ class ServerStatus(msgspec.Struct, frozen=True):
     in_flight: int
     calls: int
     errors: int
+    unmatched: int
     starts: int
     restarts: int
     memory: int
@@ -84,6 +85,7 @@ def server_status(server: LocalServer, memory: dict[int, int]) -> ServerStatus:
         in_flight=server.in_flight,
         calls=record.calls,
         errors=record.errors,
+        unmatched=record.unmatched_answers,
         starts=record.starts,
         restarts=record.deaths,
         memory=sum(memory.get(pid, 0) for pid in pids),

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Final
 
 import msgspec
 
-from ..validators import members, modern
+from ..validators import envelope, members, modern
 from ..validators.envelope import Message, Notification, Request, Response
 from ..validators.limits import Limits
 from ..validators.members import Members
@@ -43,6 +43,7 @@ from .for_modern import Profile
 from .handshake import Handshake, HandshakePhase, initialize_params
 from .input_rounds import Call, CallPhase, InputRequest, InputRounds
 from .listening import LISTS, Listening
+from .unawaited import Unawaited
 
 if TYPE_CHECKING:
     from .relay import Asked
@@ -103,8 +104,11 @@ class ToLegacy:
         self._rounds = InputRounds(mint)
         self._roots = _Roots()
         self._tasked: set[str] = set()  # tools that the server runs as tasks only
+        self._unawaited = Unawaited()
         several = self._origins.several
-        self._listening = Listening(self._handshake, self._mint_id, limits.stream_messages, several=several)
+        self._listening = Listening(
+            self._handshake, self._mint_id, self._unawaited, limits.stream_messages, several=several
+        )
         self._level = ""  # the log level that the server was sent
 
     @property
@@ -294,7 +298,8 @@ class ToLegacy:
         if wanted == self._level:
             return ()
         self._level = wanted
-        return (ToServer(Request(self._mint_id(), "logging/setLevel", b'{"level":"%b"}' % wanted.encode())),)
+        own_id = self._unawaited.add(self._mint_id())
+        return (ToServer(Request(own_id, "logging/setLevel", b'{"level":"%b"}' % wanted.encode())),)
 
     def _discovered(self, requester: bytes) -> Effect:
         handshake = self._handshake
@@ -335,12 +340,14 @@ class ToLegacy:
             if call.task:
                 effects.append(self._cancel_task(call.task))
             self._origins.cancel(call.origin)
+            self._unawaited.add(call.wire_id)
             effects.append(ToServer(Notification("notifications/cancelled", cancelled(call.wire_id, b""))))
         effects.extend(self._assign_again(left))
         return effects
 
     def _cancel_task(self, task: bytes) -> Effect:
-        return ToServer(Request(self._mint_id(), "tasks/cancel", for_modern.task_params(task)))
+        own_id = self._unawaited.add(self._mint_id())
+        return ToServer(Request(own_id, "tasks/cancel", for_modern.task_params(task)))
 
     def _assign_again(self, left: Iterable[InputRequest]) -> Effects:
         if self._shared:
@@ -516,15 +523,22 @@ class ToLegacy:
         return for_modern.task_of(message.result) if "tasks" in self._handshake.capabilities else b""
 
     def _unmatched(self, message: Response) -> Effects:
+        known = self._unawaited.take(message.id)
         task = self._task_of(message)
         if task:  # of a call that was cancelled before it had become one
             return (self._cancel_task(task),)
         origin = self._origins.get(message.id)
-        if origin is not None:
+        if origin is not None and (known or origin.phase is not Phase.ANSWERED):
             self._origins.answer(origin)
             return ()
         effects = self._listening.answered(message)
-        return (Note("response_unmatched"),) if effects is None else effects
+        if effects is not None:
+            return effects
+        return (
+            (Note("response_not_awaited"),)
+            if known
+            else (Note("response_unmatched", ("server", message.id)),)
+        )
 
     def _finish(self, call: Call, message: Response) -> Effects:
         if call.method == "tools/list" and "tasks" in self._handshake.capabilities:
@@ -588,7 +602,7 @@ class ToLegacy:
 
     def _progressed(self, params: bytes) -> Effects:
         found = members.peek(params)
-        call = self._call_of_token(bytes(found.get("progressToken", b"")))
+        call = self._call_of_token(envelope.wire_id(bytes(found.get("progressToken", b""))))
         value = members.number(found.get("progress"))
         if call is None or not call.token or call.phase is not CallPhase.RUNNING or value is None:
             return ()

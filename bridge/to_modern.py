@@ -16,7 +16,7 @@ from typing import Final, NamedTuple
 import msgspec
 
 from ..validators import members, modern
-from ..validators.envelope import Message, Notification, Request, Response
+from ..validators.envelope import Message, Notification, Request, Response, wire_id
 from ..validators.limits import Limits
 from ..validators.members import Members
 from ..validators.rejection import INTERNAL_ERROR, INVALID_PARAMS, METHOD_NOT_FOUND, Rejection
@@ -24,7 +24,8 @@ from ..validators.shapes import LEGACY_REVISIONS, cancelled, read_cancelled
 from . import for_legacy, input_over
 from .attribution import INTERACTIVE
 from .effects import Contradiction, Effect, Effects, Later, Note, ToAsker, ToServer
-from .for_modern import fault_text, is_without_stream, read_fault
+from .for_modern import Fault, fault_text, is_without_stream, read_fault
+from .unawaited import Unawaited
 
 # Rounds of questions in one call; the SDKs stop at 8 and 10 (digest 8.4).
 ROUNDS: Final = 8
@@ -57,6 +58,7 @@ _PUBLISHED: Final = frozenset(
     {"notifications/resources/updated"} | {f"notifications/{name}/list_changed" for name in _LISTS.values()}
 )
 _CANCEL: Final = b'{"action":"cancel"}'
+_SUBSCRIPTION_ENDED: Final = Fault(message="the server has ended the subscription")
 
 
 class _Leg(NamedTuple):
@@ -138,6 +140,7 @@ class ToModern:
         self._mint = mint
         self._name = name
         self._next_id = 1
+        self._not_awaited = Unawaited()
         self._next_leg = 1
         self.version = ""
         self._capabilities = b"{}"
@@ -278,6 +281,7 @@ class ToModern:
         if call is None:
             return
         if call.upstream:
+            self._not_awaited.add(call.upstream)
             yield ToServer(Notification("notifications/cancelled", cancelled(call.upstream, reason)))
         yield from self._take_back(call)
         self._forget(call)
@@ -296,7 +300,8 @@ class ToModern:
     def _cancel_task(self, task: bytes) -> Effect:
         params: dict[str, object] = {"taskId": members.raw(task)}
         capabilities = for_legacy.with_tasks(self._capabilities)
-        return ToServer(Request(self._mint_id(), "tasks/cancel", self._enveloped(params, capabilities)))
+        own_id = self._not_awaited.add(self._mint_id())
+        return ToServer(Request(own_id, "tasks/cancel", self._enveloped(params, capabilities)))
 
     def _forget(self, call: _Call) -> None:
         self._calls.pop(call.asker, None)
@@ -343,16 +348,20 @@ class ToModern:
         )
 
     def _unawaited(self, message: Response) -> Effects:
+        known = self._not_awaited.take(message.id)
         found = members.peek(message.result)
         if "taskId" in found and members.string(found.get("resultType")) == "task":
             return (self._cancel_task(bytes(found["taskId"])),)  # of a call that was cancelled before
-        return (Note("dropped an answer of the server that nobody waits for"),)
+        if known:
+            return (Note("dropped an answer of the server that nobody waits for"),)
+        return (Note("dropped an answer of the server that nobody waits for", ("server", message.id)),)
 
     def _discovered(self, asker: bytes, message: Response) -> Effects:
         self._initialize = None
         if message.error:
-            text = f"the server refused server/discover: {read_fault(message.error).message}"
-            return (*_fail(asker, INTERNAL_ERROR, text), Contradiction(text))
+            fault = read_fault(message.error)
+            text = f"the server refused server/discover: {fault.message}"
+            return (*_fail(asker, INTERNAL_ERROR, text, fault.data), Contradiction(text))
         result = for_legacy.initialize_result(self.version, message.result, self._name)
         self._offered = members.peek(members.peek(result)["capabilities"])
         return (ToAsker(Response(asker, result, b""), asker),)
@@ -446,7 +455,7 @@ class ToModern:
     def _leg_answered(self, message: Response) -> Effects:
         call = self._legs.pop(message.id, None)
         if call is None:
-            yield Note("dropped an answer of the client to nothing that is asked")
+            yield Note("dropped an answer of the client to nothing that is asked", ("client", message.id))
             return
         leg = call.legs.pop(message.id)
         # An elicitation can be cancelled; but to cancel each one that could not be shown would begin endless rounds.
@@ -530,7 +539,7 @@ class ToModern:
         if method == input_over.METHOD:
             return self._input_over(members.text(input_over.state_of(message.params)))
         meta = members.peek(members.peek(message.params).get("_meta"))
-        named = bytes(meta.get(modern.SUBSCRIPTION_ID, b""))
+        named = wire_id(bytes(meta.get(modern.SUBSCRIPTION_ID, b"")))
         if method == "notifications/subscriptions/acknowledged":
             return self._acknowledged(named, message)
         if method in _PUBLISHED and named == self._listening and named:
@@ -606,6 +615,7 @@ class ToModern:
 
     def _close(self, listening: bytes) -> Effects:
         if listening:
+            self._not_awaited.add(listening)
             yield ToServer(Notification("notifications/cancelled", cancelled(listening, b"")))
 
     def _acknowledged(self, named: bytes, message: Notification) -> Effects:
@@ -642,7 +652,7 @@ class ToModern:
     def _listen_cancelled(self, named: bytes) -> Effects:
         # How a server may end a subscription on a pipe, and nothing else (digest B1).
         if named and (named == self._listening or (self._change is not None and named == self._change.id)):
-            return self._listen_over(Response(named, b"{}", b""))
+            return self._listen_over(Response(self._not_awaited.add(named), b"{}", b""))
         return (Note("ignored the server's cancellation of what is no subscription"),)
 
     def _listen_over(self, message: Response) -> Effects:
@@ -652,12 +662,8 @@ class ToModern:
             return
         change, self._change = self._change, None
         if change is not None and change.asker:
-            text = (
-                read_fault(message.error).message
-                if message.error
-                else "the server has ended the subscription"
-            )
-            yield from _fail(change.asker, INVALID_PARAMS, text)
+            fault = read_fault(message.error) if message.error else _SUBSCRIPTION_ENDED
+            yield from _fail(change.asker, INVALID_PARAMS, fault.message, fault.data)
         if self._gap and not self._changes:
             yield self._listen_again()
         yield from self._next_change()
@@ -676,8 +682,11 @@ def _done(asker: bytes) -> Effects:
     return (ToAsker(Response(asker, b"{}", b""), asker),)
 
 
-def _fail(asker: bytes, code: int, text: str) -> Effects:
-    return (ToAsker(Response(asker, b"", fault_text(code, text)), asker),)
+def _fail(
+    asker: bytes, code: int, text: str, data: msgspec.Raw | msgspec.UnsetType = msgspec.UNSET
+) -> Effects:
+    error = fault_text(code, text, None if data is msgspec.UNSET else data)
+    return (ToAsker(Response(asker, b"", error), asker),)
 
 
 def _raw_of(value: object) -> msgspec.Raw | None:

@@ -1,7 +1,8 @@
 """Lines out of a byte stream, whatever the pieces it comes in. Pure.
 
-Only a newline ends a line (U+2028 is content, digest 2.1). A line over the limit is reported once, as soon as that is
-known, and dropped without being held; the stream is in step again at the next newline.
+Only a newline ends a line (U+2028 is content, digest 2.1). A line over the limit is reported once and dropped without being
+held: as soon as that is known where its beginning has an id, else at its end or at twice the limit. The stream is in step again
+at the next newline.
 """
 
 from typing import Final
@@ -14,14 +15,20 @@ _PREFIX: Final = 256
 # So many pieces of an unfinished line are joined into one: an object for every two bytes would cost thirty times the
 # limit.
 _SEAL: Final = 1024
+_ID: Final = b'"id"'
+
+
+# And how much of its end, where its beginning has no id: some programs write the id of an answer last.
+_SUFFIX: Final = 1024
 
 
 @attrs.frozen
 class Overlong:
-    """A line that was dropped: how much of it had come by then, and how it begins."""
+    """A line that was dropped: how much of it had come when that was known, how it begins, and how it ends, if that is known."""
 
     size_seen: int
     prefix: bytes
+    suffix: bytes = attrs.field(default=b"", eq=False)
 
 
 class LineSplitter:
@@ -33,6 +40,8 @@ class LineSplitter:
         self._loose = 0
         self.held = 0
         self._dropping = False
+        self._dropped: Overlong | None = None  # a line that is not reported yet,
+        self._seen = 0  # and how much of it has come
         self._begun = False
 
     def feed(self, chunk: bytes) -> list[bytes | Overlong]:
@@ -62,7 +71,9 @@ class LineSplitter:
         return chunk.removeprefix(_BOM)
 
     def _hold(self, piece: bytes) -> list[bytes | Overlong]:
-        if self._dropping or not piece:
+        if self._dropping:
+            return self._drop(piece)
+        if not piece:
             return []
         self._parts.append(piece)
         self._loose += 1
@@ -74,9 +85,25 @@ class LineSplitter:
         if self.held - piece.endswith(b"\r") <= self._limit:
             return []
         overlong = Overlong(self.held, self._prefix())
+        last = b"".join(self._parts)[-_SUFFIX:]
         self._forget()
         self._dropping = True
-        return [overlong]
+        if _ID in overlong.prefix:
+            return [overlong]
+        self._dropped = attrs.evolve(overlong, suffix=last)
+        self._seen = overlong.size_seen
+        return [] if self._seen <= 2 * self._limit else self._report()
+
+    def _drop(self, piece: bytes) -> list[bytes | Overlong]:
+        if self._dropped is None:
+            return []
+        self._dropped = attrs.evolve(self._dropped, suffix=(self._dropped.suffix + piece)[-_SUFFIX:])
+        self._seen += len(piece)
+        return [] if self._seen <= 2 * self._limit else self._report()
+
+    def _report(self) -> list[bytes | Overlong]:
+        dropped, self._dropped = self._dropped, None
+        return [] if dropped is None else [dropped]
 
     def _prefix(self) -> bytes:
         prefix = b""
@@ -88,6 +115,8 @@ class LineSplitter:
 
     def _end_line(self, last: bytes, lines: list[bytes | Overlong]) -> None:
         if self._dropping:
+            lines.extend(self._drop(last))
+            lines.extend(self._report())
             self._dropping = False
             return
         if self._parts:
@@ -96,7 +125,7 @@ class LineSplitter:
             self._forget()
         last = last.removesuffix(b"\r")
         if len(last) > self._limit:
-            lines.append(Overlong(len(last), last[:_PREFIX]))
+            lines.append(Overlong(len(last), last[:_PREFIX], last[-_SUFFIX:]))
         elif last and not last.isspace():
             lines.append(last)
 

@@ -20,13 +20,12 @@ from ..validators.envelope import (
     decode,
     error,
     is_batch,
-    readable_id,
+    refused_ids,
     response,
 )
 from ..validators.limits import Limits
 from ..validators.members import LARGE, decoded_once
 from ..validators.modern import check_supported, is_modern, read_envelope
-from ..validators.pieces import fault_of
 from ..validators.rejection import Rejection
 from ..validators.shapes import read_cancelled
 from ..validators.ws_frames import (
@@ -50,7 +49,7 @@ from .outlet import GONE, OVERFLOWED, Outlet, Signal
 from .peer import Caller
 from .ports import Backend, Conversation, Desk, Exchange, Hijacked, Log, ModernRequest
 from .seldom import Seldom
-from .streamable import method_not_allowed, read_batch, receive_batch, stand_in
+from .streamable import method_not_allowed, read_batch, receive_batch
 
 # As much as is read at once: a little holds a thousand frames, a large frame is read in large pieces.
 _READ: Final = 8 * 1024
@@ -261,29 +260,44 @@ class _Talk:
 
     async def _receive(self, held: list[bytes]) -> None:
         text = held.pop()
+        conversation = self._conversation
+        message: Message | None = None
         try:
-            if self._conversation is not None and is_batch(text):
-                messages = read_batch(text, self._conversation.version, self._limits)
+            if conversation is not None and is_batch(text):
+                messages = read_batch(text, conversation.version, self._limits)
                 if len(text) > LARGE:
                     await trio.lowlevel.checkpoint()
-                receive_batch(self._conversation, messages, None)
+                self._receive_batch(conversation, messages)
                 return
             message = decode(text, self._limits)
             if len(text) > LARGE:
-                text = stand_in(message)
+                text = b""
                 await self._receive_large(message)
             else:
                 await self._take(message)
         except Rejection as rejection:
-            raw_id = readable_id(text)
-            if raw_id == b"null" and fault_of(text) is None:
-                # An error without an id would break half of the clients (digest 1.3).
-                self._log.info("dropped a message of a client", reason=rejection.text)
-            else:
-                self._outlet.put(error(raw_id, rejection.code, rejection.text, rejection.data))
+            self._refuse(text, message, rejection)
             if rejection.close and self._conversation is None and not any(desk.busy for desk in self._desks):
                 # There is no server behind this connection any more, and behind another there may be.
                 self._outlet.finish(rejection.text)
+
+    def _receive_batch(self, conversation: Conversation, messages: list[Message]) -> None:
+        try:
+            receive_batch(conversation, messages, None)
+        except Rejection as rejection:  # of a message that has no answer
+            self._log.info("dropped a message of a client", reason=rejection.text)
+
+    def _refuse(self, text: bytes, message: Message | None, rejection: Rejection) -> None:
+        """Answer a message that was refused, or a text that cannot be read."""
+        raw_ids: list[bytes] = []
+        if message is None:
+            raw_ids = refused_ids(text, self._limits)
+        elif isinstance(message, Request):
+            raw_ids = [message.id]
+        if b"null" in raw_ids or not raw_ids:
+            self._log.info("dropped a message of a client", reason=rejection.text)
+        for raw_id in raw_ids:
+            self._outlet.put(error(raw_id, rejection.code, rejection.text, rejection.data))
 
     async def _receive_large(self, message: Message) -> None:
         # Each step may hold the event loop for as long as one decoding of the message takes, and not longer.

@@ -9,7 +9,8 @@ Sources: JSON-RPC 2.0; specification digest sections 1.1, 1.2 and 2.1.
 
 import json
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from decimal import Decimal
 from functools import cache
 from typing import Final
 
@@ -17,8 +18,10 @@ import msgspec
 
 from .limits import Limits
 from .names import check_method
-from .pieces import CheckedText, depth_ok, fault_of, not_utf8, too_deep
+from .outline import outline
+from .pieces import CheckedText, depth_ok, fault_of, not_utf8, too_deep, with_replacements
 from .rejection import INVALID_REQUEST, PARSE_ERROR, Rejection
+from .surrogates import items, places, readable
 
 
 class Request(msgspec.Struct, frozen=True, gc=False):
@@ -53,7 +56,7 @@ Message = Request | Notification | Response
 class _Envelope(msgspec.Struct, gc=False):
     jsonrpc: str = ""
     id: msgspec.Raw | msgspec.UnsetType = msgspec.UNSET
-    method: str | msgspec.UnsetType = msgspec.UNSET
+    method: str | msgspec.UnsetType | None = msgspec.UNSET
     params: msgspec.Raw | msgspec.UnsetType = msgspec.UNSET
     result: msgspec.Raw | msgspec.UnsetType = msgspec.UNSET
     error: msgspec.Raw | msgspec.UnsetType = msgspec.UNSET
@@ -88,8 +91,16 @@ _OUTSIDE: Final = 64 * 1024
 _DEEP: Final = 512
 _HEADROOM: Final = 64
 
-_ID_IN_PREFIX: Final = re.compile(rb'"id"\s*:\s*([0-9]{1,18})\s*[,}]')
-_METHOD_IN_PREFIX: Final = re.compile(rb'"method"\s*:')
+# What counts as absent where it has no place: some programs write each member that they know.
+_EMPTY: Final = re.compile(rb'null|\[\s*+\]|\{\s*+\}|""')
+_NULL: Final = b"null"
+_NO_INTEGER: Final = Decimal("0.5")
+# The members whose values are raw text.
+_RAW: Final = ("id", "params", "result", "error")
+# An integer as an id may be written: a fraction or an exponent of zero does not change it.
+_WHOLE: Final = re.compile(rb"(-?(?:0|[1-9][0-9]*+))(?:\.0++)?(?:[eE][+-]?0++)?")
+# A number, perhaps in quotes, of which a program has made a number or a string again.
+_NUMERIC: Final = re.compile(rb'("?)\s*+([0-9]{1,20}+(?:\.[0-9]{1,20}+)?+(?:[eE][+-]?[0-9]{1,2}+)?+)\s*+\1')
 # A message up to its payload as most programs write it: each member once, in this order, with any white space.
 _PLAIN: Final = re.compile(
     rb'\s*+\{\s*+"jsonrpc"\s*+:\s*+"2\.0"\s*+,\s*+(?:"id"\s*+:\s*+(?:"[^"\\]*+"|[-0-9]++)\s*+,\s*+)?+'
@@ -106,23 +117,28 @@ _WORTH_FINDING: Final = 2048
 def decode(text: bytes, limits: Limits, *, deep: bool = False) -> Message:
     """Return the message of one JSON text.
 
-    With `deep`, for what a server writes, it may nest as deep as the decoder can follow, and 512 levels in any case.
+    With `deep`, for what a server writes, it may nest as deep as the decoder can follow, and 512 levels in any case, and
+    what is not UTF-8 in it becomes U+FFFD. Lone surrogates stay as they are, except in an id and in a method, which have none.
+    A member that is null or empty where it has no place counts as absent.
     Raises Rejection and nothing else: 400 with -32700 for what is not UTF-8 or not JSON, 400 with -32600 for what is not a
     JSON-RPC message or breaks a structural limit (depth, id, method).
     """
-    envelope = _parse_deep(text) if deep else _parse(text, limits)
+    if deep:
+        text, envelope = _parse_deep(text, limits)
+    else:
+        envelope = _parse(text, limits)
     id_, method = envelope.id, envelope.method
     if envelope.jsonrpc != "2.0":
         raise invalid('the member "jsonrpc" must be "2.0"')
-    if method is msgspec.UNSET:
+    if method is msgspec.UNSET or method is None:
         return _response(text, envelope, limits)
     if envelope.result is not msgspec.UNSET or envelope.error is not msgspec.UNSET:
-        raise invalid("a message has either a method or a result or an error")
+        _refuse_results(envelope)
     if method not in _KNOWN_METHODS:
         check_method(method, limits)
     params = b"" if envelope.params is msgspec.UNSET else bytes(envelope.params)
     if params and params[0] != 0x7B:
-        raise invalid("params must be an object")
+        params = _absent_params(params)
     length = len(method) + (len(params) + _PARAMS_FRAME if params else 0)
     if id_ is msgspec.UNSET:
         if len(text) != length + _NOTIFICATION_FRAME:
@@ -143,20 +159,24 @@ def is_batch(text: bytes) -> bool:
     return text.lstrip(b" \t\r\n")[:1] == b"["
 
 
-def split_batch(text: bytes, limits: Limits) -> list[bytes]:
-    """The messages of a batch as separate JSON texts (digest 1.2).
+def split_batch(text: bytes, limits: Limits, *, deep: bool = False) -> list[bytes]:
+    """The messages of a batch as separate JSON texts (digest 1.2). With `deep` as `decode`.
 
     Raises Rejection for what is not a JSON array, for an empty one and for one with more than `limits.batch` members.
     """
     _refuse_faulty(text)
-    _check_utf8(text)
+    if deep:
+        text = with_replacements(text, limits.line)
+    else:
+        _check_utf8(text)
+    decoder = _batch_decoder(limits.batch)
     try:
-        found = msgspec.structs.astuple(_batch_decoder(limits.batch).decode(text))
+        found = items(text, lambda one: msgspec.structs.astuple(decoder.decode(one)))
     except (ValueError, RecursionError):
         raise _not_json() from None
     # Of a text that was checked while it arrived, the members need not be checked either.
     kind = type(text) if isinstance(text, CheckedText) else bytes
-    members = [kind(member) for member in found if member is not msgspec.UNSET]
+    members = [kind(member) for member in found]
     if not members:
         raise invalid("a batch must not be empty")
     if len(members) > limits.batch:
@@ -171,45 +191,92 @@ def _batch_decoder(limit: int) -> msgspec.json.Decoder[msgspec.Struct]:
     return msgspec.json.Decoder(msgspec.defstruct("Batch", fields, array_like=True))
 
 
+def refused_ids(text: bytes, limits: Limits) -> list[bytes]:
+    """Return the ids under which the refusal of a text is answered, as raw JSON text: at least one, which may be `null`.
+
+    A batch within the limit is answered for each of its requests that has an id.
+    """
+    if not is_batch(text):
+        return [readable_id(text)]
+    try:
+        found = [readable_id(one) for one in split_batch(text, limits)]
+    except Rejection:
+        found = []
+    return [one for one in found if one != _NULL] or [_NULL]
+
+
 def readable_id(text: bytes) -> bytes:
-    """The id of a message that was refused, as raw JSON text, or `null` where none can be read (digest 1.3)."""
+    """Return the id of a request that was refused, as raw JSON text, or `null` where none can be read."""
     if fault_of(text) is not None:
         return request_id_in_prefix(text)
     try:
         text.decode()
-        envelope = _decode_envelope(text)
-    except (ValueError, RecursionError):
-        return b"null"
-    if envelope.id is msgspec.UNSET or envelope.method is msgspec.UNSET:
-        return b"null"
-    return _readable(bytes(envelope.id))
+    except UnicodeDecodeError:
+        return _NULL
+    found, whole = outline(text)
+    # An error under the id of a response would end another request, one of the peer that has sent it.
+    return _NULL if whole and "method" not in found else _request_id(found)
 
 
 def request_id_in_prefix(prefix: bytes) -> bytes:
     """Return the id of a request of which only the first part was received, as raw JSON text, or `null`."""
-    head, found = prefix.decode("latin-1").lstrip(" \t\r\n"), b"null"
-    if not head.startswith("{"):  # a batch, or no JSON
-        return found
-    at = 1
-    try:
-        while True:
-            name, begin = _name(head, at)
-            if name in ("result", "error"):
-                return b"null"
-            _, at = _skip(head, begin)
-            # A number at the end of what was received may have more digits: then there is no such place.
-            head[at]
-            if name == "id":
-                found = head[begin:at].encode("latin-1")
-                found.decode()
-    except UnicodeDecodeError:
-        return b"null"
-    except (ValueError, IndexError, RecursionError):
-        return _readable(found)
+    return _request_id(outline(prefix).members)
+
+
+def _request_id(found: Mapping[str, bytes]) -> bytes:
+    if "method" not in found and ("result" in found or "error" in found):
+        return _NULL
+    return _readable(found.get("id", b""))
+
+
+def answered_call(line: bytes) -> bytes:
+    """Return the id of the call that an invalid line of a server belongs to, as `wire_id` does; nothing for other lines.
+
+    Such a line has an id, and either a result or an error, or `"jsonrpc":"2.0"` and no method: JavaScript writes no `result`
+    that is undefined. Anything else is no part of the protocol, such as a line of a log that is written as JSON.
+    """
+    found = {
+        name: value for name, value in outline(line).members.items() if value != _NULL or name == "result"
+    }
+    answers = "result" in found or "error" in found
+    if not answers and (found.get("jsonrpc") != b'"2.0"' or "method" in found):
+        return b""
+    raw_id = wire_id(found.get("id", b""))
+    return raw_id if _is_id(raw_id) else b""
+
+
+def wire_id(raw_id: bytes) -> bytes:
+    """Return an id that a peer has sent back as the bridge has written it: a number, where it is numerically equal to one."""
+    if raw_id.isdigit():
+        return raw_id
+    match = _NUMERIC.fullmatch(raw_id)
+    number = Decimal(match[2].decode()) if match else _NO_INTEGER
+    return b"%d" % number if number == number.to_integral_value() else raw_id
+
+
+def canonical_id(raw_id: bytes) -> bytes:
+    """Return one spelling for all spellings of an id: of a string with escapes, and of an integer with a fraction of zero."""
+    if raw_id.isdigit():
+        return raw_id
+    if raw_id.startswith(b'"'):
+        if b"\\" not in raw_id and raw_id.isascii():
+            return raw_id
+        try:
+            return _encode(msgspec.json.decode(raw_id))
+        except (msgspec.DecodeError, UnicodeDecodeError):
+            return raw_id
+    match = _WHOLE.fullmatch(raw_id)
+    return match[1] if match else raw_id
 
 
 def _readable(raw_id: bytes) -> bytes:
-    return raw_id if _is_id(raw_id) and len(raw_id) <= Limits().id + 2 else b"null"
+    if not _is_id(raw_id) or len(raw_id) > Limits().id + 2:
+        return _NULL
+    try:
+        raw_id.decode()
+    except UnicodeDecodeError:
+        return _NULL
+    return raw_id
 
 
 def request(raw_id: bytes, method: str, params: bytes) -> bytes:
@@ -238,12 +305,6 @@ def line(message: Message) -> bytes:
         return response(message.id, message)
     assert type(message) is Notification  # noqa: S101 - the union has three members
     return notification(message.method, message.params)
-
-
-def id_in_prefix(prefix: bytes) -> bytes:
-    """The integer id of an answer of which only the beginning can be read, or nothing."""
-    match = _ID_IN_PREFIX.search(prefix)
-    return match[1] if match and not _METHOD_IN_PREFIX.search(prefix) else b""
 
 
 def answered_id(text: bytes) -> bytes:
@@ -286,7 +347,7 @@ def _parse(text: bytes, limits: Limits) -> _Envelope:
     except msgspec.ValidationError:
         raise _no_message() from None
     except ValueError:
-        raise _not_json() from None
+        envelope = _parse_cut(text)
     except RecursionError:
         raise too_deep(limits.json_depth) from None
     if not checked and _opens_more(text, limits.json_depth) and not depth_ok(text, limits.json_depth):
@@ -294,19 +355,52 @@ def _parse(text: bytes, limits: Limits) -> _Envelope:
     return envelope
 
 
-def _parse_deep(text: bytes) -> _Envelope:
+def _absent_params(params: bytes) -> bytes:
+    if not _EMPTY.fullmatch(params):
+        raise invalid("params must be an object")
+    return b""
+
+
+def _parse_deep(text: bytes, limits: Limits) -> tuple[bytes, _Envelope]:
     if not text.isascii():
-        _check_utf8(text)
+        text = with_replacements(text, limits.line)
+    room = _HEADROOM if len(text) > 2 * _DEEP and _opens_more(text, _DEEP) else 0
     try:
-        if len(text) > 2 * _DEEP and _opens_more(text, _DEEP):
-            return _decode_with_room(text, _HEADROOM)
-        return _decode_envelope(text)
+        return text, _decode_with_room(text, room) if room else _decode_envelope(text)
+    except msgspec.ValidationError:
+        raise _no_message() from None
+    except ValueError:
+        return text, _parse_cut(text, room)
+    except RecursionError:
+        raise _deeper() from None
+
+
+def _parse_cut(text: bytes, room: int = 0) -> _Envelope:
+    """Decode a text with lone surrogates. Its values are those of the text itself."""
+    copy = readable(text)
+    if copy is None:
+        raise _not_json()
+    try:
+        envelope = _decode_with_room(copy, room)
+        values = {
+            name: bytes(value) for name in _RAW if (value := getattr(envelope, name)) is not msgspec.UNSET
+        }
+        found = places(copy, values)
     except msgspec.ValidationError:
         raise _no_message() from None
     except ValueError:
         raise _not_json() from None
     except RecursionError:
-        raise invalid("JSON nested deeper than the decoder can follow") from None
+        raise _deeper() from None
+    if any(text[found[name]] != copy[found[name]] for name in ("id", "method") if name in found):
+        raise Rejection(400, PARSE_ERROR, "an id and a method have no lone surrogates")
+    for name in values:
+        setattr(envelope, name, msgspec.Raw(text[found[name]]))
+    return envelope
+
+
+def _deeper() -> Rejection:
+    return invalid("JSON nested deeper than the decoder can follow")
 
 
 def _decode_with_room(text: bytes, calls: int) -> _Envelope:
@@ -326,11 +420,14 @@ def _no_message() -> Rejection:
 def _response(text: bytes, envelope: _Envelope, limits: Limits) -> Response:
     if envelope.id is msgspec.UNSET:
         raise invalid("a message has a method or an id")
-    raw_id = _checked_id(envelope.id, limits)
-    if (envelope.result is msgspec.UNSET) == (envelope.error is msgspec.UNSET):
+    raw_id = _checked_id(envelope.id, limits, responds=True)
+    result, error = envelope.result, envelope.error
+    if result is not msgspec.UNSET and error is not msgspec.UNSET:
+        result, error = _one_of(result, error)
+    if (result is msgspec.UNSET) == (error is msgspec.UNSET):
         raise invalid("a response has either a result or an error")
-    failed = envelope.result is msgspec.UNSET
-    payload = envelope.error if failed else envelope.result
+    failed = result is msgspec.UNSET
+    payload = error if failed else result
     assert payload is not msgspec.UNSET  # noqa: S101 - exactly one of the two is set
     frame = _ERROR_FRAME if failed else _RESULT_FRAME
     plain = len(text) == frame + len(raw_id) + len(memoryview(payload))
@@ -346,9 +443,38 @@ def _response(text: bytes, envelope: _Envelope, limits: Limits) -> Response:
     return Response(raw_id, b"", copied) if failed else Response(raw_id, copied, b"")
 
 
-def _checked_id(raw: msgspec.Raw, limits: Limits) -> bytes:
+_Value = msgspec.Raw | msgspec.UnsetType
+
+
+def _one_of(result: msgspec.Raw, error: msgspec.Raw) -> tuple[_Value, _Value]:
+    """Return a result and an error without the one that counts as absent. An empty object is a result, if the error is none."""
+    is_object = _begins(result, b"{")
+    if is_absent(error) and not (is_object and is_absent(result) and _begins(error, b"{")):
+        return result, msgspec.UNSET
+    if is_absent(result) and not is_object:
+        return msgspec.UNSET, error
+    return result, error
+
+
+def is_absent(value: msgspec.Raw) -> bool:
+    """Return whether a value counts as absent where an object is expected: null, or something empty."""
+    return _EMPTY.fullmatch(memoryview(value)) is not None
+
+
+def _begins(value: msgspec.Raw, text: bytes) -> bool:
+    return bytes(memoryview(value)[: len(text)]) == text
+
+
+def _refuse_results(envelope: _Envelope) -> None:
+    for value in (envelope.result, envelope.error):
+        if value is not msgspec.UNSET and not _begins(value, _NULL):
+            raise invalid("a message has either a method or a result or an error")
+
+
+def _checked_id(raw: msgspec.Raw, limits: Limits, *, responds: bool = False) -> bytes:
+    # A response may spell an id of the bridge in any way that is numerically equal.
     id_ = bytes(raw)
-    if not (id_.isdigit() or _is_id(id_)):
+    if not (id_.isdigit() or _is_id(id_) or (responds and wire_id(id_).isdigit())):
         raise invalid("an id is a string or an integer")
     if len(id_) > limits.id + 2:
         raise invalid(f"an id of {len(id_)} bytes exceeds the limit of {limits.id}")
@@ -356,8 +482,8 @@ def _checked_id(raw: msgspec.Raw, limits: Limits) -> bytes:
 
 
 def _is_id(raw: bytes) -> bool:
-    # JSON integers and strings only: 1.0, 1e0, true, null, {} and [] are not ids (digest 1.1). The parser has been here.
-    return raw.isdigit() or raw[:1] == b'"' or (raw[:1] == b"-" and raw[1:].isdigit())
+    # Strings and integers (JSON-RPC 2.0 section 4), also 1.0 and 1e0, which are equal to one. The parser has been here.
+    return raw.isdigit() or raw[:1] == b'"' or _WHOLE.fullmatch(raw) is not None
 
 
 def _one_line(payload: bytes) -> bytes:

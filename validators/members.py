@@ -10,6 +10,7 @@ from typing import Final, cast
 
 import msgspec
 
+from . import surrogates
 from .envelope import invalid
 
 Members = dict[str, msgspec.Raw]
@@ -67,10 +68,10 @@ def decoded_once() -> Generator[None]:
 
 def _read(text: bytes | msgspec.Raw) -> Members:
     if not _memory.users:
-        return _decode(text)
+        return surrogates.members(text, _decode)
     if text is _memory.text:
         return dict(_memory.members)
-    found = _decode(text)
+    found = surrogates.members(text, _decode)
     _memory.keep(text, found)
     return found
 
@@ -96,6 +97,11 @@ def peek(text: bytes | msgspec.Raw | None) -> Members:
         return _read(text)
     except UNREADABLE:
         return {}
+
+
+def is_object(text: bytes | msgspec.Raw) -> bool:
+    """Return whether a value is an object."""
+    return bytes(memoryview(text)[:1]) == b"{"
 
 
 def write(members: Mapping[str, object]) -> bytes:
@@ -155,7 +161,7 @@ def has_room(text: bytes | msgspec.Raw) -> bool:
     if size <= MOST_UNNAMED or bytes(text).count(b":") <= _MOST_COLONS:
         return True
     try:
-        named = _decode_named(text)
+        named = surrogates.decoded(_decode_named, text)
     except UNREADABLE:
         return True
     found = {name: getattr(named, name) for name in _NAMED}
@@ -169,11 +175,11 @@ def text(value: str) -> bytes:
 
 
 def string(value: bytes | msgspec.Raw | None) -> str:
-    """A string out of its JSON text; of anything else, nothing."""
+    """A string out of its JSON text, with U+FFFD for a lone surrogate; of anything else, nothing."""
     if value is None:
         return ""
     try:
-        return _decode_string(value)
+        return surrogates.decoded(_decode_string, value)
     except UNREADABLE:
         return ""
 
@@ -199,11 +205,12 @@ def items_up_to(most: int, value: bytes | msgspec.Raw | None) -> list[msgspec.Ra
         return []
     try:
         if bytes(value).count(b",") < most:
-            return _decode_items(value)
-        found = msgspec.structs.astuple(_few_items(most).decode(value))
+            return surrogates.items(value, _decode_items)
+        decoder = _few_items(most)
+        found = surrogates.items(value, lambda text: msgspec.structs.astuple(decoder.decode(text)))
     except UNREADABLE:
         return []
-    return None if found[-1] is not msgspec.UNSET else [one for one in found if one is not msgspec.UNSET]
+    return None if len(found) > most else found
 
 
 @cache

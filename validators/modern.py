@@ -8,7 +8,7 @@ Sources: specification digest sections 1.4, 1.13, 3.3 to 3.6.
 import base64
 import json
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from decimal import Decimal
 from typing import Final, NamedTuple, cast
 
@@ -19,6 +19,7 @@ from .limits import Limits
 from .names import check_name, check_uri
 from .pieces import depth_ok
 from .rejection import INVALID_PARAMS, Rejection, too_large
+from .surrogates import decoded
 
 MODERN_REVISION: Final = "2026-07-28"
 SUPPORTED: Final = (MODERN_REVISION,)
@@ -106,11 +107,6 @@ class _OfTask(_Named, gc=False):
     named: str | msgspec.UnsetType = msgspec.field(name="taskId", default=msgspec.UNSET)
 
 
-class _Call(msgspec.Struct, gc=False):
-    arguments: members.Members | msgspec.UnsetType = msgspec.UNSET
-
-
-_decode_call = msgspec.json.Decoder(_Call).decode
 _decode_claim = msgspec.json.Decoder(_Claim).decode
 _decode_unnamed = msgspec.json.Decoder[_Params](_Params).decode
 _DECODERS: Final = {
@@ -130,7 +126,7 @@ def is_modern(params: bytes) -> bool:
     if _KEY not in params and not (b"\\" in params and _may_spell_the_key(params)):
         return False
     try:
-        meta = _decode_claim(params).meta
+        meta = decoded(_decode_claim, params).meta
     except members.UNREADABLE:
         return False
     return meta is not msgspec.UNSET and PROTOCOL_VERSION in members.peek(meta)
@@ -148,10 +144,11 @@ def read_envelope(method: str, params: bytes, limits: Limits) -> Envelope:
     Whether the version is spoken here is not asked: the headers come first (`check_headers`, `check_supported`).
     Raises Rejection 400 -32602, naming the member that is missing, of the wrong type or over its limit.
     """
+    decode = _decode_for.get(method, _decode_unnamed)
     try:
-        read = _decode_for.get(method, _decode_unnamed)(params or b"{}")
+        read = decode(params or b"{}")
     except members.UNREADABLE:
-        raise _wrong_type(method, params) from None
+        read = _read_again(method, params, decode)
     meta = read.meta
     if meta is msgspec.UNSET:
         raise _wrong(
@@ -187,6 +184,17 @@ def read_envelope(method: str, params: bytes, limits: Limits) -> Envelope:
         state,
         b"" if meta.info is msgspec.UNSET else bytes(meta.info),
     )
+
+
+def _read_again(method: str, params: bytes, decode: Callable[[bytes | msgspec.Raw], _Params]) -> _Params:
+    """Read params with lone surrogates. A name keeps them, and must not have any. Raises Rejection for all others."""
+    try:
+        read = decoded(decode, params)
+    except members.UNREADABLE:
+        raise _wrong_type(method, params) from None
+    if isinstance(read, _Named) and read.named is not msgspec.UNSET:
+        read.named = json.loads(bytes(members.read(params)[NAMED[method]]))
+    return read
 
 
 def check_supported(version: str) -> None:
@@ -404,11 +412,7 @@ def check_params(headers: Mapping[str, str], params: bytes, mirrors: Sequence[Mi
 
 
 def _arguments(params: bytes) -> members.Members:
-    try:
-        read = _decode_call(params)
-    except members.UNREADABLE:
-        return {}
-    return {} if read.arguments is msgspec.UNSET else read.arguments
+    return members.peek(members.peek(params).get("arguments"))
 
 
 def _level(levels: dict[tuple[str, ...], members.Members], path: tuple[str, ...]) -> members.Members:

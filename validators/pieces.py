@@ -44,6 +44,25 @@ def not_utf8() -> Rejection:
     return Rejection(400, PARSE_ERROR, "not UTF-8")
 
 
+def with_replacements(text: bytes, limit: int) -> bytes:
+    """Return a text in UTF-8, with U+FFFD in the place of what is not.
+
+    Raises Rejection for one of more than twice `limit` bytes then.
+    """
+    try:
+        text.decode()
+    except UnicodeDecodeError:
+        decoder = codecs.getincrementaldecoder("utf-8")("replace")
+        found = bytearray()
+        for at in range(0, len(text), _PIECE):
+            found += decoder.decode(text[at : at + _PIECE]).encode()
+            if len(found) > 2 * limit:
+                raise not_utf8() from None
+        found += decoder.decode(b"", final=True).encode()
+        return bytes(found)
+    return text
+
+
 def depth_ok(text: bytes, limit: int) -> bool:
     """Return whether well-formed JSON nests at most `limit` containers."""
     if len(text) <= _SMALL and _is_shallow(_outside_strings(_unescaped(text)), limit):

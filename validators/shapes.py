@@ -4,16 +4,19 @@ Everything is read from the raw `params` or `result` of a message that the envel
 Sources: specification digest sections 1.4, 1.5, 1.10 and 1.14.
 """
 
+import json
 import re
 from typing import Final
 
 import msgspec
 
 from . import members
+from .envelope import is_absent
 from .limits import Limits
 from .members import UNREADABLE, Members
 from .names import check_name, check_uri
 from .rejection import INVALID_PARAMS, INVALID_REQUEST, Rejection, too_large
+from .surrogates import decoded
 
 LEGACY_REVISIONS: Final = ("2024-11-05", "2025-03-26", "2025-06-18", "2025-11-25")
 BATCH_REVISION: Final = "2025-03-26"
@@ -36,7 +39,7 @@ class _Meta(msgspec.Struct, gc=False):
 class _Params(msgspec.Struct, gc=False):
     name: str | msgspec.UnsetType = msgspec.UNSET
     uri: str | msgspec.UnsetType = msgspec.UNSET
-    meta: _Meta | msgspec.UnsetType = msgspec.field(name="_meta", default=msgspec.UNSET)
+    meta: _Meta | msgspec.UnsetType | None = msgspec.field(name="_meta", default=msgspec.UNSET)
 
 
 class _Cancelled(msgspec.Struct, gc=False):
@@ -90,23 +93,49 @@ def read_request(method: str, params: bytes, limits: Limits) -> bytes:
     try:
         read = _decode_params(params or b"{}")
     except UNREADABLE:
-        if named is None:  # a method that is not ours to know may use these names as it likes
-            return b""
-        raise Rejection(
-            400, INVALID_PARAMS, f"the {named} or the _meta of the request has the wrong type"
-        ) from None
+        read = _read_again(named, params)
     if named == "name" and read.name is not msgspec.UNSET:
         check_name(read.name, limits)
     elif named == "uri" and read.uri is not msgspec.UNSET:
         check_uri(read.uri, limits)
-    if read.meta is msgspec.UNSET or read.meta.progressToken is msgspec.UNSET:
+    if read.meta is msgspec.UNSET or read.meta is None or read.meta.progressToken is msgspec.UNSET:
         return b""
     token = bytes(read.meta.progressToken)
+    if token == b"null":
+        return b""
     if not _TOKEN.match(token) or len(token) > limits.id + 2:
         raise Rejection(
             400, INVALID_PARAMS, f"a progress token is a string or an integer of at most {limits.id} bytes"
         )
     return token
+
+
+def _read_again(named: str | None, params: bytes) -> _Params:
+    """Read params of an odd shape, or with lone surrogates. Raises Rejection for one of the wrong type.
+
+    A method that the bridge does not know may use these names as it likes.
+    """
+    if named is None:
+        try:
+            return decoded(_decode_params, params)
+        except UNREADABLE:
+            return _Params()
+    found = members.peek(params)
+    meta, value = found.get("_meta"), found.get(named)
+    read = _Params()
+    if meta is not None and bytes(meta).startswith(b"{"):
+        read.meta = _Meta(members.peek(meta).get("progressToken", msgspec.UNSET))
+    elif meta is not None and not is_absent(meta):
+        raise _wrong_type(named)
+    if value is not None:
+        if not bytes(value).startswith(b'"'):
+            raise _wrong_type(named)
+        setattr(read, named, json.loads(bytes(value)))  # with its lone surrogates, which it must not have
+    return read
+
+
+def _wrong_type(named: str) -> Rejection:
+    return Rejection(400, INVALID_PARAMS, f"the {named} or the _meta of the request has the wrong type")
 
 
 def _has_no_meta(params: bytes) -> bool:
@@ -122,19 +151,18 @@ def _names_plainly(named: str, params: bytes, limits: Limits) -> bool:
 
 def read_uri(params: bytes) -> str:
     """The URI that a request names, which `read_request` has checked; of one that names none, nothing."""
-    read = _decode_params(params or b"{}")
-    return "" if read.uri is msgspec.UNSET else read.uri
+    return members.string(members.peek(params).get("uri"))
 
 
 def read_name(params: bytes) -> str:
     """Return the name that a request names, which `read_request` has checked; of one that names none, nothing."""
-    return _decode_named(params or b"{}").name
+    return decoded(_decode_named, params or b"{}").name
 
 
 def read_cancelled(params: bytes) -> tuple[bytes, bytes]:
     """The raw id of the request that a `notifications/cancelled` names, and the raw reason; each may be empty."""
     try:
-        read = _decode_cancelled(params or b"{}")
+        read = decoded(_decode_cancelled, params or b"{}")
     except UNREADABLE:
         return b"", b""
     named = b"" if read.requestId is msgspec.UNSET else bytes(read.requestId)
@@ -149,7 +177,7 @@ def cancelled(raw_id: bytes, reason: bytes) -> bytes:
 def read_progress(params: bytes) -> bytes:
     """The raw token of a `notifications/progress`, or nothing."""
     try:
-        return bytes(_decode_progress(params or b"{}").progressToken)
+        return bytes(decoded(_decode_progress, params or b"{}").progressToken)
     except UNREADABLE:
         return b""
 
@@ -160,7 +188,7 @@ def read_version(payload: bytes) -> str:
     Raises Rejection -32602 where there is none.
     """
     try:
-        return _decode_initialize(payload or b"{}").protocolVersion
+        return decoded(_decode_initialize, payload or b"{}").protocolVersion
     except UNREADABLE:
         raise Rejection(400, INVALID_PARAMS, "initialize needs a protocolVersion, a string") from None
 

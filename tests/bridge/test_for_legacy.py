@@ -179,3 +179,18 @@ def test_the_tasks_extension_joins_others():
 def test_a_prompt_without_what_is_unknown_stays_as_it_was():
     for text in (b'{"messages":[{"content":{"type":"text","text":"audio"}}]}', b'{"messages":[1,"audio"]}'):
         assert for_legacy.result("prompts/get", text, "2025-03-26") == text
+
+
+@pytest.mark.parametrize("value", [b"null", b"7", b'"x"', b"true"])
+def test_t21_a_result_without_members_is_kept(value):
+    for method in ("tools/call", "tools/list", "resources/read"):
+        assert for_legacy.result(method, value, "2025-11-25") == value
+
+
+def test_t21_the_data_of_an_error_is_kept():
+    error = b'{"code":-32602,"message":"m","data":{"uri":"u:x","a":1}}'
+    found = json.loads(for_legacy.error("resources/read", error, "2025-11-25"))
+    assert found == {"code": -32002, "message": "m", "data": {"uri": "u:x", "a": 1}}
+    error = b'{"code":-32099,"message":"m","data":{"a":1}}'
+    found = json.loads(for_legacy.error("tools/call", error, "2025-11-25"))
+    assert found == {"code": -32603, "message": "m", "data": {"a": 1, "originalCode": -32099}}

@@ -1,7 +1,11 @@
 """Rules for what a modern client hears of a legacy server; the rest is seen in test_to_legacy."""
 
+import json
+
+import msgspec
 import pytest
 
+from mcpbridged.bridge import for_modern
 from mcpbridged.bridge.for_modern import Profile, has_failed, profile_of, read_fault
 from mcpbridged.validators.envelope import Response
 
@@ -55,3 +59,39 @@ def test_a_fault_that_cannot_be_read_is_an_internal_error():
 )
 def test_what_counts_as_a_failure(message, failed):
     assert has_failed(message) is failed
+
+
+@pytest.mark.parametrize("value", [b"null", b"7", b'"x"', b"[1]", b"false"])
+def test_t21_a_result_that_is_no_object_is_kept(value):
+    for method in ("tools/call", "tools/list", "resources/read"):
+        assert for_modern.result(method, value, msgspec.Raw(b"{}"), "c.") == value
+    assert for_modern.without_task(msgspec.Raw(value)) == value
+
+
+@pytest.mark.parametrize(
+    ("error", "uri", "kept"),
+    [
+        ({"code": -32002, "message": "m"}, "u:x", {"code": -32602, "message": "m", "data": {"uri": "u:x"}}),
+        ({"code": -32002, "message": "m", "data": {"a": 1}}, "u:x", {"code": -32602, "message": "m", "data": {"uri": "u:x", "a": 1}}),
+        ({"code": -32002, "message": "m", "data": {"uri": "y"}}, "u:x", {"code": -32602, "message": "m", "data": {"uri": "y"}}),
+        ({"code": -32002, "message": "m", "data": "gone"}, "u:x", {"code": -32602, "message": "m", "data": "gone"}),
+        ({"code": -32002, "message": "m", "data": {"a": 1}}, "", {"code": -32602, "message": "m", "data": {"a": 1}}),
+        ({"code": -32002, "message": "m"}, "", {"code": -32602, "message": "m"}),
+        ({"code": -32042, "message": "m", "data": {"a": 1}}, "", {"code": -32603, "message": "m", "data": {"originalCode": -32042}}),
+        ({"code": -32050, "message": "m", "data": {"a": 1}}, "", {"code": -32603, "message": "m", "data": {"a": 1, "originalCode": -32050}}),
+        ({"code": -32050, "message": "m", "data": [1]}, "", {"code": -32603, "message": "m", "data": {"data": [1], "originalCode": -32050}}),
+        ({"code": -32050, "message": "m"}, "", {"code": -32603, "message": "m", "data": {"originalCode": -32050}}),
+        ({"code": -32002.0, "message": None, "data": 1}, "u:x", {"code": -32602, "message": "", "data": 1}),
+        ({"code": 7, "message": "m", "data": None}, "u:x", {"code": 7, "message": "m", "data": None}),
+    ],
+)  # fmt: skip
+def test_t21_the_data_of_an_error_is_kept(error, uri, kept):
+    assert json.loads(for_modern.error(json.dumps(error).encode(), uri)) == kept
+
+
+@pytest.mark.parametrize(
+    ("code", "read"), [(b"1e400", -32603), (b"1.5", -32603), (b'"x"', -32603), (b"-32002.0", -32002)]
+)
+def test_t21_of_a_fault_of_an_odd_shape_the_rest_is_read(code, read):
+    fault = for_modern.read_fault(b'{"code":%b,"message":"cut \\ud83d","data":"\\ud83d"}' % code)
+    assert (fault.code, fault.message, bytes(fault.data)) == (read, "cut \ufffd", b'"\\ud83d"')

@@ -1080,39 +1080,6 @@ def test_an_initialize_that_is_not_answered_in_time_is_given_up():
     assert "60 s" in effect.text
 
 
-# ---- what the child garbles
-
-
-@pytest.mark.parametrize(
-    "prefix", [b'{"jsonrpc":"2.0","id":2,"result":', b'{"id" : 2 , "result":{', b'{"result":"x","id":2}']
-)
-def test_a_garbled_answer_fails_the_call_that_it_belongs_to(prefix):
-    session = make()
-    one, _ = ask(session, b"1")
-    ask(session, b"2")
-    [(where, answer)] = told(session.child_spoiled(prefix, "too long"))
-    assert where is one
-    assert answer["error"]["message"] == "too long"
-    assert session.in_flight == 1
-
-
-def test_a_garbled_answer_that_could_be_anybodys_fails_all():
-    session = make()
-    ask(session, b"1")
-    ask(session, b"2")
-    assert len(told(session.child_spoiled(b'{"result":"xxxxxxxx', "too long"))) == 2
-
-
-@pytest.mark.parametrize(
-    "prefix", [b'{"method":"notifications/x","params":', b"npm WARN", b'{"id":77,"result":']
-)
-def test_other_garbage_is_only_noted(prefix):
-    session = make()
-    ask(session)
-    assert notes(session.child_spoiled(prefix, "not JSON"))
-    assert session.in_flight == 1
-
-
 # ---- the end
 
 

@@ -39,6 +39,27 @@ def test_a_line_over_the_limit_is_reported_once_and_dropped():
     assert split(b"z" * 100 + b"\n") == [b"z" * 100]
 
 
+def test_t1_the_end_of_a_line_without_an_id_at_its_beginning_is_kept():
+    answer = b'{"result":"' + b"x" * 2000 + b'","jsonrpc":"2.0","id":7}'
+    for size in (1, 7, 50, 3000):
+        chunks = [answer[at : at + size] for at in range(0, len(answer), size)]
+        [line, ok] = split(*chunks, b"\r\n", b"ok\n", limit=1500)
+        assert (line.prefix, ok) == (answer[:256], b"ok")
+        assert line.suffix.removesuffix(b"\r").endswith(answer[-1000:])
+
+
+def test_t1_a_line_without_an_id_and_without_an_end_is_reported_at_twice_the_limit():
+    splitter = LineSplitter(100)
+    assert splitter.feed(b"x" * 150) == []
+    [line] = splitter.feed(b"y" * 100)
+    assert (line.size_seen, line.suffix) == (150, b"x" * 150 + b"y" * 100)
+    assert splitter.feed(b"y" * 1000) == []
+    assert splitter.feed(b"y\nok\n") == [b"ok"]
+    [line] = splitter.feed(b'{"jsonrpc":"2.0","id":7,"result":"' + b"x" * 100)
+    assert line.suffix == b""
+    assert splitter.feed(b"\nok\n") == [b"ok"]
+
+
 def test_a_long_line_costs_linear_time():
     splitter = LineSplitter(20_000_000)
     for _ in range(160):

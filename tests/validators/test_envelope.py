@@ -37,6 +37,7 @@ def refused(text: bytes, limits: Limits = LIMITS) -> Rejection:
         (b'{"jsonrpc":"2.0","method":"notifications/x"}', Notification("notifications/x", b"")),
         (b'{"jsonrpc":"2.0","method":"n","params":{"a":[1, 2]}}', Notification("n", b'{"a":[1, 2]}')),
         (b'{"jsonrpc":"2.0","id":1,"result":{"a":1}}', Response(b"1", b'{"a":1}', b"")),
+        (b'{"jsonrpc":"2.0","id":10e-1,"result":{}}', Response(b"10e-1", b"{}", b"")),
         (
             b'{"jsonrpc":"2.0","id":1,"error":{"code":1,"message":""}}',
             Response(b"1", b"", b'{"code":1,"message":""}'),
@@ -78,7 +79,11 @@ def test_what_is_understood(text, message):
         b"'a'",
         b'{"a":1,}',
         '{"jsonrpc":"2.0","id":1,"method":"ping"}'.encode("utf-16"),
-        b'{"a":"\\ud800"}',
+        b'{"jsonrpc":"2.0","id":1,"method":"a\\ud800"}',
+        b'{"jsonrpc":"2.0","id":"\\ud800","method":"a"}',
+        b'{"a":"\\ud800\\u"}',
+        b'{"a":"\\ud800\x01\x02\\\\"}',
+        b'{"a":"\\ud800",}',
         b'{"a":"\xed\xa0\x80"}',
     ],
 )
@@ -107,14 +112,19 @@ def test_what_is_not_json_is_a_parse_error(text):
         (b'{"jsonrpc":"2.0","id":1,"method":"a\\nb"}', "control"),
         (b'{"jsonrpc":"2.0","id":null,"method":"a"}', "string or an integer"),
         (b'{"jsonrpc":"2.0","id":1.5,"method":"a"}', "string or an integer"),
-        (b'{"jsonrpc":"2.0","id":1e0,"method":"a"}', "string or an integer"),
-        (b'{"jsonrpc":"2.0","id":-1.0,"method":"a"}', "string or an integer"),
+        (b'{"jsonrpc":"2.0","id":1e3,"method":"a"}', "string or an integer"),
         (b'{"jsonrpc":"2.0","id":true,"method":"a"}', "string or an integer"),
         (b'{"jsonrpc":"2.0","id":{},"method":"a"}', "string or an integer"),
         (b'{"jsonrpc":"2.0","id":[],"method":"a"}', "string or an integer"),
         (b'{"jsonrpc":"2.0","id":"' + b"x" * 257 + b'","method":"a"}', "259 bytes exceeds the limit of 256"),
-        (b'{"jsonrpc":"2.0","id":1,"method":"a","params":[]}', "params must be an object"),
-        (b'{"jsonrpc":"2.0","id":1,"method":"a","params":null}', "params must be an object"),
+        (b'{"jsonrpc":"2.0","id":1,"method":"a","params":[1]}', "params must be an object"),
+        (b'{"jsonrpc":"2.0","id":1,"method":"a","params":0}', "params must be an object"),
+        (b'{"jsonrpc":"2.0","id":1,"method":null}', "either a result or an error"),
+        (b'{"jsonrpc":"2.0","id":1,"method":null,"params":{}}', "either a result or an error"),
+        (b'{"jsonrpc":"2.0","id":1,"result":{},"error":{"code":1}}', "either a result or an error"),
+        (b'{"jsonrpc":"2.0","id":1,"error":null}', "error must be an object"),
+        (b'{"x":"\\ud800","jsonrpc":2,"id":1}', "JSON-RPC"),
+        (b'{"jsonrpc":"2.0","id":1,"method":"a","params":{"a":"\\ud800"},"params":{}}', "repeated"),
         (b'{"jsonrpc":"2.0","id":1,"method":"a","params":"x"}', "params must be an object"),
         (b'{"jsonrpc":"2.0","id":1,"method":"a","method":"b"}', "repeated"),
         (b'{"jsonrpc":"2.0","id":1,"id":2,"method":"a"}', "repeated"),
@@ -482,20 +492,6 @@ def test_any_message_is_one_line(message, text):
     assert envelope.line(message) == text
 
 
-@pytest.mark.parametrize(
-    ("prefix", "raw_id"),
-    [
-        (b'{"jsonrpc":"2.0","id":7,"result":{"x', b"7"),
-        (b'{"id" : 7}', b"7"),
-        (b'{"jsonrpc":"2.0","id":"7","result', b""),
-        (b'{"jsonrpc":"2.0","id":7,"method":"x', b""),
-        (b'{"jsonrpc":"2.0","result":{"x', b""),
-    ],
-)
-def test_the_id_of_an_answer_that_is_cut_off(prefix, raw_id):
-    assert envelope.id_in_prefix(prefix) == raw_id
-
-
 @pytest.mark.parametrize("raw_id", [b"7", b'"a\\"b"', b"-1", b'"x,y"'])
 def test_r7_the_id_of_an_answer_of_ours_is_found_again(raw_id):
     result = envelope.response(raw_id, envelope.Response(b"", b'{"id":1}', b""))
@@ -503,3 +499,180 @@ def test_r7_the_id_of_an_answer_of_ours_is_found_again(raw_id):
     assert envelope.answered_id(envelope.error(raw_id, -1, "no")) == raw_id
     assert not envelope.answered_id(envelope.request(raw_id, "ping", b""))
     assert not envelope.answered_id(envelope.notification("ping", b""))
+
+
+CUT = [
+    (b'{"jsonrpc":"2.0","id":1,"method":"a","params":{"x":"cut \\ud83d"}}', b'{"x":"cut \\ud83d"}'),
+    (b'{"params": {"x":"\\uDE00"} ,"method":"a", "id": "\\\\u00e9","jsonrpc":"2.0"}', b'{"x":"\\uDE00"}'),
+    (b'{"jsonrpc":"2.0","id":1,"method":"a","\\ud83d":1,"params":{"\\ud83d":"\\ud83d\\ude00"}}', None),
+    (b'{"jsonrpc":"2.0","id":1,"method":"a","x":"\\ud83d","params":{"x":1}}', b'{"x":1}'),
+    (b'{"jsonrpc":"2.0","id":1,"method":"a","params":{"\xc3\xa9":"\\ud83d"},"\xc3\xa9":1}', None),
+    (
+        b'{"jsonrpc":"2.0","id":1,"method":"a\\u00e9","params":{"x":"\\\\\\ud83d",\n"y":1}}',
+        b'{"x":"\\\\\\ud83d", "y":1}',
+    ),
+]
+
+
+@pytest.mark.parametrize(("text", "params"), CUT)
+def test_t5_a_lone_surrogate_is_passed_byte_for_byte(text, params):
+    for deep in (False, True):
+        message = decode(text, LIMITS, deep=deep)
+        assert json.loads(message.params) == json.loads(text)["params"]
+        assert message.id in (b"1", b'"\\\\u00e9"')
+        assert message.method in ("a", "a\u00e9")
+        if params is not None:
+            assert message.params == params
+
+
+@pytest.mark.parametrize("padding", [b"", b"x" * 100_000])
+def test_t5_a_lone_surrogate_in_a_response_is_passed_byte_for_byte(padding):
+    result = b'{"x":"%b\\ud83d"}' % padding
+    message = decode(b'{"jsonrpc":"2.0","id":1,"result":%b}' % result, LIMITS)
+    assert bytes(message.result) == result
+    message = decode(b'{"jsonrpc":"2.0","id":1,"error":%b,"result":null}' % result, LIMITS, deep=True)
+    assert (message.result, message.error) == (b"", result)
+
+
+def test_t5_too_much_around_the_payload_of_a_text_with_a_lone_surrogate_is_refused():
+    text = b'{"jsonrpc":"2.0","id":1,"method":"a","params":{"x":"\\ud83d"},"x":"%b"}'
+    assert refused(text % (b"x" * 2_000_000)).code == PARSE_ERROR
+    deep = b'{"jsonrpc":"2.0","id":1,"x":%b,"method":"a","params":{"x":"\\ud83d"}}'
+    assert refused(deep % (b"[" * 5000 + b"]" * 5000)).code in (PARSE_ERROR, INVALID_REQUEST)
+    with pytest.raises(Rejection):
+        decode(b'{"a":"\\ud83d","x":' + b"[" * 50_000 + b"]" * 50_000 + b"}", LIMITS, deep=True)
+
+
+def test_t5_what_is_not_utf8_in_the_line_of_a_server_is_replaced():
+    line = b'{"jsonrpc":"2.0","id":1,"result":"\xff\xed\xa0\x80%b"}'
+    assert decode(line % b"", LIMITS, deep=True).result == '"\ufffd\ufffd\ufffd\ufffd"'.encode()
+    assert refused(line % b"").code == PARSE_ERROR
+    with pytest.raises(Rejection, match="not UTF-8"):
+        decode(line % (b"\xff" * 300), Limits(line=400), deep=True)
+    assert envelope.split_batch(b'["\xff"]', LIMITS, deep=True) == ['"\ufffd"'.encode()]
+
+
+def test_t5_the_members_of_a_batch_with_a_lone_surrogate_are_those_of_its_text():
+    assert envelope.split_batch(b'[{"a":"\\ud83d"}, 1 ,[2,"\\uDE00"]]', LIMITS) == [
+        b'{"a":"\\ud83d"}',
+        b"1",
+        b'[2,"\\uDE00"]',
+    ]
+    with pytest.raises(Rejection):
+        envelope.split_batch(b'{"a":"\\ud83d"}', LIMITS)
+
+
+@pytest.mark.parametrize("raw_id", [b"1.0", b"-1.0", b"1e0", b"1.00E+00", b"-0", b"10", b"-0.0"])
+def test_t6_an_integer_is_an_id_however_it_is_written(raw_id):
+    assert decode(b'{"jsonrpc":"2.0","id":%b,"method":"a"}' % raw_id, LIMITS) == Request(raw_id, "a", b"")
+    assert envelope.readable_id(b'{"id":%b,"method":"a","params":NaN}' % raw_id) == raw_id
+
+
+@pytest.mark.parametrize("raw_id", [b"1.5", b"1e3", b"10e-1", b"null", b"true", b"[]", b"NaN"])
+def test_t6_what_is_no_integer_is_no_id(raw_id):
+    with pytest.raises(Rejection):
+        decode(b'{"jsonrpc":"2.0","id":%b,"method":"a"}' % raw_id, LIMITS)
+    assert envelope.readable_id(b'{"id":%b,"method":"a","params":NaN}' % raw_id) == b"null"
+
+
+@pytest.mark.parametrize(
+    ("text", "ids"),
+    [
+        (b'{"jsonrpc":"2.0","id":1,"method":"a","params":{"x":NaN}}', [b"1"]),
+        (b'{"jsonrpc":"2.0","id":1,"method":"a","params":{"x":[1,]}}', [b"1"]),
+        (b'{"method":"a","params":{"x":[1,]},"jsonrpc":"2.0","id":"y"}', [b'"y"']),
+        (b'{"method":"a","params":{"x":"' + b"x" * 70_000 + b'","y":NaN},"jsonrpc":"2.0","id":2}\n', [b"2"]),
+        (b'{"jsonrpc":"2.0","id":1,"method":"a","params":{"x":{"y":1,"id":5}', [b"1"]),
+        (b'{"jsonrpc":"2.0","id":1,"meth', [b"1"]),
+        (b'{"jsonrpc":"2.0","id":1,"result":{"x":NaN}}', [b"null"]),
+        (b'{"jsonrpc":"2.0","id":1}', [b"null"]),
+        (b'{"jsonrpc":"2.0","id":1,"method":7}', [b"1"]),
+        (b'{"jsonrpc":"2.0","id":1,"method":"a"}{"jsonrpc":"2.0","id":2,"method":"a"}', [b"1"]),
+        (b'{"jsonrpc":"2.0","id":01,"method":"a"}', [b"null"]),
+        (b'{"jsonrpc":"2.0","id" 1,"method":"a"}', [b"null"]),
+        (b'{"jsonrpc":"2.0","id":null,"method":"a"}', [b"null"]),
+        (b'{"jsonrpc":"2.0","id":1.5,"result":{}}', [b"null"]),
+        (b"{}", [b"null"]),
+        (b"", [b"null"]),
+        (b"nonsense", [b"null"]),
+        (b'[{"id":1,"method":"a"}, {"method":"a"}, 7, {"id":"b","method":"a"}]', [b"1", b'"b"']),
+        (b'[{"method":"a"}]', [b"null"]),
+        (b"[]", [b"null"]),
+        (b'[{"id":1,"method":"a","params":NaN}]', [b"null"]),
+        (b"[" + b",".join(b'{"id":%d,"method":"a"}' % n for n in range(33)) + b"]", [b"null"]),
+    ],
+)
+def test_t6_the_ids_under_which_a_refusal_is_answered(text, ids):
+    assert envelope.refused_ids(text, LIMITS) == ids
+
+
+@pytest.mark.parametrize(
+    ("line", "raw_id"),
+    [
+        (b'{"jsonrpc":"2.0","id":5}', b"5"),
+        (b'{"jsonrpc":"2.0","id":"5","msg":"x"}', b"5"),
+        (b'{"id":5,"result":{}}', b"5"),
+        (b'{"id":5,"error":"x"}', b"5"),
+        (b'{"jsonrpc":"1.0","id":5.0,"result":{}}', b"5"),
+        (b'{"jsonrpc":"2.0","id":5,"result":{"x":NaN}}', b"5"),
+        (b'{"jsonrpc":"2.0","id":5,"method":null,"result":1,"error":1}', b"5"),
+        (b'{"result":{"content":[1,]},"jsonrpc":"2.0","id":5}', b"5"),
+        (b'{"jsonrpc":"2.0","id":5,"result":null,"error":1}', b"5"),
+        (b'{"level":30,"msg":"x"}', b""),
+        (b'{"id":2,"msg":"row"}', b""),
+        (b'{"id":2,"error":null,"msg":"row"}', b""),
+        (b"{}", b""),
+        (b'{"jsonrpc":"2.0","level":30}', b""),
+        (b'{"jsonrpc":"2.0","id":5,"method":7}', b""),
+        (b'{"jsonrpc":"2.0","id":null,"error":{"code":1,"message":""}}', b""),
+        (b'{"jsonrpc":"2.0","id":[5],"result":{}}', b""),
+        (b"npm WARN", b""),
+    ],
+)
+def test_t1_a_line_belongs_to_a_call_by_its_id_and_its_members(line, raw_id):
+    assert envelope.answered_call(line) == raw_id
+
+
+@pytest.mark.parametrize(
+    ("raw_id", "ours"),
+    [
+        (b"1", b"1"), (b'"1"', b"1"), (b"1.0", b"1"), (b'"1.0"', b"1"), (b"1e0", b"1"), (b"10e-1", b"1"), (b'" 12 "', b"12"), (b'"012"', b"12"),
+        (b"1.5", b"1.5"), (b'"1.5"', b'"1.5"'), (b"-1", b"-1"), (b'"x1"', b'"x1"'), (b'""', b'""'), (b'"input-1"', b'"input-1"'), (b"", b""), (b'"1', b'"1'),
+        (b"9" * 400 + b".0", b"9" * 400 + b".0"),
+    ],
+)  # fmt: skip
+def test_t7_numerically_equal_ids_are_equal(raw_id, ours):
+    assert envelope.wire_id(raw_id) == ours
+
+
+@pytest.mark.parametrize(
+    ("raw_id", "canonical"),
+    [
+        (b"7", b"7"), (b"7.0", b"7"), (b"-7e0", b"-7"), (b'"a"', b'"a"'), (b'"\\u0041"', b'"A"'), (b'"\\u00e9"', '"é"'.encode()),
+        ('"é"'.encode(), '"é"'.encode()), (b'"7"', b'"7"'), (b'"\\ud83d"', b'"\\ud83d"'), (b"", b""), (b'"\xff"', b'"\xff"'),
+    ],
+)  # fmt: skip
+def test_one_id_has_one_spelling(raw_id, canonical):
+    assert envelope.canonical_id(raw_id) == canonical
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        (b'{"jsonrpc":"2.0","id":1,"method":"a","params":null}', Request(b"1", "a", b"")),
+        (b'{"jsonrpc":"2.0","id":1,"method":"a","params":[ ]}', Request(b"1", "a", b"")),
+        (b'{"jsonrpc":"2.0","method":"a","params":""}', Notification("a", b"")),
+        (b'{"jsonrpc":"2.0","method":"a","params":[\n]}', Notification("a", b"")),
+        (b'{"jsonrpc":"2.0","id":1,"method":"a","result":null,"error":null}', Request(b"1", "a", b"")),
+        (b'{"jsonrpc":"2.0","id":1,"result":{"a":1},"error":null}', Response(b"1", b'{"a":1}', b"")),
+        (b'{"jsonrpc":"2.0","id":1,"error":[],"result":{}}', Response(b"1", b"{}", b"")),
+        (b'{"jsonrpc":"2.0","id":1,"error":{},"result":1}', Response(b"1", b"1", b"")),
+        (b'{"jsonrpc":"2.0","id":1,"error":{"a":1},"result":null}', Response(b"1", b"", b'{"a":1}')),
+        (b'{"jsonrpc":"2.0","id":1,"error":{"a":1},"result":[]}', Response(b"1", b"", b'{"a":1}')),
+        (b'{"jsonrpc":"2.0","id":1,"error":null,"result":null}', Response(b"1", b"null", b"")),
+        (b'{"jsonrpc":"2.0","id":1,"method":null,"params":null,"result":2}', Response(b"1", b"2", b"")),
+    ],
+)
+def test_t8_what_is_null_or_empty_counts_as_absent(text, message):
+    for deep in (False, True):
+        assert decode(text, LIMITS, deep=deep) == message

@@ -1,0 +1,263 @@
+"""One daemon with scripted servers of both eras, and clients of both eras over each transport, as plain texts.
+
+A way is how a client reaches a server: the era and the transport of the client, and the server. `WAYS` has one of each kind:
+with and without a translation, with a process of its own and a shared one, and through the aggregate.
+"""
+
+import base64
+import json
+import sys
+from contextlib import contextmanager
+from pathlib import Path
+
+import attrs
+
+from ..e2e.daemon_process import daemon
+from ..hostile.wire import PING, PONG, TEXT, Broken, Quiet, Request, Socket, connect, frame, fresh_key
+
+SCRIPTED = [sys.executable, str(Path(__file__).with_name("servers") / "scripted.py")]
+REVISION = "2026-07-28"
+META = {
+    "io.modelcontextprotocol/protocolVersion": REVISION,
+    "io.modelcontextprotocol/clientCapabilities": {},
+}
+SERVERS = {
+    "legacy": {"command": [*SCRIPTED, "legacy"], "era": "legacy"},
+    "shared": {"command": [*SCRIPTED, "legacy"], "era": "legacy", "share": "principal"},
+    "modern": {"command": [*SCRIPTED, "modern"], "era": "modern"},
+}
+# How long something that must not come is waited for (seconds).
+SILENCE = 0.2
+
+
+@attrs.frozen
+class Way:
+    """How a client reaches a server."""
+
+    era: str
+    transport: str
+    server: str
+
+    @property
+    def prefix(self):
+        return "one__" if self.server == "aggregate" else ""
+
+    @property
+    def translates(self):
+        spoken = {"legacy": "legacy", "shared": "legacy", "modern": "modern", "aggregate": "modern"}
+        return spoken[self.server] != self.era or self.server == "aggregate"
+
+    def __str__(self):
+        return f"{self.era} {self.transport} {self.server}"
+
+
+H, S, W = "H", "S", "W"
+CARRIERS = [Way("legacy", transport, "legacy") for transport in (H, S, W)]
+WAYS = [
+    *CARRIERS,
+    Way("legacy", H, "shared"),
+    Way("legacy", W, "modern"),
+    Way("legacy", H, "aggregate"),
+    Way("modern", H, "legacy"),
+    Way("modern", W, "legacy"),
+    Way("modern", H, "shared"),
+    Way("modern", W, "modern"),
+    Way("modern", H, "modern"),
+    Way("modern", W, "aggregate"),
+]
+
+
+@contextmanager
+def served(folder):
+    servers = {**SERVERS, "one": SERVERS["legacy"]}
+    with daemon(folder, servers, aggregate={"servers": ["one"]}) as running:
+        yield running
+
+
+class Client:
+    """A client on one path. `send` takes a text, `receive` returns the next text of the bridge; a refusal over HTTP is one."""
+
+    def __init__(self, running, path):
+        self.running = running
+        self.path = path
+        self.waiting = []
+        self.status = None
+
+    @property
+    def base(self):
+        return "" if self.path.server == "aggregate" else f"/servers/{self.path.server}"
+
+    def head(self, method, target, *fields):
+        token = self.running.token
+        host, port = self.running.address
+        more = (f"Host: {host}:{port}", f"Authorization: Bearer {token}", *fields)
+        return Request(method, f"{self.base}{target}", more)
+
+    def call(self, id_, method, params=None, *, raw=b""):
+        """The text of a request. `raw` are further members of the params."""
+        found = {**(params or {}), **({"_meta": META} if self.path.era == "modern" else {})}
+        text = json.dumps(found)[:-1].encode() + (b", " if raw and found else b"") + raw + b"}"
+        return b'{"jsonrpc":"2.0","id":%b,"method":"%b","params":%b}' % (id_, method.encode(), text)
+
+    def tool(self, id_, name, *, raw=b"", **arguments):
+        params = {"name": f"{self.path.prefix}{name}", "arguments": arguments}
+        return self.call(id_, "tools/call", params, raw=raw)
+
+    def raw(self, id_, *lines):
+        """A call that the server answers with these lines."""
+        return self.tool(id_, "raw", hex=b"".join(line + b"\n" for line in lines).hex())
+
+    def answer(self, id_=b"1"):
+        """The text that has this id, past notifications."""
+        while True:
+            text = self.receive()
+            found = json.loads(text)
+            if "method" not in found:
+                assert found["id"] == json.loads(id_), text
+                return text
+
+    def exchange(self, text, id_=b"1"):
+        self.send(text)
+        return self.answer(id_)
+
+    def ask(self, text, id_=b"1"):
+        return json.loads(self.exchange(text, id_))
+
+    def open(self):
+        if self.path.era == "modern":
+            return
+        params = {
+            "protocolVersion": "2025-11-25",
+            "capabilities": {},
+            "clientInfo": {"name": "lines", "version": "1"},
+        }
+        assert "result" in self.ask(self.call(b"0", "initialize", params), b"0")
+        self.send(b'{"jsonrpc":"2.0","method":"notifications/initialized"}')
+
+
+class Posts(Client):
+    """Streamable HTTP, a connection for each message."""
+
+    session = ()
+
+    def send(self, text):
+        with connect(self.running.address) as connection:
+            connection.send(self.post("/mcp", text, *self.session, *self.mirrored(text)))
+            reply = connection.head()
+            self.status = reply.status
+            if reply.headers.get("content-type") == "text/event-stream":
+                body = b"".join(connection.chunks())
+                self.waiting += [line[6:] for line in body.split(b"\n") if line.startswith(b"data: {")]
+            elif reply.status not in (202, 204):
+                self.waiting.append(connection.exactly(int(reply.headers["content-length"])))
+            if "mcp-session-id" in reply.headers:
+                self.session = (f"Mcp-Session-Id: {reply.headers['mcp-session-id']}",)
+
+    def post(self, target, text, *fields):
+        kinds = ("Content-Type: application/json", "Accept: application/json, text/event-stream")
+        return self.head("POST", target, *kinds, *fields).saying(text)
+
+    def mirrored(self, text):
+        if self.path.era == "legacy":
+            return ()
+        try:
+            message = json.loads(text)
+            params = message.get("params") or {}
+            method = str(message["method"])
+        except (ValueError, AttributeError, KeyError):
+            method, params = "tools/list", {}
+        name = params.get("name", params.get("uri")) if isinstance(params, dict) else None
+        named = (f"Mcp-Name: {_header(name)}",) if isinstance(name, str) else ()
+        return (f"MCP-Protocol-Version: {REVISION}", f"Mcp-Method: {_header(method)}", *named)
+
+    def receive(self):
+        if not self.waiting:
+            raise Quiet
+        return self.waiting.pop(0)
+
+
+def _header(value):
+    """As a client writes a name into a header that mirrors it (MCP 2026-07-28 basic/transports)."""
+    if value.isascii() and value.isprintable() and value.strip() == value:
+        return value
+    return f"=?base64?{base64.b64encode(value.encode(errors='replace')).decode()}?="
+
+
+class Stream(Posts):
+    """HTTP+SSE: messages are posted, answers come on the stream."""
+
+    def __init__(self, running, path, events, target):
+        super().__init__(running, path)
+        self._events = events
+        self._target = target
+
+    def send(self, text):
+        with connect(self.running.address) as connection:
+            connection.send(attrs.evolve(self.post("", text), target=self._target))
+            reply = connection.reply()
+            self.status = reply.status
+            if reply.status != 202:
+                self.waiting.append(reply.body)
+
+    def receive(self):
+        return self.waiting.pop(0) if self.waiting else self._events.message().data.encode()
+
+
+class Frames(Client):
+    """WebSocket."""
+
+    def __init__(self, running, path, connection):
+        super().__init__(running, path)
+        self.connection = connection
+        self._socket = Socket(connection)
+
+    def send(self, text):
+        self.connection.send(frame(TEXT, text))
+
+    def receive(self, patience=20):
+        opcode, payload = self._socket.next(patience)
+        while opcode in (PING, PONG):
+            opcode, payload = self._socket.next(patience)
+        if opcode != TEXT:
+            raise Broken(f"a frame with opcode {opcode}: {payload!r}")
+        return payload
+
+
+@contextmanager
+def client(running, path, *, opened=True):
+    if path.transport == H:
+        found = Posts(running, path)
+        if opened:
+            found.open()
+        yield found
+        return
+    with connect(running.address) as connection:
+        if path.transport == S:
+            opening = Posts(running, path).head("GET", "/sse", "Accept: text/event-stream")
+            connection.send(opening)
+            assert connection.head().status == 200
+            events = connection.events()
+            target = next(events).data
+            found = Stream(
+                running,
+                path,
+                events,
+                target if target.startswith("/") else f"/servers/{path.server}/{target}",
+            )
+        else:
+            found = Frames(running, path, connection)
+            connection.send(
+                found.head(
+                    "GET",
+                    "/ws",
+                    "Connection: Upgrade",
+                    "Upgrade: websocket",
+                    "Sec-WebSocket-Version: 13",
+                    f"Sec-WebSocket-Key: {fresh_key()}",
+                    "Sec-WebSocket-Protocol: mcp",
+                )
+            )
+            assert connection.reply().status == 101
+        if opened:
+            found.open()
+        yield found

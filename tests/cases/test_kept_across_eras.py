@@ -1,0 +1,71 @@
+"""What a translation between eras keeps: results that are no object, the data of errors, and depth."""
+
+import json
+
+import pytest
+
+from .lines_support import WAYS, client, served
+
+
+@pytest.fixture(scope="module")
+def running(tmp_path_factory):
+    with served(tmp_path_factory.mktemp("kept")) as running:
+        yield running
+
+
+@pytest.fixture(scope="module", params=WAYS, ids=str)
+def peer(request, running):
+    with client(running, request.param) as peer:
+        yield peer
+
+
+@pytest.mark.parametrize("value", [b"null", b"7", b'"done"', b"false"])
+def test_t21_a_result_that_is_no_object_is_kept(peer, value):
+    text = peer.exchange(peer.raw(b"1", b'{"jsonrpc":"2.0","id":$ID,"result":%b}' % value))
+    assert text == b'{"jsonrpc":"2.0","id":1,"result":%b}' % value
+
+
+@pytest.mark.parametrize("data", [{"a": [1, {"b": None}]}, "text", [1, 2], 7, None, {}])
+@pytest.mark.parametrize("code", [-32000, -32603, -32602, 42])
+def test_t21_the_data_of_an_error_is_kept(peer, data, code):
+    error = {"code": code, "message": "m", "data": data}
+    line = json.dumps({"jsonrpc": "2.0", "id": "$ID", "error": error}).replace('"$ID"', "$ID").encode()
+    assert peer.ask(peer.raw(b"1", line))["error"] == error
+
+
+@pytest.mark.parametrize("code", [-32002, -32050])
+def test_t21_the_data_of_an_error_with_another_code_in_the_other_era_is_kept(peer, code):
+    error = {"code": code, "message": "m", "data": {"hint": [1]}}
+    line = json.dumps({"jsonrpc": "2.0", "id": "$ID", "error": error}).replace('"$ID"', "$ID").encode()
+    found = peer.ask(peer.raw(b"1", line))["error"]
+    assert found["message"] == "m"
+    assert found["data"]["hint"] == [1]
+
+
+def test_t21_a_resource_that_is_not_found_keeps_its_data(peer):
+    uri = 'missing:{"hint":[1],"uri":"u"}'
+    found = peer.ask(peer.call(b"1", "resources/read", {"uri": uri}))["error"]
+    assert found["data"] == {"hint": [1], "uri": "u"}
+    assert found["message"] == "not found"
+    expected = {"legacy": -32002, "modern": -32602}[peer.path.era]
+    assert found["code"] == expected
+    uri = 'missing:{"hint":[1]}'
+    found = peer.ask(peer.call(b"1", "resources/read", {"uri": uri}))["error"]
+    assert found["data"]["hint"] == [1]
+
+
+@pytest.mark.parametrize("levels", [65, 512])
+@pytest.mark.parametrize(("open_", "close"), [(b"[", b"]"), (b'{"a":', b"}")])
+def test_t10_an_answer_of_512_levels_passes(peer, levels, open_, close):
+    inner = levels - 3  # within the message, its result and the structured content
+    value = open_ * inner + b"1" + close * inner
+    line = b'{"jsonrpc":"2.0","id":$ID,"result":{"content":[],"resultType":"complete","structuredContent":{"x":%b}}}'
+    assert value in peer.exchange(peer.raw(b"1", line % value))
+
+
+@pytest.mark.parametrize("padding", [b"", b"x" * 100_000])
+def test_t10_an_error_of_512_levels_passes(peer, padding):
+    value = b"[" * 509 + b'"%b"' % padding + b"]" * 509
+    for code in (7, -32002, -32050):
+        line = b'{"jsonrpc":"2.0","id":$ID,"error":{"code":%d,"message":"m","data":{"x":%b}}}' % (code, value)
+        assert value in peer.exchange(peer.raw(b"1", line))
