@@ -236,7 +236,7 @@ class _Connection:
 
     def _heard(self, text: str | bytes) -> None:
         try:
-            message = envelope.decode(text.encode() if isinstance(text, str) else text, TRUSTING)
+            message = envelope.decode(text.encode() if isinstance(text, str) else text, TRUSTING, deep=True)
         except Rejection as rejection:
             _complain(f"not understood: {rejection.text}")
             return

@@ -98,7 +98,7 @@ def _answer_in(line: bytes | Overlong, limits: Limits) -> Response | None:
     if isinstance(line, Overlong):
         return None
     try:
-        message = envelope.decode(line, limits)
+        message = envelope.decode(line, limits, deep=True)
     except Rejection:
         return None
     return message if isinstance(message, Response) and message.id == _ID else None

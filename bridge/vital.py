@@ -69,7 +69,7 @@ class Vital:
 
     def _is_answer(self, line: bytes) -> bool:
         try:
-            message = envelope.decode(line, self._limits)
+            message = envelope.decode(line, self._limits, deep=True)
         except Rejection:
             return False
         return isinstance(message, Response) and message.id == _ID

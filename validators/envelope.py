@@ -124,7 +124,7 @@ def decode(text: bytes, limits: Limits, *, deep: bool = False) -> Message:
     JSON-RPC message or breaks a structural limit (depth, id, method).
     """
     if deep:
-        text, envelope = _parse_deep(text, limits)
+        text, envelope = _parse_deep(text)
     else:
         envelope = _parse(text, limits)
     id_, method = envelope.id, envelope.method
@@ -166,7 +166,7 @@ def split_batch(text: bytes, limits: Limits, *, deep: bool = False) -> list[byte
     """
     _refuse_faulty(text)
     if deep:
-        text = with_replacements(text, limits.line)
+        text = with_replacements(text)
     else:
         _check_utf8(text)
     decoder = _batch_decoder(limits.batch)
@@ -361,9 +361,9 @@ def _absent_params(params: bytes) -> bytes:
     return b""
 
 
-def _parse_deep(text: bytes, limits: Limits) -> tuple[bytes, _Envelope]:
+def _parse_deep(text: bytes) -> tuple[bytes, _Envelope]:
     if not text.isascii():
-        text = with_replacements(text, limits.line)
+        text = with_replacements(text)
     room = _HEADROOM if len(text) > 2 * _DEEP and _opens_more(text, _DEEP) else 0
     try:
         return text, _decode_with_room(text, room) if room else _decode_envelope(text)

@@ -24,6 +24,8 @@ _PIECE: Final = 64 * 1024
 # How much (bytes) of a refused text is kept, so that the id of its message can be found.
 _PREFIX: Final = 4 * 1024
 
+# By how much (bytes) a text may grow when what is not UTF-8 in it is replaced: each byte becomes three.
+_MOST_LONGER: Final = 2 * 1024 * 1024
 _BACKSLASH: Final = b"\\"
 _BRACES_TO_BRACKETS: Final = bytes.maketrans(b"{}", b"[]")
 _ALL_BUT_QUOTES_AND_BRACKETS: Final = bytes(set(range(256)) - set(b'"[]{}'))
@@ -44,10 +46,10 @@ def not_utf8() -> Rejection:
     return Rejection(400, PARSE_ERROR, "not UTF-8")
 
 
-def with_replacements(text: bytes, limit: int) -> bytes:
+def with_replacements(text: bytes) -> bytes:
     """Return a text in UTF-8, with U+FFFD in the place of what is not.
 
-    Raises Rejection for one of more than twice `limit` bytes then.
+    Raises Rejection where the text would become longer by more than `_MOST_LONGER` bytes.
     """
     try:
         text.decode()
@@ -56,7 +58,7 @@ def with_replacements(text: bytes, limit: int) -> bytes:
         found = bytearray()
         for at in range(0, len(text), _PIECE):
             found += decoder.decode(text[at : at + _PIECE]).encode()
-            if len(found) > 2 * limit:
+            if len(found) - at > _MOST_LONGER:
                 raise not_utf8() from None
         found += decoder.decode(b"", final=True).encode()
         return bytes(found)

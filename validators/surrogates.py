@@ -28,10 +28,29 @@ _REPLACEMENT: Final = rb"\\ufffd"
 _MASK: Final = b"\x01\x02"
 _BACKSLASHES: Final = b"\\\\"
 _MARKS: Final = (b"\\ud", b"\\uD")
+# The length of an escape, and how far before the first one its backslashes are counted (bytes).
+_LENGTH: Final = 6
+_NEAR: Final = 1024
 
 
 def readable(text: bytes) -> bytes | None:
     """Return a copy of a JSON text without lone surrogates; None where it has none, or too many to look at."""
+    begins = [at for at in map(text.find, _MARKS) if at >= 0]
+    if not begins:
+        return None
+    start, end = _with_backslashes(text, min(begins)), max(map(text.rfind, _MARKS)) + _LENGTH
+    found = _replaced(text[start:end])
+    return None if found is None else b"".join((text[:start], found, text[end:]))
+
+
+def _with_backslashes(text: bytes, at: int) -> int:
+    """Return where the backslashes before a place begin, or 0 where they are many."""
+    before = text[max(0, at - _NEAR) : at]
+    run = len(before) - len(before.rstrip(b"\\"))
+    return 0 if run == _NEAR else at - run
+
+
+def _replaced(text: bytes) -> bytes | None:
     if len(text) > _MOST_ESCAPES and sum(map(text.count, _MARKS)) > _MOST_ESCAPES:
         return None
     masks = _BACKSLASHES in text

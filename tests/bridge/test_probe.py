@@ -43,6 +43,22 @@ async def test_a_server_that_answers_is_believed():
     assert await speaks_modern(ANSWER)
 
 
+ODD_ANSWER = rb"""
+import sys
+sys.stdin.readline()
+deep = b'{"a":' * 100 + b'{}' + b'}' * 100
+odd = b'{"extensions":' + deep + b'},"instructions":"caf' + bytes([0xE9]) + b' ' + bytes([92]) + b'ud83d"'
+answer = b'{"jsonrpc":"2.0","id":"probe","result":{"supportedVersions":["2026-07-28"],"capabilities":' + odd + b'}}'
+sys.stdout.buffer.write(answer + bytes([10]))
+sys.stdout.flush()
+sys.stdin.read()
+""".decode()
+
+
+async def test_t10_an_answer_that_is_deep_and_no_utf8_is_read_like_any_of_a_server():
+    assert await speaks_modern(ODD_ANSWER)
+
+
 async def test_a_server_is_waited_for_until_it_reads(monkeypatch):
     monkeypatch.setattr(probe, "PATIENCE", 0.5)
     assert await speaks_modern(f"import time; time.sleep(3)\n{ANSWER}")

@@ -31,8 +31,11 @@ ITEMS = msgspec.json.Decoder(list[msgspec.Raw]).decode
         (rb'"\ud83d\\ude00"', rb'"\ufffd\\ude00"'),
         (rb'"\\ud83d\ude00"', rb'"\\ud83d\ufffd"'),
         (rb'"\ud55c\ud7ff"', None),
+        (rb'"x\\\\\ud83d y"', rb'"x\\\\\ufffd y"'),
+        (b'"' + b"\\\\" * 2000 + rb'\ud83d"', b'"' + b"\\\\" * 2000 + rb'\ufffd"'),
+        (b'"' + b"\\\\" * 2000 + rb'ud83d"', None),
         (rb'"\ud83"', None),
-        (b'"\\ud800\x01\x02\\\\"', None),
+        (b'"\\ud800\x01\x02\\\\ \\ud800"', None),
         (b'"x"', None),
     ],
 )
