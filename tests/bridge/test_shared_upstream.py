@@ -925,3 +925,20 @@ def test_a_session_that_comes_first_names_the_process(talk):
     talk.it.introduce(b'{"name":"cursor","version":"1"}')
     talk.start()
     assert talk.initialize["clientInfo"]["name"] == "session (via mcp-bridge 9)"
+
+
+def test_t7_an_answer_that_matches_nothing_names_its_sender_and_what_the_bridge_has_asked_is_awaited(two):
+    talk, one, other = two
+    [note] = talk.answer(b"987654")
+    assert note.unmatched == ("server", b"987654")
+    wire_id = talk.call(one)
+    talk.answer(wire_id)
+    [note] = talk.answer(wire_id)
+    assert note.unmatched == ("server", wire_id)
+    talk.request(one, "logging/setLevel", {"level": "debug"})
+    talk.request(other, "logging/setLevel", {"level": "error"})
+    [asked] = to_server(talk.it.leave(one))
+    [note] = talk.answer(asked.id)
+    assert note.unmatched is None
+    [note] = talk.it.front_sent(other, Response(b"987654", b"{}", b""))
+    assert note.unmatched == ("client", b"987654")
