@@ -167,7 +167,9 @@ class Origins:
         """The owners of all calls in the table, oldest call first."""
         return tuple(origin.owner for origin in self._by_id.values())
 
-    def assign(self, method: str, params: bytes, task: bytes = b"") -> Origin | Refusal:
+    def assign(
+        self, method: str, params: bytes, task: bytes = b"", again_for: Client | None = None
+    ) -> Origin | Refusal:
         """Return the call that a request of the server belongs to, or why there is none.
 
         1. `task` names a call (related-task of the request): that call.
@@ -179,9 +181,13 @@ class Origins:
         6. Only cancelled and answered candidates: refused.
         7. No client has declared it: refused with `METHOD_NOT_FOUND`.
 
-        Candidates are all calls in the table that may ask. "Newest" is never applied across clients.
+        Candidates are all calls in the table that may ask. "Newest" is never applied across clients. A request whose
+        call has ended is assigned `again_for` the client of that call: calls of other clients, and of one that is not
+        known, are no candidates, since none of them has caused it.
         """
         candidates = [one for one in self._by_id.values() if one.may_ask]
+        if again_for is not None and self.several:
+            candidates = [one for one in candidates if again_for.known and one.client == again_for]
         if task:
             candidates = [one for one in candidates if one.task == task]
         if not candidates:

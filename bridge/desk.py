@@ -348,7 +348,7 @@ class Desk:
                 self._doubt(self, effect.text)
             elif isinstance(effect, Unassigned):
                 if self._process is not None:
-                    self._process.unassigned(effect.message)
+                    self._process.unassigned(effect.message, effect.client)
             elif isinstance(effect, ServerRequestRefused):
                 self._refusals.info("server_request_refused", method=effect.method, reason=effect.reason)
             else:

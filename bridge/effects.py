@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, NamedTuple, Protocol
 from ..validators.envelope import Message, Request
 
 if TYPE_CHECKING:
+    from .attribution import Client
     from .relay import Asked
 
 
@@ -92,9 +93,10 @@ class ServerRequestRefused(NamedTuple):
 
 
 class Unassigned(NamedTuple):
-    """A request of a shared server process must be assigned again: the call that it was assigned to has ended."""
+    """A request of a shared server process must be assigned again: the call of `client` that it was assigned to has ended."""
 
     message: Request
+    client: "Client"
 
 
 Effect = ToServer | ToAsker | Later | Contradiction | Note | ServerRequestRefused | Unassigned

@@ -16,7 +16,7 @@ from ..validators import envelope
 from ..validators.envelope import Message, Request, Response
 from ..validators.limits import Limits
 from ..validators.rejection import INTERNAL_ERROR, SERVER_ERROR
-from .attribution import Origin, Origins
+from .attribution import Client, Origin, Origins
 from .brought import NOTHING, Brought
 from .effects import Note, Revive, ServerRequestRefused, ToServer
 from .for_modern import fault_text
@@ -171,9 +171,9 @@ class SharedProcess:
         """Take the clientInfo of a stateless client (raw)."""
         self._upstream.introduce(info)
 
-    def unassigned(self, message: Request) -> None:
-        """Assign a request of the server again (ToLegacy)."""
-        self._perform(self._upstream.unassigned(message))
+    def unassigned(self, message: Request, client: Client) -> None:
+        """Assign a request of the server to another call of this client (ToLegacy)."""
+        self._perform(self._upstream.unassigned(message, client))
 
     def join(self, front: Front, member: Member) -> None:
         """Add a session."""

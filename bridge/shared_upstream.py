@@ -983,16 +983,17 @@ class SharedUpstream:
             )
         return self._assign(message, b"")
 
-    def unassigned(self, message: Request) -> Effects:
-        """A translated front gives back a request that its client has not seen, because the call has ended."""
+    def unassigned(self, message: Request, client: Client) -> Effects:
+        """A translated front gives back a request that its client has not answered, because the call has ended."""
         if message.id not in self._questions:
             return ()
         server_id = self._forget_question(message.id).server_id
-        return self._assign(Request(server_id, message.method, message.params), message.id)
+        return self._assign(Request(server_id, message.method, message.params), message.id, client)
 
-    def _assign(self, message: Request, own_id: bytes) -> Effects:
+    def _assign(self, message: Request, own_id: bytes, again_for: Client | None = None) -> Effects:
         method = message.method
-        found = self.origins.assign(method, message.params, _canonical(related_task(message.params)))
+        task = _canonical(related_task(message.params))
+        found = self.origins.assign(method, message.params, task, again_for)
         if isinstance(found, Refusal):
             return self._refused(message, found)
         front = self._front_of(found.owner)

@@ -342,17 +342,19 @@ class ToLegacy:
             self._origins.cancel(call.origin)
             self._unawaited.add(call.wire_id)
             effects.append(ToServer(Notification("notifications/cancelled", cancelled(call.wire_id, b""))))
-        effects.extend(self._assign_again(left))
+        effects.extend(self._assign_again(call, left))
         return effects
 
     def _cancel_task(self, task: bytes) -> Effect:
         own_id = self._unawaited.add(self._mint_id())
         return ToServer(Request(own_id, "tasks/cancel", for_modern.task_params(task)))
 
-    def _assign_again(self, left: Iterable[InputRequest]) -> Effects:
+    def _assign_again(self, call: Call, left: Iterable[InputRequest]) -> Effects:
+        """Find another call of the same client for the requests that a call has left."""
+        client = call.client
         if self._shared:
-            return [Unassigned(one.message) for one in left]
-        return [effect for one in left for effect in self._assign(one.message)]
+            return [Unassigned(one.message, client) for one in left]
+        return [effect for one in left for effect in self._assign(one.message, client)]
 
     # ---- held calls
 
@@ -365,7 +367,7 @@ class ToLegacy:
                 text = f"the limit of {self._limits.held_calls} calls that wait for their client is reached"
                 return (*self._drop(call), *_fail(requester, INTERNAL_ERROR, text))
             # The server has answered this one, and its client has not come for the answer.
-            effects.extend(self._assign_again(self._rounds.remove(over)))
+            effects.extend(self._assign_again(over, self._rounds.remove(over)))
         self._requesters.pop(call.requester, None)
         if call.origin.phase is Phase.RUNNING:
             call.origin.phase = Phase.HELD
@@ -439,9 +441,9 @@ class ToLegacy:
             )
         return self._assign(message)
 
-    def _assign(self, message: Request) -> Effects:
+    def _assign(self, message: Request, again_for: Client | None = None) -> Effects:
         task = for_modern.related_task(message.params)
-        found = self._origins.assign(message.method, message.params, task)
+        found = self._origins.assign(message.method, message.params, task, again_for)
         if isinstance(found, Origin):
             return self.assigned(message, found)
         call = None if found.origin is None else self._calls.get(found.origin.wire_id)
@@ -556,12 +558,15 @@ class ToLegacy:
         except Rejection as rejection:  # too large for what has to be changed in it
             return self._end_with(call, for_modern.fault_text(rejection.code, rejection.text))
         self._requesters.pop(call.requester, None)
-        return (_answer(call.requester, result), *self._assign_again(self._rounds.remove(call)))
+        return (_answer(call.requester, result), *self._assign_again(call, self._rounds.remove(call)))
 
     def _end_with(self, call: Call, error: bytes) -> Effects:
         self._requesters.pop(call.requester, None)
         left = self._rounds.remove(call)
-        return (ToAsker(Response(call.requester, b"", error), call.requester), *self._assign_again(left))
+        return (
+            ToAsker(Response(call.requester, b"", error), call.requester),
+            *self._assign_again(call, left),
+        )
 
     def _urls_required(self, call: Call, fault: for_modern.Fault) -> Effects:
         if not call.profile.url:
@@ -574,7 +579,7 @@ class ToLegacy:
                 call.completions.add(bytes(found["elicitationId"]))
             found["mode"] = members.raw(b'"url"')
             self._rounds.add(call, Request(b"", "elicitation/create", members.write(found)))
-        again = self._assign_again(left)
+        again = self._assign_again(call, left)
         if not call.inputs:
             text = "the server requires URLs to be opened and names none"
             return (*self._end_with(call, for_modern.fault_text(INTERNAL_ERROR, text)), *again)

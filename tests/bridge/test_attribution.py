@@ -112,6 +112,19 @@ def test_an_answered_call_of_a_process_of_one_client_is_no_candidate():
     assert reason(origins) == "no_call"
 
 
+def test_i1_what_a_call_has_left_never_goes_to_another_client():
+    # The call that has caused it has left the table, and another client has begun one since: it is the only candidate.
+    origins, _ = table(OTHER)
+    found = origins.assign("elicitation/create", b"{}", again_for=ONE)
+    assert (found.code, found.reason) == (-32603, "no_call")
+    origins, (mine, _) = table(ONE, OTHER)
+    assert origins.assign("elicitation/create", b"{}", again_for=ONE) is mine
+    origins, _ = table(UNKNOWN)  # the other one may be another program
+    assert origins.assign("elicitation/create", b"{}", again_for=UNKNOWN).reason == "no_call"
+    origins, (only,) = table(UNKNOWN, several=False)
+    assert origins.assign("elicitation/create", b"{}", again_for=UNKNOWN) is only
+
+
 def test_old_calls_leave_the_table():
     origins, (running, cancelled, answered) = table(ONE, ONE, ONE)
     origins.cancel(cancelled)

@@ -860,12 +860,12 @@ def test_a_question_that_a_stateless_client_has_not_seen_is_assigned_again(talk)
     [effect] = talk.ask(b"q")
     assert effect.origin is again
     talk.it.origins.answer(again)
-    [effect] = talk.it.unassigned(effect.message)
+    [effect] = talk.it.unassigned(effect.message, origin.client)
     assert effect.origin is origin
     talk.it.origins.cancel(origin)
-    refused, event = talk.it.unassigned(effect.message)
+    refused, event = talk.it.unassigned(effect.message, origin.client)
     assert (refused.message.id, event.reason) == (b"q", "cancelled")
-    assert talk.it.unassigned(effect.message) == ()
+    assert talk.it.unassigned(effect.message, origin.client) == ()
     assert wire_id != other
 
 

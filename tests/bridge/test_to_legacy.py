@@ -611,7 +611,7 @@ def test_on_a_shared_process_the_owner_opens_and_assigns():
     assert origin.owner is talk.it
     assert talk._note(talk.it.assigned(question, origin)) == [Later(GATHERING, "inputs:key2")]
     assert talk.it.clients_that_want("error") == set()
-    assert Unassigned(question) in talk.answer("i1", {"content": []})
+    assert Unassigned(question, ONE) in talk.answer("i1", {"content": []})
     assert said(talk.it.refused("gone")) == []
 
 

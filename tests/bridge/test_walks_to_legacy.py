@@ -10,7 +10,7 @@ import json
 import random
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
@@ -477,6 +477,7 @@ class World:
 
 @pytest.mark.parametrize("strict", [False, True], ids=["one client", "several clients"])
 @given(seed=st.integers(0, 2**32))
+@example(seed=169323)  # a call is retried without an answer, long after the server has ended it
 @settings(max_examples=120, deadline=None)
 def test_walks(strict, seed):
     rng = random.Random(seed)
