@@ -51,6 +51,8 @@ _RUNNING: Final = {
     "uv": {"run", "tool"},
     "yarn": {"dlx", "exec", "run"},
 }
+# Those that fetch packages into a cache that two of them at a time may break. uv and docker lock theirs.
+_FETCHING: Final = frozenset({"bun", "bunx", "npm", "npx", "pipx", "pnpm", "pnpx", "yarn"})
 _PYTHON: Final = re.compile(r"(?:python|pypy)[0-9.]*t?\Z")
 _INTERPRETER: Final = re.compile(
     r"(?:python|pypy|node|nodejs|deno|bun|ruby|perl|php|lua|luajit|java|dotnet|Rscript|julia|tsx|ts-node)[0-9.]*t?\Z"
@@ -86,6 +88,21 @@ class CommandFiles:
     files: tuple[str, ...]
     data: tuple[str, ...] = ()
     unknown: tuple[str, ...] = ()
+
+
+def fetches(argv: Sequence[str]) -> bool:
+    """Return whether a command may fetch its program into a directory that it does not lock while it does."""
+    words = [_name(word) for one in argv for word in one.split()]
+    return any(word in _FETCHING for word in words)
+
+
+def runs_unknown(launch: Launch) -> bool:
+    """Return whether a command fetches or looks up what it executes, or may for all that is known."""
+    words = [_name(word) for one in launch.argv for word in one.split()]
+    if any(_runs_others(word, words[at + 1 :]) for at, word in enumerate(words)):
+        return True
+    found = files_of(launch)
+    return not found.files or bool(found.unknown)
 
 
 def files_of(launch: Launch) -> CommandFiles:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Final, Protocol
 import trio
 
 from ..transports import peer
-from ..transports.child import ChildBusy, ChildGone, Exit
+from ..transports.child import ChildBusy, ChildGone
 from ..transports.outlet import Backlog, Outlet
 from ..transports.ports import Log
 from ..transports.pulse import PausableClock
@@ -86,6 +86,12 @@ class Around(Protocol):
         """A child whose eras were not known has taken `initialize`, or has not: then `settle` is waited for."""
         ...
 
+    def late(
+        self, holder: "LocalConversation | SharedProcess", /, text: str
+    ) -> tuple[str, dict[str, object]]:
+        """Return the text and the data of the error that ends a start, which has failed for this reason."""
+        ...
+
     def contradicted(self, text: str) -> None:
         """A child does not speak the era that it was started for."""
         ...
@@ -148,6 +154,7 @@ class LocalConversation:
         self._child: Child | None = None
         self.heard = Hearing(limits, log, self._from_server, self._spoiled).heard  # server.Holder
         self.ended = False
+        self._begun = True
         self.draining = False
         self.make: Callable[[], Translator] | None = None
         self.doubtful = False
@@ -263,7 +270,7 @@ class LocalConversation:
             self._pipe.why = why
         self._perform(self._session.ended(why))
         self._translator = None  # what it wanted to be called back for must ask nothing any more
-        if self._pipe is not None:
+        if self._pipe is not None and self._begun:
             self._pipe.finish()
         self.backlog.unwatch(self._pace)
         if self._child is not None:
@@ -279,7 +286,22 @@ class LocalConversation:
         self.caller.end()
         self._around.over(self)
 
+    def not_begun(self, reason: str) -> None:
+        """End a session that no process could be started for. Its client is sent the reason, and may try again."""
+        self._begun = False
+        self.end(reason)
+
     # ---- the child's side (server.Holder)
+
+    @property
+    def doubted(self) -> bool:
+        """Whether it is not known that the server speaks a handshake revision."""
+        return self.doubtful or self.believed or bool(self._deferred)
+
+    @property
+    def is_ordinary(self) -> bool:
+        """Whether every server should accept the `initialize` of the client."""
+        return self._session.is_ordinary
 
     @property
     def principals(self) -> tuple[str]:
@@ -330,10 +352,6 @@ class LocalConversation:
             self._around.tried(self, opened=False)
 
     def _from_server(self, message: Message) -> None:
-        if (
-            type(message) is Response and message.error and self._shared is None
-        ):  # or else the desk has counted it
-            self._record.errors += 1
         if (self.doubtful or self.believed) and isinstance(
             message, Response
         ):  # to initialize: nothing else was asked yet
@@ -343,6 +361,10 @@ class LocalConversation:
                 return
             self.doubtful = self.believed = False
             self._around.tried(self, opened=True)
+        if (
+            type(message) is Response and message.error and self._shared is None
+        ):  # or else the desk has counted it
+            self._record.errors += 1
         if self._translator is not None:
             self._translate(self._translator.from_server(message))
         else:
@@ -351,13 +373,12 @@ class LocalConversation:
     def _spoiled(self, wire_id: bytes, text: str) -> None:
         self._from_server(Response(wire_id, b"", fault_text(SERVER_ERROR, text, INVALID_RESPONSE)))
 
-    def lost(self, exit_: Exit, stderr: list[str]) -> None:
+    def lost(self, text: str, data: dict[str, object]) -> None:
         """The child is gone."""
         if self.doubtful or self._deferred:
-            self._defer(lambda: self.lost(exit_, stderr))
+            self._defer(lambda: self.lost(text, data))
             return
-        text = f"the server {exit_.describe()}"
-        self.failed(text, {"reason": "exited", "code": exit_.code, "signal": exit_.signal, "stderr": stderr})
+        self.failed(text, data)
 
     def failed(self, text: str, data: dict[str, object]) -> None:
         """There is no child, for this reason."""
@@ -549,6 +570,7 @@ class LocalConversation:
                         pipe=True,
                         choice=self._choice,
                         client=self.client,
+                        caller=self.caller,
                     )
                 )
             except Rejection as rejection:
@@ -576,7 +598,7 @@ class LocalConversation:
             elif isinstance(effect, ToUpstream):
                 self._to_upstream(effect)
             elif isinstance(effect, EndStream):
-                if isinstance(effect.outlet, Outlet):
+                if isinstance(effect.outlet, Outlet) and self._begun:
                     effect.outlet.finish()
             elif isinstance(effect, Revive):
                 self._around.revive(self)
@@ -630,8 +652,9 @@ class LocalConversation:
             self._defer(lambda: self._abandon(text))
         if self._deferred:
             return
+        text, data = self._around.late(self if self._process is None else self._process, text)
         child, self._child = self._child, None
-        self.failed(text, {"reason": "not started"})
+        self.failed(text, data)
         if child is not None:
             child.kill()
 

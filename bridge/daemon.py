@@ -50,7 +50,9 @@ from .credentials import (
     read_secret,
     read_token,
     runtime_directory,
+    state_directory,
 )
+from .era_facts import EraFacts
 from .fleet import Changes, Fleet, rights_of
 from .helpers import Helpers
 from .log import LineLog, escaped
@@ -362,7 +364,14 @@ class _Daemon:
         self._version = version("mcpbridged")
         self._pulse, self._readiness = Pulse(), Readiness()
         self._cgroup = spawner.cgroup
-        self._fleet = Fleet(spawner, self._readiness, log, self._version, tells=settings.log_calls)
+        self._fleet = Fleet(
+            spawner,
+            self._readiness,
+            log,
+            self._version,
+            tells=settings.log_calls,
+            facts=EraFacts(state_directory(environment) / "eras.json"),
+        )
         self._umask = spawner.umask
         self._control = Control(
             self._fleet, self._status, self._reload, self._restart, limits, self._surroundings
@@ -663,7 +672,7 @@ class _Daemon:
     def _summary(self) -> str:
         told = f"serving {self._settings.own_servers} servers on {', '.join(self._where)}"
         for what, names in (
-            ("failed", [server.name for server in self._fleet if server.config.fault]),
+            ("failed", [server.name for server in self._fleet if server.state == "failed"]),
             ("failing", [server.name for server in self._fleet if server.failing]),
             ("unapproved", [server.name for server in self._fleet if server.unapproved]),
             ("silent", [server.name for server in self._fleet if server.silent]),

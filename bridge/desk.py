@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import trio
 
-from ..transports.child import ChildBusy, ChildGone, Exit
+from ..transports.child import ChildBusy, ChildGone
 from ..transports.outlet import Backlog, Outlet
 from ..transports.ports import Log
 from ..transports.pulse import PausableClock
@@ -32,6 +32,7 @@ from .effects import (
     ToClient,
     ToServer,
     Unassigned,
+    failed_with,
 )
 from .for_modern import fault_text
 from .hearing import INVALID_RESPONSE, Hearing
@@ -102,13 +103,20 @@ class Desk:
         self._behind: dict[Backlog, None] = {}
         # Of known clients with requests in flight or something unsent, by their keys.
         self._clients: dict[str, Backlog] = {}
+        # Requests that are on their way to another desk, and the desks of those that have arrived, by their outlets.
+        self._moving: list[Asked] = []
+        self._moved: dict[object, list[Desk]] = {}
         self._hurries = False  # read the child on, whoever is behind
         self._clock = PausableClock()
 
     @property
     def busy(self) -> bool:
         """Whether somebody waits for something of this child."""
-        return bool(self._relay.in_flight) or (self._translator is not None and self._translator.busy)
+        return (
+            bool(self._relay.in_flight or self._moving)
+            or (self._translator is not None and self._translator.busy)
+            or any(desk.busy for desks in self._moved.values() for desk in desks)
+        )
 
     @property
     def speaks_modern(self) -> bool:
@@ -119,6 +127,16 @@ class Desk:
     def calling(self) -> bool:
         """Whether a call is in flight."""
         return bool(self._relay.calling)
+
+    @property
+    def doubted(self) -> bool:
+        """Whether its failures may be those of another era (server.Holder)."""
+        return False
+
+    @property
+    def is_ordinary(self) -> bool:
+        """Whether every server should accept its `initialize` (server.Holder)."""
+        return True
 
     # ---- callers
 
@@ -133,13 +151,25 @@ class Desk:
         if self._behind:
             self._pace()
 
+    def start(self) -> None:
+        """Have the child started before a request needs it."""
+        self._perform(self._relay.start())
+
     def left(self, outlet: object) -> None:
         """A caller is gone: what it asked is cancelled."""
+        self._moving = [asked for asked in self._moving if asked.outlet is not outlet]
+        for desk in self._moved.pop(outlet, ()):
+            desk.left(outlet)
         self._let_read(outlet)
         self._perform(self._relay.left(outlet))
 
     def cancel(self, outlet: object, raw_id: bytes) -> None:
         """A caller takes one request back."""
+        self._moving = [
+            asked for asked in self._moving if (asked.outlet, asked.request.id) != (outlet, raw_id)
+        ]
+        for desk in self._moved.get(outlet, ()):
+            desk.cancel(outlet, raw_id)
         self._let_read(outlet)
         self._perform(self._relay.cancelled(outlet, raw_id))
 
@@ -256,10 +286,9 @@ class Desk:
     def _spoiled(self, wire_id: bytes, text: str) -> None:
         self._from_server(Response(wire_id, b"", fault_text(INTERNAL_ERROR, text, INVALID_RESPONSE)))
 
-    def lost(self, exit_: Exit, stderr: list[str]) -> None:
+    def lost(self, text: str, data: dict[str, object]) -> None:
         """The child is gone."""
-        text = f"the server {exit_.describe()}"
-        self.failed(text, {"reason": "exited", "code": exit_.code, "signal": exit_.signal, "stderr": stderr})
+        self.failed(text, data)
 
     def failed(self, text: str, data: dict[str, object]) -> None:
         """There is no child, for this reason."""
@@ -270,6 +299,39 @@ class Desk:
         self._record.errors += self._relay.calling
         self._perform(self._relay.server_lost(text, data))
         self.principals.clear()
+
+    # ---- requests that were sent to a server of another era
+
+    def take_back(self) -> None:
+        """Take back the requests, none of which the child was given, for `next_moving`."""
+        self._lose_translator()
+        self._moving = self._relay.take_back()
+
+    def next_moving(self) -> Asked | None:
+        """Return a request that waits for another desk, None if there is none."""
+        return self._moving[0] if self._moving else None
+
+    def move(self, asked: Asked, desk: "Desk | None") -> None:
+        """Note that this request waits no longer, and which desk has it."""
+        self._moving.remove(asked)
+        if desk is not None:
+            self._moved.setdefault(asked.outlet, []).append(desk)
+
+    def refuse(self, asked: Asked, rejection: Rejection) -> None:
+        """Answer a request that no other desk takes."""
+        self._moving.remove(asked)
+        self._record.errors += 1
+        error = envelope.error(asked.request.id, rejection.code, rejection.text, rejection.data)
+        self._perform([ToClient(asked.outlet, error, last=not asked.pipe, status=rejection.status)])
+        if asked.since is not None:
+            self._record.done(call_of(asked), failed_with(rejection.code))
+
+    def not_opened(self, text: str, data: dict[str, object]) -> None:
+        """The child has not opened its session, for this reason, and may leave."""
+        child = self._child
+        self.failed(text, data)
+        if child is not None:
+            child.stop()
 
     def ticked(self, now: float) -> None:
         """Time has passed."""
@@ -307,11 +369,16 @@ class Desk:
 
     def _from_server(self, message: Message) -> None:
         if type(message) is Response and message.error:
-            self._record.errors += 1
+            self._count_error()
         if self._translator is not None:
             self._translate(self._translator.from_server(message))
         else:
             self._perform(self._relay.server_sent(message))
+
+    def _count_error(self) -> None:
+        # Of a refusal of `initialize` the requests are counted that fail for it.
+        if self._translator is None or not self._translator.opening:
+            self._record.errors += 1
 
     def _perform(self, effects: Iterable[Effect]) -> None:
         # All decisions of one event are made before the first is carried out: some lead to further events.

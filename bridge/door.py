@@ -273,6 +273,8 @@ def _status_table(answer: dict[str, Any]) -> str:
         if one["last_exit"]:
             lines.append(escaped(f"{one['name']}: the last process {one['last_exit']}"))
             lines.extend(escaped(f"  {line}") for line in one["stderr"])
+        if one["fault"].startswith("the last process "):
+            lines.append(escaped(f"{one['name']}: {one['state']}: {one['fault']}"))
         # A daemon from before an update does not have it.
         if one.get("withheld"):
             lines.append(

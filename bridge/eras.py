@@ -12,48 +12,87 @@ LEGACY: Final = "legacy"
 CHOICES: Final = ("auto", LEGACY, MODERN, "dual")
 # How long a fact is believed, in seconds.
 BELIEVED: Final = 24 * 60 * 60.0
+# For how long after a sibling has exited or was silent the server is taken for a legacy one, in seconds.
+PRESUMED: Final = 60.0
 
 
 class EraBook:
     """What is known of one server's command. Times in seconds on any steady clock."""
 
-    def __init__(self, choice: str) -> None:
+    def __init__(self, choice: str, believed: float = BELIEVED) -> None:
+        """`believed` is for how long a fact is (seconds)."""
         self._choice = choice
+        self._believed = believed
+        # Whether the facts are from before the start of the daemon, and no process has confirmed them.
+        self._recalled = False
         self._modern: tuple[bool, float] | None = None
         self._legacy: tuple[bool, float] | None = None
+        # When a sibling gave no answer, until a child has answered `initialize`.
+        self._presumed: float | None = None
 
     def for_modern_client(self, now: float) -> str:
         """The era to start a child in for a modern client; nothing where only a probe can tell."""
         if self._choice != "auto":
             return LEGACY if self._choice == LEGACY else MODERN
-        speaks = _believed(self._modern, now)
-        return "" if speaks is None else MODERN if speaks else LEGACY
+        speaks = self._fact(self._modern, now)
+        if speaks is None:
+            return LEGACY if self._presumed is not None and now - self._presumed <= PRESUMED else ""
+        return MODERN if speaks else LEGACY
 
     def for_legacy_client(self, now: float) -> str:
         """The era to start a child in for a legacy client; nothing where trying will tell."""
         if self._choice != "auto":
             return MODERN if self._choice == MODERN else LEGACY
-        speaks = _believed(self._legacy, now)
+        speaks = self._fact(self._legacy, now)
         if speaks is None:
             return ""
-        return LEGACY if speaks or not _believed(self._modern, now) else MODERN
+        return LEGACY if speaks or not self._fact(self._modern, now) else MODERN
 
     def probed(self, now: float, *, modern: bool) -> None:
         """A sibling was asked."""
         self._modern = (modern, now)
+        self._recalled = False
+
+    def recalled(self, now: float, age: float, *, modern: bool | None, legacy: bool | None) -> None:
+        """These facts were stored so many seconds ago."""
+        self._modern = None if modern is None else (modern, now - age)
+        self._legacy = None if legacy is None else (legacy, now - age)
+        self._recalled = True
+
+    def believe_for(self, seconds: float) -> None:
+        """Change for how long a fact is valid."""
+        self._believed = seconds
+
+    @property
+    def unconfirmed(self) -> bool:
+        """Whether the facts are from before the start of the daemon."""
+        return self._recalled
+
+    def presumed(self, now: float) -> None:
+        """A sibling was asked and gave no answer, as a legacy server may, or one that cannot be started."""
+        self._presumed = now
 
     def opened(self, now: float, *, legacy: bool) -> None:
         """A child was sent `initialize`, and took it or not."""
         self._legacy = (legacy, now)
+        if legacy and self._presumed is not None:
+            self._modern = (False, now)
+        self._presumed = None
+
+    def start_failed(self) -> None:
+        """A child did not open its session: only what a process has shown by an answer of its own stays known."""
+        self._presumed = None
+        if self._modern is not None and not self._modern[0] and self._legacy is None:
+            self._modern = None
 
     def known(self, now: float) -> dict[str, bool | None]:
         """For each era whether it is spoken, None where nobody knows."""
-        return {MODERN: _believed(self._modern, now), LEGACY: _believed(self._legacy, now)}
+        return {MODERN: self._fact(self._modern, now), LEGACY: self._fact(self._legacy, now)}
 
     def contradicted(self) -> None:
         """A child does not speak the era that it was started for."""
-        self._modern = self._legacy = None
+        self._modern = self._legacy = self._presumed = None
+        self._recalled = False
 
-
-def _believed(fact: tuple[bool, float] | None, now: float) -> bool | None:
-    return None if fact is None or now - fact[1] > BELIEVED else fact[0]
+    def _fact(self, fact: tuple[bool, float] | None, now: float) -> bool | None:
+        return None if fact is None or now - fact[1] > self._believed else fact[0]

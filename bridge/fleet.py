@@ -16,6 +16,7 @@ from ..transports.readiness import Readiness
 from ..transports.routes import endpoints
 from ..transports.spawner import Spawner
 from ..transports.sse import SharedMessagePost
+from .era_facts import EraFacts
 from .log import LineLog
 from .membership import Membership, line
 from .record import Record
@@ -55,13 +56,21 @@ class Fleet:
     """All servers. `run` must be running for `apply` to work. With `tells` each request of a client is logged."""
 
     def __init__(
-        self, spawner: Spawner, readiness: Readiness, log: LineLog, version: str, *, tells: bool
+        self,
+        spawner: Spawner,
+        readiness: Readiness,
+        log: LineLog,
+        version: str,
+        *,
+        tells: bool,
+        facts: EraFacts | None = None,
     ) -> None:
         self._spawner = spawner
         self._readiness = readiness
         self._log = log
         self._version = version
         self._tells = tells
+        self._facts = facts
         self._members: dict[str, _Member] = {}
         # By name. A server's past outlives its restart and its change, not its removal, except for those who follow it.
         self._records: dict[str, Record] = {}
@@ -176,7 +185,9 @@ class Fleet:
         record = self._records.setdefault(config.name, Record(config.name, self._log, tells=self._tells))
         # Whoever comes to the aggregate has its role where that asks for it.
         roles = None if config.knows_principal else self._roles
-        server = LocalServer(config, self._spawner, self._readiness, record, self._version, roles)
+        server = LocalServer(
+            config, self._spawner, self._readiness, record, self._version, roles, self._facts
+        )
         scope = await self._nursery.start(self._guard, server, record)
         table = endpoints(Paths.below(config.name), server, config.limits, record)
         return _Member(server, scope, table, next(self._numbers))

@@ -89,5 +89,16 @@ def client_info(info: bytes) -> dict[str, object]:
     return {**found, "version": members.string(found.get("version")) or "0"}
 
 
+def is_ordinary(params: bytes | msgspec.Raw) -> bool:
+    """Return whether every server should accept an `initialize` with these params."""
+    found = members.peek(params)
+    info = members.peek(found.get("clientInfo"))
+    return (
+        members.string(found.get("protocolVersion")) in LEGACY_REVISIONS
+        and bytes(found.get("capabilities", b""))[:1] == b"{"
+        and bool(members.string(info.get("name")) and members.string(info.get("version")))
+    )
+
+
 def _copied(found: Members) -> Members:
     return {name: msgspec.Raw(bytes(value)) for name, value in found.items()}

@@ -4,12 +4,13 @@ Some servers exit when the first thing they hear is not `initialize`, and some s
 a sibling is started, asked one thing, and ended.
 """
 
+from collections.abc import Callable
 from typing import Final
 
 import msgspec
 import trio
 
-from ..transports.child import Child, ChildBusy, ChildGone, Exit
+from ..transports.child import Child, ChildBusy, ChildGone, Exit, OnLine
 from ..transports.lines import Overlong
 from ..transports.options import Launch
 from ..transports.readiness import Readiness
@@ -21,35 +22,73 @@ from ..validators.rejection import Rejection
 from ..validators.shapes import LEGACY_REVISIONS
 from . import for_modern
 
-# How long a server may take to answer, in seconds: from when it reads, and from its first line of any kind.
+# How long a server may take to answer, in seconds, from when it reads.
 PATIENCE: Final = 10.0
-AFTER_FIRST_LINE: Final = 5.0
+# After so much of that it is sent `initialize` as well, in seconds: what answers that and not the question is a legacy server.
+SILENCE: Final = 1.0
 # How often it is looked whether the server has read the question, in seconds.
 _LOOK: Final = 0.1
 _ID: Final = b'"probe"'
 _DISCOVER: Final = envelope.request(_ID, "server/discover", members.write({"_meta": modern.OWN_META}))
-_INITIALIZE: Final = envelope.request(
-    _ID,
-    "initialize",
-    members.write(
-        {
-            "protocolVersion": LEGACY_REVISIONS[-1],
-            "capabilities": {},
-            "clientInfo": modern.OWN_META[modern.CLIENT_INFO],
-        }
-    ),
+_SECOND_ID: Final = b'"probe-initialize"'
+_PARAMS: Final = members.write(
+    {
+        "protocolVersion": LEGACY_REVISIONS[-1],
+        "capabilities": {},
+        "clientInfo": modern.OWN_META[modern.CLIENT_INFO],
+    }
 )
+_INITIALIZE: Final = envelope.request(_ID, "initialize", _PARAMS)
+_INITIALIZE_AS_WELL: Final = envelope.request(_SECOND_ID, "initialize", _PARAMS)
 
 
 async def speaks_modern(launch: Launch, spawner: Spawner, readiness: Readiness, limits: Limits) -> bool:
-    """Start a sibling, ask it, end it. Silence, an exit and any error but -32022 mean no. Raises SpawnFailed.
+    """Start a sibling, ask it, end it. Silence, an exit and any error but -32022 mean no. Raises SpawnFailed."""
+    return await asked_for_era(launch, spawner, readiness, limits) is True
+
+
+async def asked_for_era(
+    launch: Launch,
+    spawner: Spawner,
+    readiness: Readiness,
+    limits: Limits,
+    started: Callable[[], None] = lambda: None,
+) -> bool | None:
+    """Start a sibling, ask it whether it speaks the modern era, end it. None if it gave no answer. Raises SpawnFailed.
+
+    `started` is called when it runs.
 
     What is not reading yet is not silent, it starts: npx and uvx fetch a package before there is a server, and what they have
-    half installed when they are killed stays broken.
+    half installed when they are killed stays broken. Text that is no answer, such as a banner, changes nothing.
     """
     child = await spawner.spawn(launch, limits=limits, readiness=readiness)
-    answer = await _ask(child, _DISCOVER, limits)
-    return answer is not None and is_modern(answer)
+    started()
+    answer = await _ask(child, _DISCOVER, limits, otherwise=_INITIALIZE_AS_WELL)
+    if answer is None or (answer.id != _ID and answer.error):
+        return None
+    return answer.id == _ID and is_modern(answer)
+
+
+async def confirms(child: Child, attach: Callable[[OnLine], None], limits: Limits) -> bool:
+    """Return whether a child that runs already speaks the modern era. `attach` sets who gets its lines."""
+    found: Response | None = None
+    with trio.CancelScope(deadline=trio.current_time() + limits.start_seconds) as patience:
+
+        def heard(line: bytes | Overlong) -> None:
+            nonlocal found
+            found = found or _answer_in(line, limits)
+            if found is not None:
+                patience.cancel()
+
+        attach(heard)
+        if not _sent(child, _DISCOVER):
+            return False
+        while child.unread and not child.gone:  # noqa: ASYNC110 - a pipe does not say when it was read
+            await trio.sleep(_LOOK)
+        patience.deadline = min(patience.deadline, trio.current_time() + PATIENCE)
+        while not child.gone:  # noqa: ASYNC110 - its end is told to others
+            await trio.sleep(_LOOK)
+    return found is not None and is_modern(found)
 
 
 async def takes_initialize(launch: Launch, spawner: Spawner, readiness: Readiness, limits: Limits) -> bool:
@@ -59,16 +98,18 @@ async def takes_initialize(launch: Launch, spawner: Spawner, readiness: Readines
     return answer is not None and not answer.error
 
 
-async def _ask(child: Child, question: bytes, limits: Limits) -> Response | None:
+async def _ask(child: Child, question: bytes, limits: Limits, otherwise: bytes = b"") -> Response | None:
     found: Response | None = None
     with trio.CancelScope(deadline=trio.current_time() + limits.start_seconds) as patience:
 
         def heard(line: bytes | Overlong) -> None:
             nonlocal found
-            patience.deadline = min(patience.deadline, trio.current_time() + AFTER_FIRST_LINE)
-            found = found or _answer_in(line, limits)
-            if found is not None:
-                patience.cancel()
+            answer = _answer_in(line, limits)
+            # A refusal of `initialize` leaves the question open.
+            if answer is None or (answer.id == _SECOND_ID and answer.error):
+                return
+            found = found or answer
+            patience.cancel()
 
         def stderr(_line: bytes) -> None:
             """What a sibling says is said again by the child that serves."""
@@ -76,22 +117,31 @@ async def _ask(child: Child, question: bytes, limits: Limits) -> Response | None
         def exited(_exit: Exit) -> None:
             patience.cancel()
 
-        try:
-            child.send(question)
-        except (ChildGone, ChildBusy):
+        if not _sent(child, question):
             child.kill()
         child.hear(heard)
         async with trio.open_nursery() as nursery:
-            nursery.start_soon(_wait_from_reading, child, patience)
+            nursery.start_soon(_wait_from_reading, child, patience, otherwise)
             await child.run(stderr, exited)
             nursery.cancel_scope.cancel()
     return found
 
 
-async def _wait_from_reading(child: Child, patience: trio.CancelScope) -> None:
+def _sent(child: Child, line: bytes) -> bool:
+    try:
+        child.send(line)
+    except (ChildGone, ChildBusy):
+        return False
+    return True
+
+
+async def _wait_from_reading(child: Child, patience: trio.CancelScope, otherwise: bytes) -> None:
     while child.unread:  # noqa: ASYNC110 - a pipe does not say when it was read
         await trio.sleep(_LOOK)
     patience.deadline = min(patience.deadline, trio.current_time() + PATIENCE)
+    if otherwise:
+        await trio.sleep(SILENCE)
+        _sent(child, otherwise)
 
 
 def _answer_in(line: bytes | Overlong, limits: Limits) -> Response | None:
@@ -101,7 +151,7 @@ def _answer_in(line: bytes | Overlong, limits: Limits) -> Response | None:
         message = envelope.decode(line, limits, deep=True)
     except Rejection:
         return None
-    return message if isinstance(message, Response) and message.id == _ID else None
+    return message if isinstance(message, Response) and message.id in (_ID, _SECOND_ID) else None
 
 
 def is_modern(answer: Response) -> bool:

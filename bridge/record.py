@@ -19,6 +19,7 @@ from ..transports.seldom import Seldom
 from .environment import named
 from .log import LineLog
 from .redaction import Redactor
+from .start_faults import Output, StartFault
 
 # How much of the past is kept for each server, in characters, and how many lines of stderr an error carries.
 _KEPT: Final = 64 * 1024
@@ -43,7 +44,7 @@ TO_CLIENT: Final = "to client"
 
 @attrs.frozen
 class Entry:
-    """One line: `at` in seconds since the epoch, `kind` is "stderr" or the level of an event."""
+    """One line: `at` in seconds since the epoch, `kind` is "stderr", "stdout" or the level of an event."""
 
     at: float
     kind: str
@@ -77,6 +78,9 @@ class Record:
         # The names of the variables that are set in the daemon and not passed to the server (LocalServer sets them).
         self.withheld: tuple[str, ...] = ()
         self._start_failed = False
+        # Why the last start has failed, None since one has succeeded; and the principals that its process has served.
+        self.start_fault: StartFault | None = None
+        self._fault_of: frozenset[str] = frozenset()
         self.watchers: list[Watcher] = []
         self._log = log
         self._seldom = Seldom(self)
@@ -147,6 +151,36 @@ class Record:
             self.warning("variables_not_passed", names=named(self.withheld))
         self._start_failed = failed
 
+    def start_failed(self, fault: StartFault, principals: Iterable[str] = ()) -> None:
+        """A process could not be used, or none was started."""
+        self.start_fault, self._fault_of = fault, frozenset(principals)
+        self.warning("start_failed", reason=fault.summary)
+
+    def start_succeeded(self) -> None:
+        """A process has answered its first request."""
+        if self.start_fault is not None:
+            self.start_fault = None
+            self.info("start_succeeded")
+
+    def last_failure(self, principal: str) -> str:
+        """Return how the last process has failed, after "the server", as far as this principal may see it."""
+        fault = self.start_fault
+        if fault is None:
+            return self.last_exit
+        return fault.summary if self._fault_of <= {principal} else fault.reason
+
+    def output(self, pid: int, unfinished: tuple[bytes, bytes] = (b"", b"")) -> Output:
+        """Return the last lines that this process has printed, with the beginnings of those that have not ended."""
+        found = [
+            (*self.tail(pid, kind), *([self.shown(rest, _TAIL_CHARACTERS)] if rest.strip() else []))[-_TAIL:]
+            for kind, rest in zip(("stdout", "stderr"), unfinished, strict=True)
+        ]
+        return Output(*found)
+
+    def stdout(self, pid: int, line: bytes) -> None:
+        """A process has written this line to its stdout, and it is no message."""
+        self._keep(Entry(time.time(), "stdout", pid, self.shown(line, _TAIL_CHARACTERS)))
+
     def stderr(self, pid: int, line: bytes) -> None:
         """A process has written this line to its stderr."""
         text = str(self._log.plain(line))
@@ -193,11 +227,11 @@ class Record:
         """So many characters of the line, as it may be shown to a person."""
         return str(self._log.plain(self._log.beginning(line, 4 * longest), longest))
 
-    def tail(self, pid: int) -> list[str]:
+    def tail(self, pid: int, kind: str = "stderr") -> list[str]:
         """The last lines that this process has written to its stderr, and none of an earlier one with its pid."""
         skipped = self._before.get(pid, self._count) - (self._count - len(self._entries))
         entries = islice(self._entries, max(0, skipped), None)
-        lines = [entry.text for entry in entries if entry.pid == pid and entry.kind == "stderr"]
+        lines = [entry.text for entry in entries if entry.pid == pid and entry.kind == kind]
         return [line[:_TAIL_CHARACTERS] for line in lines[-_TAIL:]]
 
     # ---- who reads it

@@ -209,6 +209,13 @@ class Redactor:
         self._skipping = bool(needles)
         return shown
 
+    def peek(self) -> bytes:
+        """Return what could be shown now of what is held back, without a secret that has only begun. It stays held."""
+        needles, data = self._needles(), bytes(self._held)
+        stop = begun_at(data, needles)
+        found = [span for span in spans(data, needles) if span[0] < stop]
+        return _marked(data, found, 0, max(stop, found[-1][1]) if found else stop)
+
     def end(self) -> bytes:
         """Return what is left at the end of the stream."""
         return self._take(len(self._held), self._needles())

@@ -75,6 +75,8 @@ class Asked(NamedTuple):
     choice: Choice = EVERYTHING  # what there is for the principal
     since: float | None = None
     client: Client = Client("")  # the client program that sent it
+    caller: object = None  # where it came from, as the shell knows it
+    moved: bool = False  # whether it was sent to a server that turned out to be of another era
 
 
 class _Tools:
@@ -415,6 +417,24 @@ class Relay:
                 yield from _done(ask, failed_with(rejection.code))
 
     # ---- events from the server
+
+    def start(self) -> Effects:
+        """Have the server started before a request needs it."""
+        if self._alive or self._starting:
+            return ()
+        self._starting = True
+        return (Revive(),)
+
+    def take_back(self) -> list[Asked]:
+        """Remove and return all requests. The server must not have been given any of them."""
+        taken = [*self._calls.values(), *self._unchecked]
+        for wire_id in (*self._calls, self._listing):
+            self._patience.ended(wire_id)
+        for table in (self._calls, self._outlets, self._given, self._queued, self._held, self._unchecked):
+            table.clear()
+        self._listens, self._listing = 0, b""
+        self._alive = self._starting = False
+        return taken
 
     def server_started(self) -> Effects:
         """The server is there: it gets what has waited."""

@@ -7,6 +7,7 @@ for ever.
 
 import math
 import secrets
+import time
 from collections import deque
 from collections.abc import Awaitable, Callable, Collection, Generator, Mapping
 from contextlib import contextmanager
@@ -25,6 +26,7 @@ from ..transports.peer import UNKNOWN, Caller
 from ..transports.ports import Log, ModernRequest
 from ..transports.readiness import Readiness
 from ..transports.spawner import Spawner
+from ..validators.envelope import Response
 from ..validators.modern import Envelope
 from ..validators.rejection import INVALID_PARAMS, SERVER_ERROR, Rejection
 from . import eras
@@ -33,15 +35,17 @@ from .attribution import Client, Origins
 from .breaker import Breaker
 from .brought import NOTHING, Brought, brought_in
 from .choice import Choice
+from .command_files import fetches
 from .conversation import LocalConversation, stopping
 from .credentials import PRINCIPAL
 from .desk import Desk, call_of
 from .effects import failed_with
-from .eras import EraBook
-from .for_modern import EVERY_PROFILE, Profile
+from .era_facts import EraFacts
+from .eras import BELIEVED, EraBook
+from .for_modern import EVERY_PROFILE, Profile, read_fault
 from .off_loop import off_loop
 from .placement import Declared, Key, NamingDesk, Place, client_of, declared, fingerprint, of_session
-from .probe import speaks_modern, takes_initialize
+from .probe import asked_for_era, confirms, takes_initialize
 from .record import Call, Record
 from .registry import Registry
 from .relay import Asked, Relay
@@ -49,11 +53,23 @@ from .sealing import Seal, binding
 from .settings import PRINCIPAL_VARIABLE, ServerConfig, TokenConfig
 from .shared_process import SharedProcess
 from .shared_upstream import SharedUpstream
+from .start_faults import Output, StartFault
+from .startup import Startup
 from .to_legacy import ToLegacy
 from .to_modern import ToModern
 from .trust import replaceable_of
 from .vital import Vital
 
+# A process that waits to be used and exits within this time after its start has failed to start, in seconds.
+_SOON = 10.0
+# How long nothing is looked up of the files of a command after they were looked at, in seconds.
+_LOOKED = 10.0
+# How long the process beside a sibling that gave no answer is waited for, in seconds.
+_SETTLING = 5.0
+# How long a process that is not needed any more may take to leave before another is started, in seconds.
+_LEAVING = 0.5
+# How long the question for the era may be open after a process beside it has opened its session, in seconds.
+_OPENED = 1.0
 # How long to wait between looks at the clock for idle sessions, in seconds.
 _ROUND = 1.0
 # And between looks at the calls in flight of a server that is to end.
@@ -81,6 +97,10 @@ class NotResolved(SpawnFailed):
     """A value of the configuration that depends on the machine cannot be had; the text says which."""
 
 
+class NotOfThisEra(SpawnFailed):
+    """A process does not speak the era that its server spoke before the start of the daemon."""
+
+
 class Holder(Protocol):
     """Whom a child serves."""
 
@@ -94,10 +114,14 @@ class Holder(Protocol):
     def speaks_modern(self) -> bool: ...
     @property
     def calling(self) -> bool: ...
+    @property
+    def doubted(self) -> bool: ...
+    @property
+    def is_ordinary(self) -> bool: ...
     def is_served_by(self, child: Child) -> bool: ...
     def started(self, child: Child) -> None: ...
     def heard(self, line: bytes | Overlong) -> Rest: ...
-    def lost(self, exit_: Exit, stderr: list[str]) -> None: ...
+    def lost(self, text: str, data: dict[str, object]) -> None: ...
     def failed(self, text: str, data: dict[str, object]) -> None: ...
     def ticked(self, now: float) -> None: ...
     def give_up(self, reason: str) -> None: ...
@@ -111,6 +135,12 @@ class _Probing:
 
     over: trio.Event = attrs.field(factory=trio.Event)
     fault: str = ""
+    # The process that is started as that of a legacy server beside it, until the answer.
+    beside: Place | None = None
+    # Set when that has opened its session, and when it has done so, refused, or exited.
+    opened: trio.Event = attrs.field(factory=trio.Event)
+    settled: trio.Event = attrs.field(factory=trio.Event)
+    refused: bool = False
 
 
 class LocalServer:
@@ -124,6 +154,7 @@ class LocalServer:
         record: Record,
         version: str = "0",
         roles: Mapping[str, TokenConfig] | None = None,
+        facts: EraFacts | None = None,
     ) -> None:
         """`roles` are those of the principals that may not use everything, and may change."""
         self.name = config.name
@@ -150,6 +181,11 @@ class LocalServer:
         self._sparing = 0  # spares that are being started, or wait for their time
         self._ahead = 0  # how many spares there should be
         self._vitals: dict[Child, Vital] = {}
+        # What each child has written before its first answer, with the time of its start (seconds).
+        self._startups: dict[Child, tuple[Startup, float]] = {}
+        # Why a start has failed, if the server should turn out not to speak another era; until that is known.
+        self._doubted: dict[Holder, StartFault] = {}
+        record.start_fault = None
         self._one_less = trio.lowlevel.ParkingLot()
         self._closed = False
         self._approval = Approval()
@@ -160,6 +196,13 @@ class LocalServer:
         self._resolve_at = -math.inf  # when secrets that could not be read are read again, at a request
         self._resolve_pause = _FIRST_RESOLVE_PAUSE
         self._book = EraBook(config.era)
+        self._facts = facts if config.era == "auto" else None
+        # Under which name its facts are stored, what is stored there, and when its files were looked at (seconds).
+        self._fact_name = ""
+        self._stored: dict[str, bool | None] = {}
+        self._believed = BELIEVED
+        self._recalled_at = -math.inf
+        self._recalling = trio.Lock()
         self._probing: _Probing | None = None
         self._seal = Seal(secrets.token_bytes(32))
         # The processes that are not a session's, by name, until they are ended; and by key those that get new calls.
@@ -255,8 +298,9 @@ class LocalServer:
         Sessions go on: their next request finds another process. What has gone wrong before does not count any more.
         """
         self._breaker = Breaker()
+        self.record.start_fault = None
         self._breakers.clear()
-        self._book = EraBook(self.config.era)
+        self._book = EraBook(self.config.era, self._believed)
         self._resolve_pause = _FIRST_RESOLVE_PAUSE
         self._files_looked_at = False
         if self.config.fault and self._resolving is None:
@@ -382,7 +426,32 @@ class LocalServer:
             or self.failing
             or self.unapproved
             or self.silent
+            or self.record.start_fault is not None
         )
+
+    @property
+    def state(self) -> str:
+        """What `status` shows (mcp-bridge(1))."""
+        if self.config.fault:
+            return "failed"
+        if self.failing:
+            return "failing"
+        if self.unapproved:
+            return "unapproved"
+        if self.silent:
+            return "silent"
+        if self.record.start_fault is not None:
+            return "failed"
+        return "serving" if self.pids else "idle"
+
+    @property
+    def failure(self) -> str:
+        """Why it is failed or failing, empty otherwise."""
+        if self.config.fault:
+            return self.config.fault
+        if self.record.start_fault is not None:
+            return f"the last process {self.record.start_fault.summary}"
+        return f"the last process {self.record.last_exit}" if self.failing else ""
 
     @property
     def eras(self) -> dict[str, bool | None]:
@@ -410,7 +479,7 @@ class LocalServer:
     ) -> LocalConversation:
         now = trio.current_time()
         brought = brought_in(headers, self._wanted) if self._wanted else NOTHING
-        self._check_open(now, self._breaker_of(principal, brought))
+        self._check_open(now, self._breaker_of(principal, brought), principal)
         idle = self._registry.make_room(principal)
         if idle is not None:
             idle.end("its principal has too many sessions and this one was idle longest")
@@ -429,15 +498,21 @@ class LocalServer:
         try:
             if self.config.knows_principal:
                 conversation.client = of_session(principal, conversation.caller)
+            if not self._fact_name:
+                await self._recall()
             if not self.config.shares:  # or else a process is started by its first message
                 era = self._book.for_legacy_client(now)
                 conversation.doubtful = not era
                 conversation.believed = era == eras.LEGACY and self.config.era == "auto"
                 conversation.make = self._to_modern if era == eras.MODERN else None
-                await self._start(conversation)
+                try:
+                    await self._start(conversation)
+                except NotOfThisEra:
+                    conversation.make, conversation.doubtful = None, True
+                    await self._start(conversation)
         except SpawnFailed as fault:
             self._not_started(fault)
-            conversation.end(str(fault))
+            conversation.not_begun(str(fault))
             self._log.error("the server cannot be started", reason=str(fault))
             raise Rejection(503, SERVER_ERROR, str(fault)) from None
         except BaseException:
@@ -475,7 +550,7 @@ class LocalServer:
                 raise stopping()
             brought = brought_in(headers, self._wanted) if self._wanted else NOTHING
             desk, client = await self._find_desk(principal, brought, caller or Caller(name=UNKNOWN), request)
-            desk.ask(ask._replace(choice=self._choice_of(principal), client=client))
+            desk.ask(ask._replace(choice=self._choice_of(principal), client=client, caller=caller))
         except Rejection as rejection:
             self.record.refused()
             if self.record.tells:
@@ -505,18 +580,26 @@ class LocalServer:
     def _breaker_of(self, principal: str, brought: Brought) -> Breaker:
         return self._breakers.setdefault(principal, Breaker()) if brought.variables else self._breaker
 
-    def _check_open(self, now: float, breaker: Breaker) -> None:
+    def _check_open(self, now: float, breaker: Breaker, principal: str) -> None:
         if self._closed or self._nursery is None:
             raise stopping()
         if breaker.tripped(now):
-            pause = breaker.pause(now)
+            pause = math.ceil(breaker.pause(now))
             raise Rejection(
                 503,
                 SERVER_ERROR,
-                f"the server ended unexpectedly {breaker.deaths} times within {breaker.window:g} s; "
-                f"the next start is in {pause:.0f} s",
-                headers=((b"Retry-After", b"%d" % math.ceil(pause)),),
+                self._why_tripped(breaker, now, principal),
+                headers=((b"Retry-After", b"%d" % pause),),
+                data={"reason": "restarts", "retry_after": pause},
             )
+
+    def _why_tripped(self, breaker: Breaker, now: float, principal: str) -> str:
+        text = (
+            f"the server ended unexpectedly {breaker.deaths} times within {breaker.window:g} s; "
+            f"the next start is in {breaker.pause(now):.0f} s"
+        )
+        last = self.record.last_failure(principal)
+        return f"{text}; the last time it {last}" if last else text
 
     # ---- modern clients: desks
 
@@ -535,14 +618,17 @@ class LocalServer:
         found = self._quick.get(quick)
         if found is not None and not found[0].ended:
             return found
-        said = await self._declared(principal, brought, read.capabilities)
+        await self._recall()
+        if not self._book.for_modern_client(trio.current_time()) and self._has_own_process(modern=False):
+            await caller.look_up()
+            beside = partial(self._place_beside, principal, brought, caller, read)
+            said = await self._declared(principal, brought, read.capabilities, beside)
+        else:
+            said = await self._declared(principal, brought, read.capabilities)
         if self._has_own_process(modern=said is None):
             await caller.look_up()
-            client = client_of(principal, caller, read.info)
-            # A request that declares nothing gets a server that knows so, as it would without the bridge.
-            alone = said if said == Declared() else None
-            key = Key(principal, brought, alone, caller.name, fingerprint(read.info))
-            desk = self._place_of_client(key, said, client, caller, read.info).desk
+            place = self._own_place(principal, brought, caller, read, said)
+            desk, client = place.desk, place.client or _NOBODY
         else:
             client = await self._client(principal, caller, read, said)
             desk = self._shared_place(principal, brought, said, read.info).desk
@@ -551,6 +637,33 @@ class LocalServer:
                 self._quick.clear()
             self._quick[principal, caller.name, brought, read.info, read.capabilities] = desk, client
         return desk, client
+
+    def _own_place(
+        self, principal: str, brought: Brought, caller: Caller, read: Envelope, said: Declared | None
+    ) -> Place:
+        client = client_of(principal, caller, read.info)
+        # A request that declares nothing gets a server that knows so, as it would without the bridge.
+        alone = said if said == Declared() else None
+        key = Key(principal, brought, alone, caller.name, fingerprint(read.info))
+        return self._place_of_client(key, said, client, caller, read.info)
+
+    def _place_beside(self, principal: str, brought: Brought, caller: Caller, read: Envelope) -> Place | None:
+        """Return a place for a legacy process, to be started beside the question for the era. None where that may not be.
+
+        Two processes at a time must be within the limits, and must not fetch the same package.
+        """
+        limits, now = self._limits, trio.current_time()
+        mine = sum(place.key.principal == principal for place in self._places.values())
+        if (
+            mine + 2 > limits.processes_per_principal
+            or self.sessions + 2 > limits.sessions
+            or self.record.start_fault is not None
+            or not self._breaker_of(principal, brought).calm(now)
+            or fetches(self.config.launch.argv)
+        ):
+            return None
+        said = declared(self._choice_of(principal).declared(read.capabilities))
+        return self._own_place(principal, brought, caller, read, said)
 
     def _returned(self, principal: str, brought: Brought, bound_to: bytes, state: str) -> Place | None:
         """Return the place of the call that a state continues. None where any process of a modern server may continue it.
@@ -573,13 +686,19 @@ class LocalServer:
         # Another process may continue from the state of a modern server, but only one with the same variables.
         return self._seal.within(repr(brought.variables).encode())
 
-    async def _declared(self, principal: str, brought: Brought, capabilities: bytes) -> Declared | None:
+    async def _declared(
+        self,
+        principal: str,
+        brought: Brought,
+        capabilities: bytes,
+        beside: Callable[[], Place | None] | None = None,
+    ) -> Declared | None:
         """Return what a legacy server is told of these capabilities, None for a modern server. Raises Rejection."""
         if self.config.shares:
             era = await self._shared_era(Key(self._sharer(principal), brought))
         else:
             if not self._book.for_modern_client(trio.current_time()):
-                await self._probe()
+                await self._probe(principal, beside)
             era = self._book.for_modern_client(trio.current_time())
         if era == eras.MODERN:
             return None
@@ -629,7 +748,7 @@ class LocalServer:
 
     def _open_place(self, key: Key, said: Declared | None, info: bytes) -> Place:
         now = trio.current_time()
-        self._check_open(now, self._breaker_of(key.principal, key.brought))
+        self._check_open(now, self._breaker_of(key.principal, key.brought), key.principal)
         self._make_room(key.principal)
         strict = self.config.share == "server"
         name = secrets.token_hex(8)
@@ -729,7 +848,18 @@ class LocalServer:
         self._quick = {key: found for key, found in self._quick.items() if found[0] is not desk}
 
     def _doubt(self, desk: Desk, text: str) -> None:
+        if self._probing is not None and self._is_beside(desk):
+            self._probing.refused = self._has_refused(desk)
+            self._probing.settled.set()
+            self._end(desk, text)
+            return
+        old = self._book.unconfirmed
         self.contradicted(text)
+        if old and not desk.speaks_modern and self._has_refused(desk):
+            self._move(desk, text)
+            return
+        if not desk.speaks_modern:
+            desk.not_opened(*self.late(desk, text))
         self._end(desk, text)
 
     # ---- legacy clients that share a legacy process
@@ -781,7 +911,7 @@ class LocalServer:
         if process is not None:
             return process
         now = trio.current_time()
-        self._check_open(now, self._breaker_of(key.principal, key.brought))
+        self._check_open(now, self._breaker_of(key.principal, key.brought), key.principal)
         self._make_room(key.principal)
         process = SharedProcess(
             key.principal,
@@ -813,6 +943,7 @@ class LocalServer:
         """A child has not accepted `initialize` (shared_process.ProcessOwner)."""
         if refused:
             self._book.contradicted()
+            self._remember()
         self._soon(self._guarded, process, self._shared_opinion, process, otherwise)
 
     def fault(self, fault: Exception) -> None:
@@ -825,6 +956,7 @@ class LocalServer:
         except Rejection:
             legacy = True
         if legacy:
+            self._settle_doubt(process)
             otherwise()
             return
         self._book.opened(trio.current_time(), legacy=False)
@@ -834,9 +966,12 @@ class LocalServer:
         for member in process.members:
             if isinstance(member, LocalConversation):
                 member.translate_shared(self._to_modern)
+            elif isinstance(member, Desk):
+                self._move(member, "the server speaks the modern era")
         self._end(process, "the server speaks the modern era")
 
     def _end(self, holder: Holder, reason: str) -> None:
+        self._doubted.pop(holder, None)
         if isinstance(holder, Desk):
             self._forget(holder)
         self._processes = {key: one for key, one in self._processes.items() if one is not holder}
@@ -851,11 +986,14 @@ class LocalServer:
             self._log.error("internal error", fault=fault)
             self._end(holder, "an internal error")
 
-    async def _probe(self) -> None:
-        """Wait until it is known whether it speaks the modern era. Raises Rejection."""
+    async def _probe(self, principal: str = "", beside: Callable[[], Place | None] | None = None) -> None:
+        """Wait until it is known whether it speaks the modern era. Raises Rejection, for this principal.
+
+        `beside` returns the place of a process that is started at the same time, in case that it does not.
+        """
         if self._probing is None:
-            self._check_open(trio.current_time(), self._breaker)
-            self._probing = _Probing()
+            self._check_open(trio.current_time(), self._breaker, principal)
+            self._probing = _Probing(beside=None if beside is None else beside())
             self._soon(self._ask_for_era, self._probing)
         probing = self._probing
         await probing.over.wait()
@@ -869,18 +1007,77 @@ class LocalServer:
         probing.fault = "the server cannot be asked for its era"
         try:
             await self._check_approved()
-            modern = await speaks_modern(self.config.launch, self._spawner, self._readiness, self._limits)
-            self._book.probed(trio.current_time(), modern=modern)
+            modern = await self._answer_or_silence(probing)
+            if modern is None:
+                self._book.presumed(trio.current_time())
+            else:
+                self._book.probed(trio.current_time(), modern=modern)
+            if probing.opened.is_set() and not modern:
+                self._book.opened(trio.current_time(), legacy=True)
             self._log.info("the server was asked for its era", modern=modern)
             probing.fault = ""
+            self._remember()
+            await self._end_beside(probing)
         except SpawnFailed as fault:
             self._not_started(fault, self._breaker)
             probing.fault = str(fault)
+            await self._end_beside(probing)
         except Exception as fault:  # noqa: BLE001 - the boundary of one process that serves nobody
             self._log.error("internal error", fault=fault)
         finally:
             self._probing = None
             probing.over.set()
+
+    async def _answer_or_silence(self, probing: "_Probing") -> bool | None:
+        """Ask a sibling, until it answers or the process beside it has been open for a while."""
+        found: bool | None = None
+        not_started: SpawnFailed | None = None
+
+        def started() -> None:
+            if probing.beside is not None:
+                probing.beside.desk.start()
+
+        async def give_up() -> None:
+            await probing.opened.wait()
+            await trio.sleep(_OPENED)
+            nursery.cancel_scope.cancel()
+
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(give_up)
+            try:
+                found = await asked_for_era(
+                    self.config.launch, self._spawner, self._readiness, self._limits, started
+                )
+            except SpawnFailed as fault:
+                not_started = fault
+            nursery.cancel_scope.cancel()
+        if not_started is not None:
+            raise not_started
+        if found is None and probing.beside is not None:
+            with trio.move_on_after(min(_SETTLING, self._limits.start_seconds)):
+                await probing.settled.wait()
+            if probing.refused:
+                # The sibling may have lacked what the process beside it had, such as a lock or a port.
+                await self._until_gone(probing.beside.desk)
+                found = await asked_for_era(self.config.launch, self._spawner, self._readiness, self._limits)
+        return found
+
+    async def _end_beside(self, probing: "_Probing") -> None:
+        """End the process beside the question, unless the server is a legacy one."""
+        place, probing.beside = probing.beside, None
+        if place is not None and self._book.for_modern_client(trio.current_time()) != eras.LEGACY:
+            self._close_place(place, "the server is not known to be a legacy one")
+            with trio.move_on_after(_LEAVING):
+                await self._until_gone(place.desk)
+
+    async def _until_gone(self, holder: Holder) -> None:
+        while holder in self._children.values():
+            await self._one_less.park()
+
+    def _is_beside(self, holder: Holder) -> bool:
+        """Whether it is known only later what the end of its process means."""
+        place = None if self._probing is None else self._probing.beside
+        return place is not None and place.desk is holder
 
     # ---- legacy clients: sessions
 
@@ -890,6 +1087,7 @@ class LocalServer:
 
     def over(self, conversation: LocalConversation) -> None:
         """It has ended (conversation.Around)."""
+        self._doubted.pop(conversation, None)
         self._registry.remove(conversation.id)
 
     def revive(self, conversation: LocalConversation) -> None:
@@ -900,6 +1098,7 @@ class LocalServer:
         """What is known of its eras is wrong (conversation.Around)."""
         self._log.warning("the server does not speak the era that was expected", reason=text)
         self._book.contradicted()
+        self._remember()
 
     def fetch_desk(self, conversation: LocalConversation, capabilities: bytes) -> None:
         """It needs a desk (conversation.Around)."""
@@ -928,6 +1127,7 @@ class LocalServer:
         now = trio.current_time()
         if opened:
             self._book.opened(now, legacy=True)
+            self._remember()
             return
         self._soon(self._guarded, conversation, self._second_opinion, conversation)
 
@@ -945,12 +1145,20 @@ class LocalServer:
             self._not_started(fault, self._breaker)
             raise Rejection(503, SERVER_ERROR, str(fault)) from None
 
+    def _settle_doubt(self, holder: Holder) -> None:
+        """The server speaks no other era, so what has happened to its process was a failure."""
+        fault = self._doubted.pop(holder, None)
+        if fault is not None:
+            self._book.start_failed()
+            self._note_failure(holder, fault)
+
     async def _second_opinion(self, conversation: LocalConversation) -> None:
         try:
             legacy = not await self._is_modern() or await self._takes_initialize()
         except Rejection:
             legacy = True
         if legacy:
+            self._settle_doubt(conversation)
             conversation.settle(None)
             return
         self._book.opened(trio.current_time(), legacy=False)
@@ -966,7 +1174,7 @@ class LocalServer:
     async def _start(self, holder: Holder) -> None:
         if self._spares and not holder.brought.variables:  # a spare was started without
             child = self._spares.popleft()
-            child.hear(holder.heard)
+            self._startups[child][0].attach(holder.heard)
             self._children[child] = holder
         else:
             await self._resolve()
@@ -981,11 +1189,164 @@ class LocalServer:
         self._soon(self._make_spares)
         if self._introduction:
             await self._send_introduction(child)
+        if holder.speaks_modern and self._book.unconfirmed:
+            await self._confirm(child, holder)
         holder.started(child)
-        if child in self._children:
-            self._vitals[child] = Vital(
-                child, holder.heard, self._limits, trio.current_time(), modern=holder.speaks_modern
-            )
+
+    # ---- what is known from before the start of the daemon
+
+    async def _recall(self) -> None:
+        """Take over what is known of its eras, and forget what is known of files that have changed since."""
+        now = trio.current_time()
+        if self._facts is None or now - self._recalled_at < _LOOKED:
+            return
+        if self._resolving is not None:
+            await self._resolving.wait()
+        if self.config.pending or self.config.fault:
+            return
+        async with self._recalling:
+            if now < self._recalled_at:
+                return  # meanwhile
+            launch, before = self.config.launch, self._fact_name
+            name, valid, fact = await trio.to_thread.run_sync(self._facts.recall, launch)
+            self._recalled_at = trio.current_time()
+            if name == before:
+                return
+            if before:
+                self._book.contradicted()
+            self._fact_name = name
+            self._believed = valid
+            known = self._book.known(now)
+            self._book.believe_for(self._believed)
+            if fact is not None and known[eras.MODERN] is known[eras.LEGACY] is None:
+                age = max(0.0, time.time() - fact.since)
+                self._book.recalled(now, age, modern=fact.modern, legacy=fact.legacy)
+                self._stored = {eras.MODERN: fact.modern, eras.LEGACY: fact.legacy}
+            self._remember()
+
+    def _remember(self) -> None:
+        """Store what is known of its eras where that has changed."""
+        known = self._book.known(trio.current_time())
+        if self._facts is not None and self._fact_name and known != self._stored:
+            self._stored = known
+            self._soon(self._store, self._facts, self._fact_name, known)
+
+    async def _store(self, facts: EraFacts, name: str, known: dict[str, bool | None]) -> None:
+        if any(fact is not None for fact in known.values()):
+            await trio.to_thread.run_sync(facts.keep, name, known[eras.MODERN], known[eras.LEGACY])
+        else:
+            await trio.to_thread.run_sync(facts.forget, name)
+        if facts.fault:
+            self._log.debug("era_not_stored", reason=facts.fault)
+
+    async def _confirm(self, child: Child, holder: Holder) -> None:
+        """Ask a process whether it speaks the modern era, before it is given anything. Raises NotOfThisEra."""
+        startup, _ = self._startups[child]
+        if await confirms(child, startup.attach, self._limits):
+            self._book.probed(trio.current_time(), modern=True)
+            startup.attach(holder.heard)
+            return
+        child.stop()
+        text = "the server does not answer server/discover as it did before"
+        self.contradicted(text)
+        raise NotOfThisEra(text)
+
+    def _has_refused(self, holder: Holder) -> bool:
+        return any(
+            self._startups[child][0].refused
+            for child, of in self._children.items()
+            if of is holder and holder.is_served_by(child)
+        )
+
+    def _move(self, desk: Desk, text: str) -> None:
+        """Give the requests of a desk, none of which its process was given, to a process in another era."""
+        self._log.info("requests_moved", reason=text)
+        desk.take_back()
+        self._end(desk, text)
+        self._soon(self._guarded, desk, self._place_again, desk, text)
+
+    async def _place_again(self, desk: Desk, text: str) -> None:
+        while (asked := desk.next_moving()) is not None:
+            caller = asked.caller if isinstance(asked.caller, Caller) else Caller(name=UNKNOWN)
+            request = ModernRequest(asked.request, asked.envelope, asked.headers)
+            try:
+                if asked.moved:
+                    raise Rejection(503, SERVER_ERROR, text)
+                found, client = await self._find_desk(asked.principal, desk.brought, caller, request)
+                if desk.next_moving() is asked:
+                    found.ask(asked._replace(client=client, moved=True))
+                    desk.move(asked, found)
+            except Rejection as rejection:
+                if desk.next_moving() is asked:
+                    desk.refuse(asked, rejection)
+
+    # ---- the first answer of a process
+
+    def _answered(self, child: Child, message: Response | None) -> None:
+        """A process has answered its first request, or its first batch."""
+        holder = self._children.get(child)
+        if holder is None:
+            return
+        beside = self._is_beside(holder)
+        if message is not None and message.error and not holder.speaks_modern:
+            startup, _ = self._startups[child]
+            startup.refused = True
+            if beside:
+                return
+            reason = f"refused to initialize: {read_fault(message.error).message}"
+            if holder.is_ordinary and not self._another_serves(child):
+                self._start_failed(holder, StartFault(reason, self._output(child)))
+            return
+        self.record.start_succeeded()
+        known = self._book.known(trio.current_time())
+        if beside and self._probing is not None:
+            self._probing.opened.set()
+            self._probing.settled.set()
+        elif not holder.speaks_modern and not (known[eras.LEGACY] and known[eras.MODERN] is not None):
+            self._book.opened(trio.current_time(), legacy=True)
+            self._remember()
+        self._vitals[child] = Vital(
+            child, holder.heard, self._limits, trio.current_time(), modern=holder.speaks_modern
+        )
+
+    def _another_serves(self, child: Child) -> bool:
+        return any(
+            one.over and not one.refused for other, (one, _) in self._startups.items() if other is not child
+        )
+
+    def _start_failed(self, holder: Holder, fault: StartFault) -> None:
+        self._book.start_failed()
+        if holder.doubted:
+            self._doubted[holder] = fault
+        else:
+            self._note_failure(holder, fault)
+
+    def _note_failure(self, holder: Holder, fault: StartFault) -> None:
+        # A client that brings what the server dies of says nothing of the server.
+        if not holder.brought.variables:
+            self.record.start_failed(fault, holder.principals)
+
+    def late(self, holder: Holder, text: str) -> tuple[str, dict[str, object]]:
+        """Return how to tell a client that its process has not opened its session, for this reason (conversation.Around)."""
+        child = next(
+            (
+                one
+                for one, of in self._children.items()
+                if of is not None and of is holder and of.is_served_by(one)
+            ),
+            None,
+        )
+        fault = StartFault(
+            text.removeprefix("the server "),
+            Output() if child is None else self._output(child),
+            hangs=child is not None and not self._startups[child][0].over,
+        )
+        self._book.start_failed()
+        self._note_failure(holder, fault)
+        return _told(fault, {"reason": "not started"}, alone=len(holder.principals) <= 1)
+
+    def _output(self, child: Child) -> Output:
+        return self.record.output(child.pid, child.unfinished)
 
     async def _resolve(self) -> None:
         """Wait until all that is kept outside of the configuration has been read. Raises NotResolved."""
@@ -1069,8 +1430,12 @@ class LocalServer:
             self.record.unhide(hidden)
             raise
         child.watchers = self.record.watchers
+        startup = Startup(
+            child, self._limits, partial(self.record.stdout, child.pid), partial(self._answered, child)
+        )
+        self._startups[child] = startup, trio.current_time()
         if holder is not None:
-            child.hear(holder.heard)
+            startup.attach(holder.heard)
         self._children[child] = holder
         self._soon(self._serve_child, child)
         self.record.started(child.pid)
@@ -1078,6 +1443,8 @@ class LocalServer:
 
     def _not_started(self, fault: SpawnFailed, breaker: Breaker | None = None) -> None:
         self.record.not_started(str(fault))
+        if not isinstance(fault, NotApproved | NotResolved):
+            self.record.start_failed(StartFault(f"was not started: {fault}"))
         # The breaker counts processes, and none was started.
         if breaker is not None and not isinstance(fault, NotApproved | NotResolved):
             breaker.died(trio.current_time())
@@ -1135,22 +1502,44 @@ class LocalServer:
             if last is not None:
                 self.record.unhide(last.brought.secrets)
             self._vitals.pop(child, None)
+            del self._startups[child]
             self._one_less.unpark_all()
 
     def _exited(self, child: Child, exit_: Exit) -> None:
         holder = self._children[child]
+        startup, since = self._startups[child]
         if holder is None and child in self._spares:
             self._spares.remove(child)
             self._breaker.died(trio.current_time())
             self.record.died(child.pid, exit_)
+            if trio.current_time() - since < _SOON:
+                self.record.start_failed(StartFault(exit_.describe(), self._output(child), ended=True))
             self._soon(self._make_spares)
         if holder is None or holder.ended or not holder.is_served_by(child):
+            return
+        if self._probing is not None and self._is_beside(holder):
+            self._probing.settled.set()
+            # It may have lacked what its sibling had, such as a lock or a port, and is started again by the first request.
+            self._log.info("process_beside_exited", pid=child.pid, how=exit_.describe())
+            holder.lost(f"the server {exit_.describe()}", {"reason": "exited"})
             return
         self._breaker_of(holder.principal, holder.brought).died(trio.current_time())
         self.record.died(child.pid, exit_)
         # What it has written may be about any principal that it has served.
         alone = len(holder.principals) <= 1
-        holder.lost(exit_, self.record.tail(child.pid) if alone else [])
+        text = f"the server {exit_.describe()}"
+        data: dict[str, object] = {
+            "reason": "exited",
+            "code": exit_.code,
+            "signal": exit_.signal,
+            "stderr": self.record.tail(child.pid) if alone else [],
+        }
+        if not startup.over:
+            before = "before its first answer" if holder.speaks_modern else "before it answered initialize"
+            fault = StartFault(f"{exit_.describe()} {before}", self._output(child), ended=True)
+            self._start_failed(holder, fault)
+            text, data = _told(fault, data, alone=alone)
+        holder.lost(text, data)
 
     def _start_again(self, holder: Holder) -> None:
         self._soon(self._guarded, holder, self._revive, holder)
@@ -1179,16 +1568,21 @@ class LocalServer:
             await trio.sleep(breaker.pause(now))
             now = trio.current_time()  # others have waited as well, and one may be on trial
         if breaker.tripped(now):
-            pause = breaker.pause(now)
             holder.failed(
-                f"the server ended unexpectedly {breaker.deaths} times within {breaker.window:g} s; "
-                f"the next start is in {pause:.0f} s",
-                {"reason": "restarts", "retry_after": math.ceil(pause)},
+                self._why_tripped(breaker, now, holder.principal),
+                {"reason": "restarts", "retry_after": math.ceil(breaker.pause(now))},
             )
             return
         if holder.ended:  # meanwhile
             return
         try:
+            await self._start(holder)
+        except NotOfThisEra as fault:
+            if isinstance(holder, Desk):
+                self._move(holder, str(fault))
+                return
+            if isinstance(holder, LocalConversation):
+                holder.make = None
             await self._start(holder)
         except SpawnFailed as fault:
             self._not_started(fault, breaker)
@@ -1201,6 +1595,17 @@ class LocalServer:
     async def _wait_and_call(self, seconds: float, call: Callable[[], None]) -> None:
         await trio.sleep(seconds)
         call()
+
+
+def _told(fault: StartFault, data: dict[str, object], *, alone: bool) -> tuple[str, dict[str, object]]:
+    """Return the text and the data of an error; what was printed is for a client that is `alone` with the process."""
+    if not alone:
+        return f"the server {fault.reason}", data
+    stdout, stderr = map(list, fault.output)
+    found: dict[str, object] = {**data, "stdout": stdout, "stderr": stderr}
+    if fault.hint:
+        found["hint"] = fault.hint
+    return f"the server {fault.summary}", found
 
 
 async def _dispose_of(child: Child) -> None:

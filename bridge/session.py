@@ -41,6 +41,7 @@ from ..validators.shapes import (
 from .choice import EVERYTHING, Choice
 from .effects import CANCELLED, OK, Done, Note, Revive, ToClient, failed_with
 from .for_modern import fault_text, read_fault, task_of, without_stream
+from .handshake import is_ordinary
 from .patience import Patience
 from .unawaited import Unawaited
 
@@ -227,6 +228,11 @@ class Session:
     def watched(self) -> bool:
         """Whether the client holds a stream open."""
         return bool(self._listeners) or self._pipe is not None
+
+    @property
+    def is_ordinary(self) -> bool:
+        """Whether every server should accept the client's `initialize`."""
+        return is_ordinary(self._initialize)
 
     # ---- events from the client
 
@@ -582,9 +588,8 @@ class Session:
     def _revived(self, message: Response) -> Iterable[Effect]:
         self._revival = b""
         if message.error:
-            return self.child_lost(
-                "the server was restarted and refused to initialize", {"reason": "initialize refused"}
-            )
+            text = f"the server was restarted and refused to initialize: {read_fault(message.error).message}"
+            return self.child_lost(text, {"reason": "initialize refused"})
         self.phase = OPEN
         lines: list[bytes] = []
         if self._ready:

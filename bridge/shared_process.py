@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final, Protocol
 
 import trio
 
-from ..transports.child import ChildBusy, ChildGone, Exit
+from ..transports.child import ChildBusy, ChildGone
 from ..transports.ports import Log
 from ..transports.seldom import Seldom
 from ..validators import envelope
@@ -81,6 +81,10 @@ class ProcessOwner(Protocol):
         """A child has refused `initialize`, or has exited before. `otherwise` is for a server that speaks no other era."""
         ...
 
+    def late(self, process: "SharedProcess", /, text: str) -> tuple[str, dict[str, object]]:
+        """Return the text and the data of the error that ends a start, which has failed for this reason."""
+        ...
+
     def fault(self, fault: Exception, /) -> None:
         """An error of the bridge has cost one session."""
         ...
@@ -132,6 +136,16 @@ class SharedProcess:
     def calling(self) -> bool:
         """Whether a call is in flight."""
         return self._upstream.calling
+
+    @property
+    def doubted(self) -> bool:
+        """Whether it is not known that the server speaks a handshake revision (server.Holder)."""
+        return self.doubtful
+
+    @property
+    def is_ordinary(self) -> bool:
+        """Whether every server should accept its `initialize` (server.Holder)."""
+        return True
 
     @property
     def opening(self) -> bool:
@@ -213,15 +227,8 @@ class SharedProcess:
     def _spoiled(self, wire_id: bytes, text: str) -> None:
         self._from_server(Response(wire_id, b"", fault_text(INTERNAL_ERROR, text, INVALID_RESPONSE)))
 
-    def lost(self, exit_: Exit, stderr: list[str]) -> None:
+    def lost(self, text: str, data: dict[str, object]) -> None:
         """The child is gone."""
-        text = f"the server {exit_.describe()}"
-        data: dict[str, object] = {
-            "reason": "exited",
-            "code": exit_.code,
-            "signal": exit_.signal,
-            "stderr": stderr,
-        }
         self._child = None
         if self._upstream.refused:
             return  # that is the reason, and its consequence is being decided
@@ -241,7 +248,18 @@ class SharedProcess:
         self._log_budget = _LOGGED
         if self.busy:
             self.touched = now
-        self._perform(self._upstream.ticked(now))
+        effects = tuple(self._upstream.ticked(now))
+        late = next((effect.text for effect in effects if isinstance(effect, CallsLost)), "")
+        if late and any(isinstance(effect, Abandon) for effect in effects):
+            effects = self._explained(effects, *self._owner.late(self, late))
+        self._perform(effects)
+
+    @staticmethod
+    def _explained(effects: tuple[Effect, ...], text: str, data: dict[str, object]) -> tuple[Effect, ...]:
+        return tuple(
+            CallsLost(effect.front, effect.wire_ids, text, data) if isinstance(effect, CallsLost) else effect
+            for effect in effects
+        )
 
     def give_up(self, reason: str) -> None:
         """Let the child leave. Sessions have another process for their next requests (server.Holder)."""

@@ -39,6 +39,7 @@ class ServerStatus(msgspec.Struct, frozen=True):
     left_out: dict[str, str]
     stderr: tuple[str, ...]
     withheld: tuple[str, ...]
+    stdout: tuple[str, ...] = ()
 
 
 class Status(msgspec.Struct, frozen=True):
@@ -74,9 +75,10 @@ def server_status(server: LocalServer, memory: dict[int, int]) -> ServerStatus:
     record = server.record
     pids = server.pids
     lines = [entry.text for entry in record.entries() if entry.kind == "stderr"]
+    printed = [entry.text for entry in record.entries() if entry.kind == "stdout"]
     return ServerStatus(
         name=server.name,
-        state=_state(server),
+        state=server.state,
         era=_era(server),
         share=server.config.share or "auto",
         command=server.config.launch.argv,
@@ -90,23 +92,12 @@ def server_status(server: LocalServer, memory: dict[int, int]) -> ServerStatus:
         restarts=record.deaths,
         memory=sum(memory.get(pid, 0) for pid in pids),
         last_exit=record.last_exit,
-        fault=server.config.fault,
+        fault=server.failure,
         left_out=server.left_out,
         stderr=tuple(lines[-5:]),
         withheld=record.lacking,
+        stdout=tuple(printed[-5:]),
     )
-
-
-def _state(server: LocalServer) -> str:
-    if server.config.fault:
-        return "failed"
-    if server.failing:
-        return "failing"
-    if server.unapproved:
-        return "unapproved"
-    if server.silent:
-        return "silent"
-    return "serving" if server.pids else "idle"
 
 
 def _era(server: LocalServer) -> str:

@@ -118,6 +118,11 @@ class ToLegacy:
             self._calls or self._requesters or len(self._rounds) or len(self._listening) or self._early
         )
 
+    @property
+    def opening(self) -> bool:
+        """Whether the server has not answered `initialize`."""
+        return self._handshake.phase is HandshakePhase.OPENING
+
     # ---- effects.Translator
 
     def started(self) -> Effects:

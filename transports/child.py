@@ -46,6 +46,8 @@ _KILL_SECONDS: Final = 12.0
 # Time between two ticks of the filter of stderr while it holds something back, in seconds.
 _TICK_SECONDS: Final = 0.05
 _STDERR_LINE: Final = 4096
+# So much of a line that has not ended is shown, in bytes.
+_UNFINISHED: Final = 256
 # A line of stderr counts as so many bytes at least: to tell it takes more than it says.
 _SHORT_LINE: Final = 64
 
@@ -87,6 +89,7 @@ class Filter(Protocol):
     def feed(self, data: bytes) -> bytes: ...
     def tick(self) -> tuple[bytes, bool]: ...
     def gap(self) -> bytes: ...
+    def peek(self) -> bytes: ...
     def end(self) -> bytes: ...
 
 
@@ -104,6 +107,9 @@ class _Plain:
     def gap(self) -> bytes:
         return b""
 
+    def peek(self) -> bytes:
+        return b""
+
     def end(self) -> bytes:
         return b""
 
@@ -115,6 +121,10 @@ OnLine = Callable[[bytes | Overlong], Rest]
 
 def _ignore(_line: bytes | Overlong) -> None:
     """Nobody listens yet."""
+
+
+def _drop(_line: bytes) -> None:
+    """No process runs yet."""
 
 
 class _Meter:
@@ -149,6 +159,11 @@ class _Meter:
     def holds(self) -> bool:
         """Whether the filter holds something back."""
         return self._filter.holds
+
+    @property
+    def unfinished(self) -> bytes:
+        """The beginning of the line that has not ended, filtered."""
+        return (self._splitter.unfinished + self._filter.peek()).rpartition(b"\n")[2][:_UNFINISHED]
 
     def tick(self) -> bool:
         """Hand on what the filter does not hold back any longer; return whether it may let go of more after a while."""
@@ -248,7 +263,7 @@ class Child:
         self._splitter = LineSplitter(limits.line)
         self._unheard: deque[bytes | Overlong | Callable[[], None]] = deque()
         self._on_line: OnLine = _ignore
-        self._meter: _Meter
+        self._meter = _Meter(limits.stderr_rate, _drop, _Plain())
         self._nursery: trio.Nursery | None = None
         self._changed = Spot()
         # One buffer, since an object for every short line would cost ten times the limit.
@@ -311,6 +326,16 @@ class Child:
         except (OSError, ValueError):  # it is closed
             return False
         return any(waiting)
+
+    @property
+    def gone(self) -> bool:
+        """Whether it has ended."""
+        return self._gone
+
+    @property
+    def unfinished(self) -> tuple[bytes, bytes]:
+        """The beginnings of the lines on its stdout and stderr that have not ended, for example of a prompt."""
+        return self._splitter.unfinished, self._meter.unfinished
 
     def pause(self) -> None:
         """Read no further message of its stdout until `resume`, unless it is to leave."""

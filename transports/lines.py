@@ -61,6 +61,11 @@ class LineSplitter:
             lines.extend(self._hold(tail))
         return lines
 
+    @property
+    def unfinished(self) -> bytes:
+        """The beginning of the line that has not ended."""
+        return self._prefix()
+
     def _without_mark(self, chunk: bytes) -> bytes:
         chunk = b"".join(self._parts) + chunk
         self._forget()

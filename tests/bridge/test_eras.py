@@ -2,7 +2,7 @@
 
 import pytest
 
-from mcpbridged.bridge.eras import BELIEVED, LEGACY, MODERN, EraBook
+from mcpbridged.bridge.eras import BELIEVED, LEGACY, MODERN, PRESUMED, EraBook
 
 
 @pytest.mark.parametrize(
@@ -54,3 +54,49 @@ def test_what_is_known_is_told():
     book.opened(0, legacy=False)
     assert book.known(BELIEVED) == {MODERN: True, LEGACY: False}
     assert book.known(BELIEVED + 1) == {MODERN: None, LEGACY: None}
+
+
+def test_a_sibling_that_gives_no_answer_says_nothing_until_a_child_has_opened_its_session():
+    book = EraBook("auto")
+    book.presumed(0)
+    assert book.for_modern_client(PRESUMED) == LEGACY
+    assert book.for_modern_client(PRESUMED + 1) == ""
+    assert book.known(0) == {MODERN: None, LEGACY: None}
+    book.opened(1, legacy=True)
+    assert book.known(1) == {MODERN: False, LEGACY: True}
+    assert book.for_modern_client(PRESUMED + 1) == LEGACY
+
+
+def test_a_failed_start_leaves_only_what_was_shown_by_an_answer():
+    book = EraBook("auto")
+    book.presumed(0)
+    book.start_failed()
+    assert book.for_modern_client(0) == ""
+    book.probed(0, modern=False)
+    book.start_failed()
+    assert book.known(0) == {MODERN: None, LEGACY: None}
+    book.probed(0, modern=False)
+    book.opened(0, legacy=True)
+    book.start_failed()
+    assert book.known(0) == {MODERN: False, LEGACY: True}
+    book = EraBook("auto")
+    book.probed(0, modern=True)
+    book.start_failed()
+    assert book.known(0) == {MODERN: True, LEGACY: None}
+
+
+def test_facts_from_before_are_believed_for_the_rest_of_their_time_and_to_be_confirmed():
+    book = EraBook("auto")
+    book.believe_for(100)
+    assert not book.unconfirmed
+    book.recalled(1000, 60, modern=True, legacy=None)
+    assert book.unconfirmed
+    assert book.for_modern_client(1040) == MODERN
+    assert book.for_modern_client(1041) == ""
+    assert book.known(1040) == {MODERN: True, LEGACY: None}
+    book.probed(1050, modern=True)
+    assert not book.unconfirmed
+    book.recalled(1000, 0, modern=None, legacy=True)
+    assert book.for_legacy_client(1000) == LEGACY
+    book.contradicted()
+    assert not book.unconfirmed

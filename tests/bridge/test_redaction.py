@@ -226,3 +226,11 @@ def test_no_text_takes_long(text):
     needles = tuple(needle for at in range(30) for needle in needles_of("a" * (1000 + at) + f"b{at}"))
     for _ in range(3):  # minutes, if it were not linear
         redact(text, needles)
+
+
+def test_what_is_held_back_can_be_looked_at_without_a_secret_that_has_only_begun():
+    redactor = Redactor(lambda: tuple(needles_of("a long secret")))
+    redactor.feed(b"Password for a long secret: a long")
+    assert redactor.peek() == b"Password for [secret]: "
+    assert redactor.peek() == b"Password for [secret]: "
+    assert redactor.end() == b"Password for [secret]: a long"

@@ -133,6 +133,28 @@ def test_the_first_request_starts_the_server_and_all_wait_for_it():
     assert [one[1] for one in said(talk.it.server_started())] == ["tools/list", "prompts/list"]
 
 
+def test_a_server_is_started_ahead_of_the_first_request_once():
+    talk = Talk(started=False)
+    assert list(talk.it.start()) == [Revive()]
+    assert list(talk.it.start()) == []
+    assert talk.ask(1, "tools/list")[1] == []
+    list(talk.it.server_started())
+    assert list(talk.it.start()) == []
+
+
+def test_requests_that_the_server_was_not_given_are_taken_back_and_nothing_is_left():
+    talk = Talk(started=False, limits=Limits(calls_at_once=1, call_seconds=1))
+    talk.ask(1, "tools/list")
+    talk.ask(2, "prompts/list")
+    talk.ask(3, "subscriptions/listen", params(notifications={}))
+    talk.ask(4, "tools/call", params(name="t"), headers={})
+    assert sorted(one.request.id for one in talk.it.take_back()) == [b"1", b"2", b"3", b"4"]
+    assert not talk.it.in_flight
+    assert not list(talk.it.server_lost("gone", {}))
+    assert not list(talk.it.ticked(100))
+    assert talk.ask(1, "tools/list")[1] == [Revive()]
+
+
 def test_a_server_that_cannot_be_started_fails_what_waits_and_is_started_again_by_the_next():
     talk = Talk(started=False)
     outlet, _ = talk.ask(1, "subscriptions/listen", params(notifications={}))

@@ -1414,3 +1414,8 @@ def test_a_session_goes_on_when_the_process_that_it_shares_is_lost():
     [(_, failed)] = told(session.calls_lost((b"2", b"99"), "gone", {"reason": "exited"}))
     assert (failed["id"], failed["error"]["data"]) == (7, {"reason": "exited"})
     assert (session.in_flight, session.phase) == (1, "open")
+
+
+def test_an_initialize_that_every_server_should_accept_is_ordinary():
+    assert make().is_ordinary
+    assert not Session(LIMITS, lambda: "x").is_ordinary

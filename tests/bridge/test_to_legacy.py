@@ -212,7 +212,9 @@ def test_a_request_taken_back_before_the_opening_is_never_said():
 def test_a_server_that_refuses_to_open_fails_every_request_and_contradicts_its_era():
     talk = Talk(opened=False)
     talk.call(1)
+    assert talk.it.opening
     effects = talk.fail(1, -32022, "modern only")
+    assert not talk.it.opening
     text = "the server refused to initialize: modern only"
     assert Contradiction(text) in effects
     assert told(effects) == [(1, {"code": -32603, "message": text})]

@@ -1,0 +1,113 @@
+"""Why a server could not be started, in words: what it printed, and what that usually means. Pure.
+
+A server that fails at its start says the reason on its standard streams, and its client sees neither of them.
+"""
+
+import re
+from typing import Final, NamedTuple
+
+# The longest part of a line that stands in an error message, in characters.
+_SHOWN: Final = 200
+# A line with a word for a credential, and with another that says that it is missing.
+_CREDENTIAL: Final = re.compile(
+    r"api[ _-]?key|\btokens?\b|_token\b|password|passphrase|\bsecret|credential|environment variable|\benv var",
+    re.IGNORECASE,
+)
+_MISSING: Final = re.compile(
+    r"required|requires|missing|not (?:been )?(?:set|found|provided|defined|configured)|must|need|please|enter"
+    r"|provide|invalid|undefined|unset|\bno\b|[:?]\s*\Z",
+    re.IGNORECASE,
+)
+_VARIABLE: Final = re.compile(
+    r"\b[A-Z][A-Z0-9]*(?:_[A-Z0-9]+)+\b.*(?:required|missing|not set|not defined|must be|undefined|unset)"
+)
+_USAGE: Final = re.compile(
+    r"^\s*usage\b|(?:unrecognized|unknown|unexpected|invalid) (?:argument|option|command)"
+    r"|missing (?:required )?(?:positional )?argument|arguments? (?:is|are) required",
+    re.IGNORECASE,
+)
+_HINTS: Final = (
+    (
+        re.compile(r"need to install the following packages|ok to proceed\?", re.IGNORECASE),
+        "npx waits for a confirmation that no client can give: add -y to its arguments",
+    ),
+    (
+        re.compile(r"EADDRINUSE|address (?:is )?already in use", re.IGNORECASE),
+        "another process uses its port, perhaps because it was started in HTTP mode",
+    ),
+    (
+        re.compile(
+            r"\b(?:listening|running|started|serving|available|ready)\b.*(?:https?://|\bport\b|:\d{2,5}\b)"
+            r"|https?://(?:localhost|127\.0\.0\.1|0\.0\.0\.0|\[::1?\])|\buvicorn\b|\bSSE (?:server|endpoint)",
+            re.IGNORECASE,
+        ),
+        (
+            "was it started in HTTP mode? It must speak MCP on stdin and stdout, which many servers do with "
+            "--transport stdio, or without --port"
+        ),
+    ),
+    (
+        _USAGE,
+        "it printed its usage: are its arguments right?",
+    ),
+    (
+        re.compile(
+            r"[Cc]annot find (?:module|package)|ModuleNotFoundError|No module named|ERR_MODULE_NOT_FOUND"
+            r"|command not found|No such file or directory|ENOENT|can't open file"
+        ),
+        "a file or module that it needs is missing",
+    ),
+)
+_NO_CREDENTIAL: Final = "does it lack a credential or a setting? Variables of a server are set with env, env_file, secrets and pass_env"
+_ENDED: Final = "an MCP server must run until its stdin ends: is the command right?"
+
+
+class Output(NamedTuple):
+    """The last lines that a process has printed, oldest first."""
+
+    stdout: tuple[str, ...] = ()
+    stderr: tuple[str, ...] = ()
+
+
+class StartFault(NamedTuple):
+    """Why a process could not be used. `reason` says what it did, after "the server"."""
+
+    reason: str
+    output: Output = Output()
+    # Whether it runs and does not answer, or has ended by itself.
+    hangs: bool = False
+    ended: bool = False
+
+    @property
+    def hint(self) -> str:
+        """What the output usually means; nothing where that is not known."""
+        return self._found[1]
+
+    @property
+    def summary(self) -> str:
+        """The reason, a line of the output, and the hint."""
+        line, hint = self._found
+        parts = [self.reason]
+        if line:
+            parts.append(f"it printed {line[:_SHOWN]!r}")
+        elif self.hangs:
+            parts.append("it has printed nothing")
+        return "; ".join([*parts, *([hint] if hint else [])])
+
+    @property
+    def _found(self) -> tuple[str, str]:
+        lines = [line for line in (*self.output.stderr, *self.output.stdout) if line.strip()]
+        for line in lines:
+            hint = _hint(line)
+            if hint:
+                return line, hint
+        own = [line for line in self.output.stderr if line.strip()]
+        shown = (own or lines or [""])[-1]
+        return shown, _ENDED if self.ended and not lines else ""
+
+
+def _hint(line: str) -> str:
+    lacks = (_CREDENTIAL.search(line) and _MISSING.search(line)) or _VARIABLE.search(line)
+    if lacks and not _USAGE.search(line):
+        return _NO_CREDENTIAL
+    return next((hint for pattern, hint in _HINTS if pattern.search(line)), "")

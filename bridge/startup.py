@@ -1,0 +1,75 @@
+"""What a process writes until it has answered its first request: messages, and text that is no message.
+
+Text before the first answer, such as a banner, is kept for the error that a failed start ends with. It is no answer.
+"""
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Final
+
+from ..transports.child import OnLine, Rest
+from ..transports.lines import Overlong
+from ..validators import envelope
+from ..validators.envelope import Response
+from ..validators.limits import Limits
+from ..validators.rejection import Rejection
+
+if TYPE_CHECKING:
+    from ..transports.child import Child
+
+# So many lines of text on stdout are kept of one process.
+_LINES: Final = 20
+
+
+class Startup:
+    """The lines of one process until its first answer.
+
+    `printed` takes each line of text, and `answered` the first answer, after which lines go to the holder directly.
+    """
+
+    def __init__(
+        self,
+        child: "Child",
+        limits: Limits,
+        printed: Callable[[bytes], None],
+        answered: Callable[[Response | None], None],
+    ) -> None:
+        self._child = child
+        self._limits = limits
+        self._printed = printed
+        self._answered = answered
+        self._on_line: OnLine | None = None
+        self._left = _LINES
+        # Whether the process has answered, and whether that was with an error.
+        self.over = False
+        self.refused = False
+        child.hear(self._hear)
+
+    def attach(self, on_line: OnLine) -> None:
+        """Hand every line from now on to this."""
+        self._on_line = on_line
+        self._child.hear(on_line if self.over else self._hear)
+
+    def _hear(self, line: bytes | Overlong) -> Rest:
+        if isinstance(line, bytes):
+            self._look_at(line)
+        return self._on_line(line) if self._on_line is not None else None
+
+    def _look_at(self, line: bytes) -> None:
+        if envelope.is_batch(line):
+            self._end(None)
+            return
+        try:
+            message = envelope.decode(line, self._limits, deep=True)
+        except Rejection:
+            if self._left:
+                self._left -= 1
+                self._printed(line)
+            return
+        if isinstance(message, Response):
+            self._end(message)
+
+    def _end(self, message: Response | None) -> None:
+        self.over = True
+        if self._on_line is not None:
+            self._child.hear(self._on_line)
+        self._answered(message)
