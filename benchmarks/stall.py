@@ -117,6 +117,7 @@ def shapes(size: int) -> dict[str, bytes]:
         "numbers": array(b"123456,"),
         "members": b"{%b}" % b",".join(b'"m%d":%b' % (n, value) for n in range(count)),
         "key": b'{"%b":1}' % (b"k" * size),
+        "surrogate": b'{"a":"%b\\ud83d"}' % (b"a" * size),
     }
 
 

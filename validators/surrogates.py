@@ -28,6 +28,9 @@ _REPLACEMENT: Final = rb"\\ufffd"
 _MASK: Final = b"\x01\x02"
 _BACKSLASHES: Final = b"\\\\"
 _MARKS: Final = (b"\\ud", b"\\uD")
+_BACKSLASH: Final = b"\\"
+# From so many bytes between the first and the last backslash on, the escapes of surrogates are looked for.
+_WORTH_NARROWING: Final = 64 * 1024
 # The length of an escape, and how far before the first one its backslashes are counted (bytes).
 _LENGTH: Final = 6
 _NEAR: Final = 1024
@@ -35,12 +38,21 @@ _NEAR: Final = 1024
 
 def readable(text: bytes) -> bytes | None:
     """Return a copy of a JSON text without lone surrogates; None where it has none, or too many to look at."""
-    begins = [at for at in map(text.find, _MARKS) if at >= 0]
-    if not begins:
+    # A single byte is found many times as fast as two.
+    first, last = text.find(_BACKSLASH), text.rfind(_BACKSLASH)
+    if last - first > _WORTH_NARROWING:
+        first, last = _marks(text)
+    if first < 0:
         return None
-    start, end = _with_backslashes(text, min(begins)), max(map(text.rfind, _MARKS)) + _LENGTH
+    start, end = _with_backslashes(text, first), last + _LENGTH
     found = _replaced(text[start:end])
     return None if found is None else b"".join((text[:start], found, text[end:]))
+
+
+def _marks(text: bytes) -> tuple[int, int]:
+    """Return where the first and the last escape are that may be surrogates, -1 where there is none."""
+    marks = [mark for mark in _MARKS if mark in text]
+    return min(map(text.find, marks), default=-1), max(map(text.rfind, marks), default=-1)
 
 
 def _with_backslashes(text: bytes, at: int) -> int:
