@@ -53,6 +53,8 @@ if TYPE_CHECKING:
 
 
 _CANCELLED: Final = "notifications/cancelled"
+# Requests to a client are numbered from a random number below this one.
+_QUESTIONS: Final = 2**31
 
 
 def stopping() -> Rejection:
@@ -136,7 +138,14 @@ class LocalConversation:
         self._log = log
         self._choice = choice
         self._session = Session(
-            limits, lambda: secrets.token_hex(8), pipe, choice, tells=record.tells, ids=ids
+            limits,
+            lambda: secrets.token_hex(8),
+            pipe,
+            choice,
+            tells=record.tells,
+            ids=ids,
+            # So that a late answer of a client that has connected again meets no other request.
+            first_question=1 + secrets.randbelow(_QUESTIONS),
         )
         # The requests that will end with `Done`, by their ids.
         self._open: dict[bytes, Call] = {}

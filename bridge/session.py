@@ -59,6 +59,8 @@ _CAPABILITY: Final = {
 _NEGOTIATED_SINCE: Final = "2025-06-18"
 # Streams whose events are kept for a client that comes back.
 _KEPT_STREAMS: Final = 64
+# What a message that is held counts beside its method and payload, in bytes.
+_ENVELOPE: Final = len('{"jsonrpc":"2.0","id":1,"method":"","params":}')
 # How long, in seconds, a request of the child waits for a stream to be opened for it.
 _PATIENCE: Final = 60.0
 # And for how long a client that is asked may be the reason why a call shows no sign of life.
@@ -142,6 +144,14 @@ class _Ask(NamedTuple):
     token: bytes
 
 
+class _Held(NamedTuple):
+    """A message of the client that waits until the child has answered `initialize`: a request has its wire id."""
+
+    message: Message
+    token: bytes
+    size: int
+
+
 class _Question(NamedTuple):
     """A request of the child that the client has not answered."""
 
@@ -165,6 +175,7 @@ class Session:
     `pipe` is the one stream of a transport that has only one (HTTP+SSE, WebSocket); None means Streamable HTTP.
     `mint` makes the random key of a stream. With `tells` each request ends with `Done`, which names it by the client's id.
     With `ids` the session shares a server process: wire ids come from there, and messages for the server are `ToUpstream`.
+    Requests to the client are numbered from `first_question`.
     """
 
     def __init__(
@@ -176,6 +187,7 @@ class Session:
         *,
         tells: bool = False,
         ids: Iterator[int] | None = None,
+        first_question: int = 1,
     ) -> None:
         self._limits = limits
         self._tells = tells
@@ -195,7 +207,7 @@ class Session:
         self._task_tokens: dict[bytes, None] = {}  # of calls that go on as tasks after their answer
         self._questions: dict[bytes, _Question] = {}
         self._question_ids: dict[bytes, bytes] = {}
-        self._next_question = 1
+        self._next_question = first_question
         self._listeners: list[Stream] = []
         # The streams of calls in flight, without those that carry answers only.
         self._callers: list[Stream] = []
@@ -213,7 +225,9 @@ class Session:
         self._subscriptions: dict[str, None] = {}
         self._announced: tuple[str, ...] = ()  # how the server has said that it tells of changed lists
         self._revival = b""
-        self._held: list[bytes] = []
+        # In the client's order. Requests in it are in `_asks` as well; `_released` or `_fail` removes them.
+        self._held: list[_Held] = []
+        self._held_bytes = 0
         self._now = 0.0
         self._opening_since = 0.0
 
@@ -271,7 +285,7 @@ class Session:
         token = self._understand(method, message.params)
         wire_id = b"%d" % next(self._ids)
         self._asks[wire_id] = _Ask(message.id, client_id, method, stream, token)
-        if self._patience.limited and method != "initialize":
+        if self._patience.limited and self.phase != OPENING:  # or else it begins when the child gets it
             self._patience.begun(wire_id)
         self._wire_ids[client_id] = wire_id
         if token:
@@ -283,13 +297,12 @@ class Session:
         if method in _REMEMBERED:
             self._remember(method, message.params)
         params = self._initialize if method == "initialize" else message.params
-        if self._shared:
-            return (ToUpstream(Request(wire_id, method, params), token),)
-        line = envelope.request(wire_id, method, params)
-        if self.phase in (OPEN, OPENING):
-            return (ToChild(line),)
-        self._held.append(line)
-        if self.phase == REVIVING:
+        if self.phase == OPEN or method == "initialize":
+            if self._shared:
+                return (ToUpstream(Request(wire_id, method, params), token),)
+            return (ToChild(envelope.request(wire_id, method, params)),)
+        self._hold_back(Request(wire_id, method, params), len(method) + len(params), token)
+        if self.phase != LOST:
             return ()
         self.phase = REVIVING
         return (Revive(),)
@@ -298,8 +311,12 @@ class Session:
         limits, full = self._limits, ""
         if len(self._asks) >= limits.in_flight:
             full = f"the limit of {limits.in_flight} calls in flight is reached"
-        elif self._held and (waiting := sum(map(len, self._held))) + more > limits.stdin_bytes:
-            full = f"{waiting} bytes wait for the server to be started and the limit is {limits.stdin_bytes}"
+        elif self._held and self._held_bytes + more > limits.stdin_bytes:
+            until = "answer initialize" if self.phase == OPENING else "be started"
+            full = (
+                f"{self._held_bytes} bytes wait for the server to {until} and the limit is {limits.stdin_bytes} "
+                "(stdin_bytes)"
+            )
         if full:
             raise Rejection(429, SERVER_ERROR, full, headers=((b"Retry-After", b"1"),))
 
@@ -315,7 +332,43 @@ class Session:
         if message.method == "ping":
             answer = b'{"jsonrpc":"2.0","id":%b,"result":{}}' % message.id
             return (*self._put(stream, answer, last=True), *self._done(message.id, OK))
+        if self.phase == OPENING:
+            return None
         raise invalid("a session begins with initialize")
+
+    # ---- what the client sends while the child has not answered `initialize`
+
+    def _hold_back(self, message: Message, size: int, token: bytes = b"") -> None:
+        size += _ENVELOPE
+        self._held.append(_Held(message, token, size))
+        self._held_bytes += size
+
+    def _hold_back_unasked(self, message: Notification | Response, size: int) -> Iterable[Effect]:
+        # These have no answer that could name the limit.
+        limits = self._limits
+        if self._held_bytes + size > limits.stdin_bytes or len(self._held) >= limits.stream_messages:
+            return (Note("dropped a message: too much waits for the server to answer initialize"),)
+        self._hold_back(message, size)
+        return ()
+
+    def _released(self) -> list[Effect]:
+        """Return what was held, in the client's order, as the child gets it now."""
+        held, self._held, self._held_bytes = self._held, [], 0
+        effects: list[Effect] = []
+        for message, token, _ in held:
+            if type(message) is Request:
+                effects.append(ToUpstream(message, token) if self._shared else self._order(message))
+            elif type(message) is Notification:
+                effects.extend(self._pass_on(message))
+            else:
+                assert type(message) is Response  # noqa: S101 - the union has three members
+                effects.extend(self._client_answered(message))
+        return effects
+
+    def _drop_held(self) -> tuple[bytes, ...]:
+        """Forget what was held, and return the wire ids of the requests in it."""
+        held, self._held, self._held_bytes = self._held, [], 0
+        return tuple(one.message.id for one in held if type(one.message) is Request)
 
     def _remember(self, method: str, params: bytes) -> None:
         if method == "logging/setLevel":
@@ -332,10 +385,16 @@ class Session:
         method = message.method
         if method == "notifications/cancelled":
             return self._client_cancelled(message.params)
-        if self.phase != OPEN:
-            return (Note("dropped a notification outside of an open session"),)
         if self._choice.restricts and self._choice.lacks(method):
             return (Note(_SWITCHED_OFF),)
+        if self.phase == OPEN:
+            return self._pass_on(message)
+        if self.phase in (OPENING, REVIVING):
+            return self._hold_back_unasked(message, len(method) + len(message.params))
+        return (Note("dropped a notification outside of an open session"),)
+
+    def _pass_on(self, message: Notification) -> Iterable[Effect]:
+        method = message.method
         line = self._order(message)
         if method == "notifications/initialized" and not self._ready:
             self._ready = True
@@ -358,16 +417,21 @@ class Session:
         return effects
 
     def _take_back(self, wire_id: bytes, reason: bytes) -> list[Effect]:
-        if self.phase == OPEN or self._shared:
+        if self.phase == OPEN:
             self._unawaited.add(wire_id)
             return [self._order(Notification("notifications/cancelled", cancelled(wire_id, reason)))]
         # Never written to a child, so there is nothing to take back.
-        self._held = [
-            held for held in self._held if not held.startswith(b'{"jsonrpc":"2.0","id":%b,' % wire_id)
-        ]
+        self._unhold_request(wire_id)
         return []
 
+    def _unhold_request(self, wire_id: bytes) -> None:
+        kept = [one for one in self._held if type(one.message) is not Request or one.message.id != wire_id]
+        self._held, self._held_bytes = kept, sum(one.size for one in kept)
+
     def _client_answered(self, message: Response) -> Iterable[Effect]:
+        if self.phase == OPENING:
+            kept = Response(message.id, bytes(message.result), message.error)
+            return self._hold_back_unasked(kept, len(kept.result) + len(kept.error))
         wire_id = envelope.wire_id(message.id)
         question = self._questions.get(wire_id)
         if question is None:
@@ -481,7 +545,7 @@ class Session:
             self.phase = LOST
         elif self.phase == OPENING:
             self.phase = ENDED
-        self._held.clear()
+        self._drop_held()
         self._revival = b""
         self._task_tokens.clear()
         for wire_id in tuple(self._questions):
@@ -555,10 +619,21 @@ class Session:
         effects = self._put(
             ask.stream, envelope.response(ask.client_id, message), last=not ask.stream.pending
         )
-        if not self._tells:
-            return effects
-        outcome = failed_with(read_fault(message.error).code) if message.error else OK
-        return (*effects, Done(ask.client_id, outcome))
+        if self._tells:
+            outcome = failed_with(read_fault(message.error).code) if message.error else OK
+            effects = (*effects, Done(ask.client_id, outcome))
+        return (*effects, *self._after_opening(message)) if ask.method == "initialize" else effects
+
+    def _after_opening(self, message: Response) -> Iterable[Effect]:
+        if self.phase == OPEN:
+            if self._patience.limited:
+                for wire_id in self._asks:
+                    self._patience.begun(wire_id)
+            return self._released()
+        self._level = b""
+        self._subscriptions.clear()
+        text = f"the server refused to initialize: {read_fault(message.error).message}"
+        return self._fail(self._drop_held(), text, {"reason": "initialize refused"})
 
     def _unmatched(self, message: Response) -> Iterable[Effect]:
         if message.id == self._revival:
@@ -600,9 +675,7 @@ class Session:
             envelope.request(self._internal_id(), "resources/subscribe", members.write({"uri": uri}))
             for uri in self._subscriptions
         )
-        lines.extend(self._held)
-        self._held = []
-        return [*map(ToChild, lines), *self._missed()]
+        return [*map(ToChild, lines), *self._released(), *self._missed(), *self._flush_unsent()]
 
     def _missed(self) -> Iterable[Effect]:
         # While no child was there nobody told of changes, and another one may have other lists (digest 8.3).
@@ -676,7 +749,7 @@ class Session:
         self._questions[wire_id] = _Question(message.id, stream, self._now)
         self._question_ids[child_id] = wire_id
         text = envelope.request(wire_id, message.method, message.params)
-        if not self._ready or (stream.outlet is None and not stream.key):
+        if not self._ready or self.phase != OPEN or (stream.outlet is None and not stream.key):
             return self._hold(text, wire_id)
         return self._put(stream, text)
 
@@ -715,12 +788,23 @@ class Session:
 
     def _fail(self, wire_ids: tuple[bytes, ...], text: str, data: dict[str, object]) -> Iterable[Effect]:
         effects: list[Effect] = []
+        if self._held:
+            wire_ids = self._with_those_behind(wire_ids)
         for wire_id in wire_ids:
             ask = self._settle(wire_id)
             error = envelope.error(ask.client_id, SERVER_ERROR, text, data)
             effects.extend(self._put(ask.stream, error, last=not ask.stream.pending))
             effects.extend(self._done(ask.client_id, failed_with(SERVER_ERROR)))
         return effects
+
+    def _with_those_behind(self, wire_ids: tuple[bytes, ...]) -> tuple[bytes, ...]:
+        # What waits for the answer to `initialize` fails with it.
+        if any(self._asks[wire_id].method == "initialize" for wire_id in wire_ids):
+            self.phase = NEW if self.phase == OPENING else self.phase
+            return tuple(dict.fromkeys((*wire_ids, *self._drop_held())))
+        for wire_id in wire_ids:
+            self._unhold_request(wire_id)
+        return wire_ids
 
     def _done(self, client_id: bytes, outcome: str) -> Iterable[Effect]:
         return (Done(client_id, outcome),) if self._tells else ()

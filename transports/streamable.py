@@ -320,7 +320,8 @@ def stand_in(message: Message) -> bytes:
 
 def read_batch(body: bytes, version: str, limits: Limits) -> list[Message]:
     """The messages of a batch on a transport with one stream for all answers. Raises Rejection."""
-    if not version or assumed_revision(version) not in _BATCHES_ON_A_PIPE:
+    # Before the answer to `initialize` the revision is not known, and its messages are held one by one.
+    if version and assumed_revision(version) not in _BATCHES_ON_A_PIPE:
         raise invalid(f"a batch is allowed up to revision {BATCH_REVISION} only")
     messages = [decode(text, limits) for text in split_batch(body, limits)]
     _refuse_initialize(messages)
