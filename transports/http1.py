@@ -653,7 +653,8 @@ class Connection:
             self._buffer,
             self._send,
             partial(self._service.quota.receiving, self.principal),
-            patient=self._patient,
+            # A kernel reports the end of a peer on the same machine, so a Unix socket needs no pings.
+            patient=self._patient or self._sock.family == socket.AF_UNIX,
         )
 
     def _body_is_here(self) -> bool:

@@ -196,5 +196,5 @@ class Hijacked(Protocol):
     def send_some(self, data: bytes) -> int: ...
     @property
     def patient(self) -> bool:
-        """Whether the peer is our own aggregate, which reads as its own client does."""
+        """Whether no pings are needed: on a Unix socket, and where the peer is our own aggregate."""
         ...

@@ -56,8 +56,12 @@ _READ: Final = 8 * 1024
 _READ_LARGE: Final = 64 * 1024
 # How long, in seconds, what one client sends may keep everybody else waiting.
 _TURN_SECONDS: Final = 0.002
-# A ping without a pong is waited for so many heartbeats.
-_MISSED: Final = 2
+# How long a client may leave pings unanswered (seconds): its program may be stopped, which its kernel does not show. With
+# heartbeats shorter than by default it is so many of them. A host that is gone acknowledges nothing, and TCP_USER_TIMEOUT
+# closes the connection earlier.
+_PONG_SECONDS: Final = 300.0
+_USUAL_HEARTBEAT: Final = Limits().heartbeat_seconds
+_MISSED: Final = 5
 # How long a client may take to answer our close frame, in seconds.
 _CLOSE_SECONDS: Final = 1.0
 # How long what still comes of a message that was refused is read and dropped, in seconds.
@@ -225,6 +229,7 @@ class _Talk:
         end = refused = 0.0
         try:
             while data := await self._stream.receive_some(_READ_LARGE if reader.missing > _READ else _READ):
+                self._pinged = 0.0  # whatever it sends is a sign of life
                 events = reader.feed(data, trio.current_time())
                 try:
                     unfinished.follow(reader.held)
@@ -394,6 +399,8 @@ class _Talk:
 
     async def _heartbeat(self) -> None:
         now, patience = trio.current_time(), _MISSED * self._limits.heartbeat_seconds
+        if self._limits.heartbeat_seconds >= _USUAL_HEARTBEAT:
+            patience = max(patience, _PONG_SECONDS)
         if self._stream.patient:
             return
         if not self._pinged:
@@ -403,6 +410,8 @@ class _Talk:
             self._log.info("a client does not answer pings", seconds=patience)
             await self._send_close(INTERNAL, f"no pong within {patience:g} s")
             self._outlet.leave()
+        else:
+            await self._send(ping_frame())
 
     async def _close(self) -> None:
         if self._outlet.state == GONE:

@@ -1,0 +1,141 @@
+"""Clients whose process is stopped for a while (SIGSTOP, a debugger, a frozen container): they keep their session."""
+
+import contextlib
+import json
+import os
+import signal
+import socket
+import time
+
+import pytest
+import trio
+import trio.testing
+
+from mcpbridged.transports.outlet import GONE, Outlet
+from mcpbridged.transports.websocket import _Talk
+from mcpbridged.validators.limits import Limits
+
+from ..e2e.bridge_process import EXAMPLE
+from ..e2e.daemon_process import daemon
+from ..e2e.raw_http import INITIALIZE
+from ..e2e.test_connect import ask, open_process
+from ..hostile.wire import PING, PONG, Connection, Quiet, Socket, frame, fresh_key
+
+# Two heartbeats without a pong were the end of a client; five are, where they are shorter than by default.
+BEAT = 0.25
+OPENING = {"jsonrpc": "2.0", "id": 0, "method": "initialize", "params": INITIALIZE}
+
+
+@pytest.fixture(scope="module")
+def running(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("patience")
+    with daemon(folder, {"one": {"command": EXAMPLE}}, limits={"heartbeat_seconds": BEAT}) as found:
+        yield found
+
+
+@contextlib.contextmanager
+def websocket(running, *, unix=False):
+    """An open WebSocket with a session, which answers no ping by itself."""
+    sock = socket.socket(socket.AF_UNIX) if unix else socket.create_connection(running.address)
+    with sock:
+        host = "localhost" if unix else "{}:{}".format(*running.address)
+        if unix:
+            sock.connect(str(running.unix))
+        connection = Connection(sock)
+        lines = [
+            "GET /servers/one/ws HTTP/1.1",
+            f"Host: {host}",
+            "Connection: Upgrade",
+            "Upgrade: websocket",
+            "Sec-WebSocket-Version: 13",
+            f"Sec-WebSocket-Key: {fresh_key()}",
+            "Sec-WebSocket-Protocol: mcp",
+            *([] if unix else [f"Authorization: Bearer {running.token}"]),
+        ]
+        connection.send("".join(f"{line}\r\n" for line in (*lines, "")).encode())
+        assert connection.head().status == 101
+        found = Socket(connection)
+        found.send(OPENING)
+        assert found.message()["id"] == 0
+        yield found
+
+
+def is_served(found):
+    found.send({"jsonrpc": "2.0", "id": "still", "method": "tools/list"})
+    return "result" in found.message()
+
+
+def test_w01_a_stopped_connect_keeps_its_session(running):
+    with open_process(running, "one") as process:
+        assert "result" in ask(process, OPENING)
+        process.send_signal(signal.SIGSTOP)
+        _, status = os.waitpid(process.pid, os.WUNTRACED)
+        assert os.WIFSTOPPED(status)
+        time.sleep(7 * BEAT)
+        assert len(running.status()["servers"]) == 1
+        assert running.status()["servers"][0]["sessions"] == 1
+        process.send_signal(signal.SIGCONT)
+        assert "result" in ask(process, {"jsonrpc": "2.0", "id": 1, "method": "tools/list"})
+        out, err = process.communicate(timeout=20)
+        assert (process.returncode, out, err) == (0, b"", b"")
+
+
+def test_w01_no_pings_are_sent_on_the_unix_socket(running):
+    with websocket(running, unix=True) as found:
+        with pytest.raises(Quiet):
+            found.next(7 * BEAT)
+        assert is_served(found)
+
+
+def test_w01_a_client_on_tcp_that_answers_late_keeps_its_session(running):
+    with websocket(running) as found:
+        assert found.next() == (PING, b"")
+        time.sleep(4 * BEAT)
+        assert is_served(found)  # past the pings that were sent meanwhile
+        found.connection.send(frame(PONG))
+        assert is_served(found)
+
+
+def test_w01_other_input_is_a_sign_of_life(running):
+    with websocket(running) as found:
+        until = time.monotonic() + 8 * BEAT
+        while time.monotonic() < until:
+            with contextlib.suppress(Quiet):
+                found.next(2 * BEAT)
+            assert is_served(found)
+
+
+def test_w01_silence_on_tcp_is_bounded_and_the_log_names_who_closed(running):
+    with websocket(running) as found:
+        assert found.closing() == 1011
+    lines = [line for line in running.lines if "pings" in line or "pong" in line]
+    assert lines, running.lines
+    assert json.dumps(5 * BEAT) in lines[-1]
+
+
+class Silent:
+    """A peer whose kernel takes everything, and whose program does nothing."""
+
+    patient = False
+
+    async def send_all(self, data):
+        await trio.lowlevel.checkpoint()
+
+
+class Log:
+    def info(self, event, **fields):
+        self.last = event, fields
+
+
+def test_w01_by_default_a_stopped_client_on_tcp_is_given_five_minutes():
+    async def closed_after():
+        limits = Limits()
+        outlet = Outlet(limits)
+        talk = _Talk(Silent(), None, "alice", {}, outlet, limits, Log())
+        began = trio.current_time()
+        while outlet.state != GONE:
+            await trio.sleep(limits.heartbeat_seconds)
+            await talk._heartbeat()
+        return trio.current_time() - began
+
+    assert trio.run(closed_after, clock=trio.testing.MockClock(autojump_threshold=0)) == 315
