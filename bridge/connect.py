@@ -1,35 +1,35 @@
 """`mcp-bridge connect NAME|URL`: a server behind a bridge as a stdio server, for clients that only start commands.
 
-Lines of stdin become messages of a WebSocket and the other way round, whatever era they are of.
+Lines of stdin become messages of a WebSocket and the other way round, whatever era they are of. When the connection is lost,
+another is made; `reconnection` decides what is sent on it, and which requests have failed.
 """
 
 import contextlib
 import http.client
-import json
 import os
+import random
 import signal
 import ssl
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Iterable
 from functools import partial
 from pathlib import Path
-from typing import Any, Final, NoReturn, cast
+from typing import Any, Final, NamedTuple, NoReturn, cast
 from urllib.parse import quote
 
 import attrs
 import trio
 
-from ..validators import envelope
-from ..validators.envelope import Message, Notification, Request, Response
-from ..validators.limits import TRUSTING, Limits
-from ..validators.rejection import INTERNAL_ERROR, INVALID_REQUEST, Rejection
-from ..validators.shapes import read_cancelled
+from ..validators.limits import Limits
 from . import client_frames
-from .addresses import check_listener, websocket_of
+from .addresses import BadAddress, check_listener, websocket_of
 from .asking import NoDaemon, Refused, reason_in
 from .log import escaped, tell
 from .oversize import Lines, Oversize
+from .reconnection import Effect, Reconnection, Say, ToClient, one_line
 
 Stream = trio.SocketStream | trio.SSLStream[trio.SocketStream]
+# A stream on which a WebSocket is open, and what has come behind the handshake.
+_Open = tuple[Stream, bytes]
 
 _READ: Final = 64 * 1024
 # After the end of stdin, how long answers to what was asked may still come, in seconds.
@@ -47,7 +47,13 @@ _LAST_WORDS: Final = 1.0
 _SHOWN: Final = 5
 # The daemon has limits of its own, and has looked already.
 _UNLIMITED: Final = 2**62
-_LISTEN: Final = "subscriptions/listen"
+# Between two attempts to connect, in seconds: it doubles, with some chance, so that not all clients come at once.
+_PAUSE: Final = 0.02
+_LONGEST_PAUSE: Final = 1.0
+# A connection that has lasted so long, or has carried an answer, ends the time in which others must succeed (seconds).
+_LASTED: Final = 10.0
+# A peer that does not answer the handshake within so many seconds is waited for with a line on standard error.
+_SILENT: Final = 2.0
 
 
 @attrs.frozen
@@ -112,33 +118,50 @@ def _first(fault: BaseException) -> BaseException:
     return fault if fault.__cause__ is None else _first(fault.__cause__)
 
 
-def connect(place: Place, limits: Limits) -> None:
+def connect(place: Place, limits: Limits, wait: float) -> None:
     """Carry messages between our standard streams and a server until one side ends. Raises NoDaemon and Refused.
 
-    A line of stdin has at most `limits.body` bytes, and a message from a URL at most `limits.line`.
+    A line of stdin has at most `limits.body` bytes, and a message from a URL at most `limits.line`. A daemon that does not
+    answer yet, or whose connection is lost, is waited for, for `wait` seconds.
     """
     interrupted = False
     try:
-        trio.run(_run, place, limits)
+        trio.run(_run, place, limits, wait)
     except* KeyboardInterrupt:
         interrupted = True
     if interrupted:
         raise KeyboardInterrupt
 
 
-async def _run(place: Place, limits: Limits) -> None:
+async def _run(place: Place, limits: Limits, wait: float) -> None:
+    async with trio.lowlevel.FdStream(os.dup(1)) as stdout:
+        await _Carrier(place, limits, wait, stdout).run()
+
+
+async def _handshake(place: Place, patience: float) -> _Open:
+    """Return a stream on which a WebSocket is open, and what has come behind the handshake.
+
+    Raises NoDaemon, Refused and BadAddress.
+    """
     stream = await place.open()
-    async with stream:
-        try:
-            with trio.fail_after(_HANDSHAKE):
-                rest = await _opened(stream, place)
-        except client_frames.BadPeer as fault:
-            raise _as_failure(f"{place.name} {fault}") from None
-        except trio.TooSlowError:
-            raise NoDaemon(f"{place.name} has not answered the handshake within {_HANDSHAKE:g} s") from None
-        except trio.BrokenResourceError:
-            raise NoDaemon(f"{place.name} has closed the connection before it answered") from None
-        await _Carrier(stream, place, limits).run(rest)
+    try:
+        with trio.fail_after(patience):
+            return stream, await _opened(stream, place)
+    except client_frames.BadPeer as fault:
+        reason: NoDaemon | Refused = _as_failure(f"{place.name} {fault}")
+    except trio.TooSlowError:
+        reason = NoDaemon(f"{place.name} has not answered the handshake within {patience:g} s")
+    except trio.BrokenResourceError:
+        reason = NoDaemon(f"{place.name} has closed the connection before it answered")
+    except BaseException:
+        await trio.aclose_forcefully(stream)
+        raise
+    await trio.aclose_forcefully(stream)
+    raise reason
+
+
+class _Busy(NoDaemon):
+    """It is there, and has no room."""
 
 
 def _as_failure(text: str) -> NoDaemon | Refused:
@@ -179,50 +202,105 @@ async def _refuse(stream: Stream, place: Place, answer: client_frames.Answer, bo
     busy = (
         answer.status >= http.client.INTERNAL_SERVER_ERROR or answer.status == http.client.TOO_MANY_REQUESTS
     )
-    raise (NoDaemon if busy else Refused)(text)
+    raise (_Busy if busy else Refused)(text)
+
+
+class _Wire:
+    """One connection. What is sent on it after its end is dropped."""
+
+    def __init__(self, stream: Stream, *, secret: bool) -> None:
+        self.stream = stream
+        self._secret = secret
+        self._sending = trio.Lock()
+
+    async def send_text(self, text: bytes) -> None:
+        """Send a message."""
+        await self.send(client_frames.text_frame(text, secret=self._secret))
+
+    async def send(self, frame: bytes) -> None:
+        """Send a frame."""
+        async with self._sending:
+            with contextlib.suppress(trio.BrokenResourceError, trio.ClosedResourceError):
+                await self.stream.send_all(frame)
+
+
+class _Lost(NamedTuple):
+    """How a connection has ended; `in_order` where that is no failure as long as nothing is unanswered."""
+
+    reason: str
+    in_order: bool = False
 
 
 class _Carrier:
-    """Both directions, and what is still to be answered."""
+    """Both directions, over one connection after another."""
 
-    def __init__(self, stream: Stream, place: Place, limits: Limits) -> None:
-        self._stream = stream
+    def __init__(self, place: Place, limits: Limits, wait: float, stdout: trio.lowlevel.FdStream) -> None:
         self._place = place
         self._limits = limits
-        self._sending = trio.Lock()
-        # The raw ids of what the client has asked and is not answered, by their values.
-        self._asked: dict[object, bytes] = {}
-        self._unread: set[object] = set()  # those of them that are in messages which we cannot read
-        self._answered = trio.Event()
+        self._wait = wait
+        self._stdout = stdout
+        self._client = Reconnection(limits)
+        self._wire: _Wire | None = None
+        self._since = trio.current_time()  # when the last connection was made
+        self._carried = False  # whether anything has come on it
+        self._deadline = trio.current_time() + wait  # until when there must be another one
+        self._pause = _PAUSE
+        self._never: NoDaemon | None = None  # why there was no connection yet
         self._stdin_over = False
+        self._deciding = False  # a connection is lost, and whether there will be another one is not known yet
+        self._changed = trio.Event()  # something was sent, answered or lost
         self._noise = 0  # how many messages were dropped
+        self._unwritten: list[bytes] = []  # raw ids of answers that are not written in whole
         self._torn = False  # whether a line is being written to stdout
+        self._deaf = False  # whether the client does not read any more
         self._ending = ""  # why it had to end
-        self._may_leave = False  # whether that is no failure as long as nothing is unanswered
-        self._told = False  # whether it was our client, or who started us, that wanted it
+        self._failure: NoDaemon | Refused | BadAddress | None = None
         self._signal = 0
         self._writing = trio.Lock()
-        self._stdout: trio.lowlevel.FdStream
-        self._over: trio.CancelScope
+        self._over = trio.CancelScope()
 
-    async def run(self, rest: bytes) -> None:
-        """Carry until one side ends. What is not answered by then gets an error. Raises NoDaemon."""
-        async with trio.lowlevel.FdStream(os.dup(1)) as self._stdout:
+    async def run(self) -> None:
+        """Carry until one side ends. What is not answered by then gets an error. Raises NoDaemon, Refused and BadAddress."""
+        first = await self._first()
+        with self._over:
             async with trio.open_nursery() as nursery:
-                self._over = nursery.cancel_scope
-                for carry in (self._from_stdin, partial(self._to_stdout, rest), self._until_told_to_end):
+                for carry in (self._from_stdin, partial(self._connections, first), self._until_told_to_end):
                     nursery.start_soon(partial(_then, carry, self._over.cancel))
-            failed = bool(self._asked)
-            with (
-                trio.move_on_after(_LAST_WORDS, shield=True),
-                contextlib.suppress(trio.BrokenResourceError, trio.ClosedResourceError),
-            ):
-                await self._fail_all()
-                await self._stream.send_all(client_frames.close_frame(client_frames.NORMAL))
+        with trio.move_on_after(_LAST_WORDS, shield=True):
+            await self._end()
         if self._signal == signal.SIGINT:
             raise KeyboardInterrupt
-        if self._ending and not self._told and (failed or not self._may_leave):
-            raise NoDaemon(self._ending)
+        if self._failure is not None and not self._deaf:
+            raise self._failure
+
+    async def _end(self) -> None:
+        if self._torn:
+            with contextlib.suppress(trio.BrokenResourceError, trio.ClosedResourceError):
+                await self._stdout.send_all(b"\n")
+        unwritten, self._unwritten = self._unwritten, []
+        await self._perform(self._client.ended(self._ending, unwritten))
+        if self._wire is not None:
+            await self._wire.send(client_frames.close_frame(client_frames.NORMAL))
+            await trio.aclose_forcefully(self._wire.stream)
+
+    async def _perform(self, effects: Iterable[Effect]) -> None:
+        # All is for the connection that is open now: on a later one it would be out of place.
+        wire, effects = self._wire, tuple(effects)
+        for effect in effects:
+            if isinstance(effect, ToClient):
+                self._unwritten += effect.answers
+        for effect in effects:
+            if isinstance(effect, ToClient):
+                await self._write(effect)
+            elif isinstance(effect, Say):
+                _say(effect.text)
+            elif wire is not None:
+                await wire.send_text(effect.text)
+        self._change()
+
+    def _change(self) -> None:
+        self._changed.set()
+        self._changed = trio.Event()
 
     # ---- from the client
 
@@ -231,206 +309,207 @@ class _Carrier:
         async with trio.lowlevel.FdStream(os.dup(0)) as stdin:
             while data := await stdin.receive_some(_READ):
                 for line in lines.feed(data):
-                    await self._send(line)
+                    await self._take(line)
+                while self._client.full:
+                    await self._changed.wait()
         for line in lines.end():
-            await self._send(line)
+            await self._take(line)
         self._stdin_over = True
-        with trio.move_on_after(_LAST_ANSWERS):
-            if self._asked:
-                await self._answered.wait()
-        self._told = True
-        self._ending = f"no answer within {_LAST_ANSWERS:g} s after the end of the input"
+        await self._last_answers(trio.current_time())
+        self._ending = self._ending or "the input has ended"
+        self._failure = self._failure or self._never
 
-    async def _send(self, line: bytes | Oversize) -> None:
+    async def _last_answers(self, ended: float) -> None:
+        while self._deciding or self._unwritten or not self._client.answered:
+            if self._wire is None:  # the task that makes another one knows when to give up
+                await self._changed.wait()
+                continue
+            left = max(ended, self._since) + _LAST_ANSWERS - trio.current_time()
+            if left <= 0:
+                self._ending = f"no answer within {_LAST_ANSWERS:g} s after the end of the input"
+                return
+            with trio.move_on_after(left):
+                await self._changed.wait()
+
+    async def _take(self, line: bytes | Oversize) -> None:
         if isinstance(line, Oversize):
-            await self._refuse(line, self._limits.body, "limits.body")
-            return
-        try:
-            line.decode()
-        except UnicodeDecodeError:
-            tell("mcp-bridge: a line that is not UTF-8 was dropped\n")
-            return
-        for message in _messages(line, self._limits):
-            self._expect(message)
-        await self._frame(client_frames.text_frame(line.strip(), secret=self._place.unix is None))
-
-    async def _frame(self, frame: bytes) -> None:
-        async with self._sending:
-            try:
-                await self._stream.send_all(frame)
-            except (trio.BrokenResourceError, trio.ClosedResourceError):
-                await trio.sleep_forever()  # `_to_stdout` says what has come before, and ends us
-
-    def _expect(self, message: Message | bytes) -> None:
-        """Count what will be answered: not a subscription, which lasts, and not what is taken back."""
-        if isinstance(message, bytes):
-            self._asked[_value(message)] = message
-            self._unread.add(_value(message))
-        elif isinstance(message, Request) and message.method != _LISTEN:
-            self._asked[_value(message.id)] = message.id
-        elif isinstance(message, Notification) and message.method == "notifications/cancelled":
-            self._asked.pop(_value(read_cancelled(message.params)[0]), None)
-
-    async def _refuse(self, message: Oversize, limit: int, key: str) -> None:
-        """Answer a message that is too large, where its id can be read, so that it costs itself only."""
-        text = f"a message of {message.size} bytes was dropped: the limit is {limit}, which {key} sets"
-        tell(f"mcp-bridge: {text}\n")
-        if not message.id:
-            return
-        from_client = key == "limits.body"
-        to_client = from_client != message.is_answer
-        if message.is_answer and not from_client:
-            self._settle(message.id)
-        error = envelope.error(message.id, INVALID_REQUEST if from_client else INTERNAL_ERROR, text)
-        if to_client:
-            await self._write(error)
+            effects = self._client.too_large(line, self._limits.body, "limits.body", from_client=True)
         else:
-            await self._frame(client_frames.text_frame(error, secret=True))
+            effects = self._client.client_sent(line)
+        await self._perform(effects)
+
+    # ---- connections
+
+    async def _first(self) -> _Open | None:
+        """Return a connection, or None where the daemon is to be waited for. Raises NoDaemon, Refused and BadAddress."""
+        try:
+            return await self._attempt()
+        except NoDaemon as fault:
+            if isinstance(fault, _Busy) or not self._place.unix or trio.current_time() >= self._deadline:
+                raise
+            self._never = fault
+        _say(f"{self._never}; waiting for it for at most {self._wait:g} s")
+        return None
+
+    async def _connections(self, found: _Open | None) -> None:
+        """Make one connection after another, until none can be made or none is needed."""
+        while found := found or await self._again():
+            stream, rest = found
+            found = None
+            self._wire, self._since, self._carried = (
+                _Wire(stream, secret=self._place.unix is None),
+                trio.current_time(),
+                False,
+            )
+            self._never = None
+            await self._perform(self._client.connected())
+            lost = await self._to_stdout(rest)
+            self._wire, self._deciding = None, True
+            failing = not self._client.answered
+            effects = self._client.disconnected(lost.reason)
+            await trio.aclose_forcefully(stream)
+            await self._perform(effects)
+            if not self._goes_on(lost, failing=failing):
+                return
+            _say(f"{lost.reason}; connecting again")
+            self._deciding = False
+            self._change()
+
+    def _goes_on(self, lost: _Lost, *, failing: bool) -> bool:
+        now = trio.current_time()
+        lasted = self._carried or now - self._since >= _LASTED
+        if lasted:
+            self._deadline, self._pause = now + self._wait, 0.0
+        if self._stdin_over and not self._client.waiting:
+            self._ending = lost.reason
+            if failing or not lost.in_order:
+                self._failure = NoDaemon(lost.reason)
+            return False
+        if now >= self._deadline:
+            self._ending = lost.reason
+            self._failure = NoDaemon(lost.reason)
+            return False
+        return True
+
+    async def _again(self) -> _Open | None:
+        """Return another connection, None where it has to end."""
+        while True:
+            await trio.sleep(self._pause * random.uniform(0.5, 1))  # noqa: S311 - no secret
+            self._pause = min(max(2 * self._pause, _PAUSE), _LONGEST_PAUSE)
+            try:
+                return await self._attempt()
+            except NoDaemon as fault:
+                if trio.current_time() < self._deadline:
+                    continue
+                self._failure = fault
+            except (Refused, BadAddress) as fault:
+                self._failure = fault
+            self._ending = str(self._failure)
+            return None
+
+    async def _attempt(self) -> _Open:
+        """Connect once. Raises NoDaemon, Refused and BadAddress."""
+        patience, silence = _HANDSHAKE, trio.CancelScope()
+        if self._place.unix:  # the socket of a service manager is there before the daemon is
+            patience = max(patience, self._deadline - trio.current_time())
+        found: list[_Open] = []
+        fault: NoDaemon | Refused | BadAddress | None = None
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(self._say_what_is_waited_for, silence, patience)
+            try:
+                found.append(await _handshake(self._place, patience))
+            except (NoDaemon, Refused, BadAddress) as error:
+                fault = error
+            silence.cancel()
+        if fault is not None:
+            raise fault
+        return found[0]
+
+    async def _say_what_is_waited_for(self, scope: trio.CancelScope, patience: float) -> None:
+        with scope:
+            await trio.sleep(_SILENT)
+            if self._place.unix:
+                _say(
+                    f"{self._place.unix} is connected and silent; waiting for an answer for at most {patience:.0f} s"
+                )
 
     # ---- from the server
 
-    async def _to_stdout(self, data: bytes | bytearray) -> None:
+    async def _to_stdout(self, data: bytes | bytearray) -> _Lost:
+        assert self._wire is not None  # noqa: S101 - it was just made
+        name, stream = self._place.name, self._wire.stream
         frames = client_frames.ServerFrames(_UNLIMITED if self._place.unix else self._limits.line)
         try:
             while True:
                 for event in frames.feed(data):
                     if isinstance(event, client_frames.Closed):
-                        self._closed(event)
-                        return
+                        return self._closed(event)
+                    self._carried = True
                     await self._handle(event)
-                data = await self._stream.receive_some(_READ)
+                data = await stream.receive_some(_READ)
                 if not data:
                     break
         except client_frames.BadPeer as fault:
-            self._ending = f"{self._place.name} {fault}"
-            return
-        except trio.BrokenResourceError:
+            return _Lost(f"{name} {fault}")
+        except (trio.BrokenResourceError, trio.ClosedResourceError):
             pass
-        self._ending = f"{self._place.name} has closed the connection"
-        self._may_leave = self._place.unix is not None
+        return _Lost(f"{name} has closed the connection", in_order=self._place.unix is not None)
 
-    def _closed(self, event: client_frames.Closed) -> None:
-        self._may_leave = event.code in (
-            client_frames.NORMAL,
-            client_frames.GOING_AWAY,
-            client_frames.NO_CODE,
-        )
+    def _closed(self, event: client_frames.Closed) -> _Lost:
+        in_order = event.code in (client_frames.NORMAL, client_frames.GOING_AWAY, client_frames.NO_CODE)
         why = f": {' '.join(event.reason.split())}" if event.reason else ""
-        self._ending = f"{self._place.name} has closed the connection with the code {event.code}{why}"
+        return _Lost(
+            f"{self._place.name} has closed the connection with the code {event.code}{why}", in_order=in_order
+        )
 
     async def _handle(self, event: bytes | Oversize | client_frames.Ping) -> None:
         if isinstance(event, client_frames.Ping):
-            await self._frame(client_frames.pong_frame(event.payload))
+            if self._wire is not None:
+                await self._wire.send(client_frames.pong_frame(event.payload))
         elif isinstance(event, Oversize):
-            await self._refuse(event, self._limits.line, "limits.line")
+            limit, key = self._limits.line, "limits.line"
+            await self._perform(self._client.too_large(event, limit, key, from_client=False))
         else:
             line = one_line(event)
-            answered = answers_in(line)
-            if answered is None:
+            effects = self._client.server_sent(line)
+            if effects is None:
                 self._dropped(line)
-                return
-            await self._write(line)
-            for raw_id in answered:
-                self._settle(raw_id)
-
-    def _settle(self, raw_id: bytes) -> None:
-        for value in self._unread if raw_id == b"null" else (_value(raw_id),):
-            self._asked.pop(value, None)
-        self._unread &= self._asked.keys()
-        if self._stdin_over and not self._asked:
-            self._answered.set()
+            else:
+                await self._perform(effects)
 
     def _dropped(self, line: bytes) -> None:
         self._noise += 1
         if self._noise <= _SHOWN:
-            shown = escaped(line[:200].decode(errors="replace"))
-            tell(f"mcp-bridge: dropped a message that is not JSON-RPC: {shown}\n")
+            _say(f"dropped a message that is not JSON-RPC: {line[:200].decode(errors='replace')}")
         elif self._noise == _SHOWN + 1:
-            tell("mcp-bridge: further messages that are not JSON-RPC are dropped without a line here\n")
+            _say("further messages that are not JSON-RPC are dropped without a line here")
 
     # ---- the end
 
-    async def _write(self, line: bytes) -> None:
+    async def _write(self, effect: ToClient) -> None:
         async with self._writing:
-            self._torn = True
-            try:
-                await self._stdout.send_all(line + b"\n")
-            except trio.BrokenResourceError:  # the client does not read any more
-                self._asked.clear()
-                self._told = True
-                self._over.cancel()
-                await trio.lowlevel.checkpoint()
-            self._torn = False
-
-    async def _fail_all(self) -> None:
-        if self._asked and self._torn:
-            await self._stdout.send_all(b"\n")
-        for raw_id in tuple(self._asked.values()):
-            await self._write(envelope.error(raw_id, INTERNAL_ERROR, self._ending))
+            if not self._deaf:
+                self._torn = True
+                try:
+                    await self._stdout.send_all(effect.line + b"\n")
+                except trio.BrokenResourceError:
+                    self._deaf = True
+                    self._over.cancel()
+                self._torn = False
+        for raw_id in effect.answers:
+            if raw_id in self._unwritten:
+                self._unwritten.remove(raw_id)
 
     async def _until_told_to_end(self) -> None:
         with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as told:
             self._signal = await anext(told)
-        self._told, self._ending = True, f"connect was ended by {signal.Signals(self._signal).name}"
+        self._ending = f"connect was ended by {signal.Signals(self._signal).name}"
+
+
+def _say(text: str) -> None:
+    tell(f"mcp-bridge: {escaped(text)}\n")
 
 
 async def _then(carry: Callable[[], Coroutine[Any, Any, None]], end: Callable[[], None]) -> None:
     await carry()
     end()
-
-
-def _messages(line: bytes, limits: Limits) -> list[Message | bytes]:
-    """Return the messages in a line of the client; of one that cannot be read, the raw id that it may be answered under."""
-    try:
-        batch = envelope.split_batch(line, limits) if envelope.is_batch(line) else [line]
-        return [envelope.decode(one, limits) for one in batch]
-    except Rejection:  # the daemon says what is wrong with it
-        raw_id = envelope.readable_id(line)
-        return [] if raw_id == b"null" else [raw_id]
-
-
-def one_line(data: bytes) -> bytes:
-    """Return a JSON text on one line and in UTF-8. In a string of JSON there is no line end."""
-    try:
-        data.decode()
-    except UnicodeDecodeError:
-        data = data.decode(errors="replace").encode()
-    return data.replace(b"\r", b" ").replace(b"\n", b" ").strip()
-
-
-def answers_in(line: bytes) -> tuple[bytes, ...] | None:
-    """Return the raw ids of the answers in a line of the server, None if the line is no JSON-RPC.
-
-    As from a server on a pipe, a line is JSON-RPC if it says so, or has an id beside a result or an error.
-    """
-    try:
-        if not envelope.is_batch(line):
-            message = envelope.decode(line, TRUSTING)
-            return (message.id,) if isinstance(message, Response) else ()
-    except Rejection:
-        pass
-    try:
-        found: Any = json.loads(line)
-    except RecursionError:  # deeper than we can read: the client decides
-        return ()
-    except ValueError:
-        return None
-    members: list[Any] = found if isinstance(found, list) else [found]  # pyright: ignore[reportUnknownVariableType] - JSON
-    messages = [cast("dict[str, Any]", one) for one in members if isinstance(one, dict)]
-    messages = [one for one in messages if _is_message(one)]
-    if not messages:
-        return None
-    return tuple(json.dumps(one["id"]).encode() for one in messages if "id" in one and "method" not in one)
-
-
-def _is_message(found: dict[str, Any]) -> bool:
-    return found.get("jsonrpc") == "2.0" or ("id" in found and ("result" in found or "error" in found))
-
-
-def _value(raw_id: bytes) -> object:
-    """Return what an id is, however it is written."""
-    try:
-        value: object = json.loads(raw_id)
-    except ValueError:
-        return raw_id
-    return value if isinstance(value, str | int | float) else raw_id

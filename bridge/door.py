@@ -56,6 +56,8 @@ _OF_THE_DAEMON: Final = frozenset({"reload", "env", "config", "approve", "token"
 _WATCH_SECONDS: Final = 1.0
 # A reload asks the helpers of all secrets, one after the other, and a restart may have to wait for it, in seconds.
 _HELPERS_SECONDS: Final = 600.0
+# `connect --wait`: a day, in seconds.
+_LONGEST_WAIT: Final = 86400
 
 
 def parser(form: str = "text") -> argparse.ArgumentParser:
@@ -96,6 +98,13 @@ def parser(form: str = "text") -> argparse.ArgumentParser:
     connected.add_argument(
         "--token-file", type=Path, metavar="FILE", help="the bearer token for a URL, in a file of mode 0600"
     )
+    connected.add_argument(
+        "--wait",
+        type=_seconds,
+        default=30.0,
+        metavar="SECONDS",
+        help="how long to wait for a daemon that does not answer, or has ended (default 30; 0: not at all)",
+    )
     command("restart").add_argument("server", metavar="NAME")
     command("reload")
     command("env").add_argument("server", metavar="NAME")
@@ -122,6 +131,13 @@ def parser(form: str = "text") -> argparse.ArgumentParser:
     command("doctor")
     command("completion").add_argument("shell", choices=SHELLS)
     return top
+
+
+def _seconds(text: str) -> float:
+    seconds = float(text)
+    if not 0 <= seconds <= _LONGEST_WAIT:
+        raise argparse.ArgumentTypeError(f"a number of seconds from 0 to {_LONGEST_WAIT}, unlike {text}")
+    return seconds
 
 
 def command(arguments: list[str], environment: Mapping[str, str]) -> int:
@@ -354,7 +370,7 @@ def _connect(given: argparse.Namespace, path: Path, environment: Mapping[str, st
         raise BadAddress("--token-file goes with a URL; on the Unix socket your uid is the credential")
     else:
         place = Place.of_daemon(_socket(path, environment), given.server)
-    connect(place, config.limits_of(path, "" if "://" in given.server else given.server))
+    connect(place, config.limits_of(path, "" if "://" in given.server else given.server), given.wait)
     return EX_OK
 
 

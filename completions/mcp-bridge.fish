@@ -82,6 +82,7 @@ complete -c mcp-bridge -n '__fish_seen_subcommand_from connect' -s h
 complete -c mcp-bridge -n '__fish_seen_subcommand_from connect' -l help
 complete -c mcp-bridge -n '__fish_seen_subcommand_from connect' -l config -r
 complete -c mcp-bridge -n '__fish_seen_subcommand_from connect' -l token-file -r
+complete -c mcp-bridge -n '__fish_seen_subcommand_from connect' -l wait -r
 complete -c mcp-bridge -n '__fish_seen_subcommand_from restart' -s h
 complete -c mcp-bridge -n '__fish_seen_subcommand_from restart' -l help
 complete -c mcp-bridge -n '__fish_seen_subcommand_from restart' -l config -r

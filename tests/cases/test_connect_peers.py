@@ -368,7 +368,10 @@ def test_r15_a_signal_ends_it_and_each_call_is_answered(tmp_path, number):
 
 
 def test_r15_when_the_daemon_is_killed_each_call_is_answered(tmp_path):
-    with daemon(tmp_path, {"one": {"command": EXAMPLE}}) as running, open_process(running, "one") as process:
+    with (
+        daemon(tmp_path, {"one": {"command": EXAMPLE}}) as running,
+        open_process(running, "one", "--wait", "0") as process,
+    ):
         ask(process, request("tools/list"))
         process.stdin.write(
             json.dumps(request("tools/call", tool("slow", seconds=60), id=2)).encode() + b"\n"

@@ -38,9 +38,9 @@ def started(running, name, lines, timeout=30):
     )
 
 
-def open_process(running, name):
+def open_process(running, name, *words):
     return subprocess.Popen(
-        [PROGRAM, "connect", name, "--config", str(running.config)],
+        [PROGRAM, "connect", name, "--config", str(running.config), *words],
         env=running.variables,
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
@@ -146,12 +146,13 @@ def test_what_is_nested_as_deep_as_can_be_arrives(tmp_path):
         assert process.wait(20) == 0
 
 
-def test_the_end_of_the_daemon_is_the_end(tmp_path):
+def test_the_end_of_the_daemon_is_the_end_where_it_is_not_waited_for(tmp_path):
     with daemon(tmp_path, {"one": {"command": EXAMPLE}}) as found:
-        with open_process(found, "one") as process:
+        with open_process(found, "one", "--wait", "0") as process:
             assert ask(process, request("tools/list"))["id"] == 1
             found.stop()
-            assert process.wait(10) == 0
+            assert process.wait(10) == 69
+            assert process.stderr.read().startswith(b"mcp-bridge: one has closed the connection")
     assert started(found, "one", []).returncode == 69
 
 
@@ -164,14 +165,14 @@ def test_the_end_of_the_daemon_is_the_end_also_of_what_is_being_said(tmp_path):
                 process.stdin.write(f"{line}\n".encode())
 
     with daemon(tmp_path, {"one": {"command": EXAMPLE}}) as found:
-        with open_process(found, "one") as process:
+        with open_process(found, "one", "--wait", "0") as process:
             assert ask(process, request("tools/list"))["id"] == 1
             talking = threading.Thread(target=talk, args=(process,))
             talking.start()
             time.sleep(0.5)
             found.kill()
-            assert process.wait(10) == 0
-            assert process.stderr.read() == b""
+            assert process.wait(10) == 69
+            assert process.stderr.read() == b"mcp-bridge: one has closed the connection\n"
             talking.join()
             with contextlib.suppress(BrokenPipeError):
                 process.stdin.close()

@@ -1,0 +1,478 @@
+"""What the client of `connect` has sent and not been answered, over one connection to its server after another. Pure.
+
+An event is a method call; it returns what is to be written, in order. A request is sent at most once. When a connection is
+lost, requests that were sent on it fail with the reason, and what was not sent waits for the next connection. There the
+session is opened again as the client has opened it, like the daemon does for a server process that has exited.
+"""
+
+import json
+import secrets
+from collections.abc import Iterable
+from typing import Any, Final, NamedTuple, cast
+
+import attrs
+import msgspec
+
+from ..validators import envelope, members
+from ..validators.envelope import Message, Request, Response
+from ..validators.limits import TRUSTING, Limits
+from ..validators.rejection import INTERNAL_ERROR, INVALID_REQUEST, PARSE_ERROR, Rejection
+from ..validators.shapes import cancelled, read_cancelled
+from .oversize import Oversize
+
+_LISTEN: Final = "subscriptions/listen"
+_INITIALIZE: Final = "initialize"
+_READY: Final = "notifications/initialized"
+_CANCELLED: Final = "notifications/cancelled"
+# The revisions in which a line may be a batch (MCP 2025-03-26 basic; JSON-RPC 2.0 for the first revision).
+_WITH_BATCHES: Final = ("2024-11-05", "2025-03-26")
+# Requests of the server that no longer count, whose late answers are dropped; and subscriptions that are repeated.
+_MOST: Final = 128
+# What a message that is held counts beside its text, in bytes.
+_OVERHEAD: Final = 200
+# How much of a message is looked into for its id where it cannot be read, in bytes.
+_EDGE: Final = 1024
+
+
+class ToClient(NamedTuple):
+    """Write this line to the client. It answers the requests with these raw ids."""
+
+    line: bytes
+    answers: tuple[bytes, ...] = ()
+
+
+class ToServer(NamedTuple):
+    """Send this message on the connection that is open."""
+
+    text: bytes
+
+
+class Say(NamedTuple):
+    """Write this sentence to standard error."""
+
+    text: str
+
+
+Effect = ToClient | ToServer | Say
+Effects = list[Effect]
+
+
+class _Held(NamedTuple):
+    """A message that waits for a connection. `raw_id` is that of a request, or else nothing."""
+
+    text: bytes
+    raw_id: bytes = b""
+
+    @property
+    def size(self) -> int:
+        """What it counts in the limit, in bytes."""
+        return len(self.text) + _OVERHEAD
+
+
+# There is no connection.
+AWAY: Final = "away"
+# The request that opens the session again is not answered.
+REPLAYING: Final = "replaying"
+# The server has refused that; the next request of the client repeats it.
+RESTING: Final = "resting"
+OPEN: Final = "open"
+# Why the daemon refuses `initialize` where another process will accept it: it is being replaced (`data.reason`).
+_REPLACED: Final = ("stopping", "session ended")
+
+
+class Reconnection:
+    """The state of one client."""
+
+    def __init__(self, limits: Limits) -> None:
+        self._limits = attrs.evolve(TRUSTING, batch=limits.batch)
+        self._most_bytes = limits.stdin_bytes
+        self.phase = AWAY
+        # Raw ids of requests that were sent and are not answered, by their values.
+        self._asked: dict[object, list[bytes]] = {}
+        # Those of them that last until they are taken back.
+        self._lasting: set[object] = set()
+        self._held: list[_Held] = []
+        self._held_bytes = 0
+        # The request that opens the session, and its id; `_opened` when it was accepted.
+        self._initialize = b""
+        self._initialize_id = b""
+        self._opened = False
+        self._refused = False  # the server has refused to open it again
+        self._version = ""
+        self._ready = b""  # notifications/initialized as the client has sent it
+        self._level = b""
+        self._uris: dict[str, None] = {}
+        # Raw ids of requests of the server that are not answered, by their values; and those of lost connections.
+        self._questions: dict[object, bytes] = {}
+        self._orphans: dict[object, None] = {}
+        self._own = f"mcp-bridge-{secrets.token_hex(6)}-"
+        self._next_own = 1
+        self._replay = b""
+
+    # ---- what the shell asks
+
+    @property
+    def answered(self) -> bool:
+        """Whether no request waits to be sent, or for an answer that will come by itself."""
+        return not self.waiting and self._asked.keys() <= self._lasting
+
+    @property
+    def waiting(self) -> bool:
+        """Whether a request waits to be sent."""
+        return any(one.raw_id for one in self._held)
+
+    @property
+    def full(self) -> bool:
+        """Whether no more input is to be read until there is a connection."""
+        return self._held_bytes > self._most_bytes
+
+    # ---- from the client
+
+    def client_sent(self, line: bytes) -> Effects:
+        """Take a line of the client."""
+        try:
+            line.decode()
+        except UnicodeDecodeError:
+            text = line.decode(errors="replace").encode()
+            return [self._unreadable(text, PARSE_ERROR, "the message is not UTF-8")]
+        if envelope.is_batch(line):
+            return self._batch(line)
+        return self._single(line)
+
+    def _single(self, text: bytes, *, within: bool = False) -> Effects:
+        try:
+            message = envelope.decode(text, self._limits)
+            if within and isinstance(message, Request) and message.method == _INITIALIZE:
+                raise envelope.invalid("initialize must not be part of a batch")
+        except Rejection as rejection:
+            return [self._unreadable(text, rejection.code, rejection.text)]
+        return self._take(message, text.strip())
+
+    def _batch(self, line: bytes) -> Effects:
+        try:
+            texts = envelope.split_batch(line, self._limits)
+        except Rejection as rejection:
+            return [ToClient(envelope.error(b"null", rejection.code, rejection.text))]
+        opening = self._initialize and not self._opened
+        if not (opening or self._version in _WITH_BATCHES):
+            found = [_id_in(text) for text in texts]
+            reason = f"a batch is allowed up to revision {_WITH_BATCHES[-1]} only"
+            ids = [one for one in found if one != b"null"] or [b"null"]
+            return [ToClient(envelope.error(raw_id, INVALID_REQUEST, reason)) for raw_id in ids]
+        effects: Effects = []
+        for text in texts:
+            effects += self._single(one_line(text), within=True)
+        return effects
+
+    def _unreadable(self, text: bytes, code: int, reason: str) -> Effect:
+        """Answer what cannot be read, under its id where that is one of a request and of no other in flight."""
+        found = Oversize(len(text), text[:_EDGE], text[-_EDGE:])
+        if found.is_answer:
+            # The server waits for it.
+            if found.id and self.phase == OPEN and self._questions.pop(value_of(found.id), b""):
+                return ToServer(
+                    envelope.error(found.id, INTERNAL_ERROR, f"the answer of the client: {reason}")
+                )
+            return ToClient(envelope.error(b"null", code, reason))
+        raw_id = _id_in(text)
+        if value_of(raw_id) in self._asked:
+            raw_id = b"null"
+        return ToClient(envelope.error(raw_id, code, reason))
+
+    def _take(self, message: Message, text: bytes) -> Effects:
+        if isinstance(message, Request):
+            return self._request(message, text)
+        if isinstance(message, Response):
+            value = value_of(message.id)
+            if value in self._orphans:
+                del self._orphans[value]
+                return []
+            self._questions.pop(value, None)
+            return self._forward(text)
+        if message.method == _CANCELLED:
+            return self._cancel(read_cancelled(message.params)[0], text)
+        if message.method == _READY:
+            self._ready = text
+            if self._opened and self.phase != OPEN:
+                return []  # it is sent when the session is opened again
+        return self._forward(text)
+
+    def _request(self, message: Request, text: bytes) -> Effects:
+        value = value_of(message.id)
+        method = message.method
+        if method == _INITIALIZE and not self._opened and not self._initialize:
+            self._initialize, self._initialize_id = text, message.id
+        elif method == "logging/setLevel":
+            self._level = message.params
+        elif method in ("resources/subscribe", "resources/unsubscribe"):
+            self._follow(method, message.params)
+        elif method == _LISTEN:
+            self._lasting.add(value)
+        if self.phase == OPEN:
+            self._asked.setdefault(value, []).append(message.id)
+            return [ToServer(text)]
+        self._hold(_Held(text, message.id))
+        return self._open_again() if self.phase == RESTING else []
+
+    def _follow(self, method: str, params: bytes) -> None:
+        uri = members.string(members.peek(params).get("uri"))
+        if method == "resources/unsubscribe":
+            self._uris.pop(uri, None)
+        elif uri and len(self._uris) < _MOST:
+            self._uris[uri] = None
+
+    def _cancel(self, named: bytes, text: bytes) -> Effects:
+        value = value_of(named)
+        kept = [one for one in self._held if not one.raw_id or value_of(one.raw_id) != value]
+        if len(kept) < len(self._held):
+            self._held, self._held_bytes = kept, sum(one.size for one in kept)
+            return []
+        self._settle(value)
+        return [ToServer(text)] if self.phase == OPEN else []
+
+    def _forward(self, text: bytes) -> Effects:
+        if self.phase == OPEN:
+            return [ToServer(text)]
+        if not self.full:
+            self._hold(_Held(text))
+        return []
+
+    def _hold(self, message: _Held) -> None:
+        self._held.append(message)
+        self._held_bytes += message.size
+
+    def too_large(self, message: Oversize, limit: int, key: str, *, from_client: bool) -> Effects:
+        """Answer a message over a limit, where its id can be read, so that it costs itself only."""
+        text = f"a message of {message.size} bytes was dropped: the limit is {limit}, which {key} sets"
+        effects: Effects = [Say(text)]
+        if not message.id:
+            return effects
+        value = value_of(message.id)
+        if message.is_answer and not from_client:
+            self._settle(value)
+        error = envelope.error(message.id, INVALID_REQUEST if from_client else INTERNAL_ERROR, text)
+        if from_client != message.is_answer:
+            effects.append(ToClient(error, (message.id,)))
+        elif self.phase == OPEN:
+            self._questions.pop(value, None)
+            effects.append(ToServer(error))
+        return effects
+
+    # ---- from the server
+
+    def server_sent(self, line: bytes) -> Effects | None:
+        """Take a message of the server. Returns None where it is no JSON-RPC."""
+        try:
+            if envelope.is_batch(line):
+                raise envelope.invalid("a batch")
+            message = envelope.decode(line, TRUSTING)
+        except Rejection:
+            answers = answers_in(line)
+            if answers is None:
+                return None
+            for raw_id in answers:
+                self._settle(value_of(raw_id))
+            return [ToClient(line, answers)]
+        if isinstance(message, Response):
+            return self._answered(message, line)
+        if isinstance(message, Request):
+            value = value_of(message.id)
+            self._orphans.pop(value, None)
+            if len(self._questions) < _MOST:
+                self._questions[value] = message.id
+        elif message.method == _CANCELLED:
+            self._questions.pop(value_of(read_cancelled(message.params)[0]), None)
+        return [ToClient(line)]
+
+    def _answered(self, message: Response, line: bytes) -> Effects:
+        value = value_of(message.id)
+        if isinstance(value, str) and value.startswith(self._own):
+            return self._opened_again(message) if message.id == self._replay else []
+        if self._initialize and not self._opened and value == value_of(self._initialize_id):
+            if _is_replaced(message.error):
+                return []  # another process answers it, on the next connection
+            if message.error:
+                self._initialize = b""
+            else:
+                self._opened, self._version = True, _version_in(message.result)
+        self._settle(value)
+        return [ToClient(line, (message.id,))]
+
+    def _settle(self, value: object) -> None:
+        asked = self._asked.get(value)
+        if asked is not None:
+            asked.pop()
+            if not asked:
+                del self._asked[value]
+                self._lasting.discard(value)
+
+    # ---- connections
+
+    def connected(self) -> Effects:
+        """A connection is open."""
+        if not self._opened:
+            self.phase = OPEN
+            return self._release()
+        self.phase = RESTING
+        return [] if self._refused and not self.waiting else self._open_again()
+
+    def _open_again(self) -> Effects:
+        self.phase, self._refused = REPLAYING, False
+        self._replay = self._own_id()
+        params = envelope.decode(self._initialize, self._limits)
+        assert isinstance(params, Request)  # noqa: S101 - it was one when it was stored
+        return [ToServer(envelope.request(self._replay, _INITIALIZE, params.params))]
+
+    def _own_id(self) -> bytes:
+        self._next_own += 1
+        return members.text(f"{self._own}{self._next_own}")
+
+    def _opened_again(self, message: Response) -> Effects:
+        if message.error:
+            if _is_replaced(message.error):
+                return []
+            self.phase, self._refused = RESTING, True
+            text = members.string(members.peek(message.error).get("message"))
+            return self._fail_held(f"the server refused to initialize again: {text}")
+        self.phase = OPEN
+        sent: list[bytes] = []
+        if self._ready:
+            sent.append(envelope.notification(_READY, b""))
+        if self._level:
+            sent.append(envelope.request(self._own_id(), "logging/setLevel", self._level))
+        for uri in self._uris:
+            params = members.write({"uri": uri})
+            sent.append(envelope.request(self._own_id(), "resources/subscribe", params))
+        effects: Effects = [ToServer(text) for text in sent]
+        version = _version_in(message.result)
+        if version != self._version:
+            effects.append(Say(f"the server speaks revision {version} now, not {self._version}"))
+        return [*effects, *self._release(), *self._missed(message.result)]
+
+    def _release(self) -> Effects:
+        held, self._held, self._held_bytes = self._held, [], 0
+        for one in held:
+            if one.raw_id:
+                self._asked.setdefault(value_of(one.raw_id), []).append(one.raw_id)
+        return [ToServer(one.text) for one in held]
+
+    def _missed(self, result: bytes | msgspec.Raw) -> Effects:
+        # Another process may have other lists, and nothing was received of changes meanwhile.
+        if not self._ready:
+            return []
+        offered = members.peek(members.peek(result).get("capabilities"))
+        effects: Effects = [
+            ToClient(envelope.notification(f"notifications/{name}/list_changed", b""))
+            for name in ("tools", "prompts", "resources")
+            if bytes(members.peek(offered.get(name)).get("listChanged", b"")) == b"true"
+        ]
+        for uri in self._uris:
+            params = members.write({"uri": uri})
+            effects.append(ToClient(envelope.notification("notifications/resources/updated", params)))
+        return effects
+
+    def disconnected(self, reason: str) -> Effects:
+        """The connection is lost: what was sent on it fails, but for `initialize`, which may be repeated."""
+        self.phase = AWAY
+        opening: list[_Held] = []
+        if self._initialize and not self._opened and self._asked.pop(value_of(self._initialize_id), []):
+            opening.append(_Held(self._initialize, self._initialize_id))
+            if self._ready and all(one.text is not self._ready for one in self._held):
+                opening.append(_Held(self._ready))
+        effects = self._fail_asked(
+            f"{reason}; the request was sent before that, and may have been carried out"
+        )
+        for value, raw_id in self._questions.items():
+            params = cancelled(raw_id, members.text(reason))
+            effects.append(ToClient(envelope.notification(_CANCELLED, params)))
+            self._orphans[value] = None
+        while len(self._orphans) > _MOST:
+            del self._orphans[next(iter(self._orphans))]
+        self._questions.clear()
+        self._held = [*opening, *self._held]
+        self._held_bytes += sum(one.size for one in opening)
+        return effects
+
+    def ended(self, reason: str, unwritten: Iterable[bytes] = ()) -> Effects:
+        """There will be no connection any more: all that is not answered, or whose answer is `unwritten`, fails."""
+        return [*_errors(unwritten, reason), *self._fail_asked(reason), *self._fail_held(reason)]
+
+    def _fail_asked(self, reason: str) -> Effects:
+        ids = [raw_id for asked in self._asked.values() for raw_id in asked]
+        self._asked.clear()
+        self._lasting.clear()
+        return _errors(ids, reason)
+
+    def _fail_held(self, reason: str) -> Effects:
+        ids = [one.raw_id for one in self._held if one.raw_id]
+        self._held, self._held_bytes = [], 0
+        return _errors(ids, reason)
+
+
+def _errors(ids: Iterable[bytes], reason: str) -> Effects:
+    return [
+        ToClient(envelope.error(raw_id, INTERNAL_ERROR, reason, {"reason": "connection lost"}), (raw_id,))
+        for raw_id in ids
+    ]
+
+
+def _id_in(text: bytes) -> bytes:
+    """Return the raw id of a request that cannot be read, or `null` where none is found."""
+    raw_id = envelope.readable_id(text)
+    return envelope.request_id_in_prefix(text) if raw_id == b"null" else raw_id
+
+
+def _is_replaced(error: bytes) -> bool:
+    data = members.peek(members.peek(error).get("data")) if error else {}
+    return members.string(data.get("reason")) in _REPLACED
+
+
+def _version_in(result: bytes | msgspec.Raw) -> str:
+    return members.string(members.peek(result).get("protocolVersion"))
+
+
+def one_line(data: bytes) -> bytes:
+    """Return a JSON text on one line and in UTF-8. In a string of JSON there is no line end."""
+    try:
+        data.decode()
+    except UnicodeDecodeError:
+        data = data.decode(errors="replace").encode()
+    return data.replace(b"\r", b" ").replace(b"\n", b" ").strip()
+
+
+def answers_in(line: bytes) -> tuple[bytes, ...] | None:
+    """Return the raw ids of the answers in a line of the server, None if the line is no JSON-RPC.
+
+    As from a server on a pipe, a line is JSON-RPC if it says so, or has an id beside a result or an error.
+    """
+    try:
+        if not envelope.is_batch(line):
+            message = envelope.decode(line, TRUSTING)
+            return (message.id,) if isinstance(message, Response) else ()
+    except Rejection:
+        pass
+    try:
+        found: Any = json.loads(line)
+    except RecursionError:  # deeper than we can read: the client decides
+        return ()
+    except ValueError:
+        return None
+    members: list[Any] = found if isinstance(found, list) else [found]  # pyright: ignore[reportUnknownVariableType] - JSON
+    messages = [cast("dict[str, Any]", one) for one in members if isinstance(one, dict)]
+    messages = [one for one in messages if _is_message(one)]
+    if not messages:
+        return None
+    return tuple(json.dumps(one["id"]).encode() for one in messages if "id" in one and "method" not in one)
+
+
+def _is_message(found: dict[str, Any]) -> bool:
+    return found.get("jsonrpc") == "2.0" or ("id" in found and ("result" in found or "error" in found))
+
+
+def value_of(raw_id: bytes) -> object:
+    """Return what an id is, however it is written."""
+    try:
+        value: object = json.loads(raw_id)
+    except ValueError:
+        return raw_id
+    return value if isinstance(value, str | int | float) else raw_id

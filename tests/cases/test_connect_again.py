@@ -1,0 +1,461 @@
+"""`connect` when the daemon is restarted, reloaded, not started yet or gone for good; and input that cannot be read."""
+
+import contextlib
+import json
+import queue
+import socket
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+import pytest
+import trio
+from mcp.client.client import Client
+from mcp.client.stdio import StdioServerParameters, stdio_client
+from mcp.shared.exceptions import MCPError
+
+from ..e2e.bridge_process import EXAMPLE, PROGRAM
+from ..e2e.daemon_process import Daemon, write_config
+from ..e2e.raw_http import INITIALIZE
+from ..e2e.sdk import SDK_WARNINGS
+from ..e2e.test_modern_http import request, tool
+
+SERVER = [sys.executable, "-I", "-S", str(Path(__file__).with_name("servers") / "counting.py")]
+PATIENCE = 20
+CAPABLE = {**INITIALIZE, "capabilities": {"roots": {}}}
+READY = {"jsonrpc": "2.0", "method": "notifications/initialized"}
+
+
+def message(method, number=None, **params):
+    found = {"jsonrpc": "2.0", "method": method, **({"params": params} if params else {})}
+    return found if number is None else {**found, "id": number}
+
+
+def call(number, name, **arguments):
+    return message("tools/call", number, name=name, arguments=arguments)
+
+
+class Home:
+    """A configuration whose daemon comes and goes, and the journal of its server."""
+
+    def __init__(self, folder):
+        self.folder = folder
+        self.journal = folder / "journal"
+        self.journal.touch()
+        self.configure()
+
+    def configure(self, *words, name="one", **server):
+        servers = {"other": {"command": EXAMPLE}}
+        if name:
+            servers[name] = {"command": [*SERVER, str(self.journal), *words], **server}
+        write_config(self.folder / "config.toml", servers, limits={"drain_seconds": 1})
+
+    def daemon(self, **options):
+        return Daemon(self.folder, **options)
+
+    def calls(self):
+        """The calls that the server was sent, by their names and numbers."""
+        lines = [line.split(" ", 1)[1] for line in self.journal.read_text().splitlines()]
+        return [line.removeprefix("tools/call ") for line in lines if line.startswith("tools/call")]
+
+    def until_called(self):
+        end = time.monotonic() + PATIENCE
+        while not self.calls():
+            assert time.monotonic() < end
+            time.sleep(0.01)
+
+    def processes(self):
+        """What each server process was sent, calls left out."""
+        found = {}
+        for line in self.journal.read_text().splitlines():
+            pid, text = line.split(" ", 1)
+            if not text.startswith(("tools/", "server/")):
+                found.setdefault(pid, []).append(text.rpartition(" ")[0])
+        return list(found.values())
+
+
+class Process:
+    """A running `connect`, spoken to through its standard streams only."""
+
+    def __init__(self, home, *words, name="one"):
+        variables = {**Daemon.variables.fget(home)}
+        self.process = subprocess.Popen(
+            [PROGRAM, "connect", name, "--config", str(home.folder / "config.toml"), *words],
+            env=variables,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+        )
+        self.lines = queue.SimpleQueue()
+        self.said = []
+        self._threads = [
+            threading.Thread(target=self._read, daemon=True),
+            threading.Thread(target=lambda: self.said.extend(self.process.stderr), daemon=True),
+        ]
+        for thread in self._threads:
+            thread.start()
+
+    def _read(self):
+        for line in self.process.stdout:
+            self.lines.put(json.loads(line))
+
+    def send(self, *messages):
+        for one in messages:
+            self.process.stdin.write(one if isinstance(one, bytes) else json.dumps(one).encode() + b"\n")
+        self.process.stdin.flush()
+
+    def receive(self):
+        return self.lines.get(timeout=PATIENCE)
+
+    def answer(self, number, seen=None):
+        """The answer to a request; what comes before it is put into `seen`."""
+        while (found := self.receive()).get("id") != number or "method" in found:
+            if seen is not None:
+                seen.append(found)
+        return found
+
+    def open(self):
+        self.send(message("initialize", 0, **CAPABLE), READY)
+        assert "result" in self.answer(0)
+
+    def until_said(self, text):
+        end = time.monotonic() + PATIENCE
+        while text not in self.stderr:
+            assert time.monotonic() < end, (text, self.said)
+            time.sleep(0.01)
+
+    @property
+    def stderr(self):
+        return b"".join(self.said).decode()
+
+    def end(self):
+        """The exit code after the end of the input."""
+        with contextlib.suppress(BrokenPipeError):
+            self.process.stdin.close()
+        return self.wait()
+
+    def wait(self):
+        code = self.process.wait(PATIENCE)
+        for thread in self._threads:
+            thread.join(PATIENCE)
+        return code
+
+
+@contextlib.contextmanager
+def connected(home, *words, name="one"):
+    found = Process(home, *words, name=name)
+    try:
+        yield found
+    finally:
+        found.process.kill()
+        with contextlib.suppress(BrokenPipeError):
+            found.end()
+        found.process.stdout.close()
+        found.process.stderr.close()
+
+
+@pytest.fixture
+def home(tmp_path):
+    return Home(tmp_path)
+
+
+# ---- C1
+
+
+def test_c01_after_a_kill_of_the_daemon_the_session_is_opened_again(home):
+    with connected(home) as client:
+        with home.daemon() as first:
+            client.open()
+            client.send(message("logging/setLevel", 1, level="error"))
+            client.send(
+                message("resources/subscribe", 2, uri="x://one"),
+                message("resources/subscribe", 3, uri="x://two"),
+            )
+            client.send(message("resources/unsubscribe", 4, uri="x://one"))
+            client.answer(4)
+            client.send(call("slow", "slow", seconds=60))
+            home.until_called()
+            first.kill()
+            failed = client.answer("slow")["error"]
+            assert "one has closed the connection" in failed["message"]
+            assert "may have been carried out" in failed["message"]
+        client.send(call(6, "quick"), message("notifications/roots/list_changed"), call(7, "quick"))
+        with home.daemon():
+            seen = []
+            assert "result" in client.answer(6, seen)
+            assert "result" in client.answer(7, seen)
+            assert client.end() == 0
+    methods = sorted(one["method"] for one in seen)
+    assert methods == [
+        "notifications/resources/list_changed",
+        "notifications/resources/updated",
+        "notifications/tools/list_changed",
+    ]
+    assert [line.split()[0] for line in home.calls()] == ["slow", "quick", "quick"]
+    before, after = home.processes()
+    assert before[:3] == ["initialize", "notifications/initialized", "logging/setLevel error"]
+    assert after == [
+        "initialize",
+        "notifications/initialized",
+        "logging/setLevel error",
+        "resources/subscribe x://two",
+        "notifications/roots/list_changed",
+    ]
+    assert "connecting again" in client.stderr
+    assert "Traceback" not in client.stderr
+
+
+def test_c01_a_reload_that_changes_the_server_answers_what_is_in_flight_and_goes_on(home):
+    with home.daemon() as running, connected(home) as client:
+        client.open()
+        client.send(call(1, "slow", seconds=0.5))
+        home.until_called()
+        home.configure("changed")
+        running.do("reload")
+        first = json.loads(client.answer(1)["result"]["content"][0]["text"])
+        client.until_said("connecting again")
+        seen = []
+        client.send(call(2, "quick"))
+        second = json.loads(client.answer(2, seen)["result"]["content"][0]["text"])
+        assert first["pid"] != second["pid"]
+        assert "notifications/tools/list_changed" in [one["method"] for one in seen]
+        assert client.end() == 0
+    assert [line.split()[0] for line in home.calls()] == ["slow", "quick"]
+
+
+def test_c01_a_question_of_the_lost_server_is_withdrawn_and_its_late_answer_dropped(home):
+    with connected(home) as client:
+        with home.daemon() as first:
+            client.open()
+            client.send(call(1, "ask"))
+            question = client.receive()
+            assert question["method"] == "roots/list"
+            first.kill()
+            seen = []
+            assert "error" in client.answer(1, seen)
+            withdrawn = seen[0] if seen else client.receive()
+            assert withdrawn["method"] == "notifications/cancelled"
+            assert withdrawn["params"]["requestId"] == question["id"]
+        client.send({"jsonrpc": "2.0", "id": question["id"], "result": {"roots": []}})
+        with home.daemon():
+            client.send(call(2, "ask"))
+            asked = client.receive()
+            while asked.get("method") != "roots/list":
+                asked = client.receive()
+            assert asked["id"] != question["id"]
+            client.send({"jsonrpc": "2.0", "id": question["id"], "result": {"roots": []}}, call(3, "quick"))
+            client.answer(3)
+            assert not any("answer" in one for one in home.processes())
+            client.send({"jsonrpc": "2.0", "id": asked["id"], "result": {"roots": []}}, call(4, "quick"))
+            client.answer(4)
+            assert sum(one.count("answer") for one in home.processes()) == 1
+
+
+def test_c01_an_initialize_in_flight_is_sent_again_and_answered_once(home):
+    with connected(home) as client:
+        client.send(message("initialize", "first", **CAPABLE), READY, call(1, "quick"))
+        with home.daemon():
+            assert "result" in client.answer("first")
+            assert "result" in client.answer(1)
+            assert client.end() == 0
+
+
+def test_c01_a_modern_client_connects_again_and_its_subscription_ends_with_the_reason(home):
+    with connected(home, name="other") as client:
+        with home.daemon() as first:
+            client.send(
+                request("subscriptions/listen", {"notifications": {"toolsListChanged": True}}, id="sub")
+            )
+            client.send(request("tools/call", tool("echo", text="a"), id=1))
+            assert "result" in client.answer(1)
+            first.kill()
+            ended = client.answer("sub")["error"]
+            assert "other has closed the connection" in ended["message"]
+        with home.daemon():
+            client.send(request("tools/call", tool("echo", text="b"), id=2))
+            assert client.answer(2)["result"]["content"][0]["text"] == "b"
+            assert client.end() == 0
+
+
+def test_c01_a_server_that_is_removed_is_the_end_with_the_reason(home):
+    with home.daemon() as running, connected(home) as client:
+        client.open()
+        home.configure(name="")
+        running.do("reload")
+        assert client.wait() == 1
+    assert client.stderr.splitlines()[-1] == "mcp-bridge: there is no server 'one'"
+
+
+def test_c01_c02_a_daemon_that_does_not_come_back_is_the_end_with_the_reason(home):
+    with connected(home, "--wait", "1") as client:
+        with home.daemon() as running:
+            client.open()
+            running.stop()
+            client.until_said("connecting again")
+            client.send(call(1, "quick"))
+            failed = client.answer(1)["error"]["message"]
+            assert failed.startswith("no daemon answers on ")
+            assert client.wait() == 69
+    assert client.stderr.splitlines()[-1].startswith("mcp-bridge: no daemon answers on ")
+    assert home.calls() == []
+
+
+def test_c01_the_end_of_the_input_ends_it_also_without_a_daemon(home):
+    with connected(home) as client:
+        with home.daemon() as running:
+            client.open()
+            running.stop()
+            client.until_said("connecting again")
+            assert client.end() == 0
+
+
+def test_c01_a_server_that_refuses_to_be_opened_again_fails_calls_until_it_does_not(home):
+    with home.daemon() as running, connected(home) as client:
+        client.open()
+        write_config(home.folder / "config.toml", {"one": {"command": ["/bin/false"]}})
+        running.do("reload")
+        client.until_said("connecting again")
+        client.send(call(1, "quick"))
+        assert "error" in client.answer(1)
+        home.configure()
+        running.do("reload")
+        for number in range(2, 100):
+            client.send(call(number, "quick"))
+            if "result" in client.answer(number):
+                break
+            time.sleep(0.05)
+        else:
+            raise AssertionError(client.stderr)
+        assert client.end() == 0
+
+
+# ---- C2
+
+
+def test_c02_started_before_the_daemon_it_waits_and_says_so(home):
+    with connected(home) as client:
+        client.send(message("initialize", 0, **CAPABLE), READY, call(1, "quick"))
+        client.process.stdin.close()
+        client.until_said("waiting")
+        with home.daemon():
+            assert "result" in client.answer(0)
+            assert "result" in client.answer(1)
+            assert client.wait() == 0
+    (line,) = client.stderr.splitlines()
+    assert line.startswith("mcp-bridge: no daemon answers on ")
+    assert "`mcp-bridge serve` starts one; waiting for it for at most 30 s" in line
+
+
+def test_c02_a_socket_of_a_service_manager_is_waited_for(home):
+    path = home.folder / "activated.sock"
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(str(path))
+        listener.listen()
+        path.chmod(0o600)
+        servers = {"one": {"command": [*SERVER, str(home.journal)]}}
+        write_config(home.folder / "config.toml", servers, listen={"unix": str(path), "http": False})
+        with connected(home) as client:
+            client.send(message("initialize", 0, **CAPABLE), READY, call(1, "quick"))
+            client.until_said("is connected and silent")
+            with home.daemon(listeners=[listener]):
+                assert "result" in client.answer(1)
+                assert client.end() == 0
+
+
+@pytest.mark.parametrize("words", [(), ("--wait", "0")])
+def test_c02_without_anything_to_send_it_does_not_wait(home, words):
+    with connected(home, *words) as client:
+        assert client.end() == 69
+    assert "no daemon answers on" in client.stderr
+
+
+# ---- T6
+
+UNREADABLE = [
+    (b'{"jsonrpc":"2.0","id":"nan","method":"x","params":{"a":NaN}}', "nan"),
+    (b'{"jsonrpc":"2.0","id":"cut","method":"x","params":{"a":', "cut"),
+    (b'{"jsonrpc":"2.0","id":"utf","method":"x","params":{"a":"\xff"}}', "utf"),
+    (b'{"jsonrpc":"2.0","id":"params","method":"x","params":5}', "params"),
+    (b'{"jsonrpc":"2.0","id":"twice","method":"x","id":"twice"}', "twice"),
+    (b'{"jsonrpc":"2.0","id":null,"method":"x"}', None),
+    (b'{"jsonrpc":"2.0","id":true,"method":"x"}', None),
+    (b"hello", None),
+    (b"\xff\xfe", None),
+    (b"{}", None),
+    (b"[]", None),
+    (b"null", None),
+    (b'{"jsonrpc":"2.0","id":"good","result":NaN}', None),
+    (b'{"jsonrpc":"2.0","method":"notifications/x","params":NaN}', None),
+    (b'[{"jsonrpc":"2.0","id":"batch","method":"ping"}]', "batch"),
+]
+
+
+def test_t06_what_cannot_be_read_is_answered_and_costs_itself_only(home):
+    with home.daemon(), connected(home) as client:
+        client.open()
+        for number, (line, wanted) in enumerate(UNREADABLE):
+            client.send(line + b"\n", call(number + 100, "quick"))
+            refused, answered = client.receive(), client.receive()
+            if "error" not in refused:
+                refused, answered = answered, refused
+            assert (refused["id"], "error" in refused) == (wanted, True), line
+            assert (answered["id"], "result" in answered) == (number + 100, True), line
+        assert client.end() == 0
+        assert client.lines.empty()
+
+
+def test_t06_it_ends_with_its_input_whatever_that_was(home):
+    with home.daemon(), connected(home) as client:
+        client.send(message("initialize", 0, **CAPABLE), *(line + b"\n" for line, _ in UNREADABLE))
+        assert client.end() == 0
+        found = [client.lines.get_nowait() for _ in range(client.lines.qsize())]
+    assert len(found) == 1 + len(UNREADABLE)
+
+
+# ---- official clients
+
+
+@pytest.mark.anyio
+@SDK_WARNINGS[0]
+@pytest.mark.parametrize("mode", ["legacy", "auto"])
+async def test_c01_the_python_sdk_survives_restarts_and_reloads(home, mode):
+    """Each call ends in its answer or in an error with the reason, and none is carried out twice."""
+    running = home.daemon()
+    running.__enter__()
+    words = ["connect", "one", "--config", str(running.config)]
+    server = StdioServerParameters(command=str(PROGRAM), args=words, env=running.variables)
+    outcomes = {}
+
+    async def use(client, number):
+        try:
+            result = await client.call_tool("quick", {"number": number})
+            outcomes[number] = json.loads(result.content[0].text)["number"]
+        except MCPError as fault:
+            outcomes[number] = str(fault)
+
+    try:
+        with trio.fail_after(60):
+            async with Client(stdio_client(server), mode=mode) as client:
+                for number in range(0, 40, 10):
+                    async with trio.open_nursery() as nursery:
+                        for more in range(5):
+                            nursery.start_soon(use, client, number + more)
+                        await trio.sleep(0.01)
+                        if number in (10, 30):
+                            await trio.to_thread.run_sync(running.kill if number == 10 else running.stop)
+                            await trio.to_thread.run_sync(running.wait_until_alone, 5)
+                            running = home.daemon()
+                            await trio.to_thread.run_sync(running.__enter__)
+                        elif number == 20:
+                            home.configure("changed")
+                            await trio.to_thread.run_sync(running.do, "reload")
+                await use(client, 40)
+    finally:
+        running.__exit__(None, None, None)
+    assert len(outcomes) == 21
+    wrong = {number: one for number, one in outcomes.items() if one != number}
+    assert all(isinstance(one, str) and one for one in wrong.values()), wrong
+    assert outcomes[40] == 40, outcomes
+    assert len(home.calls()) <= 21
