@@ -21,7 +21,7 @@ import trio
 from ..transports.child import Child, ChildBusy, ChildGone, Exit, Rest
 from ..transports.lines import Overlong
 from ..transports.options import LOCAL, Launch, SpawnFailed
-from ..transports.outlet import Outlet
+from ..transports.outlet import OPEN, Outlet
 from ..transports.peer import UNKNOWN, Caller
 from ..transports.ports import Log, ModernRequest
 from ..transports.readiness import Readiness
@@ -212,6 +212,9 @@ class LocalServer:
         self._leaving: set[SharedProcess] = set()
         self._ids = count(1)
         self._current: dict[Key, Place] = {}
+        # WebSockets that have carried a stateless request. They are closed with the server; those that are over are
+        # removed in each round.
+        self._pipes: set[Outlet] = set()
         # Desk and client by principal, caller, brought variables, clientInfo and capabilities of earlier requests.
         self._quick: dict[tuple[str, str, Brought, bytes, bytes], tuple[Desk, Client]] = {}
 
@@ -250,6 +253,7 @@ class LocalServer:
         for holder in (*self._registry, *self._desks.values(), *self._processes.values(), *self._leaving):
             with self._guarding(holder):
                 holder.ticked(now)
+        self._pipes = {outlet for outlet in self._pipes if outlet.state == OPEN}
         self._look_for_life(now)
         self._breakers = {who: one for who, one in self._breakers.items() if not one.calm(now)}
         for place in list(self._places.values()):
@@ -373,6 +377,8 @@ class LocalServer:
             self._leaving.pop().end(reason)
         while self._spares:
             self._spares.popleft().stop()
+        while self._pipes:
+            self._pipes.pop().finish()  # on another connection there may be another server
 
     async def emptied(self) -> None:
         """Wait until no child is left."""
@@ -548,6 +554,8 @@ class LocalServer:
         try:
             if self._closed:
                 raise stopping()
+            if pipe and outlet not in self._pipes:
+                self._pipes.add(outlet)
             brought = brought_in(headers, self._wanted) if self._wanted else NOTHING
             desk, client = await self._find_desk(principal, brought, caller or Caller(name=UNKNOWN), request)
             desk.ask(ask._replace(choice=self._choice_of(principal), client=client, caller=caller))

@@ -37,11 +37,8 @@ def call(number, params):
 for line in sys.stdin:
     message = json.loads(line)
     number, method, params = message.get("id"), message.get("method", "answer"), message.get("params", {})
-    note(
-        " ".join(
-            [method, *(str(params[key]) for key in ("name", "level", "uri") if key in params), str(number)]
-        )
-    )
+    words = [str(params[key]) for key in ("name", "level", "uri") if key in params]
+    note(" ".join([method, *words, str(params.get("arguments", {}).get("number", number))]))
     if method == "initialize":
         offered = {
             "tools": {"listChanged": True},
