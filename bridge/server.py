@@ -378,7 +378,7 @@ class LocalServer:
         while self._spares:
             self._spares.popleft().stop()
         while self._pipes:
-            self._pipes.pop().finish()  # on another connection there may be another server
+            self._pipes.pop().finish(reason)  # on another connection there may be another server
 
     async def emptied(self) -> None:
         """Wait until no child is left."""
