@@ -101,7 +101,7 @@ def test_a_refused_initialize_answers_all_that_is_held():
     assert given(session.child_sent(Response(b"4", INITIALIZE, b""))) == []
 
 
-@pytest.mark.parametrize("way", ["child_lost", "ended", "spoiled"])
+@pytest.mark.parametrize("way", ["child_lost", "ended", "call_lost"])
 def test_an_initialize_that_fails_answers_all_that_is_held(way):
     session = opening()
     send(session, 1)
@@ -112,7 +112,7 @@ def test_an_initialize_that_fails_answers_all_that_is_held(way):
         case "ended":
             effects = session.ended("gone")
         case _:
-            effects = session.child_spoiled(b'{"jsonrpc":"2.0","id":1,"result":', "gone")
+            effects = session.calls_lost((b"1",), "gone", {})
     assert answered(effects) == {0: "gone", 1: "gone"}
     assert session.in_flight == 0
 
