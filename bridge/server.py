@@ -160,7 +160,7 @@ class LocalServer:
         self.name = config.name
         self.config = config
         self.record = record
-        record.withheld = config.withheld
+        record.withheld, record.start_fault = config.withheld, None
         self._spawner = spawner
         self._readiness = readiness
         self._limits = limits = config.limits
@@ -185,7 +185,6 @@ class LocalServer:
         self._startups: dict[Child, tuple[Startup, float]] = {}
         # Why a start has failed, if the server should turn out not to speak another era; until that is known.
         self._doubted: dict[Holder, StartFault] = {}
-        record.start_fault = None
         self._one_less = trio.lowlevel.ParkingLot()
         self._closed = False
         self._approval = Approval()
