@@ -390,7 +390,9 @@ class World:
         if self.ghosts:
             id_ = self.rng.choice(list(self.ghosts))
             (_, who, _), since = self.ghosts.pop(id_)
-            if self.now - since < LIMITS.held_seconds:  # from then on it asks for nothing, also after its answer
+            if (
+                self.now - since < LIMITS.held_seconds
+            ):  # from then on it asks for nothing, also after its answer
                 self.late.append((who, self.now))
             self.translated(self.translator.from_server(Response(id_, raw({"content": [], "who": who}), b"")))
 
