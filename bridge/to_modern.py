@@ -38,6 +38,8 @@ LEAST_POLL: Final = 0.1
 # After the server has ended a subscription, in seconds; twice as long after each attempt that fails, and at most.
 LISTEN_AGAIN: Final = 1.0
 LISTEN_SELDOM: Final = 60.0
+# The log level until the client has set one: a legacy server logs before, a modern one only where a request says so.
+DEFAULT_LEVEL: Final = "info"
 
 _CAPABILITY: Final = {
     "tools/list": "tools",
@@ -255,14 +257,14 @@ class ToModern:
         self._level = level
         return _done(request.id)
 
-    def _enveloped(self, params: dict[str, object], capabilities: bytes) -> bytes:
+    def _enveloped(self, params: dict[str, object], capabilities: bytes, level: str = "") -> bytes:
         meta: dict[str, object] = {**members.peek(_raw_of(params.get("_meta")))}
         meta[modern.PROTOCOL_VERSION] = modern.MODERN_REVISION
         meta[modern.CLIENT_CAPABILITIES] = members.raw(capabilities)
         if self._client_info is not None:
             meta[modern.CLIENT_INFO] = self._client_info
-        if self._level:
-            meta[modern.LOG_LEVEL] = self._level
+        if level:
+            meta[modern.LOG_LEVEL] = level
         params["_meta"] = meta
         return members.write(params)
 
@@ -274,7 +276,8 @@ class ToModern:
             meta["progressToken"] = members.raw(call.upstream)
             params["_meta"] = members.raw(members.write(meta))
         capabilities = for_legacy.with_tasks(self._capabilities) if call.tasks else self._capabilities
-        return (ToServer(Request(call.upstream, method, self._enveloped(params, capabilities))),)
+        enveloped = self._enveloped(params, capabilities, self._level or DEFAULT_LEVEL)
+        return (ToServer(Request(call.upstream, method, enveloped)),)
 
     def _cancelled(self, asker: bytes, reason: bytes) -> Effects:
         call = self._calls.get(asker)

@@ -12,6 +12,8 @@ from mcpbridged.validators.limits import Limits
 
 LIMITS = Limits()
 PREFIX = "io.modelcontextprotocol/"
+# What a request says until its client has set a level.
+INFORMED = {f"{PREFIX}logLevel": "info"}
 TASKS = f"{PREFIX}tasks"
 INFO = {"name": "ide", "version": "1"}
 SERVER = {"name": "new", "version": "2"}
@@ -233,7 +235,11 @@ def test_a_request_gets_its_envelope_and_keeps_its_own_meta():
         (
             2,
             "tools/call",
-            {"name": "t", "arguments": {"a": 1}, "_meta": talk.meta(progressToken=2, traceparent="00")},
+            {
+                "name": "t",
+                "arguments": {"a": 1},
+                "_meta": talk.meta(progressToken=2, traceparent="00", **INFORMED),
+            },
         )
     ]
     assert told(talk.answer(2, {"resultType": "complete", "content": []})) == [(7, {"content": []})]
@@ -346,7 +352,7 @@ def test_input_required_becomes_real_requests_and_the_call_goes_on_with_their_an
             {
                 "name": "t",
                 "arguments": {"a": 1},
-                "_meta": talk.meta(),
+                "_meta": talk.meta(**INFORMED),
                 "inputResponses": {"a": ACCEPTED, "b": {"role": "assistant"}, "c": {"roots": []}},
                 "requestState": "ünï",
             },
@@ -631,7 +637,7 @@ def test_a_call_that_is_cancelled_while_its_client_is_asked_takes_the_questions_
 def test_progress_rises_over_all_rounds():
     talk = Talk()
     [(_, _, params)] = said(talk.call(7, _meta={"progressToken": "5", "a": 1}))
-    assert params["_meta"] == talk.meta(progressToken=2, a=1)
+    assert params["_meta"] == talk.meta(progressToken=2, a=1, **INFORMED)
     talk.call(8)
     send = "notifications/progress"
     first = talk.says(send, progressToken=2, progress=1, message="x")
@@ -640,7 +646,7 @@ def test_progress_rises_over_all_rounds():
     talk.answer(2, required("s"))
     assert told(talk.says(send, progressToken=2, progress=2)) == []
     [(_, _, params)] = said(talk.due("retry:7"))
-    assert params["_meta"] == talk.meta(progressToken=4, a=1)
+    assert params["_meta"] == talk.meta(progressToken=4, a=1, **INFORMED)
     assert told(talk.says(send, progressToken=4, progress=0.5)) == []
     assert len(told(talk.says(send, progressToken=4, progress=1.5))) == 1
     for about in (

@@ -1,0 +1,68 @@
+"""Log lines of a server of the modern era for clients that have never set a level.
+
+T20: such a server logs in the course of a request that says from which level on, and a legacy client need not say it.
+"""
+
+import sys
+from pathlib import Path
+
+import pytest
+
+from ..e2e.daemon_process import daemon
+from .servers.extended import LEVELS
+from .sharing_support import session
+
+pytestmark = pytest.mark.anyio
+
+PROGRAM = str(Path(__file__).with_name("servers") / "extended.py")
+SHARES = ("session", "client", "principal", "server")
+
+
+@pytest.fixture(scope="module")
+def running(tmp_path_factory):
+    names = [f"{era}-{share}" for era in ("modern", "legacy") for share in SHARES]
+    servers = {
+        name: {"command": [sys.executable, "-I", "-S", PROGRAM, era], "share": share}
+        for name in names
+        for era, _, share in [name.partition("-")]
+    }
+    servers["silent"] = {**servers["modern-client"], "features": {"deny": ["logging"]}}
+    with daemon(
+        tmp_path_factory.mktemp("levels"), servers, aggregate={"servers": ["modern-client", "legacy-client"]}
+    ) as found:
+        yield found
+
+
+async def lines_of(client, tool="log"):
+    """The levels of the log lines that come with a call: those of one request are before its answer."""
+    before = len(client.seen)
+    await client.call(tool)
+    messages = [one for one in client.seen[before:] if one.get("method") == "notifications/message"]
+    return [one["params"]["level"] for one in messages]
+
+
+async def check_levels(client, tool="log"):
+    assert await lines_of(client, tool) == ["info", "notice", "warning"]
+    await client.ask("logging/setLevel", {"level": "debug"})
+    assert await lines_of(client, tool) == [*LEVELS[:4]]
+    await client.ask("logging/setLevel", {"level": "warning"})
+    assert await lines_of(client, tool) == ["warning"]
+
+
+@pytest.mark.parametrize("share", SHARES)
+@pytest.mark.parametrize("transport", ["http", "sse", "ws", "connect"])
+async def test_t20_log_lines_come_from_info_on_until_the_client_sets_a_level(running, transport, share):
+    async with session(running, transport, f"modern-{share}") as client:
+        await check_levels(client)
+
+
+@pytest.mark.parametrize("transport", ["http", "ws"])
+@pytest.mark.parametrize("era", ["modern", "legacy"])
+async def test_t20_log_lines_come_through_the_aggregate(running, transport, era):
+    async with session(running, transport, None) as client:
+        await check_levels(client, f"{era}-client__log")
+
+
+async def test_t20_no_log_lines_come_where_logging_is_switched_off(running):
+    async with session(running, "http", "silent") as client:
+        assert await lines_of(client) == []
