@@ -586,6 +586,8 @@ class LocalConversation:
                 self._refused(message, rejection)
         elif isinstance(message, Notification) and message.method == "notifications/cancelled":
             desk.cancel(outlet, read_cancelled(message.params)[0])
+        elif isinstance(message, Notification):
+            desk.notify(message)
 
     # ---- carrying out
 

@@ -15,7 +15,7 @@ from ..transports.ports import Log
 from ..transports.pulse import PausableClock
 from ..transports.seldom import Seldom
 from ..validators import envelope
-from ..validators.envelope import Message, Request, Response
+from ..validators.envelope import Message, Notification, Request, Response
 from ..validators.limits import Limits
 from ..validators.rejection import INTERNAL_ERROR, Rejection
 from . import effects as orders
@@ -172,6 +172,11 @@ class Desk:
             desk.cancel(outlet, raw_id)
         self._let_read(outlet)
         self._perform(self._relay.cancelled(outlet, raw_id))
+
+    def notify(self, message: Notification) -> None:
+        """Take a notification of a caller."""
+        self._used = True
+        self._perform(self._relay.notified(message))
 
     def narrowed(self, principal: str) -> None:
         """What this principal may use is another thing now."""

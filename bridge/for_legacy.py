@@ -14,6 +14,8 @@ from ..validators.limits import Limits
 from ..validators.members import Members
 from ..validators.rejection import INVALID_PARAMS, too_large
 from ..validators.shapes import read_items
+from . import extensions
+from .extensions import TASKS
 from .for_modern import (
     RESOURCE_NOT_FOUND,
     URL_ELICITATION_REQUIRED,
@@ -23,7 +25,6 @@ from .for_modern import (
     replaced_fault,
 )
 
-TASKS: Final = "io.modelcontextprotocol/tasks"
 # The revisions in which things have come to be (digest 1.11).
 AUDIO_SINCE: Final = "2025-03-26"
 LINKS_SINCE: Final = "2025-06-18"
@@ -44,7 +45,7 @@ _NO_ITEMS: Final = re.compile(rb"\[\s*+\]|[^\[]")
 
 def capabilities_for(version: str, legacy: bytes | msgspec.Raw | None) -> bytes:
     """The capabilities of `initialize` as a modern request states them (digest 8.2)."""
-    declared = members.peek(legacy)
+    declared = extensions.carried(members.peek(legacy))
     declared.pop("tasks", None)
     if "roots" in declared:
         declared["roots"] = members.raw(b"{}")
@@ -73,8 +74,7 @@ def with_extension(capabilities: bytes, name: str) -> bytes:
 def initialize_result(version: str, discovered: bytes | msgspec.Raw, name: str) -> bytes:
     """The answer to `initialize` out of that to `server/discover` (digest 8.2)."""
     found = members.peek(discovered)
-    offered = members.peek(found.get("capabilities"))
-    offered.pop("extensions", None)
+    offered = extensions.carried(members.peek(found.get("capabilities")))
     info = members.peek(found.get("_meta")).get(modern.SERVER_INFO)
     answer: dict[str, object] = {
         "protocolVersion": version,
@@ -116,6 +116,10 @@ def without_modern_members(found: Members) -> None:
     """Without `resultType`, caching hints and the server's name: some clients refuse what they do not know (digest 1.12)."""
     for name in ("resultType", "ttlMs", "cacheScope"):
         found.pop(name, None)
+    _without_server_info(found)
+
+
+def _without_server_info(found: Members) -> None:
     if "_meta" in found:
         meta = members.peek(found["_meta"])
         if meta.pop(modern.SERVER_INFO, None) is not None:
@@ -123,6 +127,16 @@ def without_modern_members(found: Members) -> None:
                 found["_meta"] = members.raw(members.write(meta))
             else:
                 del found["_meta"]
+
+
+def extension_result(modern_result: bytes) -> bytes:
+    """The result of a method outside of the core: without what the modern era adds to every result, else as it is."""
+    found = members.peek(modern_result)
+    if members.string(found.get("resultType")) != "complete":
+        return modern_result
+    del found["resultType"]
+    _without_server_info(found)
+    return members.write(found)
 
 
 def with_content(found: Members, version: str, limits: Limits = _LIMITS) -> None:
@@ -239,6 +253,13 @@ def error(method: str, modern_error: bytes, version: str) -> bytes:
     known = fault.code == URL_ELICITATION_REQUIRED and version >= URL_MODE_SINCE
     if fault.code in _RESERVED and not known:
         return replaced_fault(fault)
+    return modern_error
+
+
+def extension_error(method: str, modern_error: bytes, version: str) -> bytes:
+    """The error of a method outside of the core: as it is, unless it is about the era."""
+    if extensions.is_about_the_era(read_fault(modern_error).code):
+        return error(method, modern_error, version)
     return modern_error
 
 

@@ -17,6 +17,7 @@ from ..validators.limits import Limits
 from ..validators.members import Members
 from ..validators.rejection import INTERNAL_ERROR, INVALID_PARAMS, METHOD_NOT_FOUND, too_large
 from ..validators.shapes import read_items
+from . import extensions
 
 RESOURCE_NOT_FOUND: Final = -32002
 URL_ELICITATION_REQUIRED: Final = -32042
@@ -136,10 +137,11 @@ def token_and_level(meta: msgspec.Raw | None) -> tuple[bytes, str]:
     return b"" if token is None else bytes(token), members.string(found.get(modern.LOG_LEVEL))
 
 
-def without_envelope(found: Members, token: bytes) -> bytes:
+def without_envelope(found: Members, token: bytes, *, rounds: bool = True) -> bytes:
     """Take from params what only the modern era knows, and return them as text.
 
-    `token` is the progress token towards the server, where the client has asked for progress.
+    `token` is the progress token towards the server, where the client has asked for progress. Without `rounds` the method
+    has no rounds of input, so that their members are its own.
     """
     old = found.pop("_meta", None)
     if old is not None:
@@ -149,8 +151,9 @@ def without_envelope(found: Members, token: bytes) -> bytes:
         meta = _meta_without_envelope(text, token) if differs else _cached_meta(text)
         if meta is not None:
             found["_meta"] = meta
-    found.pop("inputResponses", None)
-    found.pop("requestState", None)
+    if rounds:
+        found.pop("inputResponses", None)
+        found.pop("requestState", None)
     return members.write(found) if found else b""
 
 
@@ -191,6 +194,15 @@ def result(
     with_cursor(found, cursors)
     with_server_info(found, server_info)
     return members.write(complete(method, found))
+
+
+def extension_result(legacy: bytes | msgspec.Raw) -> bytes:
+    """The result of a method outside of the core, with the `resultType` that the modern era demands of every result."""
+    found = members.peek(legacy)
+    if "resultType" in found or bytes(legacy)[:1] != b"{":
+        return bytes(legacy)
+    found["resultType"] = _COMPLETE
+    return members.write(found)
 
 
 def with_cursor(found: Members, cursors: str) -> None:
@@ -374,6 +386,11 @@ def _data_with_uri(fault: Fault, uri: str) -> object:
     return fault.data
 
 
+def extension_error(legacy: bytes) -> bytes:
+    """The error of a method outside of the core: as it is, unless it is about the era."""
+    return error(legacy) if extensions.is_about_the_era(read_fault(legacy).code) else legacy
+
+
 def fault_text(code: int, text: str, data: object = None) -> bytes:
     """An error object of ours."""
     found: dict[str, object] = {"code": code, "message": text}
@@ -409,7 +426,10 @@ def refusal(method: str, params: bytes, profile: Profile) -> Refusal | None:
         return _sampling_refusal(params, profile)
     if method == "elicitation/create":
         return _elicitation_refusal(params, profile)
-    return _unsupported(method, {})
+    return Refusal(
+        fault_text(METHOD_NOT_FOUND, f"revision {modern.MODERN_REVISION} cannot carry {method} to a client"),
+        {},
+    )
 
 
 def _sampling_refusal(params: bytes, profile: Profile) -> Refusal | None:

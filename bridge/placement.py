@@ -13,8 +13,8 @@ import attrs
 import msgspec
 
 from ..transports.peer import UNKNOWN, Caller, Process
-from ..validators import members
 from ..validators.envelope import Message, Notification, Request
+from . import extensions
 from .attribution import Client
 from .brought import NOTHING, Brought
 from .desk import Desk
@@ -23,8 +23,6 @@ from .membership import LEFT_OUT, read_left_out
 from .naming import in_the_name_of, with_client
 from .relay import Asked
 
-# Capabilities that name extensions, each with settings of its own.
-_EXTENDING: Final = ("extensions", "experimental")
 # Between the parts of `Client.key`. No part holds it.
 _BETWEEN: Final = "\n"
 
@@ -51,6 +49,8 @@ class Declared:
 
     profile: Profile = _NOTHING
     extensions: frozenset[tuple[str, str, str]] = frozenset()
+    # The settings as they were declared, by kind and name.
+    settings: Mapping[tuple[str, str], bytes] = attrs.field(factory=dict[tuple[str, str], bytes], eq=False)
 
     def covers(self, other: "Declared") -> bool:
         """Whether everything of the other is declared here."""
@@ -62,7 +62,12 @@ class Declared:
         return Declared(
             Profile(*map(_joined, self.profile, other.profile)),
             frozenset((*both, settings) for both, settings in named.items()),
+            {**self.settings, **other.settings},
         )
+
+    def capabilities(self) -> dict[str, object]:
+        """Return the capabilities of `initialize` that declare this."""
+        return {**self.profile.declared(), **extensions.as_capabilities(self.settings.items())}
 
 
 T = TypeVar("T")
@@ -80,14 +85,11 @@ def declared(capabilities: bytes) -> Declared:
     """Read the capabilities of a request."""
     if capabilities == b"{}":
         return Declared()
-    found = members.peek(capabilities)
+    found = extensions.declared_in(capabilities)
     return Declared(
         profile_of(capabilities),
-        frozenset(
-            (kind, name, fingerprint(bytes(settings)))
-            for kind in _EXTENDING
-            for name, settings in members.peek(found.get(kind)).items()
-        ),
+        frozenset((*both, fingerprint(settings)) for both, settings in found.items()),
+        found,
     )
 
 

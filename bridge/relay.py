@@ -27,7 +27,7 @@ from ..validators.rejection import (
     Rejection,
 )
 from ..validators.shapes import cancelled, read_cancelled, read_items, read_list, read_progress
-from . import for_modern, input_over
+from . import extensions, for_modern, input_over
 from .attribution import INTERACTIVE, Client
 from .choice import EVERYTHING, Choice
 from .effects import CANCELLED, OK, Contradiction, Done, Note, Revive, ToClient, ToServer, failed_with
@@ -235,6 +235,10 @@ class Relay:
                 if not (isinstance(one.message, Request) and one.message.id == wire_id)
             ]
         yield from self._next()
+
+    def notified(self, message: Notification) -> Effects:
+        """A notification of a caller, of an extension."""
+        return (ToServer(message),) if self._alive else (Note("notification_without_server"),)
 
     def narrowed(self, principal: str) -> Effects:
         """What this principal may use is another thing now: its subscriptions end, and it opens those that it may."""
@@ -572,6 +576,8 @@ class Relay:
             return self._input_over(input_over.state_of(message.params))
         if method == "notifications/tools/list_changed":
             self._outdated = True
+        if not extensions.is_core(method):
+            return self._extended(message, about)
         return self._published(message)
 
     def _input_over(self, inner: str) -> Effects:
@@ -607,10 +613,23 @@ class Relay:
             return None
         return wanting[-1] if wanting else None
 
+    def _extended(self, message: Notification, about: bytes) -> Effects:
+        """A notification of an extension: of a request or subscription that is named, else of the only caller's newest."""
+        ask = self._calls.get(about or _subscription(message.params)) or self._newest_of_the_only_caller()
+        if ask is None or ask.choice.lacks(message.method):
+            return (Note("extension_notification_not_sent"),)
+        listens = ask.request.method == _LISTEN
+        params = _named(message.params, ask.request.id) if listens else message.params
+        return (_told(ask, message.method, params),)
+
+    def _newest_of_the_only_caller(self) -> Asked | None:
+        if len({(ask.principal, ask.client) for ask in self._calls.values()}) != 1:
+            return None
+        newest = [*self._calls.values()][::-1]
+        return next((ask for ask in newest if ask.request.method != _LISTEN), newest[0])
+
     def _published(self, message: Notification) -> Effects:
-        meta = members.peek(members.peek(message.params).get("_meta"))
-        named = meta.get(modern.SUBSCRIPTION_ID)
-        ask = None if named is None else self._calls.get(envelope.wire_id(bytes(named)))
+        ask = self._calls.get(_subscription(message.params))
         if ask is None or ask.request.method != _LISTEN:
             return (Note("dropped a notification that belongs to no subscription"),)
         if ask.choice.lacks(message.method):
@@ -685,6 +704,12 @@ def _named(payload: bytes, client_id: bytes) -> bytes:
     meta[modern.SUBSCRIPTION_ID] = members.raw(client_id)
     found["_meta"] = members.raw(members.write(meta))
     return members.write(found)
+
+
+def _subscription(params: bytes) -> bytes:
+    """Return the raw id of the subscription that a notification belongs to, or nothing."""
+    meta = members.peek(members.peek(params).get("_meta"))
+    return envelope.wire_id(bytes(meta.get(modern.SUBSCRIPTION_ID, b"")))
 
 
 def _spoken(discovered: Response) -> Response:

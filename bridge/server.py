@@ -26,10 +26,10 @@ from ..transports.peer import UNKNOWN, Caller
 from ..transports.ports import Log, ModernRequest
 from ..transports.readiness import Readiness
 from ..transports.spawner import Spawner
-from ..validators.envelope import Response
+from ..validators.envelope import Notification, Response
 from ..validators.modern import Envelope
 from ..validators.rejection import INVALID_PARAMS, SERVER_ERROR, Rejection
-from . import eras
+from . import eras, extensions
 from .approval import Approval, NotApproved
 from .attribution import Client, Origins
 from .breaker import Breaker
@@ -566,6 +566,33 @@ class LocalServer:
         self.record.calls += 1
         return desk
 
+    async def notify(
+        self,
+        principal: str,
+        headers: Mapping[str, str],
+        message: Notification,
+        caller: Caller | None = None,
+    ) -> None:
+        """Hand a notification of a modern client to the process that serves it last (ports.Backend).
+
+        Those of the core mean nothing there, and without a process there is nothing that it can be about.
+        """
+        if extensions.is_core(message.method) or self._choice_of(principal).lacks(message.method):
+            return
+        brought = brought_in(headers, self._wanted) if self._wanted else NOTHING
+        caller = caller or Caller(name=UNKNOWN)
+        sharer = self._sharer(principal) if self.config.shares else principal
+        places = [
+            place
+            for place in self._places.values()
+            if place.key.principal == sharer and place.key.brought == brought and not place.replaced
+        ]
+        if any(place.key.client for place in places):
+            await caller.look_up()
+        serving = [place.desk for place in places if place.key.client in ("", caller.name)]
+        if serving and not serving[-1].ended:
+            serving[-1].notify(message)
+
     def narrowed(self, principal: str) -> None:
         """What this principal may use is another thing now: what it has open, and would go on as before, ends."""
         self._choices.pop(principal, None)
@@ -747,11 +774,16 @@ class LocalServer:
     def _shared_place(
         self, principal: str, brought: Brought, said: Declared | None, info: bytes = b""
     ) -> Place:
+        settings: extensions.Found = {}
         if self.config.shares:
             principal = self._sharer(principal)
-            said = None if said is None else _EVERYTHING_DECLARED
+            if said is not None:
+                settings, said = {**said.settings}, _EVERYTHING_DECLARED
         key = Key(principal, brought, said)
-        return self._current.get(key) or self._open_place(key, said, info)
+        place = self._current.get(key) or self._open_place(key, said, info)
+        if settings:
+            self._process_of(Key(principal, brought)).introduce(info, settings)
+        return place
 
     def _open_place(self, key: Key, said: Declared | None, info: bytes) -> Place:
         now = trio.current_time()
@@ -768,9 +800,7 @@ class LocalServer:
             self.record,
             translator=None
             if said is None
-            else partial(
-                self._to_legacy, said.profile, info, several=not key.client or key.client == UNKNOWN
-            ),
+            else partial(self._to_legacy, said, info, several=not key.client or key.client == UNKNOWN),
             start=self._start_again,
             later=self.later,
             doubt=self._doubt,
@@ -828,12 +858,13 @@ class LocalServer:
             if place.key.client == caller.name:
                 self._close_place(place, "its client has closed the connection")
 
-    def _to_legacy(self, profile: Profile, info: bytes, *, several: bool) -> ToLegacy:
+    def _to_legacy(self, said: Declared, info: bytes, *, several: bool) -> ToLegacy:
         origins = Origins(self._limits.held_seconds, several=several)
         return ToLegacy(
             self._limits,
-            profile,
+            said.profile,
             lambda: secrets.token_hex(16),
+            capabilities=said.capabilities(),
             version=self._version,
             info=info,
             origins=origins,
@@ -889,7 +920,7 @@ class LocalServer:
     def _attach(self, info: bytes, desk: Desk) -> tuple[SharedProcess, ToLegacy]:
         """The same process for stateless clients, the first of them with this clientInfo. Raises Rejection."""
         process = self._process_of(Key(desk.principal, desk.brought))
-        process.introduce(info)
+        process.introduce(info, {})
         translator = ToLegacy(
             self._limits,
             EVERY_PROFILE,

@@ -19,6 +19,7 @@ from ..validators.rejection import INTERNAL_ERROR, SERVER_ERROR
 from .attribution import Client, Origin, Origins
 from .brought import NOTHING, Brought
 from .effects import Note, Revive, ServerRequestRefused, ToServer
+from .extensions import Found
 from .for_modern import fault_text
 from .hearing import INVALID_RESPONSE, Hearing
 from .shared_upstream import (
@@ -181,9 +182,10 @@ class SharedProcess:
         self._members[front] = member
         self._perform(self._upstream.join(front))
 
-    def introduce(self, info: bytes) -> None:
-        """Take the clientInfo of a stateless client (raw)."""
+    def introduce(self, info: bytes, declared: Found) -> None:
+        """Take the clientInfo of a stateless client (raw), and the extensions that it has declared."""
         self._upstream.introduce(info)
+        self._upstream.extend(declared)
 
     def unassigned(self, message: Request, client: Client) -> None:
         """Assign a request of the server to another call of this client (ToLegacy)."""

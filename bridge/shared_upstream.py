@@ -32,6 +32,7 @@ from ..validators.shapes import (
     read_cancelled,
     read_progress,
 )
+from . import extensions
 from .attribution import MAY_ASK, Client, Origin, Origins, Phase, Refusal
 from .choice import Choice
 from .effects import Note, Revive, ServerRequestRefused, ToServer
@@ -52,8 +53,9 @@ _CAPABILITIES: Final = msgspec.json.encode(
         },
     }
 )
-# Members of a client's capabilities that the bridge does not know in advance.
-_OPEN_ENDED: Final = ("experimental", "extensions")
+# How many extensions of clients are kept for the server, and how many bytes of their names and settings.
+_EXTENSIONS: Final = 256
+_EXTENSIONS_BYTES: Final = 64 * 1024
 _LISTS: Final = ("tools", "prompts", "resources")
 _LIST_CHANGED: Final = frozenset(f"notifications/{name}/list_changed" for name in _LISTS)
 # Requests that the server gets once for several clients: one client cannot cancel them.
@@ -264,7 +266,9 @@ class SharedUpstream:
         self._offered: set[str] = set()
         self._result = b""
         self._info = b""
-        self._extra: members.Members = {}
+        # What clients have declared that the bridge does not know in advance. A process is told of it when it is started.
+        self._extra: extensions.Found = {}
+        self._extra_bytes = 0
         self._fronts: dict[Front, None] = {}
         self._begin_anew()
 
@@ -318,6 +322,21 @@ class SharedUpstream:
         """Take the clientInfo of a stateless client (raw), if it is the first client."""
         if not self._info and (found := client_info(info)):
             self._info = members.write(found)
+
+    def extend(self, declared: extensions.Found) -> None:
+        """Keep what a client has declared. Of an extension with two settings the first are kept.
+
+        At the limit the rest is left out: the server is not told of it.
+        """
+        for key, settings in declared.items():
+            size = sum(map(len, key)) + len(settings)
+            if (
+                key not in self._extra
+                and len(self._extra) < _EXTENSIONS
+                and self._extra_bytes + size <= _EXTENSIONS_BYTES
+            ):
+                self._extra[key] = settings
+                self._extra_bytes += size
 
     # ---- fronts
 
@@ -430,13 +449,11 @@ class SharedUpstream:
             name: msgspec.Raw(bytes(value)) for name, value in members.peek(found.get("capabilities")).items()
         }
         version = members.string(found.get("protocolVersion"))
+        self.extend(extensions.declared_in(found.get("capabilities")))
         if self._phase == _OPEN:
             return (self._welcome(front, message.id, version),)
         if not self._info:
             self._info = bytes(found.get("clientInfo", b""))
-            self._extra = {
-                name: front.capabilities[name] for name in _OPEN_ENDED if name in front.capabilities
-            }
         self._calls[message.id] = _Call(front, "initialize", b"")
         self._waiting.append((front, message.id, version))
         return self._wake()
@@ -599,7 +616,7 @@ class SharedUpstream:
     def _offer(self, version: str) -> Effects:
         self._offered.add(version)
         self._initialize_id = self._next_id()
-        capabilities = {**members.peek(_CAPABILITIES), **self._extra}
+        capabilities = {**members.peek(_CAPABILITIES), **extensions.as_capabilities(self._extra.items())}
         params = members.write(
             {
                 "protocolVersion": version,

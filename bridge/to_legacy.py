@@ -26,7 +26,7 @@ from ..validators.rejection import (
     Rejection,
 )
 from ..validators.shapes import cancelled, read_cancelled
-from . import for_modern, input_over
+from . import extensions, for_modern, input_over
 from .attribution import INTERACTIVE, MAY_ASK, Client, Origin, Origins, Phase
 from .effects import (
     Contradiction,
@@ -70,9 +70,10 @@ _CONTEXT_SINCE: Final = "2025-06-18"
 class ToLegacy:
     """Speaks the modern era to the multiplexer and a handshake revision to one server process (effects.Translator).
 
-    `profile` and `info`, the clientInfo of its client, are what the server is told at `initialize`. `mint` makes the random name of a held call. `origins` are
-    the calls of the process and `ids` its wire ids. With `shared` others use the process as well: their owner does the
-    handshake (`opened`, `refused`) and assigns the server's requests (`assigned`).
+    `capabilities` (of `profile`, where there are none) and `info`, the clientInfo of its client, are what the server is
+    told at `initialize`. `mint` makes the random name of a held call. `origins` are the calls of the process and `ids` its
+    wire ids. With `shared` others use the process as well: their owner does the handshake (`opened`, `refused`) and assigns
+    the server's requests (`assigned`).
     """
 
     def __init__(
@@ -83,6 +84,7 @@ class ToLegacy:
         *,
         version: str = "0",
         info: bytes = b"",
+        capabilities: dict[str, object] | None = None,
         origins: Origins | None = None,
         ids: Callable[[], bytes] | None = None,
         shared: bool = False,
@@ -91,6 +93,10 @@ class ToLegacy:
         self._profile = profile
         self._version = version
         self._info = info
+        self._capabilities = profile.declared() if capabilities is None else capabilities
+        # Names of extensions: of the server, and of those that a client has declared as well.
+        self._offered: frozenset[str] = frozenset()
+        self._agreed: frozenset[str] = frozenset()
         self._shared = shared
         self._cursors = f"{mint()[:8]}."  # a cursor is valid at the child that has made it
         self._origins = Origins(limits.held_seconds) if origins is None else origins
@@ -130,11 +136,11 @@ class ToLegacy:
         if self._shared:
             return ()
         self._initialize_id = self._mint_id()
-        params = initialize_params(self._profile.declared(), self._version, self._info)
+        params = initialize_params(self._capabilities, self._version, self._info)
         return (ToServer(Request(self._initialize_id, "initialize", params)),)
 
     def from_client(self, message: Message, asked: "Asked | None" = None) -> Effects:
-        """A modern request, or the cancellation of one."""
+        """A modern request, the cancellation of one, or a notification of an extension."""
         if isinstance(message, Request):
             if self._handshake.phase is HandshakePhase.OPENING:
                 self._early.append((message, asked))
@@ -142,6 +148,9 @@ class ToLegacy:
             return self._requested(message, asked)
         if isinstance(message, Notification) and message.method == "notifications/cancelled":
             return self._cancelled(read_cancelled(message.params)[0])
+        if isinstance(message, Notification) and self._agreed and not extensions.is_core(message.method):
+            params = for_modern.without_envelope(members.peek(message.params), b"")
+            return (ToServer(Notification(message.method, params)),)
         return (Note("dropped what has no place in front of a legacy server"),)
 
     def from_server(self, message: Message) -> Effects:
@@ -183,6 +192,7 @@ class ToLegacy:
     def opened(self, result: bytes | msgspec.Raw) -> Effects:
         """The server has answered `initialize` with this result."""
         self._handshake.open(result)
+        self._offered = extensions.names_in(members.write(self._handshake.capabilities))
         return self._send_early()
 
     def refused(self, text: str) -> Effects:
@@ -233,9 +243,12 @@ class ToLegacy:
             return (self._discovered(request.id),)
         if method == "subscriptions/listen":
             return self._listen(request)
+        agreed = self._agree(asked)
         capability = _PASSED.get(method)
         if capability is None:
-            return _fail(request.id, METHOD_NOT_FOUND, "there is no such method")
+            if not agreed or extensions.is_core(method):
+                return _fail(request.id, METHOD_NOT_FOUND, "there is no such method")
+            return self._begin_extended(request, asked)
         if not self._handshake.has(capability):
             return _fail(request.id, METHOD_NOT_FOUND, f"the server has no {capability}")
         found = members.read(request.params)
@@ -243,6 +256,20 @@ class ToLegacy:
         if state is not None:
             return self._retried(request, found, members.string(state), asked)
         return self._begin(request, found, asked)
+
+    def _agree(self, asked: "Asked | None") -> bool:
+        """Return whether the client of a request and the server have declared the same extension."""
+        if not self._offered or asked is None:
+            return False
+        agreed = self._offered & extensions.names_in(asked.envelope.capabilities)
+        self._agreed |= agreed
+        return bool(agreed)
+
+    def _begin_extended(self, request: Request, asked: "Asked | None") -> Effects:
+        found = members.read(request.params)
+        call = Call(request.method, request.params, "", self._profile)
+        self._bind(call, request.id, found, asked)
+        return self._send(call, found)
 
     def _begin(self, request: Request, found: Members, asked: "Asked | None") -> Effects:
         method, params = request.method, request.params
@@ -279,7 +306,9 @@ class ToLegacy:
         call.phase = CallPhase.RUNNING
         self._calls[call.wire_id] = call
         params = for_modern.without_envelope(
-            members.read(call.params) if found is None else found, call.wire_id
+            members.read(call.params) if found is None else found,
+            call.wire_id,
+            rounds=call.method in _PASSED,
         )
         if self._tasked and call.method == "tools/call":
             call.tasked = call.tasked or for_modern.tool_of(params) in self._tasked
@@ -310,9 +339,9 @@ class ToLegacy:
         handshake = self._handshake
         found: dict[str, object] = {
             "supportedVersions": list(modern.SUPPORTED),
-            "capabilities": {
-                name: value for name, value in handshake.capabilities.items() if name != "tasks"
-            },
+            "capabilities": extensions.carried(
+                {name: value for name, value in handshake.capabilities.items() if name != "tasks"}
+            ),
         }
         if handshake.instructions is not None:
             found["instructions"] = handshake.instructions
@@ -552,6 +581,8 @@ class ToLegacy:
             self._tasked |= for_modern.tasked_tools(message.result, self._limits)
         if call.lacks and for_modern.has_failed(message):
             return self._end_with(call, for_modern.missing_capability(call.lacks))
+        if call.method not in _PASSED:
+            return self._finish_extended(call, message)
         if message.error:
             uri = call.uri if call.method == "resources/read" else ""
             return self._end_with(call, for_modern.error(message.error, uri))
@@ -564,6 +595,12 @@ class ToLegacy:
             return self._end_with(call, for_modern.fault_text(rejection.code, rejection.text))
         self._requesters.pop(call.requester, None)
         return (_answer(call.requester, result), *self._assign_again(call, self._rounds.remove(call)))
+
+    def _finish_extended(self, call: Call, message: Response) -> Effects:
+        if message.error:
+            return self._end_with(call, for_modern.extension_error(message.error))
+        self._requesters.pop(call.requester, None)
+        return (_answer(call.requester, for_modern.extension_result(message.result)),)
 
     def _end_with(self, call: Call, error: bytes) -> Effects:
         self._requesters.pop(call.requester, None)
@@ -607,8 +644,18 @@ class ToLegacy:
                 return self._withdrawn(read_cancelled(message.params)[0])
             case "notifications/elicitation/complete":
                 return self._url_completed(message.params)
+            case method if self._agreed and not extensions.is_core(method):
+                return self._extended(message)
             case _:
                 return (Note("dropped a notification that the modern era does not know"),)
+
+    def _extended(self, message: Notification) -> Effects:
+        # Which call it belongs to is not known, so it is sent only where one client can have caused it.
+        running = [call for call in self._calls.values() if call.phase is CallPhase.RUNNING]
+        clients = self._origins.clients
+        if len(clients) > 1 or (len(running) > 1 and not all(client.known for client in clients)):
+            return (Note("extension_notification_not_sent"),)
+        return (ToAsker(message, running[-1].requester if running else b""),)
 
     def _progressed(self, params: bytes) -> Effects:
         found = members.peek(params)

@@ -21,7 +21,7 @@ from ..validators.limits import Limits
 from ..validators.members import Members
 from ..validators.rejection import INTERNAL_ERROR, INVALID_PARAMS, METHOD_NOT_FOUND, Rejection
 from ..validators.shapes import LEGACY_REVISIONS, cancelled, read_cancelled
-from . import for_legacy, input_over
+from . import extensions, for_legacy, input_over
 from .attribution import INTERACTIVE
 from .effects import Contradiction, Effect, Effects, Later, Note, ToAsker, ToServer
 from .for_modern import Fault, fault_text, is_without_stream, read_fault
@@ -150,6 +150,7 @@ class ToModern:
         self._client_info: msgspec.Raw | None = None
         self._level = ""
         self._offered: Members = {}
+        self._extended = False  # whether both ends have declared the same extension
         self._initialize: tuple[bytes, bytes] | None = None  # the session's id and ours
         self._calls: dict[bytes, _Call] = {}  # by the session's id
         self._upstream: dict[bytes, _Call] = {}  # by ours
@@ -179,6 +180,8 @@ class ToModern:
         if message.method == "notifications/initialized" and not self._ready and self._kinds():
             self._ready = True
             return self._changed(_Change())
+        if self._extends(message.method):
+            return (ToServer(message),)
         return ()  # the modern era has no carrier for it (digest 8.10)
 
     def from_server(self, message: Message) -> Effects:
@@ -223,9 +226,9 @@ class ToModern:
         if method in ("resources/subscribe", "resources/unsubscribe"):
             return self._subscribe(request)
         capability = _CAPABILITY.get(method)
-        if capability is None:
+        if capability is None and not self._extends(method):
             return _fail(request.id, METHOD_NOT_FOUND, "there is no such method")
-        if capability not in self._offered:
+        if capability is not None and capability not in self._offered:
             return _fail(request.id, METHOD_NOT_FOUND, f"the server has no {capability}")
         params = members.read(request.params)
         if method == "tools/call":
@@ -233,6 +236,10 @@ class ToModern:
         call = _Call(request.id, method, params)
         self._calls[request.id] = call
         return self._send(call, method, dict(params))
+
+    def _extends(self, method: str) -> bool:
+        # A method of an extension that both ends have declared passes as it is.
+        return self._extended and not extensions.is_core(method)
 
     def _begin(self, request: Request) -> Effects:
         params = members.read(request.params)
@@ -327,9 +334,8 @@ class ToModern:
             if not call.tasks and for_legacy.needs_tasks(message.error):
                 call.tasks = True
                 return self._send(call, call.method, dict(call.params))
-            return self._end(
-                call, Response(call.asker, b"", for_legacy.error(call.method, message.error, self.version))
-            )
+            rule = for_legacy.error if call.method in _CAPABILITY else for_legacy.extension_error
+            return self._end(call, Response(call.asker, b"", rule(call.method, message.error, self.version)))
         found = members.peek(message.result)
         kind = members.string(found.get("resultType")) if "resultType" in found else "complete"
         if call.task:
@@ -341,6 +347,8 @@ class ToModern:
         if kind == "task" and call.tasks and "taskId" in found:
             call.task = bytes(found["taskId"])
             return (self._poll_later(call, found),)
+        if self._extended:  # a kind of the extension
+            return self._end(call, Response(call.asker, bytes(message.result), b""))
         return self._end(
             call,
             Response(
@@ -366,11 +374,18 @@ class ToModern:
             text = f"the server refused server/discover: {fault.message}"
             return (*_fail(asker, INTERNAL_ERROR, text, fault.data), Contradiction(text))
         result = for_legacy.initialize_result(self.version, message.result, self._name)
-        self._offered = members.peek(members.peek(result)["capabilities"])
+        offered = bytes(members.peek(result)["capabilities"])
+        self._offered = members.peek(offered)
+        self._extended = bool(extensions.names_in(self._capabilities) & extensions.names_in(offered))
         return (ToAsker(Response(asker, result, b""), asker),)
 
     def _complete(self, call: _Call, modern_result: bytes) -> Effects:
         yield from self._urls_complete(call)
+        if call.method not in _CAPABILITY:
+            yield from self._end(
+                call, Response(call.asker, for_legacy.extension_result(bytes(modern_result)), b"")
+            )
+            return
         try:
             result = for_legacy.result(call.method, modern_result, self.version, self._limits)
             answer = Response(call.asker, result, b"")
@@ -547,6 +562,10 @@ class ToModern:
             return self._acknowledged(named, message)
         if method in _PUBLISHED and named == self._listening and named:
             return (ToAsker(Notification(method, _unsubscribed(message.params))),)
+        if self._extends(method):
+            asking = list(self._calls)
+            params = message.params if not named else _unsubscribed(message.params)
+            return (ToAsker(Notification(method, params), asking[0] if len(asking) == 1 else b""),)
         return (Note("dropped a notification that a legacy client does not know, or has not subscribed to"),)
 
     def _input_over(self, state: bytes) -> Effects:

@@ -31,12 +31,16 @@ async def serve_modern(
 
     A client that takes JSON only gets the answer without the notifications before it, which a server may leave out.
     """
-    if isinstance(message, Notification):  # there is none that means anything over HTTP (digest 3.1)
+    headers = exchange.head.headers
+    if isinstance(
+        message, Notification
+    ):  # of an extension: none of the core means anything over HTTP (digest 3.1)
+        exchange.caller.note_headers(headers)
+        await backend.notify(exchange.principal, headers, message, exchange.caller)
         await exchange.answer(202, b"", b"")
         return
     if not isinstance(message, Request):
         raise invalid("a response is not expected: in this revision a server asks nothing")
-    headers = exchange.head.headers
     large = len(message.params) > LARGE
     if large:  # each step may hold the event loop for as long as one decoding takes
         await trio.lowlevel.checkpoint()

@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from contextlib import AbstractContextManager
 from typing import NamedTuple, Protocol
 
-from ..validators.envelope import Message, Request
+from ..validators.envelope import Message, Notification, Request
 from ..validators.http_head import Head
 from ..validators.modern import Envelope
 from ..validators.rejection import Rejection
@@ -125,6 +125,16 @@ class Backend(Protocol):
         that opened it. `caller` is the client, or the connection by which it can be determined; None is an unknown
         client. Raises Rejection.
         """
+        ...
+
+    async def notify(
+        self,
+        principal: str,
+        headers: Mapping[str, str],
+        message: Notification,
+        caller: Caller | None = None,
+    ) -> None:
+        """Take a notification of the stateless era. One that has no receiver is dropped. Raises Rejection."""
         ...
 
     def find(self, session_id: str, principal: str) -> Conversation:

@@ -320,6 +320,8 @@ class _Talk:
             await self._begin(message)
         else:
             self._take_back(message)
+            if isinstance(message, Notification) and self._desks:
+                await self._backend.notify(self._principal, self._headers, message, self._caller)
 
     async def _begin(self, message: Request) -> None:
         if message.method == "ping":

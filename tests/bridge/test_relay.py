@@ -1013,3 +1013,35 @@ def test_s3_the_rounds_that_are_kept_for_it_are_limited_and_end_with_their_strea
     assert list(talk.it._rounds) == ["inner 2"]
     list(talk.it.left(outlet))
     assert told(talk.says(OVER, requestState="inner 2")) == []
+
+
+# ---- extensions
+
+
+def test_a_notification_of_a_caller_goes_to_a_server_that_is_there():
+    message = Notification("notifications/a/done", b'{"x":1}')
+    assert said(Talk().it.notified(message)) == [("notifications/a/done", {"x": 1})]
+    assert said(Talk(started=False).it.notified(message)) == []
+
+
+def test_a_notification_of_an_extension_goes_to_the_newest_request_of_the_only_caller():
+    talk = Talk()
+    assert told(talk.says("notifications/a/done", x=1)) == []
+    listener, _ = talk.ask("l", "subscriptions/listen", params(notifications={}))
+    [(outlet, message, _)] = told(talk.says("notifications/a/done", x=1))
+    assert outlet is listener
+    assert message["params"] == {"x": 1, "_meta": {f"{PREFIX}subscriptionId": "l"}}
+    one, _ = talk.ask("a", "a/do")
+    two, _ = talk.ask("b", "a/do")
+    assert [outlet for outlet, _, _ in told(talk.says("notifications/a/done"))] == [two]
+    assert [outlet for outlet, _, _ in told(talk.says("notifications/a/done", 2))] == [one]
+    named = talk.says("notifications/a/done", _meta={f"{PREFIX}subscriptionId": 1})
+    assert [outlet for outlet, _, _ in told(named)] == [listener]
+    talk.ask("c", "a/do", principal="other")
+    assert told(talk.says("notifications/a/done")) == []
+
+
+def test_a_notification_of_what_is_switched_off_is_not_sent():
+    talk = Talk(choice=Choice(without=["tools"]))
+    talk.ask("a", "a/do")
+    assert told(talk.says("notifications/tools/other")) == []

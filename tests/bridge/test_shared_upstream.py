@@ -942,3 +942,33 @@ def test_t7_an_answer_that_matches_nothing_names_its_sender_and_what_the_bridge_
     assert note.unmatched is None
     [note] = talk.it.front_sent(other, Response(b"987654", b"{}", b""))
     assert note.unmatched == ("client", b"987654")
+
+
+# ---- extensions
+
+
+def test_a_process_is_told_of_the_extensions_of_all_clients_before_its_start(talk):
+    talk.join("one", {"extensions": {"a/b": {"x": 1}}})
+    talk.join("two", {"extensions": {"a/b": {"x": 2}, "a/c": {}}, "experimental": {"e": {}}})
+    talk.it.extend({("extensions", "a/d"): b"{}"})
+    talk.start()
+    told = talk.initialize["capabilities"]
+    assert told["extensions"] == {"a/b": {"x": 1}, "a/c": {}, "a/d": {}}
+    assert told["experimental"] == {"e": {}}
+    talk.join("late", {"extensions": {"a/e": {}}})
+    talk.it.lost("gone", {})
+    talk.start()
+    assert [*talk.initialize["capabilities"]["extensions"]] == ["a/b", "a/c", "a/d", "a/e"]
+
+
+def test_the_extensions_that_are_kept_have_a_limit(talk):
+    talk.it.extend({("extensions", f"a/{number}"): b"{}" for number in range(300)})
+    talk.it.extend({("extensions", "a/large"): b'"%b"' % (b"x" * 70000)})
+    talk.join("one")
+    talk.start()
+    assert len(talk.initialize["capabilities"]["extensions"]) == 256
+    other = Talk()
+    other.it.extend({("extensions", "a/large"): b'"%b"' % (b"x" * 70000), ("extensions", "a/b"): b"{}"})
+    other.join("one")
+    other.start()
+    assert other.initialize["capabilities"]["extensions"] == {"a/b": {}}

@@ -1531,3 +1531,89 @@ def test_a_server_gets_the_clientinfo_of_its_client(info, sent):
     it = ToLegacy(LIMITS, EVERYTHING, lambda: "x", version="9", info=info)
     [effect] = it.started()
     assert json.loads(effect.message.params)["clientInfo"] == sent
+
+
+# ---- extensions
+
+VENDOR = {"tools": {}, "extensions": {"a/b": {}, f"{PREFIX}tasks": {}}, "experimental": {"x": {}}}
+DECLARED = {"extensions": {"a/b": {}}}
+
+
+def extended(**more):
+    return Talk(capabilities=VENDOR, **more)
+
+
+def test_a_server_is_told_the_capabilities_that_are_given():
+    it = ToLegacy(LIMITS, EVERYTHING, lambda: "k", capabilities={"extensions": {"a/b": {}}})
+    [(_, _, sent)] = said(it.started())
+    assert sent["capabilities"] == {"extensions": {"a/b": {}}}
+
+
+def test_the_extensions_of_a_server_are_shown_without_the_tasks():
+    talk = extended()
+    [(_, result)] = told(talk.ask("a", "server/discover"))
+    assert result["capabilities"] == {"tools": {}, "extensions": {"a/b": {}}, "experimental": {"x": {}}}
+
+
+def test_a_request_of_an_extension_passes_as_it_is():
+    talk = extended()
+    text = params(x=1, cursor="c", requestState="s", inputResponses={}, meta={"progressToken": 5, "k": 1})
+    [(wire_id, method, sent)] = said(talk.ask("a", "a/do", text, ONE, DECLARED))
+    assert (method, sent) == (
+        "a/do",
+        {
+            "x": 1,
+            "cursor": "c",
+            "requestState": "s",
+            "inputResponses": {},
+            "_meta": {"progressToken": wire_id, "k": 1},
+        },
+    )
+    assert told(talk.answer(wire_id, {"y": 1, "nextCursor": "n"})) == [
+        ("a", {"y": 1, "nextCursor": "n", "resultType": "complete"})
+    ]
+    [(wire_id, _, _)] = said(talk.ask("b", "a/do", None, ONE, DECLARED))
+    assert told(talk.fail(wire_id, -32050, data=1)) == [("b", {"code": -32050, "message": "no", "data": 1})]
+    assert not talk.it.busy
+
+
+@pytest.mark.parametrize(
+    ("method", "declared", "offered"),
+    [
+        ("a/do", {}, VENDOR),
+        ("a/do", {"extensions": {"a/c": {}}}, VENDOR),
+        ("a/do", {"extensions": {f"{PREFIX}tasks": {}}}, VENDOR),
+        ("a/do", DECLARED, {"tools": {}}),
+        ("roots/list", DECLARED, VENDOR),
+        ("tasks/get", DECLARED, VENDOR),
+    ],
+)
+def test_without_a_common_extension_other_methods_are_unknown(method, declared, offered):
+    talk = Talk(capabilities=offered)
+    [(_, error)] = told(talk.ask("a", method, None, ONE, declared))
+    assert error["code"] == -32601
+
+
+def test_notifications_of_an_extension_pass_in_both_directions():
+    talk = extended()
+    about = {"x": 1, "_meta": {f"{PREFIX}protocolVersion": "2026-07-28", "k": 1}}
+    message = Notification("notifications/a/done", raw(about))
+    assert said(talk.it.from_client(message)) == []  # no request has declared anything
+    assert told(talk.server_says("notifications/a/done", x=1)) == []
+    [(wire_id, _, _)] = said(talk.ask("a", "a/do", None, ONE, DECLARED))
+    assert said(talk.it.from_client(message)) == [("notifications/a/done", {"x": 1, "_meta": {"k": 1}})]
+    assert said(talk.it.from_client(Notification("notifications/progress", b"{}"))) == []
+    [effect] = talk.server_says("notifications/a/done", x=1)
+    assert (effect.about, told([effect])) == (b'"a"', [("notifications/a/done", {"x": 1})])
+    assert told(talk.server_says("notifications/roots/list_changed")) == []
+    talk.answer(wire_id, {})
+    [effect] = talk.server_says("notifications/a/done")
+    assert effect.about == b""
+
+
+@pytest.mark.parametrize("clients", [(ONE, OTHER), (UNKNOWN, UNKNOWN)])
+def test_a_notification_that_may_be_of_several_clients_is_not_sent(clients):
+    talk = extended(strict=True)
+    for number, client in enumerate(clients):
+        talk.ask(number, "a/do", None, client, DECLARED)
+    assert told(talk.server_says("notifications/a/done")) == []

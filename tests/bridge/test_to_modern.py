@@ -1007,3 +1007,70 @@ def test_a_sampling_request_with_too_many_messages_ends_its_call():
     told_of = told(talk.answer(2, {"resultType": "input_required", "inputRequests": {"a": request}}))
     assert told_of[0][1]["isError"]
     assert "limits.list_items" in told_of[0][1]["content"][0]["text"]
+
+
+# ---- extensions
+
+
+def extended(declared=None, offered=None):
+    """A client and a server that have declared extensions; the same one without arguments."""
+    mine = {"extensions": {"a/b": {}}} if declared is None else declared
+    theirs = {"experimental": {"a/b": {}}, "logging": {}} if offered is None else offered
+    return Talk(capabilities=mine, offered=theirs)
+
+
+def test_a_request_of_an_extension_passes_as_it_is():
+    talk = extended()
+    [(upstream, method, sent)] = said(talk.ask(7, "a/do", {"x": 1, "task": {}, "requestState": "s"}))
+    assert (method, sent) == (
+        "a/do",
+        {"x": 1, "task": {}, "requestState": "s", "_meta": talk.meta(**INFORMED)},
+    )
+    assert told(talk.answer(upstream, {"y": 1, "ttlMs": 5, "resultType": "complete"})) == [
+        (7, {"y": 1, "ttlMs": 5})
+    ]
+    [(upstream, _, _)] = said(talk.ask(8, "a/do"))
+    [answer] = talk.fail(upstream, -32050, data=1)
+    assert json.loads(answer.message.error) == {"code": -32050, "message": "no", "data": 1}
+
+
+def test_a_result_of_a_kind_of_an_extension_passes_as_it_is():
+    talk = extended(offered={"tools": {}, "experimental": {"a/b": {}}})
+    [(upstream, _, _)] = said(talk.call(7))
+    assert told(talk.answer(upstream, {"resultType": "stream", "x": 1})) == [
+        (7, {"resultType": "stream", "x": 1})
+    ]
+
+
+def test_notifications_of_an_extension_pass_in_both_directions():
+    talk = extended()
+    assert said(talk.says_client("notifications/a/done", x=1)) == [("notifications/a/done", {"x": 1})]
+    [effect] = talk.says("notifications/a/done", x=1)
+    assert (effect.about, told([effect])) == (b"", [("notifications/a/done", {"x": 1})])
+    talk.ask(7, "a/do")
+    [effect] = talk.says("notifications/a/done", x=1, _meta={f"{PREFIX}subscriptionId": 1})
+    assert (effect.about, told([effect])) == (b"7", [("notifications/a/done", {"x": 1})])
+    assert talk.says_client("notifications/roots/list_changed") == []
+
+
+@pytest.mark.parametrize(
+    ("declared", "offered"),
+    [
+        ({}, {"extensions": {"a/b": {}}}),
+        ({"extensions": {"a/b": {}}}, {}),
+        ({"extensions": {"a/b": {}}}, {"extensions": {"a/c": {}}}),
+        ({"extensions": {TASKS: {}}}, {"extensions": {TASKS: {}}}),
+    ],
+)
+def test_without_a_common_extension_other_methods_are_unknown(declared, offered):
+    talk = extended(declared, offered)
+    [effect] = talk.ask(7, "a/do")
+    assert json.loads(effect.message.error)["code"] == -32601
+    assert talk.says_client("notifications/a/done") == []
+    assert told(talk.says("notifications/a/done")) == []
+
+
+def test_a_method_of_the_core_is_no_extension():
+    talk = extended()
+    [effect] = talk.ask(7, "tasks/list")
+    assert json.loads(effect.message.error)["code"] == -32601

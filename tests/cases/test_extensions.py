@@ -1,0 +1,177 @@
+"""Extensions and experimental capabilities in every pair of eras, over every transport, shared and through the aggregate.
+
+T18: what one end declares the other end sees, and what both declare works, in both directions.
+"""
+
+import json
+import sys
+from pathlib import Path
+
+import pytest
+import trio
+
+from ..e2e.daemon_process import daemon
+from .extensions_support import DECLARED, PREFIX, UI, VENDOR, client_of, notified, notify
+from .servers.extended import OFFERED, PAGE
+from .sharing_support import PATIENCE
+
+pytestmark = pytest.mark.anyio
+
+PROGRAM = str(Path(__file__).with_name("servers") / "extended.py")
+COMMAND = [sys.executable, "-I", "-S", PROGRAM]
+LEGACY_CLIENTS = ("http", "sse", "ws", "connect")
+MODERN_CLIENTS = ("modern http", "modern ws")
+CLIENTS = (*LEGACY_CLIENTS, *MODERN_CLIENTS)
+ERAS = ("legacy", "modern")
+SHARES = ("session", "client", "principal", "server")
+
+
+@pytest.fixture(scope="module")
+def running(tmp_path_factory):
+    kinds = ("", "http ", "modern http ", "tasks ")  # calls of the last two seconds count at a shared process
+    servers = {
+        f"{kind}{era}-{share}".replace(" ", "-"): {"command": [*COMMAND, era], "share": share}
+        for kind in kinds
+        for era in ERAS
+        for share in SHARES
+    }
+    with daemon(tmp_path_factory.mktemp("extensions"), servers) as found:
+        yield found
+
+
+async def declared_to(client):
+    """What the server was told that its client can do."""
+    return json.loads(await client.call("declared"))["capabilities"]
+
+
+@pytest.mark.parametrize("share", SHARES)
+@pytest.mark.parametrize("era", ERAS)
+@pytest.mark.parametrize("kind", ["http", "modern http"])
+async def test_t18_each_end_sees_what_the_other_declares(running, kind, era, share):
+    async with client_of(running, kind, f"{era}-{share}") as client:
+        assert {name: client.offered[name] for name in ("extensions", "experimental")} == {
+            name: OFFERED[name] for name in ("extensions", "experimental")
+        }
+        found = await declared_to(client)
+        assert {name: found[name] for name in DECLARED} == DECLARED
+
+
+@pytest.mark.parametrize("era", ERAS)
+@pytest.mark.parametrize("kind", CLIENTS)
+async def test_t18_methods_of_an_extension_pass_in_both_directions(running, kind, era):
+    async with client_of(running, kind, f"{era}-client") as client:
+        await methods_pass(client)
+
+
+@pytest.mark.parametrize("share", ["session", "principal", "server"])
+@pytest.mark.parametrize("era", ERAS)
+@pytest.mark.parametrize("kind", ["http", "modern http"])
+async def test_t18_methods_of_an_extension_pass_also_to_a_shared_process(running, kind, era, share):
+    async with client_of(running, kind, f"{kind} {era}-{share}".replace(" ", "-")) as client:
+        await methods_pass(client)
+
+
+async def methods_pass(client):
+    params = {
+        "nextCursor": 1,
+        "cursor": "c",
+        "requestState": "s",
+        "inputResponses": {"k": None},
+        "_meta": {"a/b": 1},
+    }
+    answer = await client.ask("com.example/echo", params)
+    result = answer["result"]
+    meta = result["params"].pop("_meta")
+    assert meta["a/b"] == 1
+    assert result["params"] == {key: value for key, value in params.items() if key != "_meta"}
+    assert result["nextCursor"] is None
+    assert result["ttlMs"] == 7
+    echoed = await notified(client, "notifications/com.example/echoed")
+    assert {key: value for key, value in echoed["params"].items() if key != "_meta"} == result["params"]
+    failed = await client.ask("com.example/fail")
+    assert failed["error"] == {"code": -32050, "message": "as asked", "data": {"why": [1]}}
+    await notify(client, "notifications/com.example/mark", {"n": id(client)})
+    with trio.fail_after(PATIENCE):  # over HTTP a request on another connection may come before it
+        while {"n": id(client)} not in (await client.ask("com.example/marks"))["result"]["marks"]:
+            pass
+    unknown = await client.ask("com.example/unknown")
+    assert unknown["error"]["code"] == -32601
+
+
+@pytest.mark.parametrize("era", ERAS)
+@pytest.mark.parametrize("kind", ["http", "modern http"])
+async def test_t18_a_notification_outside_of_the_core_comes_in_the_course_of_a_call(running, kind, era):
+    async with client_of(running, kind, f"{era}-client") as client:
+        await client.ask("tools/call", {"name": "later", "arguments": {}})
+        assert (await notified(client, "notifications/com.example/happened"))["params"]["n"] == 1
+
+
+@pytest.mark.parametrize(("kind", "era"), [("http", "modern"), ("modern http", "legacy")])
+async def test_t18_across_eras_a_method_is_unknown_where_no_extension_is_declared_by_both(running, kind, era):
+    for declared in ({}, {"extensions": {"com.example/other": {}}}):
+        async with client_of(running, kind, f"{era}-client", declared) as client:
+            assert (await client.ask("com.example/echo", {"a": 1}))["error"]["code"] == -32601
+
+
+@pytest.mark.parametrize("kind", MODERN_CLIENTS)
+async def test_t18_a_request_of_a_legacy_server_outside_of_the_core_is_refused_to_it_with_the_reason(
+    running, kind
+):
+    async with client_of(running, kind, "legacy-client") as client:
+        error = json.loads(await client.call("vendor"))
+        assert error["code"] == -32601
+        assert "com.example/ask" in error["message"]
+
+
+async def test_t18_a_request_of_a_legacy_server_outside_of_the_core_reaches_a_legacy_client(running):
+    async with client_of(running, "http", "legacy-client") as client:
+        number = await client.begin("tools/call", {"name": "vendor", "arguments": {}})
+        question = await client.question()
+        assert (question["method"], question["params"]) == ("com.example/ask", {"a": 1})
+        await client.reply(question, {"b": 2})
+        answer = await client.answer(number)
+        assert json.loads(answer["result"]["content"][0]["text"]) == {"b": 2}
+
+
+@pytest.mark.parametrize("era", ERAS)
+@pytest.mark.parametrize("kind", CLIENTS)
+async def test_t18_mcp_apps_has_its_tool_and_its_page(running, kind, era):
+    async with client_of(running, kind, f"{era}-client") as client:
+        assert (await declared_to(client))["extensions"][UI] == DECLARED["extensions"][UI]
+        tools = (await client.ask("tools/list"))["result"]["tools"]
+        meta = next(tool["_meta"] for tool in tools if tool["name"] == "widget")
+        assert meta == {
+            "ui": {"resourceUri": PAGE["uri"], "visibility": ["model", "app"]},
+            "ui/resourceUri": PAGE["uri"],
+        }
+        read = await client.ask("resources/read", {"uri": PAGE["uri"]})
+        assert read["result"]["contents"] == [PAGE]
+
+
+@pytest.mark.parametrize("era", ERAS)
+@pytest.mark.parametrize("kind", ["http", "modern http"])
+async def test_t18_skills_are_resources_and_an_extension(running, kind, era):
+    async with client_of(running, kind, f"{era}-client", {"extensions": {f"{PREFIX}skills": {}}}) as client:
+        assert client.offered["extensions"][f"{PREFIX}skills"] == {"listChanged": False}
+        read = await client.ask("resources/read", {"uri": "skill://git/SKILL.md"})
+        assert read["result"]["contents"] == [{"uri": "skill://git/SKILL.md", "text": "a skill"}]
+
+
+@pytest.mark.parametrize("kind", ["http", "modern http"])
+async def test_t18_the_tasks_extension_is_not_declared_to_a_legacy_server_nor_for_a_legacy_client(
+    running, kind
+):
+    declared = {"extensions": {f"{PREFIX}tasks": {}, VENDOR: {}}}
+    era = "modern" if kind == "http" else "legacy"
+    async with client_of(running, kind, f"tasks-{era}-client", declared) as client:
+        assert (await declared_to(client))["extensions"] == {VENDOR: {}}
+
+
+@pytest.mark.parametrize("share", ["principal", "server"])
+async def test_t18_a_shared_process_is_told_what_all_clients_have_declared_before_its_start(running, share):
+    async with client_of(
+        running, "modern http", f"tasks-legacy-{share}", {"extensions": {VENDOR: {}}}
+    ) as one:
+        found = await declared_to(one)
+        assert VENDOR in found["extensions"]
+        assert "roots" in found
