@@ -38,7 +38,7 @@ from ..validators.rejection import (
     Rejection,
 )
 from ..validators.shapes import cancelled, read_cancelled
-from . import input_over, membership, merging
+from . import extensions, input_over, membership, merging
 from .for_modern import fault_text, read_fault
 from .membership import Membership
 from .naming import named_client
@@ -83,6 +83,9 @@ _SAID: Final = frozenset({"notifications/progress", "notifications/message", inp
 _client: ContextVar[str] = ContextVar("client", default="")
 # With so many bytes to write to the daemon, no server is read until half of them are left.
 _UNSENT: Final = 8 * 1024 * 1024
+
+# Messages that wait to be written to a server, before a notification is dropped.
+_NOTIFICATIONS: Final = 1024
 
 Heard = Callable[[Notification], None]
 Found = TypeVar("Found")
@@ -189,6 +192,12 @@ class _Connection:
             self._send.send_nowait(envelope.request(asked.wire_id, method, params))
         return asked
 
+    def notify(self, message: Notification) -> None:
+        """Send a notification. With too much unsent it is dropped."""
+        self._used = trio.current_time()
+        if self._send.statistics().current_buffer_used < _NOTIFICATIONS:
+            self._send.send_nowait(envelope.notification(message.method, message.params))
+
     def leave(self, asked: _Asked) -> None:
         """Its asker is gone. What has no answer by now is cancelled."""
         if self._asked.pop(asked.wire_id, None) is not None:
@@ -254,7 +263,7 @@ class _Connection:
             about = self._asked.get(bytes(meta[modern.SUBSCRIPTION_ID]))
             if about is not None and about.heard is not None:
                 about.heard(message)
-        elif message.method in _SAID:
+        elif message.method in _SAID or not extensions.is_core(message.method):
             self._said(message)
 
 
@@ -320,6 +329,12 @@ class Member:
             connection.retire()
             await trio.sleep(_SUCCESSION)
         raise Lost(f"{self.name} is being replaced")
+
+    def notify(self, client: str, message: Notification) -> None:
+        """Hand on a notification of a client. Without a connection of that client it is dropped."""
+        connection = self._connections.get(client)
+        if connection is not None:
+            connection.notify(message)
 
     async def result(self, method: str, params: bytes) -> bytes | msgspec.Raw:
         """The server's result. Raises Lost and Refused."""
@@ -644,6 +659,8 @@ class Aggregate:
         # What was last complained of, by server and method.
         self._complaints: dict[tuple[str, str], str] = {}
         self._subscriptions: dict[_Subscription, Callable[[Member], None]] = {}
+        # What clients with extensions have declared last, of so many of them as there are connections at most.
+        self._declared: dict[str, bytes] = {}
 
     def heard(self, message: Message) -> None:
         """A message of the daemon. Raises Rejection."""
@@ -659,6 +676,8 @@ class Aggregate:
                 scope_of.cancel()
         elif isinstance(message, Notification) and message.method == membership.METHOD:
             self._become(membership.read(message.params))
+        elif isinstance(message, Notification) and not extensions.is_core(message.method):
+            self._notify(message)
 
     def _tell(self, message: Notification) -> None:
         self._say(envelope.notification(message.method, message.params))
@@ -685,6 +704,7 @@ class Aggregate:
             modern.check_supported(members.string(members.peek(params).get("protocolVersion")))
         read = modern.read_envelope(method, params, TRUSTING)
         modern.check_supported(read.version)
+        self._declare(read.capabilities)
         # A session has asked once what there is, and cannot ask again.
         session = input_over.declared_in(read.capabilities)
         if method == "server/discover":
@@ -699,7 +719,18 @@ class Aggregate:
             return await self._complete(method, params)
         if method == _LISTEN:
             return Response(b"", await self._listen(request.id, params), b"")
+        if not extensions.is_core(method):
+            member, params = await self._extended(params, read.capabilities)
+            if member is not None:
+                return await member.ask(method, params)
         raise Rejection(404, METHOD_NOT_FOUND, f"there is no method {method!r}")
+
+    def _declare(self, capabilities: bytes) -> None:
+        client = _client.get()
+        if extensions.names_in(capabilities) and self._declared.get(client) != capabilities:
+            self._declared[client] = capabilities
+            if len(self._declared) > _CONNECTIONS:
+                del self._declared[next(iter(self._declared))]
 
     async def close_resting(self) -> None:
         """Close connections that are not used, for ever."""
@@ -902,18 +933,21 @@ class Aggregate:
         raise Lost(f"none of {', '.join(self._members)} answers")
 
     async def _discover(self, params: bytes, *, session: bool) -> bytes:
-        asked = members.write(merging.for_all(params))
-
-        async def ask(member: Member) -> members.Members:
-            return members.peek(await member.result("server/discover", asked))
-
-        answers = await self._all("server/discover", ask)
+        answers = await self._offers(params)
         if not answers.found and not answers.late:
             self._fail(answers.errors)
         everything = session or not answers.whole
         return merging.discovered(
             answers.found, whole=answers.whole, about=self._about, everything=everything
         )
+
+    async def _offers(self, params: bytes) -> _Answers[members.Members]:
+        asked = members.write(merging.about_nothing(params))
+
+        async def ask(member: Member) -> members.Members:
+            return members.peek(await member.result("server/discover", asked))
+
+        return await self._all("server/discover", ask)
 
     async def _list(self, method: str, params: bytes, *, session: bool) -> bytes:
         answers = await self._items_of(method, merging.for_all(params))
@@ -1018,6 +1052,48 @@ class Aggregate:
         if errors:
             raise Refused(merging.most_telling(errors))
         raise Lost(f"none of {', '.join(member.name for member in asked)} answers")
+
+    # ---- extensions
+
+    async def _extended(self, params: bytes, capabilities: bytes) -> tuple[Member | None, bytes]:
+        """Return the server for a request of an extension, None where none can be told, and the params for it."""
+        kind, value = merging.target(params)
+        if kind == "uri":
+            await self._candidates(params, value)
+        if not all(member.known("server/discover") for member in self._members.values()):
+            await self._offers(params)
+        return self._receiver(params, capabilities)
+
+    def _receiver(self, params: bytes, capabilities: bytes) -> tuple[Member | None, bytes]:
+        """As `_extended`, from what is known.
+
+        It is the one whose tool, prompt or resource the message names, else the only one that shares an extension with the
+        client.
+        """
+        kind, value = merging.target(params)
+        if kind in ("name", "ref"):
+            found = merging.split(value, [*self._members])
+            if found is not None:
+                rename = merging.renamed if kind == "name" else merging.referring
+                return self._members[found[0]], rename(params, found[1])
+        owners = self._owners.candidates(value) if kind == "uri" else []
+        if owners:
+            return self._members[owners[0]], params
+        offers: dict[str, members.Members] = {
+            name: member.known("server/discover") or {} for name, member in self._members.items()
+        }
+        sharing = merging.sharing(offers, capabilities)
+        return (self._members[sharing[0]] if len(sharing) == 1 else None), params
+
+    def _notify(self, message: Notification) -> None:
+        """Hand on a notification of a client. One for no server that is known is dropped."""
+        client, params = named_client(message.params)
+        found = members.peek(params)
+        if bytes(found.get("_meta", b"")) == b"{}":  # it was the name only
+            del found["_meta"]
+        member, params = self._receiver(members.write(found), self._declared.get(client, b"{}"))
+        if member is not None:
+            member.notify(client, Notification(message.method, params))
 
     # ---- subscriptions
 

@@ -587,7 +587,7 @@ class LocalConversation:
         elif isinstance(message, Notification) and message.method == "notifications/cancelled":
             desk.cancel(outlet, read_cancelled(message.params)[0])
         elif isinstance(message, Notification):
-            desk.notify(message)
+            desk.notify(message, self.client)
 
     # ---- carrying out
 

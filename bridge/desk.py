@@ -173,8 +173,8 @@ class Desk:
         self._let_read(outlet)
         self._perform(self._relay.cancelled(outlet, raw_id))
 
-    def notify(self, message: Notification) -> None:
-        """Take a notification of a caller."""
+    def notify(self, message: Notification, client: Client) -> None:  # noqa: ARG002 - for a desk that names its clients
+        """Take a notification of a client."""
         self._used = True
         self._perform(self._relay.notified(message))
 

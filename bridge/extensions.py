@@ -61,9 +61,9 @@ _NOTIFICATIONS: Final = (
     "tasks",
     "tasks/status",
 )
-_CORE: Final = frozenset(
-    {*_REQUESTS, *(f"notifications/{name}" for name in _NOTIFICATIONS), input_over.METHOD}
-)
+_CORE: Final = frozenset({*_REQUESTS, *(f"notifications/{name}" for name in _NOTIFICATIONS)})
+# Parts of the bridge notify each other of things that nobody else may say.
+_OURS: Final = "notifications/mcp-bridge/"
 # Each client declares the same with every request. Longer declarations are not kept (bytes).
 _CACHED_SIZE: Final = 1024
 _MARKS: Final = tuple(b'"%b"' % kind.encode() for kind in KINDS)
@@ -77,8 +77,8 @@ Found = dict[tuple[str, str], bytes]
 
 
 def is_core(method: str) -> bool:
-    """Return whether a method belongs to the core of a revision, or to the tasks, which have rules of their own."""
-    return method in _CORE
+    """Return whether a method belongs to the core of a revision, to the bridge, or to the tasks, which have their own rules."""
+    return method in _CORE or method.startswith(_OURS)
 
 
 def is_about_the_era(code: int) -> bool:

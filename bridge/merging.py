@@ -15,6 +15,7 @@ from ..validators.limits import Limits
 from ..validators.members import Members
 from ..validators.rejection import INVALID_PARAMS, METHOD_NOT_FOUND, SERVER_ERROR, too_large
 from ..validators.shapes import read_items
+from . import extensions
 from .for_modern import RESOURCE_NOT_FOUND, read_fault
 from .membership import Membership
 from .uri_templates import literal_length, matches
@@ -89,6 +90,17 @@ def referring(params: bytes, name: str) -> bytes:
     ref["name"] = members.raw(members.text(name))
     found["ref"] = members.raw(members.write(ref))
     return members.write(found)
+
+
+def target(params: bytes) -> tuple[str, str]:
+    """What a request or notification of an extension names: "name", "uri" or "ref" with its value, else nothing."""
+    found = members.peek(params)
+    for kind in ("name", "uri"):
+        value = members.string(found.get(kind))
+        if value:
+            return kind, value
+    kind, value = reference(params) if "ref" in found else ("", "")
+    return ("ref" if kind == "name" else kind), value
 
 
 # ---- lists
@@ -286,7 +298,7 @@ def discovered(
     result: dict[str, object] = {
         "resultType": "complete",
         "supportedVersions": [modern.MODERN_REVISION],
-        "capabilities": capabilities,
+        "capabilities": {**capabilities, **extensions.as_capabilities(_extensions(found).items())},
         "ttlMs": min(times, default=0),
         "cacheScope": "private",
         "_meta": {modern.SERVER_INFO: _info(about)},
@@ -294,6 +306,25 @@ def discovered(
     if instructions:
         result["instructions"] = "\n\n".join(instructions)
     return members.write(result)
+
+
+def _extensions(found: Mapping[str, Members]) -> extensions.Found:
+    """What any of them has declared; of an extension with two settings those of the first in our order."""
+    together: extensions.Found = {}
+    for offer in found.values():
+        for key, settings in extensions.declared_in(offer.get("capabilities")).items():
+            together.setdefault(key, settings)
+    return together
+
+
+def sharing(found: Mapping[str, Members], capabilities: bytes) -> list[str]:
+    """Return the servers that have declared an extension which these client capabilities declare as well."""
+    names = extensions.names_in(capabilities)
+    return [
+        server
+        for server, offer in found.items()
+        if names & {name for _, name in extensions.declared_in(offer.get("capabilities"))}
+    ]
 
 
 def _info(about: Membership) -> dict[str, str]:

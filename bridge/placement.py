@@ -137,6 +137,10 @@ def of_session(principal: str, caller: Caller) -> Client:
     return Client(_BETWEEN.join((principal, caller.name, "")))
 
 
+def _name_of(client: Client) -> str:
+    return client.key.split(_BETWEEN)[1] if _BETWEEN in client.key else UNKNOWN
+
+
 class NamingDesk(Desk):
     """The desk of a server of ours that works for several clients (the aggregate): each request names its client."""
 
@@ -147,10 +151,13 @@ class NamingDesk(Desk):
 
     def ask(self, asked: Asked) -> None:
         """Take a request. Raises Rejection."""
-        key = asked.client.key
-        name = key.split(_BETWEEN)[1] if _BETWEEN in key else UNKNOWN
-        self._latest = with_client(asked.request, name)
+        self._latest = with_client(asked.request, _name_of(asked.client))
         super().ask(asked._replace(request=self._latest))
+
+    def notify(self, message: Notification, client: Client) -> None:
+        """Take a notification of a client."""
+        named = with_client(Request(b"", message.method, message.params), _name_of(client))
+        super().notify(Notification(named.method, named.params), client)
 
     def failed(self, text: str, data: dict[str, object]) -> None:
         """There is no child, for this reason."""

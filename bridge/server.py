@@ -587,11 +587,11 @@ class LocalServer:
             for place in self._places.values()
             if place.key.principal == sharer and place.key.brought == brought and not place.replaced
         ]
-        if any(place.key.client for place in places):
+        if self.config.knows_principal or any(place.key.client for place in places):
             await caller.look_up()
         serving = [place.desk for place in places if place.key.client in ("", caller.name)]
         if serving and not serving[-1].ended:
-            serving[-1].notify(message)
+            serving[-1].notify(message, of_session(principal, caller))
 
     def narrowed(self, principal: str) -> None:
         """What this principal may use is another thing now: what it has open, and would go on as before, ends."""

@@ -24,6 +24,7 @@ def raw(value):
         ("notifications/progress", True),
         ("notifications/tasks", True),
         ("notifications/mcp-bridge/input_over", True),
+        ("notifications/mcp-bridge/members", True),
         ("com.example/do", False),
         ("notifications/com.example/done", False),
         ("tools/other", False),

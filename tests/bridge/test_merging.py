@@ -385,3 +385,42 @@ def test_the_daemon_says_who_the_members_are():
     for wrong in (b"[]", b"{}", b'{"members":{"a":"b"}}', b'{"members":{},"odd":1}'):
         with pytest.raises(ValueError, match=r"Expected|missing|unknown"):
             membership.read(wrong)
+
+
+# ---- extensions
+
+
+def offering(**capabilities):
+    return members.peek(text({"capabilities": capabilities}))
+
+
+def test_the_extensions_of_all_are_offered_with_the_settings_of_the_first():
+    tasks = "io.modelcontextprotocol/tasks"
+    found = {
+        "one": offering(extensions={"a/b": {"x": 1}, tasks: {}}, tools={}),
+        "two": offering(extensions={"a/b": {"x": 2}, "a/c": {}}, experimental={"e": {}}),
+        "none": offering(),
+    }
+    offered = json.loads(merging.discovered(found, whole=True))["capabilities"]
+    assert offered == {
+        "tools": {},
+        "extensions": {"a/b": {"x": 1}, "a/c": {}},
+        "experimental": {"e": {}},
+    }
+    assert merging.sharing(found, text({"extensions": {"a/b": {}}})) == ["one", "two"]
+    assert merging.sharing(found, text({"extensions": {"e": {}, tasks: {}}})) == ["two"]
+    assert merging.sharing(found, b"{}") == []
+
+
+@pytest.mark.parametrize(
+    ("params", "target"),
+    [
+        ({"name": "git__a", "uri": "u:a"}, ("name", "git__a")),
+        ({"name": 5, "uri": "u:a"}, ("uri", "u:a")),
+        ({"ref": {"type": "ref/prompt", "name": "git__a"}}, ("ref", "git__a")),
+        ({"ref": {"type": "ref/resource", "uri": "u:a"}}, ("uri", "u:a")),
+        ({"x": 1}, ("", "")),
+    ],
+)
+def test_what_a_message_of_an_extension_names(params, target):
+    assert merging.target(text(params)) == target

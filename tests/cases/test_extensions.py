@@ -23,6 +23,7 @@ LEGACY_CLIENTS = ("http", "sse", "ws", "connect")
 MODERN_CLIENTS = ("modern http", "modern ws")
 CLIENTS = (*LEGACY_CLIENTS, *MODERN_CLIENTS)
 ERAS = ("legacy", "modern")
+OTHER = "com.example/other"
 SHARES = ("session", "client", "principal", "server")
 
 
@@ -35,7 +36,10 @@ def running(tmp_path_factory):
         for era in ERAS
         for share in SHARES
     }
-    with daemon(tmp_path_factory.mktemp("extensions"), servers) as found:
+    # The members of the aggregate share all extensions but one each.
+    servers |= {"alpha": {"command": [*COMMAND, "legacy"]}, "beta": {"command": [*COMMAND, "modern", OTHER]}}
+    tables = {"aggregate": {"servers": ["alpha", "beta"]}}
+    with daemon(tmp_path_factory.mktemp("extensions"), servers, **tables) as found:
         yield found
 
 
@@ -175,3 +179,50 @@ async def test_t18_a_shared_process_is_told_what_all_clients_have_declared_befor
         found = await declared_to(one)
         assert VENDOR in found["extensions"]
         assert "roots" in found
+
+
+# ---- the aggregate
+
+
+AGGREGATED = [("http", VENDOR), ("ws", OTHER), ("modern http", VENDOR), ("modern http", OTHER)]
+
+
+@pytest.mark.parametrize(("kind", "own"), AGGREGATED)
+async def test_t18_the_aggregate_offers_what_its_members_offer_and_passes_their_methods(running, kind, own):
+    declared = {"extensions": {own: {"version": "1"}}}
+    async with client_of(running, kind, None, declared) as client:
+        assert client.offered["extensions"] == {**OFFERED["extensions"], OTHER: OFFERED["extensions"][VENDOR]}
+        assert client.offered["experimental"] == OFFERED["experimental"]
+        found = json.loads(await client.call(f"{'alpha' if own == VENDOR else 'beta'}__declared"))
+        assert found["capabilities"]["extensions"][own] == {"version": "1"}
+        await methods_pass(client)
+
+
+@pytest.mark.parametrize("kind", ["http", "modern http"])
+async def test_t18_the_aggregate_passes_a_method_to_the_member_that_its_params_name(running, kind):
+    async with client_of(running, kind, None, DECLARED) as client:
+        for member in ("alpha", "beta"):
+            answer = await client.ask("com.example/echo", {"name": f"{member}__widget", "x": 1})
+            assert {**answer["result"]["params"], "_meta": None} == {"name": "widget", "x": 1, "_meta": None}
+        ref = {"type": "ref/prompt", "name": "beta__p"}
+        answer = await client.ask("com.example/echo", {"ref": ref})
+        assert answer["result"]["params"]["ref"] == {"type": "ref/prompt", "name": "p"}
+        answer = await client.ask("com.example/echo", {"uri": PAGE["uri"]})
+        assert answer["result"]["params"]["uri"] == PAGE["uri"]
+        for params in (
+            {},
+            {"name": "widget"},
+            {"name": "gamma__x"},
+        ):  # both have declared what the client has
+            assert (await client.ask("com.example/echo", params))["error"]["code"] == -32601
+
+
+@pytest.mark.parametrize("kind", ["http", "modern ws"])
+async def test_t18_the_aggregate_has_the_tools_and_pages_of_mcp_apps(running, kind):
+    async with client_of(running, kind, None, DECLARED) as client:
+        tools = {tool["name"]: tool for tool in (await client.ask("tools/list"))["result"]["tools"]}
+        for member in ("alpha", "beta"):
+            assert tools[f"{member}__widget"]["_meta"]["ui"]["resourceUri"] == PAGE["uri"]
+            assert tools[f"{member}__widget"]["_meta"]["ui/resourceUri"] == PAGE["uri"]
+        read = await client.ask("resources/read", {"uri": PAGE["uri"]})
+        assert read["result"]["contents"] == [PAGE]

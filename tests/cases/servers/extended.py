@@ -1,4 +1,4 @@
-"""A server with extensions: `extended.py ERA`, of the era "legacy", "modern" or "both".
+"""A server with extensions: `extended.py ERA [NAME]`, of the era "legacy" or "modern". NAME is the name of its own extension.
 
 Its own methods are outside of the core of every revision: `com.example/echo` answers with its params after a notification
 with the same, `com.example/marks` with the params of all notifications `notifications/com.example/mark`. Its tools follow
@@ -60,7 +60,7 @@ class Server:
             text = json.dumps(message.get("result", message.get("error")))
             self.send(id=int(number), result={"content": [{"type": "text", "text": text}]})
             return
-        if modern != (self.era == "modern") and self.era != "both":
+        if modern != (self.era == "modern"):
             self.fail(message, -32601, "not of this era")
             return
         self.answer(message, method, params, meta if modern else None)
@@ -134,7 +134,10 @@ class Server:
 
 
 def main():
-    server = Server(sys.argv[1])
+    era, *name = sys.argv[1:]
+    if name:
+        OFFERED["extensions"][name[0]] = OFFERED["extensions"].pop(VENDOR)
+    server = Server(era)
     for line in sys.stdin:
         server.heard(json.loads(line))
 
