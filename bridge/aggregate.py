@@ -1068,7 +1068,7 @@ class Aggregate:
         """As `_extended`, from what is known.
 
         It is the one whose tool, prompt or resource the message names, else the only one that shares an extension with the
-        client.
+        client, or that has one.
         """
         kind, value = merging.target(params)
         if kind in ("name", "ref"):

@@ -1,8 +1,9 @@
 """Extensions and experimental capabilities, and the methods that are in no revision's core.
 
 Of the same era both ends see what the other has declared, and everything passes. Between the eras a method outside of the
-core passes where both ends have declared the same extension (or experimental capability): the core of neither era says
-anything of it, so the bridge changes nothing in it but the members of the modern envelope. Pure.
+core passes where the server has declared an extension or an experimental capability, whatever its client has: what a server
+offers must not be refused on its behalf, and not every extension (SEP-2640 skills, for one) is declared by clients. The core of
+neither era says anything of such a method, so the bridge changes nothing in it but the members of the modern envelope. Pure.
 """
 
 from collections.abc import Iterable

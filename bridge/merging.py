@@ -318,13 +318,17 @@ def _extensions(found: Mapping[str, Members]) -> extensions.Found:
 
 
 def sharing(found: Mapping[str, Members], capabilities: bytes) -> list[str]:
-    """Return the servers that have declared an extension which these client capabilities declare as well."""
-    names = extensions.names_in(capabilities)
-    return [
-        server
+    """Return the servers that have declared an extension which these client capabilities declare as well.
+
+    Where there is none, return those that have declared any.
+    """
+    mine = extensions.names_in(capabilities)
+    theirs = {
+        server: {name for _, name in extensions.declared_in(offer.get("capabilities"))}
         for server, offer in found.items()
-        if names & {name for _, name in extensions.declared_in(offer.get("capabilities"))}
-    ]
+    }
+    both = [server for server, names in theirs.items() if names & mine]
+    return both or [server for server, names in theirs.items() if names]
 
 
 def _info(about: Membership) -> dict[str, str]:

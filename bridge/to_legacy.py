@@ -94,9 +94,7 @@ class ToLegacy:
         self._version = version
         self._info = info
         self._capabilities = profile.declared() if capabilities is None else capabilities
-        # Names of extensions: of the server, and of those that a client has declared as well.
-        self._offered: frozenset[str] = frozenset()
-        self._agreed: frozenset[str] = frozenset()
+        self._extended = False  # whether the server has declared an extension
         self._shared = shared
         self._cursors = f"{mint()[:8]}."  # a cursor is valid at the child that has made it
         self._origins = Origins(limits.held_seconds) if origins is None else origins
@@ -148,7 +146,7 @@ class ToLegacy:
             return self._requested(message, asked)
         if isinstance(message, Notification) and message.method == "notifications/cancelled":
             return self._cancelled(read_cancelled(message.params)[0])
-        if isinstance(message, Notification) and self._agreed and not extensions.is_core(message.method):
+        if isinstance(message, Notification) and self._extends(message.method):
             params = for_modern.without_envelope(members.peek(message.params), b"")
             return (ToServer(Notification(message.method, params)),)
         return (Note("dropped what has no place in front of a legacy server"),)
@@ -192,7 +190,7 @@ class ToLegacy:
     def opened(self, result: bytes | msgspec.Raw) -> Effects:
         """The server has answered `initialize` with this result."""
         self._handshake.open(result)
-        self._offered = extensions.names_in(members.write(self._handshake.capabilities))
+        self._extended = bool(extensions.names_in(members.write(self._handshake.capabilities)))
         return self._send_early()
 
     def refused(self, text: str) -> Effects:
@@ -243,10 +241,9 @@ class ToLegacy:
             return (self._discovered(request.id),)
         if method == "subscriptions/listen":
             return self._listen(request)
-        agreed = self._agree(asked)
         capability = _PASSED.get(method)
         if capability is None:
-            if not agreed or extensions.is_core(method):
+            if not self._extends(method):
                 return _fail(request.id, METHOD_NOT_FOUND, "there is no such method")
             return self._begin_extended(request, asked)
         if not self._handshake.has(capability):
@@ -257,13 +254,9 @@ class ToLegacy:
             return self._retried(request, found, members.string(state), asked)
         return self._begin(request, found, asked)
 
-    def _agree(self, asked: "Asked | None") -> bool:
-        """Return whether the client of a request and the server have declared the same extension."""
-        if not self._offered or asked is None:
-            return False
-        agreed = self._offered & extensions.names_in(asked.envelope.capabilities)
-        self._agreed |= agreed
-        return bool(agreed)
+    def _extends(self, method: str) -> bool:
+        # A method of an extension passes as it is.
+        return self._extended and not extensions.is_core(method)
 
     def _begin_extended(self, request: Request, asked: "Asked | None") -> Effects:
         found = members.read(request.params)
@@ -644,12 +637,12 @@ class ToLegacy:
                 return self._withdrawn(read_cancelled(message.params)[0])
             case "notifications/elicitation/complete":
                 return self._url_completed(message.params)
-            case method if self._agreed and not extensions.is_core(method):
-                return self._extended(message)
+            case method if self._extends(method):
+                return self._extension_notified(message)
             case _:
                 return (Note("dropped a notification that the modern era does not know"),)
 
-    def _extended(self, message: Notification) -> Effects:
+    def _extension_notified(self, message: Notification) -> Effects:
         # Which call it belongs to is not known, so it is sent only where one client can have caused it.
         running = [call for call in self._calls.values() if call.phase is CallPhase.RUNNING]
         clients = self._origins.clients

@@ -150,7 +150,7 @@ class ToModern:
         self._client_info: msgspec.Raw | None = None
         self._level = ""
         self._offered: Members = {}
-        self._extended = False  # whether both ends have declared the same extension
+        self._extended = False  # whether the server has declared an extension
         self._initialize: tuple[bytes, bytes] | None = None  # the session's id and ours
         self._calls: dict[bytes, _Call] = {}  # by the session's id
         self._upstream: dict[bytes, _Call] = {}  # by ours
@@ -238,7 +238,7 @@ class ToModern:
         return self._send(call, method, dict(params))
 
     def _extends(self, method: str) -> bool:
-        # A method of an extension that both ends have declared passes as it is.
+        # A method of an extension passes as it is.
         return self._extended and not extensions.is_core(method)
 
     def _begin(self, request: Request) -> Effects:
@@ -376,7 +376,7 @@ class ToModern:
         result = for_legacy.initialize_result(self.version, message.result, self._name)
         offered = bytes(members.peek(result)["capabilities"])
         self._offered = members.peek(offered)
-        self._extended = bool(extensions.names_in(self._capabilities) & extensions.names_in(offered))
+        self._extended = bool(extensions.names_in(offered))
         return (ToAsker(Response(asker, result, b""), asker),)
 
     def _complete(self, call: _Call, modern_result: bytes) -> Effects:

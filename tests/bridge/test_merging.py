@@ -409,7 +409,7 @@ def test_the_extensions_of_all_are_offered_with_the_settings_of_the_first():
     }
     assert merging.sharing(found, text({"extensions": {"a/b": {}}})) == ["one", "two"]
     assert merging.sharing(found, text({"extensions": {"e": {}, tasks: {}}})) == ["two"]
-    assert merging.sharing(found, b"{}") == []
+    assert merging.sharing(found, b"{}") == ["one", "two"]
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""A server with extensions: `extended.py ERA [NAME]`, of the era "legacy" or "modern". NAME is the name of its own extension.
+"""A server with extensions: `extended.py ERA [NAME]`, of the era "legacy" or "modern". NAME is the name of its own extension, "plain" for none.
 
 Its own methods are outside of the core of every revision: `com.example/echo` answers with its params after a notification
 with the same, `com.example/marks` with the params of all notifications `notifications/com.example/mark`. Its tools follow
@@ -135,7 +135,9 @@ class Server:
 
 def main():
     era, *name = sys.argv[1:]
-    if name:
+    if name == ["plain"]:
+        del OFFERED["extensions"], OFFERED["experimental"]
+    elif name:
         OFFERED["extensions"][name[0]] = OFFERED["extensions"].pop(VENDOR)
     server = Server(era)
     for line in sys.stdin:
