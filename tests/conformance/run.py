@@ -37,6 +37,8 @@ SERVERS = {
     "raw": RAW,
     "raw, legacy": (*RAW, "--era", "legacy"),
     "raw, modern": (*RAW, "--era", "modern"),
+    "extended, legacy": ("node", str(HERE / "servers/extended.mjs"), "--era", "legacy"),
+    "extended, modern": ("node", str(HERE / "servers/extended.mjs"), "--era", "modern"),
     "ts-v2, modern": ("node", str(HERE / "servers/ts_v2.mjs"), "--legacy", "reject"),
 }
 
@@ -65,6 +67,26 @@ NO_KEYS = frozenset(
         "~input-required-result-ignore-extra-params/sep-2322-ignore-unexpected-params",
     }
 )
+# The scenarios of extensions are in no suite. Two checks of skills are about caching, which 2025-11-25 does not know.
+SKILLS = ("sep-2640-skills-enumeration", "sep-2640-skills-manifest", "sep-2640-skills-directory")
+SKILLS_MODERN = Floor(passed=45, warnings=0)
+SKILLS_LEGACY = Floor(passed=43, warnings=0)
+# All but tasks-status-notifications, which the suite itself skips. The extension exists at 2026-07-28 only.
+TASKS = tuple(
+    f"tasks-{name}"
+    for name in (
+        "lifecycle",
+        "capability-negotiation",
+        "wire-fields",
+        "request-state-removal",
+        "mrtr-input",
+        "request-headers",
+        "dispatch-and-envelope",
+        "required-task-error",
+        "mrtr-composition",
+    )
+)
+ALL_TASKS = Floor(passed=44, warnings=0)
 # As many checks as there are in client.mjs and in client.py.
 TYPESCRIPT_CLIENT = Floor(passed=19, warnings=0)
 PYTHON_1_CLIENT = Floor(passed=17, warnings=0)
@@ -85,6 +107,12 @@ class Tally:
         failed, warnings = self.failed - len(excused) + warned, self.warnings - warned
         return self.passed >= floor.passed and not failed and warnings <= floor.warnings
 
+    def add(self, other: "Tally") -> None:
+        self.passed += other.passed
+        self.failed += other.failed
+        self.warnings += other.warnings
+        self.unclean += other.unclean
+
     def count(self, name: str, status: str) -> None:
         if status == "SUCCESS":
             self.passed += 1
@@ -102,10 +130,12 @@ Run = tuple[Callable[[], Tally], Floor]
 # ---- The suite ----
 
 
-def run_suite(url: str, certificate: Path | None = None, revision: str = LEGACY) -> Tally:
+def run_suite(url: str, certificate: Path | None = None, revision: str = LEGACY, scenario: str = "") -> Tally:
+    """Run all scenarios of a revision, or one."""
+    what = ["--scenario", scenario, "--force"] if scenario else ["--suite", "all"]
     with tempfile.TemporaryDirectory() as results:
         command = ["node", "--import", str(HERE / "node20.mjs"), str(SUITE), "server", "--url", url]
-        command += ["--suite", "all", "--spec-version", revision, "--timeout", "30000", "-o", results]
+        command += [*what, "--spec-version", revision, "--timeout", "30000", "-o", results]
         done = subprocess.run(
             command,
             cwd=results,
@@ -180,6 +210,15 @@ def without_keys(server: str) -> Tally:
     tally = over_http(server, MODERN)
     tally.excused = NO_KEYS
     return tally
+
+
+def of_extension(server: str, scenarios: tuple[str, ...], revision: str = MODERN) -> Tally:
+    """Scenarios of an extension, which must be named one by one."""
+    whole = Tally()
+    with bridge(SERVERS[server], "--no-auth") as running:
+        for scenario in scenarios:
+            whole.add(run_suite(running.mcp, revision=revision, scenario=scenario))
+    return whole
 
 
 def over_https(server: str) -> Tally:
@@ -262,6 +301,11 @@ RUNS: dict[str, Run] = {
     "suite, ts-v1, https": (partial(over_https, "ts-v1"), OVER_HTTP),
     "suite, ts-v1, sse": (partial(through_adapter, "ts-v1", "sse"), THROUGH_ADAPTER),
     "suite, ts-v1, ws": (partial(through_adapter, "ts-v1", "ws"), THROUGH_ADAPTER),
+    "tasks 2026, modern server": (partial(of_extension, "extended, modern", TASKS), ALL_TASKS),
+    "skills 2026, modern server": (partial(of_extension, "extended, modern", SKILLS), SKILLS_MODERN),
+    "skills 2026, legacy server": (partial(of_extension, "extended, legacy", SKILLS), SKILLS_MODERN),
+    "skills, modern server": (partial(of_extension, "extended, modern", SKILLS, LEGACY), SKILLS_LEGACY),
+    "skills, legacy server": (partial(of_extension, "extended, legacy", SKILLS, LEGACY), SKILLS_LEGACY),
     **client_runs(),
 }
 
