@@ -56,7 +56,7 @@ from .shared_upstream import SharedUpstream
 from .start_faults import Output, StartFault
 from .startup import Startup
 from .to_legacy import ToLegacy
-from .to_modern import ToModern
+from .to_modern import DEFAULT_LEVEL, ToModern
 from .trust import replaceable_of
 from .vital import Vital
 
@@ -1121,7 +1121,8 @@ class LocalServer:
 
     def _to_modern(self) -> ToModern:
         own = self.config.knows_principal
-        return ToModern(self._limits, lambda: secrets.token_hex(16), self.name, own=own)
+        level = "" if self._choice.lacks("logging/setLevel") else DEFAULT_LEVEL
+        return ToModern(self._limits, lambda: secrets.token_hex(16), self.name, own=own, level=level)
 
     def over(self, conversation: LocalConversation) -> None:
         """It has ended (conversation.Around)."""

@@ -131,11 +131,17 @@ class ToModern:
     """Speaks a handshake revision to a session and the modern era to its server (effects.Translator).
 
     `mint` makes ids for URLs that a client is asked to open; `name` stands for a server that does not say its own. An
-    `own` server is a part of the bridge, and knows its extension `input_over`.
+    `own` server is a part of the bridge, and knows its extension `input_over`. `level` is the log level until the client sets one, empty for no log lines.
     """
 
     def __init__(
-        self, limits: Limits, mint: Callable[[], str], name: str = "server", *, own: bool = False
+        self,
+        limits: Limits,
+        mint: Callable[[], str],
+        name: str = "server",
+        *,
+        own: bool = False,
+        level: str = DEFAULT_LEVEL,
     ) -> None:
         self._limits = limits
         self._own = own
@@ -148,7 +154,7 @@ class ToModern:
         self._capabilities = b"{}"
         self._declared: Members = {}
         self._client_info: msgspec.Raw | None = None
-        self._level = ""
+        self._level = level
         self._offered: Members = {}
         self._extended = False  # whether the server has declared an extension
         self._initialize: tuple[bytes, bytes] | None = None  # the session's id and ours
@@ -283,7 +289,7 @@ class ToModern:
             meta["progressToken"] = members.raw(call.upstream)
             params["_meta"] = members.raw(members.write(meta))
         capabilities = for_legacy.with_tasks(self._capabilities) if call.tasks else self._capabilities
-        enveloped = self._enveloped(params, capabilities, self._level or DEFAULT_LEVEL)
+        enveloped = self._enveloped(params, capabilities, self._level)
         return (ToServer(Request(call.upstream, method, enveloped)),)
 
     def _cancelled(self, asker: bytes, reason: bytes) -> Effects:

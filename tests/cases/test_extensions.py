@@ -233,3 +233,19 @@ async def test_t18_the_aggregate_has_the_tools_and_pages_of_mcp_apps(running, ki
             assert tools[f"{member}__widget"]["_meta"]["ui/resourceUri"] == PAGE["uri"]
         read = await client.ask("resources/read", {"uri": PAGE["uri"]})
         assert read["result"]["contents"] == [PAGE]
+
+
+@pytest.mark.parametrize("kind", ["http", "modern ws"])
+async def test_t18_nobody_sends_what_parts_of_the_bridge_notify_each_other_of(running, kind):
+    async with client_of(running, kind, None, DECLARED) as client:
+        before = (await client.ask("tools/list"))["result"]["tools"]
+        for method in ("members", "left_out", "input_over"):
+            await notify(client, f"notifications/mcp-bridge/{method}", {"members": {}, "left_out": {}})
+        await notify(client, "notifications/com.example/mark", {"name": "alpha__x", "n": id(client)})
+        with trio.fail_after(PATIENCE):
+            while id(client) not in [
+                one["n"]
+                for one in (await client.ask("com.example/marks", {"name": "alpha__x"}))["result"]["marks"]
+            ]:
+                pass
+        assert (await client.ask("tools/list"))["result"]["tools"] == before

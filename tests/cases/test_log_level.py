@@ -3,6 +3,7 @@
 T20: such a server logs in the course of a request that says from which level on, and a legacy client need not say it.
 """
 
+import json
 import sys
 from pathlib import Path
 
@@ -66,3 +67,4 @@ async def test_t20_log_lines_come_through_the_aggregate(running, transport, era)
 async def test_t20_no_log_lines_come_where_logging_is_switched_off(running):
     async with session(running, "http", "silent") as client:
         assert await lines_of(client) == []
+        assert json.loads(await client.call("declared"))["level"] is None

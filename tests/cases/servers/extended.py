@@ -129,7 +129,8 @@ class Server:
         capabilities = (
             self.opened.get("capabilities") if meta is None else meta.get(f"{PREFIX}clientCapabilities")
         )
-        said = {"capabilities": capabilities, "level": self.level}
+        level = self.level if meta is None else meta.get(f"{PREFIX}logLevel")
+        said = {"capabilities": capabilities, "level": level}
         return {"content": [{"type": "text", "text": json.dumps(said)}]}
 
 
