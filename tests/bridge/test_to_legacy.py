@@ -1598,6 +1598,8 @@ def test_notifications_of_an_extension_pass_in_both_directions():
     message = Notification("notifications/a/done", raw(about))
     [(wire_id, _, _)] = said(talk.ask("a", "a/do", None, ONE, DECLARED))
     assert said(talk.it.from_client(message)) == [("notifications/a/done", {"x": 1, "_meta": {"k": 1}})]
+    plain = Notification("notifications/a/done", b'{"x":1}')
+    assert said(talk.it.from_client(plain)) == [("notifications/a/done", {"x": 1})]
     assert said(talk.it.from_client(Notification("notifications/progress", b"{}"))) == []
     [effect] = talk.server_says("notifications/a/done", x=1)
     assert (effect.about, told([effect])) == (b'"a"', [("notifications/a/done", {"x": 1})])
