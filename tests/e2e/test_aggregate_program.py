@@ -397,7 +397,7 @@ async def test_a_daemon_that_goes_is_told_of_in_the_answer(tmp_path):
 async def test_what_is_not_understood_costs_itself_only(running):
     async with program(running, "one") as talk:
         await talk.write(b"", b"no JSON", b"\xff", b'{"jsonrpc":"2.0","method":"notifications/odd"}')
-        await talk.write(b'{"jsonrpc":"2.0","id":5,"method":"tools/list","params":[]}')
+        await talk.write(b'{"jsonrpc":"2.0","id":5,"method":"tools/list","params":[1]}')
         answer = await talk.hear()
         assert (answer["id"], answer["error"]["code"]) == (5, -32600)
         assert (await talk.error("no/such"))["code"] == -32601
