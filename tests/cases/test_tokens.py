@@ -137,7 +137,7 @@ def test_t15_one_token_of_each_boot_where_that_is_wanted(tmp_path):
     with daemon(tmp_path, listen={"token": "boot"}) as running:
         token = (tmp_path / "run/mcp-bridge/token").read_text().strip()
         assert status_of(running.url("example"), token) == 200
-        assert not (tmp_path / "run/state").exists()
+        assert not (tmp_path / "run/state/mcp-bridge/token").exists()
 
 
 @needs_root
