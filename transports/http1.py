@@ -51,8 +51,6 @@ _LAST_REST: Final = 2 * TICK
 # How long, and for how many bytes, a peer may go on sending at the end so that it still reads the last answer.
 LINGER_SECONDS: Final = 1.0
 LINGER_BYTES: Final = 256 * 1024
-# Within this time a peer that honours `Connection: close` closes first, and so keeps the TIME_WAIT state (seconds).
-_CLOSES_FIRST_SECONDS: Final = 0.1
 # A client with a credential that is refused in the middle of a body, or of a WebSocket message, may send more of it,
 # because many clients read no answer before they have sent all: so many seconds, and at most so many times `limits.body`.
 _DRAIN_SECONDS: Final = 10.0
@@ -352,7 +350,6 @@ class Connection:
         self._since = 0.0
         self._received = 0
         self._to_drop = 0  # bytes that are still read at the end of the connection
-        self._peer_first = False  # whether the peer was asked to close, and could
         self._last_sent = 0.0
         self._patient = False
         self._sent: int = 0  # what the peer had taken at the last look (bytes)
@@ -685,12 +682,19 @@ class Connection:
             return
         self._waiting = ""
         self._close = self._close or rejection.close
-        if not (self._admitted or self._close or self._next_is_here()):
-            self._close, self._peer_first = True, True
+        self._close = self._close or not (self._admitted or self._next_is_here())
+        if self._close:
+            self._hold_back()
         body = error(b"null", rejection.code, rejection.text)
         await self.answer(rejection.status, b"application/json", body, rejection.headers)
         if not self._admitted:
             self._seat.become(REFUSED)
+
+    def _hold_back(self) -> None:
+        # Bun 1.3.14 keeps the connection of a refusal for its next request, whatever `Connection` says, unless the
+        # end of the stream is in the same segment. The kernel sends a part of a segment after 200 ms at the latest (tcp(7)).
+        with contextlib.suppress(OSError):  # a Unix socket has no segments
+            self._sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_CORK, 1)
 
     # ---- deadlines and departure
 
@@ -783,13 +787,9 @@ class Connection:
             return
         self._waiting = ""
         seconds, self._to_drop = self._allowance()
-        if self._peer_first:
-            with trio.move_on_after(_CLOSES_FIRST_SECONDS):
-                await self._drop()
-        if self._to_drop > 0:
-            with trio.move_on_after(seconds):
-                self._sock.shutdown(socket.SHUT_WR)
-                await self._drop()
+        with trio.move_on_after(seconds):
+            self._sock.shutdown(socket.SHUT_WR)
+            await self._drop()
 
     async def _drop(self) -> None:
         while self._to_drop > 0:
