@@ -27,8 +27,9 @@ import trio
 from hypercorn.app_wrappers import ASGIWrapper
 from hypercorn.config import Config
 from hypercorn.events import RawData
+from hypercorn.protocol.events import EndBody
 from hypercorn.protocol.h2 import BufferCompleteError, H2Protocol, StreamBuffer
-from hypercorn.protocol.http_stream import HTTPStream
+from hypercorn.protocol.http_stream import ASGIHTTPState, HTTPStream
 from hypercorn.trio.tcp_server import TCPServer
 from hypercorn.trio.worker_context import WorkerContext
 from hypercorn.utils import filter_pseudo_headers
@@ -229,6 +230,23 @@ class _Buffer(StreamBuffer):
 hypercorn.protocol.h2.StreamBuffer = _Buffer  # type: ignore[misc]
 
 
+_track_content_length = h2.stream.H2Stream._track_content_length  # noqa: SLF001 # pyright: ignore[reportPrivateUsage]
+
+
+def _count_body(self: h2.stream.H2Stream, length: int, end_stream: bool) -> None:  # noqa: FBT001 - h2's
+    """Count the bytes of a body without comparing them with its Content-Length, which `_Protocol` does.
+
+    h2 ends the connection where they differ, with all other requests on it; RFC 9113 section 8.1.1 has the stream end.
+    """
+    if self.config.client_side:
+        _track_content_length(self, length, end_stream)
+    else:
+        self._actual_content_length += length  # pyright: ignore[reportPrivateUsage]
+
+
+h2.stream.H2Stream._track_content_length = _count_body  # type: ignore[method-assign] # noqa: SLF001 # pyright: ignore[reportPrivateUsage]
+
+
 class _Protocol(H2Protocol):
     """Hypercorn's, for a client that sends more of a body than was waited for, or CONNECT."""
 
@@ -250,9 +268,41 @@ class _Protocol(H2Protocol):
                 # Of a request that was answered: an exception in Hypercorn, which forgets a request with its answer.
                 with contextlib.suppress(h2.exceptions.ProtocolError):
                     self.connection.acknowledge_received_data(event.flow_controlled_length, event.stream_id)
+            elif isinstance(
+                event, h2.events.DataReceived | h2.events.StreamEnded
+            ) and self._has_another_length(event):
+                await self._end_body(event)
             else:
                 await super()._handle_events([event])
         await self._flush()
+
+    def _has_another_length(self, event: h2.events.DataReceived | h2.events.StreamEnded) -> bool:
+        """Return whether the body differs from its Content-Length (RFC 9113 section 8.1.1)."""
+        stream = self.connection.streams.get(event.stream_id)
+        if stream is None:
+            return False
+        expected, actual = stream._expected_content_length, stream._actual_content_length  # noqa: SLF001 # pyright: ignore[reportPrivateUsage]
+        if expected is None:
+            return False
+        return actual > expected or (isinstance(event, h2.events.StreamEnded) and actual != expected)
+
+    async def _end_body(self, event: h2.events.DataReceived | h2.events.StreamEnded) -> None:
+        """Reset the stream of a malformed request, or send the rest of an answer that has begun.
+
+        HAProxy ends a body at once, whatever its length, when the answer comes first.
+        """
+        stream_id = event.stream_id
+        if isinstance(event, h2.events.DataReceived):
+            self.connection.acknowledge_received_data(event.flow_controlled_length, stream_id)
+        stream = self.streams.get(stream_id)
+        if stream is None:
+            return
+        if cast("HTTPStream", stream).state != ASGIHTTPState.REQUEST:
+            await stream.handle(EndBody(stream_id=stream_id))
+            return
+        self.connection.reset_stream(stream_id, h2.errors.ErrorCodes.PROTOCOL_ERROR)
+        await self._close_stream(stream_id)
+        await self._window_updated(stream_id)
 
     async def _close_stream(self, stream_id: int) -> None:
         await super()._close_stream(stream_id)
