@@ -63,6 +63,14 @@ matrix: .venv/.test  ## every official client with real servers; writes docs/COM
 	tests/matrix/install.sh
 	$(BIN)/python tests/matrix/run.py
 
+proxies: .venv/.test  ## official clients through nginx, HAProxy and Caddy, as far as installed; writes its section of docs/COMPATIBILITY.md (needs Node 20+)
+	tests/proxies/install.sh
+	$(BIN)/python tests/proxies/proxies.py
+
+clients: .venv/.test  ## Claude Code, opencode, Gemini CLI and Codex against a daemon; writes its section of docs/COMPATIBILITY.md (needs Node 20+)
+	tests/clients/install.sh
+	$(BIN)/python tests/clients/clients.py
+
 workstation: .venv/.test  ## ten real servers in one daemon; writes docs/WORKSTATION.md (needs Node 20+)
 	tests/matrix/install.sh
 	$(BIN)/python tests/matrix/workstation.py
@@ -113,4 +121,4 @@ uninstall-user:  ## take away what install-user has put there; the configuration
 clean:  ## remove what the targets above have made
 	rm -rf .venv .deps build dist .coverage .coverage.* .mypy_cache .ruff_cache .pytest_cache .hypothesis *.egg-info
 
-.PHONY: help install run test lint conformance matrix workstation bench wheel install-user uninstall-user clean
+.PHONY: help install run test lint conformance matrix proxies clients workstation bench wheel install-user uninstall-user clean

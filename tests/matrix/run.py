@@ -25,9 +25,9 @@ REPOSITORY = HERE.parents[1]
 sys.path[:0] = [str(HERE.parent / "e2e"), str(HERE)]
 
 from bridge_process import Bridge  # noqa: E402 - it lives in the neighbouring folder
+from sections import write_main  # noqa: E402 - here
 from servers import FEATURE_SERVERS, FEATURES, PAGE, Server, Step, furnish, servers  # noqa: E402 - here
 
-DOCUMENT = REPOSITORY / "docs/COMPATIBILITY.md"
 MODERN = "2026-07-28"
 LEGACY = "2025-11-25"
 # A step has 20 s in the driver; this is for all of one client's.
@@ -245,8 +245,8 @@ def page() -> Iterator[str]:
 PREFACE = """\
 # Compatibility
 
-Written by `make matrix`; do not edit. Every official client has used every server over every transport that
-it has, through `mcp-bridge --no-auth --stdio -- SERVER`. A client marked *legacy* opens with the handshake, one marked
+Written by `make matrix`, and the sections at the end by `make proxies` and `make clients`; do not edit. Every official client
+has used every server over every transport that it has, through `mcp-bridge --no-auth --stdio -- SERVER`. A client marked *legacy* opens with the handshake, one marked
 *auto* asks for revision 2026-07-28 first; the SDKs of the first generation know the handshake only. HTTP+SSE is of the
 handshake revisions, so an *auto* client falls back on it. The second generation has no WebSocket client.
 """
@@ -385,8 +385,7 @@ def main() -> int:
     if not cells:
         parser.error("there is no such cell; a name is SERVER, CLIENT, TRANSPORT")
     if not given.only:
-        DOCUMENT.parent.mkdir(exist_ok=True)
-        DOCUMENT.write_text(document(cells, known, folder, url))
+        write_main(document(cells, known, folder, url))
     failed = [cell for cell in cells if not cell.passed]
     print(f"{len(cells) - len(failed)} passed, {len(failed)} failed")
     return 1 if failed else 0

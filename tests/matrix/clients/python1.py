@@ -1,15 +1,18 @@
 """The official Python SDK 1.x carries out the steps that stdin has as JSON: `python1.py http|sse|ws URL`.
 
 Runs in an environment of its own, because the SDK's major versions share a name. Prints a line of JSON for the
-connection and for each step: {"said": TEXT} or {"fault": TEXT}. servers.py tells what steps there are.
+connection and for each step: {"said": TEXT} or {"fault": TEXT}. servers.py tells what steps there are. The variable
+MCP_TOKEN is a bearer token; over WebSocket, where this SDK sends no header, it is offered as a second subprotocol.
 """
 
 import asyncio
 import json
+import os
 import sys
 import warnings
 from contextlib import suppress
 
+import mcp.client.websocket
 from mcp import ClientSession, types
 from mcp.client.sse import sse_client
 from mcp.client.streamable_http import streamablehttp_client
@@ -17,6 +20,7 @@ from mcp.client.websocket import websocket_client
 
 SECONDS = 20
 TRANSPORTS = {"http": streamablehttp_client, "sse": sse_client, "ws": websocket_client}
+TOKEN = os.environ.get("MCP_TOKEN")
 # Whatever the form wants to know, it is something blue, one or true.
 FILLED_IN = {"string": "blue", "integer": 1, "number": 1, "boolean": True}
 
@@ -136,10 +140,22 @@ async def greet(client: ClientSession) -> str:
     return f"{result.protocolVersion} {result.serverInfo.name}"
 
 
+def open_transport(transport: str, url: str):
+    if TOKEN is None:
+        return TRANSPORTS[transport](url)
+    if transport != "ws":
+        return TRANSPORTS[transport](url, headers={"Authorization": f"Bearer {TOKEN}"})
+    connect = mcp.client.websocket.ws_connect
+    mcp.client.websocket.ws_connect = lambda url, subprotocols: connect(
+        url, subprotocols=[*subprotocols, f"bearer.{TOKEN}"]
+    )
+    return websocket_client(url)
+
+
 async def main(transport: str, url: str) -> None:
     steps = json.load(sys.stdin)
     async with (
-        TRANSPORTS[transport](url) as (read, write, *_),
+        open_transport(transport, url) as (read, write, *_),
         ClientSession(
             read,
             write,

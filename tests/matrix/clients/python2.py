@@ -1,11 +1,12 @@
 """The official Python SDK 2.x carries out the steps that stdin has as JSON: `python2.py legacy|auto http|sse URL`.
 
 Prints a line of JSON for the connection and for each step: {"said": TEXT} or {"fault": TEXT}. servers.py tells what
-steps there are.
+steps there are. The variable MCP_TOKEN is a bearer token.
 """
 
 import asyncio
 import json
+import os
 import sys
 import warnings
 from contextlib import AsyncExitStack, suppress
@@ -13,10 +14,12 @@ from contextlib import AsyncExitStack, suppress
 from mcp import Client, types
 from mcp.client.sse import sse_client
 from mcp.client.streamable_http import streamable_http_client
+from mcp.shared._httpx_utils import create_mcp_http_client
 
 SECONDS = 20
 TRANSPORTS = {"http": streamable_http_client, "sse": sse_client}
 MODERN = "2026-07-28"
+TOKEN = os.environ.get("MCP_TOKEN")
 # Whatever the form wants to know, it is something blue, one or true.
 FILLED_IN = {"string": "blue", "integer": 1, "number": 1, "boolean": True}
 
@@ -144,10 +147,19 @@ async def report(work) -> bool:
     return "said" in line
 
 
+def open_transport(transport: str, url: str):
+    if TOKEN is None:
+        return TRANSPORTS[transport](url)
+    headers = {"Authorization": f"Bearer {TOKEN}"}
+    if transport == "sse":
+        return sse_client(url, headers=headers)
+    return streamable_http_client(url, http_client=create_mcp_http_client(headers))
+
+
 async def connect(stack: AsyncExitStack, mode: str, transport: str, url: str) -> Client:
     return await stack.enter_async_context(
         Client(
-            TRANSPORTS[transport](url),
+            open_transport(transport, url),
             mode=mode,
             elicitation_callback=answer_elicitation,
             sampling_callback=answer_sampling,

@@ -5,7 +5,8 @@
 //   TRANSPORT  http | sse | ws
 //
 // Prints a line of JSON for the connection and for each step: {"said": TEXT} or {"fault": TEXT}. servers.py tells what
-// steps there are.
+// steps there are. The variable MCP_TOKEN is a bearer token; over WebSocket, where the SDK sends no header, it is offered
+// as a second subprotocol.
 import { readFileSync } from 'node:fs';
 import { load, require } from '../../conformance/deps.mjs';
 
@@ -14,6 +15,8 @@ const steps = JSON.parse(readFileSync(0, 'utf8'));
 const CAPABILITIES = { elicitation: {}, sampling: {}, roots: {} };
 const INFO = { name: `typescript-${version}`, version: '1.0.0' };
 const SECONDS = 20;
+const TOKEN = process.env.MCP_TOKEN;
+const OPTIONS = TOKEN ? { requestInit: { headers: { Authorization: `Bearer ${TOKEN}` } } } : {};
 
 // ---- The two SDKs, made to look the same ----
 
@@ -23,7 +26,14 @@ async function v1() {
   const { StreamableHTTPClientTransport } = await load('@modelcontextprotocol/sdk/client/streamableHttp.js');
   const { SSEClientTransport } = await load('@modelcontextprotocol/sdk/client/sse.js');
   const { WebSocketClientTransport } = await load('@modelcontextprotocol/sdk/client/websocket.js');
-  globalThis.WebSocket = require('ws');
+  const { WebSocket } = require('ws');
+  globalThis.WebSocket = TOKEN
+    ? class extends WebSocket {
+        constructor(url, subprotocol) {
+          super(url, [subprotocol, `bearer.${TOKEN}`]);
+        }
+      }
+    : WebSocket;
   const client = new Client(INFO, { capabilities: CAPABILITIES });
   // It keeps what was agreed upon to itself, but it tells its transport.
   let agreed;
@@ -172,7 +182,7 @@ async function report(work) {
 }
 
 const connected = await report(async () => {
-  await client.connect(new transports[transport](new URL(url)));
+  await client.connect(new transports[transport](new URL(url), OPTIONS));
   return `${revision() ?? ''} ${client.getServerVersion().name}`.trim();
 });
 if (connected) for (const step of steps) await report(() => carryOut[step.do](step));
