@@ -675,7 +675,8 @@ class Session:
             envelope.request(self._internal_id(), "resources/subscribe", members.write({"uri": uri}))
             for uri in self._subscriptions
         )
-        return [*map(ToChild, lines), *self._released(), *self._missed(), *self._flush_unsent()]
+        requests = self._flush_unsent(requests_only=True)
+        return [*map(ToChild, lines), *self._released(), *self._missed(), *requests]
 
     def _missed(self) -> Iterable[Effect]:
         # While no child was there nobody told of changes, and another one may have other lists (digest 8.3).
@@ -902,7 +903,7 @@ class Session:
     def _unanswerable(self, wire_id: bytes, text: str) -> Iterable[Effect]:
         return self._refuse_child(self._forget_question(wire_id).child_id, text, INTERNAL_ERROR)
 
-    def _flush_unsent(self) -> Iterable[Effect]:
+    def _flush_unsent(self, *, requests_only: bool = False) -> Iterable[Effect]:
         home = self._home()
         effects: list[Effect] = []
         if home is None:
@@ -911,7 +912,7 @@ class Session:
             return effects
         waiting, self._unsent, self._unsent_bytes = self._unsent, deque(), 0
         for text, wire_id, since in waiting:
-            if wire_id and not self._ready:
+            if not self._ready if wire_id else requests_only:
                 self._unsent.append((text, wire_id, since))
                 self._unsent_bytes += len(text)
                 continue
