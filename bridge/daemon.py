@@ -134,6 +134,8 @@ def _run(settings: Settings, environment: Mapping[str, str], umask: int) -> int:
                 if is_ended():
                     return EX_OK
                 raise
+        if is_ended():  # also where no helper was there to be killed
+            return EX_OK
         log.hide([tokens.owner])
         sockets = _Sockets(settings, environment)
     except CannotStart as fault:

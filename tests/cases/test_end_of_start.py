@@ -1,0 +1,21 @@
+"""A daemon that is to end before it has started."""
+
+import os
+import signal
+
+from mcpbridged.bridge import daemon
+from mcpbridged.bridge.settings import Settings
+
+
+def test_r09_a_signal_while_the_token_is_read_is_not_forgotten(monkeypatch, tmp_path):
+    """The handler that kills helper programs takes the signal; also where there is no helper, the start must end."""
+
+    def read(*_args):
+        os.kill(os.getpid(), signal.SIGTERM)
+        return "the tokens"
+
+    monkeypatch.setattr(daemon._Tokens, "of", read)
+    monkeypatch.setattr(daemon, "_Sockets", None)  # what comes next would fail
+    former = signal.getsignal(signal.SIGTERM)
+    assert daemon.run(Settings(servers=()), {"HOME": str(tmp_path)}) == 0
+    assert signal.getsignal(signal.SIGTERM) is former
