@@ -75,6 +75,11 @@ workstation: .venv/.test  ## ten real servers in one daemon; writes docs/WORKSTA
 	tests/matrix/install.sh
 	$(BIN)/python tests/matrix/workstation.py
 
+zoo: .venv/.test  ## real servers of many SDKs, byte for byte on their pipe and behind the bridge (needs Node 20+)
+	tests/zoo/install.sh
+	$(BIN)/python tests/zoo/run.py --self-test
+	$(BIN)/python tests/zoo/run.py
+
 bench: .venv/.test  ## measure against the floor and the peers (needs Node 20+ and a C compiler)
 	benchmarks/peers.sh
 	$(BIN)/python benchmarks/run.py
@@ -121,4 +126,4 @@ uninstall-user:  ## take away what install-user has put there; the configuration
 clean:  ## remove what the targets above have made
 	rm -rf .venv .deps build dist .coverage .coverage.* .mypy_cache .ruff_cache .pytest_cache .hypothesis *.egg-info
 
-.PHONY: help install run test lint conformance matrix proxies clients workstation bench wheel install-user uninstall-user clean
+.PHONY: help install run test lint conformance matrix proxies clients workstation zoo bench wheel install-user uninstall-user clean

@@ -1,0 +1,237 @@
+"""The ways to a server: its own pipe, and each transport of the bridge. All carry whole messages as raw bytes."""
+
+import contextlib
+import math
+import os
+import signal
+import subprocess
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+from urllib.parse import urljoin
+
+import attrs
+import msgspec
+import trio
+import trio_websocket
+
+from tests.e2e import raw_http
+from tests.e2e.bridge_process import PROGRAM
+from tests.e2e.daemon_process import Daemon
+
+MODERN = "2026-07-28"
+PROTOCOL_VERSION = "io.modelcontextprotocol/protocolVersion"
+# The largest message that is read (bytes).
+LARGEST = 1 << 26
+
+
+@attrs.frozen
+class Carrier:
+    """One connection to a server."""
+
+    send: Callable[[bytes], Awaitable[None]]
+    # Each message or other line from the server, without its line end. Closed at the end of the connection.
+    received: trio.MemoryReceiveChannel[bytes]
+    # Whether all messages come on one stream, so that their order means something.
+    ordered: bool = True
+    # Whether messages come as events, in which three characters are escaped.
+    escapes: bool = False
+
+
+# ---- a program on its standard streams
+
+
+@contextlib.asynccontextmanager
+async def pipe(
+    command: Sequence[str], environment: Mapping[str, str], folder: Path, log: Path
+) -> AsyncIterator[Carrier]:
+    """Start the program and end it, with all of its process group."""
+    with log.open("ab") as stderr:
+        process = await trio.lowlevel.open_process(
+            list(command),
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=stderr,
+            env=dict(environment),
+            cwd=folder,
+            start_new_session=True,
+        )
+    assert process.stdin is not None
+    assert process.stdout is not None
+    put, received = trio.open_memory_channel[bytes](math.inf)
+
+    async def send(line: bytes) -> None:
+        # The server may have ended: then there is no answer, which is what is recorded.
+        with contextlib.suppress(trio.BrokenResourceError):
+            await process.stdin.send_all(line + b"\n")
+
+    async def read() -> None:
+        unread = b""
+        async with put:
+            async for data in process.stdout:
+                *lines, unread = (unread + data).split(b"\n")
+                for line in lines:
+                    await put.send(line.removesuffix(b"\r"))
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(read)
+        try:
+            yield Carrier(send, received)
+        finally:
+            with trio.CancelScope(shield=True):
+                await process.stdin.aclose()
+                with trio.move_on_after(2):
+                    await process.wait()
+                for number in (signal.SIGTERM, signal.SIGKILL):
+                    # The group may outlive its leader.
+                    with contextlib.suppress(ProcessLookupError):
+                        os.killpg(process.pid, number)
+                        with trio.move_on_after(2):
+                            await process.wait()
+                await process.wait()
+            nursery.cancel_scope.cancel()
+
+
+@contextlib.asynccontextmanager
+async def over_connect(running: Daemon, name: str) -> AsyncIterator[Carrier]:
+    """`mcp-bridge connect NAME`."""
+    command = [str(PROGRAM), "connect", name, "--config", str(running.config)]
+    async with pipe(command, running.variables, running.folder, running.folder / "connect.log") as carrier:
+        yield carrier
+
+
+# ---- Streamable HTTP
+
+
+@attrs.define
+class Http:
+    """A client of Streamable HTTP, of the handshake revisions or of 2026-07-28. One connection for each POST."""
+
+    running: Daemon
+    path: str
+    nursery: trio.Nursery
+    put: trio.MemorySendChannel[bytes]
+    session: dict[str, str] = attrs.field(factory=dict)
+
+    async def send(self, line: bytes) -> None:
+        """Return when the message is accepted. The answer of a request is received in the background."""
+        message = msgspec.json.decode(line)
+        if "id" in message and "method" in message:
+            await self.nursery.start(self._post, line, message)
+        else:
+            await self._post(line, message)
+        if message.get("method") == "notifications/initialized":
+            await self.nursery.start(self._listen)
+
+    async def end(self) -> None:
+        if self.session:
+            async with raw_http.connect(self.running) as connection:
+                await connection.request("DELETE", self.path, self.session)
+
+    async def _post(self, line: bytes, message: Any, task_status=trio.TASK_STATUS_IGNORED) -> None:
+        headers = {"Accept": raw_http.BOTH, "Content-Type": "application/json"}
+        async with raw_http.connect(self.running) as connection:
+            await connection.send("POST", self.path, headers | self._headers(message), line)
+            task_status.started()
+            _, fields = await connection.head()
+            if message.get("method") == "initialize" and "mcp-session-id" in fields:
+                version = message["params"]["protocolVersion"]
+                self.session = {"Mcp-Session-Id": fields["mcp-session-id"], "MCP-Protocol-Version": version}
+            await self._read(connection, fields)
+
+    async def _listen(self, task_status=trio.TASK_STATUS_IGNORED) -> None:
+        async with raw_http.connect(self.running) as connection:
+            await connection.send("GET", self.path, {"Accept": "text/event-stream", **self.session})
+            _, fields = await connection.head()
+            task_status.started()
+            with contextlib.suppress(ConnectionResetError):
+                await self._read(connection, fields)
+
+    async def _read(self, connection: raw_http.Connection, fields: Mapping[str, str]) -> None:
+        if fields.get("content-type", "").startswith("text/event-stream"):
+            while (event := await connection.event()) is not None:
+                if event.data:
+                    await self.put.send(event.data.encode())
+        elif body := await connection._exactly(int(fields.get("content-length", "0"))):
+            await self.put.send(body)
+
+    def _headers(self, message: Any) -> dict[str, str]:
+        params = message.get("params", {})
+        if PROTOCOL_VERSION not in params.get("_meta", {}):
+            return self.session
+        name = params.get("name", params.get("uri"))
+        named = {"Mcp-Name": name} if name else {}
+        return {"MCP-Protocol-Version": MODERN, "Mcp-Method": message["method"], **named}
+
+
+@contextlib.asynccontextmanager
+async def over_http(running: Daemon, name: str) -> AsyncIterator[Carrier]:
+    put, received = trio.open_memory_channel[bytes](math.inf)
+    async with trio.open_nursery() as nursery:
+        client = Http(running, f"/servers/{name}/mcp", nursery, put)
+        yield Carrier(client.send, received, ordered=False, escapes=True)
+        await client.end()
+        nursery.cancel_scope.cancel()
+
+
+# ---- HTTP+SSE
+
+
+@contextlib.asynccontextmanager
+async def over_sse(running: Daemon, name: str) -> AsyncIterator[Carrier]:
+    put, received = trio.open_memory_channel[bytes](math.inf)
+    path = f"/servers/{name}/sse"
+    async with raw_http.connect(running) as stream, trio.open_nursery() as nursery:
+        await stream.send("GET", path, {"Accept": "text/event-stream"})
+        status, _ = await stream.head()
+        assert status == 200, status
+        endpoint = await stream.event()
+        assert endpoint is not None
+        assert endpoint.kind == "endpoint"
+        target = urljoin(path, endpoint.data)
+
+        async def send(line: bytes) -> None:
+            async with raw_http.connect(running) as connection:
+                await connection.request("POST", target, {"Content-Type": "application/json"}, line)
+
+        async def read() -> None:
+            async with put:
+                with contextlib.suppress(ConnectionResetError):
+                    while (event := await stream.event()) is not None:
+                        if event.data:
+                            await put.send(event.data.encode())
+
+        nursery.start_soon(read)
+        yield Carrier(send, received, escapes=True)
+        nursery.cancel_scope.cancel()
+
+
+# ---- WebSocket
+
+
+@contextlib.asynccontextmanager
+async def over_websocket(running: Daemon, name: str) -> AsyncIterator[Carrier]:
+    put, received = trio.open_memory_channel[bytes](math.inf)
+    async with (
+        trio_websocket.open_websocket_url(
+            running.url(name, "ws"),
+            subprotocols=["mcp"],
+            extra_headers=[("Authorization", f"Bearer {running.token}")],
+            disconnect_timeout=1,
+            max_message_size=LARGEST,
+        ) as socket,
+        trio.open_nursery() as nursery,
+    ):
+
+        async def send(line: bytes) -> None:
+            await socket.send_message(line.decode())
+
+        async def read() -> None:
+            async with put:
+                with contextlib.suppress(trio_websocket.ConnectionClosed):
+                    while True:
+                        await put.send((await socket.get_message()).encode())
+
+        nursery.start_soon(read)
+        yield Carrier(send, received)
+        nursery.cancel_scope.cancel()

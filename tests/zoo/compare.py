@@ -1,0 +1,324 @@
+"""Messages as raw bytes, and the comparison of a conversation over the bridge with two on the bare pipe. Pure.
+
+A payload is the `result`, `error` or `params` of a message. The bridge writes the envelope around it anew; the payload
+must have the same bytes. What differs between the two conversations on the pipe is the server's own and not compared.
+"""
+
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+
+import attrs
+import msgspec
+
+ENDED, SILENT = "ended", "silent"
+# The requests and notifications of a server, each with how often it came.
+Others = Counter[tuple[str, str, bytes]]
+# The members that the aggregate adds to, or takes from, a result, because it passes through revision 2026-07-28.
+BETWEEN_ERAS = ("resultType", "ttlMs", "cacheScope", "nextCursor")
+SERVER_INFO = "io.modelcontextprotocol/serverInfo"
+# The member of a tool that 2026-07-28 does not have.
+NOT_MODERN = "execution"
+# Characters that are escaped on event streams, because some clients end a line there.
+ESCAPED = {"\u2028": b"\\u2028", "\u2029": b"\\u2029", "\x85": b"\\u0085"}
+LISTS = {
+    "tools/list": ("tools", "name"),
+    "prompts/list": ("prompts", "name"),
+    "resources/list": ("resources", "uri"),
+    "resources/templates/list": ("resourceTemplates", "uriTemplate"),
+}
+
+
+@attrs.frozen
+class Seen:
+    """One message. `kind` is "result", "error", "request", "notification"; or ENDED or SILENT in place of an answer."""
+
+    kind: str
+    payload: bytes = b""
+    method: str = ""
+    # Raw bytes, so that 7 and "7" differ.
+    id: bytes = b""
+
+    @property
+    def body(self) -> tuple[str, str, bytes]:
+        """What must be the same on both ways."""
+        return self.kind, self.method, self.payload
+
+    @property
+    def is_answer(self) -> bool:
+        return not self.method
+
+
+def members(text: bytes) -> dict[str, bytes] | None:
+    """Return the members of an object as raw bytes, or None if it is no object."""
+    try:
+        found = msgspec.json.decode(text, type=dict[str, msgspec.Raw])
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        return None
+    return {name: bytes(value) for name, value in found.items()}
+
+
+def items(text: bytes) -> list[bytes]:
+    return [bytes(item) for item in msgspec.json.decode(text, type=list[msgspec.Raw])]
+
+
+def read(line: bytes) -> Seen | None:
+    """Return the message of the line, or None if it has none."""
+    found = members(line)
+    if found is None or found.get("jsonrpc") != b'"2.0"':
+        return None
+    number = found.get("id", b"")
+    if "method" in found:
+        kind = "request" if number else "notification"
+        return Seen(kind, found.get("params", b""), msgspec.json.decode(found["method"]), number)
+    kind = "error" if "error" in found else "result"
+    return Seen(kind, found.get(kind, b""), "", number)
+
+
+@attrs.define
+class Record:
+    """One conversation: the answer to each step by its name, and every message in the order in which it came."""
+
+    answers: dict[str, Seen] = attrs.field(factory=dict)
+    # The id of the request of each step, as raw bytes.
+    ids: dict[str, bytes] = attrs.field(factory=dict)
+    arrived: list[Seen] = attrs.field(factory=list)
+    # What the client sent: requests, notifications and answers.
+    sent: list[Seen] = attrs.field(factory=list)
+    # How many lines were no messages.
+    noise: int = 0
+    # How many messages had come when the handshake was over.
+    settled: int = 0
+
+    @property
+    def others(self) -> Others:
+        """The requests and notifications of the server."""
+        return Counter(seen.body for seen in self.arrived if not seen.is_answer)
+
+
+@attrs.frozen
+class Check:
+    """One comparison: what was compared, the bytes on the pipe, and the bytes over the bridge."""
+
+    name: str
+    expected: bytes
+    actual: bytes
+
+    @property
+    def is_equal(self) -> bool:
+        return self.expected == self.actual
+
+    def __str__(self) -> str:
+        """Show the place of the first difference (offset in bytes), and the bytes around it."""
+        pairs = zip(self.expected, self.actual, strict=False)
+        short = min(len(self.expected), len(self.actual))
+        at = next((place for place, (one, other) in enumerate(pairs) if one != other), short)
+        begin = max(0, at - 60)
+        expected, actual = (bytes(text[begin : at + 120]) for text in (self.expected, self.actual))
+        sizes = f"{len(self.expected)} and {len(self.actual)} bytes"
+        return f"{self.name}: {sizes}, different at {at}:\n    direct {expected!r}\n    bridge {actual!r}"
+
+
+@attrs.frozen
+class Expected:
+    """The requests and notifications that are waited for: those after the handshake, and all."""
+
+    after_handshake: Others
+    all: Others
+
+
+@attrs.frozen
+class Direct:
+    """Two conversations on the bare pipe."""
+
+    one: Record
+    two: Record
+
+    def is_stable(self, step: str) -> bool:
+        """Return whether both answers are the same; a step that one conversation lacks is not stable."""
+        other = self.two.answers.get(step)
+        return other is not None and self.one.answers[step].body == other.body
+
+    @property
+    def unstable(self) -> list[str]:
+        """What is the server's own."""
+        steps = [step for step in self.one.answers if not self.is_stable(step)]
+        methods = {method for _, method, _ in (self.one.others - self.two.others) + self.others_of_two}
+        return steps + sorted(methods)
+
+    @property
+    def others_of_two(self) -> Others:
+        return self.two.others - self.one.others
+
+    @property
+    def others(self) -> Others:
+        return self.one.others & self.two.others
+
+    @property
+    def expected(self) -> Expected:
+        after = [
+            Counter(seen.body for seen in record.arrived[: record.settled] if not seen.is_answer)
+            for record in (self.one, self.two)
+        ]
+        return Expected(after[0] & after[1], self.others)
+
+    @property
+    def order(self) -> list[tuple[str, str, bytes]] | None:
+        """The order of all messages, where it is the same in both."""
+        one, two = ([seen.body for seen in record.arrived] for record in (self.one, self.two))
+        return one if one == two else None
+
+
+def shown(seen: Seen) -> bytes:
+    return f"{seen.kind} {seen.method} ".encode() + seen.payload
+
+
+def compare(direct: Direct, bridge: Record, *, ordered: bool) -> Iterator[Check]:
+    """Compare all that a client sees of a server. A check whose two sides are the same is a success."""
+    for step, expected in direct.one.answers.items():
+        actual = bridge.answers.get(step, Seen("not asked"))
+        if expected.kind == ENDED:
+            # The bridge says so with an error under the id of the request.
+            yield Check(f"{step}, at which the server ends", b"error", actual.kind.encode())
+        elif direct.is_stable(step):
+            payload = expected.payload
+            if step == "server/discover":
+                payload = _with_versions_of(actual.payload, payload)
+            yield Check(step, shown(attrs.evolve(expected, payload=payload)), shown(actual))
+        if actual.id:
+            yield Check(f"the id of {step}", bridge.ids[step], actual.id)
+    yield from _others(direct, bridge)
+    yield Check("how many lines are no messages", b"0", str(bridge.noise).encode())
+    if ordered and direct.order is not None and not any(s.kind == ENDED for s in direct.one.answers.values()):
+        # The first answer of 2026-07-28 is compared above.
+        first = 1 if "server/discover" in direct.one.answers else 0
+        order = [seen.body for seen in bridge.arrived]
+        yield Check("the order of all messages", _lines(direct.order[first:]), _lines(order[first:]))
+
+
+def _with_versions_of(actual: bytes, expected: bytes) -> bytes:
+    """Return the expected result with the versions of the actual one: the bridge leaves out those that it cannot carry."""
+    ours, theirs = ((members(text) or {}).get("supportedVersions", b"") for text in (actual, expected))
+    return expected.replace(theirs, ours, 1) if ours and set(items(ours)) <= set(items(theirs)) else expected
+
+
+def unescaped(seen: Seen) -> Seen:
+    """Return a message as it was before its way over an event stream."""
+    payload = seen.payload
+    for character, escape in ESCAPED.items():
+        payload = payload.replace(escape, character.encode())
+    return attrs.evolve(seen, payload=payload)
+
+
+def _lines(bodies: Iterable[tuple[str, str, bytes]]) -> bytes:
+    return b"\n".join(f"{kind} {method} ".encode() + payload for kind, method, payload in bodies)
+
+
+def _others(direct: Direct, bridge: Record) -> Iterator[Check]:
+    expected, actual = direct.others, bridge.others
+    known = direct.one.others | direct.two.others
+    for body, count in expected.items():
+        name = f"{body[0]} {body[1]}"
+        found = min(actual[body], count)
+        # What has come in its place, if anything, so that the difference can be seen.
+        near = b"" if found == count else _near(body, actual - expected)
+        for number in range(count):
+            yield Check(
+                name, body[2] or b"(no params)", (body[2] or b"(no params)") if number < found else near
+            )
+    for body in (actual - known).elements():
+        if body[1] not in direct.unstable:
+            yield Check(f"{body[0]} {body[1]}, which the server has not sent", b"", body[2] or b"(no params)")
+
+
+def _near(body: tuple[str, str, bytes], rest: Others) -> bytes:
+    return next((payload for kind, method, payload in rest if (kind, method) == body[:2]), b"(none)")
+
+
+# ---- the aggregate
+
+
+def compare_aggregate(direct: Direct, bridge: Record, prefix: str) -> Iterator[Check]:
+    """Compare what the aggregate passes on: each item of a list without its prefix, each result, each error.
+
+    The aggregate writes results anew, member by member, since it adds and removes those of `BETWEEN_ERAS`. What it
+    answers itself (the handshake, ping, the log level, an unknown method) is not compared.
+    """
+    for step, expected in direct.one.answers.items():
+        actual = bridge.answers.get(step)
+        # The aggregate has all on one page.
+        pages = [
+            answer for name, answer in direct.one.answers.items() if name.startswith(page_name(step, ""))
+        ]
+        if step == "initialize" or actual is None or expected.kind == ENDED or not direct.is_stable(step):
+            continue
+        if step in LISTS:
+            yield from _compare_lists(step, [expected, *pages], actual, prefix)
+        elif expected.kind == actual.kind:
+            yield Check(f"aggregate: {step}", _without_eras(expected.payload), _without_eras(actual.payload))
+        else:
+            yield Check(f"aggregate: {step}", shown(expected), shown(actual))
+
+
+def page_name(step: str, page: int | str) -> str:
+    return f"{step}, page {page}"
+
+
+def _compare_lists(step: str, expected: Sequence[Seen], actual: Seen, prefix: str) -> Iterator[Check]:
+    where, key = LISTS[step]
+    # A server that has no such list adds nothing to that of the aggregate.
+    theirs = [item for page in expected for item in items((members(page.payload) or {}).get(where, b"[]"))]
+    ours = items((members(actual.payload) or {}).get(where, b"[]"))
+    yield Check(f"aggregate: how many {where}", str(len(theirs)).encode(), str(len(ours)).encode())
+    for one, other in zip(theirs, ours, strict=False):
+        item = members(other) or {}
+        if key == "name":
+            item["name"] = item["name"].replace(b'"' + prefix.encode(), b'"', 1)
+        known = members(one) or {}
+        known.pop(NOT_MODERN, None)
+        yield Check(f"aggregate: an item of {where}", _written(known), _written(item))
+
+
+def _without_eras(payload: bytes) -> bytes:
+    found = members(payload)
+    if found is None:
+        return payload
+    meta = {
+        name: value
+        for name, value in (members(found.pop("_meta", b"{}")) or {}).items()
+        if name != SERVER_INFO
+    }
+    kept = {name: value for name, value in found.items() if name not in BETWEEN_ERAS}
+    return _written(kept) + b"\n" + _written(meta)
+
+
+def _written(found: Mapping[str, bytes]) -> bytes:
+    return b"\n".join(name.encode() + b": " + value for name, value in found.items())
+
+
+# ---- what arrives at the server
+
+
+def compare_input(bridge: Record, taken: Sequence[bytes]) -> Iterator[Check]:
+    """Compare what the client has sent with the lines that have arrived at the stdin of the server."""
+    arrived = Counter(seen.body for line in taken if (seen := read(line)) is not None)
+    for seen in bridge.sent:
+        name = f"at stdin: {seen.method or seen.kind}"
+        if arrived[seen.body]:
+            arrived[seen.body] -= 1
+            yield Check(name, seen.payload, seen.payload)
+        else:
+            yield Check(name, seen.payload, _near(seen.body, arrived))
+
+
+def compare_aggregate_input(bridge: Record, taken: Sequence[bytes]) -> Iterator[Check]:
+    """Compare the arguments of calls: the aggregate rewrites the rest of the params."""
+    arrived = Counter(_arguments(seen) for line in taken if (seen := read(line)) is not None)
+    for seen in bridge.sent:
+        if seen.method == "tools/call" and arrived[_arguments(seen)] == 0:
+            yield Check("aggregate: arguments at stdin", _arguments(seen), next(iter(arrived), b"(none)"))
+        elif seen.method == "tools/call":
+            yield Check("aggregate: arguments at stdin", b"", b"")
+
+
+def _arguments(seen: Seen) -> bytes:
+    return (members(seen.payload) or {}).get("arguments", b"") if seen.method == "tools/call" else b""
