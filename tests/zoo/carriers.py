@@ -134,9 +134,8 @@ class Http:
             await connection.send("POST", self.path, headers | self._headers(message), line)
             task_status.started()
             _, fields = await connection.head()
-            if message.get("method") == "initialize" and "mcp-session-id" in fields:
-                version = message["params"]["protocolVersion"]
-                self.session = {"Mcp-Session-Id": fields["mcp-session-id"], "MCP-Protocol-Version": version}
+            if "mcp-session-id" in fields:
+                self.session["Mcp-Session-Id"] = fields["mcp-session-id"]
             await self._read(connection, fields)
 
     async def _listen(self, task_status=trio.TASK_STATUS_IGNORED) -> None:
@@ -151,9 +150,17 @@ class Http:
         if fields.get("content-type", "").startswith("text/event-stream"):
             while (event := await connection.event()) is not None:
                 if event.data:
-                    await self.put.send(event.data.encode())
+                    await self._put(event.data.encode())
         elif body := await connection._exactly(int(fields.get("content-length", "0"))):
-            await self.put.send(body)
+            await self._put(body)
+
+    async def _put(self, message: bytes) -> None:
+        if self.session and "MCP-Protocol-Version" not in self.session:
+            # The answer to initialize is the first message with a result, since log lines may come before it.
+            result = msgspec.json.decode(message).get("result", {})
+            if "protocolVersion" in result:
+                self.session["MCP-Protocol-Version"] = result["protocolVersion"]
+        await self.put.send(message)
 
     def _headers(self, message: Any) -> dict[str, str]:
         params = message.get("params", {})

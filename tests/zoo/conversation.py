@@ -79,7 +79,7 @@ def script(server: Server, *, modern: bool, prefix: str = "") -> list[Step]:
     every = [*asked, *calls, *last, unknown]
     opening = [Call("server/discover", {})] if modern else [Call("ping", {})]
     fatal = [unknown, *opening] if modern else [unknown]
-    steps = [] if modern else _handshake()
+    steps = [] if modern else _handshake(server.revision)
     names: dict[str, int] = {}
     for call in [*opening, *every]:
         params = dict(call.params)
@@ -96,8 +96,8 @@ def script(server: Server, *, modern: bool, prefix: str = "") -> list[Step]:
     return steps
 
 
-def _handshake() -> list[Step]:
-    params = {"protocolVersion": "2025-11-25", "capabilities": CAPABILITIES, "clientInfo": CLIENT}
+def _handshake(revision: str) -> list[Step]:
+    params = {"protocolVersion": revision, "capabilities": CAPABILITIES, "clientInfo": CLIENT}
     return [
         written(1, "initialize", params),
         # Without params, as most SDKs write it.
@@ -133,6 +133,19 @@ class Conversation:
             if answer.kind in (ENDED, SILENT):
                 return
             await self._follow(step, answer)
+        await self._settle(None if expected is None else expected.all)
+
+    async def take_at_once(self, steps: Sequence[Step], expected: Expected | None = None) -> None:
+        """Send all lines without waiting for any answer, as a script does that writes a file to the pipe."""
+        waiting = {json.loads(step.id): step for step in steps if step.id}
+        self.record.ids = {step.name: step.id for step in waiting.values()}
+        self.record.answers = {step.name: Seen(SILENT) for step in waiting.values()}
+        for step in steps:
+            await self._send(step.line)
+        with trio.move_on_after(PATIENCE):
+            while waiting and (message := await self._next()) is not None:
+                if message.is_answer and (step := waiting.pop(json.loads(message.id or b"0"), None)):
+                    self.record.answers[step.name] = message
         await self._settle(None if expected is None else expected.all)
 
     async def _ask(self, step: Step) -> Seen:

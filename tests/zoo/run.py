@@ -38,9 +38,11 @@ from compare import (  # noqa: E402 - here
     compare,
     compare_aggregate,
     compare_aggregate_input,
+    compare_at_once,
     compare_input,
     unescaped,
 )
+from conversation import PATIENCE as STEP_PATIENCE  # noqa: E402 - here
 from conversation import Conversation, Step, script  # noqa: E402 - here
 from fault import FAULTS, INPUT  # noqa: E402 - here
 from servers import Call, Server, furnish, servers, tool, tool_with_progress  # noqa: E402 - here
@@ -139,6 +141,13 @@ class Place:
     folder: Path
     server: Server
     fault: str = ""
+    # Whether all lines are sent without waiting for any answer.
+    at_once: bool = False
+
+    def steps(self, era: str) -> list[Step]:
+        steps = script(self.server, modern=era == "modern")
+        # The step at which a server ends would leave all others without an answer.
+        return [step for step in steps if step.patience == STEP_PATIENCE or not self.at_once]
 
     @property
     def environment(self) -> dict[str, str]:
@@ -162,12 +171,14 @@ async def talk(
     way: contextlib.AbstractAsyncContextManager[carriers.Carrier],
     steps: Sequence[Step],
     expected: Expected | None = None,
+    *,
+    at_once: bool = False,
 ) -> tuple[Record, bool]:
     """Have the conversation; return it, and whether its messages were on one stream."""
     with trio.fail_after(PATIENCE):
         async with way as carrier:
             conversation = Conversation(carrier)
-            await conversation.take(steps, expected)
+            await (conversation.take_at_once if at_once else conversation.take)(steps, expected)
             record = conversation.record
             if carrier.escapes:
                 record.arrived = list(map(unescaped, record.arrived))
@@ -182,7 +193,7 @@ async def on_the_pipe(place: Place, era: str) -> Direct | None:
     for _ in range(2):
         log = place.folder / "stderr"
         way = carriers.pipe(place.server.command, place.environment, place.folder, log)
-        record, _ = await talk(way, script(place.server, modern=era == "modern"))
+        record, _ = await talk(way, place.steps(era), at_once=place.at_once)
         if opening not in record.answers or record.answers[opening].kind != "result":
             return None
         records.append(record)
@@ -232,9 +243,12 @@ async def cell_of(server: str, era: str, way: str, checks: Awaitable[list[Check]
 
 
 async def over_the_bridge(place: Place, running: Daemon, direct: Direct, way: str, name: str) -> list[Check]:
-    steps = script(place.server, modern=name.startswith("modern"))
-    record, ordered = await talk(CARRIERS[way](running, name), steps, direct.expected)
+    steps = place.steps(name.partition("-")[0])
+    record, ordered = await talk(CARRIERS[way](running, name), steps, direct.expected, at_once=place.at_once)
     arrived = await all_arrived(lambda: list(compare_input(record, place.taken(name))))
+    if place.at_once:
+        in_turn = await on_the_pipe(attrs.evolve(place, at_once=False), name.partition("-")[0])
+        return [*compare_at_once(direct, in_turn or direct, record), *arrived]
     return [*compare(direct, record, ordered=ordered), *arrived]
 
 
@@ -269,11 +283,13 @@ def is_passed_on(step: str) -> bool:
     return step not in own and "no such tool" not in step
 
 
-def run_server(name: str, server: Server, folder: Path, ways: Sequence[str]) -> Outcome:
+def run_server(
+    name: str, server: Server, folder: Path, ways: Sequence[str], *, at_once: bool = False
+) -> Outcome:
     outcome = Outcome(name, server.sdk)
     begun = time.monotonic()
     folder.mkdir(exist_ok=True)
-    place = Place(folder, server)
+    place = Place(folder, server, at_once=at_once)
     try:
         direct = trio.run(examine, place)
         if "legacy" in direct:
@@ -420,6 +436,9 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--only", metavar="NAME", default="", help="the servers whose name contains this")
     parser.add_argument("--ways", default="HSWCA", help="which of H, S, W, C and A (default HSWCA)")
+    parser.add_argument(
+        "--at-once", action="store_true", help="send all lines without waiting (S, W and C of the handshake)"
+    )
     parser.add_argument("--jobs", type=int, default=2, help="how many servers at once (default 2)")
     parser.add_argument("--document", action="store_true", help=f"write {DOCUMENT.relative_to(REPOSITORY)}")
     parser.add_argument("--self-test", action="store_true", help="plant faults, and see that they are found")
@@ -440,8 +459,10 @@ def main() -> int:
             parser.error("there is no such server")
         network = "without a network" if without_network else "with the network of this machine"
         print(f"{len(found)} servers, {given.jobs} at once, {network}", flush=True)
+        ways = "SWC" if given.at_once else given.ways
         work = [
-            pool.submit(run_server, key, server, folder / key, given.ways) for key, server in found.items()
+            pool.submit(run_server, key, server, folder / key, ways, at_once=given.at_once)
+            for key, server in found.items()
         ]
         outcomes = []
         for done in work:

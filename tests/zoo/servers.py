@@ -50,6 +50,8 @@ class Server:
     good_for: str = ""
     # Whether the request of an unknown method ends the process.
     dies_of_unknown_methods: bool = False
+    # The revision that the handshake asks for.
+    revision: str = "2025-11-25"
 
 
 def tool(name: str, /, **arguments: Any) -> Call:
@@ -84,12 +86,14 @@ def servers(folder: Path) -> dict[str, Server]:
             "TypeScript 1.0.1",
             environment={"GITHUB_PERSONAL_ACCESS_TOKEN": "dummy"},
             good_for="the oldest TypeScript SDK",
+            revision="2024-11-05",
         ),
         "everything-2025": Server(
             (*npm(NODE / "server-everything-2025"), "stdio"),
             "TypeScript 1.20.2",
             everything,
             good_for="sampling, progress, images, structured content, log lines after initialized",
+            revision="2025-06-18",
         ),
         "everything": Server(
             (*npm(OFFICIAL / "server-everything"), "stdio"),
@@ -184,6 +188,7 @@ def servers(folder: Path) -> dict[str, Server]:
                 Call("prompts/get", {"name": "mcp-demo", "arguments": {"topic": "animals"}}),
             ),
             good_for="Python 1.x: resources and prompts",
+            revision="2025-03-26",
         ),
         "time": Server(
             (str(DEPS / "python2/bin/mcp-server-time"), "--local-timezone", "UTC"),
@@ -223,6 +228,7 @@ def servers(folder: Path) -> dict[str, Server]:
             "Go SDK",
             (tool("configuration_view"),),
             good_for="Go",
+            revision="2025-06-18",
         )
     if CSHARP.exists():
         found["azure"] = Server((str(CSHARP), "server", "start"), "C# SDK", good_for="C#; a large list")
