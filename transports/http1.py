@@ -631,7 +631,7 @@ class Connection:
         self._ends_with_peer = to_the_end
         self._last_sent = self._service.pulse.now
         if self._left:
-            if to_the_end:
+            if to_the_end and not self._hijacked:
                 outlet.leave()
         elif first_beat is not None:
             # As if the last one was sent so long ago. The clock may be a tick behind.
@@ -773,7 +773,8 @@ class Connection:
     def _ready(self, left: bool) -> None:  # noqa: FBT001 - readiness.Ready
         self._left = self._left or left
         if left and self._outlet is not None:
-            if self._ends_with_peer:
+            # The reader of an upgraded connection comes to the end by itself, after what was sent before it.
+            if self._ends_with_peer and not self._hijacked:
                 self._outlet.leave()
             elif not self._answered:
                 # It may only have closed its sending side, and still gets its answer.
