@@ -375,6 +375,11 @@ class Member:
         return self._known.get(method) if method == "server/discover" or self.is_known(method) else None
 
     def _gone(self) -> Lost:
+        if self._successor is not None:
+            return Lost(
+                f"the server {self.name!r} was replaced: its configuration has changed",
+                {"reason": "replaced"},
+            )
         text = f"the server {self.name!r} is no longer part of the aggregate: the configuration was reloaded"
         return Lost(text, {"reason": "removed"})
 
