@@ -1117,15 +1117,15 @@ class Aggregate:
             soon = began + (_PROMPT if granted else _STARTING[-1])
             return max([soon, *(self._starting_until(self._members[name]) for name in names)])
 
-        try:
-            async with trio.open_nursery() as nursery:
+        async with trio.open_nursery() as nursery:
 
-                def follow(member: Member) -> None:
-                    scope = trio.CancelScope()
-                    subscription.follow(member.name, scope)
-                    nursery.start_soon(self._follow, member, params, subscription, scope)
+            def follow(member: Member) -> None:
+                scope = trio.CancelScope()
+                subscription.follow(member.name, scope)
+                nursery.start_soon(self._follow, member, params, subscription, scope)
 
-                self._subscriptions[subscription] = follow
+            self._subscriptions[subscription] = follow
+            try:
                 for member in self._members.values():
                     follow(member)
                 await subscription.opened(until)
@@ -1134,8 +1134,8 @@ class Aggregate:
                 else:
                     subscription.acknowledge()
                 await trio.sleep_forever()
-        finally:
-            self._subscriptions.pop(subscription, None)
+            finally:  # before the nursery is closed: a member that comes then has nothing to follow
+                self._subscriptions.pop(subscription, None)
         self._fail(list(subscription.errors.values()))
 
     def _prompt(self) -> list[str]:
