@@ -392,6 +392,11 @@ def fork_servers(running):
         return [int(word) for word in file.read().split()]
 
 
+def is_as(now, wanted):
+    """Whether nothing is left. An idle thread of the start may have ended meanwhile."""
+    return wanted is not None and now[1] <= wanted[1] and now[:1] + now[2:] == wanted[:1] + wanted[2:]
+
+
 async def settled(running, wanted=None):
     """The daemon's descriptors and threads, and its processes by server, once nobody is served and it is as `wanted`."""
     pid, end, last = running.process.pid, time.monotonic() + 60, None
@@ -403,7 +408,7 @@ async def settled(running, wanted=None):
             len(running.family()),
             {one["name"]: (len(one["pids"]), one["sessions"], one["in_flight"]) for one in status["servers"]},
         )
-        if now == (wanted or last) and not any(sessions for _, sessions, _ in now[3].values()):
+        if is_as(now, wanted or last) and not any(sessions for _, sessions, _ in now[3].values()):
             return now
         assert time.monotonic() < end, (now, wanted)
         last = now
