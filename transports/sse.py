@@ -83,6 +83,15 @@ class EventStream:
             conversation.end(stalled if outlet.stalled else "the client closed its event stream")
 
 
+def _session_of_post(exchange: Exchange) -> str:
+    """Return the session that a POST names. Raises Rejection for another method, another Content-Type, or no session."""
+    head = exchange.head
+    if head.method != "POST":
+        raise method_not_allowed(b"POST")
+    check_content_type(head.headers.get("content-type"))
+    return session_of(head.query)
+
+
 class MessagePost:
     """The endpoint `/messages` of one server."""
 
@@ -92,11 +101,7 @@ class MessagePost:
 
     async def __call__(self, exchange: Exchange) -> None:
         """Hand one message to its session. Raises Rejection."""
-        head = exchange.head
-        if head.method != "POST":
-            raise method_not_allowed(b"POST")
-        check_content_type(head.headers.get("content-type"))
-        session_id = session_of(head.query)
+        session_id = _session_of_post(exchange)
         body = await exchange.read_body()
         try:  # what cannot be read is refused here; what the session refuses is answered on its stream, as on a pipe
             conversation = self._backend.find(session_id, exchange.principal)
@@ -131,11 +136,7 @@ class SharedMessagePost:
 
     async def __call__(self, exchange: Exchange) -> None:
         """Hand one message to the endpoint of its session's server. Raises Rejection."""
-        head = exchange.head
-        if head.method != "POST":
-            raise method_not_allowed(b"POST")
-        check_content_type(head.headers.get("content-type"))
-        session_id = session_of(head.query)
+        session_id = _session_of_post(exchange)
         for name, (backend, endpoint) in self._servers.items():
             if self._may_use(exchange.principal, name) and _knows(backend, session_id, exchange.principal):
                 await endpoint(exchange)
