@@ -7,7 +7,9 @@ client of each request, and it is passed on in the requests of a connection that
 server then reaches the client whose call caused it. Which servers there are, the daemon says in its first line, and again after
 each change (`membership`): requests and subscriptions go on.
 
-No request waits long for a server that is late or fails. Its part is left out, and subscriptions are told when it is there. What a server sends, or fails to, costs its own callers only. A request that a server may have seen is never sent again.
+No request waits long for a server that is late or fails. Its part is left out, and subscriptions get list_changed when it is
+there. What a server sends, or fails to send, costs its own callers only. A request that a server may have seen is never sent
+again.
 """
 
 import math
@@ -482,7 +484,7 @@ class Member:
 
 
 class _Subscription:
-    """One `subscriptions/listen` at all servers: what they have granted, and what is to be told of it.
+    """One `subscriptions/listen` at all servers: what they have granted, and the notifications that follow from it.
 
     `kinds` are the changes of lists that were asked for. They are granted, whatever servers there are.
     """
@@ -541,7 +543,7 @@ class _Subscription:
         self._settle(name)
 
     def told(self, name: str, message: Notification) -> bool:
-        """What a server tells. Returns whether its lists may be others than before."""
+        """Take a notification of a server. Returns whether its lists may have changed."""
         if message.method == _ACKNOWLEDGED:
             return self.present(name, members.peek(members.peek(message.params).get("notifications")))
         self._tell(message)
@@ -1061,7 +1063,7 @@ class Aggregate:
     # ---- extensions
 
     async def _extended(self, params: bytes, capabilities: bytes) -> tuple[Member | None, bytes]:
-        """Return the server for a request of an extension, None where none can be told, and the params for it."""
+        """Return the server for a request of an extension, None where it cannot be determined, and the params for it."""
         kind, value = merging.target(params)
         if kind == "uri":
             await self._candidates(params, value)
