@@ -110,6 +110,7 @@ class Walk:
         self.wrong = []
         self.over = False
         self.generation = 0
+        self.doing = {}  # what a WebSocket client waits for, by its server
         self._next = 0
 
     def tool(self, where, name, **arguments):
@@ -151,7 +152,11 @@ class Walk:
             with trio.move_on_after(PATIENCE) as patience:
                 await client(*arguments)
             if patience.cancelled_caught:
-                self.wrong.append((client.__name__, arguments, f"is not over within {PATIENCE} s"))
+                status = await trio.to_thread.run_sync(self.running.status)
+                doing = self.doing.get(arguments[0]) if arguments else None
+                self.wrong.append(
+                    (client.__name__, arguments, f"is not over within {PATIENCE} s", doing, status["servers"])
+                )
             await trio.sleep(self.dice.uniform(0, 0.05))
 
     async def messages(self, connection):
@@ -280,6 +285,7 @@ class Walk:
 
     async def talk(self, server, scope):
         async with AsyncExitStack() as stack:
+            self.doing[server] = "its session"
             try:
                 opened = await open_socket(self.running, server, stack, TOKENS[server])
             except (trio_websocket.HandshakeError, trio_websocket.ConnectionClosed, AssertionError):
@@ -290,6 +296,7 @@ class Walk:
                 found = {number: [] for number in calls}
                 tokens = {token: number for number, (_, token, _) in calls.items()}
                 waiting = set(calls)
+                self.doing[server] = calls, found
                 try:
                     for number, (params, _, _) in calls.items():
                         await opened._send({"id": number, "method": "tools/call", "params": params})
@@ -439,6 +446,8 @@ async def test_nobody_is_forgotten_and_nothing_is_left_whatever_happens_at_once(
             await trio.sleep(SECONDS)
             walk.over = True
         print(dict(walk.outcomes))
+        for fault in walk.wrong:
+            print(fault)
         assert walk.wrong == []
         assert walk.outcomes["answer"] > 30
         assert min(walk.outcomes[what] for what in ("killed", "reloaded", "found again")) > 0

@@ -89,9 +89,13 @@ async def open_socket(running, server, stack, token=None):
             disconnect_timeout=1,
         )
     )
-    stack.push_async_callback(
-        connection._stream.aclose
-    )  # it leaves it open where the other side closes first
+
+    async def end():
+        # Its reader waits for ever where a message is not taken and the stream is closed below it.
+        await connection._recv_channel.aclose()
+        await connection._stream.aclose()  # it leaves it open where the other side closes first
+
+    stack.push_async_callback(end)
     opened = Socket(connection)
     await opened.open()
     return opened
