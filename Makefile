@@ -35,14 +35,18 @@ install: .venv/.installed  ## make .venv with the package in it: .venv/bin/mcp-b
 run: install  ## serve the bundled example server (PORT=8808)
 	@exec $(BIN)/mcp-bridge $(ROOT) --port $(PORT) --stdio -- $(abspath $(BIN)/python) $(abspath examples/server.py)
 
-# What computes runs beside what mostly waits, at a priority that takes no time from it. One shell, so that it ends with ^C too.
+# The tests that start whole daemons mostly wait, so they run in two halves at once. What computes runs beside both at a priority
+# that takes no time from them. One shell, so that all end with ^C too.
+FIRST := tests/transports tests/hostile tests/cases
+SECOND := tests/e2e tests/chaos
 BESIDE := tests/bridge tests/validators
 test: .venv/.test  ## all tests that need Python only, and their coverage
 	@rm -f .coverage .coverage.* && mkdir -p build
-	@echo "$(BESIDE): beside the others, and told at the end"
-	@nice -n 19 $(PYTEST) -p no:cacheprovider $(BESIDE) >build/beside.log 2>&1 & beside=$$!; trap 'kill $$beside' INT TERM; \
-	$(PYTEST) tests/transports tests/hostile tests/cases tests/e2e tests/chaos; code=$$?; \
-	wait $$beside || code=1; cat build/beside.log; exit $$code
+	@echo "$(SECOND) and $(BESIDE): at the same time, shown at the end"
+	@$(PYTEST) -p no:cacheprovider $(SECOND) >build/second.log 2>&1 & second=$$!; \
+	nice -n 19 $(PYTEST) -p no:cacheprovider $(BESIDE) >build/beside.log 2>&1 & beside=$$!; trap 'kill $$second $$beside' INT TERM; \
+	$(PYTEST) $(FIRST); code=$$?; \
+	wait $$second || code=1; cat build/second.log; wait $$beside || code=1; cat build/beside.log; exit $$code
 	@$(BIN)/coverage combine --quiet
 	@$(BIN)/coverage report --skip-covered
 	@echo "branch coverage of what is pure must be whole:"
