@@ -325,10 +325,8 @@ class Walk:
 
     async def stream(self, path):
         """HTTP+SSE: the answers come on the stream."""
-        async with (
-            connected(self.running, path) as (stream, vanish),
-            connected(self.running, path) as (posts, _),
-        ):
+        async with AsyncExitStack() as stack:
+            stream, vanish = await stack.enter_async_context(connected(self.running, path))
             await stream.send("GET", f"{path}/sse", {"Accept": "text/event-stream"})
             status, headers = await stream.head()
             if status != 200:
@@ -337,6 +335,8 @@ class Walk:
                 )
                 return
             endpoint = urljoin(f"{path}/sse", (await stream.event()).data)
+            # Not before: a connection that sends nothing for `head_seconds` is closed, and a server may take longer to start.
+            posts, _ = await stack.enter_async_context(connected(self.running, path))
 
             async def ask(message):
                 body = json.dumps({"jsonrpc": "2.0", **message}).encode()
