@@ -88,15 +88,19 @@ bench: .venv/.test  ## measure against the floor and the peers (needs Node 20+ a
 	benchmarks/peers.sh
 	$(BIN)/python benchmarks/run.py
 
-wheel: .venv/.installed  ## build the sdist, the wheel from it, and try that in an empty environment
+# Calls through `serve`, the aggregate and `connect`, as an official client makes them.
+CALLS := tests/e2e/test_aggregate.py::test_an_official_client_in_front_of_all tests/e2e/test_connect.py::test_an_official_client_over_stdio
+wheel: .venv/.test  ## build the sdist, the wheel from it, and make real calls through that in an empty environment
 	@rm -rf dist build/sdist-venv && $(PYTHON) -m venv build/sdist-venv
 	@build/sdist-venv/bin/pip install --quiet --disable-pip-version-check 'build>=1.3,<2'
 	build/sdist-venv/bin/python -m build --outdir dist . >build/sdist-venv/log 2>&1 || { cat build/sdist-venv/log; exit 1; }
 	@$(BIN)/python -m zipfile -l dist/*.whl >build/sdist-venv/list
 	@for file in $(DATA); do grep -q "$$file " build/sdist-venv/list || { echo "$$file is not in the wheel"; exit 1; }; done
+	@$(BIN)/python tests/check_wheel.py dist/*.whl
 	@rm -rf build/wheel-venv && $(PYTHON) -m venv build/wheel-venv
 	@build/wheel-venv/bin/pip install --quiet --disable-pip-version-check dist/*.whl
 	build/wheel-venv/bin/mcp-bridge --version
+	MCP_BRIDGE=build/wheel-venv/bin/mcp-bridge $(BIN)/python -m pytest --quiet -p no:cacheprovider $(CALLS)
 	@ls dist
 
 # Where a user's programs, units, manuals and completions live (XDG Base Directory, systemd.unit(5), file-hierarchy(7)).
