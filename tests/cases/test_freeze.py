@@ -161,7 +161,8 @@ TRANSPORTS = [over_http, over_http_events, over_modern_http, over_sse, over_webs
 @pytest.mark.parametrize("transport", TRANSPORTS)
 async def test_r1_the_daemon_answers_while_a_server_misbehaves(running, transport):
     answers = {}
-    at_once = trio.CapacityLimiter(20)
+    slow_client = transport is over_connect  # an interpreter for each, so few at once and without the shared half
+    at_once = trio.CapacityLimiter(4 if slow_client else 20)
 
     async def use(name):
         async with at_once:
@@ -185,7 +186,6 @@ async def test_r1_the_daemon_answers_while_a_server_misbehaves(running, transpor
             await assert_serving(running)
             await trio.sleep(0.05)
 
-    slow_client = transport is over_connect  # an interpreter for each, so without the shared half
     names = [
         name for name in [*KINDS, *(f"{kind}-shared" for kind in KINDS)] if not slow_client or name in KINDS
     ]
