@@ -161,7 +161,9 @@ TRANSPORTS = [over_http, over_http_events, over_modern_http, over_sse, over_webs
 @pytest.mark.parametrize("transport", TRANSPORTS)
 async def test_r1_the_daemon_answers_while_a_server_misbehaves(running, transport):
     answers = {}
-    slow_client = transport is over_connect  # an interpreter for each, so few at once and without the shared half
+    slow_client = (
+        transport is over_connect
+    )  # an interpreter for each, so few at once and without the shared half
     at_once = trio.CapacityLimiter(4 if slow_client else 20)
 
     async def use(name):
