@@ -253,6 +253,7 @@ class _Carrier:
         self._unwritten: list[bytes] = []  # raw ids of answers that are not written in whole
         self._torn = False  # whether a line is being written to stdout
         self._deaf = False  # whether the client does not read any more
+        self._refused = trio.Event()  # a request was refused, and waits for the next connection
         self._ending = ""  # why it had to end
         self._failure: NoDaemon | Refused | BadAddress | None = None
         self._signal = 0
@@ -264,6 +265,7 @@ class _Carrier:
         first = await self._first()
         with self._over:
             async with trio.open_nursery() as nursery:
+                nursery.start_soon(self._give_back)
                 for carry in (self._from_stdin, partial(self._connections, first), self._until_told_to_end):
                     nursery.start_soon(partial(_then, carry, self._over.cancel))
         with trio.move_on_after(_LAST_WORDS, shield=True):
@@ -474,8 +476,20 @@ class _Carrier:
             effects = self._client.server_sent(line)
             if effects is None:
                 self._dropped(line)
-            else:
-                await self._perform(effects)
+                return
+            await self._perform(effects)
+            if not effects and self._client.turned_away:
+                self._refused.set()
+
+    async def _give_back(self) -> None:
+        """End the wait of requests that a server has refused which is being replaced, if its connection does not end in time."""
+        while True:
+            await self._refused.wait()
+            with trio.move_on_after(self._wait):
+                while self._client.turned_away:
+                    await self._changed.wait()
+            self._refused = trio.Event()
+            await self._perform(self._client.give_back())
 
     def _dropped(self, line: bytes) -> None:
         self._noise += 1

@@ -57,12 +57,15 @@ _CANCELLED: Final = "notifications/cancelled"
 _QUESTIONS: Final = 2**31
 
 
-def stopping() -> Rejection:
-    """The refusal of what is begun too late."""
+STOPPING: Final = "the bridge is stopping"
+
+
+def stopping(text: str = STOPPING) -> Rejection:
+    """Return the refusal of a request that comes too late, which no server has received, for this reason."""
     return Rejection(
         503,
         SERVER_ERROR,
-        "the bridge is stopping",
+        text,
         headers=((b"Retry-After", b"5"),),
         close=True,
         data={"reason": "stopping"},
@@ -164,7 +167,7 @@ class LocalConversation:
         self.heard = Hearing(limits, log, self._from_server, self._spoiled).heard  # server.Holder
         self.ended = False
         self._begun = True
-        self.draining = False
+        self.draining = ""  # why no request is taken any more
         self.make: Callable[[], Translator] | None = None
         self.doubtful = False
         self.believed = False
@@ -202,7 +205,7 @@ class LocalConversation:
         call = self._call(message) if self._record.tells and isinstance(message, Request) else None
         if isinstance(message, Request):
             if self.draining:
-                raise self._told(call, stopping())
+                raise self._told(call, stopping(self.draining))
             self._record.calls += 1
         stream: Stream | None = None
         if outlet is not None:
@@ -332,7 +335,7 @@ class LocalConversation:
         if self.ended:
             child.stop()
             return
-        self._hurries = self.draining
+        self._hurries = bool(self.draining)
         self._pace()
         self._translator = self.make() if self.make is not None else None
         if self._reopening:

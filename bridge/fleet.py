@@ -129,9 +129,11 @@ class Fleet:
         going_on = [name for name in changes.changed if self._adopts(name, configs[name])]
         replaced = [name for name in changes.changed if name not in going_on]
         for name in (*replaced, *changes.removed):
-            removed = "the server was removed from the configuration"
-            reason = "its configuration has changed" if name in configs else removed
-            self._retire(self._members.pop(name), reason)
+            reason = refusal = "the server was removed from the configuration"
+            if name in configs:
+                reason = "its configuration has changed"
+                refusal = "the server is being replaced: the configuration of the server has changed"
+            self._retire(self._members.pop(name), reason, refusal)
         for name in (*replaced, *changes.added):
             self._members[name] = await self._begin(configs[name])
         self._members = {name: self._members[name] for name in configs}  # in the order of the file
@@ -212,15 +214,15 @@ class Fleet:
                     record.error("internal error", fault=fault)
                     await trio.sleep(_AFTER_FAULT)
 
-    def _retire(self, member: _Member, reason: str) -> None:
+    def _retire(self, member: _Member, reason: str, refusal: str) -> None:
         assert self._nursery is not None  # noqa: S101 - `run` is running
         self._leaving.add(member.server)
-        self._nursery.start_soon(self._see_off, member, reason)
+        self._nursery.start_soon(self._see_off, member, reason, refusal)
 
-    async def _see_off(self, member: _Member, reason: str) -> None:
+    async def _see_off(self, member: _Member, reason: str, refusal: str) -> None:
         server = member.server
         with trio.move_on_after(server.config.limits.drain_seconds):
-            await server.drain()
+            await server.drain(refusal)
         await server.close(reason)
         await server.emptied()
         member.scope.cancel()

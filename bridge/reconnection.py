@@ -1,8 +1,9 @@
 """What the client of `connect` has sent and not been answered, over one connection to its server after another. Pure.
 
-An event is a method call; it returns what is to be written, in order. A request is sent at most once. When a connection is
-lost, requests that were sent on it fail with the reason, and what was not sent waits for the next connection. There the
-session is opened again as the client has opened it, like the daemon does for a server process that has exited.
+An event is a method call; it returns what is to be written, in order. No request reaches a server twice. When a connection is
+lost, requests that were sent on it fail with the reason, and what was not sent waits for the next connection, as does a request
+that the daemon has refused because it, or the server, is being replaced. There the session is opened again as the client has
+opened it, like the daemon does for a server process that has exited.
 """
 
 import json
@@ -16,7 +17,7 @@ import msgspec
 from ..validators import envelope, members
 from ..validators.envelope import Message, Request, Response
 from ..validators.limits import TRUSTING, Limits
-from ..validators.rejection import INTERNAL_ERROR, INVALID_REQUEST, PARSE_ERROR, Rejection
+from ..validators.rejection import INTERNAL_ERROR, INVALID_REQUEST, PARSE_ERROR, SERVER_ERROR, Rejection
 from ..validators.shapes import cancelled, read_cancelled
 from .oversize import Oversize
 
@@ -58,10 +59,14 @@ Effects = list[Effect]
 
 
 class _Held(NamedTuple):
-    """A message that waits for a connection. `raw_id` is that of a request, or else nothing."""
+    """A message that waits for a connection. `raw_id` is that of a request, or else nothing.
+
+    `refusal` is the answer of a server that is being replaced, which has not begun the request.
+    """
 
     text: bytes
     raw_id: bytes = b""
+    refusal: bytes = b""
 
     @property
     def size(self) -> int:
@@ -76,8 +81,12 @@ REPLAYING: Final = "replaying"
 # The server has refused that; the next request of the client repeats it.
 RESTING: Final = "resting"
 OPEN: Final = "open"
-# Why the daemon refuses `initialize` where another process will accept it: it is being replaced (`data.reason`).
-_REPLACED: Final = ("stopping", "session ended")
+# `data.reason` of the daemon's refusals because it, or the server, is being replaced.
+_STOPPING: Final = "stopping"
+# With these `initialize` is refused where another process will accept it.
+_REPLACED: Final = (_STOPPING, "session ended")
+# The code of the daemon's own refusals (JSON text); a request that was in flight fails under another one.
+_REFUSED: Final = b"%d" % SERVER_ERROR
 
 
 class Reconnection:
@@ -87,8 +96,9 @@ class Reconnection:
         self._limits = attrs.evolve(TRUSTING, batch=limits.batch)
         self._most_bytes = limits.stdin_bytes
         self.phase = AWAY
-        # Raw ids of requests that were sent and are not answered, by their values.
-        self._asked: dict[object, list[bytes]] = {}
+        # Requests that were sent and are not answered, by the values of their ids; `_asked_bytes` is the size of the texts.
+        self._asked: dict[object, list[_Held]] = {}
+        self._asked_bytes = 0
         # Those of them that last until they are taken back.
         self._lasting: set[object] = set()
         self._held: list[_Held] = []
@@ -125,6 +135,11 @@ class Reconnection:
     def full(self) -> bool:
         """Whether no more input is to be read until there is a connection."""
         return self._held_bytes > self._most_bytes
+
+    @property
+    def turned_away(self) -> bool:
+        """Whether a request waits that was refused on the connection that is open."""
+        return self.phase == OPEN and any(one.refusal for one in self._held)
 
     # ---- from the client
 
@@ -209,10 +224,16 @@ class Reconnection:
         elif method == _LISTEN:
             self._lasting.add(value)
         if self.phase == OPEN:
-            self._asked.setdefault(value, []).append(message.id)
+            self._ask(value, _Held(text, message.id))
             return [ToServer(text)]
         self._hold(_Held(text, message.id))
         return self._open_again() if self.phase == RESTING else []
+
+    def _ask(self, value: object, message: _Held) -> None:
+        if self._asked_bytes + message.size > self._most_bytes:
+            message = message._replace(text=b"")  # it is not kept, and not sent again
+        self._asked_bytes += message.size
+        self._asked.setdefault(value, []).append(message)
 
     def _follow(self, method: str, params: bytes) -> None:
         uri = members.string(members.peek(params).get("uri"))
@@ -226,6 +247,7 @@ class Reconnection:
         kept = [one for one in self._held if not one.raw_id or value_of(one.raw_id) != value]
         if len(kept) < len(self._held):
             self._held, self._held_bytes = kept, sum(one.size for one in kept)
+            self._lasting.discard(value)
             return []
         self._settle(value)
         return [ToServer(text)] if self.phase == OPEN else []
@@ -295,16 +317,43 @@ class Reconnection:
                 self._initialize = b""
             else:
                 self._opened, self._version = True, _version_in(message.result)
+        elif message.error and _has_not_begun(message.error) and self._turn_away(value, line):
+            return []
         self._settle(value)
         return [ToClient(line, (message.id,))]
+
+    def _turn_away(self, value: object, refusal: bytes) -> bool:
+        """Let a request wait for the next connection; return whether that is possible."""
+        asked = self._asked.get(value)
+        if not asked or not asked[-1].text:
+            return False
+        message = self._take_asked(value, asked)
+        self._hold(message._replace(refusal=refusal))
+        return True
+
+    def give_back(self) -> Effects:
+        """Answer the requests that were refused on the connection that is open with their refusals: it has not ended in time."""
+        if self.phase != OPEN:
+            return []
+        refused = [one for one in self._held if one.refusal]
+        self._held = [one for one in self._held if not one.refusal]
+        self._held_bytes = sum(one.size for one in self._held)
+        self._lasting.difference_update(value_of(one.raw_id) for one in refused)
+        return [ToClient(one.refusal, (one.raw_id,)) for one in refused]
 
     def _settle(self, value: object) -> None:
         asked = self._asked.get(value)
         if asked is not None:
-            asked.pop()
-            if not asked:
-                del self._asked[value]
+            self._take_asked(value, asked)
+            if value not in self._asked:
                 self._lasting.discard(value)
+
+    def _take_asked(self, value: object, asked: list[_Held]) -> _Held:
+        message = asked.pop()
+        self._asked_bytes -= message.size
+        if not asked:
+            del self._asked[value]
+        return message
 
     # ---- connections
 
@@ -353,7 +402,7 @@ class Reconnection:
         held, self._held, self._held_bytes = self._held, [], 0
         for one in held:
             if one.raw_id:
-                self._asked.setdefault(value_of(one.raw_id), []).append(one.raw_id)
+                self._ask(value_of(one.raw_id), one._replace(refusal=b""))
         return [ToServer(one.text) for one in held]
 
     def _missed(self, result: bytes | msgspec.Raw) -> Effects:
@@ -375,7 +424,9 @@ class Reconnection:
         """The connection is lost: what was sent on it fails, but for `initialize`, which may be repeated."""
         self.phase = AWAY
         opening: list[_Held] = []
-        if self._initialize and not self._opened and self._asked.pop(value_of(self._initialize_id), []):
+        asked = self._asked.get(value_of(self._initialize_id))
+        if self._initialize and not self._opened and asked:
+            self._take_asked(value_of(self._initialize_id), asked)
             opening.append(_Held(self._initialize, self._initialize_id))
             if self._ready and all(one.text is not self._ready for one in self._held):
                 opening.append(_Held(self._ready))
@@ -398,9 +449,10 @@ class Reconnection:
         return [*_errors(unwritten, reason), *self._fail_asked(reason), *self._fail_held(reason)]
 
     def _fail_asked(self, reason: str) -> Effects:
-        ids = [raw_id for asked in self._asked.values() for raw_id in asked]
+        ids = [one.raw_id for asked in self._asked.values() for one in asked]
+        self._lasting.difference_update(self._asked)
         self._asked.clear()
-        self._lasting.clear()
+        self._asked_bytes = 0
         return _errors(ids, reason)
 
     def _fail_held(self, reason: str) -> Effects:
@@ -423,8 +475,17 @@ def _id_in(text: bytes) -> bytes:
 
 
 def _is_replaced(error: bytes) -> bool:
+    return _reason_of(error) in _REPLACED
+
+
+def _has_not_begun(error: bytes) -> bool:
+    """Return whether the daemon has refused a request before any server has received it, because one is being replaced."""
+    return _reason_of(error) == _STOPPING and bytes(members.peek(error).get("code", b"")) == _REFUSED
+
+
+def _reason_of(error: bytes) -> str:
     data = members.peek(members.peek(error).get("data")) if error else {}
-    return members.string(data.get("reason")) in _REPLACED
+    return members.string(data.get("reason"))
 
 
 def _version_in(result: bytes | msgspec.Raw) -> str:

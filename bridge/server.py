@@ -36,7 +36,7 @@ from .breaker import Breaker
 from .brought import NOTHING, Brought, brought_in
 from .choice import Choice
 from .command_files import fetches
-from .conversation import LocalConversation, stopping
+from .conversation import STOPPING, LocalConversation, stopping
 from .credentials import PRINCIPAL
 from .desk import Desk, call_of
 from .effects import failed_with
@@ -186,7 +186,7 @@ class LocalServer:
         # Why a start has failed, if the server should turn out not to speak another era; until that is known.
         self._doubted: dict[Holder, StartFault] = {}
         self._one_less = trio.lowlevel.ParkingLot()
-        self._closed = False
+        self._closed = ""  # why no request is taken any more
         self._approval = Approval()
         self.unapproved = False  # whether it would not be started, as far as was looked
         self._files_looked_at = False  # whether others could replace what it executes
@@ -344,15 +344,15 @@ class LocalServer:
                     self._leaving.discard(holder)
             await trio.sleep(_DRAIN_ROUND)
 
-    async def drain(self) -> None:
+    async def drain(self, refusal: str = STOPPING) -> None:
         """Take nothing new, and wait until every call in flight is answered."""
-        self._closed = True
+        self._closed = refusal
         if self._probing is not None:
             self._probing.over.set()  # whoever waits for the era would be served too late
         if self._resolving is not None:
             self._resolving.set()
         for conversation in self._registry:
-            conversation.draining = True
+            conversation.draining = refusal
             conversation.read_on()
         for desk in self._desks.values():
             desk.read_on()
@@ -361,7 +361,7 @@ class LocalServer:
 
     async def close(self, reason: str) -> None:
         """End every session. Their children get their time to leave; `emptied` waits for them."""
-        self._closed = True
+        self._closed = self._closed or STOPPING
         self._end_all(reason)
         await trio.lowlevel.checkpoint()
 
@@ -552,7 +552,7 @@ class LocalServer:
         )
         try:
             if self._closed:
-                raise stopping()
+                raise stopping(self._closed)
             if pipe and outlet not in self._pipes:
                 self._pipes.add(outlet)
             brought = brought_in(headers, self._wanted) if self._wanted else NOTHING
@@ -616,7 +616,7 @@ class LocalServer:
 
     def _check_open(self, now: float, breaker: Breaker, principal: str) -> None:
         if self._closed or self._nursery is None:
-            raise stopping()
+            raise stopping(self._closed or STOPPING)
         if breaker.tripped(now):
             pause = math.ceil(breaker.pause(now))
             raise Rejection(
@@ -1036,7 +1036,7 @@ class LocalServer:
         probing = self._probing
         await probing.over.wait()
         if self._closed:
-            raise stopping()
+            raise stopping(self._closed)
         if probing.fault:
             raise Rejection(503, SERVER_ERROR, probing.fault)
 
@@ -1394,7 +1394,7 @@ class LocalServer:
         if self._resolving is not None:
             await self._resolving.wait()
         if self.config.pending:
-            raise NotResolved("the bridge is stopping")
+            raise NotResolved(self._closed or STOPPING)
         if self.config.fault:
             raise NotResolved(self._why_not())
 
