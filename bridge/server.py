@@ -24,6 +24,7 @@ from ..transports.options import LOCAL, Launch, SpawnFailed
 from ..transports.outlet import OPEN, Outlet
 from ..transports.peer import UNKNOWN, Caller
 from ..transports.ports import Log, ModernRequest
+from ..transports.pulse import HELD_UP
 from ..transports.readiness import Readiness
 from ..transports.spawner import Spawner
 from ..validators.envelope import Notification, Response
@@ -238,8 +239,10 @@ class LocalServer:
         self._begin_ahead()
         task_status.started()
         while True:
-            await trio.sleep(_ROUND)
-            self._look_at_the_clock(trio.current_time())
+            planned = trio.current_time() + _ROUND
+            await trio.sleep_until(planned)
+            if trio.current_time() < planned + HELD_UP:
+                self._look_at_the_clock(trio.current_time())
 
     def _soon(self, work: Callable[[Unpack[Arguments]], Awaitable[None]], *arguments: *Arguments) -> None:
         # Where nothing is served any more, whoever waits is told so by `_end_all`.

@@ -9,6 +9,9 @@ from .heap import HeapTrimmer
 
 # How finely deadlines are kept, in seconds. Those that are watched this way are seconds long.
 TICK: Final = 0.25
+# A round that comes so much later than planned was held up: the process was stopped (SIGSTOP) and continued, or had no
+# processor (seconds). What has come meanwhile is read before anything is found to be late: such a round decides nothing.
+HELD_UP: Final = 1.0
 
 
 class Ticking(Protocol):
@@ -72,8 +75,12 @@ class Pulse:
         self._look()
         task_status.started()
         while True:
-            await trio.sleep(TICK)
-            self._beat()
+            planned = trio.current_time() + TICK
+            await trio.sleep_until(planned)
+            if trio.current_time() < planned + HELD_UP:
+                self._beat()
+            else:
+                self._look()
 
     def _beat(self) -> None:
         self._look()

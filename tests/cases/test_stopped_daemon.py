@@ -1,0 +1,87 @@
+"""A daemon that was stopped (SIGSTOP) and is continued reads what has come meanwhile before it decides what is too late."""
+
+import json
+import signal
+import sys
+import time
+
+import pytest
+import trio
+import trio.testing
+
+from mcpbridged.transports.pulse import Pulse
+
+from ..e2e.daemon_process import daemon
+from .test_connect_again import connected, message
+
+# Answers everything, `initialize` after a second.
+SLOW = """
+import json, sys, time
+for line in sys.stdin:
+    message = json.loads(line)
+    if message["method"] == "initialize":
+        print("starting", file=sys.stderr, flush=True)
+        time.sleep(1)
+    if "id" in message:
+        found = {"protocolVersion": "2025-11-25", "capabilities": {}, "serverInfo": {"name": "slow", "version": "1"}}
+        print(json.dumps({"jsonrpc": "2.0", "id": message["id"], "result": found}), flush=True)
+"""
+# So many, because the order in which a continued daemon works is by chance.
+SERVERS = [f"slow{number}" for number in range(4)]
+
+
+def until_started(running):
+    end = time.monotonic() + 20
+    while sum("starting" in line for line in running.lines) < len(SERVERS):
+        assert time.monotonic() < end, running.lines
+        time.sleep(0.01)
+
+
+@pytest.mark.parametrize("share", ["session", "server"])
+def test_c01_a_start_that_outlasts_a_stop_of_the_daemon_is_not_given_up(tmp_path, share):
+    entries = {name: {"command": [sys.executable, "-c", SLOW], "share": share} for name in SERVERS}
+    opening = message(
+        "initialize", 1, protocolVersion="2025-11-25", capabilities={}, clientInfo={"name": "x"}
+    )
+    with daemon(tmp_path, entries, limits={"start_seconds": 2}) as running:
+        clients = [connected(running, name=name) for name in SERVERS]
+        processes = [client.__enter__() for client in clients]
+        try:
+            for process in processes:
+                process.send(opening)
+            until_started(running)
+            running.process.send_signal(signal.SIGSTOP)
+            time.sleep(3.5)  # the clock of the daemon goes on
+            running.process.send_signal(signal.SIGCONT)
+            answers = [process.answer(1) for process in processes]
+        finally:
+            running.process.send_signal(signal.SIGCONT)
+            for client in clients:
+                client.__exit__(None, None, None)
+    assert [json.dumps(answer["error"]) for answer in answers if "error" in answer] == []
+
+
+def test_a_round_of_the_clock_that_is_held_up_decides_nothing():
+    pulse, seen = Pulse(), []
+
+    class Member:
+        def tick(self, now):
+            seen.append(now)
+
+    async def main():
+        async with trio.open_nursery() as nursery:
+            await nursery.start(pulse.run)
+            pulse.join(Member())
+            await trio.sleep(0.6)
+            assert len(seen) == 2
+            clock.jump(30)
+            await trio.sleep(0.01)
+            assert len(seen) == 2
+            assert pulse.now > seen[0] + 30
+            await trio.sleep(0.3)
+            assert len(seen) == 3
+            assert seen[-1] > seen[0] + 30
+            nursery.cancel_scope.cancel()
+
+    clock = trio.testing.MockClock(autojump_threshold=0)
+    trio.run(main, clock=clock)
