@@ -75,6 +75,10 @@ clients: .venv/.test  ## Claude Code, opencode, Gemini CLI and Codex against a d
 	tests/clients/install.sh
 	$(BIN)/python tests/clients/clients.py
 
+restarts: .venv/.test  ## official clients over connect while the daemon is restarted and reloaded; writes its section of docs/COMPATIBILITY.md (needs Node 20+)
+	tests/conformance/install.sh
+	$(BIN)/python tests/clients/restarts.py
+
 workstation: .venv/.test  ## ten real servers in one daemon; writes docs/WORKSTATION.md (needs Node 20+)
 	tests/matrix/install.sh
 	$(BIN)/python tests/matrix/workstation.py
@@ -134,4 +138,4 @@ uninstall-user:  ## take away what install-user has put there; the configuration
 clean:  ## remove what the targets above have made
 	rm -rf .venv .deps build dist .coverage .coverage.* .mypy_cache .ruff_cache .pytest_cache .hypothesis *.egg-info
 
-.PHONY: help install run test lint conformance matrix proxies clients workstation zoo bench wheel install-user uninstall-user clean
+.PHONY: help install run test lint conformance matrix proxies clients restarts workstation zoo bench wheel install-user uninstall-user clean
