@@ -4,8 +4,10 @@ A payload is the `result`, `error` or `params` of a message. The bridge writes t
 must have the same bytes. What differs between the two conversations on the pipe is the server's own and not compared.
 """
 
+import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any
 
 import attrs
 import msgspec
@@ -16,10 +18,15 @@ Others = Counter[tuple[str, str, bytes]]
 # The members that the aggregate adds to, or takes from, a result, because it passes through revision 2026-07-28.
 BETWEEN_ERAS = ("resultType", "ttlMs", "cacheScope", "nextCursor")
 SERVER_INFO = "io.modelcontextprotocol/serverInfo"
+# Where a request of 2026-07-28 says what its client can do.
+CLIENT_CAPABILITIES = "io.modelcontextprotocol/clientCapabilities"
 # The member of a tool that 2026-07-28 does not have.
 NOT_MODERN = "execution"
-# Characters that are escaped on event streams, because some clients end a line there.
+# Characters that are escaped on event streams, because some clients end a line there; a text may have such an escape itself.
 ESCAPED = {"\u2028": b"\\u2028", "\u2029": b"\\u2029", "\x85": b"\\u0085"}
+ESCAPES = {escape: character.encode() for character, escape in ESCAPED.items()}
+# An escape of JSON, so that `\\\\u2028`, which is a backslash and five characters, is not taken for one.
+ESCAPE = re.compile(rb"\\u[0-9A-Fa-f]{4}|\\.", re.DOTALL)
 LISTS = {
     "tools/list": ("tools", "name"),
     "prompts/list": ("prompts", "name"),
@@ -120,10 +127,15 @@ class Check:
 
 @attrs.frozen
 class Expected:
-    """The requests and notifications that are waited for: those after the handshake, and all."""
+    """The requests and notifications that are waited for: those after the handshake, and all.
+
+    A list is requested again as long as it has fewer items than in `items`: the aggregate does not wait long for a server that
+    is being started.
+    """
 
     after_handshake: Others
     all: Others
+    items: Mapping[str, int] = attrs.field(factory=dict)
 
 
 @attrs.frozen
@@ -186,10 +198,7 @@ def compare(direct: Direct, bridge: Record, *, ordered: bool) -> Iterator[Check]
             # The bridge says so with an error under the id of the request.
             yield Check(f"{step}, at which the server ends", b"error", actual.kind.encode())
         elif direct.is_stable(step):
-            payload = expected.payload
-            if step == "server/discover":
-                payload = _with_versions_of(actual.payload, payload)
-            yield Check(step, shown(attrs.evolve(expected, payload=payload)), shown(actual))
+            yield Check(step, shown(_as_carried(step, expected, actual)), shown(actual))
         if actual.id:
             yield Check(f"the id of {step}", bridge.ids[step], actual.id)
     yield from _others(direct, bridge)
@@ -206,15 +215,24 @@ def compare_at_once(at_once: Direct, in_turn: Direct, bridge: Record) -> Iterato
 
     A server that changes its tools or asks its client after the handshake answers an early request in more than one way.
     """
-    for step, expected in at_once.one.answers.items():
+    for step in at_once.one.answers:
         actual = bridge.answers.get(step, Seen("not asked"))
         pipes = (at_once.one, at_once.two, in_turn.one, in_turn.two)
-        known = [record.answers[step] for record in pipes if step in record.answers]
+        known = [
+            _as_carried(step, record.answers[step], actual) for record in pipes if step in record.answers
+        ]
         if at_once.is_stable(step) and in_turn.is_stable(step):
-            same = next((seen for seen in known if seen.body == actual.body), expected)
+            same = next((seen for seen in known if seen.body == actual.body), known[0])
             yield Check(step, shown(same), shown(actual))
         if actual.id:
             yield Check(f"the id of {step}", bridge.ids[step], actual.id)
+
+
+def _as_carried(step: str, expected: Seen, actual: Seen) -> Seen:
+    """Return the expected answer as the bridge carries it."""
+    if step != "server/discover":
+        return expected
+    return attrs.evolve(expected, payload=_with_versions_of(actual.payload, expected.payload))
 
 
 def _with_versions_of(actual: bytes, expected: bytes) -> bytes:
@@ -226,8 +244,8 @@ def _with_versions_of(actual: bytes, expected: bytes) -> bytes:
 def unescaped(seen: Seen) -> Seen:
     """Return a message as it was before its way over an event stream."""
     payload = seen.payload
-    for character, escape in ESCAPED.items():
-        payload = payload.replace(escape, character.encode())
+    if any(escape in payload for escape in ESCAPES):
+        payload = ESCAPE.sub(lambda found: ESCAPES.get(found[0], found[0]), payload)
     return attrs.evolve(seen, payload=payload)
 
 
@@ -256,15 +274,16 @@ def _near(body: tuple[str, str, bytes], rest: Others) -> bytes:
     return next((payload for kind, method, payload in rest if (kind, method) == body[:2]), b"(none)")
 
 
-# ---- the aggregate
+# ---- between the eras, and the aggregate
 
 
-def compare_aggregate(direct: Direct, bridge: Record, prefix: str) -> Iterator[Check]:
-    """Compare what the aggregate passes on: each item of a list without its prefix, each result, each error.
+def compare_across(direct: Direct, bridge: Record, prefix: str = "") -> Iterator[Check]:
+    """Compare what passes from one era to the other: each item of a list without its prefix, each result, each error.
 
-    The aggregate writes results anew, member by member, since it adds and removes those of `BETWEEN_ERAS`. What it
-    answers itself (the handshake, ping, the log level, an unknown method) is not compared.
+    Results are written anew, member by member, since those of `BETWEEN_ERAS` are added or removed. What the bridge answers
+    itself (the handshake, ping, the log level, an unknown method) is not compared. The aggregate has a prefix.
     """
+    where = "aggregate" if prefix else "across eras"
     for step, expected in direct.one.answers.items():
         actual = bridge.answers.get(step)
         # The aggregate has all on one page.
@@ -276,9 +295,23 @@ def compare_aggregate(direct: Direct, bridge: Record, prefix: str) -> Iterator[C
         if step in LISTS:
             yield from _compare_lists(step, [expected, *pages], actual, prefix)
         elif expected.kind == actual.kind:
-            yield Check(f"aggregate: {step}", _without_eras(expected.payload), _without_eras(actual.payload))
+            yield Check(f"{where}: {step}", _without_eras(expected.payload), _without_eras(actual.payload))
         else:
-            yield Check(f"aggregate: {step}", shown(expected), shown(actual))
+            yield Check(f"{where}: {step}", shown(expected), shown(actual))
+
+
+def how_many_items(step: str, direct: Direct) -> int:
+    """Return how many items all pages of a list have together."""
+    pages = [answer for name, answer in direct.one.answers.items() if name.startswith(page_name(step, ""))]
+    return sum(len(_items_of(step, page)) for page in [direct.one.answers.get(step, Seen(SILENT)), *pages])
+
+
+def has_items(step: str, answer: Seen, count: int) -> bool:
+    return step not in LISTS or len(_items_of(step, answer)) >= count
+
+
+def _items_of(step: str, answer: Seen) -> list[bytes]:
+    return items((members(answer.payload) or {}).get(LISTS[step][0], b"[]"))
 
 
 def page_name(step: str, page: int | str) -> str:
@@ -287,17 +320,18 @@ def page_name(step: str, page: int | str) -> str:
 
 def _compare_lists(step: str, expected: Sequence[Seen], actual: Seen, prefix: str) -> Iterator[Check]:
     where, key = LISTS[step]
+    way = "aggregate" if prefix else "across eras"
     # A server that has no such list adds nothing to that of the aggregate.
-    theirs = [item for page in expected for item in items((members(page.payload) or {}).get(where, b"[]"))]
-    ours = items((members(actual.payload) or {}).get(where, b"[]"))
-    yield Check(f"aggregate: how many {where}", str(len(theirs)).encode(), str(len(ours)).encode())
+    theirs = [item for page in expected for item in _items_of(step, page)]
+    ours = _items_of(step, actual)
+    yield Check(f"{way}: how many {where}", str(len(theirs)).encode(), str(len(ours)).encode())
     for one, other in zip(theirs, ours, strict=False):
         item = members(other) or {}
         if key == "name":
             item["name"] = item["name"].replace(b'"' + prefix.encode(), b'"', 1)
         known = members(one) or {}
         known.pop(NOT_MODERN, None)
-        yield Check(f"aggregate: an item of {where}", _written(known), _written(item))
+        yield Check(f"{way}: an item of {where}", _written(known), _written(item))
 
 
 def _without_eras(payload: bytes) -> bytes:
@@ -335,14 +369,52 @@ def compare_input(bridge: Record, taken: Sequence[bytes]) -> Iterator[Check]:
             yield Check(name, seen.payload, _near(seen.body, arrived))
 
 
-def compare_aggregate_input(bridge: Record, taken: Sequence[bytes]) -> Iterator[Check]:
-    """Compare the arguments of calls: the aggregate rewrites the rest of the params."""
+def compare_arguments(bridge: Record, taken: Sequence[bytes]) -> Iterator[Check]:
+    """Compare the arguments of calls: between the eras, and by the aggregate, the rest of the params is rewritten."""
     arrived = Counter(_arguments(seen) for line in taken if (seen := read(line)) is not None)
     for seen in bridge.sent:
         if seen.method == "tools/call" and arrived[_arguments(seen)] == 0:
-            yield Check("aggregate: arguments at stdin", _arguments(seen), next(iter(arrived), b"(none)"))
+            yield Check("arguments at stdin", _arguments(seen), next(iter(arrived), b"(none)"))
         elif seen.method == "tools/call":
-            yield Check("aggregate: arguments at stdin", b"", b"")
+            yield Check("arguments at stdin", b"", b"")
+
+
+def compare_declared(extensions: Mapping[str, Any], processes: Iterable[Sequence[bytes]]) -> Iterator[Check]:
+    """Compare what the client declares with what each process that serves calls has received.
+
+    That is in `initialize`, or with each call of 2026-07-28. The settings are compared as values, since a declaration is
+    translated between the eras. The aggregate may have a process of its own, which is for its lists.
+    """
+    found = [list(filter(None, map(read, taken))) for taken in processes]
+    serving = [seen for seen in found if any(one.method == "tools/call" for one in seen)]
+    declarations = [
+        capabilities.get("extensions", {})
+        for seen in serving
+        for one in seen
+        if one.method in ("initialize", "tools/call") and (capabilities := _declared_in(one)) is not None
+    ]
+    for name, settings in extensions.items():
+        for actual in [declared.get(name) for declared in declarations] or [None]:
+            yield Check(f"{name}, declared to the server", *map(msgspec.json.encode, (settings, actual)))
+
+
+def _declared_in(seen: Seen) -> dict[str, Any] | None:
+    """Return the client capabilities that a request declares, None where it declares none."""
+    params = msgspec.json.decode(seen.payload) if seen.payload else None
+    if not isinstance(params, dict) or seen.kind != "request":
+        return None
+    if seen.method == "initialize":
+        return params["capabilities"]
+    return params.get("_meta", {}).get(CLIENT_CAPABILITIES)
+
+
+def compare_shown(marks: Iterable[bytes], bridge: Record) -> Iterator[Check]:
+    """Look for bytes that an answer must have, whatever comes on the pipe."""
+    payloads = [seen.payload.replace(b" ", b"") for seen in bridge.answers.values()]
+    for mark in marks:
+        yield Check(
+            "an answer shows", mark, mark if any(mark in payload for payload in payloads) else b"(none)"
+        )
 
 
 def _arguments(seen: Seen) -> bytes:

@@ -7,7 +7,19 @@ from typing import Any
 import attrs
 import trio
 from carriers import MODERN, PROTOCOL_VERSION, Carrier
-from compare import ENDED, LISTS, SILENT, Expected, Others, Record, Seen, members, page_name, read
+from compare import (
+    ENDED,
+    LISTS,
+    SILENT,
+    Expected,
+    Others,
+    Record,
+    Seen,
+    has_items,
+    members,
+    page_name,
+    read,
+)
 from servers import Call, Server
 
 PREFIX = "io.modelcontextprotocol/"
@@ -41,6 +53,8 @@ MOST_ROUNDS = 4
 QUIET = 0.4
 # How long late notifications of the bridge are waited for (seconds). Only what is missing costs this time.
 LATE = 3
+# After how long a list that lacks items is requested again (seconds).
+AGAIN = 0.25
 
 
 @attrs.frozen
@@ -79,14 +93,14 @@ def script(server: Server, *, modern: bool, prefix: str = "") -> list[Step]:
     every = [*asked, *calls, *last, unknown]
     opening = [Call("server/discover", {})] if modern else [Call("ping", {})]
     fatal = [unknown, *opening] if modern else [unknown]
-    steps = [] if modern else _handshake(server.revision)
+    steps = [] if modern else _handshake(server)
     names: dict[str, int] = {}
     for call in [*opening, *every]:
         params = dict(call.params)
         if prefix and "name" in params and call.method in ("tools/call", "prompts/get"):
             params["name"] = prefix + params["name"]
         if modern:
-            params["_meta"] = {**params.get("_meta", {}), **_envelope()}
+            params["_meta"] = {**params.get("_meta", {}), **_envelope(server)}
         step = written(len(steps) + 1, call.method, params)
         name = " ".join(filter(None, [call.method, call.params.get("name"), call.params.get("uri")]))
         names[name] = names.get(name, 0) + 1
@@ -96,8 +110,9 @@ def script(server: Server, *, modern: bool, prefix: str = "") -> list[Step]:
     return steps
 
 
-def _handshake(revision: str) -> list[Step]:
-    params = {"protocolVersion": revision, "capabilities": CAPABILITIES, "clientInfo": CLIENT}
+def _handshake(server: Server) -> list[Step]:
+    capabilities = {**CAPABILITIES, **_extensions(server)}
+    params = {"protocolVersion": server.revision, "capabilities": capabilities, "clientInfo": CLIENT}
     return [
         written(1, "initialize", params),
         # Without params, as most SDKs write it.
@@ -105,12 +120,17 @@ def _handshake(revision: str) -> list[Step]:
     ]
 
 
-def _envelope() -> dict[str, Any]:
+def _envelope(server: Server) -> dict[str, Any]:
+    declared = {"roots": {}, "sampling": {}, "elicitation": {}}
     return {
         PROTOCOL_VERSION: MODERN,
         f"{PREFIX}clientInfo": CLIENT,
-        f"{PREFIX}clientCapabilities": {"roots": {}, "sampling": {}, "elicitation": {}},
+        f"{PREFIX}clientCapabilities": {**declared, **_extensions(server)},
     }
+
+
+def _extensions(server: Server) -> dict[str, Any]:
+    return {"extensions": server.extensions} if server.extensions else {}
 
 
 class Conversation:
@@ -130,6 +150,8 @@ class Conversation:
                 self.record.settled = len(self.record.arrived)
                 continue
             answer = await self._ask(step)
+            if expected is not None:
+                answer = await self._until_whole(step, answer, expected.items.get(step.name, 0))
             if answer.kind in (ENDED, SILENT):
                 return
             await self._follow(step, answer)
@@ -162,6 +184,15 @@ class Conversation:
             if answer.id == again.id:
                 answer = attrs.evolve(answer, id=step.id)
         self.record.answers[step.name] = answer
+        return answer
+
+    async def _until_whole(self, step: Step, answer: Seen, count: int) -> Seen:
+        """Request a list again until it has so many items, for a limited time."""
+        with trio.move_on_after(PATIENCE):
+            while not has_items(step.name, answer, count):
+                await trio.sleep(AGAIN)
+                await self._carrier.send(step.line)
+                answer = await self._ask(step)
         return answer
 
     async def _follow(self, step: Step, answer: Seen) -> None:

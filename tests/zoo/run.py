@@ -17,7 +17,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -30,22 +30,26 @@ sys.path[:0] = [str(REPOSITORY), str(HERE)]
 
 import carriers  # noqa: E402 - here
 from compare import (  # noqa: E402 - here
+    LISTS,
     Check,
     Direct,
     Expected,
     Others,
     Record,
     compare,
-    compare_aggregate,
-    compare_aggregate_input,
+    compare_across,
+    compare_arguments,
     compare_at_once,
+    compare_declared,
     compare_input,
+    compare_shown,
+    how_many_items,
     unescaped,
 )
 from conversation import PATIENCE as STEP_PATIENCE  # noqa: E402 - here
 from conversation import Conversation, Step, script  # noqa: E402 - here
 from fault import FAULTS, INPUT  # noqa: E402 - here
-from servers import Call, Server, furnish, servers, tool, tool_with_progress  # noqa: E402 - here
+from servers import UI, UI_TYPE, Call, Server, furnish, servers, tool, tool_with_progress  # noqa: E402 - here
 
 from tests.e2e.daemon_process import Daemon, daemon  # noqa: E402 - of the repository
 
@@ -159,12 +163,16 @@ class Place:
         fault = [sys.executable, str(HERE / "fault.py"), self.fault] if self.fault else []
         command = [*fault, *TEE, str(self.folder / f"stdin-{name}"), *self.server.command]
         environment = {"HOME": os.environ["HOME"], **self.server.environment}
-        return {"command": command, "env": environment, "cwd": str(self.folder)}
+        share = {"share": self.server.share} if self.server.share else {}
+        return {"command": command, "env": environment, "cwd": str(self.folder), **share}
+
+    def processes(self, name: str) -> list[list[bytes]]:
+        """Return the lines that have arrived at each process of that name."""
+        return [path.read_bytes().splitlines() for path in self.folder.glob(f"stdin-{name}.*")]
 
     def taken(self, name: str) -> list[bytes]:
         """Return the lines that have arrived at the processes of that name."""
-        paths = self.folder.glob(f"stdin-{name}.*")
-        return [line for path in paths for line in path.read_bytes().splitlines()]
+        return [line for lines in self.processes(name) for line in lines]
 
 
 async def talk(
@@ -217,16 +225,16 @@ async def examine_bridge(
 ) -> None:
     names = {
         (era, way): f"{era}-{way.lower()}"
-        for era in direct
+        for era in (COLUMNS if place.server.extensions else direct)
         for way in COLUMNS[era]
         if way in ways and way != "A"
     }
     entries = {name: place.entry(name) for name in [*names.values(), BEHIND]}
     with daemon(place.folder, entries, aggregate={"servers": [BEHIND]}) as running:
         for (era, way), name in names.items():
-            outcome.cells.append(
-                await cell_of(outcome.name, era, way, over_the_bridge(place, running, direct[era], way, name))
-            )
+            own = era in direct
+            checks = (over_the_bridge if own else across_the_eras)(place, running, direct, way, name)
+            outcome.cells.append(await cell_of(outcome.name, era, way, checks))
         for era in COLUMNS if "A" in ways else ():
             outcome.cells.append(
                 await cell_of(outcome.name, era, "A", over_the_aggregate(place, running, direct, era))
@@ -242,14 +250,44 @@ async def cell_of(server: str, era: str, way: str, checks: Awaitable[list[Check]
         return Cell(server, era, way, [Check("the conversation", b"", repr(fault).encode())])
 
 
-async def over_the_bridge(place: Place, running: Daemon, direct: Direct, way: str, name: str) -> list[Check]:
-    steps = place.steps(name.partition("-")[0])
+async def over_the_bridge(
+    place: Place, running: Daemon, known: Mapping[str, Direct], way: str, name: str
+) -> list[Check]:
+    era = name.partition("-")[0]
+    direct = known[era]
+    steps = place.steps(era)
     record, ordered = await talk(CARRIERS[way](running, name), steps, direct.expected, at_once=place.at_once)
-    arrived = await all_arrived(lambda: list(compare_input(record, place.taken(name))))
+    arrived = await all_arrived(lambda: list(at_stdin(place, record, name)))
     if place.at_once:
-        in_turn = await on_the_pipe(attrs.evolve(place, at_once=False), name.partition("-")[0])
+        in_turn = await on_the_pipe(attrs.evolve(place, at_once=False), era)
         return [*compare_at_once(direct, in_turn or direct, record), *arrived]
-    return [*compare(direct, record, ordered=ordered), *arrived]
+    shown = compare_shown(place.server.must_show, record)
+    ordered = ordered and place.server.share != "server"
+    return [*compare(direct, record, ordered=ordered), *shown, *arrived]
+
+
+def at_stdin(place: Place, record: Record, name: str) -> Iterator[Check]:
+    """Compare what the client has sent with what has arrived. Several clients share a process that the bridge has opened."""
+    server, taken = place.server, place.taken(name)
+    yield from (compare_arguments if server.share == "server" else compare_input)(record, taken)
+    yield from compare_declared(server.extensions, place.processes(name))
+
+
+async def across_the_eras(
+    place: Place, running: Daemon, known: Mapping[str, Direct], way: str, name: str
+) -> list[Check]:
+    """The client speaks an era that the server does not speak."""
+    server = place.server
+    steps = [step for step in script(server, modern=name.startswith("modern")) if is_passed_on(step.name)]
+    record, _ = await talk(CARRIERS[way](running, name), steps, Expected(Others(), Others()))
+    arrived = await all_arrived(
+        lambda: [
+            *compare_arguments(record, place.taken(name)),
+            *compare_declared(server.extensions, place.processes(name)),
+        ]
+    )
+    [direct] = known.values()
+    return [*compare_across(direct, record), *compare_shown(server.must_show, record), *arrived]
 
 
 async def over_the_aggregate(
@@ -260,10 +298,17 @@ async def over_the_aggregate(
     steps = script(place.server, modern=era == "modern", prefix=prefix)
     through = CARRIERS[THROUGH[era]]
     passed_on = [step for step in steps if is_passed_on(step.name)]
-    record, _ = await talk(through(running, "aggregate"), passed_on, Expected(Others(), Others()))
-    arrived = await all_arrived(lambda: list(compare_aggregate_input(record, place.taken(BEHIND))))
     behind = direct.get("modern") or direct["legacy"]
-    return [*compare_aggregate(behind, record, prefix), *arrived]
+    whole = {step.name: how_many_items(step.name, behind) for step in passed_on if step.name in LISTS}
+    record, _ = await talk(through(running, "aggregate"), passed_on, Expected(Others(), Others(), whole))
+    arrived = await all_arrived(
+        lambda: [
+            *compare_arguments(record, place.taken(BEHIND)),
+            *compare_declared(place.server.extensions, place.processes(BEHIND)),
+        ]
+    )
+    shown = compare_shown(place.server.must_show, record)
+    return [*compare_across(behind, record, prefix), *shown, *arrived]
 
 
 async def all_arrived(look: Callable[[], list[Check]]) -> list[Check]:
@@ -284,20 +329,20 @@ def is_passed_on(step: str) -> bool:
 
 
 def run_server(
-    name: str, server: Server, folder: Path, ways: Sequence[str], *, at_once: bool = False
+    name: str, server: Server, folder: Path, ways: Sequence[str], fault: str = "", *, at_once: bool = False
 ) -> Outcome:
     outcome = Outcome(name, server.sdk)
     begun = time.monotonic()
     folder.mkdir(exist_ok=True)
-    place = Place(folder, server, at_once=at_once)
+    place = Place(folder, server, fault, at_once=at_once)
     try:
         direct = trio.run(examine, place)
         if "legacy" in direct:
             trio.run(examine_bridge, place, direct, outcome, ways)
         else:
             outcome.failed = "it does not answer initialize on its own pipe"
-    except (OSError, RuntimeError, AssertionError, trio.TooSlowError, BaseExceptionGroup) as fault:
-        outcome.failed = repr(fault)
+    except (OSError, RuntimeError, AssertionError, trio.TooSlowError, BaseExceptionGroup) as failure:
+        outcome.failed = repr(failure)
         return outcome
     for era, found in direct.items():
         outcome.own += [f"{step} ({era})" for step in found.unstable]
@@ -322,6 +367,12 @@ EXAMPLE = Server(
 )
 
 
+UNDECLARED = (
+    b'{"jsonrpc":"2.0","id":1,"method":"initialize","params":{"capabilities":{"extensions":{}}}}',
+    b'{"jsonrpc":"2.0","id":2,"method":"tools/call","params":{"name":"a"}}',
+)
+
+
 def self_test(folder: Path, jobs: int) -> bool:
     """Plant each fault between the bridge and the bundled example server; return whether all are found."""
     direct = trio.run(examine, Place(folder, EXAMPLE))
@@ -337,12 +388,23 @@ def self_test(folder: Path, jobs: int) -> bool:
 
     kinds = ["", *FAULTS]
     with ThreadPoolExecutor(jobs) as pool:
-        found = list(pool.map(is_found, kinds))
-    for fault, good in zip(kinds, found, strict=True):
+        found = dict(zip(kinds, pool.map(is_found, kinds), strict=True))
+    found |= {
+        "an extension that is not declared": is_missed(compare_declared(UI, [UNDECLARED])),
+        "an extension that is declared to no process": is_missed(compare_declared(UI, [])),
+        "a page that is not shown": is_missed(compare_shown([UI_TYPE], Record())),
+    }
+    for fault, good in found.items():
         where = "to the server" if fault in INPUT else "from the server"
-        print(f"{'ok' if good else 'WRONG':10}{f'{fault}, {where}' if fault else 'no fault'}")
-    print(f"self-test: {sum(found)} of {len(found)} as they should be")
-    return all(found)
+        print(
+            f"{'ok' if good else 'WRONG':10}{f'{fault}, {where}' if fault in FAULTS else fault or 'no fault'}"
+        )
+    print(f"self-test: {sum(found.values())} of {len(found)} as they should be")
+    return all(found.values())
+
+
+def is_missed(checks: Iterable[Check]) -> bool:
+    return any(not check.is_equal for check in checks)
 
 
 # ---- the report
@@ -439,6 +501,8 @@ def main() -> int:
     parser.add_argument(
         "--at-once", action="store_true", help="send all lines without waiting (S, W and C of the handshake)"
     )
+    parser.add_argument("--small", action="store_true", help="the servers of `make zoo-small`")
+    parser.add_argument("--fault", choices=FAULTS, default="", help="plant this fault, and exit with 1")
     parser.add_argument("--jobs", type=int, default=2, help="how many servers at once (default 2)")
     parser.add_argument("--document", action="store_true", help=f"write {DOCUMENT.relative_to(REPOSITORY)}")
     parser.add_argument("--self-test", action="store_true", help="plant faults, and see that they are found")
@@ -454,14 +518,18 @@ def main() -> int:
         if given.self_test:
             return 0 if self_test(folder, given.jobs) else 1
         furnish(folder)
-        found = {key: server for key, server in servers(folder).items() if given.only in key}
+        found = {
+            key: server
+            for key, server in servers(folder).items()
+            if given.only in key and (server.small or not given.small)
+        }
         if not found:
             parser.error("there is no such server")
         network = "without a network" if without_network else "with the network of this machine"
         print(f"{len(found)} servers, {given.jobs} at once, {network}", flush=True)
         ways = "SWC" if given.at_once else given.ways
         work = [
-            pool.submit(run_server, key, server, folder / key, ways, at_once=given.at_once)
+            pool.submit(run_server, key, server, folder / key, ways, given.fault, at_once=given.at_once)
             for key, server in found.items()
         ]
         outcomes = []

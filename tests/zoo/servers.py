@@ -31,6 +31,11 @@ current-context: here
 TEXT = 'Grüße \u00fc \U0001f30d "quoted" back\\slash </script> \u2028 tab\t 日本'
 
 
+# MCP Apps: the declaration of a client, and what its tool and its page show (modelcontextprotocol/ext-apps).
+UI = {"io.modelcontextprotocol/ui": {"mimeTypes": ["text/html;profile=mcp-app"]}}
+UI_TYPE = b'"mimeType":"text/html;profile=mcp-app"'
+
+
 @attrs.frozen
 class Call:
     """One request for a server: `tools/call` of a tool, or any other method with its params."""
@@ -52,6 +57,14 @@ class Server:
     dies_of_unknown_methods: bool = False
     # The revision that the handshake asks for.
     revision: str = "2025-11-25"
+    # The extensions that its client declares, by name.
+    extensions: Mapping[str, Any] = attrs.field(factory=dict)
+    # Who shares a process of it behind the bridge (the key `share`).
+    share: str = ""
+    # What must be in an answer, besides the same bytes as on the pipe.
+    must_show: tuple[bytes, ...] = ()
+    # Whether it has a part in `make zoo-small`.
+    small: bool = False
 
 
 def tool(name: str, /, **arguments: Any) -> Call:
@@ -64,6 +77,39 @@ def tool_with_progress(name: str, token: str | int, /, **arguments: Any) -> Call
 
 def npm(package: Path, entry: str = "dist/index.js") -> tuple[str, str]:
     return "node", str(package / entry)
+
+
+def app(package: str, sdk: str, tool_name: str, page: str, share: str = "", *, small: bool = False) -> Server:
+    """Return an example server of MCP Apps, whose tool has a page."""
+    mark = page.encode()
+    return Server(
+        (*npm(NODE / package), "--stdio"),
+        sdk,
+        (tool(tool_name), Call("resources/read", {"uri": page})),
+        good_for="the extension for applications, declared by the client",
+        extensions=UI,
+        share=share,
+        must_show=(b'"ui/resourceUri":"%b"' % mark, b'"ui":{"resourceUri":"%b"' % mark, UI_TYPE),
+        small=small,
+    )
+
+
+def apps() -> dict[str, Server]:
+    """Return servers of MCP Apps, which speak the handshake revisions on their pipes; one of them for each value of `share`."""
+    official = "@modelcontextprotocol/server-"
+    clock = ("get-time", "ui://get-time/mcp-app.html")
+    one, two = "TypeScript 1.32.2", "TypeScript 2.0.0"
+    found = {
+        "app-1": app("server-basic-vanillajs-1", one, *clock),
+        "app-monitor": app(
+            f"{official}system-monitor", two, "get-system-info", "ui://system-monitor/mcp-app.html"
+        ),
+        "pdf": app(f"{official}pdf", two, "list_pdfs", "ui://pdf-viewer/mcp-app.html"),
+    }
+    for share in ("", "client", "server"):
+        name = f"app-{share}" if share else "app"
+        found[name] = app(f"{official}basic-vanillajs", two, *clock, share, small=not share)
+    return found
 
 
 def servers(folder: Path) -> dict[str, Server]:
@@ -131,6 +177,7 @@ def servers(folder: Path) -> dict[str, Server]:
             (tool("read_graph"), tool("open_nodes", names=["Ada"])),
             {"MEMORY_FILE_PATH": str(folder / "memory.jsonl")},
             "state in a file",
+            small=True,
         ),
         "sequential-thinking": Server(
             npm(OFFICIAL / "server-sequential-thinking"),
@@ -151,12 +198,6 @@ def servers(folder: Path) -> dict[str, Server]:
             "TypeScript 1.32.2",
             (tool("run-code", code="print(1)", languageId="python"),),
             good_for="text on stdout before the first message; starts processes",
-        ),
-        "pdf": Server(
-            (*npm(OFFICIAL / "server-pdf"), "--stdio"),
-            "TypeScript 2.0.0",
-            (tool("list_pdfs"),),
-            good_for="the second generation of the TypeScript SDK, and its extension for applications",
         ),
         "firecrawl": Server(
             npm(NODE / "firecrawl-mcp"),
@@ -189,6 +230,7 @@ def servers(folder: Path) -> dict[str, Server]:
             ),
             good_for="Python 1.x: resources and prompts",
             revision="2025-03-26",
+            small=True,
         ),
         "time": Server(
             (str(DEPS / "python2/bin/mcp-server-time"), "--local-timezone", "UTC"),
@@ -198,6 +240,7 @@ def servers(folder: Path) -> dict[str, Server]:
                 tool("get_current_time", timezone="UTC"),
             ),
             good_for="both eras; an answer with the time in it",
+            small=True,
         ),
         "git": Server(
             (str(DEPS / "python2/bin/mcp-server-git"), "--repository", repository),
@@ -220,7 +263,9 @@ def servers(folder: Path) -> dict[str, Server]:
             (str(DEPS / "python2/bin/cnb-rs-mcp"),),
             "Rust (rmcp)",
             good_for="Rust; ends when the first message is server/discover",
+            small=True,
         ),
+        **apps(),
     }
     if GO.exists():
         found["kubernetes"] = Server(
