@@ -88,6 +88,10 @@ zoo: .venv/.test  ## real servers of many SDKs, byte for byte on their pipe and 
 	$(BIN)/python tests/zoo/run.py --self-test
 	$(BIN)/python tests/zoo/run.py
 
+zoo-small: .venv/.test  ## a part of `make zoo` that takes half a minute (needs Node 20+)
+	tests/zoo/install.sh small
+	$(BIN)/python tests/zoo/run.py --small
+
 bench: .venv/.test  ## measure against the floor and the peers (needs Node 20+ and a C compiler)
 	benchmarks/peers.sh
 	$(BIN)/python benchmarks/run.py
@@ -138,4 +142,4 @@ uninstall-user:  ## take away what install-user has put there; the configuration
 clean:  ## remove what the targets above have made
 	rm -rf .venv .deps build dist .coverage .coverage.* .mypy_cache .ruff_cache .pytest_cache .hypothesis *.egg-info
 
-.PHONY: help install run test lint conformance matrix proxies clients restarts workstation zoo bench wheel install-user uninstall-user clean
+.PHONY: help install run test lint conformance matrix proxies clients restarts workstation zoo zoo-small bench wheel install-user uninstall-user clean
