@@ -29,13 +29,13 @@ def until_stopping(running):
         time.sleep(0.01)
 
 
-def begin(client, modern):
+def begin(client, modern, seconds=0.6):
     """Have a slow call in flight; return what makes another call."""
     if modern:
-        client.send(request("tools/call", tool("slow", seconds=0.6), id=1))
+        client.send(request("tools/call", tool("slow", seconds=seconds), id=1))
         return lambda number: request("tools/call", tool("quick"), id=number)
     client.open()
-    client.send(call(1, "slow", seconds=0.6))
+    client.send(call(1, "slow", seconds=seconds))
     return lambda number: call(number, "quick")
 
 
@@ -73,10 +73,11 @@ def test_c01_a_call_during_the_end_of_a_server_is_carried_out_by_its_successor(h
 
 @pytest.mark.parametrize("modern", [False, True])
 def test_c01_a_client_that_does_not_wait_gets_the_refusal_with_its_reason(home, modern):
+    home.configure(limits={"drain_seconds": 30})
     with home.daemon() as running, connected(home, "--wait", "0") as client:
-        another = begin(client, modern)
+        another = begin(client, modern, seconds=60)
         home.until_called()
-        home.configure("changed")
+        home.configure("changed", limits={"drain_seconds": 30})
         running.do("reload")
         client.send(another(2))
         refused = client.answer(2)["error"]
