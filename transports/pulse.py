@@ -10,7 +10,8 @@ from .heap import HeapTrimmer
 # How finely deadlines are kept, in seconds. Those that are watched this way are seconds long.
 TICK: Final = 0.25
 # A round that comes so much later than planned was held up: the process was stopped (SIGSTOP) and continued, or had no
-# processor (seconds). What has come meanwhile is read before anything is found to be late: such a round decides nothing.
+# processor (seconds). What has come meanwhile is read before anything is found to be late: such a round decides nothing, but
+# the next one does in any case.
 HELD_UP: Final = 1.0
 
 
@@ -74,13 +75,15 @@ class Pulse:
         self.join(HeapTrimmer())
         self._look()
         task_status.started()
+        held_up = False
         while True:
             planned = trio.current_time() + TICK
             await trio.sleep_until(planned)
-            if trio.current_time() < planned + HELD_UP:
-                self._beat()
-            else:
+            held_up = not held_up and trio.current_time() >= planned + HELD_UP
+            if held_up:
                 self._look()
+            else:
+                self._beat()
 
     def _beat(self) -> None:
         self._look()
