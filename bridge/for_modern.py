@@ -438,9 +438,8 @@ def _sampling_refusal(params: bytes, profile: Profile) -> Refusal | None:
     asked = members.peek(params)
     if ("tools" in asked or "toolChoice" in asked) and not profile.sampling_tools:
         return _undeclared("sampling", "tools")
-    context = asked.get("includeContext")
-    if context is not None and bytes(context) != b'"none"' and not profile.sampling_context:
-        return _undeclared("sampling", "context")
+    # `includeContext` passes undeclared: a client may ignore it (MCP 2026-07-28 schema, CreateMessageRequestParams), and the
+    # clients of the SDKs do not look at it.
     return None
 
 

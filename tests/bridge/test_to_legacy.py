@@ -865,7 +865,6 @@ def test_a_call_that_the_server_has_answered_makes_room_for_one_that_waits():
         (Profile(url=True), "elicitation/create", FORM, -32602),
         (Profile(form=True), "elicitation/create", {"mode": "url", "url": "x"}, -32602),
         (Profile(sampling=True), "sampling/createMessage", {"tools": []}, -32602),
-        (Profile(sampling=True), "sampling/createMessage", {"includeContext": "allServers"}, -32602),
         (EVERYTHING, "tasks/get", {}, -32601),
     ],
 )
@@ -891,6 +890,13 @@ def test_a_call_that_goes_well_without_what_its_client_has_not_declared_is_compl
     talk.call(7)
     talk.server_asks("q", "elicitation/create", **FORM)
     assert told(talk.answer(2, {"content": []})) == [complete(7, content=[])]
+
+
+@pytest.mark.parametrize("context", ["none", "thisServer", "allServers"])
+def test_a_client_that_has_declared_sampling_only_may_be_asked_to_include_context(context):
+    talk = Talk(Profile(sampling=True))
+    talk.call(7)
+    assert said(talk.server_asks("q", "sampling/createMessage", includeContext=context)) == []
 
 
 def test_what_the_client_has_declared_may_be_asked():

@@ -77,13 +77,8 @@ COLUMNS = {"legacy": ("H", "S", "W", "C", "A"), "modern": ("H", "W", "C", "A")}
 # The name of the server behind the aggregate, and the transport by which each era reaches the aggregate.
 BEHIND = "behind"
 THROUGH = {"legacy": "H", "modern": "W"}
-# Differences that are decided: what must be in the bytes behind the bridge, and the reason.
-KNOWN: Mapping[tuple[str, str], tuple[bytes, str]] = {
-    ("everything-2025", "aggregate: tools/call sampleLLM"): (
-        b"context",
-        "the server asks with includeContext, which 2026-07-28 leaves to clients that declare sampling.context",
-    ),
-}
+# Differences that are decided: by server and check, what must be in the bytes behind the bridge, and the reason.
+KNOWN: Mapping[tuple[str, str], tuple[bytes, str]] = {}
 # How often the copy of the stdin of a server is read until what is missing is lost (every 0.05 s).
 ARRIVAL_CHECKS = 40
 
