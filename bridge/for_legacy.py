@@ -92,11 +92,11 @@ def initialize_result(version: str, discovered: bytes | msgspec.Raw, name: str) 
 def result(method: str, modern_result: bytes, version: str, limits: Limits = _LIMITS) -> bytes:
     """A complete modern result for a client of this revision. One that no rule is about stays as it was, byte for byte.
 
-    So does null, and any other value without members.
+    So does any value that is no object, such as null or an array.
 
     Raises Rejection for a list that must be looked into and is beyond the limits.
     """
-    if modern_result and not members.is_object(modern_result) and modern_result[:1] != b"[":
+    if modern_result and not members.is_object(modern_result):
         return modern_result
     found = members.peek(modern_result)
     before = dict(found)

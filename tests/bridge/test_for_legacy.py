@@ -140,8 +140,13 @@ def test_what_no_rule_is_about_stays_byte_for_byte(method, text, version):
     assert for_legacy.result(method, text, version) == text
 
 
-def test_of_a_result_that_is_no_object_nothing_is_left():
-    assert for_legacy.result("tools/list", b"[1]", "2025-11-25") == b"{}"
+@pytest.mark.parametrize("text", [b"[1]", b"[]", b"[ ]", b"null", b"7"])
+def test_a_result_that_is_no_object_stays_as_it_is(text):
+    assert for_legacy.result("tools/list", text, "2025-11-25") == text
+
+
+def test_of_no_result_an_empty_object_is_made():
+    assert for_legacy.result("tools/call", b"", "2025-11-25") == b'{"content":[]}'
 
 
 @pytest.mark.parametrize(
