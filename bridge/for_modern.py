@@ -133,8 +133,8 @@ def token_and_level(meta: msgspec.Raw | None) -> tuple[bytes, str]:
     if not (b"progressToken" in text or b"logLevel" in text or b"\\" in text):  # as most requests
         return b"", ""
     found = members.peek(text)
-    token = found.get("progressToken")
-    return b"" if token is None else bytes(token), members.string(found.get(modern.LOG_LEVEL))
+    token = bytes(found.get("progressToken", b"null"))
+    return b"" if token == b"null" else token, members.string(found.get(modern.LOG_LEVEL))
 
 
 def without_envelope(found: Members, token: bytes, *, rounds: bool = True) -> bytes:
@@ -161,7 +161,7 @@ def _meta_without_envelope(text: bytes, token: bytes = b"") -> msgspec.Raw | Non
     meta = members.peek(text)
     for key in _ENVELOPE_KEYS:
         meta.pop(key, None)
-    if "progressToken" in meta:
+    if bytes(meta.get("progressToken", b"null")) != b"null":
         meta["progressToken"] = members.raw(token)
     return members.raw(members.write(meta)) if meta else None
 

@@ -285,7 +285,7 @@ class ToModern:
         call.upstream = self._mint_id()
         self._upstream[call.upstream] = call
         meta = members.peek(_raw_of(params.get("_meta")))
-        if "progressToken" in meta:
+        if bytes(meta.get("progressToken", b"null")) != b"null":
             meta["progressToken"] = members.raw(call.upstream)
             params["_meta"] = members.raw(members.write(meta))
         capabilities = for_legacy.with_tasks(self._capabilities) if call.tasks else self._capabilities
