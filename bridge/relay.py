@@ -596,8 +596,8 @@ class Relay:
         return _listen_over(ask, _named(_OVER, ask.request.id))
 
     def _logging(self, params: bytes) -> Asked | None:
-        # A pipe does not say whose log line it is. It is nobody's but of the callers who want it, and of no two
-        # principals; of several requests of one, it is the newest's (digest 8.1).
+        # A pipe does not say whose log line it is. It is not sent where there are several principals, or several
+        # clients with calls; of several requests of one client that want it, it is the newest's.
         level = members.string(members.peek(params).get("level"))
         if level not in modern.LOG_LEVELS:
             return None
@@ -610,6 +610,9 @@ class Relay:
             and modern.LOG_LEVELS.index(ask.envelope.log_level) <= rank
         ]
         if len({ask.principal for ask in self._calls.values()}) != 1:
+            return None
+        calling = {_sender(ask) for ask in self._calls.values() if ask.request.method != _LISTEN}
+        if len(calling) > 1:
             return None
         return wanting[-1] if wanting else None
 
@@ -672,6 +675,11 @@ def _full(text: str) -> Rejection:
 
 def _done(ask: Asked, outcome: str) -> Effects:
     return () if ask.since is None else (Done(ask, outcome),)
+
+
+def _sender(ask: Asked) -> tuple[str, object]:
+    """Return the client of a request, as far as it is known: a connection with several answers is one client's."""
+    return ask.principal, ask.outlet if ask.pipe else ask.client
 
 
 def _bound_to(ask: Asked) -> bytes:

@@ -360,6 +360,19 @@ def test_a_log_line_among_callers_of_several_principals_is_nobodys():
     assert talk.says("notifications/message", level="error", data="x") == []
 
 
+def test_a_log_line_among_calls_of_several_connections_of_one_principal_is_sent_to_none():
+    talk = Talk()
+    one, other = Outlet("one"), Outlet("other")
+    talk.ask(1, "tools/call", level("debug"), outlet=one, pipe=True)
+    talk.ask(2, "subscriptions/listen", params(notifications={}), outlet=other, pipe=True)
+    assert [to for to, _, _ in told(talk.says("notifications/message", level="error", data="x"))] == [one]
+    talk.ask(3, "tools/call", params(name="t"), outlet=other, pipe=True)
+    assert talk.says("notifications/message", level="error", data="x") == []
+    talk.answer(3, {})
+    talk.ask(4, "tools/call", level("debug"), outlet=one, pipe=True)
+    assert [to for to, _, _ in told(talk.says("notifications/message", level="error", data="x"))] == [one]
+
+
 def test_nobody_who_wants_no_log_gets_one():
     talk = Talk()
     talk.ask(1, "tools/call", params(name="t"))
