@@ -588,7 +588,7 @@ class LocalConversation:
             except Rejection as rejection:
                 self._refused(message, rejection)
         elif isinstance(message, Notification) and message.method == "notifications/cancelled":
-            desk.cancel(outlet, read_cancelled(message.params)[0])
+            desk.cancel(outlet, read_cancelled(message.params)[0], message.params)
         elif isinstance(message, Notification):
             desk.notify(message, self.client)
 

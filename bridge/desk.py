@@ -163,15 +163,15 @@ class Desk:
         self._let_read(outlet)
         self._perform(self._relay.left(outlet))
 
-    def cancel(self, outlet: object, raw_id: bytes) -> None:
-        """A caller takes one request back."""
+    def cancel(self, outlet: object, raw_id: bytes, params: bytes = b"") -> None:
+        """A caller takes one request back. `params` are those of its notification, if it has sent one."""
         self._moving = [
             asked for asked in self._moving if (asked.outlet, asked.request.id) != (outlet, raw_id)
         ]
         for desk in self._moved.get(outlet, ()):
-            desk.cancel(outlet, raw_id)
+            desk.cancel(outlet, raw_id, params)
         self._let_read(outlet)
-        self._perform(self._relay.cancelled(outlet, raw_id))
+        self._perform(self._relay.cancelled(outlet, raw_id, params=params))
 
     def notify(self, message: Notification, client: Client) -> None:  # noqa: ARG002 - for a desk that names its clients
         """Take a notification of a client."""

@@ -26,7 +26,14 @@ from ..validators.rejection import (
     TIMEOUT,
     Rejection,
 )
-from ..validators.shapes import cancelled, read_cancelled, read_items, read_list, read_progress
+from ..validators.shapes import (
+    cancelled,
+    cancelled_again,
+    read_cancelled,
+    read_items,
+    read_list,
+    read_progress,
+)
 from . import extensions, for_modern, input_over
 from .attribution import INTERACTIVE, Client
 from .choice import EVERYTHING, Choice
@@ -216,8 +223,13 @@ class Relay:
         for raw_id in tuple(self._outlets.get(outlet, ())):
             yield from self.cancelled(outlet, raw_id)
 
-    def cancelled(self, outlet: object, raw_id: bytes, outcome: str = CANCELLED) -> Effects:
-        """The caller takes one request back, on a stream that carries others as well."""
+    def cancelled(
+        self, outlet: object, raw_id: bytes, outcome: str = CANCELLED, params: bytes = b""
+    ) -> Effects:
+        """The caller takes one request back, on a stream that carries others as well.
+
+        `params` are those of its notification, if it has sent one.
+        """
         wire_id = self._outlets.get(outlet, {}).get(canonical_id(raw_id))
         if wire_id is None:
             return
@@ -227,7 +239,7 @@ class Relay:
             return
         if self._alive:
             self._unawaited.add(wire_id)
-            yield ToServer(Notification("notifications/cancelled", cancelled(wire_id, b"")))
+            yield ToServer(Notification("notifications/cancelled", cancelled_again(params, wire_id)))
         else:
             self._held = [
                 one

@@ -30,7 +30,7 @@ from ..validators.rejection import (
 )
 from ..validators.shapes import (
     PRIMING_SINCE,
-    cancelled,
+    cancelled_again,
     read_cancelled,
     read_name,
     read_progress,
@@ -402,12 +402,12 @@ class Session:
         return (line,)
 
     def _client_cancelled(self, params: bytes) -> Iterable[Effect]:
-        named, reason = read_cancelled(params)
+        named, _ = read_cancelled(params)
         wire_id = self._wire_ids.get(_canonical(named)) if named else None
         if wire_id is None or self._asks[wire_id].method == "initialize":
             return (Note("ignored the cancellation of a request that is not in flight"),)
         ask = self._settle(wire_id)
-        effects = self._take_back(wire_id, reason)
+        effects = self._take_back(wire_id, params)
         if ask.stream.used or ask.stream is self._pipe:
             effects.extend(self.finish_if_done(ask.stream))
         else:  # HTTP must answer something
@@ -416,10 +416,10 @@ class Session:
         effects.extend(self._done(ask.client_id, CANCELLED))
         return effects
 
-    def _take_back(self, wire_id: bytes, reason: bytes) -> list[Effect]:
+    def _take_back(self, wire_id: bytes, params: bytes) -> list[Effect]:
         if self.phase == OPEN:
             self._unawaited.add(wire_id)
-            return [self._order(Notification("notifications/cancelled", cancelled(wire_id, reason)))]
+            return [self._order(Notification("notifications/cancelled", cancelled_again(params, wire_id)))]
         # Never written to a child, so there is nothing to take back.
         self._unhold_request(wire_id)
         return []
@@ -600,7 +600,7 @@ class Session:
         for wire_id, how in self._patience.ticked(now):
             text = f"the call {how}"
             ask = self._settle(wire_id)
-            yield from self._take_back(wire_id, msgspec.json.encode(text))
+            yield from self._take_back(wire_id, members.write({"reason": text}))
             error = envelope.error(ask.client_id, TIMEOUT, text, {"reason": "timeout"})
             yield from self._put(ask.stream, error, last=not ask.stream.pending)
             yield from self._done(ask.client_id, failed_with(TIMEOUT))
@@ -712,7 +712,7 @@ class Session:
                 return self._put_or_keep(None, text)
 
     def _child_cancelled(self, params: bytes) -> Iterable[Effect]:
-        named, reason = read_cancelled(params)
+        named, _ = read_cancelled(params)
         wire_id = self._question_ids.get(_canonical(named))
         if wire_id is None:
             return (Note("ignored the server's cancellation of nothing that it asked"),)
@@ -721,7 +721,8 @@ class Session:
             self._unhold(wire_id)
             return ()  # the client never saw it
         return self._put(
-            question.stream, envelope.notification("notifications/cancelled", cancelled(wire_id, reason))
+            question.stream,
+            envelope.notification("notifications/cancelled", cancelled_again(params, wire_id)),
         )
 
     def _child_asked(self, message: Request, stream: Stream | None) -> Iterable[Effect]:

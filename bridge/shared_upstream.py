@@ -29,6 +29,7 @@ from ..validators.shapes import (
     LEGACY_REVISIONS,
     agreed_version,
     cancelled,
+    cancelled_again,
     read_cancelled,
     read_progress,
 )
@@ -356,7 +357,7 @@ class SharedUpstream:
             return ()
         effects: list[Effect] = []
         for wire_id in [one for one, call in self._calls.items() if call.front is front]:
-            effects.extend(self._take_back(wire_id, b'"the client left"'))
+            effects.extend(self._take_back(wire_id, b'{"reason":"the client left"}'))
         self._waiting = [one for one in self._waiting if one[0] is not front]
         for own_id in [one for one, question in self._questions.items() if question.front is front]:
             server_id = self._forget_question(own_id).server_id
@@ -552,11 +553,11 @@ class SharedUpstream:
     def _front_notified(self, front: Front, message: Notification) -> Effects:
         method = message.method
         if method == "notifications/cancelled":
-            raw_id, reason = read_cancelled(message.params)
+            raw_id, _ = read_cancelled(message.params)
             call = self._calls.get(raw_id)
             if call is None or call.front is not front:
                 return (Note("ignored the cancellation of a request that is not in flight"),)
-            return self._take_back(raw_id, reason)
+            return self._take_back(raw_id, message.params)
         if method == "notifications/initialized" or self._phase != _OPEN:
             return ()
         if method == "notifications/progress" and not self._may_report(front, read_progress(message.params)):
@@ -571,8 +572,11 @@ class SharedUpstream:
     def _is_task_of(self, front: Front, params: bytes) -> bool:
         return self._client_tasks.get(_task_in(params)) is front
 
-    def _take_back(self, wire_id: bytes, reason: bytes) -> Effects:
-        """Cancel a request of a front at the server, where the server may still work on it."""
+    def _take_back(self, wire_id: bytes, params: bytes) -> Effects:
+        """Cancel a request of a front at the server, where the server may still work on it.
+
+        `params` are those of the front's own cancellation, if there was one.
+        """
         call = self._calls.pop(wire_id)
         held = [one for one in self._held if one[1].id == wire_id] if self._held else []
         if held or call.method == "initialize":
@@ -590,7 +594,7 @@ class SharedUpstream:
                 self.origins.cancel(origin)
             else:
                 self.origins.answer(origin)
-        taken_back = ToServer(Notification("notifications/cancelled", cancelled(wire_id, reason)))
+        taken_back = ToServer(Notification("notifications/cancelled", cancelled_again(params, wire_id)))
         return (taken_back, *self._release())
 
     def _question_answered(self, front: Front, message: Response) -> Effects:
@@ -921,12 +925,12 @@ class SharedUpstream:
         return (ToFront(owner.front, Notification(message.method, members.write(found)), raw_token),)
 
     def _withdrawn(self, message: Notification) -> Effects:
-        raw_id, reason = read_cancelled(message.params)
+        raw_id, _ = read_cancelled(message.params)
         own_id = self._question_ids.get(_canonical(raw_id))
         if own_id is None:
             return (Note("ignored the server's cancellation of nothing that it has requested"),)
         front = self._forget_question(own_id).front
-        return (ToFront(front, Notification(message.method, cancelled(own_id, reason))),)
+        return (ToFront(front, Notification(message.method, cancelled_again(message.params, own_id))),)
 
     def _logged(self, message: Notification) -> Effects:
         level = members.string(members.peek(message.params).get("level"))

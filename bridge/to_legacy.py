@@ -25,7 +25,7 @@ from ..validators.rejection import (
     METHOD_NOT_FOUND,
     Rejection,
 )
-from ..validators.shapes import cancelled, read_cancelled
+from ..validators.shapes import cancelled_again, read_cancelled
 from . import extensions, for_modern, input_over
 from .attribution import INTERACTIVE, MAY_ASK, Client, Origin, Origins, Phase
 from .effects import (
@@ -145,7 +145,7 @@ class ToLegacy:
                 return ()
             return self._requested(message, asked)
         if isinstance(message, Notification) and message.method == "notifications/cancelled":
-            return self._cancelled(read_cancelled(message.params)[0])
+            return self._cancelled(read_cancelled(message.params)[0], message.params)
         if isinstance(message, Notification) and self._extends(message.method):
             params = for_modern.without_envelope(members.peek(message.params), b"")
             return (ToServer(Notification(message.method, params)),)
@@ -351,14 +351,14 @@ class ToLegacy:
 
     # ---- cancellation
 
-    def _cancelled(self, requester: bytes) -> Effects:
+    def _cancelled(self, requester: bytes, params: bytes) -> Effects:
         if requester in self._listening:
             return self._listening.close(requester)
         self._early = [(request, asked) for request, asked in self._early if request.id != requester]
         call = self._requesters.pop(requester, None)
-        return () if call is None else self._drop(call)
+        return () if call is None else self._drop(call, params)
 
-    def _drop(self, call: Call) -> Effects:
+    def _drop(self, call: Call, params: bytes = b"") -> Effects:
         """Cancel a call whose client has left. Its input requests may belong to another call of the client."""
         self._requesters.pop(call.requester, None)
         left = self._rounds.remove(call)
@@ -368,7 +368,10 @@ class ToLegacy:
                 effects.append(self._cancel_task(call.task))
             self._origins.cancel(call.origin)
             self._unawaited.add(call.wire_id)
-            effects.append(ToServer(Notification("notifications/cancelled", cancelled(call.wire_id, b""))))
+            params = for_modern.without_envelope(
+                members.peek(cancelled_again(params, call.wire_id)), b"", rounds=False
+            )
+            effects.append(ToServer(Notification("notifications/cancelled", params)))
         effects.extend(self._assign_again(call, left))
         return effects
 

@@ -20,7 +20,7 @@ from ..validators.envelope import Message, Notification, Request, Response, wire
 from ..validators.limits import Limits
 from ..validators.members import Members
 from ..validators.rejection import INTERNAL_ERROR, INVALID_PARAMS, METHOD_NOT_FOUND, Rejection
-from ..validators.shapes import LEGACY_REVISIONS, cancelled, read_cancelled
+from ..validators.shapes import LEGACY_REVISIONS, cancelled, cancelled_again, read_cancelled
 from . import extensions, for_legacy, input_over
 from .attribution import INTERACTIVE
 from .effects import Contradiction, Effect, Effects, Later, Note, ToAsker, ToServer
@@ -182,7 +182,7 @@ class ToModern:
         if isinstance(message, Response):
             return self._leg_answered(message)
         if message.method == "notifications/cancelled":
-            return self._cancelled(*read_cancelled(message.params))
+            return self._cancelled(read_cancelled(message.params)[0], message.params)
         if message.method == "notifications/initialized" and not self._ready and self._kinds():
             self._ready = True
             return self._changed(_Change())
@@ -292,13 +292,13 @@ class ToModern:
         enveloped = self._enveloped(params, capabilities, self._level)
         return (ToServer(Request(call.upstream, method, enveloped)),)
 
-    def _cancelled(self, asker: bytes, reason: bytes) -> Effects:
+    def _cancelled(self, asker: bytes, params: bytes) -> Effects:
         call = self._calls.get(asker)
         if call is None:
             return
         if call.upstream:
             self._not_awaited.add(call.upstream)
-            yield ToServer(Notification("notifications/cancelled", cancelled(call.upstream, reason)))
+            yield ToServer(Notification("notifications/cancelled", cancelled_again(params, call.upstream)))
         yield from self._take_back(call)
         self._forget(call)
 

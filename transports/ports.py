@@ -90,8 +90,11 @@ class Desk(Protocol):
         """The client is gone, and with it everything that it asked on this outlet (digest 3.7)."""
         ...
 
-    def cancel(self, outlet: Outlet, raw_id: bytes) -> None:
-        """The client takes back one request, on an outlet that carries others as well."""
+    def cancel(self, outlet: Outlet, raw_id: bytes, params: bytes = b"") -> None:
+        """The client takes back one request, on an outlet that carries others as well.
+
+        `params` are those of its notification, if it has sent one.
+        """
         ...
 
 

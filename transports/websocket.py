@@ -350,7 +350,7 @@ class _Talk:
         if self._desks and isinstance(message, Notification) and message.method == "notifications/cancelled":
             named, _ = read_cancelled(message.params)
             for desk in self._desks:
-                desk.cancel(self._outlet, named)
+                desk.cancel(self._outlet, named, message.params)
 
     # ---- to the client
 

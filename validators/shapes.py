@@ -174,6 +174,16 @@ def cancelled(raw_id: bytes, reason: bytes) -> bytes:
     return b'{"requestId":%b%b}' % (raw_id, b',"reason":' + reason if reason else b"")
 
 
+def cancelled_again(params: bytes, raw_id: bytes) -> bytes:
+    """Return the params of a `notifications/cancelled` for another id. Their other members stay as they are.
+
+    Of params with more than the limit of members that have no name of the specification, the reason alone stays.
+    """
+    if not members.has_room(params):
+        return cancelled(raw_id, read_cancelled(params)[1])
+    return members.write({**members.peek(params), "requestId": members.raw(raw_id)})
+
+
 def read_progress(params: bytes) -> bytes:
     """The raw token of a `notifications/progress`, or nothing."""
     try:

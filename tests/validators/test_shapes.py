@@ -84,6 +84,12 @@ def test_cancellation():
     assert shapes.read_cancelled(b"{}") == (b"", b"")
     assert shapes.read_cancelled(b"") == (b"", b"")
     assert shapes.read_cancelled(b"[]") == (b"", b"")
+    assert shapes.cancelled_again(b"", b"7") == b'{"requestId":7}'
+    again = shapes.cancelled_again(b'{ "_meta" : { "a" : 1.0 } , "requestId" : "a" , "x" : "\\ud83d" }', b"7")
+    assert again == b'{"_meta":{ "a" : 1.0 },"requestId":7,"x":"\\ud83d"}'
+    assert shapes.cancelled_again(b'{"reason":"r",%b"requestId":1}' % (b'"a":1,' * 100_000), b"7") == (
+        b'{"requestId":7,"reason":"r"}'
+    )
     assert shapes.cancelled(b"7", b"") == b'{"requestId":7}'
     assert shapes.cancelled(b"7", b'"x"') == b'{"requestId":7,"reason":"x"}'
 
