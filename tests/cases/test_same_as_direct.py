@@ -1,0 +1,124 @@
+"""What passes a pipe passes the bridge as well: values that a translation has no rule for, and members that are null."""
+
+import json
+
+import pytest
+
+from ..e2e.daemon_process import daemon
+from .lines_support import SERVERS, WAYS, Way, client, served
+
+GOOD = b'{"jsonrpc":"2.0","id":$ID,"result":{"content":[],"resultType":"complete"}}'
+NO_CAPABILITIES = b'"io.modelcontextprotocol/clientCapabilities": {}'
+SAMPLING = b'"io.modelcontextprotocol/clientCapabilities": {"sampling": {}}'
+
+
+@pytest.fixture(scope="module")
+def running(tmp_path_factory):
+    with served(tmp_path_factory.mktemp("same")) as running:
+        yield running
+
+
+@pytest.fixture(scope="module", params=WAYS, ids=str)
+def peer(request, running):
+    with client(running, request.param) as peer:
+        yield peer
+
+
+@pytest.mark.parametrize("value", [b"[]", b"[1]", b'[{"a":1.0},null]', b"[ ]"])
+def test_t21_a_result_that_is_an_array_is_kept(peer, value):
+    text = peer.exchange(peer.raw(b"1", b'{"jsonrpc":"2.0","id":$ID,"result":%b}' % value))
+    assert text == b'{"jsonrpc":"2.0","id":1,"result":%b}' % value
+
+
+def test_t8_a_progress_token_that_is_null_counts_as_absent(peer):
+    text = peer.tool(b"1", "echo")
+    given = b'"_meta": {' if peer.path.era == "modern" else b'"arguments": {}}'
+    replaced = (
+        b'"_meta": {"progressToken":null,'
+        if peer.path.era == "modern"
+        else b'"arguments": {},"_meta":{"progressToken":null}}'
+    )
+    assert given in text
+    found = peer.ask(text.replace(given, replaced))
+    received = json.loads(found["result"]["content"][0]["text"])
+    assert received["params"].get("_meta", {}).get("progressToken") is None
+
+
+@pytest.mark.parametrize("spelled", [b"%b", b'"%b"', b"%b.0"])
+def test_t7_progress_of_a_server_that_spells_the_token_of_the_bridge_otherwise(running, spelled):
+    """A server of a translated client is sent an integer as the token, and some make a string or a float of it."""
+    step = b'{"jsonrpc":"2.0","method":"notifications/progress","params":{"progressToken":%b,"progress":1}}'
+    for way in WAYS:
+        if way.server not in ("legacy", "shared") or way.era != "modern":
+            continue
+        with client(running, way) as peer:
+            raw = peer.raw(b"1", step % (spelled % b"$ID"), GOOD)
+            peer.send(raw.replace(b'"_meta": {', b'"_meta": {"progressToken":"t",'))
+            first = json.loads(peer.receive())
+            assert first.get("params") == {"progressToken": "t", "progress": 1}, (str(way), first)
+            assert json.loads(peer.receive())["id"] == 1
+
+
+@pytest.mark.parametrize("context", ["thisServer", "allServers", "none"])
+@pytest.mark.parametrize("transport", ["H", "W"])
+def test_t18_a_server_may_ask_to_include_context_as_on_a_pipe(running, transport, context):
+    asked = b'{"jsonrpc":"2.0","id":"%b","method":"sampling/createMessage","params":{"messages":[],"maxTokens":1,"includeContext":"%b"}}'
+    with client(running, Way("modern", transport, "legacy")) as peer:
+        # The calls before it are held with the ids of their questions.
+        question = asked % (f"{transport} {context}".encode(), context.encode())
+        text = peer.raw(b"1", question).replace(NO_CAPABILITIES, SAMPLING)
+        found = peer.ask(text)["result"]
+        assert found["resultType"] == "input_required"
+        [request] = found["inputRequests"].values()
+        assert request["params"]["includeContext"] == context
+
+
+@pytest.mark.parametrize("server", ["modern", "aggregate"])
+def test_a1_a_log_line_is_sent_to_no_client_while_several_have_calls(running, server):
+    """A log line does not name its call, so it could be that of another client of the same principal."""
+    log = (
+        b'{"jsonrpc":"2.0","method":"notifications/message","params":{"level":"error","data":"of the first"}}'
+    )
+    wants = b'"_meta": {"io.modelcontextprotocol/logLevel":"debug",'
+    way = Way("modern", "W", server)
+    with client(running, way) as first, client(running, way) as second:
+        second.send(second.raw(b"1", b"").replace(b'"_meta": {', wants))
+        first.send(first.raw(b"2", log, GOOD).replace(b'"_meta": {', wants))
+        first.answer(b"2")
+        second.send(b'{"jsonrpc":"2.0","method":"notifications/cancelled","params":{"requestId":1}}')
+        second.send(second.tool(b"3", "echo"))
+        assert json.loads(second.receive())["id"] == 3
+        # While one client has calls, its newest gets the line.
+        first.send(first.raw(b"4", log, GOOD).replace(b'"_meta": {', wants))
+        assert json.loads(first.receive())["params"]["data"] == "of the first"
+        assert json.loads(first.receive())["id"] == 4
+
+
+CANCELLED = [
+    b'{"requestId":1,"reason":"\\u00fc no more"}',
+    b'{"x":[1.0,"\\ud83d"],"requestId":1,"_meta":{"a":{"b":1.0}},"reason":"r"}',
+]
+
+
+@pytest.mark.parametrize("params", CANCELLED)
+@pytest.mark.parametrize(
+    "path", [way for way in WAYS if way.transport == "W" and way.server != "aggregate"], ids=str
+)
+def test_t18_the_members_of_a_cancellation_reach_the_server(tmp_path, path, params):
+    """What a client says of its cancellation is the server's to read, in both eras and across them."""
+    journal = tmp_path / "stdin"
+    command = ["bash", "-c", 'exec "$@" < <(exec tee "$0")', str(journal), *SERVERS[path.server]["command"]]
+    table = {**SERVERS[path.server], "command": command}
+    with daemon(tmp_path / "daemon", {path.server: table}) as running, client(running, path) as peer:
+        # What the server has not been sent is not cancelled there.
+        assert "result" in peer.ask(peer.tool(b"0", "echo"), b"0")
+        peer.send(peer.raw(b"1", b""))
+        peer.send(b'{"jsonrpc":"2.0","method":"notifications/cancelled","params":%b}' % params)
+        assert "result" in peer.ask(peer.tool(b"2", "echo"), b"2")
+    [line] = [line for line in journal.read_bytes().splitlines() if b"notifications/cancelled" in line]
+    found, expected = json.loads(line)["params"], json.loads(params)
+    assert found.pop("requestId") != "", line
+    del expected["requestId"]
+    assert found == expected
+    if b"1.0" in params:
+        assert b'[1.0,"\\ud83d"]' in line
