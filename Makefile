@@ -79,6 +79,10 @@ restarts: .venv/.test  ## official clients over connect while the daemon is rest
 	tests/conformance/install.sh
 	$(BIN)/python tests/clients/restarts.py
 
+differential: .venv/.test  ## the same client and server on a bare pipe and over each way of the bridge; writes its section of docs/COMPATIBILITY.md
+	$(BIN)/python tests/differential/run.py --self-test
+	$(BIN)/python tests/differential/run.py --document
+
 workstation: .venv/.test  ## ten real servers in one daemon; writes docs/WORKSTATION.md (needs Node 20+)
 	tests/matrix/install.sh
 	$(BIN)/python tests/matrix/workstation.py
@@ -142,4 +146,4 @@ uninstall-user:  ## take away what install-user has put there; the configuration
 clean:  ## remove what the targets above have made
 	rm -rf .venv .deps build dist .coverage .coverage.* .mypy_cache .ruff_cache .pytest_cache .hypothesis *.egg-info
 
-.PHONY: help install run test lint conformance matrix proxies clients restarts workstation zoo zoo-small bench wheel install-user uninstall-user clean
+.PHONY: help install run test lint conformance matrix differential proxies clients restarts workstation zoo zoo-small bench wheel install-user uninstall-user clean

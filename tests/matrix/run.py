@@ -245,7 +245,7 @@ def page() -> Iterator[str]:
 PREFACE = """\
 # Compatibility
 
-Written by `make matrix`, and the sections at the end by `make proxies`, `make clients` and `make restarts`; do not edit. Every official client
+Written by `make matrix`, and the sections at the end by `make differential`, `make proxies`, `make clients` and `make restarts`; do not edit. Every official client
 has used every server over every transport that it has, through `mcp-bridge --no-auth --stdio -- SERVER`. A client marked *legacy* opens with the handshake, one marked
 *auto* asks for revision 2026-07-28 first; the SDKs of the first generation know the handshake only. HTTP+SSE is of the
 handshake revisions, so an *auto* client falls back on it. The second generation has no WebSocket client.

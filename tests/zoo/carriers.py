@@ -1,6 +1,8 @@
 """The ways to a server: its own pipe, and each transport of the bridge. All carry whole messages as raw bytes."""
 
+import base64
 import contextlib
+import json
 import math
 import os
 import signal
@@ -11,7 +13,6 @@ from typing import Any
 from urllib.parse import urljoin
 
 import attrs
-import msgspec
 import trio
 import trio_websocket
 
@@ -112,15 +113,17 @@ class Http:
     nursery: trio.Nursery
     put: trio.MemorySendChannel[bytes]
     session: dict[str, str] = attrs.field(factory=dict)
+    listens: bool = False
 
     async def send(self, line: bytes) -> None:
         """Return when the message is accepted. The answer of a request is received in the background."""
-        message = msgspec.json.decode(line)
-        if "id" in message and "method" in message:
+        message, is_answered = _outermost(line)
+        if is_answered:
             await self.nursery.start(self._post, line, message)
         else:
             await self._post(line, message)
-        if message.get("method") == "notifications/initialized":
+        if message.get("method") == "notifications/initialized" and not self.listens:
+            self.listens = True
             await self.nursery.start(self._listen)
 
     async def end(self) -> None:
@@ -157,18 +160,36 @@ class Http:
     async def _put(self, message: bytes) -> None:
         if self.session and "MCP-Protocol-Version" not in self.session:
             # The answer to initialize is the first message with a result, since log lines may come before it.
-            result = msgspec.json.decode(message).get("result", {})
-            if "protocolVersion" in result:
+            result = _outermost(message)[0].get("result")
+            if isinstance(result, dict) and isinstance(result.get("protocolVersion"), str):
                 self.session["MCP-Protocol-Version"] = result["protocolVersion"]
         await self.put.send(message)
 
     def _headers(self, message: Any) -> dict[str, str]:
-        params = message.get("params", {})
-        if PROTOCOL_VERSION not in params.get("_meta", {}):
+        params = message.get("params")
+        if not isinstance(params, dict) or PROTOCOL_VERSION not in (params.get("_meta") or {}):
             return self.session
         name = params.get("name", params.get("uri"))
-        named = {"Mcp-Name": name} if name else {}
+        named = {} if name is None else {"Mcp-Name": _header(name)}
         return {"MCP-Protocol-Version": MODERN, "Mcp-Method": message["method"], **named}
+
+
+def _outermost(line: bytes) -> tuple[dict[str, Any], bool]:
+    """Return a message, and whether a POST of it has an answer with a message. A batch and what cannot be read have no members."""
+    try:
+        found = json.loads(line, parse_int=str, parse_float=str)
+    except (ValueError, RecursionError):
+        return {}, True
+    every = found if isinstance(found, list) else [found]
+    is_answered = any(not isinstance(one, dict) or ("id" in one and "method" in one) for one in every)
+    return (found if isinstance(found, dict) else {}), is_answered
+
+
+def _header(name: str) -> str:
+    """Return a name as a header mirrors it (MCP 2026-07-28 basic/transports)."""
+    if name.isascii() and name.isprintable() and name.strip() == name:
+        return name
+    return f"=?base64?{base64.b64encode(name.encode(errors='replace')).decode()}?="
 
 
 @contextlib.asynccontextmanager
@@ -199,7 +220,10 @@ async def over_sse(running: Daemon, name: str) -> AsyncIterator[Carrier]:
 
         async def send(line: bytes) -> None:
             async with raw_http.connect(running) as connection:
-                await connection.request("POST", target, {"Content-Type": "application/json"}, line)
+                answer = await connection.request("POST", target, {"Content-Type": "application/json"}, line)
+            if answer.body:
+                # A refusal of what cannot be read.
+                await put.send(answer.body)
 
         async def read() -> None:
             async with put:
