@@ -696,7 +696,8 @@ class Session:
         match method:
             case "notifications/progress":
                 token = _canonical(read_progress(message.params))
-                wire_id = self._tokens.get(token)
+                # Some servers write a number as a string. The official TypeScript client reads both as a number.
+                wire_id = self._tokens.get(token) or self._tokens.get(envelope.wire_id(token))
                 if wire_id is None and token in self._task_tokens:
                     return self._put_or_keep(None, text)
                 if wire_id is None:

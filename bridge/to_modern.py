@@ -582,7 +582,7 @@ class ToModern:
 
     def _progressed(self, message: Notification) -> Effects:
         found = members.peek(message.params)
-        call = self._upstream.get(bytes(found.get("progressToken", b"")))
+        call = self._upstream.get(wire_id(bytes(found.get("progressToken", b""))))
         value = members.number(found.get("progress"))
         if call is None or value is None:
             return ()

@@ -649,10 +649,10 @@ def test_progress_rises_over_all_rounds():
     assert params["_meta"] == talk.meta(progressToken=4, a=1, **INFORMED)
     assert told(talk.says(send, progressToken=4, progress=0.5)) == []
     assert len(told(talk.says(send, progressToken=4, progress=1.5))) == 1
+    assert len(told(talk.says(send, progressToken="4", progress=1.6))) == 1  # as some servers write it
     for about in (
         {"progressToken": 3, "progress": 9},  # the other call has asked for none
         {"progressToken": 6, "progress": 9},
-        {"progressToken": "4", "progress": 9},
         {"progress": 9},
         {"progressToken": 4, "progress": "x"},
     ):

@@ -18,7 +18,7 @@ URIS = [
     " ",
     "a\u2028b",
     "javascript:alert(1)",
-    "x" * 2048,
+    "x" * 8000,
 ]
 
 
@@ -43,8 +43,10 @@ def test_t9_any_text_is_a_uri(peer, uri):
             assert "result" in peer.ask(peer.call(b"2", method, {"uri": uri}), b"2") or peer.path.translates
 
 
-@pytest.mark.parametrize("uri", ["", "a\nb", "a\0", "a\x85", "a\x7f", "x" * 2049, "cut \ud83d"])
+@pytest.mark.parametrize("uri", ["", "a\nb", "a\0", "a\x85", "a\x7f", "x" * 8193, "cut \ud83d"])
 def test_t9_control_characters_and_a_length_over_the_limit_are_refused(peer, uri):
     peer.send(peer.call(b"1", "resources/read", {"uri": uri}))
     found = json.loads(peer.receive())
-    assert (found["id"], found["error"]["code"]) in ((1, -32602), (1, -32020))
+    # The header that repeats a URI over Streamable HTTP has a limit of its own, and is read before the id.
+    too_large = found["id"] is None and "a header field of" in found["error"]["message"] and len(uri) > 8000
+    assert too_large or (found["id"], found["error"]["code"]) in ((1, -32602), (1, -32020))
