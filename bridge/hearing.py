@@ -53,31 +53,30 @@ class Hearing:
                 f"the server wrote a line of more than {self._limits.line} bytes, the limit",
             )
             return None
-        if len(line) <= LARGE:
-            self._take(line)
-            return None
-        taken: list[Message] = []
-        self._take(line, taken.append)
-        return partial(self._hand_on, taken)
-
-    def _hand_on(self, messages: list[Message]) -> None:
-        with decoded_once():
-            for message in messages:
-                self._message(message)
-
-    def _take(self, line: bytes, hand_on: Callable[[Message], None] | None = None) -> None:
         try:
             message = envelope.decode(line, self._limits, deep=True)
         except Rejection as rejection:
-            texts = self._batch(line)
-            if not texts:
-                self._take_strange(
-                    line, f"the server's answer is not valid: {rejection.text}", rejection.text
-                )
-            for text in texts:
-                self._heard_member(text)
-        else:
-            (hand_on or self._message)(_with_wire_id(message))
+            if len(line) > LARGE:
+                return partial(self._take_unread, line, rejection)
+            self._take_unread(line, rejection)
+            return None
+        if type(message) is Response and not message.id.isdigit():
+            message = _with_wire_id(message)
+        if len(line) > LARGE:
+            return partial(self._hand_on, message)
+        self._message(message)
+        return None
+
+    def _hand_on(self, message: Message) -> None:
+        with decoded_once():
+            self._message(message)
+
+    def _take_unread(self, line: bytes, rejection: Rejection) -> None:
+        texts = self._batch(line)
+        if not texts:
+            self._take_strange(line, f"the server's answer is not valid: {rejection.text}", rejection.text)
+        for text in texts:
+            self._heard_member(text)
 
     def _batch(self, line: bytes) -> list[bytes]:
         try:
@@ -92,7 +91,7 @@ class Hearing:
         except Rejection as rejection:
             self._take_strange(text, f"the server's answer is not valid: {rejection.text}", rejection.text)
         else:
-            self._message(_with_wire_id(message))
+            self._message(_with_wire_id(message) if type(message) is Response else message)
 
     def _take_strange(self, line: bytes, text: str, reason: str = "") -> None:
         self._strange += 1
@@ -105,7 +104,5 @@ class Hearing:
             self._spoiled(raw_id, text)
 
 
-def _with_wire_id(message: Message) -> Message:
-    if type(message) is Response and not message.id.isdigit():
-        return Response(wire_id(message.id), message.result, message.error)
-    return message
+def _with_wire_id(answer: Response) -> Response:
+    return Response(wire_id(answer.id), answer.result, answer.error)

@@ -508,7 +508,7 @@ class Child:
         size = _READ_LARGE if self._splitter.held > _READ else _READ
         # After its exit there is not much left to read, and not much time.
         end = time.perf_counter() + (_DRAIN_SECONDS if self._exited else _TURN_SECONDS)
-        goes_on = self._hear(end)
+        goes_on = self._hear(end) if self._unheard else self._fault is None
         while goes_on:
             try:
                 data = os.read(self._stdout, size)
@@ -543,7 +543,7 @@ class Child:
                 if rest is not None:
                     unheard.appendleft(rest)
                     return False
-                if self._paused or time.perf_counter() > end:
+                if self._paused or (unheard and time.perf_counter() > end):
                     return False
         except Exception as fault:  # noqa: BLE001 - it is of whoever runs us, and is raised there
             self._fault = fault

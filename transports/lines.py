@@ -16,6 +16,7 @@ _PREFIX: Final = 256
 # limit.
 _SEAL: Final = 1024
 _ID: Final = b'"id"'
+_CR: Final = 0x0D
 
 
 # And how much of its end, where its beginning has no id: some programs write the id of an answer last.
@@ -51,6 +52,8 @@ class LineSplitter:
         first, newline, rest = chunk.partition(b"\n")
         if not newline:
             return self._hold(chunk)
+        if not (rest or self._parts or self._dropping) and self._is_line(first):
+            return [first]
         lines: list[bytes | Overlong] = []
         self._end_line(first, lines)
         *whole, tail = rest.split(b"\n")
@@ -60,6 +63,9 @@ class LineSplitter:
         if tail:
             lines.extend(self._hold(tail))
         return lines
+
+    def _is_line(self, piece: bytes) -> bool:
+        return 0 < len(piece) <= self._limit and piece[-1] != _CR and not piece.isspace()
 
     @property
     def unfinished(self) -> bytes:

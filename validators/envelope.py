@@ -141,17 +141,23 @@ def decode(text: bytes, limits: Limits, *, deep: bool = False) -> Message:
         params = _absent_params(params)
     length = len(method) + (len(params) + _PARAMS_FRAME if params else 0)
     if id_ is msgspec.UNSET:
-        if len(text) != length + _NOTIFICATION_FRAME:
-            _refuse_repeated_members(text, "params", params)
-        if _LF in params or _CR in params:
-            params = _one_line(params)
-        return Notification(method, params)
-    raw_id = _checked_id(id_, limits)
+        return _notification(text, method, params, length + _NOTIFICATION_FRAME)
+    raw_id = bytes(id_)
+    if not raw_id.isdigit() or len(raw_id) > limits.id:
+        _check_id(raw_id, limits)
     if len(text) != length + len(raw_id) + _REQUEST_FRAME:
         _refuse_repeated_members(text, "params", params)
     if _LF in params or _CR in params:
         params = _one_line(params)
     return Request(raw_id, method, params)
+
+
+def _notification(text: bytes, method: str, params: bytes, shortest: int) -> Notification:
+    if len(text) != shortest:
+        _refuse_repeated_members(text, "params", params)
+    if _LF in params or _CR in params:
+        params = _one_line(params)
+    return Notification(method, params)
 
 
 def is_batch(text: bytes) -> bool:
@@ -281,13 +287,18 @@ def _readable(raw_id: bytes) -> bytes:
 
 def request(raw_id: bytes, method: str, params: bytes) -> bytes:
     """A request as one line without its newline."""
-    head = b'{"jsonrpc":"2.0","id":%b,"method":%b' % (raw_id, _encode(method))
-    return b"".join((head, *_member(params), b"}"))
+    name = _encode(method)
+    if params:
+        return b"".join((_ID, raw_id, b',"method":', name, b',"params":', params, b"}"))
+    return b"".join((_ID, raw_id, b',"method":', name, b"}"))
 
 
 def notification(method: str, params: bytes) -> bytes:
     """A notification as one line without its newline."""
-    return b"".join((b'{"jsonrpc":"2.0","method":', _encode(method), *_member(params), b"}"))
+    name = _encode(method)
+    if params:
+        return b"".join((b'{"jsonrpc":"2.0","method":', name, b',"params":', params, b"}"))
+    return b"".join((b'{"jsonrpc":"2.0","method":', name, b"}"))
 
 
 def response(raw_id: bytes, answer: Response) -> bytes:
@@ -330,10 +341,6 @@ _encode = msgspec.json.Encoder().encode
 _ANSWER: Final = re.compile(rb'\{"jsonrpc":"2.0","id":("(?:[^"\\]|\\.)*"|[^",]+),"(?:result|error)":')
 # Payloads are joined, never formatted: join copies once, %b a few times (14 times as long for 10 MB).
 _ID: Final = b'{"jsonrpc":"2.0","id":'
-
-
-def _member(params: bytes) -> tuple[bytes, ...]:
-    return (b',"params":', params) if params else ()
 
 
 def _parse(text: bytes, limits: Limits) -> _Envelope:
@@ -420,7 +427,9 @@ def _no_message() -> Rejection:
 def _response(text: bytes, envelope: _Envelope, limits: Limits) -> Response:
     if envelope.id is msgspec.UNSET:
         raise invalid("a message has a method or an id")
-    raw_id = _checked_id(envelope.id, limits, responds=True)
+    raw_id = bytes(envelope.id)
+    if not raw_id.isdigit() or len(raw_id) > limits.id:
+        _check_id(raw_id, limits, responds=True)
     result, error = envelope.result, envelope.error
     if result is not msgspec.UNSET and error is not msgspec.UNSET:
         result, error = _one_of(result, error)
@@ -429,18 +438,21 @@ def _response(text: bytes, envelope: _Envelope, limits: Limits) -> Response:
     failed = result is msgspec.UNSET
     payload = error if failed else result
     assert payload is not msgspec.UNSET  # noqa: S101 - exactly one of the two is set
-    frame = _ERROR_FRAME if failed else _RESULT_FRAME
-    plain = len(text) == frame + len(raw_id) + len(memoryview(payload))
-    if plain and not failed and len(text) > _WORTH_A_VIEW and _LF not in text and _CR not in text:
+    outside = (_ERROR_FRAME if failed else _RESULT_FRAME) + len(raw_id)
+    if len(text) > _WORTH_A_VIEW and not failed and _is_plain(text, outside + len(memoryview(payload))):
         return Response(raw_id, payload, b"")
     copied = bytes(payload)
     if failed and copied[0] != 0x7B:
         raise invalid("error must be an object")
-    if not plain:
+    if len(text) != outside + len(copied):
         _refuse_repeated_members(text, "error" if failed else "result", copied)
     if _LF in copied or _CR in copied:
         copied = _one_line(copied)
     return Response(raw_id, b"", copied) if failed else Response(raw_id, copied, b"")
+
+
+def _is_plain(text: bytes, shortest: int) -> bool:
+    return len(text) == shortest and _LF not in text and _CR not in text
 
 
 _Value = msgspec.Raw | msgspec.UnsetType
@@ -471,14 +483,12 @@ def _refuse_results(envelope: _Envelope) -> None:
             raise invalid("a message has either a method or a result or an error")
 
 
-def _checked_id(raw: msgspec.Raw, limits: Limits, *, responds: bool = False) -> bytes:
+def _check_id(raw_id: bytes, limits: Limits, *, responds: bool = False) -> None:
     # A response may spell an id of the bridge in any way that is numerically equal.
-    id_ = bytes(raw)
-    if not (id_.isdigit() or _is_id(id_) or (responds and wire_id(id_).isdigit())):
+    if not (_is_id(raw_id) or (responds and wire_id(raw_id).isdigit())):
         raise invalid("an id is a string or an integer")
-    if len(id_) > limits.id + 2:
-        raise invalid(f"an id of {len(id_)} bytes exceeds the limit of {limits.id}")
-    return id_
+    if len(raw_id) > limits.id + 2:
+        raise invalid(f"an id of {len(raw_id)} bytes exceeds the limit of {limits.id}")
 
 
 def _is_id(raw: bytes) -> bool:
