@@ -202,19 +202,20 @@ class LocalConversation:
 
     def receive(self, message: Message, outlet: Outlet | None) -> None:
         """Take one message from the client (ports.Conversation)."""
-        call = self._call(message) if self._record.tells and isinstance(message, Request) else None
+        call: Call | None = None
         if isinstance(message, Request):
+            if self._record.tells:
+                call = self._call(message)
             if self.draining:
                 raise self._told(call, stopping(self.draining))
             self._record.calls += 1
         stream: Stream | None = None
         if outlet is not None:
-            stream = (
-                outlet.context
-                if isinstance(outlet.context, Stream)
-                else self._session.call_stream(outlet, answers_only=outlet.answers_only)
-            )
-            outlet.context = stream
+            if isinstance(outlet.context, Stream):
+                stream = outlet.context
+            else:
+                stream = self._session.call_stream(outlet, answers_only=outlet.answers_only)
+                outlet.context = stream
             if outlet.client is None:
                 outlet.join(self.backlog)
         elif self.backlog.full and type(message) is Notification and message.method == _CANCELLED:
@@ -608,20 +609,27 @@ class LocalConversation:
                         bytes=outlet.backlog.at_most if outlet.backlog is not None else 0,
                     )
             elif isinstance(effect, ToChild):
-                self._write(effect.line)
+                if self._translator is None and not (self.doubtful or self.believed):
+                    self._send(effect.line)
+                else:
+                    self._write(effect.line)
             elif isinstance(effect, ToUpstream):
                 self._to_upstream(effect)
-            elif isinstance(effect, EndStream):
-                if isinstance(effect.outlet, Outlet) and self._begun:
-                    effect.outlet.finish()
-            elif isinstance(effect, Revive):
-                self._around.revive(self)
-            elif isinstance(effect, Abandon):
-                self._abandon(effect.text)
-            elif isinstance(effect, Done):
-                self._done(effect)
             else:
-                self._note(effect)
+                self._perform_rare(effect)
+
+    def _perform_rare(self, effect: EndStream | Revive | Abandon | Done | Note) -> None:
+        if isinstance(effect, EndStream):
+            if isinstance(effect.outlet, Outlet) and self._begun:
+                effect.outlet.finish()
+        elif isinstance(effect, Revive):
+            self._around.revive(self)
+        elif isinstance(effect, Abandon):
+            self._abandon(effect.text)
+        elif isinstance(effect, Done):
+            self._done(effect)
+        else:
+            self._note(effect)
 
     def _translate(self, effects: orders.Effects) -> None:
         # All decisions of one event are made before the first is carried out: some lead to further events.

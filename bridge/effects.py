@@ -8,6 +8,8 @@ carried out in their order before the next event.
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
+import msgspec
+
 from ..validators.envelope import Message, Request
 
 if TYPE_CHECKING:
@@ -15,7 +17,7 @@ if TYPE_CHECKING:
     from .relay import Asked
 
 
-class ToClient(NamedTuple):
+class ToClient(msgspec.Struct, frozen=True):
     """Put this message on a stream; with `last`, nothing more will follow.
 
     `status` is the HTTP status for a transport that can still say one.
@@ -48,14 +50,14 @@ class Revive(NamedTuple):
     """Start a server process, and say so when it is there."""
 
 
-class ToServer(NamedTuple):
+class ToServer(msgspec.Struct, frozen=True):
     """Send this message to the server. `asked` is the request of a client that it stands for, where there is one."""
 
     message: Message
     asked: "Asked | None" = None
 
 
-class ToAsker(NamedTuple):
+class ToAsker(msgspec.Struct, frozen=True):
     """Say this to the client's side. `about` is the id of the client's request that it belongs to, or nothing."""
 
     message: Message

@@ -13,7 +13,7 @@ import re
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from itertools import count
-from typing import Final, NamedTuple
+from typing import Final, NamedTuple, cast
 
 import msgspec
 
@@ -73,7 +73,7 @@ _NO_STREAM: Final = (
 )
 
 
-class ToChild(NamedTuple):
+class ToChild(msgspec.Struct, frozen=True):
     """Write this line to the child."""
 
     line: bytes
@@ -101,40 +101,31 @@ class Abandon(NamedTuple):
 Effect = ToChild | ToUpstream | ToClient | EndStream | Revive | Abandon | Done | Note
 
 
-class Stream:
+# Its number in its stream, and its text.
+_Event = tuple[int, bytes]
+_no_events = cast("Callable[[], deque[_Event]]", deque)
+
+
+class Stream(msgspec.Struct, eq=False):
     """One stream to the client, as the session knows it. `outlet` is None while no connection carries it.
 
     With `answers_only` it carries the answers to its requests and nothing else, and none of it is kept for a client that
     comes back: the client takes no event stream for this POST, or has left before it was sent the id of an event.
     """
 
-    __slots__ = (
-        "answers_only",
-        "backlog",
-        "bytes",
-        "key",
-        "listens",
-        "outlet",
-        "pending",
-        "resumed",
-        "seq",
-        "used",
-    )
-
-    def __init__(self, outlet: object, *, listens: bool, answers_only: bool = False) -> None:
-        self.outlet: object | None = outlet
-        self.listens = listens
-        self.answers_only = answers_only
-        self.pending = 0
-        self.seq = 0
-        self.key = ""
-        self.resumed = False
-        self.used = False  # whether anything, or a priming event, was put on it
-        self.backlog: deque[tuple[int, bytes]] = deque()
-        self.bytes = 0
+    outlet: object | None
+    listens: bool
+    answers_only: bool = False
+    pending: int = 0
+    seq: int = 0
+    key: str = ""
+    resumed: bool = False
+    used: bool = False  # whether anything, or a priming event, was put on it
+    backlog: deque[_Event] = msgspec.field(default_factory=_no_events)
+    bytes: int = 0
 
 
-class _Ask(NamedTuple):
+class _Ask(msgspec.Struct, frozen=True):
     """A request of the client that the child has not answered."""
 
     client_id: bytes
@@ -255,34 +246,35 @@ class Session:
         if self.phase == ENDED:
             raise Rejection(404, -32001, "this session is over")
         if type(message) is Request:
-            return self._asked(message, stream or self._pipe)
+            stream = stream or self._pipe
+            if stream is None:
+                raise invalid("a request needs a stream for its answer")
+            return self._asked(message, stream)
         if type(message) is Notification:
             return self._notified(message)
         assert type(message) is Response  # noqa: S101 - the union has three members
         return self._client_answered(message)
 
-    def _understand(self, method: str, params: bytes) -> bytes:
-        token = read_request(method, params, self._limits)
-        if self._choice.restricts:
-            if self._choice.lacks(method):
-                raise self._choice.refusal(method, 200)
-            if method == "tools/call":
-                self._choice.check(read_name(params))
-        return token
+    def _check_choice(self, method: str, params: bytes) -> None:
+        if self._choice.lacks(method):
+            raise self._choice.refusal(method, 200)
+        if method == "tools/call":
+            self._choice.check(read_name(params))
 
-    def _asked(self, message: Request, stream: Stream | None) -> Iterable[Effect]:
-        if stream is None:
-            raise invalid("a request needs a stream for its answer")
+    def _asked(self, message: Request, stream: Stream) -> Iterable[Effect]:
         method = message.method
         if self.phase in (NEW, OPENING) or method == "initialize":
             early = self._before_open(message, stream)
             if early is not None:
                 return early
-        self._check_room(len(message.params))
+        if self._held or len(self._asks) >= self._limits.in_flight:
+            self._check_room(len(message.params))
         client_id = envelope.canonical_id(message.id)
         if client_id in self._wire_ids:
             raise invalid("this id is in use by a request in flight")
-        token = self._understand(method, message.params)
+        token = read_request(method, message.params, self._limits)
+        if self._choice.restricts:
+            self._check_choice(method, message.params)
         wire_id = b"%d" % next(self._ids)
         self._asks[wire_id] = _Ask(message.id, client_id, method, stream, token)
         if self._patience.limited and self.phase != OPENING:  # or else it begins when the child gets it
@@ -302,6 +294,9 @@ class Session:
                 return (ToUpstream(Request(wire_id, method, params), token),)
             return (ToChild(envelope.request(wire_id, method, params)),)
         self._hold_back(Request(wire_id, method, params), len(method) + len(params), token)
+        return self._revive()
+
+    def _revive(self) -> Iterable[Effect]:
         if self.phase != LOST:
             return ()
         self.phase = REVIVING

@@ -224,7 +224,12 @@ class Outlet:
         """
         if self.state != OPEN:
             return True
-        if self._goes_at_once(message, last=last):
+        shortcut = self.shortcut
+        if shortcut is not None and (last or self.eager) and not self._queue and shortcut(message):
+            if self.client is not None:
+                self.client.moved += 1
+            if last:
+                self.state = FINISHED
             return True
         if self.repeating:
             self._repeated += 1
@@ -264,15 +269,6 @@ class Outlet:
         size, self._bytes, self._in_hand, self._repeated = self._bytes, 0, 0, 0
         if size and self.backlog is not None:
             self.backlog.remove(size)
-
-    def _goes_at_once(self, message: bytes, *, last: bool) -> bool:
-        if self.shortcut is None or not (last or self.eager) or self._queue or not self.shortcut(message):
-            return False
-        if self.client is not None:
-            self.client.moved += 1
-        if last:
-            self.state = FINISHED
-        return True
 
     def finish(self, why: str = "") -> None:
         """Nothing more will be put in, for this reason; what is queued is still sent."""
