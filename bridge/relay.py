@@ -174,8 +174,11 @@ class Relay:
     def asked(self, ask: Asked) -> Effects:
         """A request. Raises Rejection."""
         method = ask.request.method
-        self._check_room(method)
-        self._check_bytes(len(ask.request.params))
+        # Subscriptions are in `_calls` as well, so below the smaller limit there is room for either.
+        if method == _LISTEN or len(self._calls) + len(self._unchecked) >= self._limits.in_flight:
+            self._check_room(method)
+        if self._held or self._queued or self._unchecked:
+            self._check_bytes(len(ask.request.params))
         if method in _GONE:
             raise Rejection(404, METHOD_NOT_FOUND, "there is no such method in this revision")
         mine = self._outlets.get(ask.outlet)
@@ -205,8 +208,6 @@ class Relay:
 
     def _check_bytes(self, more: int) -> None:
         # What waits here, for a start or its turn, has the limit of what waits in front of a server that does not read.
-        if not (self._held or self._queued or self._unchecked):
-            return
         orders = (order.message for order in (*self._held, *self._queued.values()))
         waiting = sum(len(one.params) for one in orders if isinstance(one, Request))
         waiting += sum(len(one.request.params) for one in self._unchecked)
@@ -512,7 +513,8 @@ class Relay:
             return self._refused(ask, message)
         method = ask.request.method
         if method in INTERACTIVE:
-            self._learn_task(ask, message)
+            if self._tasks is not None:
+                self._learn_task(ask, message, self._tasks)
             if type(message.result) is not bytes or _INPUT_REQUIRED in message.result:
                 message = self._sealed(ask, message)
         elif method == "tools/list":
@@ -524,15 +526,15 @@ class Relay:
             message = _spoken(message)
         return (ToClient(ask.outlet, envelope.response(ask.request.id, message), last=not ask.pipe),)
 
-    def _learn_task(self, ask: Asked, message: Response) -> None:
+    def _learn_task(self, ask: Asked, message: Response, tasks: dict[str, str]) -> None:
         # What is so large that it is a view is no task.
-        if self._tasks is None or type(message.result) is not bytes or b'"taskId"' not in message.result:
+        if type(message.result) is not bytes or b'"taskId"' not in message.result:
             return
         found = members.peek(message.result)
         if members.string(found.get("resultType")) == "task":
-            self._tasks[members.string(found.get("taskId"))] = ask.principal
-            if len(self._tasks) > self._limits.stream_messages:
-                del self._tasks[next(iter(self._tasks))]
+            tasks[members.string(found.get("taskId"))] = ask.principal
+            if len(tasks) > self._limits.stream_messages:
+                del tasks[next(iter(tasks))]
 
     def _refused(self, ask: Asked, message: Response) -> Effects:
         fault = for_modern.read_fault(message.error)
