@@ -216,7 +216,9 @@ class LocalServer:
         # removed in each round.
         self._pipes: set[Outlet] = set()
         # Desk and client by principal, caller, brought variables, clientInfo and capabilities of earlier requests.
-        self._quick: dict[tuple[str, str, Brought, bytes, bytes], tuple[Desk, Client]] = {}
+        self._quick: dict[
+            tuple[str, str, tuple[tuple[str, str], ...], bytes, bytes], tuple[Desk, Client]
+        ] = {}
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Hold the children until cancelled; then none of them is left, and nobody waits for one."""
@@ -546,30 +548,65 @@ class LocalServer:
         caller: Caller | None = None,
     ) -> Desk:
         """Hand a modern client's request to a child that may serve it (ports.Backend)."""
-        ask = Asked(
-            principal,
-            request.request,
-            request.envelope,
-            request.headers,
-            outlet,
-            pipe,
-            since=trio.current_time() if self.record.tells else None,
-        )
+        since = trio.current_time() if self.record.tells else None
         try:
             if self._closed:
                 raise stopping(self._closed)
             if pipe and outlet not in self._pipes:
                 self._pipes.add(outlet)
             brought = brought_in(headers, self._wanted) if self._wanted else NOTHING
-            desk, client = await self._find_desk(principal, brought, caller or Caller(name=UNKNOWN), request)
-            desk.ask(ask._replace(choice=self._choice_of(principal), client=client, caller=caller))
+            found = await self._find_desk(principal, brought, caller or Caller(name=UNKNOWN), request)
         except Rejection as rejection:
-            self.record.refused()
-            if self.record.tells:
-                self.record.done(call_of(ask), failed_with(rejection.code))
+            self._refused(principal, request, outlet, since, rejection)
+            raise
+        return self._ask(found, principal, request, outlet, since, caller, pipe=pipe)
+
+    def ask_now(self, principal: str, request: ModernRequest, outlet: Outlet, caller: Caller) -> Desk | None:
+        """Hand a request to the child that serves others like it, if there is one (ports.Backend)."""
+        if self._closed or self._wanted or request.envelope.state is not None:
+            return None
+        found = self._known_desk(principal, NOTHING, caller, request.envelope)
+        if found is None:
+            return None
+        since = trio.current_time() if self.record.tells else None
+        return self._ask(found, principal, request, outlet, since, caller, pipe=False)
+
+    def _ask(
+        self,
+        found: tuple[Desk, Client],
+        principal: str,
+        request: ModernRequest,
+        outlet: Outlet,
+        since: float | None,
+        caller: Caller | None,
+        *,
+        pipe: bool,
+    ) -> Desk:
+        desk, client = found
+        message, envelope, headers = request
+        choice = self._choice_of(principal)
+        try:
+            desk.ask(
+                Asked(principal, message, envelope, headers, outlet, pipe, choice, since, client, caller)
+            )
+        except Rejection as rejection:
+            self._refused(principal, request, outlet, since, rejection)
             raise
         self.record.calls += 1
         return desk
+
+    def _refused(
+        self,
+        principal: str,
+        request: ModernRequest,
+        outlet: Outlet,
+        since: float | None,
+        rejection: Rejection,
+    ) -> None:
+        self.record.refused()
+        if since is not None:
+            ask = Asked(principal, *request, outlet, pipe=False, since=since)
+            self.record.done(call_of(ask), failed_with(rejection.code))
 
     async def notify(
         self,
@@ -653,9 +690,8 @@ class LocalServer:
             if returned is not None:
                 client = returned.client or await self._client(principal, caller, read, returned.key.declared)
                 return returned.desk, client
-        quick = (principal, caller.name, brought, read.info, read.capabilities)
-        found = self._quick.get(quick)
-        if found is not None and not found[0].ended:
+        found = self._known_desk(principal, brought, caller, read)
+        if found is not None:
             return found
         await self._recall()
         if not self._book.for_modern_client(trio.current_time()) and self._has_own_process(modern=False):
@@ -674,8 +710,17 @@ class LocalServer:
         if len(read.info) + len(read.capabilities) <= _QUICK_BYTES:
             if len(self._quick) >= _QUICK:
                 self._quick.clear()
-            self._quick[principal, caller.name, brought, read.info, read.capabilities] = desk, client
+            self._quick[principal, caller.name, brought.variables, read.info, read.capabilities] = (
+                desk,
+                client,
+            )
         return desk, client
+
+    def _known_desk(
+        self, principal: str, brought: Brought, caller: Caller, read: Envelope
+    ) -> tuple[Desk, Client] | None:
+        found = self._quick.get((principal, caller.name, brought.variables, read.info, read.capabilities))
+        return None if found is None or found[0].ended else found
 
     def _own_place(
         self, principal: str, brought: Brought, caller: Caller, read: Envelope, said: Declared | None

@@ -12,7 +12,7 @@ import ssl
 import sys
 import termios
 from collections.abc import Awaitable, Callable
-from functools import partial
+from functools import lru_cache, partial
 from typing import Final, Protocol
 
 import attrs
@@ -28,7 +28,7 @@ from .gate import Gate
 from .options import ANONYMOUS, Headers, both_spellings
 from .outlet import OPEN, Outlet
 from .peer import Caller
-from .ports import Endpoint, Hijacked, Log
+from .ports import Endpoint, Exchange, GoOn, Hijacked, Log, Taker
 from .pulse import TICK, Pulse
 from .quota import REFUSED, Quota, Seat
 from .readiness import Readiness, Spot
@@ -123,6 +123,20 @@ def unread_by_peer(sock: socket.socket) -> int:
     return int.from_bytes(held, sys.byteorder)
 
 
+@lru_cache(maxsize=1)
+def _before_length(date: bytes) -> bytes:
+    """Return the head of most answers, up to the length of the body."""
+    return b"HTTP/1.1 200 OK\r\nDate: %b\r\n%b%bContent-Length: " % (date, _SAFE_LINES, _JSON_LINE)
+
+
+async def _raise(fault: Exception) -> None:
+    raise fault
+
+
+async def _do_nothing(_exchange: Exchange) -> None:
+    """Serve a request that was answered before (Endpoint)."""
+
+
 class Wire(Protocol):
     """Bytes in and out of one connection."""
 
@@ -151,7 +165,8 @@ class PlainWire:
     def ready(self, *, left: bool) -> None:
         """There is something to read, or the end; after `left` there will be no other edge."""
         self.readable = True
-        self._left = self._left or left
+        if left:
+            self._left = True
         self._spot.wake()
 
     async def receive(self, max_bytes: int) -> bytes:
@@ -170,6 +185,18 @@ class PlainWire:
             else:
                 await self._be_fair()
             return data
+
+    def receive_now(self) -> bytes | None:
+        """Return what has come, if it is some bytes and less than `_READ`. Else `receive` is to be called."""
+        self.readable = True
+        try:
+            data = self._sock.recv(_READ)
+        except OSError:
+            return None
+        if not data:
+            return None
+        self.readable = len(data) == _READ
+        return data
 
     def send_some(self, data: bytes) -> int:
         """As much as goes without waiting; its length. Raises OSError."""
@@ -333,6 +360,11 @@ class Connection:
         self._body_pending = False
         self._endpoint: Endpoint | None = None
         self._last_block: bytes = b""
+        # Whether the task waits for the next request, after an answer that it has not sent itself.
+        self._rests = False
+        self._taker: Taker | None = None
+        # What is left to do for a request that was taken without the task.
+        self._begun: GoOn | None = None
         self._generation = 0
         self._looked = service.route.generation
         self._close = False
@@ -363,7 +395,7 @@ class Connection:
         service.readiness.join(self._sock.fileno(), self._ready)
         try:
             while not self._close and await self._serve_one():
-                if service.pulse.ending:
+                if service.pulse.ending and self._begun is None:
                     self._close = True
             await self._linger()
         except OSError:
@@ -373,26 +405,18 @@ class Connection:
             service.pulse.leave(self)
             if self._outlet is not None:
                 self._outlet.leave()
+            if self._begun is not None:  # the task was cancelled, and what is left to do is cancelled with it
+                await self._begun()
 
     async def _serve_one(self) -> bool:
-        self._answered = self._streaming = False
+        begun, self._begun = self._begun, None
         try:
-            block = await self._read_head()
-            if not block:
-                return False
-            if block != self._last_block or self._generation != self._service.route.generation:
-                # Most clients send the same head again and again, and then it is neither read nor judged again.
-                self._endpoint = None
-                self._last_block = b""
-                self._admitted = False
-                self._cors = ()
-                self.head = parse_head(block, self.limits)
-            head = self.head
-            self._close = not head.keep_alive or self._service.pulse.ending
-            self._body_pending = head.chunked or bool(head.content_length)
-            endpoint = self._endpoint or await self._admit(head)
-            if endpoint is not None:
-                self._endpoint, self._last_block = endpoint, block
+            if begun is not None:
+                await begun()
+            else:
+                endpoint = await self._next_endpoint()
+                if endpoint is None:
+                    return False
                 await endpoint(self)
         except Rejection as rejection:
             await self._refuse(rejection)
@@ -410,8 +434,63 @@ class Connection:
                 self._outlet.sent()
         if self._streaming:
             await self._wire.send(b"0\r\n\r\n")
-        self._outlet = None
+        self._rests = False
+        if self._begun is None:
+            self._outlet = None
         return self._drop_body()
+
+    async def _next_endpoint(self) -> Endpoint | None:
+        """Read a head and return the endpoint of its request, None at the end of the connection. Raises Rejection."""
+        self._answered = self._streaming = False
+        block = await self._read_head()
+        if not block:
+            return None
+        if block != self._last_block or self._generation != self._service.route.generation:
+            # Most clients send the same head again and again, and then it is neither read nor judged again.
+            self._endpoint = None
+            self._last_block = b""
+            self._admitted = False
+            self._cors = ()
+            self.head = parse_head(block, self.limits)
+        head = self.head
+        self._close = not head.keep_alive or self._service.pulse.ending
+        self._body_pending = head.chunked or bool(head.content_length)
+        if self._endpoint is None:
+            endpoint = await self._admit(head)
+            if endpoint is None:
+                return _do_nothing
+            self._endpoint = endpoint
+            self._taker = endpoint if isinstance(endpoint, Taker) and not head.chunked else None
+        self._last_block = block
+        return self._endpoint
+
+    def _take_at_once(self, plain: PlainWire, taker: Taker) -> None:
+        """Serve a request that is like the last one and has come in whole. For all else, wake the task."""
+        self._rests = False  # what comes before the task runs is for the task
+        data = plain.receive_now()
+        if data is None:
+            self._spot.wake()
+            return
+        block = self._last_block
+        if len(data) != len(block) + (self.head.content_length or 0) or not data.startswith(block):
+            self._buffer = data
+            self._spot.wake()
+            return
+        self._answered = False
+        self._waiting, self._outlet = "", None
+        try:
+            begun = taker.take(self, data[len(block) :])
+        except Exception as fault:  # noqa: BLE001 - it is raised again in the task, which has the boundary
+            self._begun = partial(_raise, fault)
+            self._spot.wake()
+            return
+        if self._answered:
+            return
+        if begun is None:
+            self._buffer, self._outlet = data, None
+        self._begun, outlet = begun, self._outlet
+        if outlet is None or outlet.shortcut is None or outlet.state != OPEN:
+            self._spot.wake()
 
     async def _admit(self, head: Head) -> Endpoint | None:
         """Pass the gate and find the endpoint. What is decided here depends on the head alone, so it holds for its like."""
@@ -602,15 +681,16 @@ class Connection:
 
     def _answer_directly(self, body: bytes) -> bool:
         # Called by whoever has brought the answer. The task of this connection stays where it is; the next request, or
-        # the end of the connection, will wake it. If that is here already, nothing would, so it has to go on itself.
+        # the end of the connection, will wake it, unless that request can be taken without it (`_take_at_once`). If that is
+        # here already, nothing would, so it has to go on itself.
         plain = self._plain
         if plain is None or plain.readable or len(body) > _ONE_SEND:
             return False
         status = 200 if self._outlet is None else self._outlet.status
-        data = (
-            self._answer_head(status, _JSON_LINE + (_lines(self._cors) if self._cors else b""), len(body))
-            + body
-        )
+        if status == 200 and not self._cors:
+            data = b"%b%d\r\n\r\n%b" % (_before_length(self._service.pulse.date), len(body), body)
+        else:
+            data = self._answer_head(status, _JSON_LINE + _lines(self._cors), len(body)) + body
         self._answered = True
         try:
             sent = plain.send_some(data)
@@ -623,6 +703,8 @@ class Connection:
             self._spot.wake()
         else:
             self._wait_for("request")
+            self._begun = None
+            self._rests = not self._left
         return True
 
     def attend(self, outlet: Outlet, *, to_the_end: bool, first_beat: float | None = None) -> None:
@@ -771,16 +853,31 @@ class Connection:
         self.abort()
 
     def _ready(self, left: bool) -> None:  # noqa: FBT001 - readiness.Ready
-        self._left = self._left or left
-        if left and self._outlet is not None:
-            # The reader of an upgraded connection comes to the end by itself, after what was sent before it.
-            if self._ends_with_peer and not self._hijacked:
-                self._outlet.leave()
-            elif not self._answered:
-                # It may only have closed its sending side, and still gets its answer.
-                self._last_sent = self._service.pulse.now
-        if self._plain is not None:
-            self._plain.ready(left=left)
+        if left:
+            self._peer_left()
+        plain, taker, service = self._plain, self._taker, self._service
+        if plain is None:
+            return
+        if (
+            self._rests
+            and taker is not None
+            and self._generation == service.route.generation
+            and not service.pulse.ending
+        ):
+            self._take_at_once(plain, taker)
+        else:
+            plain.ready(left=left)
+
+    def _peer_left(self) -> None:
+        self._left, self._rests = True, False
+        if self._outlet is None:
+            return
+        # The reader of an upgraded connection comes to the end by itself, after what was sent before it.
+        if self._ends_with_peer and not self._hijacked:
+            self._outlet.leave()
+        elif not self._answered:
+            # It may only have closed its sending side, and still gets its answer.
+            self._last_sent = self._service.pulse.now
 
     async def _linger(self) -> None:
         # Closing with unread input makes the kernel send a reset, which can destroy the answer on its way.

@@ -4,7 +4,9 @@ An answer is JSON with a status that says what kind of error it is, or an event 
 that drops the connection has cancelled its request. No session, no event id, no resumption.
 """
 
+from collections.abc import Mapping
 from contextlib import nullcontext
+from functools import partial
 from typing import Final
 
 import trio
@@ -17,7 +19,7 @@ from ..validators.modern import check_headers, read_envelope
 from ..validators.rejection import INVALID_REQUEST, Rejection
 from . import event_stream
 from .outlet import FINISHED, GONE, Outlet
-from .ports import Backend, Exchange, ModernRequest
+from .ports import Backend, Desk, Exchange, GoOn, ModernRequest
 from .streaming import write_events
 
 JSON: Final = b"application/json"
@@ -44,8 +46,7 @@ async def serve_modern(
     large = len(message.params) > LARGE
     if large:  # each step may hold the event loop for as long as one decoding takes
         await trio.lowlevel.checkpoint()
-    envelope = read_envelope(message.method, message.params, limits)
-    check_headers(headers, message.method, envelope)
+    request = read_modern(headers, message, limits)
     if message.method == _LISTEN and not acceptable.events:
         raise Rejection(406, INVALID_REQUEST, f"{_LISTEN} needs text/event-stream in Accept")
     outlet = exchange.outlet(direct=acceptable.json)
@@ -58,14 +59,35 @@ async def serve_modern(
     if large:
         await trio.lowlevel.checkpoint()
     with decoded_once() if large else nullcontext():
-        desk = await backend.ask(
-            exchange.principal,
-            headers,
-            ModernRequest(message, envelope, headers),
-            outlet,
-            pipe=False,
-            caller=caller,
-        )
+        desk = await backend.ask(exchange.principal, headers, request, outlet, pipe=False, caller=caller)
+    await _go_on(exchange, desk, outlet, acceptable)
+
+
+def read_modern(headers: Mapping[str, str], message: Request, limits: Limits) -> ModernRequest:
+    """Read the envelope of a request and compare it with the headers. Raises Rejection."""
+    envelope = read_envelope(message.method, message.params, limits)
+    check_headers(headers, message.method, envelope)
+    return ModernRequest(message, envelope, headers)
+
+
+def begin_modern(
+    exchange: Exchange, backend: Backend, request: ModernRequest, acceptable: Accepts
+) -> GoOn | None:
+    """Begin a request without waiting (ports.Taker). Raises Rejection."""
+    if request.request.method == _LISTEN:
+        return None
+    outlet = exchange.outlet(direct=acceptable.json)
+    outlet.answers_only = not acceptable.events
+    exchange.attend(outlet, to_the_end=True)
+    if outlet.state == GONE:
+        return None
+    caller = exchange.caller
+    caller.note_headers(exchange.head.headers)
+    desk = backend.ask_now(exchange.principal, request, outlet, caller)
+    return None if desk is None else partial(_go_on, exchange, desk, outlet, acceptable)
+
+
+async def _go_on(exchange: Exchange, desk: Desk, outlet: Outlet, acceptable: Accepts) -> None:
     try:
         await _answer(exchange, outlet, acceptable)
     finally:

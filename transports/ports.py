@@ -5,7 +5,7 @@ Nothing here knows how a session works or which HTTP version is spoken.
 
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import AbstractContextManager
-from typing import NamedTuple, Protocol
+from typing import NamedTuple, Protocol, runtime_checkable
 
 from ..validators.envelope import Message, Notification, Request
 from ..validators.http_head import Head
@@ -130,6 +130,10 @@ class Backend(Protocol):
         """
         ...
 
+    def ask_now(self, principal: str, request: ModernRequest, outlet: Outlet, caller: Caller) -> Desk | None:
+        """As `ask`, for one request on its own outlet. Returns None, and has done nothing, where that must wait."""
+        ...
+
     async def notify(
         self,
         principal: str,
@@ -195,6 +199,25 @@ class Exchange(Protocol):
 
 
 Endpoint = Callable[[Exchange], Awaitable[None]]
+# What is left to do for a request that was taken: it waits for the answer, unless that went out directly.
+GoOn = Callable[[], Awaitable[None]]
+
+
+@runtime_checkable
+class Taker(Protocol):
+    """An endpoint that can begin a request without waiting."""
+
+    def __call__(self, exchange: Exchange) -> Awaitable[None]:
+        """Serve one request (Endpoint)."""
+        ...
+
+    def take(self, exchange: Exchange, body: bytes) -> GoOn | None:
+        """Begin a request with this body and return what is left to do.
+
+        Returns None, and has done nothing, for all that only the endpoint itself can serve. The head is that of a request
+        that it has served before. Raises no Rejection.
+        """
+        ...
 
 
 class Hijacked(Protocol):

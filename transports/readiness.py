@@ -17,7 +17,8 @@ Ready = Callable[[bool], None]
 
 _EDGES: Final = select.EPOLLIN | select.EPOLLRDHUP | select.EPOLLET
 _LEFT: Final = select.EPOLLRDHUP | select.EPOLLHUP | select.EPOLLERR
-_BATCH: Final = 256
+# Few enough for one step of the event loop, since requests and answers are served in it.
+_BATCH: Final = 64
 
 
 class Spot:
@@ -91,18 +92,19 @@ class Readiness:
                 await trio.lowlevel.wait_readable(self._epoll.fileno())
                 self._waiting = False
             again, self._again = self._again, {}
+            members = self._members
             for descriptor, events in self._epoll.poll(0, _BATCH):
-                again.pop(descriptor, None)  # one turn for each, however many edges it makes
-                self._call(descriptor, left=bool(events & _LEFT))
+                if again:
+                    again.pop(descriptor, None)  # one turn for each, however many edges it makes
+                ready = members.get(descriptor)
+                if ready is not None:
+                    ready(events & _LEFT != 0)
             for descriptor in again:
-                self._call(descriptor, left=False)
+                ready = members.get(descriptor)
+                if ready is not None:
+                    ready(False)
 
     def close(self) -> None:
         """Give the descriptor back. All members must have left."""
         self._epoll.close()
         os.close(self._waker)
-
-    def _call(self, descriptor: int, *, left: bool) -> None:
-        ready = self._members.get(descriptor)
-        if ready is not None:
-            ready(left)

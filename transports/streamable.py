@@ -10,7 +10,8 @@ A client whose Accept has no text/event-stream gets JSON, without the notificati
 meanwhile goes to the GET stream, or is refused where there is none. This is what the servers of the SDKs do in their JSON mode.
 """
 
-from typing import Final
+from functools import partial
+from typing import TYPE_CHECKING, Final
 
 import trio
 
@@ -30,7 +31,7 @@ from ..validators.envelope import (
 from ..validators.limits import Limits
 from ..validators.media import Accepts, accepts, is_json
 from ..validators.members import LARGE, decoded_once
-from ..validators.modern import SUPPORTED, is_modern
+from ..validators.modern import SUPPORTED, is_modern, may_be_modern
 from ..validators.rejection import INVALID_PARAMS, INVALID_REQUEST, SERVER_ERROR, Rejection
 from ..validators.shapes import (
     BATCH_REVISION,
@@ -40,17 +41,22 @@ from ..validators.shapes import (
     check_version_header,
 )
 from . import event_stream
-from .modern import serve_modern
+from .modern import begin_modern, read_modern, serve_modern
 from .options import Headers
 from .outlet import GONE, Outlet, Signal
-from .ports import Backend, Conversation, Exchange
+from .ports import Backend, Conversation, Exchange, GoOn
 from .streaming import write_events
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 JSON: Final = b"application/json"
 # What a client is told to wait before it comes back for an interrupted stream, in milliseconds (SEP-1699).
 RETRY_MS: Final = 1000
 # A call without an answer becomes an event stream after so many seconds, where the revision has priming events.
 _COMMIT_SECONDS: Final = 1.0
+# A body of up to so many bytes is served at once, if it has come in whole.
+_TAKEN: Final = 64 * 1024
 _SESSION: Final = "mcp-session-id"
 _VERSION: Final = "mcp-protocol-version"
 # So much may come before the answer to `initialize` until it becomes a stream of events (bytes).
@@ -80,11 +86,42 @@ class StreamableHttp:
 
     # ---- POST
 
-    async def _post(self, exchange: Exchange) -> None:
+    def take(self, exchange: Exchange, body: bytes) -> GoOn | None:
+        """Begin an ordinary request at once (ports.Taker). Its Content-Type has been checked."""
+        if len(body) > _TAKEN or body[:1] != b"{":
+            return None
         headers = exchange.head.headers
         acceptable = accepts(headers.get("accept"))
+        begin: Callable[[], GoOn | None]
+        try:
+            message = decode(body, self._limits)
+            if type(message) is not Request or not (acceptable.json or acceptable.events):
+                return None
+            if may_be_modern(message.params):
+                request = read_modern(headers, message, self._limits)
+                begin = partial(begin_modern, exchange, self._backend, request, acceptable)
+            else:
+                version = headers.get(_VERSION)
+                if message.method == "initialize" or not (version is None or version in LEGACY_REVISIONS):
+                    return None
+                conversation = self._conversation(headers.get(_SESSION), exchange.principal)
+                begin = partial(self._begin, exchange, conversation, message, acceptable)
+        except Rejection:  # which is raised once more where it can be answered
+            return None
+        try:
+            return begin()
+        except Rejection as rejection:
+            return partial(refuse_message, exchange, body, rejection, json=acceptable.json)
+
+    async def _post(self, exchange: Exchange) -> None:
+        headers = exchange.head.headers
         check_content_type(headers.get("content-type"))
         body = await exchange.read_body()
+        go_on = self.take(exchange, body)
+        if go_on is not None:
+            await go_on()
+            return
+        acceptable = accepts(headers.get("accept"))
         session_id = headers.get(_SESSION)
         try:
             if is_batch(body):
@@ -125,22 +162,25 @@ class StreamableHttp:
             receive(conversation, message, None)
             await exchange.answer(202, b"", b"")
             return
+        await self._begin(exchange, conversation, message, acceptable)()
+
+    def _begin(
+        self, exchange: Exchange, conversation: Conversation, message: Request, acceptable: Accepts
+    ) -> GoOn:
         outlet = exchange.outlet(direct=not acceptable.events_first)
         outlet.answers_only = not acceptable.events
         if len(message.params) <= LARGE:
             conversation.receive(message, outlet)
         else:
             receive(conversation, message, outlet)
-        await self._answer(exchange, conversation, outlet, acceptable)
+        primed = acceptable.events and not acceptable.events_first and conversation.version >= PRIMING_SINCE
+        exchange.attend(outlet, to_the_end=False, first_beat=_COMMIT_SECONDS if primed else None)
+        return partial(self._answer, exchange, conversation, outlet, acceptable)
 
     async def _answer(
         self, exchange: Exchange, conversation: Conversation, outlet: Outlet, acceptable: Accepts
     ) -> None:
-        if acceptable.events_first:
-            exchange.attend(outlet, to_the_end=False)
-        else:
-            primed = acceptable.events and conversation.version >= PRIMING_SINCE
-            exchange.attend(outlet, to_the_end=False, first_beat=_COMMIT_SECONDS if primed else None)
+        if not acceptable.events_first:
             answered = await outlet.answered()
             if answered or not acceptable.events:
                 answer = outlet.take_answer()

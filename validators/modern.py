@@ -121,9 +121,17 @@ _KEY: Final = PROTOCOL_VERSION.encode()
 # ---- the envelope
 
 
+def may_be_modern(params: bytes) -> bool:
+    """Return False where params cannot carry the modern envelope: a test of bytes, before anything is decoded."""
+    return _KEY in params or (b"\\" in params and _may_spell_the_key(params))
+
+
 def is_modern(params: bytes) -> bool:
-    """Whether params claim to carry the modern envelope: their `_meta` has a protocolVersion, of whatever type."""
-    if _KEY not in params and not (b"\\" in params and _may_spell_the_key(params)):
+    """Whether params claim to carry the modern envelope: their `_meta` has a protocolVersion, of whatever type.
+
+    It is so where `read_envelope` can read them, and otherwise need not be.
+    """
+    if not may_be_modern(params):
         return False
     try:
         meta = decoded(_decode_claim, params).meta
@@ -242,12 +250,13 @@ def check_headers(headers: Mapping[str, str], method: str, envelope: Envelope) -
     """
     if headers.get("mcp-protocol-version") != envelope.version:
         raise _mismatch("MCP-Protocol-Version", "the protocolVersion of the body")
-    check_supported(envelope.version)
+    if envelope.version not in SUPPORTED:
+        check_supported(envelope.version)
     if headers.get("mcp-method") != method:
         raise _mismatch("Mcp-Method", "the method of the body")
     if method in NAMED:
         name = headers.get("mcp-name")
-        if name is None or decode_value(name) != envelope.name:
+        if name is None or (decode_value(name) if name.startswith(_ENCODED) else name) != envelope.name:
             raise _mismatch("Mcp-Name", f"the {NAMED[method]} of the body")
 
 
@@ -257,6 +266,7 @@ def _mismatch(header: str, what: str) -> Rejection:
 
 # A value in Base64 says so, as `=?base64?...?=` (digest 3.5). Both ends are case-sensitive.
 _SENTINEL: Final = re.compile(r"=\?base64\?(.*)\?=\Z", re.DOTALL)
+_ENCODED: Final = "=?base64?"
 # Visible ASCII, with spaces and tabs inside only, or nothing at all.
 _PLAIN: Final = re.compile(r"(?:[!-~](?:[\t -~]*[!-~])?)?\Z")
 
