@@ -11,6 +11,8 @@ from collections.abc import Callable
 from enum import Enum, auto
 from typing import Final, NamedTuple
 
+import msgspec
+
 from ..validators.rejection import INTERNAL_ERROR, METHOD_NOT_FOUND
 
 # Methods in whose course a server may send requests to its client.
@@ -45,35 +47,24 @@ def nothing(method: str, params: bytes) -> bool:  # noqa: ARG001 - as Origin.dec
     return False
 
 
-class Origin:
+class Origin(msgspec.Struct, eq=False):
     """A call as the server sees it. `owner` is an object of the front that made the call, opaque here.
 
     `declared` returns whether the client has declared, with this very call, that it answers requests of a method with
     these params.
     """
 
-    __slots__ = ("client", "declared", "may_ask", "owner", "phase", "since", "task", "wire_id")
-
-    def __init__(
-        self,
-        wire_id: bytes,
-        client: Client,
-        owner: object,
-        declared: Callable[[str, bytes], bool],
-        *,
-        may_ask: bool,
-    ) -> None:
-        self.wire_id = wire_id
-        # Whether a server may send requests in its course (`MAY_ASK`).
-        self.may_ask = may_ask
-        self.client = client
-        self.owner = owner
-        self.declared = declared
-        self.phase = Phase.RUNNING
-        # The raw id of the task that the server has made of it, or nothing.
-        self.task = b""
-        # When `tick` first saw it cancelled or answered (seconds), None before.
-        self.since: float | None = None
+    wire_id: bytes
+    client: Client
+    owner: object
+    declared: Callable[[str, bytes], bool]
+    # Whether a server may send requests in its course (`MAY_ASK`).
+    may_ask: bool
+    phase: Phase = Phase.RUNNING
+    # The raw id of the task that the server has made of it, or nothing.
+    task: bytes = b""
+    # When `tick` first saw it cancelled or answered (seconds), None before.
+    since: float | None = None
 
 
 class Refusal(NamedTuple):

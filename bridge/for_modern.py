@@ -24,6 +24,7 @@ URL_ELICITATION_REQUIRED: Final = -32042
 # The range that the modern era keeps for itself (digest 1.13).
 _RESERVED: Final = range(-32099, -32019)
 
+_SERVER_INFO: Final = modern.SERVER_INFO.encode()
 _COMPLETE: Final = members.raw(b'"complete"')
 _STALE: Final = members.raw(b"0")
 _PRIVATE: Final = members.raw(b'"private"')
@@ -55,6 +56,26 @@ class Fault(msgspec.Struct, gc=False):
     message: str = ""
     data: msgspec.Raw | msgspec.UnsetType = msgspec.UNSET
 
+
+class _PlainCall(msgspec.Struct, gc=False):
+    name: msgspec.Raw
+    arguments: msgspec.Raw
+
+
+class _PlainResult(msgspec.Struct, gc=False):
+    content: msgspec.Raw
+    isError: msgspec.Raw | msgspec.UnsetType = msgspec.UNSET  # noqa: N815 - the wire's spelling
+    structuredContent: msgspec.Raw | msgspec.UnsetType = msgspec.UNSET  # noqa: N815
+
+
+_decode_plain_call = msgspec.json.Decoder(_PlainCall).decode
+_decode_plain_result = msgspec.json.Decoder(_PlainResult).decode
+# Larger ones (bytes) are not decoded once more to find out whether they are plain.
+_PLAIN_SIZE: Final = 64 * 1024
+_CALL_FRAME: Final = len('{"name":,"arguments":')
+_RESULT_FRAME: Final = len('{"content":}')
+_ERROR_FRAME: Final = len(',"isError":')
+_STRUCTURE_FRAME: Final = len(',"structuredContent":')
 
 # Codes are smaller than this.
 _CODES: Final = 2**53
@@ -91,6 +112,8 @@ class Profile(NamedTuple):
         return found
 
 
+# What a client can be asked for that declares nothing.
+NO_PROFILE: Final = Profile()
 # What a process is told that several clients share: a client that has not declared it is not asked.
 EVERY_PROFILE: Final = Profile(
     roots=True, sampling=True, sampling_tools=True, sampling_context=True, form=True, url=True
@@ -100,7 +123,7 @@ EVERY_PROFILE: Final = Profile(
 def profile_of(capabilities: bytes) -> Profile:
     """Return the profile of the capabilities that a modern request declares. `elicitation: {}` means forms."""
     if capabilities == b"{}":
-        return Profile()
+        return NO_PROFILE
     return _cached_profile(capabilities) if len(capabilities) <= _CACHED_SIZE else _read_profile(capabilities)
 
 
@@ -170,6 +193,32 @@ def _meta_without_envelope(text: bytes, token: bytes = b"") -> msgspec.Raw | Non
 _cached_meta: Final = lru_cache(maxsize=64)(_meta_without_envelope)
 
 
+def envelope_ending(params: bytes, found: Members) -> bytes:
+    """Return how params end, if that is an envelope of which a legacy server sees nothing; nothing otherwise.
+
+    `found` are their members. Most clients end all their params alike.
+    """
+    text = bytes(found.get("_meta", b""))
+    ending = b',"_meta":%b}' % text
+    if not text or len(text) > _CACHED_SIZE or not params.endswith(ending):
+        return b""
+    kept = b"\\" in text or b"progressToken" in text or b"logLevel" in text or _cached_meta(text) is not None
+    return b"" if kept else ending
+
+
+def is_plain_call(params: bytes, ending: bytes) -> bool:
+    """Return whether the params of a tool's call are a name, arguments and this ending, each once: its length says so."""
+    if len(params) > _PLAIN_SIZE or not params.endswith(ending):
+        return False
+    try:
+        read = _decode_plain_call(params)
+    except members.UNREADABLE:
+        return False
+    return len(params) == _CALL_FRAME + len(memoryview(read.name)) + len(memoryview(read.arguments)) + len(
+        ending
+    )
+
+
 # ---- results on their way back
 
 
@@ -184,6 +233,10 @@ def result(
 
     A result that is no object, such as null, stays as it is. Raises Rejection for a list that must be looked into and is beyond the limits.
     """
+    if method == "tools/call" and type(legacy) is bytes and _needs_no_rule(legacy):
+        return b"".join(
+            (legacy[:-1], b',"_meta":{"', _SERVER_INFO, b'":', server_info, b'},"resultType":"complete"}')
+        )
     if not members.is_object(legacy):
         return bytes(legacy)
     found = members.peek(legacy)
@@ -194,6 +247,22 @@ def result(
     with_cursor(found, cursors)
     with_server_info(found, server_info)
     return members.write(complete(method, found))
+
+
+def _needs_no_rule(result: bytes) -> bool:
+    """Return whether a result of a tool has content and no member that a rule is about, each once: its length says so."""
+    if len(result) > _PLAIN_SIZE:
+        return False
+    try:
+        read = _decode_plain_result(result)
+    except members.UNREADABLE:
+        return False
+    size = _RESULT_FRAME + len(memoryview(read.content))
+    if read.isError is not msgspec.UNSET:
+        size += _ERROR_FRAME + len(memoryview(read.isError))
+    if read.structuredContent is not msgspec.UNSET:
+        size += _STRUCTURE_FRAME + len(memoryview(read.structuredContent))
+    return len(result) == size
 
 
 def extension_result(legacy: bytes | msgspec.Raw) -> bytes:

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 _ANONYMOUS: Final = Client("")
 # Of a call that was not sent yet.
-_UNSENT: Final = Origin(b"", _ANONYMOUS, None, nothing, may_ask=False)
+UNSENT: Final = Origin(b"", _ANONYMOUS, None, nothing, may_ask=False)
 
 
 class InputRequest:
@@ -53,65 +53,36 @@ class CallPhase(Enum):
     HELD = auto()
 
 
-class Call:
+class Call(msgspec.Struct, eq=False):
     """A call at the server, and the request of a client that waits for it, another one after each round."""
 
-    __slots__ = (
-        "client",
-        "completions",
-        "inputs",
-        "key",
-        "lacks",
-        "level",
-        "method",
-        "numbered",
-        "origin",
-        "params",
-        "phase",
-        "profile",
-        "progress",
-        "requester",
-        "round",
-        "since",
-        "slot",
-        "task",
-        "tasked",
-        "token",
-        "token_id",
-        "uri",
-        "urls",
-        "wire_id",
-    )
-
-    def __init__(self, method: str, params: bytes, uri: str, profile: Profile) -> None:
-        self.method = method
-        self.params = params
-        self.uri = uri
-        self.requester = b""  # the id of the request that waits
-        self.client = _ANONYMOUS
-        self.profile = profile  # what its client has declared with that request
-        self.token = b""  # the progress token of its client
-        self.level = ""  # the log level that its client wants
-        self.wire_id = b""
-        self.token_id = (
-            b""  # the id under which it was sent: also its progress token at the server, which a task keeps
-        )
-        self.origin = _UNSENT  # it gets its own when it is sent
-        self.phase = CallPhase.RUNNING
-        self.key = ""  # its random name in `requestState`, from the first input request on
-        self.round = 0
-        self.progress: float | None = None
-        self.inputs: dict[str, InputRequest] = {}
-        self.numbered = 0
-        # Capabilities that its client would have had to declare: the reason, if the call fails.
-        self.lacks: dict[str, dict[str, dict[str, str]]] = {}
-        self.slot: Response | None = None  # the server's answer, while no request waits for it
-        self.tasked = False  # whether it is sent as a task
-        self.task = b""  # the raw id of the task that the server has made of it
-        self.since: float | None = None  # when the clock first saw it held (seconds)
-        # Of a call that the server refused until URLs are opened (-32042): it is sent again when they are.
-        self.urls = False
-        self.completions: set[bytes] = set()
+    method: str
+    params: bytes
+    uri: str
+    profile: Profile  # what its client has declared with that request
+    origin: Origin  # UNSENT until it is sent
+    requester: bytes = b""  # the id of the request that waits
+    client: Client = _ANONYMOUS
+    token: bytes = b""  # the progress token of its client
+    level: str = ""  # the log level that its client wants
+    wire_id: bytes = b""
+    # The id under which it was sent: also its progress token at the server, which a task keeps.
+    token_id: bytes = b""
+    phase: CallPhase = CallPhase.RUNNING
+    key: str = ""  # its random name in `requestState`, from the first input request on
+    round: int = 0
+    progress: float | None = None
+    inputs: dict[str, InputRequest] = {}  # a new one for each call (msgspec)
+    numbered: int = 0
+    # Capabilities that its client would have had to declare: the reason, if the call fails.
+    lacks: dict[str, dict[str, dict[str, str]]] = {}
+    slot: Response | None = None  # the server's answer, while no request waits for it
+    tasked: bool = False  # whether it is sent as a task
+    task: bytes = b""  # the raw id of the task that the server has made of it
+    since: float | None = None  # when the clock first saw it held (seconds)
+    # Of a call that the server refused until URLs are opened (-32042): it is sent again when they are.
+    urls: bool = False
+    completions: set[bytes] = set()
 
     @property
     def unsent(self) -> bool:

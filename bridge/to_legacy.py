@@ -41,7 +41,7 @@ from .effects import (
 )
 from .for_modern import Profile
 from .handshake import Handshake, HandshakePhase, initialize_params
-from .input_rounds import Call, CallPhase, InputRequest, InputRounds
+from .input_rounds import UNSENT, Call, CallPhase, InputRequest, InputRounds
 from .listening import LISTS, Listening
 from .unawaited import Unawaited
 
@@ -107,6 +107,8 @@ class ToLegacy:
         self._requesters: dict[bytes, Call] = {}  # by the id of the request that waits
         self._rounds = InputRounds(mint)
         self._roots = _Roots()
+        # The last members of the params of its calls that are dropped as they are (`for_modern.envelope_ending`).
+        self._ending = b""
         self._tasked: set[str] = set()  # tools that the server runs as tasks only
         self._unawaited = Unawaited()
         several = self._origins.several
@@ -235,7 +237,7 @@ class ToLegacy:
         if self._handshake.phase is HandshakePhase.REFUSED:
             return _fail(request.id, INTERNAL_ERROR, self._handshake.refusal)
         method = request.method
-        if not members.has_room(request.params):
+        if len(request.params) > members.MOST_UNNAMED and not members.has_room(request.params):
             return _fail(request.id, INVALID_PARAMS, members.TOO_MANY)
         if method == "server/discover":
             return (self._discovered(request.id),)
@@ -248,11 +250,20 @@ class ToLegacy:
             return self._begin_extended(request, asked)
         if not self._handshake.has(capability):
             return _fail(request.id, METHOD_NOT_FOUND, f"the server has no {capability}")
+        if self._ending and method == "tools/call" and for_modern.is_plain_call(request.params, self._ending):
+            return self._begin_plain(request, asked)
         found = members.read(request.params)
         state = found.get("requestState") if method in INTERACTIVE else None
         if state is not None:
             return self._retried(request, found, members.string(state), asked)
+        self._ending = for_modern.envelope_ending(request.params, found)
         return self._begin(request, found, asked)
+
+    def _begin_plain(self, request: Request, asked: "Asked | None") -> Effects:
+        # Of its params nothing changes, but that the envelope at their end is dropped.
+        call = Call(request.method, request.params, "", self._profile, UNSENT)
+        self._bind(call, request.id, asked)
+        return self._send(call, plain=request.params[: -len(self._ending)] + b"}")
 
     def _extends(self, method: str) -> bool:
         # A method of an extension passes as it is.
@@ -260,8 +271,8 @@ class ToLegacy:
 
     def _begin_extended(self, request: Request, asked: "Asked | None") -> Effects:
         found = members.read(request.params)
-        call = Call(request.method, request.params, "", self._profile)
-        self._bind(call, request.id, found, asked)
+        call = Call(request.method, request.params, "", self._profile, UNSENT)
+        self._bind(call, request.id, asked, found)
         return self._send(call, found)
 
     def _begin(self, request: Request, found: Members, asked: "Asked | None") -> Effects:
@@ -279,26 +290,35 @@ class ToLegacy:
         ):
             del found["context"]
             params = members.write(found)
-        call = Call(method, params, members.string(found.get("uri")), self._profile)
-        self._bind(call, request.id, found, asked)
+        uri = members.string(found["uri"]) if "uri" in found else ""
+        call = Call(method, params, uri, self._profile, UNSENT)
+        self._bind(call, request.id, asked, found)
         return self._send(call, found)
 
-    def _bind(self, call: Call, requester: bytes, found: Members, asked: "Asked | None") -> None:
-        call.token, call.level = for_modern.token_and_level(found.get("_meta"))
+    def _bind(
+        self, call: Call, requester: bytes, asked: "Asked | None", found: Members | None = None
+    ) -> None:
+        if found is not None:
+            call.token, call.level = for_modern.token_and_level(found.get("_meta"))
         call.requester = requester
         self._requesters[requester] = call
         if asked is not None:
             call.client = asked.client
-            call.profile = for_modern.profile_of(asked.choice.declared(asked.envelope.capabilities))
+            declared = asked.envelope.capabilities
+            call.profile = (
+                for_modern.NO_PROFILE
+                if declared == b"{}"
+                else for_modern.profile_of(asked.choice.declared(declared))
+            )
             if call.wire_id:
                 call.origin.client = call.client
 
-    def _send(self, call: Call, found: Members | None = None) -> Effects:
-        # `found` are the members of its params, which may be changed.
+    def _send(self, call: Call, found: Members | None = None, plain: bytes = b"") -> Effects:
+        # `found` are the members of its params, which may be changed, and `plain` the params for the server, if known.
         call.wire_id = call.token_id = self._mint_id()
         call.phase = CallPhase.RUNNING
         self._calls[call.wire_id] = call
-        params = for_modern.without_envelope(
+        params = plain or for_modern.without_envelope(
             members.read(call.params) if found is None else found,
             call.wire_id,
             rounds=call.method in _PASSED,
@@ -307,12 +327,13 @@ class ToLegacy:
             call.tasked = call.tasked or for_modern.tool_of(params) in self._tasked
         if call.tasked:
             params = for_modern.with_task(params)
-        effects: list[Effect] = [*self._set_level(call)]
+        effects: list[Effect] = [*self._set_level(call)] if call.level else []
         effects.append(ToServer(Request(call.wire_id, call.method, params)))
         may_ask = call.method in MAY_ASK
         call.origin = self._origins.begin(call.wire_id, call.client, self, call.declares, may_ask=may_ask)
-        for message in self._roots.carried_by(call):
-            effects.extend(self.assigned(message, call.origin))
+        if len(self._roots):
+            for message in self._roots.carried_by(call):
+                effects.extend(self.assigned(message, call.origin))
         return effects
 
     def _set_level(self, call: Call) -> Effects:
@@ -415,7 +436,7 @@ class ToLegacy:
             or not self._rounds.take(call, number, found.get("inputResponses"))
         ):
             return _fail(request.id, INVALID_PARAMS, "Invalid or expired requestState")
-        self._bind(call, request.id, found, asked)
+        self._bind(call, request.id, asked, found)
         if call.unanswered and call.slot is None:
             return self._hold(call)
         return self._resume(call)
@@ -504,7 +525,8 @@ class ToLegacy:
         if self._initialize_id and message.id == self._initialize_id:
             return self._initialized(message)
         call = self._calls.pop(message.id, None)
-        if not members.has_room(message.result):
+        is_small = type(message.result) is bytes and len(message.result) <= members.MOST_UNNAMED
+        if not is_small and not members.has_room(message.result):
             message = Response(message.id, b"", for_modern.fault_text(INTERNAL_ERROR, members.TOO_MANY))
         if call is None:
             return self._unmatched(message)
@@ -590,7 +612,10 @@ class ToLegacy:
         except Rejection as rejection:  # too large for what has to be changed in it
             return self._end_with(call, for_modern.fault_text(rejection.code, rejection.text))
         self._requesters.pop(call.requester, None)
-        return (_answer(call.requester, result), *self._assign_again(call, self._rounds.remove(call)))
+        answer = _answer(call.requester, result)
+        if not call.key:  # the server has asked for nothing in its course
+            return (answer,)
+        return (answer, *self._assign_again(call, self._rounds.remove(call)))
 
     def _finish_extended(self, call: Call, message: Response) -> Effects:
         if message.error:
@@ -718,6 +743,9 @@ class _Roots:
     def __contains__(self, server_id: bytes) -> bool:
         return server_id in self._waiting
 
+    def __len__(self) -> int:
+        return len(self._waiting)
+
     def keep(self, message: Request, limit: int) -> bool:
         """Keep a request. Returns False at the limit."""
         if len(self._waiting) >= limit:
@@ -731,7 +759,7 @@ class _Roots:
 
     def carried_by(self, call: Call) -> list[Request]:
         """Remove and return the requests that a call that begins can carry."""
-        if not self._waiting or not call.declares("roots/list", b""):
+        if not call.declares("roots/list", b""):
             return []
         waiting, self._waiting = self._waiting, {}
         return [message for message, _ in waiting.values()]

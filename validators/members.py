@@ -68,7 +68,12 @@ def decoded_once() -> Generator[None]:
 
 def _read(text: bytes | msgspec.Raw) -> Members:
     if not _memory.users:
-        return surrogates.members(text, _decode)
+        try:
+            return _decode(text)
+        except msgspec.ValidationError:
+            raise
+        except msgspec.DecodeError:
+            return surrogates.members(text, _decode)
     if text is _memory.text:
         return dict(_memory.members)
     found = surrogates.members(text, _decode)
