@@ -167,6 +167,8 @@ class LocalConversation:
         self.heard = Hearing(limits, log, self._from_server, self._spoiled).heard  # server.Holder
         self.ended = False
         self._begun = True
+        # For how long its child had not answered `initialize` when it ended, in seconds.
+        self.unanswered = 0.0
         self.draining = ""  # why no request is taken any more
         self.make: Callable[[], Translator] | None = None
         self.doubtful = False
@@ -278,6 +280,7 @@ class LocalConversation:
         if self.ended:
             return
         self.ended = True
+        self.unanswered = self._session.unanswered(self._clock.time(trio.current_time()))
         why = f"the session has ended: {reason}"
         if self._pipe is not None:
             self._pipe.why = why

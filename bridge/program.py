@@ -1,12 +1,20 @@
 """Which program a command means, and whether it is safe to start (attacks V25, K03)."""
 
+import errno
 import os
 import shutil
 import stat
-from collections.abc import Mapping
+from collections.abc import Generator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Final
 
-from ..transports.options import Launch
+from ..transports.options import Launch, SpawnFailed
+
+# The kernel reads so much of a file to find its interpreter (BINPRM_BUF_SIZE), in bytes.
+_HEAD_BYTES: Final = 256
+# Errors of execve(2) that are about the contents of a file, or about an interpreter or loader that it names.
+_NOT_EXECUTED: Final = tuple(os.strerror(number) for number in (errno.ENOENT, errno.ENOEXEC, errno.EACCES))
 
 
 class NotRunnable(Exception):
@@ -56,6 +64,42 @@ def why_not_there(launch: Launch) -> str:
     if launch.cwd is not None and not os.path.isdir(launch.cwd):  # noqa: PTH112 - as above
         return f"cwd {launch.cwd} is no directory"
     return ""
+
+
+@contextmanager
+def explained(launch: Launch) -> Generator[None]:
+    """Add to a SpawnFailed why the program was not executed, from the first bytes of its file, which the kernel has just read."""
+    try:
+        yield
+    except SpawnFailed as fault:
+        why = why_not_executed(launch) if str(fault).endswith(_NOT_EXECUTED) else ""
+        raise SpawnFailed(f"{fault}; {why}" if why else str(fault)) from None
+
+
+def why_not_executed(launch: Launch) -> str:
+    """Return why the kernel does not execute a program that is there (execve(2)); nothing where the file does not show it."""
+    path = found_program(launch.argv, launch.env) or ""
+    try:
+        with open(path, "rb") as file:  # noqa: PTH123 - as above
+            head = file.read(_HEAD_BYTES)
+    except (OSError, ValueError):
+        return ""
+    if head.startswith(b"#!"):
+        return _why_not_interpreted(head[2:].partition(b"\n")[0])
+    if head.startswith(b"\x7fELF"):
+        return "it is damaged, or was built for another machine, or the loader that it names is missing"
+    return "it has no #! line: a script needs one, such as #!/bin/sh, or its interpreter as first word of the command"
+
+
+def _why_not_interpreted(line: bytes) -> str:
+    interpreter = os.fsdecode((line.strip(b" \t").replace(b"\t", b" ").split(b" "))[0])
+    if not interpreter.strip():
+        return "its #! line names no interpreter"
+    if os.access(interpreter, os.X_OK) and not os.path.isdir(interpreter):  # noqa: PTH112 - as above
+        return ""
+    ending = "; its lines end with CR LF, and must end with LF" if interpreter.endswith("\r") else ""
+    missing = "is not executable" if os.path.exists(interpreter) else "does not exist"  # noqa: PTH110 - as above
+    return f"its #! line names {interpreter!r}, which {missing}{ending}"
 
 
 def found_program(argv: tuple[str, ...], environment: Mapping[str, str]) -> str | None:

@@ -177,6 +177,10 @@ class Record:
         ]
         return Output(*found)
 
+    def messages(self, sent: Iterable[bytes]) -> tuple[str, ...]:
+        """Return the beginnings of these messages, as they may be shown."""
+        return tuple(self.shown(line, _TAIL_CHARACTERS) for line in sent)
+
     def stdout(self, pid: int, line: bytes) -> None:
         """A process has written this line to its stdout, and it is no message."""
         self._keep(Entry(time.time(), "stdout", pid, self.shown(line, _TAIL_CHARACTERS)))

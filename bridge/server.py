@@ -47,6 +47,7 @@ from .for_modern import EVERY_PROFILE, Profile, read_fault
 from .off_loop import off_loop
 from .placement import Declared, Key, NamingDesk, Place, client_of, declared, fingerprint, of_session
 from .probe import asked_for_era, confirms, takes_initialize
+from .program import explained
 from .record import Call, Record
 from .registry import Registry
 from .relay import Asked, Relay
@@ -63,6 +64,8 @@ from .vital import Vital
 
 # A process that waits to be used and exits within this time after its start has failed to start, in seconds.
 _SOON = 10.0
+# A client that leaves after this time without an answer to its `initialize` is counted as a failed start, in seconds.
+_WAITED = 2.0
 # How long nothing is looked up of the files of a command after they were looked at, in seconds.
 _LOOKED = 10.0
 # How long the process beside a sibling that gave no answer is waited for, in seconds.
@@ -922,6 +925,9 @@ class LocalServer:
 
     def _close_place(self, place: Place, reason: str) -> None:
         self._forget(place.desk)
+        child = self._child_of(place.desk)
+        if child is not None:
+            self._left(place.desk, trio.current_time() - self._startups[child][1])
         place.desk.end(reason)
 
     def _forget(self, desk: Desk) -> None:
@@ -1133,9 +1139,9 @@ class LocalServer:
         async with trio.open_nursery() as nursery:
             nursery.start_soon(give_up)
             try:
-                found = await asked_for_era(
-                    self.config.launch, self._spawner, self._readiness, self._limits, started
-                )
+                launch = self.config.launch
+                with explained(launch):
+                    found = await asked_for_era(launch, self._spawner, self._readiness, self._limits, started)
             except SpawnFailed as fault:
                 not_started = fault
             nursery.cancel_scope.cancel()
@@ -1176,7 +1182,7 @@ class LocalServer:
 
     def over(self, conversation: LocalConversation) -> None:
         """It has ended (conversation.Around)."""
-        self._doubted.pop(conversation, None)
+        self._left(conversation, conversation.unanswered)
         self._registry.remove(conversation.id)
 
     def revive(self, conversation: LocalConversation) -> None:
@@ -1229,7 +1235,9 @@ class LocalServer:
         # Perhaps the client has asked for what no server would take: that says nothing of the server.
         try:
             await self._check_approved()
-            return await takes_initialize(self.config.launch, self._spawner, self._readiness, self._limits)
+            launch = self.config.launch
+            with explained(launch):
+                return await takes_initialize(launch, self._spawner, self._readiness, self._limits)
         except SpawnFailed as fault:
             self._not_started(fault, self._breaker)
             raise Rejection(503, SERVER_ERROR, str(fault)) from None
@@ -1250,6 +1258,7 @@ class LocalServer:
             self._settle_doubt(conversation)
             conversation.settle(None)
             return
+        self._doubted.pop(conversation, None)
         self._book.opened(trio.current_time(), legacy=False)
         conversation.settle(self._to_modern)
         try:
@@ -1417,7 +1426,20 @@ class LocalServer:
 
     def late(self, holder: Holder, text: str) -> tuple[str, dict[str, object]]:
         """Return how to tell a client that its process has not opened its session, for this reason (conversation.Around)."""
-        child = next(
+        fault = self._doubted.pop(holder, None) or self._silence(holder, text.removeprefix("the server "))
+        self._book.start_failed()
+        self._note_failure(holder, fault)
+        return _told(fault, {"reason": "not started"}, alone=len(holder.principals) <= 1)
+
+    def _silence(self, holder: Holder, reason: str) -> StartFault:
+        child = self._child_of(holder)
+        if child is None:
+            return StartFault(reason)
+        return StartFault(reason, self._output(child), hangs=not self._startups[child][0].over)
+
+    def _child_of(self, holder: Holder) -> Child | None:
+        """Return the process that serves it now."""
+        return next(
             (
                 one
                 for one, of in self._children.items()
@@ -1425,17 +1447,24 @@ class LocalServer:
             ),
             None,
         )
-        fault = StartFault(
-            text.removeprefix("the server "),
-            Output() if child is None else self._output(child),
-            hangs=child is not None and not self._startups[child][0].over,
-        )
+
+    def _left(self, holder: Holder, waited: float) -> None:
+        """Record a failed start where a client has ended its session after waiting so long (seconds) for the first answer."""
+        child = self._child_of(holder)
+        if waited < _WAITED or child is None or self._closed or self._is_beside(holder):
+            return
+        if self._startups[child][0].over or child.gone:
+            return
+        reason = f"had not answered initialize after {waited:.0f} s, when its client ended the session"
+        self.record.errors += 1
         self._book.start_failed()
-        self._note_failure(holder, fault)
-        return _told(fault, {"reason": "not started"}, alone=len(holder.principals) <= 1)
+        self._note_failure(holder, self._silence(holder, reason))
 
     def _output(self, child: Child) -> Output:
-        return self.record.output(child.pid, child.unfinished)
+        output = self.record.output(child.pid, child.unfinished)
+        if output.stdout:
+            return output
+        return output._replace(stdout=self.record.messages(self._startups[child][0].sent))
 
     async def _resolve(self) -> None:
         """Wait until all that is kept outside of the configuration has been read. Raises NotResolved."""
@@ -1511,7 +1540,8 @@ class LocalServer:
         hidden = holder.brought.secrets if holder is not None else ()
         self.record.hide(hidden)
         try:
-            child = await self._spawner.spawn(launch, limits=self._limits, readiness=self._readiness)
+            with explained(launch):
+                child = await self._spawner.spawn(launch, limits=self._limits, readiness=self._readiness)
             if self._nursery is None:
                 await _dispose_of(child)
                 raise stopping()

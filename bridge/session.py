@@ -566,6 +566,10 @@ class Session:
         self._unsent.clear()
         return effects
 
+    def unanswered(self, now: float) -> float:
+        """Return for how long the child has not answered `initialize` (seconds), 0 where it has or was not asked."""
+        return now - self._opening_since if self._opening_since and self.phase in (OPENING, REVIVING) else 0.0
+
     def ticked(self, now: float) -> Iterable[Effect]:
         """Time has passed (seconds on any steady clock): questions that no stream was opened for are given up."""
         if not self._now:  # the first look at the clock: what is held has been held since now

@@ -251,8 +251,9 @@ class SharedProcess:
         if self.busy:
             self.touched = now
         effects = tuple(self._upstream.ticked(now))
-        late = next((effect.text for effect in effects if isinstance(effect, CallsLost)), "")
-        if late and any(isinstance(effect, Abandon) for effect in effects):
+        if any(isinstance(effect, Abandon) for effect in effects):
+            # Without clients no call is lost, and the start has failed all the same.
+            late = f"the server did not answer initialize within {self._limits.start_seconds:g} s"
             effects = self._explained(effects, *self._owner.late(self, late))
         self._perform(effects)
 

@@ -26,7 +26,44 @@ _USAGE: Final = re.compile(
     r"|missing (?:required )?(?:positional )?argument|arguments? (?:is|are) required",
     re.IGNORECASE,
 )
+_TERMINAL: Final = re.compile(
+    r"\bnot (?:a|from a) (?:tty|terminal)\b|terminal is required|no tty present|/dev/tty|inappropriate ioctl for device"
+    r"|(?:requires?|needs?|must be run in) an? (?:interactive )?(?:tty|terminal)\b|raw mode is not supported",
+    re.IGNORECASE,
+)
 _HINTS: Final = (
+    (
+        _TERMINAL,
+        "it wants a terminal, which an MCP server does not have: docker run needs -i, without -t",
+    ),
+    (
+        re.compile(r"press (?:any key|enter|return)\b|[(\[](?:yes|y)/(?:no|n)[)\]]", re.IGNORECASE),
+        "it waits for an answer on a terminal, which no client can give",
+    ),
+    (
+        re.compile(r"^Content-(?:Length|Type):", re.IGNORECASE),
+        "it writes headers before its messages, as the Language Server Protocol has them; MCP has one message on each line",
+    ),
+    (
+        re.compile(r"""^\s+"\w+"\s*:\s"""),
+        "it writes a message on several lines; MCP has one message on each line",
+    ),
+    (
+        re.compile(
+            r"\bE404\b|npm (?:ERR!|error) (?:code )?(?:404|ETARGET)\b|no solution found when resolving|no matching (?:version|distribution) found"
+            r"|could not find a version that satisfies",
+            re.IGNORECASE,
+        ),
+        "the package registry does not have the package or its version: is its name right?",
+    ),
+    (
+        re.compile(
+            r"\b(?:ENOTFOUND|EAI_AGAIN|ECONNREFUSED|ETIMEDOUT|ENETUNREACH)\b|getaddrinfo|name resolution|could not resolve host"
+            r"|connection refused|network is unreachable|cannot connect to the docker daemon",
+            re.IGNORECASE,
+        ),
+        "it cannot reach a service or the network: does that run, and does the server get its address and the proxy (pass_env)?",
+    ),
     (
         re.compile(r"need to install the following packages|ok to proceed\?", re.IGNORECASE),
         "npx waits for a confirmation that no client can give: add -y to its arguments",
@@ -57,7 +94,13 @@ _HINTS: Final = (
         ),
         "a file or module that it needs is missing",
     ),
+    (
+        re.compile(r"permission denied|operation not permitted|\bEACCES\b|\bEPERM\b", re.IGNORECASE),
+        "the user of the bridge may not use a file or a device that it needs",
+    ),
 )
+# A control sequence (ECMA-48, section 5.4), escaped as log.escaped does it.
+_CONTROL: Final = re.compile(r"\\x1b\[[0-9:;<=>?]*[ -/]*[@-~]")
 _NO_CREDENTIAL: Final = "does it lack a credential or a setting? Variables of a server are set with env, env_file, secrets and pass_env"
 _ENDED: Final = "an MCP server must run until its stdin ends: is the command right?"
 
@@ -96,18 +139,28 @@ class StartFault(NamedTuple):
 
     @property
     def _found(self) -> tuple[str, str]:
-        lines = [line for line in (*self.output.stderr, *self.output.stdout) if line.strip()]
+        shown = Output(_as_displayed(self.output.stdout), _as_displayed(self.output.stderr))
+        lines = [*shown.stderr, *shown.stdout]
         for line in lines:
             hint = _hint(line)
             if hint:
                 return line, hint
-        own = [line for line in self.output.stderr if line.strip()]
-        shown = (own or lines or [""])[-1]
-        return shown, _ENDED if self.ended and not lines else ""
+        own = (shown.stderr or lines or [""])[-1]
+        return own, _ENDED if self.ended and not lines and not self._killed else ""
+
+    @property
+    def _killed(self) -> bool:
+        return self.reason.startswith("was killed")
+
+
+def _as_displayed(lines: tuple[str, ...]) -> tuple[str, ...]:
+    """Return what a terminal displays of escaped lines (log.escaped): no colours, and the last state of a progress bar."""
+    parts = [[part for part in _CONTROL.sub("", line).split(r"\r") if part.strip()] for line in lines]
+    return tuple(states[-1] for states in parts if states)
 
 
 def _hint(line: str) -> str:
     lacks = (_CREDENTIAL.search(line) and _MISSING.search(line)) or _VARIABLE.search(line)
-    if lacks and not _USAGE.search(line):
+    if lacks and not _USAGE.search(line) and not _TERMINAL.search(line):
         return _NO_CREDENTIAL
     return next((hint for pattern, hint in _HINTS if pattern.search(line)), "")

@@ -3,6 +3,7 @@
 Text before the first answer, such as a banner, is kept for the error that a failed start ends with. It is no answer.
 """
 
+from collections import deque
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Final
 
@@ -18,6 +19,9 @@ if TYPE_CHECKING:
 
 # So many lines of text on stdout are kept of one process.
 _LINES: Final = 20
+# So many messages that are no answer are kept of one process, and so much of each, in bytes.
+_MESSAGES: Final = 5
+_MESSAGE_BYTES: Final = 2048
 
 
 class Startup:
@@ -42,6 +46,8 @@ class Startup:
         # Whether the process has answered, and whether that was with an error.
         self.over = False
         self.refused = False
+        # The beginnings of the last messages before the first answer, and of that, until the process is used.
+        self.sent: deque[bytes] = deque(maxlen=_MESSAGES)
         child.hear(self._hear)
 
     def attach(self, on_line: OnLine) -> None:
@@ -65,6 +71,7 @@ class Startup:
                 self._left -= 1
                 self._printed(line)
             return
+        self.sent.append(line[:_MESSAGE_BYTES])
         if isinstance(message, Response):
             self._end(message)
 

@@ -1,0 +1,167 @@
+"""A failed start names what the kernel, a terminal or the client shows of it, over each transport."""
+
+import sys
+
+import pytest
+import trio
+
+from mcpbridged.bridge.start_faults import Output, StartFault
+
+from ..e2e.daemon_process import daemon
+from .sharing_support import TRANSPORTS
+from .start_support import INFO, all_first, failing, ready, shown
+
+pytestmark = [
+    pytest.mark.anyio,
+    # trio-websocket leaves its socket to the collector where the server closes first.
+    pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning"),
+]
+# By name: a program that is there and that the kernel does not execute, and a part of the reason.
+PROGRAMS = {
+    "interpreter": (b"#!/no/such/interpreter -u\n", "its #! line names '/no/such/interpreter', which does not exist"),
+    "crlf": (b"#! /bin/sh\r\necho x\r\n", "its lines end with CR LF"),
+    "nameless": (b"#!\n", "its #! line names no interpreter"),
+    "no-right": (b"#!/etc/passwd\n", "its #! line names '/etc/passwd', which is not executable"),
+    "shebang": (b"print('x')\n", "it has no #! line"),
+    "empty": (b"", "it has no #! line"),
+    "machine": (b"\x7fELF" + bytes(100), "was built for another machine"),
+}  # fmt: skip
+ECHO = [sys.executable, "-c", "import sys\nfor line in sys.stdin: print(line, end='', flush=True)"]
+WRONG_ID = [sys.executable, "-c", """
+import sys
+for line in sys.stdin: print('{"jsonrpc":"2.0","id":99,"result":{"canary":1}}', flush=True)
+"""]  # fmt: skip
+LOGS = [sys.executable, "-c", """
+print('{"jsonrpc":"2.0","method":"notifications/message","params":{"level":"error","data":"no database"}}', flush=True)
+raise SystemExit(4)
+"""]  # fmt: skip
+LATE = [sys.executable, "-c", "import time\ntime.sleep(1)\nraise SystemExit('the canary is dead')"]
+SENT = {
+    "echo": (ECHO, '"method":"initialize"'),
+    "wrong-id": (WRONG_ID, '"canary":1'),
+    "logs": (LOGS, "no database"),
+}
+LEFT = {f"left-{way}": way for way in TRANSPORTS}
+
+
+@pytest.fixture(scope="module")
+def running(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("causes")
+    servers = {}
+    for name, (content, _) in PROGRAMS.items():
+        (folder / name).write_bytes(content)
+        (folder / name).chmod(0o755)
+        servers[name] = {"command": [str(folder / name)]}
+    for name, (command, _) in SENT.items():
+        servers[name] = {"command": command, "era": "legacy", "limits": {"start_seconds": 1}}
+    # It exits before its time is over, and its eras are being asked when it is.
+    servers["late"] = {"command": LATE, "share": "principal", "limits": {"start_seconds": 1.5}}
+    servers |= {name: {"command": failing("hang")} for name in LEFT}
+    servers["left-shared"] = {"command": failing("hang"), "share": "server", "limits": {"start_seconds": 3}}
+    servers["quick"] = {"command": failing("hang")}
+    with daemon(folder, servers) as found:
+        found.answers = {}
+
+        async def one(name, way):
+            with trio.move_on_after(0.3 if name == "quick" else 3.4):
+                async with TRANSPORTS[way](found, f"/servers/{name}") as client:
+                    params = {"protocolVersion": "2025-11-25", "capabilities": {}, "clientInfo": INFO}
+                    await client.ask("initialize", params)
+
+        async def every():
+            async with trio.open_nursery() as nursery:
+                for name, way in {**LEFT, "left-shared": "http", "quick": "ws"}.items():
+                    nursery.start_soon(one, name, way)
+
+        trio.run(every)
+        found.answers |= all_first(found, [(name, "http") for name in (*PROGRAMS, *SENT, "late")])
+        yield found
+
+
+@pytest.mark.parametrize("name", PROGRAMS)
+async def test_h1_why_a_program_is_not_executed(running, name):
+    _, reason = PROGRAMS[name]
+    message = running.answers[name]["error"]["message"]
+    assert message.startswith("cannot start")
+    assert reason in message
+    found = await shown(running, name)
+    assert found["state"] == "failed"
+    assert reason in found["fault"]
+
+
+@pytest.mark.parametrize("name", SENT)
+async def test_h2_messages_that_are_no_answer_are_shown(running, name):
+    _, word = SENT[name]
+    error = running.answers[name]["error"]
+    assert word in error["message"]
+    assert any(word in line for line in error["data"]["stdout"])
+    assert word in (await shown(running, name))["fault"]
+
+
+def test_h1_an_exit_is_the_reason_although_the_time_was_over_meanwhile(running):
+    message = running.answers["late"]["error"]["message"]
+    assert "exited with code 1" in message
+    assert "the canary is dead" in message
+
+
+@pytest.mark.parametrize("name", LEFT)
+async def test_h1_a_server_whose_client_has_left_without_an_answer_is_failed(running, name):
+    found = await shown(running, name)
+    assert found["state"] == "failed"
+    assert "had not answered initialize after" in found["fault"]
+    assert (found["calls"], found["errors"], found["era"]) == (1, 1, "not known yet")
+    assert await ready(running, name) == (503, b"not ready")
+
+
+async def test_h1_a_shared_server_whose_client_has_left_without_an_answer_is_failed(running):
+    found = await shown(running, "left-shared")
+    assert found["state"] == "failed"
+    assert "did not answer initialize within 3 s" in found["fault"]
+    assert await ready(running, "left-shared") == (503, b"not ready")
+
+
+async def test_h1_a_client_that_leaves_at_once_fails_no_server(running):
+    assert (await shown(running, "quick"))["fault"] == ""
+    assert await ready(running, "quick") == (200, b"ready")
+
+
+@pytest.mark.parametrize(
+    ("line", "word"),
+    [
+        ("the input device is not a TTY", "-i, without -t"),
+        ("sudo: a terminal is required to read the password; either use the -S option", "terminal"),
+        ("OSError: [Errno 6] No such device or address: '/dev/tty'", "terminal"),
+        ("Press any key to continue...", "terminal"),
+        ("Overwrite? [y/N]", "terminal"),
+        ("Content-Length: 41", "Language Server Protocol"),
+        ('  "serverInfo": {', "several lines"),
+        ("npm error 404 Not Found - GET https://registry.npmjs.org/@x%2fy - Not found", "registry"),
+        ("  × No solution found when resolving tool dependencies:", "registry"),
+        ("ERROR: No matching distribution found for nothing==9", "registry"),
+        ("Error: getaddrinfo ENOTFOUND db.internal", "cannot reach"),
+        ("Error: connect ECONNREFUSED http://127.0.0.1:5432", "cannot reach"),
+        ("docker: Cannot connect to the Docker daemon at unix:///var/run/docker.sock.", "cannot reach"),
+        ("ModuleNotFoundError: No module named 'x'", "missing"),
+        ("PermissionError: [Errno 13] Permission denied: '/srv/x'", "may not use"),
+        ("EACCES: permission denied, open '/srv/x'", "may not use"),
+    ],
+)
+def test_h2_hints_for_terminals_networks_and_forms(line, word):
+    assert word in StartFault("exited with code 1", Output((), (line,)), ended=True).hint
+
+
+@pytest.mark.parametrize(
+    ("line", "told"),
+    [
+        (r"\x1b[31m✖ Error:\x1b[0m \x1b[1mmissing GITHUB_TOKEN\x1b[22m", "✖ Error: missing GITHUB_TOKEN"),
+        (r"\rloading 1 %\rloading 2 %\rstopped", "stopped"),
+        (r"\x1b[2K\x1b[1Gdone\r", "done"),
+    ],
+)
+def test_h2_a_line_is_shown_as_a_terminal_displays_it(line, told):
+    assert f"it printed {told!r}" in StartFault("exited with code 1", Output((), (line, r"\x1b[0m"))).summary
+
+
+def test_h2_a_signal_is_no_wrong_command():
+    fault = StartFault("was killed by signal 9 (SIGKILL) before it answered initialize", ended=True)
+    assert fault.summary == fault.reason
