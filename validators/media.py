@@ -27,7 +27,8 @@ _RANGE: Final = re.compile(
     r"(?:[ \t]*+;([^,]*+))?+[ \t]*+(?=,|\Z)"
 )
 _WEIGHT: Final = re.compile(r"(?:\A|;)[ \t]*+q=([^;]*+)")
-_QVALUE: Final = re.compile(r"(?:0(?:\.[0-9]{0,3})?|1(?:\.0{0,3})?)[ \t]*\Z")
+# The grammar wants a digit before the point, which the default Accept of Java's HTTP client does not have.
+_QVALUE: Final = re.compile(r"(?:0(?:\.[0-9]{0,3})?|\.[0-9]{1,3}|1(?:\.0{0,3})?)[ \t]*\Z")
 # A page can send a body of these types, and of multipart ones, to another origin without a preflight (Fetch section 2.2.2).
 # Browsers differ in where the type of a malformed value ends, therefore its first word decides.
 _WORD_END: Final = re.compile(r"[,; \t]")

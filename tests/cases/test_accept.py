@@ -21,9 +21,11 @@ from .accept_support import (
     tool_call,
 )
 
+# That of java.net.HttpURLConnection, with weights that lack the digit before the point.
+JAVA = "text/html, image/gif, image/jpeg, *; q=.2, */*; q=.2"
 JSON_ONLY = [JSON, "application/*", f"{JSON}, {EVENTS};q=0", "application/json;q=0.5, text/html"]
 EVENTS_ONLY = [EVENTS, "text/*", f"application/jsonx, {EVENTS}", f"{EVENTS}, {JSON};q=0"]
-EITHER = [None, "*/*", BOTH, "application/*, text/*", "*/*;q=0.1", "text/html, */*"]
+EITHER = [None, "*/*", BOTH, "application/*, text/*", "*/*;q=0.1", "text/html, */*", JAVA]
 NEITHER = ["text/html", "*/*;q=0", "image/png, application/xml"]
 KINDS = ["own", "shared"]
 
