@@ -4,6 +4,7 @@ Loading blocks, so the event loop never does it. OpenSSL is never left to ask fo
 """
 
 import os
+import re
 import ssl
 import stat
 from collections.abc import Iterator, Sequence
@@ -33,6 +34,8 @@ _MISTAKEN: Final = {
 }
 # The tag of a sequence in DER, as certificates and keys that are not PEM begin.
 _DER: Final = b"\x30"
+# A block whose lines begin with spaces, as it stands in YAML.
+_INDENTED: Final = re.compile(rb"^[ \t]+-----BEGIN ", re.MULTILINE)
 # What OpenSSL says of a key of another pair; of one of another kind it says that it has no certificate for that.
 _MISMATCH: Final = frozenset({"KEY_VALUES_MISMATCH", "KEY_TYPE_MISMATCH", "NO_CERTIFICATE_ASSIGNED"})
 
@@ -112,8 +115,15 @@ def _faults(file: Path, chain: Sequence[Certificate], now: datetime, ahead: time
             f"the certificate {file}, valid until {_shown(chain[0].not_after)}, names no host:"
             " clients need a DNS name or an IP address as its subjectAltName"
         )
+    if not chain[0].for_servers:
+        yield f"the certificate {file} is not for servers: its extendedKeyUsage has other purposes and lacks serverAuth"
+    if not chain[0].usable_key:
+        yield (
+            f"the key of the certificate {file} is of a kind that TLS clients do not take:"
+            " RSA, or EC with one of the curves P-256, P-384 and P-521, is taken by all"
+        )
     for number, (one, issuer) in enumerate(pairwise(chain), 2):
-        if one.issuer != issuer.subject:
+        if one.issuer != issuer.subject and one != issuer:
             yield f"the chain in {file} is in the wrong order: certificate {number} has not issued the one before it"
             return
 
@@ -145,6 +155,11 @@ def _diagnosis(certificate: Path, key: Path, text: bytes, key_text: bytes, reaso
         chain = _chain(found)
     except ValueError:
         return f"a certificate in {certificate} is damaged"
+    if not _is_readable(certificate):
+        return (
+            f"OpenSSL cannot read the certificate {certificate}: a PEM block has no blank lines,"
+            " and each of its lines ends with LF or CR LF"
+        )
     if not _has_key(of_key):
         return _why_not("private key", key, key_text, of_key)
     if reason in _MISMATCH:
@@ -157,6 +172,15 @@ def _diagnosis(certificate: Path, key: Path, text: bytes, key_text: bytes, reaso
     return f"the private key in {key} is damaged, or of a kind that OpenSSL does not know" + (
         words and f": {words}"
     )
+
+
+def _is_readable(certificate: Path) -> bool:
+    """Return whether OpenSSL itself finds certificates in it."""
+    try:
+        ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_verify_locations(certificate)
+    except (OSError, ssl.SSLError):
+        return False
+    return True
 
 
 def _mismatch(certificate: Path, key: Path, chain: Sequence[Certificate]) -> str:
@@ -204,6 +228,14 @@ def _why_not(what: str, path: Path, text: bytes, found: Sequence[Block]) -> str:
             return f"{path} holds a certificate, and no {what}"
     if _has_key(found):
         return f"{path} holds a private key, and no {what}"
+    if found:
+        return f"{path} holds a block {found[0].label!r}, and no {what}"
+    if b"-\0-\0" in text:
+        return f"{path} is in UTF-16, as some programs for Windows write it, and PEM is ASCII"
+    if _INDENTED.search(text):
+        return f"the PEM block in {path} is indented; each of its lines must begin without a space"
+    if b"-----\\n" in text:
+        return f"the lines of the PEM block in {path} end with the two characters \\n, and must end with a line feed"
     if b"-----BEGIN " in text:
         return f"the PEM block in {path} is damaged or cut off"
     return f"{path} holds no {what} in the form PEM, which has a line -----BEGIN {what.upper()}-----"

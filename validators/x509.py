@@ -24,6 +24,16 @@ _SUBJECT_ALT_NAME: Final = bytes.fromhex("551d11")
 _LONG: Final = 0x80
 _MOST_LENGTH_BYTES: Final = 4
 
+# 2.5.29.37 in DER, and the purposes of it that allow a server: id-kp-serverAuth and anyExtendedKeyUsage.
+_EXTENDED_KEY_USAGE: Final = bytes.fromhex("551d25")
+_OF_SERVERS: Final = frozenset({bytes.fromhex("2b06010505070301"), bytes.fromhex("551d2500")})
+# id-ecPublicKey and id-dsa in DER, and the curves that TLS 1.3 has signatures for (RFC 8446 section 4.2.3).
+_EC_KEY: Final = bytes.fromhex("2a8648ce3d0201")
+_DSA_KEY: Final = bytes.fromhex("2a8648ce380401")
+_CURVES: Final = frozenset(map(bytes.fromhex, ("2a8648ce3d030107", "2b81040022", "2b81040023")))
+
+# Some editors write it at the beginning of a file; OpenSSL skips it.
+_BYTE_ORDER_MARK: Final = b"\xef\xbb\xbf"
 _BEGIN: Final = b"-----BEGIN "
 _END: Final = b"-----END "
 _DASHES: Final = b"-----"
@@ -42,13 +52,19 @@ class Block(NamedTuple):
 
 
 class Certificate(NamedTuple):
-    """When it is valid, for which hosts (DNS names and IP addresses), and the names of its subject and issuer in DER."""
+    """When it is valid, for which hosts (DNS names and IP addresses), and the names of its subject and issuer in DER.
+
+    `for_servers` is false where it names its purposes and that of a server is none of them, `usable_key` where its key is of
+    a kind for which TLS 1.3 has no signature.
+    """
 
     not_before: datetime
     not_after: datetime
     hosts: tuple[str, ...]
     subject: bytes
     issuer: bytes
+    for_servers: bool
+    usable_key: bool
 
 
 def blocks(text: bytes) -> list[Block]:
@@ -56,7 +72,7 @@ def blocks(text: bytes) -> list[Block]:
     found: list[Block] = []
     label: bytes | None = None
     lines: list[bytes] = []
-    for line in map(bytes.rstrip, text.splitlines()):
+    for line in map(bytes.rstrip, text.removeprefix(_BYTE_ORDER_MARK).splitlines()):
         if line.startswith(_BEGIN) and line.endswith(_DASHES):
             label, lines = line[len(_BEGIN) : -len(_DASHES)], []
         elif label is not None and line == _END + label + _DASHES:
@@ -75,10 +91,20 @@ def read_certificate(der: bytes) -> Certificate:
     if fields[0].tag == _VERSION:
         del fields[0]
     # The serial number and the algorithm come first, the public key last.
-    _, _, issuer, validity, subject, _, *more = fields
+    _, _, issuer, validity, subject, public_key, *more = fields
     not_before, not_after = map(_time, _inside(validity))
-    hosts = tuple(host for field in more if field.tag == _EXTENSIONS for host in _hosts(field))
-    return Certificate(not_before, not_after, hosts, subject.content, issuer.content)
+    extensions = [pair for field in more if field.tag == _EXTENSIONS for pair in _extensions(field)]
+    hosts = tuple(host for name, value in extensions if name == _SUBJECT_ALT_NAME for host in _hosts(value))
+    purposes = {one.content for name, value in extensions if name == _EXTENDED_KEY_USAGE for one in value}
+    return Certificate(
+        not_before,
+        not_after,
+        hosts,
+        subject.content,
+        issuer.content,
+        not purposes or not purposes.isdisjoint(_OF_SERVERS),
+        _is_usable(public_key),
+    )
 
 
 class _Element(NamedTuple):
@@ -117,14 +143,31 @@ def _time(element: _Element) -> datetime:
     return datetime.strptime(text, "%Y%m%d%H%M%SZ").replace(tzinfo=UTC)
 
 
-def _hosts(extensions: _Element) -> Iterator[str]:
+def _is_usable(public_key: _Element) -> bool:
+    """Return whether TLS has signatures of such a key (a SubjectPublicKeyInfo)."""
+    words = [
+        one.content
+        for algorithm in [*_elements(public_key.content)][:1]
+        for one in _elements(algorithm.content)
+    ]
+    if words[:1] == [_EC_KEY]:
+        return not _CURVES.isdisjoint(words[1:])
+    return words[:1] != [_DSA_KEY]
+
+
+def _extensions(extensions: _Element) -> Iterator[tuple[bytes, list[_Element]]]:
+    """Return the names of the two extensions that are read, and what stands in each."""
     (listed, *_) = _elements(extensions.content)
     for extension in _inside(listed):
         name, *_, value = _inside(extension)
-        if name.content == _SUBJECT_ALT_NAME and value.tag == _OCTETS:
-            (names, *_) = _elements(value.content)
-            for found in _inside(names):
-                if found.tag == _DNS_NAME:
-                    yield found.content.decode("ascii")
-                elif found.tag == _IP_ADDRESS:
-                    yield str(ipaddress.ip_address(found.content))
+        if name.content in (_SUBJECT_ALT_NAME, _EXTENDED_KEY_USAGE) and value.tag == _OCTETS:
+            (content, *_) = _elements(value.content)
+            yield name.content, _inside(content)
+
+
+def _hosts(names: list[_Element]) -> Iterator[str]:
+    for found in names:
+        if found.tag == _DNS_NAME:
+            yield found.content.decode("ascii")
+        elif found.tag == _IP_ADDRESS:
+            yield str(ipaddress.ip_address(found.content))

@@ -14,7 +14,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
-from cryptography.hazmat.primitives.asymmetric import ec, rsa
+from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 from cryptography.hazmat.primitives.serialization import (
     BestAvailableEncryption,
     Encoding,
@@ -23,6 +23,7 @@ from cryptography.hazmat.primitives.serialization import (
     PublicFormat,
     pkcs12,
 )
+from cryptography.x509.oid import ExtendedKeyUsageOID as Purpose
 from cryptography.x509.oid import NameOID
 
 from mcpbridged.bridge.certificates import BadCertificate, load
@@ -211,6 +212,41 @@ def test_w6_doctor_looks_14_days_ahead(files, days, mentioned):
     assert loaded.faults(timedelta(days=14)) == [words] * mentioned
 
 
+ED_KEY, CURVE_KEY = ed25519.Ed25519PrivateKey.generate(), ec.generate_private_key(ec.BrainpoolP256R1())
+
+
+def used(key, *purposes):
+    """A certificate with these purposes."""
+    built = x509.CertificateBuilder(name("middle"), name("server"), key.public_key(), 7)
+    built = built.not_valid_before(NOW - DAY).not_valid_after(NOW + 365 * DAY)
+    built = built.add_extension(x509.SubjectAlternativeName(LOOPBACK), critical=False)
+    if purposes:
+        built = built.add_extension(x509.ExtendedKeyUsage(purposes), critical=False)
+    return pem(built.sign(MIDDLE_KEY, hashes.SHA256()))
+
+
+@pytest.mark.parametrize(
+    ("key", "purposes", "words"),
+    [
+        (KEY, [Purpose.CLIENT_AUTH], "is not for servers"),
+        (KEY, [Purpose.EMAIL_PROTECTION, Purpose.CODE_SIGNING], "is not for servers"),
+        (KEY, [Purpose.CLIENT_AUTH, Purpose.SERVER_AUTH], ""),
+        (KEY, [Purpose.ANY_EXTENDED_KEY_USAGE], ""),
+        (KEY, [], ""),
+        (CURVE_KEY, [], "of a kind that TLS clients do not take"),
+        (ED_KEY, [], ""),
+        (ec.generate_private_key(ec.SECP384R1()), [], ""),
+        (ec.generate_private_key(ec.SECP521R1()), [], ""),
+        (rsa.generate_private_key(65537, 2048), [], ""),
+    ],
+)
+def test_w6_purposes_and_keys_that_clients_refuse(files, key, purposes, words):
+    files.write(used(key, *purposes), pem_key(key))
+    found = load(files.cert, files.key).faults()
+    assert len(found) == bool(words)
+    assert words in "".join(found)
+
+
 # ---- W7
 
 ENCRYPTED = "the key {key} is encrypted, and no passphrase is asked for"
@@ -265,6 +301,13 @@ BAD = {
         pem_key(WEAK),
         "too weak: ee key too small",
     ),
+    "UTF-16": (pem(LEAF).decode().encode("utf-16"), None, "{cert} is in UTF-16"),
+    "UTF-16 key": (None, pem_key(KEY).decode().encode("utf-16-be"), "{key} is in UTF-16"),
+    "indented": (pem(LEAF).replace(b"\n", b"\n  ").join([b"  ", b"\n"]), None, "the PEM block in {cert} is indented"),
+    "on one line": (pem(LEAF).replace(b"\n", rb"\n"), None, r"in {cert} end with the two characters \n"),
+    "blank lines": (pem(LEAF).replace(b"\n", b"\n\n"), None, "OpenSSL cannot read the certificate {cert}"),
+    "lines of old Macs": (pem(LEAF).replace(b"\n", b"\r"), None, "OpenSSL cannot read the certificate {cert}"),
+    "revocations": (ssl.DER_cert_to_PEM_cert(b"x").replace("CERTIFICATE", "X509 CRL").encode(), None, "{cert} holds a block 'X509 CRL'"),
     "large": (pem(LEAF) + b"\n" * 1024 * 1024, None, "{cert} has more than 1048576 bytes"),
 }  # fmt: skip
 
@@ -311,6 +354,9 @@ GOOD = {
         + pem_key(KEY, form=PrivateFormat.TraditionalOpenSSL),
     ),
     "old label": (pem(LEAF).replace(b"CERTIFICATE", b"X509 CERTIFICATE"), None),
+    "byte order mark": (b"\xef\xbb\xbf" + pem(LEAF), b"\xef\xbb\xbf" + pem_key(KEY)),
+    "twice": (pem(LEAF) + pem(LEAF) + pem(MIDDLE) + pem(MIDDLE), None),
+    "the root as well": (pem(LEAF) + pem(MIDDLE) + pem(ROOT), None),
 }
 
 

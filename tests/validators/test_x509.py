@@ -8,7 +8,8 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.asymmetric import dsa, ec, ed25519
+from cryptography.x509.oid import ExtendedKeyUsageOID as Purpose
 from cryptography.x509.oid import NameOID
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -70,6 +71,32 @@ def test_w7_subject_and_issuer_are_compared():
     leaf = read_certificate(made(now, now + DAY))
     authority = read_certificate(made(now, now + DAY, subject="authority"))
     assert leaf.issuer == authority.subject == authority.issuer != leaf.subject
+
+
+@pytest.mark.parametrize(
+    ("purposes", "served"),
+    [([], True), ([Purpose.SERVER_AUTH], True), ([Purpose.ANY_EXTENDED_KEY_USAGE], True), ([Purpose.CLIENT_AUTH], False)],
+)  # fmt: skip
+def test_w6_a_certificate_that_names_its_purposes_is_for_those_only(purposes, served):
+    now = datetime(2026, 1, 1, tzinfo=UTC)
+    more = [BASIC, *([(x509.ExtendedKeyUsage(purposes), True)] if purposes else [])]
+    assert read_certificate(made(now, now + DAY, NAMES, more=more)).for_servers is served
+
+
+@pytest.mark.parametrize(
+    ("key", "usable"),
+    [
+        (KEY, True),
+        (ed25519.Ed25519PrivateKey.generate(), True),
+        (ec.generate_private_key(ec.SECP256K1()), False),
+        (dsa.generate_private_key(1024), False),
+    ],
+)
+def test_w6_keys_that_tls_has_signatures_for(key, usable):
+    now = datetime(2026, 1, 1, tzinfo=UTC)
+    builder = x509.CertificateBuilder(named("x"), named("x"), key.public_key(), 7, now, now + DAY)
+    found = read_certificate(builder.sign(KEY, hashes.SHA256()).public_bytes(serialization.Encoding.DER))
+    assert found.usable_key is usable
 
 
 GOOD = made(datetime(2026, 1, 1, tzinfo=UTC), datetime(2027, 1, 1, tzinfo=UTC), NAMES, more=(BASIC,))
