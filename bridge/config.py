@@ -79,7 +79,8 @@ _NEVER_SHOWN: Final = frozenset({"command", "args", "env", "headers", "secrets",
 _LONG_NUMBER: Final = re.compile(r"[0-9](?:_?[0-9]){4300,}")
 # The form of the log, in its table or by its whole name, in a text that is no TOML.
 _FORMAT: Final = re.compile(
-    r"""^\s*(?:\[\s*log\s*\][^\[]*?^\s*|log\s*\.\s*|log\s*=\s*\{[^}\n]*?)format\s*=\s*["'](\w+)["']""",
+    r"""^\s*(?:\[\s*["']?log["']?\s*\][^\[]*?^\s*|["']?log["']?\s*\.\s*|["']?log["']?\s*=\s*\{[^}\n]*?)"""
+    r"""["']?format["']?\s*=\s*["'](\w+)["']""",
     re.MULTILINE,
 )
 # The head of a table, and the key of a line, as most files are written.
@@ -415,7 +416,7 @@ def log_format_of(path: Path) -> str:
     """Return the form of the log that a file chooses which may be wrong elsewhere; text where it cannot be read."""
     try:
         with path.open("rb") as file:
-            text = file.read(LARGEST).decode(errors="replace")
+            text = file.read(LARGEST).decode("utf-8-sig", errors="replace")
     except OSError:
         return "text"
     try:

@@ -230,6 +230,13 @@ def test_h7_a_crash_of_the_fork_server_is_an_event():
         ("  [ log ]\n  format='json'\n[", "json"),
         ('[log]\r\nformat = "json"\r\n\r\n[x', "json"),
         (b"[log]\nformat = 'json'\n\xff", "json"),
+        ("\ufeff[log]\nformat = 'json'\n", "json"),
+        ("\ufeff[log]\nformat = 'json'\n[", "json"),
+        ("['log']\nformat = 'json'\n[", "json"),
+        ("[log]\n\"format\" = 'json'\n[", "json"),
+        ("\"log\".'format' = 'json'\n[", "json"),
+        ("log = { \"format\" = 'json' }\n[", "json"),
+        ("[log]\nreformat = 'json'\n[", "text"),
     ],
 )  # fmt: skip
 def test_h7_the_form_is_found_in_a_file_that_is_wrong_elsewhere(tmp_path, text, form):
