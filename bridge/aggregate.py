@@ -72,6 +72,10 @@ _AGAIN: Final = (1.0, 60.0)
 _REST: Final = 60.0
 # Connections at most, before those on which nothing is asked are closed at once.
 _CONNECTIONS: Final = 256
+# How long the reason is waited for that a server has closed a connection (seconds).
+_REASON: Final = 0.5
+# Of so many calls that wait for input is known which server has asked.
+_ROUNDS: Final = 4096
 
 # The status with which the daemon refuses a principal that has no right to a server.
 _FORBIDDEN: Final = 403
@@ -175,7 +179,8 @@ class _Connection:
         self._over = over
         self._asked: dict[bytes, _Asked] = {}
         self._next = 1
-        self._retired = self._lost = False
+        self._retired = False
+        self.lost = False  # whether the socket is closed
         self.given_up = False  # whether it was closed though something was asked
         self._used = trio.current_time()
         # A message that is half written when its asker leaves would spoil the stream, so one task writes them all. The
@@ -187,7 +192,7 @@ class _Connection:
         self._used = trio.current_time()
         asked = _Asked(b"%d" % self._next, heard)
         self._next += 1
-        if self._lost:
+        if self.lost:
             asked.done.set()
         else:
             self._asked[asked.wire_id] = asked
@@ -227,7 +232,7 @@ class _Connection:
 
     def lose(self) -> None:
         """The socket is closed."""
-        self._lost = True
+        self.lost = True
         for asked in self._asked.values():
             asked.done.set()
         self._asked.clear()
@@ -279,8 +284,10 @@ class Member:
         principal: str,
         said: Heard,
         room: Callable[[], Awaitable[None]],
+        begun: Callable[[str, "Member", _Connection], None],
         name: str,
     ) -> None:
+        """`begun` gets the `requestState` of each answer that asks for input."""
         self.name = name
         self.number = 0  # of the server in the daemon, 0 while that has not said it
         # When each client has first asked it for anything (times of the clock of Trio), while the client is there, and
@@ -293,8 +300,10 @@ class Member:
         self._known: dict[str, Any] = {}
         self._informed: set[tuple[str, str]] = set()
         self._removed = False
+        self._leaving = trio.Event()
         self._successor: Member | None = None
         self._room = room
+        self._begun = begun
         self._nursery = nursery
         self._path = path
         self._principal = principal
@@ -324,8 +333,12 @@ class Member:
             if asked.answer is None:
                 if connection.given_up:
                     raise self._gone()
+                await self.check_there()
                 raise Lost(f"the connection to {self.name} is lost")
             if not merging.is_refused_by_leaving(asked.answer.error):
+                state = merging.round_in(asked.answer.result)
+                if state:
+                    self._begun(state, self, connection)
                 return asked.answer
             self._drop(connection)
             connection.retire()
@@ -376,6 +389,13 @@ class Member:
         """Return what it has found before: a list only for a client that has got one, since it may be starting for others."""
         return self._known.get(method) if method == "server/discover" or self.is_known(method) else None
 
+    async def check_there(self) -> None:
+        """Raise Lost if it is none of the members any more, which the daemon may send after it has closed a connection."""
+        with trio.move_on_after(_REASON):
+            await self._leaving.wait()
+        if self._removed:
+            raise self._gone()
+
     def _gone(self) -> Lost:
         if self._successor is not None:
             return Lost(
@@ -388,6 +408,7 @@ class Member:
     async def remove(self, successor: "Member | None", patience: float) -> None:
         """Ask this server nothing any more. What is in flight has so long to end (seconds)."""
         self._removed, self._successor = True, successor
+        self._leaving.set()
         connections = tuple(self._connections.values())
         self._connections = {}
         for connection in connections:
@@ -650,7 +671,7 @@ class Aggregate:
     ) -> None:
         self._nursery = nursery
         self._say = output.put
-        self._make = partial(Member, nursery, path, principal, self._tell, output.room)
+        self._make = partial(Member, nursery, path, principal, self._tell, output.room, self._began)
         self._about = Membership(dict.fromkeys(names, 0))
         self._members = {name: self._make(name) for name in names}
         self._owners = merging.Owners(names)
@@ -666,6 +687,9 @@ class Aggregate:
         # What was last complained of, by server and method.
         self._complaints: dict[tuple[str, str], str] = {}
         self._subscriptions: dict[_Subscription, Callable[[Member], None]] = {}
+        # By the `requestState` of a call that waits for its client's input: the server that asked for it, and on which
+        # connection. Entries end with the retry; of too many the oldest is dropped.
+        self._rounds: dict[str, tuple[Member, _Connection]] = {}
         # What clients with extensions have declared last, of so many of them as there are connections at most.
         self._declared: dict[str, bytes] = {}
 
@@ -688,6 +712,17 @@ class Aggregate:
 
     def _tell(self, message: Notification) -> None:
         self._say(envelope.notification(message.method, message.params))
+
+    def _began(self, state: str, member: Member, connection: _Connection) -> None:
+        self._rounds[state] = member, connection
+        if len(self._rounds) > _ROUNDS:
+            del self._rounds[next(iter(self._rounds))]
+
+    def _end_rounds(self, removed: Collection[Member]) -> None:
+        """Withdraw what these servers have asked of clients: their calls end with the servers, and the retries say so."""
+        for state, (member, _) in self._rounds.items():
+            if member in removed:
+                self._tell(input_over.notification(state))
 
     async def _serve(self, request: Request, scope: trio.CancelScope) -> None:
         client, params = named_client(request.params)
@@ -712,6 +747,19 @@ class Aggregate:
         read = modern.read_envelope(method, params, TRUSTING)
         modern.check_supported(read.version)
         self._declare(read.capabilities)
+        asked = None if read.state is None else self._rounds.pop(read.state, None)
+        if asked is None:
+            return await self._dispatch(request, read)
+        asker, connection = asked
+        if connection.lost or self._members.get(asker.name) is not asker:
+            await asker.check_there()
+        answer = await self._dispatch(request, read)
+        if merging.is_expired(answer.error):
+            await asker.check_there()
+        return answer
+
+    async def _dispatch(self, request: Request, read: modern.Envelope) -> Response:
+        method, params = request.method, request.params
         # A session has asked once what there is, and cannot ask again.
         session = input_over.declared_in(read.capabilities)
         if method == "server/discover":
@@ -768,6 +816,7 @@ class Aggregate:
             self._complaints = {key: text for key, text in self._complaints.items() if key[0] != name}
             successor = self._members.get(name)
             self._nursery.start_soon(before[name].remove, successor, about.drain_seconds + _SLACK)
+        self._end_rounds([before[name] for name in gone])
         for subscription, follow in self._subscriptions.items():
             for name in gone:
                 subscription.leave(name)

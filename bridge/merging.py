@@ -345,6 +345,24 @@ def _milliseconds(value: msgspec.Raw | None) -> int:
 # ---- errors
 
 
+def round_in(result: bytes | msgspec.Raw) -> str:
+    """Return the `requestState` of a result that asks the client for input, empty for any other result."""
+    if b'"input_required"' not in bytes(result):
+        return ""
+    found = members.peek(result)
+    if members.string(found.get("resultType")) != "input_required":
+        return ""
+    return members.string(found.get("requestState"))
+
+
+def is_expired(error: bytes) -> bool:
+    """Return whether a server has refused a retry because it knows no call with this `requestState` (any more)."""
+    if not error:
+        return False
+    fault = read_fault(error)
+    return fault.code == INVALID_PARAMS and "requestState" in fault.message
+
+
 def is_refused_by_leaving(error: bytes) -> bool:
     """Whether the daemon has refused a request since this server is being replaced: only then has no server seen it.
 

@@ -283,6 +283,29 @@ def test_only_what_no_server_has_seen_is_asked_again(fault, is_it):
     assert merging.is_refused_by_leaving(fault) is is_it
 
 
+@pytest.mark.parametrize(
+    ("result", "state"),
+    [
+        (b'{"resultType":"input_required","requestState":"s","inputRequests":{}}', "s"),
+        (b'{"requestState": "s", "resultType": "input_required"}', "s"),
+        (b'{"resultType":"input_required"}', ""),
+        (b'{"resultType":"complete","requestState":"s","text":"\\"input_required\\""}', ""),
+        (b'{"resultType":"complete","requestState":"s","content":["input_required"]}', ""),
+        (b"{}", ""),
+        (b"", ""),
+    ],
+)
+def test_s4_a_round_is_an_answer_that_asks_for_input(result, state):
+    assert merging.round_in(result) == merging.round_in(msgspec.Raw(result)) == state
+
+
+def test_s4_a_retry_without_a_call_is_refused_as_expired():
+    assert merging.is_expired(b'{"code":-32602,"message":"Invalid or expired requestState"}')
+    assert not merging.is_expired(b'{"code":-32603,"message":"requestState"}')
+    assert not merging.is_expired(error(-32602))
+    assert not merging.is_expired(b"")
+
+
 def test_a_server_may_have_nothing_of_the_kind():
     assert merging.is_unknown_method(error(-32601))
     assert not merging.is_unknown_method(error(-32602))

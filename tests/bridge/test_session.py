@@ -1081,6 +1081,20 @@ def test_an_initialize_that_is_not_answered_in_time_is_given_up():
     assert "60 s" in effect.text
 
 
+def test_h1_for_how_long_initialize_has_no_answer():
+    session = Session(Limits(start_seconds=60), lambda: "k")
+    assert session.unanswered(5.0) == 0.0
+    session.client_sent(Request(b"1", "initialize", INITIALIZE), session.call_stream(Outlet()))
+    assert session.unanswered(9.0) == 0.0
+    list(session.ticked(10.0))
+    assert session.unanswered(14.5) == 4.5
+    list(session.ended("bye"))
+    assert session.unanswered(20.0) == 0.0
+    opened = make()
+    list(opened.ticked(10.0))
+    assert opened.unanswered(20.0) == 0.0
+
+
 # ---- the end
 
 

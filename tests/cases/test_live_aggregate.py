@@ -17,7 +17,7 @@ from .aggregate_support import (
     servers_of,
     text_of,
 )
-from .sharing_support import TRANSPORTS, session
+from .sharing_support import ASKABLE, TRANSPORTS, session
 
 pytestmark = pytest.mark.anyio
 FIRST = {"one": member("one", tools=["client", "slow", "echo"], page=2)}
@@ -94,6 +94,47 @@ async def test_s4_a_call_in_flight_to_a_removed_member_ends_with_the_reason(
         assert answer["error"]["code"] == -32603
         assert "configuration" in answer["error"]["message"]
         assert await client.call("one__echo") == "one: echo"
+
+
+# What becomes of the server that has asked, and a word of the reason.
+FATES = {
+    "removed": (FIRST, {}, "no longer part of the aggregate"),
+    "not a member": (BOTH, {"servers": ["one"]}, "no longer part of the aggregate"),
+    "replaced": ({**FIRST, "two": member("two", tools=["other"])}, {}, "was replaced"),
+}
+
+
+@pytest.mark.parametrize(
+    ("transport", "fate"), [*((one, "removed") for one in TRANSPORTS), ("ws", "not a member"), ("ws", "replaced"), ("http", "replaced")]
+)  # fmt: skip
+async def test_s4_a_question_of_a_member_that_goes_is_withdrawn_and_its_call_ends_with_the_reason(
+    running, configuration, transport, fate
+):
+    servers, how, reason = FATES[fate]
+    async with configuration.having(BOTH), session(running, transport, "aggregate", ASKABLE) as client:
+        waiting = await client.begin("tools/call", {"name": "two__ask"})
+        question = await client.question()
+        await configuration.become(servers, **how)
+        answer = await client.answer(waiting)
+        assert answer["error"]["code"] == -32603
+        assert reason in answer["error"]["message"]
+        withdrawn = [one for one in client.seen if one.get("method") == "notifications/cancelled"]
+        assert [one["params"]["requestId"] for one in withdrawn] == [question["id"]]
+        await client.reply(question, {"action": "accept", "content": {}})  # too late
+        assert await client.call("one__echo") == "one: echo"
+
+
+async def test_s4_a_question_of_another_member_goes_on(running, configuration):
+    asking = {"three": member("three", tools=["ask"])}
+    async with (
+        configuration.having({**BOTH, **asking}),
+        session(running, "ws", "aggregate", ASKABLE) as client,
+    ):
+        waiting = await client.begin("tools/call", {"name": "three__ask"})
+        question = await client.question()
+        await configuration.become({**FIRST, **asking})
+        await client.reply(question, {"action": "decline"})
+        assert "decline" in text_of(await client.answer(waiting))
 
 
 async def test_s4_a_call_in_flight_that_ends_soon_is_answered(running, configuration):
