@@ -22,7 +22,7 @@ from .config import BadConfig
 from .credentials import BOOT, BadCredential, default_token, directory_in
 from .environment import named
 from .helpers import Helpers
-from .program import found_program
+from .program import found_program, why_no_script
 from .running_daemon import Place, locate, not_in_path
 from .settings import CONTROL, ServerConfig, Settings
 from .side_by_side import side_by_side
@@ -207,6 +207,10 @@ def _server(server: ServerConfig, place: Place, environment: Mapping[str, str]) 
     wanted = _looked_for(program)
     if wanted and found_program((wanted,), server.launch.env) is None:
         yield _not_found(server, wanted, f"the first line of {program} names {{}}", place, environment)
+    why = why_no_script(program)
+    if why:
+        yield Finding(WRONG, f"servers.{server.name}: {program} cannot be executed: {why}", "mend the script")
+        return
     if server.pin or server.needs_pin:
         try:
             Approval().check(server)
@@ -405,8 +409,11 @@ def _running(unix: Path, one: dict[str, Any]) -> Iterator[Finding]:
     try:
         result_of(call(unix, one["name"], "server/discover", {}, patience=_PATIENCE))
     except Refused as fault:
+        # The lines after the first are the end of its stderr.
+        reason, *lines = map(str.strip, str(fault).split("\n"))
+        reason = "; ".join([reason, *(line for line in lines if line not in reason)])
         yield Finding(
-            WRONG, f"servers.{one['name']}: it does not answer: {fault}", f"mcp-bridge logs {one['name']}"
+            WRONG, f"servers.{one['name']}: it does not answer: {reason}", f"mcp-bridge logs {one['name']}"
         )
     else:
         yield Finding(GOOD, f"servers.{one['name']}: it answers, after {time.monotonic() - began:.1f} s")

@@ -13,6 +13,7 @@ from ..transports.options import Launch, SpawnFailed
 
 # The kernel reads so much of a file to find its interpreter (BINPRM_BUF_SIZE), in bytes.
 _HEAD_BYTES: Final = 256
+_ELF: Final = b"\x7fELF"
 # Errors of execve(2) that are about the contents of a file, or about an interpreter or loader that it names.
 _NOT_EXECUTED: Final = tuple(os.strerror(number) for number in (errno.ENOENT, errno.ENOEXEC, errno.EACCES))
 
@@ -77,17 +78,33 @@ def explained(launch: Launch) -> Generator[None]:
 
 
 def why_not_executed(launch: Launch) -> str:
-    """Return why the kernel does not execute a program that is there (execve(2)); nothing where the file does not show it."""
-    path = found_program(launch.argv, launch.env) or ""
-    try:
-        with open(path, "rb") as file:  # noqa: PTH123 - as above
-            head = file.read(_HEAD_BYTES)
-    except (OSError, ValueError):
+    """Return why the kernel has not executed a program that is there (execve(2)); nothing where the file does not show it."""
+    head = _head(found_program(launch.argv, launch.env) or "")
+    if head is None:
         return ""
+    if head.startswith(_ELF):
+        return "it is damaged, or was built for another machine, or the loader that it names is missing"
+    return _why_no_script(head)
+
+
+def why_no_script(program: str) -> str:
+    """Return why a script cannot be executed, from the first bytes of its file; nothing for another kind of program."""
+    head = _head(program)
+    is_text = head is not None and head.isascii() and b"\0" not in head
+    return _why_no_script(head) if head is not None and is_text else ""
+
+
+def _head(program: str) -> bytes | None:
+    try:
+        with open(program, "rb") as file:  # noqa: PTH123 - as below
+            return file.read(_HEAD_BYTES)
+    except (OSError, ValueError):
+        return None
+
+
+def _why_no_script(head: bytes) -> str:
     if head.startswith(b"#!"):
         return _why_not_interpreted(head[2:].partition(b"\n")[0])
-    if head.startswith(b"\x7fELF"):
-        return "it is damaged, or was built for another machine, or the loader that it names is missing"
     return "it has no #! line: a script needs one, such as #!/bin/sh, or its interpreter as first word of the command"
 
 

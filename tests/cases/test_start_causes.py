@@ -125,6 +125,27 @@ async def test_h1_a_client_that_leaves_at_once_fails_no_server(running):
     assert await ready(running, "quick") == (200, b"ready")
 
 
+def test_h6_doctor_finds_scripts_that_cannot_be_executed_and_shows_each_line_once(tmp_path):
+    dead = [
+        sys.executable,
+        "-c",
+        "import sys; print('first', file=sys.stderr); sys.exit('the canary is dead')",
+    ]
+    servers = {"dead": {"command": dead, "era": "legacy"}}
+    for name in ("interpreter", "crlf", "shebang"):
+        (tmp_path / name).write_bytes(PROGRAMS[name][0])
+        (tmp_path / name).chmod(0o755)
+        servers[name] = {"command": [str(tmp_path / name)]}
+    with daemon(tmp_path, servers) as found:
+        told = found.do("doctor", check=False).stdout
+    for name in ("interpreter", "crlf", "shebang"):
+        assert f"servers.{name}: {tmp_path / name} cannot be executed: " in told
+        assert f"good      servers.{name}" not in told
+        assert PROGRAMS[name][1] in told
+    [line] = [one for one in told.splitlines() if "servers.dead: it does not answer" in one]
+    assert (line.count("the canary is dead"), line.count("; first"), line.count("\\n")) == (1, 1, 0)
+
+
 @pytest.mark.parametrize(
     ("line", "word"),
     [
