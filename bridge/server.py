@@ -1426,7 +1426,8 @@ class LocalServer:
 
     def late(self, holder: Holder, text: str) -> tuple[str, dict[str, object]]:
         """Return how to tell a client that its process has not opened its session, for this reason (conversation.Around)."""
-        fault = self._doubted.pop(holder, None) or self._silence(holder, text.removeprefix("the server "))
+        # A doubt stays until it is settled, which also forgets what was presumed of the eras.
+        fault = self._doubted.get(holder) or self._silence(holder, text.removeprefix("the server "))
         self._book.start_failed()
         self._note_failure(holder, fault)
         return _told(fault, {"reason": "not started"}, alone=len(holder.principals) <= 1)

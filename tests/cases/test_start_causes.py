@@ -36,6 +36,13 @@ print('{"jsonrpc":"2.0","method":"notifications/message","params":{"level":"erro
 raise SystemExit(4)
 """]  # fmt: skip
 LATE = [sys.executable, "-c", "import time\ntime.sleep(1)\nraise SystemExit('the canary is dead')"]
+REFUSES_LATE = [sys.executable, "-c", """
+import json, sys, time
+for line in sys.stdin:
+    time.sleep(1)
+    error = {"code": -32603, "message": "the database is locked"}
+    print(json.dumps({"jsonrpc": "2.0", "id": json.loads(line)["id"], "error": error}), flush=True)
+"""]  # fmt: skip
 SENT = {
     "echo": (ECHO, '"method":"initialize"'),
     "wrong-id": (WRONG_ID, '"canary":1'),
@@ -56,6 +63,7 @@ def running(tmp_path_factory):
         servers[name] = {"command": command, "era": "legacy", "limits": {"start_seconds": 1}}
     # It exits before its time is over, and its eras are being asked when it is.
     servers["late"] = {"command": LATE, "share": "principal", "limits": {"start_seconds": 1.5}}
+    servers["refuses-late"] = {**servers["late"], "command": REFUSES_LATE}
     servers |= {name: {"command": failing("hang")} for name in LEFT}
     servers["left-shared"] = {"command": failing("hang"), "share": "server", "limits": {"start_seconds": 3}}
     servers["quick"] = {"command": failing("hang")}
@@ -74,7 +82,9 @@ def running(tmp_path_factory):
                     nursery.start_soon(one, name, way)
 
         trio.run(every)
-        found.answers |= all_first(found, [(name, "http") for name in (*PROGRAMS, *SENT, "late")])
+        found.answers |= all_first(
+            found, [(name, "http") for name in (*PROGRAMS, *SENT, "late", "refuses-late")]
+        )
         yield found
 
 
@@ -102,6 +112,14 @@ def test_h1_an_exit_is_the_reason_although_the_time_was_over_meanwhile(running):
     message = running.answers["late"]["error"]["message"]
     assert "exited with code 1" in message
     assert "the canary is dead" in message
+
+
+async def test_h1_a_refusal_shows_no_era_although_the_time_was_over_meanwhile(running):
+    while not any("asked for its era" in line and "refuses-late" in line for line in running.lines):
+        await trio.sleep(0.05)
+    found = await shown(running, "refuses-late")
+    assert (found["state"], found["era"]) == ("failed", "not known yet")
+    assert "the database is locked" in found["fault"]
 
 
 @pytest.mark.parametrize("name", LEFT)
