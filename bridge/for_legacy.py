@@ -89,7 +89,9 @@ def initialize_result(version: str, discovered: bytes | msgspec.Raw, name: str) 
 # ---- results
 
 
-def result(method: str, modern_result: bytes, version: str, limits: Limits = _LIMITS) -> bytes:
+def result(
+    method: str, modern_result: bytes | msgspec.Raw, version: str, limits: Limits = _LIMITS
+) -> bytes | msgspec.Raw:
     """A complete modern result for a client of this revision. One that no rule is about stays as it was, byte for byte.
 
     So does any value that is no object, such as null or an array.

@@ -385,7 +385,7 @@ class ToModern:
         self._extended = bool(extensions.names_in(offered))
         return (ToAsker(Response(asker, result, b""), asker),)
 
-    def _complete(self, call: _Call, modern_result: bytes) -> Effects:
+    def _complete(self, call: _Call, modern_result: bytes | msgspec.Raw) -> Effects:
         yield from self._urls_complete(call)
         if call.method not in _CAPABILITY:
             yield from self._end(

@@ -25,6 +25,15 @@ def test_t21_a_result_that_is_no_object_is_kept(peer, value):
     assert text == b'{"jsonrpc":"2.0","id":1,"result":%b}' % value
 
 
+# From 64 KiB on a result is a view of the line of the server, and no bytes.
+@pytest.mark.parametrize("value", [b'"%b"' % (b"x" * 100_000), b"[%b1]" % (b"1," * 50_000)], ids=["text", "list"])
+def test_r05_t21_a_large_result_that_is_no_object_is_answered(peer, value):
+    text = peer.exchange(peer.raw(b"1", b'{"jsonrpc":"2.0","id":$ID,"result":%b}' % value))
+    assert text.startswith(b'{"jsonrpc":"2.0","id":1,"result":')
+    assert value in text
+    assert peer.ask(peer.raw(b"1", b'{"jsonrpc":"2.0","id":$ID,"result":null}'))["result"] is None
+
+
 @pytest.mark.parametrize("data", [{"a": [1, {"b": None}]}, "text", [1, 2], 7, None, {}])
 @pytest.mark.parametrize("code", [-32000, -32603, -32602, 42])
 def test_t21_the_data_of_an_error_is_kept(peer, data, code):
