@@ -13,7 +13,9 @@ import attrs
 import msgspec
 
 from ..transports.peer import UNKNOWN, Caller, Process
+from ..validators import members
 from ..validators.envelope import Message, Notification, Request
+from ..validators.rejection import INVALID_PARAMS, Rejection
 from . import extensions
 from .attribution import Client
 from .brought import NOTHING, Brought
@@ -26,6 +28,8 @@ from .relay import Asked
 # Between the parts of `Client.key`. No part holds it.
 _BETWEEN: Final = "\n"
 
+# Up to this size a value is compared as a value (bytes).
+_LONGEST_READ: Final = 64 * 1024
 _decode = msgspec.json.Decoder().decode
 _sorted = msgspec.json.Encoder(order="sorted").encode
 
@@ -34,9 +38,10 @@ def fingerprint(raw: bytes) -> str:
     """Return a hash that is equal for equal JSON values, and nothing for nothing."""
     if not raw:
         return ""
-    # Half a surrogate pair, as an escape, cannot be decoded: then only equal bytes are equal.
-    with suppress(msgspec.DecodeError, UnicodeError):
-        raw = _sorted(_decode(raw))
+    # Half a surrogate pair, as an escape, cannot be decoded, and what is long is not: then only equal bytes are equal.
+    if len(raw) <= _LONGEST_READ:
+        with suppress(msgspec.DecodeError, UnicodeError, RecursionError):
+            raw = _sorted(_decode(raw))
     return hashlib.sha256(raw).hexdigest()[:32]
 
 
@@ -151,11 +156,15 @@ class NamingDesk(Desk):
 
     def ask(self, asked: Asked) -> None:
         """Take a request. Raises Rejection."""
+        if not members.has_room(asked.request.params):
+            raise Rejection(400, INVALID_PARAMS, members.TOO_MANY)
         self._latest = with_client(asked.request, _name_of(asked.client))
         super().ask(asked._replace(request=self._latest))
 
     def notify(self, message: Notification, client: Client) -> None:
         """Take a notification of a client."""
+        if not members.has_room(message.params):
+            return
         named = with_client(Request(b"", message.method, message.params), _name_of(client))
         super().notify(Notification(named.method, named.params), client)
 

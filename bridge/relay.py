@@ -568,6 +568,8 @@ class Relay:
         return Response(message.id, members.write(found), b"")
 
     def _notified(self, message: Notification, about: bytes) -> Effects:
+        if not members.has_room(message.params):
+            return (Note("dropped a notification: " + members.TOO_MANY),)
         method = message.method
         if method == "notifications/progress":
             wire_id = about or envelope.wire_id(read_progress(message.params))

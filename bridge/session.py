@@ -22,6 +22,7 @@ from ..validators.envelope import Message, Notification, Request, Response, inva
 from ..validators.limits import Limits
 from ..validators.rejection import (
     INTERNAL_ERROR,
+    INVALID_PARAMS,
     INVALID_REQUEST,
     METHOD_NOT_FOUND,
     SERVER_ERROR,
@@ -319,6 +320,8 @@ class Session:
         if message.method == "initialize":
             if self.phase != NEW:
                 raise invalid("this session is already initialized")
+            if not members.is_small(message.params):
+                raise Rejection(400, INVALID_PARAMS, f"initialize {members.TOO_LARGE}")
             read_version(message.params)
             self.phase = OPENING
             self._initialize = self._choice.opening(message.params)

@@ -62,6 +62,8 @@ _LIST_CHANGED: Final = frozenset(f"notifications/{name}/list_changed" for name i
 # Requests that the server gets once for several clients: one client cannot cancel them.
 _COMBINED: Final = frozenset({"resources/subscribe", "resources/unsubscribe", "logging/setLevel"})
 _NAME_A_TASK: Final = frozenset({"tasks/get", "tasks/result", "tasks/cancel"})
+# Up to this size the escapes of an id are read (bytes).
+_LONGEST_ID: Final = 64 * 1024
 _ENDED: Final = frozenset({"completed", "failed", "cancelled"})
 # The level of a client that has set none while another one has.
 _DEFAULT_LEVEL: Final = "info"
@@ -702,12 +704,19 @@ class SharedUpstream:
 
     def server_sent(self, message: Message) -> Effects:
         """Take a message of the server. Never raises, however wrong the message is."""
-        if type(message) is Response:
+        if isinstance(message, Response):
             return self._answered(message)
-        if type(message) is Notification:
+        if not members.has_room(message.params):
+            return self._refuse_many_members(message)
+        if isinstance(message, Notification):
             return self._notified(message)
-        assert type(message) is Request  # noqa: S101 - the union has three members
         return self._asked(message)
+
+    def _refuse_many_members(self, message: Request | Notification) -> Effects:
+        if isinstance(message, Notification):
+            return (Note("dropped a notification: " + members.TOO_MANY),)
+        refusal = ToServer(_failure(message.id, INTERNAL_ERROR, members.TOO_MANY))
+        return (refusal, ServerRequestRefused(message.method, "too_many_members"))
 
     def _answered(self, message: Response) -> Effects:
         wire_id = message.id
@@ -1072,8 +1081,8 @@ def _task_in(params: bytes | msgspec.Raw) -> bytes:
 
 
 def _canonical(raw: bytes) -> bytes:
-    # Two spellings of one string are one id.
-    return members.text(members.string(raw)) if b"\\" in raw else raw
+    # Two spellings of one string are one id, unless it is so long that no server has given it.
+    return members.text(members.string(raw)) if len(raw) <= _LONGEST_ID and b"\\" in raw else raw
 
 
 def _covers(uris: dict[str, None], uri: str) -> bool:

@@ -157,6 +157,10 @@ class ToLegacy:
         """A message of the server."""
         if isinstance(message, Response):
             return self._answered(message)
+        if not members.has_room(message.params):
+            if isinstance(message, Request):
+                return _refuse(message, INTERNAL_ERROR, members.TOO_MANY, "too_many_members")
+            return (Note("dropped a notification: " + members.TOO_MANY),)
         if isinstance(message, Notification):
             return self._notified(message)
         return self._server_requested(message)

@@ -195,6 +195,8 @@ class ToModern:
         if isinstance(message, Response):
             return self._answered(message)
         if isinstance(message, Notification):
+            if not members.has_room(message.params):
+                return (Note("dropped a notification: " + members.TOO_MANY),)
             return self._notified(message)
         return (Note("dropped a request of a modern server: it must not ask"),)
 

@@ -15,7 +15,7 @@ from ..validators.envelope import Message, Notification, Request, invalid
 from ..validators.limits import Limits
 from ..validators.media import Accepts
 from ..validators.members import LARGE, decoded_once
-from ..validators.modern import check_headers, read_envelope
+from ..validators.modern import check_headers, check_meta, read_envelope
 from ..validators.rejection import INVALID_REQUEST, Rejection
 from . import event_stream
 from .outlet import FINISHED, GONE, Outlet
@@ -45,6 +45,9 @@ async def serve_modern(
         raise invalid("a response is not expected: in this revision a server asks nothing")
     large = len(message.params) > LARGE
     if large:  # each step may hold the event loop for as long as one decoding takes
+        await trio.lowlevel.checkpoint()
+    check_meta(message.params)
+    if large:
         await trio.lowlevel.checkpoint()
     request = read_modern(headers, message, limits)
     if message.method == _LISTEN and not acceptable.events:

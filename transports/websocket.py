@@ -25,7 +25,7 @@ from ..validators.envelope import (
 )
 from ..validators.limits import Limits
 from ..validators.members import LARGE, decoded_once
-from ..validators.modern import check_supported, is_modern, read_envelope
+from ..validators.modern import check_meta, check_supported, is_modern, read_envelope
 from ..validators.rejection import Rejection
 from ..validators.shapes import read_cancelled
 from ..validators.ws_frames import (
@@ -333,6 +333,9 @@ class _Talk:
         self._conversation.receive(message, None)
 
     async def _ask(self, message: Request) -> None:
+        if len(message.params) > LARGE:
+            await trio.lowlevel.checkpoint()
+        check_meta(message.params)
         if len(message.params) > LARGE:
             await trio.lowlevel.checkpoint()
         envelope = read_envelope(message.method, message.params, self._limits)

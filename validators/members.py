@@ -28,6 +28,10 @@ LARGE: Final = 1024 * 1024
 MOST_UNNAMED: Final = 512 * 1024
 _MOST_COLONS: Final = 60_000
 TOO_MANY: Final = f"members that the specification does not name have more than {MOST_UNNAMED} bytes together"
+# See `is_small` (bytes, and commas and colons).
+_SMALL: Final = 64 * 1024
+_MOST_VALUES: Final = 16 * 1024
+TOO_LARGE: Final = f"has more than {_SMALL} bytes and more than {_MOST_VALUES} values"
 # An array that a rule looks into item by item has no more.
 MOST_ITEMS: Final = 4096
 
@@ -124,7 +128,8 @@ def write(members: Mapping[str, object]) -> bytes:
     return written
 
 
-# Members of params and results that the specification names, in all revisions. None of them is repeated in numbers.
+# Members of params and results that the specification names, in all revisions and in both directions. None of them is
+# repeated in numbers.
 _NAMED: Final = (
     *(
         "_meta",
@@ -150,6 +155,9 @@ _NAMED: Final = (
     *("messages", "name", "nextCursor", "notifications", "prompts", "protocolVersion", "ref", "requestState"),
     *("resourceTemplates", "resources", "resultType", "serverInfo", "structuredContent", "supportedVersions"),
     *("task", "taskId", "tools", "ttlMs", "uri"),
+    *("data", "elicitationId", "includeContext", "logger", "maxTokens", "message", "metadata", "mode"),
+    *("modelPreferences", "progress", "progressToken", "reason", "requestId", "requestedSchema", "roots"),
+    *("stopSequences", "systemPrompt", "temperature", "toolChoice", "total", "url"),
 )
 _decode_named: Final = msgspec.json.Decoder(
     msgspec.defstruct("Named", [(name, msgspec.Raw | msgspec.UnsetType, msgspec.UNSET) for name in _NAMED])
@@ -172,6 +180,17 @@ def has_room(text: bytes | msgspec.Raw) -> bool:
     found = {name: getattr(named, name) for name in _NAMED}
     sizes = {name: len(memoryview(one)) for name, one in found.items() if one is not msgspec.UNSET}
     return size - sum(sizes.values()) + sizes.get("_meta", 0) <= MOST_UNNAMED
+
+
+def is_small(text: bytes | msgspec.Raw) -> bool:
+    """Return whether all values of a text can be read one by one in a short time, at any depth.
+
+    So is what a client declares of itself, with each request or once. A long text of few values, such as an icon, is small.
+    """
+    if len(memoryview(text)) <= _SMALL:
+        return True
+    whole = bytes(text)
+    return whole.count(b",") + whole.count(b":") <= _MOST_VALUES
 
 
 def text(value: str) -> bytes:

@@ -79,6 +79,10 @@ class _Claim(msgspec.Struct, gc=False):
     meta: msgspec.Raw | msgspec.UnsetType = msgspec.field(name="_meta", default=msgspec.UNSET)
 
 
+class _Claimed(msgspec.Struct, gc=False):
+    version: msgspec.Raw | msgspec.UnsetType = msgspec.field(name=PROTOCOL_VERSION, default=msgspec.UNSET)
+
+
 class _Meta(msgspec.Struct, gc=False):
     version: str | msgspec.UnsetType = msgspec.field(name=PROTOCOL_VERSION, default=msgspec.UNSET)
     capabilities: msgspec.Raw | msgspec.UnsetType = msgspec.field(
@@ -108,6 +112,7 @@ class _OfTask(_Named, gc=False):
 
 
 _decode_claim = msgspec.json.Decoder(_Claim).decode
+_decode_claimed = msgspec.json.Decoder(_Claimed).decode
 _decode_unnamed = msgspec.json.Decoder[_Params](_Params).decode
 _DECODERS: Final = {
     "name": msgspec.json.Decoder[_Params](_Named).decode,
@@ -135,9 +140,21 @@ def is_modern(params: bytes) -> bool:
         return False
     try:
         meta = decoded(_decode_claim, params).meta
+        return meta is not msgspec.UNSET and decoded(_decode_claimed, meta).version is not msgspec.UNSET
     except members.UNREADABLE:
         return False
-    return meta is not msgspec.UNSET and PROTOCOL_VERSION in members.peek(meta)
+
+
+def check_meta(params: bytes) -> None:
+    """Raise Rejection 400 -32602 for a `_meta` with more values than can be read with each request."""
+    if members.is_small(params):
+        return
+    try:
+        meta = decoded(_decode_claim, params).meta
+    except members.UNREADABLE:
+        return
+    if meta is not msgspec.UNSET and not members.is_small(meta):
+        raise _wrong(f"_meta {members.TOO_LARGE}")
 
 
 def _may_spell_the_key(params: bytes) -> bool:

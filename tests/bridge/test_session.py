@@ -1046,7 +1046,6 @@ def test_a_death_while_initializing_is_the_end():
 def test_the_death_of_a_child_that_nobody_has_spoken_to_changes_nothing():
     session = Session(LIMITS, lambda: "k")
     assert session.child_lost("exited", LOST) == []
-    assert session.phase == core.NEW
 
 
 def test_answers_for_a_dead_child_are_dropped():
@@ -1434,3 +1433,13 @@ def test_a_session_goes_on_when_the_process_that_it_shares_is_lost():
 def test_an_initialize_that_every_server_should_accept_is_ordinary():
     assert make().is_ordinary
     assert not Session(LIMITS, lambda: "x").is_ordinary
+
+
+def test_r04_an_initialize_of_too_many_values_is_refused_and_the_next_one_is_sent():
+    session = Session(LIMITS, lambda: "k")
+    params = b'{"protocolVersion":"2025-11-25","capabilities":{"experimental":{"a":[%b1]}}}' % (
+        b"1," * 40_000
+    )
+    with pytest.raises(Rejection, match="initialize has more than 65536 bytes"):
+        ask(session, b"1", "initialize", params)
+    assert ask(session, b"1", "initialize", INITIALIZE)

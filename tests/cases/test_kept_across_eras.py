@@ -26,7 +26,9 @@ def test_t21_a_result_that_is_no_object_is_kept(peer, value):
 
 
 # From 64 KiB on a result is a view of the line of the server, and no bytes.
-@pytest.mark.parametrize("value", [b'"%b"' % (b"x" * 100_000), b"[%b1]" % (b"1," * 50_000)], ids=["text", "list"])
+@pytest.mark.parametrize(
+    "value", [b'"%b"' % (b"x" * 100_000), b"[%b1]" % (b"1," * 50_000)], ids=["text", "list"]
+)
 def test_r05_t21_a_large_result_that_is_no_object_is_answered(peer, value):
     text = peer.exchange(peer.raw(b"1", b'{"jsonrpc":"2.0","id":$ID,"result":%b}' % value))
     assert text.startswith(b'{"jsonrpc":"2.0","id":1,"result":')

@@ -139,3 +139,18 @@ MANY = b",".join(b'"k%d":0' % number for number in range(100_000))
 def test_r04_members_that_no_specification_names_have_a_limit_together(text, room):
     assert members.has_room(text) is room
     assert members.has_room(msgspec.Raw(text)) is room
+
+
+@pytest.mark.parametrize(
+    ("text", "small"),
+    [
+        (b"{}", True),
+        (b'{"a":"%b"}' % (b"x" * 100_000), True),
+        (b"[%b1]" % (b"1," * 16_383), True),
+        (b"[%b1]" % (b"1," * 40_000), False),
+        (b"{%b}" % b",".join(b'"m%d":1' % n for n in range(9000)), False),
+    ],
+)
+def test_r04_a_text_is_small_where_its_values_are_few(text, small):
+    assert members.is_small(text) is small
+    assert members.is_small(members.raw(text)) is small

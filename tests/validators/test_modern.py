@@ -606,3 +606,30 @@ def test_t5_a_request_with_a_lone_surrogate_is_read():
         assert found.name == ("a" if "name" in rest else "")
         assert modern.is_modern(params(rest=rest))
     assert modern.read_envelope("tools/list", params(rest='"x":"\\ud83d"'), LIMITS).name == ""
+
+
+MANY_VALUES = b"[%b1]" % (b"1," * 40_000)
+
+
+@pytest.mark.parametrize(
+    "params",
+    [
+        b"{}",
+        b'{"_meta":{"a":1},"arguments":%b}' % MANY_VALUES,
+        b'{"_meta":null,"arguments":%b}' % MANY_VALUES,
+        b'{"arguments":%b}' % MANY_VALUES,
+        b'{"_meta":{"icon":"%b"}}' % (b"x" * 100_000),
+        MANY_VALUES,
+    ],
+)
+def test_r04_a_meta_of_few_values_is_accepted_whatever_else_there_is(params):
+    modern.check_meta(params)
+
+
+@pytest.mark.parametrize("meta", [b'{"a":%b}' % MANY_VALUES, MANY_VALUES])
+def test_r04_a_meta_of_many_values_is_refused(meta):
+    with pytest.raises(
+        Rejection, match="_meta has more than 65536 bytes and more than 16384 values"
+    ) as caught:
+        modern.check_meta(b'{"name":"t","_meta":%b}' % meta)
+    assert (caught.value.status, caught.value.code) == (400, -32602)

@@ -1,0 +1,154 @@
+"""What is read member by member has few members: what a client says of itself, and what a server notifies and requests.
+
+R4: an `initialize`, a `_meta` or a request of the server with a million members held the event loop for 0.6 to 3.8 seconds.
+"""
+
+import itertools
+import json
+
+import pytest
+
+from mcpbridged.bridge import placement
+from mcpbridged.bridge.attribution import Origins
+from mcpbridged.bridge.choice import Choice
+from mcpbridged.bridge.effects import Note
+from mcpbridged.bridge.for_modern import Profile
+from mcpbridged.bridge.relay import Relay
+from mcpbridged.bridge.sealing import Seal
+from mcpbridged.bridge.shared_upstream import SharedUpstream
+from mcpbridged.bridge.to_legacy import ToLegacy
+from mcpbridged.bridge.to_modern import ToModern
+from mcpbridged.validators.envelope import Notification, Request
+from mcpbridged.validators.limits import Limits
+
+from .lines_support import META, WAYS, client, served
+
+CAPABILITIES = "io.modelcontextprotocol/clientCapabilities"
+INFO = "io.modelcontextprotocol/clientInfo"
+# Just above what may be declared, and just below.
+MANY, FEW = 20_000, 1500
+FILLED = {
+    "members": lambda count: {f"member{n}": 1 for n in range(count)},
+    "extensions": lambda count: {"extensions": {f"extension{n}": {} for n in range(count)}},
+    "list": lambda count: {"experimental": {"list": [{}] * (4 * count)}},
+}
+
+
+@pytest.fixture(scope="module")
+def running(tmp_path_factory):
+    with served(tmp_path_factory.mktemp("declarations")) as running:
+        yield running
+
+
+def initialize(filled, where):
+    params = {
+        "protocolVersion": "2025-11-25",
+        "capabilities": {},
+        "clientInfo": {"name": "n", "version": "1"},
+    }
+    if where == "params":
+        params |= filled
+    else:
+        params[where] = {**params[where], **filled}
+    return {"jsonrpc": "2.0", "id": 1, "method": "initialize", "params": params}
+
+
+@pytest.mark.parametrize("way", [way for way in WAYS if way.era == "legacy"], ids=str)
+@pytest.mark.parametrize("kind", FILLED)
+@pytest.mark.parametrize("where", ["params", "capabilities", "clientInfo"])
+def test_r04_an_initialize_of_too_many_values_is_refused_and_another_is_answered(running, way, kind, where):
+    with client(running, way, opened=False) as peer:
+        found = peer.ask(json.dumps(initialize(FILLED[kind](MANY), where)).encode())
+        assert found["error"]["code"] == -32602
+        assert "initialize has more than 65536 bytes" in found["error"]["message"]
+    with client(running, way, opened=False) as peer:
+        found = peer.ask(json.dumps(initialize(FILLED[kind](FEW), where)).encode())
+        assert "result" in found, found
+
+
+@pytest.mark.parametrize("way", [way for way in WAYS if way.era == "modern"], ids=str)
+@pytest.mark.parametrize("kind", FILLED)
+@pytest.mark.parametrize("where", ["_meta", CAPABILITIES, INFO])
+def test_r04_a_meta_of_too_many_values_is_refused_and_another_is_answered(running, way, kind, where):
+    with client(running, way) as peer:
+        for count in (MANY, FEW):
+            filled = FILLED[kind](count)
+            meta = {**META, **filled} if where == "_meta" else {**META, where: filled}
+            params = {"name": f"{way.prefix}echo", "arguments": {}, "_meta": meta}
+            found = peer.ask(
+                json.dumps({"jsonrpc": "2.0", "id": 1, "method": "tools/call", "params": params}).encode()
+            )
+            if count == MANY:
+                assert found["error"]["code"] == -32602
+                assert "_meta has more than 65536 bytes" in found["error"]["message"]
+            else:
+                assert "result" in found, found
+
+
+def test_r04_a_long_value_is_compared_as_text():
+    short, long = b'{"a": 1, "b": "%b"}', b"x" * 100_000
+    assert placement.fingerprint(short % b"") == placement.fingerprint(b'{"b":"","a":1}')
+    assert placement.fingerprint(short % long) == placement.fingerprint(short % long)
+    assert placement.fingerprint(short % long) != placement.fingerprint(b'{"b":"%b","a":1}' % long)
+
+
+# ---- what a server sends
+
+LIMITS = Limits()
+UNNAMED = b"{%b}" % b",".join(b'"member%d":1' % n for n in range(70_000))
+# Large in a member that the specification names.
+NAMED = b'{"level":"info","data":%b}' % UNNAMED
+
+
+def upstream():
+    ids = itertools.count(1)
+    found = SharedUpstream(LIMITS, lambda: b"%d" % next(ids), Choice())
+    return found.server_sent
+
+
+def to_legacy():
+    return ToLegacy(LIMITS, Profile(), lambda: "k", version="1", origins=Origins(1.0)).from_server
+
+
+def to_modern():
+    return ToModern(LIMITS, lambda: "k", "stdio").from_server
+
+
+def relay():
+    found = Relay(LIMITS, Seal(b"key"))
+    found.server_started()
+    return found.server_sent
+
+
+@pytest.mark.parametrize("receiver", [upstream, to_legacy, to_modern, relay])
+def test_r04_a_notification_of_too_many_members_is_dropped(receiver):
+    receive = receiver()
+    for method in ("notifications/message", "notifications/progress", "notifications/resources/updated"):
+        (effect,) = receive(Notification(method, UNNAMED))
+        assert effect.text.startswith("dropped a notification: members that the specification does not name")
+    for effect in receive(Notification("notifications/message", NAMED)):
+        assert not (isinstance(effect, Note) and "members" in effect.text)
+
+
+@pytest.mark.parametrize("receiver", [upstream, to_legacy])
+def test_r04_a_request_of_too_many_members_is_refused(receiver):
+    receive = receiver()
+    for method in ("elicitation/create", "sampling/createMessage", "roots/list", "ping"):
+        answer, event = receive(Request(b"7", method, UNNAMED))
+        assert answer.message.id == b"7"
+        assert "members that the specification does not name" in answer.message.error.decode()
+        assert (event.method, event.reason) == (method, "too_many_members")
+
+
+@pytest.mark.parametrize(
+    "way", [way for way in WAYS if way.transport == "W" or way.server == "shared"], ids=str
+)
+def test_r04_a_call_goes_on_after_messages_of_too_many_members(running, way):
+    lines = [
+        b'{"jsonrpc":"2.0","id":"q","method":"elicitation/create","params":%b}' % UNNAMED,
+        b'{"jsonrpc":"2.0","method":"notifications/message","params":%b}' % UNNAMED,
+        b'{"jsonrpc":"2.0","method":"notifications/progress","params":%b}' % UNNAMED,
+        b'{"jsonrpc":"2.0","id":$ID,"result":{"content":[]}}',
+    ]
+    with client(running, way) as peer:
+        assert peer.ask(peer.raw(b"1", *lines))["result"]["content"] == []
