@@ -1,5 +1,6 @@
 """What other users could replace of what a server executes or reads, and of where the daemon listens."""
 
+import os
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
@@ -9,8 +10,13 @@ from .settings import ServerConfig, Settings
 
 
 def replaceable_of(server: ServerConfig) -> list[str]:
-    """Return what others could replace of the files of a server, each with the reason. Reads files, so it may take its time."""
-    return [*replaceable_files(files_of(server.launch).files), *_faults(check_trusted, server.outside)]
+    """Return what others could replace of the files of a server, each with the reason. Reads files, so it may take its time.
+
+    A file outside of the configuration that does not exist is left out: its name may be a secret that was written in its place,
+    and the fault is reported where the file is read.
+    """
+    outside = filter(os.path.lexists, server.outside)
+    return [*replaceable_files(files_of(server.launch).files), *_faults(check_trusted, outside)]
 
 
 def replaceable_files(files: Iterable[str]) -> Iterator[str]:

@@ -116,6 +116,20 @@ def test_r20_no_error_shows_what_may_be_a_secret(tmp_path, capsys, text, secret)
     assert secret not in told
 
 
+@pytest.mark.parametrize("command", [["config", "check"], ["doctor"]], ids=" ".join)
+@pytest.mark.parametrize("secret", [*SECRETS, "long-secret-" * 40], ids=range(5))
+def test_r20_no_command_shows_what_may_be_a_secret(tmp_path, capsys, command, secret):
+    path = tmp_path / "config.toml"
+    path.write_text(f"{SERVER}secrets.K = '{secret}'\n")
+    path.chmod(0o600)
+    folders = dict.fromkeys(("HOME", "XDG_RUNTIME_DIR", "XDG_STATE_HOME"), str(tmp_path))
+    door.command([*command, "--config", str(path)], {**folders, "PATH": os.environ["PATH"]})
+    shown = capsys.readouterr()
+    told = shown.out + shown.err
+    assert "servers.a" in told
+    assert secret not in told
+
+
 def test_r20_a_name_of_a_file_that_is_missing_is_shown(tmp_path):
     for name in ("/run/secrets/token", "~/keys/api.key", "./key"):
         path = tmp_path / "config.toml"
