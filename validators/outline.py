@@ -39,7 +39,7 @@ def outline(text: bytes) -> Outline:
     last = _LAST.search(text[-_TAIL:]) if found else None
     if last is not None:
         tail = b"{" + last[1]
-        found = {**{name: tail[begin:end] for name, begin, end in walk(tail)}, **found}
+        found = {**{name: tail[begin:end] for name, begin, end in walk(tail) if end >= 0}, **found}
     return Outline(found, whole=False)
 
 

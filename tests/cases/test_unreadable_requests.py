@@ -14,6 +14,10 @@ UNREADABLE = [
     (b'{"method":"tools/call","params":{"x":NaN},"jsonrpc":"2.0","id":"\\u0041"}', "A", -32700),
     (b'{"jsonrpc":"2.0","id":7,"method":"tools/call","params":{"x":', 7, -32700),
     (b'{"jsonrpc":"2.0","id":7,"meth', 7, -32700),
+    # An id at the end that is no JSON, after a value that is none.
+    (b'{"params":[1,],"jsonrpc":"2.0","method":"ping","id":007}', None, -32700),
+    (b'{"params":[1,],"method":"ping","id":"\n","jsonrpc":"2.0"\r\n}', None, -32700),
+    (b'{"params":[1,],"method":"ping","id":"\x00","jsonrpc":"2.0"}', None, -32700),
     (b'{"jsonrpc":"2.0","id":7', None, -32700),
     (b'{"jsonrpc":"2.0","id":null,"method":"ping"}', None, -32600),
     (b'{"jsonrpc":"2.0","id":1.5,"method":"ping"}', None, -32600),

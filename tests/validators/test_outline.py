@@ -35,6 +35,8 @@ def test_a_cut_object_has_the_members_before_the_cut(cut):
         (b'{"id":1,"result":[1,],"id":5}', {"id": b"1", "result": b""}),
         (b'{"result":[1,],"x":{"id":5}}', {"result": b""}),
         (b'{"id":01,"a":1}', {"id": b""}),
+        (b'{"result":[1,],"id":007}', {"result": b""}),
+        (b'{"result":[1,],"jsonrpc":"2.0","id":"\n","method":"x"\r\n}', {"result": b"", "jsonrpc": b'"2.0"'}),
         (b'{"a":' + b"[" * 5000 + b'},"id":5}', {"a": b"", "id": b"5"}),
         ('{"é":1,"\\u00e9":2,"id":3}'.encode(), {"é": b"2", "id": b"3"}),
         (b'{"id":1,"\xff":2}', {"id": b"1"}),
