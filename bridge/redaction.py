@@ -59,20 +59,33 @@ def _in_base64(data: bytes) -> Iterable[bytes]:
 
 def spans(data: bytes, needles: Iterable[bytes]) -> list[tuple[int, int]]:
     """Return where the needles are in the data, as disjoint pairs of a begin and an end in ascending order."""
-    reduced = _reduced(data)
-    there = [needle for needle in needles if needle in reduced]
-    if not there:
-        return []
-    found = sorted(span for needle in there for span in _occurrences(reduced, needle))
-    origin = _origins(data)
+    needles = tuple(needles)
+    squeezed, reduced = bytes(data.translate(_SAME, _REMOVED)), _reduced(data)
+    found = _found_in(reduced, needles, _origins, data)
+    if squeezed != reduced:
+        # What stands before a secret can make an escape of its first characters, such as a percent sign.
+        found += _found_in(squeezed, needles, _plain_origins, data)
     joined: list[tuple[int, int]] = []
-    for start, stop in found:
-        begin, end = origin(start), origin(stop - 1, end=True)
+    for begin, end in sorted(found):
         if joined and begin < joined[-1][1]:
             joined[-1] = joined[-1][0], max(end, joined[-1][1])
         else:
             joined.append((begin, end))
     return joined
+
+
+def _found_in(
+    text: bytes, needles: Iterable[bytes], origins: Callable[[bytes], Callable[..., int]], data: bytes
+) -> list[tuple[int, int]]:
+    there = [needle for needle in needles if needle in text]
+    if not there:
+        return []
+    origin = origins(data)
+    return [
+        (origin(start), origin(stop - 1, end=True))
+        for needle in there
+        for start, stop in _occurrences(text, needle)
+    ]
 
 
 def redact(data: bytes, needles: Iterable[bytes]) -> bytes:
@@ -124,6 +137,16 @@ def _unescaped(match: re.Match[bytes]) -> bytes:
     else:
         return bytes.fromhex((octet or percent or b"").decode()).translate(_SAME, _REMOVED_OF_ESCAPES)
     return text.encode(errors="surrogatepass").translate(_SAME, _REMOVED_OF_ESCAPES)
+
+
+def _plain_origins(data: bytes) -> Callable[..., int]:
+    """Return the function of `_origins` for a form in which no escape was read."""
+    kept = [at for at, octet in enumerate(data) if octet not in _REMOVED]
+
+    def origin(index: int, *, end: bool = False) -> int:
+        return kept[index] + end
+
+    return origin
 
 
 def _origins(data: bytes) -> Callable[..., int]:

@@ -234,3 +234,14 @@ def test_what_is_held_back_can_be_looked_at_without_a_secret_that_has_only_begun
     assert redactor.peek() == b"Password for [secret]: "
     assert redactor.peek() == b"Password for [secret]: "
     assert redactor.end() == b"Password for [secret]: a long"
+
+
+@pytest.mark.parametrize("before", ["%", "100%", "\\x", "\\u", "a\\", "%%", "\\\\u"])
+@pytest.mark.parametrize("secret", ["877b8e91d4be6da7e6", "56e9e3ed7e38ce3c2", "deadbeefcafe0123"])
+def test_r16_what_stands_before_a_secret_makes_no_escape_of_it(before, secret):
+    needles = tuple(needles_of(secret))
+    for size in (1, 3, 1000):
+        text = f"key {before}{secret} end\n".encode()
+        redactor = Redactor(lambda: needles)
+        shown = b"".join(redactor.feed(text[at : at + size]) for at in range(0, len(text), size))
+        assert shown + redactor.end() == f"key {before}[secret] end\n".encode()
