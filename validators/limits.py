@@ -18,8 +18,8 @@ class Limits:
     unfinished_bytes: int = 128 * 1024 * 1024
     line: int = 16 * 1024 * 1024
     json_depth: int = 64
-    method: int = 256
-    name: int = 256
+    method: int = 128
+    name: int = 128
     id: int = 256
     uri: int = 8192
     batch: int = 32

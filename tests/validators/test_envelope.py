@@ -108,7 +108,7 @@ def test_what_is_not_json_is_a_parse_error(text):
         (b'{"jsonrpc":"2.0","id":1,"method":"a","result":{}}', "either a method"),
         (b'{"jsonrpc":"2.0","id":1,"method":"a","error":{}}', "either a method"),
         (b'{"jsonrpc":"2.0","id":1,"method":1}', "JSON-RPC"),
-        (b'{"jsonrpc":"2.0","id":1,"method":""}', "256"),
+        (b'{"jsonrpc":"2.0","id":1,"method":""}', "128"),
         (b'{"jsonrpc":"2.0","id":1,"method":"a\\nb"}', "control"),
         (b'{"jsonrpc":"2.0","id":null,"method":"a"}', "string or an integer"),
         (b'{"jsonrpc":"2.0","id":1.5,"method":"a"}', "string or an integer"),
