@@ -156,8 +156,8 @@ def token_and_level(meta: msgspec.Raw | None) -> tuple[bytes, str]:
     if not (b"progressToken" in text or b"logLevel" in text or b"\\" in text):  # as most requests
         return b"", ""
     found = members.peek(text)
-    token = bytes(found.get("progressToken", b"null"))
-    return b"" if token == b"null" else token, members.string(found.get(modern.LOG_LEVEL))
+    token = found.get("progressToken")
+    return b"" if token is None else bytes(token), members.string(found.get(modern.LOG_LEVEL))
 
 
 def without_envelope(found: Members, token: bytes, *, rounds: bool = True) -> bytes:
@@ -184,7 +184,7 @@ def _meta_without_envelope(text: bytes, token: bytes = b"") -> msgspec.Raw | Non
     meta = members.peek(text)
     for key in _ENVELOPE_KEYS:
         meta.pop(key, None)
-    if bytes(meta.get("progressToken", b"null")) != b"null":
+    if "progressToken" in meta:
         meta["progressToken"] = members.raw(token)
     return members.raw(members.write(meta)) if meta else None
 

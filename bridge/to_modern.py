@@ -287,7 +287,7 @@ class ToModern:
         call.upstream = self._mint_id()
         self._upstream[call.upstream] = call
         meta = members.peek(_raw_of(params.get("_meta")))
-        if bytes(meta.get("progressToken", b"null")) != b"null":
+        if "progressToken" in meta:
             meta["progressToken"] = members.raw(call.upstream)
             params["_meta"] = members.raw(members.write(meta))
         capabilities = for_legacy.with_tasks(self._capabilities) if call.tasks else self._capabilities

@@ -189,8 +189,6 @@ def read_envelope(method: str, params: bytes, limits: Limits) -> Envelope:
     if meta.level is not msgspec.UNSET and meta.level not in LOG_LEVELS:
         raise _wrong(f"{LOG_LEVEL} must be one of {', '.join(LOG_LEVELS)}")
     token = b"" if meta.token is msgspec.UNSET else bytes(meta.token)
-    if token == b"null":
-        token = b""
     if token and (not _TOKEN.match(token) or len(token) > limits.id + 2):
         raise _wrong(f"a progress token is a string or an integer of at most {limits.id} bytes")
     name, state = "", None

@@ -82,7 +82,7 @@ def read_request(method: str, params: bytes, limits: Limits) -> bytes:
     """Check what a request names and return its progress token as raw JSON text, or nothing.
 
     Raises Rejection -32602 for a name or URI of the wrong type or over its limit, and for a token that is neither a
-    string nor an integer. A token that is null counts as absent.
+    string nor an integer.
     """
     named = NAMED.get(method)
     if named is None:
@@ -101,8 +101,6 @@ def read_request(method: str, params: bytes, limits: Limits) -> bytes:
     if read.meta is msgspec.UNSET or read.meta is None or read.meta.progressToken is msgspec.UNSET:
         return b""
     token = bytes(read.meta.progressToken)
-    if token == b"null":
-        return b""
     if not _TOKEN.match(token) or len(token) > limits.id + 2:
         raise Rejection(
             400, INVALID_PARAMS, f"a progress token is a string or an integer of at most {limits.id} bytes"
