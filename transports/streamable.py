@@ -292,7 +292,7 @@ class StreamableHttp:
         conversation = self._conversation(headers.get(_SESSION), exchange.principal)
         outlet = exchange.outlet()
         last_event_id = headers.get("last-event-id")
-        if not last_event_id:
+        if last_event_id is None:
             conversation.listen(outlet)
         else:
             conversation.resume(last_event_id, outlet)

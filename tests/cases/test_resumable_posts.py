@@ -280,13 +280,3 @@ def test_t23_a_client_that_only_closes_its_sending_side_gets_its_answer(begun):
 
 def test_t23_the_official_client_resumes_by_itself(begun):
     assert begun["official"].result() == ("slow", 1)
-
-
-@pytest.mark.parametrize("carrier", ["http1", "http2"])
-def test_t23_an_empty_last_event_id_is_none(running, carrier):
-    with session(running, carrier) as client:
-        headers = {**client.headers, "Accept": EVENTS, "Last-Event-ID": ""}
-        with client.http.stream("GET", client.url, headers=headers) as stream:
-            assert stream.status_code == 200
-            assert stream.headers["content-type"] == EVENTS
-            assert next(stream.iter_lines()).startswith("id: ")
