@@ -319,6 +319,8 @@ class ToLegacy:
 
     def _send(self, call: Call, found: Members | None = None, plain: bytes = b"") -> Effects:
         # `found` are the members of its params, which may be changed, and `plain` the params for the server, if known.
+        if len(self._roots) and (waiting := self._roots.carried_by(call)):
+            return self._ask_first(call, waiting)
         call.wire_id = call.token_id = self._mint_id()
         call.phase = CallPhase.RUNNING
         self._calls[call.wire_id] = call
@@ -335,10 +337,14 @@ class ToLegacy:
         effects.append(ToServer(Request(call.wire_id, call.method, params)))
         may_ask = call.method in MAY_ASK
         call.origin = self._origins.begin(call.wire_id, call.client, self, call.declares, may_ask=may_ask)
-        if len(self._roots):
-            for message in self._roots.carried_by(call):
-                effects.extend(self.assigned(message, call.origin))
         return effects
+
+    def _ask_first(self, call: Call, messages: Iterable[Request]) -> Effects:
+        """Hold a call until its client has answered these. The server has asked before, so it gets the answers before the call."""
+        call.deferred = True
+        for message in messages:
+            self._rounds.add(call, message)
+        return self._hold(call)
 
     def _set_level(self, call: Call) -> Effects:
         if not call.level or "logging" not in self._handshake.capabilities:
@@ -424,7 +430,7 @@ class ToLegacy:
             # The server has answered this one, and its client has not come for the answer.
             effects.extend(self._assign_again(over, self._rounds.remove(over)))
         self._requesters.pop(call.requester, None)
-        if call.origin.phase is Phase.RUNNING:
+        if call.origin is not UNSENT and call.origin.phase is Phase.RUNNING:
             call.origin.phase = Phase.HELD
         inputs = self._rounds.send(call)
         state = f"{call.key}.{call.round}"
@@ -458,6 +464,9 @@ class ToLegacy:
                 effects.append(ToServer(Response(one.server_id, one.answer or b"", b"")))
         if call.slot is not None:
             effects.extend(self._finish(call, call.slot))
+        elif call.deferred:
+            call.deferred = False
+            effects.extend(self._send(call))
         elif call.urls:
             effects.extend(self._urls_opened(call, answered))
         return effects

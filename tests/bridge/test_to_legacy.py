@@ -928,13 +928,35 @@ def test_t19_roots_outside_of_a_call_are_asked_in_the_first_call_that_can_carry_
     assert [one[1] for one in said(talk.ask(1, "tools/list"))] == ["tools/list"]
     talk.call(2, client=ONE, capabilities={})
     talk.answer(3, {"content": []})
-    talk.call(7)
-    [(requester, result)] = told(talk.gathered())
+    # However fast the server answers: its answer shall depend on the roots, so it gets the call after them.
+    effects = talk.call(7)
+    assert said(effects) == []
+    [(requester, result)] = told(effects)
     assert (requester, result["inputRequests"]) == (7, {"k1": {"method": "roots/list"}})
     roots = {"roots": [{"uri": "file:///a"}]}
-    assert said(talk.retry(8, "key2.0", {"k1": roots})) == [("r", roots)]
+    answered = talk.retry(8, "key2.0", {"k1": roots})
+    assert said(answered) == [("r", roots), (4, "tools/call", {"name": "t"})]
     talk.answer(4, {"content": []})
     assert said(talk.server_asks("s", "roots/list")) == [("s", roots)]
+
+
+def test_t19_a_call_that_its_client_leaves_was_never_sent():
+    talk = Talk()
+    talk.server_asks("r", "roots/list")
+    talk.call(7)
+    assert list(talk.it.ticked(1000)) == []
+    [(server_id, error)] = said(list(talk.it.ticked(1001 + LIMITS.held_seconds)))
+    assert (server_id, error["code"]) == ("r", -32603)
+    assert not talk.it.busy
+    assert said(talk.call(8)) == [(2, "tools/call", {"name": "t"})]
+
+
+def test_t19_a_server_that_withdraws_its_request_gets_the_call_with_the_retry():
+    talk = Talk()
+    talk.server_asks("r", "roots/list")
+    talk.call(7)
+    talk.server_says("notifications/cancelled", requestId="r")
+    assert said(talk.retry(8, "key2.0", {})) == [(2, "tools/call", {"name": "t"})]
 
 
 def test_t19_roots_that_no_call_asks_for_are_refused_after_a_while():

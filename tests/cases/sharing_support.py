@@ -205,7 +205,7 @@ async def over_process(command, environment=None):
 
 
 def over_connect(running, path):
-    name = path.rpartition("/")[2]
+    name = path.rpartition("/")[2] or "aggregate"
     return over_process(
         [str(PROGRAM), "connect", name, "--config", str(running.config)], environment=running.variables
     )

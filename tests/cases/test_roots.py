@@ -1,0 +1,100 @@
+"""A server asks for roots outside of calls, as on a bare pipe: T19."""
+
+import json
+import sys
+from pathlib import Path
+
+import pytest
+import trio
+
+from ..e2e.daemon_process import daemon
+from .extensions_support import client_of
+from .sharing_support import TRANSPORTS, over_process
+
+pytestmark = pytest.mark.anyio
+COMMAND = [sys.executable, "-I", "-S", str(Path(__file__).with_name("servers") / "rooted.py")]
+ROOTS = {"roots": [{"uri": "file:///home/me/work", "name": "work"}]}
+DECLARED = {"roots": {"listChanged": True}}
+MODERN = ("modern http", "modern ws")
+
+
+@pytest.fixture(scope="module")
+def running(tmp_path_factory):
+    servers = {name: {"command": COMMAND} for name in ("own", "one")}
+    servers["client"] = {"command": COMMAND, "share": "client"}
+    with daemon(tmp_path_factory.mktemp("roots"), servers, aggregate={"servers": ["one"]}) as found:
+        yield found
+
+
+async def called(client, tool):
+    """The result of a tool, and how often the client was asked for its roots meanwhile, which it has answered."""
+    params, times = {"name": tool, "arguments": {}}, 0
+    while (result := (await client.ask("tools/call", params))["result"]).get(
+        "resultType"
+    ) == "input_required":
+        times += 1
+        asked = result["inputRequests"]
+        assert [one["method"] for one in asked.values()] == ["roots/list"]
+        params = {
+            **params,
+            "inputResponses": dict.fromkeys(asked, ROOTS),
+            "requestState": result["requestState"],
+        }
+    return json.loads(result["content"][0]["text"]), times
+
+
+async def until_known(client, prefix, answers):
+    """Call until the server has so many answers, and return them. It may be called before it has read the last."""
+    with trio.fail_after(20):
+        while len(found := (await called(client, f"{prefix}roots"))[0]) < answers:
+            await trio.sleep(0.02)
+    return found
+
+
+@pytest.mark.parametrize("server", ["own", "client", ""])
+@pytest.mark.parametrize("kind", MODERN)
+async def test_t19_the_first_call_asks_for_the_roots_and_their_answer_is_kept(running, kind, server):
+    prefix = "" if server else "one__"
+    async with client_of(running, kind, server, DECLARED) as client:
+        _, times = await called(client, f"{prefix}roots")
+        assert times <= 1
+        assert await until_known(client, prefix, 1) == [ROOTS]
+        # Asked again outside of a call, the server gets what the client has answered last.
+        _, times = await called(client, f"{prefix}again")
+        assert times == 0
+        assert await until_known(client, prefix, 2) == [ROOTS, ROOTS]
+
+
+@pytest.mark.parametrize("kind", MODERN)
+async def test_t19_a_client_without_roots_is_not_asked(running, kind):
+    async with client_of(running, kind, "own", {}) as client:
+        _, times = await called(client, "roots")
+        assert times == 0
+        [answer] = await until_known(client, "", 1)
+        assert answer["error"]["code"] == -32601
+
+
+async def answered(client, prefix):
+    asked = await client.question()
+    assert asked["method"] == "roots/list"
+    await client.reply(asked, ROOTS)
+    return await until_known(client, prefix, 1)
+
+
+@pytest.mark.parametrize("server", ["own", "client", ""])
+@pytest.mark.parametrize("transport", TRANSPORTS)
+async def test_t19_a_session_is_asked_at_once(running, transport, server):
+    async with client_of(running, transport, server, DECLARED) as client:
+        if not server:  # the aggregate asks its members in the first call
+            client_answers = await client.begin("tools/call", {"name": "one__roots", "arguments": {}})
+            await client.reply(await client.question(), ROOTS)
+            await client.answer(client_answers)
+            assert await until_known(client, "one__", 1) == [ROOTS]
+            return
+        assert await answered(client, "") == [ROOTS]
+
+
+async def test_t19_on_a_bare_pipe(running):
+    async with over_process(COMMAND) as client:
+        await client.initialize(DECLARED)
+        assert await answered(client, "") == [ROOTS]
