@@ -37,8 +37,8 @@ run: install  ## serve the bundled example server (PORT=8808)
 
 # The tests that start whole daemons mostly wait, so they run in two halves at once. What computes runs beside both at a priority
 # that takes no time from them. One shell, so that all end with ^C too.
-FIRST := tests/transports tests/hostile tests/cases
-SECOND := tests/e2e tests/chaos
+FIRST := tests/hostile tests/cases
+SECOND := tests/transports tests/e2e tests/chaos
 BESIDE := tests/bridge tests/validators
 test: .venv/.test  ## all tests that need Python only, and their coverage
 	@rm -f .coverage .coverage.* && mkdir -p build

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mcpbridged.bridge.attribution import AFTER_ANSWER, Client, Origin, Origins, Phase, Refusal
+from mcpbridged.bridge.attribution import AFTER_ANSWER, Client, Origin, Origins, Phase, Refusal, nothing
 
 ONE, OTHER, UNKNOWN = Client("one"), Client("other"), Client("same", known=False)
 PATIENCE = 600.0
@@ -12,10 +12,6 @@ PATIENCE = 600.0
 
 def yes(_method, _params):
     return True
-
-
-def no(_method, _params):
-    return False
 
 
 def table(*clients, several=True):
@@ -73,7 +69,7 @@ def test_case_3_whatever_the_calls_of_the_other_client_are_doing(phase, which):
 def test_case_4_the_newest_running_call_that_declares_it():
     origins, (_, second, third) = table(ONE, ONE, ONE)
     assert assign(origins) is third
-    third.declared = no
+    third.declared = nothing
     assert assign(origins) is second
     third.declared, third.phase = yes, Phase.HELD
     assert assign(origins) is second
@@ -99,7 +95,7 @@ def test_case_6_only_cancelled_and_answered_calls():
 
 def test_case_7_not_declared():
     origins, (only,) = table(ONE)
-    only.declared = no
+    only.declared = nothing
     found = assign(origins)
     assert (found.code, found.reason, found.origin) == (-32601, "not_declared", only)
 
@@ -145,7 +141,7 @@ def test_old_calls_leave_the_table():
 def test_i1_no_request_is_assigned_while_another_client_may_have_caused_it(calls):
     origins = Origins(PATIENCE, several=True)
     for number, (client, phase, declared) in enumerate(calls):
-        origins.begin(b"%d" % number, client, None, yes if declared else no).phase = phase
+        origins.begin(b"%d" % number, client, None, yes if declared else nothing).phase = phase
     found = assign(origins)
     if isinstance(found, Origin):
         assert {client for client, _, _ in calls} == {found.client}
@@ -157,7 +153,7 @@ def test_case_3_a_request_that_no_open_call_has_declared_is_none_that_several_ca
     origins = Origins(PATIENCE, several=True)
     answered = origins.begin(b"1", ONE, None, yes)
     origins.answer(answered)
-    origins.begin(b"2", OTHER, None, no)
+    origins.begin(b"2", OTHER, None, nothing)
     assert reason(origins) == "not_declared"
     origins.begin(b"3", OTHER, None, yes)
     assert reason(origins) == "ambiguous"

@@ -876,10 +876,11 @@ def test_nobody_listens_to_the_tasks_of_another():
     assert about == params(notifications={})
 
 
-def test_what_is_no_task_is_none():
+@pytest.mark.parametrize("view", [False, True])
+def test_a_result_that_is_no_task_names_none(view):
     talk = Talk(shared=True)
     talk.ask(1, "tools/call", params(name="t"))
-    talk.answer(1, {"resultType": "complete", "taskId": "T", "content": []})
+    talk.answer(1, {"resultType": "complete", "taskId": "T", "content": []}, view=view)
     with pytest.raises(Rejection):
         talk.ask(2, "tasks/get", params(taskId="T"))
 
