@@ -168,6 +168,8 @@ class AsgiExchange:
         self._answered = False
         self._stalled = False
         self._outlet: Outlet | None = None
+        self._watched = False  # whether a task waits for the departure of the client
+        self._left = False  # whether that task has seen it
         self._last_sent = 0.0
         self._looked = service.route.generation
         self._nursery = nursery
@@ -249,13 +251,19 @@ class AsgiExchange:
             # As if the last one was sent so long ago. The clock may be a tick behind.
             self._last_sent -= max(0.0, self._service.limits.heartbeat_seconds - first_beat - TICK)
         self._service.pulse.join(self)
-        if to_the_end:
-            self._nursery.start_soon(self._watch, outlet)
+        if self._left:
+            outlet.leave()
+        elif to_the_end and not self._watched:
+            self._watched = True
+            self._nursery.start_soon(self._watch)
 
-    async def _watch(self, outlet: Outlet) -> None:
+    async def _watch(self) -> None:
+        # Once for a request, whatever outlet it has by then: Hypercorn tells of the departure once.
         while (await self._receive())["type"] != "http.disconnect":
             self._body_done = True
-        outlet.leave()
+        self._left = True
+        if self._outlet is not None:
+            self._outlet.leave()
 
     def tick(self, now: float) -> None:
         """Look whether a heartbeat is due, and whether the client may still be here (Pulse)."""
