@@ -72,8 +72,8 @@ def test_of_two_templates_the_one_with_more_literal_text_is_more_specific():
 
 
 def test_a_template_of_many_expressions_takes_no_long_time():
-    began = time.monotonic()
+    began = time.thread_time()
     for template in ("a://" + "{+x}" * 60 + "!", "a://" + "{x}a" * 60 + "!", "a://" + "{?x}" * 60 + "!"):
         assert not matches(template, "a://" + "?a" * 4096)
     # A generous limit: matching by backtracking would take years.
-    assert time.monotonic() - began < 10
+    assert time.thread_time() - began < 10

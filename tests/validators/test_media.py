@@ -100,11 +100,11 @@ def test_the_answer_has_names():
     ids=range(9),
 )
 def test_long_values_are_read_in_one_pass(value):
-    begun = time.perf_counter()
+    begun = time.thread_time()
     accepts.__wrapped__(value)
     is_json(value)
     assert (
-        time.perf_counter() - begun < 2
+        time.thread_time() - begun < 2
     )  # ten times what a head may hold; a quadratic scan takes half a minute
 
 

@@ -61,10 +61,10 @@ def test_any_text_is_readable_and_of_the_same_length(value):
 
 def test_too_many_to_look_at_are_refused_at_once():
     assert readable(b'"' + rb"\ud83d" * MOST + b'"') is not None
-    began = time.monotonic()
+    began = time.thread_time()
     assert readable(b'"' + rb"\ud83d" * (MOST + 1) + b'"') is None
     assert readable(b'"' + rb"\ud83d\ude00" * (1024 * 1024) + rb'\ud83d"') is None
-    assert time.monotonic() - began < 5
+    assert time.thread_time() - began < 5
 
 
 def test_values_are_those_of_the_text():
