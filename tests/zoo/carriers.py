@@ -221,7 +221,7 @@ async def over_sse(running: Daemon, name: str) -> AsyncIterator[Carrier]:
         async def send(line: bytes) -> None:
             async with raw_http.connect(running) as connection:
                 answer = await connection.request("POST", target, {"Content-Type": "application/json"}, line)
-            if answer.body:
+            if answer.status != 202:
                 # A refusal of what cannot be read.
                 await put.send(answer.body)
 
