@@ -85,13 +85,19 @@ async def answered(client, prefix):
 @pytest.mark.parametrize("transport", TRANSPORTS)
 async def test_t19_a_session_is_asked_at_once(running, transport, server):
     async with client_of(running, transport, server, DECLARED) as client:
-        if not server:  # the aggregate asks its members in the first call
-            client_answers = await client.begin("tools/call", {"name": "one__roots", "arguments": {}})
-            await client.reply(await client.question(), ROOTS)
-            await client.answer(client_answers)
-            assert await until_known(client, "one__", 1) == [ROOTS]
+        if server:
+            assert await answered(client, "") == [ROOTS]
             return
-        assert await answered(client, "") == [ROOTS]
+        # The aggregate opens its member with the first call, which may be answered before the member has asked.
+        with trio.fail_after(20):
+            known = []
+            while not known:
+                number = await client.begin("tools/call", {"name": "one__roots", "arguments": {}})
+                while (message := await client.receive()).get("id") != number or "method" in message:
+                    if message.get("method") == "roots/list":
+                        await client.reply(message, ROOTS)
+                known = json.loads(message["result"]["content"][0]["text"])
+        assert known == [ROOTS]
 
 
 async def test_t19_on_a_bare_pipe(running):
