@@ -164,7 +164,7 @@ class Desk:
         self._perform(self._relay.left(outlet))
 
     def cancel(self, outlet: object, raw_id: bytes, params: bytes = b"") -> None:
-        """A caller takes one request back. `params` are those of its notification, if it has sent one."""
+        """Cancel one request of a caller. `params` are those of its notification, if it has sent one."""
         self._moving = [
             asked for asked in self._moving if (asked.outlet, asked.request.id) != (outlet, raw_id)
         ]

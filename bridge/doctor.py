@@ -209,7 +209,9 @@ def _server(server: ServerConfig, place: Place, environment: Mapping[str, str]) 
         yield _not_found(server, wanted, f"the first line of {program} names {{}}", place, environment)
     why = why_no_script(program)
     if why:
-        yield Finding(WRONG, f"servers.{server.name}: {program} cannot be executed: {why}", "mend the script")
+        yield Finding(
+            WRONG, f"servers.{server.name}: {program} cannot be executed: {why}", "correct the script"
+        )
         return
     if server.pin or server.needs_pin:
         try:

@@ -258,7 +258,7 @@ class AsgiExchange:
             self._nursery.start_soon(self._watch)
 
     async def _watch(self) -> None:
-        # Once for a request, whatever outlet it has by then: Hypercorn tells of the departure once.
+        # One task for a request, whatever outlet it has by then, because Hypercorn reports a disconnect once.
         while (await self._receive())["type"] != "http.disconnect":
             self._body_done = True
         self._left = True

@@ -91,7 +91,7 @@ class Desk(Protocol):
         ...
 
     def cancel(self, outlet: Outlet, raw_id: bytes, params: bytes = b"") -> None:
-        """The client takes back one request, on an outlet that carries others as well.
+        """Cancel one request of a client, on an outlet that carries others as well.
 
         `params` are those of its notification, if it has sent one.
         """
@@ -214,8 +214,8 @@ class Taker(Protocol):
     def take(self, exchange: Exchange, body: bytes) -> GoOn | None:
         """Begin a request with this body and return what is left to do.
 
-        Returns None, and has done nothing, for all that only the endpoint itself can serve. The head is that of a request
-        that it has served before. Raises no Rejection.
+        Returns None, and has sent nothing, for all that only the endpoint itself can serve, which then makes an outlet of its own.
+        The head is that of a request that it has served before. Raises no Rejection.
         """
         ...
 

@@ -4,7 +4,6 @@ A way is how a client reaches a server: the era and the transport of the client,
 with and without a translation, with a process of its own and a shared one, and through the aggregate.
 """
 
-import base64
 import json
 import sys
 from contextlib import contextmanager
@@ -13,6 +12,7 @@ from pathlib import Path
 import attrs
 
 from ..e2e.daemon_process import daemon
+from ..e2e.raw_http import mirrored
 from ..hostile.wire import PING, PONG, TEXT, Broken, Quiet, Request, Socket, connect, frame, fresh_key
 
 SCRIPTED = [sys.executable, str(Path(__file__).with_name("servers") / "scripted.py")]
@@ -167,20 +167,13 @@ class Posts(Client):
         except (ValueError, AttributeError, KeyError):
             method, params = "tools/list", {}
         name = params.get("name", params.get("uri")) if isinstance(params, dict) else None
-        named = (f"Mcp-Name: {_header(name)}",) if isinstance(name, str) else ()
-        return (f"MCP-Protocol-Version: {REVISION}", f"Mcp-Method: {_header(method)}", *named)
+        named = (f"Mcp-Name: {mirrored(name)}",) if isinstance(name, str) else ()
+        return (f"MCP-Protocol-Version: {REVISION}", f"Mcp-Method: {mirrored(method)}", *named)
 
     def receive(self):
         if not self.waiting:
             raise Quiet
         return self.waiting.pop(0)
-
-
-def _header(value):
-    """As a client writes a name into a header that mirrors it (MCP 2026-07-28 basic/transports)."""
-    if value.isascii() and value.isprintable() and value.strip() == value:
-        return value
-    return f"=?base64?{base64.b64encode(value.encode(errors='replace')).decode()}?="
 
 
 class Stream(Posts):

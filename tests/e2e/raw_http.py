@@ -3,6 +3,7 @@
 It trusts the bridge's framing as far as it needs to find the end of an answer, and asserts the rest.
 """
 
+import base64
 import json
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -19,6 +20,13 @@ INITIALIZE = {
     "capabilities": {"elicitation": {}, "sampling": {}, "roots": {}},
     "clientInfo": {"name": "raw", "version": "1"},
 }
+
+
+def mirrored(name: str) -> str:
+    """Return a name as a header mirrors it (MCP 2026-07-28 basic/transports)."""
+    if name.isascii() and name.isprintable() and name.strip() == name:
+        return name
+    return f"=?base64?{base64.b64encode(name.encode(errors='replace')).decode()}?="
 
 
 @attrs.frozen

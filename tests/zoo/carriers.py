@@ -1,6 +1,5 @@
 """The ways to a server: its own pipe, and each transport of the bridge. All carry whole messages as raw bytes."""
 
-import base64
 import contextlib
 import json
 import math
@@ -170,7 +169,7 @@ class Http:
         if not isinstance(params, dict) or PROTOCOL_VERSION not in (params.get("_meta") or {}):
             return self.session
         name = params.get("name", params.get("uri"))
-        named = {} if name is None else {"Mcp-Name": _header(name)}
+        named = {} if name is None else {"Mcp-Name": raw_http.mirrored(name)}
         return {"MCP-Protocol-Version": MODERN, "Mcp-Method": message["method"], **named}
 
 
@@ -183,13 +182,6 @@ def _outermost(line: bytes) -> tuple[dict[str, Any], bool]:
     every = found if isinstance(found, list) else [found]
     is_answered = any(not isinstance(one, dict) or ("id" in one and "method" in one) for one in every)
     return (found if isinstance(found, dict) else {}), is_answered
-
-
-def _header(name: str) -> str:
-    """Return a name as a header mirrors it (MCP 2026-07-28 basic/transports)."""
-    if name.isascii() and name.isprintable() and name.strip() == name:
-        return name
-    return f"=?base64?{base64.b64encode(name.encode(errors='replace')).decode()}?="
 
 
 @contextlib.asynccontextmanager
