@@ -77,9 +77,8 @@ class Call(msgspec.Struct, eq=False):
     # Capabilities that its client would have had to declare: the reason, if the call fails.
     lacks: dict[str, dict[str, dict[str, str]]] = {}
     slot: Response | None = None  # the server's answer, while no request waits for it
-    deferred: bool = (
-        False  # whether it is sent when its input requests are answered, since they came before it
-    )
+    # Whether it is sent when its input requests are answered, because the server has sent them before it.
+    deferred: bool = False
     tasked: bool = False  # whether it is sent as a task
     task: bytes = b""  # the raw id of the task that the server has made of it
     since: float | None = None  # when the clock first saw it held (seconds)
