@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from .bridge_process import _MARK, EXAMPLE, PROGRAM, Bridge
+from .bridge_process import _MARK, EXAMPLE, PROGRAM, Bridge, wait_until_gone
 from .daemon_process import Daemon, write_config
 from .raw_http import Session, connect
 
@@ -67,6 +67,11 @@ def members(folder: Path) -> list[int]:
     return sorted(map(int, (folder / "cgroup.procs").read_text().split()))
 
 
+def members_after_exit(folder: Path) -> list[int]:
+    """Return who is still in it after 5 s at most: a process that exits has no environment any more, but is still a member."""
+    return wait_until_gone(lambda: members(folder), 5)
+
+
 @pytest.fixture
 def bare_place(tmp_path: Path) -> Iterator[Place]:
     if os.geteuid() != 0 or not (shutil.which("unshare") and shutil.which("nsenter")):
@@ -93,6 +98,7 @@ def bare_place(tmp_path: Path) -> Iterator[Place]:
                 place.folder.rmdir()
             pytest.skip(f"cgroups of version 2 cannot be used here: {fault}")
         yield place
+        members_after_exit(place.folder)
         place.folder.rmdir()  # which fails if anything is left in it
         namespace.stdin.close()
 
@@ -146,7 +152,7 @@ async def test_nothing_is_left_when_the_bridge_ends(
             bridge.stop(number)
         assert bridge.wait_until_alone(5) == []
         assert place.servers == []
-        assert members(place.folder) == []
+        assert members_after_exit(place.folder) == []
 
 
 async def test_what_others_have_put_into_it_ends_with_it(
