@@ -24,7 +24,8 @@ from . import for_modern
 
 # How long a server may take to answer, in seconds, from when it reads.
 PATIENCE: Final = 10.0
-# After so much of that it is sent `initialize` as well, in seconds: what answers that and not the question is a legacy server.
+# After so much of that it is sent `initialize` as well, in seconds: what answers that, and not the question as long after it, is
+# a legacy server.
 SILENCE: Final = 1.0
 # How often it is looked whether the server has read the question, in seconds.
 _LOOK: Final = 0.1
@@ -105,11 +106,13 @@ async def _ask(child: Child, question: bytes, limits: Limits, otherwise: bytes =
         def heard(line: bytes | Overlong) -> None:
             nonlocal found
             answer = _answer_in(line, limits)
-            # A refusal of `initialize` leaves the question open.
             if answer is None or (answer.id == _SECOND_ID and answer.error):
-                return
-            found = found or answer
-            patience.cancel()
+                return  # a refusal of `initialize` leaves the question open
+            found = answer
+            if answer.id == _ID:
+                patience.cancel()
+            else:  # a slow server may answer what it was sent in any order
+                patience.deadline = min(patience.deadline, trio.current_time() + SILENCE)
 
         def stderr(_line: bytes) -> None:
             """What a sibling says is said again by the child that serves."""

@@ -76,3 +76,27 @@ async def test_a_server_that_never_reads_has_as_long_as_any_start():
 @pytest.mark.parametrize("code", ["", "print('hello')", "import sys; print(sys.stdin.readline())"])
 async def test_an_exit_is_an_answer_too(code):
     assert not await speaks_modern(code)
+
+
+BOTH = """
+import json, sys, time
+question, opening = json.loads(sys.stdin.readline()), json.loads(sys.stdin.readline())
+def answer(id, **more):
+    print(json.dumps({"jsonrpc": "2.0", "id": id, **more}), flush=True)
+answer(opening["id"], result={"protocolVersion": "2025-11-25", "capabilities": {}})
+time.sleep(%s)
+answer(question["id"], %s)
+sys.stdin.read()
+"""
+SUPPORTED = 'result={"resultType": "complete", "supportedVersions": ["2026-07-28"], "capabilities": {}}'
+
+
+@pytest.mark.parametrize(
+    ("pause", "answer", "speaks"),
+    [(0, SUPPORTED, True), (0.3, SUPPORTED, True), (0, 'error={"code": -32601, "message": "no"}', False)],
+)
+async def test_h5_the_answer_to_the_question_counts_although_that_to_initialize_came_first(
+    pause, answer, speaks
+):
+    """A server of both eras that is slow to answer, as any is on a busy machine, is sent both."""
+    assert await speaks_modern(BOTH % (pause, answer)) is speaks
