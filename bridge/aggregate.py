@@ -41,7 +41,7 @@ from ..validators.rejection import (
 )
 from ..validators.shapes import cancelled, read_cancelled
 from . import extensions, input_over, membership, merging
-from .for_modern import fault_text, read_fault
+from .errors import fault_text, read_fault
 from .membership import Membership
 from .naming import named_client
 from .settings import PRINCIPAL_VARIABLE

@@ -20,7 +20,7 @@ from ..validators.limits import Limits
 from ..validators.members import Members
 from ..validators.rejection import INTERNAL_ERROR, INVALID_PARAMS, METHOD_NOT_FOUND, Rejection
 from ..validators.shapes import read_items, read_list
-from .for_modern import URL_ELICITATION_REQUIRED, fault_text, read_fault
+from .errors import URL_ELICITATION_REQUIRED, fault_text, read_fault
 
 # The features by the first word of their methods. Their names are those of the capabilities (digest 1.6).
 _FEATURES: Final = {

@@ -24,7 +24,6 @@ from msgspec import Meta
 from ..transports.options import LOCAL, Launch, Paths, spellings
 from ..validators.limits import Limits
 from .addresses import BadAddress, check_host, check_loopback, check_origin, check_path
-from .brought import header_name
 from .credentials import (
     PRINCIPAL,
     BadCredential,
@@ -51,6 +50,7 @@ from .environment import (
     shown,
     withheld,
 )
+from .header_names import header_name
 from .helpers import Helpers
 from .program import NotRunnable, check_program, check_word, why_not_there
 from .settings import (

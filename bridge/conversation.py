@@ -40,7 +40,7 @@ from .effects import (
     Translator,
     failed_with,
 )
-from .for_modern import fault_text
+from .errors import fault_text
 from .hearing import INVALID_RESPONSE, Hearing
 from .record import Call, Record
 from .relay import Asked

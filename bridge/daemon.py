@@ -19,14 +19,7 @@ from ..transports.cgroup import can_hold, delegated
 from ..transports.descriptors import fitting, raise_soft_limit
 from ..transports.gate import Gate, WrongCredentials
 from ..transports.http1 import Service
-from ..transports.listen import (
-    CannotListen,
-    Listener,
-    bind_tcp,
-    bind_unix,
-    passed_sockets,
-    serve,
-)
+from ..transports.listen import CannotListen, Listener, bind_tcp, bind_unix, passed_sockets, serve
 from ..transports.pulse import Pulse
 from ..transports.quota import HANDSHAKE, NO_HEAD, Quota
 from ..transports.readiness import Readiness

@@ -30,14 +30,7 @@ from .cli import COMMANDS, EX_CONFIG, EX_INTERRUPTED, EX_USAGE, Parser, form_of
 from .client_config import CLIENTS, client_config, connecting
 from .completion import SHELLS, completion
 from .config import BadConfig
-from .credentials import (
-    BOOT,
-    BadCredential,
-    new_token,
-    read_secret,
-    read_token,
-    rotate_token,
-)
+from .credentials import BOOT, BadCredential, new_token, read_secret, read_token, rotate_token
 from .environment import named
 from .helpers import Helpers
 from .importing import BadImport, import_servers

@@ -15,15 +15,9 @@ from ..validators.members import Members
 from ..validators.rejection import INVALID_PARAMS, too_large
 from ..validators.shapes import read_items
 from . import extensions
+from .errors import RESOURCE_NOT_FOUND, URL_ELICITATION_REQUIRED, Fault, fault_text, read_fault
 from .extensions import TASKS
-from .for_modern import (
-    RESOURCE_NOT_FOUND,
-    URL_ELICITATION_REQUIRED,
-    Fault,
-    fault_text,
-    read_fault,
-    replaced_fault,
-)
+from .for_modern import replaced_fault
 
 # The revisions in which things have come to be (digest 1.11).
 AUDIO_SINCE: Final = "2025-03-26"

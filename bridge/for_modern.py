@@ -18,9 +18,9 @@ from ..validators.members import Members
 from ..validators.rejection import INTERNAL_ERROR, INVALID_PARAMS, METHOD_NOT_FOUND, too_large
 from ..validators.shapes import read_items
 from . import extensions
+from .errors import RESOURCE_NOT_FOUND, URL_ELICITATION_REQUIRED, Fault, fault_text, read_fault
+from .tasks import RELATED_TASK
 
-RESOURCE_NOT_FOUND: Final = -32002
-URL_ELICITATION_REQUIRED: Final = -32042
 # The range that the modern era keeps for itself (digest 1.13).
 _RESERVED: Final = range(-32099, -32019)
 
@@ -30,8 +30,6 @@ _STALE: Final = members.raw(b"0")
 _PRIVATE: Final = members.raw(b'"private"')
 _NO_CONTENT: Final = members.raw(b"[]")
 
-# What says that a call has become a task is small, in bytes.
-_TASK_SIZE: Final = 64 * 1024
 # Results that carry caching hints (digest 1.18).
 CACHEABLE: Final = frozenset(
     {"tools/list", "prompts/list", "resources/list", "resources/templates/list", "resources/read"}
@@ -44,17 +42,6 @@ _ENVELOPE_KEYS: Final = (
     modern.CLIENT_INFO,
     modern.LOG_LEVEL,
 )
-
-
-_NO_STREAM: Final = "no event stream"
-
-
-class Fault(msgspec.Struct, gc=False):
-    """The error object of a response."""
-
-    code: int = INTERNAL_ERROR
-    message: str = ""
-    data: msgspec.Raw | msgspec.UnsetType = msgspec.UNSET
 
 
 class _PlainCall(msgspec.Struct, gc=False):
@@ -77,9 +64,6 @@ _RESULT_FRAME: Final = len('{"content":}')
 _ERROR_FRAME: Final = len(',"isError":')
 _STRUCTURE_FRAME: Final = len(',"structuredContent":')
 
-# Codes are smaller than this.
-_CODES: Final = 2**53
-_decode_fault = msgspec.json.Decoder(Fault).decode
 _encode = msgspec.json.Encoder().encode
 _LIMITS: Final = Limits()
 # A letter as an escape: a name of ours may be spelled with some.
@@ -336,8 +320,6 @@ def without_bad_annotations(tool: Members, schemas: modern.Schemas) -> None:
 
 # ---- tasks of revision 2025-11-25, which a modern client does not see (digest 8.9)
 
-RELATED_TASK: Final = "io.modelcontextprotocol/related-task"
-
 
 def tasked_tools(listed: bytes | msgspec.Raw, limits: Limits = _LIMITS) -> set[str]:
     """The names of the tools in a list that cannot be called but as a task. A list beyond the limits has none."""
@@ -363,24 +345,9 @@ def with_task(params: bytes) -> bytes:
     return members.write(found)
 
 
-def task_of(result: bytes | msgspec.Raw) -> bytes:
-    """The raw id of the task that a call has become, or nothing where this is its result."""
-    if len(memoryview(result)) > _TASK_SIZE or b'"task"' not in bytes(result):
-        return b""
-    return bytes(members.peek(members.peek(result).get("task")).get("taskId", b""))
-
-
 def task_params(task: bytes) -> bytes:
     """The params of a request about a task."""
     return b'{"taskId":%b}' % task
-
-
-def related_task(params: bytes) -> bytes:
-    """The raw id of the task to which a message of the server belongs, or nothing."""
-    if RELATED_TASK.encode() not in params:
-        return b""
-    meta = members.peek(members.peek(params).get("_meta"))
-    return bytes(members.peek(meta.get(RELATED_TASK)).get("taskId", b""))
 
 
 def without_task(result: bytes | msgspec.Raw) -> bytes:
@@ -395,32 +362,6 @@ def without_task(result: bytes | msgspec.Raw) -> bytes:
 
 
 # ---- errors on their way back
-
-
-def read_fault(error: bytes) -> Fault:
-    """An error object; what cannot be read of it is an internal error without a message."""
-    try:
-        return _decode_fault(error)
-    except members.UNREADABLE:
-        found = members.peek(error)
-    code = members.number(found.get("code"))
-    whole = code is not None and abs(code) < _CODES and code.is_integer()
-    return Fault(
-        int(code) if code is not None and whole else INTERNAL_ERROR,
-        members.string(found.get("message")),
-        found.get("data", msgspec.UNSET),
-    )
-
-
-def without_stream(text: str) -> bytes:
-    """Return the error for a request of the server whose client reads no event stream that could carry it."""
-    return fault_text(INTERNAL_ERROR, text, {"reason": _NO_STREAM})
-
-
-def is_without_stream(error: bytes) -> bool:
-    """Return whether an error is the one that `without_stream` makes."""
-    data = read_fault(error).data
-    return data is not msgspec.UNSET and members.string(members.peek(data).get("reason")) == _NO_STREAM
 
 
 def error(legacy: bytes, uri: str = "") -> bytes:
@@ -458,14 +399,6 @@ def _data_with_uri(fault: Fault, uri: str) -> object:
 def extension_error(legacy: bytes) -> bytes:
     """The error of a method outside of the core: as it is, unless it is about the era."""
     return error(legacy) if extensions.is_about_the_era(read_fault(legacy).code) else legacy
-
-
-def fault_text(code: int, text: str, data: object = None) -> bytes:
-    """An error object of ours."""
-    found: dict[str, object] = {"code": code, "message": text}
-    if data is not None:
-        found["data"] = data
-    return _encode(found)
 
 
 def missing_capability(required: Mapping[str, object]) -> bytes:

@@ -19,7 +19,7 @@ from collections.abc import Iterable
 from types import TracebackType
 from typing import Final, TextIO, TypeVar
 
-from .redaction import Redactor, begun_at, needles_of, redact
+from .redaction import SHORTEST_SECRET, Redactor, begun_at, needles_of, redact
 
 LEVELS: Final = ("debug", "info", "warning", "error", "none")
 # A line longer than this is cut where nothing else is said, in characters.
@@ -29,8 +29,6 @@ _PATIENCE: Final = 0.1
 _SHARE: Final = 0.1
 # A pipe that poll(2) calls writable takes so much without waiting (PIPE_BUF in pipe(7)), in bytes.
 _AT_ONCE: Final = 4096
-# What is shorter is no secret worth hiding, and blotting it out would spoil the log; in characters.
-SHORTEST_SECRET: Final = 8
 # C0, DEL, C1, line separators, and what turns or hides text (bidi, zero width, tags).
 _UNSAFE: Final = re.compile(
     "[\x00-\x1f\x7f-\x9f\u061c\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb\ud800-\udfff\U000e0000-\U000e007f]"

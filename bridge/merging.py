@@ -16,7 +16,7 @@ from ..validators.members import Members
 from ..validators.rejection import INVALID_PARAMS, METHOD_NOT_FOUND, SERVER_ERROR, too_large
 from ..validators.shapes import read_items
 from . import extensions
-from .for_modern import RESOURCE_NOT_FOUND, read_fault
+from .errors import RESOURCE_NOT_FOUND, read_fault
 from .membership import Membership
 from .uri_templates import literal_length, matches
 

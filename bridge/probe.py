@@ -20,7 +20,7 @@ from ..validators.envelope import Response
 from ..validators.limits import Limits
 from ..validators.rejection import Rejection
 from ..validators.shapes import LEGACY_REVISIONS
-from . import for_modern
+from . import errors
 
 # How long a server may take to answer, in seconds, from when it reads.
 PATIENCE: Final = 10.0
@@ -160,7 +160,7 @@ def _answer_in(line: bytes | Overlong, limits: Limits) -> Response | None:
 def is_modern(answer: Response) -> bool:
     """Whether this answer to `server/discover` is one that only a modern server gives."""
     if answer.error:
-        fault = for_modern.read_fault(answer.error)
+        fault = errors.read_fault(answer.error)
         if fault.code != modern.UNSUPPORTED_VERSION:
             return False
         supported = members.peek(None if fault.data is msgspec.UNSET else fault.data).get("supported")

@@ -14,6 +14,8 @@ from typing import Final
 
 # What stands in the place of a secret.
 REDACTED: Final = b"[secret]"
+# Shorter values are not redacted, because redacting them would spoil the log, in characters.
+SHORTEST_SECRET: Final = 8
 # In the reduced form, a shorter text is too common to be searched for, in bytes.
 _SHORTEST: Final = 6
 # A line of a secret that is shorter is not searched for by itself, in bytes.

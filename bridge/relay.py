@@ -34,7 +34,7 @@ from ..validators.shapes import (
     read_list,
     read_progress,
 )
-from . import extensions, for_modern, input_over
+from . import errors, extensions, input_over
 from .attribution import INTERACTIVE, Client
 from .choice import EVERYTHING, Choice
 from .effects import CANCELLED, OK, Contradiction, Done, Note, Revive, ToClient, ToServer, failed_with
@@ -504,7 +504,7 @@ class Relay:
             message = ask.choice.answer(ask.request.method, message, self._limits)
         effects = self._settled(ask, message)
         if ask.since is not None:
-            outcome = failed_with(for_modern.read_fault(message.error).code) if message.error else OK
+            outcome = failed_with(errors.read_fault(message.error).code) if message.error else OK
             effects = (*effects, Done(ask, outcome))
         return (*effects, *self._next()) if self._queued else effects
 
@@ -537,7 +537,7 @@ class Relay:
                 del tasks[next(iter(tasks))]
 
     def _refused(self, ask: Asked, message: Response) -> Effects:
-        fault = for_modern.read_fault(message.error)
+        fault = errors.read_fault(message.error)
         if fault.code in (
             modern.UNSUPPORTED_VERSION,
             modern.HEADER_MISMATCH,

@@ -43,7 +43,8 @@ from .desk import Desk, call_of
 from .effects import failed_with
 from .era_facts import EraFacts
 from .eras import BELIEVED, EraBook
-from .for_modern import EVERY_PROFILE, Profile, read_fault
+from .errors import read_fault
+from .for_modern import EVERY_PROFILE, Profile
 from .off_loop import off_loop
 from .placement import Declared, Key, NamingDesk, Place, client_of, declared, fingerprint, of_session
 from .probe import asked_for_era, confirms, takes_initialize

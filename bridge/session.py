@@ -41,9 +41,10 @@ from ..validators.shapes import (
 )
 from .choice import EVERYTHING, Choice
 from .effects import CANCELLED, OK, Done, Note, Revive, ToClient, failed_with
-from .for_modern import fault_text, read_fault, task_of, without_stream
+from .errors import fault_text, read_fault, without_stream
 from .handshake import is_ordinary
 from .patience import Patience
+from .tasks import task_of
 from .unawaited import Unawaited
 
 # What Python's SDK says on its legacy wire to a caller who cancelled (digest 4.1).

@@ -10,7 +10,7 @@ from ..validators.limits import Limits
 from .choice import Choice
 from .environment import shown
 from .helpers import Helpers
-from .log import SHORTEST_SECRET
+from .redaction import SHORTEST_SECRET
 
 # The one server of the wrapper has this name in /servers/NAME/... .
 WRAPPED = "stdio"

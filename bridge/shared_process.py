@@ -19,8 +19,8 @@ from ..validators.rejection import INTERNAL_ERROR, SERVER_ERROR
 from .attribution import Client, Origin, Origins
 from .brought import NOTHING, Brought
 from .effects import Note, Revive, ServerRequestRefused, ToServer
+from .errors import fault_text
 from .extensions import Found
-from .for_modern import fault_text
 from .hearing import INVALID_RESPONSE, Hearing
 from .shared_upstream import (
     Abandon,

@@ -37,8 +37,9 @@ from . import extensions
 from .attribution import MAY_ASK, Client, Origin, Origins, Phase, Refusal
 from .choice import Choice
 from .effects import Note, Revive, ServerRequestRefused, ToServer
-from .for_modern import URL_ELICITATION_REQUIRED, fault_text, read_fault, related_task, task_of
+from .errors import URL_ELICITATION_REQUIRED, fault_text, read_fault
 from .handshake import client_info
+from .tasks import related_task, task_of
 from .unawaited import Unawaited
 
 # What the server is told that its clients can do. What a client has not declared is refused when it is asked.

@@ -26,7 +26,7 @@ from ..validators.rejection import (
     Rejection,
 )
 from ..validators.shapes import cancelled_again, read_cancelled
-from . import extensions, for_modern, input_over
+from . import errors, extensions, for_modern, input_over, tasks
 from .attribution import INTERACTIVE, MAY_ASK, Client, Origin, Origins, Phase
 from .effects import (
     Contradiction,
@@ -490,7 +490,7 @@ class ToLegacy:
             if one.message.method == "elicitation/create":
                 effects.append(ToServer(Response(one.server_id, b'{"action":"cancel"}', b"")))
             else:
-                refusal = for_modern.fault_text(INTERNAL_ERROR, "the client did not answer in time")
+                refusal = errors.fault_text(INTERNAL_ERROR, "the client did not answer in time")
                 effects.append(ToServer(Response(one.server_id, b"", refusal)))
         return (*effects, *self._drop(call))
 
@@ -506,7 +506,7 @@ class ToLegacy:
         return self._assign(message)
 
     def _assign(self, message: Request, again_for: Client | None = None) -> Effects:
-        task = for_modern.related_task(message.params)
+        task = tasks.related_task(message.params)
         found = self._origins.assign(message.method, message.params, task, again_for)
         if isinstance(found, Origin):
             return self.assigned(message, found)
@@ -540,7 +540,7 @@ class ToLegacy:
         call = self._calls.pop(message.id, None)
         is_small = type(message.result) is bytes and len(message.result) <= members.MOST_UNNAMED
         if not is_small and not members.has_room(message.result):
-            message = Response(message.id, b"", for_modern.fault_text(INTERNAL_ERROR, members.TOO_MANY))
+            message = Response(message.id, b"", errors.fault_text(INTERNAL_ERROR, members.TOO_MANY))
         if call is None:
             return self._unmatched(message)
         if not call.task and call.method == "tools/call" and not message.error:
@@ -552,8 +552,8 @@ class ToLegacy:
             call.slot = Response(message.id, bytes(message.result), message.error)
             return (_input_over(call),)
         if message.error and call.method in INTERACTIVE:
-            fault = for_modern.read_fault(message.error)
-            if fault.code == for_modern.URL_ELICITATION_REQUIRED:
+            fault = errors.read_fault(message.error)
+            if fault.code == errors.URL_ELICITATION_REQUIRED:
                 return self._urls_required(call, fault)
             if fault.code == METHOD_NOT_FOUND and self._may_be_tasked(call):
                 call.tasked = True
@@ -563,7 +563,7 @@ class ToLegacy:
     def _initialized(self, message: Response) -> Effects:
         self._initialize_id = b""
         if message.error:
-            text = for_modern.read_fault(message.error).message
+            text = errors.read_fault(message.error).message
             return self.refused(f"the server refused to initialize: {text}")
         ready = ToServer(Notification("notifications/initialized", b""))
         return (ready, *self.opened(message.result))
@@ -587,7 +587,7 @@ class ToLegacy:
         )
 
     def _task_of(self, message: Response) -> bytes:
-        return for_modern.task_of(message.result) if "tasks" in self._handshake.capabilities else b""
+        return tasks.task_of(message.result) if "tasks" in self._handshake.capabilities else b""
 
     def _unmatched(self, message: Response) -> Effects:
         known = self._unawaited.take(message.id)
@@ -623,7 +623,7 @@ class ToLegacy:
                 call.method, found, self._handshake.server_info, self._cursors, self._limits
             )
         except Rejection as rejection:  # too large for what has to be changed in it
-            return self._end_with(call, for_modern.fault_text(rejection.code, rejection.text))
+            return self._end_with(call, errors.fault_text(rejection.code, rejection.text))
         self._requesters.pop(call.requester, None)
         answer = _answer(call.requester, result)
         if not call.key:  # the server has asked for nothing in its course
@@ -644,7 +644,7 @@ class ToLegacy:
             *self._assign_again(call, left),
         )
 
-    def _urls_required(self, call: Call, fault: for_modern.Fault) -> Effects:
+    def _urls_required(self, call: Call, fault: errors.Fault) -> Effects:
         if not call.profile.url:
             return self._end_with(call, for_modern.missing_capability({"elicitation": {"url": {}}}))
         data = members.peek(None if fault.data is msgspec.UNSET else fault.data)
@@ -658,7 +658,7 @@ class ToLegacy:
         again = self._assign_again(call, left)
         if not call.inputs:
             text = "the server requires URLs to be opened and names none"
-            return (*self._end_with(call, for_modern.fault_text(INTERNAL_ERROR, text)), *again)
+            return (*self._end_with(call, errors.fault_text(INTERNAL_ERROR, text)), *again)
         call.urls = True
         return (*self._hold(call), *again)
 
@@ -797,11 +797,11 @@ def _answer(requester: bytes, result: bytes) -> ToAsker:
 
 
 def _fail(requester: bytes, code: int, text: str) -> Iterable[ToAsker]:
-    return (ToAsker(Response(requester, b"", for_modern.fault_text(code, text)), requester),)
+    return (ToAsker(Response(requester, b"", errors.fault_text(code, text)), requester),)
 
 
 def _refuse(message: Request, code: int, text: str, reason: str) -> Effects:
-    refusal = Response(message.id, b"", for_modern.fault_text(code, text))
+    refusal = Response(message.id, b"", errors.fault_text(code, text))
     return (ToServer(refusal), ServerRequestRefused(message.method, reason))
 
 
@@ -819,4 +819,4 @@ def _not_opened(call: Call) -> Response:
         return Response(
             call.wire_id, members.write({"content": [{"type": "text", "text": text}], "isError": True}), b""
         )
-    return Response(call.wire_id, b"", for_modern.fault_text(INTERNAL_ERROR, text))
+    return Response(call.wire_id, b"", errors.fault_text(INTERNAL_ERROR, text))

@@ -24,7 +24,7 @@ from ..validators.shapes import LEGACY_REVISIONS, cancelled, cancelled_again, re
 from . import extensions, for_legacy, input_over
 from .attribution import INTERACTIVE
 from .effects import Contradiction, Effect, Effects, Later, Note, ToAsker, ToServer
-from .for_modern import Fault, fault_text, is_without_stream, read_fault
+from .errors import Fault, fault_text, is_without_stream, read_fault
 from .unawaited import Unawaited
 
 # Rounds of questions in one call; the SDKs stop at 8 and 10 (digest 8.4).

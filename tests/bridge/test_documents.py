@@ -18,7 +18,7 @@ import pytest
 from mcpbridged.bridge import cli, config, daemon, door
 from mcpbridged.bridge.cli import COMMANDS, options_parser
 from mcpbridged.bridge.environment import GROUPS, LOADERS, STEERING, USUAL_GROUPS
-from mcpbridged.bridge.log import SHORTEST_SECRET
+from mcpbridged.bridge.redaction import SHORTEST_SECRET
 from mcpbridged.bridge.status import ServerStatus, Status
 from mcpbridged.validators.limits import Limits
 

@@ -5,8 +5,9 @@ import json
 import msgspec
 import pytest
 
-from mcpbridged.bridge import for_modern
-from mcpbridged.bridge.for_modern import Profile, has_failed, profile_of, read_fault
+from mcpbridged.bridge import errors, for_modern
+from mcpbridged.bridge.errors import read_fault
+from mcpbridged.bridge.for_modern import Profile, has_failed, profile_of
 from mcpbridged.validators.envelope import Response
 
 
@@ -93,5 +94,5 @@ def test_t21_the_data_of_an_error_is_kept(error, uri, kept):
     ("code", "read"), [(b"1e400", -32603), (b"1.5", -32603), (b'"x"', -32603), (b"-32002.0", -32002)]
 )
 def test_t21_of_a_fault_of_an_odd_shape_the_rest_is_read(code, read):
-    fault = for_modern.read_fault(b'{"code":%b,"message":"cut \\ud83d","data":"\\ud83d"}' % code)
+    fault = errors.read_fault(b'{"code":%b,"message":"cut \\ud83d","data":"\\ud83d"}' % code)
     assert (fault.code, fault.message, bytes(fault.data)) == (read, "cut \ufffd", b'"\\ud83d"')

@@ -7,19 +7,7 @@ from typing import Any
 import attrs
 import trio
 from carriers import MODERN, PROTOCOL_VERSION, Carrier
-from compare import (
-    ENDED,
-    LISTS,
-    SILENT,
-    Expected,
-    Others,
-    Record,
-    Seen,
-    has_items,
-    members,
-    page_name,
-    read,
-)
+from compare import ENDED, LISTS, SILENT, Expected, Others, Record, Seen, has_items, members, page_name, read
 from servers import Call, Server
 
 PREFIX = "io.modelcontextprotocol/"

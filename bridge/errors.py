@@ -1,0 +1,60 @@
+"""Error objects of JSON-RPC responses (JSON-RPC 2.0 section 5.1): read, write, and the codes that revisions of MCP define. Pure."""
+
+from typing import Final
+
+import msgspec
+
+from ..validators import members
+from ..validators.rejection import INTERNAL_ERROR
+
+RESOURCE_NOT_FOUND: Final = -32002
+URL_ELICITATION_REQUIRED: Final = -32042
+# Codes are smaller than this.
+_CODES: Final = 2**53
+_NO_STREAM: Final = "no event stream"
+
+
+class Fault(msgspec.Struct, gc=False):
+    """The error object of a response."""
+
+    code: int = INTERNAL_ERROR
+    message: str = ""
+    data: msgspec.Raw | msgspec.UnsetType = msgspec.UNSET
+
+
+_decode_fault = msgspec.json.Decoder(Fault).decode
+_encode = msgspec.json.Encoder().encode
+
+
+def read_fault(error: bytes) -> Fault:
+    """An error object; what cannot be read of it is an internal error without a message."""
+    try:
+        return _decode_fault(error)
+    except members.UNREADABLE:
+        found = members.peek(error)
+    code = members.number(found.get("code"))
+    whole = code is not None and abs(code) < _CODES and code.is_integer()
+    return Fault(
+        int(code) if code is not None and whole else INTERNAL_ERROR,
+        members.string(found.get("message")),
+        found.get("data", msgspec.UNSET),
+    )
+
+
+def without_stream(text: str) -> bytes:
+    """Return the error for a request of the server whose client reads no event stream that could carry it."""
+    return fault_text(INTERNAL_ERROR, text, {"reason": _NO_STREAM})
+
+
+def is_without_stream(error: bytes) -> bool:
+    """Return whether an error is the one that `without_stream` makes."""
+    data = read_fault(error).data
+    return data is not msgspec.UNSET and members.string(members.peek(data).get("reason")) == _NO_STREAM
+
+
+def fault_text(code: int, text: str, data: object = None) -> bytes:
+    """An error object of ours."""
+    found: dict[str, object] = {"code": code, "message": text}
+    if data is not None:
+        found["data"] = data
+    return _encode(found)

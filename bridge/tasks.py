@@ -1,0 +1,28 @@
+"""Tasks of revision 2025-11-25 (MCP 2025-11-25 basic/utilities/tasks): which task a result or a message belongs to. Pure."""
+
+from typing import Final
+
+import msgspec
+
+from ..validators import members
+
+RELATED_TASK: Final = "io.modelcontextprotocol/related-task"
+
+
+# What says that a call has become a task is small, in bytes.
+_TASK_SIZE: Final = 64 * 1024
+
+
+def task_of(result: bytes | msgspec.Raw) -> bytes:
+    """The raw id of the task that a call has become, or nothing where this is its result."""
+    if len(memoryview(result)) > _TASK_SIZE or b'"task"' not in bytes(result):
+        return b""
+    return bytes(members.peek(members.peek(result).get("task")).get("taskId", b""))
+
+
+def related_task(params: bytes) -> bytes:
+    """The raw id of the task to which a message of the server belongs, or nothing."""
+    if RELATED_TASK.encode() not in params:
+        return b""
+    meta = members.peek(members.peek(params).get("_meta"))
+    return bytes(members.peek(meta.get(RELATED_TASK)).get("taskId", b""))
