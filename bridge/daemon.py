@@ -46,6 +46,7 @@ from .credentials import (
     state_directory,
 )
 from .era_facts import EraFacts
+from .exit_codes import EX_CONFIG, EX_OK, EX_SOFTWARE, EX_TEMPFAIL, EX_UNAVAILABLE
 from .fleet import Changes, Fleet, rights_of
 from .helpers import Helpers
 from .log import LineLog, escaped
@@ -56,12 +57,6 @@ from .settings import READY, Settings
 from .status import Status, status
 from .surroundings import Surroundings, surroundings
 from .trust import replaceable_places
-
-EX_OK = 0
-EX_UNAVAILABLE = 69
-EX_SOFTWARE = 70
-EX_TEMPFAIL = 75
-EX_CONFIG = 78
 
 _OUR_UMASK = 0o077
 # How long after the end of the sessions the clients may take to read the last of it, in seconds.

@@ -26,12 +26,13 @@ from . import config, doctor
 from .addresses import BadAddress, NotOurs, shown_address
 from .approval import Approval, NotApproved, Subject
 from .asking import NoDaemon, Refused, ask, call, follow, result_of
-from .cli import COMMANDS, EX_CONFIG, EX_INTERRUPTED, EX_USAGE, Parser, form_of
 from .client_config import CLIENTS, client_config, connecting
+from .command_parser import COMMANDS, Parser, form_of
 from .completion import SHELLS, completion
 from .config import BadConfig
 from .credentials import BOOT, BadCredential, new_token, read_secret, read_token, rotate_token
 from .environment import named
+from .exit_codes import EX_CONFIG, EX_FAILED, EX_INTERRUPTED, EX_OK, EX_UNAVAILABLE, EX_USAGE
 from .helpers import Helpers
 from .importing import BadImport, import_servers
 from .log import LineLog, escaped, tell
@@ -39,10 +40,7 @@ from .running_daemon import Place, locate, not_in_path
 from .settings import AGGREGATE, ALL, CONTROL, ServerConfig, Settings
 from .showing import table
 from .trust import replaceable_of, replaceable_places
-
-EX_OK: Final = 0
-EX_FAILED: Final = 1
-EX_UNAVAILABLE: Final = 69
+from .wrapper_options import options_parser
 
 # The commands that work with the file of the running daemon. The others need no more of a file than where its socket is.
 _OF_THE_DAEMON: Final = frozenset({"reload", "env", "config", "approve", "token", "client-config", "doctor"})
@@ -816,7 +814,6 @@ def _examined(findings: Iterable[doctor.Finding], progress: _Progress) -> int:
 
 
 def _completion(given: argparse.Namespace, _path: Path, _environment: Mapping[str, str]) -> int:
-    from .cli import options_parser  # noqa: PLC0415 - it is the other half of the command line
 
     _say(completion(given.shell, parser(), options_parser()))
     return EX_OK

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from mcpbridged.bridge import cli
+from mcpbridged.bridge import cli, command_parser
 from mcpbridged.bridge.cli import read_arguments
 from mcpbridged.transports.options import Paths
 from mcpbridged.validators.limits import Limits
@@ -100,7 +100,7 @@ def test_the_help_names_every_command(capsys):
         read_arguments(["--help"], HERE)
     assert caught.value.code == 0
     shown = capsys.readouterr().out
-    for name, does in cli.COMMANDS.items():
+    for name, does in command_parser.COMMANDS.items():
         assert f"  {name:<15}{does}" in shown
 
 

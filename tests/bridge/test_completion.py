@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from mcpbridged.bridge import cli, door
+from mcpbridged.bridge import door, wrapper_options
 from mcpbridged.bridge.completion import SHELLS, completion
 
 ROOT = Path(__file__).parents[2]
@@ -16,7 +16,7 @@ ERAS = ["auto", "legacy", "modern", "dual"]
 
 
 def script(shell):
-    return completion(shell, door.parser(), cli.options_parser())
+    return completion(shell, door.parser(), wrapper_options.options_parser())
 
 
 @pytest.mark.parametrize("shell", SHELLS)
