@@ -1000,7 +1000,7 @@ def _replace(target: Path, text: str, found: os.stat_result) -> None:
 # ---- for editors
 
 
-def schema() -> dict[str, Any]:
+def json_schema() -> dict[str, Any]:
     """The JSON Schema (2020-12) of the file, of the classes above."""
     described = _portable(msgspec.json.schema(File))
     definitions: dict[str, Any] = described["$defs"]

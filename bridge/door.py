@@ -487,7 +487,7 @@ def _config(given: argparse.Namespace, path: Path, _environment: Mapping[str, st
         return _failed(EX_USAGE, f"config {given.action} takes no FILE; say --config {given.file}")
     match given.action:
         case "schema":
-            _say(json.dumps(config.schema(), indent=2))
+            _say(json.dumps(config.json_schema(), indent=2))
         case "check":
             from .daemon import check  # noqa: PLC0415 - the other commands need no event loop
 

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mcpbridged.bridge import config
-from mcpbridged.bridge.config import BadConfig, File, load, read_file, schema
+from mcpbridged.bridge.config import BadConfig, File, json_schema, load, read_file
 from mcpbridged.bridge.settings import TokenConfig
 from mcpbridged.transports.options import Paths
 from mcpbridged.validators.limits import Limits
@@ -507,7 +507,7 @@ def test_a_file_is_rewritten_as_a_whole_or_not_at_all(write):
 
 
 def test_the_schema_has_every_key_and_allows_no_other():
-    found = schema()
+    found = json_schema()
     assert r"\Z" not in str(found)  # not in the regular expressions of ECMA 262, which editors use
     definitions = found["$defs"]
     for cls in (File, config.Listen, config.Log, config.Server, config.Token, config.Aggregate):
