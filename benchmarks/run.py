@@ -28,7 +28,7 @@ from typing import Any, Final
 
 import attrs
 
-from mcpbridged.validators import envelope, shapes
+from mcpbridged.validators import jsonrpc, mcp_params
 from mcpbridged.validators.limits import Limits
 
 HERE: Final = Path(__file__).resolve().parent
@@ -475,9 +475,9 @@ def validation(body: bytes) -> float:
     limits = Limits()
 
     def once() -> None:
-        message = envelope.decode(body, limits)
-        assert isinstance(message, envelope.Request)
-        shapes.read_request(message.method, message.params, limits)
+        message = jsonrpc.decode(body, limits)
+        assert isinstance(message, jsonrpc.Request)
+        mcp_params.read_request(message.method, message.params, limits)
 
     count = 20_000 if len(body) < 1000 else 1000
     return min(timeit.repeat(once, number=count, repeat=40)) / count

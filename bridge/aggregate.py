@@ -29,9 +29,10 @@ import trio_websocket
 
 from ..transports.lines import LineSplitter, Overlong
 from ..transports.peer import CLIENT_HEADER
-from ..validators import envelope, members, modern
-from ..validators.envelope import Message, Notification, Request, Response
+from ..validators import json_object, jsonrpc, stateless_request
+from ..validators.jsonrpc import Message, Notification, Request, Response
 from ..validators.limits import TRUSTING, Limits
+from ..validators.mcp_params import cancelled, read_cancelled
 from ..validators.rejection import (
     INTERNAL_ERROR,
     INVALID_PARAMS,
@@ -39,7 +40,6 @@ from ..validators.rejection import (
     METHOD_NOT_FOUND,
     Rejection,
 )
-from ..validators.shapes import cancelled, read_cancelled
 from . import extensions, input_over, membership, merging
 from .errors import fault_text, read_fault
 from .membership import Membership
@@ -196,20 +196,20 @@ class _Connection:
             asked.done.set()
         else:
             self._asked[asked.wire_id] = asked
-            self._send.send_nowait(envelope.request(asked.wire_id, method, params))
+            self._send.send_nowait(jsonrpc.request(asked.wire_id, method, params))
         return asked
 
     def notify(self, message: Notification) -> None:
         """Send a notification. With too much unsent it is dropped."""
         self._used = trio.current_time()
         if self._send.statistics().current_buffer_used < _NOTIFICATIONS:
-            self._send.send_nowait(envelope.notification(message.method, message.params))
+            self._send.send_nowait(jsonrpc.notification(message.method, message.params))
 
     def leave(self, asked: _Asked) -> None:
         """Its asker is gone. What has no answer by now is cancelled."""
         if self._asked.pop(asked.wire_id, None) is not None:
             params = cancelled(asked.wire_id, b"")
-            self._send.send_nowait(envelope.notification("notifications/cancelled", params))
+            self._send.send_nowait(jsonrpc.notification("notifications/cancelled", params))
         if self._retired and not self._asked:
             self._over()
 
@@ -252,7 +252,7 @@ class _Connection:
 
     def _heard(self, text: str | bytes) -> None:
         try:
-            message = envelope.decode(text.encode() if isinstance(text, str) else text, TRUSTING, deep=True)
+            message = jsonrpc.decode(text.encode() if isinstance(text, str) else text, TRUSTING, deep=True)
         except Rejection as rejection:
             _complain(f"not understood: {rejection.text}")
             return
@@ -265,9 +265,9 @@ class _Connection:
             self._told(message)
 
     def _told(self, message: Notification) -> None:
-        meta = members.peek(members.peek(message.params).get("_meta"))
-        if modern.SUBSCRIPTION_ID in meta:
-            about = self._asked.get(bytes(meta[modern.SUBSCRIPTION_ID]))
+        meta = json_object.peek(json_object.peek(message.params).get("_meta"))
+        if stateless_request.SUBSCRIPTION_ID in meta:
+            about = self._asked.get(bytes(meta[stateless_request.SUBSCRIPTION_ID]))
             if about is not None and about.heard is not None:
                 about.heard(message)
         elif message.method in _SAID or not extensions.is_core(message.method):
@@ -514,7 +514,7 @@ class _Subscription:
         self,
         raw_id: bytes,
         client: str,
-        kinds: members.Members,
+        kinds: json_object.Members,
         say: Callable[[bytes], None],
     ) -> None:
         self.client = client
@@ -522,7 +522,7 @@ class _Subscription:
         self._kinds = kinds
         self._say = say
         self._waited_for: set[str] = set()
-        self._granted: dict[str, members.Members] = {}
+        self._granted: dict[str, json_object.Members] = {}
         # What comes before all have granted theirs, since it must not precede the acknowledgement; each thing once.
         self._early: dict[bytes, None] = {}
         self._acknowledged = False
@@ -566,11 +566,11 @@ class _Subscription:
     def told(self, name: str, message: Notification) -> bool:
         """Take a notification of a server. Returns whether its lists may have changed."""
         if message.method == _ACKNOWLEDGED:
-            return self.present(name, members.peek(members.peek(message.params).get("notifications")))
+            return self.present(name, json_object.peek(json_object.peek(message.params).get("notifications")))
         self._tell(message)
         return merging.is_change(message.method)
 
-    def present(self, name: str, granted: members.Members) -> bool:
+    def present(self, name: str, granted: json_object.Members) -> bool:
         """A server is there, and has granted this. Returns whether it was missed before: all of its lists may be others."""
         again = name in self._granted or self._acknowledged
         self._granted[name] = granted
@@ -616,13 +616,13 @@ class _Subscription:
         """Tell what was granted, and what has happened since."""
         self._acknowledged = True
         together = merging.acknowledged([self._kinds, *self._granted.values()])
-        self._say(envelope.notification(_ACKNOWLEDGED, merging.named(together, self._id)))
+        self._say(jsonrpc.notification(_ACKNOWLEDGED, merging.named(together, self._id)))
         for text in self._early:
             self._say(text)
         self._early.clear()
 
     def _tell(self, message: Notification) -> None:
-        text = envelope.notification(message.method, merging.named(message.params, self._id))
+        text = jsonrpc.notification(message.method, merging.named(message.params, self._id))
         if self._acknowledged:
             self._say(text)
         else:
@@ -711,7 +711,7 @@ class Aggregate:
             self._notify(message)
 
     def _tell(self, message: Notification) -> None:
-        self._say(envelope.notification(message.method, message.params))
+        self._say(jsonrpc.notification(message.method, message.params))
 
     def _began(self, state: str, member: Member, connection: _Connection) -> None:
         self._rounds[state] = member, connection
@@ -738,14 +738,16 @@ class Aggregate:
                 answer = _failed(rejection.code, rejection.text, rejection.data)
             finally:
                 del self._running[request.id]
-            self._say(envelope.response(request.id, answer))
+            self._say(jsonrpc.response(request.id, answer))
 
     async def _answer(self, request: Request) -> Response:
         method, params = request.method, request.params
         if method == "initialize":  # its error says what we speak
-            modern.check_supported(members.string(members.peek(params).get("protocolVersion")))
-        read = modern.read_envelope(method, params, TRUSTING)
-        modern.check_supported(read.version)
+            stateless_request.check_supported(
+                json_object.string(json_object.peek(params).get("protocolVersion"))
+            )
+        read = stateless_request.read_envelope(method, params, TRUSTING)
+        stateless_request.check_supported(read.version)
         self._declare(read.capabilities)
         asked = None if read.state is None else self._rounds.pop(read.state, None)
         if asked is None:
@@ -758,7 +760,7 @@ class Aggregate:
             await asker.check_there()
         return answer
 
-    async def _dispatch(self, request: Request, read: modern.Envelope) -> Response:
+    async def _dispatch(self, request: Request, read: stateless_request.Envelope) -> Response:
         method, params = request.method, request.params
         # A session has asked once what there is, and cannot ask again.
         session = input_over.declared_in(read.capabilities)
@@ -997,11 +999,11 @@ class Aggregate:
             answers.found, whole=answers.whole, about=self._about, everything=everything
         )
 
-    async def _offers(self, params: bytes) -> _Answers[members.Members]:
-        asked = members.write(merging.about_nothing(params))
+    async def _offers(self, params: bytes) -> _Answers[json_object.Members]:
+        asked = json_object.write(merging.about_nothing(params))
 
-        async def ask(member: Member) -> members.Members:
-            return members.peek(await member.result("server/discover", asked))
+        async def ask(member: Member) -> json_object.Members:
+            return json_object.peek(await member.result("server/discover", asked))
 
         return await self._all("server/discover", ask)
 
@@ -1019,7 +1021,7 @@ class Aggregate:
         return listed.result
 
     async def _items_of(
-        self, method: str, asked: members.Members, names: Container[str] | None = None
+        self, method: str, asked: json_object.Members, names: Container[str] | None = None
     ) -> _Answers[list[msgspec.Raw]]:
         """Return what these servers list, or all of them, and remember which resources they have."""
 
@@ -1135,7 +1137,7 @@ class Aggregate:
         owners = self._owners.candidates(value) if kind == "uri" else []
         if owners:
             return self._members[owners[0]], params
-        offers: dict[str, members.Members] = {
+        offers: dict[str, json_object.Members] = {
             name: member.known("server/discover") or {} for name, member in self._members.items()
         }
         sharing = merging.sharing(offers, capabilities)
@@ -1144,10 +1146,10 @@ class Aggregate:
     def _notify(self, message: Notification) -> None:
         """Hand on a notification of a client. One for no server that is known is dropped."""
         client, params = named_client(message.params)
-        found = members.peek(params)
+        found = json_object.peek(params)
         if bytes(found.get("_meta", b"")) == b"{}":  # it was the name only
             del found["_meta"]
-        member, params = self._receiver(members.write(found), self._declared.get(client, b"{}"))
+        member, params = self._receiver(json_object.write(found), self._declared.get(client, b"{}"))
         if member is not None:
             member.notify(client, Notification(message.method, params))
 
@@ -1254,11 +1256,11 @@ def _soon(inquiries: Collection[_Inquiry[Any]]) -> float:
     return _PROMPT if discovers and not any(one.over for one in inquiries) else _STARTING[-1]
 
 
-async def _items(method: str, asked: members.Members, member: Member) -> list[msgspec.Raw]:
+async def _items(method: str, asked: json_object.Members, member: Member) -> list[msgspec.Raw]:
     """All that a server lists. Raises Lost and Refused."""
     items: list[msgspec.Raw] = []
     for _ in range(_PAGES):
-        page = members.peek(await member.result(method, members.write(asked)))
+        page = json_object.peek(await member.result(method, json_object.write(asked)))
         try:
             items += merging.page(method, page, len(items), Limits())
         except Rejection as rejection:
@@ -1290,13 +1292,13 @@ def _hear(aggregate: Aggregate, line: bytes | Overlong, say: Callable[[bytes], N
         _complain(f"a message has more than {TRUSTING.line} bytes, the limit")
         return
     try:
-        aggregate.heard(envelope.decode(line, TRUSTING))
+        aggregate.heard(jsonrpc.decode(line, TRUSTING))
     except Rejection as rejection:
-        raw_id = envelope.readable_id(line)
+        raw_id = jsonrpc.readable_id(line)
         if raw_id == b"null":  # an error without an id would break half of the clients (digest 1.3)
             _complain(f"not understood: {rejection.text}")
         else:
-            say(envelope.error(raw_id, rejection.code, rejection.text, rejection.data))
+            say(jsonrpc.error(raw_id, rejection.code, rejection.text, rejection.data))
 
 
 async def _run(path: str, names: Sequence[str], principal: str) -> None:

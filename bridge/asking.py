@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, Final, cast
 
-from ..validators import modern
+from ..validators import stateless_request
 from .addresses import NotOurs, check_listener
 
 # An answer that takes longer than this has got lost, in seconds; a call of a tool may take as long as it likes.
@@ -93,18 +93,18 @@ def call(
 
     With `patience`, in seconds, that is all the time there is. Raises NoDaemon and Refused.
     """
-    meta = {**modern.OWN_META, "progressToken": 1}
+    meta = {**stateless_request.OWN_META, "progressToken": 1}
     body = {"jsonrpc": "2.0", "id": 1, "method": method, "params": {**params, "_meta": meta}}
     sent = {
         "Content-Type": "application/json",
         "Accept": "application/json, text/event-stream",
-        "MCP-Protocol-Version": modern.MODERN_REVISION,
+        "MCP-Protocol-Version": stateless_request.MODERN_REVISION,
         "Mcp-Method": method,
         "Mcp-Bridge-Command": "1",  # transports.peer: so that one server process serves all commands
         **(headers or {}),
     }
     if isinstance(params.get("name"), str):
-        sent["Mcp-Name"] = modern.encode_value(str(params["name"]))
+        sent["Mcp-Name"] = stateless_request.encode_value(str(params["name"]))
     connection = _UnixConnection(unix, patience)
     try:
         connection.request("POST", f"/servers/{server}/mcp", json.dumps(body).encode(), sent)

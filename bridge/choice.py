@@ -14,12 +14,12 @@ from typing import Final
 
 import msgspec
 
-from ..validators import members, modern
-from ..validators.envelope import Response
+from ..validators import json_object, stateless_request
+from ..validators.json_object import Members
+from ..validators.jsonrpc import Response
 from ..validators.limits import Limits
-from ..validators.members import Members
+from ..validators.mcp_params import read_items, read_list
 from ..validators.rejection import INTERNAL_ERROR, INVALID_PARAMS, METHOD_NOT_FOUND, Rejection
-from ..validators.shapes import read_items, read_list
 from .errors import URL_ELICITATION_REQUIRED, fault_text, read_fault
 
 # The features by the first word of their methods. Their names are those of the capabilities (digest 1.6).
@@ -98,14 +98,14 @@ class Choice:
         """The result of `tools/list` with the chosen ones only; all else stays as it was. Raises Rejection beyond the limits."""
         found = read_list(result, limits)
         changed = self._filter(found, limits)
-        return members.write(found) if changed else bytes(result)
+        return json_object.write(found) if changed else bytes(result)
 
     def _filter(self, found: Members, limits: Limits) -> bool:
         tools = read_items(found.get("tools"), limits)
         chosen = [tool for tool in tools if self.permits(_name_of(tool))]
         if len(chosen) == len(tools):
             return False
-        found["tools"] = members.raw(msgspec.json.encode(chosen))
+        found["tools"] = json_object.raw(msgspec.json.encode(chosen))
         return True
 
     # ---- features
@@ -122,36 +122,38 @@ class Choice:
         """The capabilities of either side, without what is switched off."""
         if not self._without:
             return bytes(capabilities)
-        found = members.peek(capabilities)
-        tasks = members.peek(found.get("tasks"))
+        found = json_object.peek(capabilities)
+        tasks = json_object.peek(found.get("tasks"))
         if "requests" in tasks:
-            tasks["requests"] = self._left(members.peek(tasks["requests"]))
-            found["tasks"] = members.raw(members.write(tasks))
+            tasks["requests"] = self._left(json_object.peek(tasks["requests"]))
+            found["tasks"] = json_object.raw(json_object.write(tasks))
         return bytes(self._left(found))
 
     def opening(self, payload: bytes | msgspec.Raw) -> bytes:
         """The params or the result of `initialize`, or the result of `server/discover`, with what is left to declare."""
-        found = members.peek(payload)
+        found = json_object.peek(payload)
         if not self._without or "capabilities" not in found:
             return bytes(payload)
-        found["capabilities"] = members.raw(self.declared(found["capabilities"]))
-        return members.write(found)
+        found["capabilities"] = json_object.raw(self.declared(found["capabilities"]))
+        return json_object.write(found)
 
     def request(self, method: str, params: bytes) -> bytes:
         """The params of a stateless request, with what is left to declare, to log and to listen to."""
         if not self._without:
             return params
-        found = members.read(params)
-        meta = members.read(found["_meta"])
-        meta[modern.CLIENT_CAPABILITIES] = members.raw(self.declared(meta[modern.CLIENT_CAPABILITIES]))
+        found = json_object.read(params)
+        meta = json_object.read(found["_meta"])
+        meta[stateless_request.CLIENT_CAPABILITIES] = json_object.raw(
+            self.declared(meta[stateless_request.CLIENT_CAPABILITIES])
+        )
         if "logging" in self._without:
-            meta.pop(modern.LOG_LEVEL, None)
-        found["_meta"] = members.raw(members.write(meta))
+            meta.pop(stateless_request.LOG_LEVEL, None)
+        found["_meta"] = json_object.raw(json_object.write(meta))
         if method == "subscriptions/listen":
-            wanted = members.peek(found.get("notifications"))
+            wanted = json_object.peek(found.get("notifications"))
             kept = {key: value for key, value in wanted.items() if _LISTENING.get(key) not in self._without}
-            found["notifications"] = members.raw(members.write(kept))
-        return members.write(found)
+            found["notifications"] = json_object.raw(json_object.write(kept))
+        return json_object.write(found)
 
     def answer(self, method: str, message: Response, limits: Limits = _LIMITS) -> Response:
         """The server's answer, as its client gets it. A list that is too large to be looked into becomes an error."""
@@ -160,7 +162,7 @@ class Choice:
         elif method == "tools/list":
             return self._listed(message, limits)
         elif method in _OPENING:
-            return self._opened(message, members.peek(message.result))
+            return self._opened(message, json_object.peek(message.result))
         else:
             asked = self._asked_for(message.result) if self._without else ""
         if not asked:
@@ -178,25 +180,25 @@ class Choice:
     def _opened(self, message: Response, found: Members) -> Response:
         changed = bool(self._without) and "capabilities" in found
         if changed:
-            found["capabilities"] = members.raw(self.declared(found["capabilities"]))
+            found["capabilities"] = json_object.raw(self.declared(found["capabilities"]))
         return self._kept_private(message, found, changed=changed)
 
     def _kept_private(self, message: Response, found: Members, *, changed: bool) -> Response:
         # A cache that others use as well would show them what is one principal's (digest 1.18).
         if self._within is not None and "cacheScope" in found:
-            found["cacheScope"] = members.raw(b'"private"')
+            found["cacheScope"] = json_object.raw(b'"private"')
             changed = True
-        return Response(message.id, members.write(found) if changed else message.result, b"")
+        return Response(message.id, json_object.write(found) if changed else message.result, b"")
 
     def _left(self, found: Members) -> msgspec.Raw:
-        return members.raw(
-            members.write({key: value for key, value in found.items() if key not in self._without})
+        return json_object.raw(
+            json_object.write({key: value for key, value in found.items() if key not in self._without})
         )
 
     def _asked_for(self, result: bytes | msgspec.Raw) -> str:
         # A modern server asks in an answer, if it likes also for what its client has not declared.
-        for request in members.peek(members.peek(result).get("inputRequests")).values():
-            feature = feature_of(members.string(members.peek(request).get("method")))
+        for request in json_object.peek(json_object.peek(result).get("inputRequests")).values():
+            feature = feature_of(json_object.string(json_object.peek(request).get("method")))
             if feature in self._without:
                 return feature
         return ""
@@ -207,15 +209,15 @@ class Choice:
         wanted: Iterable[str] = ()
         if fault.code == URL_ELICITATION_REQUIRED:
             wanted = ("elicitation",)
-        elif fault.code == modern.MISSING_CAPABILITY and isinstance(fault.data, msgspec.Raw):
-            wanted = members.peek(members.peek(fault.data).get("requiredCapabilities"))
+        elif fault.code == stateless_request.MISSING_CAPABILITY and isinstance(fault.data, msgspec.Raw):
+            wanted = json_object.peek(json_object.peek(fault.data).get("requiredCapabilities"))
         return next((feature for feature in wanted if feature in self._without), "")
 
 
 def _name_of(tool: msgspec.Raw) -> str:
     try:
         return _decode_name(tool).name
-    except members.UNREADABLE:
+    except json_object.UNREADABLE:
         return ""
 
 

@@ -17,12 +17,12 @@ from ..transports.child import ChildBusy, ChildGone
 from ..transports.outlet import Backlog, Outlet
 from ..transports.ports import Log
 from ..transports.pulse import PausableClock
-from ..validators import envelope, members
-from ..validators.envelope import Message, Notification, Request, Response
+from ..validators import json_object, jsonrpc
+from ..validators.jsonrpc import Message, Notification, Request, Response
 from ..validators.limits import Limits
-from ..validators.modern import read_envelope
+from ..validators.mcp_params import NAMED, read_cancelled
 from ..validators.rejection import SERVER_ERROR, Rejection
-from ..validators.shapes import NAMED, read_cancelled
+from ..validators.stateless_request import read_envelope
 from . import effects as orders
 from .attribution import Client
 from .brought import Brought
@@ -233,7 +233,7 @@ class LocalConversation:
 
     def _call(self, message: Request) -> Call:
         named = NAMED.get(message.method)
-        name = members.string(members.peek(message.params).get(named)) if named else ""
+        name = json_object.string(json_object.peek(message.params).get(named)) if named else ""
         return Call(self.principal, self.id, message.id, message.method, name, trio.current_time())
 
     def _told(self, call: Call | None, rejection: Rejection) -> Rejection:
@@ -247,7 +247,7 @@ class LocalConversation:
             self._told(self._call(message), rejection)
         stream = outlet if outlet is not None else self._pipe
         if stream is not None:
-            stream.put(envelope.error(message.id, rejection.code, rejection.text))
+            stream.put(jsonrpc.error(message.id, rejection.code, rejection.text))
 
     def listen(self, outlet: Outlet) -> None:
         """Open a stream for what belongs to no request (ports.Conversation)."""
@@ -641,7 +641,7 @@ class LocalConversation:
                 if self._shared is not None:
                     self._ask_desk(effect.message)
                 else:
-                    self._send(envelope.line(effect.message))
+                    self._send(jsonrpc.line(effect.message))
             elif isinstance(effect, ToAsker):
                 self._perform(self._session.child_sent(effect.message, effect.about))
             elif isinstance(effect, Later):
@@ -687,7 +687,7 @@ class LocalConversation:
         if (self.doubtful or self.believed) and not self._opening:
             self._opening = line
         if self._translator is not None:
-            self._translate(self._translator.from_client(envelope.decode(line, self._limits, deep=True)))
+            self._translate(self._translator.from_client(jsonrpc.decode(line, self._limits, deep=True)))
         else:
             self._send(line)
 
@@ -700,7 +700,7 @@ class LocalConversation:
         except ChildGone:
             return  # its exit is on its way and fails whatever was asked
         except ChildBusy as busy:
-            self._not_sent(envelope.decode(line, self._limits, deep=True), str(busy))
+            self._not_sent(jsonrpc.decode(line, self._limits, deep=True), str(busy))
 
     def _not_sent(self, message: Message, text: str) -> None:
         # Not a Rejection: whose turn this is need not be whose message it is, and a request is in flight already.

@@ -14,8 +14,8 @@ from ..transports.outlet import Backlog, Outlet
 from ..transports.ports import Log
 from ..transports.pulse import PausableClock
 from ..transports.seldom import Seldom
-from ..validators import envelope
-from ..validators.envelope import Message, Notification, Request, Response
+from ..validators import jsonrpc
+from ..validators.jsonrpc import Message, Notification, Request, Response
 from ..validators.limits import Limits
 from ..validators.rejection import INTERNAL_ERROR, Rejection
 from . import effects as orders
@@ -326,7 +326,7 @@ class Desk:
         """Answer a request that no other desk takes."""
         self._moving.remove(asked)
         self._record.errors += 1
-        error = envelope.error(asked.request.id, rejection.code, rejection.text, rejection.data)
+        error = jsonrpc.error(asked.request.id, rejection.code, rejection.text, rejection.data)
         self._perform([ToClient(asked.outlet, error, last=not asked.pipe, status=rejection.status)])
         if asked.since is not None:
             self._record.done(call_of(asked), failed_with(rejection.code))
@@ -463,7 +463,7 @@ class Desk:
         if child is None:
             return
         try:
-            child.send(envelope.line(message))
+            child.send(jsonrpc.line(message))
         except ChildGone:
             return  # its exit is on its way and fails whatever was asked
         except ChildBusy as busy:

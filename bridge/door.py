@@ -21,7 +21,7 @@ from urllib.parse import quote
 import attrs
 import msgspec
 
-from ..validators import modern
+from ..validators import stateless_request
 from . import config, doctor
 from .addresses import BadAddress, NotOurs, shown_address
 from .approval import Approval, NotApproved, Subject
@@ -469,13 +469,13 @@ def _shown(messages: Iterable[dict[str, Any]]) -> Iterator[dict[str, Any]]:
 
 def _mirrored(tool: Mapping[str, Any], arguments: Mapping[str, Any]) -> dict[str, str]:
     headers: dict[str, str] = {}
-    for mirror in modern.mirrors(msgspec.json.encode(tool.get("inputSchema", {}))):
+    for mirror in stateless_request.mirrors(msgspec.json.encode(tool.get("inputSchema", {}))):
         value: Any = arguments
         for name in mirror.path:
             value = cast("dict[str, Any]", value).get(name) if isinstance(value, dict) else None
         if value is not None:
             text = value if isinstance(value, str) else json.dumps(value)
-            headers[mirror.header] = modern.encode_value(text)
+            headers[mirror.header] = stateless_request.encode_value(text)
     return headers
 
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 import msgspec
 
-from ..validators.envelope import Message, Request
+from ..validators.jsonrpc import Message, Request
 
 if TYPE_CHECKING:
     from .attribution import Client

@@ -4,7 +4,7 @@ from typing import Final
 
 import msgspec
 
-from ..validators import members
+from ..validators import json_object
 from ..validators.rejection import INTERNAL_ERROR
 
 RESOURCE_NOT_FOUND: Final = -32002
@@ -30,13 +30,13 @@ def read_fault(error: bytes) -> Fault:
     """An error object; what cannot be read of it is an internal error without a message."""
     try:
         return _decode_fault(error)
-    except members.UNREADABLE:
-        found = members.peek(error)
-    code = members.number(found.get("code"))
+    except json_object.UNREADABLE:
+        found = json_object.peek(error)
+    code = json_object.number(found.get("code"))
     whole = code is not None and abs(code) < _CODES and code.is_integer()
     return Fault(
         int(code) if code is not None and whole else INTERNAL_ERROR,
-        members.string(found.get("message")),
+        json_object.string(found.get("message")),
         found.get("data", msgspec.UNSET),
     )
 
@@ -49,7 +49,9 @@ def without_stream(text: str) -> bytes:
 def is_without_stream(error: bytes) -> bool:
     """Return whether an error is the one that `without_stream` makes."""
     data = read_fault(error).data
-    return data is not msgspec.UNSET and members.string(members.peek(data).get("reason")) == _NO_STREAM
+    return (
+        data is not msgspec.UNSET and json_object.string(json_object.peek(data).get("reason")) == _NO_STREAM
+    )
 
 
 def fault_text(code: int, text: str, data: object = None) -> bytes:

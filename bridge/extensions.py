@@ -12,8 +12,8 @@ from typing import Final
 
 import msgspec
 
-from ..validators import members, modern
-from ..validators.members import Members
+from ..validators import json_object, stateless_request
+from ..validators.json_object import Members
 from . import input_over
 
 TASKS: Final = "io.modelcontextprotocol/tasks"
@@ -70,7 +70,11 @@ _CACHED_SIZE: Final = 1024
 _MARKS: Final = tuple(b'"%b"' % kind.encode() for kind in KINDS)
 # Errors that say something about the era or the envelope of a request.
 _ABOUT_THE_ERA: Final = frozenset(
-    {modern.HEADER_MISMATCH, modern.MISSING_CAPABILITY, modern.UNSUPPORTED_VERSION}
+    {
+        stateless_request.HEADER_MISMATCH,
+        stateless_request.MISSING_CAPABILITY,
+        stateless_request.UNSUPPORTED_VERSION,
+    }
 )
 _NOTHING: Final[frozenset[str]] = frozenset()
 
@@ -89,11 +93,11 @@ def is_about_the_era(code: int) -> bool:
 
 def declared_in(capabilities: bytes | msgspec.Raw | None) -> Found:
     """Return the raw settings of what capabilities declare, by kind and name, without what the bridge does not carry."""
-    found = members.peek(capabilities)
+    found = json_object.peek(capabilities)
     return {
         (kind, name): bytes(settings)
         for kind in KINDS
-        for name, settings in members.peek(found.get(kind)).items()
+        for name, settings in json_object.peek(found.get(kind)).items()
         if name not in _OWN
     }
 
@@ -116,15 +120,15 @@ def as_capabilities(declared: Iterable[tuple[tuple[str, str], bytes]]) -> dict[s
     """Return the capabilities that declare this."""
     found: dict[str, Members] = {}
     for (kind, name), settings in declared:
-        found.setdefault(kind, {})[name] = members.raw(settings)
+        found.setdefault(kind, {})[name] = json_object.raw(settings)
     return {**found}
 
 
 def carried(capabilities: Members) -> Members:
     """Return these capabilities without the extensions that the bridge does not carry to the other era."""
-    extensions = members.peek(capabilities.get("extensions"))
+    extensions = json_object.peek(capabilities.get("extensions"))
     kept = {name: settings for name, settings in extensions.items() if name not in _OWN}
     if kept and len(kept) == len(extensions):
         return capabilities
     others = {name: value for name, value in capabilities.items() if name != "extensions"}
-    return {**others, "extensions": members.raw(members.write(kept))} if kept else others
+    return {**others, "extensions": json_object.raw(json_object.write(kept))} if kept else others

@@ -9,11 +9,11 @@ from typing import Final
 
 import msgspec
 
-from ..validators import members, modern
+from ..validators import json_object, stateless_request
+from ..validators.json_object import Members
 from ..validators.limits import Limits
-from ..validators.members import Members
+from ..validators.mcp_params import read_items
 from ..validators.rejection import INVALID_PARAMS, too_large
-from ..validators.shapes import read_items
 from . import extensions
 from .errors import RESOURCE_NOT_FOUND, URL_ELICITATION_REQUIRED, Fault, fault_text, read_fault
 from .extensions import TASKS
@@ -39,13 +39,13 @@ _NO_ITEMS: Final = re.compile(rb"\[\s*+\]|[^\[]")
 
 def capabilities_for(version: str, legacy: bytes | msgspec.Raw | None) -> bytes:
     """The capabilities of `initialize` as a modern request states them (digest 8.2)."""
-    declared = extensions.carried(members.peek(legacy))
+    declared = extensions.carried(json_object.peek(legacy))
     declared.pop("tasks", None)
     if "roots" in declared:
-        declared["roots"] = members.raw(b"{}")
+        declared["roots"] = json_object.raw(b"{}")
     if version < URL_MODE_SINCE and "elicitation" in declared:
-        declared["elicitation"] = members.raw(b"{}")
-    return members.write(declared)
+        declared["elicitation"] = json_object.raw(b"{}")
+    return json_object.write(declared)
 
 
 def with_tasks(capabilities: bytes) -> bytes:
@@ -55,11 +55,11 @@ def with_tasks(capabilities: bytes) -> bytes:
 
 def with_extension(capabilities: bytes, name: str) -> bytes:
     """Return the client capabilities with this extension, without settings."""
-    declared = members.peek(capabilities)
-    extensions = members.peek(declared.get("extensions"))
-    extensions[name] = members.raw(b"{}")
-    declared["extensions"] = members.raw(members.write(extensions))
-    return members.write(declared)
+    declared = json_object.peek(capabilities)
+    extensions = json_object.peek(declared.get("extensions"))
+    extensions[name] = json_object.raw(b"{}")
+    declared["extensions"] = json_object.raw(json_object.write(extensions))
+    return json_object.write(declared)
 
 
 # ---- what a server says of itself
@@ -67,9 +67,9 @@ def with_extension(capabilities: bytes, name: str) -> bytes:
 
 def initialize_result(version: str, discovered: bytes | msgspec.Raw, name: str) -> bytes:
     """The answer to `initialize` out of that to `server/discover` (digest 8.2)."""
-    found = members.peek(discovered)
-    offered = extensions.carried(members.peek(found.get("capabilities")))
-    info = members.peek(found.get("_meta")).get(modern.SERVER_INFO)
+    found = json_object.peek(discovered)
+    offered = extensions.carried(json_object.peek(found.get("capabilities")))
+    info = json_object.peek(found.get("_meta")).get(stateless_request.SERVER_INFO)
     answer: dict[str, object] = {
         "protocolVersion": version,
         "capabilities": offered,
@@ -77,7 +77,7 @@ def initialize_result(version: str, discovered: bytes | msgspec.Raw, name: str) 
     }
     if "instructions" in found:
         answer["instructions"] = found["instructions"]
-    return members.write(answer)
+    return json_object.write(answer)
 
 
 # ---- results
@@ -92,9 +92,9 @@ def result(
 
     Raises Rejection for a list that must be looked into and is beyond the limits.
     """
-    if modern_result and not members.is_object(modern_result):
+    if modern_result and not json_object.is_object(modern_result):
         return modern_result
-    found = members.peek(modern_result)
+    found = json_object.peek(modern_result)
     before = dict(found)
     without_modern_members(found)
     if method == "tools/call":
@@ -105,7 +105,7 @@ def result(
         with_known_messages(found, version, limits)
     # An unchanged value is the same object: the rules put new ones in the place of what they change.
     same = len(found) == len(before) and all(found.get(name) is value for name, value in before.items())
-    return modern_result if found and same else members.write(found)
+    return modern_result if found and same else json_object.write(found)
 
 
 def without_modern_members(found: Members) -> None:
@@ -117,22 +117,22 @@ def without_modern_members(found: Members) -> None:
 
 def _without_server_info(found: Members) -> None:
     if "_meta" in found:
-        meta = members.peek(found["_meta"])
-        if meta.pop(modern.SERVER_INFO, None) is not None:
+        meta = json_object.peek(found["_meta"])
+        if meta.pop(stateless_request.SERVER_INFO, None) is not None:
             if meta:
-                found["_meta"] = members.raw(members.write(meta))
+                found["_meta"] = json_object.raw(json_object.write(meta))
             else:
                 del found["_meta"]
 
 
 def extension_result(modern_result: bytes) -> bytes:
     """The result of a method outside of the core: without what the modern era adds to every result, else as it is."""
-    found = members.peek(modern_result)
-    if members.string(found.get("resultType")) != "complete":
+    found = json_object.peek(modern_result)
+    if json_object.string(found.get("resultType")) != "complete":
         return modern_result
     del found["resultType"]
     _without_server_info(found)
-    return members.write(found)
+    return json_object.write(found)
 
 
 def with_content(found: Members, version: str, limits: Limits = _LIMITS) -> None:
@@ -143,23 +143,23 @@ def with_content(found: Members, version: str, limits: Limits = _LIMITS) -> None
     if structured is not None:
         whole = bytes(structured)[:1] == b"{"
         if not whole and version >= STRUCTURE_SINCE:
-            found["structuredContent"] = members.raw(b'{"result":%b}' % bytes(structured))
+            found["structuredContent"] = json_object.raw(b'{"result":%b}' % bytes(structured))
         if empty and (not whole or version < STRUCTURE_SINCE):  # else the client would see nothing of it
-            content = members.raw(_encode([_text_block(bytes(structured).decode("utf-8", "replace"))]))
+            content = json_object.raw(_encode([_text_block(bytes(structured).decode("utf-8", "replace"))]))
             found["content"] = content
-    content = found.setdefault("content", members.raw(b"[]"))
+    content = found.setdefault("content", json_object.raw(b"[]"))
     if version < LINKS_SINCE and _may_be_unknown(bytes(content)):
         blocks = read_items(content, limits)
         known = [known_block(block, version) for block in blocks]
         if any(new is not old for new, old in zip(known, blocks, strict=True)):
-            found["content"] = members.raw(_encode(known))
+            found["content"] = json_object.raw(_encode(known))
 
 
 def with_known_messages(found: Members, version: str, limits: Limits = _LIMITS) -> None:
     """A prompt whose messages hold nothing that this revision does not know."""
     if not _may_be_unknown(bytes(found.get("messages", b""))):
         return
-    messages = [members.peek(message) for message in read_items(found["messages"], limits)]
+    messages = [json_object.peek(message) for message in read_items(found["messages"], limits)]
     changed = False
     for message in messages:
         content = message.get("content")
@@ -168,7 +168,7 @@ def with_known_messages(found: Members, version: str, limits: Limits = _LIMITS) 
             message["content"] = known
             changed = True
     if changed:
-        found["messages"] = members.raw(_encode(messages))
+        found["messages"] = json_object.raw(_encode(messages))
 
 
 def _may_be_unknown(text: bytes) -> bool:
@@ -180,17 +180,17 @@ def known_block(block: msgspec.Raw, version: str) -> msgspec.Raw:
     text = bytes(block)
     if not _may_be_unknown(text):
         return block
-    read = members.peek(block)
-    kind = members.string(read.get("type"))
+    read = json_object.peek(block)
+    kind = json_object.string(read.get("type"))
     if kind == "resource_link":
-        return _text_block(f"{members.string(read.get('name'))}: {members.string(read.get('uri'))}")
+        return _text_block(f"{json_object.string(read.get('name'))}: {json_object.string(read.get('uri'))}")
     if kind == "audio" and version < AUDIO_SINCE:
-        return _text_block(f"[audio, {members.string(read.get('mimeType'))}]")
+        return _text_block(f"[audio, {json_object.string(read.get('mimeType'))}]")
     return block
 
 
 def _text_block(text: str) -> msgspec.Raw:
-    return members.raw(_encode({"type": "text", "text": text}))
+    return json_object.raw(_encode({"type": "text", "text": text}))
 
 
 def with_object_schemas(found: Members, limits: Limits = _LIMITS) -> None:
@@ -203,11 +203,11 @@ def with_object_schemas(found: Members, limits: Limits = _LIMITS) -> None:
         return
     if len(listed) > limits.list_bytes:
         raise too_large(f"a list of tools of {len(listed)} bytes", limits.list_bytes, "list_bytes")
-    tools = [members.peek(tool) for tool in read_items(listed, limits)]
+    tools = [json_object.peek(tool) for tool in read_items(listed, limits)]
     changed = False
     for tool in tools:
         schema = tool.get("outputSchema")
-        if schema is None or members.string(members.peek(schema).get("type")) == "object":
+        if schema is None or json_object.string(json_object.peek(schema).get("type")) == "object":
             continue
         changed = True
         wrapped = object_root(schema)
@@ -216,7 +216,7 @@ def with_object_schemas(found: Members, limits: Limits = _LIMITS) -> None:
         else:
             tool["outputSchema"] = wrapped
     if changed:
-        found["tools"] = members.raw(_encode(tools))
+        found["tools"] = json_object.raw(_encode(tools))
 
 
 def object_root(schema: msgspec.Raw) -> msgspec.Raw | None:
@@ -225,14 +225,14 @@ def object_root(schema: msgspec.Raw) -> msgspec.Raw | None:
     That is so if an object may conform, which would not be wrapped, and if the schema has references, which would lead
     elsewhere from one level further down.
     """
-    inner = members.peek(schema)
+    inner = json_object.peek(schema)
     dialect = inner.pop("$schema", None)
-    text = members.write(inner)
-    if members.string(inner.get("type")) not in _NO_OBJECT or b'"$' in text or b"\\u00" in text:
+    text = json_object.write(inner)
+    if json_object.string(inner.get("type")) not in _NO_OBJECT or b'"$' in text or b"\\u00" in text:
         return None
     root: dict[str, object] = {} if dialect is None else {"$schema": dialect}
-    root |= {"type": "object", "properties": {"result": members.raw(text)}, "required": ["result"]}
-    return members.raw(members.write(root))
+    root |= {"type": "object", "properties": {"result": json_object.raw(text)}, "required": ["result"]}
+    return json_object.raw(json_object.write(root))
 
 
 # ---- errors
@@ -243,8 +243,8 @@ def error(method: str, modern_error: bytes, version: str) -> bytes:
     fault = read_fault(modern_error)
     if fault.code == INVALID_PARAMS and method == "resources/read" and "uri" in _data(fault):
         return fault_text(RESOURCE_NOT_FOUND, fault.message, fault.data)
-    if fault.code == modern.MISSING_CAPABILITY:
-        needed = ", ".join(sorted(_names(members.peek(_data(fault).get("requiredCapabilities")))))
+    if fault.code == stateless_request.MISSING_CAPABILITY:
+        needed = ", ".join(sorted(_names(json_object.peek(_data(fault).get("requiredCapabilities")))))
         return fault_text(INVALID_PARAMS, f"requires client capability {needed}")
     known = fault.code == URL_ELICITATION_REQUIRED and version >= URL_MODE_SINCE
     if fault.code in _RESERVED and not known:
@@ -262,19 +262,19 @@ def extension_error(method: str, modern_error: bytes, version: str) -> bytes:
 def needs_tasks(modern_error: bytes) -> bool:
     """Whether a call was refused only because its client had not declared the tasks extension."""
     fault = read_fault(modern_error)
-    if fault.code != modern.MISSING_CAPABILITY:
+    if fault.code != stateless_request.MISSING_CAPABILITY:
         return False
-    required = members.peek(_data(fault).get("requiredCapabilities"))
-    return TASKS in members.peek(required.get("extensions"))
+    required = json_object.peek(_data(fault).get("requiredCapabilities"))
+    return TASKS in json_object.peek(required.get("extensions"))
 
 
 def _data(fault: Fault) -> Members:
-    return members.peek(None if fault.data is msgspec.UNSET else fault.data)
+    return json_object.peek(None if fault.data is msgspec.UNSET else fault.data)
 
 
 def _names(required: Members) -> Iterable[str]:
     for name, value in required.items():
-        inner = members.peek(value)
+        inner = json_object.peek(value)
         yield from (f"{name}.{one}" for one in inner) if inner else (name,)
 
 
@@ -286,12 +286,12 @@ def is_declared(method: str, params: Members, capabilities: Members) -> bool:
     if method == "roots/list":
         return "roots" in capabilities
     if method == "sampling/createMessage":
-        sampling = members.peek(capabilities.get("sampling"))
+        sampling = json_object.peek(capabilities.get("sampling"))
         needs_tools = "tools" in params or "toolChoice" in params
         return "sampling" in capabilities and (not needs_tools or "tools" in sampling)
     if method == "elicitation/create":
-        elicitation = members.peek(capabilities.get("elicitation"))
-        if members.string(params.get("mode")) == "url":
+        elicitation = json_object.peek(capabilities.get("elicitation"))
+        if json_object.string(params.get("mode")) == "url":
             return "url" in elicitation
         return "form" in elicitation or ("elicitation" in capabilities and "url" not in elicitation)
     return False
@@ -304,15 +304,15 @@ def messages_for(version: str, params: Members, limits: Limits = _LIMITS) -> Non
     """
     messages: list[Members] = []
     for raw in read_items(params.get("messages"), limits):
-        message = members.peek(raw)
-        content = message.get("content", members.raw(b"null"))
+        message = json_object.peek(raw)
+        content = message.get("content", json_object.raw(b"null"))
         blocks = read_items(content, limits) if bytes(content).startswith(b"[") else [content]
         messages += [{**message, "content": _known_sample(block, version)} for block in blocks]
-    params["messages"] = members.raw(_encode(messages))
+    params["messages"] = json_object.raw(_encode(messages))
 
 
 def _known_sample(block: msgspec.Raw, version: str) -> msgspec.Raw:
-    if members.string(members.peek(block).get("type")) in ("tool_use", "tool_result"):
+    if json_object.string(json_object.peek(block).get("type")) in ("tool_use", "tool_result"):
         return _text_block(bytes(block).decode("utf-8", "replace"))
     return known_block(block, version)
 
@@ -320,21 +320,25 @@ def _known_sample(block: msgspec.Raw, version: str) -> msgspec.Raw:
 def form_for_2025_06_18(params: Members) -> bool:
     """Make a form one that revision 2025-06-18 knows; False where it cannot be said there (digest 8.4)."""
     params.pop("mode", None)
-    schema = members.peek(params.get("requestedSchema"))
-    properties = members.peek(schema.get("properties"))
+    schema = json_object.peek(params.get("requestedSchema"))
+    properties = json_object.peek(schema.get("properties"))
     for name, raw in properties.items():
-        field = members.peek(raw)
-        kind = members.string(field.get("type"))
+        field = json_object.peek(raw)
+        kind = json_object.string(field.get("type"))
         if kind == "array":
             return False
         if kind != "boolean":
             field.pop("default", None)
         if "oneOf" in field:
-            choices = [members.peek(choice) for choice in members.items(field.pop("oneOf"))]
-            field["enum"] = members.raw(_encode([members.string(one.get("const")) for one in choices]))
-            field["enumNames"] = members.raw(_encode([members.string(one.get("title")) for one in choices]))
-        properties[name] = members.raw(members.write(field))
+            choices = [json_object.peek(choice) for choice in json_object.items(field.pop("oneOf"))]
+            field["enum"] = json_object.raw(
+                _encode([json_object.string(one.get("const")) for one in choices])
+            )
+            field["enumNames"] = json_object.raw(
+                _encode([json_object.string(one.get("title")) for one in choices])
+            )
+        properties[name] = json_object.raw(json_object.write(field))
     if properties:
-        schema["properties"] = members.raw(members.write(properties))
-        params["requestedSchema"] = members.raw(members.write(schema))
+        schema["properties"] = json_object.raw(json_object.write(properties))
+        params["requestedSchema"] = json_object.raw(json_object.write(schema))
     return True

@@ -11,12 +11,12 @@ from typing import Final, NamedTuple
 
 import msgspec
 
-from ..validators import members, modern
-from ..validators.envelope import Response
+from ..validators import json_object, stateless_request
+from ..validators.json_object import Members
+from ..validators.jsonrpc import Response
 from ..validators.limits import Limits
-from ..validators.members import Members
+from ..validators.mcp_params import read_items
 from ..validators.rejection import INTERNAL_ERROR, INVALID_PARAMS, METHOD_NOT_FOUND, too_large
-from ..validators.shapes import read_items
 from . import extensions
 from .errors import RESOURCE_NOT_FOUND, URL_ELICITATION_REQUIRED, Fault, fault_text, read_fault
 from .tasks import RELATED_TASK
@@ -24,11 +24,11 @@ from .tasks import RELATED_TASK
 # The range that the modern era keeps for itself (digest 1.13).
 _RESERVED: Final = range(-32099, -32019)
 
-_SERVER_INFO: Final = modern.SERVER_INFO.encode()
-_COMPLETE: Final = members.raw(b'"complete"')
-_STALE: Final = members.raw(b"0")
-_PRIVATE: Final = members.raw(b'"private"')
-_NO_CONTENT: Final = members.raw(b"[]")
+_SERVER_INFO: Final = stateless_request.SERVER_INFO.encode()
+_COMPLETE: Final = json_object.raw(b'"complete"')
+_STALE: Final = json_object.raw(b"0")
+_PRIVATE: Final = json_object.raw(b'"private"')
+_NO_CONTENT: Final = json_object.raw(b"[]")
 
 # Results that carry caching hints (digest 1.18).
 CACHEABLE: Final = frozenset(
@@ -37,10 +37,10 @@ CACHEABLE: Final = frozenset(
 )
 # What a modern request says of itself and a legacy server must not see.
 _ENVELOPE_KEYS: Final = (
-    modern.PROTOCOL_VERSION,
-    modern.CLIENT_CAPABILITIES,
-    modern.CLIENT_INFO,
-    modern.LOG_LEVEL,
+    stateless_request.PROTOCOL_VERSION,
+    stateless_request.CLIENT_CAPABILITIES,
+    stateless_request.CLIENT_INFO,
+    stateless_request.LOG_LEVEL,
 )
 
 
@@ -112,9 +112,9 @@ def profile_of(capabilities: bytes) -> Profile:
 
 
 def _read_profile(capabilities: bytes) -> Profile:
-    declared = members.peek(capabilities)
-    sampling = members.peek(declared.get("sampling"))
-    elicitation = members.peek(declared.get("elicitation"))
+    declared = json_object.peek(capabilities)
+    sampling = json_object.peek(declared.get("sampling"))
+    elicitation = json_object.peek(declared.get("elicitation"))
     url = "url" in elicitation
     return Profile(
         roots="roots" in declared,
@@ -139,9 +139,9 @@ def token_and_level(meta: msgspec.Raw | None) -> tuple[bytes, str]:
     text = b"" if meta is None else bytes(meta)
     if not (b"progressToken" in text or b"logLevel" in text or b"\\" in text):  # as most requests
         return b"", ""
-    found = members.peek(text)
+    found = json_object.peek(text)
     token = found.get("progressToken")
-    return b"" if token is None else bytes(token), members.string(found.get(modern.LOG_LEVEL))
+    return b"" if token is None else bytes(token), json_object.string(found.get(stateless_request.LOG_LEVEL))
 
 
 def without_envelope(found: Members, token: bytes, *, rounds: bool = True) -> bytes:
@@ -161,16 +161,16 @@ def without_envelope(found: Members, token: bytes, *, rounds: bool = True) -> by
     if rounds:
         found.pop("inputResponses", None)
         found.pop("requestState", None)
-    return members.write(found) if found else b""
+    return json_object.write(found) if found else b""
 
 
 def _meta_without_envelope(text: bytes, token: bytes = b"") -> msgspec.Raw | None:
-    meta = members.peek(text)
+    meta = json_object.peek(text)
     for key in _ENVELOPE_KEYS:
         meta.pop(key, None)
     if "progressToken" in meta:
-        meta["progressToken"] = members.raw(token)
-    return members.raw(members.write(meta)) if meta else None
+        meta["progressToken"] = json_object.raw(token)
+    return json_object.raw(json_object.write(meta)) if meta else None
 
 
 # Most clients send the same envelope with every request.
@@ -196,7 +196,7 @@ def is_plain_call(params: bytes, ending: bytes) -> bool:
         return False
     try:
         read = _decode_plain_call(params)
-    except members.UNREADABLE:
+    except json_object.UNREADABLE:
         return False
     return len(params) == _CALL_FRAME + len(memoryview(read.name)) + len(memoryview(read.arguments)) + len(
         ending
@@ -221,16 +221,16 @@ def result(
         return b"".join(
             (legacy[:-1], b',"_meta":{"', _SERVER_INFO, b'":', server_info, b'},"resultType":"complete"}')
         )
-    if not members.is_object(legacy):
+    if not json_object.is_object(legacy):
         return bytes(legacy)
-    found = members.peek(legacy)
+    found = json_object.peek(legacy)
     if method == "tools/call":
         with_content(found)
     elif method == "tools/list":
         with_modern_tools(found, limits)
     with_cursor(found, cursors)
     with_server_info(found, server_info)
-    return members.write(complete(method, found))
+    return json_object.write(complete(method, found))
 
 
 def _needs_no_rule(result: bytes) -> bool:
@@ -239,7 +239,7 @@ def _needs_no_rule(result: bytes) -> bool:
         return False
     try:
         read = _decode_plain_result(result)
-    except members.UNREADABLE:
+    except json_object.UNREADABLE:
         return False
     size = _RESULT_FRAME + len(memoryview(read.content))
     if read.isError is not msgspec.UNSET:
@@ -251,18 +251,18 @@ def _needs_no_rule(result: bytes) -> bool:
 
 def extension_result(legacy: bytes | msgspec.Raw) -> bytes:
     """The result of a method outside of the core, with the `resultType` that the modern era demands of every result."""
-    found = members.peek(legacy)
+    found = json_object.peek(legacy)
     if "resultType" in found or bytes(legacy)[:1] != b"{":
         return bytes(legacy)
     found["resultType"] = _COMPLETE
-    return members.write(found)
+    return json_object.write(found)
 
 
 def with_cursor(found: Members, cursors: str) -> None:
     """The cursor to the next page under our prefix; without one that is no text, as `null` is, which means the end."""
     cursor = found.pop("nextCursor", None)
     if cursor is not None and bytes(cursor)[:1] == b'"':
-        found["nextCursor"] = members.raw(members.text(cursors + members.string(cursor)))
+        found["nextCursor"] = json_object.raw(json_object.text(cursors + json_object.string(cursor)))
 
 
 def complete(method: str, found: Members) -> Members:
@@ -277,11 +277,13 @@ def complete(method: str, found: Members) -> Members:
 def with_server_info(found: Members, server_info: msgspec.Raw) -> None:
     """The server's name in `_meta`, beside whatever is there."""
     if "_meta" in found:
-        meta = members.peek(found["_meta"])
-        meta[modern.SERVER_INFO] = server_info
-        found["_meta"] = members.raw(members.write(meta))
+        meta = json_object.peek(found["_meta"])
+        meta[stateless_request.SERVER_INFO] = server_info
+        found["_meta"] = json_object.raw(json_object.write(meta))
     else:
-        found["_meta"] = members.raw(b'{"%b":%b}' % (modern.SERVER_INFO.encode(), bytes(server_info)))
+        found["_meta"] = json_object.raw(
+            b'{"%b":%b}' % (stateless_request.SERVER_INFO.encode(), bytes(server_info))
+        )
 
 
 def with_content(found: Members) -> None:
@@ -299,15 +301,15 @@ def with_modern_tools(found: Members, limits: Limits = _LIMITS) -> None:
         return
     if len(listed) > limits.list_bytes:
         raise too_large(f"a list of tools of {len(listed)} bytes", limits.list_bytes, "list_bytes")
-    schemas = modern.Schemas(limits)
-    tools = [members.peek(tool) for tool in read_items(listed, limits)]
+    schemas = stateless_request.Schemas(limits)
+    tools = [json_object.peek(tool) for tool in read_items(listed, limits)]
     for tool in tools:
         tool.pop("execution", None)
         without_bad_annotations(tool, schemas)
-    found["tools"] = members.raw(_encode(tools))
+    found["tools"] = json_object.raw(_encode(tools))
 
 
-def without_bad_annotations(tool: Members, schemas: modern.Schemas) -> None:
+def without_bad_annotations(tool: Members, schemas: stateless_request.Schemas) -> None:
     """A tool whose `x-mcp-header` annotations break the rules loses them, rather than being dropped (digest 8.3)."""
     schema = tool.get("inputSchema")
     if schema is None:
@@ -315,7 +317,7 @@ def without_bad_annotations(tool: Members, schemas: modern.Schemas) -> None:
     try:
         schemas.mirrors(bytes(schema))
     except ValueError:
-        tool["inputSchema"] = members.raw(schemas.stripped(bytes(schema)))
+        tool["inputSchema"] = json_object.raw(schemas.stripped(bytes(schema)))
 
 
 # ---- tasks of revision 2025-11-25, which a modern client does not see (digest 8.9)
@@ -325,24 +327,24 @@ def tasked_tools(listed: bytes | msgspec.Raw, limits: Limits = _LIMITS) -> set[s
     """The names of the tools in a list that cannot be called but as a task. A list beyond the limits has none."""
     if len(memoryview(listed)) > limits.list_bytes or b"taskSupport" not in bytes(listed):
         return set()
-    tools = map(members.peek, members.items(members.peek(listed).get("tools")))
+    tools = map(json_object.peek, json_object.items(json_object.peek(listed).get("tools")))
     return {
-        members.string(tool.get("name"))
+        json_object.string(tool.get("name"))
         for tool in tools
-        if members.string(members.peek(tool.get("execution")).get("taskSupport")) == "required"
+        if json_object.string(json_object.peek(tool.get("execution")).get("taskSupport")) == "required"
     }
 
 
 def tool_of(params: bytes) -> str:
     """The name of the tool that is called."""
-    return members.string(members.peek(params).get("name"))
+    return json_object.string(json_object.peek(params).get("name"))
 
 
 def with_task(params: bytes) -> bytes:
     """The params of a call, made a task."""
-    found = members.peek(params)
-    found["task"] = members.raw(b"{}")
-    return members.write(found)
+    found = json_object.peek(params)
+    found["task"] = json_object.raw(b"{}")
+    return json_object.write(found)
 
 
 def task_params(task: bytes) -> bytes:
@@ -352,13 +354,13 @@ def task_params(task: bytes) -> bytes:
 
 def without_task(result: bytes | msgspec.Raw) -> bytes:
     """The result of a task as that of the call that it was."""
-    if not members.is_object(result):
+    if not json_object.is_object(result):
         return bytes(result)
-    found = members.peek(result)
-    meta = members.peek(found.get("_meta"))
+    found = json_object.peek(result)
+    meta = json_object.peek(found.get("_meta"))
     if meta.pop(RELATED_TASK, None) is not None:
-        found["_meta"] = members.raw(members.write(meta))
-    return members.write(found)
+        found["_meta"] = json_object.raw(json_object.write(meta))
+    return json_object.write(found)
 
 
 # ---- errors on their way back
@@ -383,7 +385,7 @@ def replaced_fault(fault: Fault) -> bytes:
     """Return an internal error in the place of one with a code that the other era does not know. Its data is kept."""
     data: dict[str, object] = {}
     if fault.data is not msgspec.UNSET:
-        data = {**members.peek(fault.data)} if members.is_object(fault.data) else {"data": fault.data}
+        data = {**json_object.peek(fault.data)} if json_object.is_object(fault.data) else {"data": fault.data}
     return fault_text(INTERNAL_ERROR, fault.message, {**data, "originalCode": fault.code})
 
 
@@ -391,8 +393,8 @@ def _data_with_uri(fault: Fault, uri: str) -> object:
     # The modern era says with the URI that it is a resource which is not found.
     if fault.data is msgspec.UNSET:
         return {"uri": uri} if uri else None
-    if uri and members.is_object(fault.data):
-        return {"uri": uri, **members.peek(fault.data)}
+    if uri and json_object.is_object(fault.data):
+        return {"uri": uri, **json_object.peek(fault.data)}
     return fault.data
 
 
@@ -404,7 +406,7 @@ def extension_error(legacy: bytes) -> bytes:
 def missing_capability(required: Mapping[str, object]) -> bytes:
     """The error object for a call that needs what its client did not declare (digest 1.6)."""
     return fault_text(
-        modern.MISSING_CAPABILITY,
+        stateless_request.MISSING_CAPABILITY,
         "this call needs a client capability that was not declared",
         {"requiredCapabilities": required},
     )
@@ -429,7 +431,10 @@ def refusal(method: str, params: bytes, profile: Profile) -> Refusal | None:
     if method == "elicitation/create":
         return _elicitation_refusal(params, profile)
     return Refusal(
-        fault_text(METHOD_NOT_FOUND, f"revision {modern.MODERN_REVISION} cannot carry {method} to a client"),
+        fault_text(
+            METHOD_NOT_FOUND,
+            f"revision {stateless_request.MODERN_REVISION} cannot carry {method} to a client",
+        ),
         {},
     )
 
@@ -437,7 +442,7 @@ def refusal(method: str, params: bytes, profile: Profile) -> Refusal | None:
 def _sampling_refusal(params: bytes, profile: Profile) -> Refusal | None:
     if not profile.sampling:
         return _unsupported("sampling/createMessage", {"sampling": {}})
-    asked = members.peek(params)
+    asked = json_object.peek(params)
     if ("tools" in asked or "toolChoice" in asked) and not profile.sampling_tools:
         return _undeclared("sampling", "tools")
     # `includeContext` passes undeclared: a client may ignore it (MCP 2026-07-28 schema, CreateMessageRequestParams), and the
@@ -446,7 +451,7 @@ def _sampling_refusal(params: bytes, profile: Profile) -> Refusal | None:
 
 
 def _elicitation_refusal(params: bytes, profile: Profile) -> Refusal | None:
-    mode = members.peek(params).get("mode")
+    mode = json_object.peek(params).get("mode")
     url = mode is not None and bytes(mode) == b'"url"'
     if profile.url if url else profile.form:
         return None
@@ -468,26 +473,26 @@ def has_failed(message: Response) -> bool:
     """Whether an answer says that the call came to nothing, by an error or as a tool's own."""
     if message.error:
         return True
-    failed = members.peek(message.result).get("isError")
+    failed = json_object.peek(message.result).get("isError")
     return failed is not None and bytes(failed) == b"true"
 
 
 def input_request(method: str, params: bytes) -> bytes:
     """A value of `inputRequests`: the request without what has no place there (digest 1.9, 1.15)."""
-    found = members.peek(params)
+    found = json_object.peek(params)
     for key in ("_meta", "task", "elicitationId"):
         found.pop(key, None)
     asked: dict[str, object] = {"method": method}
     if found or method != "roots/list":
         asked["params"] = found
-    return members.write(asked)
+    return json_object.write(asked)
 
 
 def input_required(requests: dict[str, bytes], state: str, server_info: msgspec.Raw) -> bytes:
     """The result that asks the client for these inputs."""
-    asked = {key: members.raw(text) for key, text in requests.items()}
+    asked = {key: json_object.raw(text) for key, text in requests.items()}
     result = {"resultType": "input_required", "inputRequests": asked, "requestState": state}
-    return members.write({**result, "_meta": {modern.SERVER_INFO: server_info}})
+    return json_object.write({**result, "_meta": {stateless_request.SERVER_INFO: server_info}})
 
 
 _ACTIONS: Final = (b'"accept"', b'"decline"', b'"cancel"')
@@ -495,7 +500,7 @@ _ACTIONS: Final = (b'"accept"', b'"decline"', b'"cancel"')
 
 def is_answer(method: str, response: bytes | msgspec.Raw | None) -> bool:
     """Whether a value of `inputResponses` has the shape that the server must get; otherwise it is asked for again."""
-    found = members.peek(response)
+    found = json_object.peek(response)
     if method == "roots/list":
         return bytes(found.get("roots", b""))[:1] == b"["
     if method == "sampling/createMessage":

@@ -5,9 +5,9 @@ from typing import Final
 
 import msgspec
 
-from ..validators import members
-from ..validators.members import Members
-from ..validators.shapes import LEGACY_REVISIONS
+from ..validators import json_object
+from ..validators.json_object import Members
+from ..validators.mcp_params import LEGACY_REVISIONS
 
 # The revision in which servers began to declare completions (MCP 2025-03-26, server/utilities/completion).
 _COMPLETIONS_SINCE: Final = "2025-03-26"
@@ -36,10 +36,10 @@ class Handshake:
 
     def open(self, result: bytes | msgspec.Raw) -> None:
         """Take the result of `initialize`. Values are copied, so that the server's line is not kept in memory."""
-        found = members.peek(result)
+        found = json_object.peek(result)
         self.phase = HandshakePhase.OPEN
-        self.revision = members.string(found.get("protocolVersion"))
-        self.capabilities = _copied(members.peek(found.get("capabilities")))
+        self.revision = json_object.string(found.get("protocolVersion"))
+        self.capabilities = _copied(json_object.peek(found.get("capabilities")))
         if "serverInfo" in found:
             self.server_info = msgspec.Raw(bytes(found["serverInfo"]))
         if "instructions" in found:
@@ -58,7 +58,7 @@ class Handshake:
 
     def setting(self, capability: str, name: str) -> msgspec.Raw | None:
         """Return one member of a declared capability."""
-        return members.peek(self.capabilities.get(capability)).get(name)
+        return json_object.peek(self.capabilities.get(capability)).get(name)
 
     def has(self, capability: str) -> bool:
         """Return whether the server has declared this capability, or could not declare it in its revision."""
@@ -72,7 +72,7 @@ def initialize_params(capabilities: dict[str, object], version: str, info: bytes
 
     Without a name in it, the bridge sends its own name and `version`.
     """
-    return members.write(
+    return json_object.write(
         {
             "protocolVersion": LEGACY_REVISIONS[-1],
             "capabilities": capabilities,
@@ -83,20 +83,20 @@ def initialize_params(capabilities: dict[str, object], version: str, info: bytes
 
 def client_info(info: bytes) -> dict[str, object]:
     """Return the members of a clientInfo, with the version that a legacy server demands; empty without a name."""
-    found = members.peek(info)
-    if not members.string(found.get("name")):
+    found = json_object.peek(info)
+    if not json_object.string(found.get("name")):
         return {}
-    return {**found, "version": members.string(found.get("version")) or "0"}
+    return {**found, "version": json_object.string(found.get("version")) or "0"}
 
 
 def is_ordinary(params: bytes | msgspec.Raw) -> bool:
     """Return whether every server should accept an `initialize` with these params."""
-    found = members.peek(params)
-    info = members.peek(found.get("clientInfo"))
+    found = json_object.peek(params)
+    info = json_object.peek(found.get("clientInfo"))
     return (
-        members.string(found.get("protocolVersion")) in LEGACY_REVISIONS
+        json_object.string(found.get("protocolVersion")) in LEGACY_REVISIONS
         and bytes(found.get("capabilities", b""))[:1] == b"{"
-        and bool(members.string(info.get("name")) and members.string(info.get("version")))
+        and bool(json_object.string(info.get("name")) and json_object.string(info.get("version")))
     )
 
 

@@ -11,10 +11,10 @@ from typing import Final
 from ..transports.child import Rest
 from ..transports.lines import Overlong
 from ..transports.ports import Log
-from ..validators import envelope
-from ..validators.envelope import Message, Response, answered_call, wire_id
+from ..validators import jsonrpc
+from ..validators.json_object import LARGE, decoded_once
+from ..validators.jsonrpc import Message, Response, answered_call, wire_id
 from ..validators.limits import Limits
-from ..validators.members import LARGE, decoded_once
 from ..validators.rejection import Rejection
 
 # Lines of a child that are not MCP are shown this often, then only counted (attacks C03).
@@ -54,7 +54,7 @@ class Hearing:
             )
             return None
         try:
-            message = envelope.decode(line, self._limits, deep=True)
+            message = jsonrpc.decode(line, self._limits, deep=True)
         except Rejection as rejection:
             if len(line) > LARGE:
                 return partial(self._take_unread, line, rejection)
@@ -80,14 +80,14 @@ class Hearing:
 
     def _batch(self, line: bytes) -> list[bytes]:
         try:
-            return envelope.split_batch(line, self._limits, deep=True) if envelope.is_batch(line) else []
+            return jsonrpc.split_batch(line, self._limits, deep=True) if jsonrpc.is_batch(line) else []
         except Rejection:
             return []
 
     def _heard_member(self, text: bytes) -> None:
         # A batch in a batch is no message, and read as one it would cost its length for each level.
         try:
-            message = envelope.decode(text, self._limits, deep=True)
+            message = jsonrpc.decode(text, self._limits, deep=True)
         except Rejection as rejection:
             self._take_strange(text, f"the server's answer is not valid: {rejection.text}", rejection.text)
         else:

@@ -8,8 +8,8 @@ retries. It is sent only on a connection for many requests, and only for request
 
 from typing import Final
 
-from ..validators import members
-from ..validators.envelope import Notification
+from ..validators import json_object
+from ..validators.jsonrpc import Notification
 
 METHOD: Final = "notifications/mcp-bridge/input_over"
 EXTENSION: Final = "mcp-bridge/input-over"
@@ -18,14 +18,16 @@ _MARK: Final = EXTENSION.encode()
 
 def declared_in(capabilities: bytes) -> bool:
     """Return whether the client capabilities of a request declare the extension."""
-    return _MARK in capabilities and EXTENSION in members.peek(members.peek(capabilities).get("extensions"))
+    return _MARK in capabilities and EXTENSION in json_object.peek(
+        json_object.peek(capabilities).get("extensions")
+    )
 
 
 def notification(state: str) -> Notification:
     """Return the notification for the round with this `requestState`."""
-    return Notification(METHOD, members.write({"requestState": state}))
+    return Notification(METHOD, json_object.write({"requestState": state}))
 
 
 def state_of(params: bytes) -> str:
     """Return the `requestState` that a notification names."""
-    return members.string(members.peek(params).get("requestState"))
+    return json_object.string(json_object.peek(params).get("requestState"))

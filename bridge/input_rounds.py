@@ -14,14 +14,14 @@ from typing import TYPE_CHECKING, Final
 
 import msgspec
 
-from ..validators import members
-from ..validators.envelope import Request, Response
+from ..validators import json_object
+from ..validators.jsonrpc import Request, Response
 from . import for_modern
 from .attribution import INTERACTIVE, Client, Origin, nothing
 from .for_modern import Profile
 
 if TYPE_CHECKING:
-    from ..validators.members import Members
+    from ..validators.json_object import Members
 
 
 _ANONYMOUS: Final = Client("")
@@ -155,7 +155,7 @@ class InputRounds:
         if call.phase is not CallPhase.HELD or state_number != str(call.round):
             return False
         call.round += 1
-        given: Members = members.peek(responses)
+        given: Members = json_object.peek(responses)
         for name, one in call.inputs.items():
             if one.answer is None and for_modern.is_answer(one.message.method, given.get(name)):
                 one.answer = bytes(given[name])

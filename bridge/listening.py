@@ -8,8 +8,8 @@ from typing import Final
 
 import msgspec
 
-from ..validators import members, modern
-from ..validators.envelope import Notification, Request, Response
+from ..validators import json_object, stateless_request
+from ..validators.jsonrpc import Notification, Request, Response
 from .effects import Effect, Effects, Note, ToAsker, ToServer
 from .handshake import Handshake
 from .unawaited import Unawaited
@@ -78,7 +78,7 @@ class Listening:
 
     def open(self, requester: bytes, params: bytes) -> Effects | None:
         """Open a listener. Returns None where more resources would be subscribed than the limit allows."""
-        wanted = members.peek(members.read(params).get("notifications"))
+        wanted = json_object.peek(json_object.read(params).get("notifications"))
         kinds = {
             kind
             for kind, capability in _OFFERED.items()
@@ -100,7 +100,9 @@ class Listening:
             if self._wanted[uri] == 1:
                 wire_id = self._mint()
                 self._subscribing[wire_id] = uri
-                effects.append(ToServer(Request(wire_id, "resources/subscribe", members.write({"uri": uri}))))
+                effects.append(
+                    ToServer(Request(wire_id, "resources/subscribe", json_object.write({"uri": uri})))
+                )
             if uri in self._subscribing.values():
                 listener.waiting.add(uri)
         if not listener.waiting:
@@ -137,7 +139,7 @@ class Listening:
                 for wire_id in [one for one, of in self._subscribing.items() if of == uri]:
                     del self._subscribing[self._unawaited.add(wire_id)]
                 own_id = self._unawaited.add(self._mint())
-                params = members.write({"uri": uri})
+                params = json_object.write({"uri": uri})
                 effects.append(ToServer(Request(own_id, "resources/unsubscribe", params)))
         return effects
 
@@ -157,7 +159,7 @@ class Listening:
 
     def updated(self, message: Notification) -> Effects:
         """A resource has changed."""
-        uri = members.string(members.peek(message.params).get("uri"))
+        uri = json_object.string(json_object.peek(message.params).get("uri"))
         open_ = {one: listener for one, listener in self._listeners.items() if not listener.waiting}
         matching = [one for one, listener in open_.items() if _covers(listener.uris, uri)]
         if not matching and not self._several:  # a sub-resource under a name of its own
@@ -172,8 +174,8 @@ def _acknowledged(requester: bytes, listener: _Listener) -> Effect:
     granted: dict[str, object] = dict.fromkeys(sorted(listener.kinds), True)
     if listener.names_resources:
         granted["resourceSubscriptions"] = listener.uris
-    meta = {modern.SUBSCRIPTION_ID: msgspec.Raw(requester)}
-    params = members.write({"notifications": granted, "_meta": meta})
+    meta = {stateless_request.SUBSCRIPTION_ID: msgspec.Raw(requester)}
+    params = json_object.write({"notifications": granted, "_meta": meta})
     return ToAsker(Notification("notifications/subscriptions/acknowledged", params), requester)
 
 
@@ -187,11 +189,11 @@ def _caught_up(requester: bytes, listener: _Listener) -> Iterable[Effect]:
 
 
 def _published(message: Notification, requester: bytes) -> ToAsker:
-    found = members.peek(message.params)
-    meta = members.peek(found.get("_meta"))
-    meta[modern.SUBSCRIPTION_ID] = msgspec.Raw(requester)
-    found["_meta"] = members.raw(members.write(meta))
-    return ToAsker(Notification(message.method, members.write(found)), requester)
+    found = json_object.peek(message.params)
+    meta = json_object.peek(found.get("_meta"))
+    meta[stateless_request.SUBSCRIPTION_ID] = msgspec.Raw(requester)
+    found["_meta"] = json_object.raw(json_object.write(meta))
+    return ToAsker(Notification(message.method, json_object.write(found)), requester)
 
 
 def _covers(uris: Iterable[str], uri: str) -> bool:
@@ -204,5 +206,9 @@ def _is_true(raw: msgspec.Raw | None) -> bool:
 
 def _strings(raw: msgspec.Raw | None, most: int) -> list[str] | None:
     """Return the strings of an array, each once; None where it has more than `most` items."""
-    items = members.items_up_to(most, raw)
-    return None if items is None else list(dict.fromkeys(text for text in map(members.string, items) if text))
+    items = json_object.items_up_to(most, raw)
+    return (
+        None
+        if items is None
+        else list(dict.fromkeys(text for text in map(json_object.string, items) if text))
+    )

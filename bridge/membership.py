@@ -11,8 +11,8 @@ from typing import Final
 
 import msgspec
 
-from ..validators import envelope
-from ..validators.envelope import Notification
+from ..validators import jsonrpc
+from ..validators.jsonrpc import Notification
 
 METHOD: Final = "notifications/mcp-bridge/members"
 LEFT_OUT: Final = "notifications/mcp-bridge/left_out"
@@ -49,7 +49,7 @@ _decode_left_out: Final = msgspec.json.Decoder(_LeftOut).decode
 
 def line(membership: Membership) -> bytes:
     """Return the notification as one line."""
-    return envelope.notification(METHOD, _encode(membership))
+    return jsonrpc.notification(METHOD, _encode(membership))
 
 
 def read(params: bytes) -> Membership:

@@ -9,12 +9,12 @@ from typing import Final, NamedTuple
 
 import msgspec
 
-from ..validators import members, modern
-from ..validators.envelope import Notification
+from ..validators import json_object, stateless_request
+from ..validators.json_object import Members
+from ..validators.jsonrpc import Notification
 from ..validators.limits import Limits
-from ..validators.members import Members
+from ..validators.mcp_params import read_items
 from ..validators.rejection import INVALID_PARAMS, METHOD_NOT_FOUND, SERVER_ERROR, too_large
-from ..validators.shapes import read_items
 from . import extensions
 from .errors import RESOURCE_NOT_FOUND, read_fault
 from .membership import Membership
@@ -71,32 +71,32 @@ def split(name: str, servers: Sequence[str]) -> tuple[str, str] | None:
 
 def renamed(params: bytes, name: str) -> bytes:
     """The params of a call with another name."""
-    found = members.read(params)
-    found["name"] = members.raw(members.text(name))
-    return members.write(found)
+    found = json_object.read(params)
+    found["name"] = json_object.raw(json_object.text(name))
+    return json_object.write(found)
 
 
 def reference(params: bytes) -> tuple[str, str]:
     """What `completion/complete` is about: "name" or "uri", and its value."""
-    ref = members.peek(members.read(params).get("ref"))
-    kind = "uri" if members.string(ref.get("type")) == "ref/resource" else "name"
-    return kind, members.string(ref.get(kind))
+    ref = json_object.peek(json_object.read(params).get("ref"))
+    kind = "uri" if json_object.string(ref.get("type")) == "ref/resource" else "name"
+    return kind, json_object.string(ref.get(kind))
 
 
 def referring(params: bytes, name: str) -> bytes:
     """The params of `completion/complete` about another prompt."""
-    found = members.read(params)
-    ref = members.peek(found["ref"])
-    ref["name"] = members.raw(members.text(name))
-    found["ref"] = members.raw(members.write(ref))
-    return members.write(found)
+    found = json_object.read(params)
+    ref = json_object.peek(found["ref"])
+    ref["name"] = json_object.raw(json_object.text(name))
+    found["ref"] = json_object.raw(json_object.write(ref))
+    return json_object.write(found)
 
 
 def target(params: bytes) -> tuple[str, str]:
     """What a request or notification of an extension names: "name", "uri" or "ref" with its value, else nothing."""
-    found = members.peek(params)
+    found = json_object.peek(params)
     for kind in ("name", "uri"):
-        value = members.string(found.get(kind))
+        value = json_object.string(found.get(kind))
         if value:
             return kind, value
     kind, value = reference(params) if "ref" in found else ("", "")
@@ -122,11 +122,11 @@ def for_all(params: bytes) -> Members:
 
     All is on our first page; and what each tells of its progress would be no progress together.
     """
-    found = members.read(params)
+    found = json_object.read(params)
     found.pop("cursor", None)
-    meta = members.peek(found.get("_meta"))
+    meta = json_object.peek(found.get("_meta"))
     if meta.pop("progressToken", None) is not None:
-        found["_meta"] = members.raw(members.write(meta))
+        found["_meta"] = json_object.raw(json_object.write(meta))
     return found
 
 
@@ -151,7 +151,7 @@ def page(method: str, result: Members, held: int, limits: Limits) -> list[msgspe
 def keys(method: str, items: Iterable[msgspec.Raw]) -> list[str]:
     """What the items of a list are found by."""
     _, key = LISTS[method]
-    return [members.string(members.peek(item).get(key)) for item in items]
+    return [json_object.string(json_object.peek(item).get(key)) for item in items]
 
 
 def listed(method: str, found: Mapping[str, Sequence[msgspec.Raw]]) -> Listed:
@@ -173,14 +173,14 @@ def listed(method: str, found: Mapping[str, Sequence[msgspec.Raw]]) -> Listed:
             else:
                 seen.add(name)
                 items.append(_with_name(item, name) if key == "name" else item)
-    result = members.write({"resultType": "complete", where: items, "ttlMs": 0, "cacheScope": "private"})
+    result = json_object.write({"resultType": "complete", where: items, "ttlMs": 0, "cacheScope": "private"})
     return Listed(result, too_long, doubles)
 
 
 def _with_name(item: msgspec.Raw, name: str) -> msgspec.Raw:
-    about = members.peek(item)
-    about["name"] = members.raw(members.text(name))
-    return members.raw(members.write(about))
+    about = json_object.peek(item)
+    about["name"] = json_object.raw(json_object.text(name))
+    return json_object.raw(json_object.write(about))
 
 
 class Owners:
@@ -285,11 +285,13 @@ def discovered(
         capabilities = {name: {**_ALL_OFFERS[name]} for name in _OFFERS if name not in about.without}
     instructions: list[str] = []
     for server, offer in found.items():
-        for name, setting in members.peek(offer.get("capabilities")).items():
+        for name, setting in json_object.peek(offer.get("capabilities")).items():
             if name in _OFFERS:
                 mine = capabilities.setdefault(name, {})
-                mine |= {key: True for key, value in members.peek(setting).items() if bytes(value) == _TRUE}
-        text = members.string(offer.get("instructions"))
+                mine |= {
+                    key: True for key, value in json_object.peek(setting).items() if bytes(value) == _TRUE
+                }
+        text = json_object.string(offer.get("instructions"))
         if text:
             instructions.append(f"{server}:\n{text}")
     if about.instructions:
@@ -297,15 +299,15 @@ def discovered(
     times = [_milliseconds(offer.get("ttlMs")) for offer in found.values()] if whole else []
     result: dict[str, object] = {
         "resultType": "complete",
-        "supportedVersions": [modern.MODERN_REVISION],
+        "supportedVersions": [stateless_request.MODERN_REVISION],
         "capabilities": {**capabilities, **extensions.as_capabilities(_extensions(found).items())},
         "ttlMs": min(times, default=0),
         "cacheScope": "private",
-        "_meta": {modern.SERVER_INFO: _info(about)},
+        "_meta": {stateless_request.SERVER_INFO: _info(about)},
     }
     if instructions:
         result["instructions"] = "\n\n".join(instructions)
-    return members.write(result)
+    return json_object.write(result)
 
 
 def _extensions(found: Mapping[str, Members]) -> extensions.Found:
@@ -349,10 +351,10 @@ def round_in(result: bytes | msgspec.Raw) -> str:
     """Return the `requestState` of a result that asks the client for input, empty for any other result."""
     if b'"input_required"' not in bytes(result):
         return ""
-    found = members.peek(result)
-    if members.string(found.get("resultType")) != "input_required":
+    found = json_object.peek(result)
+    if json_object.string(found.get("resultType")) != "input_required":
         return ""
-    return members.string(found.get("requestState"))
+    return json_object.string(found.get("requestState"))
 
 
 def is_expired(error: bytes) -> bool:
@@ -370,8 +372,8 @@ def is_refused_by_leaving(error: bytes) -> bool:
     """
     if not error or read_fault(error).code != SERVER_ERROR:
         return False
-    data = members.peek(members.peek(error).get("data"))
-    return members.string(data.get("reason")) == "stopping"
+    data = json_object.peek(json_object.peek(error).get("data"))
+    return json_object.string(data.get("reason")) == "stopping"
 
 
 def is_unknown_method(error: bytes) -> bool:
@@ -389,13 +391,13 @@ def most_telling(errors: Sequence[bytes]) -> bytes:
 
 def subscribed(params: bytes) -> list[str]:
     """The resources that `subscriptions/listen` names."""
-    notifications = members.peek(members.read(params).get("notifications"))
-    return [members.string(uri) for uri in members.items(notifications.get(_SUBSCRIPTIONS))]
+    notifications = json_object.peek(json_object.read(params).get("notifications"))
+    return [json_object.string(uri) for uri in json_object.items(notifications.get(_SUBSCRIPTIONS))]
 
 
 def asked(params: bytes) -> Members:
     """The kinds of changes of lists that `subscriptions/listen` asks for. The aggregate grants them itself."""
-    notifications = members.peek(members.read(params).get("notifications"))
+    notifications = json_object.peek(json_object.read(params).get("notifications"))
     return {
         kind: value for kind, value in notifications.items() if kind in _CHANGES and bytes(value) == _TRUE
     }
@@ -414,11 +416,11 @@ def changed(kind: str) -> Notification:
 def wanted(params: bytes, mine: Sequence[str]) -> bytes:
     """The params of `subscriptions/listen` with those of the resources that are the server's."""
     found = for_all(params)
-    notifications = members.peek(found.get("notifications"))
+    notifications = json_object.peek(found.get("notifications"))
     if _SUBSCRIPTIONS in notifications:
-        notifications[_SUBSCRIPTIONS] = members.raw(msgspec.json.encode(list(mine)))
-    found["notifications"] = members.raw(members.write(notifications))
-    return members.write(found)
+        notifications[_SUBSCRIPTIONS] = json_object.raw(msgspec.json.encode(list(mine)))
+    found["notifications"] = json_object.raw(json_object.write(notifications))
+    return json_object.write(found)
 
 
 def acknowledged(granted: Iterable[Members]) -> bytes:
@@ -428,19 +430,19 @@ def acknowledged(granted: Iterable[Members]) -> bytes:
     for one in granted:
         for key, value in one.items():
             if key == _SUBSCRIPTIONS:
-                resources |= dict.fromkeys(map(members.string, members.items(value)))
+                resources |= dict.fromkeys(map(json_object.string, json_object.items(value)))
             elif bytes(value) == _TRUE:
                 together[key] = True
     if resources:
         together[_SUBSCRIPTIONS] = list(resources)
-    return members.write({"notifications": together})
+    return json_object.write({"notifications": together})
 
 
 def updates(granted: Members) -> list[Notification]:
     """The resources that may have changed at a server while it could not say so: all that it was subscribed to."""
     return [
-        Notification("notifications/resources/updated", members.write({"uri": uri}))
-        for uri in members.items(granted.get(_SUBSCRIPTIONS))
+        Notification("notifications/resources/updated", json_object.write({"uri": uri}))
+        for uri in json_object.items(granted.get(_SUBSCRIPTIONS))
     ]
 
 
@@ -452,8 +454,8 @@ def relisted(granted: Iterable[Members]) -> list[Notification]:
 
 def named(params: bytes, subscription: bytes) -> bytes:
     """The params or result of a subscription under the name that its asker has given it."""
-    found = members.peek(params)
-    meta = members.peek(found.get("_meta"))
-    meta[modern.SUBSCRIPTION_ID] = members.raw(subscription)
-    found["_meta"] = members.raw(members.write(meta))
-    return members.write(found)
+    found = json_object.peek(params)
+    meta = json_object.peek(found.get("_meta"))
+    meta[stateless_request.SUBSCRIPTION_ID] = json_object.raw(subscription)
+    found["_meta"] = json_object.raw(json_object.write(meta))
+    return json_object.write(found)

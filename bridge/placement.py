@@ -13,8 +13,8 @@ import attrs
 import msgspec
 
 from ..transports.peer import UNKNOWN, Caller, Process
-from ..validators import members
-from ..validators.envelope import Message, Notification, Request
+from ..validators import json_object
+from ..validators.jsonrpc import Message, Notification, Request
 from ..validators.rejection import INVALID_PARAMS, Rejection
 from . import extensions
 from .attribution import Client
@@ -156,14 +156,14 @@ class NamingDesk(Desk):
 
     def ask(self, asked: Asked) -> None:
         """Take a request. Raises Rejection."""
-        if not members.has_room(asked.request.params):
-            raise Rejection(400, INVALID_PARAMS, members.TOO_MANY)
+        if not json_object.has_room(asked.request.params):
+            raise Rejection(400, INVALID_PARAMS, json_object.TOO_MANY)
         self._latest = with_client(asked.request, _name_of(asked.client))
         super().ask(asked._replace(request=self._latest))
 
     def notify(self, message: Notification, client: Client) -> None:
         """Take a notification of a client."""
-        if not members.has_room(message.params):
+        if not json_object.has_room(message.params):
             return
         named = with_client(Request(b"", message.method, message.params), _name_of(client))
         super().notify(Notification(named.method, named.params), client)

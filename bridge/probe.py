@@ -15,11 +15,11 @@ from ..transports.lines import Overlong
 from ..transports.options import Launch
 from ..transports.readiness import Readiness
 from ..transports.spawner import Spawner
-from ..validators import envelope, members, modern
-from ..validators.envelope import Response
+from ..validators import json_object, jsonrpc, stateless_request
+from ..validators.jsonrpc import Response
 from ..validators.limits import Limits
+from ..validators.mcp_params import LEGACY_REVISIONS
 from ..validators.rejection import Rejection
-from ..validators.shapes import LEGACY_REVISIONS
 from . import errors
 
 # How long a server may take to answer, in seconds, from when it reads.
@@ -30,17 +30,19 @@ SILENCE: Final = 1.0
 # How often it is looked whether the server has read the question, in seconds.
 _LOOK: Final = 0.1
 _ID: Final = b'"probe"'
-_DISCOVER: Final = envelope.request(_ID, "server/discover", members.write({"_meta": modern.OWN_META}))
+_DISCOVER: Final = jsonrpc.request(
+    _ID, "server/discover", json_object.write({"_meta": stateless_request.OWN_META})
+)
 _SECOND_ID: Final = b'"probe-initialize"'
-_PARAMS: Final = members.write(
+_PARAMS: Final = json_object.write(
     {
         "protocolVersion": LEGACY_REVISIONS[-1],
         "capabilities": {},
-        "clientInfo": modern.OWN_META[modern.CLIENT_INFO],
+        "clientInfo": stateless_request.OWN_META[stateless_request.CLIENT_INFO],
     }
 )
-_INITIALIZE: Final = envelope.request(_ID, "initialize", _PARAMS)
-_INITIALIZE_AS_WELL: Final = envelope.request(_SECOND_ID, "initialize", _PARAMS)
+_INITIALIZE: Final = jsonrpc.request(_ID, "initialize", _PARAMS)
+_INITIALIZE_AS_WELL: Final = jsonrpc.request(_SECOND_ID, "initialize", _PARAMS)
 
 
 async def speaks_modern(launch: Launch, spawner: Spawner, readiness: Readiness, limits: Limits) -> bool:
@@ -151,7 +153,7 @@ def _answer_in(line: bytes | Overlong, limits: Limits) -> Response | None:
     if isinstance(line, Overlong):
         return None
     try:
-        message = envelope.decode(line, limits, deep=True)
+        message = jsonrpc.decode(line, limits, deep=True)
     except Rejection:
         return None
     return message if isinstance(message, Response) and message.id in (_ID, _SECOND_ID) else None
@@ -161,9 +163,9 @@ def is_modern(answer: Response) -> bool:
     """Whether this answer to `server/discover` is one that only a modern server gives."""
     if answer.error:
         fault = errors.read_fault(answer.error)
-        if fault.code != modern.UNSUPPORTED_VERSION:
+        if fault.code != stateless_request.UNSUPPORTED_VERSION:
             return False
-        supported = members.peek(None if fault.data is msgspec.UNSET else fault.data).get("supported")
+        supported = json_object.peek(None if fault.data is msgspec.UNSET else fault.data).get("supported")
     else:
-        supported = members.peek(answer.result).get("supportedVersions")
-    return modern.MODERN_REVISION in map(members.string, members.items(supported))
+        supported = json_object.peek(answer.result).get("supportedVersions")
+    return stateless_request.MODERN_REVISION in map(json_object.string, json_object.items(supported))

@@ -14,11 +14,11 @@ from typing import Any, Final, NamedTuple, cast
 import attrs
 import msgspec
 
-from ..validators import envelope, members
-from ..validators.envelope import Message, Request, Response
+from ..validators import json_object, jsonrpc
+from ..validators.jsonrpc import Message, Request, Response
 from ..validators.limits import TRUSTING, Limits
+from ..validators.mcp_params import cancelled, read_cancelled
 from ..validators.rejection import INTERNAL_ERROR, INVALID_REQUEST, PARSE_ERROR, SERVER_ERROR, Rejection
-from ..validators.shapes import cancelled, read_cancelled
 from .oversize import Oversize
 
 _LISTEN: Final = "subscriptions/listen"
@@ -150,30 +150,30 @@ class Reconnection:
         except UnicodeDecodeError:
             text = line.decode(errors="replace").encode()
             return [self._unreadable(text, PARSE_ERROR, "the message is not UTF-8")]
-        if envelope.is_batch(line):
+        if jsonrpc.is_batch(line):
             return self._batch(line)
         return self._single(line)
 
     def _single(self, text: bytes, *, within: bool = False) -> Effects:
         try:
-            message = envelope.decode(text, self._limits)
+            message = jsonrpc.decode(text, self._limits)
             if within and isinstance(message, Request) and message.method == _INITIALIZE:
-                raise envelope.invalid("initialize must not be part of a batch")
+                raise jsonrpc.invalid("initialize must not be part of a batch")
         except Rejection as rejection:
             return [self._unreadable(text, rejection.code, rejection.text)]
         return self._take(message, text.strip())
 
     def _batch(self, line: bytes) -> Effects:
         try:
-            texts = envelope.split_batch(line, self._limits)
+            texts = jsonrpc.split_batch(line, self._limits)
         except Rejection as rejection:
-            return [ToClient(envelope.error(b"null", rejection.code, rejection.text))]
+            return [ToClient(jsonrpc.error(b"null", rejection.code, rejection.text))]
         opening = self._initialize and not self._opened
         if not (opening or self._version in _WITH_BATCHES):
             found = [_id_in(text) for text in texts]
             reason = f"a batch is allowed up to revision {_WITH_BATCHES[-1]} only"
             ids = [one for one in found if one != b"null"] or [b"null"]
-            return [ToClient(envelope.error(raw_id, INVALID_REQUEST, reason)) for raw_id in ids]
+            return [ToClient(jsonrpc.error(raw_id, INVALID_REQUEST, reason)) for raw_id in ids]
         effects: Effects = []
         for text in texts:
             effects += self._single(one_line(text), within=True)
@@ -186,13 +186,13 @@ class Reconnection:
             # The server waits for it.
             if found.id and self.phase == OPEN and self._questions.pop(value_of(found.id), b""):
                 return ToServer(
-                    envelope.error(found.id, INTERNAL_ERROR, f"the answer of the client: {reason}")
+                    jsonrpc.error(found.id, INTERNAL_ERROR, f"the answer of the client: {reason}")
                 )
-            return ToClient(envelope.error(b"null", code, reason))
+            return ToClient(jsonrpc.error(b"null", code, reason))
         raw_id = _id_in(text)
         if value_of(raw_id) in self._asked:
             raw_id = b"null"
-        return ToClient(envelope.error(raw_id, code, reason))
+        return ToClient(jsonrpc.error(raw_id, code, reason))
 
     def _take(self, message: Message, text: bytes) -> Effects:
         if isinstance(message, Request):
@@ -236,7 +236,7 @@ class Reconnection:
         self._asked.setdefault(value, []).append(message)
 
     def _follow(self, method: str, params: bytes) -> None:
-        uri = members.string(members.peek(params).get("uri"))
+        uri = json_object.string(json_object.peek(params).get("uri"))
         if method == "resources/unsubscribe":
             self._uris.pop(uri, None)
         elif uri and len(self._uris) < _MOST:
@@ -272,7 +272,7 @@ class Reconnection:
         value = value_of(message.id)
         if message.is_answer and not from_client:
             self._settle(value)
-        error = envelope.error(message.id, INVALID_REQUEST if from_client else INTERNAL_ERROR, text)
+        error = jsonrpc.error(message.id, INVALID_REQUEST if from_client else INTERNAL_ERROR, text)
         if from_client != message.is_answer:
             effects.append(ToClient(error, (message.id,)))
         elif self.phase == OPEN:
@@ -285,9 +285,9 @@ class Reconnection:
     def server_sent(self, line: bytes) -> Effects | None:
         """Take a message of the server. Returns None where it is no JSON-RPC."""
         try:
-            if envelope.is_batch(line):
-                raise envelope.invalid("a batch")
-            message = envelope.decode(line, TRUSTING)
+            if jsonrpc.is_batch(line):
+                raise jsonrpc.invalid("a batch")
+            message = jsonrpc.decode(line, TRUSTING)
         except Rejection:
             answers = answers_in(line)
             if answers is None:
@@ -368,30 +368,30 @@ class Reconnection:
     def _open_again(self) -> Effects:
         self.phase, self._refused = REPLAYING, False
         self._replay = self._own_id()
-        params = envelope.decode(self._initialize, self._limits)
+        params = jsonrpc.decode(self._initialize, self._limits)
         assert isinstance(params, Request)  # noqa: S101 - it was one when it was stored
-        return [ToServer(envelope.request(self._replay, _INITIALIZE, params.params))]
+        return [ToServer(jsonrpc.request(self._replay, _INITIALIZE, params.params))]
 
     def _own_id(self) -> bytes:
         self._next_own += 1
-        return members.text(f"{self._own}{self._next_own}")
+        return json_object.text(f"{self._own}{self._next_own}")
 
     def _opened_again(self, message: Response) -> Effects:
         if message.error:
             if _is_replaced(message.error):
                 return []
             self.phase, self._refused = RESTING, True
-            text = members.string(members.peek(message.error).get("message"))
+            text = json_object.string(json_object.peek(message.error).get("message"))
             return self._fail_held(f"the server refused to initialize again: {text}")
         self.phase = OPEN
         sent: list[bytes] = []
         if self._ready:
-            sent.append(envelope.notification(_READY, b""))
+            sent.append(jsonrpc.notification(_READY, b""))
         if self._level:
-            sent.append(envelope.request(self._own_id(), "logging/setLevel", self._level))
+            sent.append(jsonrpc.request(self._own_id(), "logging/setLevel", self._level))
         for uri in self._uris:
-            params = members.write({"uri": uri})
-            sent.append(envelope.request(self._own_id(), "resources/subscribe", params))
+            params = json_object.write({"uri": uri})
+            sent.append(jsonrpc.request(self._own_id(), "resources/subscribe", params))
         effects: Effects = [ToServer(text) for text in sent]
         version = _version_in(message.result)
         if version != self._version:
@@ -409,15 +409,15 @@ class Reconnection:
         # Another process may have other lists, and nothing was received of changes meanwhile.
         if not self._ready:
             return []
-        offered = members.peek(members.peek(result).get("capabilities"))
+        offered = json_object.peek(json_object.peek(result).get("capabilities"))
         effects: Effects = [
-            ToClient(envelope.notification(f"notifications/{name}/list_changed", b""))
+            ToClient(jsonrpc.notification(f"notifications/{name}/list_changed", b""))
             for name in ("tools", "prompts", "resources")
-            if bytes(members.peek(offered.get(name)).get("listChanged", b"")) == b"true"
+            if bytes(json_object.peek(offered.get(name)).get("listChanged", b"")) == b"true"
         ]
         for uri in self._uris:
-            params = members.write({"uri": uri})
-            effects.append(ToClient(envelope.notification("notifications/resources/updated", params)))
+            params = json_object.write({"uri": uri})
+            effects.append(ToClient(jsonrpc.notification("notifications/resources/updated", params)))
         return effects
 
     def disconnected(self, reason: str) -> Effects:
@@ -434,8 +434,8 @@ class Reconnection:
             f"{reason}; the request was sent before that, and may have been carried out"
         )
         for value, raw_id in self._questions.items():
-            params = cancelled(raw_id, members.text(reason))
-            effects.append(ToClient(envelope.notification(_CANCELLED, params)))
+            params = cancelled(raw_id, json_object.text(reason))
+            effects.append(ToClient(jsonrpc.notification(_CANCELLED, params)))
             self._orphans[value] = None
         while len(self._orphans) > _MOST:
             del self._orphans[next(iter(self._orphans))]
@@ -463,15 +463,15 @@ class Reconnection:
 
 def _errors(ids: Iterable[bytes], reason: str) -> Effects:
     return [
-        ToClient(envelope.error(raw_id, INTERNAL_ERROR, reason, {"reason": "connection lost"}), (raw_id,))
+        ToClient(jsonrpc.error(raw_id, INTERNAL_ERROR, reason, {"reason": "connection lost"}), (raw_id,))
         for raw_id in ids
     ]
 
 
 def _id_in(text: bytes) -> bytes:
     """Return the raw id of a request that cannot be read, or `null` where none is found."""
-    raw_id = envelope.readable_id(text)
-    return envelope.request_id_in_prefix(text) if raw_id == b"null" else raw_id
+    raw_id = jsonrpc.readable_id(text)
+    return jsonrpc.request_id_in_prefix(text) if raw_id == b"null" else raw_id
 
 
 def _is_replaced(error: bytes) -> bool:
@@ -480,16 +480,16 @@ def _is_replaced(error: bytes) -> bool:
 
 def _has_not_begun(error: bytes) -> bool:
     """Return whether the daemon has refused a request before any server has received it, because one is being replaced."""
-    return _reason_of(error) == _STOPPING and bytes(members.peek(error).get("code", b"")) == _REFUSED
+    return _reason_of(error) == _STOPPING and bytes(json_object.peek(error).get("code", b"")) == _REFUSED
 
 
 def _reason_of(error: bytes) -> str:
-    data = members.peek(members.peek(error).get("data")) if error else {}
-    return members.string(data.get("reason"))
+    data = json_object.peek(json_object.peek(error).get("data")) if error else {}
+    return json_object.string(data.get("reason"))
 
 
 def _version_in(result: bytes | msgspec.Raw) -> str:
-    return members.string(members.peek(result).get("protocolVersion"))
+    return json_object.string(json_object.peek(result).get("protocolVersion"))
 
 
 def one_line(data: bytes) -> bytes:
@@ -507,8 +507,8 @@ def answers_in(line: bytes) -> tuple[bytes, ...] | None:
     As from a server on a pipe, a line is JSON-RPC if it says so, or has an id beside a result or an error.
     """
     try:
-        if not envelope.is_batch(line):
-            message = envelope.decode(line, TRUSTING)
+        if not jsonrpc.is_batch(line):
+            message = jsonrpc.decode(line, TRUSTING)
             return (message.id,) if isinstance(message, Response) else ()
     except Rejection:
         pass

@@ -14,10 +14,17 @@ from typing import Final, NamedTuple
 
 import msgspec
 
-from ..validators import envelope, members, modern
-from ..validators.envelope import Message, Notification, Request, Response, canonical_id
+from ..validators import json_object, jsonrpc, stateless_request
+from ..validators.jsonrpc import Message, Notification, Request, Response, canonical_id
 from ..validators.limits import Limits
-from ..validators.modern import NAMED, Envelope, Mirror
+from ..validators.mcp_params import (
+    cancelled,
+    cancelled_again,
+    read_cancelled,
+    read_items,
+    read_list,
+    read_progress,
+)
 from ..validators.rejection import (
     INTERNAL_ERROR,
     INVALID_PARAMS,
@@ -26,14 +33,7 @@ from ..validators.rejection import (
     TIMEOUT,
     Rejection,
 )
-from ..validators.shapes import (
-    cancelled,
-    cancelled_again,
-    read_cancelled,
-    read_items,
-    read_list,
-    read_progress,
-)
+from ..validators.stateless_request import NAMED, Envelope, Mirror
 from . import errors, extensions, input_over
 from .attribution import INTERACTIVE, Client
 from .choice import EVERYTHING, Choice
@@ -52,9 +52,9 @@ _OVER: Final = b'{"resultType":"complete"}'
 _STATUS: Final = {
     INVALID_REQUEST: 400,
     METHOD_NOT_FOUND: 404,
-    modern.HEADER_MISMATCH: 400,
-    modern.MISSING_CAPABILITY: 400,
-    modern.UNSUPPORTED_VERSION: 400,
+    stateless_request.HEADER_MISMATCH: 400,
+    stateless_request.MISSING_CAPABILITY: 400,
+    stateless_request.UNSUPPORTED_VERSION: 400,
 }
 # How many names of tools, with their headers, are known at most; of those that were not looked for, the oldest go.
 _TOOLS: Final = 16 * 1024
@@ -274,16 +274,16 @@ class Relay:
         tasks = self._tasks if request.method == _LISTEN else None
         if not read.token and read.state is None and tasks is None:
             return params
-        found = members.read(params)
+        found = json_object.read(params)
         if tasks is not None:
             _listen_to_own_tasks(found, tasks, ask.principal, self._limits)
         if read.token:
-            meta = members.read(found["_meta"])
-            meta["progressToken"] = members.raw(b"%d" % self._next_id)
-            found["_meta"] = members.raw(members.write(meta))
+            meta = json_object.read(found["_meta"])
+            meta["progressToken"] = json_object.raw(b"%d" % self._next_id)
+            found["_meta"] = json_object.raw(json_object.write(meta))
         if inner is not None:
-            found["requestState"] = members.raw(members.text(inner))
-        return members.write(found)
+            found["requestState"] = json_object.raw(json_object.text(inner))
+        return json_object.write(found)
 
     def _forward(self, ask: Asked, params: bytes) -> Effects:
         wire_id = b"%d" % self._next_id
@@ -333,7 +333,7 @@ class Relay:
         if mirrors:
             assert ask.headers is not None  # noqa: S101 - the caller has looked
             try:
-                modern.check_params(ask.headers, ask.request.params, mirrors)
+                stateless_request.check_params(ask.headers, ask.request.params, mirrors)
             except Rejection:
                 if not self._changed:
                     raise
@@ -352,10 +352,10 @@ class Relay:
         self._listing = wire_id
         if self._patience.limited:
             self._patience.begun(wire_id)
-        found: dict[str, object] = {"_meta": modern.OWN_META}
+        found: dict[str, object] = {"_meta": stateless_request.OWN_META}
         if cursor:
-            found["cursor"] = members.raw(cursor)
-        return self._say(ToServer(Request(wire_id, "tools/list", members.write(found))))
+            found["cursor"] = json_object.raw(cursor)
+        return self._say(ToServer(Request(wire_id, "tools/list", json_object.write(found))))
 
     def _tools_listed(self, message: Response) -> Effects:
         self._patience.ended(message.id)
@@ -381,13 +381,13 @@ class Relay:
         if whole and b'"cursor"' not in ask.request.params and not ask.choice.restricts:
             self._outdated = False
 
-    def _learn(self, result: bytes | msgspec.Raw, tools: _Tools) -> members.Members:
+    def _learn(self, result: bytes | msgspec.Raw, tools: _Tools) -> json_object.Members:
         """Read the header annotations of one page. Raises Rejection for a page beyond the limits."""
         found = read_list(result, self._limits)
-        schemas = modern.Schemas(self._limits)
+        schemas = stateless_request.Schemas(self._limits)
         wanted = {ask.envelope.name for ask in self._unchecked}
         for one in read_items(found.get("tools"), self._limits):
-            tool = members.peek(one)
+            tool = json_object.peek(one)
             mirrors: tuple[Mirror, ...] | Rejection
             try:
                 mirrors = schemas.mirrors(bytes(tool.get("inputSchema", b"{}")))
@@ -397,7 +397,7 @@ class Relay:
                 mirrors = ()
             except Rejection as rejection:
                 mirrors = rejection
-            name = members.string(tool.get("name"))
+            name = json_object.string(tool.get("name"))
             if len(name) <= self._limits.name:  # a longer one cannot be called
                 tools.learn(name, mirrors, wanted)
         return found
@@ -408,7 +408,7 @@ class Relay:
         waiting, self._unchecked = self._unchecked, []
         for ask in waiting:
             yield ToClient(
-                ask.outlet, envelope.error(ask.request.id, rejection.code, rejection.text), last=not ask.pipe
+                ask.outlet, jsonrpc.error(ask.request.id, rejection.code, rejection.text), last=not ask.pipe
             )
             yield from _done(ask, failed_with(rejection.code))
 
@@ -429,7 +429,7 @@ class Relay:
             try:
                 yield from self._checked(ask, self._params(ask), listed=True)
             except Rejection as rejection:
-                text = envelope.error(ask.request.id, rejection.code, rejection.text, rejection.data)
+                text = jsonrpc.error(ask.request.id, rejection.code, rejection.text, rejection.data)
                 yield ToClient(ask.outlet, text, last=not ask.pipe, status=rejection.status)
                 yield from _done(ask, failed_with(rejection.code))
 
@@ -524,63 +524,63 @@ class Relay:
             return _listen_over(ask, _named(bytes(message.result), ask.request.id))
         elif method == "server/discover":
             message = _spoken(message)
-        return (ToClient(ask.outlet, envelope.response(ask.request.id, message), last=not ask.pipe),)
+        return (ToClient(ask.outlet, jsonrpc.response(ask.request.id, message), last=not ask.pipe),)
 
     def _learn_task(self, ask: Asked, message: Response, tasks: dict[str, str]) -> None:
         # What is so large that it is a view is no task.
         if type(message.result) is not bytes or b'"taskId"' not in message.result:
             return
-        found = members.peek(message.result)
-        if members.string(found.get("resultType")) == "task":
-            tasks[members.string(found.get("taskId"))] = ask.principal
+        found = json_object.peek(message.result)
+        if json_object.string(found.get("resultType")) == "task":
+            tasks[json_object.string(found.get("taskId"))] = ask.principal
             if len(tasks) > self._limits.stream_messages:
                 del tasks[next(iter(tasks))]
 
     def _refused(self, ask: Asked, message: Response) -> Effects:
         fault = errors.read_fault(message.error)
         if fault.code in (
-            modern.UNSUPPORTED_VERSION,
-            modern.HEADER_MISMATCH,
+            stateless_request.UNSUPPORTED_VERSION,
+            stateless_request.HEADER_MISMATCH,
         ):  # these are about our hop (digest 8.3)
             text = f"the server refused our way of asking: {fault.message}"
             yield _failed(ask, text, {"originalCode": fault.code}, 200)
-            if fault.code == modern.UNSUPPORTED_VERSION:
+            if fault.code == stateless_request.UNSUPPORTED_VERSION:
                 yield Contradiction(text)
             return
         yield ToClient(
             ask.outlet,
-            envelope.response(ask.request.id, message),
+            jsonrpc.response(ask.request.id, message),
             last=not ask.pipe,
             status=_STATUS.get(fault.code, 200),
         )
 
     def _sealed(self, ask: Asked, message: Response) -> Response:
-        found = members.peek(message.result)
-        if members.string(found.get("resultType")) != "input_required" or "requestState" not in found:
+        found = json_object.peek(message.result)
+        if json_object.string(found.get("resultType")) != "input_required" or "requestState" not in found:
             return message
-        inner = members.string(found["requestState"])
+        inner = json_object.string(found["requestState"])
         state = self._seal.seal(_bound_to(ask), _arguments(ask), inner)
-        found["requestState"] = members.raw(members.text(state))
+        found["requestState"] = json_object.raw(json_object.text(state))
         if ask.pipe and input_over.declared_in(ask.envelope.capabilities):
             self._rounds[inner] = (ask.outlet, state)
             if len(self._rounds) > self._limits.held_calls:
                 del self._rounds[next(iter(self._rounds))]
-        return Response(message.id, members.write(found), b"")
+        return Response(message.id, json_object.write(found), b"")
 
     def _notified(self, message: Notification, about: bytes) -> Effects:
-        if not members.has_room(message.params):
-            return (Note("dropped a notification: " + members.TOO_MANY),)
+        if not json_object.has_room(message.params):
+            return (Note("dropped a notification: " + json_object.TOO_MANY),)
         method = message.method
         if method == "notifications/progress":
-            wire_id = about or envelope.wire_id(read_progress(message.params))
+            wire_id = about or jsonrpc.wire_id(read_progress(message.params))
             ask = self._calls.get(wire_id)
             if ask is None or not ask.envelope.token or ask.request.method == _LISTEN:
                 return (Note("dropped progress of nothing in flight"),)
             if self._patience.limited:
                 self._patience.progressed(wire_id)
-            found = members.peek(message.params)
-            found["progressToken"] = members.raw(ask.envelope.token)
-            return (_told(ask, method, members.write(found)),)
+            found = json_object.peek(message.params)
+            found["progressToken"] = json_object.raw(ask.envelope.token)
+            return (_told(ask, method, json_object.write(found)),)
         if method == "notifications/message":
             ask = self._calls.get(about) if about else self._logging(message.params)
             if ask is None or ask.choice.lacks(method):
@@ -601,7 +601,7 @@ class Relay:
         if outlet is None:
             return (Note("input_over_unmatched"),)
         message = input_over.notification(state)
-        return (ToClient(outlet, envelope.notification(message.method, message.params)),)
+        return (ToClient(outlet, jsonrpc.notification(message.method, message.params)),)
 
     def _listen_ended(self, wire_id: bytes) -> Effects:
         # On a pipe a server may end a subscription so, and nothing else (digest B1).
@@ -614,16 +614,16 @@ class Relay:
     def _logging(self, params: bytes) -> Asked | None:
         # A pipe does not say whose log line it is. It is not sent where there are several principals, or several
         # clients with calls; of several requests of one client that want it, it is the newest's.
-        level = members.string(members.peek(params).get("level"))
-        if level not in modern.LOG_LEVELS:
+        level = json_object.string(json_object.peek(params).get("level"))
+        if level not in stateless_request.LOG_LEVELS:
             return None
-        rank = modern.LOG_LEVELS.index(level)
+        rank = stateless_request.LOG_LEVELS.index(level)
         wanting = [
             ask
             for ask in self._calls.values()
             if ask.request.method != _LISTEN  # it hears of changes only (digest 1.16)
             and ask.envelope.log_level
-            and modern.LOG_LEVELS.index(ask.envelope.log_level) <= rank
+            and stateless_request.LOG_LEVELS.index(ask.envelope.log_level) <= rank
         ]
         if len({ask.principal for ask in self._calls.values()}) != 1:
             return None
@@ -703,7 +703,7 @@ def _bound_to(ask: Asked) -> bytes:
 
 
 def _arguments(ask: Asked) -> bytes:
-    return bytes(members.read(ask.request.params).get("arguments", b""))
+    return bytes(json_object.read(ask.request.params).get("arguments", b""))
 
 
 def _check_task(ask: Asked, tasks: Mapping[str, str]) -> None:
@@ -712,57 +712,57 @@ def _check_task(ask: Asked, tasks: Mapping[str, str]) -> None:
 
 
 def _listen_to_own_tasks(
-    found: members.Members, tasks: Mapping[str, str], principal: str, limits: Limits
+    found: json_object.Members, tasks: Mapping[str, str], principal: str, limits: Limits
 ) -> None:
-    wanted = members.peek(found.get("notifications"))
+    wanted = json_object.peek(found.get("notifications"))
     if "taskIds" in wanted:
-        named = map(members.string, read_items(wanted["taskIds"], limits))
+        named = map(json_object.string, read_items(wanted["taskIds"], limits))
         mine = [task for task in named if tasks.get(task) == principal]
-        found["notifications"] = members.raw(members.write({**wanted, "taskIds": mine}))
+        found["notifications"] = json_object.raw(json_object.write({**wanted, "taskIds": mine}))
 
 
 def _named(payload: bytes, client_id: bytes) -> bytes:
     """With the subscription's name as its client knows it."""
-    found = members.peek(payload)
-    meta = members.peek(found.get("_meta"))
-    meta[modern.SUBSCRIPTION_ID] = members.raw(client_id)
-    found["_meta"] = members.raw(members.write(meta))
-    return members.write(found)
+    found = json_object.peek(payload)
+    meta = json_object.peek(found.get("_meta"))
+    meta[stateless_request.SUBSCRIPTION_ID] = json_object.raw(client_id)
+    found["_meta"] = json_object.raw(json_object.write(meta))
+    return json_object.write(found)
 
 
 def _subscription(params: bytes) -> bytes:
     """Return the raw id of the subscription that a notification belongs to, or nothing."""
-    meta = members.peek(members.peek(params).get("_meta"))
-    return envelope.wire_id(bytes(meta.get(modern.SUBSCRIPTION_ID, b"")))
+    meta = json_object.peek(json_object.peek(params).get("_meta"))
+    return jsonrpc.wire_id(bytes(meta.get(stateless_request.SUBSCRIPTION_ID, b"")))
 
 
 def _spoken(discovered: Response) -> Response:
     """Without the revisions that the server speaks and we do not (digest 8.2)."""
-    found = members.peek(discovered.result)
-    offered = list(map(members.string, members.items(found.get("supportedVersions"))))
-    spoken = [version for version in offered if version in modern.SUPPORTED]
+    found = json_object.peek(discovered.result)
+    offered = list(map(json_object.string, json_object.items(found.get("supportedVersions"))))
+    spoken = [version for version in offered if version in stateless_request.SUPPORTED]
     if spoken == offered:
         return discovered
-    return Response(discovered.id, members.write({**found, "supportedVersions": spoken}), b"")
+    return Response(discovered.id, json_object.write({**found, "supportedVersions": spoken}), b"")
 
 
 def _told(ask: Asked, method: str, params: bytes) -> ToClient:
-    return ToClient(ask.outlet, envelope.notification(method, params))
+    return ToClient(ask.outlet, jsonrpc.notification(method, params))
 
 
 def _listen_over(ask: Asked, result: bytes) -> Effects:
     """The end of a subscription: its result, and where more than one goes over the pipe the other way of saying it (digest B1)."""
-    over = envelope.response(ask.request.id, Response(b"", result, b""))
+    over = jsonrpc.response(ask.request.id, Response(b"", result, b""))
     yield ToClient(ask.outlet, over, last=not ask.pipe)
     if ask.pipe:
         yield _told(ask, "notifications/cancelled", cancelled(ask.request.id, b""))
 
 
 def _late(ask: Asked, text: str) -> ToClient:
-    error = envelope.error(ask.request.id, TIMEOUT, text, {"reason": "timeout"})
+    error = jsonrpc.error(ask.request.id, TIMEOUT, text, {"reason": "timeout"})
     return ToClient(ask.outlet, error, last=not ask.pipe)
 
 
 def _failed(ask: Asked, text: str, data: dict[str, object], status: int = 503) -> ToClient:
-    error = envelope.error(ask.request.id, INTERNAL_ERROR, text, data)
+    error = jsonrpc.error(ask.request.id, INTERNAL_ERROR, text, data)
     return ToClient(ask.outlet, error, last=not ask.pipe, status=status)

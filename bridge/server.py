@@ -27,9 +27,9 @@ from ..transports.ports import Log, ModernRequest
 from ..transports.pulse import HELD_UP
 from ..transports.readiness import Readiness
 from ..transports.spawner import Spawner
-from ..validators.envelope import Notification, Response
-from ..validators.modern import Envelope
+from ..validators.jsonrpc import Notification, Response
 from ..validators.rejection import INVALID_PARAMS, SERVER_ERROR, Rejection
+from ..validators.stateless_request import Envelope
 from . import eras, extensions
 from .approval import Approval, NotApproved
 from .attribution import Client, Origins

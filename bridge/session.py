@@ -17,19 +17,10 @@ from typing import Final, NamedTuple, cast
 
 import msgspec
 
-from ..validators import envelope, members
-from ..validators.envelope import Message, Notification, Request, Response, invalid
+from ..validators import json_object, jsonrpc
+from ..validators.jsonrpc import Message, Notification, Request, Response, invalid
 from ..validators.limits import Limits
-from ..validators.rejection import (
-    INTERNAL_ERROR,
-    INVALID_PARAMS,
-    INVALID_REQUEST,
-    METHOD_NOT_FOUND,
-    SERVER_ERROR,
-    TIMEOUT,
-    Rejection,
-)
-from ..validators.shapes import (
+from ..validators.mcp_params import (
     PRIMING_SINCE,
     cancelled_again,
     read_cancelled,
@@ -38,6 +29,15 @@ from ..validators.shapes import (
     read_request,
     read_uri,
     read_version,
+)
+from ..validators.rejection import (
+    INTERNAL_ERROR,
+    INVALID_PARAMS,
+    INVALID_REQUEST,
+    METHOD_NOT_FOUND,
+    SERVER_ERROR,
+    TIMEOUT,
+    Rejection,
 )
 from .choice import EVERYTHING, Choice
 from .effects import CANCELLED, OK, Done, Note, Revive, ToClient, failed_with
@@ -271,7 +271,7 @@ class Session:
                 return early
         if self._held or len(self._asks) >= self._limits.in_flight:
             self._check_room(len(message.params))
-        client_id = envelope.canonical_id(message.id)
+        client_id = jsonrpc.canonical_id(message.id)
         if client_id in self._wire_ids:
             raise invalid("this id is in use by a request in flight")
         token = read_request(method, message.params, self._limits)
@@ -294,7 +294,7 @@ class Session:
         if self.phase == OPEN or method == "initialize":
             if self._shared:
                 return (ToUpstream(Request(wire_id, method, params), token),)
-            return (ToChild(envelope.request(wire_id, method, params)),)
+            return (ToChild(jsonrpc.request(wire_id, method, params)),)
         self._hold_back(Request(wire_id, method, params), len(method) + len(params), token)
         return self._revive()
 
@@ -321,12 +321,12 @@ class Session:
         if message.method == "initialize":
             if self.phase != NEW:
                 raise invalid("this session is already initialized")
-            if not members.is_small(message.params):
-                raise Rejection(400, INVALID_PARAMS, f"initialize {members.TOO_LARGE}")
+            if not json_object.is_small(message.params):
+                raise Rejection(400, INVALID_PARAMS, f"initialize {json_object.TOO_LARGE}")
             read_version(message.params)
             self.phase = OPENING
             self._initialize = self._choice.opening(message.params)
-            self._declared = frozenset(members.peek(members.peek(message.params).get("capabilities")))
+            self._declared = frozenset(json_object.peek(json_object.peek(message.params).get("capabilities")))
             return None
         if message.method == "ping":
             answer = b'{"jsonrpc":"2.0","id":%b,"result":{}}' % message.id
@@ -410,7 +410,7 @@ class Session:
         if ask.stream.used or ask.stream is self._pipe:
             effects.extend(self.finish_if_done(ask.stream))
         else:  # HTTP must answer something
-            error = envelope.error(ask.client_id, REQUEST_CANCELLED, "Request cancelled")
+            error = jsonrpc.error(ask.client_id, REQUEST_CANCELLED, "Request cancelled")
             effects.extend(self._put(ask.stream, error, last=not ask.stream.pending))
         effects.extend(self._done(ask.client_id, CANCELLED))
         return effects
@@ -431,7 +431,7 @@ class Session:
         if self.phase == OPENING:
             kept = Response(message.id, bytes(message.result), message.error)
             return self._hold_back_unasked(kept, len(kept.result) + len(kept.error))
-        wire_id = envelope.wire_id(message.id)
+        wire_id = jsonrpc.wire_id(message.id)
         question = self._questions.get(wire_id)
         if question is None:
             return (Note("dropped an answer to nothing that was asked", ("client", message.id)),)
@@ -534,7 +534,7 @@ class Session:
     def child_started(self) -> Iterable[Effect]:
         """Another child is there: open its session as the client did, then give it what was held."""
         self._revival = b"%d" % next(self._ids)
-        return (ToChild(envelope.request(self._revival, "initialize", self._initialize)),)
+        return (ToChild(jsonrpc.request(self._revival, "initialize", self._initialize)),)
 
     def child_lost(self, text: str, data: dict[str, object]) -> Iterable[Effect]:
         """The child is gone, or could not be started. Everything in flight fails with the reason, nothing is replayed."""
@@ -603,8 +603,8 @@ class Session:
         for wire_id, how in self._patience.ticked(now):
             text = f"the call {how}"
             ask = self._settle(wire_id)
-            yield from self._take_back(wire_id, members.write({"reason": text}))
-            error = envelope.error(ask.client_id, TIMEOUT, text, {"reason": "timeout"})
+            yield from self._take_back(wire_id, json_object.write({"reason": text}))
+            error = jsonrpc.error(ask.client_id, TIMEOUT, text, {"reason": "timeout"})
             yield from self._put(ask.stream, error, last=not ask.stream.pending)
             yield from self._done(ask.client_id, failed_with(TIMEOUT))
 
@@ -619,9 +619,7 @@ class Session:
             self._opened(message)
         elif ask.token and ask.method == "tools/call" and task_of(message.result):
             self._goes_on(ask)
-        effects = self._put(
-            ask.stream, envelope.response(ask.client_id, message), last=not ask.stream.pending
-        )
+        effects = self._put(ask.stream, jsonrpc.response(ask.client_id, message), last=not ask.stream.pending)
         if self._tells:
             outcome = failed_with(read_fault(message.error).code) if message.error else OK
             effects = (*effects, Done(ask.client_id, outcome))
@@ -671,11 +669,11 @@ class Session:
         self.phase = OPEN
         lines: list[bytes] = []
         if self._ready:
-            lines.append(envelope.notification("notifications/initialized", b""))
+            lines.append(jsonrpc.notification("notifications/initialized", b""))
         if self._level:
-            lines.append(envelope.request(self._internal_id(), "logging/setLevel", self._level))
+            lines.append(jsonrpc.request(self._internal_id(), "logging/setLevel", self._level))
         lines.extend(
-            envelope.request(self._internal_id(), "resources/subscribe", members.write({"uri": uri}))
+            jsonrpc.request(self._internal_id(), "resources/subscribe", json_object.write({"uri": uri}))
             for uri in self._subscriptions
         )
         requests = self._flush_unsent(requests_only=True)
@@ -684,23 +682,23 @@ class Session:
     def _missed(self) -> Iterable[Effect]:
         # While no child was there nobody told of changes, and another one may have other lists (digest 8.3).
         for method in self._announced:
-            yield from self._put_or_keep(None, envelope.notification(method, b""))
+            yield from self._put_or_keep(None, jsonrpc.notification(method, b""))
         for uri in self._subscriptions:
-            params = members.write({"uri": uri})
+            params = json_object.write({"uri": uri})
             yield from self._put_or_keep(
-                None, envelope.notification("notifications/resources/updated", params)
+                None, jsonrpc.notification("notifications/resources/updated", params)
             )
 
     def _child_notified(self, message: Notification, stream: Stream | None) -> Iterable[Effect]:
         method = message.method
         if self._choice.restricts and self._choice.lacks(method):
             return (Note(_SWITCHED_OFF),)
-        text = envelope.notification(method, message.params)
+        text = jsonrpc.notification(method, message.params)
         match method:
             case "notifications/progress":
                 token = _canonical(read_progress(message.params))
                 # Some servers write a number as a string. The official TypeScript client reads both as a number.
-                wire_id = self._tokens.get(token) or self._tokens.get(envelope.wire_id(token))
+                wire_id = self._tokens.get(token) or self._tokens.get(jsonrpc.wire_id(token))
                 if wire_id is None and token in self._task_tokens:
                     return self._put_or_keep(None, text)
                 if wire_id is None:
@@ -726,7 +724,7 @@ class Session:
             return ()  # the client never saw it
         return self._put(
             question.stream,
-            envelope.notification("notifications/cancelled", cancelled_again(params, wire_id)),
+            jsonrpc.notification("notifications/cancelled", cancelled_again(params, wire_id)),
         )
 
     def _child_asked(self, message: Request, stream: Stream | None) -> Iterable[Effect]:
@@ -754,7 +752,7 @@ class Session:
             stream = Stream(None, listens=True)
         self._questions[wire_id] = _Question(message.id, stream, self._now)
         self._question_ids[child_id] = wire_id
-        text = envelope.request(wire_id, message.method, message.params)
+        text = jsonrpc.request(wire_id, message.method, message.params)
         if not self._ready or self.phase != OPEN or (stream.outlet is None and not stream.key):
             return self._hold(text, wire_id)
         return self._put(stream, text)
@@ -773,7 +771,7 @@ class Session:
         return (self._order(Response(raw_id, b"", fault_text(code, text))),)
 
     def _order(self, message: Message) -> ToChild | ToUpstream:
-        return ToUpstream(message) if self._shared else ToChild(envelope.line(message))
+        return ToUpstream(message) if self._shared else ToChild(jsonrpc.line(message))
 
     # ---- bookkeeping
 
@@ -798,7 +796,7 @@ class Session:
             wire_ids = self._with_those_behind(wire_ids)
         for wire_id in wire_ids:
             ask = self._settle(wire_id)
-            error = envelope.error(ask.client_id, SERVER_ERROR, text, data)
+            error = jsonrpc.error(ask.client_id, SERVER_ERROR, text, data)
             effects.extend(self._put(ask.stream, error, last=not ask.stream.pending))
             effects.extend(self._done(ask.client_id, failed_with(SERVER_ERROR)))
         return effects
@@ -962,13 +960,13 @@ class Session:
 
 
 _REMEMBERED: Final = frozenset({"logging/setLevel", "resources/subscribe", "resources/unsubscribe"})
-_canonical = envelope.canonical_id
+_canonical = jsonrpc.canonical_id
 
 
 def _announced(result: bytes | msgspec.Raw) -> tuple[str, ...]:
-    offered = members.peek(members.peek(result).get("capabilities"))
+    offered = json_object.peek(json_object.peek(result).get("capabilities"))
     return tuple(
         f"notifications/{name}/list_changed"
         for name in ("tools", "prompts", "resources")
-        if bytes(members.peek(offered.get(name)).get("listChanged", b"")) == b"true"
+        if bytes(json_object.peek(offered.get(name)).get("listChanged", b"")) == b"true"
     )

@@ -12,8 +12,8 @@ import trio
 from ..transports.child import ChildBusy, ChildGone
 from ..transports.ports import Log
 from ..transports.seldom import Seldom
-from ..validators import envelope
-from ..validators.envelope import Message, Request, Response
+from ..validators import jsonrpc
+from ..validators.jsonrpc import Message, Request, Response
 from ..validators.limits import Limits
 from ..validators.rejection import INTERNAL_ERROR, SERVER_ERROR
 from .attribution import Client, Origin, Origins
@@ -378,7 +378,7 @@ class SharedProcess:
         if child is None:
             return
         try:
-            child.send(envelope.line(message))
+            child.send(jsonrpc.line(message))
         except ChildGone:
             return  # its exit is on its way and fails what was sent
         except ChildBusy as busy:

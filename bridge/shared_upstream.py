@@ -14,18 +14,10 @@ from typing import Final, NamedTuple
 
 import msgspec
 
-from ..validators import envelope, members
-from ..validators.envelope import Message, Notification, Request, Response
+from ..validators import json_object, jsonrpc
+from ..validators.jsonrpc import Message, Notification, Request, Response
 from ..validators.limits import Limits
-from ..validators.modern import LOG_LEVELS
-from ..validators.rejection import (
-    INTERNAL_ERROR,
-    INVALID_PARAMS,
-    INVALID_REQUEST,
-    METHOD_NOT_FOUND,
-    SERVER_ERROR,
-)
-from ..validators.shapes import (
+from ..validators.mcp_params import (
     LEGACY_REVISIONS,
     agreed_version,
     cancelled,
@@ -33,6 +25,14 @@ from ..validators.shapes import (
     read_cancelled,
     read_progress,
 )
+from ..validators.rejection import (
+    INTERNAL_ERROR,
+    INVALID_PARAMS,
+    INVALID_REQUEST,
+    METHOD_NOT_FOUND,
+    SERVER_ERROR,
+)
+from ..validators.stateless_request import LOG_LEVELS
 from . import extensions
 from .attribution import MAY_ASK, Client, Origin, Origins, Phase, Refusal
 from .choice import Choice
@@ -85,7 +85,7 @@ class Front:
         self.client = client
         self.owner = owner
         self.translated = translated
-        self.capabilities: members.Members = {}
+        self.capabilities: json_object.Members = {}
         # Whether `initialize` was answered.
         self.ready = False
         # The log level that it has set, or nothing.
@@ -107,12 +107,12 @@ class Front:
         if method == "roots/list":
             return "roots" in self.capabilities
         if method == "sampling/createMessage":
-            wanted = members.peek(params)
+            wanted = json_object.peek(params)
             tools = "tools" in wanted or "toolChoice" in wanted
             sampling = self.capabilities.get("sampling")
-            return sampling is not None and (not tools or "tools" in members.peek(sampling))
+            return sampling is not None and (not tools or "tools" in json_object.peek(sampling))
         if method == "elicitation/create":
-            return self._elicits(members.string(members.peek(params).get("mode")))
+            return self._elicits(json_object.string(json_object.peek(params).get("mode")))
         if method.startswith("tasks/"):
             return "tasks" in self.capabilities
         return True
@@ -121,7 +121,7 @@ class Front:
         declared = self.capabilities.get("elicitation")
         if declared is None:
             return False
-        modes = members.peek(declared)
+        modes = json_object.peek(declared)
         return "url" in modes if mode == "url" else "form" in modes or "url" not in modes
 
 
@@ -325,7 +325,7 @@ class SharedUpstream:
     def introduce(self, info: bytes) -> None:
         """Take the clientInfo of a stateless client (raw), if it is the first client."""
         if not self._info and (found := client_info(info)):
-            self._info = members.write(found)
+            self._info = json_object.write(found)
 
     def extend(self, declared: extensions.Found) -> None:
         """Keep what a client has declared. Of an extension with two settings the first are kept.
@@ -379,7 +379,7 @@ class SharedUpstream:
     def _unsubscribe_all(self, front: Front) -> list[Effect]:
         left = [uri for uri in front.uris if not self._is_wanted(uri)]
         return [
-            ToServer(Request(self._own_id(), "resources/unsubscribe", members.write({"uri": uri})))
+            ToServer(Request(self._own_id(), "resources/unsubscribe", json_object.write({"uri": uri})))
             for uri in left
         ]
 
@@ -448,11 +448,12 @@ class SharedUpstream:
         return (ToServer(_with_token(message) if token else message),)
 
     def _initialized_by(self, front: Front, message: Request) -> Effects:
-        found = members.peek(message.params)
+        found = json_object.peek(message.params)
         front.capabilities = {
-            name: msgspec.Raw(bytes(value)) for name, value in members.peek(found.get("capabilities")).items()
+            name: msgspec.Raw(bytes(value))
+            for name, value in json_object.peek(found.get("capabilities")).items()
         }
-        version = members.string(found.get("protocolVersion"))
+        version = json_object.string(found.get("protocolVersion"))
         self.extend(extensions.declared_in(found.get("capabilities")))
         if self._phase == _OPEN:
             return (self._welcome(front, message.id, version),)
@@ -468,15 +469,15 @@ class SharedUpstream:
 
     def _result_for(self, version: str) -> bytes:
         # The oldest revision of the two: a client must not get a later one than it has asked for.
-        found = members.peek(self._result)
-        negotiated = members.string(found.get("protocolVersion"))
+        found = json_object.peek(self._result)
+        negotiated = json_object.string(found.get("protocolVersion"))
         if (agreed := agreed_version(version, negotiated)) != negotiated:
-            found["protocolVersion"] = members.raw(members.text(agreed))
-            return members.write(found)
+            found["protocolVersion"] = json_object.raw(json_object.text(agreed))
+            return json_object.write(found)
         return self._result
 
     def _subscribed(self, front: Front, message: Request, token: bytes) -> Effects:
-        uri = members.string(members.peek(message.params).get("uri"))
+        uri = json_object.string(json_object.peek(message.params).get("uri"))
         limit = self._limits.stream_messages
         if len(front.uris) >= limit and uri not in front.uris:
             text = f"the limit of {limit} subscribed resources is reached (stream_messages)"
@@ -498,7 +499,7 @@ class SharedUpstream:
         return (ToFront(front, Response(message.id, _NOTHING, b"")),)
 
     def _unsubscribed(self, front: Front, message: Request, token: bytes) -> Effects:
-        uri = members.string(members.peek(message.params).get("uri"))
+        uri = json_object.string(json_object.peek(message.params).get("uri"))
         front.uris.pop(uri, None)
         if self._is_wanted(uri):
             return (ToFront(front, Response(message.id, _NOTHING, b"")),)
@@ -510,14 +511,14 @@ class SharedUpstream:
         return any(uri in front.uris for front in self._fronts)
 
     def _level_set(self, front: Front, message: Request, token: bytes) -> Effects:
-        found = members.peek(message.params)
-        level = members.string(found.get("level"))
+        found = json_object.peek(message.params)
+        level = json_object.string(found.get("level"))
         before = front.level
         if level in LOG_LEVELS:
             front.level = level
             self._level = self._most_verbose()
-            found["level"] = members.raw(members.text(self._level))
-            message = Request(message.id, message.method, members.write(found))
+            found["level"] = json_object.raw(json_object.text(self._level))
+            message = Request(message.id, message.method, json_object.write(found))
         self._calls[message.id] = _Call(front, message.method, token, before)
         return (ToServer(message),)
 
@@ -529,7 +530,7 @@ class SharedUpstream:
         if not level or level == self._level:
             return ()
         self._level = level
-        return (ToServer(Request(self._own_id(), "logging/setLevel", members.write({"level": level}))),)
+        return (ToServer(Request(self._own_id(), "logging/setLevel", json_object.write({"level": level}))),)
 
     def _own_id(self) -> bytes:
         return self._unawaited.add(self._next_id())
@@ -623,11 +624,11 @@ class SharedUpstream:
     def _offer(self, version: str) -> Effects:
         self._offered.add(version)
         self._initialize_id = self._next_id()
-        capabilities = {**members.peek(_CAPABILITIES), **extensions.as_capabilities(self._extra.items())}
-        params = members.write(
+        capabilities = {**json_object.peek(_CAPABILITIES), **extensions.as_capabilities(self._extra.items())}
+        params = json_object.write(
             {
                 "protocolVersion": version,
-                "capabilities": members.raw(self._choice.declared(members.write(capabilities))),
+                "capabilities": json_object.raw(self._choice.declared(json_object.write(capabilities))),
                 "clientInfo": self._client_info(),
             }
         )
@@ -635,8 +636,8 @@ class SharedUpstream:
 
     def _client_info(self) -> dict[str, object]:
         # The name of the first client, which other clients share the process with.
-        found: dict[str, object] = {**members.peek(self._info)}
-        name = members.string(members.peek(self._info).get("name"))
+        found: dict[str, object] = {**json_object.peek(self._info)}
+        name = json_object.string(json_object.peek(self._info).get("name"))
         if not name:
             return {"name": "mcp-bridge", "version": self._version}
         found["name"] = f"{name} (via mcp-bridge {self._version})"
@@ -707,7 +708,7 @@ class SharedUpstream:
         """Take a message of the server. Never raises, however wrong the message is."""
         if isinstance(message, Response):
             return self._answered(message)
-        if not members.has_room(message.params):
+        if not json_object.has_room(message.params):
             return self._refuse_many_members(message)
         if isinstance(message, Notification):
             return self._notified(message)
@@ -715,8 +716,8 @@ class SharedUpstream:
 
     def _refuse_many_members(self, message: Request | Notification) -> Effects:
         if isinstance(message, Notification):
-            return (Note("dropped a notification: " + members.TOO_MANY),)
-        refusal = ToServer(_failure(message.id, INTERNAL_ERROR, members.TOO_MANY))
+            return (Note("dropped a notification: " + json_object.TOO_MANY),)
+        refusal = ToServer(_failure(message.id, INTERNAL_ERROR, json_object.TOO_MANY))
         return (refusal, ServerRequestRefused(message.method, "too_many_members"))
 
     def _answered(self, message: Response) -> Effects:
@@ -745,14 +746,14 @@ class SharedUpstream:
         if message.id != self._initialize_id or self._phase != _OPENING:
             return (Note("dropped an answer of the server to nothing in flight", ("server", message.id)),)
         error = message.error
-        found = members.peek(message.result)
+        found = json_object.peek(message.result)
         if "resultType" in found and "protocolVersion" not in found:  # a result of revision 2026-07-28
             error = fault_text(INTERNAL_ERROR, "the server answered initialize without a protocolVersion")
         if error:
             return self._unopened(error)
         self._phase = _OPEN
         self._result = bytes(self._choice.opening(message.result))
-        self._has_tasks = "tasks" in members.peek(members.peek(self._result).get("capabilities"))
+        self._has_tasks = "tasks" in json_object.peek(json_object.peek(self._result).get("capabilities"))
         effects: list[Effect] = [Opened(), ToServer(Notification("notifications/initialized", b""))]
         effects.extend(self._lower_level())
         effects.extend(self._subscribe_again(uri for front in self._fronts for uri in front.uris))
@@ -779,7 +780,7 @@ class SharedUpstream:
 
     def _subscribe_again(self, uris: Iterable[str]) -> list[Effect]:
         return [
-            ToServer(Request(self._own_id(), "resources/subscribe", members.write({"uri": uri})))
+            ToServer(Request(self._own_id(), "resources/subscribe", json_object.write({"uri": uri})))
             for uri in dict.fromkeys(uris)
         ]
 
@@ -788,14 +789,15 @@ class SharedUpstream:
         if not front.renewed:
             return []
         front.renewed = False
-        offered = members.peek(members.peek(self._result).get("capabilities"))
+        offered = json_object.peek(json_object.peek(self._result).get("capabilities"))
         changed = [
             Notification(f"notifications/{name}/list_changed", b"")
             for name in _LISTS
-            if bytes(members.peek(offered.get(name)).get("listChanged", b"")) == b"true"
+            if bytes(json_object.peek(offered.get(name)).get("listChanged", b"")) == b"true"
         ]
         changed.extend(
-            Notification("notifications/resources/updated", members.write({"uri": uri})) for uri in front.uris
+            Notification("notifications/resources/updated", json_object.write({"uri": uri}))
+            for uri in front.uris
         )
         return [ToFront(front, one) for one in changed]
 
@@ -841,11 +843,13 @@ class SharedUpstream:
         fault = read_fault(error)
         if fault.code != URL_ELICITATION_REQUIRED or not isinstance(fault.data, msgspec.Raw):
             return
-        for one in members.items(members.peek(fault.data).get("elicitations"))[: self._limits.in_flight]:
+        for one in json_object.items(json_object.peek(fault.data).get("elicitations"))[
+            : self._limits.in_flight
+        ]:
             self._note_url(front, one)
 
     def _note_url(self, front: Front, params: bytes | msgspec.Raw) -> None:
-        found = members.peek(params)
+        found = json_object.peek(params)
         if "elicitationId" in found:
             self._remember(self._urls, _canonical(bytes(found["elicitationId"])), front)
 
@@ -886,19 +890,19 @@ class SharedUpstream:
         return ToServer(Request(self._own_id(), "tasks/cancel", b'{"taskId":%b}' % task_id))
 
     def _has_ended(self, result: bytes | msgspec.Raw) -> bool:
-        return members.string(members.peek(result).get("status")) in _ENDED
+        return json_object.string(json_object.peek(result).get("status")) in _ENDED
 
     def _tasks_of(self, front: Front, message: Response) -> Response:
-        found = members.peek(message.result)
+        found = json_object.peek(message.result)
         mine = [
             one
-            for one in members.items(found.get("tasks"))
+            for one in json_object.items(found.get("tasks"))
             if (task := self._tasks.get(_task_in(one))) is not None and task.front is front
         ]
         if "tasks" not in found:
             return message
-        found["tasks"] = members.raw(msgspec.json.encode(mine))
-        return Response(message.id, members.write(found), b"")
+        found["tasks"] = json_object.raw(msgspec.json.encode(mine))
+        return Response(message.id, json_object.write(found), b"")
 
     # ---- notifications of the server
 
@@ -911,7 +915,7 @@ class SharedUpstream:
         if method in _LIST_CHANGED:
             return tuple(ToFront(front, message) for front in self._fronts if front.ready or front.translated)
         if method == "notifications/resources/updated":
-            uri = members.string(members.peek(message.params).get("uri"))
+            uri = json_object.string(json_object.peek(message.params).get("uri"))
             return tuple(
                 ToFront(front, message)
                 for front in self._fronts
@@ -922,7 +926,7 @@ class SharedUpstream:
         return self._belongs(message)
 
     def _progressed(self, message: Notification) -> Effects:
-        raw_token = envelope.wire_id(read_progress(message.params))
+        raw_token = jsonrpc.wire_id(read_progress(message.params))
         owner = self._calls.get(raw_token) or self._task_tokens.get(raw_token)
         if owner is None:
             return (Note("dropped progress of nothing in flight"),)
@@ -930,9 +934,9 @@ class SharedUpstream:
             return (ToFront(owner.front, message, raw_token),)
         if not owner.token:
             return (Note("dropped progress that was not asked for"),)
-        found = members.peek(message.params)
-        found["progressToken"] = members.raw(owner.token)
-        return (ToFront(owner.front, Notification(message.method, members.write(found)), raw_token),)
+        found = json_object.peek(message.params)
+        found["progressToken"] = json_object.raw(owner.token)
+        return (ToFront(owner.front, Notification(message.method, json_object.write(found)), raw_token),)
 
     def _withdrawn(self, message: Notification) -> Effects:
         raw_id, _ = read_cancelled(message.params)
@@ -943,7 +947,7 @@ class SharedUpstream:
         return (ToFront(front, Notification(message.method, cancelled_again(message.params, own_id))),)
 
     def _logged(self, message: Notification) -> Effects:
-        level = members.string(members.peek(message.params).get("level"))
+        level = json_object.string(json_object.peek(message.params).get("level"))
         front = self._only_front()
         if front is None:
             return (LogOnly(message.params),)
@@ -958,7 +962,7 @@ class SharedUpstream:
         method = message.method
         front = None
         if method == "notifications/elicitation/complete":
-            found = members.peek(message.params)
+            found = json_object.peek(message.params)
             front = self._urls.get(_canonical(bytes(found.get("elicitationId", b""))))
         else:
             named = _task_in(message.params) if method == "notifications/tasks/status" else b""
@@ -1052,8 +1056,8 @@ class SharedUpstream:
 
     def _new_question(self, front: Front, message: Request, own_id: bytes = b"", about: bytes = b"") -> bytes:
         own_id = own_id or self._next_id()
-        found = members.peek(message.params)
-        token = bytes(members.peek(found.get("_meta")).get("progressToken", b""))
+        found = json_object.peek(message.params)
+        token = bytes(json_object.peek(found.get("_meta")).get("progressToken", b""))
         self._questions[own_id] = _Question(message.id, front, token, "task" in found, about)
         self._question_ids[_canonical(message.id)] = own_id
         return own_id
@@ -1070,20 +1074,20 @@ def _failure(raw_id: bytes, code: int, text: str) -> Response:
 
 def _with_token(message: Request) -> Request:
     """Return the request with its wire id as the progress token: unique, where those of the clients are not."""
-    found = members.peek(message.params)
-    meta = members.peek(found.get("_meta"))
-    meta["progressToken"] = members.raw(message.id)
-    found["_meta"] = members.raw(members.write(meta))
-    return Request(message.id, message.method, members.write(found))
+    found = json_object.peek(message.params)
+    meta = json_object.peek(found.get("_meta"))
+    meta["progressToken"] = json_object.raw(message.id)
+    found["_meta"] = json_object.raw(json_object.write(meta))
+    return Request(message.id, message.method, json_object.write(found))
 
 
 def _task_in(params: bytes | msgspec.Raw) -> bytes:
-    return _canonical(bytes(members.peek(params).get("taskId", b"")))
+    return _canonical(bytes(json_object.peek(params).get("taskId", b"")))
 
 
 def _canonical(raw: bytes) -> bytes:
     # Two spellings of one string are one id, unless it is so long that no server has given it.
-    return members.text(members.string(raw)) if len(raw) <= _LONGEST_ID and b"\\" in raw else raw
+    return json_object.text(json_object.string(raw)) if len(raw) <= _LONGEST_ID and b"\\" in raw else raw
 
 
 def _covers(uris: dict[str, None], uri: str) -> bool:

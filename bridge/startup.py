@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Final
 
 from ..transports.child import OnLine, Rest
 from ..transports.lines import Overlong
-from ..validators import envelope
-from ..validators.envelope import Response
+from ..validators import jsonrpc
+from ..validators.jsonrpc import Response
 from ..validators.limits import Limits
 from ..validators.rejection import Rejection
 
@@ -61,11 +61,11 @@ class Startup:
         return self._on_line(line) if self._on_line is not None else None
 
     def _look_at(self, line: bytes) -> None:
-        if envelope.is_batch(line):
+        if jsonrpc.is_batch(line):
             self._end(None)
             return
         try:
-            message = envelope.decode(line, self._limits, deep=True)
+            message = jsonrpc.decode(line, self._limits, deep=True)
         except Rejection:
             if self._left:
                 self._left -= 1

@@ -14,10 +14,11 @@ from typing import TYPE_CHECKING, Final
 
 import msgspec
 
-from ..validators import envelope, members, modern
-from ..validators.envelope import Message, Notification, Request, Response
+from ..validators import json_object, jsonrpc, stateless_request
+from ..validators.json_object import Members
+from ..validators.jsonrpc import Message, Notification, Request, Response
 from ..validators.limits import Limits
-from ..validators.members import Members
+from ..validators.mcp_params import cancelled_again, read_cancelled
 from ..validators.rejection import (
     INTERNAL_ERROR,
     INVALID_PARAMS,
@@ -25,7 +26,6 @@ from ..validators.rejection import (
     METHOD_NOT_FOUND,
     Rejection,
 )
-from ..validators.shapes import cancelled_again, read_cancelled
 from . import errors, extensions, for_modern, input_over, tasks
 from .attribution import INTERACTIVE, MAY_ASK, Client, Origin, Origins, Phase
 from .effects import (
@@ -149,7 +149,7 @@ class ToLegacy:
         if isinstance(message, Notification) and message.method == "notifications/cancelled":
             return self._cancelled(read_cancelled(message.params)[0], message.params)
         if isinstance(message, Notification) and self._extends(message.method):
-            params = for_modern.without_envelope(members.peek(message.params), b"")
+            params = for_modern.without_envelope(json_object.peek(message.params), b"")
             return (ToServer(Notification(message.method, params)),)
         return (Note("dropped what has no place in front of a legacy server"),)
 
@@ -157,10 +157,10 @@ class ToLegacy:
         """A message of the server."""
         if isinstance(message, Response):
             return self._answered(message)
-        if not members.has_room(message.params):
+        if not json_object.has_room(message.params):
             if isinstance(message, Request):
-                return _refuse(message, INTERNAL_ERROR, members.TOO_MANY, "too_many_members")
-            return (Note("dropped a notification: " + members.TOO_MANY),)
+                return _refuse(message, INTERNAL_ERROR, json_object.TOO_MANY, "too_many_members")
+            return (Note("dropped a notification: " + json_object.TOO_MANY),)
         if isinstance(message, Notification):
             return self._notified(message)
         return self._server_requested(message)
@@ -196,7 +196,7 @@ class ToLegacy:
     def opened(self, result: bytes | msgspec.Raw) -> Effects:
         """The server has answered `initialize` with this result."""
         self._handshake.open(result)
-        self._extended = bool(extensions.names_in(members.write(self._handshake.capabilities)))
+        self._extended = bool(extensions.names_in(json_object.write(self._handshake.capabilities)))
         return self._send_early()
 
     def refused(self, text: str) -> Effects:
@@ -241,8 +241,8 @@ class ToLegacy:
         if self._handshake.phase is HandshakePhase.REFUSED:
             return _fail(request.id, INTERNAL_ERROR, self._handshake.refusal)
         method = request.method
-        if len(request.params) > members.MOST_UNNAMED and not members.has_room(request.params):
-            return _fail(request.id, INVALID_PARAMS, members.TOO_MANY)
+        if len(request.params) > json_object.MOST_UNNAMED and not json_object.has_room(request.params):
+            return _fail(request.id, INVALID_PARAMS, json_object.TOO_MANY)
         if method == "server/discover":
             return (self._discovered(request.id),)
         if method == "subscriptions/listen":
@@ -256,10 +256,10 @@ class ToLegacy:
             return _fail(request.id, METHOD_NOT_FOUND, f"the server has no {capability}")
         if self._ending and method == "tools/call" and for_modern.is_plain_call(request.params, self._ending):
             return self._begin_plain(request, asked)
-        found = members.read(request.params)
+        found = json_object.read(request.params)
         state = found.get("requestState") if method in INTERACTIVE else None
         if state is not None:
-            return self._retried(request, found, members.string(state), asked)
+            return self._retried(request, found, json_object.string(state), asked)
         self._ending = for_modern.envelope_ending(request.params, found)
         return self._begin(request, found, asked)
 
@@ -274,7 +274,7 @@ class ToLegacy:
         return self._extended and not extensions.is_core(method)
 
     def _begin_extended(self, request: Request, asked: "Asked | None") -> Effects:
-        found = members.read(request.params)
+        found = json_object.read(request.params)
         call = Call(request.method, request.params, "", self._profile, UNSENT)
         self._bind(call, request.id, asked, found)
         return self._send(call, found)
@@ -282,19 +282,19 @@ class ToLegacy:
     def _begin(self, request: Request, found: Members, asked: "Asked | None") -> Effects:
         method, params = request.method, request.params
         if "cursor" in found:
-            cursor = members.string(found["cursor"])
+            cursor = json_object.string(found["cursor"])
             if not cursor.startswith(self._cursors):
                 return _fail(request.id, INVALID_PARAMS, "Invalid cursor")
-            found["cursor"] = members.raw(members.text(cursor.removeprefix(self._cursors)))
-            params = members.write(found)
+            found["cursor"] = json_object.raw(json_object.text(cursor.removeprefix(self._cursors)))
+            params = json_object.write(found)
         if (
             method == "completion/complete"
             and self._handshake.revision < _CONTEXT_SINCE
             and "context" in found
         ):
             del found["context"]
-            params = members.write(found)
-        uri = members.string(found["uri"]) if "uri" in found else ""
+            params = json_object.write(found)
+        uri = json_object.string(found["uri"]) if "uri" in found else ""
         call = Call(method, params, uri, self._profile, UNSENT)
         self._bind(call, request.id, asked, found)
         return self._send(call, found)
@@ -325,7 +325,7 @@ class ToLegacy:
         call.phase = CallPhase.RUNNING
         self._calls[call.wire_id] = call
         params = plain or for_modern.without_envelope(
-            members.read(call.params) if found is None else found,
+            json_object.read(call.params) if found is None else found,
             call.wire_id,
             rounds=call.method in _PASSED,
         )
@@ -351,7 +351,7 @@ class ToLegacy:
             return ()
         wanted = min(
             (other.level for other in (*self._calls.values(), call) if other.level),
-            key=modern.LOG_LEVELS.index,
+            key=stateless_request.LOG_LEVELS.index,
         )
         if wanted == self._level:
             return ()
@@ -362,16 +362,16 @@ class ToLegacy:
     def _discovered(self, requester: bytes) -> Effect:
         handshake = self._handshake
         found: dict[str, object] = {
-            "supportedVersions": list(modern.SUPPORTED),
+            "supportedVersions": list(stateless_request.SUPPORTED),
             "capabilities": extensions.carried(
                 {name: value for name, value in handshake.capabilities.items() if name != "tasks"}
             ),
         }
         if handshake.instructions is not None:
             found["instructions"] = handshake.instructions
-        result = members.read(members.write(found))
+        result = json_object.read(json_object.write(found))
         for_modern.with_server_info(result, handshake.server_info)
-        return _answer(requester, members.write(for_modern.complete("server/discover", result)))
+        return _answer(requester, json_object.write(for_modern.complete("server/discover", result)))
 
     def _listen(self, request: Request) -> Effects:
         effects = self._listening.open(request.id, request.params)
@@ -400,7 +400,7 @@ class ToLegacy:
             self._origins.cancel(call.origin)
             self._unawaited.add(call.wire_id)
             params = for_modern.without_envelope(
-                members.peek(cancelled_again(params, call.wire_id)), b"", rounds=False
+                json_object.peek(cancelled_again(params, call.wire_id)), b"", rounds=False
             )
             effects.append(ToServer(Notification("notifications/cancelled", params)))
         effects.extend(self._assign_again(call, left))
@@ -538,9 +538,9 @@ class ToLegacy:
         if self._initialize_id and message.id == self._initialize_id:
             return self._initialized(message)
         call = self._calls.pop(message.id, None)
-        is_small = type(message.result) is bytes and len(message.result) <= members.MOST_UNNAMED
-        if not is_small and not members.has_room(message.result):
-            message = Response(message.id, b"", errors.fault_text(INTERNAL_ERROR, members.TOO_MANY))
+        is_small = type(message.result) is bytes and len(message.result) <= json_object.MOST_UNNAMED
+        if not is_small and not json_object.has_room(message.result):
+            message = Response(message.id, b"", errors.fault_text(INTERNAL_ERROR, json_object.TOO_MANY))
         if call is None:
             return self._unmatched(message)
         if not call.task and call.method == "tools/call" and not message.error:
@@ -579,11 +579,11 @@ class ToLegacy:
 
     def _may_be_tasked(self, call: Call) -> bool:
         # A server refuses a tool that it runs as a task only in this way, while its list of tools was not read.
-        requests = members.peek(self._handshake.setting("tasks", "requests"))
+        requests = json_object.peek(self._handshake.setting("tasks", "requests"))
         return (
             call.method == "tools/call"
             and not (call.tasked or call.task)
-            and "call" in members.peek(requests.get("tools"))
+            and "call" in json_object.peek(requests.get("tools"))
         )
 
     def _task_of(self, message: Response) -> bytes:
@@ -647,14 +647,14 @@ class ToLegacy:
     def _urls_required(self, call: Call, fault: errors.Fault) -> Effects:
         if not call.profile.url:
             return self._end_with(call, for_modern.missing_capability({"elicitation": {"url": {}}}))
-        data = members.peek(None if fault.data is msgspec.UNSET else fault.data)
+        data = json_object.peek(None if fault.data is msgspec.UNSET else fault.data)
         left = self._rounds.clear(call)
-        for one in members.items(data.get("elicitations"))[: self._limits.in_flight]:
-            found = members.peek(one)
+        for one in json_object.items(data.get("elicitations"))[: self._limits.in_flight]:
+            found = json_object.peek(one)
             if "elicitationId" in found:
                 call.completions.add(bytes(found["elicitationId"]))
-            found["mode"] = members.raw(b'"url"')
-            self._rounds.add(call, Request(b"", "elicitation/create", members.write(found)))
+            found["mode"] = json_object.raw(b'"url"')
+            self._rounds.add(call, Request(b"", "elicitation/create", json_object.write(found)))
         again = self._assign_again(call, left)
         if not call.inputs:
             text = "the server requires URLs to be opened and names none"
@@ -692,16 +692,16 @@ class ToLegacy:
         return (ToAsker(message, running[-1].requester if running else b""),)
 
     def _progressed(self, params: bytes) -> Effects:
-        found = members.peek(params)
-        call = self._call_of_token(envelope.wire_id(bytes(found.get("progressToken", b""))))
-        value = members.number(found.get("progress"))
+        found = json_object.peek(params)
+        call = self._call_of_token(jsonrpc.wire_id(bytes(found.get("progressToken", b""))))
+        value = json_object.number(found.get("progress"))
         if call is None or not call.token or call.phase is not CallPhase.RUNNING or value is None:
             return ()
         if call.progress is not None and value <= call.progress:
             return ()
         call.progress = value
-        found["progressToken"] = members.raw(call.token)
-        return (ToAsker(Notification("notifications/progress", members.write(found)), call.requester),)
+        found["progressToken"] = json_object.raw(call.token)
+        return (ToAsker(Notification("notifications/progress", json_object.write(found)), call.requester),)
 
     def _call_of_token(self, token: bytes) -> Call | None:
         tasks = {call.token_id: call for call in self._calls.values() if call.task}
@@ -709,7 +709,7 @@ class ToLegacy:
 
     def _logged(self, message: Notification) -> Effects:
         # A log line does not name its call: it is sent only where one client can have caused it.
-        level = members.string(members.peek(message.params).get("level"))
+        level = json_object.string(json_object.peek(message.params).get("level"))
         wanting = self._wanting(level)
         if not wanting or len(self._origins.clients) > 1:
             return (Note("log_line_not_sent"),)
@@ -718,13 +718,15 @@ class ToLegacy:
         return (ToAsker(message, wanting[-1].requester),)
 
     def _wanting(self, level: str) -> list[Call]:
-        if level not in modern.LOG_LEVELS:
+        if level not in stateless_request.LOG_LEVELS:
             return []
-        rank = modern.LOG_LEVELS.index(level)
+        rank = stateless_request.LOG_LEVELS.index(level)
         return [
             call
             for call in self._calls.values()
-            if call.phase is CallPhase.RUNNING and call.level and rank >= modern.LOG_LEVELS.index(call.level)
+            if call.phase is CallPhase.RUNNING
+            and call.level
+            and rank >= stateless_request.LOG_LEVELS.index(call.level)
         ]
 
     def _withdrawn(self, server_id: bytes) -> Effects:
@@ -734,7 +736,7 @@ class ToLegacy:
         return (_input_over(call),) if call is not None and over else ()
 
     def _url_completed(self, params: bytes) -> Effects:
-        done = bytes(members.peek(params).get("elicitationId", b""))
+        done = bytes(json_object.peek(params).get("elicitationId", b""))
         effects: list[Effect] = []
         for call in self._rounds.calls:
             if done in call.completions:
@@ -810,13 +812,15 @@ def _input_over(call: Call) -> ToAsker:
 
 
 def _action(one: InputRequest) -> str:
-    return members.string(members.peek(one.answer).get("action"))
+    return json_object.string(json_object.peek(one.answer).get("action"))
 
 
 def _not_opened(call: Call) -> Response:
     text = "the URL that the server requires was not opened"
     if call.method == "tools/call":
         return Response(
-            call.wire_id, members.write({"content": [{"type": "text", "text": text}], "isError": True}), b""
+            call.wire_id,
+            json_object.write({"content": [{"type": "text", "text": text}], "isError": True}),
+            b"",
         )
     return Response(call.wire_id, b"", errors.fault_text(INTERNAL_ERROR, text))

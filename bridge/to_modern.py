@@ -15,12 +15,12 @@ from typing import Final, NamedTuple
 
 import msgspec
 
-from ..validators import members, modern
-from ..validators.envelope import Message, Notification, Request, Response, wire_id
+from ..validators import json_object, stateless_request
+from ..validators.json_object import Members
+from ..validators.jsonrpc import Message, Notification, Request, Response, wire_id
 from ..validators.limits import Limits
-from ..validators.members import Members
+from ..validators.mcp_params import LEGACY_REVISIONS, cancelled, cancelled_again, read_cancelled
 from ..validators.rejection import INTERNAL_ERROR, INVALID_PARAMS, METHOD_NOT_FOUND, Rejection
-from ..validators.shapes import LEGACY_REVISIONS, cancelled, cancelled_again, read_cancelled
 from . import extensions, for_legacy, input_over
 from .attribution import INTERACTIVE
 from .effects import Contradiction, Effect, Effects, Later, Note, ToAsker, ToServer
@@ -195,8 +195,8 @@ class ToModern:
         if isinstance(message, Response):
             return self._answered(message)
         if isinstance(message, Notification):
-            if not members.has_room(message.params):
-                return (Note("dropped a notification: " + members.TOO_MANY),)
+            if not json_object.has_room(message.params):
+                return (Note("dropped a notification: " + json_object.TOO_MANY),)
             return self._notified(message)
         return (Note("dropped a request of a modern server: it must not ask"),)
 
@@ -223,8 +223,8 @@ class ToModern:
 
     def _asked(self, request: Request) -> Effects:
         method = request.method
-        if not members.has_room(request.params):
-            return _fail(request.id, INVALID_PARAMS, members.TOO_MANY)
+        if not json_object.has_room(request.params):
+            return _fail(request.id, INVALID_PARAMS, json_object.TOO_MANY)
         if method == "initialize":
             return self._begin(request)
         if method == "ping":
@@ -238,7 +238,7 @@ class ToModern:
             return _fail(request.id, METHOD_NOT_FOUND, "there is no such method")
         if capability is not None and capability not in self._offered:
             return _fail(request.id, METHOD_NOT_FOUND, f"the server has no {capability}")
-        params = members.read(request.params)
+        params = json_object.read(request.params)
         if method == "tools/call":
             params.pop("task", None)
         call = _Call(request.id, method, params)
@@ -250,11 +250,11 @@ class ToModern:
         return self._extended and not extensions.is_core(method)
 
     def _begin(self, request: Request) -> Effects:
-        params = members.read(request.params)
-        wanted = members.string(params.get("protocolVersion"))
+        params = json_object.read(request.params)
+        wanted = json_object.string(params.get("protocolVersion"))
         self.version = wanted if wanted in LEGACY_REVISIONS else LEGACY_REVISIONS[-1]
         self._capabilities = for_legacy.capabilities_for(self.version, params.get("capabilities"))
-        self._declared = members.peek(self._capabilities)
+        self._declared = json_object.peek(self._capabilities)
         if self._own:
             self._capabilities = for_legacy.with_extension(self._capabilities, input_over.EXTENSION)
         info = params.get("clientInfo")
@@ -264,32 +264,34 @@ class ToModern:
         return (ToServer(Request(upstream, "server/discover", self._enveloped({}, self._capabilities))),)
 
     def _set_level(self, request: Request) -> Effects:
-        level = members.string(members.peek(request.params).get("level"))
-        if level not in modern.LOG_LEVELS:
+        level = json_object.string(json_object.peek(request.params).get("level"))
+        if level not in stateless_request.LOG_LEVELS:
             return _fail(
-                request.id, INVALID_PARAMS, f"the level must be one of {', '.join(modern.LOG_LEVELS)}"
+                request.id,
+                INVALID_PARAMS,
+                f"the level must be one of {', '.join(stateless_request.LOG_LEVELS)}",
             )
         self._level = level
         return _done(request.id)
 
     def _enveloped(self, params: dict[str, object], capabilities: bytes, level: str = "") -> bytes:
-        meta: dict[str, object] = {**members.peek(_raw_of(params.get("_meta")))}
-        meta[modern.PROTOCOL_VERSION] = modern.MODERN_REVISION
-        meta[modern.CLIENT_CAPABILITIES] = members.raw(capabilities)
+        meta: dict[str, object] = {**json_object.peek(_raw_of(params.get("_meta")))}
+        meta[stateless_request.PROTOCOL_VERSION] = stateless_request.MODERN_REVISION
+        meta[stateless_request.CLIENT_CAPABILITIES] = json_object.raw(capabilities)
         if self._client_info is not None:
-            meta[modern.CLIENT_INFO] = self._client_info
+            meta[stateless_request.CLIENT_INFO] = self._client_info
         if level:
-            meta[modern.LOG_LEVEL] = level
+            meta[stateless_request.LOG_LEVEL] = level
         params["_meta"] = meta
-        return members.write(params)
+        return json_object.write(params)
 
     def _send(self, call: _Call, method: str, params: dict[str, object]) -> Effects:
         call.upstream = self._mint_id()
         self._upstream[call.upstream] = call
-        meta = members.peek(_raw_of(params.get("_meta")))
+        meta = json_object.peek(_raw_of(params.get("_meta")))
         if "progressToken" in meta:
-            meta["progressToken"] = members.raw(call.upstream)
-            params["_meta"] = members.raw(members.write(meta))
+            meta["progressToken"] = json_object.raw(call.upstream)
+            params["_meta"] = json_object.raw(json_object.write(meta))
         capabilities = for_legacy.with_tasks(self._capabilities) if call.tasks else self._capabilities
         enveloped = self._enveloped(params, capabilities, self._level)
         return (ToServer(Request(call.upstream, method, enveloped)),)
@@ -316,7 +318,7 @@ class ToModern:
             yield self._cancel_task(call.task)
 
     def _cancel_task(self, task: bytes) -> Effect:
-        params: dict[str, object] = {"taskId": members.raw(task)}
+        params: dict[str, object] = {"taskId": json_object.raw(task)}
         capabilities = for_legacy.with_tasks(self._capabilities)
         own_id = self._not_awaited.add(self._mint_id())
         return ToServer(Request(own_id, "tasks/cancel", self._enveloped(params, capabilities)))
@@ -336,16 +338,18 @@ class ToModern:
         if call is None:
             return self._unawaited(message)
         call.upstream = b""
-        if not members.has_room(message.result):
-            return self._end(call, Response(call.asker, b"", fault_text(INTERNAL_ERROR, members.TOO_MANY)))
+        if not json_object.has_room(message.result):
+            return self._end(
+                call, Response(call.asker, b"", fault_text(INTERNAL_ERROR, json_object.TOO_MANY))
+            )
         if message.error:
             if not call.tasks and for_legacy.needs_tasks(message.error):
                 call.tasks = True
                 return self._send(call, call.method, dict(call.params))
             rule = for_legacy.error if call.method in _CAPABILITY else for_legacy.extension_error
             return self._end(call, Response(call.asker, b"", rule(call.method, message.error, self.version)))
-        found = members.peek(message.result)
-        kind = members.string(found.get("resultType")) if "resultType" in found else "complete"
+        found = json_object.peek(message.result)
+        kind = json_object.string(found.get("resultType")) if "resultType" in found else "complete"
         if call.task:
             return self._task_seen(call, found)
         if kind == "complete":
@@ -368,8 +372,8 @@ class ToModern:
 
     def _unawaited(self, message: Response) -> Effects:
         known = self._not_awaited.take(message.id)
-        found = members.peek(message.result)
-        if "taskId" in found and members.string(found.get("resultType")) == "task":
+        found = json_object.peek(message.result)
+        if "taskId" in found and json_object.string(found.get("resultType")) == "task":
             return (self._cancel_task(bytes(found["taskId"])),)  # of a call that was cancelled before
         if known:
             return (Note("dropped an answer of the server that nobody waits for"),)
@@ -382,8 +386,8 @@ class ToModern:
             text = f"the server refused server/discover: {fault.message}"
             return (*_fail(asker, INTERNAL_ERROR, text, fault.data), Contradiction(text))
         result = for_legacy.initialize_result(self.version, message.result, self._name)
-        offered = bytes(members.peek(result)["capabilities"])
-        self._offered = members.peek(offered)
+        offered = bytes(json_object.peek(result)["capabilities"])
+        self._offered = json_object.peek(offered)
         self._extended = bool(extensions.names_in(offered))
         return (ToAsker(Response(asker, result, b""), asker),)
 
@@ -410,13 +414,13 @@ class ToModern:
         for url, url_id in urls.items():
             if url in asked_again:
                 continue
-            params = members.write({"elicitationId": url_id})
+            params = json_object.write({"elicitationId": url_id})
             yield ToAsker(Notification("notifications/elicitation/complete", params), call.asker)
 
     def _give_up(self, call: _Call, text: str) -> Effects:
         yield from self._take_back(call)
         if call.method == "tools/call":
-            result = members.write({"content": [{"type": "text", "text": text}], "isError": True})
+            result = json_object.write({"content": [{"type": "text", "text": text}], "isError": True})
             yield from self._end(call, Response(call.asker, result, b""))
         else:
             yield from self._end(call, Response(call.asker, b"", fault_text(INTERNAL_ERROR, text)))
@@ -427,7 +431,7 @@ class ToModern:
         call.rounds += 1
         if call.rounds > ROUNDS:
             return self._give_up(call, f"the server asked in more than {ROUNDS} rounds")
-        requests = members.peek(found.get("inputRequests"))
+        requests = json_object.peek(found.get("inputRequests"))
         state = found.get("requestState")
         call.state = None if state is None else bytes(state)
         call.answers = {}
@@ -440,8 +444,11 @@ class ToModern:
     def _ask(self, call: _Call, requests: Members) -> Effects:
         asked: list[tuple[str, str, Members]] = []
         for key, raw in requests.items():
-            request = members.peek(raw)
-            method, params = members.string(request.get("method")), members.peek(request.get("params"))
+            request = json_object.peek(raw)
+            method, params = (
+                json_object.string(request.get("method")),
+                json_object.peek(request.get("params")),
+            )
             if not for_legacy.is_declared(method, params, self._declared):
                 yield from self._give_up(
                     call, f"the server requires {method or 'input'}, which the client has not declared"
@@ -465,12 +472,12 @@ class ToModern:
             leg = b'"input-%d"' % self._next_leg
             self._next_leg += 1
             url, url_id = b"", ""
-            if members.string(params.get("mode")) == "url":
+            if json_object.string(params.get("mode")) == "url":
                 url, url_id = bytes(params.get("url", b"")), self._mint()
-                params["elicitationId"] = members.raw(members.text(url_id))
+                params["elicitationId"] = json_object.raw(json_object.text(url_id))
             call.legs[leg] = _Leg(key, method, url, url_id)
             self._legs[leg] = call
-            text = members.write(params) if params else b""
+            text = json_object.write(params) if params else b""
             yield ToAsker(Request(leg, method, text), call.asker)
         if not call.legs:
             yield from self._go_on(call)
@@ -492,7 +499,7 @@ class ToModern:
             return
         answer = _CANCEL if message.error else bytes(message.result)
         call.answers[leg.key] = answer
-        if leg.url_id and members.string(members.peek(answer).get("action")) == "accept":
+        if leg.url_id and json_object.string(json_object.peek(answer).get("action")) == "accept":
             call.urls[leg.url] = leg.url_id
         if not call.legs:
             yield from self._go_on(call)
@@ -501,34 +508,34 @@ class ToModern:
         if not call.task:
             return self._retry(call)
         params: dict[str, object] = {
-            "taskId": members.raw(call.task),
+            "taskId": json_object.raw(call.task),
             "inputResponses": self._responses(call),
         }
         return self._send(call, "tasks/update", params)
 
     def _responses(self, call: _Call) -> Members:
-        return {key: members.raw(answer) for key, answer in call.answers.items()}
+        return {key: json_object.raw(answer) for key, answer in call.answers.items()}
 
     def _retry(self, call: _Call) -> Effects:
         params: dict[str, object] = dict(call.params)
         if call.answers:
             params["inputResponses"] = self._responses(call)
         if call.state is not None:
-            params["requestState"] = members.raw(call.state)
+            params["requestState"] = json_object.raw(call.state)
         return self._send(call, call.method, params)
 
     # ---- tasks, which the client does not see (digest 8.9)
 
     def _poll_later(self, call: _Call, found: Members) -> Later:
-        interval = members.number(found.get("pollIntervalMs"))
+        interval = json_object.number(found.get("pollIntervalMs"))
         seconds = POLL if interval is None else max(LEAST_POLL, interval / 1000)
         return Later(seconds, f"poll:{call.asker.decode()}")
 
     def _poll(self, call: _Call) -> Effects:
-        return self._send(call, "tasks/get", {"taskId": members.raw(call.task)})
+        return self._send(call, "tasks/get", {"taskId": json_object.raw(call.task)})
 
     def _task_seen(self, call: _Call, found: Members) -> Effects:
-        status = members.string(found.get("status"))
+        status = json_object.string(found.get("status"))
         if status == "completed":
             return self._complete(call, bytes(found.get("result", b"")))
         if status == "failed":
@@ -543,7 +550,7 @@ class ToModern:
                 call, Response(call.asker, b"", fault_text(INTERNAL_ERROR, "the task was cancelled"))
             )
         # The server may not have seen an answer yet, and names its question again; no key means two (digest 1.17).
-        inputs = members.peek(found.get("inputRequests"))
+        inputs = json_object.peek(found.get("inputRequests"))
         requests = {key: request for key, request in inputs.items() if key not in call.told}
         if status == "input_required" and requests:
             call.told |= set(requests)
@@ -563,9 +570,9 @@ class ToModern:
         if method == "notifications/cancelled":
             return self._listen_cancelled(read_cancelled(message.params)[0])
         if method == input_over.METHOD:
-            return self._input_over(members.text(input_over.state_of(message.params)))
-        meta = members.peek(members.peek(message.params).get("_meta"))
-        named = wire_id(bytes(meta.get(modern.SUBSCRIPTION_ID, b"")))
+            return self._input_over(json_object.text(input_over.state_of(message.params)))
+        meta = json_object.peek(json_object.peek(message.params).get("_meta"))
+        named = wire_id(bytes(meta.get(stateless_request.SUBSCRIPTION_ID, b"")))
         if method == "notifications/subscriptions/acknowledged":
             return self._acknowledged(named, message)
         if method in _PUBLISHED and named == self._listening and named:
@@ -583,17 +590,17 @@ class ToModern:
         return (*self._withdraw(call), *self._retry(call))
 
     def _progressed(self, message: Notification) -> Effects:
-        found = members.peek(message.params)
+        found = json_object.peek(message.params)
         call = self._upstream.get(wire_id(bytes(found.get("progressToken", b""))))
-        value = members.number(found.get("progress"))
+        value = json_object.number(found.get("progress"))
         if call is None or value is None:
             return ()
-        token = members.peek(_raw_of(call.params.get("_meta"))).get("progressToken")
+        token = json_object.peek(_raw_of(call.params.get("_meta"))).get("progressToken")
         if token is None or (call.progress is not None and value <= call.progress):
             return ()  # another round begins at the beginning
         call.progress = value
         found["progressToken"] = token
-        return (ToAsker(Notification(message.method, members.write(found)), call.asker),)
+        return (ToAsker(Notification(message.method, json_object.write(found)), call.asker),)
 
     # ---- the subscription
 
@@ -601,13 +608,13 @@ class ToModern:
         return {
             kind: True
             for kind, name in _LISTS.items()
-            if bytes(members.peek(self._offered.get(name)).get("listChanged", b"")) == b"true"
+            if bytes(json_object.peek(self._offered.get(name)).get("listChanged", b"")) == b"true"
         }
 
     def _subscribe(self, request: Request) -> Effects:
-        if bytes(members.peek(self._offered.get("resources")).get("subscribe", b"")) != b"true":
+        if bytes(json_object.peek(self._offered.get("resources")).get("subscribe", b"")) != b"true":
             return _fail(request.id, METHOD_NOT_FOUND, "the server has no subscriptions to resources")
-        uri = members.string(members.peek(request.params).get("uri"))
+        uri = json_object.string(json_object.peek(request.params).get("uri"))
         if len(self._changes) >= self._limits.in_flight:
             text = f"{self._limits.in_flight} changes of subscriptions wait for the server"
             return _fail(request.id, INTERNAL_ERROR, text)
@@ -653,8 +660,8 @@ class ToModern:
         if change is None or named != change.id:
             yield Note("dropped an acknowledgement of nothing that was asked")
             return
-        granted = members.peek(members.peek(message.params).get("notifications"))
-        uris = {members.string(uri) for uri in members.items(granted.get("resourceSubscriptions"))}
+        granted = json_object.peek(json_object.peek(message.params).get("notifications"))
+        uris = {json_object.string(uri) for uri in json_object.items(granted.get("resourceSubscriptions"))}
         old, self._listening = self._listening, change.id
         self._uris = tuple(uri for uri in change.uris if uri in uris)
         self._change = None
@@ -677,7 +684,7 @@ class ToModern:
             if kind in granted:
                 yield ToAsker(Notification(f"notifications/{name}/list_changed", b""))
         for uri in self._uris:
-            yield ToAsker(Notification("notifications/resources/updated", members.write({"uri": uri})))
+            yield ToAsker(Notification("notifications/resources/updated", json_object.write({"uri": uri})))
 
     def _listen_cancelled(self, named: bytes) -> Effects:
         # How a server may end a subscription on a pipe, and nothing else (digest B1).
@@ -724,11 +731,11 @@ def _raw_of(value: object) -> msgspec.Raw | None:
 
 
 def _unsubscribed(params: bytes) -> bytes:
-    found = members.peek(params)
-    meta = members.peek(found.get("_meta"))
-    meta.pop(modern.SUBSCRIPTION_ID, None)
+    found = json_object.peek(params)
+    meta = json_object.peek(found.get("_meta"))
+    meta.pop(stateless_request.SUBSCRIPTION_ID, None)
     if meta:
-        found["_meta"] = members.raw(members.write(meta))
+        found["_meta"] = json_object.raw(json_object.write(meta))
     else:
         found.pop("_meta", None)
-    return members.write(found) if found else b""
+    return json_object.write(found) if found else b""

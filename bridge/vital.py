@@ -10,15 +10,17 @@ from typing import Final
 
 from ..transports.child import Child, ChildBusy, ChildGone, OnLine, Rest
 from ..transports.lines import Overlong
-from ..validators import envelope, members, modern
-from ..validators.envelope import Response
+from ..validators import json_object, jsonrpc, stateless_request
+from ..validators.jsonrpc import Response
 from ..validators.limits import Limits
 from ..validators.rejection import Rejection
 
 # No client can know it, and use it as its own.
 _ID: Final = b'"mcp-bridge-%b"' % secrets.token_hex(8).encode()
-_PING: Final = envelope.request(_ID, "ping", b"")
-_DISCOVER: Final = envelope.request(_ID, "server/discover", members.write({"_meta": modern.OWN_META}))
+_PING: Final = jsonrpc.request(_ID, "ping", b"")
+_DISCOVER: Final = jsonrpc.request(
+    _ID, "server/discover", json_object.write({"_meta": stateless_request.OWN_META})
+)
 
 
 class Vital:
@@ -69,7 +71,7 @@ class Vital:
 
     def _is_answer(self, line: bytes) -> bool:
         try:
-            message = envelope.decode(line, self._limits, deep=True)
+            message = jsonrpc.decode(line, self._limits, deep=True)
         except Rejection:
             return False
         return isinstance(message, Response) and message.id == _ID

@@ -12,11 +12,11 @@ from typing import Any, Final, Protocol
 
 import trio
 
-from ..validators.envelope import error
 from ..validators.http_body import check_length
 from ..validators.http_head import Head, parse_head
+from ..validators.incremental_json import Gathering
+from ..validators.jsonrpc import error
 from ..validators.limits import Limits
-from ..validators.pieces import Gathering
 from ..validators.rejection import INTERNAL_ERROR, INVALID_REQUEST, Rejection
 from .http1 import SAFE_HEADERS, STREAM_HEADERS, Service
 from .options import ANONYMOUS, Headers

@@ -18,11 +18,11 @@ from typing import Final, Protocol
 import attrs
 import trio
 
-from ..validators.envelope import error
 from ..validators.http_body import ChunkedDecoder, check_length
 from ..validators.http_head import Head, parse_head, reject_early, skip_empty_lines
+from ..validators.incremental_json import Gathering
+from ..validators.jsonrpc import error
 from ..validators.limits import Limits
-from ..validators.pieces import Gathering
 from ..validators.rejection import INVALID_REQUEST, Rejection
 from .gate import Gate
 from .options import ANONYMOUS, Headers, both_spellings

@@ -34,8 +34,8 @@ from hypercorn.trio.tcp_server import TCPServer
 from hypercorn.trio.worker_context import WorkerContext
 from hypercorn.utils import filter_pseudo_headers
 
-from ..validators.envelope import error
-from ..validators.h2_frames import FrameFlood, FrameMeter, answer, calm_down, first_head, no_more
+from ..validators.http2_frames import FrameFlood, FrameMeter, answer, calm_down, first_head, no_more
+from ..validators.jsonrpc import error
 from ..validators.limits import Limits
 from ..validators.rejection import Rejection
 from .asgi import AsgiApp, AsgiScope, Send, head_of

@@ -16,7 +16,7 @@ from typing import Final
 import attrs
 import trio
 
-from ..validators.envelope import error
+from ..validators.jsonrpc import error
 from ..validators.rejection import INVALID_REQUEST, Rejection
 from .http1 import LINGER_BYTES, LINGER_SECONDS, Connection, Service, TlsWire, answer_at_once
 from .quota import HANDSHAKE, NO_HEAD, REFUSED, Seat

@@ -11,12 +11,12 @@ from typing import Final
 
 import trio
 
-from ..validators.envelope import Message, Notification, Request, invalid
+from ..validators.content_negotiation import Accepts
+from ..validators.json_object import LARGE, decoded_once
+from ..validators.jsonrpc import Message, Notification, Request, invalid
 from ..validators.limits import Limits
-from ..validators.media import Accepts
-from ..validators.members import LARGE, decoded_once
-from ..validators.modern import check_headers, check_meta, read_envelope
 from ..validators.rejection import INVALID_REQUEST, Rejection
+from ..validators.stateless_request import check_headers, check_meta, read_envelope
 from . import event_stream
 from .outlet import FINISHED, GONE, Outlet
 from .ports import Backend, Desk, Exchange, GoOn, ModernRequest

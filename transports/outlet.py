@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Final
 
 import trio
 
-from ..validators.envelope import answered_id, error
+from ..validators.jsonrpc import answered_id, error
 from ..validators.limits import Limits
 from ..validators.rejection import SERVER_ERROR
 from .readiness import Spot

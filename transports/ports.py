@@ -7,10 +7,10 @@ from collections.abc import Awaitable, Callable, Mapping
 from contextlib import AbstractContextManager
 from typing import NamedTuple, Protocol, runtime_checkable
 
-from ..validators.envelope import Message, Notification, Request
 from ..validators.http_head import Head
-from ..validators.modern import Envelope
+from ..validators.jsonrpc import Message, Notification, Request
 from ..validators.rejection import Rejection
+from ..validators.stateless_request import Envelope
 from .options import Headers
 from .outlet import Outlet
 from .peer import Caller

@@ -8,10 +8,10 @@ from collections.abc import Callable, Mapping
 
 import trio
 
-from ..validators.envelope import decode, is_batch
+from ..validators.content_negotiation import accepts
+from ..validators.json_object import LARGE
+from ..validators.jsonrpc import decode, is_batch
 from ..validators.limits import Limits
-from ..validators.media import accepts
-from ..validators.members import LARGE
 from ..validators.rejection import INVALID_REQUEST, SESSION_NOT_FOUND, Rejection
 from . import event_stream
 from .ports import Backend, Endpoint, Exchange

@@ -15,7 +15,9 @@ from typing import TYPE_CHECKING, Final
 
 import trio
 
-from ..validators.envelope import (
+from ..validators.content_negotiation import Accepts, accepts, is_json
+from ..validators.json_object import LARGE, decoded_once
+from ..validators.jsonrpc import (
     Message,
     Request,
     Response,
@@ -29,17 +31,15 @@ from ..validators.envelope import (
     split_batch,
 )
 from ..validators.limits import Limits
-from ..validators.media import Accepts, accepts, is_json
-from ..validators.members import LARGE, decoded_once
-from ..validators.modern import SUPPORTED, is_modern, may_be_modern
-from ..validators.rejection import INVALID_PARAMS, INVALID_REQUEST, SERVER_ERROR, Rejection
-from ..validators.shapes import (
+from ..validators.mcp_params import (
     BATCH_REVISION,
     LEGACY_REVISIONS,
     PRIMING_SINCE,
     assumed_revision,
     check_version_header,
 )
+from ..validators.rejection import INVALID_PARAMS, INVALID_REQUEST, SERVER_ERROR, Rejection
+from ..validators.stateless_request import SUPPORTED, is_modern, may_be_modern
 from . import event_stream
 from .modern import begin_modern, read_modern, serve_modern
 from .options import Headers

@@ -12,7 +12,8 @@ from typing import Final
 
 import trio
 
-from ..validators.envelope import (
+from ..validators.json_object import LARGE, decoded_once
+from ..validators.jsonrpc import (
     Message,
     Notification,
     Request,
@@ -24,10 +25,9 @@ from ..validators.envelope import (
     response,
 )
 from ..validators.limits import Limits
-from ..validators.members import LARGE, decoded_once
-from ..validators.modern import check_meta, check_supported, is_modern, read_envelope
+from ..validators.mcp_params import read_cancelled
 from ..validators.rejection import Rejection
-from ..validators.shapes import read_cancelled
+from ..validators.stateless_request import check_meta, check_supported, is_modern, read_envelope
 from ..validators.ws_frames import (
     GOING_AWAY,
     INTERNAL,

@@ -8,8 +8,8 @@ import re
 from typing import Final, Literal
 
 from .http_head import TCHAR, Head
+from .incremental_json import Gathering
 from .limits import Limits
-from .pieces import Gathering
 from .rejection import INVALID_REQUEST, Rejection
 
 # 64 bits, as everybody's counters; a longer size can only be an attempt to overflow one.

@@ -9,7 +9,7 @@ import base64
 import hashlib
 from typing import Final, NamedTuple
 
-from .pieces import WORTH_CHECKING, Gathering, fault_of
+from .incremental_json import WORTH_CHECKING, Gathering, fault_of
 from .rejection import INVALID_REQUEST, PARSE_ERROR, Rejection
 
 NORMAL: Final = 1000

@@ -7,7 +7,7 @@ import pytest
 
 from mcpbridged.bridge.choice import _FEATURES, EVERYTHING, Choice, feature_of
 from mcpbridged.bridge.config import Feature
-from mcpbridged.validators.envelope import Response
+from mcpbridged.validators.jsonrpc import Response
 from mcpbridged.validators.rejection import Rejection
 
 

@@ -5,7 +5,7 @@ import json
 import pytest
 
 from mcpbridged.bridge import extensions, for_legacy, for_modern
-from mcpbridged.validators import members
+from mcpbridged.validators import json_object
 
 PREFIX = "io.modelcontextprotocol/"
 TASKS = f"{PREFIX}tasks"
@@ -56,7 +56,7 @@ def test_settings_are_declared_as_they_were():
     text = b'{"extensions":{"a/b":{"n":1.50}},"experimental":{"x":{"y":null}},"roots":{}}'
     declared = extensions.declared_in(text)
     assert declared == {("extensions", "a/b"): b'{"n":1.50}', ("experimental", "x"): b'{"y":null}'}
-    written = members.write(extensions.as_capabilities(declared.items()))
+    written = json_object.write(extensions.as_capabilities(declared.items()))
     assert written == b'{"extensions":{"a/b":{"n":1.50}},"experimental":{"x":{"y":null}}}'
 
 
@@ -71,7 +71,7 @@ def test_settings_are_declared_as_they_were():
     ],
 )
 def test_extensions_of_one_era_are_not_carried(capabilities, carried):
-    assert json.loads(members.write(extensions.carried(members.peek(raw(capabilities))))) == carried
+    assert json.loads(json_object.write(extensions.carried(json_object.peek(raw(capabilities))))) == carried
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ import pytest
 from mcpbridged.bridge import errors, for_modern
 from mcpbridged.bridge.errors import read_fault
 from mcpbridged.bridge.for_modern import Profile, has_failed, profile_of
-from mcpbridged.validators.envelope import Response
+from mcpbridged.validators.jsonrpc import Response
 
 
 @pytest.mark.parametrize(

@@ -2,7 +2,7 @@ import pytest
 
 from mcpbridged.bridge.hearing import Hearing
 from mcpbridged.transports.lines import Overlong
-from mcpbridged.validators.envelope import Notification, Response
+from mcpbridged.validators.jsonrpc import Notification, Response
 from mcpbridged.validators.limits import Limits
 
 NOTE = b'{"jsonrpc":"2.0","method":"a/b"}'

@@ -7,8 +7,8 @@ import pytest
 
 from mcpbridged.bridge import membership, merging
 from mcpbridged.bridge.membership import Membership
-from mcpbridged.validators import members
-from mcpbridged.validators.envelope import Notification
+from mcpbridged.validators import json_object
+from mcpbridged.validators.jsonrpc import Notification
 from mcpbridged.validators.rejection import Rejection
 
 SERVERS = ("git", "time")
@@ -70,16 +70,16 @@ def test_what_a_completion_is_about():
 
 def test_all_are_asked_for_their_first_page_and_not_for_progress():
     params = b'{"cursor":"x","_meta":{"progressToken":7,"a": 1},"more":[ 1 ]}'
-    assert members.write(merging.for_all(params)) == b'{"_meta":{"a":1},"more":[ 1 ]}'
+    assert json_object.write(merging.for_all(params)) == b'{"_meta":{"a":1},"more":[ 1 ]}'
     untouched = b'{"_meta":{ "a": 1}}'
-    assert members.write(merging.for_all(untouched)) == untouched
+    assert json_object.write(merging.for_all(untouched)) == untouched
     with pytest.raises(Rejection):
         merging.for_all(b"[]")
 
 
 def test_a_request_of_our_own_is_about_nothing_that_its_cause_is_about():
     params = b'{"uri":"a://1","requestState":"s","_meta":{"progressToken":7,"a": 1}}'
-    assert members.write(merging.about_nothing(params)) == b'{"_meta":{"a":1}}'
+    assert json_object.write(merging.about_nothing(params)) == b'{"_meta":{"a":1}}'
 
 
 def test_tools_are_listed_under_their_servers_names_in_the_order_of_the_servers():
@@ -215,7 +215,7 @@ def test_what_all_offer_together():
         "instructions": "Be quick.",
         "ttlMs": 300,
     }
-    both = {"git": members.peek(text(about_git)), "time": members.peek(text(about_time))}
+    both = {"git": json_object.peek(text(about_git)), "time": json_object.peek(text(about_time))}
     assert json.loads(merging.discovered(both, whole=True)) == {
         "resultType": "complete",
         "supportedVersions": ["2026-07-28"],
@@ -236,7 +236,7 @@ def test_what_all_offer_together():
     "value", ["{}", '{"ttlMs":-1}', '{"ttlMs":1.5}', '{"ttlMs":"9"}', '{"ttlMs":99999999999}']
 )
 def test_what_has_no_time_to_be_kept_is_not_kept_and_instructions_need_not_be(value):
-    found = json.loads(merging.discovered({"git": members.peek(value.encode())}, whole=True))
+    found = json.loads(merging.discovered({"git": json_object.peek(value.encode())}, whole=True))
     assert found["ttlMs"] == 0
     assert "instructions" not in found
 
@@ -245,7 +245,9 @@ def test_where_a_server_may_come_later_everything_is_offered():
     about_git = {"capabilities": {"tools": {}, "prompts": {"odd": True}}}
     about = Membership({"git": 1}, without=("logging", "prompts", "sampling"))
     found = json.loads(
-        merging.discovered({"git": members.peek(text(about_git))}, whole=False, about=about, everything=True)
+        merging.discovered(
+            {"git": json_object.peek(text(about_git))}, whole=False, about=about, everything=True
+        )
     )
     assert found["capabilities"] == {
         "tools": {"listChanged": True},
@@ -257,7 +259,7 @@ def test_where_a_server_may_come_later_everything_is_offered():
 
 def test_an_operator_says_what_the_aggregate_is():
     about = Membership({}, name="n", version="v", title="t", instructions="be brief")
-    git = members.peek(text({"instructions": "git it"}))
+    git = json_object.peek(text({"instructions": "git it"}))
     found = json.loads(merging.discovered({"git": git}, whole=True, about=about))
     assert found["instructions"] == "be brief"
     assert found["_meta"] == {
@@ -342,7 +344,7 @@ def test_a_subscription_asks_each_server_for_what_is_its():
 def test_the_changes_of_lists_that_are_asked_for():
     wanted = {"toolsListChanged": True, "promptsListChanged": False, "odd": True, "resourceSubscriptions": []}
     kinds = merging.asked(text({"notifications": wanted}))
-    assert members.write(kinds) == b'{"toolsListChanged":true}'
+    assert json_object.write(kinds) == b'{"toolsListChanged":true}'
     assert merging.asked(b"{}") == {}
     assert merging.is_change("notifications/tools/list_changed")
     assert not merging.is_change("notifications/resources/updated")
@@ -351,8 +353,8 @@ def test_the_changes_of_lists_that_are_asked_for():
 
 def test_what_was_granted_is_granted_together():
     granted = [
-        members.peek(text({"toolsListChanged": True, "resourceSubscriptions": ["a://1"]})),
-        members.peek(
+        json_object.peek(text({"toolsListChanged": True, "resourceSubscriptions": ["a://1"]})),
+        json_object.peek(
             text(
                 {
                     "toolsListChanged": False,
@@ -374,15 +376,15 @@ def test_what_was_granted_is_granted_together():
 
 def test_every_subscribed_resource_may_have_changed_while_its_server_could_not_say_so():
     granted = {"toolsListChanged": True, "promptsListChanged": False, "odd": True}
-    assert merging.updates(members.peek(text({**granted, "resourceSubscriptions": ["a://1"]}))) == [
+    assert merging.updates(json_object.peek(text({**granted, "resourceSubscriptions": ["a://1"]}))) == [
         Notification("notifications/resources/updated", b'{"uri":"a://1"}'),
     ]
     assert merging.updates({}) == []
 
 
 def test_who_comes_back_changes_the_lists_that_anybody_tells_of():
-    one = members.peek(text({"toolsListChanged": True, "promptsListChanged": False}))
-    two = members.peek(text({"toolsListChanged": True, "resourceSubscriptions": ["a://1"]}))
+    one = json_object.peek(text({"toolsListChanged": True, "promptsListChanged": False}))
+    two = json_object.peek(text({"toolsListChanged": True, "resourceSubscriptions": ["a://1"]}))
     assert merging.relisted([one, two]) == [Notification("notifications/tools/list_changed", b"{}")]
     assert merging.relisted([]) == []
 
@@ -414,7 +416,7 @@ def test_the_daemon_says_who_the_members_are():
 
 
 def offering(**capabilities):
-    return members.peek(text({"capabilities": capabilities}))
+    return json_object.peek(text({"capabilities": capabilities}))
 
 
 def test_the_extensions_of_all_are_offered_with_the_settings_of_the_first():

@@ -10,8 +10,8 @@ from mcpbridged.bridge.naming import in_the_name_of, named_client, with_client
 from mcpbridged.bridge.placement import Declared, client_of, declared, fingerprint, of_session
 from mcpbridged.transports import peer
 from mcpbridged.transports.peer import UNKNOWN, Caller
-from mcpbridged.validators import members
-from mcpbridged.validators.envelope import Request
+from mcpbridged.validators import json_object
+from mcpbridged.validators.jsonrpc import Request
 
 INFO = "io.modelcontextprotocol/clientInfo"
 CAPABILITIES = "io.modelcontextprotocol/clientCapabilities"
@@ -106,6 +106,6 @@ def test_a_request_of_ours_is_made_in_the_name_of_a_client():
 def test_the_settings_of_extensions_are_carried_as_they_were_declared():
     one = declared(b'{"roots":{},"extensions":{"a/b":{"n":1.50}}}')
     two = declared(b'{"experimental":{"x":{}},"extensions":{"io.modelcontextprotocol/tasks":{}}}')
-    assert members.write(one.joined(two).capabilities()) == (
+    assert json_object.write(one.joined(two).capabilities()) == (
         b'{"roots":{},"extensions":{"a/b":{"n":1.50}},"experimental":{"x":{}}}'
     )

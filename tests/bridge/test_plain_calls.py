@@ -8,7 +8,7 @@ from mcpbridged.bridge import for_modern
 from mcpbridged.bridge.effects import ToAsker, ToServer
 from mcpbridged.bridge.for_modern import Profile
 from mcpbridged.bridge.to_legacy import ToLegacy
-from mcpbridged.validators.envelope import Request, Response
+from mcpbridged.validators.jsonrpc import Request, Response
 from mcpbridged.validators.limits import Limits
 
 ENVELOPE = b'{"io.modelcontextprotocol/protocolVersion":"2026-07-28","io.modelcontextprotocol/clientCapabilities":{}}'

@@ -10,10 +10,10 @@ from mcpbridged.bridge.choice import EVERYTHING, Choice
 from mcpbridged.bridge.effects import Contradiction, Done, Note, Revive, ToClient, ToServer
 from mcpbridged.bridge.relay import Asked, Relay
 from mcpbridged.bridge.sealing import Seal
-from mcpbridged.validators.envelope import Notification, Request, Response
+from mcpbridged.validators.jsonrpc import Notification, Request, Response
 from mcpbridged.validators.limits import Limits
-from mcpbridged.validators.modern import read_envelope
 from mcpbridged.validators.rejection import Rejection
+from mcpbridged.validators.stateless_request import read_envelope
 
 LIMITS = Limits()
 PREFIX = "io.modelcontextprotocol/"

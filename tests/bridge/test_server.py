@@ -26,10 +26,10 @@ from mcpbridged.transports.ports import ModernRequest
 from mcpbridged.transports.readiness import Readiness
 from mcpbridged.transports.spawner import Spawner
 from mcpbridged.transports.websocket import _Talk
-from mcpbridged.validators.envelope import Notification, Request
+from mcpbridged.validators.jsonrpc import Notification, Request
 from mcpbridged.validators.limits import Limits
-from mcpbridged.validators.modern import read_envelope
 from mcpbridged.validators.rejection import Rejection
+from mcpbridged.validators.stateless_request import read_envelope
 
 pytestmark = pytest.mark.anyio
 INITIALIZE = b'{"protocolVersion":"2025-11-25","capabilities":{},"clientInfo":{"name":"t","version":"1"}}'

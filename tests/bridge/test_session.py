@@ -21,7 +21,7 @@ from mcpbridged.bridge.session import (
     ToClient,
     ToUpstream,
 )
-from mcpbridged.validators.envelope import Notification, Request, Response, decode
+from mcpbridged.validators.jsonrpc import Notification, Request, Response, decode
 from mcpbridged.validators.limits import Limits
 from mcpbridged.validators.rejection import INVALID_REQUEST, SERVER_ERROR, Rejection
 

@@ -8,7 +8,7 @@ import pytest
 from mcpbridged.bridge import session as core
 from mcpbridged.bridge.choice import Choice
 from mcpbridged.bridge.session import Done, Revive, Session, ToChild, ToClient, ToUpstream
-from mcpbridged.validators.envelope import Notification, Request, Response
+from mcpbridged.validators.jsonrpc import Notification, Request, Response
 from mcpbridged.validators.limits import Limits
 from mcpbridged.validators.rejection import Rejection
 

@@ -21,7 +21,7 @@ from mcpbridged.bridge.shared_upstream import (
     Undeclared,
     Unopened,
 )
-from mcpbridged.validators.envelope import Notification, Request, Response
+from mcpbridged.validators.jsonrpc import Notification, Request, Response
 from mcpbridged.validators.limits import Limits
 
 OFFERED = {

@@ -19,10 +19,10 @@ from mcpbridged.bridge.effects import (
 from mcpbridged.bridge.for_modern import Profile
 from mcpbridged.bridge.relay import Asked
 from mcpbridged.bridge.to_legacy import COMPLETION, GATHERING, ToLegacy
-from mcpbridged.validators import members
-from mcpbridged.validators.envelope import Notification, Request, Response
+from mcpbridged.validators import json_object
+from mcpbridged.validators.jsonrpc import Notification, Request, Response
 from mcpbridged.validators.limits import Limits
-from mcpbridged.validators.modern import Envelope
+from mcpbridged.validators.stateless_request import Envelope
 
 LIMITS = Limits()
 EVERYTHING = Profile(roots=True, sampling=True, form=True, url=True)
@@ -270,7 +270,7 @@ def test_the_envelope_is_taken_off_and_other_meta_stays():
 )
 def test_a_progress_token_is_replaced_however_it_is_written(meta, kept, token):
     for _ in range(2):
-        found = {"_meta": members.raw(meta)}
+        found = {"_meta": json_object.raw(meta)}
         assert for_modern.token_and_level(found["_meta"]) == (token, "")
         params = for_modern.without_envelope(found, b"9")
         assert params == (b"" if kept is None else b'{"_meta":%b}' % kept)

@@ -15,7 +15,7 @@ from mcpbridged.bridge.choice import Choice
 from mcpbridged.bridge.effects import Revive, ToClient, ToServer
 from mcpbridged.bridge.session import OPEN, EndStream, Session, ToUpstream
 from mcpbridged.bridge.shared_upstream import CallsLost, Front, SharedUpstream, ToFront
-from mcpbridged.validators.envelope import Notification, Request, Response
+from mcpbridged.validators.jsonrpc import Notification, Request, Response
 from mcpbridged.validators.limits import Limits
 from mcpbridged.validators.rejection import Rejection
 

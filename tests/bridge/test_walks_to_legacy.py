@@ -21,10 +21,10 @@ from mcpbridged.bridge.for_modern import Profile
 from mcpbridged.bridge.relay import Asked, Relay
 from mcpbridged.bridge.sealing import Seal
 from mcpbridged.bridge.to_legacy import ToLegacy
-from mcpbridged.validators.envelope import Notification, Request, Response
+from mcpbridged.validators.jsonrpc import Notification, Request, Response
 from mcpbridged.validators.limits import Limits
-from mcpbridged.validators.modern import LOG_LEVELS, read_envelope
 from mcpbridged.validators.rejection import Rejection
+from mcpbridged.validators.stateless_request import LOG_LEVELS, read_envelope
 
 LIMITS = Limits(in_flight=12, held_calls=3, held_seconds=50)
 EVERYTHING = Profile(roots=True, sampling=True, form=True, url=True)

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from mcpbridged.bridge.effects import Later, Note, Revive, ToAsker, ToClient, ToServer
 from mcpbridged.bridge.session import OPEN, EndStream, Session, ToChild
 from mcpbridged.bridge.to_modern import ToModern
-from mcpbridged.validators.envelope import Notification, Request, Response, decode
+from mcpbridged.validators.jsonrpc import Notification, Request, Response, decode
 from mcpbridged.validators.limits import Limits
 from mcpbridged.validators.rejection import Rejection
 

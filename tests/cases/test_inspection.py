@@ -11,14 +11,19 @@ from mcpbridged.bridge.choice import Choice
 from mcpbridged.bridge.effects import ToClient, ToServer
 from mcpbridged.bridge.relay import Asked, Relay
 from mcpbridged.bridge.sealing import Seal
-from mcpbridged.validators import members, modern
-from mcpbridged.validators.envelope import Request, Response
+from mcpbridged.validators import json_object, stateless_request
+from mcpbridged.validators.jsonrpc import Request, Response
 from mcpbridged.validators.limits import Limits
 from mcpbridged.validators.rejection import Rejection
 
 LIMITS = Limits(list_bytes=100_000, list_items=100, schema_bytes=4000)
 TOOL = b'{"name":"t","inputSchema":{}}'
-META = json.dumps({modern.PROTOCOL_VERSION: modern.MODERN_REVISION, modern.CLIENT_CAPABILITIES: {}}).encode()
+META = json.dumps(
+    {
+        stateless_request.PROTOCOL_VERSION: stateless_request.MODERN_REVISION,
+        stateless_request.CLIENT_CAPABILITIES: {},
+    }
+).encode()
 
 
 def listed(tools, more=b""):
@@ -77,7 +82,9 @@ class World:
 
     def asked(self, params, method="tools/call", headers=None, name="t", state=None, token=b""):
         request = Request(b"%d" % next(self.numbers), method, params)
-        envelope = modern.Envelope(modern.MODERN_REVISION, b"{}", "", token, name, state)
+        envelope = stateless_request.Envelope(
+            stateless_request.MODERN_REVISION, b"{}", "", token, name, state
+        )
         asked = Asked("me", request, envelope, {} if headers is None else headers, object(), pipe=False)
         return list(self.relay.asked(asked))
 
@@ -149,10 +156,10 @@ def nested_schema(size):
 def test_r04_a_nested_schema_is_parsed_once():
     schema = nested_schema(250_000)
     began = time.thread_time()
-    assert modern.mirrors(schema) == ()
+    assert stateless_request.mirrors(schema) == ()
     assert time.thread_time() - began < 20 * timed(lambda: json.loads(schema)) + 0.05
     with pytest.raises(Rejection, match="schema_bytes"):
-        modern.mirrors(nested_schema(300_000))
+        stateless_request.mirrors(nested_schema(300_000))
 
 
 def timed(call):
@@ -175,9 +182,9 @@ def test_r04_only_what_may_be_the_annotation_is_looked_into(spelled, annotated):
     schema = b'{"properties":{"a":{"type":"string","%b":"A"}},"x":"%b"}' % (spelled, b"a" * 300_000)
     if annotated:
         with pytest.raises(Rejection):
-            modern.mirrors(schema)
+            stateless_request.mirrors(schema)
     else:
-        assert modern.mirrors(schema) == ()
+        assert stateless_request.mirrors(schema) == ()
 
 
 # ---- requestState
@@ -196,8 +203,8 @@ def test_r04_a_forged_state_is_refused_before_anything_is_read(monkeypatch):
     def read(_text):
         raise AssertionError
 
-    monkeypatch.setattr(members, "read", read)
-    monkeypatch.setattr(members, "peek", read)
+    monkeypatch.setattr(json_object, "read", read)
+    monkeypatch.setattr(json_object, "peek", read)
     with pytest.raises(Rejection, match="Invalid or expired requestState"):
         world.asked(arguments, state=state, token=b"1")
 
@@ -220,7 +227,7 @@ def test_r04_a_state_is_good_for_its_own_arguments_however_large():
 def test_r04_the_tasks_of_a_subscription_are_limited():
     relay = Relay(LIMITS, Seal(b"key"), shared=True)
     params = b'{"notifications":{"taskIds":[%b""]},"_meta":%b}' % (b'"",' * 200, META)
-    envelope = modern.Envelope(modern.MODERN_REVISION, b"{}", "", b"", "", None)
+    envelope = stateless_request.Envelope(stateless_request.MODERN_REVISION, b"{}", "", b"", "", None)
     asked = Asked("me", Request(b"1", "subscriptions/listen", params), envelope, None, object(), pipe=True)
     with pytest.raises(Rejection, match="list_items"):
         list(relay.asked(asked))
@@ -238,9 +245,9 @@ def test_r04_the_tasks_of_a_subscription_are_limited():
 def test_r04_a_list_that_must_be_changed_for_a_modern_client_is_limited(word, filler, told):
     listing = b'{"tools":[%b{"%b":{}}]}' % (filler, word)
     with pytest.raises(Rejection, match=told):
-        for_modern.result("tools/list", listing, members.raw(b"{}"), "c.", LIMITS)
+        for_modern.result("tools/list", listing, json_object.raw(b"{}"), "c.", LIMITS)
     plain = b'{"tools":[%b{"a\\u00e9":1}]}' % filler
-    assert filler in for_modern.result("tools/list", plain, members.raw(b"{}"), "c.", LIMITS)
+    assert filler in for_modern.result("tools/list", plain, json_object.raw(b"{}"), "c.", LIMITS)
 
 
 def test_r04_a_list_beyond_the_limits_names_no_tools_that_are_tasks_only():
@@ -275,7 +282,7 @@ def test_r04_a_result_that_must_be_changed_for_a_legacy_client_is_limited(method
 
 
 def test_r04_messages_of_a_sampling_request_are_limited():
-    params = {"messages": members.raw(b"[%b1]" % (b"{}," * 101))}
+    params = {"messages": json_object.raw(b"[%b1]" % (b"{}," * 101))}
     with pytest.raises(Rejection, match="list_items"):
         for_legacy.messages_for("2025-03-26", params, LIMITS)
 
@@ -286,13 +293,13 @@ def test_r04_messages_of_a_sampling_request_are_limited():
 @pytest.mark.parametrize("method", merging.LISTS)
 def test_r04_a_list_that_is_merged_is_limited(method):
     where, _ = merging.LISTS[method]
-    page = {where: members.raw(b"[%b{}]" % (b"{}," * 60))}
+    page = {where: json_object.raw(b"[%b{}]" % (b"{}," * 60))}
     assert len(merging.page(method, page, 0, LIMITS)) == 61
     assert merging.page(method, {}, 0, LIMITS) == []
     with pytest.raises(Rejection, match="list_items"):
         merging.page(method, page, 61, LIMITS)
     with pytest.raises(Rejection, match="list_bytes"):
-        merging.page(method, {where: members.raw(b'["%b"]' % (b"a" * 100_000))}, 0, LIMITS)
+        merging.page(method, {where: json_object.raw(b'["%b"]' % (b"a" * 100_000))}, 0, LIMITS)
 
 
 def test_a_tool_without_a_readable_name_is_no_tool_of_a_pattern():

@@ -11,7 +11,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from mcpbridged.validators.pieces import DepthMeter, depth_ok
+from mcpbridged.validators.incremental_json import DepthMeter, depth_ok
 
 MIB = 1024 * 1024
 SIZE = 4 * MIB - 4096

@@ -18,7 +18,7 @@ from mcpbridged.bridge.sealing import Seal
 from mcpbridged.bridge.shared_upstream import SharedUpstream
 from mcpbridged.bridge.to_legacy import ToLegacy
 from mcpbridged.bridge.to_modern import ToModern
-from mcpbridged.validators.envelope import Notification, Request
+from mcpbridged.validators.jsonrpc import Notification, Request
 from mcpbridged.validators.limits import Limits
 
 from .lines_support import META, WAYS, client, served

@@ -6,13 +6,13 @@ import time
 import pytest
 
 from mcpbridged.bridge.reconnection import AWAY, OPEN, Reconnection, ToClient, ToServer
-from mcpbridged.validators import envelope
+from mcpbridged.validators import jsonrpc
 from mcpbridged.validators.limits import Limits
 
 from ..e2e.test_modern_http import request, tool
 from .test_connect_again import Home, call, connected, message
 
-REFUSED = envelope.error(b"1", -32000, "the bridge is stopping", {"reason": "stopping"})
+REFUSED = jsonrpc.error(b"1", -32000, "the bridge is stopping", {"reason": "stopping"})
 QUICK = json.dumps(call(1, "quick")).encode()
 LISTEN = json.dumps(message("subscriptions/listen", 1)).encode()
 
@@ -117,10 +117,10 @@ def test_a_refused_request_is_sent_again_once_and_only_on_the_next_connection():
 @pytest.mark.parametrize(
     "error",
     [
-        envelope.error(b"1", -32603, "in flight", {"reason": "stopping"}),
-        envelope.error(b"1", -32000, "full", {"reason": "busy"}),
-        envelope.error(b"1", -32000, "of a server"),
-        envelope.error(b"2", -32000, "unknown", {"reason": "stopping"}),
+        jsonrpc.error(b"1", -32603, "in flight", {"reason": "stopping"}),
+        jsonrpc.error(b"1", -32000, "full", {"reason": "busy"}),
+        jsonrpc.error(b"1", -32000, "of a server"),
+        jsonrpc.error(b"2", -32000, "unknown", {"reason": "stopping"}),
     ],
     ids=["in flight", "another reason", "no reason", "another id"],
 )

@@ -7,10 +7,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mcpbridged.validators import envelope
-from mcpbridged.validators.envelope import Notification, Request, Response, decode
+from mcpbridged.validators import jsonrpc
+from mcpbridged.validators.incremental_json import CheckedText, Gathering, depth_ok
+from mcpbridged.validators.jsonrpc import Notification, Request, Response, decode
 from mcpbridged.validators.limits import Limits
-from mcpbridged.validators.pieces import CheckedText, Gathering, depth_ok
 from mcpbridged.validators.rejection import INVALID_REQUEST, PARSE_ERROR, Rejection
 
 LIMITS = Limits()
@@ -150,9 +150,9 @@ def test_what_is_not_a_message_is_an_invalid_request(text, told):
 @pytest.mark.parametrize("text", [b"x" * 100_000, b"\\n" * 50_000])
 def test_a_large_result_is_passed_on_without_a_copy(text):
     line = b'{"jsonrpc":"2.0","id":1,"result":{"text":"%b"}}' % text
-    assert envelope.response(b'"7"', decode(line, LIMITS)) == line.replace(b'"id":1', b'"id":"7"')
+    assert jsonrpc.response(b'"7"', decode(line, LIMITS)) == line.replace(b'"id":1', b'"id":"7"')
     spaced = line.replace(b'"id":1', b'"id":\r1')
-    assert envelope.response(b"1", decode(spaced, LIMITS)) == line
+    assert jsonrpc.response(b"1", decode(spaced, LIMITS)) == line
 
 
 def test_exactly_the_depth_limit_passes():
@@ -165,19 +165,17 @@ def test_an_unknown_member_that_repeats_the_params_text_does_not_hide_a_repetiti
 
 
 def test_what_is_rebuilt_is_one_line_with_the_same_ids():
-    assert (
-        envelope.request(b"7", "a", b'{"b":1}') == b'{"jsonrpc":"2.0","id":7,"method":"a","params":{"b":1}}'
-    )
-    assert envelope.request(b'"x"', 'quo"te', b"") == b'{"jsonrpc":"2.0","id":"x","method":"quo\\"te"}'
-    assert envelope.notification("n", b"") == b'{"jsonrpc":"2.0","method":"n"}'
-    assert envelope.response(b"9", Response(b"1", b"{}", b"")) == b'{"jsonrpc":"2.0","id":9,"result":{}}'
-    assert envelope.response(b"9", Response(b"1", b"", b"{}")) == b'{"jsonrpc":"2.0","id":9,"error":{}}'
-    assert json.loads(envelope.error(b"null", -1, "a\nb")) == {
+    assert jsonrpc.request(b"7", "a", b'{"b":1}') == b'{"jsonrpc":"2.0","id":7,"method":"a","params":{"b":1}}'
+    assert jsonrpc.request(b'"x"', 'quo"te', b"") == b'{"jsonrpc":"2.0","id":"x","method":"quo\\"te"}'
+    assert jsonrpc.notification("n", b"") == b'{"jsonrpc":"2.0","method":"n"}'
+    assert jsonrpc.response(b"9", Response(b"1", b"{}", b"")) == b'{"jsonrpc":"2.0","id":9,"result":{}}'
+    assert jsonrpc.response(b"9", Response(b"1", b"", b"{}")) == b'{"jsonrpc":"2.0","id":9,"error":{}}'
+    assert json.loads(jsonrpc.error(b"null", -1, "a\nb")) == {
         "jsonrpc": "2.0",
         "id": None,
         "error": {"code": -1, "message": "a\nb"},
     }
-    assert json.loads(envelope.error(b"1", -1, "a", {"b": 1}))["error"]["data"] == {"b": 1}
+    assert json.loads(jsonrpc.error(b"1", -1, "a", {"b": 1}))["error"]["data"] == {"b": 1}
 
 
 @pytest.mark.parametrize(
@@ -196,7 +194,7 @@ def test_what_is_rebuilt_is_one_line_with_the_same_ids():
     ],
 )
 def test_the_id_of_a_refused_message_is_read_where_it_can_be(text, raw):
-    assert envelope.readable_id(text) == raw
+    assert jsonrpc.readable_id(text) == raw
 
 
 def test_white_space_around_a_message_does_not_count():
@@ -307,10 +305,10 @@ def only_rejections(text):
         with suppress(Rejection):
             decode(text, LIMITS, deep=deep)
     with suppress(Rejection):
-        for member in envelope.split_batch(text, LIMITS):
+        for member in jsonrpc.split_batch(text, LIMITS):
             assert isinstance(member, bytes)
-    assert envelope.readable_id(text) is not None
-    assert envelope.request_id_in_prefix(text) is not None
+    assert jsonrpc.readable_id(text) is not None
+    assert jsonrpc.request_id_in_prefix(text) is not None
 
 
 @pytest.mark.parametrize("levels", [65, 512, 700])
@@ -354,7 +352,7 @@ def test_what_the_decoder_cannot_follow_is_refused():
     ],
 )
 def test_the_id_of_a_request_is_read_from_its_first_part(prefix, raw):
-    assert envelope.request_id_in_prefix(prefix) == raw
+    assert jsonrpc.request_id_in_prefix(prefix) == raw
 
 
 def gathered(text, size=65536):
@@ -369,8 +367,8 @@ def test_a_text_that_was_checked_piece_by_piece_is_not_checked_again():
     checked = gathered(text)
     assert type(checked) is CheckedText
     assert decode(checked, LIMITS) == decode(text, LIMITS)
-    assert envelope.readable_id(checked) == b"1"
-    assert envelope.split_batch(gathered(b"[" + text + b"]"), LIMITS) == [text]
+    assert jsonrpc.readable_id(checked) == b"1"
+    assert jsonrpc.split_batch(gathered(b"[" + text + b"]"), LIMITS) == [text]
 
 
 @pytest.mark.parametrize(
@@ -379,15 +377,15 @@ def test_a_text_that_was_checked_piece_by_piece_is_not_checked_again():
 def test_a_text_that_failed_while_it_arrived_is_refused_under_its_id(payload, code):
     text = gathered(b'{"jsonrpc":"2.0","id":"x","method":"a","params":{"a":%b' % payload)
     assert refused(text).code == code
-    assert envelope.readable_id(text) == b'"x"'
+    assert jsonrpc.readable_id(text) == b'"x"'
     with pytest.raises(Rejection):
-        envelope.split_batch(text, LIMITS)
+        jsonrpc.split_batch(text, LIMITS)
 
 
 def test_batches_are_split():
-    assert envelope.is_batch(b" \n[1]")
-    assert not envelope.is_batch(b'{"a":[]}')
-    assert envelope.split_batch(b'[{"a":1}, {"b":2}]', LIMITS) == [b'{"a":1}', b'{"b":2}']
+    assert jsonrpc.is_batch(b" \n[1]")
+    assert not jsonrpc.is_batch(b'{"a":[]}')
+    assert jsonrpc.split_batch(b'[{"a":1}, {"b":2}]', LIMITS) == [b'{"a":1}', b'{"b":2}']
 
 
 @pytest.mark.parametrize(
@@ -403,7 +401,7 @@ def test_batches_are_split():
 )
 def test_batches_that_are_refused(text, code, told):
     with pytest.raises(Rejection, match=told) as caught:
-        envelope.split_batch(text, LIMITS)
+        jsonrpc.split_batch(text, LIMITS)
     assert caught.value.code == code
 
 
@@ -470,7 +468,7 @@ def test_any_request_comes_through_as_it_was(id_, method, params, spaced):
         message = decode(text.encode("utf-8", "surrogatepass"), LIMITS)
     except Rejection:
         return
-    line = envelope.request(message.id, message.method, message.params)
+    line = jsonrpc.request(message.id, message.method, message.params)
     assert b"\n" not in line
     assert b"\r" not in line
     assert json.loads(line) == {"jsonrpc": "2.0", "id": id_, "method": method, "params": params}
@@ -489,16 +487,16 @@ def test_any_request_comes_through_as_it_was(id_, method, params, spaced):
     ],
 )
 def test_any_message_is_one_line(message, text):
-    assert envelope.line(message) == text
+    assert jsonrpc.line(message) == text
 
 
 @pytest.mark.parametrize("raw_id", [b"7", b'"a\\"b"', b"-1", b'"x,y"'])
 def test_r7_the_id_of_an_answer_of_ours_is_found_again(raw_id):
-    result = envelope.response(raw_id, envelope.Response(b"", b'{"id":1}', b""))
-    assert envelope.answered_id(result) == raw_id
-    assert envelope.answered_id(envelope.error(raw_id, -1, "no")) == raw_id
-    assert not envelope.answered_id(envelope.request(raw_id, "ping", b""))
-    assert not envelope.answered_id(envelope.notification("ping", b""))
+    result = jsonrpc.response(raw_id, jsonrpc.Response(b"", b'{"id":1}', b""))
+    assert jsonrpc.answered_id(result) == raw_id
+    assert jsonrpc.answered_id(jsonrpc.error(raw_id, -1, "no")) == raw_id
+    assert not jsonrpc.answered_id(jsonrpc.request(raw_id, "ping", b""))
+    assert not jsonrpc.answered_id(jsonrpc.notification("ping", b""))
 
 
 CUT = [
@@ -549,30 +547,30 @@ def test_t5_what_is_not_utf8_in_the_line_of_a_server_is_replaced():
     assert refused(line % b"").code == PARSE_ERROR
     with pytest.raises(Rejection, match="not UTF-8"):
         decode(line % (b"\xff" * 2_000_000), LIMITS, deep=True)
-    assert envelope.split_batch(b'["\xff"]', LIMITS, deep=True) == ['"\ufffd"'.encode()]
+    assert jsonrpc.split_batch(b'["\xff"]', LIMITS, deep=True) == ['"\ufffd"'.encode()]
 
 
 def test_t5_the_members_of_a_batch_with_a_lone_surrogate_are_those_of_its_text():
-    assert envelope.split_batch(b'[{"a":"\\ud83d"}, 1 ,[2,"\\uDE00"]]', LIMITS) == [
+    assert jsonrpc.split_batch(b'[{"a":"\\ud83d"}, 1 ,[2,"\\uDE00"]]', LIMITS) == [
         b'{"a":"\\ud83d"}',
         b"1",
         b'[2,"\\uDE00"]',
     ]
     with pytest.raises(Rejection):
-        envelope.split_batch(b'{"a":"\\ud83d"}', LIMITS)
+        jsonrpc.split_batch(b'{"a":"\\ud83d"}', LIMITS)
 
 
 @pytest.mark.parametrize("raw_id", [b"1.0", b"-1.0", b"1e0", b"1.00E+00", b"-0", b"10", b"-0.0"])
 def test_t6_an_integer_is_an_id_however_it_is_written(raw_id):
     assert decode(b'{"jsonrpc":"2.0","id":%b,"method":"a"}' % raw_id, LIMITS) == Request(raw_id, "a", b"")
-    assert envelope.readable_id(b'{"id":%b,"method":"a","params":NaN}' % raw_id) == raw_id
+    assert jsonrpc.readable_id(b'{"id":%b,"method":"a","params":NaN}' % raw_id) == raw_id
 
 
 @pytest.mark.parametrize("raw_id", [b"1.5", b"1e3", b"10e-1", b"null", b"true", b"[]", b"NaN"])
 def test_t6_what_is_no_integer_is_no_id(raw_id):
     with pytest.raises(Rejection):
         decode(b'{"jsonrpc":"2.0","id":%b,"method":"a"}' % raw_id, LIMITS)
-    assert envelope.readable_id(b'{"id":%b,"method":"a","params":NaN}' % raw_id) == b"null"
+    assert jsonrpc.readable_id(b'{"id":%b,"method":"a","params":NaN}' % raw_id) == b"null"
 
 
 @pytest.mark.parametrize(
@@ -603,7 +601,7 @@ def test_t6_what_is_no_integer_is_no_id(raw_id):
     ],
 )
 def test_t6_the_ids_under_which_a_refusal_is_answered(text, ids):
-    assert envelope.refused_ids(text, LIMITS) == ids
+    assert jsonrpc.refused_ids(text, LIMITS) == ids
 
 
 @pytest.mark.parametrize(
@@ -630,7 +628,7 @@ def test_t6_the_ids_under_which_a_refusal_is_answered(text, ids):
     ],
 )
 def test_t1_a_line_belongs_to_a_call_by_its_id_and_its_members(line, raw_id):
-    assert envelope.answered_call(line) == raw_id
+    assert jsonrpc.answered_call(line) == raw_id
 
 
 @pytest.mark.parametrize(
@@ -642,7 +640,7 @@ def test_t1_a_line_belongs_to_a_call_by_its_id_and_its_members(line, raw_id):
     ],
 )  # fmt: skip
 def test_t7_numerically_equal_ids_are_equal(raw_id, ours):
-    assert envelope.wire_id(raw_id) == ours
+    assert jsonrpc.wire_id(raw_id) == ours
 
 
 @pytest.mark.parametrize(
@@ -653,7 +651,7 @@ def test_t7_numerically_equal_ids_are_equal(raw_id, ours):
     ],
 )  # fmt: skip
 def test_one_id_has_one_spelling(raw_id, canonical):
-    assert envelope.canonical_id(raw_id) == canonical
+    assert jsonrpc.canonical_id(raw_id) == canonical
 
 
 @pytest.mark.parametrize(

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mcpbridged.validators.h2_frames import FrameFlood, FrameMeter, answer, calm_down, first_head, no_more
+from mcpbridged.validators.http2_frames import FrameFlood, FrameMeter, answer, calm_down, first_head, no_more
 
 PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
 DATA, HEADERS, PRIORITY, RST, SETTINGS, PUSH, PING, GOAWAY, UPDATE, CONTINUATION = range(10)

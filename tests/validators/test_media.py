@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mcpbridged.validators.media import accepts, is_json
+from mcpbridged.validators.content_negotiation import accepts, is_json
 
 BOTH = (True, True, False)
 STREAM_FIRST = (True, True, True)

@@ -5,89 +5,89 @@ import tracemalloc
 import msgspec
 import pytest
 
-from mcpbridged.validators import members
+from mcpbridged.validators import json_object
 from mcpbridged.validators.rejection import Rejection
 
 
 def test_values_are_not_looked_into_and_the_last_of_a_repeated_member_counts():
-    found = members.read(b'{"a" : {"x": 1.0e400 } ,"b":1,"b":2}')
-    assert members.write(found) == b'{"a":{"x": 1.0e400 },"b":2}'
-    assert members.read(b"") == {}
+    found = json_object.read(b'{"a" : {"x": 1.0e400 } ,"b":1,"b":2}')
+    assert json_object.write(found) == b'{"a":{"x": 1.0e400 },"b":2}'
+    assert json_object.read(b"") == {}
 
 
 @pytest.mark.parametrize("text", [b"[]", b"1", b"{", b"\xff"])
 def test_what_is_no_object_is_refused_or_has_no_members(text):
     with pytest.raises(Rejection):
-        members.read(text)
-    assert members.peek(text) == {}
+        json_object.read(text)
+    assert json_object.peek(text) == {}
 
 
 def test_nothing_has_nothing():
-    assert members.peek(None) == members.peek(b"") == {}
-    assert members.items(None) == []
-    assert members.items(b"{}") == []
-    assert members.string(None) == ""
-    assert members.string(b"1") == ""
+    assert json_object.peek(None) == json_object.peek(b"") == {}
+    assert json_object.items(None) == []
+    assert json_object.items(b"{}") == []
+    assert json_object.string(None) == ""
+    assert json_object.string(b"1") == ""
 
 
 def test_strings_and_items():
-    assert members.string(members.text('a"\u2028')) == 'a"\u2028'
-    assert [bytes(item) for item in members.items(b"[1, {}]")] == [b"1", b"{}"]
-    assert members.write({"a": members.raw(b"[ ]")}) == b'{"a":[ ]}'
+    assert json_object.string(json_object.text('a"\u2028')) == 'a"\u2028'
+    assert [bytes(item) for item in json_object.items(b"[1, {}]")] == [b"1", b"{}"]
+    assert json_object.write({"a": json_object.raw(b"[ ]")}) == b'{"a":[ ]}'
 
 
-BIG = b'{"a":"' + b"x" * members.LARGE + b'","b":1}'
+BIG = b'{"a":"' + b"x" * json_object.LARGE + b'","b":1}'
 
 
 def counted(monkeypatch):
     """The texts that are decoded from now on."""
     decoded = []
-    decode = members._decode
+    decode = json_object._decode
 
     def counting(text):
         decoded.append(text)
         return decode(text)
 
-    monkeypatch.setattr(members, "_decode", counting)
+    monkeypatch.setattr(json_object, "_decode", counting)
     return decoded
 
 
 def test_a_large_object_is_decoded_once_in_a_block(monkeypatch):
     decoded = counted(monkeypatch)
-    with members.decoded_once():
-        first = members.read(BIG)
+    with json_object.decoded_once():
+        first = json_object.read(BIG)
         first.pop("a")  # what is done with it changes nothing for the next reader
-        with members.decoded_once():
-            assert list(members.peek(BIG)) == ["a", "b"]
-        assert list(members.read(BIG)) == ["a", "b"]
+        with json_object.decoded_once():
+            assert list(json_object.peek(BIG)) == ["a", "b"]
+        assert list(json_object.read(BIG)) == ["a", "b"]
         assert len(decoded) == 1
-    members.read(BIG)
+    json_object.read(BIG)
     assert len(decoded) == 2
-    assert members._memory.text is None
+    assert json_object._memory.text is None
 
 
 def test_what_was_just_written_is_not_decoded(monkeypatch):
     decoded = counted(monkeypatch)
-    with members.decoded_once():
-        found = members.read(BIG)
-        found["c"] = members.raw(b"2")
-        written = members.write(found)
+    with json_object.decoded_once():
+        found = json_object.read(BIG)
+        found["c"] = json_object.raw(b"2")
+        written = json_object.write(found)
         found.pop("c")
-        assert list(members.read(written)) == ["a", "b", "c"]
+        assert list(json_object.read(written)) == ["a", "b", "c"]
         assert len(decoded) == 1
-        mixed = members.write({**found, "d": 7})  # not all of it is raw, so it has to be read
-        assert list(members.read(mixed)) == ["a", "b", "d"]
+        mixed = json_object.write({**found, "d": 7})  # not all of it is raw, so it has to be read
+        assert list(json_object.read(mixed)) == ["a", "b", "d"]
         assert len(decoded) == 2
 
 
 def test_a_large_object_is_written_as_a_small_one_is():
-    found = {'a"\u00e9': members.raw(b"1"), "b": members.raw(BIG)}
-    written = members.write(found)
-    with members.decoded_once():
-        assert members.write(found) == written
+    found = {'a"\u00e9': json_object.raw(b"1"), "b": json_object.raw(BIG)}
+    written = json_object.write(found)
+    with json_object.decoded_once():
+        assert json_object.write(found) == written
         tracemalloc.start()
         try:
-            members.write(found)
+            json_object.write(found)
             _, peak = tracemalloc.get_traced_memory()
         finally:
             tracemalloc.stop()
@@ -96,28 +96,28 @@ def test_a_large_object_is_written_as_a_small_one_is():
 
 def test_small_objects_are_not_remembered(monkeypatch):
     decoded = counted(monkeypatch)
-    with members.decoded_once():
+    with json_object.decoded_once():
         for _ in range(2):
-            assert members.read(b'{"a":1}') == {"a": members.raw(b"1")}
-        members.write({"a": members.raw(b"1")})
+            assert json_object.read(b'{"a":1}') == {"a": json_object.raw(b"1")}
+        json_object.write({"a": json_object.raw(b"1")})
     assert len(decoded) == 2
 
 
 def test_items_are_read_up_to_a_number():
-    assert members.items_up_to(3, b"[1,2,3]") == [members.raw(b"%d" % n) for n in (1, 2, 3)]
-    assert members.items_up_to(3, b'["a,b,c,d"]') == [members.raw(b'"a,b,c,d"')]
-    assert members.items_up_to(3, b"[1,2,3,4]") is None
-    assert members.items_up_to(3, b'{"a":[1,2,3,4]}') == []
-    assert members.items_up_to(3, b"[[1,2,3,4,5]]") == [members.raw(b"[1,2,3,4,5]")]
-    assert members.items_up_to(3, None) == []
-    assert members.items(b"[%b1]" % (b"1," * members.MOST_ITEMS)) == []
+    assert json_object.items_up_to(3, b"[1,2,3]") == [json_object.raw(b"%d" % n) for n in (1, 2, 3)]
+    assert json_object.items_up_to(3, b'["a,b,c,d"]') == [json_object.raw(b'"a,b,c,d"')]
+    assert json_object.items_up_to(3, b"[1,2,3,4]") is None
+    assert json_object.items_up_to(3, b'{"a":[1,2,3,4]}') == []
+    assert json_object.items_up_to(3, b"[[1,2,3,4,5]]") == [json_object.raw(b"[1,2,3,4,5]")]
+    assert json_object.items_up_to(3, None) == []
+    assert json_object.items(b"[%b1]" % (b"1," * json_object.MOST_ITEMS)) == []
 
 
 def test_what_is_nested_deeper_than_the_stack_is_unreadable():
     deep = b'{"a":' + b"[" * 5000 + b"]" * 5000 + b"}"
-    assert members.peek(deep) == {}
+    assert json_object.peek(deep) == {}
     with pytest.raises(Rejection):
-        members.read(deep)
+        json_object.read(deep)
 
 
 MANY = b",".join(b'"k%d":0' % number for number in range(100_000))
@@ -137,8 +137,8 @@ MANY = b",".join(b'"k%d":0' % number for number in range(100_000))
     ],
 )
 def test_r04_members_that_no_specification_names_have_a_limit_together(text, room):
-    assert members.has_room(text) is room
-    assert members.has_room(msgspec.Raw(text)) is room
+    assert json_object.has_room(text) is room
+    assert json_object.has_room(msgspec.Raw(text)) is room
 
 
 @pytest.mark.parametrize(
@@ -152,5 +152,5 @@ def test_r04_members_that_no_specification_names_have_a_limit_together(text, roo
     ],
 )
 def test_r04_a_text_is_small_where_its_values_are_few(text, small):
-    assert members.is_small(text) is small
-    assert members.is_small(members.raw(text)) is small
+    assert json_object.is_small(text) is small
+    assert json_object.is_small(json_object.raw(text)) is small

@@ -4,10 +4,10 @@ import json
 
 import pytest
 
-from mcpbridged.validators import modern
+from mcpbridged.validators import stateless_request
 from mcpbridged.validators.limits import Limits
-from mcpbridged.validators.modern import Envelope, Mirror
 from mcpbridged.validators.rejection import INVALID_PARAMS, Rejection
+from mcpbridged.validators.stateless_request import Envelope, Mirror
 
 LIMITS = Limits()
 VERSION = '"io.modelcontextprotocol/protocolVersion":"2026-07-28"'
@@ -46,7 +46,7 @@ def annotated(header, kind="string"):
     ],
 )
 def test_a_request_with_the_protocol_version_in_its_meta_is_modern_however_it_is_spelled(claims):
-    assert modern.is_modern(claims)
+    assert stateless_request.is_modern(claims)
 
 
 @pytest.mark.parametrize(
@@ -66,7 +66,7 @@ def test_a_request_with_the_protocol_version_in_its_meta_is_modern_however_it_is
     ],
 )
 def test_a_request_that_has_it_elsewhere_or_nowhere_is_not_modern(claims):
-    assert not modern.is_modern(claims)
+    assert not stateless_request.is_modern(claims)
 
 
 @pytest.mark.parametrize(
@@ -87,7 +87,7 @@ def test_a_request_that_has_it_elsewhere_or_nowhere_is_not_modern(claims):
     ],
 )
 def test_the_envelope_has_the_name_that_the_method_asks_for(method, rest, name, state):
-    read = modern.read_envelope(method, params(rest=rest), LIMITS)
+    read = stateless_request.read_envelope(method, params(rest=rest), LIMITS)
     assert read == Envelope("2026-07-28", b"{}", "", b"", name, state)
 
 
@@ -96,27 +96,27 @@ def test_the_envelope_has_all_that_the_request_says_of_itself():
         f'{VERSION},"io.modelcontextprotocol/clientCapabilities": {{"elicitation":{{"url":{{}}}}}},"progressToken":"7",'
         '"io.modelcontextprotocol/logLevel":"warning","traceparent":"00"'
     )
-    read = modern.read_envelope("tools/list", params(meta), LIMITS)
+    read = stateless_request.read_envelope("tools/list", params(meta), LIMITS)
     assert read == Envelope("2026-07-28", b'{"elicitation":{"url":{}}}', "warning", b'"7"', "", None)
 
 
 def test_a_request_without_client_info_is_accepted():
-    assert modern.read_envelope("tools/list", params(), LIMITS).version == "2026-07-28"
+    assert stateless_request.read_envelope("tools/list", params(), LIMITS).version == "2026-07-28"
 
 
 def test_an_unknown_version_is_read_since_the_headers_are_compared_first():
     meta = f'"io.modelcontextprotocol/protocolVersion":"2099-01-01",{ABLE}'
-    assert modern.read_envelope("tools/list", params(meta), LIMITS).version == "2099-01-01"
+    assert stateless_request.read_envelope("tools/list", params(meta), LIMITS).version == "2099-01-01"
 
 
-@pytest.mark.parametrize("level", modern.LOG_LEVELS)
+@pytest.mark.parametrize("level", stateless_request.LOG_LEVELS)
 def test_each_of_the_eight_levels_is_known(level):
     meta = f'{VERSION},{ABLE},"io.modelcontextprotocol/logLevel":"{level}"'
-    assert modern.read_envelope("tools/list", params(meta), LIMITS).log_level == level
+    assert stateless_request.read_envelope("tools/list", params(meta), LIMITS).log_level == level
 
 
 def test_the_levels_ascend():
-    assert modern.LOG_LEVELS == (
+    assert stateless_request.LOG_LEVELS == (
         "debug",
         "info",
         "notice",
@@ -131,7 +131,7 @@ def test_the_levels_ascend():
 @pytest.mark.parametrize("token", ["0", "-7", "9007199254740993", '"t"', '""', '"' + "t" * 256 + '"'])
 def test_a_progress_token_is_kept_as_it_is_written(token):
     meta = f'{VERSION},{ABLE},"progressToken":{token}'
-    assert modern.read_envelope("tools/list", params(meta), LIMITS).token == token.encode()
+    assert stateless_request.read_envelope("tools/list", params(meta), LIMITS).token == token.encode()
 
 
 LEVEL = '"io.modelcontextprotocol/logLevel"'
@@ -208,16 +208,19 @@ LEVEL = '"io.modelcontextprotocol/logLevel"'
 )
 def test_an_envelope_that_lacks_or_breaks_something_is_told_what(method, broken, told):
     with pytest.raises(Rejection) as caught:
-        modern.read_envelope(method, broken, LIMITS)
+        stateless_request.read_envelope(method, broken, LIMITS)
     assert (caught.value.status, caught.value.code, caught.value.data) == (400, INVALID_PARAMS, None)
     assert told in caught.value.text
 
 
 @pytest.mark.parametrize("state", ["s" * 65536, "é" * 32768])
 def test_a_request_state_may_have_64_kib_and_no_more(state):
-    assert modern.read_envelope("tools/call", params(rest=f'"requestState":"{state}"'), LIMITS).state == state
+    assert (
+        stateless_request.read_envelope("tools/call", params(rest=f'"requestState":"{state}"'), LIMITS).state
+        == state
+    )
     with pytest.raises(Rejection) as caught:
-        modern.read_envelope("tools/call", params(rest=f'"requestState":"{state}s"'), LIMITS)
+        stateless_request.read_envelope("tools/call", params(rest=f'"requestState":"{state}s"'), LIMITS)
     assert caught.value.code == INVALID_PARAMS
     assert caught.value.text == "a requestState of 65537 bytes exceeds the limit of 65536"
 
@@ -226,9 +229,9 @@ def test_a_request_state_may_have_64_kib_and_no_more(state):
 
 
 def test_a_version_that_is_not_spoken_is_answered_with_those_that_are():
-    modern.check_supported("2026-07-28")
+    stateless_request.check_supported("2026-07-28")
     with pytest.raises(Rejection) as caught:
-        modern.check_supported("2099-01-01")
+        stateless_request.check_supported("2099-01-01")
     assert (caught.value.status, caught.value.code) == (400, -32022)
     assert caught.value.data == {"supported": ["2026-07-28"], "requested": "2099-01-01"}
 
@@ -250,7 +253,7 @@ def test_a_version_that_is_not_spoken_is_answered_with_those_that_are():
     ],
 )
 def test_headers_that_say_what_the_body_says_pass(method, headers, named):
-    modern.check_headers(headers, method, envelope(name=named))
+    stateless_request.check_headers(headers, method, envelope(name=named))
 
 
 def without(name):
@@ -283,7 +286,7 @@ def without(name):
 )
 def test_headers_that_are_missing_or_differ_are_refused_in_order(headers, version, code, told):
     with pytest.raises(Rejection) as caught:
-        modern.check_headers(headers, "tools/call", envelope(version))
+        stateless_request.check_headers(headers, "tools/call", envelope(version))
     assert (caught.value.status, caught.value.code) == (400, code)
     assert told in caught.value.text
 
@@ -312,8 +315,8 @@ ENCODED = [
 
 @pytest.mark.parametrize(("value", "header"), ENCODED)
 def test_a_value_is_encoded_where_it_would_not_arrive_as_it_is(value, header):
-    assert modern.encode_value(value) == header
-    assert modern.decode_value(header) == value
+    assert stateless_request.encode_value(value) == header
+    assert stateless_request.decode_value(header) == value
 
 
 @pytest.mark.parametrize(
@@ -329,7 +332,7 @@ def test_a_value_is_encoded_where_it_would_not_arrive_as_it_is(value, header):
     ],
 )
 def test_what_lacks_one_of_the_markers_is_a_literal(header, value):
-    assert modern.decode_value(header) == value
+    assert stateless_request.decode_value(header) == value
 
 
 @pytest.mark.parametrize(
@@ -350,7 +353,7 @@ def test_what_lacks_one_of_the_markers_is_a_literal(header, value):
 )
 def test_base64_that_is_none_or_not_canonical_or_not_utf8_is_refused(header):
     with pytest.raises(Rejection) as caught:
-        modern.decode_value(header)
+        stateless_request.decode_value(header)
     assert (caught.value.status, caught.value.code) == (400, -32020)
 
 
@@ -358,7 +361,7 @@ def test_base64_that_is_none_or_not_canonical_or_not_utf8_is_refused(header):
 
 
 def test_the_annotations_of_a_schema_are_found_with_their_paths_and_types():
-    found = modern.mirrors(
+    found = stateless_request.mirrors(
         schema(
             region=annotated("Region"),
             plain={"type": "number", "enum": [1.5]},
@@ -375,8 +378,8 @@ def test_the_annotations_of_a_schema_are_found_with_their_paths_and_types():
 
 def test_an_annotation_spelled_with_escapes_is_still_one():
     escaped = schema(a=annotated("A")).replace(b"x-mcp-header", b"x-mcp-\\u0068eader")
-    assert modern.mirrors(escaped) == (Mirror("mcp-param-a", ("a",), "string"),)
-    assert b"eader" not in modern.strip_annotations(escaped)
+    assert stateless_request.mirrors(escaped) == (Mirror("mcp-param-a", ("a",), "string"),)
+    assert b"eader" not in stateless_request.strip_annotations(escaped)
 
 
 @pytest.mark.parametrize(
@@ -399,8 +402,8 @@ def test_an_annotation_spelled_with_escapes_is_still_one():
     ],
 )
 def test_a_schema_without_annotations_has_none_and_nothing_to_strip(text):
-    assert modern.mirrors(text) == ()
-    assert json.loads(modern.strip_annotations(text)) == json.loads(text)
+    assert stateless_request.mirrors(text) == ()
+    assert json.loads(stateless_request.strip_annotations(text)) == json.loads(text)
 
 
 @pytest.mark.parametrize(
@@ -443,9 +446,9 @@ def test_a_schema_without_annotations_has_none_and_nothing_to_strip(text):
 )
 def test_an_annotation_that_breaks_a_rule_makes_the_tool_invalid_and_can_be_stripped(text, told):
     with pytest.raises(ValueError, match=told):
-        modern.mirrors(text)
-    assert modern.mirrors(modern.strip_annotations(text)) == ()
-    assert b"x-mcp-header" not in modern.strip_annotations(text)
+        stateless_request.mirrors(text)
+    assert stateless_request.mirrors(stateless_request.strip_annotations(text)) == ()
+    assert b"x-mcp-header" not in stateless_request.strip_annotations(text)
 
 
 def test_stripping_leaves_all_else_as_it_was_written():
@@ -454,7 +457,7 @@ def test_stripping_leaves_all_else_as_it_was_written():
         b'"properties":{"x-mcp-header":{"x-mcp-header":"A","default":{"x-mcp-header":1.10}},"b":{"minimum":123456789012345678901}},'
         b'"allOf":"x-mcp-header","patternProperties":"x-mcp-header"}'
     )
-    assert modern.strip_annotations(text) == (
+    assert stateless_request.strip_annotations(text) == (
         b'{"type":"object","$defs":{"n":{"maximum":1e400}},"anyOf":[{},true],'
         b'"properties":{"x-mcp-header":{"default":{"x-mcp-header":1.10}},"b":{"minimum":123456789012345678901}},'
         b'"allOf":"x-mcp-header","patternProperties":"x-mcp-header"}'
@@ -464,14 +467,14 @@ def test_stripping_leaves_all_else_as_it_was_written():
 def test_a_schema_deeper_than_any_message_is_not_walked():
     deep = b'{"properties":{"a":' * 5000 + b'{"type":"string","x-mcp-header":"A"}' + b"}}" * 5000
     with pytest.raises(ValueError, match="too deep"):
-        modern.mirrors(deep)
-    assert modern.strip_annotations(deep) == deep
+        stateless_request.mirrors(deep)
+    assert stateless_request.strip_annotations(deep) == deep
 
 
 def test_a_schema_as_deep_as_a_message_may_be_is_walked():
     deep = b'{"properties":{"a":' * 31 + b'{"type":"string","x-mcp-header":"A"}' + b"}}" * 31
-    assert modern.mirrors(deep) == (Mirror("mcp-param-a", ("a",) * 31, "string"),)
-    assert b"x-mcp-header" not in modern.strip_annotations(deep)
+    assert stateless_request.mirrors(deep) == (Mirror("mcp-param-a", ("a",) * 31, "string"),)
+    assert b"x-mcp-header" not in stateless_request.strip_annotations(deep)
 
 
 MIRRORS = (
@@ -525,7 +528,7 @@ def call(arguments):
     ],
 )
 def test_headers_that_mirror_the_arguments_pass(arguments, headers):
-    modern.check_params(headers, call(arguments), MIRRORS)
+    stateless_request.check_params(headers, call(arguments), MIRRORS)
 
 
 @pytest.mark.parametrize(
@@ -568,19 +571,19 @@ def test_headers_that_mirror_the_arguments_pass(arguments, headers):
 )
 def test_headers_that_do_not_mirror_the_arguments_are_refused(arguments, headers, told):
     with pytest.raises(Rejection) as caught:
-        modern.check_params(headers, call(arguments), MIRRORS)
+        stateless_request.check_params(headers, call(arguments), MIRRORS)
     assert (caught.value.status, caught.value.code) == (400, -32020)
     assert told in caught.value.text
 
 
 def test_a_call_without_arguments_needs_no_headers_and_takes_none():
-    modern.check_params({}, b'{"name":"a"}', MIRRORS)
+    stateless_request.check_params({}, b'{"name":"a"}', MIRRORS)
     with pytest.raises(Rejection):
-        modern.check_params({"mcp-param-text": "a"}, b'{"name":"a"}', MIRRORS)
+        stateless_request.check_params({"mcp-param-text": "a"}, b'{"name":"a"}', MIRRORS)
 
 
 def test_a_tool_without_annotations_is_not_looked_at():
-    modern.check_params({"mcp-param-text": "a"}, b"", ())
+    stateless_request.check_params({"mcp-param-text": "a"}, b"", ())
 
 
 @pytest.mark.parametrize(
@@ -592,15 +595,15 @@ def test_a_tool_without_annotations_is_not_looked_at():
     ],
 )
 def test_the_word_as_data_is_no_annotation_wherever_it_stands(schema):
-    assert modern.mirrors(schema) == ()
+    assert stateless_request.mirrors(schema) == ()
 
 
 def test_t5_a_request_with_a_lone_surrogate_is_read():
     for rest in ('"name":"a","arguments":{"x":"\\ud83d"}', '"x":"\\ud83d"'):
-        found = modern.read_envelope("tools/call", params(rest=rest), LIMITS)
+        found = stateless_request.read_envelope("tools/call", params(rest=rest), LIMITS)
         assert found.name == ("a" if "name" in rest else "")
-        assert modern.is_modern(params(rest=rest))
-    assert modern.read_envelope("tools/list", params(rest='"x":"\\ud83d"'), LIMITS).name == ""
+        assert stateless_request.is_modern(params(rest=rest))
+    assert stateless_request.read_envelope("tools/list", params(rest='"x":"\\ud83d"'), LIMITS).name == ""
 
 
 MANY_VALUES = b"[%b1]" % (b"1," * 40_000)
@@ -618,7 +621,7 @@ MANY_VALUES = b"[%b1]" % (b"1," * 40_000)
     ],
 )
 def test_r04_a_meta_of_few_values_is_accepted_whatever_else_there_is(params):
-    modern.check_meta(params)
+    stateless_request.check_meta(params)
 
 
 @pytest.mark.parametrize("meta", [b'{"a":%b}' % MANY_VALUES, MANY_VALUES])
@@ -626,5 +629,5 @@ def test_r04_a_meta_of_many_values_is_refused(meta):
     with pytest.raises(
         Rejection, match="_meta has more than 65536 bytes and more than 16384 values"
     ) as caught:
-        modern.check_meta(b'{"name":"t","_meta":%b}' % meta)
+        stateless_request.check_meta(b'{"name":"t","_meta":%b}' % meta)
     assert (caught.value.status, caught.value.code) == (400, -32602)

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mcpbridged.validators.outline import outline, walk
+from mcpbridged.validators.partial_object import outline, walk
 
 WHOLE = b'{"jsonrpc":"2.0","id":1,"method":"x","params":{"a":NaN},"id":2}'
 

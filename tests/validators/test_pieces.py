@@ -6,8 +6,8 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from mcpbridged.validators import pieces
-from mcpbridged.validators.pieces import CheckedText, DepthMeter, Gathering, fault_of
+from mcpbridged.validators import incremental_json
+from mcpbridged.validators.incremental_json import CheckedText, DepthMeter, Gathering, fault_of
 from mcpbridged.validators.rejection import INVALID_REQUEST, PARSE_ERROR
 
 LIMIT = 8
@@ -76,8 +76,8 @@ def test_depth_is_exact_where_brackets_are_counted_in_words(levels, size):
 @pytest.fixture
 def small(monkeypatch):
     """As if some bytes were many: what is looked at in pieces, and in which."""
-    monkeypatch.setattr(pieces, "WORTH_CHECKING", 20)
-    monkeypatch.setattr(pieces, "_PIECE", 7)
+    monkeypatch.setattr(incremental_json, "WORTH_CHECKING", 20)
+    monkeypatch.setattr(incremental_json, "_PIECE", 7)
 
 
 @example([{"[[[[": None}, {"[[[[": None}], [1], b'"', 1)
@@ -87,8 +87,8 @@ def test_a_gathered_text_is_judged_as_the_whole_text_is(tree, sizes, wrong, plac
     text = json.dumps(tree, ensure_ascii=False).encode()
     text = text[:place] + wrong + text[place:]
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(pieces, "WORTH_CHECKING", 20)
-        patch.setattr(pieces, "_PIECE", 7)
+        patch.setattr(incremental_json, "WORTH_CHECKING", 20)
+        patch.setattr(incremental_json, "_PIECE", 7)
         gathering = Gathering(LIMIT)
         for piece in cut(text, sizes):
             gathering.add(piece)
@@ -102,13 +102,13 @@ def test_a_gathered_text_is_judged_as_the_whole_text_is(tree, sizes, wrong, plac
     if fault is None:
         assert taken == text
         assert text.decode()
-        assert pieces.depth_ok(text, LIMIT) or not is_json(text)
+        assert incremental_json.depth_ok(text, LIMIT) or not is_json(text)
     elif fault.code == PARSE_ERROR:
         with pytest.raises(UnicodeDecodeError):
             text.decode()
     else:
         assert fault.code == INVALID_REQUEST
-        assert not (pieces.depth_ok(text, LIMIT) and is_json(text))
+        assert not (incremental_json.depth_ok(text, LIMIT) and is_json(text))
 
 
 @pytest.mark.usefixtures("small")
@@ -143,10 +143,10 @@ def test_a_text_that_was_not_gathered_has_no_fault():
 @pytest.mark.usefixtures("small")
 def test_of_a_text_that_is_refused_from_outside_the_first_part_is_kept():
     gathering = Gathering(LIMIT)
-    fault = pieces.too_deep(1)
+    fault = incremental_json.too_deep(1)
     gathering.add(b"ab")
     gathering.refuse(fault)
-    gathering.refuse(pieces.not_utf8())  # the first reason counts
+    gathering.refuse(incremental_json.not_utf8())  # the first reason counts
     gathering.add(b"c" * 5000)
     gathering.add(b"d")
     assert len(gathering) == 5003

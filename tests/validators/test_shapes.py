@@ -2,7 +2,7 @@
 
 import pytest
 
-from mcpbridged.validators import shapes
+from mcpbridged.validators import mcp_params
 from mcpbridged.validators.limits import Limits
 from mcpbridged.validators.rejection import INVALID_PARAMS, Rejection
 
@@ -43,8 +43,8 @@ def larger(params):
     ],
 )
 def test_the_progress_token_of_a_request(method, params, token):
-    assert shapes.read_request(method, params, LIMITS) == token
-    assert shapes.read_request(method, larger(params), LIMITS) == token
+    assert mcp_params.read_request(method, params, LIMITS) == token
+    assert mcp_params.read_request(method, larger(params), LIMITS) == token
 
 
 @pytest.mark.parametrize(
@@ -72,42 +72,47 @@ def test_the_progress_token_of_a_request(method, params, token):
 def test_names_and_tokens_that_are_refused(method, params, told):
     for size in (params, larger(params)):
         with pytest.raises(Rejection, match=told) as caught:
-            shapes.read_request(method, size, LIMITS)
+            mcp_params.read_request(method, size, LIMITS)
         assert caught.value.code == INVALID_PARAMS
 
 
 def test_cancellation():
-    assert shapes.read_cancelled(b'{"requestId":"a","reason":"no \\" more"}') == (b'"a"', b'"no \\" more"')
-    assert shapes.read_cancelled(b'{"requestId":7}') == (b"7", b"")
-    assert shapes.read_cancelled(b"{}") == (b"", b"")
-    assert shapes.read_cancelled(b"") == (b"", b"")
-    assert shapes.read_cancelled(b"[]") == (b"", b"")
-    assert shapes.cancelled_again(b"", b"7") == b'{"requestId":7}'
-    again = shapes.cancelled_again(b'{ "_meta" : { "a" : 1.0 } , "requestId" : "a" , "x" : "\\ud83d" }', b"7")
+    assert mcp_params.read_cancelled(b'{"requestId":"a","reason":"no \\" more"}') == (
+        b'"a"',
+        b'"no \\" more"',
+    )
+    assert mcp_params.read_cancelled(b'{"requestId":7}') == (b"7", b"")
+    assert mcp_params.read_cancelled(b"{}") == (b"", b"")
+    assert mcp_params.read_cancelled(b"") == (b"", b"")
+    assert mcp_params.read_cancelled(b"[]") == (b"", b"")
+    assert mcp_params.cancelled_again(b"", b"7") == b'{"requestId":7}'
+    again = mcp_params.cancelled_again(
+        b'{ "_meta" : { "a" : 1.0 } , "requestId" : "a" , "x" : "\\ud83d" }', b"7"
+    )
     assert again == b'{"_meta":{ "a" : 1.0 },"requestId":7,"x":"\\ud83d"}'
-    assert shapes.cancelled_again(b'{"reason":"r",%b"requestId":1}' % (b'"a":1,' * 100_000), b"7") == (
+    assert mcp_params.cancelled_again(b'{"reason":"r",%b"requestId":1}' % (b'"a":1,' * 100_000), b"7") == (
         b'{"requestId":7,"reason":"r"}'
     )
-    assert shapes.cancelled(b"7", b"") == b'{"requestId":7}'
-    assert shapes.cancelled(b"7", b'"x"') == b'{"requestId":7,"reason":"x"}'
+    assert mcp_params.cancelled(b"7", b"") == b'{"requestId":7}'
+    assert mcp_params.cancelled(b"7", b'"x"') == b'{"requestId":7,"reason":"x"}'
 
 
 def test_progress():
-    assert shapes.read_progress(b'{"progressToken":"a","progress":1}') == b'"a"'
-    assert shapes.read_progress(b"{}") == b""
-    assert shapes.read_progress(b"") == b""
+    assert mcp_params.read_progress(b'{"progressToken":"a","progress":1}') == b'"a"'
+    assert mcp_params.read_progress(b"{}") == b""
+    assert mcp_params.read_progress(b"") == b""
 
 
 def test_versions():
-    assert shapes.read_version(b'{"protocolVersion":"2025-11-25"}') == "2025-11-25"
+    assert mcp_params.read_version(b'{"protocolVersion":"2025-11-25"}') == "2025-11-25"
     with pytest.raises(Rejection):
-        shapes.read_version(b"{}")
+        mcp_params.read_version(b"{}")
     with pytest.raises(Rejection):
-        shapes.read_version(b"")
-    shapes.check_version_header(None)
-    shapes.check_version_header("2025-03-26")
+        mcp_params.read_version(b"")
+    mcp_params.check_version_header(None)
+    mcp_params.check_version_header("2025-03-26")
     with pytest.raises(Rejection, match="2025-11-25"):
-        shapes.check_version_header("2030-01-01")
+        mcp_params.check_version_header("2030-01-01")
 
 
 @pytest.mark.parametrize(
@@ -124,7 +129,7 @@ def test_versions():
     ],
 )
 def test_an_unknown_version_has_the_rules_of_the_revision_before_it(version, known):
-    assert shapes.assumed_revision(version) == known
+    assert mcp_params.assumed_revision(version) == known
 
 
 @pytest.mark.parametrize(
@@ -139,4 +144,4 @@ def test_an_unknown_version_has_the_rules_of_the_revision_before_it(version, kno
     ],
 )
 def test_the_earlier_of_two_versions_is_agreed(wanted, latest, agreed):
-    assert shapes.agreed_version(wanted, latest) == agreed
+    assert mcp_params.agreed_version(wanted, latest) == agreed

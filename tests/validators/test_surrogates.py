@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mcpbridged.validators import members, surrogates
-from mcpbridged.validators.surrogates import MOST, readable
+from mcpbridged.validators import json_object, lone_surrogates
+from mcpbridged.validators.lone_surrogates import MOST, readable
 
 MEMBERS = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
 ITEMS = msgspec.json.Decoder(list[msgspec.Raw]).decode
@@ -69,45 +69,45 @@ def test_too_many_to_look_at_are_refused_at_once():
 
 def test_values_are_those_of_the_text():
     text = b'{"1":1,"\\ud83d":"\\ud83d", "a" : [ "\\uDE00" ] ,"a":{"1":1},"\xc3\xa9":1e0}'
-    found = surrogates.members(msgspec.Raw(text), MEMBERS)
+    found = lone_surrogates.members(msgspec.Raw(text), MEMBERS)
     assert {name: bytes(value) for name, value in found.items()} == {
         "1": b"1",
         "\ufffd": b'"\\ud83d"',
         "a": b'{"1":1}',
         "é": b"1e0",
     }
-    items = surrogates.items(b'[ 1,"1" , "\\ud83d",["\\ud83d"],{"a":1}]', ITEMS)
+    items = lone_surrogates.items(b'[ 1,"1" , "\\ud83d",["\\ud83d"],{"a":1}]', ITEMS)
     assert list(map(bytes, items)) == [b"1", b'"1"', b'"\\ud83d"', b'["\\ud83d"]', b'{"a":1}']
-    assert surrogates.decoded(msgspec.json.decode, rb'"\ud83d"') == "\ufffd"
+    assert lone_surrogates.decoded(msgspec.json.decode, rb'"\ud83d"') == "\ufffd"
 
 
 @pytest.mark.parametrize("text", [b"{", b'{"a":"\\ud83d",}', b"[]", b'["\\ud83d"]'])
 def test_what_is_no_object_is_none(text):
-    with pytest.raises(members.UNREADABLE):
-        surrogates.members(text, MEMBERS)
-    with pytest.raises(members.UNREADABLE):
-        surrogates.decoded(MEMBERS, text)
+    with pytest.raises(json_object.UNREADABLE):
+        lone_surrogates.members(text, MEMBERS)
+    with pytest.raises(json_object.UNREADABLE):
+        lone_surrogates.decoded(MEMBERS, text)
 
 
 @pytest.mark.parametrize("text", [b"[", b'["\\ud83d",]', b"{}", b'{"a":"\\ud83d"}'])
 def test_what_is_no_array_is_none(text):
-    with pytest.raises(members.UNREADABLE):
-        surrogates.items(text, ITEMS)
+    with pytest.raises(json_object.UNREADABLE):
+        lone_surrogates.items(text, ITEMS)
 
 
 def test_the_names_and_repeated_members_of_an_object_with_a_lone_surrogate_are_small():
     text = b'{"a":"%b","a":1,"b":"\\ud83d"}'
-    assert bytes(surrogates.members(text % b"x", MEMBERS)["a"]) == b"1"
-    with pytest.raises(members.UNREADABLE):
-        surrogates.members(text % (b"x" * 2_000_000), MEMBERS)
-    with pytest.raises(members.UNREADABLE):  # deeper than a slow parser can follow
-        surrogates.places(b'{"a":' + b"[" * 5000 + b"]" * 5000 + b',"b":1}', {"b": b"1"})
+    assert bytes(lone_surrogates.members(text % b"x", MEMBERS)["a"]) == b"1"
+    with pytest.raises(json_object.UNREADABLE):
+        lone_surrogates.members(text % (b"x" * 2_000_000), MEMBERS)
+    with pytest.raises(json_object.UNREADABLE):  # deeper than a slow parser can follow
+        lone_surrogates.places(b'{"a":' + b"[" * 5000 + b"]" * 5000 + b',"b":1}', {"b": b"1"})
 
 
 def test_rules_read_and_write_what_has_a_lone_surrogate():
     text = b'{"_meta":{"a":"\\ud83d"},"tools":[{"name":"x\\ud83d"}]}'
-    found = members.read(text)
-    assert members.string(members.peek(members.items(found["tools"])[0])["name"]) == "x\ufffd"
-    assert members.write(found) == text
-    assert members.items_up_to(1, b'["\\ud83d",2]') is None
-    assert list(map(bytes, members.items_up_to(2, b'["\\ud83d",2]'))) == [b'"\\ud83d"', b"2"]
+    found = json_object.read(text)
+    assert json_object.string(json_object.peek(json_object.items(found["tools"])[0])["name"]) == "x\ufffd"
+    assert json_object.write(found) == text
+    assert json_object.items_up_to(1, b'["\\ud83d",2]') is None
+    assert list(map(bytes, json_object.items_up_to(2, b'["\\ud83d",2]'))) == [b'"\\ud83d"', b"2"]

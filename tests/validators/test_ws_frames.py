@@ -8,7 +8,7 @@ import wsproto.events
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mcpbridged.validators.pieces import depth_ok, fault_of
+from mcpbridged.validators.incremental_json import depth_ok, fault_of
 from mcpbridged.validators.rejection import Rejection
 from mcpbridged.validators.ws_frames import (
     NOT_UTF8,

@@ -9,7 +9,7 @@ from typing import Final, TypeVar
 
 import msgspec
 
-from .outline import walk
+from .partial_object import walk
 
 Found = TypeVar("Found")
 

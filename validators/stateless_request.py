@@ -14,12 +14,12 @@ from typing import Final, NamedTuple, cast
 
 import msgspec
 
-from . import members
+from . import json_object
+from .incremental_json import depth_ok
 from .limits import Limits
+from .lone_surrogates import decoded
 from .names import check_name, check_uri
-from .pieces import depth_ok
 from .rejection import INVALID_PARAMS, Rejection, too_large
-from .surrogates import decoded
 
 MODERN_REVISION: Final = "2026-07-28"
 SUPPORTED: Final = (MODERN_REVISION,)
@@ -141,20 +141,20 @@ def is_modern(params: bytes) -> bool:
     try:
         meta = decoded(_decode_claim, params).meta
         return meta is not msgspec.UNSET and decoded(_decode_claimed, meta).version is not msgspec.UNSET
-    except members.UNREADABLE:
+    except json_object.UNREADABLE:
         return False
 
 
 def check_meta(params: bytes) -> None:
     """Raise Rejection 400 -32602 for a `_meta` with more values than can be read with each request."""
-    if members.is_small(params):
+    if json_object.is_small(params):
         return
     try:
         meta = decoded(_decode_claim, params).meta
-    except members.UNREADABLE:
+    except json_object.UNREADABLE:
         return
-    if meta is not msgspec.UNSET and not members.is_small(meta):
-        raise _wrong(f"_meta {members.TOO_LARGE}")
+    if meta is not msgspec.UNSET and not json_object.is_small(meta):
+        raise _wrong(f"_meta {json_object.TOO_LARGE}")
 
 
 def _may_spell_the_key(params: bytes) -> bool:
@@ -172,7 +172,7 @@ def read_envelope(method: str, params: bytes, limits: Limits) -> Envelope:
     decode = _decode_for.get(method, _decode_unnamed)
     try:
         read = decode(params or b"{}")
-    except members.UNREADABLE:
+    except json_object.UNREADABLE:
         read = _read_again(method, params, decode)
     meta = read.meta
     if meta is msgspec.UNSET:
@@ -215,10 +215,10 @@ def _read_again(method: str, params: bytes, decode: Callable[[bytes | msgspec.Ra
     """Read params with lone surrogates. A name keeps them, and must not have any. Raises Rejection for all others."""
     try:
         read = decoded(decode, params)
-    except members.UNREADABLE:
+    except json_object.UNREADABLE:
         raise _wrong_type(method, params) from None
     if isinstance(read, _Named) and read.named is not msgspec.UNSET:
-        read.named = json.loads(bytes(members.read(params)[NAMED[method]]))
+        read.named = json.loads(bytes(json_object.read(params)[NAMED[method]]))
     return read
 
 
@@ -245,10 +245,10 @@ def _wrong(text: str) -> Rejection:
 
 def _wrong_type(method: str, params: bytes) -> Rejection:
     # The decoder has said that something is wrong. This finds out what, off the hot path.
-    read = members.peek(params)
+    read = json_object.peek(params)
     if not bytes(read.get("_meta", b"{")).startswith(b"{"):
         return _wrong("_meta must be an object")
-    meta = members.peek(read.get("_meta"))
+    meta = json_object.peek(read.get("_meta"))
     for holder, key in ((meta, PROTOCOL_VERSION), (meta, LOG_LEVEL), (read, NAMED.get(method, ""))):
         if not bytes(holder.get(key, b'"')).startswith(b'"'):
             return _wrong(f"{key} must be a string")
@@ -422,7 +422,7 @@ def check_params(headers: Mapping[str, str], params: bytes, mirrors: Sequence[Mi
     """
     if not mirrors:
         return
-    levels: dict[tuple[str, ...], members.Members] = {(): _arguments(params)}
+    levels: dict[tuple[str, ...], json_object.Members] = {(): _arguments(params)}
     for mirror in mirrors:
         value = _level(levels, mirror.path[:-1]).get(mirror.path[-1])
         argument = b"null" if value is None else bytes(value)
@@ -438,14 +438,14 @@ def check_params(headers: Mapping[str, str], params: bytes, mirrors: Sequence[Mi
             raise _mismatch(_shown(mirror), "its argument")
 
 
-def _arguments(params: bytes) -> members.Members:
-    return members.peek(members.peek(params).get("arguments"))
+def _arguments(params: bytes) -> json_object.Members:
+    return json_object.peek(json_object.peek(params).get("arguments"))
 
 
-def _level(levels: dict[tuple[str, ...], members.Members], path: tuple[str, ...]) -> members.Members:
+def _level(levels: dict[tuple[str, ...], json_object.Members], path: tuple[str, ...]) -> json_object.Members:
     """Return the members of the argument at a path. Each is decoded once, however many mirrors are below it."""
     if path not in levels:
-        levels[path] = members.peek(_level(levels, path[:-1]).get(path[-1]))
+        levels[path] = json_object.peek(_level(levels, path[:-1]).get(path[-1]))
     return levels[path]
 
 
@@ -519,7 +519,7 @@ def _shown(mirror: Mirror) -> str:
 
 def _is_same(header: str, argument: bytes, kind: str) -> bool:
     if argument.startswith(b'"'):
-        return header == members.string(argument)
+        return header == json_object.string(argument)
     text = argument.decode()
     if kind == "integer" and _NUMBER.match(header) and _NUMBER.match(text):
         return Decimal(header) == Decimal(text)

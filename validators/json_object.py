@@ -10,8 +10,8 @@ from typing import Final, cast
 
 import msgspec
 
-from . import surrogates
-from .envelope import invalid
+from . import lone_surrogates
+from .jsonrpc import invalid
 
 Members = dict[str, msgspec.Raw]
 
@@ -77,10 +77,10 @@ def _read(text: bytes | msgspec.Raw) -> Members:
         except msgspec.ValidationError:
             raise
         except msgspec.DecodeError:
-            return surrogates.members(text, _decode)
+            return lone_surrogates.members(text, _decode)
     if text is _memory.text:
         return dict(_memory.members)
-    found = surrogates.members(text, _decode)
+    found = lone_surrogates.members(text, _decode)
     _memory.keep(text, found)
     return found
 
@@ -174,7 +174,7 @@ def has_room(text: bytes | msgspec.Raw) -> bool:
     if size <= MOST_UNNAMED or bytes(text).count(b":") <= _MOST_COLONS:
         return True
     try:
-        named = surrogates.decoded(_decode_named, text)
+        named = lone_surrogates.decoded(_decode_named, text)
     except UNREADABLE:
         return True
     found = {name: getattr(named, name) for name in _NAMED}
@@ -203,7 +203,7 @@ def string(value: bytes | msgspec.Raw | None) -> str:
     if value is None:
         return ""
     try:
-        return surrogates.decoded(_decode_string, value)
+        return lone_surrogates.decoded(_decode_string, value)
     except UNREADABLE:
         return ""
 
@@ -229,9 +229,9 @@ def items_up_to(most: int, value: bytes | msgspec.Raw | None) -> list[msgspec.Ra
         return []
     try:
         if bytes(value).count(b",") < most:
-            return surrogates.items(value, _decode_items)
+            return lone_surrogates.items(value, _decode_items)
         decoder = _few_items(most)
-        found = surrogates.items(value, lambda text: msgspec.structs.astuple(decoder.decode(text)))
+        found = lone_surrogates.items(value, lambda text: msgspec.structs.astuple(decoder.decode(text)))
     except UNREADABLE:
         return []
     return None if len(found) > most else found

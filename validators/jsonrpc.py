@@ -16,12 +16,12 @@ from typing import Final
 
 import msgspec
 
+from .incremental_json import CheckedText, depth_ok, fault_of, not_utf8, too_deep, with_replacements
 from .limits import Limits
+from .lone_surrogates import items, places, readable
 from .names import check_method
-from .outline import outline
-from .pieces import CheckedText, depth_ok, fault_of, not_utf8, too_deep, with_replacements
+from .partial_object import outline
 from .rejection import INVALID_REQUEST, PARSE_ERROR, Rejection
-from .surrogates import items, places, readable
 
 
 class Request(msgspec.Struct, frozen=True, gc=False):

@@ -10,13 +10,13 @@ from typing import Final
 
 import msgspec
 
-from . import members
-from .envelope import is_absent
+from . import json_object
+from .json_object import UNREADABLE, Members
+from .jsonrpc import is_absent
 from .limits import Limits
-from .members import UNREADABLE, Members
+from .lone_surrogates import decoded
 from .names import check_name, check_uri
 from .rejection import INVALID_PARAMS, INVALID_REQUEST, Rejection, too_large
-from .surrogates import decoded
 
 LEGACY_REVISIONS: Final = ("2024-11-05", "2025-03-26", "2025-06-18", "2025-11-25")
 BATCH_REVISION: Final = "2025-03-26"
@@ -118,11 +118,11 @@ def _read_again(named: str | None, params: bytes) -> _Params:
             return decoded(_decode_params, params)
         except UNREADABLE:
             return _Params()
-    found = members.peek(params)
+    found = json_object.peek(params)
     meta, value = found.get("_meta"), found.get(named)
     read = _Params()
     if meta is not None and bytes(meta).startswith(b"{"):
-        read.meta = _Meta(members.peek(meta).get("progressToken", msgspec.UNSET))
+        read.meta = _Meta(json_object.peek(meta).get("progressToken", msgspec.UNSET))
     elif meta is not None and not is_absent(meta):
         raise _wrong_type(named)
     if value is not None:
@@ -149,7 +149,7 @@ def _names_plainly(named: str, params: bytes, limits: Limits) -> bool:
 
 def read_uri(params: bytes) -> str:
     """The URI that a request names, which `read_request` has checked; of one that names none, nothing."""
-    return members.string(members.peek(params).get("uri"))
+    return json_object.string(json_object.peek(params).get("uri"))
 
 
 def read_name(params: bytes) -> str:
@@ -177,9 +177,9 @@ def cancelled_again(params: bytes, raw_id: bytes) -> bytes:
 
     Of params with more than the limit of members that have no name of the specification, the reason alone stays.
     """
-    if not members.has_room(params):
+    if not json_object.has_room(params):
         return cancelled(raw_id, read_cancelled(params)[1])
-    return members.write({**members.peek(params), "requestId": members.raw(raw_id)})
+    return json_object.write({**json_object.peek(params), "requestId": json_object.raw(raw_id)})
 
 
 def read_progress(params: bytes) -> bytes:
@@ -237,7 +237,7 @@ def read_list(result: bytes | msgspec.Raw, limits: Limits) -> Members:
     size = len(memoryview(result))
     if size > limits.list_bytes:
         raise too_large(f"a list of {size} bytes", limits.list_bytes, "list_bytes")
-    return members.peek(result)
+    return json_object.peek(result)
 
 
 def read_items(value: bytes | msgspec.Raw | None, limits: Limits) -> list[msgspec.Raw]:
@@ -245,7 +245,7 @@ def read_items(value: bytes | msgspec.Raw | None, limits: Limits) -> list[msgspe
 
     Raises Rejection for one of more than `limits.list_items` items.
     """
-    found = members.items_up_to(limits.list_items, value)
+    found = json_object.items_up_to(limits.list_items, value)
     if found is None:
         raise too_large("the number of items of a list", limits.list_items, "list_items")
     return found
