@@ -27,8 +27,8 @@ import msgspec
 import trio
 import trio_websocket
 
-from ..transports.lines import LineSplitter, Overlong
-from ..transports.peer import CLIENT_HEADER
+from ..transports.client_process import CLIENT_HEADER
+from ..transports.process.lines import LineSplitter, Overlong
 from ..validators import json_object, jsonrpc, stateless_request
 from ..validators.jsonrpc import Message, Notification, Request, Response
 from ..validators.limits import TRUSTING, Limits

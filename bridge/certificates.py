@@ -16,7 +16,7 @@ from typing import Final
 
 import attrs
 
-from ..transports.listen import KeyIsEncrypted, tls_context
+from ..transports.http.listen import KeyIsEncrypted, tls_context
 from ..validators.x509 import Block, Certificate, blocks, read_certificate
 
 # Of a file of certificates or a key; a chain has a few KiB.

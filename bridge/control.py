@@ -9,9 +9,9 @@ from urllib.parse import parse_qs
 
 import msgspec
 
-from ..transports.outlet import Outlet
+from ..transports.endpoints.sse_writer import write_events
 from ..transports.ports import Endpoint, Exchange
-from ..transports.streaming import write_events
+from ..transports.send_queue import Outlet
 from ..validators.limits import Limits
 from ..validators.rejection import INVALID_REQUEST, Rejection
 from .fleet import Fleet

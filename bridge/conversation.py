@@ -12,11 +12,11 @@ from typing import TYPE_CHECKING, Final, Protocol
 
 import trio
 
-from ..transports import peer
-from ..transports.child import ChildBusy, ChildGone
-from ..transports.outlet import Backlog, Outlet
+from ..transports import client_process
 from ..transports.ports import Log
-from ..transports.pulse import PausableClock
+from ..transports.process.child import ChildBusy, ChildGone
+from ..transports.send_queue import Backlog, Outlet
+from ..transports.ticker import PausableClock
 from ..validators import json_object, jsonrpc
 from ..validators.jsonrpc import Message, Notification, Request, Response
 from ..validators.limits import Limits
@@ -49,7 +49,7 @@ from .shared_process import SharedProcess
 from .shared_upstream import Front
 
 if TYPE_CHECKING:
-    from ..transports.child import Child
+    from ..transports.process.child import Child
 
 
 _CANCELLED: Final = "notifications/cancelled"
@@ -134,7 +134,7 @@ class LocalConversation:
         self.id = secrets.token_urlsafe(32)
         self.principal = principal
         self.brought = brought
-        self.caller = peer.stream()
+        self.caller = client_process.stream()
         # Who the requests to a shared process come from. The server sets it for the aggregate.
         self.client = Client("")
         self._limits = limits

@@ -15,17 +15,17 @@ from pathlib import Path
 import attrs
 import trio
 
-from ..transports.cgroup import can_hold, delegated
-from ..transports.descriptors import fitting, raise_soft_limit
-from ..transports.gate import Gate, WrongCredentials
-from ..transports.http1 import Service
-from ..transports.listen import CannotListen, Listener, bind_tcp, bind_unix, passed_sockets, serve
-from ..transports.pulse import Pulse
-from ..transports.quota import HANDSHAKE, NO_HEAD, Quota
-from ..transports.readiness import Readiness
-from ..transports.refusals import Refusals
-from ..transports.routes import Routes, healthz, readyz
-from ..transports.spawner import Spawner
+from ..transports.http.gate import Gate, WrongCredentials
+from ..transports.http.http1 import Service
+from ..transports.http.listen import CannotListen, Listener, bind_tcp, bind_unix, passed_sockets, serve
+from ..transports.http.quota import HANDSHAKE, NO_HEAD, Quota
+from ..transports.http.refusals import Refusals
+from ..transports.http.routes import Routes, healthz, readyz
+from ..transports.poller import Readiness
+from ..transports.process.cgroup import can_hold, delegated
+from ..transports.process.open_files import fitting, raise_soft_limit
+from ..transports.process.spawner import Spawner
+from ..transports.ticker import Pulse
 from ..validators.bearer import TokenSet
 from ..validators.limits import Limits
 from ..validators.origin import Site

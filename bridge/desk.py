@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING
 
 import trio
 
-from ..transports.child import ChildBusy, ChildGone
-from ..transports.outlet import Backlog, Outlet
 from ..transports.ports import Log
-from ..transports.pulse import PausableClock
-from ..transports.seldom import Seldom
+from ..transports.process.child import ChildBusy, ChildGone
+from ..transports.rate_limited_log import Seldom
+from ..transports.send_queue import Backlog, Outlet
+from ..transports.ticker import PausableClock
 from ..validators import jsonrpc
 from ..validators.jsonrpc import Message, Notification, Request, Response
 from ..validators.limits import Limits
@@ -43,7 +43,7 @@ from .shared_upstream import Front
 from .to_legacy import ToLegacy
 
 if TYPE_CHECKING:
-    from ..transports.child import Child
+    from ..transports.process.child import Child
 
 
 def call_of(ask: Asked) -> Call:

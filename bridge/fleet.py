@@ -10,12 +10,12 @@ from typing import Final
 import attrs
 import trio
 
+from ..transports.endpoints.http_sse import SharedMessagePost
+from ..transports.http.routes import endpoints
 from ..transports.options import Paths
+from ..transports.poller import Readiness
 from ..transports.ports import Endpoint
-from ..transports.readiness import Readiness
-from ..transports.routes import endpoints
-from ..transports.spawner import Spawner
-from ..transports.sse import SharedMessagePost
+from ..transports.process.spawner import Spawner
 from .era_facts import EraFacts
 from .log import LineLog
 from .membership import Membership, line

@@ -8,9 +8,9 @@ from collections.abc import Callable
 from functools import partial
 from typing import Final
 
-from ..transports.child import Rest
-from ..transports.lines import Overlong
 from ..transports.ports import Log
+from ..transports.process.child import Rest
+from ..transports.process.lines import Overlong
 from ..validators import jsonrpc
 from ..validators.json_object import LARGE, decoded_once
 from ..validators.jsonrpc import Message, Response, answered_call, wire_id

@@ -16,7 +16,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
-from ..transports import orphans
+from ..transports.process import orphans
 from ..validators.limits import Limits
 
 # A helper that has printed this much is killed, in bytes.

@@ -12,7 +12,7 @@ from typing import Final, TypeVar
 import attrs
 import msgspec
 
-from ..transports.peer import UNKNOWN, Caller, Process
+from ..transports.client_process import UNKNOWN, Caller, Process
 from ..validators import json_object
 from ..validators.jsonrpc import Message, Notification, Request
 from ..validators.rejection import INVALID_PARAMS, Rejection

@@ -10,11 +10,11 @@ from typing import Final
 import msgspec
 import trio
 
-from ..transports.child import Child, ChildBusy, ChildGone, Exit, OnLine
-from ..transports.lines import Overlong
 from ..transports.options import Launch
-from ..transports.readiness import Readiness
-from ..transports.spawner import Spawner
+from ..transports.poller import Readiness
+from ..transports.process.child import Child, ChildBusy, ChildGone, Exit, OnLine
+from ..transports.process.lines import Overlong
+from ..transports.process.spawner import Spawner
 from ..validators import json_object, jsonrpc, stateless_request
 from ..validators.jsonrpc import Response
 from ..validators.limits import Limits

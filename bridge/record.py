@@ -13,9 +13,9 @@ import attrs
 import msgspec
 import trio
 
-from ..transports.child import Exit
-from ..transports.outlet import Outlet
-from ..transports.seldom import Seldom
+from ..transports.process.child import Exit
+from ..transports.rate_limited_log import Seldom
+from ..transports.send_queue import Outlet
 from .environment import named
 from .log import LineLog
 from .redaction import Redactor

@@ -18,15 +18,15 @@ from typing import Protocol, TypeVarTuple, Unpack
 import attrs
 import trio
 
-from ..transports.child import Child, ChildBusy, ChildGone, Exit, Rest
-from ..transports.lines import Overlong
+from ..transports.client_process import UNKNOWN, Caller
 from ..transports.options import LOCAL, Launch, SpawnFailed
-from ..transports.outlet import OPEN, Outlet
-from ..transports.peer import UNKNOWN, Caller
+from ..transports.poller import Readiness
 from ..transports.ports import Log, ModernRequest
-from ..transports.pulse import HELD_UP
-from ..transports.readiness import Readiness
-from ..transports.spawner import Spawner
+from ..transports.process.child import Child, ChildBusy, ChildGone, Exit, Rest
+from ..transports.process.lines import Overlong
+from ..transports.process.spawner import Spawner
+from ..transports.send_queue import OPEN, Outlet
+from ..transports.ticker import HELD_UP
 from ..validators.jsonrpc import Notification, Response
 from ..validators.rejection import INVALID_PARAMS, SERVER_ERROR, Rejection
 from ..validators.stateless_request import Envelope

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Final, Protocol
 
 import trio
 
-from ..transports.child import ChildBusy, ChildGone
 from ..transports.ports import Log
-from ..transports.seldom import Seldom
+from ..transports.process.child import ChildBusy, ChildGone
+from ..transports.rate_limited_log import Seldom
 from ..validators import jsonrpc
 from ..validators.jsonrpc import Message, Request, Response
 from ..validators.limits import Limits
@@ -38,7 +38,7 @@ from .shared_upstream import (
 )
 
 if TYPE_CHECKING:
-    from ..transports.child import Child
+    from ..transports.process.child import Child
 
 # Log messages of the server that belong to no single client are written to the log so often in a second, and so long.
 _LOGGED: Final = 100

@@ -7,8 +7,8 @@ from pathlib import Path
 import msgspec
 import trio
 
-from ..transports.quota import Quota
-from ..transports.refusals import Refusals
+from ..transports.http.quota import Quota
+from ..transports.http.refusals import Refusals
 from .certificates import Loaded
 from .eras import LEGACY, MODERN
 from .fleet import Fleet

@@ -8,8 +8,8 @@ While a process is not read, because its client is behind, the clock stands stil
 import secrets
 from typing import Final
 
-from ..transports.child import Child, ChildBusy, ChildGone, OnLine, Rest
-from ..transports.lines import Overlong
+from ..transports.process.child import Child, ChildBusy, ChildGone, OnLine, Rest
+from ..transports.process.lines import Overlong
 from ..validators import json_object, jsonrpc, stateless_request
 from ..validators.jsonrpc import Response
 from ..validators.limits import Limits

@@ -11,9 +11,9 @@ from ..validators.http_head import Head
 from ..validators.jsonrpc import Message, Notification, Request
 from ..validators.rejection import Rejection
 from ..validators.stateless_request import Envelope
+from .client_process import Caller
 from .options import Headers
-from .outlet import Outlet
-from .peer import Caller
+from .send_queue import Outlet
 
 
 class Log(Protocol):

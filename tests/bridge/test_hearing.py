@@ -1,7 +1,7 @@
 import pytest
 
 from mcpbridged.bridge.hearing import Hearing
-from mcpbridged.transports.lines import Overlong
+from mcpbridged.transports.process.lines import Overlong
 from mcpbridged.validators.jsonrpc import Notification, Response
 from mcpbridged.validators.limits import Limits
 

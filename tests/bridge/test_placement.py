@@ -8,8 +8,8 @@ from mcpbridged.bridge.attribution import Client
 from mcpbridged.bridge.for_modern import Profile
 from mcpbridged.bridge.naming import in_the_name_of, named_client, with_client
 from mcpbridged.bridge.placement import Declared, client_of, declared, fingerprint, of_session
-from mcpbridged.transports import peer
-from mcpbridged.transports.peer import UNKNOWN, Caller
+from mcpbridged.transports import client_process
+from mcpbridged.transports.client_process import UNKNOWN, Caller
 from mcpbridged.validators import json_object
 from mcpbridged.validators.jsonrpc import Request
 
@@ -61,7 +61,7 @@ def test_equal_values_have_equal_fingerprints():
 
 
 def test_a_client_is_a_caller_of_one_principal_with_one_client_info():
-    one, two = peer.stream(), peer.stream()
+    one, two = client_process.stream(), client_process.stream()
     clients = {
         client_of("a", one, b"{}"),
         client_of("b", one, b"{}"),

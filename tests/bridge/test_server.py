@@ -19,13 +19,13 @@ from mcpbridged.bridge.log import LineLog
 from mcpbridged.bridge.record import Record
 from mcpbridged.bridge.server import LocalServer
 from mcpbridged.bridge.settings import ServerConfig
+from mcpbridged.transports.client_process import stream
+from mcpbridged.transports.endpoints.websocket import _Talk
 from mcpbridged.transports.options import Launch
-from mcpbridged.transports.outlet import Outlet
-from mcpbridged.transports.peer import stream
+from mcpbridged.transports.poller import Readiness
 from mcpbridged.transports.ports import ModernRequest
-from mcpbridged.transports.readiness import Readiness
-from mcpbridged.transports.spawner import Spawner
-from mcpbridged.transports.websocket import _Talk
+from mcpbridged.transports.process.spawner import Spawner
+from mcpbridged.transports.send_queue import Outlet
 from mcpbridged.validators.jsonrpc import Notification, Request
 from mcpbridged.validators.limits import Limits
 from mcpbridged.validators.rejection import Rejection

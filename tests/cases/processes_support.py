@@ -17,8 +17,8 @@ from typing import Self
 import trio
 
 from mcpbridged.transports.options import Launch, SpawnFailed
-from mcpbridged.transports.readiness import Readiness
-from mcpbridged.transports.spawner import Spawner
+from mcpbridged.transports.poller import Readiness
+from mcpbridged.transports.process.spawner import Spawner
 from mcpbridged.validators.limits import Limits
 
 # Each server prints the pids of the processes that must not survive, as one JSON line.

@@ -10,7 +10,7 @@ import trio
 from mcp import Client
 from mcp.client.sse import sse_client
 
-from mcpbridged.transports.sse import relative
+from mcpbridged.transports.endpoints.http_sse import relative
 
 from ..e2e.bridge_process import EXAMPLE, Bridge
 from ..e2e.daemon_process import Daemon, write_config

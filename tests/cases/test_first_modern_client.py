@@ -8,8 +8,8 @@ import trio
 
 from mcpbridged.bridge import probe
 from mcpbridged.transports.options import Launch
-from mcpbridged.transports.readiness import Readiness
-from mcpbridged.transports.spawner import Spawner
+from mcpbridged.transports.poller import Readiness
+from mcpbridged.transports.process.spawner import Spawner
 from mcpbridged.validators.limits import Limits
 
 from ..e2e.daemon_process import daemon

@@ -8,7 +8,7 @@ import pytest
 import trio
 import trustme
 
-from mcpbridged.transports.listen import tls_context
+from mcpbridged.transports.http.listen import tls_context
 
 from ..transports.http2_client import Client
 from ..transports.serving import TOKEN, listening

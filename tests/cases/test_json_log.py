@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from mcpbridged.bridge.config import log_format_of
-from mcpbridged.transports import keeper
+from mcpbridged.transports.process import keeper
 
 from ..e2e.bridge_process import EXAMPLE, PROGRAM
 from ..e2e.daemon_process import child, write_config

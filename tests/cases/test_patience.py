@@ -11,8 +11,8 @@ import pytest
 import trio
 import trio.testing
 
-from mcpbridged.transports.outlet import GONE, Outlet
-from mcpbridged.transports.websocket import _Talk
+from mcpbridged.transports.endpoints.websocket import _Talk
+from mcpbridged.transports.send_queue import GONE, Outlet
 from mcpbridged.validators.limits import Limits
 
 from ..e2e.bridge_process import EXAMPLE

@@ -9,7 +9,7 @@ import pytest
 import trio
 import trio.testing
 
-from mcpbridged.transports.pulse import Pulse
+from mcpbridged.transports.ticker import Pulse
 
 from ..e2e.daemon_process import daemon
 from .test_connect_again import connected, message

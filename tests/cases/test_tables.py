@@ -12,9 +12,9 @@ from mcpbridged.bridge.fleet import Fleet
 from mcpbridged.bridge.log import LineLog
 from mcpbridged.bridge.settings import ServerConfig
 from mcpbridged.transports.options import Launch
-from mcpbridged.transports.outlet import Outlet
-from mcpbridged.transports.readiness import Readiness
-from mcpbridged.transports.spawner import Spawner
+from mcpbridged.transports.poller import Readiness
+from mcpbridged.transports.process.spawner import Spawner
+from mcpbridged.transports.send_queue import Outlet
 from mcpbridged.validators.limits import Limits
 
 from ..bridge.test_relay import Talk, call, said

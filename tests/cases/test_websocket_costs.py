@@ -6,8 +6,8 @@ import pytest
 import trio
 from serving import TOKEN, listening
 
-from mcpbridged.transports.sse import EventStream
-from mcpbridged.transports.websocket import WebSocket
+from mcpbridged.transports.endpoints.http_sse import EventStream
+from mcpbridged.transports.endpoints.websocket import WebSocket
 from mcpbridged.validators.limits import Limits
 from mcpbridged.validators.rejection import Rejection
 

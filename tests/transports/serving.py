@@ -6,14 +6,14 @@ import socket
 import attrs
 import trio
 
-from mcpbridged.transports.gate import Gate
-from mcpbridged.transports.http1 import Quota, Service
-from mcpbridged.transports.listen import Listener, bind_tcp, serve
-from mcpbridged.transports.outlet import Outlet
-from mcpbridged.transports.pulse import Pulse
-from mcpbridged.transports.readiness import Readiness
-from mcpbridged.transports.routes import Routes, healthz
-from mcpbridged.transports.streamable import write_events
+from mcpbridged.transports.endpoints.streamable_http import write_events
+from mcpbridged.transports.http.gate import Gate
+from mcpbridged.transports.http.http1 import Quota, Service
+from mcpbridged.transports.http.listen import Listener, bind_tcp, serve
+from mcpbridged.transports.http.routes import Routes, healthz
+from mcpbridged.transports.poller import Readiness
+from mcpbridged.transports.send_queue import Outlet
+from mcpbridged.transports.ticker import Pulse
 from mcpbridged.validators.bearer import TokenSet
 from mcpbridged.validators.limits import Limits
 from mcpbridged.validators.origin import Site

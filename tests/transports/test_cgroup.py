@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from mcpbridged.transports.cgroup import cgroup_path
+from mcpbridged.transports.process.cgroup import cgroup_path
 
 UNIFIED = "24 23 0:22 / /sys/fs/cgroup rw,nosuid - cgroup2 cgroup2 rw,nsdelegate\n"
 HYBRID = (

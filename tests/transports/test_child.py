@@ -14,11 +14,11 @@ import pytest
 import trio
 import trio.testing
 
-from mcpbridged.transports.child import ChildBusy, ChildGone, Exit
-from mcpbridged.transports.lines import Overlong
 from mcpbridged.transports.options import Launch, SpawnFailed
-from mcpbridged.transports.readiness import Readiness
-from mcpbridged.transports.spawner import Spawner
+from mcpbridged.transports.poller import Readiness
+from mcpbridged.transports.process.child import ChildBusy, ChildGone, Exit
+from mcpbridged.transports.process.lines import Overlong
+from mcpbridged.transports.process.spawner import Spawner
 from mcpbridged.validators.limits import Limits
 
 pytestmark = pytest.mark.anyio

@@ -1,6 +1,6 @@
 import resource
 
-from mcpbridged.transports.descriptors import fitting
+from mcpbridged.transports.process.open_files import fitting
 from mcpbridged.validators.limits import Limits
 
 

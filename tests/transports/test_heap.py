@@ -2,8 +2,8 @@
 
 import pytest
 
-from mcpbridged.transports import heap
-from mcpbridged.transports.heap import HeapTrimmer
+from mcpbridged.transports import memory
+from mcpbridged.transports.memory import HeapTrimmer
 
 MIB = 1024 * 1024
 
@@ -51,13 +51,13 @@ def test_between_two_looks_is_a_pause():
 
 
 def test_what_is_resident_is_read_and_trimmed(monkeypatch):
-    assert heap.resident() > MIB
-    heap.trim()
-    monkeypatch.setattr(heap.ctypes, "CDLL", lambda _name: object())
-    heap.trim()
+    assert memory.resident() > MIB
+    memory.trim()
+    monkeypatch.setattr(memory.ctypes, "CDLL", lambda _name: object())
+    memory.trim()
 
 
 @pytest.mark.parametrize("path", ["/nonexistent"])
 def test_where_the_kernel_does_not_tell_there_is_nothing_to_trim(monkeypatch, path):
-    monkeypatch.setattr(heap, "_STATM", heap.Path(path))
-    assert heap.resident() == 0
+    monkeypatch.setattr(memory, "_STATM", memory.Path(path))
+    assert memory.resident() == 0

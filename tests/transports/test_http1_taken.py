@@ -7,10 +7,10 @@ import pytest
 import trio
 from serving import TOKEN, listening
 
-from mcpbridged.transports import event_stream
-from mcpbridged.transports.http1 import Connection
-from mcpbridged.transports.outlet import GONE, OPEN
-from mcpbridged.transports.streaming import write_events
+from mcpbridged.transports.endpoints import sse_codec
+from mcpbridged.transports.endpoints.sse_writer import write_events
+from mcpbridged.transports.http.http1 import Connection
+from mcpbridged.transports.send_queue import GONE, OPEN
 from mcpbridged.validators.rejection import Rejection
 
 pytestmark = pytest.mark.anyio
@@ -223,8 +223,8 @@ async def test_an_answer_that_is_no_single_message_is_a_stream_of_events(anyio_b
         data = b""
         while not data.endswith(b"0\r\n\r\n"):
             data += await client.receive()
-        assert event_stream.message(b"", b"first") in data
-        assert event_stream.message(b"", b"last") in data
+        assert sse_codec.message(b"", b"first") in data
+        assert sse_codec.message(b"", b"last") in data
         await client.call()
         assert client.calls.served == [b"call....", b"call...."]
 
@@ -301,7 +301,7 @@ async def test_a_request_at_the_end_is_answered_and_is_the_last(anyio_backend):
         client.calls.outlets[-1].put(b"answer", last=True)
         while not data.endswith(b"0\r\n\r\n"):
             data += await client.receive()
-        assert event_stream.message(b"", b"answer") in data
+        assert sse_codec.message(b"", b"answer") in data
         assert await client.stream.receive_some() == b""
 
 

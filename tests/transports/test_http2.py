@@ -9,7 +9,7 @@ import trustme
 from http2_client import Client
 from serving import TOKEN, listening
 
-from mcpbridged.transports.listen import tls_context
+from mcpbridged.transports.http.listen import tls_context
 from mcpbridged.validators.bearer import TokenSet
 from mcpbridged.validators.limits import Limits
 

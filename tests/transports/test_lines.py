@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mcpbridged.transports.lines import LineSplitter, Overlong
+from mcpbridged.transports.process.lines import LineSplitter, Overlong
 
 
 def split(*chunks, limit=100):

@@ -4,7 +4,7 @@ import os
 import subprocess
 import sys
 
-from mcpbridged.transports import keeper, orphans
+from mcpbridged.transports.process import keeper, orphans
 
 ADOPTED = "import os, sys, time\nif os.fork(): os._exit(0)\nos.setsid()\nprint(os.getpid(), flush=True)\ntime.sleep(1000)"
 

@@ -6,7 +6,7 @@ import pytest
 import trio
 import trio.testing
 
-from mcpbridged.transports.outlet import GONE, OVERFLOWED, Backlog, Outlet, Signal
+from mcpbridged.transports.send_queue import GONE, OVERFLOWED, Backlog, Outlet, Signal
 from mcpbridged.validators.limits import Limits
 
 pytestmark = pytest.mark.anyio

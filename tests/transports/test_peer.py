@@ -11,8 +11,8 @@ import sys
 import pytest
 import trio
 
-from mcpbridged.transports import peer
-from mcpbridged.transports.peer import CLIENT_HEADER, UNKNOWN, Caller
+from mcpbridged.transports import client_process
+from mcpbridged.transports.client_process import CLIENT_HEADER, UNKNOWN, Caller
 
 pytestmark = pytest.mark.anyio
 
@@ -113,7 +113,7 @@ async def test_two_processes_have_two_names_and_one_has_one(tmp_path):
 
 
 async def test_nothing_is_looked_up_before_it_is_asked_for(tmp_path, monkeypatch):
-    monkeypatch.setattr(peer, "_find_owner", None)
+    monkeypatch.setattr(client_process, "_find_owner", None)
     with pair(tmp_path) as (ours, _):
         caller = Caller(ours)
         caller.note_headers({})
@@ -121,8 +121,8 @@ async def test_nothing_is_looked_up_before_it_is_asked_for(tmp_path, monkeypatch
 
 
 async def test_requests_at_once_share_one_lookup(tmp_path, monkeypatch):
-    found, calls = peer._find_owner, []
-    monkeypatch.setattr(peer, "_find_owner", lambda *words: calls.append(words) or found(*words))
+    found, calls = client_process._find_owner, []
+    monkeypatch.setattr(client_process, "_find_owner", lambda *words: calls.append(words) or found(*words))
     with pair(tmp_path) as (ours, _):
         caller = Caller(ours)
         async with trio.open_nursery() as nursery:
@@ -177,20 +177,20 @@ async def test_a_connection_whose_other_end_is_closed_is_of_an_unknown_client(tm
 
 
 async def test_a_socket_that_nobody_is_seen_to_have_is_of_an_unknown_client(tmp_path, monkeypatch):
-    monkeypatch.setattr(peer, "_own_pids", lambda: iter([2**22 + 1]))
+    monkeypatch.setattr(client_process, "_own_pids", lambda: iter([2**22 + 1]))
     with pair(tmp_path) as (ours, _):
         gc.collect()
         assert not (await looked_up(ours)).known
 
 
 async def test_a_lookup_reads_a_bounded_number_of_links(tmp_path, monkeypatch):
-    monkeypatch.setattr(peer, "_MOST_LINKS", 0)
+    monkeypatch.setattr(client_process, "_MOST_LINKS", 0)
     with pair(tmp_path) as (ours, _):
         assert not (await looked_up(ours)).known
 
 
 async def test_a_process_that_exits_during_the_lookup_is_not_taken_for_its_successor(tmp_path, monkeypatch):
-    read = peer._link
+    read = client_process._link
     seen = []
 
     def changed_at_the_second_look(path):
@@ -201,19 +201,19 @@ async def test_a_process_that_exits_during_the_lookup_is_not_taken_for_its_succe
             seen.append(link)
         return link
 
-    monkeypatch.setattr(peer, "_link", changed_at_the_second_look)
+    monkeypatch.setattr(client_process, "_link", changed_at_the_second_look)
     with pair(tmp_path) as (ours, theirs):
         wanted = f"socket:[{os.fstat(theirs.fileno()).st_ino}]"
         assert not (await looked_up(ours)).known
 
 
 def test_a_pid_that_is_used_again_is_another_process(monkeypatch):
-    one = peer._process(os.getpid(), -1)
+    one = client_process._process(os.getpid(), -1)
     assert not one.exited
-    parent, started = peer._status(os.getpid())
-    monkeypatch.setattr(peer, "_status", lambda _pid: (parent, started + 1))
+    parent, started = client_process._status(os.getpid())
+    monkeypatch.setattr(client_process, "_status", lambda _pid: (parent, started + 1))
     assert one.exited
-    other = peer._process(os.getpid(), -1)
+    other = client_process._process(os.getpid(), -1)
     assert other is not one
     assert other.name != one.name
 
@@ -222,7 +222,7 @@ def test_a_process_that_has_exited_is_none_and_its_descriptor_is_closed():
     with subprocess.Popen(["true"]) as process:
         descriptor = os.pidfd_open(process.pid)
         process.wait()
-    assert peer._process(process.pid, descriptor) is None
+    assert client_process._process(process.pid, descriptor) is None
     with pytest.raises(OSError, match=os.strerror(errno.EBADF)):
         os.fstat(descriptor)
 
@@ -230,8 +230,8 @@ def test_a_process_that_has_exited_is_none_and_its_descriptor_is_closed():
 def test_the_descriptor_of_a_process_lives_as_long_as_it_is_needed():
     with subprocess.Popen(["sleep", "60"]) as process:
         descriptor = os.pidfd_open(process.pid)
-        found = peer._process(process.pid, descriptor)
-        again = peer._process(process.pid, os.pidfd_open(process.pid))
+        found = client_process._process(process.pid, descriptor)
+        again = client_process._process(process.pid, os.pidfd_open(process.pid))
         assert again is found
         os.fstat(descriptor)
         del found, again
@@ -250,13 +250,13 @@ async def test_a_machine_without_pidfd_is_served_by_the_start_time(tmp_path, mon
             family = sock.family
 
             def getsockopt(self, level, option, *size):
-                if option == peer._SO_PEERPIDFD:
+                if option == client_process._SO_PEERPIDFD:
                     raise OSError(errno.ENOPROTOOPT, "not here")
                 return sock.getsockopt(level, option, *size)
 
         return Old()
 
-    peer._processes.clear()
+    client_process._processes.clear()
     monkeypatch.setattr(os, "pidfd_open", none)
     with listening(UNIX, "", tmp_path) as listener, connected(listener, UNIX, "") as (process, sock):
         caller = await looked_up(without(sock))
@@ -276,17 +276,17 @@ async def test_a_peer_whose_credentials_cannot_be_read_is_unknown():
             raise OSError(errno.EINVAL, "no")
 
     assert not (await looked_up(Broken())).known
-    assert peer.pid_of_peer(Broken()) == 0
+    assert client_process.pid_of_peer(Broken()) == 0
 
 
 async def test_a_peer_that_has_exited_already_is_unknown(tmp_path):
     with listening(UNIX, "", tmp_path) as listener, connected(listener, UNIX, "") as (process, sock):
-        assert peer.pid_of_peer(sock) == process.pid
+        assert client_process.pid_of_peer(sock) == process.pid
         process.stdin.close()
         process.wait()
         assert not (await looked_up(sock)).known
     with pair(tmp_path) as (ours, _):
-        assert peer.pid_of_peer(ours) == 0
+        assert client_process.pid_of_peer(ours) == 0
 
 
 # ---- streams, and clients that the aggregate names
@@ -294,7 +294,7 @@ async def test_a_peer_that_has_exited_already_is_unknown(tmp_path):
 
 def test_a_stream_is_a_client_until_it_ends():
     ended = []
-    one, two = peer.stream(), peer.stream()
+    one, two = client_process.stream(), client_process.stream()
     assert one.known
     assert one.name != two.name
     one.when_ended("server", ended.append)
@@ -304,7 +304,7 @@ def test_a_stream_is_a_client_until_it_ends():
 
 
 def test_only_a_trusted_peer_names_a_client(tmp_path):
-    original = peer.stream()
+    original = client_process.stream()
     headers = {CLIENT_HEADER: original.name}
     with pair(tmp_path) as (ours, _):
         stranger, ends = Caller(ours).of_stream(headers)

@@ -1,6 +1,6 @@
 """The clocks that connections and servers share."""
 
-from mcpbridged.transports.pulse import PausableClock
+from mcpbridged.transports.ticker import PausableClock
 
 
 def test_r7_a_clock_stands_still_between_stop_and_go():

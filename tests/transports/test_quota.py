@@ -5,7 +5,7 @@ from contextlib import ExitStack
 
 import pytest
 
-from mcpbridged.transports.quota import CHECKING, HANDSHAKE, NO_HEAD, REFUSED, Quota
+from mcpbridged.transports.http.quota import CHECKING, HANDSHAKE, NO_HEAD, REFUSED, Quota
 from mcpbridged.validators.limits import Limits
 from mcpbridged.validators.rejection import Rejection
 

@@ -4,7 +4,7 @@ import pytest
 import trio
 import trio.testing
 
-from mcpbridged.transports.readiness import Readiness
+from mcpbridged.transports.poller import Readiness
 
 pytestmark = pytest.mark.anyio
 

@@ -1,4 +1,4 @@
-from mcpbridged.transports.refusals import Refusals
+from mcpbridged.transports.http.refusals import Refusals
 from mcpbridged.validators.rejection import Rejection
 
 

@@ -1,4 +1,4 @@
-from mcpbridged.transports.seldom import Seldom
+from mcpbridged.transports.rate_limited_log import Seldom
 
 
 class Log:

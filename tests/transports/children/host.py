@@ -7,8 +7,8 @@ from pathlib import Path
 import trio
 
 from mcpbridged.transports.options import Launch
-from mcpbridged.transports.readiness import Readiness
-from mcpbridged.transports.spawner import Spawner
+from mcpbridged.transports.poller import Readiness
+from mcpbridged.transports.process.spawner import Spawner
 from mcpbridged.validators.limits import Limits
 
 

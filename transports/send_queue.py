@@ -13,7 +13,7 @@ import trio
 from ..validators.jsonrpc import answered_id, error
 from ..validators.limits import Limits
 from ..validators.rejection import SERVER_ERROR
-from .readiness import Spot
+from .poller import Spot
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -18,22 +18,22 @@ from typing import Final, Protocol
 import attrs
 import trio
 
-from ..validators.http_body import ChunkedDecoder, check_length
-from ..validators.http_head import Head, parse_head, reject_early, skip_empty_lines
-from ..validators.incremental_json import Gathering
-from ..validators.jsonrpc import error
-from ..validators.limits import Limits
-from ..validators.rejection import INVALID_REQUEST, Rejection
+from ...validators.http_body import ChunkedDecoder, check_length
+from ...validators.http_head import Head, parse_head, reject_early, skip_empty_lines
+from ...validators.incremental_json import Gathering
+from ...validators.jsonrpc import error
+from ...validators.limits import Limits
+from ...validators.rejection import INVALID_REQUEST, Rejection
+from ..client_process import Caller
+from ..options import ANONYMOUS, Headers, both_spellings
+from ..poller import Readiness, Spot
+from ..ports import Endpoint, Exchange, GoOn, Hijacked, Log, Taker
+from ..rate_limited_log import Seldom
+from ..send_queue import OPEN, Outlet
+from ..ticker import TICK, Pulse
 from .gate import Gate
-from .options import ANONYMOUS, Headers, both_spellings
-from .outlet import OPEN, Outlet
-from .peer import Caller
-from .ports import Endpoint, Exchange, GoOn, Hijacked, Log, Taker
-from .pulse import TICK, Pulse
 from .quota import REFUSED, Quota, Seat
-from .readiness import Readiness, Spot
 from .refusals import Refusals
-from .seldom import Seldom
 
 # Before the credential is known no more than this is taken from the socket at once (invariant I2).
 _FIRST_READ: Final = 16 * 1024

@@ -23,12 +23,12 @@ from typing import Final
 import attrs
 import trio
 
-from ..validators.limits import Limits
+from ...validators.limits import Limits
+from ..options import Launch, SpawnFailed
+from ..poller import Readiness
 from . import keeper, orphans
 from .child import Child
-from .descriptors import give_inherited_limit
-from .options import Launch, SpawnFailed
-from .readiness import Readiness
+from .open_files import give_inherited_limit
 
 # More room in a pipe means fewer turns for a large message; unprivileged users get up to 64 MiB in all.
 _PIPE_BYTES: Final = 256 * 1024

@@ -5,7 +5,7 @@ from typing import Final, Protocol
 
 import trio
 
-from .heap import HeapTrimmer
+from .memory import HeapTrimmer
 
 # How finely deadlines are kept, in seconds. Those that are watched this way are seconds long.
 TICK: Final = 0.25

@@ -11,16 +11,16 @@ from typing import Final
 
 import trio
 
-from ..validators.content_negotiation import Accepts
-from ..validators.json_object import LARGE, decoded_once
-from ..validators.jsonrpc import Message, Notification, Request, invalid
-from ..validators.limits import Limits
-from ..validators.rejection import INVALID_REQUEST, Rejection
-from ..validators.stateless_request import check_headers, check_meta, read_envelope
-from . import event_stream
-from .outlet import FINISHED, GONE, Outlet
-from .ports import Backend, Desk, Exchange, GoOn, ModernRequest
-from .streaming import write_events
+from ...validators.content_negotiation import Accepts
+from ...validators.json_object import LARGE, decoded_once
+from ...validators.jsonrpc import Message, Notification, Request, invalid
+from ...validators.limits import Limits
+from ...validators.rejection import INVALID_REQUEST, Rejection
+from ...validators.stateless_request import check_headers, check_meta, read_envelope
+from ..ports import Backend, Desk, Exchange, GoOn, ModernRequest
+from ..send_queue import FINISHED, GONE, Outlet
+from . import sse_codec
+from .sse_writer import write_events
 
 JSON: Final = b"application/json"
 _LISTEN: Final = "subscriptions/listen"
@@ -108,7 +108,7 @@ async def _answer(exchange: Exchange, outlet: Outlet, acceptable: Accepts) -> No
                 await exchange.answer(outlet.status, JSON, answer)
             else:
                 await exchange.begin_stream()
-                await exchange.write(event_stream.message(b"", answer))
+                await exchange.write(sse_codec.message(b"", answer))
             outlet.sent()
         return
     if outlet.state == GONE or not acceptable.events:

@@ -4,15 +4,15 @@ import json
 from collections.abc import Callable, Mapping
 from typing import Final, TypeVar
 
-from ..validators.http_head import Head
-from ..validators.limits import Limits
-from ..validators.rejection import INVALID_REQUEST, Rejection
+from ...validators.http_head import Head
+from ...validators.limits import Limits
+from ...validators.rejection import INVALID_REQUEST, Rejection
+from ..endpoints.http_sse import EventStream, MessagePost
+from ..endpoints.streamable_http import StreamableHttp, method_not_allowed
+from ..endpoints.websocket import WebSocket
+from ..options import Paths, is_discovery, spellings
+from ..ports import Backend, Endpoint, Exchange, Log
 from .gate import named_server
-from .options import Paths, is_discovery, spellings
-from .ports import Backend, Endpoint, Exchange, Log
-from .sse import EventStream, MessagePost
-from .streamable import StreamableHttp, method_not_allowed
-from .websocket import WebSocket
 
 _Value = TypeVar("_Value")
 

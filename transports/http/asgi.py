@@ -12,18 +12,18 @@ from typing import Any, Final, Protocol
 
 import trio
 
-from ..validators.http_body import check_length
-from ..validators.http_head import Head, parse_head
-from ..validators.incremental_json import Gathering
-from ..validators.jsonrpc import error
-from ..validators.limits import Limits
-from ..validators.rejection import INTERNAL_ERROR, INVALID_REQUEST, Rejection
+from ...validators.http_body import check_length
+from ...validators.http_head import Head, parse_head
+from ...validators.incremental_json import Gathering
+from ...validators.jsonrpc import error
+from ...validators.limits import Limits
+from ...validators.rejection import INTERNAL_ERROR, INVALID_REQUEST, Rejection
+from ..client_process import Caller
+from ..options import ANONYMOUS, Headers
+from ..ports import Hijacked
+from ..send_queue import Outlet
+from ..ticker import TICK
 from .http1 import SAFE_HEADERS, STREAM_HEADERS, Service
-from .options import ANONYMOUS, Headers
-from .outlet import Outlet
-from .peer import Caller
-from .ports import Hijacked
-from .pulse import TICK
 from .quota import NO_HEAD, REFUSED, Seat
 
 AsgiScope = MutableMapping[str, Any]

@@ -9,8 +9,8 @@ from collections import Counter
 from collections.abc import Callable
 from typing import Final
 
-from ..validators.rejection import Rejection
-from .ports import Log
+from ...validators.rejection import Rejection
+from ..ports import Log
 
 # Between two events of one kind, in seconds.
 _PAUSE: Final = 1.0

@@ -1,8 +1,8 @@
 """Writing an event stream: what an outlet holds, with signs of life in between."""
 
-from . import event_stream
-from .outlet import GONE, Outlet, Signal
-from .ports import Exchange
+from ..ports import Exchange
+from ..send_queue import GONE, Outlet, Signal
+from . import sse_codec
 
 
 async def write_events(exchange: Exchange, outlet: Outlet) -> None:
@@ -12,6 +12,6 @@ async def write_events(exchange: Exchange, outlet: Outlet) -> None:
             case Signal.END:
                 return
             case Signal.HEARTBEAT:
-                await exchange.write(event_stream.HEARTBEAT)
+                await exchange.write(sse_codec.HEARTBEAT)
             case (event_id, message):
-                await exchange.write(event_stream.message(event_id, message))
+                await exchange.write(sse_codec.message(event_id, message))

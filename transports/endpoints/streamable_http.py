@@ -15,9 +15,9 @@ from typing import TYPE_CHECKING, Final
 
 import trio
 
-from ..validators.content_negotiation import Accepts, accepts, is_json
-from ..validators.json_object import LARGE, decoded_once
-from ..validators.jsonrpc import (
+from ...validators.content_negotiation import Accepts, accepts, is_json
+from ...validators.json_object import LARGE, decoded_once
+from ...validators.jsonrpc import (
     Message,
     Request,
     Response,
@@ -30,22 +30,22 @@ from ..validators.jsonrpc import (
     request,
     split_batch,
 )
-from ..validators.limits import Limits
-from ..validators.mcp_params import (
+from ...validators.limits import Limits
+from ...validators.mcp_params import (
     BATCH_REVISION,
     LEGACY_REVISIONS,
     PRIMING_SINCE,
     assumed_revision,
     check_version_header,
 )
-from ..validators.rejection import INVALID_PARAMS, INVALID_REQUEST, SERVER_ERROR, Rejection
-from ..validators.stateless_request import SUPPORTED, is_modern, may_be_modern
-from . import event_stream
-from .modern import begin_modern, read_modern, serve_modern
-from .options import Headers
-from .outlet import GONE, Outlet, Signal
-from .ports import Backend, Conversation, Exchange, GoOn
-from .streaming import write_events
+from ...validators.rejection import INVALID_PARAMS, INVALID_REQUEST, SERVER_ERROR, Rejection
+from ...validators.stateless_request import SUPPORTED, is_modern, may_be_modern
+from ..options import Headers
+from ..ports import Backend, Conversation, Exchange, GoOn
+from ..send_queue import GONE, Outlet, Signal
+from . import sse_codec
+from .sse_writer import write_events
+from .stateless_http import begin_modern, read_modern, serve_modern
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -200,7 +200,7 @@ class StreamableHttp:
             event_id = conversation.begin_events(outlet)
             await exchange.begin_stream(headers)
             if event_id:
-                await exchange.write(event_stream.priming(event_id, RETRY_MS))
+                await exchange.write(sse_codec.priming(event_id, RETRY_MS))
             begun = True
             await write_events(exchange, outlet)
         finally:
@@ -427,4 +427,4 @@ async def refuse_message(exchange: Exchange, body: bytes, rejection: Rejection, 
         await exchange.answer(rejection.status, JSON, text, rejection.headers)
     else:
         await exchange.begin_stream(rejection.headers)
-        await exchange.write(event_stream.message(b"", text))
+        await exchange.write(sse_codec.message(b"", text))

@@ -16,12 +16,12 @@ from typing import Final
 import attrs
 import trio
 
-from ..validators.jsonrpc import error
-from ..validators.rejection import INVALID_REQUEST, Rejection
+from ...validators.jsonrpc import error
+from ...validators.rejection import INVALID_REQUEST, Rejection
+from ..rate_limited_log import Seldom
+from ..socket_owner import is_of_another_user, uid_listening_on, uid_of_unix_peer
 from .http1 import LINGER_BYTES, LINGER_SECONDS, Connection, Service, TlsWire, answer_at_once
 from .quota import HANDSHAKE, NO_HEAD, REFUSED, Seat
-from .seldom import Seldom
-from .socket_owner import is_of_another_user, uid_listening_on, uid_of_unix_peer
 
 # Connections that the kernel holds for us while we are busy: more than half a second of a flood of 2,000 in a second.
 _BACKLOG: Final = 1024

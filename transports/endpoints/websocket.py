@@ -12,8 +12,8 @@ from typing import Final
 
 import trio
 
-from ..validators.json_object import LARGE, decoded_once
-from ..validators.jsonrpc import (
+from ...validators.json_object import LARGE, decoded_once
+from ...validators.jsonrpc import (
     Message,
     Notification,
     Request,
@@ -24,11 +24,11 @@ from ..validators.jsonrpc import (
     refused_ids,
     response,
 )
-from ..validators.limits import Limits
-from ..validators.mcp_params import read_cancelled
-from ..validators.rejection import Rejection
-from ..validators.stateless_request import check_meta, check_supported, is_modern, read_envelope
-from ..validators.ws_frames import (
+from ...validators.limits import Limits
+from ...validators.mcp_params import read_cancelled
+from ...validators.rejection import Rejection
+from ...validators.stateless_request import check_meta, check_supported, is_modern, read_envelope
+from ...validators.ws_frames import (
     GOING_AWAY,
     INTERNAL,
     TOO_BIG,
@@ -44,12 +44,12 @@ from ..validators.ws_frames import (
     pong_frame,
     text_frame,
 )
-from . import peer
-from .outlet import GONE, OVERFLOWED, Outlet, Signal
-from .peer import Caller
-from .ports import Backend, Conversation, Desk, Exchange, Hijacked, Log, ModernRequest
-from .seldom import Seldom
-from .streamable import method_not_allowed, read_batch, receive_batch
+from .. import client_process
+from ..client_process import Caller
+from ..ports import Backend, Conversation, Desk, Exchange, Hijacked, Log, ModernRequest
+from ..rate_limited_log import Seldom
+from ..send_queue import GONE, OVERFLOWED, Outlet, Signal
+from .streamable_http import method_not_allowed, read_batch, receive_batch
 
 # As much as is read at once: a little holds a thousand frames, a large frame is read in large pieces.
 _READ: Final = 8 * 1024
@@ -169,7 +169,7 @@ class _Talk:
         self._backend = backend
         self._principal = principal
         self._headers = headers
-        self._caller = peer.stream() if caller is None else caller
+        self._caller = client_process.stream() if caller is None else caller
         self._conversation: Conversation | None = None
         self._desks: dict[Desk, None] = {}
         self._outlet = outlet

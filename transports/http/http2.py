@@ -34,10 +34,10 @@ from hypercorn.trio.tcp_server import TCPServer
 from hypercorn.trio.worker_context import WorkerContext
 from hypercorn.utils import filter_pseudo_headers
 
-from ..validators.http2_frames import FrameFlood, FrameMeter, answer, calm_down, first_head, no_more
-from ..validators.jsonrpc import error
-from ..validators.limits import Limits
-from ..validators.rejection import Rejection
+from ...validators.http2_frames import FrameFlood, FrameMeter, answer, calm_down, first_head, no_more
+from ...validators.jsonrpc import error
+from ...validators.limits import Limits
+from ...validators.rejection import Rejection
 from .asgi import AsgiApp, AsgiScope, Send, head_of
 from .http1 import SAFE_HEADERS, Service, unread_by_peer
 from .quota import CHECKING, NO_HEAD, REFUSED, Seat
@@ -47,7 +47,7 @@ if TYPE_CHECKING:
 
     from hypercorn.typing import ASGIFramework, ConnectionState
 
-    from .options import Headers
+    from ..options import Headers
 
 _STREAMS: Final = 100
 _CLOSE_SECONDS: Final = 1.0

@@ -19,10 +19,10 @@ from typing import Final, Protocol
 import attrs
 import trio
 
-from ..validators.limits import Limits
+from ...validators.limits import Limits
+from ..poller import Readiness, Spot
+from ..ticker import TICK, PausableClock
 from .lines import LineSplitter, Overlong
-from .pulse import TICK, PausableClock
-from .readiness import Readiness, Spot
 
 # As much as is read at once; in the middle of a large line, as much as a pipe holds.
 _READ: Final = 64 * 1024

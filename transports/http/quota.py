@@ -17,10 +17,10 @@ import termios
 from collections.abc import Callable, Generator
 from typing import Final
 
-from ..validators.limits import Limits
-from ..validators.rejection import INVALID_REQUEST, SERVER_ERROR, Rejection
+from ...validators.limits import Limits
+from ...validators.rejection import INVALID_REQUEST, SERVER_ERROR, Rejection
+from ..options import ANONYMOUS
 from .gate import unknown_origin
-from .options import ANONYMOUS
 
 # The states of a connection without a credential, in the order in which such connections are evicted.
 REFUSED: Final = "refused"

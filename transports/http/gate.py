@@ -12,13 +12,13 @@ from urllib.parse import parse_qs
 
 import attrs
 
-from ..validators.bearer import TokenSet, bearer_token, offered_token, refuse_query_token, unauthorized
-from ..validators.http_head import TCHAR, Head
-from ..validators.limits import Limits
-from ..validators.origin import Site
-from ..validators.rejection import INVALID_REQUEST, Rejection
-from .options import ANONYMOUS, LOCAL, Headers, both_spellings, is_discovery
-from .peer import CLIENT_HEADER, pid_of_peer
+from ...validators.bearer import TokenSet, bearer_token, offered_token, refuse_query_token, unauthorized
+from ...validators.http_head import TCHAR, Head
+from ...validators.limits import Limits
+from ...validators.origin import Site
+from ...validators.rejection import INVALID_REQUEST, Rejection
+from ..client_process import CLIENT_HEADER, pid_of_peer
+from ..options import ANONYMOUS, LOCAL, Headers, both_spellings, is_discovery
 
 _PREFLIGHT: Headers = (
     (b"Access-Control-Allow-Methods", b"POST, GET, DELETE, OPTIONS"),

@@ -10,7 +10,7 @@ from typing import Final
 
 import attrs
 
-from ..validators.limits import Limits
+from ...validators.limits import Limits
 
 # What the daemon itself has open: listeners, pipes, log, files that are read for a moment.
 _OWN: Final = 64

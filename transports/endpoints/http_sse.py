@@ -8,14 +8,15 @@ from collections.abc import Callable, Mapping
 
 import trio
 
-from ..validators.content_negotiation import accepts
-from ..validators.json_object import LARGE
-from ..validators.jsonrpc import decode, is_batch
-from ..validators.limits import Limits
-from ..validators.rejection import INVALID_REQUEST, SESSION_NOT_FOUND, Rejection
-from . import event_stream
-from .ports import Backend, Endpoint, Exchange
-from .streamable import (
+from ...validators.content_negotiation import accepts
+from ...validators.json_object import LARGE
+from ...validators.jsonrpc import decode, is_batch
+from ...validators.limits import Limits
+from ...validators.rejection import INVALID_REQUEST, SESSION_NOT_FOUND, Rejection
+from ..ports import Backend, Endpoint, Exchange
+from . import sse_codec
+from .sse_writer import write_events
+from .streamable_http import (
     check_content_type,
     method_not_allowed,
     read_batch,
@@ -23,7 +24,6 @@ from .streamable import (
     refuse_message,
     stand_in,
 )
-from .streaming import write_events
 
 _PARAMETER = "sessionId="
 
@@ -73,7 +73,7 @@ class EventStream:
             exchange.attend(outlet, to_the_end=True)
             await exchange.begin_stream()
             await exchange.write(
-                event_stream.endpoint(
+                sse_codec.endpoint(
                     f"{relative(exchange.head.path, self._messages_path)}?{_PARAMETER}{conversation.id}"
                 )
             )

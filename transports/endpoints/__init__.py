@@ -1,0 +1,1 @@
+"""The transports of MCP over HTTP: Streamable HTTP, HTTP+SSE and WebSocket. May import process."""

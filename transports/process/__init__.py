@@ -1,0 +1,1 @@
+"""Server processes: start them, read their output, and end everything that they have started."""
