@@ -40,10 +40,11 @@ from ..validators.rejection import (
     METHOD_NOT_FOUND,
     Rejection,
 )
-from . import extensions, input_over, membership, merging
-from .errors import fault_text, read_fault
-from .membership import Membership
-from .naming import named_client
+from . import merging
+from .core import aggregate_members, extensions, input_over
+from .core.aggregate_members import Membership
+from .core.errors import fault_text, read_fault
+from .core.forwarded_client import named_client
 from .settings import PRINCIPAL_VARIABLE
 
 _READ: Final = 64 * 1024
@@ -705,8 +706,8 @@ class Aggregate:
             scope_of = self._running.get(read_cancelled(message.params)[0])
             if scope_of is not None:
                 scope_of.cancel()
-        elif isinstance(message, Notification) and message.method == membership.METHOD:
-            self._become(membership.read(message.params))
+        elif isinstance(message, Notification) and message.method == aggregate_members.METHOD:
+            self._become(aggregate_members.read(message.params))
         elif isinstance(message, Notification) and not extensions.is_core(message.method):
             self._notify(message)
 
@@ -932,7 +933,7 @@ class Aggregate:
 
     def _report(self) -> None:
         if self._reports:
-            self._tell(membership.left_out(self._left_out))
+            self._tell(aggregate_members.left_out(self._left_out))
 
     async def _wait_for(self, inquiries: Collection[_Inquiry[Any]], began: float) -> None:
         while waiting := [one for one in inquiries if not one.over]:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Final, NoReturn
 
 from .addresses import BadAddress, NotLoopback, check_loopback
 from .command_parser import COMMANDS, Parser, form_of
-from .exit_codes import EX_CONFIG, EX_INTERRUPTED
+from .core.exit_codes import EX_CONFIG, EX_INTERRUPTED
 from .wrapper_options import OUTPUTS, options_parser
 
 if TYPE_CHECKING:

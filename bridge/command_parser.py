@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from itertools import pairwise
 from typing import Final, NoReturn
 
-from .exit_codes import EX_USAGE
+from .core.exit_codes import EX_USAGE
 
 # What the first word may be, and what it does.
 COMMANDS: Final = {

@@ -23,12 +23,11 @@ from ..validators.limits import Limits
 from ..validators.mcp_params import NAMED, read_cancelled
 from ..validators.rejection import SERVER_ERROR, Rejection
 from ..validators.stateless_request import read_envelope
-from . import effects as orders
-from .attribution import Client
-from .brought import Brought
-from .choice import Choice
-from .desk import Desk
-from .effects import (
+from .core import effects as orders
+from .core.access_policy import Choice
+from .core.attribution import Client
+from .core.client_environment import Brought
+from .core.effects import (
     Contradiction,
     Done,
     Later,
@@ -40,13 +39,14 @@ from .effects import (
     Translator,
     failed_with,
 )
-from .errors import fault_text
+from .core.errors import fault_text
+from .core.legacy_session import REVIVING, Abandon, Effect, EndStream, Session, Stream, ToChild, ToUpstream
+from .core.multiplexer import Asked
+from .core.shared_upstream import Front
+from .desk import Desk
 from .hearing import INVALID_RESPONSE, Hearing
 from .record import Call, Record
-from .relay import Asked
-from .session import REVIVING, Abandon, Effect, EndStream, Session, Stream, ToChild, ToUpstream
 from .shared_process import SharedProcess
-from .shared_upstream import Front
 
 if TYPE_CHECKING:
     from ..transports.process.child import Child

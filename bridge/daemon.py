@@ -33,6 +33,7 @@ from .addresses import shown_address
 from .certificates import BadCertificate, Loaded, load
 from .config import BadConfig, plan, resolved
 from .control import Control
+from .core.exit_codes import EX_CONFIG, EX_OK, EX_SOFTWARE, EX_TEMPFAIL, EX_UNAVAILABLE
 from .credentials import (
     BOOT,
     PRINCIPAL,
@@ -46,7 +47,6 @@ from .credentials import (
     state_directory,
 )
 from .era_facts import EraFacts
-from .exit_codes import EX_CONFIG, EX_OK, EX_SOFTWARE, EX_TEMPFAIL, EX_UNAVAILABLE
 from .fleet import Changes, Fleet, rights_of
 from .helpers import Helpers
 from .log import LineLog, escaped

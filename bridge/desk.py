@@ -18,10 +18,10 @@ from ..validators import jsonrpc
 from ..validators.jsonrpc import Message, Notification, Request, Response
 from ..validators.limits import Limits
 from ..validators.rejection import INTERNAL_ERROR, Rejection
-from . import effects as orders
-from .attribution import Client, Origin
-from .brought import NOTHING, Brought
-from .effects import (
+from .core import effects as orders
+from .core.attribution import Client, Origin
+from .core.client_environment import NOTHING, Brought
+from .core.effects import (
     Contradiction,
     Done,
     Later,
@@ -34,12 +34,12 @@ from .effects import (
     Unassigned,
     failed_with,
 )
-from .errors import fault_text
+from .core.errors import fault_text
+from .core.multiplexer import Asked, Effect, Relay
+from .core.shared_upstream import Front
 from .hearing import INVALID_RESPONSE, Hearing
 from .record import Call, Record
-from .relay import Asked, Effect, Relay
 from .shared_process import SharedProcess
-from .shared_upstream import Front
 from .to_legacy import ToLegacy
 
 if TYPE_CHECKING:

@@ -30,9 +30,9 @@ from .client_config import CLIENTS, client_config, connecting
 from .command_parser import COMMANDS, Parser, form_of
 from .completion import SHELLS, completion
 from .config import BadConfig
+from .core.exit_codes import EX_CONFIG, EX_FAILED, EX_INTERRUPTED, EX_OK, EX_UNAVAILABLE, EX_USAGE
 from .credentials import BOOT, BadCredential, new_token, read_secret, read_token, rotate_token
 from .environment import named
-from .exit_codes import EX_CONFIG, EX_FAILED, EX_INTERRUPTED, EX_OK, EX_UNAVAILABLE, EX_USAGE
 from .helpers import Helpers
 from .importing import BadImport, import_servers
 from .log import LineLog, escaped, tell

@@ -16,9 +16,9 @@ from ..transports.options import Paths
 from ..transports.poller import Readiness
 from ..transports.ports import Endpoint
 from ..transports.process.spawner import Spawner
+from .core.aggregate_members import Membership, line
 from .era_facts import EraFacts
 from .log import LineLog
-from .membership import Membership, line
 from .record import Record
 from .server import LocalServer
 from .settings import ALL, WRAPPED, ServerConfig, Settings, TokenConfig

@@ -14,9 +14,9 @@ from ..validators.json_object import Members
 from ..validators.limits import Limits
 from ..validators.mcp_params import read_items
 from ..validators.rejection import INVALID_PARAMS, too_large
-from . import extensions
-from .errors import RESOURCE_NOT_FOUND, URL_ELICITATION_REQUIRED, Fault, fault_text, read_fault
-from .extensions import TASKS
+from .core import extensions
+from .core.errors import RESOURCE_NOT_FOUND, URL_ELICITATION_REQUIRED, Fault, fault_text, read_fault
+from .core.extensions import TASKS
 from .for_modern import replaced_fault
 
 # The revisions in which things have come to be (digest 1.11).

@@ -17,9 +17,9 @@ from ..validators.jsonrpc import Response
 from ..validators.limits import Limits
 from ..validators.mcp_params import read_items
 from ..validators.rejection import INTERNAL_ERROR, INVALID_PARAMS, METHOD_NOT_FOUND, too_large
-from . import extensions
-from .errors import RESOURCE_NOT_FOUND, URL_ELICITATION_REQUIRED, Fault, fault_text, read_fault
-from .tasks import RELATED_TASK
+from .core import extensions
+from .core.errors import RESOURCE_NOT_FOUND, URL_ELICITATION_REQUIRED, Fault, fault_text, read_fault
+from .core.tasks import RELATED_TASK
 
 # The range that the modern era keeps for itself (digest 1.13).
 _RESERVED: Final = range(-32099, -32019)

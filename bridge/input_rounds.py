@@ -17,7 +17,7 @@ import msgspec
 from ..validators import json_object
 from ..validators.jsonrpc import Request, Response
 from . import for_modern
-from .attribution import INTERACTIVE, Client, Origin, nothing
+from .core.attribution import INTERACTIVE, Client, Origin, nothing
 from .for_modern import Profile
 
 if TYPE_CHECKING:

@@ -10,9 +10,9 @@ import msgspec
 
 from ..validators import json_object, stateless_request
 from ..validators.jsonrpc import Notification, Request, Response
-from .effects import Effect, Effects, Note, ToAsker, ToServer
-from .handshake import Handshake
-from .unawaited import Unawaited
+from .core.abandoned_requests import Unawaited
+from .core.effects import Effect, Effects, Note, ToAsker, ToServer
+from .core.handshake import Handshake
 
 LISTS: Final = {
     "notifications/tools/list_changed": "toolsListChanged",

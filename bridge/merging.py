@@ -15,9 +15,9 @@ from ..validators.jsonrpc import Notification
 from ..validators.limits import Limits
 from ..validators.mcp_params import read_items
 from ..validators.rejection import INVALID_PARAMS, METHOD_NOT_FOUND, SERVER_ERROR, too_large
-from . import extensions
-from .errors import RESOURCE_NOT_FOUND, read_fault
-from .membership import Membership
+from .core import extensions
+from .core.aggregate_members import Membership
+from .core.errors import RESOURCE_NOT_FOUND, read_fault
 from .uri_templates import literal_length, matches
 
 SEPARATOR: Final = "__"

@@ -20,7 +20,7 @@ from ..validators.jsonrpc import Response
 from ..validators.limits import Limits
 from ..validators.mcp_params import LEGACY_REVISIONS
 from ..validators.rejection import Rejection
-from . import errors
+from .core import errors
 
 # How long a server may take to answer, in seconds, from when it reads.
 PATIENCE: Final = 10.0

@@ -16,10 +16,10 @@ import trio
 from ..transports.process.child import Exit
 from ..transports.rate_limited_log import Seldom
 from ..transports.send_queue import Outlet
+from .core.start_errors import Output, StartFault
 from .environment import named
 from .log import LineLog
 from .redaction import Redactor
-from .start_faults import Output, StartFault
 
 # How much of the past is kept for each server, in characters, and how many lines of stderr an error carries.
 _KEPT: Final = 64 * 1024

@@ -30,33 +30,33 @@ from ..transports.ticker import HELD_UP
 from ..validators.jsonrpc import Notification, Response
 from ..validators.rejection import INVALID_PARAMS, SERVER_ERROR, Rejection
 from ..validators.stateless_request import Envelope
-from . import eras, extensions
 from .approval import Approval, NotApproved
-from .attribution import Client, Origins
-from .breaker import Breaker
-from .brought import NOTHING, Brought, brought_in
-from .choice import Choice
 from .command_files import fetches
 from .conversation import STOPPING, LocalConversation, stopping
+from .core import era_cache, extensions
+from .core.access_policy import Choice
+from .core.attribution import Client, Origins
+from .core.circuit_breaker import Breaker
+from .core.client_environment import NOTHING, Brought, brought_in
+from .core.effects import failed_with
+from .core.era_cache import BELIEVED, EraBook
+from .core.errors import read_fault
+from .core.multiplexer import Asked, Relay
+from .core.request_state import Seal, binding
+from .core.session_table import Registry
+from .core.shared_upstream import SharedUpstream
+from .core.start_errors import Output, StartFault
 from .credentials import PRINCIPAL
 from .desk import Desk, call_of
-from .effects import failed_with
 from .era_facts import EraFacts
-from .eras import BELIEVED, EraBook
-from .errors import read_fault
 from .for_modern import EVERY_PROFILE, Profile
 from .off_loop import off_loop
 from .placement import Declared, Key, NamingDesk, Place, client_of, declared, fingerprint, of_session
 from .probe import asked_for_era, confirms, takes_initialize
 from .program import explained
 from .record import Call, Record
-from .registry import Registry
-from .relay import Asked, Relay
-from .sealing import Seal, binding
 from .settings import PRINCIPAL_VARIABLE, ServerConfig, TokenConfig
 from .shared_process import SharedProcess
-from .shared_upstream import SharedUpstream
-from .start_faults import Output, StartFault
 from .startup import Startup
 from .to_legacy import ToLegacy
 from .to_modern import DEFAULT_LEVEL, ToModern
@@ -519,8 +519,8 @@ class LocalServer:
             if not self.config.shares:  # or else a process is started by its first message
                 era = self._book.for_legacy_client(now)
                 conversation.doubtful = not era
-                conversation.believed = era == eras.LEGACY and self.config.era == "auto"
-                conversation.make = self._to_modern if era == eras.MODERN else None
+                conversation.believed = era == era_cache.LEGACY and self.config.era == "auto"
+                conversation.make = self._to_modern if era == era_cache.MODERN else None
                 try:
                     await self._start(conversation)
                 except NotOfThisEra:
@@ -788,7 +788,7 @@ class LocalServer:
             if not self._book.for_modern_client(trio.current_time()):
                 await self._probe(principal, beside)
             era = self._book.for_modern_client(trio.current_time())
-        if era == eras.MODERN:
+        if era == era_cache.MODERN:
             return None
         return declared(self._choice_of(principal).declared(capabilities))
 
@@ -963,7 +963,7 @@ class LocalServer:
         """The process for a session that shares it (conversation.Around)."""
         key = Key(self._sharer(conversation.principal), conversation.brought)
         known = self._book.for_modern_client(trio.current_time())
-        if known == eras.MODERN and key not in self._processes:
+        if known == era_cache.MODERN and key not in self._processes:
             conversation.translate_shared(self._to_modern)
             return None
         return self._process_of(key)
@@ -996,7 +996,7 @@ class LocalServer:
             await process.settled.wait()
             process = self._processes.get(key)
         if process is not None and not process.doubtful:
-            return eras.LEGACY
+            return era_cache.LEGACY
         if not self._book.for_modern_client(trio.current_time()):
             await self._probe()
         return self._book.for_modern_client(trio.current_time())
@@ -1031,7 +1031,7 @@ class LocalServer:
 
     def opened(self, _process: SharedProcess) -> None:
         """A child has accepted `initialize` (shared_process.ProcessOwner)."""
-        if not self._book.known(trio.current_time())[eras.LEGACY]:
+        if not self._book.known(trio.current_time())[era_cache.LEGACY]:
             self._book.opened(trio.current_time(), legacy=True)
 
     def unopened(self, process: SharedProcess, otherwise: Callable[[], None], *, refused: bool) -> None:
@@ -1160,7 +1160,7 @@ class LocalServer:
     async def _end_beside(self, probing: "_Probing") -> None:
         """End the process beside the question, unless the server is a legacy one."""
         place, probing.beside = probing.beside, None
-        if place is not None and self._book.for_modern_client(trio.current_time()) != eras.LEGACY:
+        if place is not None and self._book.for_modern_client(trio.current_time()) != era_cache.LEGACY:
             self._close_place(place, "the server is not known to be a legacy one")
             with trio.move_on_after(_LEAVING):
                 await self._until_gone(place.desk)
@@ -1228,9 +1228,9 @@ class LocalServer:
         self._soon(self._guarded, conversation, self._second_opinion, conversation)
 
     async def _is_modern(self) -> bool:
-        if self._book.for_modern_client(trio.current_time()) != eras.MODERN:
+        if self._book.for_modern_client(trio.current_time()) != era_cache.MODERN:
             await self._probe()
-        return self._book.for_modern_client(trio.current_time()) == eras.MODERN
+        return self._book.for_modern_client(trio.current_time()) == era_cache.MODERN
 
     async def _takes_initialize(self) -> bool:
         # Perhaps the client has asked for what no server would take: that says nothing of the server.
@@ -1317,10 +1317,10 @@ class LocalServer:
             self._believed = valid
             known = self._book.known(now)
             self._book.believe_for(self._believed)
-            if fact is not None and known[eras.MODERN] is known[eras.LEGACY] is None:
+            if fact is not None and known[era_cache.MODERN] is known[era_cache.LEGACY] is None:
                 age = max(0.0, time.time() - fact.since)
                 self._book.recalled(now, age, modern=fact.modern, legacy=fact.legacy)
-                self._stored = {eras.MODERN: fact.modern, eras.LEGACY: fact.legacy}
+                self._stored = {era_cache.MODERN: fact.modern, era_cache.LEGACY: fact.legacy}
             self._remember()
 
     def _remember(self) -> None:
@@ -1332,7 +1332,7 @@ class LocalServer:
 
     async def _store(self, facts: EraFacts, name: str, known: dict[str, bool | None]) -> None:
         if any(fact is not None for fact in known.values()):
-            await trio.to_thread.run_sync(facts.keep, name, known[eras.MODERN], known[eras.LEGACY])
+            await trio.to_thread.run_sync(facts.keep, name, known[era_cache.MODERN], known[era_cache.LEGACY])
         else:
             await trio.to_thread.run_sync(facts.forget, name)
         if facts.fault:
@@ -1401,7 +1401,9 @@ class LocalServer:
         if beside and self._probing is not None:
             self._probing.opened.set()
             self._probing.settled.set()
-        elif not holder.speaks_modern and not (known[eras.LEGACY] and known[eras.MODERN] is not None):
+        elif not holder.speaks_modern and not (
+            known[era_cache.LEGACY] and known[era_cache.MODERN] is not None
+        ):
             self._book.opened(trio.current_time(), legacy=True)
             self._remember()
         self._vitals[child] = Vital(
@@ -1678,7 +1680,7 @@ class LocalServer:
         if isinstance(holder, SharedProcess) and self._probing is not None:
             # The sibling may hold what only one process can have, such as a lock or a port.
             await self._probing.over.wait()
-            if self._book.for_modern_client(trio.current_time()) == eras.MODERN:
+            if self._book.for_modern_client(trio.current_time()) == era_cache.MODERN:
                 self._translate_members(holder)
                 return
         while isinstance(holder, SharedProcess) and self._is_ending(holder):

@@ -7,7 +7,7 @@ import attrs
 
 from ..transports.options import Launch, Paths
 from ..validators.limits import Limits
-from .choice import Choice
+from .core.access_policy import Choice
 from .environment import shown
 from .helpers import Helpers
 from .redaction import SHORTEST_SECRET

@@ -16,13 +16,12 @@ from ..validators import jsonrpc
 from ..validators.jsonrpc import Message, Request, Response
 from ..validators.limits import Limits
 from ..validators.rejection import INTERNAL_ERROR, SERVER_ERROR
-from .attribution import Client, Origin, Origins
-from .brought import NOTHING, Brought
-from .effects import Note, Revive, ServerRequestRefused, ToServer
-from .errors import fault_text
-from .extensions import Found
-from .hearing import INVALID_RESPONSE, Hearing
-from .shared_upstream import (
+from .core.attribution import Client, Origin, Origins
+from .core.client_environment import NOTHING, Brought
+from .core.effects import Note, Revive, ServerRequestRefused, ToServer
+from .core.errors import fault_text
+from .core.extensions import Found
+from .core.shared_upstream import (
     Abandon,
     Assigned,
     CallsLost,
@@ -36,6 +35,7 @@ from .shared_upstream import (
     Undeclared,
     Unopened,
 )
+from .hearing import INVALID_RESPONSE, Hearing
 
 if TYPE_CHECKING:
     from ..transports.process.child import Child

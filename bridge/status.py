@@ -10,7 +10,7 @@ import trio
 from ..transports.http.quota import Quota
 from ..transports.http.refusals import Refusals
 from .certificates import Loaded
-from .eras import LEGACY, MODERN
+from .core.era_cache import LEGACY, MODERN
 from .fleet import Fleet
 from .server import LocalServer
 

@@ -26,9 +26,11 @@ from ..validators.rejection import (
     METHOD_NOT_FOUND,
     Rejection,
 )
-from . import errors, extensions, for_modern, input_over, tasks
-from .attribution import INTERACTIVE, MAY_ASK, Client, Origin, Origins, Phase
-from .effects import (
+from . import for_modern
+from .core import errors, extensions, input_over, tasks
+from .core.abandoned_requests import Unawaited
+from .core.attribution import INTERACTIVE, MAY_ASK, Client, Origin, Origins, Phase
+from .core.effects import (
     Contradiction,
     Effect,
     Effects,
@@ -39,14 +41,13 @@ from .effects import (
     ToServer,
     Unassigned,
 )
+from .core.handshake import Handshake, HandshakePhase, initialize_params
 from .for_modern import Profile
-from .handshake import Handshake, HandshakePhase, initialize_params
 from .input_rounds import UNSENT, Call, CallPhase, InputRequest, InputRounds
 from .listening import LISTS, Listening
-from .unawaited import Unawaited
 
 if TYPE_CHECKING:
-    from .relay import Asked
+    from .core.multiplexer import Asked
 
 # How long other input requests of the same call may follow the first and still go out with it (seconds).
 GATHERING: Final = 0.015

@@ -21,11 +21,12 @@ from ..validators.jsonrpc import Message, Notification, Request, Response, wire_
 from ..validators.limits import Limits
 from ..validators.mcp_params import LEGACY_REVISIONS, cancelled, cancelled_again, read_cancelled
 from ..validators.rejection import INTERNAL_ERROR, INVALID_PARAMS, METHOD_NOT_FOUND, Rejection
-from . import extensions, for_legacy, input_over
-from .attribution import INTERACTIVE
-from .effects import Contradiction, Effect, Effects, Later, Note, ToAsker, ToServer
-from .errors import Fault, fault_text, is_without_stream, read_fault
-from .unawaited import Unawaited
+from . import for_legacy
+from .core import extensions, input_over
+from .core.abandoned_requests import Unawaited
+from .core.attribution import INTERACTIVE
+from .core.effects import Contradiction, Effect, Effects, Later, Note, ToAsker, ToServer
+from .core.errors import Fault, fault_text, is_without_stream, read_fault
 
 # Rounds of questions in one call; the SDKs stop at 8 and 10 (digest 8.4).
 ROUNDS: Final = 8

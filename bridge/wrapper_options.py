@@ -8,7 +8,7 @@ from typing import Final
 
 from .addresses import BadAddress, check_host, check_origin, check_path
 from .command_parser import COMMANDS, Parser
-from .eras import CHOICES
+from .core.era_cache import CHOICES
 
 _LEVELS: Final = ("debug", "info", "warning", "error", "none")
 # What supergateway calls the transports, and which of our paths each leaves switched on.

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mcpbridged.bridge.attribution import AFTER_ANSWER, Client, Origin, Origins, Phase, Refusal, nothing
+from mcpbridged.bridge.core.attribution import AFTER_ANSWER, Client, Origin, Origins, Phase, Refusal, nothing
 
 ONE, OTHER, UNKNOWN = Client("one"), Client("other"), Client("same", known=False)
 PATIENCE = 600.0

@@ -2,7 +2,7 @@
 
 import pytest
 
-from mcpbridged.bridge.breaker import Breaker
+from mcpbridged.bridge.core.circuit_breaker import Breaker
 
 
 def test_the_first_start_is_at_once():

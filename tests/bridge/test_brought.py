@@ -2,7 +2,7 @@
 
 import pytest
 
-from mcpbridged.bridge.brought import NOTHING, Brought, brought_in
+from mcpbridged.bridge.core.client_environment import NOTHING, Brought, brought_in
 from mcpbridged.bridge.environment import LOADERS, STEERING, BadEnvironment, check_from_client
 from mcpbridged.bridge.header_names import REFUSED, REFUSED_PREFIXES, header_name
 from mcpbridged.validators.rejection import Rejection

@@ -15,8 +15,9 @@ import attrs
 import msgspec
 import pytest
 
-from mcpbridged.bridge import config, door, exit_codes
+from mcpbridged.bridge import config, door
 from mcpbridged.bridge.command_parser import COMMANDS
+from mcpbridged.bridge.core import exit_codes
 from mcpbridged.bridge.environment import GROUPS, LOADERS, STEERING, USUAL_GROUPS
 from mcpbridged.bridge.redaction import SHORTEST_SECRET
 from mcpbridged.bridge.status import ServerStatus, Status

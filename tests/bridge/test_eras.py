@@ -2,7 +2,7 @@
 
 import pytest
 
-from mcpbridged.bridge.eras import BELIEVED, LEGACY, MODERN, PRESUMED, EraBook
+from mcpbridged.bridge.core.era_cache import BELIEVED, LEGACY, MODERN, PRESUMED, EraBook
 
 
 @pytest.mark.parametrize(

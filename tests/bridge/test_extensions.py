@@ -4,7 +4,8 @@ import json
 
 import pytest
 
-from mcpbridged.bridge import extensions, for_legacy, for_modern
+from mcpbridged.bridge import for_legacy, for_modern
+from mcpbridged.bridge.core import extensions
 from mcpbridged.validators import json_object
 
 PREFIX = "io.modelcontextprotocol/"

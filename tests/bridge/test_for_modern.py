@@ -5,8 +5,9 @@ import json
 import msgspec
 import pytest
 
-from mcpbridged.bridge import errors, for_modern
-from mcpbridged.bridge.errors import read_fault
+from mcpbridged.bridge import for_modern
+from mcpbridged.bridge.core import errors
+from mcpbridged.bridge.core.errors import read_fault
 from mcpbridged.bridge.for_modern import Profile, has_failed, profile_of
 from mcpbridged.validators.jsonrpc import Response
 

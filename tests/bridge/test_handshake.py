@@ -2,7 +2,7 @@
 
 import pytest
 
-from mcpbridged.bridge.handshake import initialize_params, is_ordinary
+from mcpbridged.bridge.core.handshake import initialize_params, is_ordinary
 
 
 def test_an_initialize_of_ours_is_ordinary():

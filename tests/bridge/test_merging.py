@@ -5,8 +5,9 @@ import json
 import msgspec
 import pytest
 
-from mcpbridged.bridge import membership, merging
-from mcpbridged.bridge.membership import Membership
+from mcpbridged.bridge import merging
+from mcpbridged.bridge.core import aggregate_members
+from mcpbridged.bridge.core.aggregate_members import Membership
 from mcpbridged.validators import json_object
 from mcpbridged.validators.jsonrpc import Notification
 from mcpbridged.validators.rejection import Rejection
@@ -401,15 +402,15 @@ def test_a_subscription_has_the_name_that_its_asker_gave_it():
 
 def test_the_daemon_says_who_the_members_are():
     about = Membership({"git": 3, "time": 7}, "n", "v", "t", "i", ("prompts",), 2.5)
-    message = json.loads(membership.line(about))
-    assert message["method"] == membership.METHOD
-    assert membership.read(text(message["params"])) == about
-    left_out = membership.left_out({"git": "x" * 300})
-    assert left_out.method == membership.LEFT_OUT
-    assert membership.read_left_out(left_out.params) == {"git": "x" * 200}
+    message = json.loads(aggregate_members.line(about))
+    assert message["method"] == aggregate_members.METHOD
+    assert aggregate_members.read(text(message["params"])) == about
+    left_out = aggregate_members.left_out({"git": "x" * 300})
+    assert left_out.method == aggregate_members.LEFT_OUT
+    assert aggregate_members.read_left_out(left_out.params) == {"git": "x" * 200}
     for wrong in (b"[]", b"{}", b'{"members":{"a":"b"}}', b'{"members":{},"odd":1}'):
         with pytest.raises(ValueError, match=r"Expected|missing|unknown"):
-            membership.read(wrong)
+            aggregate_members.read(wrong)
 
 
 # ---- extensions

@@ -1,6 +1,6 @@
 """How long calls may take."""
 
-from mcpbridged.bridge.patience import Patience
+from mcpbridged.bridge.core.call_timeouts import Patience
 from mcpbridged.validators.limits import Limits
 
 

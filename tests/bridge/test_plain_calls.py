@@ -5,7 +5,7 @@ import json
 import pytest
 
 from mcpbridged.bridge import for_modern
-from mcpbridged.bridge.effects import ToAsker, ToServer
+from mcpbridged.bridge.core.effects import ToAsker, ToServer
 from mcpbridged.bridge.for_modern import Profile
 from mcpbridged.bridge.to_legacy import ToLegacy
 from mcpbridged.validators.jsonrpc import Request, Response

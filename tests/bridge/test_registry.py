@@ -3,7 +3,7 @@
 import attrs
 import pytest
 
-from mcpbridged.bridge.registry import Registry
+from mcpbridged.bridge.core.session_table import Registry
 from mcpbridged.validators.limits import Limits
 from mcpbridged.validators.rejection import Rejection
 

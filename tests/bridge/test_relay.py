@@ -5,11 +5,11 @@ import json
 import msgspec
 import pytest
 
-from mcpbridged.bridge import relay
-from mcpbridged.bridge.choice import EVERYTHING, Choice
-from mcpbridged.bridge.effects import Contradiction, Done, Note, Revive, ToClient, ToServer
-from mcpbridged.bridge.relay import Asked, Relay
-from mcpbridged.bridge.sealing import Seal
+from mcpbridged.bridge.core import multiplexer
+from mcpbridged.bridge.core.access_policy import EVERYTHING, Choice
+from mcpbridged.bridge.core.effects import Contradiction, Done, Note, Revive, ToClient, ToServer
+from mcpbridged.bridge.core.multiplexer import Asked, Relay
+from mcpbridged.bridge.core.request_state import Seal
 from mcpbridged.validators.jsonrpc import Notification, Request, Response
 from mcpbridged.validators.limits import Limits
 from mcpbridged.validators.rejection import Rejection
@@ -670,14 +670,14 @@ def many(*numbers, **more):
 
 
 def test_of_the_tools_that_were_listed_so_many_are_known_and_the_others_are_listed_again(monkeypatch):
-    monkeypatch.setattr(relay, "_TOOLS", 3000)
+    monkeypatch.setattr(multiplexer, "_TOOLS", 3000)
     talk = Talk()
     talk.ask(1, "tools/call", call("t0", r="eu"), headers={"mcp-param-region": "eu"})
     talk.answer(1, many(0))
     for turn in range(5):  # of a list that changes
         talk.ask(10 + turn, "tools/list")
         talk.answer(3 + turn, many(*range(1000 * turn, 1000 * turn + 1000)))
-    assert talk.it._tools._size == 2 * len(talk.it._tools._mirrors) == relay._TOOLS
+    assert talk.it._tools._size == 2 * len(talk.it._tools._mirrors) == multiplexer._TOOLS
     talk.answer(2, {})
     talk.it._changed = False
     # One that is known is checked at once, and one that was dropped after the tools were listed.
@@ -694,16 +694,16 @@ def test_of_the_tools_that_were_listed_so_many_are_known_and_the_others_are_list
 
 
 def test_a_name_that_is_wanted_is_not_dropped_and_one_that_is_too_long_not_stored(monkeypatch):
-    monkeypatch.setattr(relay, "_TOOLS", 3000)
+    monkeypatch.setattr(multiplexer, "_TOOLS", 3000)
     talk = Talk()
     talk.ask(1, "tools/call", call("t0", r="eu"), headers={})
     [(_, message, _)] = told(talk.answer(1, many(*range(4000), "x" * 1000)))
     assert message["error"]["code"] == -32020
     assert talk.it._tools.get("t" + "x" * 1000) is None
-    tools = relay._Tools()
-    for number in range(relay._TOOLS + 10):
-        tools.learn(str(number), (), {str(number) for number in range(relay._TOOLS + 10)})
-    assert (len(tools._mirrors), tools.incomplete) == (relay._TOOLS + 10, True)
+    tools = multiplexer._Tools()
+    for number in range(multiplexer._TOOLS + 10):
+        tools.learn(str(number), (), {str(number) for number in range(multiplexer._TOOLS + 10)})
+    assert (len(tools._mirrors), tools.incomplete) == (multiplexer._TOOLS + 10, True)
 
 
 def test_a_call_that_leaves_before_the_tools_are_listed_is_never_said():

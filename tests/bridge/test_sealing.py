@@ -2,7 +2,7 @@
 
 import pytest
 
-from mcpbridged.bridge.sealing import Seal, binding
+from mcpbridged.bridge.core.request_state import Seal, binding
 
 SEAL = Seal(b"key")
 MINE = binding("me", "tools/call", "t")

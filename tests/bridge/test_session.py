@@ -8,9 +8,9 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
-from mcpbridged.bridge import session as core
-from mcpbridged.bridge.choice import Choice
-from mcpbridged.bridge.session import (
+from mcpbridged.bridge.core import legacy_session as core
+from mcpbridged.bridge.core.access_policy import Choice
+from mcpbridged.bridge.core.legacy_session import (
     Abandon,
     Done,
     EndStream,

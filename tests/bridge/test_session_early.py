@@ -5,9 +5,9 @@ import json
 
 import pytest
 
-from mcpbridged.bridge import session as core
-from mcpbridged.bridge.choice import Choice
-from mcpbridged.bridge.session import Done, Revive, Session, ToChild, ToClient, ToUpstream
+from mcpbridged.bridge.core import legacy_session as core
+from mcpbridged.bridge.core.access_policy import Choice
+from mcpbridged.bridge.core.legacy_session import Done, Revive, Session, ToChild, ToClient, ToUpstream
 from mcpbridged.validators.jsonrpc import Notification, Request, Response
 from mcpbridged.validators.limits import Limits
 from mcpbridged.validators.rejection import Rejection

@@ -5,10 +5,10 @@ import json
 
 import pytest
 
-from mcpbridged.bridge.attribution import AFTER_ANSWER, Client
-from mcpbridged.bridge.choice import Choice
-from mcpbridged.bridge.effects import Note, Revive, ServerRequestRefused, ToServer
-from mcpbridged.bridge.shared_upstream import (
+from mcpbridged.bridge.core.access_policy import Choice
+from mcpbridged.bridge.core.attribution import AFTER_ANSWER, Client
+from mcpbridged.bridge.core.effects import Note, Revive, ServerRequestRefused, ToServer
+from mcpbridged.bridge.core.shared_upstream import (
     Abandon,
     Assigned,
     CallsLost,

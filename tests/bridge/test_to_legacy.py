@@ -6,8 +6,8 @@ import json
 import pytest
 
 from mcpbridged.bridge import for_modern
-from mcpbridged.bridge.attribution import AFTER_ANSWER, Client, Origin, Origins
-from mcpbridged.bridge.effects import (
+from mcpbridged.bridge.core.attribution import AFTER_ANSWER, Client, Origin, Origins
+from mcpbridged.bridge.core.effects import (
     Contradiction,
     Later,
     Note,
@@ -16,8 +16,8 @@ from mcpbridged.bridge.effects import (
     ToServer,
     Unassigned,
 )
+from mcpbridged.bridge.core.multiplexer import Asked
 from mcpbridged.bridge.for_modern import Profile
-from mcpbridged.bridge.relay import Asked
 from mcpbridged.bridge.to_legacy import COMPLETION, GATHERING, ToLegacy
 from mcpbridged.validators import json_object
 from mcpbridged.validators.jsonrpc import Notification, Request, Response

@@ -1,6 +1,6 @@
 """Ids of requests whose answers change nothing."""
 
-from mcpbridged.bridge.unawaited import MOST, Unawaited
+from mcpbridged.bridge.core.abandoned_requests import MOST, Unawaited
 
 
 def test_an_id_is_taken_once():

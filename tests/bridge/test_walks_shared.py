@@ -10,11 +10,11 @@ import random
 
 import pytest
 
-from mcpbridged.bridge.attribution import AFTER_ANSWER, Client
-from mcpbridged.bridge.choice import Choice
-from mcpbridged.bridge.effects import Revive, ToClient, ToServer
-from mcpbridged.bridge.session import OPEN, EndStream, Session, ToUpstream
-from mcpbridged.bridge.shared_upstream import CallsLost, Front, SharedUpstream, ToFront
+from mcpbridged.bridge.core.access_policy import Choice
+from mcpbridged.bridge.core.attribution import AFTER_ANSWER, Client
+from mcpbridged.bridge.core.effects import Revive, ToClient, ToServer
+from mcpbridged.bridge.core.legacy_session import OPEN, EndStream, Session, ToUpstream
+from mcpbridged.bridge.core.shared_upstream import CallsLost, Front, SharedUpstream, ToFront
 from mcpbridged.validators.jsonrpc import Notification, Request, Response
 from mcpbridged.validators.limits import Limits
 from mcpbridged.validators.rejection import Rejection

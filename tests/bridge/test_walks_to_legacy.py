@@ -14,12 +14,12 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
-from mcpbridged.bridge import attribution
-from mcpbridged.bridge.attribution import AFTER_ANSWER, Origins
-from mcpbridged.bridge.effects import Contradiction, Later, Revive, ToAsker, ToClient, ToServer
+from mcpbridged.bridge.core import attribution
+from mcpbridged.bridge.core.attribution import AFTER_ANSWER, Origins
+from mcpbridged.bridge.core.effects import Contradiction, Later, Revive, ToAsker, ToClient, ToServer
+from mcpbridged.bridge.core.multiplexer import Asked, Relay
+from mcpbridged.bridge.core.request_state import Seal
 from mcpbridged.bridge.for_modern import Profile
-from mcpbridged.bridge.relay import Asked, Relay
-from mcpbridged.bridge.sealing import Seal
 from mcpbridged.bridge.to_legacy import ToLegacy
 from mcpbridged.validators.jsonrpc import Notification, Request, Response
 from mcpbridged.validators.limits import Limits

@@ -12,8 +12,8 @@ import random
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mcpbridged.bridge.effects import Later, Note, Revive, ToAsker, ToClient, ToServer
-from mcpbridged.bridge.session import OPEN, EndStream, Session, ToChild
+from mcpbridged.bridge.core.effects import Later, Note, Revive, ToAsker, ToClient, ToServer
+from mcpbridged.bridge.core.legacy_session import OPEN, EndStream, Session, ToChild
 from mcpbridged.bridge.to_modern import ToModern
 from mcpbridged.validators.jsonrpc import Notification, Request, Response, decode
 from mcpbridged.validators.limits import Limits

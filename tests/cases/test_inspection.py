@@ -7,10 +7,10 @@ import msgspec
 import pytest
 
 from mcpbridged.bridge import for_legacy, for_modern, merging
-from mcpbridged.bridge.choice import Choice
-from mcpbridged.bridge.effects import ToClient, ToServer
-from mcpbridged.bridge.relay import Asked, Relay
-from mcpbridged.bridge.sealing import Seal
+from mcpbridged.bridge.core.access_policy import Choice
+from mcpbridged.bridge.core.effects import ToClient, ToServer
+from mcpbridged.bridge.core.multiplexer import Asked, Relay
+from mcpbridged.bridge.core.request_state import Seal
 from mcpbridged.validators import json_object, stateless_request
 from mcpbridged.validators.jsonrpc import Request, Response
 from mcpbridged.validators.limits import Limits

@@ -9,13 +9,13 @@ import json
 import pytest
 
 from mcpbridged.bridge import placement
-from mcpbridged.bridge.attribution import Origins
-from mcpbridged.bridge.choice import Choice
-from mcpbridged.bridge.effects import Note
+from mcpbridged.bridge.core.access_policy import Choice
+from mcpbridged.bridge.core.attribution import Origins
+from mcpbridged.bridge.core.effects import Note
+from mcpbridged.bridge.core.multiplexer import Relay
+from mcpbridged.bridge.core.request_state import Seal
+from mcpbridged.bridge.core.shared_upstream import SharedUpstream
 from mcpbridged.bridge.for_modern import Profile
-from mcpbridged.bridge.relay import Relay
-from mcpbridged.bridge.sealing import Seal
-from mcpbridged.bridge.shared_upstream import SharedUpstream
 from mcpbridged.bridge.to_legacy import ToLegacy
 from mcpbridged.bridge.to_modern import ToModern
 from mcpbridged.validators.jsonrpc import Notification, Request

@@ -5,7 +5,7 @@ import sys
 import pytest
 import trio
 
-from mcpbridged.bridge.start_faults import Output, StartFault
+from mcpbridged.bridge.core.start_errors import Output, StartFault
 
 from ..e2e.daemon_process import daemon
 from .sharing_support import TRANSPORTS

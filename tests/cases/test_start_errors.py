@@ -5,7 +5,7 @@ import json
 
 import pytest
 
-from mcpbridged.bridge.start_faults import Output, StartFault
+from mcpbridged.bridge.core.start_errors import Output, StartFault
 
 from ..e2e.bridge_process import Bridge
 from ..e2e.daemon_process import daemon

@@ -12,8 +12,8 @@ from typing import Final
 
 import msgspec
 
-from ..validators import json_object, stateless_request
-from ..validators.json_object import Members
+from ...validators import json_object, stateless_request
+from ...validators.json_object import Members
 from . import input_over
 
 TASKS: Final = "io.modelcontextprotocol/tasks"

@@ -13,7 +13,7 @@ from typing import Final, NamedTuple
 
 import msgspec
 
-from ..validators.rejection import INTERNAL_ERROR, METHOD_NOT_FOUND
+from ...validators.rejection import INTERNAL_ERROR, METHOD_NOT_FOUND
 
 # Methods in whose course a server may send requests to its client.
 MAY_ASK: Final = frozenset({"tools/call", "prompts/get", "resources/read", "completion/complete"})

@@ -2,10 +2,10 @@
 
 from typing import Final
 
-from ..validators import json_object
-from ..validators.json_object import Members
-from ..validators.jsonrpc import Request
-from ..validators.stateless_request import CLIENT_CAPABILITIES, CLIENT_INFO
+from ...validators import json_object
+from ...validators.json_object import Members
+from ...validators.jsonrpc import Request
+from ...validators.stateless_request import CLIENT_CAPABILITIES, CLIENT_INFO
 
 _KEY: Final = "mcp-bridge/client"
 # What a client says of itself, by which a server process is chosen.

@@ -14,12 +14,12 @@ from typing import Final
 
 import msgspec
 
-from ..validators import json_object, stateless_request
-from ..validators.json_object import Members
-from ..validators.jsonrpc import Response
-from ..validators.limits import Limits
-from ..validators.mcp_params import read_items, read_list
-from ..validators.rejection import INTERNAL_ERROR, INVALID_PARAMS, METHOD_NOT_FOUND, Rejection
+from ...validators import json_object, stateless_request
+from ...validators.json_object import Members
+from ...validators.jsonrpc import Response
+from ...validators.limits import Limits
+from ...validators.mcp_params import read_items, read_list
+from ...validators.rejection import INTERNAL_ERROR, INVALID_PARAMS, METHOD_NOT_FOUND, Rejection
 from .errors import URL_ELICITATION_REQUIRED, fault_text, read_fault
 
 # The features by the first word of their methods. Their names are those of the capabilities (digest 1.6).

@@ -17,10 +17,10 @@ from typing import Final, NamedTuple, cast
 
 import msgspec
 
-from ..validators import json_object, jsonrpc
-from ..validators.jsonrpc import Message, Notification, Request, Response, invalid
-from ..validators.limits import Limits
-from ..validators.mcp_params import (
+from ...validators import json_object, jsonrpc
+from ...validators.jsonrpc import Message, Notification, Request, Response, invalid
+from ...validators.limits import Limits
+from ...validators.mcp_params import (
     PRIMING_SINCE,
     cancelled_again,
     read_cancelled,
@@ -30,7 +30,7 @@ from ..validators.mcp_params import (
     read_uri,
     read_version,
 )
-from ..validators.rejection import (
+from ...validators.rejection import (
     INTERNAL_ERROR,
     INVALID_PARAMS,
     INVALID_REQUEST,
@@ -39,13 +39,13 @@ from ..validators.rejection import (
     TIMEOUT,
     Rejection,
 )
-from .choice import EVERYTHING, Choice
+from .abandoned_requests import Unawaited
+from .access_policy import EVERYTHING, Choice
+from .call_timeouts import Patience
 from .effects import CANCELLED, OK, Done, Note, Revive, ToClient, failed_with
 from .errors import fault_text, read_fault, without_stream
 from .handshake import is_ordinary
-from .patience import Patience
 from .tasks import task_of
-from .unawaited import Unawaited
 
 # What Python's SDK says on its legacy wire to a caller who cancelled (digest 4.1).
 REQUEST_CANCELLED: Final = -32800

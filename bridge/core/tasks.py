@@ -4,7 +4,7 @@ from typing import Final
 
 import msgspec
 
-from ..validators import json_object
+from ...validators import json_object
 
 RELATED_TASK: Final = "io.modelcontextprotocol/related-task"
 

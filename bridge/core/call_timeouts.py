@@ -5,7 +5,7 @@ Pure. The clock is that of the last tick, so a call may take up to a tick longer
 
 import math
 
-from ..validators.limits import Limits
+from ...validators.limits import Limits
 
 
 class Patience:

@@ -4,8 +4,8 @@ from typing import Final
 
 import msgspec
 
-from ..validators import json_object
-from ..validators.rejection import INTERNAL_ERROR
+from ...validators import json_object
+from ...validators.rejection import INTERNAL_ERROR
 
 RESOURCE_NOT_FOUND: Final = -32002
 URL_ELICITATION_REQUIRED: Final = -32042

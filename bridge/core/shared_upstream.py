@@ -14,10 +14,10 @@ from typing import Final, NamedTuple
 
 import msgspec
 
-from ..validators import json_object, jsonrpc
-from ..validators.jsonrpc import Message, Notification, Request, Response
-from ..validators.limits import Limits
-from ..validators.mcp_params import (
+from ...validators import json_object, jsonrpc
+from ...validators.jsonrpc import Message, Notification, Request, Response
+from ...validators.limits import Limits
+from ...validators.mcp_params import (
     LEGACY_REVISIONS,
     agreed_version,
     cancelled,
@@ -25,22 +25,22 @@ from ..validators.mcp_params import (
     read_cancelled,
     read_progress,
 )
-from ..validators.rejection import (
+from ...validators.rejection import (
     INTERNAL_ERROR,
     INVALID_PARAMS,
     INVALID_REQUEST,
     METHOD_NOT_FOUND,
     SERVER_ERROR,
 )
-from ..validators.stateless_request import LOG_LEVELS
+from ...validators.stateless_request import LOG_LEVELS
 from . import extensions
+from .abandoned_requests import Unawaited
+from .access_policy import Choice
 from .attribution import MAY_ASK, Client, Origin, Origins, Phase, Refusal
-from .choice import Choice
 from .effects import Note, Revive, ServerRequestRefused, ToServer
 from .errors import URL_ELICITATION_REQUIRED, fault_text, read_fault
 from .handshake import client_info
 from .tasks import related_task, task_of
-from .unawaited import Unawaited
 
 # What the server is told that its clients can do. What a client has not declared is refused when it is asked.
 _CAPABILITIES: Final = msgspec.json.encode(

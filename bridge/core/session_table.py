@@ -9,8 +9,8 @@ from typing import Generic, Protocol, TypeVar
 
 import attrs
 
-from ..validators.limits import Limits
-from ..validators.rejection import SERVER_ERROR, SESSION_NOT_FOUND, Rejection
+from ...validators.limits import Limits
+from ...validators.rejection import SERVER_ERROR, SESSION_NOT_FOUND, Rejection
 
 
 class Busy(Protocol):

@@ -14,10 +14,10 @@ from typing import Final, NamedTuple
 
 import msgspec
 
-from ..validators import json_object, jsonrpc, stateless_request
-from ..validators.jsonrpc import Message, Notification, Request, Response, canonical_id
-from ..validators.limits import Limits
-from ..validators.mcp_params import (
+from ...validators import json_object, jsonrpc, stateless_request
+from ...validators.jsonrpc import Message, Notification, Request, Response, canonical_id
+from ...validators.limits import Limits
+from ...validators.mcp_params import (
     cancelled,
     cancelled_again,
     read_cancelled,
@@ -25,7 +25,7 @@ from ..validators.mcp_params import (
     read_list,
     read_progress,
 )
-from ..validators.rejection import (
+from ...validators.rejection import (
     INTERNAL_ERROR,
     INVALID_PARAMS,
     INVALID_REQUEST,
@@ -33,14 +33,14 @@ from ..validators.rejection import (
     TIMEOUT,
     Rejection,
 )
-from ..validators.stateless_request import NAMED, Envelope, Mirror
+from ...validators.stateless_request import NAMED, Envelope, Mirror
 from . import errors, extensions, input_over
+from .abandoned_requests import Unawaited
+from .access_policy import EVERYTHING, Choice
 from .attribution import INTERACTIVE, Client
-from .choice import EVERYTHING, Choice
+from .call_timeouts import Patience
 from .effects import CANCELLED, OK, Contradiction, Done, Note, Revive, ToClient, ToServer, failed_with
-from .patience import Patience
-from .sealing import Seal, binding
-from .unawaited import Unawaited
+from .request_state import Seal, binding
 
 # What the modern era has taken out; a server that still knows it must not be asked (digest 3.3).
 _GONE: Final = frozenset(

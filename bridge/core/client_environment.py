@@ -10,8 +10,8 @@ from typing import Final
 
 import attrs
 
-from ..validators.rejection import INVALID_REQUEST, Rejection
-from .redaction import SHORTEST_SECRET
+from ...validators.rejection import INVALID_REQUEST, Rejection
+from ..redaction import SHORTEST_SECRET
 
 # The head's grammar lets a tab pass, which is the only control character that it does.
 _VISIBLE: Final = re.compile(r"[ -~]*+\Z")

@@ -5,9 +5,9 @@ from typing import Final
 
 import msgspec
 
-from ..validators import json_object
-from ..validators.json_object import Members
-from ..validators.mcp_params import LEGACY_REVISIONS
+from ...validators import json_object
+from ...validators.json_object import Members
+from ...validators.mcp_params import LEGACY_REVISIONS
 
 # The revision in which servers began to declare completions (MCP 2025-03-26, server/utilities/completion).
 _COMPLETIONS_SINCE: Final = "2025-03-26"

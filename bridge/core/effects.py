@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 import msgspec
 
-from ..validators.jsonrpc import Message, Request
+from ...validators.jsonrpc import Message, Request
 
 if TYPE_CHECKING:
     from .attribution import Client
-    from .relay import Asked
+    from .multiplexer import Asked
 
 
 class ToClient(msgspec.Struct, frozen=True):

@@ -8,8 +8,8 @@ retries. It is sent only on a connection for many requests, and only for request
 
 from typing import Final
 
-from ..validators import json_object
-from ..validators.jsonrpc import Notification
+from ...validators import json_object
+from ...validators.jsonrpc import Notification
 
 METHOD: Final = "notifications/mcp-bridge/input_over"
 EXTENSION: Final = "mcp-bridge/input-over"

@@ -11,8 +11,8 @@ from typing import Final
 
 import msgspec
 
-from ..validators import jsonrpc
-from ..validators.jsonrpc import Notification
+from ...validators import jsonrpc
+from ...validators.jsonrpc import Notification
 
 METHOD: Final = "notifications/mcp-bridge/members"
 LEFT_OUT: Final = "notifications/mcp-bridge/left_out"
