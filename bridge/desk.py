@@ -37,10 +37,10 @@ from .core.effects import (
 from .core.errors import fault_text
 from .core.multiplexer import Asked, Effect, Relay
 from .core.shared_upstream import Front
+from .eras.legacy_adapter import ToLegacy
 from .hearing import INVALID_RESPONSE, Hearing
 from .record import Call, Record
 from .shared_process import SharedProcess
-from .to_legacy import ToLegacy
 
 if TYPE_CHECKING:
     from ..transports.process.child import Child

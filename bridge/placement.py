@@ -23,7 +23,7 @@ from .core.client_environment import NOTHING, Brought
 from .core.forwarded_client import in_the_name_of, with_client
 from .core.multiplexer import Asked
 from .desk import Desk
-from .for_modern import Profile, profile_of
+from .eras.rules_legacy_to_modern import Profile, profile_of
 
 # Between the parts of `Client.key`. No part holds it.
 _BETWEEN: Final = "\n"

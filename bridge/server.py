@@ -49,7 +49,9 @@ from .core.start_errors import Output, StartFault
 from .credentials import PRINCIPAL
 from .desk import Desk, call_of
 from .era_facts import EraFacts
-from .for_modern import EVERY_PROFILE, Profile
+from .eras.legacy_adapter import ToLegacy
+from .eras.modern_adapter import DEFAULT_LEVEL, ToModern
+from .eras.rules_legacy_to_modern import EVERY_PROFILE, Profile
 from .off_loop import off_loop
 from .placement import Declared, Key, NamingDesk, Place, client_of, declared, fingerprint, of_session
 from .probe import asked_for_era, confirms, takes_initialize
@@ -58,8 +60,6 @@ from .record import Call, Record
 from .settings import PRINCIPAL_VARIABLE, ServerConfig, TokenConfig
 from .shared_process import SharedProcess
 from .startup import Startup
-from .to_legacy import ToLegacy
-from .to_modern import DEFAULT_LEVEL, ToModern
 from .trust import replaceable_of
 from .vital import Vital
 

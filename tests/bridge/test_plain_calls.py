@@ -4,10 +4,10 @@ import json
 
 import pytest
 
-from mcpbridged.bridge import for_modern
 from mcpbridged.bridge.core.effects import ToAsker, ToServer
-from mcpbridged.bridge.for_modern import Profile
-from mcpbridged.bridge.to_legacy import ToLegacy
+from mcpbridged.bridge.eras import rules_legacy_to_modern
+from mcpbridged.bridge.eras.legacy_adapter import ToLegacy
+from mcpbridged.bridge.eras.rules_legacy_to_modern import Profile
 from mcpbridged.validators.jsonrpc import Request, Response
 from mcpbridged.validators.limits import Limits
 
@@ -98,5 +98,5 @@ def test_a_result_has_what_is_added_to_each(name, monkeypatch):
         return json.loads(answer.message.result)
 
     found = translated()
-    monkeypatch.setattr(for_modern, "_needs_no_rule", lambda _result: False)
+    monkeypatch.setattr(rules_legacy_to_modern, "_needs_no_rule", lambda _result: False)
     assert found == translated()

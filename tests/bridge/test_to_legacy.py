@@ -5,7 +5,6 @@ import json
 
 import pytest
 
-from mcpbridged.bridge import for_modern
 from mcpbridged.bridge.core.attribution import AFTER_ANSWER, Client, Origin, Origins
 from mcpbridged.bridge.core.effects import (
     Contradiction,
@@ -17,8 +16,9 @@ from mcpbridged.bridge.core.effects import (
     Unassigned,
 )
 from mcpbridged.bridge.core.multiplexer import Asked
-from mcpbridged.bridge.for_modern import Profile
-from mcpbridged.bridge.to_legacy import COMPLETION, GATHERING, ToLegacy
+from mcpbridged.bridge.eras import rules_legacy_to_modern
+from mcpbridged.bridge.eras.legacy_adapter import COMPLETION, GATHERING, ToLegacy
+from mcpbridged.bridge.eras.rules_legacy_to_modern import Profile
 from mcpbridged.validators import json_object
 from mcpbridged.validators.jsonrpc import Notification, Request, Response
 from mcpbridged.validators.limits import Limits
@@ -271,8 +271,8 @@ def test_the_envelope_is_taken_off_and_other_meta_stays():
 def test_a_progress_token_is_replaced_however_it_is_written(meta, kept, token):
     for _ in range(2):
         found = {"_meta": json_object.raw(meta)}
-        assert for_modern.token_and_level(found["_meta"]) == (token, "")
-        params = for_modern.without_envelope(found, b"9")
+        assert rules_legacy_to_modern.token_and_level(found["_meta"]) == (token, "")
+        params = rules_legacy_to_modern.without_envelope(found, b"9")
         assert params == (b"" if kept is None else b'{"_meta":%b}' % kept)
 
 

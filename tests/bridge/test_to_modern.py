@@ -6,7 +6,7 @@ import json
 import pytest
 
 from mcpbridged.bridge.core.effects import Contradiction, Later, Note, ToAsker, ToServer
-from mcpbridged.bridge.to_modern import LEG_SECONDS, LISTEN_AGAIN, PACE, ROUNDS, ToModern
+from mcpbridged.bridge.eras.modern_adapter import LEG_SECONDS, LISTEN_AGAIN, PACE, ROUNDS, ToModern
 from mcpbridged.validators.jsonrpc import Notification, Request, Response
 from mcpbridged.validators.limits import Limits
 

@@ -19,8 +19,8 @@ from mcpbridged.bridge.core.attribution import AFTER_ANSWER, Origins
 from mcpbridged.bridge.core.effects import Contradiction, Later, Revive, ToAsker, ToClient, ToServer
 from mcpbridged.bridge.core.multiplexer import Asked, Relay
 from mcpbridged.bridge.core.request_state import Seal
-from mcpbridged.bridge.for_modern import Profile
-from mcpbridged.bridge.to_legacy import ToLegacy
+from mcpbridged.bridge.eras.legacy_adapter import ToLegacy
+from mcpbridged.bridge.eras.rules_legacy_to_modern import Profile
 from mcpbridged.validators.jsonrpc import Notification, Request, Response
 from mcpbridged.validators.limits import Limits
 from mcpbridged.validators.rejection import Rejection

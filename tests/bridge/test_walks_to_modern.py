@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from mcpbridged.bridge.core.effects import Later, Note, Revive, ToAsker, ToClient, ToServer
 from mcpbridged.bridge.core.legacy_session import OPEN, EndStream, Session, ToChild
-from mcpbridged.bridge.to_modern import ToModern
+from mcpbridged.bridge.eras.modern_adapter import ToModern
 from mcpbridged.validators.jsonrpc import Notification, Request, Response, decode
 from mcpbridged.validators.limits import Limits
 from mcpbridged.validators.rejection import Rejection

@@ -6,11 +6,12 @@ import time
 import msgspec
 import pytest
 
-from mcpbridged.bridge import for_legacy, for_modern, merging
+from mcpbridged.bridge import merging
 from mcpbridged.bridge.core.access_policy import Choice
 from mcpbridged.bridge.core.effects import ToClient, ToServer
 from mcpbridged.bridge.core.multiplexer import Asked, Relay
 from mcpbridged.bridge.core.request_state import Seal
+from mcpbridged.bridge.eras import rules_legacy_to_modern, rules_modern_to_legacy
 from mcpbridged.validators import json_object, stateless_request
 from mcpbridged.validators.jsonrpc import Request, Response
 from mcpbridged.validators.limits import Limits
@@ -245,15 +246,15 @@ def test_r04_the_tasks_of_a_subscription_are_limited():
 def test_r04_a_list_that_must_be_changed_for_a_modern_client_is_limited(word, filler, told):
     listing = b'{"tools":[%b{"%b":{}}]}' % (filler, word)
     with pytest.raises(Rejection, match=told):
-        for_modern.result("tools/list", listing, json_object.raw(b"{}"), "c.", LIMITS)
+        rules_legacy_to_modern.result("tools/list", listing, json_object.raw(b"{}"), "c.", LIMITS)
     plain = b'{"tools":[%b{"a\\u00e9":1}]}' % filler
-    assert filler in for_modern.result("tools/list", plain, json_object.raw(b"{}"), "c.", LIMITS)
+    assert filler in rules_legacy_to_modern.result("tools/list", plain, json_object.raw(b"{}"), "c.", LIMITS)
 
 
 def test_r04_a_list_beyond_the_limits_names_no_tools_that_are_tasks_only():
     tool = b'{"name":"t","execution":{"taskSupport":"required"}}'
-    assert for_modern.tasked_tools(listed([tool]), LIMITS) == {"t"}
-    assert for_modern.tasked_tools(listed([tool, LONG]), LIMITS) == set()
+    assert rules_legacy_to_modern.tasked_tools(listed([tool]), LIMITS) == {"t"}
+    assert rules_legacy_to_modern.tasked_tools(listed([tool, LONG]), LIMITS) == set()
 
 
 @pytest.mark.parametrize(
@@ -275,16 +276,16 @@ def test_r04_a_list_beyond_the_limits_names_no_tools_that_are_tasks_only():
 )
 def test_r04_a_result_that_must_be_changed_for_a_legacy_client_is_limited(method, version, result, told):
     if told is None:
-        assert for_legacy.result(method, result, version, LIMITS) == result
+        assert rules_modern_to_legacy.result(method, result, version, LIMITS) == result
         return
     with pytest.raises(Rejection, match=told):
-        for_legacy.result(method, result, version, LIMITS)
+        rules_modern_to_legacy.result(method, result, version, LIMITS)
 
 
 def test_r04_messages_of_a_sampling_request_are_limited():
     params = {"messages": json_object.raw(b"[%b1]" % (b"{}," * 101))}
     with pytest.raises(Rejection, match="list_items"):
-        for_legacy.messages_for("2025-03-26", params, LIMITS)
+        rules_modern_to_legacy.messages_for("2025-03-26", params, LIMITS)
 
 
 # ---- the aggregate

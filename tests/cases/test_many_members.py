@@ -15,9 +15,9 @@ from mcpbridged.bridge.core.effects import Note
 from mcpbridged.bridge.core.multiplexer import Relay
 from mcpbridged.bridge.core.request_state import Seal
 from mcpbridged.bridge.core.shared_upstream import SharedUpstream
-from mcpbridged.bridge.for_modern import Profile
-from mcpbridged.bridge.to_legacy import ToLegacy
-from mcpbridged.bridge.to_modern import ToModern
+from mcpbridged.bridge.eras.legacy_adapter import ToLegacy
+from mcpbridged.bridge.eras.modern_adapter import ToModern
+from mcpbridged.bridge.eras.rules_legacy_to_modern import Profile
 from mcpbridged.validators.jsonrpc import Notification, Request
 from mcpbridged.validators.limits import Limits
 

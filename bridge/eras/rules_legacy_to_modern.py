@@ -11,15 +11,15 @@ from typing import Final, NamedTuple
 
 import msgspec
 
-from ..validators import json_object, stateless_request
-from ..validators.json_object import Members
-from ..validators.jsonrpc import Response
-from ..validators.limits import Limits
-from ..validators.mcp_params import read_items
-from ..validators.rejection import INTERNAL_ERROR, INVALID_PARAMS, METHOD_NOT_FOUND, too_large
-from .core import extensions
-from .core.errors import RESOURCE_NOT_FOUND, URL_ELICITATION_REQUIRED, Fault, fault_text, read_fault
-from .core.tasks import RELATED_TASK
+from ...validators import json_object, stateless_request
+from ...validators.json_object import Members
+from ...validators.jsonrpc import Response
+from ...validators.limits import Limits
+from ...validators.mcp_params import read_items
+from ...validators.rejection import INTERNAL_ERROR, INVALID_PARAMS, METHOD_NOT_FOUND, too_large
+from ..core import extensions
+from ..core.errors import RESOURCE_NOT_FOUND, URL_ELICITATION_REQUIRED, Fault, fault_text, read_fault
+from ..core.tasks import RELATED_TASK
 
 # The range that the modern era keeps for itself (digest 1.13).
 _RESERVED: Final = range(-32099, -32019)

@@ -8,11 +8,11 @@ from typing import Final
 
 import msgspec
 
-from ..validators import json_object, stateless_request
-from ..validators.jsonrpc import Notification, Request, Response
-from .core.abandoned_requests import Unawaited
-from .core.effects import Effect, Effects, Note, ToAsker, ToServer
-from .core.handshake import Handshake
+from ...validators import json_object, stateless_request
+from ...validators.jsonrpc import Notification, Request, Response
+from ..core.abandoned_requests import Unawaited
+from ..core.effects import Effect, Effects, Note, ToAsker, ToServer
+from ..core.handshake import Handshake
 
 LISTS: Final = {
     "notifications/tools/list_changed": "toolsListChanged",

@@ -9,15 +9,15 @@ from typing import Final
 
 import msgspec
 
-from ..validators import json_object, stateless_request
-from ..validators.json_object import Members
-from ..validators.limits import Limits
-from ..validators.mcp_params import read_items
-from ..validators.rejection import INVALID_PARAMS, too_large
-from .core import extensions
-from .core.errors import RESOURCE_NOT_FOUND, URL_ELICITATION_REQUIRED, Fault, fault_text, read_fault
-from .core.extensions import TASKS
-from .for_modern import replaced_fault
+from ...validators import json_object, stateless_request
+from ...validators.json_object import Members
+from ...validators.limits import Limits
+from ...validators.mcp_params import read_items
+from ...validators.rejection import INVALID_PARAMS, too_large
+from ..core import extensions
+from ..core.errors import RESOURCE_NOT_FOUND, URL_ELICITATION_REQUIRED, Fault, fault_text, read_fault
+from ..core.extensions import TASKS
+from .rules_legacy_to_modern import replaced_fault
 
 # The revisions in which things have come to be (digest 1.11).
 AUDIO_SINCE: Final = "2025-03-26"

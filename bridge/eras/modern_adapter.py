@@ -15,18 +15,18 @@ from typing import Final, NamedTuple
 
 import msgspec
 
-from ..validators import json_object, stateless_request
-from ..validators.json_object import Members
-from ..validators.jsonrpc import Message, Notification, Request, Response, wire_id
-from ..validators.limits import Limits
-from ..validators.mcp_params import LEGACY_REVISIONS, cancelled, cancelled_again, read_cancelled
-from ..validators.rejection import INTERNAL_ERROR, INVALID_PARAMS, METHOD_NOT_FOUND, Rejection
-from . import for_legacy
-from .core import extensions, input_over
-from .core.abandoned_requests import Unawaited
-from .core.attribution import INTERACTIVE
-from .core.effects import Contradiction, Effect, Effects, Later, Note, ToAsker, ToServer
-from .core.errors import Fault, fault_text, is_without_stream, read_fault
+from ...validators import json_object, stateless_request
+from ...validators.json_object import Members
+from ...validators.jsonrpc import Message, Notification, Request, Response, wire_id
+from ...validators.limits import Limits
+from ...validators.mcp_params import LEGACY_REVISIONS, cancelled, cancelled_again, read_cancelled
+from ...validators.rejection import INTERNAL_ERROR, INVALID_PARAMS, METHOD_NOT_FOUND, Rejection
+from ..core import extensions, input_over
+from ..core.abandoned_requests import Unawaited
+from ..core.attribution import INTERACTIVE
+from ..core.effects import Contradiction, Effect, Effects, Later, Note, ToAsker, ToServer
+from ..core.errors import Fault, fault_text, is_without_stream, read_fault
+from . import rules_modern_to_legacy
 
 # Rounds of questions in one call; the SDKs stop at 8 and 10 (digest 8.4).
 ROUNDS: Final = 8
@@ -254,10 +254,12 @@ class ToModern:
         params = json_object.read(request.params)
         wanted = json_object.string(params.get("protocolVersion"))
         self.version = wanted if wanted in LEGACY_REVISIONS else LEGACY_REVISIONS[-1]
-        self._capabilities = for_legacy.capabilities_for(self.version, params.get("capabilities"))
+        self._capabilities = rules_modern_to_legacy.capabilities_for(self.version, params.get("capabilities"))
         self._declared = json_object.peek(self._capabilities)
         if self._own:
-            self._capabilities = for_legacy.with_extension(self._capabilities, input_over.EXTENSION)
+            self._capabilities = rules_modern_to_legacy.with_extension(
+                self._capabilities, input_over.EXTENSION
+            )
         info = params.get("clientInfo")
         self._client_info = None if info is None else msgspec.Raw(bytes(info))
         upstream = self._mint_id()
@@ -293,7 +295,9 @@ class ToModern:
         if "progressToken" in meta:
             meta["progressToken"] = json_object.raw(call.upstream)
             params["_meta"] = json_object.raw(json_object.write(meta))
-        capabilities = for_legacy.with_tasks(self._capabilities) if call.tasks else self._capabilities
+        capabilities = (
+            rules_modern_to_legacy.with_tasks(self._capabilities) if call.tasks else self._capabilities
+        )
         enveloped = self._enveloped(params, capabilities, self._level)
         return (ToServer(Request(call.upstream, method, enveloped)),)
 
@@ -320,7 +324,7 @@ class ToModern:
 
     def _cancel_task(self, task: bytes) -> Effect:
         params: dict[str, object] = {"taskId": json_object.raw(task)}
-        capabilities = for_legacy.with_tasks(self._capabilities)
+        capabilities = rules_modern_to_legacy.with_tasks(self._capabilities)
         own_id = self._not_awaited.add(self._mint_id())
         return ToServer(Request(own_id, "tasks/cancel", self._enveloped(params, capabilities)))
 
@@ -344,10 +348,14 @@ class ToModern:
                 call, Response(call.asker, b"", fault_text(INTERNAL_ERROR, json_object.TOO_MANY))
             )
         if message.error:
-            if not call.tasks and for_legacy.needs_tasks(message.error):
+            if not call.tasks and rules_modern_to_legacy.needs_tasks(message.error):
                 call.tasks = True
                 return self._send(call, call.method, dict(call.params))
-            rule = for_legacy.error if call.method in _CAPABILITY else for_legacy.extension_error
+            rule = (
+                rules_modern_to_legacy.error
+                if call.method in _CAPABILITY
+                else rules_modern_to_legacy.extension_error
+            )
             return self._end(call, Response(call.asker, b"", rule(call.method, message.error, self.version)))
         found = json_object.peek(message.result)
         kind = json_object.string(found.get("resultType")) if "resultType" in found else "complete"
@@ -386,7 +394,7 @@ class ToModern:
             fault = read_fault(message.error)
             text = f"the server refused server/discover: {fault.message}"
             return (*_fail(asker, INTERNAL_ERROR, text, fault.data), Contradiction(text))
-        result = for_legacy.initialize_result(self.version, message.result, self._name)
+        result = rules_modern_to_legacy.initialize_result(self.version, message.result, self._name)
         offered = bytes(json_object.peek(result)["capabilities"])
         self._offered = json_object.peek(offered)
         self._extended = bool(extensions.names_in(offered))
@@ -396,11 +404,11 @@ class ToModern:
         yield from self._urls_complete(call)
         if call.method not in _CAPABILITY:
             yield from self._end(
-                call, Response(call.asker, for_legacy.extension_result(bytes(modern_result)), b"")
+                call, Response(call.asker, rules_modern_to_legacy.extension_result(bytes(modern_result)), b"")
             )
             return
         try:
-            result = for_legacy.result(call.method, modern_result, self.version, self._limits)
+            result = rules_modern_to_legacy.result(call.method, modern_result, self.version, self._limits)
             answer = Response(call.asker, result, b"")
         except Rejection as rejection:  # too large for what has to be changed in it
             answer = Response(call.asker, b"", fault_text(rejection.code, rejection.text))
@@ -450,14 +458,14 @@ class ToModern:
                 json_object.string(request.get("method")),
                 json_object.peek(request.get("params")),
             )
-            if not for_legacy.is_declared(method, params, self._declared):
+            if not rules_modern_to_legacy.is_declared(method, params, self._declared):
                 yield from self._give_up(
                     call, f"the server requires {method or 'input'}, which the client has not declared"
                 )
                 return
-            if method == "sampling/createMessage" and self.version < for_legacy.BLOCKS_SINCE:
+            if method == "sampling/createMessage" and self.version < rules_modern_to_legacy.BLOCKS_SINCE:
                 try:
-                    for_legacy.messages_for(self.version, params, self._limits)
+                    rules_modern_to_legacy.messages_for(self.version, params, self._limits)
                 except Rejection as rejection:
                     yield from self._give_up(call, rejection.text)
                     return
@@ -484,7 +492,10 @@ class ToModern:
             yield from self._go_on(call)
 
     def _fit(self, params: Members) -> bool:
-        return self.version >= for_legacy.URL_MODE_SINCE or for_legacy.form_for_2025_06_18(params)
+        return (
+            self.version >= rules_modern_to_legacy.URL_MODE_SINCE
+            or rules_modern_to_legacy.form_for_2025_06_18(params)
+        )
 
     def _leg_answered(self, message: Response) -> Effects:
         call = self._legs.pop(message.id, None)
@@ -544,7 +555,8 @@ class ToModern:
                 bytes(found["error"]) if "error" in found else fault_text(INTERNAL_ERROR, "the task failed")
             )
             return self._end(
-                call, Response(call.asker, b"", for_legacy.error(call.method, error, self.version))
+                call,
+                Response(call.asker, b"", rules_modern_to_legacy.error(call.method, error, self.version)),
             )
         if status == "cancelled":
             return self._end(

@@ -14,14 +14,14 @@ from typing import TYPE_CHECKING, Final
 
 import msgspec
 
-from ..validators import json_object
-from ..validators.jsonrpc import Request, Response
-from . import for_modern
-from .core.attribution import INTERACTIVE, Client, Origin, nothing
-from .for_modern import Profile
+from ...validators import json_object
+from ...validators.jsonrpc import Request, Response
+from ..core.attribution import INTERACTIVE, Client, Origin, nothing
+from . import rules_legacy_to_modern
+from .rules_legacy_to_modern import Profile
 
 if TYPE_CHECKING:
-    from ..validators.json_object import Members
+    from ...validators.json_object import Members
 
 
 _ANONYMOUS: Final = Client("")
@@ -98,7 +98,10 @@ class Call(msgspec.Struct, eq=False):
 
     def declares(self, method: str, params: bytes) -> bool:
         """Return whether its client answers such a request in the course of this call."""
-        return self.method in INTERACTIVE and for_modern.refusal(method, params, self.profile) is None
+        return (
+            self.method in INTERACTIVE
+            and rules_legacy_to_modern.refusal(method, params, self.profile) is None
+        )
 
 
 class InputRounds:
@@ -139,7 +142,9 @@ class InputRounds:
         self._calls[call.key] = call
         call.numbered += 1
         name = f"k{call.numbered}"
-        call.inputs[name] = InputRequest(message, for_modern.input_request(message.method, message.params))
+        call.inputs[name] = InputRequest(
+            message, rules_legacy_to_modern.input_request(message.method, message.params)
+        )
         if message.id:
             self._by_server_id[message.id] = (call, name)
 
@@ -157,7 +162,7 @@ class InputRounds:
         call.round += 1
         given: Members = json_object.peek(responses)
         for name, one in call.inputs.items():
-            if one.answer is None and for_modern.is_answer(one.message.method, given.get(name)):
+            if one.answer is None and rules_legacy_to_modern.is_answer(one.message.method, given.get(name)):
                 one.answer = bytes(given[name])
         return True
 

@@ -14,23 +14,22 @@ from typing import TYPE_CHECKING, Final
 
 import msgspec
 
-from ..validators import json_object, jsonrpc, stateless_request
-from ..validators.json_object import Members
-from ..validators.jsonrpc import Message, Notification, Request, Response
-from ..validators.limits import Limits
-from ..validators.mcp_params import cancelled_again, read_cancelled
-from ..validators.rejection import (
+from ...validators import json_object, jsonrpc, stateless_request
+from ...validators.json_object import Members
+from ...validators.jsonrpc import Message, Notification, Request, Response
+from ...validators.limits import Limits
+from ...validators.mcp_params import cancelled_again, read_cancelled
+from ...validators.rejection import (
     INTERNAL_ERROR,
     INVALID_PARAMS,
     INVALID_REQUEST,
     METHOD_NOT_FOUND,
     Rejection,
 )
-from . import for_modern
-from .core import errors, extensions, input_over, tasks
-from .core.abandoned_requests import Unawaited
-from .core.attribution import INTERACTIVE, MAY_ASK, Client, Origin, Origins, Phase
-from .core.effects import (
+from ..core import errors, extensions, input_over, tasks
+from ..core.abandoned_requests import Unawaited
+from ..core.attribution import INTERACTIVE, MAY_ASK, Client, Origin, Origins, Phase
+from ..core.effects import (
     Contradiction,
     Effect,
     Effects,
@@ -41,13 +40,14 @@ from .core.effects import (
     ToServer,
     Unassigned,
 )
-from .core.handshake import Handshake, HandshakePhase, initialize_params
-from .for_modern import Profile
+from ..core.handshake import Handshake, HandshakePhase, initialize_params
+from . import rules_legacy_to_modern
 from .input_rounds import UNSENT, Call, CallPhase, InputRequest, InputRounds
-from .listening import LISTS, Listening
+from .rules_legacy_to_modern import Profile
+from .subscriptions import LISTS, Listening
 
 if TYPE_CHECKING:
-    from .core.multiplexer import Asked
+    from ..core.multiplexer import Asked
 
 # How long other input requests of the same call may follow the first and still go out with it (seconds).
 GATHERING: Final = 0.015
@@ -150,7 +150,7 @@ class ToLegacy:
         if isinstance(message, Notification) and message.method == "notifications/cancelled":
             return self._cancelled(read_cancelled(message.params)[0], message.params)
         if isinstance(message, Notification) and self._extends(message.method):
-            params = for_modern.without_envelope(json_object.peek(message.params), b"")
+            params = rules_legacy_to_modern.without_envelope(json_object.peek(message.params), b"")
             return (ToServer(Notification(message.method, params)),)
         return (Note("dropped what has no place in front of a legacy server"),)
 
@@ -222,7 +222,11 @@ class ToLegacy:
     def undeclared(self, message: Request, origin: Origin) -> None:
         """A request was refused because the client of this call has not declared it: if the call fails, that is why."""
         call = self._calls.get(origin.wire_id)
-        refusal = None if call is None else for_modern.refusal(message.method, message.params, call.profile)
+        refusal = (
+            None
+            if call is None
+            else rules_legacy_to_modern.refusal(message.method, message.params, call.profile)
+        )
         if call is not None and refusal is not None:
             call.lacks.update(refusal.needs)
 
@@ -255,13 +259,17 @@ class ToLegacy:
             return self._begin_extended(request, asked)
         if not self._handshake.has(capability):
             return _fail(request.id, METHOD_NOT_FOUND, f"the server has no {capability}")
-        if self._ending and method == "tools/call" and for_modern.is_plain_call(request.params, self._ending):
+        if (
+            self._ending
+            and method == "tools/call"
+            and rules_legacy_to_modern.is_plain_call(request.params, self._ending)
+        ):
             return self._begin_plain(request, asked)
         found = json_object.read(request.params)
         state = found.get("requestState") if method in INTERACTIVE else None
         if state is not None:
             return self._retried(request, found, json_object.string(state), asked)
-        self._ending = for_modern.envelope_ending(request.params, found)
+        self._ending = rules_legacy_to_modern.envelope_ending(request.params, found)
         return self._begin(request, found, asked)
 
     def _begin_plain(self, request: Request, asked: "Asked | None") -> Effects:
@@ -304,16 +312,16 @@ class ToLegacy:
         self, call: Call, requester: bytes, asked: "Asked | None", found: Members | None = None
     ) -> None:
         if found is not None:
-            call.token, call.level = for_modern.token_and_level(found.get("_meta"))
+            call.token, call.level = rules_legacy_to_modern.token_and_level(found.get("_meta"))
         call.requester = requester
         self._requesters[requester] = call
         if asked is not None:
             call.client = asked.client
             declared = asked.envelope.capabilities
             call.profile = (
-                for_modern.NO_PROFILE
+                rules_legacy_to_modern.NO_PROFILE
                 if declared == b"{}"
-                else for_modern.profile_of(asked.choice.declared(declared))
+                else rules_legacy_to_modern.profile_of(asked.choice.declared(declared))
             )
             if call.wire_id:
                 call.origin.client = call.client
@@ -325,15 +333,15 @@ class ToLegacy:
         call.wire_id = call.token_id = self._mint_id()
         call.phase = CallPhase.RUNNING
         self._calls[call.wire_id] = call
-        params = plain or for_modern.without_envelope(
+        params = plain or rules_legacy_to_modern.without_envelope(
             json_object.read(call.params) if found is None else found,
             call.wire_id,
             rounds=call.method in _PASSED,
         )
         if self._tasked and call.method == "tools/call":
-            call.tasked = call.tasked or for_modern.tool_of(params) in self._tasked
+            call.tasked = call.tasked or rules_legacy_to_modern.tool_of(params) in self._tasked
         if call.tasked:
-            params = for_modern.with_task(params)
+            params = rules_legacy_to_modern.with_task(params)
         effects: list[Effect] = [*self._set_level(call)] if call.level else []
         effects.append(ToServer(Request(call.wire_id, call.method, params)))
         may_ask = call.method in MAY_ASK
@@ -371,8 +379,10 @@ class ToLegacy:
         if handshake.instructions is not None:
             found["instructions"] = handshake.instructions
         result = json_object.read(json_object.write(found))
-        for_modern.with_server_info(result, handshake.server_info)
-        return _answer(requester, json_object.write(for_modern.complete("server/discover", result)))
+        rules_legacy_to_modern.with_server_info(result, handshake.server_info)
+        return _answer(
+            requester, json_object.write(rules_legacy_to_modern.complete("server/discover", result))
+        )
 
     def _listen(self, request: Request) -> Effects:
         effects = self._listening.open(request.id, request.params)
@@ -400,7 +410,7 @@ class ToLegacy:
                 effects.append(self._cancel_task(call.task))
             self._origins.cancel(call.origin)
             self._unawaited.add(call.wire_id)
-            params = for_modern.without_envelope(
+            params = rules_legacy_to_modern.without_envelope(
                 json_object.peek(cancelled_again(params, call.wire_id)), b"", rounds=False
             )
             effects.append(ToServer(Notification("notifications/cancelled", params)))
@@ -409,7 +419,7 @@ class ToLegacy:
 
     def _cancel_task(self, task: bytes) -> Effect:
         own_id = self._unawaited.add(self._mint_id())
-        return ToServer(Request(own_id, "tasks/cancel", for_modern.task_params(task)))
+        return ToServer(Request(own_id, "tasks/cancel", rules_legacy_to_modern.task_params(task)))
 
     def _assign_again(self, call: Call, left: Iterable[InputRequest]) -> Effects:
         """Find another call of the same client for the requests that a call has left."""
@@ -435,7 +445,7 @@ class ToLegacy:
             call.origin.phase = Phase.HELD
         inputs = self._rounds.send(call)
         state = f"{call.key}.{call.round}"
-        result = for_modern.input_required(inputs, state, self._handshake.server_info)
+        result = rules_legacy_to_modern.input_required(inputs, state, self._handshake.server_info)
         return (_answer(call.requester, result), *effects)
 
     def _retried(self, request: Request, found: Members, state: str, asked: "Asked | None") -> Effects:
@@ -515,7 +525,7 @@ class ToLegacy:
         if found.reason not in ("no_call", "not_declared"):
             return _refuse(message, found.code, found.text, found.reason)
         profile = self._profile if call is None else call.profile
-        refusal = for_modern.refusal(message.method, message.params, profile)
+        refusal = rules_legacy_to_modern.refusal(message.method, message.params, profile)
         if refusal is None:
             return self._unrelated(message)
         if call is not None:
@@ -571,12 +581,14 @@ class ToLegacy:
 
     def _wait_for_task(self, call: Call) -> Effects:
         if call.tasked:
-            self._tasked.add(for_modern.tool_of(call.params))
+            self._tasked.add(rules_legacy_to_modern.tool_of(call.params))
         call.wire_id = self._mint_id()
         self._calls[call.wire_id] = call
         call.origin.task = call.task
         self._origins.rename(call.origin, call.wire_id)
-        return (ToServer(Request(call.wire_id, "tasks/result", for_modern.task_params(call.task))),)
+        return (
+            ToServer(Request(call.wire_id, "tasks/result", rules_legacy_to_modern.task_params(call.task))),
+        )
 
     def _may_be_tasked(self, call: Call) -> bool:
         # A server refuses a tool that it runs as a task only in this way, while its list of tools was not read.
@@ -610,17 +622,17 @@ class ToLegacy:
 
     def _finish(self, call: Call, message: Response) -> Effects:
         if call.method == "tools/list" and "tasks" in self._handshake.capabilities:
-            self._tasked |= for_modern.tasked_tools(message.result, self._limits)
-        if call.lacks and for_modern.has_failed(message):
-            return self._end_with(call, for_modern.missing_capability(call.lacks))
+            self._tasked |= rules_legacy_to_modern.tasked_tools(message.result, self._limits)
+        if call.lacks and rules_legacy_to_modern.has_failed(message):
+            return self._end_with(call, rules_legacy_to_modern.missing_capability(call.lacks))
         if call.method not in _PASSED:
             return self._finish_extended(call, message)
         if message.error:
             uri = call.uri if call.method == "resources/read" else ""
-            return self._end_with(call, for_modern.error(message.error, uri))
-        found = for_modern.without_task(message.result) if call.task else message.result
+            return self._end_with(call, rules_legacy_to_modern.error(message.error, uri))
+        found = rules_legacy_to_modern.without_task(message.result) if call.task else message.result
         try:
-            result = for_modern.result(
+            result = rules_legacy_to_modern.result(
                 call.method, found, self._handshake.server_info, self._cursors, self._limits
             )
         except Rejection as rejection:  # too large for what has to be changed in it
@@ -633,9 +645,9 @@ class ToLegacy:
 
     def _finish_extended(self, call: Call, message: Response) -> Effects:
         if message.error:
-            return self._end_with(call, for_modern.extension_error(message.error))
+            return self._end_with(call, rules_legacy_to_modern.extension_error(message.error))
         self._requesters.pop(call.requester, None)
-        return (_answer(call.requester, for_modern.extension_result(message.result)),)
+        return (_answer(call.requester, rules_legacy_to_modern.extension_result(message.result)),)
 
     def _end_with(self, call: Call, error: bytes) -> Effects:
         self._requesters.pop(call.requester, None)
@@ -647,7 +659,9 @@ class ToLegacy:
 
     def _urls_required(self, call: Call, fault: errors.Fault) -> Effects:
         if not call.profile.url:
-            return self._end_with(call, for_modern.missing_capability({"elicitation": {"url": {}}}))
+            return self._end_with(
+                call, rules_legacy_to_modern.missing_capability({"elicitation": {"url": {}}})
+            )
         data = json_object.peek(None if fault.data is msgspec.UNSET else fault.data)
         left = self._rounds.clear(call)
         for one in json_object.items(data.get("elicitations"))[: self._limits.in_flight]:
