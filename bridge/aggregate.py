@@ -41,11 +41,11 @@ from ..validators.rejection import (
     Rejection,
 )
 from . import merging
+from .config.settings import PRINCIPAL_VARIABLE
 from .core import aggregate_members, extensions, input_over
 from .core.aggregate_members import Membership
 from .core.errors import fault_text, read_fault
 from .core.forwarded_client import named_client
-from .settings import PRINCIPAL_VARIABLE
 
 _READ: Final = 64 * 1024
 # How long a server may take for what is asked of all, in seconds.

@@ -15,8 +15,8 @@ from typing import Final
 import attrs
 
 from ..transports.options import SpawnFailed
-from .command_files import files_of
-from .settings import ServerConfig
+from .config.command_files import files_of
+from .config.settings import ServerConfig
 
 # What a pin is of, should that ever change.
 _FORMAT: Final = "mcp-bridge pin 1"

@@ -11,14 +11,14 @@ import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Final, NoReturn
 
-from .addresses import BadAddress, NotLoopback, check_loopback
 from .command_parser import COMMANDS, Parser, form_of
+from .config.addresses import BadAddress, NotLoopback, check_loopback
 from .core.exit_codes import EX_CONFIG, EX_INTERRUPTED
 from .wrapper_options import OUTPUTS, options_parser
 
 if TYPE_CHECKING:
     from ..validators.limits import Limits
-    from .settings import Settings
+    from .config.settings import Settings
 
 _STDERR: Final = 2
 
@@ -100,8 +100,8 @@ def _settings(
     parser: Parser, given: argparse.Namespace, command: tuple[str, ...], environment: dict[str, str]
 ) -> "Settings":
     from ..transports.options import Launch, Paths, is_discovery, spellings  # noqa: PLC0415 - see the module's docstring
-    from .environment import BadEnvironment, child_environment, withheld  # noqa: PLC0415
-    from .settings import READY, WRAPPED, ServerConfig, Settings  # noqa: PLC0415
+    from .config.child_environment import BadEnvironment, child_environment, withheld  # noqa: PLC0415
+    from .config.settings import READY, WRAPPED, ServerConfig, Settings  # noqa: PLC0415
 
     _check_host(parser, given.host)
     if bool(given.tls_cert) != bool(given.tls_key):
@@ -179,7 +179,7 @@ def _check_host(parser: Parser, host: str) -> None:
 
 def _limits(parser: Parser, changes: list[str], session_timeout: int | None) -> "Limits":
     from ..validators.limits import Limits  # noqa: PLC0415 - see the module's docstring
-    from .settings import BadLimit, changed_limits  # noqa: PLC0415
+    from .config.settings import BadLimit, changed_limits  # noqa: PLC0415
 
     values = dict(_change(change) for change in changes)
     if session_timeout is not None:

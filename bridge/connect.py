@@ -21,8 +21,8 @@ import trio
 
 from ..validators.limits import Limits
 from . import client_frames
-from .addresses import BadAddress, check_listener, websocket_of
 from .asking import NoDaemon, Refused, reason_in
+from .config.addresses import BadAddress, check_listener, websocket_of
 from .log import escaped, tell
 from .oversize import Lines, Oversize
 from .reconnection import Effect, Reconnection, Say, ToClient, one_line

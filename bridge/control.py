@@ -14,9 +14,9 @@ from ..transports.ports import Endpoint, Exchange
 from ..transports.send_queue import Outlet
 from ..validators.limits import Limits
 from ..validators.rejection import INVALID_REQUEST, Rejection
+from .config.settings import CONTROL
 from .fleet import Fleet
 from .server import LocalServer
-from .settings import CONTROL
 from .status import Status
 from .surroundings import Surroundings
 

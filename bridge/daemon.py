@@ -29,12 +29,9 @@ from ..transports.ticker import Pulse
 from ..validators.bearer import TokenSet
 from ..validators.limits import Limits
 from ..validators.origin import Site
-from .addresses import shown_address
 from .certificates import BadCertificate, Loaded, load
-from .config import BadConfig, plan, resolved
-from .control import Control
-from .core.exit_codes import EX_CONFIG, EX_OK, EX_SOFTWARE, EX_TEMPFAIL, EX_UNAVAILABLE
-from .credentials import (
+from .config.addresses import shown_address
+from .config.credentials import (
     BOOT,
     PRINCIPAL,
     BadCredential,
@@ -46,17 +43,20 @@ from .credentials import (
     runtime_directory,
     state_directory,
 )
+from .config.executable import found_program, why_not_found
+from .config.helper_programs import Helpers
+from .config.schema import BadConfig, plan, resolved
+from .config.settings import READY, Settings
+from .config.trust import replaceable_places
+from .control import Control
+from .core.exit_codes import EX_CONFIG, EX_OK, EX_SOFTWARE, EX_TEMPFAIL, EX_UNAVAILABLE
 from .era_facts import EraFacts
 from .fleet import Changes, Fleet, rights_of
-from .helpers import Helpers
 from .log import LineLog, escaped
 from .notify import Notifier
 from .off_loop import off_loop
-from .program import found_program, why_not_found
-from .settings import READY, Settings
 from .status import Status, status
 from .surroundings import Surroundings, surroundings
-from .trust import replaceable_places
 
 _OUR_UMASK = 0o077
 # How long after the end of the sessions the clients may take to read the last of it, in seconds.

@@ -15,18 +15,18 @@ from typing import TYPE_CHECKING, Any, Final
 
 import attrs
 
-from . import config
 from .approval import Approval, NotApproved
 from .asking import NoDaemon, Refused, ask, call, result_of
-from .config import BadConfig
-from .credentials import BOOT, BadCredential, default_token, directory_in
-from .environment import named
-from .helpers import Helpers
-from .program import found_program, why_no_script
+from .config import schema
+from .config.child_environment import named
+from .config.credentials import BOOT, BadCredential, default_token, directory_in
+from .config.executable import found_program, why_no_script
+from .config.helper_programs import Helpers
+from .config.schema import BadConfig
+from .config.settings import CONTROL, ServerConfig, Settings
+from .config.trust import replaceable_of, replaceable_places
 from .running_daemon import Place, locate, not_in_path
-from .settings import CONTROL, ServerConfig, Settings
 from .side_by_side import side_by_side
-from .trust import replaceable_of, replaceable_places
 
 if TYPE_CHECKING:  # which loads the event loop
     from .certificates import Loaded
@@ -80,8 +80,8 @@ def examine(
 
     place = place or locate(path, environment)
     try:
-        planned = config.plan(path, place.environment)
-        settings = config.resolved(planned, Helpers(planned.limits.helper_seconds))
+        planned = schema.plan(path, place.environment)
+        settings = schema.resolved(planned, Helpers(planned.limits.helper_seconds))
         certificate = check(settings, place.environment)
     except BadConfig as fault:
         yield Finding(WRONG, f"the configuration cannot be used: {fault}", _mend(path))

@@ -22,24 +22,25 @@ import attrs
 import msgspec
 
 from ..validators import stateless_request
-from . import config, doctor
-from .addresses import BadAddress, NotOurs, shown_address
+from . import doctor
 from .approval import Approval, NotApproved, Subject
 from .asking import NoDaemon, Refused, ask, call, follow, result_of
 from .client_config import CLIENTS, client_config, connecting
 from .command_parser import COMMANDS, Parser, form_of
 from .completion import SHELLS, completion
-from .config import BadConfig
+from .config import schema
+from .config.addresses import BadAddress, NotOurs, shown_address
+from .config.child_environment import named
+from .config.credentials import BOOT, BadCredential, new_token, read_secret, read_token, rotate_token
+from .config.helper_programs import Helpers
+from .config.import_clients import BadImport, import_servers
+from .config.schema import BadConfig
+from .config.settings import AGGREGATE, ALL, CONTROL, ServerConfig, Settings
+from .config.trust import replaceable_of, replaceable_places
 from .core.exit_codes import EX_CONFIG, EX_FAILED, EX_INTERRUPTED, EX_OK, EX_UNAVAILABLE, EX_USAGE
-from .credentials import BOOT, BadCredential, new_token, read_secret, read_token, rotate_token
-from .environment import named
-from .helpers import Helpers
-from .importing import BadImport, import_servers
 from .log import LineLog, escaped, tell
 from .running_daemon import Place, locate, not_in_path
-from .settings import AGGREGATE, ALL, CONTROL, ServerConfig, Settings
 from .showing import table
-from .trust import replaceable_of, replaceable_places
 from .wrapper_options import options_parser
 
 # The commands that work with the file of the running daemon. The others need no more of a file than where its socket is.
@@ -169,7 +170,7 @@ def _given(arguments: list[str]) -> argparse.Namespace:
 
 def _place(given: argparse.Namespace, environment: Mapping[str, str]) -> Place:
     """Return the file and the variables for a command, and name the file where it is the daemon's and not the usual one."""
-    usual = config.default_path(environment)
+    usual = schema.default_path(environment)
     if given.command not in _OF_THE_DAEMON or vars(given).get("action") == "schema":
         return Place(given.config or usual, environment)
     place = locate(given.config, environment)
@@ -194,11 +195,11 @@ def _say(text: str) -> None:
 def _serve(given: argparse.Namespace, path: Path, environment: Mapping[str, str]) -> int:
     from .daemon import run  # noqa: PLC0415 - the other commands need no event loop
 
-    log = LineLog(form=given.log_format or config.log_format_of(path))
+    log = LineLog(form=given.log_format or schema.log_format_of(path))
     log.take_over()
     try:
         # Absolute, because commands that are run elsewhere ask the daemon for it.
-        settings = config.plan(path.absolute(), environment, given.log_format or "")
+        settings = schema.plan(path.absolute(), environment, given.log_format or "")
     except (BadConfig, BadCredential) as fault:
         text = "\nmcp-bridge: ".join(map(escaped, str(fault).splitlines()))
         log.always("error", "cannot_start", text, reason=str(fault), code=EX_CONFIG)
@@ -208,14 +209,14 @@ def _serve(given: argparse.Namespace, path: Path, environment: Mapping[str, str]
 
 def _socket(path: Path, environment: Mapping[str, str]) -> Path:
     try:
-        listen = config.read(path).listen if path.exists() else config.Listen()
+        listen = schema.read(path).listen if path.exists() else schema.Listen()
     except BadConfig as fault:
-        usual = config.default_socket(environment)
+        usual = schema.default_socket(environment)
         if not usual.exists():
             raise
         tell(f"mcp-bridge: {escaped(str(fault))}; asking the daemon at {usual}\n")
         return usual
-    unix = config.socket_of(listen.unix, environment)
+    unix = schema.socket_of(listen.unix, environment)
     if unix is None:
         raise BadConfig(f"{path}: listen: unix is false, so the daemon cannot be asked")
     return unix
@@ -361,7 +362,7 @@ def _connect(given: argparse.Namespace, path: Path, environment: Mapping[str, st
         raise BadAddress("--token-file goes with a URL; on the Unix socket your uid is the credential")
     else:
         place = Place.of_daemon(_socket(path, environment), given.server)
-    connect(place, config.limits_of(path, "" if "://" in given.server else given.server), given.wait)
+    connect(place, schema.limits_of(path, "" if "://" in given.server else given.server), given.wait)
     return EX_OK
 
 
@@ -487,7 +488,7 @@ def _config(given: argparse.Namespace, path: Path, _environment: Mapping[str, st
         return _failed(EX_USAGE, f"config {given.action} takes no FILE; say --config {given.file}")
     match given.action:
         case "schema":
-            _say(json.dumps(config.json_schema(), indent=2))
+            _say(json.dumps(schema.json_schema(), indent=2))
         case "check":
             from .daemon import check  # noqa: PLC0415 - the other commands need no event loop
 
@@ -516,8 +517,8 @@ def _config(given: argparse.Namespace, path: Path, _environment: Mapping[str, st
 
 def _resolved(path: Path, environment: Mapping[str, str]) -> Settings:
     """Return the settings with the secrets of all servers that can be had. Raises BadConfig."""
-    planned = config.plan(path, environment)
-    return config.resolved(planned, Helpers(planned.limits.helper_seconds))
+    planned = schema.plan(path, environment)
+    return schema.resolved(planned, Helpers(planned.limits.helper_seconds))
 
 
 def _check_resolved(path: Path, server: ServerConfig) -> None:
@@ -544,7 +545,7 @@ def _env(given: argparse.Namespace, path: Path, environment: Mapping[str, str]) 
         tell(f"mcp-bridge: the PATH of the daemon is not that of this shell, and lacks {directories}\n")
     servers = {server.name: server for server in _resolved(path, place.environment).servers}
     if given.server not in servers:
-        raise BadConfig(f"{path}: {config.why_not_served(given.server, config.read(path), servers)}")
+        raise BadConfig(f"{path}: {schema.why_not_served(given.server, schema.read(path), servers)}")
     _check_resolved(path, servers[given.server])
     for key, value in _variables(servers[given.server]):
         _say(escaped(f"{key}={value}"))
@@ -582,7 +583,7 @@ def _variables(server: ServerConfig) -> Iterable[tuple[str, str]]:
 
 
 def _import(file: Path, path: Path) -> int:
-    known = list(config.read(path).servers) if path.exists() else []
+    known = list(schema.read(path).servers) if path.exists() else []
     try:
         text = file.read_text(encoding="utf-8")
     except OSError as fault:
@@ -603,10 +604,10 @@ def _approve(given: argparse.Namespace, path: Path, _environment: Mapping[str, s
     approval = Approval()
     for name in given.servers:
         if name not in known:
-            raise BadConfig(f"{path}: {config.why_not_served(name, config.read(path), known)}")
+            raise BadConfig(f"{path}: {schema.why_not_served(name, schema.read(path), known)}")
         _check_resolved(path, known[name])
         subject = approval.subject(known[name])
-        text = config.with_pin(text, name, subject.pin)
+        text = schema.with_pin(text, name, subject.pin)
         _say(escaped(name))
         for key, value in _approved(subject):
             _say(escaped(f"  {key:<12}{value}"))
@@ -625,7 +626,7 @@ def _approve(given: argparse.Namespace, path: Path, _environment: Mapping[str, s
                 f"mcp-bridge: {escaped(name)}: the daemon may find another program of this name in its PATH; "
                 "an absolute path is always the same\n"
             )
-    config.rewrite(path, text)
+    schema.rewrite(path, text)
     _tell_of_change(place)
     return EX_OK
 
@@ -659,13 +660,13 @@ def _token(given: argparse.Namespace, path: Path, environment: Mapping[str, str]
     if given.action == "list":
         if given.name is not None:
             return _failed(EX_USAGE, "token list takes no NAME; it lists all")
-        tokens = config.read(path).tokens
+        tokens = schema.read(path).tokens
         rows = [(name, ", ".join(one.servers), *_role(one)) for name, one in tokens.items()]
         _say(table(("token", "servers", "tools", "features"), rows))
         return EX_OK
     if given.name is None:
         return _failed(EX_USAGE, f"token {given.action} needs a NAME")
-    file = config.read(path)
+    file = schema.read(path)
     known = file.tokens
     text = path.read_bytes().decode()
     if given.action == "revoke":
@@ -673,14 +674,14 @@ def _token(given: argparse.Namespace, path: Path, environment: Mapping[str, str]
             raise BadConfig(
                 f"{path}: there is no token {given.name!r}; there are {', '.join(known) or 'none'}"
             )
-        config.rewrite(path, config.without_token(text, given.name))
+        schema.rewrite(path, schema.without_token(text, given.name))
     else:
-        config.check_name("tokens", given.name)
-        config.check_rights(given.name, given.servers, file)
+        schema.check_name("tokens", given.name)
+        schema.check_rights(given.name, given.servers, file)
         if given.name in known:
             raise BadConfig(f"{path}: there is a token {given.name!r} already; revoke it first")
         token = new_token()
-        config.rewrite(path, config.with_token(text, given.name, _hash_of(token), given.servers))
+        schema.rewrite(path, schema.with_token(text, given.name, _hash_of(token), given.servers))
         _say(token)
         tell("mcp-bridge: the token is shown this once; only its hash is kept\n")
     _tell_of_change(given.place)
@@ -694,7 +695,7 @@ def _hash_of(token: str) -> str:
 def _rotate(place: Place, environment: Mapping[str, str]) -> int:
     """Replace the default token, and let a running daemon read it."""
     path = place.file
-    listen = config.read(path).listen if path.exists() else config.Listen()
+    listen = schema.read(path).listen if path.exists() else schema.Listen()
     if listen.token not in ("", BOOT):
         raise BadConfig(
             f"{path}: listen: token names where the token is kept; put another one there, then mcp-bridge reload"
@@ -716,7 +717,7 @@ def _reload_if_running(place: Place, environment: Mapping[str, str]) -> None:
         tell(f"mcp-bridge: the daemon has not read its configuration again: {escaped(str(fault))}\n")
 
 
-def _role(token: config.Token) -> tuple[str, str]:
+def _role(token: schema.Token) -> tuple[str, str]:
     """Which tools and features it may use."""
     tools = ", ".join(token.tools.get("allow", (ALL,))) or "none"
     denied, without = token.tools.get("deny", ()), token.features.get("deny", ())
@@ -726,10 +727,10 @@ def _role(token: config.Token) -> tuple[str, str]:
 
 
 def _client_config(given: argparse.Namespace, path: Path, environment: Mapping[str, str]) -> int:
-    settings = config.plan(path, environment)
+    settings = schema.plan(path, environment)
     known = [server.name for server in settings.servers]
     if given.server not in known:
-        raise BadConfig(f"{path}: {config.why_not_served(given.server, config.read(path), known)}")
+        raise BadConfig(f"{path}: {schema.why_not_served(given.server, schema.read(path), known)}")
     if given.http:
         base = _passed_url(path, environment)
         if not (base or settings.port):
@@ -745,7 +746,7 @@ def _client_config(given: argparse.Namespace, path: Path, environment: Mapping[s
     else:
         # A client of the desktop has another PATH than a shell, and another directory.
         words = [os.path.abspath(shutil.which(sys.argv[0]) or sys.argv[0]), "connect", given.server]  # noqa: PTH100 - a link stays
-        if given.config or path != config.default_path(environment):
+        if given.config or path != schema.default_path(environment):
             words += ["--config", os.path.abspath(path)]  # noqa: PTH100 - likewise
         pasted = connecting(given.client, given.server, words)
     tell(f"mcp-bridge: {pasted.where}\n")
@@ -761,15 +762,15 @@ def _token_of_client(
         return ""
     if settings.token_source not in ("", BOOT) and settings.file:
         return read_secret(settings.token_source, environment, settings.file.parent)
-    name = config.token_name(given.client, given.server)
+    name = schema.token_name(given.client, given.server)
     token = new_token()
     text = path.read_bytes().decode()
-    if name in config.read(path).tokens:
-        text = config.with_key(text, "tokens", name, "sha256", _hash_of(token))
+    if name in schema.read(path).tokens:
+        text = schema.with_key(text, "tokens", name, "sha256", _hash_of(token))
         tell(f"mcp-bridge: the token {name} is replaced; what was pasted with the former one is refused\n")
     else:
-        text = config.with_token(text, name, _hash_of(token), [given.server])
-    config.rewrite(path, text)
+        text = schema.with_token(text, name, _hash_of(token), [given.server])
+    schema.rewrite(path, text)
     tell(f"mcp-bridge: {path} has the token {name} now; `mcp-bridge token revoke {name}` takes it away\n")
     _reload_if_running(given.place, environment)
     return token

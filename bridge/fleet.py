@@ -16,12 +16,12 @@ from ..transports.options import Paths
 from ..transports.poller import Readiness
 from ..transports.ports import Endpoint
 from ..transports.process.spawner import Spawner
+from .config.settings import ALL, WRAPPED, ServerConfig, Settings, TokenConfig
 from .core.aggregate_members import Membership, line
 from .era_facts import EraFacts
 from .log import LineLog
 from .record import Record
 from .server import LocalServer
-from .settings import ALL, WRAPPED, ServerConfig, Settings, TokenConfig
 
 # After a fault of ours, how long before the server is served again, in seconds.
 _AFTER_FAULT: Final = 1.0

@@ -16,8 +16,8 @@ import trio
 from ..transports.process.child import Exit
 from ..transports.rate_limited_log import Seldom
 from ..transports.send_queue import Outlet
+from .config.child_environment import named
 from .core.start_errors import Output, StartFault
-from .environment import named
 from .log import LineLog
 from .redaction import Redactor
 

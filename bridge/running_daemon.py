@@ -13,10 +13,10 @@ from typing import Final
 import attrs
 import msgspec
 
-from . import config
 from .asking import NoDaemon, Refused, ask
-from .config import BadConfig
-from .settings import CONTROL
+from .config import schema
+from .config.schema import BadConfig
+from .config.settings import CONTROL
 from .surroundings import HIDDEN, Surroundings
 
 # How long a daemon may take to describe itself, in seconds; a command goes on without it.
@@ -39,9 +39,9 @@ class Place:
 
 def locate(given: Path | None, environment: Mapping[str, str]) -> Place:
     """Return the place for a command with this `--config`, if any. Asks the daemon, if one runs."""
-    usual = given or config.default_path(environment)
+    usual = given or schema.default_path(environment)
     # The usual file may name another socket than the file that the daemon was started with.
-    sockets = [_socket(usual, environment), *([] if given else [config.default_socket(environment)])]
+    sockets = [_socket(usual, environment), *([] if given else [schema.default_socket(environment)])]
     unix, daemon = _answering(sockets)
     if daemon is None or not daemon.config:
         return Place(usual, environment)
@@ -53,10 +53,10 @@ def locate(given: Path | None, environment: Mapping[str, str]) -> Place:
 
 def _socket(file: Path, environment: Mapping[str, str]) -> Path | None:
     try:
-        listen = config.read(file).listen if file.exists() else config.Listen()
-        return config.socket_of(listen.unix, environment)
+        listen = schema.read(file).listen if file.exists() else schema.Listen()
+        return schema.socket_of(listen.unix, environment)
     except (BadConfig, OSError):
-        return config.default_socket(environment)
+        return schema.default_socket(environment)
 
 
 def _answering(sockets: Iterable[Path | None]) -> tuple[Path | None, Surroundings | None]:

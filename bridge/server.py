@@ -31,7 +31,11 @@ from ..validators.jsonrpc import Notification, Response
 from ..validators.rejection import INVALID_PARAMS, SERVER_ERROR, Rejection
 from ..validators.stateless_request import Envelope
 from .approval import Approval, NotApproved
-from .command_files import fetches
+from .config.command_files import fetches
+from .config.credentials import PRINCIPAL
+from .config.executable import explained
+from .config.settings import PRINCIPAL_VARIABLE, ServerConfig, TokenConfig
+from .config.trust import replaceable_of
 from .conversation import STOPPING, LocalConversation, stopping
 from .core import era_cache, extensions
 from .core.access_policy import Choice
@@ -46,7 +50,6 @@ from .core.request_state import Seal, binding
 from .core.session_table import Registry
 from .core.shared_upstream import SharedUpstream
 from .core.start_errors import Output, StartFault
-from .credentials import PRINCIPAL
 from .desk import Desk, call_of
 from .era_facts import EraFacts
 from .eras.legacy_adapter import ToLegacy
@@ -55,12 +58,9 @@ from .eras.rules_legacy_to_modern import EVERY_PROFILE, Profile
 from .off_loop import off_loop
 from .placement import Declared, Key, NamingDesk, Place, client_of, declared, fingerprint, of_session
 from .probe import asked_for_era, confirms, takes_initialize
-from .program import explained
 from .record import Call, Record
-from .settings import PRINCIPAL_VARIABLE, ServerConfig, TokenConfig
 from .shared_process import SharedProcess
 from .startup import Startup
-from .trust import replaceable_of
 from .vital import Vital
 
 # A process that waits to be used and exits within this time after its start has failed to start, in seconds.

@@ -6,8 +6,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
-from .addresses import BadAddress, check_host, check_origin, check_path
 from .command_parser import COMMANDS, Parser
+from .config.addresses import BadAddress, check_host, check_origin, check_path
 from .core.era_cache import CHOICES
 
 _LEVELS: Final = ("debug", "info", "warning", "error", "none")

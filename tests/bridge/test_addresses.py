@@ -2,7 +2,7 @@
 
 import pytest
 
-from mcpbridged.bridge.addresses import shown_address
+from mcpbridged.bridge.config.addresses import shown_address
 
 
 @pytest.mark.parametrize(

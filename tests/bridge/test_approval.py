@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 
 from mcpbridged.bridge import approval
 from mcpbridged.bridge.approval import Approval, NotApproved, Subject
-from mcpbridged.bridge.config import BadConfig, with_pin
-from mcpbridged.bridge.settings import ServerConfig
+from mcpbridged.bridge.config.schema import BadConfig, with_pin
+from mcpbridged.bridge.config.settings import ServerConfig
 from mcpbridged.transports.options import Launch
 
 SUBJECT = Subject("/bin/a", ("a", "b"), "/cwd", ("KEY",), (("/bin/a", "00"),))

@@ -2,9 +2,9 @@
 
 import pytest
 
+from mcpbridged.bridge.config.child_environment import LOADERS, STEERING, BadEnvironment, check_from_client
+from mcpbridged.bridge.config.header_names import REFUSED, REFUSED_PREFIXES, header_name
 from mcpbridged.bridge.core.client_environment import NOTHING, Brought, brought_in
-from mcpbridged.bridge.environment import LOADERS, STEERING, BadEnvironment, check_from_client
-from mcpbridged.bridge.header_names import REFUSED, REFUSED_PREFIXES, header_name
 from mcpbridged.validators.rejection import Rejection
 
 WANTED = {"KEY": "x-key", "USER_NAME": "x-user"}

@@ -5,7 +5,7 @@ from typing import get_args
 
 import pytest
 
-from mcpbridged.bridge.config import Feature
+from mcpbridged.bridge.config.schema import Feature
 from mcpbridged.bridge.core.access_policy import _FEATURES, EVERYTHING, Choice, feature_of
 from mcpbridged.validators.jsonrpc import Response
 from mcpbridged.validators.rejection import Rejection

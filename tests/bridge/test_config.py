@@ -11,9 +11,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mcpbridged.bridge import config
-from mcpbridged.bridge.config import BadConfig, File, json_schema, load, read_file
-from mcpbridged.bridge.settings import TokenConfig
+from mcpbridged.bridge.config import schema
+from mcpbridged.bridge.config.schema import BadConfig, File, json_schema, load, read_file
+from mcpbridged.bridge.config.settings import TokenConfig
 from mcpbridged.transports.options import Paths
 from mcpbridged.validators.limits import Limits
 
@@ -74,7 +74,7 @@ def write(tmp_path):
 def refused(text, environment=HERE, base=Path("/base/config.toml")):
     data = text if isinstance(text, bytes) else text.encode()
     with pytest.raises(BadConfig) as caught:
-        config.settings_of(read_file(data), base, environment)
+        schema.settings_of(read_file(data), base, environment)
     return str(caught.value)
 
 
@@ -331,9 +331,9 @@ def test_too_many_servers_are_refused_at_once():
 
 
 def test_a_bomb_is_refused_before_it_is_read(write):
-    path = write("x" * (config.LARGEST + 1))
+    path = write("x" * (schema.LARGEST + 1))
     began = time.monotonic()
-    with pytest.raises(BadConfig, match=f"more than {config.LARGEST} bytes"):
+    with pytest.raises(BadConfig, match=f"more than {schema.LARGEST} bytes"):
         load(path, HERE)
     assert time.monotonic() - began < 5
 
@@ -388,13 +388,13 @@ def test_a_file_that_is_not_there_or_is_none_is_named(tmp_path):
 
 
 def test_the_working_directory_is_never_looked_into():
-    assert config.default_path({"HOME": "/h"}) == Path("/h/.config/mcp-bridge/config.toml")
-    assert config.default_path({"XDG_CONFIG_HOME": "/x"}) == Path("/x/mcp-bridge/config.toml")
+    assert schema.default_path({"HOME": "/h"}) == Path("/h/.config/mcp-bridge/config.toml")
+    assert schema.default_path({"XDG_CONFIG_HOME": "/x"}) == Path("/x/mcp-bridge/config.toml")
     for here in (".", "x/y", ""):
-        assert config.default_path({"XDG_CONFIG_HOME": here, "HOME": "/h"}) == config.default_path(
+        assert schema.default_path({"XDG_CONFIG_HOME": here, "HOME": "/h"}) == schema.default_path(
             {"HOME": "/h"}
         )
-        assert config.default_path({"HOME": here}) == Path("/.config/mcp-bridge/config.toml")
+        assert schema.default_path({"HOME": here}) == Path("/.config/mcp-bridge/config.toml")
 
 
 # ---- secrets
@@ -478,29 +478,29 @@ def test_a_token_is_taken_out_and_nothing_else():
         WHOLE
         + f"\n[tokens.ide] # mine\nsha256 = '{DIGEST}'\n[tokens.ide.features]\ndeny = ['roots']\n[tokens.ide2]\nsha256 = '{DIGEST}'\n"
     )
-    found = tomllib.loads(config.without_token(text, "ide"))
+    found = tomllib.loads(schema.without_token(text, "ide"))
     wanted = tomllib.loads(text)
     del wanted["tokens"]["ide"]
     assert found == wanted
-    assert list(tomllib.loads(config.without_token(WHOLE, "cursor")).get("tokens", {})) == []
+    assert list(tomllib.loads(schema.without_token(WHOLE, "cursor")).get("tokens", {})) == []
 
 
 def test_a_token_that_is_written_in_another_way_is_left_to_the_person():
     with pytest.raises(BadConfig, match="remove it by hand"):
-        config.without_token(f"tokens = {{ ide = {{ sha256 = '{DIGEST}' }} }}", "ide")
+        schema.without_token(f"tokens = {{ ide = {{ sha256 = '{DIGEST}' }} }}", "ide")
 
 
 def test_a_file_is_rewritten_as_a_whole_or_not_at_all(write):
     path = write("", 0o640)
-    config.rewrite(path, "config_version = 1\n")
+    schema.rewrite(path, "config_version = 1\n")
     assert path.read_text() == "config_version = 1\n"
     assert path.stat().st_mode & 0o777 == 0o640
     with pytest.raises(BadConfig):
-        config.rewrite(path, "nonsense = 1")
+        schema.rewrite(path, "nonsense = 1")
     assert path.read_text() == "config_version = 1\n"
     assert [entry.name for entry in path.parent.iterdir()] == ["config.toml"]
     with pytest.raises(BadConfig, match="cannot be written"):
-        config.rewrite(path.parent / "no/such/file", "")
+        schema.rewrite(path.parent / "no/such/file", "")
 
 
 # ---- for editors
@@ -510,7 +510,7 @@ def test_the_schema_has_every_key_and_allows_no_other():
     found = json_schema()
     assert r"\Z" not in str(found)  # not in the regular expressions of ECMA 262, which editors use
     definitions = found["$defs"]
-    for cls in (File, config.Listen, config.Log, config.Server, config.Token, config.Aggregate):
+    for cls in (File, schema.Listen, schema.Log, schema.Server, schema.Token, schema.Aggregate):
         definition = definitions[cls.__name__]
         names = {field.name for field in attrs.fields(cls)}
         assert set(definition["properties"]) == names
@@ -522,6 +522,6 @@ def test_the_schema_has_every_key_and_allows_no_other():
 @given(st.text(max_size=200))
 def test_no_text_gets_through_without_a_clear_answer(text):
     try:
-        config.settings_of(read_file(text.encode("utf-8", "surrogatepass")), Path("/x/c.toml"), HERE)
+        schema.settings_of(read_file(text.encode("utf-8", "surrogatepass")), Path("/x/c.toml"), HERE)
     except BadConfig:
         return

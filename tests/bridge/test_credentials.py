@@ -5,7 +5,7 @@ import stat
 
 import pytest
 
-from mcpbridged.bridge.credentials import (
+from mcpbridged.bridge.config.credentials import (
     BadCredential,
     boot_token,
     check_key,

@@ -15,10 +15,11 @@ import attrs
 import msgspec
 import pytest
 
-from mcpbridged.bridge import config, door
+from mcpbridged.bridge import door
 from mcpbridged.bridge.command_parser import COMMANDS
+from mcpbridged.bridge.config import schema
+from mcpbridged.bridge.config.child_environment import GROUPS, LOADERS, STEERING, USUAL_GROUPS
 from mcpbridged.bridge.core import exit_codes
-from mcpbridged.bridge.environment import GROUPS, LOADERS, STEERING, USUAL_GROUPS
 from mcpbridged.bridge.redaction import SHORTEST_SECRET
 from mcpbridged.bridge.status import ServerStatus, Status
 from mcpbridged.bridge.wrapper_options import options_parser
@@ -28,12 +29,12 @@ ROOT = Path(__file__).parent.parent.parent
 MANUAL = (ROOT / "man" / "mcp-bridge.1").read_text()
 FORMAT = (ROOT / "man" / "mcp-bridge.toml.5").read_text()
 SECTIONS = {
-    "Top level": config.File,
-    "[listen]": config.Listen,
-    "[log]": config.Log,
-    "[servers.NAME]": config.Server,
-    "[tokens.NAME]": config.Token,
-    "[aggregate]": config.Aggregate,
+    "Top level": schema.File,
+    "[listen]": schema.Listen,
+    "[log]": schema.Log,
+    "[servers.NAME]": schema.Server,
+    "[tokens.NAME]": schema.Token,
+    "[aggregate]": schema.Aggregate,
 }
 
 
@@ -220,16 +221,16 @@ def test_the_manual_of_the_configuration_has_every_key_with_its_default_and_mean
 
 
 def test_the_manual_of_the_configuration_has_every_table():
-    classes = {value for value in vars(config).values() if isinstance(value, type) and attrs.has(value)}
-    assert {cls for cls in classes if cls.__module__ == config.__name__} == set(SECTIONS.values())
+    classes = {value for value in vars(schema).values() if isinstance(value, type) and attrs.has(value)}
+    assert {cls for cls in classes if cls.__module__ == schema.__name__} == set(SECTIONS.values())
     assert re.findall(r"^\.SS (.*)$", section_of(FORMAT, "KEYS"), re.MULTILINE) == list(SECTIONS)
 
 
 def test_the_manual_of_the_configuration_has_its_limits():
     text = plain(FORMAT)
-    [longest] = [meta.max_length for meta in config.Text.__metadata__]
+    [longest] = [meta.max_length for meta in schema.Text.__metadata__]
     assert f"A string has at most {longest} characters." in text
-    assert f"at most {config.LARGEST // 2**20} MiB, with at most {config._MOST_SERVERS} servers" in text
+    assert f"at most {schema.LARGEST // 2**20} MiB, with at most {schema._MOST_SERVERS} servers" in text
     assert f"Secrets of {SHORTEST_SECRET} characters or more" in text
 
 
@@ -259,11 +260,11 @@ def test_the_manual_of_the_configuration_has_every_variable_that_no_client_bring
 
 def test_the_example_of_the_manual_is_a_good_configuration():
     example = plain(FORMAT.split(".nf\n")[1].split(".fi")[0])
-    file = config.read_file(example.encode())
+    file = schema.read_file(example.encode())
     assert set(file.servers) == {"git", "search"}
     # With every secret in its place it is understood to the end.
     told = {name: attrs.evolve(server, secrets={}) for name, server in file.servers.items()}
-    settings = config.settings_of(
+    settings = schema.settings_of(
         attrs.evolve(file, servers=told), Path("/x/config.toml"), {"HOME": "/home/me"}
     )
     assert [server.name for server in settings.servers] == ["git", "search", "aggregate"]
@@ -307,7 +308,7 @@ def test_the_configuration_in_the_readme_is_a_good_one():
         .split("\nThen ")[0]
     )
     lines = [line.removeprefix("    ") for line in text.splitlines()]
-    assert set(config.read_file("\n".join(lines).encode()).servers) == {"git", "search"}
+    assert set(schema.read_file("\n".join(lines).encode()).servers) == {"git", "search"}
 
 
 # ---- what is said about security

@@ -2,7 +2,7 @@
 
 import pytest
 
-from mcpbridged.bridge.environment import BadEnvironment, child_environment, passed_on
+from mcpbridged.bridge.config.child_environment import BadEnvironment, child_environment, passed_on
 
 OURS = {
     "PATH": "/bin",

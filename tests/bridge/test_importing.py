@@ -8,9 +8,9 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from mcpbridged.bridge.config import NAME, read_file
-from mcpbridged.bridge.environment import LOADERS
-from mcpbridged.bridge.importing import BadImport, Imported, import_servers, toml_string
+from mcpbridged.bridge.config.child_environment import LOADERS
+from mcpbridged.bridge.config.import_clients import BadImport, Imported, import_servers, toml_string
+from mcpbridged.bridge.config.schema import NAME, read_file
 
 TIME = {"command": "/usr/bin/time-server", "args": ["--zone", "UTC"]}
 

@@ -14,11 +14,11 @@ import pytest
 import trio
 import trio.testing
 
+from mcpbridged.bridge.config.settings import ServerConfig
 from mcpbridged.bridge.fleet import Fleet
 from mcpbridged.bridge.log import LineLog
 from mcpbridged.bridge.record import Record
 from mcpbridged.bridge.server import LocalServer
-from mcpbridged.bridge.settings import ServerConfig
 from mcpbridged.transports.client_process import stream
 from mcpbridged.transports.endpoints.websocket import _Talk
 from mcpbridged.transports.options import Launch

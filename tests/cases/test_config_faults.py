@@ -8,8 +8,9 @@ import random
 import attrs
 import pytest
 
-from mcpbridged.bridge import config, door
-from mcpbridged.bridge.config import BadConfig
+from mcpbridged.bridge import door
+from mcpbridged.bridge.config import schema
+from mcpbridged.bridge.config.schema import BadConfig
 
 SECRETS = [
     "plainsecretvalue",
@@ -105,7 +106,7 @@ def test_r20_no_error_shows_what_may_be_a_secret(tmp_path, capsys, text, secret)
     path.write_text(text.format(json.dumps(secret), **words))
     path.chmod(0o600)
     try:
-        settings = config.load(path, HERE)
+        settings = schema.load(path, HERE)
     except BadConfig as fault:
         told = str(fault)
     else:
@@ -135,7 +136,7 @@ def test_r20_a_name_of_a_file_that_is_missing_is_shown(tmp_path):
         path = tmp_path / "config.toml"
         path.write_text(SERVER + f"secrets.K = '{name}'")
         with pytest.raises(BadConfig, match=name.lstrip("~.").split("/")[-1]) as caught:
-            config.load(path, {**HERE, "HOME": "/nonexistent"})
+            schema.load(path, {**HERE, "HOME": "/nonexistent"})
         assert "secrets.K" in str(caught.value)
 
 
@@ -153,9 +154,9 @@ def keys_of(cls):
 
 def test_r20_no_value_of_any_key_is_a_traceback(monkeypatch):
     """Every key with a value of every kind, and some hundred files of several such keys."""
-    tables = {"listen": config.Listen, "log": config.Log, "aggregate": config.Aggregate}
-    named = {"servers": config.Server, "tokens": config.Token}
-    trials = [{name: value} for name in keys_of(config.File) for value in VALUES]
+    tables = {"listen": schema.Listen, "log": schema.Log, "aggregate": schema.Aggregate}
+    named = {"servers": schema.Server, "tokens": schema.Token}
+    trials = [{name: value} for name in keys_of(schema.File) for value in VALUES]
     for name, cls in (tables | named).items():
         for key in keys_of(cls):
             for value in VALUES:
@@ -164,17 +165,17 @@ def test_r20_no_value_of_any_key_is_a_traceback(monkeypatch):
                 trials.append({name: {"a": whole} if name in named else whole})
     dice = random.Random(20)
     for _ in range(300):
-        server = {key: dice.choice(VALUES) for key in dice.sample(keys_of(config.Server), 3)}
+        server = {key: dice.choice(VALUES) for key in dice.sample(keys_of(schema.Server), 3)}
         trials.append(
             {"servers": {"a": {"command": ["true"], **server}}, "listen": {"http": dice.choice(VALUES)}}
         )
     parsed = []
-    monkeypatch.setattr(config.tomllib, "loads", lambda _: parsed[0])
+    monkeypatch.setattr(schema.tomllib, "loads", lambda _: parsed[0])
     good = longest = 0
     for trial in trials:
         parsed[:] = [trial]
         try:
-            config.settings_of(config.read_file(b""), config.Path("/nonexistent/config.toml"), HERE)
+            schema.settings_of(schema.read_file(b""), schema.Path("/nonexistent/config.toml"), HERE)
             good += 1
         except BadConfig as fault:
             longest = max(longest, len(str(fault)))
@@ -187,7 +188,7 @@ def test_r20_the_line_of_a_key_is_found_however_it_is_written():
         'servers.a.spare = 1\n[servers]\nb = {spare = 1}\nc.spare = 1\n[ servers . "d" ]\n# spare\nspare = 1\n'
         "[servers.e.tools]\nallow = []\n[limits]\nbody = 1\n"
     )
-    found = {table: config.line_of(text, table, key) for table, key in {
+    found = {table: schema.line_of(text, table, key) for table, key in {
         "servers.a": "spare", "servers.b": "spare", "servers.c": "spare", "servers.d": "spare",
         "servers.e": "tools", "": "limits", "servers.x": "spare",
     }.items()}  # fmt: skip

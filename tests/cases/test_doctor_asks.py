@@ -9,8 +9,8 @@ import threading
 
 import pytest
 
-from mcpbridged.bridge import config
 from mcpbridged.bridge.asking import ask
+from mcpbridged.bridge.config import schema
 from mcpbridged.bridge.side_by_side import side_by_side
 
 from ..e2e.bridge_process import EXAMPLE, PROGRAM
@@ -154,8 +154,8 @@ def test_h6_without_a_daemon_env_says_whose_variables_it_shows(tmp_path):
 @pytest.mark.parametrize("path", ["bin", "/a:/b"])
 def test_h6_a_directory_of_path_is_absolute(tmp_path, path):
     write_config(tmp_path / "config.toml", {"one": {"command": ["true"], "path": [path], "pass_env": []}})
-    with pytest.raises(config.BadConfig, match=r"servers\.one: path: must hold absolute paths"):
-        config.load(tmp_path / "config.toml", {"PATH": SHORT, "HOME": "/home/me"})
+    with pytest.raises(schema.BadConfig, match=r"servers\.one: path: must hold absolute paths"):
+        schema.load(tmp_path / "config.toml", {"PATH": SHORT, "HOME": "/home/me"})
 
 
 # ---- many servers

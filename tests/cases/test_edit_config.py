@@ -5,7 +5,8 @@ import stat
 
 import pytest
 
-from mcpbridged.bridge import config, door
+from mcpbridged.bridge import door
+from mcpbridged.bridge.config import schema
 
 HERE = {"PATH": os.environ["PATH"], "HOME": "/nonexistent"}
 TEXT = '[servers.a]\ncommand = ["/bin/true"]\n'
@@ -94,8 +95,8 @@ def test_r21_a_link_that_cannot_be_trusted_is_refused_and_nothing_changes(tmp_pa
     if text is not None:
         assert target.read_text() == text
         assert [file.name for file in target.parent.iterdir()] == ["mcp.toml"]
-    with pytest.raises(config.BadConfig):
-        config.rewrite(path, TEXT)
+    with pytest.raises(schema.BadConfig):
+        schema.rewrite(path, TEXT)
     assert "Traceback" not in capsys.readouterr().err
 
 
@@ -104,7 +105,7 @@ def test_r21_a_file_is_replaced_whole_and_is_on_the_disk(tmp_path, monkeypatch):
     synced = []
     fsync = os.fsync
     monkeypatch.setattr(os, "fsync", lambda fd: (synced.append(stat.S_IFMT(os.fstat(fd).st_mode)), fsync(fd)))
-    config.rewrite(path, TEXT + "# new\n")
+    schema.rewrite(path, TEXT + "# new\n")
     assert synced == [stat.S_IFREG, stat.S_IFDIR]
     assert path.read_text().endswith("# new\n")
 
@@ -112,8 +113,8 @@ def test_r21_a_file_is_replaced_whole_and_is_on_the_disk(tmp_path, monkeypatch):
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(os, "fsync", full)
-    with pytest.raises(config.BadConfig, match="No space left"):
-        config.rewrite(path, TEXT)
+    with pytest.raises(schema.BadConfig, match="No space left"):
+        schema.rewrite(path, TEXT)
     assert path.read_text().endswith("# new\n")
     assert [file.name for file in tmp_path.iterdir()] == ["config.toml"]
 

@@ -4,7 +4,7 @@ import os
 import signal
 
 from mcpbridged.bridge import daemon
-from mcpbridged.bridge.settings import Settings
+from mcpbridged.bridge.config.settings import Settings
 
 
 def test_r09_a_signal_while_the_token_is_read_is_not_forgotten(monkeypatch, tmp_path):

@@ -2,9 +2,9 @@
 
 import pytest
 
-from mcpbridged.bridge import config
-from mcpbridged.bridge.config import BadConfig
-from mcpbridged.bridge.environment import FROM_CLIENT, BadEnvironment, check_from_client
+from mcpbridged.bridge.config import schema
+from mcpbridged.bridge.config.child_environment import FROM_CLIENT, BadEnvironment, check_from_client
+from mcpbridged.bridge.config.schema import BadConfig
 
 HERE = {"PATH": "/bin", "HOME": "/home/me", "XDG_RUNTIME_DIR": "/run/me"}
 NEVER = """MCP_BRIDGE_PRINCIPAL MCP_BRIDGE_TOKEN NOTIFY_SOCKET LISTEN_FDS LISTEN_PID LISTEN_FDNAMES CREDENTIALS_DIRECTORY
@@ -47,8 +47,8 @@ def test_r23_any_other_variable_needs_a_pattern_of_the_operator(key):
 
 def test_r23_patterns_of_the_operator_take_the_place_of_the_usual_ones():
     def load(text):
-        return config.settings_of(
-            config.read_file(text.encode()), config.Path("/x/config.toml"), HERE
+        return schema.settings_of(
+            schema.read_file(text.encode()), schema.Path("/x/config.toml"), HERE
         ).servers[0]
 
     server = "[servers.a]\ncommand = ['/bin/sh']\n"

@@ -12,7 +12,7 @@ import time
 import pytest
 import trustme
 
-from mcpbridged.bridge.addresses import websocket_of
+from mcpbridged.bridge.config.addresses import websocket_of
 
 from ..e2e.bridge_process import EXAMPLE, PROGRAM, Bridge
 from ..e2e.daemon_process import daemon

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from mcpbridged.bridge.config import log_format_of
+from mcpbridged.bridge.config.schema import log_format_of
 from mcpbridged.transports.process import keeper
 
 from ..e2e.bridge_process import EXAMPLE, PROGRAM

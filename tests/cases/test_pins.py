@@ -11,8 +11,8 @@ import pytest
 
 from mcpbridged.bridge import door
 from mcpbridged.bridge.approval import Approval, NotApproved
-from mcpbridged.bridge.command_files import files_of
-from mcpbridged.bridge.settings import ServerConfig
+from mcpbridged.bridge.config.command_files import files_of
+from mcpbridged.bridge.config.settings import ServerConfig
 from mcpbridged.transports.options import Launch
 
 from ..e2e.bridge_process import EXAMPLE

@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 import trio
 
+from mcpbridged.bridge.config.settings import ServerConfig
 from mcpbridged.bridge.fleet import Fleet
 from mcpbridged.bridge.log import LineLog
-from mcpbridged.bridge.settings import ServerConfig
 from mcpbridged.transports.options import Launch
 from mcpbridged.transports.poller import Readiness
 from mcpbridged.transports.process.spawner import Spawner

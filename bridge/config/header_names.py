@@ -3,8 +3,8 @@
 import re
 from typing import Final
 
-from ..validators.http_head import TCHAR
-from .environment import BadEnvironment, shown
+from ...validators.http_head import TCHAR
+from .child_environment import BadEnvironment, shown
 
 _NAME: Final = re.compile(rf"{TCHAR}{{1,64}}\Z")
 # What HTTP, browsers, proxies and MCP mean something by (RFC 9110, 9111, 9112, 6265, Fetch).

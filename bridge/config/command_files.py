@@ -13,8 +13,8 @@ from typing import Final
 
 import attrs
 
-from ..transports.options import Launch
-from .program import found_program
+from ...transports.options import Launch
+from .executable import found_program
 
 # Programs that execute the command in their arguments, which they look for in PATH.
 _WRAPPERS: Final = frozenset(

@@ -16,8 +16,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
-from ..transports.process import orphans
-from ..validators.limits import Limits
+from ...transports.process import orphans
+from ...validators.limits import Limits
 
 # A helper that has printed this much is killed, in bytes.
 _MOST_READ: Final = 64 * 1024

@@ -14,8 +14,8 @@ from typing import Any, Final, cast
 
 import attrs
 
-from .config import NAME
-from .environment import SECRET_KEY, SECRET_VALUE, BadEnvironment, check_variable, looks_secret
+from .child_environment import SECRET_KEY, SECRET_VALUE, BadEnvironment, check_variable, looks_secret
+from .schema import NAME
 
 _NAME: Final = re.compile(NAME)
 _LONGEST_NAME: Final = 32

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
-from ..transports.options import Launch, SpawnFailed
+from ...transports.options import Launch, SpawnFailed
 
 # The kernel reads so much of a file to find its interpreter (BINPRM_BUF_SIZE), in bytes.
 _HEAD_BYTES: Final = 256

@@ -5,12 +5,12 @@ from pathlib import Path
 
 import attrs
 
-from ..transports.options import Launch, Paths
-from ..validators.limits import Limits
-from .core.access_policy import Choice
-from .environment import shown
-from .helpers import Helpers
-from .redaction import SHORTEST_SECRET
+from ...transports.options import Launch, Paths
+from ...validators.limits import Limits
+from ..core.access_policy import Choice
+from ..redaction import SHORTEST_SECRET
+from .child_environment import shown
+from .helper_programs import Helpers
 
 # The one server of the wrapper has this name in /servers/NAME/... .
 WRAPPED = "stdio"

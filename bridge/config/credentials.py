@@ -14,11 +14,11 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
 
-from ..transports.options import Launch
-from ..validators.bearer import TokenSet
+from ...transports.options import Launch
+from ...validators.bearer import TokenSet
+from .child_environment import looks_random
 from .command_files import files_of
-from .environment import looks_random
-from .helpers import HelperFailed, Helpers
+from .helper_programs import HelperFailed, Helpers
 
 PRINCIPAL: Final = "owner"
 # As many links as Linux follows in a path (path_resolution(7)).

@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Final
 from urllib.parse import SplitResult, urlsplit
 
-from ..transports.socket_owner import Socket, uid_of_unix_peer
-from .environment import shown
+from ...transports.socket_owner import Socket, uid_of_unix_peer
+from .child_environment import shown
 
 _HOST: Final = re.compile(r"(?:\[[0-9a-f:.]{2,45}\]|[a-z0-9-]+(?:\.[a-z0-9-]+)*)(?::([0-9]{1,5}))?\Z")
 _PORTS: Final = 65535

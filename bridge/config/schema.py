@@ -21,9 +21,21 @@ import attrs
 import msgspec
 from msgspec import Meta
 
-from ..transports.options import LOCAL, Launch, Paths, spellings
-from ..validators.limits import Limits
+from ...transports.options import LOCAL, Launch, Paths, spellings
+from ...validators.limits import Limits
 from .addresses import BadAddress, check_host, check_loopback, check_origin, check_path
+from .child_environment import (
+    BadEnvironment,
+    check_from_client,
+    check_variable,
+    check_wish,
+    inherited,
+    passed_on,
+    read_variables,
+    secrets_of,
+    shown,
+    withheld,
+)
 from .credentials import (
     PRINCIPAL,
     BadCredential,
@@ -38,21 +50,9 @@ from .credentials import (
     runtime_directory,
     sync_directory,
 )
-from .environment import (
-    BadEnvironment,
-    check_from_client,
-    check_variable,
-    check_wish,
-    inherited,
-    passed_on,
-    read_variables,
-    secrets_of,
-    shown,
-    withheld,
-)
+from .executable import NotRunnable, check_program, check_word, why_not_there
 from .header_names import header_name
-from .helpers import Helpers
-from .program import NotRunnable, check_program, check_word, why_not_there
+from .helper_programs import Helpers
 from .settings import (
     AGGREGATE,
     ALL,
