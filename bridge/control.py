@@ -16,7 +16,7 @@ from ..validators.limits import Limits
 from ..validators.rejection import INVALID_REQUEST, Rejection
 from .config.settings import CONTROL
 from .fleet import Fleet
-from .server import LocalServer
+from .runtime.server import LocalServer
 from .status import Status
 from .surroundings import Surroundings
 

@@ -50,11 +50,11 @@ from .config.settings import READY, Settings
 from .config.trust import replaceable_places
 from .control import Control
 from .core.exit_codes import EX_CONFIG, EX_OK, EX_SOFTWARE, EX_TEMPFAIL, EX_UNAVAILABLE
-from .era_facts import EraFacts
 from .fleet import Changes, Fleet, rights_of
 from .log import LineLog, escaped
 from .notify import Notifier
-from .off_loop import off_loop
+from .runtime.era_store import EraFacts
+from .runtime.threads import off_loop
 from .status import Status, status
 from .surroundings import Surroundings, surroundings
 

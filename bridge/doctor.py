@@ -15,7 +15,6 @@ from typing import TYPE_CHECKING, Any, Final
 
 import attrs
 
-from .approval import Approval, NotApproved
 from .asking import NoDaemon, Refused, ask, call, result_of
 from .config import schema
 from .config.child_environment import named
@@ -26,6 +25,7 @@ from .config.schema import BadConfig
 from .config.settings import CONTROL, ServerConfig, Settings
 from .config.trust import replaceable_of, replaceable_places
 from .running_daemon import Place, locate, not_in_path
+from .runtime.pinning import Approval, NotApproved
 from .side_by_side import side_by_side
 
 if TYPE_CHECKING:  # which loads the event loop

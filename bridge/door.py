@@ -23,7 +23,6 @@ import msgspec
 
 from ..validators import stateless_request
 from . import doctor
-from .approval import Approval, NotApproved, Subject
 from .asking import NoDaemon, Refused, ask, call, follow, result_of
 from .client_config import CLIENTS, client_config, connecting
 from .command_parser import COMMANDS, Parser, form_of
@@ -40,6 +39,7 @@ from .config.trust import replaceable_of, replaceable_places
 from .core.exit_codes import EX_CONFIG, EX_FAILED, EX_INTERRUPTED, EX_OK, EX_UNAVAILABLE, EX_USAGE
 from .log import LineLog, escaped, tell
 from .running_daemon import Place, locate, not_in_path
+from .runtime.pinning import Approval, NotApproved, Subject
 from .showing import table
 from .wrapper_options import options_parser
 

@@ -18,10 +18,10 @@ from ..transports.ports import Endpoint
 from ..transports.process.spawner import Spawner
 from .config.settings import ALL, WRAPPED, ServerConfig, Settings, TokenConfig
 from .core.aggregate_members import Membership, line
-from .era_facts import EraFacts
 from .log import LineLog
-from .record import Record
-from .server import LocalServer
+from .runtime.era_store import EraFacts
+from .runtime.server import LocalServer
+from .runtime.server_log import Record
 
 # After a fault of ours, how long before the server is served again, in seconds.
 _AFTER_FAULT: Final = 1.0

@@ -12,7 +12,7 @@ from ..transports.http.refusals import Refusals
 from .certificates import Loaded
 from .core.era_cache import LEGACY, MODERN
 from .fleet import Fleet
-from .server import LocalServer
+from .runtime.server import LocalServer
 
 _PAGE = os.sysconf("SC_PAGE_SIZE")
 

@@ -723,7 +723,7 @@ def _aggregate(
             raise BadConfig(f"aggregate: servers: {why_not_served(name, file, known)}")
         if wanted.servers.count(name) > 1:
             raise BadConfig(f"aggregate: servers: {name!r} is there {wanted.servers.count(name)} times")
-    words = (sys.executable, "-m", "mcpbridged.bridge.aggregate", str(unix), *wanted.servers)
+    words = (sys.executable, "-m", "mcpbridged.bridge.aggregate.server", str(unix), *wanted.servers)
     launch = Launch(words, inherited(environment), umask=0o077)
     about = AggregateConfig(
         wanted.servers,

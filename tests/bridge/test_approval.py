@@ -8,10 +8,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mcpbridged.bridge import approval
-from mcpbridged.bridge.approval import Approval, NotApproved, Subject
 from mcpbridged.bridge.config.schema import BadConfig, with_pin
 from mcpbridged.bridge.config.settings import ServerConfig
+from mcpbridged.bridge.runtime import pinning
+from mcpbridged.bridge.runtime.pinning import Approval, NotApproved, Subject
 from mcpbridged.transports.options import Launch
 
 SUBJECT = Subject("/bin/a", ("a", "b"), "/cwd", ("KEY",), (("/bin/a", "00"),))
@@ -85,7 +85,7 @@ def test_what_has_not_changed_is_approved_and_what_has_is_not(program):
 
 
 def test_a_file_of_the_same_size_and_time_is_read_again(program, monkeypatch):
-    monkeypatch.setattr(approval.time, "time", lambda: program.stat().st_ctime + 3600)
+    monkeypatch.setattr(pinning.time, "time", lambda: program.stat().st_ctime + 3600)
     server, looks = pinned(program), Approval()
     looks.check(server)
     before = program.stat()
@@ -100,9 +100,9 @@ def test_a_file_of_the_same_size_and_time_is_read_again(program, monkeypatch):
 @pytest.mark.parametrize(("age", "reads"), [(3600, 1), (1, 2)])
 def test_only_a_file_that_has_not_changed_for_a_while_is_read_once(program, monkeypatch, age, reads):
     server, looks, read = pinned(program), Approval(), []
-    digest = approval.hashlib.file_digest
-    monkeypatch.setattr(approval.hashlib, "file_digest", lambda *given: read.append(1) or digest(*given))
-    monkeypatch.setattr(approval.time, "time", lambda: program.stat().st_ctime + age)
+    digest = pinning.hashlib.file_digest
+    monkeypatch.setattr(pinning.hashlib, "file_digest", lambda *given: read.append(1) or digest(*given))
+    monkeypatch.setattr(pinning.time, "time", lambda: program.stat().st_ctime + age)
     looks.check(server)
     looks.check(server)
     assert len(read) == reads
@@ -138,7 +138,7 @@ def test_what_cannot_be_read_is_not_approved(program, tmp_path, monkeypatch):
     with pytest.raises(NotApproved, match="no pin; look at its command, then say mcp-bridge approve one"):
         Approval().check(config(program))
     with monkeypatch.context() as patch:
-        patch.setattr(approval, "LARGEST", 9)
+        patch.setattr(pinning, "LARGEST", 9)
         with pytest.raises(NotApproved, match="has 10 bytes and the limit is 9"):
             Approval().check(server)
     program.unlink()

@@ -131,7 +131,7 @@ def test_an_aggregate_is_one_more_server_and_at_the_root(write):
     )
     assert made.launch.argv[1:] == (
         "-m",
-        "mcpbridged.bridge.aggregate",
+        "mcpbridged.bridge.aggregate.server",
         "/run/me/mcp-bridge/mcp-bridge.sock",
         "a",
     )

@@ -1,6 +1,6 @@
 import pytest
 
-from mcpbridged.bridge.hearing import Hearing
+from mcpbridged.bridge.runtime.message_reader import Hearing
 from mcpbridged.transports.process.lines import Overlong
 from mcpbridged.validators.jsonrpc import Notification, Response
 from mcpbridged.validators.limits import Limits

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mcpbridged.bridge.log import LEVELS, LineLog, escaped
-from mcpbridged.bridge.record import Record
+from mcpbridged.bridge.runtime.server_log import Record
 
 
 def written(form="text", level="debug"):

@@ -5,7 +5,7 @@ import json
 import msgspec
 import pytest
 
-from mcpbridged.bridge import merging
+from mcpbridged.bridge.aggregate import merge
 from mcpbridged.bridge.core import aggregate_members
 from mcpbridged.bridge.core.aggregate_members import Membership
 from mcpbridged.validators import json_object
@@ -44,26 +44,24 @@ def error(code, **more):
     ],
 )
 def test_a_name_says_whose_it_is(name, found):
-    assert merging.split(name, SERVERS) == found
+    assert merge.split(name, SERVERS) == found
 
 
 def test_a_call_gets_its_servers_name_and_keeps_all_else_as_it_was():
     params = b'{"name":"git__log","arguments":{"n":1e0,"n2":[ 1 ]},"_meta":{"x":1}}'
-    assert (
-        merging.renamed(params, "log") == b'{"name":"log","arguments":{"n":1e0,"n2":[ 1 ]},"_meta":{"x":1}}'
-    )
+    assert merge.renamed(params, "log") == b'{"name":"log","arguments":{"n":1e0,"n2":[ 1 ]},"_meta":{"x":1}}'
 
 
 def test_what_a_completion_is_about():
     about_prompt = text({"ref": {"type": "ref/prompt", "name": "git__p"}, "argument": {}})
-    assert merging.reference(about_prompt) == ("name", "git__p")
-    assert json.loads(merging.referring(about_prompt, "p")) == {
+    assert merge.reference(about_prompt) == ("name", "git__p")
+    assert json.loads(merge.referring(about_prompt, "p")) == {
         "ref": {"type": "ref/prompt", "name": "p"},
         "argument": {},
     }
     about_resource = text({"ref": {"type": "ref/resource", "uri": "a://{x}", "name": "more"}})
-    assert merging.reference(about_resource) == ("uri", "a://{x}")
-    assert merging.reference(b"{}") == ("name", "")
+    assert merge.reference(about_resource) == ("uri", "a://{x}")
+    assert merge.reference(b"{}") == ("name", "")
 
 
 # ---- lists
@@ -71,20 +69,20 @@ def test_what_a_completion_is_about():
 
 def test_all_are_asked_for_their_first_page_and_not_for_progress():
     params = b'{"cursor":"x","_meta":{"progressToken":7,"a": 1},"more":[ 1 ]}'
-    assert json_object.write(merging.for_all(params)) == b'{"_meta":{"a":1},"more":[ 1 ]}'
+    assert json_object.write(merge.for_all(params)) == b'{"_meta":{"a":1},"more":[ 1 ]}'
     untouched = b'{"_meta":{ "a": 1}}'
-    assert json_object.write(merging.for_all(untouched)) == untouched
+    assert json_object.write(merge.for_all(untouched)) == untouched
     with pytest.raises(Rejection):
-        merging.for_all(b"[]")
+        merge.for_all(b"[]")
 
 
 def test_a_request_of_our_own_is_about_nothing_that_its_cause_is_about():
     params = b'{"uri":"a://1","requestState":"s","_meta":{"progressToken":7,"a": 1}}'
-    assert json_object.write(merging.about_nothing(params)) == b'{"_meta":{"a":1}}'
+    assert json_object.write(merge.about_nothing(params)) == b'{"_meta":{"a":1}}'
 
 
 def test_tools_are_listed_under_their_servers_names_in_the_order_of_the_servers():
-    listed = merging.listed(
+    listed = merge.listed(
         "tools/list",
         {
             "time": [raw({"name": "now"})],
@@ -103,21 +101,21 @@ def test_tools_are_listed_under_their_servers_names_in_the_order_of_the_servers(
 @pytest.mark.parametrize("letter", ["x", "é"])
 def test_a_name_that_is_too_long_with_its_servers_is_left_out(letter):
     fits, over = letter * 123, letter * 124  # "git__" has five characters, the limit is 128
-    listed = merging.listed("prompts/list", {"git": [raw({"name": over}), raw({"name": fits})]})
+    listed = merge.listed("prompts/list", {"git": [raw({"name": over}), raw({"name": fits})]})
     assert [found["name"] for found in json.loads(listed.result)["prompts"]] == [f"git__{fits}"]
     assert listed.too_long == [f"git__{over}"]
 
 
 def test_the_first_server_has_what_two_of_them_list():
     one, two = {"uri": "a://1", "name": "one"}, {"uri": "a://1", "name": "two"}
-    listed = merging.listed("resources/list", {"git": [raw(one)], "time": [raw(two), raw({"uri": "b://2"})]})
+    listed = merge.listed("resources/list", {"git": [raw(one)], "time": [raw(two), raw({"uri": "b://2"})]})
     assert json.loads(listed.result)["resources"] == [one, {"uri": "b://2"}]
     assert listed.doubles == [("time", "a://1")]
 
 
 def test_what_the_items_of_a_list_are_found_by():
-    assert merging.keys("resources/list", [raw({"uri": "a://1"})]) == ["a://1"]
-    assert merging.keys("resources/templates/list", [raw({"uriTemplate": "a://{x}"}), raw([])]) == [
+    assert merge.keys("resources/list", [raw({"uri": "a://1"})]) == ["a://1"]
+    assert merge.keys("resources/templates/list", [raw({"uriTemplate": "a://{x}"}), raw([])]) == [
         "a://{x}",
         "",
     ]
@@ -127,7 +125,7 @@ def test_what_the_items_of_a_list_are_found_by():
 
 
 def test_a_resource_is_the_first_servers_that_lists_it_and_no_longer_than_it_does():
-    owners = merging.Owners(SERVERS)
+    owners = merge.Owners(SERVERS)
     assert owners.of("a://1") is None
     owners.listed("resources/list", "time", ["a://1"])
     assert owners.of("a://1") == "time"
@@ -139,7 +137,7 @@ def test_a_resource_is_the_first_servers_that_lists_it_and_no_longer_than_it_doe
 
 
 def test_what_was_read_is_remembered_for_a_while_and_what_is_listed_counts_more():
-    owners = merging.Owners(SERVERS, most=2)
+    owners = merge.Owners(SERVERS, most=2)
     owners.read("a://1", "time")
     owners.read("a://2", "time")
     owners.read("a://1", "time")
@@ -153,7 +151,7 @@ def test_what_was_read_is_remembered_for_a_while_and_what_is_listed_counts_more(
 
 
 def test_of_what_two_servers_list_is_told_once():
-    owners = merging.Owners(SERVERS)
+    owners = merge.Owners(SERVERS)
     assert owners.untold("resources/list", [("time", "a://1")]) == {("time", "a://1")}
     assert owners.untold("resources/templates/list", [("time", "a://1")]) == {("time", "a://1")}
     assert owners.untold("resources/list", [("time", "a://1"), ("time", "b://2")]) == {("time", "b://2")}
@@ -162,7 +160,7 @@ def test_of_what_two_servers_list_is_told_once():
 
 
 def test_of_a_resource_that_no_server_lists_the_most_specific_template_comes_first():
-    owners = merging.Owners(("all", "git", "time"))
+    owners = merge.Owners(("all", "git", "time"))
     assert owners.unlisted == ["all", "git", "time"]
     assert owners.candidates("a://b/1") == []
     for server, templates in (
@@ -186,7 +184,7 @@ def test_of_a_resource_that_no_server_lists_the_most_specific_template_comes_fir
 
 
 def test_what_a_server_lists_is_forgotten_with_it():
-    owners = merging.Owners(SERVERS)
+    owners = merge.Owners(SERVERS)
     for server in SERVERS:
         owners.listed("resources/list", server, ["a://1"])
         owners.listed("resources/templates/list", server, ["a://{x}"])
@@ -217,7 +215,7 @@ def test_what_all_offer_together():
         "ttlMs": 300,
     }
     both = {"git": json_object.peek(text(about_git)), "time": json_object.peek(text(about_time))}
-    assert json.loads(merging.discovered(both, whole=True)) == {
+    assert json.loads(merge.discovered(both, whole=True)) == {
         "resultType": "complete",
         "supportedVersions": ["2026-07-28"],
         "capabilities": {
@@ -230,14 +228,14 @@ def test_what_all_offer_together():
         "cacheScope": "private",
         "_meta": {"io.modelcontextprotocol/serverInfo": {"name": "mcp-bridge aggregate", "version": "1"}},
     }
-    assert json.loads(merging.discovered(both, whole=False))["ttlMs"] == 0
+    assert json.loads(merge.discovered(both, whole=False))["ttlMs"] == 0
 
 
 @pytest.mark.parametrize(
     "value", ["{}", '{"ttlMs":-1}', '{"ttlMs":1.5}', '{"ttlMs":"9"}', '{"ttlMs":99999999999}']
 )
 def test_what_has_no_time_to_be_kept_is_not_kept_and_instructions_need_not_be(value):
-    found = json.loads(merging.discovered({"git": json_object.peek(value.encode())}, whole=True))
+    found = json.loads(merge.discovered({"git": json_object.peek(value.encode())}, whole=True))
     assert found["ttlMs"] == 0
     assert "instructions" not in found
 
@@ -246,7 +244,7 @@ def test_where_a_server_may_come_later_everything_is_offered():
     about_git = {"capabilities": {"tools": {}, "prompts": {"odd": True}}}
     about = Membership({"git": 1}, without=("logging", "prompts", "sampling"))
     found = json.loads(
-        merging.discovered(
+        merge.discovered(
             {"git": json_object.peek(text(about_git))}, whole=False, about=about, everything=True
         )
     )
@@ -261,7 +259,7 @@ def test_where_a_server_may_come_later_everything_is_offered():
 def test_an_operator_says_what_the_aggregate_is():
     about = Membership({}, name="n", version="v", title="t", instructions="be brief")
     git = json_object.peek(text({"instructions": "git it"}))
-    found = json.loads(merging.discovered({"git": git}, whole=True, about=about))
+    found = json.loads(merge.discovered({"git": git}, whole=True, about=about))
     assert found["instructions"] == "be brief"
     assert found["_meta"] == {
         "io.modelcontextprotocol/serverInfo": {"name": "n", "version": "v", "title": "t"}
@@ -283,7 +281,7 @@ def test_an_operator_says_what_the_aggregate_is():
     ],
 )
 def test_only_what_no_server_has_seen_is_asked_again(fault, is_it):
-    assert merging.is_refused_by_leaving(fault) is is_it
+    assert merge.is_refused_by_leaving(fault) is is_it
 
 
 @pytest.mark.parametrize(
@@ -299,19 +297,19 @@ def test_only_what_no_server_has_seen_is_asked_again(fault, is_it):
     ],
 )
 def test_s4_a_round_is_an_answer_that_asks_for_input(result, state):
-    assert merging.round_in(result) == merging.round_in(msgspec.Raw(result)) == state
+    assert merge.round_in(result) == merge.round_in(msgspec.Raw(result)) == state
 
 
 def test_s4_a_retry_without_a_call_is_refused_as_expired():
-    assert merging.is_expired(b'{"code":-32602,"message":"Invalid or expired requestState"}')
-    assert not merging.is_expired(b'{"code":-32603,"message":"requestState"}')
-    assert not merging.is_expired(error(-32602))
-    assert not merging.is_expired(b"")
+    assert merge.is_expired(b'{"code":-32602,"message":"Invalid or expired requestState"}')
+    assert not merge.is_expired(b'{"code":-32603,"message":"requestState"}')
+    assert not merge.is_expired(error(-32602))
+    assert not merge.is_expired(b"")
 
 
 def test_a_server_may_have_nothing_of_the_kind():
-    assert merging.is_unknown_method(error(-32601))
-    assert not merging.is_unknown_method(error(-32602))
+    assert merge.is_unknown_method(error(-32601))
+    assert not merge.is_unknown_method(error(-32602))
 
 
 @pytest.mark.parametrize(
@@ -324,7 +322,7 @@ def test_a_server_may_have_nothing_of_the_kind():
     ],
 )
 def test_the_error_of_whoever_has_a_thing_is_told(codes, told):
-    assert json.loads(merging.most_telling([error(code) for code in codes]))["code"] == told
+    assert json.loads(merge.most_telling([error(code) for code in codes]))["code"] == told
 
 
 # ---- subscriptions
@@ -332,11 +330,11 @@ def test_the_error_of_whoever_has_a_thing_is_told(codes, told):
 
 def test_a_subscription_asks_each_server_for_what_is_its():
     params = text({"notifications": {"toolsListChanged": True, "resourceSubscriptions": ["a://1", "b://2"]}})
-    assert merging.subscribed(params) == ["a://1", "b://2"]
-    wanted = json.loads(merging.wanted(params, ["b://2"]))
+    assert merge.subscribed(params) == ["a://1", "b://2"]
+    wanted = json.loads(merge.wanted(params, ["b://2"]))
     assert wanted == {"notifications": {"toolsListChanged": True, "resourceSubscriptions": ["b://2"]}}
     without = text({"notifications": {"toolsListChanged": True}, "_meta": {"progressToken": 1, "a": 2}})
-    assert json.loads(merging.wanted(without, [])) == {
+    assert json.loads(merge.wanted(without, [])) == {
         "notifications": {"toolsListChanged": True},
         "_meta": {"a": 2},
     }
@@ -344,12 +342,12 @@ def test_a_subscription_asks_each_server_for_what_is_its():
 
 def test_the_changes_of_lists_that_are_asked_for():
     wanted = {"toolsListChanged": True, "promptsListChanged": False, "odd": True, "resourceSubscriptions": []}
-    kinds = merging.asked(text({"notifications": wanted}))
+    kinds = merge.asked(text({"notifications": wanted}))
     assert json_object.write(kinds) == b'{"toolsListChanged":true}'
-    assert merging.asked(b"{}") == {}
-    assert merging.is_change("notifications/tools/list_changed")
-    assert not merging.is_change("notifications/resources/updated")
-    assert merging.changed("toolsListChanged") == Notification("notifications/tools/list_changed", b"{}")
+    assert merge.asked(b"{}") == {}
+    assert merge.is_change("notifications/tools/list_changed")
+    assert not merge.is_change("notifications/resources/updated")
+    assert merge.changed("toolsListChanged") == Notification("notifications/tools/list_changed", b"{}")
 
 
 def test_what_was_granted_is_granted_together():
@@ -365,33 +363,33 @@ def test_what_was_granted_is_granted_together():
             )
         ),
     ]
-    assert json.loads(merging.acknowledged(granted)) == {
+    assert json.loads(merge.acknowledged(granted)) == {
         "notifications": {
             "toolsListChanged": True,
             "promptsListChanged": True,
             "resourceSubscriptions": ["a://1", "b://2"],
         }
     }
-    assert json.loads(merging.acknowledged([])) == {"notifications": {}}
+    assert json.loads(merge.acknowledged([])) == {"notifications": {}}
 
 
 def test_every_subscribed_resource_may_have_changed_while_its_server_could_not_say_so():
     granted = {"toolsListChanged": True, "promptsListChanged": False, "odd": True}
-    assert merging.updates(json_object.peek(text({**granted, "resourceSubscriptions": ["a://1"]}))) == [
+    assert merge.updates(json_object.peek(text({**granted, "resourceSubscriptions": ["a://1"]}))) == [
         Notification("notifications/resources/updated", b'{"uri":"a://1"}'),
     ]
-    assert merging.updates({}) == []
+    assert merge.updates({}) == []
 
 
 def test_who_comes_back_changes_the_lists_that_anybody_tells_of():
     one = json_object.peek(text({"toolsListChanged": True, "promptsListChanged": False}))
     two = json_object.peek(text({"toolsListChanged": True, "resourceSubscriptions": ["a://1"]}))
-    assert merging.relisted([one, two]) == [Notification("notifications/tools/list_changed", b"{}")]
-    assert merging.relisted([]) == []
+    assert merge.relisted([one, two]) == [Notification("notifications/tools/list_changed", b"{}")]
+    assert merge.relisted([]) == []
 
 
 def test_a_subscription_has_the_name_that_its_asker_gave_it():
-    assert json.loads(merging.named(b'{"a":1,"_meta":{"x":2}}', b'"l"')) == {
+    assert json.loads(merge.named(b'{"a":1,"_meta":{"x":2}}', b'"l"')) == {
         "a": 1,
         "_meta": {"x": 2, "io.modelcontextprotocol/subscriptionId": "l"},
     }
@@ -427,15 +425,15 @@ def test_the_extensions_of_all_are_offered_with_the_settings_of_the_first():
         "two": offering(extensions={"a/b": {"x": 2}, "a/c": {}}, experimental={"e": {}}),
         "none": offering(),
     }
-    offered = json.loads(merging.discovered(found, whole=True))["capabilities"]
+    offered = json.loads(merge.discovered(found, whole=True))["capabilities"]
     assert offered == {
         "tools": {},
         "extensions": {"a/b": {"x": 1}, "a/c": {}},
         "experimental": {"e": {}},
     }
-    assert merging.sharing(found, text({"extensions": {"a/b": {}}})) == ["one", "two"]
-    assert merging.sharing(found, text({"extensions": {"e": {}, tasks: {}}})) == ["two"]
-    assert merging.sharing(found, b"{}") == ["one", "two"]
+    assert merge.sharing(found, text({"extensions": {"a/b": {}}})) == ["one", "two"]
+    assert merge.sharing(found, text({"extensions": {"e": {}, tasks: {}}})) == ["two"]
+    assert merge.sharing(found, b"{}") == ["one", "two"]
 
 
 @pytest.mark.parametrize(
@@ -449,4 +447,4 @@ def test_the_extensions_of_all_are_offered_with_the_settings_of_the_first():
     ],
 )
 def test_what_a_message_of_an_extension_names(params, target):
-    assert merging.target(text(params)) == target
+    assert merge.target(text(params)) == target

@@ -7,7 +7,7 @@ import pytest
 from mcpbridged.bridge.core.attribution import Client
 from mcpbridged.bridge.core.forwarded_client import in_the_name_of, named_client, with_client
 from mcpbridged.bridge.eras.rules_legacy_to_modern import Profile
-from mcpbridged.bridge.placement import Declared, client_of, declared, fingerprint, of_session
+from mcpbridged.bridge.runtime.placement import Declared, client_of, declared, fingerprint, of_session
 from mcpbridged.transports import client_process
 from mcpbridged.transports.client_process import UNKNOWN, Caller
 from mcpbridged.validators import json_object

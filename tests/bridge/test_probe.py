@@ -6,7 +6,7 @@ import sys
 import pytest
 import trio
 
-from mcpbridged.bridge import probe
+from mcpbridged.bridge.runtime import era_probe
 from mcpbridged.transports.options import Launch
 from mcpbridged.transports.poller import Readiness
 from mcpbridged.transports.process.spawner import Spawner
@@ -31,7 +31,7 @@ async def speaks_modern(code, limits=None):
         with trio.fail_after(30):
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(readiness.run)
-                verdicts.append(await probe.speaks_modern(launch, spawner, readiness, limits or Limits()))
+                verdicts.append(await era_probe.speaks_modern(launch, spawner, readiness, limits or Limits()))
                 nursery.cancel_scope.cancel()
     finally:
         spawner.close()
@@ -60,12 +60,12 @@ async def test_t10_an_answer_that_is_deep_and_no_utf8_is_read_like_any_of_a_serv
 
 
 async def test_a_server_is_waited_for_until_it_reads(monkeypatch):
-    monkeypatch.setattr(probe, "PATIENCE", 0.5)
+    monkeypatch.setattr(era_probe, "PATIENCE", 0.5)
     assert await speaks_modern(f"import time; time.sleep(3)\n{ANSWER}")
 
 
 async def test_a_server_that_reads_and_is_silent_is_not_waited_for_as_long(monkeypatch):
-    monkeypatch.setattr(probe, "PATIENCE", 0.5)
+    monkeypatch.setattr(era_probe, "PATIENCE", 0.5)
     assert not await speaks_modern("import sys; sys.stdin.read()")
 
 

@@ -17,8 +17,8 @@ import trio.testing
 from mcpbridged.bridge.config.settings import ServerConfig
 from mcpbridged.bridge.fleet import Fleet
 from mcpbridged.bridge.log import LineLog
-from mcpbridged.bridge.record import Record
-from mcpbridged.bridge.server import LocalServer
+from mcpbridged.bridge.runtime.server import LocalServer
+from mcpbridged.bridge.runtime.server_log import Record
 from mcpbridged.transports.client_process import stream
 from mcpbridged.transports.endpoints.websocket import _Talk
 from mcpbridged.transports.options import Launch

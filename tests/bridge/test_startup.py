@@ -1,6 +1,6 @@
 """What a process writes until its first answer."""
 
-from mcpbridged.bridge.startup import Startup
+from mcpbridged.bridge.runtime.startup import Startup
 from mcpbridged.validators.limits import Limits
 
 ANSWER = b'{"jsonrpc":"2.0","id":1,"result":{}}'

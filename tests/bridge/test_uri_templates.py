@@ -4,7 +4,7 @@ import time
 
 import pytest
 
-from mcpbridged.bridge.uri_templates import literal_length, matches
+from mcpbridged.bridge.aggregate.uri_templates import literal_length, matches
 
 
 @pytest.mark.parametrize(

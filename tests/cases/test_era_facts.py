@@ -8,8 +8,8 @@ import time
 
 import pytest
 
-from mcpbridged.bridge import era_facts
-from mcpbridged.bridge.era_facts import VALID, VALID_UNPINNED, EraFacts
+from mcpbridged.bridge.runtime import era_store
+from mcpbridged.bridge.runtime.era_store import VALID, VALID_UNPINNED, EraFacts
 from mcpbridged.transports.options import Launch
 
 from ..e2e.daemon_process import Daemon, write_config
@@ -142,7 +142,7 @@ def test_h5_facts_are_valid_for_a_week_or_a_day(tmp_path, monkeypatch):
         assert (seconds, fact) == (valid, None)
         facts.keep(name, modern=False, legacy=True)
         for age, known in ((0, True), (valid - 60, True), (valid + 60, False), (-3600, False)):
-            monkeypatch.setattr(era_facts.time, "time", lambda age=age: now + age)
+            monkeypatch.setattr(era_store.time, "time", lambda age=age: now + age)
             assert (facts.recall(command)[2] is not None) == known
         monkeypatch.undo()
         facts.forget(name)

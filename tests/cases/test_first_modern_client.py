@@ -6,7 +6,7 @@ import sys
 import pytest
 import trio
 
-from mcpbridged.bridge import probe
+from mcpbridged.bridge.runtime import era_probe
 from mcpbridged.transports.options import Launch
 from mcpbridged.transports.poller import Readiness
 from mcpbridged.transports.process.spawner import Spawner
@@ -104,14 +104,14 @@ async def test_h5_a_second_client_of_a_known_server_starts_one_process(running):
 
 
 async def test_h5_text_before_the_answer_to_the_question_is_no_answer(monkeypatch):
-    monkeypatch.setattr(probe, "AFTER_FIRST_LINE", 0.2, raising=False)
+    monkeypatch.setattr(era_probe, "AFTER_FIRST_LINE", 0.2, raising=False)
     spawner, readiness = Spawner.start(), Readiness()
     launch = Launch(tuple(failing("banner", 1.5, "modern")), {"PATH": os.environ["PATH"]})
     try:
         with trio.fail_after(30):
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(readiness.run)
-                assert await probe.speaks_modern(launch, spawner, readiness, Limits())
+                assert await era_probe.speaks_modern(launch, spawner, readiness, Limits())
                 nursery.cancel_scope.cancel()
     finally:
         spawner.close()

@@ -6,7 +6,7 @@ import time
 import msgspec
 import pytest
 
-from mcpbridged.bridge import merging
+from mcpbridged.bridge.aggregate import merge
 from mcpbridged.bridge.core.access_policy import Choice
 from mcpbridged.bridge.core.effects import ToClient, ToServer
 from mcpbridged.bridge.core.multiplexer import Asked, Relay
@@ -291,16 +291,16 @@ def test_r04_messages_of_a_sampling_request_are_limited():
 # ---- the aggregate
 
 
-@pytest.mark.parametrize("method", merging.LISTS)
+@pytest.mark.parametrize("method", merge.LISTS)
 def test_r04_a_list_that_is_merged_is_limited(method):
-    where, _ = merging.LISTS[method]
+    where, _ = merge.LISTS[method]
     page = {where: json_object.raw(b"[%b{}]" % (b"{}," * 60))}
-    assert len(merging.page(method, page, 0, LIMITS)) == 61
-    assert merging.page(method, {}, 0, LIMITS) == []
+    assert len(merge.page(method, page, 0, LIMITS)) == 61
+    assert merge.page(method, {}, 0, LIMITS) == []
     with pytest.raises(Rejection, match="list_items"):
-        merging.page(method, page, 61, LIMITS)
+        merge.page(method, page, 61, LIMITS)
     with pytest.raises(Rejection, match="list_bytes"):
-        merging.page(method, {where: json_object.raw(b'["%b"]' % (b"a" * 100_000))}, 0, LIMITS)
+        merge.page(method, {where: json_object.raw(b'["%b"]' % (b"a" * 100_000))}, 0, LIMITS)
 
 
 def test_a_tool_without_a_readable_name_is_no_tool_of_a_pattern():

@@ -8,7 +8,6 @@ import json
 
 import pytest
 
-from mcpbridged.bridge import placement
 from mcpbridged.bridge.core.access_policy import Choice
 from mcpbridged.bridge.core.attribution import Origins
 from mcpbridged.bridge.core.effects import Note
@@ -18,6 +17,7 @@ from mcpbridged.bridge.core.shared_upstream import SharedUpstream
 from mcpbridged.bridge.eras.legacy_adapter import ToLegacy
 from mcpbridged.bridge.eras.modern_adapter import ToModern
 from mcpbridged.bridge.eras.rules_legacy_to_modern import Profile
+from mcpbridged.bridge.runtime import placement
 from mcpbridged.validators.jsonrpc import Notification, Request
 from mcpbridged.validators.limits import Limits
 

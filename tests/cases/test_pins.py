@@ -10,9 +10,9 @@ import attrs
 import pytest
 
 from mcpbridged.bridge import door
-from mcpbridged.bridge.approval import Approval, NotApproved
 from mcpbridged.bridge.config.command_files import files_of
 from mcpbridged.bridge.config.settings import ServerConfig
+from mcpbridged.bridge.runtime.pinning import Approval, NotApproved
 from mcpbridged.transports.options import Launch
 
 from ..e2e.bridge_process import EXAMPLE

@@ -143,7 +143,7 @@ class Program:
 @asynccontextmanager
 async def program(running, *names, patience=0):
     """As the daemon starts it, or with so many seconds for who does not answer."""
-    how = ["-m", "mcpbridged.bridge.aggregate"]
+    how = ["-m", "mcpbridged.bridge.aggregate.server"]
     if patience:
         start = "import sys, trio; from mcpbridged.bridge import aggregate as it; it._PATIENCE = %d; trio.run(it._run, sys.argv[1], sys.argv[2:], '')"
         how = ["-c", start % patience]

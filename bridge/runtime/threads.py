@@ -5,7 +5,7 @@ from typing import TypeVar
 
 import trio
 
-from .config.helper_programs import Helpers
+from ..config.helper_programs import Helpers
 
 T = TypeVar("T")
 

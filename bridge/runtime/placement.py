@@ -12,18 +12,18 @@ from typing import Final, TypeVar
 import attrs
 import msgspec
 
-from ..transports.client_process import UNKNOWN, Caller, Process
-from ..validators import json_object
-from ..validators.jsonrpc import Message, Notification, Request
-from ..validators.rejection import INVALID_PARAMS, Rejection
-from .core import extensions
-from .core.aggregate_members import LEFT_OUT, read_left_out
-from .core.attribution import Client
-from .core.client_environment import NOTHING, Brought
-from .core.forwarded_client import in_the_name_of, with_client
-from .core.multiplexer import Asked
-from .desk import Desk
-from .eras.rules_legacy_to_modern import Profile, profile_of
+from ...transports.client_process import UNKNOWN, Caller, Process
+from ...validators import json_object
+from ...validators.jsonrpc import Message, Notification, Request
+from ...validators.rejection import INVALID_PARAMS, Rejection
+from ..core import extensions
+from ..core.aggregate_members import LEFT_OUT, read_left_out
+from ..core.attribution import Client
+from ..core.client_environment import NOTHING, Brought
+from ..core.forwarded_client import in_the_name_of, with_client
+from ..core.multiplexer import Asked
+from ..eras.rules_legacy_to_modern import Profile, profile_of
+from .multiplexed_process import Desk
 
 # Between the parts of `Client.key`. No part holds it.
 _BETWEEN: Final = "\n"

@@ -7,15 +7,15 @@ from collections import deque
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Final
 
-from ..transports.process.child import OnLine, Rest
-from ..transports.process.lines import Overlong
-from ..validators import jsonrpc
-from ..validators.jsonrpc import Response
-from ..validators.limits import Limits
-from ..validators.rejection import Rejection
+from ...transports.process.child import OnLine, Rest
+from ...transports.process.lines import Overlong
+from ...validators import jsonrpc
+from ...validators.jsonrpc import Response
+from ...validators.limits import Limits
+from ...validators.rejection import Rejection
 
 if TYPE_CHECKING:
-    from ..transports.process.child import Child
+    from ...transports.process.child import Child
 
 # So many lines of text on stdout are kept of one process.
 _LINES: Final = 20

@@ -18,50 +18,50 @@ from typing import Protocol, TypeVarTuple, Unpack
 import attrs
 import trio
 
-from ..transports.client_process import UNKNOWN, Caller
-from ..transports.options import LOCAL, Launch, SpawnFailed
-from ..transports.poller import Readiness
-from ..transports.ports import Log, ModernRequest
-from ..transports.process.child import Child, ChildBusy, ChildGone, Exit, Rest
-from ..transports.process.lines import Overlong
-from ..transports.process.spawner import Spawner
-from ..transports.send_queue import OPEN, Outlet
-from ..transports.ticker import HELD_UP
-from ..validators.jsonrpc import Notification, Response
-from ..validators.rejection import INVALID_PARAMS, SERVER_ERROR, Rejection
-from ..validators.stateless_request import Envelope
-from .approval import Approval, NotApproved
-from .config.command_files import fetches
-from .config.credentials import PRINCIPAL
-from .config.executable import explained
-from .config.settings import PRINCIPAL_VARIABLE, ServerConfig, TokenConfig
-from .config.trust import replaceable_of
+from ...transports.client_process import UNKNOWN, Caller
+from ...transports.options import LOCAL, Launch, SpawnFailed
+from ...transports.poller import Readiness
+from ...transports.ports import Log, ModernRequest
+from ...transports.process.child import Child, ChildBusy, ChildGone, Exit, Rest
+from ...transports.process.lines import Overlong
+from ...transports.process.spawner import Spawner
+from ...transports.send_queue import OPEN, Outlet
+from ...transports.ticker import HELD_UP
+from ...validators.jsonrpc import Notification, Response
+from ...validators.rejection import INVALID_PARAMS, SERVER_ERROR, Rejection
+from ...validators.stateless_request import Envelope
+from ..config.command_files import fetches
+from ..config.credentials import PRINCIPAL
+from ..config.executable import explained
+from ..config.settings import PRINCIPAL_VARIABLE, ServerConfig, TokenConfig
+from ..config.trust import replaceable_of
+from ..core import era_cache, extensions
+from ..core.access_policy import Choice
+from ..core.attribution import Client, Origins
+from ..core.circuit_breaker import Breaker
+from ..core.client_environment import NOTHING, Brought, brought_in
+from ..core.effects import failed_with
+from ..core.era_cache import BELIEVED, EraBook
+from ..core.errors import read_fault
+from ..core.multiplexer import Asked, Relay
+from ..core.request_state import Seal, binding
+from ..core.session_table import Registry
+from ..core.shared_upstream import SharedUpstream
+from ..core.start_errors import Output, StartFault
+from ..eras.legacy_adapter import ToLegacy
+from ..eras.modern_adapter import DEFAULT_LEVEL, ToModern
+from ..eras.rules_legacy_to_modern import EVERY_PROFILE, Profile
 from .conversation import STOPPING, LocalConversation, stopping
-from .core import era_cache, extensions
-from .core.access_policy import Choice
-from .core.attribution import Client, Origins
-from .core.circuit_breaker import Breaker
-from .core.client_environment import NOTHING, Brought, brought_in
-from .core.effects import failed_with
-from .core.era_cache import BELIEVED, EraBook
-from .core.errors import read_fault
-from .core.multiplexer import Asked, Relay
-from .core.request_state import Seal, binding
-from .core.session_table import Registry
-from .core.shared_upstream import SharedUpstream
-from .core.start_errors import Output, StartFault
-from .desk import Desk, call_of
-from .era_facts import EraFacts
-from .eras.legacy_adapter import ToLegacy
-from .eras.modern_adapter import DEFAULT_LEVEL, ToModern
-from .eras.rules_legacy_to_modern import EVERY_PROFILE, Profile
-from .off_loop import off_loop
+from .era_probe import asked_for_era, confirms, takes_initialize
+from .era_store import EraFacts
+from .liveness import Vital
+from .multiplexed_process import Desk, call_of
+from .pinning import Approval, NotApproved
 from .placement import Declared, Key, NamingDesk, Place, client_of, declared, fingerprint, of_session
-from .probe import asked_for_era, confirms, takes_initialize
-from .record import Call, Record
+from .server_log import Call, Record
 from .shared_process import SharedProcess
 from .startup import Startup
-from .vital import Vital
+from .threads import off_loop
 
 # A process that waits to be used and exits within this time after its start has failed to start, in seconds.
 _SOON = 10.0

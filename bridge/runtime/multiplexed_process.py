@@ -9,19 +9,19 @@ from typing import TYPE_CHECKING
 
 import trio
 
-from ..transports.ports import Log
-from ..transports.process.child import ChildBusy, ChildGone
-from ..transports.rate_limited_log import Seldom
-from ..transports.send_queue import Backlog, Outlet
-from ..transports.ticker import PausableClock
-from ..validators import jsonrpc
-from ..validators.jsonrpc import Message, Notification, Request, Response
-from ..validators.limits import Limits
-from ..validators.rejection import INTERNAL_ERROR, Rejection
-from .core import effects as orders
-from .core.attribution import Client, Origin
-from .core.client_environment import NOTHING, Brought
-from .core.effects import (
+from ...transports.ports import Log
+from ...transports.process.child import ChildBusy, ChildGone
+from ...transports.rate_limited_log import Seldom
+from ...transports.send_queue import Backlog, Outlet
+from ...transports.ticker import PausableClock
+from ...validators import jsonrpc
+from ...validators.jsonrpc import Message, Notification, Request, Response
+from ...validators.limits import Limits
+from ...validators.rejection import INTERNAL_ERROR, Rejection
+from ..core import effects as orders
+from ..core.attribution import Client, Origin
+from ..core.client_environment import NOTHING, Brought
+from ..core.effects import (
     Contradiction,
     Done,
     Later,
@@ -34,16 +34,16 @@ from .core.effects import (
     Unassigned,
     failed_with,
 )
-from .core.errors import fault_text
-from .core.multiplexer import Asked, Effect, Relay
-from .core.shared_upstream import Front
-from .eras.legacy_adapter import ToLegacy
-from .hearing import INVALID_RESPONSE, Hearing
-from .record import Call, Record
+from ..core.errors import fault_text
+from ..core.multiplexer import Asked, Effect, Relay
+from ..core.shared_upstream import Front
+from ..eras.legacy_adapter import ToLegacy
+from .message_reader import INVALID_RESPONSE, Hearing
+from .server_log import Call, Record
 from .shared_process import SharedProcess
 
 if TYPE_CHECKING:
-    from ..transports.process.child import Child
+    from ...transports.process.child import Child
 
 
 def call_of(ask: Asked) -> Call:

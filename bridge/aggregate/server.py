@@ -1,6 +1,6 @@
 """Several servers of the daemon as one: a stdio server of our own, of revision 2026-07-28, that the daemon starts.
 
-`python -m mcpbridged.bridge.aggregate SOCKET NAME...`. It is a client of the daemon like any other, over a WebSocket for each
+`python -m mcpbridged.bridge.aggregate.server SOCKET NAME...`. It is a client of the daemon like any other, over a WebSocket for each
 server on the Unix socket, and speaks the stateless era on both sides: what is in front of it translates for earlier
 revisions, and what is behind it does so for earlier servers. MCP_BRIDGE_PRINCIPAL says for whom it works. The daemon names the
 client of each request, and it is passed on in the requests of a connection that works for this client only: a question of a
@@ -27,25 +27,25 @@ import msgspec
 import trio
 import trio_websocket
 
-from ..transports.client_process import CLIENT_HEADER
-from ..transports.process.lines import LineSplitter, Overlong
-from ..validators import json_object, jsonrpc, stateless_request
-from ..validators.jsonrpc import Message, Notification, Request, Response
-from ..validators.limits import TRUSTING, Limits
-from ..validators.mcp_params import cancelled, read_cancelled
-from ..validators.rejection import (
+from ...transports.client_process import CLIENT_HEADER
+from ...transports.process.lines import LineSplitter, Overlong
+from ...validators import json_object, jsonrpc, stateless_request
+from ...validators.jsonrpc import Message, Notification, Request, Response
+from ...validators.limits import TRUSTING, Limits
+from ...validators.mcp_params import cancelled, read_cancelled
+from ...validators.rejection import (
     INTERNAL_ERROR,
     INVALID_PARAMS,
     INVALID_REQUEST,
     METHOD_NOT_FOUND,
     Rejection,
 )
-from . import merging
-from .config.settings import PRINCIPAL_VARIABLE
-from .core import aggregate_members, extensions, input_over
-from .core.aggregate_members import Membership
-from .core.errors import fault_text, read_fault
-from .core.forwarded_client import named_client
+from ..config.settings import PRINCIPAL_VARIABLE
+from ..core import aggregate_members, extensions, input_over
+from ..core.aggregate_members import Membership
+from ..core.errors import fault_text, read_fault
+from ..core.forwarded_client import named_client
+from . import merge
 
 _READ: Final = 64 * 1024
 # How long a server may take for what is asked of all, in seconds.
@@ -336,8 +336,8 @@ class Member:
                     raise self._gone()
                 await self.check_there()
                 raise Lost(f"the connection to {self.name} is lost")
-            if not merging.is_refused_by_leaving(asked.answer.error):
-                state = merging.round_in(asked.answer.result)
+            if not merge.is_refused_by_leaving(asked.answer.error):
+                state = merge.round_in(asked.answer.result)
                 if state:
                     self._begun(state, self, connection)
                 return asked.answer
@@ -569,7 +569,7 @@ class _Subscription:
         if message.method == _ACKNOWLEDGED:
             return self.present(name, json_object.peek(json_object.peek(message.params).get("notifications")))
         self._tell(message)
-        return merging.is_change(message.method)
+        return merge.is_change(message.method)
 
     def present(self, name: str, granted: json_object.Members) -> bool:
         """A server is there, and has granted this. Returns whether it was missed before: all of its lists may be others."""
@@ -579,7 +579,7 @@ class _Subscription:
         self._settle(name)
         if again:
             self.changed()
-            for update in merging.updates(granted):
+            for update in merge.updates(granted):
                 self._tell(update)
         return again
 
@@ -590,18 +590,18 @@ class _Subscription:
 
     def changed(self) -> None:
         """Every list may be another one."""
-        for change in merging.relisted([self._kinds]):
+        for change in merge.relisted([self._kinds]):
             self._tell(change)
 
     def lacks(self, method: str, name: str, instead: object) -> None:
         """The client got a list that has this in the place of what the server lists."""
-        if merging.KINDS.get(method, "") in self._kinds:
+        if merge.KINDS.get(method, "") in self._kinds:
             self._missing[method, name] = instead
 
     def listed(self, method: str, name: str, found: object) -> None:
         """The server has listed this."""
         if self._missing.pop((method, name), found) != found:
-            self._tell(merging.changed(merging.KINDS[method]))
+            self._tell(merge.changed(merge.KINDS[method]))
 
     @property
     def failed(self) -> bool:
@@ -616,14 +616,14 @@ class _Subscription:
     def acknowledge(self) -> None:
         """Tell what was granted, and what has happened since."""
         self._acknowledged = True
-        together = merging.acknowledged([self._kinds, *self._granted.values()])
-        self._say(jsonrpc.notification(_ACKNOWLEDGED, merging.named(together, self._id)))
+        together = merge.acknowledged([self._kinds, *self._granted.values()])
+        self._say(jsonrpc.notification(_ACKNOWLEDGED, merge.named(together, self._id)))
         for text in self._early:
             self._say(text)
         self._early.clear()
 
     def _tell(self, message: Notification) -> None:
-        text = jsonrpc.notification(message.method, merging.named(message.params, self._id))
+        text = jsonrpc.notification(message.method, merge.named(message.params, self._id))
         if self._acknowledged:
             self._say(text)
         else:
@@ -647,7 +647,7 @@ class _Inquiry(Generic[Found]):
     @property
     def has_none(self) -> bool:
         """Whether the server has answered that it has nothing of the kind."""
-        return bool(self.error) and merging.is_unknown_method(self.error)
+        return bool(self.error) and merge.is_unknown_method(self.error)
 
 
 class _Answers(NamedTuple, Generic[Found]):
@@ -675,7 +675,7 @@ class Aggregate:
         self._make = partial(Member, nursery, path, principal, self._tell, output.room, self._began)
         self._about = Membership(dict.fromkeys(names, 0))
         self._members = {name: self._make(name) for name in names}
-        self._owners = merging.Owners(names)
+        self._owners = merge.Owners(names)
         self._running: dict[bytes, trio.CancelScope] = {}
         # By client, method and server: what goes on without its asker, each for `_PATIENCE` at most.
         self._late: dict[tuple[str, str, str], _Inquiry[Any]] = {}
@@ -757,7 +757,7 @@ class Aggregate:
         if connection.lost or self._members.get(asker.name) is not asker:
             await asker.check_there()
         answer = await self._dispatch(request, read)
-        if merging.is_expired(answer.error):
+        if merge.is_expired(answer.error):
             await asker.check_there()
         return answer
 
@@ -767,7 +767,7 @@ class Aggregate:
         session = input_over.declared_in(read.capabilities)
         if method == "server/discover":
             return Response(b"", await self._discover(params, session=session), b"")
-        if method in merging.LISTS:
+        if method in merge.LISTS:
             return Response(b"", await self._list(method, params, session=session), b"")
         if method in ("tools/call", "prompts/get"):
             return await self._call(method, params, read.name)
@@ -987,7 +987,7 @@ class Aggregate:
         return _Answers(found, errors, late, not late and len(found) == len(inquiries))
 
     def _fail(self, errors: Sequence[bytes]) -> NoReturn:
-        if len(errors) == len(self._members) and all(map(merging.is_unknown_method, errors)):
+        if len(errors) == len(self._members) and all(map(merge.is_unknown_method, errors)):
             raise Refused(errors[0])
         raise Lost(f"none of {', '.join(self._members)} answers")
 
@@ -996,12 +996,10 @@ class Aggregate:
         if not answers.found and not answers.late:
             self._fail(answers.errors)
         everything = session or not answers.whole
-        return merging.discovered(
-            answers.found, whole=answers.whole, about=self._about, everything=everything
-        )
+        return merge.discovered(answers.found, whole=answers.whole, about=self._about, everything=everything)
 
     async def _offers(self, params: bytes) -> _Answers[json_object.Members]:
-        asked = json_object.write(merging.about_nothing(params))
+        asked = json_object.write(merge.about_nothing(params))
 
         async def ask(member: Member) -> json_object.Members:
             return json_object.peek(await member.result("server/discover", asked))
@@ -1009,12 +1007,12 @@ class Aggregate:
         return await self._all("server/discover", ask)
 
     async def _list(self, method: str, params: bytes, *, session: bool) -> bytes:
-        answers = await self._items_of(method, merging.for_all(params))
+        answers = await self._items_of(method, merge.for_all(params))
         found, errors = answers.found, answers.errors
-        nothing = len(errors) == len(self._members) and all(map(merging.is_unknown_method, errors))
+        nothing = len(errors) == len(self._members) and all(map(merge.is_unknown_method, errors))
         if not found and not answers.late and not (nothing and session):
             self._fail(errors)
-        listed = merging.listed(method, found)
+        listed = merge.listed(method, found)
         for name in listed.too_long:
             _complain(f"{method}: left out, since its name has more than {Limits().name} characters: {name}")
         for name, double in self._owners.untold(method, listed.doubles):
@@ -1030,7 +1028,7 @@ class Aggregate:
             try:
                 items = await _items(method, asked, member)
             except Refused as refused:
-                if merging.is_unknown_method(refused.error):
+                if merge.is_unknown_method(refused.error):
                     self._learn(method, member, [])
                 raise
             self._learn(method, member, items)
@@ -1040,27 +1038,27 @@ class Aggregate:
 
     def _learn(self, method: str, member: Member, items: Iterable[msgspec.Raw]) -> None:
         if method.startswith("resources/") and self._members.get(member.name) is member:
-            self._owners.listed(method, member.name, merging.keys(method, items))
+            self._owners.listed(method, member.name, merge.keys(method, items))
 
     # ---- one of them
 
     async def _call(self, method: str, params: bytes, name: str) -> Response:
-        found = merging.split(name, [*self._members])
+        found = merge.split(name, [*self._members])
         if found is None:
             what = "tool" if method == "tools/call" else "prompt"
             raise Rejection(200, INVALID_PARAMS, f"Unknown {what}: {name}")
         server, rest = found
-        return await self._members[server].ask(method, merging.renamed(params, rest))
+        return await self._members[server].ask(method, merge.renamed(params, rest))
 
     async def _complete(self, method: str, params: bytes) -> Response:
-        kind, value = merging.reference(params)
+        kind, value = merge.reference(params)
         if kind == "uri":
             return await self._of_resource(method, params, value)
-        found = merging.split(value, [*self._members])
+        found = merge.split(value, [*self._members])
         if found is None:
             raise Rejection(200, INVALID_PARAMS, f"Unknown prompt: {value}")
         server, rest = found
-        return await self._members[server].ask(method, merging.referring(params, rest))
+        return await self._members[server].ask(method, merge.referring(params, rest))
 
     async def _of_resource(self, method: str, params: bytes, uri: str, *, again: bool = False) -> Response:
         """Ask the server that lists this, else those that have a template for it, else one after the other."""
@@ -1084,7 +1082,7 @@ class Aggregate:
         unlisted = [name for name in self._owners.unlisted if not self._members[name].slow]
         if not unlisted:
             return
-        asked = merging.about_nothing(params)
+        asked = merge.about_nothing(params)
         async with trio.open_nursery() as nursery:
             for method in ("resources/list", "resources/templates/list"):
                 nursery.start_soon(self._items_of, method, asked, unlisted)
@@ -1109,14 +1107,14 @@ class Aggregate:
                 self._owners.read(uri, member.name)
                 return Response(b"", result, b"")
         if errors:
-            raise Refused(merging.most_telling(errors))
+            raise Refused(merge.most_telling(errors))
         raise Lost(f"none of {', '.join(member.name for member in asked)} answers")
 
     # ---- extensions
 
     async def _extended(self, params: bytes, capabilities: bytes) -> tuple[Member | None, bytes]:
         """Return the server for a request of an extension, None where it cannot be determined, and the params for it."""
-        kind, value = merging.target(params)
+        kind, value = merge.target(params)
         if kind == "uri":
             await self._candidates(params, value)
         if not all(member.known("server/discover") for member in self._members.values()):
@@ -1129,11 +1127,11 @@ class Aggregate:
         It is the one whose tool, prompt or resource the message names, else the only one that shares an extension with the
         client, or that has one.
         """
-        kind, value = merging.target(params)
+        kind, value = merge.target(params)
         if kind in ("name", "ref"):
-            found = merging.split(value, [*self._members])
+            found = merge.split(value, [*self._members])
             if found is not None:
-                rename = merging.renamed if kind == "name" else merging.referring
+                rename = merge.renamed if kind == "name" else merge.referring
                 return self._members[found[0]], rename(params, found[1])
         owners = self._owners.candidates(value) if kind == "uri" else []
         if owners:
@@ -1141,7 +1139,7 @@ class Aggregate:
         offers: dict[str, json_object.Members] = {
             name: member.known("server/discover") or {} for name, member in self._members.items()
         }
-        sharing = merging.sharing(offers, capabilities)
+        sharing = merge.sharing(offers, capabilities)
         return (self._members[sharing[0]] if len(sharing) == 1 else None), params
 
     def _notify(self, message: Notification) -> None:
@@ -1158,8 +1156,8 @@ class Aggregate:
 
     async def _listen(self, raw_id: bytes, params: bytes) -> bytes:
         """Listen to all of them, and to those to come, until the asker has enough; or until all have failed at once."""
-        subscription = _Subscription(raw_id, _client.get(), merging.asked(params), self._say)
-        owners = [await self._candidates(params, uri) for uri in merging.subscribed(params)]
+        subscription = _Subscription(raw_id, _client.get(), merge.asked(params), self._say)
+        owners = [await self._candidates(params, uri) for uri in merge.subscribed(params)]
         # Those that have the resources, all of them for a resource that none is known to have.
         awaited = {name for found in owners for name in (found or self._prompt()) if name in self._members}
         subscription.wait_for({*awaited, *self._prompt()})
@@ -1221,17 +1219,17 @@ class Aggregate:
             if message.method == _ACKNOWLEDGED:
                 granted = True
                 self._has_answered(member)
-            elif message.method == merging.RESOURCES_CHANGED:
+            elif message.method == merge.RESOURCES_CHANGED:
                 self._owners.outdate(name)
             # What it has listed before is not what it lists now.
             if subscription.told(name, message):
                 member.start_again()
 
-        owners = {uri: self._owners.candidates(uri) for uri in merging.subscribed(params)}
+        owners = {uri: self._owners.candidates(uri) for uri in merge.subscribed(params)}
         mine = [uri for uri, found in owners.items() if not found or name in found]
         error = b""
         try:
-            answer = await member.ask(_LISTEN, merging.wanted(params, mine), told)
+            answer = await member.ask(_LISTEN, merge.wanted(params, mine), told)
         except Lost as fault:
             text = str(fault)
         else:
@@ -1239,7 +1237,7 @@ class Aggregate:
             text = f"{name}: {read_fault(error).message}" if error else f"{name} has ended it"
         if granted:
             self._owners.outdate(name)
-        elif error and merging.is_unknown_method(error):
+        elif error and merge.is_unknown_method(error):
             subscription.present(name, {})
             return False
         else:
@@ -1263,7 +1261,7 @@ async def _items(method: str, asked: json_object.Members, member: Member) -> lis
     for _ in range(_PAGES):
         page = json_object.peek(await member.result(method, json_object.write(asked)))
         try:
-            items += merging.page(method, page, len(items), Limits())
+            items += merge.page(method, page, len(items), Limits())
         except Rejection as rejection:
             raise Refused(fault_text(rejection.code, rejection.text)) from None
         if "nextCursor" not in page:

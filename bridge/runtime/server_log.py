@@ -13,13 +13,13 @@ import attrs
 import msgspec
 import trio
 
-from ..transports.process.child import Exit
-from ..transports.rate_limited_log import Seldom
-from ..transports.send_queue import Outlet
-from .config.child_environment import named
-from .core.start_errors import Output, StartFault
-from .log import LineLog
-from .redaction import Redactor
+from ...transports.process.child import Exit
+from ...transports.rate_limited_log import Seldom
+from ...transports.send_queue import Outlet
+from ..config.child_environment import named
+from ..core.start_errors import Output, StartFault
+from ..log import LineLog
+from ..redaction import Redactor
 
 # How much of the past is kept for each server, in characters, and how many lines of stderr an error carries.
 _KEPT: Final = 64 * 1024

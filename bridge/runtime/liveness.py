@@ -8,12 +8,12 @@ While a process is not read, because its client is behind, the clock stands stil
 import secrets
 from typing import Final
 
-from ..transports.process.child import Child, ChildBusy, ChildGone, OnLine, Rest
-from ..transports.process.lines import Overlong
-from ..validators import json_object, jsonrpc, stateless_request
-from ..validators.jsonrpc import Response
-from ..validators.limits import Limits
-from ..validators.rejection import Rejection
+from ...transports.process.child import Child, ChildBusy, ChildGone, OnLine, Rest
+from ...transports.process.lines import Overlong
+from ...validators import json_object, jsonrpc, stateless_request
+from ...validators.jsonrpc import Response
+from ...validators.limits import Limits
+from ...validators.rejection import Rejection
 
 # No client can know it, and use it as its own.
 _ID: Final = b'"mcp-bridge-%b"' % secrets.token_hex(8).encode()

@@ -8,14 +8,14 @@ from collections.abc import Callable
 from functools import partial
 from typing import Final
 
-from ..transports.ports import Log
-from ..transports.process.child import Rest
-from ..transports.process.lines import Overlong
-from ..validators import jsonrpc
-from ..validators.json_object import LARGE, decoded_once
-from ..validators.jsonrpc import Message, Response, answered_call, wire_id
-from ..validators.limits import Limits
-from ..validators.rejection import Rejection
+from ...transports.ports import Log
+from ...transports.process.child import Rest
+from ...transports.process.lines import Overlong
+from ...validators import jsonrpc
+from ...validators.json_object import LARGE, decoded_once
+from ...validators.jsonrpc import Message, Response, answered_call, wire_id
+from ...validators.limits import Limits
+from ...validators.rejection import Rejection
 
 # Lines of a child that are not MCP are shown this often, then only counted (attacks C03).
 _SHOWN: Final = 3

@@ -10,17 +10,17 @@ from typing import Final
 import msgspec
 import trio
 
-from ..transports.options import Launch
-from ..transports.poller import Readiness
-from ..transports.process.child import Child, ChildBusy, ChildGone, Exit, OnLine
-from ..transports.process.lines import Overlong
-from ..transports.process.spawner import Spawner
-from ..validators import json_object, jsonrpc, stateless_request
-from ..validators.jsonrpc import Response
-from ..validators.limits import Limits
-from ..validators.mcp_params import LEGACY_REVISIONS
-from ..validators.rejection import Rejection
-from .core import errors
+from ...transports.options import Launch
+from ...transports.poller import Readiness
+from ...transports.process.child import Child, ChildBusy, ChildGone, Exit, OnLine
+from ...transports.process.lines import Overlong
+from ...transports.process.spawner import Spawner
+from ...validators import json_object, jsonrpc, stateless_request
+from ...validators.jsonrpc import Response
+from ...validators.limits import Limits
+from ...validators.mcp_params import LEGACY_REVISIONS
+from ...validators.rejection import Rejection
+from ..core import errors
 
 # How long a server may take to answer, in seconds, from when it reads.
 PATIENCE: Final = 10.0

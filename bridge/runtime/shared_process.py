@@ -9,19 +9,19 @@ from typing import TYPE_CHECKING, Final, Protocol
 
 import trio
 
-from ..transports.ports import Log
-from ..transports.process.child import ChildBusy, ChildGone
-from ..transports.rate_limited_log import Seldom
-from ..validators import jsonrpc
-from ..validators.jsonrpc import Message, Request, Response
-from ..validators.limits import Limits
-from ..validators.rejection import INTERNAL_ERROR, SERVER_ERROR
-from .core.attribution import Client, Origin, Origins
-from .core.client_environment import NOTHING, Brought
-from .core.effects import Note, Revive, ServerRequestRefused, ToServer
-from .core.errors import fault_text
-from .core.extensions import Found
-from .core.shared_upstream import (
+from ...transports.ports import Log
+from ...transports.process.child import ChildBusy, ChildGone
+from ...transports.rate_limited_log import Seldom
+from ...validators import jsonrpc
+from ...validators.jsonrpc import Message, Request, Response
+from ...validators.limits import Limits
+from ...validators.rejection import INTERNAL_ERROR, SERVER_ERROR
+from ..core.attribution import Client, Origin, Origins
+from ..core.client_environment import NOTHING, Brought
+from ..core.effects import Note, Revive, ServerRequestRefused, ToServer
+from ..core.errors import fault_text
+from ..core.extensions import Found
+from ..core.shared_upstream import (
     Abandon,
     Assigned,
     CallsLost,
@@ -35,10 +35,10 @@ from .core.shared_upstream import (
     Undeclared,
     Unopened,
 )
-from .hearing import INVALID_RESPONSE, Hearing
+from .message_reader import INVALID_RESPONSE, Hearing
 
 if TYPE_CHECKING:
-    from ..transports.process.child import Child
+    from ...transports.process.child import Child
 
 # Log messages of the server that belong to no single client are written to the log so often in a second, and so long.
 _LOGGED: Final = 100

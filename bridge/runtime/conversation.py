@@ -12,22 +12,22 @@ from typing import TYPE_CHECKING, Final, Protocol
 
 import trio
 
-from ..transports import client_process
-from ..transports.ports import Log
-from ..transports.process.child import ChildBusy, ChildGone
-from ..transports.send_queue import Backlog, Outlet
-from ..transports.ticker import PausableClock
-from ..validators import json_object, jsonrpc
-from ..validators.jsonrpc import Message, Notification, Request, Response
-from ..validators.limits import Limits
-from ..validators.mcp_params import NAMED, read_cancelled
-from ..validators.rejection import SERVER_ERROR, Rejection
-from ..validators.stateless_request import read_envelope
-from .core import effects as orders
-from .core.access_policy import Choice
-from .core.attribution import Client
-from .core.client_environment import Brought
-from .core.effects import (
+from ...transports import client_process
+from ...transports.ports import Log
+from ...transports.process.child import ChildBusy, ChildGone
+from ...transports.send_queue import Backlog, Outlet
+from ...transports.ticker import PausableClock
+from ...validators import json_object, jsonrpc
+from ...validators.jsonrpc import Message, Notification, Request, Response
+from ...validators.limits import Limits
+from ...validators.mcp_params import NAMED, read_cancelled
+from ...validators.rejection import SERVER_ERROR, Rejection
+from ...validators.stateless_request import read_envelope
+from ..core import effects as orders
+from ..core.access_policy import Choice
+from ..core.attribution import Client
+from ..core.client_environment import Brought
+from ..core.effects import (
     Contradiction,
     Done,
     Later,
@@ -39,17 +39,17 @@ from .core.effects import (
     Translator,
     failed_with,
 )
-from .core.errors import fault_text
-from .core.legacy_session import REVIVING, Abandon, Effect, EndStream, Session, Stream, ToChild, ToUpstream
-from .core.multiplexer import Asked
-from .core.shared_upstream import Front
-from .desk import Desk
-from .hearing import INVALID_RESPONSE, Hearing
-from .record import Call, Record
+from ..core.errors import fault_text
+from ..core.legacy_session import REVIVING, Abandon, Effect, EndStream, Session, Stream, ToChild, ToUpstream
+from ..core.multiplexer import Asked
+from ..core.shared_upstream import Front
+from .message_reader import INVALID_RESPONSE, Hearing
+from .multiplexed_process import Desk
+from .server_log import Call, Record
 from .shared_process import SharedProcess
 
 if TYPE_CHECKING:
-    from ..transports.process.child import Child
+    from ...transports.process.child import Child
 
 
 _CANCELLED: Final = "notifications/cancelled"

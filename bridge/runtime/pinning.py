@@ -14,9 +14,9 @@ from typing import Final
 
 import attrs
 
-from ..transports.options import SpawnFailed
-from .config.command_files import files_of
-from .config.settings import ServerConfig
+from ...transports.options import SpawnFailed
+from ..config.command_files import files_of
+from ..config.settings import ServerConfig
 
 # What a pin is of, should that ever change.
 _FORMAT: Final = "mcp-bridge pin 1"

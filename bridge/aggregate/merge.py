@@ -9,15 +9,15 @@ from typing import Final, NamedTuple
 
 import msgspec
 
-from ..validators import json_object, stateless_request
-from ..validators.json_object import Members
-from ..validators.jsonrpc import Notification
-from ..validators.limits import Limits
-from ..validators.mcp_params import read_items
-from ..validators.rejection import INVALID_PARAMS, METHOD_NOT_FOUND, SERVER_ERROR, too_large
-from .core import extensions
-from .core.aggregate_members import Membership
-from .core.errors import RESOURCE_NOT_FOUND, read_fault
+from ...validators import json_object, stateless_request
+from ...validators.json_object import Members
+from ...validators.jsonrpc import Notification
+from ...validators.limits import Limits
+from ...validators.mcp_params import read_items
+from ...validators.rejection import INVALID_PARAMS, METHOD_NOT_FOUND, SERVER_ERROR, too_large
+from ..core import extensions
+from ..core.aggregate_members import Membership
+from ..core.errors import RESOURCE_NOT_FOUND, read_fault
 from .uri_templates import literal_length, matches
 
 SEPARATOR: Final = "__"

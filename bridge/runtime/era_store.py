@@ -18,8 +18,8 @@ from typing import Final
 
 import msgspec
 
-from ..transports.options import Launch
-from .config.command_files import files_of, runs_unknown
+from ...transports.options import Launch
+from ..config.command_files import files_of, runs_unknown
 
 # How long a fact is valid, in seconds; of a command that fetches or looks up what it executes, one day.
 VALID: Final = 7 * 24 * 60 * 60.0
