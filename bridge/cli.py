@@ -37,7 +37,7 @@ def main(argv: Sequence[str] | None = None) -> NoReturn:
 
             sys.exit(command(arguments, dict(os.environ)))
         settings = read_arguments(arguments, dict(os.environ))
-        from .daemon import run  # noqa: PLC0415 - see the module's docstring
+        from .daemon.app import run  # noqa: PLC0415 - see the module's docstring
 
         sys.exit(run(settings, dict(os.environ)))
     except KeyboardInterrupt:  # so early that nothing has begun

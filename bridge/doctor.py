@@ -29,7 +29,7 @@ from .runtime.pinning import Approval, NotApproved
 from .side_by_side import side_by_side
 
 if TYPE_CHECKING:  # which loads the event loop
-    from .certificates import Loaded
+    from .daemon.certificates import Loaded
 
 GOOD: Final = "good"
 DOUBTFUL: Final = "doubtful"
@@ -76,7 +76,7 @@ def examine(
     `environment` is that of this shell. `progress` is called on other threads.
     """
     yield from _machine(environment)
-    from .daemon import check  # noqa: PLC0415 - which needs the event loop
+    from .daemon.app import check  # noqa: PLC0415 - which needs the event loop
 
     place = place or locate(path, environment)
     try:

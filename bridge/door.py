@@ -193,7 +193,7 @@ def _say(text: str) -> None:
 
 
 def _serve(given: argparse.Namespace, path: Path, environment: Mapping[str, str]) -> int:
-    from .daemon import run  # noqa: PLC0415 - the other commands need no event loop
+    from .daemon.app import run  # noqa: PLC0415 - the other commands need no event loop
 
     log = LineLog(form=given.log_format or schema.log_format_of(path))
     log.take_over()
@@ -490,7 +490,7 @@ def _config(given: argparse.Namespace, path: Path, _environment: Mapping[str, st
         case "schema":
             _say(json.dumps(schema.json_schema(), indent=2))
         case "check":
-            from .daemon import check  # noqa: PLC0415 - the other commands need no event loop
+            from .daemon.app import check  # noqa: PLC0415 - the other commands need no event loop
 
             settings = _resolved(path, given.place.environment)
             faults = [f"{path}: servers.{one.name}: {one.fault}" for one in settings.servers if one.fault]

@@ -17,7 +17,7 @@ from .asking import NoDaemon, Refused, ask
 from .config import schema
 from .config.schema import BadConfig
 from .config.settings import CONTROL
-from .surroundings import HIDDEN, Surroundings
+from .daemon.surroundings import HIDDEN, Surroundings
 
 # How long a daemon may take to describe itself, in seconds; a command goes on without it.
 _PATIENCE: Final = 3.0

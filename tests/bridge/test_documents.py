@@ -20,8 +20,8 @@ from mcpbridged.bridge.command_parser import COMMANDS
 from mcpbridged.bridge.config import schema
 from mcpbridged.bridge.config.child_environment import GROUPS, LOADERS, STEERING, USUAL_GROUPS
 from mcpbridged.bridge.core import exit_codes
+from mcpbridged.bridge.daemon.status import ServerStatus, Status
 from mcpbridged.bridge.redaction import SHORTEST_SECRET
-from mcpbridged.bridge.status import ServerStatus, Status
 from mcpbridged.bridge.wrapper_options import options_parser
 from mcpbridged.validators.limits import Limits
 

@@ -15,7 +15,7 @@ import trio
 import trio.testing
 
 from mcpbridged.bridge.config.settings import ServerConfig
-from mcpbridged.bridge.fleet import Fleet
+from mcpbridged.bridge.daemon.supervisor import Fleet
 from mcpbridged.bridge.log import LineLog
 from mcpbridged.bridge.runtime.server import LocalServer
 from mcpbridged.bridge.runtime.server_log import Record

@@ -26,7 +26,7 @@ from cryptography.hazmat.primitives.serialization import (
 from cryptography.x509.oid import ExtendedKeyUsageOID as Purpose
 from cryptography.x509.oid import NameOID
 
-from mcpbridged.bridge.certificates import BadCertificate, load
+from mcpbridged.bridge.daemon.certificates import BadCertificate, load
 
 from ..e2e.bridge_process import EXAMPLE, PROGRAM, Bridge
 from ..e2e.daemon_process import daemon
@@ -420,7 +420,7 @@ def test_w7_a_certificate_that_only_openssl_can_read_is_served_with_a_warning(fi
     def unreadable(_):
         raise ValueError
 
-    monkeypatch.setattr("mcpbridged.bridge.certificates.read_certificate", unreadable)
+    monkeypatch.setattr("mcpbridged.bridge.daemon.certificates.read_certificate", unreadable)
     loaded = load(files.cert, files.key)
     assert loaded.faults() == [f"the dates and names in the certificate {files.cert} cannot be read"]
     assert (loaded.until, loaded.expires) == (None, "")

@@ -9,7 +9,7 @@ import pytest
 import trio
 
 from mcpbridged.bridge.config.settings import ServerConfig
-from mcpbridged.bridge.fleet import Fleet
+from mcpbridged.bridge.daemon.supervisor import Fleet
 from mcpbridged.bridge.log import LineLog
 from mcpbridged.transports.options import Launch
 from mcpbridged.transports.poller import Readiness

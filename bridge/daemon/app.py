@@ -15,23 +15,22 @@ from pathlib import Path
 import attrs
 import trio
 
-from ..transports.http.gate import Gate, WrongCredentials
-from ..transports.http.http1 import Service
-from ..transports.http.listen import CannotListen, Listener, bind_tcp, bind_unix, passed_sockets, serve
-from ..transports.http.quota import HANDSHAKE, NO_HEAD, Quota
-from ..transports.http.refusals import Refusals
-from ..transports.http.routes import Routes, healthz, readyz
-from ..transports.poller import Readiness
-from ..transports.process.cgroup import can_hold, delegated
-from ..transports.process.open_files import fitting, raise_soft_limit
-from ..transports.process.spawner import Spawner
-from ..transports.ticker import Pulse
-from ..validators.bearer import TokenSet
-from ..validators.limits import Limits
-from ..validators.origin import Site
-from .certificates import BadCertificate, Loaded, load
-from .config.addresses import shown_address
-from .config.credentials import (
+from ...transports.http.gate import Gate, WrongCredentials
+from ...transports.http.http1 import Service
+from ...transports.http.listen import CannotListen, Listener, bind_tcp, bind_unix, passed_sockets, serve
+from ...transports.http.quota import HANDSHAKE, NO_HEAD, Quota
+from ...transports.http.refusals import Refusals
+from ...transports.http.routes import Routes, healthz, readyz
+from ...transports.poller import Readiness
+from ...transports.process.cgroup import can_hold, delegated
+from ...transports.process.open_files import fitting, raise_soft_limit
+from ...transports.process.spawner import Spawner
+from ...transports.ticker import Pulse
+from ...validators.bearer import TokenSet
+from ...validators.limits import Limits
+from ...validators.origin import Site
+from ..config.addresses import shown_address
+from ..config.credentials import (
     BOOT,
     PRINCIPAL,
     BadCredential,
@@ -43,19 +42,20 @@ from .config.credentials import (
     runtime_directory,
     state_directory,
 )
-from .config.executable import found_program, why_not_found
-from .config.helper_programs import Helpers
-from .config.schema import BadConfig, plan, resolved
-from .config.settings import READY, Settings
-from .config.trust import replaceable_places
-from .control import Control
-from .core.exit_codes import EX_CONFIG, EX_OK, EX_SOFTWARE, EX_TEMPFAIL, EX_UNAVAILABLE
-from .fleet import Changes, Fleet, rights_of
-from .log import LineLog, escaped
-from .notify import Notifier
-from .runtime.era_store import EraFacts
-from .runtime.threads import off_loop
+from ..config.executable import found_program, why_not_found
+from ..config.helper_programs import Helpers
+from ..config.schema import BadConfig, plan, resolved
+from ..config.settings import READY, Settings
+from ..config.trust import replaceable_places
+from ..core.exit_codes import EX_CONFIG, EX_OK, EX_SOFTWARE, EX_TEMPFAIL, EX_UNAVAILABLE
+from ..log import LineLog, escaped
+from ..runtime.era_store import EraFacts
+from ..runtime.threads import off_loop
+from .certificates import BadCertificate, Loaded, load
+from .control_api import Control
+from .sd_notify import Notifier
 from .status import Status, status
+from .supervisor import Changes, Fleet, rights_of
 from .surroundings import Surroundings, surroundings
 
 _OUR_UMASK = 0o077

@@ -10,7 +10,7 @@ from typing import Final
 
 import msgspec
 
-from .config.child_environment import secrets_of
+from ..config.child_environment import secrets_of
 
 # The value of a variable that seems to hold a secret.
 HIDDEN: Final = "[secret]"

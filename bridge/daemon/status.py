@@ -7,12 +7,12 @@ from pathlib import Path
 import msgspec
 import trio
 
-from ..transports.http.quota import Quota
-from ..transports.http.refusals import Refusals
+from ...transports.http.quota import Quota
+from ...transports.http.refusals import Refusals
+from ..core.era_cache import LEGACY, MODERN
+from ..runtime.server import LocalServer
 from .certificates import Loaded
-from .core.era_cache import LEGACY, MODERN
-from .fleet import Fleet
-from .runtime.server import LocalServer
+from .supervisor import Fleet
 
 _PAGE = os.sysconf("SC_PAGE_SIZE")
 

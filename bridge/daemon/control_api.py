@@ -9,15 +9,15 @@ from urllib.parse import parse_qs
 
 import msgspec
 
-from ..transports.endpoints.sse_writer import write_events
-from ..transports.ports import Endpoint, Exchange
-from ..transports.send_queue import Outlet
-from ..validators.limits import Limits
-from ..validators.rejection import INVALID_REQUEST, Rejection
-from .config.settings import CONTROL
-from .fleet import Fleet
-from .runtime.server import LocalServer
+from ...transports.endpoints.sse_writer import write_events
+from ...transports.ports import Endpoint, Exchange
+from ...transports.send_queue import Outlet
+from ...validators.limits import Limits
+from ...validators.rejection import INVALID_REQUEST, Rejection
+from ..config.settings import CONTROL
+from ..runtime.server import LocalServer
 from .status import Status
+from .supervisor import Fleet
 from .surroundings import Surroundings
 
 _JSON: Final = b"application/json"

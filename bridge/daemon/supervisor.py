@@ -10,18 +10,18 @@ from typing import Final
 import attrs
 import trio
 
-from ..transports.endpoints.http_sse import SharedMessagePost
-from ..transports.http.routes import endpoints
-from ..transports.options import Paths
-from ..transports.poller import Readiness
-from ..transports.ports import Endpoint
-from ..transports.process.spawner import Spawner
-from .config.settings import ALL, WRAPPED, ServerConfig, Settings, TokenConfig
-from .core.aggregate_members import Membership, line
-from .log import LineLog
-from .runtime.era_store import EraFacts
-from .runtime.server import LocalServer
-from .runtime.server_log import Record
+from ...transports.endpoints.http_sse import SharedMessagePost
+from ...transports.http.routes import endpoints
+from ...transports.options import Paths
+from ...transports.poller import Readiness
+from ...transports.ports import Endpoint
+from ...transports.process.spawner import Spawner
+from ..config.settings import ALL, WRAPPED, ServerConfig, Settings, TokenConfig
+from ..core.aggregate_members import Membership, line
+from ..log import LineLog
+from ..runtime.era_store import EraFacts
+from ..runtime.server import LocalServer
+from ..runtime.server_log import Record
 
 # After a fault of ours, how long before the server is served again, in seconds.
 _AFTER_FAULT: Final = 1.0

@@ -16,8 +16,8 @@ from typing import Final
 
 import attrs
 
-from ..transports.http.listen import KeyIsEncrypted, tls_context
-from ..validators.x509 import Block, Certificate, blocks, read_certificate
+from ...transports.http.listen import KeyIsEncrypted, tls_context
+from ...validators.x509 import Block, Certificate, blocks, read_certificate
 
 # Of a file of certificates or a key; a chain has a few KiB.
 _LARGEST: Final = 1024 * 1024
