@@ -440,7 +440,7 @@ def modules(work: Path) -> int:
     system = ours(work)
     program = (
         "import sys, threading\n"
-        "from mcpbridged.bridge.cli import main\n"
+        "from mcpbridged.bridge.commands.wrapper import main\n"
         "t = threading.Timer(1.5, lambda: print('modules', len(sys.modules), file=sys.stderr, flush=True))\n"
         "t.daemon = True; t.start(); main()"
     )

@@ -51,7 +51,7 @@ def measured() -> None:
 
     run = trio.run
     trio.run = lambda *args, **more: run(*args, instruments=[Meter()], **more)  # type: ignore[assignment]
-    from mcpbridged.bridge.cli import main  # noqa: PLC0415
+    from mcpbridged.bridge.commands.wrapper import main  # noqa: PLC0415
 
     sys.argv[:] = ["mcp-bridge", *sys.argv[3:]]
     sys.exit(main())

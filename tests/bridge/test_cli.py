@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from mcpbridged.bridge import cli, command_parser
-from mcpbridged.bridge.cli import read_arguments
+from mcpbridged.bridge.commands import parser, wrapper
+from mcpbridged.bridge.commands.wrapper import read_arguments
 from mcpbridged.transports.options import Paths
 from mcpbridged.validators.limits import Limits
 
@@ -100,7 +100,7 @@ def test_the_help_names_every_command(capsys):
         read_arguments(["--help"], HERE)
     assert caught.value.code == 0
     shown = capsys.readouterr().out
-    for name, does in command_parser.COMMANDS.items():
+    for name, does in parser.COMMANDS.items():
         assert f"  {name:<15}{does}" in shown
 
 
@@ -193,7 +193,7 @@ def test_a_value_that_no_environment_can_hold_is_refused(capsys, tmp_path, conte
 def test_version_and_help(capsys):
     for flag, told in (("--version", "mcp-bridge 0."), ("--help", "--stdio")):
         with pytest.raises(SystemExit) as caught:
-            cli.main([flag])
+            wrapper.main([flag])
         assert caught.value.code == 0
         assert told in capsys.readouterr().out
 
@@ -201,7 +201,7 @@ def test_version_and_help(capsys):
 def test_a_program_that_is_not_there_ends_with_69(capsys, monkeypatch, tmp_path):
     monkeypatch.setenv("XDG_RUNTIME_DIR", os.fspath(tmp_path))
     with pytest.raises(SystemExit) as caught:
-        cli.main(["--stdio", "no-such-program", "--port", "0"])
+        wrapper.main(["--stdio", "no-such-program", "--port", "0"])
     assert caught.value.code == 69
     assert "no-such-program" in capsys.readouterr().err
 
@@ -215,7 +215,7 @@ def test_a_program_that_cannot_be_executed_is_not_said_to_be_missing(
     program.write_text("#!/bin/sh\n")
     program.chmod(mode)
     with pytest.raises(SystemExit) as caught:
-        cli.main(["--stdio", f"{program if told else tmp_path}", "--port", "0"])
+        wrapper.main(["--stdio", f"{program if told else tmp_path}", "--port", "0"])
     assert caught.value.code == 69
     assert (f"'{program}' {told}" if told else f"'{tmp_path}' is a directory") in capsys.readouterr().err
 
@@ -225,7 +225,7 @@ def test_a_certificate_that_is_none_ends_with_78(capsys, monkeypatch, tmp_path):
     (tmp_path / "c").write_text("nonsense")
     for key in ("c", "missing"):
         with pytest.raises(SystemExit) as caught:
-            cli.main(
+            wrapper.main(
                 [
                     "--stdio",
                     "cat",
@@ -246,7 +246,7 @@ def test_a_certificate_that_is_none_ends_with_78(capsys, monkeypatch, tmp_path):
 def test_the_minted_token_is_private(capsys, monkeypatch, tmp_path):
     monkeypatch.setenv("XDG_STATE_HOME", os.fspath(tmp_path))
     with pytest.raises(SystemExit):
-        cli.main(["--stdio", "cat", "--port", "0", "--tls-cert", "/no", "--tls-key", "/no"])
+        wrapper.main(["--stdio", "cat", "--port", "0", "--tls-cert", "/no", "--tls-key", "/no"])
     token = tmp_path / "mcp-bridge" / "token"
     assert stat.S_IMODE(token.stat().st_mode) == 0o600
     assert stat.S_IMODE(token.parent.stat().st_mode) == 0o700
@@ -255,7 +255,7 @@ def test_the_minted_token_is_private(capsys, monkeypatch, tmp_path):
 
 def test_the_commands_of_a_person_load_no_event_loop():
     found = subprocess.run(
-        [sys.executable, "-c", "import sys, mcpbridged.bridge.door; print(*sys.modules)"],
+        [sys.executable, "-c", "import sys, mcpbridged.bridge.commands.dispatch; print(*sys.modules)"],
         capture_output=True,
         text=True,
         check=True,

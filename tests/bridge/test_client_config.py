@@ -6,7 +6,7 @@ import tomllib
 
 import pytest
 
-from mcpbridged.bridge.client_config import CLIENTS, TOKEN_VARIABLE, client_config, connecting
+from mcpbridged.bridge.commands.client_config import CLIENTS, TOKEN_VARIABLE, client_config, connecting
 
 URL = "http://127.0.0.1:8808/servers/git/mcp"
 HEADERS = {"Authorization": "Bearer TOKEN"}

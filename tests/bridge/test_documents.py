@@ -15,14 +15,14 @@ import attrs
 import msgspec
 import pytest
 
-from mcpbridged.bridge import door
-from mcpbridged.bridge.command_parser import COMMANDS
+from mcpbridged.bridge.commands import dispatch
+from mcpbridged.bridge.commands.parser import COMMANDS
+from mcpbridged.bridge.commands.wrapper_options import options_parser
 from mcpbridged.bridge.config import schema
 from mcpbridged.bridge.config.child_environment import GROUPS, LOADERS, STEERING, USUAL_GROUPS
 from mcpbridged.bridge.core import exit_codes
 from mcpbridged.bridge.daemon.status import ServerStatus, Status
 from mcpbridged.bridge.redaction import SHORTEST_SECRET
-from mcpbridged.bridge.wrapper_options import options_parser
 from mcpbridged.validators.limits import Limits
 
 ROOT = Path(__file__).parent.parent.parent
@@ -39,7 +39,7 @@ SECTIONS = {
 
 
 def commands():
-    [action] = [action for action in door.parser()._actions if isinstance(action.choices, dict)]
+    [action] = [action for action in dispatch.parser()._actions if isinstance(action.choices, dict)]
     return action.choices
 
 

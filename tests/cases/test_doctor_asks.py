@@ -9,9 +9,9 @@ import threading
 
 import pytest
 
-from mcpbridged.bridge.asking import ask
+from mcpbridged.bridge.commands.control_client import ask
+from mcpbridged.bridge.commands.threads import side_by_side
 from mcpbridged.bridge.config import schema
-from mcpbridged.bridge.side_by_side import side_by_side
 
 from ..e2e.bridge_process import EXAMPLE, PROGRAM
 from ..e2e.daemon_process import Daemon, write_config

@@ -12,7 +12,7 @@ import urllib.request
 
 import pytest
 
-from mcpbridged.bridge.asking import ask
+from mcpbridged.bridge.commands.control_client import ask
 
 from ..e2e.bridge_process import EXAMPLE, PROGRAM
 from ..e2e.daemon_process import Daemon, Manager, daemon, write_config

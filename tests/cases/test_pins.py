@@ -9,7 +9,7 @@ from pathlib import Path
 import attrs
 import pytest
 
-from mcpbridged.bridge import door
+from mcpbridged.bridge.commands import dispatch
 from mcpbridged.bridge.config.command_files import files_of
 from mcpbridged.bridge.config.settings import ServerConfig
 from mcpbridged.bridge.runtime.pinning import Approval, NotApproved
@@ -185,7 +185,7 @@ def test_r18_approve_warns_loudly(tmp_path, capsys, place):
         "[servers.a]\ncommand = ['npx', 'x']\n[servers.b]\ncommand = ['python3', 's.py', 'data.db']\n"
     )
     here = {"PATH": str(place.parent / "bin"), "HOME": str(tmp_path), "XDG_RUNTIME_DIR": str(tmp_path)}
-    assert door.command(["approve", "a", "b", "--config", str(path)], here) == 0
+    assert dispatch.command(["approve", "a", "b", "--config", str(path)], here) == 0
     said = capsys.readouterr().err
     assert "warning: a: what npx goes on to run is not known" in said
     assert f"b: {place / 'data.db'} is taken for data" in said

@@ -8,8 +8,8 @@ import threading
 
 import pytest
 
-from mcpbridged.bridge import asking, door
-from mcpbridged.bridge.asking import NoDaemon
+from mcpbridged.bridge.commands import control_client, dispatch
+from mcpbridged.bridge.commands.control_client import NoDaemon
 
 from ..e2e.bridge_process import EXAMPLE, PROGRAM
 from ..e2e.daemon_process import daemon
@@ -72,7 +72,7 @@ def commands(tmp_path, capsys, text):
     here = {"PATH": os.environ["PATH"], "HOME": str(tmp_path), "XDG_RUNTIME_DIR": str(tmp_path)}
     results = []
     for words in (["config", "check"], ["doctor"]):
-        code = door.command([*words, "--config", str(path)], here)
+        code = dispatch.command([*words, "--config", str(path)], here)
         said = capsys.readouterr()
         results.append((code, said.out + said.err))
     return results
@@ -216,7 +216,7 @@ def test_r17_the_socket_of_root_and_our_own_are_good(tmp_path, monkeypatch):
         listening.listen()
         for uid in (os.geteuid(), 4711):
             monkeypatch.setattr(os, "geteuid", lambda uid=uid: uid)
-            connection = asking._UnixConnection(path, 5)
+            connection = control_client._UnixConnection(path, 5)
             if uid == 4711 and os.stat(path).st_uid:
                 with pytest.raises(NoDaemon):
                     connection.connect()

@@ -19,7 +19,7 @@ import trio
 import trio_websocket
 import trustme
 
-from mcpbridged.bridge.asking import follow
+from mcpbridged.bridge.commands.control_client import follow
 
 from .bridge_process import EXAMPLE, PROGRAM, Bridge
 from .daemon_process import Daemon, Manager, child, daemon, write_config

@@ -11,7 +11,7 @@ import pytest
 from conftest import PROGRAM, STATE, await_ready, children_of, environment, eventually_none, start
 from wire import PATIENCE, connect
 
-from mcpbridged.bridge.cli import read_arguments
+from mcpbridged.bridge.commands.wrapper import read_arguments
 
 ROOT = os.geteuid() == 0
 START = ("--allow-root", "--port", "0")

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from .log import escaped
+from ..log import escaped
 
 
 def table(columns: Sequence[str], rows: Sequence[Sequence[object]]) -> str:

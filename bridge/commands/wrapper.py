@@ -11,14 +11,14 @@ import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Final, NoReturn
 
-from .command_parser import COMMANDS, Parser, form_of
-from .config.addresses import BadAddress, NotLoopback, check_loopback
-from .core.exit_codes import EX_CONFIG, EX_INTERRUPTED
+from ..config.addresses import BadAddress, NotLoopback, check_loopback
+from ..core.exit_codes import EX_CONFIG, EX_INTERRUPTED
+from .parser import COMMANDS, Parser, form_of
 from .wrapper_options import OUTPUTS, options_parser
 
 if TYPE_CHECKING:
-    from ..validators.limits import Limits
-    from .config.settings import Settings
+    from ...validators.limits import Limits
+    from ..config.settings import Settings
 
 _STDERR: Final = 2
 
@@ -29,15 +29,15 @@ def main(argv: Sequence[str] | None = None) -> NoReturn:
     arguments = sys.argv[1:] if argv is None else list(argv)
     try:
         if form_of(arguments) == "json":
-            from .log import LineLog  # noqa: PLC0415 - the others need no log so early
+            from ..log import LineLog  # noqa: PLC0415 - the others need no log so early
 
             LineLog(form="json").take_over()
         if arguments and arguments[0] in COMMANDS:
-            from .door import command  # noqa: PLC0415 - see the module's docstring
+            from .dispatch import command  # noqa: PLC0415 - see the module's docstring
 
             sys.exit(command(arguments, dict(os.environ)))
         settings = read_arguments(arguments, dict(os.environ))
-        from .daemon.app import run  # noqa: PLC0415 - see the module's docstring
+        from ..daemon.app import run  # noqa: PLC0415 - see the module's docstring
 
         sys.exit(run(settings, dict(os.environ)))
     except KeyboardInterrupt:  # so early that nothing has begun
@@ -99,9 +99,9 @@ def _parsed(parser: Parser, arguments: list[str]) -> argparse.Namespace:
 def _settings(
     parser: Parser, given: argparse.Namespace, command: tuple[str, ...], environment: dict[str, str]
 ) -> "Settings":
-    from ..transports.options import Launch, Paths, is_discovery, spellings  # noqa: PLC0415 - see the module's docstring
-    from .config.child_environment import BadEnvironment, child_environment, withheld  # noqa: PLC0415
-    from .config.settings import READY, WRAPPED, ServerConfig, Settings  # noqa: PLC0415
+    from ...transports.options import Launch, Paths, is_discovery, spellings  # noqa: PLC0415 - see the module's docstring
+    from ..config.child_environment import BadEnvironment, child_environment, withheld  # noqa: PLC0415
+    from ..config.settings import READY, WRAPPED, ServerConfig, Settings  # noqa: PLC0415
 
     _check_host(parser, given.host)
     if bool(given.tls_cert) != bool(given.tls_key):
@@ -178,8 +178,8 @@ def _check_host(parser: Parser, host: str) -> None:
 
 
 def _limits(parser: Parser, changes: list[str], session_timeout: int | None) -> "Limits":
-    from ..validators.limits import Limits  # noqa: PLC0415 - see the module's docstring
-    from .config.settings import BadLimit, changed_limits  # noqa: PLC0415
+    from ...validators.limits import Limits  # noqa: PLC0415 - see the module's docstring
+    from ..config.settings import BadLimit, changed_limits  # noqa: PLC0415
 
     values = dict(_change(change) for change in changes)
     if session_timeout is not None:

@@ -21,26 +21,26 @@ from urllib.parse import quote
 import attrs
 import msgspec
 
-from ..validators import stateless_request
+from ...validators import stateless_request
+from ..config import schema
+from ..config.addresses import BadAddress, NotOurs, shown_address
+from ..config.child_environment import named
+from ..config.credentials import BOOT, BadCredential, new_token, read_secret, read_token, rotate_token
+from ..config.helper_programs import Helpers
+from ..config.import_clients import BadImport, import_servers
+from ..config.schema import BadConfig
+from ..config.settings import AGGREGATE, ALL, CONTROL, ServerConfig, Settings
+from ..config.trust import replaceable_of, replaceable_places
+from ..core.exit_codes import EX_CONFIG, EX_FAILED, EX_INTERRUPTED, EX_OK, EX_UNAVAILABLE, EX_USAGE
+from ..log import LineLog, escaped, tell
+from ..runtime.pinning import Approval, NotApproved, Subject
 from . import doctor
-from .asking import NoDaemon, Refused, ask, call, follow, result_of
 from .client_config import CLIENTS, client_config, connecting
-from .command_parser import COMMANDS, Parser, form_of
 from .completion import SHELLS, completion
-from .config import schema
-from .config.addresses import BadAddress, NotOurs, shown_address
-from .config.child_environment import named
-from .config.credentials import BOOT, BadCredential, new_token, read_secret, read_token, rotate_token
-from .config.helper_programs import Helpers
-from .config.import_clients import BadImport, import_servers
-from .config.schema import BadConfig
-from .config.settings import AGGREGATE, ALL, CONTROL, ServerConfig, Settings
-from .config.trust import replaceable_of, replaceable_places
-from .core.exit_codes import EX_CONFIG, EX_FAILED, EX_INTERRUPTED, EX_OK, EX_UNAVAILABLE, EX_USAGE
-from .log import LineLog, escaped, tell
+from .control_client import NoDaemon, Refused, ask, call, follow, result_of
+from .parser import COMMANDS, Parser, form_of
 from .running_daemon import Place, locate, not_in_path
-from .runtime.pinning import Approval, NotApproved, Subject
-from .showing import table
+from .table import table
 from .wrapper_options import options_parser
 
 # The commands that work with the file of the running daemon. The others need no more of a file than where its socket is.
@@ -193,7 +193,7 @@ def _say(text: str) -> None:
 
 
 def _serve(given: argparse.Namespace, path: Path, environment: Mapping[str, str]) -> int:
-    from .daemon.app import run  # noqa: PLC0415 - the other commands need no event loop
+    from ..daemon.app import run  # noqa: PLC0415 - the other commands need no event loop
 
     log = LineLog(form=given.log_format or schema.log_format_of(path))
     log.take_over()
@@ -490,7 +490,7 @@ def _config(given: argparse.Namespace, path: Path, _environment: Mapping[str, st
         case "schema":
             _say(json.dumps(schema.json_schema(), indent=2))
         case "check":
-            from .daemon.app import check  # noqa: PLC0415 - the other commands need no event loop
+            from ..daemon.app import check  # noqa: PLC0415 - the other commands need no event loop
 
             settings = _resolved(path, given.place.environment)
             faults = [f"{path}: servers.{one.name}: {one.fault}" for one in settings.servers if one.fault]

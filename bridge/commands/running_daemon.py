@@ -13,11 +13,11 @@ from typing import Final
 import attrs
 import msgspec
 
-from .asking import NoDaemon, Refused, ask
-from .config import schema
-from .config.schema import BadConfig
-from .config.settings import CONTROL
-from .daemon.surroundings import HIDDEN, Surroundings
+from ..config import schema
+from ..config.schema import BadConfig
+from ..config.settings import CONTROL
+from ..daemon.surroundings import HIDDEN, Surroundings
+from .control_client import NoDaemon, Refused, ask
 
 # How long a daemon may take to describe itself, in seconds; a command goes on without it.
 _PATIENCE: Final = 3.0

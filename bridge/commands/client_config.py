@@ -7,7 +7,7 @@ from typing import Any, Final
 
 import attrs
 
-from .config.import_clients import toml_string
+from ..config.import_clients import toml_string
 
 # Codex takes no token in its file, only the name of a variable that holds it.
 TOKEN_VARIABLE: Final = "MCP_BRIDGE_TOKEN"  # noqa: S105 - a name, not a token

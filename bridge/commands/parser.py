@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from itertools import pairwise
 from typing import Final, NoReturn
 
-from .core.exit_codes import EX_USAGE
+from ..core.exit_codes import EX_USAGE
 
 # What the first word may be, and what it does.
 COMMANDS: Final = {
@@ -41,7 +41,7 @@ class Parser(argparse.ArgumentParser):
     def give_up(self, code: int, reason: str, hint: str = "") -> NoReturn:
         """Leave with this code, and say why."""
         if self.form == "json":
-            from .log import LineLog  # noqa: PLC0415 - only where something is wrong
+            from ..log import LineLog  # noqa: PLC0415 - only where something is wrong
 
             LineLog(form=self.form).always("error", "cannot_start", reason, reason=reason, code=code)
             self.exit(code)

@@ -9,8 +9,8 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, Final, cast
 
-from ..validators import stateless_request
-from .config.addresses import NotOurs, check_listener
+from ...validators import stateless_request
+from ..config.addresses import NotOurs, check_listener
 
 # An answer that takes longer than this has got lost, in seconds; a call of a tool may take as long as it likes.
 _PATIENCE: Final = 30.0

@@ -10,7 +10,7 @@ import re
 from collections.abc import Iterator
 from typing import Final, NamedTuple
 
-from .oversize import Collector, Oversize
+from .bounded_lines import Collector, Oversize
 
 NORMAL: Final = 1000
 GOING_AWAY: Final = 1001

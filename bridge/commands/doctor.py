@@ -15,21 +15,21 @@ from typing import TYPE_CHECKING, Any, Final
 
 import attrs
 
-from .asking import NoDaemon, Refused, ask, call, result_of
-from .config import schema
-from .config.child_environment import named
-from .config.credentials import BOOT, BadCredential, default_token, directory_in
-from .config.executable import found_program, why_no_script
-from .config.helper_programs import Helpers
-from .config.schema import BadConfig
-from .config.settings import CONTROL, ServerConfig, Settings
-from .config.trust import replaceable_of, replaceable_places
+from ..config import schema
+from ..config.child_environment import named
+from ..config.credentials import BOOT, BadCredential, default_token, directory_in
+from ..config.executable import found_program, why_no_script
+from ..config.helper_programs import Helpers
+from ..config.schema import BadConfig
+from ..config.settings import CONTROL, ServerConfig, Settings
+from ..config.trust import replaceable_of, replaceable_places
+from ..runtime.pinning import Approval, NotApproved
+from .control_client import NoDaemon, Refused, ask, call, result_of
 from .running_daemon import Place, locate, not_in_path
-from .runtime.pinning import Approval, NotApproved
-from .side_by_side import side_by_side
+from .threads import side_by_side
 
 if TYPE_CHECKING:  # which loads the event loop
-    from .daemon.certificates import Loaded
+    from ..daemon.certificates import Loaded
 
 GOOD: Final = "good"
 DOUBTFUL: Final = "doubtful"
@@ -76,7 +76,7 @@ def examine(
     `environment` is that of this shell. `progress` is called on other threads.
     """
     yield from _machine(environment)
-    from .daemon.app import check  # noqa: PLC0415 - which needs the event loop
+    from ..daemon.app import check  # noqa: PLC0415 - which needs the event loop
 
     place = place or locate(path, environment)
     try:

@@ -19,13 +19,13 @@ from urllib.parse import quote
 import attrs
 import trio
 
-from ..validators.limits import Limits
-from . import client_frames
-from .asking import NoDaemon, Refused, reason_in
-from .config.addresses import BadAddress, check_listener, websocket_of
-from .log import escaped, tell
-from .oversize import Lines, Oversize
-from .reconnection import Effect, Reconnection, Say, ToClient, one_line
+from ...validators.limits import Limits
+from ..config.addresses import BadAddress, check_listener, websocket_of
+from ..log import escaped, tell
+from . import connect_websocket
+from .bounded_lines import Lines, Oversize
+from .connect_requests import Effect, Reconnection, Say, ToClient, one_line
+from .control_client import NoDaemon, Refused, reason_in
 
 Stream = trio.SocketStream | trio.SSLStream[trio.SocketStream]
 # A stream on which a WebSocket is open, and what has come behind the handshake.
@@ -147,7 +147,7 @@ async def _handshake(place: Place, patience: float) -> _Open:
     try:
         with trio.fail_after(patience):
             return stream, await _opened(stream, place)
-    except client_frames.BadPeer as fault:
+    except connect_websocket.BadPeer as fault:
         reason: NoDaemon | Refused = _as_failure(f"{place.name} {fault}")
     except trio.TooSlowError:
         reason = NoDaemon(f"{place.name} has not answered the handshake within {patience:g} s")
@@ -170,12 +170,12 @@ def _as_failure(text: str) -> NoDaemon | Refused:
 
 async def _opened(stream: Stream, place: Place) -> bytes:
     """Open the WebSocket and return what has come after the handshake. Raises BadPeer, NoDaemon and Refused."""
-    key = client_frames.new_key()
+    key = connect_websocket.new_key()
     # A daemon that refuses the connection has answered and closed it already.
     with contextlib.suppress(trio.BrokenResourceError):
-        await stream.send_all(client_frames.opening(place.host, place.path, key, place.token))
+        await stream.send_all(connect_websocket.opening(place.host, place.path, key, place.token))
     data = b""
-    while (found := client_frames.read_answer(data)) is None:
+    while (found := connect_websocket.read_answer(data)) is None:
         more = await stream.receive_some(_READ)
         if not more:
             raise trio.BrokenResourceError
@@ -183,11 +183,11 @@ async def _opened(stream: Stream, place: Place) -> bytes:
     answer, rest = found
     if answer.status != http.client.SWITCHING_PROTOCOLS:
         await _refuse(stream, place, answer, rest)
-    client_frames.check_opened(answer, key)
+    connect_websocket.check_opened(answer, key)
     return rest
 
 
-async def _refuse(stream: Stream, place: Place, answer: client_frames.Answer, body: bytes) -> NoReturn:
+async def _refuse(stream: Stream, place: Place, answer: connect_websocket.Answer, body: bytes) -> NoReturn:
     size = answer.headers.get("content-length", "")
     wanted = min(int(size), _BODY) if size.isascii() and size.isdecimal() and len(size) < 9 else _BODY
     with trio.move_on_after(_BODY_SECONDS), contextlib.suppress(trio.BrokenResourceError):
@@ -215,7 +215,7 @@ class _Wire:
 
     async def send_text(self, text: bytes) -> None:
         """Send a message."""
-        await self.send(client_frames.text_frame(text, secret=self._secret))
+        await self.send(connect_websocket.text_frame(text, secret=self._secret))
 
     async def send(self, frame: bytes) -> None:
         """Send a frame."""
@@ -282,7 +282,7 @@ class _Carrier:
         unwritten, self._unwritten = self._unwritten, []
         await self._perform(self._client.ended(self._ending, unwritten))
         if self._wire is not None:
-            await self._wire.send(client_frames.close_frame(client_frames.NORMAL))
+            await self._wire.send(connect_websocket.close_frame(connect_websocket.NORMAL))
             await trio.aclose_forcefully(self._wire.stream)
 
     async def _perform(self, effects: Iterable[Effect]) -> None:
@@ -440,34 +440,38 @@ class _Carrier:
     async def _to_stdout(self, data: bytes | bytearray) -> _Lost:
         assert self._wire is not None  # noqa: S101 - it was just made
         name, stream = self._place.name, self._wire.stream
-        frames = client_frames.ServerFrames(_UNLIMITED if self._place.unix else self._limits.line)
+        frames = connect_websocket.ServerFrames(_UNLIMITED if self._place.unix else self._limits.line)
         try:
             while True:
                 for event in frames.feed(data):
-                    if isinstance(event, client_frames.Closed):
+                    if isinstance(event, connect_websocket.Closed):
                         return self._closed(event)
                     self._carried = True
                     await self._handle(event)
                 data = await stream.receive_some(_READ)
                 if not data:
                     break
-        except client_frames.BadPeer as fault:
+        except connect_websocket.BadPeer as fault:
             return _Lost(f"{name} {fault}")
         except (trio.BrokenResourceError, trio.ClosedResourceError):
             pass
         return _Lost(f"{name} has closed the connection", in_order=self._place.unix is not None)
 
-    def _closed(self, event: client_frames.Closed) -> _Lost:
-        in_order = event.code in (client_frames.NORMAL, client_frames.GOING_AWAY, client_frames.NO_CODE)
+    def _closed(self, event: connect_websocket.Closed) -> _Lost:
+        in_order = event.code in (
+            connect_websocket.NORMAL,
+            connect_websocket.GOING_AWAY,
+            connect_websocket.NO_CODE,
+        )
         why = f": {' '.join(event.reason.split())}" if event.reason else ""
         return _Lost(
             f"{self._place.name} has closed the connection with the code {event.code}{why}", in_order=in_order
         )
 
-    async def _handle(self, event: bytes | Oversize | client_frames.Ping) -> None:
-        if isinstance(event, client_frames.Ping):
+    async def _handle(self, event: bytes | Oversize | connect_websocket.Ping) -> None:
+        if isinstance(event, connect_websocket.Ping):
             if self._wire is not None:
-                await self._wire.send(client_frames.pong_frame(event.payload))
+                await self._wire.send(connect_websocket.pong_frame(event.payload))
         elif isinstance(event, Oversize):
             limit, key = self._limits.line, "limits.line"
             await self._perform(self._client.too_large(event, limit, key, from_client=False))

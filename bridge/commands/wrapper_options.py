@@ -6,9 +6,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
-from .command_parser import COMMANDS, Parser
-from .config.addresses import BadAddress, check_host, check_origin, check_path
-from .core.era_cache import CHOICES
+from ..config.addresses import BadAddress, check_host, check_origin, check_path
+from ..core.era_cache import CHOICES
+from .parser import COMMANDS, Parser
 
 _LEVELS: Final = ("debug", "info", "warning", "error", "none")
 # What supergateway calls the transports, and which of our paths each leaves switched on.
