@@ -14,7 +14,7 @@ from ...validators.jsonrpc import Message, Request
 
 if TYPE_CHECKING:
     from .attribution import Client
-    from .multiplexer import Asked
+    from .requests import Asked
 
 
 class ToClient(msgspec.Struct, frozen=True):

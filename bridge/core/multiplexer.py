@@ -10,7 +10,7 @@ Invariant I7: a request that was handed to the server ends in exactly one answer
 
 from collections.abc import Container, Iterable, Mapping
 from functools import partial
-from typing import Final, NamedTuple
+from typing import Final
 
 import msgspec
 
@@ -33,14 +33,14 @@ from ...validators.rejection import (
     TIMEOUT,
     Rejection,
 )
-from ...validators.stateless_request import NAMED, Envelope, Mirror
+from ...validators.stateless_request import NAMED, Mirror
 from . import errors, extensions, input_over
 from .abandoned_requests import Unawaited
-from .access_policy import EVERYTHING, Choice
-from .attribution import INTERACTIVE, Client
+from .attribution import INTERACTIVE
 from .call_timeouts import Patience
 from .effects import CANCELLED, OK, Contradiction, Done, Note, Revive, ToClient, ToServer, failed_with
 from .request_state import Seal, binding
+from .requests import Asked
 
 # What the modern era has taken out; a server that still knows it must not be asked (digest 3.3).
 _GONE: Final = frozenset(
@@ -65,25 +65,6 @@ _INPUT_REQUIRED: Final = b'"input_required"'
 Tools = dict[str, tuple[Mirror, ...] | Rejection]
 Effect = ToServer | ToClient | Revive | Contradiction | Done | Note
 Effects = Iterable[Effect]
-
-
-class Asked(NamedTuple):
-    """One request of one caller. `headers` are None where the transport has none to mirror (WebSocket, pipes).
-
-    With `since`, a time that means something to the shell only, the request ends with `Done`.
-    """
-
-    principal: str
-    request: Request
-    envelope: Envelope
-    headers: Mapping[str, str] | None
-    outlet: object
-    pipe: bool  # whether more than one answer goes to the outlet
-    choice: Choice = EVERYTHING  # what there is for the principal
-    since: float | None = None
-    client: Client = Client("")  # the client program that sent it
-    caller: object = None  # where it came from, as the shell knows it
-    moved: bool = False  # whether it was sent to a server that turned out to be of another era
 
 
 class _Tools:

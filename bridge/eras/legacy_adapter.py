@@ -47,7 +47,7 @@ from .rules_legacy_to_modern import Profile
 from .subscriptions import LISTS, Listening
 
 if TYPE_CHECKING:
-    from ..core.multiplexer import Asked
+    from ..core.requests import Asked
 
 # How long other input requests of the same call may follow the first and still go out with it (seconds).
 GATHERING: Final = 0.015

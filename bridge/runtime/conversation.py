@@ -41,7 +41,7 @@ from ..core.effects import (
 )
 from ..core.errors import fault_text
 from ..core.legacy_session import REVIVING, Abandon, Effect, EndStream, Session, Stream, ToChild, ToUpstream
-from ..core.multiplexer import Asked
+from ..core.requests import Asked
 from ..core.shared_upstream import Front
 from .message_reader import INVALID_RESPONSE, Hearing
 from .multiplexed_process import Desk

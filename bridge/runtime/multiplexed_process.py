@@ -35,7 +35,8 @@ from ..core.effects import (
     failed_with,
 )
 from ..core.errors import fault_text
-from ..core.multiplexer import Asked, Effect, Relay
+from ..core.multiplexer import Effect, Relay
+from ..core.requests import Asked
 from ..core.shared_upstream import Front
 from ..eras.legacy_adapter import ToLegacy
 from .message_reader import INVALID_RESPONSE, Hearing

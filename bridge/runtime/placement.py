@@ -21,7 +21,7 @@ from ..core.aggregate_members import LEFT_OUT, read_left_out
 from ..core.attribution import Client
 from ..core.client_environment import NOTHING, Brought
 from ..core.forwarded_client import in_the_name_of, with_client
-from ..core.multiplexer import Asked
+from ..core.requests import Asked
 from ..eras.rules_legacy_to_modern import Profile, profile_of
 from .multiplexed_process import Desk
 

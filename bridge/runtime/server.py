@@ -43,8 +43,9 @@ from ..core.client_environment import NOTHING, Brought, brought_in
 from ..core.effects import failed_with
 from ..core.era_cache import BELIEVED, EraBook
 from ..core.errors import read_fault
-from ..core.multiplexer import Asked, Relay
+from ..core.multiplexer import Relay
 from ..core.request_state import Seal, binding
+from ..core.requests import Asked
 from ..core.session_table import Registry
 from ..core.shared_upstream import SharedUpstream
 from ..core.start_errors import Output, StartFault
