@@ -17,7 +17,7 @@ sys.path[:0] = [str(ROOT), str(HERE)]
 
 from run import compile_tools, machine  # noqa: E402 - here
 
-from tests.e2e.daemon_process import Daemon, write_config  # noqa: E402 - of the repository
+from tests.support.daemon_process import Daemon, write_config  # noqa: E402 - of the repository
 
 SERVERS, SESSIONS = 10, 1000
 # DESIGN.md section 11: an idle legacy session without its child, in KiB.

@@ -13,12 +13,12 @@ import time
 from pathlib import Path
 
 REPOSITORY = Path(__file__).parents[1]
-sys.path.insert(0, str(REPOSITORY / "tests/cases"))
-sys.path.insert(0, str(REPOSITORY / "tests/hostile"))
+sys.path.insert(0, str(REPOSITORY))
 
 import trustme  # noqa: E402
-from admission_support import KINDS, OVER_TLS, certified, flooded, open_session, trusting  # noqa: E402
-from conftest import running  # noqa: E402
+
+from tests.support.admission import KINDS, OVER_TLS, certified, flooded, open_session, trusting  # noqa: E402
+from tests.support.hostile_bridge import running  # noqa: E402
 
 PAUSE = 0.1
 

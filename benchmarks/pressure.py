@@ -18,15 +18,14 @@ from pathlib import Path
 import trio
 import trustme
 
-sys.path.insert(0, str(Path(__file__).parents[1] / "tests" / "transports"))
+sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from http2_client import Client
+from tests.support import slow_clients
+from tests.support.daemon_process import daemon
+from tests.support.http2_client import Client
+from tests.support.raw_http import INITIALIZE, message
 
-from tests.cases import slow_clients
-from tests.e2e.daemon_process import daemon
-from tests.e2e.raw_http import INITIALIZE, message
-
-SERVER = Path(__file__).parents[1] / "tests/cases/servers/large_output.py"
+SERVER = Path(__file__).parents[1] / "tests/support/servers/large_output.py"
 COMMAND = [sys.executable, "-I", "-S", str(SERVER)]
 MB = 1_000_000
 SHAPES = {

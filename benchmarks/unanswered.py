@@ -17,9 +17,9 @@ import trio_websocket
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from tests.e2e.daemon_process import daemon
+from tests.support.daemon_process import daemon
 
-SERVER = [sys.executable, "-I", "-S", str(Path(__file__).parents[1] / "tests/cases/servers/asking.py")]
+SERVER = [sys.executable, "-I", "-S", str(Path(__file__).parents[1] / "tests/support/servers/asking.py")]
 PATIENCE = 2
 LIMIT = 8
 PREFIX = "io.modelcontextprotocol/"

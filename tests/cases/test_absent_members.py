@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from .lines_support import CARRIERS, WAYS, Way, client, served
+from ..support.lines import CARRIERS, WAYS, Way, client, served
 
 EMPTY = [b"null", b"[]", b"[ ]", b'""']
 RESULT = b'{"content":[],"resultType":"complete"}'

@@ -6,7 +6,7 @@ import threading
 import pytest
 import trustme
 
-from .accept_support import (
+from ..support.accept import (
     BOTH,
     CARRIERS,
     EVENTS,

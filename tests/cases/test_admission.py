@@ -16,9 +16,9 @@ import h2.events
 import pytest
 import trustme
 
-from ..e2e.bridge_process import EXAMPLE, Bridge
-from ..e2e.daemon_process import Daemon, daemon, write_config
-from .admission_support import HEADERS, certified, head_of_reply, open_session, raw, trusting
+from ..support.admission import HEADERS, certified, head_of_reply, open_session, raw, trusting
+from ..support.bridge_process import EXAMPLE, Bridge
+from ..support.daemon_process import Daemon, daemon, write_config
 
 LIMIT = 1_000_000
 

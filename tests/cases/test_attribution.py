@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from ..e2e.daemon_process import daemon
+from ..support.daemon_process import daemon
 
 HERE = Path(__file__).parent
 SERVER = [sys.executable, "-I", "-S", str(HERE / "servers/asking.py")]

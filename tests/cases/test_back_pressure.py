@@ -16,13 +16,13 @@ import pytest
 import trio
 import trio_websocket
 
-from ..e2e.daemon_process import daemon
-from ..e2e.raw_http import INITIALIZE, message
-from .slow_clients import POST, TRANSPORTS, Found, connected, over_http, read_answer
+from ..support.daemon_process import daemon
+from ..support.raw_http import INITIALIZE, message
+from ..support.slow_clients import POST, TRANSPORTS, Found, connected, over_http, read_answer
 
 pytestmark = pytest.mark.anyio
 
-PROGRAM = str(Path(__file__).with_name("servers") / "large_output.py")
+PROGRAM = str(Path(__file__).parents[1] / "support/servers/large_output.py")
 COMMAND = [sys.executable, "-I", "-S", PROGRAM]
 MB = 1_000_000
 # Far longer than the clocks of the server named `strict` (seconds).

@@ -28,8 +28,8 @@ from cryptography.x509.oid import NameOID
 
 from mcpbridged.bridge.daemon.certificates import BadCertificate, load
 
-from ..e2e.bridge_process import EXAMPLE, PROGRAM, Bridge
-from ..e2e.daemon_process import daemon
+from ..support.bridge_process import EXAMPLE, PROGRAM, Bridge
+from ..support.daemon_process import daemon
 
 NOW = datetime.now(UTC).replace(microsecond=0)
 DAY = timedelta(days=1)

@@ -6,15 +6,15 @@ from importlib.metadata import version
 
 import pytest
 
-from .aggregate_support import Modern, aggregate, member
-from .sharing_support import TRANSPORTS, session
+from ..support.aggregate import Modern, aggregate, member
+from ..support.sharing import TRANSPORTS, session
 
 pytestmark = pytest.mark.anyio
 INFO = "io.modelcontextprotocol/clientInfo"
 CURSOR = {"name": "cursor", "version": "1.2.3", "title": "Cursor", "icons": [{"src": "data:,"}]}
 BRIDGE = {"name": "mcp-bridge", "version": version("mcpbridged")}
 SUFFIX = f" (via mcp-bridge {BRIDGE['version']})"
-# The name of a session in `sharing_support`.
+# The name of a session in `tests.support.sharing`.
 SESSION = {"name": "mcp", "version": "0.1.0"}
 SHARES = ("server", "principal")
 MEMBERS = ["own", "joint"]

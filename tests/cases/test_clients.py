@@ -11,9 +11,8 @@ import pytest
 import trio
 import trio_websocket
 
-from ..e2e.daemon_process import child, daemon
 from ..e2e.test_modern_http import request, tool
-from .clients_support import (
+from ..support.clients import (
     ASKABLE,
     INFO,
     Program,
@@ -26,10 +25,11 @@ from .clients_support import (
     text_of,
     wait_until,
 )
+from ..support.daemon_process import child, daemon
 
 pytestmark = pytest.mark.anyio
 
-COMMAND = [sys.executable, "-I", "-S", str(Path(__file__).with_name("servers") / "questioning.py")]
+COMMAND = [sys.executable, "-I", "-S", str(Path(__file__).parents[1] / "support/servers/questioning.py")]
 LEGACY = {"command": COMMAND, "era": "legacy"}
 WIDER = {"elicitation": {"form": {}}, "roots": {}}
 INVALID = {"code": -32602, "message": "Invalid or expired requestState"}

@@ -6,8 +6,8 @@ import subprocess
 
 import pytest
 
-from ..e2e.bridge_process import EXAMPLE, PROGRAM
-from ..e2e.daemon_process import Daemon, write_config
+from ..support.bridge_process import EXAMPLE, PROGRAM
+from ..support.daemon_process import Daemon, write_config
 
 
 @pytest.fixture(scope="module")

@@ -16,13 +16,13 @@ from mcp.client.client import Client
 from mcp.client.stdio import StdioServerParameters, stdio_client
 from mcp.shared.exceptions import MCPError
 
-from ..e2e.bridge_process import EXAMPLE, PROGRAM
-from ..e2e.daemon_process import Daemon, write_config
-from ..e2e.raw_http import INITIALIZE
-from ..e2e.sdk import SDK_WARNINGS
 from ..e2e.test_modern_http import request, tool
+from ..support.bridge_process import EXAMPLE, PROGRAM
+from ..support.daemon_process import Daemon, write_config
+from ..support.raw_http import INITIALIZE
+from ..support.sdk import SDK_WARNINGS
 
-SERVER = [sys.executable, "-I", "-S", str(Path(__file__).with_name("servers") / "counting.py")]
+SERVER = [sys.executable, "-I", "-S", str(Path(__file__).parents[1] / "support/servers/counting.py")]
 PATIENCE = 20
 CAPABLE = {**INITIALIZE, "capabilities": {"roots": {}}}
 READY = {"jsonrpc": "2.0", "method": "notifications/initialized"}

@@ -7,12 +7,12 @@ from contextlib import ExitStack
 
 import pytest
 
-from ..e2e.bridge_process import EXAMPLE, PROGRAM
-from ..e2e.daemon_process import child, daemon
 from ..e2e.test_connect import ask, open_process, started
 from ..e2e.test_modern_http import request, tool
-from ..hostile.wire import BINARY, PING
-from .connect_support import REQUEST, peer, run
+from ..support.bridge_process import EXAMPLE, PROGRAM
+from ..support.connect import REQUEST, peer, run
+from ..support.daemon_process import child, daemon
+from ..support.wire import BINARY, PING
 
 ANSWER = {"jsonrpc": "2.0", "id": 1, "result": {"tools": []}}
 

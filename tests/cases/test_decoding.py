@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from .loop_budget_support import raw_answer, running
+from ..support.loop_budget import raw_answer, running
 
 # The payload's bytes stand in the message before the payload, and Python's json.dumps writes spaces.
 ANSWERS = [

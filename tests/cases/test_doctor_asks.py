@@ -13,8 +13,8 @@ from mcpbridged.bridge.commands.control_client import ask
 from mcpbridged.bridge.commands.threads import side_by_side
 from mcpbridged.bridge.config import schema
 
-from ..e2e.bridge_process import EXAMPLE, PROGRAM
-from ..e2e.daemon_process import Daemon, write_config
+from ..support.bridge_process import EXAMPLE, PROGRAM
+from ..support.daemon_process import Daemon, write_config
 
 SHORT = "/usr/bin:/bin"
 

@@ -7,14 +7,14 @@ from pathlib import Path
 
 import pytest
 
-from ..e2e.bridge_process import PROGRAM
-from ..e2e.daemon_process import daemon
-from ..e2e.raw_http import INITIALIZE
-from .sharing_support import TRANSPORTS, over_process
+from ..support.bridge_process import PROGRAM
+from ..support.daemon_process import daemon
+from ..support.raw_http import INITIALIZE
+from ..support.sharing import TRANSPORTS, over_process
 
 pytestmark = pytest.mark.anyio
 
-SERVER = [sys.executable, "-I", "-S", str(Path(__file__).with_name("servers") / "early.py")]
+SERVER = [sys.executable, "-I", "-S", str(Path(__file__).parents[1] / "support/servers/early.py")]
 PIPES = ("sse", "ws", "connect")
 SERVERS = {
     "slow": {"command": [*SERVER, "slow"]},

@@ -10,7 +10,7 @@ import socket
 
 import pytest
 
-from ..e2e.bridge_process import Bridge
+from ..support.bridge_process import Bridge
 
 PATIENCE = 20
 

@@ -12,8 +12,8 @@ from mcpbridged.bridge.runtime import era_store
 from mcpbridged.bridge.runtime.era_store import VALID, VALID_UNPINNED, EraFacts
 from mcpbridged.transports.options import Launch
 
-from ..e2e.daemon_process import Daemon, write_config
-from .start_support import all_first, failing
+from ..support.daemon_process import Daemon, write_config
+from ..support.start import all_first, failing
 
 OTHER = {"legacy": "modern", "modern": "legacy"}
 WAYS = ("http", "ws", "modern", "shared-http", "shared-modern")

@@ -12,10 +12,10 @@ from mcp.client.sse import sse_client
 
 from mcpbridged.transports.endpoints.http_sse import relative
 
-from ..e2e.bridge_process import EXAMPLE, Bridge
-from ..e2e.daemon_process import Daemon, write_config
-from ..e2e.sdk import SDK_WARNINGS
-from .front_support import INITIALIZE, Door
+from ..support.bridge_process import EXAMPLE, Bridge
+from ..support.daemon_process import Daemon, write_config
+from ..support.front import INITIALIZE, Door
+from ..support.sdk import SDK_WARNINGS
 
 PREFIX = "/prefix/of/proxy"
 LIMITED = "mcpb_" + "9876543210zyxwvutsrqponmlkjihgfedcbaZYXWVUT"

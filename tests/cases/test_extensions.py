@@ -10,14 +10,14 @@ from pathlib import Path
 import pytest
 import trio
 
-from ..e2e.daemon_process import daemon
-from .extensions_support import DECLARED, PREFIX, UI, VENDOR, client_of, notified, notify
-from .servers.extended import OFFERED, PAGE
-from .sharing_support import PATIENCE
+from ..support.daemon_process import daemon
+from ..support.extensions import DECLARED, PREFIX, UI, VENDOR, client_of, notified, notify
+from ..support.servers.extended import OFFERED, PAGE
+from ..support.sharing import PATIENCE
 
 pytestmark = pytest.mark.anyio
 
-PROGRAM = str(Path(__file__).with_name("servers") / "extended.py")
+PROGRAM = str(Path(__file__).parents[1] / "support/servers/extended.py")
 COMMAND = [sys.executable, "-I", "-S", PROGRAM]
 LEGACY_CLIENTS = ("http", "sse", "ws", "connect")
 MODERN_CLIENTS = ("modern http", "modern ws")

@@ -3,8 +3,8 @@
 import pytest
 import trio
 
-from ..e2e.daemon_process import daemon
-from .start_support import WAYS, all_first, failing, first, modern, ready, shown
+from ..support.daemon_process import daemon
+from ..support.start import WAYS, all_first, failing, first, modern, ready, shown
 
 pytestmark = [
     pytest.mark.anyio,

@@ -12,8 +12,8 @@ from mcpbridged.transports.poller import Readiness
 from mcpbridged.transports.process.spawner import Spawner
 from mcpbridged.validators.limits import Limits
 
-from ..e2e.daemon_process import daemon
-from .start_support import all_first, failing, modern, shown
+from ..support.daemon_process import daemon
+from ..support.start import all_first, failing, modern, shown
 
 pytestmark = pytest.mark.anyio
 REACTIONS = ("refuse", "silent", "exit", "modern")

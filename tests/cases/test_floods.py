@@ -9,8 +9,17 @@ import socket
 import pytest
 import trustme
 
-from ..e2e.bridge_process import EXAMPLE, Bridge
-from .admission_support import KINDS, OVER_TLS, certified, flooded, head_of_reply, open_session, raw, trusting
+from ..support.admission import (
+    KINDS,
+    OVER_TLS,
+    certified,
+    flooded,
+    head_of_reply,
+    open_session,
+    raw,
+    trusting,
+)
+from ..support.bridge_process import EXAMPLE, Bridge
 
 ATTEMPTS = 2
 # How long a refused connection may stay, in seconds: one after the refusal, and what a machine under load needs.

@@ -13,15 +13,15 @@ import pytest
 import trio
 import trio_websocket
 
-from ..e2e.daemon_process import daemon
-from ..e2e.raw_http import BOTH, INITIALIZE, Connection, message
 from ..e2e.test_connect import open_process
 from ..e2e.test_modern_http import headers_of, request, tool
-from .servers import interrupting
+from ..support.daemon_process import daemon
+from ..support.raw_http import BOTH, INITIALIZE, Connection, message
+from ..support.servers import interrupting
 
 pytestmark = pytest.mark.anyio
 
-PROGRAM = str(Path(__file__).with_name("servers") / "interrupting.py")
+PROGRAM = str(Path(__file__).parents[1] / "support/servers/interrupting.py")
 # How long /healthz may take (seconds). It answers within a millisecond unless the event loop is held.
 PROMPT = 1.0
 LEGAL = [*interrupting.MESSAGES, *interrupting.RAW]

@@ -14,11 +14,11 @@ import trustme
 
 from mcpbridged.bridge.config.addresses import websocket_of
 
-from ..e2e.bridge_process import EXAMPLE, PROGRAM, Bridge
-from ..e2e.daemon_process import daemon
-from ..hostile.wire import Socket, fresh_key
-from .admission_support import certified, trusting
-from .front_support import INITIALIZE, PING, PONG, Door, h2_client, message
+from ..support.admission import certified, trusting
+from ..support.bridge_process import EXAMPLE, PROGRAM, Bridge
+from ..support.daemon_process import daemon
+from ..support.front import INITIALIZE, PING, PONG, Door, h2_client, message
+from ..support.wire import Socket, fresh_key
 
 HEAD_SECONDS = 1
 

@@ -14,9 +14,9 @@ import pytest
 
 from mcpbridged.bridge.commands.control_client import ask
 
-from ..e2e.bridge_process import EXAMPLE, PROGRAM
-from ..e2e.daemon_process import Daemon, Manager, daemon, write_config
-from ..e2e.raw_http import BOTH, INITIALIZE
+from ..support.bridge_process import EXAMPLE, PROGRAM
+from ..support.daemon_process import Daemon, Manager, daemon, write_config
+from ..support.raw_http import BOTH, INITIALIZE
 
 BODY = json.dumps({"jsonrpc": "2.0", "id": 0, "method": "initialize", "params": INITIALIZE}).encode()
 TOKEN = "mcpb_0123456789abcdefghijklmnopqrstuvwxyzABCDEF"

@@ -15,8 +15,8 @@ import h2.events
 import pytest
 import trustme
 
-from ..e2e.bridge_process import EXAMPLE, Bridge
-from .admission_support import INITIALIZE
+from ..support.admission import INITIALIZE
+from ..support.bridge_process import EXAMPLE, Bridge
 
 PATIENCE = 20
 BODY = json.dumps({"jsonrpc": "2.0", "id": 1, "method": "ping"}).encode()

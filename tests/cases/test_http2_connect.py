@@ -10,8 +10,8 @@ import trustme
 
 from mcpbridged.transports.http.listen import tls_context
 
-from ..transports.http2_client import Client
-from ..transports.serving import TOKEN, listening
+from ..support.http2_client import Client
+from ..support.serving import TOKEN, listening
 
 pytestmark = pytest.mark.anyio
 

@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from .lines_support import WAYS, Way, client, served
+from ..support.lines import WAYS, Way, client, served
 
 SPELLED = [b'"$ID"', b"$ID.0", b"$IDe0", b'"$ID.0"', b"$ID0e-1"]
 GOOD = b'{"jsonrpc":"2.0","id":%b,"result":{"content":[],"resultType":"complete"}}'

@@ -9,8 +9,9 @@ import pytest
 from mcpbridged.bridge.aggregate import merge
 from mcpbridged.bridge.core.access_policy import Choice
 from mcpbridged.bridge.core.effects import ToClient, ToServer
-from mcpbridged.bridge.core.multiplexer import Asked, Relay
+from mcpbridged.bridge.core.multiplexer import Relay
 from mcpbridged.bridge.core.request_state import Seal
+from mcpbridged.bridge.core.requests import Asked
 from mcpbridged.bridge.eras import rules_legacy_to_modern, rules_modern_to_legacy
 from mcpbridged.validators import json_object, stateless_request
 from mcpbridged.validators.jsonrpc import Request, Response

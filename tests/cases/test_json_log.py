@@ -14,8 +14,8 @@ import pytest
 from mcpbridged.bridge.config.schema import log_format_of
 from mcpbridged.transports.process import keeper
 
-from ..e2e.bridge_process import EXAMPLE, PROGRAM
-from ..e2e.daemon_process import child, write_config
+from ..support.bridge_process import EXAMPLE, PROGRAM
+from ..support.daemon_process import child, write_config
 
 
 def events(lines):
@@ -181,7 +181,7 @@ def test_h7_an_option_of_the_server_chooses_no_form(tmp_path):
 
 CRASHES = {
     "before the settings": "cli.read_arguments = crash",
-    "in the daemon": "from mcpbridged.bridge import daemon; daemon._run = crash",
+    "in the daemon": "from mcpbridged.bridge.daemon import app; app._run = crash",
     "in a thread": "import threading; cli.read_arguments = lambda *_: (t := threading.Thread(target=crash)).start() or t.join() or sys.exit(1)",
     "in a destructor": "C = type('C', (), {'__del__': crash}); cli.read_arguments = lambda *_: C() and sys.exit(1)",
     "a warning": "import warnings; cli.read_arguments = lambda *_: warnings.warn('a canary\\n') or sys.exit(1)",
@@ -191,7 +191,7 @@ CRASHES = {
 @pytest.mark.parametrize("where", CRASHES)
 def test_h7_a_crash_is_an_event(tmp_path, where):
     code = (
-        "import sys\nfrom mcpbridged.bridge import cli\n"
+        "import sys\nfrom mcpbridged.bridge.commands import wrapper as cli\n"
         "def crash(*_):\n    raise ValueError('a canary')\n"
         f"{CRASHES[where]}\ncli.main(['--log-format', 'json', '--stdio', 'true'])"
     )

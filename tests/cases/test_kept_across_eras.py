@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from .lines_support import WAYS, client, served
+from ..support.lines import WAYS, client, served
 
 
 @pytest.fixture(scope="module")

@@ -7,9 +7,9 @@ import time
 
 import pytest
 
-from tests.e2e.bridge_process import PROGRAM
-from tests.e2e.daemon_process import daemon
-from tests.hostile import wire
+from tests.support import wire
+from tests.support.bridge_process import PROGRAM
+from tests.support.daemon_process import daemon
 
 # Answers every request, and copies its stdin into a file.
 SERVER = """

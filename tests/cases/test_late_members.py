@@ -6,7 +6,7 @@ import json
 import pytest
 import trio
 
-from .aggregate_support import (
+from ..support.aggregate import (
     CHANGES,
     KINDS,
     Modern,
@@ -18,7 +18,7 @@ from .aggregate_support import (
     servers_of,
     text_of,
 )
-from .sharing_support import TRANSPORTS, session
+from ..support.sharing import TRANSPORTS, session
 
 pytestmark = pytest.mark.anyio
 # A generous limit for what was thirty seconds (the limit of the aggregate for one member).

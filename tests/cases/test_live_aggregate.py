@@ -6,7 +6,7 @@ import json
 import pytest
 import trio
 
-from .aggregate_support import (
+from ..support.aggregate import (
     KINDS,
     Modern,
     aggregate,
@@ -17,7 +17,7 @@ from .aggregate_support import (
     servers_of,
     text_of,
 )
-from .sharing_support import ASKABLE, TRANSPORTS, session
+from ..support.sharing import ASKABLE, TRANSPORTS, session
 
 pytestmark = pytest.mark.anyio
 FIRST = {"one": member("one", tools=["client", "slow", "echo"], page=2)}

@@ -9,13 +9,13 @@ from pathlib import Path
 
 import pytest
 
-from ..e2e.daemon_process import daemon
-from .servers.extended import LEVELS
-from .sharing_support import session
+from ..support.daemon_process import daemon
+from ..support.servers.extended import LEVELS
+from ..support.sharing import session
 
 pytestmark = pytest.mark.anyio
 
-PROGRAM = str(Path(__file__).with_name("servers") / "extended.py")
+PROGRAM = str(Path(__file__).parents[1] / "support/servers/extended.py")
 SHARES = ("session", "client", "principal", "server")
 
 

@@ -21,7 +21,7 @@ from mcpbridged.bridge.runtime import placement
 from mcpbridged.validators.jsonrpc import Notification, Request
 from mcpbridged.validators.limits import Limits
 
-from .lines_support import META, WAYS, client, served
+from ..support.lines import META, WAYS, client, served
 
 CAPABILITIES = "io.modelcontextprotocol/clientCapabilities"
 INFO = "io.modelcontextprotocol/clientInfo"

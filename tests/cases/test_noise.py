@@ -5,7 +5,7 @@ import subprocess
 
 import pytest
 
-from .lines_support import CARRIERS, SCRIPTED, WAYS, client, served
+from ..support.lines import CARRIERS, SCRIPTED, WAYS, client, served
 
 # As loggers, printed dictionaries and servers with faults write them.
 NOISE = [

@@ -7,11 +7,11 @@ import socket
 import pytest
 import trustme
 
-from ..e2e.bridge_process import EXAMPLE, Bridge
-from ..e2e.daemon_process import daemon
-from ..hostile.wire import Connection
-from .admission_support import certified, trusting
-from .front_support import Door, h2_client
+from ..support.admission import certified, trusting
+from ..support.bridge_process import EXAMPLE, Bridge
+from ..support.daemon_process import daemon
+from ..support.front import Door, h2_client
+from ..support.wire import Connection
 
 # Where the SDKs look, in this order, for a server at /mcp, at /servers/stdio/mcp, and at the root; and where they register.
 PATHS = [

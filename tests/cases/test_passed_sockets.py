@@ -7,9 +7,9 @@ import socket
 
 import pytest
 
-from ..e2e.bridge_process import EXAMPLE
-from ..e2e.daemon_process import Daemon, Manager, write_config
-from .admission_support import HEADERS, INITIALIZE
+from ..support.admission import HEADERS, INITIALIZE
+from ..support.bridge_process import EXAMPLE
+from ..support.daemon_process import Daemon, Manager, write_config
 
 TABLES = {"servers": {"example": {"command": EXAMPLE}}}
 

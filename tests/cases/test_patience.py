@@ -15,11 +15,11 @@ from mcpbridged.transports.endpoints.websocket import _Talk
 from mcpbridged.transports.send_queue import GONE, Outlet
 from mcpbridged.validators.limits import Limits
 
-from ..e2e.bridge_process import EXAMPLE
-from ..e2e.daemon_process import daemon
-from ..e2e.raw_http import INITIALIZE
 from ..e2e.test_connect import ask, open_process
-from ..hostile.wire import PING, PONG, Connection, Quiet, Socket, frame, fresh_key
+from ..support.bridge_process import EXAMPLE
+from ..support.daemon_process import daemon
+from ..support.raw_http import INITIALIZE
+from ..support.wire import PING, PONG, Connection, Quiet, Socket, frame, fresh_key
 
 # Two heartbeats without a pong were the end of a client; five are, where they are shorter than by default.
 BEAT = 0.25

@@ -15,8 +15,8 @@ from mcpbridged.bridge.config.settings import ServerConfig
 from mcpbridged.bridge.runtime.pinning import Approval, NotApproved
 from mcpbridged.transports.options import Launch
 
-from ..e2e.bridge_process import EXAMPLE
-from ..e2e.daemon_process import daemon
+from ..support.bridge_process import EXAMPLE
+from ..support.daemon_process import daemon
 
 
 @pytest.fixture

@@ -5,7 +5,7 @@ import signal
 
 import pytest
 
-from .processes_support import SERVERS, Host, eventually, is_alive
+from ..support.processes import SERVERS, Host, eventually, is_alive
 
 STOP, KILL = signal.SIGSTOP, signal.SIGKILL
 

@@ -14,8 +14,7 @@ import trustme
 from mcp.client.streamable_http import streamable_http_client
 from mcp.shared._httpx_utils import create_mcp_http_client
 
-from ..e2e.sdk import SDK_WARNINGS
-from .accept_support import (
+from ..support.accept import (
     BOTH,
     CARRIERS,
     COMMAND,
@@ -28,6 +27,7 @@ from .accept_support import (
     result_text,
     tool_call,
 )
+from ..support.sdk import SDK_WARNINGS
 
 pytestmark = [*SDK_WARNINGS]
 # Longer than the second after which a stream begins, and than what the shared clock and a busy machine add to it (seconds).

@@ -7,12 +7,12 @@ from pathlib import Path
 import pytest
 import trio
 
-from ..e2e.daemon_process import daemon
-from .extensions_support import client_of
-from .sharing_support import TRANSPORTS, over_process
+from ..support.daemon_process import daemon
+from ..support.extensions import client_of
+from ..support.sharing import TRANSPORTS, over_process
 
 pytestmark = pytest.mark.anyio
-COMMAND = [sys.executable, "-I", "-S", str(Path(__file__).with_name("servers") / "rooted.py")]
+COMMAND = [sys.executable, "-I", "-S", str(Path(__file__).parents[1] / "support/servers/rooted.py")]
 ROOTS = {"roots": [{"uri": "file:///home/me/work", "name": "work"}]}
 DECLARED = {"roots": {"listChanged": True}}
 MODERN = ("modern http", "modern ws")

@@ -4,8 +4,8 @@ import json
 
 import pytest
 
-from ..e2e.daemon_process import daemon
-from .lines_support import SERVERS, WAYS, Way, client, served
+from ..support.daemon_process import daemon
+from ..support.lines import SERVERS, WAYS, Way, client, served
 
 GOOD = b'{"jsonrpc":"2.0","id":$ID,"result":{"content":[],"resultType":"complete"}}'
 NO_CAPABILITIES = b'"io.modelcontextprotocol/clientCapabilities": {}'

@@ -13,12 +13,12 @@ from pathlib import Path
 import pytest
 import trio
 
-from ..e2e.daemon_process import daemon
-from .sharing_support import ASKABLE, TRANSPORTS, over_process, session
+from ..support.daemon_process import daemon
+from ..support.sharing import ASKABLE, TRANSPORTS, over_process, session
 
 pytestmark = pytest.mark.anyio
 
-PROGRAM = str(Path(__file__).with_name("servers") / "shared.py")
+PROGRAM = str(Path(__file__).parents[1] / "support/servers/shared.py")
 COMMAND = [sys.executable, "-I", "-S", PROGRAM]
 SHARES = ("principal", "server")
 # The transports of the clients of the aggregate, each with a member of its own.

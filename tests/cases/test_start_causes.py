@@ -7,9 +7,9 @@ import trio
 
 from mcpbridged.bridge.core.start_errors import Output, StartFault
 
-from ..e2e.daemon_process import daemon
-from .sharing_support import TRANSPORTS
-from .start_support import INFO, all_first, failing, ready, shown
+from ..support.daemon_process import daemon
+from ..support.sharing import TRANSPORTS
+from ..support.start import INFO, all_first, failing, ready, shown
 
 pytestmark = [
     pytest.mark.anyio,

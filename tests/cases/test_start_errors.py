@@ -7,10 +7,10 @@ import pytest
 
 from mcpbridged.bridge.core.start_errors import Output, StartFault
 
-from ..e2e.bridge_process import Bridge
-from ..e2e.daemon_process import daemon
-from ..e2e.raw_http import BOTH, INITIALIZE, connect
-from .start_support import WAYS, all_first, failing, modern, ready
+from ..support.bridge_process import Bridge
+from ..support.daemon_process import daemon
+from ..support.raw_http import BOTH, INITIALIZE, connect
+from ..support.start import WAYS, all_first, failing, modern, ready
 
 pytestmark = [
     pytest.mark.anyio,

@@ -13,14 +13,14 @@ from urllib.parse import quote, quote_plus
 
 import pytest
 
-from ..e2e.bridge_process import PROGRAM
-from ..e2e.daemon_process import daemon
-from ..e2e.raw_http import connect
 from ..e2e.test_modern_http import headers_of, request, tool
 from ..e2e.test_serve import open_socket
+from ..support.bridge_process import PROGRAM
+from ..support.daemon_process import daemon
+from ..support.raw_http import connect
 
 pytestmark = pytest.mark.anyio
-SERVER = [sys.executable, "-I", "-S", str(Path(__file__).with_name("servers") / "talkative.py")]
+SERVER = [sys.executable, "-I", "-S", str(Path(__file__).parents[1] / "support/servers/talkative.py")]
 TOKENS = {name: f"mcpb_{name:x<40}{name}" for name in ("alice", "bob")}
 SECRET = 'Geheimnis-ü"\\ßx+/42'
 KEY = (

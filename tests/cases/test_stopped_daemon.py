@@ -11,7 +11,7 @@ import trio.testing
 
 from mcpbridged.transports.ticker import Pulse
 
-from ..e2e.daemon_process import daemon
+from ..support.daemon_process import daemon
 from .test_connect_again import connected, message
 
 # Answers everything, `initialize` after a second.

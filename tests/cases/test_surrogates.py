@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from .lines_support import CARRIERS, WAYS, client, served
+from ..support.lines import CARRIERS, WAYS, client, served
 
 CUT = [
     b'"cut \\ud83d"',

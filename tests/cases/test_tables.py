@@ -17,11 +17,11 @@ from mcpbridged.transports.process.spawner import Spawner
 from mcpbridged.transports.send_queue import Outlet
 from mcpbridged.validators.limits import Limits
 
-from ..bridge.test_relay import Talk, call, said
-from ..e2e.daemon_process import daemon, write_config
+from ..bridge.core.test_multiplexer import Talk, call, said
+from ..support.daemon_process import daemon, write_config
 
 pytestmark = pytest.mark.anyio
-SERVER = (sys.executable, "-I", "-S", str(Path(__file__).with_name("servers") / "talkative.py"))
+SERVER = (sys.executable, "-I", "-S", str(Path(__file__).parents[1] / "support/servers/talkative.py"))
 
 
 def test_r22_a_list_of_tools_that_changes_again_and_again_is_not_kept_for_ever():

@@ -4,8 +4,8 @@ import json
 
 import pytest
 
-from .aggregate_support import Modern, aggregate, changes, member, text_of
-from .sharing_support import TRANSPORTS, session
+from ..support.aggregate import Modern, aggregate, changes, member, text_of
+from ..support.sharing import TRANSPORTS, session
 
 pytestmark = pytest.mark.anyio
 SERVERS = {

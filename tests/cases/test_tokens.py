@@ -12,9 +12,9 @@ import urllib.request
 
 import pytest
 
-from ..e2e.bridge_process import EXAMPLE, PROGRAM, Bridge
-from ..e2e.daemon_process import daemon
-from ..e2e.raw_http import BOTH, INITIALIZE
+from ..support.bridge_process import EXAMPLE, PROGRAM, Bridge
+from ..support.daemon_process import daemon
+from ..support.raw_http import BOTH, INITIALIZE
 
 NOBODY = 65534
 BODY = json.dumps({"jsonrpc": "2.0", "id": 0, "method": "initialize", "params": INITIALIZE}).encode()

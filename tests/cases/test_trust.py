@@ -11,8 +11,8 @@ import pytest
 from mcpbridged.bridge.commands import control_client, dispatch
 from mcpbridged.bridge.commands.control_client import NoDaemon
 
-from ..e2e.bridge_process import EXAMPLE, PROGRAM
-from ..e2e.daemon_process import daemon
+from ..support.bridge_process import EXAMPLE, PROGRAM
+from ..support.daemon_process import daemon
 
 needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a file away")
 NOBODY = 65534

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from ..e2e.bridge_process import EXAMPLE, PROGRAM, Bridge
-from ..e2e.daemon_process import Daemon, write_config
+from ..support.bridge_process import EXAMPLE, PROGRAM, Bridge
+from ..support.daemon_process import Daemon, write_config
 from .test_units import service
 
 # Writes a file and a directory at its start, and stays until its input ends.

@@ -4,7 +4,7 @@ import configparser
 
 import pytest
 
-from ..e2e.bridge_process import REPOSITORY
+from ..support.bridge_process import REPOSITORY
 
 
 def service(name):

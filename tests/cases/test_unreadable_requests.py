@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from .lines_support import CARRIERS, REVISION, WAYS, Way, client, served
+from ..support.lines import CARRIERS, REVISION, WAYS, Way, client, served
 
 TWO = b'{"jsonrpc":"2.0","id":2,"method":"ping"}'
 UNREADABLE = [

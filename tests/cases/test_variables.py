@@ -20,8 +20,8 @@ from mcpbridged.bridge.config.child_environment import (
     withheld,
 )
 
-from ..e2e.bridge_process import EXAMPLE, PROGRAM
-from ..e2e.daemon_process import Daemon, write_config
+from ..support.bridge_process import EXAMPLE, PROGRAM
+from ..support.daemon_process import Daemon, write_config
 
 CERTIFICATES = {
     name: f"/etc/{name}"

@@ -7,9 +7,8 @@ import trio
 import trio_websocket
 import trustme
 
-from ..e2e.raw_http import Connection
 from ..e2e.test_connect import open_process
-from .accept_support import (
+from ..support.accept import (
     BOTH,
     CARRIERS,
     COMMAND,
@@ -23,6 +22,7 @@ from .accept_support import (
     result_text,
     tool_call,
 )
+from ..support.raw_http import Connection
 
 pytestmark = pytest.mark.anyio
 

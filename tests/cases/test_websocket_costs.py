@@ -4,15 +4,15 @@ import json
 
 import pytest
 import trio
-from serving import TOKEN, listening
 
 from mcpbridged.transports.endpoints.http_sse import EventStream
 from mcpbridged.transports.endpoints.websocket import WebSocket
 from mcpbridged.validators.limits import Limits
 from mcpbridged.validators.rejection import Rejection
 
-from ..hostile.wire import TEXT, frame
-from .loop_budget_support import running
+from ..support.loop_budget import running
+from ..support.serving import TOKEN, listening
+from ..support.wire import TEXT, frame
 
 BODY = 100_000
 CONTINUATION = 0

@@ -12,8 +12,8 @@ import time
 import pytest
 import trustme
 
-from ..e2e.bridge_process import EXAMPLE, Bridge
-from .admission_support import certified, open_session, raw, trusting
+from ..support.admission import certified, open_session, raw, trusting
+from ..support.bridge_process import EXAMPLE, Bridge
 
 ON_TLS = "this port is served with TLS; use https:// or wss://"
 WITHOUT_TLS = "this port is served without TLS; use http:// or ws://"

@@ -7,9 +7,9 @@ import time
 
 import pytest
 
-from ..e2e.bridge_process import EXAMPLE, Bridge
-from ..e2e.daemon_process import daemon
-from ..hostile.wire import BINARY, CLOSE, PING, PONG, TEXT, connect, frame
+from ..support.bridge_process import EXAMPLE, Bridge
+from ..support.daemon_process import daemon
+from ..support.wire import BINARY, CLOSE, PING, PONG, TEXT, connect, frame
 from .test_ws_credential import INFO, opened, upgraded
 
 CONTINUATION = 0

@@ -6,10 +6,10 @@ from hashlib import sha256
 
 import pytest
 
-from ..e2e.bridge_process import EXAMPLE, Bridge
-from ..e2e.daemon_process import daemon
-from ..hostile.wire import Socket, connect, fresh_key
-from .admission_support import INITIALIZE
+from ..support.admission import INITIALIZE
+from ..support.bridge_process import EXAMPLE, Bridge
+from ..support.daemon_process import daemon
+from ..support.wire import Socket, connect, fresh_key
 
 OTHER = "mcpb_other-token-0123456789abcdefghijkLMNOPQ"
 WRONG = "mcpb_" + "wrong0123456789-ABCDEFGHIJKLMNOPQRSTUVWXYZ"

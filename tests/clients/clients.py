@@ -26,13 +26,13 @@ import attrs
 
 HERE = Path(__file__).parent
 REPOSITORY = HERE.parents[1]
-sys.path[:0] = [str(REPOSITORY), str(HERE.parent / "e2e"), str(HERE.parent / "matrix")]
+sys.path[:0] = [str(REPOSITORY), str(HERE.parent / "matrix")]
 
 from run import code, table  # noqa: E402
 from sections import write_section  # noqa: E402
 
-from tests.e2e.bridge_process import _MARK, EXAMPLE, PROGRAM  # noqa: E402
-from tests.e2e.daemon_process import Daemon  # noqa: E402
+from tests.support.bridge_process import _MARK, EXAMPLE, PROGRAM  # noqa: E402
+from tests.support.daemon_process import Daemon  # noqa: E402
 
 PACKAGES = REPOSITORY / ".deps/clients/node_modules"
 # For one command of a client (seconds).

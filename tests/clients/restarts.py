@@ -33,8 +33,8 @@ sys.path[:0] = [str(REPOSITORY), str(HERE.parent / "matrix")]
 from run import table  # noqa: E402 - of the matrix
 from sections import write_section  # noqa: E402 - of the matrix
 
-from tests.e2e.bridge_process import PROGRAM  # noqa: E402 - of the repository
-from tests.e2e.daemon_process import Daemon, write_config  # noqa: E402 - of the repository
+from tests.support.bridge_process import PROGRAM  # noqa: E402 - of the repository
+from tests.support.daemon_process import Daemon, write_config  # noqa: E402 - of the repository
 
 STEADY = HERE / "steady"
 NODE = ("node", str(STEADY / "typescript.mjs"))

@@ -20,9 +20,9 @@ import attrs
 import trustme
 
 HERE = Path(__file__).parent
-sys.path.insert(0, str(HERE.parent / "e2e"))
+sys.path.insert(0, str(HERE.parents[1]))
 
-from bridge_process import EXAMPLE, Bridge  # noqa: E402 - it lives in the neighbouring folder
+from tests.support.bridge_process import EXAMPLE, Bridge  # noqa: E402
 
 SUITE = HERE.parents[1] / ".deps/node/node_modules/@modelcontextprotocol/conformance/dist/index.js"
 # The clients that cannot run in our own interpreter.

@@ -33,8 +33,8 @@ from rows import groups, main  # noqa: E402 - here
 from talk import Talk, converse  # noqa: E402 - here
 from variants import BASE, WAYS, Column, Face, Group, NotApplicable, Refused, Variant  # noqa: E402 - here
 
-from tests.e2e.daemon_process import Daemon, daemon  # noqa: E402 - of the repository
 from tests.matrix.sections import write_section  # noqa: E402 - of the repository
+from tests.support.daemon_process import Daemon, daemon  # noqa: E402 - of the repository
 
 SERVER = (sys.executable, "-I", "-S", str(HERE / "server.py"))
 CARRIERS: Mapping[str, Callable[[Daemon, str], contextlib.AbstractAsyncContextManager[carriers.Carrier]]] = {

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from .bridge_process import EXAMPLE, Bridge
+from ..support.bridge_process import EXAMPLE, Bridge
 
 
 @pytest.fixture(scope="module")

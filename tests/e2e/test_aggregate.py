@@ -8,10 +8,10 @@ from contextlib import AsyncExitStack
 import pytest
 import trio
 
-from . import sdk
-from .bridge_process import EXAMPLE
-from .daemon_process import child, daemon
-from .raw_http import connect
+from ..support import sdk
+from ..support.bridge_process import EXAMPLE
+from ..support.daemon_process import child, daemon
+from ..support.raw_http import connect
 from .test_modern_http import ASKABLE, SUBSCRIPTION, headers_of, request, tool
 from .test_sdk_clients import answer_elicitation, answer_roots, answer_sampling, text_of
 from .test_serve import open_socket

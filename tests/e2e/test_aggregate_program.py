@@ -10,8 +10,8 @@ import pytest
 import trio
 import trio.testing
 
-from .bridge_process import EXAMPLE
-from .daemon_process import daemon
+from ..support.bridge_process import EXAMPLE
+from ..support.daemon_process import daemon
 from .test_modern_http import PREFIX, SUBSCRIPTION, request, tool
 
 pytestmark = pytest.mark.anyio
@@ -145,7 +145,7 @@ async def program(running, *names, patience=0):
     """As the daemon starts it, or with so many seconds for who does not answer."""
     how = ["-m", "mcpbridged.bridge.aggregate.server"]
     if patience:
-        start = "import sys, trio; from mcpbridged.bridge import aggregate as it; it._PATIENCE = %d; trio.run(it._run, sys.argv[1], sys.argv[2:], '')"
+        start = "import sys, trio; from mcpbridged.bridge.aggregate import server as it; it._PATIENCE = %d; trio.run(it._run, sys.argv[1], sys.argv[2:], '')"
         how = ["-c", start % patience]
     command = [sys.executable, *how, str(running.unix), *names]
     pipes = {"stdin": -1, "stdout": -1, "stderr": -1}

@@ -9,10 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from .bridge_process import _MARK, EXAMPLE
-from .daemon_process import Daemon, daemon, write_config
-from .raw_http import INITIALIZE, connect, message
-from .sdk import SDK_WARNINGS
+from ..support.bridge_process import _MARK, EXAMPLE
+from ..support.daemon_process import Daemon, daemon, write_config
+from ..support.raw_http import INITIALIZE, connect, message
+from ..support.sdk import SDK_WARNINGS
 from .test_env_from_header import client_of
 from .test_modern_http import headers_of, request, tool
 

@@ -7,8 +7,8 @@ from contextlib import AsyncExitStack
 import pytest
 import trio
 
-from .daemon_process import daemon
-from .raw_http import connect
+from ..support.daemon_process import daemon
+from ..support.raw_http import connect
 from .test_modern_http import headers_of, request, tool
 from .test_serve import ask, example, open_socket
 

@@ -15,9 +15,9 @@ from pathlib import Path
 
 import pytest
 
-from .bridge_process import _MARK, EXAMPLE, PROGRAM, Bridge, wait_until_gone
-from .daemon_process import Daemon, write_config
-from .raw_http import Session, connect
+from ..support.bridge_process import _MARK, EXAMPLE, PROGRAM, Bridge, wait_until_gone
+from ..support.daemon_process import Daemon, write_config
+from ..support.raw_http import Session, connect
 
 pytestmark = pytest.mark.anyio
 

@@ -14,8 +14,8 @@ from pathlib import Path
 import pytest
 import trustme
 
-from .bridge_process import EXAMPLE, PROGRAM, Bridge
-from .raw_http import Session, connect
+from ..support.bridge_process import EXAMPLE, PROGRAM, Bridge
+from ..support.raw_http import Session, connect
 
 Start = Callable[..., Bridge]
 

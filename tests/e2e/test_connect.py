@@ -12,9 +12,9 @@ import pytest
 from mcp.client.client import Client
 from mcp.client.stdio import StdioServerParameters, stdio_client
 
-from .bridge_process import EXAMPLE, PROGRAM
-from .daemon_process import child, daemon
-from .raw_http import INITIALIZE
+from ..support.bridge_process import EXAMPLE, PROGRAM
+from ..support.daemon_process import child, daemon
+from ..support.raw_http import INITIALIZE
 from .test_modern_http import request, tool
 
 pytestmark = pytest.mark.anyio

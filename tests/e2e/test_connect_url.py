@@ -11,7 +11,7 @@ from contextlib import contextmanager
 import pytest
 import trustme
 
-from .bridge_process import EXAMPLE, PROGRAM, Bridge
+from ..support.bridge_process import EXAMPLE, PROGRAM, Bridge
 from .test_modern_http import request
 
 

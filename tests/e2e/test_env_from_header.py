@@ -14,11 +14,11 @@ import trio
 import trio_websocket
 from mcp.shared.exceptions import MCPError
 
-from .bridge_process import PROGRAM, wait_until_gone
-from .daemon_process import child, daemon, write_config
-from .raw_http import BOTH, INITIALIZE, connect, message
-from .sdk import SDK_WARNINGS
-from .sdk import connect as connect_client
+from ..support.bridge_process import PROGRAM, wait_until_gone
+from ..support.daemon_process import child, daemon, write_config
+from ..support.raw_http import BOTH, INITIALIZE, connect, message
+from ..support.sdk import SDK_WARNINGS
+from ..support.sdk import connect as connect_client
 from .test_modern_http import ASKABLE, headers_of, request, tool
 
 pytestmark = [pytest.mark.anyio, *SDK_WARNINGS]

@@ -6,8 +6,8 @@ from contextlib import AsyncExitStack
 import pytest
 import trio_websocket
 
-from .daemon_process import child, daemon
-from .raw_http import BOTH, INITIALIZE, connect
+from ..support.daemon_process import child, daemon
+from ..support.raw_http import BOTH, INITIALIZE, connect
 from .test_modern_http import ASKABLE, headers_of, request, tool
 
 pytestmark = pytest.mark.anyio

@@ -9,7 +9,7 @@ import urllib.request
 
 import pytest
 
-from .bridge_process import EXAMPLE
+from ..support.bridge_process import EXAMPLE
 
 INITIALIZE = {
     "jsonrpc": "2.0",

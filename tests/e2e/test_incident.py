@@ -8,9 +8,9 @@ import subprocess
 
 import pytest
 
-from .bridge_process import EXAMPLE, PROGRAM, REPOSITORY
-from .daemon_process import Daemon, write_config
-from .raw_http import connect
+from ..support.bridge_process import EXAMPLE, PROGRAM, REPOSITORY
+from ..support.daemon_process import Daemon, write_config
+from ..support.raw_http import connect
 from .test_modern_http import headers_of, request
 
 pytestmark = pytest.mark.anyio

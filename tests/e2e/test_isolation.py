@@ -12,11 +12,11 @@ import pytest
 import trio
 from mcp import Client, types
 
-from .bridge_process import Bridge
-from .mailbox import Mailbox
-from .raw_http import Connection, Session, tool_call
-from .raw_http import connect as connect_raw
-from .sdk import SDK_WARNINGS, TRANSPORTS, connect
+from ..support.bridge_process import Bridge
+from ..support.mailbox import Mailbox
+from ..support.raw_http import Connection, Session, tool_call
+from ..support.raw_http import connect as connect_raw
+from ..support.sdk import SDK_WARNINGS, TRANSPORTS, connect
 
 pytestmark = [pytest.mark.anyio, *SDK_WARNINGS]
 

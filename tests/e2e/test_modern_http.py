@@ -11,8 +11,8 @@ import pytest
 import trio
 import trio_websocket
 
-from .bridge_process import EXAMPLE, REPOSITORY, Bridge
-from .raw_http import BOTH, Connection, connect
+from ..support.bridge_process import EXAMPLE, REPOSITORY, Bridge
+from ..support.raw_http import BOTH, Connection, connect
 
 pytestmark = pytest.mark.anyio
 PREFIX = "io.modelcontextprotocol/"

@@ -7,8 +7,8 @@ import trio
 from mcp import types
 from mcp.shared.exceptions import MCPError
 
-from .bridge_process import EXAMPLE, REPOSITORY, Bridge
-from .sdk import SDK_WARNINGS, connect
+from ..support.bridge_process import EXAMPLE, REPOSITORY, Bridge
+from ..support.sdk import SDK_WARNINGS, connect
 from .test_sdk_clients import answer_elicitation, answer_roots, answer_sampling, text_of, threads_of
 
 pytestmark = [pytest.mark.anyio, *SDK_WARNINGS]

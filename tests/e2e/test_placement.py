@@ -9,11 +9,11 @@ import trio
 from mcp import Client, types
 from mcp.shared.exceptions import MCPError
 
-from .bridge_process import EXAMPLE, REPOSITORY, Bridge
-from .mailbox import Mailbox
-from .raw_http import BOTH
-from .raw_http import connect as connect_raw
-from .sdk import SDK_WARNINGS, TRANSPORTS, connect
+from ..support.bridge_process import EXAMPLE, REPOSITORY, Bridge
+from ..support.mailbox import Mailbox
+from ..support.raw_http import BOTH
+from ..support.raw_http import connect as connect_raw
+from ..support.sdk import SDK_WARNINGS, TRANSPORTS, connect
 from .test_sdk_clients import answer_elicitation, answer_roots, answer_sampling, text_of
 
 pytestmark = [pytest.mark.anyio, *SDK_WARNINGS]

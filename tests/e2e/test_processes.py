@@ -13,10 +13,10 @@ from pathlib import Path
 import pytest
 import trio
 
-from .bridge_process import EXAMPLE, Bridge, wait_until_gone
-from .raw_http import BOTH, INITIALIZE, Connection, Session, connect, message, tool_call
-from .sdk import SDK_WARNINGS, TRANSPORTS
-from .sdk import connect as connect_sdk
+from ..support.bridge_process import EXAMPLE, Bridge, wait_until_gone
+from ..support.raw_http import BOTH, INITIALIZE, Connection, Session, connect, message, tool_call
+from ..support.sdk import SDK_WARNINGS, TRANSPORTS
+from ..support.sdk import connect as connect_sdk
 
 pytestmark = [pytest.mark.anyio, *SDK_WARNINGS]
 

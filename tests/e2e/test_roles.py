@@ -8,8 +8,8 @@ import pytest
 import trio
 import trio_websocket
 
-from .daemon_process import daemon, write_config
-from .raw_http import BOTH, INITIALIZE, connect
+from ..support.daemon_process import daemon, write_config
+from ..support.raw_http import BOTH, INITIALIZE, connect
 from .test_modern_http import ASKABLE, headers_of, request, tool
 from .test_serve import example, open_socket
 

@@ -10,9 +10,9 @@ import trio
 from mcp import Client, types
 from mcp.shared.exceptions import MCPError
 
-from .bridge_process import Bridge
-from .mailbox import Mailbox
-from .sdk import SDK_WARNINGS, TRANSPORTS, connect
+from ..support.bridge_process import Bridge
+from ..support.mailbox import Mailbox
+from ..support.sdk import SDK_WARNINGS, TRANSPORTS, connect
 
 pytestmark = [pytest.mark.anyio, *SDK_WARNINGS]
 

@@ -21,9 +21,9 @@ import trustme
 
 from mcpbridged.bridge.commands.control_client import follow
 
-from .bridge_process import EXAMPLE, PROGRAM, Bridge
-from .daemon_process import Daemon, Manager, child, daemon, write_config
-from .raw_http import BOTH, INITIALIZE, connect
+from ..support.bridge_process import EXAMPLE, PROGRAM, Bridge
+from ..support.daemon_process import Daemon, Manager, child, daemon, write_config
+from ..support.raw_http import BOTH, INITIALIZE, connect
 from .test_modern_http import headers_of, request, tool
 from .test_placement import MODERN
 

@@ -9,8 +9,8 @@ from collections.abc import Callable
 import pytest
 import trio
 
-from .bridge_process import Bridge
-from .raw_http import BOTH, INITIALIZE, Connection, Event, Session, connect, message, tool_call
+from ..support.bridge_process import Bridge
+from ..support.raw_http import BOTH, INITIALIZE, Connection, Event, Session, connect, message, tool_call
 
 pytestmark = pytest.mark.anyio
 

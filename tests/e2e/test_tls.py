@@ -8,10 +8,10 @@ import pytest
 import trio
 import trio_websocket
 import trustme
-from http2_client import Client
 
-from .bridge_process import EXAMPLE, Bridge
-from .raw_http import BOTH, INITIALIZE, message, tool_call
+from ..support.bridge_process import EXAMPLE, Bridge
+from ..support.http2_client import Client
+from ..support.raw_http import BOTH, INITIALIZE, message, tool_call
 from .test_modern_http import headers_of, request, threads_of, tool
 
 pytestmark = pytest.mark.anyio

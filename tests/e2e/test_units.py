@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from .bridge_process import PROGRAM, REPOSITORY
+from ..support.bridge_process import PROGRAM, REPOSITORY
 
 UNITS = REPOSITORY / "systemd"
 SERVICE, SOCKET, TEMPLATE = "mcp-bridge.service", "mcp-bridge.socket", "mcp-bridge@.service"

@@ -8,8 +8,9 @@ import stat
 import time
 
 import pytest
-from conftest import STATE, await_ready, running, start
-from wire import PATIENCE
+
+from ..support.hostile_bridge import STATE, await_ready, running, start
+from ..support.wire import PATIENCE
 
 pytestmark = pytest.mark.usefixtures("still_serving")
 

@@ -7,7 +7,6 @@ import json
 from contextlib import contextmanager
 
 import pytest
-from conftest import VERSION, eventually_none
 from test_json import (
     INVALID_PARAMS,
     INVALID_REQUEST,
@@ -21,7 +20,9 @@ from test_json import (
     call,
     canonical,
 )
-from wire import TEXT, Socket, frame
+
+from ..support.hostile_bridge import VERSION, eventually_none
+from ..support.wire import TEXT, Socket, frame
 
 pytestmark = pytest.mark.usefixtures("still_serving")
 

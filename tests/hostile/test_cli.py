@@ -8,10 +8,19 @@ import sys
 from contextlib import contextmanager
 
 import pytest
-from conftest import PROGRAM, STATE, await_ready, children_of, environment, eventually_none, start
-from wire import PATIENCE, connect
 
 from mcpbridged.bridge.commands.wrapper import read_arguments
+
+from ..support.hostile_bridge import (
+    PROGRAM,
+    STATE,
+    await_ready,
+    children_of,
+    environment,
+    eventually_none,
+    start,
+)
+from ..support.wire import PATIENCE, connect
 
 ROOT = os.geteuid() == 0
 START = ("--allow-root", "--port", "0")

@@ -13,9 +13,10 @@ import time
 from contextlib import ExitStack, contextmanager
 
 import pytest
-from conftest import running
 from test_modern import META
-from wire import TEXT, frame
+
+from ..support.hostile_bridge import running
+from ..support.wire import TEXT, frame
 
 pytestmark = pytest.mark.usefixtures("still_serving")
 

@@ -9,7 +9,8 @@ import time
 from pathlib import Path
 
 import pytest
-from wire import PATIENCE, Quiet, Request
+
+from ..support.wire import PATIENCE, Quiet, Request
 
 pytestmark = pytest.mark.usefixtures("still_serving")
 

@@ -16,7 +16,8 @@ from test_json import (
     VALUES,
     other_encodings,
 )
-from wire import TEXT, Socket, frame
+
+from ..support.wire import TEXT, Socket, frame
 
 pytestmark = pytest.mark.usefixtures("still_serving")
 

@@ -8,7 +8,8 @@ import struct
 from pathlib import Path
 
 import pytest
-from conftest import running
+
+from ..support.hostile_bridge import running
 
 pytestmark = pytest.mark.usefixtures("still_serving")
 

@@ -4,8 +4,9 @@ import json
 import re
 
 import pytest
-from conftest import Session, eventually_none, running
-from wire import connect
+
+from ..support.hostile_bridge import Session, eventually_none, running
+from ..support.wire import connect
 
 pytestmark = pytest.mark.usefixtures("still_serving")
 

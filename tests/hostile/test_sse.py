@@ -6,8 +6,9 @@ import time
 from pathlib import Path
 
 import pytest
-from conftest import eventually_none
-from wire import Quiet, parse_event
+
+from ..support.hostile_bridge import eventually_none
+from ..support.wire import Quiet, parse_event
 
 pytestmark = pytest.mark.usefixtures("still_serving")
 

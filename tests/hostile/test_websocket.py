@@ -7,8 +7,9 @@ nothing of it reached the child. Messages that are wrong and frames that are rig
 import time
 
 import pytest
-from conftest import eventually_none
-from wire import BINARY, CLOSE, PATIENCE, PING, PONG, TEXT, Broken, Quiet, Socket, frame, fresh_key
+
+from ..support.hostile_bridge import eventually_none
+from ..support.wire import BINARY, CLOSE, PATIENCE, PING, PONG, TEXT, Broken, Quiet, Socket, frame, fresh_key
 
 pytestmark = pytest.mark.usefixtures("still_serving")
 

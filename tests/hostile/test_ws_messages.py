@@ -6,7 +6,8 @@ Frames that break the rules are in test_websocket, texts that do in test_carrier
 import json
 
 import pytest
-from wire import CLOSE, TEXT, Socket, frame
+
+from ..support.wire import CLOSE, TEXT, Socket, frame
 
 pytestmark = pytest.mark.usefixtures("still_serving")
 

@@ -22,11 +22,12 @@ import attrs
 
 HERE = Path(__file__).parent
 REPOSITORY = HERE.parents[1]
-sys.path[:0] = [str(HERE.parent / "e2e"), str(HERE)]
+sys.path[:0] = [str(HERE.parents[1]), str(HERE)]
 
-from bridge_process import Bridge  # noqa: E402 - it lives in the neighbouring folder
 from sections import write_main  # noqa: E402 - here
 from servers import FEATURE_SERVERS, FEATURES, PAGE, Server, Step, furnish, servers  # noqa: E402 - here
+
+from tests.support.bridge_process import Bridge  # noqa: E402
 
 MODERN = "2026-07-28"
 LEGACY = "2025-11-25"

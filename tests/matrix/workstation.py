@@ -21,8 +21,8 @@ sys.path[:0] = [str(REPOSITORY), str(HERE)]
 from run import page  # noqa: E402 - here
 from servers import FEATURE_SERVERS, furnish, servers  # noqa: E402 - here
 
-from tests.e2e.bridge_process import _MARK, PROGRAM  # noqa: E402 - of the repository
-from tests.e2e.daemon_process import Daemon, Manager, write_config  # noqa: E402
+from tests.support.bridge_process import _MARK, PROGRAM  # noqa: E402 - of the repository
+from tests.support.daemon_process import Daemon, Manager, write_config  # noqa: E402
 
 DOCUMENT = REPOSITORY / "docs/WORKSTATION.md"
 # What of the units' sandbox can be had without a running systemd: NoNewPrivileges, an empty CapabilityBoundingSet,

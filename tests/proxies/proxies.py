@@ -29,14 +29,14 @@ import trustme
 
 HERE = Path(__file__).parent
 REPOSITORY = HERE.parents[1]
-sys.path[:0] = [str(REPOSITORY), str(HERE.parent / "e2e"), str(HERE.parent / "matrix")]
+sys.path[:0] = [str(REPOSITORY), str(HERE.parent / "matrix")]
 
 from run import CLIENTS, TRANSPORTS, Outcome, code, expected_of, judge, outcomes_of, table  # noqa: E402
 from sections import write_section  # noqa: E402
 from servers import FEATURES, tool, tools  # noqa: E402
 
-from tests.e2e.bridge_process import _MARK, EXAMPLE  # noqa: E402
-from tests.e2e.daemon_process import Daemon  # noqa: E402
+from tests.support.bridge_process import _MARK, EXAMPLE  # noqa: E402
+from tests.support.daemon_process import Daemon  # noqa: E402
 
 GUIDE = REPOSITORY / "docs/proxies.md"
 NAME = "mcp.example.org"

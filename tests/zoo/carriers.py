@@ -15,9 +15,9 @@ import attrs
 import trio
 import trio_websocket
 
-from tests.e2e import raw_http
-from tests.e2e.bridge_process import PROGRAM
-from tests.e2e.daemon_process import Daemon
+from tests.support import raw_http
+from tests.support.bridge_process import PROGRAM
+from tests.support.daemon_process import Daemon
 
 MODERN = "2026-07-28"
 PROTOCOL_VERSION = "io.modelcontextprotocol/protocolVersion"

@@ -51,7 +51,7 @@ from conversation import Conversation, Step, script  # noqa: E402 - here
 from fault import FAULTS, INPUT  # noqa: E402 - here
 from servers import UI, UI_TYPE, Call, Server, furnish, servers, tool, tool_with_progress  # noqa: E402 - here
 
-from tests.e2e.daemon_process import Daemon, daemon  # noqa: E402 - of the repository
+from tests.support.daemon_process import Daemon, daemon  # noqa: E402 - of the repository
 
 DOCUMENT = REPOSITORY / "docs/ZOO.md"
 MARK = "MCP_BRIDGE_ZOO_WITHOUT_NETWORK"

@@ -5,13 +5,14 @@ from functools import partial
 
 import pytest
 import trio
-from serving import TOKEN, listening
 
 from mcpbridged.transports.endpoints import sse_codec
 from mcpbridged.transports.endpoints.sse_writer import write_events
 from mcpbridged.transports.http.http1 import Connection
 from mcpbridged.transports.send_queue import GONE, OPEN
 from mcpbridged.validators.rejection import Rejection
+
+from ...support.serving import TOKEN, listening
 
 pytestmark = pytest.mark.anyio
 

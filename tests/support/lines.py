@@ -11,9 +11,9 @@ from pathlib import Path
 
 import attrs
 
-from ..e2e.daemon_process import daemon
-from ..e2e.raw_http import mirrored
-from ..hostile.wire import PING, PONG, TEXT, Broken, Quiet, Request, Socket, connect, frame, fresh_key
+from .daemon_process import daemon
+from .raw_http import mirrored
+from .wire import PING, PONG, TEXT, Broken, Quiet, Request, Socket, connect, frame, fresh_key
 
 SCRIPTED = [sys.executable, str(Path(__file__).with_name("servers") / "scripted.py")]
 REVISION = "2026-07-28"

@@ -6,8 +6,8 @@ import json
 import trio
 import trio_websocket
 
-from ..e2e.raw_http import BOTH
-from .sharing_support import Client, connected, session
+from .raw_http import BOTH
+from .sharing import Client, connected, session
 
 PREFIX = "io.modelcontextprotocol/"
 UI = f"{PREFIX}ui"

@@ -8,8 +8,9 @@ import pytest
 from mcpbridged.bridge.core import multiplexer
 from mcpbridged.bridge.core.access_policy import EVERYTHING, Choice
 from mcpbridged.bridge.core.effects import Contradiction, Done, Note, Revive, ToClient, ToServer
-from mcpbridged.bridge.core.multiplexer import Asked, Relay
+from mcpbridged.bridge.core.multiplexer import Relay
 from mcpbridged.bridge.core.request_state import Seal
+from mcpbridged.bridge.core.requests import Asked
 from mcpbridged.validators.jsonrpc import Notification, Request, Response
 from mcpbridged.validators.limits import Limits
 from mcpbridged.validators.rejection import Rejection

@@ -1,6 +1,6 @@
 """A real bridge in front of a real server, for what large and odd messages do to it."""
 
-from ..hostile.conftest import running
+from .hostile_bridge import running
 
 __all__ = ["raw_answer", "running"]
 

@@ -9,8 +9,8 @@ import subprocess
 import threading
 from contextlib import contextmanager
 
-from ..e2e.bridge_process import PROGRAM
-from ..hostile.wire import BINARY, CLOSE, TEXT, frame
+from .bridge_process import PROGRAM
+from .wire import BINARY, CLOSE, TEXT, frame
 
 GUID = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
 REQUEST = {"jsonrpc": "2.0", "id": 1, "method": "tools/list"}

@@ -25,7 +25,7 @@ from mcpbridged.bridge.daemon.status import ServerStatus, Status
 from mcpbridged.bridge.redaction import SHORTEST_SECRET
 from mcpbridged.validators.limits import Limits
 
-ROOT = Path(__file__).parent.parent.parent
+ROOT = Path(__file__).parents[1]
 MANUAL = (ROOT / "man" / "mcp-bridge.1").read_text()
 FORMAT = (ROOT / "man" / "mcp-bridge.toml.5").read_text()
 SECTIONS = {

@@ -10,7 +10,7 @@ import pytest
 from mcpbridged.bridge.commands import dispatch, wrapper_options
 from mcpbridged.bridge.commands.completion import SHELLS, completion
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 FILES = {"bash": "mcp-bridge", "zsh": "_mcp-bridge", "fish": "mcp-bridge.fish"}
 ERAS = ["auto", "legacy", "modern", "dual"]
 

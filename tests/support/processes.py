@@ -1,6 +1,6 @@
 """Servers with descendants of several kinds, started through a Spawner in a process that can be killed.
 
-As a program it is that process: `python processes_support.py KIND` prints the pids of the fork server, the keeper, the server
+As a program it is that process: `python processes.py KIND` prints the pids of the fork server, the keeper, the server
 and its descendants as one JSON line, starts one more server for each line that it reads, and answers with its pid or the fault.
 """
 

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import trio
 
-from ..e2e.raw_http import connect
 from ..e2e.test_modern_http import headers_of, request, tool
-from .sharing_support import TRANSPORTS
+from .raw_http import connect
+from .sharing import TRANSPORTS
 
 SCRIPT = Path(__file__).with_name("servers") / "failing.py"
 WAYS = (*TRANSPORTS, "modern")

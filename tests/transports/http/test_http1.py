@@ -2,7 +2,8 @@
 
 import pytest
 import trio
-from serving import TOKEN, listening
+
+from ...support.serving import TOKEN, listening
 
 pytestmark = pytest.mark.anyio
 GET = f"GET /echo HTTP/1.1\r\nHost: 127.0.0.1:PORT\r\nAuthorization: Bearer {TOKEN}\r\n\r\n"

@@ -11,7 +11,7 @@ import h2.config
 import h2.connection
 import h2.events
 
-from ..hostile.wire import PATIENCE, Connection, Request
+from .wire import PATIENCE, Connection, Request
 
 INITIALIZE = {
     "jsonrpc": "2.0",

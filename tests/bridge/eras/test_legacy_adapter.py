@@ -15,7 +15,7 @@ from mcpbridged.bridge.core.effects import (
     ToServer,
     Unassigned,
 )
-from mcpbridged.bridge.core.multiplexer import Asked
+from mcpbridged.bridge.core.requests import Asked
 from mcpbridged.bridge.eras import rules_legacy_to_modern
 from mcpbridged.bridge.eras.legacy_adapter import COMPLETION, GATHERING, ToLegacy
 from mcpbridged.bridge.eras.rules_legacy_to_modern import Profile

@@ -7,8 +7,8 @@ import subprocess
 import trio
 import trio_websocket
 
-from ..e2e.bridge_process import PROGRAM
-from ..e2e.raw_http import BOTH, Connection
+from .bridge_process import PROGRAM
+from .raw_http import BOTH, Connection
 
 ASKABLE = {"elicitation": {"form": {}}, "sampling": {}, "roots": {}}
 # How long a message may take that is on its way (seconds): a generous limit against hanging.

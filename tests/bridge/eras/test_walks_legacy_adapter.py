@@ -17,8 +17,9 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 from mcpbridged.bridge.core import attribution
 from mcpbridged.bridge.core.attribution import AFTER_ANSWER, Origins
 from mcpbridged.bridge.core.effects import Contradiction, Later, Revive, ToAsker, ToClient, ToServer
-from mcpbridged.bridge.core.multiplexer import Asked, Relay
+from mcpbridged.bridge.core.multiplexer import Relay
 from mcpbridged.bridge.core.request_state import Seal
+from mcpbridged.bridge.core.requests import Asked
 from mcpbridged.bridge.eras.legacy_adapter import ToLegacy
 from mcpbridged.bridge.eras.rules_legacy_to_modern import Profile
 from mcpbridged.validators.jsonrpc import Notification, Request, Response

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import httpx2
 
-from ..e2e.daemon_process import daemon
+from .daemon_process import daemon
 
 PROGRAM = str(Path(__file__).with_name("servers") / "accepting.py")
 COMMAND = [sys.executable, "-I", "-S", PROGRAM]

@@ -6,12 +6,13 @@ import h2.events
 import pytest
 import trio
 import trustme
-from http2_client import Client
-from serving import TOKEN, listening
 
 from mcpbridged.transports.http.listen import tls_context
 from mcpbridged.validators.bearer import TokenSet
 from mcpbridged.validators.limits import Limits
+
+from ...support.http2_client import Client
+from ...support.serving import TOKEN, listening
 
 pytestmark = pytest.mark.anyio
 
