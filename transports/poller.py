@@ -21,7 +21,7 @@ _LEFT: Final = select.EPOLLRDHUP | select.EPOLLHUP | select.EPOLLERR
 _BATCH: Final = 64
 
 
-class Spot:
+class WakeUpSlot:
     """Where one task waits, and anybody who has something for it wakes it. It must look again at what it waits for."""
 
     __slots__ = ("_task",)
@@ -52,7 +52,7 @@ class Spot:
         return trio.lowlevel.Abort.SUCCEEDED
 
 
-class Readiness:
+class Poller:
     """Tells its members about edges. A member must read until it would block, or ask to be called `again`."""
 
     def __init__(self) -> None:

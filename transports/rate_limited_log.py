@@ -10,7 +10,7 @@ from .ports import Log
 _PAUSE: Final = 1.0
 
 
-class Seldom:
+class RateLimitedLog:
     """Tells an event, and says with the next of its kind how many there were in between (attacks H14, G34)."""
 
     def __init__(self, log: Log, clock: Callable[[], float] = time.monotonic) -> None:

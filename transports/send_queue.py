@@ -13,7 +13,7 @@ import trio
 from ..validators.jsonrpc import answered_id, error
 from ..validators.limits import Limits
 from ..validators.rejection import SERVER_ERROR
-from .poller import Spot
+from .poller import WakeUpSlot
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -30,11 +30,11 @@ _GRACE_SECONDS: Final = 5.0
 
 
 class Signal(enum.Enum):
-    """What `Outlet.next` returns where it returns no message."""
+    """What `SendQueue.next` returns where it returns no message."""
 
     # The client is due a sign of life.
     HEARTBEAT = enum.auto()
-    # The stream is over: finished, overflowed or abandoned by its client (`Outlet.state`).
+    # The stream is over: finished, overflowed or abandoned by its client (`SendQueue.state`).
     END = enum.auto()
 
 
@@ -138,7 +138,7 @@ class Backlog:
             watcher()
 
 
-class Outlet:
+class SendQueue:
     """A queue with one reader, that a heartbeat or the client's departure can wake as well.
 
     Each of the three waits is a checkpoint (Trio's rule), also where it returns at once, and no wait can be
@@ -179,7 +179,7 @@ class Outlet:
         "why",
     )
 
-    def __init__(self, limits: Limits, spot: Spot | None = None) -> None:
+    def __init__(self, limits: Limits, spot: WakeUpSlot | None = None) -> None:
         self._limits = limits
         self._queue: deque[Item] = deque()
         self._bytes = 0
@@ -187,7 +187,7 @@ class Outlet:
         self._repeated = 0  # of the messages in the queue, the first ones
         self._moved = 0  # `client.moved` when the reader began with what it has in hand
         self._closes = False
-        self._spot = spot or Spot()
+        self._spot = spot or WakeUpSlot()
         self.backlog: Backlog | None = None
         self.client: Backlog | None = None
         self.shortcut: Callable[[bytes], bool] | None = None

@@ -48,7 +48,7 @@ class PausableClock:
         return (now if self._since is None else self._since) - self._stood
 
 
-class Pulse:
+class Ticker:
     """The sweeper task, and the time as of its last round."""
 
     def __init__(self) -> None:

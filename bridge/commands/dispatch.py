@@ -33,7 +33,7 @@ from ..config.settings import AGGREGATE, ALL, CONTROL, ServerConfig, Settings
 from ..config.trust import replaceable_of, replaceable_places
 from ..core.exit_codes import EX_CONFIG, EX_FAILED, EX_INTERRUPTED, EX_OK, EX_UNAVAILABLE, EX_USAGE
 from ..log import LineLog, escaped, tell
-from ..runtime.pinning import Approval, NotApproved, Subject
+from ..runtime.pinning import PinChecker, PinMismatch, Subject
 from . import doctor
 from .client_config import CLIENTS, client_config, connecting
 from .completion import SHELLS, completion
@@ -144,7 +144,7 @@ def command(arguments: list[str], environment: Mapping[str, str]) -> int:
         return _failed(EX_UNAVAILABLE, str(fault))
     except BadAddress as fault:
         return _failed(EX_USAGE, str(fault))
-    except (Refused, NotApproved) as fault:
+    except (Refused, PinMismatch) as fault:
         return _failed(EX_FAILED, str(fault))
     except KeyboardInterrupt:
         return EX_INTERRUPTED
@@ -601,7 +601,7 @@ def _approve(given: argparse.Namespace, path: Path, _environment: Mapping[str, s
     place: Place = given.place
     known = {one.name: one for one in _resolved(path, place.environment).servers if one.name != AGGREGATE}
     text = path.read_bytes().decode()
-    approval = Approval()
+    approval = PinChecker()
     for name in given.servers:
         if name not in known:
             raise BadConfig(f"{path}: {schema.why_not_served(name, schema.read(path), known)}")

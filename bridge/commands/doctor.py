@@ -23,7 +23,7 @@ from ..config.helper_programs import Helpers
 from ..config.schema import BadConfig
 from ..config.settings import CONTROL, ServerConfig, Settings
 from ..config.trust import replaceable_of, replaceable_places
-from ..runtime.pinning import Approval, NotApproved
+from ..runtime.pinning import PinChecker, PinMismatch
 from .control_client import NoDaemon, Refused, ask, call, result_of
 from .running_daemon import Place, locate, not_in_path
 from .threads import side_by_side
@@ -215,8 +215,8 @@ def _server(server: ServerConfig, place: Place, environment: Mapping[str, str]) 
         return
     if server.pin or server.needs_pin:
         try:
-            Approval().check(server)
-        except NotApproved as fault:
+            PinChecker().check(server)
+        except PinMismatch as fault:
             yield Finding(WRONG, f"servers.{server.name}: {fault}", f"mcp-bridge approve {server.name}")
             return
     if server.launch.cwd is not None and not Path(server.launch.cwd).is_dir():

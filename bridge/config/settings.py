@@ -7,7 +7,7 @@ import attrs
 
 from ...transports.options import Launch, Paths
 from ...validators.limits import Limits
-from ..core.access_policy import Choice
+from ..core.access_policy import AccessPolicy
 from ..redaction import SHORTEST_SECRET
 from .child_environment import shown
 from .helper_programs import Helpers
@@ -113,9 +113,9 @@ class ServerConfig:
         return self.share in ("principal", "server")
 
     @property
-    def choice(self) -> Choice:
+    def choice(self) -> AccessPolicy:
         """What of it there is for clients."""
-        return Choice(self.allow, self.deny, self.without)
+        return AccessPolicy(self.allow, self.deny, self.without)
 
 
 @attrs.frozen

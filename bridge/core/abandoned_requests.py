@@ -9,7 +9,7 @@ from typing import Final
 MOST: Final = 1024
 
 
-class Unawaited:
+class AbandonedRequests:
     """The ids of one server process."""
 
     __slots__ = ("_ids",)

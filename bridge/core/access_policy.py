@@ -56,7 +56,7 @@ def feature_of(method: str) -> str:
     return _FEATURES.get(method.removeprefix("notifications/").partition("/")[0], "")
 
 
-class Choice:
+class AccessPolicy:
     """Tools that match a pattern of `allow` and none of `deny`, and all features but `without`.
 
     What `within` leaves is narrowed by that: it is then one principal's, and no other must be shown it.
@@ -68,7 +68,7 @@ class Choice:
         deny: Iterable[str] = (),
         without: Iterable[str] = (),
         *,
-        within: "Choice | None" = None,
+        within: "AccessPolicy | None" = None,
     ) -> None:
         allowed, denied = tuple(allow), tuple(deny)
         self._allow = re.compile("|".join(map(translate, allowed)) or r"(?!)")
@@ -225,4 +225,4 @@ def _off(feature: str) -> str:
     return f"{feature} is switched off for this server"
 
 
-EVERYTHING = Choice()
+EVERYTHING = AccessPolicy()

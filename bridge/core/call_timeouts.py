@@ -8,7 +8,7 @@ import math
 from ...validators.limits import Limits
 
 
-class Patience:
+class CallTimeouts:
     """The calls in flight of one side, by any key. Times in seconds on any steady clock."""
 
     def __init__(self, limits: Limits) -> None:

@@ -11,7 +11,7 @@ import attrs
 
 
 @attrs.define
-class Breaker:
+class CircuitBreaker:
     """Counts the deaths of one command. Times in seconds on any steady clock."""
 
     deaths: int = 5

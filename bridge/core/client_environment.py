@@ -18,7 +18,7 @@ _VISIBLE: Final = re.compile(r"[ -~]*+\Z")
 
 
 @attrs.frozen
-class Brought:
+class ClientEnvironment:
     """The variables of one client, with their values. Two that are equal may share a process."""
 
     variables: tuple[tuple[str, str], ...] = attrs.field(default=(), repr=False)
@@ -29,10 +29,10 @@ class Brought:
         return tuple(value for _, value in self.variables if len(value) >= SHORTEST_SECRET)
 
 
-NOTHING: Final = Brought()
+NOTHING: Final = ClientEnvironment()
 
 
-def brought_in(headers: Mapping[str, str], wanted: Mapping[str, str]) -> Brought:
+def environment_from_headers(headers: Mapping[str, str], wanted: Mapping[str, str]) -> ClientEnvironment:
     """What these headers bring of the `wanted` ones, by variable. One that is missing or empty brings nothing.
 
     Raises Rejection 400 for a value with a control character.
@@ -47,4 +47,4 @@ def brought_in(headers: Mapping[str, str], wanted: Mapping[str, str]) -> Brought
                 400, INVALID_REQUEST, f"the header {name} must hold visible ASCII and spaces only"
             )
         found.append((variable, value))
-    return Brought(tuple(found))
+    return ClientEnvironment(tuple(found))

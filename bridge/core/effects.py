@@ -14,7 +14,7 @@ from ...validators.jsonrpc import Message, Request
 
 if TYPE_CHECKING:
     from .attribution import Client
-    from .requests import Asked
+    from .requests import ClientRequest
 
 
 class ToClient(msgspec.Struct, frozen=True):
@@ -30,7 +30,7 @@ class ToClient(msgspec.Struct, frozen=True):
     status: int = 200
 
 
-class Done(NamedTuple):
+class RequestFinished(NamedTuple):
     """A request of the client has come to its end, one way or another: said once for each, where that is wanted."""
 
     request: object  # what its shell knows it by
@@ -46,7 +46,7 @@ def failed_with(code: int) -> str:
     return f"error {code}"
 
 
-class Revive(NamedTuple):
+class StartProcess(NamedTuple):
     """Start a server process, and say so when it is there."""
 
 
@@ -54,30 +54,30 @@ class ToServer(msgspec.Struct, frozen=True):
     """Send this message to the server. `asked` is the request of a client that it stands for, where there is one."""
 
     message: Message
-    asked: "Asked | None" = None
+    asked: "ClientRequest | None" = None
 
 
-class ToAsker(msgspec.Struct, frozen=True):
+class ToRequester(msgspec.Struct, frozen=True):
     """Say this to the client's side. `about` is the id of the client's request that it belongs to, or nothing."""
 
     message: Message
     about: bytes = b""
 
 
-class Later(NamedTuple):
+class SetTimer(NamedTuple):
     """Say `due(key)` after so many seconds."""
 
     seconds: float
     key: str
 
 
-class Contradiction(NamedTuple):
+class EraMismatch(NamedTuple):
     """The server does not speak the era that it was started for."""
 
     text: str
 
 
-class Note(NamedTuple):
+class LogDebug(NamedTuple):
     """Something worth a line in the log, that needs no other answer.
 
     `unmatched` is the sender, "server" or "client", and the id of a response that matches no request, where that is the event.
@@ -101,7 +101,7 @@ class Unassigned(NamedTuple):
     client: "Client"
 
 
-Effect = ToServer | ToAsker | Later | Contradiction | Note | ServerRequestRefused | Unassigned
+Effect = ToServer | ToRequester | SetTimer | EraMismatch | LogDebug | ServerRequestRefused | Unassigned
 Effects = Iterable[Effect]
 
 
@@ -121,7 +121,7 @@ class Translator(Protocol):
         ...
 
     def due(self, key: str) -> Effects:
-        """The time of a `Later` has come. A key that is no longer of interest is nothing."""
+        """The time of a `SetTimer` has come. A key that is no longer of interest is nothing."""
         ...
 
     def ticked(self, now: float) -> Effects:

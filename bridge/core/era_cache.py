@@ -16,7 +16,7 @@ BELIEVED: Final = 24 * 60 * 60.0
 PRESUMED: Final = 60.0
 
 
-class EraBook:
+class EraCache:
     """What is known of one server's command. Times in seconds on any steady clock."""
 
     def __init__(self, choice: str, believed: float = BELIEVED) -> None:

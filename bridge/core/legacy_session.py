@@ -39,10 +39,10 @@ from ...validators.rejection import (
     TIMEOUT,
     Rejection,
 )
-from .abandoned_requests import Unawaited
-from .access_policy import EVERYTHING, Choice
-from .call_timeouts import Patience
-from .effects import CANCELLED, OK, Done, Note, Revive, ToClient, failed_with
+from .abandoned_requests import AbandonedRequests
+from .access_policy import EVERYTHING, AccessPolicy
+from .call_timeouts import CallTimeouts
+from .effects import CANCELLED, OK, LogDebug, RequestFinished, StartProcess, ToClient, failed_with
 from .errors import fault_text, read_fault, without_stream
 from .handshake import is_ordinary
 from .tasks import task_of
@@ -94,13 +94,13 @@ class EndStream(NamedTuple):
     outlet: object
 
 
-class Abandon(NamedTuple):
+class KillProcess(NamedTuple):
     """The child has not opened the session in time: end it, and say `child_lost` with this reason."""
 
     text: str
 
 
-Effect = ToChild | ToUpstream | ToClient | EndStream | Revive | Abandon | Done | Note
+Effect = ToChild | ToUpstream | ToClient | EndStream | StartProcess | KillProcess | RequestFinished | LogDebug
 
 
 # Its number in its stream, and its text.
@@ -162,11 +162,11 @@ REVIVING: Final = "reviving"
 ENDED: Final = "ended"
 
 
-class Session:
+class LegacySession:
     """The state machine of one session.
 
     `pipe` is the one stream of a transport that has only one (HTTP+SSE, WebSocket); None means Streamable HTTP.
-    `mint` makes the random key of a stream. With `tells` each request ends with `Done`, which names it by the client's id.
+    `mint` makes the random key of a stream. With `tells` each request ends with `RequestFinished`, which names it by the client's id.
     With `ids` the session shares a server process: wire ids come from there, and messages for the server are `ToUpstream`.
     Requests to the client are numbered from `first_question`.
     """
@@ -176,7 +176,7 @@ class Session:
         limits: Limits,
         mint: Callable[[], str],
         pipe: object | None = None,
-        choice: Choice = EVERYTHING,
+        choice: AccessPolicy = EVERYTHING,
         *,
         tells: bool = False,
         ids: Iterator[int] | None = None,
@@ -192,8 +192,8 @@ class Session:
         self._ready = False  # the client has said notifications/initialized
         self._ids = count(1) if ids is None else ids
         self._asks: dict[bytes, _Ask] = {}
-        self._unawaited = Unawaited()
-        self._patience = Patience(limits)
+        self._unawaited = AbandonedRequests()
+        self._patience = CallTimeouts(limits)
         self._choice = choice
         self._wire_ids: dict[bytes, bytes] = {}
         self._tokens: dict[bytes, bytes] = {}
@@ -302,7 +302,7 @@ class Session:
         if self.phase != LOST:
             return ()
         self.phase = REVIVING
-        return (Revive(),)
+        return (StartProcess(),)
 
     def _check_room(self, more: int) -> None:
         limits, full = self._limits, ""
@@ -346,7 +346,7 @@ class Session:
         # These have no answer that could name the limit.
         limits = self._limits
         if self._held_bytes + size > limits.stdin_bytes or len(self._held) >= limits.stream_messages:
-            return (Note("dropped a message: too much waits for the server to answer initialize"),)
+            return (LogDebug("dropped a message: too much waits for the server to answer initialize"),)
         self._hold_back(message, size)
         return ()
 
@@ -385,12 +385,12 @@ class Session:
         if method == "notifications/cancelled":
             return self._client_cancelled(message.params)
         if self._choice.restricts and self._choice.lacks(method):
-            return (Note(_SWITCHED_OFF),)
+            return (LogDebug(_SWITCHED_OFF),)
         if self.phase == OPEN:
             return self._pass_on(message)
         if self.phase in (OPENING, REVIVING):
             return self._hold_back_unasked(message, len(method) + len(message.params))
-        return (Note("dropped a notification outside of an open session"),)
+        return (LogDebug("dropped a notification outside of an open session"),)
 
     def _pass_on(self, message: Notification) -> Iterable[Effect]:
         method = message.method
@@ -404,7 +404,7 @@ class Session:
         named, _ = read_cancelled(params)
         wire_id = self._wire_ids.get(_canonical(named)) if named else None
         if wire_id is None or self._asks[wire_id].method == "initialize":
-            return (Note("ignored the cancellation of a request that is not in flight"),)
+            return (LogDebug("ignored the cancellation of a request that is not in flight"),)
         ask = self._settle(wire_id)
         effects = self._take_back(wire_id, params)
         if ask.stream.used or ask.stream is self._pipe:
@@ -434,12 +434,12 @@ class Session:
         wire_id = jsonrpc.wire_id(message.id)
         question = self._questions.get(wire_id)
         if question is None:
-            return (Note("dropped an answer to nothing that was asked", ("client", message.id)),)
+            return (LogDebug("dropped an answer to nothing that was asked", ("client", message.id)),)
         if self._is_held(wire_id):  # what was not sent yet can only be guessed
-            return (Note("dropped an answer to nothing that was asked"),)
+            return (LogDebug("dropped an answer to nothing that was asked"),)
         self._forget_question(wire_id)
         if self.phase != OPEN:
-            return (Note("dropped an answer for a child that is gone"),)
+            return (LogDebug("dropped an answer for a child that is gone"),)
         return (self._order(Response(question.child_id, message.result, message.error)),)
 
     # ---- events from the client's streams
@@ -584,7 +584,9 @@ class Session:
             self._opening_since = self._opening_since or now
             if now - self._opening_since > self._limits.start_seconds:
                 return (
-                    Abandon(f"the server did not answer initialize within {self._limits.start_seconds:g} s"),
+                    KillProcess(
+                        f"the server did not answer initialize within {self._limits.start_seconds:g} s"
+                    ),
                 )
         else:
             self._opening_since = 0.0
@@ -622,7 +624,7 @@ class Session:
         effects = self._put(ask.stream, jsonrpc.response(ask.client_id, message), last=not ask.stream.pending)
         if self._tells:
             outcome = failed_with(read_fault(message.error).code) if message.error else OK
-            effects = (*effects, Done(ask.client_id, outcome))
+            effects = (*effects, RequestFinished(ask.client_id, outcome))
         return (*effects, *self._after_opening(message)) if ask.method == "initialize" else effects
 
     def _after_opening(self, message: Response) -> Iterable[Effect]:
@@ -640,8 +642,8 @@ class Session:
         if message.id == self._revival:
             return self._revived(message)
         if self._unawaited.take(message.id) or self.phase == ENDED:
-            return (Note("dropped an answer of the server that nobody waits for"),)
-        return (Note("dropped an answer of the server that nobody waits for", ("server", message.id)),)
+            return (LogDebug("dropped an answer of the server that nobody waits for"),)
+        return (LogDebug("dropped an answer of the server that nobody waits for", ("server", message.id)),)
 
     def _goes_on(self, ask: _Ask) -> None:
         # A task keeps the progress token of its call (digest 1.14). Its end is nothing that we would notice.
@@ -692,7 +694,7 @@ class Session:
     def _child_notified(self, message: Notification, stream: Stream | None) -> Iterable[Effect]:
         method = message.method
         if self._choice.restricts and self._choice.lacks(method):
-            return (Note(_SWITCHED_OFF),)
+            return (LogDebug(_SWITCHED_OFF),)
         text = jsonrpc.notification(method, message.params)
         match method:
             case "notifications/progress":
@@ -702,7 +704,7 @@ class Session:
                 if wire_id is None and token in self._task_tokens:
                     return self._put_or_keep(None, text)
                 if wire_id is None:
-                    return (Note("dropped progress of nothing in flight"),)
+                    return (LogDebug("dropped progress of nothing in flight"),)
                 if self._patience.limited:
                     self._patience.progressed(wire_id)
                 return self._put_progress(self._asks[wire_id].stream, text)
@@ -717,7 +719,7 @@ class Session:
         named, _ = read_cancelled(params)
         wire_id = self._question_ids.get(_canonical(named))
         if wire_id is None:
-            return (Note("ignored the server's cancellation of nothing that it asked"),)
+            return (LogDebug("ignored the server's cancellation of nothing that it asked"),)
         question = self._forget_question(wire_id)
         if self._is_held(wire_id):
             self._unhold(wire_id)
@@ -811,7 +813,7 @@ class Session:
         return wire_ids
 
     def _done(self, client_id: bytes, outcome: str) -> Iterable[Effect]:
-        return (Done(client_id, outcome),) if self._tells else ()
+        return (RequestFinished(client_id, outcome),) if self._tells else ()
 
     def _internal_id(self) -> bytes:
         return self._unawaited.add(b"%d" % next(self._ids))
@@ -869,7 +871,7 @@ class Session:
         if stream.answers_only:
             home = self._home()
             if home is None:
-                return (Note("dropped progress of a call whose client reads no event stream"),)
+                return (LogDebug("dropped progress of a call whose client reads no event stream"),)
             stream = home
         return self._put(stream, text)
 

@@ -35,12 +35,22 @@ from ...validators.rejection import (
 )
 from ...validators.stateless_request import NAMED, Mirror
 from . import errors, extensions, input_over
-from .abandoned_requests import Unawaited
+from .abandoned_requests import AbandonedRequests
 from .attribution import INTERACTIVE
-from .call_timeouts import Patience
-from .effects import CANCELLED, OK, Contradiction, Done, Note, Revive, ToClient, ToServer, failed_with
-from .request_state import Seal, binding
-from .requests import Asked
+from .call_timeouts import CallTimeouts
+from .effects import (
+    CANCELLED,
+    OK,
+    EraMismatch,
+    LogDebug,
+    RequestFinished,
+    StartProcess,
+    ToClient,
+    ToServer,
+    failed_with,
+)
+from .request_state import StateSigner, binding
+from .requests import ClientRequest
 
 # What the modern era has taken out; a server that still knows it must not be asked (digest 3.3).
 _GONE: Final = frozenset(
@@ -63,7 +73,7 @@ _INPUT_REQUIRED: Final = b'"input_required"'
 
 # The header annotations of tools by their names, or why they cannot be read.
 Tools = dict[str, tuple[Mirror, ...] | Rejection]
-Effect = ToServer | ToClient | Revive | Contradiction | Done | Note
+Effect = ToServer | ToClient | StartProcess | EraMismatch | RequestFinished | LogDebug
 Effects = Iterable[Effect]
 
 
@@ -101,22 +111,22 @@ def _weight(mirrors: tuple[Mirror, ...] | Rejection) -> int:
     return 1 if isinstance(mirrors, Rejection) else 1 + len(mirrors)
 
 
-class Relay:
+class Multiplexer:
     """The state machine in front of one server. `seal` is shared by all relays of the daemon.
 
     With `shared` the callers may be several principals, of a server that is really modern.
     """
 
-    def __init__(self, limits: Limits, seal: Seal, *, shared: bool = False) -> None:
+    def __init__(self, limits: Limits, seal: StateSigner, *, shared: bool = False) -> None:
         self._limits = limits
         # Whose task each is, where the server serves several principals (digest 1.17).
         self._tasks: dict[str, str] | None = {} if shared else None
         self._seal = seal
         self._next_id = 1
-        self._calls: dict[bytes, Asked] = {}
-        self._unawaited = Unawaited()
+        self._calls: dict[bytes, ClientRequest] = {}
+        self._unawaited = AbandonedRequests()
         self._listens = 0  # how many of them are subscriptions
-        self._patience = Patience(limits)
+        self._patience = CallTimeouts(limits)
         # Calls that the server has been given, and those that wait until it has fewer: some take one at a time.
         self._given: set[bytes] = set()
         self._queued: dict[bytes, ToServer] = {}
@@ -131,7 +141,7 @@ class Relay:
         self._listing: bytes = b""  # our own tools/list
         self._listed = _Tools()
         self._pages = 0
-        self._unchecked: list[Asked] = []  # for the tools to be listed
+        self._unchecked: list[ClientRequest] = []  # for the tools to be listed
         self._changed = False  # whether anything has happened that may have changed the tools
         self._outdated = False  # whether the server has said that they have changed
 
@@ -152,7 +162,7 @@ class Relay:
 
     # ---- events from callers
 
-    def asked(self, ask: Asked) -> Effects:
+    def asked(self, ask: ClientRequest) -> Effects:
         """A request. Raises Rejection."""
         method = ask.request.method
         # Subscriptions are in `_calls` as well, so below the smaller limit there is room for either.
@@ -232,7 +242,7 @@ class Relay:
 
     def notified(self, message: Notification) -> Effects:
         """A notification of a caller, of an extension."""
-        return (ToServer(message),) if self._alive else (Note("notification_without_server"),)
+        return (ToServer(message),) if self._alive else (LogDebug("notification_without_server"),)
 
     def narrowed(self, principal: str) -> Effects:
         """What this principal may use is another thing now: its subscriptions end, and it opens those that it may."""
@@ -241,7 +251,7 @@ class Relay:
                 yield from self.cancelled(ask.outlet, ask.request.id, OK)
                 yield from _listen_over(ask, _named(_OVER, ask.request.id))
 
-    def _params(self, ask: Asked) -> bytes:
+    def _params(self, ask: ClientRequest) -> bytes:
         # The token and the state are ours to change; most requests have neither.
         request, read = ask.request, ask.envelope
         inner = None
@@ -266,7 +276,7 @@ class Relay:
             found["requestState"] = json_object.raw(json_object.text(inner))
         return json_object.write(found)
 
-    def _forward(self, ask: Asked, params: bytes) -> Effects:
+    def _forward(self, ask: ClientRequest, params: bytes) -> Effects:
         wire_id = b"%d" % self._next_id
         self._next_id += 1
         self._calls[wire_id] = ask
@@ -289,7 +299,7 @@ class Relay:
         if self._starting:
             return ()
         self._starting = True
-        return (Revive(),)
+        return (StartProcess(),)
 
     def _next(self) -> Effects:
         while self._queued and len(self._given) < self._limits.calls_at_once:
@@ -300,7 +310,7 @@ class Relay:
 
     # ---- headers that mirror a tool's arguments (digest 3.5)
 
-    def _checked(self, ask: Asked, params: bytes, *, listed: bool = False) -> Effects:
+    def _checked(self, ask: ClientRequest, params: bytes, *, listed: bool = False) -> Effects:
         tools = self._tools
         if tools is None or self._outdated:
             self._unchecked.append(ask)
@@ -352,7 +362,7 @@ class Relay:
         self._tools, self._changed, self._outdated = self._listed, False, False
         return self._check_again()
 
-    def _overheard(self, ask: Asked, result: bytes | msgspec.Raw, tools: _Tools) -> None:
+    def _overheard(self, ask: ClientRequest, result: bytes | msgspec.Raw, tools: _Tools) -> None:
         try:
             found = self._learn(result, tools)
         except Rejection:
@@ -421,9 +431,9 @@ class Relay:
         if self._alive or self._starting:
             return ()
         self._starting = True
-        return (Revive(),)
+        return (StartProcess(),)
 
-    def take_back(self) -> list[Asked]:
+    def take_back(self) -> list[ClientRequest]:
         """Remove and return all requests. The server must not have been given any of them."""
         taken = [*self._calls.values(), *self._unchecked]
         for wire_id in (*self._calls, self._listing):
@@ -446,7 +456,7 @@ class Relay:
         A caller opens its subscription again and looks at the lists anew, so no change is missed.
         """
         self._alive = self._starting = False
-        self._unawaited = Unawaited()
+        self._unawaited = AbandonedRequests()
         self._held.clear()
         self._queued.clear()
         self._patience.ended(self._listing)
@@ -470,7 +480,7 @@ class Relay:
             return self._answered(message)
         if isinstance(message, Notification):
             return self._notified(message, about)
-        return (Note("dropped a request of a modern server: it must not ask"),)
+        return (LogDebug("dropped a request of a modern server: it must not ask"),)
 
     def _answered(self, message: Response) -> Effects:
         wire_id = message.id
@@ -478,18 +488,18 @@ class Relay:
             return self._tools_listed(message)
         if wire_id not in self._calls:
             if self._unawaited.take(wire_id):
-                return (Note("dropped an answer of the server that nobody waits for"),)
-            return (Note("dropped an answer of the server that nobody waits for", ("server", wire_id)),)
+                return (LogDebug("dropped an answer of the server that nobody waits for"),)
+            return (LogDebug("dropped an answer of the server that nobody waits for", ("server", wire_id)),)
         ask = self._settle(wire_id)
         if ask.choice.restricts:
             message = ask.choice.answer(ask.request.method, message, self._limits)
         effects = self._settled(ask, message)
         if ask.since is not None:
             outcome = failed_with(errors.read_fault(message.error).code) if message.error else OK
-            effects = (*effects, Done(ask, outcome))
+            effects = (*effects, RequestFinished(ask, outcome))
         return (*effects, *self._next()) if self._queued else effects
 
-    def _settled(self, ask: Asked, message: Response) -> Effects:
+    def _settled(self, ask: ClientRequest, message: Response) -> Effects:
         if message.error:
             return self._refused(ask, message)
         method = ask.request.method
@@ -507,7 +517,7 @@ class Relay:
             message = _spoken(message)
         return (ToClient(ask.outlet, jsonrpc.response(ask.request.id, message), last=not ask.pipe),)
 
-    def _learn_task(self, ask: Asked, message: Response, tasks: dict[str, str]) -> None:
+    def _learn_task(self, ask: ClientRequest, message: Response, tasks: dict[str, str]) -> None:
         # What is so large that it is a view is no task.
         if type(message.result) is not bytes or b'"taskId"' not in message.result:
             return
@@ -517,7 +527,7 @@ class Relay:
             if len(tasks) > self._limits.stream_messages:
                 del tasks[next(iter(tasks))]
 
-    def _refused(self, ask: Asked, message: Response) -> Effects:
+    def _refused(self, ask: ClientRequest, message: Response) -> Effects:
         fault = errors.read_fault(message.error)
         if fault.code in (
             stateless_request.UNSUPPORTED_VERSION,
@@ -526,7 +536,7 @@ class Relay:
             text = f"the server refused our way of asking: {fault.message}"
             yield _failed(ask, text, {"originalCode": fault.code}, 200)
             if fault.code == stateless_request.UNSUPPORTED_VERSION:
-                yield Contradiction(text)
+                yield EraMismatch(text)
             return
         yield ToClient(
             ask.outlet,
@@ -535,7 +545,7 @@ class Relay:
             status=_STATUS.get(fault.code, 200),
         )
 
-    def _sealed(self, ask: Asked, message: Response) -> Response:
+    def _sealed(self, ask: ClientRequest, message: Response) -> Response:
         found = json_object.peek(message.result)
         if json_object.string(found.get("resultType")) != "input_required" or "requestState" not in found:
             return message
@@ -550,13 +560,13 @@ class Relay:
 
     def _notified(self, message: Notification, about: bytes) -> Effects:
         if not json_object.has_room(message.params):
-            return (Note("dropped a notification: " + json_object.TOO_MANY),)
+            return (LogDebug("dropped a notification: " + json_object.TOO_MANY),)
         method = message.method
         if method == "notifications/progress":
             wire_id = about or jsonrpc.wire_id(read_progress(message.params))
             ask = self._calls.get(wire_id)
             if ask is None or not ask.envelope.token or ask.request.method == _LISTEN:
-                return (Note("dropped progress of nothing in flight"),)
+                return (LogDebug("dropped progress of nothing in flight"),)
             if self._patience.limited:
                 self._patience.progressed(wire_id)
             found = json_object.peek(message.params)
@@ -580,7 +590,7 @@ class Relay:
     def _input_over(self, inner: str) -> Effects:
         outlet, state = self._rounds.pop(inner, (None, ""))
         if outlet is None:
-            return (Note("input_over_unmatched"),)
+            return (LogDebug("input_over_unmatched"),)
         message = input_over.notification(state)
         return (ToClient(outlet, jsonrpc.notification(message.method, message.params)),)
 
@@ -588,11 +598,11 @@ class Relay:
         # On a pipe a server may end a subscription so, and nothing else (digest B1).
         ask = self._calls.get(wire_id)
         if ask is None or ask.request.method != _LISTEN:
-            return (Note("ignored the server's cancellation of what is no subscription"),)
+            return (LogDebug("ignored the server's cancellation of what is no subscription"),)
         self._settle(self._unawaited.add(wire_id))
         return _listen_over(ask, _named(_OVER, ask.request.id))
 
-    def _logging(self, params: bytes) -> Asked | None:
+    def _logging(self, params: bytes) -> ClientRequest | None:
         # A pipe does not say whose log line it is. It is not sent where there are several principals, or several
         # clients with calls; of several requests of one client that want it, it is the newest's.
         level = json_object.string(json_object.peek(params).get("level"))
@@ -617,12 +627,12 @@ class Relay:
         """A notification of an extension: of a request or subscription that is named, else of the only caller's newest."""
         ask = self._calls.get(about or _subscription(message.params)) or self._newest_of_the_only_caller()
         if ask is None or ask.choice.lacks(message.method):
-            return (Note("extension_notification_not_sent"),)
+            return (LogDebug("extension_notification_not_sent"),)
         listens = ask.request.method == _LISTEN
         params = _named(message.params, ask.request.id) if listens else message.params
         return (_told(ask, message.method, params),)
 
-    def _newest_of_the_only_caller(self) -> Asked | None:
+    def _newest_of_the_only_caller(self) -> ClientRequest | None:
         if len({(ask.principal, ask.client) for ask in self._calls.values()}) != 1:
             return None
         newest = [*self._calls.values()][::-1]
@@ -631,9 +641,9 @@ class Relay:
     def _published(self, message: Notification) -> Effects:
         ask = self._calls.get(_subscription(message.params))
         if ask is None or ask.request.method != _LISTEN:
-            return (Note("dropped a notification that belongs to no subscription"),)
+            return (LogDebug("dropped a notification that belongs to no subscription"),)
         if ask.choice.lacks(message.method):
-            return (Note("dropped a notification of what is switched off"),)
+            return (LogDebug("dropped a notification of what is switched off"),)
         return (_told(ask, message.method, _named(message.params, ask.request.id)),)
 
     def ticked(self, now: float) -> Effects:
@@ -652,7 +662,7 @@ class Relay:
         """There will be no more: subscriptions end in order, what is in flight fails."""
         return self.server_lost(text, {"reason": "stopping"})
 
-    def _settle(self, wire_id: bytes) -> Asked:
+    def _settle(self, wire_id: bytes) -> ClientRequest:
         ask = self._calls.pop(wire_id)
         self._listens -= ask.request.method == _LISTEN
         self._given.discard(wire_id)
@@ -670,24 +680,24 @@ def _full(text: str) -> Rejection:
     return Rejection(429, INTERNAL_ERROR, text, headers=((b"Retry-After", b"1"),))
 
 
-def _done(ask: Asked, outcome: str) -> Effects:
-    return () if ask.since is None else (Done(ask, outcome),)
+def _done(ask: ClientRequest, outcome: str) -> Effects:
+    return () if ask.since is None else (RequestFinished(ask, outcome),)
 
 
-def _sender(ask: Asked) -> tuple[str, object]:
+def _sender(ask: ClientRequest) -> tuple[str, object]:
     """Return the client of a request, as far as it is known: a connection with several answers is one client's."""
     return ask.principal, ask.outlet if ask.pipe else ask.client
 
 
-def _bound_to(ask: Asked) -> bytes:
+def _bound_to(ask: ClientRequest) -> bytes:
     return binding(ask.principal, ask.request.method, ask.envelope.name)
 
 
-def _arguments(ask: Asked) -> bytes:
+def _arguments(ask: ClientRequest) -> bytes:
     return bytes(json_object.read(ask.request.params).get("arguments", b""))
 
 
-def _check_task(ask: Asked, tasks: Mapping[str, str]) -> None:
+def _check_task(ask: ClientRequest, tasks: Mapping[str, str]) -> None:
     if tasks.get(ask.envelope.name) != ask.principal:
         raise Rejection(200, INVALID_PARAMS, "Unknown task")
 
@@ -727,11 +737,11 @@ def _spoken(discovered: Response) -> Response:
     return Response(discovered.id, json_object.write({**found, "supportedVersions": spoken}), b"")
 
 
-def _told(ask: Asked, method: str, params: bytes) -> ToClient:
+def _told(ask: ClientRequest, method: str, params: bytes) -> ToClient:
     return ToClient(ask.outlet, jsonrpc.notification(method, params))
 
 
-def _listen_over(ask: Asked, result: bytes) -> Effects:
+def _listen_over(ask: ClientRequest, result: bytes) -> Effects:
     """The end of a subscription: its result, and where more than one goes over the pipe the other way of saying it (digest B1)."""
     over = jsonrpc.response(ask.request.id, Response(b"", result, b""))
     yield ToClient(ask.outlet, over, last=not ask.pipe)
@@ -739,11 +749,11 @@ def _listen_over(ask: Asked, result: bytes) -> Effects:
         yield _told(ask, "notifications/cancelled", cancelled(ask.request.id, b""))
 
 
-def _late(ask: Asked, text: str) -> ToClient:
+def _late(ask: ClientRequest, text: str) -> ToClient:
     error = jsonrpc.error(ask.request.id, TIMEOUT, text, {"reason": "timeout"})
     return ToClient(ask.outlet, error, last=not ask.pipe)
 
 
-def _failed(ask: Asked, text: str, data: dict[str, object], status: int = 503) -> ToClient:
+def _failed(ask: ClientRequest, text: str, data: dict[str, object], status: int = 503) -> ToClient:
     error = jsonrpc.error(ask.request.id, INTERNAL_ERROR, text, data)
     return ToClient(ask.outlet, error, last=not ask.pipe, status=status)

@@ -42,7 +42,7 @@ def _canonical(raw: bytes) -> bytes:
         return raw
 
 
-class Seal:
+class StateSigner:
     """Seals and opens states under one key, which nobody else has. Arguments are raw JSON, compared by their meaning.
 
     `place` is the name of the server process that has the call, without a colon; a state carries it.
@@ -52,13 +52,13 @@ class Seal:
         self._key = key
         self._place = place
 
-    def within(self, purpose: bytes) -> "Seal":
+    def within(self, purpose: bytes) -> "StateSigner":
         """Another seal, always the same for this purpose, that opens none of ours."""
-        return Seal(hmac.digest(self._key, purpose, "sha256"), self._place)
+        return StateSigner(hmac.digest(self._key, purpose, "sha256"), self._place)
 
-    def at(self, place: str) -> "Seal":
+    def at(self, place: str) -> "StateSigner":
         """Return a seal under the same key for the states of another place."""
-        return Seal(self._key, place)
+        return StateSigner(self._key, place)
 
     def seal(self, bound_to: bytes, arguments: bytes, inner: str) -> str:
         """The text that the client gets."""

@@ -5,14 +5,14 @@ from typing import NamedTuple
 
 from ...validators.jsonrpc import Request
 from ...validators.stateless_request import Envelope
-from .access_policy import EVERYTHING, Choice
+from .access_policy import EVERYTHING, AccessPolicy
 from .attribution import Client
 
 
-class Asked(NamedTuple):
+class ClientRequest(NamedTuple):
     """One request of one caller. `headers` are None where the transport has none to mirror (WebSocket, pipes).
 
-    With `since`, a time that means something to the shell only, the request ends with `Done`.
+    With `since`, a time that means something to the shell only, the request ends with `RequestFinished`.
     """
 
     principal: str
@@ -21,7 +21,7 @@ class Asked(NamedTuple):
     headers: Mapping[str, str] | None
     outlet: object
     pipe: bool  # whether more than one answer goes to the outlet
-    choice: Choice = EVERYTHING  # what there is for the principal
+    choice: AccessPolicy = EVERYTHING  # what there is for the principal
     since: float | None = None
     client: Client = Client("")  # the client program that sent it
     caller: object = None  # where it came from, as the shell knows it

@@ -33,7 +33,7 @@ class _Entry(Generic[Member]):
     touched: float
 
 
-class Registry(Generic[Member]):
+class SessionTable(Generic[Member]):
     """The table of sessions of one server. Times in seconds on any steady clock."""
 
     def __init__(self, limits: Limits) -> None:
@@ -73,7 +73,7 @@ class Registry(Generic[Member]):
         """The session, if it is this principal's. Raises Rejection 404."""
         entry = self._entries.get(session_id)
         if entry is None or entry.principal != principal:
-            raise Rejection(404, SESSION_NOT_FOUND, "Session not found")
+            raise Rejection(404, SESSION_NOT_FOUND, "LegacySession not found")
         entry.touched = now
         return entry.member
 

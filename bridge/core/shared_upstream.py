@@ -34,10 +34,10 @@ from ...validators.rejection import (
 )
 from ...validators.stateless_request import LOG_LEVELS
 from . import extensions
-from .abandoned_requests import Unawaited
-from .access_policy import Choice
+from .abandoned_requests import AbandonedRequests
+from .access_policy import AccessPolicy
 from .attribution import MAY_ASK, Client, Origin, Origins, Phase, Refusal
-from .effects import Note, Revive, ServerRequestRefused, ToServer
+from .effects import LogDebug, ServerRequestRefused, StartProcess, ToServer
 from .errors import URL_ELICITATION_REQUIRED, fault_text, read_fault
 from .handshake import client_info
 from .tasks import related_task, task_of
@@ -175,7 +175,7 @@ class Unopened(NamedTuple):
     error: bytes
 
 
-class Abandon(NamedTuple):
+class KillProcess(NamedTuple):
     """The process is of no use: kill it. Its fronts know already."""
 
 
@@ -194,11 +194,11 @@ Effect = (
     | CallsLost
     | Opened
     | Unopened
-    | Abandon
-    | Revive
+    | KillProcess
+    | StartProcess
     | LogOnly
     | ServerRequestRefused
-    | Note
+    | LogDebug
 )
 Effects = tuple[Effect, ...]
 
@@ -257,7 +257,7 @@ class SharedUpstream:
     """
 
     def __init__(
-        self, limits: Limits, next_id: Callable[[], bytes], choice: Choice, version: str = "0"
+        self, limits: Limits, next_id: Callable[[], bytes], choice: AccessPolicy, version: str = "0"
     ) -> None:
         self._limits = limits
         self._next_id = next_id
@@ -281,7 +281,7 @@ class SharedUpstream:
         self.origins = Origins(self._limits.held_seconds, several=True)
         # Unanswered requests of fronts by wire id, oldest first.
         self._calls: dict[bytes, _Call] = {}
-        self._unawaited = Unawaited()
+        self._unawaited = AbandonedRequests()
         # Messages for a process that is not open yet, and their bytes.
         self._held: list[tuple[Front, Request, bytes]] = []
         self._held_bytes = 0
@@ -415,7 +415,7 @@ class SharedUpstream:
         if self._phase != _IDLE:
             return ()
         self._phase = _STARTING
-        return (Revive(),)
+        return (StartProcess(),)
 
     def _requested(self, front: Front, message: Request, token: bytes) -> Effects:
         method = message.method
@@ -560,14 +560,14 @@ class SharedUpstream:
             raw_id, _ = read_cancelled(message.params)
             call = self._calls.get(raw_id)
             if call is None or call.front is not front:
-                return (Note("ignored the cancellation of a request that is not in flight"),)
+                return (LogDebug("ignored the cancellation of a request that is not in flight"),)
             return self._take_back(raw_id, message.params)
         if method == "notifications/initialized" or self._phase != _OPEN:
             return ()
         if method == "notifications/progress" and not self._may_report(front, read_progress(message.params)):
-            return (Note("dropped progress of nothing that the client was asked for"),)
+            return (LogDebug("dropped progress of nothing that the client was asked for"),)
         if method == "notifications/tasks/status" and not self._is_task_of(front, message.params):
-            return (Note("dropped the status of a task that is not of the client"),)
+            return (LogDebug("dropped the status of a task that is not of the client"),)
         return (ToServer(message),)
 
     def _may_report(self, front: Front, token: bytes) -> bool:
@@ -604,7 +604,7 @@ class SharedUpstream:
     def _question_answered(self, front: Front, message: Response) -> Effects:
         question = self._questions.get(message.id)
         if question is None or question.front is not front:
-            return (Note("dropped an answer to nothing that was asked", ("client", message.id)),)
+            return (LogDebug("dropped an answer to nothing that was asked", ("client", message.id)),)
         self._forget_question(message.id)
         if question.augmented:
             task = task_of(message.result)
@@ -656,7 +656,7 @@ class SharedUpstream:
         return (
             *(ToFront(front, Response(wire_id, b"", error)) for front, wire_id in waiting),
             *(CallsLost(front, (), text, {}) for front in fronts if front.translated),
-            Abandon(),
+            KillProcess(),
         )
 
     def lost(self, text: str, data: dict[str, object]) -> Effects:
@@ -700,7 +700,7 @@ class SharedUpstream:
         if now - self._opening_since <= limit:
             return ()
         text = f"the server did not answer initialize within {limit:g} s"
-        return (*self.lost(text, {"reason": "not started"}), Abandon())
+        return (*self.lost(text, {"reason": "not started"}), KillProcess())
 
     # ---- from the server
 
@@ -716,7 +716,7 @@ class SharedUpstream:
 
     def _refuse_many_members(self, message: Request | Notification) -> Effects:
         if isinstance(message, Notification):
-            return (Note("dropped a notification: " + json_object.TOO_MANY),)
+            return (LogDebug("dropped a notification: " + json_object.TOO_MANY),)
         refusal = ToServer(_failure(message.id, INTERNAL_ERROR, json_object.TOO_MANY))
         return (refusal, ServerRequestRefused(message.method, "too_many_members"))
 
@@ -744,7 +744,7 @@ class SharedUpstream:
 
     def _handshake_answered(self, message: Response) -> Effects:
         if message.id != self._initialize_id or self._phase != _OPENING:
-            return (Note("dropped an answer of the server to nothing in flight", ("server", message.id)),)
+            return (LogDebug("dropped an answer of the server to nothing in flight", ("server", message.id)),)
         error = message.error
         found = json_object.peek(message.result)
         if "resultType" in found and "protocolVersion" not in found:  # a result of revision 2026-07-28
@@ -807,9 +807,9 @@ class SharedUpstream:
             return self._subscription_answered(message)
         origin = self.origins.get(message.id)
         if origin is None and known:
-            return (Note("dropped an answer of the server to nothing in flight"),)
+            return (LogDebug("dropped an answer of the server to nothing in flight"),)
         if origin is None or (origin.phase is Phase.ANSWERED and not known):
-            return (Note("dropped an answer of the server to nothing in flight", ("server", message.id)),)
+            return (LogDebug("dropped an answer of the server to nothing in flight", ("server", message.id)),)
         self._unawaited.add(message.id)
         if origin.phase is not Phase.ANSWERED:
             self.origins.answer(origin)
@@ -929,11 +929,11 @@ class SharedUpstream:
         raw_token = jsonrpc.wire_id(read_progress(message.params))
         owner = self._calls.get(raw_token) or self._task_tokens.get(raw_token)
         if owner is None:
-            return (Note("dropped progress of nothing in flight"),)
+            return (LogDebug("dropped progress of nothing in flight"),)
         if owner.front.translated:
             return (ToFront(owner.front, message, raw_token),)
         if not owner.token:
-            return (Note("dropped progress that was not asked for"),)
+            return (LogDebug("dropped progress that was not asked for"),)
         found = json_object.peek(message.params)
         found["progressToken"] = json_object.raw(owner.token)
         return (ToFront(owner.front, Notification(message.method, json_object.write(found)), raw_token),)
@@ -942,7 +942,7 @@ class SharedUpstream:
         raw_id, _ = read_cancelled(message.params)
         own_id = self._question_ids.get(_canonical(raw_id))
         if own_id is None:
-            return (Note("ignored the server's cancellation of nothing that it has requested"),)
+            return (LogDebug("ignored the server's cancellation of nothing that it has requested"),)
         front = self._forget_question(own_id).front
         return (ToFront(front, Notification(message.method, cancelled_again(message.params, own_id))),)
 
@@ -975,7 +975,7 @@ class SharedUpstream:
             elif not task_id:
                 front = self._only_front()
         if front is None:
-            return (Note("dropped a notification of the server that belongs to no single client"),)
+            return (LogDebug("dropped a notification of the server that belongs to no single client"),)
         return (ToFront(front, message, self._newest(front)),)
 
     def _only_front(self) -> Front | None:

@@ -21,11 +21,11 @@ from ...transports.http.listen import CannotListen, Listener, bind_tcp, bind_uni
 from ...transports.http.quota import HANDSHAKE, NO_HEAD, Quota
 from ...transports.http.refusals import Refusals
 from ...transports.http.routes import Routes, healthz, readyz
-from ...transports.poller import Readiness
+from ...transports.poller import Poller
 from ...transports.process.cgroup import can_hold, delegated
 from ...transports.process.open_files import fitting, raise_soft_limit
 from ...transports.process.spawner import Spawner
-from ...transports.ticker import Pulse
+from ...transports.ticker import Ticker
 from ...validators.bearer import TokenSet
 from ...validators.limits import Limits
 from ...validators.origin import Site
@@ -49,13 +49,13 @@ from ..config.settings import READY, Settings
 from ..config.trust import replaceable_places
 from ..core.exit_codes import EX_CONFIG, EX_OK, EX_SOFTWARE, EX_TEMPFAIL, EX_UNAVAILABLE
 from ..log import LineLog, escaped
-from ..runtime.era_store import EraFacts
+from ..runtime.era_store import EraStore
 from ..runtime.threads import off_loop
 from .certificates import BadCertificate, Loaded, load
-from .control_api import Control
+from .control_api import ControlApi
 from .sd_notify import Notifier
 from .status import Status, status
-from .supervisor import Changes, Fleet, rights_of
+from .supervisor import Changes, Supervisor, rights_of
 from .surroundings import Surroundings, surroundings
 
 _OUR_UMASK = 0o077
@@ -352,18 +352,18 @@ class _Daemon:
         self._tokens = tokens
         self._sockets = sockets
         self._version = version("mcpbridged")
-        self._pulse, self._readiness = Pulse(), Readiness()
+        self._pulse, self._readiness = Ticker(), Poller()
         self._cgroup = spawner.cgroup
-        self._fleet = Fleet(
+        self._fleet = Supervisor(
             spawner,
             self._readiness,
             log,
             self._version,
             tells=settings.log_calls,
-            facts=EraFacts(state_directory(environment) / "eras.json"),
+            facts=EraStore(state_directory(environment) / "eras.json"),
         )
         self._umask = spawner.umask
-        self._control = Control(
+        self._control = ControlApi(
             self._fleet, self._status, self._reload, self._restart, limits, self._surroundings
         )
         self._refusals = Refusals(log)

@@ -11,13 +11,13 @@ import msgspec
 
 from ...transports.endpoints.sse_writer import write_events
 from ...transports.ports import Endpoint, Exchange
-from ...transports.send_queue import Outlet
+from ...transports.send_queue import SendQueue
 from ...validators.limits import Limits
 from ...validators.rejection import INVALID_REQUEST, Rejection
 from ..config.settings import CONTROL
 from ..runtime.server import LocalServer
 from .status import Status
-from .supervisor import Fleet
+from .supervisor import Supervisor
 from .surroundings import Surroundings
 
 _JSON: Final = b"application/json"
@@ -34,12 +34,12 @@ class Tapped(msgspec.Struct, frozen=True):
     line: str
 
 
-class Control:
+class ControlApi:
     """The endpoints of the control socket. `reload` answers what has changed. It and `restart` raise ValueError where nothing may."""
 
     def __init__(
         self,
-        fleet: Fleet,
+        fleet: Supervisor,
         status: Callable[[], Status],
         reload: Callable[[], Awaitable[object]],
         restart: Callable[[str], Awaitable[None]],
@@ -122,7 +122,7 @@ class Control:
         finally:
             record.watchers.remove(watch)
 
-    async def _stream(self, exchange: Exchange, outlet: Outlet) -> None:
+    async def _stream(self, exchange: Exchange, outlet: SendQueue) -> None:
         if self._streams >= self._most_streams:
             raise Rejection(
                 503,

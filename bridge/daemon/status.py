@@ -12,7 +12,7 @@ from ...transports.http.refusals import Refusals
 from ..core.era_cache import LEGACY, MODERN
 from ..runtime.server import LocalServer
 from .certificates import Loaded
-from .supervisor import Fleet
+from .supervisor import Supervisor
 
 _PAGE = os.sysconf("SC_PAGE_SIZE")
 
@@ -110,7 +110,7 @@ def _era(server: LocalServer) -> str:
 
 
 def status(
-    fleet: Fleet,
+    fleet: Supervisor,
     version: str,
     since: float,
     addresses: tuple[str, ...],

@@ -13,15 +13,15 @@ import trio
 from ...transports.endpoints.http_sse import SharedMessagePost
 from ...transports.http.routes import endpoints
 from ...transports.options import Paths
-from ...transports.poller import Readiness
+from ...transports.poller import Poller
 from ...transports.ports import Endpoint
 from ...transports.process.spawner import Spawner
 from ..config.settings import ALL, WRAPPED, ServerConfig, Settings, TokenConfig
 from ..core.aggregate_members import Membership, line
 from ..log import LineLog
-from ..runtime.era_store import EraFacts
+from ..runtime.era_store import EraStore
 from ..runtime.server import LocalServer
-from ..runtime.server_log import Record
+from ..runtime.server_log import ServerLog
 
 # After a fault of ours, how long before the server is served again, in seconds.
 _AFTER_FAULT: Final = 1.0
@@ -52,18 +52,18 @@ class Changes:
     warnings: tuple[str, ...] = ()
 
 
-class Fleet:
+class Supervisor:
     """All servers. `run` must be running for `apply` to work. With `tells` each request of a client is logged."""
 
     def __init__(
         self,
         spawner: Spawner,
-        readiness: Readiness,
+        readiness: Poller,
         log: LineLog,
         version: str,
         *,
         tells: bool,
-        facts: EraFacts | None = None,
+        facts: EraStore | None = None,
     ) -> None:
         self._spawner = spawner
         self._readiness = readiness
@@ -73,7 +73,7 @@ class Fleet:
         self._facts = facts
         self._members: dict[str, _Member] = {}
         # By name. A server's past outlives its restart and its change, not its removal, except for those who follow it.
-        self._records: dict[str, Record] = {}
+        self._records: dict[str, ServerLog] = {}
         self._wanted: frozenset[str] = frozenset()  # the names of the configuration
         self._leaving: set[LocalServer] = set()
         self._roles: dict[str, TokenConfig] = {}
@@ -184,7 +184,7 @@ class Fleet:
 
     async def _begin(self, config: ServerConfig) -> _Member:
         assert self._nursery is not None  # noqa: S101 - `run` is running
-        record = self._records.setdefault(config.name, Record(config.name, self._log, tells=self._tells))
+        record = self._records.setdefault(config.name, ServerLog(config.name, self._log, tells=self._tells))
         # Whoever comes to the aggregate has its role where that asks for it.
         roles = None if config.knows_principal else self._roles
         server = LocalServer(
@@ -197,7 +197,7 @@ class Fleet:
     async def _guard(
         self,
         server: LocalServer,
-        record: Record,
+        record: ServerLog,
         *,
         task_status: trio.TaskStatus[trio.CancelScope] = trio.TASK_STATUS_IGNORED,
     ) -> None:

@@ -27,16 +27,16 @@ from ...validators.rejection import (
     Rejection,
 )
 from ..core import errors, extensions, input_over, tasks
-from ..core.abandoned_requests import Unawaited
+from ..core.abandoned_requests import AbandonedRequests
 from ..core.attribution import INTERACTIVE, MAY_ASK, Client, Origin, Origins, Phase
 from ..core.effects import (
-    Contradiction,
     Effect,
     Effects,
-    Later,
-    Note,
+    EraMismatch,
+    LogDebug,
     ServerRequestRefused,
-    ToAsker,
+    SetTimer,
+    ToRequester,
     ToServer,
     Unassigned,
 )
@@ -47,7 +47,7 @@ from .rules_legacy_to_modern import Profile
 from .subscriptions import LISTS, Listening
 
 if TYPE_CHECKING:
-    from ..core.requests import Asked
+    from ..core.requests import ClientRequest
 
 # How long other input requests of the same call may follow the first and still go out with it (seconds).
 GATHERING: Final = 0.015
@@ -68,7 +68,7 @@ _PASSED: Final = {
 _CONTEXT_SINCE: Final = "2025-06-18"
 
 
-class ToLegacy:
+class LegacyAdapter:
     """Speaks the modern era to the multiplexer and a handshake revision to one server process (effects.Translator).
 
     `capabilities` (of `profile`, where there are none) and `info`, the clientInfo of its client, are what the server is
@@ -103,7 +103,7 @@ class ToLegacy:
         self._handshake = Handshake()
         self._initialize_id = b""
         # Requests before the end of the handshake, with what the multiplexer knows of them.
-        self._early: list[tuple[Request, Asked | None]] = []
+        self._early: list[tuple[Request, ClientRequest | None]] = []
         self._calls: dict[bytes, Call] = {}  # without an answer of the server, by wire id
         self._requesters: dict[bytes, Call] = {}  # by the id of the request that waits
         self._rounds = InputRounds(mint)
@@ -111,7 +111,7 @@ class ToLegacy:
         # The last members of the params of its calls that are dropped as they are (`for_modern.envelope_ending`).
         self._ending = b""
         self._tasked: set[str] = set()  # tools that the server runs as tasks only
-        self._unawaited = Unawaited()
+        self._unawaited = AbandonedRequests()
         several = self._origins.several
         self._listening = Listening(
             self._handshake, self._mint_id, self._unawaited, limits.stream_messages, several=several
@@ -140,7 +140,7 @@ class ToLegacy:
         params = initialize_params(self._capabilities, self._version, self._info)
         return (ToServer(Request(self._initialize_id, "initialize", params)),)
 
-    def from_client(self, message: Message, asked: "Asked | None" = None) -> Effects:
+    def from_client(self, message: Message, asked: "ClientRequest | None" = None) -> Effects:
         """A modern request, the cancellation of one, or a notification of an extension."""
         if isinstance(message, Request):
             if self._handshake.phase is HandshakePhase.OPENING:
@@ -152,7 +152,7 @@ class ToLegacy:
         if isinstance(message, Notification) and self._extends(message.method):
             params = rules_legacy_to_modern.without_envelope(json_object.peek(message.params), b"")
             return (ToServer(Notification(message.method, params)),)
-        return (Note("dropped what has no place in front of a legacy server"),)
+        return (LogDebug("dropped what has no place in front of a legacy server"),)
 
     def from_server(self, message: Message) -> Effects:
         """A message of the server."""
@@ -161,7 +161,7 @@ class ToLegacy:
         if not json_object.has_room(message.params):
             if isinstance(message, Request):
                 return _refuse(message, INTERNAL_ERROR, json_object.TOO_MANY, "too_many_members")
-            return (Note("dropped a notification: " + json_object.TOO_MANY),)
+            return (LogDebug("dropped a notification: " + json_object.TOO_MANY),)
         if isinstance(message, Notification):
             return self._notified(message)
         return self._server_requested(message)
@@ -203,7 +203,7 @@ class ToLegacy:
     def refused(self, text: str) -> Effects:
         """The server has not opened its session, for this reason."""
         self._handshake.refuse(text)
-        return (Contradiction(text), *self._send_early())
+        return (EraMismatch(text), *self._send_early())
 
     def assigned(self, message: Request, origin: Origin) -> Effects:
         """A request of the server belongs to this call."""
@@ -213,7 +213,9 @@ class ToLegacy:
             return _refuse(message, INTERNAL_ERROR, text, "limit")
         first = not call.unsent
         self._rounds.add(call, message)
-        return (Later(GATHERING, f"inputs:{call.key}"),) if first and call.phase is CallPhase.RUNNING else ()
+        return (
+            (SetTimer(GATHERING, f"inputs:{call.key}"),) if first and call.phase is CallPhase.RUNNING else ()
+        )
 
     def lost(self) -> Effects:
         """The server is gone, and the held calls with it."""
@@ -242,7 +244,7 @@ class ToLegacy:
 
     # ---- requests
 
-    def _requested(self, request: Request, asked: "Asked | None") -> Effects:
+    def _requested(self, request: Request, asked: "ClientRequest | None") -> Effects:
         if self._handshake.phase is HandshakePhase.REFUSED:
             return _fail(request.id, INTERNAL_ERROR, self._handshake.refusal)
         method = request.method
@@ -272,7 +274,7 @@ class ToLegacy:
         self._ending = rules_legacy_to_modern.envelope_ending(request.params, found)
         return self._begin(request, found, asked)
 
-    def _begin_plain(self, request: Request, asked: "Asked | None") -> Effects:
+    def _begin_plain(self, request: Request, asked: "ClientRequest | None") -> Effects:
         # Of its params nothing changes, but that the envelope at their end is dropped.
         call = Call(request.method, request.params, "", self._profile, UNSENT)
         self._bind(call, request.id, asked)
@@ -282,13 +284,13 @@ class ToLegacy:
         # A method of an extension passes as it is.
         return self._extended and not extensions.is_core(method)
 
-    def _begin_extended(self, request: Request, asked: "Asked | None") -> Effects:
+    def _begin_extended(self, request: Request, asked: "ClientRequest | None") -> Effects:
         found = json_object.read(request.params)
         call = Call(request.method, request.params, "", self._profile, UNSENT)
         self._bind(call, request.id, asked, found)
         return self._send(call, found)
 
-    def _begin(self, request: Request, found: Members, asked: "Asked | None") -> Effects:
+    def _begin(self, request: Request, found: Members, asked: "ClientRequest | None") -> Effects:
         method, params = request.method, request.params
         if "cursor" in found:
             cursor = json_object.string(found["cursor"])
@@ -309,7 +311,7 @@ class ToLegacy:
         return self._send(call, found)
 
     def _bind(
-        self, call: Call, requester: bytes, asked: "Asked | None", found: Members | None = None
+        self, call: Call, requester: bytes, asked: "ClientRequest | None", found: Members | None = None
     ) -> None:
         if found is not None:
             call.token, call.level = rules_legacy_to_modern.token_and_level(found.get("_meta"))
@@ -448,7 +450,9 @@ class ToLegacy:
         result = rules_legacy_to_modern.input_required(inputs, state, self._handshake.server_info)
         return (_answer(call.requester, result), *effects)
 
-    def _retried(self, request: Request, found: Members, state: str, asked: "Asked | None") -> Effects:
+    def _retried(
+        self, request: Request, found: Members, state: str, asked: "ClientRequest | None"
+    ) -> Effects:
         key, _, number = state.partition(".")
         call = self._rounds.get(key)
         if (
@@ -486,7 +490,7 @@ class ToLegacy:
         if any(_action(one) != "accept" for one in answered):
             return self._finish(call, _not_opened(call))
         if call.completions:
-            return (Later(COMPLETION, f"url:{call.key}"),)
+            return (SetTimer(COMPLETION, f"url:{call.key}"),)
         return self._send_again(call)
 
     def _send_again(self, call: Call) -> Effects:
@@ -496,7 +500,7 @@ class ToLegacy:
         return self._send(call)
 
     def _give_up(self, call: Call) -> Effects:
-        effects: list[Effect] = [Note("held_call_expired")]
+        effects: list[Effect] = [LogDebug("held_call_expired")]
         for one in self._rounds.clear(call):
             if one.message.method == "elicitation/create":
                 effects.append(ToServer(Response(one.server_id, b'{"action":"cancel"}', b"")))
@@ -615,9 +619,9 @@ class ToLegacy:
         if effects is not None:
             return effects
         return (
-            (Note("response_not_awaited"),)
+            (LogDebug("response_not_awaited"),)
             if known
-            else (Note("response_unmatched", ("server", message.id)),)
+            else (LogDebug("response_unmatched", ("server", message.id)),)
         )
 
     def _finish(self, call: Call, message: Response) -> Effects:
@@ -653,7 +657,7 @@ class ToLegacy:
         self._requesters.pop(call.requester, None)
         left = self._rounds.remove(call)
         return (
-            ToAsker(Response(call.requester, b"", error), call.requester),
+            ToRequester(Response(call.requester, b"", error), call.requester),
             *self._assign_again(call, left),
         )
 
@@ -696,15 +700,15 @@ class ToLegacy:
             case method if self._extends(method):
                 return self._extension_notified(message)
             case _:
-                return (Note("dropped a notification that the modern era does not know"),)
+                return (LogDebug("dropped a notification that the modern era does not know"),)
 
     def _extension_notified(self, message: Notification) -> Effects:
         # Which call it belongs to is not known, so it is sent only where one client can have caused it.
         running = [call for call in self._calls.values() if call.phase is CallPhase.RUNNING]
         clients = self._origins.clients
         if len(clients) > 1 or (len(running) > 1 and not all(client.known for client in clients)):
-            return (Note("extension_notification_not_sent"),)
-        return (ToAsker(message, running[-1].requester if running else b""),)
+            return (LogDebug("extension_notification_not_sent"),)
+        return (ToRequester(message, running[-1].requester if running else b""),)
 
     def _progressed(self, params: bytes) -> Effects:
         found = json_object.peek(params)
@@ -716,7 +720,9 @@ class ToLegacy:
             return ()
         call.progress = value
         found["progressToken"] = json_object.raw(call.token)
-        return (ToAsker(Notification("notifications/progress", json_object.write(found)), call.requester),)
+        return (
+            ToRequester(Notification("notifications/progress", json_object.write(found)), call.requester),
+        )
 
     def _call_of_token(self, token: bytes) -> Call | None:
         tasks = {call.token_id: call for call in self._calls.values() if call.task}
@@ -727,10 +733,10 @@ class ToLegacy:
         level = json_object.string(json_object.peek(message.params).get("level"))
         wanting = self._wanting(level)
         if not wanting or len(self._origins.clients) > 1:
-            return (Note("log_line_not_sent"),)
+            return (LogDebug("log_line_not_sent"),)
         if not wanting[-1].client.known and len(self._calls) > 1:
-            return (Note("log_line_not_sent"),)
-        return (ToAsker(message, wanting[-1].requester),)
+            return (LogDebug("log_line_not_sent"),)
+        return (ToRequester(message, wanting[-1].requester),)
 
     def _wanting(self, level: str) -> list[Call]:
         if level not in stateless_request.LOG_LEVELS:
@@ -809,12 +815,12 @@ class _Roots:
 _NO_ROOTS: Final = "no call of the client came that could have carried this request"
 
 
-def _answer(requester: bytes, result: bytes) -> ToAsker:
-    return ToAsker(Response(requester, result, b""), requester)
+def _answer(requester: bytes, result: bytes) -> ToRequester:
+    return ToRequester(Response(requester, result, b""), requester)
 
 
-def _fail(requester: bytes, code: int, text: str) -> Iterable[ToAsker]:
-    return (ToAsker(Response(requester, b"", errors.fault_text(code, text)), requester),)
+def _fail(requester: bytes, code: int, text: str) -> Iterable[ToRequester]:
+    return (ToRequester(Response(requester, b"", errors.fault_text(code, text)), requester),)
 
 
 def _refuse(message: Request, code: int, text: str, reason: str) -> Effects:
@@ -822,8 +828,8 @@ def _refuse(message: Request, code: int, text: str, reason: str) -> Effects:
     return (ToServer(refusal), ServerRequestRefused(message.method, reason))
 
 
-def _input_over(call: Call) -> ToAsker:
-    return ToAsker(input_over.notification(f"{call.key}.{call.round}"))
+def _input_over(call: Call) -> ToRequester:
+    return ToRequester(input_over.notification(f"{call.key}.{call.round}"))
 
 
 def _action(one: InputRequest) -> str:

@@ -22,9 +22,9 @@ from ...validators.limits import Limits
 from ...validators.mcp_params import LEGACY_REVISIONS, cancelled, cancelled_again, read_cancelled
 from ...validators.rejection import INTERNAL_ERROR, INVALID_PARAMS, METHOD_NOT_FOUND, Rejection
 from ..core import extensions, input_over
-from ..core.abandoned_requests import Unawaited
+from ..core.abandoned_requests import AbandonedRequests
 from ..core.attribution import INTERACTIVE
-from ..core.effects import Contradiction, Effect, Effects, Later, Note, ToAsker, ToServer
+from ..core.effects import Effect, Effects, EraMismatch, LogDebug, SetTimer, ToRequester, ToServer
 from ..core.errors import Fault, fault_text, is_without_stream, read_fault
 from . import rules_modern_to_legacy
 
@@ -64,7 +64,7 @@ _CANCEL: Final = b'{"action":"cancel"}'
 _SUBSCRIPTION_ENDED: Final = Fault(message="the server has ended the subscription")
 
 
-class _Leg(NamedTuple):
+class _InputRound(NamedTuple):
     """A question to the client: its key in the round, its method, and of a URL (raw, or nothing) the id it was given."""
 
     key: str
@@ -100,7 +100,7 @@ class _Call:
         self.upstream = b""
         self.rounds = 0
         self.state: bytes | None = None
-        self.legs: dict[bytes, _Leg] = {}  # by our ids
+        self.legs: dict[bytes, _InputRound] = {}  # by our ids
         self.answers: dict[str, bytes] = {}
         self.since: float | None = None  # when the clock first saw its questions
         self.progress: float | None = None
@@ -128,7 +128,7 @@ class _Change:
         return (*others, self.uri) if self.keep else others
 
 
-class ToModern:
+class ModernAdapter:
     """Speaks a handshake revision to a session and the modern era to its server (effects.Translator).
 
     `mint` makes ids for URLs that a client is asked to open; `name` stands for a server that does not say its own. An
@@ -149,7 +149,7 @@ class ToModern:
         self._mint = mint
         self._name = name
         self._next_id = 1
-        self._not_awaited = Unawaited()
+        self._not_awaited = AbandonedRequests()
         self._next_leg = 1
         self.version = ""
         self._capabilities = b"{}"
@@ -197,9 +197,9 @@ class ToModern:
             return self._answered(message)
         if isinstance(message, Notification):
             if not json_object.has_room(message.params):
-                return (Note("dropped a notification: " + json_object.TOO_MANY),)
+                return (LogDebug("dropped a notification: " + json_object.TOO_MANY),)
             return self._notified(message)
-        return (Note("dropped a request of a modern server: it must not ask"),)
+        return (LogDebug("dropped a request of a modern server: it must not ask"),)
 
     def due(self, key: str) -> Effects:
         """A state is to be handed back, a task to be looked at, a subscription to be opened again."""
@@ -314,7 +314,7 @@ class ToModern:
     def _withdraw(self, call: _Call) -> Effects:
         for leg in call.legs:
             del self._legs[leg]
-            yield ToAsker(Notification("notifications/cancelled", cancelled(leg, b"")), call.asker)
+            yield ToRequester(Notification("notifications/cancelled", cancelled(leg, b"")), call.asker)
         call.legs.clear()
 
     def _take_back(self, call: _Call) -> Effects:
@@ -385,20 +385,20 @@ class ToModern:
         if "taskId" in found and json_object.string(found.get("resultType")) == "task":
             return (self._cancel_task(bytes(found["taskId"])),)  # of a call that was cancelled before
         if known:
-            return (Note("dropped an answer of the server that nobody waits for"),)
-        return (Note("dropped an answer of the server that nobody waits for", ("server", message.id)),)
+            return (LogDebug("dropped an answer of the server that nobody waits for"),)
+        return (LogDebug("dropped an answer of the server that nobody waits for", ("server", message.id)),)
 
     def _discovered(self, asker: bytes, message: Response) -> Effects:
         self._initialize = None
         if message.error:
             fault = read_fault(message.error)
             text = f"the server refused server/discover: {fault.message}"
-            return (*_fail(asker, INTERNAL_ERROR, text, fault.data), Contradiction(text))
+            return (*_fail(asker, INTERNAL_ERROR, text, fault.data), EraMismatch(text))
         result = rules_modern_to_legacy.initialize_result(self.version, message.result, self._name)
         offered = bytes(json_object.peek(result)["capabilities"])
         self._offered = json_object.peek(offered)
         self._extended = bool(extensions.names_in(offered))
-        return (ToAsker(Response(asker, result, b""), asker),)
+        return (ToRequester(Response(asker, result, b""), asker),)
 
     def _complete(self, call: _Call, modern_result: bytes | msgspec.Raw) -> Effects:
         yield from self._urls_complete(call)
@@ -416,7 +416,7 @@ class ToModern:
 
     def _end(self, call: _Call, answer: Response) -> Effects:
         self._forget(call)
-        yield ToAsker(answer, call.asker)
+        yield ToRequester(answer, call.asker)
 
     def _urls_complete(self, call: _Call, asked_again: frozenset[bytes] = frozenset()) -> Effects:
         urls, call.urls = call.urls, {}
@@ -424,7 +424,7 @@ class ToModern:
             if url in asked_again:
                 continue
             params = json_object.write({"elicitationId": url_id})
-            yield ToAsker(Notification("notifications/elicitation/complete", params), call.asker)
+            yield ToRequester(Notification("notifications/elicitation/complete", params), call.asker)
 
     def _give_up(self, call: _Call, text: str) -> Effects:
         yield from self._take_back(call)
@@ -448,7 +448,7 @@ class ToModern:
             return self._ask(call, requests)
         if call.state is None:
             return self._give_up(call, "the server requires input and names none")
-        return (*self._urls_complete(call), Later(PACE, f"retry:{call.asker.decode()}"))
+        return (*self._urls_complete(call), SetTimer(PACE, f"retry:{call.asker.decode()}"))
 
     def _ask(self, call: _Call, requests: Members) -> Effects:
         asked: list[tuple[str, str, Members]] = []
@@ -484,10 +484,10 @@ class ToModern:
             if json_object.string(params.get("mode")) == "url":
                 url, url_id = bytes(params.get("url", b"")), self._mint()
                 params["elicitationId"] = json_object.raw(json_object.text(url_id))
-            call.legs[leg] = _Leg(key, method, url, url_id)
+            call.legs[leg] = _InputRound(key, method, url, url_id)
             self._legs[leg] = call
             text = json_object.write(params) if params else b""
-            yield ToAsker(Request(leg, method, text), call.asker)
+            yield ToRequester(Request(leg, method, text), call.asker)
         if not call.legs:
             yield from self._go_on(call)
 
@@ -500,7 +500,7 @@ class ToModern:
     def _leg_answered(self, message: Response) -> Effects:
         call = self._legs.pop(message.id, None)
         if call is None:
-            yield Note("dropped an answer of the client to nothing that is asked", ("client", message.id))
+            yield LogDebug("dropped an answer of the client to nothing that is asked", ("client", message.id))
             return
         leg = call.legs.pop(message.id)
         # An elicitation can be cancelled; but to cancel each one that could not be shown would begin endless rounds.
@@ -538,10 +538,10 @@ class ToModern:
 
     # ---- tasks, which the client does not see (digest 8.9)
 
-    def _poll_later(self, call: _Call, found: Members) -> Later:
+    def _poll_later(self, call: _Call, found: Members) -> SetTimer:
         interval = json_object.number(found.get("pollIntervalMs"))
         seconds = POLL if interval is None else max(LEAST_POLL, interval / 1000)
-        return Later(seconds, f"poll:{call.asker.decode()}")
+        return SetTimer(seconds, f"poll:{call.asker.decode()}")
 
     def _poll(self, call: _Call) -> Effects:
         return self._send(call, "tasks/get", {"taskId": json_object.raw(call.task)})
@@ -579,7 +579,7 @@ class ToModern:
             return self._progressed(message)
         if method == "notifications/message":
             asking = list(self._calls)
-            return (ToAsker(message, asking[0] if len(asking) == 1 else b""),)
+            return (ToRequester(message, asking[0] if len(asking) == 1 else b""),)
         if method == "notifications/cancelled":
             return self._listen_cancelled(read_cancelled(message.params)[0])
         if method == input_over.METHOD:
@@ -589,17 +589,19 @@ class ToModern:
         if method == "notifications/subscriptions/acknowledged":
             return self._acknowledged(named, message)
         if method in _PUBLISHED and named == self._listening and named:
-            return (ToAsker(Notification(method, _unsubscribed(message.params))),)
+            return (ToRequester(Notification(method, _unsubscribed(message.params))),)
         if self._extends(method):
             asking = list(self._calls)
             params = message.params if not named else _unsubscribed(message.params)
-            return (ToAsker(Notification(method, params), asking[0] if len(asking) == 1 else b""),)
-        return (Note("dropped a notification that a legacy client does not know, or has not subscribed to"),)
+            return (ToRequester(Notification(method, params), asking[0] if len(asking) == 1 else b""),)
+        return (
+            LogDebug("dropped a notification that a legacy client does not know, or has not subscribed to"),
+        )
 
     def _input_over(self, state: bytes) -> Effects:
         call = next((one for one in self._calls.values() if one.legs and one.state == state), None)
         if call is None:
-            return (Note("input_over_unmatched"),)
+            return (LogDebug("input_over_unmatched"),)
         return (*self._withdraw(call), *self._retry(call))
 
     def _progressed(self, message: Notification) -> Effects:
@@ -613,7 +615,7 @@ class ToModern:
             return ()  # another round begins at the beginning
         call.progress = value
         found["progressToken"] = token
-        return (ToAsker(Notification(message.method, json_object.write(found)), call.asker),)
+        return (ToRequester(Notification(message.method, json_object.write(found)), call.asker),)
 
     # ---- the subscription
 
@@ -671,7 +673,7 @@ class ToModern:
     def _acknowledged(self, named: bytes, message: Notification) -> Effects:
         change = self._change
         if change is None or named != change.id:
-            yield Note("dropped an acknowledgement of nothing that was asked")
+            yield LogDebug("dropped an acknowledgement of nothing that was asked")
             return
         granted = json_object.peek(json_object.peek(message.params).get("notifications"))
         uris = {json_object.string(uri) for uri in json_object.items(granted.get("resourceSubscriptions"))}
@@ -695,15 +697,17 @@ class ToModern:
         # The server was perhaps started anew meanwhile: nobody would tell of what has changed (digest 8.3).
         for kind, name in _LISTS.items():
             if kind in granted:
-                yield ToAsker(Notification(f"notifications/{name}/list_changed", b""))
+                yield ToRequester(Notification(f"notifications/{name}/list_changed", b""))
         for uri in self._uris:
-            yield ToAsker(Notification("notifications/resources/updated", json_object.write({"uri": uri})))
+            yield ToRequester(
+                Notification("notifications/resources/updated", json_object.write({"uri": uri}))
+            )
 
     def _listen_cancelled(self, named: bytes) -> Effects:
         # How a server may end a subscription on a pipe, and nothing else (digest B1).
         if named and (named == self._listening or (self._change is not None and named == self._change.id)):
             return self._listen_over(Response(self._not_awaited.add(named), b"{}", b""))
-        return (Note("ignored the server's cancellation of what is no subscription"),)
+        return (LogDebug("ignored the server's cancellation of what is no subscription"),)
 
     def _listen_over(self, message: Response) -> Effects:
         if message.id == self._listening:
@@ -720,7 +724,7 @@ class ToModern:
 
     def _listen_again(self) -> Effect:
         pause, self._pause = self._pause, min(2 * self._pause, LISTEN_SELDOM)
-        return Later(pause, "listen:")
+        return SetTimer(pause, "listen:")
 
     def _mint_id(self) -> bytes:
         raw_id = b"%d" % self._next_id
@@ -729,14 +733,14 @@ class ToModern:
 
 
 def _done(asker: bytes) -> Effects:
-    return (ToAsker(Response(asker, b"{}", b""), asker),)
+    return (ToRequester(Response(asker, b"{}", b""), asker),)
 
 
 def _fail(
     asker: bytes, code: int, text: str, data: msgspec.Raw | msgspec.UnsetType = msgspec.UNSET
 ) -> Effects:
     error = fault_text(code, text, None if data is msgspec.UNSET else data)
-    return (ToAsker(Response(asker, b"", error), asker),)
+    return (ToRequester(Response(asker, b"", error), asker),)
 
 
 def _raw_of(value: object) -> msgspec.Raw | None:

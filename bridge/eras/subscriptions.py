@@ -10,8 +10,8 @@ import msgspec
 
 from ...validators import json_object, stateless_request
 from ...validators.jsonrpc import Notification, Request, Response
-from ..core.abandoned_requests import Unawaited
-from ..core.effects import Effect, Effects, Note, ToAsker, ToServer
+from ..core.abandoned_requests import AbandonedRequests
+from ..core.effects import Effect, Effects, LogDebug, ToRequester, ToServer
 from ..core.handshake import Handshake
 
 LISTS: Final = {
@@ -54,7 +54,7 @@ class Listening:
         self,
         handshake: Handshake,
         mint: Callable[[], bytes],
-        unawaited: Unawaited,
+        unawaited: AbandonedRequests,
         limit: int,
         *,
         several: bool,
@@ -149,7 +149,7 @@ class Listening:
         effects: list[Effect] = []
         if kind == "toolsListChanged":
             # Without a subscription: for the multiplexer, which compares headers with the tools.
-            effects.append(ToAsker(Notification(message.method, b"")))
+            effects.append(ToRequester(Notification(message.method, b"")))
         for requester, listener in self._listeners.items():
             if kind in listener.kinds and listener.waiting:
                 listener.missed[message.method] = message
@@ -167,7 +167,9 @@ class Listening:
         for listener in self._listeners.values():
             if listener.waiting and uri in listener.uris:
                 listener.missed[uri] = message
-        return [_published(message, one) for one in matching] or [Note("resource_update_without_listener")]
+        return [_published(message, one) for one in matching] or [
+            LogDebug("resource_update_without_listener")
+        ]
 
 
 def _acknowledged(requester: bytes, listener: _Listener) -> Effect:
@@ -176,7 +178,7 @@ def _acknowledged(requester: bytes, listener: _Listener) -> Effect:
         granted["resourceSubscriptions"] = listener.uris
     meta = {stateless_request.SUBSCRIPTION_ID: msgspec.Raw(requester)}
     params = json_object.write({"notifications": granted, "_meta": meta})
-    return ToAsker(Notification("notifications/subscriptions/acknowledged", params), requester)
+    return ToRequester(Notification("notifications/subscriptions/acknowledged", params), requester)
 
 
 def _caught_up(requester: bytes, listener: _Listener) -> Iterable[Effect]:
@@ -188,12 +190,12 @@ def _caught_up(requester: bytes, listener: _Listener) -> Iterable[Effect]:
     ]
 
 
-def _published(message: Notification, requester: bytes) -> ToAsker:
+def _published(message: Notification, requester: bytes) -> ToRequester:
     found = json_object.peek(message.params)
     meta = json_object.peek(found.get("_meta"))
     meta[stateless_request.SUBSCRIPTION_ID] = msgspec.Raw(requester)
     found["_meta"] = json_object.raw(json_object.write(meta))
-    return ToAsker(Notification(message.method, json_object.write(found)), requester)
+    return ToRequester(Notification(message.method, json_object.write(found)), requester)
 
 
 def _covers(uris: Iterable[str], uri: str) -> bool:

@@ -1,4 +1,4 @@
-"""A session that is alive: the pure `Session` wired to the client's streams and to a child, or to a desk that it shares.
+"""A session that is alive: the pure `LegacySession` wired to the client's streams and to a child, or to a desk that it shares.
 
 Where the server speaks the modern era, a translator stands between. The only place where its decisions meet I/O. Everything
 here happens at once, in the task that brought the event: in Trio that makes it atomic, and nobody is left waiting for a lock
@@ -15,7 +15,7 @@ import trio
 from ...transports import client_process
 from ...transports.ports import Log
 from ...transports.process.child import ChildBusy, ChildGone
-from ...transports.send_queue import Backlog, Outlet
+from ...transports.send_queue import Backlog, SendQueue
 from ...transports.ticker import PausableClock
 from ...validators import json_object, jsonrpc
 from ...validators.jsonrpc import Message, Notification, Request, Response
@@ -24,28 +24,37 @@ from ...validators.mcp_params import NAMED, read_cancelled
 from ...validators.rejection import SERVER_ERROR, Rejection
 from ...validators.stateless_request import read_envelope
 from ..core import effects as orders
-from ..core.access_policy import Choice
+from ..core.access_policy import AccessPolicy
 from ..core.attribution import Client
-from ..core.client_environment import Brought
+from ..core.client_environment import ClientEnvironment
 from ..core.effects import (
-    Contradiction,
-    Done,
-    Later,
-    Note,
-    Revive,
-    ToAsker,
+    EraMismatch,
+    LogDebug,
+    RequestFinished,
+    SetTimer,
+    StartProcess,
     ToClient,
+    ToRequester,
     ToServer,
     Translator,
     failed_with,
 )
 from ..core.errors import fault_text
-from ..core.legacy_session import REVIVING, Abandon, Effect, EndStream, Session, Stream, ToChild, ToUpstream
-from ..core.requests import Asked
+from ..core.legacy_session import (
+    REVIVING,
+    Effect,
+    EndStream,
+    KillProcess,
+    LegacySession,
+    Stream,
+    ToChild,
+    ToUpstream,
+)
+from ..core.requests import ClientRequest
 from ..core.shared_upstream import Front
-from .message_reader import INVALID_RESPONSE, Hearing
-from .multiplexed_process import Desk
-from .server_log import Call, Record
+from .message_reader import INVALID_RESPONSE, MessageReader
+from .multiplexed_process import MultiplexedProcess
+from .server_log import Call, ServerLog
 from .shared_process import SharedProcess
 
 if TYPE_CHECKING:
@@ -124,11 +133,11 @@ class LocalConversation:
         limits: Limits,
         log: Log,
         *,
-        pipe: Outlet | None,
+        pipe: SendQueue | None,
         around: Around,
-        record: Record,
-        choice: Choice,
-        brought: Brought,
+        record: ServerLog,
+        choice: AccessPolicy,
+        brought: ClientEnvironment,
         ids: Iterator[int] | None = None,
     ) -> None:
         self.id = secrets.token_urlsafe(32)
@@ -140,7 +149,7 @@ class LocalConversation:
         self._limits = limits
         self._log = log
         self._choice = choice
-        self._session = Session(
+        self._session = LegacySession(
             limits,
             lambda: secrets.token_hex(8),
             pipe,
@@ -150,7 +159,7 @@ class LocalConversation:
             # So that a late answer of a client that has connected again meets no other request.
             first_question=1 + secrets.randbelow(_QUESTIONS),
         )
-        # The requests that will end with `Done`, by their ids.
+        # The requests that will end with `RequestFinished`, by their ids.
         self._open: dict[bytes, Call] = {}
         self._pipe = pipe
         # What the client has still to read, over all its streams; its own child waits for that.
@@ -164,7 +173,7 @@ class LocalConversation:
         self._around = around
         self._record = record
         self._child: Child | None = None
-        self.heard = Hearing(limits, log, self._from_server, self._spoiled).heard  # server.Holder
+        self.heard = MessageReader(limits, log, self._from_server, self._spoiled).heard  # server.Holder
         self.ended = False
         self._begun = True
         # For how long its child had not answered `initialize` when it ended, in seconds.
@@ -177,8 +186,8 @@ class LocalConversation:
         self._opening = b""
         self._reopening = False
         self._deferred: list[Callable[[], None]] = []  # what has happened while `settle` is waited for
-        self._shared: Outlet | None = None
-        self._desk: Desk | None = None
+        self._shared: SendQueue | None = None
+        self._desk: MultiplexedProcess | None = None
         self._waiting: deque[Message] = deque()
         # The shared processes that may still send something for it, the one for its next request last, unless `part`.
         self._processes: dict[SharedProcess, Front] = {}
@@ -202,7 +211,7 @@ class LocalConversation:
         """Whether a call is in flight."""
         return bool(self._session.in_flight)
 
-    def receive(self, message: Message, outlet: Outlet | None) -> None:
+    def receive(self, message: Message, outlet: SendQueue | None) -> None:
         """Take one message from the client (ports.Conversation)."""
         call: Call | None = None
         if isinstance(message, Request):
@@ -241,7 +250,7 @@ class LocalConversation:
             self._record.done(call, failed_with(rejection.code))
         return rejection
 
-    def refuse(self, message: Request, rejection: Rejection, outlet: Outlet | None) -> None:
+    def refuse(self, message: Request, rejection: Rejection, outlet: SendQueue | None) -> None:
         """Answer one message of a batch with an error (ports.Conversation)."""
         if self._record.tells:
             self._told(self._call(message), rejection)
@@ -249,13 +258,13 @@ class LocalConversation:
         if stream is not None:
             stream.put(jsonrpc.error(message.id, rejection.code, rejection.text))
 
-    def listen(self, outlet: Outlet) -> None:
+    def listen(self, outlet: SendQueue) -> None:
         """Open a stream for what belongs to no request (ports.Conversation)."""
         outlet.context, effects = self._session.listened(outlet)
         outlet.join(self.backlog, pauses=False)
         self._perform(effects)
 
-    def resume(self, last_event_id: str, outlet: Outlet) -> None:
+    def resume(self, last_event_id: str, outlet: SendQueue) -> None:
         """Continue an interrupted stream (ports.Conversation)."""
         stream, effects = self._session.resumed(last_event_id, outlet)
         outlet.context = stream
@@ -264,14 +273,14 @@ class LocalConversation:
         self._perform(effects)
         outlet.repeating = False
 
-    def begin_events(self, outlet: Outlet) -> bytes:
+    def begin_events(self, outlet: SendQueue) -> bytes:
         """The outlet becomes an event stream (ports.Conversation)."""
         stream = _stream_of(outlet)
         event_id = self._session.events_begun(stream)
         self._perform(self._session.finish_if_done(stream))  # all of a batch may have been refused
         return event_id
 
-    def close_outlet(self, outlet: Outlet, *, begun: bool = True) -> None:
+    def close_outlet(self, outlet: SendQueue, *, begun: bool = True) -> None:
         """The stream's connection is gone or done (ports.Conversation)."""
         self._session.stream_left(_stream_of(outlet), outlet, begun=begun)
 
@@ -523,7 +532,7 @@ class LocalConversation:
 
     def share(self) -> None:
         """Speak to a child that others use as well, through the stateless era."""
-        self._shared = Outlet(self._limits)
+        self._shared = SendQueue(self._limits)
         self._shared.backlog = self.backlog
         self._shared.shortcut = self._heard_shared
         self._shared.eager = True
@@ -535,7 +544,7 @@ class LocalConversation:
             rest()
         return True
 
-    def join(self, desk: Desk) -> None:
+    def join(self, desk: MultiplexedProcess) -> None:
         """This is the desk that was asked for."""
         self._desk = desk
         if self.ended:  # meanwhile
@@ -577,7 +586,7 @@ class LocalConversation:
             try:
                 read = read_envelope(message.method, message.params, self._limits)
                 desk.ask(
-                    Asked(
+                    ClientRequest(
                         self.principal,
                         message,
                         read,
@@ -602,7 +611,7 @@ class LocalConversation:
         for effect in effects:
             if isinstance(effect, ToClient):
                 outlet = effect.outlet
-                if isinstance(outlet, Outlet) and not outlet.put(
+                if isinstance(outlet, SendQueue) and not outlet.put(
                     effect.message, effect.event_id, last=effect.last
                 ):
                     self._log.warning(
@@ -621,15 +630,17 @@ class LocalConversation:
             else:
                 self._perform_rare(effect)
 
-    def _perform_rare(self, effect: EndStream | Revive | Abandon | Done | Note) -> None:
+    def _perform_rare(
+        self, effect: EndStream | StartProcess | KillProcess | RequestFinished | LogDebug
+    ) -> None:
         if isinstance(effect, EndStream):
-            if isinstance(effect.outlet, Outlet) and self._begun:
+            if isinstance(effect.outlet, SendQueue) and self._begun:
                 effect.outlet.finish()
-        elif isinstance(effect, Revive):
+        elif isinstance(effect, StartProcess):
             self._around.revive(self)
-        elif isinstance(effect, Abandon):
+        elif isinstance(effect, KillProcess):
             self._abandon(effect.text)
-        elif isinstance(effect, Done):
+        elif isinstance(effect, RequestFinished):
             self._done(effect)
         else:
             self._note(effect)
@@ -642,28 +653,26 @@ class LocalConversation:
                     self._ask_desk(effect.message)
                 else:
                     self._send(jsonrpc.line(effect.message))
-            elif isinstance(effect, ToAsker):
+            elif isinstance(effect, ToRequester):
                 self._perform(self._session.child_sent(effect.message, effect.about))
-            elif isinstance(effect, Later):
+            elif isinstance(effect, SetTimer):
                 self._call_back(effect)
-            elif (
-                isinstance(effect, Contradiction) and self._shared is None
-            ):  # or else the desk has seen to it
+            elif isinstance(effect, EraMismatch) and self._shared is None:  # or else the desk has seen to it
                 self._around.contradicted(effect.text)
-            elif isinstance(effect, Note):
+            elif isinstance(effect, LogDebug):
                 self._note(effect)
 
-    def _note(self, note: Note) -> None:
+    def _note(self, note: LogDebug) -> None:
         self._log.debug(note.text, session=self.id[:8])
         if note.unmatched is not None:
             self._record.unmatched(*note.unmatched)
 
-    def _done(self, effect: Done) -> None:
+    def _done(self, effect: RequestFinished) -> None:
         call = self._open.pop(effect.request, None) if isinstance(effect.request, bytes) else None
         if call is not None:
             self._record.done(call, effect.outcome)
 
-    def _call_back(self, effect: Later) -> None:
+    def _call_back(self, effect: SetTimer) -> None:
         translator = self._translator
 
         def due() -> None:
@@ -710,7 +719,7 @@ class LocalConversation:
             self._log.warning("dropped a message for the server", session=self.id[:8], reason=text)
 
 
-def _stream_of(outlet: Outlet) -> Stream:
+def _stream_of(outlet: SendQueue) -> Stream:
     stream = outlet.context
     assert isinstance(stream, Stream)  # noqa: S101 - the endpoint received or listened first
     return stream

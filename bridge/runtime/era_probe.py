@@ -11,7 +11,7 @@ import msgspec
 import trio
 
 from ...transports.options import Launch
-from ...transports.poller import Readiness
+from ...transports.poller import Poller
 from ...transports.process.child import Child, ChildBusy, ChildGone, Exit, OnLine
 from ...transports.process.lines import Overlong
 from ...transports.process.spawner import Spawner
@@ -45,7 +45,7 @@ _INITIALIZE: Final = jsonrpc.request(_ID, "initialize", _PARAMS)
 _INITIALIZE_AS_WELL: Final = jsonrpc.request(_SECOND_ID, "initialize", _PARAMS)
 
 
-async def speaks_modern(launch: Launch, spawner: Spawner, readiness: Readiness, limits: Limits) -> bool:
+async def speaks_modern(launch: Launch, spawner: Spawner, readiness: Poller, limits: Limits) -> bool:
     """Start a sibling, ask it, end it. Silence, an exit and any error but -32022 mean no. Raises SpawnFailed."""
     return await asked_for_era(launch, spawner, readiness, limits) is True
 
@@ -53,7 +53,7 @@ async def speaks_modern(launch: Launch, spawner: Spawner, readiness: Readiness, 
 async def asked_for_era(
     launch: Launch,
     spawner: Spawner,
-    readiness: Readiness,
+    readiness: Poller,
     limits: Limits,
     started: Callable[[], None] = lambda: None,
 ) -> bool | None:
@@ -94,7 +94,7 @@ async def confirms(child: Child, attach: Callable[[OnLine], None], limits: Limit
     return found is not None and is_modern(found)
 
 
-async def takes_initialize(launch: Launch, spawner: Spawner, readiness: Readiness, limits: Limits) -> bool:
+async def takes_initialize(launch: Launch, spawner: Spawner, readiness: Poller, limits: Limits) -> bool:
     """Whether a sibling opens the session of a client that asks for it as it should. Raises SpawnFailed."""
     child = await spawner.spawn(launch, limits=limits, readiness=readiness)
     answer = await _ask(child, _INITIALIZE, limits)

@@ -45,7 +45,7 @@ class _File(msgspec.Struct):
     version: int = 1
 
 
-class EraFacts:
+class EraStore:
     """The facts in one file. Its methods may block, and may be called on any thread. A file that cannot be used is ignored."""
 
     def __init__(self, path: Path) -> None:

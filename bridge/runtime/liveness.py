@@ -23,7 +23,7 @@ _DISCOVER: Final = jsonrpc.request(
 )
 
 
-class Vital:
+class Liveness:
     """One process that serves. `hear` is who hears its lines, `now` a time in seconds."""
 
     def __init__(

@@ -24,7 +24,7 @@ _SHOWN_BYTES: Final = 200
 INVALID_RESPONSE: Final = {"reason": "invalid response"}
 
 
-class Hearing:
+class MessageReader:
     """Passes each message to `message`, and to `spoiled` the id of each call whose answer is no message, with the reason.
 
     Ids of responses are those of the bridge, whether the server has made strings or fractions of them.

@@ -1,4 +1,4 @@
-"""Where stateless requests meet one child: the pure `Relay`, a translator where the child is a legacy one, and the pipes.
+"""Where stateless requests meet one child: the pure `Multiplexer`, a translator where the child is a legacy one, and the pipes.
 
 Everything here happens at once, in the task that brought the event. A child is started by the first request that needs it,
 and again by the first after its end.
@@ -11,8 +11,8 @@ import trio
 
 from ...transports.ports import Log
 from ...transports.process.child import ChildBusy, ChildGone
-from ...transports.rate_limited_log import Seldom
-from ...transports.send_queue import Backlog, Outlet
+from ...transports.rate_limited_log import RateLimitedLog
+from ...transports.send_queue import Backlog, SendQueue
 from ...transports.ticker import PausableClock
 from ...validators import jsonrpc
 from ...validators.jsonrpc import Message, Notification, Request, Response
@@ -20,40 +20,40 @@ from ...validators.limits import Limits
 from ...validators.rejection import INTERNAL_ERROR, Rejection
 from ..core import effects as orders
 from ..core.attribution import Client, Origin
-from ..core.client_environment import NOTHING, Brought
+from ..core.client_environment import NOTHING, ClientEnvironment
 from ..core.effects import (
-    Contradiction,
-    Done,
-    Later,
-    Note,
-    Revive,
+    EraMismatch,
+    LogDebug,
+    RequestFinished,
     ServerRequestRefused,
-    ToAsker,
+    SetTimer,
+    StartProcess,
     ToClient,
+    ToRequester,
     ToServer,
     Unassigned,
     failed_with,
 )
 from ..core.errors import fault_text
-from ..core.multiplexer import Effect, Relay
-from ..core.requests import Asked
+from ..core.multiplexer import Effect, Multiplexer
+from ..core.requests import ClientRequest
 from ..core.shared_upstream import Front
-from ..eras.legacy_adapter import ToLegacy
-from .message_reader import INVALID_RESPONSE, Hearing
-from .server_log import Call, Record
+from ..eras.legacy_adapter import LegacyAdapter
+from .message_reader import INVALID_RESPONSE, MessageReader
+from .server_log import Call, ServerLog
 from .shared_process import SharedProcess
 
 if TYPE_CHECKING:
     from ...transports.process.child import Child
 
 
-def call_of(ask: Asked) -> Call:
+def call_of(ask: ClientRequest) -> Call:
     """A stateless request as the record tells it."""
     request = ask.request
     return Call(ask.principal, "", request.id, request.method, ask.envelope.name, ask.since or 0.0)
 
 
-class Desk:
+class MultiplexedProcess:
     """The callers of one pool key and their child.
 
     `translator` makes the translator of a legacy child, and is None for a modern one. `start` is called when a child is
@@ -66,15 +66,15 @@ class Desk:
         principal: str,
         limits: Limits,
         log: Log,
-        relay: Relay,
-        record: Record,
+        relay: Multiplexer,
+        record: ServerLog,
         *,
-        translator: Callable[[], ToLegacy] | None,
-        start: Callable[["Desk"], None],
-        later: Callable[["Desk", float, Callable[[], None]], None],
-        doubt: Callable[["Desk", str], None],
-        brought: Brought = NOTHING,
-        attach: Callable[["Desk"], tuple[SharedProcess, ToLegacy]] | None = None,
+        translator: Callable[[], LegacyAdapter] | None,
+        start: Callable[["MultiplexedProcess"], None],
+        later: Callable[["MultiplexedProcess", float, Callable[[], None]], None],
+        doubt: Callable[["MultiplexedProcess", str], None],
+        brought: ClientEnvironment = NOTHING,
+        attach: Callable[["MultiplexedProcess"], tuple[SharedProcess, LegacyAdapter]] | None = None,
     ) -> None:
         self.principal = principal
         self.brought = brought
@@ -82,21 +82,21 @@ class Desk:
         self.ended = False
         self._limits = limits
         self._log = log
-        self._refusals = Seldom(log)
+        self._refusals = RateLimitedLog(log)
         self._relay = relay
         self._record = record
         self._make = translator
         self._start = start
         self._later = later
         self._doubt = doubt
-        self._translator: ToLegacy | None = None
+        self._translator: LegacyAdapter | None = None
         self._child: Child | None = None
         self._attach = attach
         # Whether its process is one that legacy sessions share as well.
         self.attached = attach is not None
         self._process: SharedProcess | None = None
         self._front: Front | None = None
-        self.heard = Hearing(limits, log, self._from_server, self._spoiled).heard  # server.Holder
+        self.heard = MessageReader(limits, log, self._from_server, self._spoiled).heard  # server.Holder
         self._used = False  # since the last look at the clock
         # Whose requests its child has been given since it was started, two at most (server.Holder).
         self.principals: set[str] = set()
@@ -105,8 +105,8 @@ class Desk:
         # Of known clients with requests in flight or something unsent, by their keys.
         self._clients: dict[str, Backlog] = {}
         # Requests that are on their way to another desk, and the desks of those that have arrived, by their outlets.
-        self._moving: list[Asked] = []
-        self._moved: dict[object, list[Desk]] = {}
+        self._moving: list[ClientRequest] = []
+        self._moved: dict[object, list[MultiplexedProcess]] = {}
         self._hurries = False  # read the child on, whoever is behind
         self._clock = PausableClock()
 
@@ -141,7 +141,7 @@ class Desk:
 
     # ---- callers
 
-    def ask(self, asked: Asked) -> None:
+    def ask(self, asked: ClientRequest) -> None:
         """Take a request. What is said in its course, and its answer, go to its outlet. Raises Rejection."""
         self._used = True
         effects = self._relay.asked(asked)
@@ -185,12 +185,12 @@ class Desk:
 
     # ---- the pace of its clients
 
-    def _count(self, asked: Asked) -> None:
+    def _count(self, asked: ClientRequest) -> None:
         """Count what is unsent for a known client over all its streams; else each stream is a client of its own."""
         client, outlet = asked.client, asked.outlet
         if not client.known or client.key in ("", asked.principal):  # which may be several programs
             return
-        if isinstance(outlet, Outlet) and outlet.backlog is None:
+        if isinstance(outlet, SendQueue) and outlet.backlog is None:
             backlog = self._clients.get(client.key)
             if backlog is None:
                 backlog = self._clients[client.key] = Backlog(self._limits)
@@ -202,7 +202,7 @@ class Desk:
         self._pace()
 
     def _let_read(self, outlet: object) -> None:
-        if self._behind and isinstance(outlet, Outlet) and outlet.backlog in self._behind:
+        if self._behind and isinstance(outlet, SendQueue) and outlet.backlog in self._behind:
             outlet.backlog.grant()
 
     def _falls_behind(self, backlog: Backlog) -> None:
@@ -226,7 +226,7 @@ class Desk:
             self._clock.go(trio.current_time())
 
     def _has_one_client(self) -> bool:
-        backlogs = {one.backlog if isinstance(one, Outlet) else None for one in self._relay.callers}
+        backlogs = {one.backlog if isinstance(one, SendQueue) else None for one in self._relay.callers}
         return len(backlogs.union(self._behind)) == 1
 
     # ---- the child's side (server.Holder)
@@ -249,7 +249,7 @@ class Desk:
 
     # ---- a process that legacy sessions share (shared_process.Stateless)
 
-    def _join(self, attach: Callable[["Desk"], tuple[SharedProcess, ToLegacy]]) -> None:
+    def _join(self, attach: Callable[["MultiplexedProcess"], tuple[SharedProcess, LegacyAdapter]]) -> None:
         try:
             process, self._translator = attach(self)
         except Rejection as rejection:
@@ -313,17 +313,17 @@ class Desk:
         self._lose_translator()
         self._moving = self._relay.take_back()
 
-    def next_moving(self) -> Asked | None:
+    def next_moving(self) -> ClientRequest | None:
         """Return a request that waits for another desk, None if there is none."""
         return self._moving[0] if self._moving else None
 
-    def move(self, asked: Asked, desk: "Desk | None") -> None:
+    def move(self, asked: ClientRequest, desk: "MultiplexedProcess | None") -> None:
         """Note that this request waits no longer, and which desk has it."""
         self._moving.remove(asked)
         if desk is not None:
             self._moved.setdefault(asked.outlet, []).append(desk)
 
-    def refuse(self, asked: Asked, rejection: Rejection) -> None:
+    def refuse(self, asked: ClientRequest, rejection: Rejection) -> None:
         """Answer a request that no other desk takes."""
         self._moving.remove(asked)
         self._record.errors += 1
@@ -396,15 +396,15 @@ class Desk:
                     self._translate(self._translator.from_client(effect.message, effect.asked))
                 else:
                     self._write(effect.message)
-            elif isinstance(effect, Revive):
+            elif isinstance(effect, StartProcess):
                 if self._attach is not None:
                     self._join(self._attach)
                 else:
                     self._start(self)
-            elif isinstance(effect, Contradiction):
+            elif isinstance(effect, EraMismatch):
                 self._doubt(self, effect.text)
-            elif isinstance(effect, Done):
-                if isinstance(effect.request, Asked):
+            elif isinstance(effect, RequestFinished):
+                if isinstance(effect.request, ClientRequest):
                     self._record.done(call_of(effect.request), effect.outcome)
             else:
                 self._note(effect)
@@ -413,11 +413,11 @@ class Desk:
         for effect in tuple(effects):
             if isinstance(effect, ToServer):
                 self._write(effect.message)
-            elif isinstance(effect, ToAsker):
+            elif isinstance(effect, ToRequester):
                 self._perform(self._relay.server_sent(effect.message, effect.about))
-            elif isinstance(effect, Later):
+            elif isinstance(effect, SetTimer):
                 self._call_back(effect)
-            elif isinstance(effect, Contradiction):
+            elif isinstance(effect, EraMismatch):
                 self._doubt(self, effect.text)
             elif isinstance(effect, Unassigned):
                 if self._process is not None:
@@ -427,12 +427,12 @@ class Desk:
             else:
                 self._note(effect)
 
-    def _note(self, note: Note) -> None:
+    def _note(self, note: LogDebug) -> None:
         self._log.debug(note.text)
         if note.unmatched is not None:
             self._record.unmatched(*note.unmatched)
 
-    def _call_back(self, effect: Later) -> None:
+    def _call_back(self, effect: SetTimer) -> None:
         translator = self._translator
 
         def due() -> None:
@@ -443,7 +443,7 @@ class Desk:
 
     def _put(self, effect: ToClient) -> None:
         outlet = effect.outlet
-        if not isinstance(outlet, Outlet):
+        if not isinstance(outlet, SendQueue):
             return
         if outlet.answers_only and not effect.last:
             return

@@ -28,7 +28,7 @@ _FRESH: Final = 2.0
 _Identity = tuple[int, int, int, int, int]
 
 
-class NotApproved(SpawnFailed):
+class PinMismatch(SpawnFailed):
     """What a server starts has no pin where it needs one, has another, or cannot be read; the text says which."""
 
 
@@ -54,7 +54,7 @@ class Subject:
         return f"sha256:{hashlib.sha256(json.dumps(parts).encode()).hexdigest()}"
 
 
-class Approval:
+class PinChecker:
     """Looks at what is about to be started, and remembers the digests of files that have not changed since."""
 
     def __init__(self) -> None:
@@ -63,9 +63,9 @@ class Approval:
     def check(self, config: ServerConfig) -> None:
         """Raise NotApproved where this server must not be started. Reads files, so it may take its time."""
         if not config.pin:
-            raise NotApproved(f"not approved: the server {config.name} has no pin; {_mend(config.name)}")
+            raise PinMismatch(f"not approved: the server {config.name} has no pin; {_mend(config.name)}")
         if self.subject(config).pin != config.pin:
-            raise NotApproved(
+            raise PinMismatch(
                 f"not approved: what the server {config.name} starts is not what was approved; {_mend(config.name)}"
             )
 
@@ -74,7 +74,7 @@ class Approval:
         launch = config.launch
         found = files_of(launch)
         if not found.files:
-            raise NotApproved(f"not approved: there is no program {launch.argv[0]!r}")
+            raise PinMismatch(f"not approved: there is no program {launch.argv[0]!r}")
         return Subject(
             found.files[0],
             launch.argv,
@@ -90,9 +90,9 @@ class Approval:
             with open(path, "rb", opener=_unblocked) as file:
                 found = os.fstat(file.fileno())
                 if not stat.S_ISREG(found.st_mode):
-                    raise NotApproved(f"not approved: {path} is no regular file")
+                    raise PinMismatch(f"not approved: {path} is no regular file")
                 if found.st_size > LARGEST:
-                    raise NotApproved(
+                    raise PinMismatch(
                         f"not approved: {path} has {found.st_size} bytes and the limit is {LARGEST}"
                     )
                 identity = (found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns)
@@ -103,7 +103,7 @@ class Approval:
                         self._known[path] = identity, digest
                 return digest
         except OSError as fault:
-            raise NotApproved(f"not approved: {path} cannot be read: {fault.strerror}") from None
+            raise PinMismatch(f"not approved: {path} cannot be read: {fault.strerror}") from None
 
 
 def _mend(name: str) -> str:

@@ -19,11 +19,11 @@ from ...validators.rejection import INVALID_PARAMS, Rejection
 from ..core import extensions
 from ..core.aggregate_members import LEFT_OUT, read_left_out
 from ..core.attribution import Client
-from ..core.client_environment import NOTHING, Brought
+from ..core.client_environment import NOTHING, ClientEnvironment
 from ..core.forwarded_client import in_the_name_of, with_client
-from ..core.requests import Asked
+from ..core.requests import ClientRequest
 from ..eras.rules_legacy_to_modern import Profile, profile_of
-from .multiplexed_process import Desk
+from .multiplexed_process import MultiplexedProcess
 
 # Between the parts of `Client.key`. No part holds it.
 _BETWEEN: Final = "\n"
@@ -107,7 +107,7 @@ class Key:
     """
 
     principal: str
-    brought: Brought = NOTHING
+    brought: ClientEnvironment = NOTHING
     declared: Declared | None = None
     client: str = ""
     info: str = ""
@@ -119,7 +119,7 @@ class Place:
     """A server process with its callers, under a name that their sealed states carry."""
 
     name: str
-    desk: Desk
+    desk: MultiplexedProcess
     key: Key
     # What the process was told in `initialize`, where `key` does not say it.
     declared: Declared | None
@@ -146,7 +146,7 @@ def _name_of(client: Client) -> str:
     return client.key.split(_BETWEEN)[1] if _BETWEEN in client.key else UNKNOWN
 
 
-class NamingDesk(Desk):
+class ForwardingUpstream(MultiplexedProcess):
     """The desk of a server of ours that works for several clients (the aggregate): each request names its client."""
 
     # The last request: requests of our own are for the sake of it.
@@ -154,7 +154,7 @@ class NamingDesk(Desk):
     # The servers whose part its answers lack, with the reasons.
     left_out: Mapping[str, str] = MappingProxyType({})
 
-    def ask(self, asked: Asked) -> None:
+    def ask(self, asked: ClientRequest) -> None:
         """Take a request. Raises Rejection."""
         if not json_object.has_room(asked.request.params):
             raise Rejection(400, INVALID_PARAMS, json_object.TOO_MANY)

@@ -20,12 +20,12 @@ import trio
 
 from ...transports.client_process import UNKNOWN, Caller
 from ...transports.options import LOCAL, Launch, SpawnFailed
-from ...transports.poller import Readiness
+from ...transports.poller import Poller
 from ...transports.ports import Log, ModernRequest
 from ...transports.process.child import Child, ChildBusy, ChildGone, Exit, Rest
 from ...transports.process.lines import Overlong
 from ...transports.process.spawner import Spawner
-from ...transports.send_queue import OPEN, Outlet
+from ...transports.send_queue import OPEN, SendQueue
 from ...transports.ticker import HELD_UP
 from ...validators.jsonrpc import Notification, Response
 from ...validators.rejection import INVALID_PARAMS, SERVER_ERROR, Rejection
@@ -36,30 +36,30 @@ from ..config.executable import explained
 from ..config.settings import PRINCIPAL_VARIABLE, ServerConfig, TokenConfig
 from ..config.trust import replaceable_of
 from ..core import era_cache, extensions
-from ..core.access_policy import Choice
+from ..core.access_policy import AccessPolicy
 from ..core.attribution import Client, Origins
-from ..core.circuit_breaker import Breaker
-from ..core.client_environment import NOTHING, Brought, brought_in
+from ..core.circuit_breaker import CircuitBreaker
+from ..core.client_environment import NOTHING, ClientEnvironment, environment_from_headers
 from ..core.effects import failed_with
-from ..core.era_cache import BELIEVED, EraBook
+from ..core.era_cache import BELIEVED, EraCache
 from ..core.errors import read_fault
-from ..core.multiplexer import Relay
-from ..core.request_state import Seal, binding
-from ..core.requests import Asked
-from ..core.session_table import Registry
+from ..core.multiplexer import Multiplexer
+from ..core.request_state import StateSigner, binding
+from ..core.requests import ClientRequest
+from ..core.session_table import SessionTable
 from ..core.shared_upstream import SharedUpstream
 from ..core.start_errors import Output, StartFault
-from ..eras.legacy_adapter import ToLegacy
-from ..eras.modern_adapter import DEFAULT_LEVEL, ToModern
+from ..eras.legacy_adapter import LegacyAdapter
+from ..eras.modern_adapter import DEFAULT_LEVEL, ModernAdapter
 from ..eras.rules_legacy_to_modern import EVERY_PROFILE, Profile
 from .conversation import STOPPING, LocalConversation, stopping
 from .era_probe import asked_for_era, confirms, takes_initialize
-from .era_store import EraFacts
-from .liveness import Vital
-from .multiplexed_process import Desk, call_of
-from .pinning import Approval, NotApproved
-from .placement import Declared, Key, NamingDesk, Place, client_of, declared, fingerprint, of_session
-from .server_log import Call, Record
+from .era_store import EraStore
+from .liveness import Liveness
+from .multiplexed_process import MultiplexedProcess, call_of
+from .pinning import PinChecker, PinMismatch
+from .placement import Declared, ForwardingUpstream, Key, Place, client_of, declared, fingerprint, of_session
+from .server_log import Call, ServerLog
 from .shared_process import SharedProcess
 from .startup import Startup
 from .threads import off_loop
@@ -107,12 +107,12 @@ class NotOfThisEra(SpawnFailed):
     """A process does not speak the era that its server spoke before the start of the daemon."""
 
 
-class Holder(Protocol):
+class ProcessOwner(Protocol):
     """Whom a child serves."""
 
     ended: bool
     principal: str
-    brought: Brought
+    brought: ClientEnvironment
 
     @property
     def principals(self) -> Collection[str]: ...
@@ -156,11 +156,11 @@ class LocalServer:
         self,
         config: ServerConfig,
         spawner: Spawner,
-        readiness: Readiness,
-        record: Record,
+        readiness: Poller,
+        record: ServerLog,
         version: str = "0",
         roles: Mapping[str, TokenConfig] | None = None,
-        facts: EraFacts | None = None,
+        facts: EraStore | None = None,
     ) -> None:
         """`roles` are those of the principals that may not use everything, and may change."""
         self.name = config.name
@@ -174,33 +174,33 @@ class LocalServer:
         self._version = version
         self._roles: Mapping[str, TokenConfig] = {} if roles is None else roles
         self._choice = config.choice
-        self._choices: dict[str, Choice] = {}  # of principals with a role
-        self._registry: Registry[LocalConversation] = Registry(limits)
-        self._breaker = Breaker()
+        self._choices: dict[str, AccessPolicy] = {}  # of principals with a role
+        self._registry: SessionTable[LocalConversation] = SessionTable(limits)
+        self._breaker = CircuitBreaker()
         # A client that brings what the server dies of must not keep it from others.
-        self._breakers: dict[str, Breaker] = {}
+        self._breakers: dict[str, CircuitBreaker] = {}
         self._wanted = config.from_headers
         self._nursery: trio.Nursery | None = None
         self._introduction = b""  # the first line that each process is sent, before any message
-        self._children: dict[Child, Holder | None] = {}  # nobody yet, if it is a spare
+        self._children: dict[Child, ProcessOwner | None] = {}  # nobody yet, if it is a spare
         self._spares: deque[Child] = deque()
         self._sparing = 0  # spares that are being started, or wait for their time
         self._ahead = 0  # how many spares there should be
-        self._vitals: dict[Child, Vital] = {}
+        self._vitals: dict[Child, Liveness] = {}
         # What each child has written before its first answer, with the time of its start (seconds).
         self._startups: dict[Child, tuple[Startup, float]] = {}
         # Why a start has failed, if the server should turn out not to speak another era; until that is known.
-        self._doubted: dict[Holder, StartFault] = {}
+        self._doubted: dict[ProcessOwner, StartFault] = {}
         self._one_less = trio.lowlevel.ParkingLot()
         self._closed = ""  # why no request is taken any more
-        self._approval = Approval()
+        self._approval = PinChecker()
         self.unapproved = False  # whether it would not be started, as far as was looked
         self._files_looked_at = False  # whether others could replace what it executes
         # Set when the secrets that are being read have been read; None while they are not.
         self._resolving: trio.Event | None = None
         self._resolve_at = -math.inf  # when secrets that could not be read are read again, at a request
         self._resolve_pause = _FIRST_RESOLVE_PAUSE
-        self._book = EraBook(config.era)
+        self._book = EraCache(config.era)
         self._facts = facts if config.era == "auto" else None
         # Under which name its facts are stored, what is stored there, and when its files were looked at (seconds).
         self._fact_name = ""
@@ -209,7 +209,7 @@ class LocalServer:
         self._recalled_at = -math.inf
         self._recalling = trio.Lock()
         self._probing: _Probing | None = None
-        self._seal = Seal(secrets.token_bytes(32))
+        self._seal = StateSigner(secrets.token_bytes(32))
         # The processes that are not a session's, by name, until they are ended; and by key those that get new calls.
         self._places: dict[str, Place] = {}
         # Legacy processes that several sessions share, those that were replaced, and the wire ids of all of them.
@@ -219,10 +219,10 @@ class LocalServer:
         self._current: dict[Key, Place] = {}
         # WebSockets that have carried a stateless request. They are closed with the server; those that are over are
         # removed in each round.
-        self._pipes: set[Outlet] = set()
+        self._pipes: set[SendQueue] = set()
         # Desk and client by principal, caller, brought variables, clientInfo and capabilities of earlier requests.
         self._quick: dict[
-            tuple[str, str, tuple[tuple[str, str], ...], bytes, bytes], tuple[Desk, Client]
+            tuple[str, str, tuple[tuple[str, str], ...], bytes, bytes], tuple[MultiplexedProcess, Client]
         ] = {}
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
@@ -312,17 +312,17 @@ class LocalServer:
 
         Sessions go on: their next request finds another process. What has gone wrong before does not count any more.
         """
-        self._breaker = Breaker()
+        self._breaker = CircuitBreaker()
         self.record.start_fault = None
         self._breakers.clear()
-        self._book = EraBook(self.config.era, self._believed)
+        self._book = EraCache(self.config.era, self._believed)
         self._resolve_pause = _FIRST_RESOLVE_PAUSE
         self._files_looked_at = False
         if self.config.fault and self._resolving is None:
             self._begin_to_resolve()
         while self._spares:
             self._spares.popleft().stop()
-        leaving: dict[Holder, None] = dict.fromkeys(
+        leaving: dict[ProcessOwner, None] = dict.fromkeys(
             [
                 *self._desks.values(),
                 *self._processes.values(),
@@ -342,7 +342,7 @@ class LocalServer:
         self._soon(self._renew, leaving)
         self._begin_ahead()
 
-    async def _renew(self, leaving: dict[Holder, None]) -> None:
+    async def _renew(self, leaving: dict[ProcessOwner, None]) -> None:
         end = trio.current_time() + self._limits.drain_seconds
         while leaving:
             over = trio.current_time() >= end
@@ -350,7 +350,7 @@ class LocalServer:
                 del leaving[holder]
                 with self._guarding(holder):
                     holder.give_up("the server was restarted")
-                if isinstance(holder, Desk):
+                if isinstance(holder, MultiplexedProcess):
                     self._forget(holder)
                 elif isinstance(holder, SharedProcess):
                     self._leaving.discard(holder)
@@ -414,7 +414,7 @@ class LocalServer:
         return sum(one.calling for one in (*self._registry, *self._desks.values()))
 
     @property
-    def _desks(self) -> dict[str, Desk]:
+    def _desks(self) -> dict[str, MultiplexedProcess]:
         return {name: place.desk for name, place in self._places.items()}
 
     @property
@@ -430,7 +430,7 @@ class LocalServer:
     @property
     def left_out(self) -> dict[str, str]:
         """The servers whose part the answers of this one lack, with the reasons (the aggregate)."""
-        desks = [desk for desk in self._desks.values() if isinstance(desk, NamingDesk)]
+        desks = [desk for desk in self._desks.values() if isinstance(desk, ForwardingUpstream)]
         return {name: reason for desk in desks for name, reason in desk.left_out.items()}
 
     @property
@@ -478,7 +478,7 @@ class LocalServer:
     # ---- ports.Backend
 
     async def open(
-        self, principal: str, headers: Mapping[str, str], outlet: Outlet | None = None
+        self, principal: str, headers: Mapping[str, str], outlet: SendQueue | None = None
     ) -> LocalConversation:
         """Start the conversation of a legacy client (ports.Backend)."""
         began = trio.current_time()
@@ -492,10 +492,10 @@ class LocalServer:
             raise
 
     async def _open(
-        self, principal: str, headers: Mapping[str, str], outlet: Outlet | None
+        self, principal: str, headers: Mapping[str, str], outlet: SendQueue | None
     ) -> LocalConversation:
         now = trio.current_time()
-        brought = brought_in(headers, self._wanted) if self._wanted else NOTHING
+        brought = environment_from_headers(headers, self._wanted) if self._wanted else NOTHING
         self._check_open(now, self._breaker_of(principal, brought), principal)
         idle = self._registry.make_room(principal)
         if idle is not None:
@@ -547,11 +547,11 @@ class LocalServer:
         principal: str,
         headers: Mapping[str, str],
         request: ModernRequest,
-        outlet: Outlet,
+        outlet: SendQueue,
         *,
         pipe: bool,
         caller: Caller | None = None,
-    ) -> Desk:
+    ) -> MultiplexedProcess:
         """Hand a modern client's request to a child that may serve it (ports.Backend)."""
         since = trio.current_time() if self.record.tells else None
         try:
@@ -559,14 +559,16 @@ class LocalServer:
                 raise stopping(self._closed)
             if pipe and outlet not in self._pipes:
                 self._pipes.add(outlet)
-            brought = brought_in(headers, self._wanted) if self._wanted else NOTHING
+            brought = environment_from_headers(headers, self._wanted) if self._wanted else NOTHING
             found = await self._find_desk(principal, brought, caller or Caller(name=UNKNOWN), request)
         except Rejection as rejection:
             self._refused(principal, request, outlet, since, rejection)
             raise
         return self._ask(found, principal, request, outlet, since, caller, pipe=pipe)
 
-    def ask_now(self, principal: str, request: ModernRequest, outlet: Outlet, caller: Caller) -> Desk | None:
+    def ask_now(
+        self, principal: str, request: ModernRequest, outlet: SendQueue, caller: Caller
+    ) -> MultiplexedProcess | None:
         """Hand a request to the child that serves others like it, if there is one (ports.Backend)."""
         if self._closed or self._wanted or request.envelope.state is not None:
             return None
@@ -578,21 +580,23 @@ class LocalServer:
 
     def _ask(
         self,
-        found: tuple[Desk, Client],
+        found: tuple[MultiplexedProcess, Client],
         principal: str,
         request: ModernRequest,
-        outlet: Outlet,
+        outlet: SendQueue,
         since: float | None,
         caller: Caller | None,
         *,
         pipe: bool,
-    ) -> Desk:
+    ) -> MultiplexedProcess:
         desk, client = found
         message, envelope, headers = request
         choice = self._choice_of(principal)
         try:
             desk.ask(
-                Asked(principal, message, envelope, headers, outlet, pipe, choice, since, client, caller)
+                ClientRequest(
+                    principal, message, envelope, headers, outlet, pipe, choice, since, client, caller
+                )
             )
         except Rejection as rejection:
             self._refused(principal, request, outlet, since, rejection)
@@ -604,13 +608,13 @@ class LocalServer:
         self,
         principal: str,
         request: ModernRequest,
-        outlet: Outlet,
+        outlet: SendQueue,
         since: float | None,
         rejection: Rejection,
     ) -> None:
         self.record.refused()
         if since is not None:
-            ask = Asked(principal, *request, outlet, pipe=False, since=since)
+            ask = ClientRequest(principal, *request, outlet, pipe=False, since=since)
             self.record.done(call_of(ask), failed_with(rejection.code))
 
     async def notify(
@@ -626,7 +630,7 @@ class LocalServer:
         """
         if extensions.is_core(message.method) or self._choice_of(principal).lacks(message.method):
             return
-        brought = brought_in(headers, self._wanted) if self._wanted else NOTHING
+        brought = environment_from_headers(headers, self._wanted) if self._wanted else NOTHING
         caller = caller or Caller(name=UNKNOWN)
         sharer = self._sharer(principal) if self.config.shares else principal
         places = [
@@ -650,18 +654,18 @@ class LocalServer:
         for desk in self._desks.values():
             desk.narrowed(principal)
 
-    def _choice_of(self, principal: str) -> Choice:
+    def _choice_of(self, principal: str) -> AccessPolicy:
         role = self._roles.get(principal)
         if role is None:
             return self._choice
         if principal not in self._choices:
-            self._choices[principal] = Choice(role.allow, role.deny, role.without, within=self._choice)
+            self._choices[principal] = AccessPolicy(role.allow, role.deny, role.without, within=self._choice)
         return self._choices[principal]
 
-    def _breaker_of(self, principal: str, brought: Brought) -> Breaker:
-        return self._breakers.setdefault(principal, Breaker()) if brought.variables else self._breaker
+    def _breaker_of(self, principal: str, brought: ClientEnvironment) -> CircuitBreaker:
+        return self._breakers.setdefault(principal, CircuitBreaker()) if brought.variables else self._breaker
 
-    def _check_open(self, now: float, breaker: Breaker, principal: str) -> None:
+    def _check_open(self, now: float, breaker: CircuitBreaker, principal: str) -> None:
         if self._closed or self._nursery is None:
             raise stopping(self._closed or STOPPING)
         if breaker.tripped(now):
@@ -674,7 +678,7 @@ class LocalServer:
                 data={"reason": "restarts", "retry_after": pause},
             )
 
-    def _why_tripped(self, breaker: Breaker, now: float, principal: str) -> str:
+    def _why_tripped(self, breaker: CircuitBreaker, now: float, principal: str) -> str:
         text = (
             f"the server ended unexpectedly {breaker.deaths} times within {breaker.window:g} s; "
             f"the next start is in {breaker.pause(now):.0f} s"
@@ -685,8 +689,8 @@ class LocalServer:
     # ---- modern clients: desks
 
     async def _find_desk(
-        self, principal: str, brought: Brought, caller: Caller, request: ModernRequest
-    ) -> tuple[Desk, Client]:
+        self, principal: str, brought: ClientEnvironment, caller: Caller, request: ModernRequest
+    ) -> tuple[MultiplexedProcess, Client]:
         """Return the desk of a request, and the client that it comes from. Raises Rejection."""
         read = request.envelope
         if read.state is not None:
@@ -722,13 +726,18 @@ class LocalServer:
         return desk, client
 
     def _known_desk(
-        self, principal: str, brought: Brought, caller: Caller, read: Envelope
-    ) -> tuple[Desk, Client] | None:
+        self, principal: str, brought: ClientEnvironment, caller: Caller, read: Envelope
+    ) -> tuple[MultiplexedProcess, Client] | None:
         found = self._quick.get((principal, caller.name, brought.variables, read.info, read.capabilities))
         return None if found is None or found[0].ended else found
 
     def _own_place(
-        self, principal: str, brought: Brought, caller: Caller, read: Envelope, said: Declared | None
+        self,
+        principal: str,
+        brought: ClientEnvironment,
+        caller: Caller,
+        read: Envelope,
+        said: Declared | None,
     ) -> Place:
         client = client_of(principal, caller, read.info)
         # A request that declares nothing gets a server that knows so, as it would without the bridge.
@@ -736,7 +745,9 @@ class LocalServer:
         key = Key(principal, brought, alone, caller.name, fingerprint(read.info))
         return self._place_of_client(key, said, client, caller, read.info)
 
-    def _place_beside(self, principal: str, brought: Brought, caller: Caller, read: Envelope) -> Place | None:
+    def _place_beside(
+        self, principal: str, brought: ClientEnvironment, caller: Caller, read: Envelope
+    ) -> Place | None:
         """Return a place for a legacy process, to be started beside the question for the era. None where that may not be.
 
         Two processes at a time must be within the limits, and must not fetch the same package.
@@ -754,7 +765,9 @@ class LocalServer:
         said = declared(self._choice_of(principal).declared(read.capabilities))
         return self._own_place(principal, brought, caller, read, said)
 
-    def _returned(self, principal: str, brought: Brought, bound_to: bytes, state: str) -> Place | None:
+    def _returned(
+        self, principal: str, brought: ClientEnvironment, bound_to: bytes, state: str
+    ) -> Place | None:
         """Return the place of the call that a state continues. None where any process of a modern server may continue it.
 
         Raises Rejection 200 -32602.
@@ -771,14 +784,14 @@ class LocalServer:
             return None
         raise Rejection(200, INVALID_PARAMS, "Invalid or expired requestState")
 
-    def _seal_of_modern(self, brought: Brought) -> Seal:
+    def _seal_of_modern(self, brought: ClientEnvironment) -> StateSigner:
         # Another process may continue from the state of a modern server, but only one with the same variables.
         return self._seal.within(repr(brought.variables).encode())
 
     async def _declared(
         self,
         principal: str,
-        brought: Brought,
+        brought: ClientEnvironment,
         capabilities: bytes,
         beside: Callable[[], Place | None] | None = None,
     ) -> Declared | None:
@@ -827,7 +840,7 @@ class LocalServer:
         return place
 
     def _shared_place(
-        self, principal: str, brought: Brought, said: Declared | None, info: bytes = b""
+        self, principal: str, brought: ClientEnvironment, said: Declared | None, info: bytes = b""
     ) -> Place:
         settings: extensions.Found = {}
         if self.config.shares:
@@ -847,11 +860,11 @@ class LocalServer:
         strict = self.config.share == "server"
         name = secrets.token_hex(8)
         seal = self._seal_of_modern(key.brought) if said is None else self._seal
-        desk = (NamingDesk if self.config.knows_principal else Desk)(
+        desk = (ForwardingUpstream if self.config.knows_principal else MultiplexedProcess)(
             key.principal,
             self._limits,
             self._log,
-            Relay(self._limits, seal.at(name), shared=strict and said is None),
+            Multiplexer(self._limits, seal.at(name), shared=strict and said is None),
             self.record,
             translator=None
             if said is None
@@ -869,7 +882,7 @@ class LocalServer:
     def _make_room(self, principal: str) -> None:
         limits = self._limits
         places = [place for place in self._places.values() if not place.desk.attached]
-        mine: list[Desk | SharedProcess] = [
+        mine: list[MultiplexedProcess | SharedProcess] = [
             *(place.desk for place in places if place.key.principal == principal),
             *(one for one in self._processes.values() if one.principal == principal),
         ]
@@ -913,9 +926,9 @@ class LocalServer:
             if place.key.client == caller.name:
                 self._close_place(place, "its client has closed the connection")
 
-    def _to_legacy(self, said: Declared, info: bytes, *, several: bool) -> ToLegacy:
+    def _to_legacy(self, said: Declared, info: bytes, *, several: bool) -> LegacyAdapter:
         origins = Origins(self._limits.held_seconds, several=several)
-        return ToLegacy(
+        return LegacyAdapter(
             self._limits,
             said.profile,
             lambda: secrets.token_hex(16),
@@ -932,7 +945,7 @@ class LocalServer:
             self._left(place.desk, trio.current_time() - self._startups[child][1])
         place.desk.end(reason)
 
-    def _forget(self, desk: Desk) -> None:
+    def _forget(self, desk: MultiplexedProcess) -> None:
         """Remove a desk from the tables."""
         self._drop_quick(desk)
         for place in [one for one in self._places.values() if one.desk is desk]:
@@ -940,10 +953,10 @@ class LocalServer:
             if self._current.get(place.key) is place:
                 del self._current[place.key]
 
-    def _drop_quick(self, desk: Desk) -> None:
+    def _drop_quick(self, desk: MultiplexedProcess) -> None:
         self._quick = {key: found for key, found in self._quick.items() if found[0] is not desk}
 
-    def _doubt(self, desk: Desk, text: str) -> None:
+    def _doubt(self, desk: MultiplexedProcess, text: str) -> None:
         if self._probing is not None and self._is_beside(desk):
             self._probing.refused = self._has_refused(desk)
             self._probing.settled.set()
@@ -975,11 +988,11 @@ class LocalServer:
             return ""
         return PRINCIPAL if principal == LOCAL and not self.config.knows_principal else principal
 
-    def _attach(self, info: bytes, desk: Desk) -> tuple[SharedProcess, ToLegacy]:
+    def _attach(self, info: bytes, desk: MultiplexedProcess) -> tuple[SharedProcess, LegacyAdapter]:
         """The same process for stateless clients, the first of them with this clientInfo. Raises Rejection."""
         process = self._process_of(Key(desk.principal, desk.brought))
         process.introduce(info, {})
-        translator = ToLegacy(
+        translator = LegacyAdapter(
             self._limits,
             EVERY_PROFILE,
             lambda: secrets.token_hex(16),
@@ -1062,19 +1075,19 @@ class LocalServer:
         for member in process.members:
             if isinstance(member, LocalConversation):
                 member.translate_shared(self._to_modern)
-            elif isinstance(member, Desk):
+            elif isinstance(member, MultiplexedProcess):
                 self._move(member, "the server speaks the modern era")
         self._end(process, "the server speaks the modern era")
 
-    def _end(self, holder: Holder, reason: str) -> None:
+    def _end(self, holder: ProcessOwner, reason: str) -> None:
         self._doubted.pop(holder, None)
-        if isinstance(holder, Desk):
+        if isinstance(holder, MultiplexedProcess):
             self._forget(holder)
         self._processes = {key: one for key, one in self._processes.items() if one is not holder}
         holder.end(reason)
 
     @contextmanager
-    def _guarding(self, holder: Holder) -> Generator[None]:
+    def _guarding(self, holder: ProcessOwner) -> Generator[None]:
         """The boundary of one session or desk: a fault of ours costs it only (invariant I9)."""
         try:
             yield
@@ -1166,21 +1179,21 @@ class LocalServer:
             with trio.move_on_after(_LEAVING):
                 await self._until_gone(place.desk)
 
-    async def _until_gone(self, holder: Holder) -> None:
+    async def _until_gone(self, holder: ProcessOwner) -> None:
         while holder in self._children.values():
             await self._one_less.park()
 
-    def _is_beside(self, holder: Holder) -> bool:
+    def _is_beside(self, holder: ProcessOwner) -> bool:
         """Whether it is known only later what the end of its process means."""
         place = None if self._probing is None else self._probing.beside
         return place is not None and place.desk is holder
 
     # ---- legacy clients: sessions
 
-    def _to_modern(self) -> ToModern:
+    def _to_modern(self) -> ModernAdapter:
         own = self.config.knows_principal
         level = "" if self._choice.lacks("logging/setLevel") else DEFAULT_LEVEL
-        return ToModern(self._limits, lambda: secrets.token_hex(16), self.name, own=own, level=level)
+        return ModernAdapter(self._limits, lambda: secrets.token_hex(16), self.name, own=own, level=level)
 
     def over(self, conversation: LocalConversation) -> None:
         """It has ended (conversation.Around)."""
@@ -1203,7 +1216,7 @@ class LocalServer:
 
     async def _guarded(
         self,
-        holder: Holder,
+        holder: ProcessOwner,
         work: Callable[[Unpack[Arguments]], Awaitable[None]],
         *arguments: *Arguments,
     ) -> None:
@@ -1244,7 +1257,7 @@ class LocalServer:
             self._not_started(fault, self._breaker)
             raise Rejection(503, SERVER_ERROR, str(fault)) from None
 
-    def _settle_doubt(self, holder: Holder) -> None:
+    def _settle_doubt(self, holder: ProcessOwner) -> None:
         """The server speaks no other era, so what has happened to its process was a failure."""
         fault = self._doubted.pop(holder, None)
         if fault is not None:
@@ -1271,7 +1284,7 @@ class LocalServer:
 
     # ---- children
 
-    async def _start(self, holder: Holder) -> None:
+    async def _start(self, holder: ProcessOwner) -> None:
         if self._spares and not holder.brought.variables:  # a spare was started without
             child = self._spares.popleft()
             self._startups[child][0].attach(holder.heard)
@@ -1331,7 +1344,7 @@ class LocalServer:
             self._stored = known
             self._soon(self._store, self._facts, self._fact_name, known)
 
-    async def _store(self, facts: EraFacts, name: str, known: dict[str, bool | None]) -> None:
+    async def _store(self, facts: EraStore, name: str, known: dict[str, bool | None]) -> None:
         if any(fact is not None for fact in known.values()):
             await trio.to_thread.run_sync(facts.keep, name, known[era_cache.MODERN], known[era_cache.LEGACY])
         else:
@@ -1339,7 +1352,7 @@ class LocalServer:
         if facts.fault:
             self._log.debug("era_not_stored", reason=facts.fault)
 
-    async def _confirm(self, child: Child, holder: Holder) -> None:
+    async def _confirm(self, child: Child, holder: ProcessOwner) -> None:
         """Ask a process whether it speaks the modern era, before it is given anything. Raises NotOfThisEra."""
         startup, _ = self._startups[child]
         if await confirms(child, startup.attach, self._limits):
@@ -1351,21 +1364,21 @@ class LocalServer:
         self.contradicted(text)
         raise NotOfThisEra(text)
 
-    def _has_refused(self, holder: Holder) -> bool:
+    def _has_refused(self, holder: ProcessOwner) -> bool:
         return any(
             self._startups[child][0].refused
             for child, of in self._children.items()
             if of is holder and holder.is_served_by(child)
         )
 
-    def _move(self, desk: Desk, text: str) -> None:
+    def _move(self, desk: MultiplexedProcess, text: str) -> None:
         """Give the requests of a desk, none of which its process was given, to a process in another era."""
         self._log.info("requests_moved", reason=text)
         desk.take_back()
         self._end(desk, text)
         self._soon(self._guarded, desk, self._place_again, desk, text)
 
-    async def _place_again(self, desk: Desk, text: str) -> None:
+    async def _place_again(self, desk: MultiplexedProcess, text: str) -> None:
         while (asked := desk.next_moving()) is not None:
             caller = asked.caller if isinstance(asked.caller, Caller) else Caller(name=UNKNOWN)
             request = ModernRequest(asked.request, asked.envelope, asked.headers)
@@ -1407,7 +1420,7 @@ class LocalServer:
         ):
             self._book.opened(trio.current_time(), legacy=True)
             self._remember()
-        self._vitals[child] = Vital(
+        self._vitals[child] = Liveness(
             child, holder.heard, self._limits, trio.current_time(), modern=holder.speaks_modern
         )
 
@@ -1416,19 +1429,19 @@ class LocalServer:
             one.over and not one.refused for other, (one, _) in self._startups.items() if other is not child
         )
 
-    def _start_failed(self, holder: Holder, fault: StartFault) -> None:
+    def _start_failed(self, holder: ProcessOwner, fault: StartFault) -> None:
         self._book.start_failed()
         if holder.doubted:
             self._doubted[holder] = fault
         else:
             self._note_failure(holder, fault)
 
-    def _note_failure(self, holder: Holder, fault: StartFault) -> None:
+    def _note_failure(self, holder: ProcessOwner, fault: StartFault) -> None:
         # A client that brings what the server dies of says nothing of the server.
         if not holder.brought.variables:
             self.record.start_failed(fault, holder.principals)
 
-    def late(self, holder: Holder, text: str) -> tuple[str, dict[str, object]]:
+    def late(self, holder: ProcessOwner, text: str) -> tuple[str, dict[str, object]]:
         """Return how to tell a client that its process has not opened its session, for this reason (conversation.Around)."""
         # A doubt stays until it is settled, which also forgets what was presumed of the eras.
         fault = self._doubted.get(holder) or self._silence(holder, text.removeprefix("the server "))
@@ -1436,13 +1449,13 @@ class LocalServer:
         self._note_failure(holder, fault)
         return _told(fault, {"reason": "not started"}, alone=len(holder.principals) <= 1)
 
-    def _silence(self, holder: Holder, reason: str) -> StartFault:
+    def _silence(self, holder: ProcessOwner, reason: str) -> StartFault:
         child = self._child_of(holder)
         if child is None:
             return StartFault(reason)
         return StartFault(reason, self._output(child), hangs=not self._startups[child][0].over)
 
-    def _child_of(self, holder: Holder) -> Child | None:
+    def _child_of(self, holder: ProcessOwner) -> Child | None:
         """Return the process that serves it now."""
         return next(
             (
@@ -1453,7 +1466,7 @@ class LocalServer:
             None,
         )
 
-    def _left(self, holder: Holder, waited: float) -> None:
+    def _left(self, holder: ProcessOwner, waited: float) -> None:
         """Record a failed start where a client has ended its session after waiting so long (seconds) for the first answer."""
         child = self._child_of(holder)
         if waited < _WAITED or child is None or self._closed or self._is_beside(holder):
@@ -1533,14 +1546,14 @@ class LocalServer:
             return
         try:
             await trio.to_thread.run_sync(self._approval.check, self.config)
-        except NotApproved as fault:
+        except PinMismatch as fault:
             if not self.unapproved:
                 self._log.error("it is not started", reason=str(fault))
             self.unapproved = True
             raise
         self.unapproved = False
 
-    async def _spawn(self, launch: Launch, holder: Holder | None) -> Child:
+    async def _spawn(self, launch: Launch, holder: ProcessOwner | None) -> Child:
         await self._check_approved()
         hidden = holder.brought.secrets if holder is not None else ()
         self.record.hide(hidden)
@@ -1565,12 +1578,12 @@ class LocalServer:
         self.record.started(child.pid)
         return child
 
-    def _not_started(self, fault: SpawnFailed, breaker: Breaker | None = None) -> None:
+    def _not_started(self, fault: SpawnFailed, breaker: CircuitBreaker | None = None) -> None:
         self.record.not_started(str(fault))
-        if not isinstance(fault, NotApproved | NotResolved):
+        if not isinstance(fault, PinMismatch | NotResolved):
             self.record.start_failed(StartFault(f"was not started: {fault}"))
         # The breaker counts processes, and none was started.
-        if breaker is not None and not isinstance(fault, NotApproved | NotResolved):
+        if breaker is not None and not isinstance(fault, PinMismatch | NotResolved):
             breaker.died(trio.current_time())
 
     async def _make_spares(self) -> None:
@@ -1665,7 +1678,7 @@ class LocalServer:
             text, data = _told(fault, data, alone=alone)
         holder.lost(text, data)
 
-    def _start_again(self, holder: Holder) -> None:
+    def _start_again(self, holder: ProcessOwner) -> None:
         self._soon(self._guarded, holder, self._revive, holder)
 
     def _is_ending(self, process: SharedProcess) -> bool:
@@ -1677,7 +1690,7 @@ class LocalServer:
             for other in self._children.values()
         )
 
-    async def _revive(self, holder: Holder) -> None:
+    async def _revive(self, holder: ProcessOwner) -> None:
         if isinstance(holder, SharedProcess) and self._probing is not None:
             # The sibling may hold what only one process can have, such as a lock or a port.
             await self._probing.over.wait()
@@ -1702,7 +1715,7 @@ class LocalServer:
         try:
             await self._start(holder)
         except NotOfThisEra as fault:
-            if isinstance(holder, Desk):
+            if isinstance(holder, MultiplexedProcess):
                 self._move(holder, str(fault))
                 return
             if isinstance(holder, LocalConversation):
@@ -1712,7 +1725,7 @@ class LocalServer:
             self._not_started(fault, breaker)
             holder.failed(str(fault), {"reason": "not started"})
 
-    def later(self, holder: Holder, seconds: float, call: Callable[[], None]) -> None:
+    def later(self, holder: ProcessOwner, seconds: float, call: Callable[[], None]) -> None:
         """Call back after so many seconds (conversation.Around)."""
         self._soon(self._guarded, holder, self._wait_and_call, seconds, call)
 

@@ -14,8 +14,8 @@ import msgspec
 import trio
 
 from ...transports.process.child import Exit
-from ...transports.rate_limited_log import Seldom
-from ...transports.send_queue import Outlet
+from ...transports.rate_limited_log import RateLimitedLog
+from ...transports.send_queue import SendQueue
 from ..config.child_environment import named
 from ..core.start_errors import Output, StartFault
 from ..log import LineLog
@@ -63,7 +63,7 @@ class Call(NamedTuple):
     since: float
 
 
-class Record:
+class ServerLog:
     """The log of one server (transports.ports.Log), its counts, and its watchers."""
 
     def __init__(self, name: str, log: LineLog, *, tells: bool = False) -> None:
@@ -83,7 +83,7 @@ class Record:
         self._fault_of: frozenset[str] = frozenset()
         self.watchers: list[Watcher] = []
         self._log = log
-        self._seldom = Seldom(self)
+        self._seldom = RateLimitedLog(self)
         self._entries: deque[Entry] = deque()
         self._held = 0
         # How many entries there were before a process was started, by its pid, which may have been another one's before;
@@ -92,7 +92,7 @@ class Record:
         # The times of the starts by pid, of time.monotonic(); dropped with the entry above.
         self._since: dict[int, float] = {}
         self._count = 0
-        self._followers: set[Outlet] = set()
+        self._followers: set[SendQueue] = set()
 
     # ---- ports.Log
 
@@ -249,12 +249,12 @@ class Record:
         """What is kept, oldest first."""
         return tuple(self._entries)
 
-    def follow(self, outlet: Outlet) -> None:
+    def follow(self, outlet: SendQueue) -> None:
         """Put what is kept into this outlet, as an array, and then every entry from now on, until it ends."""
         outlet.put(msgspec.json.encode(self.entries()))
         self._followers.add(outlet)
 
-    def unfollow(self, outlet: Outlet) -> None:
+    def unfollow(self, outlet: SendQueue) -> None:
         """No more of it."""
         self._followers.discard(outlet)
 

@@ -11,23 +11,23 @@ import trio
 
 from ...transports.ports import Log
 from ...transports.process.child import ChildBusy, ChildGone
-from ...transports.rate_limited_log import Seldom
+from ...transports.rate_limited_log import RateLimitedLog
 from ...validators import jsonrpc
 from ...validators.jsonrpc import Message, Request, Response
 from ...validators.limits import Limits
 from ...validators.rejection import INTERNAL_ERROR, SERVER_ERROR
 from ..core.attribution import Client, Origin, Origins
-from ..core.client_environment import NOTHING, Brought
-from ..core.effects import Note, Revive, ServerRequestRefused, ToServer
+from ..core.client_environment import NOTHING, ClientEnvironment
+from ..core.effects import LogDebug, ServerRequestRefused, StartProcess, ToServer
 from ..core.errors import fault_text
 from ..core.extensions import Found
 from ..core.shared_upstream import (
-    Abandon,
     Assigned,
     CallsLost,
     Effect,
     Front,
     FrontOpened,
+    KillProcess,
     LogOnly,
     Opened,
     SharedUpstream,
@@ -35,7 +35,7 @@ from ..core.shared_upstream import (
     Undeclared,
     Unopened,
 )
-from .message_reader import INVALID_RESPONSE, Hearing
+from .message_reader import INVALID_RESPONSE, MessageReader
 
 if TYPE_CHECKING:
     from ...transports.process.child import Child
@@ -67,7 +67,7 @@ class Stateless(Member, Protocol):
     def undeclared(self, message: Request, origin: Origin) -> None: ...
 
 
-class ProcessOwner(Protocol):
+class ServerHooks(Protocol):
     """What a shared process needs of its server."""
 
     def wake(self, process: "SharedProcess", /) -> None:
@@ -106,11 +106,11 @@ class SharedProcess:
         limits: Limits,
         log: Log,
         upstream: SharedUpstream,
-        owner: ProcessOwner,
+        owner: ServerHooks,
         *,
         doubtful: bool,
         unmatched: Callable[[str, bytes], None],
-        brought: Brought = NOTHING,
+        brought: ClientEnvironment = NOTHING,
     ) -> None:
         self.principal = principal
         self.brought = brought
@@ -121,14 +121,14 @@ class SharedProcess:
         self.settled = trio.Event()
         self._limits = limits
         self._log = log
-        self._seldom = Seldom(log)
+        self._seldom = RateLimitedLog(log)
         self._unmatched = unmatched
         self._upstream = upstream
         self._owner = owner
         self._members: dict[Front, Member] = {}
         self._stateless: dict[Front, Stateless] = {}
         self._child: Child | None = None
-        self.heard = Hearing(limits, log, self._from_server, self._spoiled).heard  # server.Holder
+        self.heard = MessageReader(limits, log, self._from_server, self._spoiled).heard  # server.Holder
         # The principals that the child has served.
         self._served: set[str] = set()
         self._log_budget = _LOGGED
@@ -251,7 +251,7 @@ class SharedProcess:
         if self.busy:
             self.touched = now
         effects = tuple(self._upstream.ticked(now))
-        if any(isinstance(effect, Abandon) for effect in effects):
+        if any(isinstance(effect, KillProcess) for effect in effects):
             # Without clients no call is lost, and the start has failed all the same.
             late = f"the server did not answer initialize within {self._limits.start_seconds:g} s"
             effects = self._explained(effects, *self._owner.late(self, late))
@@ -305,7 +305,7 @@ class SharedProcess:
                     member.calls_lost(wire_ids, text, data)
             case Assigned() | Undeclared() | FrontOpened():
                 self._hand_on_stateless(effect)
-            case Revive():
+            case StartProcess():
                 self._owner.wake(self)
             case Opened():
                 self.doubtful = False
@@ -313,13 +313,13 @@ class SharedProcess:
                 self._owner.opened(self)
             case Unopened(error):
                 self._refused(error)
-            case Abandon():
+            case KillProcess():
                 self._abandon()
             case ServerRequestRefused(method, reason):
                 self._seldom.info("server_request_refused", method=method, reason=reason)
             case LogOnly(params):
                 self._log_message(params)
-            case Note(text, unmatched):
+            case LogDebug(text, unmatched):
                 self._log.debug(text)
                 if unmatched is not None:
                     self._unmatched(*unmatched)

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mcpbridged.bridge.log import LEVELS, LineLog, escaped
-from mcpbridged.bridge.runtime.server_log import Record
+from mcpbridged.bridge.runtime.server_log import ServerLog
 
 
 def written(form="text", level="debug"):
@@ -154,7 +154,7 @@ def test_nothing_forges_a_line_or_steers_a_terminal(value, form):
 def test_a_secret_at_the_cut_of_a_message_is_blotted_out_before_it_is_cut():
     log, _ = written()
     log.hide(["correct horse"])
-    record = Record("one", log)
+    record = ServerLog("one", log)
     assert record.shown(b"x" * 10 + b"correct horse", 20) == "x" * 10 + "[secret]"
     assert record.shown(b"x" * 30, 20) == "x" * 20
 
@@ -196,7 +196,7 @@ def test_a_secret_is_hidden_in_base64_until_it_is_shown_again():
 
 def test_the_last_lines_of_a_process_are_none_of_an_earlier_one_with_its_pid():
     log, _ = written()
-    record = Record("one", log)
+    record = ServerLog("one", log)
     assert record.tail(7) == []
     record.started(7)
     record.stderr(7, b"of the first")

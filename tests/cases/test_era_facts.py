@@ -9,7 +9,7 @@ import time
 import pytest
 
 from mcpbridged.bridge.runtime import era_store
-from mcpbridged.bridge.runtime.era_store import VALID, VALID_UNPINNED, EraFacts
+from mcpbridged.bridge.runtime.era_store import VALID, VALID_UNPINNED, EraStore
 from mcpbridged.transports.options import Launch
 
 from ..support.daemon_process import Daemon, write_config
@@ -127,7 +127,7 @@ def script(folder):
 
 
 def test_h5_facts_are_valid_for_a_week_or_a_day(tmp_path, monkeypatch):
-    facts = EraFacts(tmp_path / "eras.json")
+    facts = EraStore(tmp_path / "eras.json")
     npx = tmp_path / "npx"
     npx.write_text("#!/bin/sh")
     npx.chmod(0o700)
@@ -160,23 +160,23 @@ def test_h5_facts_are_valid_for_a_week_or_a_day(tmp_path, monkeypatch):
     ],
 )
 def test_h5_what_happens_to_a_named_file_makes_a_fact_invalid(tmp_path, change):
-    facts, command = EraFacts(tmp_path / "eras.json"), script(tmp_path)
+    facts, command = EraStore(tmp_path / "eras.json"), script(tmp_path)
     before = facts.recall(command)[0]
-    assert EraFacts(tmp_path / "eras.json").recall(command)[0] == before
+    assert EraStore(tmp_path / "eras.json").recall(command)[0] == before
     change(tmp_path / "server.py")
     assert facts.recall(command)[0] != before
 
 
 def test_h5_another_word_variable_or_directory_is_another_command(tmp_path):
-    facts = EraFacts(tmp_path / "eras.json")
+    facts = EraStore(tmp_path / "eras.json")
     base = launch("true", "x")
     others = [launch("true", "y"), launch("true", "x", KEY="1"), Launch(base.argv, base.env, cwd="/tmp")]
     assert len({facts.recall(one)[0] for one in (base, *others)}) == 4
-    assert EraFacts(tmp_path / "other.json").recall(base)[0] != facts.recall(base)[0]
+    assert EraStore(tmp_path / "other.json").recall(base)[0] != facts.recall(base)[0]
 
 
 def test_h5_facts_are_bounded(tmp_path):
-    facts = EraFacts(tmp_path / "eras.json")
+    facts = EraStore(tmp_path / "eras.json")
     facts.recall(launch())
     for number in range(600):
         facts.keep(f"{number}", modern=True, legacy=None)
@@ -201,7 +201,7 @@ def test_h5_facts_are_bounded(tmp_path):
 )
 def test_h5_a_file_that_cannot_be_used_is_ignored_and_replaced(tmp_path, spoil):
     path = tmp_path / "eras.json"
-    facts, command = EraFacts(path), launch()
+    facts, command = EraStore(path), launch()
     facts.keep(facts.recall(command)[0], modern=True, legacy=None)
     spoil(path)
     name, _, fact = facts.recall(command)
@@ -219,7 +219,7 @@ def test_h5_where_nothing_can_be_written_nothing_is_kept(tmp_path):
         if place.parent.name == "open":
             place.parent.mkdir()
             place.parent.chmod(0o777)
-        facts = EraFacts(place)
+        facts = EraStore(place)
         name, _, fact = facts.recall(launch())
         facts.keep(name, modern=True, legacy=True)
         facts.forget(name)

@@ -8,7 +8,7 @@ import trio
 
 from mcpbridged.bridge.runtime import era_probe
 from mcpbridged.transports.options import Launch
-from mcpbridged.transports.poller import Readiness
+from mcpbridged.transports.poller import Poller
 from mcpbridged.transports.process.spawner import Spawner
 from mcpbridged.validators.limits import Limits
 
@@ -105,7 +105,7 @@ async def test_h5_a_second_client_of_a_known_server_starts_one_process(running):
 
 async def test_h5_text_before_the_answer_to_the_question_is_no_answer(monkeypatch):
     monkeypatch.setattr(era_probe, "AFTER_FIRST_LINE", 0.2, raising=False)
-    spawner, readiness = Spawner.start(), Readiness()
+    spawner, readiness = Spawner.start(), Poller()
     launch = Launch(tuple(failing("banner", 1.5, "modern")), {"PATH": os.environ["PATH"]})
     try:
         with trio.fail_after(30):

@@ -7,11 +7,11 @@ import msgspec
 import pytest
 
 from mcpbridged.bridge.aggregate import merge
-from mcpbridged.bridge.core.access_policy import Choice
+from mcpbridged.bridge.core.access_policy import AccessPolicy
 from mcpbridged.bridge.core.effects import ToClient, ToServer
-from mcpbridged.bridge.core.multiplexer import Relay
-from mcpbridged.bridge.core.request_state import Seal
-from mcpbridged.bridge.core.requests import Asked
+from mcpbridged.bridge.core.multiplexer import Multiplexer
+from mcpbridged.bridge.core.request_state import StateSigner
+from mcpbridged.bridge.core.requests import ClientRequest
 from mcpbridged.bridge.eras import rules_legacy_to_modern, rules_modern_to_legacy
 from mcpbridged.validators import json_object, stateless_request
 from mcpbridged.validators.jsonrpc import Request, Response
@@ -49,13 +49,13 @@ EMPTY_ONES = listed([b"{}"] * 1_000_000)
     ],
 )
 def test_r04_a_list_of_tools_that_a_policy_cannot_look_into_is_an_error(result, told):
-    answer = Choice(("t",)).answer("tools/list", Response(b"1", result, b""), LIMITS)
+    answer = AccessPolicy(("t",)).answer("tools/list", Response(b"1", result, b""), LIMITS)
     assert json.loads(answer.error) == {"code": -32603, "message": told}
 
 
 def test_r04_a_list_within_the_limits_is_filtered():
     tools = [b'{"name":"t%d"}' % n for n in range(100)]
-    answer = Choice(("t7*",)).answer("tools/list", Response(b"1", listed(tools), b""), LIMITS)
+    answer = AccessPolicy(("t7*",)).answer("tools/list", Response(b"1", listed(tools), b""), LIMITS)
     assert len(json.loads(answer.result)["tools"]) == 11
 
 
@@ -63,7 +63,7 @@ def test_r04_millions_of_empty_tools_do_not_become_objects():
     limits = Limits(list_bytes=16 * 1024 * 1024)
     result = listed([b"{}"] * 1_000_000)
     began = time.thread_time()
-    answer = Choice(("t",)).answer("tools/list", Response(b"1", result, b""), limits)
+    answer = AccessPolicy(("t",)).answer("tools/list", Response(b"1", result, b""), limits)
     took = time.thread_time() - began
     assert "limits.list_items" in json.loads(answer.error)["message"]
     began = time.thread_time()
@@ -78,7 +78,7 @@ class World:
     """A relay whose server is there, and one caller over HTTP."""
 
     def __init__(self, limits=LIMITS):
-        self.relay = Relay(limits, Seal(b"key"))
+        self.relay = Multiplexer(limits, StateSigner(b"key"))
         self.relay.server_started()
         self.numbers = iter(range(1, 100))
 
@@ -87,7 +87,9 @@ class World:
         envelope = stateless_request.Envelope(
             stateless_request.MODERN_REVISION, b"{}", "", token, name, state
         )
-        asked = Asked("me", request, envelope, {} if headers is None else headers, object(), pipe=False)
+        asked = ClientRequest(
+            "me", request, envelope, {} if headers is None else headers, object(), pipe=False
+        )
         return list(self.relay.asked(asked))
 
     def answered(self, orders, result):
@@ -227,10 +229,12 @@ def test_r04_a_state_is_good_for_its_own_arguments_however_large():
 
 
 def test_r04_the_tasks_of_a_subscription_are_limited():
-    relay = Relay(LIMITS, Seal(b"key"), shared=True)
+    relay = Multiplexer(LIMITS, StateSigner(b"key"), shared=True)
     params = b'{"notifications":{"taskIds":[%b""]},"_meta":%b}' % (b'"",' * 200, META)
     envelope = stateless_request.Envelope(stateless_request.MODERN_REVISION, b"{}", "", b"", "", None)
-    asked = Asked("me", Request(b"1", "subscriptions/listen", params), envelope, None, object(), pipe=True)
+    asked = ClientRequest(
+        "me", Request(b"1", "subscriptions/listen", params), envelope, None, object(), pipe=True
+    )
     with pytest.raises(Rejection, match="list_items"):
         list(relay.asked(asked))
 
@@ -306,5 +310,5 @@ def test_r04_a_list_that_is_merged_is_limited(method):
 
 def test_a_tool_without_a_readable_name_is_no_tool_of_a_pattern():
     tools = [b"7", b'{"name":7}', b'{"name":"t"}']
-    answer = Choice(("t",)).answer("tools/list", Response(b"1", listed(tools), b""), LIMITS)
+    answer = AccessPolicy(("t",)).answer("tools/list", Response(b"1", listed(tools), b""), LIMITS)
     assert answer.result == b'{"tools":[{"name":"t"}]}'

@@ -8,14 +8,14 @@ import json
 
 import pytest
 
-from mcpbridged.bridge.core.access_policy import Choice
+from mcpbridged.bridge.core.access_policy import AccessPolicy
 from mcpbridged.bridge.core.attribution import Origins
-from mcpbridged.bridge.core.effects import Note
-from mcpbridged.bridge.core.multiplexer import Relay
-from mcpbridged.bridge.core.request_state import Seal
+from mcpbridged.bridge.core.effects import LogDebug
+from mcpbridged.bridge.core.multiplexer import Multiplexer
+from mcpbridged.bridge.core.request_state import StateSigner
 from mcpbridged.bridge.core.shared_upstream import SharedUpstream
-from mcpbridged.bridge.eras.legacy_adapter import ToLegacy
-from mcpbridged.bridge.eras.modern_adapter import ToModern
+from mcpbridged.bridge.eras.legacy_adapter import LegacyAdapter
+from mcpbridged.bridge.eras.modern_adapter import ModernAdapter
 from mcpbridged.bridge.eras.rules_legacy_to_modern import Profile
 from mcpbridged.bridge.runtime import placement
 from mcpbridged.validators.jsonrpc import Notification, Request
@@ -102,20 +102,20 @@ NAMED = b'{"level":"info","data":%b}' % UNNAMED
 
 def upstream():
     ids = itertools.count(1)
-    found = SharedUpstream(LIMITS, lambda: b"%d" % next(ids), Choice())
+    found = SharedUpstream(LIMITS, lambda: b"%d" % next(ids), AccessPolicy())
     return found.server_sent
 
 
 def to_legacy():
-    return ToLegacy(LIMITS, Profile(), lambda: "k", version="1", origins=Origins(1.0)).from_server
+    return LegacyAdapter(LIMITS, Profile(), lambda: "k", version="1", origins=Origins(1.0)).from_server
 
 
 def to_modern():
-    return ToModern(LIMITS, lambda: "k", "stdio").from_server
+    return ModernAdapter(LIMITS, lambda: "k", "stdio").from_server
 
 
 def relay():
-    found = Relay(LIMITS, Seal(b"key"))
+    found = Multiplexer(LIMITS, StateSigner(b"key"))
     found.server_started()
     return found.server_sent
 
@@ -127,7 +127,7 @@ def test_r04_a_notification_of_too_many_members_is_dropped(receiver):
         (effect,) = receive(Notification(method, UNNAMED))
         assert effect.text.startswith("dropped a notification: members that the specification does not name")
     for effect in receive(Notification("notifications/message", NAMED)):
-        assert not (isinstance(effect, Note) and "members" in effect.text)
+        assert not (isinstance(effect, LogDebug) and "members" in effect.text)
 
 
 @pytest.mark.parametrize("receiver", [upstream, to_legacy])

@@ -12,7 +12,7 @@ import trio
 import trio.testing
 
 from mcpbridged.transports.endpoints.websocket import _Talk
-from mcpbridged.transports.send_queue import GONE, Outlet
+from mcpbridged.transports.send_queue import GONE, SendQueue
 from mcpbridged.validators.limits import Limits
 
 from ..e2e.test_connect import ask, open_process
@@ -130,7 +130,7 @@ class Log:
 def test_w01_by_default_a_stopped_client_on_tcp_is_given_five_minutes():
     async def closed_after():
         limits = Limits()
-        outlet = Outlet(limits)
+        outlet = SendQueue(limits)
         talk = _Talk(Silent(), None, "alice", {}, outlet, limits, Log())
         began = trio.current_time()
         while outlet.state != GONE:

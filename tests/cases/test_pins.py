@@ -12,7 +12,7 @@ import pytest
 from mcpbridged.bridge.commands import dispatch
 from mcpbridged.bridge.config.command_files import files_of
 from mcpbridged.bridge.config.settings import ServerConfig
-from mcpbridged.bridge.runtime.pinning import Approval, NotApproved
+from mcpbridged.bridge.runtime.pinning import PinChecker, PinMismatch
 from mcpbridged.transports.options import Launch
 
 from ..support.bridge_process import EXAMPLE
@@ -96,16 +96,16 @@ def test_r18_every_word_that_is_a_file_or_a_module_is_pinned(place, command, wit
     config = ServerConfig("one", launch(place, *words, cwd=str(place) if with_cwd else ""))
     found = files_of(config.launch)
     assert found.files[0] == str(place.parent / "bin" / words[0])
-    pinned = attrs.evolve(config, pin=Approval().subject(config).pin)
-    Approval().check(pinned)
+    pinned = attrs.evolve(config, pin=PinChecker().subject(config).pin)
+    PinChecker().check(pinned)
     for name in PINNED[command]:
         assert str(place / name) in found.files
         text = (place / name).read_text()
         (place / name).write_text("# another\n")
-        with pytest.raises(NotApproved):
-            Approval().check(pinned)
+        with pytest.raises(PinMismatch):
+            PinChecker().check(pinned)
         (place / name).write_text(text)
-    Approval().check(pinned)
+    PinChecker().check(pinned)
     if " -c " not in command:
         assert not found.unknown
 
@@ -151,10 +151,10 @@ def test_r18_a_link_that_leads_elsewhere_and_a_script_that_has_come_are_changes(
     ):
         (place / "s.js").write_text("# second\n")
         config = ServerConfig("one", launch(place, *command))
-        pinned = attrs.evolve(config, pin=Approval().subject(config).pin)
+        pinned = attrs.evolve(config, pin=PinChecker().subject(config).pin)
         change()
-        with pytest.raises(NotApproved):
-            Approval().check(pinned)
+        with pytest.raises(PinMismatch):
+            PinChecker().check(pinned)
 
 
 def test_r18_a_module_is_found_where_the_interpreter_looks(tmp_path):

@@ -9,7 +9,7 @@ import pytest
 import trio
 import trio.testing
 
-from mcpbridged.transports.ticker import Pulse
+from mcpbridged.transports.ticker import Ticker
 
 from ..support.daemon_process import daemon
 from .test_connect_again import connected, message
@@ -62,7 +62,7 @@ def test_c01_a_start_that_outlasts_a_stop_of_the_daemon_is_not_given_up(tmp_path
 
 
 def test_a_round_of_the_clock_that_is_held_up_decides_nothing_and_the_next_one_does():
-    pulse, seen = Pulse(), []
+    pulse, seen = Ticker(), []
 
     class Member:
         def tick(self, now):

@@ -9,12 +9,12 @@ import pytest
 import trio
 
 from mcpbridged.bridge.config.settings import ServerConfig
-from mcpbridged.bridge.daemon.supervisor import Fleet
+from mcpbridged.bridge.daemon.supervisor import Supervisor
 from mcpbridged.bridge.log import LineLog
 from mcpbridged.transports.options import Launch
-from mcpbridged.transports.poller import Readiness
+from mcpbridged.transports.poller import Poller
 from mcpbridged.transports.process.spawner import Spawner
-from mcpbridged.transports.send_queue import Outlet
+from mcpbridged.transports.send_queue import SendQueue
 from mcpbridged.validators.limits import Limits
 
 from ..bridge.core.test_multiplexer import Talk, call, said
@@ -45,14 +45,14 @@ def test_r22_a_list_of_tools_that_changes_again_and_again_is_not_kept_for_ever()
 
 
 async def test_r22_the_log_of_a_removed_server_goes_with_it_unless_it_is_followed():
-    spawner, readiness = Spawner.start(), Readiness()
-    fleet = Fleet(spawner, readiness, LineLog(out=io.StringIO()), "0", tells=False)
+    spawner, readiness = Spawner.start(), Poller()
+    fleet = Supervisor(spawner, readiness, LineLog(out=io.StringIO()), "0", tells=False)
     launch = Launch(SERVER, {"PATH": os.environ["PATH"]})
     try:
         async with trio.open_nursery() as nursery:
             nursery.start_soon(readiness.run)
             await nursery.start(fleet.run)
-            outlet = Outlet(Limits())
+            outlet = SendQueue(Limits())
             for number in range(20):
                 await fleet.apply([ServerConfig(f"server-{number}", launch), ServerConfig("stays", launch)])
                 if number == 7:

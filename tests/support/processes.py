@@ -17,7 +17,7 @@ from typing import Self
 import trio
 
 from mcpbridged.transports.options import Launch, SpawnFailed
-from mcpbridged.transports.poller import Readiness
+from mcpbridged.transports.poller import Poller
 from mcpbridged.transports.process.spawner import Spawner
 from mcpbridged.validators.limits import Limits
 
@@ -145,7 +145,7 @@ def main(kind: str, mark: str) -> None:
         sys.stdout.flush()
 
     async def run(spawner: Spawner) -> None:
-        readiness = Readiness()
+        readiness = Poller()
         async with trio.open_nursery() as nursery:
             nursery.start_soon(readiness.run)
             launch = Launch((sys.executable, "-c", SERVERS[kind]), environment)

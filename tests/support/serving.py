@@ -11,9 +11,9 @@ from mcpbridged.transports.http.gate import Gate
 from mcpbridged.transports.http.http1 import Quota, Service
 from mcpbridged.transports.http.listen import Listener, bind_tcp, serve
 from mcpbridged.transports.http.routes import Routes, healthz
-from mcpbridged.transports.poller import Readiness
-from mcpbridged.transports.send_queue import Outlet
-from mcpbridged.transports.ticker import Pulse
+from mcpbridged.transports.poller import Poller
+from mcpbridged.transports.send_queue import SendQueue
+from mcpbridged.transports.ticker import Ticker
 from mcpbridged.validators.bearer import TokenSet
 from mcpbridged.validators.limits import Limits
 from mcpbridged.validators.origin import Site
@@ -67,7 +67,7 @@ class Server:
     kept: bytes = b""
     tokens: TokenSet | None = None
     routes: Routes | None = None
-    pulse: Pulse = attrs.field(factory=Pulse)
+    pulse: Ticker = attrs.field(factory=Ticker)
 
     @property
     def port(self):
@@ -75,7 +75,7 @@ class Server:
 
     async def stream(self, exchange):
         """Events until somebody ends the outlet."""
-        outlet = Outlet(self.limits)
+        outlet = SendQueue(self.limits)
         self.streams.append(outlet)
         exchange.attend(outlet, to_the_end=True)
         await exchange.begin_stream()
@@ -111,7 +111,7 @@ async def listening(tls=None, limits=None, tokens=True):
         "/keep": server.keep,
         "/flood": server.flood,
     }
-    pulse, readiness = server.pulse, Readiness()
+    pulse, readiness = server.pulse, Poller()
     server.tokens, server.routes = gate.tokens, Routes(table, {"/healthz": healthz})
     service = Service(limits, gate, server.routes, pulse, readiness, server.log, server.quota)
     async with trio.open_nursery() as nursery:

@@ -4,14 +4,14 @@ import pytest
 import trio
 import trio.testing
 
-from mcpbridged.transports.poller import Readiness
+from mcpbridged.transports.poller import Poller
 
 pytestmark = pytest.mark.anyio
 
 
 async def test_a_member_that_wants_more_gets_one_turn_however_many_edges_it_makes():
     """Or each edge would add a turn that is never taken back, and a flood would grow by itself."""
-    readiness, calls = Readiness(), []
+    readiness, calls = Poller(), []
     ours, theirs = socket.socketpair()
     with ours, theirs:
 
@@ -32,7 +32,7 @@ async def test_a_member_that_wants_more_gets_one_turn_however_many_edges_it_make
 
 
 async def test_r7_any_task_may_ask_for_another_turn_while_nothing_happens():
-    readiness, called = Readiness(), trio.Event()
+    readiness, called = Poller(), trio.Event()
     ours, theirs = socket.socketpair()
     with ours, theirs:
         readiness.join(ours.fileno(), lambda _left: called.set())

@@ -1,4 +1,4 @@
-from mcpbridged.transports.rate_limited_log import Seldom
+from mcpbridged.transports.rate_limited_log import RateLimitedLog
 
 
 class Log:
@@ -13,7 +13,7 @@ class Log:
 
 def test_an_event_is_told_once_in_a_second_and_then_how_many_there_were():
     log, now = Log(), [100.0]
-    seldom = Seldom(log, lambda: now[0])
+    seldom = RateLimitedLog(log, lambda: now[0])
     for peer in range(5):
         seldom.warning("refused", peer=peer)
     seldom.error("another")

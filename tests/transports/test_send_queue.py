@@ -6,14 +6,14 @@ import pytest
 import trio
 import trio.testing
 
-from mcpbridged.transports.send_queue import GONE, OVERFLOWED, Backlog, Outlet, Signal
+from mcpbridged.transports.send_queue import GONE, OVERFLOWED, Backlog, SendQueue, Signal
 from mcpbridged.validators.limits import Limits
 
 pytestmark = pytest.mark.anyio
 
 
 def full():
-    outlet = Outlet(Limits())
+    outlet = SendQueue(Limits())
     outlet.put(b"1", b"a")
     return outlet
 
@@ -30,11 +30,11 @@ def left():
     return outlet
 
 
-@pytest.mark.parametrize("wait", [Outlet.next, Outlet.answered, Outlet.settled])
+@pytest.mark.parametrize("wait", [SendQueue.next, SendQueue.answered, SendQueue.settled])
 @pytest.mark.parametrize("state", [full, finished, left])
 async def test_r1_no_wait_returns_without_a_checkpoint(state, wait):
     outlet = state()
-    if wait is Outlet.settled and state is full:
+    if wait is SendQueue.settled and state is full:
         outlet.finish()
     with trio.testing.assert_checkpoints():
         await wait(outlet)
@@ -60,7 +60,7 @@ async def test_r1_a_wait_for_the_end_is_not_over_while_messages_come_before_it()
 
 
 async def test_a_heartbeat_is_returned_once():
-    outlet = Outlet(Limits())
+    outlet = SendQueue(Limits())
     found = []
 
     async def read():
@@ -78,7 +78,7 @@ async def test_a_heartbeat_is_returned_once():
 
 
 async def test_an_answer_of_one_message_is_told_from_a_stream():
-    outlet = Outlet(Limits())
+    outlet = SendQueue(Limits())
     outlet.put(b"{}", last=True)
     assert await outlet.answered()
     assert outlet.take_answer() == b"{}"
@@ -88,7 +88,7 @@ async def test_an_answer_of_one_message_is_told_from_a_stream():
 
 
 async def test_a_stream_that_begins_with_a_heartbeat_does_not_repeat_it():
-    outlet = Outlet(Limits())
+    outlet = SendQueue(Limits())
     found = []
 
     async def read():
@@ -106,7 +106,7 @@ async def test_a_stream_that_begins_with_a_heartbeat_does_not_repeat_it():
 
 
 async def test_no_heartbeat_is_due_where_only_answers_are_read():
-    outlet = Outlet(Limits())
+    outlet = SendQueue(Limits())
     outlet.answers_only = True
     found = []
 
@@ -137,7 +137,7 @@ def watched():
 
 
 def stream_of(backlog, **how):
-    outlet = Outlet(SMALL)
+    outlet = SendQueue(SMALL)
     outlet.join(backlog, **how)
     return outlet
 
@@ -200,14 +200,14 @@ async def test_r7_what_was_sent_in_part_is_released_also_where_a_message_follows
 
 def test_r7_what_was_queued_before_its_client_is_known_counts_as_the_clients():
     backlog, _ = watched()
-    outlet = Outlet(SMALL)
+    outlet = SendQueue(SMALL)
     outlet.put(NOTICE)
     outlet.join(backlog)
     assert backlog.bytes > len(NOTICE)
 
 
 def test_r7_the_number_of_messages_closes_no_stream():
-    outlet = Outlet(Limits())
+    outlet = SendQueue(Limits())
     for _ in range(20_000):
         assert outlet.put(b"{}")
     assert len(outlet) == 20_000
@@ -304,7 +304,7 @@ async def test_r7_a_client_that_reads_just_after_a_stall_is_kept():
 
 
 async def test_r7_an_answer_is_not_waited_for_when_much_comes_before_it():
-    outlet = Outlet(Limits())
+    outlet = SendQueue(Limits())
     for _ in range(10):
         outlet.put(b"x" * 1000)
     with trio.testing.assert_checkpoints():

@@ -7,7 +7,19 @@ from typing import Any
 import attrs
 import trio
 from carriers import MODERN, PROTOCOL_VERSION, Carrier
-from compare import ENDED, LISTS, SILENT, Expected, Others, Record, Seen, has_items, members, page_name, read
+from compare import (
+    ENDED,
+    LISTS,
+    SILENT,
+    Expected,
+    Others,
+    Seen,
+    ServerLog,
+    has_items,
+    members,
+    page_name,
+    read,
+)
 from servers import Call, Server
 
 PREFIX = "io.modelcontextprotocol/"
@@ -126,7 +138,7 @@ class Conversation:
 
     def __init__(self, carrier: Carrier) -> None:
         self._carrier = carrier
-        self.record = Record()
+        self.record = ServerLog()
 
     async def take(self, steps: Sequence[Step], expected: Expected | None = None) -> None:
         """Take all steps, until the server is silent or ends; then wait for late notifications."""

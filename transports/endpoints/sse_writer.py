@@ -1,11 +1,11 @@
 """Writing an event stream: what an outlet holds, with signs of life in between."""
 
 from ..ports import Exchange
-from ..send_queue import GONE, Outlet, Signal
+from ..send_queue import GONE, SendQueue, Signal
 from . import sse_codec
 
 
-async def write_events(exchange: Exchange, outlet: Outlet) -> None:
+async def write_events(exchange: Exchange, outlet: SendQueue) -> None:
     """Write what the outlet holds, with comments in between as signs of life, until it is finished or its client gone."""
     while outlet.state != GONE:
         match await outlet.next():

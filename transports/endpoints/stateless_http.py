@@ -17,8 +17,8 @@ from ...validators.jsonrpc import Message, Notification, Request, invalid
 from ...validators.limits import Limits
 from ...validators.rejection import INVALID_REQUEST, Rejection
 from ...validators.stateless_request import check_headers, check_meta, read_envelope
-from ..ports import Backend, Desk, Exchange, GoOn, ModernRequest
-from ..send_queue import FINISHED, GONE, Outlet
+from ..ports import Backend, Exchange, GoOn, ModernRequest, Upstream
+from ..send_queue import FINISHED, GONE, SendQueue
 from . import sse_codec
 from .sse_writer import write_events
 
@@ -90,7 +90,7 @@ def begin_modern(
     return None if desk is None else partial(_go_on, exchange, desk, outlet, acceptable)
 
 
-async def _go_on(exchange: Exchange, desk: Desk, outlet: Outlet, acceptable: Accepts) -> None:
+async def _go_on(exchange: Exchange, desk: Upstream, outlet: SendQueue, acceptable: Accepts) -> None:
     try:
         await _answer(exchange, outlet, acceptable)
     finally:
@@ -100,7 +100,7 @@ async def _go_on(exchange: Exchange, desk: Desk, outlet: Outlet, acceptable: Acc
             desk.left(outlet)
 
 
-async def _answer(exchange: Exchange, outlet: Outlet, acceptable: Accepts) -> None:
+async def _answer(exchange: Exchange, outlet: SendQueue, acceptable: Accepts) -> None:
     if await outlet.answered():
         answer = outlet.take_answer()
         if answer is not None:  # otherwise it was sent directly

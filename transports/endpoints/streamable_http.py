@@ -42,7 +42,7 @@ from ...validators.rejection import INVALID_PARAMS, INVALID_REQUEST, SERVER_ERRO
 from ...validators.stateless_request import SUPPORTED, is_modern, may_be_modern
 from ..options import Headers
 from ..ports import Backend, Conversation, Exchange, GoOn
-from ..send_queue import GONE, Outlet, Signal
+from ..send_queue import GONE, SendQueue, Signal
 from . import sse_codec
 from .sse_writer import write_events
 from .stateless_http import begin_modern, read_modern, serve_modern
@@ -178,7 +178,7 @@ class StreamableHttp:
         return partial(self._answer, exchange, conversation, outlet, acceptable)
 
     async def _answer(
-        self, exchange: Exchange, conversation: Conversation, outlet: Outlet, acceptable: Accepts
+        self, exchange: Exchange, conversation: Conversation, outlet: SendQueue, acceptable: Accepts
     ) -> None:
         if not acceptable.events_first:
             answered = await outlet.answered()
@@ -192,7 +192,7 @@ class StreamableHttp:
         await self._stream(exchange, conversation, outlet)
 
     async def _stream(
-        self, exchange: Exchange, conversation: Conversation, outlet: Outlet, headers: Headers = ()
+        self, exchange: Exchange, conversation: Conversation, outlet: SendQueue, headers: Headers = ()
     ) -> None:
         begun = False
         try:
@@ -344,7 +344,7 @@ class StreamableHttp:
         return True
 
 
-def receive(conversation: Conversation, message: Message, outlet: Outlet | None) -> None:
+def receive(conversation: Conversation, message: Message, outlet: SendQueue | None) -> None:
     """Hand a message to its conversation, which may read its params more than once, but decodes large ones once."""
     if isinstance(message, Response) or len(message.params) <= LARGE:
         conversation.receive(message, outlet)
@@ -373,7 +373,7 @@ def _refuse_initialize(messages: list[Message]) -> None:
         raise invalid("initialize must not be part of a batch")
 
 
-def receive_batch(conversation: Conversation, messages: list[Message], outlet: Outlet | None) -> None:
+def receive_batch(conversation: Conversation, messages: list[Message], outlet: SendQueue | None) -> None:
     """Take several messages; a request that is refused is answered on its own, and the others go on."""
     for message in messages:
         try:
@@ -384,7 +384,7 @@ def receive_batch(conversation: Conversation, messages: list[Message], outlet: O
             conversation.refuse(message, rejection, outlet)
 
 
-async def _gathered(outlet: Outlet, limits: Limits) -> list[bytes]:
+async def _gathered(outlet: SendQueue, limits: Limits) -> list[bytes]:
     """Return the answers of a batch. Beyond `unsent_bytes` of them, an answer is replaced by an error."""
     answers: list[bytes] = []
     room = limits.unsent_bytes

@@ -46,9 +46,9 @@ from ...validators.ws_frames import (
 )
 from .. import client_process
 from ..client_process import Caller
-from ..ports import Backend, Conversation, Desk, Exchange, Hijacked, Log, ModernRequest
-from ..rate_limited_log import Seldom
-from ..send_queue import GONE, OVERFLOWED, Outlet, Signal
+from ..ports import Backend, Conversation, Exchange, Hijacked, Log, ModernRequest, Upstream
+from ..rate_limited_log import RateLimitedLog
+from ..send_queue import GONE, OVERFLOWED, SendQueue, Signal
 from .streamable_http import method_not_allowed, read_batch, receive_batch
 
 # As much as is read at once: a little holds a thousand frames, a large frame is read in large pieces.
@@ -77,7 +77,7 @@ class WebSocket:
     def __init__(self, backend: Backend, limits: Limits, log: Log) -> None:
         self._backend = backend
         self._limits = limits
-        self._log = Seldom(log)
+        self._log = RateLimitedLog(log)
         self._closes = Closes(log)
 
     async def __call__(self, exchange: Exchange) -> None:
@@ -86,7 +86,7 @@ class WebSocket:
         if head.method != "GET":
             raise method_not_allowed(b"GET")
         check_upgrade(head.headers, head.upgrade, head.version)
-        outlet = Outlet(self._limits)
+        outlet = SendQueue(self._limits)
         exchange.attend(outlet, to_the_end=True)
         stream = exchange.hijack()
         caller, ends = exchange.caller.of_stream(head.headers)
@@ -122,11 +122,11 @@ class Closes:
     def __init__(self, log: Log) -> None:
         self._log = log
         # By the code, which is 0 for all that only answer a close frame of the client: at most one for each code of ours.
-        self._by_code: dict[int, Seldom] = {}
+        self._by_code: dict[int, RateLimitedLog] = {}
 
     def note(self, code: int, reason: str, *, by_client: bool) -> None:
         """Log one."""
-        seldom = self._by_code.setdefault(0 if by_client else code, Seldom(self._log))
+        seldom = self._by_code.setdefault(0 if by_client else code, RateLimitedLog(self._log))
         seldom.info("websocket_closed", side="client" if by_client else "bridge", code=code, reason=reason)
 
 
@@ -159,9 +159,9 @@ class _Talk:
         backend: Backend,
         principal: str,
         headers: Mapping[str, str],
-        outlet: Outlet,
+        outlet: SendQueue,
         limits: Limits,
-        log: Seldom,
+        log: RateLimitedLog,
         caller: Caller | None = None,
         closes: Closes | None = None,
     ) -> None:
@@ -171,7 +171,7 @@ class _Talk:
         self._headers = headers
         self._caller = client_process.stream() if caller is None else caller
         self._conversation: Conversation | None = None
-        self._desks: dict[Desk, None] = {}
+        self._desks: dict[Upstream, None] = {}
         self._outlet = outlet
         self._limits = limits
         self._log = log

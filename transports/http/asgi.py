@@ -21,7 +21,7 @@ from ...validators.rejection import INTERNAL_ERROR, INVALID_REQUEST, Rejection
 from ..client_process import Caller
 from ..options import ANONYMOUS, Headers
 from ..ports import Hijacked
-from ..send_queue import Outlet
+from ..send_queue import SendQueue
 from ..ticker import TICK
 from .http1 import SAFE_HEADERS, STREAM_HEADERS, Service
 from .quota import NO_HEAD, REFUSED, Seat
@@ -167,7 +167,7 @@ class AsgiExchange:
         self._body_done = False
         self._answered = False
         self._stalled = False
-        self._outlet: Outlet | None = None
+        self._outlet: SendQueue | None = None
         self._watched = False  # whether a task waits for the departure of the client
         self._left = False  # whether that task has seen it
         self._last_sent = 0.0
@@ -239,11 +239,11 @@ class AsgiExchange:
             piece = data[at : at + _PIECE]
             await self._say({"type": "http.response.body", "body": piece, "more_body": True})
 
-    def outlet(self, *, direct: bool = False) -> Outlet:  # noqa: ARG002 - Hypercorn sends from one task only
+    def outlet(self, *, direct: bool = False) -> SendQueue:  # noqa: ARG002 - Hypercorn sends from one task only
         """An outlet for this request (ports.Exchange)."""
-        return Outlet(self._service.limits)
+        return SendQueue(self._service.limits)
 
-    def attend(self, outlet: Outlet, *, to_the_end: bool, first_beat: float | None = None) -> None:
+    def attend(self, outlet: SendQueue, *, to_the_end: bool, first_beat: float | None = None) -> None:
         """Heartbeats, and where asked the departure, go to this outlet (ports.Exchange)."""
         self._outlet = outlet
         self._last_sent = self._service.pulse.now

@@ -1,7 +1,7 @@
 """The HTTP/1.1 connection loop: our hot path.
 
 One task serves one connection, one request after the other, with no task, nursery, lock or timer per request. A
-`Pulse` owns its deadlines: at one, it shuts the socket down and the task wakes up to an end of file. The head grammar
+`Ticker` owns its deadlines: at one, it shuts the socket down and the task wakes up to an end of file. The head grammar
 is `validators.http_head`; whatever breaks it ends the connection after the answer.
 """
 
@@ -26,11 +26,11 @@ from ...validators.limits import Limits
 from ...validators.rejection import INVALID_REQUEST, Rejection
 from ..client_process import Caller
 from ..options import ANONYMOUS, Headers, both_spellings
-from ..poller import Readiness, Spot
+from ..poller import Poller, WakeUpSlot
 from ..ports import Endpoint, Exchange, GoOn, Hijacked, Log, Taker
-from ..rate_limited_log import Seldom
-from ..send_queue import OPEN, Outlet
-from ..ticker import TICK, Pulse
+from ..rate_limited_log import RateLimitedLog
+from ..send_queue import OPEN, SendQueue
+from ..ticker import TICK, Ticker
 from .gate import Gate
 from .quota import REFUSED, Quota, Seat
 from .refusals import Refusals
@@ -152,9 +152,9 @@ class Wire(Protocol):
 
 
 class PlainWire:
-    """A non-blocking socket of which `Readiness` says when it is worth reading."""
+    """A non-blocking socket of which `Poller` says when it is worth reading."""
 
-    def __init__(self, sock: socket.socket, spot: Spot) -> None:
+    def __init__(self, sock: socket.socket, spot: WakeUpSlot) -> None:
         self._sock = sock
         self._spot = spot
         self._unblocked = 0
@@ -283,8 +283,8 @@ class Service:
     limits: Limits
     gate: Gate
     route: "Route"
-    pulse: Pulse
-    readiness: Readiness
+    pulse: Ticker
+    readiness: Poller
     log: Log
     quota: Quota
     refusals: Refusals = attrs.field(
@@ -292,8 +292,8 @@ class Service:
     )
     # The paths of the control endpoints, whose connections have places of their own.
     control: frozenset[str] = attrs.field(default=frozenset(), converter=both_spellings)
-    seldom: Seldom = attrs.field(
-        default=attrs.Factory(lambda self: Seldom(self.log), takes_self=True), init=False, eq=False
+    seldom: RateLimitedLog = attrs.field(
+        default=attrs.Factory(lambda self: RateLimitedLog(self.log), takes_self=True), init=False, eq=False
     )
 
     def still_admits(self, head: Head, principal: str) -> bool:
@@ -348,7 +348,7 @@ class Connection:
         self.limits = service.limits
         self._service = service
         self._sock = sock
-        self._spot = Spot()
+        self._spot = WakeUpSlot()
         self._plain: PlainWire | None = None
         self._wire: Wire
         if tls is None:
@@ -374,7 +374,7 @@ class Connection:
         self._hijacked = False
         self._cors: Headers = ()
         self._caller: Caller | None = None
-        self._outlet: Outlet | None = None
+        self._outlet: SendQueue | None = None
         self._ends_with_peer = False
         self._left = False
         # Deadlines: what is being waited for, since when (coarse time), and how much came since.
@@ -672,9 +672,9 @@ class Connection:
         """Send a piece of the stream (ports.Exchange)."""
         await self._send(b"".join((b"%x\r\n" % len(data), data, b"\r\n")) if self._streaming else data)
 
-    def outlet(self, *, direct: bool = False) -> Outlet:
+    def outlet(self, *, direct: bool = False) -> SendQueue:
         """An outlet for this request (ports.Exchange)."""
-        outlet = Outlet(self.limits, self._spot)
+        outlet = SendQueue(self.limits, self._spot)
         if direct and self._plain is not None and not (self._close or self._body_pending or self._buffer):
             outlet.shortcut = self._answer_directly
         return outlet
@@ -707,7 +707,7 @@ class Connection:
             self._rests = not self._left
         return True
 
-    def attend(self, outlet: Outlet, *, to_the_end: bool, first_beat: float | None = None) -> None:
+    def attend(self, outlet: SendQueue, *, to_the_end: bool, first_beat: float | None = None) -> None:
         """Heartbeats, and where asked the departure, go to this outlet (ports.Exchange)."""
         self._outlet = outlet
         self._ends_with_peer = to_the_end

@@ -18,7 +18,7 @@ import trio
 
 from ...validators.jsonrpc import error
 from ...validators.rejection import INVALID_REQUEST, Rejection
-from ..rate_limited_log import Seldom
+from ..rate_limited_log import RateLimitedLog
 from ..socket_owner import is_of_another_user, uid_listening_on, uid_of_unix_peer
 from .http1 import LINGER_BYTES, LINGER_SECONDS, Connection, Service, TlsWire, answer_at_once
 from .quota import HANDSHAKE, NO_HEAD, REFUSED, Seat
@@ -332,7 +332,7 @@ def _refuse(sock: socket.socket, rejection: Rejection) -> None:
 class PeerOrigin:
     """Whether the peer of one connection is a process of another uid: looked up once, when it is first needed."""
 
-    def __init__(self, sock: socket.socket, address: tuple[str, int], log: Seldom) -> None:
+    def __init__(self, sock: socket.socket, address: tuple[str, int], log: RateLimitedLog) -> None:
         self._sock = sock
         self._address = address
         self._log = log

@@ -20,7 +20,7 @@ import attrs
 import trio
 
 from ...validators.limits import Limits
-from ..poller import Readiness, Spot
+from ..poller import Poller, WakeUpSlot
 from ..ticker import TICK, PausableClock
 from .lines import LineSplitter, Overlong
 
@@ -251,7 +251,7 @@ class Child:
         control: socket.socket,
         pipes: tuple[int, int, int],
         limits: Limits,
-        readiness: Readiness,
+        readiness: Poller,
         keeper: Keeper,
     ) -> None:
         self.pid = pid
@@ -265,7 +265,7 @@ class Child:
         self._on_line: OnLine = _ignore
         self._meter = _Meter(limits.stderr_rate, _drop, _Plain())
         self._nursery: trio.Nursery | None = None
-        self._changed = Spot()
+        self._changed = WakeUpSlot()
         # One buffer, since an object for every short line would cost ten times the limit.
         self._queue = _Unwritten()
         self._writing = False

@@ -25,7 +25,7 @@ import trio
 
 from ...validators.limits import Limits
 from ..options import Launch, SpawnFailed
-from ..poller import Readiness
+from ..poller import Poller
 from . import keeper, orphans
 from .child import Child
 from .open_files import give_inherited_limit
@@ -117,7 +117,7 @@ class Spawner:
         orphans.ended(self._process)
         self._sweep()
 
-    async def spawn(self, launch: Launch, *, limits: Limits, readiness: Readiness) -> Child:
+    async def spawn(self, launch: Launch, *, limits: Limits, readiness: Poller) -> Child:
         """Start a server. Raises SpawnFailed."""
         try:
             process = self._living()
@@ -148,7 +148,7 @@ class Spawner:
         self._bereaved = self._bereaved or dead
         return dead
 
-    async def _spawn(self, launch: Launch, limits: Limits, readiness: Readiness) -> Child:
+    async def _spawn(self, launch: Launch, limits: Limits, readiness: Poller) -> Child:
         ours: list[int] = []
         kept_by = 0
         control, keepers = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)

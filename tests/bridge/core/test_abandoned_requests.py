@@ -1,17 +1,17 @@
 """Ids of requests whose answers change nothing."""
 
-from mcpbridged.bridge.core.abandoned_requests import MOST, Unawaited
+from mcpbridged.bridge.core.abandoned_requests import MOST, AbandonedRequests
 
 
 def test_an_id_is_taken_once():
-    ids = Unawaited()
+    ids = AbandonedRequests()
     assert ids.add(b"1") == b"1"
     assert ids.take(b"1")
     assert not ids.take(b"1")
 
 
 def test_the_oldest_id_is_dropped_at_the_limit():
-    ids = Unawaited()
+    ids = AbandonedRequests()
     for number in range(MOST + 1):
         ids.add(b"%d" % number)
     assert not ids.take(b"0")

@@ -6,7 +6,7 @@ from typing import get_args
 import pytest
 
 from mcpbridged.bridge.config.schema import Feature
-from mcpbridged.bridge.core.access_policy import _FEATURES, EVERYTHING, Choice, feature_of
+from mcpbridged.bridge.core.access_policy import _FEATURES, EVERYTHING, AccessPolicy, feature_of
 from mcpbridged.validators.jsonrpc import Response
 from mcpbridged.validators.rejection import Rejection
 
@@ -27,7 +27,7 @@ from mcpbridged.validators.rejection import Rejection
     ],
 )
 def test_a_tool_is_there_if_it_is_allowed_and_not_denied(allow, deny, name, permitted):
-    choice = Choice(allow, deny)
+    choice = AccessPolicy(allow, deny)
     assert choice.permits(name) is permitted
     if permitted:
         choice.check(name)
@@ -39,13 +39,13 @@ def test_a_tool_is_there_if_it_is_allowed_and_not_denied(allow, deny, name, perm
 
 def test_without_patterns_nothing_is_looked_at():
     assert not EVERYTHING.restricts
-    assert not Choice(("*",)).restricts
-    assert Choice(("*",), ("x",)).restricts
-    assert Choice(()).restricts
+    assert not AccessPolicy(("*",)).restricts
+    assert AccessPolicy(("*",), ("x",)).restricts
+    assert AccessPolicy(()).restricts
 
 
 def test_a_list_keeps_what_is_chosen_and_all_else_as_it_was():
-    choice = Choice(("a*",))
+    choice = AccessPolicy(("a*",))
     result = (
         b'{"tools":[{"name":"a1","x":[ 1 ]},{"name":"b"},{"name":"a2"}],"nextCursor":"c","_meta":{"n":1e0}}'
     )
@@ -70,7 +70,7 @@ FULL = {
     "tasks": {"list": {}, "requests": {"tools": {"call": {}}, "sampling": {"createMessage": {}}}},
     "experimental": {"x": {}},
 }
-OFF = Choice(without=("tools", "sampling", "logging", "elicitation"))
+OFF = AccessPolicy(without=("tools", "sampling", "logging", "elicitation"))
 
 
 def raw(value):
@@ -147,7 +147,7 @@ def test_a_stateless_request_declares_and_wants_what_is_left():
         "notifications": {"promptsListChanged": True, "resourceSubscriptions": ["u"]},
     }
     assert json.loads(OFF.request("x", asked)) == {"_meta": left, "notifications": wanted}
-    still = Choice(without=("roots",)).request("x", asked)
+    still = AccessPolicy(without=("roots",)).request("x", asked)
     assert json.loads(still)["_meta"] == {
         f"{PREFIX}clientCapabilities": {"sampling": {}},
         f"{PREFIX}logLevel": "info",
@@ -171,8 +171,8 @@ def test_an_answer_offers_and_asks_for_nothing_that_is_off():
     assert answered(OFF, "prompts/get", asking) == asking
     also = raw({"inputRequests": {"a": {"method": "roots/list"}, "b": {"method": "sampling/createMessage"}}})
     assert answered(OFF, "tasks/get", also) == "the server asks, and sampling is switched off for this server"
-    assert answered(Choice(("a*",)), "tools/call", also) == also
-    assert answered(Choice(("a*",)), "tools/list", b'{"tools":[{"name":"b"}]}') == b'{"tools":[]}'
+    assert answered(AccessPolicy(("a*",)), "tools/call", also) == also
+    assert answered(AccessPolicy(("a*",)), "tools/list", b'{"tools":[{"name":"b"}]}') == b'{"tools":[]}'
 
 
 @pytest.mark.parametrize(
@@ -191,23 +191,23 @@ def test_an_answer_offers_and_asks_for_nothing_that_is_off():
 def test_no_client_hears_that_it_has_not_declared_what_is_off(error, told):
     whole = told if told == "as it was" else f"the server asks, and {told} is switched off for this server"
     assert answered(OFF, "tools/call", error=error) == whole
-    assert answered(Choice(("a*",)), "tools/call", error=error) == json.loads(error)["message"]
+    assert answered(AccessPolicy(("a*",)), "tools/call", error=error) == json.loads(error)["message"]
 
 
 # ---- roles
 
 
 def test_a_role_narrows_what_there_is_and_is_one_principals():
-    server = Choice(("git_*",), ("git_push",), ("prompts",))
-    role = Choice(("*_log", "*_push", "add"), (), ("sampling",), within=server)
+    server = AccessPolicy(("git_*",), ("git_push",), ("prompts",))
+    role = AccessPolicy(("*_log", "*_push", "add"), (), ("sampling",), within=server)
     assert [name for name in ("git_log", "git_push", "git_diff", "add") if role.permits(name)] == ["git_log"]
     assert [method for method in ("prompts/get", "sampling/x", "roots/list") if role.lacks(method)] == [
         "prompts/get",
         "sampling/x",
     ]
     assert not server.lacks("sampling/x")
-    assert not Choice(within=EVERYTHING).restricts
-    assert Choice(within=server).restricts
+    assert not AccessPolicy(within=EVERYTHING).restricts
+    assert AccessPolicy(within=server).restricts
     listed = b'{"tools":[{"name":"git_log"}],"cacheScope":"public"}'
     assert answered(server, "tools/list", listed) == listed
     assert answered(role, "tools/list", listed) == listed.replace(b"public", b"private")

@@ -1,17 +1,17 @@
 """How long calls may take."""
 
-from mcpbridged.bridge.core.call_timeouts import Patience
+from mcpbridged.bridge.core.call_timeouts import CallTimeouts
 from mcpbridged.validators.limits import Limits
 
 
 def test_without_a_limit_nothing_is_kept():
-    assert not Patience(Limits()).limited
-    assert Patience(Limits(call_seconds=1)).limited
-    assert Patience(Limits(call_idle_seconds=1)).limited
+    assert not CallTimeouts(Limits()).limited
+    assert CallTimeouts(Limits(call_seconds=1)).limited
+    assert CallTimeouts(Limits(call_idle_seconds=1)).limited
 
 
 def test_progress_is_a_sign_of_life_but_does_not_last_for_ever():
-    patience = Patience(Limits(call_idle_seconds=10, call_seconds=30))
+    patience = CallTimeouts(Limits(call_idle_seconds=10, call_seconds=30))
     patience.ticked(100)
     patience.begun(b"1")
     for now in (108, 116, 124):
@@ -22,7 +22,7 @@ def test_progress_is_a_sign_of_life_but_does_not_last_for_ever():
 
 
 def test_a_silent_call_is_given_up_and_others_go_on():
-    patience = Patience(Limits(call_idle_seconds=10))
+    patience = CallTimeouts(Limits(call_idle_seconds=10))
     patience.ticked(100)
     patience.begun(b"1")
     patience.begun(b"2")
@@ -36,7 +36,7 @@ def test_a_silent_call_is_given_up_and_others_go_on():
 
 
 def test_what_is_in_flight_before_the_first_look_at_the_clock_begins_with_it():
-    patience = Patience(Limits(call_seconds=10))
+    patience = CallTimeouts(Limits(call_seconds=10))
     patience.begun(b"1")
     assert patience.ticked(5000) == []
     assert patience.ticked(5010) == []
@@ -44,7 +44,7 @@ def test_what_is_in_flight_before_the_first_look_at_the_clock_begins_with_it():
 
 
 def test_who_waits_for_the_client_is_not_idle_and_has_an_end_all_the_same():
-    patience = Patience(Limits(call_idle_seconds=10, call_seconds=30))
+    patience = CallTimeouts(Limits(call_idle_seconds=10, call_seconds=30))
     patience.ticked(100)
     patience.begun(b"1")
     patience.excused(115)

@@ -2,15 +2,15 @@
 
 import pytest
 
-from mcpbridged.bridge.core.circuit_breaker import Breaker
+from mcpbridged.bridge.core.circuit_breaker import CircuitBreaker
 
 
 def test_the_first_start_is_at_once():
-    assert Breaker().pause(0) == 0
+    assert CircuitBreaker().pause(0) == 0
 
 
 def test_pauses_grow_and_pass():
-    breaker = Breaker()
+    breaker = CircuitBreaker()
     breaker.died(0)
     assert breaker.pause(0) == 0.1
     assert breaker.pause(1) == 0
@@ -21,7 +21,7 @@ def test_pauses_grow_and_pass():
 
 
 def test_it_trips_and_lets_one_start_through_when_the_oldest_death_is_old():
-    breaker = Breaker(deaths=3, window=60)
+    breaker = CircuitBreaker(deaths=3, window=60)
     for second in (0, 1, 2):
         assert not breaker.tripped(second)
         breaker.died(second)
@@ -36,7 +36,7 @@ def test_it_trips_and_lets_one_start_through_when_the_oldest_death_is_old():
 
 
 def test_after_a_trip_one_start_is_tried_and_all_others_wait_for_it():
-    breaker = Breaker(deaths=2, window=60, trial=5)
+    breaker = CircuitBreaker(deaths=2, window=60, trial=5)
     breaker.started(0)
     assert not breaker.tripped(0)
     breaker.died(0)
@@ -58,7 +58,7 @@ def test_after_a_trip_one_start_is_tried_and_all_others_wait_for_it():
 
 
 def test_it_is_not_calm_until_something_has_lived():
-    breaker = Breaker(deaths=1, window=60, trial=5)
+    breaker = CircuitBreaker(deaths=1, window=60, trial=5)
     breaker.died(0)
     assert not breaker.calm(1000)
     breaker.started(1000)
@@ -67,7 +67,7 @@ def test_it_is_not_calm_until_something_has_lived():
 
 
 def test_a_server_that_exits_at_once_is_started_at_most_five_times_a_minute():
-    breaker = Breaker()
+    breaker = CircuitBreaker()
     now, starts = 0.0, 0
     while now < 60:
         if not breaker.tripped(now) and not breaker.pause(now):
@@ -78,7 +78,7 @@ def test_a_server_that_exits_at_once_is_started_at_most_five_times_a_minute():
 
 
 def test_it_is_calm_when_the_last_death_is_old():
-    breaker = Breaker(window=60)
+    breaker = CircuitBreaker(window=60)
     assert breaker.calm(0)
     breaker.died(0)
     breaker.died(1)

@@ -4,7 +4,7 @@ import pytest
 
 from mcpbridged.bridge.config.child_environment import LOADERS, STEERING, BadEnvironment, check_from_client
 from mcpbridged.bridge.config.header_names import REFUSED, REFUSED_PREFIXES, header_name
-from mcpbridged.bridge.core.client_environment import NOTHING, Brought, brought_in
+from mcpbridged.bridge.core.client_environment import NOTHING, ClientEnvironment, environment_from_headers
 from mcpbridged.validators.rejection import Rejection
 
 WANTED = {"KEY": "x-key", "USER_NAME": "x-user"}
@@ -12,8 +12,8 @@ WANTED = {"KEY": "x-key", "USER_NAME": "x-user"}
 
 def test_only_what_is_wanted_is_brought():
     headers = {"x-key": "a b~!", "x-other": "no", "authorization": "Bearer x", "key": "no"}
-    assert brought_in(headers, WANTED) == Brought((("KEY", "a b~!"),))
-    assert brought_in({**headers, "x-user": "me"}, WANTED).variables == (
+    assert environment_from_headers(headers, WANTED) == ClientEnvironment((("KEY", "a b~!"),))
+    assert environment_from_headers({**headers, "x-user": "me"}, WANTED).variables == (
         ("KEY", "a b~!"),
         ("USER_NAME", "me"),
     )
@@ -21,23 +21,23 @@ def test_only_what_is_wanted_is_brought():
 
 @pytest.mark.parametrize("headers", [{}, {"x-key": ""}, {"x-other": "1"}])
 def test_what_is_missing_or_empty_brings_nothing(headers):
-    assert brought_in(headers, WANTED) == NOTHING
+    assert environment_from_headers(headers, WANTED) == NOTHING
 
 
 @pytest.mark.parametrize("value", ["a\tb", "\0", "a\x7f", "a\n", "é", "\x1b[2J", "\ud800"])
 def test_a_value_that_is_not_visible_is_refused_without_being_repeated(value):
     with pytest.raises(Rejection) as caught:
-        brought_in({"x-key": value}, WANTED)
+        environment_from_headers({"x-key": value}, WANTED)
     assert caught.value.status == 400
     assert caught.value.text == "the header x-key must hold visible ASCII and spaces only"
 
 
 def test_a_value_is_not_in_what_python_shows():
-    assert "canary" not in repr(Brought((("KEY", "canary-1"),)))
+    assert "canary" not in repr(ClientEnvironment((("KEY", "canary-1"),)))
 
 
 def test_a_short_value_is_not_worth_hiding():
-    assert Brought((("A", "1234567"), ("B", "12345678"))).secrets == ("12345678",)
+    assert ClientEnvironment((("A", "1234567"), ("B", "12345678"))).secrets == ("12345678",)
 
 
 @pytest.mark.parametrize(("name", "lower"), [("X-Key", "x-key"), ("my_key", "my_key"), ("a" * 64, "a" * 64)])

@@ -2,7 +2,7 @@
 
 import pytest
 
-from mcpbridged.bridge.core.era_cache import BELIEVED, LEGACY, MODERN, PRESUMED, EraBook
+from mcpbridged.bridge.core.era_cache import BELIEVED, LEGACY, MODERN, PRESUMED, EraCache
 
 
 @pytest.mark.parametrize(
@@ -10,14 +10,14 @@ from mcpbridged.bridge.core.era_cache import BELIEVED, LEGACY, MODERN, PRESUMED,
     [("legacy", LEGACY, LEGACY), ("modern", MODERN, MODERN), ("dual", MODERN, LEGACY), ("auto", "", "")],
 )
 def test_the_operators_word_decides(choice, for_modern, for_legacy):
-    book = EraBook(choice)
+    book = EraCache(choice)
     assert book.for_modern_client(0) == for_modern
     assert book.for_legacy_client(0) == for_legacy
 
 
 @pytest.mark.parametrize(("modern", "era"), [(True, MODERN), (False, LEGACY)])
 def test_a_probe_decides_for_modern_clients_until_it_is_old(modern, era):
-    book = EraBook("auto")
+    book = EraCache("auto")
     book.probed(5, modern=modern)
     assert book.for_modern_client(5 + BELIEVED) == era
     assert book.for_modern_client(6 + BELIEVED) == ""
@@ -25,14 +25,14 @@ def test_a_probe_decides_for_modern_clients_until_it_is_old(modern, era):
 
 
 def test_a_dual_server_is_spoken_to_in_the_clients_era():
-    book = EraBook("auto")
+    book = EraCache("auto")
     book.probed(0, modern=True)
     book.opened(0, legacy=True)
     assert (book.for_modern_client(0), book.for_legacy_client(0)) == (MODERN, LEGACY)
 
 
 def test_a_server_that_takes_no_handshake_is_translated_for_if_it_is_modern():
-    book = EraBook("auto")
+    book = EraCache("auto")
     book.opened(0, legacy=False)
     assert book.for_legacy_client(0) == LEGACY
     book.probed(0, modern=True)
@@ -40,7 +40,7 @@ def test_a_server_that_takes_no_handshake_is_translated_for_if_it_is_modern():
 
 
 def test_a_contradiction_is_forgotten_into():
-    book = EraBook("auto")
+    book = EraCache("auto")
     book.probed(0, modern=True)
     book.opened(0, legacy=False)
     book.contradicted()
@@ -48,7 +48,7 @@ def test_a_contradiction_is_forgotten_into():
 
 
 def test_what_is_known_is_told():
-    book = EraBook("auto")
+    book = EraCache("auto")
     assert book.known(0) == {MODERN: None, LEGACY: None}
     book.probed(0, modern=True)
     book.opened(0, legacy=False)
@@ -57,7 +57,7 @@ def test_what_is_known_is_told():
 
 
 def test_a_sibling_that_gives_no_answer_says_nothing_until_a_child_has_opened_its_session():
-    book = EraBook("auto")
+    book = EraCache("auto")
     book.presumed(0)
     assert book.for_modern_client(PRESUMED) == LEGACY
     assert book.for_modern_client(PRESUMED + 1) == ""
@@ -68,7 +68,7 @@ def test_a_sibling_that_gives_no_answer_says_nothing_until_a_child_has_opened_it
 
 
 def test_a_failed_start_leaves_only_what_was_shown_by_an_answer():
-    book = EraBook("auto")
+    book = EraCache("auto")
     book.presumed(0)
     book.start_failed()
     assert book.for_modern_client(0) == ""
@@ -79,14 +79,14 @@ def test_a_failed_start_leaves_only_what_was_shown_by_an_answer():
     book.opened(0, legacy=True)
     book.start_failed()
     assert book.known(0) == {MODERN: False, LEGACY: True}
-    book = EraBook("auto")
+    book = EraCache("auto")
     book.probed(0, modern=True)
     book.start_failed()
     assert book.known(0) == {MODERN: True, LEGACY: None}
 
 
 def test_facts_from_before_are_believed_for_the_rest_of_their_time_and_to_be_confirmed():
-    book = EraBook("auto")
+    book = EraCache("auto")
     book.believe_for(100)
     assert not book.unconfirmed
     book.recalled(1000, 60, modern=True, legacy=None)

@@ -9,14 +9,14 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
 from mcpbridged.bridge.core import legacy_session as core
-from mcpbridged.bridge.core.access_policy import Choice
+from mcpbridged.bridge.core.access_policy import AccessPolicy
 from mcpbridged.bridge.core.legacy_session import (
-    Abandon,
-    Done,
     EndStream,
-    Note,
-    Revive,
-    Session,
+    KillProcess,
+    LegacySession,
+    LogDebug,
+    RequestFinished,
+    StartProcess,
     ToChild,
     ToClient,
     ToUpstream,
@@ -32,7 +32,7 @@ INITIALIZE = (
 )
 
 
-class Outlet:
+class SendQueue:
     """Stands for a client stream: only its identity matters."""
 
     def __init__(self, name="outlet"):
@@ -45,8 +45,8 @@ class Outlet:
 def make(pipe=None, limits=LIMITS, *, version="2025-11-25", ready=True, initialize=INITIALIZE):
     """A session whose child has answered initialize."""
     counter = itertools.count(1)
-    session = Session(limits, lambda: f"k{next(counter)}", pipe)
-    stream = None if pipe else session.call_stream(Outlet("initialize"))
+    session = LegacySession(limits, lambda: f"k{next(counter)}", pipe)
+    stream = None if pipe else session.call_stream(SendQueue("initialize"))
     session.client_sent(Request(b"0", "initialize", initialize), stream)
     session.child_sent(Response(b"1", b'{"protocolVersion":"%b"}' % version.encode(), b""))
     if ready:
@@ -55,7 +55,7 @@ def make(pipe=None, limits=LIMITS, *, version="2025-11-25", ready=True, initiali
 
 
 def ask(session, id_=b"7", method="tools/call", params=b'{"name":"t"}', outlet=None):
-    outlet = outlet or Outlet()
+    outlet = outlet or SendQueue()
     effects = session.client_sent(Request(id_, method, params), session.call_stream(outlet))
     return outlet, effects
 
@@ -71,15 +71,15 @@ def told(effects):
 
 
 def notes(effects):
-    return [effect.text for effect in effects if isinstance(effect, Note)]
+    return [effect.text for effect in effects if isinstance(effect, LogDebug)]
 
 
 # ---- opening
 
 
 def test_initialize_is_forwarded_as_it_is_and_its_answer_names_the_revision():
-    session = Session(LIMITS, lambda: "k")
-    outlet = Outlet()
+    session = LegacySession(LIMITS, lambda: "k")
+    outlet = SendQueue()
     effects = session.client_sent(Request(b'"a"', "initialize", INITIALIZE), session.call_stream(outlet))
     assert said(effects) == [
         {"jsonrpc": "2.0", "id": 1, "method": "initialize", "params": json.loads(INITIALIZE)}
@@ -93,22 +93,22 @@ def test_initialize_is_forwarded_as_it_is_and_its_answer_names_the_revision():
 
 
 def test_a_server_that_names_no_revision_gets_the_first_http_one():
-    session = Session(LIMITS, lambda: "k")
-    session.client_sent(Request(b"1", "initialize", INITIALIZE), session.call_stream(Outlet()))
+    session = LegacySession(LIMITS, lambda: "k")
+    session.client_sent(Request(b"1", "initialize", INITIALIZE), session.call_stream(SendQueue()))
     session.child_sent(Response(b"1", b"{}", b""))
     assert session.version == "2025-03-26"
 
 
 def test_a_refused_initialize_may_be_tried_again():
-    session = Session(LIMITS, lambda: "k")
-    session.client_sent(Request(b"1", "initialize", INITIALIZE), session.call_stream(Outlet()))
+    session = LegacySession(LIMITS, lambda: "k")
+    session.client_sent(Request(b"1", "initialize", INITIALIZE), session.call_stream(SendQueue()))
     session.child_sent(Response(b"1", b"", b'{"code":-32602,"message":"no"}'))
     assert session.version == ""
-    session.client_sent(Request(b"2", "initialize", INITIALIZE), session.call_stream(Outlet()))
+    session.client_sent(Request(b"2", "initialize", INITIALIZE), session.call_stream(SendQueue()))
 
 
 def test_nothing_but_ping_comes_before_initialize():
-    session = Session(LIMITS, lambda: "k")
+    session = LegacySession(LIMITS, lambda: "k")
     with pytest.raises(Rejection, match="begins with initialize"):
         ask(session)
     outlet, effects = ask(session, b"1", "ping", b"")
@@ -123,7 +123,7 @@ def test_a_second_initialize_is_refused():
 
 
 def test_notifications_before_the_session_is_open_are_dropped():
-    session = Session(LIMITS, lambda: "k")
+    session = LegacySession(LIMITS, lambda: "k")
     assert notes(session.client_sent(Notification("notifications/x", b""), None))
 
 
@@ -209,7 +209,7 @@ def test_a_request_needs_a_stream():
 
 def test_a_batch_ends_its_stream_with_its_last_answer():
     session = make()
-    stream = session.call_stream(outlet := Outlet())
+    stream = session.call_stream(outlet := SendQueue())
     session.client_sent(Request(b"1", "ping", b""), stream)
     session.client_sent(Request(b"2", "ping", b""), stream)
     [first] = session.child_sent(Response(b"3", b"{}", b""))
@@ -248,7 +248,7 @@ def test_a_cancellation_reaches_the_child_under_its_own_id_and_http_is_answered(
 
 def test_a_cancelled_call_whose_stream_has_begun_just_ends():
     session = make()
-    stream = session.call_stream(outlet := Outlet())
+    stream = session.call_stream(outlet := SendQueue())
     session.client_sent(Request(b"1", "tools/call", b'{"_meta":{"progressToken":1}}'), stream)
     session.child_sent(Notification("notifications/progress", b'{"progressToken":1,"progress":1}'))
     effects = session.client_sent(Notification("notifications/cancelled", b'{"requestId":1}'), None)
@@ -258,7 +258,7 @@ def test_a_cancelled_call_whose_stream_has_begun_just_ends():
 
 def test_one_of_two_calls_on_a_stream_is_cancelled():
     session = make()
-    stream = session.call_stream(Outlet())
+    stream = session.call_stream(SendQueue())
     session.client_sent(Request(b"1", "ping", b""), stream)
     session.client_sent(Request(b"2", "ping", b""), stream)
     effects = session.client_sent(Notification("notifications/cancelled", b'{"requestId":1}'), None)
@@ -271,8 +271,8 @@ def test_the_cancellation_of_what_is_not_in_flight_is_ignored(params):
 
 
 def test_initialize_cannot_be_cancelled():
-    session = Session(LIMITS, lambda: "k")
-    session.client_sent(Request(b"1", "initialize", INITIALIZE), session.call_stream(Outlet()))
+    session = LegacySession(LIMITS, lambda: "k")
+    session.client_sent(Request(b"1", "initialize", INITIALIZE), session.call_stream(SendQueue()))
     assert notes(session.client_sent(Notification("notifications/cancelled", b'{"requestId":1}'), None))
     assert session.in_flight == 1
 
@@ -300,7 +300,7 @@ def test_progress_after_the_answer_is_dropped():
 
 def test_progress_of_a_call_that_goes_on_as_a_task_belongs_to_the_session():
     session = make(limits=Limits(in_flight=2))
-    home = Outlet("home")
+    home = SendQueue("home")
     session.listened(home)
     progress = Notification("notifications/progress", b'{"progressToken":1}')
     call = b'{"name":"a","task":{},"_meta":{"progressToken":%d}}'
@@ -354,7 +354,7 @@ def test_what_belongs_to_no_call_waits_for_a_listener_and_goes_to_exactly_one():
     session = make()
     changed = Notification("notifications/tools/list_changed", b"")
     assert session.child_sent(changed) == []
-    first, second = Outlet("first"), Outlet("second")
+    first, second = SendQueue("first"), SendQueue("second")
     _, effects = session.listened(first)
     assert [where for where, _ in told(effects)] == [first]
     session.listened(second)
@@ -365,7 +365,7 @@ def test_what_waits_for_a_listener_is_bounded():
     session = make(limits=Limits(stream_messages=3))
     for number in range(10):
         session.child_sent(Notification("notifications/x", b'{"n":%d}' % number))
-    _, effects = session.listened(Outlet())
+    _, effects = session.listened(SendQueue())
     assert [message["params"]["n"] for _, message in told(effects)] == [7, 8, 9]
 
 
@@ -373,7 +373,7 @@ def test_what_waits_for_a_listener_is_bounded_in_bytes():
     session = make(limits=Limits(stream_bytes=100))
     for _ in range(3):
         session.child_sent(Notification("notifications/x", b'{"n":"%b"}' % (b"x" * 80)))
-    _, effects = session.listened(Outlet())
+    _, effects = session.listened(SendQueue())
     assert len(told(effects)) == 1
 
 
@@ -395,7 +395,7 @@ def test_a_request_of_the_server_goes_to_the_call_and_its_answer_back_under_the_
 
 def test_a_request_of_the_server_is_not_put_where_nobody_can_come_back_for_it():
     session = make()
-    lost = session.call_stream(outlet := Outlet("lost"))
+    lost = session.call_stream(outlet := SendQueue("lost"))
     session.client_sent(Request(b"1", "tools/call", b'{"name":"t"}'), lost)
     session.stream_left(lost, outlet)
     ask(session, b"2", "tools/list")
@@ -414,7 +414,7 @@ def test_a_client_is_not_asked_for_what_it_has_not_declared(method, capabilities
     text = INITIALIZE.replace(ASKABLE, capabilities)
     for version, asked in (("2025-03-26", True), ("2025-06-18", False), ("2025-11-25", False)):
         session = make(version=version, initialize=text)
-        session.listened(Outlet())
+        session.listened(SendQueue())
         effects = session.child_sent(Request(b'"q"', method, b""))
         error = {"code": -32601, "message": f"the client does not support {method}"}
         assert said(effects) == ([] if asked else [{"jsonrpc": "2.0", "id": "q", "error": error}])
@@ -426,7 +426,7 @@ def test_a_request_of_the_server_waits_until_the_client_is_initialized():
     session = make(ready=False)
     assert session.child_sent(Request(b"1", "roots/list", b"")) == []
     assert session.child_sent(Notification("notifications/message", b"{}")) == []
-    listener = Outlet()
+    listener = SendQueue()
     _, effects = session.listened(listener)
     assert [message["method"] for _, message in told(effects)] == ["notifications/message"]
     effects = session.client_sent(Notification("notifications/initialized", b""), None)
@@ -490,7 +490,7 @@ def test_the_server_cancels_a_request_that_the_client_never_saw():
     session = make()
     session.child_sent(Request(b"1", "roots/list", b""))
     assert session.child_sent(Notification("notifications/cancelled", b'{"requestId":1}')) == ()
-    _, effects = session.listened(Outlet())
+    _, effects = session.listened(SendQueue())
     assert told(effects) == []
 
 
@@ -502,7 +502,7 @@ def test_an_answer_to_a_request_that_the_client_never_saw_is_dropped():
     list(session.ticked(1000.0))
     [refused] = said(session.ticked(1061.0))
     assert refused["id"] == 1
-    _, effects = session.listened(Outlet())
+    _, effects = session.listened(SendQueue())
     assert list(effects) == []
 
 
@@ -513,7 +513,7 @@ def test_a_request_behind_a_notification_is_given_up_as_well():
     session.ticked(1000.0)
     [refused] = said(session.ticked(1061.0))
     assert (refused["id"], refused["error"]["message"]) == (1, "no client stream within 60 s")
-    [(_, kept)] = told(session.listened(Outlet())[1])
+    [(_, kept)] = told(session.listened(SendQueue())[1])
     assert kept["method"] == "notifications/tools/list_changed"
 
 
@@ -527,7 +527,7 @@ def test_what_is_taken_back_makes_room_for_what_waits():
         session.phase = core.OPEN
     session.child_sent(Notification("notifications/a", b""))
     session.child_sent(Notification("notifications/b", b""))
-    assert [one["method"] for _, one in told(session.listened(Outlet())[1])] == [
+    assert [one["method"] for _, one in told(session.listened(SendQueue())[1])] == [
         "notifications/a",
         "notifications/b",
     ]
@@ -548,7 +548,7 @@ def test_the_server_may_use_an_id_again_however_it_spells_it(raw_id):
 
 
 def test_on_a_pipe_everything_goes_down_the_pipe():
-    pipe = Outlet("pipe")
+    pipe = SendQueue("pipe")
     session = make(pipe)
     assert session.watched
     session.client_sent(Request(b"1", "tools/call", b'{"name":"t"}'), None)
@@ -563,14 +563,14 @@ def test_on_a_pipe_everything_goes_down_the_pipe():
 
 
 def test_a_cancelled_call_on_a_pipe_is_not_answered():
-    session = make(Outlet())
+    session = make(SendQueue())
     session.client_sent(Request(b"1", "tools/call", b'{"name":"t"}'), None)
     assert not told(session.client_sent(Notification("notifications/cancelled", b'{"requestId":1}'), None))
 
 
 def test_a_pipe_has_no_events_to_resume_from():
-    session = make(Outlet())
-    assert session.events_begun(session.call_stream(Outlet())) == b""
+    session = make(SendQueue())
+    assert session.events_begun(session.call_stream(SendQueue())) == b""
 
 
 # ---- resuming
@@ -584,7 +584,7 @@ def progress(session, token, number):
 
 def test_an_interrupted_call_is_resumed_where_it_was():
     session = make()
-    stream = session.call_stream(first := Outlet("first"))
+    stream = session.call_stream(first := SendQueue("first"))
     session.client_sent(Request(b"1", "tools/call", b'{"_meta":{"progressToken":1}}'), stream)
     assert session.events_begun(stream) == b"k1_0"
     [event] = progress(session, 1, 1)
@@ -592,7 +592,7 @@ def test_an_interrupted_call_is_resumed_where_it_was():
     session.stream_left(stream, first)
     assert progress(session, 1, 2) == ()
     assert session.child_sent(Response(b"2", b"{}", b"")) == ()
-    again, effects = session.resumed("k1_1", second := Outlet("second"))
+    again, effects = session.resumed("k1_1", second := SendQueue("second"))
     assert again is stream
     assert [effect.event_id for effect in effects if isinstance(effect, ToClient)] == [b"k1_2", b"k1_3"]
     assert effects[-1] == EndStream(second)
@@ -601,11 +601,11 @@ def test_an_interrupted_call_is_resumed_where_it_was():
 
 def test_a_resumed_call_goes_on_live():
     session = make()
-    stream = session.call_stream(first := Outlet())
+    stream = session.call_stream(first := SendQueue())
     session.client_sent(Request(b"1", "tools/call", b'{"_meta":{"progressToken":1}}'), stream)
     session.events_begun(stream)
     session.stream_left(stream, first)
-    _, effects = session.resumed("k1_0", second := Outlet())
+    _, effects = session.resumed("k1_0", second := SendQueue())
     assert effects == []
     [event] = progress(session, 1, 1)
     assert event.outlet is second
@@ -615,9 +615,9 @@ def test_a_resumed_call_goes_on_live():
 
 def test_a_stream_that_is_resumed_while_it_is_open_moves():
     session = make()
-    stream, _ = session.listened(first := Outlet())
+    stream, _ = session.listened(first := SendQueue())
     session.events_begun(stream)
-    _, effects = session.resumed("k1_0", second := Outlet())
+    _, effects = session.resumed("k1_0", second := SendQueue())
     assert EndStream(first) in effects
     [event] = session.child_sent(Notification("notifications/x", b""))
     assert event.outlet is second
@@ -625,13 +625,13 @@ def test_a_stream_that_is_resumed_while_it_is_open_moves():
 
 def test_a_listener_that_comes_back_gets_what_it_missed_once():
     session = make()
-    stream, _ = session.listened(first := Outlet())
+    stream, _ = session.listened(first := SendQueue())
     session.events_begun(stream)
     session.child_sent(Notification("notifications/a", b""))
     session.stream_left(stream, first)
     assert not session.watched
     session.child_sent(Notification("notifications/b", b""))
-    _, effects = session.resumed("k1_0", Outlet())
+    _, effects = session.resumed("k1_0", SendQueue())
     assert [message["method"] for _, message in told(effects)] == ["notifications/a", "notifications/b"]
 
 
@@ -640,44 +640,44 @@ def test_a_listener_that_comes_back_gets_what_it_missed_once():
 )
 def test_an_event_id_that_we_never_gave_is_refused(event_id):
     session = make()
-    stream, _ = session.listened(Outlet())
+    stream, _ = session.listened(SendQueue())
     session.events_begun(stream)
     with pytest.raises(Rejection, match="Last-Event-ID") as caught:
-        session.resumed(event_id, Outlet())
+        session.resumed(event_id, SendQueue())
     assert caught.value.status == 400
 
 
 def test_an_event_id_of_the_future_resumes_nothing():
     session = make()
-    stream, _ = session.listened(Outlet())
+    stream, _ = session.listened(SendQueue())
     session.events_begun(stream)
     session.child_sent(Notification("notifications/a", b""))
-    _, effects = session.resumed("k1_999", Outlet())
+    _, effects = session.resumed("k1_999", SendQueue())
     assert told(effects) == []
 
 
 def test_listeners_are_limited():
     session = make(limits=Limits(streams_per_session=2))
-    stream, _ = session.listened(left := Outlet())
+    stream, _ = session.listened(left := SendQueue())
     session.events_begun(stream)
-    session.listened(Outlet())
+    session.listened(SendQueue())
     with pytest.raises(Rejection) as caught:
-        session.listened(Outlet())
+        session.listened(SendQueue())
     assert caught.value.status == 409
     session.stream_left(stream, left)
-    session.listened(Outlet())
+    session.listened(SendQueue())
     with pytest.raises(Rejection):
-        session.resumed("k1_0", Outlet())
+        session.resumed("k1_0", SendQueue())
 
 
 def test_older_revisions_get_no_priming_event():
     session = make(version="2025-06-18")
-    assert session.events_begun(session.call_stream(Outlet())) == b""
+    assert session.events_begun(session.call_stream(SendQueue())) == b""
 
 
 def test_an_answer_that_nobody_can_come_back_for_is_dropped():
     session = make()
-    stream = session.call_stream(outlet := Outlet())
+    stream = session.call_stream(outlet := SendQueue())
     session.client_sent(Request(b"1", "ping", b""), stream)
     session.stream_left(stream, outlet)
     assert session.child_sent(Response(b"2", b"{}", b"")) == ()
@@ -687,7 +687,7 @@ def ask_for_json(
     session, id_=b"7", method="tools/call", params=b'{"name":"t","_meta":{"progressToken":"p"}}'
 ):
     """Ask on a POST whose client takes no event stream."""
-    outlet = Outlet("json")
+    outlet = SendQueue("json")
     session.client_sent(Request(id_, method, params), session.call_stream(outlet, answers_only=True))
     return outlet
 
@@ -705,13 +705,13 @@ def test_a_call_that_takes_json_only_gets_its_answer_and_nothing_else():
     assert told(session.child_sent(LOGGED)) == []
     [answer] = session.child_sent(Response(b"2", b"{}", b""))
     assert (answer.outlet, answer.event_id, answer.last) == (outlet, b"", True)
-    _, effects = session.listened(home := Outlet("home"))
+    _, effects = session.listened(home := SendQueue("home"))
     assert [(one, text["method"]) for one, text in told(effects)] == [(home, "notifications/message")]
 
 
 def test_what_a_call_that_takes_json_only_causes_goes_to_the_listener():
     session = make()
-    session.listened(home := Outlet("home"))
+    session.listened(home := SendQueue("home"))
     ask_for_json(session)
     for message in (PROGRESS, LOGGED, Request(b"1", "roots/list", b"")):
         [(outlet, _)] = told(session.child_sent(message))
@@ -728,7 +728,7 @@ def test_a_question_of_a_call_that_takes_json_only_is_refused_at_once():
 
 def test_a_question_waits_for_a_listener_that_was_there_before():
     session = make()
-    stream, _ = session.listened(home := Outlet("home"))
+    stream, _ = session.listened(home := SendQueue("home"))
     session.stream_left(stream, home)
     ask_for_json(session)
     assert session.child_sent(Request(b"1", "roots/list", b"")) == []
@@ -752,7 +752,7 @@ def test_a_call_with_a_stream_is_asked_beside_one_that_takes_json_only():
 
 def test_a_batch_that_takes_json_only_ends_with_its_last_answer():
     session = make(version="2025-03-26")
-    stream = session.call_stream(outlet := Outlet("json"), answers_only=True)
+    stream = session.call_stream(outlet := SendQueue("json"), answers_only=True)
     for id_ in (b"7", b"8"):
         session.client_sent(Request(id_, "tools/call", b'{"name":"t"}'), stream)
     assert session.events_begun(stream) == b""
@@ -801,42 +801,42 @@ def test_a_stream_that_could_not_be_resumed_is_still_kept():
     stream = session._asks[b"2"].stream
     event_id = session.events_begun(stream)
     session.stream_left(stream, outlet)
-    again = Outlet("again")
+    again = SendQueue("again")
     session.resumed(event_id.decode(), again)
     session.stream_left(stream, again, begun=False)
     session.child_sent(Response(b"2", b"{}", b""))
-    _, effects = session.resumed(event_id.decode(), third := Outlet("third"))
+    _, effects = session.resumed(event_id.decode(), third := SendQueue("third"))
     assert [outlet for outlet, _ in told(effects)] == [third]
 
 
 def test_kept_events_are_bounded_in_bytes_finished_streams_first():
     session = make(limits=Limits(replay_bytes=300))
-    done = session.call_stream(gone := Outlet())
+    done = session.call_stream(gone := SendQueue())
     session.client_sent(Request(b"1", "tools/call", b'{"_meta":{"progressToken":1}}'), done)
     progress(session, 1, 1)
     session.child_sent(Response(b"2", b"{}", b""))
     session.stream_left(done, gone)
-    live = session.call_stream(Outlet())
+    live = session.call_stream(SendQueue())
     session.client_sent(Request(b"1", "tools/call", b'{"_meta":{"progressToken":1}}'), live)
     for number in range(10):
         progress(session, 1, number)
     with pytest.raises(Rejection):
-        session.resumed("k1_0", Outlet())
-    _, effects = session.resumed("k2_0", Outlet())
+        session.resumed("k1_0", SendQueue())
+    _, effects = session.resumed("k2_0", SendQueue())
     assert 0 < len(told(effects)) < 10
 
 
 def test_one_event_larger_than_everything_that_may_be_kept_is_not_kept():
     session = make(limits=Limits(replay_bytes=10))
-    session.listened(Outlet())
+    session.listened(SendQueue())
     session.child_sent(Notification("notifications/a", b'{"a":"aaaaaaaaaaaaaaa"}'))
-    _, effects = session.resumed("k1_0", Outlet())
+    _, effects = session.resumed("k1_0", SendQueue())
     assert told(effects) == []
 
 
 def call_and_leave(session, count):
     for number in range(count):
-        stream = session.call_stream(outlet := Outlet())
+        stream = session.call_stream(outlet := SendQueue())
         session.client_sent(Request(b"%d" % number, "tools/call", b'{"name":"t"}'), stream)
         session.events_begun(stream)
         session.child_sent(Response(b"%d" % (number + 2), b"{}", b""))
@@ -847,42 +847,42 @@ def test_kept_streams_are_bounded_in_number():
     session = make()
     call_and_leave(session, 80)
     with pytest.raises(Rejection):
-        session.resumed("k1_0", Outlet())
-    session.resumed("k80_0", Outlet())
+        session.resumed("k1_0", SendQueue())
+    session.resumed("k80_0", SendQueue())
 
 
 def test_a_listener_that_was_interrupted_is_kept_longer_than_the_streams_of_calls():
     session = make()
-    stream, _ = session.listened(outlet := Outlet())
+    stream, _ = session.listened(outlet := SendQueue())
     assert session.events_begun(stream) == b"k1_0"
     session.stream_left(stream, outlet)
     call_and_leave(session, 80)
     session.child_sent(Notification("notifications/x", b""))
-    _, effects = session.resumed("k1_0", Outlet())
+    _, effects = session.resumed("k1_0", SendQueue())
     assert [message["method"] for _, message in told(effects)] == ["notifications/x"]
 
 
 def test_listeners_that_never_come_back_are_bounded_in_number():
     session = make()
     for _ in range(80):
-        stream, _ = session.listened(outlet := Outlet())
+        stream, _ = session.listened(outlet := SendQueue())
         session.events_begun(stream)
         session.stream_left(stream, outlet)
     with pytest.raises(Rejection):
-        session.resumed("k1_0", Outlet())
-    session.resumed("k80_0", Outlet())
+        session.resumed("k1_0", SendQueue())
+    session.resumed("k80_0", SendQueue())
 
 
 def test_streams_that_are_all_alive_and_empty_are_all_kept():
     session = make(limits=Limits(replay_bytes=100))
-    streams = [session.call_stream(Outlet()) for _ in range(70)]
+    streams = [session.call_stream(SendQueue()) for _ in range(70)]
     for number, stream in enumerate(streams):
         token = b'{"_meta":{"progressToken":%d}}' % number
         session.client_sent(Request(b"%d" % number, "tools/call", token), stream)
         session.events_begun(stream)
     progress(session, 5, 1)
     progress(session, 5, 2)  # the first streams have nothing to give up, so the oldest event of this one goes
-    _, effects = session.resumed("k6_0", Outlet())
+    _, effects = session.resumed("k6_0", SendQueue())
     assert [effect.event_id for effect in effects if isinstance(effect, ToClient)] == [b"k6_2"]
 
 
@@ -950,7 +950,7 @@ def test_the_next_call_brings_another_child_that_is_told_what_the_first_knew():
     session.child_lost("gone", LOST)
     assert session.phase == core.LOST
     outlet, effects = ask(session, b"5")
-    assert list(effects) == [Revive()]
+    assert list(effects) == [StartProcess()]
     _, effects = ask(session, b"6")
     assert list(effects) == []
     [line] = said(session.child_started())
@@ -974,9 +974,9 @@ def test_the_next_call_brings_another_child_that_is_told_what_the_first_knew():
 def test_a_client_of_another_child_hears_that_it_may_have_missed_changes():
     offered = b'{"tools":{"listChanged":true},"prompts":{"listChanged":false},"resources":{"subscribe":true}}'
     opened = b'{"protocolVersion":"2025-11-25","capabilities":%b}' % offered
-    session = Session(LIMITS, lambda: "k")
-    home = Outlet("home")
-    session.client_sent(Request(b"0", "initialize", INITIALIZE), session.call_stream(Outlet()))
+    session = LegacySession(LIMITS, lambda: "k")
+    home = SendQueue("home")
+    session.client_sent(Request(b"0", "initialize", INITIALIZE), session.call_stream(SendQueue()))
     assert told(session.child_sent(Response(b"1", opened, b"")))
     session.client_sent(Notification("notifications/initialized", b""), None)
     session.listened(home)
@@ -1031,12 +1031,12 @@ def test_a_child_that_cannot_be_started_again_fails_what_waits():
     ask(session)
     assert told(session.child_lost("cannot start", {"reason": "not started"}))
     _, effects = ask(session)
-    assert list(effects) == [Revive()]
+    assert list(effects) == [StartProcess()]
 
 
 def test_a_death_while_initializing_is_the_end():
-    session = Session(LIMITS, lambda: "k")
-    outlet = Outlet()
+    session = LegacySession(LIMITS, lambda: "k")
+    outlet = SendQueue()
     session.client_sent(Request(b"1", "initialize", INITIALIZE), session.call_stream(outlet))
     assert [where for where, _ in told(session.child_lost("exited", LOST))] == [outlet]
     assert session.phase == core.ENDED
@@ -1044,7 +1044,7 @@ def test_a_death_while_initializing_is_the_end():
 
 
 def test_the_death_of_a_child_that_nobody_has_spoken_to_changes_nothing():
-    session = Session(LIMITS, lambda: "k")
+    session = LegacySession(LIMITS, lambda: "k")
     assert session.child_lost("exited", LOST) == []
 
 
@@ -1066,24 +1066,24 @@ def test_questions_of_a_dead_child_are_not_shown_any_more():
     session.child_sent(Request(b"1", "roots/list", b""))
     session.child_sent(Notification("notifications/x", b""))
     session.child_lost("gone", LOST)
-    _, effects = session.listened(Outlet())
+    _, effects = session.listened(SendQueue())
     assert [message["method"] for _, message in told(effects)] == ["notifications/x"]
 
 
 def test_an_initialize_that_is_not_answered_in_time_is_given_up():
-    session = Session(Limits(start_seconds=60), lambda: "k")
-    session.client_sent(Request(b"1", "initialize", INITIALIZE), session.call_stream(Outlet()))
+    session = LegacySession(Limits(start_seconds=60), lambda: "k")
+    session.client_sent(Request(b"1", "initialize", INITIALIZE), session.call_stream(SendQueue()))
     assert list(session.ticked(10.0)) == []
     assert list(session.ticked(69.0)) == []
     [effect] = session.ticked(71.0)
-    assert isinstance(effect, Abandon)
+    assert isinstance(effect, KillProcess)
     assert "60 s" in effect.text
 
 
 def test_h1_for_how_long_initialize_has_no_answer():
-    session = Session(Limits(start_seconds=60), lambda: "k")
+    session = LegacySession(Limits(start_seconds=60), lambda: "k")
     assert session.unanswered(5.0) == 0.0
-    session.client_sent(Request(b"1", "initialize", INITIALIZE), session.call_stream(Outlet()))
+    session.client_sent(Request(b"1", "initialize", INITIALIZE), session.call_stream(SendQueue()))
     assert session.unanswered(9.0) == 0.0
     list(session.ticked(10.0))
     assert session.unanswered(14.5) == 4.5
@@ -1099,7 +1099,7 @@ def test_h1_for_how_long_initialize_has_no_answer():
 
 def test_the_end_fails_what_is_in_flight_and_ends_every_stream():
     session = make()
-    listener = Outlet("listener")
+    listener = SendQueue("listener")
     session.listened(listener)
     caller, _ = ask(session)
     effects = list(session.ended("bye"))
@@ -1107,7 +1107,7 @@ def test_the_end_fails_what_is_in_flight_and_ends_every_stream():
     assert EndStream(listener) in effects
     assert session.ended("again") == ()
     assert session.child_sent(Response(b"2", b"{}", b"")) == (
-        Note("dropped an answer of the server that nobody waits for"),
+        LogDebug("dropped an answer of the server that nobody waits for"),
     )
     with pytest.raises(Rejection) as caught:
         ask(session)
@@ -1115,13 +1115,13 @@ def test_the_end_fails_what_is_in_flight_and_ends_every_stream():
 
 
 def test_the_end_of_a_pipe():
-    pipe = Outlet()
+    pipe = SendQueue()
     assert EndStream(pipe) in list(make(pipe).ended("bye"))
 
 
 def test_a_stream_that_left_is_not_ended_again():
     session = make()
-    stream, _ = session.listened(outlet := Outlet())
+    stream, _ = session.listened(outlet := SendQueue())
     session.stream_left(stream, outlet)
     session.stream_left(stream, outlet)
     assert list(session.ended("bye")) == []
@@ -1172,7 +1172,7 @@ class Life(RuleBasedStateMachine):
     @rule()
     def ask(self):
         id_ = f"c{next(self.numbers)}"
-        outlet = Outlet(id_)
+        outlet = SendQueue(id_)
         self.open[id_] = outlet
         params = json.dumps({"name": id_, "_meta": {"progressToken": id_}}).encode()
         self.absorb(
@@ -1307,7 +1307,7 @@ def test_a_call_that_no_child_has_seen_is_given_up_without_a_word_to_it():
     list(session.ticked(100))
     session.child_lost("gone", {})
     outlet, effects = ask(session)
-    assert [type(effect) for effect in effects] == [Revive]
+    assert [type(effect) for effect in effects] == [StartProcess]
     effects = list(session.ticked(111))
     assert said(effects) == []
     assert [where for where, _ in told(effects)] == [outlet]
@@ -1320,8 +1320,8 @@ def test_a_call_that_no_child_has_seen_is_given_up_without_a_word_to_it():
 
 def test_a_tool_that_is_not_chosen_is_neither_listed_nor_called():
     counter = itertools.count(1)
-    session = Session(LIMITS, lambda: f"k{next(counter)}", None, Choice(("a*",)))
-    session.client_sent(Request(b"0", "initialize", INITIALIZE), session.call_stream(Outlet()))
+    session = LegacySession(LIMITS, lambda: f"k{next(counter)}", None, AccessPolicy(("a*",)))
+    session.client_sent(Request(b"0", "initialize", INITIALIZE), session.call_stream(SendQueue()))
     session.child_sent(Response(b"1", b'{"protocolVersion":"2025-11-25"}', b""))
     with pytest.raises(Rejection, match="Unknown tool: b"):
         ask(session, b"7", params=b'{"name":"b"}')
@@ -1338,8 +1338,11 @@ def test_a_tool_that_is_not_chosen_is_neither_listed_nor_called():
 
 def test_what_is_switched_off_passes_in_no_direction():
     counter = itertools.count(1)
-    session = Session(
-        LIMITS, lambda: f"k{next(counter)}", Outlet("pipe"), Choice(without=("prompts", "sampling", "roots"))
+    session = LegacySession(
+        LIMITS,
+        lambda: f"k{next(counter)}",
+        SendQueue("pipe"),
+        AccessPolicy(without=("prompts", "sampling", "roots")),
     )
     opening = b'{"protocolVersion":"2025-11-25","capabilities":{"sampling":{},"elicitation":{}}}'
     [opened] = session.client_sent(Request(b"0", "initialize", opening), None)
@@ -1357,7 +1360,7 @@ def test_what_is_switched_off_passes_in_no_direction():
         session.client_sent(Notification("notifications/roots/list_changed", b""), None),
         session.child_sent(Notification("notifications/prompts/list_changed", b"")),
     ):
-        assert list(effects) == [Note("dropped a notification of what is switched off")]
+        assert list(effects) == [LogDebug("dropped a notification of what is switched off")]
     [refused] = session.child_sent(Request(b'"q"', "sampling/createMessage", b"{}"))
     assert json.loads(refused.line) == {
         "jsonrpc": "2.0",
@@ -1376,9 +1379,9 @@ def test_what_is_switched_off_passes_in_no_direction():
 
 def test_the_end_of_each_request_is_told_once_where_that_is_wanted():
     def ends(effects):
-        return [tuple(effect) for effect in effects if isinstance(effect, Done)]
+        return [tuple(effect) for effect in effects if isinstance(effect, RequestFinished)]
 
-    session = Session(Limits(call_seconds=10), lambda: "k", Outlet("pipe"), tells=True)
+    session = LegacySession(Limits(call_seconds=10), lambda: "k", SendQueue("pipe"), tells=True)
     assert ends(session.client_sent(Request(b'"p"', "ping", b""), None)) == [(b'"p"', "ok")]
     session.client_sent(Request(b"0", "initialize", INITIALIZE), None)
     assert ends(session.child_sent(Response(b"1", INITIALIZE, b""))) == [(b"0", "ok")]
@@ -1401,7 +1404,7 @@ def test_the_end_of_each_request_is_told_once_where_that_is_wanted():
 
 def test_a_session_that_shares_its_process_hands_on_messages_under_ids_of_a_common_counter():
     ids = itertools.count(40)
-    one, other = (Session(LIMITS, lambda: "k", Outlet("pipe"), ids=ids) for _ in range(2))
+    one, other = (LegacySession(LIMITS, lambda: "k", SendQueue("pipe"), ids=ids) for _ in range(2))
     [opening] = one.client_sent(Request(b"0", "initialize", INITIALIZE), None)
     assert opening == ToUpstream(Request(b"40", "initialize", INITIALIZE))
     one.child_sent(Response(b"40", INITIALIZE, b""))
@@ -1420,7 +1423,7 @@ def test_a_session_that_shares_its_process_hands_on_messages_under_ids_of_a_comm
 
 
 def test_a_session_goes_on_when_the_process_that_it_shares_is_lost():
-    session = Session(LIMITS, lambda: "k", Outlet("pipe"), ids=itertools.count(1))
+    session = LegacySession(LIMITS, lambda: "k", SendQueue("pipe"), ids=itertools.count(1))
     session.client_sent(Request(b"0", "initialize", INITIALIZE), None)
     session.child_sent(Response(b"1", INITIALIZE, b""))
     for number in (7, 8):
@@ -1432,11 +1435,11 @@ def test_a_session_goes_on_when_the_process_that_it_shares_is_lost():
 
 def test_an_initialize_that_every_server_should_accept_is_ordinary():
     assert make().is_ordinary
-    assert not Session(LIMITS, lambda: "x").is_ordinary
+    assert not LegacySession(LIMITS, lambda: "x").is_ordinary
 
 
 def test_r04_an_initialize_of_too_many_values_is_refused_and_the_next_one_is_sent():
-    session = Session(LIMITS, lambda: "k")
+    session = LegacySession(LIMITS, lambda: "k")
     params = b'{"protocolVersion":"2025-11-25","capabilities":{"experimental":{"a":[%b1]}}}' % (
         b"1," * 40_000
     )

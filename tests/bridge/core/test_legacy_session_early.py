@@ -6,8 +6,15 @@ import json
 import pytest
 
 from mcpbridged.bridge.core import legacy_session as core
-from mcpbridged.bridge.core.access_policy import Choice
-from mcpbridged.bridge.core.legacy_session import Done, Revive, Session, ToChild, ToClient, ToUpstream
+from mcpbridged.bridge.core.access_policy import AccessPolicy
+from mcpbridged.bridge.core.legacy_session import (
+    LegacySession,
+    RequestFinished,
+    StartProcess,
+    ToChild,
+    ToClient,
+    ToUpstream,
+)
 from mcpbridged.validators.jsonrpc import Notification, Request, Response
 from mcpbridged.validators.limits import Limits
 from mcpbridged.validators.rejection import Rejection
@@ -21,7 +28,7 @@ CALL = b'{"name":"t"}'
 
 
 def opening(limits=None, **options):
-    session = Session(limits or Limits(), lambda: "k", "pipe", **options)
+    session = LegacySession(limits or Limits(), lambda: "k", "pipe", **options)
     session.client_sent(Request(b"0", "initialize", INITIALIZE), None)
     return session
 
@@ -93,7 +100,7 @@ def test_a_refused_initialize_answers_all_that_is_held():
     effects = session.child_sent(REFUSED)
     text = "the server refused to initialize: no"
     assert answered(effects) == {0: "no", 1: text, 2: text}
-    assert len([effect for effect in effects if isinstance(effect, Done)]) == 3
+    assert len([effect for effect in effects if isinstance(effect, RequestFinished)]) == 3
     assert (session.phase, session.in_flight) == (core.NEW, 0)
     with pytest.raises(Rejection, match="begins with initialize"):
         send(session, 3)
@@ -163,7 +170,7 @@ def test_notifications_for_a_child_that_is_being_replaced_are_held():
     session.child_sent(OPENED)
     assert [one.text for one in session.child_lost("gone", {})] == []
     session.client_sent(READY, None)  # there is no child that it could be for
-    assert isinstance(send(session, 1)[0], Revive)
+    assert isinstance(send(session, 1)[0], StartProcess)
     assert session.client_sent(READY, None) == ()
     assert session.client_sent(CHANGED, None) == ()
     [again] = session.child_started()
@@ -174,5 +181,5 @@ def test_notifications_for_a_child_that_is_being_replaced_are_held():
 
 
 def test_what_is_switched_off_is_not_held():
-    session = opening(choice=Choice(without=frozenset({"roots"})))
+    session = opening(choice=AccessPolicy(without=frozenset({"roots"})))
     assert [len(session.client_sent(CHANGED, None)) for _ in range(1)] == [1]

@@ -6,11 +6,18 @@ import msgspec
 import pytest
 
 from mcpbridged.bridge.core import multiplexer
-from mcpbridged.bridge.core.access_policy import EVERYTHING, Choice
-from mcpbridged.bridge.core.effects import Contradiction, Done, Note, Revive, ToClient, ToServer
-from mcpbridged.bridge.core.multiplexer import Relay
-from mcpbridged.bridge.core.request_state import Seal
-from mcpbridged.bridge.core.requests import Asked
+from mcpbridged.bridge.core.access_policy import EVERYTHING, AccessPolicy
+from mcpbridged.bridge.core.effects import (
+    EraMismatch,
+    LogDebug,
+    RequestFinished,
+    StartProcess,
+    ToClient,
+    ToServer,
+)
+from mcpbridged.bridge.core.multiplexer import Multiplexer
+from mcpbridged.bridge.core.request_state import StateSigner
+from mcpbridged.bridge.core.requests import ClientRequest
 from mcpbridged.validators.jsonrpc import Notification, Request, Response
 from mcpbridged.validators.limits import Limits
 from mcpbridged.validators.rejection import Rejection
@@ -21,7 +28,7 @@ PREFIX = "io.modelcontextprotocol/"
 ACK = "notifications/subscriptions/acknowledged"
 
 
-class Outlet:
+class SendQueue:
     """Stands for a client stream: only its identity matters."""
 
     def __init__(self, name="outlet"):
@@ -75,16 +82,16 @@ class Talk:
     ):
         self.choice = choice
         self.since = since
-        self.it = Relay(limits, seal or Seal(b"k" * 32), shared=shared)
+        self.it = Multiplexer(limits, seal or StateSigner(b"k" * 32), shared=shared)
         if started:
             self.it.server_started()
 
     def ask(self, id_, method, about=None, *, outlet=None, pipe=False, headers=None, principal="me"):
         text = raw(params() if about is None else about)
         envelope = read_envelope(method, text, LIMITS)
-        outlet = outlet or Outlet(f"outlet {id_}")
+        outlet = outlet or SendQueue(f"outlet {id_}")
         sent = Request(raw(id_), method, text)
-        ask = Asked(principal, sent, envelope, headers, outlet, pipe, self.choice, self.since)
+        ask = ClientRequest(principal, sent, envelope, headers, outlet, pipe, self.choice, self.since)
         return outlet, list(self.it.asked(ask))
 
     def answer(self, id_, result, *, view=False):
@@ -116,7 +123,7 @@ def test_ids_are_ours_at_the_server_and_theirs_in_the_answer():
     ]
     assert talk.it.in_flight == 0
     assert not talk.it.calling
-    assert [type(effect) for effect in talk.answer(1, {})] == [Note]
+    assert [type(effect) for effect in talk.answer(1, {})] == [LogDebug]
 
 
 def test_a_subscription_is_no_call_that_an_end_would_wait_for():
@@ -128,7 +135,7 @@ def test_a_subscription_is_no_call_that_an_end_would_wait_for():
 def test_the_first_request_starts_the_server_and_all_wait_for_it():
     talk = Talk(started=False)
     _, effects = talk.ask(1, "tools/list")
-    assert effects == [Revive()]
+    assert effects == [StartProcess()]
     _, effects = talk.ask(2, "prompts/list")
     assert effects == []
     assert [one[1] for one in said(talk.it.server_started())] == ["tools/list", "prompts/list"]
@@ -136,7 +143,7 @@ def test_the_first_request_starts_the_server_and_all_wait_for_it():
 
 def test_a_server_is_started_ahead_of_the_first_request_once():
     talk = Talk(started=False)
-    assert list(talk.it.start()) == [Revive()]
+    assert list(talk.it.start()) == [StartProcess()]
     assert list(talk.it.start()) == []
     assert talk.ask(1, "tools/list")[1] == []
     list(talk.it.server_started())
@@ -153,7 +160,7 @@ def test_requests_that_the_server_was_not_given_are_taken_back_and_nothing_is_le
     assert not talk.it.in_flight
     assert not list(talk.it.server_lost("gone", {}))
     assert not list(talk.it.ticked(100))
-    assert talk.ask(1, "tools/list")[1] == [Revive()]
+    assert talk.ask(1, "tools/list")[1] == [StartProcess()]
 
 
 def test_a_server_that_cannot_be_started_fails_what_waits_and_is_started_again_by_the_next():
@@ -162,7 +169,7 @@ def test_a_server_that_cannot_be_started_fails_what_waits_and_is_started_again_b
     [(to, message, status)] = told(talk.it.server_lost("no program", {"reason": "not started"}))
     assert (to, status) == (outlet, 503)
     assert message["error"] == {"code": -32603, "message": "no program", "data": {"reason": "not started"}}
-    assert talk.ask(2, "tools/list")[1] == [Revive()]
+    assert talk.ask(2, "tools/list")[1] == [StartProcess()]
 
 
 def test_the_death_of_the_server_fails_calls_and_ends_subscriptions():
@@ -216,7 +223,7 @@ def test_errors_about_our_hop_are_not_relayed(code, contradicted):
     [(_, message, status)] = told(effects)
     assert message["error"]["code"] == -32603
     assert status == 200
-    assert any(isinstance(effect, Contradiction) for effect in effects) is contradicted
+    assert any(isinstance(effect, EraMismatch) for effect in effects) is contradicted
 
 
 @pytest.mark.parametrize(
@@ -325,7 +332,7 @@ def test_a_progress_token_is_ours_at_the_server_and_theirs_with_its_type_in_the_
         [(to, message, _)] = told(talk.says(sent, progressToken=id_, progress=1, total=2))
         assert to.name == f"outlet {id_}"
         assert message["params"] == {"progressToken": token, "progress": 1, "total": 2}
-    assert [type(effect) for effect in talk.says(sent, progressToken=9, progress=1)] == [Note]
+    assert [type(effect) for effect in talk.says(sent, progressToken=9, progress=1)] == [LogDebug]
     assert len(told(talk.says(sent, 1, progressToken=7, progress=1))) == 1
 
 
@@ -333,7 +340,7 @@ def test_progress_that_nobody_asked_for_is_dropped():
     talk = Talk()
     talk.ask(1, "tools/list")
     assert [type(effect) for effect in talk.says("notifications/progress", progressToken=1, progress=1)] == [
-        Note
+        LogDebug
     ]
 
 
@@ -363,7 +370,7 @@ def test_a_log_line_among_callers_of_several_principals_is_nobodys():
 
 def test_a_log_line_among_calls_of_several_connections_of_one_principal_is_sent_to_none():
     talk = Talk()
-    one, other = Outlet("one"), Outlet("other")
+    one, other = SendQueue("one"), SendQueue("other")
     talk.ask(1, "tools/call", level("debug"), outlet=one, pipe=True)
     talk.ask(2, "subscriptions/listen", params(notifications={}), outlet=other, pipe=True)
     assert [to for to, _, _ in told(talk.says("notifications/message", level="error", data="x"))] == [one]
@@ -433,7 +440,7 @@ def test_what_belongs_to_no_subscription_is_dropped(meta):
     talk = Talk()
     talk.ask(1, "tools/list")
     effects = talk.says("notifications/resources/updated", uri="u:x", _meta=meta)
-    assert [type(effect) for effect in effects] == [Note]
+    assert [type(effect) for effect in effects] == [LogDebug]
 
 
 def test_a_subscription_that_the_server_cancels_is_over():
@@ -451,7 +458,7 @@ def test_a_subscription_that_the_server_cancels_is_over():
 
 def test_a_modern_server_must_not_ask():
     effects = list(Talk().it.server_sent(Request(b"1", "roots/list", b"")))
-    assert [type(effect) for effect in effects] == [Note]
+    assert [type(effect) for effect in effects] == [LogDebug]
 
 
 # ---- requestState
@@ -519,7 +526,7 @@ def test_no_byte_of_a_state_can_be_changed():
 def test_a_state_does_not_outlive_the_key():
     state = sealed(Talk())
     with pytest.raises(Rejection, match="requestState"):
-        Talk(seal=Seal(b"another")).ask(
+        Talk(seal=StateSigner(b"another")).ask(
             2, "tools/call", params(name="t", arguments={"a": 1}, requestState=state)
         )
 
@@ -717,7 +724,7 @@ def test_a_call_that_leaves_before_the_tools_are_listed_is_never_said():
 def test_the_tools_are_listed_by_a_server_that_must_be_started_first():
     talk = Talk(started=False)
     _, effects = talk.ask(1, "tools/call", call("plain"), headers={})
-    assert effects == [Revive()]
+    assert effects == [StartProcess()]
     assert [one[1] for one in said(talk.it.server_started())] == ["tools/list"]
     talk = Talk(started=False)
     talk.ask(1, "prompts/list")
@@ -808,7 +815,7 @@ def test_calls_that_wait_for_their_turn_fail_with_the_server():
     talk.ask("b", "tools/call")
     assert len(told(talk.it.server_lost("gone", {}))) == 2
     _, effects = talk.ask("c", "tools/call")
-    assert [type(effect) for effect in effects] == [Revive]
+    assert [type(effect) for effect in effects] == [StartProcess]
     assert [order[0] for order in said(talk.it.server_started())] == [3]
 
 
@@ -836,7 +843,7 @@ def test_a_call_that_takes_too_long_gives_its_turn_to_the_next():
 
 
 def test_a_tool_that_is_not_chosen_is_neither_listed_nor_called():
-    talk = Talk(choice=Choice(("a*",)))
+    talk = Talk(choice=AccessPolicy(("a*",)))
     with pytest.raises(Rejection, match="Unknown tool: b"):
         talk.ask("x", "tools/call", params(name="b"))
     assert len(said(talk.ask("y", "tools/call", params(name="a"))[1])) == 1
@@ -901,7 +908,7 @@ def test_a_server_of_one_principal_knows_its_tasks_itself():
 
 
 def test_what_is_switched_off_passes_in_no_direction():
-    talk = Talk(choice=Choice(without=("prompts", "sampling", "logging")))
+    talk = Talk(choice=AccessPolicy(without=("prompts", "sampling", "logging")))
     with pytest.raises(Rejection, match="prompts is switched off") as caught:
         talk.ask("x", "prompts/list")
     assert (caught.value.status, caught.value.code, talk.it.in_flight) == (404, -32601, 0)
@@ -922,7 +929,7 @@ def test_what_is_switched_off_passes_in_no_direction():
 
 
 def test_what_is_switched_off_is_taken_out_beside_a_token_of_ours():
-    talk = Talk(choice=Choice(without=("sampling",)))
+    talk = Talk(choice=AccessPolicy(without=("sampling",)))
     meta = {f"{PREFIX}clientCapabilities": {"sampling": {}}, "progressToken": "mine"}
     [(_, _, sent)] = said(talk.ask("y", "tools/call", params(name="a", meta=meta))[1])
     assert sent["_meta"] == {**params()["_meta"], "progressToken": 1}
@@ -932,14 +939,14 @@ def test_each_caller_of_a_shared_server_has_what_is_its_own():
     talk = Talk()
     listening = params(notifications={"promptsListChanged": True, "toolsListChanged": True})
     one, _ = talk.ask(1, "subscriptions/listen", listening, principal="one")
-    talk.choice = Choice(without=("prompts",))
+    talk.choice = AccessPolicy(without=("prompts",))
     two, effects = talk.ask(2, "subscriptions/listen", listening, principal="two")
     assert said(effects)[0][2]["notifications"] == {"toolsListChanged": True}
     about = {"_meta": {f"{PREFIX}subscriptionId": 1}}
     assert [found[0] for found in told(talk.says("notifications/prompts/list_changed", **about))] == [one]
     about = {"_meta": {f"{PREFIX}subscriptionId": 2}}
     effects = talk.says("notifications/prompts/list_changed", **about)
-    assert effects == [Note("dropped a notification of what is switched off")]
+    assert effects == [LogDebug("dropped a notification of what is switched off")]
     assert [found[0] for found in told(talk.says("notifications/tools/list_changed", **about))] == [two]
 
     talk.ask(3, "tools/list", principal="two")
@@ -954,7 +961,11 @@ def test_each_caller_of_a_shared_server_has_what_is_its_own():
 
 
 def ends(effects):
-    return [(effect.request.request.id, effect.outcome) for effect in effects if isinstance(effect, Done)]
+    return [
+        (effect.request.request.id, effect.outcome)
+        for effect in effects
+        if isinstance(effect, RequestFinished)
+    ]
 
 
 def test_the_end_of_each_request_is_told_once_where_that_is_wanted():
@@ -1003,7 +1014,7 @@ OVER = "notifications/mcp-bridge/input_over"
 
 
 def test_s3_a_client_that_knows_the_extension_learns_once_that_its_round_is_over():
-    talk, outlet = Talk(), Outlet()
+    talk, outlet = Talk(), SendQueue()
     state = required_input(talk, 1, outlet)
     assert told(talk.says(OVER, requestState="another")) == []
     assert told(talk.says(OVER, requestState="inner 1")) == [
@@ -1017,12 +1028,12 @@ def test_s3_a_client_that_knows_the_extension_learns_once_that_its_round_is_over
 )
 def test_s3_no_other_client_is_sent_what_its_era_does_not_know(more):
     talk = Talk()
-    required_input(talk, 1, Outlet(), **more)
+    required_input(talk, 1, SendQueue(), **more)
     assert told(talk.says(OVER, requestState="inner 1")) == []
 
 
 def test_s3_the_rounds_that_are_kept_for_it_are_limited_and_end_with_their_stream():
-    talk, outlet = Talk(limits=Limits(held_calls=1)), Outlet()
+    talk, outlet = Talk(limits=Limits(held_calls=1)), SendQueue()
     required_input(talk, 1, outlet)
     required_input(talk, 2, outlet)
     assert list(talk.it._rounds) == ["inner 2"]
@@ -1057,6 +1068,6 @@ def test_a_notification_of_an_extension_goes_to_the_newest_request_of_the_only_c
 
 
 def test_a_notification_of_what_is_switched_off_is_not_sent():
-    talk = Talk(choice=Choice(without=["tools"]))
+    talk = Talk(choice=AccessPolicy(without=["tools"]))
     talk.ask("a", "a/do")
     assert told(talk.says("notifications/tools/other")) == []

@@ -2,9 +2,9 @@
 
 import pytest
 
-from mcpbridged.bridge.core.request_state import Seal, binding
+from mcpbridged.bridge.core.request_state import StateSigner, binding
 
-SEAL = Seal(b"key")
+SEAL = StateSigner(b"key")
 MINE = binding("me", "tools/call", "t")
 ARGUMENTS = b'{"a":1,"b":[1,2]}'
 
@@ -78,4 +78,4 @@ def test_a_state_that_was_changed_or_is_of_another_names_no_place(spoiled):
     other = "A" if sealed[spoiled] != "A" else "B"
     assert SEAL.place(MINE, sealed[:spoiled] + other + sealed[spoiled + 1 :]) is None
     assert SEAL.place(binding("you", "tools/call", "t"), sealed) is None
-    assert Seal(b"another").place(MINE, sealed) is None
+    assert StateSigner(b"another").place(MINE, sealed) is None

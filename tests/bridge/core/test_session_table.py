@@ -3,7 +3,7 @@
 import attrs
 import pytest
 
-from mcpbridged.bridge.core.session_table import Registry
+from mcpbridged.bridge.core.session_table import SessionTable
 from mcpbridged.validators.limits import Limits
 from mcpbridged.validators.rejection import Rejection
 
@@ -14,7 +14,7 @@ class Member:
 
 
 def test_a_session_is_found_by_its_principal_only():
-    registry = Registry(Limits())
+    registry = SessionTable(Limits())
     registry.add("id", "ann", member := Member(), 0)
     assert registry.find("id", "ann", 1) is member
     texts = []
@@ -22,11 +22,11 @@ def test_a_session_is_found_by_its_principal_only():
         with pytest.raises(Rejection) as caught:
             registry.find(session_id, principal, 1)
         texts.append((caught.value.status, caught.value.code, caught.value.text))
-    assert texts == [(404, -32001, "Session not found")] * 2
+    assert texts == [(404, -32001, "LegacySession not found")] * 2
 
 
 def test_the_own_longest_idle_session_makes_room():
-    registry = Registry(Limits(sessions_per_principal=2))
+    registry = SessionTable(Limits(sessions_per_principal=2))
     old, new = Member(), Member()
     registry.add("old", "ann", old, 0)
     assert registry.make_room("ann") is None
@@ -39,7 +39,7 @@ def test_the_own_longest_idle_session_makes_room():
 
 
 def test_sessions_at_work_and_those_of_others_are_never_ended():
-    registry = Registry(Limits(sessions=2, sessions_per_principal=5))
+    registry = SessionTable(Limits(sessions=2, sessions_per_principal=5))
     registry.add("busy", "ann", Member(busy=True), 0)
     registry.add("bobs", "bob", Member(), 0)
     with pytest.raises(Rejection, match="limit of 5") as caught:
@@ -51,7 +51,7 @@ def test_sessions_at_work_and_those_of_others_are_never_ended():
 
 
 def test_idle_and_old_sessions_expire():
-    registry = Registry(Limits(session_idle_seconds=10, session_seconds=100))
+    registry = SessionTable(Limits(session_idle_seconds=10, session_seconds=100))
     idle, busy = Member(), Member(busy=True)
     registry.add("idle", "ann", idle, 0)
     registry.add("busy", "ann", busy, 0)

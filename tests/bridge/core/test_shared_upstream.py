@@ -5,15 +5,15 @@ import json
 
 import pytest
 
-from mcpbridged.bridge.core.access_policy import Choice
+from mcpbridged.bridge.core.access_policy import AccessPolicy
 from mcpbridged.bridge.core.attribution import AFTER_ANSWER, Client
-from mcpbridged.bridge.core.effects import Note, Revive, ServerRequestRefused, ToServer
+from mcpbridged.bridge.core.effects import LogDebug, ServerRequestRefused, StartProcess, ToServer
 from mcpbridged.bridge.core.shared_upstream import (
-    Abandon,
     Assigned,
     CallsLost,
     Front,
     FrontOpened,
+    KillProcess,
     LogOnly,
     Opened,
     SharedUpstream,
@@ -51,7 +51,7 @@ class Talk:
 
     def __init__(self, *, choice=None, **limits):
         self.ids = itertools.count(1)
-        self.it = SharedUpstream(Limits(**limits), self.mint, choice or Choice(), "9")
+        self.it = SharedUpstream(Limits(**limits), self.mint, choice or AccessPolicy(), "9")
         self.opened = {}
 
     def mint(self):
@@ -122,7 +122,7 @@ def two(talk):
 def test_the_process_is_initialized_once_with_all_that_a_client_can_be_asked(talk):
     one = talk.join("one", {"experimental": {"x": {}}}, info="first")
     other = talk.join("other", {}, version="2025-03-26", info="second")
-    assert talk.opened[one][1] == (Revive(),)
+    assert talk.opened[one][1] == (StartProcess(),)
     assert talk.opened[other][1] == ()
     effects = talk.start()
     assert set(talk.initialize["capabilities"]) == {
@@ -146,7 +146,7 @@ def test_the_process_is_initialized_once_with_all_that_a_client_can_be_asked(tal
 
 
 def test_a_feature_that_the_operator_denies_is_not_declared_and_refused(talk):
-    talk = Talk(choice=Choice(without=("sampling", "tools")))
+    talk = Talk(choice=AccessPolicy(without=("sampling", "tools")))
     front = talk.join("one")
     effects = talk.start()
     assert "sampling" not in talk.initialize["capabilities"]
@@ -178,10 +178,10 @@ def test_a_server_that_refuses_the_newest_revision_is_offered_those_of_its_clien
     effects = talk.it.refuse(raw(refused))
     assert {json.loads(message.error)["code"] for _, message in to_front(effects)} == {-32602}
     assert newer in dict(to_front(effects))
-    assert effects[-1] == Abandon()
+    assert effects[-1] == KillProcess()
     assert talk.it.refuse(b"{}") == ()
     assert not talk.it.calling
-    assert talk.request(newer, "tools/list")[1] == (Revive(),)
+    assert talk.request(newer, "tools/list")[1] == (StartProcess(),)
 
 
 def test_a_result_of_the_stateless_revision_is_no_handshake(talk):
@@ -194,17 +194,17 @@ def test_a_result_of_the_stateless_revision_is_no_handshake(talk):
     assert talk.it.ticked(1) == ()
     assert talk.it.ticked(1000) == ()  # the shell finds out why
     [note] = talk.answer(initialize.id, {"protocolVersion": "2025-11-25"})
-    assert isinstance(note, Note)
+    assert isinstance(note, LogDebug)
 
 
 def test_a_process_that_does_not_answer_initialize_in_time_is_given_up(talk):
     one = talk.join("one")
     talk.it.started()
     [note] = talk.answer(b"99", {})
-    assert isinstance(note, Note)
+    assert isinstance(note, LogDebug)
     assert talk.it.ticked(5) == ()
     lost, abandon = talk.it.ticked(5 + 61)
-    assert (lost.front, lost.wire_ids, abandon) == (one, (talk.opened[one][0],), Abandon())
+    assert (lost.front, lost.wire_ids, abandon) == (one, (talk.opened[one][0],), KillProcess())
     assert "did not answer initialize within 60 s" in lost.text
 
 
@@ -228,7 +228,7 @@ def test_an_answer_finds_its_client_by_its_wire_id(two):
     assert to_front(talk.answer(second, {"b": 2})) == [(other, Response(second, raw({"b": 2}), b""))]
     assert to_front(talk.answer(first, {"a": 1})) == [(one, Response(first, raw({"a": 1}), b""))]
     [note] = talk.answer(b"12345")
-    assert isinstance(note, Note)
+    assert isinstance(note, LogDebug)
 
 
 def test_equal_progress_tokens_of_two_clients_stay_apart(two):
@@ -242,10 +242,10 @@ def test_equal_progress_tokens_of_two_clients_stay_apart(two):
         assert got is front
         assert json.loads(message.params) == {"progressToken": "t", "progress": 1}
     [note] = talk.notify("notifications/progress", {"progressToken": "t"})
-    assert isinstance(note, Note)
+    assert isinstance(note, LogDebug)
     third = talk.call(one)
     [note] = talk.notify("notifications/progress", {"progressToken": int(third)})
-    assert isinstance(note, Note)
+    assert isinstance(note, LogDebug)
 
 
 def test_the_server_gets_the_wire_id_as_the_progress_token(two):
@@ -260,11 +260,11 @@ def test_only_a_call_of_its_own_is_cancelled(two):
     wire_id = talk.call(one)
     cancel = {"requestId": int(wire_id), "reason": "r"}
     [note] = talk.tell(other, "notifications/cancelled", cancel)
-    assert isinstance(note, Note)
+    assert isinstance(note, LogDebug)
     [sent] = to_server(talk.tell(one, "notifications/cancelled", cancel))
     assert json.loads(sent.params) == cancel
     [note] = talk.tell(one, "notifications/cancelled", cancel)
-    assert isinstance(note, Note)
+    assert isinstance(note, LogDebug)
     assert talk.answer(wire_id) == ()
     assert talk.answer(wire_id) == ()
     listing, _ = talk.request(one, "tools/list")
@@ -336,10 +336,10 @@ def test_a_question_goes_to_the_client_of_the_only_call_and_back_under_its_id(tw
     assert (effect.message.method, effect.message.params) == ("elicitation/create", raw({"message": "sure?"}))
     reply = Response(effect.message.id, b"{}", b"")
     [note] = talk.it.front_sent(other, reply)
-    assert isinstance(note, Note)
+    assert isinstance(note, LogDebug)
     assert talk.it.front_sent(one, reply) == (ToServer(Response(b'"q"', b"{}", b"")),)
     [note] = talk.it.front_sent(one, reply)
-    assert isinstance(note, Note)
+    assert isinstance(note, LogDebug)
 
 
 def test_a_question_that_several_clients_can_have_caused_is_refused_at_once(two):
@@ -416,7 +416,7 @@ def test_the_server_withdraws_its_question(two):
     assert front is one
     assert json.loads(message.params) == {"requestId": int(effect.message.id), "reason": "late"}
     [note] = talk.notify("notifications/cancelled", {"requestId": 5})
-    assert isinstance(note, Note)
+    assert isinstance(note, LogDebug)
 
 
 def test_a_client_that_leaves_answers_its_questions_with_an_error(two):
@@ -441,7 +441,7 @@ def test_progress_of_a_client_is_that_of_a_question_to_it(two):
     progress = {"progressToken": "p", "progress": 1}
     assert to_server(talk.tell(one, "notifications/progress", progress))
     [note] = talk.tell(other, "notifications/progress", progress)
-    assert isinstance(note, Note)
+    assert isinstance(note, LogDebug)
     assert to_server(talk.tell(other, "notifications/roots/list_changed"))
 
 
@@ -513,14 +513,14 @@ def test_a_level_that_the_server_refuses_does_not_count(two):
 def test_what_the_bridge_does_not_know_reaches_the_only_client(two):
     talk, one, other = two
     [note] = talk.notify("vendor/news")
-    assert isinstance(note, Note)
+    assert isinstance(note, LogDebug)
     talk.call(other)
     assert [front for front, _ in to_front(talk.notify("vendor/news"))] == [other]
     talk.call(one)
     [note] = talk.notify("vendor/news")
-    assert isinstance(note, Note)
+    assert isinstance(note, LogDebug)
     [note] = talk.notify("vendor/news", {"_meta": {RELATED: {"taskId": "of nobody"}}})
-    assert isinstance(note, Note)
+    assert isinstance(note, LogDebug)
 
 
 def test_a_completed_url_reaches_the_client_that_was_asked_to_open_it(two):
@@ -536,7 +536,7 @@ def test_a_completed_url_reaches_the_client_that_was_asked_to_open_it(two):
         assert [got for got, _ in to_front(effects)] == [front]
     talk.it.leave(other)
     [note] = talk.notify("notifications/elicitation/complete", {"elicitationId": "v"})
-    assert isinstance(note, Note)
+    assert isinstance(note, LogDebug)
 
 
 def test_equal_ids_of_two_clients_are_of_neither_and_old_ones_are_forgotten():
@@ -750,7 +750,7 @@ def test_a_task_of_a_client_is_asked_for_at_that_client(two):
     status = {"taskId": "c1", "status": "completed"}
     assert to_server(talk.tell(one, "notifications/tasks/status", status))
     [note] = talk.tell(other, "notifications/tasks/status", status)
-    assert isinstance(note, Note)
+    assert isinstance(note, LogDebug)
     talk.it.leave(one)
     assert to_server(talk.ask(b"5", "tasks/get", {"taskId": "c1"}))[0].error
 
@@ -771,7 +771,7 @@ def test_a_lost_process_fails_what_is_in_flight_and_the_next_gets_all_again(two)
     assert all((effect.text, effect.data) == ("gone", data) for effect in lost)
     assert talk.answer(wire_id)  # late
     again, effects = talk.request(other, "tools/list")
-    assert effects == (Revive(),)
+    assert effects == (StartProcess(),)
     held, _ = talk.request(other, "resources/subscribe", {"uri": "x://a"})
     effects = talk.start()
     methods = [message.method for message in to_server(effects)]
@@ -831,7 +831,7 @@ def begin(talk, front, translator, declared=True):
 
 def test_stateless_clients_use_the_same_process(talk):
     front, translator, effects = stateless(talk)
-    assert effects == (Revive(),)
+    assert effects == (StartProcess(),)
     effects = talk.start()
     [opened] = [effect for effect in effects if isinstance(effect, FrontOpened)]
     assert json.loads(opened.result)["capabilities"] == OFFERED
@@ -885,7 +885,10 @@ def test_stateless_clients_are_part_of_every_end(talk):
     error = raw({"code": -32601, "message": "no"})
     talk.it.server_sent(Response(initialize.id, b"", error))
     lost, abandon = talk.it.refuse(error)
-    assert (lost, abandon) == (CallsLost(front, (), "the server refused to initialize: no", {}), Abandon())
+    assert (lost, abandon) == (
+        CallsLost(front, (), "the server refused to initialize: no", {}),
+        KillProcess(),
+    )
     talk.it.leave(front)
     front, translator, _ = stateless(talk)
     talk.start()

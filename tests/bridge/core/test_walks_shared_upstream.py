@@ -10,10 +10,10 @@ import random
 
 import pytest
 
-from mcpbridged.bridge.core.access_policy import Choice
+from mcpbridged.bridge.core.access_policy import AccessPolicy
 from mcpbridged.bridge.core.attribution import AFTER_ANSWER, Client
-from mcpbridged.bridge.core.effects import Revive, ToClient, ToServer
-from mcpbridged.bridge.core.legacy_session import OPEN, EndStream, Session, ToUpstream
+from mcpbridged.bridge.core.effects import StartProcess, ToClient, ToServer
+from mcpbridged.bridge.core.legacy_session import OPEN, EndStream, LegacySession, ToUpstream
 from mcpbridged.bridge.core.shared_upstream import CallsLost, Front, SharedUpstream, ToFront
 from mcpbridged.validators.jsonrpc import Notification, Request, Response
 from mcpbridged.validators.limits import Limits
@@ -41,7 +41,7 @@ class Member:
         self.name = name
         self.outlet = object()
         mint = iter(f"k{number}" for number in itertools.count())
-        self.session = Session(LIMITS, lambda: next(mint), self.outlet, ids=ids)
+        self.session = LegacySession(LIMITS, lambda: next(mint), self.outlet, ids=ids)
         self.front = Front(Client(name), self)
         self.next_id = itertools.count(1)
         self.waiting = {}  # method by id
@@ -54,7 +54,7 @@ class World:
         self.rng = rng
         self.ids = itertools.count(1)
         self.names = itertools.count(1)
-        self.upstream = SharedUpstream(LIMITS, lambda: b"%d" % next(self.ids), Choice())
+        self.upstream = SharedUpstream(LIMITS, lambda: b"%d" % next(self.ids), AccessPolicy())
         self.members = {}
         self.now = 100.0
         self.alive = False
@@ -84,7 +84,7 @@ class World:
                 else:
                     self.absorb(member, member.session.child_lost(effect.text, effect.data))
                     self.leave(member)
-            elif isinstance(effect, Revive):
+            elif isinstance(effect, StartProcess):
                 self.alive = True
                 self.perform(self.upstream.started())
 

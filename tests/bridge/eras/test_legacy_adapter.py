@@ -7,17 +7,17 @@ import pytest
 
 from mcpbridged.bridge.core.attribution import AFTER_ANSWER, Client, Origin, Origins
 from mcpbridged.bridge.core.effects import (
-    Contradiction,
-    Later,
-    Note,
+    EraMismatch,
+    LogDebug,
     ServerRequestRefused,
-    ToAsker,
+    SetTimer,
+    ToRequester,
     ToServer,
     Unassigned,
 )
-from mcpbridged.bridge.core.requests import Asked
+from mcpbridged.bridge.core.requests import ClientRequest
 from mcpbridged.bridge.eras import rules_legacy_to_modern
-from mcpbridged.bridge.eras.legacy_adapter import COMPLETION, GATHERING, ToLegacy
+from mcpbridged.bridge.eras.legacy_adapter import COMPLETION, GATHERING, LegacyAdapter
 from mcpbridged.bridge.eras.rules_legacy_to_modern import Profile
 from mcpbridged.validators import json_object
 from mcpbridged.validators.jsonrpc import Notification, Request, Response
@@ -59,7 +59,7 @@ def said(effects):
 
 def told(effects):
     """What goes to the relay."""
-    return [_plain(effect.message) for effect in effects if isinstance(effect, ToAsker)]
+    return [_plain(effect.message) for effect in effects if isinstance(effect, ToRequester)]
 
 
 def _plain(message):
@@ -76,7 +76,7 @@ def asked(request, client, capabilities):
         return None
     declared = ALL if capabilities is None else capabilities
     envelope = Envelope("2026-07-28", raw(declared), b"", "", b"", None)
-    return Asked("p", request, envelope, None, object(), pipe=True, client=client)
+    return ClientRequest("p", request, envelope, None, object(), pipe=True, client=client)
 
 
 ALL = {"roots": {}, "sampling": {}, "elicitation": {"form": {}, "url": {}}}
@@ -101,7 +101,7 @@ class Talk:
         origins = Origins(limits.held_seconds, several=strict)
         ids = (b'"i%d"' % n for n in itertools.count(1))
         more = {"ids": lambda: next(ids), "shared": True} if shared else {}
-        self.it = ToLegacy(limits, profile, lambda: next(names), version="9", origins=origins, **more)
+        self.it = LegacyAdapter(limits, profile, lambda: next(names), version="9", origins=origins, **more)
         self.first = list(self.it.started())
         self.timers = []
         if opened and not shared:
@@ -109,7 +109,7 @@ class Talk:
 
     def _note(self, effects):
         effects = list(effects)
-        self.timers += [effect for effect in effects if isinstance(effect, Later)]
+        self.timers += [effect for effect in effects if isinstance(effect, SetTimer)]
         return effects
 
     def ask(self, id_, method, text=None, client=None, capabilities=None):
@@ -216,7 +216,7 @@ def test_a_server_that_refuses_to_open_fails_every_request_and_contradicts_its_e
     effects = talk.fail(1, -32022, "modern only")
     assert not talk.it.opening
     text = "the server refused to initialize: modern only"
-    assert Contradiction(text) in effects
+    assert EraMismatch(text) in effects
     assert told(effects) == [(1, {"code": -32603, "message": text})]
     assert told(talk.call(2)) == [(2, {"code": -32603, "message": text})]
 
@@ -228,7 +228,7 @@ def test_a_server_that_does_not_open_in_time_fails_every_request():
     assert list(talk.it.ticked(110)) == []
     effects = list(talk.it.ticked(111))
     text = "the server did not answer initialize within 10 s"
-    assert Contradiction(text) in effects
+    assert EraMismatch(text) in effects
     assert told(effects) == [(1, {"code": -32603, "message": text})]
     assert list(talk.it.ticked(200)) == []
 
@@ -406,9 +406,11 @@ def test_an_empty_cursor_is_one():
 
 def test_what_a_legacy_server_has_no_use_for_is_dropped():
     talk = Talk()
-    assert [type(effect) for effect in talk.it.from_client(Notification("notifications/x", b""))] == [Note]
-    assert [type(effect) for effect in talk.server_says("notifications/tasks/status")] == [Note]
-    assert [type(effect) for effect in talk.answer(99, {})] == [Note]
+    assert [type(effect) for effect in talk.it.from_client(Notification("notifications/x", b""))] == [
+        LogDebug
+    ]
+    assert [type(effect) for effect in talk.server_says("notifications/tasks/status")] == [LogDebug]
+    assert [type(effect) for effect in talk.answer(99, {})] == [LogDebug]
 
 
 MANY = {f"k{number}": 0 for number in range(100_000)}
@@ -611,7 +613,7 @@ def test_on_a_shared_process_the_owner_opens_and_assigns():
     question = Request(b'"q"', "elicitation/create", raw(FORM))
     origin = talk.it._origins.assign(question.method, question.params)
     assert origin.owner is talk.it
-    assert talk._note(talk.it.assigned(question, origin)) == [Later(GATHERING, "inputs:key2")]
+    assert talk._note(talk.it.assigned(question, origin)) == [SetTimer(GATHERING, "inputs:key2")]
     assert talk.it.clients_that_want("error") == set()
     assert Unassigned(question, ONE) in talk.answer("i1", {"content": []})
     assert said(talk.it.refused("gone")) == []
@@ -642,7 +644,7 @@ def held(talk, id_=7, **more):
     """A call whose server has asked one thing; answers the state."""
     talk.call(id_, **more)
     upstream = int(next(reversed(talk.it._calls)))
-    assert talk.server_asks("q", "elicitation/create", **FORM) == [Later(GATHERING, talk.timers[-1].key)]
+    assert talk.server_asks("q", "elicitation/create", **FORM) == [SetTimer(GATHERING, talk.timers[-1].key)]
     [(asker, result)] = told(talk.gathered())
     assert asker == id_
     assert result["resultType"] == "input_required"
@@ -1010,7 +1012,7 @@ def test_a_required_url_becomes_input_and_the_call_is_said_again_when_it_is_comp
         "k1": {"method": "elicitation/create", "params": {"mode": "url", "message": "m", "url": "https://x"}}
     }
     assert talk.retry(8, result["requestState"], {"k1": {"action": "accept"}}) == [
-        Later(COMPLETION, "url:key2")
+        SetTimer(COMPLETION, "url:key2")
     ]
     assert said(talk.server_says("notifications/elicitation/complete", elicitationId="e1")) == [
         (3, "tools/call", {"name": "t"})
@@ -1190,7 +1192,7 @@ def test_a_log_line_goes_to_the_newest_call_that_wants_it_of_a_process_with_one_
     for client in clients[1:]:
         talk.call(2, client=client)
     effects = talk.server_says("notifications/message", level="info", data=1)
-    assert [effect.about for effect in effects if isinstance(effect, ToAsker)] == expected
+    assert [effect.about for effect in effects if isinstance(effect, ToRequester)] == expected
     assert talk.it.clients_that_want("info") == {clients[0]}
 
 
@@ -1556,7 +1558,7 @@ def test_a_list_that_is_too_large_to_be_changed_is_an_error():
     ],
 )
 def test_a_server_gets_the_clientinfo_of_its_client(info, sent):
-    it = ToLegacy(LIMITS, EVERYTHING, lambda: "x", version="9", info=info)
+    it = LegacyAdapter(LIMITS, EVERYTHING, lambda: "x", version="9", info=info)
     [effect] = it.started()
     assert json.loads(effect.message.params)["clientInfo"] == sent
 
@@ -1572,7 +1574,7 @@ def extended(**more):
 
 
 def test_a_server_is_told_the_capabilities_that_are_given():
-    it = ToLegacy(LIMITS, EVERYTHING, lambda: "k", capabilities={"extensions": {"a/b": {}}})
+    it = LegacyAdapter(LIMITS, EVERYTHING, lambda: "k", capabilities={"extensions": {"a/b": {}}})
     [(_, _, sent)] = said(it.started())
     assert sent["capabilities"] == {"extensions": {"a/b": {}}}
 

@@ -5,8 +5,8 @@ import json
 
 import pytest
 
-from mcpbridged.bridge.core.effects import Contradiction, Later, Note, ToAsker, ToServer
-from mcpbridged.bridge.eras.modern_adapter import LEG_SECONDS, LISTEN_AGAIN, PACE, ROUNDS, ToModern
+from mcpbridged.bridge.core.effects import EraMismatch, LogDebug, SetTimer, ToRequester, ToServer
+from mcpbridged.bridge.eras.modern_adapter import LEG_SECONDS, LISTEN_AGAIN, PACE, ROUNDS, ModernAdapter
 from mcpbridged.validators.jsonrpc import Notification, Request, Response
 from mcpbridged.validators.limits import Limits
 
@@ -41,11 +41,11 @@ def said(effects):
 
 def told(effects):
     """What goes to the session."""
-    return [_plain(effect.message) for effect in effects if isinstance(effect, ToAsker)]
+    return [_plain(effect.message) for effect in effects if isinstance(effect, ToRequester)]
 
 
 def later(effects):
-    return [effect for effect in effects if isinstance(effect, Later)]
+    return [effect for effect in effects if isinstance(effect, SetTimer)]
 
 
 class Talk:
@@ -62,7 +62,7 @@ class Talk:
         own=False,
     ):
         ids = (f"url{n}" for n in itertools.count(1))
-        self.it = ToModern(limits, lambda: next(ids), "stdio", own=own)
+        self.it = ModernAdapter(limits, lambda: next(ids), "stdio", own=own)
         self.capabilities = {name: value for name, value in capabilities.items() if name != "tasks"}
         if own:
             self.capabilities["extensions"] = {"mcp-bridge/input-over": {}}
@@ -202,19 +202,19 @@ def test_the_revision_is_the_clients_if_it_is_a_legacy_one(asked, answered):
 
 
 def test_a_server_that_does_not_say_its_name_gets_one():
-    talk = ToModern(LIMITS, str, "stdio")
+    talk = ModernAdapter(LIMITS, str, "stdio")
     list(talk.from_client(Request(b"0", "initialize", b'{"protocolVersion":"2025-06-18"}')))
     [(_, result)] = told(talk.from_server(Response(b"1", b'{"capabilities":{}}', b"")))
     assert result["serverInfo"] == {"name": "stdio", "version": "0"}
 
 
 def test_a_server_that_refuses_discover_refuses_initialize():
-    talk = ToModern(LIMITS, str)
+    talk = ModernAdapter(LIMITS, str)
     list(talk.from_client(Request(b"0", "initialize", b'{"protocolVersion":"2025-06-18"}')))
     effects = talk.from_server(Response(b"1", b"", b'{"code":-32601,"message":"what?"}'))
     text = "the server refused server/discover: what?"
     assert told(effects) == [(0, {"code": -32603, "message": text})]
-    assert Contradiction(text) in effects
+    assert EraMismatch(text) in effects
 
 
 def test_a_client_of_2025_06_18_cannot_be_asked_to_open_urls():
@@ -243,7 +243,7 @@ def test_a_request_gets_its_envelope_and_keeps_its_own_meta():
         )
     ]
     assert told(talk.answer(2, {"resultType": "complete", "content": []})) == [(7, {"content": []})]
-    assert [type(effect) for effect in talk.answer(2, {})] == [Note]
+    assert [type(effect) for effect in talk.answer(2, {})] == [LogDebug]
 
 
 @pytest.mark.parametrize(
@@ -325,7 +325,7 @@ def test_a_result_without_a_kind_is_complete():
 
 def test_a_modern_server_must_not_ask():
     effects = list(Talk().it.from_server(Request(b"1", "roots/list", b"")))
-    assert [type(effect) for effect in effects] == [Note]
+    assert [type(effect) for effect in effects] == [LogDebug]
 
 
 # ---- rounds
@@ -383,7 +383,7 @@ def test_the_state_goes_back_byte_for_byte_or_not_at_all():
 def test_a_state_alone_is_handed_back_after_a_pause():
     talk = Talk()
     talk.call(7)
-    assert talk.answer(2, required("s")) == [Later(PACE, "retry:7")]
+    assert talk.answer(2, required("s")) == [SetTimer(PACE, "retry:7")]
     [(id_, method, params)] = said(talk.due("retry:7"))
     assert (id_, method, params["requestState"]) == (3, "tools/call", "s")
     assert "inputResponses" not in params
@@ -429,7 +429,7 @@ def test_a_client_that_cannot_answer_fails_the_call_and_what_else_it_was_asked_i
         ("notifications/cancelled", {"requestId": "input-2"}),
         (7, answer),
     ]
-    assert [type(effect) for effect in talk.reply("input-2", ACCEPTED)] == [Note]
+    assert [type(effect) for effect in talk.reply("input-2", ACCEPTED)] == [LogDebug]
 
 
 @pytest.mark.parametrize(
@@ -786,7 +786,7 @@ def test_a_listen_that_the_server_refuses_or_ends_at_once_refuses_the_subscripti
 def test_a_subscription_that_the_server_ends_is_opened_again():
     talk = Talk(offered=LIVELY, ready=True)
     listened(talk, 2)
-    assert talk.answer(2, {"resultType": "complete"}) == [Later(LISTEN_AGAIN, "listen:")]
+    assert talk.answer(2, {"resultType": "complete"}) == [SetTimer(LISTEN_AGAIN, "listen:")]
     assert [one[1] for one in said(talk.due("listen:"))] == ["subscriptions/listen"]
     assert talk.due("listen:") == []
 
@@ -794,7 +794,7 @@ def test_a_subscription_that_the_server_ends_is_opened_again():
 def test_a_subscription_that_cannot_be_opened_again_is_tried_more_and_more_seldom():
     talk = Talk(offered=LIVELY, ready=True)
     listened(talk, 2)
-    assert talk.answer(2, {"resultType": "complete"}) == [Later(1, "listen:")]
+    assert talk.answer(2, {"resultType": "complete"}) == [SetTimer(1, "listen:")]
     pauses = []
     for id_ in range(3, 11):
         talk.due("listen:")
@@ -804,10 +804,10 @@ def test_a_subscription_that_cannot_be_opened_again_is_tried_more_and_more_seldo
     talk.ask(7, "resources/subscribe", {"uri": "u:a"})
     talk.ask(8, "resources/subscribe", {"uri": "u:b"})
     assert later(talk.fail(11, -32603)) == []  # the next is another attempt
-    assert later(talk.fail(12, -32603)) == [Later(60, "listen:")]
+    assert later(talk.fail(12, -32603)) == [SetTimer(60, "listen:")]
     talk.due("listen:")
     assert told(listened(talk, 13)) == [("notifications/tools/list_changed", None)]
-    assert talk.answer(13, {"resultType": "complete"}) == [Later(1, "listen:")]
+    assert talk.answer(13, {"resultType": "complete"}) == [SetTimer(1, "listen:")]
 
 
 def test_what_may_have_changed_while_nothing_was_listened_to_is_told():
@@ -830,9 +830,11 @@ def test_a_subscription_that_the_server_cancels_is_over():
     listened(talk, 2)
     talk.call(7)
     for other in (3, 9):
-        assert [type(effect) for effect in talk.says("notifications/cancelled", requestId=other)] == [Note]
-    assert [type(effect) for effect in talk.says("notifications/cancelled")] == [Note]
-    assert talk.says("notifications/cancelled", requestId=2) == [Later(LISTEN_AGAIN, "listen:")]
+        assert [type(effect) for effect in talk.says("notifications/cancelled", requestId=other)] == [
+            LogDebug
+        ]
+    assert [type(effect) for effect in talk.says("notifications/cancelled")] == [LogDebug]
+    assert talk.says("notifications/cancelled", requestId=2) == [SetTimer(LISTEN_AGAIN, "listen:")]
     assert said(talk.ask(8, "resources/subscribe", {"uri": "u:a"})) != []
     assert [id_ for id_, _ in told(talk.says("notifications/cancelled", requestId=4))] == [8]
 
@@ -843,7 +845,7 @@ def test_a_first_listen_that_the_server_refuses_is_nobodys_fault():
 
 
 def test_an_acknowledgement_of_nothing_is_dropped():
-    assert [type(effect) for effect in listened(Talk(), 9)] == [Note]
+    assert [type(effect) for effect in listened(Talk(), 9)] == [LogDebug]
 
 
 # ---- tasks, which are driven to their end here
@@ -860,7 +862,7 @@ def tasked(method="tools/call"):
     effects = talk.answer(
         3, {"resultType": "task", "taskId": "T", "status": "working", "pollIntervalMs": 500}
     )
-    assert effects == [Later(0.5, "poll:7")]
+    assert effects == [SetTimer(0.5, "poll:7")]
     return talk
 
 
@@ -869,10 +871,10 @@ def test_a_task_is_looked_at_until_it_is_complete():
     [(id_, method, params)] = said(talk.due("poll:7"))
     assert (id_, method, params["taskId"]) == (4, "tasks/get", "T")
     assert later(talk.answer(4, {"resultType": "complete", "status": "working", "pollIntervalMs": 1})) == [
-        Later(0.1, "poll:7")
+        SetTimer(0.1, "poll:7")
     ]
     talk.due("poll:7")
-    assert later(talk.answer(5, {"status": "working"})) == [Later(1.0, "poll:7")]
+    assert later(talk.answer(5, {"status": "working"})) == [SetTimer(1.0, "poll:7")]
     talk.due("poll:7")
     assert told(
         talk.answer(6, {"status": "completed", "result": {"content": [], "resultType": "complete"}})
@@ -903,10 +905,10 @@ def test_a_task_that_needs_input_asks_the_client():
     assert told(effects) == [("input-1", "roots/list", None)]
     [(_, method, params)] = said(talk.reply("input-1", {"roots": []}))
     assert (method, params["taskId"], params["inputResponses"]) == ("tasks/update", "T", {"a": {"roots": []}})
-    assert later(talk.answer(5, {"resultType": "complete"})) == [Later(1.0, "poll:7")]
+    assert later(talk.answer(5, {"resultType": "complete"})) == [SetTimer(1.0, "poll:7")]
     talk.due("poll:7")
     assert talk.answer(6, {"status": "input_required", "inputRequests": {"a": ROOTS}}) == [
-        Later(1.0, "poll:7")
+        SetTimer(1.0, "poll:7")
     ]
     talk.due("poll:7")
     effects = talk.answer(7, {"status": "input_required", "inputRequests": {"a": ROOTS, "b": ROOTS}})
@@ -930,7 +932,7 @@ def test_a_call_that_is_cancelled_before_it_has_become_a_task_cancels_the_task_w
     assert [
         (one[1], one[2]["taskId"]) for one in said(talk.answer(3, {"resultType": "task", "taskId": "T"}))
     ] == [("tasks/cancel", "T")]
-    assert [type(effect) for effect in talk.answer(4, {"resultType": "complete"})] == [Note]
+    assert [type(effect) for effect in talk.answer(4, {"resultType": "complete"})] == [LogDebug]
 
 
 def test_the_extension_is_declared_once():

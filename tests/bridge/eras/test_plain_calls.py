@@ -4,9 +4,9 @@ import json
 
 import pytest
 
-from mcpbridged.bridge.core.effects import ToAsker, ToServer
+from mcpbridged.bridge.core.effects import ToRequester, ToServer
 from mcpbridged.bridge.eras import rules_legacy_to_modern
-from mcpbridged.bridge.eras.legacy_adapter import ToLegacy
+from mcpbridged.bridge.eras.legacy_adapter import LegacyAdapter
 from mcpbridged.bridge.eras.rules_legacy_to_modern import Profile
 from mcpbridged.validators.jsonrpc import Request, Response
 from mcpbridged.validators.limits import Limits
@@ -56,7 +56,7 @@ RESULTS = {
 
 
 def opened():
-    it = ToLegacy(Limits(), Profile(), lambda: "name")
+    it = LegacyAdapter(Limits(), Profile(), lambda: "name")
     assert len([*it.started()]) == 1
     assert len([*it.from_server(Response(b"1", OPENED, b""))]) == 1
     return it
@@ -94,7 +94,7 @@ def test_a_result_has_what_is_added_to_each(name, monkeypatch):
         it = opened()
         (order,) = it.from_client(Request(b"7", "tools/call", PLAIN))
         (answer,) = it.from_server(Response(order.message.id, RESULTS[name], b""))
-        assert isinstance(answer, ToAsker)
+        assert isinstance(answer, ToRequester)
         return json.loads(answer.message.result)
 
     found = translated()

@@ -16,11 +16,18 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
 from mcpbridged.bridge.core import attribution
 from mcpbridged.bridge.core.attribution import AFTER_ANSWER, Origins
-from mcpbridged.bridge.core.effects import Contradiction, Later, Revive, ToAsker, ToClient, ToServer
-from mcpbridged.bridge.core.multiplexer import Relay
-from mcpbridged.bridge.core.request_state import Seal
-from mcpbridged.bridge.core.requests import Asked
-from mcpbridged.bridge.eras.legacy_adapter import ToLegacy
+from mcpbridged.bridge.core.effects import (
+    EraMismatch,
+    SetTimer,
+    StartProcess,
+    ToClient,
+    ToRequester,
+    ToServer,
+)
+from mcpbridged.bridge.core.multiplexer import Multiplexer
+from mcpbridged.bridge.core.request_state import StateSigner
+from mcpbridged.bridge.core.requests import ClientRequest
+from mcpbridged.bridge.eras.legacy_adapter import LegacyAdapter
 from mcpbridged.bridge.eras.rules_legacy_to_modern import Profile
 from mcpbridged.validators.jsonrpc import Notification, Request, Response
 from mcpbridged.validators.limits import Limits
@@ -83,13 +90,13 @@ class World:
                 Client("u2", "a", "U", known=False),
             ]
         names = (f"name{n}" for n in itertools.count())
-        self.make = lambda: ToLegacy(
+        self.make = lambda: LegacyAdapter(
             LIMITS,
             EVERYTHING,
             lambda: next(names),
             origins=Origins(LIMITS.held_seconds, several=strict),
         )
-        self.relay = Relay(LIMITS, Seal(b"k"))
+        self.relay = Multiplexer(LIMITS, StateSigner(b"k"))
         self.translator = None
         self.ids = itertools.count(1)
         self.now = 0.0
@@ -116,7 +123,7 @@ class World:
                     self.translated(self.translator.from_client(effect.message, effect.asked))
             elif isinstance(effect, ToClient):
                 self.deliver(effect.outlet, json.loads(effect.message), effect.last)
-            elif isinstance(effect, Revive):
+            elif isinstance(effect, StartProcess):
                 self._forget_server()
                 self.translator = self.make()
                 self.translated(self.translator.started())
@@ -126,11 +133,11 @@ class World:
         for effect in tuple(effects):
             if isinstance(effect, ToServer):
                 self.server_hears(effect.message)
-            elif isinstance(effect, ToAsker):
+            elif isinstance(effect, ToRequester):
                 self.relayed(self.relay.server_sent(effect.message, effect.about))
-            elif isinstance(effect, Later):
+            elif isinstance(effect, SetTimer):
                 self.timers.append(effect.key)
-            assert not isinstance(effect, Contradiction)
+            assert not isinstance(effect, EraMismatch)
 
     # ---- what the server may hear
 
@@ -250,7 +257,7 @@ class World:
         try:
             self.relayed(
                 self.relay.asked(
-                    Asked(
+                    ClientRequest(
                         client.principal,
                         request,
                         read_envelope(method, text, LIMITS),

@@ -12,9 +12,9 @@ import random
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mcpbridged.bridge.core.effects import Later, Note, Revive, ToAsker, ToClient, ToServer
+from mcpbridged.bridge.core.effects import LogDebug, SetTimer, StartProcess, ToClient, ToRequester, ToServer
 from mcpbridged.bridge.core.legacy_session import OPEN, EndStream, Session, ToChild
-from mcpbridged.bridge.eras.modern_adapter import ToModern
+from mcpbridged.bridge.eras.modern_adapter import ModernAdapter
 from mcpbridged.validators.jsonrpc import Notification, Request, Response, decode
 from mcpbridged.validators.limits import Limits
 from mcpbridged.validators.rejection import Rejection
@@ -86,7 +86,7 @@ class World:
 
     def start(self):
         self._forget_server()
-        self.translator = ToModern(LIMITS, lambda: f"u{next(self.names)}")
+        self.translator = ModernAdapter(LIMITS, lambda: f"u{next(self.names)}")
         self.translated(self.translator.started())
 
     # ---- carrying out, as the shell does
@@ -99,19 +99,19 @@ class World:
             elif isinstance(effect, ToClient):
                 assert effect.outlet is self.pipe
                 self.client_hears(json.loads(effect.message))
-            elif isinstance(effect, Revive):
+            elif isinstance(effect, StartProcess):
                 self.start()
                 self.sessioned(self.session.child_started())
             else:
-                assert isinstance(effect, Note | EndStream)
+                assert isinstance(effect, LogDebug | EndStream)
 
     def translated(self, effects):
         for effect in tuple(effects):
             if isinstance(effect, ToServer):
                 self.server_hears(effect.message)
-            elif isinstance(effect, ToAsker):
+            elif isinstance(effect, ToRequester):
                 self.sessioned(self.session.child_sent(effect.message, effect.about))
-            elif isinstance(effect, Later):
+            elif isinstance(effect, SetTimer):
                 self.timers.append(effect.key)
 
     # ---- what the server may hear

@@ -8,7 +8,7 @@ import trio
 
 from mcpbridged.bridge.runtime import era_probe
 from mcpbridged.transports.options import Launch
-from mcpbridged.transports.poller import Readiness
+from mcpbridged.transports.poller import Poller
 from mcpbridged.transports.process.spawner import Spawner
 from mcpbridged.validators.limits import Limits
 
@@ -24,7 +24,7 @@ sys.stdin.read()
 
 
 async def speaks_modern(code, limits=None):
-    spawner, readiness = Spawner.start(), Readiness()
+    spawner, readiness = Spawner.start(), Poller()
     launch = Launch((sys.executable, "-c", code), {"PATH": os.environ["PATH"]})
     verdicts = []
     try:

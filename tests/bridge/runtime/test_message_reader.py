@@ -1,6 +1,6 @@
 import pytest
 
-from mcpbridged.bridge.runtime.message_reader import Hearing
+from mcpbridged.bridge.runtime.message_reader import MessageReader
 from mcpbridged.transports.process.lines import Overlong
 from mcpbridged.validators.jsonrpc import Notification, Response
 from mcpbridged.validators.limits import Limits
@@ -15,7 +15,7 @@ class Said:
         self.messages = []
         self.spoiled = []
         self.warnings = []
-        self.hearing = Hearing(
+        self.hearing = MessageReader(
             Limits(), self, self.messages.append, lambda raw_id, text: self.spoiled.append((raw_id, text))
         )
 

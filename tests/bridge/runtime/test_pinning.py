@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from mcpbridged.bridge.config.schema import BadConfig, with_pin
 from mcpbridged.bridge.config.settings import ServerConfig
 from mcpbridged.bridge.runtime import pinning
-from mcpbridged.bridge.runtime.pinning import Approval, NotApproved, Subject
+from mcpbridged.bridge.runtime.pinning import PinChecker, PinMismatch, Subject
 from mcpbridged.transports.options import Launch
 
 SUBJECT = Subject("/bin/a", ("a", "b"), "/cwd", ("KEY",), (("/bin/a", "00"),))
@@ -66,40 +66,40 @@ def config(*argv, pin="", cwd=None):
 
 
 def pinned(*argv, **more):
-    return attrs.evolve(config(*argv, **more), pin=Approval().subject(config(*argv, **more)).pin)
+    return attrs.evolve(config(*argv, **more), pin=PinChecker().subject(config(*argv, **more)).pin)
 
 
 def files(*argv, **more):
-    return [path for path, _ in Approval().subject(config(*argv, **more)).files]
+    return [path for path, _ in PinChecker().subject(config(*argv, **more)).files]
 
 
 def test_what_has_not_changed_is_approved_and_what_has_is_not(program):
-    server, looks = pinned(program, "x"), Approval()
+    server, looks = pinned(program, "x"), PinChecker()
     for _ in range(2):
         looks.check(server)
-    with pytest.raises(NotApproved, match=r"what the server one starts is not .* mcp-bridge approve one"):
+    with pytest.raises(PinMismatch, match=r"what the server one starts is not .* mcp-bridge approve one"):
         looks.check(attrs.evolve(server, launch=config(program, "y").launch))
     program.write_text("#!/bin/sh\n:\n")
-    with pytest.raises(NotApproved):
+    with pytest.raises(PinMismatch):
         looks.check(server)
 
 
 def test_a_file_of_the_same_size_and_time_is_read_again(program, monkeypatch):
     monkeypatch.setattr(pinning.time, "time", lambda: program.stat().st_ctime + 3600)
-    server, looks = pinned(program), Approval()
+    server, looks = pinned(program), PinChecker()
     looks.check(server)
     before = program.stat()
     program.write_text("#!/bin/zz\n")
     while program.stat().st_ctime_ns == before.st_ctime_ns:  # the clock of files goes in steps
         program.touch()
     os.utime(program, ns=(before.st_atime_ns, before.st_mtime_ns))
-    with pytest.raises(NotApproved):
+    with pytest.raises(PinMismatch):
         looks.check(server)
 
 
 @pytest.mark.parametrize(("age", "reads"), [(3600, 1), (1, 2)])
 def test_only_a_file_that_has_not_changed_for_a_while_is_read_once(program, monkeypatch, age, reads):
-    server, looks, read = pinned(program), Approval(), []
+    server, looks, read = pinned(program), PinChecker(), []
     digest = pinning.hashlib.file_digest
     monkeypatch.setattr(pinning.hashlib, "file_digest", lambda *given: read.append(1) or digest(*given))
     monkeypatch.setattr(pinning.time, "time", lambda: program.stat().st_ctime + age)
@@ -123,33 +123,33 @@ def test_a_program_is_followed_to_its_content(program, tmp_path):
     link = tmp_path / "link"
     link.symlink_to(program)
     server = pinned(link)
-    Approval().check(server)
+    PinChecker().check(server)
     other = tmp_path / "other"
     other.write_text("#!/bin/true\n")
     other.chmod(0o700)
     link.unlink()
     link.symlink_to(other)
-    with pytest.raises(NotApproved):
-        Approval().check(server)
+    with pytest.raises(PinMismatch):
+        PinChecker().check(server)
 
 
 def test_what_cannot_be_read_is_not_approved(program, tmp_path, monkeypatch):
     server = pinned(program)
-    with pytest.raises(NotApproved, match="no pin; look at its command, then say mcp-bridge approve one"):
-        Approval().check(config(program))
+    with pytest.raises(PinMismatch, match="no pin; look at its command, then say mcp-bridge approve one"):
+        PinChecker().check(config(program))
     with monkeypatch.context() as patch:
         patch.setattr(pinning, "LARGEST", 9)
-        with pytest.raises(NotApproved, match="has 10 bytes and the limit is 9"):
-            Approval().check(server)
+        with pytest.raises(PinMismatch, match="has 10 bytes and the limit is 9"):
+            PinChecker().check(server)
     program.unlink()
-    with pytest.raises(NotApproved, match="there is no program"):
-        Approval().check(server)
+    with pytest.raises(PinMismatch, match="there is no program"):
+        PinChecker().check(server)
     fifo = tmp_path / "fifo"
     os.mkfifo(fifo, 0o700)
-    with pytest.raises(NotApproved, match="is no regular file"):
-        Approval()._digest(str(fifo))
-    with pytest.raises(NotApproved, match="cannot be read: No such file"):
-        Approval()._digest(str(tmp_path / "nothing"))
+    with pytest.raises(PinMismatch, match="is no regular file"):
+        PinChecker()._digest(str(fifo))
+    with pytest.raises(PinMismatch, match="cannot be read: No such file"):
+        PinChecker()._digest(str(tmp_path / "nothing"))
 
 
 # ---- into the file
@@ -188,5 +188,5 @@ def test_a_table_that_cannot_be_told_from_the_rest_is_left_to_the_person(text):
 
 def test_the_program_of_this_test_is_approved_as_it_is():
     # A large file of this machine, once.
-    subject = Approval().subject(config(os.path.realpath("/proc/self/exe"), Path(__file__)))
+    subject = PinChecker().subject(config(os.path.realpath("/proc/self/exe"), Path(__file__)))
     assert [len(digest) for _, digest in subject.files] == [64, 64]

@@ -15,17 +15,17 @@ import trio
 import trio.testing
 
 from mcpbridged.bridge.config.settings import ServerConfig
-from mcpbridged.bridge.daemon.supervisor import Fleet
+from mcpbridged.bridge.daemon.supervisor import Supervisor
 from mcpbridged.bridge.log import LineLog
 from mcpbridged.bridge.runtime.server import LocalServer
-from mcpbridged.bridge.runtime.server_log import Record
+from mcpbridged.bridge.runtime.server_log import ServerLog
 from mcpbridged.transports.client_process import stream
 from mcpbridged.transports.endpoints.websocket import _Talk
 from mcpbridged.transports.options import Launch
-from mcpbridged.transports.poller import Readiness
+from mcpbridged.transports.poller import Poller
 from mcpbridged.transports.ports import ModernRequest
 from mcpbridged.transports.process.spawner import Spawner
-from mcpbridged.transports.send_queue import Outlet
+from mcpbridged.transports.send_queue import SendQueue
 from mcpbridged.validators.jsonrpc import Notification, Request
 from mcpbridged.validators.limits import Limits
 from mcpbridged.validators.rejection import Rejection
@@ -81,11 +81,11 @@ time.sleep(1000)
 @asynccontextmanager
 async def running(log, *argv, **more):
     """A server whose sessions bring KEY in the header x-key."""
-    spawner, readiness = Spawner.start(), Readiness()
+    spawner, readiness = Spawner.start(), Poller()
     launch = Launch(argv or (sys.executable, "-c", DEAF), {"PATH": os.environ["PATH"]})
     given = {"era": "legacy", "spare": 1, "from_headers": {"KEY": "x-key"}, **more}
     config = ServerConfig("one", launch, **given)
-    server = LocalServer(config, spawner, readiness, Record("one", log))
+    server = LocalServer(config, spawner, readiness, ServerLog("one", log))
     try:
         async with trio.open_nursery() as nursery:
             nursery.start_soon(readiness.run)
@@ -187,7 +187,7 @@ def test_a_configuration_that_wants_another_header_is_another_one():
     assert one != attrs.evolve(one, from_headers={"KEY": "x-other"})
 
 
-class Pipe(Outlet):
+class Pipe(SendQueue):
     """The one stream of a session, and what has come on it."""
 
     def __init__(self):
@@ -381,9 +381,9 @@ async def test_a_fault_of_ours_in_one_session_costs_no_other(monkeypatch):
 @asynccontextmanager
 async def fleet_of(*argv, **more):
     """A fleet of one server, and where its processes are started."""
-    spawner, readiness = Spawner.start(), Readiness()
+    spawner, readiness = Spawner.start(), Poller()
     launch = Launch(argv, {"PATH": os.environ["PATH"], "MARK": MARK})
-    fleet = Fleet(spawner, readiness, LineLog(out=io.StringIO()), "0", tells=False)
+    fleet = Supervisor(spawner, readiness, LineLog(out=io.StringIO()), "0", tells=False)
     try:
         async with trio.open_nursery() as nursery:
             nursery.start_soon(readiness.run)

@@ -15,7 +15,7 @@ import trio
 import trio.testing
 
 from mcpbridged.transports.options import Launch, SpawnFailed
-from mcpbridged.transports.poller import Readiness
+from mcpbridged.transports.poller import Poller
 from mcpbridged.transports.process.child import ChildBusy, ChildGone, Exit
 from mcpbridged.transports.process.lines import Overlong
 from mcpbridged.transports.process.spawner import Spawner
@@ -62,7 +62,7 @@ class Ears:
 
 
 async def start(spawner, nursery, *argv, limits=None, **more):
-    readiness = Readiness()
+    readiness = Poller()
     launch = Launch(argv=argv or (sys.executable, "-c", ECHO), env=ENV, **more)
     child = await spawner.spawn(launch, limits=limits or Limits(), readiness=readiness)
     ears = Ears()
@@ -130,7 +130,7 @@ async def test_a_child_sees_three_descriptors_and_its_own_environment_only(spawn
 
 
 async def test_what_cannot_be_executed_is_told(spawner, tmp_path):
-    readiness = Readiness()
+    readiness = Poller()
     with pytest.raises(SpawnFailed, match="cannot start 'no-such-program': No such file or directory"):
         await spawner.spawn(Launch(("no-such-program",), ENV), limits=Limits(), readiness=readiness)
     with pytest.raises(SpawnFailed, match="No such file or directory"):
@@ -257,7 +257,7 @@ async def test_a_fork_server_that_dies_of_a_start_fails_it_at_once(spawner):
 
 @pytest.mark.parametrize("dead", [False, True], ids=["fork server", "dead fork server"])
 async def test_without_descriptors_a_start_fails_and_leaves_none_behind(spawner, dead):
-    limit, readiness = resource.getrlimit(resource.RLIMIT_NOFILE), Readiness()
+    limit, readiness = resource.getrlimit(resource.RLIMIT_NOFILE), Poller()
     refused = 0
     async with trio.open_nursery() as nursery:
         with trio.fail_after(20):

@@ -7,7 +7,7 @@ from pathlib import Path
 import trio
 
 from mcpbridged.transports.options import Launch
-from mcpbridged.transports.poller import Readiness
+from mcpbridged.transports.poller import Poller
 from mcpbridged.transports.process.spawner import Spawner
 from mcpbridged.validators.limits import Limits
 
@@ -15,7 +15,7 @@ from mcpbridged.validators.limits import Limits
 async def main(spawner):
     stubborn = Path(__file__).with_name("stubborn.py")
     launch = Launch((sys.executable, os.fspath(stubborn)), {"PATH": os.environ["PATH"]})
-    readiness = Readiness()
+    readiness = Poller()
     child = await spawner.spawn(launch, limits=Limits(), readiness=readiness)
 
     def heard(line):
