@@ -41,27 +41,27 @@ class Conversation(Protocol):
         """The negotiated revision, empty before `initialize` was answered."""
         ...
 
-    def receive(self, message: Message, outlet: SendQueue | None) -> None:
+    def receive(self, message: Message, queue: SendQueue | None) -> None:
         """Take one message from the client. The answer to a request, and what belongs to it, goes to `outlet`."""
         ...
 
-    def refuse(self, message: Request, rejection: Rejection, outlet: SendQueue | None) -> None:
+    def refuse(self, message: Request, rejection: Rejection, queue: SendQueue | None) -> None:
         """Answer one message of a batch with an error, on the stream that its answer would have gone to."""
         ...
 
-    def listen(self, outlet: SendQueue) -> None:
+    def listen(self, queue: SendQueue) -> None:
         """A stream for what belongs to no request. Raises Rejection 409 over `limits.streams_per_session`."""
         ...
 
-    def resume(self, last_event_id: str, outlet: SendQueue) -> None:
+    def resume(self, last_event_id: str, queue: SendQueue) -> None:
         """Continue an interrupted stream after this event. Raises Rejection 400 for an id that is not of this session."""
         ...
 
-    def begin_events(self, outlet: SendQueue) -> bytes:
+    def begin_events(self, queue: SendQueue) -> bytes:
         """This outlet becomes an event stream that can be resumed; answers the id of its priming event, or nothing."""
         ...
 
-    def close_outlet(self, outlet: SendQueue, *, begun: bool = True) -> None:
+    def close_queue(self, queue: SendQueue, *, begun: bool = True) -> None:
         """This stream is over, by whichever side. Not `begun`: the client has left before it got the id of an event."""
         ...
 
@@ -86,11 +86,11 @@ class Upstream(Protocol):
         """Whether anybody waits for something of it."""
         ...
 
-    def left(self, outlet: SendQueue) -> None:
+    def on_disconnect(self, queue: SendQueue) -> None:
         """The client is gone, and with it everything that it asked on this outlet (digest 3.7)."""
         ...
 
-    def cancel(self, outlet: SendQueue, raw_id: bytes, params: bytes = b"") -> None:
+    def cancel(self, queue: SendQueue, raw_id: bytes, params: bytes = b"") -> None:
         """Cancel one request of a client, on an outlet that carries others as well.
 
         `params` are those of its notification, if it has sent one.
@@ -102,7 +102,7 @@ class Backend(Protocol):
     """One stdio server, as the transports see it."""
 
     async def open(
-        self, principal: str, headers: Mapping[str, str], outlet: SendQueue | None = None
+        self, principal: str, headers: Mapping[str, str], queue: SendQueue | None = None
     ) -> Conversation:
         """Start a conversation with a child of its own. `headers` are those of the request that opens it.
 
@@ -117,7 +117,7 @@ class Backend(Protocol):
         principal: str,
         headers: Mapping[str, str],
         request: ModernRequest,
-        outlet: SendQueue,
+        queue: SendQueue,
         *,
         pipe: bool,
         caller: Caller | None = None,
@@ -131,7 +131,7 @@ class Backend(Protocol):
         ...
 
     def ask_now(
-        self, principal: str, request: ModernRequest, outlet: SendQueue, caller: Caller
+        self, principal: str, request: ModernRequest, queue: SendQueue, caller: Caller
     ) -> Upstream | None:
         """As `ask`, for one request on its own outlet. Returns None, and has done nothing, where that must wait."""
         ...
@@ -182,11 +182,11 @@ class Exchange(Protocol):
         """Count a refusal that the endpoint answers itself."""
         ...
 
-    def outlet(self, *, direct: bool = False) -> SendQueue:
+    def queue(self, *, direct: bool = False) -> SendQueue:
         """An outlet for this request. `direct` lets its answer, if it is a single message, be sent by whoever brings it."""
         ...
 
-    def attend(self, outlet: SendQueue, *, to_the_end: bool, first_beat: float | None = None) -> None:
+    def attend(self, queue: SendQueue, *, to_the_end: bool, first_beat: float | None = None) -> None:
         """Wake this outlet when a heartbeat is due, until the request is over.
 
         With `first_beat` the first heartbeat is due after so many seconds, unless the client has left by then.

@@ -157,9 +157,9 @@ class _Output:
 class _Asked:
     """A request to a server, and where what belongs to it goes."""
 
-    def __init__(self, wire_id: bytes, heard: Heard | None) -> None:
+    def __init__(self, wire_id: bytes, on_message: Heard | None) -> None:
         self.wire_id = wire_id
-        self.heard = heard
+        self.on_message = on_message
         self.done = trio.Event()
         self.answer: Response | None = None
 
@@ -188,10 +188,10 @@ class _Connection:
         # daemon lets in no more requests than it has a limit for.
         self._send, self._unsent = trio.open_memory_channel[bytes](math.inf)
 
-    def begin(self, method: str, params: bytes, heard: Heard | None) -> _Asked:
+    def begin(self, method: str, params: bytes, on_message: Heard | None) -> _Asked:
         """Ask. The answer is there when it is `done`, or there is none: the connection is lost."""
         self._used = trio.current_time()
-        asked = _Asked(b"%d" % self._next, heard)
+        asked = _Asked(b"%d" % self._next, on_message)
         self._next += 1
         if self.lost:
             asked.done.set()
@@ -269,8 +269,8 @@ class _Connection:
         meta = json_object.peek(json_object.peek(message.params).get("_meta"))
         if stateless_request.SUBSCRIPTION_ID in meta:
             about = self._asked.get(bytes(meta[stateless_request.SUBSCRIPTION_ID]))
-            if about is not None and about.heard is not None:
-                about.heard(message)
+            if about is not None and about.on_message is not None:
+                about.on_message(message)
         elif message.method in _SAID or not extensions.is_core(message.method):
             self._said(message)
 
@@ -312,7 +312,7 @@ class Member:
         self._connections: dict[str, _Connection] = {}  # by client
         self._opening: dict[str, trio.Lock] = {}  # by client, while it is held
 
-    async def ask(self, method: str, params: bytes, heard: Heard | None = None) -> Response:
+    async def ask(self, method: str, params: bytes, on_message: Heard | None = None) -> Response:
         """The server's answer. `heard` gets what is told of the subscription that this is. Raises Lost.
 
         A request that is given up is cancelled at the server. One that is refused because the server is being replaced
@@ -320,13 +320,13 @@ class Member:
         """
         for _ in range(_SUCCESSORS):
             if self._successor is not None:
-                return await self._successor.ask(method, params, heard)
+                return await self._successor.ask(method, params, on_message)
             connection = await self._connected()
             if self._removed:  # meanwhile
                 self._drop(connection)
                 connection.retire()
                 continue
-            asked = connection.begin(method, params, heard)
+            asked = connection.begin(method, params, on_message)
             try:
                 await asked.done.wait()
             finally:
@@ -694,7 +694,7 @@ class Aggregate:
         # What clients with extensions have declared last, of so many of them as there are connections at most.
         self._declared: dict[str, bytes] = {}
 
-    def heard(self, message: Message) -> None:
+    def on_message(self, message: Message) -> None:
         """A message of the daemon. Raises Rejection."""
         if isinstance(message, Request):
             if message.id in self._running:
@@ -753,12 +753,12 @@ class Aggregate:
         asked = None if read.state is None else self._rounds.pop(read.state, None)
         if asked is None:
             return await self._dispatch(request, read)
-        asker, connection = asked
-        if connection.lost or self._members.get(asker.name) is not asker:
-            await asker.check_there()
+        requester, connection = asked
+        if connection.lost or self._members.get(requester.name) is not requester:
+            await requester.check_there()
         answer = await self._dispatch(request, read)
         if merge.is_expired(answer.error):
-            await asker.check_there()
+            await requester.check_there()
         return answer
 
     async def _dispatch(self, request: Request, read: stateless_request.Envelope) -> Response:
@@ -1291,7 +1291,7 @@ def _hear(aggregate: Aggregate, line: bytes | Overlong, say: Callable[[bytes], N
         _complain(f"a message has more than {TRUSTING.line} bytes, the limit")
         return
     try:
-        aggregate.heard(jsonrpc.decode(line, TRUSTING))
+        aggregate.on_message(jsonrpc.decode(line, TRUSTING))
     except Rejection as rejection:
         raw_id = jsonrpc.readable_id(line)
         if raw_id == b"null":  # an error without an id would break half of the clients (digest 1.3)

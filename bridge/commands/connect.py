@@ -337,7 +337,7 @@ class _Carrier:
         if isinstance(line, Oversize):
             effects = self._client.too_large(line, self._limits.body, "limits.body", from_client=True)
         else:
-            effects = self._client.client_sent(line)
+            effects = self._client.on_client_message(line)
         await self._perform(effects)
 
     # ---- connections
@@ -477,7 +477,7 @@ class _Carrier:
             await self._perform(self._client.too_large(event, limit, key, from_client=False))
         else:
             line = one_line(event)
-            effects = self._client.server_sent(line)
+            effects = self._client.on_server_message(line)
             if effects is None:
                 self._dropped(line)
                 return

@@ -143,7 +143,7 @@ class Reconnection:
 
     # ---- from the client
 
-    def client_sent(self, line: bytes) -> Effects:
+    def on_client_message(self, line: bytes) -> Effects:
         """Take a line of the client."""
         try:
             line.decode()
@@ -282,7 +282,7 @@ class Reconnection:
 
     # ---- from the server
 
-    def server_sent(self, line: bytes) -> Effects | None:
+    def on_server_message(self, line: bytes) -> Effects | None:
         """Take a message of the server. Returns None where it is no JSON-RPC."""
         try:
             if jsonrpc.is_batch(line):

@@ -113,7 +113,7 @@ class ServerConfig:
         return self.share in ("principal", "server")
 
     @property
-    def choice(self) -> AccessPolicy:
+    def policy(self) -> AccessPolicy:
         """What of it there is for clients."""
         return AccessPolicy(self.allow, self.deny, self.without)
 

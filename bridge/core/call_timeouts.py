@@ -35,7 +35,7 @@ class CallTimeouts:
         self._begun.pop(key, None)
         self._touched.pop(key, None)
 
-    def ticked(self, now: float) -> list[tuple[bytes, str]]:
+    def on_tick(self, now: float) -> list[tuple[bytes, str]]:
         """Those that have taken too long by now, and what to say after "the call"."""
         if not self._now:  # the first look at the clock: what is in flight has been so since now
             self._begun = dict.fromkeys(self._begun, now)

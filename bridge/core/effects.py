@@ -23,7 +23,7 @@ class ToClient(msgspec.Struct, frozen=True):
     `status` is the HTTP status for a transport that can still say one.
     """
 
-    outlet: object
+    queue: object
     message: bytes
     event_id: bytes = b""
     last: bool = False
@@ -108,7 +108,7 @@ Effects = Iterable[Effect]
 class Translator(Protocol):
     """Speaks one era to the client's side and the other to one server process."""
 
-    def started(self) -> Effects:
+    def on_start(self) -> Effects:
         """The process is there and has heard nothing yet."""
         ...
 
@@ -120,10 +120,10 @@ class Translator(Protocol):
         """A message of the server. Never an exception, however wrong it is."""
         ...
 
-    def due(self, key: str) -> Effects:
+    def on_timer(self, key: str) -> Effects:
         """The time of a `SetTimer` has come. A key that is no longer of interest is nothing."""
         ...
 
-    def ticked(self, now: float) -> Effects:
+    def on_tick(self, now: float) -> Effects:
         """Time has passed, in seconds on any steady clock; said about once a second."""
         ...

@@ -19,9 +19,9 @@ PRESUMED: Final = 60.0
 class EraCache:
     """What is known of one server's command. Times in seconds on any steady clock."""
 
-    def __init__(self, choice: str, believed: float = BELIEVED) -> None:
+    def __init__(self, policy: str, believed: float = BELIEVED) -> None:
         """`believed` is for how long a fact is (seconds)."""
-        self._choice = choice
+        self._policy = policy
         self._believed = believed
         # Whether the facts are from before the start of the daemon, and no process has confirmed them.
         self._recalled = False
@@ -32,8 +32,8 @@ class EraCache:
 
     def for_modern_client(self, now: float) -> str:
         """The era to start a child in for a modern client; nothing where only a probe can tell."""
-        if self._choice != "auto":
-            return LEGACY if self._choice == LEGACY else MODERN
+        if self._policy != "auto":
+            return LEGACY if self._policy == LEGACY else MODERN
         speaks = self._fact(self._modern, now)
         if speaks is None:
             return LEGACY if self._presumed is not None and now - self._presumed <= PRESUMED else ""
@@ -41,8 +41,8 @@ class EraCache:
 
     def for_legacy_client(self, now: float) -> str:
         """The era to start a child in for a legacy client; nothing where trying will tell."""
-        if self._choice != "auto":
-            return MODERN if self._choice == MODERN else LEGACY
+        if self._policy != "auto":
+            return MODERN if self._policy == MODERN else LEGACY
         speaks = self._fact(self._legacy, now)
         if speaks is None:
             return ""

@@ -91,7 +91,7 @@ class ToUpstream(NamedTuple):
 class EndStream(NamedTuple):
     """Nothing more will be put on this stream."""
 
-    outlet: object
+    queue: object
 
 
 class KillProcess(NamedTuple):
@@ -115,7 +115,7 @@ class Stream(msgspec.Struct, eq=False):
     comes back: the client takes no event stream for this POST, or has left before it was sent the id of an event.
     """
 
-    outlet: object | None
+    queue: object | None
     listens: bool
     answers_only: bool = False
     pending: int = 0
@@ -176,7 +176,7 @@ class LegacySession:
         limits: Limits,
         mint: Callable[[], str],
         pipe: object | None = None,
-        choice: AccessPolicy = EVERYTHING,
+        policy: AccessPolicy = EVERYTHING,
         *,
         tells: bool = False,
         ids: Iterator[int] | None = None,
@@ -194,7 +194,7 @@ class LegacySession:
         self._asks: dict[bytes, _Ask] = {}
         self._unawaited = AbandonedRequests()
         self._patience = CallTimeouts(limits)
-        self._choice = choice
+        self._policy = policy
         self._wire_ids: dict[bytes, bytes] = {}
         self._tokens: dict[bytes, bytes] = {}
         self._task_tokens: dict[bytes, None] = {}  # of calls that go on as tasks after their answer
@@ -243,7 +243,7 @@ class LegacySession:
 
     # ---- events from the client
 
-    def client_sent(self, message: Message, stream: Stream | None) -> Iterable[Effect]:
+    def on_client_message(self, message: Message, stream: Stream | None) -> Iterable[Effect]:
         """A message of the client. Raises Rejection."""
         if self.phase == ENDED:
             raise Rejection(404, -32001, "this session is over")
@@ -257,11 +257,11 @@ class LegacySession:
         assert type(message) is Response  # noqa: S101 - the union has three members
         return self._client_answered(message)
 
-    def _check_choice(self, method: str, params: bytes) -> None:
-        if self._choice.lacks(method):
-            raise self._choice.refusal(method, 200)
+    def _check_policy(self, method: str, params: bytes) -> None:
+        if self._policy.lacks(method):
+            raise self._policy.refusal(method, 200)
         if method == "tools/call":
-            self._choice.check(read_name(params))
+            self._policy.check(read_name(params))
 
     def _asked(self, message: Request, stream: Stream) -> Iterable[Effect]:
         method = message.method
@@ -275,8 +275,8 @@ class LegacySession:
         if client_id in self._wire_ids:
             raise invalid("this id is in use by a request in flight")
         token = read_request(method, message.params, self._limits)
-        if self._choice.restricts:
-            self._check_choice(method, message.params)
+        if self._policy.restricts:
+            self._check_policy(method, message.params)
         wire_id = b"%d" % next(self._ids)
         self._asks[wire_id] = _Ask(message.id, client_id, method, stream, token)
         if self._patience.limited and self.phase != OPENING:  # or else it begins when the child gets it
@@ -325,7 +325,7 @@ class LegacySession:
                 raise Rejection(400, INVALID_PARAMS, f"initialize {json_object.TOO_LARGE}")
             read_version(message.params)
             self.phase = OPENING
-            self._initialize = self._choice.opening(message.params)
+            self._initialize = self._policy.opening(message.params)
             self._declared = frozenset(json_object.peek(json_object.peek(message.params).get("capabilities")))
             return None
         if message.method == "ping":
@@ -384,7 +384,7 @@ class LegacySession:
         method = message.method
         if method == "notifications/cancelled":
             return self._client_cancelled(message.params)
-        if self._choice.restricts and self._choice.lacks(method):
+        if self._policy.restricts and self._policy.lacks(method):
             return (LogDebug(_SWITCHED_OFF),)
         if self.phase == OPEN:
             return self._pass_on(message)
@@ -444,19 +444,19 @@ class LegacySession:
 
     # ---- events from the client's streams
 
-    def call_stream(self, outlet: object, *, answers_only: bool = False) -> Stream:
+    def call_stream(self, queue: object, *, answers_only: bool = False) -> Stream:
         """Return the stream of a POST. With `answers_only` its client takes JSON and no event stream."""
-        return Stream(outlet, listens=False, answers_only=answers_only)
+        return Stream(queue, listens=False, answers_only=answers_only)
 
-    def listened(self, outlet: object) -> tuple[Stream, Iterable[Effect]]:
+    def listened(self, queue: object) -> tuple[Stream, Iterable[Effect]]:
         """The client opens a stream for what belongs to no request. Raises Rejection 409."""
         self._refuse_more_listeners()
-        stream = Stream(outlet, listens=True)
+        stream = Stream(queue, listens=True)
         self._has_listened = True
         self._listeners.append(stream)
         return stream, self._flush_unsent()
 
-    def resumed(self, last_event_id: str, outlet: object) -> tuple[Stream, Iterable[Effect]]:
+    def resumed(self, last_event_id: str, queue: object) -> tuple[Stream, Iterable[Effect]]:
         """The client comes back for the rest of a stream. Raises Rejection 400 for an id that we never gave."""
         match = _EVENT_ID.match(last_event_id)
         stream = self._kept.get(match[1]) if match else None
@@ -464,16 +464,16 @@ class LegacySession:
             raise Rejection(400, INVALID_REQUEST, "Last-Event-ID is not the id of an event of this session")
         seen = int(match[2])
         effects: list[Effect] = []
-        if stream.outlet is not None:
-            effects.append(EndStream(stream.outlet))
+        if stream.queue is not None:
+            effects.append(EndStream(stream.queue))
         elif stream.listens:
             self._refuse_more_listeners()
         if stream.listens and stream not in self._listeners:
             self._listeners.append(stream)
-        stream.outlet = outlet
+        stream.queue = queue
         stream.resumed = True  # the client has an event id; the one before the first would set it back
         effects.extend(
-            ToClient(outlet, message, self._event_id(stream, seq))
+            ToClient(queue, message, self._event_id(stream, seq))
             for seq, message in stream.backlog
             if seq > seen
         )
@@ -491,14 +491,14 @@ class LegacySession:
         self._keep(stream)
         return self._event_id(stream, 0)
 
-    def stream_left(self, stream: Stream, outlet: object, *, begun: bool = True) -> None:
+    def on_stream_closed(self, stream: Stream, queue: object, *, begun: bool = True) -> None:
         """The connection under a stream is gone. What the stream still gets is kept for a client that comes back.
 
         A client that has left before the stream was `begun` has no event id, so nothing is kept for it.
         """
-        if stream.outlet is not outlet:
+        if stream.queue is not queue:
             return  # another connection has taken over
-        stream.outlet = None
+        stream.queue = None
         if not begun and not stream.resumed:
             self._forget(stream)
         if stream in self._listeners:
@@ -520,7 +520,7 @@ class LegacySession:
 
     # ---- events from the child
 
-    def child_sent(self, message: Message, about: bytes = b"") -> Iterable[Effect]:
+    def on_child_message(self, message: Message, about: bytes = b"") -> Iterable[Effect]:
         """A message of the child. `about` is the wire id of the request that it belongs to, where that is known."""
         if type(message) is Response:
             return self._child_answered(message)
@@ -531,12 +531,12 @@ class LegacySession:
         assert type(message) is Request  # noqa: S101 - the union has three members
         return self._child_asked(message, stream)
 
-    def child_started(self) -> Iterable[Effect]:
+    def on_child_start(self) -> Iterable[Effect]:
         """Another child is there: open its session as the client did, then give it what was held."""
         self._revival = b"%d" % next(self._ids)
         return (ToChild(jsonrpc.request(self._revival, "initialize", self._initialize)),)
 
-    def child_lost(self, text: str, data: dict[str, object]) -> Iterable[Effect]:
+    def on_child_exit(self, text: str, data: dict[str, object]) -> Iterable[Effect]:
         """The child is gone, or could not be started. Everything in flight fails with the reason, nothing is replayed."""
         if self.phase == ENDED:
             return ()
@@ -563,7 +563,7 @@ class LegacySession:
         effects = list(self._fail(tuple(self._asks), text, {"reason": "session ended"}))
         self.phase = ENDED
         streams = [*self._listeners, *self._callers, *([self._pipe] if self._pipe else [])]
-        effects.extend(EndStream(stream.outlet) for stream in streams if stream.outlet is not None)
+        effects.extend(EndStream(stream.queue) for stream in streams if stream.queue is not None)
         self._listeners.clear()
         self._callers.clear()
         self._kept.clear()
@@ -574,7 +574,7 @@ class LegacySession:
         """Return for how long the child has not answered `initialize` (seconds), 0 where it has or was not asked."""
         return now - self._opening_since if self._opening_since and self.phase in (OPENING, REVIVING) else 0.0
 
-    def ticked(self, now: float) -> Iterable[Effect]:
+    def on_tick(self, now: float) -> Iterable[Effect]:
         """Time has passed (seconds on any steady clock): questions that no stream was opened for are given up."""
         if not self._now:  # the first look at the clock: what is held has been held since now
             self._unsent = deque((message, wire_id, now) for message, wire_id, _ in self._unsent)
@@ -602,7 +602,7 @@ class LegacySession:
         return effects
 
     def _given_up(self, now: float) -> Iterable[Effect]:
-        for wire_id, how in self._patience.ticked(now):
+        for wire_id, how in self._patience.on_tick(now):
             text = f"the call {how}"
             ask = self._settle(wire_id)
             yield from self._take_back(wire_id, json_object.write({"reason": text}))
@@ -615,8 +615,8 @@ class LegacySession:
         if wire_id not in self._asks:
             return self._unmatched(message)
         ask = self._settle(wire_id)
-        if self._choice.restricts:
-            message = self._choice.answer(ask.method, message, self._limits)
+        if self._policy.restricts:
+            message = self._policy.answer(ask.method, message, self._limits)
         if ask.method == "initialize":
             self._opened(message)
         elif ask.token and ask.method == "tools/call" and task_of(message.result):
@@ -667,7 +667,7 @@ class LegacySession:
         self._revival = b""
         if message.error:
             text = f"the server was restarted and refused to initialize: {read_fault(message.error).message}"
-            return self.child_lost(text, {"reason": "initialize refused"})
+            return self.on_child_exit(text, {"reason": "initialize refused"})
         self.phase = OPEN
         lines: list[bytes] = []
         if self._ready:
@@ -693,7 +693,7 @@ class LegacySession:
 
     def _child_notified(self, message: Notification, stream: Stream | None) -> Iterable[Effect]:
         method = message.method
-        if self._choice.restricts and self._choice.lacks(method):
+        if self._policy.restricts and self._policy.lacks(method):
             return (LogDebug(_SWITCHED_OFF),)
         text = jsonrpc.notification(method, message.params)
         match method:
@@ -732,8 +732,8 @@ class LegacySession:
     def _child_asked(self, message: Request, stream: Stream | None) -> Iterable[Effect]:
         if message.method == "ping":
             return (self._order(Response(message.id, b"{}", b"")),)
-        if self._choice.restricts and self._choice.lacks(message.method):
-            refusal = self._choice.refusal(message.method, 200)
+        if self._policy.restricts and self._policy.lacks(message.method):
+            refusal = self._policy.refusal(message.method, 200)
             return self._refuse_child(message.id, refusal.text, refusal.code)
         if not self._may_ask(message.method):
             return self._refuse_child(
@@ -755,7 +755,7 @@ class LegacySession:
         self._questions[wire_id] = _Question(message.id, stream, self._now)
         self._question_ids[child_id] = wire_id
         text = jsonrpc.request(wire_id, message.method, message.params)
-        if not self._ready or self.phase != OPEN or (stream.outlet is None and not stream.key):
+        if not self._ready or self.phase != OPEN or (stream.queue is None and not stream.key):
             return self._hold(text, wire_id)
         return self._put(stream, text)
 
@@ -828,7 +828,7 @@ class LegacySession:
                 for ask in self._asks.values()
                 if ask.method in _INTERACTIVE
                 and not ask.stream.answers_only
-                and (ask.stream.outlet is not None or ask.stream.key)
+                and (ask.stream.queue is not None or ask.stream.key)
             }
             if len(asking) == 1:
                 return next(iter(asking.values()))
@@ -842,14 +842,14 @@ class LegacySession:
     # ---- putting messages on streams
 
     def _put(self, stream: Stream, text: bytes, *, last: bool = False) -> Iterable[Effect]:
-        outlet = stream.outlet
+        queue = stream.queue
         if stream is self._pipe:
-            return (ToClient(outlet, text),)
+            return (ToClient(queue, text),)
         if (last and not stream.used and not stream.listens) or stream.answers_only:
             # The whole answer and nothing before it: it can go out as JSON, and there is no event to come back for.
-            if outlet is None:
+            if queue is None:
                 return ()
-            return (ToClient(outlet, text, b"", last),)
+            return (ToClient(queue, text, b"", last),)
         stream.used = True
         self._keep(stream)
         stream.seq += 1
@@ -857,15 +857,15 @@ class LegacySession:
         stream.bytes += len(text)
         self._kept_bytes += len(text)
         self._shrink()
-        if outlet is None:
+        if queue is None:
             return ()
-        return (ToClient(outlet, text, self._event_id(stream, stream.seq), last),)
+        return (ToClient(queue, text, self._event_id(stream, stream.seq), last),)
 
     def finish_if_done(self, stream: Stream) -> Iterable[Effect]:
         """The end of the stream of a call, where no answer is awaited on it any more."""
-        if stream is self._pipe or stream.listens or stream.pending or stream.outlet is None:
+        if stream is self._pipe or stream.listens or stream.pending or stream.queue is None:
             return ()
-        return (EndStream(stream.outlet),)
+        return (EndStream(stream.queue),)
 
     def _put_progress(self, stream: Stream, text: bytes) -> Iterable[Effect]:
         if stream.answers_only:
@@ -944,7 +944,7 @@ class LegacySession:
     def _forget_one(self) -> bool:
         # The oldest stream that is over goes first, a call's before one that the client will listen on again; then the
         # oldest event of any other.
-        over = [key for key, stream in self._kept.items() if stream.outlet is None and not stream.pending]
+        over = [key for key, stream in self._kept.items() if stream.queue is None and not stream.pending]
         if over:
             key = next((key for key in over if not self._kept[key].listens), over[0])
             self._kept_bytes -= self._kept.pop(key).bytes

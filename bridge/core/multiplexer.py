@@ -130,7 +130,7 @@ class Multiplexer:
         # Calls that the server has been given, and those that wait until it has fewer: some take one at a time.
         self._given: set[bytes] = set()
         self._queued: dict[bytes, ToServer] = {}
-        self._outlets: dict[object, dict[bytes, bytes]] = {}  # the callers' ids and ours
+        self._queues: dict[object, dict[bytes, bytes]] = {}  # the callers' ids and ours
         # Rounds whose client learns that they are over (`input_over`): by the server's state, the stream and its state.
         self._rounds: dict[str, tuple[object, str]] = {}
         self._alive = False  # whether there is a server to talk to
@@ -158,7 +158,7 @@ class Multiplexer:
     @property
     def callers(self) -> set[object]:
         """The outlets of those whose requests have not been answered."""
-        return {ask.outlet for ask in (*self._calls.values(), *self._unchecked)}
+        return {ask.queue for ask in (*self._calls.values(), *self._unchecked)}
 
     # ---- events from callers
 
@@ -172,15 +172,15 @@ class Multiplexer:
             self._check_bytes(len(ask.request.params))
         if method in _GONE:
             raise Rejection(404, METHOD_NOT_FOUND, "there is no such method in this revision")
-        mine = self._outlets.get(ask.outlet)
+        mine = self._queues.get(ask.queue)
         if mine is not None and canonical_id(ask.request.id) in mine:
             raise Rejection(400, INVALID_REQUEST, "this id is in use by a request in flight")
-        choice = ask.choice
-        if choice.restricts:
-            if choice.lacks(method):
-                raise choice.refusal(method, 404)
+        policy = ask.policy
+        if policy.restricts:
+            if policy.lacks(method):
+                raise policy.refusal(method, 404)
             if method == "tools/call":
-                choice.check(ask.envelope.name)
+                policy.check(ask.envelope.name)
         if self._tasks is not None and NAMED.get(method) == "taskId":
             _check_task(ask, self._tasks)
         params = self._params(ask)
@@ -205,24 +205,24 @@ class Multiplexer:
         if waiting + more > self._limits.stdin_bytes:
             raise _full(f"{waiting} bytes wait for the server and the limit is {self._limits.stdin_bytes}")
 
-    def left(self, outlet: object) -> Effects:
+    def on_disconnect(self, queue: object) -> Effects:
         """The caller has closed its stream: that cancels what it asked (digest 3.7)."""
-        self._rounds = {one: round_ for one, round_ in self._rounds.items() if round_[0] is not outlet}
-        gone = [ask for ask in self._unchecked if ask.outlet is outlet]
-        self._unchecked = [ask for ask in self._unchecked if ask.outlet is not outlet]
+        self._rounds = {one: round_ for one, round_ in self._rounds.items() if round_[0] is not queue}
+        gone = [ask for ask in self._unchecked if ask.queue is queue]
+        self._unchecked = [ask for ask in self._unchecked if ask.queue is not queue]
         for ask in gone:
             yield from _done(ask, CANCELLED)
-        for raw_id in tuple(self._outlets.get(outlet, ())):
-            yield from self.cancelled(outlet, raw_id)
+        for raw_id in tuple(self._queues.get(queue, ())):
+            yield from self.cancelled(queue, raw_id)
 
     def cancelled(
-        self, outlet: object, raw_id: bytes, outcome: str = CANCELLED, params: bytes = b""
+        self, queue: object, raw_id: bytes, outcome: str = CANCELLED, params: bytes = b""
     ) -> Effects:
         """The caller takes one request back, on a stream that carries others as well.
 
         `params` are those of its notification, if it has sent one.
         """
-        wire_id = self._outlets.get(outlet, {}).get(canonical_id(raw_id))
+        wire_id = self._queues.get(queue, {}).get(canonical_id(raw_id))
         if wire_id is None:
             return
         known = wire_id in self._given or self._calls[wire_id].request.method == _LISTEN
@@ -244,11 +244,11 @@ class Multiplexer:
         """A notification of a caller, of an extension."""
         return (ToServer(message),) if self._alive else (LogDebug("notification_without_server"),)
 
-    def narrowed(self, principal: str) -> Effects:
+    def on_permissions_changed(self, principal: str) -> Effects:
         """What this principal may use is another thing now: its subscriptions end, and it opens those that it may."""
         for ask in tuple(self._calls.values()):
             if ask.principal == principal and ask.request.method == _LISTEN:
-                yield from self.cancelled(ask.outlet, ask.request.id, OK)
+                yield from self.cancelled(ask.queue, ask.request.id, OK)
                 yield from _listen_over(ask, _named(_OVER, ask.request.id))
 
     def _params(self, ask: ClientRequest) -> bytes:
@@ -260,7 +260,7 @@ class Multiplexer:
             if inner is None:
                 raise Rejection(200, INVALID_PARAMS, "Invalid or expired requestState")
         params = (
-            ask.choice.request(request.method, request.params) if ask.choice.restricts else request.params
+            ask.policy.request(request.method, request.params) if ask.policy.restricts else request.params
         )
         tasks = self._tasks if request.method == _LISTEN else None
         if not read.token and read.state is None and tasks is None:
@@ -283,7 +283,7 @@ class Multiplexer:
         self._listens += ask.request.method == _LISTEN
         if self._patience.limited and ask.request.method != _LISTEN:
             self._patience.begun(wire_id)
-        self._outlets.setdefault(ask.outlet, {})[canonical_id(ask.request.id)] = wire_id
+        self._queues.setdefault(ask.queue, {})[canonical_id(ask.request.id)] = wire_id
         order = ToServer(Request(wire_id, ask.request.method, params), ask)
         if ask.request.method != _LISTEN:
             if len(self._given) >= self._limits.calls_at_once:
@@ -369,7 +369,7 @@ class Multiplexer:
             self._outdated = True
             return
         whole = bytes(found.get("nextCursor", b"null")) == b"null"
-        if whole and b'"cursor"' not in ask.request.params and not ask.choice.restricts:
+        if whole and b'"cursor"' not in ask.request.params and not ask.policy.restricts:
             self._outdated = False
 
     def _learn(self, result: bytes | msgspec.Raw, tools: _Tools) -> json_object.Members:
@@ -399,7 +399,7 @@ class Multiplexer:
         waiting, self._unchecked = self._unchecked, []
         for ask in waiting:
             yield ToClient(
-                ask.outlet, jsonrpc.error(ask.request.id, rejection.code, rejection.text), last=not ask.pipe
+                ask.queue, jsonrpc.error(ask.request.id, rejection.code, rejection.text), last=not ask.pipe
             )
             yield from _done(ask, failed_with(rejection.code))
 
@@ -421,7 +421,7 @@ class Multiplexer:
                 yield from self._checked(ask, self._params(ask), listed=True)
             except Rejection as rejection:
                 text = jsonrpc.error(ask.request.id, rejection.code, rejection.text, rejection.data)
-                yield ToClient(ask.outlet, text, last=not ask.pipe, status=rejection.status)
+                yield ToClient(ask.queue, text, last=not ask.pipe, status=rejection.status)
                 yield from _done(ask, failed_with(rejection.code))
 
     # ---- events from the server
@@ -438,19 +438,19 @@ class Multiplexer:
         taken = [*self._calls.values(), *self._unchecked]
         for wire_id in (*self._calls, self._listing):
             self._patience.ended(wire_id)
-        for table in (self._calls, self._outlets, self._given, self._queued, self._held, self._unchecked):
+        for table in (self._calls, self._queues, self._given, self._queued, self._held, self._unchecked):
             table.clear()
         self._listens, self._listing = 0, b""
         self._alive = self._starting = False
         return taken
 
-    def server_started(self) -> Effects:
+    def on_server_start(self) -> Effects:
         """The server is there: it gets what has waited."""
         self._starting, self._alive = False, True
         held, self._held = self._held, []
         return held
 
-    def server_lost(self, text: str, data: dict[str, object]) -> Effects:
+    def on_server_exit(self, text: str, data: dict[str, object]) -> Effects:
         """The server is gone, or could not be started: what is in flight fails, subscriptions end (digest 2.3).
 
         A caller opens its subscription again and looks at the lists anew, so no change is missed.
@@ -474,7 +474,7 @@ class Multiplexer:
             yield _failed(ask, text, data)
             yield from _done(ask, failed_with(INTERNAL_ERROR))
 
-    def server_sent(self, message: Message, about: bytes = b"") -> Effects:
+    def on_server_message(self, message: Message, about: bytes = b"") -> Effects:
         """A message of the server. `about` is the id of the request that it belongs to, where that is known."""
         if isinstance(message, Response):
             return self._answered(message)
@@ -491,8 +491,8 @@ class Multiplexer:
                 return (LogDebug("dropped an answer of the server that nobody waits for"),)
             return (LogDebug("dropped an answer of the server that nobody waits for", ("server", wire_id)),)
         ask = self._settle(wire_id)
-        if ask.choice.restricts:
-            message = ask.choice.answer(ask.request.method, message, self._limits)
+        if ask.policy.restricts:
+            message = ask.policy.answer(ask.request.method, message, self._limits)
         effects = self._settled(ask, message)
         if ask.since is not None:
             outcome = failed_with(errors.read_fault(message.error).code) if message.error else OK
@@ -515,7 +515,7 @@ class Multiplexer:
             return _listen_over(ask, _named(bytes(message.result), ask.request.id))
         elif method == "server/discover":
             message = _spoken(message)
-        return (ToClient(ask.outlet, jsonrpc.response(ask.request.id, message), last=not ask.pipe),)
+        return (ToClient(ask.queue, jsonrpc.response(ask.request.id, message), last=not ask.pipe),)
 
     def _learn_task(self, ask: ClientRequest, message: Response, tasks: dict[str, str]) -> None:
         # What is so large that it is a view is no task.
@@ -539,7 +539,7 @@ class Multiplexer:
                 yield EraMismatch(text)
             return
         yield ToClient(
-            ask.outlet,
+            ask.queue,
             jsonrpc.response(ask.request.id, message),
             last=not ask.pipe,
             status=_STATUS.get(fault.code, 200),
@@ -553,7 +553,7 @@ class Multiplexer:
         state = self._seal.seal(_bound_to(ask), _arguments(ask), inner)
         found["requestState"] = json_object.raw(json_object.text(state))
         if ask.pipe and input_over.declared_in(ask.envelope.capabilities):
-            self._rounds[inner] = (ask.outlet, state)
+            self._rounds[inner] = (ask.queue, state)
             if len(self._rounds) > self._limits.held_calls:
                 del self._rounds[next(iter(self._rounds))]
         return Response(message.id, json_object.write(found), b"")
@@ -574,7 +574,7 @@ class Multiplexer:
             return (_told(ask, method, json_object.write(found)),)
         if method == "notifications/message":
             ask = self._calls.get(about) if about else self._logging(message.params)
-            if ask is None or ask.choice.lacks(method):
+            if ask is None or ask.policy.lacks(method):
                 return ()
             return (_told(ask, method, message.params),)
         if method == "notifications/cancelled":
@@ -588,11 +588,11 @@ class Multiplexer:
         return self._published(message)
 
     def _input_over(self, inner: str) -> Effects:
-        outlet, state = self._rounds.pop(inner, (None, ""))
-        if outlet is None:
+        queue, state = self._rounds.pop(inner, (None, ""))
+        if queue is None:
             return (LogDebug("input_over_unmatched"),)
         message = input_over.notification(state)
-        return (ToClient(outlet, jsonrpc.notification(message.method, message.params)),)
+        return (ToClient(queue, jsonrpc.notification(message.method, message.params)),)
 
     def _listen_ended(self, wire_id: bytes) -> Effects:
         # On a pipe a server may end a subscription so, and nothing else (digest B1).
@@ -626,7 +626,7 @@ class Multiplexer:
     def _extended(self, message: Notification, about: bytes) -> Effects:
         """A notification of an extension: of a request or subscription that is named, else of the only caller's newest."""
         ask = self._calls.get(about or _subscription(message.params)) or self._newest_of_the_only_caller()
-        if ask is None or ask.choice.lacks(message.method):
+        if ask is None or ask.policy.lacks(message.method):
             return (LogDebug("extension_notification_not_sent"),)
         listens = ask.request.method == _LISTEN
         params = _named(message.params, ask.request.id) if listens else message.params
@@ -642,25 +642,25 @@ class Multiplexer:
         ask = self._calls.get(_subscription(message.params))
         if ask is None or ask.request.method != _LISTEN:
             return (LogDebug("dropped a notification that belongs to no subscription"),)
-        if ask.choice.lacks(message.method):
+        if ask.policy.lacks(message.method):
             return (LogDebug("dropped a notification of what is switched off"),)
         return (_told(ask, message.method, _named(message.params, ask.request.id)),)
 
-    def ticked(self, now: float) -> Effects:
+    def on_tick(self, now: float) -> Effects:
         """Time has passed (seconds on any steady clock): calls that take longer than they may are given up."""
         if not self._patience.limited:
             return
-        for wire_id, how in self._patience.ticked(now):
+        for wire_id, how in self._patience.on_tick(now):
             if wire_id == self._listing:
                 yield from self._not_listed(how)
                 continue
             ask = self._calls[wire_id]
-            yield from self.cancelled(ask.outlet, ask.request.id, failed_with(TIMEOUT))
+            yield from self.cancelled(ask.queue, ask.request.id, failed_with(TIMEOUT))
             yield _late(ask, f"the call {how}")
 
     def ended(self, text: str) -> Effects:
         """There will be no more: subscriptions end in order, what is in flight fails."""
-        return self.server_lost(text, {"reason": "stopping"})
+        return self.on_server_exit(text, {"reason": "stopping"})
 
     def _settle(self, wire_id: bytes) -> ClientRequest:
         ask = self._calls.pop(wire_id)
@@ -669,10 +669,10 @@ class Multiplexer:
         self._queued.pop(wire_id, None)
         if self._patience.limited:
             self._patience.ended(wire_id)
-        mine = self._outlets[ask.outlet]
+        mine = self._queues[ask.queue]
         del mine[canonical_id(ask.request.id)]
         if not mine:
-            del self._outlets[ask.outlet]
+            del self._queues[ask.queue]
         return ask
 
 
@@ -686,7 +686,7 @@ def _done(ask: ClientRequest, outcome: str) -> Effects:
 
 def _sender(ask: ClientRequest) -> tuple[str, object]:
     """Return the client of a request, as far as it is known: a connection with several answers is one client's."""
-    return ask.principal, ask.outlet if ask.pipe else ask.client
+    return ask.principal, ask.queue if ask.pipe else ask.client
 
 
 def _bound_to(ask: ClientRequest) -> bytes:
@@ -738,22 +738,22 @@ def _spoken(discovered: Response) -> Response:
 
 
 def _told(ask: ClientRequest, method: str, params: bytes) -> ToClient:
-    return ToClient(ask.outlet, jsonrpc.notification(method, params))
+    return ToClient(ask.queue, jsonrpc.notification(method, params))
 
 
 def _listen_over(ask: ClientRequest, result: bytes) -> Effects:
     """The end of a subscription: its result, and where more than one goes over the pipe the other way of saying it (digest B1)."""
     over = jsonrpc.response(ask.request.id, Response(b"", result, b""))
-    yield ToClient(ask.outlet, over, last=not ask.pipe)
+    yield ToClient(ask.queue, over, last=not ask.pipe)
     if ask.pipe:
         yield _told(ask, "notifications/cancelled", cancelled(ask.request.id, b""))
 
 
 def _late(ask: ClientRequest, text: str) -> ToClient:
     error = jsonrpc.error(ask.request.id, TIMEOUT, text, {"reason": "timeout"})
-    return ToClient(ask.outlet, error, last=not ask.pipe)
+    return ToClient(ask.queue, error, last=not ask.pipe)
 
 
 def _failed(ask: ClientRequest, text: str, data: dict[str, object], status: int = 503) -> ToClient:
     error = jsonrpc.error(ask.request.id, INTERNAL_ERROR, text, data)
-    return ToClient(ask.outlet, error, last=not ask.pipe, status=status)
+    return ToClient(ask.queue, error, last=not ask.pipe, status=status)

@@ -19,9 +19,9 @@ class ClientRequest(NamedTuple):
     request: Request
     envelope: Envelope
     headers: Mapping[str, str] | None
-    outlet: object
+    queue: object
     pipe: bool  # whether more than one answer goes to the outlet
-    choice: AccessPolicy = EVERYTHING  # what there is for the principal
+    policy: AccessPolicy = EVERYTHING  # what there is for the principal
     since: float | None = None
     client: Client = Client("")  # the client program that sent it
     caller: object = None  # where it came from, as the shell knows it

@@ -257,11 +257,11 @@ class SharedUpstream:
     """
 
     def __init__(
-        self, limits: Limits, next_id: Callable[[], bytes], choice: AccessPolicy, version: str = "0"
+        self, limits: Limits, next_id: Callable[[], bytes], policy: AccessPolicy, version: str = "0"
     ) -> None:
         self._limits = limits
         self._next_id = next_id
-        self._choice = choice
+        self._policy = policy
         self._version = version
         self._phase = _IDLE
         self._opening_since = 0.0
@@ -385,7 +385,7 @@ class SharedUpstream:
 
     # ---- from a front
 
-    def front_sent(self, front: Front, message: Message, token: bytes = b"") -> Effects:
+    def on_front_message(self, front: Front, message: Message, token: bytes = b"") -> Effects:
         """Take a message of a front. `token` is the raw progress token of a request that is not translated."""
         if type(message) is Request:
             if message.method == "initialize":
@@ -614,7 +614,7 @@ class SharedUpstream:
 
     # ---- the process
 
-    def started(self) -> Effects:
+    def on_start(self) -> Effects:
         """A process is there: open its session."""
         self._phase = _OPENING
         self._opening_since = 0.0
@@ -628,7 +628,7 @@ class SharedUpstream:
         params = json_object.write(
             {
                 "protocolVersion": version,
-                "capabilities": json_object.raw(self._choice.declared(json_object.write(capabilities))),
+                "capabilities": json_object.raw(self._policy.declared(json_object.write(capabilities))),
                 "clientInfo": self._client_info(),
             }
         )
@@ -659,7 +659,7 @@ class SharedUpstream:
             KillProcess(),
         )
 
-    def lost(self, text: str, data: dict[str, object]) -> Effects:
+    def on_exit(self, text: str, data: dict[str, object]) -> Effects:
         """The process is gone, or could not be started. Everything in flight fails with the reason."""
         if self._phase == _OVER:
             return ()
@@ -674,18 +674,18 @@ class SharedUpstream:
         ]
         for front in self._fronts:
             front.renewed = front.renewed or (opened and front.ready)
-            lost = tuple(wire_id for wire_id, call in calls.items() if call.front is front)
-            if lost or front.translated:
-                effects.append(CallsLost(front, lost, text, data))
+            on_exit = tuple(wire_id for wire_id, call in calls.items() if call.front is front)
+            if on_exit or front.translated:
+                effects.append(CallsLost(front, on_exit, text, data))
         return tuple(effects)
 
     def ended(self, text: str) -> Effects:
         """The process is to end for good."""
-        effects = self.lost(text, {"reason": "restarted"})
+        effects = self.on_exit(text, {"reason": "restarted"})
         self._phase = _OVER
         return effects
 
-    def ticked(self, now: float) -> Effects:
+    def on_tick(self, now: float) -> Effects:
         """Time has passed (seconds on any steady clock)."""
         self.origins.tick(now)
         for task_id, task in list(self._tasks.items()):
@@ -700,11 +700,11 @@ class SharedUpstream:
         if now - self._opening_since <= limit:
             return ()
         text = f"the server did not answer initialize within {limit:g} s"
-        return (*self.lost(text, {"reason": "not started"}), KillProcess())
+        return (*self.on_exit(text, {"reason": "not started"}), KillProcess())
 
     # ---- from the server
 
-    def server_sent(self, message: Message) -> Effects:
+    def on_server_message(self, message: Message) -> Effects:
         """Take a message of the server. Never raises, however wrong the message is."""
         if isinstance(message, Response):
             return self._answered(message)
@@ -752,7 +752,7 @@ class SharedUpstream:
         if error:
             return self._unopened(error)
         self._phase = _OPEN
-        self._result = bytes(self._choice.opening(message.result))
+        self._result = bytes(self._policy.opening(message.result))
         self._has_tasks = "tasks" in json_object.peek(json_object.peek(self._result).get("capabilities"))
         effects: list[Effect] = [Opened(), ToServer(Notification("notifications/initialized", b""))]
         effects.extend(self._lower_level())
@@ -1012,9 +1012,9 @@ class SharedUpstream:
             if owner is None:
                 return (ToServer(_failure(message.id, INVALID_PARAMS, "Unknown task")),)
             return (ToFront(owner, Request(self._new_question(owner, message), method, message.params)),)
-        if self._choice.lacks(method):
+        if self._policy.lacks(method):
             return self._refused(
-                message, Refusal(METHOD_NOT_FOUND, self._choice.refusal(method, 200).text, "denied")
+                message, Refusal(METHOD_NOT_FOUND, self._policy.refusal(method, 200).text, "denied")
             )
         return self._assign(message, b"")
 

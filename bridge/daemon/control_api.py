@@ -101,28 +101,28 @@ class ControlApi:
         if "follow" not in parse_qs(exchange.head.query, keep_blank_values=True):
             await exchange.answer(200, _JSON, msgspec.json.encode(record.entries()))
             return
-        outlet = exchange.outlet()
-        record.follow(outlet)
+        queue = exchange.queue()
+        record.follow(queue)
         try:
-            await self._stream(exchange, outlet)
+            await self._stream(exchange, queue)
         finally:
-            record.unfollow(outlet)
+            record.unfollow(queue)
 
     async def _answer_tap(self, exchange: Exchange) -> None:
         _check_method(exchange, "GET")
         record = self._named(exchange).record
-        outlet = exchange.outlet()
+        queue = exchange.queue()
 
         def watch(direction: str, line: bytes) -> None:
-            outlet.put(msgspec.json.encode(Tapped(direction, record.shown(line, _TAPPED))))
+            queue.put(msgspec.json.encode(Tapped(direction, record.shown(line, _TAPPED))))
 
         record.watchers.append(watch)
         try:
-            await self._stream(exchange, outlet)
+            await self._stream(exchange, queue)
         finally:
             record.watchers.remove(watch)
 
-    async def _stream(self, exchange: Exchange, outlet: SendQueue) -> None:
+    async def _stream(self, exchange: Exchange, queue: SendQueue) -> None:
         if self._streams >= self._most_streams:
             raise Rejection(
                 503,
@@ -133,9 +133,9 @@ class ControlApi:
             )
         self._streams += 1
         try:
-            exchange.attend(outlet, to_the_end=True)
+            exchange.attend(queue, to_the_end=True)
             await exchange.begin_stream()
-            await write_events(exchange, outlet)
+            await write_events(exchange, queue)
         finally:
             self._streams -= 1
 

@@ -174,7 +174,7 @@ class Supervisor:
         for name in before.keys() | self._roles.keys():
             if name not in self._roles or before.get(name) != self._roles[name].role:
                 for server in self._all():
-                    server.narrowed(name)
+                    server.on_permissions_changed(name)
 
     def restart(self, name: str) -> None:
         """End the processes of this server, if there is one."""

@@ -132,7 +132,7 @@ class LegacyAdapter:
 
     # ---- effects.Translator
 
-    def started(self) -> Effects:
+    def on_start(self) -> Effects:
         """Open the server's session, unless the owner of a shared process does it."""
         if self._shared:
             return ()
@@ -166,7 +166,7 @@ class LegacyAdapter:
             return self._notified(message)
         return self._server_requested(message)
 
-    def due(self, key: str) -> Effects:
+    def on_timer(self, key: str) -> Effects:
         """Input requests that may go out together have been gathered, or a URL has had its time."""
         what, _, name = key.partition(":")
         call = self._rounds.get(name)
@@ -176,7 +176,7 @@ class LegacyAdapter:
             return self._send_again(call) if call.urls else ()
         return self._hold(call) if call.unsent else ()
 
-    def ticked(self, now: float) -> Effects:
+    def on_tick(self, now: float) -> Effects:
         """End what has waited too long. `now` is in seconds on any steady clock."""
         effects: list[Effect] = []
         if not self._shared:
@@ -217,7 +217,7 @@ class LegacyAdapter:
             (SetTimer(GATHERING, f"inputs:{call.key}"),) if first and call.phase is CallPhase.RUNNING else ()
         )
 
-    def lost(self) -> Effects:
+    def on_exit(self) -> Effects:
         """The server is gone, and the held calls with it."""
         return [_input_over(call) for call in self._rounds.held]
 
@@ -323,7 +323,7 @@ class LegacyAdapter:
             call.profile = (
                 rules_legacy_to_modern.NO_PROFILE
                 if declared == b"{}"
-                else rules_legacy_to_modern.profile_of(asked.choice.declared(declared))
+                else rules_legacy_to_modern.profile_of(asked.policy.declared(declared))
             )
             if call.wire_id:
                 call.origin.client = call.client

@@ -78,11 +78,11 @@ class _Call:
 
     __slots__ = (
         "answers",
-        "asker",
         "legs",
         "method",
         "params",
         "progress",
+        "requester",
         "rounds",
         "since",
         "state",
@@ -93,8 +93,8 @@ class _Call:
         "urls",
     )
 
-    def __init__(self, asker: bytes, method: str, params: Members) -> None:
-        self.asker = asker
+    def __init__(self, requester: bytes, method: str, params: Members) -> None:
+        self.requester = requester
         self.method = method
         self.params = params
         self.upstream = b""
@@ -113,10 +113,10 @@ class _Call:
 class _Change:
     """A subscription that is being opened in the place of the one before."""
 
-    __slots__ = ("asker", "id", "keep", "uri", "uris")
+    __slots__ = ("id", "keep", "requester", "uri", "uris")
 
-    def __init__(self, asker: bytes = b"", uri: str = "", *, keep: bool = False) -> None:
-        self.asker = asker  # of resources/subscribe, or nothing
+    def __init__(self, requester: bytes = b"", uri: str = "", *, keep: bool = False) -> None:
+        self.requester = requester  # of resources/subscribe, or nothing
         self.uri = uri  # what comes (`keep`) or goes, or nothing
         self.keep = keep
         self.uris: tuple[str, ...] = ()  # what is asked for, once it is
@@ -172,7 +172,7 @@ class ModernAdapter:
 
     # ---- effects.Translator
 
-    def started(self) -> Effects:
+    def on_start(self) -> Effects:
         """Nothing is said before the client does."""
         return ()
 
@@ -201,7 +201,7 @@ class ModernAdapter:
             return self._notified(message)
         return (LogDebug("dropped a request of a modern server: it must not ask"),)
 
-    def due(self, key: str) -> Effects:
+    def on_timer(self, key: str) -> Effects:
         """A state is to be handed back, a task to be looked at, a subscription to be opened again."""
         what, _, name = key.partition(":")
         if what == "listen":
@@ -212,7 +212,7 @@ class ModernAdapter:
             return ()
         return self._poll(call) if what == "poll" else self._retry(call)
 
-    def ticked(self, now: float) -> Effects:
+    def on_tick(self, now: float) -> Effects:
         """Questions that the client has not answered in time are given up."""
         for call in tuple(self._calls.values()):
             if call.legs and call.since is None:
@@ -301,8 +301,8 @@ class ModernAdapter:
         enveloped = self._enveloped(params, capabilities, self._level)
         return (ToServer(Request(call.upstream, method, enveloped)),)
 
-    def _cancelled(self, asker: bytes, params: bytes) -> Effects:
-        call = self._calls.get(asker)
+    def _cancelled(self, requester: bytes, params: bytes) -> Effects:
+        call = self._calls.get(requester)
         if call is None:
             return
         if call.upstream:
@@ -314,7 +314,7 @@ class ModernAdapter:
     def _withdraw(self, call: _Call) -> Effects:
         for leg in call.legs:
             del self._legs[leg]
-            yield ToRequester(Notification("notifications/cancelled", cancelled(leg, b"")), call.asker)
+            yield ToRequester(Notification("notifications/cancelled", cancelled(leg, b"")), call.requester)
         call.legs.clear()
 
     def _take_back(self, call: _Call) -> Effects:
@@ -329,7 +329,7 @@ class ModernAdapter:
         return ToServer(Request(own_id, "tasks/cancel", self._enveloped(params, capabilities)))
 
     def _forget(self, call: _Call) -> None:
-        self._calls.pop(call.asker, None)
+        self._calls.pop(call.requester, None)
         self._upstream.pop(call.upstream, None)
 
     # ---- answers of the server
@@ -345,7 +345,7 @@ class ModernAdapter:
         call.upstream = b""
         if not json_object.has_room(message.result):
             return self._end(
-                call, Response(call.asker, b"", fault_text(INTERNAL_ERROR, json_object.TOO_MANY))
+                call, Response(call.requester, b"", fault_text(INTERNAL_ERROR, json_object.TOO_MANY))
             )
         if message.error:
             if not call.tasks and rules_modern_to_legacy.needs_tasks(message.error):
@@ -356,7 +356,9 @@ class ModernAdapter:
                 if call.method in _CAPABILITY
                 else rules_modern_to_legacy.extension_error
             )
-            return self._end(call, Response(call.asker, b"", rule(call.method, message.error, self.version)))
+            return self._end(
+                call, Response(call.requester, b"", rule(call.method, message.error, self.version))
+            )
         found = json_object.peek(message.result)
         kind = json_object.string(found.get("resultType")) if "resultType" in found else "complete"
         if call.task:
@@ -369,11 +371,11 @@ class ModernAdapter:
             call.task = bytes(found["taskId"])
             return (self._poll_later(call, found),)
         if self._extended:  # a kind of the extension
-            return self._end(call, Response(call.asker, bytes(message.result), b""))
+            return self._end(call, Response(call.requester, bytes(message.result), b""))
         return self._end(
             call,
             Response(
-                call.asker,
+                call.requester,
                 b"",
                 fault_text(INTERNAL_ERROR, "the server's result is of a kind that is not known"),
             ),
@@ -388,35 +390,36 @@ class ModernAdapter:
             return (LogDebug("dropped an answer of the server that nobody waits for"),)
         return (LogDebug("dropped an answer of the server that nobody waits for", ("server", message.id)),)
 
-    def _discovered(self, asker: bytes, message: Response) -> Effects:
+    def _discovered(self, requester: bytes, message: Response) -> Effects:
         self._initialize = None
         if message.error:
             fault = read_fault(message.error)
             text = f"the server refused server/discover: {fault.message}"
-            return (*_fail(asker, INTERNAL_ERROR, text, fault.data), EraMismatch(text))
+            return (*_fail(requester, INTERNAL_ERROR, text, fault.data), EraMismatch(text))
         result = rules_modern_to_legacy.initialize_result(self.version, message.result, self._name)
         offered = bytes(json_object.peek(result)["capabilities"])
         self._offered = json_object.peek(offered)
         self._extended = bool(extensions.names_in(offered))
-        return (ToRequester(Response(asker, result, b""), asker),)
+        return (ToRequester(Response(requester, result, b""), requester),)
 
     def _complete(self, call: _Call, modern_result: bytes | msgspec.Raw) -> Effects:
         yield from self._urls_complete(call)
         if call.method not in _CAPABILITY:
             yield from self._end(
-                call, Response(call.asker, rules_modern_to_legacy.extension_result(bytes(modern_result)), b"")
+                call,
+                Response(call.requester, rules_modern_to_legacy.extension_result(bytes(modern_result)), b""),
             )
             return
         try:
             result = rules_modern_to_legacy.result(call.method, modern_result, self.version, self._limits)
-            answer = Response(call.asker, result, b"")
+            answer = Response(call.requester, result, b"")
         except Rejection as rejection:  # too large for what has to be changed in it
-            answer = Response(call.asker, b"", fault_text(rejection.code, rejection.text))
+            answer = Response(call.requester, b"", fault_text(rejection.code, rejection.text))
         yield from self._end(call, answer)
 
     def _end(self, call: _Call, answer: Response) -> Effects:
         self._forget(call)
-        yield ToRequester(answer, call.asker)
+        yield ToRequester(answer, call.requester)
 
     def _urls_complete(self, call: _Call, asked_again: frozenset[bytes] = frozenset()) -> Effects:
         urls, call.urls = call.urls, {}
@@ -424,15 +427,15 @@ class ModernAdapter:
             if url in asked_again:
                 continue
             params = json_object.write({"elicitationId": url_id})
-            yield ToRequester(Notification("notifications/elicitation/complete", params), call.asker)
+            yield ToRequester(Notification("notifications/elicitation/complete", params), call.requester)
 
     def _give_up(self, call: _Call, text: str) -> Effects:
         yield from self._take_back(call)
         if call.method == "tools/call":
             result = json_object.write({"content": [{"type": "text", "text": text}], "isError": True})
-            yield from self._end(call, Response(call.asker, result, b""))
+            yield from self._end(call, Response(call.requester, result, b""))
         else:
-            yield from self._end(call, Response(call.asker, b"", fault_text(INTERNAL_ERROR, text)))
+            yield from self._end(call, Response(call.requester, b"", fault_text(INTERNAL_ERROR, text)))
 
     # ---- rounds (digest 8.4)
 
@@ -448,7 +451,7 @@ class ModernAdapter:
             return self._ask(call, requests)
         if call.state is None:
             return self._give_up(call, "the server requires input and names none")
-        return (*self._urls_complete(call), SetTimer(PACE, f"retry:{call.asker.decode()}"))
+        return (*self._urls_complete(call), SetTimer(PACE, f"retry:{call.requester.decode()}"))
 
     def _ask(self, call: _Call, requests: Members) -> Effects:
         asked: list[tuple[str, str, Members]] = []
@@ -487,7 +490,7 @@ class ModernAdapter:
             call.legs[leg] = _InputRound(key, method, url, url_id)
             self._legs[leg] = call
             text = json_object.write(params) if params else b""
-            yield ToRequester(Request(leg, method, text), call.asker)
+            yield ToRequester(Request(leg, method, text), call.requester)
         if not call.legs:
             yield from self._go_on(call)
 
@@ -541,7 +544,7 @@ class ModernAdapter:
     def _poll_later(self, call: _Call, found: Members) -> SetTimer:
         interval = json_object.number(found.get("pollIntervalMs"))
         seconds = POLL if interval is None else max(LEAST_POLL, interval / 1000)
-        return SetTimer(seconds, f"poll:{call.asker.decode()}")
+        return SetTimer(seconds, f"poll:{call.requester.decode()}")
 
     def _poll(self, call: _Call) -> Effects:
         return self._send(call, "tasks/get", {"taskId": json_object.raw(call.task)})
@@ -556,11 +559,11 @@ class ModernAdapter:
             )
             return self._end(
                 call,
-                Response(call.asker, b"", rules_modern_to_legacy.error(call.method, error, self.version)),
+                Response(call.requester, b"", rules_modern_to_legacy.error(call.method, error, self.version)),
             )
         if status == "cancelled":
             return self._end(
-                call, Response(call.asker, b"", fault_text(INTERNAL_ERROR, "the task was cancelled"))
+                call, Response(call.requester, b"", fault_text(INTERNAL_ERROR, "the task was cancelled"))
             )
         # The server may not have seen an answer yet, and names its question again; no key means two (digest 1.17).
         inputs = json_object.peek(found.get("inputRequests"))
@@ -615,7 +618,7 @@ class ModernAdapter:
             return ()  # another round begins at the beginning
         call.progress = value
         found["progressToken"] = token
-        return (ToRequester(Notification(message.method, json_object.write(found)), call.asker),)
+        return (ToRequester(Notification(message.method, json_object.write(found)), call.requester),)
 
     # ---- the subscription
 
@@ -684,12 +687,14 @@ class ModernAdapter:
         if self._gap:
             self._gap, self._pause = False, LISTEN_AGAIN
             yield from self._missed(granted)
-        if change.asker:
+        if change.requester:
             if change.uri in uris:
-                yield from _done(change.asker)
+                yield from _done(change.requester)
             else:
                 yield from _fail(
-                    change.asker, INVALID_PARAMS, "the server does not offer this resource for subscription"
+                    change.requester,
+                    INVALID_PARAMS,
+                    "the server does not offer this resource for subscription",
                 )
         yield from self._next_change()
 
@@ -715,9 +720,9 @@ class ModernAdapter:
             yield self._listen_again()
             return
         change, self._change = self._change, None
-        if change is not None and change.asker:
+        if change is not None and change.requester:
             fault = read_fault(message.error) if message.error else _SUBSCRIPTION_ENDED
-            yield from _fail(change.asker, INVALID_PARAMS, fault.message, fault.data)
+            yield from _fail(change.requester, INVALID_PARAMS, fault.message, fault.data)
         if self._gap and not self._changes:
             yield self._listen_again()
         yield from self._next_change()
@@ -732,15 +737,15 @@ class ModernAdapter:
         return raw_id
 
 
-def _done(asker: bytes) -> Effects:
-    return (ToRequester(Response(asker, b"{}", b""), asker),)
+def _done(requester: bytes) -> Effects:
+    return (ToRequester(Response(requester, b"{}", b""), requester),)
 
 
 def _fail(
-    asker: bytes, code: int, text: str, data: msgspec.Raw | msgspec.UnsetType = msgspec.UNSET
+    requester: bytes, code: int, text: str, data: msgspec.Raw | msgspec.UnsetType = msgspec.UNSET
 ) -> Effects:
     error = fault_text(code, text, None if data is msgspec.UNSET else data)
-    return (ToRequester(Response(asker, b"", error), asker),)
+    return (ToRequester(Response(requester, b"", error), requester),)
 
 
 def _raw_of(value: object) -> msgspec.Raw | None:

@@ -136,7 +136,7 @@ class LocalConversation:
         pipe: SendQueue | None,
         around: Around,
         record: ServerLog,
-        choice: AccessPolicy,
+        policy: AccessPolicy,
         brought: ClientEnvironment,
         ids: Iterator[int] | None = None,
     ) -> None:
@@ -148,12 +148,12 @@ class LocalConversation:
         self.client = Client("")
         self._limits = limits
         self._log = log
-        self._choice = choice
+        self._policy = policy
         self._session = LegacySession(
             limits,
             lambda: secrets.token_hex(8),
             pipe,
-            choice,
+            policy,
             tells=record.tells,
             ids=ids,
             # So that a late answer of a client that has connected again meets no other request.
@@ -173,7 +173,9 @@ class LocalConversation:
         self._around = around
         self._record = record
         self._child: Child | None = None
-        self.heard = MessageReader(limits, log, self._from_server, self._spoiled).heard  # server.Holder
+        self.on_line = MessageReader(
+            limits, log, self._from_server, self._on_invalid_line
+        ).on_line  # server.Holder
         self.ended = False
         self._begun = True
         # For how long its child had not answered `initialize` when it ended, in seconds.
@@ -211,7 +213,7 @@ class LocalConversation:
         """Whether a call is in flight."""
         return bool(self._session.in_flight)
 
-    def receive(self, message: Message, outlet: SendQueue | None) -> None:
+    def receive(self, message: Message, queue: SendQueue | None) -> None:
         """Take one message from the client (ports.Conversation)."""
         call: Call | None = None
         if isinstance(message, Request):
@@ -221,18 +223,18 @@ class LocalConversation:
                 raise self._told(call, stopping(self.draining))
             self._record.calls += 1
         stream: Stream | None = None
-        if outlet is not None:
-            if isinstance(outlet.context, Stream):
-                stream = outlet.context
+        if queue is not None:
+            if isinstance(queue.context, Stream):
+                stream = queue.context
             else:
-                stream = self._session.call_stream(outlet, answers_only=outlet.answers_only)
-                outlet.context = stream
-            if outlet.client is None:
-                outlet.join(self.backlog)
+                stream = self._session.call_stream(queue, answers_only=queue.answers_only)
+                queue.context = stream
+            if queue.client is None:
+                queue.join(self.backlog)
         elif self.backlog.full and type(message) is Notification and message.method == _CANCELLED:
             self.backlog.grant()  # or what the server answers to it would wait behind what it ends
         try:
-            effects = self._session.client_sent(message, stream)
+            effects = self._session.on_client_message(message, stream)
         except Rejection as rejection:
             self._record.errors += isinstance(message, Request)
             raise self._told(call, rejection) from None
@@ -250,39 +252,39 @@ class LocalConversation:
             self._record.done(call, failed_with(rejection.code))
         return rejection
 
-    def refuse(self, message: Request, rejection: Rejection, outlet: SendQueue | None) -> None:
+    def refuse(self, message: Request, rejection: Rejection, queue: SendQueue | None) -> None:
         """Answer one message of a batch with an error (ports.Conversation)."""
         if self._record.tells:
             self._told(self._call(message), rejection)
-        stream = outlet if outlet is not None else self._pipe
+        stream = queue if queue is not None else self._pipe
         if stream is not None:
             stream.put(jsonrpc.error(message.id, rejection.code, rejection.text))
 
-    def listen(self, outlet: SendQueue) -> None:
+    def listen(self, queue: SendQueue) -> None:
         """Open a stream for what belongs to no request (ports.Conversation)."""
-        outlet.context, effects = self._session.listened(outlet)
-        outlet.join(self.backlog, pauses=False)
+        queue.context, effects = self._session.listened(queue)
+        queue.join(self.backlog, pauses=False)
         self._perform(effects)
 
-    def resume(self, last_event_id: str, outlet: SendQueue) -> None:
+    def resume(self, last_event_id: str, queue: SendQueue) -> None:
         """Continue an interrupted stream (ports.Conversation)."""
-        stream, effects = self._session.resumed(last_event_id, outlet)
-        outlet.context = stream
-        outlet.join(self.backlog, pauses=not stream.listens)
-        outlet.repeating = True
+        stream, effects = self._session.resumed(last_event_id, queue)
+        queue.context = stream
+        queue.join(self.backlog, pauses=not stream.listens)
+        queue.repeating = True
         self._perform(effects)
-        outlet.repeating = False
+        queue.repeating = False
 
-    def begin_events(self, outlet: SendQueue) -> bytes:
+    def begin_events(self, queue: SendQueue) -> bytes:
         """The outlet becomes an event stream (ports.Conversation)."""
-        stream = _stream_of(outlet)
+        stream = _stream_of(queue)
         event_id = self._session.events_begun(stream)
         self._perform(self._session.finish_if_done(stream))  # all of a batch may have been refused
         return event_id
 
-    def close_outlet(self, outlet: SendQueue, *, begun: bool = True) -> None:
+    def close_queue(self, queue: SendQueue, *, begun: bool = True) -> None:
         """The stream's connection is gone or done (ports.Conversation)."""
-        self._session.stream_left(_stream_of(outlet), outlet, begun=begun)
+        self._session.on_stream_closed(_stream_of(queue), queue, begun=begun)
 
     def end(self, reason: str) -> None:
         """End the session (ports.Conversation)."""
@@ -303,7 +305,7 @@ class LocalConversation:
         if self._shared is not None:
             self._shared.leave()
             if self._desk is not None:
-                self._desk.left(self._shared)
+                self._desk.on_disconnect(self._shared)
         for process, front in self._processes.items():
             process.leave(front)
         self._processes.clear()
@@ -342,7 +344,7 @@ class LocalConversation:
         """Whether this is its child, and not one that was given up."""
         return self._child is child
 
-    def started(self, child: "Child") -> None:
+    def on_start(self, child: "Child") -> None:
         """This child serves the session from now on."""
         self._child = child
         if self.ended:
@@ -355,7 +357,7 @@ class LocalConversation:
             self._reopening = False
             self._write(self._opening)
         elif self._session.phase == REVIVING:
-            self._perform(self._session.child_started())
+            self._perform(self._session.on_child_start())
 
     def settle(self, make: Callable[[], Translator] | None) -> None:
         """It is known now whether the server is to be spoken to by a translator, with another child."""
@@ -393,15 +395,15 @@ class LocalConversation:
         if self._translator is not None:
             self._translate(self._translator.from_server(message))
         else:
-            self._perform(self._session.child_sent(message))
+            self._perform(self._session.on_child_message(message))
 
-    def _spoiled(self, wire_id: bytes, text: str) -> None:
+    def _on_invalid_line(self, wire_id: bytes, text: str) -> None:
         self._from_server(Response(wire_id, b"", fault_text(SERVER_ERROR, text, INVALID_RESPONSE)))
 
-    def lost(self, text: str, data: dict[str, object]) -> None:
+    def on_exit(self, text: str, data: dict[str, object]) -> None:
         """The child is gone."""
         if self.doubtful or self._deferred:
-            self._defer(lambda: self.lost(text, data))
+            self._defer(lambda: self.on_exit(text, data))
             return
         self.failed(text, data)
 
@@ -410,7 +412,7 @@ class LocalConversation:
         self._translator = None
         self._clock.go(trio.current_time())
         self._record.errors += self._session.in_flight
-        self._perform(self._session.child_lost(text, data))
+        self._perform(self._session.on_child_exit(text, data))
         if not self.version:
             self.end(text)
 
@@ -421,24 +423,24 @@ class LocalConversation:
         if child is not None:
             child.stop()
 
-    def ticked(self, now: float) -> None:
+    def on_tick(self, now: float) -> None:
         """Time has passed."""
         if self.backlog.given_up(now):
             self.end(f"the client has not read for {self._limits.write_stall_seconds:g} s")
             return
-        if self.backlog.lost > self._lost:
+        if self.backlog.on_exit > self._lost:
             self._log.warning(
                 "client_behind",
                 session=self.id[:8],
-                lost=self.backlog.lost,
+                on_exit=self.backlog.on_exit,
                 unsent_bytes=self.backlog.at_most,
             )
-            self._lost = self.backlog.lost
+            self._lost = self.backlog.on_exit
         # The limits of a server do not count while it is not read.
         now = self._clock.time(now)
-        self._perform(self._session.ticked(now))
+        self._perform(self._session.on_tick(now))
         if self._translator is not None:
-            self._translate(self._translator.ticked(now))
+            self._translate(self._translator.on_tick(now))
 
     def read_on(self) -> None:
         """Read the child on, however much of it is unsent: it is to end when it has answered."""
@@ -464,7 +466,7 @@ class LocalConversation:
             self._initialize = None
             if message.error:
                 self._record.errors += 1
-        self._perform(self._session.child_sent(message, about))
+        self._perform(self._session.on_child_message(message, about))
 
     def calls_lost(self, wire_ids: tuple[bytes, ...], text: str, data: dict[str, object]) -> None:
         """The shared process is gone, and with it these requests."""
@@ -539,7 +541,7 @@ class LocalConversation:
         self._translator = self.make() if self.make is not None else None
 
     def _heard_shared(self, text: bytes) -> bool:
-        rest = self.heard(text)
+        rest = self.on_line(text)
         if rest is not None:
             rest()
         return True
@@ -570,8 +572,8 @@ class LocalConversation:
         )
 
     def _ask_desk(self, message: Message) -> None:
-        desk, outlet = self._desk, self._shared
-        assert outlet is not None  # noqa: S101 - `share` was called
+        desk, queue = self._desk, self._shared
+        assert queue is not None  # noqa: S101 - `share` was called
         if self.ended:
             return  # one of these effects has ended it, and what its end closed must stay closed
         if desk is None or desk.ended:
@@ -591,9 +593,9 @@ class LocalConversation:
                         message,
                         read,
                         None,
-                        outlet,
+                        queue,
                         pipe=True,
-                        choice=self._choice,
+                        policy=self._policy,
                         client=self.client,
                         caller=self.caller,
                     )
@@ -601,7 +603,7 @@ class LocalConversation:
             except Rejection as rejection:
                 self._refused(message, rejection)
         elif isinstance(message, Notification) and message.method == "notifications/cancelled":
-            desk.cancel(outlet, read_cancelled(message.params)[0], message.params)
+            desk.cancel(queue, read_cancelled(message.params)[0], message.params)
         elif isinstance(message, Notification):
             desk.notify(message, self.client)
 
@@ -610,15 +612,15 @@ class LocalConversation:
     def _perform(self, effects: Iterable[Effect]) -> None:
         for effect in effects:
             if isinstance(effect, ToClient):
-                outlet = effect.outlet
-                if isinstance(outlet, SendQueue) and not outlet.put(
+                queue = effect.queue
+                if isinstance(queue, SendQueue) and not queue.put(
                     effect.message, effect.event_id, last=effect.last
                 ):
                     self._log.warning(
                         "stream_closed",
                         reason="client behind",
                         session=self.id[:8],
-                        bytes=outlet.backlog.at_most if outlet.backlog is not None else 0,
+                        bytes=queue.backlog.at_most if queue.backlog is not None else 0,
                     )
             elif isinstance(effect, ToChild):
                 if self._translator is None and not (self.doubtful or self.believed):
@@ -634,8 +636,8 @@ class LocalConversation:
         self, effect: EndStream | StartProcess | KillProcess | RequestFinished | LogDebug
     ) -> None:
         if isinstance(effect, EndStream):
-            if isinstance(effect.outlet, SendQueue) and self._begun:
-                effect.outlet.finish()
+            if isinstance(effect.queue, SendQueue) and self._begun:
+                effect.queue.finish()
         elif isinstance(effect, StartProcess):
             self._around.revive(self)
         elif isinstance(effect, KillProcess):
@@ -654,7 +656,7 @@ class LocalConversation:
                 else:
                     self._send(jsonrpc.line(effect.message))
             elif isinstance(effect, ToRequester):
-                self._perform(self._session.child_sent(effect.message, effect.about))
+                self._perform(self._session.on_child_message(effect.message, effect.about))
             elif isinstance(effect, SetTimer):
                 self._call_back(effect)
             elif isinstance(effect, EraMismatch) and self._shared is None:  # or else the desk has seen to it
@@ -675,11 +677,11 @@ class LocalConversation:
     def _call_back(self, effect: SetTimer) -> None:
         translator = self._translator
 
-        def due() -> None:
+        def on_timer() -> None:
             if translator is not None and translator is self._translator:
-                self._translate(translator.due(effect.key))
+                self._translate(translator.on_timer(effect.key))
 
-        self._around.later(self, effect.seconds, due)
+        self._around.later(self, effect.seconds, on_timer)
 
     def _abandon(self, text: str) -> None:
         if self.doubtful:
@@ -719,7 +721,7 @@ class LocalConversation:
             self._log.warning("dropped a message for the server", session=self.id[:8], reason=text)
 
 
-def _stream_of(outlet: SendQueue) -> Stream:
-    stream = outlet.context
+def _stream_of(queue: SendQueue) -> Stream:
+    stream = queue.context
     assert isinstance(stream, Stream)  # noqa: S101 - the endpoint received or listened first
     return stream

@@ -77,13 +77,13 @@ async def confirms(child: Child, attach: Callable[[OnLine], None], limits: Limit
     found: Response | None = None
     with trio.CancelScope(deadline=trio.current_time() + limits.start_seconds) as patience:
 
-        def heard(line: bytes | Overlong) -> None:
+        def on_line(line: bytes | Overlong) -> None:
             nonlocal found
             found = found or _answer_in(line, limits)
             if found is not None:
                 patience.cancel()
 
-        attach(heard)
+        attach(on_line)
         if not _sent(child, _DISCOVER):
             return False
         while child.unread and not child.gone:  # noqa: ASYNC110 - a pipe does not say when it was read
@@ -105,7 +105,7 @@ async def _ask(child: Child, question: bytes, limits: Limits, otherwise: bytes =
     found: Response | None = None
     with trio.CancelScope(deadline=trio.current_time() + limits.start_seconds) as patience:
 
-        def heard(line: bytes | Overlong) -> None:
+        def on_line(line: bytes | Overlong) -> None:
             nonlocal found
             answer = _answer_in(line, limits)
             if answer is None or (answer.id == _SECOND_ID and answer.error):
@@ -124,7 +124,7 @@ async def _ask(child: Child, question: bytes, limits: Limits, otherwise: bytes =
 
         if not _sent(child, question):
             child.kill()
-        child.hear(heard)
+        child.hear(on_line)
         async with trio.open_nursery() as nursery:
             nursery.start_soon(_wait_from_reading, child, patience, otherwise)
             await child.run(stderr, exited)

@@ -43,7 +43,7 @@ class Liveness:
         self._asked = False
         self._due = child.time(now) + limits.ping_seconds
 
-    def ticked(self, now: float) -> None:
+    def on_tick(self, now: float) -> None:
         """Ask, when it is time. A question that is open by then makes it silent, and none follows."""
         now = self._child.time(now)
         if now < self._due:

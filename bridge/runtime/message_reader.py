@@ -30,7 +30,7 @@ class MessageReader:
     Ids of responses are those of the bridge, whether the server has made strings or fractions of them.
     """
 
-    __slots__ = ("_limits", "_log", "_message", "_spoiled", "_strange")
+    __slots__ = ("_limits", "_log", "_message", "_on_invalid_line", "_strange")
 
     def __init__(
         self,
@@ -42,10 +42,10 @@ class MessageReader:
         self._limits = limits
         self._log = log
         self._message = message
-        self._spoiled = spoiled
+        self._on_invalid_line = spoiled
         self._strange = 0
 
-    def heard(self, line: bytes | Overlong) -> Rest:
+    def on_line(self, line: bytes | Overlong) -> Rest:
         """The child wrote a line. A large one is decoded at once, and handed on by the function that is returned."""
         if isinstance(line, Overlong):
             self._take_strange(
@@ -101,7 +101,7 @@ class MessageReader:
             )
         raw_id = answered_call(line)
         if raw_id:
-            self._spoiled(raw_id, text)
+            self._on_invalid_line(raw_id, text)
 
 
 def _with_wire_id(answer: Response) -> Response:

@@ -96,7 +96,9 @@ class MultiplexedProcess:
         self.attached = attach is not None
         self._process: SharedProcess | None = None
         self._front: Front | None = None
-        self.heard = MessageReader(limits, log, self._from_server, self._spoiled).heard  # server.Holder
+        self.on_line = MessageReader(
+            limits, log, self._from_server, self._on_invalid_line
+        ).on_line  # server.Holder
         self._used = False  # since the last look at the clock
         # Whose requests its child has been given since it was started, two at most (server.Holder).
         self.principals: set[str] = set()
@@ -156,54 +158,52 @@ class MultiplexedProcess:
         """Have the child started before a request needs it."""
         self._perform(self._relay.start())
 
-    def left(self, outlet: object) -> None:
+    def on_disconnect(self, queue: object) -> None:
         """A caller is gone: what it asked is cancelled."""
-        self._moving = [asked for asked in self._moving if asked.outlet is not outlet]
-        for desk in self._moved.pop(outlet, ()):
-            desk.left(outlet)
-        self._let_read(outlet)
-        self._perform(self._relay.left(outlet))
+        self._moving = [asked for asked in self._moving if asked.queue is not queue]
+        for desk in self._moved.pop(queue, ()):
+            desk.on_disconnect(queue)
+        self._let_read(queue)
+        self._perform(self._relay.on_disconnect(queue))
 
-    def cancel(self, outlet: object, raw_id: bytes, params: bytes = b"") -> None:
+    def cancel(self, queue: object, raw_id: bytes, params: bytes = b"") -> None:
         """Cancel one request of a caller. `params` are those of its notification, if it has sent one."""
-        self._moving = [
-            asked for asked in self._moving if (asked.outlet, asked.request.id) != (outlet, raw_id)
-        ]
-        for desk in self._moved.get(outlet, ()):
-            desk.cancel(outlet, raw_id, params)
-        self._let_read(outlet)
-        self._perform(self._relay.cancelled(outlet, raw_id, params=params))
+        self._moving = [asked for asked in self._moving if (asked.queue, asked.request.id) != (queue, raw_id)]
+        for desk in self._moved.get(queue, ()):
+            desk.cancel(queue, raw_id, params)
+        self._let_read(queue)
+        self._perform(self._relay.cancelled(queue, raw_id, params=params))
 
     def notify(self, message: Notification, client: Client) -> None:  # noqa: ARG002 - for a desk that names its clients
         """Take a notification of a client."""
         self._used = True
         self._perform(self._relay.notified(message))
 
-    def narrowed(self, principal: str) -> None:
+    def on_permissions_changed(self, principal: str) -> None:
         """What this principal may use is another thing now."""
-        self._perform(self._relay.narrowed(principal))
+        self._perform(self._relay.on_permissions_changed(principal))
 
     # ---- the pace of its clients
 
     def _count(self, asked: ClientRequest) -> None:
         """Count what is unsent for a known client over all its streams; else each stream is a client of its own."""
-        client, outlet = asked.client, asked.outlet
+        client, queue = asked.client, asked.queue
         if not client.known or client.key in ("", asked.principal):  # which may be several programs
             return
-        if isinstance(outlet, SendQueue) and outlet.backlog is None:
+        if isinstance(queue, SendQueue) and queue.backlog is None:
             backlog = self._clients.get(client.key)
             if backlog is None:
                 backlog = self._clients[client.key] = Backlog(self._limits)
-            outlet.join(backlog)
+            queue.join(backlog)
 
     def read_on(self) -> None:
         """Read the child on, whoever is behind: it is to end when it has answered (server.Holder)."""
         self._hurries = True
         self._pace()
 
-    def _let_read(self, outlet: object) -> None:
-        if self._behind and isinstance(outlet, SendQueue) and outlet.backlog in self._behind:
-            outlet.backlog.grant()
+    def _let_read(self, queue: object) -> None:
+        if self._behind and isinstance(queue, SendQueue) and queue.backlog in self._behind:
+            queue.backlog.grant()
 
     def _falls_behind(self, backlog: Backlog) -> None:
         if backlog not in self._behind:
@@ -235,7 +235,7 @@ class MultiplexedProcess:
         """Whether this is its child, and not one that was given up."""
         return self._child is child
 
-    def started(self, child: "Child") -> None:
+    def on_start(self, child: "Child") -> None:
         """This child serves from now on."""
         self._child = child
         if self.ended:
@@ -244,8 +244,8 @@ class MultiplexedProcess:
         self._pace()
         if self._make is not None:
             self._translator = self._make()
-            self._translate(self._translator.started())
-        self._perform(self._relay.server_started())
+            self._translate(self._translator.on_start())
+        self._perform(self._relay.on_server_start())
 
     # ---- a process that legacy sessions share (shared_process.Stateless)
 
@@ -258,7 +258,7 @@ class MultiplexedProcess:
         self._process = process
         self._front = Front(Client(""), self._translator, translated=True)
         process.join_stateless(self._front, self)
-        self._perform(self._relay.server_started())
+        self._perform(self._relay.on_server_start())
 
     def _part(self) -> None:
         process, front = self._process, self._front
@@ -289,10 +289,10 @@ class MultiplexedProcess:
         if self._translator is not None:
             self._translator.undeclared(message, origin)
 
-    def _spoiled(self, wire_id: bytes, text: str) -> None:
+    def _on_invalid_line(self, wire_id: bytes, text: str) -> None:
         self._from_server(Response(wire_id, b"", fault_text(INTERNAL_ERROR, text, INVALID_RESPONSE)))
 
-    def lost(self, text: str, data: dict[str, object]) -> None:
+    def on_exit(self, text: str, data: dict[str, object]) -> None:
         """The child is gone."""
         self.failed(text, data)
 
@@ -303,7 +303,7 @@ class MultiplexedProcess:
         self._part()
         self._clock.go(trio.current_time())
         self._record.errors += self._relay.calling
-        self._perform(self._relay.server_lost(text, data))
+        self._perform(self._relay.on_server_exit(text, data))
         self.principals.clear()
 
     # ---- requests that were sent to a server of another era
@@ -321,14 +321,14 @@ class MultiplexedProcess:
         """Note that this request waits no longer, and which desk has it."""
         self._moving.remove(asked)
         if desk is not None:
-            self._moved.setdefault(asked.outlet, []).append(desk)
+            self._moved.setdefault(asked.queue, []).append(desk)
 
     def refuse(self, asked: ClientRequest, rejection: Rejection) -> None:
         """Answer a request that no other desk takes."""
         self._moving.remove(asked)
         self._record.errors += 1
         error = jsonrpc.error(asked.request.id, rejection.code, rejection.text, rejection.data)
-        self._perform([ToClient(asked.outlet, error, last=not asked.pipe, status=rejection.status)])
+        self._perform([ToClient(asked.queue, error, last=not asked.pipe, status=rejection.status)])
         if asked.since is not None:
             self._record.done(call_of(asked), failed_with(rejection.code))
 
@@ -339,16 +339,16 @@ class MultiplexedProcess:
         if child is not None:
             child.stop()
 
-    def ticked(self, now: float) -> None:
+    def on_tick(self, now: float) -> None:
         """Time has passed."""
         if self.busy or self._used:
             self.touched, self._used = now, False
         if self._clients and not self.busy:
             self._clients = {key: one for key, one in self._clients.items() if one.bytes}
         now = self._clock.time(now)  # the limits of a server do not count while it is not read
-        self._perform(self._relay.ticked(now))
+        self._perform(self._relay.on_tick(now))
         if self._translator is not None:
-            self._translate(self._translator.ticked(now))
+            self._translate(self._translator.on_tick(now))
 
     def give_up(self, reason: str) -> None:
         """Let the child leave; whoever comes next has another desk (server.Holder)."""
@@ -368,7 +368,7 @@ class MultiplexedProcess:
 
     def _lose_translator(self) -> None:
         if self._translator is not None:
-            self._translate(self._translator.lost())
+            self._translate(self._translator.on_exit())
         self._translator = None
 
     # ---- carrying out
@@ -379,7 +379,7 @@ class MultiplexedProcess:
         if self._translator is not None:
             self._translate(self._translator.from_server(message))
         else:
-            self._perform(self._relay.server_sent(message))
+            self._perform(self._relay.on_server_message(message))
 
     def _count_error(self) -> None:
         # Of a refusal of `initialize` the requests are counted that fail for it.
@@ -414,7 +414,7 @@ class MultiplexedProcess:
             if isinstance(effect, ToServer):
                 self._write(effect.message)
             elif isinstance(effect, ToRequester):
-                self._perform(self._relay.server_sent(effect.message, effect.about))
+                self._perform(self._relay.on_server_message(effect.message, effect.about))
             elif isinstance(effect, SetTimer):
                 self._call_back(effect)
             elif isinstance(effect, EraMismatch):
@@ -435,24 +435,24 @@ class MultiplexedProcess:
     def _call_back(self, effect: SetTimer) -> None:
         translator = self._translator
 
-        def due() -> None:
+        def on_timer() -> None:
             if translator is not None and translator is self._translator:
-                self._translate(translator.due(effect.key))
+                self._translate(translator.on_timer(effect.key))
 
-        self._later(self, effect.seconds, due)
+        self._later(self, effect.seconds, on_timer)
 
     def _put(self, effect: ToClient) -> None:
-        outlet = effect.outlet
-        if not isinstance(outlet, SendQueue):
+        queue = effect.queue
+        if not isinstance(queue, SendQueue):
             return
-        if outlet.answers_only and not effect.last:
+        if queue.answers_only and not effect.last:
             return
-        outlet.status = effect.status
-        kept = outlet.put(effect.message, effect.event_id, last=effect.last)
-        backlog = outlet.backlog
+        queue.status = effect.status
+        kept = queue.put(effect.message, effect.event_id, last=effect.last)
+        backlog = queue.backlog
         if not kept:
             self._log.warning("stream_closed", reason="client behind", bytes=self._limits.unsent_bytes)
-            self.left(outlet)
+            self.on_disconnect(queue)
         elif backlog is not None and backlog.full:
             self._falls_behind(backlog)
 

@@ -125,11 +125,11 @@ class ProcessOwner(Protocol):
     @property
     def is_ordinary(self) -> bool: ...
     def is_served_by(self, child: Child) -> bool: ...
-    def started(self, child: Child) -> None: ...
-    def heard(self, line: bytes | Overlong) -> Rest: ...
-    def lost(self, text: str, data: dict[str, object]) -> None: ...
+    def on_start(self, child: Child) -> None: ...
+    def on_line(self, line: bytes | Overlong) -> Rest: ...
+    def on_exit(self, text: str, data: dict[str, object]) -> None: ...
     def failed(self, text: str, data: dict[str, object]) -> None: ...
-    def ticked(self, now: float) -> None: ...
+    def on_tick(self, now: float) -> None: ...
     def give_up(self, reason: str) -> None: ...
     def read_on(self) -> None: ...
     def end(self, reason: str) -> None: ...
@@ -173,8 +173,8 @@ class LocalServer:
         self._log: Log = record
         self._version = version
         self._roles: Mapping[str, TokenConfig] = {} if roles is None else roles
-        self._choice = config.choice
-        self._choices: dict[str, AccessPolicy] = {}  # of principals with a role
+        self._policy = config.policy
+        self._policys: dict[str, AccessPolicy] = {}  # of principals with a role
         self._registry: SessionTable[LocalConversation] = SessionTable(limits)
         self._breaker = CircuitBreaker()
         # A client that brings what the server dies of must not keep it from others.
@@ -263,8 +263,8 @@ class LocalServer:
             conversation.end("it was idle, or old, for too long")
         for holder in (*self._registry, *self._desks.values(), *self._processes.values(), *self._leaving):
             with self._guarding(holder):
-                holder.ticked(now)
-        self._pipes = {outlet for outlet in self._pipes if outlet.state == OPEN}
+                holder.on_tick(now)
+        self._pipes = {queue for queue in self._pipes if queue.state == OPEN}
         self._look_for_life(now)
         self._breakers = {who: one for who, one in self._breakers.items() if not one.calm(now)}
         for place in list(self._places.values()):
@@ -478,12 +478,12 @@ class LocalServer:
     # ---- ports.Backend
 
     async def open(
-        self, principal: str, headers: Mapping[str, str], outlet: SendQueue | None = None
+        self, principal: str, headers: Mapping[str, str], queue: SendQueue | None = None
     ) -> LocalConversation:
         """Start the conversation of a legacy client (ports.Backend)."""
         began = trio.current_time()
         try:
-            return await self._open(principal, headers, outlet)
+            return await self._open(principal, headers, queue)
         except Rejection as rejection:
             self.record.refused()
             if self.record.tells:
@@ -492,7 +492,7 @@ class LocalServer:
             raise
 
     async def _open(
-        self, principal: str, headers: Mapping[str, str], outlet: SendQueue | None
+        self, principal: str, headers: Mapping[str, str], queue: SendQueue | None
     ) -> LocalConversation:
         now = trio.current_time()
         brought = environment_from_headers(headers, self._wanted) if self._wanted else NOTHING
@@ -504,10 +504,10 @@ class LocalServer:
             principal,
             self._limits,
             self._log,
-            pipe=outlet,
+            pipe=queue,
             around=self,
             record=self.record,
-            choice=self._choice_of(principal),
+            policy=self._policy_of(principal),
             brought=brought,
             ids=self._ids if self.config.shares else None,
         )
@@ -547,7 +547,7 @@ class LocalServer:
         principal: str,
         headers: Mapping[str, str],
         request: ModernRequest,
-        outlet: SendQueue,
+        queue: SendQueue,
         *,
         pipe: bool,
         caller: Caller | None = None,
@@ -557,17 +557,17 @@ class LocalServer:
         try:
             if self._closed:
                 raise stopping(self._closed)
-            if pipe and outlet not in self._pipes:
-                self._pipes.add(outlet)
+            if pipe and queue not in self._pipes:
+                self._pipes.add(queue)
             brought = environment_from_headers(headers, self._wanted) if self._wanted else NOTHING
             found = await self._find_desk(principal, brought, caller or Caller(name=UNKNOWN), request)
         except Rejection as rejection:
-            self._refused(principal, request, outlet, since, rejection)
+            self._refused(principal, request, queue, since, rejection)
             raise
-        return self._ask(found, principal, request, outlet, since, caller, pipe=pipe)
+        return self._ask(found, principal, request, queue, since, caller, pipe=pipe)
 
     def ask_now(
-        self, principal: str, request: ModernRequest, outlet: SendQueue, caller: Caller
+        self, principal: str, request: ModernRequest, queue: SendQueue, caller: Caller
     ) -> MultiplexedProcess | None:
         """Hand a request to the child that serves others like it, if there is one (ports.Backend)."""
         if self._closed or self._wanted or request.envelope.state is not None:
@@ -576,14 +576,14 @@ class LocalServer:
         if found is None:
             return None
         since = trio.current_time() if self.record.tells else None
-        return self._ask(found, principal, request, outlet, since, caller, pipe=False)
+        return self._ask(found, principal, request, queue, since, caller, pipe=False)
 
     def _ask(
         self,
         found: tuple[MultiplexedProcess, Client],
         principal: str,
         request: ModernRequest,
-        outlet: SendQueue,
+        queue: SendQueue,
         since: float | None,
         caller: Caller | None,
         *,
@@ -591,15 +591,15 @@ class LocalServer:
     ) -> MultiplexedProcess:
         desk, client = found
         message, envelope, headers = request
-        choice = self._choice_of(principal)
+        policy = self._policy_of(principal)
         try:
             desk.ask(
                 ClientRequest(
-                    principal, message, envelope, headers, outlet, pipe, choice, since, client, caller
+                    principal, message, envelope, headers, queue, pipe, policy, since, client, caller
                 )
             )
         except Rejection as rejection:
-            self._refused(principal, request, outlet, since, rejection)
+            self._refused(principal, request, queue, since, rejection)
             raise
         self.record.calls += 1
         return desk
@@ -608,13 +608,13 @@ class LocalServer:
         self,
         principal: str,
         request: ModernRequest,
-        outlet: SendQueue,
+        queue: SendQueue,
         since: float | None,
         rejection: Rejection,
     ) -> None:
         self.record.refused()
         if since is not None:
-            ask = ClientRequest(principal, *request, outlet, pipe=False, since=since)
+            ask = ClientRequest(principal, *request, queue, pipe=False, since=since)
             self.record.done(call_of(ask), failed_with(rejection.code))
 
     async def notify(
@@ -628,7 +628,7 @@ class LocalServer:
 
         Those of the core mean nothing there, and without a process there is nothing that it can be about.
         """
-        if extensions.is_core(message.method) or self._choice_of(principal).lacks(message.method):
+        if extensions.is_core(message.method) or self._policy_of(principal).lacks(message.method):
             return
         brought = environment_from_headers(headers, self._wanted) if self._wanted else NOTHING
         caller = caller or Caller(name=UNKNOWN)
@@ -644,23 +644,23 @@ class LocalServer:
         if serving and not serving[-1].ended:
             serving[-1].notify(message, of_session(principal, caller))
 
-    def narrowed(self, principal: str) -> None:
+    def on_permissions_changed(self, principal: str) -> None:
         """What this principal may use is another thing now: what it has open, and would go on as before, ends."""
-        self._choices.pop(principal, None)
+        self._policys.pop(principal, None)
         for conversation in tuple(self._registry):
             if conversation.principal == principal:
                 conversation.end("the rights of its token have changed")
         self._quick.clear()
         for desk in self._desks.values():
-            desk.narrowed(principal)
+            desk.on_permissions_changed(principal)
 
-    def _choice_of(self, principal: str) -> AccessPolicy:
+    def _policy_of(self, principal: str) -> AccessPolicy:
         role = self._roles.get(principal)
         if role is None:
-            return self._choice
-        if principal not in self._choices:
-            self._choices[principal] = AccessPolicy(role.allow, role.deny, role.without, within=self._choice)
-        return self._choices[principal]
+            return self._policy
+        if principal not in self._policys:
+            self._policys[principal] = AccessPolicy(role.allow, role.deny, role.without, within=self._policy)
+        return self._policys[principal]
 
     def _breaker_of(self, principal: str, brought: ClientEnvironment) -> CircuitBreaker:
         return self._breakers.setdefault(principal, CircuitBreaker()) if brought.variables else self._breaker
@@ -762,7 +762,7 @@ class LocalServer:
             or fetches(self.config.launch.argv)
         ):
             return None
-        said = declared(self._choice_of(principal).declared(read.capabilities))
+        said = declared(self._policy_of(principal).declared(read.capabilities))
         return self._own_place(principal, brought, caller, read, said)
 
     def _returned(
@@ -804,7 +804,7 @@ class LocalServer:
             era = self._book.for_modern_client(trio.current_time())
         if era == era_cache.MODERN:
             return None
-        return declared(self._choice_of(principal).declared(capabilities))
+        return declared(self._policy_of(principal).declared(capabilities))
 
     def _has_own_process(self, *, modern: bool) -> bool:
         # "session" has no meaning for clients without sessions, so they get what suits the server.
@@ -1026,7 +1026,7 @@ class LocalServer:
             key.principal,
             self._limits,
             self._log,
-            SharedUpstream(self._limits, self._mint_id, self._choice, self._version),
+            SharedUpstream(self._limits, self._mint_id, self._policy, self._version),
             self,
             doubtful=self.config.era == "auto",
             unmatched=self.record.unmatched,
@@ -1192,7 +1192,7 @@ class LocalServer:
 
     def _to_modern(self) -> ModernAdapter:
         own = self.config.knows_principal
-        level = "" if self._choice.lacks("logging/setLevel") else DEFAULT_LEVEL
+        level = "" if self._policy.lacks("logging/setLevel") else DEFAULT_LEVEL
         return ModernAdapter(self._limits, lambda: secrets.token_hex(16), self.name, own=own, level=level)
 
     def over(self, conversation: LocalConversation) -> None:
@@ -1287,7 +1287,7 @@ class LocalServer:
     async def _start(self, holder: ProcessOwner) -> None:
         if self._spares and not holder.brought.variables:  # a spare was started without
             child = self._spares.popleft()
-            self._startups[child][0].attach(holder.heard)
+            self._startups[child][0].attach(holder.on_line)
             self._children[child] = holder
         else:
             await self._resolve()
@@ -1304,7 +1304,7 @@ class LocalServer:
             await self._send_introduction(child)
         if holder.speaks_modern and self._book.unconfirmed:
             await self._confirm(child, holder)
-        holder.started(child)
+        holder.on_start(child)
 
     # ---- what is known from before the start of the daemon
 
@@ -1357,7 +1357,7 @@ class LocalServer:
         startup, _ = self._startups[child]
         if await confirms(child, startup.attach, self._limits):
             self._book.probed(trio.current_time(), modern=True)
-            startup.attach(holder.heard)
+            startup.attach(holder.on_line)
             return
         child.stop()
         text = "the server does not answer server/discover as it did before"
@@ -1421,7 +1421,7 @@ class LocalServer:
             self._book.opened(trio.current_time(), legacy=True)
             self._remember()
         self._vitals[child] = Liveness(
-            child, holder.heard, self._limits, trio.current_time(), modern=holder.speaks_modern
+            child, holder.on_line, self._limits, trio.current_time(), modern=holder.speaks_modern
         )
 
     def _another_serves(self, child: Child) -> bool:
@@ -1572,7 +1572,7 @@ class LocalServer:
         )
         self._startups[child] = startup, trio.current_time()
         if holder is not None:
-            startup.attach(holder.heard)
+            startup.attach(holder.on_line)
         self._children[child] = holder
         self._soon(self._serve_child, child)
         self.record.started(child.pid)
@@ -1619,7 +1619,7 @@ class LocalServer:
     def _look_for_life(self, now: float) -> None:
         for child, vital in self._vitals.items():
             before = vital.silent
-            vital.ticked(now)
+            vital.on_tick(now)
             if vital.silent and not before:
                 self._log.warning(
                     "a process does not answer", pid=child.pid, seconds=self._limits.ping_seconds
@@ -1658,7 +1658,7 @@ class LocalServer:
             self._probing.settled.set()
             # It may have lacked what its sibling had, such as a lock or a port, and is started again by the first request.
             self._log.info("process_beside_exited", pid=child.pid, how=exit_.describe())
-            holder.lost(f"the server {exit_.describe()}", {"reason": "exited"})
+            holder.on_exit(f"the server {exit_.describe()}", {"reason": "exited"})
             return
         self._breaker_of(holder.principal, holder.brought).died(trio.current_time())
         self.record.died(child.pid, exit_)
@@ -1676,7 +1676,7 @@ class LocalServer:
             fault = StartFault(f"{exit_.describe()} {before}", self._output(child), ended=True)
             self._start_failed(holder, fault)
             text, data = _told(fault, data, alone=alone)
-        holder.lost(text, data)
+        holder.on_exit(text, data)
 
     def _start_again(self, holder: ProcessOwner) -> None:
         self._soon(self._guarded, holder, self._revive, holder)

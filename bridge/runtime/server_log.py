@@ -249,14 +249,14 @@ class ServerLog:
         """What is kept, oldest first."""
         return tuple(self._entries)
 
-    def follow(self, outlet: SendQueue) -> None:
+    def follow(self, queue: SendQueue) -> None:
         """Put what is kept into this outlet, as an array, and then every entry from now on, until it ends."""
-        outlet.put(msgspec.json.encode(self.entries()))
-        self._followers.add(outlet)
+        queue.put(msgspec.json.encode(self.entries()))
+        self._followers.add(queue)
 
-    def unfollow(self, outlet: SendQueue) -> None:
+    def unfollow(self, queue: SendQueue) -> None:
         """No more of it."""
-        self._followers.discard(outlet)
+        self._followers.discard(queue)
 
     def _note(self, level: str, event: str, fields: dict[str, object]) -> None:
         pid = fields.pop("pid", 0)
@@ -271,5 +271,5 @@ class ServerLog:
             self._held -= len(self._entries.popleft().text)
         if self._followers:
             text = msgspec.json.encode(entry)
-            for outlet in tuple(self._followers):
-                outlet.put(text)
+            for queue in tuple(self._followers):
+                queue.put(text)

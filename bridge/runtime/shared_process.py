@@ -128,7 +128,9 @@ class SharedProcess:
         self._members: dict[Front, Member] = {}
         self._stateless: dict[Front, Stateless] = {}
         self._child: Child | None = None
-        self.heard = MessageReader(limits, log, self._from_server, self._spoiled).heard  # server.Holder
+        self.on_line = MessageReader(
+            limits, log, self._from_server, self._on_invalid_line
+        ).on_line  # server.Holder
         # The principals that the child has served.
         self._served: set[str] = set()
         self._log_budget = _LOGGED
@@ -207,7 +209,7 @@ class SharedProcess:
 
     def send(self, front: Front, message: Message, token: bytes = b"") -> None:
         """Take a message of a session for the server."""
-        self._perform(self._upstream.front_sent(front, message, token))
+        self._perform(self._upstream.on_front_message(front, message, token))
 
     # ---- the child's side (server.Holder)
 
@@ -215,7 +217,7 @@ class SharedProcess:
         """Return whether this is its child, and not one that was given up."""
         return self._child is child
 
-    def started(self, child: "Child") -> None:
+    def on_start(self, child: "Child") -> None:
         """Open the session of this child."""
         if self.ended:
             child.stop()
@@ -224,12 +226,12 @@ class SharedProcess:
         self._served = {
             member.principal for front, member in self._members.items() if front not in self._stateless
         }
-        self._perform(self._upstream.started())
+        self._perform(self._upstream.on_start())
 
-    def _spoiled(self, wire_id: bytes, text: str) -> None:
+    def _on_invalid_line(self, wire_id: bytes, text: str) -> None:
         self._from_server(Response(wire_id, b"", fault_text(INTERNAL_ERROR, text, INVALID_RESPONSE)))
 
-    def lost(self, text: str, data: dict[str, object]) -> None:
+    def on_exit(self, text: str, data: dict[str, object]) -> None:
         """The child is gone."""
         self._child = None
         if self._upstream.refused:
@@ -243,14 +245,14 @@ class SharedProcess:
         """There is no child, for this reason."""
         self._child = None
         self._unsettle()
-        self._perform(self._upstream.lost(text, data))
+        self._perform(self._upstream.on_exit(text, data))
 
-    def ticked(self, now: float) -> None:
+    def on_tick(self, now: float) -> None:
         """Time has passed."""
         self._log_budget = _LOGGED
         if self.busy:
             self.touched = now
-        effects = tuple(self._upstream.ticked(now))
+        effects = tuple(self._upstream.on_tick(now))
         if any(isinstance(effect, KillProcess) for effect in effects):
             # Without clients no call is lost, and the start has failed all the same.
             late = f"the server did not answer initialize within {self._limits.start_seconds:g} s"
@@ -286,7 +288,7 @@ class SharedProcess:
     # ---- carrying out
 
     def _from_server(self, message: Message) -> None:
-        self._perform(self._upstream.server_sent(message))
+        self._perform(self._upstream.on_server_message(message))
 
     def _perform(self, effects: Iterable[Effect]) -> None:
         for effect in effects:

@@ -79,7 +79,7 @@ class World:
 
     def __init__(self, limits=LIMITS):
         self.relay = Multiplexer(limits, StateSigner(b"key"))
-        self.relay.server_started()
+        self.relay.on_server_start()
         self.numbers = iter(range(1, 100))
 
     def asked(self, params, method="tools/call", headers=None, name="t", state=None, token=b""):
@@ -95,7 +95,7 @@ class World:
     def answered(self, orders, result):
         (order,) = orders
         assert isinstance(order, ToServer)
-        return list(self.relay.server_sent(Response(order.message.id, result, b"")))
+        return list(self.relay.on_server_message(Response(order.message.id, result, b"")))
 
 
 CALL = b'{"name":"t","arguments":{},"_meta":%b}' % META

@@ -103,7 +103,7 @@ NAMED = b'{"level":"info","data":%b}' % UNNAMED
 def upstream():
     ids = itertools.count(1)
     found = SharedUpstream(LIMITS, lambda: b"%d" % next(ids), AccessPolicy())
-    return found.server_sent
+    return found.on_server_message
 
 
 def to_legacy():
@@ -116,8 +116,8 @@ def to_modern():
 
 def relay():
     found = Multiplexer(LIMITS, StateSigner(b"key"))
-    found.server_started()
-    return found.server_sent
+    found.on_server_start()
+    return found.on_server_message
 
 
 @pytest.mark.parametrize("receiver", [upstream, to_legacy, to_modern, relay])

@@ -98,19 +98,19 @@ def opened(limits=None):
 
 def test_a_refused_request_is_sent_again_once_and_only_on_the_next_connection():
     client = opened()
-    assert client.client_sent(QUICK) == [ToServer(QUICK)]
-    assert client.server_sent(REFUSED) == []
+    assert client.on_client_message(QUICK) == [ToServer(QUICK)]
+    assert client.on_server_message(REFUSED) == []
     assert client.turned_away
     assert client.waiting
     assert client.disconnected("gone") == []
     assert client.phase == AWAY
     assert not client.turned_away
     assert client.connected() == [ToServer(QUICK)]
-    assert client.server_sent(REFUSED) == []  # another daemon may be stopping as well
+    assert client.on_server_message(REFUSED) == []  # another daemon may be stopping as well
     client.disconnected("gone")
     assert client.connected() == [ToServer(QUICK)]
     result = b'{"jsonrpc":"2.0","id":1,"result":{}}'
-    assert client.server_sent(result) == [ToClient(result, (b"1",))]
+    assert client.on_server_message(result) == [ToClient(result, (b"1",))]
     assert client.answered
 
 
@@ -126,18 +126,18 @@ def test_a_refused_request_is_sent_again_once_and_only_on_the_next_connection():
 )
 def test_every_other_error_goes_to_the_client(error):
     client = opened()
-    client.client_sent(QUICK)
-    [effect] = client.server_sent(error)
+    client.on_client_message(QUICK)
+    [effect] = client.on_server_message(error)
     assert effect.line == error
     assert not client.turned_away
 
 
 def test_a_refused_request_that_is_cancelled_is_not_sent_again():
     client = opened()
-    client.client_sent(QUICK)
-    client.server_sent(REFUSED)
+    client.on_client_message(QUICK)
+    client.on_server_message(REFUSED)
     cancelled = json.dumps(message("notifications/cancelled", requestId=1)).encode()
-    assert client.client_sent(cancelled) == []
+    assert client.on_client_message(cancelled) == []
     client.disconnected("gone")
     assert client.connected() == []
     assert client.answered
@@ -145,14 +145,14 @@ def test_a_refused_request_that_is_cancelled_is_not_sent_again():
 
 def test_a_connection_that_does_not_end_gives_the_refusals_back():
     client = opened()
-    client.client_sent(LISTEN)
-    client.server_sent(REFUSED)
+    client.on_client_message(LISTEN)
+    client.on_server_message(REFUSED)
     assert client.give_back() == [ToClient(REFUSED, (b"1",))]
     assert client.give_back() == []
     assert client.answered
     assert client.phase == OPEN
-    client.client_sent(LISTEN)
-    client.server_sent(REFUSED)
+    client.on_client_message(LISTEN)
+    client.on_server_message(REFUSED)
     client.disconnected("gone")
     assert client.give_back() == []
     assert client.connected() == [ToServer(LISTEN)]
@@ -162,8 +162,8 @@ def test_a_connection_that_does_not_end_gives_the_refusals_back():
 def test_texts_beyond_the_limit_are_not_kept_and_their_refusals_go_to_the_client():
     client = opened(Limits(stdin_bytes=1000))
     large = json.dumps(call(1, "quick", text="x" * 1000)).encode()
-    assert client.client_sent(large) == [ToServer(large)]
-    assert client.server_sent(REFUSED) == [ToClient(REFUSED, (b"1",))]
+    assert client.on_client_message(large) == [ToServer(large)]
+    assert client.on_server_message(REFUSED) == [ToClient(REFUSED, (b"1",))]
     assert client.answered
-    client.client_sent(QUICK)
-    assert client.server_sent(REFUSED) == []
+    client.on_client_message(QUICK)
+    assert client.on_server_message(REFUSED) == []

@@ -75,11 +75,11 @@ class Server:
 
     async def stream(self, exchange):
         """Events until somebody ends the outlet."""
-        outlet = SendQueue(self.limits)
-        self.streams.append(outlet)
-        exchange.attend(outlet, to_the_end=True)
+        queue = SendQueue(self.limits)
+        self.streams.append(queue)
+        exchange.attend(queue, to_the_end=True)
         await exchange.begin_stream()
-        await write_events(exchange, outlet)
+        await write_events(exchange, queue)
 
     async def keep(self, exchange):
         """What was said, for the test to see, after a while."""

@@ -13,113 +13,113 @@ pytestmark = pytest.mark.anyio
 
 
 def full():
-    outlet = SendQueue(Limits())
-    outlet.put(b"1", b"a")
-    return outlet
+    queue = SendQueue(Limits())
+    queue.put(b"1", b"a")
+    return queue
 
 
 def finished():
-    outlet = full()
-    outlet.finish()
-    return outlet
+    queue = full()
+    queue.finish()
+    return queue
 
 
 def left():
-    outlet = full()
-    outlet.leave()
-    return outlet
+    queue = full()
+    queue.leave()
+    return queue
 
 
 @pytest.mark.parametrize("wait", [SendQueue.next, SendQueue.answered, SendQueue.settled])
 @pytest.mark.parametrize("state", [full, finished, left])
 async def test_r1_no_wait_returns_without_a_checkpoint(state, wait):
-    outlet = state()
+    queue = state()
     if wait is SendQueue.settled and state is full:
-        outlet.finish()
+        queue.finish()
     with trio.testing.assert_checkpoints():
-        await wait(outlet)
+        await wait(queue)
 
 
 async def test_r1_a_wait_for_the_end_is_not_over_while_messages_come_before_it():
-    outlet = full()
+    queue = full()
     over = trio.Event()
 
     async def wait():
-        await outlet.settled()
+        await queue.settled()
         over.set()
 
     async with trio.open_nursery() as nursery:
         nursery.start_soon(wait)
         await trio.testing.wait_all_tasks_blocked()
-        outlet.heartbeat()
-        outlet.put(b"2")
+        queue.heartbeat()
+        queue.put(b"2")
         await trio.testing.wait_all_tasks_blocked()
         assert not over.is_set()
-        outlet.put(b"3", last=True)
-    assert [await outlet.next() for _ in range(4)] == [(b"a", b"1"), (b"", b"2"), (b"", b"3"), Signal.END]
+        queue.put(b"3", last=True)
+    assert [await queue.next() for _ in range(4)] == [(b"a", b"1"), (b"", b"2"), (b"", b"3"), Signal.END]
 
 
 async def test_a_heartbeat_is_returned_once():
-    outlet = SendQueue(Limits())
+    queue = SendQueue(Limits())
     found = []
 
     async def read():
-        found.append(await outlet.next())
-        found.append(await outlet.next())
+        found.append(await queue.next())
+        found.append(await queue.next())
 
     async with trio.open_nursery() as nursery:
         nursery.start_soon(read)
         await trio.testing.wait_all_tasks_blocked()
-        outlet.heartbeat()
+        queue.heartbeat()
         await trio.testing.wait_all_tasks_blocked()
         assert found == [Signal.HEARTBEAT]
-        outlet.finish()
+        queue.finish()
     assert found == [Signal.HEARTBEAT, Signal.END]
 
 
 async def test_an_answer_of_one_message_is_told_from_a_stream():
-    outlet = SendQueue(Limits())
-    outlet.put(b"{}", last=True)
-    assert await outlet.answered()
-    assert outlet.take_answer() == b"{}"
-    assert outlet.take_answer() is None
+    queue = SendQueue(Limits())
+    queue.put(b"{}", last=True)
+    assert await queue.answered()
+    assert queue.take_answer() == b"{}"
+    assert queue.take_answer() is None
     assert not await full().answered()
     assert not await left().answered()
 
 
 async def test_a_stream_that_begins_with_a_heartbeat_does_not_repeat_it():
-    outlet = SendQueue(Limits())
+    queue = SendQueue(Limits())
     found = []
 
     async def read():
-        found.append(await outlet.answered())
-        found.append(await outlet.next())
+        found.append(await queue.answered())
+        found.append(await queue.next())
 
     async with trio.open_nursery() as nursery:
         nursery.start_soon(read)
         await trio.testing.wait_all_tasks_blocked()
-        outlet.heartbeat()
+        queue.heartbeat()
         await trio.testing.wait_all_tasks_blocked()
         assert found == [False]
-        outlet.put(b"{}", last=True)
+        queue.put(b"{}", last=True)
     assert found == [False, (b"", b"{}")]
 
 
 async def test_no_heartbeat_is_due_where_only_answers_are_read():
-    outlet = SendQueue(Limits())
-    outlet.answers_only = True
+    queue = SendQueue(Limits())
+    queue.answers_only = True
     found = []
 
     async def read():
-        found.append(await outlet.answered())
+        found.append(await queue.answered())
 
     async with trio.open_nursery() as nursery:
         nursery.start_soon(read)
         await trio.testing.wait_all_tasks_blocked()
-        outlet.heartbeat()
+        queue.heartbeat()
         await trio.testing.wait_all_tasks_blocked()
         assert found == []
-        outlet.put(b"{}", last=True)
+        queue.put(b"{}", last=True)
     assert found == [True]
 
 
@@ -137,9 +137,9 @@ def watched():
 
 
 def stream_of(backlog, **how):
-    outlet = SendQueue(SMALL)
-    outlet.join(backlog, **how)
-    return outlet
+    queue = SendQueue(SMALL)
+    queue.join(backlog, **how)
+    return queue
 
 
 async def test_r7_a_client_is_full_over_all_its_streams_until_half_of_it_is_sent():
@@ -164,66 +164,66 @@ async def test_r7_a_client_is_full_over_all_its_streams_until_half_of_it_is_sent
 
 async def test_r7_a_message_counts_until_the_reader_comes_back_or_reports_it():
     backlog, _ = watched()
-    outlet = stream_of(backlog)
-    outlet.put(b"1", last=True)
-    assert await outlet.answered()
-    assert outlet.take_answer() == b"1"
+    queue = stream_of(backlog)
+    queue.put(b"1", last=True)
+    assert await queue.answered()
+    assert queue.take_answer() == b"1"
     assert backlog.bytes > 0
-    outlet.sent()
+    queue.sent()
     assert backlog.bytes == 0
     assert backlog.moved == 1
 
 
 async def test_r7_what_was_sent_in_part_counts():
     backlog, _ = watched()
-    outlet = stream_of(backlog)
-    outlet.eager, outlet.shortcut = True, lambda _message: outlet.owe(700) or True
-    assert outlet.put(b"x" * 1000)
+    queue = stream_of(backlog)
+    queue.eager, queue.shortcut = True, lambda _message: queue.owe(700) or True
+    assert queue.put(b"x" * 1000)
     assert backlog.bytes == 700
-    outlet.finish()
-    assert await outlet.next() is Signal.END
+    queue.finish()
+    assert await queue.next() is Signal.END
     assert backlog.bytes == 0
 
 
 async def test_r7_what_was_sent_in_part_is_released_also_where_a_message_follows_at_once():
     backlog, _ = watched()
-    outlet = stream_of(backlog)
+    queue = stream_of(backlog)
     async with trio.open_nursery() as nursery:
-        nursery.start_soon(outlet.next)
+        nursery.start_soon(queue.next)
         await trio.testing.wait_all_tasks_blocked()
-        outlet.owe(700)
-        outlet.put(b"2")
-    outlet.finish()
-    assert await outlet.next() is Signal.END
+        queue.owe(700)
+        queue.put(b"2")
+    queue.finish()
+    assert await queue.next() is Signal.END
     assert backlog.bytes == 0
 
 
 def test_r7_what_was_queued_before_its_client_is_known_counts_as_the_clients():
     backlog, _ = watched()
-    outlet = SendQueue(SMALL)
-    outlet.put(NOTICE)
-    outlet.join(backlog)
+    queue = SendQueue(SMALL)
+    queue.put(NOTICE)
+    queue.join(backlog)
     assert backlog.bytes > len(NOTICE)
 
 
 def test_r7_the_number_of_messages_closes_no_stream():
-    outlet = SendQueue(Limits())
+    queue = SendQueue(Limits())
     for _ in range(20_000):
-        assert outlet.put(b"{}")
-    assert len(outlet) == 20_000
+        assert queue.put(b"{}")
+    assert len(queue) == 20_000
 
 
 async def test_r7_a_server_that_cannot_wait_costs_one_call_before_the_stream():
     backlog, _ = watched()
-    outlet = stream_of(backlog)
+    queue = stream_of(backlog)
     while not backlog.over:
-        outlet.put(NOTICE)
-    assert outlet.put(NOTICE)
-    assert outlet.put(ANSWER % 7)
-    count = len(outlet)
+        queue.put(NOTICE)
+    assert queue.put(NOTICE)
+    assert queue.put(ANSWER % 7)
+    count = len(queue)
     for _ in range(count - 1):
-        await outlet.next()
-    _, text = await outlet.next()
+        await queue.next()
+    _, text = await queue.next()
     error = json.loads(text)
     assert error["id"] == 7
     assert "unsent_bytes is 40000" in error["error"]["message"]
@@ -232,41 +232,41 @@ async def test_r7_a_server_that_cannot_wait_costs_one_call_before_the_stream():
 
 def test_r7_errors_in_place_of_answers_are_bounded_too():
     backlog, _ = watched()
-    outlet = stream_of(backlog)
-    while outlet.put(ANSWER % 1):
+    queue = stream_of(backlog)
+    while queue.put(ANSWER % 1):
         assert backlog.bytes < 2_000_000
-    assert outlet.state == OVERFLOWED
+    assert queue.state == OVERFLOWED
     assert backlog.bytes == 0
 
 
 def test_r7_a_stream_that_cannot_pause_ends_at_its_own_limit():
     backlog, changes = watched()
-    outlet = stream_of(backlog, pauses=False)
-    while outlet.put(NOTICE):
+    queue = stream_of(backlog, pauses=False)
+    while queue.put(NOTICE):
         pass
-    assert outlet.state == OVERFLOWED
+    assert queue.state == OVERFLOWED
     assert not changes
     assert backlog.bytes == 0
 
 
 def test_r7_a_cancellation_lets_the_server_be_read_on_for_as_much_again():
     backlog, changes = watched()
-    outlet = stream_of(backlog)
+    queue = stream_of(backlog)
     while not backlog.full:
-        outlet.put(NOTICE)
+        queue.put(NOTICE)
     at = backlog.bytes
     backlog.grant()
     backlog.grant()
     assert changes == [True, False]
     while not backlog.full:
-        outlet.put(NOTICE)
+        queue.put(NOTICE)
     assert 2 * SMALL.pause_bytes < backlog.bytes <= at + SMALL.pause_bytes + 2 * len(NOTICE)
     while not backlog.over:
-        outlet.put(NOTICE)
+        queue.put(NOTICE)
     backlog.grant()
     assert backlog.full
     backlog.unwatch(changes.append)  # which does not watch
-    outlet.leave()
+    queue.leave()
     assert not backlog.full
 
 
@@ -304,10 +304,10 @@ async def test_r7_a_client_that_reads_just_after_a_stall_is_kept():
 
 
 async def test_r7_an_answer_is_not_waited_for_when_much_comes_before_it():
-    outlet = SendQueue(Limits())
+    queue = SendQueue(Limits())
     for _ in range(10):
-        outlet.put(b"x" * 1000)
+        queue.put(b"x" * 1000)
     with trio.testing.assert_checkpoints():
-        assert not await outlet.settled(5000)
-    outlet.finish()
-    assert await outlet.settled(5000)
+        assert not await queue.settled(5000)
+    queue.finish()
+    assert await queue.settled(5000)

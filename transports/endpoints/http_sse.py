@@ -67,20 +67,20 @@ class EventStream:
             raise method_not_allowed(b"GET")
         if not accepts(exchange.head.headers.get("accept")).events:
             raise Rejection(406, INVALID_REQUEST, "Accept must allow text/event-stream")
-        outlet = exchange.outlet()
-        conversation = await self._backend.open(exchange.principal, exchange.head.headers, outlet)
+        queue = exchange.queue()
+        conversation = await self._backend.open(exchange.principal, exchange.head.headers, queue)
         try:
-            exchange.attend(outlet, to_the_end=True)
+            exchange.attend(queue, to_the_end=True)
             await exchange.begin_stream()
             await exchange.write(
                 sse_codec.endpoint(
                     f"{relative(exchange.head.path, self._messages_path)}?{_PARAMETER}{conversation.id}"
                 )
             )
-            await write_events(exchange, outlet)
+            await write_events(exchange, queue)
         finally:
             stalled = f"the client has not read its event stream for {self._limits.write_stall_seconds:g} s"
-            conversation.end(stalled if outlet.stalled else "the client closed its event stream")
+            conversation.end(stalled if queue.stalled else "the client closed its event stream")
 
 
 def _session_of_post(exchange: Exchange) -> str:

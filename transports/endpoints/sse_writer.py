@@ -5,10 +5,10 @@ from ..send_queue import GONE, SendQueue, Signal
 from . import sse_codec
 
 
-async def write_events(exchange: Exchange, outlet: SendQueue) -> None:
+async def write_events(exchange: Exchange, queue: SendQueue) -> None:
     """Write what the outlet holds, with comments in between as signs of life, until it is finished or its client gone."""
-    while outlet.state != GONE:
-        match await outlet.next():
+    while queue.state != GONE:
+        match await queue.next():
             case Signal.END:
                 return
             case Signal.HEARTBEAT:

@@ -52,18 +52,18 @@ async def serve_modern(
     request = read_modern(headers, message, limits)
     if message.method == _LISTEN and not acceptable.events:
         raise Rejection(406, INVALID_REQUEST, f"{_LISTEN} needs text/event-stream in Accept")
-    outlet = exchange.outlet(direct=acceptable.json)
-    outlet.answers_only = not acceptable.events
-    exchange.attend(outlet, to_the_end=True)
-    if outlet.state == GONE:
+    queue = exchange.queue(direct=acceptable.json)
+    queue.answers_only = not acceptable.events
+    exchange.attend(queue, to_the_end=True)
+    if queue.state == GONE:
         return
     caller = exchange.caller
     caller.note_headers(headers)
     if large:
         await trio.lowlevel.checkpoint()
     with decoded_once() if large else nullcontext():
-        desk = await backend.ask(exchange.principal, headers, request, outlet, pipe=False, caller=caller)
-    await _go_on(exchange, desk, outlet, acceptable)
+        desk = await backend.ask(exchange.principal, headers, request, queue, pipe=False, caller=caller)
+    await _go_on(exchange, desk, queue, acceptable)
 
 
 def read_modern(headers: Mapping[str, str], message: Request, limits: Limits) -> ModernRequest:
@@ -79,40 +79,40 @@ def begin_modern(
     """Begin a request without waiting (ports.Taker). Raises Rejection."""
     if request.request.method == _LISTEN:
         return None
-    outlet = exchange.outlet(direct=acceptable.json)
-    outlet.answers_only = not acceptable.events
-    exchange.attend(outlet, to_the_end=True)
-    if outlet.state == GONE:
+    queue = exchange.queue(direct=acceptable.json)
+    queue.answers_only = not acceptable.events
+    exchange.attend(queue, to_the_end=True)
+    if queue.state == GONE:
         return None
     caller = exchange.caller
     caller.note_headers(exchange.head.headers)
-    desk = backend.ask_now(exchange.principal, request, outlet, caller)
-    return None if desk is None else partial(_go_on, exchange, desk, outlet, acceptable)
+    desk = backend.ask_now(exchange.principal, request, queue, caller)
+    return None if desk is None else partial(_go_on, exchange, desk, queue, acceptable)
 
 
-async def _go_on(exchange: Exchange, desk: Upstream, outlet: SendQueue, acceptable: Accepts) -> None:
+async def _go_on(exchange: Exchange, desk: Upstream, queue: SendQueue, acceptable: Accepts) -> None:
     try:
-        await _answer(exchange, outlet, acceptable)
+        await _answer(exchange, queue, acceptable)
     finally:
-        finished = outlet.state == FINISHED
-        outlet.leave()
+        finished = queue.state == FINISHED
+        queue.leave()
         if not finished:
-            desk.left(outlet)
+            desk.on_disconnect(queue)
 
 
-async def _answer(exchange: Exchange, outlet: SendQueue, acceptable: Accepts) -> None:
-    if await outlet.answered():
-        answer = outlet.take_answer()
+async def _answer(exchange: Exchange, queue: SendQueue, acceptable: Accepts) -> None:
+    if await queue.answered():
+        answer = queue.take_answer()
         if answer is not None:  # otherwise it was sent directly
-            if acceptable.json or outlet.status != 200:  # an event stream cannot have another status
-                await exchange.answer(outlet.status, JSON, answer)
+            if acceptable.json or queue.status != 200:  # an event stream cannot have another status
+                await exchange.answer(queue.status, JSON, answer)
             else:
                 await exchange.begin_stream()
                 await exchange.write(sse_codec.message(b"", answer))
-            outlet.sent()
+            queue.sent()
         return
-    if outlet.state == GONE or not acceptable.events:
+    if queue.state == GONE or not acceptable.events:
         return
-    outlet.shortcut = None
+    queue.shortcut = None
     await exchange.begin_stream()
-    await write_events(exchange, outlet)
+    await write_events(exchange, queue)

@@ -167,45 +167,45 @@ class StreamableHttp:
     def _begin(
         self, exchange: Exchange, conversation: Conversation, message: Request, acceptable: Accepts
     ) -> GoOn:
-        outlet = exchange.outlet(direct=not acceptable.events_first)
-        outlet.answers_only = not acceptable.events
+        queue = exchange.queue(direct=not acceptable.events_first)
+        queue.answers_only = not acceptable.events
         if len(message.params) <= LARGE:
-            conversation.receive(message, outlet)
+            conversation.receive(message, queue)
         else:
-            receive(conversation, message, outlet)
+            receive(conversation, message, queue)
         primed = acceptable.events and not acceptable.events_first and conversation.version >= PRIMING_SINCE
-        exchange.attend(outlet, to_the_end=False, first_beat=_COMMIT_SECONDS if primed else None)
-        return partial(self._answer, exchange, conversation, outlet, acceptable)
+        exchange.attend(queue, to_the_end=False, first_beat=_COMMIT_SECONDS if primed else None)
+        return partial(self._answer, exchange, conversation, queue, acceptable)
 
     async def _answer(
-        self, exchange: Exchange, conversation: Conversation, outlet: SendQueue, acceptable: Accepts
+        self, exchange: Exchange, conversation: Conversation, queue: SendQueue, acceptable: Accepts
     ) -> None:
         if not acceptable.events_first:
-            answered = await outlet.answered()
+            answered = await queue.answered()
             if answered or not acceptable.events:
-                answer = outlet.take_answer()
+                answer = queue.take_answer()
                 if answer is not None:  # otherwise it was sent directly
                     await exchange.answer(200, JSON, answer)
-                    outlet.sent()
+                    queue.sent()
                 return
-            outlet.shortcut = None
-        await self._stream(exchange, conversation, outlet)
+            queue.shortcut = None
+        await self._stream(exchange, conversation, queue)
 
     async def _stream(
-        self, exchange: Exchange, conversation: Conversation, outlet: SendQueue, headers: Headers = ()
+        self, exchange: Exchange, conversation: Conversation, queue: SendQueue, headers: Headers = ()
     ) -> None:
         begun = False
         try:
             # Before the first wait, so that an answer that comes meanwhile is an event with an id as well.
-            event_id = conversation.begin_events(outlet)
+            event_id = conversation.begin_events(queue)
             await exchange.begin_stream(headers)
             if event_id:
                 await exchange.write(sse_codec.priming(event_id, RETRY_MS))
             begun = True
-            await write_events(exchange, outlet)
+            await write_events(exchange, queue)
         finally:
-            outlet.leave()
-            conversation.close_outlet(outlet, begun=begun)
+            queue.leave()
+            conversation.close_queue(queue, begun=begun)
 
     async def _initialize(
         self, exchange: Exchange, message: Request, session_id: str | None, acceptable: Accepts
@@ -213,30 +213,30 @@ class StreamableHttp:
         if session_id is not None and self._knows(session_id, exchange.principal):
             raise invalid("this session is already initialized")
         conversation = await self._backend.open(exchange.principal, exchange.head.headers)
-        outlet = exchange.outlet()
-        outlet.answers_only = not acceptable.events
-        exchange.attend(outlet, to_the_end=True)  # who leaves now never learns the session's id
+        queue = exchange.queue()
+        queue.answers_only = not acceptable.events
+        exchange.attend(queue, to_the_end=True)  # who leaves now never learns the session's id
         try:
-            receive(conversation, message, outlet)
+            receive(conversation, message, queue)
             # The session id goes into the head, so the answer should be known first, as long as little comes before it.
-            settled = await outlet.settled(_BEFORE_INITIALIZED)
-            if outlet.state == GONE:
+            settled = await queue.settled(_BEFORE_INITIALIZED)
+            if queue.state == GONE:
                 conversation.end("the client left before it was answered")
                 return
             headers: Headers = ((b"Mcp-Session-Id", conversation.id.encode("ascii")),)
             if not settled:
-                await self._stream(exchange, conversation, outlet, headers)
+                await self._stream(exchange, conversation, queue, headers)
                 if not conversation.version:
                     conversation.end("the server refused to initialize, or the client left before")
                 return
             if not conversation.version:
                 headers = ()
                 conversation.end("the server refused to initialize")
-            if len(outlet) == 1 and not acceptable.events_first:
-                await exchange.answer(200, JSON, outlet.take_answer() or b"", headers)
-                outlet.sent()
+            if len(queue) == 1 and not acceptable.events_first:
+                await exchange.answer(200, JSON, queue.take_answer() or b"", headers)
+                queue.sent()
             else:
-                await self._stream(exchange, conversation, outlet, headers)
+                await self._stream(exchange, conversation, queue, headers)
         except BaseException:  # nobody knows the session's id
             conversation.end("initialize was not answered")
             raise
@@ -264,23 +264,23 @@ class StreamableHttp:
             raise invalid("a batch holds responses, or requests and notifications")
         if not (acceptable.json or acceptable.events):
             raise _not_acceptable()
-        outlet = exchange.outlet()
-        outlet.answers_only = not acceptable.events
-        exchange.attend(outlet, to_the_end=False)
-        receive_batch(conversation, messages, outlet)
+        queue = exchange.queue()
+        queue.answers_only = not acceptable.events
+        exchange.attend(queue, to_the_end=False)
+        receive_batch(conversation, messages, queue)
         if acceptable.events:
-            await self._stream(exchange, conversation, outlet)
+            await self._stream(exchange, conversation, queue)
             return
         try:
-            conversation.begin_events(outlet)
-            answers = await _gathered(outlet, self._limits)
+            conversation.begin_events(queue)
+            answers = await _gathered(queue, self._limits)
             if answers:
                 await exchange.answer(200, JSON, b"[%b]" % b",".join(answers))
             else:  # each of the requests was cancelled
                 await exchange.answer(202, b"", b"")
         finally:
-            outlet.leave()
-            conversation.close_outlet(outlet)
+            queue.leave()
+            conversation.close_queue(queue)
 
     # ---- GET and DELETE
 
@@ -290,14 +290,14 @@ class StreamableHttp:
         if not accepts(headers.get("accept")).events:
             raise Rejection(406, INVALID_REQUEST, "Accept must allow text/event-stream")
         conversation = self._conversation(headers.get(_SESSION), exchange.principal)
-        outlet = exchange.outlet()
+        queue = exchange.queue()
         last_event_id = headers.get("last-event-id")
         if last_event_id is None:
-            conversation.listen(outlet)
+            conversation.listen(queue)
         else:
-            conversation.resume(last_event_id, outlet)
-        exchange.attend(outlet, to_the_end=True)
-        await self._stream(exchange, conversation, outlet)
+            conversation.resume(last_event_id, queue)
+        exchange.attend(queue, to_the_end=True)
+        await self._stream(exchange, conversation, queue)
 
     async def _delete(self, exchange: Exchange) -> None:
         session_id = exchange.head.headers.get(_SESSION)
@@ -344,13 +344,13 @@ class StreamableHttp:
         return True
 
 
-def receive(conversation: Conversation, message: Message, outlet: SendQueue | None) -> None:
+def receive(conversation: Conversation, message: Message, queue: SendQueue | None) -> None:
     """Hand a message to its conversation, which may read its params more than once, but decodes large ones once."""
     if isinstance(message, Response) or len(message.params) <= LARGE:
-        conversation.receive(message, outlet)
+        conversation.receive(message, queue)
         return
     with decoded_once():
-        conversation.receive(message, outlet)
+        conversation.receive(message, queue)
 
 
 def stand_in(message: Message) -> bytes:
@@ -373,22 +373,22 @@ def _refuse_initialize(messages: list[Message]) -> None:
         raise invalid("initialize must not be part of a batch")
 
 
-def receive_batch(conversation: Conversation, messages: list[Message], outlet: SendQueue | None) -> None:
+def receive_batch(conversation: Conversation, messages: list[Message], queue: SendQueue | None) -> None:
     """Take several messages; a request that is refused is answered on its own, and the others go on."""
     for message in messages:
         try:
-            receive(conversation, message, outlet)
+            receive(conversation, message, queue)
         except Rejection as rejection:
             if not isinstance(message, Request):
                 raise
-            conversation.refuse(message, rejection, outlet)
+            conversation.refuse(message, rejection, queue)
 
 
-async def _gathered(outlet: SendQueue, limits: Limits) -> list[bytes]:
+async def _gathered(queue: SendQueue, limits: Limits) -> list[bytes]:
     """Return the answers of a batch. Beyond `unsent_bytes` of them, an answer is replaced by an error."""
     answers: list[bytes] = []
     room = limits.unsent_bytes
-    while (item := await outlet.next()) is not Signal.END:
+    while (item := await queue.next()) is not Signal.END:
         if isinstance(item, Signal):
             continue
         text = item[1]

@@ -86,8 +86,8 @@ class WebSocket:
         if head.method != "GET":
             raise method_not_allowed(b"GET")
         check_upgrade(head.headers, head.upgrade, head.version)
-        outlet = SendQueue(self._limits)
-        exchange.attend(outlet, to_the_end=True)
+        queue = SendQueue(self._limits)
+        exchange.attend(queue, to_the_end=True)
         stream = exchange.hijack()
         caller, ends = exchange.caller.of_stream(head.headers)
         talk = _Talk(
@@ -95,7 +95,7 @@ class WebSocket:
             self._backend,
             exchange.principal,
             head.headers,
-            outlet,
+            queue,
             self._limits,
             self._log,
             caller,
@@ -159,7 +159,7 @@ class _Talk:
         backend: Backend,
         principal: str,
         headers: Mapping[str, str],
-        outlet: SendQueue,
+        queue: SendQueue,
         limits: Limits,
         log: RateLimitedLog,
         caller: Caller | None = None,
@@ -172,7 +172,7 @@ class _Talk:
         self._caller = client_process.stream() if caller is None else caller
         self._conversation: Conversation | None = None
         self._desks: dict[Upstream, None] = {}
-        self._outlet = outlet
+        self._queue = queue
         self._limits = limits
         self._log = log
         self._closes = closes
@@ -187,8 +187,8 @@ class _Talk:
 
     async def run(self) -> None:
         """Talk until either side closes."""
-        self._outlet.shortcut = self._send_at_once
-        self._outlet.eager = True
+        self._queue.shortcut = self._send_at_once
+        self._queue.eager = True
         async with trio.open_nursery() as nursery:
             nursery.start_soon(self._write, nursery.cancel_scope)
             await self._read()
@@ -205,14 +205,14 @@ class _Talk:
 
     def end(self) -> None:
         """The connection is over, and with it everything that was asked on it."""
-        self._outlet.leave()
+        self._queue.leave()
         for desk in self._desks:
-            desk.left(self._outlet)
+            desk.on_disconnect(self._queue)
         if self._conversation is not None:
             reason = "the connection of the client ended without a close frame"
             if self._closed_by_client:
                 reason = f"the client closed its WebSocket: {self._closed_by_client}"
-            elif self._outlet.stalled:
+            elif self._queue.stalled:
                 reason = f"the client has not read its WebSocket for {self._limits.write_stall_seconds:g} s"
             elif self._closed_because:
                 reason = f"the bridge closed the WebSocket: {self._closed_because}"
@@ -284,7 +284,7 @@ class _Talk:
             self._refuse(text, message, rejection)
             if rejection.close and self._conversation is None and not any(desk.busy for desk in self._desks):
                 # There is no server behind this connection any more, and behind another there may be.
-                self._outlet.finish(rejection.text)
+                self._queue.finish(rejection.text)
 
     def _receive_batch(self, conversation: Conversation, messages: list[Message]) -> None:
         try:
@@ -302,7 +302,7 @@ class _Talk:
         if b"null" in raw_ids or not raw_ids:
             self._log.info("dropped a message of a client", reason=rejection.text)
         for raw_id in raw_ids:
-            self._outlet.put(error(raw_id, rejection.code, rejection.text, rejection.data))
+            self._queue.put(error(raw_id, rejection.code, rejection.text, rejection.data))
 
     async def _receive_large(self, message: Message) -> None:
         # Each step may hold the event loop for as long as one decoding of the message takes, and not longer.
@@ -325,11 +325,11 @@ class _Talk:
 
     async def _begin(self, message: Request) -> None:
         if message.method == "ping":
-            self._outlet.put(response(message.id, Response(b"", b"{}", b"")))
+            self._queue.put(response(message.id, Response(b"", b"{}", b"")))
             return
         if message.method != "initialize":  # it says what is missing, and starts nothing (digest 2.5)
             read_envelope(message.method, message.params, self._limits)
-        self._conversation = await self._backend.open(self._principal, self._headers, self._outlet)
+        self._conversation = await self._backend.open(self._principal, self._headers, self._queue)
         self._conversation.receive(message, None)
 
     async def _ask(self, message: Request) -> None:
@@ -344,7 +344,7 @@ class _Talk:
             await trio.lowlevel.checkpoint()
         request = ModernRequest(message, envelope, None)
         desk = await self._backend.ask(
-            self._principal, self._headers, request, self._outlet, pipe=True, caller=self._caller
+            self._principal, self._headers, request, self._queue, pipe=True, caller=self._caller
         )
         if desk not in self._desks:  # of those before it, what nobody waits for need not be told of our end
             self._desks = {desk: None, **{one: None for one in self._desks if one.busy}}
@@ -353,7 +353,7 @@ class _Talk:
         if self._desks and isinstance(message, Notification) and message.method == "notifications/cancelled":
             named, _ = read_cancelled(message.params)
             for desk in self._desks:
-                desk.cancel(self._outlet, named, message.params)
+                desk.cancel(self._queue, named, message.params)
 
     # ---- to the client
 
@@ -364,8 +364,8 @@ class _Talk:
         sent = self._stream.send_some(frame)
         if 0 < sent < len(frame):
             self._rest = frame[sent:]
-            self._outlet.owe(len(self._rest))
-            self._outlet.heartbeat()  # wakes the writer
+            self._queue.owe(len(self._rest))
+            self._queue.heartbeat()  # wakes the writer
         return sent > 0
 
     def _answer_ping(self, payload: bytes) -> None:
@@ -380,15 +380,15 @@ class _Talk:
         elif not sent:
             self._pong = payload
         if sent < len(frame):
-            self._outlet.heartbeat()  # wakes the writer
+            self._queue.heartbeat()  # wakes the writer
 
     async def _write(self, scope: trio.CancelScope) -> None:
-        outlet = self._outlet
+        queue = self._queue
         try:
             while True:
                 if self._rest or self._pong is not None:
                     await self._send(b"")
-                match await outlet.next():
+                match await queue.next():
                     case Signal.END:
                         break
                     case Signal.HEARTBEAT:
@@ -414,19 +414,19 @@ class _Talk:
         elif now - self._pinged >= patience:
             self._log.info("a client does not answer pings", seconds=patience)
             await self._send_close(INTERNAL, f"no pong within {patience:g} s")
-            self._outlet.leave()
+            self._queue.leave()
         else:
             await self._send(ping_frame())
 
     async def _close(self) -> None:
-        if self._outlet.state == GONE:
+        if self._queue.state == GONE:
             return
-        if self._outlet.state == OVERFLOWED:
+        if self._queue.state == OVERFLOWED:
             await self._send_close(
                 TRY_LATER, "more is waiting for this client than may (limits.unsent_bytes)"
             )
         else:
-            await self._send_close(GOING_AWAY, self._outlet.why or _ENDED)
+            await self._send_close(GOING_AWAY, self._queue.why or _ENDED)
         await trio.sleep(_CLOSE_SECONDS)  # the client's answer ends the reading, and with it this
 
     async def _answer_close(self, code: int, reason: str, given: str) -> None:

@@ -167,7 +167,7 @@ class AsgiExchange:
         self._body_done = False
         self._answered = False
         self._stalled = False
-        self._outlet: SendQueue | None = None
+        self._queue: SendQueue | None = None
         self._watched = False  # whether a task waits for the departure of the client
         self._left = False  # whether that task has seen it
         self._last_sent = 0.0
@@ -239,20 +239,20 @@ class AsgiExchange:
             piece = data[at : at + _PIECE]
             await self._say({"type": "http.response.body", "body": piece, "more_body": True})
 
-    def outlet(self, *, direct: bool = False) -> SendQueue:  # noqa: ARG002 - Hypercorn sends from one task only
+    def queue(self, *, direct: bool = False) -> SendQueue:  # noqa: ARG002 - Hypercorn sends from one task only
         """An outlet for this request (ports.Exchange)."""
         return SendQueue(self._service.limits)
 
-    def attend(self, outlet: SendQueue, *, to_the_end: bool, first_beat: float | None = None) -> None:
+    def attend(self, queue: SendQueue, *, to_the_end: bool, first_beat: float | None = None) -> None:
         """Heartbeats, and where asked the departure, go to this outlet (ports.Exchange)."""
-        self._outlet = outlet
+        self._queue = queue
         self._last_sent = self._service.pulse.now
         if first_beat is not None:
             # As if the last one was sent so long ago. The clock may be a tick behind.
             self._last_sent -= max(0.0, self._service.limits.heartbeat_seconds - first_beat - TICK)
         self._service.pulse.join(self)
         if self._left:
-            outlet.leave()
+            queue.leave()
         elif to_the_end and not self._watched:
             self._watched = True
             self._nursery.start_soon(self._watch)
@@ -262,19 +262,19 @@ class AsgiExchange:
         while (await self._receive())["type"] != "http.disconnect":
             self._body_done = True
         self._left = True
-        if self._outlet is not None:
-            self._outlet.leave()
+        if self._queue is not None:
+            self._queue.leave()
 
     def tick(self, now: float) -> None:
         """Look whether a heartbeat is due, and whether the client may still be here (Pulse)."""
-        if self._outlet is not None and self._looked != self._service.route.generation:
+        if self._queue is not None and self._looked != self._service.route.generation:
             self._looked = self._service.route.generation
             if self.principal and not self._service.still_admits(self.head, self.principal):
                 self._service.log.info("a stream ends with its right", principal=self.principal)
-                self._outlet.leave()
-        if self._outlet is not None and now - self._last_sent >= self._service.limits.heartbeat_seconds:
+                self._queue.leave()
+        if self._queue is not None and now - self._last_sent >= self._service.limits.heartbeat_seconds:
             self._last_sent = now
-            self._outlet.heartbeat()
+            self._queue.heartbeat()
 
     def hijack(self) -> Hijacked:
         """There is no connection under an HTTP/2 stream to hand over (ports.Exchange)."""
@@ -294,8 +294,8 @@ class AsgiExchange:
     def let_go(self) -> None:
         """Nothing more is written, whatever still comes."""
         self._service.pulse.leave(self)
-        if self._outlet is not None:
-            self._outlet.leave()
+        if self._queue is not None:
+            self._queue.leave()
 
     async def finish(self) -> None:
         """Read what is left of the body, so that it cannot hurt, and end the answer."""
@@ -324,16 +324,16 @@ class AsgiExchange:
             await self._give_up(moved)
             raise ConnectionError("the peer does not read")
         self._line.moved += 1
-        if self._outlet is not None:
-            self._outlet.moves()
+        if self._queue is not None:
+            self._queue.moves()
 
     async def _give_up(self, moved: int) -> None:
         """End this request, and the connection where no other request has progressed since `moved`."""
         self._stalled = True
         seconds = self._service.limits.write_stall_seconds
         self._service.log.warning("a client does not read", peer=self._peer, seconds=seconds)
-        if self._outlet is not None:
-            self._outlet.stall()
+        if self._queue is not None:
+            self._queue.stall()
         if self._line.moved == moved:
             self._line.cut()
         else:

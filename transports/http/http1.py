@@ -374,7 +374,7 @@ class Connection:
         self._hijacked = False
         self._cors: Headers = ()
         self._caller: Caller | None = None
-        self._outlet: SendQueue | None = None
+        self._queue: SendQueue | None = None
         self._ends_with_peer = False
         self._left = False
         # Deadlines: what is being waited for, since when (coarse time), and how much came since.
@@ -403,8 +403,8 @@ class Connection:
         finally:
             service.readiness.leave(self._sock.fileno())
             service.pulse.leave(self)
-            if self._outlet is not None:
-                self._outlet.leave()
+            if self._queue is not None:
+                self._queue.leave()
             if self._begun is not None:  # the task was cancelled, and what is left to do is cancelled with it
                 await self._begun()
 
@@ -430,13 +430,13 @@ class Connection:
         if self._unsent:
             unsent, self._unsent = self._unsent, b""
             await self._send(unsent)
-            if self._outlet is not None:
-                self._outlet.sent()
+            if self._queue is not None:
+                self._queue.sent()
         if self._streaming:
             await self._wire.send(b"0\r\n\r\n")
         self._rests = False
         if self._begun is None:
-            self._outlet = None
+            self._queue = None
         return self._drop_body()
 
     async def _next_endpoint(self) -> Endpoint | None:
@@ -477,7 +477,7 @@ class Connection:
             self._spot.wake()
             return
         self._answered = False
-        self._waiting, self._outlet = "", None
+        self._waiting, self._queue = "", None
         try:
             begun = taker.take(self, data[len(block) :])
         except Exception as fault:  # noqa: BLE001 - it is raised again in the task, which has the boundary
@@ -487,9 +487,9 @@ class Connection:
         if self._answered:
             return
         if begun is None:
-            self._buffer, self._outlet = data, None
-        self._begun, outlet = begun, self._outlet
-        if outlet is None or outlet.shortcut is None or outlet.state != OPEN:
+            self._buffer, self._queue = data, None
+        self._begun, queue = begun, self._queue
+        if queue is None or queue.shortcut is None or queue.state != OPEN:
             self._spot.wake()
 
     async def _admit(self, head: Head) -> Endpoint | None:
@@ -672,12 +672,12 @@ class Connection:
         """Send a piece of the stream (ports.Exchange)."""
         await self._send(b"".join((b"%x\r\n" % len(data), data, b"\r\n")) if self._streaming else data)
 
-    def outlet(self, *, direct: bool = False) -> SendQueue:
+    def queue(self, *, direct: bool = False) -> SendQueue:
         """An outlet for this request (ports.Exchange)."""
-        outlet = SendQueue(self.limits, self._spot)
+        queue = SendQueue(self.limits, self._spot)
         if direct and self._plain is not None and not (self._close or self._body_pending or self._buffer):
-            outlet.shortcut = self._answer_directly
-        return outlet
+            queue.shortcut = self._answer_directly
+        return queue
 
     def _answer_directly(self, body: bytes) -> bool:
         # Called by whoever has brought the answer. The task of this connection stays where it is; the next request, or
@@ -686,7 +686,7 @@ class Connection:
         plain = self._plain
         if plain is None or plain.readable or len(body) > _ONE_SEND:
             return False
-        status = 200 if self._outlet is None else self._outlet.status
+        status = 200 if self._queue is None else self._queue.status
         if status == 200 and not self._cors:
             data = b"%b%d\r\n\r\n%b" % (_before_length(self._service.pulse.date), len(body), body)
         else:
@@ -698,8 +698,8 @@ class Connection:
             sent = len(data)  # the peer is gone, which is an edge of its own
         if sent < len(data):
             self._unsent = data[sent:]
-            if self._outlet is not None:
-                self._outlet.owe(len(self._unsent))
+            if self._queue is not None:
+                self._queue.owe(len(self._unsent))
             self._spot.wake()
         else:
             self._wait_for("request")
@@ -707,14 +707,14 @@ class Connection:
             self._rests = not self._left
         return True
 
-    def attend(self, outlet: SendQueue, *, to_the_end: bool, first_beat: float | None = None) -> None:
+    def attend(self, queue: SendQueue, *, to_the_end: bool, first_beat: float | None = None) -> None:
         """Heartbeats, and where asked the departure, go to this outlet (ports.Exchange)."""
-        self._outlet = outlet
+        self._queue = queue
         self._ends_with_peer = to_the_end
         self._last_sent = self._service.pulse.now
         if self._left:
             if to_the_end and not self._hijacked:
-                outlet.leave()
+                queue.leave()
         elif first_beat is not None:
             # As if the last one was sent so long ago. The clock may be a tick behind.
             self._last_sent -= max(0.0, self.limits.heartbeat_seconds - first_beat - TICK)
@@ -794,8 +794,8 @@ class Connection:
                     "a connection ends with its right", peer=self.peer, principal=self.principal
                 )
                 self.abort()
-        if self._hijacked and self._service.pulse.ending and self._outlet is not None:
-            self._outlet.finish("the bridge is stopping")
+        if self._hijacked and self._service.pulse.ending and self._queue is not None:
+            self._queue.finish("the bridge is stopping")
         waited, limits = now - self._since, self.limits
         match self._waiting:
             case "head" if waited > limits.head_seconds:
@@ -810,22 +810,22 @@ class Connection:
             case "reader":
                 self._watch_reader(now)
             case _:
-                if self._outlet is not None and now - self._last_sent >= limits.heartbeat_seconds:
+                if self._queue is not None and now - self._last_sent >= limits.heartbeat_seconds:
                     self._last_sent = now
-                    self._outlet.heartbeat()
+                    self._queue.heartbeat()
 
     def _watch_reader(self, now: float) -> None:
         """Give up a peer that takes nothing of what is sent."""
-        seconds, outlet = self.limits.write_stall_seconds, self._outlet
+        seconds, queue = self.limits.write_stall_seconds, self._queue
         taken: int = self._wire.sent - unread_by_peer(self._sock)
         if taken != self._sent:
             self._sent, self._since = taken, now
-            if outlet is not None:
-                outlet.moves()
+            if queue is not None:
+                queue.moves()
         elif now - self._since > seconds and not self._patient:
             self._service.log.warning("a client does not read", peer=self.peer, seconds=seconds)
-            if outlet is not None:
-                outlet.stall()
+            if queue is not None:
+                queue.stall()
             self.abort()
 
     def _rest(self) -> float:
@@ -835,7 +835,7 @@ class Connection:
 
     def _is_open(self) -> bool:
         # An answer that went out directly has left its outlet behind.
-        return self._outlet is not None and self._outlet.state == OPEN
+        return self._queue is not None and self._queue.state == OPEN
 
     def abort(self) -> None:
         """Wake whatever waits for the socket: to an end of file, or to a broken pipe."""
@@ -870,11 +870,11 @@ class Connection:
 
     def _peer_left(self) -> None:
         self._left, self._rests = True, False
-        if self._outlet is None:
+        if self._queue is None:
             return
         # The reader of an upgraded connection comes to the end by itself, after what was sent before it.
         if self._ends_with_peer and not self._hijacked:
-            self._outlet.leave()
+            self._queue.leave()
         elif not self._answered:
             # It may only have closed its sending side, and still gets its answer.
             self._last_sent = self._service.pulse.now

@@ -27,13 +27,13 @@ from mcpbridged.validators.rejection import Rejection
     ],
 )
 def test_a_tool_is_there_if_it_is_allowed_and_not_denied(allow, deny, name, permitted):
-    choice = AccessPolicy(allow, deny)
-    assert choice.permits(name) is permitted
+    policy = AccessPolicy(allow, deny)
+    assert policy.permits(name) is permitted
     if permitted:
-        choice.check(name)
+        policy.check(name)
     else:
         with pytest.raises(Rejection, match="Unknown tool: ") as caught:
-            choice.check(name)
+            policy.check(name)
         assert (caught.value.status, caught.value.code) == (200, -32602)
 
 
@@ -45,19 +45,19 @@ def test_without_patterns_nothing_is_looked_at():
 
 
 def test_a_list_keeps_what_is_chosen_and_all_else_as_it_was():
-    choice = AccessPolicy(("a*",))
+    policy = AccessPolicy(("a*",))
     result = (
         b'{"tools":[{"name":"a1","x":[ 1 ]},{"name":"b"},{"name":"a2"}],"nextCursor":"c","_meta":{"n":1e0}}'
     )
-    assert json.loads(choice.filtered(result)) == {
+    assert json.loads(policy.filtered(result)) == {
         "tools": [{"name": "a1", "x": [1]}, {"name": "a2"}],
         "nextCursor": "c",
         "_meta": {"n": 1.0},
     }
-    assert b'{"name":"a1","x":[ 1 ]}' in choice.filtered(result)
+    assert b'{"name":"a1","x":[ 1 ]}' in policy.filtered(result)
     unchanged = b'{"tools":[ {"name":"a"} ]}'
-    assert choice.filtered(unchanged) == unchanged
-    assert choice.filtered(b'{"odd":1}') == b'{"odd":1}'
+    assert policy.filtered(unchanged) == unchanged
+    assert policy.filtered(b'{"odd":1}') == b'{"odd":1}'
 
 
 # ---- features
@@ -156,8 +156,8 @@ def test_a_stateless_request_declares_and_wants_what_is_left():
     assert EVERYTHING.request("x", asked) == asked
 
 
-def answered(choice, method, result=b"", error=b""):
-    answer = choice.answer(method, Response(b"7", result, error))
+def answered(policy, method, result=b"", error=b""):
+    answer = policy.answer(method, Response(b"7", result, error))
     assert answer.id == b"7"
     return json.loads(answer.error)["message"] if answer.error else bytes(answer.result)
 

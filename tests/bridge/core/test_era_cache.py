@@ -9,8 +9,8 @@ from mcpbridged.bridge.core.era_cache import BELIEVED, LEGACY, MODERN, PRESUMED,
     ("choice", "for_modern", "for_legacy"),
     [("legacy", LEGACY, LEGACY), ("modern", MODERN, MODERN), ("dual", MODERN, LEGACY), ("auto", "", "")],
 )
-def test_the_operators_word_decides(choice, for_modern, for_legacy):
-    book = EraCache(choice)
+def test_the_operators_word_decides(policy, for_modern, for_legacy):
+    book = EraCache(policy)
     assert book.for_modern_client(0) == for_modern
     assert book.for_legacy_client(0) == for_legacy
 

@@ -47,17 +47,17 @@ def make(pipe=None, limits=LIMITS, *, version="2025-11-25", ready=True, initiali
     counter = itertools.count(1)
     session = LegacySession(limits, lambda: f"k{next(counter)}", pipe)
     stream = None if pipe else session.call_stream(SendQueue("initialize"))
-    session.client_sent(Request(b"0", "initialize", initialize), stream)
-    session.child_sent(Response(b"1", b'{"protocolVersion":"%b"}' % version.encode(), b""))
+    session.on_client_message(Request(b"0", "initialize", initialize), stream)
+    session.on_child_message(Response(b"1", b'{"protocolVersion":"%b"}' % version.encode(), b""))
     if ready:
-        session.client_sent(Notification("notifications/initialized", b""), None)
+        session.on_client_message(Notification("notifications/initialized", b""), None)
     return session
 
 
-def ask(session, id_=b"7", method="tools/call", params=b'{"name":"t"}', outlet=None):
-    outlet = outlet or SendQueue()
-    effects = session.client_sent(Request(id_, method, params), session.call_stream(outlet))
-    return outlet, effects
+def ask(session, id_=b"7", method="tools/call", params=b'{"name":"t"}', queue=None):
+    queue = queue or SendQueue()
+    effects = session.on_client_message(Request(id_, method, params), session.call_stream(queue))
+    return queue, effects
 
 
 def said(effects):
@@ -67,7 +67,7 @@ def said(effects):
 
 def told(effects):
     """What goes to clients: (outlet, parsed JSON)."""
-    return [(effect.outlet, json.loads(effect.message)) for effect in effects if isinstance(effect, ToClient)]
+    return [(effect.queue, json.loads(effect.message)) for effect in effects if isinstance(effect, ToClient)]
 
 
 def notes(effects):
@@ -79,14 +79,16 @@ def notes(effects):
 
 def test_initialize_is_forwarded_as_it_is_and_its_answer_names_the_revision():
     session = LegacySession(LIMITS, lambda: "k")
-    outlet = SendQueue()
-    effects = session.client_sent(Request(b'"a"', "initialize", INITIALIZE), session.call_stream(outlet))
+    queue = SendQueue()
+    effects = session.on_client_message(Request(b'"a"', "initialize", INITIALIZE), session.call_stream(queue))
     assert said(effects) == [
         {"jsonrpc": "2.0", "id": 1, "method": "initialize", "params": json.loads(INITIALIZE)}
     ]
     assert session.phase == core.OPENING
-    [(where, answer)] = told(session.child_sent(Response(b"1", b'{"protocolVersion":"2025-06-18"}', b"")))
-    assert where is outlet
+    [(where, answer)] = told(
+        session.on_child_message(Response(b"1", b'{"protocolVersion":"2025-06-18"}', b""))
+    )
+    assert where is queue
     assert answer["id"] == "a"
     assert session.version == "2025-06-18"
     assert session.phase == core.OPEN
@@ -94,25 +96,25 @@ def test_initialize_is_forwarded_as_it_is_and_its_answer_names_the_revision():
 
 def test_a_server_that_names_no_revision_gets_the_first_http_one():
     session = LegacySession(LIMITS, lambda: "k")
-    session.client_sent(Request(b"1", "initialize", INITIALIZE), session.call_stream(SendQueue()))
-    session.child_sent(Response(b"1", b"{}", b""))
+    session.on_client_message(Request(b"1", "initialize", INITIALIZE), session.call_stream(SendQueue()))
+    session.on_child_message(Response(b"1", b"{}", b""))
     assert session.version == "2025-03-26"
 
 
 def test_a_refused_initialize_may_be_tried_again():
     session = LegacySession(LIMITS, lambda: "k")
-    session.client_sent(Request(b"1", "initialize", INITIALIZE), session.call_stream(SendQueue()))
-    session.child_sent(Response(b"1", b"", b'{"code":-32602,"message":"no"}'))
+    session.on_client_message(Request(b"1", "initialize", INITIALIZE), session.call_stream(SendQueue()))
+    session.on_child_message(Response(b"1", b"", b'{"code":-32602,"message":"no"}'))
     assert session.version == ""
-    session.client_sent(Request(b"2", "initialize", INITIALIZE), session.call_stream(SendQueue()))
+    session.on_client_message(Request(b"2", "initialize", INITIALIZE), session.call_stream(SendQueue()))
 
 
 def test_nothing_but_ping_comes_before_initialize():
     session = LegacySession(LIMITS, lambda: "k")
     with pytest.raises(Rejection, match="begins with initialize"):
         ask(session)
-    outlet, effects = ask(session, b"1", "ping", b"")
-    assert told(effects) == [(outlet, {"jsonrpc": "2.0", "id": 1, "result": {}})]
+    queue, effects = ask(session, b"1", "ping", b"")
+    assert told(effects) == [(queue, {"jsonrpc": "2.0", "id": 1, "result": {}})]
     with pytest.raises(Rejection, match="protocolVersion"):
         ask(session, b"1", "initialize", b"{}")
 
@@ -124,7 +126,7 @@ def test_a_second_initialize_is_refused():
 
 def test_notifications_before_the_session_is_open_are_dropped():
     session = LegacySession(LIMITS, lambda: "k")
-    assert notes(session.client_sent(Notification("notifications/x", b""), None))
+    assert notes(session.on_client_message(Notification("notifications/x", b""), None))
 
 
 # ---- requests and answers
@@ -137,10 +139,10 @@ def test_ids_come_back_with_their_type():
     three, third = ask(session, b"9007199254740993")
     wires = [said(effects)[0]["id"] for effects in (first, second, third)]
     assert wires == [2, 3, 4]
-    for outlet, wire, raw in ((three, b"4", "9007199254740993"), (one, b"2", "7"), (two, b"3", '"7"')):
-        [effect] = session.child_sent(Response(wire, b"{}", b""))
+    for queue, wire, raw in ((three, b"4", "9007199254740993"), (one, b"2", "7"), (two, b"3", '"7"')):
+        [effect] = session.on_child_message(Response(wire, b"{}", b""))
         assert effect == ToClient(
-            outlet, f'{{"jsonrpc":"2.0","id":{raw},"result":{{}}}}'.encode(), b"", last=True
+            queue, f'{{"jsonrpc":"2.0","id":{raw},"result":{{}}}}'.encode(), b"", last=True
         )
     assert session.in_flight == 0
 
@@ -166,17 +168,17 @@ def test_an_id_whose_escapes_mean_nothing_is_only_itself():
 def test_an_id_can_be_used_again_after_its_answer():
     session = make()
     ask(session)
-    session.child_sent(Response(b"2", b"{}", b""))
+    session.on_child_message(Response(b"2", b"{}", b""))
     ask(session)
 
 
 def test_an_answer_to_nothing_is_dropped():
     session = make()
     ask(session)
-    assert notes(session.child_sent(Response(b"99", b"{}", b"")))
-    assert notes(session.child_sent(Response(b'"2"', b"{}", b"")))
-    assert told(session.child_sent(Response(b"2", b"{}", b"")))
-    assert notes(session.child_sent(Response(b"2", b"{}", b"")))
+    assert notes(session.on_child_message(Response(b"99", b"{}", b"")))
+    assert notes(session.on_child_message(Response(b'"2"', b"{}", b"")))
+    assert told(session.on_child_message(Response(b"2", b"{}", b"")))
+    assert notes(session.on_child_message(Response(b"2", b"{}", b"")))
 
 
 def test_calls_in_flight_are_limited():
@@ -190,7 +192,7 @@ def test_calls_in_flight_are_limited():
 
 def test_what_waits_for_another_process_has_a_limit_in_bytes():
     session = make(limits=Limits(stdin_bytes=1000))
-    session.child_lost("gone", {})
+    session.on_child_exit("gone", {})
     large = b'{"name":"%b"}' % (b"x" * 100)
     for number in range(6):
         ask(session, b"%d" % (number + 1), params=large)
@@ -204,23 +206,23 @@ def test_what_waits_for_another_process_has_a_limit_in_bytes():
 
 def test_a_request_needs_a_stream():
     with pytest.raises(Rejection, match="stream"):
-        make().client_sent(Request(b"1", "ping", b""), None)
+        make().on_client_message(Request(b"1", "ping", b""), None)
 
 
 def test_a_batch_ends_its_stream_with_its_last_answer():
     session = make()
-    stream = session.call_stream(outlet := SendQueue())
-    session.client_sent(Request(b"1", "ping", b""), stream)
-    session.client_sent(Request(b"2", "ping", b""), stream)
-    [first] = session.child_sent(Response(b"3", b"{}", b""))
+    stream = session.call_stream(queue := SendQueue())
+    session.on_client_message(Request(b"1", "ping", b""), stream)
+    session.on_client_message(Request(b"2", "ping", b""), stream)
+    [first] = session.on_child_message(Response(b"3", b"{}", b""))
     assert not first.last
-    [second] = session.child_sent(Response(b"2", b"{}", b""))
+    [second] = session.on_child_message(Response(b"2", b"{}", b""))
     assert second.last
-    assert second.outlet is outlet
+    assert second.queue is queue
 
 
 def test_other_notifications_of_the_client_pass():
-    effects = make().client_sent(Notification("notifications/roots/list_changed", b""), None)
+    effects = make().on_client_message(Notification("notifications/roots/list_changed", b""), None)
     assert said(effects) == [{"jsonrpc": "2.0", "method": "notifications/roots/list_changed"}]
 
 
@@ -229,8 +231,8 @@ def test_other_notifications_of_the_client_pass():
 
 def test_a_cancellation_reaches_the_child_under_its_own_id_and_http_is_answered():
     session = make()
-    outlet, _ = ask(session, b'"x"')
-    effects = session.client_sent(
+    queue, _ = ask(session, b'"x"')
+    effects = session.on_client_message(
         Notification("notifications/cancelled", b'{"requestId":"x","reason":"enough"}'), None
     )
     assert said(effects) == [
@@ -241,39 +243,39 @@ def test_a_cancellation_reaches_the_child_under_its_own_id_and_http_is_answered(
         }
     ]
     [(where, answer)] = told(effects)
-    assert where is outlet
+    assert where is queue
     assert answer["error"]["code"] == core.REQUEST_CANCELLED
-    assert notes(session.child_sent(Response(b"2", b"{}", b"")))  # the late answer is swallowed
+    assert notes(session.on_child_message(Response(b"2", b"{}", b"")))  # the late answer is swallowed
 
 
 def test_a_cancelled_call_whose_stream_has_begun_just_ends():
     session = make()
-    stream = session.call_stream(outlet := SendQueue())
-    session.client_sent(Request(b"1", "tools/call", b'{"_meta":{"progressToken":1}}'), stream)
-    session.child_sent(Notification("notifications/progress", b'{"progressToken":1,"progress":1}'))
-    effects = session.client_sent(Notification("notifications/cancelled", b'{"requestId":1}'), None)
+    stream = session.call_stream(queue := SendQueue())
+    session.on_client_message(Request(b"1", "tools/call", b'{"_meta":{"progressToken":1}}'), stream)
+    session.on_child_message(Notification("notifications/progress", b'{"progressToken":1,"progress":1}'))
+    effects = session.on_client_message(Notification("notifications/cancelled", b'{"requestId":1}'), None)
     assert not told(effects)
-    assert EndStream(outlet) in effects
+    assert EndStream(queue) in effects
 
 
 def test_one_of_two_calls_on_a_stream_is_cancelled():
     session = make()
     stream = session.call_stream(SendQueue())
-    session.client_sent(Request(b"1", "ping", b""), stream)
-    session.client_sent(Request(b"2", "ping", b""), stream)
-    effects = session.client_sent(Notification("notifications/cancelled", b'{"requestId":1}'), None)
+    session.on_client_message(Request(b"1", "ping", b""), stream)
+    session.on_client_message(Request(b"2", "ping", b""), stream)
+    effects = session.on_client_message(Notification("notifications/cancelled", b'{"requestId":1}'), None)
     assert not any(isinstance(effect, ToClient) and effect.last for effect in effects)
 
 
 @pytest.mark.parametrize("params", [b'{"requestId":99}', b"{}", b"", b'{"requestId":0}'])
 def test_the_cancellation_of_what_is_not_in_flight_is_ignored(params):
-    assert notes(make().client_sent(Notification("notifications/cancelled", params), None))
+    assert notes(make().on_client_message(Notification("notifications/cancelled", params), None))
 
 
 def test_initialize_cannot_be_cancelled():
     session = LegacySession(LIMITS, lambda: "k")
-    session.client_sent(Request(b"1", "initialize", INITIALIZE), session.call_stream(SendQueue()))
-    assert notes(session.client_sent(Notification("notifications/cancelled", b'{"requestId":1}'), None))
+    session.on_client_message(Request(b"1", "initialize", INITIALIZE), session.call_stream(SendQueue()))
+    assert notes(session.on_client_message(Notification("notifications/cancelled", b'{"requestId":1}'), None))
     assert session.in_flight == 1
 
 
@@ -285,17 +287,19 @@ def test_progress_goes_to_the_call_that_it_belongs_to():
     one, _ = ask(session, b"1", params=b'{"name":"a","_meta":{"progressToken":"t"}}')
     two, _ = ask(session, b"2", params=b'{"name":"a","_meta":{"progressToken":5}}')
     # The last as some servers write it, and the official TypeScript client understands it.
-    for token, outlet in ((b'"t"', one), (b"5", two), (b'"5"', two)):
-        effects = session.child_sent(Notification("notifications/progress", b'{"progressToken":%b}' % token))
-        assert [where for where, _ in told(effects)] == [outlet]
-    assert notes(session.child_sent(Notification("notifications/progress", b'{"progressToken":"6"}')))
+    for token, queue in ((b'"t"', one), (b"5", two), (b'"5"', two)):
+        effects = session.on_child_message(
+            Notification("notifications/progress", b'{"progressToken":%b}' % token)
+        )
+        assert [where for where, _ in told(effects)] == [queue]
+    assert notes(session.on_child_message(Notification("notifications/progress", b'{"progressToken":"6"}')))
 
 
 def test_progress_after_the_answer_is_dropped():
     session = make()
     ask(session, b"1", params=b'{"name":"a","_meta":{"progressToken":1}}')
-    session.child_sent(Response(b"2", b"{}", b""))
-    assert notes(session.child_sent(Notification("notifications/progress", b'{"progressToken":1}')))
+    session.on_child_message(Response(b"2", b"{}", b""))
+    assert notes(session.on_child_message(Notification("notifications/progress", b'{"progressToken":1}')))
 
 
 def test_progress_of_a_call_that_goes_on_as_a_task_belongs_to_the_session():
@@ -305,31 +309,33 @@ def test_progress_of_a_call_that_goes_on_as_a_task_belongs_to_the_session():
     progress = Notification("notifications/progress", b'{"progressToken":1}')
     call = b'{"name":"a","task":{},"_meta":{"progressToken":%d}}'
     ask(session, b"1", params=call % 1)
-    [(_, answer)] = told(session.child_sent(Response(b"2", b'{"task":{"taskId":"T"}}', b"")))
+    [(_, answer)] = told(session.on_child_message(Response(b"2", b'{"task":{"taskId":"T"}}', b"")))
     assert answer["result"] == {"task": {"taskId": "T"}}
-    assert [where for where, _ in told(session.child_sent(progress))] == [home]
+    assert [where for where, _ in told(session.on_child_message(progress))] == [home]
     # A request that takes the token over has it for itself.
-    outlet, _ = ask(session, b"2", params=call % 1)
-    assert [where for where, _ in told(session.child_sent(progress))] == [outlet]
-    session.child_sent(Response(b"3", b'{"content":[]}', b""))
-    assert notes(session.child_sent(progress))
+    queue, _ = ask(session, b"2", params=call % 1)
+    assert [where for where, _ in told(session.on_child_message(progress))] == [queue]
+    session.on_child_message(Response(b"3", b'{"content":[]}', b""))
+    assert notes(session.on_child_message(progress))
     # Only so many are remembered, and of another child none.
     for id_, token in ((b"4", 1), (b"5", 2), (b"6", 3)):
         ask(session, b"9", params=call % token)
-        session.child_sent(Response(id_, b'{"task":{"taskId":"T"}}', b""))
-    assert notes(session.child_sent(progress))
+        session.on_child_message(Response(id_, b'{"task":{"taskId":"T"}}', b""))
+    assert notes(session.on_child_message(progress))
     last = Notification("notifications/progress", b'{"progressToken":3}')
-    assert told(session.child_sent(last))
-    session.child_lost("gone", {})
-    assert notes(session.child_sent(last))
+    assert told(session.on_child_message(last))
+    session.on_child_exit("gone", {})
+    assert notes(session.on_child_message(last))
 
 
 def test_a_token_in_use_stays_with_its_first_call():
     session = make()
     one, _ = ask(session, b"1", params=b'{"name":"a","_meta":{"progressToken":1}}')
     ask(session, b"2", params=b'{"name":"a","_meta":{"progressToken":1}}')
-    session.child_sent(Response(b"3", b"{}", b""))
-    [(where, _)] = told(session.child_sent(Notification("notifications/progress", b'{"progressToken":1}')))
+    session.on_child_message(Response(b"3", b"{}", b""))
+    [(where, _)] = told(
+        session.on_child_message(Notification("notifications/progress", b'{"progressToken":1}'))
+    )
     assert where is one
 
 
@@ -338,7 +344,7 @@ def test_log_messages_go_to_the_one_interactive_call():
     ask(session, b"1", "tools/list", b"")
     call, _ = ask(session, b"2")
     ask(session, b"3", "tools/list", b"")
-    [(where, _)] = told(session.child_sent(Notification("notifications/message", b'{"level":"info"}')))
+    [(where, _)] = told(session.on_child_message(Notification("notifications/message", b'{"level":"info"}')))
     assert where is call
 
 
@@ -346,25 +352,25 @@ def test_log_messages_of_several_calls_go_to_the_newest():
     session = make()
     ask(session, b"1")
     newest, _ = ask(session, b"2")
-    [(where, _)] = told(session.child_sent(Notification("notifications/message", b"{}")))
+    [(where, _)] = told(session.on_child_message(Notification("notifications/message", b"{}")))
     assert where is newest
 
 
 def test_what_belongs_to_no_call_waits_for_a_listener_and_goes_to_exactly_one():
     session = make()
     changed = Notification("notifications/tools/list_changed", b"")
-    assert session.child_sent(changed) == []
+    assert session.on_child_message(changed) == []
     first, second = SendQueue("first"), SendQueue("second")
     _, effects = session.listened(first)
     assert [where for where, _ in told(effects)] == [first]
     session.listened(second)
-    assert [where for where, _ in told(session.child_sent(changed))] == [second]
+    assert [where for where, _ in told(session.on_child_message(changed))] == [second]
 
 
 def test_what_waits_for_a_listener_is_bounded():
     session = make(limits=Limits(stream_messages=3))
     for number in range(10):
-        session.child_sent(Notification("notifications/x", b'{"n":%d}' % number))
+        session.on_child_message(Notification("notifications/x", b'{"n":%d}' % number))
     _, effects = session.listened(SendQueue())
     assert [message["params"]["n"] for _, message in told(effects)] == [7, 8, 9]
 
@@ -372,7 +378,7 @@ def test_what_waits_for_a_listener_is_bounded():
 def test_what_waits_for_a_listener_is_bounded_in_bytes():
     session = make(limits=Limits(stream_bytes=100))
     for _ in range(3):
-        session.child_sent(Notification("notifications/x", b'{"n":"%b"}' % (b"x" * 80)))
+        session.on_child_message(Notification("notifications/x", b'{"n":"%b"}' % (b"x" * 80)))
     _, effects = session.listened(SendQueue())
     assert len(told(effects)) == 1
 
@@ -382,30 +388,32 @@ def test_what_waits_for_a_listener_is_bounded_in_bytes():
 
 def test_a_request_of_the_server_goes_to_the_call_and_its_answer_back_under_the_servers_id():
     session = make()
-    outlet, _ = ask(session)
+    queue, _ = ask(session)
     [(where, question)] = told(
-        session.child_sent(Request(b'"srv-1"', "elicitation/create", b'{"message":"?"}'))
+        session.on_child_message(Request(b'"srv-1"', "elicitation/create", b'{"message":"?"}'))
     )
-    assert where is outlet
+    assert where is queue
     assert question == {"jsonrpc": "2.0", "id": 1, "method": "elicitation/create", "params": {"message": "?"}}
-    effects = session.client_sent(Response(b"1", b'{"action":"accept"}', b""), None)
+    effects = session.on_client_message(Response(b"1", b'{"action":"accept"}', b""), None)
     assert said(effects) == [{"jsonrpc": "2.0", "id": "srv-1", "result": {"action": "accept"}}]
-    assert notes(session.client_sent(Response(b"1", b"{}", b""), None))
+    assert notes(session.on_client_message(Response(b"1", b"{}", b""), None))
 
 
 def test_a_request_of_the_server_is_not_put_where_nobody_can_come_back_for_it():
     session = make()
-    lost = session.call_stream(outlet := SendQueue("lost"))
-    session.client_sent(Request(b"1", "tools/call", b'{"name":"t"}'), lost)
-    session.stream_left(lost, outlet)
+    on_exit = session.call_stream(queue := SendQueue("lost"))
+    session.on_client_message(Request(b"1", "tools/call", b'{"name":"t"}'), on_exit)
+    session.on_stream_closed(on_exit, queue)
     ask(session, b"2", "tools/list")
     other, _ = ask(session, b"3", "tools/list")
-    [(where, _)] = told(session.child_sent(Request(b"1", "roots/list", b"")))
+    [(where, _)] = told(session.on_child_message(Request(b"1", "roots/list", b"")))
     assert where is other
 
 
 def test_a_ping_of_the_server_is_answered_here():
-    assert said(make().child_sent(Request(b"5", "ping", b""))) == [{"jsonrpc": "2.0", "id": 5, "result": {}}]
+    assert said(make().on_child_message(Request(b"5", "ping", b""))) == [
+        {"jsonrpc": "2.0", "id": 5, "result": {}}
+    ]
 
 
 @pytest.mark.parametrize("method", ["roots/list", "sampling/createMessage", "elicitation/create"])
@@ -415,45 +423,45 @@ def test_a_client_is_not_asked_for_what_it_has_not_declared(method, capabilities
     for version, asked in (("2025-03-26", True), ("2025-06-18", False), ("2025-11-25", False)):
         session = make(version=version, initialize=text)
         session.listened(SendQueue())
-        effects = session.child_sent(Request(b'"q"', method, b""))
+        effects = session.on_child_message(Request(b'"q"', method, b""))
         error = {"code": -32601, "message": f"the client does not support {method}"}
         assert said(effects) == ([] if asked else [{"jsonrpc": "2.0", "id": "q", "error": error}])
         assert len(told(effects)) == asked
-    assert len(told(session.child_sent(Request(b'"r"', "vendor/ask", b"")))) == 1
+    assert len(told(session.on_child_message(Request(b'"r"', "vendor/ask", b"")))) == 1
 
 
 def test_a_request_of_the_server_waits_until_the_client_is_initialized():
     session = make(ready=False)
-    assert session.child_sent(Request(b"1", "roots/list", b"")) == []
-    assert session.child_sent(Notification("notifications/message", b"{}")) == []
+    assert session.on_child_message(Request(b"1", "roots/list", b"")) == []
+    assert session.on_child_message(Notification("notifications/message", b"{}")) == []
     listener = SendQueue()
     _, effects = session.listened(listener)
     assert [message["method"] for _, message in told(effects)] == ["notifications/message"]
-    effects = session.client_sent(Notification("notifications/initialized", b""), None)
+    effects = session.on_client_message(Notification("notifications/initialized", b""), None)
     assert said(effects)[0]["method"] == "notifications/initialized"
     assert [(where, message["method"]) for where, message in told(effects)] == [(listener, "roots/list")]
-    assert said(session.client_sent(Response(b"1", b"{}", b""), None))
+    assert said(session.on_client_message(Response(b"1", b"{}", b""), None))
 
 
 def test_initialized_said_twice_passes_twice():
-    effects = make().client_sent(Notification("notifications/initialized", b""), None)
+    effects = make().on_client_message(Notification("notifications/initialized", b""), None)
     assert len(said(effects)) == 1
 
 
 def test_a_request_that_no_stream_is_opened_for_is_given_up():
     session = make()
-    session.ticked(100.0)
-    session.child_sent(Request(b"1", "roots/list", b""))
-    assert session.ticked(159.0) == []
-    [answer] = said(session.ticked(161.0))
+    session.on_tick(100.0)
+    session.on_child_message(Request(b"1", "roots/list", b""))
+    assert session.on_tick(159.0) == []
+    [answer] = said(session.on_tick(161.0))
     assert answer["id"] == 1
     assert "60 s" in answer["error"]["message"]
 
 
 def test_a_request_that_is_pushed_out_of_the_queue_is_answered():
     session = make(limits=Limits(stream_messages=1))
-    session.child_sent(Request(b"1", "roots/list", b""))
-    [answer] = said(session.child_sent(Notification("notifications/x", b"")))
+    session.on_child_message(Request(b"1", "roots/list", b""))
+    [answer] = said(session.on_child_message(Notification("notifications/x", b"")))
     assert answer["id"] == 1
     assert answer["error"]["code"] == -32603
 
@@ -462,45 +470,45 @@ def test_requests_of_the_server_are_limited():
     session = make(limits=Limits(in_flight=32))
     ask(session)
     for number in range(32):
-        session.child_sent(Request(b"%d" % number, "roots/list", b""))
-    [answer] = said(session.child_sent(Request(b"99", "roots/list", b"")))
+        session.on_child_message(Request(b"%d" % number, "roots/list", b""))
+    [answer] = said(session.on_child_message(Request(b"99", "roots/list", b"")))
     assert answer["error"]["code"] == SERVER_ERROR
 
 
 def test_an_id_that_the_server_uses_twice_is_refused():
     session = make()
     ask(session)
-    session.child_sent(Request(b"1", "roots/list", b""))
-    [answer] = said(session.child_sent(Request(b"1", "roots/list", b"")))
+    session.on_child_message(Request(b"1", "roots/list", b""))
+    [answer] = said(session.on_child_message(Request(b"1", "roots/list", b"")))
     assert answer["error"]["code"] == INVALID_REQUEST
 
 
 def test_the_server_cancels_its_own_request():
     session = make()
-    outlet, _ = ask(session)
-    session.child_sent(Request(b'"s"', "elicitation/create", b"{}"))
+    queue, _ = ask(session)
+    session.on_child_message(Request(b'"s"', "elicitation/create", b"{}"))
     cancel = Notification("notifications/cancelled", b'{"requestId":"s","reason":"late"}')
-    [(where, message)] = told(session.child_sent(cancel))
-    assert where is outlet
+    [(where, message)] = told(session.on_child_message(cancel))
+    assert where is queue
     assert message["params"] == {"requestId": 1, "reason": "late"}
-    assert notes(session.child_sent(cancel))
+    assert notes(session.on_child_message(cancel))
 
 
 def test_the_server_cancels_a_request_that_the_client_never_saw():
     session = make()
-    session.child_sent(Request(b"1", "roots/list", b""))
-    assert session.child_sent(Notification("notifications/cancelled", b'{"requestId":1}')) == ()
+    session.on_child_message(Request(b"1", "roots/list", b""))
+    assert session.on_child_message(Notification("notifications/cancelled", b'{"requestId":1}')) == ()
     _, effects = session.listened(SendQueue())
     assert told(effects) == []
 
 
 def test_an_answer_to_a_request_that_the_client_never_saw_is_dropped():
     session = make()
-    session.child_sent(Request(b"1", "roots/list", b""))
-    guessed = session.client_sent(Response(b"1", b"{}", b""), None)
+    session.on_child_message(Request(b"1", "roots/list", b""))
+    guessed = session.on_client_message(Response(b"1", b"{}", b""), None)
     assert notes(guessed) == ["dropped an answer to nothing that was asked"]
-    list(session.ticked(1000.0))
-    [refused] = said(session.ticked(1061.0))
+    list(session.on_tick(1000.0))
+    [refused] = said(session.on_tick(1061.0))
     assert refused["id"] == 1
     _, effects = session.listened(SendQueue())
     assert list(effects) == []
@@ -508,10 +516,10 @@ def test_an_answer_to_a_request_that_the_client_never_saw_is_dropped():
 
 def test_a_request_behind_a_notification_is_given_up_as_well():
     session = make()
-    session.child_sent(Notification("notifications/tools/list_changed", b""))
-    session.child_sent(Request(b"1", "roots/list", b""))
-    session.ticked(1000.0)
-    [refused] = said(session.ticked(1061.0))
+    session.on_child_message(Notification("notifications/tools/list_changed", b""))
+    session.on_child_message(Request(b"1", "roots/list", b""))
+    session.on_tick(1000.0)
+    [refused] = said(session.on_tick(1061.0))
     assert (refused["id"], refused["error"]["message"]) == (1, "no client stream within 60 s")
     [(_, kept)] = told(session.listened(SendQueue())[1])
     assert kept["method"] == "notifications/tools/list_changed"
@@ -520,13 +528,13 @@ def test_a_request_behind_a_notification_is_given_up_as_well():
 def test_what_is_taken_back_makes_room_for_what_waits():
     session = make(limits=Limits(stream_bytes=100))
     for number in range(3):
-        session.child_sent(Request(b"%d" % number, "roots/list", b'{"x":"%b"}' % (b"x" * 20)))
-        session.child_sent(Notification("notifications/cancelled", b'{"requestId":%d}' % number))
-        session.child_sent(Request(b"%d" % number, "roots/list", b'{"x":"%b"}' % (b"x" * 20)))
-        session.child_lost("gone", {})
+        session.on_child_message(Request(b"%d" % number, "roots/list", b'{"x":"%b"}' % (b"x" * 20)))
+        session.on_child_message(Notification("notifications/cancelled", b'{"requestId":%d}' % number))
+        session.on_child_message(Request(b"%d" % number, "roots/list", b'{"x":"%b"}' % (b"x" * 20)))
+        session.on_child_exit("gone", {})
         session.phase = core.OPEN
-    session.child_sent(Notification("notifications/a", b""))
-    session.child_sent(Notification("notifications/b", b""))
+    session.on_child_message(Notification("notifications/a", b""))
+    session.on_child_message(Notification("notifications/b", b""))
     assert [one["method"] for _, one in told(session.listened(SendQueue())[1])] == [
         "notifications/a",
         "notifications/b",
@@ -537,10 +545,12 @@ def test_what_is_taken_back_makes_room_for_what_waits():
 def test_the_server_may_use_an_id_again_however_it_spells_it(raw_id):
     session = make("pipe")
     for wire_id in (b"1", b"2"):
-        [(_, asked)] = told(session.child_sent(Request(raw_id, "roots/list", b"")))
+        [(_, asked)] = told(session.on_child_message(Request(raw_id, "roots/list", b"")))
         assert asked["id"] == int(wire_id)
-        assert len(said(session.client_sent(Response(wire_id, b"{}", b""), None))) == 1
-    cancelled = session.child_sent(Notification("notifications/cancelled", b'{"requestId":%b}' % raw_id))
+        assert len(said(session.on_client_message(Response(wire_id, b"{}", b""), None))) == 1
+    cancelled = session.on_child_message(
+        Notification("notifications/cancelled", b'{"requestId":%b}' % raw_id)
+    )
     assert notes(cancelled) == ["ignored the server's cancellation of nothing that it asked"]
 
 
@@ -551,12 +561,12 @@ def test_on_a_pipe_everything_goes_down_the_pipe():
     pipe = SendQueue("pipe")
     session = make(pipe)
     assert session.watched
-    session.client_sent(Request(b"1", "tools/call", b'{"name":"t"}'), None)
+    session.on_client_message(Request(b"1", "tools/call", b'{"name":"t"}'), None)
     for effects in (
-        session.child_sent(Notification("notifications/message", b"{}")),
-        session.child_sent(Notification("notifications/tools/list_changed", b"")),
-        session.child_sent(Request(b"1", "roots/list", b"")),
-        session.child_sent(Response(b"2", b"{}", b"")),
+        session.on_child_message(Notification("notifications/message", b"{}")),
+        session.on_child_message(Notification("notifications/tools/list_changed", b"")),
+        session.on_child_message(Request(b"1", "roots/list", b"")),
+        session.on_child_message(Response(b"2", b"{}", b"")),
     ):
         assert [where for where, _ in told(effects)] == [pipe]
         assert not any(effect.last or effect.event_id for effect in effects)
@@ -564,8 +574,10 @@ def test_on_a_pipe_everything_goes_down_the_pipe():
 
 def test_a_cancelled_call_on_a_pipe_is_not_answered():
     session = make(SendQueue())
-    session.client_sent(Request(b"1", "tools/call", b'{"name":"t"}'), None)
-    assert not told(session.client_sent(Notification("notifications/cancelled", b'{"requestId":1}'), None))
+    session.on_client_message(Request(b"1", "tools/call", b'{"name":"t"}'), None)
+    assert not told(
+        session.on_client_message(Notification("notifications/cancelled", b'{"requestId":1}'), None)
+    )
 
 
 def test_a_pipe_has_no_events_to_resume_from():
@@ -577,7 +589,7 @@ def test_a_pipe_has_no_events_to_resume_from():
 
 
 def progress(session, token, number):
-    return session.child_sent(
+    return session.on_child_message(
         Notification("notifications/progress", b'{"progressToken":%d,"progress":%d}' % (token, number))
     )
 
@@ -585,13 +597,13 @@ def progress(session, token, number):
 def test_an_interrupted_call_is_resumed_where_it_was():
     session = make()
     stream = session.call_stream(first := SendQueue("first"))
-    session.client_sent(Request(b"1", "tools/call", b'{"_meta":{"progressToken":1}}'), stream)
+    session.on_client_message(Request(b"1", "tools/call", b'{"_meta":{"progressToken":1}}'), stream)
     assert session.events_begun(stream) == b"k1_0"
     [event] = progress(session, 1, 1)
     assert event.event_id == b"k1_1"
-    session.stream_left(stream, first)
+    session.on_stream_closed(stream, first)
     assert progress(session, 1, 2) == ()
-    assert session.child_sent(Response(b"2", b"{}", b"")) == ()
+    assert session.on_child_message(Response(b"2", b"{}", b"")) == ()
     again, effects = session.resumed("k1_1", second := SendQueue("second"))
     assert again is stream
     assert [effect.event_id for effect in effects if isinstance(effect, ToClient)] == [b"k1_2", b"k1_3"]
@@ -602,15 +614,15 @@ def test_an_interrupted_call_is_resumed_where_it_was():
 def test_a_resumed_call_goes_on_live():
     session = make()
     stream = session.call_stream(first := SendQueue())
-    session.client_sent(Request(b"1", "tools/call", b'{"_meta":{"progressToken":1}}'), stream)
+    session.on_client_message(Request(b"1", "tools/call", b'{"_meta":{"progressToken":1}}'), stream)
     session.events_begun(stream)
-    session.stream_left(stream, first)
+    session.on_stream_closed(stream, first)
     _, effects = session.resumed("k1_0", second := SendQueue())
     assert effects == []
     [event] = progress(session, 1, 1)
-    assert event.outlet is second
-    session.stream_left(stream, first)  # the old connection ends late: nothing changes
-    assert stream.outlet is second
+    assert event.queue is second
+    session.on_stream_closed(stream, first)  # the old connection ends late: nothing changes
+    assert stream.queue is second
 
 
 def test_a_stream_that_is_resumed_while_it_is_open_moves():
@@ -619,18 +631,18 @@ def test_a_stream_that_is_resumed_while_it_is_open_moves():
     session.events_begun(stream)
     _, effects = session.resumed("k1_0", second := SendQueue())
     assert EndStream(first) in effects
-    [event] = session.child_sent(Notification("notifications/x", b""))
-    assert event.outlet is second
+    [event] = session.on_child_message(Notification("notifications/x", b""))
+    assert event.queue is second
 
 
 def test_a_listener_that_comes_back_gets_what_it_missed_once():
     session = make()
     stream, _ = session.listened(first := SendQueue())
     session.events_begun(stream)
-    session.child_sent(Notification("notifications/a", b""))
-    session.stream_left(stream, first)
+    session.on_child_message(Notification("notifications/a", b""))
+    session.on_stream_closed(stream, first)
     assert not session.watched
-    session.child_sent(Notification("notifications/b", b""))
+    session.on_child_message(Notification("notifications/b", b""))
     _, effects = session.resumed("k1_0", SendQueue())
     assert [message["method"] for _, message in told(effects)] == ["notifications/a", "notifications/b"]
 
@@ -651,7 +663,7 @@ def test_an_event_id_of_the_future_resumes_nothing():
     session = make()
     stream, _ = session.listened(SendQueue())
     session.events_begun(stream)
-    session.child_sent(Notification("notifications/a", b""))
+    session.on_child_message(Notification("notifications/a", b""))
     _, effects = session.resumed("k1_999", SendQueue())
     assert told(effects) == []
 
@@ -664,7 +676,7 @@ def test_listeners_are_limited():
     with pytest.raises(Rejection) as caught:
         session.listened(SendQueue())
     assert caught.value.status == 409
-    session.stream_left(stream, left)
+    session.on_stream_closed(stream, left)
     session.listened(SendQueue())
     with pytest.raises(Rejection):
         session.resumed("k1_0", SendQueue())
@@ -677,19 +689,19 @@ def test_older_revisions_get_no_priming_event():
 
 def test_an_answer_that_nobody_can_come_back_for_is_dropped():
     session = make()
-    stream = session.call_stream(outlet := SendQueue())
-    session.client_sent(Request(b"1", "ping", b""), stream)
-    session.stream_left(stream, outlet)
-    assert session.child_sent(Response(b"2", b"{}", b"")) == ()
+    stream = session.call_stream(queue := SendQueue())
+    session.on_client_message(Request(b"1", "ping", b""), stream)
+    session.on_stream_closed(stream, queue)
+    assert session.on_child_message(Response(b"2", b"{}", b"")) == ()
 
 
 def ask_for_json(
     session, id_=b"7", method="tools/call", params=b'{"name":"t","_meta":{"progressToken":"p"}}'
 ):
     """Ask on a POST whose client takes no event stream."""
-    outlet = SendQueue("json")
-    session.client_sent(Request(id_, method, params), session.call_stream(outlet, answers_only=True))
-    return outlet
+    queue = SendQueue("json")
+    session.on_client_message(Request(id_, method, params), session.call_stream(queue, answers_only=True))
+    return queue
 
 
 PROGRESS = Notification("notifications/progress", b'{"progressToken":"p","progress":1}')
@@ -698,13 +710,13 @@ LOGGED = Notification("notifications/message", b'{"level":"info","data":"x"}')
 
 def test_a_call_that_takes_json_only_gets_its_answer_and_nothing_else():
     session = make()
-    outlet = ask_for_json(session)
-    assert notes(session.child_sent(PROGRESS)) == [
+    queue = ask_for_json(session)
+    assert notes(session.on_child_message(PROGRESS)) == [
         "dropped progress of a call whose client reads no event stream"
     ]
-    assert told(session.child_sent(LOGGED)) == []
-    [answer] = session.child_sent(Response(b"2", b"{}", b""))
-    assert (answer.outlet, answer.event_id, answer.last) == (outlet, b"", True)
+    assert told(session.on_child_message(LOGGED)) == []
+    [answer] = session.on_child_message(Response(b"2", b"{}", b""))
+    assert (answer.queue, answer.event_id, answer.last) == (queue, b"", True)
     _, effects = session.listened(home := SendQueue("home"))
     assert [(one, text["method"]) for one, text in told(effects)] == [(home, "notifications/message")]
 
@@ -714,14 +726,14 @@ def test_what_a_call_that_takes_json_only_causes_goes_to_the_listener():
     session.listened(home := SendQueue("home"))
     ask_for_json(session)
     for message in (PROGRESS, LOGGED, Request(b"1", "roots/list", b"")):
-        [(outlet, _)] = told(session.child_sent(message))
-        assert outlet is home
+        [(queue, _)] = told(session.on_child_message(message))
+        assert queue is home
 
 
 def test_a_question_of_a_call_that_takes_json_only_is_refused_at_once():
     session = make()
     ask_for_json(session)
-    [refusal] = said(session.child_sent(Request(b"1", "roots/list", b"")))
+    [refusal] = said(session.on_child_message(Request(b"1", "roots/list", b"")))
     assert refusal["error"]["code"] == -32603
     assert "text/event-stream" in refusal["error"]["message"]
 
@@ -729,15 +741,15 @@ def test_a_question_of_a_call_that_takes_json_only_is_refused_at_once():
 def test_a_question_waits_for_a_listener_that_was_there_before():
     session = make()
     stream, _ = session.listened(home := SendQueue("home"))
-    session.stream_left(stream, home)
+    session.on_stream_closed(stream, home)
     ask_for_json(session)
-    assert session.child_sent(Request(b"1", "roots/list", b"")) == []
+    assert session.on_child_message(Request(b"1", "roots/list", b"")) == []
 
 
 def test_a_question_waits_where_no_call_may_have_caused_it():
     session = make()
     ask_for_json(session, method="tools/list", params=b"")
-    assert session.child_sent(Request(b"1", "roots/list", b"")) == []
+    assert session.on_child_message(Request(b"1", "roots/list", b"")) == []
 
 
 def test_a_call_with_a_stream_is_asked_beside_one_that_takes_json_only():
@@ -746,78 +758,80 @@ def test_a_call_with_a_stream_is_asked_beside_one_that_takes_json_only():
     ask(session, b"2", "tools/list", b"")
     asking, _ = ask(session, b"3")
     ask(session, b"4", "tools/list", b"")
-    assert told(session.child_sent(Request(b"1", "roots/list", b"")))[0][0] is asking
-    assert told(session.child_sent(Request(b"2", "roots/list", b""), b"3"))[0][0] is not None
+    assert told(session.on_child_message(Request(b"1", "roots/list", b"")))[0][0] is asking
+    assert told(session.on_child_message(Request(b"2", "roots/list", b""), b"3"))[0][0] is not None
 
 
 def test_a_batch_that_takes_json_only_ends_with_its_last_answer():
     session = make(version="2025-03-26")
-    stream = session.call_stream(outlet := SendQueue("json"), answers_only=True)
+    stream = session.call_stream(queue := SendQueue("json"), answers_only=True)
     for id_ in (b"7", b"8"):
-        session.client_sent(Request(id_, "tools/call", b'{"name":"t"}'), stream)
+        session.on_client_message(Request(id_, "tools/call", b'{"name":"t"}'), stream)
     assert session.events_begun(stream) == b""
     effects = [
-        effect for wire_id in (b"2", b"3") for effect in session.child_sent(Response(wire_id, b"{}", b""))
+        effect
+        for wire_id in (b"2", b"3")
+        for effect in session.on_child_message(Response(wire_id, b"{}", b""))
     ]
-    assert [(one.outlet, one.event_id, one.last) for one in effects] == [
-        (outlet, b"", False),
-        (outlet, b"", True),
+    assert [(one.queue, one.event_id, one.last) for one in effects] == [
+        (queue, b"", False),
+        (queue, b"", True),
     ]
 
 
 def test_nothing_is_kept_for_a_client_that_left_before_its_stream_had_begun():
     session = make()
-    outlet, _ = ask(session, params=b'{"name":"t","_meta":{"progressToken":"p"}}')
+    queue, _ = ask(session, params=b'{"name":"t","_meta":{"progressToken":"p"}}')
     stream = session._asks[b"2"].stream
     assert session.events_begun(stream)
-    session.stream_left(stream, outlet, begun=False)
-    assert notes(session.child_sent(PROGRESS))
-    assert tuple(session.child_sent(Response(b"2", b"{}", b""))) == ()
+    session.on_stream_closed(stream, queue, begun=False)
+    assert notes(session.on_child_message(PROGRESS))
+    assert tuple(session.on_child_message(Response(b"2", b"{}", b""))) == ()
     assert (session._kept, session._kept_bytes) == ({}, 0)
 
 
 def test_a_revision_without_priming_events_has_nothing_to_drop():
     session = make(version="2025-06-18")
-    outlet, _ = ask(session)
+    queue, _ = ask(session)
     stream = session._asks[b"2"].stream
     session.events_begun(stream)
-    session.stream_left(stream, outlet, begun=False)
-    assert tuple(session.child_sent(Response(b"2", b"{}", b""))) == ()
+    session.on_stream_closed(stream, queue, begun=False)
+    assert tuple(session.on_child_message(Response(b"2", b"{}", b""))) == ()
     assert session._kept == {}
 
 
 def test_what_was_kept_before_a_stream_could_begin_is_dropped_with_it():
     session = make()
-    outlet, _ = ask(session, params=b'{"name":"t","_meta":{"progressToken":"p"}}')
+    queue, _ = ask(session, params=b'{"name":"t","_meta":{"progressToken":"p"}}')
     stream = session._asks[b"2"].stream
-    assert told(session.child_sent(PROGRESS))
-    session.stream_left(stream, outlet, begun=False)
+    assert told(session.on_child_message(PROGRESS))
+    session.on_stream_closed(stream, queue, begun=False)
     assert (session._kept, session._kept_bytes) == ({}, 0)
 
 
 def test_a_stream_that_could_not_be_resumed_is_still_kept():
     session = make()
-    outlet, _ = ask(session)
+    queue, _ = ask(session)
     stream = session._asks[b"2"].stream
     event_id = session.events_begun(stream)
-    session.stream_left(stream, outlet)
+    session.on_stream_closed(stream, queue)
     again = SendQueue("again")
     session.resumed(event_id.decode(), again)
-    session.stream_left(stream, again, begun=False)
-    session.child_sent(Response(b"2", b"{}", b""))
+    session.on_stream_closed(stream, again, begun=False)
+    session.on_child_message(Response(b"2", b"{}", b""))
     _, effects = session.resumed(event_id.decode(), third := SendQueue("third"))
-    assert [outlet for outlet, _ in told(effects)] == [third]
+    assert [queue for queue, _ in told(effects)] == [third]
 
 
 def test_kept_events_are_bounded_in_bytes_finished_streams_first():
     session = make(limits=Limits(replay_bytes=300))
     done = session.call_stream(gone := SendQueue())
-    session.client_sent(Request(b"1", "tools/call", b'{"_meta":{"progressToken":1}}'), done)
+    session.on_client_message(Request(b"1", "tools/call", b'{"_meta":{"progressToken":1}}'), done)
     progress(session, 1, 1)
-    session.child_sent(Response(b"2", b"{}", b""))
-    session.stream_left(done, gone)
+    session.on_child_message(Response(b"2", b"{}", b""))
+    session.on_stream_closed(done, gone)
     live = session.call_stream(SendQueue())
-    session.client_sent(Request(b"1", "tools/call", b'{"_meta":{"progressToken":1}}'), live)
+    session.on_client_message(Request(b"1", "tools/call", b'{"_meta":{"progressToken":1}}'), live)
     for number in range(10):
         progress(session, 1, number)
     with pytest.raises(Rejection):
@@ -829,18 +843,18 @@ def test_kept_events_are_bounded_in_bytes_finished_streams_first():
 def test_one_event_larger_than_everything_that_may_be_kept_is_not_kept():
     session = make(limits=Limits(replay_bytes=10))
     session.listened(SendQueue())
-    session.child_sent(Notification("notifications/a", b'{"a":"aaaaaaaaaaaaaaa"}'))
+    session.on_child_message(Notification("notifications/a", b'{"a":"aaaaaaaaaaaaaaa"}'))
     _, effects = session.resumed("k1_0", SendQueue())
     assert told(effects) == []
 
 
 def call_and_leave(session, count):
     for number in range(count):
-        stream = session.call_stream(outlet := SendQueue())
-        session.client_sent(Request(b"%d" % number, "tools/call", b'{"name":"t"}'), stream)
+        stream = session.call_stream(queue := SendQueue())
+        session.on_client_message(Request(b"%d" % number, "tools/call", b'{"name":"t"}'), stream)
         session.events_begun(stream)
-        session.child_sent(Response(b"%d" % (number + 2), b"{}", b""))
-        session.stream_left(stream, outlet)
+        session.on_child_message(Response(b"%d" % (number + 2), b"{}", b""))
+        session.on_stream_closed(stream, queue)
 
 
 def test_kept_streams_are_bounded_in_number():
@@ -853,11 +867,11 @@ def test_kept_streams_are_bounded_in_number():
 
 def test_a_listener_that_was_interrupted_is_kept_longer_than_the_streams_of_calls():
     session = make()
-    stream, _ = session.listened(outlet := SendQueue())
+    stream, _ = session.listened(queue := SendQueue())
     assert session.events_begun(stream) == b"k1_0"
-    session.stream_left(stream, outlet)
+    session.on_stream_closed(stream, queue)
     call_and_leave(session, 80)
-    session.child_sent(Notification("notifications/x", b""))
+    session.on_child_message(Notification("notifications/x", b""))
     _, effects = session.resumed("k1_0", SendQueue())
     assert [message["method"] for _, message in told(effects)] == ["notifications/x"]
 
@@ -865,9 +879,9 @@ def test_a_listener_that_was_interrupted_is_kept_longer_than_the_streams_of_call
 def test_listeners_that_never_come_back_are_bounded_in_number():
     session = make()
     for _ in range(80):
-        stream, _ = session.listened(outlet := SendQueue())
+        stream, _ = session.listened(queue := SendQueue())
         session.events_begun(stream)
-        session.stream_left(stream, outlet)
+        session.on_stream_closed(stream, queue)
     with pytest.raises(Rejection):
         session.resumed("k1_0", SendQueue())
     session.resumed("k80_0", SendQueue())
@@ -878,7 +892,7 @@ def test_streams_that_are_all_alive_and_empty_are_all_kept():
     streams = [session.call_stream(SendQueue()) for _ in range(70)]
     for number, stream in enumerate(streams):
         token = b'{"_meta":{"progressToken":%d}}' % number
-        session.client_sent(Request(b"%d" % number, "tools/call", token), stream)
+        session.on_client_message(Request(b"%d" % number, "tools/call", token), stream)
         session.events_begun(stream)
     progress(session, 5, 1)
     progress(session, 5, 2)  # the first streams have nothing to give up, so the oldest event of this one goes
@@ -898,10 +912,10 @@ def test_of_a_subscription_only_the_uri_is_remembered():
     ask(session, b"2", "resources/subscribe", b'{"x":1,"uri":"c:\\u0064"}')
     ask(session, b"3", "resources/subscribe", b"{}")
     ask(session, b"4", "resources/unsubscribe", b'{"uri":"c:d","_meta":{"progressToken":2}}')
-    session.child_lost("gone", {})
+    session.on_child_exit("gone", {})
     ask(session)
-    (opening,) = said(session.child_started())
-    effects = session.child_sent(Response(b"%d" % opening["id"], b"{}", b""))
+    (opening,) = said(session.on_child_start())
+    effects = session.on_child_message(Response(b"%d" % opening["id"], b"{}", b""))
     assert [message["params"] for message in said(effects) if "subscribe" in message["method"]] == [
         {"uri": "a:b"}
     ]
@@ -911,10 +925,10 @@ def test_subscriptions_that_are_said_again_are_limited():
     session = make(limits=Limits(stream_messages=1))
     ask(session, b"1", "resources/subscribe", b'{"uri":"a:b"}')
     ask(session, b"2", "resources/subscribe", b'{"uri":"c:d"}')
-    session.child_lost("gone", LOST)
+    session.on_child_exit("gone", LOST)
     ask(session)
-    [line] = said(session.child_started())
-    effects = session.child_sent(Response(b"%d" % line["id"], b"{}", b""))
+    [line] = said(session.on_child_start())
+    effects = session.on_child_message(Response(b"%d" % line["id"], b"{}", b""))
     assert [message["params"]["uri"] for message in said(effects) if "subscribe" in message["method"]] == [
         "a:b"
     ]
@@ -930,7 +944,7 @@ def test_everything_in_flight_fails_with_the_cause():
     session = make()
     one, _ = ask(session, b"1")
     two, _ = ask(session, b'"b"')
-    errors = told(session.child_lost("the server was killed by signal 9 (SIGKILL)", LOST))
+    errors = told(session.on_child_exit("the server was killed by signal 9 (SIGKILL)", LOST))
     assert [(where, message["id"]) for where, message in errors] == [(one, 1), (two, "b")]
     for _, message in errors:
         assert message["error"] == {
@@ -947,15 +961,15 @@ def test_the_next_call_brings_another_child_that_is_told_what_the_first_knew():
     ask(session, b"2", "resources/subscribe", b'{"uri":"a:b"}')
     ask(session, b"3", "resources/subscribe", b'{"uri":"c:d"}')
     ask(session, b"4", "resources/unsubscribe", b'{"uri":"a:b"}')
-    session.child_lost("gone", LOST)
+    session.on_child_exit("gone", LOST)
     assert session.phase == core.LOST
-    outlet, effects = ask(session, b"5")
+    queue, effects = ask(session, b"5")
     assert list(effects) == [StartProcess()]
     _, effects = ask(session, b"6")
     assert list(effects) == []
-    [line] = said(session.child_started())
+    [line] = said(session.on_child_start())
     assert (line["method"], line["params"]) == ("initialize", json.loads(INITIALIZE))
-    effects = session.child_sent(Response(b"%d" % line["id"], b'{"protocolVersion":"2025-11-25"}', b""))
+    effects = session.on_child_message(Response(b"%d" % line["id"], b'{"protocolVersion":"2025-11-25"}', b""))
     assert [message["method"] for message in said(effects)] == [
         "notifications/initialized",
         "logging/setLevel",
@@ -966,8 +980,8 @@ def test_the_next_call_brings_another_child_that_is_told_what_the_first_knew():
     assert said(effects)[2]["params"] == {"uri": "c:d"}
     assert session.phase == core.OPEN
     wire = said(effects)[3]["id"]
-    [(where, answer)] = told(session.child_sent(Response(b"%d" % wire, b"{}", b"")))
-    assert where is outlet
+    [(where, answer)] = told(session.on_child_message(Response(b"%d" % wire, b"{}", b"")))
+    assert where is queue
     assert answer["id"] == 5
 
 
@@ -976,15 +990,15 @@ def test_a_client_of_another_child_hears_that_it_may_have_missed_changes():
     opened = b'{"protocolVersion":"2025-11-25","capabilities":%b}' % offered
     session = LegacySession(LIMITS, lambda: "k")
     home = SendQueue("home")
-    session.client_sent(Request(b"0", "initialize", INITIALIZE), session.call_stream(SendQueue()))
-    assert told(session.child_sent(Response(b"1", opened, b"")))
-    session.client_sent(Notification("notifications/initialized", b""), None)
+    session.on_client_message(Request(b"0", "initialize", INITIALIZE), session.call_stream(SendQueue()))
+    assert told(session.on_child_message(Response(b"1", opened, b"")))
+    session.on_client_message(Notification("notifications/initialized", b""), None)
     session.listened(home)
     ask(session, b"1", "resources/subscribe", b'{"uri":"a:b"}')
-    session.child_lost("gone", LOST)
+    session.on_child_exit("gone", LOST)
     ask(session, b"2")
-    [line] = said(session.child_started())
-    effects = session.child_sent(Response(b"%d" % line["id"], opened, b""))
+    [line] = said(session.on_child_start())
+    effects = session.on_child_message(Response(b"%d" % line["id"], opened, b""))
     assert told(effects) == [
         (home, {"jsonrpc": "2.0", "method": "notifications/tools/list_changed"}),
         (home, {"jsonrpc": "2.0", "method": "notifications/resources/updated", "params": {"uri": "a:b"}}),
@@ -993,89 +1007,89 @@ def test_a_client_of_another_child_hears_that_it_may_have_missed_changes():
 
 def test_nothing_is_repeated_that_was_never_said():
     session = make(ready=False)
-    session.child_lost("gone", LOST)
+    session.on_child_exit("gone", LOST)
     ask(session)
-    [line] = said(session.child_started())
-    effects = session.child_sent(Response(b"%d" % line["id"], b"{}", b""))
+    [line] = said(session.on_child_start())
+    effects = session.on_child_message(Response(b"%d" % line["id"], b"{}", b""))
     assert [message["method"] for message in said(effects)] == ["tools/call"]
 
 
 def test_a_call_that_waits_for_another_child_can_be_cancelled():
     session = make()
-    session.child_lost("gone", LOST)
+    session.on_child_exit("gone", LOST)
     ask(session, b"1")
     ask(session, b"2")
-    effects = session.client_sent(Notification("notifications/cancelled", b'{"requestId":1}'), None)
+    effects = session.on_client_message(Notification("notifications/cancelled", b'{"requestId":1}'), None)
     assert said(effects) == []
-    [line] = said(session.child_started())
-    effects = session.child_sent(Response(b"%d" % line["id"], b"{}", b""))
+    [line] = said(session.on_child_start())
+    effects = session.on_child_message(Response(b"%d" % line["id"], b"{}", b""))
     assert len([message for message in said(effects) if message["method"] == "tools/call"]) == 1
 
 
 def test_a_child_that_refuses_to_initialize_again_fails_what_waits():
     session = make()
-    session.child_lost("gone", LOST)
-    outlet, _ = ask(session)
-    [line] = said(session.child_started())
+    session.on_child_exit("gone", LOST)
+    queue, _ = ask(session)
+    [line] = said(session.on_child_start())
     [(where, answer)] = told(
-        session.child_sent(Response(b"%d" % line["id"], b"", b'{"code":1,"message":"no"}'))
+        session.on_child_message(Response(b"%d" % line["id"], b"", b'{"code":1,"message":"no"}'))
     )
-    assert where is outlet
+    assert where is queue
     assert "refused to initialize" in answer["error"]["message"]
     assert session.phase == core.LOST
 
 
 def test_a_child_that_cannot_be_started_again_fails_what_waits():
     session = make()
-    session.child_lost("gone", LOST)
+    session.on_child_exit("gone", LOST)
     ask(session)
-    assert told(session.child_lost("cannot start", {"reason": "not started"}))
+    assert told(session.on_child_exit("cannot start", {"reason": "not started"}))
     _, effects = ask(session)
     assert list(effects) == [StartProcess()]
 
 
 def test_a_death_while_initializing_is_the_end():
     session = LegacySession(LIMITS, lambda: "k")
-    outlet = SendQueue()
-    session.client_sent(Request(b"1", "initialize", INITIALIZE), session.call_stream(outlet))
-    assert [where for where, _ in told(session.child_lost("exited", LOST))] == [outlet]
+    queue = SendQueue()
+    session.on_client_message(Request(b"1", "initialize", INITIALIZE), session.call_stream(queue))
+    assert [where for where, _ in told(session.on_child_exit("exited", LOST))] == [queue]
     assert session.phase == core.ENDED
-    assert session.child_lost("exited", LOST) == ()
+    assert session.on_child_exit("exited", LOST) == ()
 
 
 def test_the_death_of_a_child_that_nobody_has_spoken_to_changes_nothing():
     session = LegacySession(LIMITS, lambda: "k")
-    assert session.child_lost("exited", LOST) == []
+    assert session.on_child_exit("exited", LOST) == []
 
 
 def test_answers_for_a_dead_child_are_dropped():
     session = make()
     ask(session)
-    session.child_sent(Request(b"1", "roots/list", b""))
-    session.child_lost("gone", LOST)
-    assert notes(session.client_sent(Response(b"1", b"{}", b""), None))
+    session.on_child_message(Request(b"1", "roots/list", b""))
+    session.on_child_exit("gone", LOST)
+    assert notes(session.on_client_message(Response(b"1", b"{}", b""), None))
     session = make()
     ask(session)
-    session.child_sent(Request(b"1", "roots/list", b""))
+    session.on_child_message(Request(b"1", "roots/list", b""))
     session.phase = core.REVIVING
-    assert notes(session.client_sent(Response(b"1", b"{}", b""), None))
+    assert notes(session.on_client_message(Response(b"1", b"{}", b""), None))
 
 
 def test_questions_of_a_dead_child_are_not_shown_any_more():
     session = make()
-    session.child_sent(Request(b"1", "roots/list", b""))
-    session.child_sent(Notification("notifications/x", b""))
-    session.child_lost("gone", LOST)
+    session.on_child_message(Request(b"1", "roots/list", b""))
+    session.on_child_message(Notification("notifications/x", b""))
+    session.on_child_exit("gone", LOST)
     _, effects = session.listened(SendQueue())
     assert [message["method"] for _, message in told(effects)] == ["notifications/x"]
 
 
 def test_an_initialize_that_is_not_answered_in_time_is_given_up():
     session = LegacySession(Limits(start_seconds=60), lambda: "k")
-    session.client_sent(Request(b"1", "initialize", INITIALIZE), session.call_stream(SendQueue()))
-    assert list(session.ticked(10.0)) == []
-    assert list(session.ticked(69.0)) == []
-    [effect] = session.ticked(71.0)
+    session.on_client_message(Request(b"1", "initialize", INITIALIZE), session.call_stream(SendQueue()))
+    assert list(session.on_tick(10.0)) == []
+    assert list(session.on_tick(69.0)) == []
+    [effect] = session.on_tick(71.0)
     assert isinstance(effect, KillProcess)
     assert "60 s" in effect.text
 
@@ -1083,14 +1097,14 @@ def test_an_initialize_that_is_not_answered_in_time_is_given_up():
 def test_h1_for_how_long_initialize_has_no_answer():
     session = LegacySession(Limits(start_seconds=60), lambda: "k")
     assert session.unanswered(5.0) == 0.0
-    session.client_sent(Request(b"1", "initialize", INITIALIZE), session.call_stream(SendQueue()))
+    session.on_client_message(Request(b"1", "initialize", INITIALIZE), session.call_stream(SendQueue()))
     assert session.unanswered(9.0) == 0.0
-    list(session.ticked(10.0))
+    list(session.on_tick(10.0))
     assert session.unanswered(14.5) == 4.5
     list(session.ended("bye"))
     assert session.unanswered(20.0) == 0.0
     opened = make()
-    list(opened.ticked(10.0))
+    list(opened.on_tick(10.0))
     assert opened.unanswered(20.0) == 0.0
 
 
@@ -1106,7 +1120,7 @@ def test_the_end_fails_what_is_in_flight_and_ends_every_stream():
     assert [(where, message["error"]["message"]) for where, message in told(effects)] == [(caller, "bye")]
     assert EndStream(listener) in effects
     assert session.ended("again") == ()
-    assert session.child_sent(Response(b"2", b"{}", b"")) == (
+    assert session.on_child_message(Response(b"2", b"{}", b"")) == (
         LogDebug("dropped an answer of the server that nobody waits for"),
     )
     with pytest.raises(Rejection) as caught:
@@ -1121,17 +1135,17 @@ def test_the_end_of_a_pipe():
 
 def test_a_stream_that_left_is_not_ended_again():
     session = make()
-    stream, _ = session.listened(outlet := SendQueue())
-    session.stream_left(stream, outlet)
-    session.stream_left(stream, outlet)
+    stream, _ = session.listened(queue := SendQueue())
+    session.on_stream_closed(stream, queue)
+    session.on_stream_closed(stream, queue)
     assert list(session.ended("bye")) == []
 
 
 def test_a_listener_appears_after_a_call_has_taken_what_waited():
     session = make(ready=False)
     ask(session, b"1")
-    session.child_sent(Request(b"1", "roots/list", b""))
-    effects = session.client_sent(Notification("notifications/initialized", b""), None)
+    session.on_child_message(Request(b"1", "roots/list", b""))
+    effects = session.on_client_message(Notification("notifications/initialized", b""), None)
     assert [message["method"] for _, message in told(effects)] == ["roots/list"]
 
 
@@ -1164,7 +1178,7 @@ class Life(RuleBasedStateMachine):
                 if "method" not in message:
                     id_ = message["id"]
                     assert id_ not in self.ended
-                    assert self.open.pop(id_) is effect.outlet
+                    assert self.open.pop(id_) is effect.queue
                     self.ended.add(id_)
                     if "result" in message:
                         assert message["result"]["echo"] == id_
@@ -1172,12 +1186,12 @@ class Life(RuleBasedStateMachine):
     @rule()
     def ask(self):
         id_ = f"c{next(self.numbers)}"
-        outlet = SendQueue(id_)
-        self.open[id_] = outlet
+        queue = SendQueue(id_)
+        self.open[id_] = queue
         params = json.dumps({"name": id_, "_meta": {"progressToken": id_}}).encode()
         self.absorb(
-            self.session.client_sent(
-                Request(json.dumps(id_).encode(), "tools/call", params), self.session.call_stream(outlet)
+            self.session.on_client_message(
+                Request(json.dumps(id_).encode(), "tools/call", params), self.session.call_stream(queue)
             )
         )
 
@@ -1186,14 +1200,14 @@ class Life(RuleBasedStateMachine):
     def answer(self, data):
         wire = data.draw(st.sampled_from(sorted(self.wires)))
         marker = self.wires.pop(wire)
-        self.absorb(self.session.child_sent(Response(wire, json.dumps({"echo": marker}).encode(), b"")))
+        self.absorb(self.session.on_child_message(Response(wire, json.dumps({"echo": marker}).encode(), b"")))
 
     @precondition(lambda self: self.open)
     @rule(data=st.data())
     def cancel(self, data):
         id_ = data.draw(st.sampled_from(sorted(self.open)))
         self.absorb(
-            self.session.client_sent(
+            self.session.on_client_message(
                 Notification("notifications/cancelled", json.dumps({"requestId": id_}).encode()), None
             )
         )
@@ -1205,28 +1219,28 @@ class Life(RuleBasedStateMachine):
     def chatter(self, data):
         token = data.draw(st.sampled_from(["c1", "c2", "c3", "nobody"]))
         effects = list(
-            self.session.child_sent(
+            self.session.on_child_message(
                 Notification("notifications/progress", json.dumps({"progressToken": token}).encode())
             )
         )
         for effect in effects:
             if isinstance(effect, ToClient):
-                assert effect.outlet is self.open[token]
+                assert effect.queue is self.open[token]
 
     @precondition(lambda self: not self.dead)
     @rule()
     def die(self):
         self.dead = True
         self.wires.clear()
-        self.absorb(self.session.child_lost("gone", LOST))
+        self.absorb(self.session.on_child_exit("gone", LOST))
         assert not self.open
 
     @precondition(lambda self: self.dead and self.session.phase == core.REVIVING)
     @rule()
     def revive(self):
         self.dead = False
-        [line] = said(self.session.child_started())
-        self.absorb(self.session.child_sent(Response(b"%d" % line["id"], b"{}", b"")))
+        [line] = said(self.session.on_child_start())
+        self.absorb(self.session.on_child_message(Response(b"%d" % line["id"], b"{}", b"")))
 
     @invariant()
     def nothing_is_forgotten(self):
@@ -1239,10 +1253,10 @@ TestLife = Life.TestCase
 
 def test_the_first_look_at_the_clock_gives_nobody_up():
     session = make()
-    session.child_sent(Request(b"1", "roots/list", b""))
-    assert session.ticked(1000.0) == []
-    assert session.ticked(1059.0) == []
-    assert len(said(session.ticked(1061.0))) == 1
+    session.on_child_message(Request(b"1", "roots/list", b""))
+    assert session.on_tick(1000.0) == []
+    assert session.on_tick(1059.0) == []
+    assert len(said(session.on_tick(1061.0))) == 1
 
 
 # ---- calls that take too long
@@ -1250,21 +1264,21 @@ def test_the_first_look_at_the_clock_gives_nobody_up():
 
 def late(seconds, *, pipe=None):
     session = make(pipe, limits=Limits(call_idle_seconds=10))
-    list(session.ticked(100))
-    outlet, _ = ask(session, b"7", params=b'{"name":"t","_meta":{"progressToken":"p"}}')
-    return session, outlet, list(session.ticked(100 + seconds))
+    list(session.on_tick(100))
+    queue, _ = ask(session, b"7", params=b'{"name":"t","_meta":{"progressToken":"p"}}')
+    return session, queue, list(session.on_tick(100 + seconds))
 
 
 def test_a_call_that_makes_no_progress_is_given_up_with_the_limit_in_its_answer():
-    session, outlet, effects = late(11)
+    session, queue, effects = late(11)
     [order] = said(effects)
     assert order["method"] == "notifications/cancelled"
     text = "the call has made no progress for 10 s, the limit"
     assert order["params"] == {"requestId": 2, "reason": text}
     error = {"code": -32001, "message": text, "data": {"reason": "timeout"}}
-    assert told(effects) == [(outlet, {"jsonrpc": "2.0", "id": 7, "error": error})]
+    assert told(effects) == [(queue, {"jsonrpc": "2.0", "id": 7, "error": error})]
     assert session.in_flight == 0
-    assert notes(session.child_sent(Response(b"2", b"{}", b""))) == [
+    assert notes(session.on_child_message(Response(b"2", b"{}", b""))) == [
         "dropped an answer of the server that nobody waits for"
     ]
 
@@ -1272,46 +1286,50 @@ def test_a_call_that_makes_no_progress_is_given_up_with_the_limit_in_its_answer(
 def test_progress_gives_a_call_more_time():
     session, _, effects = late(9)
     assert effects == []
-    list(session.child_sent(Notification("notifications/progress", b'{"progressToken":"p","progress":1}')))
-    assert list(session.ticked(118)) == []
-    assert said(session.ticked(120)) != []
+    list(
+        session.on_child_message(
+            Notification("notifications/progress", b'{"progressToken":"p","progress":1}')
+        )
+    )
+    assert list(session.on_tick(118)) == []
+    assert said(session.on_tick(120)) != []
 
 
 def test_a_call_is_not_idle_while_its_client_is_asked():
     session, _, _ = late(9)
-    [(_, asked)] = told(session.child_sent(Request(b'"q"', "elicitation/create", b"")))
+    [(_, asked)] = told(session.on_child_message(Request(b'"q"', "elicitation/create", b"")))
     for now in (130, 200, 300):
-        assert list(session.ticked(now)) == []
-    session.client_sent(Response(b"%d" % asked["id"], b"{}", b""), None)
-    assert list(session.ticked(309)) == []
-    assert said(session.ticked(311)) != []
+        assert list(session.on_tick(now)) == []
+    session.on_client_message(Response(b"%d" % asked["id"], b"{}", b""), None)
+    assert list(session.on_tick(309)) == []
+    assert said(session.on_tick(311)) != []
 
 
 def test_a_client_that_is_asked_before_the_first_look_at_the_clock_has_its_time():
     session = make(limits=Limits(call_idle_seconds=10))
     ask(session)
-    session.child_sent(Request(b'"q"', "elicitation/create", b""))
+    session.on_child_message(Request(b'"q"', "elicitation/create", b""))
     for now in (10_000, 10_011, 10_100):
-        assert list(session.ticked(now)) == []
+        assert list(session.on_tick(now)) == []
 
 
 def test_a_client_that_never_answers_is_no_excuse_for_ever():
     session, _, _ = late(9)
-    list(session.child_sent(Request(b'"q"', "elicitation/create", b"")))
-    assert list(session.ticked(700)) == []
-    assert said(session.ticked(711)) != []
+    list(session.on_child_message(Request(b'"q"', "elicitation/create", b"")))
+    assert list(session.on_tick(700)) == []
+    assert said(session.on_tick(711)) != []
 
 
 def test_a_call_that_no_child_has_seen_is_given_up_without_a_word_to_it():
     session = make(limits=Limits(call_seconds=10))
-    list(session.ticked(100))
-    session.child_lost("gone", {})
-    outlet, effects = ask(session)
+    list(session.on_tick(100))
+    session.on_child_exit("gone", {})
+    queue, effects = ask(session)
     assert [type(effect) for effect in effects] == [StartProcess]
-    effects = list(session.ticked(111))
+    effects = list(session.on_tick(111))
     assert said(effects) == []
-    assert [where for where, _ in told(effects)] == [outlet]
-    restarted = said(session.child_started())
+    assert [where for where, _ in told(effects)] == [queue]
+    restarted = said(session.on_child_start())
     assert [order["method"] for order in restarted] == ["initialize"]
 
 
@@ -1321,18 +1339,20 @@ def test_a_call_that_no_child_has_seen_is_given_up_without_a_word_to_it():
 def test_a_tool_that_is_not_chosen_is_neither_listed_nor_called():
     counter = itertools.count(1)
     session = LegacySession(LIMITS, lambda: f"k{next(counter)}", None, AccessPolicy(("a*",)))
-    session.client_sent(Request(b"0", "initialize", INITIALIZE), session.call_stream(SendQueue()))
-    session.child_sent(Response(b"1", b'{"protocolVersion":"2025-11-25"}', b""))
+    session.on_client_message(Request(b"0", "initialize", INITIALIZE), session.call_stream(SendQueue()))
+    session.on_child_message(Response(b"1", b'{"protocolVersion":"2025-11-25"}', b""))
     with pytest.raises(Rejection, match="Unknown tool: b"):
         ask(session, b"7", params=b'{"name":"b"}')
     assert session.in_flight == 0
     _, effects = ask(session, b"8", params=b'{"name":"a"}')
     assert len(said(effects)) == 1
     ask(session, b"9", "tools/list", b"{}")
-    [(_, listed)] = told(session.child_sent(Response(b"3", b'{"tools":[{"name":"a"},{"name":"b"}]}', b"")))
+    [(_, listed)] = told(
+        session.on_child_message(Response(b"3", b'{"tools":[{"name":"a"},{"name":"b"}]}', b""))
+    )
     assert listed["result"] == {"tools": [{"name": "a"}]}
     ask(session, b"10", "tools/list", b"{}")
-    [(_, failed)] = told(session.child_sent(Response(b"4", b"", b'{"code":-1,"message":"no"}')))
+    [(_, failed)] = told(session.on_child_message(Response(b"4", b"", b'{"code":-1,"message":"no"}')))
     assert failed["error"]["message"] == "no"
 
 
@@ -1345,35 +1365,35 @@ def test_what_is_switched_off_passes_in_no_direction():
         AccessPolicy(without=("prompts", "sampling", "roots")),
     )
     opening = b'{"protocolVersion":"2025-11-25","capabilities":{"sampling":{},"elicitation":{}}}'
-    [opened] = session.client_sent(Request(b"0", "initialize", opening), None)
+    [opened] = session.on_client_message(Request(b"0", "initialize", opening), None)
     left = {"protocolVersion": "2025-11-25", "capabilities": {"elicitation": {}}}
     assert json.loads(opened.line)["params"] == left
     offered = b'{"protocolVersion":"2025-11-25","capabilities":{"prompts":{},"tools":{}}}'
-    [(_, told_of)] = told(session.child_sent(Response(b"1", offered, b"")))
+    [(_, told_of)] = told(session.on_child_message(Response(b"1", offered, b"")))
     assert told_of["result"]["capabilities"] == {"tools": {}}
-    session.client_sent(Notification("notifications/initialized", b""), None)
+    session.on_client_message(Notification("notifications/initialized", b""), None)
 
     with pytest.raises(Rejection, match="prompts is switched off") as caught:
-        session.client_sent(Request(b"7", "prompts/list", b""), None)
+        session.on_client_message(Request(b"7", "prompts/list", b""), None)
     assert (caught.value.code, session.in_flight) == (-32601, 0)
     for effects in (
-        session.client_sent(Notification("notifications/roots/list_changed", b""), None),
-        session.child_sent(Notification("notifications/prompts/list_changed", b"")),
+        session.on_client_message(Notification("notifications/roots/list_changed", b""), None),
+        session.on_child_message(Notification("notifications/prompts/list_changed", b"")),
     ):
         assert list(effects) == [LogDebug("dropped a notification of what is switched off")]
-    [refused] = session.child_sent(Request(b'"q"', "sampling/createMessage", b"{}"))
+    [refused] = session.on_child_message(Request(b'"q"', "sampling/createMessage", b"{}"))
     assert json.loads(refused.line) == {
         "jsonrpc": "2.0",
         "id": "q",
         "error": {"code": -32601, "message": "sampling is switched off for this server"},
     }
-    assert len(told(session.child_sent(Request(b'"r"', "elicitation/create", b"{}")))) == 1
-    assert len(told(session.child_sent(Notification("notifications/tools/list_changed", b"")))) == 1
+    assert len(told(session.on_child_message(Request(b'"r"', "elicitation/create", b"{}")))) == 1
+    assert len(told(session.on_child_message(Notification("notifications/tools/list_changed", b"")))) == 1
 
     # A child that comes in the place of a lost one hears no more than the first.
-    session.child_lost("gone", {})
+    session.on_child_exit("gone", {})
     ask(session, b"8", "tools/list", b"{}")
-    [again] = session.child_started()
+    [again] = session.on_child_start()
     assert json.loads(again.line)["params"] == left
 
 
@@ -1382,21 +1402,21 @@ def test_the_end_of_each_request_is_told_once_where_that_is_wanted():
         return [tuple(effect) for effect in effects if isinstance(effect, RequestFinished)]
 
     session = LegacySession(Limits(call_seconds=10), lambda: "k", SendQueue("pipe"), tells=True)
-    assert ends(session.client_sent(Request(b'"p"', "ping", b""), None)) == [(b'"p"', "ok")]
-    session.client_sent(Request(b"0", "initialize", INITIALIZE), None)
-    assert ends(session.child_sent(Response(b"1", INITIALIZE, b""))) == [(b"0", "ok")]
-    list(session.ticked(100))
+    assert ends(session.on_client_message(Request(b'"p"', "ping", b""), None)) == [(b'"p"', "ok")]
+    session.on_client_message(Request(b"0", "initialize", INITIALIZE), None)
+    assert ends(session.on_child_message(Response(b"1", INITIALIZE, b""))) == [(b"0", "ok")]
+    list(session.on_tick(100))
     for number in (7, 8, 9):
-        session.client_sent(Request(b"%d" % number, "tools/list", b""), None)
-    assert ends(session.child_sent(Response(b"2", b"", b'{"code":-5,"message":"no"}'))) == [
+        session.on_client_message(Request(b"%d" % number, "tools/list", b""), None)
+    assert ends(session.on_child_message(Response(b"2", b"", b'{"code":-5,"message":"no"}'))) == [
         (b"7", "error -5")
     ]
     taken_back = Notification("notifications/cancelled", b'{"requestId":8}')
-    assert ends(session.client_sent(taken_back, None)) == [(b"8", "cancelled")]
-    assert ends(session.child_sent(Response(b"3", b"{}", b""))) == []
-    assert ends(session.ticked(200)) == [(b"9", "error -32001")]
-    session.client_sent(Request(b"10", "tools/list", b""), None)
-    assert ends(session.child_lost("gone", {})) == [(b"10", "error -32000")]
+    assert ends(session.on_client_message(taken_back, None)) == [(b"8", "cancelled")]
+    assert ends(session.on_child_message(Response(b"3", b"{}", b""))) == []
+    assert ends(session.on_tick(200)) == [(b"9", "error -32001")]
+    session.on_client_message(Request(b"10", "tools/list", b""), None)
+    assert ends(session.on_child_exit("gone", {})) == [(b"10", "error -32000")]
 
 
 # ---- a process that several sessions share
@@ -1405,29 +1425,29 @@ def test_the_end_of_each_request_is_told_once_where_that_is_wanted():
 def test_a_session_that_shares_its_process_hands_on_messages_under_ids_of_a_common_counter():
     ids = itertools.count(40)
     one, other = (LegacySession(LIMITS, lambda: "k", SendQueue("pipe"), ids=ids) for _ in range(2))
-    [opening] = one.client_sent(Request(b"0", "initialize", INITIALIZE), None)
+    [opening] = one.on_client_message(Request(b"0", "initialize", INITIALIZE), None)
     assert opening == ToUpstream(Request(b"40", "initialize", INITIALIZE))
-    one.child_sent(Response(b"40", INITIALIZE, b""))
-    other.client_sent(Request(b"0", "initialize", INITIALIZE), None)
+    one.on_child_message(Response(b"40", INITIALIZE, b""))
+    other.on_client_message(Request(b"0", "initialize", INITIALIZE), None)
     params = b'{"name":"t","_meta":{"progressToken":"p"}}'
-    [call] = one.client_sent(Request(b"0", "tools/call", params), None)
+    [call] = one.on_client_message(Request(b"0", "tools/call", params), None)
     assert call == ToUpstream(Request(b"42", "tools/call", params), b'"p"')
     ready = Notification("notifications/initialized", b"")
-    assert list(one.client_sent(ready, None)) == [ToUpstream(ready)]
-    assert list(one.child_sent(Request(b"5", "ping", b""))) == [ToUpstream(Response(b"5", b"{}", b""))]
-    one.child_sent(Request(b"9", "elicitation/create", b"{}"), b"42")
+    assert list(one.on_client_message(ready, None)) == [ToUpstream(ready)]
+    assert list(one.on_child_message(Request(b"5", "ping", b""))) == [ToUpstream(Response(b"5", b"{}", b""))]
+    one.on_child_message(Request(b"9", "elicitation/create", b"{}"), b"42")
     answer = Response(b"1", b'{"action":"accept"}', b"")
-    assert one.client_sent(answer, None) == (ToUpstream(Response(b"9", answer.result, b"")),)
-    [taken_back] = one.client_sent(Notification("notifications/cancelled", b'{"requestId":0}'), None)
+    assert one.on_client_message(answer, None) == (ToUpstream(Response(b"9", answer.result, b"")),)
+    [taken_back] = one.on_client_message(Notification("notifications/cancelled", b'{"requestId":0}'), None)
     assert taken_back == ToUpstream(Notification("notifications/cancelled", b'{"requestId":42}'))
 
 
 def test_a_session_goes_on_when_the_process_that_it_shares_is_lost():
     session = LegacySession(LIMITS, lambda: "k", SendQueue("pipe"), ids=itertools.count(1))
-    session.client_sent(Request(b"0", "initialize", INITIALIZE), None)
-    session.child_sent(Response(b"1", INITIALIZE, b""))
+    session.on_client_message(Request(b"0", "initialize", INITIALIZE), None)
+    session.on_child_message(Response(b"1", INITIALIZE, b""))
     for number in (7, 8):
-        session.client_sent(Request(b"%d" % number, "tools/call", b'{"name":"t"}'), None)
+        session.on_client_message(Request(b"%d" % number, "tools/call", b'{"name":"t"}'), None)
     [(_, failed)] = told(session.calls_lost((b"2", b"99"), "gone", {"reason": "exited"}))
     assert (failed["id"], failed["error"]["data"]) == (7, {"reason": "exited"})
     assert (session.in_flight, session.phase) == (1, "open")

@@ -29,16 +29,18 @@ CALL = b'{"name":"t"}'
 
 def opening(limits=None, **options):
     session = LegacySession(limits or Limits(), lambda: "k", "pipe", **options)
-    session.client_sent(Request(b"0", "initialize", INITIALIZE), None)
+    session.on_client_message(Request(b"0", "initialize", INITIALIZE), None)
     return session
 
 
 def send(session, number, method="tools/call", params=CALL):
-    return session.client_sent(Request(b"%d" % number, method, params), None)
+    return session.on_client_message(Request(b"%d" % number, method, params), None)
 
 
 def cancel(session, number):
-    return session.client_sent(Notification("notifications/cancelled", b'{"requestId":%d}' % number), None)
+    return session.on_client_message(
+        Notification("notifications/cancelled", b'{"requestId":%d}' % number), None
+    )
 
 
 def given(effects):
@@ -56,66 +58,66 @@ def test_all_is_held_in_order_until_initialize_is_answered():
     session = opening()
     sent = [
         send(session, 1),
-        session.client_sent(READY, None),
-        session.client_sent(Response(b"9", b"{}", b""), None),
+        session.on_client_message(READY, None),
+        session.on_client_message(Response(b"9", b"{}", b""), None),
         send(session, 2, "tools/list", b""),
-        session.client_sent(CHANGED, None),
+        session.on_client_message(CHANGED, None),
     ]
     assert all(list(effects) == [] for effects in sent)
     assert answered(send(session, 3, "ping", b"")) == {3: None}
-    effects = session.child_sent(OPENED)
+    effects = session.on_child_message(OPENED)
     assert isinstance(effects[0], ToClient)
     assert given(effects) == ["tools/call", READY.method, "tools/list", CHANGED.method]
-    assert answered(session.child_sent(Response(b"2", b"{}", b""))) == {1: None}
+    assert answered(session.on_child_message(Response(b"2", b"{}", b""))) == {1: None}
 
 
 def test_a_question_of_the_child_waits_for_initialized_and_its_answer_passes():
     session = opening()
-    assert given(session.child_sent(Request(b"5", "roots/list", b""))) == []
-    session.client_sent(READY, None)
-    effects = session.child_sent(OPENED)
+    assert given(session.on_child_message(Request(b"5", "roots/list", b""))) == []
+    session.on_client_message(READY, None)
+    effects = session.on_child_message(OPENED)
     assert [
         json.loads(effect.message).get("method") for effect in effects if isinstance(effect, ToClient)
     ] == [
         None,
         "roots/list",
     ]
-    assert given(session.client_sent(Response(b"1", b'{"roots":[]}', b""), None)) == [5]
+    assert given(session.on_client_message(Response(b"1", b'{"roots":[]}', b""), None)) == [5]
 
 
 def test_a_request_that_is_cancelled_while_it_is_held_is_never_sent():
     session = opening()
     send(session, 1)
     send(session, 2, "tools/list", b"")
-    session.client_sent(CHANGED, None)
+    session.on_client_message(CHANGED, None)
     assert given(cancel(session, 1)) == []
-    assert given(session.child_sent(OPENED)) == ["tools/list", CHANGED.method]
+    assert given(session.on_child_message(OPENED)) == ["tools/list", CHANGED.method]
 
 
 def test_a_refused_initialize_answers_all_that_is_held():
     session = opening(tells=True)
     send(session, 1, "logging/setLevel", b'{"level":"debug"}')
     send(session, 2, "resources/subscribe", b'{"uri":"x:y"}')
-    session.client_sent(CHANGED, None)
-    effects = session.child_sent(REFUSED)
+    session.on_client_message(CHANGED, None)
+    effects = session.on_child_message(REFUSED)
     text = "the server refused to initialize: no"
     assert answered(effects) == {0: "no", 1: text, 2: text}
     assert len([effect for effect in effects if isinstance(effect, RequestFinished)]) == 3
     assert (session.phase, session.in_flight) == (core.NEW, 0)
     with pytest.raises(Rejection, match="begins with initialize"):
         send(session, 3)
-    session.client_sent(Request(b"4", "initialize", INITIALIZE), None)
-    assert given(session.child_sent(Response(b"4", INITIALIZE, b""))) == []
+    session.on_client_message(Request(b"4", "initialize", INITIALIZE), None)
+    assert given(session.on_child_message(Response(b"4", INITIALIZE, b""))) == []
 
 
 @pytest.mark.parametrize("way", ["child_lost", "ended", "call_lost"])
 def test_an_initialize_that_fails_answers_all_that_is_held(way):
     session = opening()
     send(session, 1)
-    session.client_sent(CHANGED, None)
+    session.on_client_message(CHANGED, None)
     match way:
         case "child_lost":
-            effects = session.child_lost("gone", {})
+            effects = session.on_child_exit("gone", {})
         case "ended":
             effects = session.ended("gone")
         case _:
@@ -129,7 +131,7 @@ def test_a_held_request_that_fails_alone_is_not_sent_later():
     send(session, 1)
     send(session, 2, "tools/list", b"")
     assert answered(session.calls_lost((b"2",), "gone", {})) == {1: "gone"}
-    assert given(session.child_sent(OPENED)) == ["tools/list"]
+    assert given(session.on_child_message(OPENED)) == ["tools/list"]
 
 
 def test_what_is_held_is_limited_in_bytes_and_number():
@@ -138,21 +140,21 @@ def test_what_is_held_is_limited_in_bytes_and_number():
     with pytest.raises(Rejection, match=r"answer initialize and the limit is 300 \(stdin_bytes\)"):
         send(session, 2, params=b'{"name":"t","arguments":{"text":"%b"}}' % (b"x" * 150))
     large = Notification("notifications/x", b'{"text":"%b"}' % (b"x" * 150))
-    [note] = session.client_sent(large, None)
+    [note] = session.on_client_message(large, None)
     assert "too much waits" in note.text
-    assert given(session.child_sent(OPENED)) == ["tools/call"]
+    assert given(session.on_child_message(OPENED)) == ["tools/call"]
     session = opening(Limits(stream_messages=2))
-    assert [len(session.client_sent(CHANGED, None)) for _ in range(3)] == [0, 0, 1]
+    assert [len(session.on_client_message(CHANGED, None)) for _ in range(3)] == [0, 0, 1]
 
 
 def test_the_time_of_a_call_begins_when_the_child_gets_it():
     session = opening(Limits(call_seconds=10, start_seconds=100))
-    list(session.ticked(100))
+    list(session.on_tick(100))
     send(session, 1)
-    list(session.ticked(150))
-    assert given(session.child_sent(OPENED)) == ["tools/call"]
-    assert answered(session.ticked(159)) == {}
-    assert 1 in answered(session.ticked(161))
+    list(session.on_tick(150))
+    assert given(session.on_child_message(OPENED)) == ["tools/call"]
+    assert answered(session.on_tick(159)) == {}
+    assert 1 in answered(session.on_tick(161))
 
 
 def test_a_shared_process_gets_what_was_held_with_its_tokens():
@@ -161,25 +163,25 @@ def test_a_shared_process_gets_what_was_held_with_its_tokens():
     assert send(session, 1, params=params) == ()
     send(session, 2)
     assert cancel(session, 2) == []
-    effects = session.child_sent(OPENED)
+    effects = session.on_child_message(OPENED)
     assert effects[1:] == (ToUpstream(Request(b"2", "tools/call", params), b'"p"'),)
 
 
 def test_notifications_for_a_child_that_is_being_replaced_are_held():
     session = opening()
-    session.child_sent(OPENED)
-    assert [one.text for one in session.child_lost("gone", {})] == []
-    session.client_sent(READY, None)  # there is no child that it could be for
+    session.on_child_message(OPENED)
+    assert [one.text for one in session.on_child_exit("gone", {})] == []
+    session.on_client_message(READY, None)  # there is no child that it could be for
     assert isinstance(send(session, 1)[0], StartProcess)
-    assert session.client_sent(READY, None) == ()
-    assert session.client_sent(CHANGED, None) == ()
-    [again] = session.child_started()
+    assert session.on_client_message(READY, None) == ()
+    assert session.on_client_message(CHANGED, None) == ()
+    [again] = session.on_child_start()
     number = json.loads(again.line)["id"]
-    assert given(session.child_sent(Request(b"5", "roots/list", b""))) == []
-    effects = session.child_sent(Response(b"%d" % number, INITIALIZE, b""))
+    assert given(session.on_child_message(Request(b"5", "roots/list", b""))) == []
+    effects = session.on_child_message(Response(b"%d" % number, INITIALIZE, b""))
     assert given(effects) == ["tools/call", READY.method, CHANGED.method]
 
 
 def test_what_is_switched_off_is_not_held():
-    session = opening(choice=AccessPolicy(without=frozenset({"roots"})))
-    assert [len(session.client_sent(CHANGED, None)) for _ in range(1)] == [1]
+    session = opening(policy=AccessPolicy(without=frozenset({"roots"})))
+    assert [len(session.on_client_message(CHANGED, None)) for _ in range(1)] == [1]

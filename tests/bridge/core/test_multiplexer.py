@@ -68,7 +68,7 @@ def said(effects):
 def told(effects):
     """What goes to callers: the outlet, the message, and the status if it is the last."""
     return [
-        (effect.outlet, json.loads(effect.message), effect.status if effect.last else None)
+        (effect.queue, json.loads(effect.message), effect.status if effect.last else None)
         for effect in effects
         if isinstance(effect, ToClient)
     ]
@@ -78,32 +78,34 @@ class Talk:
     """A relay whose server is there."""
 
     def __init__(
-        self, *, limits=LIMITS, started=True, seal=None, choice=EVERYTHING, since=None, shared=False
+        self, *, limits=LIMITS, started=True, seal=None, policy=EVERYTHING, since=None, shared=False
     ):
-        self.choice = choice
+        self.policy = policy
         self.since = since
         self.it = Multiplexer(limits, seal or StateSigner(b"k" * 32), shared=shared)
         if started:
-            self.it.server_started()
+            self.it.on_server_start()
 
-    def ask(self, id_, method, about=None, *, outlet=None, pipe=False, headers=None, principal="me"):
+    def ask(self, id_, method, about=None, *, queue=None, pipe=False, headers=None, principal="me"):
         text = raw(params() if about is None else about)
         envelope = read_envelope(method, text, LIMITS)
-        outlet = outlet or SendQueue(f"outlet {id_}")
+        queue = queue or SendQueue(f"outlet {id_}")
         sent = Request(raw(id_), method, text)
-        ask = ClientRequest(principal, sent, envelope, headers, outlet, pipe, self.choice, self.since)
-        return outlet, list(self.it.asked(ask))
+        ask = ClientRequest(principal, sent, envelope, headers, queue, pipe, self.policy, self.since)
+        return queue, list(self.it.asked(ask))
 
     def answer(self, id_, result, *, view=False):
 
         payload = msgspec.Raw(raw(result)) if view else raw(result)
-        return list(self.it.server_sent(Response(raw(id_), payload, b"")))
+        return list(self.it.on_server_message(Response(raw(id_), payload, b"")))
 
     def fail(self, id_, code, message="no"):
-        return list(self.it.server_sent(Response(raw(id_), b"", raw({"code": code, "message": message}))))
+        return list(
+            self.it.on_server_message(Response(raw(id_), b"", raw({"code": code, "message": message})))
+        )
 
     def says(self, method, about="", **more):
-        return list(self.it.server_sent(Notification(method, raw(more)), raw(about) if about else b""))
+        return list(self.it.on_server_message(Notification(method, raw(more)), raw(about) if about else b""))
 
 
 def test_ids_are_ours_at_the_server_and_theirs_in_the_answer():
@@ -138,7 +140,7 @@ def test_the_first_request_starts_the_server_and_all_wait_for_it():
     assert effects == [StartProcess()]
     _, effects = talk.ask(2, "prompts/list")
     assert effects == []
-    assert [one[1] for one in said(talk.it.server_started())] == ["tools/list", "prompts/list"]
+    assert [one[1] for one in said(talk.it.on_server_start())] == ["tools/list", "prompts/list"]
 
 
 def test_a_server_is_started_ahead_of_the_first_request_once():
@@ -146,7 +148,7 @@ def test_a_server_is_started_ahead_of_the_first_request_once():
     assert list(talk.it.start()) == [StartProcess()]
     assert list(talk.it.start()) == []
     assert talk.ask(1, "tools/list")[1] == []
-    list(talk.it.server_started())
+    list(talk.it.on_server_start())
     assert list(talk.it.start()) == []
 
 
@@ -158,16 +160,16 @@ def test_requests_that_the_server_was_not_given_are_taken_back_and_nothing_is_le
     talk.ask(4, "tools/call", params(name="t"), headers={})
     assert sorted(one.request.id for one in talk.it.take_back()) == [b"1", b"2", b"3", b"4"]
     assert not talk.it.in_flight
-    assert not list(talk.it.server_lost("gone", {}))
-    assert not list(talk.it.ticked(100))
+    assert not list(talk.it.on_server_exit("gone", {}))
+    assert not list(talk.it.on_tick(100))
     assert talk.ask(1, "tools/list")[1] == [StartProcess()]
 
 
 def test_a_server_that_cannot_be_started_fails_what_waits_and_is_started_again_by_the_next():
     talk = Talk(started=False)
-    outlet, _ = talk.ask(1, "subscriptions/listen", params(notifications={}))
-    [(to, message, status)] = told(talk.it.server_lost("no program", {"reason": "not started"}))
-    assert (to, status) == (outlet, 503)
+    queue, _ = talk.ask(1, "subscriptions/listen", params(notifications={}))
+    [(to, message, status)] = told(talk.it.on_server_exit("no program", {"reason": "not started"}))
+    assert (to, status) == (queue, 503)
     assert message["error"] == {"code": -32603, "message": "no program", "data": {"reason": "not started"}}
     assert talk.ask(2, "tools/list")[1] == [StartProcess()]
 
@@ -177,7 +179,7 @@ def test_the_death_of_the_server_fails_calls_and_ends_subscriptions():
     call, _ = talk.ask(1, "tools/call", params(name="t"))
     listen, _ = talk.ask("l", "subscriptions/listen", params(notifications={}), pipe=True)
     unchecked, _ = talk.ask(3, "tools/call", params(name="t"), headers={})
-    answers = told(talk.it.server_lost("the server is gone", {"reason": "exited"}))
+    answers = told(talk.it.on_server_exit("the server is gone", {"reason": "exited"}))
     assert [(to, status) for to, _, status in answers] == [
         (call, 503),
         (listen, None),
@@ -254,7 +256,7 @@ def test_what_waits_for_the_server_has_a_limit_in_bytes(why):
     with pytest.raises(Rejection, match=r"[0-9]+ bytes wait for the server and the limit is 1000") as refused:
         talk.ask(2, "tools/call", large, headers=headers)
     assert refused.value.status == 429
-    list(talk.it.left(waiting))
+    list(talk.it.on_disconnect(waiting))
     talk.ask(
         3, "tools/call", large, headers=headers
     )  # there is room again, and the refused one has left nothing
@@ -271,18 +273,18 @@ def test_subscriptions_take_no_calls_place_and_have_a_limit_of_their_own():
     assert said(talk.ask(1, "tools/list")[1]) != []
     with pytest.raises(Rejection, match="the limit of 1 calls in flight"):
         talk.ask(2, "tools/list")
-    list(talk.it.left(first))
+    list(talk.it.on_disconnect(first))
     assert said(talk.ask("c", listen, about)[1]) != []
 
 
 def test_an_id_is_used_once_at_a_time_on_a_stream_of_many():
     talk = Talk()
-    outlet, _ = talk.ask(1, "tools/list", pipe=True)
+    queue, _ = talk.ask(1, "tools/list", pipe=True)
     with pytest.raises(Rejection, match="in use"):
-        talk.ask(1, "tools/list", outlet=outlet, pipe=True)
-    talk.ask(2, "tools/list", outlet=outlet, pipe=True)
-    assert told(talk.answer(1, {})) == [(outlet, {"jsonrpc": "2.0", "id": 1, "result": {}}, None)]
-    talk.ask(1, "tools/list", outlet=outlet, pipe=True)
+        talk.ask(1, "tools/list", queue=queue, pipe=True)
+    talk.ask(2, "tools/list", queue=queue, pipe=True)
+    assert told(talk.answer(1, {})) == [(queue, {"jsonrpc": "2.0", "id": 1, "result": {}}, None)]
+    talk.ask(1, "tools/list", queue=queue, pipe=True)
 
 
 # ---- leaving
@@ -290,33 +292,33 @@ def test_an_id_is_used_once_at_a_time_on_a_stream_of_many():
 
 def test_who_leaves_cancels_what_it_asked_and_nothing_else():
     talk = Talk()
-    outlet, _ = talk.ask(1, "tools/list", pipe=True)
-    talk.ask(2, "tools/list", outlet=outlet, pipe=True)
+    queue, _ = talk.ask(1, "tools/list", pipe=True)
+    talk.ask(2, "tools/list", queue=queue, pipe=True)
     other, _ = talk.ask(1, "tools/list")
-    assert said(talk.it.left(outlet)) == [
+    assert said(talk.it.on_disconnect(queue)) == [
         ("notifications/cancelled", {"requestId": 1}),
         ("notifications/cancelled", {"requestId": 2}),
     ]
     assert told(talk.answer(1, {})) == []
     assert [to for to, _, _ in told(talk.answer(3, {}))] == [other]
-    assert list(talk.it.left(outlet)) == []
+    assert list(talk.it.on_disconnect(queue)) == []
 
 
 def test_one_request_of_many_can_be_taken_back():
     talk = Talk()
-    outlet, _ = talk.ask("a", "tools/list", pipe=True)
-    talk.ask("b", "tools/list", outlet=outlet, pipe=True)
-    assert said(talk.it.cancelled(outlet, b'"a"')) == [("notifications/cancelled", {"requestId": 1})]
-    assert list(talk.it.cancelled(outlet, b'"a"')) == []
+    queue, _ = talk.ask("a", "tools/list", pipe=True)
+    talk.ask("b", "tools/list", queue=queue, pipe=True)
+    assert said(talk.it.cancelled(queue, b'"a"')) == [("notifications/cancelled", {"requestId": 1})]
+    assert list(talk.it.cancelled(queue, b'"a"')) == []
     assert talk.it.in_flight == 1
 
 
 def test_what_never_reached_the_server_is_not_taken_back_there():
     talk = Talk(started=False)
-    outlet, _ = talk.ask(1, "tools/list")
+    queue, _ = talk.ask(1, "tools/list")
     talk.ask(2, "tools/list")
-    assert list(talk.it.left(outlet)) == []
-    assert [one[0] for one in said(talk.it.server_started())] == [2]
+    assert list(talk.it.on_disconnect(queue)) == []
+    assert [one[0] for one in said(talk.it.on_server_start())] == [2]
 
 
 # ---- progress and logging
@@ -371,13 +373,13 @@ def test_a_log_line_among_callers_of_several_principals_is_nobodys():
 def test_a_log_line_among_calls_of_several_connections_of_one_principal_is_sent_to_none():
     talk = Talk()
     one, other = SendQueue("one"), SendQueue("other")
-    talk.ask(1, "tools/call", level("debug"), outlet=one, pipe=True)
-    talk.ask(2, "subscriptions/listen", params(notifications={}), outlet=other, pipe=True)
+    talk.ask(1, "tools/call", level("debug"), queue=one, pipe=True)
+    talk.ask(2, "subscriptions/listen", params(notifications={}), queue=other, pipe=True)
     assert [to for to, _, _ in told(talk.says("notifications/message", level="error", data="x"))] == [one]
-    talk.ask(3, "tools/call", params(name="t"), outlet=other, pipe=True)
+    talk.ask(3, "tools/call", params(name="t"), queue=other, pipe=True)
     assert talk.says("notifications/message", level="error", data="x") == []
     talk.answer(3, {})
-    talk.ask(4, "tools/call", level("debug"), outlet=one, pipe=True)
+    talk.ask(4, "tools/call", level("debug"), queue=one, pipe=True)
     assert [to for to, _, _ in told(talk.says("notifications/message", level="error", data="x"))] == [one]
 
 
@@ -392,7 +394,7 @@ def test_nobody_who_wants_no_log_gets_one():
 
 def test_a_subscription_is_known_to_its_client_by_the_clients_id():
     talk = Talk()
-    outlet, effects = talk.ask(
+    queue, effects = talk.ask(
         "mine", "subscriptions/listen", params(notifications={"toolsListChanged": True})
     )
     assert said(effects)[0][:2] == (1, "subscriptions/listen")
@@ -400,7 +402,7 @@ def test_a_subscription_is_known_to_its_client_by_the_clients_id():
     theirs = {f"{PREFIX}subscriptionId": "mine"}
     for method in (ACK, "notifications/tools/list_changed"):
         assert told(talk.says(method, _meta={**own, "a": 1})) == [
-            (outlet, {"jsonrpc": "2.0", "method": method, "params": {"_meta": {**theirs, "a": 1}}}, None)
+            (queue, {"jsonrpc": "2.0", "method": method, "params": {"_meta": {**theirs, "a": 1}}}, None)
         ]
     [(_, message, status)] = told(talk.answer(1, {"resultType": "complete", "_meta": own}))
     assert message == {"jsonrpc": "2.0", "id": "mine", "result": {"resultType": "complete", "_meta": theirs}}
@@ -457,7 +459,7 @@ def test_a_subscription_that_the_server_cancels_is_over():
 
 
 def test_a_modern_server_must_not_ask():
-    effects = list(Talk().it.server_sent(Request(b"1", "roots/list", b"")))
+    effects = list(Talk().it.on_server_message(Request(b"1", "roots/list", b"")))
     assert [type(effect) for effect in effects] == [LogDebug]
 
 
@@ -551,7 +553,7 @@ def test_an_answer_that_cannot_be_read_fails_its_call():
     talk = Talk()
     talk.ask(1, "tools/list")
     [(_, message, _)] = told(
-        talk.it.server_sent(Response(b"1", b"", b'{"code":-32603,"message":"not valid"}'))
+        talk.it.on_server_message(Response(b"1", b"", b'{"code":-32603,"message":"not valid"}'))
     )
     assert message["error"]["message"] == "not valid"
 
@@ -583,14 +585,14 @@ def call(name="t", **arguments):
 
 def test_the_tools_are_listed_before_the_first_call_so_that_its_headers_can_be_checked():
     talk = Talk()
-    outlet, effects = talk.ask(1, "tools/call", call(r="eu"), headers={"mcp-param-region": "eu"})
+    queue, effects = talk.ask(1, "tools/call", call(r="eu"), headers={"mcp-param-region": "eu"})
     [(id_, method, about)] = said(effects)
     assert (id_, method) == (1, "tools/list")
     assert about == OURS
     talk.ask(2, "tools/call", call("plain"), headers={})
     assert talk.it.in_flight == 2
     assert [one[:2] for one in said(talk.answer(1, TOOLS))] == [(2, "tools/call"), (3, "tools/call")]
-    assert [to for to, _, _ in told(talk.answer(2, {}))] == [outlet]
+    assert [to for to, _, _ in told(talk.answer(2, {}))] == [queue]
     _, effects = talk.ask(3, "tools/call", call("bad", r=1), headers={})
     assert [one[1] for one in said(effects)] == ["tools/call"]
 
@@ -619,10 +621,10 @@ def test_a_server_that_never_ends_its_list_is_not_read_for_ever():
 
 def test_a_header_that_is_not_the_argument_is_refused():
     talk = Talk()
-    outlet, _ = talk.ask(1, "tools/call", call(r="eu"), headers={"mcp-param-region": "us"})
+    queue, _ = talk.ask(1, "tools/call", call(r="eu"), headers={"mcp-param-region": "us"})
     effects = talk.answer(1, TOOLS)
     [(to, message, status)] = told(effects)
-    assert (to, message["error"]["code"], status) == (outlet, -32020, 400)
+    assert (to, message["error"]["code"], status) == (queue, -32020, 400)
     assert said(effects) == []
     with pytest.raises(Rejection) as refused:
         talk.ask(2, "tools/call", call(r="eu"), headers={})
@@ -650,10 +652,10 @@ def test_the_tools_are_listed_again_when_the_server_says_that_they_have_changed(
     talk.answer(1, {"tools": [{"name": "t"}]})
     talk.answer(2, {})
     talk.says("notifications/tools/list_changed")
-    outlet, effects = talk.ask(2, "tools/call", call(r="eu"), headers={})
+    queue, effects = talk.ask(2, "tools/call", call(r="eu"), headers={})
     assert [one[1] for one in said(effects)] == ["tools/list"]
     [(to, message, status)] = told(talk.answer(3, TOOLS))
-    assert (to, message["error"]["code"], status) == (outlet, -32020, 400)
+    assert (to, message["error"]["code"], status) == (queue, -32020, 400)
     _, effects = talk.ask(3, "tools/call", call(r="eu"), headers={"mcp-param-region": "eu"})
     assert [one[1] for one in said(effects)] == ["tools/call"]
 
@@ -691,10 +693,10 @@ def test_of_the_tools_that_were_listed_so_many_are_known_and_the_others_are_list
     # One that is known is checked at once, and one that was dropped after the tools were listed.
     with pytest.raises(Rejection):
         talk.ask(20, "tools/call", call("t4999", r="eu"), headers={})
-    outlet, effects = talk.ask(21, "tools/call", call("t1", r="eu"), headers={})
+    queue, effects = talk.ask(21, "tools/call", call("t1", r="eu"), headers={})
     assert [one[1] for one in said(effects)] == ["tools/list"]
     [(to, message, _)] = told(talk.answer(8, many(*range(4000))))
-    assert (to, message["error"]["code"]) == (outlet, -32020)
+    assert (to, message["error"]["code"]) == (queue, -32020)
     # One that there is not is asked for all the same, and nothing is listed for ever.
     _, effects = talk.ask(22, "tools/call", call("unknown"), headers={})
     assert [one[1] for one in said(effects)] == ["tools/list"]
@@ -716,8 +718,8 @@ def test_a_name_that_is_wanted_is_not_dropped_and_one_that_is_too_long_not_store
 
 def test_a_call_that_leaves_before_the_tools_are_listed_is_never_said():
     talk = Talk()
-    outlet, _ = talk.ask(1, "tools/call", call("plain"), headers={})
-    assert list(talk.it.left(outlet)) == []
+    queue, _ = talk.ask(1, "tools/call", call("plain"), headers={})
+    assert list(talk.it.on_disconnect(queue)) == []
     assert said(talk.answer(1, TOOLS)) == []
 
 
@@ -725,14 +727,14 @@ def test_the_tools_are_listed_by_a_server_that_must_be_started_first():
     talk = Talk(started=False)
     _, effects = talk.ask(1, "tools/call", call("plain"), headers={})
     assert effects == [StartProcess()]
-    assert [one[1] for one in said(talk.it.server_started())] == ["tools/list"]
+    assert [one[1] for one in said(talk.it.on_server_start())] == ["tools/list"]
     talk = Talk(started=False)
     talk.ask(1, "prompts/list")
     assert talk.ask(2, "tools/call", call("plain"), headers={})[1] == []
-    assert [one[1] for one in said(talk.it.server_started())] == ["prompts/list", "tools/list"]
+    assert [one[1] for one in said(talk.it.on_server_start())] == ["prompts/list", "tools/list"]
     talk = Talk()
     talk.ask(1, "tools/call", call("plain"), headers={})
-    [(_, _message, status)] = told(talk.it.server_lost("gone", {"reason": "exited"}))
+    [(_, _message, status)] = told(talk.it.on_server_exit("gone", {"reason": "exited"}))
     assert status == 503
 
 
@@ -741,53 +743,53 @@ def test_the_tools_are_listed_by_a_server_that_must_be_started_first():
 
 def test_a_call_that_takes_too_long_is_given_up_and_a_subscription_lasts():
     talk = Talk(limits=Limits(call_seconds=10, call_idle_seconds=5))
-    list(talk.it.ticked(100))
+    list(talk.it.on_tick(100))
     talk.ask("l", "subscriptions/listen", params(notifications={}))
-    outlet, _ = talk.ask("c", "tools/call", params(name="t", meta={"progressToken": "p"}))
-    assert list(talk.it.ticked(104)) == []
+    queue, _ = talk.ask("c", "tools/call", params(name="t", meta={"progressToken": "p"}))
+    assert list(talk.it.on_tick(104)) == []
     talk.says("notifications/progress", progressToken=2, progress=1)
-    assert list(talk.it.ticked(108)) == []
+    assert list(talk.it.on_tick(108)) == []
     talk.says("notifications/progress", progressToken=2, progress=2)
-    effects = list(talk.it.ticked(111))
+    effects = list(talk.it.on_tick(111))
     assert said(effects) == [("notifications/cancelled", {"requestId": 2})]
     text = "the call has taken more than 10 s, the limit"
     error = {"code": -32001, "message": text, "data": {"reason": "timeout"}}
-    assert told(effects) == [(outlet, {"jsonrpc": "2.0", "id": "c", "error": error}, 200)]
+    assert told(effects) == [(queue, {"jsonrpc": "2.0", "id": "c", "error": error}, 200)]
     assert (talk.it.in_flight, talk.it.calling) == (1, False)
 
 
 def test_a_list_of_tools_that_takes_too_long_fails_the_calls_that_wait_for_it():
     talk = Talk(limits=Limits(call_seconds=10))
-    list(talk.it.ticked(100))
-    outlet, _ = talk.ask("c", "tools/call", call(r="eu"), headers={"mcp-param-region": "eu"})
-    assert list(talk.it.ticked(109)) == []
-    effects = list(talk.it.ticked(111))
+    list(talk.it.on_tick(100))
+    queue, _ = talk.ask("c", "tools/call", call(r="eu"), headers={"mcp-param-region": "eu"})
+    assert list(talk.it.on_tick(109)) == []
+    effects = list(talk.it.on_tick(111))
     assert said(effects) == [("notifications/cancelled", {"requestId": 1})]
     text = "the list of tools that the call waits for has taken more than 10 s, the limit"
     error = {"code": -32001, "message": text, "data": {"reason": "timeout"}}
-    assert told(effects) == [(outlet, {"jsonrpc": "2.0", "id": "c", "error": error}, 200)]
+    assert told(effects) == [(queue, {"jsonrpc": "2.0", "id": "c", "error": error}, 200)]
     assert talk.it.in_flight == 0
     assert said(talk.answer(1, TOOLS)) == []
     talk.ask("d", "tools/call", call(r="eu"), headers={"mcp-param-region": "eu"})
     assert [order[1] for order in said(talk.answer(2, TOOLS))] == ["tools/call"]
-    assert [order for order in said(talk.it.ticked(120)) if order[1] == {"requestId": 2}] == []
+    assert [order for order in said(talk.it.on_tick(120)) if order[1] == {"requestId": 2}] == []
 
 
 def test_a_list_of_tools_that_no_server_has_been_asked_for_yet_may_take_too_long_as_well():
     talk = Talk(started=False, limits=Limits(call_seconds=10))
-    list(talk.it.ticked(100))
+    list(talk.it.on_tick(100))
     talk.ask("c", "tools/call", call(r="eu"), headers={"mcp-param-region": "eu"})
-    effects = list(talk.it.ticked(111))
+    effects = list(talk.it.on_tick(111))
     assert (said(effects), len(told(effects))) == ([], 1)
     talk.ask("d", "tools/call", call(r="eu"), headers={"mcp-param-region": "eu"})
-    assert len(told(talk.it.server_lost("gone", {"reason": "not started"}))) == 1
-    assert list(talk.it.ticked(200)) == []
+    assert len(told(talk.it.on_server_exit("gone", {"reason": "not started"}))) == 1
+    assert list(talk.it.on_tick(200)) == []
 
 
 def test_without_a_limit_a_call_may_take_for_ever():
     talk = Talk()
     talk.ask("c", "tools/call")
-    assert list(talk.it.ticked(10**9)) == []
+    assert list(talk.it.on_tick(10**9)) == []
 
 
 # ---- servers that take one call at a time
@@ -801,10 +803,10 @@ def test_calls_wait_for_their_turn_where_the_server_takes_one_at_a_time():
     assert len(said(talk.ask("l", "subscriptions/listen", params(notifications={}))[1])) == 1
     assert [order[0] for order in said(talk.answer(1, {}))] == [2]
     # One that is taken back before its turn is never said; one that has it gives it on.
-    outlet = next(ask.outlet for wire_id, ask in talk.it._calls.items() if wire_id == b"3")
-    assert list(talk.it.left(outlet)) == []
-    outlet = next(ask.outlet for wire_id, ask in talk.it._calls.items() if wire_id == b"2")
-    effects = said(talk.it.left(outlet))
+    queue = next(ask.queue for wire_id, ask in talk.it._calls.items() if wire_id == b"3")
+    assert list(talk.it.on_disconnect(queue)) == []
+    queue = next(ask.queue for wire_id, ask in talk.it._calls.items() if wire_id == b"2")
+    effects = said(talk.it.on_disconnect(queue))
     assert [order[0] for order in effects] == ["notifications/cancelled", 4]
     assert talk.it.in_flight == 2
 
@@ -813,18 +815,18 @@ def test_calls_that_wait_for_their_turn_fail_with_the_server():
     talk = Talk(limits=Limits(calls_at_once=1))
     talk.ask("a", "tools/call")
     talk.ask("b", "tools/call")
-    assert len(told(talk.it.server_lost("gone", {}))) == 2
+    assert len(told(talk.it.on_server_exit("gone", {}))) == 2
     _, effects = talk.ask("c", "tools/call")
     assert [type(effect) for effect in effects] == [StartProcess]
-    assert [order[0] for order in said(talk.it.server_started())] == [3]
+    assert [order[0] for order in said(talk.it.on_server_start())] == [3]
 
 
 def test_a_call_that_is_taken_back_while_it_waits_is_not_kept():
     talk = Talk(limits=Limits(calls_at_once=1))
     talk.ask(1, "tools/call", params(name="t"))
     for number in range(2, 300):  # more than may be in flight
-        outlet, _ = talk.ask(number, "tools/call", params(name="t", arguments={"x": "x" * 1000}))
-        assert list(talk.it.left(outlet)) == []
+        queue, _ = talk.ask(number, "tools/call", params(name="t", arguments={"x": "x" * 1000}))
+        assert list(talk.it.on_disconnect(queue)) == []
     assert (talk.it.in_flight, len(talk.it._queued)) == (1, 0)
     talk.ask(300, "tools/call", params(name="t"))
     assert [order[:2] for order in said(talk.answer(1, {}))] == [(300, "tools/call")]
@@ -832,18 +834,18 @@ def test_a_call_that_is_taken_back_while_it_waits_is_not_kept():
 
 def test_a_call_that_takes_too_long_gives_its_turn_to_the_next():
     talk = Talk(limits=Limits(calls_at_once=1, call_seconds=10))
-    list(talk.it.ticked(100))
+    list(talk.it.on_tick(100))
     talk.ask("a", "tools/call")
-    list(talk.it.ticked(105))
+    list(talk.it.on_tick(105))
     talk.ask("b", "tools/call")
-    assert [order[0] for order in said(talk.it.ticked(111))] == ["notifications/cancelled", 2]
+    assert [order[0] for order in said(talk.it.on_tick(111))] == ["notifications/cancelled", 2]
 
 
 # ---- tools that are not for clients
 
 
 def test_a_tool_that_is_not_chosen_is_neither_listed_nor_called():
-    talk = Talk(choice=AccessPolicy(("a*",)))
+    talk = Talk(policy=AccessPolicy(("a*",)))
     with pytest.raises(Rejection, match="Unknown tool: b"):
         talk.ask("x", "tools/call", params(name="b"))
     assert len(said(talk.ask("y", "tools/call", params(name="a"))[1])) == 1
@@ -908,7 +910,7 @@ def test_a_server_of_one_principal_knows_its_tasks_itself():
 
 
 def test_what_is_switched_off_passes_in_no_direction():
-    talk = Talk(choice=AccessPolicy(without=("prompts", "sampling", "logging")))
+    talk = Talk(policy=AccessPolicy(without=("prompts", "sampling", "logging")))
     with pytest.raises(Rejection, match="prompts is switched off") as caught:
         talk.ask("x", "prompts/list")
     assert (caught.value.status, caught.value.code, talk.it.in_flight) == (404, -32601, 0)
@@ -929,7 +931,7 @@ def test_what_is_switched_off_passes_in_no_direction():
 
 
 def test_what_is_switched_off_is_taken_out_beside_a_token_of_ours():
-    talk = Talk(choice=AccessPolicy(without=("sampling",)))
+    talk = Talk(policy=AccessPolicy(without=("sampling",)))
     meta = {f"{PREFIX}clientCapabilities": {"sampling": {}}, "progressToken": "mine"}
     [(_, _, sent)] = said(talk.ask("y", "tools/call", params(name="a", meta=meta))[1])
     assert sent["_meta"] == {**params()["_meta"], "progressToken": 1}
@@ -939,7 +941,7 @@ def test_each_caller_of_a_shared_server_has_what_is_its_own():
     talk = Talk()
     listening = params(notifications={"promptsListChanged": True, "toolsListChanged": True})
     one, _ = talk.ask(1, "subscriptions/listen", listening, principal="one")
-    talk.choice = AccessPolicy(without=("prompts",))
+    talk.policy = AccessPolicy(without=("prompts",))
     two, effects = talk.ask(2, "subscriptions/listen", listening, principal="two")
     assert said(effects)[0][2]["notifications"] == {"toolsListChanged": True}
     about = {"_meta": {f"{PREFIX}subscriptionId": 1}}
@@ -950,7 +952,7 @@ def test_each_caller_of_a_shared_server_has_what_is_its_own():
     assert [found[0] for found in told(talk.says("notifications/tools/list_changed", **about))] == [two]
 
     talk.ask(3, "tools/list", principal="two")
-    effects = list(talk.it.narrowed("two"))
+    effects = list(talk.it.on_permissions_changed("two"))
     assert said(effects) == [("notifications/cancelled", {"requestId": 2})]
     [(ended, answer, _)] = told(effects)
     assert (ended, answer["id"], "result" in answer) == (two, 2, True)
@@ -970,7 +972,7 @@ def ends(effects):
 
 def test_the_end_of_each_request_is_told_once_where_that_is_wanted():
     talk = Talk(since=7.0, limits=Limits(call_seconds=10))
-    list(talk.it.ticked(100))
+    list(talk.it.on_tick(100))
     headers = {"mcp-param-region": "another"}
     about = params(name="a", arguments={"r": "here"})
     listed = {"tools": [{"name": "a", "inputSchema": SCHEMA}]}
@@ -979,32 +981,32 @@ def test_the_end_of_each_request_is_told_once_where_that_is_wanted():
     assert ends(talk.answer(1, {})) == [(b"1", "ok")]
     talk.ask(2, "prompts/list")
     assert ends(talk.fail(2, -32050)) == [(b"2", "error -32050")]
-    outlet, _ = talk.ask(3, "prompts/list")
-    assert ends(talk.it.left(outlet)) == [(b"3", "cancelled")]
-    outlet, _ = talk.ask(4, "tools/call", about, headers=headers)  # waits for the tools
-    assert ends(talk.it.left(outlet)) == [(b"4", "cancelled")]
+    queue, _ = talk.ask(3, "prompts/list")
+    assert ends(talk.it.on_disconnect(queue)) == [(b"3", "cancelled")]
+    queue, _ = talk.ask(4, "tools/call", about, headers=headers)  # waits for the tools
+    assert ends(talk.it.on_disconnect(queue)) == [(b"4", "cancelled")]
     talk.ask(5, "tools/call", about, headers=headers)
     assert ends(talk.answer(4, listed)) == [(b"5", "error -32020")]
     talk.ask(6, "prompts/list")
-    assert ends(talk.it.ticked(200)) == [(b"6", "error -32001")]
+    assert ends(talk.it.on_tick(200)) == [(b"6", "error -32001")]
     talk.ask(7, "subscriptions/listen", params(notifications={}))
-    assert ends(talk.it.narrowed("me")) == [(b"7", "ok")]
+    assert ends(talk.it.on_permissions_changed("me")) == [(b"7", "ok")]
     talk.ask(8, "subscriptions/listen", params(notifications={}))
     talk.ask(9, "prompts/list")
-    assert ends(talk.it.server_lost("gone", {})) == [(b"8", "ok"), (b"9", "error -32603")]
+    assert ends(talk.it.on_server_exit("gone", {})) == [(b"8", "ok"), (b"9", "error -32603")]
     talk.ask(10, "tools/call", about, headers=headers)
-    assert ends(talk.it.server_lost("gone", {})) == [(b"10", "error -32603")]
+    assert ends(talk.it.on_server_exit("gone", {})) == [(b"10", "error -32603")]
     assert talk.it.in_flight == 0
 
 
 # ---- rounds that are over before their client retries
 
 
-def required_input(talk, id_, outlet, *, pipe=True, extensions=None):
+def required_input(talk, id_, queue, *, pipe=True, extensions=None):
     """Call a tool that requires input. Returns the state that the client gets."""
     declared = {"extensions": {"mcp-bridge/input-over": {}} if extensions is None else extensions}
     about = params(name="t", meta={f"{PREFIX}clientCapabilities": declared})
-    talk.ask(id_, "tools/call", about, outlet=outlet, pipe=pipe)
+    talk.ask(id_, "tools/call", about, queue=queue, pipe=pipe)
     wire_id = talk.it._next_id - 1
     [(_, message, _)] = told(talk.answer(wire_id, input_required(f"inner {id_}")))
     return message["result"]["requestState"]
@@ -1014,11 +1016,11 @@ OVER = "notifications/mcp-bridge/input_over"
 
 
 def test_s3_a_client_that_knows_the_extension_learns_once_that_its_round_is_over():
-    talk, outlet = Talk(), SendQueue()
-    state = required_input(talk, 1, outlet)
+    talk, queue = Talk(), SendQueue()
+    state = required_input(talk, 1, queue)
     assert told(talk.says(OVER, requestState="another")) == []
     assert told(talk.says(OVER, requestState="inner 1")) == [
-        (outlet, {"jsonrpc": "2.0", "method": OVER, "params": {"requestState": state}}, None)
+        (queue, {"jsonrpc": "2.0", "method": OVER, "params": {"requestState": state}}, None)
     ]
     assert told(talk.says(OVER, requestState="inner 1")) == []
 
@@ -1033,11 +1035,11 @@ def test_s3_no_other_client_is_sent_what_its_era_does_not_know(more):
 
 
 def test_s3_the_rounds_that_are_kept_for_it_are_limited_and_end_with_their_stream():
-    talk, outlet = Talk(limits=Limits(held_calls=1)), SendQueue()
-    required_input(talk, 1, outlet)
-    required_input(talk, 2, outlet)
+    talk, queue = Talk(limits=Limits(held_calls=1)), SendQueue()
+    required_input(talk, 1, queue)
+    required_input(talk, 2, queue)
     assert list(talk.it._rounds) == ["inner 2"]
-    list(talk.it.left(outlet))
+    list(talk.it.on_disconnect(queue))
     assert told(talk.says(OVER, requestState="inner 2")) == []
 
 
@@ -1054,20 +1056,20 @@ def test_a_notification_of_an_extension_goes_to_the_newest_request_of_the_only_c
     talk = Talk()
     assert told(talk.says("notifications/a/done", x=1)) == []
     listener, _ = talk.ask("l", "subscriptions/listen", params(notifications={}))
-    [(outlet, message, _)] = told(talk.says("notifications/a/done", x=1))
-    assert outlet is listener
+    [(queue, message, _)] = told(talk.says("notifications/a/done", x=1))
+    assert queue is listener
     assert message["params"] == {"x": 1, "_meta": {f"{PREFIX}subscriptionId": "l"}}
     one, _ = talk.ask("a", "a/do")
     two, _ = talk.ask("b", "a/do")
-    assert [outlet for outlet, _, _ in told(talk.says("notifications/a/done"))] == [two]
-    assert [outlet for outlet, _, _ in told(talk.says("notifications/a/done", 2))] == [one]
+    assert [queue for queue, _, _ in told(talk.says("notifications/a/done"))] == [two]
+    assert [queue for queue, _, _ in told(talk.says("notifications/a/done", 2))] == [one]
     named = talk.says("notifications/a/done", _meta={f"{PREFIX}subscriptionId": 1})
-    assert [outlet for outlet, _, _ in told(named)] == [listener]
+    assert [queue for queue, _, _ in told(named)] == [listener]
     talk.ask("c", "a/do", principal="other")
     assert told(talk.says("notifications/a/done")) == []
 
 
 def test_a_notification_of_what_is_switched_off_is_not_sent():
-    talk = Talk(choice=AccessPolicy(without=["tools"]))
+    talk = Talk(policy=AccessPolicy(without=["tools"]))
     talk.ask("a", "a/do")
     assert told(talk.says("notifications/tools/other")) == []

@@ -49,9 +49,9 @@ def to_front(effects):
 class Talk:
     """An upstream and what is needed to speak to it."""
 
-    def __init__(self, *, choice=None, **limits):
+    def __init__(self, *, policy=None, **limits):
         self.ids = itertools.count(1)
-        self.it = SharedUpstream(Limits(**limits), self.mint, choice or AccessPolicy(), "9")
+        self.it = SharedUpstream(Limits(**limits), self.mint, policy or AccessPolicy(), "9")
         self.opened = {}
 
     def mint(self):
@@ -64,13 +64,13 @@ class Talk:
         params = {"protocolVersion": version, "capabilities": capabilities, "clientInfo": {"name": info}}
         self.opened[front] = (
             wire_id,
-            self.it.front_sent(front, Request(wire_id, "initialize", raw({**params, **more}))),
+            self.it.on_front_message(front, Request(wire_id, "initialize", raw({**params, **more}))),
         )
         return front
 
     def start(self):
         """Start the process and answer its `initialize`."""
-        [initialize] = to_server(self.it.started())
+        [initialize] = to_server(self.it.on_start())
         self.initialize = json.loads(initialize.params)
         return self.answer(
             initialize.id, {"protocolVersion": "2025-11-25", "capabilities": OFFERED, "serverInfo": {}}
@@ -82,7 +82,7 @@ class Talk:
         params = params or {}
         if token:
             params = {**params, "_meta": {"progressToken": json.loads(token)}}
-        return wire_id, self.it.front_sent(front, Request(wire_id, method, raw(params)), token)
+        return wire_id, self.it.on_front_message(front, Request(wire_id, method, raw(params)), token)
 
     def call(self, front, token=b"", **params):
         wire_id, effects = self.request(front, "tools/call", {"name": "t", **params}, token)
@@ -90,18 +90,18 @@ class Talk:
         return wire_id
 
     def answer(self, wire_id, result=None, error=None):
-        return self.it.server_sent(
+        return self.it.on_server_message(
             Response(wire_id, b"" if error else raw(result or {}), raw(error) if error else b"")
         )
 
     def ask(self, server_id, method="elicitation/create", params=None):
-        return self.it.server_sent(Request(server_id, method, raw(params or {})))
+        return self.it.on_server_message(Request(server_id, method, raw(params or {})))
 
     def notify(self, method, params=None):
-        return self.it.server_sent(Notification(method, raw(params or {})))
+        return self.it.on_server_message(Notification(method, raw(params or {})))
 
     def tell(self, front, method, params=None):
-        return self.it.front_sent(front, Notification(method, raw(params or {})))
+        return self.it.on_front_message(front, Notification(method, raw(params or {})))
 
 
 @pytest.fixture
@@ -146,7 +146,7 @@ def test_the_process_is_initialized_once_with_all_that_a_client_can_be_asked(tal
 
 
 def test_a_feature_that_the_operator_denies_is_not_declared_and_refused(talk):
-    talk = Talk(choice=AccessPolicy(without=("sampling", "tools")))
+    talk = Talk(policy=AccessPolicy(without=("sampling", "tools")))
     front = talk.join("one")
     effects = talk.start()
     assert "sampling" not in talk.initialize["capabilities"]
@@ -167,7 +167,7 @@ def test_a_client_without_a_name_leaves_the_name_of_the_bridge(talk):
 def test_a_server_that_refuses_the_newest_revision_is_offered_those_of_its_clients(talk):
     talk.join("old", version="2024-11-05")
     newer = talk.join("newer", version="2025-03-26")
-    [initialize] = to_server(talk.it.started())
+    [initialize] = to_server(talk.it.on_start())
     offered = []
     refused = {"code": -32602, "message": "Unsupported protocol version"}
     for _ in range(2):
@@ -186,26 +186,26 @@ def test_a_server_that_refuses_the_newest_revision_is_offered_those_of_its_clien
 
 def test_a_result_of_the_stateless_revision_is_no_handshake(talk):
     talk.join("one")
-    [initialize] = to_server(talk.it.started())
+    [initialize] = to_server(talk.it.on_start())
     [effect] = talk.answer(initialize.id, {"resultType": "complete"})
     assert isinstance(effect, Unopened)
     assert talk.it.opening
     assert talk.it.refused
-    assert talk.it.ticked(1) == ()
-    assert talk.it.ticked(1000) == ()  # the shell finds out why
+    assert talk.it.on_tick(1) == ()
+    assert talk.it.on_tick(1000) == ()  # the shell finds out why
     [note] = talk.answer(initialize.id, {"protocolVersion": "2025-11-25"})
     assert isinstance(note, LogDebug)
 
 
 def test_a_process_that_does_not_answer_initialize_in_time_is_given_up(talk):
     one = talk.join("one")
-    talk.it.started()
+    talk.it.on_start()
     [note] = talk.answer(b"99", {})
     assert isinstance(note, LogDebug)
-    assert talk.it.ticked(5) == ()
-    lost, abandon = talk.it.ticked(5 + 61)
-    assert (lost.front, lost.wire_ids, abandon) == (one, (talk.opened[one][0],), KillProcess())
-    assert "did not answer initialize within 60 s" in lost.text
+    assert talk.it.on_tick(5) == ()
+    on_exit, abandon = talk.it.on_tick(5 + 61)
+    assert (on_exit.front, on_exit.wire_ids, abandon) == (one, (talk.opened[one][0],), KillProcess())
+    assert "did not answer initialize within 60 s" in on_exit.text
 
 
 def test_a_client_that_leaves_before_the_handshake_gets_no_answer(talk):
@@ -280,7 +280,7 @@ def test_what_comes_before_the_process_waits_within_a_limit():
     [(_, refused)] = to_front(effects)
     assert "stdin_bytes" in json.loads(refused.error)["message"]
     third = Request(talk.mint(), "tools/list", b"")
-    talk.it.front_sent(one, third)
+    talk.it.on_front_message(one, third)
     assert talk.tell(one, "notifications/cancelled", {"requestId": int(third.id)}) == ()
     assert talk.tell(one, "notifications/roots/list_changed") == ()
     sent = to_server(talk.start())
@@ -335,10 +335,10 @@ def test_a_question_goes_to_the_client_of_the_only_call_and_back_under_its_id(tw
     assert (effect.front, effect.about) == (one, wire_id)
     assert (effect.message.method, effect.message.params) == ("elicitation/create", raw({"message": "sure?"}))
     reply = Response(effect.message.id, b"{}", b"")
-    [note] = talk.it.front_sent(other, reply)
+    [note] = talk.it.on_front_message(other, reply)
     assert isinstance(note, LogDebug)
-    assert talk.it.front_sent(one, reply) == (ToServer(Response(b'"q"', b"{}", b"")),)
-    [note] = talk.it.front_sent(one, reply)
+    assert talk.it.on_front_message(one, reply) == (ToServer(Response(b'"q"', b"{}", b"")),)
+    [note] = talk.it.on_front_message(one, reply)
     assert isinstance(note, LogDebug)
 
 
@@ -362,8 +362,8 @@ def test_a_call_that_was_answered_lately_may_still_be_the_cause(two):
     talk.answer(talk.call(one))
     talk.call(other)
     assert talk.ask(b"1")[1].reason == "ambiguous"
-    talk.it.ticked(10)
-    talk.it.ticked(10 + AFTER_ANSWER + 1)
+    talk.it.on_tick(10)
+    talk.it.on_tick(10 + AFTER_ANSWER + 1)
     assert talk.ask(b"1")[0].front is other
 
 
@@ -472,7 +472,7 @@ def test_log_lines_reach_the_only_client_that_can_have_caused_them(two):
 
 def test_a_log_line_before_the_handshake_reaches_the_only_client(talk):
     one = talk.join("one")
-    talk.it.started()
+    talk.it.on_start()
     assert [front for front, _ in to_front(talk.notify("notifications/message", {"level": "info"}))] == [one]
 
 
@@ -624,7 +624,7 @@ def test_subscriptions_of_a_client_have_a_limit_and_a_uri():
     _, effects = subscribe(talk, one, "x://b")
     [(_, refused)] = to_front(effects)
     assert "stream_messages" in json.loads(refused.error)["message"]
-    talk.it.front_sent(one, Request(talk.mint(), "resources/unsubscribe", b'{"uri":"x://a"}'))
+    talk.it.on_front_message(one, Request(talk.mint(), "resources/unsubscribe", b'{"uri":"x://a"}'))
     wire_id, effects = talk.request(one, "resources/subscribe")
     assert [message.id for message in to_server(effects)] == [wire_id]
     assert to_front(talk.answer(wire_id, error={"code": -32602, "message": "no uri"}))
@@ -706,13 +706,13 @@ def test_a_task_is_cancelled_when_its_client_leaves_or_has_cancelled_the_call(tw
 def test_a_task_of_which_nothing_is_seen_is_forgotten(two):
     talk, one, other = two
     become_task(talk, one)
-    talk.it.ticked(1)
-    talk.it.ticked(300)
+    talk.it.on_tick(1)
+    talk.it.on_tick(300)
     talk.call(other)
     assert talk.ask(b"1")[1].reason == "ambiguous"
-    talk.it.ticked(700)
-    talk.it.ticked(710)
-    talk.it.ticked(720)
+    talk.it.on_tick(700)
+    talk.it.on_tick(710)
+    talk.it.on_tick(720)
     assert to_front(talk.ask(b"2"))[0][0] is other
 
 
@@ -729,7 +729,7 @@ def test_a_client_has_so_many_tasks_and_costs_no_other_one():
 
 def test_without_tasks_of_the_server_requests_for_them_are_for_the_server(talk):
     one = talk.join("one")
-    [initialize] = to_server(talk.it.started())
+    [initialize] = to_server(talk.it.on_start())
     talk.answer(initialize.id, {"protocolVersion": "2025-11-25", "capabilities": {}})
     wire_id, effects = talk.request(one, "tasks/get", {"taskId": "t1"})
     assert [message.id for message in to_server(effects)] == [wire_id]
@@ -740,9 +740,9 @@ def test_a_task_of_a_client_is_asked_for_at_that_client(two):
     talk, one, other = two
     wire_id = talk.call(one)
     [effect] = talk.ask(b"1", "sampling/createMessage", {"task": {}})
-    talk.it.front_sent(one, Response(effect.message.id, raw({"task": {"taskId": "c1"}}), b""))
+    talk.it.on_front_message(one, Response(effect.message.id, raw({"task": {"taskId": "c1"}}), b""))
     [effect] = talk.ask(b"2", "sampling/createMessage", {"task": {}})
-    talk.it.front_sent(one, Response(effect.message.id, raw({"role": "assistant"}), b""))
+    talk.it.on_front_message(one, Response(effect.message.id, raw({"role": "assistant"}), b""))
     talk.answer(wire_id)
     assert [front for front, _ in to_front(talk.ask(b"3", "tasks/get", {"taskId": "c1"}))] == [one]
     [refused] = to_server(talk.ask(b"4", "tasks/get", {"taskId": "c2"}))
@@ -765,10 +765,10 @@ def test_a_lost_process_fails_what_is_in_flight_and_the_next_gets_all_again(two)
     wire_id = talk.call(one)
     [question] = talk.ask(b"1")
     data = {"reason": "exited"}
-    withdrawn, *lost = talk.it.lost("gone", data)
+    withdrawn, *on_exit = talk.it.on_exit("gone", data)
     assert json.loads(withdrawn.message.params) == {"requestId": int(question.message.id)}
-    assert {effect.front: len(effect.wire_ids) for effect in lost} == {one: 2, other: 1}
-    assert all((effect.text, effect.data) == ("gone", data) for effect in lost)
+    assert {effect.front: len(effect.wire_ids) for effect in on_exit} == {one: 2, other: 1}
+    assert all((effect.text, effect.data) == ("gone", data) for effect in on_exit)
     assert talk.answer(wire_id)  # late
     again, effects = talk.request(other, "tools/list")
     assert effects == (StartProcess(),)
@@ -806,9 +806,9 @@ def test_a_front_of_another_process_goes_on_with_this_one(two):
 def test_a_process_that_has_ended_is_not_started_again(two):
     talk, one, _ = two
     talk.call(one)
-    [lost] = talk.it.ended("the server was restarted")
-    assert (lost.text, lost.data) == ("the server was restarted", {"reason": "restarted"})
-    assert talk.it.lost("gone", {}) == ()
+    [on_exit] = talk.it.ended("the server was restarted")
+    assert (on_exit.text, on_exit.data) == ("the server was restarted", {"reason": "restarted"})
+    assert talk.it.on_exit("gone", {}) == ()
     assert talk.request(one, "tools/list")[1] == ()
 
 
@@ -824,7 +824,7 @@ def begin(talk, front, translator, declared=True):
     """As a translator begins a call."""
     wire_id = talk.mint()
     origin = talk.it.origins.begin(wire_id, Client("m"), translator, lambda _method, _params: declared)
-    effects = talk.it.front_sent(front, Request(wire_id, "tools/call", b"{}"))
+    effects = talk.it.on_front_message(front, Request(wire_id, "tools/call", b"{}"))
     assert [message.id for message in to_server(effects)] == [wire_id]
     return wire_id, origin
 
@@ -881,11 +881,11 @@ def test_a_stateless_client_that_has_not_declared_it_is_named(talk):
 
 def test_stateless_clients_are_part_of_every_end(talk):
     front, translator, _ = stateless(talk)
-    [initialize] = to_server(talk.it.started())
+    [initialize] = to_server(talk.it.on_start())
     error = raw({"code": -32601, "message": "no"})
-    talk.it.server_sent(Response(initialize.id, b"", error))
-    lost, abandon = talk.it.refuse(error)
-    assert (lost, abandon) == (
+    talk.it.on_server_message(Response(initialize.id, b"", error))
+    on_exit, abandon = talk.it.refuse(error)
+    assert (on_exit, abandon) == (
         CallsLost(front, (), "the server refused to initialize: no", {}),
         KillProcess(),
     )
@@ -894,7 +894,7 @@ def test_stateless_clients_are_part_of_every_end(talk):
     talk.start()
     wire_id, origin = begin(talk, front, translator)
     talk.ask(b"1")
-    assert talk.it.lost("gone", {}) == (CallsLost(front, (wire_id,), "gone", {}),)
+    assert talk.it.on_exit("gone", {}) == (CallsLost(front, (wire_id,), "gone", {}),)
     assert origin
 
 
@@ -943,7 +943,7 @@ def test_t7_an_answer_that_matches_nothing_names_its_sender_and_what_the_bridge_
     [asked] = to_server(talk.it.leave(one))
     [note] = talk.answer(asked.id)
     assert note.unmatched is None
-    [note] = talk.it.front_sent(other, Response(b"987654", b"{}", b""))
+    [note] = talk.it.on_front_message(other, Response(b"987654", b"{}", b""))
     assert note.unmatched == ("client", b"987654")
 
 
@@ -959,7 +959,7 @@ def test_a_process_is_told_of_the_extensions_of_all_clients_before_its_start(tal
     assert told["extensions"] == {"a/b": {"x": 1}, "a/c": {}, "a/d": {}}
     assert told["experimental"] == {"e": {}}
     talk.join("late", {"extensions": {"a/e": {}}})
-    talk.it.lost("gone", {})
+    talk.it.on_exit("gone", {})
     talk.start()
     assert [*talk.initialize["capabilities"]["extensions"]] == ["a/b", "a/c", "a/d", "a/e"]
 

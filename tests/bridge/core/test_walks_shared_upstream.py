@@ -39,9 +39,9 @@ class Member:
 
     def __init__(self, name, ids):
         self.name = name
-        self.outlet = object()
+        self.queue = object()
         mint = iter(f"k{number}" for number in itertools.count())
-        self.session = LegacySession(LIMITS, lambda: next(mint), self.outlet, ids=ids)
+        self.session = LegacySession(LIMITS, lambda: next(mint), self.queue, ids=ids)
         self.front = Front(Client(name), self)
         self.next_id = itertools.count(1)
         self.waiting = {}  # method by id
@@ -76,24 +76,24 @@ class World:
             elif isinstance(effect, ToFront):
                 member = effect.front.owner
                 if self.members.get(member.name) is member:
-                    self.absorb(member, member.session.child_sent(effect.message, effect.about))
+                    self.absorb(member, member.session.on_child_message(effect.message, effect.about))
             elif isinstance(effect, CallsLost):
                 member = effect.front.owner
                 if member.session.version:
                     self.absorb(member, member.session.calls_lost(effect.wire_ids, effect.text, effect.data))
                 else:
-                    self.absorb(member, member.session.child_lost(effect.text, effect.data))
+                    self.absorb(member, member.session.on_child_exit(effect.text, effect.data))
                     self.leave(member)
             elif isinstance(effect, StartProcess):
                 self.alive = True
-                self.perform(self.upstream.started())
+                self.perform(self.upstream.on_start())
 
     def absorb(self, member, effects):
         for effect in tuple(effects):
             if isinstance(effect, ToUpstream):
-                self.perform(self.upstream.front_sent(member.front, effect.message, effect.token))
+                self.perform(self.upstream.on_front_message(member.front, effect.message, effect.token))
             elif isinstance(effect, ToClient):
-                assert effect.outlet is member.outlet
+                assert effect.queue is member.queue
                 self.check(member, json.loads(effect.message))
             else:
                 assert not isinstance(effect, EndStream) or member.session.phase != OPEN
@@ -131,7 +131,7 @@ class World:
                     "logging": {},
                 }
                 result = {"protocolVersion": "2025-11-25", "capabilities": capabilities}
-                self.perform(self.upstream.server_sent(Response(message.id, raw(result), b"")))
+                self.perform(self.upstream.on_server_message(Response(message.id, raw(result), b"")))
             elif message.method in METHODS:
                 params = json.loads(message.params)
                 self.calls[message.id] = (
@@ -144,7 +144,7 @@ class World:
                     self.subscriptions.append(URI)
                 elif message.method == "resources/unsubscribe" and self.subscriptions:
                     self.subscriptions.remove(URI)
-                self.perform(self.upstream.server_sent(Response(message.id, b"{}", b"")))
+                self.perform(self.upstream.on_server_message(Response(message.id, b"{}", b"")))
         elif isinstance(message, Response):
             assert message.id in self.asked
             del self.asked[message.id]
@@ -162,7 +162,7 @@ class World:
             for one, call in {**self.calls, **lately}.items()
             if call[2] != "tools/list" and self.now - self.cancelled.get(one, self.now) < LIMITS.held_seconds
         ]
-        return self.rng.choice(found) if found else None
+        return self.rng.policy(found) if found else None
 
     # ---- steps
 
@@ -173,40 +173,44 @@ class World:
             self.perform(self.upstream.join(member.front))
             self.send(member, "initialize", INITIALIZE)
             self.absorb(
-                member, member.session.client_sent(Notification("notifications/initialized", b""), None)
+                member, member.session.on_client_message(Notification("notifications/initialized", b""), None)
             )
 
     def send(self, member, method, params):
         number = next(member.next_id)
         member.waiting[number] = method
         try:
-            self.absorb(member, member.session.client_sent(Request(raw(number), method, raw(params)), None))
+            self.absorb(
+                member, member.session.on_client_message(Request(raw(number), method, raw(params)), None)
+            )
         except Rejection:
             del member.waiting[number]
             return False
         return True
 
     def any_member(self):
-        return self.rng.choice(list(self.members.values())) if self.members else None
+        return self.rng.policy(list(self.members.values())) if self.members else None
 
     def call(self):
         if member := self.any_member():
             meta = {"_meta": {"progressToken": "token"}} if self.rng.random() < 0.5 else {}
-            self.send(member, self.rng.choice(METHODS), {"name": "t", "of": member.name, **meta})
+            self.send(member, self.rng.policy(METHODS), {"name": "t", "of": member.name, **meta})
 
     def ask(self):
         if self.alive and (found := self.cause()):
             server_id = raw(next(self.server_ids))
             self.asked[server_id] = found[1][0]
             params = raw({"of": found[1][0]})
-            self.perform(self.upstream.server_sent(Request(server_id, self.rng.choice(QUESTIONS), params)))
+            self.perform(
+                self.upstream.on_server_message(Request(server_id, self.rng.policy(QUESTIONS), params))
+            )
 
     def reply(self):
         member = self.any_member()
         if member and member.questions:
             number = member.questions.pop(self.rng.randrange(len(member.questions)))
             answer = Response(raw(number), raw({"answer": True}), b"")
-            self.absorb(member, member.session.client_sent(answer, None))
+            self.absorb(member, member.session.on_client_message(answer, None))
 
     def reply_for_another(self):
         member = self.any_member()
@@ -214,39 +218,40 @@ class World:
             number = self.rng.randrange(1, 9)
             if number not in member.questions:
                 answer = Response(raw(number), raw({"answer": False}), b"")
-                self.absorb(member, member.session.client_sent(answer, None))
+                self.absorb(member, member.session.on_client_message(answer, None))
 
     def withdraw(self):
         if self.asked:
-            server_id = self.rng.choice(list(self.asked))
+            server_id = self.rng.policy(list(self.asked))
             del self.asked[server_id]
             params = raw({"requestId": json.loads(server_id)})
-            self.perform(self.upstream.server_sent(Notification("notifications/cancelled", params)))
+            self.perform(self.upstream.on_server_message(Notification("notifications/cancelled", params)))
             self.asked[server_id] = ""  # an answer may be under way
 
     def answer(self):
         if self.calls:
-            wire_id = self.rng.choice(list(self.calls))
+            wire_id = self.rng.policy(list(self.calls))
             call = self.calls.pop(wire_id)
             self.over[wire_id] = call, self.now
-            self.perform(self.upstream.server_sent(Response(wire_id, raw({"of": call[0]}), b"")))
+            self.perform(self.upstream.on_server_message(Response(wire_id, raw({"of": call[0]}), b"")))
 
     def answer_again(self):
         if self.over:
-            wire_id = self.rng.choice(list(self.over))
+            wire_id = self.rng.policy(list(self.over))
             self.perform(
-                self.upstream.server_sent(Response(wire_id, raw({"of": self.over[wire_id][0][0]}), b""))
+                self.upstream.on_server_message(Response(wire_id, raw({"of": self.over[wire_id][0][0]}), b""))
             )
 
     def cancel(self):
         member = self.any_member()
         if member and member.waiting:
-            number = self.rng.choice(list(member.waiting))
+            number = self.rng.policy(list(member.waiting))
             if member.waiting[number] in METHODS:
                 del member.waiting[number]
                 params = raw({"requestId": number})
                 self.absorb(
-                    member, member.session.client_sent(Notification("notifications/cancelled", params), None)
+                    member,
+                    member.session.on_client_message(Notification("notifications/cancelled", params), None),
                 )
 
     def leave(self, member=None):
@@ -262,12 +267,12 @@ class World:
             self.over.clear()
             self.asked.clear()
             self.subscriptions.clear()
-            self.perform(self.upstream.lost("gone", {"reason": "exited"}))
+            self.perform(self.upstream.on_exit("gone", {"reason": "exited"}))
             assert not any(member.waiting or member.questions for member in self.members.values())
 
     def subscribe(self):
         if member := self.any_member():
-            method = self.rng.choice(("resources/subscribe", "resources/unsubscribe"))
+            method = self.rng.policy(("resources/subscribe", "resources/unsubscribe"))
             before = member.subscribed
             member.subscribed = method == "resources/subscribe"
             if not self.send(member, method, {"uri": URI}):
@@ -277,7 +282,7 @@ class World:
 
     def set_level(self):
         if member := self.any_member():
-            self.send(member, "logging/setLevel", {"level": self.rng.choice(("debug", "info", "error"))})
+            self.send(member, "logging/setLevel", {"level": self.rng.policy(("debug", "info", "error"))})
 
     def notify(self):
         if self.alive and (found := self.cause()):
@@ -286,21 +291,21 @@ class World:
             kinds.append(("vendor/news", {"of": name}))
             if token is not None:
                 kinds.append(("notifications/progress", {"progressToken": token, "progress": 1, "of": name}))
-            method, params = self.rng.choice(kinds)
-            self.perform(self.upstream.server_sent(Notification(method, raw(params))))
+            method, params = self.rng.policy(kinds)
+            self.perform(self.upstream.on_server_message(Notification(method, raw(params))))
 
     def change(self):
         if self.alive:
-            method, params = self.rng.choice(
+            method, params = self.rng.policy(
                 (("notifications/tools/list_changed", {}), ("notifications/resources/updated", {"uri": URI}))
             )
-            self.perform(self.upstream.server_sent(Notification(method, raw(params))))
+            self.perform(self.upstream.on_server_message(Notification(method, raw(params))))
 
     def tick(self):
-        self.now += self.rng.choice((0.5, 1, 1.5, 5, 45))
-        self.perform(self.upstream.ticked(self.now))
+        self.now += self.rng.policy((0.5, 1, 1.5, 5, 45))
+        self.perform(self.upstream.on_tick(self.now))
         for member in tuple(self.members.values()):
-            self.absorb(member, member.session.ticked(self.now))
+            self.absorb(member, member.session.on_tick(self.now))
 
 
 STEPS = (
@@ -330,7 +335,7 @@ def test_a_message_reaches_the_session_that_has_caused_it_or_none(seed):
     world = World(random.Random(seed))
     world.begin()
     for _ in range(400):
-        world.rng.choice(STEPS)(world)
+        world.rng.policy(STEPS)(world)
     assert world.seen > 50
     while world.calls:
         world.answer()

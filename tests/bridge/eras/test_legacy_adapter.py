@@ -102,7 +102,7 @@ class Talk:
         ids = (b'"i%d"' % n for n in itertools.count(1))
         more = {"ids": lambda: next(ids), "shared": True} if shared else {}
         self.it = LegacyAdapter(limits, profile, lambda: next(names), version="9", origins=origins, **more)
-        self.first = list(self.it.started())
+        self.first = list(self.it.on_start())
         self.timers = []
         if opened and not shared:
             self.answer(1, {"protocolVersion": revision, "capabilities": capabilities, "serverInfo": INFO})
@@ -139,7 +139,7 @@ class Talk:
         return self._note(self.it.from_server(Notification(method, raw(about))))
 
     def gathered(self):
-        return self._note(self.it.due(self.timers.pop(0).key))
+        return self._note(self.it.on_timer(self.timers.pop(0).key))
 
     def retry(self, id_, state, responses, name="t", **more):
         return self.call(id_, name, inputResponses=responses, requestState=state, **more)
@@ -224,13 +224,13 @@ def test_a_server_that_refuses_to_open_fails_every_request_and_contradicts_its_e
 def test_a_server_that_does_not_open_in_time_fails_every_request():
     talk = Talk(opened=False, limits=Limits(start_seconds=10))
     talk.call(1)
-    assert list(talk.it.ticked(100)) == []
-    assert list(talk.it.ticked(110)) == []
-    effects = list(talk.it.ticked(111))
+    assert list(talk.it.on_tick(100)) == []
+    assert list(talk.it.on_tick(110)) == []
+    effects = list(talk.it.on_tick(111))
     text = "the server did not answer initialize within 10 s"
     assert EraMismatch(text) in effects
     assert told(effects) == [(1, {"code": -32603, "message": text})]
-    assert list(talk.it.ticked(200)) == []
+    assert list(talk.it.on_tick(200)) == []
 
 
 def test_discover_is_answered_from_what_the_server_said_of_itself_without_tasks():
@@ -544,8 +544,8 @@ def test_a1_no_question_reaches_a_client_while_another_may_be_meant(clients, end
 
 def test_on_a_shared_process_time_belongs_to_its_owner():
     talk = Talk(shared=True, limits=Limits(start_seconds=1))
-    assert list(talk.it.ticked(1)) == []
-    assert list(talk.it.ticked(100)) == []
+    assert list(talk.it.on_tick(1)) == []
+    assert list(talk.it.on_tick(100)) == []
 
 
 def test_a_question_of_a_task_while_its_client_is_asked_goes_out_with_the_retry():
@@ -566,8 +566,8 @@ def test_an_answered_call_is_a_candidate_for_a_moment_only():
     talk.call(7, client=ONE)
     talk.call(8, client=OTHER)
     talk.answer(2, {})
-    talk.it.ticked(100)
-    talk.it.ticked(100.1 + AFTER_ANSWER)
+    talk.it.on_tick(100)
+    talk.it.on_tick(100.1 + AFTER_ANSWER)
     talk.server_asks("q", "elicitation/create", **FORM)
     [(requester, result)] = told(talk.gathered())
     assert (requester, result["resultType"]) == (8, "input_required")
@@ -578,8 +578,8 @@ def test_s1_a_question_to_a_client_that_has_not_declared_it_is_refused_and_to_th
     talk.call(7, client=ONE, capabilities={})
     assert refused(talk.server_asks("q", "elicitation/create", **FORM)) == (-32601, "not_declared")
     assert told(talk.fail(2, -32000))[0][1]["code"] == -32021
-    talk.it.ticked(1)
-    talk.it.ticked(4)
+    talk.it.on_tick(1)
+    talk.it.on_tick(4)
     talk.call(8, client=OTHER, capabilities={"elicitation": {}})
     talk.server_asks("r", "elicitation/create", **FORM)
     assert [one[0] for one in told(talk.gathered())] == [8]
@@ -780,9 +780,9 @@ def test_s3_a_server_that_cancels_its_question_is_not_answered_and_the_round_is_
 
 def test_s3_the_rounds_of_a_server_that_is_gone_are_over():
     talk = Talk()
-    assert talk.it.lost() == []
+    assert talk.it.on_exit() == []
     held(talk)
-    assert told(talk.it.lost()) == [OVER]
+    assert told(talk.it.on_exit()) == [OVER]
 
 
 def test_s3_a_round_with_another_question_is_not_over():
@@ -818,9 +818,9 @@ def test_a_call_whose_client_does_not_come_back_is_given_up():
     talk.server_asks(1, "elicitation/create", **FORM)
     talk.server_asks(2, "roots/list")
     talk.gathered()
-    assert list(talk.it.ticked(1000)) == []  # whatever the clock shows first
-    assert list(talk.it.ticked(1000 + LIMITS.held_seconds)) == []
-    effects = list(talk.it.ticked(1001 + LIMITS.held_seconds))
+    assert list(talk.it.on_tick(1000)) == []  # whatever the clock shows first
+    assert list(talk.it.on_tick(1000 + LIMITS.held_seconds)) == []
+    effects = list(talk.it.on_tick(1001 + LIMITS.held_seconds))
     assert said(effects) == [
         (1, {"action": "cancel"}),
         (2, {"code": -32603, "message": "the client did not answer in time"}),
@@ -946,8 +946,8 @@ def test_t19_a_call_that_its_client_leaves_was_never_sent():
     talk = Talk()
     talk.server_asks("r", "roots/list")
     talk.call(7)
-    assert list(talk.it.ticked(1000)) == []
-    [(server_id, error)] = said(list(talk.it.ticked(1001 + LIMITS.held_seconds)))
+    assert list(talk.it.on_tick(1000)) == []
+    [(server_id, error)] = said(list(talk.it.on_tick(1001 + LIMITS.held_seconds)))
     assert (server_id, error["code"]) == ("r", -32603)
     assert not talk.it.busy
     assert said(talk.call(8)) == [(2, "tools/call", {"name": "t"})]
@@ -965,9 +965,9 @@ def test_t19_roots_that_no_call_asks_for_are_refused_after_a_while():
     talk = Talk(limits=Limits(in_flight=1))
     talk.server_asks("r", "roots/list")
     assert refused(talk.server_asks("one too many", "roots/list")) == (-32603, "no_call")
-    assert list(talk.it.ticked(1000)) == []
-    assert list(talk.it.ticked(1000 + LIMITS.held_seconds)) == []
-    assert refused(list(talk.it.ticked(1001 + LIMITS.held_seconds))) == (-32603, "no_call")
+    assert list(talk.it.on_tick(1000)) == []
+    assert list(talk.it.on_tick(1000 + LIMITS.held_seconds)) == []
+    assert refused(list(talk.it.on_tick(1001 + LIMITS.held_seconds))) == (-32603, "no_call")
     talk.server_asks("s", "roots/list")
     talk.server_says("notifications/cancelled", requestId="s")
     assert said(talk.call(7)) == [(2, "tools/call", {"name": "t"})]
@@ -1028,7 +1028,7 @@ def test_a_url_that_is_never_complete_is_waited_for_a_while_only():
     talk.retry(8, "key2.0", {"k1": {"action": "accept"}})
     assert [one[1] for one in said(talk.gathered())] == ["tools/call"]
     assert talk.it.busy
-    assert said(talk.it.due("url:key2")) == []
+    assert said(talk.it.on_timer("url:key2")) == []
 
 
 def test_a_url_without_an_id_or_already_complete_is_tried_at_once():
@@ -1358,8 +1358,8 @@ def test_a_required_url_that_nobody_opens_is_given_up():
     talk = Talk()
     talk.call(7)
     talk.fail(2, -32042, **URLS)
-    talk.it.ticked(1)
-    assert said(talk.it.ticked(LIMITS.held_seconds + 2)) == []
+    talk.it.on_tick(1)
+    assert said(talk.it.on_tick(LIMITS.held_seconds + 2)) == []
     assert not talk.it.busy
 
 
@@ -1559,7 +1559,7 @@ def test_a_list_that_is_too_large_to_be_changed_is_an_error():
 )
 def test_a_server_gets_the_clientinfo_of_its_client(info, sent):
     it = LegacyAdapter(LIMITS, EVERYTHING, lambda: "x", version="9", info=info)
-    [effect] = it.started()
+    [effect] = it.on_start()
     assert json.loads(effect.message.params)["clientInfo"] == sent
 
 
@@ -1575,7 +1575,7 @@ def extended(**more):
 
 def test_a_server_is_told_the_capabilities_that_are_given():
     it = LegacyAdapter(LIMITS, EVERYTHING, lambda: "k", capabilities={"extensions": {"a/b": {}}})
-    [(_, _, sent)] = said(it.started())
+    [(_, _, sent)] = said(it.on_start())
     assert sent["capabilities"] == {"extensions": {"a/b": {}}}
 
 

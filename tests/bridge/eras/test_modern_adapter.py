@@ -68,7 +68,7 @@ class Talk:
             self.capabilities["extensions"] = {"mcp-bridge/input-over": {}}
         if "roots" in capabilities:
             self.capabilities["roots"] = {}
-        assert self.it.started() == ()
+        assert self.it.on_start() == ()
         self.first = self.ask(
             0, "initialize", {"protocolVersion": version, "capabilities": capabilities, "clientInfo": INFO}
         )
@@ -121,8 +121,8 @@ class Talk:
     def says(self, method, **params):
         return list(self.it.from_server(Notification(method, raw(params))))
 
-    def due(self, key):
-        return list(self.it.due(key))
+    def on_timer(self, key):
+        return list(self.it.on_timer(key))
 
 
 def required(state="s", **requests):
@@ -384,11 +384,11 @@ def test_a_state_alone_is_handed_back_after_a_pause():
     talk = Talk()
     talk.call(7)
     assert talk.answer(2, required("s")) == [SetTimer(PACE, "retry:7")]
-    [(id_, method, params)] = said(talk.due("retry:7"))
+    [(id_, method, params)] = said(talk.on_timer("retry:7"))
     assert (id_, method, params["requestState"]) == (3, "tools/call", "s")
     assert "inputResponses" not in params
-    assert talk.due("retry:7") == []
-    assert talk.due("retry:99") == []
+    assert talk.on_timer("retry:7") == []
+    assert talk.on_timer("retry:99") == []
 
 
 def test_a_client_that_declines_a_form_is_an_answer_and_one_that_fails_cancels_it():
@@ -472,7 +472,7 @@ def test_rounds_are_limited():
     talk.call(7)
     for round_ in range(ROUNDS):
         talk.answer(2 + round_, required("s"))
-        talk.due("retry:7")
+        talk.on_timer("retry:7")
     [(_, result)] = told(talk.answer(2 + ROUNDS, required("s")))
     assert result["isError"]
 
@@ -488,9 +488,9 @@ def test_a_question_that_is_not_answered_in_time_fails_the_call():
     talk = Talk()
     talk.call(7)
     talk.answer(2, required(a=elicit()))
-    assert list(talk.it.ticked(1000)) == []  # whatever the clock shows first
-    assert list(talk.it.ticked(1000 + LEG_SECONDS)) == []
-    effects = list(talk.it.ticked(1001 + LEG_SECONDS))
+    assert list(talk.it.on_tick(1000)) == []  # whatever the clock shows first
+    assert list(talk.it.on_tick(1000 + LEG_SECONDS)) == []
+    effects = list(talk.it.on_tick(1001 + LEG_SECONDS))
     assert [one[0] for one in told(effects)] == ["notifications/cancelled", 7]
 
 
@@ -645,7 +645,7 @@ def test_progress_rises_over_all_rounds():
     assert first[0].about == b"7"
     talk.answer(2, required("s"))
     assert told(talk.says(send, progressToken=2, progress=2)) == []
-    [(_, _, params)] = said(talk.due("retry:7"))
+    [(_, _, params)] = said(talk.on_timer("retry:7"))
     assert params["_meta"] == talk.meta(progressToken=4, a=1, **INFORMED)
     assert told(talk.says(send, progressToken=4, progress=0.5)) == []
     assert len(told(talk.says(send, progressToken=4, progress=1.5))) == 1
@@ -787,8 +787,8 @@ def test_a_subscription_that_the_server_ends_is_opened_again():
     talk = Talk(offered=LIVELY, ready=True)
     listened(talk, 2)
     assert talk.answer(2, {"resultType": "complete"}) == [SetTimer(LISTEN_AGAIN, "listen:")]
-    assert [one[1] for one in said(talk.due("listen:"))] == ["subscriptions/listen"]
-    assert talk.due("listen:") == []
+    assert [one[1] for one in said(talk.on_timer("listen:"))] == ["subscriptions/listen"]
+    assert talk.on_timer("listen:") == []
 
 
 def test_a_subscription_that_cannot_be_opened_again_is_tried_more_and_more_seldom():
@@ -797,7 +797,7 @@ def test_a_subscription_that_cannot_be_opened_again_is_tried_more_and_more_seldo
     assert talk.answer(2, {"resultType": "complete"}) == [SetTimer(1, "listen:")]
     pauses = []
     for id_ in range(3, 11):
-        talk.due("listen:")
+        talk.on_timer("listen:")
         [again] = talk.fail(id_, -32603)
         pauses.append(again.seconds)
     assert pauses == [2, 4, 8, 16, 32, 60, 60, 60]
@@ -805,7 +805,7 @@ def test_a_subscription_that_cannot_be_opened_again_is_tried_more_and_more_seldo
     talk.ask(8, "resources/subscribe", {"uri": "u:b"})
     assert later(talk.fail(11, -32603)) == []  # the next is another attempt
     assert later(talk.fail(12, -32603)) == [SetTimer(60, "listen:")]
-    talk.due("listen:")
+    talk.on_timer("listen:")
     assert told(listened(talk, 13)) == [("notifications/tools/list_changed", None)]
     assert talk.answer(13, {"resultType": "complete"}) == [SetTimer(1, "listen:")]
 
@@ -816,7 +816,7 @@ def test_what_may_have_changed_while_nothing_was_listened_to_is_told():
     assert told(listened(talk, 2)) == []
     assert told(listened(talk, 3, "u:a")) == [(7, {})]
     talk.answer(3, {"resultType": "complete"})
-    talk.due("listen:")
+    talk.on_timer("listen:")
     assert told(listened(talk, 4, "u:a")) == [
         ("notifications/tools/list_changed", None),  # and what was not granted is not told
         ("notifications/resources/updated", {"uri": "u:a"}),
@@ -868,14 +868,14 @@ def tasked(method="tools/call"):
 
 def test_a_task_is_looked_at_until_it_is_complete():
     talk = tasked()
-    [(id_, method, params)] = said(talk.due("poll:7"))
+    [(id_, method, params)] = said(talk.on_timer("poll:7"))
     assert (id_, method, params["taskId"]) == (4, "tasks/get", "T")
     assert later(talk.answer(4, {"resultType": "complete", "status": "working", "pollIntervalMs": 1})) == [
         SetTimer(0.1, "poll:7")
     ]
-    talk.due("poll:7")
+    talk.on_timer("poll:7")
     assert later(talk.answer(5, {"status": "working"})) == [SetTimer(1.0, "poll:7")]
-    talk.due("poll:7")
+    talk.on_timer("poll:7")
     assert told(
         talk.answer(6, {"status": "completed", "result": {"content": [], "resultType": "complete"}})
     ) == [(7, {"content": []})]
@@ -894,23 +894,23 @@ def test_a_task_is_looked_at_until_it_is_complete():
 )
 def test_a_task_that_comes_to_nothing_fails_the_call(seen, error):
     talk = tasked()
-    talk.due("poll:7")
+    talk.on_timer("poll:7")
     assert told(talk.answer(4, seen)) == [(7, error)]
 
 
 def test_a_task_that_needs_input_asks_the_client():
     talk = tasked()
-    talk.due("poll:7")
+    talk.on_timer("poll:7")
     effects = talk.answer(4, {"status": "input_required", "inputRequests": {"a": ROOTS}})
     assert told(effects) == [("input-1", "roots/list", None)]
     [(_, method, params)] = said(talk.reply("input-1", {"roots": []}))
     assert (method, params["taskId"], params["inputResponses"]) == ("tasks/update", "T", {"a": {"roots": []}})
     assert later(talk.answer(5, {"resultType": "complete"})) == [SetTimer(1.0, "poll:7")]
-    talk.due("poll:7")
+    talk.on_timer("poll:7")
     assert talk.answer(6, {"status": "input_required", "inputRequests": {"a": ROOTS}}) == [
         SetTimer(1.0, "poll:7")
     ]
-    talk.due("poll:7")
+    talk.on_timer("poll:7")
     effects = talk.answer(7, {"status": "input_required", "inputRequests": {"a": ROOTS, "b": ROOTS}})
     assert told(effects) == [("input-2", "roots/list", None)]
     [(_, _, params)] = said(talk.reply("input-2", {"roots": []}))
@@ -921,7 +921,7 @@ def test_a_cancelled_call_cancels_its_task():
     talk = tasked()
     effects = talk.says_client("notifications/cancelled", requestId=7)
     assert [(one[1], one[2]["taskId"]) for one in said(effects)] == [("tasks/cancel", "T")]
-    assert talk.due("poll:7") == []
+    assert talk.on_timer("poll:7") == []
 
 
 def test_a_call_that_is_cancelled_before_it_has_become_a_task_cancels_the_task_when_it_is_one():
@@ -948,7 +948,7 @@ def test_a_call_that_is_given_up_cancels_its_task():
     talk.call()
     talk.fail(2, -32021, data={"requiredCapabilities": {"extensions": {TASKS: {}}}})
     talk.answer(3, {"resultType": "task", "taskId": "T", "status": "working"})
-    talk.due("poll:7")
+    talk.on_timer("poll:7")
     given_up = talk.answer(4, {"taskId": "T", "status": "input_required", "inputRequests": {"k": ROOTS}})
     [(id_, method, params)] = said(given_up)
     assert (id_, method, params["taskId"]) == (5, "tasks/cancel", "T")

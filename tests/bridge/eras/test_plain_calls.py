@@ -57,7 +57,7 @@ RESULTS = {
 
 def opened():
     it = LegacyAdapter(Limits(), Profile(), lambda: "name")
-    assert len([*it.started()]) == 1
+    assert len([*it.on_start()]) == 1
     assert len([*it.from_server(Response(b"1", OPENED, b""))]) == 1
     return it
 

@@ -60,8 +60,8 @@ class World:
         self.pipe = Pipe()
         self.ids = itertools.count(1)
         self.names = itertools.count(1)
-        self.version = rng.choice(REVISIONS)
-        self.declared = rng.choice(({}, {"roots": {}}, {"roots": {}, "sampling": {}, "elicitation": {}}))
+        self.version = rng.policy(REVISIONS)
+        self.declared = rng.policy(({}, {"roots": {}}, {"roots": {}, "sampling": {}, "elicitation": {}}))
         self.session = Session(LIMITS, lambda: f"s{next(self.names)}", self.pipe)
         self.now = 0.0
         self.waiting = {}  # the client's requests, by id: the method, and its progress token
@@ -87,7 +87,7 @@ class World:
     def start(self):
         self._forget_server()
         self.translator = ModernAdapter(LIMITS, lambda: f"u{next(self.names)}")
-        self.translated(self.translator.started())
+        self.translated(self.translator.on_start())
 
     # ---- carrying out, as the shell does
 
@@ -97,11 +97,11 @@ class World:
                 if self.translator is not None:
                     self.translated(self.translator.from_client(decode(effect.line, LIMITS)))
             elif isinstance(effect, ToClient):
-                assert effect.outlet is self.pipe
+                assert effect.queue is self.pipe
                 self.client_hears(json.loads(effect.message))
             elif isinstance(effect, StartProcess):
                 self.start()
-                self.sessioned(self.session.child_started())
+                self.sessioned(self.session.on_child_start())
             else:
                 assert isinstance(effect, LogDebug | EndStream)
 
@@ -110,7 +110,7 @@ class World:
             if isinstance(effect, ToServer):
                 self.server_hears(effect.message)
             elif isinstance(effect, ToRequester):
-                self.sessioned(self.session.child_sent(effect.message, effect.about))
+                self.sessioned(self.session.on_child_message(effect.message, effect.about))
             elif isinstance(effect, SetTimer):
                 self.timers.append(effect.key)
 
@@ -189,24 +189,24 @@ class World:
             params = {**params, "_meta": {"progressToken": token}}
         self.waiting[id_] = (method, token)
         try:
-            self.sessioned(self.session.client_sent(Request(raw(id_), method, raw(params)), None))
+            self.sessioned(self.session.on_client_message(Request(raw(id_), method, raw(params)), None))
         except Rejection:
             del self.waiting[id_]
 
     def client_says(self, method, **params):
-        self.sessioned(self.session.client_sent(Notification(method, raw(params)), None))
+        self.sessioned(self.session.on_client_message(Notification(method, raw(params)), None))
 
     def ask(self):
-        method = self.rng.choice(METHODS)
+        method = self.rng.policy(METHODS)
         self.client_asks(method, {"uri": "u:x"} if method == "resources/read" else {"name": "t"})
 
     def subscribe(self):
-        method = self.rng.choice(("resources/subscribe", "resources/unsubscribe"))
-        self.client_asks(method, {"uri": self.rng.choice(("u:a", "u:b"))})
+        method = self.rng.policy(("resources/subscribe", "resources/unsubscribe"))
+        self.client_asks(method, {"uri": self.rng.policy(("u:a", "u:b"))})
 
     def cancel(self):
         if self.waiting:
-            id_ = self.rng.choice(list(self.waiting))
+            id_ = self.rng.policy(list(self.waiting))
             if self.waiting[id_][0] != "initialize":
                 del self.waiting[id_]
                 self.answered += 1
@@ -214,7 +214,7 @@ class World:
 
     def reply(self):
         if self.asked:
-            id_ = self.rng.choice(list(self.asked))
+            id_ = self.rng.policy(list(self.asked))
             method = self.asked.pop(id_)
             if self.rng.random() < 0.2:
                 message = Response(raw(id_), b"", b'{"code":-1,"message":"no"}')
@@ -223,12 +223,12 @@ class World:
                     method, {"role": "x"}
                 )
                 message = Response(raw(id_), raw(reply), b"")
-            self.sessioned(self.session.client_sent(message, None))
+            self.sessioned(self.session.on_client_message(message, None))
 
     def server_answers(self):
         if not self.calls:
             return
-        id_ = self.rng.choice(list(self.calls))
+        id_ = self.rng.policy(list(self.calls))
         self.calls.pop(id_)
         chance = self.rng.random()
         if chance < 0.4:
@@ -238,20 +238,20 @@ class World:
             inputs = {f"k{i}": {"method": name, "params": QUESTIONS[name]} for i, name in enumerate(chosen)}
             found = {"resultType": "input_required", "inputRequests": inputs, "requestState": "state"}
         elif chance < 0.8:
-            found = {"resultType": self.rng.choice(("odd", "task"))}
+            found = {"resultType": self.rng.policy(("odd", "task"))}
         else:
-            code = self.rng.choice((-32602, -32021, -32022, -32042, -32603, -32050))
+            code = self.rng.policy((-32602, -32021, -32022, -32042, -32603, -32050))
             self.from_server(Response(id_, b"", raw({"code": code, "message": "x", "data": {"uri": "u:x"}})))
             return
         self.from_server(Response(id_, raw(found), b""))
 
     def server_says(self):
-        token = self.rng.choice(
+        token = self.rng.policy(
             [params["_meta"].get("progressToken") for _, params in self.calls.values()] or [None]
         )
-        subscription = json.loads(self.rng.choice(list(self.listens) or [b"0"]))
+        subscription = json.loads(self.rng.policy(list(self.listens) or [b"0"]))
         meta = {"_meta": {f"{PREFIX}subscriptionId": subscription}}
-        method, about = self.rng.choice(
+        method, about = self.rng.policy(
             (
                 ("notifications/progress", {"progressToken": token, "progress": self.rng.randint(0, 5)}),
                 ("notifications/tools/list_changed", meta),
@@ -265,22 +265,22 @@ class World:
 
     def server_ends_listen(self):
         if self.listens:
-            id_ = self.rng.choice(list(self.listens))
+            id_ = self.rng.policy(list(self.listens))
             del self.listens[id_]
             self.from_server(Response(id_, b'{"resultType":"complete"}', b""))
 
     def server_dies(self):
         self.translator = None
         self.asked.clear()
-        self.sessioned(self.session.child_lost("gone", {}))
+        self.sessioned(self.session.on_child_exit("gone", {}))
 
     def time_passes(self):
-        self.now += self.rng.choice((0.1, 1, 200))
-        self.translated(self.translator.ticked(self.now))
+        self.now += self.rng.policy((0.1, 1, 200))
+        self.translated(self.translator.on_tick(self.now))
 
     def timer(self):
         if self.timers:
-            self.translated(self.translator.due(self.timers.pop(self.rng.randrange(len(self.timers)))))
+            self.translated(self.translator.on_timer(self.timers.pop(self.rng.randrange(len(self.timers)))))
 
     STEPS = (
         ("ask",) * 6
@@ -305,7 +305,7 @@ class World:
             while self.timers:
                 self.timer()
             self.now += 601  # the client does not answer any more
-            self.translated(self.translator.ticked(self.now))
+            self.translated(self.translator.on_tick(self.now))
             for id_ in list(self.listens):
                 self.acknowledge(id_)
             for id_ in list(self.calls):
@@ -322,6 +322,6 @@ def test_walks(seed):
     rng = random.Random(seed)
     world = World(rng)
     for _ in range(500):
-        world.step(rng.choice(World.STEPS))
+        world.step(rng.policy(World.STEPS))
     world.finish()
     assert world.answered > 10

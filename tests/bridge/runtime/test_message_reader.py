@@ -23,15 +23,15 @@ class Said:
         self.warnings.append((event, fields))
 
 
-def heard(*lines):
+def on_line(*lines):
     said = Said()
     for line in lines:
-        said.hearing.heard(line)
+        said.hearing.on_line(line)
     return said
 
 
 def test_messages_and_the_messages_of_batches_are_handed_on():
-    said = heard(NOTE, b"[" + NOTE + b", " + NOTE + b"]")
+    said = on_line(NOTE, b"[" + NOTE + b", " + NOTE + b"]")
     assert said.messages == [Notification("a/b", b"")] * 3
     assert said.spoiled == []
 
@@ -41,45 +41,45 @@ def test_messages_and_the_messages_of_batches_are_handed_on():
 )
 def test_an_array_that_is_no_batch_of_messages_is_one_line_that_is_none(line):
     """However deep: each level would be read anew."""
-    said = heard(line)
+    said = on_line(line)
     assert (said.messages, said.spoiled) == ([], [])
     assert len(said.warnings) == 1
 
 
 def test_one_bad_message_of_a_batch_costs_no_other():
-    said = heard(b"[" + NOTE + b",1," + NOTE + b',{"jsonrpc":"2.0","id":2}]')
+    said = on_line(b"[" + NOTE + b",1," + NOTE + b',{"jsonrpc":"2.0","id":2}]')
     assert len(said.messages) == 2
     assert [raw_id for raw_id, _ in said.spoiled] == [b"2"]
     assert [fields["line"] for _, fields in said.warnings] == [b"1", b'{"jsonrpc":"2.0","id":2}']
 
 
 def test_c03_what_is_no_message_is_shown_three_times_and_cut():
-    said = heard(*[b"x" * 1000] * 10)
+    said = on_line(*[b"x" * 1000] * 10)
     assert said.spoiled == []
     assert [len(fields["line"]) for _, fields in said.warnings] == [200] * 3
 
 
 def test_a_line_over_the_limit_is_named_by_it():
-    said = heard(Overlong(20_000_000, b'{"id":1,"result":"x'))
+    said = on_line(Overlong(20_000_000, b'{"id":1,"result":"x'))
     assert said.spoiled == [(b"1", "the server wrote a line of more than 16777216 bytes, the limit")]
-    said = heard(Overlong(20_000_000, b'{"result":{"content":[{"x":"', b'yy"}]},"jsonrpc":"2.0","id":7}'))
+    said = on_line(Overlong(20_000_000, b'{"result":{"content":[{"x":"', b'yy"}]},"jsonrpc":"2.0","id":7}'))
     assert [raw_id for raw_id, _ in said.spoiled] == [b"7"]
-    assert heard(Overlong(20_000_000, b'{"level":30,"msg":"x', b'yy","id":7}')).spoiled == []
+    assert on_line(Overlong(20_000_000, b'{"level":30,"msg":"x', b'yy","id":7}')).spoiled == []
 
 
 def test_r04b_a_large_line_is_decoded_in_one_turn_and_handed_on_in_the_next():
     said = Said()
     line = b'{"jsonrpc":"2.0","id":1,"result":{"x":"%b"}}' % (b"x" * 2_000_000)
-    rest = said.hearing.heard(line)
+    rest = said.hearing.on_line(line)
     assert said.messages == []
     rest()
     assert [message.id for message in said.messages] == [b"1"]
-    said.hearing.heard(line[:-1])()
+    said.hearing.on_line(line[:-1])()
     assert [raw_id for raw_id, _ in said.spoiled] == [b"1"]
-    assert said.hearing.heard(b'{"jsonrpc":"2.0","id":2,"result":{}}') is None
+    assert said.hearing.on_line(b'{"jsonrpc":"2.0","id":2,"result":{}}') is None
     assert said.messages[-1].id == b"2"
 
 
 def test_t7_an_id_that_the_server_has_made_a_string_of_is_the_number_that_it_was():
-    said = heard(b'{"jsonrpc":"2.0","id":"7","result":{}}', b'[{"jsonrpc":"2.0","id":8.0,"error":{}}]')
+    said = on_line(b'{"jsonrpc":"2.0","id":"7","result":{}}', b'[{"jsonrpc":"2.0","id":8.0,"error":{}}]')
     assert said.messages == [Response(b"7", b"{}", b""), Response(b"8", b"", b"{}")]

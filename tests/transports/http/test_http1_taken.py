@@ -23,7 +23,7 @@ class Calls:
     def __init__(self):
         self.served = []  # bodies of requests that the task has served
         self.taken = []  # bodies of requests that were begun, by the task or without it
-        self.outlets = []
+        self.queues = []
         self.ended = []  # the states of outlets when nothing was left to do
         self.begun, self.ending = trio.Event(), trio.Event()
 
@@ -35,32 +35,32 @@ class Calls:
         if body.startswith(b"bug"):
             raise RuntimeError("a bug of ours")
         self.taken.append(body)
-        outlet = exchange.outlet(direct=not body.startswith(b"event"))
-        self.outlets.append(outlet)
+        queue = exchange.queue(direct=not body.startswith(b"event"))
+        self.queues.append(queue)
         if body.startswith(b"now"):
-            outlet.put(b"at once", last=True)
+            queue.put(b"at once", last=True)
         if body.startswith(b"refuse"):
             return partial(self._refuse, exchange)
-        exchange.attend(outlet, to_the_end=True)
-        return partial(self._go_on, exchange, outlet)
+        exchange.attend(queue, to_the_end=True)
+        return partial(self._go_on, exchange, queue)
 
     async def _refuse(self, exchange):
         await exchange.answer(200, b"text/plain", b"refused")
 
-    async def _go_on(self, exchange, outlet):
+    async def _go_on(self, exchange, queue):
         try:
-            if await outlet.answered():
-                answer = outlet.take_answer()
+            if await queue.answered():
+                answer = queue.take_answer()
                 if answer is not None:
                     await exchange.answer(200, b"text/plain", b"by the task: " + answer)
-                    outlet.sent()
+                    queue.sent()
                 return
-            if outlet.state != GONE:
-                outlet.shortcut = None
+            if queue.state != GONE:
+                queue.shortcut = None
                 await exchange.begin_stream()
-                await write_events(exchange, outlet)
+                await write_events(exchange, queue)
         finally:
-            self.ended.append(outlet.state)
+            self.ended.append(queue.state)
             self.ending.set()
 
     async def __call__(self, exchange):
@@ -108,7 +108,7 @@ class Client:
     async def call(self, body=b"call", answer=b"directly"):
         """Make a call that is answered directly, after which the task rests."""
         await self.send(body)
-        assert self.calls.outlets[-1].put(answer, last=True)
+        assert self.calls.queues[-1].put(answer, last=True)
         assert await self.answer() == (200, answer)
 
 
@@ -149,7 +149,7 @@ async def test_a_request_in_pieces_is_served_by_the_task(anyio_backend, cut):
         begun = client.calls.begun
         await client.stream.send_all(whole[cut:])
         await begun.wait()
-        client.calls.outlets[-1].put(b"answer", last=True)
+        client.calls.queues[-1].put(b"answer", last=True)
         assert await client.answer() == (200, b"answer")
         assert client.calls.served == [b"call....", b"pieces.."]
         await client.call(b"again")
@@ -166,7 +166,7 @@ async def test_bytes_that_come_before_the_task_has_run_are_not_lost(anyio_backen
             client.stream.socket._sock.send(piece)
             connection._ready(False)
         await begun.wait()
-        client.calls.outlets[-1].put(b"answer", last=True)
+        client.calls.queues[-1].put(b"answer", last=True)
         assert (await client.answer())[1].endswith(b"answer")
         assert client.calls.served[1:] == [b"pieces.."]
 
@@ -175,7 +175,7 @@ async def test_another_head_is_judged_by_the_task(anyio_backend):
     async with connected() as client:
         await client.call()
         await client.send(b"other", "X-Other: 1\r\n")
-        client.calls.outlets[-1].put(b"answer", last=True)
+        client.calls.queues[-1].put(b"answer", last=True)
         assert await client.answer() == (200, b"answer")
         assert client.calls.served[1:] == [b"other..."]
 
@@ -186,7 +186,7 @@ async def test_two_requests_at_once_are_answered_in_their_order(anyio_backend):
         begun = client.calls.begun
         await client.stream.send_all(client.request(b"first") + client.request(b"now"))
         await begun.wait()
-        client.calls.outlets[-1].put(b"answer", last=True)
+        client.calls.queues[-1].put(b"answer", last=True)
         assert await client.answer() == (200, b"by the task: answer")
         assert await client.answer() == (200, b"at once")
         assert client.calls.served[1:] == [b"first...", b"now....."]
@@ -199,7 +199,7 @@ async def test_a_request_behind_one_that_was_taken_waits_for_its_answer(anyio_ba
         await client.stream.send_all(client.request(b"now"))
         await trio.testing.wait_all_tasks_blocked(0.01)
         assert client.calls.taken[1:] == [b"first..."]
-        client.calls.outlets[-1].put(b"answer", last=True)
+        client.calls.queues[-1].put(b"answer", last=True)
         assert await client.answer() == (200, b"by the task: answer")
         assert await client.answer() == (200, b"at once")
 
@@ -218,9 +218,9 @@ async def test_an_answer_that_is_no_single_message_is_a_stream_of_events(anyio_b
     async with connected() as client:
         await client.call()
         await client.send(b"call")
-        outlet = client.calls.outlets[-1]
-        outlet.put(b"first")
-        outlet.put(b"last", last=True)
+        queue = client.calls.queues[-1]
+        queue.put(b"first")
+        queue.put(b"last", last=True)
         data = b""
         while not data.endswith(b"0\r\n\r\n"):
             data += await client.receive()
@@ -238,7 +238,7 @@ async def test_the_task_does_what_is_left_where_the_answer_cannot_go_out_directl
         await client.call()
         await client.send(body)
         if body == b"events":
-            client.calls.outlets[-1].put(b"answer", last=True)
+            client.calls.queues[-1].put(b"answer", last=True)
         assert await client.answer() == (200, answer)
         assert len(client.calls.served) == 1
         await client.call()
@@ -248,7 +248,7 @@ async def test_a_heartbeat_begins_the_events_of_a_request_that_was_taken(anyio_b
     async with connected() as client:
         await client.call()
         await client.send(b"call")
-        client.calls.outlets[-1].heartbeat()
+        client.calls.queues[-1].heartbeat()
         data = await client.receive()
         assert b"text/event-stream" in data
 
@@ -267,7 +267,7 @@ async def test_a_connection_that_is_cancelled_ends_a_request_that_was_taken(anyi
     async with connected() as client:
         await client.call()
         await client.send(b"call")
-        assert client.calls.outlets[-1].state == OPEN
+        assert client.calls.queues[-1].state == OPEN
         calls = client.calls
     assert calls.ended[-1] == GONE
 
@@ -297,9 +297,9 @@ async def test_a_request_at_the_end_is_answered_and_is_the_last(anyio_backend):
         await client.call()
         await client.send(b"call")
         client.server.pulse.end()
-        client.calls.outlets[-1].heartbeat()  # wakes the task
+        client.calls.queues[-1].heartbeat()  # wakes the task
         data = await client.receive()
-        client.calls.outlets[-1].put(b"answer", last=True)
+        client.calls.queues[-1].put(b"answer", last=True)
         while not data.endswith(b"0\r\n\r\n"):
             data += await client.receive()
         assert sse_codec.message(b"", b"answer") in data
