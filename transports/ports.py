@@ -186,7 +186,7 @@ class Exchange(Protocol):
         """An outlet for this request. `direct` lets its answer, if it is a single message, be sent by whoever brings it."""
         ...
 
-    def attend(self, queue: SendQueue, *, to_the_end: bool, first_beat: float | None = None) -> None:
+    def attend(self, queue: SendQueue, *, to_the_end: bool, first_heartbeat: float | None = None) -> None:
         """Wake this outlet when a heartbeat is due, until the request is over.
 
         With `first_beat` the first heartbeat is due after so many seconds, unless the client has left by then.

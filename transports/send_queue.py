@@ -157,15 +157,15 @@ class SendQueue:
     """
 
     __slots__ = (
-        "_beat",
         "_bytes",
         "_closes",
+        "_heartbeat",
         "_in_hand",
         "_limits",
         "_moved",
         "_queue",
         "_repeated",
-        "_spot",
+        "_slot",
         "answers_only",
         "backlog",
         "client",
@@ -179,7 +179,7 @@ class SendQueue:
         "why",
     )
 
-    def __init__(self, limits: Limits, spot: WakeUpSlot | None = None) -> None:
+    def __init__(self, limits: Limits, slot: WakeUpSlot | None = None) -> None:
         self._limits = limits
         self._queue: deque[Item] = deque()
         self._bytes = 0
@@ -187,14 +187,14 @@ class SendQueue:
         self._repeated = 0  # of the messages in the queue, the first ones
         self._moved = 0  # `client.moved` when the reader began with what it has in hand
         self._closes = False
-        self._spot = spot or WakeUpSlot()
+        self._slot = slot or WakeUpSlot()
         self.backlog: Backlog | None = None
         self.client: Backlog | None = None
         self.shortcut: Callable[[bytes], bool] | None = None
         self.eager = False
         self.answers_only = False
         self.repeating = False
-        self._beat = False
+        self._heartbeat = False
         self.state = OPEN
         self.stalled = False
         self.why = ""
@@ -238,7 +238,7 @@ class SendQueue:
             return False
         if last:
             self.state = FINISHED
-        self._spot.wake()
+        self._slot.wake()
         return True
 
     def _enqueue(self, message: bytes, event_id: bytes) -> bool:
@@ -291,9 +291,9 @@ class SendQueue:
 
     def heartbeat(self) -> None:
         """Wake the reader if it is waiting, so that it shows a sign of life to the client."""
-        if self._spot.taken and not self.answers_only:
-            self._beat = True
-            self._spot.wake()
+        if self._slot.taken and not self.answers_only:
+            self._heartbeat = True
+            self._slot.wake()
 
     async def next(self) -> Item | Signal:
         """Wait for the next message and remove it. Returns a signal where a heartbeat is due, or the stream is over.
@@ -306,7 +306,7 @@ class SendQueue:
             return self._pop()
         if self.state != OPEN:
             return Signal.END
-        self._beat = False
+        self._heartbeat = False
         return Signal.HEARTBEAT
 
     async def answered(self) -> bool:
@@ -315,13 +315,13 @@ class SendQueue:
         `take_answer` removes that message. Otherwise, or where a heartbeat became due, the answer is a stream of events.
         """
         # As `_event`, without a second coroutine: every call over HTTP waits here.
-        if self._queue or self.state != OPEN or self._beat:
+        if self._queue or self.state != OPEN or self._heartbeat:
             await trio.lowlevel.checkpoint()
-        while not (self._queue or self.state != OPEN or self._beat):
-            await self._spot.wait()
+        while not (self._queue or self.state != OPEN or self._heartbeat):
+            await self._slot.wait()
         if self.state == FINISHED and len(self._queue) <= 1:
             return True
-        self._beat = False  # the head of the stream is a sign of life
+        self._heartbeat = False  # the head of the stream is a sign of life
         return False
 
     async def settled(self, at_most: int | None = None) -> bool:
@@ -334,8 +334,8 @@ class SendQueue:
         if self.state != OPEN or self._bytes > most:
             await trio.lowlevel.checkpoint()
         while self.state == OPEN and self._bytes <= most:
-            await self._spot.wait()
-        self._beat = False
+            await self._slot.wait()
+        self._heartbeat = False
         return self.state != OPEN
 
     def take_answer(self) -> bytes | None:
@@ -381,18 +381,18 @@ class SendQueue:
         return item
 
     async def _event(self) -> None:
-        if self._queue or self.state != OPEN or self._beat:
+        if self._queue or self.state != OPEN or self._heartbeat:
             await trio.lowlevel.checkpoint()
             return
-        while not (self._queue or self.state != OPEN or self._beat):
-            await self._spot.wait()
+        while not (self._queue or self.state != OPEN or self._heartbeat):
+            await self._slot.wait()
 
     def __len__(self) -> int:
         return len(self._queue)
 
     def _end(self, state: str) -> None:
         self.state = state
-        self._spot.wake()
+        self._slot.wake()
 
 
 def _replaced(message: bytes, backlog: Backlog) -> bytes:

@@ -68,7 +68,7 @@ class Ticker:
     def end(self) -> None:
         """No more requests are wanted: whoever rests between two may go, and who answers one says that it was the last."""
         self.ending = True
-        self._beat()
+        self._heartbeat()
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Tick for ever."""
@@ -83,9 +83,9 @@ class Ticker:
             if held_up:
                 self._look()
             else:
-                self._beat()
+                self._heartbeat()
 
-    def _beat(self) -> None:
+    def _heartbeat(self) -> None:
         self._look()
         for member in tuple(self._members):
             member.tick(self.now)

@@ -17,27 +17,27 @@ def _options(parser: argparse.ArgumentParser) -> list[str]:
 
 def _commands(parser: argparse.ArgumentParser) -> dict[str, argparse.ArgumentParser]:
     for action in parser._actions:  # noqa: SLF001
-        policys: object = action.policys
-        if isinstance(policys, dict):
-            return cast("dict[str, argparse.ArgumentParser]", policys)
+        choices: object = action.choices
+        if isinstance(choices, dict):
+            return cast("dict[str, argparse.ArgumentParser]", choices)
     return {}
 
 
 def _words(parser: argparse.ArgumentParser) -> list[str]:
     """What may follow a command: its options, and the words it takes."""
-    policys = [
+    choices = [
         str(policy)
         for action in parser._actions  # noqa: SLF001
-        if not action.option_strings and action.policys
-        for policy in action.policys
+        if not action.option_strings and action.choices
+        for policy in action.choices
     ]
-    return [*policys, *_options(parser)]
+    return [*choices, *_options(parser)]
 
 
 def _values(parsers: Iterable[argparse.ArgumentParser]) -> dict[str, list[str]]:
     """What may follow each option that takes a value; nothing where only the person knows, or it is a file."""
     return {
-        option: [str(policy) for policy in action.policys or ()]
+        option: [str(policy) for policy in action.choices or ()]
         for parser in parsers
         for action in parser._actions  # noqa: SLF001
         if action.nargs != 0 and action.help != argparse.SUPPRESS
@@ -48,8 +48,8 @@ def _values(parsers: Iterable[argparse.ArgumentParser]) -> dict[str, list[str]]:
 def _alike(values: dict[str, list[str]]) -> dict[tuple[str, ...], list[str]]:
     """The options that the same may follow, and that."""
     groups: dict[tuple[str, ...], list[str]] = {}
-    for option, policys in values.items():
-        groups.setdefault(tuple(policys), []).append(option)
+    for option, choices in values.items():
+        groups.setdefault(tuple(choices), []).append(option)
     return groups
 
 
@@ -58,8 +58,8 @@ def _bash(commands: dict[str, list[str]], options: list[str], values: dict[str, 
         f"    {name}) words={shlex.quote(' '.join(words))} ;;" for name, words in commands.items()
     )
     after = "\n".join(
-        f"    {'|'.join(group)}) words={shlex.quote(' '.join(policys))} ;;"
-        for policys, group in _alike(values).items()
+        f"    {'|'.join(group)}) words={shlex.quote(' '.join(choices))} ;;"
+        for choices, group in _alike(values).items()
     )
     return f"""\
 _mcp_bridge() {{
@@ -82,8 +82,8 @@ def _zsh(commands: dict[str, list[str]], options: list[str], values: dict[str, l
         f"    {name}) compadd -- {' '.join(map(shlex.quote, words))} ;;" for name, words in commands.items()
     )
     after = "\n".join(
-        f"    {'|'.join(group)}) {' '.join(['compadd', '--', *policys]) if policys else '_files'}; return ;;"
-        for policys, group in _alike(values).items()
+        f"    {'|'.join(group)}) {' '.join(['compadd', '--', *choices]) if choices else '_files'}; return ;;"
+        for choices, group in _alike(values).items()
     )
     return f"""\
 #compdef mcp-bridge
@@ -119,8 +119,8 @@ def _fish(commands: dict[str, list[str]], options: list[str], values: dict[str, 
 
 def _fish_option(when: str, option: str, values: dict[str, list[str]]) -> str:
     kind = "-l" if option.startswith("--") else "-s"
-    policys = " ".join(values.get(option, ()))
-    more = f" -x -a {shlex.quote(policys)}" if policys else " -r" if option in values else ""
+    choices = " ".join(values.get(option, ()))
+    more = f" -x -a {shlex.quote(choices)}" if choices else " -r" if option in values else ""
     return f"complete -c mcp-bridge -n {when} {kind} {option.lstrip('-')}{more}"
 
 

@@ -68,7 +68,7 @@ def parser(form: str = "text") -> argparse.ArgumentParser:
     serve = command("serve")
     serve.add_argument("--allow-root", action="store_true", help="do not warn when running as root")
     serve.add_argument(
-        "--log-format", policys=["text", "json"], help="for people or for machines (default: see log.format)"
+        "--log-format", choices=["text", "json"], help="for people or for machines (default: see log.format)"
     )
     status = command("status")
     status.add_argument("--json", action="store_true", help="for machines")
@@ -101,11 +101,11 @@ def parser(form: str = "text") -> argparse.ArgumentParser:
     command("reload")
     command("env").add_argument("server", metavar="NAME")
     configured = command("config")
-    configured.add_argument("action", policys=["check", "show", "import", "schema"])
+    configured.add_argument("action", choices=["check", "show", "import", "schema"])
     configured.add_argument("file", nargs="?", type=Path, metavar="FILE", help="what to import")
     command("approve").add_argument("servers", nargs="+", metavar="NAME")
     tokens = command("token")
-    tokens.add_argument("action", policys=["new", "list", "revoke", "rotate"])
+    tokens.add_argument("action", choices=["new", "list", "revoke", "rotate"])
     tokens.add_argument("name", nargs="?", metavar="NAME")
     tokens.add_argument(
         "--servers",
@@ -115,13 +115,13 @@ def parser(form: str = "text") -> argparse.ArgumentParser:
         help="what a new token may use (default: all)",
     )
     clients = command("client-config")
-    clients.add_argument("client", policys=CLIENTS)
+    clients.add_argument("client", choices=CLIENTS)
     clients.add_argument("server", metavar="NAME")
     clients.add_argument(
         "--http", action="store_true", help="over HTTP, with the token, instead of by a command"
     )
     command("doctor")
-    command("completion").add_argument("shell", policys=SHELLS)
+    command("completion").add_argument("shell", choices=SHELLS)
     return top
 
 

@@ -83,13 +83,13 @@ def options_parser() -> Parser:
     )
     add(
         "--share",
-        policys=["session", "client", "principal", "server"],
+        choices=["session", "client", "principal", "server"],
         default="",
         help="who shares a server process (default: a session has its own, stateless clients theirs by client, or by principal where the server is stateless too)",
     )
     add(
         "--era",
-        policys=CHOICES,
+        choices=CHOICES,
         default="auto",
         help="which protocol eras the server speaks: those of the handshake, 2026-07-28, or both (default: ask it)",
     )
@@ -103,13 +103,13 @@ def options_parser() -> Parser:
     add(
         "--log-level",
         "--logLevel",
-        policys=_LEVELS,
+        choices=_LEVELS,
         default="info",
         help="how much to say on stderr (default %(default)s)",
     )
     add(
         "--log-format",
-        policys=["text", "json"],
+        choices=["text", "json"],
         default="text",
         help="for people or for machines (default %(default)s)",
     )
@@ -153,7 +153,7 @@ def options_parser() -> Parser:
     path(
         "--output-transport",
         "--outputTransport",
-        policys=list(OUTPUTS),
+        choices=list(OUTPUTS),
         help="serve this transport only (default: all)",
     )
     path(

@@ -530,9 +530,9 @@ def _convert(cls: type[T], value: object, where: str) -> T:
             fields[key] = msgspec.convert(given, hints[key], strict=True)
         except msgspec.ValidationError as fault:
             if unknown := re.match(r"Invalid enum value ('.*?')(?: - at |$)", str(fault)):
-                policys = ", ".join(map(repr, _policys(hints[key])))
+                choices = ", ".join(map(repr, _choices(hints[key])))
                 wrong = shown(unknown[1][1:-1])
-                raise BadConfig(f"{at}{key}: there is no {wrong}; there are {policys}", where, key) from None
+                raise BadConfig(f"{at}{key}: there is no {wrong}; there are {choices}", where, key) from None
             reason = str(fault).replace(" - at `$", f" - at `{key}")
             told = "" if key in _NEVER_SHOWN else f", not {shown(given)}"
             raise BadConfig(f"{at}{key}: {reason}{told}", where, key) from None
@@ -547,11 +547,11 @@ def _convert(cls: type[T], value: object, where: str) -> T:
         raise BadConfig(f"{at}{', '.join(missing)} is missing") from None
 
 
-def _policys(hint: object) -> list[str]:
+def _choices(hint: object) -> list[str]:
     """The words that a type is made of, wherever in it they stand."""
     if get_origin(hint) is Literal:
         return list(get_args(hint))
-    return [word for inner in get_args(hint) for word in _policys(inner)]
+    return [word for inner in get_args(hint) for word in _choices(inner)]
 
 
 def _holds_zero(value: object) -> bool:

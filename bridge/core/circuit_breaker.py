@@ -20,19 +20,19 @@ class CircuitBreaker:
     first_pause: float = 0.1
     longest_pause: float = 30.0
     _died: deque[float] = attrs.field(factory=deque[float], init=False)
-    _wary: bool = attrs.field(default=False, init=False)  # it has tripped, and nothing has lived since
+    _half_open: bool = attrs.field(default=False, init=False)  # it has tripped, and nothing has lived since
     _tried: float | None = attrs.field(default=None, init=False)  # when the one was let through
 
     def started(self, now: float) -> None:
         """A process is started."""
-        if self._wary and self._tried is None:
+        if self._half_open and self._tried is None:
             self._tried = now
 
     def died(self, now: float) -> None:
         """One more unexpected end."""
         self._died.append(now)
         self._tried = None
-        self._wary = self._wary or len(self._died) >= self.deaths
+        self._half_open = self._half_open or len(self._died) >= self.deaths
 
     def pause(self, now: float) -> float:
         """How long to wait before the next start; 0 for at once."""
@@ -55,10 +55,10 @@ class CircuitBreaker:
     def calm(self, now: float) -> bool:
         """Whether it is as if nothing had ever died."""
         self._forget(now)
-        return not self._died and not self._wary
+        return not self._died and not self._half_open
 
     def _forget(self, now: float) -> None:
         while self._died and now - self._died[0] >= self.window:
             self._died.popleft()
         if self._tried is not None and now - self._tried >= self.trial:
-            self._tried, self._wary = None, False
+            self._tried, self._half_open = None, False

@@ -89,7 +89,7 @@ class EraCache:
         """For each era whether it is spoken, None where nobody knows."""
         return {MODERN: self._fact(self._modern, now), LEGACY: self._fact(self._legacy, now)}
 
-    def contradicted(self) -> None:
+    def mismatched(self) -> None:
         """A child does not speak the era that it was started for."""
         self._modern = self._legacy = self._presumed = None
         self._recalled = False

@@ -192,7 +192,7 @@ class LegacySession:
         self._ready = False  # the client has said notifications/initialized
         self._ids = count(1) if ids is None else ids
         self._asks: dict[bytes, _Ask] = {}
-        self._unawaited = AbandonedRequests()
+        self._abandoned = AbandonedRequests()
         self._patience = CallTimeouts(limits)
         self._policy = policy
         self._wire_ids: dict[bytes, bytes] = {}
@@ -417,7 +417,7 @@ class LegacySession:
 
     def _take_back(self, wire_id: bytes, params: bytes) -> list[Effect]:
         if self.phase == OPEN:
-            self._unawaited.add(wire_id)
+            self._abandoned.add(wire_id)
             return [self._order(Notification("notifications/cancelled", cancelled_again(params, wire_id)))]
         # Never written to a child, so there is nothing to take back.
         self._unhold_request(wire_id)
@@ -641,7 +641,7 @@ class LegacySession:
     def _unmatched(self, message: Response) -> Iterable[Effect]:
         if message.id == self._revival:
             return self._revived(message)
-        if self._unawaited.take(message.id) or self.phase == ENDED:
+        if self._abandoned.take(message.id) or self.phase == ENDED:
             return (LogDebug("dropped an answer of the server that nobody waits for"),)
         return (LogDebug("dropped an answer of the server that nobody waits for", ("server", message.id)),)
 
@@ -816,7 +816,7 @@ class LegacySession:
         return (RequestFinished(client_id, outcome),) if self._tells else ()
 
     def _internal_id(self) -> bytes:
-        return self._unawaited.add(b"%d" % next(self._ids))
+        return self._abandoned.add(b"%d" % next(self._ids))
 
     def _caller(self) -> Stream | None:
         # R3: the one interactive call in flight; else the newest stream of a call (digest 8.1, 8.6).

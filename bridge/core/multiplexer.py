@@ -117,14 +117,14 @@ class Multiplexer:
     With `shared` the callers may be several principals, of a server that is really modern.
     """
 
-    def __init__(self, limits: Limits, seal: StateSigner, *, shared: bool = False) -> None:
+    def __init__(self, limits: Limits, signer: StateSigner, *, shared: bool = False) -> None:
         self._limits = limits
         # Whose task each is, where the server serves several principals (digest 1.17).
         self._tasks: dict[str, str] | None = {} if shared else None
-        self._seal = seal
+        self._signer = signer
         self._next_id = 1
         self._calls: dict[bytes, ClientRequest] = {}
-        self._unawaited = AbandonedRequests()
+        self._abandoned = AbandonedRequests()
         self._listens = 0  # how many of them are subscriptions
         self._patience = CallTimeouts(limits)
         # Calls that the server has been given, and those that wait until it has fewer: some take one at a time.
@@ -230,7 +230,7 @@ class Multiplexer:
         if not known:  # it waits for its turn still
             return
         if self._alive:
-            self._unawaited.add(wire_id)
+            self._abandoned.add(wire_id)
             yield ToServer(Notification("notifications/cancelled", cancelled_again(params, wire_id)))
         else:
             self._held = [
@@ -256,7 +256,7 @@ class Multiplexer:
         request, read = ask.request, ask.envelope
         inner = None
         if read.state is not None and request.method in INTERACTIVE:  # a forged one costs nothing else
-            inner = self._seal.open(_bound_to(ask), partial(_arguments, ask), read.state)
+            inner = self._signer.verify(_bound_to(ask), partial(_arguments, ask), read.state)
             if inner is None:
                 raise Rejection(200, INVALID_PARAMS, "Invalid or expired requestState")
         params = (
@@ -407,7 +407,7 @@ class Multiplexer:
         # Nobody knows what the headers must say, so what waits for that has taken as long as it may.
         self._patience.ended(self._listing)
         if self._alive:
-            self._unawaited.add(self._listing)
+            self._abandoned.add(self._listing)
             yield ToServer(Notification("notifications/cancelled", cancelled(self._listing, b"")))
         self._listing = b""
         waiting, self._unchecked = self._unchecked, []
@@ -456,7 +456,7 @@ class Multiplexer:
         A caller opens its subscription again and looks at the lists anew, so no change is missed.
         """
         self._alive = self._starting = False
-        self._unawaited = AbandonedRequests()
+        self._abandoned = AbandonedRequests()
         self._held.clear()
         self._queued.clear()
         self._patience.ended(self._listing)
@@ -487,7 +487,7 @@ class Multiplexer:
         if wire_id == self._listing:
             return self._tools_listed(message)
         if wire_id not in self._calls:
-            if self._unawaited.take(wire_id):
+            if self._abandoned.take(wire_id):
                 return (LogDebug("dropped an answer of the server that nobody waits for"),)
             return (LogDebug("dropped an answer of the server that nobody waits for", ("server", wire_id)),)
         ask = self._settle(wire_id)
@@ -550,7 +550,7 @@ class Multiplexer:
         if json_object.string(found.get("resultType")) != "input_required" or "requestState" not in found:
             return message
         inner = json_object.string(found["requestState"])
-        state = self._seal.seal(_bound_to(ask), _arguments(ask), inner)
+        state = self._signer.sign(_bound_to(ask), _arguments(ask), inner)
         found["requestState"] = json_object.raw(json_object.text(state))
         if ask.pipe and input_over.declared_in(ask.envelope.capabilities):
             self._rounds[inner] = (ask.queue, state)
@@ -599,7 +599,7 @@ class Multiplexer:
         ask = self._calls.get(wire_id)
         if ask is None or ask.request.method != _LISTEN:
             return (LogDebug("ignored the server's cancellation of what is no subscription"),)
-        self._settle(self._unawaited.add(wire_id))
+        self._settle(self._abandoned.add(wire_id))
         return _listen_over(ask, _named(_OVER, ask.request.id))
 
     def _logging(self, params: bytes) -> ClientRequest | None:

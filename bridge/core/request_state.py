@@ -60,7 +60,7 @@ class StateSigner:
         """Return a seal under the same key for the states of another place."""
         return StateSigner(self._key, place)
 
-    def seal(self, bound_to: bytes, arguments: bytes, inner: str) -> str:
+    def sign(self, bound_to: bytes, arguments: bytes, inner: str) -> str:
         """The text that the client gets."""
         check = self._check(arguments)
         placed = f"{self._place}:{inner}"
@@ -71,7 +71,7 @@ class StateSigner:
         tag, check, placed = sealed[:_TEXT], sealed[_TEXT : 2 * _TEXT], sealed[2 * _TEXT :]
         return placed.partition(":")[0] if _same(tag, self._tag(bound_to, check, placed)) else None
 
-    def open(self, bound_to: bytes, arguments: Callable[[], bytes], sealed: str) -> str | None:
+    def verify(self, bound_to: bytes, arguments: Callable[[], bytes], sealed: str) -> str | None:
         """What is inside, or None where the seal is broken or belongs to something else.
 
         The arguments are fetched only if the state was given out for this binding.
@@ -83,12 +83,12 @@ class StateSigner:
 
     def _tag(self, bound_to: bytes, check: str, inner: str) -> str:
         covered = hashlib.sha256(bound_to).digest() + (check + inner).encode("utf-8", "surrogatepass")
-        return self._sign(b"state", covered)
+        return self._mac(b"state", covered)
 
     def _check(self, arguments: bytes) -> str:
-        return self._sign(b"arguments", hashlib.sha256(_canonical(arguments)).digest())
+        return self._mac(b"arguments", hashlib.sha256(_canonical(arguments)).digest())
 
-    def _sign(self, purpose: bytes, text: bytes) -> str:
+    def _mac(self, purpose: bytes, text: bytes) -> str:
         tag = hmac.digest(self._key, purpose + b"\0" + text, "sha256")[:_TAG]
         return base64.urlsafe_b64encode(tag).decode()
 

@@ -73,7 +73,7 @@ class SessionTable(Generic[Member]):
         """The session, if it is this principal's. Raises Rejection 404."""
         entry = self._entries.get(session_id)
         if entry is None or entry.principal != principal:
-            raise Rejection(404, SESSION_NOT_FOUND, "LegacySession not found")
+            raise Rejection(404, SESSION_NOT_FOUND, "Session not found")
         entry.touched = now
         return entry.member
 

@@ -281,7 +281,7 @@ class SharedUpstream:
         self.origins = Origins(self._limits.held_seconds, several=True)
         # Unanswered requests of fronts by wire id, oldest first.
         self._calls: dict[bytes, _Call] = {}
-        self._unawaited = AbandonedRequests()
+        self._abandoned = AbandonedRequests()
         # Messages for a process that is not open yet, and their bytes.
         self._held: list[tuple[Front, Request, bytes]] = []
         self._held_bytes = 0
@@ -533,7 +533,7 @@ class SharedUpstream:
         return (ToServer(Request(self._own_id(), "logging/setLevel", json_object.write({"level": level}))),)
 
     def _own_id(self) -> bytes:
-        return self._unawaited.add(self._next_id())
+        return self._abandoned.add(self._next_id())
 
     def _task_named(self, front: Front, message: Request, token: bytes) -> Effects:
         task_id = _task_in(message.params)
@@ -589,7 +589,7 @@ class SharedUpstream:
             return ()
         if self._queued.pop(wire_id, None) is not None:
             return ()
-        self._unawaited.add(wire_id)
+        self._abandoned.add(wire_id)
         if call.method in _COMBINED:
             return ()
         origin = self.origins.get(wire_id)
@@ -802,7 +802,7 @@ class SharedUpstream:
         return [ToFront(front, one) for one in changed]
 
     def _late(self, message: Response) -> Effects:
-        known = self._unawaited.take(message.id)
+        known = self._abandoned.take(message.id)
         if message.id in self._subscribing:  # its front has left or taken it back, others may wait
             return self._subscription_answered(message)
         origin = self.origins.get(message.id)
@@ -810,7 +810,7 @@ class SharedUpstream:
             return (LogDebug("dropped an answer of the server to nothing in flight"),)
         if origin is None or (origin.phase is Phase.ANSWERED and not known):
             return (LogDebug("dropped an answer of the server to nothing in flight", ("server", message.id)),)
-        self._unawaited.add(message.id)
+        self._abandoned.add(message.id)
         if origin.phase is not Phase.ANSWERED:
             self.origins.answer(origin)
         task = task_of(message.result) if self._has_tasks else b""

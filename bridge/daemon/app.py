@@ -352,11 +352,11 @@ class _Daemon:
         self._tokens = tokens
         self._sockets = sockets
         self._version = version("mcpbridged")
-        self._pulse, self._readiness = Ticker(), Poller()
+        self._ticker, self._poller = Ticker(), Poller()
         self._cgroup = spawner.cgroup
-        self._fleet = Supervisor(
+        self._supervisor = Supervisor(
             spawner,
-            self._readiness,
+            self._poller,
             log,
             self._version,
             tells=settings.log_calls,
@@ -364,13 +364,13 @@ class _Daemon:
         )
         self._umask = spawner.umask
         self._control = ControlApi(
-            self._fleet, self._status, self._reload, self._restart, limits, self._surroundings
+            self._supervisor, self._status, self._reload, self._restart, limits, self._surroundings
         )
         self._refusals = Refusals(log)
         self._limits = limits  # of connections; those of a server are its own
         self._quota = Quota(limits, self._evicted)
         health = {
-            READY: readyz(self._fleet.is_ready, self._may_use),
+            READY: readyz(self._supervisor.is_ready, self._may_use),
             **dict.fromkeys(settings.health, healthz),
         }
         self._open = frozenset(health)
@@ -391,15 +391,15 @@ class _Daemon:
         with trio.open_signal_receiver(*_SIGNALS) as signals:
             async with trio.open_nursery() as nursery:
                 self._nursery = nursery
-                await nursery.start(self._pulse.run)
-                self._pulse.join(self._refusals)
-                await nursery.start(self._readiness.run)
-                await nursery.start(self._fleet.run)
-                self._fleet.allot(self._settings.tokens)
-                await self._fleet.apply(self._settings.servers)
+                await nursery.start(self._ticker.run)
+                self._ticker.join(self._refusals)
+                await nursery.start(self._poller.run)
+                await nursery.start(self._supervisor.run)
+                self._supervisor.allot(self._settings.tokens)
+                await self._supervisor.apply(self._settings.servers)
                 # Most secrets are at hand, and then `ready` is true of all servers.
                 with trio.move_on_after(_QUICK_SECRETS):
-                    await self._fleet.resolved()
+                    await self._supervisor.resolved()
                 self._route()
                 connections = trio.CancelScope()
                 nursery.start_soon(self._listen, connections, listeners)
@@ -416,7 +416,7 @@ class _Daemon:
                 await self._stop(nursery, signals, connections, listeners)
                 nursery.cancel_scope.cancel()
         self._refusals.flush()
-        self._readiness.close()
+        self._poller.close()
 
     async def _listen(self, scope: trio.CancelScope, listeners: list[Listener]) -> None:
         with scope:
@@ -440,13 +440,13 @@ class _Daemon:
         with trio.CancelScope() as orderly:
             nursery.start_soon(_hurry, signals, orderly)
             with trio.move_on_after(self._settings.limits.drain_seconds):
-                await self._fleet.drain()
-            await self._fleet.close()
-            self._pulse.end()
+                await self._supervisor.drain()
+            await self._supervisor.close()
+            self._ticker.end()
             with trio.move_on_after(_FLUSH):
                 await self._deserted.wait()
             connections.cancel()
-            await self._fleet.emptied()
+            await self._supervisor.emptied()
 
     # ---- who is listened to
 
@@ -458,8 +458,8 @@ class _Daemon:
                 self._limits,
                 gate,
                 routes,
-                self._pulse,
-                self._readiness,
+                self._ticker,
+                self._poller,
                 self._log,
                 self._quota,
                 self._refusals,
@@ -476,7 +476,7 @@ class _Daemon:
                 self._tokens.known,
                 self._open,
                 settings.origins,
-                self._brought_headers,
+                self._client_environment_headers,
                 wrong=WrongCredentials(settings.limits.wrong_credentials_per_second),
             )
             certificate = self._sockets.certificate
@@ -486,7 +486,7 @@ class _Daemon:
             if tls is not None:
                 self._tls_listeners.append(listener)
         for sock in self._sockets.unix:
-            gate = Gate(Site.for_unix(), None, self._open, delegates=self._fleet.may_delegate)
+            gate = Gate(Site.for_unix(), None, self._open, delegates=self._supervisor.may_delegate)
             listeners.append(Listener(sock, service(gate, self._for_owner, self._control.paths)))
         return listeners
 
@@ -499,15 +499,15 @@ class _Daemon:
         rights = rights_of(self._settings)
         return principal not in rights or server in rights[principal]
 
-    def _brought_headers(self) -> set[str]:
+    def _client_environment_headers(self) -> set[str]:
         return {name for server in self._settings.servers for name in server.from_headers.values()}
 
     def _route(self) -> None:
         self._replace_routes()
-        self._fleet.introduce()
+        self._supervisor.introduce()
 
     def _replace_routes(self) -> None:
-        table, owners = self._fleet.table(self._settings), self._fleet.owners(self._settings)
+        table, owners = self._supervisor.table(self._settings), self._supervisor.owners(self._settings)
         rights = rights_of(self._settings)
         self._for_all.replace(table, owners, rights)
         self._for_owner.replace({**table, **self._control.table()}, owners, rights)
@@ -612,8 +612,8 @@ class _Daemon:
         self._use_certificate(certificate)
         self._settings = wanted
         self._use(tokens)
-        self._fleet.allot(wanted.tokens)
-        changes = attrs.evolve(await self._fleet.apply(wanted.servers), stale=stale)
+        self._supervisor.allot(wanted.tokens)
+        changes = attrs.evolve(await self._supervisor.apply(wanted.servers), stale=stale)
         self._route()
         told = {key: ",".join(value) for key, value in attrs.asdict(changes).items() if key != "warnings"}
         self._log.info("reloaded", **told)
@@ -639,7 +639,7 @@ class _Daemon:
     async def _restart(self, name: str) -> None:
         async with self._reloading:
             self._check_going_on()
-            self._fleet.restart(name)
+            self._supervisor.restart(name)
 
     def _check_going_on(self) -> None:
         if self._ending:
@@ -662,10 +662,10 @@ class _Daemon:
     def _summary(self) -> str:
         told = f"serving {self._settings.own_servers} servers on {', '.join(self._where)}"
         for what, names in (
-            ("failed", [server.name for server in self._fleet if server.state == "failed"]),
-            ("failing", [server.name for server in self._fleet if server.failing]),
-            ("unapproved", [server.name for server in self._fleet if server.unapproved]),
-            ("silent", [server.name for server in self._fleet if server.silent]),
+            ("failed", [server.name for server in self._supervisor if server.state == "failed"]),
+            ("failing", [server.name for server in self._supervisor if server.failing]),
+            ("unapproved", [server.name for server in self._supervisor if server.unapproved]),
+            ("silent", [server.name for server in self._supervisor if server.silent]),
         ):
             if names:
                 told += f"; {what}: {', '.join(names)}"
@@ -690,7 +690,7 @@ class _Daemon:
         names = [sock.getsockname() for sock in self._sockets.unix]
         unix = next((Path(name) for name in names if isinstance(name, str)), None)
         return status(
-            self._fleet,
+            self._supervisor,
             self._version,
             self._since,
             self._addresses,
@@ -716,7 +716,7 @@ class _Daemon:
                 "running_as_root",
                 "running as root, and so is every server; use an ordinary user, or say --allow-root",
             )
-        for server in self._fleet:
+        for server in self._supervisor:
             if server.config.fault:
                 self._warn(
                     "server_failed",

@@ -39,7 +39,7 @@ class ControlApi:
 
     def __init__(
         self,
-        fleet: Supervisor,
+        supervisor: Supervisor,
         status: Callable[[], Status],
         reload: Callable[[], Awaitable[object]],
         restart: Callable[[str], Awaitable[None]],
@@ -49,7 +49,7 @@ class ControlApi:
         self._surroundings = surroundings
         self._streams = 0
         self._most_streams = max(1, limits.connections_control - _FOR_COMMANDS)
-        self._fleet = fleet
+        self._supervisor = supervisor
         self._status = status
         self._reload = reload
         self._restart = restart
@@ -97,30 +97,30 @@ class ControlApi:
 
     async def _answer_logs(self, exchange: Exchange) -> None:
         _check_method(exchange, "GET")
-        record = self._named(exchange).record
+        server_log = self._named(exchange).server_log
         if "follow" not in parse_qs(exchange.head.query, keep_blank_values=True):
-            await exchange.answer(200, _JSON, msgspec.json.encode(record.entries()))
+            await exchange.answer(200, _JSON, msgspec.json.encode(server_log.entries()))
             return
         queue = exchange.queue()
-        record.follow(queue)
+        server_log.follow(queue)
         try:
             await self._stream(exchange, queue)
         finally:
-            record.unfollow(queue)
+            server_log.unfollow(queue)
 
     async def _answer_tap(self, exchange: Exchange) -> None:
         _check_method(exchange, "GET")
-        record = self._named(exchange).record
+        server_log = self._named(exchange).server_log
         queue = exchange.queue()
 
         def watch(direction: str, line: bytes) -> None:
-            queue.put(msgspec.json.encode(Tapped(direction, record.shown(line, _TAPPED))))
+            queue.put(msgspec.json.encode(Tapped(direction, server_log.shown(line, _TAPPED))))
 
-        record.watchers.append(watch)
+        server_log.watchers.append(watch)
         try:
             await self._stream(exchange, queue)
         finally:
-            record.watchers.remove(watch)
+            server_log.watchers.remove(watch)
 
     async def _stream(self, exchange: Exchange, queue: SendQueue) -> None:
         if self._streams >= self._most_streams:
@@ -141,9 +141,9 @@ class ControlApi:
 
     def _named(self, exchange: Exchange) -> LocalServer:
         name = parse_qs(exchange.head.query).get("server", [""])[0]
-        server = self._fleet.find(name)
+        server = self._supervisor.find(name)
         if server is None:
-            known = ", ".join(one.name for one in self._fleet) or "none"
+            known = ", ".join(one.name for one in self._supervisor) or "none"
             raise Rejection(404, INVALID_REQUEST, f"there is no server {name!r}; there are: {known}")
         return server
 

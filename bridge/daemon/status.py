@@ -72,10 +72,10 @@ class Status(msgspec.Struct, frozen=True):
 
 def server_status(server: LocalServer, memory: dict[int, int]) -> ServerStatus:
     """How one server is. `memory` is that of each session of processes (setsid(2))."""
-    record = server.record
+    server_log = server.server_log
     pids = server.pids
-    lines = [entry.text for entry in record.entries() if entry.kind == "stderr"]
-    printed = [entry.text for entry in record.entries() if entry.kind == "stdout"]
+    lines = [entry.text for entry in server_log.entries() if entry.kind == "stderr"]
+    printed = [entry.text for entry in server_log.entries() if entry.kind == "stdout"]
     return ServerStatus(
         name=server.name,
         state=server.state,
@@ -85,17 +85,17 @@ def server_status(server: LocalServer, memory: dict[int, int]) -> ServerStatus:
         pids=pids,
         sessions=server.sessions,
         in_flight=server.in_flight,
-        calls=record.calls,
-        errors=record.errors,
-        unmatched=record.unmatched_answers,
-        starts=record.starts,
-        restarts=record.deaths,
+        calls=server_log.calls,
+        errors=server_log.errors,
+        unmatched=server_log.unmatched_answers,
+        starts=server_log.starts,
+        restarts=server_log.deaths,
         memory=sum(memory.get(pid, 0) for pid in pids),
-        last_exit=record.last_exit,
+        last_exit=server_log.last_exit,
         fault=server.failure,
         left_out=server.left_out,
         stderr=tuple(lines[-5:]),
-        withheld=record.lacking,
+        withheld=server_log.lacking,
         stdout=tuple(printed[-5:]),
     )
 
@@ -110,7 +110,7 @@ def _era(server: LocalServer) -> str:
 
 
 def status(
-    fleet: Supervisor,
+    supervisor: Supervisor,
     version: str,
     since: float,
     addresses: tuple[str, ...],
@@ -141,7 +141,7 @@ def status(
         certificate=certificate.fingerprint if certificate else "",
         certificate_expires=certificate.expires if certificate else "",
         warnings=tuple(certificate.faults()) if certificate else (),
-        servers=tuple(server_status(server, memory) for server in fleet),
+        servers=tuple(server_status(server, memory) for server in supervisor),
     )
 
 

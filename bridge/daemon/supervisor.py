@@ -58,7 +58,7 @@ class Supervisor:
     def __init__(
         self,
         spawner: Spawner,
-        readiness: Poller,
+        poller: Poller,
         log: LineLog,
         version: str,
         *,
@@ -66,14 +66,14 @@ class Supervisor:
         facts: EraStore | None = None,
     ) -> None:
         self._spawner = spawner
-        self._readiness = readiness
+        self._poller = poller
         self._log = log
         self._version = version
         self._tells = tells
         self._facts = facts
         self._members: dict[str, _Member] = {}
         # By name. A server's past outlives its restart and its change, not its removal, except for those who follow it.
-        self._records: dict[str, ServerLog] = {}
+        self._server_logs: dict[str, ServerLog] = {}
         self._wanted: frozenset[str] = frozenset()  # the names of the configuration
         self._leaving: set[LocalServer] = set()
         self._roles: dict[str, TokenConfig] = {}
@@ -184,20 +184,22 @@ class Supervisor:
 
     async def _begin(self, config: ServerConfig) -> _Member:
         assert self._nursery is not None  # noqa: S101 - `run` is running
-        record = self._records.setdefault(config.name, ServerLog(config.name, self._log, tells=self._tells))
+        server_log = self._server_logs.setdefault(
+            config.name, ServerLog(config.name, self._log, tells=self._tells)
+        )
         # Whoever comes to the aggregate has its role where that asks for it.
         roles = None if config.knows_principal else self._roles
         server = LocalServer(
-            config, self._spawner, self._readiness, record, self._version, roles, self._facts
+            config, self._spawner, self._poller, server_log, self._version, roles, self._facts
         )
-        scope = await self._nursery.start(self._guard, server, record)
-        table = endpoints(Paths.below(config.name), server, config.limits, record)
+        scope = await self._nursery.start(self._guard, server, server_log)
+        table = endpoints(Paths.below(config.name), server, config.limits, server_log)
         return _Member(server, scope, table, next(self._numbers))
 
     async def _guard(
         self,
         server: LocalServer,
-        record: ServerLog,
+        server_log: ServerLog,
         *,
         task_status: trio.TaskStatus[trio.CancelScope] = trio.TASK_STATUS_IGNORED,
     ) -> None:
@@ -211,7 +213,7 @@ class Supervisor:
                             begun = True
                             task_status.started(scope)
                 except Exception as fault:  # noqa: BLE001 - the boundary of one server: a fault of ours costs it only
-                    record.error("internal error", fault=fault)
+                    server_log.error("internal error", fault=fault)
                     await trio.sleep(_AFTER_FAULT)
 
     def _retire(self, member: _Member, reason: str, refusal: str) -> None:
@@ -231,7 +233,9 @@ class Supervisor:
 
     def _forget_removed(self) -> None:
         kept = {*self._wanted, *(server.name for server in self._leaving)}
-        self._records = {name: one for name, one in self._records.items() if name in kept or one.watched}
+        self._server_logs = {
+            name: one for name, one in self._server_logs.items() if name in kept or one.watched
+        }
 
     # ---- paths
 
@@ -242,7 +246,7 @@ class Supervisor:
             table |= member.table
         root = self._members.get(settings.root)
         if root is not None:
-            table |= endpoints(settings.paths, root.server, root.server.config.limits, root.server.record)
+            table |= endpoints(settings.paths, root.server, root.server.config.limits, root.server.server_log)
         if settings.root != WRAPPED:
             table[_MESSAGES] = self._messages(rights_of(settings))
         return table

@@ -111,10 +111,10 @@ class LegacyAdapter:
         # The last members of the params of its calls that are dropped as they are (`for_modern.envelope_ending`).
         self._ending = b""
         self._tasked: set[str] = set()  # tools that the server runs as tasks only
-        self._unawaited = AbandonedRequests()
+        self._abandoned = AbandonedRequests()
         several = self._origins.several
         self._listening = Listening(
-            self._handshake, self._mint_id, self._unawaited, limits.stream_messages, several=several
+            self._handshake, self._mint_id, self._abandoned, limits.stream_messages, several=several
         )
         self._level = ""  # the log level that the server was sent
 
@@ -367,7 +367,7 @@ class LegacyAdapter:
         if wanted == self._level:
             return ()
         self._level = wanted
-        own_id = self._unawaited.add(self._mint_id())
+        own_id = self._abandoned.add(self._mint_id())
         return (ToServer(Request(own_id, "logging/setLevel", b'{"level":"%b"}' % wanted.encode())),)
 
     def _discovered(self, requester: bytes) -> Effect:
@@ -411,7 +411,7 @@ class LegacyAdapter:
             if call.task:
                 effects.append(self._cancel_task(call.task))
             self._origins.cancel(call.origin)
-            self._unawaited.add(call.wire_id)
+            self._abandoned.add(call.wire_id)
             params = rules_legacy_to_modern.without_envelope(
                 json_object.peek(cancelled_again(params, call.wire_id)), b"", rounds=False
             )
@@ -420,7 +420,7 @@ class LegacyAdapter:
         return effects
 
     def _cancel_task(self, task: bytes) -> Effect:
-        own_id = self._unawaited.add(self._mint_id())
+        own_id = self._abandoned.add(self._mint_id())
         return ToServer(Request(own_id, "tasks/cancel", rules_legacy_to_modern.task_params(task)))
 
     def _assign_again(self, call: Call, left: Iterable[InputRequest]) -> Effects:
@@ -607,7 +607,7 @@ class LegacyAdapter:
         return tasks.task_of(message.result) if "tasks" in self._handshake.capabilities else b""
 
     def _unmatched(self, message: Response) -> Effects:
-        known = self._unawaited.take(message.id)
+        known = self._abandoned.take(message.id)
         task = self._task_of(message)
         if task:  # of a call that was cancelled before it had become one
             return (self._cancel_task(task),)

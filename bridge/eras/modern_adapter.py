@@ -78,7 +78,7 @@ class _Call:
 
     __slots__ = (
         "answers",
-        "legs",
+        "input_rounds",
         "method",
         "params",
         "progress",
@@ -100,7 +100,7 @@ class _Call:
         self.upstream = b""
         self.rounds = 0
         self.state: bytes | None = None
-        self.legs: dict[bytes, _InputRound] = {}  # by our ids
+        self.input_rounds: dict[bytes, _InputRound] = {}  # by our ids
         self.answers: dict[str, bytes] = {}
         self.since: float | None = None  # when the clock first saw its questions
         self.progress: float | None = None
@@ -150,7 +150,7 @@ class ModernAdapter:
         self._name = name
         self._next_id = 1
         self._not_awaited = AbandonedRequests()
-        self._next_leg = 1
+        self._next_input_round = 1
         self.version = ""
         self._capabilities = b"{}"
         self._declared: Members = {}
@@ -161,7 +161,7 @@ class ModernAdapter:
         self._initialize: tuple[bytes, bytes] | None = None  # the session's id and ours
         self._calls: dict[bytes, _Call] = {}  # by the session's id
         self._upstream: dict[bytes, _Call] = {}  # by ours
-        self._legs: dict[bytes, _Call] = {}
+        self._input_rounds: dict[bytes, _Call] = {}
         self._uris: tuple[str, ...] = ()
         self._listening = b""  # our id of the subscription that counts
         self._change: _Change | None = None
@@ -181,7 +181,7 @@ class ModernAdapter:
         if isinstance(message, Request):
             return self._asked(message)
         if isinstance(message, Response):
-            return self._leg_answered(message)
+            return self._input_round_answered(message)
         if message.method == "notifications/cancelled":
             return self._cancelled(read_cancelled(message.params)[0], message.params)
         if message.method == "notifications/initialized" and not self._ready and self._kinds():
@@ -208,16 +208,16 @@ class ModernAdapter:
             idle = not self._listening and self._change is None
             return self._changed(_Change()) if idle else ()
         call = self._calls.get(name.encode())
-        if call is None or call.upstream or call.legs:
+        if call is None or call.upstream or call.input_rounds:
             return ()
         return self._poll(call) if what == "poll" else self._retry(call)
 
     def on_tick(self, now: float) -> Effects:
         """Questions that the client has not answered in time are given up."""
         for call in tuple(self._calls.values()):
-            if call.legs and call.since is None:
+            if call.input_rounds and call.since is None:
                 call.since = now
-            elif call.legs and call.since is not None and now - call.since > LEG_SECONDS:
+            elif call.input_rounds and call.since is not None and now - call.since > LEG_SECONDS:
                 yield from self._give_up(call, f"the client did not answer within {LEG_SECONDS:g} s")
 
     # ---- requests of the client
@@ -312,10 +312,12 @@ class ModernAdapter:
         self._forget(call)
 
     def _withdraw(self, call: _Call) -> Effects:
-        for leg in call.legs:
-            del self._legs[leg]
-            yield ToRequester(Notification("notifications/cancelled", cancelled(leg, b"")), call.requester)
-        call.legs.clear()
+        for input_round in call.input_rounds:
+            del self._input_rounds[input_round]
+            yield ToRequester(
+                Notification("notifications/cancelled", cancelled(input_round, b"")), call.requester
+            )
+        call.input_rounds.clear()
 
     def _take_back(self, call: _Call) -> Effects:
         yield from self._withdraw(call)
@@ -341,7 +343,7 @@ class ModernAdapter:
             return self._listen_over(message)
         call = self._upstream.pop(message.id, None)
         if call is None:
-            return self._unawaited(message)
+            return self._abandoned(message)
         call.upstream = b""
         if not json_object.has_room(message.result):
             return self._end(
@@ -381,7 +383,7 @@ class ModernAdapter:
             ),
         )
 
-    def _unawaited(self, message: Response) -> Effects:
+    def _abandoned(self, message: Response) -> Effects:
         known = self._not_awaited.take(message.id)
         found = json_object.peek(message.result)
         if "taskId" in found and json_object.string(found.get("resultType")) == "task":
@@ -481,17 +483,17 @@ class ModernAdapter:
             if method == "elicitation/create" and not self._fit(params):
                 call.answers[key] = _CANCEL
                 continue
-            leg = b'"input-%d"' % self._next_leg
-            self._next_leg += 1
+            input_round = b'"input-%d"' % self._next_input_round
+            self._next_input_round += 1
             url, url_id = b"", ""
             if json_object.string(params.get("mode")) == "url":
                 url, url_id = bytes(params.get("url", b"")), self._mint()
                 params["elicitationId"] = json_object.raw(json_object.text(url_id))
-            call.legs[leg] = _InputRound(key, method, url, url_id)
-            self._legs[leg] = call
+            call.input_rounds[input_round] = _InputRound(key, method, url, url_id)
+            self._input_rounds[input_round] = call
             text = json_object.write(params) if params else b""
-            yield ToRequester(Request(leg, method, text), call.requester)
-        if not call.legs:
+            yield ToRequester(Request(input_round, method, text), call.requester)
+        if not call.input_rounds:
             yield from self._go_on(call)
 
     def _fit(self, params: Members) -> bool:
@@ -500,23 +502,23 @@ class ModernAdapter:
             or rules_modern_to_legacy.form_for_2025_06_18(params)
         )
 
-    def _leg_answered(self, message: Response) -> Effects:
-        call = self._legs.pop(message.id, None)
+    def _input_round_answered(self, message: Response) -> Effects:
+        call = self._input_rounds.pop(message.id, None)
         if call is None:
             yield LogDebug("dropped an answer of the client to nothing that is asked", ("client", message.id))
             return
-        leg = call.legs.pop(message.id)
+        input_round = call.input_rounds.pop(message.id)
         # An elicitation can be cancelled; but to cancel each one that could not be shown would begin endless rounds.
-        if message.error and (leg.method != "elicitation/create" or is_without_stream(message.error)):
+        if message.error and (input_round.method != "elicitation/create" or is_without_stream(message.error)):
             yield from self._give_up(
-                call, f"the client refused {leg.method}: {read_fault(message.error).message}"
+                call, f"the client refused {input_round.method}: {read_fault(message.error).message}"
             )
             return
         answer = _CANCEL if message.error else bytes(message.result)
-        call.answers[leg.key] = answer
-        if leg.url_id and json_object.string(json_object.peek(answer).get("action")) == "accept":
-            call.urls[leg.url] = leg.url_id
-        if not call.legs:
+        call.answers[input_round.key] = answer
+        if input_round.url_id and json_object.string(json_object.peek(answer).get("action")) == "accept":
+            call.urls[input_round.url] = input_round.url_id
+        if not call.input_rounds:
             yield from self._go_on(call)
 
     def _go_on(self, call: _Call) -> Effects:
@@ -602,7 +604,7 @@ class ModernAdapter:
         )
 
     def _input_over(self, state: bytes) -> Effects:
-        call = next((one for one in self._calls.values() if one.legs and one.state == state), None)
+        call = next((one for one in self._calls.values() if one.input_rounds and one.state == state), None)
         if call is None:
             return (LogDebug("input_over_unmatched"),)
         return (*self._withdraw(call), *self._retry(call))

@@ -330,12 +330,12 @@ def form_for_2025_06_18(params: Members) -> bool:
         if kind != "boolean":
             field.pop("default", None)
         if "oneOf" in field:
-            policys = [json_object.peek(policy) for policy in json_object.items(field.pop("oneOf"))]
+            choices = [json_object.peek(policy) for policy in json_object.items(field.pop("oneOf"))]
             field["enum"] = json_object.raw(
-                _encode([json_object.string(one.get("const")) for one in policys])
+                _encode([json_object.string(one.get("const")) for one in choices])
             )
             field["enumNames"] = json_object.raw(
-                _encode([json_object.string(one.get("title")) for one in policys])
+                _encode([json_object.string(one.get("title")) for one in choices])
             )
         properties[name] = json_object.raw(json_object.write(field))
     if properties:

@@ -54,14 +54,14 @@ class Listening:
         self,
         handshake: Handshake,
         mint: Callable[[], bytes],
-        unawaited: AbandonedRequests,
+        abandoned: AbandonedRequests,
         limit: int,
         *,
         several: bool,
     ) -> None:
         self._handshake = handshake
         self._mint = mint
-        self._unawaited = unawaited
+        self._abandoned = abandoned
         self._limit = limit
         self._several = several
         self._listeners: dict[bytes, _Listener] = {}  # by the request that opened them
@@ -137,8 +137,8 @@ class Listening:
             else:
                 # A late answer to this subscription is no answer to the next one.
                 for wire_id in [one for one, of in self._subscribing.items() if of == uri]:
-                    del self._subscribing[self._unawaited.add(wire_id)]
-                own_id = self._unawaited.add(self._mint())
+                    del self._subscribing[self._abandoned.add(wire_id)]
+                own_id = self._abandoned.add(self._mint())
                 params = json_object.write({"uri": uri})
                 effects.append(ToServer(Request(own_id, "resources/unsubscribe", params)))
         return effects

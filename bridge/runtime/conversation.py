@@ -100,17 +100,15 @@ class Around(Protocol):
         """A child whose eras were not known has taken `initialize`, or has not: then `settle` is waited for."""
         ...
 
-    def late(
-        self, holder: "LocalConversation | SharedProcess", /, text: str
-    ) -> tuple[str, dict[str, object]]:
+    def late(self, owner: "LocalConversation | SharedProcess", /, text: str) -> tuple[str, dict[str, object]]:
         """Return the text and the data of the error that ends a start, which has failed for this reason."""
         ...
 
-    def contradicted(self, text: str) -> None:
+    def mismatched(self, text: str) -> None:
         """A child does not speak the era that it was started for."""
         ...
 
-    def fetch_desk(self, conversation: "LocalConversation", capabilities: bytes) -> None:
+    def fetch_multiplexed(self, conversation: "LocalConversation", capabilities: bytes) -> None:
         """It needs the desk for these capabilities: `join` or `not_joined` is waited for."""
         ...
 
@@ -134,15 +132,15 @@ class LocalConversation:
         log: Log,
         *,
         pipe: SendQueue | None,
-        around: Around,
-        record: ServerLog,
+        hooks: Around,
+        server_log: ServerLog,
         policy: AccessPolicy,
-        brought: ClientEnvironment,
+        client_environment: ClientEnvironment,
         ids: Iterator[int] | None = None,
     ) -> None:
         self.id = secrets.token_urlsafe(32)
         self.principal = principal
-        self.brought = brought
+        self.client_environment = client_environment
         self.caller = client_process.stream()
         # Who the requests to a shared process come from. The server sets it for the aggregate.
         self.client = Client("")
@@ -154,7 +152,7 @@ class LocalConversation:
             lambda: secrets.token_hex(8),
             pipe,
             policy,
-            tells=record.tells,
+            tells=server_log.tells,
             ids=ids,
             # So that a late answer of a client that has connected again meets no other request.
             first_question=1 + secrets.randbelow(_QUESTIONS),
@@ -170,8 +168,8 @@ class LocalConversation:
         self._hurries = False  # read the child on, however much is unsent
         self._clock = PausableClock()
         self._lost = 0  # of the messages that `backlog` has refused, those that the log has
-        self._around = around
-        self._record = record
+        self._hooks = hooks
+        self._server_log = server_log
         self._child: Child | None = None
         self.on_line = MessageReader(
             limits, log, self._from_server, self._on_invalid_line
@@ -189,7 +187,7 @@ class LocalConversation:
         self._reopening = False
         self._deferred: list[Callable[[], None]] = []  # what has happened while `settle` is waited for
         self._shared: SendQueue | None = None
-        self._desk: MultiplexedProcess | None = None
+        self._multiplexed: MultiplexedProcess | None = None
         self._waiting: deque[Message] = deque()
         # The shared processes that may still send something for it, the one for its next request last, unless `part`.
         self._processes: dict[SharedProcess, Front] = {}
@@ -217,11 +215,11 @@ class LocalConversation:
         """Take one message from the client (ports.Conversation)."""
         call: Call | None = None
         if isinstance(message, Request):
-            if self._record.tells:
+            if self._server_log.tells:
                 call = self._call(message)
             if self.draining:
                 raise self._told(call, stopping(self.draining))
-            self._record.calls += 1
+            self._server_log.calls += 1
         stream: Stream | None = None
         if queue is not None:
             if isinstance(queue.context, Stream):
@@ -236,7 +234,7 @@ class LocalConversation:
         try:
             effects = self._session.on_client_message(message, stream)
         except Rejection as rejection:
-            self._record.errors += isinstance(message, Request)
+            self._server_log.errors += isinstance(message, Request)
             raise self._told(call, rejection) from None
         if call is not None:
             self._open[call.id] = call
@@ -249,12 +247,12 @@ class LocalConversation:
 
     def _told(self, call: Call | None, rejection: Rejection) -> Rejection:
         if call is not None:
-            self._record.done(call, failed_with(rejection.code))
+            self._server_log.done(call, failed_with(rejection.code))
         return rejection
 
     def refuse(self, message: Request, rejection: Rejection, queue: SendQueue | None) -> None:
         """Answer one message of a batch with an error (ports.Conversation)."""
-        if self._record.tells:
+        if self._server_log.tells:
             self._told(self._call(message), rejection)
         stream = queue if queue is not None else self._pipe
         if stream is not None:
@@ -304,14 +302,14 @@ class LocalConversation:
             self._child.stop()
         if self._shared is not None:
             self._shared.leave()
-            if self._desk is not None:
-                self._desk.on_disconnect(self._shared)
+            if self._multiplexed is not None:
+                self._multiplexed.on_disconnect(self._shared)
         for process, front in self._processes.items():
             process.leave(front)
         self._processes.clear()
         self._log.info("session ended", session=self.id[:8], reason=reason)
         self.caller.end()
-        self._around.over(self)
+        self._hooks.over(self)
 
     def not_begun(self, reason: str) -> None:
         """End a session that no process could be started for. Its client is sent the reason, and may try again."""
@@ -321,7 +319,7 @@ class LocalConversation:
     # ---- the child's side (server.Holder)
 
     @property
-    def doubted(self) -> bool:
+    def era_unknown(self) -> bool:
         """Whether it is not known that the server speaks a handshake revision."""
         return self.doubtful or self.believed or bool(self._deferred)
 
@@ -376,7 +374,7 @@ class LocalConversation:
         self._deferred.append(event)
         if self.doubtful or self.believed:
             self.doubtful = self.believed = False
-            self._around.tried(self, opened=False)
+            self._hooks.tried(self, opened=False)
 
     def _from_server(self, message: Message) -> None:
         if (self.doubtful or self.believed) and isinstance(
@@ -387,11 +385,11 @@ class LocalConversation:
                 self._defer(lambda: self._from_server(copy))
                 return
             self.doubtful = self.believed = False
-            self._around.tried(self, opened=True)
+            self._hooks.tried(self, opened=True)
         if (
             type(message) is Response and message.error and self._shared is None
         ):  # or else the desk has counted it
-            self._record.errors += 1
+            self._server_log.errors += 1
         if self._translator is not None:
             self._translate(self._translator.from_server(message))
         else:
@@ -411,7 +409,7 @@ class LocalConversation:
         """There is no child, for this reason."""
         self._translator = None
         self._clock.go(trio.current_time())
-        self._record.errors += self._session.in_flight
+        self._server_log.errors += self._session.in_flight
         self._perform(self._session.on_child_exit(text, data))
         if not self.version:
             self.end(text)
@@ -428,14 +426,14 @@ class LocalConversation:
         if self.backlog.given_up(now):
             self.end(f"the client has not read for {self._limits.write_stall_seconds:g} s")
             return
-        if self.backlog.on_exit > self._lost:
+        if self.backlog.lost > self._lost:
             self._log.warning(
                 "client_behind",
                 session=self.id[:8],
-                on_exit=self.backlog.on_exit,
+                lost=self.backlog.lost,
                 unsent_bytes=self.backlog.at_most,
             )
-            self._lost = self.backlog.on_exit
+            self._lost = self.backlog.lost
         # The limits of a server do not count while it is not read.
         now = self._clock.time(now)
         self._perform(self._session.on_tick(now))
@@ -465,7 +463,7 @@ class LocalConversation:
         if type(message) is Response:
             self._initialize = None
             if message.error:
-                self._record.errors += 1
+                self._server_log.errors += 1
         self._perform(self._session.on_child_message(message, about))
 
     def calls_lost(self, wire_ids: tuple[bytes, ...], text: str, data: dict[str, object]) -> None:
@@ -473,7 +471,7 @@ class LocalConversation:
         if not self.version:
             self.failed(text, data)
             return
-        self._record.errors += len(wire_ids)
+        self._server_log.errors += len(wire_ids)
         self._perform(self._session.calls_lost(wire_ids, text, data))
 
     def translate_shared(self, make: Callable[[], Translator]) -> None:
@@ -508,7 +506,7 @@ class LocalConversation:
         process = self._process
         if process is None or process.ended:
             try:
-                process = self._around.shared_process(self)
+                process = self._hooks.shared_process(self)
             except Rejection as rejection:
                 fault = fault_text(rejection.code, rejection.text, rejection.data)
                 self.from_shared(Response(message.id, b"", fault), b"")
@@ -546,17 +544,17 @@ class LocalConversation:
             rest()
         return True
 
-    def join(self, desk: MultiplexedProcess) -> None:
+    def join(self, multiplexed: MultiplexedProcess) -> None:
         """This is the desk that was asked for."""
-        self._desk = desk
+        self._multiplexed = multiplexed
         if self.ended:  # meanwhile
             self._waiting.clear()
         while self._waiting:
-            self._ask_desk(self._waiting.popleft())
+            self._ask_multiplexed(self._waiting.popleft())
 
     def part(self) -> None:
         """What is asked from now on is for another desk. This one's answers are still heard."""
-        self._desk = self._process = None
+        self._multiplexed = self._process = None
 
     def not_joined(self, rejection: Rejection) -> None:
         """There is no desk, for this reason."""
@@ -566,28 +564,28 @@ class LocalConversation:
                 self._refused(message, rejection)
 
     def _refused(self, message: Request, rejection: Rejection) -> None:
-        self._record.errors += 1
+        self._server_log.errors += 1
         self._from_server(
             Response(message.id, b"", fault_text(rejection.code, rejection.text, rejection.data))
         )
 
-    def _ask_desk(self, message: Message) -> None:
-        desk, queue = self._desk, self._shared
+    def _ask_multiplexed(self, message: Message) -> None:
+        multiplexed, queue = self._multiplexed, self._shared
         assert queue is not None  # noqa: S101 - `share` was called
         if self.ended:
             return  # one of these effects has ended it, and what its end closed must stay closed
-        if desk is None or desk.ended:
-            self._desk = None
+        if multiplexed is None or multiplexed.ended:
+            self._multiplexed = None
             if not self._waiting and not isinstance(message, Request):
                 return  # it is about a request that went with its desk
             self._waiting.append(message)
             if len(self._waiting) == 1 and isinstance(message, Request):
                 read = read_envelope(message.method, message.params, self._limits)
-                self._around.fetch_desk(self, read.capabilities)
+                self._hooks.fetch_multiplexed(self, read.capabilities)
         elif isinstance(message, Request):
             try:
                 read = read_envelope(message.method, message.params, self._limits)
-                desk.ask(
+                multiplexed.ask(
                     ClientRequest(
                         self.principal,
                         message,
@@ -603,9 +601,9 @@ class LocalConversation:
             except Rejection as rejection:
                 self._refused(message, rejection)
         elif isinstance(message, Notification) and message.method == "notifications/cancelled":
-            desk.cancel(queue, read_cancelled(message.params)[0], message.params)
+            multiplexed.cancel(queue, read_cancelled(message.params)[0], message.params)
         elif isinstance(message, Notification):
-            desk.notify(message, self.client)
+            multiplexed.notify(message, self.client)
 
     # ---- carrying out
 
@@ -639,7 +637,7 @@ class LocalConversation:
             if isinstance(effect.queue, SendQueue) and self._begun:
                 effect.queue.finish()
         elif isinstance(effect, StartProcess):
-            self._around.revive(self)
+            self._hooks.revive(self)
         elif isinstance(effect, KillProcess):
             self._abandon(effect.text)
         elif isinstance(effect, RequestFinished):
@@ -652,7 +650,7 @@ class LocalConversation:
         for effect in tuple(effects):
             if isinstance(effect, ToServer):
                 if self._shared is not None:
-                    self._ask_desk(effect.message)
+                    self._ask_multiplexed(effect.message)
                 else:
                     self._send(jsonrpc.line(effect.message))
             elif isinstance(effect, ToRequester):
@@ -660,19 +658,19 @@ class LocalConversation:
             elif isinstance(effect, SetTimer):
                 self._call_back(effect)
             elif isinstance(effect, EraMismatch) and self._shared is None:  # or else the desk has seen to it
-                self._around.contradicted(effect.text)
+                self._hooks.mismatched(effect.text)
             elif isinstance(effect, LogDebug):
                 self._note(effect)
 
     def _note(self, note: LogDebug) -> None:
         self._log.debug(note.text, session=self.id[:8])
         if note.unmatched is not None:
-            self._record.unmatched(*note.unmatched)
+            self._server_log.unmatched(*note.unmatched)
 
     def _done(self, effect: RequestFinished) -> None:
         call = self._open.pop(effect.request, None) if isinstance(effect.request, bytes) else None
         if call is not None:
-            self._record.done(call, effect.outcome)
+            self._server_log.done(call, effect.outcome)
 
     def _call_back(self, effect: SetTimer) -> None:
         translator = self._translator
@@ -681,14 +679,14 @@ class LocalConversation:
             if translator is not None and translator is self._translator:
                 self._translate(translator.on_timer(effect.key))
 
-        self._around.later(self, effect.seconds, on_timer)
+        self._hooks.later(self, effect.seconds, on_timer)
 
     def _abandon(self, text: str) -> None:
         if self.doubtful:
             self._defer(lambda: self._abandon(text))
         if self._deferred:
             return
-        text, data = self._around.late(self if self._process is None else self._process, text)
+        text, data = self._hooks.late(self if self._process is None else self._process, text)
         child, self._child = self._child, None
         self.failed(text, data)
         if child is not None:

@@ -45,15 +45,15 @@ _INITIALIZE: Final = jsonrpc.request(_ID, "initialize", _PARAMS)
 _INITIALIZE_AS_WELL: Final = jsonrpc.request(_SECOND_ID, "initialize", _PARAMS)
 
 
-async def speaks_modern(launch: Launch, spawner: Spawner, readiness: Poller, limits: Limits) -> bool:
+async def speaks_modern(launch: Launch, spawner: Spawner, poller: Poller, limits: Limits) -> bool:
     """Start a sibling, ask it, end it. Silence, an exit and any error but -32022 mean no. Raises SpawnFailed."""
-    return await asked_for_era(launch, spawner, readiness, limits) is True
+    return await asked_for_era(launch, spawner, poller, limits) is True
 
 
 async def asked_for_era(
     launch: Launch,
     spawner: Spawner,
-    readiness: Poller,
+    poller: Poller,
     limits: Limits,
     started: Callable[[], None] = lambda: None,
 ) -> bool | None:
@@ -64,7 +64,7 @@ async def asked_for_era(
     What is not reading yet is not silent, it starts: npx and uvx fetch a package before there is a server, and what they have
     half installed when they are killed stays broken. Text that is no answer, such as a banner, changes nothing.
     """
-    child = await spawner.spawn(launch, limits=limits, readiness=readiness)
+    child = await spawner.spawn(launch, limits=limits, poller=poller)
     started()
     answer = await _ask(child, _DISCOVER, limits, otherwise=_INITIALIZE_AS_WELL)
     if answer is None or (answer.id != _ID and answer.error):
@@ -94,9 +94,9 @@ async def confirms(child: Child, attach: Callable[[OnLine], None], limits: Limit
     return found is not None and is_modern(found)
 
 
-async def takes_initialize(launch: Launch, spawner: Spawner, readiness: Poller, limits: Limits) -> bool:
+async def takes_initialize(launch: Launch, spawner: Spawner, poller: Poller, limits: Limits) -> bool:
     """Whether a sibling opens the session of a client that asks for it as it should. Raises SpawnFailed."""
-    child = await spawner.spawn(launch, limits=limits, readiness=readiness)
+    child = await spawner.spawn(launch, limits=limits, poller=poller)
     answer = await _ask(child, _INITIALIZE, limits)
     return answer is not None and not answer.error
 

@@ -66,25 +66,25 @@ class MultiplexedProcess:
         principal: str,
         limits: Limits,
         log: Log,
-        relay: Multiplexer,
-        record: ServerLog,
+        multiplexer: Multiplexer,
+        server_log: ServerLog,
         *,
         translator: Callable[[], LegacyAdapter] | None,
         start: Callable[["MultiplexedProcess"], None],
         later: Callable[["MultiplexedProcess", float, Callable[[], None]], None],
         doubt: Callable[["MultiplexedProcess", str], None],
-        brought: ClientEnvironment = NOTHING,
+        client_environment: ClientEnvironment = NOTHING,
         attach: Callable[["MultiplexedProcess"], tuple[SharedProcess, LegacyAdapter]] | None = None,
     ) -> None:
         self.principal = principal
-        self.brought = brought
+        self.client_environment = client_environment
         self.touched = 0.0
         self.ended = False
         self._limits = limits
         self._log = log
         self._refusals = RateLimitedLog(log)
-        self._relay = relay
-        self._record = record
+        self._multiplexer = multiplexer
+        self._server_log = server_log
         self._make = translator
         self._start = start
         self._later = later
@@ -116,9 +116,13 @@ class MultiplexedProcess:
     def busy(self) -> bool:
         """Whether somebody waits for something of this child."""
         return (
-            bool(self._relay.in_flight or self._moving)
+            bool(self._multiplexer.in_flight or self._moving)
             or (self._translator is not None and self._translator.busy)
-            or any(desk.busy for desks in self._moved.values() for desk in desks)
+            or any(
+                multiplexed.busy
+                for multiplexed_processes in self._moved.values()
+                for multiplexed in multiplexed_processes
+            )
         )
 
     @property
@@ -129,10 +133,10 @@ class MultiplexedProcess:
     @property
     def calling(self) -> bool:
         """Whether a call is in flight."""
-        return bool(self._relay.calling)
+        return bool(self._multiplexer.calling)
 
     @property
-    def doubted(self) -> bool:
+    def era_unknown(self) -> bool:
         """Whether its failures may be those of another era (server.Holder)."""
         return False
 
@@ -146,7 +150,7 @@ class MultiplexedProcess:
     def ask(self, asked: ClientRequest) -> None:
         """Take a request. What is said in its course, and its answer, go to its outlet. Raises Rejection."""
         self._used = True
-        effects = self._relay.asked(asked)
+        effects = self._multiplexer.asked(asked)
         self._count(asked)
         if len(self.principals) < 2:  # more than one is all that counts
             self.principals.add(asked.principal)
@@ -156,32 +160,32 @@ class MultiplexedProcess:
 
     def start(self) -> None:
         """Have the child started before a request needs it."""
-        self._perform(self._relay.start())
+        self._perform(self._multiplexer.start())
 
     def on_disconnect(self, queue: object) -> None:
         """A caller is gone: what it asked is cancelled."""
         self._moving = [asked for asked in self._moving if asked.queue is not queue]
-        for desk in self._moved.pop(queue, ()):
-            desk.on_disconnect(queue)
+        for multiplexed in self._moved.pop(queue, ()):
+            multiplexed.on_disconnect(queue)
         self._let_read(queue)
-        self._perform(self._relay.on_disconnect(queue))
+        self._perform(self._multiplexer.on_disconnect(queue))
 
     def cancel(self, queue: object, raw_id: bytes, params: bytes = b"") -> None:
         """Cancel one request of a caller. `params` are those of its notification, if it has sent one."""
         self._moving = [asked for asked in self._moving if (asked.queue, asked.request.id) != (queue, raw_id)]
-        for desk in self._moved.get(queue, ()):
-            desk.cancel(queue, raw_id, params)
+        for multiplexed in self._moved.get(queue, ()):
+            multiplexed.cancel(queue, raw_id, params)
         self._let_read(queue)
-        self._perform(self._relay.cancelled(queue, raw_id, params=params))
+        self._perform(self._multiplexer.cancelled(queue, raw_id, params=params))
 
     def notify(self, message: Notification, client: Client) -> None:  # noqa: ARG002 - for a desk that names its clients
         """Take a notification of a client."""
         self._used = True
-        self._perform(self._relay.notified(message))
+        self._perform(self._multiplexer.notified(message))
 
     def on_permissions_changed(self, principal: str) -> None:
         """What this principal may use is another thing now."""
-        self._perform(self._relay.on_permissions_changed(principal))
+        self._perform(self._multiplexer.on_permissions_changed(principal))
 
     # ---- the pace of its clients
 
@@ -226,7 +230,7 @@ class MultiplexedProcess:
             self._clock.go(trio.current_time())
 
     def _has_one_client(self) -> bool:
-        backlogs = {one.backlog if isinstance(one, SendQueue) else None for one in self._relay.callers}
+        backlogs = {one.backlog if isinstance(one, SendQueue) else None for one in self._multiplexer.callers}
         return len(backlogs.union(self._behind)) == 1
 
     # ---- the child's side (server.Holder)
@@ -245,7 +249,7 @@ class MultiplexedProcess:
         if self._make is not None:
             self._translator = self._make()
             self._translate(self._translator.on_start())
-        self._perform(self._relay.on_server_start())
+        self._perform(self._multiplexer.on_server_start())
 
     # ---- a process that legacy sessions share (shared_process.Stateless)
 
@@ -258,7 +262,7 @@ class MultiplexedProcess:
         self._process = process
         self._front = Front(Client(""), self._translator, translated=True)
         process.join_stateless(self._front, self)
-        self._perform(self._relay.on_server_start())
+        self._perform(self._multiplexer.on_server_start())
 
     def _part(self) -> None:
         process, front = self._process, self._front
@@ -302,8 +306,8 @@ class MultiplexedProcess:
         self._child = None
         self._part()
         self._clock.go(trio.current_time())
-        self._record.errors += self._relay.calling
-        self._perform(self._relay.on_server_exit(text, data))
+        self._server_log.errors += self._multiplexer.calling
+        self._perform(self._multiplexer.on_server_exit(text, data))
         self.principals.clear()
 
     # ---- requests that were sent to a server of another era
@@ -311,26 +315,26 @@ class MultiplexedProcess:
     def take_back(self) -> None:
         """Take back the requests, none of which the child was given, for `next_moving`."""
         self._lose_translator()
-        self._moving = self._relay.take_back()
+        self._moving = self._multiplexer.take_back()
 
     def next_moving(self) -> ClientRequest | None:
         """Return a request that waits for another desk, None if there is none."""
         return self._moving[0] if self._moving else None
 
-    def move(self, asked: ClientRequest, desk: "MultiplexedProcess | None") -> None:
+    def move(self, asked: ClientRequest, multiplexed: "MultiplexedProcess | None") -> None:
         """Note that this request waits no longer, and which desk has it."""
         self._moving.remove(asked)
-        if desk is not None:
-            self._moved.setdefault(asked.queue, []).append(desk)
+        if multiplexed is not None:
+            self._moved.setdefault(asked.queue, []).append(multiplexed)
 
     def refuse(self, asked: ClientRequest, rejection: Rejection) -> None:
         """Answer a request that no other desk takes."""
         self._moving.remove(asked)
-        self._record.errors += 1
+        self._server_log.errors += 1
         error = jsonrpc.error(asked.request.id, rejection.code, rejection.text, rejection.data)
         self._perform([ToClient(asked.queue, error, last=not asked.pipe, status=rejection.status)])
         if asked.since is not None:
-            self._record.done(call_of(asked), failed_with(rejection.code))
+            self._server_log.done(call_of(asked), failed_with(rejection.code))
 
     def not_opened(self, text: str, data: dict[str, object]) -> None:
         """The child has not opened its session, for this reason, and may leave."""
@@ -346,7 +350,7 @@ class MultiplexedProcess:
         if self._clients and not self.busy:
             self._clients = {key: one for key, one in self._clients.items() if one.bytes}
         now = self._clock.time(now)  # the limits of a server do not count while it is not read
-        self._perform(self._relay.on_tick(now))
+        self._perform(self._multiplexer.on_tick(now))
         if self._translator is not None:
             self._translate(self._translator.on_tick(now))
 
@@ -361,7 +365,7 @@ class MultiplexedProcess:
         self.ended = True
         self._lose_translator()
         self._part()
-        self._perform(self._relay.ended(reason))
+        self._perform(self._multiplexer.ended(reason))
         if self._child is not None:
             self._child.stop()
         self._pace()
@@ -379,12 +383,12 @@ class MultiplexedProcess:
         if self._translator is not None:
             self._translate(self._translator.from_server(message))
         else:
-            self._perform(self._relay.on_server_message(message))
+            self._perform(self._multiplexer.on_server_message(message))
 
     def _count_error(self) -> None:
         # Of a refusal of `initialize` the requests are counted that fail for it.
         if self._translator is None or not self._translator.opening:
-            self._record.errors += 1
+            self._server_log.errors += 1
 
     def _perform(self, effects: Iterable[Effect]) -> None:
         # All decisions of one event are made before the first is carried out: some lead to further events.
@@ -405,7 +409,7 @@ class MultiplexedProcess:
                 self._doubt(self, effect.text)
             elif isinstance(effect, RequestFinished):
                 if isinstance(effect.request, ClientRequest):
-                    self._record.done(call_of(effect.request), effect.outcome)
+                    self._server_log.done(call_of(effect.request), effect.outcome)
             else:
                 self._note(effect)
 
@@ -414,7 +418,7 @@ class MultiplexedProcess:
             if isinstance(effect, ToServer):
                 self._write(effect.message)
             elif isinstance(effect, ToRequester):
-                self._perform(self._relay.on_server_message(effect.message, effect.about))
+                self._perform(self._multiplexer.on_server_message(effect.message, effect.about))
             elif isinstance(effect, SetTimer):
                 self._call_back(effect)
             elif isinstance(effect, EraMismatch):
@@ -430,7 +434,7 @@ class MultiplexedProcess:
     def _note(self, note: LogDebug) -> None:
         self._log.debug(note.text)
         if note.unmatched is not None:
-            self._record.unmatched(*note.unmatched)
+            self._server_log.unmatched(*note.unmatched)
 
     def _call_back(self, effect: SetTimer) -> None:
         translator = self._translator

@@ -107,7 +107,7 @@ class Key:
     """
 
     principal: str
-    brought: ClientEnvironment = NOTHING
+    client_environment: ClientEnvironment = NOTHING
     declared: Declared | None = None
     client: str = ""
     info: str = ""
@@ -119,7 +119,7 @@ class Place:
     """A server process with its callers, under a name that their sealed states carry."""
 
     name: str
-    desk: MultiplexedProcess
+    multiplexed: MultiplexedProcess
     key: Key
     # What the process was told in `initialize`, where `key` does not say it.
     declared: Declared | None

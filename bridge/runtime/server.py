@@ -112,7 +112,7 @@ class ProcessOwner(Protocol):
 
     ended: bool
     principal: str
-    brought: ClientEnvironment
+    client_environment: ClientEnvironment
 
     @property
     def principals(self) -> Collection[str]: ...
@@ -121,7 +121,7 @@ class ProcessOwner(Protocol):
     @property
     def calling(self) -> bool: ...
     @property
-    def doubted(self) -> bool: ...
+    def era_unknown(self) -> bool: ...
     @property
     def is_ordinary(self) -> bool: ...
     def is_served_by(self, child: Child) -> bool: ...
@@ -156,8 +156,8 @@ class LocalServer:
         self,
         config: ServerConfig,
         spawner: Spawner,
-        readiness: Poller,
-        record: ServerLog,
+        poller: Poller,
+        server_log: ServerLog,
         version: str = "0",
         roles: Mapping[str, TokenConfig] | None = None,
         facts: EraStore | None = None,
@@ -165,17 +165,17 @@ class LocalServer:
         """`roles` are those of the principals that may not use everything, and may change."""
         self.name = config.name
         self.config = config
-        self.record = record
-        record.withheld, record.start_fault = config.withheld, None
+        self.server_log = server_log
+        server_log.withheld, server_log.start_fault = config.withheld, None
         self._spawner = spawner
-        self._readiness = readiness
+        self._poller = poller
         self._limits = limits = config.limits
-        self._log: Log = record
+        self._log: Log = server_log
         self._version = version
         self._roles: Mapping[str, TokenConfig] = {} if roles is None else roles
         self._policy = config.policy
-        self._policys: dict[str, AccessPolicy] = {}  # of principals with a role
-        self._registry: SessionTable[LocalConversation] = SessionTable(limits)
+        self._choices: dict[str, AccessPolicy] = {}  # of principals with a role
+        self._session_table: SessionTable[LocalConversation] = SessionTable(limits)
         self._breaker = CircuitBreaker()
         # A client that brings what the server dies of must not keep it from others.
         self._breakers: dict[str, CircuitBreaker] = {}
@@ -183,14 +183,14 @@ class LocalServer:
         self._nursery: trio.Nursery | None = None
         self._introduction = b""  # the first line that each process is sent, before any message
         self._children: dict[Child, ProcessOwner | None] = {}  # nobody yet, if it is a spare
-        self._spares: deque[Child] = deque()
-        self._sparing = 0  # spares that are being started, or wait for their time
+        self._standbys: deque[Child] = deque()
+        self._warming = 0  # spares that are being started, or wait for their time
         self._ahead = 0  # how many spares there should be
-        self._vitals: dict[Child, Liveness] = {}
+        self._livenesss: dict[Child, Liveness] = {}
         # What each child has written before its first answer, with the time of its start (seconds).
         self._startups: dict[Child, tuple[Startup, float]] = {}
         # Why a start has failed, if the server should turn out not to speak another era; until that is known.
-        self._doubted: dict[ProcessOwner, StartFault] = {}
+        self._era_unknown: dict[ProcessOwner, StartFault] = {}
         self._one_less = trio.lowlevel.ParkingLot()
         self._closed = ""  # why no request is taken any more
         self._approval = PinChecker()
@@ -209,7 +209,7 @@ class LocalServer:
         self._recalled_at = -math.inf
         self._recalling = trio.Lock()
         self._probing: _Probing | None = None
-        self._seal = StateSigner(secrets.token_bytes(32))
+        self._signer = StateSigner(secrets.token_bytes(32))
         # The processes that are not a session's, by name, until they are ended; and by key those that get new calls.
         self._places: dict[str, Place] = {}
         # Legacy processes that several sessions share, those that were replaced, and the wire ids of all of them.
@@ -242,7 +242,7 @@ class LocalServer:
             self._begin_to_resolve()
         elif self.config.fault:
             self._log.error("server_failed", reason=self.config.fault)
-            self.record.not_started(self._why_not())
+            self.server_log.not_started(self._why_not())
         self._begin_ahead()
         task_status.started()
         held_up = False
@@ -259,11 +259,16 @@ class LocalServer:
             self._nursery.start_soon(work, *arguments)
 
     def _look_at_the_clock(self, now: float) -> None:
-        for conversation in self._registry.expired(now):
+        for conversation in self._session_table.expired(now):
             conversation.end("it was idle, or old, for too long")
-        for holder in (*self._registry, *self._desks.values(), *self._processes.values(), *self._leaving):
-            with self._guarding(holder):
-                holder.on_tick(now)
+        for owner in (
+            *self._session_table,
+            *self._multiplexed_processes.values(),
+            *self._processes.values(),
+            *self._leaving,
+        ):
+            with self._guarding(owner):
+                owner.on_tick(now)
         self._pipes = {queue for queue in self._pipes if queue.state == OPEN}
         self._look_for_life(now)
         self._breakers = {who: one for who, one in self._breakers.items() if not one.calm(now)}
@@ -280,14 +285,14 @@ class LocalServer:
         if self.config.shares and self.config.eager:
             self._soon(self._learn_era_first)
             return
-        self._soon(self._make_spares)
+        self._soon(self._make_standbys)
         if self.config.eager:
             self._soon(self._learn_era)
 
     async def _learn_era_first(self) -> None:
         # A sibling that is asked for its era must not take a lock or a port from the process that serves.
         await self._learn_era()
-        await self._make_spares()
+        await self._make_standbys()
 
     def introduce(self, line: bytes) -> None:
         """Send this line to each process, to those to come before any message (the aggregate)."""
@@ -313,18 +318,18 @@ class LocalServer:
         Sessions go on: their next request finds another process. What has gone wrong before does not count any more.
         """
         self._breaker = CircuitBreaker()
-        self.record.start_fault = None
+        self.server_log.start_fault = None
         self._breakers.clear()
         self._book = EraCache(self.config.era, self._believed)
         self._resolve_pause = _FIRST_RESOLVE_PAUSE
         self._files_looked_at = False
         if self.config.fault and self._resolving is None:
             self._begin_to_resolve()
-        while self._spares:
-            self._spares.popleft().stop()
+        while self._standbys:
+            self._standbys.popleft().stop()
         leaving: dict[ProcessOwner, None] = dict.fromkeys(
             [
-                *self._desks.values(),
+                *self._multiplexed_processes.values(),
                 *self._processes.values(),
                 *(one for one in self._children.values() if one is not None),
             ]
@@ -335,10 +340,10 @@ class LocalServer:
         self._quick.clear()
         for place in self._places.values():
             place.replaced = True
-        for conversation in self._registry:
+        for conversation in self._session_table:
             conversation.part()
-        for holder in leaving:
-            holder.read_on()
+        for owner in leaving:
+            owner.read_on()
         self._soon(self._renew, leaving)
         self._begin_ahead()
 
@@ -346,14 +351,14 @@ class LocalServer:
         end = trio.current_time() + self._limits.drain_seconds
         while leaving:
             over = trio.current_time() >= end
-            for holder in [one for one in leaving if over or not one.calling]:
-                del leaving[holder]
-                with self._guarding(holder):
-                    holder.give_up("the server was restarted")
-                if isinstance(holder, MultiplexedProcess):
-                    self._forget(holder)
-                elif isinstance(holder, SharedProcess):
-                    self._leaving.discard(holder)
+            for owner in [one for one in leaving if over or not one.calling]:
+                del leaving[owner]
+                with self._guarding(owner):
+                    owner.give_up("the server was restarted")
+                if isinstance(owner, MultiplexedProcess):
+                    self._forget(owner)
+                elif isinstance(owner, SharedProcess):
+                    self._leaving.discard(owner)
             await trio.sleep(_DRAIN_ROUND)
 
     async def drain(self, refusal: str = STOPPING) -> None:
@@ -363,11 +368,11 @@ class LocalServer:
             self._probing.over.set()  # whoever waits for the era would be served too late
         if self._resolving is not None:
             self._resolving.set()
-        for conversation in self._registry:
+        for conversation in self._session_table:
             conversation.draining = refusal
             conversation.read_on()
-        for desk in self._desks.values():
-            desk.read_on()
+        for multiplexed in self._multiplexed_processes.values():
+            multiplexed.read_on()
         while self.in_flight:  # noqa: ASYNC110 - an event for each call would cost all of them
             await trio.sleep(_DRAIN_ROUND)
 
@@ -378,7 +383,7 @@ class LocalServer:
         await trio.lowlevel.checkpoint()
 
     def _end_all(self, reason: str) -> None:
-        for conversation in self._registry:
+        for conversation in self._session_table:
             conversation.end(reason)
         for place in list(self._places.values()):
             self._close_place(place, reason)
@@ -386,8 +391,8 @@ class LocalServer:
             self._end(process, reason)
         while self._leaving:
             self._leaving.pop().end(reason)
-        while self._spares:
-            self._spares.popleft().stop()
+        while self._standbys:
+            self._standbys.popleft().stop()
         while self._pipes:
             self._pipes.pop().finish(reason)  # on another connection there may be another server
 
@@ -406,16 +411,16 @@ class LocalServer:
     @property
     def sessions(self) -> int:
         """How many sessions there are; processes of clients of the stateless era count as one each."""
-        return len(self._registry) + len(self._current) + len(self._processes)
+        return len(self._session_table) + len(self._current) + len(self._processes)
 
     @property
     def in_flight(self) -> int:
         """How many sessions wait for the answer to a call."""
-        return sum(one.calling for one in (*self._registry, *self._desks.values()))
+        return sum(one.calling for one in (*self._session_table, *self._multiplexed_processes.values()))
 
     @property
-    def _desks(self) -> dict[str, MultiplexedProcess]:
-        return {name: place.desk for name, place in self._places.items()}
+    def _multiplexed_processes(self) -> dict[str, MultiplexedProcess]:
+        return {name: place.multiplexed for name, place in self._places.items()}
 
     @property
     def failing(self) -> bool:
@@ -425,13 +430,21 @@ class LocalServer:
     @property
     def silent(self) -> tuple[int, ...]:
         """The processes that do not answer when they are asked whether they live."""
-        return tuple(child.pid for child, vital in self._vitals.items() if vital.silent)
+        return tuple(child.pid for child, liveness in self._livenesss.items() if liveness.silent)
 
     @property
     def left_out(self) -> dict[str, str]:
         """The servers whose part the answers of this one lack, with the reasons (the aggregate)."""
-        desks = [desk for desk in self._desks.values() if isinstance(desk, ForwardingUpstream)]
-        return {name: reason for desk in desks for name, reason in desk.left_out.items()}
+        multiplexed_processes = [
+            multiplexed
+            for multiplexed in self._multiplexed_processes.values()
+            if isinstance(multiplexed, ForwardingUpstream)
+        ]
+        return {
+            name: reason
+            for multiplexed in multiplexed_processes
+            for name, reason in multiplexed.left_out.items()
+        }
 
     @property
     def ready(self) -> bool:
@@ -443,7 +456,7 @@ class LocalServer:
             or self.failing
             or self.unapproved
             or self.silent
-            or self.record.start_fault is not None
+            or self.server_log.start_fault is not None
         )
 
     @property
@@ -457,7 +470,7 @@ class LocalServer:
             return "unapproved"
         if self.silent:
             return "silent"
-        if self.record.start_fault is not None:
+        if self.server_log.start_fault is not None:
             return "failed"
         return "serving" if self.pids else "idle"
 
@@ -466,9 +479,9 @@ class LocalServer:
         """Why it is failed or failing, empty otherwise."""
         if self.config.fault:
             return self.config.fault
-        if self.record.start_fault is not None:
-            return f"the last process {self.record.start_fault.summary}"
-        return f"the last process {self.record.last_exit}" if self.failing else ""
+        if self.server_log.start_fault is not None:
+            return f"the last process {self.server_log.start_fault.summary}"
+        return f"the last process {self.server_log.last_exit}" if self.failing else ""
 
     @property
     def eras(self) -> dict[str, bool | None]:
@@ -485,19 +498,19 @@ class LocalServer:
         try:
             return await self._open(principal, headers, queue)
         except Rejection as rejection:
-            self.record.refused()
-            if self.record.tells:
+            self.server_log.refused()
+            if self.server_log.tells:
                 call = Call(principal, "", b"", "initialize", "", began)
-                self.record.done(call, failed_with(rejection.code))
+                self.server_log.done(call, failed_with(rejection.code))
             raise
 
     async def _open(
         self, principal: str, headers: Mapping[str, str], queue: SendQueue | None
     ) -> LocalConversation:
         now = trio.current_time()
-        brought = environment_from_headers(headers, self._wanted) if self._wanted else NOTHING
-        self._check_open(now, self._breaker_of(principal, brought), principal)
-        idle = self._registry.make_room(principal)
+        client_environment = environment_from_headers(headers, self._wanted) if self._wanted else NOTHING
+        self._check_open(now, self._breaker_of(principal, client_environment), principal)
+        idle = self._session_table.make_room(principal)
         if idle is not None:
             idle.end("its principal has too many sessions and this one was idle longest")
         conversation = LocalConversation(
@@ -505,13 +518,13 @@ class LocalServer:
             self._limits,
             self._log,
             pipe=queue,
-            around=self,
-            record=self.record,
+            hooks=self,
+            server_log=self.server_log,
             policy=self._policy_of(principal),
-            brought=brought,
+            client_environment=client_environment,
             ids=self._ids if self.config.shares else None,
         )
-        self._registry.add(conversation.id, principal, conversation, now)
+        self._session_table.add(conversation.id, principal, conversation, now)
         try:
             if self.config.knows_principal:
                 conversation.client = of_session(principal, conversation.caller)
@@ -540,7 +553,7 @@ class LocalServer:
 
     def find(self, session_id: str, principal: str) -> LocalConversation:
         """The principal's conversation with this id (ports.Backend)."""
-        return self._registry.find(session_id, principal, trio.current_time())
+        return self._session_table.find(session_id, principal, trio.current_time())
 
     async def ask(
         self,
@@ -553,14 +566,16 @@ class LocalServer:
         caller: Caller | None = None,
     ) -> MultiplexedProcess:
         """Hand a modern client's request to a child that may serve it (ports.Backend)."""
-        since = trio.current_time() if self.record.tells else None
+        since = trio.current_time() if self.server_log.tells else None
         try:
             if self._closed:
                 raise stopping(self._closed)
             if pipe and queue not in self._pipes:
                 self._pipes.add(queue)
-            brought = environment_from_headers(headers, self._wanted) if self._wanted else NOTHING
-            found = await self._find_desk(principal, brought, caller or Caller(name=UNKNOWN), request)
+            client_environment = environment_from_headers(headers, self._wanted) if self._wanted else NOTHING
+            found = await self._find_multiplexed(
+                principal, client_environment, caller or Caller(name=UNKNOWN), request
+            )
         except Rejection as rejection:
             self._refused(principal, request, queue, since, rejection)
             raise
@@ -572,10 +587,10 @@ class LocalServer:
         """Hand a request to the child that serves others like it, if there is one (ports.Backend)."""
         if self._closed or self._wanted or request.envelope.state is not None:
             return None
-        found = self._known_desk(principal, NOTHING, caller, request.envelope)
+        found = self._known_multiplexed(principal, NOTHING, caller, request.envelope)
         if found is None:
             return None
-        since = trio.current_time() if self.record.tells else None
+        since = trio.current_time() if self.server_log.tells else None
         return self._ask(found, principal, request, queue, since, caller, pipe=False)
 
     def _ask(
@@ -589,11 +604,11 @@ class LocalServer:
         *,
         pipe: bool,
     ) -> MultiplexedProcess:
-        desk, client = found
+        multiplexed, client = found
         message, envelope, headers = request
         policy = self._policy_of(principal)
         try:
-            desk.ask(
+            multiplexed.ask(
                 ClientRequest(
                     principal, message, envelope, headers, queue, pipe, policy, since, client, caller
                 )
@@ -601,8 +616,8 @@ class LocalServer:
         except Rejection as rejection:
             self._refused(principal, request, queue, since, rejection)
             raise
-        self.record.calls += 1
-        return desk
+        self.server_log.calls += 1
+        return multiplexed
 
     def _refused(
         self,
@@ -612,10 +627,10 @@ class LocalServer:
         since: float | None,
         rejection: Rejection,
     ) -> None:
-        self.record.refused()
+        self.server_log.refused()
         if since is not None:
             ask = ClientRequest(principal, *request, queue, pipe=False, since=since)
-            self.record.done(call_of(ask), failed_with(rejection.code))
+            self.server_log.done(call_of(ask), failed_with(rejection.code))
 
     async def notify(
         self,
@@ -630,40 +645,46 @@ class LocalServer:
         """
         if extensions.is_core(message.method) or self._policy_of(principal).lacks(message.method):
             return
-        brought = environment_from_headers(headers, self._wanted) if self._wanted else NOTHING
+        client_environment = environment_from_headers(headers, self._wanted) if self._wanted else NOTHING
         caller = caller or Caller(name=UNKNOWN)
         sharer = self._sharer(principal) if self.config.shares else principal
         places = [
             place
             for place in self._places.values()
-            if place.key.principal == sharer and place.key.brought == brought and not place.replaced
+            if place.key.principal == sharer
+            and place.key.client_environment == client_environment
+            and not place.replaced
         ]
         if self.config.knows_principal or any(place.key.client for place in places):
             await caller.look_up()
-        serving = [place.desk for place in places if place.key.client in ("", caller.name)]
+        serving = [place.multiplexed for place in places if place.key.client in ("", caller.name)]
         if serving and not serving[-1].ended:
             serving[-1].notify(message, of_session(principal, caller))
 
     def on_permissions_changed(self, principal: str) -> None:
         """What this principal may use is another thing now: what it has open, and would go on as before, ends."""
-        self._policys.pop(principal, None)
-        for conversation in tuple(self._registry):
+        self._choices.pop(principal, None)
+        for conversation in tuple(self._session_table):
             if conversation.principal == principal:
                 conversation.end("the rights of its token have changed")
         self._quick.clear()
-        for desk in self._desks.values():
-            desk.on_permissions_changed(principal)
+        for multiplexed in self._multiplexed_processes.values():
+            multiplexed.on_permissions_changed(principal)
 
     def _policy_of(self, principal: str) -> AccessPolicy:
         role = self._roles.get(principal)
         if role is None:
             return self._policy
-        if principal not in self._policys:
-            self._policys[principal] = AccessPolicy(role.allow, role.deny, role.without, within=self._policy)
-        return self._policys[principal]
+        if principal not in self._choices:
+            self._choices[principal] = AccessPolicy(role.allow, role.deny, role.without, within=self._policy)
+        return self._choices[principal]
 
-    def _breaker_of(self, principal: str, brought: ClientEnvironment) -> CircuitBreaker:
-        return self._breakers.setdefault(principal, CircuitBreaker()) if brought.variables else self._breaker
+    def _breaker_of(self, principal: str, client_environment: ClientEnvironment) -> CircuitBreaker:
+        return (
+            self._breakers.setdefault(principal, CircuitBreaker())
+            if client_environment.variables
+            else self._breaker
+        )
 
     def _check_open(self, now: float, breaker: CircuitBreaker, principal: str) -> None:
         if self._closed or self._nursery is None:
@@ -683,58 +704,62 @@ class LocalServer:
             f"the server ended unexpectedly {breaker.deaths} times within {breaker.window:g} s; "
             f"the next start is in {breaker.pause(now):.0f} s"
         )
-        last = self.record.last_failure(principal)
+        last = self.server_log.last_failure(principal)
         return f"{text}; the last time it {last}" if last else text
 
     # ---- modern clients: desks
 
-    async def _find_desk(
-        self, principal: str, brought: ClientEnvironment, caller: Caller, request: ModernRequest
+    async def _find_multiplexed(
+        self, principal: str, client_environment: ClientEnvironment, caller: Caller, request: ModernRequest
     ) -> tuple[MultiplexedProcess, Client]:
         """Return the desk of a request, and the client that it comes from. Raises Rejection."""
         read = request.envelope
         if read.state is not None:
             bound_to = binding(principal, request.request.method, read.name)
-            returned = self._returned(principal, brought, bound_to, read.state)
+            returned = self._returned(principal, client_environment, bound_to, read.state)
             if returned is not None:
                 client = returned.client or await self._client(principal, caller, read, returned.key.declared)
-                return returned.desk, client
-        found = self._known_desk(principal, brought, caller, read)
+                return returned.multiplexed, client
+        found = self._known_multiplexed(principal, client_environment, caller, read)
         if found is not None:
             return found
         await self._recall()
         if not self._book.for_modern_client(trio.current_time()) and self._has_own_process(modern=False):
             await caller.look_up()
-            beside = partial(self._place_beside, principal, brought, caller, read)
-            said = await self._declared(principal, brought, read.capabilities, beside)
+            beside = partial(self._place_beside, principal, client_environment, caller, read)
+            said = await self._declared(principal, client_environment, read.capabilities, beside)
         else:
-            said = await self._declared(principal, brought, read.capabilities)
+            said = await self._declared(principal, client_environment, read.capabilities)
         if self._has_own_process(modern=said is None):
             await caller.look_up()
-            place = self._own_place(principal, brought, caller, read, said)
-            desk, client = place.desk, place.client or _NOBODY
+            place = self._own_place(principal, client_environment, caller, read, said)
+            multiplexed, client = place.multiplexed, place.client or _NOBODY
         else:
             client = await self._client(principal, caller, read, said)
-            desk = self._shared_place(principal, brought, said, read.info).desk
+            multiplexed = self._shared_place(principal, client_environment, said, read.info).multiplexed
         if len(read.info) + len(read.capabilities) <= _QUICK_BYTES:
             if len(self._quick) >= _QUICK:
                 self._quick.clear()
-            self._quick[principal, caller.name, brought.variables, read.info, read.capabilities] = (
-                desk,
+            self._quick[
+                principal, caller.name, client_environment.variables, read.info, read.capabilities
+            ] = (
+                multiplexed,
                 client,
             )
-        return desk, client
+        return multiplexed, client
 
-    def _known_desk(
-        self, principal: str, brought: ClientEnvironment, caller: Caller, read: Envelope
+    def _known_multiplexed(
+        self, principal: str, client_environment: ClientEnvironment, caller: Caller, read: Envelope
     ) -> tuple[MultiplexedProcess, Client] | None:
-        found = self._quick.get((principal, caller.name, brought.variables, read.info, read.capabilities))
+        found = self._quick.get(
+            (principal, caller.name, client_environment.variables, read.info, read.capabilities)
+        )
         return None if found is None or found[0].ended else found
 
     def _own_place(
         self,
         principal: str,
-        brought: ClientEnvironment,
+        client_environment: ClientEnvironment,
         caller: Caller,
         read: Envelope,
         said: Declared | None,
@@ -742,11 +767,11 @@ class LocalServer:
         client = client_of(principal, caller, read.info)
         # A request that declares nothing gets a server that knows so, as it would without the bridge.
         alone = said if said == Declared() else None
-        key = Key(principal, brought, alone, caller.name, fingerprint(read.info))
+        key = Key(principal, client_environment, alone, caller.name, fingerprint(read.info))
         return self._place_of_client(key, said, client, caller, read.info)
 
     def _place_beside(
-        self, principal: str, brought: ClientEnvironment, caller: Caller, read: Envelope
+        self, principal: str, client_environment: ClientEnvironment, caller: Caller, read: Envelope
     ) -> Place | None:
         """Return a place for a legacy process, to be started beside the question for the era. None where that may not be.
 
@@ -757,47 +782,47 @@ class LocalServer:
         if (
             mine + 2 > limits.processes_per_principal
             or self.sessions + 2 > limits.sessions
-            or self.record.start_fault is not None
-            or not self._breaker_of(principal, brought).calm(now)
+            or self.server_log.start_fault is not None
+            or not self._breaker_of(principal, client_environment).calm(now)
             or fetches(self.config.launch.argv)
         ):
             return None
         said = declared(self._policy_of(principal).declared(read.capabilities))
-        return self._own_place(principal, brought, caller, read, said)
+        return self._own_place(principal, client_environment, caller, read, said)
 
     def _returned(
-        self, principal: str, brought: ClientEnvironment, bound_to: bytes, state: str
+        self, principal: str, client_environment: ClientEnvironment, bound_to: bytes, state: str
     ) -> Place | None:
         """Return the place of the call that a state continues. None where any process of a modern server may continue it.
 
         Raises Rejection 200 -32602.
         """
-        name = self._seal.place(bound_to, state)
+        name = self._signer.place(bound_to, state)
         elsewhere = name is None
         if name is None:
-            name = self._seal_of_modern(brought).place(bound_to, state)
+            name = self._signer_of_modern(client_environment).place(bound_to, state)
         place = self._places.get(name or "")
-        if place is not None and not place.desk.ended:
+        if place is not None and not place.multiplexed.ended:
             if place.key.principal in ("", principal, self._sharer(principal)):
                 return place
         elif elsewhere and name is not None:
             return None
         raise Rejection(200, INVALID_PARAMS, "Invalid or expired requestState")
 
-    def _seal_of_modern(self, brought: ClientEnvironment) -> StateSigner:
+    def _signer_of_modern(self, client_environment: ClientEnvironment) -> StateSigner:
         # Another process may continue from the state of a modern server, but only one with the same variables.
-        return self._seal.within(repr(brought.variables).encode())
+        return self._signer.within(repr(client_environment.variables).encode())
 
     async def _declared(
         self,
         principal: str,
-        brought: ClientEnvironment,
+        client_environment: ClientEnvironment,
         capabilities: bytes,
         beside: Callable[[], Place | None] | None = None,
     ) -> Declared | None:
         """Return what a legacy server is told of these capabilities, None for a modern server. Raises Rejection."""
         if self.config.shares:
-            era = await self._shared_era(Key(self._sharer(principal), brought))
+            era = await self._shared_era(Key(self._sharer(principal), client_environment))
         else:
             if not self._book.for_modern_client(trio.current_time()):
                 await self._probe(principal, beside)
@@ -834,65 +859,65 @@ class LocalServer:
         place.client, place.process = client, caller.process
         if before is not None:
             before.replaced = True
-            self._drop_quick(before.desk)
+            self._drop_quick(before.multiplexed)
         if caller.known and caller.process is None:
             caller.when_ended(self, self._caller_ended)
         return place
 
     def _shared_place(
-        self, principal: str, brought: ClientEnvironment, said: Declared | None, info: bytes = b""
+        self, principal: str, client_environment: ClientEnvironment, said: Declared | None, info: bytes = b""
     ) -> Place:
         settings: extensions.Found = {}
         if self.config.shares:
             principal = self._sharer(principal)
             if said is not None:
                 settings, said = {**said.settings}, _EVERYTHING_DECLARED
-        key = Key(principal, brought, said)
+        key = Key(principal, client_environment, said)
         place = self._current.get(key) or self._open_place(key, said, info)
         if settings:
-            self._process_of(Key(principal, brought)).introduce(info, settings)
+            self._process_of(Key(principal, client_environment)).introduce(info, settings)
         return place
 
     def _open_place(self, key: Key, said: Declared | None, info: bytes) -> Place:
         now = trio.current_time()
-        self._check_open(now, self._breaker_of(key.principal, key.brought), key.principal)
+        self._check_open(now, self._breaker_of(key.principal, key.client_environment), key.principal)
         self._make_room(key.principal)
         strict = self.config.share == "server"
         name = secrets.token_hex(8)
-        seal = self._seal_of_modern(key.brought) if said is None else self._seal
-        desk = (ForwardingUpstream if self.config.knows_principal else MultiplexedProcess)(
+        signer = self._signer_of_modern(key.client_environment) if said is None else self._signer
+        multiplexed = (ForwardingUpstream if self.config.knows_principal else MultiplexedProcess)(
             key.principal,
             self._limits,
             self._log,
-            Multiplexer(self._limits, seal.at(name), shared=strict and said is None),
-            self.record,
+            Multiplexer(self._limits, signer.at(name), shared=strict and said is None),
+            self.server_log,
             translator=None
             if said is None
             else partial(self._to_legacy, said, info, several=not key.client or key.client == UNKNOWN),
             start=self._start_again,
             later=self.later,
             doubt=self._doubt,
-            brought=key.brought,
+            client_environment=key.client_environment,
             attach=partial(self._attach, info) if self.config.shares and said is not None else None,
         )
-        desk.touched = now
-        place = self._places[name] = self._current[key] = Place(name, desk, key, said)
+        multiplexed.touched = now
+        place = self._places[name] = self._current[key] = Place(name, multiplexed, key, said)
         return place
 
     def _make_room(self, principal: str) -> None:
         limits = self._limits
-        places = [place for place in self._places.values() if not place.desk.attached]
+        places = [place for place in self._places.values() if not place.multiplexed.attached]
         mine: list[MultiplexedProcess | SharedProcess] = [
-            *(place.desk for place in places if place.key.principal == principal),
+            *(place.multiplexed for place in places if place.key.principal == principal),
             *(one for one in self._processes.values() if one.principal == principal),
         ]
         if len(mine) < limits.processes_per_principal:
-            if len(places) + len(self._processes) + len(self._registry) < limits.sessions:
+            if len(places) + len(self._processes) + len(self._session_table) < limits.sessions:
                 return
             limit = f"sessions = {limits.sessions}"
         else:
             limit = f"processes_per_principal = {limits.processes_per_principal}"
-        idle = [holder for holder in mine if not holder.busy]
+        idle = [owner for owner in mine if not owner.busy]
         if not idle:
             raise Rejection(
                 503,
@@ -901,25 +926,25 @@ class LocalServer:
                 headers=((b"Retry-After", b"5"),),
             )
         self._end(
-            min(idle, key=lambda holder: holder.touched),
+            min(idle, key=lambda owner: owner.touched),
             "its principal has too many server processes and this one was idle longest",
         )
 
     def _why_over(self, place: Place, now: float) -> str:
         """Return why a process is to end now, or nothing."""
-        desk, limits = place.desk, self._limits
-        if place.replaced and not desk.busy:
+        multiplexed, limits = place.multiplexed, self._limits
+        if place.replaced and not multiplexed.busy:
             return "another process has taken its place"
         if place.process is not None:
             if place.exited is None and place.process.exited:
                 place.exited = now
             if (
                 place.exited is not None
-                and not desk.calling
+                and not multiplexed.calling
                 and now - place.exited > limits.client_exit_seconds
             ):
                 return "its client has exited"
-        return "it was idle for too long" if now - desk.touched > limits.session_idle_seconds else ""
+        return "it was idle for too long" if now - multiplexed.touched > limits.session_idle_seconds else ""
 
     def _caller_ended(self, caller: Caller) -> None:
         for place in list(self._places.values()):
@@ -939,43 +964,43 @@ class LocalServer:
         )
 
     def _close_place(self, place: Place, reason: str) -> None:
-        self._forget(place.desk)
-        child = self._child_of(place.desk)
+        self._forget(place.multiplexed)
+        child = self._child_of(place.multiplexed)
         if child is not None:
-            self._left(place.desk, trio.current_time() - self._startups[child][1])
-        place.desk.end(reason)
+            self._left(place.multiplexed, trio.current_time() - self._startups[child][1])
+        place.multiplexed.end(reason)
 
-    def _forget(self, desk: MultiplexedProcess) -> None:
+    def _forget(self, multiplexed: MultiplexedProcess) -> None:
         """Remove a desk from the tables."""
-        self._drop_quick(desk)
-        for place in [one for one in self._places.values() if one.desk is desk]:
+        self._drop_quick(multiplexed)
+        for place in [one for one in self._places.values() if one.multiplexed is multiplexed]:
             del self._places[place.name]
             if self._current.get(place.key) is place:
                 del self._current[place.key]
 
-    def _drop_quick(self, desk: MultiplexedProcess) -> None:
-        self._quick = {key: found for key, found in self._quick.items() if found[0] is not desk}
+    def _drop_quick(self, multiplexed: MultiplexedProcess) -> None:
+        self._quick = {key: found for key, found in self._quick.items() if found[0] is not multiplexed}
 
-    def _doubt(self, desk: MultiplexedProcess, text: str) -> None:
-        if self._probing is not None and self._is_beside(desk):
-            self._probing.refused = self._has_refused(desk)
+    def _doubt(self, multiplexed: MultiplexedProcess, text: str) -> None:
+        if self._probing is not None and self._is_beside(multiplexed):
+            self._probing.refused = self._has_refused(multiplexed)
             self._probing.settled.set()
-            self._end(desk, text)
+            self._end(multiplexed, text)
             return
         old = self._book.unconfirmed
-        self.contradicted(text)
-        if old and not desk.speaks_modern and self._has_refused(desk):
-            self._move(desk, text)
+        self.mismatched(text)
+        if old and not multiplexed.speaks_modern and self._has_refused(multiplexed):
+            self._move(multiplexed, text)
             return
-        if not desk.speaks_modern:
-            desk.not_opened(*self.late(desk, text))
-        self._end(desk, text)
+        if not multiplexed.speaks_modern:
+            multiplexed.not_opened(*self.late(multiplexed, text))
+        self._end(multiplexed, text)
 
     # ---- legacy clients that share a legacy process
 
     def shared_process(self, conversation: LocalConversation) -> SharedProcess | None:
         """The process for a session that shares it (conversation.Around)."""
-        key = Key(self._sharer(conversation.principal), conversation.brought)
+        key = Key(self._sharer(conversation.principal), conversation.client_environment)
         known = self._book.for_modern_client(trio.current_time())
         if known == era_cache.MODERN and key not in self._processes:
             conversation.translate_shared(self._to_modern)
@@ -988,9 +1013,9 @@ class LocalServer:
             return ""
         return PRINCIPAL if principal == LOCAL and not self.config.knows_principal else principal
 
-    def _attach(self, info: bytes, desk: MultiplexedProcess) -> tuple[SharedProcess, LegacyAdapter]:
+    def _attach(self, info: bytes, multiplexed: MultiplexedProcess) -> tuple[SharedProcess, LegacyAdapter]:
         """The same process for stateless clients, the first of them with this clientInfo. Raises Rejection."""
-        process = self._process_of(Key(desk.principal, desk.brought))
+        process = self._process_of(Key(multiplexed.principal, multiplexed.client_environment))
         process.introduce(info, {})
         translator = LegacyAdapter(
             self._limits,
@@ -1020,7 +1045,7 @@ class LocalServer:
         if process is not None:
             return process
         now = trio.current_time()
-        self._check_open(now, self._breaker_of(key.principal, key.brought), key.principal)
+        self._check_open(now, self._breaker_of(key.principal, key.client_environment), key.principal)
         self._make_room(key.principal)
         process = SharedProcess(
             key.principal,
@@ -1029,8 +1054,8 @@ class LocalServer:
             SharedUpstream(self._limits, self._mint_id, self._policy, self._version),
             self,
             doubtful=self.config.era == "auto",
-            unmatched=self.record.unmatched,
-            brought=key.brought,
+            unmatched=self.server_log.unmatched,
+            client_environment=key.client_environment,
         )
         process.touched = now
         self._processes[key] = process
@@ -1051,7 +1076,7 @@ class LocalServer:
     def unopened(self, process: SharedProcess, otherwise: Callable[[], None], *, refused: bool) -> None:
         """A child has not accepted `initialize` (shared_process.ProcessOwner)."""
         if refused:
-            self._book.contradicted()
+            self._book.mismatched()
             self._remember()
         self._soon(self._guarded, process, self._shared_opinion, process, otherwise)
 
@@ -1079,21 +1104,21 @@ class LocalServer:
                 self._move(member, "the server speaks the modern era")
         self._end(process, "the server speaks the modern era")
 
-    def _end(self, holder: ProcessOwner, reason: str) -> None:
-        self._doubted.pop(holder, None)
-        if isinstance(holder, MultiplexedProcess):
-            self._forget(holder)
-        self._processes = {key: one for key, one in self._processes.items() if one is not holder}
-        holder.end(reason)
+    def _end(self, owner: ProcessOwner, reason: str) -> None:
+        self._era_unknown.pop(owner, None)
+        if isinstance(owner, MultiplexedProcess):
+            self._forget(owner)
+        self._processes = {key: one for key, one in self._processes.items() if one is not owner}
+        owner.end(reason)
 
     @contextmanager
-    def _guarding(self, holder: ProcessOwner) -> Generator[None]:
+    def _guarding(self, owner: ProcessOwner) -> Generator[None]:
         """The boundary of one session or desk: a fault of ours costs it only (invariant I9)."""
         try:
             yield
         except Exception as fault:  # noqa: BLE001 - see above
             self._log.error("internal error", fault=fault)
-            self._end(holder, "an internal error")
+            self._end(owner, "an internal error")
 
     async def _probe(self, principal: str = "", beside: Callable[[], Place | None] | None = None) -> None:
         """Wait until it is known whether it speaks the modern era. Raises Rejection, for this principal.
@@ -1144,7 +1169,7 @@ class LocalServer:
 
         def started() -> None:
             if probing.beside is not None:
-                probing.beside.desk.start()
+                probing.beside.multiplexed.start()
 
         async def give_up() -> None:
             await probing.opened.wait()
@@ -1156,7 +1181,7 @@ class LocalServer:
             try:
                 launch = self.config.launch
                 with explained(launch):
-                    found = await asked_for_era(launch, self._spawner, self._readiness, self._limits, started)
+                    found = await asked_for_era(launch, self._spawner, self._poller, self._limits, started)
             except SpawnFailed as fault:
                 not_started = fault
             nursery.cancel_scope.cancel()
@@ -1167,8 +1192,8 @@ class LocalServer:
                 await probing.settled.wait()
             if probing.refused:
                 # The sibling may have lacked what the process beside it had, such as a lock or a port.
-                await self._until_gone(probing.beside.desk)
-                found = await asked_for_era(self.config.launch, self._spawner, self._readiness, self._limits)
+                await self._until_gone(probing.beside.multiplexed)
+                found = await asked_for_era(self.config.launch, self._spawner, self._poller, self._limits)
         return found
 
     async def _end_beside(self, probing: "_Probing") -> None:
@@ -1177,16 +1202,16 @@ class LocalServer:
         if place is not None and self._book.for_modern_client(trio.current_time()) != era_cache.LEGACY:
             self._close_place(place, "the server is not known to be a legacy one")
             with trio.move_on_after(_LEAVING):
-                await self._until_gone(place.desk)
+                await self._until_gone(place.multiplexed)
 
-    async def _until_gone(self, holder: ProcessOwner) -> None:
-        while holder in self._children.values():
+    async def _until_gone(self, owner: ProcessOwner) -> None:
+        while owner in self._children.values():
             await self._one_less.park()
 
-    def _is_beside(self, holder: ProcessOwner) -> bool:
+    def _is_beside(self, owner: ProcessOwner) -> bool:
         """Whether it is known only later what the end of its process means."""
         place = None if self._probing is None else self._probing.beside
-        return place is not None and place.desk is holder
+        return place is not None and place.multiplexed is owner
 
     # ---- legacy clients: sessions
 
@@ -1198,39 +1223,41 @@ class LocalServer:
     def over(self, conversation: LocalConversation) -> None:
         """It has ended (conversation.Around)."""
         self._left(conversation, conversation.unanswered)
-        self._registry.remove(conversation.id)
+        self._session_table.remove(conversation.id)
 
     def revive(self, conversation: LocalConversation) -> None:
         """It needs another child (conversation.Around)."""
         self._start_again(conversation)
 
-    def contradicted(self, text: str) -> None:
+    def mismatched(self, text: str) -> None:
         """What is known of its eras is wrong (conversation.Around)."""
         self._log.warning("the server does not speak the era that was expected", reason=text)
-        self._book.contradicted()
+        self._book.mismatched()
         self._remember()
 
-    def fetch_desk(self, conversation: LocalConversation, capabilities: bytes) -> None:
+    def fetch_multiplexed(self, conversation: LocalConversation, capabilities: bytes) -> None:
         """It needs a desk (conversation.Around)."""
-        self._soon(self._guarded, conversation, self._fetch_desk, conversation, capabilities)
+        self._soon(self._guarded, conversation, self._fetch_multiplexed, conversation, capabilities)
 
     async def _guarded(
         self,
-        holder: ProcessOwner,
+        owner: ProcessOwner,
         work: Callable[[Unpack[Arguments]], Awaitable[None]],
         *arguments: *Arguments,
     ) -> None:
-        with self._guarding(holder):
+        with self._guarding(owner):
             await work(*arguments)
 
-    async def _fetch_desk(self, conversation: LocalConversation, capabilities: bytes) -> None:
+    async def _fetch_multiplexed(self, conversation: LocalConversation, capabilities: bytes) -> None:
         try:
-            said = await self._declared(conversation.principal, conversation.brought, capabilities)
-            desk = self._shared_place(conversation.principal, conversation.brought, said).desk
+            said = await self._declared(conversation.principal, conversation.client_environment, capabilities)
+            multiplexed = self._shared_place(
+                conversation.principal, conversation.client_environment, said
+            ).multiplexed
         except Rejection as rejection:
             conversation.not_joined(rejection)
         else:
-            conversation.join(desk)
+            conversation.join(multiplexed)
 
     def tried(self, conversation: LocalConversation, *, opened: bool) -> None:
         """A server whose eras are not known has answered `initialize`, or has not (conversation.Around)."""
@@ -1252,17 +1279,17 @@ class LocalServer:
             await self._check_approved()
             launch = self.config.launch
             with explained(launch):
-                return await takes_initialize(launch, self._spawner, self._readiness, self._limits)
+                return await takes_initialize(launch, self._spawner, self._poller, self._limits)
         except SpawnFailed as fault:
             self._not_started(fault, self._breaker)
             raise Rejection(503, SERVER_ERROR, str(fault)) from None
 
-    def _settle_doubt(self, holder: ProcessOwner) -> None:
+    def _settle_doubt(self, owner: ProcessOwner) -> None:
         """The server speaks no other era, so what has happened to its process was a failure."""
-        fault = self._doubted.pop(holder, None)
+        fault = self._era_unknown.pop(owner, None)
         if fault is not None:
             self._book.start_failed()
-            self._note_failure(holder, fault)
+            self._note_failure(owner, fault)
 
     async def _second_opinion(self, conversation: LocalConversation) -> None:
         try:
@@ -1273,7 +1300,7 @@ class LocalServer:
             self._settle_doubt(conversation)
             conversation.settle(None)
             return
-        self._doubted.pop(conversation, None)
+        self._era_unknown.pop(conversation, None)
         self._book.opened(trio.current_time(), legacy=False)
         conversation.settle(self._to_modern)
         try:
@@ -1284,27 +1311,27 @@ class LocalServer:
 
     # ---- children
 
-    async def _start(self, holder: ProcessOwner) -> None:
-        if self._spares and not holder.brought.variables:  # a spare was started without
-            child = self._spares.popleft()
-            self._startups[child][0].attach(holder.on_line)
-            self._children[child] = holder
+    async def _start(self, owner: ProcessOwner) -> None:
+        if self._standbys and not owner.client_environment.variables:  # a spare was started without
+            child = self._standbys.popleft()
+            self._startups[child][0].attach(owner.on_line)
+            self._children[child] = owner
         else:
             await self._resolve()
-            self._breaker_of(holder.principal, holder.brought).started(trio.current_time())
+            self._breaker_of(owner.principal, owner.client_environment).started(trio.current_time())
             launch = self.config.launch
             if self.config.knows_principal:
-                launch = attrs.evolve(launch, env={**launch.env, PRINCIPAL_VARIABLE: holder.principal})
-            if holder.brought.variables:
-                launch = attrs.evolve(launch, env={**launch.env, **dict(holder.brought.variables)})
-            child = await self._spawn(launch, holder)
+                launch = attrs.evolve(launch, env={**launch.env, PRINCIPAL_VARIABLE: owner.principal})
+            if owner.client_environment.variables:
+                launch = attrs.evolve(launch, env={**launch.env, **dict(owner.client_environment.variables)})
+            child = await self._spawn(launch, owner)
         self._ahead = self.config.spare
-        self._soon(self._make_spares)
+        self._soon(self._make_standbys)
         if self._introduction:
             await self._send_introduction(child)
-        if holder.speaks_modern and self._book.unconfirmed:
-            await self._confirm(child, holder)
-        holder.on_start(child)
+        if owner.speaks_modern and self._book.unconfirmed:
+            await self._confirm(child, owner)
+        owner.on_start(child)
 
     # ---- what is known from before the start of the daemon
 
@@ -1326,7 +1353,7 @@ class LocalServer:
             if name == before:
                 return
             if before:
-                self._book.contradicted()
+                self._book.mismatched()
             self._fact_name = name
             self._believed = valid
             known = self._book.known(now)
@@ -1352,76 +1379,78 @@ class LocalServer:
         if facts.fault:
             self._log.debug("era_not_stored", reason=facts.fault)
 
-    async def _confirm(self, child: Child, holder: ProcessOwner) -> None:
+    async def _confirm(self, child: Child, owner: ProcessOwner) -> None:
         """Ask a process whether it speaks the modern era, before it is given anything. Raises NotOfThisEra."""
         startup, _ = self._startups[child]
         if await confirms(child, startup.attach, self._limits):
             self._book.probed(trio.current_time(), modern=True)
-            startup.attach(holder.on_line)
+            startup.attach(owner.on_line)
             return
         child.stop()
         text = "the server does not answer server/discover as it did before"
-        self.contradicted(text)
+        self.mismatched(text)
         raise NotOfThisEra(text)
 
-    def _has_refused(self, holder: ProcessOwner) -> bool:
+    def _has_refused(self, owner: ProcessOwner) -> bool:
         return any(
             self._startups[child][0].refused
             for child, of in self._children.items()
-            if of is holder and holder.is_served_by(child)
+            if of is owner and owner.is_served_by(child)
         )
 
-    def _move(self, desk: MultiplexedProcess, text: str) -> None:
+    def _move(self, multiplexed: MultiplexedProcess, text: str) -> None:
         """Give the requests of a desk, none of which its process was given, to a process in another era."""
         self._log.info("requests_moved", reason=text)
-        desk.take_back()
-        self._end(desk, text)
-        self._soon(self._guarded, desk, self._place_again, desk, text)
+        multiplexed.take_back()
+        self._end(multiplexed, text)
+        self._soon(self._guarded, multiplexed, self._place_again, multiplexed, text)
 
-    async def _place_again(self, desk: MultiplexedProcess, text: str) -> None:
-        while (asked := desk.next_moving()) is not None:
+    async def _place_again(self, multiplexed: MultiplexedProcess, text: str) -> None:
+        while (asked := multiplexed.next_moving()) is not None:
             caller = asked.caller if isinstance(asked.caller, Caller) else Caller(name=UNKNOWN)
             request = ModernRequest(asked.request, asked.envelope, asked.headers)
             try:
                 if asked.moved:
                     raise Rejection(503, SERVER_ERROR, text)
-                found, client = await self._find_desk(asked.principal, desk.brought, caller, request)
-                if desk.next_moving() is asked:
+                found, client = await self._find_multiplexed(
+                    asked.principal, multiplexed.client_environment, caller, request
+                )
+                if multiplexed.next_moving() is asked:
                     found.ask(asked._replace(client=client, moved=True))
-                    desk.move(asked, found)
+                    multiplexed.move(asked, found)
             except Rejection as rejection:
-                if desk.next_moving() is asked:
-                    desk.refuse(asked, rejection)
+                if multiplexed.next_moving() is asked:
+                    multiplexed.refuse(asked, rejection)
 
     # ---- the first answer of a process
 
     def _answered(self, child: Child, message: Response | None) -> None:
         """A process has answered its first request, or its first batch."""
-        holder = self._children.get(child)
-        if holder is None:
+        owner = self._children.get(child)
+        if owner is None:
             return
-        beside = self._is_beside(holder)
-        if message is not None and message.error and not holder.speaks_modern:
+        beside = self._is_beside(owner)
+        if message is not None and message.error and not owner.speaks_modern:
             startup, _ = self._startups[child]
             startup.refused = True
             if beside:
                 return
             reason = f"refused to initialize: {read_fault(message.error).message}"
-            if holder.is_ordinary and not self._another_serves(child):
-                self._start_failed(holder, StartFault(reason, self._output(child)))
+            if owner.is_ordinary and not self._another_serves(child):
+                self._start_failed(owner, StartFault(reason, self._output(child)))
             return
-        self.record.start_succeeded()
+        self.server_log.start_succeeded()
         known = self._book.known(trio.current_time())
         if beside and self._probing is not None:
             self._probing.opened.set()
             self._probing.settled.set()
-        elif not holder.speaks_modern and not (
+        elif not owner.speaks_modern and not (
             known[era_cache.LEGACY] and known[era_cache.MODERN] is not None
         ):
             self._book.opened(trio.current_time(), legacy=True)
             self._remember()
-        self._vitals[child] = Liveness(
-            child, holder.on_line, self._limits, trio.current_time(), modern=holder.speaks_modern
+        self._livenesss[child] = Liveness(
+            child, owner.on_line, self._limits, trio.current_time(), modern=owner.speaks_modern
         )
 
     def _another_serves(self, child: Child) -> bool:
@@ -1429,60 +1458,60 @@ class LocalServer:
             one.over and not one.refused for other, (one, _) in self._startups.items() if other is not child
         )
 
-    def _start_failed(self, holder: ProcessOwner, fault: StartFault) -> None:
+    def _start_failed(self, owner: ProcessOwner, fault: StartFault) -> None:
         self._book.start_failed()
-        if holder.doubted:
-            self._doubted[holder] = fault
+        if owner.era_unknown:
+            self._era_unknown[owner] = fault
         else:
-            self._note_failure(holder, fault)
+            self._note_failure(owner, fault)
 
-    def _note_failure(self, holder: ProcessOwner, fault: StartFault) -> None:
+    def _note_failure(self, owner: ProcessOwner, fault: StartFault) -> None:
         # A client that brings what the server dies of says nothing of the server.
-        if not holder.brought.variables:
-            self.record.start_failed(fault, holder.principals)
+        if not owner.client_environment.variables:
+            self.server_log.start_failed(fault, owner.principals)
 
-    def late(self, holder: ProcessOwner, text: str) -> tuple[str, dict[str, object]]:
+    def late(self, owner: ProcessOwner, text: str) -> tuple[str, dict[str, object]]:
         """Return how to tell a client that its process has not opened its session, for this reason (conversation.Around)."""
         # A doubt stays until it is settled, which also forgets what was presumed of the eras.
-        fault = self._doubted.get(holder) or self._silence(holder, text.removeprefix("the server "))
+        fault = self._era_unknown.get(owner) or self._silence(owner, text.removeprefix("the server "))
         self._book.start_failed()
-        self._note_failure(holder, fault)
-        return _told(fault, {"reason": "not started"}, alone=len(holder.principals) <= 1)
+        self._note_failure(owner, fault)
+        return _told(fault, {"reason": "not started"}, alone=len(owner.principals) <= 1)
 
-    def _silence(self, holder: ProcessOwner, reason: str) -> StartFault:
-        child = self._child_of(holder)
+    def _silence(self, owner: ProcessOwner, reason: str) -> StartFault:
+        child = self._child_of(owner)
         if child is None:
             return StartFault(reason)
         return StartFault(reason, self._output(child), hangs=not self._startups[child][0].over)
 
-    def _child_of(self, holder: ProcessOwner) -> Child | None:
+    def _child_of(self, owner: ProcessOwner) -> Child | None:
         """Return the process that serves it now."""
         return next(
             (
                 one
                 for one, of in self._children.items()
-                if of is not None and of is holder and of.is_served_by(one)
+                if of is not None and of is owner and of.is_served_by(one)
             ),
             None,
         )
 
-    def _left(self, holder: ProcessOwner, waited: float) -> None:
+    def _left(self, owner: ProcessOwner, waited: float) -> None:
         """Record a failed start where a client has ended its session after waiting so long (seconds) for the first answer."""
-        child = self._child_of(holder)
-        if waited < _WAITED or child is None or self._closed or self._is_beside(holder):
+        child = self._child_of(owner)
+        if waited < _WAITED or child is None or self._closed or self._is_beside(owner):
             return
         if self._startups[child][0].over or child.gone:
             return
         reason = f"had not answered initialize after {waited:.0f} s, when its client ended the session"
-        self.record.errors += 1
+        self.server_log.errors += 1
         self._book.start_failed()
-        self._note_failure(holder, self._silence(holder, reason))
+        self._note_failure(owner, self._silence(owner, reason))
 
     def _output(self, child: Child) -> Output:
-        output = self.record.output(child.pid, child.unfinished)
+        output = self.server_log.output(child.pid, child.unfinished)
         if output.stdout:
             return output
-        return output._replace(stdout=self.record.messages(self._startups[child][0].sent))
+        return output._replace(stdout=self.server_log.messages(self._startups[child][0].sent))
 
     async def _resolve(self) -> None:
         """Wait until all that is kept outside of the configuration has been read. Raises NotResolved."""
@@ -1508,15 +1537,15 @@ class LocalServer:
         before = self.config.fault
         try:
             config = await off_loop(self.config.resolved, self._limits.helper_seconds)
-            self.record.hide(config.secrets)
+            self.server_log.hide(config.secrets)
             self.config = config
-            self.record.withheld = config.withheld
+            self.server_log.withheld = config.withheld
             if config.fault:
                 self._resolve_at = trio.current_time() + self._resolve_pause
                 self._resolve_pause = min(2 * self._resolve_pause, _LONGEST_RESOLVE_PAUSE)
                 if config.fault != before:
                     self._log.error("server_failed", reason=config.fault)
-                self.record.not_started(self._why_not())
+                self.server_log.not_started(self._why_not())
             else:
                 self._resolve_pause = _FIRST_RESOLVE_PAUSE
                 if before:
@@ -1553,46 +1582,46 @@ class LocalServer:
             raise
         self.unapproved = False
 
-    async def _spawn(self, launch: Launch, holder: ProcessOwner | None) -> Child:
+    async def _spawn(self, launch: Launch, owner: ProcessOwner | None) -> Child:
         await self._check_approved()
-        hidden = holder.brought.secrets if holder is not None else ()
-        self.record.hide(hidden)
+        hidden = owner.client_environment.secrets if owner is not None else ()
+        self.server_log.hide(hidden)
         try:
             with explained(launch):
-                child = await self._spawner.spawn(launch, limits=self._limits, readiness=self._readiness)
+                child = await self._spawner.spawn(launch, limits=self._limits, poller=self._poller)
             if self._nursery is None:
                 await _dispose_of(child)
                 raise stopping()
         except BaseException:
-            self.record.unhide(hidden)
+            self.server_log.unhide(hidden)
             raise
-        child.watchers = self.record.watchers
+        child.watchers = self.server_log.watchers
         startup = Startup(
-            child, self._limits, partial(self.record.stdout, child.pid), partial(self._answered, child)
+            child, self._limits, partial(self.server_log.stdout, child.pid), partial(self._answered, child)
         )
         self._startups[child] = startup, trio.current_time()
-        if holder is not None:
-            startup.attach(holder.on_line)
-        self._children[child] = holder
+        if owner is not None:
+            startup.attach(owner.on_line)
+        self._children[child] = owner
         self._soon(self._serve_child, child)
-        self.record.started(child.pid)
+        self.server_log.started(child.pid)
         return child
 
     def _not_started(self, fault: SpawnFailed, breaker: CircuitBreaker | None = None) -> None:
-        self.record.not_started(str(fault))
+        self.server_log.not_started(str(fault))
         if not isinstance(fault, PinMismatch | NotResolved):
-            self.record.start_failed(StartFault(f"was not started: {fault}"))
+            self.server_log.start_failed(StartFault(f"was not started: {fault}"))
         # The breaker counts processes, and none was started.
         if breaker is not None and not isinstance(fault, PinMismatch | NotResolved):
             breaker.died(trio.current_time())
 
-    async def _make_spares(self) -> None:
+    async def _make_standbys(self) -> None:
         """Start what is missing of the spare processes, each after the pause that deaths demand, unless we are about to end."""
-        while len(self._spares) + self._sparing < self._ahead and not self._closed:
-            self._sparing += 1
+        while len(self._standbys) + self._warming < self._ahead and not self._closed:
+            self._warming += 1
             try:
                 await trio.sleep(self._breaker.pause(trio.current_time()))
-                if self._closed or len(self._spares) + self._sparing > self._ahead:
+                if self._closed or len(self._standbys) + self._warming > self._ahead:
                     return  # meanwhile
                 await self._resolve()
                 self._breaker.started(trio.current_time())
@@ -1600,13 +1629,13 @@ class LocalServer:
                 if self._closed:  # meanwhile
                     child.stop()
                 else:
-                    self._spares.append(child)
+                    self._standbys.append(child)
             except SpawnFailed as fault:
                 self._not_started(fault, self._breaker)
                 self._log.warning("no spare process can be started", reason=str(fault))
                 return  # the next session tries again
             finally:
-                self._sparing -= 1
+                self._warming -= 1
 
     async def _learn_era(self) -> None:
         # Also how a server that cannot be started is known before a client asks.
@@ -1617,117 +1646,117 @@ class LocalServer:
                 self._log.warning("the server cannot be asked for its era", reason=str(rejection))
 
     def _look_for_life(self, now: float) -> None:
-        for child, vital in self._vitals.items():
-            before = vital.silent
-            vital.on_tick(now)
-            if vital.silent and not before:
+        for child, liveness in self._livenesss.items():
+            before = liveness.silent
+            liveness.on_tick(now)
+            if liveness.silent and not before:
                 self._log.warning(
                     "a process does not answer", pid=child.pid, seconds=self._limits.ping_seconds
                 )
 
     async def _serve_child(self, child: Child) -> None:
-        log = partial(self.record.stderr, child.pid)
+        log = partial(self.server_log.stderr, child.pid)
         try:
-            await child.run(log, partial(self._exited, child), self.record.redactor())
+            await child.run(log, partial(self._exited, child), self.server_log.redactor())
         except Exception as fault:  # noqa: BLE001 - the boundary of one child: a fault of ours costs its callers only
             self._log.error("internal error", pid=child.pid, fault=fault)
-            holder = self._children[child]
-            if holder is not None:
-                self._end(holder, "an internal error")
+            owner = self._children[child]
+            if owner is not None:
+                self._end(owner, "an internal error")
         finally:
             last = self._children.pop(child)
             if last is not None:
-                self.record.unhide(last.brought.secrets)
-            self._vitals.pop(child, None)
+                self.server_log.unhide(last.client_environment.secrets)
+            self._livenesss.pop(child, None)
             del self._startups[child]
             self._one_less.unpark_all()
 
     def _exited(self, child: Child, exit_: Exit) -> None:
-        holder = self._children[child]
+        owner = self._children[child]
         startup, since = self._startups[child]
-        if holder is None and child in self._spares:
-            self._spares.remove(child)
+        if owner is None and child in self._standbys:
+            self._standbys.remove(child)
             self._breaker.died(trio.current_time())
-            self.record.died(child.pid, exit_)
+            self.server_log.died(child.pid, exit_)
             if trio.current_time() - since < _SOON:
-                self.record.start_failed(StartFault(exit_.describe(), self._output(child), ended=True))
-            self._soon(self._make_spares)
-        if holder is None or holder.ended or not holder.is_served_by(child):
+                self.server_log.start_failed(StartFault(exit_.describe(), self._output(child), ended=True))
+            self._soon(self._make_standbys)
+        if owner is None or owner.ended or not owner.is_served_by(child):
             return
-        if self._probing is not None and self._is_beside(holder):
+        if self._probing is not None and self._is_beside(owner):
             self._probing.settled.set()
             # It may have lacked what its sibling had, such as a lock or a port, and is started again by the first request.
             self._log.info("process_beside_exited", pid=child.pid, how=exit_.describe())
-            holder.on_exit(f"the server {exit_.describe()}", {"reason": "exited"})
+            owner.on_exit(f"the server {exit_.describe()}", {"reason": "exited"})
             return
-        self._breaker_of(holder.principal, holder.brought).died(trio.current_time())
-        self.record.died(child.pid, exit_)
+        self._breaker_of(owner.principal, owner.client_environment).died(trio.current_time())
+        self.server_log.died(child.pid, exit_)
         # What it has written may be about any principal that it has served.
-        alone = len(holder.principals) <= 1
+        alone = len(owner.principals) <= 1
         text = f"the server {exit_.describe()}"
         data: dict[str, object] = {
             "reason": "exited",
             "code": exit_.code,
             "signal": exit_.signal,
-            "stderr": self.record.tail(child.pid) if alone else [],
+            "stderr": self.server_log.tail(child.pid) if alone else [],
         }
         if not startup.over:
-            before = "before its first answer" if holder.speaks_modern else "before it answered initialize"
+            before = "before its first answer" if owner.speaks_modern else "before it answered initialize"
             fault = StartFault(f"{exit_.describe()} {before}", self._output(child), ended=True)
-            self._start_failed(holder, fault)
+            self._start_failed(owner, fault)
             text, data = _told(fault, data, alone=alone)
-        holder.on_exit(text, data)
+        owner.on_exit(text, data)
 
-    def _start_again(self, holder: ProcessOwner) -> None:
-        self._soon(self._guarded, holder, self._revive, holder)
+    def _start_again(self, owner: ProcessOwner) -> None:
+        self._soon(self._guarded, owner, self._revive, owner)
 
     def _is_ending(self, process: SharedProcess) -> bool:
         # Its predecessor may hold what only one process can have.
         return any(
             isinstance(other, SharedProcess)
             and other.ended
-            and (other.principal, other.brought) == (process.principal, process.brought)
+            and (other.principal, other.client_environment) == (process.principal, process.client_environment)
             for other in self._children.values()
         )
 
-    async def _revive(self, holder: ProcessOwner) -> None:
-        if isinstance(holder, SharedProcess) and self._probing is not None:
+    async def _revive(self, owner: ProcessOwner) -> None:
+        if isinstance(owner, SharedProcess) and self._probing is not None:
             # The sibling may hold what only one process can have, such as a lock or a port.
             await self._probing.over.wait()
             if self._book.for_modern_client(trio.current_time()) == era_cache.MODERN:
-                self._translate_members(holder)
+                self._translate_members(owner)
                 return
-        while isinstance(holder, SharedProcess) and self._is_ending(holder):
+        while isinstance(owner, SharedProcess) and self._is_ending(owner):
             await self._one_less.park()
-        breaker = self._breaker_of(holder.principal, holder.brought)
+        breaker = self._breaker_of(owner.principal, owner.client_environment)
         now = trio.current_time()
         if not breaker.tripped(now):
             await trio.sleep(breaker.pause(now))
             now = trio.current_time()  # others have waited as well, and one may be on trial
         if breaker.tripped(now):
-            holder.failed(
-                self._why_tripped(breaker, now, holder.principal),
+            owner.failed(
+                self._why_tripped(breaker, now, owner.principal),
                 {"reason": "restarts", "retry_after": math.ceil(breaker.pause(now))},
             )
             return
-        if holder.ended:  # meanwhile
+        if owner.ended:  # meanwhile
             return
         try:
-            await self._start(holder)
+            await self._start(owner)
         except NotOfThisEra as fault:
-            if isinstance(holder, MultiplexedProcess):
-                self._move(holder, str(fault))
+            if isinstance(owner, MultiplexedProcess):
+                self._move(owner, str(fault))
                 return
-            if isinstance(holder, LocalConversation):
-                holder.make = None
-            await self._start(holder)
+            if isinstance(owner, LocalConversation):
+                owner.make = None
+            await self._start(owner)
         except SpawnFailed as fault:
             self._not_started(fault, breaker)
-            holder.failed(str(fault), {"reason": "not started"})
+            owner.failed(str(fault), {"reason": "not started"})
 
-    def later(self, holder: ProcessOwner, seconds: float, call: Callable[[], None]) -> None:
+    def later(self, owner: ProcessOwner, seconds: float, call: Callable[[], None]) -> None:
         """Call back after so many seconds (conversation.Around)."""
-        self._soon(self._guarded, holder, self._wait_and_call, seconds, call)
+        self._soon(self._guarded, owner, self._wait_and_call, seconds, call)
 
     async def _wait_and_call(self, seconds: float, call: Callable[[], None]) -> None:
         await trio.sleep(seconds)

@@ -83,7 +83,7 @@ class ServerLog:
         self._fault_of: frozenset[str] = frozenset()
         self.watchers: list[Watcher] = []
         self._log = log
-        self._seldom = RateLimitedLog(self)
+        self._rate_limited = RateLimitedLog(self)
         self._entries: deque[Entry] = deque()
         self._held = 0
         # How many entries there were before a process was started, by its pid, which may have been another one's before;
@@ -213,7 +213,7 @@ class ServerLog:
     def unmatched(self, sender: str, raw_id: bytes) -> None:
         """A response of the server or of a client has an id that matches no request."""
         self.unmatched_answers += 1
-        self._seldom.info("answer_unmatched", sender=sender, id=raw_id[:_SHOWN_ID])
+        self._rate_limited.info("answer_unmatched", sender=sender, id=raw_id[:_SHOWN_ID])
 
     def hide(self, secrets: Iterable[str]) -> None:
         """A process has these from now on (LineLog.hide)."""

@@ -110,10 +110,10 @@ class SharedProcess:
         *,
         doubtful: bool,
         unmatched: Callable[[str, bytes], None],
-        brought: ClientEnvironment = NOTHING,
+        client_environment: ClientEnvironment = NOTHING,
     ) -> None:
         self.principal = principal
-        self.brought = brought
+        self.client_environment = client_environment
         self.touched = 0.0
         self.ended = False
         self.doubtful = doubtful
@@ -121,7 +121,7 @@ class SharedProcess:
         self.settled = trio.Event()
         self._limits = limits
         self._log = log
-        self._seldom = RateLimitedLog(log)
+        self._rate_limited = RateLimitedLog(log)
         self._unmatched = unmatched
         self._upstream = upstream
         self._owner = owner
@@ -141,7 +141,7 @@ class SharedProcess:
         return self._upstream.calling
 
     @property
-    def doubted(self) -> bool:
+    def era_unknown(self) -> bool:
         """Whether it is not known that the server speaks a handshake revision (server.Holder)."""
         return self.doubtful
 
@@ -297,9 +297,9 @@ class SharedProcess:
             elif isinstance(effect, ToFront):
                 self._hand_on(effect.front, effect.message, effect.about)
             else:
-                self._perform_seldom(effect)
+                self._perform_rate_limited(effect)
 
-    def _perform_seldom(self, effect: Effect) -> None:
+    def _perform_rate_limited(self, effect: Effect) -> None:
         match effect:
             case CallsLost(front, wire_ids, text, data):
                 member = self._members.get(front)
@@ -318,7 +318,7 @@ class SharedProcess:
             case KillProcess():
                 self._abandon()
             case ServerRequestRefused(method, reason):
-                self._seldom.info("server_request_refused", method=method, reason=reason)
+                self._rate_limited.info("server_request_refused", method=method, reason=reason)
             case LogOnly(params):
                 self._log_message(params)
             case LogDebug(text, unmatched):

@@ -23,7 +23,7 @@ SERVER = "[servers.a]\ncommand = ['true']\n"
 
 
 @attrs.frozen
-class RequestFinished:
+class Done:
     returncode: int
     stderr: str
 
@@ -34,7 +34,7 @@ def check(folder, data, capsys):
     path.write_bytes(data if isinstance(data, bytes) else data.encode())
     path.chmod(0o600)
     code = dispatch.command(["config", "check", "--config", str(path)], {**HERE, "PATH": os.environ["PATH"]})
-    return RequestFinished(code, capsys.readouterr().err)
+    return Done(code, capsys.readouterr().err)
 
 
 @pytest.mark.parametrize(

@@ -56,7 +56,7 @@ async def test_r22_the_log_of_a_removed_server_goes_with_it_unless_it_is_followe
             for number in range(20):
                 await fleet.apply([ServerConfig(f"server-{number}", launch), ServerConfig("stays", launch)])
                 if number == 7:
-                    followed = next(iter(fleet)).record
+                    followed = next(iter(fleet)).server_log
                     followed.follow(outlet)
             with trio.fail_after(10):
                 while fleet._leaving:

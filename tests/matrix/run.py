@@ -142,7 +142,7 @@ def bridge(*command: str) -> Iterator[Bridge]:
 
 
 @attrs.frozen
-class AccessPolicy:
+class Choice:
     """What --only has chosen: cells whose name contains these words."""
 
     words: str
@@ -159,7 +159,7 @@ class AccessPolicy:
         ]
 
 
-def run_server(name: str, server: Server, choice: AccessPolicy) -> list[Cell]:
+def run_server(name: str, server: Server, choice: Choice) -> list[Cell]:
     chosen = choice.of(name)
     if not chosen:
         return []
@@ -175,7 +175,7 @@ def features_of(era: str) -> str:
     return f"features of a {era} server"
 
 
-def run_features(era: str, choice: AccessPolicy) -> list[Cell]:
+def run_features(era: str, choice: Choice) -> list[Cell]:
     """Each step with a client of its own, so that what is on the server's pipe meanwhile belongs to that step."""
     name = features_of(era)
     chosen = choice.of(name)
@@ -375,7 +375,7 @@ def main() -> int:
     )
     parser.add_argument("--jobs", type=int, default=2, help="how many servers at once (default 2)")
     given = parser.parse_args()
-    choice = AccessPolicy(given.only)
+    choice = Choice(given.only)
     with tempfile.TemporaryDirectory() as name, page() as url, ThreadPoolExecutor(given.jobs) as pool:
         folder = Path(name)
         furnish(folder)

@@ -82,7 +82,7 @@ def read(line: bytes) -> Seen | None:
 
 
 @attrs.define
-class ServerLog:
+class Record:
     """One conversation: the answer to each step by its name, and every message in the order in which it came."""
 
     answers: dict[str, Seen] = attrs.field(factory=dict)
@@ -142,8 +142,8 @@ class Expected:
 class Direct:
     """Two conversations on the bare pipe."""
 
-    one: ServerLog
-    two: ServerLog
+    one: Record
+    two: Record
 
     def is_stable(self, step: str) -> bool:
         """Return whether both answers are the same; a step that one conversation lacks is not stable."""
@@ -190,7 +190,7 @@ def shown(seen: Seen) -> bytes:
     return f"{seen.kind} {seen.method} ".encode() + seen.payload
 
 
-def compare(direct: Direct, bridge: ServerLog, *, ordered: bool) -> Iterator[Check]:
+def compare(direct: Direct, bridge: Record, *, ordered: bool) -> Iterator[Check]:
     """Compare all that a client sees of a server. A check whose two sides are the same is a success."""
     for step, expected in direct.one.answers.items():
         actual = bridge.answers.get(step, Seen("not asked"))
@@ -210,7 +210,7 @@ def compare(direct: Direct, bridge: ServerLog, *, ordered: bool) -> Iterator[Che
         yield Check("the order of all messages", _lines(direct.order[first:]), _lines(order[first:]))
 
 
-def compare_at_once(at_once: Direct, in_turn: Direct, bridge: ServerLog) -> Iterator[Check]:
+def compare_at_once(at_once: Direct, in_turn: Direct, bridge: Record) -> Iterator[Check]:
     """Compare the answers to requests that were sent at once: each must be one of those on the pipe.
 
     A server that changes its tools or asks its client after the handshake answers an early request in more than one way.
@@ -253,7 +253,7 @@ def _lines(bodies: Iterable[tuple[str, str, bytes]]) -> bytes:
     return b"\n".join(f"{kind} {method} ".encode() + payload for kind, method, payload in bodies)
 
 
-def _others(direct: Direct, bridge: ServerLog) -> Iterator[Check]:
+def _others(direct: Direct, bridge: Record) -> Iterator[Check]:
     expected, actual = direct.others, bridge.others
     known = direct.one.others | direct.two.others
     for body, count in expected.items():
@@ -277,7 +277,7 @@ def _near(body: tuple[str, str, bytes], rest: Others) -> bytes:
 # ---- between the eras, and the aggregate
 
 
-def compare_across(direct: Direct, bridge: ServerLog, prefix: str = "") -> Iterator[Check]:
+def compare_across(direct: Direct, bridge: Record, prefix: str = "") -> Iterator[Check]:
     """Compare what passes from one era to the other: each item of a list without its prefix, each result, each error.
 
     Results are written anew, member by member, since those of `BETWEEN_ERAS` are added or removed. What the bridge answers
@@ -354,7 +354,7 @@ def _written(found: Mapping[str, bytes]) -> bytes:
 # ---- what arrives at the server
 
 
-def compare_input(bridge: ServerLog, taken: Sequence[bytes]) -> Iterator[Check]:
+def compare_input(bridge: Record, taken: Sequence[bytes]) -> Iterator[Check]:
     """Compare what the client has sent with the lines that have arrived at the stdin of the server."""
     arrived = Counter(seen.body for line in taken if (seen := read(line)) is not None)
     for seen in bridge.sent:
@@ -369,7 +369,7 @@ def compare_input(bridge: ServerLog, taken: Sequence[bytes]) -> Iterator[Check]:
             yield Check(name, seen.payload, _near(seen.body, arrived))
 
 
-def compare_arguments(bridge: ServerLog, taken: Sequence[bytes]) -> Iterator[Check]:
+def compare_arguments(bridge: Record, taken: Sequence[bytes]) -> Iterator[Check]:
     """Compare the arguments of calls: between the eras, and by the aggregate, the rest of the params is rewritten."""
     arrived = Counter(_arguments(seen) for line in taken if (seen := read(line)) is not None)
     for seen in bridge.sent:
@@ -408,7 +408,7 @@ def _declared_in(seen: Seen) -> dict[str, Any] | None:
     return params.get("_meta", {}).get(CLIENT_CAPABILITIES)
 
 
-def compare_shown(marks: Iterable[bytes], bridge: ServerLog) -> Iterator[Check]:
+def compare_shown(marks: Iterable[bytes], bridge: Record) -> Iterator[Check]:
     """Look for bytes that an answer must have, whatever comes on the pipe."""
     payloads = [seen.payload.replace(b" ", b"") for seen in bridge.answers.values()]
     for mark in marks:

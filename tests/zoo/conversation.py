@@ -13,8 +13,8 @@ from compare import (
     SILENT,
     Expected,
     Others,
+    Record,
     Seen,
-    ServerLog,
     has_items,
     members,
     page_name,
@@ -138,7 +138,7 @@ class Conversation:
 
     def __init__(self, carrier: Carrier) -> None:
         self._carrier = carrier
-        self.record = ServerLog()
+        self.record = Record()
 
     async def take(self, steps: Sequence[Step], expected: Expected | None = None) -> None:
         """Take all steps, until the server is silent or ends; then wait for late notifications."""

@@ -35,7 +35,7 @@ from compare import (  # noqa: E402 - here
     Direct,
     Expected,
     Others,
-    ServerLog,
+    Record,
     compare,
     compare_across,
     compare_arguments,
@@ -176,7 +176,7 @@ async def talk(
     expected: Expected | None = None,
     *,
     at_once: bool = False,
-) -> tuple[ServerLog, bool]:
+) -> tuple[Record, bool]:
     """Have the conversation; return it, and whether its messages were on one stream."""
     with trio.fail_after(PATIENCE):
         async with way as carrier:
@@ -261,7 +261,7 @@ async def over_the_bridge(
     return [*compare(direct, record, ordered=ordered), *shown, *arrived]
 
 
-def at_stdin(place: Place, record: ServerLog, name: str) -> Iterator[Check]:
+def at_stdin(place: Place, record: Record, name: str) -> Iterator[Check]:
     """Compare what the client has sent with what has arrived. Several clients share a process that the bridge has opened."""
     server, taken = place.server, place.taken(name)
     yield from (compare_arguments if server.share == "server" else compare_input)(record, taken)
@@ -387,7 +387,7 @@ def self_test(folder: Path, jobs: int) -> bool:
     found |= {
         "an extension that is not declared": is_missed(compare_declared(UI, [UNDECLARED])),
         "an extension that is declared to no process": is_missed(compare_declared(UI, [])),
-        "a page that is not shown": is_missed(compare_shown([UI_TYPE], ServerLog())),
+        "a page that is not shown": is_missed(compare_shown([UI_TYPE], Record())),
     }
     for fault, good in found.items():
         where = "to the server" if fault in INPUT else "from the server"

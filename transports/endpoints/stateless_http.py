@@ -62,8 +62,8 @@ async def serve_modern(
     if large:
         await trio.lowlevel.checkpoint()
     with decoded_once() if large else nullcontext():
-        desk = await backend.ask(exchange.principal, headers, request, queue, pipe=False, caller=caller)
-    await _go_on(exchange, desk, queue, acceptable)
+        upstream = await backend.ask(exchange.principal, headers, request, queue, pipe=False, caller=caller)
+    await _go_on(exchange, upstream, queue, acceptable)
 
 
 def read_modern(headers: Mapping[str, str], message: Request, limits: Limits) -> ModernRequest:
@@ -86,18 +86,18 @@ def begin_modern(
         return None
     caller = exchange.caller
     caller.note_headers(exchange.head.headers)
-    desk = backend.ask_now(exchange.principal, request, queue, caller)
-    return None if desk is None else partial(_go_on, exchange, desk, queue, acceptable)
+    upstream = backend.ask_now(exchange.principal, request, queue, caller)
+    return None if upstream is None else partial(_go_on, exchange, upstream, queue, acceptable)
 
 
-async def _go_on(exchange: Exchange, desk: Upstream, queue: SendQueue, acceptable: Accepts) -> None:
+async def _go_on(exchange: Exchange, upstream: Upstream, queue: SendQueue, acceptable: Accepts) -> None:
     try:
         await _answer(exchange, queue, acceptable)
     finally:
         finished = queue.state == FINISHED
         queue.leave()
         if not finished:
-            desk.on_disconnect(queue)
+            upstream.on_disconnect(queue)
 
 
 async def _answer(exchange: Exchange, queue: SendQueue, acceptable: Accepts) -> None:

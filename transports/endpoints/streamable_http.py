@@ -174,7 +174,7 @@ class StreamableHttp:
         else:
             receive(conversation, message, queue)
         primed = acceptable.events and not acceptable.events_first and conversation.version >= PRIMING_SINCE
-        exchange.attend(queue, to_the_end=False, first_beat=_COMMIT_SECONDS if primed else None)
+        exchange.attend(queue, to_the_end=False, first_heartbeat=_COMMIT_SECONDS if primed else None)
         return partial(self._answer, exchange, conversation, queue, acceptable)
 
     async def _answer(

@@ -126,8 +126,10 @@ class Closes:
 
     def note(self, code: int, reason: str, *, by_client: bool) -> None:
         """Log one."""
-        seldom = self._by_code.setdefault(0 if by_client else code, RateLimitedLog(self._log))
-        seldom.info("websocket_closed", side="client" if by_client else "bridge", code=code, reason=reason)
+        rate_limited = self._by_code.setdefault(0 if by_client else code, RateLimitedLog(self._log))
+        rate_limited.info(
+            "websocket_closed", side="client" if by_client else "bridge", code=code, reason=reason
+        )
 
 
 class _Unfinished:
@@ -171,7 +173,7 @@ class _Talk:
         self._headers = headers
         self._caller = client_process.stream() if caller is None else caller
         self._conversation: Conversation | None = None
-        self._desks: dict[Upstream, None] = {}
+        self._upstreams: dict[Upstream, None] = {}
         self._queue = queue
         self._limits = limits
         self._log = log
@@ -206,8 +208,8 @@ class _Talk:
     def end(self) -> None:
         """The connection is over, and with it everything that was asked on it."""
         self._queue.leave()
-        for desk in self._desks:
-            desk.on_disconnect(self._queue)
+        for upstream in self._upstreams:
+            upstream.on_disconnect(self._queue)
         if self._conversation is not None:
             reason = "the connection of the client ended without a close frame"
             if self._closed_by_client:
@@ -282,7 +284,11 @@ class _Talk:
                 await self._take(message)
         except Rejection as rejection:
             self._refuse(text, message, rejection)
-            if rejection.close and self._conversation is None and not any(desk.busy for desk in self._desks):
+            if (
+                rejection.close
+                and self._conversation is None
+                and not any(upstream.busy for upstream in self._upstreams)
+            ):
                 # There is no server behind this connection any more, and behind another there may be.
                 self._queue.finish(rejection.text)
 
@@ -320,7 +326,7 @@ class _Talk:
             await self._begin(message)
         else:
             self._take_back(message)
-            if isinstance(message, Notification) and self._desks:
+            if isinstance(message, Notification) and self._upstreams:
                 await self._backend.notify(self._principal, self._headers, message, self._caller)
 
     async def _begin(self, message: Request) -> None:
@@ -343,17 +349,23 @@ class _Talk:
         if len(message.params) > LARGE:
             await trio.lowlevel.checkpoint()
         request = ModernRequest(message, envelope, None)
-        desk = await self._backend.ask(
+        upstream = await self._backend.ask(
             self._principal, self._headers, request, self._queue, pipe=True, caller=self._caller
         )
-        if desk not in self._desks:  # of those before it, what nobody waits for need not be told of our end
-            self._desks = {desk: None, **{one: None for one in self._desks if one.busy}}
+        if (
+            upstream not in self._upstreams
+        ):  # of those before it, what nobody waits for need not be told of our end
+            self._upstreams = {upstream: None, **{one: None for one in self._upstreams if one.busy}}
 
     def _take_back(self, message: Message) -> None:
-        if self._desks and isinstance(message, Notification) and message.method == "notifications/cancelled":
+        if (
+            self._upstreams
+            and isinstance(message, Notification)
+            and message.method == "notifications/cancelled"
+        ):
             named, _ = read_cancelled(message.params)
-            for desk in self._desks:
-                desk.cancel(self._queue, named, message.params)
+            for upstream in self._upstreams:
+                upstream.cancel(self._queue, named, message.params)
 
     # ---- to the client
 

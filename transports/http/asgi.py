@@ -232,7 +232,7 @@ class AsgiExchange:
     async def write(self, data: bytes) -> None:
         """Send a piece of the stream (ports.Exchange)."""
         await self._write(data)
-        self._last_sent = self._service.pulse.now
+        self._last_sent = self._service.ticker.now
 
     async def _write(self, data: bytes) -> None:
         for at in range(0, len(data), _PIECE):
@@ -243,14 +243,14 @@ class AsgiExchange:
         """An outlet for this request (ports.Exchange)."""
         return SendQueue(self._service.limits)
 
-    def attend(self, queue: SendQueue, *, to_the_end: bool, first_beat: float | None = None) -> None:
+    def attend(self, queue: SendQueue, *, to_the_end: bool, first_heartbeat: float | None = None) -> None:
         """Heartbeats, and where asked the departure, go to this outlet (ports.Exchange)."""
         self._queue = queue
-        self._last_sent = self._service.pulse.now
-        if first_beat is not None:
+        self._last_sent = self._service.ticker.now
+        if first_heartbeat is not None:
             # As if the last one was sent so long ago. The clock may be a tick behind.
-            self._last_sent -= max(0.0, self._service.limits.heartbeat_seconds - first_beat - TICK)
-        self._service.pulse.join(self)
+            self._last_sent -= max(0.0, self._service.limits.heartbeat_seconds - first_heartbeat - TICK)
+        self._service.ticker.join(self)
         if self._left:
             queue.leave()
         elif to_the_end and not self._watched:
@@ -293,7 +293,7 @@ class AsgiExchange:
 
     def let_go(self) -> None:
         """Nothing more is written, whatever still comes."""
-        self._service.pulse.leave(self)
+        self._service.ticker.leave(self)
         if self._queue is not None:
             self._queue.leave()
 

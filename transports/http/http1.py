@@ -154,9 +154,9 @@ class Wire(Protocol):
 class PlainWire:
     """A non-blocking socket of which `Poller` says when it is worth reading."""
 
-    def __init__(self, sock: socket.socket, spot: WakeUpSlot) -> None:
+    def __init__(self, sock: socket.socket, slot: WakeUpSlot) -> None:
         self._sock = sock
-        self._spot = spot
+        self._slot = slot
         self._unblocked = 0
         self._left = False
         self.readable = True  # a client may have sent its first request before its connection was accepted
@@ -167,14 +167,14 @@ class PlainWire:
         self.readable = True
         if left:
             self._left = True
-        self._spot.wake()
+        self._slot.wake()
 
     async def receive(self, max_bytes: int) -> bytes:
         """Some bytes, or none at the end. Raises OSError."""
         while True:
             while not self.readable:
                 self._unblocked = 0
-                await self._spot.wait()
+                await self._slot.wait()
             try:
                 data = self._sock.recv(max_bytes)
             except BlockingIOError:
@@ -283,8 +283,8 @@ class Service:
     limits: Limits
     gate: Gate
     route: "Route"
-    pulse: Ticker
-    readiness: Poller
+    ticker: Ticker
+    poller: Poller
     log: Log
     quota: Quota
     refusals: Refusals = attrs.field(
@@ -292,7 +292,7 @@ class Service:
     )
     # The paths of the control endpoints, whose connections have places of their own.
     control: frozenset[str] = attrs.field(default=frozenset(), converter=both_spellings)
-    seldom: RateLimitedLog = attrs.field(
+    rate_limited: RateLimitedLog = attrs.field(
         default=attrs.Factory(lambda self: RateLimitedLog(self.log), takes_self=True), init=False, eq=False
     )
 
@@ -348,11 +348,11 @@ class Connection:
         self.limits = service.limits
         self._service = service
         self._sock = sock
-        self._spot = WakeUpSlot()
+        self._slot = WakeUpSlot()
         self._plain: PlainWire | None = None
         self._wire: Wire
         if tls is None:
-            self._wire = self._plain = PlainWire(sock, self._spot)
+            self._wire = self._plain = PlainWire(sock, self._slot)
         else:
             self._wire = TlsWire(tls)
         self._unsent = b""
@@ -391,18 +391,18 @@ class Connection:
     async def serve(self) -> None:
         """Serve requests until either side has had enough. Raises nothing that a peer can cause."""
         service = self._service
-        service.pulse.join(self)
-        service.readiness.join(self._sock.fileno(), self._ready)
+        service.ticker.join(self)
+        service.poller.join(self._sock.fileno(), self._ready)
         try:
             while not self._close and await self._serve_one():
-                if service.pulse.ending and self._begun is None:
+                if service.ticker.ending and self._begun is None:
                     self._close = True
             await self._linger()
         except OSError:
             pass  # the peer is gone; whoever waits for it has been told by `attend`
         finally:
-            service.readiness.leave(self._sock.fileno())
-            service.pulse.leave(self)
+            service.poller.leave(self._sock.fileno())
+            service.ticker.leave(self)
             if self._queue is not None:
                 self._queue.leave()
             if self._begun is not None:  # the task was cancelled, and what is left to do is cancelled with it
@@ -453,7 +453,7 @@ class Connection:
             self._cors = ()
             self.head = parse_head(block, self.limits)
         head = self.head
-        self._close = not head.keep_alive or self._service.pulse.ending
+        self._close = not head.keep_alive or self._service.ticker.ending
         self._body_pending = head.chunked or bool(head.content_length)
         if self._endpoint is None:
             endpoint = await self._admit(head)
@@ -469,12 +469,12 @@ class Connection:
         self._rests = False  # what comes before the task runs is for the task
         data = plain.receive_now()
         if data is None:
-            self._spot.wake()
+            self._slot.wake()
             return
         block = self._last_block
         if len(data) != len(block) + (self.head.content_length or 0) or not data.startswith(block):
             self._buffer = data
-            self._spot.wake()
+            self._slot.wake()
             return
         self._answered = False
         self._waiting, self._queue = "", None
@@ -482,7 +482,7 @@ class Connection:
             begun = taker.take(self, data[len(block) :])
         except Exception as fault:  # noqa: BLE001 - it is raised again in the task, which has the boundary
             self._begun = partial(_raise, fault)
-            self._spot.wake()
+            self._slot.wake()
             return
         if self._answered:
             return
@@ -490,7 +490,7 @@ class Connection:
             self._buffer, self._queue = data, None
         self._begun, queue = begun, self._queue
         if queue is None or queue.shortcut is None or queue.state != OPEN:
-            self._spot.wake()
+            self._slot.wake()
 
     async def _admit(self, head: Head) -> Endpoint | None:
         """Pass the gate and find the endpoint. What is decided here depends on the head alone, so it holds for its like."""
@@ -644,7 +644,7 @@ class Connection:
 
     def _answer_head(self, status: int, more: bytes, length: int | None) -> bytes:
         end = b"\r\n" if length is None else b"Content-Length: %d\r\n\r\n" % length
-        date = self._service.pulse.date
+        date = self._service.ticker.date
         return b"HTTP/1.1 %d %b\r\nDate: %b\r\n%b%b%b" % (
             status,
             _REASONS[status],
@@ -665,7 +665,7 @@ class Connection:
             framing += b"Connection: close\r\n"
         await self._send(
             b"HTTP/1.1 200 OK\r\nDate: %b\r\n%b%b%b\r\n"
-            % (self._service.pulse.date, _STREAM_LINES, _lines(headers + self._cors), framing)
+            % (self._service.ticker.date, _STREAM_LINES, _lines(headers + self._cors), framing)
         )
 
     async def write(self, data: bytes) -> None:
@@ -674,7 +674,7 @@ class Connection:
 
     def queue(self, *, direct: bool = False) -> SendQueue:
         """An outlet for this request (ports.Exchange)."""
-        queue = SendQueue(self.limits, self._spot)
+        queue = SendQueue(self.limits, self._slot)
         if direct and self._plain is not None and not (self._close or self._body_pending or self._buffer):
             queue.shortcut = self._answer_directly
         return queue
@@ -688,7 +688,7 @@ class Connection:
             return False
         status = 200 if self._queue is None else self._queue.status
         if status == 200 and not self._cors:
-            data = b"%b%d\r\n\r\n%b" % (_before_length(self._service.pulse.date), len(body), body)
+            data = b"%b%d\r\n\r\n%b" % (_before_length(self._service.ticker.date), len(body), body)
         else:
             data = self._answer_head(status, _JSON_LINE + _lines(self._cors), len(body)) + body
         self._answered = True
@@ -700,24 +700,24 @@ class Connection:
             self._unsent = data[sent:]
             if self._queue is not None:
                 self._queue.owe(len(self._unsent))
-            self._spot.wake()
+            self._slot.wake()
         else:
             self._wait_for("request")
             self._begun = None
             self._rests = not self._left
         return True
 
-    def attend(self, queue: SendQueue, *, to_the_end: bool, first_beat: float | None = None) -> None:
+    def attend(self, queue: SendQueue, *, to_the_end: bool, first_heartbeat: float | None = None) -> None:
         """Heartbeats, and where asked the departure, go to this outlet (ports.Exchange)."""
         self._queue = queue
         self._ends_with_peer = to_the_end
-        self._last_sent = self._service.pulse.now
+        self._last_sent = self._service.ticker.now
         if self._left:
             if to_the_end and not self._hijacked:
                 queue.leave()
-        elif first_beat is not None:
+        elif first_heartbeat is not None:
             # As if the last one was sent so long ago. The clock may be a tick behind.
-            self._last_sent -= max(0.0, self.limits.heartbeat_seconds - first_beat - TICK)
+            self._last_sent -= max(0.0, self.limits.heartbeat_seconds - first_heartbeat - TICK)
 
     def hijack(self) -> Hijacked:
         """Hand over the connection (ports.Exchange)."""
@@ -744,7 +744,7 @@ class Connection:
         self._wait_for("reader")
         await self._wire.send(data)
         self._waiting = ""
-        self._last_sent = self._service.pulse.now
+        self._last_sent = self._service.ticker.now
 
     def _next_is_here(self) -> bool:
         # A whole request behind one that was refused is still answered, within a limit.
@@ -782,7 +782,7 @@ class Connection:
 
     def _wait_for(self, what: str) -> None:
         self._waiting = what
-        self._since = self._service.pulse.now
+        self._since = self._service.ticker.now
         self._received = 0
 
     def tick(self, now: float) -> None:
@@ -794,7 +794,7 @@ class Connection:
                     "a connection ends with its right", peer=self.peer, principal=self.principal
                 )
                 self.abort()
-        if self._hijacked and self._service.pulse.ending and self._queue is not None:
+        if self._hijacked and self._service.ticker.ending and self._queue is not None:
             self._queue.finish("the bridge is stopping")
         waited, limits = now - self._since, self.limits
         match self._waiting:
@@ -829,7 +829,7 @@ class Connection:
             self.abort()
 
     def _rest(self) -> float:
-        if self._service.pulse.ending:
+        if self._service.ticker.ending:
             return _LAST_REST
         return self.limits.keep_alive_seconds if self._seat.principal else self.limits.head_seconds
 
@@ -862,7 +862,7 @@ class Connection:
             self._rests
             and taker is not None
             and self._generation == service.route.generation
-            and not service.pulse.ending
+            and not service.ticker.ending
         ):
             self._take_at_once(plain, taker)
         else:
@@ -877,7 +877,7 @@ class Connection:
             self._queue.leave()
         elif not self._answered:
             # It may only have closed its sending side, and still gets its answer.
-            self._last_sent = self._service.pulse.now
+            self._last_sent = self._service.ticker.now
 
     async def _linger(self) -> None:
         # Closing with unread input makes the kernel send a reset, which can destroy the answer on its way.

@@ -97,7 +97,7 @@ async def serve_http2(
 ) -> None:
     """Serve one connection on which `h2` was negotiated, until either side leaves."""
     owned = _OwnedStream(service, stream, sock, peer, seat)
-    service.pulse.join(owned)
+    service.ticker.join(owned)
     app = ASGIWrapper(cast("ASGIFramework", AsgiApp(service, peer, seat, owned)))
     server = TCPServer(
         app,
@@ -121,9 +121,9 @@ async def serve_http2(
         pass  # the peer is gone
     except* Exception as group:  # noqa: BLE001 - the guard (see the module's docstring)
         faults = ", ".join(sorted({type(fault).__name__ for fault in _leaves(group)}))
-        service.seldom.warning("HTTP/2 gave up a connection", peer=peer, fault=faults)
+        service.rate_limited.warning("HTTP/2 gave up a connection", peer=peer, fault=faults)
     finally:
-        service.pulse.leave(owned)
+        service.ticker.leave(owned)
 
 
 async def _break_when_cancelled(sock: socket.socket) -> None:
@@ -199,7 +199,7 @@ def refused_head(
         body = error(b"null", rejection.code, rejection.text)
         headers = [
             (b":status", b"%d" % rejection.status),
-            (b"date", service.pulse.date),
+            (b"date", service.ticker.date),
             (b"content-type", b"application/json"),
             (b"content-length", b"%d" % len(body)),
             *((name.lower(), value) for name, value in (*SAFE_HEADERS, *rejection.headers, *cors)),

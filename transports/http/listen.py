@@ -193,7 +193,7 @@ async def _accept(listener: Listener, nursery: trio.Nursery) -> None:
 async def _make_room(service: Service, fault: OSError) -> None:
     # Its descriptor is free as soon as its task has run.
     evicted = service.quota.make_room()
-    service.seldom.error(
+    service.rate_limited.error(
         "no room for another connection", reason=os.strerror(fault.errno or 0), evicted=evicted
     )
     if evicted:
@@ -220,7 +220,7 @@ def _admit(listener: Listener, nursery: trio.Nursery, sock: socket.socket, addre
                 _refuse(sock, rejection)
         return
     if not local:
-        seat.is_foreign = PeerOrigin(sock, address, service.seldom).is_foreign
+        seat.is_foreign = PeerOrigin(sock, address, service.rate_limited).is_foreign
     nursery.start_soon(_serve_connection, listener, sock, peer, seat)
 
 

@@ -251,7 +251,7 @@ class Child:
         control: socket.socket,
         pipes: tuple[int, int, int],
         limits: Limits,
-        readiness: Poller,
+        poller: Poller,
         keeper: Keeper,
     ) -> None:
         self.pid = pid
@@ -259,7 +259,7 @@ class Child:
         self._control = control
         self._stdin, self._stdout, self._stderr = pipes
         self._limits = limits
-        self._readiness = readiness
+        self._poller = poller
         self._splitter = LineSplitter(limits.line)
         self._unheard: deque[bytes | Overlong | Callable[[], None]] = deque()
         self._on_line: OnLine = _ignore
@@ -348,7 +348,7 @@ class Child:
         if self._paused:
             self._paused = False
             self._clock.go(trio.current_time())
-            self._readiness.again(self._stdout)
+            self._poller.again(self._stdout)
             self._changed.wake()  # whoever waits for its last words
 
     def time(self, now: float) -> float:
@@ -403,9 +403,9 @@ class Child:
         child and is raised here. stderr passes the filter before it is cut into lines.
         """
         self._meter = _Meter(self._limits.stderr_rate, on_stderr, passing or _Plain())
-        self._readiness.join(self._stdout, self._read_stdout)
-        self._readiness.join(self._stderr, self._read_stderr)
-        self._readiness.join(self._control.fileno(), self._hear_keeper)
+        self._poller.join(self._stdout, self._read_stdout)
+        self._poller.join(self._stderr, self._read_stderr)
+        self._poller.join(self._control.fileno(), self._hear_keeper)
         try:
             async with trio.open_nursery() as nursery:
                 self._nursery = nursery
@@ -439,7 +439,7 @@ class Child:
         self._meter.end()
         self._meter.settle()
         for descriptor in (self._stdout, self._stderr, self._control.fileno()):
-            self._readiness.leave(descriptor)
+            self._poller.leave(descriptor)
         self._control.close()  # the keeper's sign to end whatever is left
         if not self._keeper_gone:
             self._keeper.resume()
@@ -501,7 +501,7 @@ class Child:
         if self._splitter.held > _LARGE and not self._filling:
             # In the middle of a large line: let the pipe fill up, or it would be read in many small pieces.
             self._filling = True
-            self._readiness.again(self._stdout)
+            self._poller.again(self._stdout)
             return
         self._filling = False
         self._turns += 1
@@ -525,7 +525,7 @@ class Child:
             if len(data) < size and not self._stdout_ends and not self._unheard:
                 return  # the pipe is empty; what comes from now on is another edge, but for the end
         if self._fault is None and not self._paused:
-            self._readiness.again(self._stdout)
+            self._poller.again(self._stdout)
 
     def _hear(self, end: float) -> bool:
         """Hand on the lines that were read; answer whether there is time for more."""
@@ -564,7 +564,7 @@ class Child:
             if self._meter.holds and not self._ticking and self._nursery is not None:
                 self._ticking = True
                 self._nursery.start_soon(self._tick)
-        self._readiness.again(self._stderr)
+        self._poller.again(self._stderr)
 
     async def _tick(self) -> None:
         more = True

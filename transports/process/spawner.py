@@ -117,18 +117,18 @@ class Spawner:
         orphans.ended(self._process)
         self._sweep()
 
-    async def spawn(self, launch: Launch, *, limits: Limits, readiness: Poller) -> Child:
+    async def spawn(self, launch: Launch, *, limits: Limits, poller: Poller) -> Child:
         """Start a server. Raises SpawnFailed."""
         try:
             process = self._living()
             try:
-                return await self._spawn(launch, limits, readiness)
+                return await self._spawn(launch, limits, poller)
             except _NoAnswer:
                 if self._process is process:
                     process.kill()
                     process.wait()
                 self._living()
-                return await self._spawn(launch, limits, readiness)
+                return await self._spawn(launch, limits, poller)
         except _NoAnswer:
             raise SpawnFailed(f"cannot start {launch.argv[0]!r}: the fork server does not answer") from None
         except OSError as fault:
@@ -148,7 +148,7 @@ class Spawner:
         self._bereaved = self._bereaved or dead
         return dead
 
-    async def _spawn(self, launch: Launch, limits: Limits, readiness: Poller) -> Child:
+    async def _spawn(self, launch: Launch, limits: Limits, poller: Poller) -> Child:
         ours: list[int] = []
         kept_by = 0
         control, keepers = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
@@ -179,7 +179,7 @@ class Spawner:
             for descriptor in ours:
                 os.close(descriptor)
             raise
-        return Child(pid, control, (ours[0], ours[1], ours[2]), limits, readiness, _Keeper(self, kept_by))
+        return Child(pid, control, (ours[0], ours[1], ours[2]), limits, poller, _Keeper(self, kept_by))
 
     async def _answer(self, wait: Callable[[], Awaitable[None]]) -> None:
         """Wait for the fork server, which is continued if that takes long. Raises _NoAnswer."""

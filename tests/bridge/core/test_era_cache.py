@@ -6,7 +6,7 @@ from mcpbridged.bridge.core.era_cache import BELIEVED, LEGACY, MODERN, PRESUMED,
 
 
 @pytest.mark.parametrize(
-    ("choice", "for_modern", "for_legacy"),
+    ("policy", "for_modern", "for_legacy"),
     [("legacy", LEGACY, LEGACY), ("modern", MODERN, MODERN), ("dual", MODERN, LEGACY), ("auto", "", "")],
 )
 def test_the_operators_word_decides(policy, for_modern, for_legacy):
@@ -43,7 +43,7 @@ def test_a_contradiction_is_forgotten_into():
     book = EraCache("auto")
     book.probed(0, modern=True)
     book.opened(0, legacy=False)
-    book.contradicted()
+    book.mismatched()
     assert (book.for_modern_client(0), book.for_legacy_client(0)) == ("", "")
 
 
@@ -98,5 +98,5 @@ def test_facts_from_before_are_believed_for_the_rest_of_their_time_and_to_be_con
     assert not book.unconfirmed
     book.recalled(1000, 0, modern=None, legacy=True)
     assert book.for_legacy_client(1000) == LEGACY
-    book.contradicted()
+    book.mismatched()
     assert not book.unconfirmed

@@ -217,15 +217,15 @@ def test_a_client_is_told_of_the_revisions_only_that_are_spoken_on_both_sides_of
         assert message["result"] == {**found, "supportedVersions": ["2026-07-28"]}
 
 
-@pytest.mark.parametrize(("code", "contradicted"), [(-32022, True), (-32020, False)])
-def test_errors_about_our_hop_are_not_relayed(code, contradicted):
+@pytest.mark.parametrize(("code", "mismatched"), [(-32022, True), (-32020, False)])
+def test_errors_about_our_hop_are_not_relayed(code, mismatched):
     talk = Talk()
     talk.ask(1, "tools/list")
     effects = talk.fail(1, code, "x")
     [(_, message, status)] = told(effects)
     assert message["error"]["code"] == -32603
     assert status == 200
-    assert any(isinstance(effect, EraMismatch) for effect in effects) is contradicted
+    assert any(isinstance(effect, EraMismatch) for effect in effects) is mismatched
 
 
 @pytest.mark.parametrize(

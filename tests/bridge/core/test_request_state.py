@@ -1,25 +1,25 @@
-"""States under a seal."""
+"""States under a signer."""
 
 import pytest
 
 from mcpbridged.bridge.core.request_state import StateSigner, binding
 
-SEAL = StateSigner(b"key")
+SIGNER = StateSigner(b"key")
 MINE = binding("me", "tools/call", "t")
 ARGUMENTS = b'{"a":1,"b":[1,2]}'
 
 
-def opened(sealed, bound_to=MINE, arguments=ARGUMENTS, seal=SEAL):
-    return seal.open(bound_to, lambda: arguments, sealed)
+def opened(sealed, bound_to=MINE, arguments=ARGUMENTS, signer=SIGNER):
+    return signer.verify(bound_to, lambda: arguments, sealed)
 
 
 @pytest.mark.parametrize("inner", ["", "x", "ünï ☃", "\ud800", "." * 1000])
 def test_what_is_sealed_can_be_opened(inner):
-    assert opened(SEAL.seal(MINE, ARGUMENTS, inner)) == inner
+    assert opened(SIGNER.sign(MINE, ARGUMENTS, inner)) == inner
 
 
 def test_arguments_are_compared_by_their_meaning():
-    sealed = SEAL.seal(MINE, ARGUMENTS, "x")
+    sealed = SIGNER.sign(MINE, ARGUMENTS, "x")
     assert opened(sealed, arguments=b'{ "b":[1,2], "a":1 }') == "x"
     assert opened(sealed, arguments=b'{"a":1,"b":[2,1]}') is None
     assert opened(sealed, arguments=b"") is None
@@ -27,7 +27,7 @@ def test_arguments_are_compared_by_their_meaning():
 
 @pytest.mark.parametrize("odd", [b'{"a":"\\ud800"}', b"[" * 2000 + b"]" * 2000, b'"' + b"a" * 300_000 + b'"'])
 def test_arguments_without_a_meaning_to_us_are_compared_as_they_are(odd):
-    sealed = SEAL.seal(MINE, odd, "x")
+    sealed = SIGNER.sign(MINE, odd, "x")
     assert opened(sealed, arguments=odd) == "x"
     assert opened(sealed, arguments=b" " + odd) is None
 
@@ -41,7 +41,7 @@ def test_arguments_without_a_meaning_to_us_are_compared_as_they_are(odd):
     ],
 )
 def test_what_is_bound_to_one_thing_is_no_good_for_another(other):
-    assert opened(SEAL.seal(MINE, ARGUMENTS, "x"), other) is None
+    assert opened(SIGNER.sign(MINE, ARGUMENTS, "x"), other) is None
 
 
 @pytest.mark.parametrize("sealed", ["", "x", "A" * 32, "A" * 33, "A" * 64, "A" * 65, "\ud800" * 80, "ü" * 80])
@@ -49,33 +49,33 @@ def test_r04_the_arguments_of_a_forged_state_are_not_looked_at(sealed):
     def arguments():
         raise AssertionError
 
-    assert SEAL.open(MINE, arguments, sealed) is None
-    real = SEAL.seal(MINE, ARGUMENTS, "x")
+    assert SIGNER.verify(MINE, arguments, sealed) is None
+    real = SIGNER.sign(MINE, ARGUMENTS, "x")
     for at in (0, 31, 32, 63, 64):
         forged = real[:at] + ("A" if real[at] != "A" else "B") + real[at + 1 :]
-        assert SEAL.open(MINE, arguments, forged) is None
+        assert SIGNER.verify(MINE, arguments, forged) is None
 
 
 def test_a_seal_within_a_seal_opens_its_own_only():
-    ours, theirs = SEAL.within(b"ours"), SEAL.within(b"theirs")
-    sealed = ours.seal(MINE, ARGUMENTS, "x")
-    assert opened(sealed, seal=SEAL.within(b"ours")) == "x"
-    assert opened(sealed, seal=theirs) is None
+    ours, theirs = SIGNER.within(b"ours"), SIGNER.within(b"theirs")
+    sealed = ours.sign(MINE, ARGUMENTS, "x")
+    assert opened(sealed, signer=SIGNER.within(b"ours")) == "x"
+    assert opened(sealed, signer=theirs) is None
     assert opened(sealed) is None
-    assert opened(SEAL.seal(MINE, ARGUMENTS, "x"), seal=ours) is None
+    assert opened(SIGNER.sign(MINE, ARGUMENTS, "x"), signer=ours) is None
 
 
 def test_a_state_names_its_place_and_is_opened_by_the_seal_of_any_place():
-    sealed = SEAL.at("p1").seal(MINE, ARGUMENTS, "a:b")
-    assert SEAL.place(MINE, sealed) == "p1"
-    assert opened(sealed, seal=SEAL.at("p2")) == "a:b"
-    assert SEAL.place(MINE, SEAL.seal(MINE, ARGUMENTS, "x")) == ""
+    sealed = SIGNER.at("p1").sign(MINE, ARGUMENTS, "a:b")
+    assert SIGNER.place(MINE, sealed) == "p1"
+    assert opened(sealed, signer=SIGNER.at("p2")) == "a:b"
+    assert SIGNER.place(MINE, SIGNER.sign(MINE, ARGUMENTS, "x")) == ""
 
 
 @pytest.mark.parametrize("spoiled", [0, 40, 64, 70])
 def test_a_state_that_was_changed_or_is_of_another_names_no_place(spoiled):
-    sealed = SEAL.at("place").seal(MINE, ARGUMENTS, "inner")
+    sealed = SIGNER.at("place").sign(MINE, ARGUMENTS, "inner")
     other = "A" if sealed[spoiled] != "A" else "B"
-    assert SEAL.place(MINE, sealed[:spoiled] + other + sealed[spoiled + 1 :]) is None
-    assert SEAL.place(binding("you", "tools/call", "t"), sealed) is None
+    assert SIGNER.place(MINE, sealed[:spoiled] + other + sealed[spoiled + 1 :]) is None
+    assert SIGNER.place(binding("you", "tools/call", "t"), sealed) is None
     assert StateSigner(b"another").place(MINE, sealed) is None

@@ -14,50 +14,50 @@ class Member:
 
 
 def test_a_session_is_found_by_its_principal_only():
-    registry = SessionTable(Limits())
-    registry.add("id", "ann", member := Member(), 0)
-    assert registry.find("id", "ann", 1) is member
+    session_table = SessionTable(Limits())
+    session_table.add("id", "ann", member := Member(), 0)
+    assert session_table.find("id", "ann", 1) is member
     texts = []
     for session_id, principal in (("id", "bob"), ("other", "ann")):
         with pytest.raises(Rejection) as caught:
-            registry.find(session_id, principal, 1)
+            session_table.find(session_id, principal, 1)
         texts.append((caught.value.status, caught.value.code, caught.value.text))
-    assert texts == [(404, -32001, "LegacySession not found")] * 2
+    assert texts == [(404, -32001, "Session not found")] * 2
 
 
 def test_the_own_longest_idle_session_makes_room():
-    registry = SessionTable(Limits(sessions_per_principal=2))
+    session_table = SessionTable(Limits(sessions_per_principal=2))
     old, new = Member(), Member()
-    registry.add("old", "ann", old, 0)
-    assert registry.make_room("ann") is None
-    registry.add("new", "ann", new, 1)
-    assert registry.make_room("ann") is old
-    registry.find("old", "ann", 2)
-    assert registry.make_room("ann") is new
-    assert registry.make_room("bob") is None
-    assert len(registry) == 2
+    session_table.add("old", "ann", old, 0)
+    assert session_table.make_room("ann") is None
+    session_table.add("new", "ann", new, 1)
+    assert session_table.make_room("ann") is old
+    session_table.find("old", "ann", 2)
+    assert session_table.make_room("ann") is new
+    assert session_table.make_room("bob") is None
+    assert len(session_table) == 2
 
 
 def test_sessions_at_work_and_those_of_others_are_never_ended():
-    registry = SessionTable(Limits(sessions=2, sessions_per_principal=5))
-    registry.add("busy", "ann", Member(busy=True), 0)
-    registry.add("bobs", "bob", Member(), 0)
+    session_table = SessionTable(Limits(sessions=2, sessions_per_principal=5))
+    session_table.add("busy", "ann", Member(busy=True), 0)
+    session_table.add("bobs", "bob", Member(), 0)
     with pytest.raises(Rejection, match="limit of 5") as caught:
-        registry.make_room("ann")
+        session_table.make_room("ann")
     assert caught.value.status == 503
-    registry.remove("bobs")
-    registry.remove("bobs")
-    assert registry.make_room("ann") is None
+    session_table.remove("bobs")
+    session_table.remove("bobs")
+    assert session_table.make_room("ann") is None
 
 
 def test_idle_and_old_sessions_expire():
-    registry = SessionTable(Limits(session_idle_seconds=10, session_seconds=100))
+    session_table = SessionTable(Limits(session_idle_seconds=10, session_seconds=100))
     idle, busy = Member(), Member(busy=True)
-    registry.add("idle", "ann", idle, 0)
-    registry.add("busy", "ann", busy, 0)
-    assert list(registry) == [idle, busy]
-    assert registry.expired(10) == []
-    assert registry.expired(11) == [idle]
-    registry.find("idle", "ann", 11)
-    assert registry.expired(12) == []
-    assert registry.expired(101) == [idle, busy]
+    session_table.add("idle", "ann", idle, 0)
+    session_table.add("busy", "ann", busy, 0)
+    assert list(session_table) == [idle, busy]
+    assert session_table.expired(10) == []
+    assert session_table.expired(11) == [idle]
+    session_table.find("idle", "ann", 11)
+    assert session_table.expired(12) == []
+    assert session_table.expired(101) == [idle, busy]

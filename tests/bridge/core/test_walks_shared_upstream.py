@@ -162,7 +162,7 @@ class World:
             for one, call in {**self.calls, **lately}.items()
             if call[2] != "tools/list" and self.now - self.cancelled.get(one, self.now) < LIMITS.held_seconds
         ]
-        return self.rng.policy(found) if found else None
+        return self.rng.choice(found) if found else None
 
     # ---- steps
 
@@ -189,12 +189,12 @@ class World:
         return True
 
     def any_member(self):
-        return self.rng.policy(list(self.members.values())) if self.members else None
+        return self.rng.choice(list(self.members.values())) if self.members else None
 
     def call(self):
         if member := self.any_member():
             meta = {"_meta": {"progressToken": "token"}} if self.rng.random() < 0.5 else {}
-            self.send(member, self.rng.policy(METHODS), {"name": "t", "of": member.name, **meta})
+            self.send(member, self.rng.choice(METHODS), {"name": "t", "of": member.name, **meta})
 
     def ask(self):
         if self.alive and (found := self.cause()):
@@ -202,7 +202,7 @@ class World:
             self.asked[server_id] = found[1][0]
             params = raw({"of": found[1][0]})
             self.perform(
-                self.upstream.on_server_message(Request(server_id, self.rng.policy(QUESTIONS), params))
+                self.upstream.on_server_message(Request(server_id, self.rng.choice(QUESTIONS), params))
             )
 
     def reply(self):
@@ -222,7 +222,7 @@ class World:
 
     def withdraw(self):
         if self.asked:
-            server_id = self.rng.policy(list(self.asked))
+            server_id = self.rng.choice(list(self.asked))
             del self.asked[server_id]
             params = raw({"requestId": json.loads(server_id)})
             self.perform(self.upstream.on_server_message(Notification("notifications/cancelled", params)))
@@ -230,14 +230,14 @@ class World:
 
     def answer(self):
         if self.calls:
-            wire_id = self.rng.policy(list(self.calls))
+            wire_id = self.rng.choice(list(self.calls))
             call = self.calls.pop(wire_id)
             self.over[wire_id] = call, self.now
             self.perform(self.upstream.on_server_message(Response(wire_id, raw({"of": call[0]}), b"")))
 
     def answer_again(self):
         if self.over:
-            wire_id = self.rng.policy(list(self.over))
+            wire_id = self.rng.choice(list(self.over))
             self.perform(
                 self.upstream.on_server_message(Response(wire_id, raw({"of": self.over[wire_id][0][0]}), b""))
             )
@@ -245,7 +245,7 @@ class World:
     def cancel(self):
         member = self.any_member()
         if member and member.waiting:
-            number = self.rng.policy(list(member.waiting))
+            number = self.rng.choice(list(member.waiting))
             if member.waiting[number] in METHODS:
                 del member.waiting[number]
                 params = raw({"requestId": number})
@@ -272,7 +272,7 @@ class World:
 
     def subscribe(self):
         if member := self.any_member():
-            method = self.rng.policy(("resources/subscribe", "resources/unsubscribe"))
+            method = self.rng.choice(("resources/subscribe", "resources/unsubscribe"))
             before = member.subscribed
             member.subscribed = method == "resources/subscribe"
             if not self.send(member, method, {"uri": URI}):
@@ -282,7 +282,7 @@ class World:
 
     def set_level(self):
         if member := self.any_member():
-            self.send(member, "logging/setLevel", {"level": self.rng.policy(("debug", "info", "error"))})
+            self.send(member, "logging/setLevel", {"level": self.rng.choice(("debug", "info", "error"))})
 
     def notify(self):
         if self.alive and (found := self.cause()):
@@ -291,18 +291,18 @@ class World:
             kinds.append(("vendor/news", {"of": name}))
             if token is not None:
                 kinds.append(("notifications/progress", {"progressToken": token, "progress": 1, "of": name}))
-            method, params = self.rng.policy(kinds)
+            method, params = self.rng.choice(kinds)
             self.perform(self.upstream.on_server_message(Notification(method, raw(params))))
 
     def change(self):
         if self.alive:
-            method, params = self.rng.policy(
+            method, params = self.rng.choice(
                 (("notifications/tools/list_changed", {}), ("notifications/resources/updated", {"uri": URI}))
             )
             self.perform(self.upstream.on_server_message(Notification(method, raw(params))))
 
     def tick(self):
-        self.now += self.rng.policy((0.5, 1, 1.5, 5, 45))
+        self.now += self.rng.choice((0.5, 1, 1.5, 5, 45))
         self.perform(self.upstream.on_tick(self.now))
         for member in tuple(self.members.values()):
             self.absorb(member, member.session.on_tick(self.now))
@@ -335,7 +335,7 @@ def test_a_message_reaches_the_session_that_has_caused_it_or_none(seed):
     world = World(random.Random(seed))
     world.begin()
     for _ in range(400):
-        world.rng.policy(STEPS)(world)
+        world.rng.choice(STEPS)(world)
     assert world.seen > 50
     while world.calls:
         world.answer()

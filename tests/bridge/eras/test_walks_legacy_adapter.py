@@ -96,7 +96,7 @@ class World:
             lambda: next(names),
             origins=Origins(LIMITS.held_seconds, several=strict),
         )
-        self.relay = Multiplexer(LIMITS, StateSigner(b"k"))
+        self.multiplexer = Multiplexer(LIMITS, StateSigner(b"k"))
         self.translator = None
         self.ids = itertools.count(1)
         self.now = 0.0
@@ -127,14 +127,14 @@ class World:
                 self._forget_server()
                 self.translator = self.make()
                 self.translated(self.translator.on_start())
-                self.relayed(self.relay.on_server_start())
+                self.relayed(self.multiplexer.on_server_start())
 
     def translated(self, effects):
         for effect in tuple(effects):
             if isinstance(effect, ToServer):
                 self.server_hears(effect.message)
             elif isinstance(effect, ToRequester):
-                self.relayed(self.relay.on_server_message(effect.message, effect.about))
+                self.relayed(self.multiplexer.on_server_message(effect.message, effect.about))
             elif isinstance(effect, SetTimer):
                 self.timers.append(effect.key)
             assert not isinstance(effect, EraMismatch)
@@ -243,11 +243,11 @@ class World:
             f"{PREFIX}clientCapabilities": declared,
             f"{PREFIX}clientInfo": INFO,
         }
-        client.level = self.rng.policy((None, *LOG_LEVELS))
+        client.level = self.rng.choice((None, *LOG_LEVELS))
         if client.level:
             meta[f"{PREFIX}logLevel"] = client.level
         if self.rng.random() < 0.5:
-            meta["progressToken"] = self.rng.policy(("t", 7))
+            meta["progressToken"] = self.rng.choice(("t", 7))
         named = {"uri": "u:x"} if method == "resources/read" else {"name": "t"}
         params = {**named, "who": client.who, **(more or {}), "_meta": meta}
         id_ = next(self.ids)
@@ -256,7 +256,7 @@ class World:
         request = Request(raw(id_), method, text)
         try:
             self.relayed(
-                self.relay.asked(
+                self.multiplexer.asked(
                     ClientRequest(
                         client.principal,
                         request,
@@ -290,7 +290,7 @@ class World:
                 for one in self.used
                 if one[3].who == client.who or one[3].principal != client.principal
             ]
-            found = self.rng.policy(others) if others else None
+            found = self.rng.choice(others) if others else None
         if found is None:
             return
         method, _params, result = found
@@ -306,13 +306,13 @@ class World:
         if client.asked is not None:
             client.asked = None
             self.answered += 1
-            self.relayed(self.relay.on_disconnect(client))
+            self.relayed(self.multiplexer.on_disconnect(client))
 
     def server_answers(self):
         ready = [id_ for id_, waits in self.waits.items() if not waits or self.rng.random() < 0.1]
         if not ready:
             return
-        id_ = self.rng.policy(ready)
+        id_ = self.rng.choice(ready)
         called, who, _ = self.pending.pop(id_)
         if called in attribution.MAY_ASK:
             self.late.append((who, self.now))
@@ -325,7 +325,7 @@ class World:
             data = {"elicitations": [{"message": who, "url": "https://x", "elicitationId": "e"}]}
             message = Response(id_, b"", raw({"code": -32042, "message": "x", "data": data}))
         else:
-            code = self.rng.policy((-32002, -32050, -32602, -32000))
+            code = self.rng.choice((-32002, -32050, -32602, -32000))
             message = Response(id_, b"", raw({"code": code, "message": "x"}))
         self.translated(self.translator.from_server(message))
 
@@ -341,25 +341,25 @@ class World:
             call[0] in ("tools/call", "prompts/get", "resources/read") for call in self.pending.values()
         ):
             return
-        id_ = self.rng.policy((asking[0], asking[-1], self.rng.policy(asking))) if asking else None
+        id_ = self.rng.choice((asking[0], asking[-1], self.rng.choice(asking))) if asking else None
         for _ in range(self.rng.randint(1, 3)):
             question = b'"q%d"' % next(self.numbers)
             self.questions[question] = id_ or b""
             if id_ is not None:
                 self.waits[id_].add(question)
             # Without any call only roots may be asked for, in the name of the only client.
-            method = self.rng.policy(QUESTIONS)
+            method = self.rng.choice(QUESTIONS)
             about = {"message": self.pending[id_][1] if id_ is not None else "no client"}
             request = Request(question, method, raw({} if method == "roots/list" else about))
             self.translated(self.translator.from_server(request))
 
     def server_says(self):
         running = list(self.pending.values())
-        _, _who, token = self.rng.policy(running) if running else (None, None, None)
+        _, _who, token = self.rng.choice(running) if running else (None, None, None)
         alone = len({call[1] for call in running}) == 1
         if self.strict and not alone:
             pass  # it cannot say whose its log line is
-        method, about = self.rng.policy(
+        method, about = self.rng.choice(
             (
                 ("notifications/progress", {"progressToken": token, "progress": self.rng.randint(0, 5)}),
                 ("notifications/tools/list_changed", {}),
@@ -379,7 +379,7 @@ class World:
         # Of the call that runs, which it knows and we must guess.
         for _, who, _ in list(self.pending.values())[:1]:
             if len({call[1] for call in self.pending.values()}) == 1:
-                about = {"level": self.rng.policy(LOG_LEVELS), "data": who}
+                about = {"level": self.rng.choice(LOG_LEVELS), "data": who}
                 self.translated(
                     self.translator.from_server(Notification("notifications/message", raw(about)))
                 )
@@ -391,12 +391,12 @@ class World:
         if whose:
             question = b'"q%d"' % next(self.numbers)
             self.questions[question] = b""
-            request = Request(question, "elicitation/create", raw({"message": self.rng.policy(whose)}))
+            request = Request(question, "elicitation/create", raw({"message": self.rng.choice(whose)}))
             self.translated(self.translator.from_server(request))
 
     def ghost_answers(self):
         if self.ghosts:
-            id_ = self.rng.policy(list(self.ghosts))
+            id_ = self.rng.choice(list(self.ghosts))
             (_, who, _), since = self.ghosts.pop(id_)
             if (
                 self.now - since < LIMITS.held_seconds
@@ -406,11 +406,11 @@ class World:
 
     def server_dies(self):
         self.translator = None
-        self.relayed(self.relay.on_server_exit("gone", {"reason": "exited"}))
+        self.relayed(self.multiplexer.on_server_exit("gone", {"reason": "exited"}))
         self._forget_server()
 
     def time_passes(self):
-        self.now += self.rng.policy((0.1, 1, 30))
+        self.now += self.rng.choice((0.1, 1, 30))
         self.translated(self.translator.on_tick(self.now))
 
     def timer(self):
@@ -428,9 +428,9 @@ class World:
     )
 
     def step(self, what):
-        client = self.rng.policy(self.clients)
+        client = self.rng.choice(self.clients)
         if what == "ask":
-            self.ask(client, self.rng.policy(METHODS))
+            self.ask(client, self.rng.choice(METHODS))
         elif what == "listen":
             self.listen(client)
         elif what == "retry":
@@ -478,7 +478,7 @@ class World:
                 self.waits.pop(id_)
                 self.translated(self.translator.from_server(Response(id_, raw({"who": who}), b"")))
         assert not any(client.asked for client in self.clients), "somebody was never answered"
-        assert self.relay.in_flight == 0
+        assert self.multiplexer.in_flight == 0
         if self.translator is not None:
             for _ in range(3):
                 self.now += LIMITS.held_seconds + 1
@@ -494,7 +494,7 @@ def test_walks(strict, seed):
     rng = random.Random(seed)
     world = World(rng, strict=strict)
     for _ in range(500):
-        world.step(rng.policy(World.STEPS))
+        world.step(rng.choice(World.STEPS))
     world.finish()
     assert world.answered > 10
 
@@ -513,7 +513,7 @@ class Machine(RuleBasedStateMachine):
 
     @invariant()
     def the_limits_hold(self):
-        assert self.world.relay.in_flight <= LIMITS.in_flight
+        assert self.world.multiplexer.in_flight <= LIMITS.in_flight
 
     def teardown(self):
         self.world.finish()

@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mcpbridged.bridge.core.effects import LogDebug, SetTimer, StartProcess, ToClient, ToRequester, ToServer
-from mcpbridged.bridge.core.legacy_session import OPEN, EndStream, Session, ToChild
+from mcpbridged.bridge.core.legacy_session import OPEN, EndStream, LegacySession, ToChild
 from mcpbridged.bridge.eras.modern_adapter import ModernAdapter
 from mcpbridged.validators.jsonrpc import Notification, Request, Response, decode
 from mcpbridged.validators.limits import Limits
@@ -60,9 +60,9 @@ class World:
         self.pipe = Pipe()
         self.ids = itertools.count(1)
         self.names = itertools.count(1)
-        self.version = rng.policy(REVISIONS)
-        self.declared = rng.policy(({}, {"roots": {}}, {"roots": {}, "sampling": {}, "elicitation": {}}))
-        self.session = Session(LIMITS, lambda: f"s{next(self.names)}", self.pipe)
+        self.version = rng.choice(REVISIONS)
+        self.declared = rng.choice(({}, {"roots": {}}, {"roots": {}, "sampling": {}, "elicitation": {}}))
+        self.session = LegacySession(LIMITS, lambda: f"s{next(self.names)}", self.pipe)
         self.now = 0.0
         self.waiting = {}  # the client's requests, by id: the method, and its progress token
         self.progress = {}
@@ -197,16 +197,16 @@ class World:
         self.sessioned(self.session.on_client_message(Notification(method, raw(params)), None))
 
     def ask(self):
-        method = self.rng.policy(METHODS)
+        method = self.rng.choice(METHODS)
         self.client_asks(method, {"uri": "u:x"} if method == "resources/read" else {"name": "t"})
 
     def subscribe(self):
-        method = self.rng.policy(("resources/subscribe", "resources/unsubscribe"))
-        self.client_asks(method, {"uri": self.rng.policy(("u:a", "u:b"))})
+        method = self.rng.choice(("resources/subscribe", "resources/unsubscribe"))
+        self.client_asks(method, {"uri": self.rng.choice(("u:a", "u:b"))})
 
     def cancel(self):
         if self.waiting:
-            id_ = self.rng.policy(list(self.waiting))
+            id_ = self.rng.choice(list(self.waiting))
             if self.waiting[id_][0] != "initialize":
                 del self.waiting[id_]
                 self.answered += 1
@@ -214,7 +214,7 @@ class World:
 
     def reply(self):
         if self.asked:
-            id_ = self.rng.policy(list(self.asked))
+            id_ = self.rng.choice(list(self.asked))
             method = self.asked.pop(id_)
             if self.rng.random() < 0.2:
                 message = Response(raw(id_), b"", b'{"code":-1,"message":"no"}')
@@ -228,7 +228,7 @@ class World:
     def server_answers(self):
         if not self.calls:
             return
-        id_ = self.rng.policy(list(self.calls))
+        id_ = self.rng.choice(list(self.calls))
         self.calls.pop(id_)
         chance = self.rng.random()
         if chance < 0.4:
@@ -238,20 +238,20 @@ class World:
             inputs = {f"k{i}": {"method": name, "params": QUESTIONS[name]} for i, name in enumerate(chosen)}
             found = {"resultType": "input_required", "inputRequests": inputs, "requestState": "state"}
         elif chance < 0.8:
-            found = {"resultType": self.rng.policy(("odd", "task"))}
+            found = {"resultType": self.rng.choice(("odd", "task"))}
         else:
-            code = self.rng.policy((-32602, -32021, -32022, -32042, -32603, -32050))
+            code = self.rng.choice((-32602, -32021, -32022, -32042, -32603, -32050))
             self.from_server(Response(id_, b"", raw({"code": code, "message": "x", "data": {"uri": "u:x"}})))
             return
         self.from_server(Response(id_, raw(found), b""))
 
     def server_says(self):
-        token = self.rng.policy(
+        token = self.rng.choice(
             [params["_meta"].get("progressToken") for _, params in self.calls.values()] or [None]
         )
-        subscription = json.loads(self.rng.policy(list(self.listens) or [b"0"]))
+        subscription = json.loads(self.rng.choice(list(self.listens) or [b"0"]))
         meta = {"_meta": {f"{PREFIX}subscriptionId": subscription}}
-        method, about = self.rng.policy(
+        method, about = self.rng.choice(
             (
                 ("notifications/progress", {"progressToken": token, "progress": self.rng.randint(0, 5)}),
                 ("notifications/tools/list_changed", meta),
@@ -265,7 +265,7 @@ class World:
 
     def server_ends_listen(self):
         if self.listens:
-            id_ = self.rng.policy(list(self.listens))
+            id_ = self.rng.choice(list(self.listens))
             del self.listens[id_]
             self.from_server(Response(id_, b'{"resultType":"complete"}', b""))
 
@@ -275,7 +275,7 @@ class World:
         self.sessioned(self.session.on_child_exit("gone", {}))
 
     def time_passes(self):
-        self.now += self.rng.policy((0.1, 1, 200))
+        self.now += self.rng.choice((0.1, 1, 200))
         self.translated(self.translator.on_tick(self.now))
 
     def timer(self):
@@ -322,6 +322,6 @@ def test_walks(seed):
     rng = random.Random(seed)
     world = World(rng)
     for _ in range(500):
-        world.step(rng.policy(World.STEPS))
+        world.step(rng.choice(World.STEPS))
     world.finish()
     assert world.answered > 10

@@ -24,18 +24,18 @@ sys.stdin.read()
 
 
 async def speaks_modern(code, limits=None):
-    spawner, readiness = Spawner.start(), Poller()
+    spawner, poller = Spawner.start(), Poller()
     launch = Launch((sys.executable, "-c", code), {"PATH": os.environ["PATH"]})
     verdicts = []
     try:
         with trio.fail_after(30):
             async with trio.open_nursery() as nursery:
-                nursery.start_soon(readiness.run)
-                verdicts.append(await era_probe.speaks_modern(launch, spawner, readiness, limits or Limits()))
+                nursery.start_soon(poller.run)
+                verdicts.append(await era_probe.speaks_modern(launch, spawner, poller, limits or Limits()))
                 nursery.cancel_scope.cancel()
     finally:
         spawner.close()
-        readiness.close()
+        poller.close()
     return verdicts[0]
 
 

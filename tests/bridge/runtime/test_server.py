@@ -81,14 +81,14 @@ time.sleep(1000)
 @asynccontextmanager
 async def running(log, *argv, **more):
     """A server whose sessions bring KEY in the header x-key."""
-    spawner, readiness = Spawner.start(), Poller()
+    spawner, poller = Spawner.start(), Poller()
     launch = Launch(argv or (sys.executable, "-c", DEAF), {"PATH": os.environ["PATH"]})
     given = {"era": "legacy", "spare": 1, "from_headers": {"KEY": "x-key"}, **more}
     config = ServerConfig("one", launch, **given)
-    server = LocalServer(config, spawner, readiness, ServerLog("one", log))
+    server = LocalServer(config, spawner, poller, ServerLog("one", log))
     try:
         async with trio.open_nursery() as nursery:
-            nursery.start_soon(readiness.run)
+            nursery.start_soon(poller.run)
             await nursery.start(server.run)
             with trio.fail_after(20):
                 yield server
@@ -96,7 +96,7 @@ async def running(log, *argv, **more):
                 await server.emptied()
             nursery.cancel_scope.cancel()
     finally:
-        readiness.close()
+        poller.close()
         spawner.close()
 
 
@@ -170,14 +170,14 @@ async def test_a_crowd_before_a_server_that_dies_gets_one_process_after_a_trip()
 
         while not server.failing:
             await begin()
-        starts = server.record.starts
+        starts = server.server_log.starts
         while server.failing:
             await trio.sleep(0.01)
         told.clear()
         async with trio.open_nursery() as nursery:
             for _ in range(20):
                 nursery.start_soon(begin)
-        assert server.record.starts == starts + 1
+        assert server.server_log.starts == starts + 1
         assert told == [(503, "the server ended unexpectedly 5 times within 1 s")] * 19
 
 
@@ -249,7 +249,7 @@ STATELESS = json.dumps(
 ).encode()
 
 
-async def test_a_connection_remembers_no_desk_that_is_over():
+async def test_a_connection_keeps_no_upstream_that_is_over():
     log = LineLog(out=io.StringIO())
     async with running(log, sys.executable, "-c", MODERN, spare=0, era="modern", from_headers={}) as server:
         pipe = Pipe()
@@ -257,9 +257,9 @@ async def test_a_connection_remembers_no_desk_that_is_over():
         for number in range(1, 5):
             await talk._ask(Request(b"%d" % number, "server/discover", STATELESS))
             await pipe.answer(number)
-            [desk] = server._desks.values()
-            server._end(desk, "it is over")
-        assert list(talk._desks) == [desk]
+            [multiplexed] = server._multiplexed_processes.values()
+            server._end(multiplexed, "it is over")
+        assert list(talk._upstreams) == [multiplexed]
 
 
 @pytest.mark.parametrize(
@@ -346,7 +346,7 @@ async def test_nothing_is_asked_for_a_session_that_has_ended_before_its_process_
         while not server._book.known(trio.current_time())["modern"]:
             await trio.sleep(0.01)
         await trio.testing.wait_all_tasks_blocked()
-        assert not any(desk.busy for desk in server._desks.values())
+        assert not any(multiplexed.busy for multiplexed in server._multiplexed_processes.values())
 
 
 async def test_nothing_is_asked_for_a_session_that_has_ended_when_what_it_waited_for_is_due():
@@ -364,14 +364,14 @@ async def test_nothing_is_asked_for_a_session_that_has_ended_when_what_it_waited
         for call in due:
             call()
         await trio.testing.wait_all_tasks_blocked()
-        assert not any(desk.busy for desk in server._desks.values())
+        assert not any(multiplexed.busy for multiplexed in server._multiplexed_processes.values())
 
 
 async def test_a_fault_of_ours_in_one_session_costs_no_other(monkeypatch):
     log = LineLog(out=(lines := io.StringIO()))
     async with running(log, sys.executable, "-c", SATED, spare=0) as server:
         (one, its_pipe), (other, _) = await begun(server), await begun(server)
-        monkeypatch.setattr(one, "ticked", fail)
+        monkeypatch.setattr(one, "on_tick", fail)
         one.receive(Request(b"2", "tools/call", b'{"name":"t"}'), None)
         assert "an internal error" in (await its_pipe.answer(2))["error"]["message"]
         assert (one.ended, other.ended, server.sessions) == (True, False, 1)
@@ -381,19 +381,19 @@ async def test_a_fault_of_ours_in_one_session_costs_no_other(monkeypatch):
 @asynccontextmanager
 async def fleet_of(*argv, **more):
     """A fleet of one server, and where its processes are started."""
-    spawner, readiness = Spawner.start(), Poller()
+    spawner, poller = Spawner.start(), Poller()
     launch = Launch(argv, {"PATH": os.environ["PATH"], "MARK": MARK})
-    fleet = Supervisor(spawner, readiness, LineLog(out=io.StringIO()), "0", tells=False)
+    fleet = Supervisor(spawner, poller, LineLog(out=io.StringIO()), "0", tells=False)
     try:
         async with trio.open_nursery() as nursery:
-            nursery.start_soon(readiness.run)
+            nursery.start_soon(poller.run)
             await nursery.start(fleet.run)
             await fleet.apply([ServerConfig("one", launch, era="legacy", **more)])
             with trio.fail_after(20):
                 yield fleet, spawner
             nursery.cancel_scope.cancel()
     finally:
-        readiness.close()
+        poller.close()
         spawner.close()
 
 

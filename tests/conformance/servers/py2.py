@@ -141,7 +141,7 @@ class Choices(BaseModel):
         default=["option1"], json_schema_extra={"items": {"type": "string", "enum": OPTIONS}}
     )
     titledMulti: list[str] = Field(  # noqa: N815
-        default=["value1"], json_schema_extra={"items": {"anyOf": titled("AccessPolicy")}}
+        default=["value1"], json_schema_extra={"items": {"anyOf": titled("Choice")}}
     )
 
 

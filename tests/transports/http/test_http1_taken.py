@@ -159,7 +159,7 @@ async def test_a_request_in_pieces_is_served_by_the_task(anyio_backend, cut):
 async def test_bytes_that_come_before_the_task_has_run_are_not_lost(anyio_backend):
     async with connected() as client:
         await client.call()
-        (connection,) = [one for one in client.server.pulse._members if isinstance(one, Connection)]
+        (connection,) = [one for one in client.server.ticker._members if isinstance(one, Connection)]
         whole = client.request(b"pieces")
         begun = client.calls.begun
         for piece in (whole[:-6], whole[-6:-3], whole[-3:]):
@@ -296,7 +296,7 @@ async def test_a_request_at_the_end_is_answered_and_is_the_last(anyio_backend):
     async with connected() as client:
         await client.call()
         await client.send(b"call")
-        client.server.pulse.end()
+        client.server.ticker.end()
         client.calls.queues[-1].heartbeat()  # wakes the task
         data = await client.receive()
         client.calls.queues[-1].put(b"answer", last=True)

@@ -62,20 +62,20 @@ class Ears:
 
 
 async def start(spawner, nursery, *argv, limits=None, **more):
-    readiness = Poller()
+    poller = Poller()
     launch = Launch(argv=argv or (sys.executable, "-c", ECHO), env=ENV, **more)
-    child = await spawner.spawn(launch, limits=limits or Limits(), readiness=readiness)
+    child = await spawner.spawn(launch, limits=limits or Limits(), poller=poller)
     ears = Ears()
 
     async def run():
         try:
             async with trio.open_nursery() as inner:
-                inner.start_soon(readiness.run)
+                inner.start_soon(poller.run)
                 child.hear(ears.line)
                 await child.run(ears.stderr.append, ears.exit)
                 inner.cancel_scope.cancel()
         finally:
-            readiness.close()
+            poller.close()
 
     nursery.start_soon(run)
     return child, ears
@@ -130,16 +130,14 @@ async def test_a_child_sees_three_descriptors_and_its_own_environment_only(spawn
 
 
 async def test_what_cannot_be_executed_is_told(spawner, tmp_path):
-    readiness = Poller()
+    poller = Poller()
     with pytest.raises(SpawnFailed, match="cannot start 'no-such-program': No such file or directory"):
-        await spawner.spawn(Launch(("no-such-program",), ENV), limits=Limits(), readiness=readiness)
+        await spawner.spawn(Launch(("no-such-program",), ENV), limits=Limits(), poller=poller)
     with pytest.raises(SpawnFailed, match="No such file or directory"):
-        await spawner.spawn(
-            Launch(("true",), ENV, cwd="/no/such/folder"), limits=Limits(), readiness=readiness
-        )
+        await spawner.spawn(Launch(("true",), ENV, cwd="/no/such/folder"), limits=Limits(), poller=poller)
     with pytest.raises(SpawnFailed, match="Permission denied"):
-        await spawner.spawn(Launch((os.fspath(tmp_path),), ENV), limits=Limits(), readiness=readiness)
-    readiness.close()
+        await spawner.spawn(Launch((os.fspath(tmp_path),), ENV), limits=Limits(), poller=poller)
+    poller.close()
 
 
 async def test_an_exit_code_is_told(spawner):
@@ -257,7 +255,7 @@ async def test_a_fork_server_that_dies_of_a_start_fails_it_at_once(spawner):
 
 @pytest.mark.parametrize("dead", [False, True], ids=["fork server", "dead fork server"])
 async def test_without_descriptors_a_start_fails_and_leaves_none_behind(spawner, dead):
-    limit, readiness = resource.getrlimit(resource.RLIMIT_NOFILE), Poller()
+    limit, poller = resource.getrlimit(resource.RLIMIT_NOFILE), Poller()
     refused = 0
     async with trio.open_nursery() as nursery:
         with trio.fail_after(20):
@@ -269,9 +267,7 @@ async def test_without_descriptors_a_start_fails_and_leaves_none_behind(spawner,
                 os.close(first := os.dup(0))
                 resource.setrlimit(resource.RLIMIT_NOFILE, (first + left, limit[1]))
                 try:
-                    child = await spawner.spawn(
-                        Launch(python(ECHO), ENV), limits=Limits(), readiness=readiness
-                    )
+                    child = await spawner.spawn(Launch(python(ECHO), ENV), limits=Limits(), poller=poller)
                 except SpawnFailed as fault:
                     refused += "Too many open files" in str(fault)
                 else:
@@ -286,7 +282,7 @@ async def test_without_descriptors_a_start_fails_and_leaves_none_behind(spawner,
             child.send(b"here")
             await ears.until(1)
             child.kill()
-    readiness.close()
+    poller.close()
     assert refused >= 5
 
 

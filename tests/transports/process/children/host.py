@@ -15,15 +15,15 @@ from mcpbridged.validators.limits import Limits
 async def main(spawner):
     stubborn = Path(__file__).with_name("stubborn.py")
     launch = Launch((sys.executable, os.fspath(stubborn)), {"PATH": os.environ["PATH"]})
-    readiness = Poller()
-    child = await spawner.spawn(launch, limits=Limits(), readiness=readiness)
+    poller = Poller()
+    child = await spawner.spawn(launch, limits=Limits(), poller=poller)
 
     def heard(line):
         sys.stdout.write(f"{child.pid} {line.decode()}\n")
         sys.stdout.flush()
 
     async with trio.open_nursery() as nursery:
-        nursery.start_soon(readiness.run)
+        nursery.start_soon(poller.run)
         child.hear(heard)
         await child.run(lambda _: None, lambda _: None)
 
