@@ -7,7 +7,10 @@ import json
 from contextlib import contextmanager
 
 import pytest
-from test_json import (
+
+from ..support.hostile_bridge import VERSION, eventually_none
+from ..support.wire import TEXT, Socket, frame
+from .test_json import (
     INVALID_PARAMS,
     INVALID_REQUEST,
     NOT_VALUES,
@@ -20,9 +23,6 @@ from test_json import (
     call,
     canonical,
 )
-
-from ..support.hostile_bridge import VERSION, eventually_none
-from ..support.wire import TEXT, Socket, frame
 
 pytestmark = pytest.mark.usefixtures("still_serving")
 

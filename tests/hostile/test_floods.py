@@ -13,10 +13,10 @@ import time
 from contextlib import ExitStack, contextmanager
 
 import pytest
-from test_modern import META
 
 from ..support.hostile_bridge import running
 from ..support.wire import TEXT, frame
+from .test_modern import META
 
 pytestmark = pytest.mark.usefixtures("still_serving")
 

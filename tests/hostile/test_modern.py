@@ -7,7 +7,9 @@ journal is the witness here as well.
 import json
 
 import pytest
-from test_json import (
+
+from ..support.wire import TEXT, Socket, frame
+from .test_json import (
     INVALID_PARAMS,
     INVALID_REQUEST,
     NOT_VALUES,
@@ -16,8 +18,6 @@ from test_json import (
     VALUES,
     other_encodings,
 )
-
-from ..support.wire import TEXT, Socket, frame
 
 pytestmark = pytest.mark.usefixtures("still_serving")
 

@@ -8,7 +8,8 @@ import json
 import pytest
 import test_carriers
 import test_modern
-from test_modern import META
+
+from .test_modern import META
 
 pytestmark = pytest.mark.usefixtures("still_serving")
 
