@@ -6,9 +6,8 @@ Each call ends in exactly one answer, its own or an error of ours, and the next 
 import json
 
 import pytest
-import test_carriers
-import test_modern
 
+from . import test_carriers, test_modern
 from .test_modern import META
 
 pytestmark = pytest.mark.usefixtures("still_serving")
