@@ -192,7 +192,7 @@ async def test_what_is_open_ends_with_the_token_or_its_right(tmp_path):
                 assert (await streams[name].head())[0] == 200
                 assert await streams[name].event()
             tokens["rotated"] = tokens["rotated"].upper()
-            now = tables(("narrowed", "rotated", "kept"), on_permissions_changed={"servers": ["two"]})
+            now = tables(("narrowed", "rotated", "kept"), narrowed={"servers": ["two"]})
             write_config(running.config, servers, **now)
             running.do("reload")
             with trio.fail_after(10):

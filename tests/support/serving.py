@@ -67,7 +67,7 @@ class Server:
     kept: bytes = b""
     tokens: TokenSet | None = None
     routes: Routes | None = None
-    pulse: Ticker = attrs.field(factory=Ticker)
+    ticker: Ticker = attrs.field(factory=Ticker)
 
     @property
     def port(self):
@@ -111,16 +111,16 @@ async def listening(tls=None, limits=None, tokens=True):
         "/keep": server.keep,
         "/flood": server.flood,
     }
-    pulse, readiness = server.pulse, Poller()
+    ticker, poller = server.ticker, Poller()
     server.tokens, server.routes = gate.tokens, Routes(table, {"/healthz": healthz})
-    service = Service(limits, gate, server.routes, pulse, readiness, server.log, server.quota)
+    service = Service(limits, gate, server.routes, ticker, poller, server.log, server.quota)
     async with trio.open_nursery() as nursery:
-        await nursery.start(pulse.run)
-        await nursery.start(readiness.run)
+        await nursery.start(ticker.run)
+        await nursery.start(poller.run)
         nursery.start_soon(serve, Listener(server.sock, service, tls))
         try:
             yield server
         finally:
             nursery.cancel_scope.cancel()
             server.sock.close()
-    readiness.close()
+    poller.close()
