@@ -64,11 +64,15 @@ class ToRequester(msgspec.Struct, frozen=True):
     about: bytes = b""
 
 
+class Timer(msgspec.Struct, frozen=True):
+    """The purpose of a timer. Each translator has its own subclasses."""
+
+
 class SetTimer(NamedTuple):
-    """Say `due(key)` after so many seconds."""
+    """Call `on_timer(timer)` of the translator after `seconds`."""
 
     seconds: float
-    key: str
+    timer: Timer
 
 
 class EraMismatch(NamedTuple):
@@ -120,8 +124,8 @@ class Translator(Protocol):
         """A message of the server. Never an exception, however wrong it is."""
         ...
 
-    def on_timer(self, key: str) -> Effects:
-        """The time of a `SetTimer` has come. A key that is no longer of interest is nothing."""
+    def on_timer(self, timer: Timer) -> Effects:
+        """Handle a timer that has expired. A timer whose purpose no longer exists has no effect."""
         ...
 
     def on_tick(self, now: float) -> Effects:

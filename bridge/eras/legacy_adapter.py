@@ -36,6 +36,7 @@ from ..core.effects import (
     LogDebug,
     ServerRequestRefused,
     SetTimer,
+    Timer,
     ToRequester,
     ToServer,
     Unassigned,
@@ -45,6 +46,7 @@ from . import rules_legacy_to_modern
 from .input_rounds import UNSENT, Call, CallPhase, InputRequest, InputRounds
 from .rules_legacy_to_modern import Profile
 from .subscriptions import LISTS, Listening
+from .timers import InputsGathered, UrlTimeout
 
 if TYPE_CHECKING:
     from ..core.requests import ClientRequest
@@ -166,15 +168,20 @@ class LegacyAdapter:
             return self._notified(message)
         return self._server_requested(message)
 
-    def on_timer(self, key: str) -> Effects:
-        """Input requests that may go out together have been gathered, or a URL has had its time."""
-        what, _, name = key.partition(":")
-        call = self._rounds.get(name)
-        if call is None or call.phase is not CallPhase.RUNNING:
-            return ()
-        if what == "url":
-            return self._send_again(call) if call.urls else ()
-        return self._hold(call) if call.unsent else ()
+    def on_timer(self, timer: Timer) -> Effects:
+        """Send the input requests that were gathered, or stop waiting for a URL."""
+        match timer:
+            case InputsGathered(key):
+                call = self._rounds.get(key)
+                if call is not None and call.phase is CallPhase.RUNNING and call.unsent:
+                    return self._hold(call)
+            case UrlTimeout(key):
+                call = self._rounds.get(key)
+                if call is not None and call.phase is CallPhase.RUNNING and call.urls:
+                    return self._send_again(call)
+            case _:
+                pass
+        return ()
 
     def on_tick(self, now: float) -> Effects:
         """End what has waited too long. `now` is in seconds on any steady clock."""
@@ -214,7 +221,9 @@ class LegacyAdapter:
         first = not call.unsent
         self._rounds.add(call, message)
         return (
-            (SetTimer(GATHERING, f"inputs:{call.key}"),) if first and call.phase is CallPhase.RUNNING else ()
+            (SetTimer(GATHERING, InputsGathered(call.key)),)
+            if first and call.phase is CallPhase.RUNNING
+            else ()
         )
 
     def on_exit(self) -> Effects:
@@ -490,7 +499,7 @@ class LegacyAdapter:
         if any(_action(one) != "accept" for one in answered):
             return self._finish(call, _not_opened(call))
         if call.completions:
-            return (SetTimer(COMPLETION, f"url:{call.key}"),)
+            return (SetTimer(COMPLETION, UrlTimeout(call.key)),)
         return self._send_again(call)
 
     def _send_again(self, call: Call) -> Effects:

@@ -24,9 +24,10 @@ from ...validators.rejection import INTERNAL_ERROR, INVALID_PARAMS, METHOD_NOT_F
 from ..core import extensions, input_over
 from ..core.abandoned_requests import AbandonedRequests
 from ..core.attribution import INTERACTIVE
-from ..core.effects import Effect, Effects, EraMismatch, LogDebug, SetTimer, ToRequester, ToServer
+from ..core.effects import Effect, Effects, EraMismatch, LogDebug, SetTimer, Timer, ToRequester, ToServer
 from ..core.errors import Fault, fault_text, is_without_stream, read_fault
 from . import rules_modern_to_legacy
+from .timers import ListenDue, RetryDue, TaskPollDue
 
 # Rounds of questions in one call; the SDKs stop at 8 and 10 (digest 8.4).
 ROUNDS: Final = 8
@@ -201,16 +202,21 @@ class ModernAdapter:
             return self._notified(message)
         return (LogDebug("dropped a request of a modern server: it must not ask"),)
 
-    def on_timer(self, key: str) -> Effects:
-        """A state is to be handed back, a task to be looked at, a subscription to be opened again."""
-        what, _, name = key.partition(":")
-        if what == "listen":
-            idle = not self._listening and self._change is None
-            return self._changed(_Change()) if idle else ()
-        call = self._calls.get(name.encode())
-        if call is None or call.upstream or call.input_rounds:
-            return ()
-        return self._poll(call) if what == "poll" else self._retry(call)
+    def on_timer(self, timer: Timer) -> Effects:
+        """Return a state to the server, poll a task, or open the subscription again."""
+        match timer:
+            case ListenDue() if not self._listening and self._change is None:
+                return self._changed(_Change())
+            case RetryDue(requester) if (call := self._idle(requester)) is not None:
+                return self._retry(call)
+            case TaskPollDue(requester) if (call := self._idle(requester)) is not None:
+                return self._poll(call)
+            case _:
+                return ()
+
+    def _idle(self, requester: bytes) -> _Call | None:
+        call = self._calls.get(requester)
+        return None if call is None or call.upstream or call.input_rounds else call
 
     def on_tick(self, now: float) -> Effects:
         """Questions that the client has not answered in time are given up."""
@@ -453,7 +459,7 @@ class ModernAdapter:
             return self._ask(call, requests)
         if call.state is None:
             return self._give_up(call, "the server requires input and names none")
-        return (*self._urls_complete(call), SetTimer(PACE, f"retry:{call.requester.decode()}"))
+        return (*self._urls_complete(call), SetTimer(PACE, RetryDue(call.requester)))
 
     def _ask(self, call: _Call, requests: Members) -> Effects:
         asked: list[tuple[str, str, Members]] = []
@@ -546,7 +552,7 @@ class ModernAdapter:
     def _poll_later(self, call: _Call, found: Members) -> SetTimer:
         interval = json_object.number(found.get("pollIntervalMs"))
         seconds = POLL if interval is None else max(LEAST_POLL, interval / 1000)
-        return SetTimer(seconds, f"poll:{call.requester.decode()}")
+        return SetTimer(seconds, TaskPollDue(call.requester))
 
     def _poll(self, call: _Call) -> Effects:
         return self._send(call, "tasks/get", {"taskId": json_object.raw(call.task)})
@@ -731,7 +737,7 @@ class ModernAdapter:
 
     def _listen_again(self) -> Effect:
         pause, self._pause = self._pause, min(2 * self._pause, LISTEN_SELDOM)
-        return SetTimer(pause, "listen:")
+        return SetTimer(pause, ListenDue())
 
     def _mint_id(self) -> bytes:
         raw_id = b"%d" % self._next_id

@@ -677,7 +677,7 @@ class LocalConversation:
 
         def on_timer() -> None:
             if translator is not None and translator is self._translator:
-                self._translate(translator.on_timer(effect.key))
+                self._translate(translator.on_timer(effect.timer))
 
         self._hooks.later(self, effect.seconds, on_timer)
 

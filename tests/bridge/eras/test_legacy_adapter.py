@@ -19,6 +19,7 @@ from mcpbridged.bridge.core.requests import ClientRequest
 from mcpbridged.bridge.eras import rules_legacy_to_modern
 from mcpbridged.bridge.eras.legacy_adapter import COMPLETION, GATHERING, LegacyAdapter
 from mcpbridged.bridge.eras.rules_legacy_to_modern import Profile
+from mcpbridged.bridge.eras.timers import InputsGathered, UrlTimeout
 from mcpbridged.validators import json_object
 from mcpbridged.validators.jsonrpc import Notification, Request, Response
 from mcpbridged.validators.limits import Limits
@@ -139,7 +140,7 @@ class Talk:
         return self._note(self.it.from_server(Notification(method, raw(about))))
 
     def gathered(self):
-        return self._note(self.it.on_timer(self.timers.pop(0).key))
+        return self._note(self.it.on_timer(self.timers.pop(0).timer))
 
     def retry(self, id_, state, responses, name="t", **more):
         return self.call(id_, name, inputResponses=responses, requestState=state, **more)
@@ -613,7 +614,7 @@ def test_on_a_shared_process_the_owner_opens_and_assigns():
     question = Request(b'"q"', "elicitation/create", raw(FORM))
     origin = talk.it._origins.assign(question.method, question.params)
     assert origin.owner is talk.it
-    assert talk._note(talk.it.assigned(question, origin)) == [SetTimer(GATHERING, "inputs:key2")]
+    assert talk._note(talk.it.assigned(question, origin)) == [SetTimer(GATHERING, InputsGathered("key2"))]
     assert talk.it.clients_that_want("error") == set()
     assert Unassigned(question, ONE) in talk.answer("i1", {"content": []})
     assert said(talk.it.refused("gone")) == []
@@ -644,7 +645,7 @@ def held(talk, id_=7, **more):
     """A call whose server has asked one thing; answers the state."""
     talk.call(id_, **more)
     upstream = int(next(reversed(talk.it._calls)))
-    assert talk.server_asks("q", "elicitation/create", **FORM) == [SetTimer(GATHERING, talk.timers[-1].key)]
+    assert talk.server_asks("q", "elicitation/create", **FORM) == [SetTimer(GATHERING, talk.timers[-1].timer)]
     [(asker, result)] = told(talk.gathered())
     assert asker == id_
     assert result["resultType"] == "input_required"
@@ -1012,7 +1013,7 @@ def test_a_required_url_becomes_input_and_the_call_is_said_again_when_it_is_comp
         "k1": {"method": "elicitation/create", "params": {"mode": "url", "message": "m", "url": "https://x"}}
     }
     assert talk.retry(8, result["requestState"], {"k1": {"action": "accept"}}) == [
-        SetTimer(COMPLETION, "url:key2")
+        SetTimer(COMPLETION, UrlTimeout("key2"))
     ]
     assert said(talk.server_says("notifications/elicitation/complete", elicitationId="e1")) == [
         (3, "tools/call", {"name": "t"})
@@ -1028,7 +1029,7 @@ def test_a_url_that_is_never_complete_is_waited_for_a_while_only():
     talk.retry(8, "key2.0", {"k1": {"action": "accept"}})
     assert [one[1] for one in said(talk.gathered())] == ["tools/call"]
     assert talk.it.busy
-    assert said(talk.it.on_timer("url:key2")) == []
+    assert said(talk.it.on_timer(UrlTimeout("key2"))) == []
 
 
 def test_a_url_without_an_id_or_already_complete_is_tried_at_once():

@@ -7,6 +7,7 @@ import pytest
 
 from mcpbridged.bridge.core.effects import EraMismatch, LogDebug, SetTimer, ToRequester, ToServer
 from mcpbridged.bridge.eras.modern_adapter import LEG_SECONDS, LISTEN_AGAIN, PACE, ROUNDS, ModernAdapter
+from mcpbridged.bridge.eras.timers import ListenDue, RetryDue, TaskPollDue
 from mcpbridged.validators.jsonrpc import Notification, Request, Response
 from mcpbridged.validators.limits import Limits
 
@@ -121,8 +122,8 @@ class Talk:
     def says(self, method, **params):
         return list(self.it.from_server(Notification(method, raw(params))))
 
-    def on_timer(self, key):
-        return list(self.it.on_timer(key))
+    def on_timer(self, timer):
+        return list(self.it.on_timer(timer))
 
 
 def required(state="s", **requests):
@@ -383,12 +384,12 @@ def test_the_state_goes_back_byte_for_byte_or_not_at_all():
 def test_a_state_alone_is_handed_back_after_a_pause():
     talk = Talk()
     talk.call(7)
-    assert talk.answer(2, required("s")) == [SetTimer(PACE, "retry:7")]
-    [(id_, method, params)] = said(talk.on_timer("retry:7"))
+    assert talk.answer(2, required("s")) == [SetTimer(PACE, RetryDue(b"7"))]
+    [(id_, method, params)] = said(talk.on_timer(RetryDue(b"7")))
     assert (id_, method, params["requestState"]) == (3, "tools/call", "s")
     assert "inputResponses" not in params
-    assert talk.on_timer("retry:7") == []
-    assert talk.on_timer("retry:99") == []
+    assert talk.on_timer(RetryDue(b"7")) == []
+    assert talk.on_timer(RetryDue(b"99")) == []
 
 
 def test_a_client_that_declines_a_form_is_an_answer_and_one_that_fails_cancels_it():
@@ -472,7 +473,7 @@ def test_rounds_are_limited():
     talk.call(7)
     for round_ in range(ROUNDS):
         talk.answer(2 + round_, required("s"))
-        talk.on_timer("retry:7")
+        talk.on_timer(RetryDue(b"7"))
     [(_, result)] = told(talk.answer(2 + ROUNDS, required("s")))
     assert result["isError"]
 
@@ -645,7 +646,7 @@ def test_progress_rises_over_all_rounds():
     assert first[0].about == b"7"
     talk.answer(2, required("s"))
     assert told(talk.says(send, progressToken=2, progress=2)) == []
-    [(_, _, params)] = said(talk.on_timer("retry:7"))
+    [(_, _, params)] = said(talk.on_timer(RetryDue(b"7")))
     assert params["_meta"] == talk.meta(progressToken=4, a=1, **INFORMED)
     assert told(talk.says(send, progressToken=4, progress=0.5)) == []
     assert len(told(talk.says(send, progressToken=4, progress=1.5))) == 1
@@ -786,28 +787,28 @@ def test_a_listen_that_the_server_refuses_or_ends_at_once_refuses_the_subscripti
 def test_a_subscription_that_the_server_ends_is_opened_again():
     talk = Talk(offered=LIVELY, ready=True)
     listened(talk, 2)
-    assert talk.answer(2, {"resultType": "complete"}) == [SetTimer(LISTEN_AGAIN, "listen:")]
-    assert [one[1] for one in said(talk.on_timer("listen:"))] == ["subscriptions/listen"]
-    assert talk.on_timer("listen:") == []
+    assert talk.answer(2, {"resultType": "complete"}) == [SetTimer(LISTEN_AGAIN, ListenDue())]
+    assert [one[1] for one in said(talk.on_timer(ListenDue()))] == ["subscriptions/listen"]
+    assert talk.on_timer(ListenDue()) == []
 
 
 def test_a_subscription_that_cannot_be_opened_again_is_tried_more_and_more_seldom():
     talk = Talk(offered=LIVELY, ready=True)
     listened(talk, 2)
-    assert talk.answer(2, {"resultType": "complete"}) == [SetTimer(1, "listen:")]
+    assert talk.answer(2, {"resultType": "complete"}) == [SetTimer(1, ListenDue())]
     pauses = []
     for id_ in range(3, 11):
-        talk.on_timer("listen:")
+        talk.on_timer(ListenDue())
         [again] = talk.fail(id_, -32603)
         pauses.append(again.seconds)
     assert pauses == [2, 4, 8, 16, 32, 60, 60, 60]
     talk.ask(7, "resources/subscribe", {"uri": "u:a"})
     talk.ask(8, "resources/subscribe", {"uri": "u:b"})
     assert later(talk.fail(11, -32603)) == []  # the next is another attempt
-    assert later(talk.fail(12, -32603)) == [SetTimer(60, "listen:")]
-    talk.on_timer("listen:")
+    assert later(talk.fail(12, -32603)) == [SetTimer(60, ListenDue())]
+    talk.on_timer(ListenDue())
     assert told(listened(talk, 13)) == [("notifications/tools/list_changed", None)]
-    assert talk.answer(13, {"resultType": "complete"}) == [SetTimer(1, "listen:")]
+    assert talk.answer(13, {"resultType": "complete"}) == [SetTimer(1, ListenDue())]
 
 
 def test_what_may_have_changed_while_nothing_was_listened_to_is_told():
@@ -816,7 +817,7 @@ def test_what_may_have_changed_while_nothing_was_listened_to_is_told():
     assert told(listened(talk, 2)) == []
     assert told(listened(talk, 3, "u:a")) == [(7, {})]
     talk.answer(3, {"resultType": "complete"})
-    talk.on_timer("listen:")
+    talk.on_timer(ListenDue())
     assert told(listened(talk, 4, "u:a")) == [
         ("notifications/tools/list_changed", None),  # and what was not granted is not told
         ("notifications/resources/updated", {"uri": "u:a"}),
@@ -834,7 +835,7 @@ def test_a_subscription_that_the_server_cancels_is_over():
             LogDebug
         ]
     assert [type(effect) for effect in talk.says("notifications/cancelled")] == [LogDebug]
-    assert talk.says("notifications/cancelled", requestId=2) == [SetTimer(LISTEN_AGAIN, "listen:")]
+    assert talk.says("notifications/cancelled", requestId=2) == [SetTimer(LISTEN_AGAIN, ListenDue())]
     assert said(talk.ask(8, "resources/subscribe", {"uri": "u:a"})) != []
     assert [id_ for id_, _ in told(talk.says("notifications/cancelled", requestId=4))] == [8]
 
@@ -862,20 +863,20 @@ def tasked(method="tools/call"):
     effects = talk.answer(
         3, {"resultType": "task", "taskId": "T", "status": "working", "pollIntervalMs": 500}
     )
-    assert effects == [SetTimer(0.5, "poll:7")]
+    assert effects == [SetTimer(0.5, TaskPollDue(b"7"))]
     return talk
 
 
 def test_a_task_is_looked_at_until_it_is_complete():
     talk = tasked()
-    [(id_, method, params)] = said(talk.on_timer("poll:7"))
+    [(id_, method, params)] = said(talk.on_timer(TaskPollDue(b"7")))
     assert (id_, method, params["taskId"]) == (4, "tasks/get", "T")
     assert later(talk.answer(4, {"resultType": "complete", "status": "working", "pollIntervalMs": 1})) == [
-        SetTimer(0.1, "poll:7")
+        SetTimer(0.1, TaskPollDue(b"7"))
     ]
-    talk.on_timer("poll:7")
-    assert later(talk.answer(5, {"status": "working"})) == [SetTimer(1.0, "poll:7")]
-    talk.on_timer("poll:7")
+    talk.on_timer(TaskPollDue(b"7"))
+    assert later(talk.answer(5, {"status": "working"})) == [SetTimer(1.0, TaskPollDue(b"7"))]
+    talk.on_timer(TaskPollDue(b"7"))
     assert told(
         talk.answer(6, {"status": "completed", "result": {"content": [], "resultType": "complete"}})
     ) == [(7, {"content": []})]
@@ -894,23 +895,23 @@ def test_a_task_is_looked_at_until_it_is_complete():
 )
 def test_a_task_that_comes_to_nothing_fails_the_call(seen, error):
     talk = tasked()
-    talk.on_timer("poll:7")
+    talk.on_timer(TaskPollDue(b"7"))
     assert told(talk.answer(4, seen)) == [(7, error)]
 
 
 def test_a_task_that_needs_input_asks_the_client():
     talk = tasked()
-    talk.on_timer("poll:7")
+    talk.on_timer(TaskPollDue(b"7"))
     effects = talk.answer(4, {"status": "input_required", "inputRequests": {"a": ROOTS}})
     assert told(effects) == [("input-1", "roots/list", None)]
     [(_, method, params)] = said(talk.reply("input-1", {"roots": []}))
     assert (method, params["taskId"], params["inputResponses"]) == ("tasks/update", "T", {"a": {"roots": []}})
-    assert later(talk.answer(5, {"resultType": "complete"})) == [SetTimer(1.0, "poll:7")]
-    talk.on_timer("poll:7")
+    assert later(talk.answer(5, {"resultType": "complete"})) == [SetTimer(1.0, TaskPollDue(b"7"))]
+    talk.on_timer(TaskPollDue(b"7"))
     assert talk.answer(6, {"status": "input_required", "inputRequests": {"a": ROOTS}}) == [
-        SetTimer(1.0, "poll:7")
+        SetTimer(1.0, TaskPollDue(b"7"))
     ]
-    talk.on_timer("poll:7")
+    talk.on_timer(TaskPollDue(b"7"))
     effects = talk.answer(7, {"status": "input_required", "inputRequests": {"a": ROOTS, "b": ROOTS}})
     assert told(effects) == [("input-2", "roots/list", None)]
     [(_, _, params)] = said(talk.reply("input-2", {"roots": []}))
@@ -921,7 +922,7 @@ def test_a_cancelled_call_cancels_its_task():
     talk = tasked()
     effects = talk.says_client("notifications/cancelled", requestId=7)
     assert [(one[1], one[2]["taskId"]) for one in said(effects)] == [("tasks/cancel", "T")]
-    assert talk.on_timer("poll:7") == []
+    assert talk.on_timer(TaskPollDue(b"7")) == []
 
 
 def test_a_call_that_is_cancelled_before_it_has_become_a_task_cancels_the_task_when_it_is_one():
@@ -948,7 +949,7 @@ def test_a_call_that_is_given_up_cancels_its_task():
     talk.call()
     talk.fail(2, -32021, data={"requiredCapabilities": {"extensions": {TASKS: {}}}})
     talk.answer(3, {"resultType": "task", "taskId": "T", "status": "working"})
-    talk.on_timer("poll:7")
+    talk.on_timer(TaskPollDue(b"7"))
     given_up = talk.answer(4, {"taskId": "T", "status": "input_required", "inputRequests": {"k": ROOTS}})
     [(id_, method, params)] = said(given_up)
     assert (id_, method, params["taskId"]) == (5, "tasks/cancel", "T")

@@ -136,7 +136,7 @@ class World:
             elif isinstance(effect, ToRequester):
                 self.relayed(self.multiplexer.on_server_message(effect.message, effect.about))
             elif isinstance(effect, SetTimer):
-                self.timers.append(effect.key)
+                self.timers.append(effect.timer)
             assert not isinstance(effect, EraMismatch)
 
     # ---- what the server may hear

@@ -112,7 +112,7 @@ class World:
             elif isinstance(effect, ToRequester):
                 self.sessioned(self.session.on_child_message(effect.message, effect.about))
             elif isinstance(effect, SetTimer):
-                self.timers.append(effect.key)
+                self.timers.append(effect.timer)
 
     # ---- what the server may hear
 
