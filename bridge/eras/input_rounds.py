@@ -100,7 +100,7 @@ class Call(msgspec.Struct, eq=False):
         """Return whether its client answers such a request in the course of this call."""
         return (
             self.method in INTERACTIVE
-            and rules_legacy_to_modern.refusal(method, params, self.profile) is None
+            and rules_legacy_to_modern.undeclared_refusal(method, params, self.profile) is None
         )
 
 
@@ -162,7 +162,9 @@ class InputRounds:
         call.round += 1
         given: Members = json_object.peek(responses)
         for name, one in call.inputs.items():
-            if one.answer is None and rules_legacy_to_modern.is_answer(one.message.method, given.get(name)):
+            if one.answer is None and rules_legacy_to_modern.is_input_response(
+                one.message.method, given.get(name)
+            ):
                 one.answer = bytes(given[name])
         return True
 

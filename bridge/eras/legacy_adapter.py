@@ -152,7 +152,7 @@ class LegacyAdapter:
         if isinstance(message, Notification) and message.method == "notifications/cancelled":
             return self._cancelled(read_cancelled(message.params)[0], message.params)
         if isinstance(message, Notification) and self._extends(message.method):
-            params = rules_legacy_to_modern.without_envelope(json_object.peek(message.params), b"")
+            params = rules_legacy_to_modern.remove_envelope(json_object.peek(message.params), b"")
             return (ToServer(Notification(message.method, params)),)
         return (LogDebug("dropped what has no place in front of a legacy server"),)
 
@@ -236,7 +236,7 @@ class LegacyAdapter:
         refusal = (
             None
             if call is None
-            else rules_legacy_to_modern.refusal(message.method, message.params, call.profile)
+            else rules_legacy_to_modern.undeclared_refusal(message.method, message.params, call.profile)
         )
         if call is not None and refusal is not None:
             call.lacks.update(refusal.needs)
@@ -280,7 +280,7 @@ class LegacyAdapter:
         state = found.get("requestState") if method in INTERACTIVE else None
         if state is not None:
             return self._retried(request, found, json_object.string(state), asked)
-        self._ending = rules_legacy_to_modern.envelope_ending(request.params, found)
+        self._ending = rules_legacy_to_modern.removable_suffix(request.params, found)
         return self._begin(request, found, asked)
 
     def _begin_plain(self, request: Request, asked: "ClientRequest | None") -> Effects:
@@ -323,7 +323,7 @@ class LegacyAdapter:
         self, call: Call, requester: bytes, asked: "ClientRequest | None", found: Members | None = None
     ) -> None:
         if found is not None:
-            call.token, call.level = rules_legacy_to_modern.token_and_level(found.get("_meta"))
+            call.token, call.level = rules_legacy_to_modern.progress_token_and_log_level(found.get("_meta"))
         call.requester = requester
         self._requesters[requester] = call
         if asked is not None:
@@ -344,15 +344,15 @@ class LegacyAdapter:
         call.wire_id = call.token_id = self._mint_id()
         call.phase = CallPhase.RUNNING
         self._calls[call.wire_id] = call
-        params = plain or rules_legacy_to_modern.without_envelope(
+        params = plain or rules_legacy_to_modern.remove_envelope(
             json_object.read(call.params) if found is None else found,
             call.wire_id,
             rounds=call.method in _PASSED,
         )
         if self._tasked and call.method == "tools/call":
-            call.tasked = call.tasked or rules_legacy_to_modern.tool_of(params) in self._tasked
+            call.tasked = call.tasked or rules_legacy_to_modern.tool_name(params) in self._tasked
         if call.tasked:
-            params = rules_legacy_to_modern.with_task(params)
+            params = rules_legacy_to_modern.add_task(params)
         effects: list[Effect] = [*self._set_level(call)] if call.level else []
         effects.append(ToServer(Request(call.wire_id, call.method, params)))
         may_ask = call.method in MAY_ASK
@@ -390,9 +390,9 @@ class LegacyAdapter:
         if handshake.instructions is not None:
             found["instructions"] = handshake.instructions
         result = json_object.read(json_object.write(found))
-        rules_legacy_to_modern.with_server_info(result, handshake.server_info)
+        rules_legacy_to_modern.add_server_info(result, handshake.server_info)
         return _answer(
-            requester, json_object.write(rules_legacy_to_modern.complete("server/discover", result))
+            requester, json_object.write(rules_legacy_to_modern.add_result_type("server/discover", result))
         )
 
     def _listen(self, request: Request) -> Effects:
@@ -421,7 +421,7 @@ class LegacyAdapter:
                 effects.append(self._cancel_task(call.task))
             self._origins.cancel(call.origin)
             self._abandoned.add(call.wire_id)
-            params = rules_legacy_to_modern.without_envelope(
+            params = rules_legacy_to_modern.remove_envelope(
                 json_object.peek(cancelled_again(params, call.wire_id)), b"", rounds=False
             )
             effects.append(ToServer(Notification("notifications/cancelled", params)))
@@ -430,7 +430,7 @@ class LegacyAdapter:
 
     def _cancel_task(self, task: bytes) -> Effect:
         own_id = self._abandoned.add(self._mint_id())
-        return ToServer(Request(own_id, "tasks/cancel", rules_legacy_to_modern.task_params(task)))
+        return ToServer(Request(own_id, "tasks/cancel", rules_legacy_to_modern.task_id_params(task)))
 
     def _assign_again(self, call: Call, left: Iterable[InputRequest]) -> Effects:
         """Find another call of the same client for the requests that a call has left."""
@@ -456,7 +456,7 @@ class LegacyAdapter:
             call.origin.phase = Phase.HELD
         inputs = self._rounds.send(call)
         state = f"{call.key}.{call.round}"
-        result = rules_legacy_to_modern.input_required(inputs, state, self._handshake.server_info)
+        result = rules_legacy_to_modern.input_required_result(inputs, state, self._handshake.server_info)
         return (_answer(call.requester, result), *effects)
 
     def _retried(
@@ -538,7 +538,7 @@ class LegacyAdapter:
         if found.reason not in ("no_call", "not_declared"):
             return _refuse(message, found.code, found.text, found.reason)
         profile = self._profile if call is None else call.profile
-        refusal = rules_legacy_to_modern.refusal(message.method, message.params, profile)
+        refusal = rules_legacy_to_modern.undeclared_refusal(message.method, message.params, profile)
         if refusal is None:
             return self._unrelated(message)
         if call is not None:
@@ -594,13 +594,13 @@ class LegacyAdapter:
 
     def _wait_for_task(self, call: Call) -> Effects:
         if call.tasked:
-            self._tasked.add(rules_legacy_to_modern.tool_of(call.params))
+            self._tasked.add(rules_legacy_to_modern.tool_name(call.params))
         call.wire_id = self._mint_id()
         self._calls[call.wire_id] = call
         call.origin.task = call.task
         self._origins.rename(call.origin, call.wire_id)
         return (
-            ToServer(Request(call.wire_id, "tasks/result", rules_legacy_to_modern.task_params(call.task))),
+            ToServer(Request(call.wire_id, "tasks/result", rules_legacy_to_modern.task_id_params(call.task))),
         )
 
     def _may_be_tasked(self, call: Call) -> bool:
@@ -635,17 +635,17 @@ class LegacyAdapter:
 
     def _finish(self, call: Call, message: Response) -> Effects:
         if call.method == "tools/list" and "tasks" in self._handshake.capabilities:
-            self._tasked |= rules_legacy_to_modern.tasked_tools(message.result, self._limits)
+            self._tasked |= rules_legacy_to_modern.tools_that_require_tasks(message.result, self._limits)
         if call.lacks and rules_legacy_to_modern.has_failed(message):
-            return self._end_with(call, rules_legacy_to_modern.missing_capability(call.lacks))
+            return self._end_with(call, rules_legacy_to_modern.missing_capability_error(call.lacks))
         if call.method not in _PASSED:
             return self._finish_extended(call, message)
         if message.error:
             uri = call.uri if call.method == "resources/read" else ""
-            return self._end_with(call, rules_legacy_to_modern.error(message.error, uri))
-        found = rules_legacy_to_modern.without_task(message.result) if call.task else message.result
+            return self._end_with(call, rules_legacy_to_modern.modern_error(message.error, uri))
+        found = rules_legacy_to_modern.remove_related_task(message.result) if call.task else message.result
         try:
-            result = rules_legacy_to_modern.result(
+            result = rules_legacy_to_modern.modern_result(
                 call.method, found, self._handshake.server_info, self._cursors, self._limits
             )
         except Rejection as rejection:  # too large for what has to be changed in it
@@ -658,9 +658,9 @@ class LegacyAdapter:
 
     def _finish_extended(self, call: Call, message: Response) -> Effects:
         if message.error:
-            return self._end_with(call, rules_legacy_to_modern.extension_error(message.error))
+            return self._end_with(call, rules_legacy_to_modern.modern_extension_error(message.error))
         self._requesters.pop(call.requester, None)
-        return (_answer(call.requester, rules_legacy_to_modern.extension_result(message.result)),)
+        return (_answer(call.requester, rules_legacy_to_modern.modern_extension_result(message.result)),)
 
     def _end_with(self, call: Call, error: bytes) -> Effects:
         self._requesters.pop(call.requester, None)
@@ -673,7 +673,7 @@ class LegacyAdapter:
     def _urls_required(self, call: Call, fault: errors.Fault) -> Effects:
         if not call.profile.url:
             return self._end_with(
-                call, rules_legacy_to_modern.missing_capability({"elicitation": {"url": {}}})
+                call, rules_legacy_to_modern.missing_capability_error({"elicitation": {"url": {}}})
             )
         data = json_object.peek(None if fault.data is msgspec.UNSET else fault.data)
         left = self._rounds.clear(call)

@@ -260,10 +260,12 @@ class ModernAdapter:
         params = json_object.read(request.params)
         wanted = json_object.string(params.get("protocolVersion"))
         self.version = wanted if wanted in LEGACY_REVISIONS else LEGACY_REVISIONS[-1]
-        self._capabilities = rules_modern_to_legacy.capabilities_for(self.version, params.get("capabilities"))
+        self._capabilities = rules_modern_to_legacy.modern_client_capabilities(
+            self.version, params.get("capabilities")
+        )
         self._declared = json_object.peek(self._capabilities)
         if self._own:
-            self._capabilities = rules_modern_to_legacy.with_extension(
+            self._capabilities = rules_modern_to_legacy.add_extension(
                 self._capabilities, input_over.EXTENSION
             )
         info = params.get("clientInfo")
@@ -302,7 +304,9 @@ class ModernAdapter:
             meta["progressToken"] = json_object.raw(call.upstream)
             params["_meta"] = json_object.raw(json_object.write(meta))
         capabilities = (
-            rules_modern_to_legacy.with_tasks(self._capabilities) if call.tasks else self._capabilities
+            rules_modern_to_legacy.add_tasks_extension(self._capabilities)
+            if call.tasks
+            else self._capabilities
         )
         enveloped = self._enveloped(params, capabilities, self._level)
         return (ToServer(Request(call.upstream, method, enveloped)),)
@@ -332,7 +336,7 @@ class ModernAdapter:
 
     def _cancel_task(self, task: bytes) -> Effect:
         params: dict[str, object] = {"taskId": json_object.raw(task)}
-        capabilities = rules_modern_to_legacy.with_tasks(self._capabilities)
+        capabilities = rules_modern_to_legacy.add_tasks_extension(self._capabilities)
         own_id = self._not_awaited.add(self._mint_id())
         return ToServer(Request(own_id, "tasks/cancel", self._enveloped(params, capabilities)))
 
@@ -356,13 +360,13 @@ class ModernAdapter:
                 call, Response(call.requester, b"", fault_text(INTERNAL_ERROR, json_object.TOO_MANY))
             )
         if message.error:
-            if not call.tasks and rules_modern_to_legacy.needs_tasks(message.error):
+            if not call.tasks and rules_modern_to_legacy.requires_tasks_extension(message.error):
                 call.tasks = True
                 return self._send(call, call.method, dict(call.params))
             rule = (
-                rules_modern_to_legacy.error
+                rules_modern_to_legacy.legacy_error
                 if call.method in _CAPABILITY
-                else rules_modern_to_legacy.extension_error
+                else rules_modern_to_legacy.legacy_extension_error
             )
             return self._end(
                 call, Response(call.requester, b"", rule(call.method, message.error, self.version))
@@ -415,11 +419,15 @@ class ModernAdapter:
         if call.method not in _CAPABILITY:
             yield from self._end(
                 call,
-                Response(call.requester, rules_modern_to_legacy.extension_result(bytes(modern_result)), b""),
+                Response(
+                    call.requester, rules_modern_to_legacy.legacy_extension_result(bytes(modern_result)), b""
+                ),
             )
             return
         try:
-            result = rules_modern_to_legacy.result(call.method, modern_result, self.version, self._limits)
+            result = rules_modern_to_legacy.legacy_result(
+                call.method, modern_result, self.version, self._limits
+            )
             answer = Response(call.requester, result, b"")
         except Rejection as rejection:  # too large for what has to be changed in it
             answer = Response(call.requester, b"", fault_text(rejection.code, rejection.text))
@@ -476,7 +484,7 @@ class ModernAdapter:
                 return
             if method == "sampling/createMessage" and self.version < rules_modern_to_legacy.BLOCKS_SINCE:
                 try:
-                    rules_modern_to_legacy.messages_for(self.version, params, self._limits)
+                    rules_modern_to_legacy.downgrade_sampling_messages(self.version, params, self._limits)
                 except Rejection as rejection:
                     yield from self._give_up(call, rejection.text)
                     return
@@ -503,9 +511,8 @@ class ModernAdapter:
             yield from self._go_on(call)
 
     def _fit(self, params: Members) -> bool:
-        return (
-            self.version >= rules_modern_to_legacy.URL_MODE_SINCE
-            or rules_modern_to_legacy.form_for_2025_06_18(params)
+        return self.version >= rules_modern_to_legacy.URL_MODE_SINCE or rules_modern_to_legacy.downgrade_form(
+            params
         )
 
     def _input_round_answered(self, message: Response) -> Effects:
@@ -567,7 +574,9 @@ class ModernAdapter:
             )
             return self._end(
                 call,
-                Response(call.requester, b"", rules_modern_to_legacy.error(call.method, error, self.version)),
+                Response(
+                    call.requester, b"", rules_modern_to_legacy.legacy_error(call.method, error, self.version)
+                ),
             )
         if status == "cancelled":
             return self._end(

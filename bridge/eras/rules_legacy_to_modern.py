@@ -1,7 +1,7 @@
-"""What a legacy server says, as a modern client must hear it: one rule, one function (specification digest, 8.3, M→L).
+"""Translate messages of a legacy server for a modern client, and requests of that client for the server: a function for each rule.
 
-Pure. Payloads are spliced, not re-encoded: a rule adds, drops or replaces members of the outermost object, and looks
-deeper only where the rule is about something deeper.
+Pure. Payloads are spliced, not re-encoded: a rule adds, drops or replaces members of the outermost object, and reads nested
+values only where the rule is about them.
 """
 
 import re
@@ -21,7 +21,7 @@ from ..core import extensions
 from ..core.errors import RESOURCE_NOT_FOUND, URL_ELICITATION_REQUIRED, Fault, fault_text, read_fault
 from ..core.tasks import RELATED_TASK
 
-# The range that the modern era keeps for itself (digest 1.13).
+# Codes that the specification reserves (MCP 2026-07-28 basic/index#error-codes).
 _RESERVED: Final = range(-32099, -32019)
 
 _SERVER_INFO: Final = stateless_request.SERVER_INFO.encode()
@@ -30,12 +30,12 @@ _STALE: Final = json_object.raw(b"0")
 _PRIVATE: Final = json_object.raw(b'"private"')
 _NO_CONTENT: Final = json_object.raw(b"[]")
 
-# Results that carry caching hints (digest 1.18).
+# Methods whose results carry caching hints (MCP 2026-07-28 server/utilities/caching).
 CACHEABLE: Final = frozenset(
     {"tools/list", "prompts/list", "resources/list", "resources/templates/list", "resources/read"}
     | {"server/discover"}
 )
-# What a modern request says of itself and a legacy server must not see.
+# Members of the `_meta` of a modern request that a legacy server must not receive.
 _ENVELOPE_KEYS: Final = (
     stateless_request.PROTOCOL_VERSION,
     stateless_request.CLIENT_CAPABILITIES,
@@ -51,13 +51,13 @@ class _PlainCall(msgspec.Struct, gc=False):
 
 class _PlainResult(msgspec.Struct, gc=False):
     content: msgspec.Raw
-    isError: msgspec.Raw | msgspec.UnsetType = msgspec.UNSET  # noqa: N815 - the wire's spelling
+    isError: msgspec.Raw | msgspec.UnsetType = msgspec.UNSET  # noqa: N815 - the spelling of the protocol
     structuredContent: msgspec.Raw | msgspec.UnsetType = msgspec.UNSET  # noqa: N815
 
 
 _decode_plain_call = msgspec.json.Decoder(_PlainCall).decode
 _decode_plain_result = msgspec.json.Decoder(_PlainResult).decode
-# Larger ones (bytes) are not decoded once more to find out whether they are plain.
+# Longer params and results are not decoded once more to find out whether they are plain (bytes).
 _PLAIN_SIZE: Final = 64 * 1024
 _CALL_FRAME: Final = len('{"name":,"arguments":')
 _RESULT_FRAME: Final = len('{"content":}')
@@ -66,12 +66,12 @@ _STRUCTURE_FRAME: Final = len(',"structuredContent":')
 
 _encode = msgspec.json.Encoder().encode
 _LIMITS: Final = Limits()
-# A letter as an escape: a name of ours may be spelled with some.
+# An escaped letter: the name of a member may be spelled with escapes.
 _SPELLED: Final = re.compile(rb"\\u00[2-7]")
 
 
 class Profile(NamedTuple):
-    """What a client can be asked for, normalised: a legacy server is told this once, when it starts (digest 8.1)."""
+    """The requests of a server that a client can answer, normalised. A legacy server receives them once, in `initialize`."""
 
     roots: bool = False
     sampling: bool = False
@@ -81,7 +81,7 @@ class Profile(NamedTuple):
     url: bool = False
 
     def declared(self) -> dict[str, object]:
-        """The capabilities of `initialize`."""
+        """Return the client capabilities for `initialize`."""
         found: dict[str, object] = {}
         if self.roots:
             found["roots"] = {}
@@ -96,16 +96,16 @@ class Profile(NamedTuple):
         return found
 
 
-# What a client can be asked for that declares nothing.
+# The profile of a client that declares no capability.
 NO_PROFILE: Final = Profile()
-# What a process is told that several clients share: a client that has not declared it is not asked.
+# The profile for a process that several clients share. A request is sent only to a client that has declared it.
 EVERY_PROFILE: Final = Profile(
     roots=True, sampling=True, sampling_tools=True, sampling_context=True, form=True, url=True
 )
 
 
 def profile_of(capabilities: bytes) -> Profile:
-    """Return the profile of the capabilities that a modern request declares. `elicitation: {}` means forms."""
+    """Return the profile of the client capabilities in a modern request. `elicitation: {}` means forms."""
     if capabilities == b"{}":
         return NO_PROFILE
     return _cached_profile(capabilities) if len(capabilities) <= _CACHED_SIZE else _read_profile(capabilities)
@@ -126,7 +126,7 @@ def _read_profile(capabilities: bytes) -> Profile:
     )
 
 
-# Each client declares the same with every request. Longer declarations are not kept (bytes).
+# Most clients declare the same capabilities in every request. Longer declarations are not cached (bytes).
 _CACHED_SIZE: Final = 1024
 _cached_profile: Final = lru_cache(maxsize=64)(_read_profile)
 
@@ -134,21 +134,22 @@ _cached_profile: Final = lru_cache(maxsize=64)(_read_profile)
 # ---- requests on their way to the legacy server
 
 
-def token_and_level(meta: msgspec.Raw | None) -> tuple[bytes, str]:
+def progress_token_and_log_level(meta: msgspec.Raw | None) -> tuple[bytes, str]:
     """Return the raw progress token and the log level of a request's `_meta`, each empty where there is none."""
     text = b"" if meta is None else bytes(meta)
-    if not (b"progressToken" in text or b"logLevel" in text or b"\\" in text):  # as most requests
+    # Most requests have neither.
+    if not (b"progressToken" in text or b"logLevel" in text or b"\\" in text):
         return b"", ""
     found = json_object.peek(text)
     token = found.get("progressToken")
     return b"" if token is None else bytes(token), json_object.string(found.get(stateless_request.LOG_LEVEL))
 
 
-def without_envelope(found: Members, token: bytes, *, rounds: bool = True) -> bytes:
-    """Take from params what only the modern era knows, and return them as text.
+def remove_envelope(found: Members, token: bytes, *, rounds: bool = True) -> bytes:
+    """Remove the members of modern requests from params, and return the params as JSON text.
 
-    `token` is the progress token towards the server, where the client has asked for progress. Without `rounds` the method
-    has no rounds of input, so that their members are its own.
+    `token` replaces the progress token, if there is one. `rounds` is false for a method without input rounds: its members
+    `inputResponses` and `requestState` belong to the method and are kept.
     """
     old = found.pop("_meta", None)
     if old is not None:
@@ -177,10 +178,10 @@ def _meta_without_envelope(text: bytes, token: bytes = b"") -> msgspec.Raw | Non
 _cached_meta: Final = lru_cache(maxsize=64)(_meta_without_envelope)
 
 
-def envelope_ending(params: bytes, found: Members) -> bytes:
-    """Return how params end, if that is an envelope of which a legacy server sees nothing; nothing otherwise.
+def removable_suffix(params: bytes, found: Members) -> bytes:
+    """Return the last bytes of params if they are a `_meta` that is removed as a whole; empty otherwise.
 
-    `found` are their members. Most clients end all their params alike.
+    `found` are the members of the params. Most clients end all their params with the same bytes.
     """
     text = bytes(found.get("_meta", b""))
     ending = b',"_meta":%b}' % text
@@ -191,7 +192,10 @@ def envelope_ending(params: bytes, found: Members) -> bytes:
 
 
 def is_plain_call(params: bytes, ending: bytes) -> bool:
-    """Return whether the params of a tool's call are a name, arguments and this ending, each once: its length says so."""
+    """Return whether the params of a `tools/call` are a name, arguments and this ending, each exactly once.
+
+    The length proves that there is no further member.
+    """
     if len(params) > _PLAIN_SIZE or not params.endswith(ending):
         return False
     try:
@@ -206,16 +210,18 @@ def is_plain_call(params: bytes, ending: bytes) -> bool:
 # ---- results on their way back
 
 
-def result(
+def modern_result(
     method: str,
     legacy: bytes | msgspec.Raw,
     server_info: msgspec.Raw,
     cursors: str,
     limits: Limits = _LIMITS,
 ) -> bytes:
-    """A legacy result as the complete modern one. `cursors` is put before a cursor, so that its origin can be told.
+    """Return the modern `complete` result for a legacy result. `cursors` is the prefix of a cursor, which identifies its process.
 
-    A result that is no object, such as null, stays as it is. Raises Rejection for a list that must be looked into and is beyond the limits.
+    A result that is not an object, such as null, is returned unchanged.
+
+    Raises Rejection for a list that must be read and exceeds the limits.
     """
     if method == "tools/call" and type(legacy) is bytes and _needs_no_rule(legacy):
         return b"".join(
@@ -225,16 +231,19 @@ def result(
         return bytes(legacy)
     found = json_object.peek(legacy)
     if method == "tools/call":
-        with_content(found)
+        require_content(found)
     elif method == "tools/list":
-        with_modern_tools(found, limits)
-    with_cursor(found, cursors)
-    with_server_info(found, server_info)
-    return json_object.write(complete(method, found))
+        modernize_tools(found, limits)
+    prefix_cursor(found, cursors)
+    add_server_info(found, server_info)
+    return json_object.write(add_result_type(method, found))
 
 
 def _needs_no_rule(result: bytes) -> bool:
-    """Return whether a result of a tool has content and no member that a rule is about, each once: its length says so."""
+    """Return whether the result of a tool has content and only members that no rule changes, each exactly once.
+
+    The length proves that there is no further member.
+    """
     if len(result) > _PLAIN_SIZE:
         return False
     try:
@@ -249,8 +258,8 @@ def _needs_no_rule(result: bytes) -> bool:
     return len(result) == size
 
 
-def extension_result(legacy: bytes | msgspec.Raw) -> bytes:
-    """The result of a method outside of the core, with the `resultType` that the modern era demands of every result."""
+def modern_extension_result(legacy: bytes | msgspec.Raw) -> bytes:
+    """Add `resultType` to the result of an extension method (MCP 2026-07-28 basic/index#resulttype)."""
     found = json_object.peek(legacy)
     if "resultType" in found or bytes(legacy)[:1] != b"{":
         return bytes(legacy)
@@ -258,15 +267,15 @@ def extension_result(legacy: bytes | msgspec.Raw) -> bytes:
     return json_object.write(found)
 
 
-def with_cursor(found: Members, cursors: str) -> None:
-    """The cursor to the next page under our prefix; without one that is no text, as `null` is, which means the end."""
+def prefix_cursor(found: Members, cursors: str) -> None:
+    """Prefix the cursor to the next page. A cursor that is not a string, such as `null`, is removed: it means the last page."""
     cursor = found.pop("nextCursor", None)
     if cursor is not None and bytes(cursor)[:1] == b'"':
         found["nextCursor"] = json_object.raw(json_object.text(cursors + json_object.string(cursor)))
 
 
-def complete(method: str, found: Members) -> Members:
-    """With `resultType`, and with the hint that nothing of it may be kept (digest 1.12, 1.18)."""
+def add_result_type(method: str, found: Members) -> Members:
+    """Add `resultType`, and caching hints that forbid to store the result (MCP 2026-07-28 server/utilities/caching)."""
     found["resultType"] = _COMPLETE
     if method in CACHEABLE:
         found["ttlMs"] = _STALE
@@ -274,8 +283,8 @@ def complete(method: str, found: Members) -> Members:
     return found
 
 
-def with_server_info(found: Members, server_info: msgspec.Raw) -> None:
-    """The server's name in `_meta`, beside whatever is there."""
+def add_server_info(found: Members, server_info: msgspec.Raw) -> None:
+    """Add the serverInfo to `_meta` and keep its other members."""
     if "_meta" in found:
         meta = json_object.peek(found["_meta"])
         meta[stateless_request.SERVER_INFO] = server_info
@@ -286,15 +295,15 @@ def with_server_info(found: Members, server_info: msgspec.Raw) -> None:
         )
 
 
-def with_content(found: Members) -> None:
-    """The content that the modern era demands of a tool's result, if only an empty one."""
+def require_content(found: Members) -> None:
+    """Add an empty `content` to the result of a tool that has none (MCP 2026-07-28 schema, CallToolResult)."""
     found.setdefault("content", _NO_CONTENT)
 
 
-def with_modern_tools(found: Members, limits: Limits = _LIMITS) -> None:
-    """Tools without `execution`, and without header annotations that would make a client drop the tool.
+def modernize_tools(found: Members, limits: Limits = _LIMITS) -> None:
+    """Remove `execution` and invalid header annotations from the tools of a list.
 
-    Raises Rejection where one of them may have something of it and the list is beyond the limits.
+    Raises Rejection if a tool may have such members and the list exceeds the limits.
     """
     listed = bytes(found.get("tools", b""))
     if not (b"execution" in listed or b"x-mcp-header" in listed or _SPELLED.search(listed)):
@@ -305,12 +314,12 @@ def with_modern_tools(found: Members, limits: Limits = _LIMITS) -> None:
     tools = [json_object.peek(tool) for tool in read_items(listed, limits)]
     for tool in tools:
         tool.pop("execution", None)
-        without_bad_annotations(tool, schemas)
+        strip_invalid_header_annotations(tool, schemas)
     found["tools"] = json_object.raw(_encode(tools))
 
 
-def without_bad_annotations(tool: Members, schemas: stateless_request.Schemas) -> None:
-    """A tool whose `x-mcp-header` annotations break the rules loses them, rather than being dropped (digest 8.3)."""
+def strip_invalid_header_annotations(tool: Members, schemas: stateless_request.Schemas) -> None:
+    """Remove invalid `x-mcp-header` annotations, because a client drops a tool that has some (MCP 2026-07-28 server/tools#x-mcp-header)."""
     schema = tool.get("inputSchema")
     if schema is None:
         return
@@ -320,11 +329,11 @@ def without_bad_annotations(tool: Members, schemas: stateless_request.Schemas) -
         tool["inputSchema"] = json_object.raw(schemas.stripped(bytes(schema)))
 
 
-# ---- tasks of revision 2025-11-25, which a modern client does not see (digest 8.9)
+# ---- tasks of revision 2025-11-25, which a modern client does not see (MCP 2025-11-25 basic/utilities/tasks)
 
 
-def tasked_tools(listed: bytes | msgspec.Raw, limits: Limits = _LIMITS) -> set[str]:
-    """The names of the tools in a list that cannot be called but as a task. A list beyond the limits has none."""
+def tools_that_require_tasks(listed: bytes | msgspec.Raw, limits: Limits = _LIMITS) -> set[str]:
+    """Return the names of the tools whose `taskSupport` is "required". A list that exceeds the limits is not read."""
     if len(memoryview(listed)) > limits.list_bytes or b"taskSupport" not in bytes(listed):
         return set()
     tools = map(json_object.peek, json_object.items(json_object.peek(listed).get("tools")))
@@ -335,25 +344,25 @@ def tasked_tools(listed: bytes | msgspec.Raw, limits: Limits = _LIMITS) -> set[s
     }
 
 
-def tool_of(params: bytes) -> str:
-    """The name of the tool that is called."""
+def tool_name(params: bytes) -> str:
+    """Return the name of the tool in the params of `tools/call`."""
     return json_object.string(json_object.peek(params).get("name"))
 
 
-def with_task(params: bytes) -> bytes:
-    """The params of a call, made a task."""
+def add_task(params: bytes) -> bytes:
+    """Return the params of a call with `task`, which makes it a task."""
     found = json_object.peek(params)
     found["task"] = json_object.raw(b"{}")
     return json_object.write(found)
 
 
-def task_params(task: bytes) -> bytes:
-    """The params of a request about a task."""
+def task_id_params(task: bytes) -> bytes:
+    """Return the params of a request about a task. `task` is its raw id."""
     return b'{"taskId":%b}' % task
 
 
-def without_task(result: bytes | msgspec.Raw) -> bytes:
-    """The result of a task as that of the call that it was."""
+def remove_related_task(result: bytes | msgspec.Raw) -> bytes:
+    """Return the result of a task as the result of its call, without the `_meta` that names the task."""
     if not json_object.is_object(result):
         return bytes(result)
     found = json_object.peek(result)
@@ -366,23 +375,24 @@ def without_task(result: bytes | msgspec.Raw) -> bytes:
 # ---- errors on their way back
 
 
-def error(legacy: bytes, uri: str = "") -> bytes:
-    """An error with the codes of the modern era: it must not see -32002, nor reserved ones (digest 1.13).
+def modern_error(legacy: bytes, uri: str = "") -> bytes:
+    """Return an error with a code of the modern era: -32002 and reserved codes are replaced (MCP 2026-07-28 basic/index#error-codes).
 
-    `uri` is what was read, where the method is resources/read. The data of the error is kept.
+    `uri` is the resource of a `resources/read`, empty for other methods. The data of the error is kept.
     """
     fault = read_fault(legacy)
     if fault.code == RESOURCE_NOT_FOUND:
         return fault_text(INVALID_PARAMS, fault.message, _data_with_uri(fault, uri))
-    if fault.code == URL_ELICITATION_REQUIRED:  # its data are requests of the legacy era
+    # Its data are elicitations of the legacy era.
+    if fault.code == URL_ELICITATION_REQUIRED:
         return fault_text(INTERNAL_ERROR, fault.message, {"originalCode": fault.code})
     if fault.code in _RESERVED:
-        return replaced_fault(fault)
+        return replaced_error(fault)
     return legacy
 
 
-def replaced_fault(fault: Fault) -> bytes:
-    """Return an internal error in the place of one with a code that the other era does not know. Its data is kept."""
+def replaced_error(fault: Fault) -> bytes:
+    """Return an internal error for an error whose code the other era does not define. Its data is kept."""
     data: dict[str, object] = {}
     if fault.data is not msgspec.UNSET:
         data = {**json_object.peek(fault.data)} if json_object.is_object(fault.data) else {"data": fault.data}
@@ -390,7 +400,7 @@ def replaced_fault(fault: Fault) -> bytes:
 
 
 def _data_with_uri(fault: Fault, uri: str) -> object:
-    # The modern era says with the URI that it is a resource which is not found.
+    # The URI in the data identifies the error as "resource not found" (MCP 2026-07-28 server/resources#error-handling).
     if fault.data is msgspec.UNSET:
         return {"uri": uri} if uri else None
     if uri and json_object.is_object(fault.data):
@@ -398,13 +408,13 @@ def _data_with_uri(fault: Fault, uri: str) -> object:
     return fault.data
 
 
-def extension_error(legacy: bytes) -> bytes:
-    """The error of a method outside of the core: as it is, unless it is about the era."""
-    return error(legacy) if extensions.is_about_the_era(read_fault(legacy).code) else legacy
+def modern_extension_error(legacy: bytes) -> bytes:
+    """Return the error of an extension method unchanged, unless its code belongs to the era."""
+    return modern_error(legacy) if extensions.is_about_the_era(read_fault(legacy).code) else legacy
 
 
-def missing_capability(required: Mapping[str, object]) -> bytes:
-    """The error object for a call that needs what its client did not declare (digest 1.6)."""
+def missing_capability_error(required: Mapping[str, object]) -> bytes:
+    """Return the error object for a call that requires undeclared client capabilities (MCP 2026-07-28 basic/index#error-codes)."""
     return fault_text(
         stateless_request.MISSING_CAPABILITY,
         "this call needs a client capability that was not declared",
@@ -412,18 +422,21 @@ def missing_capability(required: Mapping[str, object]) -> bytes:
     )
 
 
-# ---- requests of the legacy server, which become inputs that the client is asked for
+# ---- requests of the legacy server, which become input requests
 
 
 class Refusal(NamedTuple):
-    """Why a client cannot be asked: the error object for the server, and the capability that would be needed."""
+    """The reason why a client cannot receive a request: the error object for the server, and the missing capability."""
 
     error: bytes
     needs: dict[str, dict[str, dict[str, str]]]
 
 
-def refusal(method: str, params: bytes, profile: Profile) -> Refusal | None:
-    """The refusal of a request to a client that has not declared that it can answer it (digest 1.13, 8.5)."""
+def undeclared_refusal(method: str, params: bytes, profile: Profile) -> Refusal | None:
+    """Return the refusal of a request whose capability is not in the profile, None if it is.
+
+    The codes are those of a legacy client (MCP 2025-11-25 client/roots#error-handling, client/elicitation#error-handling).
+    """
     if method == "roots/list":
         return None if profile.roots else _unsupported(method, {"roots": {}})
     if method == "sampling/createMessage":
@@ -442,11 +455,10 @@ def refusal(method: str, params: bytes, profile: Profile) -> Refusal | None:
 def _sampling_refusal(params: bytes, profile: Profile) -> Refusal | None:
     if not profile.sampling:
         return _unsupported("sampling/createMessage", {"sampling": {}})
-    asked = json_object.peek(params)
-    if ("tools" in asked or "toolChoice" in asked) and not profile.sampling_tools:
+    found = json_object.peek(params)
+    if ("tools" in found or "toolChoice" in found) and not profile.sampling_tools:
         return _undeclared("sampling", "tools")
-    # `includeContext` passes undeclared: a client may ignore it (MCP 2026-07-28 schema, CreateMessageRequestParams), and the
-    # clients of the SDKs do not look at it.
+    # `includeContext` needs no declaration, because a client may ignore it (MCP 2026-07-28 schema, CreateMessageRequestParams).
     return None
 
 
@@ -470,7 +482,7 @@ def _unsupported(method: str, needs: dict[str, dict[str, dict[str, str]]]) -> Re
 
 
 def has_failed(message: Response) -> bool:
-    """Whether an answer says that the call came to nothing, by an error or as a tool's own."""
+    """Return whether a response is an error, or a tool result with `isError`."""
     if message.error:
         return True
     failed = json_object.peek(message.result).get("isError")
@@ -478,28 +490,28 @@ def has_failed(message: Response) -> bool:
 
 
 def input_request(method: str, params: bytes) -> bytes:
-    """A value of `inputRequests`: the request without what has no place there (digest 1.9, 1.15)."""
+    """Return a request as a value of `inputRequests`, without members of the legacy era (MCP 2026-07-28 basic/patterns/mrtr)."""
     found = json_object.peek(params)
     for key in ("_meta", "task", "elicitationId"):
         found.pop(key, None)
-    asked: dict[str, object] = {"method": method}
+    request: dict[str, object] = {"method": method}
     if found or method != "roots/list":
-        asked["params"] = found
-    return json_object.write(asked)
+        request["params"] = found
+    return json_object.write(request)
 
 
-def input_required(requests: dict[str, bytes], state: str, server_info: msgspec.Raw) -> bytes:
-    """The result that asks the client for these inputs."""
-    asked = {key: json_object.raw(text) for key, text in requests.items()}
-    result = {"resultType": "input_required", "inputRequests": asked, "requestState": state}
+def input_required_result(requests: dict[str, bytes], state: str, server_info: msgspec.Raw) -> bytes:
+    """Return the result that requests these inputs of the client, by key, with this `requestState`."""
+    inputs = {key: json_object.raw(text) for key, text in requests.items()}
+    result = {"resultType": "input_required", "inputRequests": inputs, "requestState": state}
     return json_object.write({**result, "_meta": {stateless_request.SERVER_INFO: server_info}})
 
 
 _ACTIONS: Final = (b'"accept"', b'"decline"', b'"cancel"')
 
 
-def is_answer(method: str, response: bytes | msgspec.Raw | None) -> bool:
-    """Whether a value of `inputResponses` has the shape that the server must get; otherwise it is asked for again."""
+def is_input_response(method: str, response: bytes | msgspec.Raw | None) -> bool:
+    """Return whether a value of `inputResponses` is a valid result of this method. An invalid value is requested again."""
     found = json_object.peek(response)
     if method == "roots/list":
         return bytes(found.get("roots", b""))[:1] == b"["

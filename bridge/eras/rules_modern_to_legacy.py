@@ -1,6 +1,6 @@
-"""What a modern server says, as a legacy client must hear it: one rule, one function (specification digest, 8.3, L→M).
+"""Translate messages of a modern server for a legacy client, and capabilities of that client for the server: a function for each rule.
 
-Pure. Payloads are spliced, not re-encoded: a rule adds, drops or replaces members, and what it is not about stays as it was.
+Pure. Payloads are spliced, not re-encoded: a rule adds, drops or replaces members and keeps all others.
 """
 
 import re
@@ -17,9 +17,9 @@ from ...validators.rejection import INVALID_PARAMS, too_large
 from ..core import extensions
 from ..core.errors import RESOURCE_NOT_FOUND, URL_ELICITATION_REQUIRED, Fault, fault_text, read_fault
 from ..core.extensions import TASKS
-from .rules_legacy_to_modern import replaced_fault
+from .rules_legacy_to_modern import replaced_error
 
-# The revisions in which things have come to be (digest 1.11).
+# The revisions that introduced these features (the changelog page of each MCP revision, and the schema of 2025-11-25).
 AUDIO_SINCE: Final = "2025-03-26"
 LINKS_SINCE: Final = "2025-06-18"
 STRUCTURE_SINCE: Final = "2025-06-18"
@@ -30,15 +30,15 @@ _NO_OBJECT: Final = frozenset({"array", "string", "number", "integer", "boolean"
 
 _encode = msgspec.json.Encoder().encode
 _LIMITS: Final = Limits()
-# What has no content blocks: an empty array, or what is no array.
+# Content without blocks: an empty array, or any value but an array.
 _NO_ITEMS: Final = re.compile(rb"\[\s*+\]|[^\[]")
 
 
-# ---- what a client says of itself
+# ---- the capabilities of a client
 
 
-def capabilities_for(version: str, legacy: bytes | msgspec.Raw | None) -> bytes:
-    """The capabilities of `initialize` as a modern request states them (digest 8.2)."""
+def modern_client_capabilities(version: str, legacy: bytes | msgspec.Raw | None) -> bytes:
+    """Return the client capabilities of `initialize` as a modern request declares them."""
     declared = extensions.carried(json_object.peek(legacy))
     declared.pop("tasks", None)
     if "roots" in declared:
@@ -48,12 +48,12 @@ def capabilities_for(version: str, legacy: bytes | msgspec.Raw | None) -> bytes:
     return json_object.write(declared)
 
 
-def with_tasks(capabilities: bytes) -> bytes:
-    """Return the capabilities with the extension without which a server refuses a call that becomes a task."""
-    return with_extension(capabilities, TASKS)
+def add_tasks_extension(capabilities: bytes) -> bytes:
+    """Return the client capabilities with the tasks extension, which a server requires for a call that becomes a task."""
+    return add_extension(capabilities, TASKS)
 
 
-def with_extension(capabilities: bytes, name: str) -> bytes:
+def add_extension(capabilities: bytes, name: str) -> bytes:
     """Return the client capabilities with this extension, without settings."""
     declared = json_object.peek(capabilities)
     extensions = json_object.peek(declared.get("extensions"))
@@ -62,54 +62,55 @@ def with_extension(capabilities: bytes, name: str) -> bytes:
     return json_object.write(declared)
 
 
-# ---- what a server says of itself
+# ---- the result of initialize
 
 
 def initialize_result(version: str, discovered: bytes | msgspec.Raw, name: str) -> bytes:
-    """The answer to `initialize` out of that to `server/discover` (digest 8.2)."""
+    """Return the result of `initialize` for a result of `server/discover`. `name` stands for a missing serverInfo."""
     found = json_object.peek(discovered)
     offered = extensions.carried(json_object.peek(found.get("capabilities")))
     info = json_object.peek(found.get("_meta")).get(stateless_request.SERVER_INFO)
-    answer: dict[str, object] = {
+    result: dict[str, object] = {
         "protocolVersion": version,
         "capabilities": offered,
         "serverInfo": {"name": name, "version": "0"} if info is None else info,
     }
     if "instructions" in found:
-        answer["instructions"] = found["instructions"]
-    return json_object.write(answer)
+        result["instructions"] = found["instructions"]
+    return json_object.write(result)
 
 
 # ---- results
 
 
-def result(
+def legacy_result(
     method: str, modern_result: bytes | msgspec.Raw, version: str, limits: Limits = _LIMITS
 ) -> bytes | msgspec.Raw:
-    """A complete modern result for a client of this revision. One that no rule is about stays as it was, byte for byte.
+    """Return a modern `complete` result for a client of this revision.
 
-    So does any value that is no object, such as null or an array.
+    A result that no rule changes is returned unchanged, byte for byte. The same holds for a value that is not an object,
+    such as null or an array.
 
-    Raises Rejection for a list that must be looked into and is beyond the limits.
+    Raises Rejection for a list that must be read and exceeds the limits.
     """
     if modern_result and not json_object.is_object(modern_result):
         return modern_result
     found = json_object.peek(modern_result)
     before = dict(found)
-    without_modern_members(found)
+    remove_modern_members(found)
     if method == "tools/call":
-        with_content(found, version, limits)
+        downgrade_tool_result(found, version, limits)
     elif method == "tools/list" and version >= STRUCTURE_SINCE:
-        with_object_schemas(found, limits)
+        wrap_output_schemas(found, limits)
     elif method == "prompts/get" and version < LINKS_SINCE:
-        with_known_messages(found, version, limits)
-    # An unchanged value is the same object: the rules put new ones in the place of what they change.
+        downgrade_prompt_messages(found, version, limits)
+    # An unchanged value is the same object, because a rule replaces the objects that it changes.
     same = len(found) == len(before) and all(found.get(name) is value for name, value in before.items())
     return modern_result if found and same else json_object.write(found)
 
 
-def without_modern_members(found: Members) -> None:
-    """Without `resultType`, caching hints and the server's name: some clients refuse what they do not know (digest 1.12)."""
+def remove_modern_members(found: Members) -> None:
+    """Remove `resultType`, caching hints and the serverInfo, because some legacy clients refuse unknown members of empty results."""
     for name in ("resultType", "ttlMs", "cacheScope"):
         found.pop(name, None)
     _without_server_info(found)
@@ -125,8 +126,8 @@ def _without_server_info(found: Members) -> None:
                 del found["_meta"]
 
 
-def extension_result(modern_result: bytes) -> bytes:
-    """The result of a method outside of the core: without what the modern era adds to every result, else as it is."""
+def legacy_extension_result(modern_result: bytes) -> bytes:
+    """Return the result of an extension method without the members that the modern era adds to every result."""
     found = json_object.peek(modern_result)
     if json_object.string(found.get("resultType")) != "complete":
         return modern_result
@@ -135,8 +136,8 @@ def extension_result(modern_result: bytes) -> bytes:
     return json_object.write(found)
 
 
-def with_content(found: Members, version: str, limits: Limits = _LIMITS) -> None:
-    """A tool's result with content that this revision knows, and structured content that is an object."""
+def downgrade_tool_result(found: Members, version: str, limits: Limits = _LIMITS) -> None:
+    """Replace content blocks that this revision does not define, and make structured content an object."""
     content = found.get("content")
     empty = content is None or _NO_ITEMS.match(memoryview(content)) is not None
     structured = found.get("structuredContent")
@@ -144,26 +145,27 @@ def with_content(found: Members, version: str, limits: Limits = _LIMITS) -> None
         whole = bytes(structured)[:1] == b"{"
         if not whole and version >= STRUCTURE_SINCE:
             found["structuredContent"] = json_object.raw(b'{"result":%b}' % bytes(structured))
-        if empty and (not whole or version < STRUCTURE_SINCE):  # else the client would see nothing of it
+        # Without a text block the client would see nothing of it.
+        if empty and (not whole or version < STRUCTURE_SINCE):
             content = json_object.raw(_encode([_text_block(bytes(structured).decode("utf-8", "replace"))]))
             found["content"] = content
     content = found.setdefault("content", json_object.raw(b"[]"))
-    if version < LINKS_SINCE and _may_be_unknown(bytes(content)):
+    if version < LINKS_SINCE and _may_need_downgrade(bytes(content)):
         blocks = read_items(content, limits)
-        known = [known_block(block, version) for block in blocks]
+        known = [downgrade_block(block, version) for block in blocks]
         if any(new is not old for new, old in zip(known, blocks, strict=True)):
             found["content"] = json_object.raw(_encode(known))
 
 
-def with_known_messages(found: Members, version: str, limits: Limits = _LIMITS) -> None:
-    """A prompt whose messages hold nothing that this revision does not know."""
-    if not _may_be_unknown(bytes(found.get("messages", b""))):
+def downgrade_prompt_messages(found: Members, version: str, limits: Limits = _LIMITS) -> None:
+    """Replace content blocks in the messages of a prompt that this revision does not define."""
+    if not _may_need_downgrade(bytes(found.get("messages", b""))):
         return
     messages = [json_object.peek(message) for message in read_items(found["messages"], limits)]
     changed = False
     for message in messages:
         content = message.get("content")
-        known = content if content is None else known_block(content, version)
+        known = content if content is None else downgrade_block(content, version)
         if known is not None and known is not content:
             message["content"] = known
             changed = True
@@ -171,14 +173,14 @@ def with_known_messages(found: Members, version: str, limits: Limits = _LIMITS) 
         found["messages"] = json_object.raw(_encode(messages))
 
 
-def _may_be_unknown(text: bytes) -> bool:
+def _may_need_downgrade(text: bytes) -> bool:
     return b"resource_link" in text or b"audio" in text
 
 
-def known_block(block: msgspec.Raw, version: str) -> msgspec.Raw:
-    """A content block, or what stands for it where its type is younger than the client (digest 1.11)."""
+def downgrade_block(block: msgspec.Raw, version: str) -> msgspec.Raw:
+    """Return a content block, or a text block in its place where this revision does not define its type."""
     text = bytes(block)
-    if not _may_be_unknown(text):
+    if not _may_need_downgrade(text):
         return block
     read = json_object.peek(block)
     kind = json_object.string(read.get("type"))
@@ -193,10 +195,10 @@ def _text_block(text: str) -> msgspec.Raw:
     return json_object.raw(_encode({"type": "text", "text": text}))
 
 
-def with_object_schemas(found: Members, limits: Limits = _LIMITS) -> None:
-    """Tools whose outputSchema, if they have one, describes an object, as structured content is one here.
+def wrap_output_schemas(found: Members, limits: Limits = _LIMITS) -> None:
+    """Make each outputSchema of a list of tools describe an object, because `downgrade_tool_result` wraps the values.
 
-    Raises Rejection where some have one and the list is beyond the limits.
+    A schema that cannot be wrapped is removed. Raises Rejection if a tool has a schema and the list exceeds the limits.
     """
     listed = bytes(found.get("tools", b""))
     if b"outputSchema" not in listed:
@@ -210,7 +212,7 @@ def with_object_schemas(found: Members, limits: Limits = _LIMITS) -> None:
         if schema is None or json_object.string(json_object.peek(schema).get("type")) == "object":
             continue
         changed = True
-        wrapped = object_root(schema)
+        wrapped = wrapped_schema(schema)
         if wrapped is None:
             del tool["outputSchema"]
         else:
@@ -219,11 +221,11 @@ def with_object_schemas(found: Members, limits: Limits = _LIMITS) -> None:
         found["tools"] = json_object.raw(_encode(tools))
 
 
-def object_root(schema: msgspec.Raw) -> msgspec.Raw | None:
-    """The schema of what `with_content` makes of a value; None where that cannot be said for certain.
+def wrapped_schema(schema: msgspec.Raw) -> msgspec.Raw | None:
+    """Return the schema of the object that `downgrade_tool_result` wraps a value in, None where that is not certain.
 
-    That is so if an object may conform, which would not be wrapped, and if the schema has references, which would lead
-    elsewhere from one level further down.
+    It is not certain if objects conform to the schema, because objects are not wrapped. It is not certain if the schema has
+    references, because a reference has another target one level further down.
     """
     inner = json_object.peek(schema)
     dialect = inner.pop("$schema", None)
@@ -238,8 +240,8 @@ def object_root(schema: msgspec.Raw) -> msgspec.Raw | None:
 # ---- errors
 
 
-def error(method: str, modern_error: bytes, version: str) -> bytes:
-    """An error with codes that a client of this revision knows (digest 1.13, 8.3). Its data is kept."""
+def legacy_error(method: str, modern_error: bytes, version: str) -> bytes:
+    """Return an error with a code that this revision defines (MCP 2025-11-25 schema). The data is kept."""
     fault = read_fault(modern_error)
     if fault.code == INVALID_PARAMS and method == "resources/read" and "uri" in _data(fault):
         return fault_text(RESOURCE_NOT_FOUND, fault.message, fault.data)
@@ -248,19 +250,19 @@ def error(method: str, modern_error: bytes, version: str) -> bytes:
         return fault_text(INVALID_PARAMS, f"requires client capability {needed}")
     known = fault.code == URL_ELICITATION_REQUIRED and version >= URL_MODE_SINCE
     if fault.code in _RESERVED and not known:
-        return replaced_fault(fault)
+        return replaced_error(fault)
     return modern_error
 
 
-def extension_error(method: str, modern_error: bytes, version: str) -> bytes:
-    """The error of a method outside of the core: as it is, unless it is about the era."""
+def legacy_extension_error(method: str, modern_error: bytes, version: str) -> bytes:
+    """Return the error of an extension method unchanged, unless its code belongs to the era."""
     if extensions.is_about_the_era(read_fault(modern_error).code):
-        return error(method, modern_error, version)
+        return legacy_error(method, modern_error, version)
     return modern_error
 
 
-def needs_tasks(modern_error: bytes) -> bool:
-    """Whether a call was refused only because its client had not declared the tasks extension."""
+def requires_tasks_extension(modern_error: bytes) -> bool:
+    """Return whether the server refused a call because the client has not declared the tasks extension."""
     fault = read_fault(modern_error)
     if fault.code != stateless_request.MISSING_CAPABILITY:
         return False
@@ -275,14 +277,14 @@ def _data(fault: Fault) -> Members:
 def _names(required: Members) -> Iterable[str]:
     for name, value in required.items():
         inner = json_object.peek(value)
-        yield from (f"{name}.{one}" for one in inner) if inner else (name,)
+        yield from (f"{name}.{member}" for member in inner) if inner else (name,)
 
 
-# ---- inputs, which become requests to the client
+# ---- input requests, which become requests to the client
 
 
 def is_declared(method: str, params: Members, capabilities: Members) -> bool:
-    """Whether a client with these capabilities can be asked this (digest 8.4)."""
+    """Return whether a client with these capabilities answers this request."""
     if method == "roots/list":
         return "roots" in capabilities
     if method == "sampling/createMessage":
@@ -297,28 +299,30 @@ def is_declared(method: str, params: Members, capabilities: Members) -> bool:
     return False
 
 
-def messages_for(version: str, params: Members, limits: Limits = _LIMITS) -> None:
-    """Make the messages of a sampling request ones that this revision knows: of a single block each (digest 1.9).
+def downgrade_sampling_messages(version: str, params: Members, limits: Limits = _LIMITS) -> None:
+    """Split the messages of a sampling request into messages of one content block, and replace unknown blocks.
 
-    Raises Rejection for more of them than the limit.
+    Revisions before 2025-11-25 allow one block in a message (MCP 2025-06-18 schema, SamplingMessage).
+
+    Raises Rejection for more messages than the limit.
     """
     messages: list[Members] = []
     for raw in read_items(params.get("messages"), limits):
         message = json_object.peek(raw)
         content = message.get("content", json_object.raw(b"null"))
         blocks = read_items(content, limits) if bytes(content).startswith(b"[") else [content]
-        messages += [{**message, "content": _known_sample(block, version)} for block in blocks]
+        messages += [{**message, "content": _downgrade_sampling_block(block, version)} for block in blocks]
     params["messages"] = json_object.raw(_encode(messages))
 
 
-def _known_sample(block: msgspec.Raw, version: str) -> msgspec.Raw:
+def _downgrade_sampling_block(block: msgspec.Raw, version: str) -> msgspec.Raw:
     if json_object.string(json_object.peek(block).get("type")) in ("tool_use", "tool_result"):
         return _text_block(bytes(block).decode("utf-8", "replace"))
-    return known_block(block, version)
+    return downgrade_block(block, version)
 
 
-def form_for_2025_06_18(params: Members) -> bool:
-    """Make a form one that revision 2025-06-18 knows; False where it cannot be said there (digest 8.4)."""
+def downgrade_form(params: Members) -> bool:
+    """Translate a form for revision 2025-06-18 (MCP 2025-06-18 schema, PrimitiveSchemaDefinition). Returns False if that is impossible."""
     params.pop("mode", None)
     schema = json_object.peek(params.get("requestedSchema"))
     properties = json_object.peek(schema.get("properties"))
@@ -330,12 +334,12 @@ def form_for_2025_06_18(params: Members) -> bool:
         if kind != "boolean":
             field.pop("default", None)
         if "oneOf" in field:
-            choices = [json_object.peek(policy) for policy in json_object.items(field.pop("oneOf"))]
+            choices = [json_object.peek(choice) for choice in json_object.items(field.pop("oneOf"))]
             field["enum"] = json_object.raw(
-                _encode([json_object.string(one.get("const")) for one in choices])
+                _encode([json_object.string(choice.get("const")) for choice in choices])
             )
             field["enumNames"] = json_object.raw(
-                _encode([json_object.string(one.get("title")) for one in choices])
+                _encode([json_object.string(choice.get("title")) for choice in choices])
             )
         properties[name] = json_object.raw(json_object.write(field))
     if properties:

@@ -251,15 +251,17 @@ def test_r04_the_tasks_of_a_subscription_are_limited():
 def test_r04_a_list_that_must_be_changed_for_a_modern_client_is_limited(word, filler, told):
     listing = b'{"tools":[%b{"%b":{}}]}' % (filler, word)
     with pytest.raises(Rejection, match=told):
-        rules_legacy_to_modern.result("tools/list", listing, json_object.raw(b"{}"), "c.", LIMITS)
+        rules_legacy_to_modern.modern_result("tools/list", listing, json_object.raw(b"{}"), "c.", LIMITS)
     plain = b'{"tools":[%b{"a\\u00e9":1}]}' % filler
-    assert filler in rules_legacy_to_modern.result("tools/list", plain, json_object.raw(b"{}"), "c.", LIMITS)
+    assert filler in rules_legacy_to_modern.modern_result(
+        "tools/list", plain, json_object.raw(b"{}"), "c.", LIMITS
+    )
 
 
 def test_r04_a_list_beyond_the_limits_names_no_tools_that_are_tasks_only():
     tool = b'{"name":"t","execution":{"taskSupport":"required"}}'
-    assert rules_legacy_to_modern.tasked_tools(listed([tool]), LIMITS) == {"t"}
-    assert rules_legacy_to_modern.tasked_tools(listed([tool, LONG]), LIMITS) == set()
+    assert rules_legacy_to_modern.tools_that_require_tasks(listed([tool]), LIMITS) == {"t"}
+    assert rules_legacy_to_modern.tools_that_require_tasks(listed([tool, LONG]), LIMITS) == set()
 
 
 @pytest.mark.parametrize(
@@ -281,16 +283,16 @@ def test_r04_a_list_beyond_the_limits_names_no_tools_that_are_tasks_only():
 )
 def test_r04_a_result_that_must_be_changed_for_a_legacy_client_is_limited(method, version, result, told):
     if told is None:
-        assert rules_modern_to_legacy.result(method, result, version, LIMITS) == result
+        assert rules_modern_to_legacy.legacy_result(method, result, version, LIMITS) == result
         return
     with pytest.raises(Rejection, match=told):
-        rules_modern_to_legacy.result(method, result, version, LIMITS)
+        rules_modern_to_legacy.legacy_result(method, result, version, LIMITS)
 
 
 def test_r04_messages_of_a_sampling_request_are_limited():
     params = {"messages": json_object.raw(b"[%b1]" % (b"{}," * 101))}
     with pytest.raises(Rejection, match="list_items"):
-        rules_modern_to_legacy.messages_for("2025-03-26", params, LIMITS)
+        rules_modern_to_legacy.downgrade_sampling_messages("2025-03-26", params, LIMITS)
 
 
 # ---- the aggregate

@@ -85,7 +85,7 @@ def test_extensions_of_one_era_are_not_carried(capabilities, carried):
     ],
 )
 def test_a_result_for_a_modern_client_has_its_type(legacy, modern):
-    assert json.loads(rules_legacy_to_modern.extension_result(raw(legacy))) == modern
+    assert json.loads(rules_legacy_to_modern.modern_extension_result(raw(legacy))) == modern
 
 
 @pytest.mark.parametrize(
@@ -99,16 +99,19 @@ def test_a_result_for_a_modern_client_has_its_type(legacy, modern):
     ],
 )
 def test_a_result_for_a_legacy_client_has_no_type(modern, legacy):
-    assert json.loads(rules_modern_to_legacy.extension_result(raw(modern))) == legacy
+    assert json.loads(rules_modern_to_legacy.legacy_extension_result(raw(modern))) == legacy
 
 
 def test_errors_pass_unless_they_are_about_the_era():
     own = raw({"code": -32050, "message": "m", "data": 1})
     assert (
-        rules_legacy_to_modern.extension_error(own)
-        == rules_modern_to_legacy.extension_error("a/b", own, "2025-11-25")
+        rules_legacy_to_modern.modern_extension_error(own)
+        == rules_modern_to_legacy.legacy_extension_error("a/b", own, "2025-11-25")
         == own
     )
     about = raw({"code": -32022, "message": "m"})
-    assert json.loads(rules_legacy_to_modern.extension_error(about))["code"] == -32603
-    assert json.loads(rules_modern_to_legacy.extension_error("a/b", about, "2025-11-25"))["code"] == -32603
+    assert json.loads(rules_legacy_to_modern.modern_extension_error(about))["code"] == -32603
+    assert (
+        json.loads(rules_modern_to_legacy.legacy_extension_error("a/b", about, "2025-11-25"))["code"]
+        == -32603
+    )

@@ -272,8 +272,8 @@ def test_the_envelope_is_taken_off_and_other_meta_stays():
 def test_a_progress_token_is_replaced_however_it_is_written(meta, kept, token):
     for _ in range(2):
         found = {"_meta": json_object.raw(meta)}
-        assert rules_legacy_to_modern.token_and_level(found["_meta"]) == (token, "")
-        params = rules_legacy_to_modern.without_envelope(found, b"9")
+        assert rules_legacy_to_modern.progress_token_and_log_level(found["_meta"]) == (token, "")
+        params = rules_legacy_to_modern.remove_envelope(found, b"9")
         assert params == (b"" if kept is None else b'{"_meta":%b}' % kept)
 
 

@@ -66,8 +66,8 @@ def test_what_counts_as_a_failure(message, failed):
 @pytest.mark.parametrize("value", [b"null", b"7", b'"x"', b"[1]", b"false"])
 def test_t21_a_result_that_is_no_object_is_kept(value):
     for method in ("tools/call", "tools/list", "resources/read"):
-        assert rules_legacy_to_modern.result(method, value, msgspec.Raw(b"{}"), "c.") == value
-    assert rules_legacy_to_modern.without_task(msgspec.Raw(value)) == value
+        assert rules_legacy_to_modern.modern_result(method, value, msgspec.Raw(b"{}"), "c.") == value
+    assert rules_legacy_to_modern.remove_related_task(msgspec.Raw(value)) == value
 
 
 @pytest.mark.parametrize(
@@ -88,7 +88,7 @@ def test_t21_a_result_that_is_no_object_is_kept(value):
     ],
 )  # fmt: skip
 def test_t21_the_data_of_an_error_is_kept(error, uri, kept):
-    assert json.loads(rules_legacy_to_modern.error(json.dumps(error).encode(), uri)) == kept
+    assert json.loads(rules_legacy_to_modern.modern_error(json.dumps(error).encode(), uri)) == kept
 
 
 @pytest.mark.parametrize(

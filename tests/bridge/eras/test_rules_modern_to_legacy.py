@@ -12,7 +12,7 @@ def raw(value):
 
 
 def result(method, modern, version="2025-11-25"):
-    return json.loads(rules_modern_to_legacy.result(method, raw(modern), version))
+    return json.loads(rules_modern_to_legacy.legacy_result(method, raw(modern), version))
 
 
 PREFIX = "io.modelcontextprotocol/"
@@ -123,7 +123,9 @@ def test_a_schema_that_cannot_be_wrapped_for_certain_is_left_out(schema):
 
 def test_a_reference_spelled_with_escapes_is_one():
     text = b'{"tools":[{"name":"a","outputSchema":{"type":"array","items":{"\\u0024ref":"#"}}}]}'
-    assert rules_modern_to_legacy.result("tools/list", text, "2025-11-25") == b'{"tools":[{"name":"a"}]}'
+    assert (
+        rules_modern_to_legacy.legacy_result("tools/list", text, "2025-11-25") == b'{"tools":[{"name":"a"}]}'
+    )
 
 
 @pytest.mark.parametrize(
@@ -137,16 +139,16 @@ def test_a_reference_spelled_with_escapes_is_one():
 )
 @pytest.mark.parametrize("version", ["2024-11-05", "2025-11-25"])
 def test_what_no_rule_is_about_stays_byte_for_byte(method, text, version):
-    assert rules_modern_to_legacy.result(method, text, version) == text
+    assert rules_modern_to_legacy.legacy_result(method, text, version) == text
 
 
 @pytest.mark.parametrize("text", [b"[1]", b"[]", b"[ ]", b"null", b"7"])
 def test_a_result_that_is_no_object_stays_as_it_is(text):
-    assert rules_modern_to_legacy.result("tools/list", text, "2025-11-25") == text
+    assert rules_modern_to_legacy.legacy_result("tools/list", text, "2025-11-25") == text
 
 
 def test_of_no_result_an_empty_object_is_made():
-    assert rules_modern_to_legacy.result("tools/call", b"", "2025-11-25") == b'{"content":[]}'
+    assert rules_modern_to_legacy.legacy_result("tools/call", b"", "2025-11-25") == b'{"content":[]}'
 
 
 @pytest.mark.parametrize(
@@ -159,12 +161,12 @@ def test_of_no_result_an_empty_object_is_made():
     ],
 )
 def test_when_the_tasks_extension_is_what_is_missing(error, needed):
-    assert rules_modern_to_legacy.needs_tasks(raw(error)) is needed
+    assert rules_modern_to_legacy.requires_tasks_extension(raw(error)) is needed
 
 
 def test_a_missing_capability_is_named():
     error = {"code": -32021, "data": {"requiredCapabilities": {"sampling": {"tools": {}}, "roots": {}}}}
-    assert json.loads(rules_modern_to_legacy.error("tools/call", raw(error), "2025-11-25")) == {
+    assert json.loads(rules_modern_to_legacy.legacy_error("tools/call", raw(error), "2025-11-25")) == {
         "code": -32602,
         "message": "requires client capability roots, sampling.tools",
     }
@@ -172,30 +174,33 @@ def test_a_missing_capability_is_named():
 
 def test_urls_that_are_required_mean_nothing_to_older_clients():
     error = {"code": -32042, "message": "open"}
-    assert json.loads(rules_modern_to_legacy.error("tools/call", raw(error), "2025-06-18"))["code"] == -32603
+    assert (
+        json.loads(rules_modern_to_legacy.legacy_error("tools/call", raw(error), "2025-06-18"))["code"]
+        == -32603
+    )
 
 
 def test_the_tasks_extension_joins_others():
-    assert json.loads(rules_modern_to_legacy.with_tasks(b'{"extensions":{"a/b":{}}}')) == {
+    assert json.loads(rules_modern_to_legacy.add_tasks_extension(b'{"extensions":{"a/b":{}}}')) == {
         "extensions": {"a/b": {}, f"{PREFIX}tasks": {}}
     }
 
 
 def test_a_prompt_without_what_is_unknown_stays_as_it_was():
     for text in (b'{"messages":[{"content":{"type":"text","text":"audio"}}]}', b'{"messages":[1,"audio"]}'):
-        assert rules_modern_to_legacy.result("prompts/get", text, "2025-03-26") == text
+        assert rules_modern_to_legacy.legacy_result("prompts/get", text, "2025-03-26") == text
 
 
 @pytest.mark.parametrize("value", [b"null", b"7", b'"x"', b"true"])
 def test_t21_a_result_without_members_is_kept(value):
     for method in ("tools/call", "tools/list", "resources/read"):
-        assert rules_modern_to_legacy.result(method, value, "2025-11-25") == value
+        assert rules_modern_to_legacy.legacy_result(method, value, "2025-11-25") == value
 
 
 def test_t21_the_data_of_an_error_is_kept():
     error = b'{"code":-32602,"message":"m","data":{"uri":"u:x","a":1}}'
-    found = json.loads(rules_modern_to_legacy.error("resources/read", error, "2025-11-25"))
+    found = json.loads(rules_modern_to_legacy.legacy_error("resources/read", error, "2025-11-25"))
     assert found == {"code": -32002, "message": "m", "data": {"uri": "u:x", "a": 1}}
     error = b'{"code":-32099,"message":"m","data":{"a":1}}'
-    found = json.loads(rules_modern_to_legacy.error("tools/call", error, "2025-11-25"))
+    found = json.loads(rules_modern_to_legacy.legacy_error("tools/call", error, "2025-11-25"))
     assert found == {"code": -32603, "message": "m", "data": {"a": 1, "originalCode": -32099}}
