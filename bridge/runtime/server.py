@@ -49,8 +49,9 @@ from ..core.requests import ClientRequest
 from ..core.session_table import SessionTable
 from ..core.shared_upstream import SharedUpstream
 from ..core.start_errors import Output, StartFault
+from ..eras.client_handshake import DEFAULT_LEVEL
 from ..eras.legacy_adapter import LegacyAdapter
-from ..eras.modern_adapter import DEFAULT_LEVEL, ModernAdapter
+from ..eras.modern_adapter import ModernAdapter
 from ..eras.rules_legacy_to_modern import EVERY_PROFILE, Profile
 from .conversation import STOPPING, LocalConversation, stopping
 from .era_probe import asked_for_era, confirms, takes_initialize

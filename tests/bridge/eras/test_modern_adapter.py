@@ -6,7 +6,8 @@ import json
 import pytest
 
 from mcpbridged.bridge.core.effects import EraMismatch, LogDebug, SetTimer, ToRequester, ToServer
-from mcpbridged.bridge.eras.modern_adapter import LEG_SECONDS, LISTEN_AGAIN, PACE, ROUNDS, ModernAdapter
+from mcpbridged.bridge.eras.listen_stream import LISTEN_DELAY
+from mcpbridged.bridge.eras.modern_adapter import INPUT_TIMEOUT, MOST_ROUNDS, RETRY_DELAY, ModernAdapter
 from mcpbridged.bridge.eras.timers import ListenDue, RetryDue, TaskPollDue
 from mcpbridged.validators.jsonrpc import Notification, Request, Response
 from mcpbridged.validators.limits import Limits
@@ -384,7 +385,7 @@ def test_the_state_goes_back_byte_for_byte_or_not_at_all():
 def test_a_state_alone_is_handed_back_after_a_pause():
     talk = Talk()
     talk.call(7)
-    assert talk.answer(2, required("s")) == [SetTimer(PACE, RetryDue(b"7"))]
+    assert talk.answer(2, required("s")) == [SetTimer(RETRY_DELAY, RetryDue(b"7"))]
     [(id_, method, params)] = said(talk.on_timer(RetryDue(b"7")))
     assert (id_, method, params["requestState"]) == (3, "tools/call", "s")
     assert "inputResponses" not in params
@@ -471,10 +472,10 @@ def test_what_the_client_has_declared_may_be_asked():
 def test_rounds_are_limited():
     talk = Talk()
     talk.call(7)
-    for round_ in range(ROUNDS):
+    for round_ in range(MOST_ROUNDS):
         talk.answer(2 + round_, required("s"))
         talk.on_timer(RetryDue(b"7"))
-    [(_, result)] = told(talk.answer(2 + ROUNDS, required("s")))
+    [(_, result)] = told(talk.answer(2 + MOST_ROUNDS, required("s")))
     assert result["isError"]
 
 
@@ -490,8 +491,8 @@ def test_a_question_that_is_not_answered_in_time_fails_the_call():
     talk.call(7)
     talk.answer(2, required(a=elicit()))
     assert list(talk.it.on_tick(1000)) == []  # whatever the clock shows first
-    assert list(talk.it.on_tick(1000 + LEG_SECONDS)) == []
-    effects = list(talk.it.on_tick(1001 + LEG_SECONDS))
+    assert list(talk.it.on_tick(1000 + INPUT_TIMEOUT)) == []
+    effects = list(talk.it.on_tick(1001 + INPUT_TIMEOUT))
     assert [one[0] for one in told(effects)] == ["notifications/cancelled", 7]
 
 
@@ -787,7 +788,7 @@ def test_a_listen_that_the_server_refuses_or_ends_at_once_refuses_the_subscripti
 def test_a_subscription_that_the_server_ends_is_opened_again():
     talk = Talk(offered=LIVELY, ready=True)
     listened(talk, 2)
-    assert talk.answer(2, {"resultType": "complete"}) == [SetTimer(LISTEN_AGAIN, ListenDue())]
+    assert talk.answer(2, {"resultType": "complete"}) == [SetTimer(LISTEN_DELAY, ListenDue())]
     assert [one[1] for one in said(talk.on_timer(ListenDue()))] == ["subscriptions/listen"]
     assert talk.on_timer(ListenDue()) == []
 
@@ -835,7 +836,7 @@ def test_a_subscription_that_the_server_cancels_is_over():
             LogDebug
         ]
     assert [type(effect) for effect in talk.says("notifications/cancelled")] == [LogDebug]
-    assert talk.says("notifications/cancelled", requestId=2) == [SetTimer(LISTEN_AGAIN, ListenDue())]
+    assert talk.says("notifications/cancelled", requestId=2) == [SetTimer(LISTEN_DELAY, ListenDue())]
     assert said(talk.ask(8, "resources/subscribe", {"uri": "u:a"})) != []
     assert [id_ for id_, _ in told(talk.says("notifications/cancelled", requestId=4))] == [8]
 
