@@ -5,7 +5,6 @@ of the server's era come out on the other. It is pure: an event is a method call
 carried out in their order before the next event.
 """
 
-from collections.abc import Iterable
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 import msgspec
@@ -106,7 +105,7 @@ class Unassigned(NamedTuple):
 
 
 Effect = ToServer | ToRequester | SetTimer | EraMismatch | LogDebug | ServerRequestRefused | Unassigned
-Effects = Iterable[Effect]
+Effects = tuple[Effect, ...]
 
 
 class Translator(Protocol):

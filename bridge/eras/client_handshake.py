@@ -65,6 +65,14 @@ class ClientHandshake:
         self.has_extensions = bool(extensions.names_in(offered))
         return result
 
+    def set_level(self, params: bytes) -> bool:
+        """Store the log level of `logging/setLevel`. Returns False if there is no such level."""
+        level = json_object.string(json_object.peek(params).get("level"))
+        if level not in stateless_request.LOG_LEVELS:
+            return False
+        self.level = level
+        return True
+
     def offers(self, capability: str, setting: str) -> bool:
         """Return whether the server has declared this setting of a capability."""
         return bytes(json_object.peek(self.offered.get(capability)).get(setting, b"")) == b"true"

@@ -97,6 +97,35 @@ class Call:
         # Of a task: the keys of all inputs that the client has received. No key has two meanings in a task.
         self.requested: set[str] = set()
 
+    def retry_params(self) -> dict[str, object]:
+        """Return its params with the answers and the state of the last round."""
+        params: dict[str, object] = dict(self.params)
+        if self.answers:
+            params["inputResponses"] = self._responses()
+        if self.state is not None:
+            params["requestState"] = json_object.raw(self.state)
+        return params
+
+    def update_params(self) -> dict[str, object]:
+        """Return the params of `tasks/update` with the answers of the last round."""
+        return {"taskId": json_object.raw(self.task), "inputResponses": self._responses()}
+
+    def _responses(self) -> Members:
+        return {key: json_object.raw(answer) for key, answer in self.answers.items()}
+
+    def progress_to_client(self, found: Members) -> Members | None:
+        """Return progress under the token of the client, None if the client must not receive it.
+
+        A server counts from the start in each round. The client must receive rising values only (MCP 2025-11-25
+        basic/utilities/progress).
+        """
+        value = json_object.number(found.get("progress"))
+        token = json_object.peek(self.params.get("_meta")).get("progressToken")
+        if value is None or token is None or (self.progress is not None and value <= self.progress):
+            return None
+        self.progress = value
+        return {**found, "progressToken": token}
+
 
 class InputError(Exception):
     """The input that the server requires cannot be requested of the client. The text is the reason."""

@@ -43,7 +43,7 @@ INPUT_TIMEOUT: Final = 600.0
 POLL_INTERVAL: Final = 1.0
 SHORTEST_POLL_INTERVAL: Final = 0.1
 
-# Methods that are passed on, with the capability that the server must have declared for them.
+# Methods that pass, with the capability that the server must have declared for them.
 _CAPABILITY: Final = {
     "tools/list": "tools",
     "tools/call": "tools",
@@ -178,11 +178,9 @@ class ModernAdapter:
         return (ToServer(Request(own_id, "server/discover", self._handshake.envelope({}))),)
 
     def _set_level(self, request: Request) -> Effects:
-        level = json_object.string(json_object.peek(request.params).get("level"))
-        if level not in stateless_request.LOG_LEVELS:
+        if not self._handshake.set_level(request.params):
             text = f"the level must be one of {', '.join(stateless_request.LOG_LEVELS)}"
             return fail(request.id, INVALID_PARAMS, text)
-        self._handshake.level = level
         return (respond(request.id, b"{}"),)
 
     def _send(self, call: Call, method: str, params: dict[str, object]) -> Effects:
@@ -194,12 +192,7 @@ class ModernAdapter:
         return (ToServer(Request(call.wire_id, method, enveloped)),)
 
     def _retry(self, call: Call) -> Effects:
-        params: dict[str, object] = dict(call.params)
-        if call.answers:
-            params["inputResponses"] = _raw_members(call.answers)
-        if call.state is not None:
-            params["requestState"] = json_object.raw(call.state)
-        return self._send(call, call.method, params)
+        return self._send(call, call.method, call.retry_params())
 
     def _on_cancelled(self, requester: bytes, params: bytes) -> Effects:
         call = self._calls.pop(requester, None)
@@ -229,9 +222,8 @@ class ModernAdapter:
         if call is None:
             return self._on_other_response(message)
         if not json_object.has_room(message.result):
-            return self._end(
-                call, respond_error(call.requester, fault_text(INTERNAL_ERROR, json_object.TOO_MANY))
-            )
+            error = fault_text(INTERNAL_ERROR, json_object.TOO_MANY)
+            return self._end(call, respond_error(call.requester, error))
         if message.error:
             return self._on_error(call, message.error)
         found = json_object.peek(message.result)
@@ -277,11 +269,9 @@ class ModernAdapter:
         if not call.tasks and rules_modern_to_legacy.requires_tasks_extension(error):
             call.tasks = True
             return self._send(call, call.method, dict(call.params))
-        rule = (
-            rules_modern_to_legacy.legacy_error
-            if call.method in _CAPABILITY
-            else rules_modern_to_legacy.legacy_extension_error
-        )
+        is_core = call.method in _CAPABILITY
+        rules = rules_modern_to_legacy
+        rule = rules.legacy_error if is_core else rules.legacy_extension_error
         translated = rule(call.method, error, self._handshake.revision)
         return self._end(call, respond_error(call.requester, translated))
 
@@ -304,13 +294,8 @@ class ModernAdapter:
         return (response,)
 
     def _abort(self, call: Call, text: str) -> Effects:
-        """Fail a call for a reason that is not an error of the server. The error of a tool is a result that a model can read."""
-        withdrawn = self._withdraw(call)
-        if call.method == "tools/call":
-            result = json_object.write({"content": [{"type": "text", "text": text}], "isError": True})
-            return (*withdrawn, *self._end(call, respond(call.requester, result)))
-        error = fault_text(INTERNAL_ERROR, text)
-        return (*withdrawn, *self._end(call, respond_error(call.requester, error)))
+        """Fail a call for a reason that is not an error of the server."""
+        return (*self._withdraw(call), *self._end(call, _failure(call, text)))
 
     # ---- input rounds (MCP 2026-07-28 basic/patterns/mrtr)
 
@@ -327,10 +312,8 @@ class ModernAdapter:
         if call.state is None:
             return self._abort(call, "the server requires input and names none")
         call.phase = CallPhase.PAUSED
-        return (
-            *self._inputs.complete_urls(call, []),
-            SetTimer(RETRY_DELAY, RetryDue(call.requester)),
-        )
+        timer = SetTimer(RETRY_DELAY, RetryDue(call.requester))
+        return (*self._inputs.complete_urls(call, []), timer)
 
     def _request_input(self, call: Call, requests: Members) -> Effects:
         try:
@@ -351,11 +334,7 @@ class ModernAdapter:
 
     def _resume(self, call: Call) -> Effects:
         """Send the answers of a round to the server."""
-        if not call.task:
-            return self._retry(call)
-        task = json_object.raw(call.task)
-        params: dict[str, object] = {"taskId": task, "inputResponses": _raw_members(call.answers)}
-        return self._send(call, "tasks/update", params)
+        return self._send(call, "tasks/update", call.update_params()) if call.task else self._retry(call)
 
     # ---- tasks of the tasks extension, which the client does not see
 
@@ -423,20 +402,18 @@ class ModernAdapter:
     def _on_progress(self, message: Notification) -> Effects:
         found = json_object.peek(message.params)
         call = self._sent.get(wire_id(bytes(found.get("progressToken", b""))))
-        value = json_object.number(found.get("progress"))
-        if call is None or value is None:
+        progress = None if call is None else call.progress_to_client(found)
+        if call is None or progress is None:
             return ()
-        token = json_object.peek(call.params.get("_meta")).get("progressToken")
-        # A server counts from the start in each round. The client must receive rising values only.
-        if token is None or (call.progress is not None and value <= call.progress):
-            return ()
-        call.progress = value
-        found["progressToken"] = token
-        return (ToRequester(Notification(message.method, json_object.write(found)), call.requester),)
+        return (ToRequester(Notification(message.method, json_object.write(progress)), call.requester),)
 
 
-def _raw_members(answers: dict[str, bytes]) -> Members:
-    return {key: json_object.raw(answer) for key, answer in answers.items()}
+def _failure(call: Call, text: str) -> ToRequester:
+    # The error of a tool is a result, because a model can read that (MCP 2025-11-25 server/tools#error-handling).
+    if call.method == "tools/call":
+        result = json_object.write({"content": [{"type": "text", "text": text}], "isError": True})
+        return respond(call.requester, result)
+    return respond_error(call.requester, fault_text(INTERNAL_ERROR, text))
 
 
 def _without_subscription(params: bytes) -> bytes:

@@ -1,6 +1,6 @@
-"""`subscriptions/listen` in front of a legacy server, which does not know it (MCP 2026-07-28 basic/utilities/subscriptions).
+"""`subscriptions/listen` in front of a legacy server (MCP 2026-07-28 basic/patterns/subscriptions).
 
-Resources are subscribed at the server once for all listeners that want them. Pure.
+A resource is subscribed at the server once for all listeners that want it. Pure.
 """
 
 from collections.abc import Callable, Iterable
@@ -19,7 +19,7 @@ LISTS: Final = {
     "notifications/prompts/list_changed": "promptsListChanged",
     "notifications/resources/list_changed": "resourcesListChanged",
 }
-# The capability in which a server declares `listChanged`, by the kind of notification that a listener asks for.
+# The capability in which a server declares `listChanged`, by the kind of notification that a listener requests.
 _OFFERED: Final = {
     "toolsListChanged": "tools",
     "promptsListChanged": "prompts",
@@ -35,19 +35,20 @@ class _Listener:
     def __init__(self, kinds: set[str], uris: list[str], *, names_resources: bool) -> None:
         self.kinds = kinds
         self.uris = uris
-        # Whether resources were asked for, so that the acknowledgement must name them.
+        # Whether resources were requested, so that the acknowledgement must name them.
         self.names_resources = names_resources
-        # URIs that the server has not answered for: until there are none, the listener is not acknowledged.
+        # URIs whose `resources/subscribe` has no response. The listener is acknowledged when the set is empty.
         self.waiting: set[str] = set()
-        # Changes before the acknowledgement: the last of each kind, by method or URI.
+        # By method or URI: the last change before the acknowledgement, which must come first.
         self.missed: dict[str, Notification] = {}
 
 
-class Listening:
+class Subscriptions:
     """The listeners of one legacy server process.
 
-    `mint` returns a new wire id, `unawaited` gets those of requests whose answers change nothing. With `several` the process has several clients: an update of a resource under a URI
-    that no listener has named reaches none of them.
+    `mint` returns a new wire id. `abandoned` gets the ids of requests whose responses change nothing. `limit` is the number
+    of resources that may be subscribed. With `several`, the process has several clients: an update of a resource under a URI
+    that no listener has named is sent to none of them.
     """
 
     def __init__(
@@ -64,11 +65,12 @@ class Listening:
         self._abandoned = abandoned
         self._limit = limit
         self._several = several
-        self._listeners: dict[bytes, _Listener] = {}  # by the request that opened them
-        self._wanted: dict[str, int] = {}  # subscribed URIs, and the number of listeners
-        self._subscribing: dict[
-            bytes, str
-        ] = {}  # wire ids of unanswered `resources/subscribe`, and their URIs
+        # By the id of the `subscriptions/listen`. Removed when it is closed.
+        self._listeners: dict[bytes, _Listener] = {}
+        # By subscribed URI: the number of its listeners.
+        self._wanted: dict[str, int] = {}
+        # By the wire id of a `resources/subscribe` without a response: its URI.
+        self._subscribing: dict[bytes, str] = {}
 
     def __contains__(self, requester: bytes) -> bool:
         return requester in self._listeners
@@ -77,7 +79,7 @@ class Listening:
         return len(self._listeners)
 
     def open(self, requester: bytes, params: bytes) -> Effects | None:
-        """Open a listener. Returns None where more resources would be subscribed than the limit allows."""
+        """Open a listener. Returns None if more resources would be subscribed than the limit."""
         wanted = json_object.peek(json_object.read(params).get("notifications"))
         kinds = {
             kind
@@ -107,10 +109,10 @@ class Listening:
                 listener.waiting.add(uri)
         if not listener.waiting:
             effects.append(_acknowledged(requester, listener))
-        return effects
+        return tuple(effects)
 
-    def answered(self, message: Response) -> Effects | None:
-        """The server has answered. Returns None where the answer is not to a `resources/subscribe` of a listener."""
+    def on_response(self, message: Response) -> Effects | None:
+        """Handle the response to a `resources/subscribe`. Returns None if the response is to another request."""
         uri = self._subscribing.pop(message.id, None)
         if uri is None:
             return None
@@ -125,51 +127,52 @@ class Listening:
                     effects.extend(_caught_up(requester, listener))
         if message.error:
             self._wanted.pop(uri, None)
-        return effects
+        return tuple(effects)
 
     def close(self, requester: bytes) -> Effects:
-        """Close a listener, and unsubscribe what no other one wants."""
+        """Close a listener, and unsubscribe the resources that no other listener wants."""
         effects: list[Effect] = []
         for uri in self._listeners.pop(requester).uris:
             left = self._wanted.pop(uri) - 1
             if left:
                 self._wanted[uri] = left
             else:
-                # A late answer to this subscription is no answer to the next one.
-                for wire_id in [one for one, of in self._subscribing.items() if of == uri]:
+                # A late response to this subscription must not be taken for a response to the next.
+                for wire_id in [own_id for own_id, named in self._subscribing.items() if named == uri]:
                     del self._subscribing[self._abandoned.add(wire_id)]
                 own_id = self._abandoned.add(self._mint())
                 params = json_object.write({"uri": uri})
                 effects.append(ToServer(Request(own_id, "resources/unsubscribe", params)))
-        return effects
+        return tuple(effects)
 
-    def list_changed(self, message: Notification) -> Effects:
-        """A list of the server has changed."""
+    def on_list_changed(self, message: Notification) -> Effects:
+        """Publish that a list of the server has changed."""
         kind = LISTS[message.method]
         effects: list[Effect] = []
         if kind == "toolsListChanged":
-            # Without a subscription: for the multiplexer, which compares headers with the tools.
+            # Without a subscription, this is for the multiplexer, which compares headers with the tools.
             effects.append(ToRequester(Notification(message.method, b"")))
         for requester, listener in self._listeners.items():
             if kind in listener.kinds and listener.waiting:
                 listener.missed[message.method] = message
             elif kind in listener.kinds:
                 effects.append(_published(message, requester))
-        return effects
+        return tuple(effects)
 
-    def updated(self, message: Notification) -> Effects:
-        """A resource has changed."""
+    def on_resource_updated(self, message: Notification) -> Effects:
+        """Publish that a resource has changed."""
         uri = json_object.string(json_object.peek(message.params).get("uri"))
-        open_ = {one: listener for one, listener in self._listeners.items() if not listener.waiting}
-        matching = [one for one, listener in open_.items() if _covers(listener.uris, uri)]
-        if not matching and not self._several:  # a sub-resource under a name of its own
-            matching = [one for one, listener in open_.items() if listener.uris]
+        open_ = {name: listener for name, listener in self._listeners.items() if not listener.waiting}
+        matching = [name for name, listener in open_.items() if _covers(listener.uris, uri)]
+        # A server may name a sub-resource of a subscribed resource (MCP 2025-11-25 schema, ResourceUpdatedNotification).
+        if not matching and not self._several:
+            matching = [name for name, listener in open_.items() if listener.uris]
         for listener in self._listeners.values():
             if listener.waiting and uri in listener.uris:
                 listener.missed[uri] = message
-        return [_published(message, one) for one in matching] or [
-            LogDebug("resource_update_without_listener")
-        ]
+        if not matching:
+            return (LogDebug("resource_update_without_listener"),)
+        return tuple(_published(message, requester) for requester in matching)
 
 
 def _acknowledged(requester: bytes, listener: _Listener) -> Effect:
@@ -185,8 +188,8 @@ def _caught_up(requester: bytes, listener: _Listener) -> Iterable[Effect]:
     missed, listener.missed = listener.missed, {}
     return [
         _published(message, requester)
-        for what, message in missed.items()
-        if what in LISTS or what in listener.uris
+        for changed, message in missed.items()
+        if changed in LISTS or changed in listener.uris
     ]
 
 
@@ -199,7 +202,7 @@ def _published(message: Notification, requester: bytes) -> ToRequester:
 
 
 def _covers(uris: Iterable[str], uri: str) -> bool:
-    return any(uri == one or uri.startswith(one.rstrip("/") + "/") for one in uris)
+    return any(uri == prefix or uri.startswith(prefix.rstrip("/") + "/") for prefix in uris)
 
 
 def _is_true(raw: msgspec.Raw | None) -> bool:
@@ -207,7 +210,7 @@ def _is_true(raw: msgspec.Raw | None) -> bool:
 
 
 def _strings(raw: msgspec.Raw | None, most: int) -> list[str] | None:
-    """Return the strings of an array, each once; None where it has more than `most` items."""
+    """Return the strings of an array, each once; None if it has more than `most` items."""
     items = json_object.items_up_to(most, raw)
     return (
         None

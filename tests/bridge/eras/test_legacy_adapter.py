@@ -17,8 +17,10 @@ from mcpbridged.bridge.core.effects import (
 )
 from mcpbridged.bridge.core.requests import ClientRequest
 from mcpbridged.bridge.eras import rules_legacy_to_modern
-from mcpbridged.bridge.eras.legacy_adapter import COMPLETION, GATHERING, LegacyAdapter
+from mcpbridged.bridge.eras.legacy_adapter import LegacyAdapter
+from mcpbridged.bridge.eras.legacy_calls import COMPLETION
 from mcpbridged.bridge.eras.rules_legacy_to_modern import Profile
+from mcpbridged.bridge.eras.server_requests import GATHERING
 from mcpbridged.bridge.eras.timers import InputsGathered, UrlTimeout
 from mcpbridged.validators import json_object
 from mcpbridged.validators.jsonrpc import Notification, Request, Response
@@ -644,7 +646,7 @@ OVER = ("notifications/mcp-bridge/input_over", {"requestState": "key2.0"})
 def held(talk, id_=7, **more):
     """A call whose server has asked one thing; answers the state."""
     talk.call(id_, **more)
-    upstream = int(next(reversed(talk.it._calls)))
+    upstream = int(next(reversed(talk.it._calls.running)))
     assert talk.server_asks("q", "elicitation/create", **FORM) == [SetTimer(GATHERING, talk.timers[-1].timer)]
     [(asker, result)] = told(talk.gathered())
     assert asker == id_
@@ -781,7 +783,7 @@ def test_s3_a_server_that_cancels_its_question_is_not_answered_and_the_round_is_
 
 def test_s3_the_rounds_of_a_server_that_is_gone_are_over():
     talk = Talk()
-    assert talk.it.on_exit() == []
+    assert talk.it.on_exit() == ()
     held(talk)
     assert told(talk.it.on_exit()) == [OVER]
 
@@ -1533,8 +1535,8 @@ def test_what_a_server_never_answers_to_is_not_kept():
         talk.ask(f"listen {number}", "subscriptions/listen", listening(resourceSubscriptions=["x://a"]))
         talk.cancel(number)
         talk.cancel(f"listen {number}")
-    assert not talk.it._listening._subscribing
-    assert not talk.it._listening._wanted
+    assert not talk.it._subscriptions._subscribing
+    assert not talk.it._subscriptions._wanted
 
 
 def test_a_list_that_is_too_large_to_be_changed_is_an_error():
