@@ -69,7 +69,7 @@ def split(name: str, servers: Sequence[str]) -> tuple[str, str] | None:
     return (server, rest) if separator and server in servers else None
 
 
-def renamed(params: bytes, name: str) -> bytes:
+def with_name(params: bytes, name: str) -> bytes:
     """The params of a call with another name."""
     found = json_object.read(params)
     found["name"] = json_object.raw(json_object.text(name))
@@ -83,7 +83,7 @@ def reference(params: bytes) -> tuple[str, str]:
     return kind, json_object.string(ref.get(kind))
 
 
-def referring(params: bytes, name: str) -> bytes:
+def with_prompt_name(params: bytes, name: str) -> bytes:
     """The params of `completion/complete` about another prompt."""
     found = json_object.read(params)
     ref = json_object.peek(found["ref"])
@@ -117,7 +117,7 @@ class Listed(NamedTuple):
     doubles: list[tuple[str, str]]
 
 
-def for_all(params: bytes) -> Members:
+def shared_params(params: bytes) -> Members:
     """What all of them are asked.
 
     All is on our first page; and what each tells of its progress would be no progress together.
@@ -130,9 +130,9 @@ def for_all(params: bytes) -> Members:
     return found
 
 
-def about_nothing(params: bytes) -> Members:
+def meta_only(params: bytes) -> Members:
     """Return the params of a request of the aggregate itself for the sake of one with these params."""
-    return {key: value for key, value in for_all(params).items() if key == "_meta"}
+    return {key: value for key, value in shared_params(params).items() if key == "_meta"}
 
 
 def page(method: str, result: Members, held: int, limits: Limits) -> list[msgspec.Raw]:
@@ -148,13 +148,13 @@ def page(method: str, result: Members, held: int, limits: Limits) -> list[msgspe
     return items
 
 
-def keys(method: str, items: Iterable[msgspec.Raw]) -> list[str]:
+def item_keys(method: str, items: Iterable[msgspec.Raw]) -> list[str]:
     """What the items of a list are found by."""
     _, key = LISTS[method]
     return [json_object.string(json_object.peek(item).get(key)) for item in items]
 
 
-def listed(method: str, found: Mapping[str, Sequence[msgspec.Raw]]) -> Listed:
+def merged_list(method: str, found: Mapping[str, Sequence[msgspec.Raw]]) -> Listed:
     """All on one page. It must not be kept: which servers are on it differs by principal, and from one time to the next."""
     where, key = LISTS[method]
     items: list[msgspec.Raw] = []
@@ -162,7 +162,7 @@ def listed(method: str, found: Mapping[str, Sequence[msgspec.Raw]]) -> Listed:
     doubles: list[tuple[str, str]] = []
     seen: set[str] = set()
     for server, some in found.items():
-        for item, own in zip(some, keys(method, some), strict=True):
+        for item, own in zip(some, item_keys(method, some), strict=True):
             name = f"{server}{SEPARATOR}{own}" if key == "name" else own
             if not own:
                 continue  # it could be neither called nor read
@@ -183,7 +183,7 @@ def _with_name(item: msgspec.Raw, name: str) -> msgspec.Raw:
     return json_object.raw(json_object.write(about))
 
 
-class Owners:
+class ResourceOwners:
     """Which server has a resource or a template: the first, in our order, that lists it; else the one where it was read.
 
     A resource that no server lists may be one that a template of a server stands for. What was read is forgotten, oldest first, beyond `most`. What is listed is bounded by the lists.
@@ -196,17 +196,17 @@ class Owners:
         self._read: dict[str, str] = {}
         self._doubles: dict[str, set[tuple[str, str]]] = {}
 
-    def listed(self, method: str, server: str, uris: Iterable[str]) -> None:
+    def set_listed(self, method: str, server: str, uris: Iterable[str]) -> None:
         """The server has listed these, and no others."""
         if server in self._listed:
             self._listed[server][method] = dict.fromkeys(uris)
 
-    def become(self, servers: Sequence[str]) -> None:
+    def set_servers(self, servers: Sequence[str]) -> None:
         """Forget what other servers have listed, and take these in this order."""
         self._listed = {server: self._listed.get(server, {}) for server in servers}
         self._read = {uri: server for uri, server in self._read.items() if server in self._listed}
 
-    def outdate(self, server: str) -> None:
+    def invalidate(self, server: str) -> None:
         """The lists of the server may be others now."""
         if server in self._listed:
             self._listed[server] = {}
@@ -216,14 +216,14 @@ class Owners:
         """The servers whose resources and templates are not known."""
         return [server for server, lists in self._listed.items() if len(lists) < len(_RESOURCES)]
 
-    def read(self, uri: str, server: str) -> None:
+    def set_read(self, uri: str, server: str) -> None:
         """The server had it."""
-        self.forget(uri)
+        self.drop(uri)
         self._read[uri] = server
         if len(self._read) > self._most:
             del self._read[next(iter(self._read))]
 
-    def forget(self, uri: str) -> None:
+    def drop(self, uri: str) -> None:
         """The server where it was read has it no more."""
         self._read.pop(uri, None)
 
@@ -254,7 +254,7 @@ class Owners:
             return [server for _, server in sorted(matching, key=lambda one: one[0])]
         return [self._read[uri]] if uri in self._read else []
 
-    def untold(self, method: str, doubles: Sequence[tuple[str, str]]) -> set[tuple[str, str]]:
+    def new_doubles(self, method: str, doubles: Sequence[tuple[str, str]]) -> set[tuple[str, str]]:
         """The doubles of a list that it had not the last time."""
         before = self._doubles.get(method, set())
         self._doubles[method] = set(doubles)
@@ -268,7 +268,7 @@ def _holds(lists: Mapping[str, Mapping[str, None]], uri: str) -> bool:
 # ---- what they offer
 
 
-def discovered(
+def merged_discovery(
     found: Mapping[str, Members],
     *,
     whole: bool,
@@ -319,7 +319,7 @@ def _extensions(found: Mapping[str, Members]) -> extensions.Found:
     return together
 
 
-def sharing(found: Mapping[str, Members], capabilities: bytes) -> list[str]:
+def servers_with_shared_extension(found: Mapping[str, Members], capabilities: bytes) -> list[str]:
     """Return the servers that have declared an extension which these client capabilities declare as well.
 
     Where there is none, return those that have declared any.
@@ -347,7 +347,7 @@ def _milliseconds(value: msgspec.Raw | None) -> int:
 # ---- errors
 
 
-def round_in(result: bytes | msgspec.Raw) -> str:
+def input_state(result: bytes | msgspec.Raw) -> str:
     """Return the `requestState` of a result that asks the client for input, empty for any other result."""
     if b'"input_required"' not in bytes(result):
         return ""
@@ -365,7 +365,7 @@ def is_expired(error: bytes) -> bool:
     return fault.code == INVALID_PARAMS and "requestState" in fault.message
 
 
-def is_refused_by_leaving(error: bytes) -> bool:
+def is_refused_by_replaced(error: bytes) -> bool:
     """Whether the daemon has refused a request since this server is being replaced: only then has no server seen it.
 
     A call that was in flight when its server went says the same reason under another code. It is never made again.
@@ -381,7 +381,7 @@ def is_unknown_method(error: bytes) -> bool:
     return read_fault(error).code == METHOD_NOT_FOUND
 
 
-def most_telling(errors: Sequence[bytes]) -> bytes:
+def most_specific(errors: Sequence[bytes]) -> bytes:
     """Of several servers' errors about one thing: that of one which has it, before those which do not know it."""
     return max(errors, key=lambda error: _TELLING.get(read_fault(error).code, 2))
 
@@ -395,7 +395,7 @@ def subscribed(params: bytes) -> list[str]:
     return [json_object.string(uri) for uri in json_object.items(notifications.get(_SUBSCRIPTIONS))]
 
 
-def asked(params: bytes) -> Members:
+def requested_kinds(params: bytes) -> Members:
     """The kinds of changes of lists that `subscriptions/listen` asks for. The aggregate grants them itself."""
     notifications = json_object.peek(json_object.read(params).get("notifications"))
     return {
@@ -408,14 +408,14 @@ def is_change(method: str) -> bool:
     return method in _CHANGES.values()
 
 
-def changed(kind: str) -> Notification:
+def list_changed(kind: str) -> Notification:
     """What is said of a change of this kind."""
     return Notification(_CHANGES[kind], b"{}")
 
 
-def wanted(params: bytes, mine: Sequence[str]) -> bytes:
+def listen_params(params: bytes, mine: Sequence[str]) -> bytes:
     """The params of `subscriptions/listen` with those of the resources that are the server's."""
-    found = for_all(params)
+    found = shared_params(params)
     notifications = json_object.peek(found.get("notifications"))
     if _SUBSCRIPTIONS in notifications:
         notifications[_SUBSCRIPTIONS] = json_object.raw(msgspec.json.encode(list(mine)))
@@ -423,7 +423,7 @@ def wanted(params: bytes, mine: Sequence[str]) -> bytes:
     return json_object.write(found)
 
 
-def acknowledged(granted: Iterable[Members]) -> bytes:
+def merged_acknowledgement(granted: Iterable[Members]) -> bytes:
     """What was granted together: a change is told if one of them tells it."""
     together: dict[str, object] = {}
     resources: dict[str, None] = {}
@@ -446,13 +446,13 @@ def updates(granted: Members) -> list[Notification]:
     ]
 
 
-def relisted(granted: Iterable[Members]) -> list[Notification]:
+def list_changes(granted: Iterable[Members]) -> list[Notification]:
     """What is to be told when a server is there again whose part the lists lacked: each list whose changes anybody tells."""
     told = {key for one in granted for key, value in one.items() if bytes(value) == _TRUE}
     return [Notification(change, b"{}") for key, change in _CHANGES.items() if key in told]
 
 
-def named(params: bytes, subscription: bytes) -> bytes:
+def with_subscription_id(params: bytes, subscription: bytes) -> bytes:
     """The params or result of a subscription under the name that its asker has given it."""
     found = json_object.peek(params)
     meta = json_object.peek(found.get("_meta"))

@@ -145,7 +145,7 @@ async def program(running, *names, patience=0):
     """As the daemon starts it, or with so many seconds for who does not answer."""
     how = ["-m", "mcpbridged.bridge.aggregate.server"]
     if patience:
-        start = "import sys, trio; from mcpbridged.bridge.aggregate import server as it; it._PATIENCE = %d; trio.run(it._run, sys.argv[1], sys.argv[2:], '')"
+        start = "import sys, trio; from mcpbridged.bridge.aggregate import server, timing; timing.PATIENCE = %d; trio.run(server.run, sys.argv[1], sys.argv[2:], '')"
         how = ["-c", start % patience]
     command = [sys.executable, *how, str(running.unix), *names]
     pipes = {"stdin": -1, "stdout": -1, "stderr": -1}

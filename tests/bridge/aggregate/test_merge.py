@@ -49,13 +49,15 @@ def test_a_name_says_whose_it_is(name, found):
 
 def test_a_call_gets_its_servers_name_and_keeps_all_else_as_it_was():
     params = b'{"name":"git__log","arguments":{"n":1e0,"n2":[ 1 ]},"_meta":{"x":1}}'
-    assert merge.renamed(params, "log") == b'{"name":"log","arguments":{"n":1e0,"n2":[ 1 ]},"_meta":{"x":1}}'
+    assert (
+        merge.with_name(params, "log") == b'{"name":"log","arguments":{"n":1e0,"n2":[ 1 ]},"_meta":{"x":1}}'
+    )
 
 
 def test_what_a_completion_is_about():
     about_prompt = text({"ref": {"type": "ref/prompt", "name": "git__p"}, "argument": {}})
     assert merge.reference(about_prompt) == ("name", "git__p")
-    assert json.loads(merge.referring(about_prompt, "p")) == {
+    assert json.loads(merge.with_prompt_name(about_prompt, "p")) == {
         "ref": {"type": "ref/prompt", "name": "p"},
         "argument": {},
     }
@@ -69,20 +71,20 @@ def test_what_a_completion_is_about():
 
 def test_all_are_asked_for_their_first_page_and_not_for_progress():
     params = b'{"cursor":"x","_meta":{"progressToken":7,"a": 1},"more":[ 1 ]}'
-    assert json_object.write(merge.for_all(params)) == b'{"_meta":{"a":1},"more":[ 1 ]}'
+    assert json_object.write(merge.shared_params(params)) == b'{"_meta":{"a":1},"more":[ 1 ]}'
     untouched = b'{"_meta":{ "a": 1}}'
-    assert json_object.write(merge.for_all(untouched)) == untouched
+    assert json_object.write(merge.shared_params(untouched)) == untouched
     with pytest.raises(Rejection):
-        merge.for_all(b"[]")
+        merge.shared_params(b"[]")
 
 
 def test_a_request_of_our_own_is_about_nothing_that_its_cause_is_about():
     params = b'{"uri":"a://1","requestState":"s","_meta":{"progressToken":7,"a": 1}}'
-    assert json_object.write(merge.about_nothing(params)) == b'{"_meta":{"a":1}}'
+    assert json_object.write(merge.meta_only(params)) == b'{"_meta":{"a":1}}'
 
 
 def test_tools_are_listed_under_their_servers_names_in_the_order_of_the_servers():
-    listed = merge.listed(
+    listed = merge.merged_list(
         "tools/list",
         {
             "time": [raw({"name": "now"})],
@@ -101,21 +103,23 @@ def test_tools_are_listed_under_their_servers_names_in_the_order_of_the_servers(
 @pytest.mark.parametrize("letter", ["x", "é"])
 def test_a_name_that_is_too_long_with_its_servers_is_left_out(letter):
     fits, over = letter * 123, letter * 124  # "git__" has five characters, the limit is 128
-    listed = merge.listed("prompts/list", {"git": [raw({"name": over}), raw({"name": fits})]})
+    listed = merge.merged_list("prompts/list", {"git": [raw({"name": over}), raw({"name": fits})]})
     assert [found["name"] for found in json.loads(listed.result)["prompts"]] == [f"git__{fits}"]
     assert listed.too_long == [f"git__{over}"]
 
 
 def test_the_first_server_has_what_two_of_them_list():
     one, two = {"uri": "a://1", "name": "one"}, {"uri": "a://1", "name": "two"}
-    listed = merge.listed("resources/list", {"git": [raw(one)], "time": [raw(two), raw({"uri": "b://2"})]})
+    listed = merge.merged_list(
+        "resources/list", {"git": [raw(one)], "time": [raw(two), raw({"uri": "b://2"})]}
+    )
     assert json.loads(listed.result)["resources"] == [one, {"uri": "b://2"}]
     assert listed.doubles == [("time", "a://1")]
 
 
 def test_what_the_items_of_a_list_are_found_by():
-    assert merge.keys("resources/list", [raw({"uri": "a://1"})]) == ["a://1"]
-    assert merge.keys("resources/templates/list", [raw({"uriTemplate": "a://{x}"}), raw([])]) == [
+    assert merge.item_keys("resources/list", [raw({"uri": "a://1"})]) == ["a://1"]
+    assert merge.item_keys("resources/templates/list", [raw({"uriTemplate": "a://{x}"}), raw([])]) == [
         "a://{x}",
         "",
     ]
@@ -125,42 +129,42 @@ def test_what_the_items_of_a_list_are_found_by():
 
 
 def test_a_resource_is_the_first_servers_that_lists_it_and_no_longer_than_it_does():
-    owners = merge.Owners(SERVERS)
+    owners = merge.ResourceOwners(SERVERS)
     assert owners.of("a://1") is None
-    owners.listed("resources/list", "time", ["a://1"])
+    owners.set_listed("resources/list", "time", ["a://1"])
     assert owners.of("a://1") == "time"
-    owners.listed("resources/list", "git", ["a://1", "b://2"])
-    owners.listed("resources/templates/list", "git", ["a://{x}"])
+    owners.set_listed("resources/list", "git", ["a://1", "b://2"])
+    owners.set_listed("resources/templates/list", "git", ["a://{x}"])
     assert [owners.of(uri) for uri in ("a://1", "b://2", "a://{x}")] == ["git", "git", "git"]
-    owners.listed("resources/list", "git", [])
+    owners.set_listed("resources/list", "git", [])
     assert [owners.of(uri) for uri in ("a://1", "b://2", "a://{x}")] == ["time", None, "git"]
 
 
 def test_what_was_read_is_remembered_for_a_while_and_what_is_listed_counts_more():
-    owners = merge.Owners(SERVERS, most=2)
-    owners.read("a://1", "time")
-    owners.read("a://2", "time")
-    owners.read("a://1", "time")
-    owners.read("a://3", "git")
+    owners = merge.ResourceOwners(SERVERS, most=2)
+    owners.set_read("a://1", "time")
+    owners.set_read("a://2", "time")
+    owners.set_read("a://1", "time")
+    owners.set_read("a://3", "git")
     assert [owners.of(f"a://{number}") for number in (1, 2, 3)] == ["time", None, "git"]
-    owners.listed("resources/list", "git", ["a://1"])
+    owners.set_listed("resources/list", "git", ["a://1"])
     assert owners.of("a://1") == "git"
-    owners.forget("a://3")
-    owners.forget("a://3")
+    owners.drop("a://3")
+    owners.drop("a://3")
     assert owners.of("a://3") is None
 
 
 def test_of_what_two_servers_list_is_told_once():
-    owners = merge.Owners(SERVERS)
-    assert owners.untold("resources/list", [("time", "a://1")]) == {("time", "a://1")}
-    assert owners.untold("resources/templates/list", [("time", "a://1")]) == {("time", "a://1")}
-    assert owners.untold("resources/list", [("time", "a://1"), ("time", "b://2")]) == {("time", "b://2")}
-    assert owners.untold("resources/list", []) == set()
-    assert owners.untold("resources/list", [("time", "a://1")]) == {("time", "a://1")}
+    owners = merge.ResourceOwners(SERVERS)
+    assert owners.new_doubles("resources/list", [("time", "a://1")]) == {("time", "a://1")}
+    assert owners.new_doubles("resources/templates/list", [("time", "a://1")]) == {("time", "a://1")}
+    assert owners.new_doubles("resources/list", [("time", "a://1"), ("time", "b://2")]) == {("time", "b://2")}
+    assert owners.new_doubles("resources/list", []) == set()
+    assert owners.new_doubles("resources/list", [("time", "a://1")]) == {("time", "a://1")}
 
 
 def test_of_a_resource_that_no_server_lists_the_most_specific_template_comes_first():
-    owners = merge.Owners(("all", "git", "time"))
+    owners = merge.ResourceOwners(("all", "git", "time"))
     assert owners.unlisted == ["all", "git", "time"]
     assert owners.candidates("a://b/1") == []
     for server, templates in (
@@ -168,15 +172,15 @@ def test_of_a_resource_that_no_server_lists_the_most_specific_template_comes_fir
         ("git", ["a://b/{x}", "a://{x}"]),
         ("time", ["a://{+y}"]),
     ):
-        owners.listed("resources/list", server, ["a://listed"] if server == "time" else [])
-        owners.listed("resources/templates/list", server, templates)
+        owners.set_listed("resources/list", server, ["a://listed"] if server == "time" else [])
+        owners.set_listed("resources/templates/list", server, templates)
     assert owners.unlisted == []
     assert owners.candidates("a://b/1") == ["git", "all", "time"]
     assert owners.candidates("a://c/1") == ["all", "time"]
     assert owners.candidates("a://listed") == ["time"]
     assert owners.candidates("b://1") == []
-    owners.read("b://1", "time")
-    owners.read("a://b/1", "all")
+    owners.set_read("b://1", "time")
+    owners.set_read("a://b/1", "all")
     assert owners.candidates("b://1") == ["time"]
     assert owners.candidates("a://b/1") == ["git", "all", "time"]
     assert owners.candidates("a://b/1", again=True) == ["all"]
@@ -184,17 +188,17 @@ def test_of_a_resource_that_no_server_lists_the_most_specific_template_comes_fir
 
 
 def test_what_a_server_lists_is_forgotten_with_it():
-    owners = merge.Owners(SERVERS)
+    owners = merge.ResourceOwners(SERVERS)
     for server in SERVERS:
-        owners.listed("resources/list", server, ["a://1"])
-        owners.listed("resources/templates/list", server, ["a://{x}"])
-    owners.read("b://1", "git")
-    owners.outdate("git")
-    owners.outdate("other")
+        owners.set_listed("resources/list", server, ["a://1"])
+        owners.set_listed("resources/templates/list", server, ["a://{x}"])
+    owners.set_read("b://1", "git")
+    owners.invalidate("git")
+    owners.invalidate("other")
     assert owners.unlisted == ["git"]
     assert owners.of("a://1") == "time"
-    owners.become(("new", "time"))
-    owners.listed("resources/list", "git", ["c://1"])
+    owners.set_servers(("new", "time"))
+    owners.set_listed("resources/list", "git", ["c://1"])
     assert (owners.of("a://1"), owners.of("b://1"), owners.of("c://1")) == ("time", None, None)
     assert owners.unlisted == ["new"]
 
@@ -215,7 +219,7 @@ def test_what_all_offer_together():
         "ttlMs": 300,
     }
     both = {"git": json_object.peek(text(about_git)), "time": json_object.peek(text(about_time))}
-    assert json.loads(merge.discovered(both, whole=True)) == {
+    assert json.loads(merge.merged_discovery(both, whole=True)) == {
         "resultType": "complete",
         "supportedVersions": ["2026-07-28"],
         "capabilities": {
@@ -228,14 +232,14 @@ def test_what_all_offer_together():
         "cacheScope": "private",
         "_meta": {"io.modelcontextprotocol/serverInfo": {"name": "mcp-bridge aggregate", "version": "1"}},
     }
-    assert json.loads(merge.discovered(both, whole=False))["ttlMs"] == 0
+    assert json.loads(merge.merged_discovery(both, whole=False))["ttlMs"] == 0
 
 
 @pytest.mark.parametrize(
     "value", ["{}", '{"ttlMs":-1}', '{"ttlMs":1.5}', '{"ttlMs":"9"}', '{"ttlMs":99999999999}']
 )
 def test_what_has_no_time_to_be_kept_is_not_kept_and_instructions_need_not_be(value):
-    found = json.loads(merge.discovered({"git": json_object.peek(value.encode())}, whole=True))
+    found = json.loads(merge.merged_discovery({"git": json_object.peek(value.encode())}, whole=True))
     assert found["ttlMs"] == 0
     assert "instructions" not in found
 
@@ -244,7 +248,7 @@ def test_where_a_server_may_come_later_everything_is_offered():
     about_git = {"capabilities": {"tools": {}, "prompts": {"odd": True}}}
     about = Membership({"git": 1}, without=("logging", "prompts", "sampling"))
     found = json.loads(
-        merge.discovered(
+        merge.merged_discovery(
             {"git": json_object.peek(text(about_git))}, whole=False, about=about, everything=True
         )
     )
@@ -259,7 +263,7 @@ def test_where_a_server_may_come_later_everything_is_offered():
 def test_an_operator_says_what_the_aggregate_is():
     about = Membership({}, name="n", version="v", title="t", instructions="be brief")
     git = json_object.peek(text({"instructions": "git it"}))
-    found = json.loads(merge.discovered({"git": git}, whole=True, about=about))
+    found = json.loads(merge.merged_discovery({"git": git}, whole=True, about=about))
     assert found["instructions"] == "be brief"
     assert found["_meta"] == {
         "io.modelcontextprotocol/serverInfo": {"name": "n", "version": "v", "title": "t"}
@@ -281,7 +285,7 @@ def test_an_operator_says_what_the_aggregate_is():
     ],
 )
 def test_only_what_no_server_has_seen_is_asked_again(fault, is_it):
-    assert merge.is_refused_by_leaving(fault) is is_it
+    assert merge.is_refused_by_replaced(fault) is is_it
 
 
 @pytest.mark.parametrize(
@@ -297,7 +301,7 @@ def test_only_what_no_server_has_seen_is_asked_again(fault, is_it):
     ],
 )
 def test_s4_a_round_is_an_answer_that_asks_for_input(result, state):
-    assert merge.round_in(result) == merge.round_in(msgspec.Raw(result)) == state
+    assert merge.input_state(result) == merge.input_state(msgspec.Raw(result)) == state
 
 
 def test_s4_a_retry_without_a_call_is_refused_as_expired():
@@ -322,7 +326,7 @@ def test_a_server_may_have_nothing_of_the_kind():
     ],
 )
 def test_the_error_of_whoever_has_a_thing_is_told(codes, told):
-    assert json.loads(merge.most_telling([error(code) for code in codes]))["code"] == told
+    assert json.loads(merge.most_specific([error(code) for code in codes]))["code"] == told
 
 
 # ---- subscriptions
@@ -331,10 +335,10 @@ def test_the_error_of_whoever_has_a_thing_is_told(codes, told):
 def test_a_subscription_asks_each_server_for_what_is_its():
     params = text({"notifications": {"toolsListChanged": True, "resourceSubscriptions": ["a://1", "b://2"]}})
     assert merge.subscribed(params) == ["a://1", "b://2"]
-    wanted = json.loads(merge.wanted(params, ["b://2"]))
+    wanted = json.loads(merge.listen_params(params, ["b://2"]))
     assert wanted == {"notifications": {"toolsListChanged": True, "resourceSubscriptions": ["b://2"]}}
     without = text({"notifications": {"toolsListChanged": True}, "_meta": {"progressToken": 1, "a": 2}})
-    assert json.loads(merge.wanted(without, [])) == {
+    assert json.loads(merge.listen_params(without, [])) == {
         "notifications": {"toolsListChanged": True},
         "_meta": {"a": 2},
     }
@@ -342,12 +346,12 @@ def test_a_subscription_asks_each_server_for_what_is_its():
 
 def test_the_changes_of_lists_that_are_asked_for():
     wanted = {"toolsListChanged": True, "promptsListChanged": False, "odd": True, "resourceSubscriptions": []}
-    kinds = merge.asked(text({"notifications": wanted}))
+    kinds = merge.requested_kinds(text({"notifications": wanted}))
     assert json_object.write(kinds) == b'{"toolsListChanged":true}'
-    assert merge.asked(b"{}") == {}
+    assert merge.requested_kinds(b"{}") == {}
     assert merge.is_change("notifications/tools/list_changed")
     assert not merge.is_change("notifications/resources/updated")
-    assert merge.changed("toolsListChanged") == Notification("notifications/tools/list_changed", b"{}")
+    assert merge.list_changed("toolsListChanged") == Notification("notifications/tools/list_changed", b"{}")
 
 
 def test_what_was_granted_is_granted_together():
@@ -363,14 +367,14 @@ def test_what_was_granted_is_granted_together():
             )
         ),
     ]
-    assert json.loads(merge.acknowledged(granted)) == {
+    assert json.loads(merge.merged_acknowledgement(granted)) == {
         "notifications": {
             "toolsListChanged": True,
             "promptsListChanged": True,
             "resourceSubscriptions": ["a://1", "b://2"],
         }
     }
-    assert json.loads(merge.acknowledged([])) == {"notifications": {}}
+    assert json.loads(merge.merged_acknowledgement([])) == {"notifications": {}}
 
 
 def test_every_subscribed_resource_may_have_changed_while_its_server_could_not_say_so():
@@ -384,12 +388,12 @@ def test_every_subscribed_resource_may_have_changed_while_its_server_could_not_s
 def test_who_comes_back_changes_the_lists_that_anybody_tells_of():
     one = json_object.peek(text({"toolsListChanged": True, "promptsListChanged": False}))
     two = json_object.peek(text({"toolsListChanged": True, "resourceSubscriptions": ["a://1"]}))
-    assert merge.relisted([one, two]) == [Notification("notifications/tools/list_changed", b"{}")]
-    assert merge.relisted([]) == []
+    assert merge.list_changes([one, two]) == [Notification("notifications/tools/list_changed", b"{}")]
+    assert merge.list_changes([]) == []
 
 
 def test_a_subscription_has_the_name_that_its_asker_gave_it():
-    assert json.loads(merge.named(b'{"a":1,"_meta":{"x":2}}', b'"l"')) == {
+    assert json.loads(merge.with_subscription_id(b'{"a":1,"_meta":{"x":2}}', b'"l"')) == {
         "a": 1,
         "_meta": {"x": 2, "io.modelcontextprotocol/subscriptionId": "l"},
     }
@@ -425,15 +429,15 @@ def test_the_extensions_of_all_are_offered_with_the_settings_of_the_first():
         "two": offering(extensions={"a/b": {"x": 2}, "a/c": {}}, experimental={"e": {}}),
         "none": offering(),
     }
-    offered = json.loads(merge.discovered(found, whole=True))["capabilities"]
+    offered = json.loads(merge.merged_discovery(found, whole=True))["capabilities"]
     assert offered == {
         "tools": {},
         "extensions": {"a/b": {"x": 1}, "a/c": {}},
         "experimental": {"e": {}},
     }
-    assert merge.sharing(found, text({"extensions": {"a/b": {}}})) == ["one", "two"]
-    assert merge.sharing(found, text({"extensions": {"e": {}, tasks: {}}})) == ["two"]
-    assert merge.sharing(found, b"{}") == ["one", "two"]
+    assert merge.servers_with_shared_extension(found, text({"extensions": {"a/b": {}}})) == ["one", "two"]
+    assert merge.servers_with_shared_extension(found, text({"extensions": {"e": {}, tasks: {}}})) == ["two"]
+    assert merge.servers_with_shared_extension(found, b"{}") == ["one", "two"]
 
 
 @pytest.mark.parametrize(
