@@ -1,7 +1,7 @@
-"""Several servers' answers made into one, for the aggregate. Pure: JSON text in, JSON text out.
+"""Merge the results of several servers for the aggregate. Pure: JSON text in, JSON text out.
 
-A tool or prompt is named `SERVER__NAME`, also where there is one server only, so that its name never depends on how many
-there are. What is not named here passes byte for byte.
+A tool or prompt is named `SERVER__NAME`, even with a single server, so that its name never depends on the number of servers.
+Members that no function here names pass byte for byte.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -21,7 +21,7 @@ from ..core.errors import RESOURCE_NOT_FOUND, read_fault
 from .uri_templates import literal_length, matches
 
 SEPARATOR: Final = "__"
-# Under which member a list has its items, and by which of theirs they are found.
+# By list method: the member of the result with the items, and the member that identifies an item.
 LISTS: Final[Mapping[str, tuple[str, str]]] = {
     "tools/list": ("tools", "name"),
     "prompts/list": ("prompts", "name"),
@@ -29,14 +29,14 @@ LISTS: Final[Mapping[str, tuple[str, str]]] = {
     "resources/templates/list": ("resourceTemplates", "uriTemplate"),
 }
 _OFFERS: Final = ("tools", "prompts", "resources", "logging", "completions")
-# The kind of change that a list belongs to.
+# By list method: the kind of change that a subscription requests.
 KINDS: Final[Mapping[str, str]] = {
     "tools/list": "toolsListChanged",
     "prompts/list": "promptsListChanged",
     "resources/list": "resourcesListChanged",
     "resources/templates/list": "resourcesListChanged",
 }
-# What a server says of each kind of change that a subscription is granted.
+# By kind of change: the notification.
 _CHANGES: Final[Mapping[str, str]] = {
     "toolsListChanged": "notifications/tools/list_changed",
     "promptsListChanged": "notifications/prompts/list_changed",
@@ -46,7 +46,7 @@ RESOURCES_CHANGED: Final = _CHANGES["resourcesListChanged"]
 _SUBSCRIPTIONS: Final = "resourceSubscriptions"
 _TEMPLATES: Final = "resources/templates/list"
 _RESOURCES: Final = ("resources/list", _TEMPLATES)
-# What the aggregate offers where it cannot be known what its servers do.
+# The capabilities of the aggregate while those of a server are unknown.
 _ALL_OFFERS: Final[Mapping[str, Mapping[str, bool]]] = {
     "tools": {"listChanged": True},
     "prompts": {"listChanged": True},
@@ -54,9 +54,9 @@ _ALL_OFFERS: Final[Mapping[str, Mapping[str, bool]]] = {
     "logging": {},
     "completions": {},
 }
-_NOTHING_SAID: Final = Membership({}, version="1")
+_UNCONFIGURED: Final = Membership({}, version="1")
 _TRUE: Final = b"true"
-# How much an error says about a thing that its server need not have; any other error says more.
+# How specific an error is about an item that its server may not have. Any other code is more specific.
 _TELLING: Final[Mapping[int, int]] = {METHOD_NOT_FOUND: 0, INVALID_PARAMS: 1, RESOURCE_NOT_FOUND: 1}
 
 
@@ -64,27 +64,27 @@ _TELLING: Final[Mapping[int, int]] = {METHOD_NOT_FOUND: 0, INVALID_PARAMS: 1, RE
 
 
 def split(name: str, servers: Sequence[str]) -> tuple[str, str] | None:
-    """The server and its own name of a tool or prompt; None where no server is named."""
+    """Return the server of a tool or prompt and its name there, None if the name has no server."""
     server, separator, rest = name.partition(SEPARATOR)
     return (server, rest) if separator and server in servers else None
 
 
 def with_name(params: bytes, name: str) -> bytes:
-    """The params of a call with another name."""
+    """Return the params of a call with another name."""
     found = json_object.read(params)
     found["name"] = json_object.raw(json_object.text(name))
     return json_object.write(found)
 
 
 def reference(params: bytes) -> tuple[str, str]:
-    """What `completion/complete` is about: "name" or "uri", and its value."""
+    """Return the reference of a `completion/complete`: "name" or "uri", and its value."""
     ref = json_object.peek(json_object.read(params).get("ref"))
     kind = "uri" if json_object.string(ref.get("type")) == "ref/resource" else "name"
     return kind, json_object.string(ref.get(kind))
 
 
 def with_prompt_name(params: bytes, name: str) -> bytes:
-    """The params of `completion/complete` about another prompt."""
+    """Return the params of `completion/complete` with another name of a prompt."""
     found = json_object.read(params)
     ref = json_object.peek(found["ref"])
     ref["name"] = json_object.raw(json_object.text(name))
@@ -93,7 +93,7 @@ def with_prompt_name(params: bytes, name: str) -> bytes:
 
 
 def target(params: bytes) -> tuple[str, str]:
-    """What a request or notification of an extension names: "name", "uri" or "ref" with its value, else nothing."""
+    """Return the item that a message of an extension names: "name", "uri" or "ref", and its value; both empty without an item."""
     found = json_object.peek(params)
     for kind in ("name", "uri"):
         value = json_object.string(found.get(kind))
@@ -107,9 +107,9 @@ def target(params: bytes) -> tuple[str, str]:
 
 
 class Listed(NamedTuple):
-    """One list of what each server lists.
+    """A merged list.
 
-    `too_long` are names that are left out. `doubles` are the items, each with its server, that another has listed before it.
+    `too_long` are names that are left out. `doubles` are servers with the names of items that a server before them has listed.
     """
 
     result: bytes
@@ -118,9 +118,10 @@ class Listed(NamedTuple):
 
 
 def shared_params(params: bytes) -> Members:
-    """What all of them are asked.
+    """Return the params for all servers.
 
-    All is on our first page; and what each tells of its progress would be no progress together.
+    Without a cursor, because the merged list is a single page. Without a progress token, because the progress of several servers
+    does not rise together.
     """
     found = json_object.read(params)
     found.pop("cursor", None)
@@ -131,12 +132,12 @@ def shared_params(params: bytes) -> Members:
 
 
 def meta_only(params: bytes) -> Members:
-    """Return the params of a request of the aggregate itself for the sake of one with these params."""
+    """Return the params of a request that the aggregate sends on its own in the course of a request with these params."""
     return {key: value for key, value in shared_params(params).items() if key == "_meta"}
 
 
 def page(method: str, result: Members, held: int, limits: Limits) -> list[msgspec.Raw]:
-    """The items of one page of a list of which `held` were read before. Raises Rejection beyond the limits."""
+    """Return the items of a page, after `held` items on earlier pages. Raises Rejection beyond the limits."""
     where, _ = LISTS[method]
     found = result.get(where)
     size = 0 if found is None else len(memoryview(found))
@@ -149,13 +150,13 @@ def page(method: str, result: Members, held: int, limits: Limits) -> list[msgspe
 
 
 def item_keys(method: str, items: Iterable[msgspec.Raw]) -> list[str]:
-    """What the items of a list are found by."""
+    """Return the names or URIs that identify the items of a list."""
     _, key = LISTS[method]
     return [json_object.string(json_object.peek(item).get(key)) for item in items]
 
 
 def merged_list(method: str, found: Mapping[str, Sequence[msgspec.Raw]]) -> Listed:
-    """All on one page. It must not be kept: which servers are on it differs by principal, and from one time to the next."""
+    """Merge the lists of servers into one page. It must not be cached, because its servers differ by principal and time."""
     where, key = LISTS[method]
     items: list[msgspec.Raw] = []
     too_long: list[str] = []
@@ -164,8 +165,9 @@ def merged_list(method: str, found: Mapping[str, Sequence[msgspec.Raw]]) -> List
     for server, some in found.items():
         for item, own in zip(some, item_keys(method, some), strict=True):
             name = f"{server}{SEPARATOR}{own}" if key == "name" else own
+            # An item without a name could be neither called nor read.
             if not own:
-                continue  # it could be neither called nor read
+                continue
             if name in seen:
                 doubles.append((server, name))
             elif key == "name" and len(name) > Limits().name:
@@ -184,61 +186,64 @@ def _with_name(item: msgspec.Raw, name: str) -> msgspec.Raw:
 
 
 class ResourceOwners:
-    """Which server has a resource or a template: the first, in our order, that lists it; else the one where it was read.
+    """The server of each resource and template: the first that lists it, else the server where it was read.
 
-    A resource that no server lists may be one that a template of a server stands for. What was read is forgotten, oldest first, beyond `most`. What is listed is bounded by the lists.
+    A resource that no server lists may match a template. Resources that were read are kept up to `most`, the newest. Listed
+    resources are limited by the limits of lists.
     """
 
     def __init__(self, servers: Sequence[str], most: int = 4096) -> None:
         self._most = most
-        # By server, in our order, and by method: what it has listed, in its order.
+        # By server, and by method: the listed URIs, in their order. Removed when the list of the server may have changed.
         self._listed: dict[str, dict[str, dict[str, None]]] = {server: {} for server in servers}
+        # By URI: the server where it was read last.
         self._read: dict[str, str] = {}
+        # By method: the doubles of the last list.
         self._doubles: dict[str, set[tuple[str, str]]] = {}
 
     def set_listed(self, method: str, server: str, uris: Iterable[str]) -> None:
-        """The server has listed these, and no others."""
+        """Store the list of a server."""
         if server in self._listed:
             self._listed[server][method] = dict.fromkeys(uris)
 
     def set_servers(self, servers: Sequence[str]) -> None:
-        """Forget what other servers have listed, and take these in this order."""
+        """Keep these servers only, in this order."""
         self._listed = {server: self._listed.get(server, {}) for server in servers}
         self._read = {uri: server for uri, server in self._read.items() if server in self._listed}
 
     def invalidate(self, server: str) -> None:
-        """The lists of the server may be others now."""
+        """Drop the lists of a server, because they may have changed."""
         if server in self._listed:
             self._listed[server] = {}
 
     @property
     def unlisted(self) -> list[str]:
-        """The servers whose resources and templates are not known."""
+        """The servers whose resources or templates are unknown."""
         return [server for server, lists in self._listed.items() if len(lists) < len(_RESOURCES)]
 
     def set_read(self, uri: str, server: str) -> None:
-        """The server had it."""
+        """Store that a server had a resource."""
         self.drop(uri)
         self._read[uri] = server
         if len(self._read) > self._most:
             del self._read[next(iter(self._read))]
 
     def drop(self, uri: str) -> None:
-        """The server where it was read has it no more."""
+        """Drop the server where a resource was read."""
         self._read.pop(uri, None)
 
     def of(self, uri: str) -> str | None:
-        """The server, where one is known."""
+        """Return the server of a resource, None if it is unknown."""
         return self.listing(uri) or self._read.get(uri)
 
     def listing(self, uri: str) -> str | None:
-        """Return the first server that lists exactly this."""
+        """Return the first server that lists exactly this URI."""
         return next((server for server, lists in self._listed.items() if _holds(lists, uri)), None)
 
     def candidates(self, uri: str, *, again: bool = False) -> list[str]:
-        """Return the servers to ask for this, the best first; none where nothing is known of it.
+        """Return the servers that may have a resource, the best first; none if all are equally likely.
 
-        With `again` the request continues one that the server answered where it was read last.
+        With `again`, the request is a retry that belongs to the server where the resource was read last.
         """
         owner = self.listing(uri)
         if owner is not None:
@@ -247,15 +252,16 @@ class ResourceOwners:
             return [self._read[uri]]
         matching: list[tuple[int, str]] = []
         for server, lists in self._listed.items():
-            fits = [literal_length(one) for one in lists.get(_TEMPLATES, ()) if matches(one, uri)]
+            templates = lists.get(_TEMPLATES, ())
+            fits = [literal_length(template) for template in templates if matches(template, uri)]
             if fits:
                 matching.append((-max(fits), server))
         if matching:
-            return [server for _, server in sorted(matching, key=lambda one: one[0])]
+            return [server for _, server in sorted(matching, key=lambda fit: fit[0])]
         return [self._read[uri]] if uri in self._read else []
 
     def new_doubles(self, method: str, doubles: Sequence[tuple[str, str]]) -> set[tuple[str, str]]:
-        """The doubles of a list that it had not the last time."""
+        """Return the doubles that the last list of this method did not have."""
         before = self._doubles.get(method, set())
         self._doubles[method] = set(doubles)
         return self._doubles[method] - before
@@ -272,13 +278,13 @@ def merged_discovery(
     found: Mapping[str, Members],
     *,
     whole: bool,
-    about: Membership = _NOTHING_SAID,
+    about: Membership = _UNCONFIGURED,
     everything: bool = False,
 ) -> bytes:
-    """What all of them offer together; `whole` says that none is missing, `about` what the aggregate says of itself.
+    """Merge results of `server/discover`. `whole` means that none is missing, `about` is the configuration of the aggregate.
 
-    With `everything` it offers all that any server can, because a server that is late, or comes later, may have it. It is kept for no longer than the shortest of theirs, and not at all where one is missing. Whom we reach differs by
-    principal, so it is nobody else's.
+    With `everything`, all capabilities are offered, because a server that is late or comes later may have them. The result has
+    the shortest `ttlMs` of the servers, and 0 if one is missing. It is private, because its servers differ by principal.
     """
     capabilities: dict[str, dict[str, bool]] = {}
     if everything:
@@ -311,7 +317,7 @@ def merged_discovery(
 
 
 def _extensions(found: Mapping[str, Members]) -> extensions.Found:
-    """What any of them has declared; of an extension with two settings those of the first in our order."""
+    """Return the extensions of all servers. The settings of an extension are those of the first server that has it."""
     together: extensions.Found = {}
     for offer in found.values():
         for key, settings in extensions.declared_in(offer.get("capabilities")).items():
@@ -339,7 +345,7 @@ def _info(about: Membership) -> dict[str, str]:
 
 
 def _milliseconds(value: msgspec.Raw | None) -> int:
-    # Of anything but a whole number of a sane size (a month has ten digits), nothing.
+    # A number of at most ten digits, which is about a month; 0 for any other value.
     text = b"" if value is None else bytes(value)
     return int(text) if text.isdigit() and len(text) <= 10 else 0
 
@@ -348,7 +354,7 @@ def _milliseconds(value: msgspec.Raw | None) -> int:
 
 
 def input_state(result: bytes | msgspec.Raw) -> str:
-    """Return the `requestState` of a result that asks the client for input, empty for any other result."""
+    """Return the `requestState` of a result that requires input, empty for any other result."""
     if b'"input_required"' not in bytes(result):
         return ""
     found = json_object.peek(result)
@@ -358,7 +364,7 @@ def input_state(result: bytes | msgspec.Raw) -> str:
 
 
 def is_expired(error: bytes) -> bool:
-    """Return whether a server has refused a retry because it knows no call with this `requestState` (any more)."""
+    """Return whether a server has refused a retry because no call of it has this `requestState`."""
     if not error:
         return False
     fault = read_fault(error)
@@ -366,9 +372,9 @@ def is_expired(error: bytes) -> bool:
 
 
 def is_refused_by_replaced(error: bytes) -> bool:
-    """Whether the daemon has refused a request since this server is being replaced: only then has no server seen it.
+    """Return whether the daemon has refused a request because its server is being replaced. No server has received it.
 
-    A call that was in flight when its server went says the same reason under another code. It is never made again.
+    A call that was in flight when its server exited fails with the same reason and another code. It is never sent again.
     """
     if not error or read_fault(error).code != SERVER_ERROR:
         return False
@@ -377,12 +383,12 @@ def is_refused_by_replaced(error: bytes) -> bool:
 
 
 def is_unknown_method(error: bytes) -> bool:
-    """Whether the server has nothing of the kind."""
+    """Return whether the server does not have the method."""
     return read_fault(error).code == METHOD_NOT_FOUND
 
 
 def most_specific(errors: Sequence[bytes]) -> bytes:
-    """Of several servers' errors about one thing: that of one which has it, before those which do not know it."""
+    """Return the error of a server that has an item, before the errors of servers that do not have it."""
     return max(errors, key=lambda error: _TELLING.get(read_fault(error).code, 2))
 
 
@@ -390,13 +396,13 @@ def most_specific(errors: Sequence[bytes]) -> bytes:
 
 
 def subscribed(params: bytes) -> list[str]:
-    """The resources that `subscriptions/listen` names."""
+    """Return the resources that a `subscriptions/listen` names."""
     notifications = json_object.peek(json_object.read(params).get("notifications"))
     return [json_object.string(uri) for uri in json_object.items(notifications.get(_SUBSCRIPTIONS))]
 
 
 def requested_kinds(params: bytes) -> Members:
-    """The kinds of changes of lists that `subscriptions/listen` asks for. The aggregate grants them itself."""
+    """Return the kinds of changes of lists that a `subscriptions/listen` requests. The aggregate grants them itself."""
     notifications = json_object.peek(json_object.read(params).get("notifications"))
     return {
         kind: value for kind, value in notifications.items() if kind in _CHANGES and bytes(value) == _TRUE
@@ -404,17 +410,17 @@ def requested_kinds(params: bytes) -> Members:
 
 
 def is_change(method: str) -> bool:
-    """Whether a notification says that a list has changed."""
+    """Return whether a notification means that a list has changed."""
     return method in _CHANGES.values()
 
 
 def list_changed(kind: str) -> Notification:
-    """What is said of a change of this kind."""
+    """Return the notification of a change of this kind."""
     return Notification(_CHANGES[kind], b"{}")
 
 
 def listen_params(params: bytes, mine: Sequence[str]) -> bytes:
-    """The params of `subscriptions/listen` with those of the resources that are the server's."""
+    """Return the params of `subscriptions/listen` for a server, with the resources `mine`."""
     found = shared_params(params)
     notifications = json_object.peek(found.get("notifications"))
     if _SUBSCRIPTIONS in notifications:
@@ -424,11 +430,11 @@ def listen_params(params: bytes, mine: Sequence[str]) -> bytes:
 
 
 def merged_acknowledgement(granted: Iterable[Members]) -> bytes:
-    """What was granted together: a change is told if one of them tells it."""
+    """Merge the granted notifications of servers: a kind is granted if one server grants it."""
     together: dict[str, object] = {}
     resources: dict[str, None] = {}
-    for one in granted:
-        for key, value in one.items():
+    for some in granted:
+        for key, value in some.items():
             if key == _SUBSCRIPTIONS:
                 resources |= dict.fromkeys(map(json_object.string, json_object.items(value)))
             elif bytes(value) == _TRUE:
@@ -439,7 +445,7 @@ def merged_acknowledgement(granted: Iterable[Members]) -> bytes:
 
 
 def updates(granted: Members) -> list[Notification]:
-    """The resources that may have changed at a server while it could not say so: all that it was subscribed to."""
+    """Return updates of all subscribed resources of a server, because they may have changed while it was absent."""
     return [
         Notification("notifications/resources/updated", json_object.write({"uri": uri}))
         for uri in json_object.items(granted.get(_SUBSCRIPTIONS))
@@ -447,13 +453,13 @@ def updates(granted: Members) -> list[Notification]:
 
 
 def list_changes(granted: Iterable[Members]) -> list[Notification]:
-    """What is to be told when a server is there again whose part the lists lacked: each list whose changes anybody tells."""
-    told = {key for one in granted for key, value in one.items() if bytes(value) == _TRUE}
-    return [Notification(change, b"{}") for key, change in _CHANGES.items() if key in told]
+    """Return the notifications that each list with a granted kind of change has changed."""
+    kinds = {key for some in granted for key, value in some.items() if bytes(value) == _TRUE}
+    return [Notification(change, b"{}") for key, change in _CHANGES.items() if key in kinds]
 
 
 def with_subscription_id(params: bytes, subscription: bytes) -> bytes:
-    """The params or result of a subscription under the name that its asker has given it."""
+    """Return the params or the result of a subscription with the id of the client's request (raw)."""
     found = json_object.peek(params)
     meta = json_object.peek(found.get("_meta"))
     meta[stateless_request.SUBSCRIPTION_ID] = json_object.raw(subscription)

@@ -1,39 +1,40 @@
-"""Which URIs a resource template stands for (RFC 6570), to find the server of a resource. Pure.
+"""Match URIs with resource templates (RFC 6570), to find the server of a resource. Pure.
 
-Matching is at least as generous as that of the official SDKs, because it only chooses whom to ask: a variable of a path
-takes any characters but `/`, and a query may be absent. The time is bounded by the length of the URI times the number of
-expressions, whatever the template is.
+Matching is at least as generous as that of the official SDKs, because it only chooses the servers that get a request: a variable
+of a path takes any characters but `/`, and a query may be absent. The time is limited by the length of the URI times the
+number of expressions, for any template.
 """
 
 import re
 from functools import lru_cache
 from typing import Final, NamedTuple
 
-# Of a template. A longer one, or one with more expressions, matches nothing.
+# A template with more characters or expressions matches no URI.
 _LONGEST: Final = 2048
 _MOST_EXPRESSIONS: Final = 64
 _EXPRESSION: Final = re.compile(r"\{([+#./;?&]?)([^{}]*)\}")
-# What an expression begins with in the URI, by its operator (RFC 6570, section 3.2.1).
+# By operator: the first character of an expression in the URI (RFC 6570 section 3.2.1).
 _FIRST: Final = {"#": "#", ".": ".", "/": "/", ";": ";", "?": "?", "&": "&"}
-# Expressions that may stand for nothing, since clients leave undefined variables out.
+# Operators of expressions that may be empty, because clients leave undefined variables out.
 _OPTIONAL: Final = frozenset("#;?&")
-# Expressions whose values may hold a slash.
+# Operators of expressions whose values may have a slash.
 _RESERVED: Final = frozenset("+#?&")
 
 
 class _Part(NamedTuple):
-    """A literal text, and the expression after it: what it begins with, whether it takes slashes, and may be empty."""
+    """A literal text, and the expression after it: its first character, whether it takes slashes, and whether it may be empty."""
 
     literal: str
     first: str = ""
     slashes: bool = False
     optional: bool = False
-    ends: bool = False  # no expression follows
+    # Whether no expression follows.
+    ends: bool = False
 
 
 @lru_cache(maxsize=1024)
 def _parts(template: str) -> tuple[_Part, ...]:
-    """Return the parts of a template, the last one without an expression; none for what is not matched."""
+    """Return the parts of a template, the last part without an expression; none for a template that matches no URI."""
     parts: list[_Part] = []
     end = 0
     for found in _EXPRESSION.finditer(template):
@@ -49,8 +50,9 @@ def _parts(template: str) -> tuple[_Part, ...]:
 
 
 def matches(template: str, uri: str) -> bool:
-    """Return whether the template may stand for this URI."""
-    ends = [0]  # where in the URI the parts so far can end, in ascending order
+    """Return whether a template matches this URI."""
+    # The positions in the URI where the parts so far can end, ascending.
+    ends = [0]
     for part in _parts(template):
         literal = part.literal
         ends = [end + len(literal) for end in ends if uri.startswith(literal, end)]
@@ -61,9 +63,10 @@ def matches(template: str, uri: str) -> bool:
 
 
 def _after(part: _Part, uri: str, starts: list[int]) -> list[int]:
-    """Return where an expression can end that begins at any of these places."""
+    """Return the positions where an expression can end that begins at any of these positions."""
     ends: set[int] = set(starts) if part.optional else set()
-    reached = 0  # the ends of earlier starts go up to here
+    # The last position that an earlier start has reached.
+    reached = 0
     for start in starts:
         if not uri.startswith(part.first, start):
             continue
@@ -76,5 +79,5 @@ def _after(part: _Part, uri: str, starts: list[int]) -> list[int]:
 
 
 def literal_length(template: str) -> int:
-    """Return the number of characters that a URI must have in common with the template: more is more specific."""
+    """Return the number of literal characters of a template: a template with more is more specific."""
     return sum(len(part.literal) for part in _parts(template))
