@@ -110,7 +110,7 @@ class Caller:
         self._headers = headers
         if self._sock is not None and _is_proxied(headers):
             self._sock = None
-            self._settle(None)
+            self._resolve(None)
 
     async def look_up(self) -> None:
         """Determine `name`, `known` and `process`. Later calls return at once."""
@@ -121,29 +121,29 @@ class Caller:
             self.name = self.name or UNKNOWN
             return
         if sock.family == socket.AF_UNIX:
-            self._settle(_of_unix_socket(sock))
+            self._resolve(_of_unix_socket(sock))
             return
         inode = _inode_of_far_end(sock)
         if inode is None:
-            self._settle(None)
+            self._resolve(None)
             return
         self._looking = trio.Event()
         try:
             recent = [process.pid for process in _processes.values()][-_MOST_RECENT:]
             found = await trio.to_thread.run_sync(_find_owner, inode, recent, limiter=_lookups)
-            self._settle(None if found is None else _process(*found))
+            self._resolve(None if found is None else _process(*found))
         finally:
             self._looking.set()
             self._looking = None
 
-    def _settle(self, process: Process | None) -> None:
+    def _resolve(self, process: Process | None) -> None:
         if self._sock is None:  # a header of a proxy has come meanwhile
             process = None
         self.process = process
         self.name = UNKNOWN if process is None else process.name
         self.known = process is not None
 
-    def of_stream(self, headers: Mapping[str, str]) -> "tuple[Caller, bool]":
+    def for_stream(self, headers: Mapping[str, str]) -> "tuple[Caller, bool]":
         """Return the client of a stream on this connection, and whether it ends with the stream.
 
         It is the stream itself, or the client that a trusted peer names.
@@ -157,7 +157,7 @@ class Caller:
         caller = _named(named)
         return caller, caller.process is None
 
-    def when_ended(self, owner: object, call: Callable[["Caller"], None]) -> None:
+    def add_end_callback(self, owner: object, call: Callable[["Caller"], None]) -> None:
         """Call back when the stream or session ends, once for each owner."""
         self._ends[owner] = call
 

@@ -43,7 +43,7 @@ class WakeUpSlot:
             trio.lowlevel.reschedule(task)
 
     @property
-    def taken(self) -> bool:
+    def occupied(self) -> bool:
         """Whether a task waits here."""
         return self._task is not None
 
@@ -57,24 +57,24 @@ class Poller:
 
     def __init__(self) -> None:
         self._epoll = select.epoll()
-        self._members: dict[int, Ready] = {}
+        self._callbacks: dict[int, Ready] = {}
         self._again: dict[int, None] = {}
         self._waiting = False
         # Each write to it is an edge, which ends the wait for the others.
         self._waker = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
         self._epoll.register(self._waker, _EDGES)
 
-    def join(self, descriptor: int, ready: Ready) -> None:
+    def register(self, descriptor: int, ready: Ready) -> None:
         """Call `ready` at each edge of the descriptor, also at once if it is ready now. It must not raise."""
-        self._members[descriptor] = ready
+        self._callbacks[descriptor] = ready
         self._epoll.register(descriptor, _EDGES)
 
-    def leave(self, descriptor: int) -> None:
+    def unregister(self, descriptor: int) -> None:
         """No more calls; must come before the descriptor is closed."""
-        if self._members.pop(descriptor, None) is not None:
+        if self._callbacks.pop(descriptor, None) is not None:
             self._epoll.unregister(descriptor)
 
-    def again(self, descriptor: int) -> None:
+    def call_again(self, descriptor: int) -> None:
         """Call the member once more after everybody else has had a turn. Any task may call this at any time."""
         self._again[descriptor] = None
         if self._waiting:
@@ -92,7 +92,7 @@ class Poller:
                 await trio.lowlevel.wait_readable(self._epoll.fileno())
                 self._waiting = False
             again, self._again = self._again, {}
-            members = self._members
+            members = self._callbacks
             for descriptor, events in self._epoll.poll(0, _BATCH):
                 if again:
                     again.pop(descriptor, None)  # one turn for each, however many edges it makes

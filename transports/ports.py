@@ -112,7 +112,7 @@ class Backend(Protocol):
         """
         ...
 
-    async def ask(
+    async def start_request(
         self,
         principal: str,
         headers: Mapping[str, str],
@@ -130,7 +130,7 @@ class Backend(Protocol):
         """
         ...
 
-    def ask_now(
+    def start_request_now(
         self, principal: str, request: ModernRequest, queue: SendQueue, caller: Caller
     ) -> Upstream | None:
         """As `ask`, for one request on its own outlet. Returns None, and has done nothing, where that must wait."""
@@ -186,34 +186,36 @@ class Exchange(Protocol):
         """An outlet for this request. `direct` lets its answer, if it is a single message, be sent by whoever brings it."""
         ...
 
-    def attend(self, queue: SendQueue, *, to_the_end: bool, first_heartbeat: float | None = None) -> None:
+    def attach(
+        self, queue: SendQueue, *, ends_with_client: bool, first_heartbeat: float | None = None
+    ) -> None:
         """Wake this outlet when a heartbeat is due, until the request is over.
 
         With `first_beat` the first heartbeat is due after so many seconds, unless the client has left by then.
-        With `to_the_end` the client's departure reaches it at once as well; without, a client that has closed its
+        With `ends_with_client` the client's departure reaches it at once as well; without, a client that has closed its
         sending side still gets its answer (attacks H20).
         """
         ...
 
-    def hijack(self) -> "Hijacked":
+    def upgrade(self) -> "UpgradedStream":
         """Hand over the connection after the head, for WebSocket. Raises Rejection where that cannot be."""
         ...
 
 
 Endpoint = Callable[[Exchange], Awaitable[None]]
 # What is left to do for a request that was taken: it waits for the answer, unless that went out directly.
-GoOn = Callable[[], Awaitable[None]]
+Continuation = Callable[[], Awaitable[None]]
 
 
 @runtime_checkable
-class Taker(Protocol):
+class EagerEndpoint(Protocol):
     """An endpoint that can begin a request without waiting."""
 
     def __call__(self, exchange: Exchange) -> Awaitable[None]:
         """Serve one request (Endpoint)."""
         ...
 
-    def take(self, exchange: Exchange, body: bytes) -> GoOn | None:
+    def begin(self, exchange: Exchange, body: bytes) -> Continuation | None:
         """Begin a request with this body and return what is left to do.
 
         Returns None, and has sent nothing, for all that only the endpoint itself can serve, which then makes an outlet of its own.
@@ -222,7 +224,7 @@ class Taker(Protocol):
         ...
 
 
-class Hijacked(Protocol):
+class UpgradedStream(Protocol):
     """The bytes of a connection after the head that asked for the upgrade, in the shape of a trio.abc.Stream."""
 
     def receiving(self) -> AbstractContextManager[Callable[[int], None]]:

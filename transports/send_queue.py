@@ -40,11 +40,11 @@ class Signal(enum.Enum):
 
 OPEN: Final = "open"
 # Everything that will ever be sent is in the queue.
-FINISHED: Final = "finished"
+CLOSED: Final = "closed"
 # The reader was too slow for its limits; what was queued is dropped.
 OVERFLOWED: Final = "overflowed"
 # The client has left; what is put in is dropped.
-GONE: Final = "gone"
+DISCONNECTED: Final = "disconnected"
 
 
 class Backlog:
@@ -59,14 +59,14 @@ class Backlog:
         "_high",
         "_limits",
         "_low",
-        "_seen",
-        "_since",
+        "_progress_seen",
+        "_stalled_since",
         "_watchers",
         "at_most",
         "bytes",
+        "dropped",
         "full",
-        "lost",
-        "moved",
+        "progress",
         "stalled",
     )
 
@@ -79,13 +79,13 @@ class Backlog:
         self.bytes = 0
         self.full = False
         # Counts each message that the client has read in whole, and each sign that it reads one. Only changes matter.
-        self.moved = 0
+        self.progress = 0
         # Messages that were dropped or replaced by an error, since the start.
-        self.lost = 0
+        self.dropped = 0
         # Whether a stream was given up while none of the others progressed.
         self.stalled = False
-        self._seen = 0
-        self._since: float | None = None
+        self._progress_seen = 0
+        self._stalled_since: float | None = None
 
     def watch(self, watcher: "Callable[[], None]") -> None:
         """Call this at each change of `full`."""
@@ -100,7 +100,7 @@ class Backlog:
         """Count so many bytes that wait to be sent."""
         self.bytes += size
         if self.bytes > self._high and not self.full:
-            self._turn(full=True)
+            self._set_full(full=True)
 
     def remove(self, size: int) -> None:
         """Count so many bytes that were sent, or dropped."""
@@ -108,31 +108,31 @@ class Backlog:
         if self.bytes < self._low:
             self._high = self._limits.pause_bytes
             if self.full:
-                self._turn(full=False)
+                self._set_full(full=False)
 
     @property
-    def over(self) -> bool:
+    def over_limit(self) -> bool:
         """Whether a message more is refused."""
         return self.bytes >= self.at_most
 
-    def grant(self) -> None:
+    def extend(self) -> None:
         """Let the server be read on for another `pause_bytes`: it must get at what the client has sent just now."""
         if self.full and self.bytes < self.at_most:
             self._high = min(self.bytes + self._limits.pause_bytes, self.at_most)
-            self._turn(full=False)
+            self._set_full(full=False)
 
-    def given_up(self, now: float) -> bool:
+    def has_stalled(self, now: float) -> bool:
         """Return whether no stream has progressed for `write_stall_seconds`, and a moment longer. `now` in seconds."""
         if not self.stalled:
             return False
-        if self._since is None:
-            self._since, self._seen = now, self.moved
-        if self.moved != self._seen:
-            self.stalled, self._since = False, None
+        if self._stalled_since is None:
+            self._stalled_since, self._progress_seen = now, self.progress
+        if self.progress != self._progress_seen:
+            self.stalled, self._stalled_since = False, None
             return False
-        return now - self._since >= min(self._limits.write_stall_seconds, _GRACE_SECONDS)
+        return now - self._stalled_since >= min(self._limits.write_stall_seconds, _GRACE_SECONDS)
 
-    def _turn(self, *, full: bool) -> None:
+    def _set_full(self, *, full: bool) -> None:
         self.full = full
         for watcher in tuple(self._watchers):
             watcher()
@@ -158,57 +158,57 @@ class SendQueue:
 
     __slots__ = (
         "_bytes",
-        "_closes",
+        "_ends_when_full",
         "_heartbeat",
-        "_in_hand",
+        "_in_flight",
         "_limits",
-        "_moved",
+        "_progress",
         "_queue",
-        "_repeated",
+        "_replayed",
         "_slot",
         "answers_only",
         "backlog",
         "client",
+        "close_reason",
         "context",
         "eager",
-        "repeating",
+        "replaying",
         "shortcut",
         "stalled",
         "state",
         "status",
-        "why",
     )
 
     def __init__(self, limits: Limits, slot: WakeUpSlot | None = None) -> None:
         self._limits = limits
         self._queue: deque[Item] = deque()
         self._bytes = 0
-        self._in_hand = 0  # of these bytes, those that the reader has taken and not sent yet
-        self._repeated = 0  # of the messages in the queue, the first ones
-        self._moved = 0  # `client.moved` when the reader began with what it has in hand
-        self._closes = False
+        self._in_flight = 0  # of these bytes, those that the reader has taken and not sent yet
+        self._replayed = 0  # of the messages in the queue, the first ones
+        self._progress = 0  # `client.moved` when the reader began with what it has in hand
+        self._ends_when_full = False
         self._slot = slot or WakeUpSlot()
         self.backlog: Backlog | None = None
         self.client: Backlog | None = None
         self.shortcut: Callable[[bytes], bool] | None = None
         self.eager = False
         self.answers_only = False
-        self.repeating = False
+        self.replaying = False
         self._heartbeat = False
         self.state = OPEN
         self.stalled = False
-        self.why = ""
+        self.close_reason = ""
         self.status = 200
         self.context: object = None
 
-    def join(self, client: Backlog, *, pauses: bool = True) -> None:
+    def bind(self, client: Backlog, *, pauses: bool = True) -> None:
         """Count its bytes as this client's. Without `pauses` they are its own, and at `replay_bytes` the stream ends."""
         self.client = client
         if pauses and self.backlog is None and not self._bytes:
             self.backlog = client  # the stream of a call, before its first message
             return
         self._count_with(client if pauses else Backlog(self._limits, self._limits.replay_bytes))
-        self._closes = not pauses
+        self._ends_when_full = not pauses
 
     def _count_with(self, backlog: Backlog) -> None:
         if self.backlog is not None:
@@ -217,7 +217,7 @@ class SendQueue:
         if self._bytes:
             backlog.add(self._bytes)
 
-    def put(self, message: bytes, event_id: bytes = b"", *, last: bool = False) -> bool:
+    def enqueue(self, message: bytes, event_id: bytes = b"", *, last: bool = False) -> bool:
         """Queue one message, the `last` one or not. A first one always fits.
 
         Returns False when this message was one too many: the stream is closed then, and what was queued is dropped.
@@ -227,29 +227,29 @@ class SendQueue:
         shortcut = self.shortcut
         if shortcut is not None and (last or self.eager) and not self._queue and shortcut(message):
             if self.client is not None:
-                self.client.moved += 1
+                self.client.progress += 1
             if last:
-                self.state = FINISHED
+                self.state = CLOSED
             return True
-        if self.repeating:
-            self._repeated += 1
+        if self.replaying:
+            self._replayed += 1
             self._queue.append((event_id, message))
-        elif not self._enqueue(message, event_id):
+        elif not self._append(message, event_id):
             return False
         if last:
-            self.state = FINISHED
+            self.state = CLOSED
         self._slot.wake()
         return True
 
-    def _enqueue(self, message: bytes, event_id: bytes) -> bool:
+    def _append(self, message: bytes, event_id: bytes) -> bool:
         backlog = self.backlog
         if backlog is None:
             backlog = self.backlog = Backlog(self._limits)
-        if self._bytes and backlog.over:
-            if self._closes or backlog.bytes >= backlog.at_most + _ERRORS:
+        if self._bytes and backlog.over_limit:
+            if self._ends_when_full or backlog.bytes >= backlog.at_most + _ERRORS:
                 self._overflow()
                 return False
-            backlog.lost += 1
+            backlog.dropped += 1
             replaced = _replaced(message, backlog)
             if not replaced:
                 return True
@@ -262,46 +262,46 @@ class SendQueue:
 
     def _overflow(self) -> None:
         self._drop()
-        self._end(OVERFLOWED)
+        self._set_state(OVERFLOWED)
 
     def _drop(self) -> None:
         self._queue.clear()
-        size, self._bytes, self._in_hand, self._repeated = self._bytes, 0, 0, 0
+        size, self._bytes, self._in_flight, self._replayed = self._bytes, 0, 0, 0
         if size and self.backlog is not None:
             self.backlog.remove(size)
 
-    def finish(self, why: str = "") -> None:
+    def close(self, why: str = "") -> None:
         """Nothing more will be put in, for this reason; what is queued is still sent."""
         if self.state == OPEN:
-            self.why = self.why or why
-            self._end(FINISHED)
+            self.close_reason = self.close_reason or why
+            self._set_state(CLOSED)
 
-    def leave(self) -> None:
+    def on_disconnect(self) -> None:
         """The client is gone: what is queued, and whatever comes, is dropped."""
-        if self.state != GONE:
+        if self.state != DISCONNECTED:
             self._drop()
-            self._end(GONE)
+            self._set_state(DISCONNECTED)
 
-    def stall(self) -> None:
+    def on_stall(self) -> None:
         """The client has not read for `write_stall_seconds`: drop the stream, and the client if no stream progressed."""
         self.stalled = True
-        if self.client is not None and self.client.moved == self._moved:
+        if self.client is not None and self.client.progress == self._progress:
             self.client.stalled = True
-        self.leave()
+        self.on_disconnect()
 
     def heartbeat(self) -> None:
         """Wake the reader if it is waiting, so that it shows a sign of life to the client."""
-        if self._slot.taken and not self.answers_only:
+        if self._slot.occupied and not self.answers_only:
             self._heartbeat = True
             self._slot.wake()
 
-    async def next(self) -> Item | Signal:
+    async def dequeue(self) -> Item | Signal:
         """Wait for the next message and remove it. Returns a signal where a heartbeat is due, or the stream is over.
 
         A message comes before a heartbeat. After the client has left only END is returned.
         """
-        self.sent()
-        await self._event()
+        self.on_sent()
+        await self._wait()
         if self._queue:
             return self._pop()
         if self.state != OPEN:
@@ -309,7 +309,7 @@ class SendQueue:
         self._heartbeat = False
         return Signal.HEARTBEAT
 
-    async def answered(self) -> bool:
+    async def wait_answer(self) -> bool:
         """Wait for the first sign of an answer. Returns whether the stream is over with at most one message in it.
 
         `take_answer` removes that message. Otherwise, or where a heartbeat became due, the answer is a stream of events.
@@ -319,12 +319,12 @@ class SendQueue:
             await trio.lowlevel.checkpoint()
         while not (self._queue or self.state != OPEN or self._heartbeat):
             await self._slot.wait()
-        if self.state == FINISHED and len(self._queue) <= 1:
+        if self.state == CLOSED and len(self._queue) <= 1:
             return True
         self._heartbeat = False  # the head of the stream is a sign of life
         return False
 
-    async def settled(self, at_most: int | None = None) -> bool:
+    async def wait_closed(self, at_most: int | None = None) -> bool:
         """Wait until nothing more will be put in: the stream is finished, overflowed, or its client has left.
 
         Messages before the end stay in the queue. Heartbeats that become due meanwhile are dropped. Returns False
@@ -338,49 +338,49 @@ class SendQueue:
         self._heartbeat = False
         return self.state != OPEN
 
-    def take_answer(self) -> bytes | None:
+    def pop_answer(self) -> bytes | None:
         """Remove the one message of a finished stream. Returns None where it was sent directly."""
         return self._pop()[1] if self._queue else None
 
-    def sent(self) -> None:
+    def on_sent(self) -> None:
         """Count what the reader has taken as sent."""
-        size = self._in_hand
+        size = self._in_flight
         if size:
-            self._in_hand = 0
+            self._in_flight = 0
             self._bytes -= size
             if self.backlog is not None:
                 self.backlog.remove(size)
-            self.moves()
+            self.on_progress()
 
-    def owe(self, size: int) -> None:
+    def count_unsent(self, size: int) -> None:
         """Count so many bytes of a message that was sent directly and in part as in the reader's hand."""
-        self._in_hand += size
+        self._in_flight += size
         self._bytes += size
         if self.backlog is None:
             self.backlog = Backlog(self._limits)
         self.backlog.add(size)
         if self.client is not None:
-            self._moved = self.client.moved + 1  # which counts this message
+            self._progress = self.client.progress + 1  # which counts this message
 
-    def moves(self) -> None:
+    def on_progress(self) -> None:
         """The client has read something of what the reader has in hand."""
         client = self.client
         if client is not None:
-            client.moved += 1
-            self._moved = client.moved
+            client.progress += 1
+            self._progress = client.progress
 
     def _pop(self) -> Item:
         item = self._queue.popleft()
-        if self._repeated:
-            self._repeated -= 1
+        if self._replayed:
+            self._replayed -= 1
         else:
             # Beside what a direct sending still owes.
-            self._in_hand += len(item[1]) + _MESSAGE
+            self._in_flight += len(item[1]) + _MESSAGE
         if self.client is not None:
-            self._moved = self.client.moved
+            self._progress = self.client.progress
         return item
 
-    async def _event(self) -> None:
+    async def _wait(self) -> None:
         if self._queue or self.state != OPEN or self._heartbeat:
             await trio.lowlevel.checkpoint()
             return
@@ -390,7 +390,7 @@ class SendQueue:
     def __len__(self) -> int:
         return len(self._queue)
 
-    def _end(self, state: str) -> None:
+    def _set_state(self, state: str) -> None:
         self.state = state
         self._slot.wake()
 

@@ -26,26 +26,26 @@ class Ticking(Protocol):
 class PausableClock:
     """Time that stands still between `stop` and `go`. Times in seconds on any steady clock."""
 
-    __slots__ = ("_since", "_stood")
+    __slots__ = ("_paused_for", "_paused_since")
 
     def __init__(self) -> None:
-        self._stood = 0.0
-        self._since: float | None = None
+        self._paused_for = 0.0
+        self._paused_since: float | None = None
 
-    def stop(self, now: float) -> None:
+    def pause(self, now: float) -> None:
         """Let it stand still, if it does not already."""
-        if self._since is None:
-            self._since = now
+        if self._paused_since is None:
+            self._paused_since = now
 
-    def go(self, now: float) -> None:
+    def resume(self, now: float) -> None:
         """Let it go on, if it stands still."""
-        if self._since is not None:
-            self._stood += now - self._since
-            self._since = None
+        if self._paused_since is not None:
+            self._paused_for += now - self._paused_since
+            self._paused_since = None
 
     def time(self, now: float) -> float:
         """Return the time without that for which it stood still."""
-        return (now if self._since is None else self._since) - self._stood
+        return (now if self._paused_since is None else self._paused_since) - self._paused_for
 
 
 class Ticker:
@@ -54,26 +54,26 @@ class Ticker:
     def __init__(self) -> None:
         self.now = 0.0
         self.date = b""
-        self.ending = False
+        self.shutting_down = False
         self._members: set[Ticking] = set()
 
-    def join(self, member: Ticking) -> None:
+    def add(self, member: Ticking) -> None:
         """Tick `member` from now on."""
         self._members.add(member)
 
-    def leave(self, member: Ticking) -> None:
+    def remove(self, member: Ticking) -> None:
         """Stop ticking `member`."""
         self._members.discard(member)
 
-    def end(self) -> None:
+    def announce_shutdown(self) -> None:
         """No more requests are wanted: whoever rests between two may go, and who answers one says that it was the last."""
-        self.ending = True
-        self._heartbeat()
+        self.shutting_down = True
+        self._tick_all()
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Tick for ever."""
-        self.join(HeapTrimmer())
-        self._look()
+        self.add(HeapTrimmer())
+        self._read_clock()
         task_status.started()
         held_up = False
         while True:
@@ -81,15 +81,15 @@ class Ticker:
             await trio.sleep_until(planned)
             held_up = not held_up and trio.current_time() >= planned + HELD_UP
             if held_up:
-                self._look()
+                self._read_clock()
             else:
-                self._heartbeat()
+                self._tick_all()
 
-    def _heartbeat(self) -> None:
-        self._look()
+    def _tick_all(self) -> None:
+        self._read_clock()
         for member in tuple(self._members):
             member.tick(self.now)
 
-    def _look(self) -> None:
+    def _read_clock(self) -> None:
         self.now = trio.current_time()
         self.date = formatdate(usegmt=True).encode("ascii")

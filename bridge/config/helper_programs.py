@@ -60,7 +60,7 @@ class Helpers:
             if process.poll() is None:
                 _kill(process.pid)
                 process.wait()
-            orphans.ended(process)
+            orphans.untrack(process)
             if process.stdout is not None:
                 process.stdout.close()
         if code:
@@ -76,7 +76,7 @@ class Helpers:
             if self._ended:
                 raise HelperFailed(f"the helper {name} is no longer wanted")
             try:
-                process = orphans.started(
+                process = orphans.start_tracked(
                     lambda: subprocess.Popen(  # noqa: S603 - the operator's own configuration names it, and no shell reads it
                         words,
                         stdin=subprocess.DEVNULL,

@@ -23,7 +23,7 @@ from ...transports.http.refusals import Refusals
 from ...transports.http.routes import Routes, healthz, readyz
 from ...transports.poller import Poller
 from ...transports.process.cgroup import can_hold, delegated
-from ...transports.process.open_files import fitting, raise_soft_limit
+from ...transports.process.open_files import fit_limits, raise_soft_limit
 from ...transports.process.spawner import Spawner
 from ...transports.ticker import Ticker
 from ...validators.bearer import TokenSet
@@ -129,7 +129,7 @@ def _run(settings: Settings, environment: Mapping[str, str], umask: int) -> int:
     except CannotStart as fault:
         log.always("error", "cannot_start", str(fault), reason=str(fault), code=fault.code)
         return fault.code
-    limits, lowered = fitting(settings.limits, raise_soft_limit())
+    limits, lowered = fit_limits(settings.limits, raise_soft_limit())
     for sentence in lowered:
         log.warning(sentence)
     spawner = Spawner.start(_cgroup(log), umask, settings.log_format)
@@ -392,7 +392,7 @@ class _Daemon:
             async with trio.open_nursery() as nursery:
                 self._nursery = nursery
                 await nursery.start(self._ticker.run)
-                self._ticker.join(self._refusals)
+                self._ticker.add(self._refusals)
                 await nursery.start(self._poller.run)
                 await nursery.start(self._supervisor.run)
                 self._supervisor.allot(self._settings.tokens)
@@ -442,7 +442,7 @@ class _Daemon:
             with trio.move_on_after(self._settings.limits.drain_seconds):
                 await self._supervisor.drain()
             await self._supervisor.close()
-            self._ticker.end()
+            self._ticker.announce_shutdown()
             with trio.move_on_after(_FLUSH):
                 await self._deserted.wait()
             connections.cancel()

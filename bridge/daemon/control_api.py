@@ -114,7 +114,7 @@ class ControlApi:
         queue = exchange.queue()
 
         def watch(direction: str, line: bytes) -> None:
-            queue.put(msgspec.json.encode(Tapped(direction, server_log.shown(line, _TAPPED))))
+            queue.enqueue(msgspec.json.encode(Tapped(direction, server_log.shown(line, _TAPPED))))
 
         server_log.watchers.append(watch)
         try:
@@ -133,7 +133,7 @@ class ControlApi:
             )
         self._streams += 1
         try:
-            exchange.attend(queue, to_the_end=True)
+            exchange.attach(queue, ends_with_client=True)
             await exchange.begin_stream()
             await write_events(exchange, queue)
         finally:

@@ -164,7 +164,7 @@ class LocalConversation:
         self.backlog = (pipe.client if pipe is not None else None) or Backlog(limits)
         self.backlog.watch(self._pace)
         if pipe is not None:
-            pipe.join(self.backlog)
+            pipe.bind(self.backlog)
         self._hurries = False  # read the child on, however much is unsent
         self._clock = PausableClock()
         self._lost = 0  # of the messages that `backlog` has refused, those that the log has
@@ -228,9 +228,9 @@ class LocalConversation:
                 stream = self._session.call_stream(queue, answers_only=queue.answers_only)
                 queue.context = stream
             if queue.client is None:
-                queue.join(self.backlog)
+                queue.bind(self.backlog)
         elif self.backlog.full and type(message) is Notification and message.method == _CANCELLED:
-            self.backlog.grant()  # or what the server answers to it would wait behind what it ends
+            self.backlog.extend()  # or what the server answers to it would wait behind what it ends
         try:
             effects = self._session.on_client_message(message, stream)
         except Rejection as rejection:
@@ -256,22 +256,22 @@ class LocalConversation:
             self._told(self._call(message), rejection)
         stream = queue if queue is not None else self._pipe
         if stream is not None:
-            stream.put(jsonrpc.error(message.id, rejection.code, rejection.text))
+            stream.enqueue(jsonrpc.error(message.id, rejection.code, rejection.text))
 
     def listen(self, queue: SendQueue) -> None:
         """Open a stream for what belongs to no request (ports.Conversation)."""
         queue.context, effects = self._session.listened(queue)
-        queue.join(self.backlog, pauses=False)
+        queue.bind(self.backlog, pauses=False)
         self._perform(effects)
 
     def resume(self, last_event_id: str, queue: SendQueue) -> None:
         """Continue an interrupted stream (ports.Conversation)."""
         stream, effects = self._session.resumed(last_event_id, queue)
         queue.context = stream
-        queue.join(self.backlog, pauses=not stream.listens)
-        queue.repeating = True
+        queue.bind(self.backlog, pauses=not stream.listens)
+        queue.replaying = True
         self._perform(effects)
-        queue.repeating = False
+        queue.replaying = False
 
     def begin_events(self, queue: SendQueue) -> bytes:
         """The outlet becomes an event stream (ports.Conversation)."""
@@ -292,16 +292,16 @@ class LocalConversation:
         self.unanswered = self._session.unanswered(self._clock.time(trio.current_time()))
         why = f"the session has ended: {reason}"
         if self._pipe is not None:
-            self._pipe.why = why
+            self._pipe.close_reason = why
         self._perform(self._session.ended(why))
         self._translator = None  # what it wanted to be called back for must ask nothing any more
         if self._pipe is not None and self._begun:
-            self._pipe.finish()
+            self._pipe.close()
         self.backlog.unwatch(self._pace)
         if self._child is not None:
             self._child.stop()
         if self._shared is not None:
-            self._shared.leave()
+            self._shared.on_disconnect()
             if self._multiplexed is not None:
                 self._multiplexed.on_disconnect(self._shared)
         for process, front in self._processes.items():
@@ -408,7 +408,7 @@ class LocalConversation:
     def failed(self, text: str, data: dict[str, object]) -> None:
         """There is no child, for this reason."""
         self._translator = None
-        self._clock.go(trio.current_time())
+        self._clock.resume(trio.current_time())
         self._server_log.errors += self._session.in_flight
         self._perform(self._session.on_child_exit(text, data))
         if not self.version:
@@ -423,17 +423,17 @@ class LocalConversation:
 
     def on_tick(self, now: float) -> None:
         """Time has passed."""
-        if self.backlog.given_up(now):
+        if self.backlog.has_stalled(now):
             self.end(f"the client has not read for {self._limits.write_stall_seconds:g} s")
             return
-        if self.backlog.lost > self._lost:
+        if self.backlog.dropped > self._lost:
             self._log.warning(
                 "client_behind",
                 session=self.id[:8],
-                lost=self.backlog.lost,
+                lost=self.backlog.dropped,
                 unsent_bytes=self.backlog.at_most,
             )
-            self._lost = self.backlog.lost
+            self._lost = self.backlog.dropped
         # The limits of a server do not count while it is not read.
         now = self._clock.time(now)
         self._perform(self._session.on_tick(now))
@@ -451,10 +451,10 @@ class LocalConversation:
             return
         if self.backlog.full and not self._hurries:
             child.pause()
-            self._clock.stop(trio.current_time())
+            self._clock.pause(trio.current_time())
         else:
             child.resume()
-            self._clock.go(trio.current_time())
+            self._clock.resume(trio.current_time())
 
     # ---- a shared legacy process
 
@@ -611,7 +611,7 @@ class LocalConversation:
         for effect in effects:
             if isinstance(effect, ToClient):
                 queue = effect.queue
-                if isinstance(queue, SendQueue) and not queue.put(
+                if isinstance(queue, SendQueue) and not queue.enqueue(
                     effect.message, effect.event_id, last=effect.last
                 ):
                     self._log.warning(
@@ -635,7 +635,7 @@ class LocalConversation:
     ) -> None:
         if isinstance(effect, EndStream):
             if isinstance(effect.queue, SendQueue) and self._begun:
-                effect.queue.finish()
+                effect.queue.close()
         elif isinstance(effect, StartProcess):
             self._hooks.revive(self)
         elif isinstance(effect, KillProcess):

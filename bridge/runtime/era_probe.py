@@ -86,10 +86,10 @@ async def confirms(child: Child, attach: Callable[[OnLine], None], limits: Limit
         attach(on_line)
         if not _sent(child, _DISCOVER):
             return False
-        while child.unread and not child.gone:  # noqa: ASYNC110 - a pipe does not say when it was read
+        while child.has_unread_input and not child.ended:  # noqa: ASYNC110 - a pipe does not say when it was read
             await trio.sleep(_LOOK)
         patience.deadline = min(patience.deadline, trio.current_time() + PATIENCE)
-        while not child.gone:  # noqa: ASYNC110 - its end is told to others
+        while not child.ended:  # noqa: ASYNC110 - its end is told to others
             await trio.sleep(_LOOK)
     return found is not None and is_modern(found)
 
@@ -124,7 +124,7 @@ async def _ask(child: Child, question: bytes, limits: Limits, otherwise: bytes =
 
         if not _sent(child, question):
             child.kill()
-        child.hear(on_line)
+        child.set_line_handler(on_line)
         async with trio.open_nursery() as nursery:
             nursery.start_soon(_wait_from_reading, child, patience, otherwise)
             await child.run(stderr, exited)
@@ -141,7 +141,7 @@ def _sent(child: Child, line: bytes) -> bool:
 
 
 async def _wait_from_reading(child: Child, patience: trio.CancelScope, otherwise: bytes) -> None:
-    while child.unread:  # noqa: ASYNC110 - a pipe does not say when it was read
+    while child.has_unread_input:  # noqa: ASYNC110 - a pipe does not say when it was read
         await trio.sleep(_LOOK)
     patience.deadline = min(patience.deadline, trio.current_time() + PATIENCE)
     if otherwise:

@@ -41,11 +41,11 @@ class Liveness:
         self._limits = limits
         self._question = _DISCOVER if modern else _PING
         self._asked = False
-        self._due = child.time(now) + limits.ping_seconds
+        self._due = child.active_time(now) + limits.ping_seconds
 
     def on_tick(self, now: float) -> None:
         """Ask, when it is time. A question that is open by then makes it silent, and none follows."""
-        now = self._child.time(now)
+        now = self._child.active_time(now)
         if now < self._due:
             return
         self._due = now + self._limits.ping_seconds
@@ -60,12 +60,12 @@ class Liveness:
             self.silent = True
             return
         self._asked = True
-        self._child.hear(self._heard)
+        self._child.set_line_handler(self._heard)
 
     def _heard(self, line: bytes | Overlong) -> Rest:
         if isinstance(line, bytes) and _ID in line and self._is_answer(line):
             self.silent = self._asked = False
-            self._child.hear(self._hear)
+            self._child.set_line_handler(self._hear)
             return None
         return self._hear(line)
 

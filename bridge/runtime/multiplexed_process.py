@@ -198,7 +198,7 @@ class MultiplexedProcess:
             backlog = self._clients.get(client.key)
             if backlog is None:
                 backlog = self._clients[client.key] = Backlog(self._limits)
-            queue.join(backlog)
+            queue.bind(backlog)
 
     def read_on(self) -> None:
         """Read the child on, whoever is behind: it is to end when it has answered (server.Holder)."""
@@ -207,7 +207,7 @@ class MultiplexedProcess:
 
     def _let_read(self, queue: object) -> None:
         if self._behind and isinstance(queue, SendQueue) and queue.backlog in self._behind:
-            queue.backlog.grant()
+            queue.backlog.extend()
 
     def _falls_behind(self, backlog: Backlog) -> None:
         if backlog not in self._behind:
@@ -224,10 +224,10 @@ class MultiplexedProcess:
             return
         if self._behind and not self._hurries and self._has_one_client():
             child.pause()
-            self._clock.stop(trio.current_time())
+            self._clock.pause(trio.current_time())
         else:
             child.resume()
-            self._clock.go(trio.current_time())
+            self._clock.resume(trio.current_time())
 
     def _has_one_client(self) -> bool:
         backlogs = {one.backlog if isinstance(one, SendQueue) else None for one in self._multiplexer.callers}
@@ -305,7 +305,7 @@ class MultiplexedProcess:
         self._lose_translator()
         self._child = None
         self._part()
-        self._clock.go(trio.current_time())
+        self._clock.resume(trio.current_time())
         self._server_log.errors += self._multiplexer.calling
         self._perform(self._multiplexer.on_server_exit(text, data))
         self.principals.clear()
@@ -452,7 +452,7 @@ class MultiplexedProcess:
         if queue.answers_only and not effect.last:
             return
         queue.status = effect.status
-        kept = queue.put(effect.message, effect.event_id, last=effect.last)
+        kept = queue.enqueue(effect.message, effect.event_id, last=effect.last)
         backlog = queue.backlog
         if not kept:
             self._log.warning("stream_closed", reason="client behind", bytes=self._limits.unsent_bytes)

@@ -395,7 +395,7 @@ class LocalServer:
         while self._standbys:
             self._standbys.popleft().stop()
         while self._pipes:
-            self._pipes.pop().finish(reason)  # on another connection there may be another server
+            self._pipes.pop().close(reason)  # on another connection there may be another server
 
     async def emptied(self) -> None:
         """Wait until no child is left."""
@@ -556,7 +556,7 @@ class LocalServer:
         """The principal's conversation with this id (ports.Backend)."""
         return self._session_table.find(session_id, principal, trio.current_time())
 
-    async def ask(
+    async def start_request(
         self,
         principal: str,
         headers: Mapping[str, str],
@@ -582,7 +582,7 @@ class LocalServer:
             raise
         return self._ask(found, principal, request, queue, since, caller, pipe=pipe)
 
-    def ask_now(
+    def start_request_now(
         self, principal: str, request: ModernRequest, queue: SendQueue, caller: Caller
     ) -> MultiplexedProcess | None:
         """Hand a request to the child that serves others like it, if there is one (ports.Backend)."""
@@ -862,7 +862,7 @@ class LocalServer:
             before.replaced = True
             self._drop_quick(before.multiplexed)
         if caller.known and caller.process is None:
-            caller.when_ended(self, self._caller_ended)
+            caller.add_end_callback(self, self._caller_ended)
         return place
 
     def _shared_place(
@@ -1501,7 +1501,7 @@ class LocalServer:
         child = self._child_of(owner)
         if waited < _WAITED or child is None or self._closed or self._is_beside(owner):
             return
-        if self._startups[child][0].over or child.gone:
+        if self._startups[child][0].over or child.ended:
             return
         reason = f"had not answered initialize after {waited:.0f} s, when its client ended the session"
         self.server_log.errors += 1

@@ -251,7 +251,7 @@ class ServerLog:
 
     def follow(self, queue: SendQueue) -> None:
         """Put what is kept into this outlet, as an array, and then every entry from now on, until it ends."""
-        queue.put(msgspec.json.encode(self.entries()))
+        queue.enqueue(msgspec.json.encode(self.entries()))
         self._followers.add(queue)
 
     def unfollow(self, queue: SendQueue) -> None:
@@ -272,4 +272,4 @@ class ServerLog:
         if self._followers:
             text = msgspec.json.encode(entry)
             for queue in tuple(self._followers):
-                queue.put(text)
+                queue.enqueue(text)

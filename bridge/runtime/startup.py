@@ -48,12 +48,12 @@ class Startup:
         self.refused = False
         # The beginnings of the last messages before the first answer, and of that, until the process is used.
         self.sent: deque[bytes] = deque(maxlen=_MESSAGES)
-        child.hear(self._hear)
+        child.set_line_handler(self._hear)
 
     def attach(self, on_line: OnLine) -> None:
         """Hand every line from now on to this."""
         self._on_line = on_line
-        self._child.hear(on_line if self.over else self._hear)
+        self._child.set_line_handler(on_line if self.over else self._hear)
 
     def _hear(self, line: bytes | Overlong) -> Rest:
         if isinstance(line, bytes):
@@ -78,5 +78,5 @@ class Startup:
     def _end(self, message: Response | None) -> None:
         self.over = True
         if self._on_line is not None:
-            self._child.hear(self._on_line)
+            self._child.set_line_handler(self._on_line)
         self._answered(message)

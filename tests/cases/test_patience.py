@@ -12,7 +12,7 @@ import trio
 import trio.testing
 
 from mcpbridged.transports.endpoints.websocket import _Talk
-from mcpbridged.transports.send_queue import GONE, SendQueue
+from mcpbridged.transports.send_queue import DISCONNECTED, SendQueue
 from mcpbridged.validators.limits import Limits
 
 from ..e2e.test_connect import ask, open_process
@@ -133,7 +133,7 @@ def test_w01_by_default_a_stopped_client_on_tcp_is_given_five_minutes():
         outlet = SendQueue(limits)
         talk = _Talk(Silent(), None, "alice", {}, outlet, limits, Log())
         began = trio.current_time()
-        while outlet.state != GONE:
+        while outlet.state != DISCONNECTED:
             await trio.sleep(limits.heartbeat_seconds)
             await talk._heartbeat()
         return trio.current_time() - began

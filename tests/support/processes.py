@@ -162,7 +162,7 @@ def main(kind: str, mark: str) -> None:
                     }
                 )
 
-            child.hear(heard)
+            child.set_line_handler(heard)
             nursery.start_soon(serve, child)
             async with trio.lowlevel.FdStream(os.dup(0)) as stdin:
                 while words := await stdin.receive_some(64):

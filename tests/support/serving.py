@@ -74,10 +74,10 @@ class Server:
         return self.sock.getsockname()[1]
 
     async def stream(self, exchange):
-        """Events until somebody ends the outlet."""
+        """Events until somebody ends the queue."""
         queue = SendQueue(self.limits)
         self.streams.append(queue)
-        exchange.attend(queue, to_the_end=True)
+        exchange.attach(queue, ends_with_client=True)
         await exchange.begin_stream()
         await write_events(exchange, queue)
 

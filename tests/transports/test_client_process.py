@@ -297,7 +297,7 @@ def test_a_stream_is_a_client_until_it_ends():
     one, two = client_process.stream(), client_process.stream()
     assert one.known
     assert one.name != two.name
-    one.when_ended("server", ended.append)
+    one.add_end_callback("server", ended.append)
     one.end()
     one.end()
     assert (ended, one.ended, two.ended) == ([one], True, False)
@@ -307,11 +307,11 @@ def test_only_a_trusted_peer_names_a_client(tmp_path):
     original = client_process.stream()
     headers = {CLIENT_HEADER: original.name}
     with pair(tmp_path) as (ours, _):
-        stranger, ends = Caller(ours).of_stream(headers)
+        stranger, ends = Caller(ours).for_stream(headers)
         assert ends
         assert stranger is not original
-        assert Caller(ours, trusted=True).of_stream(headers) == (original, False)
-        own, ends = Caller(ours, trusted=True).of_stream({})
+        assert Caller(ours, trusted=True).for_stream(headers) == (original, False)
+        own, ends = Caller(ours, trusted=True).for_stream({})
         assert ends
         assert own is not original
 
@@ -320,18 +320,18 @@ async def test_a_process_that_is_named_is_the_same_one(tmp_path):
     with pair(tmp_path) as (ours, _):
         known = await looked_up(ours)
         trusted = Caller(ours, trusted=True)
-        named, ends = trusted.of_stream({CLIENT_HEADER: known.name})
+        named, ends = trusted.for_stream({CLIENT_HEADER: known.name})
         assert (named.process, named.name, named.known, ends) == (known.process, known.name, True, False)
         name = known.name
         del known, named
         gc.collect()
-        found, ends = trusted.of_stream({CLIENT_HEADER: name})
+        found, ends = trusted.for_stream({CLIENT_HEADER: name})
         assert (found.process.pid, ends) == (os.getpid(), False)
 
 
 @pytest.mark.parametrize("name", ["process-1.0", f"process-{2**70}.1", "process-x", "stream-0", UNKNOWN])
 def test_a_name_of_nothing_that_there_is_lasts_as_long_as_its_stream(name, tmp_path):
     with pair(tmp_path) as (ours, _):
-        caller, ends = Caller(ours, trusted=True).of_stream({CLIENT_HEADER: name})
+        caller, ends = Caller(ours, trusted=True).for_stream({CLIENT_HEADER: name})
         assert (caller.name, caller.process, ends) == (name, None, True)
         assert caller.known == (name != UNKNOWN)

@@ -17,16 +17,16 @@ async def test_a_member_that_wants_more_gets_one_turn_however_many_edges_it_make
 
         def ready(_left):
             calls.append(trio.current_time())
-            poller.again(ours.fileno())
+            poller.call_again(ours.fileno())
 
-        poller.join(ours.fileno(), ready)
+        poller.register(ours.fileno(), ready)
         async with trio.open_nursery() as nursery:
             await nursery.start(poller.run)
             for _ in range(50):
                 theirs.send(b"x")
                 await trio.lowlevel.checkpoint()
             nursery.cancel_scope.cancel()
-        poller.leave(ours.fileno())
+        poller.unregister(ours.fileno())
         poller.close()
     assert 10 < len(calls) < 110
 
@@ -35,13 +35,13 @@ async def test_r7_any_task_may_ask_for_another_turn_while_nothing_happens():
     poller, called = Poller(), trio.Event()
     ours, theirs = socket.socketpair()
     with ours, theirs:
-        poller.join(ours.fileno(), lambda _left: called.set())
+        poller.register(ours.fileno(), lambda _left: called.set())
         async with trio.open_nursery() as nursery:
             await nursery.start(poller.run)
             await trio.testing.wait_all_tasks_blocked()
-            poller.again(ours.fileno())
+            poller.call_again(ours.fileno())
             with trio.fail_after(5):
                 await called.wait()
             nursery.cancel_scope.cancel()
-        poller.leave(ours.fileno())
+        poller.unregister(ours.fileno())
         poller.close()

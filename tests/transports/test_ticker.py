@@ -6,9 +6,9 @@ from mcpbridged.transports.ticker import PausableClock
 def test_r7_a_clock_stands_still_between_stop_and_go():
     clock = PausableClock()
     assert clock.time(10) == 10
-    clock.go(11)
-    clock.stop(12)
-    clock.stop(13)
+    clock.resume(11)
+    clock.pause(12)
+    clock.pause(13)
     assert [clock.time(now) for now in (12, 15, 20)] == [12, 12, 12]
-    clock.go(20)
+    clock.resume(20)
     assert [clock.time(now) for now in (20, 25)] == [12, 17]

@@ -70,7 +70,7 @@ class EventStream:
         queue = exchange.queue()
         conversation = await self._backend.open(exchange.principal, exchange.head.headers, queue)
         try:
-            exchange.attend(queue, to_the_end=True)
+            exchange.attach(queue, ends_with_client=True)
             await exchange.begin_stream()
             await exchange.write(
                 sse_codec.endpoint(

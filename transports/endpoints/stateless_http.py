@@ -17,8 +17,8 @@ from ...validators.jsonrpc import Message, Notification, Request, invalid
 from ...validators.limits import Limits
 from ...validators.rejection import INVALID_REQUEST, Rejection
 from ...validators.stateless_request import check_headers, check_meta, read_envelope
-from ..ports import Backend, Exchange, GoOn, ModernRequest, Upstream
-from ..send_queue import FINISHED, GONE, SendQueue
+from ..ports import Backend, Continuation, Exchange, ModernRequest, Upstream
+from ..send_queue import CLOSED, DISCONNECTED, SendQueue
 from . import sse_codec
 from .sse_writer import write_events
 
@@ -54,16 +54,18 @@ async def serve_modern(
         raise Rejection(406, INVALID_REQUEST, f"{_LISTEN} needs text/event-stream in Accept")
     queue = exchange.queue(direct=acceptable.json)
     queue.answers_only = not acceptable.events
-    exchange.attend(queue, to_the_end=True)
-    if queue.state == GONE:
+    exchange.attach(queue, ends_with_client=True)
+    if queue.state == DISCONNECTED:
         return
     caller = exchange.caller
     caller.note_headers(headers)
     if large:
         await trio.lowlevel.checkpoint()
     with decoded_once() if large else nullcontext():
-        upstream = await backend.ask(exchange.principal, headers, request, queue, pipe=False, caller=caller)
-    await _go_on(exchange, upstream, queue, acceptable)
+        upstream = await backend.start_request(
+            exchange.principal, headers, request, queue, pipe=False, caller=caller
+        )
+    await _send_answer(exchange, upstream, queue, acceptable)
 
 
 def read_modern(headers: Mapping[str, str], message: Request, limits: Limits) -> ModernRequest:
@@ -75,43 +77,43 @@ def read_modern(headers: Mapping[str, str], message: Request, limits: Limits) ->
 
 def begin_modern(
     exchange: Exchange, backend: Backend, request: ModernRequest, acceptable: Accepts
-) -> GoOn | None:
-    """Begin a request without waiting (ports.Taker). Raises Rejection."""
+) -> Continuation | None:
+    """Begin a request without waiting (ports.EagerEndpoint). Raises Rejection."""
     if request.request.method == _LISTEN:
         return None
     queue = exchange.queue(direct=acceptable.json)
     queue.answers_only = not acceptable.events
-    exchange.attend(queue, to_the_end=True)
-    if queue.state == GONE:
+    exchange.attach(queue, ends_with_client=True)
+    if queue.state == DISCONNECTED:
         return None
     caller = exchange.caller
     caller.note_headers(exchange.head.headers)
-    upstream = backend.ask_now(exchange.principal, request, queue, caller)
-    return None if upstream is None else partial(_go_on, exchange, upstream, queue, acceptable)
+    upstream = backend.start_request_now(exchange.principal, request, queue, caller)
+    return None if upstream is None else partial(_send_answer, exchange, upstream, queue, acceptable)
 
 
-async def _go_on(exchange: Exchange, upstream: Upstream, queue: SendQueue, acceptable: Accepts) -> None:
+async def _send_answer(exchange: Exchange, upstream: Upstream, queue: SendQueue, acceptable: Accepts) -> None:
     try:
         await _answer(exchange, queue, acceptable)
     finally:
-        finished = queue.state == FINISHED
-        queue.leave()
+        finished = queue.state == CLOSED
+        queue.on_disconnect()
         if not finished:
             upstream.on_disconnect(queue)
 
 
 async def _answer(exchange: Exchange, queue: SendQueue, acceptable: Accepts) -> None:
-    if await queue.answered():
-        answer = queue.take_answer()
+    if await queue.wait_answer():
+        answer = queue.pop_answer()
         if answer is not None:  # otherwise it was sent directly
             if acceptable.json or queue.status != 200:  # an event stream cannot have another status
                 await exchange.answer(queue.status, JSON, answer)
             else:
                 await exchange.begin_stream()
                 await exchange.write(sse_codec.message(b"", answer))
-            queue.sent()
+            queue.on_sent()
         return
-    if queue.state == GONE or not acceptable.events:
+    if queue.state == DISCONNECTED or not acceptable.events:
         return
     queue.shortcut = None
     await exchange.begin_stream()

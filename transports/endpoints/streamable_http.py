@@ -41,8 +41,8 @@ from ...validators.mcp_params import (
 from ...validators.rejection import INVALID_PARAMS, INVALID_REQUEST, SERVER_ERROR, Rejection
 from ...validators.stateless_request import SUPPORTED, is_modern, may_be_modern
 from ..options import Headers
-from ..ports import Backend, Conversation, Exchange, GoOn
-from ..send_queue import GONE, SendQueue, Signal
+from ..ports import Backend, Continuation, Conversation, Exchange
+from ..send_queue import DISCONNECTED, SendQueue, Signal
 from . import sse_codec
 from .sse_writer import write_events
 from .stateless_http import begin_modern, read_modern, serve_modern
@@ -86,13 +86,13 @@ class StreamableHttp:
 
     # ---- POST
 
-    def take(self, exchange: Exchange, body: bytes) -> GoOn | None:
-        """Begin an ordinary request at once (ports.Taker). Its Content-Type has been checked."""
+    def begin(self, exchange: Exchange, body: bytes) -> Continuation | None:
+        """Begin an ordinary request at once (ports.EagerEndpoint). Its Content-Type has been checked."""
         if len(body) > _TAKEN or body[:1] != b"{":
             return None
         headers = exchange.head.headers
         acceptable = accepts(headers.get("accept"))
-        begin: Callable[[], GoOn | None]
+        begin: Callable[[], Continuation | None]
         try:
             message = decode(body, self._limits)
             if type(message) is not Request or not (acceptable.json or acceptable.events):
@@ -117,9 +117,9 @@ class StreamableHttp:
         headers = exchange.head.headers
         check_content_type(headers.get("content-type"))
         body = await exchange.read_body()
-        go_on = self.take(exchange, body)
-        if go_on is not None:
-            await go_on()
+        continuation = self.begin(exchange, body)
+        if continuation is not None:
+            await continuation()
             return
         acceptable = accepts(headers.get("accept"))
         session_id = headers.get(_SESSION)
@@ -166,7 +166,7 @@ class StreamableHttp:
 
     def _begin(
         self, exchange: Exchange, conversation: Conversation, message: Request, acceptable: Accepts
-    ) -> GoOn:
+    ) -> Continuation:
         queue = exchange.queue(direct=not acceptable.events_first)
         queue.answers_only = not acceptable.events
         if len(message.params) <= LARGE:
@@ -174,19 +174,19 @@ class StreamableHttp:
         else:
             receive(conversation, message, queue)
         primed = acceptable.events and not acceptable.events_first and conversation.version >= PRIMING_SINCE
-        exchange.attend(queue, to_the_end=False, first_heartbeat=_COMMIT_SECONDS if primed else None)
+        exchange.attach(queue, ends_with_client=False, first_heartbeat=_COMMIT_SECONDS if primed else None)
         return partial(self._answer, exchange, conversation, queue, acceptable)
 
     async def _answer(
         self, exchange: Exchange, conversation: Conversation, queue: SendQueue, acceptable: Accepts
     ) -> None:
         if not acceptable.events_first:
-            answered = await queue.answered()
+            answered = await queue.wait_answer()
             if answered or not acceptable.events:
-                answer = queue.take_answer()
+                answer = queue.pop_answer()
                 if answer is not None:  # otherwise it was sent directly
                     await exchange.answer(200, JSON, answer)
-                    queue.sent()
+                    queue.on_sent()
                 return
             queue.shortcut = None
         await self._stream(exchange, conversation, queue)
@@ -204,7 +204,7 @@ class StreamableHttp:
             begun = True
             await write_events(exchange, queue)
         finally:
-            queue.leave()
+            queue.on_disconnect()
             conversation.close_queue(queue, begun=begun)
 
     async def _initialize(
@@ -215,12 +215,12 @@ class StreamableHttp:
         conversation = await self._backend.open(exchange.principal, exchange.head.headers)
         queue = exchange.queue()
         queue.answers_only = not acceptable.events
-        exchange.attend(queue, to_the_end=True)  # who leaves now never learns the session's id
+        exchange.attach(queue, ends_with_client=True)  # who leaves now never learns the session's id
         try:
             receive(conversation, message, queue)
             # The session id goes into the head, so the answer should be known first, as long as little comes before it.
-            settled = await queue.settled(_BEFORE_INITIALIZED)
-            if queue.state == GONE:
+            settled = await queue.wait_closed(_BEFORE_INITIALIZED)
+            if queue.state == DISCONNECTED:
                 conversation.end("the client left before it was answered")
                 return
             headers: Headers = ((b"Mcp-Session-Id", conversation.id.encode("ascii")),)
@@ -233,8 +233,8 @@ class StreamableHttp:
                 headers = ()
                 conversation.end("the server refused to initialize")
             if len(queue) == 1 and not acceptable.events_first:
-                await exchange.answer(200, JSON, queue.take_answer() or b"", headers)
-                queue.sent()
+                await exchange.answer(200, JSON, queue.pop_answer() or b"", headers)
+                queue.on_sent()
             else:
                 await self._stream(exchange, conversation, queue, headers)
         except BaseException:  # nobody knows the session's id
@@ -266,7 +266,7 @@ class StreamableHttp:
             raise _not_acceptable()
         queue = exchange.queue()
         queue.answers_only = not acceptable.events
-        exchange.attend(queue, to_the_end=False)
+        exchange.attach(queue, ends_with_client=False)
         receive_batch(conversation, messages, queue)
         if acceptable.events:
             await self._stream(exchange, conversation, queue)
@@ -279,7 +279,7 @@ class StreamableHttp:
             else:  # each of the requests was cancelled
                 await exchange.answer(202, b"", b"")
         finally:
-            queue.leave()
+            queue.on_disconnect()
             conversation.close_queue(queue)
 
     # ---- GET and DELETE
@@ -296,7 +296,7 @@ class StreamableHttp:
             conversation.listen(queue)
         else:
             conversation.resume(last_event_id, queue)
-        exchange.attend(queue, to_the_end=True)
+        exchange.attach(queue, ends_with_client=True)
         await self._stream(exchange, conversation, queue)
 
     async def _delete(self, exchange: Exchange) -> None:
@@ -388,7 +388,7 @@ async def _gathered(queue: SendQueue, limits: Limits) -> list[bytes]:
     """Return the answers of a batch. Beyond `unsent_bytes` of them, an answer is replaced by an error."""
     answers: list[bytes] = []
     room = limits.unsent_bytes
-    while (item := await queue.next()) is not Signal.END:
+    while (item := await queue.dequeue()) is not Signal.END:
         if isinstance(item, Signal):
             continue
         text = item[1]

@@ -46,9 +46,9 @@ from ...validators.ws_frames import (
 )
 from .. import client_process
 from ..client_process import Caller
-from ..ports import Backend, Conversation, Exchange, Hijacked, Log, ModernRequest, Upstream
+from ..ports import Backend, Conversation, Exchange, Log, ModernRequest, UpgradedStream, Upstream
 from ..rate_limited_log import RateLimitedLog
-from ..send_queue import GONE, OVERFLOWED, SendQueue, Signal
+from ..send_queue import DISCONNECTED, OVERFLOWED, SendQueue, Signal
 from .streamable_http import method_not_allowed, read_batch, receive_batch
 
 # As much as is read at once: a little holds a thousand frames, a large frame is read in large pieces.
@@ -87,9 +87,9 @@ class WebSocket:
             raise method_not_allowed(b"GET")
         check_upgrade(head.headers, head.upgrade, head.version)
         queue = SendQueue(self._limits)
-        exchange.attend(queue, to_the_end=True)
-        stream = exchange.hijack()
-        caller, ends = exchange.caller.of_stream(head.headers)
+        exchange.attach(queue, ends_with_client=True)
+        stream = exchange.upgrade()
+        caller, ends = exchange.caller.for_stream(head.headers)
         talk = _Talk(
             stream,
             self._backend,
@@ -135,7 +135,7 @@ class Closes:
 class _Unfinished:
     """What a connection holds of an unfinished message, in the sum of its principal."""
 
-    def __init__(self, stream: Hijacked, stack: ExitStack) -> None:
+    def __init__(self, stream: UpgradedStream, stack: ExitStack) -> None:
         self._stream = stream
         self._stack = stack
         self._count: Callable[[int], None] | None = None
@@ -157,7 +157,7 @@ class _Talk:
 
     def __init__(
         self,
-        stream: Hijacked,
+        stream: UpgradedStream,
         backend: Backend,
         principal: str,
         headers: Mapping[str, str],
@@ -207,7 +207,7 @@ class _Talk:
 
     def end(self) -> None:
         """The connection is over, and with it everything that was asked on it."""
-        self._queue.leave()
+        self._queue.on_disconnect()
         for upstream in self._upstreams:
             upstream.on_disconnect(self._queue)
         if self._conversation is not None:
@@ -290,7 +290,7 @@ class _Talk:
                 and not any(upstream.busy for upstream in self._upstreams)
             ):
                 # There is no server behind this connection any more, and behind another there may be.
-                self._queue.finish(rejection.text)
+                self._queue.close(rejection.text)
 
     def _receive_batch(self, conversation: Conversation, messages: list[Message]) -> None:
         try:
@@ -308,7 +308,7 @@ class _Talk:
         if b"null" in raw_ids or not raw_ids:
             self._log.info("dropped a message of a client", reason=rejection.text)
         for raw_id in raw_ids:
-            self._queue.put(error(raw_id, rejection.code, rejection.text, rejection.data))
+            self._queue.enqueue(error(raw_id, rejection.code, rejection.text, rejection.data))
 
     async def _receive_large(self, message: Message) -> None:
         # Each step may hold the event loop for as long as one decoding of the message takes, and not longer.
@@ -331,7 +331,7 @@ class _Talk:
 
     async def _begin(self, message: Request) -> None:
         if message.method == "ping":
-            self._queue.put(response(message.id, Response(b"", b"{}", b"")))
+            self._queue.enqueue(response(message.id, Response(b"", b"{}", b"")))
             return
         if message.method != "initialize":  # it says what is missing, and starts nothing (digest 2.5)
             read_envelope(message.method, message.params, self._limits)
@@ -349,7 +349,7 @@ class _Talk:
         if len(message.params) > LARGE:
             await trio.lowlevel.checkpoint()
         request = ModernRequest(message, envelope, None)
-        upstream = await self._backend.ask(
+        upstream = await self._backend.start_request(
             self._principal, self._headers, request, self._queue, pipe=True, caller=self._caller
         )
         if (
@@ -376,7 +376,7 @@ class _Talk:
         sent = self._stream.send_some(frame)
         if 0 < sent < len(frame):
             self._rest = frame[sent:]
-            self._queue.owe(len(self._rest))
+            self._queue.count_unsent(len(self._rest))
             self._queue.heartbeat()  # wakes the writer
         return sent > 0
 
@@ -400,7 +400,7 @@ class _Talk:
             while True:
                 if self._rest or self._pong is not None:
                     await self._send(b"")
-                match await queue.next():
+                match await queue.dequeue():
                     case Signal.END:
                         break
                     case Signal.HEARTBEAT:
@@ -426,19 +426,19 @@ class _Talk:
         elif now - self._pinged >= patience:
             self._log.info("a client does not answer pings", seconds=patience)
             await self._send_close(INTERNAL, f"no pong within {patience:g} s")
-            self._queue.leave()
+            self._queue.on_disconnect()
         else:
             await self._send(ping_frame())
 
     async def _close(self) -> None:
-        if self._queue.state == GONE:
+        if self._queue.state == DISCONNECTED:
             return
         if self._queue.state == OVERFLOWED:
             await self._send_close(
                 TRY_LATER, "more is waiting for this client than may (limits.unsent_bytes)"
             )
         else:
-            await self._send_close(GOING_AWAY, self._queue.why or _ENDED)
+            await self._send_close(GOING_AWAY, self._queue.close_reason or _ENDED)
         await trio.sleep(_CLOSE_SECONDS)  # the client's answer ends the reading, and with it this
 
     async def _answer_close(self, code: int, reason: str, given: str) -> None:

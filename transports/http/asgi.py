@@ -20,7 +20,7 @@ from ...validators.limits import Limits
 from ...validators.rejection import INTERNAL_ERROR, INVALID_REQUEST, Rejection
 from ..client_process import Caller
 from ..options import ANONYMOUS, Headers
-from ..ports import Hijacked
+from ..ports import UpgradedStream
 from ..send_queue import SendQueue
 from ..ticker import TICK
 from .http1 import SAFE_HEADERS, STREAM_HEADERS, Service
@@ -102,7 +102,7 @@ class AsgiApp:
             await self._serve(scope, exchange)
         except Rejection as rejection:
             if not exchange.admitted:
-                self._seat.become(REFUSED)
+                self._seat.set_state(REFUSED)
             await exchange.refuse(rejection)
         except OSError:
             pass  # the peer is gone
@@ -116,13 +116,13 @@ class AsgiApp:
         preflight = gate.preflight(head)
         if preflight is not None:
             exchange.admitted = True
-            self._seat.become(NO_HEAD)
+            self._seat.set_state(NO_HEAD)
             await exchange.answer(204, b"", b"", preflight)
             return
         exchange.cors = gate.cors(head)
         principal = gate.admit(head, self._seat.is_foreign)
         self._seat.identify(principal)
-        self._seat.become(NO_HEAD)
+        self._seat.set_state(NO_HEAD)
         exchange.principal, exchange.admitted = principal, True
         await self._service.route(head, exchange.principal)(exchange)
 
@@ -243,17 +243,19 @@ class AsgiExchange:
         """An outlet for this request (ports.Exchange)."""
         return SendQueue(self._service.limits)
 
-    def attend(self, queue: SendQueue, *, to_the_end: bool, first_heartbeat: float | None = None) -> None:
+    def attach(
+        self, queue: SendQueue, *, ends_with_client: bool, first_heartbeat: float | None = None
+    ) -> None:
         """Heartbeats, and where asked the departure, go to this outlet (ports.Exchange)."""
         self._queue = queue
         self._last_sent = self._service.ticker.now
         if first_heartbeat is not None:
             # As if the last one was sent so long ago. The clock may be a tick behind.
             self._last_sent -= max(0.0, self._service.limits.heartbeat_seconds - first_heartbeat - TICK)
-        self._service.ticker.join(self)
+        self._service.ticker.add(self)
         if self._left:
-            queue.leave()
-        elif to_the_end and not self._watched:
+            queue.on_disconnect()
+        elif ends_with_client and not self._watched:
             self._watched = True
             self._nursery.start_soon(self._watch)
 
@@ -263,7 +265,7 @@ class AsgiExchange:
             self._body_done = True
         self._left = True
         if self._queue is not None:
-            self._queue.leave()
+            self._queue.on_disconnect()
 
     def tick(self, now: float) -> None:
         """Look whether a heartbeat is due, and whether the client may still be here (Pulse)."""
@@ -271,12 +273,12 @@ class AsgiExchange:
             self._looked = self._service.route.generation
             if self.principal and not self._service.still_admits(self.head, self.principal):
                 self._service.log.info("a stream ends with its right", principal=self.principal)
-                self._queue.leave()
+                self._queue.on_disconnect()
         if self._queue is not None and now - self._last_sent >= self._service.limits.heartbeat_seconds:
             self._last_sent = now
             self._queue.heartbeat()
 
-    def hijack(self) -> Hijacked:
+    def upgrade(self) -> UpgradedStream:
         """There is no connection under an HTTP/2 stream to hand over (ports.Exchange)."""
         raise Rejection(400, INVALID_REQUEST, "WebSocket needs HTTP/1.1")
 
@@ -293,9 +295,9 @@ class AsgiExchange:
 
     def let_go(self) -> None:
         """Nothing more is written, whatever still comes."""
-        self._service.ticker.leave(self)
+        self._service.ticker.remove(self)
         if self._queue is not None:
-            self._queue.leave()
+            self._queue.on_disconnect()
 
     async def finish(self) -> None:
         """Read what is left of the body, so that it cannot hurt, and end the answer."""
@@ -325,7 +327,7 @@ class AsgiExchange:
             raise ConnectionError("the peer does not read")
         self._line.moved += 1
         if self._queue is not None:
-            self._queue.moves()
+            self._queue.on_progress()
 
     async def _give_up(self, moved: int) -> None:
         """End this request, and the connection where no other request has progressed since `moved`."""
@@ -333,7 +335,7 @@ class AsgiExchange:
         seconds = self._service.limits.write_stall_seconds
         self._service.log.warning("a client does not read", peer=self._peer, seconds=seconds)
         if self._queue is not None:
-            self._queue.stall()
+            self._queue.on_stall()
         if self._line.moved == moved:
             self._line.cut()
         else:

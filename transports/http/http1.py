@@ -27,7 +27,7 @@ from ...validators.rejection import INVALID_REQUEST, Rejection
 from ..client_process import Caller
 from ..options import ANONYMOUS, Headers, both_spellings
 from ..poller import Poller, WakeUpSlot
-from ..ports import Endpoint, Exchange, GoOn, Hijacked, Log, Taker
+from ..ports import Continuation, EagerEndpoint, Endpoint, Exchange, Log, UpgradedStream
 from ..rate_limited_log import RateLimitedLog
 from ..send_queue import OPEN, SendQueue
 from ..ticker import TICK, Ticker
@@ -362,16 +362,16 @@ class Connection:
         self._last_block: bytes = b""
         # Whether the task waits for the next request, after an answer that it has not sent itself.
         self._rests = False
-        self._taker: Taker | None = None
+        self._eager: EagerEndpoint | None = None
         # What is left to do for a request that was taken without the task.
-        self._begun: GoOn | None = None
+        self._begun: Continuation | None = None
         self._generation = 0
         self._looked = service.route.generation
         self._close = False
         self._streaming = False
         self._answered = False
         self._admitted = False  # whether the last head has passed the gate
-        self._hijacked = False
+        self._upgraded = False
         self._cors: Headers = ()
         self._caller: Caller | None = None
         self._queue: SendQueue | None = None
@@ -391,20 +391,20 @@ class Connection:
     async def serve(self) -> None:
         """Serve requests until either side has had enough. Raises nothing that a peer can cause."""
         service = self._service
-        service.ticker.join(self)
-        service.poller.join(self._sock.fileno(), self._ready)
+        service.ticker.add(self)
+        service.poller.register(self._sock.fileno(), self._ready)
         try:
             while not self._close and await self._serve_one():
-                if service.ticker.ending and self._begun is None:
+                if service.ticker.shutting_down and self._begun is None:
                     self._close = True
             await self._linger()
         except OSError:
             pass  # the peer is gone; whoever waits for it has been told by `attend`
         finally:
-            service.poller.leave(self._sock.fileno())
-            service.ticker.leave(self)
+            service.poller.unregister(self._sock.fileno())
+            service.ticker.remove(self)
             if self._queue is not None:
-                self._queue.leave()
+                self._queue.on_disconnect()
             if self._begun is not None:  # the task was cancelled, and what is left to do is cancelled with it
                 await self._begun()
 
@@ -425,13 +425,13 @@ class Connection:
         except Exception as fault:  # noqa: BLE001 - the one per-connection boundary: a fault of ours costs this connection
             self._service.log.error("internal error", peer=self.peer, fault=fault)
             await self._refuse(Rejection(500, -32603, "internal error", close=True))
-        if self._hijacked:
+        if self._upgraded:
             return False
         if self._unsent:
             unsent, self._unsent = self._unsent, b""
             await self._send(unsent)
             if self._queue is not None:
-                self._queue.sent()
+                self._queue.on_sent()
         if self._streaming:
             await self._wire.send(b"0\r\n\r\n")
         self._rests = False
@@ -453,18 +453,18 @@ class Connection:
             self._cors = ()
             self.head = parse_head(block, self.limits)
         head = self.head
-        self._close = not head.keep_alive or self._service.ticker.ending
+        self._close = not head.keep_alive or self._service.ticker.shutting_down
         self._body_pending = head.chunked or bool(head.content_length)
         if self._endpoint is None:
             endpoint = await self._admit(head)
             if endpoint is None:
                 return _do_nothing
             self._endpoint = endpoint
-            self._taker = endpoint if isinstance(endpoint, Taker) and not head.chunked else None
+            self._eager = endpoint if isinstance(endpoint, EagerEndpoint) and not head.chunked else None
         self._last_block = block
         return self._endpoint
 
-    def _take_at_once(self, plain: PlainWire, taker: Taker) -> None:
+    def _begin_eagerly(self, plain: PlainWire, eager: EagerEndpoint) -> None:
         """Serve a request that is like the last one and has come in whole. For all else, wake the task."""
         self._rests = False  # what comes before the task runs is for the task
         data = plain.receive_now()
@@ -479,7 +479,7 @@ class Connection:
         self._answered = False
         self._waiting, self._queue = "", None
         try:
-            begun = taker.take(self, data[len(block) :])
+            begun = eager.begin(self, data[len(block) :])
         except Exception as fault:  # noqa: BLE001 - it is raised again in the task, which has the boundary
             self._begun = partial(_raise, fault)
             self._slot.wake()
@@ -681,7 +681,7 @@ class Connection:
 
     def _answer_directly(self, body: bytes) -> bool:
         # Called by whoever has brought the answer. The task of this connection stays where it is; the next request, or
-        # the end of the connection, will wake it, unless that request can be taken without it (`_take_at_once`). If that is
+        # the end of the connection, will wake it, unless that request can be taken without it (`_begin_eagerly`). If that is
         # here already, nothing would, so it has to go on itself.
         plain = self._plain
         if plain is None or plain.readable or len(body) > _ONE_SEND:
@@ -699,7 +699,7 @@ class Connection:
         if sent < len(data):
             self._unsent = data[sent:]
             if self._queue is not None:
-                self._queue.owe(len(self._unsent))
+                self._queue.count_unsent(len(self._unsent))
             self._slot.wake()
         else:
             self._wait_for("request")
@@ -707,26 +707,28 @@ class Connection:
             self._rests = not self._left
         return True
 
-    def attend(self, queue: SendQueue, *, to_the_end: bool, first_heartbeat: float | None = None) -> None:
+    def attach(
+        self, queue: SendQueue, *, ends_with_client: bool, first_heartbeat: float | None = None
+    ) -> None:
         """Heartbeats, and where asked the departure, go to this outlet (ports.Exchange)."""
         self._queue = queue
-        self._ends_with_peer = to_the_end
+        self._ends_with_peer = ends_with_client
         self._last_sent = self._service.ticker.now
         if self._left:
-            if to_the_end and not self._hijacked:
-                queue.leave()
+            if ends_with_client and not self._upgraded:
+                queue.on_disconnect()
         elif first_heartbeat is not None:
             # As if the last one was sent so long ago. The clock may be a tick behind.
             self._last_sent -= max(0.0, self.limits.heartbeat_seconds - first_heartbeat - TICK)
 
-    def hijack(self) -> Hijacked:
+    def upgrade(self) -> UpgradedStream:
         """Hand over the connection (ports.Exchange)."""
-        self._hijacked = True
+        self._upgraded = True
         self._close = True
         # Our own aggregate reads as its own client does, who has a limit for that. Others cannot send this header.
         delegates = self._service.gate.delegates is not None
         self._patient = delegates and "mcp-bridge-principal" in self.head.headers
-        return _Upgraded(
+        return _Http1Upgrade(
             self._wire,
             self._plain,
             self._buffer,
@@ -758,7 +760,7 @@ class Connection:
     async def _refuse(self, rejection: Rejection) -> None:
         self.count_refusal(rejection)
         if (
-            self._answered or self._hijacked
+            self._answered or self._upgraded
         ):  # too late to answer: all that is left is to break the stream off
             self._close, self._streaming = True, False
             return
@@ -770,7 +772,7 @@ class Connection:
         body = error(b"null", rejection.code, rejection.text)
         await self.answer(rejection.status, b"application/json", body, rejection.headers)
         if not self._admitted:
-            self._seat.become(REFUSED)
+            self._seat.set_state(REFUSED)
 
     def _hold_back(self) -> None:
         # Bun 1.3.14 keeps the connection of a refusal for its next request, whatever `Connection` says, unless the
@@ -794,8 +796,8 @@ class Connection:
                     "a connection ends with its right", peer=self.peer, principal=self.principal
                 )
                 self.abort()
-        if self._hijacked and self._service.ticker.ending and self._queue is not None:
-            self._queue.finish("the bridge is stopping")
+        if self._upgraded and self._service.ticker.shutting_down and self._queue is not None:
+            self._queue.close("the bridge is stopping")
         waited, limits = now - self._since, self.limits
         match self._waiting:
             case "head" if waited > limits.head_seconds:
@@ -821,15 +823,15 @@ class Connection:
         if taken != self._sent:
             self._sent, self._since = taken, now
             if queue is not None:
-                queue.moves()
+                queue.on_progress()
         elif now - self._since > seconds and not self._patient:
             self._service.log.warning("a client does not read", peer=self.peer, seconds=seconds)
             if queue is not None:
-                queue.stall()
+                queue.on_stall()
             self.abort()
 
     def _rest(self) -> float:
-        if self._service.ticker.ending:
+        if self._service.ticker.shutting_down:
             return _LAST_REST
         return self.limits.keep_alive_seconds if self._seat.principal else self.limits.head_seconds
 
@@ -855,16 +857,16 @@ class Connection:
     def _ready(self, left: bool) -> None:  # noqa: FBT001 - readiness.Ready
         if left:
             self._peer_left()
-        plain, taker, service = self._plain, self._taker, self._service
+        plain, eager, service = self._plain, self._eager, self._service
         if plain is None:
             return
         if (
             self._rests
-            and taker is not None
+            and eager is not None
             and self._generation == service.route.generation
-            and not service.ticker.ending
+            and not service.ticker.shutting_down
         ):
-            self._take_at_once(plain, taker)
+            self._begin_eagerly(plain, eager)
         else:
             plain.ready(left=left)
 
@@ -873,8 +875,8 @@ class Connection:
         if self._queue is None:
             return
         # The reader of an upgraded connection comes to the end by itself, after what was sent before it.
-        if self._ends_with_peer and not self._hijacked:
-            self._queue.leave()
+        if self._ends_with_peer and not self._upgraded:
+            self._queue.on_disconnect()
         elif not self._answered:
             # It may only have closed its sending side, and still gets its answer.
             self._last_sent = self._service.ticker.now
@@ -896,15 +898,15 @@ class Connection:
 
     def _allowance(self) -> tuple[float, int]:
         """Return for how many seconds and bytes more is read after the last answer."""
-        if not (self._admitted and self.principal and (self._body_pending or self._hijacked)):
+        if not (self._admitted and self.principal and (self._body_pending or self._upgraded)):
             return LINGER_SECONDS, LINGER_BYTES
         most = _DRAIN_BODIES * self.limits.body
         length = self.head.content_length
         return _DRAIN_SECONDS, most if length is None else min(length, most)
 
 
-class _Upgraded:
-    """The connection under an upgrade: what was read too far comes first (ports.Hijacked)."""
+class _Http1Upgrade:
+    """The connection under an upgrade: what was read too far comes first (ports.UpgradedStream)."""
 
     def __init__(
         self,

@@ -97,7 +97,7 @@ async def serve_http2(
 ) -> None:
     """Serve one connection on which `h2` was negotiated, until either side leaves."""
     owned = _OwnedStream(service, stream, sock, peer, seat)
-    service.ticker.join(owned)
+    service.ticker.add(owned)
     app = ASGIWrapper(cast("ASGIFramework", AsgiApp(service, peer, seat, owned)))
     server = TCPServer(
         app,
@@ -123,7 +123,7 @@ async def serve_http2(
         faults = ", ".join(sorted({type(fault).__name__ for fault in _leaves(group)}))
         service.rate_limited.warning("HTTP/2 gave up a connection", peer=peer, fault=faults)
     finally:
-        service.ticker.leave(owned)
+        service.ticker.remove(owned)
 
 
 async def _break_when_cancelled(sock: socket.socket) -> None:
@@ -406,7 +406,7 @@ class _OwnedStream:
             return False
         stream, (block, body, rejection) = found[0], refused
         self._service.refusals.count(rejection, self._peer)
-        self._seat.become(REFUSED)
+        self._seat.set_state(REFUSED)
         self._end(answer(stream, block, body) + no_more(stream))
         return True
 
@@ -416,7 +416,7 @@ class _OwnedStream:
             await trio.lowlevel.checkpoint()
             if self._seat.principal or self._seat.state != CHECKING:
                 return
-        self._seat.become(NO_HEAD)
+        self._seat.set_state(NO_HEAD)
 
     def _piece(self) -> bytes:
         meter, seat = self._meter, self._seat
@@ -429,7 +429,7 @@ class _OwnedStream:
             self._end(calm_down(meter.last_stream))
             return b""
         if meter.heads > heads:
-            seat.become(CHECKING)
+            seat.set_state(CHECKING)
         piece = self._received[self._at : end]
         self._at = end
         return piece
@@ -445,7 +445,7 @@ class _OwnedStream:
 
     def refuse(self) -> None:
         """End the connection, because it has no credential and a request on it was refused (asgi.Line)."""
-        self._seat.become(REFUSED)
+        self._seat.set_state(REFUSED)
         self._end(no_more(self._meter.last_stream))
 
     def _end(self, goodbye: bytes) -> None:

@@ -212,7 +212,7 @@ def _admit(listener: Listener, nursery: trio.Nursery, sock: socket.socket, addre
         sock.close()
         return
     try:
-        seat = service.quota.enter(sock, peer, HANDSHAKE if listener.tls else NO_HEAD)
+        seat = service.quota.admit(sock, peer, HANDSHAKE if listener.tls else NO_HEAD)
     except Rejection as rejection:
         service.refusals.count(rejection, peer)
         with sock:
@@ -244,7 +244,7 @@ async def _serve_connection(listener: Listener, sock: socket.socket, peer: str, 
         except* Exception as group:  # noqa: BLE001 - the guard: whatever it was, it costs this connection only
             service.log.error("a connection failed", peer=peer, fault=group)
         finally:
-            seat.leave()
+            seat.release()
 
 
 async def _serve_tls(
@@ -276,7 +276,7 @@ async def _serve_stream(
     if patience.cancelled_caught:
         service.refusals.note("tls_handshake", peer)
         return
-    seat.become(NO_HEAD)
+    seat.set_state(NO_HEAD)
     if stream.selected_alpn_protocol() == "h2":
         from .http2 import serve_http2  # noqa: PLC0415 - a bridge without TLS does not load Hypercorn
 
@@ -303,7 +303,7 @@ async def _is_plain(sock: socket.socket) -> bool:
 async def _answer_plain(service: Service, sock: socket.socket, peer: str, seat: Seat) -> None:
     """Refuse a request without TLS, in HTTP/1.1, before it is read."""
     service.refusals.count(_PLAIN_ON_TLS, peer)
-    seat.become(REFUSED)
+    seat.set_state(REFUSED)
     body = error(b"null", _PLAIN_ON_TLS.code, _PLAIN_ON_TLS.text)
     sock.send(answer_at_once(_PLAIN_ON_TLS.status, body))
     sock.shutdown(socket.SHUT_WR)

@@ -64,7 +64,7 @@ class Quota:
         """The number of connections without a credential."""
         return sum(len(room) for room in self._waiting.values())
 
-    def enter(self, sock: socket.socket, peer: str, state: str = NO_HEAD) -> "Seat":
+    def admit(self, sock: socket.socket, peer: str, state: str = NO_HEAD) -> "Seat":
         """Return a place for a new connection, for which an older one without a credential may be closed.
 
         TCP and Unix sockets have rooms of their own. Raises Rejection 503 where the credentials of all that wait
@@ -92,7 +92,7 @@ class Quota:
         self._on_evict(state, seat.peer)
         return True
 
-    def take(self, account: str) -> None:
+    def acquire(self, account: str) -> None:
         """Count one more connection of this account. Raises Rejection 503."""
         limits, count = self._limits, self._by_account.get(account, 0)
         if account == _CONTROL:
@@ -105,7 +105,7 @@ class Quota:
         self._by_account[account] = count + 1
         self._total += account != _CONTROL
 
-    def give_back(self, account: str) -> None:
+    def release(self, account: str) -> None:
         """Count one connection less of this account."""
         _subtract(self._by_account, account, 1)
         self._total -= account != _CONTROL
@@ -187,7 +187,7 @@ class Seat:
         self._sock = sock
         self._account: str = ANONYMOUS
 
-    def become(self, state: str) -> None:
+    def set_state(self, state: str) -> None:
         """Change the state, for as long as the connection has no credential."""
         room = self._room
         if room is not None and state != self.state:
@@ -205,8 +205,8 @@ class Seat:
             return
         if self.evicted:
             raise ConnectionError("evicted")
-        self._quota.take(account)
-        self.leave()
+        self._quota.acquire(account)
+        self.release()
         self._account, self.principal = account, principal
 
     def has_unread(self) -> bool:
@@ -218,18 +218,18 @@ class Seat:
 
     def evict(self) -> None:
         """End the connection: its task finds an end of file."""
-        self.leave()
+        self.release()
         self.evicted = True
         with contextlib.suppress(OSError):
             self._sock.shutdown(socket.SHUT_RDWR)
 
-    def leave(self) -> None:
+    def release(self) -> None:
         """Give the place back, once."""
         if self._room is not None:
             self._room.remove(self)
             self._room = None
         elif self._account:
-            self._quota.give_back(self._account)
+            self._quota.release(self._account)
             self._account = ANONYMOUS
 
 

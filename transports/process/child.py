@@ -317,7 +317,7 @@ class Child:
             self._queue.add(memoryview(b"\n"))
 
     @property
-    def unread(self) -> bool:
+    def has_unread_input(self) -> bool:
         """Whether something that was sent has not been read yet."""
         if self._queue:
             return True
@@ -328,7 +328,7 @@ class Child:
         return any(waiting)
 
     @property
-    def gone(self) -> bool:
+    def ended(self) -> bool:
         """Whether it has ended."""
         return self._gone
 
@@ -341,17 +341,17 @@ class Child:
         """Read no further message of its stdout until `resume`, unless it is to leave."""
         if not (self._paused or self._stopping or self._killed or self._gone):
             self._paused = True
-            self._clock.stop(trio.current_time())
+            self._clock.pause(trio.current_time())
 
     def resume(self) -> None:
         """Read its stdout on."""
         if self._paused:
             self._paused = False
-            self._clock.go(trio.current_time())
-            self._poller.again(self._stdout)
+            self._clock.resume(trio.current_time())
+            self._poller.call_again(self._stdout)
             self._changed.wake()  # whoever waits for its last words
 
-    def time(self, now: float) -> float:
+    def active_time(self, now: float) -> float:
         """Return the time `now` without that for which it was not read (seconds): for the limits that it must keep."""
         return self._clock.time(now)
 
@@ -384,7 +384,7 @@ class Child:
 
     # ---- its life
 
-    def hear(self, on_line: OnLine) -> None:
+    def set_line_handler(self, on_line: OnLine) -> None:
         """Hand every line from now on to this, until it is to leave. Lines from before the first call are dropped.
 
         It may return a part of its work to be done in the next turn of the event loop.
@@ -403,9 +403,9 @@ class Child:
         child and is raised here. stderr passes the filter before it is cut into lines.
         """
         self._meter = _Meter(self._limits.stderr_rate, on_stderr, passing or _Plain())
-        self._poller.join(self._stdout, self._read_stdout)
-        self._poller.join(self._stderr, self._read_stderr)
-        self._poller.join(self._control.fileno(), self._hear_keeper)
+        self._poller.register(self._stdout, self._read_stdout)
+        self._poller.register(self._stderr, self._read_stderr)
+        self._poller.register(self._control.fileno(), self._hear_keeper)
         try:
             async with trio.open_nursery() as nursery:
                 self._nursery = nursery
@@ -439,7 +439,7 @@ class Child:
         self._meter.end()
         self._meter.settle()
         for descriptor in (self._stdout, self._stderr, self._control.fileno()):
-            self._poller.leave(descriptor)
+            self._poller.unregister(descriptor)
         self._control.close()  # the keeper's sign to end whatever is left
         if not self._keeper_gone:
             self._keeper.resume()
@@ -466,16 +466,16 @@ class Child:
 
     async def _drain(self) -> None:
         # As long as something comes it is read: a busy machine must not cost the last words of a server, nor a slow client.
-        end = self.time(trio.current_time()) + _LAST_SECONDS
+        end = self.active_time(trio.current_time()) + _LAST_SECONDS
         before = -1
-        while not self._drained and before != self._turns and self.time(trio.current_time()) < end:
+        while not self._drained and before != self._turns and self.active_time(trio.current_time()) < end:
             before = self._turns
             await self._until(lambda: self._drained, _DRAIN_SECONDS)
 
     async def _until(self, over: Callable[[], bool], seconds: float) -> None:
         """Wait until it is over, or so many seconds have passed in which stdout was read."""
-        end = self.time(trio.current_time()) + seconds
-        while not over() and (left := end - self.time(trio.current_time())) > 0:
+        end = self.active_time(trio.current_time()) + seconds
+        while not over() and (left := end - self.active_time(trio.current_time())) > 0:
             with trio.move_on_after(max(left, TICK) if self._paused else left):
                 await self._changed.wait()
 
@@ -501,7 +501,7 @@ class Child:
         if self._splitter.held > _LARGE and not self._filling:
             # In the middle of a large line: let the pipe fill up, or it would be read in many small pieces.
             self._filling = True
-            self._poller.again(self._stdout)
+            self._poller.call_again(self._stdout)
             return
         self._filling = False
         self._turns += 1
@@ -525,7 +525,7 @@ class Child:
             if len(data) < size and not self._stdout_ends and not self._unheard:
                 return  # the pipe is empty; what comes from now on is another edge, but for the end
         if self._fault is None and not self._paused:
-            self._poller.again(self._stdout)
+            self._poller.call_again(self._stdout)
 
     def _hear(self, end: float) -> bool:
         """Hand on the lines that were read; answer whether there is time for more."""
@@ -564,7 +564,7 @@ class Child:
             if self._meter.holds and not self._ticking and self._nursery is not None:
                 self._ticking = True
                 self._nursery.start_soon(self._tick)
-        self._poller.again(self._stderr)
+        self._poller.call_again(self._stderr)
 
     async def _tick(self) -> None:
         more = True
@@ -593,8 +593,8 @@ class Child:
 
     async def _until_writable(self) -> bool:
         """Wait until its stdin takes more. Returns False after `stdin_stall_seconds` in which it was read."""
-        end = self.time(trio.current_time()) + self._limits.stdin_stall_seconds
-        while (left := end - self.time(trio.current_time())) > 0:
+        end = self.active_time(trio.current_time()) + self._limits.stdin_stall_seconds
+        while (left := end - self.active_time(trio.current_time())) > 0:
             with trio.move_on_after(max(left, TICK) if self._paused else left):
                 await trio.lowlevel.wait_writable(self._stdin)
                 return True

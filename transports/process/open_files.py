@@ -34,7 +34,7 @@ def give_inherited_limit(pid: int) -> None:
         resource.prlimit(pid, resource.RLIMIT_NOFILE, _inherited)
 
 
-def fitting(limits: Limits, descriptors: int) -> tuple[Limits, tuple[str, ...]]:
+def fit_limits(limits: Limits, descriptors: int) -> tuple[Limits, tuple[str, ...]]:
     """Return limits of connections that this many descriptors are enough for, and a sentence for each that is lowered.
 
     Half of the descriptors is left for the servers, each process of which needs four.

@@ -1,7 +1,7 @@
 """The children of this process: those that it has started itself, and those that it adopts when a fork server was killed.
 
 Every server leads a session (setsid(2)), so no adopted process is in that of this process. A process of its own that leads
-one must be started with `started`, or a sweep would take it for an adopted one.
+one must be started with `start_tracked`, or a sweep would take it for an adopted one.
 """
 
 import contextlib
@@ -18,7 +18,7 @@ _STARTING: Final = threading.Lock()
 _own: Final[set[int]] = set()
 
 
-def started(start: Callable[[], subprocess.Popen[bytes]]) -> subprocess.Popen[bytes]:
+def start_tracked(start: Callable[[], subprocess.Popen[bytes]]) -> subprocess.Popen[bytes]:
     """Start a process that is to be left alone, from any thread."""
     with _STARTING:
         process = start()
@@ -26,7 +26,7 @@ def started(start: Callable[[], subprocess.Popen[bytes]]) -> subprocess.Popen[by
         return process
 
 
-def ended(process: subprocess.Popen[bytes]) -> None:
+def untrack(process: subprocess.Popen[bytes]) -> None:
     """Forget a process that has been waited for."""
     _own.discard(process.pid)
 

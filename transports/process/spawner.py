@@ -89,7 +89,7 @@ class Spawner:
         words = [os.fspath(_KEEPER), str(theirs.fileno()), cgroup, self._log_format]
         with theirs:
             try:
-                self._process = orphans.started(
+                self._process = orphans.start_tracked(
                     lambda: subprocess.Popen(  # noqa: S603 - our own interpreter and our own file
                         [sys.executable, "-I", "-S", *words],
                         pass_fds=(theirs.fileno(),),
@@ -114,7 +114,7 @@ class Spawner:
         except subprocess.TimeoutExpired:
             self._process.kill()
             self._process.wait()
-        orphans.ended(self._process)
+        orphans.untrack(self._process)
         self._sweep()
 
     async def spawn(self, launch: Launch, *, limits: Limits, poller: Poller) -> Child:
@@ -137,7 +137,7 @@ class Spawner:
 
     def _living(self) -> subprocess.Popen[bytes]:
         if self._lost():
-            orphans.ended(self._process)
+            orphans.untrack(self._process)
             trio.lowlevel.notify_closing(self._socket)
             self._socket.close()
             self._launch()
@@ -174,7 +174,7 @@ class Spawner:
                 await trio.lowlevel.wait_readable(control)
             pid = _number_in(control.recv(4096), b"spawned", launch)
         except BaseException:
-            self.forget(kept_by)
+            self.release(kept_by)
             control.close()
             for descriptor in ours:
                 os.close(descriptor)
@@ -196,13 +196,13 @@ class Spawner:
         """Continue the fork server, in case that it was stopped."""
         self._process.send_signal(signal.SIGCONT)
 
-    def forget(self, pid: int) -> None:
+    def release(self, pid: int) -> None:
         """Let a keeper be ended, with all that is below it, where it is our child."""
         self._keepers.discard(pid)
 
     async def ended(self, pid: int) -> None:
         """End what a keeper has left, whose control socket is closed, where the fork server cannot."""
-        self.forget(pid)
+        self.release(pid)
         self.resume()
         if not (self._lost() or self._bereaved):
             return
@@ -236,7 +236,7 @@ class _Keeper:
 
     def let_go(self) -> None:
         """There is no child any more (Spawner.forget)."""
-        self._spawner.forget(self._pid)
+        self._spawner.release(self._pid)
 
     def _signal(self, number: int) -> None:
         with contextlib.suppress(ProcessLookupError):

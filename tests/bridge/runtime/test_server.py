@@ -278,7 +278,7 @@ async def test_clients_share_a_modern_server_unless_each_is_to_have_its_own(shar
         callers = [stream(), stream()]
         for caller in (*callers, *callers):
             pipe = Pipe()
-            await server.ask("owner", {}, asked, pipe, pipe=True, caller=caller)
+            await server.start_request("owner", {}, asked, pipe, pipe=True, caller=caller)
             await pipe.answer(1)
         assert len(server.pids) == processes
         callers[0].end()
@@ -299,7 +299,7 @@ async def test_a_client_that_leaves_while_the_era_is_asked_for_costs_no_other_th
         async def ask(scope):
             pipe = Pipe()
             with scope:
-                await server.ask("owner", {}, asked, pipe, pipe=True)
+                await server.start_request("owner", {}, asked, pipe, pipe=True)
                 answers.append(await pipe.answer(1))
 
         leaves = trio.CancelScope()

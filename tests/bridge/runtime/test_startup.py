@@ -9,7 +9,7 @@ ANSWER = b'{"jsonrpc":"2.0","id":1,"result":{}}'
 class Process:
     """Where the lines of a child go."""
 
-    def hear(self, on_line):
+    def set_line_handler(self, on_line):
         self.on_line = on_line
 
 

@@ -27,14 +27,14 @@ async def test_who_rests_between_two_requests_is_sent_away_at_the_end(anyio_back
         with trio.fail_after(5):
             await say(server, stream)
             assert b"Connection: close" not in await until(stream, b"/echo")
-            server.ticker.end()
+            server.ticker.announce_shutdown()
             assert await stream.receive_some() == b""
 
 
 async def test_who_asks_at_the_end_is_answered_and_told_that_it_was_the_last(anyio_backend):
     async with listening() as server, await trio.open_tcp_stream("127.0.0.1", server.port) as stream:
         with trio.fail_after(5):
-            server.ticker.end()
+            server.ticker.announce_shutdown()
             await say(server, stream)
             assert b"Connection: close\r\n" in await until(stream, b"/echo")
             assert await stream.receive_some() == b""
@@ -45,7 +45,7 @@ async def test_the_end_of_a_stream_is_the_end_of_its_connection_at_the_end(anyio
         with trio.fail_after(5):
             await say(server, stream, "/stream")
             await until(stream, b"\r\n\r\n")
-            server.ticker.end()
-            server.streams[0].finish()
+            server.ticker.announce_shutdown()
+            server.streams[0].close()
             await until(stream, b"0\r\n\r\n")
             assert await stream.receive_some() == b""

@@ -9,7 +9,7 @@ import trio
 from mcpbridged.transports.endpoints import sse_codec
 from mcpbridged.transports.endpoints.sse_writer import write_events
 from mcpbridged.transports.http.http1 import Connection
-from mcpbridged.transports.send_queue import GONE, OPEN
+from mcpbridged.transports.send_queue import DISCONNECTED, OPEN
 from mcpbridged.validators.rejection import Rejection
 
 from ...support.serving import TOKEN, listening
@@ -27,7 +27,7 @@ class Calls:
         self.ended = []  # the states of outlets when nothing was left to do
         self.begun, self.ending = trio.Event(), trio.Event()
 
-    def take(self, exchange, body):
+    def begin(self, exchange, body):
         self.begun.set()
         self.begun = trio.Event()
         if body.startswith(b"skip"):
@@ -38,24 +38,24 @@ class Calls:
         queue = exchange.queue(direct=not body.startswith(b"event"))
         self.queues.append(queue)
         if body.startswith(b"now"):
-            queue.put(b"at once", last=True)
+            queue.enqueue(b"at once", last=True)
         if body.startswith(b"refuse"):
             return partial(self._refuse, exchange)
-        exchange.attend(queue, to_the_end=True)
-        return partial(self._go_on, exchange, queue)
+        exchange.attach(queue, ends_with_client=True)
+        return partial(self._send_answer, exchange, queue)
 
     async def _refuse(self, exchange):
         await exchange.answer(200, b"text/plain", b"refused")
 
-    async def _go_on(self, exchange, queue):
+    async def _send_answer(self, exchange, queue):
         try:
-            if await queue.answered():
-                answer = queue.take_answer()
+            if await queue.wait_answer():
+                answer = queue.pop_answer()
                 if answer is not None:
                     await exchange.answer(200, b"text/plain", b"by the task: " + answer)
-                    queue.sent()
+                    queue.on_sent()
                 return
-            if queue.state != GONE:
+            if queue.state != DISCONNECTED:
                 queue.shortcut = None
                 await exchange.begin_stream()
                 await write_events(exchange, queue)
@@ -69,7 +69,7 @@ class Calls:
         if body.startswith(b"skip"):
             await exchange.answer(200, b"text/plain", b"not taken")
             return
-        await self.take(exchange, body)()
+        await self.begin(exchange, body)()
 
 
 class Client:
@@ -108,7 +108,7 @@ class Client:
     async def call(self, body=b"call", answer=b"directly"):
         """Make a call that is answered directly, after which the task rests."""
         await self.send(body)
-        assert self.calls.queues[-1].put(answer, last=True)
+        assert self.calls.queues[-1].enqueue(answer, last=True)
         assert await self.answer() == (200, answer)
 
 
@@ -149,7 +149,7 @@ async def test_a_request_in_pieces_is_served_by_the_task(anyio_backend, cut):
         begun = client.calls.begun
         await client.stream.send_all(whole[cut:])
         await begun.wait()
-        client.calls.queues[-1].put(b"answer", last=True)
+        client.calls.queues[-1].enqueue(b"answer", last=True)
         assert await client.answer() == (200, b"answer")
         assert client.calls.served == [b"call....", b"pieces.."]
         await client.call(b"again")
@@ -166,7 +166,7 @@ async def test_bytes_that_come_before_the_task_has_run_are_not_lost(anyio_backen
             client.stream.socket._sock.send(piece)
             connection._ready(False)
         await begun.wait()
-        client.calls.queues[-1].put(b"answer", last=True)
+        client.calls.queues[-1].enqueue(b"answer", last=True)
         assert (await client.answer())[1].endswith(b"answer")
         assert client.calls.served[1:] == [b"pieces.."]
 
@@ -175,7 +175,7 @@ async def test_another_head_is_judged_by_the_task(anyio_backend):
     async with connected() as client:
         await client.call()
         await client.send(b"other", "X-Other: 1\r\n")
-        client.calls.queues[-1].put(b"answer", last=True)
+        client.calls.queues[-1].enqueue(b"answer", last=True)
         assert await client.answer() == (200, b"answer")
         assert client.calls.served[1:] == [b"other..."]
 
@@ -186,7 +186,7 @@ async def test_two_requests_at_once_are_answered_in_their_order(anyio_backend):
         begun = client.calls.begun
         await client.stream.send_all(client.request(b"first") + client.request(b"now"))
         await begun.wait()
-        client.calls.queues[-1].put(b"answer", last=True)
+        client.calls.queues[-1].enqueue(b"answer", last=True)
         assert await client.answer() == (200, b"by the task: answer")
         assert await client.answer() == (200, b"at once")
         assert client.calls.served[1:] == [b"first...", b"now....."]
@@ -199,7 +199,7 @@ async def test_a_request_behind_one_that_was_taken_waits_for_its_answer(anyio_ba
         await client.stream.send_all(client.request(b"now"))
         await trio.testing.wait_all_tasks_blocked(0.01)
         assert client.calls.taken[1:] == [b"first..."]
-        client.calls.queues[-1].put(b"answer", last=True)
+        client.calls.queues[-1].enqueue(b"answer", last=True)
         assert await client.answer() == (200, b"by the task: answer")
         assert await client.answer() == (200, b"at once")
 
@@ -219,8 +219,8 @@ async def test_an_answer_that_is_no_single_message_is_a_stream_of_events(anyio_b
         await client.call()
         await client.send(b"call")
         queue = client.calls.queues[-1]
-        queue.put(b"first")
-        queue.put(b"last", last=True)
+        queue.enqueue(b"first")
+        queue.enqueue(b"last", last=True)
         data = b""
         while not data.endswith(b"0\r\n\r\n"):
             data += await client.receive()
@@ -238,7 +238,7 @@ async def test_the_task_does_what_is_left_where_the_answer_cannot_go_out_directl
         await client.call()
         await client.send(body)
         if body == b"events":
-            client.calls.queues[-1].put(b"answer", last=True)
+            client.calls.queues[-1].enqueue(b"answer", last=True)
         assert await client.answer() == (200, answer)
         assert len(client.calls.served) == 1
         await client.call()
@@ -258,7 +258,7 @@ async def test_a_client_that_leaves_ends_a_request_that_was_taken(anyio_backend)
         await client.call()
         await client.send(b"call")
         await client.stream.aclose()
-        while client.calls.ended[-1:] != [GONE]:
+        while client.calls.ended[-1:] != [DISCONNECTED]:
             await client.calls.ending.wait()
             client.calls.ending = trio.Event()
 
@@ -269,7 +269,7 @@ async def test_a_connection_that_is_cancelled_ends_a_request_that_was_taken(anyi
         await client.send(b"call")
         assert client.calls.queues[-1].state == OPEN
         calls = client.calls
-    assert calls.ended[-1] == GONE
+    assert calls.ended[-1] == DISCONNECTED
 
 
 async def test_a_fault_of_ours_costs_the_connection(anyio_backend):
@@ -296,10 +296,10 @@ async def test_a_request_at_the_end_is_answered_and_is_the_last(anyio_backend):
     async with connected() as client:
         await client.call()
         await client.send(b"call")
-        client.server.ticker.end()
+        client.server.ticker.announce_shutdown()
         client.calls.queues[-1].heartbeat()  # wakes the task
         data = await client.receive()
-        client.calls.queues[-1].put(b"answer", last=True)
+        client.calls.queues[-1].enqueue(b"answer", last=True)
         while not data.endswith(b"0\r\n\r\n"):
             data += await client.receive()
         assert sse_codec.message(b"", b"answer") in data
@@ -313,7 +313,7 @@ async def test_a_rejection_of_the_endpoint_is_answered(anyio_backend):
         def refuse(_exchange, _body):
             raise Rejection(429, -32000, "too much")
 
-        client.calls.take = refuse
+        client.calls.begin = refuse
         await client.stream.send_all(client.request(b"call"))
         status, body = await client.answer()
         assert (status, b"too much" in body) == (429, True)

@@ -389,7 +389,7 @@ async def test_streams_have_heartbeats_and_an_end(tls, client_tls):
             number = await client.ask(client.head(path="/stream"))
             while b":\n\n" not in client.answers.get(number, [0, 0, b""])[2]:
                 assert await client.receive()
-            server.streams[0].put(b"{}", b"k_1", last=True)
+            server.streams[0].enqueue(b"{}", b"k_1", last=True)
             _status, headers, body, _ = await client.answer(number)
             assert body.endswith(b"id: k_1\nevent: message\ndata: {}\n\n")
             assert headers[b"x-accel-buffering"] == b"no"
@@ -404,7 +404,7 @@ async def test_a_client_that_leaves_its_stream_is_noticed(tls, client_tls):
                 await client.receive()
             client.h2.reset_stream(number)
             await client.flush()
-            while server.streams[0].state != "gone":
+            while server.streams[0].state != "disconnected":
                 await trio.sleep(0.01)
 
 
@@ -426,7 +426,7 @@ async def test_a_stream_ends_with_the_right_to_it(tls, client_tls, revoked):
             else:
                 while client.answers.get(number, [0, 0, b""])[2].count(b":\n\n") < 3:
                     assert await client.receive()
-            assert server.streams[0].state == ("gone" if revoked else "open")
+            assert server.streams[0].state == ("disconnected" if revoked else "open")
 
 
 async def test_who_asks_nothing_is_hung_up_on_and_who_was_let_in_may_rest(tls, client_tls):

@@ -52,14 +52,14 @@ def test_the_order_of_eviction(pair, states, gone):
     evicted = []
     quota = Quota(LIMITS, lambda state, peer: evicted.append((state, peer)))
     ends = [pair() for _ in states]
-    seats = [quota.enter(ours, str(number)) for number, (ours, _) in enumerate(ends)]
+    seats = [quota.admit(ours, str(number)) for number, (ours, _) in enumerate(ends)]
     for seat, state in zip(seats, states, strict=True):
-        seat.become(state)
-    quota.enter(pair()[0], "new")
+        seat.set_state(state)
+    quota.admit(pair()[0], "new")
     assert [is_open(theirs) for _, theirs in ends] == [number != gone for number in range(3)]
     assert evicted == [(states[gone], str(gone))]
     assert quota.unauthenticated == 3
-    seats[gone].leave()
+    seats[gone].release()
     assert quota.unauthenticated == 3
     with pytest.raises(ConnectionError):
         seats[gone].identify("alice")
@@ -69,10 +69,10 @@ def test_the_order_of_eviction(pair, states, gone):
 def test_where_all_are_being_checked_the_new_one_is_refused(pair):
     quota = Quota(LIMITS)
     for _ in range(3):
-        quota.enter(pair()[0], "").become(CHECKING)
+        quota.admit(pair()[0], "").set_state(CHECKING)
     assert not quota.make_room()
     with pytest.raises(Rejection) as caught:
-        quota.enter(pair()[0], "")
+        quota.admit(pair()[0], "")
     assert caught.value.status == 503
     assert "limits.connections_unauthenticated" in caught.value.text
 
@@ -81,7 +81,7 @@ def test_one_with_unread_bytes_is_spared_while_there_is_another(pair):
     quota = Quota(LIMITS)
     ends = [pair() for _ in range(3)]
     for ours, _ in ends:
-        quota.enter(ours, "")
+        quota.admit(ours, "")
     ends[0][1].send(b"GET / HTTP/1.1\r\n")
     assert quota.make_room()
     assert [is_open(theirs) for _, theirs in ends] == [True, False, True]
@@ -94,7 +94,7 @@ def test_principals_and_the_control_endpoints_have_accounts_of_their_own(pair):
     quota = Quota(LIMITS)
 
     def seat():
-        return quota.enter(pair()[0], "")
+        return quota.admit(pair()[0], "")
 
     seats = [seat() for _ in range(3)]
     for one in seats:
@@ -114,20 +114,20 @@ def test_principals_and_the_control_endpoints_have_accounts_of_their_own(pair):
     with pytest.raises(Rejection) as caught:
         seat().identify("bob")
     assert "limits.connections)" in caught.value.text
-    seats[0].leave()
-    seats[0].leave()
+    seats[0].release()
+    seats[0].release()
     seat().identify("bob")
-    late.leave()
+    late.release()
     assert quota.connections == 4
 
 
 def test_a_connection_can_change_its_principal(pair):
     quota = Quota(LIMITS)
-    seat = quota.enter(pair()[0], "")
+    seat = quota.admit(pair()[0], "")
     seat.identify("alice")
     seat.identify("bob")
     assert (seat.principal, quota.connections) == ("bob", 1)
-    seat.leave()
+    seat.release()
     assert quota.connections == 0
 
 

@@ -71,7 +71,7 @@ async def start(spawner, nursery, *argv, limits=None, **more):
         try:
             async with trio.open_nursery() as inner:
                 inner.start_soon(poller.run)
-                child.hear(ears.line)
+                child.set_line_handler(ears.line)
                 await child.run(ears.stderr.append, ears.exit)
                 inner.cancel_scope.cancel()
         finally:
@@ -575,7 +575,7 @@ async def test_r7_the_last_words_of_a_child_that_is_not_read_wait_for_its_client
             await ears.until(1)
             await trio.sleep(0.5)  # longer than its last words may take
             assert not ears.exits
-            child.hear(take)
+            child.set_line_handler(take)
             child.resume()
             await ears.over.wait()
             assert ears.lines == [b"%d" % n for n in range(1000)]
@@ -593,7 +593,7 @@ async def test_r7_no_clock_of_a_child_runs_while_it_is_not_read(spawner):
             child.send(b"x" * 1_000_000)
             await trio.sleep(1)
             assert not ears.exits
-            assert child.time(trio.current_time()) == pytest.approx(began, abs=0.2)
+            assert child.active_time(trio.current_time()) == pytest.approx(began, abs=0.2)
             await trio.sleep(0.5)
             child.resume()
             await ears.until(2)

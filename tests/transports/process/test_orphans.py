@@ -13,7 +13,9 @@ def test_only_what_was_adopted_is_killed():
     keeper.adopt_orphans()
     others = set(keeper.children())  # of other tests
     sleep = [sys.executable, "-c", "input()"]
-    ours = orphans.started(lambda: subprocess.Popen(sleep, stdin=subprocess.PIPE, start_new_session=True))
+    ours = orphans.start_tracked(
+        lambda: subprocess.Popen(sleep, stdin=subprocess.PIPE, start_new_session=True)
+    )
     with (
         ours,
         subprocess.Popen(sleep, stdin=subprocess.PIPE) as plain,
@@ -30,7 +32,7 @@ def test_only_what_was_adopted_is_killed():
         with orphans._STARTING:
             assert orphans.sweep(others)  # it cannot be known yet
         assert (ours.poll(), plain.poll()) == (None, None)
-        orphans.ended(ours)
+        orphans.untrack(ours)
         for process in (ours, plain):
             process.communicate(b"\n", timeout=10)
     assert orphans._session(os.getpid()) == os.getsid(0)

@@ -24,7 +24,7 @@ async def main(spawner):
 
     async with trio.open_nursery() as nursery:
         nursery.start_soon(poller.run)
-        child.hear(heard)
+        child.set_line_handler(heard)
         await child.run(lambda _: None, lambda _: None)
 
 
