@@ -7,6 +7,8 @@ from typing import Final
 import attrs
 
 Headers = tuple[tuple[bytes, bytes], ...]
+# The media type of JSON-RPC messages and of errors.
+JSON: Final = b"application/json"
 
 # The principals of who has shown no credential yet, and of who came over the Unix socket.
 ANONYMOUS: Final = ""

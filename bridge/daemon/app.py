@@ -16,11 +16,11 @@ import attrs
 import trio
 
 from ...transports.http.gate import Gate, WrongCredentials
-from ...transports.http.http1 import Service
 from ...transports.http.listen import CannotListen, Listener, bind_tcp, bind_unix, passed_sockets, serve
 from ...transports.http.quota import HANDSHAKE, NO_HEAD, Quota
 from ...transports.http.refusals import Refusals
 from ...transports.http.routes import Routes, healthz, readyz
+from ...transports.http.service import Service
 from ...transports.poller import Poller
 from ...transports.process.cgroup import can_hold, delegated
 from ...transports.process.open_files import fit_limits, raise_soft_limit

@@ -6,11 +6,12 @@ import socket
 import attrs
 import trio
 
-from mcpbridged.transports.endpoints.streamable_http import write_events
+from mcpbridged.transports.endpoints.sse_writer import write_events
 from mcpbridged.transports.http.gate import Gate
-from mcpbridged.transports.http.http1 import Quota, Service
 from mcpbridged.transports.http.listen import Listener, bind_tcp, serve
+from mcpbridged.transports.http.quota import Quota
 from mcpbridged.transports.http.routes import Routes, healthz
+from mcpbridged.transports.http.service import Service
 from mcpbridged.transports.poller import Poller
 from mcpbridged.transports.send_queue import SendQueue
 from mcpbridged.transports.ticker import Ticker

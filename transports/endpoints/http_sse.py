@@ -15,15 +15,9 @@ from ...validators.limits import Limits
 from ...validators.rejection import INVALID_REQUEST, SESSION_NOT_FOUND, Rejection
 from ..ports import Backend, Endpoint, Exchange
 from . import sse_codec
+from .rejections import check_content_type, events_not_acceptable, method_not_allowed, refuse_message
 from .sse_writer import write_events
-from .streamable_http import (
-    check_content_type,
-    method_not_allowed,
-    read_batch,
-    receive_batch,
-    refuse_message,
-    stand_in,
-)
+from .streamable_http import read_batch, receive_batch, stand_in
 
 _PARAMETER = "sessionId="
 
@@ -66,7 +60,7 @@ class EventStream:
         if exchange.head.method != "GET":
             raise method_not_allowed(b"GET")
         if not accepts(exchange.head.headers.get("accept")).events:
-            raise Rejection(406, INVALID_REQUEST, "Accept must allow text/event-stream")
+            raise events_not_acceptable()
         queue = exchange.queue()
         conversation = await self._backend.open(exchange.principal, exchange.head.headers, queue)
         try:

@@ -17,12 +17,12 @@ from ...validators.jsonrpc import Message, Notification, Request, invalid
 from ...validators.limits import Limits
 from ...validators.rejection import INVALID_REQUEST, Rejection
 from ...validators.stateless_request import check_headers, check_meta, read_envelope
+from ..options import JSON
 from ..ports import Backend, Continuation, Exchange, ModernRequest, Upstream
 from ..send_queue import CLOSED, DISCONNECTED, SendQueue
 from . import sse_codec
 from .sse_writer import write_events
 
-JSON: Final = b"application/json"
 _LISTEN: Final = "subscriptions/listen"
 
 

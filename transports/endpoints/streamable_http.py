@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Final
 
 import trio
 
-from ...validators.content_negotiation import Accepts, accepts, is_json
+from ...validators.content_negotiation import Accepts, accepts
 from ...validators.json_object import LARGE, decoded_once
 from ...validators.jsonrpc import (
     Message,
@@ -26,7 +26,6 @@ from ...validators.jsonrpc import (
     error,
     invalid,
     is_batch,
-    readable_id,
     request,
     split_batch,
 )
@@ -40,17 +39,23 @@ from ...validators.mcp_params import (
 )
 from ...validators.rejection import INVALID_PARAMS, INVALID_REQUEST, SERVER_ERROR, Rejection
 from ...validators.stateless_request import SUPPORTED, is_modern, may_be_modern
-from ..options import Headers
+from ..options import JSON, Headers
 from ..ports import Backend, Continuation, Conversation, Exchange
 from ..send_queue import DISCONNECTED, SendQueue, Signal
 from . import sse_codec
+from .rejections import (
+    check_content_type,
+    events_not_acceptable,
+    method_not_allowed,
+    not_acceptable,
+    refuse_message,
+)
 from .sse_writer import write_events
 from .stateless_http import begin_modern, read_modern, serve_modern
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-JSON: Final = b"application/json"
 # What a client is told to wait before it comes back for an interrupted stream, in milliseconds (SEP-1699).
 RETRY_MS: Final = 1000
 # A call without an answer becomes an event stream after so many seconds, where the revision has priming events.
@@ -134,7 +139,7 @@ class StreamableHttp:
                 await trio.lowlevel.checkpoint()
             if isinstance(message, Request):
                 if not (acceptable.json or acceptable.events):
-                    raise _not_acceptable()
+                    raise not_acceptable()
                 if is_modern(message.params):
                     await serve_modern(exchange, self._backend, message, self._limits, acceptable)
                     return
@@ -263,7 +268,7 @@ class StreamableHttp:
         if any(isinstance(message, Response) for message in messages):
             raise invalid("a batch holds responses, or requests and notifications")
         if not (acceptable.json or acceptable.events):
-            raise _not_acceptable()
+            raise not_acceptable()
         queue = exchange.queue()
         queue.answers_only = not acceptable.events
         exchange.attach(queue, ends_with_client=False)
@@ -288,7 +293,7 @@ class StreamableHttp:
         headers = exchange.head.headers
         self._check_version(exchange, headers.get(_SESSION))
         if not accepts(headers.get("accept")).events:
-            raise Rejection(406, INVALID_REQUEST, "Accept must allow text/event-stream")
+            raise events_not_acceptable()
         conversation = self._conversation(headers.get(_SESSION), exchange.principal)
         queue = exchange.queue()
         last_event_id = headers.get("last-event-id")
@@ -399,32 +404,3 @@ async def _gathered(queue: SendQueue, limits: Limits) -> list[bytes]:
         room -= len(text)
         answers.append(text)
     return answers
-
-
-def _not_acceptable() -> Rejection:
-    return Rejection(406, INVALID_REQUEST, "Accept must allow application/json or text/event-stream")
-
-
-def check_content_type(value: str | None) -> None:
-    """Raise Rejection 415 for anything but JSON in UTF-8: a form of a web page must never get here (attacks V5)."""
-    if not is_json(value):
-        raise Rejection(415, INVALID_REQUEST, "Content-Type must be application/json")
-
-
-def method_not_allowed(allowed: bytes) -> Rejection:
-    """The Rejection 405 with the verbs that there are."""
-    return Rejection(405, INVALID_REQUEST, "this path has no such method", headers=((b"Allow", allowed),))
-
-
-async def refuse_message(exchange: Exchange, body: bytes, rejection: Rejection, *, json: bool = True) -> None:
-    """Answer a refused message with an error under its own id, where one can be read (digest 1.3).
-
-    Without `json` the client takes events only, and gets one where the status is that of an answer.
-    """
-    exchange.count_refusal(rejection)
-    text = error(readable_id(body), rejection.code, rejection.text, rejection.data)
-    if json or rejection.status != 200:
-        await exchange.answer(rejection.status, JSON, text, rejection.headers)
-    else:
-        await exchange.begin_stream(rejection.headers)
-        await exchange.write(sse_codec.message(b"", text))

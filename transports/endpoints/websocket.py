@@ -49,7 +49,8 @@ from ..client_process import Caller
 from ..ports import Backend, Conversation, Exchange, Log, ModernRequest, UpgradedStream, Upstream
 from ..rate_limited_log import RateLimitedLog
 from ..send_queue import DISCONNECTED, OVERFLOWED, SendQueue, Signal
-from .streamable_http import method_not_allowed, read_batch, receive_batch
+from .rejections import method_not_allowed
+from .streamable_http import read_batch, receive_batch
 
 # As much as is read at once: a little holds a thousand frames, a large frame is read in large pieces.
 _READ: Final = 8 * 1024

@@ -15,16 +15,25 @@ import trio
 from ...validators.http_body import check_length
 from ...validators.http_head import Head, parse_head
 from ...validators.incremental_json import Gathering
-from ...validators.jsonrpc import error
 from ...validators.limits import Limits
-from ...validators.rejection import INTERNAL_ERROR, INVALID_REQUEST, Rejection
+from ...validators.rejection import INVALID_REQUEST, Rejection
 from ..client_process import Caller
-from ..options import ANONYMOUS, Headers
+from ..options import ANONYMOUS, JSON, Headers
 from ..ports import UpgradedStream
 from ..send_queue import SendQueue
 from ..ticker import TICK
-from .http1 import SAFE_HEADERS, STREAM_HEADERS, Service
 from .quota import NO_HEAD, REFUSED, Seat
+from .responses import (
+    DRAIN_BODIES,
+    LINGER_BYTES,
+    LINGER_SECONDS,
+    SAFE_HEADERS,
+    STREAM_HEADERS,
+    error_body,
+    internal_error,
+    too_slow_body,
+)
+from .service import Service
 
 AsgiScope = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
@@ -32,10 +41,6 @@ Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 
 # How long an answered request's body is still read, in seconds, and how much of it, in times of `limits.body`.
 _DRAIN_SECONDS: Final = 5.0
-_DRAIN_BODIES: Final = 4
-# The same where the request had no credential, in seconds and bytes.
-_LINGER_SECONDS: Final = 1.0
-_LINGER_BYTES: Final = 256 * 1024
 # An answer is sent in pieces of this size, so that the progress of a slow peer is seen (bytes).
 _PIECE: Final = 64 * 1024
 _LINE_ENDS: Final = frozenset(b"\r\n\0")
@@ -108,7 +113,7 @@ class AsgiApp:
             pass  # the peer is gone
         except Exception as fault:  # noqa: BLE001 - the boundary of one request
             self._service.log.error("internal error", peer=self._peer, fault=fault)
-            await exchange.refuse(Rejection(500, INTERNAL_ERROR, "internal error"))
+            await exchange.refuse(internal_error())
 
     async def _serve(self, scope: AsgiScope, exchange: "AsgiExchange") -> None:
         gate = self._service.gate
@@ -191,9 +196,7 @@ class AsgiExchange:
                     grace.cancelled_caught
                     and len(body) - before < limits.body_rate * limits.body_grace_seconds
                 ):
-                    raise Rejection(
-                        408, INVALID_REQUEST, f"the body comes slower than {limits.body_rate} bytes/s"
-                    )
+                    raise too_slow_body(limits)
         return body.take()
 
     async def _read_piece(self, body: Gathering, count: Callable[[int], None]) -> None:
@@ -290,8 +293,7 @@ class AsgiExchange:
         """Answer with an error, unless an answer has begun: then the stream just ends."""
         self.count_refusal(rejection)
         if not self._answered:
-            body = error(b"null", rejection.code, rejection.text)
-            await self.answer(rejection.status, b"application/json", body, rejection.headers)
+            await self.answer(rejection.status, JSON, error_body(rejection), rejection.headers)
 
     def let_go(self) -> None:
         """Nothing more is written, whatever still comes."""
@@ -304,9 +306,9 @@ class AsgiExchange:
         if self._stalled:
             return
         self._body_done = self._body_done or not self.has_body
-        seconds, left = _LINGER_SECONDS, _LINGER_BYTES
+        seconds, left = LINGER_SECONDS, LINGER_BYTES
         if self.principal:
-            seconds, left = _DRAIN_SECONDS, _DRAIN_BODIES * self._service.limits.body
+            seconds, left = _DRAIN_SECONDS, DRAIN_BODIES * self._service.limits.body
         with trio.move_on_after(seconds):
             while not self._body_done and left > 0:
                 event = await self._receive()

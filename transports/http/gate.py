@@ -19,6 +19,7 @@ from ...validators.origin import Site
 from ...validators.rejection import INVALID_REQUEST, Rejection
 from ..client_process import CLIENT_HEADER, pid_of_peer
 from ..options import ANONYMOUS, LOCAL, Headers, both_spellings, is_discovery
+from .responses import RETRY_SOON
 
 _PREFLIGHT: Headers = (
     (b"Access-Control-Allow-Methods", b"POST, GET, DELETE, OPTIONS"),
@@ -78,7 +79,7 @@ class WrongCredentials:
             429,
             INVALID_REQUEST,
             f"the limit of {self._most} wrong credentials in a second is reached",
-            headers=((b"Retry-After", b"1"),),
+            headers=RETRY_SOON,
             reason=_WRONG,
         )
 

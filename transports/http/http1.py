@@ -6,127 +6,58 @@ is `validators.http_head`; whatever breaks it ends the connection after the answ
 """
 
 import contextlib
-import fcntl
 import socket
-import ssl
-import sys
-import termios
 from collections.abc import Awaitable, Callable
 from functools import lru_cache, partial
-from typing import Final, Protocol
+from typing import Final
 
-import attrs
 import trio
 
 from ...validators.http_body import ChunkedDecoder, check_length
 from ...validators.http_head import Head, parse_head, reject_early, skip_empty_lines
 from ...validators.incremental_json import Gathering
-from ...validators.jsonrpc import error
-from ...validators.limits import Limits
 from ...validators.rejection import INVALID_REQUEST, Rejection
 from ..client_process import Caller
-from ..options import ANONYMOUS, Headers, both_spellings
-from ..poller import Poller, WakeUpSlot
-from ..ports import Continuation, EagerEndpoint, Endpoint, Exchange, Log, UpgradedStream
-from ..rate_limited_log import RateLimitedLog
+from ..options import ANONYMOUS, JSON, Headers
+from ..poller import WakeUpSlot
+from ..ports import Continuation, EagerEndpoint, Endpoint, Exchange, UpgradedStream
 from ..send_queue import OPEN, SendQueue
-from ..ticker import TICK, Ticker
-from .gate import Gate
-from .quota import REFUSED, Quota, Seat
-from .refusals import Refusals
+from ..ticker import TICK
+from .quota import REFUSED, Seat
+from .responses import (
+    DRAIN_BODIES,
+    JSON_LINE,
+    LINGER_BYTES,
+    LINGER_SECONDS,
+    REASONS,
+    SAFE_LINES,
+    STREAM_LINES,
+    error_body,
+    header_lines,
+    internal_error,
+    last_response,
+    too_slow_body,
+)
+from .service import Service
+from .wire import ONE_SEND, READ, PlainWire, TlsWire, Wire, unread_by_peer
 
 # Before the credential is known no more than this is taken from the socket at once (invariant I2).
 _FIRST_READ: Final = 16 * 1024
-_READ: Final = 64 * 1024
 # Of a chunked body less, since a chunk may have one byte.
 _READ_CHUNKS: Final = 16 * 1024
-# Bodies up to this size are sent together with their head in one call.
-_ONE_SEND: Final = 64 * 1024
 # The buffer before the beginning of a head: empty, or the first half of an empty line.
 _BEFORE_HEAD: Final = (b"", b"\r")
-# Operations that did not have to wait before other tasks get their turn.
-_FAIR: Final = 16
 # Who has rested this long between two requests may go when the bridge ends, in seconds: nothing can be on its way any more.
 _LAST_REST: Final = 2 * TICK
-# How long, and for how many bytes, a peer may go on sending at the end so that it still reads the last answer.
-LINGER_SECONDS: Final = 1.0
-LINGER_BYTES: Final = 256 * 1024
 # A client with a credential that is refused in the middle of a body, or of a WebSocket message, may send more of it,
 # because many clients read no answer before they have sent all: so many seconds, and at most so many times `limits.body`.
 _DRAIN_SECONDS: Final = 10.0
-_DRAIN_BODIES: Final = 4
-
-_REASONS: Final = {
-    200: b"OK",
-    202: b"Accepted",
-    204: b"No Content",
-    400: b"Bad Request",
-    401: b"Unauthorized",
-    403: b"Forbidden",
-    404: b"Not Found",
-    405: b"Method Not Allowed",
-    406: b"Not Acceptable",
-    408: b"Request Timeout",
-    409: b"Conflict",
-    413: b"Content Too Large",
-    414: b"URI Too Long",
-    415: b"Unsupported Media Type",
-    417: b"Expectation Failed",
-    421: b"Misdirected Request",
-    426: b"Upgrade Required",
-    429: b"Too Many Requests",
-    431: b"Request Header Fields Too Large",
-    500: b"Internal Server Error",
-    501: b"Not Implemented",
-    503: b"Service Unavailable",
-    505: b"HTTP Version Not Supported",
-}
-
-# On every answer (DESIGN section 6). There is no Server header.
-SAFE_HEADERS: Final[Headers] = (
-    (b"Cache-Control", b"no-store"),
-    (b"X-Content-Type-Options", b"nosniff"),
-    (b"Content-Security-Policy", b"default-src 'none'; frame-ancestors 'none'"),
-)
-STREAM_HEADERS: Final[Headers] = (
-    (b"Content-Type", b"text/event-stream"),
-    (b"Cache-Control", b"no-cache, no-store, no-transform"),
-    (b"X-Accel-Buffering", b"no"),
-    (b"X-Content-Type-Options", b"nosniff"),
-    (b"Content-Security-Policy", b"default-src 'none'; frame-ancestors 'none'"),
-)
-
-
-def _lines(headers: Headers) -> bytes:
-    return b"".join([b"%b: %b\r\n" % header for header in headers])
-
-
-_SAFE_LINES: Final = _lines(SAFE_HEADERS)
-_STREAM_LINES: Final = _lines(STREAM_HEADERS)
-_JSON_LINE: Final = b"Content-Type: application/json\r\n"
-
-
-def answer_at_once(status: int, body: bytes) -> bytes:
-    """Return the last answer of a connection, which its task does not send."""
-    return (
-        b"HTTP/1.1 %d %b\r\n%bContent-Type: application/json\r\nConnection: close\r\n"
-        b"Content-Length: %d\r\n\r\n%b" % (status, _REASONS[status], _SAFE_LINES, len(body), body)
-    )
-
-
-def unread_by_peer(sock: socket.socket) -> int:
-    """Return how many bytes the kernel still holds of what was sent: it takes more in large steps only (SIOCOUTQ)."""
-    try:
-        held: bytes = fcntl.ioctl(sock.fileno(), termios.TIOCOUTQ, bytes(4))
-    except OSError:  # it is closed
-        return 0
-    return int.from_bytes(held, sys.byteorder)
 
 
 @lru_cache(maxsize=1)
 def _before_length(date: bytes) -> bytes:
     """Return the head of most answers, up to the length of the body."""
-    return b"HTTP/1.1 200 OK\r\nDate: %b\r\n%b%bContent-Length: " % (date, _SAFE_LINES, _JSON_LINE)
+    return b"HTTP/1.1 200 OK\r\nDate: %b\r\n%b%bContent-Length: " % (date, SAFE_LINES, JSON_LINE)
 
 
 async def _raise(fault: Exception) -> None:
@@ -135,184 +66,6 @@ async def _raise(fault: Exception) -> None:
 
 async def _do_nothing(_exchange: Exchange) -> None:
     """Serve a request that was answered before (Endpoint)."""
-
-
-class Wire(Protocol):
-    """Bytes in and out of one connection."""
-
-    @property
-    def sent(self) -> int:
-        """How many bytes were sent with `send`: a peer that reads slowly makes progress."""
-        ...
-
-    async def receive(self, max_bytes: int) -> bytes: ...
-    async def send(self, data: bytes | memoryview) -> None: ...
-    async def drop(self) -> int: ...
-    async def close(self) -> None: ...
-
-
-class PlainWire:
-    """A non-blocking socket of which `Poller` says when it is worth reading."""
-
-    def __init__(self, sock: socket.socket, slot: WakeUpSlot) -> None:
-        self._sock = sock
-        self._slot = slot
-        self._unblocked = 0
-        self._left = False
-        self.readable = True  # a client may have sent its first request before its connection was accepted
-        self.sent = 0
-
-    def ready(self, *, left: bool) -> None:
-        """There is something to read, or the end; after `left` there will be no other edge."""
-        self.readable = True
-        if left:
-            self._left = True
-        self._slot.wake()
-
-    async def receive(self, max_bytes: int) -> bytes:
-        """Some bytes, or none at the end. Raises OSError."""
-        while True:
-            while not self.readable:
-                self._unblocked = 0
-                await self._slot.wait()
-            try:
-                data = self._sock.recv(max_bytes)
-            except BlockingIOError:
-                self.readable = False
-                continue
-            if 0 < len(data) < max_bytes:
-                self.readable = self._left  # what comes from now on is another edge, but for the end
-            else:
-                await self._be_fair()
-            return data
-
-    def receive_now(self) -> bytes | None:
-        """Return what has come, if it is some bytes and less than `_READ`. Else `receive` is to be called."""
-        self.readable = True
-        try:
-            data = self._sock.recv(_READ)
-        except OSError:
-            return None
-        if not data:
-            return None
-        self.readable = len(data) == _READ
-        return data
-
-    def send_some(self, data: bytes) -> int:
-        """As much as goes without waiting; its length. Raises OSError."""
-        try:
-            return self._sock.send(data)
-        except BlockingIOError:
-            return 0
-
-    async def send(self, data: bytes | memoryview) -> None:
-        """All of the data. Raises OSError."""
-        try:
-            sent = self._sock.send(data)
-        except BlockingIOError:
-            sent = 0
-        self.sent += sent
-        if sent == len(data):
-            await self._be_fair()
-            return
-        rest = memoryview(data)[sent:]
-        while rest:
-            await trio.lowlevel.wait_writable(self._sock)
-            try:
-                sent = self._sock.send(rest)
-            except BlockingIOError:  # pragma: no cover - writable, and full again before we came
-                continue
-            self.sent += sent
-            rest = rest[sent:]
-
-    async def drop(self) -> int:
-        """Read and drop some bytes; their number, 0 at the end. Raises OSError."""
-        return len(await self.receive(_READ))
-
-    async def close(self) -> None:
-        """Nothing to say at the end of a plain connection."""
-
-    async def _be_fair(self) -> None:
-        self._unblocked += 1
-        if self._unblocked >= _FAIR:
-            self._unblocked = 0
-            await trio.lowlevel.checkpoint()
-
-
-class TlsWire:
-    """The same over TLS. Faults of the peer surface as OSError."""
-
-    def __init__(self, stream: "trio.SSLStream[trio.SocketStream]") -> None:
-        self._stream = stream
-        self.sent = 0
-
-    async def receive(self, max_bytes: int) -> bytes:
-        """Some bytes, or none at the end. Raises OSError."""
-        try:
-            return bytes(await self._stream.receive_some(max_bytes))
-        except trio.BrokenResourceError as fault:
-            raise ConnectionError("TLS") from fault
-
-    async def send(self, data: bytes | memoryview) -> None:
-        """All of the data. Raises OSError."""
-        try:
-            for at in range(0, len(data), _ONE_SEND):
-                piece = memoryview(data)[at : at + _ONE_SEND]
-                await self._stream.send_all(piece)
-                self.sent += len(piece)
-        except trio.BrokenResourceError as fault:
-            raise ConnectionError("TLS") from fault
-
-    async def drop(self) -> int:
-        """Read and drop some bytes as they come, without decryption; their number, 0 at the end. Raises OSError."""
-        return len(await self._stream.transport_stream.socket.recv(_READ))
-
-    async def close(self) -> None:
-        """Say goodbye properly where the peer still listens."""
-        with trio.move_on_after(1):
-            try:
-                await self._stream.aclose()
-            except (trio.BrokenResourceError, ssl.SSLError, OSError):
-                return
-
-
-@attrs.frozen
-class Service:
-    """What one listener serves, shared by all its connections."""
-
-    limits: Limits
-    gate: Gate
-    route: "Route"
-    ticker: Ticker
-    poller: Poller
-    log: Log
-    quota: Quota
-    refusals: Refusals = attrs.field(
-        default=attrs.Factory(lambda self: Refusals(self.log), takes_self=True), eq=False
-    )
-    # The paths of the control endpoints, whose connections have places of their own.
-    control: frozenset[str] = attrs.field(default=frozenset(), converter=both_spellings)
-    rate_limited: RateLimitedLog = attrs.field(
-        default=attrs.Factory(lambda self: RateLimitedLog(self.log), takes_self=True), init=False, eq=False
-    )
-
-    def still_admits(self, head: Head, principal: str) -> bool:
-        """Whether who was let in would be now: a token may have been revoked since, or have lost its right to a server."""
-        try:
-            if self.gate.admit(head) == principal:
-                self.route(head, principal)
-                return True
-        except Rejection as rejection:
-            return rejection.status == 404  # what is gone is drained, and ends by itself
-        return False
-
-
-class Route(Protocol):
-    """Which endpoint a principal's request is for. What it answered holds as long as `generation` stays the same."""
-
-    @property
-    def generation(self) -> int: ...
-    def __call__(self, head: Head, principal: str) -> Endpoint: ...
 
 
 # Stands in until the first head of a connection could be read.
@@ -424,7 +177,7 @@ class Connection:
             raise
         except Exception as fault:  # noqa: BLE001 - the one per-connection boundary: a fault of ours costs this connection
             self._service.log.error("internal error", peer=self.peer, fault=fault)
-            await self._refuse(Rejection(500, -32603, "internal error", close=True))
+            await self._refuse(internal_error())
         if self._upgraded:
             return False
         if self._unsent:
@@ -521,7 +274,7 @@ class Connection:
             while end < 0:
                 if buffer:
                     self._reject_early(buffer)
-                data = await self._wire.receive(_READ if self._seat.principal else _FIRST_READ)
+                data = await self._wire.receive(READ if self._seat.principal else _FIRST_READ)
                 if not data:
                     self._waiting = ""
                     return b""
@@ -613,7 +366,7 @@ class Connection:
         self._buffer = decoder.rest
         return decoder.take()
 
-    async def _receive_body(self, max_bytes: int = _READ) -> bytes:
+    async def _receive_body(self, max_bytes: int = READ) -> bytes:
         data = await self._wire.receive(max_bytes)
         if not data:
             raise ConnectionError("the peer left in the middle of a body")
@@ -626,7 +379,7 @@ class Connection:
             headers += self._cors
         more = b""
         if headers:
-            more = _lines(headers)
+            more = header_lines(headers)
         if content_type:
             more += b"Content-Type: %b\r\n" % content_type
         if self._close or (self._body_pending and not self._body_is_here()):
@@ -636,7 +389,7 @@ class Connection:
         self._answered = True
         if self.head.method == "HEAD":
             body = b""
-        if len(body) <= _ONE_SEND:
+        if len(body) <= ONE_SEND:
             await self._send(head + body)
         else:
             await self._send(head)
@@ -647,9 +400,9 @@ class Connection:
         date = self._service.ticker.date
         return b"HTTP/1.1 %d %b\r\nDate: %b\r\n%b%b%b" % (
             status,
-            _REASONS[status],
+            REASONS[status],
             date,
-            _SAFE_LINES,
+            SAFE_LINES,
             more,
             end,
         )
@@ -665,7 +418,7 @@ class Connection:
             framing += b"Connection: close\r\n"
         await self._send(
             b"HTTP/1.1 200 OK\r\nDate: %b\r\n%b%b%b\r\n"
-            % (self._service.ticker.date, _STREAM_LINES, _lines(headers + self._cors), framing)
+            % (self._service.ticker.date, STREAM_LINES, header_lines(headers + self._cors), framing)
         )
 
     async def write(self, data: bytes) -> None:
@@ -684,13 +437,13 @@ class Connection:
         # the end of the connection, will wake it, unless that request can be taken without it (`_begin_eagerly`). If that is
         # here already, nothing would, so it has to go on itself.
         plain = self._plain
-        if plain is None or plain.readable or len(body) > _ONE_SEND:
+        if plain is None or plain.readable or len(body) > ONE_SEND:
             return False
         status = 200 if self._queue is None else self._queue.status
         if status == 200 and not self._cors:
             data = b"%b%d\r\n\r\n%b" % (_before_length(self._service.ticker.date), len(body), body)
         else:
-            data = self._answer_head(status, _JSON_LINE + _lines(self._cors), len(body)) + body
+            data = self._answer_head(status, JSON_LINE + header_lines(self._cors), len(body)) + body
         self._answered = True
         try:
             sent = plain.send_some(data)
@@ -769,8 +522,7 @@ class Connection:
         self._close = self._close or not (self._admitted or self._next_is_here())
         if self._close:
             self._hold_back()
-        body = error(b"null", rejection.code, rejection.text)
-        await self.answer(rejection.status, b"application/json", body, rejection.headers)
+        await self.answer(rejection.status, JSON, error_body(rejection), rejection.headers)
         if not self._admitted:
             self._seat.set_state(REFUSED)
 
@@ -801,12 +553,14 @@ class Connection:
         waited, limits = now - self._since, self.limits
         match self._waiting:
             case "head" if waited > limits.head_seconds:
-                self._expire(408, f"no complete head within {limits.head_seconds:g} s")
+                self._expire(
+                    Rejection(408, INVALID_REQUEST, f"no complete head within {limits.head_seconds:g} s")
+                )
             case "request" if waited > self._rest():
                 self.abort()
             case "body" if waited > limits.body_grace_seconds:
                 if self._received < limits.body_rate * limits.body_grace_seconds:
-                    self._expire(408, f"the body comes slower than {limits.body_rate} bytes/s")
+                    self._expire(too_slow_body(limits))
                 else:
                     self._wait_for("body")
             case "reader":
@@ -844,13 +598,12 @@ class Connection:
         with contextlib.suppress(OSError):
             self._sock.shutdown(socket.SHUT_RDWR)
 
-    def _expire(self, status: int, text: str) -> None:
-        self.count_refusal(Rejection(status, INVALID_REQUEST, text))
+    def _expire(self, rejection: Rejection) -> None:
+        self.count_refusal(rejection)
         # Best effort: said if it fits into the socket's buffer. Over TLS the peer only sees the end.
         if self._plain is not None:
-            body = error(b"null", INVALID_REQUEST, text)
             with contextlib.suppress(OSError):
-                self._sock.send(answer_at_once(status, body))
+                self._sock.send(last_response(rejection))
         self._waiting = ""
         self.abort()
 
@@ -900,7 +653,7 @@ class Connection:
         """Return for how many seconds and bytes more is read after the last answer."""
         if not (self._admitted and self.principal and (self._body_pending or self._upgraded)):
             return LINGER_SECONDS, LINGER_BYTES
-        most = _DRAIN_BODIES * self.limits.body
+        most = DRAIN_BODIES * self.limits.body
         length = self.head.content_length
         return _DRAIN_SECONDS, most if length is None else min(length, most)
 
@@ -931,7 +684,7 @@ class _Http1Upgrade:
             data, self._rest = self._rest, b""
             return data
         try:
-            return await self._wire.receive(max_bytes or _READ)
+            return await self._wire.receive(max_bytes or READ)
         except OSError as fault:
             raise trio.BrokenResourceError from fault
 

@@ -35,12 +35,14 @@ from hypercorn.trio.worker_context import WorkerContext
 from hypercorn.utils import filter_pseudo_headers
 
 from ...validators.http2_frames import FrameFlood, FrameMeter, answer, calm_down, first_head, no_more
-from ...validators.jsonrpc import error
 from ...validators.limits import Limits
 from ...validators.rejection import Rejection
+from ..options import JSON
 from .asgi import AsgiApp, AsgiScope, Send, head_of
-from .http1 import SAFE_HEADERS, Service, unread_by_peer
 from .quota import CHECKING, NO_HEAD, REFUSED, Seat
+from .responses import LINGER_BYTES, LINGER_SECONDS, SAFE_HEADERS, error_body
+from .service import Service
+from .wire import unread_by_peer
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterator
@@ -53,9 +55,6 @@ _STREAMS: Final = 100
 _CLOSE_SECONDS: Final = 1.0
 # How long what a peer has asked may go on after it has left, so that what it only said still arrives, in seconds.
 _LAST_SECONDS: Final = 1.0
-# How long, and for how many bytes, a peer may go on sending after our GOAWAY so that it still reads that.
-_GOAWAY_SECONDS: Final = 1.0
-_GOAWAY_BYTES: Final = 256 * 1024
 _GOAWAY_BYTES_ADMITTED: Final = 4 * 1024 * 1024
 
 # Turns of the loop in which Hypercorn hands on a request.
@@ -196,11 +195,11 @@ def refused_head(
             cors = gate.cors(head)
             gate.admit(head, is_foreign)
     except Rejection as rejection:
-        body = error(b"null", rejection.code, rejection.text)
+        body = error_body(rejection)
         headers = [
             (b":status", b"%d" % rejection.status),
             (b"date", service.ticker.date),
-            (b"content-type", b"application/json"),
+            (b"content-type", JSON),
             (b"content-length", b"%d" % len(body)),
             *((name.lower(), value) for name, value in (*SAFE_HEADERS, *rejection.headers, *cors)),
         ]
@@ -351,7 +350,7 @@ class _OwnedStream:
         # The last frame to send, and the event of it: from then on what is received is dropped.
         self._goodbye = b""
         self._ending = trio.Event()
-        self._to_drop = _GOAWAY_BYTES
+        self._to_drop = LINGER_BYTES
 
     @property
     def sock(self) -> socket.socket:
@@ -459,13 +458,13 @@ class _OwnedStream:
     async def go_away(self, scope: trio.CancelScope) -> None:
         """Wait for the end of the connection by our side; then say so, stop what was asked on it, and let the peer read."""
         await self._ending.wait()
-        with trio.move_on_after(_GOAWAY_SECONDS), contextlib.suppress(trio.BrokenResourceError):
+        with trio.move_on_after(LINGER_SECONDS), contextlib.suppress(trio.BrokenResourceError):
             async with self._sending:
                 await self._stream.send_all(self._goodbye)
         self.broken = True
         with contextlib.suppress(OSError):
             self._sock.shutdown(socket.SHUT_WR)
-        with trio.move_on_after(_GOAWAY_SECONDS):
+        with trio.move_on_after(LINGER_SECONDS):
             await self.over.wait()
         scope.cancel()
 

@@ -3,6 +3,7 @@
 Nothing that a peer sends can reach the nursery that holds the listener: a fault costs one connection (invariant I9).
 """
 
+import contextlib
 import errno
 import ipaddress
 import os
@@ -16,12 +17,14 @@ from typing import Final
 import attrs
 import trio
 
-from ...validators.jsonrpc import error
 from ...validators.rejection import INVALID_REQUEST, Rejection
 from ..rate_limited_log import RateLimitedLog
 from ..socket_owner import is_of_another_user, uid_listening_on, uid_of_unix_peer
-from .http1 import LINGER_BYTES, LINGER_SECONDS, Connection, Service, TlsWire, answer_at_once
+from .http1 import Connection
 from .quota import HANDSHAKE, NO_HEAD, REFUSED, Seat
+from .responses import LINGER_BYTES, LINGER_SECONDS, last_response
+from .service import Service
+from .wire import TlsWire
 
 # Connections that the kernel holds for us while we are busy: more than half a second of a flood of 2,000 in a second.
 _BACKLOG: Final = 1024
@@ -217,7 +220,8 @@ def _admit(listener: Listener, nursery: trio.Nursery, sock: socket.socket, addre
         service.refusals.count(rejection, peer)
         with sock:
             if listener.tls is None:
-                _refuse(sock, rejection)
+                with contextlib.suppress(OSError):
+                    sock.send(last_response(rejection))
         return
     if not local:
         seat.is_foreign = PeerOrigin(sock, address, service.rate_limited).is_foreign
@@ -304,8 +308,7 @@ async def _answer_plain(service: Service, sock: socket.socket, peer: str, seat: 
     """Refuse a request without TLS, in HTTP/1.1, before it is read."""
     service.refusals.count(_PLAIN_ON_TLS, peer)
     seat.set_state(REFUSED)
-    body = error(b"null", _PLAIN_ON_TLS.code, _PLAIN_ON_TLS.text)
-    sock.send(answer_at_once(_PLAIN_ON_TLS.status, body))
+    sock.send(last_response(_PLAIN_ON_TLS))
     sock.shutdown(socket.SHUT_WR)
     with trio.move_on_after(LINGER_SECONDS):
         left = LINGER_BYTES
@@ -316,17 +319,6 @@ async def _answer_plain(service: Service, sock: socket.socket, peer: str, seat: 
                 await trio.lowlevel.wait_readable(sock)
                 continue
             left -= count or left
-
-
-def _refuse(sock: socket.socket, rejection: Rejection) -> None:
-    body = error(b"null", rejection.code, rejection.text)
-    try:
-        sock.send(
-            b"HTTP/1.1 503 Service Unavailable\r\nContent-Type: application/json\r\nCache-Control: no-store\r\n"
-            b"Retry-After: 1\r\nConnection: close\r\nContent-Length: %d\r\n\r\n%b" % (len(body), body)
-        )
-    except OSError:
-        return
 
 
 class PeerOrigin:

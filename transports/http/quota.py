@@ -21,6 +21,7 @@ from ...validators.limits import Limits
 from ...validators.rejection import INVALID_REQUEST, SERVER_ERROR, Rejection
 from ..options import ANONYMOUS
 from .gate import unknown_origin
+from .responses import RETRY_SOON
 
 # The states of a connection without a credential, in the order in which such connections are evicted.
 REFUSED: Final = "refused"
@@ -246,7 +247,7 @@ def _too_much_unfinished(limit: int) -> Rejection:
         429,
         SERVER_ERROR,
         f"the unfinished messages of one principal exceed the limit of {limit} bytes (limits.unfinished_bytes)",
-        headers=((b"Retry-After", b"1"),),
+        headers=RETRY_SOON,
         close=True,
         reason="unfinished_bytes",
     )
@@ -257,7 +258,7 @@ def _full(what: str, key: str, limit: int) -> Rejection:
         503,
         INVALID_REQUEST,
         f"the limit of {limit} {what} is reached (limits.{key})",
-        headers=((b"Retry-After", b"1"),),
+        headers=RETRY_SOON,
         close=True,
         reason=key,
     )

@@ -8,9 +8,10 @@ from ...validators.http_head import Head
 from ...validators.limits import Limits
 from ...validators.rejection import INVALID_REQUEST, Rejection
 from ..endpoints.http_sse import EventStream, MessagePost
-from ..endpoints.streamable_http import StreamableHttp, method_not_allowed
+from ..endpoints.rejections import method_not_allowed
+from ..endpoints.streamable_http import StreamableHttp
 from ..endpoints.websocket import WebSocket
-from ..options import Paths, is_discovery, spellings
+from ..options import JSON, Paths, is_discovery, spellings
 from ..ports import Backend, Endpoint, Exchange, Log
 from .gate import named_server
 
@@ -46,7 +47,7 @@ def endpoints(paths: Paths, backend: Backend, limits: Limits, log: Log) -> dict[
 async def no_oauth(exchange: Exchange) -> None:
     """Answer a request for OAuth metadata, or for registration: always the same, whatever the path names."""
     exchange.count_refusal(Rejection(404, INVALID_REQUEST, "", reason="oauth_discovery"))
-    await exchange.answer(404, b"application/json", _NO_OAUTH)
+    await exchange.answer(404, JSON, _NO_OAUTH)
 
 
 async def healthz(exchange: Exchange) -> None:

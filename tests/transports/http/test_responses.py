@@ -1,0 +1,16 @@
+"""Headers and error bodies that all HTTP responses share."""
+
+from mcpbridged.transports.http.responses import RETRY_SOON, SAFE_LINES, last_response
+from mcpbridged.validators.rejection import INVALID_REQUEST, Rejection
+
+
+def test_the_last_response_of_a_connection_has_all_headers_of_its_rejection():
+    head, _, body = last_response(Rejection(503, INVALID_REQUEST, "full", headers=RETRY_SOON)).partition(
+        b"\r\n\r\n"
+    )
+    assert body == b'{"jsonrpc":"2.0","id":null,"error":{"code":-32600,"message":"full"}}'
+    assert head.startswith(b"HTTP/1.1 503 Service Unavailable\r\n" + SAFE_LINES)
+    assert head.endswith(
+        b"Content-Type: application/json\r\nRetry-After: 1\r\nConnection: close\r\nContent-Length: %d"
+        % len(body)
+    )
