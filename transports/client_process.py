@@ -1,10 +1,10 @@
-"""Which client program sends the requests of a connection (ports.Exchange.caller).
+"""Determine which client program sends the requests of a connection (ports.Exchange.caller).
 
-HTTP requests come from the same client where they come from the same process: SO_PEERCRED of a Unix socket
-(unix(7)), or the process that owns the other end of a loopback TCP connection (sock_diag(7), proc(5)). A stream that
-carries one client only, such as a WebSocket, is that client itself.
+HTTP requests come from the same client if they come from the same process: SO_PEERCRED of a Unix socket (unix(7)), or the
+process that owns the other end of a loopback TCP connection (sock_diag(7), proc(5)). A stream that carries one client only,
+such as a WebSocket, is a client itself.
 
-A lookup happens on request only, once for each connection. A client that cannot be determined is unknown; this is never an error.
+A lookup happens on demand, once for each connection. A client that cannot be determined is unknown; this is never an error.
 """
 
 import errno
@@ -21,59 +21,60 @@ import trio
 
 from .socket_owner import owner_of_far_end
 
-# The name of all clients that cannot be determined.
+# The common name of all clients that cannot be determined.
 UNKNOWN: Final = "unknown"
-# Header of the aggregate's connections: the `Caller.name` of the client that they work for.
+# Request header of the aggregate: the `Caller.name` of the client that a connection works for.
 CLIENT_HEADER: Final = "mcp-bridge-client"
-# Header of the person's commands. Each is a process that ends at once: as clients of their own each would start a server.
+# Request header of the command-line client. Its processes exit at once, so they must not count as clients of their own.
 COMMAND_HEADER: Final = "mcp-bridge-command"
-# Headers that a proxy adds (RFC 9110, RFC 7239 and common practice): its process is not the client.
+# Headers that a proxy adds (RFC 9110, RFC 7239 and common practice). The process of a proxy is not the client.
 _PROXIED: Final = frozenset({"forwarded", "via", "x-real-ip", COMMAND_HEADER})
 _PROXIED_PREFIX: Final = "x-forwarded-"
 
-# asm-generic/socket.h, since Linux 6.5; PA-RISC and SPARC have other numbers and fall back to the pid.
+# SO_PEERPIDFD in asm-generic/socket.h, since Linux 6.5. PA-RISC and SPARC have other numbers, and use the pid instead.
 _SO_PEERPIDFD: Final = 77
 _UCRED: Final = struct.Struct("3i")
 _INT: Final = struct.Struct("i")
 
-# Links under /proc/PID/fd that one lookup reads at most. Beyond that the client is unknown.
+# Links under /proc/PID/fd that one lookup may read. Above that the client is unknown.
 _MOST_LINKS: Final = 100_000
-# Processes found before that are searched first: a process that connects again is found with a few links.
+# Number of recently found processes that are searched first: one that connects again is found with few links.
 _MOST_RECENT: Final = 16
-# Lookups in worker threads at the same time. They hold the interpreter lock, so more would not be faster.
+# One lookup at a time, because lookups hold the interpreter lock and more would not be faster.
 _lookups = trio.CapacityLimiter(1)
 
 
 class Process:
-    """One process by its pid and start time (clock ticks after boot). All connections of a process share one object."""
+    """A process, identified by its pid and start time (clock ticks after boot). Its connections share one object."""
 
     __slots__ = ("__weakref__", "_pidfd", "name", "pid")
 
     def __init__(self, pid: int, started: int, pidfd: int) -> None:
         self.pid = pid
         self.name = f"process-{pid}.{started}"
-        self._pidfd = pidfd  # -1 where there is none
+        # -1 where there is no pidfd.
+        self._pidfd = pidfd
 
     def __del__(self) -> None:
         _close(self._pidfd)
 
     @property
     def exited(self) -> bool:
-        """Whether it has exited, also when its parent has not waited for it yet."""
+        """Whether the process has exited, even if its parent has not waited for it yet."""
         if self._pidfd >= 0:
             return _has_exited(self._pidfd)
         started = _status(self.pid)
         return started is None or self.name != f"process-{self.pid}.{started[1]}"
 
 
-# By `Process.name`, while a connection or a server process of the client refers to it.
+# Key: `Process.name`. Entries live as long as a connection or a server process refers to them.
 _processes: WeakValueDictionary[str, Process] = WeakValueDictionary()
 
 
 class Caller:
-    """The client of one connection. `name` is empty until `look_up` was called.
+    """The client of one connection. `name` is empty before `look_up`.
 
-    `known` says that all requests under this name come from one client program.
+    `known` is set where all requests under this name come from one client program.
     """
 
     __slots__ = (
@@ -90,21 +91,21 @@ class Caller:
     )
 
     def __init__(self, sock: socket.socket | None = None, *, trusted: bool = False, name: str = "") -> None:
-        """`trusted` says that the peer may name another client as its own."""
+        """Create a client. A `trusted` peer may name another client as the one that it works for."""
         self.name = name
         self.known = name not in ("", UNKNOWN)
         self.process: Process | None = None
         self.ended = False
         self._sock = sock
         self._trusted = trusted
-        # Headers of the last request, which are the same object while a client repeats them.
+        # Headers of the last request; the same object while a client repeats them.
         self._headers: Mapping[str, str] | None = None
         self._looking: trio.Event | None = None
-        # Functions called at the end of a stream or session, by the object that added them.
+        # Key: the object that added the callback. Value: a function called when the stream or session ends.
         self._ends: dict[object, Callable[[Caller], None]] = {}
 
     def note_headers(self, headers: Mapping[str, str]) -> None:
-        """Look for headers of a proxy. A connection that has carried one is that of an unknown client from then on."""
+        """Check for headers of a proxy. After the first of them the client of the connection is unknown."""
         if headers is self._headers:
             return
         self._headers = headers
@@ -137,16 +138,17 @@ class Caller:
             self._looking = None
 
     def _resolve(self, process: Process | None) -> None:
-        if self._sock is None:  # a header of a proxy has come meanwhile
+        # A header of a proxy was received meanwhile.
+        if self._sock is None:
             process = None
         self.process = process
         self.name = UNKNOWN if process is None else process.name
         self.known = process is not None
 
     def for_stream(self, headers: Mapping[str, str]) -> "tuple[Caller, bool]":
-        """Return the client of a stream on this connection, and whether it ends with the stream.
+        """Return the client of a stream on this connection, and whether the client ends with the stream.
 
-        It is the stream itself, or the client that a trusted peer names.
+        The client is the stream itself, or the client that a trusted peer names.
         """
         named = headers.get(CLIENT_HEADER, "") if self._trusted else ""
         if not named:
@@ -158,31 +160,31 @@ class Caller:
         return caller, caller.process is None
 
     def add_end_callback(self, owner: object, call: Callable[["Caller"], None]) -> None:
-        """Call back when the stream or session ends, once for each owner."""
+        """Call `call` when the stream or session ends, once for each owner."""
         self._ends[owner] = call
 
     def end(self) -> None:
-        """The stream or session that is this client has ended."""
+        """Call the callbacks, because the stream or session has ended."""
         self.ended = True
         ends, self._ends = self._ends, {}
         for call in ends.values():
             call(self)
 
 
-# Streams and sessions by `Caller.name`, while they last.
+# Key: `Caller.name`. Entries live as long as their stream or session.
 _callers: WeakValueDictionary[str, Caller] = WeakValueDictionary()
 _numbers = itertools.count(1)
 
 
 def stream() -> Caller:
-    """Return a new client that is one connection or one session, until `end`."""
+    """Return a new client that stands for one connection or session, until `end`."""
     caller = Caller(name=f"stream-{next(_numbers)}")
     _callers[caller.name] = caller
     return caller
 
 
 def _named(name: str) -> Caller:
-    """Return the client behind a name of `Process.name`, or one that lasts as long as its stream."""
+    """Return the client with the name of a process, or a client that ends with its stream."""
     caller = Caller(name=name)
     process = _processes.get(name)
     if process is None and name.startswith("process-"):
@@ -194,7 +196,7 @@ def _named(name: str) -> Caller:
 
 
 def pid_of_peer(sock: socket.socket) -> int:
-    """Return the pid of the process that has connected to a Unix socket, 0 where it cannot be seen."""
+    """Return the pid of the process that connected to a Unix socket, 0 where it is not known."""
     if sock.family != socket.AF_UNIX:
         return 0
     try:
@@ -220,7 +222,7 @@ def _of_unix_socket(sock: socket.socket) -> Process | None:
     try:
         option = sock.getsockopt(socket.SOL_SOCKET, _SO_PEERPIDFD, _INT.size)
     except OSError as fault:
-        # A kernel without the option leaves the pid, which can belong to another process by now.
+        # Older kernels have only the pid, which another process can have by now.
         return _process(pid, _open(pid)) if fault.errno == errno.ENOPROTOOPT else None
     return _process(pid, _INT.unpack(option)[0])
 
@@ -229,7 +231,7 @@ def _of_unix_socket(sock: socket.socket) -> Process | None:
 
 
 def _inode_of_far_end(sock: socket.socket) -> int | None:
-    """Return the inode of the socket at the other end if it is on this machine and of our uid."""
+    """Return the inode of the socket at the other end, if it is on this machine and of the same uid."""
     try:
         owner = owner_of_far_end(sock)
     except (OSError, ValueError):
@@ -238,17 +240,18 @@ def _inode_of_far_end(sock: socket.socket) -> int | None:
 
 
 class _Links:
-    """How many more links one lookup may read."""
+    """Search links under /proc/PID/fd, up to a limit."""
 
     def __init__(self) -> None:
         self.left = _MOST_LINKS
 
     def find(self, pid: int, wanted: str) -> str:
-        """Return the path under /proc/PID/fd that is this socket, or nothing."""
+        """Return the path under /proc/PID/fd of this socket, or an empty text."""
         directory = f"/proc/{pid}/fd"
         try:
-            names = os.listdir(directory)  # noqa: PTH208 - texts: paths take three times as long
-        except OSError:  # it has exited, or is not ours to look at
+            names = os.listdir(directory)  # noqa: PTH208 - path objects take three times as long
+        # The process has exited, or is not readable.
+        except OSError:
             return ""
         self.left -= len(names)
         for name in names:
@@ -259,15 +262,15 @@ class _Links:
 
 
 def _find_owner(inode: int, recent: list[int]) -> tuple[int, int] | None:
-    """Return pid and pidfd of the one process that has this socket open, in a worker thread.
+    """Return pid and pidfd of the only process that has this socket open. Runs in a worker thread.
 
-    None where there is no such process or several, because any of them may be the client.
+    Returns None for no process or several, because any of them may be the client.
     """
     wanted, links = f"socket:[{inode}]", _Links()
     for pid in recent:
         path = links.find(pid, wanted)
         if path:
-            # Another process can have it by inheritance only, or from a message that passes descriptors (unix(7)).
+            # Other processes can have the socket by inheritance, or from a message with descriptors (unix(7)).
             if any(links.find(other, wanted) for other in _relatives(pid)):
                 return None
             return _confirmed(pid, path, wanted)
@@ -282,7 +285,7 @@ def _find_owner(inode: int, recent: list[int]) -> tuple[int, int] | None:
 
 
 def _confirmed(pid: int, path: str, wanted: str) -> tuple[int, int] | None:
-    # After the pidfd is open the pid cannot become another process unseen, so the socket is looked for once more.
+    # Check again: with the pidfd open, the pid cannot pass to another process unnoticed.
     pidfd = _open(pid)
     if _link(path) == wanted:
         return pid, pidfd
@@ -293,13 +296,13 @@ def _confirmed(pid: int, path: str, wanted: str) -> tuple[int, int] | None:
 def _own_pids() -> Iterator[int]:
     uid = os.geteuid()
     try:
-        names = os.listdir("/proc")  # noqa: PTH208 - as above
+        names = os.listdir("/proc")  # noqa: PTH208 - path objects take three times as long
     except OSError:
         return
     for name in names:
         if name.isdecimal():
             try:
-                owner = os.stat(f"/proc/{name}").st_uid  # noqa: PTH116 - as above
+                owner = os.stat(f"/proc/{name}").st_uid  # noqa: PTH116 - path objects take three times as long
             except OSError:
                 continue
             if owner == uid:
@@ -307,12 +310,12 @@ def _own_pids() -> Iterator[int]:
 
 
 def _relatives(pid: int) -> Iterator[int]:
-    """Return the parent and the children of a process."""
+    """Yield the parent and the children of a process."""
     status = _status(pid)
     if status is not None:
         yield status[0]
     try:
-        for thread in os.listdir(f"/proc/{pid}/task"):  # noqa: PTH208 - as above
+        for thread in os.listdir(f"/proc/{pid}/task"):  # noqa: PTH208 - path objects take three times as long
             with open(f"/proc/{pid}/task/{thread}/children", "rb") as file:  # noqa: PTH123 - proc(5)
                 yield from map(int, file.read(64 * 1024).split())
     except OSError:
@@ -323,9 +326,9 @@ def _relatives(pid: int) -> Iterator[int]:
 
 
 def _process(pid: int, pidfd: int) -> Process | None:
-    """Return the process, None where it has exited. The pidfd, if it is not -1, belongs to the result."""
+    """Return the process, None where it has exited. Takes ownership of the pidfd, unless it is -1."""
     status = _status(pid)
-    # In this order: as long as the pidfd has not ended, /proc/PID was that of the same process.
+    # This order matters: while the pidfd has not ended, /proc/PID is that of the same process.
     if status is None or (pidfd >= 0 and _has_exited(pidfd)):
         _close(pidfd)
         return None
@@ -346,7 +349,8 @@ def _status(pid: int) -> tuple[int, int] | None:
 def _open(pid: int) -> int:
     try:
         return os.pidfd_open(pid)
-    except (OSError, ValueError, OverflowError):  # an old kernel, or no descriptor is left
+    # An old kernel, or no free descriptor.
+    except (OSError, ValueError, OverflowError):
         return -1
 
 
@@ -363,6 +367,6 @@ def _close(descriptor: int) -> None:
 
 def _link(path: str) -> str:
     try:
-        return os.readlink(path)  # noqa: PTH115 - as above
+        return os.readlink(path)  # noqa: PTH115 - path objects take three times as long
     except OSError:
         return ""

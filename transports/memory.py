@@ -1,7 +1,7 @@
-"""Return the memory of large messages to the kernel when they are over.
+"""Return the memory of large messages to the kernel.
 
-The allocator of glibc keeps what was freed: after one message of 16 MiB up to 64 MiB stay resident. Without glibc nothing
-happens here, and nothing need.
+The allocator of glibc keeps freed memory: after one message of 16 MiB up to 64 MiB stay resident. Other C libraries need
+no such call.
 """
 
 import ctypes
@@ -10,17 +10,17 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
-# How often the resident memory is looked at (seconds), and by how much (bytes) it must have grown.
+# Time between two checks (seconds), and growth since the last trim that causes the next (bytes).
 _PAUSE: Final = 0.5
 _GROWTH: Final = 8 * 1024 * 1024
-# A resident memory that differs by less (bytes) from one look to the next is at rest.
+# The resident memory is stable if it differs by less than this between two checks (bytes).
 _REST: Final = 1024 * 1024
 _STATM: Final = Path("/proc/self/statm")
 _PAGE: Final = os.sysconf("SC_PAGE_SIZE")
 
 
 def resident() -> int:
-    """Return the resident memory of this process (bytes), 0 where the kernel does not tell."""
+    """Return the resident memory of this process (bytes), 0 where procfs is not available."""
     try:
         return int(_STATM.read_bytes().split()[1]) * _PAGE
     except OSError:
@@ -28,24 +28,25 @@ def resident() -> int:
 
 
 def trim() -> None:
-    """Return all free memory to the kernel, where the C library can. This takes about a millisecond."""
+    """Return free memory to the kernel, where the C library supports it. Takes about a millisecond."""
     release: Callable[[int], int] | None = getattr(ctypes.CDLL(None), "malloc_trim", None)
     if release is not None:
         release(0)
 
 
 class HeapTrimmer:
-    """Trims the heap once after each growth, when the memory has come to rest (pulse.Ticking)."""
+    """Trim the heap once after each growth, when the resident memory is stable (ticker.Ticking)."""
 
     def __init__(self, look: Callable[[], int] = resident, act: Callable[[], None] = trim) -> None:
         self._look = look
         self._act = act
         self._due = 0.0
         self._last = 0
-        self._floor = 0  # what was resident after the last trim
+        # Resident memory after the last trim (bytes).
+        self._floor = 0
 
     def tick(self, now: float) -> None:
-        """Look, at most once in a pause, whether there is something to return."""
+        """Check, at most once in `_PAUSE`, whether memory can be returned."""
         if now < self._due:
             return
         self._due = now + _PAUSE

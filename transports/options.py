@@ -1,4 +1,4 @@
-"""What the transports are told, as plain data: whoever only reads a configuration needs no event loop for it."""
+"""Options of the transports as plain data, so that commands that only read the configuration import no event loop."""
 
 import re
 from collections.abc import Iterable, Mapping
@@ -7,19 +7,19 @@ from typing import Final
 import attrs
 
 Headers = tuple[tuple[bytes, bytes], ...]
-# The media type of JSON-RPC messages and of errors.
+# The media type of JSON-RPC messages and errors.
 JSON: Final = b"application/json"
 
-# The principals of who has shown no credential yet, and of who came over the Unix socket.
+# The principals of requests without a credential, and of requests over the Unix socket.
 ANONYMOUS: Final = ""
 LOCAL: Final = "local"
 
-# An encoded slash, or a segment of dots.
+# An encoded slash, or a dot segment (RFC 3986 section 3.3).
 _UNCLEAR: Final = re.compile(r"%2f|/(?:\.|%2e){1,2}(?:/|\Z)", re.IGNORECASE)
 
 
 def spellings(path: str) -> tuple[str, ...]:
-    """Return the spellings of the path of an endpoint: without a slash at its end, and with one."""
+    """Return the path of an endpoint without and with a slash at its end."""
     if "//" in path or path in ("", "/"):
         return (path,)
     bare = path.removesuffix("/")
@@ -27,14 +27,14 @@ def spellings(path: str) -> tuple[str, ...]:
 
 
 def both_spellings(paths: Iterable[str]) -> frozenset[str]:
-    """Return all spellings of all these paths."""
+    """Return each path without and with a slash at its end."""
     return frozenset(spelling for path in paths for spelling in spellings(path))
 
 
 def is_discovery(path: str) -> bool:
-    """Return whether clients look here for OAuth metadata, or register (RFC 8414, RFC 9728, RFC 7591).
+    """Return whether a path is for OAuth metadata or client registration (RFC 8414, RFC 9728, RFC 7591).
 
-    A path of another spelling, with an empty segment, a dot segment or an encoded slash, is none.
+    A path with an empty segment, a dot segment or an encoded slash is not.
     """
     segments = path.removesuffix("/").split("/")[1:]
     if ".well-known" not in segments and segments != ["register"]:
@@ -44,7 +44,7 @@ def is_discovery(path: str) -> bool:
 
 @attrs.frozen
 class Paths:
-    """Where one server's transports are; an empty path switches that transport off."""
+    """Paths of the transports of one server. An empty path disables the transport."""
 
     mcp: str = "/mcp"
     sse: str = "/sse"
@@ -53,24 +53,24 @@ class Paths:
 
     @classmethod
     def below(cls, name: str) -> "Paths":
-        """The paths of a server by its name (DESIGN section 5)."""
+        """Return the paths of a server with this name."""
         root = f"/servers/{name}"
         return cls(f"{root}/mcp", f"{root}/sse", f"{root}/messages", f"{root}/ws")
 
 
 class SpawnFailed(Exception):
-    """The server cannot be started; the text names the program and the reason."""
+    """The server cannot be started. The text names the program and the reason."""
 
 
 @attrs.frozen
 class Launch:
-    """What to execute, and in which surroundings. `env` is all of the child's environment."""
+    """A command and its process attributes. `env` is the whole environment of the process."""
 
     argv: tuple[str, ...]
     env: Mapping[str, str] = attrs.field(repr=False)
     cwd: str | None = None
-    # None: that with which the daemon was started.
+    # None: the umask that the daemon was started with.
     umask: int | None = None
-    # By their names in getrlimit(2), lower case and without RLIMIT_.
+    # Key: name of a limit of getrlimit(2), lower case and without RLIMIT_. Value: the soft and hard limit.
     rlimits: Mapping[str, int] = attrs.field(factory=dict[str, int])
     private_tmp: bool = False

@@ -1,8 +1,8 @@
-"""One epoll of our own for every client socket and every server's stdout, each registered once.
+"""One edge-triggered epoll for every client socket and every server's stdout, each registered once.
 
-Trio re-arms a descriptor for each wait, which costs a system call and a turn of its loop; at thousands of calls a second
-that was a fifth of all our time (benchmarks). Here Trio watches one descriptor, and edges wake whoever waits. A peer that
-hangs up is an edge as well, so a departure is known within a millisecond at no cost.
+Trio re-arms a descriptor for each wait, which costs a system call and a turn of its loop. At thousands of calls per second
+that was a fifth of all time (benchmarks/RESULTS.md). Here Trio watches one descriptor, and edges call registered functions.
+A hang-up is an edge as well, so a disconnect is seen within a millisecond at no cost.
 """
 
 import os
@@ -12,17 +12,17 @@ from typing import Final
 
 import trio
 
-# What may have happened to a descriptor: `left` is set where the other side will send no more.
+# Called with whether the other side will send no more.
 Ready = Callable[[bool], None]
 
 _EDGES: Final = select.EPOLLIN | select.EPOLLRDHUP | select.EPOLLET
 _LEFT: Final = select.EPOLLRDHUP | select.EPOLLHUP | select.EPOLLERR
-# Few enough for one step of the event loop, since requests and answers are served in it.
+# Edges handled in one step of the event loop, which serves requests and responses itself.
 _BATCH: Final = 64
 
 
 class WakeUpSlot:
-    """Where one task waits, and anybody who has something for it wakes it. It must look again at what it waits for."""
+    """A place where one task waits until it is woken. The task must check again what it waits for."""
 
     __slots__ = ("_task",)
 
@@ -30,13 +30,14 @@ class WakeUpSlot:
         self._task: trio.lowlevel.Task | None = None
 
     async def wait(self) -> None:
-        """Park until somebody calls `wake`."""
-        assert self._task is None  # noqa: S101 - a second task would never be woken
+        """Wait until `wake` is called."""
+        # A second task would never be woken.
+        assert self._task is None  # noqa: S101 - an invariant of this class
         self._task = trio.lowlevel.current_task()
         await trio.lowlevel.wait_task_rescheduled(self._abort)
 
     def wake(self) -> None:
-        """Let the waiting task go on, if there is one."""
+        """Reschedule the waiting task, if there is one."""
         task = self._task
         if task is not None:
             self._task = None
@@ -44,7 +45,7 @@ class WakeUpSlot:
 
     @property
     def occupied(self) -> bool:
-        """Whether a task waits here."""
+        """Whether a task waits."""
         return self._task is not None
 
     def _abort(self, _raise_cancel: object) -> trio.lowlevel.Abort:
@@ -53,36 +54,36 @@ class WakeUpSlot:
 
 
 class Poller:
-    """Tells its members about edges. A member must read until it would block, or ask to be called `again`."""
+    """Call functions at edges of descriptors. A function must read until it would block, or use `call_again`."""
 
     def __init__(self) -> None:
         self._epoll = select.epoll()
         self._callbacks: dict[int, Ready] = {}
         self._again: dict[int, None] = {}
         self._waiting = False
-        # Each write to it is an edge, which ends the wait for the others.
+        # A write to it ends the wait for the other descriptors.
         self._waker = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
         self._epoll.register(self._waker, _EDGES)
 
     def register(self, descriptor: int, ready: Ready) -> None:
-        """Call `ready` at each edge of the descriptor, also at once if it is ready now. It must not raise."""
+        """Call `ready` at each edge of the descriptor, and at once if it is ready now. `ready` must not raise."""
         self._callbacks[descriptor] = ready
         self._epoll.register(descriptor, _EDGES)
 
     def unregister(self, descriptor: int) -> None:
-        """No more calls; must come before the descriptor is closed."""
+        """Stop calling. Call this before the descriptor is closed."""
         if self._callbacks.pop(descriptor, None) is not None:
             self._epoll.unregister(descriptor)
 
     def call_again(self, descriptor: int) -> None:
-        """Call the member once more after everybody else has had a turn. Any task may call this at any time."""
+        """Call the function of the descriptor once more, after those of all others. Any task may call this at any time."""
         self._again[descriptor] = None
         if self._waiting:
             self._waiting = False
             os.eventfd_write(self._waker, 1)
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
-        """Watch for ever."""
+        """Wait for edges until cancelled."""
         task_status.started()
         while True:
             if self._again:
@@ -95,7 +96,8 @@ class Poller:
             members = self._callbacks
             for descriptor, events in self._epoll.poll(0, _BATCH):
                 if again:
-                    again.pop(descriptor, None)  # one turn for each, however many edges it makes
+                    # One call for each descriptor in a round, however many edges it has.
+                    again.pop(descriptor, None)
                 ready = members.get(descriptor)
                 if ready is not None:
                     ready(events & _LEFT != 0)
@@ -105,6 +107,6 @@ class Poller:
                     ready(False)
 
     def close(self) -> None:
-        """Give the descriptor back. All members must have left."""
+        """Close the epoll descriptor. All descriptors must be unregistered."""
         self._epoll.close()
         os.close(self._waker)

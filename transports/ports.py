@@ -1,6 +1,6 @@
-"""What the transports need from whoever stands behind them, and what an endpoint needs from its HTTP server.
+"""Interfaces between the HTTP servers, the MCP endpoints, and the servers behind the endpoints.
 
-Nothing here knows how a session works or which HTTP version is spoken.
+No interface depends on an HTTP version, or on how sessions are implemented.
 """
 
 from collections.abc import Awaitable, Callable, Mapping
@@ -17,7 +17,7 @@ from .send_queue import SendQueue
 
 
 class Log(Protocol):
-    """Where events go: one line each, fields escaped by the receiver."""
+    """Receive log events: one line each. The implementation escapes the fields."""
 
     def debug(self, event: str, **fields: object) -> None: ...
     def info(self, event: str, **fields: object) -> None: ...
@@ -26,52 +26,52 @@ class Log(Protocol):
 
 
 class Conversation(Protocol):
-    """A legacy client's session, whatever it is carried by.
+    """The session of a legacy client, over any transport.
 
-    All methods act at once and never wait. They raise Rejection for what the client may not do.
+    No method waits. All raise Rejection for requests that the client may not make.
     """
 
     @property
     def id(self) -> str:
-        """The session id: visible ASCII, random, and no credential."""
+        """The session id: visible ASCII and random. It is no credential."""
         ...
 
     @property
     def version(self) -> str:
-        """The negotiated revision, empty before `initialize` was answered."""
+        """The negotiated revision; empty before the response to `initialize`."""
         ...
 
     def receive(self, message: Message, queue: SendQueue | None) -> None:
-        """Take one message from the client. The answer to a request, and what belongs to it, goes to `outlet`."""
+        """Receive one message of the client. The response and related messages are sent to `queue`."""
         ...
 
     def refuse(self, message: Request, rejection: Rejection, queue: SendQueue | None) -> None:
-        """Answer one message of a batch with an error, on the stream that its answer would have gone to."""
+        """Send an error for one request of a batch to the queue of its response."""
         ...
 
     def listen(self, queue: SendQueue) -> None:
-        """A stream for what belongs to no request. Raises Rejection 409 over `limits.streams_per_session`."""
+        """Add a stream for messages that belong to no request. Raises Rejection 409 over `limits.streams_per_session`."""
         ...
 
     def resume(self, last_event_id: str, queue: SendQueue) -> None:
-        """Continue an interrupted stream after this event. Raises Rejection 400 for an id that is not of this session."""
+        """Continue an interrupted stream after this event. Raises Rejection 400 for an event id of another session."""
         ...
 
     def begin_events(self, queue: SendQueue) -> bytes:
-        """This outlet becomes an event stream that can be resumed; answers the id of its priming event, or nothing."""
+        """Make the queue a resumable event stream. Returns the id of its priming event, or an empty value."""
         ...
 
     def close_queue(self, queue: SendQueue, *, begun: bool = True) -> None:
-        """This stream is over, by whichever side. Not `begun`: the client has left before it got the id of an event."""
+        """End a stream. `begun` is false where the client disconnected before it received an event id."""
         ...
 
     def end(self, reason: str) -> None:
-        """End the session: cancel what is in flight, close every stream, stop the child."""
+        """End the session: cancel running requests, close all streams, stop the server process."""
         ...
 
 
 class ModernRequest(NamedTuple):
-    """A request of the stateless era with what was read of it. `headers` are None where there are none to mirror it."""
+    """A request of the stateless era and its parsed `_meta`. `headers` are None on transports without headers."""
 
     request: Request
     envelope: Envelope
@@ -79,36 +79,36 @@ class ModernRequest(NamedTuple):
 
 
 class Upstream(Protocol):
-    """Who has taken a modern request."""
+    """The server that a stateless request was sent to."""
 
     @property
     def busy(self) -> bool:
-        """Whether anybody waits for something of it."""
+        """Whether a client waits for a response or a subscription."""
         ...
 
     def on_disconnect(self, queue: SendQueue) -> None:
-        """The client is gone, and with it everything that it asked on this outlet (digest 3.7)."""
+        """Cancel all requests whose responses go to this queue (MCP 2026-07-28 basic/transports)."""
         ...
 
     def cancel(self, queue: SendQueue, raw_id: bytes, params: bytes = b"") -> None:
-        """Cancel one request of a client, on an outlet that carries others as well.
+        """Cancel one request of a client whose queue carries other requests as well.
 
-        `params` are those of its notification, if it has sent one.
+        `params` are those of the `notifications/cancelled` of the client, or empty.
         """
         ...
 
 
 class Backend(Protocol):
-    """One stdio server, as the transports see it."""
+    """One MCP server, as the endpoints use it."""
 
     async def open(
         self, principal: str, headers: Mapping[str, str], queue: SendQueue | None = None
     ) -> Conversation:
-        """Start a conversation with a child of its own. `headers` are those of the request that opens it.
+        """Start a session with a server process of its own. `headers` are those of the request that opens it.
 
-        With an `outlet` everything the server ever sends goes there (HTTP+SSE, WebSocket); without one each message
-        goes to the stream it belongs to (Streamable HTTP). Raises Rejection 503 when a limit is reached or the server
-        cannot be started, and 400 for a header that it cannot use.
+        With a `queue` all messages of the server are sent there (HTTP+SSE, WebSocket). Without, each message is sent
+        to the stream that it belongs to (Streamable HTTP). Raises Rejection 503 where a limit is reached or the server
+        does not start, and 400 for a header value that the server cannot be started with.
         """
         ...
 
@@ -122,18 +122,18 @@ class Backend(Protocol):
         pipe: bool,
         caller: Caller | None = None,
     ) -> Upstream:
-        """Take a request of the stateless era. Its answer, and what belongs to it, go to `outlet`, the answer last.
+        """Send a stateless request to the server. Related messages and then the response are sent to `queue`.
 
-        With `pipe` the outlet carries other requests too, and does not end with the answer; then `headers` are those
-        that opened it. `caller` is the client, or the connection by which it can be determined; None is an unknown
-        client. Raises Rejection.
+        With `pipe` the queue carries other requests too and stays open after the response; `headers` are then those of
+        the request that opened the connection. `caller` is the client, or the connection that identifies it; None is an
+        unknown client. Raises Rejection.
         """
         ...
 
     def start_request_now(
         self, principal: str, request: ModernRequest, queue: SendQueue, caller: Caller
     ) -> Upstream | None:
-        """As `ask`, for one request on its own outlet. Returns None, and has done nothing, where that must wait."""
+        """Send a request as `start_request` with a queue of its own. Returns None, without effect, if that must wait."""
         ...
 
     async def notify(
@@ -143,92 +143,92 @@ class Backend(Protocol):
         message: Notification,
         caller: Caller | None = None,
     ) -> None:
-        """Take a notification of the stateless era. One that has no receiver is dropped. Raises Rejection."""
+        """Send a notification of the stateless era. A notification without a receiver is dropped. Raises Rejection."""
         ...
 
     def find(self, session_id: str, principal: str) -> Conversation:
-        """The conversation with this id, if it is this principal's. Raises the same Rejection 404 for all others."""
+        """Return the session with this id. Raises the same Rejection 404 for other principals and unknown ids."""
         ...
 
 
 class Exchange(Protocol):
-    """One HTTP request and its answer, whichever server carries it."""
+    """One HTTP request and its response, over any HTTP version."""
 
     head: Head
     principal: str
 
     @property
     def caller(self) -> Caller:
-        """The client at the other end of the connection, the same object for all its requests."""
+        """The client at the other end of the connection: one object for all its requests."""
         ...
 
     async def read_body(self) -> bytes:
-        """The whole body. Raises Rejection 413 over the limit and 408 when it comes too slowly."""
+        """Return the whole body. Raises Rejection 413 over the limit and 408 when it comes too slowly."""
         ...
 
     async def answer(self, status: int, content_type: bytes, body: bytes, headers: Headers = ()) -> None:
-        """Send a whole answer."""
+        """Send a whole response."""
         ...
 
     async def begin_stream(self, headers: Headers = ()) -> None:
-        """Send the head of a 200 event stream."""
+        """Send the head of an event stream, with status 200."""
         ...
 
     async def write(self, data: bytes) -> None:
-        """Send a piece of the stream begun before."""
+        """Send a part of the event stream."""
         ...
 
     def count_refusal(self, rejection: Rejection) -> None:
-        """Count a refusal that the endpoint answers itself."""
+        """Count a refusal whose response the endpoint sends."""
         ...
 
     def queue(self, *, direct: bool = False) -> SendQueue:
-        """An outlet for this request. `direct` lets its answer, if it is a single message, be sent by whoever brings it."""
+        """Return a send queue for this request. With `direct`, `enqueue` may send a single-message response at once."""
         ...
 
     def attach(
         self, queue: SendQueue, *, ends_with_client: bool, first_heartbeat: float | None = None
     ) -> None:
-        """Wake this outlet when a heartbeat is due, until the request is over.
+        """Attach the send queue of this request: the reader is woken when a heartbeat is due.
 
-        With `first_beat` the first heartbeat is due after so many seconds, unless the client has left by then.
-        With `ends_with_client` the client's departure reaches it at once as well; without, a client that has closed its
-        sending side still gets its answer (attacks H20).
+        With `first_heartbeat` the first heartbeat is due after this time (seconds), unless the client disconnects
+        before. With `ends_with_client` the queue is discarded as soon as the client closes its sending side. Without,
+        such a client still gets its response, because a half-close is no cancellation (RFC 9112 section 9.6).
         """
         ...
 
     def upgrade(self) -> "UpgradedStream":
-        """Hand over the connection after the head, for WebSocket. Raises Rejection where that cannot be."""
+        """Hand over the connection after the head, for WebSocket. Raises Rejection on other HTTP versions."""
         ...
 
 
 Endpoint = Callable[[Exchange], Awaitable[None]]
-# What is left to do for a request that was taken: it waits for the answer, unless that went out directly.
+# The rest of a request that was begun: waits for the response and sends it, unless it was sent directly.
 Continuation = Callable[[], Awaitable[None]]
 
 
 @runtime_checkable
 class EagerEndpoint(Protocol):
-    """An endpoint that can begin a request without waiting."""
+    """An endpoint that can begin a request without waiting, in the callback that reads it."""
 
     def __call__(self, exchange: Exchange) -> Awaitable[None]:
         """Serve one request (Endpoint)."""
         ...
 
     def begin(self, exchange: Exchange, body: bytes) -> Continuation | None:
-        """Begin a request with this body and return what is left to do.
+        """Begin a request with this body and return the rest of the work.
 
-        Returns None, and has sent nothing, for all that only the endpoint itself can serve, which then makes an outlet of its own.
-        The head is that of a request that it has served before. Raises no Rejection.
+        Returns None, without effect, for a request that only `__call__` can serve. The head is equal to that of a
+        request that was served before. Raises no Rejection.
         """
         ...
 
 
 class UpgradedStream(Protocol):
-    """The bytes of a connection after the head that asked for the upgrade, in the shape of a trio.abc.Stream."""
+    """The bytes of a connection after the head of an upgrade request, in the shape of trio.abc.Stream."""
 
     def receiving(self) -> AbstractContextManager[Callable[[int], None]]:
-        """Count the bytes of an unfinished message in a block, as `Quota.receiving` does."""
+        """Return a context in which the bytes of an unfinished message are counted (`Quota.receiving`)."""
         ...
 
     async def receive_some(self, max_bytes: int | None = None) -> bytes: ...
@@ -236,5 +236,5 @@ class UpgradedStream(Protocol):
     def send_some(self, data: bytes) -> int: ...
     @property
     def patient(self) -> bool:
-        """Whether no pings are needed: on a Unix socket, and where the peer is our own aggregate."""
+        """Whether the peer needs no pings: on a Unix socket, and where it is the aggregate of this daemon."""
         ...

@@ -1,4 +1,4 @@
-"""A log for what any peer can cause as often as it likes: each event once in a second, so that nobody fills a disk with them."""
+"""A log for events that a peer can cause at will: each event at most once a second, so that no peer fills the disk."""
 
 import time
 from collections import Counter
@@ -11,31 +11,31 @@ _PAUSE: Final = 1.0
 
 
 class RateLimitedLog:
-    """Tells an event, and says with the next of its kind how many there were in between (attacks H14, G34)."""
+    """Write an event at most once a second. The next event of its kind has the number of those between as `more`."""
 
     def __init__(self, log: Log, clock: Callable[[], float] = time.monotonic) -> None:
         self._log = log
         self._clock = clock
-        self._told: dict[str, float] = {}
-        self._untold: Counter[str] = Counter()
+        self._logged_at: dict[str, float] = {}
+        self._suppressed: Counter[str] = Counter()
 
     def info(self, event: str, **fields: object) -> None:
-        """What happened."""
-        self._tell(self._log.info, event, fields)
+        """Log normal behaviour of a peer."""
+        self._write(self._log.info, event, fields)
 
     def warning(self, event: str, **fields: object) -> None:
-        """What somebody should look at."""
-        self._tell(self._log.warning, event, fields)
+        """Log something that an operator should examine."""
+        self._write(self._log.warning, event, fields)
 
     def error(self, event: str, **fields: object) -> None:
-        """What went wrong."""
-        self._tell(self._log.error, event, fields)
+        """Log a fault."""
+        self._write(self._log.error, event, fields)
 
-    def _tell(self, tell: Callable[..., None], event: str, fields: dict[str, object]) -> None:
+    def _write(self, write: Callable[..., None], event: str, fields: dict[str, object]) -> None:
         now = self._clock()
-        if now - self._told.get(event, -_PAUSE) < _PAUSE:
-            self._untold[event] += 1
+        if now - self._logged_at.get(event, -_PAUSE) < _PAUSE:
+            self._suppressed[event] += 1
             return
-        self._told[event] = now
-        more = self._untold.pop(event, 0)
-        tell(event, **fields, **({"more": more} if more else {}))
+        self._logged_at[event] = now
+        more = self._suppressed.pop(event, 0)
+        write(event, **fields, **({"more": more} if more else {}))

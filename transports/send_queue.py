@@ -1,7 +1,7 @@
 """The send queue of one client stream, and the unsent bytes of one client over all its streams.
 
-The bridge fills a queue without waiting, one task empties it in order. While too much is unsent, the server of that client
-is not read (`Backlog.full`), so a slow client slows its server down as it would on a pipe, and loses no message.
+The bridge fills a queue without waiting; one task empties it in order. While a client has too many unsent bytes, its server
+is not read (`Backlog.full`). A slow client thus slows its server down as on a pipe, and loses no message.
 """
 
 import enum
@@ -18,41 +18,41 @@ from .poller import WakeUpSlot
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-# The event id in front of a message on a resumable stream; empty elsewhere.
+# Event id and message. The id is empty on streams that cannot be resumed.
 Item = tuple[bytes, bytes]
 
-# A queued message counts so many bytes more than it has, because its objects take that much memory.
+# Memory of the objects of a queued message (bytes), counted in addition to its length.
 _MESSAGE: Final = 128
-# Above `unsent_bytes` so many bytes are queued all the same, of errors that replace answers.
+# Errors that replace dropped responses may exceed `unsent_bytes` by this much (bytes).
 _ERRORS: Final = 1024 * 1024
-# After a stall, a client that progresses on any stream within so many seconds is kept (at most `write_stall_seconds`).
+# A client that reads from any stream within this time (seconds) after a stall is kept; at most `write_stall_seconds`.
 _GRACE_SECONDS: Final = 5.0
 
 
 class Signal(enum.Enum):
-    """What `SendQueue.next` returns where it returns no message."""
+    """Returned by `SendQueue.dequeue` where it returns no message."""
 
-    # The client is due a sign of life.
+    # A heartbeat is due.
     HEARTBEAT = enum.auto()
-    # The stream is over: finished, overflowed or abandoned by its client (`SendQueue.state`).
+    # The stream has ended; `SendQueue.state` has the reason.
     END = enum.auto()
 
 
 OPEN: Final = "open"
-# Everything that will ever be sent is in the queue.
+# The queue holds everything that will be sent.
 CLOSED: Final = "closed"
-# The reader was too slow for its limits; what was queued is dropped.
+# The client read too slowly. Queued messages were dropped.
 OVERFLOWED: Final = "overflowed"
-# The client has left; what is put in is dropped.
+# The client disconnected. All messages are dropped.
 DISCONNECTED: Final = "disconnected"
 
 
 class Backlog:
     """The unsent bytes of one client over all its streams.
 
-    `full` is set from more than `limits.pause_bytes` until half of that is left; the watchers are called at each change,
-    and stop or resume the reading of the client's server. A server that cannot be paused, because others use it as well,
-    is read on: then a stream refuses what comes above `at_most` bytes, one message at a time.
+    `full` is set above `limits.pause_bytes` and cleared below half of that. The watchers are called at each change, and
+    pause or resume the reading of the client's server. A shared server cannot be paused. Its streams refuse messages above
+    `at_most` bytes, one message at a time.
     """
 
     __slots__ = (
@@ -78,32 +78,32 @@ class Backlog:
         self._watchers: list[Callable[[], None]] = []
         self.bytes = 0
         self.full = False
-        # Counts each message that the client has read in whole, and each sign that it reads one. Only changes matter.
+        # Count of messages that the client read in whole, and of partial reads. Only changes matter.
         self.progress = 0
-        # Messages that were dropped or replaced by an error, since the start.
+        # Count of messages that were dropped or replaced by an error.
         self.dropped = 0
-        # Whether a stream was given up while none of the others progressed.
+        # Whether a stream stalled while no other stream of the client progressed.
         self.stalled = False
         self._progress_seen = 0
         self._stalled_since: float | None = None
 
     def watch(self, watcher: "Callable[[], None]") -> None:
-        """Call this at each change of `full`."""
+        """Call `watcher` at each change of `full`."""
         self._watchers.append(watcher)
 
     def unwatch(self, watcher: "Callable[[], None]") -> None:
-        """Stop calling this."""
+        """Stop calling `watcher`."""
         if watcher in self._watchers:
             self._watchers.remove(watcher)
 
     def add(self, size: int) -> None:
-        """Count so many bytes that wait to be sent."""
+        """Add unsent bytes."""
         self.bytes += size
         if self.bytes > self._high and not self.full:
             self._set_full(full=True)
 
     def remove(self, size: int) -> None:
-        """Count so many bytes that were sent, or dropped."""
+        """Subtract bytes that were sent or dropped."""
         self.bytes -= size
         if self.bytes < self._low:
             self._high = self._limits.pause_bytes
@@ -112,17 +112,17 @@ class Backlog:
 
     @property
     def over_limit(self) -> bool:
-        """Whether a message more is refused."""
+        """Whether further messages are refused."""
         return self.bytes >= self.at_most
 
     def extend(self) -> None:
-        """Let the server be read on for another `pause_bytes`: it must get at what the client has sent just now."""
+        """Allow another `pause_bytes`, because the server must read what the client has just sent."""
         if self.full and self.bytes < self.at_most:
             self._high = min(self.bytes + self._limits.pause_bytes, self.at_most)
             self._set_full(full=False)
 
     def has_stalled(self, now: float) -> bool:
-        """Return whether no stream has progressed for `write_stall_seconds`, and a moment longer. `now` in seconds."""
+        """Return whether no stream has progressed for `write_stall_seconds` and a grace time. `now` is in seconds."""
         if not self.stalled:
             return False
         if self._stalled_since is None:
@@ -139,21 +139,24 @@ class Backlog:
 
 
 class SendQueue:
-    """A queue with one reader, that a heartbeat or the client's departure can wake as well.
+    """A queue with one reader. Heartbeats and the disconnect of the client wake the reader as well.
 
-    Each of the three waits is a checkpoint (Trio's rule), also where it returns at once, and no wait can be
-    repeated without progress: `next` removes what it returns, `answered` and `settled` return when the state that
-    they wait for has come. So no loop over a wait can keep the event loop for itself.
+    Each of `dequeue`, `wait_answer` and `wait_closed` is a checkpoint, as in Trio. `dequeue` removes what it returns, the
+    other two return in a final state, so a loop over a wait always makes progress.
 
-    A message counts as unsent until the reader comes for the next one, or reports it as `sent`.
+    A message counts as unsent until the reader dequeues the next message, or calls `on_sent`.
 
-    `context` belongs to the hub: what it knows of this stream. `status` is the HTTP status of an answer that is a
-    single message. `shortcut` belongs to the reader: where it is set, and the
-    whole answer comes as one message, the message is handed to it instead of being queued, and if it takes it the
-    reader need not be woken. With `eager` every message is. With `answers_only` the client reads no event stream: the owner
-    puts only answers in, and no heartbeat is due. While it is `repeating`, messages are put in that the client
-    has missed before: they are bounded where they are kept, and do not count here. `client` is whose stream this is,
-    `backlog` where its bytes are counted. `why` says why it was finished.
+    Attributes for the two users of a queue:
+
+    - `context`: data of the session or multiplexer about this stream.
+    - `status`: HTTP status of a response that is a single message.
+    - `shortcut`: set by the reader; sends a single-message response instead of queueing it, returns whether it did.
+    - `eager`: `shortcut` gets every message.
+    - `answers_only`: the client reads no event stream. Only responses are enqueued, and no heartbeat is due.
+    - `replaying`: messages are replayed from an event store, which bounds them, and are not counted here.
+    - `client`: the backlog of the client of this stream.
+    - `backlog`: the backlog in which the bytes of this stream are counted.
+    - `close_reason`: why the queue was closed.
     """
 
     __slots__ = (
@@ -183,9 +186,12 @@ class SendQueue:
         self._limits = limits
         self._queue: deque[Item] = deque()
         self._bytes = 0
-        self._in_flight = 0  # of these bytes, those that the reader has taken and not sent yet
-        self._replayed = 0  # of the messages in the queue, the first ones
-        self._progress = 0  # `client.moved` when the reader began with what it has in hand
+        # Of `_bytes`, those that the reader has dequeued and not sent yet.
+        self._in_flight = 0
+        # Number of replayed messages at the front of the queue.
+        self._replayed = 0
+        # `client.progress` when the reader began to send what is in flight.
+        self._progress = 0
         self._ends_when_full = False
         self._slot = slot or WakeUpSlot()
         self.backlog: Backlog | None = None
@@ -202,10 +208,11 @@ class SendQueue:
         self.context: object = None
 
     def bind(self, client: Backlog, *, pauses: bool = True) -> None:
-        """Count its bytes as this client's. Without `pauses` they are its own, and at `replay_bytes` the stream ends."""
+        """Count the bytes for this client. Without `pauses` they are counted apart, and over `replay_bytes` the stream ends."""
         self.client = client
         if pauses and self.backlog is None and not self._bytes:
-            self.backlog = client  # the stream of a call, before its first message
+            # The stream of a call before its first message: there is nothing to move to another backlog.
+            self.backlog = client
             return
         self._count_with(client if pauses else Backlog(self._limits, self._limits.replay_bytes))
         self._ends_when_full = not pauses
@@ -218,9 +225,9 @@ class SendQueue:
             backlog.add(self._bytes)
 
     def enqueue(self, message: bytes, event_id: bytes = b"", *, last: bool = False) -> bool:
-        """Queue one message, the `last` one or not. A first one always fits.
+        """Add one message, with `last` the last one. The first message always fits.
 
-        Returns False when this message was one too many: the stream is closed then, and what was queued is dropped.
+        Returns False when the queue overflows: it is closed, and its messages are dropped.
         """
         if self.state != OPEN:
             return True
@@ -270,35 +277,35 @@ class SendQueue:
         if size and self.backlog is not None:
             self.backlog.remove(size)
 
-    def close(self, why: str = "") -> None:
-        """Nothing more will be put in, for this reason; what is queued is still sent."""
+    def close(self, reason: str = "") -> None:
+        """Close the queue for further messages. Queued messages are still sent."""
         if self.state == OPEN:
-            self.close_reason = self.close_reason or why
+            self.close_reason = self.close_reason or reason
             self._set_state(CLOSED)
 
     def on_disconnect(self) -> None:
-        """The client is gone: what is queued, and whatever comes, is dropped."""
+        """Discard the queue, because the client has disconnected."""
         if self.state != DISCONNECTED:
             self._drop()
             self._set_state(DISCONNECTED)
 
     def on_stall(self) -> None:
-        """The client has not read for `write_stall_seconds`: drop the stream, and the client if no stream progressed."""
+        """Discard the queue after `write_stall_seconds` without progress; mark the client if none of its streams moved."""
         self.stalled = True
         if self.client is not None and self.client.progress == self._progress:
             self.client.stalled = True
         self.on_disconnect()
 
     def heartbeat(self) -> None:
-        """Wake the reader if it is waiting, so that it shows a sign of life to the client."""
+        """Wake a waiting reader, which then sends a heartbeat."""
         if self._slot.occupied and not self.answers_only:
             self._heartbeat = True
             self._slot.wake()
 
     async def dequeue(self) -> Item | Signal:
-        """Wait for the next message and remove it. Returns a signal where a heartbeat is due, or the stream is over.
+        """Wait for the next message and remove it. Returns a signal where a heartbeat is due, or the stream has ended.
 
-        A message comes before a heartbeat. After the client has left only END is returned.
+        A message comes before a heartbeat. After a disconnect only END is returned.
         """
         self.on_sent()
         await self._wait()
@@ -310,25 +317,26 @@ class SendQueue:
         return Signal.HEARTBEAT
 
     async def wait_answer(self) -> bool:
-        """Wait for the first sign of an answer. Returns whether the stream is over with at most one message in it.
+        """Wait for the beginning of a response. Returns whether the queue is closed with at most one message.
 
-        `take_answer` removes that message. Otherwise, or where a heartbeat became due, the answer is a stream of events.
+        `pop_answer` removes that message. Otherwise, or if a heartbeat is due, the response is an event stream.
         """
-        # As `_event`, without a second coroutine: every call over HTTP waits here.
+        # The same as `_wait`, without a second coroutine, because every call over HTTP waits here.
         if self._queue or self.state != OPEN or self._heartbeat:
             await trio.lowlevel.checkpoint()
         while not (self._queue or self.state != OPEN or self._heartbeat):
             await self._slot.wait()
         if self.state == CLOSED and len(self._queue) <= 1:
             return True
-        self._heartbeat = False  # the head of the stream is a sign of life
+        # The head of the event stream serves as the heartbeat.
+        self._heartbeat = False
         return False
 
     async def wait_closed(self, at_most: int | None = None) -> bool:
-        """Wait until nothing more will be put in: the stream is finished, overflowed, or its client has left.
+        """Wait until the queue is closed, has overflowed, or the client has disconnected.
 
-        Messages before the end stay in the queue. Heartbeats that become due meanwhile are dropped. Returns False
-        where more than `at_most` bytes wait before the end.
+        Queued messages stay. Heartbeats that become due meanwhile are dropped. Returns False where more than `at_most`
+        bytes are queued before the end.
         """
         most = self._limits.unsent_bytes if at_most is None else at_most
         if self.state != OPEN or self._bytes > most:
@@ -339,11 +347,11 @@ class SendQueue:
         return self.state != OPEN
 
     def pop_answer(self) -> bytes | None:
-        """Remove the one message of a finished stream. Returns None where it was sent directly."""
+        """Remove the one message of a closed queue. Returns None where it was sent directly."""
         return self._pop()[1] if self._queue else None
 
     def on_sent(self) -> None:
-        """Count what the reader has taken as sent."""
+        """Count the dequeued messages as sent."""
         size = self._in_flight
         if size:
             self._in_flight = 0
@@ -353,17 +361,18 @@ class SendQueue:
             self.on_progress()
 
     def count_unsent(self, size: int) -> None:
-        """Count so many bytes of a message that was sent directly and in part as in the reader's hand."""
+        """Count the unsent rest of a message that was sent directly in part (bytes)."""
         self._in_flight += size
         self._bytes += size
         if self.backlog is None:
             self.backlog = Backlog(self._limits)
         self.backlog.add(size)
         if self.client is not None:
-            self._progress = self.client.progress + 1  # which counts this message
+            # One more, because the message counts as progress.
+            self._progress = self.client.progress + 1
 
     def on_progress(self) -> None:
-        """The client has read something of what the reader has in hand."""
+        """Count progress: the client has read a part of what is in flight."""
         client = self.client
         if client is not None:
             client.progress += 1
@@ -374,7 +383,7 @@ class SendQueue:
         if self._replayed:
             self._replayed -= 1
         else:
-            # Beside what a direct sending still owes.
+            # Added, because the rest of a directly sent message may be in flight too.
             self._in_flight += len(item[1]) + _MESSAGE
         if self.client is not None:
             self._progress = self.client.progress
@@ -396,7 +405,7 @@ class SendQueue:
 
 
 def _replaced(message: bytes, backlog: Backlog) -> bytes:
-    # One call fails before the stream does; a notification is dropped.
+    # A response becomes an error, so that one call fails and not the stream. A notification is dropped.
     raw_id = answered_id(message)
     if not raw_id:
         return b""

@@ -1,7 +1,7 @@
-"""Whose process is at the other end of a local connection, as far as the kernel tells.
+"""Look up the process at the other end of a local connection.
 
-On a Unix socket it is SO_PEERCRED of unix(7); on TCP, sock_diag(7) or proc_net_tcp. Standard library only, because the
-commands of a person use it as well.
+A Unix socket has SO_PEERCRED (unix(7)); TCP has sock_diag(7) and /proc/net/tcp (proc(5)). Standard library only, because
+the command-line client uses this module too.
 """
 
 import errno
@@ -25,9 +25,9 @@ _ANY_COOKIE: Final = b"\xff" * 8
 _HEADER: Final = struct.Struct("=IHHII")
 _REQUEST: Final = struct.Struct("=BBBBI")
 _PORTS: Final = struct.Struct("!HH")
-# Behind the header: family, state, two bytes, 48 bytes of socket id, three counters, uid and inode.
+# After the header: family, state, two bytes, 48 bytes of socket id, three counters, uid and inode.
 _ANSWER: Final = struct.Struct("=BBBB48sIIIII")
-# How long the kernel may take to answer, in seconds; it answers within the system call.
+# Time limit for the kernel's response (seconds). The kernel responds within the system call.
 _PATIENCE: Final = 1.0
 
 _Address = tuple[bytes, int]
@@ -42,16 +42,16 @@ class Socket(Protocol):
 
 
 def uid_of_unix_peer(sock: Socket) -> int:
-    """Return the uid that the process had which connected to, or listens on, this Unix socket. Raises OSError."""
+    """Return the uid of the process that connected to, or listens on, this Unix socket. Raises OSError."""
     credentials = sock.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, struct.calcsize("3i"))
     return int(struct.unpack("3i", credentials)[1])
 
 
 def is_of_another_user(sock: socket.socket, peer: tuple[str, int]) -> bool:
-    """Return whether the peer of a TCP connection, which came from this address, is known not to be a process of our uid.
+    """Return whether the peer of a TCP connection from this address is known to be a process of another uid.
 
-    A peer in another network namespace or on another machine is not known, so the answer is no. A peer that has closed
-    its socket already cannot be known any more, and then the answer is yes: it would otherwise be a way round this look.
+    Returns False for a peer in another network namespace or on another machine, which is not known. Returns True for a
+    peer that has closed its socket, because closing early must not bypass this check.
     """
     try:
         found = _look_up(sock.family, _address(peer), _address(sock.getsockname()))
@@ -61,20 +61,20 @@ def is_of_another_user(sock: socket.socket, peer: tuple[str, int]) -> bool:
         # The connection is gone.
         return True
     uid, inode = found
-    # The kernel gives uid 0 for a socket that was closed and only waits for the end of its connection.
+    # The kernel reports uid 0 for a socket that was closed and waits for the end of its connection.
     return uid != os.geteuid() or (uid == 0 and not inode)
 
 
 def owner_of_far_end(sock: socket.socket) -> tuple[int, int] | None:
-    """Return uid and inode of the socket at the other end of a TCP connection; None if this machine does not show it.
+    """Return uid and inode of the socket at the other end of a TCP connection; None if it is not on this machine.
 
-    Raises OSError where the connection is gone.
+    Raises OSError where the connection has ended.
     """
     return _look_up(sock.family, _address(sock.getpeername()), _address(sock.getsockname()))
 
 
 def uid_listening_on(host: str, port: int) -> int | None:
-    """Return the uid of the process that listens on this TCP port of this address, or None if it is not known."""
+    """Return the uid of the process that listens on this TCP port and address, or None if it is not known."""
     wanted = _packed(host)
     everything = (bytes(4), bytes(16), _packed("::ffff:0.0.0.0"))
     for local, _, state, uid, _ in _table():
@@ -99,7 +99,7 @@ def _state_of(sock: socket.socket) -> int:
 
 
 def _look_up(family: int, local: _Address, remote: _Address) -> tuple[int, int] | None:
-    """Return uid and inode of the socket of this machine with these two ends, or None if it has none."""
+    """Return uid and inode of the socket of this machine with these two ends, or None."""
     try:
         return _asked(family, local, remote)
     except OSError:
@@ -124,7 +124,7 @@ def _asked(family: int, local: _Address, remote: _Address) -> tuple[int, int] | 
             return None
         raise OSError(number, os.strerror(number))
     _, state, _, _, id_, _, _, _, uid, inode = _ANSWER.unpack_from(answer, _HEADER.size)
-    # Where no connection has these ends, the kernel looks for a listening socket.
+    # Where no connection has these ends, the kernel returns a listening socket.
     return None if state == _LISTEN or id_[:4] != ends[:4] else (uid, inode)
 
 
@@ -142,6 +142,6 @@ def _table() -> Iterator[tuple[_Address, _Address, int, int, int]]:
 
 def _end(text: str) -> _Address:
     host, _, port = text.partition(":")
-    # Each group of four bytes is a number of this machine's byte order.
+    # Each group of four bytes is a number in the byte order of this machine.
     groups = (struct.pack("=I", int(host[at : at + 8], 16)) for at in range(0, len(host), 8))
     return b"".join(groups), int(port, 16)

@@ -1,4 +1,4 @@
-"""One clock for all connections, so that no request pays for a timer of its own: deadlines and heartbeats."""
+"""One clock for the deadlines and heartbeats of all connections, so that requests need no timers of their own."""
 
 from email.utils import formatdate
 from typing import Final, Protocol
@@ -7,24 +7,24 @@ import trio
 
 from .memory import HeapTrimmer
 
-# How finely deadlines are kept, in seconds. Those that are watched this way are seconds long.
+# Resolution of deadlines (seconds). The deadlines that are checked with it are seconds long.
 TICK: Final = 0.25
-# A round that comes so much later than planned was held up: the process was stopped (SIGSTOP) and continued, or had no
-# processor (seconds). What has come meanwhile is read before anything is found to be late: such a round decides nothing, but
-# the next one does in any case.
+# A round that is late by this much (seconds) was held up: the process was stopped (SIGSTOP), or had no processor time.
+# Such a round calls no member, because input that arrived meanwhile must be read before a peer counts as late. The next
+# round calls the members in any case.
 HELD_UP: Final = 1.0
 
 
 class Ticking(Protocol):
-    """Something that wants to look at the clock."""
+    """A member of the ticker."""
 
     def tick(self, now: float) -> None:
-        """Look at the time `now`, on Trio's clock. Must not wait and must not raise."""
+        """Check deadlines at the time `now` (seconds, Trio's clock). Must not wait and must not raise."""
         ...
 
 
 class PausableClock:
-    """Time that stands still between `stop` and `go`. Times in seconds on any steady clock."""
+    """A clock that stands still between `pause` and `resume`. Times in seconds of any steady clock."""
 
     __slots__ = ("_paused_for", "_paused_since")
 
@@ -33,23 +33,23 @@ class PausableClock:
         self._paused_since: float | None = None
 
     def pause(self, now: float) -> None:
-        """Let it stand still, if it does not already."""
+        """Stop the clock, unless it is stopped."""
         if self._paused_since is None:
             self._paused_since = now
 
     def resume(self, now: float) -> None:
-        """Let it go on, if it stands still."""
+        """Continue the clock, if it is stopped."""
         if self._paused_since is not None:
             self._paused_for += now - self._paused_since
             self._paused_since = None
 
     def time(self, now: float) -> float:
-        """Return the time without that for which it stood still."""
+        """Return the time without all pauses."""
         return (now if self._paused_since is None else self._paused_since) - self._paused_for
 
 
 class Ticker:
-    """The sweeper task, and the time as of its last round."""
+    """A task that calls its members regularly. `now` and `date` are the time of its last round."""
 
     def __init__(self) -> None:
         self.now = 0.0
@@ -58,20 +58,20 @@ class Ticker:
         self._members: set[Ticking] = set()
 
     def add(self, member: Ticking) -> None:
-        """Tick `member` from now on."""
+        """Call `member` from now on."""
         self._members.add(member)
 
     def remove(self, member: Ticking) -> None:
-        """Stop ticking `member`."""
+        """Stop calling `member`."""
         self._members.discard(member)
 
     def announce_shutdown(self) -> None:
-        """No more requests are wanted: whoever rests between two may go, and who answers one says that it was the last."""
+        """Let idle connections close, and let connections with a request close after the response."""
         self.shutting_down = True
         self._tick_all()
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
-        """Tick for ever."""
+        """Call the members until cancelled."""
         self.add(HeapTrimmer())
         self._read_clock()
         task_status.started()

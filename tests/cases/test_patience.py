@@ -11,7 +11,7 @@ import pytest
 import trio
 import trio.testing
 
-from mcpbridged.transports.endpoints.websocket import _Talk
+from mcpbridged.transports.endpoints.websocket_writer import FrameWriter
 from mcpbridged.transports.send_queue import DISCONNECTED, SendQueue
 from mcpbridged.validators.limits import Limits
 
@@ -130,12 +130,12 @@ class Log:
 def test_w01_by_default_a_stopped_client_on_tcp_is_given_five_minutes():
     async def closed_after():
         limits = Limits()
-        outlet = SendQueue(limits)
-        talk = _Talk(Silent(), None, "alice", {}, outlet, limits, Log())
+        queue = SendQueue(limits)
+        writer = FrameWriter(Silent(), queue, limits, Log())
         began = trio.current_time()
-        while outlet.state != DISCONNECTED:
+        while queue.state != DISCONNECTED:
             await trio.sleep(limits.heartbeat_seconds)
-            await talk._heartbeat()
+            await writer.heartbeat()
         return trio.current_time() - began
 
     assert trio.run(closed_after, clock=trio.testing.MockClock(autojump_threshold=0)) == 315

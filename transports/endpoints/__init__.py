@@ -1,1 +1,1 @@
-"""The transports of MCP over HTTP: Streamable HTTP, HTTP+SSE and WebSocket. May import process."""
+"""Endpoints of the MCP transports: Streamable HTTP, HTTP+SSE and WebSocket. May import process."""

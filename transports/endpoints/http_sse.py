@@ -1,7 +1,7 @@
-"""HTTP+SSE, the transport of revision 2024-11-05 (MCP 2024-11-05 basic/transports).
+"""HTTP+SSE, the transport of MCP 2024-11-05 (basic/transports).
 
-A GET opens the session and is its only stream; a POST to the path that its first event names is a message to it. The
-session lives as long as that stream.
+A GET opens a session and is its only stream. Its first event names the path to which the client POSTs messages. The session
+ends with the stream.
 """
 
 from collections.abc import Callable, Mapping
@@ -23,9 +23,9 @@ _PARAMETER = "sessionId="
 
 
 def relative(stream: str, messages: str) -> str:
-    """Return the reference that leads from the path of a stream to the path of its messages (RFC 3986 section 4.2).
+    """Return the relative reference from the path of a stream to the path of its messages (RFC 3986 section 4.2).
 
-    It holds as well where a proxy has added a prefix to both.
+    A relative reference stays valid behind a proxy that adds a prefix to both paths.
     """
     base, target = stream.split("/")[:-1], messages.split("/")
     common = 0
@@ -33,12 +33,12 @@ def relative(stream: str, messages: str) -> str:
         common += 1
     reference = "/".join([".."] * (len(base) - common) + target[common:])
     first = reference.partition("/")[0]
-    # An empty first segment would begin an absolute path, a colon in it a scheme.
+    # An empty first segment would begin an absolute path, and a colon in it a scheme.
     return f"./{reference}" if not first or ":" in first else reference
 
 
 def session_of(query: str) -> str:
-    """Return the session that a message is for, from its query. Raises Rejection 400."""
+    """Return the session id in the query of a POST. Raises Rejection 400."""
     found = [item for item in query.split("&") if item.startswith(_PARAMETER)]
     if len(found) != 1:
         raise Rejection(
@@ -56,7 +56,7 @@ class EventStream:
         self._messages_path = messages_path
 
     async def __call__(self, exchange: Exchange) -> None:
-        """Open a session and stream to it until either side leaves. Raises Rejection."""
+        """Open a session and stream its messages until either side closes. Raises Rejection."""
         if exchange.head.method != "GET":
             raise method_not_allowed(b"GET")
         if not accepts(exchange.head.headers.get("accept")).events:
@@ -78,7 +78,7 @@ class EventStream:
 
 
 def _session_of_post(exchange: Exchange) -> str:
-    """Return the session that a POST names. Raises Rejection for another method, another Content-Type, or no session."""
+    """Return the session id of a POST. Raises Rejection for another method, another Content-Type, or no session id."""
     head = exchange.head
     if head.method != "POST":
         raise method_not_allowed(b"POST")
@@ -94,17 +94,18 @@ class MessagePost:
         self._limits = limits
 
     async def __call__(self, exchange: Exchange) -> None:
-        """Hand one message to its session. Raises Rejection."""
+        """Pass one message to its session. Raises Rejection."""
         session_id = _session_of_post(exchange)
         body = await exchange.read_body()
-        try:  # what cannot be read is refused here; what the session refuses is answered on its stream, as on a pipe
+        # Unreadable messages are refused here. The session sends its refusals on the event stream, as on a pipe.
+        try:
             conversation = self._backend.find(session_id, exchange.principal)
             if is_batch(body):
                 messages = read_batch(body, conversation.version, self._limits)
             else:
                 messages = [decode(body, self._limits)]
             if len(body) > LARGE:
-                # Each step may hold the event loop for as long as one decoding takes; the body is not needed any more.
+                # Each step may block the event loop for the time of one decoding. The body is needed no more.
                 if len(messages) == 1:
                     body = stand_in(messages[0])
                 await trio.lowlevel.checkpoint()
@@ -116,10 +117,10 @@ class MessagePost:
 
 
 class SharedMessagePost:
-    """The endpoint `/messages` of all servers: the session of a message decides which one it is for.
+    """The endpoint `/messages` of all servers. The session id of a message determines its server.
 
-    It exists for clients that resolve the reference in the endpoint event against the root of the URL. `servers` holds
-    the backend and the endpoint of each by name; `may_use` (principal, server) says whether it is open to a principal.
+    Some clients resolve the reference in the endpoint event against the root of the URL. `servers` holds backend and
+    endpoint by server name; `may_use` (principal, server) returns whether a principal may use a server.
     """
 
     def __init__(
@@ -129,7 +130,7 @@ class SharedMessagePost:
         self._may_use = may_use
 
     async def __call__(self, exchange: Exchange) -> None:
-        """Hand one message to the endpoint of its session's server. Raises Rejection."""
+        """Pass one message to the endpoint of the server that has its session. Raises Rejection."""
         session_id = _session_of_post(exchange)
         for name, (backend, endpoint) in self._servers.items():
             if self._may_use(exchange.principal, name) and _knows(backend, session_id, exchange.principal):

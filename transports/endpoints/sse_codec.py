@@ -1,13 +1,13 @@
-"""The text of a server-sent event stream (WHATWG HTML section 9.2), written so that no content can end an event.
+"""Encode event streams (WHATWG HTML, server-sent events), so that no content can end an event.
 
-A message is compact JSON on one line; U+2028, U+2029 and U+0085, at which some readers split lines, are escaped.
+A message is compact JSON on one line. U+2028, U+2029 and U+0085 are escaped, because some readers split lines there.
 """
 
 from typing import Final
 
 HEARTBEAT: Final = b":\n\n"
 
-# Characters at which str.splitlines, and so some clients, end a line, as UTF-8 and as JSON escapes (attacks V35).
+# Characters in UTF-8 at which str.splitlines, and thus some clients, end a line, and their JSON escapes.
 _SEPARATORS: Final = (
     (b"\xe2\x80\xa8", b"\\u2028"),
     (b"\xe2\x80\xa9", b"\\u2029"),
@@ -16,7 +16,7 @@ _SEPARATORS: Final = (
 
 
 def message(event_id: bytes, text: bytes) -> bytes:
-    """One JSON-RPC message as an event, with its id where the stream can be resumed."""
+    """Return an event with one JSON-RPC message, and with an event id where the stream can be resumed."""
     if not text.isascii():
         for character, escape in _SEPARATORS:
             if character in text:
@@ -26,10 +26,10 @@ def message(event_id: bytes, text: bytes) -> bytes:
 
 
 def priming(event_id: bytes, retry_ms: int) -> bytes:
-    """The empty event that gives the client an id to resume from before anything was sent (digest 4.5)."""
+    """Return an empty event with an id, from which the client can resume (MCP 2025-11-25 basic/transports)."""
     return b"id: %b\nretry: %d\ndata: \n\n" % (event_id, retry_ms)
 
 
 def endpoint(path: str) -> bytes:
-    """The first event of HTTP+SSE: where to POST (digest 5.1). A relative path, never made from Host."""
+    """Return the first event of HTTP+SSE with the relative URL for POSTs (MCP 2024-11-05 basic/transports)."""
     return b"event: endpoint\ndata: %b\n\n" % path.encode("ascii")

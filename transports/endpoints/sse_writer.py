@@ -1,4 +1,4 @@
-"""Writing an event stream: what an outlet holds, with signs of life in between."""
+"""Write a send queue as an event stream, with heartbeats."""
 
 from ..ports import Exchange
 from ..send_queue import DISCONNECTED, SendQueue, Signal
@@ -6,7 +6,7 @@ from . import sse_codec
 
 
 async def write_events(exchange: Exchange, queue: SendQueue) -> None:
-    """Write what the outlet holds, with comments in between as signs of life, until it is finished or its client gone."""
+    """Write queued messages as events and heartbeats as comments, until the queue ends or the client disconnects."""
     while queue.state != DISCONNECTED:
         match await queue.dequeue():
             case Signal.END:

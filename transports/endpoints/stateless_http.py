@@ -1,7 +1,7 @@
-"""Streamable HTTP for the modern era: every request for itself, on the same URL as the sessions (specification digest, section 3).
+"""Streamable HTTP of the stateless era, on the same URL as sessions (MCP 2026-07-28 basic/transports).
 
-An answer is JSON with a status that says what kind of error it is, or an event stream where something comes before it. A client
-that drops the connection has cancelled its request. No session, no event id, no resumption.
+A response is JSON with a status for the kind of error, or an event stream where other messages come before it. A client that
+disconnects cancels its request. There are no sessions, event ids or resumption.
 """
 
 from collections.abc import Mapping
@@ -29,14 +29,12 @@ _LISTEN: Final = "subscriptions/listen"
 async def serve_modern(
     exchange: Exchange, backend: Backend, message: Message, limits: Limits, acceptable: Accepts
 ) -> None:
-    """Serve one message of the modern era. Raises Rejection.
+    """Serve one message of the stateless era. Raises Rejection.
 
-    A client that takes JSON only gets the answer without the notifications before it, which a server may leave out.
+    A client that accepts JSON only gets the response without the notifications before it, which a server may omit.
     """
     headers = exchange.head.headers
-    if isinstance(
-        message, Notification
-    ):  # of an extension: none of the core means anything over HTTP (digest 3.1)
+    if isinstance(message, Notification):
         exchange.caller.note_headers(headers)
         await backend.notify(exchange.principal, headers, message, exchange.caller)
         await exchange.answer(202, b"", b"")
@@ -44,7 +42,8 @@ async def serve_modern(
     if not isinstance(message, Request):
         raise invalid("a response is not expected: in this revision a server asks nothing")
     large = len(message.params) > LARGE
-    if large:  # each step may hold the event loop for as long as one decoding takes
+    # Each step may block the event loop for the time of one decoding.
+    if large:
         await trio.lowlevel.checkpoint()
     check_meta(message.params)
     if large:
@@ -69,7 +68,7 @@ async def serve_modern(
 
 
 def read_modern(headers: Mapping[str, str], message: Request, limits: Limits) -> ModernRequest:
-    """Read the envelope of a request and compare it with the headers. Raises Rejection."""
+    """Parse the `_meta` of a request and compare it with the headers. Raises Rejection."""
     envelope = read_envelope(message.method, message.params, limits)
     check_headers(headers, message.method, envelope)
     return ModernRequest(message, envelope, headers)
@@ -105,8 +104,10 @@ async def _send_answer(exchange: Exchange, upstream: Upstream, queue: SendQueue,
 async def _answer(exchange: Exchange, queue: SendQueue, acceptable: Accepts) -> None:
     if await queue.wait_answer():
         answer = queue.pop_answer()
-        if answer is not None:  # otherwise it was sent directly
-            if acceptable.json or queue.status != 200:  # an event stream cannot have another status
+        # None: the response was sent directly.
+        if answer is not None:
+            # An event stream always has status 200.
+            if acceptable.json or queue.status != 200:
                 await exchange.answer(queue.status, JSON, answer)
             else:
                 await exchange.begin_stream()

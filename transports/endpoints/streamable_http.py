@@ -1,13 +1,13 @@
-"""Streamable HTTP for the legacy revisions 2025-03-26, 2025-06-18 and 2025-11-25 (MCP, basic/transports).
+"""Streamable HTTP of MCP 2025-03-26, 2025-06-18 and 2025-11-25 (basic/transports).
 
-Modern clients use the same URL; their requests are told apart here and served in `modern`. One POST is one message (or,
-in 2025-03-26, one batch). Its answer is JSON where nothing comes before it, and an event stream where something does, where
-the client prefers one, or where the answer takes so long that the client needs a sign of life. Since 2025-11-25 that is a
-second, because the first event then has an id with which a client that was cut off can come back. A client that drops the
-connection has not cancelled anything; only `initialize` ends with it, since nobody could ever learn the session's id.
+Clients of the stateless era use the same URL; their requests are passed to `stateless_http`. A POST is one message or, in
+2025-03-26, one batch. The response is JSON if no other message comes before it. It is an event stream otherwise, and where
+the client prefers one, or the response takes so long that a heartbeat is due. Since 2025-11-25 that is after a second,
+because the first event then has an id from which a disconnected client can resume. A disconnect cancels nothing except
+`initialize`, whose session id no client would receive.
 
-A client whose Accept has no text/event-stream gets JSON, without the notifications before it; what the server asks
-meanwhile goes to the GET stream, or is refused where there is none. This is what the servers of the SDKs do in their JSON mode.
+A client that does not accept event streams gets JSON without the notifications before it. Meanwhile, requests of the server
+are sent to the GET stream, or refused where there is none, as the servers of the SDKs do in their JSON mode.
 """
 
 from functools import partial
@@ -56,17 +56,17 @@ from .stateless_http import begin_modern, read_modern, serve_modern
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-# What a client is told to wait before it comes back for an interrupted stream, in milliseconds (SEP-1699).
+# Time that a client is asked to wait before it resumes an interrupted stream (milliseconds, SEP-1699).
 RETRY_MS: Final = 1000
-# A call without an answer becomes an event stream after so many seconds, where the revision has priming events.
+# A call without a response becomes an event stream after this time (seconds), in revisions with priming events.
 _COMMIT_SECONDS: Final = 1.0
-# A body of up to so many bytes is served at once, if it has come in whole.
+# Bodies up to this size are served at once, if they were received in whole (bytes).
 _TAKEN: Final = 64 * 1024
 _SESSION: Final = "mcp-session-id"
 _VERSION: Final = "mcp-protocol-version"
-# So much may come before the answer to `initialize` until it becomes a stream of events (bytes).
+# Bytes before the response to `initialize` above which the response becomes an event stream.
 _BEFORE_INITIALIZED: Final = 64 * 1024
-# JSON-RPC itself has batches, so the first revision may have them on what it has: a pipe, and HTTP+SSE (digest 1.2).
+# JSON-RPC 2.0 has batches, so the first revision may have them on a pipe and on HTTP+SSE.
 _BATCHES_ON_A_PIPE: Final = ("2024-11-05", BATCH_REVISION)
 
 
@@ -78,7 +78,7 @@ class StreamableHttp:
         self._limits = limits
 
     async def __call__(self, exchange: Exchange) -> None:
-        """Serve one request. Raises Rejection."""
+        """Serve one HTTP request. Raises Rejection."""
         match exchange.head.method:
             case "POST":
                 await self._post(exchange)
@@ -92,7 +92,7 @@ class StreamableHttp:
     # ---- POST
 
     def begin(self, exchange: Exchange, body: bytes) -> Continuation | None:
-        """Begin an ordinary request at once (ports.EagerEndpoint). Its Content-Type has been checked."""
+        """Begin an ordinary request at once (ports.EagerEndpoint). Its Content-Type was checked before."""
         if len(body) > _TAKEN or body[:1] != b"{":
             return None
         headers = exchange.head.headers
@@ -111,7 +111,8 @@ class StreamableHttp:
                     return None
                 conversation = self._conversation(headers.get(_SESSION), exchange.principal)
                 begin = partial(self._begin, exchange, conversation, message, acceptable)
-        except Rejection:  # which is raised once more where it can be answered
+        # `_post` raises the same Rejection again, where it can be sent.
+        except Rejection:
             return None
         try:
             return begin()
@@ -134,7 +135,7 @@ class StreamableHttp:
                 return
             message = decode(body, self._limits)
             if len(body) > LARGE:
-                # Each step may hold the event loop for as long as one decoding takes; and nobody needs the body any more.
+                # Each step may block the event loop for the time of one decoding. The body is needed no more.
                 body = stand_in(message)
                 await trio.lowlevel.checkpoint()
             if isinstance(message, Request):
@@ -143,7 +144,8 @@ class StreamableHttp:
                 if is_modern(message.params):
                     await serve_modern(exchange, self._backend, message, self._limits, acceptable)
                     return
-                if message.method == "initialize":  # a handshake, whatever the header says
+                # A handshake, whatever the header MCP-Protocol-Version is.
+                if message.method == "initialize":
                     await self._initialize(exchange, message, session_id, acceptable)
                     return
             version = headers.get(_VERSION)
@@ -189,7 +191,8 @@ class StreamableHttp:
             answered = await queue.wait_answer()
             if answered or not acceptable.events:
                 answer = queue.pop_answer()
-                if answer is not None:  # otherwise it was sent directly
+                # None: the response was sent directly.
+                if answer is not None:
                     await exchange.answer(200, JSON, answer)
                     queue.on_sent()
                 return
@@ -201,7 +204,7 @@ class StreamableHttp:
     ) -> None:
         begun = False
         try:
-            # Before the first wait, so that an answer that comes meanwhile is an event with an id as well.
+            # Before the first wait, so that a response that comes meanwhile gets an event id as well.
             event_id = conversation.begin_events(queue)
             await exchange.begin_stream(headers)
             if event_id:
@@ -220,10 +223,11 @@ class StreamableHttp:
         conversation = await self._backend.open(exchange.principal, exchange.head.headers)
         queue = exchange.queue()
         queue.answers_only = not acceptable.events
-        exchange.attach(queue, ends_with_client=True)  # who leaves now never learns the session's id
+        # A client that disconnects now never receives the session id.
+        exchange.attach(queue, ends_with_client=True)
         try:
             receive(conversation, message, queue)
-            # The session id goes into the head, so the answer should be known first, as long as little comes before it.
+            # The session id goes into the head, so the response is awaited, unless much comes before it.
             settled = await queue.wait_closed(_BEFORE_INITIALIZED)
             if queue.state == DISCONNECTED:
                 conversation.end("the client left before it was answered")
@@ -242,7 +246,8 @@ class StreamableHttp:
                 queue.on_sent()
             else:
                 await self._stream(exchange, conversation, queue, headers)
-        except BaseException:  # nobody knows the session's id
+        # No client has the session id.
+        except BaseException:
             conversation.end("initialize was not answered")
             raise
 
@@ -281,7 +286,8 @@ class StreamableHttp:
             answers = await _gathered(queue, self._limits)
             if answers:
                 await exchange.answer(200, JSON, b"[%b]" % b",".join(answers))
-            else:  # each of the requests was cancelled
+            # Each of the requests was cancelled.
+            else:
                 await exchange.answer(202, b"", b"")
         finally:
             queue.on_disconnect()
@@ -317,7 +323,7 @@ class StreamableHttp:
         return self._backend.find(session_id, principal)
 
     def _check_version(self, exchange: Exchange, session_id: str | None) -> None:
-        """Raise Rejection for a header MCP-Protocol-Version that a request of this session cannot have."""
+        """Raise Rejection for a header MCP-Protocol-Version that does not fit the session."""
         version = exchange.head.headers.get(_VERSION)
         if version is None or version in LEGACY_REVISIONS:
             return
@@ -328,16 +334,17 @@ class StreamableHttp:
         check_version_header(version)
 
     def _negotiated(self, version: str, session_id: str | None, principal: str) -> str | None:
-        """Return the version of the session that a request with this header names, or None where it names none.
+        """Return the negotiated revision of the session, or None without a session.
 
-        Raises Rejection 404 for a session that is gone.
+        Raises Rejection 404 for a session that has ended.
         """
         if session_id is None:
             return None
         try:
             return self._backend.find(session_id, principal).version
         except Rejection:
-            if version in SUPPORTED:  # the stateless era has no sessions, and ignores their header
+            # The stateless era has no sessions, and ignores their header.
+            if version in SUPPORTED:
                 return None
             raise
 
@@ -350,7 +357,7 @@ class StreamableHttp:
 
 
 def receive(conversation: Conversation, message: Message, queue: SendQueue | None) -> None:
-    """Hand a message to its conversation, which may read its params more than once, but decodes large ones once."""
+    """Pass a message to its session, decoding large params once although they may be read several times."""
     if isinstance(message, Response) or len(message.params) <= LARGE:
         conversation.receive(message, queue)
         return
@@ -359,13 +366,13 @@ def receive(conversation: Conversation, message: Message, queue: SendQueue | Non
 
 
 def stand_in(message: Message) -> bytes:
-    """Return a small message with the same id, in whose place a refusal can be answered."""
+    """Return a small message with the same id, to release the memory of a large one. A refusal needs the id only."""
     return request(message.id, message.method, b"") if isinstance(message, Request) else b""
 
 
 def read_batch(body: bytes, version: str, limits: Limits) -> list[Message]:
-    """The messages of a batch on a transport with one stream for all answers. Raises Rejection."""
-    # Before the answer to `initialize` the revision is not known, and its messages are held one by one.
+    """Return the messages of a batch on a transport with one stream for all responses. Raises Rejection."""
+    # Before the response to `initialize` the revision is not known, and messages are held back.
     if version and assumed_revision(version) not in _BATCHES_ON_A_PIPE:
         raise invalid(f"a batch is allowed up to revision {BATCH_REVISION} only")
     messages = [decode(text, limits) for text in split_batch(body, limits)]
@@ -379,7 +386,7 @@ def _refuse_initialize(messages: list[Message]) -> None:
 
 
 def receive_batch(conversation: Conversation, messages: list[Message], queue: SendQueue | None) -> None:
-    """Take several messages; a request that is refused is answered on its own, and the others go on."""
+    """Pass several messages to a session. A refused request gets an error of its own; the others continue."""
     for message in messages:
         try:
             receive(conversation, message, queue)
@@ -390,7 +397,7 @@ def receive_batch(conversation: Conversation, messages: list[Message], queue: Se
 
 
 async def _gathered(queue: SendQueue, limits: Limits) -> list[bytes]:
-    """Return the answers of a batch. Beyond `unsent_bytes` of them, an answer is replaced by an error."""
+    """Return the responses of a batch. A response above `unsent_bytes` is replaced by an error."""
     answers: list[bytes] = []
     room = limits.unsent_bytes
     while (item := await queue.dequeue()) is not Signal.END:

@@ -19,8 +19,9 @@ from mcpbridged.bridge.daemon.supervisor import Supervisor
 from mcpbridged.bridge.log import LineLog
 from mcpbridged.bridge.runtime.server import LocalServer
 from mcpbridged.bridge.runtime.server_log import ServerLog
+from mcpbridged.transports import client_process
 from mcpbridged.transports.client_process import stream
-from mcpbridged.transports.endpoints.websocket import _Talk
+from mcpbridged.transports.endpoints.websocket import _Connection
 from mcpbridged.transports.options import Launch
 from mcpbridged.transports.poller import Poller
 from mcpbridged.transports.ports import ModernRequest
@@ -253,13 +254,15 @@ async def test_a_connection_keeps_no_upstream_that_is_over():
     log = LineLog(out=io.StringIO())
     async with running(log, sys.executable, "-c", MODERN, spare=0, era="modern", from_headers={}) as server:
         pipe = Pipe()
-        talk = _Talk(None, server, "owner", {}, pipe, Limits(), log)
+        connection = _Connection(
+            None, None, server, "owner", {}, pipe, Limits(), log, client_process.stream()
+        )
         for number in range(1, 5):
-            await talk._ask(Request(b"%d" % number, "server/discover", STATELESS))
+            await connection._start_request(Request(b"%d" % number, "server/discover", STATELESS))
             await pipe.answer(number)
             [multiplexed] = server._multiplexed_processes.values()
             server._end(multiplexed, "it is over")
-        assert list(talk._upstreams) == [multiplexed]
+        assert list(connection._upstreams) == [multiplexed]
 
 
 @pytest.mark.parametrize(
