@@ -263,7 +263,7 @@ def running(runtime, *options):
             process.kill()
             process.wait()
             reader.join(PATIENCE)
-    signs = ("Traceback", "internal error", "connection failed")
+    signs = ("Traceback", "internal error", "connection_failed")
     confession = [line for line in said if any(sign in line for sign in signs)]
     assert not confession, "".join(confession)
     assert code == 0, said[-20:]

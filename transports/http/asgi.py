@@ -1,8 +1,7 @@
-"""The same endpoints behind any ASGI 3 server; here it is Hypercorn, for HTTP/2.
+"""Serve the endpoints as an ASGI 3 application, to Hypercorn, for HTTP/2.
 
-The head of a request is written out and read again by our own grammar, so that nothing passes here that would not pass
-on HTTP/1.1. What a request's body holds beyond its answer is drained within bounds: an unread body would block, or
-crash, the server underneath (see http2).
+The head of a request is written as HTTP/1.1 and parsed by the same grammar, so HTTP/2 accepts nothing that HTTP/1.1 refuses.
+Unread body bytes are drained within limits, because they would block or crash Hypercorn (see `http2`).
 """
 
 import contextlib
@@ -39,43 +38,43 @@ AsgiScope = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
 Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 
-# How long an answered request's body is still read, in seconds, and how much of it, in times of `limits.body`.
+# Time for which the body of a request is still read after the response (seconds).
 _DRAIN_SECONDS: Final = 5.0
-# An answer is sent in pieces of this size, so that the progress of a slow peer is seen (bytes).
+# Responses are sent in pieces of this size (bytes), so that the progress of a slow peer is visible.
 _PIECE: Final = 64 * 1024
 _LINE_ENDS: Final = frozenset(b"\r\n\0")
 
 
 class Line(Protocol):
-    """The connection that carries the requests. `moved` counts the pieces that its peer has taken, of any request."""
+    """The connection that carries the requests. `moved` counts the pieces of any request that the peer has received."""
 
     moved: int
 
     @property
     def broken(self) -> bool:
-        """Whether what is sent goes nowhere."""
+        """Whether sending has no effect any more."""
         ...
 
     @property
     def sock(self) -> socket.socket:
-        """The socket under it."""
+        """The socket below TLS."""
         ...
 
     def cut(self) -> None:
-        """End it: its peer does not read."""
+        """Close the connection at once, because the peer does not read."""
         ...
 
     def refuse(self) -> None:
-        """End it: it has no credential, and a request on it was refused."""
+        """Close the connection, because an unauthenticated request on it was refused."""
         ...
 
     def reset(self, send: Send, /) -> Awaitable[None]:
-        """End the one request that is answered with this."""
+        """Reset the stream of the request that is answered with `send`."""
         ...
 
 
 class AsgiApp:
-    """An ASGI application that serves what one listener serves, to one connection."""
+    """The ASGI application of one connection."""
 
     def __init__(self, service: Service, peer: str, seat: Seat, line: Line) -> None:
         self._service = service
@@ -85,7 +84,7 @@ class AsgiApp:
         self._caller = Caller(line.sock)
 
     async def __call__(self, scope: AsgiScope, receive: Receive, send: Send) -> None:
-        """Serve one request. Nothing but HTTP is spoken here."""
+        """Serve one request. Ignores other scopes than HTTP."""
         if scope["type"] != "http":
             return
         async with trio.open_nursery() as nursery:
@@ -110,7 +109,8 @@ class AsgiApp:
                 self._seat.set_state(REFUSED)
             await exchange.refuse(rejection)
         except OSError:
-            pass  # the peer is gone
+            # The peer has disconnected.
+            pass
         except Exception as fault:  # noqa: BLE001 - the boundary of one request
             self._service.log.error("internal error", peer=self._peer, fault=fault)
             await exchange.refuse(internal_error())
@@ -133,7 +133,7 @@ class AsgiApp:
 
 
 def head_of(scope: AsgiScope, limits: Limits) -> Head:
-    """The head of an ASGI request, through the grammar of HTTP/1.1. Raises Rejection."""
+    """Return the head of an ASGI request, parsed by the grammar of HTTP/1.1. Raises Rejection."""
     target: bytes = scope.get("raw_path") or scope["path"].encode()
     if target[:1] != b"/" and target != b"*":
         raise Rejection(400, INVALID_REQUEST, ":path must begin with /")
@@ -148,7 +148,7 @@ def head_of(scope: AsgiScope, limits: Limits) -> Head:
 
 
 class AsgiExchange:
-    """One request and its answer over ASGI (ports.Exchange)."""
+    """One request and its response over ASGI (ports.Exchange)."""
 
     def __init__(
         self,
@@ -163,7 +163,8 @@ class AsgiExchange:
         self.caller = caller
         self.head: Head
         self.principal = ANONYMOUS
-        self.admitted = False  # whether the head has passed the gate
+        # Whether the gate has admitted the request.
+        self.admitted = False
         self.cors: Headers = ()
         self.has_body = True
         self._service = service
@@ -173,8 +174,10 @@ class AsgiExchange:
         self._answered = False
         self._stalled = False
         self._queue: SendQueue | None = None
-        self._watched = False  # whether a task waits for the departure of the client
-        self._left = False  # whether that task has seen it
+        # Whether a task waits for the disconnect of the client.
+        self._watched = False
+        # Whether that task has seen the disconnect.
+        self._left = False
         self._last_sent = 0.0
         self._looked = service.route.generation
         self._nursery = nursery
@@ -182,7 +185,7 @@ class AsgiExchange:
         self._line = line
 
     async def read_body(self) -> bytes:
-        """The whole body (ports.Exchange)."""
+        """Return the whole body (ports.Exchange)."""
         limits = self._service.limits
         check_length(self.head, limits.body)
         body = Gathering(limits.json_depth)
@@ -212,19 +215,19 @@ class AsgiExchange:
         self._body_done = not event.get("more_body", False)
 
     async def answer(self, status: int, content_type: bytes, body: bytes, headers: Headers = ()) -> None:
-        """Send a whole answer (ports.Exchange)."""
+        """Send a whole response (ports.Exchange)."""
         self._answered = True
         if content_type:
             headers += ((b"Content-Type", content_type),)
         if status != 204:
             headers += ((b"Content-Length", b"%d" % len(body)),)
         await self._start(status, SAFE_HEADERS + headers + self.cors)
-        # The end of the answer is `finish`, after the body: Hypercorn forgets a request with its answer's end, and what
-        # still comes of the body then breaks the connection.
+        # `finish` ends the response after the body was read. Hypercorn drops the state of a request with the end of its
+        # response, and further body bytes would break the connection.
         await self._write(body)
 
     async def begin_stream(self, headers: Headers = ()) -> None:
-        """Send the head of a 200 event stream (ports.Exchange)."""
+        """Send the head of an event stream (ports.Exchange)."""
         self._answered = True
         await self._start(200, STREAM_HEADERS + headers + self.cors)
 
@@ -233,7 +236,7 @@ class AsgiExchange:
         await self._say({"type": "http.response.start", "status": status, "headers": lowered})
 
     async def write(self, data: bytes) -> None:
-        """Send a piece of the stream (ports.Exchange)."""
+        """Send a part of the event stream (ports.Exchange)."""
         await self._write(data)
         self._last_sent = self._service.ticker.now
 
@@ -243,17 +246,17 @@ class AsgiExchange:
             await self._say({"type": "http.response.body", "body": piece, "more_body": True})
 
     def queue(self, *, direct: bool = False) -> SendQueue:  # noqa: ARG002 - Hypercorn sends from one task only
-        """An outlet for this request (ports.Exchange)."""
+        """Return a send queue for this request (ports.Exchange)."""
         return SendQueue(self._service.limits)
 
     def attach(
         self, queue: SendQueue, *, ends_with_client: bool, first_heartbeat: float | None = None
     ) -> None:
-        """Heartbeats, and where asked the departure, go to this outlet (ports.Exchange)."""
+        """Attach the send queue of this request (ports.Exchange)."""
         self._queue = queue
         self._last_sent = self._service.ticker.now
         if first_heartbeat is not None:
-            # As if the last one was sent so long ago. The clock may be a tick behind.
+            # As if the last bytes were sent this long ago. The clock may be a tick late.
             self._last_sent -= max(0.0, self._service.limits.heartbeat_seconds - first_heartbeat - TICK)
         self._service.ticker.add(self)
         if self._left:
@@ -263,7 +266,7 @@ class AsgiExchange:
             self._nursery.start_soon(self._watch)
 
     async def _watch(self) -> None:
-        # One task for a request, whatever outlet it has by then, because Hypercorn reports a disconnect once.
+        # One task for each request, whatever queue it has by then, because Hypercorn reports a disconnect once.
         while (await self._receive())["type"] != "http.disconnect":
             self._body_done = True
         self._left = True
@@ -271,38 +274,38 @@ class AsgiExchange:
             self._queue.on_disconnect()
 
     def tick(self, now: float) -> None:
-        """Look whether a heartbeat is due, and whether the client may still be here (Pulse)."""
+        """Check the access rights of the client, and whether a heartbeat is due (ticker.Ticking)."""
         if self._queue is not None and self._looked != self._service.route.generation:
             self._looked = self._service.route.generation
             if self.principal and not self._service.still_admits(self.head, self.principal):
-                self._service.log.info("a stream ends with its right", principal=self.principal)
+                self._service.log.info("stream_closed", reason="access_revoked", principal=self.principal)
                 self._queue.on_disconnect()
         if self._queue is not None and now - self._last_sent >= self._service.limits.heartbeat_seconds:
             self._last_sent = now
             self._queue.heartbeat()
 
     def upgrade(self) -> UpgradedStream:
-        """There is no connection under an HTTP/2 stream to hand over (ports.Exchange)."""
+        """Raise Rejection: an HTTP/2 stream has no connection of its own (ports.Exchange)."""
         raise Rejection(400, INVALID_REQUEST, "WebSocket needs HTTP/1.1")
 
     def count_refusal(self, rejection: Rejection) -> None:
-        """Count what is answered with this error (ports.Exchange)."""
+        """Count a refusal (ports.Exchange)."""
         self._service.refusals.count(rejection, self._peer)
 
     async def refuse(self, rejection: Rejection) -> None:
-        """Answer with an error, unless an answer has begun: then the stream just ends."""
+        """Send an error, or just end the stream if a response has begun."""
         self.count_refusal(rejection)
         if not self._answered:
             await self.answer(rejection.status, JSON, error_body(rejection), rejection.headers)
 
     def let_go(self) -> None:
-        """Nothing more is written, whatever still comes."""
+        """Detach the send queue; nothing more is written."""
         self._service.ticker.remove(self)
         if self._queue is not None:
             self._queue.on_disconnect()
 
     async def finish(self) -> None:
-        """Read what is left of the body, so that it cannot hurt, and end the answer."""
+        """Read the rest of the body within limits, and end the response."""
         if self._stalled:
             return
         self._body_done = self._body_done or not self.has_body
@@ -318,7 +321,7 @@ class AsgiExchange:
             await self._say({"type": "http.response.body", "body": b"", "more_body": False})
 
     async def _say(self, event: MutableMapping[str, Any]) -> None:
-        # To a connection that is gone Hypercorn sends into nothing, at once and for ever.
+        # Hypercorn sends to a closed connection without an error.
         if self._line.broken:
             raise ConnectionError("the peer does not read")
         moved, seconds = self._line.moved, self._service.limits.write_stall_seconds
@@ -332,10 +335,10 @@ class AsgiExchange:
             self._queue.on_progress()
 
     async def _give_up(self, moved: int) -> None:
-        """End this request, and the connection where no other request has progressed since `moved`."""
+        """End this request, and the connection if no other request has progressed since `moved`."""
         self._stalled = True
         seconds = self._service.limits.write_stall_seconds
-        self._service.log.warning("a client does not read", peer=self._peer, seconds=seconds)
+        self._service.log.warning("client_stalled", peer=self._peer, seconds=seconds)
         if self._queue is not None:
             self._queue.on_stall()
         if self._line.moved == moved:

@@ -1,6 +1,7 @@
-"""The one gate below every route and every transport: nothing behind it is reached without passing it.
+"""The gate that every request of every transport passes: Host, Origin, credential, CORS.
 
-Its order is DESIGN section 6; each step is a pure function of `validators`. Only `Gate.admit` makes a principal.
+Each check is a pure function of `validators`. Only `Gate.admit` returns principals. The order is: Host, Origin, tokens in the
+query, public paths, credential.
 """
 
 import re
@@ -26,13 +27,13 @@ _PREFLIGHT: Headers = (
     (b"Access-Control-Max-Age", b"600"),
 )
 _HEADERS: Final = "Authorization, Content-Type, Accept, MCP-Protocol-Version, Mcp-Method, Mcp-Name, Mcp-Session-Id, Last-Event-ID"
-# The headers that mirror a tool's arguments are named by the tools, so those that are asked for are allowed (digest 3.8).
+# Tools name the headers that mirror their arguments, so all are allowed (MCP 2026-07-28 basic/transports).
 _MIRRORING: Final = re.compile(rf"mcp-param-{TCHAR}++", re.IGNORECASE)
 
-# What our own aggregate says of the client that a connection works for.
+# Headers with which the aggregate names the client that a connection works for.
 _DELEGATING: Final = frozenset({"mcp-bridge-principal", CLIENT_HEADER})
 _PRINCIPAL: Final = re.compile(r"[a-z0-9-]{1,32}")
-# The kind of refusal of a credential that is none of ours, whether it is answered 401 or 429.
+# The refusal kind of wrong credentials, for both statuses 401 and 429.
 _WRONG: Final = "credential_wrong"
 
 
@@ -51,17 +52,17 @@ def _delegated(principal: str | None) -> str:
 
 
 def unknown_origin() -> bool:
-    """Return that a peer is not known to be of another user."""
+    """Return False: the uid of the peer is not known to differ."""
     return False
 
 
 def named_server(query: str) -> str:
-    """Return the first value of `server` in a query, or an empty string."""
+    """Return the first value of `server` in a query, or an empty text."""
     return parse_qs(query).get("server", [""])[0]
 
 
 class WrongCredentials:
-    """How many were shown in the second under way, of `most` that get the usual answer (attacks A06)."""
+    """Limit the rate of 401 responses: above `most` wrong credentials in a second, the response is 429."""
 
     def __init__(self, most: int) -> None:
         self._most = most
@@ -69,7 +70,7 @@ class WrongCredentials:
         self._count = 0
 
     def refusal(self, now: float) -> Rejection:
-        """What to answer one at this time, in seconds: 401, or 429 when there are too many."""
+        """Return the Rejection of a wrong credential at this time (seconds)."""
         if int(now) != self._second:
             self._second, self._count = int(now), 0
         self._count += 1
@@ -86,14 +87,13 @@ class WrongCredentials:
 
 @attrs.frozen
 class Gate:
-    """Who may come in to one listener.
+    """Decide which requests one listener admits.
 
-    `tokens` is None where no credential is asked for (`--no-auth`, or a Unix socket whose peer credentials were
-    checked when it was accepted). `health` are the paths that need none, unless they name a server, as do those of OAuth
-    discovery. `shared_with` are the foreign origins that
-    the operator allowed, the only ones that ever see a CORS header, and `bringing` tells which headers besides MCP's own
-    their pages may send, in lower case. On the Unix socket `delegates` says whether the process of a pid may name
-    another principal and client, as our own aggregate does; elsewhere it is None, and nothing is read of such headers.
+    `tokens` is None where no credential is required (`--no-auth`, or a Unix socket whose peer credentials were checked in
+    accept). `health` are paths without a credential, unless the query names a server; OAuth discovery needs none either.
+    `shared_with` are the foreign origins that the operator allows; only these get CORS headers. `bringing` returns further
+    headers that pages may send, in lower case. On the Unix socket `delegates` returns whether the process with a pid may act
+    for another principal and client, as the aggregate does. Elsewhere it is None, and such headers are ignored.
     """
 
     site: Site
@@ -107,17 +107,17 @@ class Gate:
     )
 
     def admit(self, head: Head, is_foreign: Callable[[], bool] = unknown_origin) -> str:
-        """The principal behind a request, or ANONYMOUS on a path that is open to all.
+        """Return the principal of a request, or ANONYMOUS on a public path.
 
-        `is_foreign` finds out whether the peer is known to be a process of another uid; it is called only where a
-        token is not good for such a process. Raises Rejection 421 (Host), 403 (Origin, Sec-Fetch-Site), 400 (a token in
-        the query), 401, and 429 for too many wrong credentials, which those that are right do not feel.
+        `is_foreign` returns whether the peer is known to be a process of another uid; it is called for tokens that are
+        restricted to this uid only. Raises Rejection 421 (Host), 403 (Origin, Sec-Fetch-Site), 400 (a token in the
+        query), 401, and 429 for too many wrong credentials. Correct credentials are never limited.
         """
         headers = head.headers
         self._check_site(head)
         if head.query:
             refuse_query_token(head.query)
-        # With the name of a server the answer would show which servers exist, so the credential is needed.
+        # The response for a named server would reveal whether it exists, so it needs the credential.
         if head.path in self.health and not (head.query and named_server(head.query)):
             return ANONYMOUS
         if is_discovery(head.path):
@@ -135,8 +135,8 @@ class Gate:
 
     def _check_site(self, head: Head) -> None:
         headers = head.headers
-        # RFC 9112 section 3.2.2 prefers the name in an absolute target, and has the client send the same name in Host:
-        # both are checked. A request of HTTP/1.0 may have no Host; no browser sends HTTP/1.0.
+        # RFC 9112 section 3.2.2 prefers the authority of an absolute target, and has clients send it in Host too, so both
+        # are checked. A request of HTTP/1.0 may have no Host; no browser sends HTTP/1.0.
         host = headers.get("host")
         if host is not None:
             self.site.check_host(host)
@@ -145,9 +145,9 @@ class Gate:
         self.site.check_origin(headers.get("origin"), headers.get("sec-fetch-site"))
 
     def _token_of_websocket(self, headers: Mapping[str, str]) -> str:
-        """Return the token of an opening handshake, in Authorization or offered as a subprotocol.
+        """Return the token of an opening handshake, from Authorization or from a subprotocol.
 
-        Both may be sent if they are equal (RFC 6750 section 2 has one method in a request); two that differ count as wrong.
+        Both may be present if they are equal, because RFC 6750 section 2 allows one method in a request.
         """
         offered = offered_token(headers.get("sec-websocket-protocol", ""))
         authorization = headers.get("authorization")
@@ -159,7 +159,7 @@ class Gate:
         return offered
 
     def check_delegate(self, head: Head, sock: socket.socket) -> None:
-        """Raise Rejection 403 where a process that may not do so names another principal or client."""
+        """Raise Rejection 403 where another process than the aggregate names another principal or client."""
         if (
             self.delegates is not None
             and not _DELEGATING.isdisjoint(head.headers)
@@ -170,9 +170,9 @@ class Gate:
             )
 
     def preflight(self, head: Head) -> Headers | None:
-        """The answer's headers if this is a CORS preflight of an origin that the operator allowed, else None.
+        """Return the headers of the response to a CORS preflight of an allowed origin, else None.
 
-        A browser sends a preflight without the credential, so it is answered before one is asked for.
+        Browsers send preflights without the credential, so none is required.
         """
         headers = head.headers
         if head.method != "OPTIONS" or "access-control-request-method" not in headers:
@@ -185,7 +185,7 @@ class Gate:
         return (*shared, *_PREFLIGHT, (b"Access-Control-Allow-Headers", _allowed(asked, self.bringing())))
 
     def cors(self, head: Head) -> Headers:
-        """What lets a page of an allowed foreign origin read the answer; nothing for everybody else."""
+        """Return the CORS headers of a response to an allowed foreign origin, else none."""
         origin = head.headers.get("origin")
         if origin is None or origin not in self.shared_with:
             return ()

@@ -1,10 +1,10 @@
-"""HTTP/2 by Hypercorn, each connection in a guard of its own.
+"""HTTP/2 by Hypercorn, with each connection isolated.
 
-Only Hypercorn's `TCPServer` is used, on a stream that we own: its accept loop dies of inputs that any peer can send,
-its sends are shielded without a time limit, an unread body blocks it, an answer to a peer that is gone waits for ever, and
-what a peer gives no room for is held without a limit, and frames cost nothing (each is a regression test of ours). Here a
-fault costs one connection, a stalled reader is cut off inside the send, a cancellation breaks the socket first, a
-connection ends with its peer, and what a client sends is counted and handed on in small pieces (`h2_frames`).
+Only Hypercorn's `TCPServer` is used, on a stream of this module, because of faults that tests/transports/http/test_http2.py
+and tests/hostile reproduce. Its accept loop fails on inputs that any peer can send. Its sends are shielded without a time
+limit. An unread body blocks it, and so does a response to a closed connection. Data without flow-control window is queued
+without a limit, and frames are not counted. Here a fault costs one connection, a stalled reader is closed inside the send, a
+cancellation breaks the socket first, a connection ends with its peer, and input is metered (`http2_frames`).
 """
 
 import contextlib
@@ -53,20 +53,20 @@ if TYPE_CHECKING:
 
 _STREAMS: Final = 100
 _CLOSE_SECONDS: Final = 1.0
-# How long what a peer has asked may go on after it has left, so that what it only said still arrives, in seconds.
+# Time for which requests continue after the peer has disconnected, so that its last notifications arrive (seconds).
 _LAST_SECONDS: Final = 1.0
 _GOAWAY_BYTES_ADMITTED: Final = 4 * 1024 * 1024
 
-# Turns of the loop in which Hypercorn hands on a request.
+# Turns of the event loop that Hypercorn needs to pass on a request.
 _TURNS_FOR_A_REQUEST: Final = 16
 
-# Hypercorn would tell the peer's mistakes with tracebacks; ours is the only log.
+# Hypercorn would log the mistakes of peers with tracebacks.
 logging.getLogger("hypercorn").addHandler(logging.NullHandler())
 logging.getLogger("hypercorn").propagate = False
 
 
 class _Config(Config):
-    """With which an idle connection of nobody ends as soon as one that does not finish its first head."""
+    """Configuration in which an idle unauthenticated connection ends as soon as one with an unfinished head."""
 
     def __init__(self, limits: Limits, seat: Seat) -> None:
         super().__init__()
@@ -75,7 +75,7 @@ class _Config(Config):
 
     @property
     def keep_alive_timeout(self) -> float:  # type: ignore[override]
-        """How long Hypercorn waits for a request, in seconds; it asks each time."""
+        """Time that Hypercorn waits for a request (seconds), read each time."""
         return self._limits.keep_alive_seconds if self._seat.principal else self._limits.head_seconds
 
 
@@ -94,7 +94,7 @@ def _config(service: Service, seat: Seat) -> Config:
 async def serve_http2(
     service: Service, stream: "trio.SSLStream[trio.SocketStream]", sock: socket.socket, peer: str, seat: Seat
 ) -> None:
-    """Serve one connection on which `h2` was negotiated, until either side leaves."""
+    """Serve one connection that has negotiated `h2`, until either side closes."""
     owned = _OwnedStream(service, stream, sock, peer, seat)
     service.ticker.add(owned)
     app = ASGIWrapper(cast("ASGIFramework", AsgiApp(service, peer, seat, owned)))
@@ -117,10 +117,11 @@ async def serve_http2(
                 await server.run()
             nursery.cancel_scope.cancel()
     except* OSError:
-        pass  # the peer is gone
-    except* Exception as group:  # noqa: BLE001 - the guard (see the module's docstring)
+        # The peer has disconnected.
+        pass
+    except* Exception as group:  # noqa: BLE001 - the isolation of connections (see the docstring of this module)
         faults = ", ".join(sorted({type(fault).__name__ for fault in _leaves(group)}))
-        service.rate_limited.warning("HTTP/2 gave up a connection", peer=peer, fault=faults)
+        service.rate_limited.warning("http2_connection_aborted", peer=peer, fault=faults)
     finally:
         service.ticker.remove(owned)
 
@@ -128,7 +129,8 @@ async def serve_http2(
 async def _break_when_cancelled(sock: socket.socket) -> None:
     try:
         await trio.sleep_forever()
-    finally:  # wakes a sender that Hypercorn has shielded from the cancellation
+    # Wakes a sender that Hypercorn has shielded from the cancellation.
+    finally:
         _shut(sock)
 
 
@@ -139,7 +141,7 @@ async def _end_with_peer(over: trio.Event, scope: trio.CancelScope) -> None:
 
 
 async def _reset(server: TCPServer, send: Send) -> None:
-    """Reset the stream whose answer is sent with this (RFC 9113, section 6.4), and drop what waits on it."""
+    """Reset the stream of the request that is answered with `send` (RFC 9113 section 6.4), and drop its queued data."""
     stream_id: int = cast("Any", send).__self__.stream_id
     protocol = cast("H2Protocol", cast("Any", server.protocol).protocol)
     buffer = protocol.stream_buffers.get(stream_id)
@@ -171,11 +173,12 @@ def _leaves(group: BaseExceptionGroup[Exception]) -> "Iterator[BaseException]":
 def refused_head(
     service: Service, block: bytes, is_foreign: "Callable[[], bool]"
 ) -> tuple[bytes, bytes, Rejection] | None:
-    """Return the encoded head and the body of the answer to a request that the gate refuses, and why; None for others."""
+    """Return the encoded head, the body and the Rejection of a first request that the gate refuses, else None."""
     try:
         fields = [(bytes(name), bytes(value)) for name, value in hpack.Decoder().decode(block, raw=True)]
     except hpack.HPACKError:
-        return None  # Hypercorn ends the connection
+        # Hypercorn ends the connection.
+        return None
     named = dict(fields)
     if b":method" not in named or b":path" not in named:
         return None
@@ -212,13 +215,13 @@ def refused_head(
 
 
 class _Buffer(StreamBuffer):
-    """What one HTTP/2 stream still has to be sent, which whoever puts something in waits for.
+    """The unsent data of one HTTP/2 stream, whose writer waits until it is sent.
 
-    Hypercorn's own lets its writer go on each time that it was looked into, also where nothing could be taken out.
+    Hypercorn's own class wakes its writer at each look into the buffer, even where the window allows no data.
     """
 
     async def push(self, data: bytes) -> None:
-        """Put in, and wait until the peer has given room for all of it, or is gone."""
+        """Add data, and wait until all of it is sent or the stream is closed."""
         if self._complete:
             raise BufferCompleteError
         self.buffer.extend(data)
@@ -232,10 +235,10 @@ hypercorn.protocol.h2.StreamBuffer = _Buffer  # type: ignore[misc]
 _track_content_length = h2.stream.H2Stream._track_content_length  # noqa: SLF001 # pyright: ignore[reportPrivateUsage]
 
 
-def _count_body(self: h2.stream.H2Stream, length: int, end_stream: bool) -> None:  # noqa: FBT001 - h2's
-    """Count the bytes of a body without comparing them with its Content-Length, which `_Protocol` does.
+def _count_body(self: h2.stream.H2Stream, length: int, end_stream: bool) -> None:  # noqa: FBT001 - signature of h2
+    """Count the bytes of a body; `_Protocol` compares them with its Content-Length.
 
-    h2 ends the connection where they differ, with all other requests on it; RFC 9113 section 8.1.1 has the stream end.
+    h2 would end the connection at a difference, with all its requests. RFC 9113 section 8.1.1 ends the stream.
     """
     if self.config.client_side:
         _track_content_length(self, length, end_stream)
@@ -247,24 +250,25 @@ h2.stream.H2Stream._track_content_length = _count_body  # type: ignore[method-as
 
 
 class _Protocol(H2Protocol):
-    """Hypercorn's, for a client that sends more of a body than was waited for, or CONNECT."""
+    """H2Protocol that handles CONNECT, and bodies that continue after the response."""
 
     async def initiate(
         self, headers: list[tuple[bytes, bytes]] | None = None, settings: bytes | None = None
     ) -> None:
-        """Send the settings, without the offer of extended CONNECT (RFC 8441): WebSocket is served over HTTP/1.1."""
+        """Send the settings without extended CONNECT (RFC 8441), because WebSocket is served over HTTP/1.1 only."""
         del self.connection.local_settings[h2.settings.SettingCodes.ENABLE_CONNECT_PROTOCOL]
         await super().initiate(headers, settings)
 
     async def _create_stream(self, request: h2.events.RequestReceived) -> None:
-        if all(name != b":path" for name, _ in request.headers):  # CONNECT has none (RFC 9113 section 8.5)
+        # CONNECT has no path (RFC 9113 section 8.5).
+        if all(name != b":path" for name, _ in request.headers):
             request.headers = [*request.headers, (b":path", b"/")]
         await super()._create_stream(request)
 
     async def _handle_events(self, events: list[h2.events.Event]) -> None:
         for event in events:
             if isinstance(event, h2.events.DataReceived) and event.stream_id not in self.streams:
-                # Of a request that was answered: an exception in Hypercorn, which forgets a request with its answer.
+                # The request was answered, and Hypercorn has dropped its state and would raise.
                 with contextlib.suppress(h2.exceptions.ProtocolError):
                     self.connection.acknowledge_received_data(event.flow_controlled_length, event.stream_id)
             elif isinstance(
@@ -286,9 +290,9 @@ class _Protocol(H2Protocol):
         return actual > expected or (isinstance(event, h2.events.StreamEnded) and actual != expected)
 
     async def _end_body(self, event: h2.events.DataReceived | h2.events.StreamEnded) -> None:
-        """Reset the stream of a malformed request, or send the rest of an answer that has begun.
+        """Reset the stream of a malformed request, or send the rest of a response that has begun.
 
-        HAProxy ends a body at once, whatever its length, when the answer comes first.
+        HAProxy ends a body at once, whatever its length, when the response comes first.
         """
         stream_id = event.stream_id
         if isinstance(event, h2.events.DataReceived):
@@ -307,19 +311,19 @@ class _Protocol(H2Protocol):
         await super()._close_stream(stream_id)
         stream = self.connection.streams.get(stream_id)
         if stream is not None and stream.state_machine.state == h2.stream.StreamState.HALF_CLOSED_LOCAL:
-            # The answer is complete, and the rest of the request is not wanted (RFC 9113 section 8.1).
+            # The response is complete, and the rest of the request is not needed (RFC 9113 section 8.1).
             with contextlib.suppress(h2.exceptions.ProtocolError):
                 self.connection.reset_stream(stream_id, h2.errors.ErrorCodes.NO_ERROR)
                 await self._flush()
 
 
 hypercorn.protocol.H2Protocol = _Protocol  # type: ignore[attr-defined]
-# A CONNECT is a request like any other, which the gate refuses. Hypercorn would make a WebSocket of it.
+# A CONNECT is a request that the gate refuses. Hypercorn would open a WebSocket.
 hypercorn.protocol.h2.WSStream = HTTPStream  # type: ignore[attr-defined, assignment]
 
 
 class _OwnedStream:
-    """The TLS stream after its handshake, with a time limit inside each send. `over` is set when the peer has left."""
+    """The TLS stream after its handshake, with a time limit for each send. `over` is set when the peer has closed."""
 
     def __init__(
         self,
@@ -339,39 +343,39 @@ class _OwnedStream:
         self._peer = peer
         self._seat = seat
         self._stall_seconds = service.limits.write_stall_seconds
-        # Since when the peer takes nothing of what is being sent (seconds), and how much of it the kernel holds (bytes).
+        # Since when the peer has read nothing of the data being sent (seconds), and the unread bytes in the kernel.
         self._since = math.inf
         self._unread: int = 0
         self._meter = FrameMeter()
         self._sending = trio.Lock()
-        # What was received and not handed on, and how much of it was.
+        # Received data, and how much of it was passed to Hypercorn.
         self._received = b""
         self._at = 0
-        # The last frame to send, and the event of it: from then on what is received is dropped.
+        # The last frames to send, and their event. After that, received data is dropped.
         self._goodbye = b""
         self._ending = trio.Event()
         self._to_drop = LINGER_BYTES
 
     @property
     def sock(self) -> socket.socket:
-        """The socket under TLS (asgi.Line)."""
+        """The socket below TLS (asgi.Line)."""
         return self._sock
 
     @property
     def transport_stream(self) -> trio.abc.Stream:
-        """What Hypercorn asks for the addresses."""
+        """The stream that Hypercorn reads the addresses from."""
         return self._stream.transport_stream
 
     async def do_handshake(self) -> None:
-        """It was done before the protocol could be known."""
+        """Return: the handshake preceded the choice of the protocol."""
         await trio.lowlevel.checkpoint()
 
     def selected_alpn_protocol(self) -> str:
-        """Why we are here."""
+        """Return the negotiated protocol."""
         return "h2"
 
     async def receive_some(self, max_bytes: int | None = None) -> bytes:
-        """Some frames, or nothing at the end. Raises trio.BrokenResourceError."""
+        """Return some frames, or nothing at the end. Raises trio.BrokenResourceError."""
         await self._let_others_run()
         while True:
             if self._at < len(self._received) and not self._goodbye:
@@ -389,10 +393,10 @@ class _OwnedStream:
                 self._received, self._at = data, 0
 
     async def refuse_at_once(self) -> bool:
-        """Read what the client sends first, and answer its first request if the gate refuses it.
+        """Read the first input, and send the response to its first request if the gate refuses it.
 
-        Hypercorn takes ten times as long for that, which a flood of refused connections would make all others feel.
-        Returns False where Hypercorn has to go on.
+        Hypercorn takes ten times as long, which would slow down all clients in a flood of refused connections. Returns
+        False where Hypercorn must serve the connection.
         """
         with trio.move_on_after(self._service.limits.head_seconds) as patience:
             self._received = await self._receive(None)
@@ -410,7 +414,7 @@ class _OwnedStream:
         return True
 
     async def _let_others_run(self) -> None:
-        # Without a credential a request has to be judged before the next one is read.
+        # The gate checks each unauthenticated request before the next is read.
         for _ in range(_TURNS_FOR_A_REQUEST):
             await trio.lowlevel.checkpoint()
             if self._seat.principal or self._seat.state != CHECKING:
@@ -443,7 +447,7 @@ class _OwnedStream:
         return data
 
     def refuse(self) -> None:
-        """End the connection, because it has no credential and a request on it was refused (asgi.Line)."""
+        """Close the connection, because an unauthenticated request on it was refused (asgi.Line)."""
         self._seat.set_state(REFUSED)
         self._end(no_more(self._meter.last_stream))
 
@@ -456,7 +460,7 @@ class _OwnedStream:
             self._ending.set()
 
     async def go_away(self, scope: trio.CancelScope) -> None:
-        """Wait for the end of the connection by our side; then say so, stop what was asked on it, and let the peer read."""
+        """Wait until this side ends the connection; then send GOAWAY and give the peer time to read it."""
         await self._ending.wait()
         with trio.move_on_after(LINGER_SECONDS), contextlib.suppress(trio.BrokenResourceError):
             async with self._sending:
@@ -469,7 +473,7 @@ class _OwnedStream:
         scope.cancel()
 
     async def send_all(self, data: bytes) -> None:
-        """All of the data. Raises trio.BrokenResourceError, also when the peer does not read for too long."""
+        """Send all data. Raises trio.BrokenResourceError, also when the peer does not read for too long."""
         self._meter.sent()
         try:
             async with self._sending:
@@ -484,7 +488,7 @@ class _OwnedStream:
             raise
 
     def tick(self, now: float) -> None:
-        """Look whether the peer takes something of what is sent (pulse.Ticking)."""
+        """Check whether the peer reads what is sent (ticker.Ticking)."""
         if self._since == math.inf or self.broken:
             return
         unread = unread_by_peer(self._sock)
@@ -494,12 +498,13 @@ class _OwnedStream:
             self.cut()
 
     def cut(self) -> None:
-        """End it now (asgi.Line)."""
+        """Close the connection at once (asgi.Line)."""
         self.broken = True
-        _shut(self._sock)  # wakes Hypercorn's reader
+        # Wakes Hypercorn's reader.
+        _shut(self._sock)
 
     async def aclose(self) -> None:
-        """Say goodbye where the peer still listens."""
+        """Close the TLS connection, if the peer still reads."""
         if self._goodbye:
             await trio.lowlevel.checkpoint()
             return

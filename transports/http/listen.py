@@ -1,6 +1,6 @@
-"""Sockets, and the one accept loop behind which every connection lives in a guard of its own.
+"""Listening sockets, and the accept loop that isolates connections.
 
-Nothing that a peer sends can reach the nursery that holds the listener: a fault costs one connection (invariant I9).
+No input of a peer reaches the nursery of the listener: a fault costs one connection.
 """
 
 import contextlib
@@ -26,20 +26,20 @@ from .responses import LINGER_BYTES, LINGER_SECONDS, last_response
 from .service import Service
 from .wire import TlsWire
 
-# Connections that the kernel holds for us while we are busy: more than half a second of a flood of 2,000 in a second.
+# Connections that the kernel queues (listen(2)): more than half a second of a flood of 2,000 per second.
 _BACKLOG: Final = 1024
-# The kernel gives up on a peer that acknowledges nothing for so long, in milliseconds: a second line behind our own.
+# The kernel closes a connection whose peer acknowledges nothing for this long (milliseconds, tcp(7)).
 _USER_TIMEOUT_MS: Final = 45_000
 _LONGEST_MS: Final = 2**31 - 1
-# A pause after the process has run out of descriptors, in seconds.
+# Pause after the process has run out of descriptors (seconds).
 _EXHAUSTED_PAUSE: Final = 0.1
-# Connections that are accepted in one turn of the loop: at most so many, and at most this share of the places for the
-# unauthenticated. So one that makes progress in each turn has 16 turns for its handshake and head before it is evicted.
+# Connections accepted in one turn of the event loop: at most `_FAIR`, and at most this share of the places without a
+# credential. A connection thus has 16 turns for its handshake and head before it can be evicted.
 _FAIR: Final = 64
 _SHARE: Final = 16
-# The length of sun_path, with its terminating zero (unix(7)).
+# Length of sun_path without its terminating zero (unix(7)).
 _LONGEST_PATH: Final = 107
-# Bytes that a TLS connection cannot begin with, but a request can: letters, and the line end that may stand before it.
+# First bytes of HTTP that TLS never begins with: letters, and the line end that may precede a request line.
 _PLAIN: Final = frozenset(bytes([byte]) for byte in range(128) if chr(byte).isalpha() or chr(byte) in "\r\n")
 _PLAIN_ON_TLS: Final = Rejection(
     400,
@@ -48,7 +48,7 @@ _PLAIN_ON_TLS: Final = Rejection(
     close=True,
     reason="plain_http_on_tls_port",
 )
-# How much of what a refused peer still sends is taken from its socket at once (bytes).
+# Bytes that are read and dropped at once from a refused peer.
 _DROPPED_AT_ONCE: Final = 64 * 1024
 # The first descriptor that systemd passes (sd_listen_fds(3)).
 _FIRST_PASSED: Final = 3
@@ -56,7 +56,7 @@ _NO_ROOM: Final = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.EN
 
 
 class CannotListen(Exception):
-    """An address cannot be listened on; `in_use` says that somebody else has it."""
+    """An address cannot be listened on. `in_use` is set where another process has it."""
 
     def __init__(self, text: str, *, in_use: bool = False) -> None:
         super().__init__(text)
@@ -64,31 +64,31 @@ class CannotListen(Exception):
 
 
 class KeyIsEncrypted(Exception):
-    """The key of a certificate needs a passphrase."""
+    """The private key of a certificate needs a passphrase."""
 
 
 @attrs.define(eq=False)
 class Listener:
-    """A listening socket and what its connections get. `tls` also says that ALPN is offered.
+    """A listening socket and the service of its connections. With `tls` ALPN is offered.
 
-    Another context may be put in the place of `tls`, for the connections from then on.
+    `tls` may be replaced; the new context is used for connections from then on.
     """
 
     sock: socket.socket
     service: Service
     tls: ssl.SSLContext | None = None
-    # Cancelled when no more connections are wanted; those that there are go on.
+    # Cancelled to accept no more connections. Open connections continue.
     accepting: trio.CancelScope = attrs.field(factory=trio.CancelScope, eq=False)
 
     @property
     def port(self) -> int:
-        """The TCP port that was really bound."""
+        """The TCP port that was bound."""
         port: int = self.sock.getsockname()[1]
         return port
 
 
 def bind_tcp(host: str, port: int) -> socket.socket:
-    """A listening TCP socket. Raises CannotListen."""
+    """Return a listening TCP socket. Raises CannotListen."""
     try:
         family, _, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
     except socket.gaierror as fault:
@@ -112,7 +112,7 @@ def bind_tcp(host: str, port: int) -> socket.socket:
 
 
 def _holder(host: str, port: int) -> str:
-    """Return what to add about the process that has this port."""
+    """Return a text about the process of another user that listens on this port, or an empty text."""
     uid = uid_listening_on(host, port)
     if uid is None or uid == os.geteuid():
         return ""
@@ -123,7 +123,7 @@ def _holder(host: str, port: int) -> str:
 
 
 def bind_unix(path: Path) -> socket.socket:
-    """A listening Unix socket of mode 0600. A stale socket of our own is replaced. Raises CannotListen."""
+    """Return a listening Unix socket of mode 0600, replacing a stale socket of this user. Raises CannotListen."""
     if len(os.fsencode(path)) > _LONGEST_PATH:
         raise CannotListen(
             f"the path of a Unix socket has at most {_LONGEST_PATH} bytes, this one has {len(os.fsencode(path))}"
@@ -166,7 +166,7 @@ def _remove_stale(path: Path) -> None:
 
 
 async def serve(listener: Listener) -> None:
-    """Accept until `listener.accepting` is cancelled, and serve until the last connection is over."""
+    """Accept until `listener.accepting` is cancelled, and return when the last connection has ended."""
     async with trio.open_nursery() as nursery:
         with listener.accepting:
             await _accept(listener, nursery)
@@ -194,11 +194,9 @@ async def _accept(listener: Listener, nursery: trio.Nursery) -> None:
 
 
 async def _make_room(service: Service, fault: OSError) -> None:
-    # Its descriptor is free as soon as its task has run.
+    # The descriptor of an evicted connection is free as soon as its task has run.
     evicted = service.quota.make_room()
-    service.rate_limited.error(
-        "no room for another connection", reason=os.strerror(fault.errno or 0), evicted=evicted
-    )
+    service.rate_limited.error("accept_failed", reason=os.strerror(fault.errno or 0), evicted=evicted)
     if evicted:
         await trio.lowlevel.checkpoint()
     else:
@@ -206,7 +204,7 @@ async def _make_room(service: Service, fault: OSError) -> None:
 
 
 def _admit(listener: Listener, nursery: trio.Nursery, sock: socket.socket, address: tuple[str, int]) -> None:
-    """Give a connection its place. `address` is as accept(2) gives it, for a Unix socket an empty text."""
+    """Admit a connection to the quota and start its task. `address` is that of accept(2)."""
     service, peer = listener.service, _name(address)
     sock.setblocking(False)
     local = sock.family == socket.AF_UNIX
@@ -244,9 +242,10 @@ async def _serve_connection(listener: Listener, sock: socket.socket, peer: str, 
             else:
                 await _serve_tls(service, listener.tls, sock, peer, seat)
         except* OSError:
-            pass  # the peer is gone
-        except* Exception as group:  # noqa: BLE001 - the guard: whatever it was, it costs this connection only
-            service.log.error("a connection failed", peer=peer, fault=group)
+            # The peer has disconnected.
+            pass
+        except* Exception as group:  # noqa: BLE001 - the boundary of one connection
+            service.log.error("connection_failed", peer=peer, fault=group)
         finally:
             seat.release()
 
@@ -260,7 +259,7 @@ async def _serve_tls(
     try:
         await _serve_stream(service, stream, sock, peer, seat)
     finally:
-        # The stream refers to itself; without this, the memory of OpenSSL (50 KiB) would wait for the garbage collector.
+        # The stream is part of a reference cycle, and would keep 50 KiB of OpenSSL until a garbage collection.
         vars(stream).clear()
 
 
@@ -282,7 +281,7 @@ async def _serve_stream(
         return
     seat.set_state(NO_HEAD)
     if stream.selected_alpn_protocol() == "h2":
-        from .http2 import serve_http2  # noqa: PLC0415 - a bridge without TLS does not load Hypercorn
+        from .http2 import serve_http2  # noqa: PLC0415 - Hypercorn is loaded for TLS only
 
         await serve_http2(service, stream, sock, peer, seat)
         return
@@ -294,18 +293,19 @@ async def _serve_stream(
 
 
 async def _is_plain(sock: socket.socket) -> bool:
-    """Return whether the first byte of a connection is one of HTTP without TLS."""
+    """Return whether the first byte of a connection is HTTP without TLS."""
     while True:
         try:
             return sock.recv(1, socket.MSG_PEEK) in _PLAIN
         except BlockingIOError:
             await trio.lowlevel.wait_readable(sock)
-        except OSError:  # the handshake finds that the peer is gone
+        # The handshake fails in the same way.
+        except OSError:
             return False
 
 
 async def _answer_plain(service: Service, sock: socket.socket, peer: str, seat: Seat) -> None:
-    """Refuse a request without TLS, in HTTP/1.1, before it is read."""
+    """Send an HTTP/1.1 error to a request without TLS, before it is read."""
     service.refusals.count(_PLAIN_ON_TLS, peer)
     seat.set_state(REFUSED)
     sock.send(last_response(_PLAIN_ON_TLS))
@@ -322,7 +322,7 @@ async def _answer_plain(service: Service, sock: socket.socket, peer: str, seat: 
 
 
 class PeerOrigin:
-    """Whether the peer of one connection is a process of another uid: looked up once, when it is first needed."""
+    """Check whether the peer is a process of another uid, once for each connection and on demand."""
 
     def __init__(self, sock: socket.socket, address: tuple[str, int], log: RateLimitedLog) -> None:
         self._sock = sock
@@ -331,7 +331,7 @@ class PeerOrigin:
         self._foreign: bool | None = None
 
     def is_foreign(self) -> bool:
-        """Return whether the peer is known not to be a process of our uid."""
+        """Return whether the peer is known to be a process of another uid."""
         if self._foreign is None:
             self._foreign = is_of_another_user(self._sock, self._address[:2])
         if self._foreign:
@@ -342,7 +342,7 @@ class PeerOrigin:
 
 
 def passed_sockets(environment: Mapping[str, str]) -> list[socket.socket]:
-    """The listening sockets that systemd has passed to us (sd_listen_fds(3)), none where they are another's.
+    """Return the listening sockets that systemd passed (sd_listen_fds(3)), none if they are for another process.
 
     Raises CannotListen for a socket of another kind, or one that other machines could reach.
     """
@@ -375,14 +375,14 @@ def _passed(descriptor: int) -> socket.socket:
 
 
 def _no_passphrase() -> str:
-    # Without a function OpenSSL asks on the terminal, and waits for an answer.
+    # Without a callback OpenSSL would ask on the terminal, and block.
     raise KeyIsEncrypted
 
 
 def tls_context(certificate: Path, key: Path) -> ssl.SSLContext:
-    """Return a context for TLS 1.2 or newer that offers HTTP/2 and HTTP/1.1.
+    """Return a context for TLS 1.2 or newer that offers HTTP/2 and HTTP/1.1 (ALPN).
 
-    Raises KeyIsEncrypted, and OSError or ssl.SSLError for other files that cannot be used.
+    Raises KeyIsEncrypted, and OSError or ssl.SSLError for other unusable files.
     """
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.minimum_version = ssl.TLSVersion.TLSv1_2

@@ -1,11 +1,10 @@
-"""Places for connections, and bytes for the bodies that are being received (invariants I2 and I6).
+"""Limits of connections, and of the bytes of bodies that are being received.
 
-A connection first takes a place among those without a credential. Where all of these are taken, an older connection
-without a credential is closed for it, so that a peer without a credential keeps no other peer out. With its
-credential the connection moves to the places of its principal, or to the few that are reserved for the control
-endpoints; if there are none left, its request is refused, and no other connection is closed.
+A new connection takes a place without a credential. If none is free, an older connection without a credential is evicted, so
+that such peers cannot keep others out. With its credential a connection moves to the places of its principal, or to those
+reserved for control endpoints. If none is free there, its request is refused, and no connection is evicted.
 
-Invariant: each Seat is counted in exactly one account until it is evicted or `leave` is called.
+Invariant: each Seat is counted in exactly one account until it is evicted or `release` is called.
 """
 
 import array
@@ -23,20 +22,20 @@ from ..options import ANONYMOUS
 from .gate import unknown_origin
 from .responses import RETRY_SOON
 
-# The states of a connection without a credential, in the order in which such connections are evicted.
+# States of a connection without a credential, in the order of eviction.
 REFUSED: Final = "refused"
 HANDSHAKE: Final = "handshake"
 NO_HEAD: Final = "no head"
 _EVICTED_FIRST: Final = (REFUSED, HANDSHAKE, NO_HEAD)
-# A whole head is in hand and its credential is being checked: never evicted.
+# A whole head was received and its credential is being checked. Such a connection is never evicted.
 CHECKING: Final = "checking"
 
-# The account of the control endpoints; no principal has this name.
+# The account of the control endpoints. No principal has this name.
 _CONTROL: Final = "\0control"
-# How many of the oldest connections are examined for one without unread bytes, before the oldest is evicted anyway.
+# Number of the oldest connections among which one without unread bytes is preferred for eviction.
 _EXAMINED: Final = 8
 
-# Called with the state of a connection and its peer when it is evicted.
+# Called with state and peer of an evicted connection.
 OnEvict = Callable[[str, str], None]
 
 
@@ -45,31 +44,32 @@ def _ignore(state: str, peer: str) -> None:
 
 
 class Quota:
-    """Count connections, in all, by principal, and by kind of listener while they have no credential."""
+    """Count connections: in total, by principal, and by kind of listener while they have no credential."""
 
     def __init__(self, limits: Limits, on_evict: OnEvict = _ignore) -> None:
         self._limits = limits
         self._on_evict = on_evict
-        self._total = 0  # without those of the control endpoints
+        # Without connections of the control endpoints.
+        self._total = 0
         self._by_account: dict[str, int] = {}
         self._body_bytes: dict[str, int] = {}
         self._waiting: dict[int, _WaitingRoom] = {}
 
     @property
     def connections(self) -> int:
-        """The number of connections with a credential, without those of the control endpoints."""
+        """Number of connections with a credential, without those of the control endpoints."""
         return self._total
 
     @property
     def unauthenticated(self) -> int:
-        """The number of connections without a credential."""
+        """Number of connections without a credential."""
         return sum(len(room) for room in self._waiting.values())
 
     def admit(self, sock: socket.socket, peer: str, state: str = NO_HEAD) -> "Seat":
-        """Return a place for a new connection, for which an older one without a credential may be closed.
+        """Return a place for a new connection. An older connection without a credential may be evicted for it.
 
-        TCP and Unix sockets have rooms of their own. Raises Rejection 503 where the credentials of all that wait
-        are being checked at this moment.
+        TCP and Unix sockets are counted apart. Raises Rejection 503 where all connections without a credential are
+        having theirs checked.
         """
         room = self._waiting.get(sock.family)
         if room is None:
@@ -94,7 +94,7 @@ class Quota:
         return True
 
     def acquire(self, account: str) -> None:
-        """Count one more connection of this account. Raises Rejection 503."""
+        """Count one more connection of this account. Raises Rejection 503 over a limit."""
         limits, count = self._limits, self._by_account.get(account, 0)
         if account == _CONTROL:
             if count >= limits.connections_control:
@@ -113,9 +113,9 @@ class Quota:
 
     @contextlib.contextmanager
     def receiving(self, principal: str) -> Generator[Callable[[int], None]]:
-        """Count the bytes of a body that is being received, in a block.
+        """Return a context in which the bytes of an unfinished body are counted.
 
-        The function that is yielded counts further bytes, and raises Rejection 429 over the limit of the principal.
+        The context yields a function that adds bytes, and raises Rejection 429 over the limit of the principal.
         """
         held = 0
 
@@ -135,7 +135,7 @@ class Quota:
 
 
 class _WaitingRoom:
-    """The connections of one kind of listener that have no credential, by state, the oldest first."""
+    """The connections of one kind of listener without a credential, by state, the oldest first."""
 
     def __init__(self) -> None:
         self._seats: dict[str, dict[Seat, None]] = {state: {} for state in (*_EVICTED_FIRST, CHECKING)}
@@ -156,13 +156,13 @@ class _WaitingRoom:
                 oldest = list(itertools.islice(seats, _EXAMINED))
                 if state == REFUSED:
                     return oldest[0]
-                # Unread bytes may complete a head with a credential.
+                # Unread bytes may complete a head that has a credential.
                 return next((seat for seat in oldest if not seat.has_unread()), oldest[0])
         return None
 
 
 class Seat:
-    """The place of one connection. `principal` is ANONYMOUS until a request has passed the gate."""
+    """The place of one connection. `principal` is ANONYMOUS until the gate has admitted a request."""
 
     __slots__ = (
         "_account",
@@ -181,7 +181,7 @@ class Seat:
         self.peer = peer
         self.state = state
         self.evicted = False
-        # Whether the peer is known to be a process of another uid; replaced where the connection is one of this machine.
+        # Returns whether the peer is known to be a process of another uid; replaced for TCP connections.
         self.is_foreign = unknown_origin
         self._quota = quota
         self._room: _WaitingRoom | None = room
@@ -189,7 +189,7 @@ class Seat:
         self._account: str = ANONYMOUS
 
     def set_state(self, state: str) -> None:
-        """Change the state, for as long as the connection has no credential."""
+        """Change the state of a connection without a credential. Has no effect on others."""
         room = self._room
         if room is not None and state != self.state:
             room.remove(self)
@@ -199,7 +199,7 @@ class Seat:
     def identify(self, principal: str, *, control: bool = False) -> None:
         """Move the connection to the places of its principal, or to those of the control endpoints.
 
-        Raises Rejection 503, and the connection stays where it was; ConnectionError if it was evicted meanwhile.
+        Raises Rejection 503 without a change, and ConnectionError if the connection was evicted meanwhile.
         """
         account = _CONTROL if control else principal
         if account in (self._account, ANONYMOUS):
@@ -211,21 +211,21 @@ class Seat:
         self._account, self.principal = account, principal
 
     def has_unread(self) -> bool:
-        """Return whether the kernel holds bytes that were not read yet."""
+        """Return whether the kernel holds unread bytes."""
         count = array.array("i", [0])
         with contextlib.suppress(OSError):
             fcntl.ioctl(self._sock.fileno(), termios.FIONREAD, count)
         return count[0] > 0
 
     def evict(self) -> None:
-        """End the connection: its task finds an end of file."""
+        """Close the connection: its task reads an end of file."""
         self.release()
         self.evicted = True
         with contextlib.suppress(OSError):
             self._sock.shutdown(socket.SHUT_RDWR)
 
     def release(self) -> None:
-        """Give the place back, once."""
+        """Release the place. Further calls have no effect."""
         if self._room is not None:
             self._room.remove(self)
             self._room = None

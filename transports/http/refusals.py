@@ -1,7 +1,7 @@
-"""Counts of refusals by kind, and a log that no flood of them can fill.
+"""Counters of refusals by kind, and a log that a flood of refusals cannot fill.
 
-The counters are exact. The log has one event for each kind in a second; its `count` is the number of refusals of this
-kind since the event before it, so the counts of all events add up to the counter.
+The counters are exact. Each kind is logged at most once a second, with the number of refusals since its last event, so the
+counts of all events add up to the counter.
 """
 
 import time
@@ -12,13 +12,13 @@ from typing import Final
 from ...validators.rejection import Rejection
 from ..ports import Log
 
-# Between two events of one kind, in seconds.
+# Time between two events of one kind (seconds).
 _PAUSE: Final = 1.0
 
-# Refused requests in a second after which a connection goes on, because the next request was already sent behind them.
+# Refusals per second after which a connection stays open for a request that was already sent.
 _PIPELINED_PER_SECOND: Final = 100
 
-# The kind of a refusal that names none, by its HTTP status.
+# Key: HTTP status. Value: the kind of a refusal without a `reason`.
 _KINDS: Final = {
     400: "bad_request",
     401: "credential_missing",
@@ -43,13 +43,13 @@ _KINDS: Final = {
 
 
 class Refusals:
-    """The counters (`counts`, by kind, kinds are identifiers of this program), and their log."""
+    """Counters by kind (`counts`), and their log. Kinds are identifiers of this program."""
 
     def __init__(self, log: Log, clock: Callable[[], float] = time.monotonic) -> None:
         self.counts: Counter[str] = Counter()
         self._log = log
         self._clock = clock
-        # By kind: how many were not logged yet, the peer of the last one, and when the kind was logged last (seconds).
+        # Key: kind. Values: count not logged yet, peer of the last refusal, time of the last event (seconds).
         self._unlogged: dict[str, int] = {}
         self._peers: dict[str, str] = {}
         self._logged: dict[str, float] = {}
@@ -57,7 +57,7 @@ class Refusals:
         self._pipelined = 0
 
     def count(self, rejection: Rejection, peer: str) -> None:
-        """Count a refused request, unless the fault is ours (status 500)."""
+        """Count a refused request. Status 500 is not counted, because it is no refusal."""
         kind = rejection.reason or _KINDS.get(rejection.status)
         if kind:
             self.note(kind, peer)
@@ -70,9 +70,9 @@ class Refusals:
         self._write(kind, self._clock())
 
     def allows_next(self) -> bool:
-        """Return whether a connection may be answered a request that it had sent behind a refused one already.
+        """Return whether a connection may serve a request that was sent behind a refused one.
 
-        There is a limit for all connections together, because each of them could hold hundreds of such requests.
+        The limit is for all connections together, because each of them could send hundreds of such requests.
         """
         second = int(self._clock())
         if second != self._second:
@@ -81,14 +81,14 @@ class Refusals:
         return self._pipelined <= _PIPELINED_PER_SECOND
 
     def tick(self, now: float) -> None:  # noqa: ARG002 - the clock of the log is not Trio's
-        """Log what was suppressed and is due (Pulse)."""
+        """Log suppressed refusals that are due (ticker.Ticking)."""
         if self._unlogged:
             time_now = self._clock()
             for kind in tuple(self._unlogged):
                 self._write(kind, time_now)
 
     def flush(self) -> None:
-        """Log what was suppressed, at the end."""
+        """Log all suppressed refusals, on shutdown."""
         for kind in tuple(self._unlogged):
             self._write(kind, float("inf"))
 

@@ -1,4 +1,4 @@
-"""Which path leads to which endpoint. Nothing is decoded, normalised or redirected; one slash at the end makes no difference."""
+"""Map paths to endpoints. Paths are not decoded, normalised or redirected; one trailing slash makes no difference."""
 
 import json
 from collections.abc import Callable, Mapping
@@ -17,8 +17,8 @@ from .gate import named_server
 
 _Value = TypeVar("_Value")
 
-# An error of OAuth (RFC 6749 section 5.2): clients show its `error_description`, and cannot read another format. For codes
-# such as invalid_client the SDKs delete stored credentials and try again; this code only ends the attempt.
+# An OAuth error (RFC 6749 section 5.2), because clients show its `error_description` only. Codes such as invalid_client make
+# the SDKs delete stored credentials and repeat; this code ends the attempt.
 _NO_OAUTH: Final = json.dumps(
     {
         "error": "invalid_request",
@@ -33,7 +33,7 @@ _HEALTH_METHODS: Final = b"GET, HEAD"
 
 
 def endpoints(paths: Paths, backend: Backend, limits: Limits, log: Log) -> dict[str, Endpoint]:
-    """The endpoints of one server."""
+    """Return the endpoints of one server, by path."""
     table: dict[str, Endpoint] = {
         paths.mcp: StreamableHttp(backend, limits),
         paths.sse: EventStream(backend, limits, paths.messages),
@@ -45,13 +45,13 @@ def endpoints(paths: Paths, backend: Backend, limits: Limits, log: Log) -> dict[
 
 
 async def no_oauth(exchange: Exchange) -> None:
-    """Answer a request for OAuth metadata, or for registration: always the same, whatever the path names."""
+    """Send the error for OAuth metadata and client registration, whatever the path names."""
     exchange.count_refusal(Rejection(404, INVALID_REQUEST, "", reason="oauth_discovery"))
     await exchange.answer(404, JSON, _NO_OAUTH)
 
 
 async def healthz(exchange: Exchange) -> None:
-    """Say that we are here, and nothing else."""
+    """Send "ok": the daemon is running."""
     if exchange.head.method not in ("GET", "HEAD"):
         raise method_not_allowed(_HEALTH_METHODS)
     await exchange.answer(200, b"text/plain", b"ok")
@@ -62,9 +62,9 @@ def _may_use_all(_principal: str, _server: str) -> bool:
 
 
 def readyz(is_ready: Callable[[str], bool], may_use: Callable[[str, str], bool] = _may_use_all) -> Endpoint:
-    """An endpoint that says whether a server (`?server=NAME`), or all, would serve a client: 200 or 503, and no reason.
+    """Return an endpoint that sends 200 if all servers are ready, or the one in `?server=NAME`, else 503.
 
-    A server that `may_use` (principal, server) does not allow is answered like one that does not exist.
+    A server that `may_use` (principal, server) denies gets the same response as an unknown server.
     """
 
     async def answer(exchange: Exchange) -> None:
@@ -82,7 +82,7 @@ def _spelled(table: Mapping[str, _Value]) -> dict[str, _Value]:
 
 
 class Routes:
-    """The table of one listener, and what is open to all. `generation` grows when what it would answer may have changed."""
+    """The route table of one listener, and its public paths. `generation` grows with each change of the table."""
 
     def __init__(self, table: Mapping[str, Endpoint], health: Mapping[str, Endpoint]) -> None:
         self.generation = 0
@@ -97,20 +97,20 @@ class Routes:
         owners: Mapping[str, str] | None = None,
         rights: Mapping[str, frozenset[str]] | None = None,
     ) -> None:
-        """Another table from now on.
+        """Replace the table.
 
-        `owners` says to which server a path belongs, `rights` which servers a principal may use; a principal that is not
-        in it may use all of them.
+        `owners` maps paths to servers. `rights` maps principals to the servers that they may use; other principals may
+        use all.
         """
         self.generation += 1
-        # The gate requires no credential for a path of discovery, so no such path may lead to a server.
+        # The gate requires no credential for OAuth discovery, so no such path may lead to a server.
         closed = {path: endpoint for path, endpoint in _spelled(table).items() if not is_discovery(path)}
         self._table: dict[str, Endpoint] = {**closed, **self._health}
         self._owners = _spelled(owners or {})
         self._rights = dict(rights or {})
 
     def __call__(self, head: Head, principal: str) -> Endpoint:
-        """The endpoint for a request. Raises Rejection 404, 405 for `OPTIONS *`, and 403 for another's server."""
+        """Return the endpoint of a request. Raises Rejection 404, 405 for `OPTIONS *`, and 403 for a denied server."""
         path = head.path
         endpoint = self._table.get(path)
         if path == "*":

@@ -1,4 +1,4 @@
-"""What one listener serves, shared by all its connections."""
+"""The service of one listener, shared by all its connections."""
 
 from typing import Protocol
 
@@ -19,7 +19,7 @@ from .refusals import Refusals
 
 @attrs.frozen
 class Service:
-    """What one listener serves, shared by all its connections."""
+    """The gate, the routes and the limits of one listener, shared by all its connections."""
 
     limits: Limits
     gate: Gate
@@ -31,25 +31,26 @@ class Service:
     refusals: Refusals = attrs.field(
         default=attrs.Factory(lambda self: Refusals(self.log), takes_self=True), eq=False
     )
-    # The paths of the control endpoints, whose connections have places of their own.
+    # Paths of the control endpoints, whose connections are counted apart.
     control: frozenset[str] = attrs.field(default=frozenset(), converter=both_spellings)
     rate_limited: RateLimitedLog = attrs.field(
         default=attrs.Factory(lambda self: RateLimitedLog(self.log), takes_self=True), init=False, eq=False
     )
 
     def still_admits(self, head: Head, principal: str) -> bool:
-        """Whether who was let in would be now: a token may have been revoked since, or have lost its right to a server."""
+        """Return whether a request would still be admitted: tokens and their rights may have changed since."""
         try:
             if self.gate.admit(head) == principal:
                 self.route(head, principal)
                 return True
         except Rejection as rejection:
-            return rejection.status == 404  # what is gone is drained, and ends by itself
+            # The requests of a removed server are drained elsewhere.
+            return rejection.status == 404
         return False
 
 
 class Route(Protocol):
-    """Which endpoint a principal's request is for. What it answered holds as long as `generation` stays the same."""
+    """Map a request of a principal to its endpoint. A result is valid while `generation` stays the same."""
 
     @property
     def generation(self) -> int: ...

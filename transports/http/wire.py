@@ -15,25 +15,26 @@ from ..poller import WakeUpSlot
 READ: Final = 64 * 1024
 # Data up to this size (bytes) is sent in one call.
 ONE_SEND: Final = 64 * 1024
-# Operations that did not have to wait before other tasks get their turn.
+# Operations without a wait, after which other tasks get a turn.
 _FAIR: Final = 16
 
 
 def unread_by_peer(sock: socket.socket) -> int:
-    """Return how many bytes the kernel still holds of what was sent: it takes more in large steps only (SIOCOUTQ)."""
+    """Return how many sent bytes the kernel still holds (SIOCOUTQ). The kernel accepts more data in large steps only."""
     try:
         held: bytes = fcntl.ioctl(sock.fileno(), termios.TIOCOUTQ, bytes(4))
-    except OSError:  # it is closed
+    # The socket is closed.
+    except OSError:
         return 0
     return int.from_bytes(held, sys.byteorder)
 
 
 class Wire(Protocol):
-    """Bytes in and out of one connection."""
+    """Send and receive bytes of one connection."""
 
     @property
     def sent(self) -> int:
-        """How many bytes were sent with `send`: a peer that reads slowly makes progress."""
+        """Number of bytes sent with `send`, from which the progress of a slow reader is computed."""
         ...
 
     async def receive(self, max_bytes: int) -> bytes: ...
@@ -43,25 +44,26 @@ class Wire(Protocol):
 
 
 class PlainWire:
-    """A non-blocking socket of which `Poller` says when it is worth reading."""
+    """A non-blocking socket, registered with `Poller`."""
 
     def __init__(self, sock: socket.socket, slot: WakeUpSlot) -> None:
         self._sock = sock
         self._slot = slot
         self._unblocked = 0
         self._left = False
-        self.readable = True  # a client may have sent its first request before its connection was accepted
+        # True, because the first request may precede the registration.
+        self.readable = True
         self.sent = 0
 
     def ready(self, *, left: bool) -> None:
-        """There is something to read, or the end; after `left` there will be no other edge."""
+        """Note that input or an end of file has arrived. After `left` there are no further edges."""
         self.readable = True
         if left:
             self._left = True
         self._slot.wake()
 
     async def receive(self, max_bytes: int) -> bytes:
-        """Some bytes, or none at the end. Raises OSError."""
+        """Return some bytes, or none at the end. Raises OSError."""
         while True:
             while not self.readable:
                 self._unblocked = 0
@@ -72,13 +74,14 @@ class PlainWire:
                 self.readable = False
                 continue
             if 0 < len(data) < max_bytes:
-                self.readable = self._left  # what comes from now on is another edge, but for the end
+                # Further input is another edge, but an end of file may have been reported already.
+                self.readable = self._left
             else:
                 await self._be_fair()
             return data
 
     def receive_now(self) -> bytes | None:
-        """Return what has come, if it is some bytes and less than `READ`. Else `receive` is to be called."""
+        """Return received bytes, if any and less than `READ`. Otherwise `receive` must be called."""
         self.readable = True
         try:
             data = self._sock.recv(READ)
@@ -90,14 +93,14 @@ class PlainWire:
         return data
 
     def send_some(self, data: bytes) -> int:
-        """As much as goes without waiting; its length. Raises OSError."""
+        """Send without waiting and return the number of bytes. Raises OSError."""
         try:
             return self._sock.send(data)
         except BlockingIOError:
             return 0
 
     async def send(self, data: bytes | memoryview) -> None:
-        """All of the data. Raises OSError."""
+        """Send all data. Raises OSError."""
         try:
             sent = self._sock.send(data)
         except BlockingIOError:
@@ -111,17 +114,17 @@ class PlainWire:
             await trio.lowlevel.wait_writable(self._sock)
             try:
                 sent = self._sock.send(rest)
-            except BlockingIOError:  # pragma: no cover - writable, and full again before we came
+            except BlockingIOError:  # pragma: no cover - the socket became full again before this call
                 continue
             self.sent += sent
             rest = rest[sent:]
 
     async def drop(self) -> int:
-        """Read and drop some bytes; their number, 0 at the end. Raises OSError."""
+        """Read and drop some bytes. Returns their number, 0 at the end. Raises OSError."""
         return len(await self.receive(READ))
 
     async def close(self) -> None:
-        """Nothing to say at the end of a plain connection."""
+        """Return: a plain connection needs no closing handshake."""
 
     async def _be_fair(self) -> None:
         self._unblocked += 1
@@ -131,21 +134,21 @@ class PlainWire:
 
 
 class TlsWire:
-    """The same over TLS. Faults of the peer surface as OSError."""
+    """A TLS stream. Faults of the peer are raised as OSError."""
 
     def __init__(self, stream: "trio.SSLStream[trio.SocketStream]") -> None:
         self._stream = stream
         self.sent = 0
 
     async def receive(self, max_bytes: int) -> bytes:
-        """Some bytes, or none at the end. Raises OSError."""
+        """Return some bytes, or none at the end. Raises OSError."""
         try:
             return bytes(await self._stream.receive_some(max_bytes))
         except trio.BrokenResourceError as fault:
             raise ConnectionError("TLS") from fault
 
     async def send(self, data: bytes | memoryview) -> None:
-        """All of the data. Raises OSError."""
+        """Send all data. Raises OSError."""
         try:
             for at in range(0, len(data), ONE_SEND):
                 piece = memoryview(data)[at : at + ONE_SEND]
@@ -155,11 +158,11 @@ class TlsWire:
             raise ConnectionError("TLS") from fault
 
     async def drop(self) -> int:
-        """Read and drop some bytes as they come, without decryption; their number, 0 at the end. Raises OSError."""
+        """Read and drop some encrypted bytes. Returns their number, 0 at the end. Raises OSError."""
         return len(await self._stream.transport_stream.socket.recv(READ))
 
     async def close(self) -> None:
-        """Say goodbye properly where the peer still listens."""
+        """Send close_notify, if the peer still reads."""
         with trio.move_on_after(1):
             try:
                 await self._stream.aclose()

@@ -259,7 +259,7 @@ async def test_what_the_peer_gives_no_room_for_is_not_held(tls, client_tls):
                 while True:  # reads, and never opens its windows again
                     client.h2.receive_data(await client.stream.receive_some() or _end())
             assert server.flooded <= 3 * 65536
-            assert ("warning", "a client does not read") in {event[:2] for event in server.log.events}
+            assert ("warning", "client_stalled") in {event[:2] for event in server.log.events}
             await check_alive(server, client_tls)
 
 
