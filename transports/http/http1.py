@@ -1,8 +1,8 @@
-"""The HTTP/1.1 connection loop: our hot path.
+"""HTTP/1.1 connections: the hot path of the bridge.
 
-One task serves one connection, one request after the other, with no task, nursery, lock or timer per request. A
-`Ticker` owns its deadlines: at one, it shuts the socket down and the task wakes up to an end of file. The head grammar
-is `validators.http_head`; whatever breaks it ends the connection after the answer.
+One task serves one connection, one request after the other, with no task, nursery, lock or timer for each request. `Ticker`
+checks the deadlines: it shuts the socket down, and the task reads an end of file. `validators.http_head` is the grammar of
+heads; a head that breaks it ends the connection after the response.
 """
 
 import contextlib
@@ -41,22 +41,22 @@ from .responses import (
 from .service import Service
 from .wire import ONE_SEND, READ, PlainWire, TlsWire, Wire, unread_by_peer
 
-# Before the credential is known no more than this is taken from the socket at once (invariant I2).
+# Bytes read at once before the credential is known, so that unauthenticated peers cost little memory.
 _FIRST_READ: Final = 16 * 1024
-# Of a chunked body less, since a chunk may have one byte.
+# Bytes read at once of a chunked body, whose chunks may have one byte each.
 _READ_CHUNKS: Final = 16 * 1024
-# The buffer before the beginning of a head: empty, or the first half of an empty line.
+# Contents of the buffer before a head: nothing, or the first half of an empty line.
 _BEFORE_HEAD: Final = (b"", b"\r")
-# Who has rested this long between two requests may go when the bridge ends, in seconds: nothing can be on its way any more.
+# On shutdown, connections that were idle for this long are closed (seconds), because no request can be on its way.
 _LAST_REST: Final = 2 * TICK
-# A client with a credential that is refused in the middle of a body, or of a WebSocket message, may send more of it,
-# because many clients read no answer before they have sent all: so many seconds, and at most so many times `limits.body`.
+# An authenticated client that is refused in the middle of a body or of a WebSocket message may go on sending for this long
+# (seconds), because many clients read no response before they have sent everything.
 _DRAIN_SECONDS: Final = 10.0
 
 
 @lru_cache(maxsize=1)
 def _before_length(date: bytes) -> bytes:
-    """Return the head of most answers, up to the length of the body."""
+    """Return the head of most responses, up to the length of the body."""
     return b"HTTP/1.1 200 OK\r\nDate: %b\r\n%b%bContent-Length: " % (date, SAFE_LINES, JSON_LINE)
 
 
@@ -65,10 +65,10 @@ async def _raise(fault: Exception) -> None:
 
 
 async def _do_nothing(_exchange: Exchange) -> None:
-    """Serve a request that was answered before (Endpoint)."""
+    """Do nothing: the request was answered before (Endpoint)."""
 
 
-# Stands in until the first head of a connection could be read.
+# The head before the first one was parsed.
 _NO_HEAD: Final = Head(
     method="",
     path="",
@@ -84,7 +84,7 @@ _NO_HEAD: Final = Head(
 
 
 class Connection:
-    """One client connection, and the exchange that is under way on it."""
+    """One client connection, and its current request (ports.Exchange)."""
 
     def __init__(
         self,
@@ -113,36 +113,39 @@ class Connection:
         self._body_pending = False
         self._endpoint: Endpoint | None = None
         self._last_block: bytes = b""
-        # Whether the task waits for the next request, after an answer that it has not sent itself.
+        # Whether the task waits for the next request, after a response that was sent without it.
         self._rests = False
         self._eager: EagerEndpoint | None = None
-        # What is left to do for a request that was taken without the task.
+        # The rest of the work on a request that was begun without the task.
         self._begun: Continuation | None = None
         self._generation = 0
         self._looked = service.route.generation
         self._close = False
         self._streaming = False
         self._answered = False
-        self._admitted = False  # whether the last head has passed the gate
+        # Whether the gate has admitted the last head.
+        self._admitted = False
         self._upgraded = False
         self._cors: Headers = ()
         self._caller: Caller | None = None
         self._queue: SendQueue | None = None
         self._ends_with_peer = False
         self._left = False
-        # Deadlines: what is being waited for, since when (coarse time), and how much came since.
+        # The current deadline: what is awaited, since when (seconds, Ticker's time), and the bytes received since.
         self._waiting = ""
         self._since = 0.0
         self._received = 0
-        self._to_drop = 0  # bytes that are still read at the end of the connection
+        # Bytes that may still be read at the end of the connection.
+        self._to_drop = 0
         self._last_sent = 0.0
         self._patient = False
-        self._sent: int = 0  # what the peer had taken at the last look (bytes)
+        # Bytes that the peer had received at the last check.
+        self._sent: int = 0
 
     # ---- the loop
 
     async def serve(self) -> None:
-        """Serve requests until either side has had enough. Raises nothing that a peer can cause."""
+        """Serve requests until either side closes. Raises nothing that a peer can cause."""
         service = self._service
         service.ticker.add(self)
         service.poller.register(self._sock.fileno(), self._ready)
@@ -152,13 +155,15 @@ class Connection:
                     self._close = True
             await self._linger()
         except OSError:
-            pass  # the peer is gone; whoever waits for it has been told by `attend`
+            # The peer has disconnected. Attached queues were notified.
+            pass
         finally:
             service.poller.unregister(self._sock.fileno())
             service.ticker.remove(self)
             if self._queue is not None:
                 self._queue.on_disconnect()
-            if self._begun is not None:  # the task was cancelled, and what is left to do is cancelled with it
+            # The task was cancelled, and the rest of the work is cancelled with it.
+            if self._begun is not None:
                 await self._begun()
 
     async def _serve_one(self) -> bool:
@@ -175,7 +180,7 @@ class Connection:
             await self._refuse(rejection)
         except OSError:
             raise
-        except Exception as fault:  # noqa: BLE001 - the one per-connection boundary: a fault of ours costs this connection
+        except Exception as fault:  # noqa: BLE001 - the boundary of one connection
             self._service.log.error("internal error", peer=self.peer, fault=fault)
             await self._refuse(internal_error())
         if self._upgraded:
@@ -199,7 +204,7 @@ class Connection:
         if not block:
             return None
         if block != self._last_block or self._generation != self._service.route.generation:
-            # Most clients send the same head again and again, and then it is neither read nor judged again.
+            # Most clients repeat the same head, which is then not parsed and admitted again.
             self._endpoint = None
             self._last_block = b""
             self._admitted = False
@@ -218,8 +223,9 @@ class Connection:
         return self._endpoint
 
     def _begin_eagerly(self, plain: PlainWire, eager: EagerEndpoint) -> None:
-        """Serve a request that is like the last one and has come in whole. For all else, wake the task."""
-        self._rests = False  # what comes before the task runs is for the task
+        """Serve a whole request with the same head as the last one. Wake the task for any other input."""
+        # Until the task has run, further input is for the task.
+        self._rests = False
         data = plain.receive_now()
         if data is None:
             self._slot.wake()
@@ -233,7 +239,7 @@ class Connection:
         self._waiting, self._queue = "", None
         try:
             begun = eager.begin(self, data[len(block) :])
-        except Exception as fault:  # noqa: BLE001 - it is raised again in the task, which has the boundary
+        except Exception as fault:  # noqa: BLE001 - raised again in the task, which is the boundary
             self._begun = partial(_raise, fault)
             self._slot.wake()
             return
@@ -246,13 +252,14 @@ class Connection:
             self._slot.wake()
 
     async def _admit(self, head: Head) -> Endpoint | None:
-        """Pass the gate and find the endpoint. What is decided here depends on the head alone, so it holds for its like."""
+        """Pass the gate and return the endpoint. The result depends on the head alone, so it holds for equal heads."""
         gate = self._service.gate
         preflight = gate.preflight(head) if head.method == "OPTIONS" else None
         if preflight is not None:
             await self.answer(204, b"", b"", preflight)
             return None
-        self._cors = gate.cors(head) if gate.shared_with else ()  # a page must be able to read a 401 as well
+        # Set before the credential is checked, because a page must be able to read a 401 as well.
+        self._cors = gate.cors(head) if gate.shared_with else ()
         principal = gate.admit(head, self._seat.is_foreign)
         gate.check_delegate(head, self._sock)
         control = head.path in self._service.control
@@ -260,7 +267,8 @@ class Connection:
             self._seat.identify(principal, control=control)
             self.principal = principal
         self._admitted = True
-        self._close = self._close or control  # an idle connection keeps no place of the few
+        # An idle connection must not occupy one of the few places of control endpoints.
+        self._close = self._close or control
         self._generation = self._service.route.generation
         return self._service.route(head, principal)
 
@@ -303,7 +311,7 @@ class Connection:
             raise
 
     def _drop_body(self) -> bool:
-        # A body that nobody read: what has already come is dropped, for the rest the connection is given up.
+        # Received bytes of an unread body are dropped. If there are more, the connection is closed.
         if not self._body_pending:
             return True
         length = self.head.content_length
@@ -313,7 +321,7 @@ class Connection:
         self._buffer = self._buffer[length:]
         return True
 
-    # ---- the exchange, as the endpoints see it (ports.Exchange)
+    # ---- the current request (ports.Exchange)
 
     @property
     def caller(self) -> Caller:
@@ -323,7 +331,7 @@ class Connection:
         return self._caller
 
     async def read_body(self) -> bytes:
-        """The whole body (ports.Exchange)."""
+        """Return the whole body (ports.Exchange)."""
         head = self.head
         if not self._body_pending:
             return b""
@@ -374,7 +382,7 @@ class Connection:
         return data
 
     async def answer(self, status: int, content_type: bytes, body: bytes, headers: Headers = ()) -> None:
-        """Send a whole answer (ports.Exchange)."""
+        """Send a whole response (ports.Exchange)."""
         if self._cors:
             headers += self._cors
         more = b""
@@ -408,7 +416,7 @@ class Connection:
         )
 
     async def begin_stream(self, headers: Headers = ()) -> None:
-        """Send the head of a 200 event stream (ports.Exchange)."""
+        """Send the head of an event stream (ports.Exchange)."""
         self._answered = True
         framing = b"Transfer-Encoding: chunked\r\n"
         self._streaming = True
@@ -422,20 +430,20 @@ class Connection:
         )
 
     async def write(self, data: bytes) -> None:
-        """Send a piece of the stream (ports.Exchange)."""
+        """Send a part of the event stream (ports.Exchange)."""
         await self._send(b"".join((b"%x\r\n" % len(data), data, b"\r\n")) if self._streaming else data)
 
     def queue(self, *, direct: bool = False) -> SendQueue:
-        """An outlet for this request (ports.Exchange)."""
+        """Return a send queue for this request (ports.Exchange)."""
         queue = SendQueue(self.limits, self._slot)
         if direct and self._plain is not None and not (self._close or self._body_pending or self._buffer):
             queue.shortcut = self._answer_directly
         return queue
 
     def _answer_directly(self, body: bytes) -> bool:
-        # Called by whoever has brought the answer. The task of this connection stays where it is; the next request, or
-        # the end of the connection, will wake it, unless that request can be taken without it (`_begin_eagerly`). If that is
-        # here already, nothing would, so it has to go on itself.
+        # Called in `enqueue`, while the task of this connection waits. The next request or the end of the connection wakes
+        # the task, unless `_begin_eagerly` serves that request too. If the next request was received already, no edge will
+        # come, so the task itself must send.
         plain = self._plain
         if plain is None or plain.readable or len(body) > ONE_SEND:
             return False
@@ -448,7 +456,8 @@ class Connection:
         try:
             sent = plain.send_some(data)
         except OSError:
-            sent = len(data)  # the peer is gone, which is an edge of its own
+            # The peer has disconnected, which is an edge of its own.
+            sent = len(data)
         if sent < len(data):
             self._unsent = data[sent:]
             if self._queue is not None:
@@ -463,7 +472,7 @@ class Connection:
     def attach(
         self, queue: SendQueue, *, ends_with_client: bool, first_heartbeat: float | None = None
     ) -> None:
-        """Heartbeats, and where asked the departure, go to this outlet (ports.Exchange)."""
+        """Attach the send queue of this request (ports.Exchange)."""
         self._queue = queue
         self._ends_with_peer = ends_with_client
         self._last_sent = self._service.ticker.now
@@ -471,14 +480,14 @@ class Connection:
             if ends_with_client and not self._upgraded:
                 queue.on_disconnect()
         elif first_heartbeat is not None:
-            # As if the last one was sent so long ago. The clock may be a tick behind.
+            # As if the last bytes were sent this long ago. The clock may be a tick late.
             self._last_sent -= max(0.0, self.limits.heartbeat_seconds - first_heartbeat - TICK)
 
     def upgrade(self) -> UpgradedStream:
         """Hand over the connection (ports.Exchange)."""
         self._upgraded = True
         self._close = True
-        # Our own aggregate reads as its own client does, who has a limit for that. Others cannot send this header.
+        # The aggregate reads as fast as its own client, which has a time limit. Other peers are refused with this header.
         delegates = self._service.gate.delegates is not None
         self._patient = delegates and "mcp-bridge-principal" in self.head.headers
         return _Http1Upgrade(
@@ -487,7 +496,7 @@ class Connection:
             self._buffer,
             self._send,
             partial(self._service.quota.receiving, self.principal),
-            # A kernel reports the end of a peer on the same machine, so a Unix socket needs no pings.
+            # The kernel reports the end of a peer on the same machine, so a Unix socket needs no pings.
             patient=self._patient or self._sock.family == socket.AF_UNIX,
         )
 
@@ -502,19 +511,17 @@ class Connection:
         self._last_sent = self._service.ticker.now
 
     def _next_is_here(self) -> bool:
-        # A whole request behind one that was refused is still answered, within a limit.
+        # A whole request behind a refused one is still served, within a limit.
         is_here = not self._body_pending and b"\r\n\r\n" in self._buffer.lstrip(b"\r\n")
         return is_here and self._service.refusals.allows_next()
 
     def count_refusal(self, rejection: Rejection) -> None:
-        """Count what is answered with this error (ports.Exchange)."""
+        """Count a refusal (ports.Exchange)."""
         self._service.refusals.count(rejection, self.peer)
 
     async def _refuse(self, rejection: Rejection) -> None:
         self.count_refusal(rejection)
-        if (
-            self._answered or self._upgraded
-        ):  # too late to answer: all that is left is to break the stream off
+        if self._answered or self._upgraded:
             self._close, self._streaming = True, False
             return
         self._waiting = ""
@@ -527,12 +534,12 @@ class Connection:
             self._seat.set_state(REFUSED)
 
     def _hold_back(self) -> None:
-        # Bun 1.3.14 keeps the connection of a refusal for its next request, whatever `Connection` says, unless the
-        # end of the stream is in the same segment. The kernel sends a part of a segment after 200 ms at the latest (tcp(7)).
-        with contextlib.suppress(OSError):  # a Unix socket has no segments
+        # Bun 1.3.14 reuses the connection of a refusal, whatever `Connection` says, unless the end of the stream is in the
+        # same segment. The kernel sends a partial segment after 200 ms at the latest (tcp(7)). Unix sockets have no segments.
+        with contextlib.suppress(OSError):
             self._sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_CORK, 1)
 
-    # ---- deadlines and departure
+    # ---- deadlines and disconnects
 
     def _wait_for(self, what: str) -> None:
         self._waiting = what
@@ -540,12 +547,15 @@ class Connection:
         self._received = 0
 
     def tick(self, now: float) -> None:
-        """Look whether the peer has used up its time, or its right to be here (Pulse)."""
+        """Check the deadline and the access rights of the client, and whether a heartbeat is due (ticker.Ticking)."""
         if self._looked != self._service.route.generation and self._is_open():
             self._looked = self._service.route.generation
             if self.principal and not self._service.still_admits(self.head, self.principal):
                 self._service.log.info(
-                    "a connection ends with its right", peer=self.peer, principal=self.principal
+                    "connection_closed",
+                    reason="access_revoked",
+                    peer=self.peer,
+                    principal=self.principal,
                 )
                 self.abort()
         if self._upgraded and self._service.ticker.shutting_down and self._queue is not None:
@@ -571,7 +581,7 @@ class Connection:
                     self._queue.heartbeat()
 
     def _watch_reader(self, now: float) -> None:
-        """Give up a peer that takes nothing of what is sent."""
+        """Close the connection of a peer that does not read what is sent."""
         seconds, queue = self.limits.write_stall_seconds, self._queue
         taken: int = self._wire.sent - unread_by_peer(self._sock)
         if taken != self._sent:
@@ -579,7 +589,7 @@ class Connection:
             if queue is not None:
                 queue.on_progress()
         elif now - self._since > seconds and not self._patient:
-            self._service.log.warning("a client does not read", peer=self.peer, seconds=seconds)
+            self._service.log.warning("client_stalled", peer=self.peer, seconds=seconds)
             if queue is not None:
                 queue.on_stall()
             self.abort()
@@ -590,24 +600,24 @@ class Connection:
         return self.limits.keep_alive_seconds if self._seat.principal else self.limits.head_seconds
 
     def _is_open(self) -> bool:
-        # An answer that went out directly has left its outlet behind.
+        # After a direct response the queue is still attached, and closed.
         return self._queue is not None and self._queue.state == OPEN
 
     def abort(self) -> None:
-        """Wake whatever waits for the socket: to an end of file, or to a broken pipe."""
+        """Shut the socket down, which wakes the task with an end of file or a broken pipe."""
         with contextlib.suppress(OSError):
             self._sock.shutdown(socket.SHUT_RDWR)
 
     def _expire(self, rejection: Rejection) -> None:
         self.count_refusal(rejection)
-        # Best effort: said if it fits into the socket's buffer. Over TLS the peer only sees the end.
+        # Sent only if it fits into the socket buffer. Over TLS the peer reads an end of file only.
         if self._plain is not None:
             with contextlib.suppress(OSError):
                 self._sock.send(last_response(rejection))
         self._waiting = ""
         self.abort()
 
-    def _ready(self, left: bool) -> None:  # noqa: FBT001 - readiness.Ready
+    def _ready(self, left: bool) -> None:  # noqa: FBT001 - signature of poller.Ready
         if left:
             self._peer_left()
         plain, eager, service = self._plain, self._eager, self._service
@@ -627,15 +637,15 @@ class Connection:
         self._left, self._rests = True, False
         if self._queue is None:
             return
-        # The reader of an upgraded connection comes to the end by itself, after what was sent before it.
+        # The reader of an upgraded connection reads the input before the end of file first.
         if self._ends_with_peer and not self._upgraded:
             self._queue.on_disconnect()
         elif not self._answered:
-            # It may only have closed its sending side, and still gets its answer.
+            # The peer may have closed its sending side only, and gets its response.
             self._last_sent = self._service.ticker.now
 
     async def _linger(self) -> None:
-        # Closing with unread input makes the kernel send a reset, which can destroy the answer on its way.
+        # Closing a socket with unread input would reset the connection (responses.LINGER_SECONDS).
         if not self._close:
             return
         self._waiting = ""
@@ -650,7 +660,7 @@ class Connection:
             self._to_drop -= count or self._to_drop
 
     def _allowance(self) -> tuple[float, int]:
-        """Return for how many seconds and bytes more is read after the last answer."""
+        """Return for how long (seconds) and how many bytes input is read and dropped after the last response."""
         if not (self._admitted and self.principal and (self._body_pending or self._upgraded)):
             return LINGER_SECONDS, LINGER_BYTES
         most = DRAIN_BODIES * self.limits.body
@@ -659,7 +669,7 @@ class Connection:
 
 
 class _Http1Upgrade:
-    """The connection under an upgrade: what was read too far comes first (ports.UpgradedStream)."""
+    """The bytes of an upgraded connection, first those that were read with the head (ports.UpgradedStream)."""
 
     def __init__(
         self,
@@ -679,7 +689,7 @@ class _Http1Upgrade:
         self.patient = patient
 
     async def receive_some(self, max_bytes: int | None = None) -> bytes:
-        """Some bytes, or none at the end. Raises trio.BrokenResourceError."""
+        """Return some bytes, or none at the end. Raises trio.BrokenResourceError."""
         if self._rest:
             data, self._rest = self._rest, b""
             return data
@@ -689,17 +699,18 @@ class _Http1Upgrade:
             raise trio.BrokenResourceError from fault
 
     async def send_all(self, data: bytes) -> None:
-        """All of the data. Raises trio.BrokenResourceError."""
+        """Send all data. Raises trio.BrokenResourceError."""
         try:
             await self._send(data)
         except OSError as fault:
             raise trio.BrokenResourceError from fault
 
     def send_some(self, data: bytes) -> int:
-        """As much as goes without waiting, which over TLS is nothing; its length."""
+        """Send without waiting and return the number of bytes; over TLS send nothing."""
         if self._plain is None:
             return 0
         try:
             return self._plain.send_some(data)
         except OSError:
-            return len(data)  # the peer is gone, which is an edge of its own
+            # The peer has disconnected, which is an edge of its own.
+            return len(data)
