@@ -1,1 +1,1 @@
-"""Trio at the edges: listeners, HTTP, event streams, WebSocket and child processes. May import validators."""
+"""Listeners, HTTP, event streams, WebSocket and server processes, on Trio. May import validators."""

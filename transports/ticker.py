@@ -47,6 +47,11 @@ class PausableClock:
         """Return the time without all pauses."""
         return (now if self._paused_since is None else self._paused_since) - self._paused_for
 
+    def time_left(self, end: float, now: float) -> float:
+        """Return how long to wait for the time `end` of this clock: at least a tick while paused, 0 or less if it is over."""
+        left = end - self.time(now)
+        return max(left, TICK) if left > 0 and self._paused_since is not None else left
+
 
 class Ticker:
     """A task that calls its members regularly. `now` and `date` are the time of its last round."""

@@ -59,7 +59,7 @@ CAUSES = (
     "its configuration has changed",
     "the bridge is stopping",
     "is being replaced",
-    "the fork server died",
+    "the fork server exited",
     "the server is gone",  # its keeper was killed, which the daemon adopts from a fork server that was killed
     "is lost",
     "cannot be reached",

@@ -1,1 +1,1 @@
-"""Connections of HTTP/1.1 and HTTP/2: accept, parse, admit and route requests. May import endpoints."""
+"""HTTP/1.1 and HTTP/2: accept connections, parse, admit and route requests. May import endpoints."""

@@ -1,1 +1,1 @@
-"""Server processes: start them, read their output, and end everything that they have started."""
+"""Start server processes, read their output, and terminate all their descendants."""

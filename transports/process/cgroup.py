@@ -1,10 +1,10 @@
-"""The cgroup that was delegated to us (cgroups(7), version 2): each server gets one of its own below it, by its keeper.
+"""The cgroup that was delegated to the daemon (cgroups(7), version 2). A keeper makes a cgroup below it for each server.
 
-Delegated means that its extended attribute `user.delegate` or `trusted.delegate` is 1. systemd 251 and newer sets it for
-Delegate=yes. That we can write there says too little: a user's manager owns all cgroups of the user, ours as well, and
-each has one writer only (systemd's CGROUP_DELEGATION.md). What is below a delegated cgroup is its owner's, not ours.
+A delegated cgroup has the extended attribute `user.delegate` or `trusted.delegate` with the value 1, which systemd 251 and
+newer set for Delegate=yes. Write permission proves nothing, because the user manager owns all cgroups of the user, and each
+cgroup has one writer only (systemd, CGROUP_DELEGATION.md).
 
-No controllers are enabled in it, so the rule that an inner cgroup has no processes does not bite, and we stay where we are.
+No controllers are enabled in it. The rule that inner cgroups have no processes thus does not apply, and the daemon stays in it.
 """
 
 import os
@@ -13,7 +13,7 @@ from pathlib import Path, PurePosixPath
 
 
 def delegated() -> Path | None:
-    """The directory of our own cgroup, if it was delegated to us."""
+    """Return the directory of the cgroup of this process, if it was delegated."""
     try:
         path = cgroup_path(_read("/proc/self/cgroup"), _read("/proc/self/mountinfo"))
     except OSError:
@@ -22,14 +22,15 @@ def delegated() -> Path | None:
 
 
 def can_hold(path: Path) -> bool:
-    """Whether cgroups can be made there. ProtectControlGroups=yes makes them read-only."""
+    """Return whether cgroups can be made there. ProtectControlGroups=yes makes them read-only."""
     return os.access(path, os.W_OK) and os.access(path / "cgroup.procs", os.W_OK)
 
 
 def cgroup_path(cgroup: str, mounts: str) -> Path | None:
-    """Where a process's cgroup is mounted, by its /proc/PID/cgroup and mountinfo; None if it is not (proc(5))."""
+    """Return where a cgroup is mounted, from /proc/PID/cgroup and mountinfo; None if it is not (proc(5))."""
     own = re.search(r"^0::(/.*)$", cgroup, re.MULTILINE)
-    if own is None or ".." in own[1].split("/"):  # outside of our cgroup namespace
+    # The cgroup is outside of the cgroup namespace.
+    if own is None or ".." in own[1].split("/"):
         return None
     for line in mounts.splitlines():
         fields, _, kind = line.partition(" - ")
@@ -45,7 +46,8 @@ def _is_delegated(path: Path) -> bool:
             if os.getxattr(path, name) == b"1":
                 return True
         except OSError:
-            continue  # it has none, or only root may see it
+            # The attribute is missing, or only root may read it.
+            continue
     return False
 
 

@@ -1,24 +1,24 @@
-"""The fork server: a small process of its own that starts the servers and, alone, outlives whoever dies in between.
+"""The fork server: a small process that starts servers, and whose keepers terminate them after any other process has exited.
 
-Run by the daemon as `python -I -S keeper.py FD [CGROUP [FORM]]`, standard library only. A fault of its own is a line of
-JSON on stderr where FORM is `json`, as all that the daemon writes there. For every server it forks a *keeper*, which
-forks and executes the server and is the subreaper of all that comes of it: a descendant that has daemonised itself
-(setsid, double fork) becomes the keeper's own child. When the daemon's end of the keeper's control socket closes, for
-whatever reason including SIGKILL, the keeper ends everything below it. No privileges and no cgroup are needed.
+Run by the daemon as `python -I -S keeper.py FD [CGROUP [FORMAT]]`; uses the standard library only. With FORMAT `json` an
+internal error is written to stderr as JSON, as all log lines of the daemon. For each server the fork server forks a *keeper*,
+a subreaper (prctl(2)) that forks and executes the server. A descendant that has daemonised itself (setsid, double fork)
+becomes a child of the keeper. When the daemon's end of the keeper's control socket closes, for any reason including SIGKILL,
+the keeper kills all its descendants. It needs no privileges and no cgroup.
 
-Where CGROUP is given, the directory of a cgroup that is ours (cgroup.py), each server runs in one of its own below it,
-server-PID-RANDOM, from before its exec until the keeper ends. It is a second way to end all of them, at one stroke, and
-shows what belongs to which server. A server that cannot be put there is started all the same.
+With CGROUP, a delegated cgroup (cgroup.py), each server runs in a cgroup of its own below it, server-PID-RANDOM, from before
+its exec until the keeper ends. The cgroup shows which processes belong to a server, and can kill them all at once. A server
+that cannot be moved there is started anyway.
 
-A server has the same uid, so it can signal its keeper and the fork server. Each of them is watched by its parent. The fork
-server continues a keeper that was stopped. It is a subreaper as well, and kills what it adopts when a keeper was killed. The
-daemon does the same for the fork server (spawner.py). When its parent ends, the kernel continues each of them
-(PR_SET_PDEATHSIG with SIGCONT); it reads the end of its socket then, and ends what is below it.
+A server has the same uid, so it can signal its keeper and the fork server. Each is watched by its parent. The fork server
+continues a stopped keeper. As a subreaper it adopts and kills the descendants of a killed keeper. The daemon does the same
+for the fork server (spawner.py). When a parent exits, the kernel continues its children (PR_SET_PDEATHSIG with SIGCONT); they
+read the end of their socket, and kill their descendants.
 
-Protocol, one packet each. Daemon to fork server: `spawn` with five descriptors: stdin, stdout, stderr of the server, the
-keeper's control socket, a file with the launch as JSON. Keeper to daemon: `keeping PID` (its own), then `spawned PID` or
-`failed ERRNO TEXT`, later `exited CODE` or `signalled NUMBER`. Daemon to keeper: `term` (SIGTERM to the server's process
-group), `kill`.
+Protocol, one packet for each message. Daemon to fork server: `spawn` with five descriptors: stdin, stdout, stderr of the
+server, the keeper's control socket, a file with the launch as JSON. Keeper to daemon: `keeping PID` (its own), then
+`spawned PID` or `failed ERRNO TEXT`, later `exited CODE` or `signalled NUMBER`. Daemon to keeper: `term` (SIGTERM to the
+process group of the server), `kill`.
 """
 
 import contextlib
@@ -41,16 +41,16 @@ if TYPE_CHECKING:
 _PR_SET_PDEATHSIG = 1
 _PR_SET_CHILD_SUBREAPER = 36
 _PR_SET_NO_NEW_PRIVS = 38
-# How long a keeper tries to end what is below it, in seconds; only a process stuck in the kernel takes so long.
+# Time for a keeper to kill its descendants (seconds). Only a process that is stuck in the kernel takes so long.
 _KILL_SECONDS = 10.0
-# How long a cgroup may take to become empty after that, in seconds.
+# Time for a cgroup to become empty after that (seconds).
 _EMPTY_SECONDS = 1.0
 _CGROUP_PREFIX = "server-"
-# A keeper that was stopped more often than this is killed, with all that is below it.
+# A keeper that was stopped more often than this is killed, with all its descendants.
 _STOPS = 64
-# How long the fork server waits for its keepers to end after the daemon has ended, in seconds.
+# Time for which the fork server waits for its keepers after the daemon has exited (seconds).
 _KEEPERS_SECONDS = 15.0
-# Time between two looks while something is being ended, in milliseconds: at first, and after so many looks.
+# Time between two checks while processes are being killed (milliseconds): at first, and after `_LOOKS` checks.
 _LOOK = 1
 _LATER_LOOK = 100
 _LOOKS = 10_000
@@ -59,7 +59,7 @@ _prctl = ctypes.CDLL(None, use_errno=True).prctl
 
 
 def main() -> None:
-    """Serve spawn requests until the daemon is gone, then end what is left."""
+    """Serve spawn requests until the daemon has exited, then end the remaining keepers."""
     if sys.argv[3:4] == ["json"]:
         sys.excepthook = _report
     control = socket.socket(fileno=int(sys.argv[1]))
@@ -71,12 +71,14 @@ def main() -> None:
     adopt_orphans()
     _prctl(_PR_SET_PDEATHSIG, signal.SIGCONT, 0, 0, 0)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    signal.signal(signal.SIGTERM, signal.SIG_IGN)  # the daemon decides, not who signals the group
+    # A signal to the process group must not end it.
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
     wake = _wakeups()
     gc.collect()
-    gc.freeze()  # keepers share these pages with us
+    # Keepers share these pages.
+    gc.freeze()
     gc.disable()
-    family = _Family(cgroup)
+    family = _Children(cgroup)
     poll = select.poll()
     poll.register(control, select.POLLIN)
     poll.register(wake[0], select.POLLIN)
@@ -88,7 +90,8 @@ def main() -> None:
         data, descriptors, _, _ = socket.recv_fds(control, 64, 5)
         if not data:
             break
-        unique = os.urandom(4).hex()  # pids come again, also while the cgroup of another server is left
+        # Pids are reused, even while the cgroup of an earlier server exists.
+        unique = os.urandom(4).hex()
         pid = _fork(descriptors[3])
         if pid == 0:
             for descriptor in (control.detach(), *wake):
@@ -105,8 +108,8 @@ def main() -> None:
 
 
 def _report(kind: "type[BaseException]", fault: BaseException, trace: "types.TracebackType | None") -> None:
-    """Write an exception that was not caught as an event of the daemon's log (log.py)."""
-    import traceback  # noqa: PLC0415 - only where something is wrong, since keepers have what we import
+    """Write an uncaught exception as a log event of the daemon (log.py)."""
+    import traceback  # noqa: PLC0415 - for errors only, because keepers inherit all imports
 
     at = time.time()
     event = {
@@ -119,13 +122,14 @@ def _report(kind: "type[BaseException]", fault: BaseException, trace: "types.Tra
     sys.stderr.write(json.dumps(event) + "\n")
 
 
-def _end(family: "_Family", poll: "select.poll", wake: int, daemon: int) -> None:
-    """Wait until the keepers have ended, as they do when their own sockets are closed, and nothing is left."""
+def _end(family: "_Children", poll: "select.poll", wake: int, daemon: int) -> None:
+    """Wait until all keepers have exited, which they do when their sockets are closed, and no process is left."""
     for pid in family.keepers:
         os.kill(pid, signal.SIGCONT)
     end = time.monotonic() + _KEEPERS_SECONDS
     while (patience := family.look()) is not None or family.keepers:
-        if os.getppid() == daemon:  # it has closed our socket only
+        # The daemon has closed the socket and still runs.
+        if os.getppid() == daemon:
             end = time.monotonic() + _KEEPERS_SECONDS
         elif time.monotonic() > end:
             kill(list(family.keepers))
@@ -134,30 +138,31 @@ def _end(family: "_Family", poll: "select.poll", wake: int, daemon: int) -> None
 
 
 def _fork(control: int) -> int:
-    """Fork, or report to the daemon why that failed, and return -1."""
+    """Fork. Sends the reason of a failure to the daemon, and returns -1."""
     try:
         return os.fork()
-    except OSError as fault:  # the limit of processes
+    # The limit of processes was reached.
+    except OSError as fault:
         with socket.socket(fileno=os.dup(control)) as report:
-            _tell(report, b"failed %d %b" % (fault.errno or 0, str(fault.strerror).encode()))
+            _send(report, b"failed %d %b" % (fault.errno or 0, str(fault.strerror).encode()))
         return -1
 
 
-class _Family:
-    """The children of the fork server: its keepers, and what it has adopted from keepers that were killed."""
+class _Children:
+    """The children of the fork server: its keepers, and the descendants of killed keepers."""
 
     def __init__(self, cgroup: str) -> None:
-        # The end of the name of its server's cgroup by the pid of a keeper, until that has been reaped.
+        # Key: pid of a keeper. Value: the end of the name of its server's cgroup. Removed when the keeper is reaped.
         self.keepers: dict[int, str] = {}
         self._cgroup = cgroup
-        self._stops: dict[
-            int, int
-        ] = {}  # how often a keeper was stopped, by its pid, until it has been reaped
-        self._left: list[str] = []  # cgroups whose keepers were killed, until they are removed
+        # Key: pid of a keeper. Value: how often it was stopped. Removed when the keeper is reaped.
+        self._stops: dict[int, int] = {}
+        # Cgroups of killed keepers, until they are removed.
+        self._left: list[str] = []
         self._looks = 0
 
     def look(self) -> "int | None":
-        """Reap, continue and kill; return the milliseconds until the next look, None if a signal will come first."""
+        """Reap, continue and kill. Returns the milliseconds until the next call, None to wait for a signal."""
         self._reap()
         strangers = [pid for pid in children() if pid not in self.keepers]
         kill(strangers)
@@ -195,12 +200,12 @@ class _Family:
 
 
 def adopt_orphans() -> None:
-    """Become the parent of all descendants whose parents have ended (PR_SET_CHILD_SUBREAPER, prctl(2))."""
+    """Adopt all descendants whose parents have exited (PR_SET_CHILD_SUBREAPER, prctl(2))."""
     _prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
 
 
 def kill(pids: "list[int]") -> None:
-    """Kill these children and their process groups, since a group cannot fork while it is being signalled."""
+    """Kill these children and their process groups, because a group cannot fork while it is being signalled."""
     for pid in pids:
         with contextlib.suppress(ProcessLookupError, PermissionError):
             group = os.getpgid(pid)
@@ -211,7 +216,7 @@ def kill(pids: "list[int]") -> None:
 
 
 def _wakeups() -> "tuple[int, int]":
-    """Return a pipe that becomes readable with each SIGCHLD."""
+    """Return a pipe that becomes readable at each SIGCHLD."""
     read, write = os.pipe()
     os.set_blocking(read, False)
     os.set_blocking(write, False)
@@ -231,7 +236,7 @@ def _keep(
     control = socket.socket(fileno=control_fd)
     adopt_orphans()
     _prctl(_PR_SET_PDEATHSIG, signal.SIGCONT, 0, 0, 0)
-    _tell(control, b"keeping %d" % os.getpid())
+    _send(control, b"keeping %d" % os.getpid())
     with open(launch_fd, "rb") as file:
         launch = json.loads(file.read())
     wake, _ = _wakeups()
@@ -239,7 +244,7 @@ def _keep(
     try:
         scratch = _make_scratch(launch)
     except OSError as fault:
-        _tell(
+        _send(
             control,
             b"failed %d a directory for TMPDIR: %b" % (fault.errno or 0, str(fault.strerror).encode()),
         )
@@ -256,10 +261,10 @@ def _keep(
     failure = os.read(failed_read, 4096)
     os.close(failed_read)
     if failure:
-        _tell(control, b"failed " + failure)
+        _send(control, b"failed " + failure)
         os.waitpid(pid, 0)
     else:
-        _tell(control, b"spawned %d" % pid)
+        _send(control, b"spawned %d" % pid)
         _watch(control, pid, wake, cgroup)
     _remove(scratch)
     if cgroup:
@@ -267,10 +272,10 @@ def _keep(
 
 
 def _make_scratch(launch: "dict[str, typing.Any]") -> str:
-    """A directory for the server's temporary files, named in its environment, if it is to have one of its own."""
+    """Make a directory for temporary files, set it as TMPDIR, and return it; an empty text without `private_tmp`."""
     if not launch["private_tmp"]:
         return ""
-    base = launch["env"].get("TMPDIR", "/tmp")  # noqa: S108 - a name that nobody can guess, made as a directory
+    base = launch["env"].get("TMPDIR", "/tmp")  # noqa: S108 - a directory with a random name
     scratch = os.path.join(base, "mcp-bridge-" + os.urandom(12).hex())
     os.mkdir(scratch, 0o700)
     launch["env"]["TMPDIR"] = scratch
@@ -279,26 +284,26 @@ def _make_scratch(launch: "dict[str, typing.Any]") -> str:
 
 def _remove(scratch: str) -> None:
     if scratch:
-        import shutil  # noqa: PLC0415 - only where it is needed, since there is a keeper for every server
+        import shutil  # noqa: PLC0415 - only where it is needed, because there is a keeper for every server
 
         shutil.rmtree(scratch, ignore_errors=True)
 
 
 def _enter(cgroup: str) -> None:
-    """Make the cgroup and go there, if that can be."""
+    """Make the cgroup and enter it, if possible."""
     with contextlib.suppress(OSError):
         os.mkdir(cgroup)
         _write(os.path.join(cgroup, "cgroup.procs"), b"0")
 
 
 def _kill_cgroup(cgroup: str) -> None:
-    # Not before Linux 5.14, nor where the server could not be put there. Nothing depends on it.
+    # Fails before Linux 5.14, and where the server could not be moved there.
     with contextlib.suppress(OSError):
         _write(os.path.join(cgroup, "cgroup.kill"), b"1")
 
 
 def _cgroups_of(parent: str, unique: str) -> "list[str]":
-    """Return the cgroup of the server whose keeper was given this end of its name, if there is one."""
+    """Return the cgroup with this end of its name, if it exists."""
     try:
         return [os.path.join(parent, name) for name in os.listdir(parent) if name.endswith(f"-{unique}")]
     except OSError:
@@ -306,7 +311,7 @@ def _cgroups_of(parent: str, unique: str) -> "list[str]":
 
 
 def _remove_cgroup(cgroup: str, patience: float) -> None:
-    """Remove it with those that the server has made in it, waiting so many seconds for its last processes to be gone."""
+    """Remove a cgroup with all below it, waiting `patience` (seconds) for its last processes to exit."""
     end = time.monotonic() + patience
     while True:
         for folder, _, _ in os.walk(cgroup, topdown=False):
@@ -318,7 +323,7 @@ def _remove_cgroup(cgroup: str, patience: float) -> None:
 
 
 def _remove_leftovers(parent: str) -> None:
-    """Remove what keepers that were killed could not, where no process is in it any more."""
+    """Remove empty cgroups that killed keepers have left."""
     with contextlib.suppress(OSError):
         for name in os.listdir(parent):
             if name.startswith(_CGROUP_PREFIX) and _is_empty(os.path.join(parent, name)):
@@ -342,18 +347,19 @@ def _write(path: str, data: bytes) -> None:
 
 
 def _wake(_number: int, _frame: object) -> None:
-    """Be interrupted: the wakeup descriptor tells the rest."""
+    """Handle the signal, so that the wakeup descriptor is written."""
 
 
 def _become(
     launch: "dict[str, typing.Any]", standard: "tuple[int, int, int]", failed: int, cgroup: str
 ) -> None:
-    """In the forked process: turn into the server. Never returns."""
+    """Execute the server, in the forked process. Never returns."""
     try:
         os.setsid()
         keeper = os.getppid()
         _prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
-        if os.getppid() != keeper:  # it died before the kernel knew that we want to follow
+        # The keeper exited before PR_SET_PDEATHSIG was set.
+        if os.getppid() != keeper:
             os._exit(127)
         if cgroup:
             _enter(cgroup)
@@ -371,7 +377,7 @@ def _become(
         os.umask(launch["umask"])
         if launch["cwd"] is not None:
             os.chdir(launch["cwd"])
-        # All of these are above 2, where our own standard streams are.
+        # All of these are above 2, because descriptors 0 to 2 are in use.
         for target, source in enumerate(standard):
             os.dup2(source, target)
         if failed != 3:
@@ -411,7 +417,7 @@ def _watch(control: socket.socket, pid: int, wake: int, cgroup: str) -> None:
 
 
 def _reap(control: socket.socket, pid: int) -> bool:
-    """Take the exits of all that are ours, by birth or adoption; answer whether the server was among them."""
+    """Reap all children. Returns whether the server was among them."""
     found = False
     while True:
         try:
@@ -423,15 +429,15 @@ def _reap(control: socket.socket, pid: int) -> bool:
         if dead == pid:
             found = True
             if os.WIFSIGNALED(status):
-                _tell(control, b"signalled %d" % os.WTERMSIG(status))
+                _send(control, b"signalled %d" % os.WTERMSIG(status))
             else:
-                _tell(control, b"exited %d" % os.WEXITSTATUS(status))
+                _send(control, b"exited %d" % os.WEXITSTATUS(status))
 
 
 def _kill_all(control: socket.socket, pid: int, cgroup: str) -> None:
     if cgroup:
         _kill_cgroup(cgroup)
-    # The dead leave their children to us, so killing our children until there is none ends every descendant.
+    # Children of killed processes are adopted, so killing all children until none is left ends every descendant.
     end = time.monotonic() + _KILL_SECONDS
     while time.monotonic() < end:
         kill(children())
@@ -444,12 +450,13 @@ def _kill_all(control: socket.socket, pid: int, cgroup: str) -> None:
 
 
 def children() -> "list[int]":
-    """Return the pids of the children of this process, those that have not been reaped among them."""
+    """Return the pids of the children of this process, including zombies."""
     me = os.getpid()
     try:
         with open(f"/proc/{me}/task/{me}/children", "rb") as file:
             return [int(word) for word in file.read().split()]
-    except OSError:  # a kernel without CONFIG_PROC_CHILDREN
+    # A kernel without CONFIG_PROC_CHILDREN.
+    except OSError:
         return [
             child for child in map(int, filter(str.isdecimal, os.listdir("/proc"))) if _parent(child) == me
         ]
@@ -463,7 +470,7 @@ def _parent(pid: int) -> int:
         return 0
 
 
-def _tell(control: socket.socket, text: bytes) -> None:
+def _send(control: socket.socket, text: bytes) -> None:
     with contextlib.suppress(OSError):
         control.send(text)
 

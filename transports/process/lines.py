@@ -1,8 +1,8 @@
-"""Lines out of a byte stream, whatever the pieces it comes in. Pure.
+"""Split a byte stream into lines, independent of its pieces. Pure.
 
-Only a newline ends a line (U+2028 is content, digest 2.1). A line over the limit is reported once and dropped without being
-held: as soon as that is known where its beginning has an id, else at its end or at twice the limit. The stream is in step again
-at the next newline.
+Only a newline ends a line; U+2028 is content (MCP 2025-11-25 basic/transports). A line over the limit is dropped while it
+arrives, and reported once: at once if its beginning has an id, else at its end or at twice the limit. The next line is read
+normally.
 """
 
 from typing import Final
@@ -10,22 +10,24 @@ from typing import Final
 import attrs
 
 _BOM: Final = b"\xef\xbb\xbf"
-# How much of a dropped line is kept, so that the answer it holds can be attributed.
+# Bytes kept of the beginning of a dropped line, from which its id is read.
 _PREFIX: Final = 256
-# So many pieces of an unfinished line are joined into one: an object for every two bytes would cost thirty times the
-# limit.
+# Number of pieces of an unfinished line that are joined into one, because an object for every two bytes would need thirty
+# times the limit.
 _SEAL: Final = 1024
+# An unfinished line above this size (bytes) is large: it is read and written in large pieces.
+LARGE_LINE: Final = 1024 * 1024
 _ID: Final = b'"id"'
 _CR: Final = 0x0D
 
 
-# And how much of its end, where its beginning has no id: some programs write the id of an answer last.
+# Bytes kept of the end of a dropped line, because some programs write the id of a response last.
 _SUFFIX: Final = 1024
 
 
 @attrs.frozen
 class Overlong:
-    """A line that was dropped: how much of it had come when that was known, how it begins, and how it ends, if that is known."""
+    """A dropped line: bytes received when it was reported, its beginning, and its end if the beginning has no id."""
 
     size_seen: int
     prefix: bytes
@@ -33,7 +35,7 @@ class Overlong:
 
 
 class LineSplitter:
-    """Feed it bytes, get lines without their line ends. Blank lines are nothing. `held` is the size of the unfinished one."""
+    """Return lines without line ends from the bytes fed. Blank lines are skipped. `held` is the size of the unfinished line."""
 
     def __init__(self, limit: int) -> None:
         self._limit = limit
@@ -41,12 +43,13 @@ class LineSplitter:
         self._loose = 0
         self.held = 0
         self._dropping = False
-        self._dropped: Overlong | None = None  # a line that is not reported yet,
-        self._seen = 0  # and how much of it has come
+        # A dropped line that is not reported yet, and the bytes received of it.
+        self._dropped: Overlong | None = None
+        self._seen = 0
         self._begun = False
 
     def feed(self, chunk: bytes) -> list[bytes | Overlong]:
-        """Take the next bytes and answer the lines that they complete."""
+        """Add the next bytes, and return the lines that they complete."""
         if not self._begun:
             chunk = self._without_mark(chunk)
         first, newline, rest = chunk.partition(b"\n")
@@ -58,7 +61,8 @@ class LineSplitter:
         self._end_line(first, lines)
         *whole, tail = rest.split(b"\n")
         for line in whole:
-            if line:  # a flood of line ends is nothing, and should cost little more
+            # Skipped early, because a flood of line ends must cost little.
+            if line:
                 self._end_line(line, lines)
         if tail:
             lines.extend(self._hold(tail))
@@ -69,7 +73,7 @@ class LineSplitter:
 
     @property
     def unfinished(self) -> bytes:
-        """The beginning of the line that has not ended."""
+        """The beginning of the unfinished line."""
         return self._prefix()
 
     def _without_mark(self, chunk: bytes) -> bytes:
@@ -92,7 +96,7 @@ class LineSplitter:
             self._parts[-_SEAL:] = [b"".join(self._parts[-_SEAL:])]
             self._loose = 0
         self.held += len(piece)
-        # A carriage return at the end may be half of the line's end, which is not part of the line.
+        # A carriage return may belong to the line end.
         if self.held - piece.endswith(b"\r") <= self._limit:
             return []
         overlong = Overlong(self.held, self._prefix())
@@ -118,7 +122,8 @@ class LineSplitter:
 
     def _prefix(self) -> bytes:
         prefix = b""
-        for part in self._parts:  # most often the first is enough, and all of them are the limit once more
+        # Usually the first part is enough. Joining all would copy up to the limit.
+        for part in self._parts:
             prefix += part[: _PREFIX - len(prefix)]
             if len(prefix) == _PREFIX:
                 break

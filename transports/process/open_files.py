@@ -1,7 +1,7 @@
-"""The limit of open files (RLIMIT_NOFILE in getrlimit(2)): raised for the daemon, not for the servers that it starts.
+"""The limit of open files (RLIMIT_NOFILE in getrlimit(2)): raised for the daemon, but not for servers.
 
-A soft limit of 1024 is inherited on most systems, because select(2) cannot watch more. The daemon uses epoll, so it takes
-what it may have; a server gets the limit that was inherited.
+Most systems set a soft limit of 1024, because select(2) supports no more. The daemon uses epoll and raises it to the hard
+limit. A server gets the inherited limit.
 """
 
 import contextlib
@@ -12,16 +12,16 @@ import attrs
 
 from ...validators.limits import Limits
 
-# What the daemon itself has open: listeners, pipes, log, files that are read for a moment.
+# Descriptors of the daemon itself: listeners, pipes, log, files that are read.
 _OWN: Final = 64
-# A connection that was evicted keeps its descriptor until its task has run.
+# An evicted connection keeps its descriptor until its task has run.
 _FOR_AN_UNAUTHENTICATED: Final = 2
 
 _inherited = resource.getrlimit(resource.RLIMIT_NOFILE)
 
 
 def raise_soft_limit() -> int:
-    """Raise the soft limit of open files to the hard one. Returns what it is then."""
+    """Raise the soft limit of open files to the hard limit, and return it."""
     _, hard = _inherited
     with contextlib.suppress(OSError, ValueError):
         resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
@@ -29,15 +29,15 @@ def raise_soft_limit() -> int:
 
 
 def give_inherited_limit(pid: int) -> None:
-    """Give a process, and so all that it starts, the limit of open files that this process has inherited."""
+    """Give a process, and all its later descendants, the inherited limit of open files."""
     with contextlib.suppress(OSError):
         resource.prlimit(pid, resource.RLIMIT_NOFILE, _inherited)
 
 
 def fit_limits(limits: Limits, descriptors: int) -> tuple[Limits, tuple[str, ...]]:
-    """Return limits of connections that this many descriptors are enough for, and a sentence for each that is lowered.
+    """Return limits of connections that fit this number of descriptors, and a sentence for each lowered limit.
 
-    Half of the descriptors is left for the servers, each process of which needs four.
+    Half of the descriptors is reserved for servers; each server process needs four.
     """
     if descriptors == resource.RLIM_INFINITY:
         return limits, ()

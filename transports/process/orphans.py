@@ -1,7 +1,7 @@
-"""The children of this process: those that it has started itself, and those that it adopts when a fork server was killed.
+"""The children of the daemon: those that it started, and those that it adopted after a fork server was killed.
 
-Every server leads a session (setsid(2)), so no adopted process is in that of this process. A process of its own that leads
-one must be started with `start_tracked`, or a sweep would take it for an adopted one.
+Every server leads a session (setsid(2)), so no adopted process is in the session of the daemon. A child of the daemon that
+leads a session must be started with `start_tracked`, because a sweep would kill it otherwise.
 """
 
 import contextlib
@@ -13,13 +13,13 @@ from typing import Final
 
 from . import keeper
 
-# Held while a process is being started: until its pid is known, a sweep must not look.
+# Held while a process is started. A sweep must wait until its pid is known.
 _STARTING: Final = threading.Lock()
 _own: Final[set[int]] = set()
 
 
 def start_tracked(start: Callable[[], subprocess.Popen[bytes]]) -> subprocess.Popen[bytes]:
-    """Start a process that is to be left alone, from any thread."""
+    """Start a process that sweeps do not kill. Any thread may call this."""
     with _STARTING:
         process = start()
         _own.add(process.pid)
@@ -27,12 +27,12 @@ def start_tracked(start: Callable[[], subprocess.Popen[bytes]]) -> subprocess.Po
 
 
 def untrack(process: subprocess.Popen[bytes]) -> None:
-    """Forget a process that has been waited for."""
+    """Remove a process that was waited for."""
     _own.discard(process.pid)
 
 
 def sweep(kept: Collection[int]) -> bool:
-    """Kill the adopted children but those kept; return whether there may be more."""
+    """Kill the adopted children except `kept`. Returns whether there may be more."""
     if not _STARTING.acquire(blocking=False):
         return True
     try:

@@ -1,10 +1,10 @@
-"""Start servers through a fork server, so that the daemon itself is never forked (keeper.py says how).
+"""Start servers through a fork server, so that the daemon itself never forks (see keeper.py).
 
-A child that a thread of the daemon forked would be killed when that thread ends, and a child without a process that outlives
-the daemon would stay when the daemon is killed. One small fork server forks; only descriptors pass between it and the daemon.
+A child forked by a thread of the daemon would be killed when the thread ends. A child without a process that outlives the
+daemon would stay when the daemon is killed. The fork server is small, and only descriptors pass between it and the daemon.
 
-A server can stop or kill the fork server, because both have the same uid. One that does not answer is continued, and then
-replaced. The daemon adopts the keepers of a fork server that was killed, and kills what it adopts from dead keepers.
+A server can stop or kill the fork server, because both have the same uid. A fork server that does not respond is continued,
+and then replaced. The daemon adopts the keepers of a killed fork server, and kills what it adopts from killed keepers.
 """
 
 import contextlib
@@ -30,53 +30,53 @@ from . import keeper, orphans
 from .child import Child
 from .open_files import give_inherited_limit
 
-# More room in a pipe means fewer turns for a large message; unprivileged users get up to 64 MiB in all.
+# Size of a pipe (bytes). Larger pipes need fewer turns for a large message; a user gets up to 64 MiB in all (pipe(7)).
 _PIPE_BYTES: Final = 256 * 1024
 _F_SETPIPE_SZ: Final = 1031
-# What a login has on most systems (login.defs(5), systemd.exec(5)).
+# The umask of a login on most systems (login.defs(5), systemd.exec(5)).
 USUAL_UMASK: Final = 0o022
 _KEEPER: Final = Path(__file__).with_name("keeper.py")
-# Until a keeper reports whether the program could be executed, in seconds.
+# Time for a keeper to report whether the program was executed (seconds).
 _REPORT_SECONDS: Final = 10.0
-# Until the fork server has forked a keeper, in seconds: before it is sent SIGCONT, and after that before it is replaced.
+# Time for the fork server to fork a keeper (seconds): before it gets SIGCONT, and then before it is replaced.
 _ANSWER_SECONDS: Final = 2.0
 _SECOND_ANSWER_SECONDS: Final = 3.0
-# How long to look for processes of a killed keeper that the daemon has adopted, in seconds, and how often.
+# Time for which the daemon looks for adopted processes of a killed keeper, and the interval (seconds).
 _SWEEP_SECONDS: Final = 10.0
 _SWEEP_ROUND: Final = 0.002
-# How long a fork server may take to end, in seconds.
+# Time for a fork server to exit (seconds).
 _CLOSE_SECONDS: Final = 1.0
 
 
 class _NoAnswer(Exception):
-    """The fork server has not forked in time."""
+    """The fork server did not respond in time."""
 
 
 class Spawner:
-    """The daemon's end of the fork server, which is replaced when it has died or does not answer."""
+    """The daemon's side of the fork server, which is replaced when it has exited or does not respond."""
 
     def __init__(
         self, cgroup: Path | None = None, umask: int = USUAL_UMASK, log_format: str = "text"
     ) -> None:
         self.cgroup = cgroup
-        # In which form the fork server and keepers write a fault of theirs on our stderr.
+        # Format of errors that the fork server and keepers write to stderr.
         self._log_format = log_format
-        # Of servers that have none of their own.
+        # The umask of servers without one of their own.
         self.umask = umask
         self._process: subprocess.Popen[bytes]
         self._socket: socket.socket
-        # The pids of the keepers whose children have not ended.
+        # Pids of the keepers whose servers have not ended. Removed by `release`.
         self._keepers: set[int] = set()
-        # Whether a fork server has died, so that the daemon may be the parent of what it and its keepers have left.
-        self._bereaved = False
+        # Whether a fork server has exited, after which the daemon may have adopted processes.
+        self._has_adopted = False
 
     @classmethod
     def start(
         cls, cgroup: Path | None = None, umask: int = USUAL_UMASK, log_format: str = "text"
     ) -> "Spawner":
-        """Start the fork server. Call it on the main thread. Below `cgroup`, which is ours, each server gets its own.
+        """Start the fork server. Call this on the main thread. Each server gets a cgroup below `cgroup`.
 
-        Servers that have no umask of their own get this one.
+        `umask` is for servers without a umask of their own.
         """
         keeper.adopt_orphans()
         spawner = cls(cgroup, umask, log_format)
@@ -90,7 +90,7 @@ class Spawner:
         with theirs:
             try:
                 self._process = orphans.start_tracked(
-                    lambda: subprocess.Popen(  # noqa: S603 - our own interpreter and our own file
+                    lambda: subprocess.Popen(  # noqa: S603 - this interpreter and a file of this package
                         [sys.executable, "-I", "-S", *words],
                         pass_fds=(theirs.fileno(),),
                         stdin=subprocess.DEVNULL,
@@ -106,7 +106,7 @@ class Spawner:
         self._socket = ours
 
     def close(self) -> None:
-        """Let the fork server end, which it does when its keepers have: children live until their control sockets close."""
+        """Let the fork server exit, which happens after its keepers: servers run until their control sockets close."""
         self._socket.close()
         self.resume()
         try:
@@ -120,22 +120,22 @@ class Spawner:
     async def spawn(self, launch: Launch, *, limits: Limits, poller: Poller) -> Child:
         """Start a server. Raises SpawnFailed."""
         try:
-            process = self._living()
+            process = self._running()
             try:
                 return await self._spawn(launch, limits, poller)
             except _NoAnswer:
                 if self._process is process:
                     process.kill()
                     process.wait()
-                self._living()
+                self._running()
                 return await self._spawn(launch, limits, poller)
         except _NoAnswer:
-            raise SpawnFailed(f"cannot start {launch.argv[0]!r}: the fork server does not answer") from None
+            raise SpawnFailed(f"cannot start {launch.argv[0]!r}: the fork server does not respond") from None
         except OSError as fault:
             text = f"cannot start {launch.argv[0]!r}: {os.strerror(fault.errno or 0)}"
             raise SpawnFailed(text) from None
 
-    def _living(self) -> subprocess.Popen[bytes]:
+    def _running(self) -> subprocess.Popen[bytes]:
         if self._lost():
             orphans.untrack(self._process)
             trio.lowlevel.notify_closing(self._socket)
@@ -145,7 +145,7 @@ class Spawner:
 
     def _lost(self) -> bool:
         dead = self._process.poll() is not None
-        self._bereaved = self._bereaved or dead
+        self._has_adopted = self._has_adopted or dead
         return dead
 
     async def _spawn(self, launch: Launch, limits: Limits, poller: Poller) -> Child:
@@ -156,14 +156,16 @@ class Spawner:
         try:
             control.setblocking(False)
             try:
-                for writes in (True, False, False):  # stdin, stdout, stderr
+                # In the order stdin, stdout, stderr.
+                for writes in (True, False, False):
                     read, write = _pipe()
                     ours.append(write if writes else read)
                     theirs.append(read if writes else write)
                     os.set_blocking(ours[-1], False)
                 theirs.append(_described(launch, self.umask))
                 await self._answer(partial(_send, self._socket, [*theirs[:3], keepers.fileno(), theirs[3]]))
-            finally:  # whoever has them now is all that keeps them open, so that its death is known
+            # Close the copies, so that the exit of the processes that hold the descriptors is noticed.
+            finally:
                 keepers.close()
                 for descriptor in theirs:
                     os.close(descriptor)
@@ -182,7 +184,7 @@ class Spawner:
         return Child(pid, control, (ours[0], ours[1], ours[2]), limits, poller, _Keeper(self, kept_by))
 
     async def _answer(self, wait: Callable[[], Awaitable[None]]) -> None:
-        """Wait for the fork server, which is continued if that takes long. Raises _NoAnswer."""
+        """Wait for the fork server, continuing it if that takes long. Raises _NoAnswer."""
         for seconds in (_ANSWER_SECONDS, _SECOND_ANSWER_SECONDS):
             with trio.move_on_after(seconds):
                 await wait()
@@ -190,52 +192,52 @@ class Spawner:
             self.resume()
         raise _NoAnswer
 
-    # ---- what servers do to the fork server and to keepers
+    # ---- against signals of servers to the fork server and to keepers
 
     def resume(self) -> None:
-        """Continue the fork server, in case that it was stopped."""
+        """Send SIGCONT to the fork server, in case that it was stopped."""
         self._process.send_signal(signal.SIGCONT)
 
     def release(self, pid: int) -> None:
-        """Let a keeper be ended, with all that is below it, where it is our child."""
+        """Allow a keeper to be swept with all its descendants, where it is a child of the daemon."""
         self._keepers.discard(pid)
 
     async def ended(self, pid: int) -> None:
-        """End what a keeper has left, whose control socket is closed, where the fork server cannot."""
+        """End the descendants of a keeper whose control socket is closed, where the fork server cannot."""
         self.release(pid)
         self.resume()
-        if not (self._lost() or self._bereaved):
+        if not (self._lost() or self._has_adopted):
             return
         with trio.move_on_after(_SWEEP_SECONDS):
-            while self._sweep():  # noqa: ASYNC110 - adopted processes come without an event
+            while self._sweep():  # noqa: ASYNC110 - no event reports adopted processes
                 await trio.sleep(_SWEEP_ROUND)
 
     def _sweep(self) -> bool:
-        return self._bereaved and orphans.sweep(self._keepers)
+        return self._has_adopted and orphans.sweep(self._keepers)
 
 
 @attrs.frozen
 class _Keeper:
-    """The keeper of one child (child.Keeper)."""
+    """The keeper of one server (child.Keeper)."""
 
     _spawner: Spawner
     _pid: int
 
     def resume(self) -> None:
-        """Continue it, in case that it was stopped."""
+        """Send SIGCONT, in case that it was stopped."""
         self._spawner.resume()
         self._signal(signal.SIGCONT)
 
     def kill(self) -> None:
-        """Kill it. What it has left goes to the fork server, or to us."""
+        """Kill it. The fork server or the daemon adopts its descendants."""
         self._signal(signal.SIGKILL)
 
     async def ended(self) -> None:
-        """Its control socket is closed (Spawner.ended)."""
+        """End its descendants, after its control socket was closed (Spawner.ended)."""
         await self._spawner.ended(self._pid)
 
-    def let_go(self) -> None:
-        """There is no child any more (Spawner.forget)."""
+    def release(self) -> None:
+        """Release it, because its server has ended (Spawner.release)."""
         self._spawner.release(self._pid)
 
     def _signal(self, number: int) -> None:
@@ -257,7 +259,7 @@ def _number_in(report: bytes, event: bytes, launch: Launch) -> int:
     word, _, rest = report.partition(b" ")
     if word == event:
         return int(rest)
-    reason = rest.partition(b" ")[2].decode(errors="replace") or "the fork server died"
+    reason = rest.partition(b" ")[2].decode(errors="replace") or "the fork server exited"
     raise SpawnFailed(f"cannot start {launch.argv[0]!r}: {reason}")
 
 
@@ -268,7 +270,8 @@ async def _send(sock: socket.socket, descriptors: list[int]) -> None:
         except BlockingIOError:
             try:
                 await trio.lowlevel.wait_writable(sock)
-            except trio.ClosedResourceError:  # the fork server was replaced meanwhile
+            # The fork server was replaced meanwhile.
+            except trio.ClosedResourceError:
                 raise _NoAnswer from None
         else:
             return
@@ -276,7 +279,8 @@ async def _send(sock: socket.socket, descriptors: list[int]) -> None:
 
 def _pipe() -> tuple[int, int]:
     read, write = os.pipe2(os.O_CLOEXEC)
-    with contextlib.suppress(OSError):  # over the user's share of pipe pages: the default size does as well
+    # Over the user's limit of pipe pages the default size is used.
+    with contextlib.suppress(OSError):
         fcntl.fcntl(write, _F_SETPIPE_SZ, _PIPE_BYTES)
     return read, write
 

@@ -245,7 +245,7 @@ async def test_a_fork_server_that_dies_of_a_start_fails_it_at_once(spawner):
         async with trio.open_nursery() as nursery:
 
             async def fail():
-                with pytest.raises(SpawnFailed, match="the fork server died"):
+                with pytest.raises(SpawnFailed, match="the fork server exited"):
                     await start(spawner, nursery)
 
             nursery.start_soon(fail)

@@ -1,0 +1,190 @@
+"""Write lines to the stdin of a server without waiting. What the pipe does not take is queued within a limit."""
+
+import fcntl
+import os
+import termios
+from collections import deque
+from collections.abc import Callable, Sequence
+from typing import Final
+
+import trio
+
+from ...validators.limits import Limits
+from ..ticker import PausableClock
+from .lines import LARGE_LINE
+
+# Time for the queue to be written before the pipe is closed (seconds).
+_FLUSH_SECONDS: Final = 1.0
+
+# Called with each message and its direction.
+Watchers = Sequence[Callable[[str, bytes], None]]
+
+
+class ChildGone(Exception):
+    """The process reads no further lines."""
+
+
+class ChildBusy(Exception):
+    """The process does not read its stdin, and too much is queued."""
+
+
+class _Unwritten:
+    """Bytes that a pipe has not taken yet. Small pieces are joined; a large one is kept without a copy."""
+
+    def __init__(self) -> None:
+        self.size = 0
+        self._pieces: deque[bytearray | memoryview] = deque()
+
+    def __bool__(self) -> bool:
+        return bool(self._pieces)
+
+    def add(self, data: memoryview) -> None:
+        """Add bytes at the end. They must not change later."""
+        self.size += len(data)
+        if len(data) > LARGE_LINE:
+            self._pieces.append(data)
+        elif self._pieces and isinstance(self._pieces[-1], bytearray):
+            self._pieces[-1] += data
+        else:
+            self._pieces.append(bytearray(data))
+
+    def write_to(self, descriptor: int) -> None:
+        """Write until nothing is left. Raises OSError, and BlockingIOError where the pipe is full."""
+        while self._pieces:
+            first = self._pieces[0]
+            sent = os.write(descriptor, first)
+            self.size -= sent
+            if sent == len(first):
+                self._pieces.popleft()
+            elif isinstance(first, bytearray):
+                del first[:sent]
+            else:
+                self._pieces[0] = first[sent:]
+
+    def clear(self) -> None:
+        """Drop everything."""
+        self.size = 0
+        self._pieces.clear()
+
+
+class StdinWriter:
+    """Write lines to a pipe, directly where it takes them, else by a task.
+
+    `on_closed` is called when the process has closed its stdin, `on_stalled` when it has not read for
+    `limits.stdin_stall_seconds` on `clock`.
+    """
+
+    def __init__(
+        self,
+        descriptor: int,
+        limits: Limits,
+        clock: PausableClock,
+        *,
+        on_closed: Callable[[], None],
+        on_stalled: Callable[[], None],
+    ) -> None:
+        self.descriptor = descriptor
+        # Whether `send` raises ChildGone.
+        self.closed = False
+        self.watchers: Watchers = ()
+        self._limits = limits
+        self._clock = clock
+        self._on_closed = on_closed
+        self._on_stalled = on_stalled
+        # One buffer, because an object for every short line would need ten times the limit.
+        self._queue = _Unwritten()
+        self._nursery: trio.Nursery | None = None
+        self._writing = False
+        self._flushed = trio.Event()
+
+    def send(self, line: bytes) -> None:
+        """Write one line. Raises ChildGone, or ChildBusy over `limits.stdin_bytes`."""
+        if self.closed:
+            raise ChildGone
+        for watcher in self.watchers:
+            watcher("to server", line)
+        # The end of a large line is written on its own, which saves a copy of the line.
+        data = line + b"\n" if len(line) <= LARGE_LINE else line
+        sent = 0
+        if not self._queue.size:
+            try:
+                sent = os.write(self.descriptor, data)
+            except BlockingIOError:
+                sent = 0
+            except OSError:
+                self._on_closed()
+                raise ChildGone from None
+            if sent == len(line) + 1:
+                return
+        # A line whose beginning is in the pipe must be completed.
+        if not sent and self._queue.size + len(data) > self._limits.stdin_bytes:
+            raise ChildBusy(
+                f"the server does not read: {self._queue.size} bytes wait for it and the limit is {self._limits.stdin_bytes}"
+            )
+        self._queue.add(memoryview(data)[sent:])
+        if data is line:
+            self._queue.add(memoryview(b"\n"))
+        if not self._writing and self._nursery is not None:
+            self._start_task(self._nursery)
+
+    @property
+    def has_unread(self) -> bool:
+        """Whether the process has not read everything that was sent."""
+        if self._queue:
+            return True
+        try:
+            waiting = fcntl.ioctl(self.descriptor, termios.FIONREAD, bytes(4))
+        # The pipe is closed.
+        except (OSError, ValueError):
+            return False
+        return any(waiting)
+
+    def start(self, nursery: trio.Nursery) -> None:
+        """Write queued bytes by tasks in this nursery."""
+        self._nursery = nursery
+        if self._queue:
+            self._start_task(nursery)
+
+    async def close(self) -> None:
+        """Write what is queued within a short time, then close the pipe."""
+        if self._queue:
+            with trio.move_on_after(_FLUSH_SECONDS):
+                await self._flushed.wait()
+        self._queue.clear()
+        trio.lowlevel.notify_closing(self.descriptor)
+        os.close(self.descriptor)
+        self.descriptor = -1
+
+    def _start_task(self, nursery: trio.Nursery) -> None:
+        self._writing = True
+        self._flushed = trio.Event()
+        nursery.start_soon(self._write)
+
+    async def _write(self) -> None:
+        while self._queue:
+            try:
+                stalled = not await self._until_writable()
+            # The pipe was closed meanwhile.
+            except trio.ClosedResourceError:
+                return
+            if stalled:
+                self._on_stalled()
+                return
+            try:
+                self._queue.write_to(self.descriptor)
+            except BlockingIOError:
+                continue
+            except OSError:
+                self._on_closed()
+                return
+        self._writing = False
+        self._flushed.set()
+
+    async def _until_writable(self) -> bool:
+        """Wait until the pipe takes more. Returns False after `stdin_stall_seconds` in which the server was read."""
+        end = self._clock.time(trio.current_time()) + self._limits.stdin_stall_seconds
+        while (left := self._clock.time_left(end, trio.current_time())) > 0:
+            with trio.move_on_after(left):
+                await trio.lowlevel.wait_writable(self.descriptor)
+                return True
+        return False
