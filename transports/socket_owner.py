@@ -28,7 +28,7 @@ _PORTS: Final = struct.Struct("!HH")
 # After the header: family, state, two bytes, 48 bytes of socket id, three counters, uid and inode.
 _ANSWER: Final = struct.Struct("=BBBB48sIIIII")
 # Time limit for the kernel's response (seconds). The kernel responds within the system call.
-_PATIENCE: Final = 1.0
+_KERNEL_SECONDS: Final = 1.0
 
 _Address = tuple[bytes, int]
 
@@ -101,7 +101,7 @@ def _state_of(sock: socket.socket) -> int:
 def _look_up(family: int, local: _Address, remote: _Address) -> tuple[int, int] | None:
     """Return uid and inode of the socket of this machine with these two ends, or None."""
     try:
-        return _asked(family, local, remote)
+        return _query_kernel(family, local, remote)
     except OSError:
         for one_end, other_end, state, uid, inode in _table():
             if (one_end, other_end) == (local, remote) and state != _LISTEN:
@@ -109,11 +109,11 @@ def _look_up(family: int, local: _Address, remote: _Address) -> tuple[int, int] 
         return None
 
 
-def _asked(family: int, local: _Address, remote: _Address) -> tuple[int, int] | None:
+def _query_kernel(family: int, local: _Address, remote: _Address) -> tuple[int, int] | None:
     ends = _PORTS.pack(local[1], remote[1]) + local[0].ljust(16, b"\0") + remote[0].ljust(16, b"\0")
     request = _REQUEST.pack(family, socket.IPPROTO_TCP, 0, 0, _ALL_STATES) + ends + bytes(4) + _ANY_COOKIE
     with socket.socket(socket.AF_NETLINK, socket.SOCK_DGRAM, _NETLINK_SOCK_DIAG) as netlink:
-        netlink.settimeout(_PATIENCE)
+        netlink.settimeout(_KERNEL_SECONDS)
         size = _HEADER.size + len(request)
         netlink.send(_HEADER.pack(size, _SOCK_DIAG_BY_FAMILY, _NLM_F_REQUEST, 1, 0) + request)
         answer = netlink.recv(4096)

@@ -116,7 +116,7 @@ def test_w01_silence_on_tcp_is_bounded_and_the_log_names_who_closed(running):
 class Silent:
     """A peer whose kernel takes everything, and whose program does nothing."""
 
-    patient = False
+    exempt_from_pings = False
 
     async def send_all(self, data):
         await trio.lowlevel.checkpoint()

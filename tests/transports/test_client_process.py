@@ -50,7 +50,7 @@ def listening(family, host, folder):
 
 @contextlib.contextmanager
 def connected(listener, family, host):
-    """A client process and our end of its connection."""
+    """A client process and the other end of its connection."""
     address = (listener.getsockname(), 0) if family == UNIX else (host, listener.getsockname()[1])
     with subprocess.Popen(
         [sys.executable, "-I", "-S", "-c", CONNECT, str(int(family)), *map(str, address)],
@@ -99,7 +99,7 @@ async def test_the_process_of_a_connection_is_found_and_its_exit_seen(carrier, t
         assert not (await looked_up(sock)).known
 
 
-async def test_two_processes_have_two_names_and_one_has_one(tmp_path):
+async def test_two_processes_have_different_names(tmp_path):
     with (
         listening(V4, "127.0.0.1", tmp_path) as listener,
         connected(listener, V4, "127.0.0.1") as (_, one),
@@ -112,7 +112,7 @@ async def test_two_processes_have_two_names_and_one_has_one(tmp_path):
         assert names[2] == names[3]
 
 
-async def test_nothing_is_looked_up_before_it_is_asked_for(tmp_path, monkeypatch):
+async def test_no_lookup_happens_before_it_is_requested(tmp_path, monkeypatch):
     monkeypatch.setattr(client_process, "_find_owner", None)
     with pair(tmp_path) as (ours, _):
         caller = Caller(ours)
@@ -176,7 +176,7 @@ async def test_a_connection_whose_other_end_is_closed_is_of_an_unknown_client(tm
     assert not (await looked_up(ours)).known  # our own end is closed
 
 
-async def test_a_socket_that_nobody_is_seen_to_have_is_of_an_unknown_client(tmp_path, monkeypatch):
+async def test_a_socket_without_a_visible_process_is_of_an_unknown_client(tmp_path, monkeypatch):
     monkeypatch.setattr(client_process, "_own_pids", lambda: iter([2**22 + 1]))
     with pair(tmp_path) as (ours, _):
         gc.collect()
@@ -241,7 +241,7 @@ def test_the_descriptor_of_a_process_lives_as_long_as_it_is_needed():
         process.kill()
 
 
-async def test_a_machine_without_pidfd_is_served_by_the_start_time(tmp_path, monkeypatch):
+async def test_without_pidfd_processes_are_identified_by_the_start_time(tmp_path, monkeypatch):
     def none(_pid):
         raise OSError(errno.ENOSYS, "not here")
 
@@ -316,7 +316,7 @@ def test_only_a_trusted_peer_names_a_client(tmp_path):
         assert own is not original
 
 
-async def test_a_process_that_is_named_is_the_same_one(tmp_path):
+async def test_a_named_process_is_the_same_object(tmp_path):
     with pair(tmp_path) as (ours, _):
         known = await looked_up(ours)
         trusted = Caller(ours, trusted=True)
@@ -330,7 +330,7 @@ async def test_a_process_that_is_named_is_the_same_one(tmp_path):
 
 
 @pytest.mark.parametrize("name", ["process-1.0", f"process-{2**70}.1", "process-x", "stream-0", UNKNOWN])
-def test_a_name_of_nothing_that_there_is_lasts_as_long_as_its_stream(name, tmp_path):
+def test_the_name_of_no_process_lasts_as_long_as_its_stream(name, tmp_path):
     with pair(tmp_path) as (ours, _):
         caller, ends = Caller(ours, trusted=True).for_stream({CLIENT_HEADER: name})
         assert (caller.name, caller.process, ends) == (name, None, True)

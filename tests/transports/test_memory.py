@@ -1,4 +1,4 @@
-"""Memory goes back to the kernel when nothing happens any more."""
+"""Freed memory is returned to the kernel when it is stable."""
 
 import pytest
 
@@ -27,7 +27,7 @@ class World:
         return self.trims
 
 
-def test_the_heap_is_trimmed_once_when_memory_that_has_grown_comes_to_rest():
+def test_the_heap_is_trimmed_once_when_grown_memory_is_stable():
     world = World()
     assert [world.at(size) for size in (30, 30, 80, 90, 70, 70, 30, 30)] == [0, 0, 0, 0, 0, 1, 1, 1]
 
@@ -38,7 +38,7 @@ def test_memory_that_is_in_use_is_not_trimmed_again_and_again():
     assert [world.at(size) for size in (30, 80, 80, 80, 80, 85, 85, 95, 95)] == [0, 0, 1, 1, 1, 1, 1, 1, 2]
 
 
-def test_between_two_looks_is_a_pause():
+def test_checks_have_a_least_interval():
     world = World()
     world.at(30)
     world.size = 90 * MIB
@@ -50,7 +50,7 @@ def test_between_two_looks_is_a_pause():
     assert world.trims == 1
 
 
-def test_what_is_resident_is_read_and_trimmed(monkeypatch):
+def test_the_resident_memory_is_read_and_trimmed(monkeypatch):
     assert memory.resident() > MIB
     memory.trim()
     monkeypatch.setattr(memory.ctypes, "CDLL", lambda _name: object())
@@ -58,6 +58,6 @@ def test_what_is_resident_is_read_and_trimmed(monkeypatch):
 
 
 @pytest.mark.parametrize("path", ["/nonexistent"])
-def test_where_the_kernel_does_not_tell_there_is_nothing_to_trim(monkeypatch, path):
+def test_without_procfs_nothing_is_trimmed(monkeypatch, path):
     monkeypatch.setattr(memory, "_STATM", memory.Path(path))
     assert memory.resident() == 0

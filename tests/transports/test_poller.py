@@ -9,8 +9,8 @@ from mcpbridged.transports.poller import Poller
 pytestmark = pytest.mark.anyio
 
 
-async def test_a_member_that_wants_more_gets_one_turn_however_many_edges_it_makes():
-    """Or each edge would add a turn that is never taken back, and a flood would grow by itself."""
+async def test_a_descriptor_gets_one_turn_in_a_round_however_many_edges_it_has():
+    """Otherwise each edge would add a turn that is never removed, and a flood would grow by itself."""
     poller, calls = Poller(), []
     ours, theirs = socket.socketpair()
     with ours, theirs:
@@ -31,7 +31,7 @@ async def test_a_member_that_wants_more_gets_one_turn_however_many_edges_it_make
     assert 10 < len(calls) < 110
 
 
-async def test_r7_any_task_may_ask_for_another_turn_while_nothing_happens():
+async def test_any_task_may_request_another_turn_while_no_edge_comes():
     poller, called = Poller(), trio.Event()
     ours, theirs = socket.socketpair()
     with ours, theirs:

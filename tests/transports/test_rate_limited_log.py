@@ -11,7 +11,7 @@ class Log:
     info = error = warning
 
 
-def test_an_event_is_told_once_in_a_second_and_then_how_many_there_were():
+def test_an_event_is_logged_once_a_second_and_then_with_the_number_suppressed():
     log, now = Log(), [100.0]
     seldom = RateLimitedLog(log, lambda: now[0])
     for peer in range(5):

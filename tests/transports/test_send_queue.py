@@ -32,7 +32,7 @@ def left():
 
 @pytest.mark.parametrize("wait", [SendQueue.dequeue, SendQueue.wait_answer, SendQueue.wait_closed])
 @pytest.mark.parametrize("state", [full, finished, left])
-async def test_r1_no_wait_returns_without_a_checkpoint(state, wait):
+async def test_no_wait_returns_without_a_checkpoint(state, wait):
     queue = state()
     if wait is SendQueue.wait_closed and state is full:
         queue.close()
@@ -40,7 +40,7 @@ async def test_r1_no_wait_returns_without_a_checkpoint(state, wait):
         await wait(queue)
 
 
-async def test_r1_a_wait_for_the_end_is_not_over_while_messages_come_before_it():
+async def test_wait_closed_does_not_return_while_messages_come_before_the_end():
     queue = full()
     over = trio.Event()
 
@@ -77,7 +77,7 @@ async def test_a_heartbeat_is_returned_once():
     assert found == [Signal.HEARTBEAT, Signal.END]
 
 
-async def test_an_answer_of_one_message_is_told_from_a_stream():
+async def test_a_response_of_one_message_is_distinguished_from_a_stream():
     queue = SendQueue(Limits())
     queue.enqueue(b"{}", last=True)
     assert await queue.wait_answer()
@@ -123,7 +123,7 @@ async def test_no_heartbeat_is_due_where_only_answers_are_read():
     assert found == [True]
 
 
-# ---- R7: what is unsent, and whether its server is read on
+# ---- unsent bytes, and whether the server is read
 
 SMALL = Limits(pause_bytes=10_000, unsent_bytes=40_000, replay_bytes=5_000, write_stall_seconds=30)
 ANSWER = b'{"jsonrpc":"2.0","id":%d,"result":"' + b"x" * 1000 + b'"}'
@@ -142,7 +142,7 @@ def stream_of(backlog, **how):
     return queue
 
 
-async def test_r7_a_client_is_full_over_all_its_streams_until_half_of_it_is_sent():
+async def test_a_backlog_is_full_over_all_streams_until_half_of_it_is_sent():
     backlog, changes = watched()
     one, two = stream_of(backlog), stream_of(backlog)
     for _ in range(5):
@@ -153,7 +153,7 @@ async def test_r7_a_client_is_full_over_all_its_streams_until_half_of_it_is_sent
         await one.dequeue()
     for _ in range(3):
         await two.dequeue()
-    assert changes == [True]  # of two messages more each reader has one in its hand
+    assert changes == [True]  # two more messages are in flight
     await two.dequeue()
     assert changes == [True, False]
     assert backlog.bytes > 0
@@ -162,7 +162,7 @@ async def test_r7_a_client_is_full_over_all_its_streams_until_half_of_it_is_sent
     assert backlog.bytes == 0
 
 
-async def test_r7_a_message_counts_until_the_reader_comes_back_or_reports_it():
+async def test_a_message_counts_until_the_reader_dequeues_again_or_reports_it():
     backlog, _ = watched()
     queue = stream_of(backlog)
     queue.enqueue(b"1", last=True)
@@ -174,7 +174,7 @@ async def test_r7_a_message_counts_until_the_reader_comes_back_or_reports_it():
     assert backlog.progress == 1
 
 
-async def test_r7_what_was_sent_in_part_counts():
+async def test_the_unsent_rest_of_a_message_counts():
     backlog, _ = watched()
     queue = stream_of(backlog)
     queue.eager, queue.shortcut = True, lambda _message: queue.count_unsent(700) or True
@@ -185,7 +185,7 @@ async def test_r7_what_was_sent_in_part_counts():
     assert backlog.bytes == 0
 
 
-async def test_r7_what_was_sent_in_part_is_released_also_where_a_message_follows_at_once():
+async def test_the_unsent_rest_of_a_message_is_released_also_where_a_message_follows_at_once():
     backlog, _ = watched()
     queue = stream_of(backlog)
     async with trio.open_nursery() as nursery:
@@ -198,7 +198,7 @@ async def test_r7_what_was_sent_in_part_is_released_also_where_a_message_follows
     assert backlog.bytes == 0
 
 
-def test_r7_what_was_queued_before_its_client_is_known_counts_as_the_clients():
+def test_messages_queued_before_their_client_is_known_count_for_it():
     backlog, _ = watched()
     queue = SendQueue(SMALL)
     queue.enqueue(NOTICE)
@@ -206,14 +206,14 @@ def test_r7_what_was_queued_before_its_client_is_known_counts_as_the_clients():
     assert backlog.bytes > len(NOTICE)
 
 
-def test_r7_the_number_of_messages_closes_no_stream():
+def test_the_number_of_messages_closes_no_stream():
     queue = SendQueue(Limits())
     for _ in range(20_000):
         assert queue.enqueue(b"{}")
     assert len(queue) == 20_000
 
 
-async def test_r7_a_server_that_cannot_wait_costs_one_call_before_the_stream():
+async def test_a_server_that_cannot_be_paused_fails_one_call_before_the_stream():
     backlog, _ = watched()
     queue = stream_of(backlog)
     while not backlog.over_limit:
@@ -230,7 +230,7 @@ async def test_r7_a_server_that_cannot_wait_costs_one_call_before_the_stream():
     assert backlog.dropped == 2
 
 
-def test_r7_errors_in_place_of_answers_are_bounded_too():
+def test_errors_in_place_of_responses_are_limited_too():
     backlog, _ = watched()
     queue = stream_of(backlog)
     while queue.enqueue(ANSWER % 1):
@@ -239,7 +239,7 @@ def test_r7_errors_in_place_of_answers_are_bounded_too():
     assert backlog.bytes == 0
 
 
-def test_r7_a_stream_that_cannot_pause_ends_at_its_own_limit():
+def test_a_stream_that_cannot_pause_its_server_ends_at_its_own_limit():
     backlog, changes = watched()
     queue = stream_of(backlog, pauses=False)
     while queue.enqueue(NOTICE):
@@ -249,7 +249,7 @@ def test_r7_a_stream_that_cannot_pause_ends_at_its_own_limit():
     assert backlog.bytes == 0
 
 
-def test_r7_a_cancellation_lets_the_server_be_read_on_for_as_much_again():
+def test_extend_lets_the_server_be_read_for_another_pause_bytes():
     backlog, changes = watched()
     queue = stream_of(backlog)
     while not backlog.full:
@@ -270,7 +270,7 @@ def test_r7_a_cancellation_lets_the_server_be_read_on_for_as_much_again():
     assert not backlog.full
 
 
-async def test_r7_a_stalled_stream_gives_up_its_client_where_no_other_progresses():
+async def test_a_stalled_stream_ends_its_client_where_no_other_progresses():
     backlog, _ = watched()
     one, two = stream_of(backlog), stream_of(backlog)
     one.enqueue(NOTICE)
@@ -289,7 +289,7 @@ async def test_r7_a_stalled_stream_gives_up_its_client_where_no_other_progresses
     assert backlog.has_stalled(105.1)
 
 
-async def test_r7_a_client_that_reads_just_after_a_stall_is_kept():
+async def test_a_client_that_reads_just_after_a_stall_is_kept():
     backlog, _ = watched()
     one = stream_of(backlog)
     one.enqueue(NOTICE)
@@ -303,7 +303,7 @@ async def test_r7_a_client_that_reads_just_after_a_stall_is_kept():
     assert not backlog.has_stalled(120.0)
 
 
-async def test_r7_an_answer_is_not_waited_for_when_much_comes_before_it():
+async def test_wait_closed_returns_early_when_much_comes_before_the_end():
     queue = SendQueue(Limits())
     for _ in range(10):
         queue.enqueue(b"x" * 1000)

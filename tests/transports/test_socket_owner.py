@@ -1,4 +1,4 @@
-"""Whose process is at the other end."""
+"""Look up the process at the other end of a connection."""
 
 import os
 import socket
@@ -12,7 +12,7 @@ LOOPBACKS = [(socket.AF_INET, "127.0.0.1"), (socket.AF_INET6, "::1")]
 
 
 def pair(family, host):
-    """A listening socket, a connection of ours to it, and the other end of that."""
+    """A listening socket, a connection to it, and the other end of the connection."""
     listening = socket.create_server((host, 0), family=family)
     client = socket.create_connection(listening.getsockname()[:2], timeout=10)
     return listening, client, listening.accept()[0]
@@ -30,12 +30,12 @@ def source(request, monkeypatch):
         def refused(*_):
             raise PermissionError
 
-        monkeypatch.setattr(socket_owner, "_asked", refused)
+        monkeypatch.setattr(socket_owner, "_query_kernel", refused)
 
 
 @pytest.mark.usefixtures("source")
 @pytest.mark.parametrize(("family", "host"), LOOPBACKS)
-def test_a_peer_of_ours_is_known_also_when_it_has_sent_all(family, host):
+def test_a_peer_of_the_same_user_is_found_also_after_a_half_close(family, host):
     listening, client, served = pair(family, host)
     with listening, client, served:
         assert not is_of_another_user(served)
@@ -46,7 +46,7 @@ def test_a_peer_of_ours_is_known_also_when_it_has_sent_all(family, host):
 @pytest.mark.usefixtures("source")
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can make a socket another user's")
 @pytest.mark.parametrize(("family", "host"), LOOPBACKS)
-def test_a_peer_of_another_user_is_known(family, host):
+def test_a_peer_of_another_user_is_found(family, host):
     listening, client, served = pair(family, host)
     with listening, client, served:
         os.fchown(client.fileno(), 65534, 65534)
@@ -55,7 +55,7 @@ def test_a_peer_of_another_user_is_known(family, host):
 
 @pytest.mark.usefixtures("source")
 @pytest.mark.parametrize("linger", [b"", b"\1\0\0\0\0\0\0\0"])
-def test_a_peer_that_has_left_is_not_taken_for_ours(monkeypatch, linger):
+def test_a_peer_that_has_closed_counts_as_another_user(monkeypatch, linger):
     listening, client, served = pair(*LOOPBACKS[0])
     with listening, served:
         address = client.getsockname()
@@ -66,7 +66,7 @@ def test_a_peer_that_has_left_is_not_taken_for_ours(monkeypatch, linger):
         assert is_of_another_user(served, address)
 
 
-def test_a_peer_elsewhere_is_not_known(monkeypatch):
+def test_a_peer_on_another_machine_is_not_known(monkeypatch):
     listening, client, served = pair(*LOOPBACKS[0])
     with listening, client, served:
         monkeypatch.setattr(socket_owner, "_look_up", lambda *_: None)
@@ -74,7 +74,7 @@ def test_a_peer_elsewhere_is_not_known(monkeypatch):
 
 
 @pytest.mark.parametrize(("family", "host"), LOOPBACKS)
-def test_who_listens_on_a_port(family, host):
+def test_the_user_that_listens_on_a_port_is_found(family, host):
     with socket.create_server((host, 0), family=family) as listening:
         port = listening.getsockname()[1]
         assert uid_listening_on(host, port) == os.geteuid()

@@ -3,7 +3,7 @@
 from mcpbridged.transports.ticker import PausableClock
 
 
-def test_r7_a_clock_stands_still_between_stop_and_go():
+def test_a_clock_stands_still_between_pause_and_resume():
     clock = PausableClock()
     assert clock.time(10) == 10
     clock.resume(11)

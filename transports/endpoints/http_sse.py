@@ -133,14 +133,16 @@ class SharedMessagePost:
         """Pass one message to the endpoint of the server that has its session. Raises Rejection."""
         session_id = _session_of_post(exchange)
         for name, (backend, endpoint) in self._servers.items():
-            if self._may_use(exchange.principal, name) and _knows(backend, session_id, exchange.principal):
+            if self._may_use(exchange.principal, name) and _has_session(
+                backend, session_id, exchange.principal
+            ):
                 await endpoint(exchange)
                 return
         unknown = Rejection(404, SESSION_NOT_FOUND, "Session not found")
         await refuse_message(exchange, await exchange.read_body(), unknown)
 
 
-def _knows(backend: Backend, session_id: str, principal: str) -> bool:
+def _has_session(backend: Backend, session_id: str, principal: str) -> bool:
     try:
         backend.find(session_id, principal)
     except Rejection:

@@ -218,7 +218,7 @@ class StreamableHttp:
     async def _initialize(
         self, exchange: Exchange, message: Request, session_id: str | None, acceptable: Accepts
     ) -> None:
-        if session_id is not None and self._knows(session_id, exchange.principal):
+        if session_id is not None and self._has_session(session_id, exchange.principal):
             raise invalid("this session is already initialized")
         conversation = await self._backend.open(exchange.principal, exchange.head.headers)
         queue = exchange.queue()
@@ -348,7 +348,7 @@ class StreamableHttp:
                 return None
             raise
 
-    def _knows(self, session_id: str, principal: str) -> bool:
+    def _has_session(self, session_id: str, principal: str) -> bool:
         try:
             self._backend.find(session_id, principal)
         except Rejection:

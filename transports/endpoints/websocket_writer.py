@@ -127,17 +127,17 @@ class FrameWriter:
 
     async def heartbeat(self) -> None:
         """Send a ping, or close the connection of a client that has left pings unanswered for too long."""
-        now, patience = trio.current_time(), _MISSED * self._limits.heartbeat_seconds
+        now, limit = trio.current_time(), _MISSED * self._limits.heartbeat_seconds
         if self._limits.heartbeat_seconds >= _USUAL_HEARTBEAT:
-            patience = max(patience, _PONG_SECONDS)
-        if self._stream.patient:
+            limit = max(limit, _PONG_SECONDS)
+        if self._stream.exempt_from_pings:
             return
         if not self.pinged_at:
             self.pinged_at = now
             await self._send(ping_frame())
-        elif now - self.pinged_at >= patience:
-            self._log.info("websocket_pings_unanswered", seconds=patience)
-            await self.send_close(INTERNAL, f"no pong within {patience:g} s")
+        elif now - self.pinged_at >= limit:
+            self._log.info("websocket_pings_unanswered", seconds=limit)
+            await self.send_close(INTERNAL, f"no pong within {limit:g} s")
             self._queue.on_disconnect()
         else:
             await self._send(ping_frame())

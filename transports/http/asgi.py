@@ -46,9 +46,9 @@ _LINE_ENDS: Final = frozenset(b"\r\n\0")
 
 
 class Line(Protocol):
-    """The connection that carries the requests. `moved` counts the pieces of any request that the peer has received."""
+    """The connection that carries the requests. `progress` counts the pieces of any request that the peer has received."""
 
-    moved: int
+    progress: int
 
     @property
     def broken(self) -> bool:
@@ -60,7 +60,7 @@ class Line(Protocol):
         """The socket below TLS."""
         ...
 
-    def cut(self) -> None:
+    def abort(self) -> None:
         """Close the connection at once, because the peer does not read."""
         ...
 
@@ -95,7 +95,7 @@ class AsgiApp:
             try:
                 await self._answer(scope, exchange)
             finally:
-                exchange.let_go()
+                exchange.detach()
             nursery.cancel_scope.cancel()
         await exchange.finish()
         if not exchange.admitted and not self._seat.principal:
@@ -177,9 +177,9 @@ class AsgiExchange:
         # Whether a task waits for the disconnect of the client.
         self._watched = False
         # Whether that task has seen the disconnect.
-        self._left = False
+        self._disconnected = False
         self._last_sent = 0.0
-        self._looked = service.route.generation
+        self._checked_generation = service.route.generation
         self._nursery = nursery
         self._peer = peer
         self._line = line
@@ -233,7 +233,7 @@ class AsgiExchange:
 
     async def _start(self, status: int, headers: Headers) -> None:
         lowered = [(name.lower(), value) for name, value in headers]
-        await self._say({"type": "http.response.start", "status": status, "headers": lowered})
+        await self._send_event({"type": "http.response.start", "status": status, "headers": lowered})
 
     async def write(self, data: bytes) -> None:
         """Send a part of the event stream (ports.Exchange)."""
@@ -243,7 +243,7 @@ class AsgiExchange:
     async def _write(self, data: bytes) -> None:
         for at in range(0, len(data), _PIECE):
             piece = data[at : at + _PIECE]
-            await self._say({"type": "http.response.body", "body": piece, "more_body": True})
+            await self._send_event({"type": "http.response.body", "body": piece, "more_body": True})
 
     def queue(self, *, direct: bool = False) -> SendQueue:  # noqa: ARG002 - Hypercorn sends from one task only
         """Return a send queue for this request (ports.Exchange)."""
@@ -259,7 +259,7 @@ class AsgiExchange:
             # As if the last bytes were sent this long ago. The clock may be a tick late.
             self._last_sent -= max(0.0, self._service.limits.heartbeat_seconds - first_heartbeat - TICK)
         self._service.ticker.add(self)
-        if self._left:
+        if self._disconnected:
             queue.on_disconnect()
         elif ends_with_client and not self._watched:
             self._watched = True
@@ -269,14 +269,14 @@ class AsgiExchange:
         # One task for each request, whatever queue it has by then, because Hypercorn reports a disconnect once.
         while (await self._receive())["type"] != "http.disconnect":
             self._body_done = True
-        self._left = True
+        self._disconnected = True
         if self._queue is not None:
             self._queue.on_disconnect()
 
     def tick(self, now: float) -> None:
         """Check the access rights of the client, and whether a heartbeat is due (ticker.Ticking)."""
-        if self._queue is not None and self._looked != self._service.route.generation:
-            self._looked = self._service.route.generation
+        if self._queue is not None and self._checked_generation != self._service.route.generation:
+            self._checked_generation = self._service.route.generation
             if self.principal and not self._service.still_admits(self.head, self.principal):
                 self._service.log.info("stream_closed", reason="access_revoked", principal=self.principal)
                 self._queue.on_disconnect()
@@ -298,7 +298,7 @@ class AsgiExchange:
         if not self._answered:
             await self.answer(rejection.status, JSON, error_body(rejection), rejection.headers)
 
-    def let_go(self) -> None:
+    def detach(self) -> None:
         """Detach the send queue; nothing more is written."""
         self._service.ticker.remove(self)
         if self._queue is not None:
@@ -318,30 +318,30 @@ class AsgiExchange:
                 left -= len(event.get("body", b""))
                 self._body_done = event["type"] == "http.disconnect" or not event.get("more_body", False)
         with contextlib.suppress(ConnectionError):
-            await self._say({"type": "http.response.body", "body": b"", "more_body": False})
+            await self._send_event({"type": "http.response.body", "body": b"", "more_body": False})
 
-    async def _say(self, event: MutableMapping[str, Any]) -> None:
+    async def _send_event(self, event: MutableMapping[str, Any]) -> None:
         # Hypercorn sends to a closed connection without an error.
         if self._line.broken:
             raise ConnectionError("the peer does not read")
-        moved, seconds = self._line.moved, self._service.limits.write_stall_seconds
-        with trio.move_on_after(seconds) as patience:
+        progress, seconds = self._line.progress, self._service.limits.write_stall_seconds
+        with trio.move_on_after(seconds) as timeout:
             await self._send(event)
-        if patience.cancelled_caught:
-            await self._give_up(moved)
+        if timeout.cancelled_caught:
+            await self._on_stall(progress)
             raise ConnectionError("the peer does not read")
-        self._line.moved += 1
+        self._line.progress += 1
         if self._queue is not None:
             self._queue.on_progress()
 
-    async def _give_up(self, moved: int) -> None:
-        """End this request, and the connection if no other request has progressed since `moved`."""
+    async def _on_stall(self, progress: int) -> None:
+        """End this request, and the connection if no other request has progressed since `progress`."""
         self._stalled = True
         seconds = self._service.limits.write_stall_seconds
         self._service.log.warning("client_stalled", peer=self._peer, seconds=seconds)
         if self._queue is not None:
             self._queue.on_stall()
-        if self._line.moved == moved:
-            self._line.cut()
+        if self._line.progress == progress:
+            self._line.abort()
         else:
             await self._line.reset(self._send)

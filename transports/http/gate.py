@@ -37,8 +37,8 @@ _PRINCIPAL: Final = re.compile(r"[a-z0-9-]{1,32}")
 _WRONG: Final = "credential_wrong"
 
 
-def _allowed(asked: str, others: Container[str]) -> bytes:
-    names = map(str.strip, asked.split(","))
+def _allowed(requested: str, others: Container[str]) -> bytes:
+    names = map(str.strip, requested.split(","))
     more = [name for name in names if _MIRRORING.fullmatch(name) or name.lower() in others]
     return ", ".join([_HEADERS, *more]).encode("ascii")
 
@@ -181,8 +181,8 @@ class Gate:
         shared = self.cors(head)
         if not shared:
             return None
-        asked = headers.get("access-control-request-headers", "")
-        return (*shared, *_PREFLIGHT, (b"Access-Control-Allow-Headers", _allowed(asked, self.bringing())))
+        requested = headers.get("access-control-request-headers", "")
+        return (*shared, *_PREFLIGHT, (b"Access-Control-Allow-Headers", _allowed(requested, self.bringing())))
 
     def cors(self, head: Head) -> Headers:
         """Return the CORS headers of a response to an allowed foreign origin, else none."""

@@ -111,15 +111,15 @@ class Connection:
         self._unsent = b""
         self._buffer = b""
         self._body_pending = False
-        self._endpoint: Endpoint | None = None
+        self._last_endpoint: Endpoint | None = None
         self._last_block: bytes = b""
         # Whether the task waits for the next request, after a response that was sent without it.
-        self._rests = False
-        self._eager: EagerEndpoint | None = None
+        self._eager_next = False
+        self._last_eager: EagerEndpoint | None = None
         # The rest of the work on a request that was begun without the task.
-        self._begun: Continuation | None = None
+        self._continuation: Continuation | None = None
         self._generation = 0
-        self._looked = service.route.generation
+        self._checked_generation = service.route.generation
         self._close = False
         self._streaming = False
         self._answered = False
@@ -129,8 +129,8 @@ class Connection:
         self._cors: Headers = ()
         self._caller: Caller | None = None
         self._queue: SendQueue | None = None
-        self._ends_with_peer = False
-        self._left = False
+        self._ends_with_client = False
+        self._disconnected = False
         # The current deadline: what is awaited, since when (seconds, Ticker's time), and the bytes received since.
         self._waiting = ""
         self._since = 0.0
@@ -138,9 +138,9 @@ class Connection:
         # Bytes that may still be read at the end of the connection.
         self._to_drop = 0
         self._last_sent = 0.0
-        self._patient = False
+        self._is_aggregate = False
         # Bytes that the peer had received at the last check.
-        self._sent: int = 0
+        self._peer_received: int = 0
 
     # ---- the loop
 
@@ -151,7 +151,7 @@ class Connection:
         service.poller.register(self._sock.fileno(), self._ready)
         try:
             while not self._close and await self._serve_one():
-                if service.ticker.shutting_down and self._begun is None:
+                if service.ticker.shutting_down and self._continuation is None:
                     self._close = True
             await self._linger()
         except OSError:
@@ -163,14 +163,14 @@ class Connection:
             if self._queue is not None:
                 self._queue.on_disconnect()
             # The task was cancelled, and the rest of the work is cancelled with it.
-            if self._begun is not None:
-                await self._begun()
+            if self._continuation is not None:
+                await self._continuation()
 
     async def _serve_one(self) -> bool:
-        begun, self._begun = self._begun, None
+        continuation, self._continuation = self._continuation, None
         try:
-            if begun is not None:
-                await begun()
+            if continuation is not None:
+                await continuation()
             else:
                 endpoint = await self._next_endpoint()
                 if endpoint is None:
@@ -192,8 +192,8 @@ class Connection:
                 self._queue.on_sent()
         if self._streaming:
             await self._wire.send(b"0\r\n\r\n")
-        self._rests = False
-        if self._begun is None:
+        self._eager_next = False
+        if self._continuation is None:
             self._queue = None
         return self._drop_body()
 
@@ -205,7 +205,7 @@ class Connection:
             return None
         if block != self._last_block or self._generation != self._service.route.generation:
             # Most clients repeat the same head, which is then not parsed and admitted again.
-            self._endpoint = None
+            self._last_endpoint = None
             self._last_block = b""
             self._admitted = False
             self._cors = ()
@@ -213,19 +213,19 @@ class Connection:
         head = self.head
         self._close = not head.keep_alive or self._service.ticker.shutting_down
         self._body_pending = head.chunked or bool(head.content_length)
-        if self._endpoint is None:
+        if self._last_endpoint is None:
             endpoint = await self._admit(head)
             if endpoint is None:
                 return _do_nothing
-            self._endpoint = endpoint
-            self._eager = endpoint if isinstance(endpoint, EagerEndpoint) and not head.chunked else None
+            self._last_endpoint = endpoint
+            self._last_eager = endpoint if isinstance(endpoint, EagerEndpoint) and not head.chunked else None
         self._last_block = block
-        return self._endpoint
+        return self._last_endpoint
 
     def _begin_eagerly(self, plain: PlainWire, eager: EagerEndpoint) -> None:
         """Serve a whole request with the same head as the last one. Wake the task for any other input."""
         # Until the task has run, further input is for the task.
-        self._rests = False
+        self._eager_next = False
         data = plain.receive_now()
         if data is None:
             self._slot.wake()
@@ -238,16 +238,16 @@ class Connection:
         self._answered = False
         self._waiting, self._queue = "", None
         try:
-            begun = eager.begin(self, data[len(block) :])
+            continuation = eager.begin(self, data[len(block) :])
         except Exception as fault:  # noqa: BLE001 - raised again in the task, which is the boundary
-            self._begun = partial(_raise, fault)
+            self._continuation = partial(_raise, fault)
             self._slot.wake()
             return
         if self._answered:
             return
-        if begun is None:
+        if continuation is None:
             self._buffer, self._queue = data, None
-        self._begun, queue = begun, self._queue
+        self._continuation, queue = continuation, self._queue
         if queue is None or queue.shortcut is None or queue.state != OPEN:
             self._slot.wake()
 
@@ -465,8 +465,8 @@ class Connection:
             self._slot.wake()
         else:
             self._wait_for("request")
-            self._begun = None
-            self._rests = not self._left
+            self._continuation = None
+            self._eager_next = not self._disconnected
         return True
 
     def attach(
@@ -474,9 +474,9 @@ class Connection:
     ) -> None:
         """Attach the send queue of this request (ports.Exchange)."""
         self._queue = queue
-        self._ends_with_peer = ends_with_client
+        self._ends_with_client = ends_with_client
         self._last_sent = self._service.ticker.now
-        if self._left:
+        if self._disconnected:
             if ends_with_client and not self._upgraded:
                 queue.on_disconnect()
         elif first_heartbeat is not None:
@@ -489,7 +489,7 @@ class Connection:
         self._close = True
         # The aggregate reads as fast as its own client, which has a time limit. Other peers are refused with this header.
         delegates = self._service.gate.delegates is not None
-        self._patient = delegates and "mcp-bridge-principal" in self.head.headers
+        self._is_aggregate = delegates and "mcp-bridge-principal" in self.head.headers
         return _Http1Upgrade(
             self._wire,
             self._plain,
@@ -497,7 +497,7 @@ class Connection:
             self._send,
             partial(self._service.quota.receiving, self.principal),
             # The kernel reports the end of a peer on the same machine, so a Unix socket needs no pings.
-            patient=self._patient or self._sock.family == socket.AF_UNIX,
+            exempt_from_pings=self._is_aggregate or self._sock.family == socket.AF_UNIX,
         )
 
     def _body_is_here(self) -> bool:
@@ -528,12 +528,12 @@ class Connection:
         self._close = self._close or rejection.close
         self._close = self._close or not (self._admitted or self._next_is_here())
         if self._close:
-            self._hold_back()
+            self._cork()
         await self.answer(rejection.status, JSON, error_body(rejection), rejection.headers)
         if not self._admitted:
             self._seat.set_state(REFUSED)
 
-    def _hold_back(self) -> None:
+    def _cork(self) -> None:
         # Bun 1.3.14 reuses the connection of a refusal, whatever `Connection` says, unless the end of the stream is in the
         # same segment. The kernel sends a partial segment after 200 ms at the latest (tcp(7)). Unix sockets have no segments.
         with contextlib.suppress(OSError):
@@ -548,8 +548,8 @@ class Connection:
 
     def tick(self, now: float) -> None:
         """Check the deadline and the access rights of the client, and whether a heartbeat is due (ticker.Ticking)."""
-        if self._looked != self._service.route.generation and self._is_open():
-            self._looked = self._service.route.generation
+        if self._checked_generation != self._service.route.generation and self._is_open():
+            self._checked_generation = self._service.route.generation
             if self.principal and not self._service.still_admits(self.head, self.principal):
                 self._service.log.info(
                     "connection_closed",
@@ -566,7 +566,7 @@ class Connection:
                 self._expire(
                     Rejection(408, INVALID_REQUEST, f"no complete head within {limits.head_seconds:g} s")
                 )
-            case "request" if waited > self._rest():
+            case "request" if waited > self._idle_limit():
                 self.abort()
             case "body" if waited > limits.body_grace_seconds:
                 if self._received < limits.body_rate * limits.body_grace_seconds:
@@ -584,17 +584,17 @@ class Connection:
         """Close the connection of a peer that does not read what is sent."""
         seconds, queue = self.limits.write_stall_seconds, self._queue
         taken: int = self._wire.sent - unread_by_peer(self._sock)
-        if taken != self._sent:
-            self._sent, self._since = taken, now
+        if taken != self._peer_received:
+            self._peer_received, self._since = taken, now
             if queue is not None:
                 queue.on_progress()
-        elif now - self._since > seconds and not self._patient:
+        elif now - self._since > seconds and not self._is_aggregate:
             self._service.log.warning("client_stalled", peer=self.peer, seconds=seconds)
             if queue is not None:
                 queue.on_stall()
             self.abort()
 
-    def _rest(self) -> float:
+    def _idle_limit(self) -> float:
         if self._service.ticker.shutting_down:
             return _LAST_REST
         return self.limits.keep_alive_seconds if self._seat.principal else self.limits.head_seconds
@@ -619,12 +619,12 @@ class Connection:
 
     def _ready(self, left: bool) -> None:  # noqa: FBT001 - signature of poller.Ready
         if left:
-            self._peer_left()
-        plain, eager, service = self._plain, self._eager, self._service
+            self._on_disconnect()
+        plain, eager, service = self._plain, self._last_eager, self._service
         if plain is None:
             return
         if (
-            self._rests
+            self._eager_next
             and eager is not None
             and self._generation == service.route.generation
             and not service.ticker.shutting_down
@@ -633,12 +633,12 @@ class Connection:
         else:
             plain.ready(left=left)
 
-    def _peer_left(self) -> None:
-        self._left, self._rests = True, False
+    def _on_disconnect(self) -> None:
+        self._disconnected, self._eager_next = True, False
         if self._queue is None:
             return
         # The reader of an upgraded connection reads the input before the end of file first.
-        if self._ends_with_peer and not self._upgraded:
+        if self._ends_with_client and not self._upgraded:
             self._queue.on_disconnect()
         elif not self._answered:
             # The peer may have closed its sending side only, and gets its response.
@@ -649,7 +649,7 @@ class Connection:
         if not self._close:
             return
         self._waiting = ""
-        seconds, self._to_drop = self._allowance()
+        seconds, self._to_drop = self._linger_limits()
         with trio.move_on_after(seconds):
             self._sock.shutdown(socket.SHUT_WR)
             await self._drop()
@@ -659,7 +659,7 @@ class Connection:
             count = await self._wire.drop()
             self._to_drop -= count or self._to_drop
 
-    def _allowance(self) -> tuple[float, int]:
+    def _linger_limits(self) -> tuple[float, int]:
         """Return for how long (seconds) and how many bytes input is read and dropped after the last response."""
         if not (self._admitted and self.principal and (self._body_pending or self._upgraded)):
             return LINGER_SECONDS, LINGER_BYTES
@@ -675,23 +675,23 @@ class _Http1Upgrade:
         self,
         wire: Wire,
         plain: PlainWire | None,
-        rest: bytes,
+        read_ahead: bytes,
         send: Callable[[bytes], Awaitable[None]],
         receiving: Callable[[], contextlib.AbstractContextManager[Callable[[int], None]]],
         *,
-        patient: bool,
+        exempt_from_pings: bool,
     ) -> None:
         self._wire = wire
         self._plain = plain
-        self._rest = rest
+        self._read_ahead = read_ahead
         self._send = send
         self.receiving = receiving
-        self.patient = patient
+        self.exempt_from_pings = exempt_from_pings
 
     async def receive_some(self, max_bytes: int | None = None) -> bytes:
         """Return some bytes, or none at the end. Raises trio.BrokenResourceError."""
-        if self._rest:
-            data, self._rest = self._rest, b""
+        if self._read_ahead:
+            data, self._read_ahead = self._read_ahead, b""
             return data
         try:
             return await self._wire.receive(max_bytes or READ)

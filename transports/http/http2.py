@@ -334,7 +334,7 @@ class _OwnedStream:
         seat: Seat,
     ) -> None:
         self.broken = False
-        self.moved = 0
+        self.progress = 0
         self.reset: Callable[[Send], Awaitable[None]]  # asgi.Line
         self.over = trio.Event()
         self._service = service
@@ -352,7 +352,7 @@ class _OwnedStream:
         self._received = b""
         self._at = 0
         # The last frames to send, and their event. After that, received data is dropped.
-        self._goodbye = b""
+        self._last_frames = b""
         self._ending = trio.Event()
         self._to_drop = LINGER_BYTES
 
@@ -376,19 +376,19 @@ class _OwnedStream:
 
     async def receive_some(self, max_bytes: int | None = None) -> bytes:
         """Return some frames, or nothing at the end. Raises trio.BrokenResourceError."""
-        await self._let_others_run()
+        await self._wait_for_gate()
         while True:
-            if self._at < len(self._received) and not self._goodbye:
+            if self._at < len(self._received) and not self._last_frames:
                 if piece := self._piece():
                     return piece
                 continue
             data = await self._receive(max_bytes)
             if not data:
                 return b""
-            if self._goodbye:
+            if self._last_frames:
                 self._to_drop -= len(data)
                 if self._to_drop <= 0:
-                    self.cut()
+                    self.abort()
             else:
                 self._received, self._at = data, 0
 
@@ -398,10 +398,10 @@ class _OwnedStream:
         Hypercorn takes ten times as long, which would slow down all clients in a flood of refused connections. Returns
         False where Hypercorn must serve the connection.
         """
-        with trio.move_on_after(self._service.limits.head_seconds) as patience:
+        with trio.move_on_after(self._service.limits.head_seconds) as timeout:
             self._received = await self._receive(None)
-        if patience.cancelled_caught:
-            self.cut()
+        if timeout.cancelled_caught:
+            self.abort()
             return True
         found = first_head(self._received)
         refused = found and refused_head(self._service, found[1], self._seat.is_foreign)
@@ -413,7 +413,7 @@ class _OwnedStream:
         self._end(answer(stream, block, body) + no_more(stream))
         return True
 
-    async def _let_others_run(self) -> None:
+    async def _wait_for_gate(self) -> None:
         # The gate checks each unauthenticated request before the next is read.
         for _ in range(_TURNS_FOR_A_REQUEST):
             await trio.lowlevel.checkpoint()
@@ -451,9 +451,9 @@ class _OwnedStream:
         self._seat.set_state(REFUSED)
         self._end(no_more(self._meter.last_stream))
 
-    def _end(self, goodbye: bytes) -> None:
-        if not self._goodbye:
-            self._goodbye = goodbye
+    def _end(self, last_frames: bytes) -> None:
+        if not self._last_frames:
+            self._last_frames = last_frames
             if self._seat.principal:
                 self._to_drop = _GOAWAY_BYTES_ADMITTED
             self._received = b""
@@ -464,7 +464,7 @@ class _OwnedStream:
         await self._ending.wait()
         with trio.move_on_after(LINGER_SECONDS), contextlib.suppress(trio.BrokenResourceError):
             async with self._sending:
-                await self._stream.send_all(self._goodbye)
+                await self._stream.send_all(self._last_frames)
         self.broken = True
         with contextlib.suppress(OSError):
             self._sock.shutdown(socket.SHUT_WR)
@@ -483,8 +483,8 @@ class _OwnedStream:
                 await self._stream.send_all(data)
                 self._since = math.inf
         except trio.BrokenResourceError:
-            if not self._goodbye:
-                self.cut()
+            if not self._last_frames:
+                self.abort()
             raise
 
     def tick(self, now: float) -> None:
@@ -495,9 +495,9 @@ class _OwnedStream:
         if unread != self._unread:
             self._unread, self._since = unread, now
         elif now - self._since > self._stall_seconds:
-            self.cut()
+            self.abort()
 
-    def cut(self) -> None:
+    def abort(self) -> None:
         """Close the connection at once (asgi.Line)."""
         self.broken = True
         # Wakes Hypercorn's reader.
@@ -505,7 +505,7 @@ class _OwnedStream:
 
     async def aclose(self) -> None:
         """Close the TLS connection, if the peer still reads."""
-        if self._goodbye:
+        if self._last_frames:
             await trio.lowlevel.checkpoint()
             return
         with trio.move_on_after(_CLOSE_SECONDS):

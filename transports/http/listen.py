@@ -235,8 +235,8 @@ async def _serve_connection(listener: Listener, sock: socket.socket, peer: str, 
     with sock:
         try:
             if service.limits.write_stall_seconds * 1000 > _USER_TIMEOUT_MS and sock.family != socket.AF_UNIX:
-                patience = min(service.limits.write_stall_seconds * 1500, _LONGEST_MS)
-                sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, int(patience))
+                milliseconds = min(service.limits.write_stall_seconds * 1500, _LONGEST_MS)
+                sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, int(milliseconds))
             if listener.tls is None:
                 await Connection(service, sock, peer, seat).serve()
             else:
@@ -266,7 +266,7 @@ async def _serve_tls(
 async def _serve_stream(
     service: Service, stream: "trio.SSLStream[trio.SocketStream]", sock: socket.socket, peer: str, seat: Seat
 ) -> None:
-    with trio.move_on_after(service.limits.head_seconds) as patience:
+    with trio.move_on_after(service.limits.head_seconds) as timeout:
         if await _is_plain(sock):
             await _answer_plain(service, sock, peer, seat)
             return
@@ -276,7 +276,7 @@ async def _serve_stream(
             if not seat.evicted:
                 service.refusals.note("tls_handshake", peer)
             return
-    if patience.cancelled_caught:
+    if timeout.cancelled_caught:
         service.refusals.note("tls_handshake", peer)
         return
     seat.set_state(NO_HEAD)

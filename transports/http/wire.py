@@ -50,7 +50,7 @@ class PlainWire:
         self._sock = sock
         self._slot = slot
         self._unblocked = 0
-        self._left = False
+        self._hung_up = False
         # True, because the first request may precede the registration.
         self.readable = True
         self.sent = 0
@@ -59,7 +59,7 @@ class PlainWire:
         """Note that input or an end of file has arrived. After `left` there are no further edges."""
         self.readable = True
         if left:
-            self._left = True
+            self._hung_up = True
         self._slot.wake()
 
     async def receive(self, max_bytes: int) -> bytes:
@@ -75,9 +75,9 @@ class PlainWire:
                 continue
             if 0 < len(data) < max_bytes:
                 # Further input is another edge, but an end of file may have been reported already.
-                self.readable = self._left
+                self.readable = self._hung_up
             else:
-                await self._be_fair()
+                await self._take_turns()
             return data
 
     def receive_now(self) -> bytes | None:
@@ -107,7 +107,7 @@ class PlainWire:
             sent = 0
         self.sent += sent
         if sent == len(data):
-            await self._be_fair()
+            await self._take_turns()
             return
         rest = memoryview(data)[sent:]
         while rest:
@@ -126,7 +126,7 @@ class PlainWire:
     async def close(self) -> None:
         """Return: a plain connection needs no closing handshake."""
 
-    async def _be_fair(self) -> None:
+    async def _take_turns(self) -> None:
         self._unblocked += 1
         if self._unblocked >= _FAIR:
             self._unblocked = 0

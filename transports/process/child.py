@@ -258,7 +258,7 @@ class Child:
         while not self._state & _ENDING:
             if ProcessState.STOPPING in self._state and not leaving:
                 leaving = True
-                nursery.start_soon(self._ask_to_exit)
+                nursery.start_soon(self._exit_gracefully)
             await self._changed.wait()
         if not self._state & _EXITED_OR_KILLED:
             await self._wait_for(_EXITED_OR_KILLED, _SILENT_SECONDS)
@@ -287,7 +287,7 @@ class Child:
             with trio.move_on_after(left):
                 await self._changed.wait()
 
-    async def _ask_to_exit(self) -> None:
+    async def _exit_gracefully(self) -> None:
         await self._stdin.close()
         await trio.sleep(self._limits.stop_seconds)
         self._command_keeper(b"term")

@@ -50,10 +50,10 @@ _CGROUP_PREFIX = "server-"
 _STOPS = 64
 # Time for which the fork server waits for its keepers after the daemon has exited (seconds).
 _KEEPERS_SECONDS = 15.0
-# Time between two checks while processes are being killed (milliseconds): at first, and after `_LOOKS` checks.
-_LOOK = 1
-_LATER_LOOK = 100
-_LOOKS = 10_000
+# Time between two checks while processes are being killed (milliseconds): at first, and after `_CHECKS` checks.
+_CHECK = 1
+_LATER_CHECK = 100
+_CHECKS = 10_000
 
 _prctl = ctypes.CDLL(None, use_errno=True).prctl
 
@@ -83,7 +83,7 @@ def main() -> None:
     poll.register(control, select.POLLIN)
     poll.register(wake[0], select.POLLIN)
     while True:
-        ready = [descriptor for descriptor, _ in poll.poll(family.look())]
+        ready = [descriptor for descriptor, _ in poll.poll(family.check())]
         _drain(wake[0])
         if control.fileno() not in ready:
             continue
@@ -127,13 +127,13 @@ def _end(family: "_Children", poll: "select.poll", wake: int, daemon: int) -> No
     for pid in family.keepers:
         os.kill(pid, signal.SIGCONT)
     end = time.monotonic() + _KEEPERS_SECONDS
-    while (patience := family.look()) is not None or family.keepers:
+    while (timeout := family.check()) is not None or family.keepers:
         # The daemon has closed the socket and still runs.
         if os.getppid() == daemon:
             end = time.monotonic() + _KEEPERS_SECONDS
         elif time.monotonic() > end:
             kill(list(family.keepers))
-        poll.poll(_LATER_LOOK if patience is None else patience)
+        poll.poll(_LATER_CHECK if timeout is None else timeout)
         _drain(wake)
 
 
@@ -159,22 +159,22 @@ class _Children:
         self._stops: dict[int, int] = {}
         # Cgroups of killed keepers, until they are removed.
         self._left: list[str] = []
-        self._looks = 0
+        self._checks = 0
 
-    def look(self) -> "int | None":
+    def check(self) -> "int | None":
         """Reap, continue and kill. Returns the milliseconds until the next call, None to wait for a signal."""
         self._reap()
-        strangers = [pid for pid in children() if pid not in self.keepers]
-        kill(strangers)
+        adopted = [pid for pid in children() if pid not in self.keepers]
+        kill(adopted)
         for path in self._left:
             _kill_cgroup(path)
             _remove_cgroup(path, 0)
         self._left = [path for path in self._left if os.path.exists(path)]
-        if not (strangers or self._left):
-            self._looks = 0
+        if not (adopted or self._left):
+            self._checks = 0
             return None
-        self._looks += 1
-        return _LOOK if self._looks < _LOOKS else _LATER_LOOK
+        self._checks += 1
+        return _CHECK if self._checks < _CHECKS else _LATER_CHECK
 
     def _reap(self) -> None:
         while True:
@@ -310,9 +310,9 @@ def _cgroups_of(parent: str, unique: str) -> "list[str]":
         return []
 
 
-def _remove_cgroup(cgroup: str, patience: float) -> None:
-    """Remove a cgroup with all below it, waiting `patience` (seconds) for its last processes to exit."""
-    end = time.monotonic() + patience
+def _remove_cgroup(cgroup: str, timeout: float) -> None:
+    """Remove a cgroup with all below it, waiting `timeout` (seconds) for its last processes to exit."""
+    end = time.monotonic() + timeout
     while True:
         for folder, _, _ in os.walk(cgroup, topdown=False):
             with contextlib.suppress(OSError):

@@ -40,17 +40,17 @@ class LineSplitter:
     def __init__(self, limit: int) -> None:
         self._limit = limit
         self._parts: list[bytes] = []
-        self._loose = 0
+        self._unjoined = 0
         self.held = 0
         self._dropping = False
         # A dropped line that is not reported yet, and the bytes received of it.
         self._dropped: Overlong | None = None
-        self._seen = 0
-        self._begun = False
+        self._dropped_bytes = 0
+        self._mark_checked = False
 
     def feed(self, chunk: bytes) -> list[bytes | Overlong]:
         """Add the next bytes, and return the lines that they complete."""
-        if not self._begun:
+        if not self._mark_checked:
             chunk = self._without_mark(chunk)
         first, newline, rest = chunk.partition(b"\n")
         if not newline:
@@ -78,11 +78,11 @@ class LineSplitter:
 
     def _without_mark(self, chunk: bytes) -> bytes:
         chunk = b"".join(self._parts) + chunk
-        self._forget()
+        self._clear()
         if len(chunk) < len(_BOM) and _BOM.startswith(chunk):
             self._parts, self.held = [chunk], len(chunk)
             return b""
-        self._begun = True
+        self._mark_checked = True
         return chunk.removeprefix(_BOM)
 
     def _hold(self, piece: bytes) -> list[bytes | Overlong]:
@@ -91,30 +91,30 @@ class LineSplitter:
         if not piece:
             return []
         self._parts.append(piece)
-        self._loose += 1
-        if self._loose == _SEAL:
+        self._unjoined += 1
+        if self._unjoined == _SEAL:
             self._parts[-_SEAL:] = [b"".join(self._parts[-_SEAL:])]
-            self._loose = 0
+            self._unjoined = 0
         self.held += len(piece)
         # A carriage return may belong to the line end.
         if self.held - piece.endswith(b"\r") <= self._limit:
             return []
         overlong = Overlong(self.held, self._prefix())
         last = b"".join(self._parts)[-_SUFFIX:]
-        self._forget()
+        self._clear()
         self._dropping = True
         if _ID in overlong.prefix:
             return [overlong]
         self._dropped = attrs.evolve(overlong, suffix=last)
-        self._seen = overlong.size_seen
-        return [] if self._seen <= 2 * self._limit else self._report()
+        self._dropped_bytes = overlong.size_seen
+        return [] if self._dropped_bytes <= 2 * self._limit else self._report()
 
     def _drop(self, piece: bytes) -> list[bytes | Overlong]:
         if self._dropped is None:
             return []
         self._dropped = attrs.evolve(self._dropped, suffix=(self._dropped.suffix + piece)[-_SUFFIX:])
-        self._seen += len(piece)
-        return [] if self._seen <= 2 * self._limit else self._report()
+        self._dropped_bytes += len(piece)
+        return [] if self._dropped_bytes <= 2 * self._limit else self._report()
 
     def _report(self) -> list[bytes | Overlong]:
         dropped, self._dropped = self._dropped, None
@@ -138,12 +138,12 @@ class LineSplitter:
         if self._parts:
             self._parts.append(last)
             last = b"".join(self._parts)
-            self._forget()
+            self._clear()
         last = last.removesuffix(b"\r")
         if len(last) > self._limit:
             lines.append(Overlong(len(last), last[:_PREFIX], last[-_SUFFIX:]))
         elif last and not last.isspace():
             lines.append(last)
 
-    def _forget(self) -> None:
-        self._parts, self._loose, self.held = [], 0, 0
+    def _clear(self) -> None:
+        self._parts, self._unjoined, self.held = [], 0, 0

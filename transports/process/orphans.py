@@ -36,9 +36,9 @@ def sweep(kept: Collection[int]) -> bool:
     if not _STARTING.acquire(blocking=False):
         return True
     try:
-        spared = {*kept, *_own}
+        excluded = {*kept, *_own}
         session = os.getsid(0)
-        found = [pid for pid in keeper.children() if pid not in spared and _session(pid) != session]
+        found = [pid for pid in keeper.children() if pid not in excluded and _session(pid) != session]
         keeper.kill(found)
         for pid in found:
             with contextlib.suppress(ChildProcessError):

@@ -172,7 +172,7 @@ class Spawner:
             await self._answer(partial(trio.lowlevel.wait_readable, control))
             kept_by = _number_in(control.recv(4096), b"keeping", launch)
             self._keepers.add(kept_by)
-            with _patience(launch):
+            with _report_limit(launch):
                 await trio.lowlevel.wait_readable(control)
             pid = _number_in(control.recv(4096), b"spawned", launch)
         except BaseException:
@@ -246,7 +246,7 @@ class _Keeper:
 
 
 @contextlib.contextmanager
-def _patience(launch: Launch) -> Generator[None]:
+def _report_limit(launch: Launch) -> Generator[None]:
     try:
         with trio.fail_after(_REPORT_SECONDS):
             yield

@@ -1,4 +1,4 @@
-"""The text of an event stream, read by every kind of reader (attacks V35, S06)."""
+"""The text of an event stream, read by every kind of reader (WHATWG HTML, server-sent events)."""
 
 import json
 import re

@@ -1,4 +1,4 @@
-"""The end of the bridge as its connections see it; the rest of HTTP/1.1 is in tests/hostile and tests/e2e."""
+"""HTTP/1.1 connections during shutdown. The rest of HTTP/1.1 is tested in tests/hostile and tests/e2e."""
 
 import pytest
 import trio
@@ -14,7 +14,7 @@ async def say(server, stream, path="/echo"):
 
 
 async def until(stream, end):
-    """What comes, up to and with these bytes."""
+    """Return the input up to and including these bytes."""
     data = b""
     while not data.endswith(end):
         data += await stream.receive_some()
@@ -22,7 +22,7 @@ async def until(stream, end):
     return data
 
 
-async def test_who_rests_between_two_requests_is_sent_away_at_the_end(anyio_backend):
+async def test_an_idle_connection_is_closed_on_shutdown(anyio_backend):
     async with listening() as server, await trio.open_tcp_stream("127.0.0.1", server.port) as stream:
         with trio.fail_after(5):
             await say(server, stream)
@@ -31,7 +31,7 @@ async def test_who_rests_between_two_requests_is_sent_away_at_the_end(anyio_back
             assert await stream.receive_some() == b""
 
 
-async def test_who_asks_at_the_end_is_answered_and_told_that_it_was_the_last(anyio_backend):
+async def test_a_request_during_shutdown_is_served_with_connection_close(anyio_backend):
     async with listening() as server, await trio.open_tcp_stream("127.0.0.1", server.port) as stream:
         with trio.fail_after(5):
             server.ticker.announce_shutdown()
@@ -40,7 +40,7 @@ async def test_who_asks_at_the_end_is_answered_and_told_that_it_was_the_last(any
             assert await stream.receive_some() == b""
 
 
-async def test_the_end_of_a_stream_is_the_end_of_its_connection_at_the_end(anyio_backend):
+async def test_during_shutdown_a_connection_is_closed_after_its_event_stream(anyio_backend):
     async with listening() as server, await trio.open_tcp_stream("127.0.0.1", server.port) as stream:
         with trio.fail_after(5):
             await say(server, stream, "/stream")

@@ -1,4 +1,4 @@
-"""HTTP/2 by Hypercorn under our guard: what crashes, hangs or blocks Hypercorn's own server costs one connection here."""
+"""HTTP/2 by Hypercorn: input that crashes, hangs or blocks Hypercorn's own server costs one connection here."""
 
 import ssl
 
@@ -99,7 +99,7 @@ async def test_requests_and_answers(tls, client_tls):
         ("GET", "/echo", (("last-event-id", "a"), ("last-event-id", "b")), TOKEN, 400),
     ],
 )
-async def test_the_gate_is_the_same(tls, client_tls, method, path, extra, token, status):
+async def test_the_gate_is_that_of_http_1(tls, client_tls, method, path, extra, token, status):
     with trio.fail_after(10):
         async with listening(tls) as server:
             client = await connect(server, client_tls)
@@ -109,7 +109,7 @@ async def test_the_gate_is_the_same(tls, client_tls, method, path, extra, token,
 
 @pytest.mark.parametrize("method", ["GET", "POST", "HEAD"])
 async def test_a_refusal_is_the_same_for_the_first_request_and_for_a_later_one(tls, client_tls, method):
-    """The first one is answered without Hypercorn."""
+    """The first request is refused without Hypercorn."""
     with trio.fail_after(10):
         async with listening(tls) as server:
             answers = []
@@ -147,7 +147,7 @@ async def test_another_authority_is_misdirected(tls, client_tls):
             assert (await client.answer(await client.ask(headers)))[0] == 421
 
 
-# ---- the inputs that end Hypercorn's own server (stack 2.1). Those that are HTTP/1.1 are refused by our own grammar.
+# ---- inputs that end Hypercorn's own server. Those in HTTP/1.1 are refused by the grammar of http_head.
 
 
 @pytest.mark.parametrize(
@@ -177,7 +177,7 @@ async def test_a_head_that_crashes_hypercorn_costs_one_connection(tls, client_tl
             await check_alive(server, client_tls)
 
 
-async def test_data_after_an_answer_costs_nothing(tls, client_tls):
+async def test_data_after_a_response_is_ignored(tls, client_tls):
     with trio.fail_after(10):
         async with listening(tls) as server:
             client = await connect(server, client_tls)
@@ -221,7 +221,7 @@ async def test_what_crashes_hypercorn_on_http_1_never_reaches_it(request_head):
             assert not [event for event in server.log.events if event[0] in {"error", "warning"}]
 
 
-# ---- what hangs and blocks it (stack 2.2)
+# ---- inputs that hang or block Hypercorn's own server
 
 
 async def test_a_stalled_reader_does_not_hang_the_shutdown(tls, client_tls):
@@ -236,7 +236,7 @@ async def test_a_stalled_reader_does_not_hang_the_shutdown(tls, client_tls):
         # leaving the block is the assertion
 
 
-async def test_a_stalled_reader_is_cut_off(tls, client_tls):
+async def test_a_stalled_reader_is_disconnected(tls, client_tls):
     with trio.fail_after(10):
         async with listening(tls, Limits(write_stall_seconds=0.5)) as server:
             client = await connect(server, client_tls)
@@ -250,7 +250,7 @@ async def test_a_stalled_reader_is_cut_off(tls, client_tls):
             await check_alive(server, client_tls)
 
 
-async def test_what_the_peer_gives_no_room_for_is_not_held(tls, client_tls):
+async def test_data_without_a_flow_control_window_is_not_queued(tls, client_tls):
     with trio.fail_after(10):
         async with listening(tls, Limits(write_stall_seconds=0.5)) as server:
             client = await connect(server, client_tls)
@@ -263,7 +263,7 @@ async def test_what_the_peer_gives_no_room_for_is_not_held(tls, client_tls):
             await check_alive(server, client_tls)
 
 
-async def test_r7_a_stream_without_room_ends_alone_while_others_progress(tls, client_tls):
+async def test_a_stream_without_a_window_ends_alone_while_others_progress(tls, client_tls):
     with trio.fail_after(20):
         async with listening(tls, Limits(write_stall_seconds=0.5)) as server:
             client = await connect(server, client_tls)
@@ -306,7 +306,7 @@ async def test_a_connection_ends_with_its_peer(tls, client_tls, path):
                 await trio.sleep(0.01)
 
 
-async def test_what_was_said_before_the_peer_left_arrives(tls, client_tls):
+async def test_messages_sent_before_a_disconnect_arrive(tls, client_tls):
     with trio.fail_after(10):
         async with listening(tls) as server:
             client = await connect(server, client_tls)
@@ -316,7 +316,7 @@ async def test_what_was_said_before_the_peer_left_arrives(tls, client_tls):
                 await trio.sleep(0.01)
 
 
-async def test_an_unread_body_blocks_nobody(tls, client_tls):
+async def test_an_unread_body_does_not_block_other_requests(tls, client_tls):
     with trio.fail_after(10):
         async with listening(tls) as server:
             client = await connect(server, client_tls)
@@ -351,7 +351,7 @@ async def test_a_body_that_comes_too_slowly_is_refused(tls, client_tls, piece):
             assert client.answers[number][0] == 408
 
 
-async def test_a_body_that_takes_its_time_is_taken(tls, client_tls):
+async def test_a_slow_body_within_the_rate_is_accepted(tls, client_tls):
     with trio.fail_after(10):
         async with listening(tls, Limits(body_grace_seconds=0.3, body_rate=100)) as server:
             client = await connect(server, client_tls)
@@ -367,8 +367,8 @@ async def test_a_body_that_takes_its_time_is_taken(tls, client_tls):
 
 
 @pytest.mark.parametrize("piece", [b"", b"x"])
-async def test_a_body_that_drips_is_refused(tls, client_tls, piece):
-    """Empty pieces as well, of which there could be any number (H19)."""
+async def test_a_body_in_tiny_pieces_is_refused(tls, client_tls, piece):
+    """Empty pieces as well, whose number has no limit in HTTP/2."""
     with trio.fail_after(10):
         async with listening(tls, Limits(body_grace_seconds=0.5)) as server:
             client = await connect(server, client_tls)
@@ -395,7 +395,7 @@ async def test_streams_have_heartbeats_and_an_end(tls, client_tls):
             assert headers[b"x-accel-buffering"] == b"no"
 
 
-async def test_a_client_that_leaves_its_stream_is_noticed(tls, client_tls):
+async def test_a_reset_stream_is_noticed(tls, client_tls):
     with trio.fail_after(10):
         async with listening(tls) as server:
             client = await connect(server, client_tls)
@@ -409,7 +409,7 @@ async def test_a_client_that_leaves_its_stream_is_noticed(tls, client_tls):
 
 
 @pytest.mark.parametrize("revoked", [True, False])
-async def test_a_stream_ends_with_the_right_to_it(tls, client_tls, revoked):
+async def test_a_stream_ends_when_its_token_is_revoked(tls, client_tls, revoked):
     with trio.fail_after(10):
         async with listening(tls, Limits(heartbeat_seconds=0.3)) as server:
             client = await connect(server, client_tls)
@@ -420,7 +420,7 @@ async def test_a_stream_ends_with_the_right_to_it(tls, client_tls, revoked):
             server.tokens.become(TokenSet({other if revoked else TOKEN: "owner"}))
             server.routes.replace(
                 {} if not revoked else {"/stream": server.stream}
-            )  # what is gone is drained
+            )  # a removed server is drained
             if revoked:
                 await client.answer(number)
             else:
@@ -429,7 +429,7 @@ async def test_a_stream_ends_with_the_right_to_it(tls, client_tls, revoked):
             assert server.streams[0].state == ("disconnected" if revoked else "open")
 
 
-async def test_who_asks_nothing_is_hung_up_on_and_who_was_let_in_may_rest(tls, client_tls):
+async def test_an_idle_connection_is_closed_earlier_without_a_credential(tls, client_tls):
     with trio.fail_after(20):
         async with listening(tls, Limits(head_seconds=1)) as server:
             known = await connect(server, client_tls)

@@ -1,4 +1,4 @@
-"""Places: who is evicted for whom, and what is counted where."""
+"""Limits of connections: the order of eviction, and the accounts."""
 
 import socket
 from contextlib import ExitStack
@@ -66,7 +66,7 @@ def test_the_order_of_eviction(pair, states, gone):
     assert quota.connections == 0
 
 
-def test_where_all_are_being_checked_the_new_one_is_refused(pair):
+def test_where_all_are_being_checked_a_new_connection_is_refused(pair):
     quota = Quota(LIMITS)
     for _ in range(3):
         quota.admit(pair()[0], "").set_state(CHECKING)
@@ -77,7 +77,7 @@ def test_where_all_are_being_checked_the_new_one_is_refused(pair):
     assert "limits.connections_unauthenticated" in caught.value.text
 
 
-def test_one_with_unread_bytes_is_spared_while_there_is_another(pair):
+def test_a_connection_with_unread_bytes_is_evicted_last(pair):
     quota = Quota(LIMITS)
     ends = [pair() for _ in range(3)]
     for ours, _ in ends:
@@ -131,7 +131,7 @@ def test_a_connection_can_change_its_principal(pair):
     assert quota.connections == 0
 
 
-def test_unfinished_bytes_are_summed_by_principal_and_given_back():
+def test_unfinished_bytes_are_counted_by_principal_and_released():
     quota = Quota(LIMITS)
     with (
         quota.receiving("alice") as first,

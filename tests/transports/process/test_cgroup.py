@@ -1,4 +1,4 @@
-"""Where our cgroup is mounted. What is done with it is in tests/e2e/test_cgroups.py."""
+"""Where the cgroup of a process is mounted. Its use is tested in tests/e2e/test_cgroups.py."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""Real processes: started, talked to, flooded, stopped, killed, and never left behind."""
+"""Real processes: started, used, flooded, stopped, killed, and never left over."""
 
 import json
 import os
@@ -36,7 +36,7 @@ def spawner():
 
 
 class Ears:
-    """What a child has said so far."""
+    """The lines of a child so far."""
 
     def __init__(self):
         self.lines = []
@@ -93,7 +93,7 @@ def alive(pid):
     return state != "Z"
 
 
-async def test_lines_go_there_and_back(spawner):
+async def test_lines_are_written_and_read(spawner):
     with trio.fail_after(10):
         async with trio.open_nursery() as nursery:
             child, ears = await start(spawner, nursery)
@@ -129,7 +129,7 @@ async def test_a_child_sees_three_descriptors_and_its_own_environment_only(spawn
     assert leads
 
 
-async def test_what_cannot_be_executed_is_told(spawner, tmp_path):
+async def test_a_program_that_cannot_be_executed_is_reported(spawner, tmp_path):
     poller = Poller()
     with pytest.raises(SpawnFailed, match="cannot start 'no-such-program': No such file or directory"):
         await spawner.spawn(Launch(("no-such-program",), ENV), limits=Limits(), poller=poller)
@@ -140,7 +140,7 @@ async def test_what_cannot_be_executed_is_told(spawner, tmp_path):
     poller.close()
 
 
-async def test_an_exit_code_is_told(spawner):
+async def test_an_exit_code_is_reported(spawner):
     with trio.fail_after(10):
         async with trio.open_nursery() as nursery:
             _, ears = await start(spawner, nursery, *python("import sys; print('last words'); sys.exit(3)"))
@@ -149,7 +149,7 @@ async def test_an_exit_code_is_told(spawner):
     assert ears.exits[0].describe() == "exited with code 3"
 
 
-async def test_a_kill_is_told_within_200_ms(spawner):
+async def test_a_kill_is_reported_within_200_ms(spawner):
     with trio.fail_after(10):
         async with trio.open_nursery() as nursery:
             child, ears = await start(spawner, nursery)
@@ -167,7 +167,7 @@ def test_an_exit_describes_itself():
     assert Exit(code=1, reason="did this").describe() == "did this"
 
 
-async def test_a_stubborn_child_and_its_daemonised_grandchild_are_ended(spawner):
+async def test_a_child_that_ignores_sigterm_and_its_daemonised_grandchild_are_killed(spawner):
     with trio.fail_after(15):
         async with trio.open_nursery() as nursery:
             stubborn = os.fspath(CHILDREN / "stubborn.py")
@@ -206,7 +206,7 @@ async def test_cancelling_ends_everything(spawner):
 
 
 @pytest.mark.parametrize("victim", ["host", "fork server"])
-def test_nobody_outlives_a_killed_host(victim):
+def test_no_process_outlives_a_killed_daemon(victim):
     host = subprocess.Popen(
         [sys.executable, os.fspath(CHILDREN / "host.py")], stdout=subprocess.PIPE, text=True
     )
@@ -229,7 +229,7 @@ def test_nobody_outlives_a_killed_host(victim):
         host.stdout.close()
 
 
-async def test_a_dead_fork_server_is_replaced(spawner):
+async def test_a_killed_fork_server_is_replaced(spawner):
     spawner._process.kill()
     spawner._process.wait()
     with trio.fail_after(10):
@@ -239,7 +239,7 @@ async def test_a_dead_fork_server_is_replaced(spawner):
 
 
 @pytest.mark.slow
-async def test_a_fork_server_that_dies_of_a_start_fails_it_at_once(spawner):
+async def test_a_fork_server_that_exits_during_a_start_fails_it_at_once(spawner):
     os.kill(spawner._process.pid, signal.SIGSTOP)
     with trio.fail_after(5):
         async with trio.open_nursery() as nursery:
@@ -286,8 +286,8 @@ async def test_without_descriptors_a_start_fails_and_leaves_none_behind(spawner,
     assert refused >= 5
 
 
-async def test_an_idle_child_lives_on(spawner):
-    """Attacks finding 1: a child forked in a worker thread of Trio dies with it after 10 s. Regression test number one."""
+async def test_an_idle_child_keeps_running(spawner):
+    """A child forked in a worker thread of Trio would be killed when the thread exits after 10 s (prctl(2))."""
     with trio.fail_after(30):
         async with trio.open_nursery() as nursery:
             child, ears = await start(spawner, nursery)
@@ -297,7 +297,7 @@ async def test_an_idle_child_lives_on(spawner):
             child.stop()
 
 
-async def test_strange_lines(spawner):
+async def test_lines_of_any_content(spawner):
     code = (
         "import sys; w = sys.stdout.buffer.write; w(b'\\xef\\xbb\\xbfone\\r\\n\\n  \\ntw'); sys.stdout.flush();"
         "w(b'o \\xc3'); sys.stdout.flush(); w(b'\\xa9\\xe2\\x80\\xa8\\n' + b'z' * 5000 + b'\\nend')"
@@ -324,8 +324,8 @@ async def test_a_flood_without_a_newline_costs_no_memory(spawner):
     assert resident() - before < 24 * 2**20
 
 
-async def test_a_flood_of_short_lines_leaves_everybody_else_their_turns(spawner):
-    """Here a line takes a millisecond to hear, and there are thousands in a pipe."""
+async def test_a_flood_of_short_lines_does_not_block_other_tasks(spawner):
+    """A line takes a millisecond to handle here, and there are thousands in a pipe."""
     heard, turns = [], [0]
 
     def hear(line):
@@ -352,7 +352,7 @@ async def test_a_flood_is_read_to_its_end(spawner):
     assert ears.lines == [b"%d" % n for n in range(1, 30001)]
 
 
-async def test_short_lines_for_a_child_that_does_not_read_take_what_the_limit_says(spawner):
+async def test_short_lines_for_a_child_that_does_not_read_are_limited_in_memory(spawner):
     limits = Limits(stdin_bytes=2**18)
     tracemalloc.start()
     try:
@@ -371,7 +371,7 @@ async def test_short_lines_for_a_child_that_does_not_read_take_what_the_limit_sa
     assert now - before < 2 * limits.stdin_bytes
 
 
-async def test_what_was_queued_arrives_whole_and_in_order(spawner):
+async def test_queued_lines_arrive_whole_and_in_order(spawner):
     texts = [b"%d" % n * (1 + n % 50) for n in range(20_000)]
     with trio.fail_after(30):
         async with trio.open_nursery() as nursery:
@@ -427,7 +427,7 @@ async def test_a_flood_of_short_lines_on_stderr_is_suppressed_too(spawner):
     assert any(b"suppressed" in line for line in ears.stderr)
 
 
-async def test_a_child_that_stops_reading_is_given_up(spawner):
+async def test_a_child_that_stops_reading_is_killed(spawner):
     limits = Limits(stdin_stall_seconds=0.5, stdin_bytes=1_000_000)
     with trio.fail_after(10):
         async with trio.open_nursery() as nursery:
@@ -442,7 +442,7 @@ async def test_a_child_that_stops_reading_is_given_up(spawner):
     assert ears.exits[0].describe() == "has not read its stdin for 0.5 s"
 
 
-async def test_a_child_that_closes_its_stdout_is_given_up(spawner):
+async def test_a_child_that_closes_its_stdout_is_killed(spawner):
     with trio.fail_after(10):
         async with trio.open_nursery() as nursery:
             await start(spawner, nursery, *python("import os, time; os.close(1); time.sleep(60)"))
@@ -450,8 +450,8 @@ async def test_a_child_that_closes_its_stdout_is_given_up(spawner):
     assert ears.exits[0].describe() == "closed its stdout without leaving"
 
 
-async def test_a_child_that_closes_its_stdin_is_given_up(spawner):
-    """attacks C06: nobody could ask it anything, and whoever did would wait for ever."""
+async def test_a_child_that_closes_its_stdin_is_killed(spawner):
+    """No request could reach it, and its callers would wait for ever."""
     with trio.fail_after(10):
         async with trio.open_nursery() as nursery:
             child, ears = await start(
@@ -466,7 +466,7 @@ async def test_a_child_that_closes_its_stdin_is_given_up(spawner):
     assert exit_.describe() == "closed its stdin without leaving"
 
 
-async def test_an_exit_after_the_end_of_stdin_is_told_as_what_it_was(spawner):
+async def test_an_exit_after_the_end_of_stdin_is_reported_with_its_code(spawner):
     code = "import os, time; os.close(0); print('here', flush=True); time.sleep(0.5); os._exit(7)"
     with trio.fail_after(10):
         async with trio.open_nursery() as nursery:
@@ -477,7 +477,7 @@ async def test_an_exit_after_the_end_of_stdin_is_told_as_what_it_was(spawner):
     assert ears.exits == [Exit(code=7)]
 
 
-async def test_what_waits_for_a_child_is_written_before_it_must_leave_also_the_second_time(spawner):
+async def test_queued_lines_are_written_before_a_child_is_stopped_also_the_second_time(spawner):
     # Reads in bursts, so that twice something has to wait, and counts what it was given.
     code = (
         "import os, time\nseen = 0\n"
@@ -495,7 +495,7 @@ async def test_what_waits_for_a_child_is_written_before_it_must_leave_also_the_s
     assert ears.exits == [Exit(code=0)]
 
 
-async def test_a_child_that_is_to_leave_is_heard_no_more(spawner):
+async def test_lines_of_a_stopping_child_are_dropped(spawner):
     code = "import sys\nprint('here', flush=True)\nfor line in sys.stdin: pass\nprint('late')"
     with trio.fail_after(10):
         async with trio.open_nursery() as nursery:
@@ -505,7 +505,7 @@ async def test_a_child_that_is_to_leave_is_heard_no_more(spawner):
     assert ears.lines == [b"here"]
 
 
-async def test_the_last_words_of_a_child_need_no_line_end(spawner):
+async def test_the_last_line_of_stderr_needs_no_line_end(spawner):
     with trio.fail_after(10):
         async with trio.open_nursery() as nursery:
             _, ears = await start(spawner, nursery, *python("import sys; sys.stderr.write('one\\ntwo')"))
@@ -513,7 +513,7 @@ async def test_the_last_words_of_a_child_need_no_line_end(spawner):
             assert ears.stderr == [b"one", b"two"]
 
 
-async def test_many_children_leave_nothing_behind(spawner):
+async def test_many_children_leave_no_process_or_descriptor(spawner):
     async def cycle():
         async with trio.open_nursery() as nursery:
             child, ears = await start(spawner, nursery, "cat")
@@ -535,12 +535,12 @@ async def test_many_children_leave_nothing_behind(spawner):
             await trio.sleep(0.01)
 
 
-# ---- R7: a child whose client is behind is not read
+# ---- a child whose client is slow is not read
 
 LINES = "import sys\nfor n in range(20000): sys.stdout.write('%d\\n' % n)\nsys.stdout.flush()\n"
 
 
-async def test_r7_a_paused_child_is_not_read_and_loses_no_line(spawner):
+async def test_a_paused_child_is_not_read_and_loses_no_line(spawner):
     with trio.fail_after(20):
         async with trio.open_nursery() as nursery:
             child, ears = await start(spawner, nursery, *python(LINES + "sys.stdin.read()"))
@@ -565,7 +565,7 @@ async def test_r7_a_paused_child_is_not_read_and_loses_no_line(spawner):
             child.stop()
 
 
-async def test_r7_the_last_words_of_a_child_that_is_not_read_wait_for_its_client(spawner):
+async def test_the_last_lines_of_a_paused_child_wait_for_its_client(spawner):
     code = "import sys\nfor n in range(1000): print(n)\n"
     with trio.fail_after(20):
         async with trio.open_nursery() as nursery:
@@ -573,7 +573,7 @@ async def test_r7_the_last_words_of_a_child_that_is_not_read_wait_for_its_client
             take = ears.line
             ears.line = lambda text: take(text) or child.pause()
             await ears.until(1)
-            await trio.sleep(0.5)  # longer than its last words may take
+            await trio.sleep(0.5)  # longer than the drain after an exit
             assert not ears.exits
             child.set_line_handler(take)
             child.resume()
@@ -581,7 +581,7 @@ async def test_r7_the_last_words_of_a_child_that_is_not_read_wait_for_its_client
             assert ears.lines == [b"%d" % n for n in range(1000)]
 
 
-async def test_r7_no_clock_of_a_child_runs_while_it_is_not_read(spawner):
+async def test_no_clock_of_a_child_runs_while_it_is_paused(spawner):
     limits = Limits(stdin_stall_seconds=0.4)
     with trio.fail_after(20):
         async with trio.open_nursery() as nursery:
@@ -601,7 +601,7 @@ async def test_r7_no_clock_of_a_child_runs_while_it_is_not_read(spawner):
             child.stop()
 
 
-async def test_r7_a_stop_reads_a_paused_child_on(spawner):
+async def test_a_stop_resumes_a_paused_child(spawner):
     with trio.fail_after(20):
         async with trio.open_nursery() as nursery:
             child, ears = await start(spawner, nursery, "sh", "-c", "echo up; yes")

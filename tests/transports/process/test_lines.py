@@ -1,4 +1,4 @@
-"""Lines out of pieces."""
+"""Split a byte stream into lines."""
 
 import pytest
 from hypothesis import given, settings
@@ -39,7 +39,7 @@ def test_a_line_over_the_limit_is_reported_once_and_dropped():
     assert split(b"z" * 100 + b"\n") == [b"z" * 100]
 
 
-def test_t1_the_end_of_a_line_without_an_id_at_its_beginning_is_kept():
+def test_the_end_of_a_line_without_an_id_at_its_beginning_is_kept():
     answer = b'{"result":"' + b"x" * 2000 + b'","jsonrpc":"2.0","id":7}'
     for size in (1, 7, 50, 3000):
         chunks = [answer[at : at + size] for at in range(0, len(answer), size)]
@@ -48,7 +48,7 @@ def test_t1_the_end_of_a_line_without_an_id_at_its_beginning_is_kept():
         assert line.suffix.removesuffix(b"\r").endswith(answer[-1000:])
 
 
-def test_t1_a_line_without_an_id_and_without_an_end_is_reported_at_twice_the_limit():
+def test_a_line_without_an_id_and_without_an_end_is_reported_at_twice_the_limit():
     splitter = LineSplitter(100)
     assert splitter.feed(b"x" * 150) == []
     [line] = splitter.feed(b"y" * 100)
@@ -68,7 +68,7 @@ def test_a_long_line_costs_linear_time():
     assert len(line) == 160 * 65536
 
 
-def test_a_line_in_very_many_pieces_is_whole():
+def test_a_line_in_many_pieces_is_joined():
     pieces = [b"%d" % (i % 10) for i in range(3000)]
     assert split(*pieces, b"\n", limit=4000) == [b"".join(pieces)]
     assert split(*pieces, b"\nok\n", limit=2500) == [Overlong(2501, b"".join(pieces)[:256]), b"ok"]

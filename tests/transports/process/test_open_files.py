@@ -4,7 +4,7 @@ from mcpbridged.transports.process.open_files import fit_limits
 from mcpbridged.validators.limits import Limits
 
 
-def test_limits_that_fit_are_left_alone():
+def test_limits_that_fit_are_unchanged():
     assert fit_limits(Limits(), resource.RLIM_INFINITY) == (Limits(), ())
     assert fit_limits(Limits(), 524_288) == (Limits(), ())
 

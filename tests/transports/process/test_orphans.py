@@ -1,4 +1,4 @@
-"""A sweep kills what this process has adopted, and nothing that it has started."""
+"""A sweep kills adopted processes, and none that this process has started."""
 
 import os
 import subprocess
@@ -9,9 +9,9 @@ from mcpbridged.transports.process import keeper, orphans
 ADOPTED = "import os, sys, time\nif os.fork(): os._exit(0)\nos.setsid()\nprint(os.getpid(), flush=True)\ntime.sleep(1000)"
 
 
-def test_only_what_was_adopted_is_killed():
+def test_only_adopted_processes_are_killed():
     keeper.adopt_orphans()
-    others = set(keeper.children())  # of other tests
+    others = set(keeper.children())  # processes of other tests
     sleep = [sys.executable, "-c", "input()"]
     ours = orphans.start_tracked(
         lambda: subprocess.Popen(sleep, stdin=subprocess.PIPE, start_new_session=True)
@@ -30,7 +30,7 @@ def test_only_what_was_adopted_is_killed():
             orphans.sweep(others)
         assert not orphans.sweep(others)
         with orphans._STARTING:
-            assert orphans.sweep(others)  # it cannot be known yet
+            assert orphans.sweep(others)  # unknown while a process is being started
         assert (ours.poll(), plain.poll()) == (None, None)
         orphans.untrack(ours)
         for process in (ours, plain):

@@ -1,4 +1,4 @@
-"""Starts `stubborn.py` through a Spawner, says its pid and its grandchild's, and waits to be killed."""
+"""Start `stubborn.py` through a Spawner, print its pid and that of its grandchild, and wait to be killed."""
 
 import os
 import sys

@@ -1,4 +1,4 @@
-"""Requests that are taken where their bytes arrive, without waking the task of their connection."""
+"""Requests that are begun in the callback that reads them, without waking the task of their connection."""
 
 import contextlib
 from functools import partial
@@ -18,13 +18,13 @@ pytestmark = pytest.mark.anyio
 
 
 class Calls:
-    """An endpoint whose answers the test brings."""
+    """An endpoint whose responses come from the test."""
 
     def __init__(self):
         self.served = []  # bodies of requests that the task has served
         self.taken = []  # bodies of requests that were begun, by the task or without it
         self.queues = []
-        self.ended = []  # the states of outlets when nothing was left to do
+        self.ended = []  # the states of the queues at the end of their requests
         self.begun, self.ending = trio.Event(), trio.Event()
 
     def begin(self, exchange, body):
@@ -73,7 +73,7 @@ class Calls:
 
 
 class Client:
-    """A client that sends bodies of the same length, and heads that differ in what is asked for only."""
+    """A client that sends bodies of the same length, and heads that differ in the last line only."""
 
     def __init__(self, server, calls, stream):
         self.server, self.calls, self.stream = server, calls, stream
@@ -106,7 +106,7 @@ class Client:
         return data
 
     async def call(self, body=b"call", answer=b"directly"):
-        """Make a call that is answered directly, after which the task rests."""
+        """Make a call whose response is sent directly, after which the task waits."""
         await self.send(body)
         assert self.calls.queues[-1].enqueue(answer, last=True)
         assert await self.answer() == (200, answer)
@@ -122,7 +122,7 @@ async def connected():
                 yield Client(server, calls, stream)
 
 
-async def test_a_request_like_the_last_one_is_taken_without_the_task(anyio_backend):
+async def test_a_request_with_the_same_head_is_begun_without_the_task(anyio_backend):
     async with connected() as client:
         for number in range(5):
             await client.call(b"call %d" % number)
@@ -130,7 +130,7 @@ async def test_a_request_like_the_last_one_is_taken_without_the_task(anyio_backe
         assert len(client.calls.taken) == 5
 
 
-async def test_an_answer_that_comes_while_a_request_is_taken_is_sent(anyio_backend):
+async def test_a_response_that_comes_while_a_request_is_begun_is_sent(anyio_backend):
     async with connected() as client:
         await client.call()
         for _ in range(3):
@@ -171,7 +171,7 @@ async def test_bytes_that_come_before_the_task_has_run_are_not_lost(anyio_backen
         assert client.calls.served[1:] == [b"pieces.."]
 
 
-async def test_another_head_is_judged_by_the_task(anyio_backend):
+async def test_another_head_is_admitted_by_the_task(anyio_backend):
     async with connected() as client:
         await client.call()
         await client.send(b"other", "X-Other: 1\r\n")
@@ -180,7 +180,7 @@ async def test_another_head_is_judged_by_the_task(anyio_backend):
         assert client.calls.served[1:] == [b"other..."]
 
 
-async def test_two_requests_at_once_are_answered_in_their_order(anyio_backend):
+async def test_two_requests_at_once_are_served_in_their_order(anyio_backend):
     async with connected() as client:
         await client.call()
         begun = client.calls.begun
@@ -192,7 +192,7 @@ async def test_two_requests_at_once_are_answered_in_their_order(anyio_backend):
         assert client.calls.served[1:] == [b"first...", b"now....."]
 
 
-async def test_a_request_behind_one_that_was_taken_waits_for_its_answer(anyio_backend):
+async def test_a_request_behind_another_waits_for_the_response(anyio_backend):
     async with connected() as client:
         await client.call()
         await client.send(b"first")
@@ -204,7 +204,7 @@ async def test_a_request_behind_one_that_was_taken_waits_for_its_answer(anyio_ba
         assert await client.answer() == (200, b"at once")
 
 
-async def test_what_the_endpoint_does_not_take_is_served_by_the_task(anyio_backend):
+async def test_a_request_that_the_endpoint_cannot_begin_is_served_by_the_task(anyio_backend):
     async with connected() as client:
         await client.call()
         await client.send(b"skip")
@@ -214,7 +214,7 @@ async def test_what_the_endpoint_does_not_take_is_served_by_the_task(anyio_backe
         assert client.calls.served == [b"call....", b"skip....", b"call...."]
 
 
-async def test_an_answer_that_is_no_single_message_is_a_stream_of_events(anyio_backend):
+async def test_a_response_of_several_messages_is_an_event_stream(anyio_backend):
     async with connected() as client:
         await client.call()
         await client.send(b"call")
@@ -231,9 +231,7 @@ async def test_an_answer_that_is_no_single_message_is_a_stream_of_events(anyio_b
 
 
 @pytest.mark.parametrize(("body", "answer"), [(b"events", b"by the task: answer"), (b"refuse", b"refused")])
-async def test_the_task_does_what_is_left_where_the_answer_cannot_go_out_directly(
-    anyio_backend, body, answer
-):
+async def test_the_task_sends_a_response_that_cannot_be_sent_directly(anyio_backend, body, answer):
     async with connected() as client:
         await client.call()
         await client.send(body)
@@ -244,7 +242,7 @@ async def test_the_task_does_what_is_left_where_the_answer_cannot_go_out_directl
         await client.call()
 
 
-async def test_a_heartbeat_begins_the_events_of_a_request_that_was_taken(anyio_backend):
+async def test_a_heartbeat_begins_the_event_stream(anyio_backend):
     async with connected() as client:
         await client.call()
         await client.send(b"call")
@@ -253,7 +251,7 @@ async def test_a_heartbeat_begins_the_events_of_a_request_that_was_taken(anyio_b
         assert b"text/event-stream" in data
 
 
-async def test_a_client_that_leaves_ends_a_request_that_was_taken(anyio_backend):
+async def test_a_disconnect_ends_a_request_that_was_begun(anyio_backend):
     async with connected() as client:
         await client.call()
         await client.send(b"call")
@@ -263,7 +261,7 @@ async def test_a_client_that_leaves_ends_a_request_that_was_taken(anyio_backend)
             client.calls.ending = trio.Event()
 
 
-async def test_a_connection_that_is_cancelled_ends_a_request_that_was_taken(anyio_backend):
+async def test_cancelling_a_connection_ends_a_request_that_was_begun(anyio_backend):
     async with connected() as client:
         await client.call()
         await client.send(b"call")
@@ -272,7 +270,7 @@ async def test_a_connection_that_is_cancelled_ends_a_request_that_was_taken(anyi
     assert calls.ended[-1] == DISCONNECTED
 
 
-async def test_a_fault_of_ours_costs_the_connection(anyio_backend):
+async def test_an_exception_of_the_endpoint_closes_the_connection(anyio_backend):
     async with connected() as client:
         await client.call()
         await client.send(b"bug")
@@ -282,7 +280,7 @@ async def test_a_fault_of_ours_costs_the_connection(anyio_backend):
         assert [event for _, event, _ in client.server.log.events if event == "internal error"]
 
 
-async def test_after_a_change_of_the_routes_the_head_is_judged_again(anyio_backend):
+async def test_after_a_change_of_the_routes_the_head_is_admitted_again(anyio_backend):
     async with connected() as client:
         await client.call()
         client.server.routes.replace({})
@@ -292,7 +290,7 @@ async def test_after_a_change_of_the_routes_the_head_is_judged_again(anyio_backe
         assert len(client.calls.taken) == 1
 
 
-async def test_a_request_at_the_end_is_answered_and_is_the_last(anyio_backend):
+async def test_a_request_during_shutdown_is_served_and_is_the_last(anyio_backend):
     async with connected() as client:
         await client.call()
         await client.send(b"call")
@@ -306,7 +304,7 @@ async def test_a_request_at_the_end_is_answered_and_is_the_last(anyio_backend):
         assert await client.stream.receive_some() == b""
 
 
-async def test_a_rejection_of_the_endpoint_is_answered(anyio_backend):
+async def test_a_rejection_of_the_endpoint_is_sent(anyio_backend):
     async with connected() as client:
         await client.call()
 
