@@ -15,7 +15,7 @@ import attrs
 import msgspec
 import pytest
 
-from mcpbridged.bridge.commands import dispatch
+from mcpbridged.bridge.commands.command_options import commands_parser
 from mcpbridged.bridge.commands.parser import COMMANDS
 from mcpbridged.bridge.commands.wrapper_options import options_parser
 from mcpbridged.bridge.config import schema
@@ -39,7 +39,7 @@ SECTIONS = {
 
 
 def commands():
-    [action] = [action for action in dispatch.parser()._actions if isinstance(action.choices, dict)]
+    [action] = [action for action in commands_parser()._actions if isinstance(action.choices, dict)]
     return action.choices
 
 

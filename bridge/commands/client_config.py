@@ -1,110 +1,87 @@
-"""What to paste into a client, so that it finds one of our servers: each client has a form and a place of its own."""
+"""`mcp-bridge client-config`: print the configuration snippet for a client."""
 
-import json
-import shlex
-from collections.abc import Mapping, Sequence
-from typing import Any, Final
+import os
+import shutil
+import sys
 
-import attrs
-
-from ..config.import_clients import toml_string
-
-# Codex takes no token in its file, only the name of a variable that holds it.
-TOKEN_VARIABLE: Final = "MCP_BRIDGE_TOKEN"  # noqa: S105 - a name, not a token
-
-
-@attrs.frozen
-class Pasted:
-    """One line that says where the text goes, and the text. Either may hold the token."""
-
-    where: str = attrs.field(repr=False)
-    text: str = attrs.field(repr=False)
+from ..config import schema
+from ..config.addresses import shown_address
+from ..config.credentials import BOOT, new_token, read_secret
+from ..config.schema import BadConfig
+from ..config.settings import CONTROL, Settings
+from ..core.exit_codes import EX_OK
+from .client_snippets import Snippet, command_snippet, http_snippet
+from .control_client import NoDaemon, Refused, ask
+from .invocation import BadUsage, Invocation
+from .output import notice, print_line
+from .reload import reload_if_running
+from .status import addresses_of
+from .token import hash_of
 
 
-def connecting(client: str, name: str, command: Sequence[str]) -> Pasted:
-    """The configuration of one of `CLIENTS` for the server `name`, which `command` connects to on standard streams.
-
-    There is no token in it: on the Unix socket the uid is the credential. Raises ValueError for another client.
-    """
-    form = _form(client)
-    program, *arguments = command
-    entry: dict[str, object] = {**form.kind, "command": program, "args": arguments}
-    if client == "codex":
-        lines = f"command = {toml_string(program)}\nargs = [{', '.join(map(toml_string, arguments))}]\n"
-        return Pasted(form.where, f"[mcp_servers.{name}]\n{lines}")
-    if client == "claude-code":
-        return Pasted(form.where, shlex.join(["claude", "mcp", "add", name, "--", *command]) + "\n")
-    return Pasted(form.where, _json({form.table: {name: entry}}))
+def client_config(invocation: Invocation) -> int:
+    """Print the snippet to stdout, and where it belongs to stderr. Raises BadUsage, BadConfig and BadCredential."""
+    options, file = invocation.options, invocation.file
+    settings = schema.plan(file, invocation.environment)
+    known = [server.name for server in settings.servers]
+    if options.server not in known:
+        raise BadConfig(f"{file}: {schema.why_not_served(options.server, schema.read(file), known)}")
+    snippet = _over_http(invocation, settings) if options.http else _by_command(invocation)
+    notice(snippet.where)
+    print_line(snippet.text.rstrip("\n"))
+    return EX_OK
 
 
-def client_config(client: str, name: str, url: str, token: str) -> Pasted:
-    """The configuration of one of `CLIENTS` for the server `name` at `url`, over Streamable HTTP.
-
-    Without a token there is no header. For Claude Code, whose configuration is a command of the shell, the token stands between
-    double quotes, so that `$(cat FILE)` works there. Raises ValueError for another client, and for one that knows no HTTP.
-    """
-    form = _form(client)
-    if client == "claude-code":
-        # The header comes last: the option takes every word that follows.
-        command = shlex.join(["claude", "mcp", "add", "--transport", "http", name, url])
-        header = f' \\\n  --header "Authorization: Bearer {token}"' if token else ""
-        return Pasted(form.where, f"{command}{header}\n")
-    if client == "codex":
-        variable = f"bearer_token_env_var = {toml_string(TOKEN_VARIABLE)}\n" if token else ""
-        where = f"{form.where}; it reads the token from ${TOKEN_VARIABLE}: {token}" if token else form.where
-        return Pasted(where, f"[mcp_servers.{name}]\nurl = {toml_string(url)}\n{variable}")
-    if client == "vscode":
-        return _vscode(form.where, name, url, token)
-    if not form.url:
-        raise ValueError(f"the file of {client} knows no HTTP; a client without --http can be pasted")
-    return Pasted(form.where, _json({form.table: {name: {form.url: url, **_headers(token)}}}))
+def _by_command(invocation: Invocation) -> Snippet:
+    options, file = invocation.options, invocation.file
+    # A client of the desktop has another PATH than a shell, and another directory.
+    words = [os.path.abspath(shutil.which(sys.argv[0]) or sys.argv[0]), "connect", options.server]  # noqa: PTH100 - a link stays
+    if options.config or file != schema.default_path(invocation.environment):
+        words += ["--config", os.path.abspath(file)]  # noqa: PTH100 - likewise
+    return command_snippet(options.client, options.server, words)
 
 
-def _vscode(where: str, name: str, url: str, token: str) -> Pasted:
-    """It asks for the token once and keeps it, since its file is often committed."""
-    entry = {"type": "http", "url": url, **_headers("${input:token}" if token else "")}
-    if not token:
-        return Pasted(where, _json({"servers": {name: entry}}))
-    asked = {"type": "promptString", "id": "token", "description": "mcp-bridge token", "password": True}
-    return Pasted(
-        f"{where}; it asks for the token: {token}", _json({"inputs": [asked], "servers": {name: entry}})
-    )
+def _over_http(invocation: Invocation, settings: Settings) -> Snippet:
+    options = invocation.options
+    base = _passed_url(invocation)
+    if not (base or settings.port):
+        raise BadConfig(f"{invocation.file}: listen: http names no port that a client could keep")
+    base = base or shown_address(settings.scheme, (settings.host, settings.port))
+    url = f"{base}/servers/{options.server}/mcp"
+    try:
+        # No token is created for a client that cannot use it.
+        http_snippet(options.client, options.server, url, "")
+    except ValueError as fault:
+        raise BadUsage(str(fault)) from None
+    return http_snippet(options.client, options.server, url, _token(invocation, settings))
 
 
-@attrs.frozen
-class _Form:
-    """Where a client's configuration is, its table of servers, the key of a URL, and what names the kind of an entry."""
-
-    where: str
-    table: str = "mcpServers"
-    url: str = ""
-    kind: Mapping[str, str] = attrs.field(factory=dict[str, str])
-
-
-_FORMS: Final[Mapping[str, _Form]] = {
-    "claude": _Form(
-        "Claude Desktop: Settings, Developer, Edit Config (claude_desktop_config.json); then restart it"
-    ),
-    "claude-code": _Form("Claude Code: run in a shell"),
-    "cursor": _Form("Cursor: ~/.cursor/mcp.json", url="url"),
-    "vscode": _Form("VS Code: .vscode/mcp.json", "servers", "url", {"type": "stdio"}),
-    "windsurf": _Form("Windsurf: ~/.codeium/windsurf/mcp_config.json", url="serverUrl"),
-    "zed": _Form("Zed: ~/.config/zed/settings.json", "context_servers", "url"),
-    "codex": _Form("Codex: ~/.codex/config.toml"),
-    "gemini": _Form("Gemini CLI: ~/.gemini/settings.json", url="httpUrl"),
-}
-CLIENTS: Final = tuple(_FORMS)
+def _passed_url(invocation: Invocation) -> str:
+    """Return the first TCP address that was passed to the running daemon; empty if there is none, or no daemon."""
+    try:
+        answer = ask(invocation.socket(), "GET", f"{CONTROL}/status")
+    except (BadConfig, NoDaemon, Refused, ConnectionError):
+        return ""
+    found = [one for one in addresses_of(answer) if not one.startswith("unix:")]
+    return found[0] if answer.get("passed") and found else ""
 
 
-def _form(client: str) -> _Form:
-    if client not in _FORMS:
-        raise ValueError(f"there is no client {client!r}; there are {', '.join(CLIENTS)}")
-    return _FORMS[client]
-
-
-def _headers(token: str) -> dict[str, object]:
-    return {"headers": {"Authorization": f"Bearer {token}"}} if token else {}
-
-
-def _json(value: Mapping[str, Any]) -> str:
-    return json.dumps(value, indent=2, ensure_ascii=False) + "\n"
+def _token(invocation: Invocation, settings: Settings) -> str:
+    """Return the token for the snippet: a new one for this client, or the owner's where the configuration names its place."""
+    if not settings.authenticate:
+        return ""
+    file, environment, options = invocation.file, invocation.environment, invocation.options
+    if settings.token_source not in ("", BOOT) and settings.file:
+        return read_secret(settings.token_source, environment, settings.file.parent)
+    name = schema.token_name(options.client, options.server)
+    token = new_token()
+    text = file.read_bytes().decode()
+    if name in schema.read(file).tokens:
+        text = schema.with_key(text, "tokens", name, "sha256", hash_of(token))
+        notice(f"the token {name} is replaced; what was pasted with the former one is refused")
+    else:
+        text = schema.with_token(text, name, hash_of(token), [options.server])
+    schema.rewrite(file, text)
+    notice(f"{file} has the token {name} now; `mcp-bridge token revoke {name}` takes it away")
+    reload_if_running(invocation)
+    return token

@@ -33,9 +33,9 @@ def main(argv: Sequence[str] | None = None) -> NoReturn:
 
             LineLog(form="json").take_over()
         if arguments and arguments[0] in COMMANDS:
-            from .dispatch import command  # noqa: PLC0415 - see the module's docstring
+            from .dispatch import run as run_command  # noqa: PLC0415 - see the module's docstring
 
-            sys.exit(command(arguments, dict(os.environ)))
+            sys.exit(run_command(arguments, dict(os.environ)))
         settings = read_arguments(arguments, dict(os.environ))
         from ..daemon.app import run  # noqa: PLC0415 - see the module's docstring
 

@@ -33,7 +33,7 @@ def check(folder, data, capsys):
     path = folder / "config.toml"
     path.write_bytes(data if isinstance(data, bytes) else data.encode())
     path.chmod(0o600)
-    code = dispatch.command(["config", "check", "--config", str(path)], {**HERE, "PATH": os.environ["PATH"]})
+    code = dispatch.run(["config", "check", "--config", str(path)], {**HERE, "PATH": os.environ["PATH"]})
     return Done(code, capsys.readouterr().err)
 
 
@@ -124,7 +124,7 @@ def test_r20_no_command_shows_what_may_be_a_secret(tmp_path, capsys, command, se
     path.write_text(f"{SERVER}secrets.K = '{secret}'\n")
     path.chmod(0o600)
     folders = dict.fromkeys(("HOME", "XDG_RUNTIME_DIR", "XDG_STATE_HOME"), str(tmp_path))
-    dispatch.command([*command, "--config", str(path)], {**folders, "PATH": os.environ["PATH"]})
+    dispatch.run([*command, "--config", str(path)], {**folders, "PATH": os.environ["PATH"]})
     shown = capsys.readouterr()
     told = shown.out + shown.err
     assert "servers.a" in told

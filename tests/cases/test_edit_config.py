@@ -33,7 +33,7 @@ def editing(path, here):
         ["token", "revoke", "cursor-a"],
         ["approve", "a"],
     ):
-        yield words, dispatch.command([*words, "--config", str(path)], here)
+        yield words, dispatch.run([*words, "--config", str(path)], here)
 
 
 @pytest.mark.parametrize("kind", ["a link", "a link to a link", "a relative link", "a link above", "no link"])
@@ -123,5 +123,5 @@ def test_r21_line_ends_stay_as_they_are(tmp_path, here):
     path = tmp_path / "config.toml"
     path.write_bytes(TEXT.replace("\n", "\r\n").encode())
     path.chmod(0o600)
-    assert dispatch.command(["approve", "a", "--config", str(path)], here) == 0
+    assert dispatch.run(["approve", "a", "--config", str(path)], here) == 0
     assert b'command = ["/bin/true"]\r\n' in path.read_bytes()

@@ -185,7 +185,7 @@ def test_r18_approve_warns_loudly(tmp_path, capsys, place):
         "[servers.a]\ncommand = ['npx', 'x']\n[servers.b]\ncommand = ['python3', 's.py', 'data.db']\n"
     )
     here = {"PATH": str(place.parent / "bin"), "HOME": str(tmp_path), "XDG_RUNTIME_DIR": str(tmp_path)}
-    assert dispatch.command(["approve", "a", "b", "--config", str(path)], here) == 0
+    assert dispatch.run(["approve", "a", "b", "--config", str(path)], here) == 0
     said = capsys.readouterr().err
     assert "warning: a: what npx goes on to run is not known" in said
     assert f"b: {place / 'data.db'} is taken for data" in said

@@ -5,7 +5,7 @@ import time
 
 import pytest
 
-from mcpbridged.bridge.commands.connect_requests import AWAY, OPEN, Reconnection, ToClient, ToServer
+from mcpbridged.bridge.commands.connect.reconnection import AWAY, OPEN, Reconnection, ToClient, ToServer
 from mcpbridged.validators import jsonrpc
 from mcpbridged.validators.limits import Limits
 

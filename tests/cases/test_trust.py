@@ -72,7 +72,7 @@ def commands(tmp_path, capsys, text):
     here = {"PATH": os.environ["PATH"], "HOME": str(tmp_path), "XDG_RUNTIME_DIR": str(tmp_path)}
     results = []
     for words in (["config", "check"], ["doctor"]):
-        code = dispatch.command([*words, "--config", str(path)], here)
+        code = dispatch.run([*words, "--config", str(path)], here)
         said = capsys.readouterr()
         results.append((code, said.out + said.err))
     return results

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mcpbridged.bridge.commands.bounded_lines import Lines, Oversize
+from mcpbridged.bridge.commands.connect.bounded_lines import Lines, Oversize
 
 
 def lines_of(pieces, limit=20):

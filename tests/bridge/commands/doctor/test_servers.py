@@ -2,7 +2,7 @@
 
 import pytest
 
-from mcpbridged.bridge.commands.doctor import lacking_for_a_container, unpinned
+from mcpbridged.bridge.commands.doctor.servers import lacking_for_a_container, unpinned
 
 
 @pytest.mark.parametrize(

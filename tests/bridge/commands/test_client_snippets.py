@@ -6,14 +6,14 @@ import tomllib
 
 import pytest
 
-from mcpbridged.bridge.commands.client_config import CLIENTS, TOKEN_VARIABLE, client_config, connecting
+from mcpbridged.bridge.commands.client_snippets import CLIENTS, TOKEN_VARIABLE, command_snippet, http_snippet
 
 URL = "http://127.0.0.1:8808/servers/git/mcp"
 HEADERS = {"Authorization": "Bearer TOKEN"}
 
 
 def pasted(client, token="TOKEN"):
-    return client_config(client, "git", URL, token)
+    return http_snippet(client, "git", URL, token)
 
 
 def test_these_are_the_clients():
@@ -80,7 +80,7 @@ def test_claude_code_is_told_by_a_command_whose_last_option_is_the_header():
 
 
 def test_the_shell_may_fill_in_the_token_but_reads_nothing_else():
-    words = said_by_the_shell(client_config("claude-code", "git", "http://h/$(echo x)", "$(echo a b)").text)
+    words = said_by_the_shell(http_snippet("claude-code", "git", "http://h/$(echo x)", "$(echo a b)").text)
     assert words[5] == "http://h/$(echo x)"
     assert words[-1] == "Authorization: Bearer a b"
 
@@ -100,11 +100,11 @@ def test_the_place_is_one_line_the_text_ends_with_one_and_no_repr_shows_the_toke
 
 def test_another_client_is_refused_by_its_name():
     with pytest.raises(ValueError, match=r"there is no client 'emacs'; there are claude, claude-code"):
-        client_config("emacs", "git", URL, "TOKEN")
+        http_snippet("emacs", "git", URL, "TOKEN")
     with pytest.raises(ValueError, match="there is no client"):
-        connecting("emacs", "git", ["x"])
+        command_snippet("emacs", "git", ["x"])
     with pytest.raises(ValueError, match="claude knows no HTTP"):
-        client_config("claude", "git", URL, "TOKEN")
+        http_snippet("claude", "git", URL, "TOKEN")
 
 
 COMMAND = ["/opt/my bin/mcp-bridge", "connect", "git"]
@@ -123,12 +123,12 @@ ENTRY = {"command": COMMAND[0], "args": COMMAND[1:]}
     ],
 )
 def test_a_client_that_starts_a_command_needs_no_token(client, meaning):
-    assert json.loads(connecting(client, "git", COMMAND).text) == meaning
+    assert json.loads(command_snippet(client, "git", COMMAND).text) == meaning
 
 
 def test_a_command_for_codex_and_claude_code():
-    assert tomllib.loads(connecting("codex", "git", COMMAND).text) == {"mcp_servers": {"git": ENTRY}}
-    assert said_by_the_shell(connecting("claude-code", "git", COMMAND).text) == [
+    assert tomllib.loads(command_snippet("codex", "git", COMMAND).text) == {"mcp_servers": {"git": ENTRY}}
+    assert said_by_the_shell(command_snippet("claude-code", "git", COMMAND).text) == [
         "mcp",
         "add",
         "git",

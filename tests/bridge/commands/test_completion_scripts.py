@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from mcpbridged.bridge.commands import dispatch, wrapper_options
-from mcpbridged.bridge.commands.completion import SHELLS, completion
+from mcpbridged.bridge.commands import command_options, wrapper_options
+from mcpbridged.bridge.commands.completion_scripts import SHELLS, completion_script
 
 ROOT = Path(__file__).parents[3]
 FILES = {"bash": "mcp-bridge", "zsh": "_mcp-bridge", "fish": "mcp-bridge.fish"}
@@ -16,7 +16,7 @@ ERAS = ["auto", "legacy", "modern", "dual"]
 
 
 def script(shell):
-    return completion(shell, dispatch.parser(), wrapper_options.options_parser())
+    return completion_script(shell, command_options.commands_parser(), wrapper_options.options_parser())
 
 
 @pytest.mark.parametrize("shell", SHELLS)

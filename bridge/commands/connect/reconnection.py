@@ -14,11 +14,11 @@ from typing import Any, Final, NamedTuple, cast
 import attrs
 import msgspec
 
-from ...validators import json_object, jsonrpc
-from ...validators.jsonrpc import Message, Request, Response
-from ...validators.limits import TRUSTING, Limits
-from ...validators.mcp_params import cancelled, read_cancelled
-from ...validators.rejection import INTERNAL_ERROR, INVALID_REQUEST, PARSE_ERROR, SERVER_ERROR, Rejection
+from ....validators import json_object, jsonrpc
+from ....validators.jsonrpc import Message, Request, Response
+from ....validators.limits import TRUSTING, Limits
+from ....validators.mcp_params import cancelled, read_cancelled
+from ....validators.rejection import INTERNAL_ERROR, INVALID_REQUEST, PARSE_ERROR, SERVER_ERROR, Rejection
 from .bounded_lines import Oversize
 
 _LISTEN: Final = "subscriptions/listen"

@@ -19,13 +19,13 @@ from urllib.parse import quote
 import attrs
 import trio
 
-from ...validators.limits import Limits
-from ..config.addresses import BadAddress, check_listener, websocket_of
-from ..log import escaped, tell
-from . import connect_websocket
+from ....validators.limits import Limits
+from ...config.addresses import BadAddress, check_listener, websocket_of
+from ...log import escaped, tell
+from ..control_client import NoDaemon, Refused, reason_in
+from . import websocket
 from .bounded_lines import Lines, Oversize
-from .connect_requests import Effect, Reconnection, Say, ToClient, one_line
-from .control_client import NoDaemon, Refused, reason_in
+from .reconnection import Effect, Reconnection, Say, ToClient, one_line
 
 Stream = trio.SocketStream | trio.SSLStream[trio.SocketStream]
 # A stream on which a WebSocket is open, and what has come behind the handshake.
@@ -118,7 +118,7 @@ def _first(fault: BaseException) -> BaseException:
     return fault if fault.__cause__ is None else _first(fault.__cause__)
 
 
-def connect(place: Place, limits: Limits, wait: float) -> None:
+def run(place: Place, limits: Limits, wait: float) -> None:
     """Carry messages between our standard streams and a server until one side ends. Raises NoDaemon and Refused.
 
     A line of stdin has at most `limits.body` bytes, and a message from a URL at most `limits.line`. A daemon that does not
@@ -147,7 +147,7 @@ async def _handshake(place: Place, patience: float) -> _Open:
     try:
         with trio.fail_after(patience):
             return stream, await _opened(stream, place)
-    except connect_websocket.BadPeer as fault:
+    except websocket.BadPeer as fault:
         reason: NoDaemon | Refused = _as_failure(f"{place.name} {fault}")
     except trio.TooSlowError:
         reason = NoDaemon(f"{place.name} has not answered the handshake within {patience:g} s")
@@ -170,12 +170,12 @@ def _as_failure(text: str) -> NoDaemon | Refused:
 
 async def _opened(stream: Stream, place: Place) -> bytes:
     """Open the WebSocket and return what has come after the handshake. Raises BadPeer, NoDaemon and Refused."""
-    key = connect_websocket.new_key()
+    key = websocket.new_key()
     # A daemon that refuses the connection has answered and closed it already.
     with contextlib.suppress(trio.BrokenResourceError):
-        await stream.send_all(connect_websocket.opening(place.host, place.path, key, place.token))
+        await stream.send_all(websocket.opening(place.host, place.path, key, place.token))
     data = b""
-    while (found := connect_websocket.read_answer(data)) is None:
+    while (found := websocket.read_answer(data)) is None:
         more = await stream.receive_some(_READ)
         if not more:
             raise trio.BrokenResourceError
@@ -183,11 +183,11 @@ async def _opened(stream: Stream, place: Place) -> bytes:
     answer, rest = found
     if answer.status != http.client.SWITCHING_PROTOCOLS:
         await _refuse(stream, place, answer, rest)
-    connect_websocket.check_opened(answer, key)
+    websocket.check_opened(answer, key)
     return rest
 
 
-async def _refuse(stream: Stream, place: Place, answer: connect_websocket.Answer, body: bytes) -> NoReturn:
+async def _refuse(stream: Stream, place: Place, answer: websocket.Answer, body: bytes) -> NoReturn:
     size = answer.headers.get("content-length", "")
     wanted = min(int(size), _BODY) if size.isascii() and size.isdecimal() and len(size) < 9 else _BODY
     with trio.move_on_after(_BODY_SECONDS), contextlib.suppress(trio.BrokenResourceError):
@@ -215,7 +215,7 @@ class _Wire:
 
     async def send_text(self, text: bytes) -> None:
         """Send a message."""
-        await self.send(connect_websocket.text_frame(text, secret=self._secret))
+        await self.send(websocket.text_frame(text, secret=self._secret))
 
     async def send(self, frame: bytes) -> None:
         """Send a frame."""
@@ -282,7 +282,7 @@ class _Carrier:
         unwritten, self._unwritten = self._unwritten, []
         await self._perform(self._client.ended(self._ending, unwritten))
         if self._wire is not None:
-            await self._wire.send(connect_websocket.close_frame(connect_websocket.NORMAL))
+            await self._wire.send(websocket.close_frame(websocket.NORMAL))
             await trio.aclose_forcefully(self._wire.stream)
 
     async def _perform(self, effects: Iterable[Effect]) -> None:
@@ -440,38 +440,38 @@ class _Carrier:
     async def _to_stdout(self, data: bytes | bytearray) -> _Lost:
         assert self._wire is not None  # noqa: S101 - it was just made
         name, stream = self._place.name, self._wire.stream
-        frames = connect_websocket.ServerFrames(_UNLIMITED if self._place.unix else self._limits.line)
+        frames = websocket.ServerFrames(_UNLIMITED if self._place.unix else self._limits.line)
         try:
             while True:
                 for event in frames.feed(data):
-                    if isinstance(event, connect_websocket.Closed):
+                    if isinstance(event, websocket.Closed):
                         return self._closed(event)
                     self._carried = True
                     await self._handle(event)
                 data = await stream.receive_some(_READ)
                 if not data:
                     break
-        except connect_websocket.BadPeer as fault:
+        except websocket.BadPeer as fault:
             return _Lost(f"{name} {fault}")
         except (trio.BrokenResourceError, trio.ClosedResourceError):
             pass
         return _Lost(f"{name} has closed the connection", in_order=self._place.unix is not None)
 
-    def _closed(self, event: connect_websocket.Closed) -> _Lost:
+    def _closed(self, event: websocket.Closed) -> _Lost:
         in_order = event.code in (
-            connect_websocket.NORMAL,
-            connect_websocket.GOING_AWAY,
-            connect_websocket.NO_CODE,
+            websocket.NORMAL,
+            websocket.GOING_AWAY,
+            websocket.NO_CODE,
         )
         why = f": {' '.join(event.reason.split())}" if event.reason else ""
         return _Lost(
             f"{self._place.name} has closed the connection with the code {event.code}{why}", in_order=in_order
         )
 
-    async def _handle(self, event: bytes | Oversize | connect_websocket.Ping) -> None:
-        if isinstance(event, connect_websocket.Ping):
+    async def _handle(self, event: bytes | Oversize | websocket.Ping) -> None:
+        if isinstance(event, websocket.Ping):
             if self._wire is not None:
-                await self._wire.send(connect_websocket.pong_frame(event.payload))
+                await self._wire.send(websocket.pong_frame(event.payload))
         elif isinstance(event, Oversize):
             limit, key = self._limits.line, "limits.line"
             await self._perform(self._client.too_large(event, limit, key, from_client=False))

@@ -1,0 +1,61 @@
+"""`mcp-bridge approve`: pin the commands of servers by a hash."""
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+from ..config import schema
+from ..config.settings import AGGREGATE
+from ..core.exit_codes import EX_OK
+from ..log import escaped
+from ..runtime.pinning import PinChecker, Subject
+from .effective import find_server, resolved
+from .invocation import Invocation
+from .output import notice, print_line
+from .reload import report_change
+
+
+def approve(invocation: Invocation) -> int:
+    """Write the pin of each named server into the configuration, and print what it covers. Raises BadConfig and PinMismatch."""
+    place = invocation.place
+    servers = [one for one in resolved(place.file, place.environment).servers if one.name != AGGREGATE]
+    text = place.file.read_bytes().decode()
+    checker = PinChecker()
+    for name in invocation.options.servers:
+        subject = checker.subject(find_server(place.file, servers, name))
+        text = schema.with_pin(text, name, subject.pin)
+        print_line(escaped(name))
+        for key, value in _rows(subject):
+            print_line(escaped(f"  {key:<12}{value}"))
+        for remark in _remarks(name, subject):
+            notice(remark)
+    schema.rewrite(place.file, text)
+    report_change(place)
+    return EX_OK
+
+
+def _rows(subject: Subject) -> Iterator[tuple[str, str]]:
+    yield "command", " ".join(subject.argv)
+    yield "cwd", subject.cwd or "that of the daemon"
+    yield "variables", ", ".join(sorted(subject.variables)) or "none of its own"
+    for file, digest in subject.files:
+        yield "file", f"{file} ({digest})"
+    yield "pin", subject.pin
+
+
+def _remarks(name: str, subject: Subject) -> Iterator[str]:
+    for reason in subject.unknown:
+        yield f"warning: {name}: {reason}; a change of that is not noticed"
+    for file in subject.data:
+        yield f"{name}: {file} is taken for data and is no part of the pin"
+    here = {os.path.join(Path.cwd(), word) for word in subject.argv[1:] if not word.startswith("/")}  # noqa: PTH118 - a text
+    if not subject.cwd and here & {file for file, _ in subject.files}:
+        yield (
+            f"{name}: a file that is named without its directory is looked for in {Path.cwd()}; "
+            "the daemon may run in another one, so set cwd"
+        )
+    if "/" not in subject.argv[0]:
+        yield (
+            f"{name}: the daemon may find another program of this name in its PATH; "
+            "an absolute path is always the same"
+        )

@@ -1,0 +1,110 @@
+"""What to paste into a client, so that it finds one of our servers: each client has a form and a place of its own."""
+
+import json
+import shlex
+from collections.abc import Mapping, Sequence
+from typing import Any, Final
+
+import attrs
+
+from ..config.import_clients import toml_string
+
+# Codex takes no token in its file, only the name of a variable that holds it.
+TOKEN_VARIABLE: Final = "MCP_BRIDGE_TOKEN"  # noqa: S105 - a name, not a token
+
+
+@attrs.frozen
+class Snippet:
+    """One line that says where the text goes, and the text. Either may hold the token."""
+
+    where: str = attrs.field(repr=False)
+    text: str = attrs.field(repr=False)
+
+
+def command_snippet(client: str, name: str, command: Sequence[str]) -> Snippet:
+    """The configuration of one of `CLIENTS` for the server `name`, which `command` connects to on standard streams.
+
+    There is no token in it: on the Unix socket the uid is the credential. Raises ValueError for another client.
+    """
+    form = _form(client)
+    program, *arguments = command
+    entry: dict[str, object] = {**form.kind, "command": program, "args": arguments}
+    if client == "codex":
+        lines = f"command = {toml_string(program)}\nargs = [{', '.join(map(toml_string, arguments))}]\n"
+        return Snippet(form.where, f"[mcp_servers.{name}]\n{lines}")
+    if client == "claude-code":
+        return Snippet(form.where, shlex.join(["claude", "mcp", "add", name, "--", *command]) + "\n")
+    return Snippet(form.where, _json({form.table: {name: entry}}))
+
+
+def http_snippet(client: str, name: str, url: str, token: str) -> Snippet:
+    """The configuration of one of `CLIENTS` for the server `name` at `url`, over Streamable HTTP.
+
+    Without a token there is no header. For Claude Code, whose configuration is a command of the shell, the token stands between
+    double quotes, so that `$(cat FILE)` works there. Raises ValueError for another client, and for one that knows no HTTP.
+    """
+    form = _form(client)
+    if client == "claude-code":
+        # The header comes last: the option takes every word that follows.
+        command = shlex.join(["claude", "mcp", "add", "--transport", "http", name, url])
+        header = f' \\\n  --header "Authorization: Bearer {token}"' if token else ""
+        return Snippet(form.where, f"{command}{header}\n")
+    if client == "codex":
+        variable = f"bearer_token_env_var = {toml_string(TOKEN_VARIABLE)}\n" if token else ""
+        where = f"{form.where}; it reads the token from ${TOKEN_VARIABLE}: {token}" if token else form.where
+        return Snippet(where, f"[mcp_servers.{name}]\nurl = {toml_string(url)}\n{variable}")
+    if client == "vscode":
+        return _vscode(form.where, name, url, token)
+    if not form.url:
+        raise ValueError(f"the file of {client} knows no HTTP; a client without --http can be pasted")
+    return Snippet(form.where, _json({form.table: {name: {form.url: url, **_headers(token)}}}))
+
+
+def _vscode(where: str, name: str, url: str, token: str) -> Snippet:
+    """It asks for the token once and keeps it, since its file is often committed."""
+    entry = {"type": "http", "url": url, **_headers("${input:token}" if token else "")}
+    if not token:
+        return Snippet(where, _json({"servers": {name: entry}}))
+    asked = {"type": "promptString", "id": "token", "description": "mcp-bridge token", "password": True}
+    return Snippet(
+        f"{where}; it asks for the token: {token}", _json({"inputs": [asked], "servers": {name: entry}})
+    )
+
+
+@attrs.frozen
+class _Form:
+    """Where a client's configuration is, its table of servers, the key of a URL, and what names the kind of an entry."""
+
+    where: str
+    table: str = "mcpServers"
+    url: str = ""
+    kind: Mapping[str, str] = attrs.field(factory=dict[str, str])
+
+
+_FORMS: Final[Mapping[str, _Form]] = {
+    "claude": _Form(
+        "Claude Desktop: Settings, Developer, Edit Config (claude_desktop_config.json); then restart it"
+    ),
+    "claude-code": _Form("Claude Code: run in a shell"),
+    "cursor": _Form("Cursor: ~/.cursor/mcp.json", url="url"),
+    "vscode": _Form("VS Code: .vscode/mcp.json", "servers", "url", {"type": "stdio"}),
+    "windsurf": _Form("Windsurf: ~/.codeium/windsurf/mcp_config.json", url="serverUrl"),
+    "zed": _Form("Zed: ~/.config/zed/settings.json", "context_servers", "url"),
+    "codex": _Form("Codex: ~/.codex/config.toml"),
+    "gemini": _Form("Gemini CLI: ~/.gemini/settings.json", url="httpUrl"),
+}
+CLIENTS: Final = tuple(_FORMS)
+
+
+def _form(client: str) -> _Form:
+    if client not in _FORMS:
+        raise ValueError(f"there is no client {client!r}; there are {', '.join(CLIENTS)}")
+    return _FORMS[client]
+
+
+def _headers(token: str) -> dict[str, object]:
+    return {"headers": {"Authorization": f"Bearer {token}"}} if token else {}
+
+
+def _json(value: Mapping[str, Any]) -> str:
+    return json.dumps(value, indent=2, ensure_ascii=False) + "\n"

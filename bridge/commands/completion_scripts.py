@@ -1,0 +1,139 @@
+"""Completion for shells, made of the grammar itself, so that it never names what is not there."""
+
+import argparse
+import shlex
+from collections.abc import Callable, Iterable
+from typing import Final, cast
+
+
+def _options(parser: argparse.ArgumentParser) -> list[str]:
+    return [
+        option
+        for action in parser._actions  # noqa: SLF001 - argparse has no other way to ask
+        if action.help != argparse.SUPPRESS
+        for option in action.option_strings
+    ]
+
+
+def _commands(parser: argparse.ArgumentParser) -> dict[str, argparse.ArgumentParser]:
+    for action in parser._actions:  # noqa: SLF001
+        choices: object = action.choices
+        if isinstance(choices, dict):
+            return cast("dict[str, argparse.ArgumentParser]", choices)
+    return {}
+
+
+def _words(parser: argparse.ArgumentParser) -> list[str]:
+    """What may follow a command: its options, and the words it takes."""
+    choices = [
+        str(policy)
+        for action in parser._actions  # noqa: SLF001
+        if not action.option_strings and action.choices
+        for policy in action.choices
+    ]
+    return [*choices, *_options(parser)]
+
+
+def _values(parsers: Iterable[argparse.ArgumentParser]) -> dict[str, list[str]]:
+    """What may follow each option that takes a value; nothing where only the person knows, or it is a file."""
+    return {
+        option: [str(policy) for policy in action.choices or ()]
+        for parser in parsers
+        for action in parser._actions  # noqa: SLF001
+        if action.nargs != 0 and action.help != argparse.SUPPRESS
+        for option in action.option_strings
+    }
+
+
+def _alike(values: dict[str, list[str]]) -> dict[tuple[str, ...], list[str]]:
+    """The options that the same may follow, and that."""
+    groups: dict[tuple[str, ...], list[str]] = {}
+    for option, choices in values.items():
+        groups.setdefault(tuple(choices), []).append(option)
+    return groups
+
+
+def _bash(commands: dict[str, list[str]], options: list[str], values: dict[str, list[str]]) -> str:
+    cases = "\n".join(
+        f"    {name}) words={shlex.quote(' '.join(words))} ;;" for name, words in commands.items()
+    )
+    after = "\n".join(
+        f"    {'|'.join(group)}) words={shlex.quote(' '.join(choices))} ;;"
+        for choices, group in _alike(values).items()
+    )
+    return f"""\
+_mcp_bridge() {{
+  local words
+  case ${{COMP_WORDS[1]}} in
+{cases}
+    *) words={shlex.quote(" ".join([*commands, *options]))} ;;
+  esac
+  [ "$COMP_CWORD" = 1 ] && words={shlex.quote(" ".join([*commands, *options]))}
+  case ${{COMP_WORDS[COMP_CWORD - 1]}} in
+{after}
+  esac
+  mapfile -t COMPREPLY < <(compgen -W "$words" -- "${{COMP_WORDS[COMP_CWORD]}}")
+}}
+complete -o default -F _mcp_bridge mcp-bridge"""
+
+
+def _zsh(commands: dict[str, list[str]], options: list[str], values: dict[str, list[str]]) -> str:
+    cases = "\n".join(
+        f"    {name}) compadd -- {' '.join(map(shlex.quote, words))} ;;" for name, words in commands.items()
+    )
+    after = "\n".join(
+        f"    {'|'.join(group)}) {' '.join(['compadd', '--', *choices]) if choices else '_files'}; return ;;"
+        for choices, group in _alike(values).items()
+    )
+    return f"""\
+#compdef mcp-bridge
+_mcp_bridge() {{
+  if (( CURRENT == 2 )); then
+    compadd -- {" ".join(map(shlex.quote, [*commands, *options]))}
+    return
+  fi
+  case ${{words[CURRENT - 1]}} in
+{after}
+  esac
+  case ${{words[2]}} in
+{cases}
+    *) compadd -- {" ".join(map(shlex.quote, options))}; _files ;;
+  esac
+}}
+compdef _mcp_bridge mcp-bridge"""
+
+
+def _fish(commands: dict[str, list[str]], options: list[str], values: dict[str, list[str]]) -> str:
+    lines = [f"complete -c mcp-bridge -n __fish_use_subcommand -a {name}" for name in commands]
+    lines += [_fish_option("__fish_use_subcommand", option, values) for option in options]
+    for name, words in commands.items():
+        seen = f"'__fish_seen_subcommand_from {name}'"
+        lines += [
+            _fish_option(seen, word, values)
+            if word.startswith("-")
+            else f"complete -c mcp-bridge -n {seen} -a {word}"
+            for word in words
+        ]
+    return "\n".join(lines)
+
+
+def _fish_option(when: str, option: str, values: dict[str, list[str]]) -> str:
+    kind = "-l" if option.startswith("--") else "-s"
+    choices = " ".join(values.get(option, ()))
+    more = f" -x -a {shlex.quote(choices)}" if choices else " -r" if option in values else ""
+    return f"complete -c mcp-bridge -n {when} {kind} {option.lstrip('-')}{more}"
+
+
+_FORMS: Final[dict[str, Callable[[dict[str, list[str]], list[str], dict[str, list[str]]], str]]] = {
+    "bash": _bash,
+    "zsh": _zsh,
+    "fish": _fish,
+}
+SHELLS: Final = tuple(_FORMS)
+
+
+def completion_script(shell: str, commands: argparse.ArgumentParser, options: argparse.ArgumentParser) -> str:
+    """The script for one of SHELLS. `commands` is the grammar of the commands, `options` that of the wrapper."""
+    parsers = _commands(commands)
+    words = {name: _words(parser) for name, parser in parsers.items()}
+    return _FORMS[shell](words, _options(options), _values([options, *parsers.values()]))

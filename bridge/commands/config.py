@@ -1,0 +1,83 @@
+"""`mcp-bridge config`: check, show or import a configuration, or print its JSON Schema."""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+from ..config import schema
+from ..config.import_clients import BadImport, import_servers
+from ..config.schema import BadConfig
+from ..config.settings import Settings
+from ..config.trust import replaceable_of, replaceable_places
+from ..core.exit_codes import EX_OK
+from ..log import escaped
+from .effective import resolved, rows_of
+from .invocation import BadUsage, Invocation
+from .output import notice, print_line
+
+
+def config(invocation: Invocation) -> int:
+    """Carry out one of the actions of `config`. Raises BadUsage, BadConfig and BadImport."""
+    action, imported = invocation.options.action, invocation.options.file
+    if imported is not None and action != "import":
+        raise BadUsage(f"config {action} takes no FILE; say --config {imported}")
+    match action:
+        case "schema":
+            print_line(json.dumps(schema.json_schema(), indent=2))
+        case "check":
+            _check(invocation)
+        case "show":
+            _show(resolved(invocation.file, invocation.place.environment))
+        case _:
+            if imported is None:
+                raise BadUsage("config import needs the FILE to import")
+            _import(imported, invocation.file)
+    return EX_OK
+
+
+def _check(invocation: Invocation) -> None:
+    from ..daemon.app import check  # noqa: PLC0415 - the other commands need no event loop
+
+    file = invocation.file
+    settings = resolved(file, invocation.place.environment)
+    faults = list(_faults(settings))
+    if faults:
+        raise BadConfig("\n".join(f"{file}: {fault}" for fault in faults))
+    certificate = check(settings, invocation.place.environment)
+    for reason in certificate.faults() if certificate else ():
+        notice(f"warning: {file}: listen: tls_cert: {reason}")
+    print_line(f"{file}: {settings.own_servers} servers, {len(settings.tokens)} tokens, no fault")
+
+
+def _faults(settings: Settings) -> Iterator[str]:
+    for server in settings.servers:
+        if server.fault:
+            yield f"servers.{server.name}: {server.fault}"
+    for server in settings.servers:
+        for reason in replaceable_of(server):
+            yield f"servers.{server.name}: others could replace what it executes: {reason}"
+    for reason in replaceable_places(settings):
+        yield f"listen: unix: {reason}"
+
+
+def _show(settings: Settings) -> None:
+    print_line(f"http   {settings.host}:{settings.port}" if settings.port is not None else "http   off")
+    print_line(f"unix   {settings.unix or 'off'}")
+    for server in settings.servers:
+        print_line(f"\n{server.name}")
+        for key, value in rows_of(server):
+            print_line(escaped(f"  {key:<12}{value}"))
+
+
+def _import(source: Path, file: Path) -> None:
+    known = list(schema.read(file).servers) if file.exists() else []
+    try:
+        text = source.read_text(encoding="utf-8")
+    except OSError as fault:
+        raise BadImport(f"{source} cannot be read: {fault.strerror}") from None
+    except UnicodeDecodeError as fault:
+        raise BadImport(f"{source} is not UTF-8 at byte {fault.start}") from None
+    imported = import_servers(text, known)
+    for note in imported.notes:
+        notice(note)
+    print_line(imported.toml)

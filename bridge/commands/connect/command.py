@@ -1,0 +1,24 @@
+"""The command itself, which loads the event loop only where it is run."""
+
+from ...config import schema
+from ...config.addresses import BadAddress
+from ...config.credentials import read_token
+from ...core.exit_codes import EX_OK
+from ..invocation import Invocation
+
+
+def connect(invocation: Invocation) -> int:
+    """Connect stdin and stdout to a server until one side ends. Raises BadAddress, NoDaemon and Refused."""
+    from .carrier import Place, run  # noqa: PLC0415 - the other commands need no event loop
+
+    options = invocation.options
+    token = read_token(options.token_file) if options.token_file else ""
+    by_url = "://" in options.server
+    if by_url:
+        place = Place.at(options.server, token)
+    elif token:
+        raise BadAddress("--token-file goes with a URL; on the Unix socket your uid is the credential")
+    else:
+        place = Place.of_daemon(invocation.socket(), options.server)
+    run(place, schema.limits_of(invocation.file, "" if by_url else options.server), options.wait)
+    return EX_OK

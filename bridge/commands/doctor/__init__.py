@@ -1,0 +1,1 @@
+"""`mcp-bridge doctor`: diagnose this machine and the configuration, and suggest fixes."""

@@ -1,0 +1,46 @@
+"""The command itself: print each finding as soon as it is known."""
+
+import sys
+import threading
+
+from ...core.exit_codes import EX_FAILED, EX_OK
+from ...log import escaped, tell
+from ..invocation import Invocation
+from ..output import print_line
+from .examine import examine
+from .finding import WRONG
+
+
+def doctor(invocation: Invocation) -> int:
+    """Print what is found, and return 1 if anything is wrong."""
+    progress = _Progress()
+    worst = EX_OK
+    try:
+        for finding in examine(invocation.file, invocation.environment, invocation.place, progress.show):
+            progress.clear()
+            print_line(escaped(f"{finding.kind:<9} {finding.text}"))
+            if finding.mend:
+                print_line(escaped(f"{'':<9} {finding.mend}"))
+            if finding.kind == WRONG:
+                worst = EX_FAILED
+    finally:
+        progress.clear()
+    return worst
+
+
+class _Progress:
+    """The last line of the terminal, which shows how far the command is. Empty where stderr is no terminal."""
+
+    def __init__(self) -> None:
+        self._shown = sys.stderr.isatty()
+        self._lock = threading.Lock()
+
+    def show(self, text: str) -> None:
+        """Replace the line."""
+        if self._shown:
+            with self._lock:
+                tell(f"\r\x1b[K{text}")
+
+    def clear(self) -> None:
+        """Erase the line before another output."""
+        self.show("")

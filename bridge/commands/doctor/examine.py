@@ -1,0 +1,64 @@
+"""Examine this machine, the configuration, its servers and the running daemon."""
+
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+
+from ...config import schema
+from ...config.helper_programs import Helpers
+from ...config.schema import BadConfig
+from ...config.settings import ServerConfig
+from ...config.trust import replaceable_places
+from ..running_daemon import Place, locate
+from ..threads import side_by_side
+from .daemon import check_daemon
+from .finding import GOOD, WRONG, Finding
+from .machine import check_certificate, check_default_token, check_machine, compare_surroundings
+from .progress import AT_ONCE, Counter
+from .servers import check_replaceable, check_server
+
+
+def _unseen(_text: str) -> None:
+    """Show no progress."""
+
+
+def examine(
+    path: Path,
+    environment: Mapping[str, str],
+    place: Place | None = None,
+    progress: Callable[[str], None] = _unseen,
+) -> Iterator[Finding]:
+    """Look at everything, and ask each server of a running daemon what it offers, which starts it if need be.
+
+    `environment` is that of this shell. `progress` is called on other threads.
+    """
+    yield from check_machine(environment)
+    from ...daemon.app import check  # noqa: PLC0415 - which needs the event loop
+
+    place = place or locate(path, environment)
+    try:
+        planned = schema.plan(path, place.environment)
+        settings = schema.resolved(planned, Helpers(planned.limits.helper_seconds))
+        certificate = check(settings, place.environment)
+    except BadConfig as fault:
+        yield Finding(WRONG, f"the configuration cannot be used: {fault}", _fix_of(path))
+        return
+    yield Finding(GOOD, f"{path}: {settings.own_servers} servers")
+    yield from compare_surroundings(place, environment)
+    yield from check_default_token(settings, environment)
+    yield from check_certificate(certificate)
+
+    def look(server: ServerConfig) -> list[Finding]:
+        return [*check_server(server, place, environment), *check_replaceable(server)]
+
+    counted = Counter("looked at", len(settings.servers), progress)
+    for findings in side_by_side(look, settings.servers, AT_ONCE, counted.one_more):
+        yield from findings
+    for reason in replaceable_places(settings):
+        yield Finding(WRONG, f"listen: unix: {reason}", "choose a directory of your own")
+    yield from check_daemon(settings, place.unix or settings.unix, certificate, progress)
+
+
+def _fix_of(path: Path) -> str:
+    if path.exists():
+        return "mcp-bridge config check says so again after you have mended it"
+    return f"write {path}; mcp-bridge config import FILE makes one of what another client has"

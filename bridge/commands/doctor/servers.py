@@ -1,0 +1,152 @@
+"""Check the program, the package and the container of a server, without running it."""
+
+import os
+import re
+import shutil
+import stat
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Final
+
+from ...config.executable import found_program, why_no_script
+from ...config.settings import ServerConfig
+from ...config.trust import replaceable_of
+from ...runtime.pinning import PinChecker, PinMismatch
+from ..running_daemon import Place
+from .finding import DOUBTFUL, GOOD, WRONG, Finding
+
+# The program that env(1) finds in PATH for the first line of a script.
+_LOOKED_FOR: Final = re.compile(rb"#!\s*/usr/bin/env\s+(?:-S\s+)?([\w.+-]+)")
+# Of a script (bytes).
+_FIRST_LINE: Final = 256
+# Programs that fetch the package that they run.
+_FETCHERS: Final = frozenset({"npx", "uvx", "bunx", "pnpx"})
+_CONTAINERS: Final = frozenset({"docker", "podman"})
+_PINNED: Final = re.compile(r"[^@]+(?:@|==)\d")
+
+
+def check_server(server: ServerConfig, place: Place, environment: Mapping[str, str]) -> Iterator[Finding]:
+    if server.fault and not server.not_there:
+        yield Finding(WRONG, f"servers.{server.name}: {server.fault}", _mend_fault(server.fault, environment))
+        return
+    program = found_program(server.launch.argv, server.launch.env)
+    if program is None:
+        yield _not_found(server, server.launch.argv[0], "there is no program {}", place, environment)
+        return
+    wanted = _looked_for(program)
+    if wanted and found_program((wanted,), server.launch.env) is None:
+        yield _not_found(server, wanted, f"the first line of {program} names {{}}", place, environment)
+    why = why_no_script(program)
+    if why:
+        yield Finding(
+            WRONG, f"servers.{server.name}: {program} cannot be executed: {why}", "correct the script"
+        )
+        return
+    if server.pin or server.needs_pin:
+        try:
+            PinChecker().check(server)
+        except PinMismatch as fault:
+            yield Finding(WRONG, f"servers.{server.name}: {fault}", f"mcp-bridge approve {server.name}")
+            return
+    if server.launch.cwd is not None and not Path(server.launch.cwd).is_dir():
+        yield Finding(WRONG, f"servers.{server.name}: cwd {server.launch.cwd} is no directory", "make it")
+    if Path(program).stat().st_mode & (stat.S_ISUID | stat.S_ISGID):
+        yield Finding(
+            DOUBTFUL,
+            f"servers.{server.name}: {program} is set-user-ID or set-group-ID, which has no effect for a server",
+            "run the daemon as the user whose rights the server needs",
+        )
+    lacking = lacking_for_a_container(server.launch.argv)
+    if lacking:
+        yield Finding(
+            DOUBTFUL,
+            f"servers.{server.name}: its container may not hear it, or outlive it, without {', '.join(lacking)}",
+            f"{Path(program).name} run --rm --init -i IMAGE",
+        )
+    package = unpinned(server.launch.argv)
+    if package:
+        yield Finding(
+            DOUBTFUL,
+            f"servers.{server.name}: W031: {package} is fetched in whatever version there is at each start",
+            f"name a version, such as {package}@1.2.3",
+        )
+    else:
+        yield Finding(GOOD, f"servers.{server.name}: {program}")
+
+
+def _mend_fault(fault: str, environment: Mapping[str, str]) -> str:
+    name, _, reason = fault.partition(": ")
+    if name in environment and reason.startswith("there is no such variable"):
+        return (
+            f"this shell has it: systemctl --user import-environment {name}, and restart the daemon, "
+            "or keep its value in a file"
+        )
+    return "it is failed until this is mended"
+
+
+def _not_found(
+    server: ServerConfig, program: str, told: str, place: Place, environment: Mapping[str, str]
+) -> Finding:
+    """Return what is wrong with a program that the server's PATH does not have, with the directory that has it."""
+    where = f"servers.{server.name}: {told.format(repr(program))}"
+    ours = None if "/" in program else shutil.which(program, path=environment.get("PATH", os.defpath))
+    if ours is None:
+        return Finding(WRONG, where, "install it, or name it with its absolute path")
+    directory = os.path.dirname(ours)  # noqa: PTH120 - a text
+    whose = "the daemon" if place.daemon is not None else "the server"
+    return Finding(
+        WRONG,
+        f"{where} in the PATH of {whose}; that of this shell has it in {directory}",
+        f'path = ["{directory}"] in [servers.{server.name}], or command with the absolute path {ours}, and mcp-bridge reload; '
+        "or, for all servers, systemctl --user import-environment PATH, or systemctl --user edit mcp-bridge with "
+        f"Environment=PATH={directory}:{place.environment.get('PATH', os.defpath)} below [Service], and "
+        "systemctl --user restart mcp-bridge",
+    )
+
+
+def _looked_for(program: str) -> str:
+    """Return the program that env(1) is to find for a script, if its first line says so."""
+    try:
+        with open(program, "rb") as file:  # noqa: PTH123 - a text
+            found = _LOOKED_FOR.match(file.read(_FIRST_LINE))
+    except OSError:
+        return ""
+    return found[1].decode() if found else ""
+
+
+def unpinned(argv: tuple[str, ...]) -> str:
+    """The package that a command fetches without naming a version, if it does (attacks V31)."""
+    if Path(argv[0]).name not in _FETCHERS:
+        return ""
+    words = iter(argv[1:])
+    for word in words:
+        if word in ("--from", "--package", "-p"):
+            word = next(words, "")  # noqa: PLW2901 - its value is the package
+        elif word.startswith("-"):
+            continue
+        name = word.removeprefix("@")
+        return "" if _PINNED.match(name) else word
+    return ""
+
+
+def lacking_for_a_container(argv: tuple[str, ...]) -> list[str]:
+    """The options that a command which starts a container should have, and has not.
+
+    The program that we end is not the container: that goes with its standard input, if it has one and its first process
+    takes signals as an init does.
+    """
+    if Path(argv[0]).name not in _CONTAINERS or "run" not in argv:
+        return []
+    given = set(argv[argv.index("run") + 1 :])
+    letters = {letter for word in given if re.fullmatch("-[a-zA-Z]+", word) for letter in word}
+    lacking = [option for option in ("--rm", "--init") if option not in given]
+    return lacking if "i" in letters or "--interactive" in given else [*lacking, "-i"]
+
+
+def check_replaceable(server: ServerConfig) -> Iterator[Finding]:
+    for reason in replaceable_of(server):
+        yield Finding(
+            WRONG,
+            f"servers.{server.name}: others could replace what it executes: {reason}",
+            "let nobody else write there, or use a copy of yours",
+        )

@@ -1,0 +1,23 @@
+"""`mcp-bridge env`: show the environment variables of a server."""
+
+import os
+
+from ..core.exit_codes import EX_OK
+from ..log import escaped
+from .effective import find_server, resolved, variables_of
+from .invocation import Invocation
+from .output import notice, print_line
+from .running_daemon import not_in_path
+
+
+def env(invocation: Invocation) -> int:
+    """Print the environment variables of the processes of a server, without secrets. Raises BadConfig."""
+    place = invocation.place
+    if place.daemon is None:
+        notice("no daemon runs with this configuration; these are the variables of this shell")
+    elif lacking := not_in_path(invocation.environment, place.environment):
+        notice(f"the PATH of the daemon is not that of this shell, and lacks {os.pathsep.join(lacking)}")
+    servers = resolved(place.file, place.environment).servers
+    for key, value in variables_of(find_server(place.file, servers, invocation.options.server)):
+        print_line(escaped(f"{key}={value}"))
+    return EX_OK

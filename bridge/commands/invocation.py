@@ -1,0 +1,53 @@
+"""One run of a command: its options, and the configuration and daemon that it works with."""
+
+import argparse
+from collections.abc import Mapping
+from pathlib import Path
+
+import attrs
+
+from ..config import schema
+from ..config.schema import BadConfig
+from .output import notice
+from .running_daemon import Place
+
+
+class BadUsage(Exception):
+    """Arguments that do not fit together; the text states why."""
+
+
+@attrs.frozen
+class Invocation:
+    """A command with its options, and `environment`, the variables of this shell."""
+
+    options: argparse.Namespace
+    place: Place
+    environment: Mapping[str, str]
+
+    @property
+    def file(self) -> Path:
+        """Return the configuration file that the command works with."""
+        return self.place.file
+
+    def socket(self) -> Path:
+        """Return the Unix socket of the daemon: that which has answered, or that which the configuration names.
+
+        Raises BadConfig.
+        """
+        return self.place.unix or socket_of(self.file, self.environment)
+
+
+def socket_of(file: Path, environment: Mapping[str, str]) -> Path:
+    """Return the Unix socket that a configuration names; with a broken file the default one, if it exists. Raises BadConfig."""
+    try:
+        listen = schema.read(file).listen if file.exists() else schema.Listen()
+    except BadConfig as fault:
+        usual = schema.default_socket(environment)
+        if not usual.exists():
+            raise
+        notice(f"{fault}; asking the daemon at {usual}")
+        return usual
+    unix = schema.socket_of(listen.unix, environment)
+    if unix is None:
+        raise BadConfig(f"{file}: listen: unix is false, so the daemon cannot be asked")
+    return unix

@@ -1,0 +1,62 @@
+"""`mcp-bridge reload` and `mcp-bridge restart`, and what other commands do after they have changed the configuration."""
+
+from typing import Final
+from urllib.parse import quote
+
+from ..config.schema import BadConfig
+from ..config.settings import CONTROL
+from ..core.exit_codes import EX_OK
+from .control_client import NoDaemon, Refused, ask
+from .invocation import Invocation
+from .output import notice, print_line
+from .running_daemon import Place
+
+# A reload runs the helpers of all secrets, one after the other, and a restart may have to wait for it (seconds).
+_HELPERS_SECONDS: Final = 600.0
+
+
+def restart(invocation: Invocation) -> int:
+    """Restart the processes of a server."""
+    name = invocation.options.server
+    ask(invocation.socket(), "POST", f"{CONTROL}/restart?server={quote(name)}", _HELPERS_SECONDS)
+    print_line(f"{name}: restarted; calls in flight are answered by the former process")
+    return EX_OK
+
+
+def reload(invocation: Invocation) -> int:
+    """Let the daemon reload its configuration, and print what has changed. Raises BadConfig."""
+    place = invocation.place
+    if place.other is not None:
+        raise BadConfig(
+            f"the daemon reads {place.other} and not {place.file}; without --config it reads its own file again"
+        )
+    try:
+        changes = ask(invocation.socket(), "POST", f"{CONTROL}/reload", _HELPERS_SECONDS)
+    except Refused as fault:
+        raise BadConfig(str(fault)) from None
+    for kind in ("added", "changed", "removed", "kept"):
+        if changes[kind]:
+            print_line(f"{kind}: {', '.join(changes[kind])}")
+    if changes["stale"]:
+        notice(f"what has changed in {', '.join(changes['stale'])} needs a restart of the daemon")
+    for reason in changes.get("warnings", ()):
+        notice(f"warning: {reason}")
+    return EX_OK
+
+
+def reload_if_running(invocation: Invocation) -> None:
+    """Let the daemon reload its files, if it runs."""
+    try:
+        ask(invocation.socket(), "POST", f"{CONTROL}/reload", _HELPERS_SECONDS)
+    except NoDaemon:
+        pass
+    except (BadConfig, Refused) as fault:
+        notice(f"the daemon has not read its configuration again: {fault}")
+
+
+def report_change(place: Place) -> None:
+    """Write which file has changed, and what makes the change take effect."""
+    if place.other is None:
+        notice(f"{place.file} has changed; mcp-bridge reload tells the daemon")
+    else:
+        notice(f"{place.file} has changed; the daemon that runs reads {place.other}")

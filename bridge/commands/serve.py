@@ -1,0 +1,27 @@
+"""`mcp-bridge serve`: run the servers of a configuration file."""
+
+import attrs
+
+from ..config import schema
+from ..config.credentials import BadCredential
+from ..config.schema import BadConfig
+from ..core.exit_codes import EX_CONFIG
+from ..log import LineLog, escaped
+from .invocation import Invocation
+
+
+def serve(invocation: Invocation) -> int:
+    """Run the daemon until a signal stops it, and return its exit code."""
+    from ..daemon.app import run  # noqa: PLC0415 - the other commands need no event loop
+
+    options, file = invocation.options, invocation.file
+    log = LineLog(form=options.log_format or schema.log_format_of(file))
+    log.take_over()
+    try:
+        # Absolute, because commands that are run in other directories request it from the daemon.
+        settings = schema.plan(file.absolute(), invocation.environment, options.log_format or "")
+    except (BadConfig, BadCredential) as fault:
+        text = "\nmcp-bridge: ".join(map(escaped, str(fault).splitlines()))
+        log.always("error", "cannot_start", text, reason=str(fault), code=EX_CONFIG)
+        return EX_CONFIG
+    return run(attrs.evolve(settings, as_root=options.allow_root), invocation.environment)

@@ -1,0 +1,122 @@
+"""`mcp-bridge status` and `mcp-bridge ps`: show the state of the daemon, of its servers and of their processes."""
+
+import json
+import sys
+import time
+from typing import Any, Final
+
+from ..config.child_environment import named
+from ..config.settings import CONTROL
+from ..core.exit_codes import EX_OK
+from ..log import escaped
+from .control_client import ask
+from .invocation import Invocation
+from .output import print_line
+from .table import table
+
+# Between two tables of `status --watch` (seconds).
+_WATCH_SECONDS: Final = 1.0
+_COLUMNS: Final = (
+    "server",
+    "state",
+    "era",
+    "processes",
+    "sessions",
+    "in flight",
+    "calls",
+    "errors",
+    "restarts",
+    "memory",
+)
+_CLEAR_SCREEN: Final = "\x1b[2J\x1b[H"
+
+
+def status(invocation: Invocation) -> int:
+    """Print the state of the daemon and its servers, with `--watch` again and again."""
+    unix = invocation.socket()
+    while True:
+        answer = ask(unix, "GET", f"{CONTROL}/status")
+        text = json.dumps(answer, indent=2) if invocation.options.json else _page(answer)
+        if not invocation.options.watch:
+            print_line(text)
+            return EX_OK
+        print_line(f"{_CLEAR_SCREEN}{text}" if sys.stdout.isatty() else text)
+        time.sleep(_WATCH_SECONDS)
+
+
+def ps(invocation: Invocation) -> int:
+    """Print the processes of the servers."""
+    answer = ask(invocation.socket(), "GET", f"{CONTROL}/status")
+    rows = [
+        (pid, server["name"], " ".join(server["command"]))
+        for server in answer["servers"]
+        for pid in server["pids"]
+    ]
+    if invocation.options.json:
+        print_line(json.dumps([{"pid": pid, "server": name} for pid, name, _ in rows]))
+    else:
+        print_line(table(("pid", "server", "command"), rows))
+    return EX_OK
+
+
+def addresses_of(answer: dict[str, Any]) -> list[str]:
+    """Return the addresses for clients: all sockets that were passed to the daemon, or the one that it has bound itself."""
+    # A daemon from before an update does not send them.
+    return answer["addresses"] if answer.get("passed") else [answer["url"]]
+
+
+def _page(answer: dict[str, Any]) -> str:
+    head = (
+        f"mcp-bridge {answer['version']}, pid {answer['pid']}, up {_duration(answer['uptime'])}, "
+        f"{_size(answer['memory'])}, on {', '.join(addresses_of(answer))}"
+    )
+    lines = [escaped(head), table(_COLUMNS, [_row(server) for server in answer["servers"]])]
+    lines.extend(escaped(f"warning: {reason}") for reason in answer.get("warnings", ()))
+    if answer.get("refusals"):
+        counted = ", ".join(f"{kind} {count}" for kind, count in answer["refusals"].items())
+        lines.append(escaped(f"refused: {counted}"))
+    for server in answer["servers"]:
+        lines.extend(map(escaped, _notes(server)))
+    return "\n".join(lines)
+
+
+def _row(server: dict[str, Any]) -> tuple[object, ...]:
+    return (
+        server["name"],
+        server["state"],
+        server["era"],
+        len(server["pids"]),
+        server["sessions"],
+        server["in_flight"],
+        server["calls"],
+        server["errors"],
+        server["restarts"],
+        _size(server["memory"]),
+    )
+
+
+def _notes(server: dict[str, Any]) -> list[str]:
+    name = server["name"]
+    notes = [f"{name}: without {member}: {why}" for member, why in server.get("left_out", {}).items()]
+    if server["last_exit"]:
+        notes.append(f"{name}: the last process {server['last_exit']}")
+        notes.extend(f"  {line}" for line in server["stderr"])
+    if server["fault"].startswith("the last process "):
+        notes.append(f"{name}: {server['state']}: {server['fault']}")
+    # A daemon from before an update does not send it.
+    if server.get("withheld"):
+        notes.append(f"{name}: set in the daemon and not passed: {named(server['withheld'])}")
+    return notes
+
+
+def _duration(seconds: float) -> str:
+    minutes, rest = divmod(int(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    days, hours = divmod(hours, 24)
+    if days:
+        return f"{days} d {hours} h"
+    return f"{hours} h {minutes} min" if hours else f"{minutes} min {rest} s" if minutes else f"{rest} s"
+
+
+def _size(count: int) -> str:
+    return f"{count / 2**20:.1f} MiB"

@@ -1,0 +1,91 @@
+"""`mcp-bridge token`: create, list, revoke or rotate tokens."""
+
+import hashlib
+from pathlib import Path
+
+from ..config import schema
+from ..config.credentials import BOOT, new_token, rotate_token
+from ..config.schema import BadConfig
+from ..config.settings import ALL
+from ..core.exit_codes import EX_OK
+from .invocation import BadUsage, Invocation
+from .output import notice, print_line
+from .reload import reload_if_running, report_change
+from .table import table
+
+
+def token(invocation: Invocation) -> int:
+    """Carry out one of the actions of `token`. Raises BadUsage, BadConfig and BadCredential."""
+    action, name = invocation.options.action, invocation.options.name
+    if action == "rotate":
+        if name is not None:
+            raise BadUsage("token rotate takes no NAME; `token revoke` and `token new` replace others")
+        _rotate(invocation)
+    elif action == "list":
+        if name is not None:
+            raise BadUsage("token list takes no NAME; it lists all")
+        _list(invocation.file)
+    elif name is None:
+        raise BadUsage(f"token {action} needs a NAME")
+    elif action == "revoke":
+        _revoke(invocation, name)
+    else:
+        _new(invocation, name)
+    return EX_OK
+
+
+def hash_of(secret: str) -> str:
+    """Return the form in which the configuration keeps a token."""
+    return hashlib.sha256(secret.encode()).hexdigest()
+
+
+def _list(file: Path) -> None:
+    tokens = schema.read(file).tokens
+    rows = [(name, ", ".join(one.servers), *_rights(one)) for name, one in tokens.items()]
+    print_line(table(("token", "servers", "tools", "features"), rows))
+
+
+def _rights(of: schema.Token) -> tuple[str, str]:
+    """Return the tools and the features that a token may use."""
+    tools = ", ".join(of.tools.get("allow", (ALL,))) or "none"
+    denied, without = of.tools.get("deny", ()), of.features.get("deny", ())
+    if denied:
+        tools += f", not {', '.join(denied)}"
+    return tools, f"{ALL}, not {', '.join(without)}" if without else ALL
+
+
+def _revoke(invocation: Invocation, name: str) -> None:
+    file = invocation.file
+    known = schema.read(file).tokens
+    text = file.read_bytes().decode()
+    if name not in known:
+        raise BadConfig(f"{file}: there is no token {name!r}; there are {', '.join(known) or 'none'}")
+    schema.rewrite(file, schema.without_token(text, name))
+    report_change(invocation.place)
+
+
+def _new(invocation: Invocation, name: str) -> None:
+    file, servers = invocation.file, invocation.options.servers
+    known = schema.read(file)
+    text = file.read_bytes().decode()
+    schema.check_name("tokens", name)
+    schema.check_rights(name, servers, known)
+    if name in known.tokens:
+        raise BadConfig(f"{file}: there is a token {name!r} already; revoke it first")
+    secret = new_token()
+    schema.rewrite(file, schema.with_token(text, name, hash_of(secret), servers))
+    print_line(secret)
+    notice("the token is shown this once; only its hash is kept")
+    report_change(invocation.place)
+
+
+def _rotate(invocation: Invocation) -> None:
+    """Replace the default token, and let a running daemon read it."""
+    file, environment = invocation.file, invocation.environment
+    listen = schema.read(file).listen if file.exists() else schema.Listen()
+    if listen.token not in ("", BOOT):
+        raise BadConfig(
+            f"{file}: listen: token names where the token is kept; put another one there, then mcp-bridge reload"
+        )
+    notice(f"{rotate_token(listen.token, environment)} holds a new token; the former one is refused")
+    reload_if_running(invocation)

@@ -1,0 +1,106 @@
+"""`mcp-bridge tools` and `mcp-bridge call`: list the tools of a server, and call a tool."""
+
+import json
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import Any, Final, NoReturn, cast
+
+import msgspec
+
+from ...validators import stateless_request
+from ..config.settings import CONTROL
+from ..core.exit_codes import EX_FAILED, EX_OK
+from ..log import escaped, tell
+from .control_client import Refused, ask, result_of
+from .control_client import call as call_server
+from .invocation import BadUsage, Invocation
+from .output import print_line
+from .table import table
+
+# Of the description of a tool in the table (characters).
+_LONGEST: Final = 100
+
+
+def tools(invocation: Invocation) -> int:
+    """Print a table of the tools of a server."""
+    rows = [
+        (tool["name"], ", ".join(tool.get("inputSchema", {}).get("properties", {})), _first_line(tool))
+        for tool in _listed(invocation.socket(), invocation.options.server)
+    ]
+    print_line(table(("tool", "arguments", "description"), rows))
+    return EX_OK
+
+
+def _first_line(tool: Mapping[str, Any]) -> str:
+    lines = str(tool.get("description", "")).strip().splitlines()
+    return lines[0][:_LONGEST] if lines else ""
+
+
+def _listed(unix: Path, server: str) -> Iterator[dict[str, Any]]:
+    known = [one["name"] for one in ask(unix, "GET", f"{CONTROL}/status")["servers"]]
+    if server not in known:
+        raise Refused(f"there is no server {server!r}; there are: {', '.join(known) or 'none'}")
+    params: dict[str, object] = {}
+    while True:
+        result = result_of(call_server(unix, server, "tools/list", params))
+        yield from result["tools"]
+        if "nextCursor" not in result:
+            return
+        params = {"cursor": result["nextCursor"]}
+
+
+def call(invocation: Invocation) -> int:
+    """Call a tool, and print its content to stdout and its progress to stderr. Raises BadUsage and Refused."""
+    options = invocation.options
+    try:
+        arguments: Any = json.loads(options.arguments, parse_constant=_no_constant)
+        json.dumps(arguments, ensure_ascii=False).encode()
+    except ValueError as fault:
+        raise BadUsage(f"the arguments are no JSON: {fault}") from None
+    if not isinstance(arguments, dict):
+        raise BadUsage(f"the arguments are a JSON object, not {options.arguments!r}")
+    unix = invocation.socket()
+    tool = next((tool for tool in _listed(unix, options.server) if tool["name"] == options.tool), None)
+    if tool is None:
+        raise Refused(
+            f"{options.server} has no tool {options.tool!r}; `mcp-bridge tools {options.server}` lists them"
+        )
+    params: dict[str, object] = {"name": options.tool, "arguments": arguments}
+    headers = _mirrored(tool, cast("dict[str, Any]", arguments))
+    result = result_of(_with_progress(call_server(unix, options.server, "tools/call", params, headers)))
+    blocks: Any = result.get("content")
+    if not isinstance(blocks, list) or not blocks:
+        blocks = [result]
+    for block in cast("list[Any]", blocks):
+        text: Any = cast("dict[str, Any]", block).get("text") if isinstance(block, dict) else None
+        lines = (text if isinstance(text, str) else json.dumps(block)).splitlines()
+        print_line("\n".join(map(escaped, lines)))
+    return EX_FAILED if result.get("isError") else EX_OK
+
+
+def _no_constant(word: str) -> NoReturn:
+    raise ValueError(f"{word} is none of its numbers")
+
+
+def _with_progress(messages: Iterable[dict[str, Any]]) -> Iterator[dict[str, Any]]:
+    """Yield the messages, and write each notification of progress to stderr."""
+    for message in messages:
+        if message.get("method") == "notifications/progress":
+            params = message["params"]
+            total = f"/{params['total']}" if "total" in params else ""
+            text = f": {params['message']}" if "message" in params else ""
+            tell(escaped(f"{params['progress']}{total}{text}") + "\n")
+        yield message
+
+
+def _mirrored(tool: Mapping[str, Any], arguments: Mapping[str, Any]) -> dict[str, str]:
+    """Return the headers that repeat arguments of a tool, as its schema demands (MCP 2026-07-28 basic/transports)."""
+    headers: dict[str, str] = {}
+    for mirror in stateless_request.mirrors(msgspec.json.encode(tool.get("inputSchema", {}))):
+        value: Any = arguments
+        for name in mirror.path:
+            value = cast("dict[str, Any]", value).get(name) if isinstance(value, dict) else None
+        if value is not None:
+            text = value if isinstance(value, str) else json.dumps(value)
+            headers[mirror.header] = stateless_request.encode_value(text)
+    return headers
