@@ -36,8 +36,8 @@ def approve(invocation: Invocation) -> int:
 
 def _rows(subject: Subject) -> Iterator[tuple[str, str]]:
     yield "command", " ".join(subject.argv)
-    yield "cwd", subject.cwd or "that of the daemon"
-    yield "variables", ", ".join(sorted(subject.variables)) or "none of its own"
+    yield "cwd", subject.cwd or "inherited from the daemon"
+    yield "variables", ", ".join(sorted(subject.variables)) or "none"
     for file, digest in subject.files:
         yield "file", f"{file} ({digest})"
     yield "pin", subject.pin
@@ -45,17 +45,14 @@ def _rows(subject: Subject) -> Iterator[tuple[str, str]]:
 
 def _remarks(name: str, subject: Subject) -> Iterator[str]:
     for reason in subject.unknown:
-        yield f"warning: {name}: {reason}; a change of that is not noticed"
+        yield f"warning: {name}: {reason}; changes to it are not detected"
     for file in subject.data:
-        yield f"{name}: {file} is taken for data and is no part of the pin"
+        yield f"{name}: {file} is treated as data and not covered by the pin"
     here = {os.path.join(Path.cwd(), word) for word in subject.argv[1:] if not word.startswith("/")}  # noqa: PTH118 - a text
     if not subject.cwd and here & {file for file, _ in subject.files}:
         yield (
-            f"{name}: a file that is named without its directory is looked for in {Path.cwd()}; "
-            "the daemon may run in another one, so set cwd"
+            f"{name}: relative file names are resolved in {Path.cwd()}; "
+            "the daemon may run in another directory, so set cwd"
         )
     if "/" not in subject.argv[0]:
-        yield (
-            f"{name}: the daemon may find another program of this name in its PATH; "
-            "an absolute path is always the same"
-        )
+        yield (f"{name}: the PATH of the daemon may have another program of this name; use an absolute path")

@@ -45,7 +45,7 @@ def _over_http(invocation: Invocation, settings: Settings) -> Snippet:
     options = invocation.options
     base = _passed_url(invocation)
     if not (base or settings.port):
-        raise BadConfig(f"{invocation.file}: listen: http names no port that a client could keep")
+        raise BadConfig(f"{invocation.file}: listen: http is off or uses port 0 (random); set a fixed port")
     base = base or shown_address(settings.scheme, (settings.host, settings.port))
     url = f"{base}/servers/{options.server}/mcp"
     try:
@@ -78,10 +78,10 @@ def _token(invocation: Invocation, settings: Settings) -> str:
     text = file.read_bytes().decode()
     if name in schema.read(file).tokens:
         text = schema.with_key(text, "tokens", name, "sha256", hash_of(token))
-        notice(f"the token {name} is replaced; what was pasted with the former one is refused")
+        notice(f"replaced the token {name}; the former token is no longer accepted")
     else:
         text = schema.with_token(text, name, hash_of(token), [options.server])
     schema.rewrite(file, text)
-    notice(f"{file} has the token {name} now; `mcp-bridge token revoke {name}` takes it away")
+    notice(f"added the token {name} to {file}; remove it with `mcp-bridge token revoke {name}`")
     reload_if_running(invocation)
     return token

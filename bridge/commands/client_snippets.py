@@ -56,7 +56,7 @@ def http_snippet(client: str, name: str, url: str, token: str) -> Snippet:
     if client == "vscode":
         return _vscode(form.where, name, url, token)
     if not form.url:
-        raise ValueError(f"the file of {client} knows no HTTP; a client without --http can be pasted")
+        raise ValueError(f"{form.where.partition(':')[0]} cannot use HTTP servers; run this without --http")
     return Snippet(form.where, _json({form.table: {name: {form.url: url, **_headers(token)}}}))
 
 
@@ -67,7 +67,7 @@ def _vscode(where: str, name: str, url: str, token: str) -> Snippet:
         return Snippet(where, _json({"servers": {name: entry}}))
     asked = {"type": "promptString", "id": "token", "description": "mcp-bridge token", "password": True}
     return Snippet(
-        f"{where}; it asks for the token: {token}", _json({"inputs": [asked], "servers": {name: entry}})
+        f"{where}; it prompts for the token: {token}", _json({"inputs": [asked], "servers": {name: entry}})
     )
 
 

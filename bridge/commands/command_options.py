@@ -10,6 +10,7 @@ from .parser import COMMANDS, Parser
 
 # `connect --wait`: a day (seconds).
 _LONGEST_WAIT: Final = 86400
+_SERVER: Final = "name of a server of the daemon"
 
 
 def commands_parser(form: str = "text") -> argparse.ArgumentParser:
@@ -18,67 +19,72 @@ def commands_parser(form: str = "text") -> argparse.ArgumentParser:
     commands = top.add_subparsers(dest="command", required=True, parser_class=Parser)
 
     def command(name: str) -> argparse.ArgumentParser:
-        found = commands.add_parser(name, help=COMMANDS[name], description=COMMANDS[name], allow_abbrev=False)
+        text = COMMANDS[name]
+        found = commands.add_parser(
+            name, help=text, description=f"{text[:1].upper()}{text[1:]}.", allow_abbrev=False
+        )
         found.form = form
         found.add_argument(
-            "--config", type=Path, metavar="FILE", help="the configuration (default: see mcp-bridge.toml(5))"
+            "--config", type=Path, metavar="FILE", help="configuration file (default: see mcp-bridge.toml(5))"
         )
         return found
 
     serve = command("serve")
     serve.add_argument("--allow-root", action="store_true", help="do not warn when running as root")
-    serve.add_argument(
-        "--log-format", choices=["text", "json"], help="for people or for machines (default: see log.format)"
-    )
+    serve.add_argument("--log-format", choices=["text", "json"], help="log format (default: see log.format)")
     status = command("status")
-    status.add_argument("--json", action="store_true", help="for machines")
-    status.add_argument("--watch", action="store_true", help="again every second")
-    command("ps").add_argument("--json", action="store_true", help="for machines")
+    status.add_argument("--json", action="store_true", help="print JSON")
+    status.add_argument("--watch", action="store_true", help="refresh every second")
+    command("ps").add_argument("--json", action="store_true", help="print JSON")
     logs = command("logs")
-    logs.add_argument("server", metavar="NAME")
-    logs.add_argument("-f", "--follow", action="store_true", help="and what comes from now on")
-    command("tap").add_argument("server", metavar="NAME")
-    command("tools").add_argument("server", metavar="NAME")
+    logs.add_argument("server", metavar="NAME", help=_SERVER)
+    logs.add_argument("-f", "--follow", action="store_true", help="follow: print new entries as they arrive")
+    command("tap").add_argument("server", metavar="NAME", help=_SERVER)
+    command("tools").add_argument("server", metavar="NAME", help=_SERVER)
     called = command("call")
-    called.add_argument("server", metavar="NAME")
-    called.add_argument("tool", metavar="TOOL")
+    called.add_argument("server", metavar="NAME", help=_SERVER)
+    called.add_argument("tool", metavar="TOOL", help="name of the tool")
     called.add_argument(
-        "arguments", metavar="ARGUMENTS", nargs="?", default="{}", help="a JSON object (default {})"
+        "arguments", metavar="ARGUMENTS", nargs="?", default="{}", help="JSON object (default {})"
     )
     connected = command("connect")
-    connected.add_argument("server", metavar="NAME|URL")
     connected.add_argument(
-        "--token-file", type=Path, metavar="FILE", help="the bearer token for a URL, in a file of mode 0600"
+        "server", metavar="NAME|URL", help="server of the daemon, or URL of a server of another bridge"
+    )
+    connected.add_argument(
+        "--token-file", type=Path, metavar="FILE", help="file of mode 0600 with the bearer token for a URL"
     )
     connected.add_argument(
         "--wait",
         type=_seconds,
         default=30.0,
         metavar="SECONDS",
-        help="how long to wait for a daemon that does not answer, or has ended (default 30; 0: not at all)",
+        help="how long to wait for the daemon to start or restart (default 30; 0: do not wait)",
     )
-    command("restart").add_argument("server", metavar="NAME")
+    command("restart").add_argument("server", metavar="NAME", help=_SERVER)
     command("reload")
-    command("env").add_argument("server", metavar="NAME")
+    command("env").add_argument("server", metavar="NAME", help=_SERVER)
     configured = command("config")
     configured.add_argument("action", choices=["check", "show", "import", "schema"])
-    configured.add_argument("file", nargs="?", type=Path, metavar="FILE", help="what to import")
-    command("approve").add_argument("servers", nargs="+", metavar="NAME")
+    configured.add_argument(
+        "file", nargs="?", type=Path, metavar="FILE", help="client configuration to import"
+    )
+    command("approve").add_argument("servers", nargs="+", metavar="NAME", help=_SERVER)
     tokens = command("token")
     tokens.add_argument("action", choices=["new", "list", "revoke", "rotate"])
-    tokens.add_argument("name", nargs="?", metavar="NAME")
+    tokens.add_argument("name", nargs="?", metavar="NAME", help="name of the token, for new and revoke")
     tokens.add_argument(
         "--servers",
         nargs="+",
         default=["*"],
         metavar="SERVER",
-        help="what a new token may use (default: all)",
+        help="servers that a new token may use (default: all)",
     )
     clients = command("client-config")
     clients.add_argument("client", choices=CLIENTS)
-    clients.add_argument("server", metavar="NAME")
+    clients.add_argument("server", metavar="NAME", help=_SERVER)
     clients.add_argument(
-        "--http", action="store_true", help="over HTTP, with the token, instead of by a command"
+        "--http", action="store_true", help="connect over HTTP with a token, instead of with a command"
     )
     command("doctor")
     command("completion").add_argument("shell", choices=SHELLS)
@@ -88,5 +94,5 @@ def commands_parser(form: str = "text") -> argparse.ArgumentParser:
 def _seconds(text: str) -> float:
     seconds = float(text)
     if not 0 <= seconds <= _LONGEST_WAIT:
-        raise argparse.ArgumentTypeError(f"a number of seconds from 0 to {_LONGEST_WAIT}, unlike {text}")
+        raise argparse.ArgumentTypeError(f"must be from 0 to {_LONGEST_WAIT} seconds, not {text}")
     return seconds

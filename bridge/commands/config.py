@@ -20,7 +20,7 @@ def config(invocation: Invocation) -> int:
     """Carry out one of the actions of `config`. Raises BadUsage, BadConfig and BadImport."""
     action, imported = invocation.options.action, invocation.options.file
     if imported is not None and action != "import":
-        raise BadUsage(f"config {action} takes no FILE; say --config {imported}")
+        raise BadUsage(f"config {action} takes no FILE; use --config {imported}")
     match action:
         case "schema":
             print_line(json.dumps(schema.json_schema(), indent=2))
@@ -30,7 +30,7 @@ def config(invocation: Invocation) -> int:
             _show(resolved(invocation.file, invocation.place.environment))
         case _:
             if imported is None:
-                raise BadUsage("config import needs the FILE to import")
+                raise BadUsage("config import needs a FILE")
             _import(imported, invocation.file)
     return EX_OK
 
@@ -46,7 +46,7 @@ def _check(invocation: Invocation) -> None:
     certificate = check(settings, invocation.place.environment)
     for reason in certificate.faults() if certificate else ():
         notice(f"warning: {file}: listen: tls_cert: {reason}")
-    print_line(f"{file}: {settings.own_servers} servers, {len(settings.tokens)} tokens, no fault")
+    print_line(f"{file}: {settings.own_servers} servers, {len(settings.tokens)} tokens, no errors")
 
 
 def _faults(settings: Settings) -> Iterator[str]:
@@ -55,7 +55,7 @@ def _faults(settings: Settings) -> Iterator[str]:
             yield f"servers.{server.name}: {server.fault}"
     for server in settings.servers:
         for reason in replaceable_of(server):
-            yield f"servers.{server.name}: others could replace what it executes: {reason}"
+            yield f"servers.{server.name}: other users could replace a file that it executes: {reason}"
     for reason in replaceable_places(settings):
         yield f"listen: unix: {reason}"
 

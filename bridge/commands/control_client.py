@@ -39,7 +39,7 @@ class _UnixConnection(http.client.HTTPConnection):
             self.sock.connect(str(self._path))
         except OSError as fault:
             raise NoDaemon(
-                f"no daemon answers on {self._path}: {fault.strerror or fault}; `mcp-bridge serve` starts one"
+                f"cannot connect to the daemon at {self._path}: {fault.strerror or fault}; start it with `mcp-bridge serve`"
             ) from None
         try:
             check_listener(self.sock, self._path)
@@ -114,7 +114,7 @@ def call(
         else:
             yield _checked(response.status, response.read())
     except TimeoutError:
-        raise Refused(f"no answer within {patience:g} s") from None
+        raise Refused(f"no response within {patience:g} s") from None
     finally:
         connection.close()
 
@@ -126,7 +126,7 @@ def result_of(messages: Iterator[dict[str, Any]]) -> dict[str, Any]:
         last = message
     result: Any = last.get("result")
     if not isinstance(result, dict):
-        raise Refused(_reason(last) or "the answer did not come, or holds no result")
+        raise Refused(_reason(last) or "the response is missing or has no result")
     return cast("dict[str, Any]", result)
 
 
@@ -142,9 +142,9 @@ def _checked(status: int, body: bytes) -> Any:  # noqa: ANN401 - JSON
     try:
         answer = json.loads(body)
     except ValueError:
-        raise Refused(f"the daemon answered {status}: {body[:200]!r}") from None
+        raise Refused(f"the daemon returned HTTP {status}: {body[:200]!r}") from None
     if status >= http.client.BAD_REQUEST:
-        raise Refused(_reason(answer) or f"the daemon answered {status}")
+        raise Refused(_reason(answer) or f"the daemon returned HTTP {status}")
     return answer
 
 

@@ -84,7 +84,7 @@ def run(arguments: list[str], environment: Mapping[str, str]) -> int:
         # A pager or `head` has read enough.
         return EX_OK
     except (ConnectionError, TimeoutError, http.client.HTTPException) as fault:
-        return _failed(EX_UNAVAILABLE, f"the daemon has not answered to the end: {fault}")
+        return _failed(EX_UNAVAILABLE, f"the connection to the daemon was lost: {fault}")
     except OSError as fault:
         # Most likely the disk is full to which stdout is redirected.
         return _failed(EX_FAILED, fault)
@@ -108,7 +108,7 @@ def _place(options: argparse.Namespace, environment: Mapping[str, str]) -> Place
         return Place(options.config or usual, environment)
     place = locate(options.config, environment)
     if options.config is None and place.file != usual:
-        notice(f"{place.file} is the configuration of the running daemon")
+        notice(f"using {place.file}, the configuration of the running daemon")
     return place
 
 

@@ -32,14 +32,17 @@ def rows_of(server: ServerConfig) -> Iterator[tuple[str, str]]:
     if server.fault:
         yield "failed", server.fault
     yield "command", " ".join(launch.argv)
-    yield "cwd", launch.cwd or "that of the daemon"
-    yield "umask", "that of the daemon's start" if launch.umask is None else f"{launch.umask:04o}"
-    yield "tmp", "of its own" if launch.private_tmp else "shared"
+    yield "cwd", launch.cwd or "inherited from the daemon"
+    yield "umask", "inherited from the start of the daemon" if launch.umask is None else f"{launch.umask:04o}"
+    yield "tmp", "private" if launch.private_tmp else "shared"
     for name, limit in launch.rlimits.items():
         yield "rlimit", f"{name}={limit}"
     yield "share", server.share or "session; client or principal for stateless clients"
     yield "era", server.era
-    yield "pin", server.pin or ("none, so it is not started" if server.needs_pin else "none")
+    yield (
+        "pin",
+        server.pin or ("none (required, so the server is not started)" if server.needs_pin else "none"),
+    )
     yield "features", f"deny {', '.join(server.without) or 'none'}"
     yield "tools", f"allow {', '.join(server.allow)}; deny {', '.join(server.deny) or 'none'}"
     for key, value in variables_of(server):
@@ -50,8 +53,8 @@ def variables_of(server: ServerConfig) -> list[tuple[str, str]]:
     """Return the environment variables of the processes of a server, without secrets."""
     found = {key: "[secret]" if key in server.hidden else value for key, value in server.launch.env.items()}
     if server.launch.private_tmp:
-        found["TMPDIR"] = "[a directory of its own]"
+        found["TMPDIR"] = "[private directory]"
     for variable, header in server.from_headers.items():
         otherwise = f", or {found[variable]}" if variable in found else ""
-        found[variable] = f"[the header {header} of the client{otherwise}]"
+        found[variable] = f"[client header {header}{otherwise}]"
     return sorted(found.items())

@@ -14,9 +14,9 @@ def env(invocation: Invocation) -> int:
     """Print the environment variables of the processes of a server, without secrets. Raises BadConfig."""
     place = invocation.place
     if place.daemon is None:
-        notice("no daemon runs with this configuration; these are the variables of this shell")
+        notice("no daemon is running with this configuration; showing the variables of this shell")
     elif lacking := not_in_path(invocation.environment, place.environment):
-        notice(f"the PATH of the daemon is not that of this shell, and lacks {os.pathsep.join(lacking)}")
+        notice(f"the PATH of the daemon lacks {os.pathsep.join(lacking)}, which the PATH of this shell has")
     servers = resolved(place.file, place.environment).servers
     for key, value in variables_of(find_server(place.file, servers, invocation.options.server)):
         print_line(escaped(f"{key}={value}"))

@@ -45,9 +45,9 @@ def socket_of(file: Path, environment: Mapping[str, str]) -> Path:
         usual = schema.default_socket(environment)
         if not usual.exists():
             raise
-        notice(f"{fault}; asking the daemon at {usual}")
+        notice(f"{fault}; using the daemon at {usual}")
         return usual
     unix = schema.socket_of(listen.unix, environment)
     if unix is None:
-        raise BadConfig(f"{file}: listen: unix is false, so the daemon cannot be asked")
+        raise BadConfig(f"{file}: listen: unix is false, so commands cannot reach the daemon")
     return unix

@@ -9,23 +9,23 @@ from ..core.exit_codes import EX_USAGE
 
 # What the first word may be, and what it does.
 COMMANDS: Final = {
-    "serve": "run the servers of a configuration file",
-    "status": "how the daemon and its servers are",
-    "ps": "the processes that run",
-    "logs": "what a server has said on stderr, and what happened to it",
-    "tap": "watch the messages of a server pass",
+    "serve": "run the daemon with the servers of a configuration file",
+    "status": "show the state of the daemon and its servers",
+    "ps": "list server processes",
+    "logs": "show a server's stderr and lifecycle events",
+    "tap": "print the messages of a server as they pass",
     "tools": "list the tools of a server",
     "call": "call a tool of a server",
-    "connect": "be a server behind a bridge on our own standard streams, for clients that only start commands",
-    "restart": "end the processes of a server; the next call starts them again",
-    "reload": "let the daemon read its configuration again",
-    "env": "show the environment that a server gets",
+    "connect": "expose a server of the daemon on stdin and stdout, for clients that can only start a command",
+    "restart": "restart a server (its processes start again on the next request)",
+    "reload": "reload the configuration",
+    "env": "show the environment variables of a server",
     "config": "check, show or import a configuration, or print its JSON Schema",
-    "approve": "pin what servers start, so that nothing else is started in its place",
-    "token": "make, list, revoke or rotate tokens",
-    "client-config": "print what a client must be told, ready to paste",
-    "doctor": "say what is wrong with this machine and this configuration",
-    "completion": "print the completion for a shell",
+    "approve": "pin the commands of servers by hash",
+    "token": "create, list, revoke or rotate tokens",
+    "client-config": "print the configuration snippet for a client",
+    "doctor": "diagnose this machine and the configuration, and suggest fixes",
+    "completion": "print the completion script for a shell",
 }
 
 

@@ -19,7 +19,7 @@ def restart(invocation: Invocation) -> int:
     """Restart the processes of a server."""
     name = invocation.options.server
     ask(invocation.socket(), "POST", f"{CONTROL}/restart?server={quote(name)}", _HELPERS_SECONDS)
-    print_line(f"{name}: restarted; calls in flight are answered by the former process")
+    print_line(f"{name}: restarted; in-flight calls finish in the former process")
     return EX_OK
 
 
@@ -28,7 +28,7 @@ def reload(invocation: Invocation) -> int:
     place = invocation.place
     if place.other is not None:
         raise BadConfig(
-            f"the daemon reads {place.other} and not {place.file}; without --config it reads its own file again"
+            f"the daemon uses {place.other}, not {place.file}; run `mcp-bridge reload` without --config to reload that"
         )
     try:
         changes = ask(invocation.socket(), "POST", f"{CONTROL}/reload", _HELPERS_SECONDS)
@@ -51,12 +51,12 @@ def reload_if_running(invocation: Invocation) -> None:
     except NoDaemon:
         pass
     except (BadConfig, Refused) as fault:
-        notice(f"the daemon has not read its configuration again: {fault}")
+        notice(f"the daemon could not reload its configuration: {fault}")
 
 
 def report_change(place: Place) -> None:
     """Write which file has changed, and what makes the change take effect."""
     if place.other is None:
-        notice(f"{place.file} has changed; mcp-bridge reload tells the daemon")
+        notice(f"{place.file} was changed; run `mcp-bridge reload` to apply it")
     else:
-        notice(f"{place.file} has changed; the daemon that runs reads {place.other}")
+        notice(f"{place.file} was changed; the running daemon uses {place.other}")

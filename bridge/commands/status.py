@@ -74,7 +74,7 @@ def _page(answer: dict[str, Any]) -> str:
     lines.extend(escaped(f"warning: {reason}") for reason in answer.get("warnings", ()))
     if answer.get("refusals"):
         counted = ", ".join(f"{kind} {count}" for kind, count in answer["refusals"].items())
-        lines.append(escaped(f"refused: {counted}"))
+        lines.append(escaped(f"rejected requests: {counted}"))
     for server in answer["servers"]:
         lines.extend(map(escaped, _notes(server)))
     return "\n".join(lines)
@@ -97,7 +97,7 @@ def _row(server: dict[str, Any]) -> tuple[object, ...]:
 
 def _notes(server: dict[str, Any]) -> list[str]:
     name = server["name"]
-    notes = [f"{name}: without {member}: {why}" for member, why in server.get("left_out", {}).items()]
+    notes = [f"{name}: left out {member}: {why}" for member, why in server.get("left_out", {}).items()]
     if server["last_exit"]:
         notes.append(f"{name}: the last process {server['last_exit']}")
         notes.extend(f"  {line}" for line in server["stderr"])
@@ -105,7 +105,7 @@ def _notes(server: dict[str, Any]) -> list[str]:
         notes.append(f"{name}: {server['state']}: {server['fault']}")
     # A daemon from before an update does not send it.
     if server.get("withheld"):
-        notes.append(f"{name}: set in the daemon and not passed: {named(server['withheld'])}")
+        notes.append(f"{name}: set in the daemon and not passed to the server: {named(server['withheld'])}")
     return notes
 
 

@@ -19,11 +19,11 @@ def token(invocation: Invocation) -> int:
     action, name = invocation.options.action, invocation.options.name
     if action == "rotate":
         if name is not None:
-            raise BadUsage("token rotate takes no NAME; `token revoke` and `token new` replace others")
+            raise BadUsage("token rotate takes no NAME; use `token revoke` and `token new` for a named token")
         _rotate(invocation)
     elif action == "list":
         if name is not None:
-            raise BadUsage("token list takes no NAME; it lists all")
+            raise BadUsage("token list takes no NAME")
         _list(invocation.file)
     elif name is None:
         raise BadUsage(f"token {action} needs a NAME")
@@ -71,11 +71,11 @@ def _new(invocation: Invocation, name: str) -> None:
     schema.check_name("tokens", name)
     schema.check_rights(name, servers, known)
     if name in known.tokens:
-        raise BadConfig(f"{file}: there is a token {name!r} already; revoke it first")
+        raise BadConfig(f"{file}: token {name!r} already exists; revoke it first")
     secret = new_token()
     schema.rewrite(file, schema.with_token(text, name, hash_of(secret), servers))
     print_line(secret)
-    notice("the token is shown this once; only its hash is kept")
+    notice("save this token now; it will not be shown again")
     report_change(invocation.place)
 
 
@@ -85,7 +85,9 @@ def _rotate(invocation: Invocation) -> None:
     listen = schema.read(file).listen if file.exists() else schema.Listen()
     if listen.token not in ("", BOOT):
         raise BadConfig(
-            f"{file}: listen: token names where the token is kept; put another one there, then mcp-bridge reload"
+            f"{file}: listen: token names the place of the token; replace it there, then run `mcp-bridge reload`"
         )
-    notice(f"{rotate_token(listen.token, environment)} holds a new token; the former one is refused")
+    notice(
+        f"{rotate_token(listen.token, environment)} has a new token; the former token is no longer accepted"
+    )
     reload_if_running(invocation)

@@ -56,14 +56,14 @@ def call(invocation: Invocation) -> int:
         arguments: Any = json.loads(options.arguments, parse_constant=_no_constant)
         json.dumps(arguments, ensure_ascii=False).encode()
     except ValueError as fault:
-        raise BadUsage(f"the arguments are no JSON: {fault}") from None
+        raise BadUsage(f"ARGUMENTS is not valid JSON: {fault}") from None
     if not isinstance(arguments, dict):
-        raise BadUsage(f"the arguments are a JSON object, not {options.arguments!r}")
+        raise BadUsage(f"ARGUMENTS must be a JSON object, not {options.arguments!r}")
     unix = invocation.socket()
     tool = next((tool for tool in _listed(unix, options.server) if tool["name"] == options.tool), None)
     if tool is None:
         raise Refused(
-            f"{options.server} has no tool {options.tool!r}; `mcp-bridge tools {options.server}` lists them"
+            f"{options.server} has no tool {options.tool!r}; list them with `mcp-bridge tools {options.server}`"
         )
     params: dict[str, object] = {"name": options.tool, "arguments": arguments}
     headers = _mirrored(tool, cast("dict[str, Any]", arguments))
@@ -79,7 +79,7 @@ def call(invocation: Invocation) -> int:
 
 
 def _no_constant(word: str) -> NoReturn:
-    raise ValueError(f"{word} is none of its numbers")
+    raise ValueError(f"{word} is not a JSON number")
 
 
 def _with_progress(messages: Iterable[dict[str, Any]]) -> Iterator[dict[str, Any]]:

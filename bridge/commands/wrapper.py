@@ -70,7 +70,7 @@ def read_arguments(arguments: list[str], environment: dict[str, str]) -> "Settin
     parser = options_parser()
     parser.form = form_of(arguments)
     if arguments and not arguments[0].startswith("-"):
-        parser.error(f"there is no command {arguments[0]!r}; there are {', '.join(COMMANDS)}")
+        parser.error(f"unknown command {arguments[0]!r}; commands: {', '.join(COMMANDS)}")
     if "--" in arguments:
         at = arguments.index("--")
         given, command = _parsed(parser, arguments[:at]), arguments[at + 1 :]
@@ -80,7 +80,7 @@ def read_arguments(arguments: list[str], environment: dict[str, str]) -> "Settin
         given = _parsed(parser, arguments)
         command = _split(parser, given.stdio or "")
     if given.stdio is None:
-        parser.error("there is no server: say --stdio 'CMD ARG...'")
+        parser.error("no server given; use --stdio 'CMD ARG...' or `mcp-bridge serve`")
     if not command:
         parser.error("--stdio needs a command")
     return _settings(parser, given, tuple(command), environment)
@@ -89,9 +89,7 @@ def read_arguments(arguments: list[str], environment: dict[str, str]) -> "Settin
 def _parsed(parser: Parser, arguments: list[str]) -> argparse.Namespace:
     given, rest = parser.parse_known_args(arguments)
     if rest:
-        hint = (
-            "; a server with arguments is one word in quotes, or comes last, after --" if given.stdio else ""
-        )
+        hint = "; quote the server command as one argument, or put it last, after --" if given.stdio else ""
         parser.error(f"unrecognized arguments: {' '.join(rest)}{hint}")
     return given
 
@@ -105,9 +103,9 @@ def _settings(
 
     _check_host(parser, given.host)
     if bool(given.tls_cert) != bool(given.tls_key):
-        parser.error("--tls-cert and --tls-key go together")
+        parser.error("--tls-cert and --tls-key must be given together")
     if given.no_auth and given.token_file:
-        parser.error("--no-auth and --token-file contradict each other")
+        parser.error("--no-auth and --token-file cannot be combined")
     try:
         variables, hidden = child_environment(environment, given.env)
     except BadEnvironment as fault:
@@ -126,10 +124,10 @@ def _settings(
     used = [path for path in [*paths.values(), *health, READY] if path]
     for path in used:
         if is_discovery(path) and path not in health:
-            parser.error(f"a path of OAuth discovery leads to no server: {path}")
+            parser.error(f"the path is reserved for OAuth discovery: {path}")
         # With and without a slash at its end a path is the same.
         if sum(path in spellings(other) for other in used) > 1:
-            parser.error(f"two of the paths are the same: {path}")
+            parser.error(f"the path is used twice: {path}")
     limits = _limits(parser, given.limit, given.session_timeout)
     server = ServerConfig(
         WRAPPED,
@@ -165,7 +163,7 @@ def _split(parser: Parser, command: str) -> list[str]:
     try:
         return shlex.split(command)
     except ValueError as fault:
-        parser.error(f"--stdio cannot be split into words: {fault}")
+        parser.error(f"--stdio has invalid quoting: {fault}")
 
 
 def _check_host(parser: Parser, host: str) -> None:

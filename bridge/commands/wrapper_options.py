@@ -15,53 +15,58 @@ _LEVELS: Final = ("debug", "info", "warning", "error", "none")
 OUTPUTS: Final = {"streamableHttp": ("mcp",), "sse": ("sse", "messages"), "ws": ("ws",)}
 
 _EPILOG: Final = """\
-The server is started without a shell, one process for each session. Without --token-file the token is the
-one in $XDG_STATE_HOME/mcp-bridge/token, which is minted at the first start and kept until `mcp-bridge token rotate`. See
-mcp-bridge(1) for limits and exit codes."""
+The server is started without a shell, one process for each session. The default token is in
+$XDG_STATE_HOME/mcp-bridge/token. It is created at the first start and valid until `mcp-bridge token rotate`. See
+mcp-bridge(1) for limits, exit codes and examples."""
 
 
 def options_parser() -> Parser:
     """The grammar of the wrapper, `mcp-bridge --stdio`."""
     parser = Parser(
         prog="mcp-bridge",
-        description="Put a local stdio MCP server on a socket, for clients of every protocol revision.",
+        description="Expose a local stdio MCP server over HTTP and WebSocket, for clients of every protocol revision.",
         epilog=_EPILOG,
         formatter_class=_Formatter,
         allow_abbrev=False,
     )
     add = parser.add_argument
-    add("--version", action=_Version, nargs=0, help="show program's version number and exit")
+    add("--version", action=_Version, nargs=0, help="print the version and exit")
     add(
         "--stdio",
         metavar="CMD",
         nargs="?",
         const="",
-        help="the server: one string, split like a shell would and not run by one; or --stdio -- CMD ARG...",
+        help="server command: one string, parsed with shell quoting rules (no shell is involved); or --stdio -- CMD ARG...",
     )
-    add("--host", default="127.0.0.1", help="the loopback address to listen on (default %(default)s)")
-    add("--port", type=_port, default=8808, help="the TCP port, 0 for any free one (default %(default)s)")
+    add("--host", default="127.0.0.1", help="loopback address to listen on (default %(default)s)")
+    add("--port", type=_port, default=8808, help="TCP port, 0 for a free one (default %(default)s)")
     add(
         "--unix",
         type=_file,
         metavar="PATH",
-        help="listen on this Unix socket as well; its peers need no token but your uid",
+        help="listen on this Unix socket as well; connections from your own user ID need no token",
     )
-    add("--token-file", type=_file, metavar="FILE", help="the bearer token, in a file of mode 0600")
+    add(
+        "--token-file",
+        type=_file,
+        metavar="FILE",
+        help="file of mode 0600 with the bearer token (default: the token that is created at the first start)",
+    )
     add("--token", action=_NoTokenHere, help=argparse.SUPPRESS)
-    add("--no-auth", action="store_true", help="ask for no credential (loopback only)")
+    add("--no-auth", action="store_true", help="disable authentication (loopback only)")
     add(
         "--tls-cert",
         type=_file,
         metavar="FILE",
-        help="serve TLS 1.2+ and HTTP/2 with this certificate chain (PEM)",
+        help="TLS certificate chain (PEM); enables TLS 1.2+ and HTTP/2",
     )
-    add("--tls-key", type=_file, metavar="FILE", help="and this key (PEM)")
+    add("--tls-key", type=_file, metavar="FILE", help="TLS private key (PEM)")
     add(
         "--env",
         action="append",
         default=[],
         metavar="KEY[=FILE]|@GROUP",
-        help="give the server this variable of ours, one with the content of a file, or a group such as @desktop",
+        help="pass environment variable KEY through to the server; with =FILE set it to the contents of FILE; or pass a group such as @desktop",
     )
     add(
         "--allowed-host",
@@ -70,7 +75,7 @@ def options_parser() -> Parser:
         default=[],
         type=_host,
         metavar="HOST[:PORT]",
-        help="be called by this name too, as through a tunnel or a proxy on this machine",
+        help="additional allowed Host header (SSH tunnel, reverse proxy)",
     )
     add(
         "--cors",
@@ -79,42 +84,42 @@ def options_parser() -> Parser:
         default=[],
         type=_origin,
         metavar="ORIGIN",
-        help="let pages of exactly this origin in, such as http://localhost:6274",
+        help="allow cross-origin requests from this origin (exact match), such as http://localhost:6274",
     )
     add(
         "--share",
         choices=["session", "client", "principal", "server"],
         default="",
-        help="who shares a server process (default: a session has its own, stateless clients theirs by client, or by principal where the server is stateless too)",
+        help="which clients share a server process (default: one process for each session; for stateless clients one for each client, or for each principal if the server is stateless too)",
     )
     add(
         "--era",
         choices=CHOICES,
         default="auto",
-        help="which protocol eras the server speaks: those of the handshake, 2026-07-28, or both (default: ask it)",
+        help="MCP revisions that the server supports: legacy (2024-11-05 to 2025-11-25), modern (2026-07-28), or both (default: detect them)",
     )
     add(
         "--limit",
         action="append",
         default=[],
         metavar="NAME=NUMBER",
-        help="change a limit; mcp-bridge(1) lists them",
+        help="set a limit; see mcp-bridge(1)",
     )
     add(
         "--log-level",
         "--logLevel",
         choices=_LEVELS,
         default="info",
-        help="how much to say on stderr (default %(default)s)",
+        help="log level (default %(default)s)",
     )
     add(
         "--log-format",
         choices=["text", "json"],
         default="text",
-        help="for people or for machines (default %(default)s)",
+        help="log format (default %(default)s)",
     )
     add("--allow-root", action="store_true", help="do not warn when running as root")
-    paths = parser.add_argument_group("paths, with supergateway's names for them")
+    paths = parser.add_argument_group("paths and other options, also under the names that supergateway uses")
     path = paths.add_argument
     path(
         "--mcp-path",
@@ -138,7 +143,7 @@ def options_parser() -> Parser:
         type=_path,
         default="/messages",
         metavar="PATH",
-        help="where HTTP+SSE posts (default %(default)s)",
+        help="POST endpoint of HTTP+SSE (default %(default)s)",
     )
     path("--ws-path", type=_path, default="/ws", metavar="PATH", help="WebSocket (default %(default)s)")
     path(
@@ -148,7 +153,7 @@ def options_parser() -> Parser:
         default=[],
         type=_path,
         metavar="PATH",
-        help="answers 'ok' without a credential (default /healthz)",
+        help="health check endpoint, without authentication (default /healthz)",
     )
     path(
         "--output-transport",
@@ -161,9 +166,13 @@ def options_parser() -> Parser:
         "--sessionTimeout",
         type=_milliseconds,
         metavar="MS",
-        help="end a session that is idle for so long",
+        help="close a session that is idle for this long (milliseconds)",
     )
-    path("--stateful", action="store_true", help="accepted: sessions are always kept")
+    path(
+        "--stateful",
+        action="store_true",
+        help="accepted for compatibility and ignored: sessions are always stateful",
+    )
     return parser
 
 
@@ -172,7 +181,7 @@ class _Formatter(argparse.HelpFormatter):
         if text != _EPILOG:
             return super()._fill_text(text, width, indent)
         commands = "".join(f"  {name:<15}{does}\n" for name, does in COMMANDS.items())
-        return f"commands, of which each has a --help:\n{commands}\n{super()._fill_text(text, width, indent)}"
+        return f"Commands (run `mcp-bridge COMMAND --help` for details):\n{commands}\n{super()._fill_text(text, width, indent)}"
 
 
 class _Version(argparse.Action):
@@ -186,21 +195,23 @@ class _Version(argparse.Action):
 class _NoTokenHere(argparse.Action):
     def __call__(self, parser: argparse.ArgumentParser, *_: object) -> None:
         parser.error(
-            "a token on the command line can be read by every user of the machine; use --token-file FILE"
+            "a token on the command line is visible to every user of the machine; use --token-file FILE"
         )
 
 
 def _whole(name: str, low: int, high: int) -> Callable[[str], int]:
     def convert(text: str) -> int:
         if not (text.isascii() and text.isdecimal() and low <= int(text) <= high):
-            raise argparse.ArgumentTypeError(f"a {name} is a whole number from {low} to {high}, not {text!r}")
+            raise argparse.ArgumentTypeError(
+                f"{name} must be a whole number from {low} to {high}, not {text!r}"
+            )
         return int(text)
 
     return convert
 
 
-_port = _whole("port", 0, 65535)
-_milliseconds = _whole("time in milliseconds", 1, 10**9)
+_port = _whole("the port", 0, 65535)
+_milliseconds = _whole("the time in milliseconds", 1, 10**9)
 
 
 def _told(check: Callable[[str], str]) -> Callable[[str], str]:
@@ -215,7 +226,7 @@ def _told(check: Callable[[str], str]) -> Callable[[str], str]:
 
 def _file(text: str) -> Path:
     if not text:
-        raise argparse.ArgumentTypeError("an empty word names no file")
+        raise argparse.ArgumentTypeError("the file name is empty")
     return Path(text)
 
 

@@ -157,10 +157,10 @@ def test_w6_what_clients_refuse_is_a_warning_wherever_one_looks(served, kind):
     if kind == "expired":
         assert any(words in line for line in running.do("status").stdout.splitlines())
     checked = running.do("config", "check")
-    assert "no fault" in checked.stdout
+    assert "no errors" in checked.stdout
     assert words in checked.stderr
     if kind == "not yet valid":
-        assert f"doubtful  the certificate {files.cert} {words}" in running.do("doctor", check=False).stdout
+        assert f"warning the certificate {files.cert} {words}" in running.do("doctor", check=False).stdout
 
 
 def test_w6_a_better_certificate_is_used_from_the_next_reload_on_and_doctor_says_so(served):
@@ -180,7 +180,7 @@ def test_w6_a_better_certificate_is_used_from_the_next_reload_on_and_doctor_says
     files.write(cert=pem(leaf(ends=end)))
     assert running.do("reload").stderr == ""
     assert (
-        f"doubtful  the certificate {files.cert} expires on {date(end)}, in 13 days"
+        f"warning the certificate {files.cert} expires on {date(end)}, in 13 days"
         in running.do("doctor", check=False).stdout
     )
     assert "warning" not in running.do("config", "check").stderr

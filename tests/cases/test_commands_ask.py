@@ -70,7 +70,7 @@ def test_s6_reload_lets_the_daemon_read_its_own_file(shared, usual):
         (("config", "check"), "1 servers, "),
         (("config", "show"), "\none\n"),
         (("token", "list"), "servers"),
-        (("doctor",), "servers.one: it answers"),
+        (("doctor",), "servers.one: responded after"),
     ],
     ids=lambda value: value[0] if isinstance(value, tuple) else None,
 )
@@ -79,7 +79,7 @@ def test_s6_a_command_works_with_the_file_of_the_daemon_and_names_it(shared, usu
     done = do(shared, *words, usual=usual)
     assert done.returncode == 0, (done.stdout, done.stderr)
     assert told in done.stdout
-    assert f"{shared.config} is the configuration of the running daemon" in done.stderr
+    assert f"using {shared.config}, the configuration of the running daemon" in done.stderr
     if words[0] == "client-config":
         assert str(shared.config) in done.stdout
     if words[0] == "approve":
@@ -100,9 +100,9 @@ def test_s6_a_file_that_is_named_and_is_not_that_of_the_daemon_is_not_mistaken_f
     other.write_text(OTHER)
     other.chmod(0o600)
     done = do(shared, "reload", "--config", str(other))
-    assert (done.returncode, f"the daemon reads {shared.config}" in done.stderr) == (78, True)
+    assert (done.returncode, f"the daemon uses {shared.config}" in done.stderr) == (78, True)
     done = do(shared, "token", "new", "x", "--config", str(other))
-    assert (done.returncode, f"the daemon that runs reads {shared.config}" in done.stderr) == (0, True)
+    assert (done.returncode, f"the running daemon uses {shared.config}" in done.stderr) == (0, True)
     assert "tokens.x" in other.read_text()
     assert "tokens.x" not in shared.config.read_text()
     # By another name it is the same.

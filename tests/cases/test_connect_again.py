@@ -179,8 +179,8 @@ def test_c01_after_a_kill_of_the_daemon_the_session_is_opened_again(home):
             home.until_called()
             first.kill()
             failed = client.answer("slow")["error"]
-            assert "one has closed the connection" in failed["message"]
-            assert "may have been carried out" in failed["message"]
+            assert "one closed the connection" in failed["message"]
+            assert "may have been executed" in failed["message"]
         client.send(call(6, "quick"), message("notifications/roots/list_changed"), call(7, "quick"))
         with home.daemon():
             seen = []
@@ -203,7 +203,7 @@ def test_c01_after_a_kill_of_the_daemon_the_session_is_opened_again(home):
         "resources/subscribe x://two",
         "notifications/roots/list_changed",
     ]
-    assert "connecting again" in client.stderr
+    assert "reconnecting" in client.stderr
     assert "Traceback" not in client.stderr
 
 
@@ -215,7 +215,7 @@ def test_c01_a_reload_that_changes_the_server_answers_what_is_in_flight_and_goes
         home.configure("changed")
         running.do("reload")
         first = json.loads(client.answer(1)["result"]["content"][0]["text"])
-        client.until_said("connecting again")
+        client.until_said("reconnecting")
         seen = []
         client.send(call(2, "quick"))
         second = json.loads(client.answer(2, seen)["result"]["content"][0]["text"])
@@ -272,7 +272,7 @@ def test_c01_a_modern_client_connects_again_and_its_subscription_ends_with_the_r
             assert "result" in client.answer(1)
             first.kill()
             ended = client.answer("sub")["error"]
-            assert "other has closed the connection" in ended["message"]
+            assert "other closed the connection" in ended["message"]
         with home.daemon():
             client.send(request("tools/call", tool("echo", text="b"), id=2))
             assert client.answer(2)["result"]["content"][0]["text"] == "b"
@@ -285,7 +285,7 @@ def test_c01_a_modern_client_is_not_left_with_a_server_that_a_reload_has_replace
         assert "result" in client.answer(1)
         home.configure("changed")
         running.do("reload")
-        client.until_said("connecting again")
+        client.until_said("reconnecting")
         client.send(request("tools/call", tool("quick"), id=2))
         assert "result" in client.answer(2)
         assert client.end() == 0
@@ -305,12 +305,12 @@ def test_c01_c02_a_daemon_that_does_not_come_back_is_the_end_with_the_reason(hom
         with home.daemon() as running:
             client.open()
             running.stop()
-            client.until_said("connecting again")
+            client.until_said("reconnecting")
             client.send(call(1, "quick"))
             failed = client.answer(1)["error"]["message"]
-            assert failed.startswith("no daemon answers on ")
+            assert failed.startswith("cannot connect to the daemon at ")
             assert client.wait() == 69
-    assert client.stderr.splitlines()[-1].startswith("mcp-bridge: no daemon answers on ")
+    assert client.stderr.splitlines()[-1].startswith("mcp-bridge: cannot connect to the daemon at ")
     assert home.calls() == []
 
 
@@ -319,7 +319,7 @@ def test_c01_the_end_of_the_input_ends_it_also_without_a_daemon(home):
         with home.daemon() as running:
             client.open()
             running.stop()
-            client.until_said("connecting again")
+            client.until_said("reconnecting")
             assert client.end() == 0
 
 
@@ -328,7 +328,7 @@ def test_c01_a_server_that_refuses_to_be_opened_again_fails_calls_until_it_does_
         client.open()
         write_config(home.folder / "config.toml", {"one": {"command": ["/bin/false"]}})
         running.do("reload")
-        client.until_said("connecting again")
+        client.until_said("reconnecting")
         client.send(call(1, "quick"))
         assert "error" in client.answer(1)
         home.configure()
@@ -356,8 +356,8 @@ def test_c02_started_before_the_daemon_it_waits_and_says_so(home):
             assert "result" in client.answer(1)
             assert client.wait() == 0
     (line,) = client.stderr.splitlines()
-    assert line.startswith("mcp-bridge: no daemon answers on ")
-    assert "`mcp-bridge serve` starts one; waiting for it for at most 30 s" in line
+    assert line.startswith("mcp-bridge: cannot connect to the daemon at ")
+    assert "start it with `mcp-bridge serve`; retrying for at most 30 s" in line
 
 
 def test_c02_a_socket_of_a_service_manager_is_waited_for(home):
@@ -380,7 +380,7 @@ def test_c02_a_socket_of_a_service_manager_is_waited_for(home):
 def test_c02_without_anything_to_send_it_does_not_wait(home, words):
     with connected(home, *words) as client:
         assert client.end() == 69
-    assert "no daemon answers on" in client.stderr
+    assert "cannot connect to the daemon at" in client.stderr
 
 
 # ---- T6

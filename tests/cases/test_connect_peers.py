@@ -80,18 +80,22 @@ REFUSED = [
     (
         saying(http("302 Found", Location="http://127.0.0.1/")),
         1,
-        "answered 302, so it is no WebSocket of a bridge",
+        "answered 302, it is not a WebSocket endpoint of mcp-bridge",
     ),
     (
         saying(http("200 OK", "<html><body>Welcome</body></html>")),
         1,
-        "answered 200, so it is no WebSocket of a bridge",
+        "answered 200, it is not a WebSocket endpoint of mcp-bridge",
     ),
-    (saying(http("502 Bad Gateway", "<html>")), 69, "answered 502, so it is no WebSocket of a bridge"),
+    (
+        saying(http("502 Bad Gateway", "<html>")),
+        69,
+        "answered 502, it is not a WebSocket endpoint of mcp-bridge",
+    ),
     (
         saying(b"HTTP/1.1 403 Forbidden\r\n\r\nnot [json"),
         1,
-        "answered 403, so it is no WebSocket of a bridge",
+        "answered 403, it is not a WebSocket endpoint of mcp-bridge",
     ),
     (
         saying(http("403 Forbidden", '{"error":{"message":"this Origin\\nis not allowed"}}')),
@@ -108,17 +112,25 @@ REFUSED = [
     (saying(b"220 smtp.example.com ESMTP\r\n"), 1, "does not speak WebSocket"),
     (saying(b"HTTP/1.1 1e9 x\r\n\r\n"), 1, "does not speak WebSocket"),
     (saying(bytes(range(256)) * 100), 1, "does not speak WebSocket"),
-    (saying(b"\x15\x03\x03\x00\x02\x02\x46"), 69, "expects TLS, so its URL begins with https:// or wss://"),
-    (saying(b"HTTP/1.1 101 x\r\n" + b"X: " + b"y" * 100_000), 69, "with a head of more than 65536 bytes"),
-    (saying(b""), 69, "has closed the connection before it answered"),
-    (saying(b"HTTP/1.1 101 Switching"), 69, "has closed the connection before it answered"),
-    (saying(b"HTTP/1.1 101 x\r\nUpgrade: h2c\r\n\r\n"), 69, "opens something that is no WebSocket"),
-    (lambda peer: peer.accept(accept="wrong"), 69, "opens something that is no WebSocket"),
-    (lambda peer: peer.accept(protocol="graphql-ws"), 69, "speaks the subprotocol 'graphql-ws', not 'mcp'"),
+    (saying(b"\x15\x03\x03\x00\x02\x02\x46"), 69, "requires TLS; use an https:// or wss:// URL"),
+    (
+        saying(b"HTTP/1.1 101 x\r\n" + b"X: " + b"y" * 100_000),
+        69,
+        "sent a response head of more than 65536 bytes",
+    ),
+    (saying(b""), 69, "closed the connection before it responded"),
+    (saying(b"HTTP/1.1 101 Switching"), 69, "closed the connection before it responded"),
+    (saying(b"HTTP/1.1 101 x\r\nUpgrade: h2c\r\n\r\n"), 69, "sent an invalid WebSocket handshake response"),
+    (lambda peer: peer.accept(accept="wrong"), 69, "sent an invalid WebSocket handshake response"),
+    (
+        lambda peer: peer.accept(protocol="graphql-ws"),
+        69,
+        "selected the subprotocol 'graphql-ws' instead of 'mcp'",
+    ),
     (
         lambda peer: peer.accept(extra="Sec-WebSocket-Extensions: permessage-deflate\r\n"),
         69,
-        "uses an extension of WebSocket that was not offered",
+        "selected a WebSocket extension that was not offered",
     ),
 ]
 
@@ -139,22 +151,20 @@ def test_r19_tls_in_front_of_a_peer_without_is_named():
 
     done = run(talk, REQUEST, scheme="https")
     assert done.returncode == 69
-    assert done.said == (
-        f"mcp-bridge: {done.url} does not speak TLS; without it a URL begins with http:// or ws://\n"
-    )
+    assert done.said == (f"mcp-bridge: {done.url} does not use TLS; use an http:// or ws:// URL\n")
 
 
 BROKEN = [
-    (b"\x81\x85abcdhello", "sends a frame that WebSocket does not have"),  # masked
-    (b"\xc1\x00", "sends a frame that WebSocket does not have"),  # a reserved bit
-    (b"\x83\x00", "sends a frame that WebSocket does not have"),  # an opcode that there is not
-    (b"\x80\x00", "sends a frame that WebSocket does not have"),  # a continuation of nothing
-    (b"\x01\x00\x81\x00", "sends a frame that WebSocket does not have"),
-    (b"\x89\x7e\x00\x80" + bytes(128), "sends a frame that WebSocket does not have"),
-    (b"\x09\x00", "sends a frame that WebSocket does not have"),
-    (b"HTTP/1.1 400 Bad Request\r\n\r\n", "sends a frame that WebSocket does not have"),
-    (b"\x88\x0a\x03\xf0" + b"too late", "has closed the connection with the code 1008: too late"),
-    (b"\x81\x7f\xff\xff\xff\xff\xff\xff\xff\xff", "has closed the connection"),
+    (b"\x81\x85abcdhello", "sent an invalid WebSocket frame"),  # masked
+    (b"\xc1\x00", "sent an invalid WebSocket frame"),  # a reserved bit
+    (b"\x83\x00", "sent an invalid WebSocket frame"),  # an opcode that there is not
+    (b"\x80\x00", "sent an invalid WebSocket frame"),  # a continuation of nothing
+    (b"\x01\x00\x81\x00", "sent an invalid WebSocket frame"),
+    (b"\x89\x7e\x00\x80" + bytes(128), "sent an invalid WebSocket frame"),
+    (b"\x09\x00", "sent an invalid WebSocket frame"),
+    (b"HTTP/1.1 400 Bad Request\r\n\r\n", "sent an invalid WebSocket frame"),
+    (b"\x88\x0a\x03\xf0" + b"too late", "closed the connection with code 1008: too late"),
+    (b"\x81\x7f\xff\xff\xff\xff\xff\xff\xff\xff", "closed the connection"),
 ]
 
 
@@ -382,9 +392,9 @@ def test_r15_when_the_daemon_is_killed_each_call_is_answered(tmp_path):
         running.kill()
         answer = json.loads(process.stdout.readline())
         assert answer["id"] == 2
-        assert "one has closed the connection" in answer["error"]["message"]
+        assert "one closed the connection" in answer["error"]["message"]
         assert process.wait(10) == 69
-        assert b"one has closed the connection" in process.stderr.read()
+        assert b"one closed the connection" in process.stderr.read()
 
 
 # ---- what the daemon refuses
@@ -410,9 +420,9 @@ def test_r3_a_server_that_cannot_be_started_is_an_error_of_the_call(tmp_path):
 @pytest.mark.parametrize(
     ("name", "reason"),
     [
-        ("dripping", "{} has not answered the handshake within 10 s"),
-        ("silent", "{} has not answered the handshake within 10 s"),
-        ("silent, TLS", "nothing answers at {}: no answer within 10 s"),
+        ("dripping", "{} did not respond to the handshake within 10 s"),
+        ("silent", "{} did not respond to the handshake within 10 s"),
+        ("silent, TLS", "cannot connect to {}: no response within 10 s"),
     ],
 )
 def test_r19_a_peer_that_is_slow_is_given_up_on(waiting, name, reason):

@@ -82,8 +82,8 @@ def findings(managed):
 def test_h6_doctor_says_which_directory_of_the_person_has_the_program(managed, findings):
     told = findings["servers.lacking"]
     mine = managed.folder / "home/.local/bin"
-    assert "there is no program 'uvx-of-mine' in the PATH of the daemon" in told
-    assert f"that of this shell has it in {mine} " in told
+    assert "program not found in the PATH of the daemon: 'uvx-of-mine'" in told
+    assert f"this shell finds it in {mine} " in told
     for fix in (
         f'path = ["{mine}"] in [servers.lacking]',
         f"absolute path {mine}/uvx-of-mine",
@@ -92,33 +92,33 @@ def test_h6_doctor_says_which_directory_of_the_person_has_the_program(managed, f
         f"Environment=PATH={mine}:{SHORT}",
     ):
         assert fix in told, fix
-    assert "there is no program 'no-such-program-here' install it" in findings["servers.nowhere"]
+    assert "program not found: 'no-such-program-here' install it" in findings["servers.nowhere"]
 
 
 def test_h6_doctor_finds_a_script_whose_interpreter_the_daemon_does_not_have(managed, findings):
     told = findings["servers.script"]
-    assert f"the first line of {managed.folder}/lib/script names 'node-of-mine' in the PATH of" in told
-    assert f"that of this shell has it in {managed.folder}/home/.local/bin" in told
+    assert f"in the PATH of the daemon: 'node-of-mine' (first line of {managed.folder}/lib/script)" in told
+    assert f"this shell finds it in {managed.folder}/home/.local/bin" in told
 
 
 def test_h6_doctor_names_the_path_and_the_umask_of_the_daemon(managed, findings):
     text = "\n".join(findings.values())
     assert (
-        f"the PATH of the daemon is {SHORT}; that of this shell has {managed.folder}/home/.local/bin as well"
+        f"the PATH of the daemon is {SHORT}; the PATH of this shell also has {managed.folder}/home/.local/bin"
         in text
     )
-    assert "servers write files with the umask 0027, and that of this shell is 0022" in text
+    assert "servers have the umask 0027; this shell has 0022" in text
 
 
 def test_h6_doctor_judges_variables_by_those_of_the_daemon(findings):
     assert findings["servers.variable"].count("OF_THE_SHELL: there is no such variable") == 1
     assert "systemctl --user import-environment OF_THE_SHELL" in findings["servers.variable"]
-    assert "servers.given: it answers" in findings["servers.given"]
+    assert "servers.given: responded after" in findings["servers.given"]
 
 
 @pytest.mark.parametrize("name", ["helped", "mended"])
 def test_h6_the_key_path_is_a_fix(managed, findings, name):
-    assert "it answers" in findings[f"servers.{name}"]
+    assert "responded after" in findings[f"servers.{name}"]
     assert "echo" in do(managed, "tools", name).stdout
 
 
@@ -127,9 +127,7 @@ def test_h6_env_shows_what_the_daemon_has_and_no_secret(managed):
     assert done.returncode == 0
     lines = done.stdout.splitlines()
     assert {f"PATH={SHORT}", "OF_THE_DAEMON=here", "DAEMON_TOKEN=[secret]"} <= set(lines)
-    assert f"PATH of the daemon is not that of this shell, and lacks {managed.folder}/home/.local/bin" in (
-        done.stderr
-    )
+    assert f"the PATH of the daemon lacks {managed.folder}/home/.local/bin" in (done.stderr)
     answer = ask(managed.unix, "GET", "/control/daemon")
     assert answer["variables"]["DAEMON_TOKEN"] == "[secret]"
     assert "canary" not in str(answer)
@@ -148,7 +146,7 @@ def test_h6_without_a_daemon_env_says_whose_variables_it_shows(tmp_path):
         capture_output=True, text=True, timeout=60, check=True,
     )  # fmt: skip
     assert f"PATH={SHORT}" in done.stdout.splitlines()
-    assert "no daemon runs with this configuration" in done.stderr
+    assert "no daemon is running with this configuration" in done.stderr
 
 
 @pytest.mark.parametrize("path", ["bin", "/a:/b"])
@@ -206,12 +204,12 @@ def test_w10_doctor_asks_servers_side_by_side_and_shows_how_far_it_is(tmp_path):
         reader.join(10)
         os.close(ours)
         quiet = running.do("doctor")
-    answered = re.findall(r"servers\.(s\d+): it answers", done.stdout.decode())
+    answered = re.findall(r"servers\.(s\d+): responded after", done.stdout.decode())
     assert answered == names
     assert done.returncode == 0
     progress = b"".join(shown).decode()
-    assert "looked at: 12 of 12 servers" in progress
-    assert "asked: 12 of 12 servers" in progress
+    assert "checked: 12 of 12 servers" in progress
+    assert "tested: 12 of 12 servers" in progress
     assert progress.endswith("\r\x1b[K")
     assert (quiet.stderr, "\x1b" in quiet.stdout) == ("", False)
 

@@ -146,10 +146,10 @@ def test_t02_rights_and_control_do_not_depend_on_the_slash(tmp_path):
 @pytest.mark.parametrize(
     ("options", "reason"),
     [
-        (("--mcp-path", "/x", "--sse-path", "/x/"), "two of the paths are the same"),
-        (("--health", "/mcp/"), "two of the paths are the same"),
-        (("--mcp-path", "/register/"), "a path of OAuth discovery leads to no server"),
-        (("--ws-path", "/a/.well-known/ws"), "a path of OAuth discovery leads to no server"),
+        (("--mcp-path", "/x", "--sse-path", "/x/"), "the path is used twice"),
+        (("--health", "/mcp/"), "the path is used twice"),
+        (("--mcp-path", "/register/"), "the path is reserved for OAuth discovery"),
+        (("--ws-path", "/a/.well-known/ws"), "the path is reserved for OAuth discovery"),
     ],
 )
 def test_t02_t14_paths_that_mean_something_else_already_are_refused(options, reason):

@@ -66,7 +66,7 @@ def test_w9_a_passed_socket_is_named_by_its_own_address_also_at_the_port_of_the_
             entry = json.loads(pasted)["mcpServers"]["example"]
             assert entry["url"] == f"{url_of(sock)}/servers/example/mcp"
             if address == "::1":
-                assert f"it listens on {url_of(sock)}" in daemon.do("doctor", check=False).stdout
+                assert f"the daemon listens on {url_of(sock)}" in daemon.do("doctor", check=False).stdout
 
 
 def test_w9_all_passed_sockets_are_named(tmp_path):
@@ -92,7 +92,7 @@ def test_w9_all_passed_sockets_are_named(tmp_path):
         for sock in (first, second, third):
             assert session_at(sock, daemon.token)
         shown = daemon.do("doctor", check=False).stdout
-        assert f"it listens on {', '.join(named)}, the sockets that were passed to it" in shown
+        assert f"the daemon listens on {', '.join(named)}, the sockets that were passed to it" in shown
         pasted = daemon.do("client-config", "cursor", "example", "--http").stdout
         assert f"{named[0]}/servers/example/mcp" in pasted
 

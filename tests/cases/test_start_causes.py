@@ -158,9 +158,9 @@ def test_h6_doctor_finds_scripts_that_cannot_be_executed_and_shows_each_line_onc
         told = found.do("doctor", check=False).stdout
     for name in ("interpreter", "crlf", "shebang"):
         assert f"servers.{name}: {tmp_path / name} cannot be executed: " in told
-        assert f"good      servers.{name}" not in told
+        assert f"ok      servers.{name}" not in told
         assert PROGRAMS[name][1] in told
-    [line] = [one for one in told.splitlines() if "servers.dead: it does not answer" in one]
+    [line] = [one for one in told.splitlines() if "servers.dead: no response" in one]
     assert (line.count("the canary is dead"), line.count("; first"), line.count("\\n")) == (1, 1, 0)
 
 

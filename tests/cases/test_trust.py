@@ -110,7 +110,7 @@ def test_r17_what_others_cannot_replace_is_no_fault(tmp_path, capsys, kind):
         f"secrets.K = 'exec:/bin/sh {folder}/s.sh'\n"
     )
     (code, said), _ = commands(tmp_path, capsys, text)
-    assert (code, said.strip()[-8:]) == (0, "no fault")
+    assert (code, said.strip()[-9:]) == (0, "no errors")
 
 
 def test_r17_the_directory_of_the_socket_and_of_an_env_file_are_looked_at(tmp_path, capsys):

@@ -75,8 +75,8 @@ PATIENCE = 30
 TEE = ("bash", "-c", 'exec "$@" < <(exec tee "$0.in.$$") > >(exec tee "$0.out.$$")')
 # What an error must say: which of the two has ended, and why.
 REASONS = (
-    r"has closed the connection with the code \d+.*; the request was sent before that, and may have been carried out",
-    r"has closed the connection; the request was sent before that, and may have been carried out",
+    r"closed the connection with code \d+.*; the request was sent before and may have been executed",
+    r"closed the connection; the request was sent before and may have been executed",
 )
 RESTARTED = (r"the bridge is stopping",)
 RELOADED = (r"its configuration has changed", r"the server is being replaced")

@@ -187,4 +187,4 @@ def test_a_program_that_is_named_without_its_path_is_approved_with_a_warning(tmp
     name = Path(shutil.which("python3")).name
     write_config(tmp_path / "config.toml", {"one": {"command": [name, str(script)]}})
     with Daemon(tmp_path) as running:
-        assert "an absolute path is always the same" in running.do("approve", "one").stderr
+        assert "use an absolute path" in running.do("approve", "one").stderr

@@ -262,6 +262,6 @@ def test_status_and_doctor_say_where_they_are(bare_place: Place, tmp_path: Path,
         told = running.status()["cgroup"]
         assert Path(told).name == (bare_place.inside.name if attribute else "")
         said = running.do("doctor", check=False).stdout
-        assert "broken: it does not answer" in said
-        assert (f"a cgroup of its own in {told}" in said) == bool(attribute)
+        assert "broken: no response" in said
+        assert (f"its own cgroup in {told}" in said) == bool(attribute)
         bare_place.wait_until(0)  # that of a server which could not be executed is gone as well

@@ -152,7 +152,7 @@ def test_the_end_of_the_daemon_is_the_end_where_it_is_not_waited_for(tmp_path):
             assert ask(process, request("tools/list"))["id"] == 1
             found.stop()
             assert process.wait(10) == 69
-            assert process.stderr.read().startswith(b"mcp-bridge: one has closed the connection")
+            assert process.stderr.read().startswith(b"mcp-bridge: one closed the connection")
     assert started(found, "one", []).returncode == 69
 
 
@@ -172,7 +172,7 @@ def test_the_end_of_the_daemon_is_the_end_also_of_what_is_being_said(tmp_path):
             time.sleep(0.5)
             found.kill()
             assert process.wait(10) == 69
-            assert process.stderr.read() == b"mcp-bridge: one has closed the connection\n"
+            assert process.stderr.read() == b"mcp-bridge: one closed the connection\n"
             talking.join()
             with contextlib.suppress(BrokenPipeError):
                 process.stdin.close()

@@ -64,7 +64,9 @@ def test_over_tls_only_a_certificate_that_is_trusted_will_do(tmp_path):
         assert "echo" in names(asked(*words, environment={"SSL_CERT_FILE": str(tmp_path / "authority.pem")}))
         done = asked(*words)
     assert done.returncode == 69
-    assert done.stderr.startswith(f"mcp-bridge: nothing that we trust answers at {bridge.mcp}: ")
+    assert done.stderr.startswith(
+        f"mcp-bridge: cannot connect to {bridge.mcp}: its TLS certificate is not trusted: "
+    )
     assert "certificate verify failed" in done.stderr
 
 
@@ -74,7 +76,7 @@ def test_without_the_token_it_says_what_is_missing(plain, words, tmp_path):
     done = asked(plain.mcp, *options)
     assert (done.returncode, done.stdout) == (1, "")
     assert done.stderr == (
-        f"mcp-bridge: {plain.mcp} asks for a token, or for another one; --token-file FILE names the file that holds it\n"
+        f"mcp-bridge: {plain.mcp}: 401 Unauthorized: missing or wrong token; pass --token-file FILE\n"
     )
 
 
@@ -113,7 +115,7 @@ def test_what_is_no_websocket_is_named():
     with answering(b"HTTP/1.1 302 Found\r\nContent-Length: 0\r\n\r\n") as url:
         done = asked(url)
     assert (done.returncode, done.stdout) == (1, "")
-    assert done.stderr == f"mcp-bridge: {url} answered 302, so it is no WebSocket of a bridge\n"
+    assert done.stderr == f"mcp-bridge: {url} answered 302, it is not a WebSocket endpoint of mcp-bridge\n"
 
 
 @pytest.mark.parametrize(
@@ -127,7 +129,7 @@ def test_what_is_no_websocket_is_named():
         ([f"https://{'x' * 64}.localhost/mcp"], 69, "nothing answers at https://xxx"),
         (["http://localhost:99999/mcp"], 64, "is no URL: Port out of range"),
         (["http://localhost/a%2fb"], 64, "a path begins with /"),
-        (["git", "--token-file", "FILE"], 64, "on the Unix socket your uid is the credential"),
+        (["git", "--token-file", "FILE"], 64, "the Unix socket is authenticated by your user ID"),
         (
             ["http://localhost/mcp", "--token-file", "/dev/null"],
             78,

@@ -90,7 +90,7 @@ async def test_every_command_does_what_it_is_there_for(tmp_path_factory):
         assert "pin" in said
         assert await status_of(running, "git", running.token) == 200
         assert "sha256:" in running.config.read_text()
-        assert "no fault" in do("Afterwards")
+        assert "no errors" in do("Afterwards")
         assert do("Stop everything") == ""
 
 

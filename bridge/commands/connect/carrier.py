@@ -102,13 +102,14 @@ class Place:
 
     def _unreachable(self, fault: Exception) -> str:
         first = _first(fault)
-        reason = getattr(first, "strerror", None) or str(first) or f"no answer within {_HANDSHAKE:g} s"
+        reason = getattr(first, "strerror", None) or str(first) or f"no response within {_HANDSHAKE:g} s"
         if isinstance(first, ssl.SSLError) and first.reason in _NO_TLS:
-            return f"{self.name} does not speak TLS; without it a URL begins with http:// or ws://"
+            return f"{self.name} does not use TLS; use an http:// or ws:// URL"
         if self.unix is None:
-            that = "that we trust " if isinstance(first, ssl.SSLError) else ""
-            return f"nothing {that}answers at {self.name}: {reason}"
-        return f"no daemon answers on {self.unix}: {reason}; `mcp-bridge serve` starts one"
+            untrusted = isinstance(first, ssl.SSLCertVerificationError)
+            why = "its TLS certificate is not trusted: " if untrusted else ""
+            return f"cannot connect to {self.name}: {why}{reason}"
+        return f"cannot connect to the daemon at {self.unix}: {reason}; start it with `mcp-bridge serve`"
 
 
 def _first(fault: BaseException) -> BaseException:
@@ -150,9 +151,9 @@ async def _handshake(place: Place, patience: float) -> _Open:
     except websocket.BadPeer as fault:
         reason: NoDaemon | Refused = _as_failure(f"{place.name} {fault}")
     except trio.TooSlowError:
-        reason = NoDaemon(f"{place.name} has not answered the handshake within {patience:g} s")
+        reason = NoDaemon(f"{place.name} did not respond to the handshake within {patience:g} s")
     except trio.BrokenResourceError:
-        reason = NoDaemon(f"{place.name} has closed the connection before it answered")
+        reason = NoDaemon(f"{place.name} closed the connection before it responded")
     except BaseException:
         await trio.aclose_forcefully(stream)
         raise
@@ -197,8 +198,8 @@ async def _refuse(stream: Stream, place: Place, answer: websocket.Answer, body: 
     if answer.status == http.client.NOT_FOUND:
         text = f"there is no server {place.name!r}" if place.unix else f"there is no server at {place.name}"
     elif answer.status == http.client.UNAUTHORIZED and not place.unix:
-        text = f"{place.name} asks for a token, or for another one; --token-file FILE names the file that holds it"
-    text = text or f"{place.name} answered {answer.status}, so it is no WebSocket of a bridge"
+        text = f"{place.name}: 401 Unauthorized: missing or wrong token; pass --token-file FILE"
+    text = text or f"{place.name} returned HTTP {answer.status}; it is not a WebSocket endpoint of mcp-bridge"
     busy = (
         answer.status >= http.client.INTERNAL_SERVER_ERROR or answer.status == http.client.TOO_MANY_REQUESTS
     )
@@ -318,7 +319,7 @@ class _Carrier:
             await self._take(line)
         self._stdin_over = True
         await self._last_answers(trio.current_time())
-        self._ending = self._ending or "the input has ended"
+        self._ending = self._ending or "stdin was closed"
         self._failure = self._failure or self._never
 
     async def _last_answers(self, ended: float) -> None:
@@ -328,7 +329,7 @@ class _Carrier:
                 continue
             left = max(ended, self._since) + _LAST_ANSWERS - trio.current_time()
             if left <= 0:
-                self._ending = f"no answer within {_LAST_ANSWERS:g} s after the end of the input"
+                self._ending = f"no response within {_LAST_ANSWERS:g} s after stdin was closed"
                 return
             with trio.move_on_after(left):
                 await self._changed.wait()
@@ -350,7 +351,7 @@ class _Carrier:
             if isinstance(fault, _Busy) or not self._place.unix or trio.current_time() >= self._deadline:
                 raise
             self._never = fault
-        _say(f"{self._never}; waiting for it for at most {self._wait:g} s")
+        _say(f"{self._never}; retrying for at most {self._wait:g} s")
         return None
 
     async def _connections(self, found: _Open | None) -> None:
@@ -373,7 +374,7 @@ class _Carrier:
             await self._perform(effects)
             if not self._goes_on(lost, failing=failing):
                 return
-            _say(f"{lost.reason}; connecting again")
+            _say(f"{lost.reason}; reconnecting")
             self._deciding = False
             self._change()
 
@@ -432,7 +433,7 @@ class _Carrier:
             await trio.sleep(_SILENT)
             if self._place.unix:
                 _say(
-                    f"{self._place.unix} is connected and silent; waiting for an answer for at most {patience:.0f} s"
+                    f"{self._place.unix} accepted the connection and has not responded; waiting for at most {patience:.0f} s"
                 )
 
     # ---- from the server
@@ -455,7 +456,7 @@ class _Carrier:
             return _Lost(f"{name} {fault}")
         except (trio.BrokenResourceError, trio.ClosedResourceError):
             pass
-        return _Lost(f"{name} has closed the connection", in_order=self._place.unix is not None)
+        return _Lost(f"{name} closed the connection", in_order=self._place.unix is not None)
 
     def _closed(self, event: websocket.Closed) -> _Lost:
         in_order = event.code in (
@@ -465,7 +466,7 @@ class _Carrier:
         )
         why = f": {' '.join(event.reason.split())}" if event.reason else ""
         return _Lost(
-            f"{self._place.name} has closed the connection with the code {event.code}{why}", in_order=in_order
+            f"{self._place.name} closed the connection with code {event.code}{why}", in_order=in_order
         )
 
     async def _handle(self, event: bytes | Oversize | websocket.Ping) -> None:
@@ -500,7 +501,7 @@ class _Carrier:
         if self._noise <= _SHOWN:
             _say(f"dropped a message that is not JSON-RPC: {line[:200].decode(errors='replace')}")
         elif self._noise == _SHOWN + 1:
-            _say("further messages that are not JSON-RPC are dropped without a line here")
+            _say("further messages that are not JSON-RPC are dropped without a notice")
 
     # ---- the end
 
@@ -521,7 +522,7 @@ class _Carrier:
     async def _until_told_to_end(self) -> None:
         with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as told:
             self._signal = await anext(told)
-        self._ending = f"connect was ended by {signal.Signals(self._signal).name}"
+        self._ending = f"connect was stopped by {signal.Signals(self._signal).name}"
 
 
 def _say(text: str) -> None:

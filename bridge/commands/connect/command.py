@@ -17,7 +17,7 @@ def connect(invocation: Invocation) -> int:
     if by_url:
         place = Place.at(options.server, token)
     elif token:
-        raise BadAddress("--token-file goes with a URL; on the Unix socket your uid is the credential")
+        raise BadAddress("--token-file needs a URL; the Unix socket is authenticated by your user ID")
     else:
         place = Place.of_daemon(invocation.socket(), options.server)
     run(place, schema.limits_of(invocation.file, "" if by_url else options.server), options.wait)

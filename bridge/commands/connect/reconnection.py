@@ -186,7 +186,7 @@ class Reconnection:
             # The server waits for it.
             if found.id and self.phase == OPEN and self._questions.pop(value_of(found.id), b""):
                 return ToServer(
-                    jsonrpc.error(found.id, INTERNAL_ERROR, f"the answer of the client: {reason}")
+                    jsonrpc.error(found.id, INTERNAL_ERROR, f"invalid response of the client: {reason}")
                 )
             return ToClient(jsonrpc.error(b"null", code, reason))
         raw_id = _id_in(text)
@@ -265,7 +265,7 @@ class Reconnection:
 
     def too_large(self, message: Oversize, limit: int, key: str, *, from_client: bool) -> Effects:
         """Answer a message over a limit, where its id can be read, so that it costs itself only."""
-        text = f"a message of {message.size} bytes was dropped: the limit is {limit}, which {key} sets"
+        text = f"dropped a message of {message.size} bytes: the limit is {limit} ({key})"
         effects: Effects = [Say(text)]
         if not message.id:
             return effects
@@ -382,7 +382,7 @@ class Reconnection:
                 return []
             self.phase, self._refused = RESTING, True
             text = json_object.string(json_object.peek(message.error).get("message"))
-            return self._fail_held(f"the server refused to initialize again: {text}")
+            return self._fail_held(f"the server rejected the repeated initialize: {text}")
         self.phase = OPEN
         sent: list[bytes] = []
         if self._ready:
@@ -395,7 +395,7 @@ class Reconnection:
         effects: Effects = [ToServer(text) for text in sent]
         version = _version_in(message.result)
         if version != self._version:
-            effects.append(Say(f"the server speaks revision {version} now, not {self._version}"))
+            effects.append(Say(f"the server now uses revision {version} instead of {self._version}"))
         return [*effects, *self._release(), *self._missed(message.result)]
 
     def _release(self) -> Effects:
@@ -430,9 +430,7 @@ class Reconnection:
             opening.append(_Held(self._initialize, self._initialize_id))
             if self._ready and all(one.text is not self._ready for one in self._held):
                 opening.append(_Held(self._ready))
-        effects = self._fail_asked(
-            f"{reason}; the request was sent before that, and may have been carried out"
-        )
+        effects = self._fail_asked(f"{reason}; the request was sent before and may have been executed")
         for value, raw_id in self._questions.items():
             params = cancelled(raw_id, json_object.text(reason))
             effects.append(ToClient(jsonrpc.notification(_CANCELLED, params)))

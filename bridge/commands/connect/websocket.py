@@ -78,13 +78,13 @@ def opening(host: str, path: str, key: bytes, token: str) -> bytes:
 def read_answer(data: bytes) -> tuple[Answer, bytes] | None:
     """Return the head of an answer and what follows it, None as long as it is not complete. Raises BadPeer."""
     if data[:1] == b"\x15":  # an alert of TLS (RFC 8446 section 5.1)
-        raise BadPeer("expects TLS, so its URL begins with https:// or wss://")
+        raise BadPeer("requires TLS; use an https:// or wss:// URL")
     start = b"HTTP/1."
     if data[: len(start)] != start[: len(data)]:
         raise BadPeer("does not speak WebSocket")
     head, end, rest = data.partition(b"\r\n\r\n")
     if len(head) > HEAD:
-        raise BadPeer(f"answers with a head of more than {HEAD} bytes")
+        raise BadPeer(f"sent a response head of more than {HEAD} bytes")
     if not end:
         return None
     first, *lines = head.split(b"\r\n")
@@ -104,13 +104,13 @@ def check_opened(answer: Answer, key: bytes) -> None:
     expected = base64.b64encode(digest).decode()
     upgraded = answer.headers.get("upgrade", "").lower() == "websocket"
     if not upgraded or answer.headers.get("sec-websocket-accept") != expected:
-        raise BadPeer("opens something that is no WebSocket")
+        raise BadPeer("sent an invalid WebSocket handshake response")
     if answer.headers.get("sec-websocket-extensions"):
-        raise BadPeer("uses an extension of WebSocket that was not offered")
+        raise BadPeer("selected a WebSocket extension that was not offered")
     # A server that does not choose any is one for MCP as well (W3 of the clients that offer none).
     chosen = answer.headers.get("sec-websocket-protocol", SUBPROTOCOL)
     if chosen != SUBPROTOCOL:
-        raise BadPeer(f"speaks the subprotocol {chosen[:32]!r}, not {SUBPROTOCOL!r}")
+        raise BadPeer(f"selected the subprotocol {chosen[:32]!r} instead of {SUBPROTOCOL!r}")
 
 
 class ServerFrames:
@@ -162,7 +162,7 @@ class ServerFrames:
         in_turn = opcode >= _CLOSE or (opcode == 0) == self._begun
         small = opcode < _CLOSE or (size <= _SMALL and first & 0x80)
         if first & 0x70 or second & 0x80 or not (known and in_turn and small):
-            raise BadPeer("sends a frame that WebSocket does not have (RFC 6455 section 5)")
+            raise BadPeer("sent an invalid WebSocket frame (RFC 6455 section 5)")
 
     def _finish(self) -> Iterator[Event]:
         opcode, self._opcode = self._opcode, -1

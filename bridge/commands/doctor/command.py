@@ -8,7 +8,7 @@ from ...log import escaped, tell
 from ..invocation import Invocation
 from ..output import print_line
 from .examine import examine
-from .finding import WRONG
+from .finding import ERROR
 
 
 def doctor(invocation: Invocation) -> int:
@@ -18,10 +18,10 @@ def doctor(invocation: Invocation) -> int:
     try:
         for finding in examine(invocation.file, invocation.environment, invocation.place, progress.show):
             progress.clear()
-            print_line(escaped(f"{finding.kind:<9} {finding.text}"))
-            if finding.mend:
-                print_line(escaped(f"{'':<9} {finding.mend}"))
-            if finding.kind == WRONG:
+            print_line(escaped(f"{finding.kind:<7} {finding.text}"))
+            if finding.fix:
+                print_line(escaped(f"{'':<7} {finding.fix}"))
+            if finding.kind == ERROR:
                 worst = EX_FAILED
     finally:
         progress.clear()

@@ -10,7 +10,7 @@ from ...config.child_environment import named
 from ...config.settings import CONTROL, ServerConfig, Settings
 from ..control_client import NoDaemon, Refused, ask, call, result_of
 from ..threads import side_by_side
-from .finding import DOUBTFUL, GOOD, WRONG, Finding
+from .finding import ERROR, OK, WARNING, Finding
 from .progress import AT_ONCE, Counter
 
 if TYPE_CHECKING:
@@ -28,30 +28,30 @@ def check_daemon(
     progress: Callable[[str], None],
 ) -> Iterator[Finding]:
     if unix is None:
-        yield Finding(DOUBTFUL, "listen: unix is false, so the daemon cannot be asked how it is")
+        yield Finding(WARNING, "listen: unix is false, so the daemon cannot be checked")
         return
     try:
         answer = ask(unix, "GET", f"{CONTROL}/status")
     except (NoDaemon, Refused, ConnectionError) as fault:
-        yield Finding(DOUBTFUL, str(fault), "systemctl --user start mcp-bridge, or mcp-bridge serve")
+        yield Finding(WARNING, str(fault), "run systemctl --user start mcp-bridge, or mcp-bridge serve")
         if settings.port and not _is_free(settings.host, settings.port):
             yield Finding(
-                WRONG,
+                ERROR,
                 f"another program listens on {settings.host} port {settings.port}",
-                "end it, or choose another port for listen.http",
+                "stop it, or choose another port for listen.http",
             )
         return
-    yield Finding(GOOD, f"the daemon answers: pid {answer['pid']}, version {answer['version']}")
+    yield Finding(OK, f"the daemon is running: pid {answer['pid']}, version {answer['version']}")
     yield from _addresses(answer)
     used = answer.get("certificate")  # not sent by a daemon from before an update
     if used and certificate is not None and used != certificate.fingerprint:
         yield Finding(
-            DOUBTFUL,
-            f"the daemon uses another certificate than that in {certificate.file}",
-            "mcp-bridge reload",
+            WARNING,
+            f"the daemon uses another certificate than the one in {certificate.file}",
+            "run mcp-bridge reload",
         )
     if answer.get("cgroup"):  # not said by a daemon from before an update
-        yield Finding(GOOD, f"each server process has a cgroup of its own in {answer['cgroup']}")
+        yield Finding(OK, f"each server process has its own cgroup in {answer['cgroup']}")
     running = {one["name"]: one for one in answer["servers"]}
 
     def question(server: ServerConfig) -> list[Finding]:
@@ -61,10 +61,10 @@ def check_daemon(
                 # It was found without the daemon.
                 return []
             return [*_running(unix, one)]
-        what = f"servers.{server.name}: the daemon does not know it yet"
-        return [Finding(DOUBTFUL, what, "mcp-bridge reload")]
+        what = f"servers.{server.name}: the daemon has not loaded it yet"
+        return [Finding(WARNING, what, "run mcp-bridge reload")]
 
-    counted = Counter("asked", len(settings.servers), progress)
+    counted = Counter("tested", len(settings.servers), progress)
     for findings in side_by_side(question, settings.servers, AT_ONCE, counted.one_more):
         yield from findings
 
@@ -72,37 +72,37 @@ def check_daemon(
 def _addresses(answer: dict[str, Any]) -> Iterator[Finding]:
     if "addresses" in answer:  # not sent by a daemon from before an update
         shown = ", ".join(answer["addresses"])
-        passed = ", the sockets that were passed to it, and not on listen.http" if answer["passed"] else ""
-        yield Finding(GOOD, f"it listens on {shown}{passed}")
+        passed = ", the sockets that were passed to it; listen.http is ignored" if answer["passed"] else ""
+        yield Finding(OK, f"the daemon listens on {shown}{passed}")
 
 
 def _running(unix: Path, one: dict[str, Any]) -> Iterator[Finding]:
     if one.get("withheld"):  # not said by a daemon from before an update
         yield Finding(
-            DOUBTFUL,
-            f"servers.{one['name']}: set in the daemon and not passed to it: {named(one['withheld'])}",
-            'pass_env = ["NAME", "@GROUP"] passes those that it needs',
+            WARNING,
+            f"servers.{one['name']}: set in the daemon and not passed to the server: {named(one['withheld'])}",
+            'pass those that it needs with pass_env = ["NAME", "@GROUP"]',
         )
     if one["state"] == "failed":
         yield Finding(
-            WRONG,
+            ERROR,
             f"servers.{one['name']}: the daemon cannot start it: {one['fault']}",
-            f"mend that, then mcp-bridge restart {one['name']}",
+            f"fix that, then run mcp-bridge restart {one['name']}",
         )
         return
     if one["state"] == "failing":
-        tail = one["stderr"][-1] if one["stderr"] else "it has said nothing on stderr"
+        tail = one["stderr"][-1] if one["stderr"] else "stderr is empty"
         yield Finding(
-            WRONG,
-            f"servers.{one['name']}: it {one['last_exit']}, again and again: {tail}",
-            f"mcp-bridge logs {one['name']}",
+            ERROR,
+            f"servers.{one['name']}: restarts repeatedly: {one['last_exit']}: {tail}",
+            f"see mcp-bridge logs {one['name']}",
         )
         return
     if one["state"] == "silent":
         yield Finding(
-            DOUBTFUL,
-            f"servers.{one['name']}: a process of it does not answer; it hangs, or works on something for long",
-            f"mcp-bridge restart {one['name']} starts it anew",
+            WARNING,
+            f"servers.{one['name']}: a process does not respond; it hangs or is busy",
+            f"run mcp-bridge restart {one['name']} to replace it",
         )
     began = time.monotonic()
     try:
@@ -112,10 +112,10 @@ def _running(unix: Path, one: dict[str, Any]) -> Iterator[Finding]:
         reason, *lines = map(str.strip, str(fault).split("\n"))
         reason = "; ".join([reason, *(line for line in lines if line not in reason)])
         yield Finding(
-            WRONG, f"servers.{one['name']}: it does not answer: {reason}", f"mcp-bridge logs {one['name']}"
+            ERROR, f"servers.{one['name']}: no response: {reason}", f"see mcp-bridge logs {one['name']}"
         )
     else:
-        yield Finding(GOOD, f"servers.{one['name']}: it answers, after {time.monotonic() - began:.1f} s")
+        yield Finding(OK, f"servers.{one['name']}: responded after {time.monotonic() - began:.1f} s")
 
 
 def _is_free(host: str, port: int) -> bool:

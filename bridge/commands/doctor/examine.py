@@ -11,7 +11,7 @@ from ...config.trust import replaceable_places
 from ..running_daemon import Place, locate
 from ..threads import side_by_side
 from .daemon import check_daemon
-from .finding import GOOD, WRONG, Finding
+from .finding import ERROR, OK, Finding
 from .machine import check_certificate, check_default_token, check_machine, compare_surroundings
 from .progress import AT_ONCE, Counter
 from .servers import check_replaceable, check_server
@@ -40,9 +40,9 @@ def examine(
         settings = schema.resolved(planned, Helpers(planned.limits.helper_seconds))
         certificate = check(settings, place.environment)
     except BadConfig as fault:
-        yield Finding(WRONG, f"the configuration cannot be used: {fault}", _fix_of(path))
+        yield Finding(ERROR, f"invalid configuration: {fault}", _fix_of(path))
         return
-    yield Finding(GOOD, f"{path}: {settings.own_servers} servers")
+    yield Finding(OK, f"{path}: {settings.own_servers} servers")
     yield from compare_surroundings(place, environment)
     yield from check_default_token(settings, environment)
     yield from check_certificate(certificate)
@@ -50,15 +50,15 @@ def examine(
     def look(server: ServerConfig) -> list[Finding]:
         return [*check_server(server, place, environment), *check_replaceable(server)]
 
-    counted = Counter("looked at", len(settings.servers), progress)
+    counted = Counter("checked", len(settings.servers), progress)
     for findings in side_by_side(look, settings.servers, AT_ONCE, counted.one_more):
         yield from findings
     for reason in replaceable_places(settings):
-        yield Finding(WRONG, f"listen: unix: {reason}", "choose a directory of your own")
+        yield Finding(ERROR, f"listen: unix: {reason}", "use a directory that only you can write to")
     yield from check_daemon(settings, place.unix or settings.unix, certificate, progress)
 
 
 def _fix_of(path: Path) -> str:
     if path.exists():
-        return "mcp-bridge config check says so again after you have mended it"
-    return f"write {path}; mcp-bridge config import FILE makes one of what another client has"
+        return "correct it, then run mcp-bridge config check"
+    return f"create {path}; mcp-bridge config import FILE converts the configuration of another client"

@@ -4,15 +4,15 @@ from typing import Final
 
 import attrs
 
-GOOD: Final = "good"
-DOUBTFUL: Final = "doubtful"
-WRONG: Final = "wrong"
+OK: Final = "ok"
+WARNING: Final = "warning"
+ERROR: Final = "error"
 
 
 @attrs.frozen
 class Finding:
-    """`kind` is GOOD, DOUBTFUL or WRONG; `mend` is what to do about it."""
+    """`kind` is OK, WARNING or ERROR; `fix` is what to do about it."""
 
     kind: str
     text: str
-    mend: str = ""
+    fix: str = ""

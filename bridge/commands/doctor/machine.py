@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final
 from ...config.credentials import BOOT, BadCredential, default_token, directory_in
 from ...config.settings import Settings
 from ..running_daemon import Place, not_in_path
-from .finding import DOUBTFUL, GOOD, WRONG, Finding
+from .finding import ERROR, OK, WARNING, Finding
 
 if TYPE_CHECKING:
     # It loads the event loop.
@@ -25,26 +25,26 @@ def compare_surroundings(place: Place, environment: Mapping[str, str]) -> Iterat
     """Compare what the daemon has with what this shell has."""
     if place.other is not None:
         yield Finding(
-            DOUBTFUL,
-            f"the daemon that runs reads {place.other} and not {place.file}",
-            f"mcp-bridge doctor without --config looks at {place.other}",
+            WARNING,
+            f"the running daemon uses {place.other}, not {place.file}",
+            f"mcp-bridge doctor without --config checks {place.other}",
         )
     if place.daemon is None:
         return
     lacking = not_in_path(environment, place.environment)
     yield Finding(
-        GOOD,
+        OK,
         f"the PATH of the daemon is {place.environment.get('PATH', os.defpath)}"
-        + (f"; that of this shell has {os.pathsep.join(lacking)} as well" if lacking else ""),
+        + (f"; the PATH of this shell also has {os.pathsep.join(lacking)}" if lacking else ""),
     )
     umask = _umask()
     if int(place.daemon.umask, 8) == umask:
-        yield Finding(GOOD, f"servers write files with the umask of this shell, {umask:04o}")
+        yield Finding(OK, f"servers have the umask of this shell, {umask:04o}")
     else:
         yield Finding(
-            DOUBTFUL,
-            f"servers write files with the umask {place.daemon.umask}, and that of this shell is {umask:04o}",
-            f'umask = "{umask:04o}" in [servers.NAME], or take UMask= out of the unit, and restart the daemon',
+            WARNING,
+            f"servers have the umask {place.daemon.umask}; this shell has {umask:04o}",
+            f'set umask = "{umask:04o}" in [servers.NAME], or remove UMask= from the unit and restart the daemon',
         )
 
 
@@ -56,21 +56,21 @@ def _umask() -> int:
 
 def check_machine(environment: Mapping[str, str]) -> Iterator[Finding]:
     if runtime := directory_in(environment, "XDG_RUNTIME_DIR"):
-        yield Finding(GOOD, f"XDG_RUNTIME_DIR is {runtime}")
+        yield Finding(OK, f"XDG_RUNTIME_DIR is {runtime}")
     else:
         yield Finding(
-            DOUBTFUL,
-            "XDG_RUNTIME_DIR is not set, so the Unix socket is in a directory that outlives the boot",
-            "log in through a session of systemd, or set it to a directory of yours on a tmpfs",
+            WARNING,
+            "XDG_RUNTIME_DIR is not set, so the Unix socket is in a directory that is not cleared at boot",
+            "log in through a systemd session, or set it to a directory of yours on a tmpfs",
         )
     if os.geteuid() == 0:
-        yield Finding(DOUBTFUL, "you are root, and every server would be", "use an ordinary user")
+        yield Finding(WARNING, "running as root; servers would run as root too", "use a normal user")
     limit = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
     if limit < _DESCRIPTORS:
         yield Finding(
-            DOUBTFUL,
-            f"a process may have {limit} open files, and {_DESCRIPTORS} are needed at the default limits",
-            "raise LimitNOFILE= of the unit, or lower the limits of sessions and connections",
+            WARNING,
+            f"the limit of open files is {limit}; the default limits need {_DESCRIPTORS}",
+            "raise LimitNOFILE= in the unit, or lower the limits of sessions and connections",
         )
 
 
@@ -78,9 +78,9 @@ def check_default_token(settings: Settings, environment: Mapping[str, str]) -> I
     if not settings.authenticate or settings.token_source not in ("", BOOT):
         return
     try:
-        yield Finding(GOOD, f"the token is in {default_token(settings.token_source, environment)[0]}")
+        yield Finding(OK, f"the token is in {default_token(settings.token_source, environment)[0]}")
     except BadCredential as fault:
-        yield Finding(WRONG, str(fault), "remove the file; the next start mints another token")
+        yield Finding(ERROR, str(fault), "remove the file; the next start creates another token")
 
 
 def check_certificate(certificate: "Loaded | None") -> Iterator[Finding]:
@@ -88,6 +88,6 @@ def check_certificate(certificate: "Loaded | None") -> Iterator[Finding]:
         return
     faults = certificate.faults(_EXPIRES_SOON)
     for reason in faults:
-        yield Finding(DOUBTFUL, reason, "replace the file, then mcp-bridge reload")
+        yield Finding(WARNING, reason, "replace the file, then run mcp-bridge reload")
     if not faults:
-        yield Finding(GOOD, certificate.summary)
+        yield Finding(OK, certificate.summary)

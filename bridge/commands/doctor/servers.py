@@ -13,7 +13,7 @@ from ...config.settings import ServerConfig
 from ...config.trust import replaceable_of
 from ...runtime.pinning import PinChecker, PinMismatch
 from ..running_daemon import Place
-from .finding import DOUBTFUL, GOOD, WRONG, Finding
+from .finding import ERROR, OK, WARNING, Finding
 
 # The program that env(1) finds in PATH for the first line of a script.
 _LOOKED_FOR: Final = re.compile(rb"#!\s*/usr/bin/env\s+(?:-S\s+)?([\w.+-]+)")
@@ -27,79 +27,85 @@ _PINNED: Final = re.compile(r"[^@]+(?:@|==)\d")
 
 def check_server(server: ServerConfig, place: Place, environment: Mapping[str, str]) -> Iterator[Finding]:
     if server.fault and not server.not_there:
-        yield Finding(WRONG, f"servers.{server.name}: {server.fault}", _mend_fault(server.fault, environment))
+        yield Finding(
+            ERROR, f"servers.{server.name}: {server.fault}", _fix_of_fault(server.fault, environment)
+        )
         return
     program = found_program(server.launch.argv, server.launch.env)
     if program is None:
-        yield _not_found(server, server.launch.argv[0], "there is no program {}", place, environment)
+        yield _not_found(server, server.launch.argv[0], "", place, environment)
         return
     wanted = _looked_for(program)
     if wanted and found_program((wanted,), server.launch.env) is None:
-        yield _not_found(server, wanted, f"the first line of {program} names {{}}", place, environment)
+        yield _not_found(server, wanted, f" (first line of {program})", place, environment)
     why = why_no_script(program)
     if why:
         yield Finding(
-            WRONG, f"servers.{server.name}: {program} cannot be executed: {why}", "correct the script"
+            ERROR, f"servers.{server.name}: {program} cannot be executed: {why}", "correct the script"
         )
         return
     if server.pin or server.needs_pin:
         try:
             PinChecker().check(server)
         except PinMismatch as fault:
-            yield Finding(WRONG, f"servers.{server.name}: {fault}", f"mcp-bridge approve {server.name}")
+            yield Finding(ERROR, f"servers.{server.name}: {fault}", f"run mcp-bridge approve {server.name}")
             return
     if server.launch.cwd is not None and not Path(server.launch.cwd).is_dir():
-        yield Finding(WRONG, f"servers.{server.name}: cwd {server.launch.cwd} is no directory", "make it")
+        yield Finding(
+            ERROR, f"servers.{server.name}: cwd {server.launch.cwd} is not a directory", "create it"
+        )
     if Path(program).stat().st_mode & (stat.S_ISUID | stat.S_ISGID):
         yield Finding(
-            DOUBTFUL,
-            f"servers.{server.name}: {program} is set-user-ID or set-group-ID, which has no effect for a server",
-            "run the daemon as the user whose rights the server needs",
+            WARNING,
+            f"servers.{server.name}: {program} is set-user-ID or set-group-ID, which has no effect for servers",
+            "run the daemon as the user whose permissions the server needs",
         )
     lacking = lacking_for_a_container(server.launch.argv)
     if lacking:
         yield Finding(
-            DOUBTFUL,
-            f"servers.{server.name}: its container may not hear it, or outlive it, without {', '.join(lacking)}",
-            f"{Path(program).name} run --rm --init -i IMAGE",
+            WARNING,
+            f"servers.{server.name}: {Path(program).name} run without {', '.join(lacking)}: the container may not stop with the server",
+            f"use {Path(program).name} run --rm --init -i IMAGE",
         )
     package = unpinned(server.launch.argv)
     if package:
         yield Finding(
-            DOUBTFUL,
-            f"servers.{server.name}: W031: {package} is fetched in whatever version there is at each start",
-            f"name a version, such as {package}@1.2.3",
+            WARNING,
+            f"servers.{server.name}: package version not pinned: {package} may change at each start",
+            f"pin a version, such as {package}@1.2.3",
         )
     else:
-        yield Finding(GOOD, f"servers.{server.name}: {program}")
+        yield Finding(OK, f"servers.{server.name}: {program}")
 
 
-def _mend_fault(fault: str, environment: Mapping[str, str]) -> str:
+def _fix_of_fault(fault: str, environment: Mapping[str, str]) -> str:
     name, _, reason = fault.partition(": ")
     if name in environment and reason.startswith("there is no such variable"):
         return (
-            f"this shell has it: systemctl --user import-environment {name}, and restart the daemon, "
-            "or keep its value in a file"
+            f"this shell has it: run systemctl --user import-environment {name} and restart the daemon, "
+            "or store its value in a file"
         )
-    return "it is failed until this is mended"
+    return "fix this; the server fails until then"
 
 
 def _not_found(
-    server: ServerConfig, program: str, told: str, place: Place, environment: Mapping[str, str]
+    server: ServerConfig, program: str, note: str, place: Place, environment: Mapping[str, str]
 ) -> Finding:
-    """Return what is wrong with a program that the server's PATH does not have, with the directory that has it."""
-    where = f"servers.{server.name}: {told.format(repr(program))}"
+    """Return the finding for a program that is not in the PATH of the server, with the directory in which this shell finds it."""
+    name = f"servers.{server.name}"
     ours = None if "/" in program else shutil.which(program, path=environment.get("PATH", os.defpath))
     if ours is None:
-        return Finding(WRONG, where, "install it, or name it with its absolute path")
+        return Finding(
+            ERROR, f"{name}: program not found: {program!r}{note}", "install it, or use its absolute path"
+        )
     directory = os.path.dirname(ours)  # noqa: PTH120 - a text
     whose = "the daemon" if place.daemon is not None else "the server"
     return Finding(
-        WRONG,
-        f"{where} in the PATH of {whose}; that of this shell has it in {directory}",
-        f'path = ["{directory}"] in [servers.{server.name}], or command with the absolute path {ours}, and mcp-bridge reload; '
-        "or, for all servers, systemctl --user import-environment PATH, or systemctl --user edit mcp-bridge with "
-        f"Environment=PATH={directory}:{place.environment.get('PATH', os.defpath)} below [Service], and "
+        ERROR,
+        f"{name}: program not found in the PATH of {whose}: {program!r}{note}; this shell finds it in {directory}",
+        f'set path = ["{directory}"] in [servers.{server.name}], or use the absolute path {ours}, and run mcp-bridge reload; '
+        "for all servers: systemctl --user import-environment PATH, or systemctl --user edit mcp-bridge with "
+        f"Environment=PATH={directory}:{place.environment.get('PATH', os.defpath)} below [Service], then "
         "systemctl --user restart mcp-bridge",
     )
 
@@ -146,7 +152,7 @@ def lacking_for_a_container(argv: tuple[str, ...]) -> list[str]:
 def check_replaceable(server: ServerConfig) -> Iterator[Finding]:
     for reason in replaceable_of(server):
         yield Finding(
-            WRONG,
-            f"servers.{server.name}: others could replace what it executes: {reason}",
-            "let nobody else write there, or use a copy of yours",
+            ERROR,
+            f"servers.{server.name}: other users could replace a file that it executes: {reason}",
+            "remove write permission for others, or use a copy of your own",
         )

@@ -54,7 +54,7 @@ def test_vscode_asks_for_the_token_instead_of_keeping_it_in_a_file_that_is_often
     assert [(asked["id"], asked["type"], asked["password"]) for asked in found["inputs"]] == [
         ("token", "promptString", True)
     ]
-    assert pasted("vscode").where == "VS Code: .vscode/mcp.json; it asks for the token: TOKEN"
+    assert pasted("vscode").where == "VS Code: .vscode/mcp.json; it prompts for the token: TOKEN"
 
 
 def test_codex_reads_the_token_from_a_variable():
@@ -103,7 +103,7 @@ def test_another_client_is_refused_by_its_name():
         http_snippet("emacs", "git", URL, "TOKEN")
     with pytest.raises(ValueError, match="there is no client"):
         command_snippet("emacs", "git", ["x"])
-    with pytest.raises(ValueError, match="claude knows no HTTP"):
+    with pytest.raises(ValueError, match="Claude Desktop cannot use HTTP servers"):
         http_snippet("claude", "git", URL, "TOKEN")
 
 
