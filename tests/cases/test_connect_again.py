@@ -350,7 +350,7 @@ def test_c02_started_before_the_daemon_it_waits_and_says_so(home):
     with connected(home) as client:
         client.send(message("initialize", 0, **CAPABLE), READY, call(1, "quick"))
         client.process.stdin.close()
-        client.until_said("waiting")
+        client.until_said("retrying")
         with home.daemon():
             assert "result" in client.answer(0)
             assert "result" in client.answer(1)
@@ -370,7 +370,7 @@ def test_c02_a_socket_of_a_service_manager_is_waited_for(home):
         write_config(home.folder / "config.toml", servers, listen={"unix": str(path), "http": False})
         with connected(home) as client:
             client.send(message("initialize", 0, **CAPABLE), READY, call(1, "quick"))
-            client.until_said("is connected and silent")
+            client.until_said("accepted the connection and has not responded")
             with home.daemon(listeners=[listener]):
                 assert "result" in client.answer(1)
                 assert client.end() == 0

@@ -80,22 +80,22 @@ REFUSED = [
     (
         saying(http("302 Found", Location="http://127.0.0.1/")),
         1,
-        "answered 302, it is not a WebSocket endpoint of mcp-bridge",
+        "returned HTTP 302; it is not a WebSocket endpoint of mcp-bridge",
     ),
     (
         saying(http("200 OK", "<html><body>Welcome</body></html>")),
         1,
-        "answered 200, it is not a WebSocket endpoint of mcp-bridge",
+        "returned HTTP 200; it is not a WebSocket endpoint of mcp-bridge",
     ),
     (
         saying(http("502 Bad Gateway", "<html>")),
         69,
-        "answered 502, it is not a WebSocket endpoint of mcp-bridge",
+        "returned HTTP 502; it is not a WebSocket endpoint of mcp-bridge",
     ),
     (
         saying(b"HTTP/1.1 403 Forbidden\r\n\r\nnot [json"),
         1,
-        "answered 403, it is not a WebSocket endpoint of mcp-bridge",
+        "returned HTTP 403; it is not a WebSocket endpoint of mcp-bridge",
     ),
     (
         saying(http("403 Forbidden", '{"error":{"message":"this Origin\\nis not allowed"}}')),
@@ -107,11 +107,11 @@ REFUSED = [
         69,
         "the limit of 4 connections",
     ),
-    (saying(http("400 Bad", '{"error":[]}')), 1, "answered 400"),
-    (saying(http("400 Bad", "[" * 60_000)), 1, "answered 400"),
-    (saying(b"220 smtp.example.com ESMTP\r\n"), 1, "does not speak WebSocket"),
-    (saying(b"HTTP/1.1 1e9 x\r\n\r\n"), 1, "does not speak WebSocket"),
-    (saying(bytes(range(256)) * 100), 1, "does not speak WebSocket"),
+    (saying(http("400 Bad", '{"error":[]}')), 1, "returned HTTP 400"),
+    (saying(http("400 Bad", "[" * 60_000)), 1, "returned HTTP 400"),
+    (saying(b"220 smtp.example.com ESMTP\r\n"), 1, "is not a WebSocket server"),
+    (saying(b"HTTP/1.1 1e9 x\r\n\r\n"), 1, "is not a WebSocket server"),
+    (saying(bytes(range(256)) * 100), 1, "is not a WebSocket server"),
     (saying(b"\x15\x03\x03\x00\x02\x02\x46"), 69, "requires TLS; use an https:// or wss:// URL"),
     (
         saying(b"HTTP/1.1 101 x\r\n" + b"X: " + b"y" * 100_000),
@@ -306,7 +306,7 @@ def test_r15_a_message_over_the_limit_costs_itself_only(tmp_path):
     done = run(talk, text="\n".join(text).encode(), words=configured(tmp_path, body=2048))
     answers = [json.loads(line) for line in done.lines]
     assert [one["id"] for one in answers] == [*(one for one in ids for _ in range(3)), 0]
-    assert all("the limit is 2048, which limits.body sets" in one["error"]["message"] for one in answers[:-1])
+    assert all("the limit is 2048 (limits.body)" in one["error"]["message"] for one in answers[:-1])
     # The server is told that its requests were answered with too much.
     assert [one.get("id", one.get("method")) for one in seen] == [
         0,
@@ -341,7 +341,7 @@ def test_r19_an_answer_over_the_limit_costs_itself_only(tmp_path):
     answers = [json.loads(line) for line in done.lines]
     assert [one["id"] for one in answers] == [1, 2, 3]
     assert ["error" in one for one in answers] == [True, True, False]
-    assert "the limit is 2048, which limits.line sets" in answers[0]["error"]["message"]
+    assert "the limit is 2048 (limits.line)" in answers[0]["error"]["message"]
     assert (seen[0]["id"], "error" in seen[0]) == (70, True)
     assert done.returncode == 0
 
@@ -354,7 +354,7 @@ def test_r15_the_limits_of_the_configuration_reach_connect(tmp_path):
         assert len(json.loads(done.stdout)["result"]["content"][0]["text"]) == 6_000_000
         done = started(running, "two", [call, request("tools/list", id=2)])
         answers = {one["id"]: one for one in map(json.loads, done.stdout.splitlines())}
-        assert "the limit is 100000, which limits.body sets" in answers[1]["error"]["message"]
+        assert "the limit is 100000 (limits.body)" in answers[1]["error"]["message"]
         assert "result" in answers[2]
 
 

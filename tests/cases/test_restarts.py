@@ -5,7 +5,8 @@ import time
 
 import pytest
 
-from mcpbridged.bridge.commands.connect.reconnection import AWAY, OPEN, Reconnection, ToClient, ToServer
+from mcpbridged.bridge.commands.connect.effects import ToClient, ToServer
+from mcpbridged.bridge.commands.connect.reconnection import Phase, Reconnection
 from mcpbridged.validators import jsonrpc
 from mcpbridged.validators.limits import Limits
 
@@ -92,26 +93,26 @@ def test_c01_a_client_that_does_not_wait_gets_the_refusal_with_its_reason(home, 
 
 def opened(limits=None):
     client = Reconnection(limits or Limits())
-    client.connected()
+    client.on_connect()
     return client
 
 
 def test_a_refused_request_is_sent_again_once_and_only_on_the_next_connection():
     client = opened()
-    assert client.on_client_message(QUICK) == [ToServer(QUICK)]
-    assert client.on_server_message(REFUSED) == []
-    assert client.turned_away
-    assert client.waiting
-    assert client.disconnected("gone") == []
-    assert client.phase == AWAY
-    assert not client.turned_away
-    assert client.connected() == [ToServer(QUICK)]
-    assert client.on_server_message(REFUSED) == []  # another daemon may be stopping as well
-    client.disconnected("gone")
-    assert client.connected() == [ToServer(QUICK)]
+    assert client.on_client_message(QUICK) == (ToServer(QUICK),)
+    assert client.on_server_message(REFUSED) == ()
+    assert client.has_rejected
+    assert client.has_unsent
+    assert client.on_disconnect("gone") == ()
+    assert client.phase == Phase.AWAY
+    assert not client.has_rejected
+    assert client.on_connect() == (ToServer(QUICK),)
+    assert client.on_server_message(REFUSED) == ()  # another daemon may be stopping as well
+    client.on_disconnect("gone")
+    assert client.on_connect() == (ToServer(QUICK),)
     result = b'{"jsonrpc":"2.0","id":1,"result":{}}'
-    assert client.on_server_message(result) == [ToClient(result, (b"1",))]
-    assert client.answered
+    assert client.on_server_message(result) == (ToClient(result, (b"1",)),)
+    assert client.settled
 
 
 @pytest.mark.parametrize(
@@ -129,7 +130,7 @@ def test_every_other_error_goes_to_the_client(error):
     client.on_client_message(QUICK)
     [effect] = client.on_server_message(error)
     assert effect.line == error
-    assert not client.turned_away
+    assert not client.has_rejected
 
 
 def test_a_refused_request_that_is_cancelled_is_not_sent_again():
@@ -137,33 +138,33 @@ def test_a_refused_request_that_is_cancelled_is_not_sent_again():
     client.on_client_message(QUICK)
     client.on_server_message(REFUSED)
     cancelled = json.dumps(message("notifications/cancelled", requestId=1)).encode()
-    assert client.on_client_message(cancelled) == []
-    client.disconnected("gone")
-    assert client.connected() == []
-    assert client.answered
+    assert client.on_client_message(cancelled) == ()
+    client.on_disconnect("gone")
+    assert client.on_connect() == ()
+    assert client.settled
 
 
 def test_a_connection_that_does_not_end_gives_the_refusals_back():
     client = opened()
     client.on_client_message(LISTEN)
     client.on_server_message(REFUSED)
-    assert client.give_back() == [ToClient(REFUSED, (b"1",))]
-    assert client.give_back() == []
-    assert client.answered
-    assert client.phase == OPEN
+    assert client.return_rejections() == (ToClient(REFUSED, (b"1",)),)
+    assert client.return_rejections() == ()
+    assert client.settled
+    assert client.phase == Phase.OPEN
     client.on_client_message(LISTEN)
     client.on_server_message(REFUSED)
-    client.disconnected("gone")
-    assert client.give_back() == []
-    assert client.connected() == [ToServer(LISTEN)]
-    assert client.answered  # a subscription does not delay the end
+    client.on_disconnect("gone")
+    assert client.return_rejections() == ()
+    assert client.on_connect() == (ToServer(LISTEN),)
+    assert client.settled  # a subscription does not delay the end
 
 
 def test_texts_beyond_the_limit_are_not_kept_and_their_refusals_go_to_the_client():
     client = opened(Limits(stdin_bytes=1000))
     large = json.dumps(call(1, "quick", text="x" * 1000)).encode()
-    assert client.on_client_message(large) == [ToServer(large)]
-    assert client.on_server_message(REFUSED) == [ToClient(REFUSED, (b"1",))]
-    assert client.answered
+    assert client.on_client_message(large) == (ToServer(large),)
+    assert client.on_server_message(REFUSED) == (ToClient(REFUSED, (b"1",)),)
+    assert client.settled
     client.on_client_message(QUICK)
-    assert client.on_server_message(REFUSED) == []
+    assert client.on_server_message(REFUSED) == ()

@@ -115,7 +115,9 @@ def test_what_is_no_websocket_is_named():
     with answering(b"HTTP/1.1 302 Found\r\nContent-Length: 0\r\n\r\n") as url:
         done = asked(url)
     assert (done.returncode, done.stdout) == (1, "")
-    assert done.stderr == f"mcp-bridge: {url} answered 302, it is not a WebSocket endpoint of mcp-bridge\n"
+    assert (
+        done.stderr == f"mcp-bridge: {url} returned HTTP 302; it is not a WebSocket endpoint of mcp-bridge\n"
+    )
 
 
 @pytest.mark.parametrize(
@@ -126,7 +128,7 @@ def test_what_is_no_websocket_is_named():
         (["http://user@localhost/mcp"], 64, "without a user"),
         (["http://localhost:0/mcp"], 64, "a URL is"),
         (["http://localhost/mcp?token=x"], 64, "without a user and a query"),
-        ([f"https://{'x' * 64}.localhost/mcp"], 69, "nothing answers at https://xxx"),
+        ([f"https://{'x' * 64}.localhost/mcp"], 69, "cannot connect to https://xxx"),
         (["http://localhost:99999/mcp"], 64, "is no URL: Port out of range"),
         (["http://localhost/a%2fb"], 64, "a path begins with /"),
         (["git", "--token-file", "FILE"], 64, "the Unix socket is authenticated by your user ID"),
@@ -149,4 +151,4 @@ def test_what_cannot_be_is_refused(words, code, reason, tmp_path):
 def test_what_does_not_speak_http_is_given_up(waiting):
     url, process = waiting
     _, said = process.communicate(timeout=30)
-    assert (process.returncode, said.decode()) == (1, f"mcp-bridge: {url} does not speak WebSocket\n")
+    assert (process.returncode, said.decode()) == (1, f"mcp-bridge: {url} is not a WebSocket server\n")

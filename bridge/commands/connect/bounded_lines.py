@@ -1,13 +1,13 @@
-"""Lines and messages with a limit, of which the edges are kept where they are too large, so that they can be answered. Pure."""
+"""Collect lines and messages up to a limit, and keep the edges of a larger message for its error response. Pure."""
 
 import re
 from typing import Final, NamedTuple
 
-# How much of the beginning and of the end of a message is kept, in bytes.
+# How much of the beginning and of the end of a large message is kept (bytes).
 _EDGE: Final = 1024
 _ID: Final = rb'"(?:[^"\\]|\\.){0,256}"|-?[0-9][0-9.eE+-]{0,255}'
 _SMALL: Final = rb'"(?:jsonrpc|method|id)"\s*:\s*(?:"(?:[^"\\]|\\.)*"|-?[0-9][0-9.eE+-]*)'
-# The small members before the first large one, and those after the last, which only one brace closes.
+# The small members before the first large member, and those after the last large member, which only one brace closes.
 _HEAD: Final = re.compile(rb"\A\s*\{\s*((?:" + _SMALL + rb'\s*,\s*)*)"(\w+)"\s*:')
 _TAIL: Final = re.compile(rb",\s*(" + _SMALL + rb"(?:\s*,\s*" + _SMALL + rb")*)\s*\}\s*\Z")
 _ID_MEMBER: Final = re.compile(rb'"id"\s*:\s*(' + _ID + rb")")
@@ -22,13 +22,13 @@ class Oversize(NamedTuple):
 
     @property
     def id(self) -> bytes:
-        """The id as raw JSON text, if it stands before or after the large members; else nothing."""
+        """Return the id as raw JSON text if it stands before or after the large members, else empty."""
         found = (_ID_MEMBER.search(members) for members in (self._first[0], self._last))
         return next((match[1] for match in found if match), b"")
 
     @property
-    def is_answer(self) -> bool:
-        """Whether it is an answer, by its first large member."""
+    def is_response(self) -> bool:
+        """Return whether it is a response, by its first large member."""
         return self._first[1] in (b"result", b"error")
 
     @property
@@ -43,7 +43,7 @@ class Oversize(NamedTuple):
 
 
 class Collector:
-    """Puts one message after another together, of at most so many bytes each."""
+    """Puts the pieces of one message after another together. A message over `limit` (bytes) becomes an Oversize."""
 
     def __init__(self, limit: int) -> None:
         self._limit = limit
@@ -55,7 +55,7 @@ class Collector:
         self._data = bytearray()
 
     def add(self, piece: bytes | bytearray) -> None:
-        """Take the next bytes of the message."""
+        """Add the next bytes of the message."""
         self._size += len(piece)
         self._data += piece
         if len(self._head) < _EDGE:
@@ -64,7 +64,7 @@ class Collector:
             del self._data[:-_EDGE]
 
     def take(self) -> bytes | Oversize:
-        """Return the message, which is complete, and begin the next one."""
+        """Return the complete message, and begin the next message."""
         found = bytes(self._data)
         over = Oversize(self._size, self._head, found) if self._size > self._limit else None
         self._clear()
@@ -72,13 +72,13 @@ class Collector:
 
 
 class Lines:
-    """Splits bytes into lines without their ends. Blank lines are left out."""
+    """Splits bytes into lines without their ends. Blank lines are omitted."""
 
     def __init__(self, limit: int) -> None:
         self._collector = Collector(limit)
 
     def feed(self, data: bytes) -> list[bytes | Oversize]:
-        """Take the next bytes; return the lines that they complete."""
+        """Add the next bytes, and return the lines that they complete."""
         *whole, rest = data.split(b"\n")
         found: list[bytes | Oversize] = []
         for piece in whole:

@@ -9,16 +9,17 @@ from ..invocation import Invocation
 
 def connect(invocation: Invocation) -> int:
     """Connect stdin and stdout to a server until one side ends. Raises BadAddress, NoDaemon and Refused."""
-    from .carrier import Place, run  # noqa: PLC0415 - the other commands need no event loop
+    from .proxy import run  # noqa: PLC0415 - the other commands need no event loop
+    from .target import Target  # noqa: PLC0415
 
     options = invocation.options
     token = read_token(options.token_file) if options.token_file else ""
     by_url = "://" in options.server
     if by_url:
-        place = Place.at(options.server, token)
+        target = Target.at(options.server, token)
     elif token:
         raise BadAddress("--token-file needs a URL; the Unix socket is authenticated by your user ID")
     else:
-        place = Place.of_daemon(invocation.socket(), options.server)
-    run(place, schema.limits_of(invocation.file, "" if by_url else options.server), options.wait)
+        target = Target.of_daemon(invocation.socket(), options.server)
+    run(target, schema.limits_of(invocation.file, "" if by_url else options.server), options.wait)
     return EX_OK

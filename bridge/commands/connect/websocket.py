@@ -1,4 +1,4 @@
-"""The client's side of a WebSocket (RFC 6455): the opening handshake, and the frames of a server, of which nothing is assumed.
+"""The client side of a WebSocket (RFC 6455): the opening handshake, and the frames of an untrusted server.
 
 No extension is offered. Pure: bytes in, events out.
 """
@@ -16,7 +16,7 @@ NORMAL: Final = 1000
 GOING_AWAY: Final = 1001
 NO_CODE: Final = 1005
 SUBPROTOCOL: Final = "mcp"
-# Of the head of an answer, in bytes.
+# Of the head of the handshake response (bytes).
 HEAD: Final = 64 * 1024
 _GUID: Final = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
 _STATUS: Final = re.compile(rb"HTTP/1\.[01] ([1-5][0-9]{2})(?: |\r|\n|\Z)")
@@ -29,24 +29,28 @@ _SMALL: Final = 125
 
 
 class BadPeer(Exception):
-    """The other side does not keep to the protocol; the text says how, as what follows its name in a sentence."""
+    """The peer violates the protocol. The text is a predicate, to be written after the name of the peer."""
 
 
-class Answer(NamedTuple):
-    """The head of the answer to a handshake; the names of the headers are in lower case."""
+class NotWebSocket(BadPeer):
+    """The peer does not respond with HTTP/1.1."""
+
+
+class ResponseHead(NamedTuple):
+    """The head of the handshake response. Header names are in lower case."""
 
     status: int
     headers: dict[str, str]
 
 
 class Ping(NamedTuple):
-    """To be answered with a pong of the same payload."""
+    """A ping; the response is a pong with the same payload (RFC 6455 section 5.5.3)."""
 
     payload: bytes
 
 
 class Closed(NamedTuple):
-    """The server closes."""
+    """A close frame of the server."""
 
     code: int
     reason: str
@@ -56,7 +60,7 @@ Event = bytes | Oversize | Ping | Closed
 
 
 def new_key() -> bytes:
-    """Return a key for a handshake."""
+    """Return a random Sec-WebSocket-Key."""
     return base64.b64encode(os.urandom(16))
 
 
@@ -75,13 +79,14 @@ def opening(host: str, path: str, key: bytes, token: str) -> bytes:
     return "".join(f"{line}\r\n" for line in (*lines, "")).encode()
 
 
-def read_answer(data: bytes) -> tuple[Answer, bytes] | None:
-    """Return the head of an answer and what follows it, None as long as it is not complete. Raises BadPeer."""
-    if data[:1] == b"\x15":  # an alert of TLS (RFC 8446 section 5.1)
+def read_response(data: bytes) -> tuple[ResponseHead, bytes] | None:
+    """Return the head of the response and the bytes after it, None as long as it is incomplete. Raises BadPeer."""
+    # A TLS alert (RFC 8446 section 5.1).
+    if data[:1] == b"\x15":
         raise BadPeer("requires TLS; use an https:// or wss:// URL")
     start = b"HTTP/1."
     if data[: len(start)] != start[: len(data)]:
-        raise BadPeer("does not speak WebSocket")
+        raise NotWebSocket("is not a WebSocket server")
     head, end, rest = data.partition(b"\r\n\r\n")
     if len(head) > HEAD:
         raise BadPeer(f"sent a response head of more than {HEAD} bytes")
@@ -90,42 +95,43 @@ def read_answer(data: bytes) -> tuple[Answer, bytes] | None:
     first, *lines = head.split(b"\r\n")
     status = _STATUS.match(first)
     if status is None:
-        raise BadPeer("does not speak WebSocket")
+        raise NotWebSocket("is not a WebSocket server")
     headers: dict[str, str] = {}
     for line in lines:
         name, _, value = line.decode("latin-1").partition(":")
         headers[name.strip().lower()] = value.strip()
-    return Answer(int(status[1]), headers), rest
+    return ResponseHead(int(status[1]), headers), rest
 
 
-def check_opened(answer: Answer, key: bytes) -> None:
-    """Raise BadPeer for an answer of status 101 that does not open the WebSocket that was asked for (RFC 6455 section 4.1)."""
+def check_opened(response: ResponseHead, key: bytes) -> None:
+    """Raise BadPeer for a response of status 101 that does not complete the handshake (RFC 6455 section 4.1)."""
     digest = hashlib.sha1(key + _GUID, usedforsecurity=False).digest()
     expected = base64.b64encode(digest).decode()
-    upgraded = answer.headers.get("upgrade", "").lower() == "websocket"
-    if not upgraded or answer.headers.get("sec-websocket-accept") != expected:
+    upgraded = response.headers.get("upgrade", "").lower() == "websocket"
+    if not upgraded or response.headers.get("sec-websocket-accept") != expected:
         raise BadPeer("sent an invalid WebSocket handshake response")
-    if answer.headers.get("sec-websocket-extensions"):
+    if response.headers.get("sec-websocket-extensions"):
         raise BadPeer("selected a WebSocket extension that was not offered")
-    # A server that does not choose any is one for MCP as well (W3 of the clients that offer none).
-    chosen = answer.headers.get("sec-websocket-protocol", SUBPROTOCOL)
+    # A server that selects no subprotocol is accepted as well: MCP does not define one.
+    chosen = response.headers.get("sec-websocket-protocol", SUBPROTOCOL)
     if chosen != SUBPROTOCOL:
         raise BadPeer(f"selected the subprotocol {chosen[:32]!r} instead of {SUBPROTOCOL!r}")
 
 
 class ServerFrames:
-    """Follows the frames of a server. A message of more than `limit` bytes is an Oversize."""
+    """Parses the frames of a server. A message of more than `limit` bytes is an Oversize."""
 
     def __init__(self, limit: int) -> None:
         self._buffer = bytearray()
         self._message = Collector(limit)
-        self._opcode = -1  # of the frame whose payload is being read
+        # Of the frame whose payload is being read, else -1.
+        self._opcode = -1
         self._final = self._begun = False
         self._missing = 0
         self._control = b""
 
     def feed(self, data: bytes | bytearray) -> Iterator[Event]:
-        """Take the next bytes. Raises BadPeer. After Closed nothing counts any more."""
+        """Yield the events that the next bytes complete. Bytes after Closed are meaningless. Raises BadPeer."""
         self._buffer += data
         while self._opcode >= 0 or self._header():
             piece = self._buffer[: self._missing]
@@ -140,7 +146,7 @@ class ServerFrames:
             yield from self._finish()
 
     def _header(self) -> bool:
-        """Read the header of a frame; return whether it is complete."""
+        """Read the header of a frame, and return whether it is complete."""
         buffer = self._buffer
         if len(buffer) < 2:
             return False
@@ -180,17 +186,17 @@ class ServerFrames:
 
 
 def text_frame(text: bytes, *, secret: bool) -> bytes:
-    """Return a message as a frame; a mask that is `secret` keeps proxies from taking it for something else."""
+    """Return a text frame. A `secret` mask protects proxies on the way from crafted payloads (RFC 6455 section 10.3)."""
     return _frame(_TEXT, text, os.urandom(4) if secret else bytes(4))
 
 
 def pong_frame(payload: bytes) -> bytes:
-    """Return the answer to a ping."""
+    """Return the response to a ping."""
     return _frame(_PONG, payload, os.urandom(4))
 
 
 def close_frame(code: int) -> bytes:
-    """Return the last frame."""
+    """Return a close frame."""
     return _frame(_CLOSE, code.to_bytes(2, "big"), os.urandom(4))
 
 

@@ -59,7 +59,7 @@ def test_the_id_is_found_before_and_after_what_is_large(raw_id, spaces, members,
     text = json.dumps({name: values[name] for name in members}, separators=spaces).encode()
     [found] = lines_of([text])
     assert json.loads(found.id) == raw_id
-    assert found.is_answer == is_answer
+    assert found.is_response == is_answer
 
 
 @pytest.mark.parametrize(
