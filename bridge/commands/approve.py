@@ -17,20 +17,20 @@ from .reload import report_change
 
 def approve(invocation: Invocation) -> int:
     """Write the pin of each named server into the configuration, and print what it covers. Raises BadConfig and PinMismatch."""
-    place = invocation.place
-    servers = [one for one in resolved(place.file, place.environment).servers if one.name != AGGREGATE]
-    text = place.file.read_bytes().decode()
+    source = invocation.source
+    servers = [one for one in resolved(source.file, source.environment).servers if one.name != AGGREGATE]
+    text = source.file.read_bytes().decode()
     checker = PinChecker()
     for name in invocation.options.servers:
-        subject = checker.subject(find_server(place.file, servers, name))
+        subject = checker.subject(find_server(source.file, servers, name))
         text = schema.with_pin(text, name, subject.pin)
         print_line(escaped(name))
         for key, value in _rows(subject):
             print_line(escaped(f"  {key:<12}{value}"))
         for remark in _remarks(name, subject):
             notice(remark)
-    schema.rewrite(place.file, text)
-    report_change(place)
+    schema.rewrite(source.file, text)
+    report_change(source)
     return EX_OK
 
 

@@ -11,7 +11,7 @@ from ..config.schema import BadConfig
 from ..config.settings import CONTROL, Settings
 from ..core.exit_codes import EX_OK
 from .client_snippets import Snippet, command_snippet, http_snippet
-from .control_client import NoDaemon, Refused, ask
+from .control_client import ErrorResponse, Unreachable, request
 from .invocation import BadUsage, Invocation
 from .output import notice, print_line
 from .reload import reload_if_running
@@ -59,15 +59,15 @@ def _over_http(invocation: Invocation, settings: Settings) -> Snippet:
 def _passed_url(invocation: Invocation) -> str:
     """Return the first TCP address that was passed to the running daemon; empty if there is none, or no daemon."""
     try:
-        answer = ask(invocation.socket(), "GET", f"{CONTROL}/status")
-    except (BadConfig, NoDaemon, Refused, ConnectionError):
+        state = request(invocation.socket(), "GET", f"{CONTROL}/status")
+    except (BadConfig, Unreachable, ErrorResponse, ConnectionError):
         return ""
-    found = [one for one in addresses_of(answer) if not one.startswith("unix:")]
-    return found[0] if answer.get("passed") and found else ""
+    found = [one for one in addresses_of(state) if not one.startswith("unix:")]
+    return found[0] if state.get("passed") and found else ""
 
 
 def _token(invocation: Invocation, settings: Settings) -> str:
-    """Return the token for the snippet: a new one for this client, or the owner's where the configuration names its place."""
+    """Return the token for the snippet: a new one for this client, or the owner's where the configuration names where it is."""
     if not settings.authenticate:
         return ""
     file, environment, options = invocation.file, invocation.environment, invocation.options

@@ -1,4 +1,4 @@
-"""What to paste into a client, so that it finds one of our servers: each client has a form and a place of its own."""
+"""Write the configuration snippet of a client for a server: each client has its own format and file. Pure."""
 
 import json
 import shlex
@@ -9,22 +9,22 @@ import attrs
 
 from ..config.import_clients import toml_string
 
-# Codex takes no token in its file, only the name of a variable that holds it.
+# Codex reads the token from an environment variable, whose name is in its file.
 TOKEN_VARIABLE: Final = "MCP_BRIDGE_TOKEN"  # noqa: S105 - a name, not a token
 
 
 @attrs.frozen
 class Snippet:
-    """One line that says where the text goes, and the text. Either may hold the token."""
+    """The text, and one line that names the file or the command for it. Either may contain the token."""
 
     where: str = attrs.field(repr=False)
     text: str = attrs.field(repr=False)
 
 
 def command_snippet(client: str, name: str, command: Sequence[str]) -> Snippet:
-    """The configuration of one of `CLIENTS` for the server `name`, which `command` connects to on standard streams.
+    """Return the snippet with which one of `CLIENTS` runs `command`, which is `connect` for the server `name`.
 
-    There is no token in it: on the Unix socket the uid is the credential. Raises ValueError for another client.
+    It has no token, because the Unix socket is authenticated by uid. Raises ValueError for an unknown client.
     """
     form = _form(client)
     program, *arguments = command
@@ -38,14 +38,14 @@ def command_snippet(client: str, name: str, command: Sequence[str]) -> Snippet:
 
 
 def http_snippet(client: str, name: str, url: str, token: str) -> Snippet:
-    """The configuration of one of `CLIENTS` for the server `name` at `url`, over Streamable HTTP.
+    """Return the snippet with which one of `CLIENTS` connects to the server `name` at `url` over Streamable HTTP.
 
-    Without a token there is no header. For Claude Code, whose configuration is a command of the shell, the token stands between
-    double quotes, so that `$(cat FILE)` works there. Raises ValueError for another client, and for one that knows no HTTP.
+    Without a token there is no header. The snippet of Claude Code is a shell command with the token between double quotes, in
+    which `$(cat FILE)` works. Raises ValueError for an unknown client, and for a client without HTTP.
     """
     form = _form(client)
     if client == "claude-code":
-        # The header comes last: the option takes every word that follows.
+        # The header is last, because its option takes all words that follow.
         command = shlex.join(["claude", "mcp", "add", "--transport", "http", name, url])
         header = f' \\\n  --header "Authorization: Bearer {token}"' if token else ""
         return Snippet(form.where, f"{command}{header}\n")
@@ -61,19 +61,19 @@ def http_snippet(client: str, name: str, url: str, token: str) -> Snippet:
 
 
 def _vscode(where: str, name: str, url: str, token: str) -> Snippet:
-    """It asks for the token once and keeps it, since its file is often committed."""
+    """Return the snippet for VS Code, which prompts for the token, because its file is often committed."""
     entry = {"type": "http", "url": url, **_headers("${input:token}" if token else "")}
     if not token:
         return Snippet(where, _json({"servers": {name: entry}}))
-    asked = {"type": "promptString", "id": "token", "description": "mcp-bridge token", "password": True}
+    prompt = {"type": "promptString", "id": "token", "description": "mcp-bridge token", "password": True}
     return Snippet(
-        f"{where}; it prompts for the token: {token}", _json({"inputs": [asked], "servers": {name: entry}})
+        f"{where}; it prompts for the token: {token}", _json({"inputs": [prompt], "servers": {name: entry}})
     )
 
 
 @attrs.frozen
 class _Form:
-    """Where a client's configuration is, its table of servers, the key of a URL, and what names the kind of an entry."""
+    """The format of a client: its file, the table of servers, the key of a URL (empty without HTTP), and the kind of an entry."""
 
     where: str
     table: str = "mcpServers"

@@ -1,4 +1,4 @@
-"""Completion for shells, made of the grammar itself, so that it never names what is not there."""
+"""Generate completion scripts from the grammar of the command line. Pure."""
 
 import argparse
 import shlex
@@ -9,7 +9,7 @@ from typing import Final, cast
 def _options(parser: argparse.ArgumentParser) -> list[str]:
     return [
         option
-        for action in parser._actions  # noqa: SLF001 - argparse has no other way to ask
+        for action in parser._actions  # noqa: SLF001 - argparse has no public access
         if action.help != argparse.SUPPRESS
         for option in action.option_strings
     ]
@@ -24,20 +24,20 @@ def _commands(parser: argparse.ArgumentParser) -> dict[str, argparse.ArgumentPar
 
 
 def _words(parser: argparse.ArgumentParser) -> list[str]:
-    """What may follow a command: its options, and the words it takes."""
+    """Return the choices of the arguments of a command, and its options."""
     choices = [
-        str(policy)
+        str(choice)
         for action in parser._actions  # noqa: SLF001
         if not action.option_strings and action.choices
-        for policy in action.choices
+        for choice in action.choices
     ]
     return [*choices, *_options(parser)]
 
 
 def _values(parsers: Iterable[argparse.ArgumentParser]) -> dict[str, list[str]]:
-    """What may follow each option that takes a value; nothing where only the person knows, or it is a file."""
+    """Return the choices of each option that takes a value; empty for free text and for files."""
     return {
-        option: [str(policy) for policy in action.choices or ()]
+        option: [str(choice) for choice in action.choices or ()]
         for parser in parsers
         for action in parser._actions  # noqa: SLF001
         if action.nargs != 0 and action.help != argparse.SUPPRESS
@@ -45,8 +45,8 @@ def _values(parsers: Iterable[argparse.ArgumentParser]) -> dict[str, list[str]]:
     }
 
 
-def _alike(values: dict[str, list[str]]) -> dict[tuple[str, ...], list[str]]:
-    """The options that the same may follow, and that."""
+def _by_choices(values: dict[str, list[str]]) -> dict[tuple[str, ...], list[str]]:
+    """Return the options by their choices."""
     groups: dict[tuple[str, ...], list[str]] = {}
     for option, choices in values.items():
         groups.setdefault(tuple(choices), []).append(option)
@@ -59,7 +59,7 @@ def _bash(commands: dict[str, list[str]], options: list[str], values: dict[str, 
     )
     after = "\n".join(
         f"    {'|'.join(group)}) words={shlex.quote(' '.join(choices))} ;;"
-        for choices, group in _alike(values).items()
+        for choices, group in _by_choices(values).items()
     )
     return f"""\
 _mcp_bridge() {{
@@ -83,7 +83,7 @@ def _zsh(commands: dict[str, list[str]], options: list[str], values: dict[str, l
     )
     after = "\n".join(
         f"    {'|'.join(group)}) {' '.join(['compadd', '--', *choices]) if choices else '_files'}; return ;;"
-        for choices, group in _alike(values).items()
+        for choices, group in _by_choices(values).items()
     )
     return f"""\
 #compdef mcp-bridge
@@ -133,7 +133,7 @@ SHELLS: Final = tuple(_FORMS)
 
 
 def completion_script(shell: str, commands: argparse.ArgumentParser, options: argparse.ArgumentParser) -> str:
-    """The script for one of SHELLS. `commands` is the grammar of the commands, `options` that of the wrapper."""
+    """Return the script for one of SHELLS, from the grammars of the commands and of the wrapper."""
     parsers = _commands(commands)
     words = {name: _words(parser) for name, parser in parsers.items()}
     return _FORMS[shell](words, _options(options), _values([options, *parsers.values()]))

@@ -27,7 +27,7 @@ def config(invocation: Invocation) -> int:
         case "check":
             _check(invocation)
         case "show":
-            _show(resolved(invocation.file, invocation.place.environment))
+            _show(resolved(invocation.file, invocation.source.environment))
         case _:
             if imported is None:
                 raise BadUsage("config import needs a FILE")
@@ -39,11 +39,11 @@ def _check(invocation: Invocation) -> None:
     from ..daemon.app import check  # noqa: PLC0415 - the other commands need no event loop
 
     file = invocation.file
-    settings = resolved(file, invocation.place.environment)
+    settings = resolved(file, invocation.source.environment)
     faults = list(_faults(settings))
     if faults:
         raise BadConfig("\n".join(f"{file}: {fault}" for fault in faults))
-    certificate = check(settings, invocation.place.environment)
+    certificate = check(settings, invocation.source.environment)
     for reason in certificate.faults() if certificate else ():
         notice(f"warning: {file}: listen: tls_cert: {reason}")
     print_line(f"{file}: {settings.own_servers} servers, {len(settings.tokens)} tokens, no errors")

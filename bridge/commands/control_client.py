@@ -1,4 +1,4 @@
-"""Asking the running daemon over its Unix socket, for the commands of `door`. Plain blocking HTTP: a person waits."""
+"""Send requests to the running daemon over its Unix socket, with blocking HTTP."""
 
 import http.client
 import json
@@ -12,18 +12,18 @@ from typing import Any, Final, cast
 from ...validators import stateless_request
 from ..config.addresses import NotOurs, check_listener
 
-# An answer that takes longer than this has got lost, in seconds; a call of a tool may take as long as it likes.
-_PATIENCE: Final = 30.0
-# Of the reason of a refusal, in characters.
+# For a response of the control API (seconds). A call of a tool has no limit.
+_TIMEOUT: Final = 30.0
+# Of the message of an error response (characters).
 _LONGEST_REASON: Final = 500
 
 
-class NoDaemon(Exception):
-    """Nobody listens there."""
+class Unreachable(Exception):
+    """No peer accepts the connection; the text names the peer and the reason."""
 
 
-class Refused(Exception):
-    """The daemon, or the server behind it, has answered with an error; the text is theirs."""
+class ErrorResponse(Exception):
+    """The daemon or the server has returned an error; the text is the message of the peer."""
 
 
 class _UnixConnection(http.client.HTTPConnection):
@@ -38,26 +38,26 @@ class _UnixConnection(http.client.HTTPConnection):
         try:
             self.sock.connect(str(self._path))
         except OSError as fault:
-            raise NoDaemon(
+            raise Unreachable(
                 f"cannot connect to the daemon at {self._path}: {fault.strerror or fault}; start it with `mcp-bridge serve`"
             ) from None
         try:
             check_listener(self.sock, self._path)
         except NotOurs as fault:
-            raise NoDaemon(str(fault)) from None
+            raise Unreachable(str(fault)) from None
 
-    def send(self, data: Any) -> None:  # noqa: ANN401 - as it is there
-        """Send, and let it not look as if whoever reads our output had left."""
+    def send(self, data: Any) -> None:  # noqa: ANN401 - as in the base class
+        """Send, and raise ConnectionResetError for a closed peer, because BrokenPipeError means that stdout is closed."""
         try:
             super().send(data)
         except BrokenPipeError as fault:
             raise ConnectionResetError(fault.errno, fault.strerror) from None
 
 
-def ask(unix: Path, method: str, path: str, patience: float = _PATIENCE) -> Any:  # noqa: ANN401 - JSON
-    """The daemon's answer to a question of its control socket, within so many seconds.
+def request(unix: Path, method: str, path: str, patience: float = _TIMEOUT) -> Any:  # noqa: ANN401 - JSON
+    """Return the response of the daemon to a request of its control API, within `patience` (seconds).
 
-    Raises NoDaemon, Refused and TimeoutError.
+    Raises Unreachable, ErrorResponse and TimeoutError.
     """
     connection = _UnixConnection(unix, patience)
     try:
@@ -69,7 +69,7 @@ def ask(unix: Path, method: str, path: str, patience: float = _PATIENCE) -> Any:
 
 
 def follow(unix: Path, path: str) -> Iterator[Any]:
-    """What the daemon says from now on, until it ends. Raises NoDaemon and Refused."""
+    """Yield the events that the daemon sends, until it exits. Raises Unreachable and ErrorResponse."""
     connection = _UnixConnection(unix, None)
     try:
         connection.request("GET", path)
@@ -81,7 +81,7 @@ def follow(unix: Path, path: str) -> Iterator[Any]:
         connection.close()
 
 
-def call(
+def call_server(
     unix: Path,
     server: str,
     method: str,
@@ -89,9 +89,9 @@ def call(
     headers: Mapping[str, str] | None = None,
     patience: float | None = None,
 ) -> Iterator[dict[str, Any]]:
-    """Ask a server as a client of revision 2026-07-28 would: its notifications, and its response as the last message.
+    """Send a request to a server, as a client of MCP 2026-07-28, and yield its notifications and then its response.
 
-    With `patience`, in seconds, that is all the time there is. Raises NoDaemon and Refused.
+    `patience` limits the time for all of them (seconds). Raises Unreachable and ErrorResponse.
     """
     meta = {**stateless_request.OWN_META, "progressToken": 1}
     body = {"jsonrpc": "2.0", "id": 1, "method": method, "params": {**params, "_meta": meta}}
@@ -100,7 +100,8 @@ def call(
         "Accept": "application/json, text/event-stream",
         "MCP-Protocol-Version": stateless_request.MODERN_REVISION,
         "Mcp-Method": method,
-        "Mcp-Bridge-Command": "1",  # transports.peer: so that one server process serves all commands
+        # One server process is shared by all commands (see `Peer` in transports).
+        "Mcp-Bridge-Command": "1",
         **(headers or {}),
     }
     if isinstance(params.get("name"), str):
@@ -114,19 +115,19 @@ def call(
         else:
             yield _checked(response.status, response.read())
     except TimeoutError:
-        raise Refused(f"no response within {patience:g} s") from None
+        raise ErrorResponse(f"no response within {patience:g} s") from None
     finally:
         connection.close()
 
 
 def result_of(messages: Iterator[dict[str, Any]]) -> dict[str, Any]:
-    """The result at the end of these messages. Raises Refused for an error, or for none."""
+    """Return the result in the last of the messages. Raises ErrorResponse for an error, and without a result."""
     last: dict[str, Any] = {}
     for message in messages:
         last = message
     result: Any = last.get("result")
     if not isinstance(result, dict):
-        raise Refused(_reason(last) or "the response is missing or has no result")
+        raise ErrorResponse(_reason(last) or "the response is missing or has no result")
     return cast("dict[str, Any]", result)
 
 
@@ -140,27 +141,27 @@ def _events(response: http.client.HTTPResponse, end: float = math.inf) -> Iterat
 
 def _checked(status: int, body: bytes) -> Any:  # noqa: ANN401 - JSON
     try:
-        answer = json.loads(body)
+        parsed = json.loads(body)
     except ValueError:
-        raise Refused(f"the daemon returned HTTP {status}: {body[:200]!r}") from None
+        raise ErrorResponse(f"the daemon returned HTTP {status}: {body[:200]!r}") from None
     if status >= http.client.BAD_REQUEST:
-        raise Refused(_reason(answer) or f"the daemon returned HTTP {status}")
-    return answer
+        raise ErrorResponse(_reason(parsed) or f"the daemon returned HTTP {status}")
+    return parsed
 
 
 def reason_in(body: bytes) -> str:
-    """Return the text of the error in the body of a refusal, on one line; nothing if there is none."""
+    """Return the message of a JSON-RPC error in a response body on one line, or an empty text."""
     try:
-        answer = json.loads(body)
+        parsed = json.loads(body)
     except (ValueError, RecursionError):
         return ""
-    error: Any = cast("dict[str, Any]", answer).get("error") if isinstance(answer, dict) else None
+    error: Any = cast("dict[str, Any]", parsed).get("error") if isinstance(parsed, dict) else None
     text: Any = cast("dict[str, Any]", error).get("message") if isinstance(error, dict) else None
     return " ".join(text.split())[:_LONGEST_REASON] if isinstance(text, str) else ""
 
 
-def _reason(answer: dict[str, Any]) -> str:
-    error: dict[str, Any] = answer.get("error", {})
+def _reason(parsed: dict[str, Any]) -> str:
+    error: dict[str, Any] = parsed.get("error", {})
     data = error.get("data")
     lines: list[object] = cast("dict[str, Any]", data).get("stderr", []) if isinstance(data, dict) else []
     return "\n".join([str(error.get("message", "")), *(f"  {line}" for line in lines)])

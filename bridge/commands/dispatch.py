@@ -23,7 +23,7 @@ from .command_options import commands_parser
 from .completion import completion
 from .config import config
 from .connect.command import connect
-from .control_client import NoDaemon, Refused
+from .control_client import ErrorResponse, Unreachable
 from .doctor.command import doctor
 from .env import env
 from .invocation import BadUsage, Invocation
@@ -31,7 +31,7 @@ from .logs import logs, tap
 from .output import notice
 from .parser import Parser, form_of
 from .reload import reload, restart
-from .running_daemon import Place, locate
+from .running_daemon import ConfigSource, locate
 from .serve import serve
 from .status import ps, status
 from .token import token
@@ -68,15 +68,15 @@ def run(arguments: list[str], environment: Mapping[str, str]) -> int:
         sys.stdout.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]
     options = _parsed(arguments)
     try:
-        place = _place(options, environment)
-        return _COMMANDS[options.command](Invocation(options, place, environment))
+        source = _source(options, environment)
+        return _COMMANDS[options.command](Invocation(options, source, environment))
     except (BadConfig, BadCredential, BadImport) as fault:
         return _failed(EX_CONFIG, fault)
-    except (NoDaemon, NotOurs) as fault:
+    except (Unreachable, NotOurs) as fault:
         return _failed(EX_UNAVAILABLE, fault)
     except (BadAddress, BadUsage) as fault:
         return _failed(EX_USAGE, fault)
-    except (Refused, PinMismatch) as fault:
+    except (ErrorResponse, PinMismatch) as fault:
         return _failed(EX_FAILED, fault)
     except KeyboardInterrupt:
         return EX_INTERRUPTED
@@ -101,15 +101,15 @@ def _parsed(arguments: list[str]) -> argparse.Namespace:
     return options
 
 
-def _place(options: argparse.Namespace, environment: Mapping[str, str]) -> Place:
+def _source(options: argparse.Namespace, environment: Mapping[str, str]) -> ConfigSource:
     """Return the file and the variables for a command; a file that the user has not named is written to stderr."""
     usual = schema.default_path(environment)
     if options.command not in _WITH_DAEMON_FILE or vars(options).get("action") == "schema":
-        return Place(options.config or usual, environment)
-    place = locate(options.config, environment)
-    if options.config is None and place.file != usual:
-        notice(f"using {place.file}, the configuration of the running daemon")
-    return place
+        return ConfigSource(options.config or usual, environment)
+    source = locate(options.config, environment)
+    if options.config is None and source.file != usual:
+        notice(f"using {source.file}, the configuration of the running daemon")
+    return source
 
 
 def _failed(code: int, fault: object) -> int:

@@ -12,12 +12,12 @@ from .running_daemon import not_in_path
 
 def env(invocation: Invocation) -> int:
     """Print the environment variables of the processes of a server, without secrets. Raises BadConfig."""
-    place = invocation.place
-    if place.daemon is None:
+    source = invocation.source
+    if source.daemon is None:
         notice("no daemon is running with this configuration; showing the variables of this shell")
-    elif lacking := not_in_path(invocation.environment, place.environment):
+    elif lacking := not_in_path(invocation.environment, source.environment):
         notice(f"the PATH of the daemon lacks {os.pathsep.join(lacking)}, which the PATH of this shell has")
-    servers = resolved(place.file, place.environment).servers
-    for key, value in variables_of(find_server(place.file, servers, invocation.options.server)):
+    servers = resolved(source.file, source.environment).servers
+    for key, value in variables_of(find_server(source.file, servers, invocation.options.server)):
         print_line(escaped(f"{key}={value}"))
     return EX_OK

@@ -9,7 +9,7 @@ import attrs
 from ..config import schema
 from ..config.schema import BadConfig
 from .output import notice
-from .running_daemon import Place
+from .running_daemon import ConfigSource
 
 
 class BadUsage(Exception):
@@ -21,20 +21,20 @@ class Invocation:
     """A command with its options, and `environment`, the variables of this shell."""
 
     options: argparse.Namespace
-    place: Place
+    source: ConfigSource
     environment: Mapping[str, str]
 
     @property
     def file(self) -> Path:
         """Return the configuration file that the command works with."""
-        return self.place.file
+        return self.source.file
 
     def socket(self) -> Path:
         """Return the Unix socket of the daemon: that which has answered, or that which the configuration names.
 
         Raises BadConfig.
         """
-        return self.place.unix or socket_of(self.file, self.environment)
+        return self.source.unix or socket_of(self.file, self.environment)
 
 
 def socket_of(file: Path, environment: Mapping[str, str]) -> Path:

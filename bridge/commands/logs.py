@@ -8,7 +8,7 @@ from urllib.parse import quote
 from ..config.settings import CONTROL
 from ..core.exit_codes import EX_OK
 from ..log import escaped
-from .control_client import ask, follow
+from .control_client import follow, request
 from .invocation import Invocation
 from .output import print_line
 
@@ -31,7 +31,7 @@ def tap(invocation: Invocation) -> int:
 def _entries(invocation: Invocation) -> Iterator[dict[str, Any]]:
     path = f"{CONTROL}/logs?server={quote(invocation.options.server)}"
     if not invocation.options.follow:
-        yield from ask(invocation.socket(), "GET", path)
+        yield from request(invocation.socket(), "GET", path)
         return
     # The first event has the lines so far in a list, each that follows has one line.
     for sent in follow(invocation.socket(), f"{path}&follow=1"):

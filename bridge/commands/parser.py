@@ -1,4 +1,4 @@
-"""The commands of `mcp-bridge`, and a parser whose errors have the exit code and the form that ours have."""
+"""The names of the commands, and a parser whose errors have our exit code and log format."""
 
 import argparse
 from collections.abc import Sequence
@@ -7,7 +7,7 @@ from typing import Final, NoReturn
 
 from ..core.exit_codes import EX_USAGE
 
-# What the first word may be, and what it does.
+# The first argument, and its help text.
 COMMANDS: Final = {
     "serve": "run the daemon with the servers of a configuration file",
     "status": "show the state of the daemon and its servers",
@@ -30,18 +30,18 @@ COMMANDS: Final = {
 
 
 class Parser(argparse.ArgumentParser):
-    """A parser whose errors are 64, and are written in the form that the log has."""
+    """A parser that exits with 64 for wrong usage, and writes errors in the format of the log: `form` is text or json."""
 
     form = "text"
 
     def error(self, message: str) -> NoReturn:
-        """Leave for wrong usage."""
-        self.give_up(EX_USAGE, message, f"Try '{self.prog} --help'.\n")
+        """Exit with 64."""
+        self.fail(EX_USAGE, message, f"Try '{self.prog} --help'.\n")
 
-    def give_up(self, code: int, reason: str, hint: str = "") -> NoReturn:
-        """Leave with this code, and say why."""
+    def fail(self, code: int, reason: str, hint: str = "") -> NoReturn:
+        """Write the reason to stderr and exit with this code."""
         if self.form == "json":
-            from ..log import LineLog  # noqa: PLC0415 - only where something is wrong
+            from ..log import LineLog  # noqa: PLC0415 - only for an error
 
             LineLog(form=self.form).always("error", "cannot_start", reason, reason=reason, code=code)
             self.exit(code)
@@ -49,7 +49,7 @@ class Parser(argparse.ArgumentParser):
 
 
 def form_of(arguments: Sequence[str]) -> str:
-    """Return the form of the log that these arguments choose, also where others of them are wrong."""
+    """Return the log format that these arguments select, even if other arguments are wrong."""
     given = arguments[: arguments.index("--")] if "--" in arguments else arguments
     form = "text"
     for word, following in pairwise([*given, ""]):

@@ -6,10 +6,10 @@ from urllib.parse import quote
 from ..config.schema import BadConfig
 from ..config.settings import CONTROL
 from ..core.exit_codes import EX_OK
-from .control_client import NoDaemon, Refused, ask
+from .control_client import ErrorResponse, Unreachable, request
 from .invocation import Invocation
 from .output import notice, print_line
-from .running_daemon import Place
+from .running_daemon import ConfigSource
 
 # A reload runs the helpers of all secrets, one after the other, and a restart may have to wait for it (seconds).
 _HELPERS_SECONDS: Final = 600.0
@@ -18,21 +18,21 @@ _HELPERS_SECONDS: Final = 600.0
 def restart(invocation: Invocation) -> int:
     """Restart the processes of a server."""
     name = invocation.options.server
-    ask(invocation.socket(), "POST", f"{CONTROL}/restart?server={quote(name)}", _HELPERS_SECONDS)
+    request(invocation.socket(), "POST", f"{CONTROL}/restart?server={quote(name)}", _HELPERS_SECONDS)
     print_line(f"{name}: restarted; in-flight calls finish in the former process")
     return EX_OK
 
 
 def reload(invocation: Invocation) -> int:
     """Let the daemon reload its configuration, and print what has changed. Raises BadConfig."""
-    place = invocation.place
-    if place.other is not None:
+    source = invocation.source
+    if source.other is not None:
         raise BadConfig(
-            f"the daemon uses {place.other}, not {place.file}; run `mcp-bridge reload` without --config to reload that"
+            f"the daemon uses {source.other}, not {source.file}; run `mcp-bridge reload` without --config to reload that"
         )
     try:
-        changes = ask(invocation.socket(), "POST", f"{CONTROL}/reload", _HELPERS_SECONDS)
-    except Refused as fault:
+        changes = request(invocation.socket(), "POST", f"{CONTROL}/reload", _HELPERS_SECONDS)
+    except ErrorResponse as fault:
         raise BadConfig(str(fault)) from None
     for kind in ("added", "changed", "removed", "kept"):
         if changes[kind]:
@@ -47,16 +47,16 @@ def reload(invocation: Invocation) -> int:
 def reload_if_running(invocation: Invocation) -> None:
     """Let the daemon reload its files, if it runs."""
     try:
-        ask(invocation.socket(), "POST", f"{CONTROL}/reload", _HELPERS_SECONDS)
-    except NoDaemon:
+        request(invocation.socket(), "POST", f"{CONTROL}/reload", _HELPERS_SECONDS)
+    except Unreachable:
         pass
-    except (BadConfig, Refused) as fault:
+    except (BadConfig, ErrorResponse) as fault:
         notice(f"the daemon could not reload its configuration: {fault}")
 
 
-def report_change(place: Place) -> None:
+def report_change(source: ConfigSource) -> None:
     """Write which file has changed, and what makes the change take effect."""
-    if place.other is None:
-        notice(f"{place.file} was changed; run `mcp-bridge reload` to apply it")
+    if source.other is None:
+        notice(f"{source.file} was changed; run `mcp-bridge reload` to apply it")
     else:
-        notice(f"{place.file} was changed; the running daemon uses {place.other}")
+        notice(f"{source.file} was changed; the running daemon uses {source.other}")

@@ -1,7 +1,7 @@
-"""Find the daemon that runs, and with it the configuration and the variables that a command should work with.
+"""Find the running daemon, and with it the configuration and the variables for a command.
 
-The rule for all commands: `--config` names the file; without it the file is that of the daemon which answers on the usual
-socket; without a daemon it is the usual file. Variables are those of the daemon where it reads that file.
+The rule for all commands: `--config` names the file. Without it the file is that of the daemon that responds on the default
+socket. Without a daemon it is the default file. If the daemon uses that file, the variables are those of the daemon.
 """
 
 import http.client
@@ -17,17 +17,18 @@ from ..config import schema
 from ..config.schema import BadConfig
 from ..config.settings import CONTROL
 from ..daemon.surroundings import HIDDEN, Surroundings
-from .control_client import NoDaemon, Refused, ask
+from .control_client import ErrorResponse, Unreachable, request
 
-# How long a daemon may take to describe itself, in seconds; a command goes on without it.
-_PATIENCE: Final = 3.0
+# For the description of the daemon (seconds); after that the command continues without it.
+_TIMEOUT: Final = 3.0
 
 
 @attrs.frozen
-class Place:
-    """The configuration that a command works with, and the variables with which the daemon reads it.
+class ConfigSource:
+    """The configuration file of a command, and the variables with which the daemon reads it.
 
-    `daemon` is that which reads this file, `unix` where it answers, and `other` the file that a running daemon reads instead.
+    `daemon` describes the running daemon if it uses this file, `unix` is its socket, and `other` is the file that the running
+    daemon uses instead.
     """
 
     file: Path
@@ -37,18 +38,18 @@ class Place:
     other: Path | None = None
 
 
-def locate(given: Path | None, environment: Mapping[str, str]) -> Place:
-    """Return the place for a command with this `--config`, if any. Asks the daemon, if one runs."""
+def locate(given: Path | None, environment: Mapping[str, str]) -> ConfigSource:
+    """Return the source for a command with this `--config`, if any. Sends a request to the daemon, if it runs."""
     usual = given or schema.default_path(environment)
     # The usual file may name another socket than the file that the daemon was started with.
     sockets = [_socket(usual, environment), *([] if given else [schema.default_socket(environment)])]
-    unix, daemon = _answering(sockets)
+    unix, daemon = _responding(sockets)
     if daemon is None or not daemon.config:
-        return Place(usual, environment)
+        return ConfigSource(usual, environment)
     file = Path(daemon.config)
     if given is not None and not _is_same(given, file):
-        return Place(given, environment, other=file)
-    return Place(given or file, _merged(daemon.variables, environment), daemon, unix)
+        return ConfigSource(given, environment, other=file)
+    return ConfigSource(given or file, _merged(daemon.variables, environment), daemon, unix)
 
 
 def _socket(file: Path, environment: Mapping[str, str]) -> Path | None:
@@ -59,7 +60,7 @@ def _socket(file: Path, environment: Mapping[str, str]) -> Path | None:
         return schema.default_socket(environment)
 
 
-def _answering(sockets: Iterable[Path | None]) -> tuple[Path | None, Surroundings | None]:
+def _responding(sockets: Iterable[Path | None]) -> tuple[Path | None, Surroundings | None]:
     for unix in dict.fromkeys(sockets):
         if unix is not None and (daemon := _described(unix)) is not None:
             return unix, daemon
@@ -68,9 +69,9 @@ def _answering(sockets: Iterable[Path | None]) -> tuple[Path | None, Surrounding
 
 def _described(unix: Path) -> Surroundings | None:
     try:
-        return msgspec.convert(ask(unix, "GET", f"{CONTROL}/daemon", _PATIENCE), Surroundings)
-    except (NoDaemon, Refused, OSError, http.client.HTTPException, msgspec.ValidationError):
-        # There is none, or it is of another version.
+        return msgspec.convert(request(unix, "GET", f"{CONTROL}/daemon", _TIMEOUT), Surroundings)
+    except (Unreachable, ErrorResponse, OSError, http.client.HTTPException, msgspec.ValidationError):
+        # No daemon runs, or it has another version.
         return None
 
 
@@ -79,12 +80,12 @@ def _is_same(one: Path, other: Path) -> bool:
 
 
 def _merged(theirs: Mapping[str, str], ours: Mapping[str, str]) -> dict[str, str]:
-    # What it keeps to itself is needed by helpers, which find it in this shell if anywhere.
+    # Values that the daemon does not send are needed by helpers; this shell may have them.
     return {name: ours.get(name, value) if value == HIDDEN else value for name, value in theirs.items()}
 
 
 def not_in_path(ours: Mapping[str, str], theirs: Mapping[str, str]) -> list[str]:
-    """Return the directories of our PATH that another one lacks, in order."""
+    """Return the directories of our PATH that are not in another PATH, in order."""
     known = theirs.get("PATH", os.defpath).split(os.pathsep)
     found = ours.get("PATH", os.defpath).split(os.pathsep)
     return [directory for directory in dict.fromkeys(found) if directory and directory not in known]

@@ -9,7 +9,7 @@ from ..config.child_environment import named
 from ..config.settings import CONTROL
 from ..core.exit_codes import EX_OK
 from ..log import escaped
-from .control_client import ask
+from .control_client import request
 from .invocation import Invocation
 from .output import print_line
 from .table import table
@@ -35,8 +35,8 @@ def status(invocation: Invocation) -> int:
     """Print the state of the daemon and its servers, with `--watch` again and again."""
     unix = invocation.socket()
     while True:
-        answer = ask(unix, "GET", f"{CONTROL}/status")
-        text = json.dumps(answer, indent=2) if invocation.options.json else _page(answer)
+        state = request(unix, "GET", f"{CONTROL}/status")
+        text = json.dumps(state, indent=2) if invocation.options.json else _page(state)
         if not invocation.options.watch:
             print_line(text)
             return EX_OK
@@ -46,10 +46,10 @@ def status(invocation: Invocation) -> int:
 
 def ps(invocation: Invocation) -> int:
     """Print the processes of the servers."""
-    answer = ask(invocation.socket(), "GET", f"{CONTROL}/status")
+    state = request(invocation.socket(), "GET", f"{CONTROL}/status")
     rows = [
         (pid, server["name"], " ".join(server["command"]))
-        for server in answer["servers"]
+        for server in state["servers"]
         for pid in server["pids"]
     ]
     if invocation.options.json:
@@ -59,23 +59,23 @@ def ps(invocation: Invocation) -> int:
     return EX_OK
 
 
-def addresses_of(answer: dict[str, Any]) -> list[str]:
+def addresses_of(state: dict[str, Any]) -> list[str]:
     """Return the addresses for clients: all sockets that were passed to the daemon, or the one that it has bound itself."""
     # A daemon from before an update does not send them.
-    return answer["addresses"] if answer.get("passed") else [answer["url"]]
+    return state["addresses"] if state.get("passed") else [state["url"]]
 
 
-def _page(answer: dict[str, Any]) -> str:
+def _page(state: dict[str, Any]) -> str:
     head = (
-        f"mcp-bridge {answer['version']}, pid {answer['pid']}, up {_duration(answer['uptime'])}, "
-        f"{_size(answer['memory'])}, on {', '.join(addresses_of(answer))}"
+        f"mcp-bridge {state['version']}, pid {state['pid']}, up {_duration(state['uptime'])}, "
+        f"{_size(state['memory'])}, on {', '.join(addresses_of(state))}"
     )
-    lines = [escaped(head), table(_COLUMNS, [_row(server) for server in answer["servers"]])]
-    lines.extend(escaped(f"warning: {reason}") for reason in answer.get("warnings", ()))
-    if answer.get("refusals"):
-        counted = ", ".join(f"{kind} {count}" for kind, count in answer["refusals"].items())
+    lines = [escaped(head), table(_COLUMNS, [_row(server) for server in state["servers"]])]
+    lines.extend(escaped(f"warning: {reason}") for reason in state.get("warnings", ()))
+    if state.get("refusals"):
+        counted = ", ".join(f"{kind} {count}" for kind, count in state["refusals"].items())
         lines.append(escaped(f"rejected requests: {counted}"))
-    for server in answer["servers"]:
+    for server in state["servers"]:
         lines.extend(map(escaped, _notes(server)))
     return "\n".join(lines)
 

@@ -1,4 +1,4 @@
-"""Tables for a terminal, in which nothing that a server has said can steer it."""
+"""Format tables for a terminal. Text of a server is escaped, so that it cannot control the terminal."""
 
 from collections.abc import Sequence
 
@@ -6,7 +6,7 @@ from ..log import escaped
 
 
 def table(columns: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
-    """Lines of aligned columns; numbers stand to the right."""
+    """Return lines of aligned columns. Columns of numbers are aligned to the right."""
     cells = [[escaped(str(value)) for value in row] for row in rows]
     widths = [max(map(len, column)) for column in zip(columns, *cells, strict=True)]
     right = [

@@ -1,4 +1,4 @@
-"""Do the same work for many things on a few threads, in a command that a person waits for."""
+"""Run the same work for many items on a few threads."""
 
 import threading
 from collections.abc import Callable, Iterator, Sequence
@@ -9,33 +9,33 @@ T = TypeVar("T")
 R = TypeVar("R")
 
 
-def side_by_side(
-    work: Callable[[T], R], things: Sequence[T], at_once: int, done: Callable[[], None]
+def map_in_threads(
+    work: Callable[[T], R], items: Sequence[T], limit: int, done: Callable[[], None]
 ) -> Iterator[R]:
-    """Yield the result for each thing, in order, with so many in work at a time. Calls `done` on a thread after each.
+    """Yield the result for each item, in order, with at most `limit` items in work. Calls `done` on a thread after each item.
 
-    What the work raises is raised here, where its result is due. The threads end with the process, so that a command which
-    is interrupted need not wait for them.
+    An exception of the work is raised in place of its result. The threads are daemon threads, so that an interrupted command
+    exits at once.
     """
-    results: list[Future[R]] = [Future() for _ in things]
-    waiting = iter(range(len(things)))
+    results: list[Future[R]] = [Future() for _ in items]
+    waiting = iter(range(len(items)))
     lock = threading.Lock()
 
-    def go() -> None:
+    def work_through() -> None:
         while True:
             with lock:
                 index = next(waiting, None)
             if index is None:
                 return
             try:
-                result = work(things[index])
-            except BaseException as fault:  # noqa: BLE001 - raised again where the result is due
+                result = work(items[index])
+            except BaseException as fault:  # noqa: BLE001 - raised again in place of the result
                 results[index].set_exception(fault)
             else:
                 results[index].set_result(result)
             done()
 
-    for _ in range(min(at_once, len(things))):
-        threading.Thread(target=go, daemon=True).start()
+    for _ in range(min(limit, len(items))):
+        threading.Thread(target=work_through, daemon=True).start()
     for result in results:
         yield result.result()

@@ -61,7 +61,7 @@ def _revoke(invocation: Invocation, name: str) -> None:
     if name not in known:
         raise BadConfig(f"{file}: there is no token {name!r}; there are {', '.join(known) or 'none'}")
     schema.rewrite(file, schema.without_token(text, name))
-    report_change(invocation.place)
+    report_change(invocation.source)
 
 
 def _new(invocation: Invocation, name: str) -> None:
@@ -76,7 +76,7 @@ def _new(invocation: Invocation, name: str) -> None:
     schema.rewrite(file, schema.with_token(text, name, hash_of(secret), servers))
     print_line(secret)
     notice("save this token now; it will not be shown again")
-    report_change(invocation.place)
+    report_change(invocation.source)
 
 
 def _rotate(invocation: Invocation) -> None:

@@ -11,8 +11,7 @@ from ...validators import stateless_request
 from ..config.settings import CONTROL
 from ..core.exit_codes import EX_FAILED, EX_OK
 from ..log import escaped, tell
-from .control_client import Refused, ask, result_of
-from .control_client import call as call_server
+from .control_client import ErrorResponse, call_server, request, result_of
 from .invocation import BadUsage, Invocation
 from .output import print_line
 from .table import table
@@ -37,9 +36,9 @@ def _first_line(tool: Mapping[str, Any]) -> str:
 
 
 def _listed(unix: Path, server: str) -> Iterator[dict[str, Any]]:
-    known = [one["name"] for one in ask(unix, "GET", f"{CONTROL}/status")["servers"]]
+    known = [one["name"] for one in request(unix, "GET", f"{CONTROL}/status")["servers"]]
     if server not in known:
-        raise Refused(f"there is no server {server!r}; there are: {', '.join(known) or 'none'}")
+        raise ErrorResponse(f"there is no server {server!r}; there are: {', '.join(known) or 'none'}")
     params: dict[str, object] = {}
     while True:
         result = result_of(call_server(unix, server, "tools/list", params))
@@ -50,7 +49,7 @@ def _listed(unix: Path, server: str) -> Iterator[dict[str, Any]]:
 
 
 def call(invocation: Invocation) -> int:
-    """Call a tool, and print its content to stdout and its progress to stderr. Raises BadUsage and Refused."""
+    """Call a tool, and print its content to stdout and its progress to stderr. Raises BadUsage and ErrorResponse."""
     options = invocation.options
     try:
         arguments: Any = json.loads(options.arguments, parse_constant=_no_constant)
@@ -62,7 +61,7 @@ def call(invocation: Invocation) -> int:
     unix = invocation.socket()
     tool = next((tool for tool in _listed(unix, options.server) if tool["name"] == options.tool), None)
     if tool is None:
-        raise Refused(
+        raise ErrorResponse(
             f"{options.server} has no tool {options.tool!r}; list them with `mcp-bridge tools {options.server}`"
         )
     params: dict[str, object] = {"name": options.tool, "arguments": arguments}

@@ -1,7 +1,7 @@
-"""The command line: every option understood, checked and turned into `Settings`.
+"""The entry point `mcp-bridge`: run a command, or check the options of the wrapper and turn them into `Settings`.
 
-Wrong usage ends with 64 before anything is started. The daemon is imported only when there is something to serve, so
-that `--version` and `--help` are instant.
+Wrong usage exits with 64 before any process is started. The daemon is imported only to serve, so that `--version` and `--help`
+are fast.
 """
 
 import argparse
@@ -24,12 +24,12 @@ _STDERR: Final = 2
 
 
 def main(argv: Sequence[str] | None = None) -> NoReturn:
-    """Run the program and leave with its exit code."""
+    """Run the program and exit with its code."""
     _open_standard_streams()
     arguments = sys.argv[1:] if argv is None else list(argv)
     try:
         if form_of(arguments) == "json":
-            from ..log import LineLog  # noqa: PLC0415 - the others need no log so early
+            from ..log import LineLog  # noqa: PLC0415 - the text format needs no log so early
 
             LineLog(form="json").take_over()
         if arguments and arguments[0] in COMMANDS:
@@ -40,14 +40,15 @@ def main(argv: Sequence[str] | None = None) -> NoReturn:
         from ..daemon.app import run  # noqa: PLC0415 - see the module's docstring
 
         sys.exit(run(settings, dict(os.environ)))
-    except KeyboardInterrupt:  # so early that nothing has begun
+    except KeyboardInterrupt:
+        # No daemon runs yet.
         sys.exit(EX_INTERRUPTED)
     finally:
-        _let_go_of_standard_streams()
+        _flush_standard_streams()
 
 
 def _open_standard_streams() -> None:
-    # A socket must not become what we are told on, or what we say things to.
+    # Otherwise a socket could get the descriptor of a closed standard stream.
     while (descriptor := os.open(os.devnull, os.O_RDWR)) <= _STDERR:
         os.set_inheritable(descriptor, True)
     os.close(descriptor)
@@ -56,8 +57,8 @@ def _open_standard_streams() -> None:
             setattr(sys, name, open(os.devnull, mode, encoding="utf-8"))  # noqa: PTH123, SIM115 - until we exit
 
 
-def _let_go_of_standard_streams() -> None:
-    # What cannot be written now is tried once more at our exit, where a fault would be a traceback and another exit code.
+def _flush_standard_streams() -> None:
+    # The interpreter flushes again at exit, where an error would print a traceback and change the exit code.
     for stream in (sys.stdout, sys.stderr):
         try:
             stream.flush()
@@ -66,74 +67,74 @@ def _let_go_of_standard_streams() -> None:
 
 
 def read_arguments(arguments: list[str], environment: dict[str, str]) -> "Settings":
-    """The settings that these arguments mean. Leaves with 64 for wrong usage and 78 for unsafe values."""
+    """Return the settings for these arguments. Exits with 64 for wrong usage and 78 for unsafe values."""
     parser = options_parser()
     parser.form = form_of(arguments)
     if arguments and not arguments[0].startswith("-"):
         parser.error(f"unknown command {arguments[0]!r}; commands: {', '.join(COMMANDS)}")
     if "--" in arguments:
         at = arguments.index("--")
-        given, command = _parsed(parser, arguments[:at]), arguments[at + 1 :]
-        if given.stdio:
+        options, command = _parsed(parser, arguments[:at]), arguments[at + 1 :]
+        if options.stdio:
             parser.error("--stdio takes the command either as one string or after --, not both")
     else:
-        given = _parsed(parser, arguments)
-        command = _split(parser, given.stdio or "")
-    if given.stdio is None:
+        options = _parsed(parser, arguments)
+        command = _split(parser, options.stdio or "")
+    if options.stdio is None:
         parser.error("no server given; use --stdio 'CMD ARG...' or `mcp-bridge serve`")
     if not command:
         parser.error("--stdio needs a command")
-    return _settings(parser, given, tuple(command), environment)
+    return _settings(parser, options, tuple(command), environment)
 
 
 def _parsed(parser: Parser, arguments: list[str]) -> argparse.Namespace:
-    given, rest = parser.parse_known_args(arguments)
+    options, rest = parser.parse_known_args(arguments)
     if rest:
-        hint = "; quote the server command as one argument, or put it last, after --" if given.stdio else ""
+        hint = "; quote the server command as one argument, or put it last, after --" if options.stdio else ""
         parser.error(f"unrecognized arguments: {' '.join(rest)}{hint}")
-    return given
+    return options
 
 
 def _settings(
-    parser: Parser, given: argparse.Namespace, command: tuple[str, ...], environment: dict[str, str]
+    parser: Parser, options: argparse.Namespace, command: tuple[str, ...], environment: dict[str, str]
 ) -> "Settings":
     from ...transports.options import Launch, Paths, is_discovery, spellings  # noqa: PLC0415 - see the module's docstring
     from ..config.child_environment import BadEnvironment, child_environment, withheld  # noqa: PLC0415
     from ..config.settings import READY, WRAPPED, ServerConfig, Settings  # noqa: PLC0415
 
-    _check_host(parser, given.host)
-    if bool(given.tls_cert) != bool(given.tls_key):
+    _check_host(parser, options.host)
+    if bool(options.tls_cert) != bool(options.tls_key):
         parser.error("--tls-cert and --tls-key must be given together")
-    if given.no_auth and given.token_file:
+    if options.no_auth and options.token_file:
         parser.error("--no-auth and --token-file cannot be combined")
     try:
-        variables, hidden = child_environment(environment, given.env)
+        variables, hidden = child_environment(environment, options.env)
     except BadEnvironment as fault:
-        parser.give_up(EX_CONFIG, str(fault))
+        parser.fail(EX_CONFIG, str(fault))
     paths = {
-        "mcp": given.mcp_path,
-        "sse": given.sse_path,
-        "messages": given.messages_path,
-        "ws": given.ws_path,
+        "mcp": options.mcp_path,
+        "sse": options.sse_path,
+        "messages": options.messages_path,
+        "ws": options.ws_path,
     }
-    if given.output_transport:
+    if options.output_transport:
         paths = {
-            name: path if name in OUTPUTS[given.output_transport] else "" for name, path in paths.items()
+            name: path if name in OUTPUTS[options.output_transport] else "" for name, path in paths.items()
         }
-    health = tuple(given.health) or ("/healthz",)
+    health = tuple(options.health) or ("/healthz",)
     used = [path for path in [*paths.values(), *health, READY] if path]
     for path in used:
         if is_discovery(path) and path not in health:
             parser.error(f"the path is reserved for OAuth discovery: {path}")
-        # With and without a slash at its end a path is the same.
+        # A path is the same with and without a slash at its end.
         if sum(path in spellings(other) for other in used) > 1:
             parser.error(f"the path is used twice: {path}")
-    limits = _limits(parser, given.limit, given.session_timeout)
+    limits = _limits(parser, options.limit, options.session_timeout)
     server = ServerConfig(
         WRAPPED,
         Launch(command, variables),
-        given.era,
-        given.share,
+        options.era,
+        options.share,
         limits=limits,
         hidden=hidden,
         withheld=withheld(environment, variables),
@@ -141,21 +142,21 @@ def _settings(
     return Settings(
         servers=(server,),
         root=WRAPPED,
-        host=given.host,
-        port=given.port,
-        unix=given.unix,
-        authenticate=not given.no_auth,
-        token_file=given.token_file,
-        tls_certificate=given.tls_cert,
-        tls_key=given.tls_key,
-        hosts=frozenset(given.allowed_host),
-        origins=frozenset(given.cors),
+        host=options.host,
+        port=options.port,
+        unix=options.unix,
+        authenticate=not options.no_auth,
+        token_file=options.token_file,
+        tls_certificate=options.tls_cert,
+        tls_key=options.tls_key,
+        hosts=frozenset(options.allowed_host),
+        origins=frozenset(options.cors),
         paths=Paths(**paths),
         health=health,
         limits=limits,
-        log_level=given.log_level,
-        log_format=given.log_format,
-        as_root=given.allow_root,
+        log_level=options.log_level,
+        log_format=options.log_format,
+        as_root=options.allow_root,
     )
 
 
@@ -170,7 +171,7 @@ def _check_host(parser: Parser, host: str) -> None:
     try:
         check_loopback(host)
     except NotLoopback as fault:
-        parser.give_up(EX_CONFIG, f"--host {fault}")
+        parser.fail(EX_CONFIG, f"--host {fault}")
     except BadAddress as fault:
         parser.error(f"--host {fault}")
 

@@ -11,7 +11,7 @@ from ..core.era_cache import CHOICES
 from .parser import COMMANDS, Parser
 
 _LEVELS: Final = ("debug", "info", "warning", "error", "none")
-# What supergateway calls the transports, and which of our paths each leaves switched on.
+# The transports by the names of supergateway, with the paths that each serves.
 OUTPUTS: Final = {"streamableHttp": ("mcp",), "sse": ("sse", "messages"), "ws": ("ws",)}
 
 _EPILOG: Final = """\
@@ -21,7 +21,7 @@ mcp-bridge(1) for limits, exit codes and examples."""
 
 
 def options_parser() -> Parser:
-    """The grammar of the wrapper, `mcp-bridge --stdio`."""
+    """Return the grammar of the wrapper, `mcp-bridge --stdio`."""
     parser = Parser(
         prog="mcp-bridge",
         description="Expose a local stdio MCP server over HTTP and WebSocket, for clients of every protocol revision.",
@@ -52,7 +52,7 @@ def options_parser() -> Parser:
         metavar="FILE",
         help="file of mode 0600 with the bearer token (default: the token that is created at the first start)",
     )
-    add("--token", action=_NoTokenHere, help=argparse.SUPPRESS)
+    add("--token", action=_TokenRejected, help=argparse.SUPPRESS)
     add("--no-auth", action="store_true", help="disable authentication (loopback only)")
     add(
         "--tls-cert",
@@ -186,20 +186,20 @@ class _Formatter(argparse.HelpFormatter):
 
 class _Version(argparse.Action):
     def __call__(self, parser: argparse.ArgumentParser, *_: object) -> None:
-        from importlib.metadata import version  # noqa: PLC0415 - which takes longer than many a command
+        from importlib.metadata import version  # noqa: PLC0415 - its import is slow
 
         sys.stdout.write(f"mcp-bridge {version('mcpbridged')}\n")
         parser.exit()
 
 
-class _NoTokenHere(argparse.Action):
+class _TokenRejected(argparse.Action):
     def __call__(self, parser: argparse.ArgumentParser, *_: object) -> None:
         parser.error(
             "a token on the command line is visible to every user of the machine; use --token-file FILE"
         )
 
 
-def _whole(name: str, low: int, high: int) -> Callable[[str], int]:
+def _whole_number(name: str, low: int, high: int) -> Callable[[str], int]:
     def convert(text: str) -> int:
         if not (text.isascii() and text.isdecimal() and low <= int(text) <= high):
             raise argparse.ArgumentTypeError(
@@ -210,11 +210,11 @@ def _whole(name: str, low: int, high: int) -> Callable[[str], int]:
     return convert
 
 
-_port = _whole("the port", 0, 65535)
-_milliseconds = _whole("the time in milliseconds", 1, 10**9)
+_port = _whole_number("the port", 0, 65535)
+_milliseconds = _whole_number("the time in milliseconds", 1, 10**9)
 
 
-def _told(check: Callable[[str], str]) -> Callable[[str], str]:
+def _checked_by(check: Callable[[str], str]) -> Callable[[str], str]:
     def convert(text: str) -> str:
         try:
             return check(text)
@@ -230,6 +230,6 @@ def _file(text: str) -> Path:
     return Path(text)
 
 
-_path = _told(check_path)
-_origin = _told(check_origin)
-_host = _told(check_host)
+_path = _checked_by(check_path)
+_origin = _checked_by(check_origin)
+_host = _checked_by(check_host)

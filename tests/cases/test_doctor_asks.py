@@ -9,8 +9,8 @@ import threading
 
 import pytest
 
-from mcpbridged.bridge.commands.control_client import ask
-from mcpbridged.bridge.commands.threads import side_by_side
+from mcpbridged.bridge.commands.control_client import request
+from mcpbridged.bridge.commands.threads import map_in_threads
 from mcpbridged.bridge.config import schema
 
 from ..support.bridge_process import EXAMPLE, PROGRAM
@@ -128,7 +128,7 @@ def test_h6_env_shows_what_the_daemon_has_and_no_secret(managed):
     lines = done.stdout.splitlines()
     assert {f"PATH={SHORT}", "OF_THE_DAEMON=here", "DAEMON_TOKEN=[secret]"} <= set(lines)
     assert f"the PATH of the daemon lacks {managed.folder}/home/.local/bin" in (done.stderr)
-    answer = ask(managed.unix, "GET", "/control/daemon")
+    answer = request(managed.unix, "GET", "/control/daemon")
     assert answer["variables"]["DAEMON_TOKEN"] == "[secret]"
     assert "canary" not in str(answer)
     assert (answer["umask"], answer["config"]) == ("0027", str(managed.config))
@@ -229,13 +229,13 @@ def test_w10_no_more_than_the_bound_are_in_work_and_results_come_in_order():
         return number
 
     together = threading.Barrier(3)
-    assert list(side_by_side(work, range(30), 3, lambda: done.append(1))) == list(range(30))
+    assert list(map_in_threads(work, range(30), 3, lambda: done.append(1))) == list(range(30))
     assert (most, len(done)) == (3, 30)
-    assert list(side_by_side(work, [], 3, lambda: None)) == []
+    assert list(map_in_threads(work, [], 3, lambda: None)) == []
 
 
 def test_w10_a_fault_of_one_is_raised_where_its_result_is_due():
-    results = side_by_side(lambda number: 6 // number, [3, 2, 0, 1], 2, lambda: None)
+    results = map_in_threads(lambda number: 6 // number, [3, 2, 0, 1], 2, lambda: None)
     assert [next(results), next(results)] == [2, 3]
     with pytest.raises(ZeroDivisionError):
         next(results)

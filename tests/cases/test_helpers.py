@@ -12,7 +12,7 @@ import urllib.request
 
 import pytest
 
-from mcpbridged.bridge.commands.control_client import ask
+from mcpbridged.bridge.commands import control_client
 
 from ..support.bridge_process import EXAMPLE, PROGRAM
 from ..support.daemon_process import Daemon, Manager, daemon, write_config
@@ -256,7 +256,10 @@ def test_r9_the_loop_goes_on_while_helpers_run_at_start_reload_and_restart(tmp_p
         running.process.send_signal(signal.SIGHUP)
         until(lambda: count() == 2, "the helper at the reload")
         asked = [
-            threading.Thread(target=ask, args=(running.unix, "POST", "/control/reload", 60)) for _ in range(3)
+            threading.Thread(
+                target=control_client.request, args=(running.unix, "POST", "/control/reload", 60)
+            )
+            for _ in range(3)
         ]
         for thread in asked:
             thread.start()

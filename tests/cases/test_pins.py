@@ -188,8 +188,8 @@ def test_r18_approve_warns_loudly(tmp_path, capsys, place):
     assert dispatch.run(["approve", "a", "b", "--config", str(path)], here) == 0
     said = capsys.readouterr().err
     assert "warning: a: what npx goes on to run is not known" in said
-    assert f"b: {place / 'data.db'} is taken for data" in said
-    assert f"looked for in {place}" in said
+    assert f"b: {place / 'data.db'} is treated as data" in said
+    assert f"resolved in {place}" in said
 
 
 def test_r18_a_changed_script_is_not_started(tmp_path):

@@ -9,7 +9,7 @@ import threading
 import pytest
 
 from mcpbridged.bridge.commands import control_client, dispatch
-from mcpbridged.bridge.commands.control_client import NoDaemon
+from mcpbridged.bridge.commands.control_client import Unreachable
 
 from ..support.bridge_process import EXAMPLE, PROGRAM
 from ..support.daemon_process import daemon
@@ -218,7 +218,7 @@ def test_r17_the_socket_of_root_and_our_own_are_good(tmp_path, monkeypatch):
             monkeypatch.setattr(os, "geteuid", lambda uid=uid: uid)
             connection = control_client._UnixConnection(path, 5)
             if uid == 4711 and os.stat(path).st_uid:
-                with pytest.raises(NoDaemon):
+                with pytest.raises(Unreachable):
                     connection.connect()
             else:
                 connection.connect()

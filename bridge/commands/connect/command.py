@@ -8,7 +8,7 @@ from ..invocation import Invocation
 
 
 def connect(invocation: Invocation) -> int:
-    """Connect stdin and stdout to a server until one side ends. Raises BadAddress, NoDaemon and Refused."""
+    """Connect stdin and stdout to a server until one side ends. Raises BadAddress, Unreachable and ErrorResponse."""
     from .proxy import run  # noqa: PLC0415 - the other commands need no event loop
     from .target import Target  # noqa: PLC0415
 

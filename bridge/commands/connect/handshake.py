@@ -6,7 +6,7 @@ from typing import Final, NoReturn
 
 import trio
 
-from ..control_client import NoDaemon, Refused, reason_in
+from ..control_client import ErrorResponse, Unreachable, reason_in
 from . import websocket
 from .target import Stream, Target
 
@@ -21,27 +21,27 @@ _BODY_SECONDS: Final = 2.0
 _LONGEST_LENGTH: Final = 8
 
 
-class Busy(NoDaemon):
+class Busy(Unreachable):
     """The peer responds, and is overloaded or limits requests."""
 
 
 async def handshake(target: Target, patience: float) -> OpenStream:
     """Connect within `patience` (seconds), and return the stream.
 
-    Raises NoDaemon, Refused and BadAddress.
+    Raises Unreachable, ErrorResponse and BadAddress.
     """
     stream = await target.open()
     try:
         with trio.fail_after(patience):
             return stream, await _open(stream, target)
     except websocket.NotWebSocket as fault:
-        reason: NoDaemon | Refused = Refused(f"{target.name} {fault}")
+        reason: Unreachable | ErrorResponse = ErrorResponse(f"{target.name} {fault}")
     except websocket.BadPeer as fault:
-        reason = NoDaemon(f"{target.name} {fault}")
+        reason = Unreachable(f"{target.name} {fault}")
     except trio.TooSlowError:
-        reason = NoDaemon(f"{target.name} did not respond to the handshake within {patience:g} s")
+        reason = Unreachable(f"{target.name} did not respond to the handshake within {patience:g} s")
     except trio.BrokenResourceError:
-        reason = NoDaemon(f"{target.name} closed the connection before it responded")
+        reason = Unreachable(f"{target.name} closed the connection before it responded")
     except BaseException:
         await trio.aclose_forcefully(stream)
         raise
@@ -50,7 +50,7 @@ async def handshake(target: Target, patience: float) -> OpenStream:
 
 
 async def _open(stream: Stream, target: Target) -> bytes:
-    """Send the opening handshake, and return the bytes after the response. Raises BadPeer, NoDaemon and Refused."""
+    """Send the opening handshake, and return the bytes after the response. Raises BadPeer, Unreachable and ErrorResponse."""
     key = websocket.new_key()
     # A daemon that rejects the connection has responded and closed it already.
     with contextlib.suppress(trio.BrokenResourceError):
@@ -86,4 +86,4 @@ async def _fail(stream: Stream, target: Target, response: websocket.ResponseHead
         text = reason_in(body[:wanted])
     text = text or f"{target.name} returned HTTP {status}; it is not a WebSocket endpoint of mcp-bridge"
     busy = status >= http.client.INTERNAL_SERVER_ERROR or status == http.client.TOO_MANY_REQUESTS
-    raise (Busy if busy else Refused)(text)
+    raise (Busy if busy else ErrorResponse)(text)

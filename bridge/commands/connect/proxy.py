@@ -16,7 +16,7 @@ import trio
 
 from ....validators.limits import Limits
 from ...config.addresses import BadAddress
-from ..control_client import NoDaemon, Refused
+from ..control_client import ErrorResponse, Unreachable
 from ..output import notice
 from . import websocket
 from .bounded_lines import Lines, Oversize
@@ -43,7 +43,7 @@ _SILENT: Final = 2.0
 
 
 def run(target: Target, limits: Limits, wait: float) -> None:
-    """Carry messages until one side ends. Raises NoDaemon, Refused and BadAddress.
+    """Carry messages until one side ends. Raises Unreachable, ErrorResponse and BadAddress.
 
     A line of stdin has at most `limits.body` bytes, and a message from a URL at most `limits.line`. A daemon that does not
     respond yet, or whose connection is lost, is awaited for `wait` (seconds).
@@ -111,12 +111,12 @@ class _Proxy:
         # Why the proxy ends, for the requests that fail with it.
         self._ending = ""
         # What `run` raises; with `_unreachable` only if no connection was ever made.
-        self._failure: NoDaemon | Refused | BadAddress | None = None
-        self._unreachable: NoDaemon | None = None
+        self._failure: Unreachable | ErrorResponse | BadAddress | None = None
+        self._unreachable: Unreachable | None = None
         self._over = trio.CancelScope()
 
     async def run(self) -> None:
-        """Run until one side ends. Requests without a response fail then. Raises NoDaemon, Refused and BadAddress."""
+        """Run until one side ends. Requests without a response fail then. Raises Unreachable, ErrorResponse and BadAddress."""
         first = await self._first()
         signals: list[int] = []
         with self._over:
@@ -206,10 +206,10 @@ class _Proxy:
     # ---- connections
 
     async def _first(self) -> OpenStream | None:
-        """Return a connection, or None if the daemon is to be awaited. Raises NoDaemon, Refused and BadAddress."""
+        """Return a connection, or None if the daemon is to be awaited. Raises Unreachable, ErrorResponse and BadAddress."""
         try:
             return await self._attempt()
-        except NoDaemon as fault:
+        except Unreachable as fault:
             if isinstance(fault, Busy) or not self._target.unix or self._overdue():
                 raise
             self._unreachable = fault
@@ -248,7 +248,7 @@ class _Proxy:
             return True
         self._ending = lost.reason
         if not needless or failing or not lost.in_order:
-            self._failure = NoDaemon(lost.reason)
+            self._failure = Unreachable(lost.reason)
         return False
 
     async def _again(self) -> OpenStream | None:
@@ -258,28 +258,28 @@ class _Proxy:
             await trio.sleep(self._retry.next_pause() * random.uniform(0.5, 1))  # noqa: S311 - no secret
             try:
                 return await self._attempt()
-            except NoDaemon as fault:
+            except Unreachable as fault:
                 if not self._overdue():
                     continue
                 self._failure = fault
-            except (Refused, BadAddress) as fault:
+            except (ErrorResponse, BadAddress) as fault:
                 self._failure = fault
             self._ending = str(self._failure)
             return None
 
     async def _attempt(self) -> OpenStream:
-        """Connect once. Raises NoDaemon, Refused and BadAddress."""
+        """Connect once. Raises Unreachable, ErrorResponse and BadAddress."""
         patience, silence = HANDSHAKE_SECONDS, trio.CancelScope()
         if self._target.unix:
             # The socket of a service manager is there before the daemon is.
             patience = max(patience, self._retry.remaining(trio.current_time()))
         found: list[OpenStream] = []
-        failure: NoDaemon | Refused | BadAddress | None = None
+        failure: Unreachable | ErrorResponse | BadAddress | None = None
         async with trio.open_nursery() as nursery:
             nursery.start_soon(self._report_silence, silence, patience)
             try:
                 found.append(await handshake(self._target, patience))
-            except (NoDaemon, Refused, BadAddress) as fault:
+            except (Unreachable, ErrorResponse, BadAddress) as fault:
                 failure = fault
             silence.cancel()
         if failure is not None:

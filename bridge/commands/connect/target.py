@@ -9,7 +9,7 @@ import attrs
 import trio
 
 from ...config.addresses import check_listener, websocket_of
-from ..control_client import NoDaemon
+from ..control_client import Unreachable
 
 Stream = trio.SocketStream | trio.SSLStream[trio.SocketStream]
 
@@ -48,7 +48,7 @@ class Target:
         return cls(url, found.netloc, found.path, None, address, tls, token)
 
     async def open(self) -> Stream:
-        """Return a connection. Raises NoDaemon."""
+        """Return a connection. Raises Unreachable."""
         try:
             if self.unix is not None:
                 local = await trio.open_unix_socket(str(self.unix))
@@ -63,7 +63,7 @@ class Target:
             with trio.fail_after(HANDSHAKE_SECONDS):
                 await stream.do_handshake()
         except (OSError, UnicodeError, trio.TooSlowError, trio.BrokenResourceError) as fault:
-            raise NoDaemon(self._unreachable(fault)) from None
+            raise Unreachable(self._unreachable(fault)) from None
         return stream
 
     def _unreachable(self, fault: Exception) -> str:

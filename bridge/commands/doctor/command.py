@@ -12,11 +12,11 @@ from .finding import ERROR
 
 
 def doctor(invocation: Invocation) -> int:
-    """Print what is found, and return 1 if anything is wrong."""
+    """Print the findings, and return 1 if one of them is an error."""
     progress = _Progress()
     worst = EX_OK
     try:
-        for finding in examine(invocation.file, invocation.environment, invocation.place, progress.show):
+        for finding in examine(invocation.file, invocation.environment, invocation.source, progress.show):
             progress.clear()
             print_line(escaped(f"{finding.kind:<7} {finding.text}"))
             if finding.fix:

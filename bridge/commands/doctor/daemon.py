@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 from ...config.child_environment import named
 from ...config.settings import CONTROL, ServerConfig, Settings
-from ..control_client import NoDaemon, Refused, ask, call, result_of
-from ..threads import side_by_side
+from ..control_client import ErrorResponse, Unreachable, call_server, request, result_of
+from ..threads import map_in_threads
 from .finding import ERROR, OK, WARNING, Finding
 from .progress import AT_ONCE, Counter
 
@@ -31,8 +31,8 @@ def check_daemon(
         yield Finding(WARNING, "listen: unix is false, so the daemon cannot be checked")
         return
     try:
-        answer = ask(unix, "GET", f"{CONTROL}/status")
-    except (NoDaemon, Refused, ConnectionError) as fault:
+        state = request(unix, "GET", f"{CONTROL}/status")
+    except (Unreachable, ErrorResponse, ConnectionError) as fault:
         yield Finding(WARNING, str(fault), "run systemctl --user start mcp-bridge, or mcp-bridge serve")
         if settings.port and not _is_free(settings.host, settings.port):
             yield Finding(
@@ -41,81 +41,82 @@ def check_daemon(
                 "stop it, or choose another port for listen.http",
             )
         return
-    yield Finding(OK, f"the daemon is running: pid {answer['pid']}, version {answer['version']}")
-    yield from _addresses(answer)
-    used = answer.get("certificate")  # not sent by a daemon from before an update
+    yield Finding(OK, f"the daemon is running: pid {state['pid']}, version {state['version']}")
+    yield from _addresses(state)
+    # A daemon from before an update does not send the certificate and the cgroup.
+    used = state.get("certificate")
     if used and certificate is not None and used != certificate.fingerprint:
         yield Finding(
             WARNING,
             f"the daemon uses another certificate than the one in {certificate.file}",
             "run mcp-bridge reload",
         )
-    if answer.get("cgroup"):  # not said by a daemon from before an update
-        yield Finding(OK, f"each server process has its own cgroup in {answer['cgroup']}")
-    running = {one["name"]: one for one in answer["servers"]}
+    if state.get("cgroup"):
+        yield Finding(OK, f"each server process has its own cgroup in {state['cgroup']}")
+    running = {server["name"]: server for server in state["servers"]}
 
-    def question(server: ServerConfig) -> list[Finding]:
+    def check_running(server: ServerConfig) -> list[Finding]:
         if server.name in running:
-            one = running[server.name]
-            if one["state"] == "failed" and one["fault"] == server.fault:
-                # It was found without the daemon.
+            found = running[server.name]
+            if found["state"] == "failed" and found["fault"] == server.fault:
+                # `check_server` has reported it.
                 return []
-            return [*_running(unix, one)]
-        what = f"servers.{server.name}: the daemon has not loaded it yet"
-        return [Finding(WARNING, what, "run mcp-bridge reload")]
+            return [*_running(unix, found)]
+        text = f"servers.{server.name}: the daemon has not loaded it yet"
+        return [Finding(WARNING, text, "run mcp-bridge reload")]
 
     counted = Counter("tested", len(settings.servers), progress)
-    for findings in side_by_side(question, settings.servers, AT_ONCE, counted.one_more):
+    for findings in map_in_threads(check_running, settings.servers, AT_ONCE, counted.one_more):
         yield from findings
 
 
-def _addresses(answer: dict[str, Any]) -> Iterator[Finding]:
-    if "addresses" in answer:  # not sent by a daemon from before an update
-        shown = ", ".join(answer["addresses"])
-        passed = ", the sockets that were passed to it; listen.http is ignored" if answer["passed"] else ""
+def _addresses(state: dict[str, Any]) -> Iterator[Finding]:
+    if "addresses" in state:
+        shown = ", ".join(state["addresses"])
+        passed = ", the sockets that were passed to it; listen.http is ignored" if state["passed"] else ""
         yield Finding(OK, f"the daemon listens on {shown}{passed}")
 
 
-def _running(unix: Path, one: dict[str, Any]) -> Iterator[Finding]:
-    if one.get("withheld"):  # not said by a daemon from before an update
+def _running(unix: Path, server: dict[str, Any]) -> Iterator[Finding]:
+    if server.get("withheld"):
         yield Finding(
             WARNING,
-            f"servers.{one['name']}: set in the daemon and not passed to the server: {named(one['withheld'])}",
+            f"servers.{server['name']}: set in the daemon and not passed to the server: {named(server['withheld'])}",
             'pass those that it needs with pass_env = ["NAME", "@GROUP"]',
         )
-    if one["state"] == "failed":
+    if server["state"] == "failed":
         yield Finding(
             ERROR,
-            f"servers.{one['name']}: the daemon cannot start it: {one['fault']}",
-            f"fix that, then run mcp-bridge restart {one['name']}",
+            f"servers.{server['name']}: the daemon cannot start it: {server['fault']}",
+            f"fix that, then run mcp-bridge restart {server['name']}",
         )
         return
-    if one["state"] == "failing":
-        tail = one["stderr"][-1] if one["stderr"] else "stderr is empty"
+    if server["state"] == "failing":
+        tail = server["stderr"][-1] if server["stderr"] else "stderr is empty"
         yield Finding(
             ERROR,
-            f"servers.{one['name']}: restarts repeatedly: {one['last_exit']}: {tail}",
-            f"see mcp-bridge logs {one['name']}",
+            f"servers.{server['name']}: restarts repeatedly: {server['last_exit']}: {tail}",
+            f"see mcp-bridge logs {server['name']}",
         )
         return
-    if one["state"] == "silent":
+    if server["state"] == "silent":
         yield Finding(
             WARNING,
-            f"servers.{one['name']}: a process does not respond; it hangs or is busy",
-            f"run mcp-bridge restart {one['name']} to replace it",
+            f"servers.{server['name']}: a process does not respond; it hangs or is busy",
+            f"run mcp-bridge restart {server['name']} to replace it",
         )
     began = time.monotonic()
     try:
-        result_of(call(unix, one["name"], "server/discover", {}, patience=_RESPONSE_SECONDS))
-    except Refused as fault:
+        result_of(call_server(unix, server["name"], "server/discover", {}, patience=_RESPONSE_SECONDS))
+    except ErrorResponse as fault:
         # The lines after the first are the end of its stderr.
         reason, *lines = map(str.strip, str(fault).split("\n"))
         reason = "; ".join([reason, *(line for line in lines if line not in reason)])
         yield Finding(
-            ERROR, f"servers.{one['name']}: no response: {reason}", f"see mcp-bridge logs {one['name']}"
+            ERROR, f"servers.{server['name']}: no response: {reason}", f"see mcp-bridge logs {server['name']}"
         )
     else:
-        yield Finding(OK, f"servers.{one['name']}: responded after {time.monotonic() - began:.1f} s")
+        yield Finding(OK, f"servers.{server['name']}: responded after {time.monotonic() - began:.1f} s")
 
 
 def _is_free(host: str, port: int) -> bool:

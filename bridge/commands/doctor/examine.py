@@ -8,8 +8,8 @@ from ...config.helper_programs import Helpers
 from ...config.schema import BadConfig
 from ...config.settings import ServerConfig
 from ...config.trust import replaceable_places
-from ..running_daemon import Place, locate
-from ..threads import side_by_side
+from ..running_daemon import ConfigSource, locate
+from ..threads import map_in_threads
 from .daemon import check_daemon
 from .finding import ERROR, OK, Finding
 from .machine import check_certificate, check_default_token, check_machine, compare_surroundings
@@ -17,45 +17,45 @@ from .progress import AT_ONCE, Counter
 from .servers import check_replaceable, check_server
 
 
-def _unseen(_text: str) -> None:
+def _no_progress(_text: str) -> None:
     """Show no progress."""
 
 
 def examine(
     path: Path,
     environment: Mapping[str, str],
-    place: Place | None = None,
-    progress: Callable[[str], None] = _unseen,
+    source: ConfigSource | None = None,
+    progress: Callable[[str], None] = _no_progress,
 ) -> Iterator[Finding]:
-    """Look at everything, and ask each server of a running daemon what it offers, which starts it if need be.
+    """Yield the findings of all checks. Each server of a running daemon receives a request, which starts it if necessary.
 
     `environment` is that of this shell. `progress` is called on other threads.
     """
     yield from check_machine(environment)
-    from ...daemon.app import check  # noqa: PLC0415 - which needs the event loop
+    from ...daemon.app import check  # noqa: PLC0415 - it loads the event loop
 
-    place = place or locate(path, environment)
+    source = source or locate(path, environment)
     try:
-        planned = schema.plan(path, place.environment)
+        planned = schema.plan(path, source.environment)
         settings = schema.resolved(planned, Helpers(planned.limits.helper_seconds))
-        certificate = check(settings, place.environment)
+        certificate = check(settings, source.environment)
     except BadConfig as fault:
         yield Finding(ERROR, f"invalid configuration: {fault}", _fix_of(path))
         return
     yield Finding(OK, f"{path}: {settings.own_servers} servers")
-    yield from compare_surroundings(place, environment)
+    yield from compare_surroundings(source, environment)
     yield from check_default_token(settings, environment)
     yield from check_certificate(certificate)
 
-    def look(server: ServerConfig) -> list[Finding]:
-        return [*check_server(server, place, environment), *check_replaceable(server)]
+    def check_one(server: ServerConfig) -> list[Finding]:
+        return [*check_server(server, source, environment), *check_replaceable(server)]
 
     counted = Counter("checked", len(settings.servers), progress)
-    for findings in side_by_side(look, settings.servers, AT_ONCE, counted.one_more):
+    for findings in map_in_threads(check_one, settings.servers, AT_ONCE, counted.one_more):
         yield from findings
     for reason in replaceable_places(settings):
         yield Finding(ERROR, f"listen: unix: {reason}", "use a directory that only you can write to")
-    yield from check_daemon(settings, place.unix or settings.unix, certificate, progress)
+    yield from check_daemon(settings, source.unix or settings.unix, certificate, progress)
 
 
 def _fix_of(path: Path) -> str:

@@ -11,7 +11,7 @@ ERROR: Final = "error"
 
 @attrs.frozen
 class Finding:
-    """`kind` is OK, WARNING or ERROR; `fix` is what to do about it."""
+    """A result of a check. `kind` is OK, WARNING or ERROR; `fix` is a suggestion, or empty."""
 
     kind: str
     text: str

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final
 
 from ...config.credentials import BOOT, BadCredential, default_token, directory_in
 from ...config.settings import Settings
-from ..running_daemon import Place, not_in_path
+from ..running_daemon import ConfigSource, not_in_path
 from .finding import ERROR, OK, WARNING, Finding
 
 if TYPE_CHECKING:
@@ -21,29 +21,29 @@ _EXPIRES_SOON: Final = timedelta(days=14)
 _DESCRIPTORS: Final = 8192
 
 
-def compare_surroundings(place: Place, environment: Mapping[str, str]) -> Iterator[Finding]:
-    """Compare what the daemon has with what this shell has."""
-    if place.other is not None:
+def compare_surroundings(source: ConfigSource, environment: Mapping[str, str]) -> Iterator[Finding]:
+    """Compare the surroundings of the daemon with those of this shell."""
+    if source.other is not None:
         yield Finding(
             WARNING,
-            f"the running daemon uses {place.other}, not {place.file}",
-            f"mcp-bridge doctor without --config checks {place.other}",
+            f"the running daemon uses {source.other}, not {source.file}",
+            f"mcp-bridge doctor without --config checks {source.other}",
         )
-    if place.daemon is None:
+    if source.daemon is None:
         return
-    lacking = not_in_path(environment, place.environment)
+    lacking = not_in_path(environment, source.environment)
     yield Finding(
         OK,
-        f"the PATH of the daemon is {place.environment.get('PATH', os.defpath)}"
+        f"the PATH of the daemon is {source.environment.get('PATH', os.defpath)}"
         + (f"; the PATH of this shell also has {os.pathsep.join(lacking)}" if lacking else ""),
     )
     umask = _umask()
-    if int(place.daemon.umask, 8) == umask:
+    if int(source.daemon.umask, 8) == umask:
         yield Finding(OK, f"servers have the umask of this shell, {umask:04o}")
     else:
         yield Finding(
             WARNING,
-            f"servers have the umask {place.daemon.umask}; this shell has {umask:04o}",
+            f"servers have the umask {source.daemon.umask}; this shell has {umask:04o}",
             f'set umask = "{umask:04o}" in [servers.NAME], or remove UMask= from the unit and restart the daemon',
         )
 

@@ -9,17 +9,17 @@ AT_ONCE: Final = 8
 
 
 class Counter:
-    """How many servers are done, for the progress that is shown."""
+    """Counts the servers that are done, and shows the count."""
 
-    def __init__(self, what: str, total: int, progress: Callable[[str], None]) -> None:
-        self._what = what
+    def __init__(self, action: str, total: int, progress: Callable[[str], None]) -> None:
+        self._action = action
         self._total = total
         self._progress = progress
         self._done = 0
         self._lock = threading.Lock()
 
     def one_more(self) -> None:
-        """Show that one more is done."""
+        """Count one more server."""
         with self._lock:
             self._done += 1
-            self._progress(f"{self._what}: {self._done} of {self._total} servers")
+            self._progress(f"{self._action}: {self._done} of {self._total} servers")

@@ -12,11 +12,11 @@ from ...config.executable import found_program, why_no_script
 from ...config.settings import ServerConfig
 from ...config.trust import replaceable_of
 from ...runtime.pinning import PinChecker, PinMismatch
-from ..running_daemon import Place
+from ..running_daemon import ConfigSource
 from .finding import ERROR, OK, WARNING, Finding
 
 # The program that env(1) finds in PATH for the first line of a script.
-_LOOKED_FOR: Final = re.compile(rb"#!\s*/usr/bin/env\s+(?:-S\s+)?([\w.+-]+)")
+_THROUGH_ENV: Final = re.compile(rb"#!\s*/usr/bin/env\s+(?:-S\s+)?([\w.+-]+)")
 # Of a script (bytes).
 _FIRST_LINE: Final = 256
 # Programs that fetch the package that they run.
@@ -25,7 +25,9 @@ _CONTAINERS: Final = frozenset({"docker", "podman"})
 _PINNED: Final = re.compile(r"[^@]+(?:@|==)\d")
 
 
-def check_server(server: ServerConfig, place: Place, environment: Mapping[str, str]) -> Iterator[Finding]:
+def check_server(
+    server: ServerConfig, source: ConfigSource, environment: Mapping[str, str]
+) -> Iterator[Finding]:
     if server.fault and not server.not_there:
         yield Finding(
             ERROR, f"servers.{server.name}: {server.fault}", _fix_of_fault(server.fault, environment)
@@ -33,11 +35,11 @@ def check_server(server: ServerConfig, place: Place, environment: Mapping[str, s
         return
     program = found_program(server.launch.argv, server.launch.env)
     if program is None:
-        yield _not_found(server, server.launch.argv[0], "", place, environment)
+        yield _not_found(server, server.launch.argv[0], "", source, environment)
         return
-    wanted = _looked_for(program)
+    wanted = _interpreter_of(program)
     if wanted and found_program((wanted,), server.launch.env) is None:
-        yield _not_found(server, wanted, f" (first line of {program})", place, environment)
+        yield _not_found(server, wanted, f" (first line of {program})", source, environment)
     why = why_no_script(program)
     if why:
         yield Finding(
@@ -60,14 +62,14 @@ def check_server(server: ServerConfig, place: Place, environment: Mapping[str, s
             f"servers.{server.name}: {program} is set-user-ID or set-group-ID, which has no effect for servers",
             "run the daemon as the user whose permissions the server needs",
         )
-    lacking = lacking_for_a_container(server.launch.argv)
+    lacking = missing_container_options(server.launch.argv)
     if lacking:
         yield Finding(
             WARNING,
             f"servers.{server.name}: {Path(program).name} run without {', '.join(lacking)}: the container may not stop with the server",
             f"use {Path(program).name} run --rm --init -i IMAGE",
         )
-    package = unpinned(server.launch.argv)
+    package = unpinned_package(server.launch.argv)
     if package:
         yield Finding(
             WARNING,
@@ -89,7 +91,7 @@ def _fix_of_fault(fault: str, environment: Mapping[str, str]) -> str:
 
 
 def _not_found(
-    server: ServerConfig, program: str, note: str, place: Place, environment: Mapping[str, str]
+    server: ServerConfig, program: str, note: str, source: ConfigSource, environment: Mapping[str, str]
 ) -> Finding:
     """Return the finding for a program that is not in the PATH of the server, with the directory in which this shell finds it."""
     name = f"servers.{server.name}"
@@ -99,29 +101,29 @@ def _not_found(
             ERROR, f"{name}: program not found: {program!r}{note}", "install it, or use its absolute path"
         )
     directory = os.path.dirname(ours)  # noqa: PTH120 - a text
-    whose = "the daemon" if place.daemon is not None else "the server"
+    whose = "the daemon" if source.daemon is not None else "the server"
     return Finding(
         ERROR,
         f"{name}: program not found in the PATH of {whose}: {program!r}{note}; this shell finds it in {directory}",
         f'set path = ["{directory}"] in [servers.{server.name}], or use the absolute path {ours}, and run mcp-bridge reload; '
         "for all servers: systemctl --user import-environment PATH, or systemctl --user edit mcp-bridge with "
-        f"Environment=PATH={directory}:{place.environment.get('PATH', os.defpath)} below [Service], then "
+        f"Environment=PATH={directory}:{source.environment.get('PATH', os.defpath)} below [Service], then "
         "systemctl --user restart mcp-bridge",
     )
 
 
-def _looked_for(program: str) -> str:
-    """Return the program that env(1) is to find for a script, if its first line says so."""
+def _interpreter_of(program: str) -> str:
+    """Return the program that the first line of a script runs through env(1), or an empty text."""
     try:
         with open(program, "rb") as file:  # noqa: PTH123 - a text
-            found = _LOOKED_FOR.match(file.read(_FIRST_LINE))
+            found = _THROUGH_ENV.match(file.read(_FIRST_LINE))
     except OSError:
         return ""
     return found[1].decode() if found else ""
 
 
-def unpinned(argv: tuple[str, ...]) -> str:
-    """The package that a command fetches without naming a version, if it does (attacks V31)."""
+def unpinned_package(argv: tuple[str, ...]) -> str:
+    """Return the package that a command fetches without a pinned version, or an empty text."""
     if Path(argv[0]).name not in _FETCHERS:
         return ""
     words = iter(argv[1:])
@@ -135,11 +137,11 @@ def unpinned(argv: tuple[str, ...]) -> str:
     return ""
 
 
-def lacking_for_a_container(argv: tuple[str, ...]) -> list[str]:
-    """The options that a command which starts a container should have, and has not.
+def missing_container_options(argv: tuple[str, ...]) -> list[str]:
+    """Return the options that a command which starts a container should have and lacks.
 
-    The program that we end is not the container: that goes with its standard input, if it has one and its first process
-    takes signals as an init does.
+    The bridge stops the client program, not the container. The container stops when its stdin is closed, if it has one and its
+    first process handles signals as an init does.
     """
     if Path(argv[0]).name not in _CONTAINERS or "run" not in argv:
         return []

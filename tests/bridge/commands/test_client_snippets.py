@@ -1,4 +1,4 @@
-"""What each client is given to paste."""
+"""The configuration snippet of each client."""
 
 import json
 import subprocess
@@ -46,7 +46,7 @@ def test_a_client_with_a_json_file(client, place, meaning):
     assert place in pasted(client).where
 
 
-def test_vscode_asks_for_the_token_instead_of_keeping_it_in_a_file_that_is_often_committed():
+def test_vscode_prompts_for_the_token_because_its_file_is_often_committed():
     found = json.loads(pasted("vscode").text)
     assert found["servers"] == {
         "git": {"type": "http", "url": URL, "headers": {"Authorization": "Bearer ${input:token}"}}
@@ -66,21 +66,21 @@ def test_codex_reads_the_token_from_a_variable():
     )
 
 
-def said_by_the_shell(text):
-    """The arguments that a shell would start `claude` with."""
+def words_of_the_shell(text):
+    """Return the arguments with which a shell would start `claude`."""
     script = 'claude() { printf "%s\\n" "$@"; }\n' + text
     done = subprocess.run(["/bin/sh", "-c", script], capture_output=True, text=True, check=True, timeout=10)
     return done.stdout.splitlines()
 
 
-def test_claude_code_is_told_by_a_command_whose_last_option_is_the_header():
-    assert said_by_the_shell(pasted("claude-code").text) == (
+def test_claude_code_is_configured_by_a_command_whose_last_option_is_the_header():
+    assert words_of_the_shell(pasted("claude-code").text) == (
         ["mcp", "add", "--transport", "http", "git", URL, "--header", "Authorization: Bearer TOKEN"]
     )
 
 
-def test_the_shell_may_fill_in_the_token_but_reads_nothing_else():
-    words = said_by_the_shell(http_snippet("claude-code", "git", "http://h/$(echo x)", "$(echo a b)").text)
+def test_the_shell_expands_the_token_only():
+    words = words_of_the_shell(http_snippet("claude-code", "git", "http://h/$(echo x)", "$(echo a b)").text)
     assert words[5] == "http://h/$(echo x)"
     assert words[-1] == "Authorization: Bearer a b"
 
@@ -98,7 +98,7 @@ def test_the_place_is_one_line_the_text_ends_with_one_and_no_repr_shows_the_toke
     assert "TOKEN" not in repr(found)
 
 
-def test_another_client_is_refused_by_its_name():
+def test_an_unknown_client_is_rejected_by_its_name():
     with pytest.raises(ValueError, match=r"there is no client 'emacs'; there are claude, claude-code"):
         http_snippet("emacs", "git", URL, "TOKEN")
     with pytest.raises(ValueError, match="there is no client"):
@@ -128,7 +128,7 @@ def test_a_client_that_starts_a_command_needs_no_token(client, meaning):
 
 def test_a_command_for_codex_and_claude_code():
     assert tomllib.loads(command_snippet("codex", "git", COMMAND).text) == {"mcp_servers": {"git": ENTRY}}
-    assert said_by_the_shell(command_snippet("claude-code", "git", COMMAND).text) == [
+    assert words_of_the_shell(command_snippet("claude-code", "git", COMMAND).text) == [
         "mcp",
         "add",
         "git",
@@ -138,7 +138,7 @@ def test_a_command_for_codex_and_claude_code():
 
 
 @pytest.mark.parametrize("client", [client for client in CLIENTS if client != "claude"])
-def test_where_no_token_is_asked_for_there_is_none(client):
+def test_without_authentication_there_is_no_token(client):
     found = pasted(client, "")
     assert URL in found.text
     for word in ("Authorization", "oken"):

@@ -1,4 +1,4 @@
-"""What shells offer: made of the grammar, kept beside it, and the right thing at each place."""
+"""Completion scripts: generated from the grammar, equal to the installed files, and right at each position."""
 
 import os
 import shutil
@@ -20,7 +20,7 @@ def script(shell):
 
 
 @pytest.mark.parametrize("shell", SHELLS)
-def test_what_is_installed_is_what_is_printed(shell):
+def test_the_installed_script_is_the_printed_script(shell):
     assert (ROOT / "completions" / FILES[shell]).read_text() == f"{script(shell)}\n"
 
 
@@ -36,7 +36,7 @@ def test_what_is_installed_is_what_is_printed(shell):
         (["logs", "--f"], ["--follow"]),
     ],
 )
-def test_bash_offers_what_may_stand_there(words, offered):
+def test_bash_offers_the_choices_of_the_position(words, offered):
     asked = f'{script("bash")}\nCOMP_WORDS=(mcp-bridge "$@") COMP_CWORD=$#; _mcp_bridge; printf "%s\\n" "${{COMPREPLY[@]}}"'
     done = subprocess.run(["bash", "-c", asked, "bash", *words], capture_output=True, text=True, check=True)
     assert done.stdout.split() == offered
@@ -51,7 +51,7 @@ def test_bash_offers_what_may_stand_there(words, offered):
         ("mcp-bridge client-config cu", ["cursor"]),
     ],
 )
-def test_fish_offers_what_may_stand_there(tmp_path, line, offered):
+def test_fish_offers_the_choices_of_the_position(tmp_path, line, offered):
     asked = f"{script('fish')}\ncomplete -C {line!r}"
     done = subprocess.run(
         ["fish", "--no-config", "-c", asked],

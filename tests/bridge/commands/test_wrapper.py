@@ -1,4 +1,4 @@
-"""The command line: what is understood, what is refused, and that every option changes something."""
+"""The command line of the wrapper: options, rejected arguments with their reasons, and defaults."""
 
 import os
 import stat
@@ -35,18 +35,18 @@ def refused(capsys, code, *arguments):
     return capsys.readouterr().err
 
 
-def test_a_command_is_split_like_a_shell_would_and_not_run_by_one():
+def test_a_command_is_parsed_with_shell_quoting_and_without_a_shell():
     assert argv(read()) == ("server", "--flag", "two words")
     assert argv(read_arguments(["--stdio", "x; touch /tmp/p"], HERE)) == ("x;", "touch", "/tmp/p")
 
 
-def test_a_command_after_two_dashes_is_taken_word_by_word():
+def test_a_command_after_two_dashes_is_used_word_by_word():
     given = read_arguments(["--port", "0", "--stdio", "--", "server", "--port", "a b"], HERE)
     assert argv(given) == ("server", "--port", "a b")
     assert given.port == 0
 
 
-def test_what_is_so_when_nothing_is_said():
+def test_the_defaults():
     given = read()
     assert (given.host, given.port, given.authenticate, given.unix) == ("127.0.0.1", 8808, True, None)
     assert given.paths == Paths("/mcp", "/sse", "/messages", "/ws")
@@ -90,7 +90,7 @@ def test_what_is_so_when_nothing_is_said():
         (("--limit", "body=10", "--limit", "head_seconds=0.5"), "limits", Limits(body=10, head_seconds=0.5)),
     ],
 )
-def test_every_option_changes_something(arguments, member, value):
+def test_every_option_changes_a_setting(arguments, member, value):
     assert getattr(read(), member) != value
     assert getattr(read(*arguments), member) == value
 
@@ -119,7 +119,7 @@ def test_the_server_gets_an_environment_of_its_own(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("arguments", "code", "told"),
+    ("arguments", "code", "text"),
     [
         ((), 64, "--stdio"),
         (("--stdio",), 64, "needs a command"),
@@ -176,29 +176,29 @@ def test_the_server_gets_an_environment_of_its_own(tmp_path):
         (("--stdio", "x", "--sessionTimeout", "0"), 64, "milliseconds"),
     ],
 )
-def test_what_is_refused_names_the_reason(capsys, arguments, code, told):
-    said = refused(capsys, code, *arguments)
-    assert told in said
-    assert said.startswith("mcp-bridge: ")
-    assert "mcpb_secret" not in said
+def test_rejected_arguments_have_a_code_and_a_reason(capsys, arguments, code, text):
+    written = refused(capsys, code, *arguments)
+    assert text in written
+    assert written.startswith("mcp-bridge: ")
+    assert "mcpb_secret" not in written
 
 
 @pytest.mark.parametrize("content", [b"\xff", b"a\0b", b"x" * 70_000])
-def test_a_value_that_no_environment_can_hold_is_refused(capsys, tmp_path, content):
+def test_a_value_that_no_environment_can_hold_is_rejected(capsys, tmp_path, content):
     file = tmp_path / "value"
     file.write_bytes(content)
     assert str(file) in refused(capsys, 78, "--stdio", "x", "--env", f"KEY={file}")
 
 
 def test_version_and_help(capsys):
-    for flag, told in (("--version", "mcp-bridge 0."), ("--help", "--stdio")):
+    for flag, text in (("--version", "mcp-bridge 0."), ("--help", "--stdio")):
         with pytest.raises(SystemExit) as caught:
             wrapper.main([flag])
         assert caught.value.code == 0
-        assert told in capsys.readouterr().out
+        assert text in capsys.readouterr().out
 
 
-def test_a_program_that_is_not_there_ends_with_69(capsys, monkeypatch, tmp_path):
+def test_a_missing_program_exits_with_69(capsys, monkeypatch, tmp_path):
     monkeypatch.setenv("XDG_RUNTIME_DIR", os.fspath(tmp_path))
     with pytest.raises(SystemExit) as caught:
         wrapper.main(["--stdio", "no-such-program", "--port", "0"])
@@ -206,21 +206,21 @@ def test_a_program_that_is_not_there_ends_with_69(capsys, monkeypatch, tmp_path)
     assert "no-such-program" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize(("mode", "told"), [(0o644, "is not executable; chmod +x"), (0o755, "")])
-def test_a_program_that_cannot_be_executed_is_not_said_to_be_missing(
-    capsys, monkeypatch, tmp_path, mode, told
+@pytest.mark.parametrize(("mode", "text"), [(0o644, "is not executable; chmod +x"), (0o755, "")])
+def test_a_program_that_cannot_be_executed_is_not_reported_as_missing(
+    capsys, monkeypatch, tmp_path, mode, text
 ):
     monkeypatch.setenv("XDG_RUNTIME_DIR", os.fspath(tmp_path))
     program = tmp_path / "server.py"
     program.write_text("#!/bin/sh\n")
     program.chmod(mode)
     with pytest.raises(SystemExit) as caught:
-        wrapper.main(["--stdio", f"{program if told else tmp_path}", "--port", "0"])
+        wrapper.main(["--stdio", f"{program if text else tmp_path}", "--port", "0"])
     assert caught.value.code == 69
-    assert (f"'{program}' {told}" if told else f"'{tmp_path}' is a directory") in capsys.readouterr().err
+    assert (f"'{program}' {text}" if text else f"'{tmp_path}' is a directory") in capsys.readouterr().err
 
 
-def test_a_certificate_that_is_none_ends_with_78(capsys, monkeypatch, tmp_path):
+def test_an_invalid_certificate_exits_with_78(capsys, monkeypatch, tmp_path):
     monkeypatch.setenv("XDG_RUNTIME_DIR", os.fspath(tmp_path))
     (tmp_path / "c").write_text("nonsense")
     for key in ("c", "missing"):
@@ -238,12 +238,12 @@ def test_a_certificate_that_is_none_ends_with_78(capsys, monkeypatch, tmp_path):
                 ]
             )
         assert caught.value.code == 78
-        said = capsys.readouterr().err
-        assert f"the TLS certificate {tmp_path / 'c'} or its key {tmp_path / key} cannot be used: " in said
-        assert (f"cannot be used: {tmp_path / 'missing'}: No such file" in said) == (key == "missing")
+        written = capsys.readouterr().err
+        assert f"the TLS certificate {tmp_path / 'c'} or its key {tmp_path / key} cannot be used: " in written
+        assert (f"cannot be used: {tmp_path / 'missing'}: No such file" in written) == (key == "missing")
 
 
-def test_the_minted_token_is_private(capsys, monkeypatch, tmp_path):
+def test_the_created_token_is_private(capsys, monkeypatch, tmp_path):
     monkeypatch.setenv("XDG_STATE_HOME", os.fspath(tmp_path))
     with pytest.raises(SystemExit):
         wrapper.main(["--stdio", "cat", "--port", "0", "--tls-cert", "/no", "--tls-key", "/no"])
@@ -253,7 +253,7 @@ def test_the_minted_token_is_private(capsys, monkeypatch, tmp_path):
     assert token.read_text().strip() not in capsys.readouterr().err
 
 
-def test_the_commands_of_a_person_load_no_event_loop():
+def test_commands_that_talk_to_the_daemon_load_no_event_loop():
     found = subprocess.run(
         [sys.executable, "-c", "import sys, mcpbridged.bridge.commands.dispatch; print(*sys.modules)"],
         capture_output=True,

@@ -1,4 +1,4 @@
-"""Lines with a limit: the same whatever the pieces are, and of what is too large the edges, in which its id is found."""
+"""Lines up to a limit: the same for every chunking, and the id of a message over the limit is found in its edges."""
 
 import json
 
@@ -36,7 +36,7 @@ LARGE = {"name": "t", "arguments": {"id": 9, "text": 'x"id":8,' * 1000, "more": 
 @pytest.mark.parametrize("raw_id", [5, -5, "five", 'f"\\5', 1.5])
 @pytest.mark.parametrize("spaces", [None, (",", ":")])
 @pytest.mark.parametrize(
-    ("members", "is_answer"),
+    ("members", "is_response"),
     [
         (("jsonrpc", "id", "method", "params"), False),
         (("method", "params", "jsonrpc", "id"), False),
@@ -47,7 +47,7 @@ LARGE = {"name": "t", "arguments": {"id": 9, "text": 'x"id":8,' * 1000, "more": 
         (("error", "id", "jsonrpc"), True),
     ],
 )
-def test_the_id_is_found_before_and_after_what_is_large(raw_id, spaces, members, is_answer):
+def test_the_id_is_found_before_and_after_large_members(raw_id, spaces, members, is_response):
     values = {
         "jsonrpc": "2.0",
         "id": raw_id,
@@ -59,7 +59,7 @@ def test_the_id_is_found_before_and_after_what_is_large(raw_id, spaces, members,
     text = json.dumps({name: values[name] for name in members}, separators=spaces).encode()
     [found] = lines_of([text])
     assert json.loads(found.id) == raw_id
-    assert found.is_response == is_answer
+    assert found.is_response == is_response
 
 
 @pytest.mark.parametrize(
@@ -73,6 +73,6 @@ def test_the_id_is_found_before_and_after_what_is_large(raw_id, spaces, members,
         "x" * 5000,
     ],
 )
-def test_an_id_of_something_else_is_none(text):
+def test_the_id_of_another_member_is_not_used(text):
     [found] = lines_of([text.encode()])
     assert found.id == b""

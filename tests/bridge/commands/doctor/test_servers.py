@@ -1,8 +1,8 @@
-"""What the doctor reads out of a command; the rest of it is seen at work in tests/e2e/test_serve.py."""
+"""What the doctor finds in the command of a server; tests/e2e/test_serve.py runs the whole command."""
 
 import pytest
 
-from mcpbridged.bridge.commands.doctor.servers import lacking_for_a_container, unpinned
+from mcpbridged.bridge.commands.doctor.servers import missing_container_options, unpinned_package
 
 
 @pytest.mark.parametrize(
@@ -19,8 +19,8 @@ from mcpbridged.bridge.commands.doctor.servers import lacking_for_a_container, u
         ("node run", []),
     ],
 )
-def test_what_a_container_needs_to_end_with_its_server(command, lacking):
-    assert lacking_for_a_container(tuple(command.split())) == lacking
+def test_options_that_a_container_needs_to_stop_with_its_server(command, lacking):
+    assert missing_container_options(tuple(command.split())) == lacking
 
 
 @pytest.mark.parametrize(
@@ -38,5 +38,5 @@ def test_what_a_container_needs_to_end_with_its_server(command, lacking):
         ("node server.js", ""),
     ],
 )
-def test_a_package_that_is_fetched_in_any_version_is_found(command, package):
-    assert unpinned(tuple(command.split())) == package
+def test_an_unpinned_package_is_found(command, package):
+    assert unpinned_package(tuple(command.split())) == package
