@@ -59,6 +59,17 @@ lint: .venv/.lint  ## ruff, mypy, pyright, import-linter
 	$(BIN)/pyright
 	$(BIN)/lint-imports
 
+format: .venv/.lint  ## apply ruff's formatter and its safe fixes
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+QUICK := tests/validators tests/bridge/core tests/bridge/config tests/bridge/aggregate tests/test_documents.py
+quick: .venv/.lint  ## linters of what git sees as changed, and tests of pure code, in about a minute
+	@$(BIN)/ruff check --quiet . && $(BIN)/ruff format --check --quiet .
+	@changed=$$(git diff --name-only HEAD -- bridge transports validators; git ls-files --others --exclude-standard -- bridge transports validators); \
+	case "$$changed" in *.py*) $(BIN)/mypy && $(BIN)/lint-imports --no-logo ;; esac
+	$(BIN)/python -m pytest --quiet -p no:cacheprovider $(QUICK)
+
 conformance: .venv/.test  ## the official suite and the official TypeScript clients (needs Node 20+)
 	tests/conformance/install.sh
 	$(BIN)/python tests/conformance/run.py
@@ -146,4 +157,4 @@ uninstall-user:  ## take away what install-user has put there; the configuration
 clean:  ## remove what the targets above have made
 	rm -rf .venv .deps build dist .coverage .coverage.* .mypy_cache .ruff_cache .pytest_cache .hypothesis *.egg-info
 
-.PHONY: help install run test lint conformance matrix differential proxies clients restarts workstation zoo zoo-small bench wheel install-user uninstall-user clean
+.PHONY: help install run test lint format quick conformance matrix differential proxies clients restarts workstation zoo zoo-small bench wheel install-user uninstall-user clean

@@ -26,6 +26,7 @@ from mcpbridged.bridge.redaction import SHORTEST_SECRET
 from mcpbridged.validators.limits import Limits
 
 ROOT = Path(__file__).parents[1]
+DOCS = sorted(f"docs/{path.name}" for path in (ROOT / "docs").glob("*.md"))
 MANUAL = (ROOT / "man" / "mcp-bridge.1").read_text()
 FORMAT = (ROOT / "man" / "mcp-bridge.toml.5").read_text()
 SECTIONS = {
@@ -311,6 +312,36 @@ def test_the_configuration_in_the_readme_is_a_good_one():
     assert set(schema.read_file("\n".join(lines).encode()).servers) == {"git", "search"}
 
 
+def cells(line):
+    return [cell.strip(" *") for cell in line.strip("|").split("|")]
+
+
+def test_the_comparison_in_the_readme_has_the_figures_that_were_measured():
+    measured = read("benchmarks/RESULTS.md")
+    rate = {}
+    for row in measured.splitlines():
+        name, *figures = cells(row)
+        if len(figures) == 10 and figures[0].isdecimal():
+            rate.setdefault((name, figures[0]), figures[1:3])
+    rows = [
+        cells(row)
+        for row in section_of_markdown(read("README.md"), "How it compares")
+        if row.startswith("| ")
+    ]
+    for name, one, sixteen, many, cpu, _ in rows[1:]:
+        assert [one, sixteen, many] == [rate[name, connections][0] for connections in ("1", "16", "64")]
+        assert cpu == rate[name, "16"][1]
+    text = " ".join(read("README.md").split())
+    [ratio] = re.findall(r"16 connections, against mcp-proxy \(npm\) \| ≥ 8 × \| (\S+) ×", measured)
+    [floor] = re.findall(r"16 connections, against the floor \| ≥ 0.6 × \| (\S+) ×", measured)
+    assert f"{float(ratio):.1f} times mcp-proxy (npm) and {floor} of the floor" in text
+    assert f"({rate['supergateway ws', '32'][0]} against {rate['mcp-bridge ws', '32'][0]} per second" in text
+
+
+def section_of_markdown(text, title):
+    return re.split(r"^## ", text.split(f"## {title}\n")[1], flags=re.MULTILINE)[0].splitlines()
+
+
 # ---- what is said about security
 
 
@@ -318,9 +349,15 @@ def read(document):
     return (ROOT / document).read_text()
 
 
+def without_code(document):
+    """Return a Markdown document without blocks and spans of code."""
+    text = re.sub(r"^ *```.*?^ *```$", "", read(document), flags=re.MULTILINE | re.DOTALL)
+    return re.sub(r"`[^`\n]*`", "", re.sub(r"^    .*$", "", text, flags=re.MULTILINE))
+
+
 def test_the_support_statement_is_the_same_everywhere():
     for document in ("README.md", "SECURITY.md"):
-        assert "given as it is: no support is promised" in read(document)
+        assert "provided as is, without support" in read(document)
 
 
 def test_the_version_is_one():
@@ -354,13 +391,13 @@ def test_every_claim_of_the_threat_model_names_tests_that_there_are():
 
 
 def test_every_link_of_the_documents_leads_somewhere():
-    for document in ("README.md", "SECURITY.md", "docs/threat-model.md", "docs/incident.md"):
-        for target in re.findall(r"\]\((?!https?:|#)([^)#]+)", read(document)):
+    for document in ("README.md", "SECURITY.md", "CONTRIBUTING.md", *DOCS):
+        for target in re.findall(r"\]\((?!https?:|#)([^)#]+)", without_code(document)):
             assert (ROOT / document).parent.joinpath(target).exists(), (document, target)
 
 
 def test_every_path_in_the_documents_exists():
-    for document in ("README.md", "ARCHITECTURE.md"):
+    for document in ("README.md", "ARCHITECTURE.md", "CONTRIBUTING.md"):
         text = (ROOT / document).read_text()
         for path in re.findall(
             r"(?:`|\()((?:bridge|transports|validators|tests|benchmarks|man|docs|systemd)/[\w/.-]*)[`)]", text
