@@ -68,25 +68,25 @@ async def test_every_command_does_what_it_is_there_for(tmp_path_factory):
             return said
 
         assert await status_of(running, "git", editor) == 200
-        do("Look first")
+        do("Collect evidence")
         assert "started" in (outside / "git.log").read_text()
         assert json.loads((outside / "status.json").read_text())["servers"]
 
         owner = running.token
-        made = re.search(r"^mcpb_\S+$", do("Somebody else knows a token"), re.MULTILINE)
+        made = re.search(r"^mcpb_\S+$", do("A token has leaked"), re.MULTILINE)
         assert made
         assert await status_of(running, "git", editor) == 401
         assert await status_of(running, "git", made[0]) == 200
         assert await status_of(running, "git", owner) == 401
         assert await status_of(running, "git", running.token) == 200
 
-        before = chapters()["A server does what it should not"]
+        before = chapters()["A server misbehaves"]
         frozen = before.index("mcp-bridge reload") + 1
         subprocess.run(["bash", "-ec", "\n".join(before[:frozen])], env=environment, check=True, timeout=60)
         assert await status_of(running, "git", running.token) == 404
         assert await status_of(running, "time", running.token) == 200
         running.config.write_text(running.config.read_text().replace("enabled = false\n", ""))
-        said = do("A server does what it should not")
+        said = do("A server misbehaves")
         assert "pin" in said
         assert await status_of(running, "git", running.token) == 200
         assert "sha256:" in running.config.read_text()
@@ -96,9 +96,9 @@ async def test_every_command_does_what_it_is_there_for(tmp_path_factory):
 
 def test_nothing_else_is_there_to_be_run():
     assert set(chapters()) == {
-        "Look first",
-        "Somebody else knows a token",
-        "A server does what it should not",
+        "Collect evidence",
+        "A token has leaked",
+        "A server misbehaves",
         "Stop everything",
         "Afterwards",
     }
