@@ -511,8 +511,8 @@ def asking() -> Iterator[Variant]:
             answers=answers,
         )
     kind = "answers of a client to a server"
-    other = NotApplicable("a result in which a server asks has no errors")
-    odd = NotApplicable("a client of 2026-07-28 is asked again")
+    other = NotApplicable("a result that requires input has no errors")
+    odd = NotApplicable("a client of 2026-07-28 gets the request again")
     answers_: tuple[bytes, ...] = (
         b'"error":{"code":-1,"message":"rejected","data":{"a":[1.0]}}',
         b'"error":{"code":-32601,"message":"not here"}',
@@ -660,7 +660,7 @@ def methods() -> Iterator[Variant]:
         "x" * 8000,
         "note://1",
     )
-    lists = NotApplicable("the aggregate asks the server that lists the resource")
+    lists = NotApplicable("the aggregate uses the server that lists the resource")
     for number, uri in enumerate(uris):
         text = json.dumps(uri, ensure_ascii=number % 2 == 0).encode()
         body = b'{$C"contents":[{"uri":%b,"text":"t","x":1.0}]}' % text

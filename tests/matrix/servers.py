@@ -227,38 +227,38 @@ class Feature:
 FEATURES = {
     "elicitation": Feature(
         tool("ask", "accept: blue", question="which colour?"),
-        legacy="said elicitation/create",
-        modern="said input_required",
+        legacy="sent elicitation/create",
+        modern="sent input_required",
     ),
     "sampling": Feature(
         tool("think", "loud: HELLO", prompt="hello"),
-        legacy="said sampling/createMessage",
-        modern="said input_required",
+        legacy="sent sampling/createMessage",
+        modern="sent input_required",
     ),
     "roots": Feature(
         tool("roots", "file:///here\nfile:///there"),
-        legacy="said roots/list",
-        modern="said input_required",
+        legacy="sent roots/list",
+        modern="sent input_required",
     ),
     # The last report comes together with the answer, and not every SDK then knows whom to tell.
     "progress": Feature(
         Step("progress", "0/4 1/4 2/4 3/4", "slow", {"seconds": 0.4, "steps": 4}),
-        legacy="said notifications/progress",
-        modern="said notifications/progress",
+        legacy="sent notifications/progress",
+        modern="sent notifications/progress",
     ),
     "cancellation": Feature(
         Step("cancel", "cancelled", "slow", {"seconds": 10, "steps": 100}),
-        legacy="heard notifications/cancelled",
-        modern="heard notifications/cancelled",
+        legacy="received notifications/cancelled",
+        modern="received notifications/cancelled",
     ),
     "subscription to a resource": Feature(
         Step("subscription", "example://greeting has changed", "touch", uri="example://greeting"),
-        legacy="heard resources/subscribe",
-        modern="heard subscriptions/listen",
+        legacy="received resources/subscribe",
+        modern="received subscriptions/listen",
     ),
     "change of a list": Feature(
         Step("list change", "the tools have changed", "toggle"),
-        legacy="said notifications/tools/list_changed",
-        modern="said notifications/tools/list_changed",
+        legacy="sent notifications/tools/list_changed",
+        modern="sent notifications/tools/list_changed",
     ),
 }

@@ -1,7 +1,6 @@
-"""`tap.py FILE COMMAND...`: run a stdio server, and note the method of each message that it hears and says in FILE.
+"""`tap.py FILE COMMAND...`: run a stdio server, and note in FILE the method of each message that it receives and sends.
 
-A line is `heard METHOD` or `said METHOD`; an answer is noted as `said RESULT_TYPE` if it has one. What passes is passed
-on as it is.
+A line is `received METHOD` or `sent METHOD`, or `sent RESULT_TYPE` for a result that has one. Messages pass unchanged.
 """
 
 import json
@@ -32,9 +31,9 @@ def copy(source: BinaryIO, target: BinaryIO, verb: str, notes: int) -> None:
 def main(file: str, *command: str) -> int:
     notes = os.open(file, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as server:
-        heard = (sys.stdin.buffer, server.stdin, "heard", notes)
-        threading.Thread(target=copy, args=heard, daemon=True).start()
-        copy(server.stdout, sys.stdout.buffer, "said", notes)
+        received = (sys.stdin.buffer, server.stdin, "received", notes)
+        threading.Thread(target=copy, args=received, daemon=True).start()
+        copy(server.stdout, sys.stdout.buffer, "sent", notes)
     os._exit(server.returncode)  # our own stdin may still be open, and a thread waits for it
 
 
