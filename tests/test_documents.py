@@ -1,6 +1,7 @@
 """The manuals say what the program does: every option, command, key, limit and exit code, and nothing else."""
 
 import argparse
+import ast
 import json
 import re
 import shutil
@@ -422,3 +423,105 @@ def test_an_old_python_is_refused_before_it_is_in_the_venv(tmp_path):
     assert done.returncode == 2
     assert "Python 3.11 or newer is needed" in done.stdout
     assert sorted(path.name for path in tmp_path.iterdir()) == ["old", "pyproject.toml"]
+
+
+# ---- the language of the texts that a user reads
+
+# Words of a private language, in which programs talk and people are pronouns (CONTRIBUTING.md, Language).
+PRIVATE = re.compile(
+    r"\b(anybody|asks?|asked|believe[ds]?|blotted|brings?|brought|dead|desk|dies|doubtful|everybody|forgets?|forgotten"
+    r"|heard|hears?|its like|mend|mended|mends|nobody|ours|said|says|seldom|somebody|tells?|told|us|wary|whoever)\b",
+    re.IGNORECASE,
+)
+# The usual names of features, by which a user searches.
+USUAL = (
+    "access log",
+    "circuit breaker",
+    "environment variable",
+    "graceful shutdown",
+    "health check",
+    "rate limit",
+    "redact",
+    "reverse proxy",
+)
+# Where a private word is still used: remove an entry when its text is rewritten, and add none.
+STILL_PRIVATE = {
+    *(("key", word) for word in ("asked", "bring", "brings", "ours", "said", "told", "us")),
+    *(("helper_programs.py", word) for word in ("said",)),
+    *(("executable.py", word) for word in ("everybody",)),
+    *(("schema.py", word) for word in ("brings", "nobody", "says")),
+    *(("credentials.py", word) for word in ("everybody", "nobody")),
+    ("--help", "ask"),
+    ("--help", "ours"),
+    ("--help", "said"),
+    ("--help", "told"),
+}
+
+
+def private_words(text):
+    return {word.lower() for word in PRIVATE.findall(text)}
+
+
+def descriptions():
+    """Return the descriptions of the keys of the configuration, which the manual and the JSON Schema share."""
+    return [
+        meta.description
+        for cls in SECTIONS.values()
+        for hint in get_type_hints(cls, include_extras=True).values()
+        for meta in get_args(hint)[1:]
+        if meta.description
+    ]
+
+
+@pytest.mark.parametrize(
+    "document", ["README.md", "ARCHITECTURE.md", "CHANGELOG.md", "SECURITY.md", "benchmarks/README.md", *DOCS]
+)
+def test_no_document_uses_private_words(document):
+    assert private_words(without_code(document)) == set()
+
+
+def test_the_guide_for_contributors_uses_private_words_only_where_it_forbids_them():
+    before, _, rules = without_code("CONTRIBUTING.md").partition("## Language")
+    assert private_words(before + rules.partition("\n## ")[2]) == set()
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_no_manual_uses_private_words(page):
+    text = plain(read(f"man/{page}"))
+    for described in descriptions():
+        text = text.replace(described, "")
+    assert private_words(text) == set()
+
+
+def test_no_description_of_a_key_uses_private_words():
+    found = {("key", word) for text in descriptions() for word in private_words(text)}
+    assert found <= STILL_PRIVATE
+
+
+def test_no_help_uses_private_words():
+    texts = [parser.format_help() for parser in (options_parser(), *commands().values())]
+    found = {("--help", word) for text in texts for word in private_words(text)}
+    assert found <= STILL_PRIVATE
+
+
+def test_no_error_of_the_configuration_uses_private_words():
+    found = set()
+    for path in sorted((ROOT / "bridge" / "config").glob("*.py")):
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.Raise):
+                texts = [part.value for part in ast.walk(node) if isinstance(part, ast.Constant)]
+                words = private_words(" ".join(text for text in texts if isinstance(text, str)))
+                found |= {(path.name, word) for word in words}
+    assert found <= STILL_PRIVATE
+
+
+def test_features_have_their_usual_names():
+    for text in (read("README.md"), " ".join(read(f"man/{page}") for page in PAGES)):
+        words = " ".join(text.split()).lower()
+        assert [
+            name for name in USUAL if name not in words and name.replace("proxy", "proxies") not in words
+        ] == []
+
+
+def test_lines_of_the_readme_are_short():
+    assert [line for line in read("README.md").splitlines() if len(line) > 120] == []
