@@ -7,18 +7,18 @@ ROOT := $(if $(filter 0,$(shell id -u)),--allow-root)
 PORT ?= 8808
 PYTEST ?= $(BIN)/coverage run -m pytest
 
-help:  ## this list
+help:  ## print this list
 	@grep -E '^[a-z-]+:.*##' Makefile | sed 's/:.*##/ -/'
 
-install: .venv/.installed  ## make .venv with the package in it: .venv/bin/mcp-bridge
+install: .venv/.installed  ## create .venv with the package: .venv/bin/mcp-bridge
 .venv/.installed: $(SOURCES)
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "Python 3.11 or newer is needed: make PYTHON=python3.12 ... names another"; exit 1; }
 	@echo "setting up .venv with $$($(PYTHON) --version)"
 	@test -x $(BIN)/pip || $(PYTHON) -m venv .venv
 	@$(BIN)/pip install --quiet --disable-pip-version-check --upgrade 'pip>=25.1'
-	@# setuptools warns at length that build/ must stay; it goes with .venv (make clean)
+	@# setuptools warns that build/ must stay; make clean removes both
 	@PYTHONWARNINGS=ignore $(BIN)/pip install --quiet --disable-pip-version-check --config-settings editable_mode=strict -e .
-	@# as pip does for what is not editable: no start compiles anything, also where Python may not write beside its sources
+	@# pip does the same for wheels: no start compiles anything, also if Python may not write beside its sources
 	@$(BIN)/python -m compileall -q build/__editable__*
 	@touch $@
 
@@ -35,24 +35,24 @@ install: .venv/.installed  ## make .venv with the package in it: .venv/bin/mcp-b
 run: install  ## serve the bundled example server (PORT=8808)
 	@exec $(BIN)/mcp-bridge $(ROOT) --port $(PORT) --stdio -- $(abspath $(BIN)/python) $(abspath examples/server.py)
 
-# The tests that start whole daemons mostly wait, so they run in two halves at once. What computes runs beside both at a priority
-# that takes no time from them. One shell, so that all end with ^C too.
+# Tests that start whole daemons mostly wait, and run in two halves at once. Tests that compute run beside both with a low
+# priority. All run in one shell, so that ^C ends them.
 FIRST := tests/hostile tests/cases
 SECOND := tests/transports tests/e2e tests/chaos
 BESIDE := tests/bridge tests/validators
-test: .venv/.test  ## all tests that need Python only, and their coverage
+test: .venv/.test  ## run all tests that need Python only, with coverage
 	@rm -f .coverage .coverage.* && mkdir -p build
-	@echo "$(SECOND) and $(BESIDE): at the same time, shown at the end"
+	@echo "running $(SECOND) and $(BESIDE) in parallel; their output comes last"
 	@$(PYTEST) -p no:cacheprovider $(SECOND) >build/second.log 2>&1 & second=$$!; \
 	nice -n 19 $(PYTEST) -p no:cacheprovider $(BESIDE) >build/beside.log 2>&1 & beside=$$!; trap 'kill $$second $$beside' INT TERM; \
 	$(PYTEST) $(FIRST); code=$$?; \
 	wait $$second || code=1; cat build/second.log; wait $$beside || code=1; cat build/beside.log; exit $$code
 	@$(BIN)/coverage combine --quiet
 	@$(BIN)/coverage report --skip-covered
-	@echo "branch coverage of what is pure must be whole:"
-	@$(BIN)/coverage report --fail-under=100 --include='*/validators/*,*/bridge/core/*,*/bridge/eras/*,*/bridge/aggregate/merge.py,*/bridge/aggregate/uri_templates.py,*/bridge/config/import_clients.py,*/bridge/commands/client_snippets.py,*/transports/process/lines.py,*/transports/endpoints/sse_codec.py'
+	@echo "branch coverage of pure code must be 100 %:"
+	@$(BIN)/coverage report --fail-under=100 --include='*/validators/*,*/bridge/core/*,*/bridge/eras/*,*/bridge/aggregate/merge.py,*/bridge/aggregate/uri_templates.py,*/bridge/config/import_clients.py,*/bridge/commands/client_config.py,*/transports/process/lines.py,*/transports/endpoints/sse_codec.py'
 
-lint: .venv/.lint  ## ruff, mypy, pyright, import-linter
+lint: .venv/.lint  ## run ruff, mypy, pyright and import-linter
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
@@ -64,56 +64,56 @@ format: .venv/.lint  ## apply ruff's formatter and its safe fixes
 	$(BIN)/ruff format .
 
 QUICK := tests/validators tests/bridge/core tests/bridge/config tests/bridge/aggregate tests/test_documents.py
-quick: .venv/.lint  ## linters of what git sees as changed, and tests of pure code, in about a minute
+quick: .venv/.lint  ## lint, and run the tests of pure code, in about a minute
 	@$(BIN)/ruff check --quiet . && $(BIN)/ruff format --check --quiet .
 	@changed=$$(git diff --name-only HEAD -- bridge transports validators; git ls-files --others --exclude-standard -- bridge transports validators); \
 	case "$$changed" in *.py*) $(BIN)/mypy && $(BIN)/lint-imports --no-logo ;; esac
 	$(BIN)/python -m pytest --quiet -p no:cacheprovider $(QUICK)
 
-conformance: .venv/.test  ## the official suite and the official TypeScript clients (needs Node 20+)
+conformance: .venv/.test  ## run the official conformance suite and the official TypeScript clients (needs Node 20+)
 	tests/conformance/install.sh
 	$(BIN)/python tests/conformance/run.py
 
-matrix: .venv/.test  ## every official client with real servers; writes docs/COMPATIBILITY.md (needs Node 20+)
+matrix: .venv/.test  ## run every official client with real servers; writes docs/COMPATIBILITY.md (needs Node 20+)
 	tests/matrix/install.sh
 	$(BIN)/python tests/matrix/run.py
 
-proxies: .venv/.test  ## official clients through nginx, HAProxy and Caddy, as far as installed; writes its section of docs/COMPATIBILITY.md (needs Node 20+)
+proxies: .venv/.test  ## run official clients through nginx, HAProxy and Caddy, if installed; writes its section of docs/COMPATIBILITY.md (needs Node 20+)
 	tests/proxies/install.sh
 	$(BIN)/python tests/proxies/proxies.py
 
-clients: .venv/.test  ## Claude Code, opencode, Gemini CLI and Codex against a daemon; writes its section of docs/COMPATIBILITY.md (needs Node 20+)
+clients: .venv/.test  ## connect Claude Code, opencode, Gemini CLI and Codex to a daemon; writes its section of docs/COMPATIBILITY.md (needs Node 20+)
 	tests/clients/install.sh
 	$(BIN)/python tests/clients/clients.py
 
-restarts: .venv/.test  ## official clients over connect while the daemon is restarted and reloaded; writes its section of docs/COMPATIBILITY.md (needs Node 20+)
+restarts: .venv/.test  ## run official clients over connect during restarts and reloads of the daemon; writes its section of docs/COMPATIBILITY.md (needs Node 20+)
 	tests/conformance/install.sh
 	$(BIN)/python tests/clients/restarts.py
 
-differential: .venv/.test  ## the same client and server on a bare pipe and over each way of the bridge; writes its section of docs/COMPATIBILITY.md
+differential: .venv/.test  ## compare messages on a bare pipe with those over each transport; writes its section of docs/COMPATIBILITY.md
 	$(BIN)/python tests/differential/run.py --self-test
 	$(BIN)/python tests/differential/run.py --document
 
-workstation: .venv/.test  ## ten real servers in one daemon; writes docs/WORKSTATION.md (needs Node 20+)
+workstation: .venv/.test  ## run ten real servers in one daemon; writes docs/WORKSTATION.md (needs Node 20+)
 	tests/matrix/install.sh
 	$(BIN)/python tests/matrix/workstation.py
 
-zoo: .venv/.test  ## real servers of many SDKs, byte for byte on their pipe and behind the bridge (needs Node 20+)
+zoo: .venv/.test  ## compare real servers of many SDKs, byte for byte, with and without the bridge (needs Node 20+)
 	tests/zoo/install.sh
 	$(BIN)/python tests/zoo/run.py --self-test
 	$(BIN)/python tests/zoo/run.py
 
-zoo-small: .venv/.test  ## a part of `make zoo` that takes half a minute (needs Node 20+)
+zoo-small: .venv/.test  ## run a part of `make zoo` that takes half a minute (needs Node 20+)
 	tests/zoo/install.sh small
 	$(BIN)/python tests/zoo/run.py --small
 
-bench: .venv/.test  ## measure against the floor and the peers (needs Node 20+ and a C compiler)
+bench: .venv/.test  ## measure against the floor and other bridges (needs Node 20+ and a C compiler)
 	benchmarks/peers.sh
 	$(BIN)/python benchmarks/run.py
 
-# Calls through `serve`, the aggregate and `connect`, as an official client makes them.
+# Calls of an official client through `serve`, the aggregate and `connect`.
 CALLS := tests/e2e/test_aggregate.py::test_an_official_client_in_front_of_all tests/e2e/test_connect.py::test_an_official_client_over_stdio
-wheel: .venv/.test  ## build the sdist, the wheel from it, and make real calls through that in an empty environment
+wheel: .venv/.test  ## build sdist and wheel, and make real calls through the wheel in an empty environment
 	@rm -rf dist build/sdist-venv && $(PYTHON) -m venv build/sdist-venv
 	@build/sdist-venv/bin/pip install --quiet --disable-pip-version-check 'build>=1.3,<2'
 	build/sdist-venv/bin/python -m build --outdir dist . >build/sdist-venv/log 2>&1 || { cat build/sdist-venv/log; exit 1; }
@@ -126,12 +126,12 @@ wheel: .venv/.test  ## build the sdist, the wheel from it, and make real calls t
 	MCP_BRIDGE=build/wheel-venv/bin/mcp-bridge $(BIN)/python -m pytest --quiet -p no:cacheprovider $(CALLS)
 	@ls dist
 
-# Where a user's programs, units, manuals and completions live (XDG Base Directory, systemd.unit(5), file-hierarchy(7)).
+# Directories of a user's programs, units, manuals and completions (XDG Base Directory, systemd.unit(5), file-hierarchy(7)).
 HERE := $(or $(XDG_DATA_HOME),$(HOME)/.local/share)
 UNITS := $(or $(XDG_CONFIG_HOME),$(HOME)/.config)/systemd/user
 LINK := $(HOME)/.local/bin/mcp-bridge
 
-install-user:  ## install for this user: the program, its units, manuals and completions
+install-user:  ## install for this user: program, systemd units, manual pages and completions
 	@echo "installing into $(HERE)/mcp-bridge"
 	@mkdir -p $(HERE)/mcp-bridge $(HOME)/.local/bin $(UNITS) $(HERE)/man/man1 $(HERE)/man/man5
 	@mkdir -p $(HERE)/bash-completion/completions $(HERE)/zsh/site-functions $(HERE)/fish/vendor_completions.d
@@ -146,15 +146,15 @@ install-user:  ## install for this user: the program, its units, manuals and com
 	@install -m 644 completions/_mcp-bridge $(HERE)/zsh/site-functions
 	@install -m 644 completions/mcp-bridge.fish $(HERE)/fish/vendor_completions.d
 	@$(LINK) --version
-	@echo "now write ~/.config/mcp-bridge/config.toml, and: systemctl --user daemon-reload && systemctl --user enable --now mcp-bridge.socket mcp-bridge"
+	@echo "next: write ~/.config/mcp-bridge/config.toml, then: systemctl --user daemon-reload && systemctl --user enable --now mcp-bridge.socket mcp-bridge"
 
-uninstall-user:  ## take away what install-user has put there; the configuration stays
+uninstall-user:  ## remove what install-user installed; the configuration stays
 	rm -rf $(HERE)/mcp-bridge/venv $(LINK) $(UNITS)/mcp-bridge.service $(UNITS)/mcp-bridge.socket
 	rm -f $(HERE)/man/man1/mcp-bridge.1 $(HERE)/man/man1/mcp-bridge-connect.1 $(HERE)/man/man5/mcp-bridge.toml.5 $(HERE)/bash-completion/completions/mcp-bridge
 	rm -f $(HERE)/zsh/site-functions/_mcp-bridge $(HERE)/fish/vendor_completions.d/mcp-bridge.fish
 	@rmdir $(HERE)/mcp-bridge 2>/dev/null || test ! -d $(HERE)/mcp-bridge || echo "$(HERE)/mcp-bridge is not empty"
 
-clean:  ## remove what the targets above have made
+clean:  ## remove everything that the other targets created
 	rm -rf .venv .deps build dist .coverage .coverage.* .mypy_cache .ruff_cache .pytest_cache .hypothesis *.egg-info
 
 .PHONY: help install run test lint format quick conformance matrix differential proxies clients restarts workstation zoo zoo-small bench wheel install-user uninstall-user clean

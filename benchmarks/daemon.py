@@ -20,7 +20,7 @@ from run import compile_tools, machine  # noqa: E402 - here
 from tests.support.daemon_process import Daemon, write_config  # noqa: E402 - of the repository
 
 SERVERS, SESSIONS = 10, 1000
-# DESIGN.md section 11: an idle legacy session without its child, in KiB.
+# The budget of an idle legacy session without its child, in KiB.
 BUDGET = 24
 CHILD = ROOT / "build/bench/child"
 LIMITS = {"sessions": 2 * SESSIONS, "sessions_per_principal": 2 * SESSIONS}

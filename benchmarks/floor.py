@@ -1,4 +1,4 @@
-"""The floor: what trio, our HTTP parser and a pipe cost when nothing else is done (DESIGN section 11).
+"""The floor: what trio, our HTTP parser and a pipe cost when nothing else is done.
 
 The body of a POST goes to a child as a line and the child's line comes back as the body. There are no sessions, no
 credential, no limits and no validation, so it is for measuring only and must never serve anybody.
