@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
 """A small MCP server on stdio to try the bridge with, written with the standard library only.
 
-It speaks the handshake revisions, 2024-11-05 to 2025-11-25. Each call runs in a thread of its own, so calls overlap,
-can be cancelled, and may ask the client something while they run. It never writes anything but protocol to stdout.
+The server speaks the handshake revisions, 2024-11-05 to 2025-11-25. Each call runs in its own thread: calls run
+concurrently, can be cancelled, and may send requests to the client. Only JSON-RPC is written to stdout.
 """
 
 import inspect
@@ -19,24 +19,24 @@ from typing import Any, NoReturn
 REVISIONS = ("2025-11-25", "2025-06-18", "2025-03-26", "2024-11-05")
 LEVELS = ("debug", "info", "notice", "warning", "error", "critical", "alert", "emergency")
 PARSE_ERROR, METHOD_NOT_FOUND, INVALID_PARAMS, RESOURCE_NOT_FOUND = -32700, -32601, -32602, -32002
-QUESTION_NUMBERS = itertools.count(1)
+REQUEST_NUMBERS = itertools.count(1)
 
 Json = dict[str, Any]
 
 
 class Refusal(Exception):
-    """An answer that is a JSON-RPC error: code and message."""
+    """A JSON-RPC error response: code and message."""
 
 
 class Client:
-    """Who is at the other end of our stdin and stdout, and what we know about them."""
+    """The client at the other end of stdin and stdout: its capabilities, calls and subscriptions."""
 
     def __init__(self) -> None:
         self.capabilities: Json = {}
         self.level = "debug"
         self.subscriptions: set[str] = set()
         self.calls: dict[str | int, Call] = {}
-        self.questions: dict[str, Future[Json]] = {}
+        self.requests: dict[str, Future[Json]] = {}
         self._lock = threading.Lock()
 
     def send(self, **message: object) -> None:
@@ -50,7 +50,7 @@ class Client:
 
 
 class Call:
-    """One request of the client's while it is worked on."""
+    """One request of the client in progress."""
 
     def __init__(self, client: Client, key: str | int, params: Json) -> None:
         self.client = client
@@ -69,18 +69,18 @@ class Call:
             self.client.notify("notifications/progress", progressToken=self.token, progress=done, total=total)
 
     def ask(self, capability: str, method: str, **params: object) -> Json:
-        """What the client answers. Waits until it does, or until this call is cancelled."""
+        """Send a request to the client and return its result. Wait until the result arrives or this call is cancelled."""
         if capability not in self.client.capabilities:
             raise RuntimeError(f"this client offers no {capability}")
-        key = f"question-{next(QUESTION_NUMBERS)}"
-        answer = self.waiting_for = self.client.questions[key] = Future()
+        key = f"request-{next(REQUEST_NUMBERS)}"
+        answer = self.waiting_for = self.client.requests[key] = Future()
         self.client.send(id=key, method=method, params=params)
         if self.cancelled.is_set():
             raise CancelledError
         return answer.result()
 
 
-# ---- Tools: each takes its call and its arguments and returns the text of its answer ----
+# ---- Tools: functions of a call and arguments that return the text of the result ----
 
 
 def echo(_call: Call, text: str) -> str:
@@ -94,7 +94,7 @@ def add(_call: Call, a: float, b: float) -> str:
 
 
 def slow(call: Call, seconds: float = 1, steps: int = 10) -> str:
-    """Take a while, reporting progress."""
+    """Wait for some seconds and report progress."""
     for step in range(steps):
         call.progress(step, steps)
         if call.cancelled.wait(seconds / steps):
@@ -112,26 +112,26 @@ def log(call: Call, text: str, level: str = "info") -> str:
 
 
 def ask(call: Call, question: str) -> str:
-    """Ask the user something with a form."""
+    """Request input from the user with a form (elicitation)."""
     form = {"type": "object", "properties": {"answer": {"type": "string"}}, "required": ["answer"]}
     reply = call.ask("elicitation", "elicitation/create", message=question, requestedSchema=form)
     return f"{reply['action']}: {reply.get('content', {}).get('answer', '')}"
 
 
 def think(call: Call, prompt: str) -> str:
-    """Have the client's model think about it."""
+    """Send a prompt to the client's model (sampling)."""
     messages = [{"role": "user", "content": {"type": "text", "text": prompt}}]
     reply = call.ask("sampling", "sampling/createMessage", messages=messages, maxTokens=100)
     return f"{reply['model']}: {reply['content']['text']}"
 
 
 def roots(call: Call) -> str:
-    """List the folders that the client has opened."""
+    """List the roots of the client."""
     return "\n".join(root["uri"] for root in call.ask("roots", "roots/list")["roots"])
 
 
 def toggle(call: Call) -> str:
-    """Put the tool `extra` on the list or take it off, and say that the list has changed."""
+    """Add or remove the tool `extra`, and notify the client that the list has changed."""
     on = TOOLS.pop("extra", None) is None
     if on:
         TOOLS["extra"] = extra
@@ -140,12 +140,12 @@ def toggle(call: Call) -> str:
 
 
 def extra(_call: Call) -> str:
-    """Be there only when `toggle` has been called."""
+    """Return a text; the tool exists only after a call of `toggle`."""
     return "here I am"
 
 
 def touch(call: Call, uri: str) -> str:
-    """Say that a resource has changed, if the client is subscribed to it."""
+    """Notify the client that a resource has changed, if the client is subscribed to it."""
     if uri not in call.client.subscriptions:
         return "nobody is subscribed"
     call.client.notify("notifications/resources/updated", uri=uri)
@@ -153,7 +153,7 @@ def touch(call: Call, uri: str) -> str:
 
 
 def crash(_call: Call, code: int = 1) -> NoReturn:
-    """End this process with an exit code, or by signal N if the code is -N."""
+    """Exit with a code, or by signal N if the code is -N."""
     if code < 0:
         os.kill(os.getpid(), -code)
         signal.pause()
@@ -161,7 +161,7 @@ def crash(_call: Call, code: int = 1) -> NoReturn:
 
 
 def env(_call: Call) -> str:
-    """Show the environment that this process was given."""
+    """Return the environment variables of this process."""
     return json.dumps(dict(os.environ))
 
 
@@ -185,7 +185,7 @@ SQUARE = {"uriTemplate": "example://square/{number}", "name": "square", "mimeTyp
 GREET = {"name": "greet", "description": "Greet somebody", "arguments": [{"name": "name"}]}
 
 
-def result_of(call: Call, method: str, params: Json) -> Json:  # noqa: C901, PLR0912 - a table with room to act
+def result_of(call: Call, method: str, params: Json) -> Json:  # noqa: C901, PLR0912 - one case for each method
     match method:
         case "initialize":
             call.client.capabilities = params["capabilities"]
@@ -227,7 +227,7 @@ def result_of(call: Call, method: str, params: Json) -> Json:  # noqa: C901, PLR
 
 
 def describe(name: str, function: Callable[..., str]) -> Json:
-    """Show a tool: its name, description and schema are those of its function."""
+    """Return the definition of a tool, with the name, description and schema of its function."""
     parameters = list(inspect.signature(function).parameters.values())[1:]
     properties = {p.name: SCHEMAS[p.annotation] for p in parameters}
     required = [p.name for p in parameters if p.default is p.empty]
@@ -258,7 +258,7 @@ def read(uri: str) -> Json:
 
 
 def answer(call: Call, method: str, params: Json) -> None:
-    """Carry out one request and answer it, unless it is cancelled on the way."""
+    """Carry out one request and send the response, unless the request is cancelled."""
     reply: Json
     try:
         reply = {"result": result_of(call, method, params)}
@@ -275,11 +275,12 @@ def answer(call: Call, method: str, params: Json) -> None:
 
 
 def receive(client: Client, message: Json) -> None:
-    """Sort one message: an answer to us, a cancellation, another notification (nothing to do), or a request."""
+    """Handle one message: a response, a cancellation, a request; ignore other notifications."""
     method, params = message.get("method"), message.get("params", {})
     if method is None:
-        future = client.questions.pop(message["id"], None)
-        if future is not None and future.set_running_or_notify_cancel():  # else its call was cancelled
+        future = client.requests.pop(message["id"], None)
+        # A future that was cancelled belongs to a cancelled call.
+        if future is not None and future.set_running_or_notify_cancel():
             if "result" in message:
                 future.set_result(message["result"])
             else:
@@ -305,7 +306,7 @@ def main() -> None:
             client.send(id=None, error={"code": PARSE_ERROR, "message": "this line is not JSON"})
         else:
             receive(client, message)
-    # Whoever started us has gone. Calls may still be running, in threads that nobody will join.
+    # The client has closed stdin. Calls may still run in daemon threads.
     os._exit(0)
 
 
