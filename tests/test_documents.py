@@ -1,4 +1,4 @@
-"""The manuals say what the program does: every option, command, key, limit and exit code, and nothing else."""
+"""The documents match the program: options, commands, keys, limits, exit codes, figures, links and language."""
 
 import argparse
 import ast
@@ -69,13 +69,13 @@ def plain(text):
 
 
 def section_of(page, title):
-    """What stands below a heading, with the headings below it."""
+    """Return the text below a heading, with its sub-headings."""
     [(kind, text)] = re.findall(rf"^\.(S[HS]) {re.escape(title)}\n(.*)", page, re.MULTILINE | re.DOTALL)
     return re.split(r"^\.SH " if kind == "SH" else r"^\.S[HS] ", text, maxsplit=1, flags=re.MULTILINE)[0]
 
 
 def heads_of(section):
-    """The first line below each .TP, as a reader sees its words: without macro, quotes and fonts."""
+    """Return the first line below each .TP, without macro, quotes and fonts."""
     return [
         re.sub(r'"([^"]*)"', r"\1", plain(line))
         for line in re.findall(r"^\.TP\n\.[BRI]+ (.*)$", section, re.MULTILINE)
@@ -94,7 +94,7 @@ def test_the_manual_has_every_option_of_the_wrapper_and_no_other():
 
 
 def entries_of_commands():
-    """The first line about each command, and everything about it."""
+    """Return the first line and the whole text of each command."""
     section = section_of(MANUAL, "COMMANDS")
     heads = heads_of(section)
     return {
@@ -151,7 +151,7 @@ def test_the_manual_has_every_member_of_the_status_with_its_type(section, cls):
 
 
 def kind_of(hint, plural=""):
-    """What the manuals call a type and its limits."""
+    """Return the name of a type and its limits in the manuals."""
     if get_origin(hint) is Annotated:
         metas = [meta for meta in hint.__metadata__ if isinstance(meta, msgspec.Meta)]
         return limited(
@@ -253,21 +253,21 @@ def test_the_manual_of_the_configuration_has_every_group_of_variables():
     assert f"the groups {', '.join(USUAL_GROUPS[:-1])} and {USUAL_GROUPS[-1]}" in head
 
 
-def test_the_manual_of_the_configuration_has_every_variable_that_no_client_brings():
+def test_the_manual_of_the_configuration_has_every_variable_that_no_client_may_set():
     [line] = re.findall(
         r"must not begin with\n(.*),$", section_of(FORMAT, "HEADERS OF CLIENTS"), re.MULTILINE
     )
     assert line.replace(" or ", ", ").split(", ") == list(STEERING)
 
 
-def test_the_example_of_the_manual_is_a_good_configuration():
+def test_the_example_of_the_manual_is_a_valid_configuration():
     example = plain(FORMAT.split(".nf\n")[1].split(".fi")[0])
     file = schema.read_file(example.encode())
     assert set(file.servers) == {"git", "search"}
-    # With every secret in its place it is understood to the end.
-    told = {name: attrs.evolve(server, secrets={}) for name, server in file.servers.items()}
+    # Without secrets the whole file can be read.
+    servers = {name: attrs.evolve(server, secrets={}) for name, server in file.servers.items()}
     settings = schema.settings_of(
-        attrs.evolve(file, servers=told), Path("/x/config.toml"), {"HOME": "/home/me"}
+        attrs.evolve(file, servers=servers), Path("/x/config.toml"), {"HOME": "/home/me"}
     )
     assert [server.name for server in settings.servers] == ["git", "search", "aggregate"]
 
@@ -277,7 +277,7 @@ PAGES = ["mcp-bridge.1", "mcp-bridge-connect.1", "mcp-bridge.toml.5"]
 
 @pytest.mark.parametrize("page", PAGES)
 def test_a_macro_of_a_manual_stands_at_the_beginning_of_its_line(page):
-    # Elsewhere it is text, and no program that looks for faults in a manual warns of it.
+    # Elsewhere a macro is text, and no linter of manuals reports it.
     assert re.findall(r".* \.[A-Z]{1,2} .*", (ROOT / "man" / page).read_text()) == []
 
 
@@ -302,7 +302,7 @@ def test_the_readme_names_no_option_that_is_not_there():
     assert set(re.findall(r"--[A-Za-z][A-Za-z-]*", text)) <= known
 
 
-def test_the_configuration_in_the_readme_is_a_good_one():
+def test_the_configuration_in_the_readme_is_valid():
     text = (
         (ROOT / "README.md")
         .read_text()
@@ -343,7 +343,7 @@ def section_of_markdown(text, title):
     return re.split(r"^## ", text.split(f"## {title}\n")[1], flags=re.MULTILINE)[0].splitlines()
 
 
-# ---- what is said about security
+# ---- security
 
 
 def read(document):
@@ -367,7 +367,7 @@ def test_the_version_is_one():
     assert metadata.version("mcpbridged") == project
 
 
-def test_what_it_is_for_is_said_where_somebody_would_look():
+def test_the_purpose_is_stated_in_each_document_of_entry():
     for document in ("README.md", "SECURITY.md", "docs/threat-model.md"):
         words = " ".join(read(document).split())
         assert "for one user's machine, not for the edge of the Internet" in words
@@ -380,7 +380,7 @@ def test_weaknesses_can_be_reported_in_private():
         assert f"| {severity} | within {time} |" in text
 
 
-def test_every_claim_of_the_threat_model_names_tests_that_there_are():
+def test_every_row_of_the_threat_model_names_existing_tests():
     rows = re.findall(r"^\| ([STRIDE]) \|(.*)\|(.*)\|(.*)\|$", read("docs/threat-model.md"), re.MULTILINE)
     assert {row[0] for row in rows} == set("STRIDE")
     for _, threat, _, tests in rows:
@@ -391,7 +391,7 @@ def test_every_claim_of_the_threat_model_names_tests_that_there_are():
             assert re.search(rf"^(?:async )?def {name}\(", read(file), re.MULTILINE), f"{file}::{name}"
 
 
-def test_every_link_of_the_documents_leads_somewhere():
+def test_every_link_of_the_documents_has_a_target():
     for document in ("README.md", "SECURITY.md", "CONTRIBUTING.md", *DOCS):
         for target in re.findall(r"\]\((?!https?:|#)([^)#]+)", without_code(document)):
             assert (ROOT / document).parent.joinpath(target).exists(), (document, target)
@@ -406,9 +406,41 @@ def test_every_path_in_the_documents_exists():
             assert (ROOT / path).exists(), path
 
 
+def test_every_invariant_names_its_tests():
+    invariants = re.findall(
+        r"^- \*\*Invariant (I\d+):\*\* ((?:.+\n)+?)(?=- |\n)", read("ARCHITECTURE.md"), re.MULTILINE
+    )
+    assert [number for number, _ in invariants] == [f"I{index + 1}" for index in range(len(invariants))]
+    for number, text in invariants:
+        assert re.search(r"`tests/[\w/.]+`", text), number
+
+
+def test_the_architecture_has_a_reason_for_each_dependency():
+    project = tomllib.loads(read("pyproject.toml"))["project"]
+    names = {re.split(r"[<>=]", wanted)[0] for wanted in project["dependencies"]}
+    rows = [
+        cells(line)
+        for line in section_of_markdown(read("ARCHITECTURE.md"), "Dependencies")
+        if line.startswith("| ")
+    ]
+    assert {row[0] for row in rows[1:]} == names
+    assert all(row[1] for row in rows)
+
+
+def test_the_glossary_is_short_and_sorted():
+    rows = [
+        cells(line)
+        for line in section_of_markdown(read("ARCHITECTURE.md"), "Glossary")
+        if line.startswith("| ")
+    ]
+    terms = [row[0] for row in rows[1:]]
+    assert terms == sorted(terms)
+    assert len(terms) <= 25
+
+
 @pytest.mark.skipif(shutil.which("make") is None, reason="there is no make")
 def test_an_old_python_is_refused_before_it_is_in_the_venv(tmp_path):
-    # A .venv that was made with it would be used again, whatever PYTHON says then.
+    # A .venv of an old Python would be used again, with any later value of PYTHON.
     (tmp_path / "pyproject.toml").touch()
     old = tmp_path / "old"
     old.write_text('#!/bin/sh\n[ "$1" = --version ] && echo Python 3.9.18\n')
