@@ -83,15 +83,15 @@ class AccessPolicy:
 
     # ---- tools
 
-    def permits(self, name: str) -> bool:
+    def allows(self, name: str) -> bool:
         """Whether there is such a tool for a client."""
-        if self._within is not None and not self._within.permits(name):
+        if self._within is not None and not self._within.allows(name):
             return False
         return self._allow.match(name) is not None and self._deny.match(name) is None
 
     def check(self, name: str) -> None:
         """Raise the Rejection of a tool that there is not."""
-        if not self.permits(name):
+        if not self.allows(name):
             raise Rejection(200, INVALID_PARAMS, f"Unknown tool: {name}")
 
     def filtered(self, result: bytes | msgspec.Raw, limits: Limits = _LIMITS) -> bytes:
@@ -102,7 +102,7 @@ class AccessPolicy:
 
     def _filter(self, found: Members, limits: Limits) -> bool:
         tools = read_items(found.get("tools"), limits)
-        chosen = [tool for tool in tools if self.permits(_name_of(tool))]
+        chosen = [tool for tool in tools if self.allows(_name_of(tool))]
         if len(chosen) == len(tools):
             return False
         found["tools"] = json_object.raw(msgspec.json.encode(chosen))
@@ -110,7 +110,7 @@ class AccessPolicy:
 
     # ---- features
 
-    def lacks(self, method: str) -> bool:
+    def denied(self, method: str) -> bool:
         """Whether what this method belongs to is switched off."""
         return feature_of(method) in self._without
 

@@ -50,10 +50,10 @@ class StartProcess(NamedTuple):
 
 
 class ToServer(msgspec.Struct, frozen=True):
-    """Send this message to the server. `asked` is the request of a client that it stands for, where there is one."""
+    """Send this message to the server. `request` is the request of a client that it stands for, where there is one."""
 
     message: Message
-    asked: "ClientRequest | None" = None
+    request: "ClientRequest | None" = None
 
 
 class ToRequester(msgspec.Struct, frozen=True):

@@ -166,9 +166,9 @@ class LegacySession:
     """The state machine of one session.
 
     `pipe` is the one stream of a transport that has only one (HTTP+SSE, WebSocket); None means Streamable HTTP.
-    `mint` makes the random key of a stream. With `tells` each request ends with `RequestFinished`, which names it by the client's id.
+    `mint` makes the random key of a stream. With `reports_outcomes` each request ends with `RequestFinished`, which names it by the client's id.
     With `ids` the session shares a server process: wire ids come from there, and messages for the server are `ToUpstream`.
-    Requests to the client are numbered from `first_question`.
+    Requests to the client are numbered from `first_request_id`.
     """
 
     def __init__(
@@ -178,12 +178,12 @@ class LegacySession:
         pipe: object | None = None,
         policy: AccessPolicy = EVERYTHING,
         *,
-        tells: bool = False,
+        reports_outcomes: bool = False,
         ids: Iterator[int] | None = None,
-        first_question: int = 1,
+        first_request_id: int = 1,
     ) -> None:
         self._limits = limits
-        self._tells = tells
+        self._reports_outcomes = reports_outcomes
         self._shared = ids is not None
         self._mint = mint
         self._pipe = Stream(pipe, listens=True) if pipe is not None else None
@@ -200,7 +200,7 @@ class LegacySession:
         self._task_tokens: dict[bytes, None] = {}  # of calls that go on as tasks after their answer
         self._questions: dict[bytes, _Question] = {}
         self._question_ids: dict[bytes, bytes] = {}
-        self._next_question = first_question
+        self._next_question = first_request_id
         self._listeners: list[Stream] = []
         # The streams of calls in flight, without those that carry answers only.
         self._callers: list[Stream] = []
@@ -216,7 +216,9 @@ class LegacySession:
         self._initialize = b""
         self._level = b""
         self._subscriptions: dict[str, None] = {}
-        self._announced: tuple[str, ...] = ()  # how the server has said that it tells of changed lists
+        self._announced: tuple[
+            str, ...
+        ] = ()  # how the server has said that it reports_outcomes of changed lists
         self._revival = b""
         # In the client's order. Requests in it are in `_asks` as well; `_released` or `_fail` removes them.
         self._held: list[_Held] = []
@@ -232,7 +234,7 @@ class LegacySession:
         return len(self._asks)
 
     @property
-    def watched(self) -> bool:
+    def has_stream(self) -> bool:
         """Whether the client holds a stream open."""
         return bool(self._listeners) or self._pipe is not None
 
@@ -258,7 +260,7 @@ class LegacySession:
         return self._client_answered(message)
 
     def _check_policy(self, method: str, params: bytes) -> None:
-        if self._policy.lacks(method):
+        if self._policy.denied(method):
             raise self._policy.refusal(method, 200)
         if method == "tools/call":
             self._policy.check(read_name(params))
@@ -384,7 +386,7 @@ class LegacySession:
         method = message.method
         if method == "notifications/cancelled":
             return self._client_cancelled(message.params)
-        if self._policy.restricts and self._policy.lacks(method):
+        if self._policy.restricts and self._policy.denied(method):
             return (LogDebug(_SWITCHED_OFF),)
         if self.phase == OPEN:
             return self._pass_on(message)
@@ -408,7 +410,7 @@ class LegacySession:
         ask = self._settle(wire_id)
         effects = self._take_back(wire_id, params)
         if ask.stream.used or ask.stream is self._pipe:
-            effects.extend(self.finish_if_done(ask.stream))
+            effects.extend(self.end_if_done(ask.stream))
         else:  # HTTP must answer something
             error = jsonrpc.error(ask.client_id, REQUEST_CANCELLED, "Request cancelled")
             effects.extend(self._put(ask.stream, error, last=not ask.stream.pending))
@@ -448,7 +450,7 @@ class LegacySession:
         """Return the stream of a POST. With `answers_only` its client takes JSON and no event stream."""
         return Stream(queue, listens=False, answers_only=answers_only)
 
-    def listened(self, queue: object) -> tuple[Stream, Iterable[Effect]]:
+    def on_listen(self, queue: object) -> tuple[Stream, Iterable[Effect]]:
         """The client opens a stream for what belongs to no request. Raises Rejection 409."""
         self._refuse_more_listeners()
         stream = Stream(queue, listens=True)
@@ -456,7 +458,7 @@ class LegacySession:
         self._listeners.append(stream)
         return stream, self._flush_unsent()
 
-    def resumed(self, last_event_id: str, queue: object) -> tuple[Stream, Iterable[Effect]]:
+    def on_resume(self, last_event_id: str, queue: object) -> tuple[Stream, Iterable[Effect]]:
         """The client comes back for the rest of a stream. Raises Rejection 400 for an id that we never gave."""
         match = _EVENT_ID.match(last_event_id)
         stream = self._kept.get(match[1]) if match else None
@@ -480,10 +482,10 @@ class LegacySession:
         if stream.listens:
             effects.extend(self._flush_unsent())
         else:
-            effects.extend(self.finish_if_done(stream))
+            effects.extend(self.end_if_done(stream))
         return stream, effects
 
-    def events_begun(self, stream: Stream) -> bytes:
+    def on_events_start(self, stream: Stream) -> bytes:
         """The stream's events go out as such. Answers the id of a priming event where the revision knows one."""
         stream.used = True
         if self._pipe is not None or self.version < PRIMING_SINCE or stream.resumed or stream.answers_only:
@@ -552,11 +554,13 @@ class LegacySession:
             self._unhold(wire_id)
         return self._fail(tuple(self._asks), text, data)
 
-    def calls_lost(self, wire_ids: Iterable[bytes], text: str, data: dict[str, object]) -> Iterable[Effect]:
+    def on_calls_lost(
+        self, wire_ids: Iterable[bytes], text: str, data: dict[str, object]
+    ) -> Iterable[Effect]:
         """The shared server process was lost with these requests. The session goes on."""
         return self._fail(tuple(one for one in wire_ids if one in self._asks), text, data)
 
-    def ended(self, text: str) -> Iterable[Effect]:
+    def close(self, text: str) -> Iterable[Effect]:
         """The session is over: what is in flight fails, every stream ends."""
         if self.phase == ENDED:
             return ()
@@ -570,7 +574,7 @@ class LegacySession:
         self._unsent.clear()
         return effects
 
-    def unanswered(self, now: float) -> float:
+    def unanswered_seconds(self, now: float) -> float:
         """Return for how long the child has not answered `initialize` (seconds), 0 where it has or was not asked."""
         return now - self._opening_since if self._opening_since and self.phase in (OPENING, REVIVING) else 0.0
 
@@ -622,7 +626,7 @@ class LegacySession:
         elif ask.token and ask.method == "tools/call" and task_of(message.result):
             self._goes_on(ask)
         effects = self._put(ask.stream, jsonrpc.response(ask.client_id, message), last=not ask.stream.pending)
-        if self._tells:
+        if self._reports_outcomes:
             outcome = failed_with(read_fault(message.error).code) if message.error else OK
             effects = (*effects, RequestFinished(ask.client_id, outcome))
         return (*effects, *self._after_opening(message)) if ask.method == "initialize" else effects
@@ -693,7 +697,7 @@ class LegacySession:
 
     def _child_notified(self, message: Notification, stream: Stream | None) -> Iterable[Effect]:
         method = message.method
-        if self._policy.restricts and self._policy.lacks(method):
+        if self._policy.restricts and self._policy.denied(method):
             return (LogDebug(_SWITCHED_OFF),)
         text = jsonrpc.notification(method, message.params)
         match method:
@@ -732,7 +736,7 @@ class LegacySession:
     def _child_asked(self, message: Request, stream: Stream | None) -> Iterable[Effect]:
         if message.method == "ping":
             return (self._order(Response(message.id, b"{}", b"")),)
-        if self._policy.restricts and self._policy.lacks(message.method):
+        if self._policy.restricts and self._policy.denied(message.method):
             refusal = self._policy.refusal(message.method, 200)
             return self._refuse_child(message.id, refusal.text, refusal.code)
         if not self._may_ask(message.method):
@@ -813,7 +817,7 @@ class LegacySession:
         return wire_ids
 
     def _done(self, client_id: bytes, outcome: str) -> Iterable[Effect]:
-        return (RequestFinished(client_id, outcome),) if self._tells else ()
+        return (RequestFinished(client_id, outcome),) if self._reports_outcomes else ()
 
     def _internal_id(self) -> bytes:
         return self._abandoned.add(b"%d" % next(self._ids))
@@ -861,7 +865,7 @@ class LegacySession:
             return ()
         return (ToClient(queue, text, self._event_id(stream, stream.seq), last),)
 
-    def finish_if_done(self, stream: Stream) -> Iterable[Effect]:
+    def end_if_done(self, stream: Stream) -> Iterable[Effect]:
         """The end of the stream of a call, where no answer is awaited on it any more."""
         if stream is self._pipe or stream.listens or stream.pending or stream.queue is None:
             return ()

@@ -156,13 +156,13 @@ class Multiplexer:
         return self.in_flight - self._listens
 
     @property
-    def callers(self) -> set[object]:
+    def queues(self) -> set[object]:
         """The outlets of those whose requests have not been answered."""
         return {ask.queue for ask in (*self._calls.values(), *self._unchecked)}
 
     # ---- events from callers
 
-    def asked(self, ask: ClientRequest) -> Effects:
+    def on_request(self, ask: ClientRequest) -> Effects:
         """A request. Raises Rejection."""
         method = ask.request.method
         # Subscriptions are in `_calls` as well, so below the smaller limit there is room for either.
@@ -177,7 +177,7 @@ class Multiplexer:
             raise Rejection(400, INVALID_REQUEST, "this id is in use by a request in flight")
         policy = ask.policy
         if policy.restricts:
-            if policy.lacks(method):
+            if policy.denied(method):
                 raise policy.refusal(method, 404)
             if method == "tools/call":
                 policy.check(ask.envelope.name)
@@ -213,9 +213,9 @@ class Multiplexer:
         for ask in gone:
             yield from _done(ask, CANCELLED)
         for raw_id in tuple(self._queues.get(queue, ())):
-            yield from self.cancelled(queue, raw_id)
+            yield from self.on_cancelled(queue, raw_id)
 
-    def cancelled(
+    def on_cancelled(
         self, queue: object, raw_id: bytes, outcome: str = CANCELLED, params: bytes = b""
     ) -> Effects:
         """The caller takes one request back, on a stream that carries others as well.
@@ -240,7 +240,7 @@ class Multiplexer:
             ]
         yield from self._next()
 
-    def notified(self, message: Notification) -> Effects:
+    def on_notification(self, message: Notification) -> Effects:
         """A notification of a caller, of an extension."""
         return (ToServer(message),) if self._alive else (LogDebug("notification_without_server"),)
 
@@ -248,7 +248,7 @@ class Multiplexer:
         """What this principal may use is another thing now: its subscriptions end, and it opens those that it may."""
         for ask in tuple(self._calls.values()):
             if ask.principal == principal and ask.request.method == _LISTEN:
-                yield from self.cancelled(ask.queue, ask.request.id, OK)
+                yield from self.on_cancelled(ask.queue, ask.request.id, OK)
                 yield from _listen_over(ask, _named(_OVER, ask.request.id))
 
     def _params(self, ask: ClientRequest) -> bytes:
@@ -426,14 +426,14 @@ class Multiplexer:
 
     # ---- events from the server
 
-    def start(self) -> Effects:
+    def start_process(self) -> Effects:
         """Have the server started before a request needs it."""
         if self._alive or self._starting:
             return ()
         self._starting = True
         return (StartProcess(),)
 
-    def take_back(self) -> list[ClientRequest]:
+    def remove_requests(self) -> list[ClientRequest]:
         """Remove and return all requests. The server must not have been given any of them."""
         taken = [*self._calls.values(), *self._unchecked]
         for wire_id in (*self._calls, self._listing):
@@ -574,7 +574,7 @@ class Multiplexer:
             return (_told(ask, method, json_object.write(found)),)
         if method == "notifications/message":
             ask = self._calls.get(about) if about else self._logging(message.params)
-            if ask is None or ask.policy.lacks(method):
+            if ask is None or ask.policy.denied(method):
                 return ()
             return (_told(ask, method, message.params),)
         if method == "notifications/cancelled":
@@ -626,7 +626,7 @@ class Multiplexer:
     def _extended(self, message: Notification, about: bytes) -> Effects:
         """A notification of an extension: of a request or subscription that is named, else of the only caller's newest."""
         ask = self._calls.get(about or _subscription(message.params)) or self._newest_of_the_only_caller()
-        if ask is None or ask.policy.lacks(message.method):
+        if ask is None or ask.policy.denied(message.method):
             return (LogDebug("extension_notification_not_sent"),)
         listens = ask.request.method == _LISTEN
         params = _named(message.params, ask.request.id) if listens else message.params
@@ -642,7 +642,7 @@ class Multiplexer:
         ask = self._calls.get(_subscription(message.params))
         if ask is None or ask.request.method != _LISTEN:
             return (LogDebug("dropped a notification that belongs to no subscription"),)
-        if ask.policy.lacks(message.method):
+        if ask.policy.denied(message.method):
             return (LogDebug("dropped a notification of what is switched off"),)
         return (_told(ask, message.method, _named(message.params, ask.request.id)),)
 
@@ -655,10 +655,10 @@ class Multiplexer:
                 yield from self._not_listed(how)
                 continue
             ask = self._calls[wire_id]
-            yield from self.cancelled(ask.queue, ask.request.id, failed_with(TIMEOUT))
+            yield from self.on_cancelled(ask.queue, ask.request.id, failed_with(TIMEOUT))
             yield _late(ask, f"the call {how}")
 
-    def ended(self, text: str) -> Effects:
+    def close(self, text: str) -> Effects:
         """There will be no more: subscriptions end in order, what is in flight fails."""
         return self.on_server_exit(text, {"reason": "stopping"})
 

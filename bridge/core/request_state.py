@@ -48,25 +48,25 @@ class StateSigner:
     `place` is the name of the server process that has the call, without a colon; a state carries it.
     """
 
-    def __init__(self, key: bytes, place: str = "") -> None:
+    def __init__(self, key: bytes, process: str = "") -> None:
         self._key = key
-        self._place = place
+        self._process = process
 
-    def within(self, purpose: bytes) -> "StateSigner":
+    def derive(self, purpose: bytes) -> "StateSigner":
         """Another seal, always the same for this purpose, that opens none of ours."""
-        return StateSigner(hmac.digest(self._key, purpose, "sha256"), self._place)
+        return StateSigner(hmac.digest(self._key, purpose, "sha256"), self._process)
 
-    def at(self, place: str) -> "StateSigner":
+    def for_process(self, process: str) -> "StateSigner":
         """Return a seal under the same key for the states of another place."""
-        return StateSigner(self._key, place)
+        return StateSigner(self._key, process)
 
     def sign(self, bound_to: bytes, arguments: bytes, inner: str) -> str:
         """The text that the client gets."""
         check = self._check(arguments)
-        placed = f"{self._place}:{inner}"
+        placed = f"{self._process}:{inner}"
         return self._tag(bound_to, check, placed) + check + placed
 
-    def place(self, bound_to: bytes, sealed: str) -> str | None:
+    def process_of(self, bound_to: bytes, sealed: str) -> str | None:
         """Return the place of a state, None where the seal is broken. The cost does not depend on the arguments."""
         tag, check, placed = sealed[:_TEXT], sealed[_TEXT : 2 * _TEXT], sealed[2 * _TEXT :]
         return placed.partition(":")[0] if _same(tag, self._tag(bound_to, check, placed)) else None

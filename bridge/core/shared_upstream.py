@@ -313,21 +313,21 @@ class SharedUpstream:
         return bool(self._calls)
 
     @property
-    def opening(self) -> bool:
+    def is_opening(self) -> bool:
         """Whether a process is being started, or has not answered `initialize`."""
         return self._phase in (_STARTING, _OPENING, _REFUSED)
 
     @property
-    def refused(self) -> bool:
+    def is_refused(self) -> bool:
         """Whether `refuse` is expected."""
         return self._phase == _REFUSED
 
-    def introduce(self, info: bytes) -> None:
+    def set_client_info(self, info: bytes) -> None:
         """Take the clientInfo of a stateless client (raw), if it is the first client."""
         if not self._info and (found := client_info(info)):
             self._info = json_object.write(found)
 
-    def extend(self, declared: extensions.Found) -> None:
+    def add_extensions(self, declared: extensions.Found) -> None:
         """Keep what a client has declared. Of an extension with two settings the first are kept.
 
         At the limit the rest is left out: the server is not told of it.
@@ -344,7 +344,7 @@ class SharedUpstream:
 
     # ---- fronts
 
-    def join(self, front: Front) -> Effects:
+    def attach(self, front: Front) -> Effects:
         """Add a front. One that was `renewed` gets its subscriptions and its level back."""
         missing = [uri for uri in front.uris if not self._is_wanted(uri)]
         self._fronts[front] = None
@@ -354,7 +354,7 @@ class SharedUpstream:
             return (FrontOpened(front, self._result),)
         return (*self._lower_level(), *self._subscribe_again(missing), *self._catch_up(front))
 
-    def leave(self, front: Front) -> Effects:
+    def detach(self, front: Front) -> Effects:
         """Remove a front: its calls and tasks are cancelled, what it was asked is answered with an error."""
         if self._fronts.pop(front, self) is self:
             return ()
@@ -454,7 +454,7 @@ class SharedUpstream:
             for name, value in json_object.peek(found.get("capabilities")).items()
         }
         version = json_object.string(found.get("protocolVersion"))
-        self.extend(extensions.declared_in(found.get("capabilities")))
+        self.add_extensions(extensions.declared_in(found.get("capabilities")))
         if self._phase == _OPEN:
             return (self._welcome(front, message.id, version),)
         if not self._info:
@@ -679,7 +679,7 @@ class SharedUpstream:
                 effects.append(CallsLost(front, on_exit, text, data))
         return tuple(effects)
 
-    def ended(self, text: str) -> Effects:
+    def close(self, text: str) -> Effects:
         """The process is to end for good."""
         effects = self.on_exit(text, {"reason": "restarted"})
         self._phase = _OVER
@@ -1012,13 +1012,13 @@ class SharedUpstream:
             if owner is None:
                 return (ToServer(_failure(message.id, INVALID_PARAMS, "Unknown task")),)
             return (ToFront(owner, Request(self._new_question(owner, message), method, message.params)),)
-        if self._policy.lacks(method):
+        if self._policy.denied(method):
             return self._refused(
                 message, Refusal(METHOD_NOT_FOUND, self._policy.refusal(method, 200).text, "denied")
             )
         return self._assign(message, b"")
 
-    def unassigned(self, message: Request, client: Client) -> Effects:
+    def reassign(self, message: Request, client: Client) -> Effects:
         """A translated front gives back a request that its client has not answered, because the call has ended."""
         if message.id not in self._questions:
             return ()

@@ -152,10 +152,10 @@ class LocalConversation:
             lambda: secrets.token_hex(8),
             pipe,
             policy,
-            tells=server_log.tells,
+            reports_outcomes=server_log.tells,
             ids=ids,
             # So that a late answer of a client that has connected again meets no other request.
-            first_question=1 + secrets.randbelow(_QUESTIONS),
+            first_request_id=1 + secrets.randbelow(_QUESTIONS),
         )
         # The requests that will end with `RequestFinished`, by their ids.
         self._open: dict[bytes, Call] = {}
@@ -204,7 +204,7 @@ class LocalConversation:
     @property
     def busy(self) -> bool:
         """Whether a call is in flight or a stream is open (registry.Busy)."""
-        return bool(self._session.in_flight) or self._session.watched
+        return bool(self._session.in_flight) or self._session.has_stream
 
     @property
     def calling(self) -> bool:
@@ -260,13 +260,13 @@ class LocalConversation:
 
     def listen(self, queue: SendQueue) -> None:
         """Open a stream for what belongs to no request (ports.Conversation)."""
-        queue.context, effects = self._session.listened(queue)
+        queue.context, effects = self._session.on_listen(queue)
         queue.bind(self.backlog, pauses=False)
         self._perform(effects)
 
     def resume(self, last_event_id: str, queue: SendQueue) -> None:
         """Continue an interrupted stream (ports.Conversation)."""
-        stream, effects = self._session.resumed(last_event_id, queue)
+        stream, effects = self._session.on_resume(last_event_id, queue)
         queue.context = stream
         queue.bind(self.backlog, pauses=not stream.listens)
         queue.replaying = True
@@ -276,8 +276,8 @@ class LocalConversation:
     def begin_events(self, queue: SendQueue) -> bytes:
         """The outlet becomes an event stream (ports.Conversation)."""
         stream = _stream_of(queue)
-        event_id = self._session.events_begun(stream)
-        self._perform(self._session.finish_if_done(stream))  # all of a batch may have been refused
+        event_id = self._session.on_events_start(stream)
+        self._perform(self._session.end_if_done(stream))  # all of a batch may have been refused
         return event_id
 
     def close_queue(self, queue: SendQueue, *, begun: bool = True) -> None:
@@ -289,11 +289,11 @@ class LocalConversation:
         if self.ended:
             return
         self.ended = True
-        self.unanswered = self._session.unanswered(self._clock.time(trio.current_time()))
+        self.unanswered = self._session.unanswered_seconds(self._clock.time(trio.current_time()))
         why = f"the session has ended: {reason}"
         if self._pipe is not None:
             self._pipe.close_reason = why
-        self._perform(self._session.ended(why))
+        self._perform(self._session.close(why))
         self._translator = None  # what it wanted to be called back for must ask nothing any more
         if self._pipe is not None and self._begun:
             self._pipe.close()
@@ -472,7 +472,7 @@ class LocalConversation:
             self.failed(text, data)
             return
         self._server_log.errors += len(wire_ids)
-        self._perform(self._session.calls_lost(wire_ids, text, data))
+        self._perform(self._session.on_calls_lost(wire_ids, text, data))
 
     def translate_shared(self, make: Callable[[], Translator]) -> None:
         """The server speaks the modern era only: go on behind a desk, with the `initialize` that was not answered."""

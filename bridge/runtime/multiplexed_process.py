@@ -150,7 +150,7 @@ class MultiplexedProcess:
     def ask(self, asked: ClientRequest) -> None:
         """Take a request. What is said in its course, and its answer, go to its outlet. Raises Rejection."""
         self._used = True
-        effects = self._multiplexer.asked(asked)
+        effects = self._multiplexer.on_request(asked)
         self._count(asked)
         if len(self.principals) < 2:  # more than one is all that counts
             self.principals.add(asked.principal)
@@ -160,7 +160,7 @@ class MultiplexedProcess:
 
     def start(self) -> None:
         """Have the child started before a request needs it."""
-        self._perform(self._multiplexer.start())
+        self._perform(self._multiplexer.start_process())
 
     def on_disconnect(self, queue: object) -> None:
         """A caller is gone: what it asked is cancelled."""
@@ -176,12 +176,12 @@ class MultiplexedProcess:
         for multiplexed in self._moved.get(queue, ()):
             multiplexed.cancel(queue, raw_id, params)
         self._let_read(queue)
-        self._perform(self._multiplexer.cancelled(queue, raw_id, params=params))
+        self._perform(self._multiplexer.on_cancelled(queue, raw_id, params=params))
 
     def notify(self, message: Notification, client: Client) -> None:  # noqa: ARG002 - for a desk that names its clients
         """Take a notification of a client."""
         self._used = True
-        self._perform(self._multiplexer.notified(message))
+        self._perform(self._multiplexer.on_notification(message))
 
     def on_permissions_changed(self, principal: str) -> None:
         """What this principal may use is another thing now."""
@@ -230,7 +230,7 @@ class MultiplexedProcess:
             self._clock.resume(trio.current_time())
 
     def _has_one_client(self) -> bool:
-        backlogs = {one.backlog if isinstance(one, SendQueue) else None for one in self._multiplexer.callers}
+        backlogs = {one.backlog if isinstance(one, SendQueue) else None for one in self._multiplexer.queues}
         return len(backlogs.union(self._behind)) == 1
 
     # ---- the child's side (server.Holder)
@@ -315,7 +315,7 @@ class MultiplexedProcess:
     def take_back(self) -> None:
         """Take back the requests, none of which the child was given, for `next_moving`."""
         self._lose_translator()
-        self._moving = self._multiplexer.take_back()
+        self._moving = self._multiplexer.remove_requests()
 
     def next_moving(self) -> ClientRequest | None:
         """Return a request that waits for another desk, None if there is none."""
@@ -365,7 +365,7 @@ class MultiplexedProcess:
         self.ended = True
         self._lose_translator()
         self._part()
-        self._perform(self._multiplexer.ended(reason))
+        self._perform(self._multiplexer.close(reason))
         if self._child is not None:
             self._child.stop()
         self._pace()
@@ -397,7 +397,7 @@ class MultiplexedProcess:
                 self._put(effect)
             elif isinstance(effect, ToServer):
                 if self._translator is not None:
-                    self._translate(self._translator.from_client(effect.message, effect.asked))
+                    self._translate(self._translator.from_client(effect.message, effect.request))
                 else:
                     self._write(effect.message)
             elif isinstance(effect, StartProcess):

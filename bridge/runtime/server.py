@@ -41,7 +41,7 @@ from ..core.attribution import Client, Origins
 from ..core.circuit_breaker import CircuitBreaker
 from ..core.client_environment import NOTHING, ClientEnvironment, environment_from_headers
 from ..core.effects import failed_with
-from ..core.era_cache import BELIEVED, EraCache
+from ..core.era_cache import FACT_SECONDS, EraCache
 from ..core.errors import read_fault
 from ..core.multiplexer import Multiplexer
 from ..core.request_state import StateSigner, binding
@@ -201,12 +201,12 @@ class LocalServer:
         self._resolving: trio.Event | None = None
         self._resolve_at = -math.inf  # when secrets that could not be read are read again, at a request
         self._resolve_pause = _FIRST_RESOLVE_PAUSE
-        self._book = EraCache(config.era)
+        self._era_cache = EraCache(config.era)
         self._facts = facts if config.era == "auto" else None
         # Under which name its facts are stored, what is stored there, and when its files were looked at (seconds).
         self._fact_name = ""
         self._stored: dict[str, bool | None] = {}
-        self._believed = BELIEVED
+        self._believed = FACT_SECONDS
         self._recalled_at = -math.inf
         self._recalling = trio.Lock()
         self._probing: _Probing | None = None
@@ -272,7 +272,7 @@ class LocalServer:
                 owner.on_tick(now)
         self._pipes = {queue for queue in self._pipes if queue.state == OPEN}
         self._look_for_life(now)
-        self._breakers = {who: one for who, one in self._breakers.items() if not one.calm(now)}
+        self._breakers = {who: one for who, one in self._breakers.items() if not one.is_closed(now)}
         for place in list(self._places.values()):
             reason = self._why_over(place, now)
             if reason:
@@ -321,7 +321,7 @@ class LocalServer:
         self._breaker = CircuitBreaker()
         self.server_log.start_fault = None
         self._breakers.clear()
-        self._book = EraCache(self.config.era, self._believed)
+        self._era_cache = EraCache(self.config.era, self._believed)
         self._resolve_pause = _FIRST_RESOLVE_PAUSE
         self._files_looked_at = False
         if self.config.fault and self._resolving is None:
@@ -426,7 +426,7 @@ class LocalServer:
     @property
     def failing(self) -> bool:
         """Whether it has ended so often that it is not started for now."""
-        return self._breaker.tripped(trio.current_time())
+        return self._breaker.is_open(trio.current_time())
 
     @property
     def silent(self) -> tuple[int, ...]:
@@ -487,7 +487,7 @@ class LocalServer:
     @property
     def eras(self) -> dict[str, bool | None]:
         """Which eras it speaks, as far as is known."""
-        return self._book.known(trio.current_time())
+        return self._era_cache.facts(trio.current_time())
 
     # ---- ports.Backend
 
@@ -532,7 +532,7 @@ class LocalServer:
             if not self._fact_name:
                 await self._recall()
             if not self.config.shares:  # or else a process is started by its first message
-                era = self._book.for_legacy_client(now)
+                era = self._era_cache.for_legacy_client(now)
                 conversation.doubtful = not era
                 conversation.believed = era == era_cache.LEGACY and self.config.era == "auto"
                 conversation.make = self._to_modern if era == era_cache.MODERN else None
@@ -644,7 +644,7 @@ class LocalServer:
 
         Those of the core mean nothing there, and without a process there is nothing that it can be about.
         """
-        if extensions.is_core(message.method) or self._policy_of(principal).lacks(message.method):
+        if extensions.is_core(message.method) or self._policy_of(principal).denied(message.method):
             return
         client_environment = environment_from_headers(headers, self._wanted) if self._wanted else NOTHING
         caller = caller or Caller(name=UNKNOWN)
@@ -690,7 +690,7 @@ class LocalServer:
     def _check_open(self, now: float, breaker: CircuitBreaker, principal: str) -> None:
         if self._closed or self._nursery is None:
             raise stopping(self._closed or STOPPING)
-        if breaker.tripped(now):
+        if breaker.is_open(now):
             pause = math.ceil(breaker.pause(now))
             raise Rejection(
                 503,
@@ -702,7 +702,7 @@ class LocalServer:
 
     def _why_tripped(self, breaker: CircuitBreaker, now: float, principal: str) -> str:
         text = (
-            f"the server ended unexpectedly {breaker.deaths} times within {breaker.window:g} s; "
+            f"the server ended unexpectedly {breaker.failures} times within {breaker.window:g} s; "
             f"the next start is in {breaker.pause(now):.0f} s"
         )
         last = self.server_log.last_failure(principal)
@@ -725,7 +725,7 @@ class LocalServer:
         if found is not None:
             return found
         await self._recall()
-        if not self._book.for_modern_client(trio.current_time()) and self._has_own_process(modern=False):
+        if not self._era_cache.for_modern_client(trio.current_time()) and self._has_own_process(modern=False):
             await caller.look_up()
             beside = partial(self._place_beside, principal, client_environment, caller, read)
             said = await self._declared(principal, client_environment, read.capabilities, beside)
@@ -784,7 +784,7 @@ class LocalServer:
             mine + 2 > limits.processes_per_principal
             or self.sessions + 2 > limits.sessions
             or self.server_log.start_fault is not None
-            or not self._breaker_of(principal, client_environment).calm(now)
+            or not self._breaker_of(principal, client_environment).is_closed(now)
             or fetches(self.config.launch.argv)
         ):
             return None
@@ -798,10 +798,10 @@ class LocalServer:
 
         Raises Rejection 200 -32602.
         """
-        name = self._signer.place(bound_to, state)
+        name = self._signer.process_of(bound_to, state)
         elsewhere = name is None
         if name is None:
-            name = self._signer_of_modern(client_environment).place(bound_to, state)
+            name = self._signer_of_modern(client_environment).process_of(bound_to, state)
         place = self._places.get(name or "")
         if place is not None and not place.multiplexed.ended:
             if place.key.principal in ("", principal, self._sharer(principal)):
@@ -812,7 +812,7 @@ class LocalServer:
 
     def _signer_of_modern(self, client_environment: ClientEnvironment) -> StateSigner:
         # Another process may continue from the state of a modern server, but only one with the same variables.
-        return self._signer.within(repr(client_environment.variables).encode())
+        return self._signer.derive(repr(client_environment.variables).encode())
 
     async def _declared(
         self,
@@ -825,9 +825,9 @@ class LocalServer:
         if self.config.shares:
             era = await self._shared_era(Key(self._sharer(principal), client_environment))
         else:
-            if not self._book.for_modern_client(trio.current_time()):
+            if not self._era_cache.for_modern_client(trio.current_time()):
                 await self._probe(principal, beside)
-            era = self._book.for_modern_client(trio.current_time())
+            era = self._era_cache.for_modern_client(trio.current_time())
         if era == era_cache.MODERN:
             return None
         return declared(self._policy_of(principal).declared(capabilities))
@@ -890,7 +890,7 @@ class LocalServer:
             key.principal,
             self._limits,
             self._log,
-            Multiplexer(self._limits, signer.at(name), shared=strict and said is None),
+            Multiplexer(self._limits, signer.for_process(name), shared=strict and said is None),
             self.server_log,
             translator=None
             if said is None
@@ -988,7 +988,7 @@ class LocalServer:
             self._probing.settled.set()
             self._end(multiplexed, text)
             return
-        old = self._book.unconfirmed
+        old = self._era_cache.is_restored
         self.mismatched(text)
         if old and not multiplexed.speaks_modern and self._has_refused(multiplexed):
             self._move(multiplexed, text)
@@ -1002,7 +1002,7 @@ class LocalServer:
     def shared_process(self, conversation: LocalConversation) -> SharedProcess | None:
         """The process for a session that shares it (conversation.Around)."""
         key = Key(self._sharer(conversation.principal), conversation.client_environment)
-        known = self._book.for_modern_client(trio.current_time())
+        known = self._era_cache.for_modern_client(trio.current_time())
         if known == era_cache.MODERN and key not in self._processes:
             conversation.translate_shared(self._to_modern)
             return None
@@ -1037,9 +1037,9 @@ class LocalServer:
             process = self._processes.get(key)
         if process is not None and not process.doubtful:
             return era_cache.LEGACY
-        if not self._book.for_modern_client(trio.current_time()):
+        if not self._era_cache.for_modern_client(trio.current_time()):
             await self._probe()
-        return self._book.for_modern_client(trio.current_time())
+        return self._era_cache.for_modern_client(trio.current_time())
 
     def _process_of(self, key: Key) -> SharedProcess:
         process = self._processes.get(key)
@@ -1071,13 +1071,13 @@ class LocalServer:
 
     def opened(self, _process: SharedProcess) -> None:
         """A child has accepted `initialize` (shared_process.ProcessOwner)."""
-        if not self._book.known(trio.current_time())[era_cache.LEGACY]:
-            self._book.opened(trio.current_time(), legacy=True)
+        if not self._era_cache.facts(trio.current_time())[era_cache.LEGACY]:
+            self._era_cache.on_initialize(trio.current_time(), legacy=True)
 
     def unopened(self, process: SharedProcess, otherwise: Callable[[], None], *, refused: bool) -> None:
         """A child has not accepted `initialize` (shared_process.ProcessOwner)."""
         if refused:
-            self._book.mismatched()
+            self._era_cache.on_mismatch()
             self._remember()
         self._soon(self._guarded, process, self._shared_opinion, process, otherwise)
 
@@ -1094,7 +1094,7 @@ class LocalServer:
             self._settle_doubt(process)
             otherwise()
             return
-        self._book.opened(trio.current_time(), legacy=False)
+        self._era_cache.on_initialize(trio.current_time(), legacy=False)
         self._translate_members(process)
 
     def _translate_members(self, process: SharedProcess) -> None:
@@ -1144,11 +1144,11 @@ class LocalServer:
             await self._check_approved()
             modern = await self._answer_or_silence(probing)
             if modern is None:
-                self._book.presumed(trio.current_time())
+                self._era_cache.on_probe_timeout(trio.current_time())
             else:
-                self._book.probed(trio.current_time(), modern=modern)
+                self._era_cache.on_probe(trio.current_time(), modern=modern)
             if probing.opened.is_set() and not modern:
-                self._book.opened(trio.current_time(), legacy=True)
+                self._era_cache.on_initialize(trio.current_time(), legacy=True)
             self._log.info("the server was asked for its era", modern=modern)
             probing.fault = ""
             self._remember()
@@ -1200,7 +1200,7 @@ class LocalServer:
     async def _end_beside(self, probing: "_Probing") -> None:
         """End the process beside the question, unless the server is a legacy one."""
         place, probing.beside = probing.beside, None
-        if place is not None and self._book.for_modern_client(trio.current_time()) != era_cache.LEGACY:
+        if place is not None and self._era_cache.for_modern_client(trio.current_time()) != era_cache.LEGACY:
             self._close_place(place, "the server is not known to be a legacy one")
             with trio.move_on_after(_LEAVING):
                 await self._until_gone(place.multiplexed)
@@ -1218,7 +1218,7 @@ class LocalServer:
 
     def _to_modern(self) -> ModernAdapter:
         own = self.config.knows_principal
-        level = "" if self._policy.lacks("logging/setLevel") else DEFAULT_LEVEL
+        level = "" if self._policy.denied("logging/setLevel") else DEFAULT_LEVEL
         return ModernAdapter(self._limits, lambda: secrets.token_hex(16), self.name, own=own, level=level)
 
     def over(self, conversation: LocalConversation) -> None:
@@ -1233,7 +1233,7 @@ class LocalServer:
     def mismatched(self, text: str) -> None:
         """What is known of its eras is wrong (conversation.Around)."""
         self._log.warning("the server does not speak the era that was expected", reason=text)
-        self._book.mismatched()
+        self._era_cache.on_mismatch()
         self._remember()
 
     def fetch_multiplexed(self, conversation: LocalConversation, capabilities: bytes) -> None:
@@ -1264,15 +1264,15 @@ class LocalServer:
         """A server whose eras are not known has answered `initialize`, or has not (conversation.Around)."""
         now = trio.current_time()
         if opened:
-            self._book.opened(now, legacy=True)
+            self._era_cache.on_initialize(now, legacy=True)
             self._remember()
             return
         self._soon(self._guarded, conversation, self._second_opinion, conversation)
 
     async def _is_modern(self) -> bool:
-        if self._book.for_modern_client(trio.current_time()) != era_cache.MODERN:
+        if self._era_cache.for_modern_client(trio.current_time()) != era_cache.MODERN:
             await self._probe()
-        return self._book.for_modern_client(trio.current_time()) == era_cache.MODERN
+        return self._era_cache.for_modern_client(trio.current_time()) == era_cache.MODERN
 
     async def _takes_initialize(self) -> bool:
         # Perhaps the client has asked for what no server would take: that says nothing of the server.
@@ -1289,7 +1289,7 @@ class LocalServer:
         """The server speaks no other era, so what has happened to its process was a failure."""
         fault = self._era_unknown.pop(owner, None)
         if fault is not None:
-            self._book.start_failed()
+            self._era_cache.on_start_failed()
             self._note_failure(owner, fault)
 
     async def _second_opinion(self, conversation: LocalConversation) -> None:
@@ -1302,7 +1302,7 @@ class LocalServer:
             conversation.settle(None)
             return
         self._era_unknown.pop(conversation, None)
-        self._book.opened(trio.current_time(), legacy=False)
+        self._era_cache.on_initialize(trio.current_time(), legacy=False)
         conversation.settle(self._to_modern)
         try:
             await self._start(conversation)
@@ -1319,7 +1319,7 @@ class LocalServer:
             self._children[child] = owner
         else:
             await self._resolve()
-            self._breaker_of(owner.principal, owner.client_environment).started(trio.current_time())
+            self._breaker_of(owner.principal, owner.client_environment).on_start(trio.current_time())
             launch = self.config.launch
             if self.config.knows_principal:
                 launch = attrs.evolve(launch, env={**launch.env, PRINCIPAL_VARIABLE: owner.principal})
@@ -1330,7 +1330,7 @@ class LocalServer:
         self._soon(self._make_standbys)
         if self._introduction:
             await self._send_introduction(child)
-        if owner.speaks_modern and self._book.unconfirmed:
+        if owner.speaks_modern and self._era_cache.is_restored:
             await self._confirm(child, owner)
         owner.on_start(child)
 
@@ -1354,20 +1354,20 @@ class LocalServer:
             if name == before:
                 return
             if before:
-                self._book.mismatched()
+                self._era_cache.on_mismatch()
             self._fact_name = name
             self._believed = valid
-            known = self._book.known(now)
-            self._book.believe_for(self._believed)
+            known = self._era_cache.facts(now)
+            self._era_cache.set_lifetime(self._believed)
             if fact is not None and known[era_cache.MODERN] is known[era_cache.LEGACY] is None:
                 age = max(0.0, time.time() - fact.since)
-                self._book.recalled(now, age, modern=fact.modern, legacy=fact.legacy)
+                self._era_cache.restore(now, age, modern=fact.modern, legacy=fact.legacy)
                 self._stored = {era_cache.MODERN: fact.modern, era_cache.LEGACY: fact.legacy}
             self._remember()
 
     def _remember(self) -> None:
         """Store what is known of its eras where that has changed."""
-        known = self._book.known(trio.current_time())
+        known = self._era_cache.facts(trio.current_time())
         if self._facts is not None and self._fact_name and known != self._stored:
             self._stored = known
             self._soon(self._store, self._facts, self._fact_name, known)
@@ -1384,7 +1384,7 @@ class LocalServer:
         """Ask a process whether it speaks the modern era, before it is given anything. Raises NotOfThisEra."""
         startup, _ = self._startups[child]
         if await confirms(child, startup.attach, self._limits):
-            self._book.probed(trio.current_time(), modern=True)
+            self._era_cache.on_probe(trio.current_time(), modern=True)
             startup.attach(owner.on_line)
             return
         child.stop()
@@ -1441,14 +1441,14 @@ class LocalServer:
                 self._start_failed(owner, StartFault(reason, self._output(child)))
             return
         self.server_log.start_succeeded()
-        known = self._book.known(trio.current_time())
+        known = self._era_cache.facts(trio.current_time())
         if beside and self._probing is not None:
             self._probing.opened.set()
             self._probing.settled.set()
         elif not owner.speaks_modern and not (
             known[era_cache.LEGACY] and known[era_cache.MODERN] is not None
         ):
-            self._book.opened(trio.current_time(), legacy=True)
+            self._era_cache.on_initialize(trio.current_time(), legacy=True)
             self._remember()
         self._livenesss[child] = Liveness(
             child, owner.on_line, self._limits, trio.current_time(), modern=owner.speaks_modern
@@ -1460,7 +1460,7 @@ class LocalServer:
         )
 
     def _start_failed(self, owner: ProcessOwner, fault: StartFault) -> None:
-        self._book.start_failed()
+        self._era_cache.on_start_failed()
         if owner.era_unknown:
             self._era_unknown[owner] = fault
         else:
@@ -1475,7 +1475,7 @@ class LocalServer:
         """Return how to tell a client that its process has not opened its session, for this reason (conversation.Around)."""
         # A doubt stays until it is settled, which also forgets what was presumed of the eras.
         fault = self._era_unknown.get(owner) or self._silence(owner, text.removeprefix("the server "))
-        self._book.start_failed()
+        self._era_cache.on_start_failed()
         self._note_failure(owner, fault)
         return _told(fault, {"reason": "not started"}, alone=len(owner.principals) <= 1)
 
@@ -1505,7 +1505,7 @@ class LocalServer:
             return
         reason = f"had not answered initialize after {waited:.0f} s, when its client ended the session"
         self.server_log.errors += 1
-        self._book.start_failed()
+        self._era_cache.on_start_failed()
         self._note_failure(owner, self._silence(owner, reason))
 
     def _output(self, child: Child) -> Output:
@@ -1614,7 +1614,7 @@ class LocalServer:
             self.server_log.start_failed(StartFault(f"was not started: {fault}"))
         # The breaker counts processes, and none was started.
         if breaker is not None and not isinstance(fault, PinMismatch | NotResolved):
-            breaker.died(trio.current_time())
+            breaker.on_failure(trio.current_time())
 
     async def _make_standbys(self) -> None:
         """Start what is missing of the spare processes, each after the pause that deaths demand, unless we are about to end."""
@@ -1625,7 +1625,7 @@ class LocalServer:
                 if self._closed or len(self._standbys) + self._warming > self._ahead:
                     return  # meanwhile
                 await self._resolve()
-                self._breaker.started(trio.current_time())
+                self._breaker.on_start(trio.current_time())
                 child = await self._spawn(self.config.launch, None)
                 if self._closed:  # meanwhile
                     child.stop()
@@ -1640,7 +1640,7 @@ class LocalServer:
 
     async def _learn_era(self) -> None:
         # Also how a server that cannot be started is known before a client asks.
-        if not self._book.for_modern_client(trio.current_time()):
+        if not self._era_cache.for_modern_client(trio.current_time()):
             try:
                 await self._probe()
             except Rejection as rejection:
@@ -1677,7 +1677,7 @@ class LocalServer:
         startup, since = self._startups[child]
         if owner is None and child in self._standbys:
             self._standbys.remove(child)
-            self._breaker.died(trio.current_time())
+            self._breaker.on_failure(trio.current_time())
             self.server_log.died(child.pid, exit_)
             if trio.current_time() - since < _SOON:
                 self.server_log.start_failed(StartFault(exit_.describe(), self._output(child), ended=True))
@@ -1690,7 +1690,7 @@ class LocalServer:
             self._log.info("process_beside_exited", pid=child.pid, how=exit_.describe())
             owner.on_exit(f"the server {exit_.describe()}", {"reason": "exited"})
             return
-        self._breaker_of(owner.principal, owner.client_environment).died(trio.current_time())
+        self._breaker_of(owner.principal, owner.client_environment).on_failure(trio.current_time())
         self.server_log.died(child.pid, exit_)
         # What it has written may be about any principal that it has served.
         alone = len(owner.principals) <= 1
@@ -1724,17 +1724,17 @@ class LocalServer:
         if isinstance(owner, SharedProcess) and self._probing is not None:
             # The sibling may hold what only one process can have, such as a lock or a port.
             await self._probing.over.wait()
-            if self._book.for_modern_client(trio.current_time()) == era_cache.MODERN:
+            if self._era_cache.for_modern_client(trio.current_time()) == era_cache.MODERN:
                 self._translate_members(owner)
                 return
         while isinstance(owner, SharedProcess) and self._is_ending(owner):
             await self._one_less.park()
         breaker = self._breaker_of(owner.principal, owner.client_environment)
         now = trio.current_time()
-        if not breaker.tripped(now):
+        if not breaker.is_open(now):
             await trio.sleep(breaker.pause(now))
             now = trio.current_time()  # others have waited as well, and one may be on trial
-        if breaker.tripped(now):
+        if breaker.is_open(now):
             owner.failed(
                 self._why_tripped(breaker, now, owner.principal),
                 {"reason": "restarts", "retry_after": math.ceil(breaker.pause(now))},

@@ -153,7 +153,7 @@ class SharedProcess:
     @property
     def opening(self) -> bool:
         """Whether `settled` will be set."""
-        return self._upstream.opening
+        return self._upstream.is_opening
 
     @property
     def busy(self) -> bool:
@@ -182,22 +182,22 @@ class SharedProcess:
         """Add the stateless clients of a desk."""
         self._stateless[front] = member
         self._members[front] = member
-        self._perform(self._upstream.join(front))
+        self._perform(self._upstream.attach(front))
 
     def introduce(self, info: bytes, declared: Found) -> None:
         """Take the clientInfo of a stateless client (raw), and the extensions that it has declared."""
-        self._upstream.introduce(info)
-        self._upstream.extend(declared)
+        self._upstream.set_client_info(info)
+        self._upstream.add_extensions(declared)
 
     def unassigned(self, message: Request, client: Client) -> None:
         """Assign a request of the server to another call of this client (ToLegacy)."""
-        self._perform(self._upstream.unassigned(message, client))
+        self._perform(self._upstream.reassign(message, client))
 
     def join(self, front: Front, member: Member) -> None:
         """Add a session."""
         self._members[front] = member
         self._served.add(member.principal)
-        self._perform(self._upstream.join(front))
+        self._perform(self._upstream.attach(front))
 
     def leave(self, front: Front) -> None:
         """Remove a session."""
@@ -205,7 +205,7 @@ class SharedProcess:
         if stateless is not None:
             self._served.update(stateless.principals)
         if self._members.pop(front, None) is not None:
-            self._perform(self._upstream.leave(front))
+            self._perform(self._upstream.detach(front))
 
     def send(self, front: Front, message: Message, token: bytes = b"") -> None:
         """Take a message of a session for the server."""
@@ -234,7 +234,7 @@ class SharedProcess:
     def on_exit(self, text: str, data: dict[str, object]) -> None:
         """The child is gone."""
         self._child = None
-        if self._upstream.refused:
+        if self._upstream.is_refused:
             return  # that is the reason, and its consequence is being decided
         if self.doubtful:
             self._owner.unopened(self, lambda: self.failed(text, data), refused=False)
@@ -279,7 +279,7 @@ class SharedProcess:
             return
         self.ended = True
         self.settled.set()
-        self._perform(self._upstream.ended(reason))
+        self._perform(self._upstream.close(reason))
         self._members.clear()
         self._stateless.clear()
         if self._child is not None:

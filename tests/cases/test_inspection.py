@@ -90,7 +90,7 @@ class World:
         asked = ClientRequest(
             "me", request, envelope, {} if headers is None else headers, object(), pipe=False
         )
-        return list(self.relay.asked(asked))
+        return list(self.relay.on_request(asked))
 
     def answered(self, orders, result):
         (order,) = orders
@@ -236,7 +236,7 @@ def test_r04_the_tasks_of_a_subscription_are_limited():
         "me", Request(b"1", "subscriptions/listen", params), envelope, None, object(), pipe=True
     )
     with pytest.raises(Rejection, match="list_items"):
-        list(relay.asked(asked))
+        list(relay.on_request(asked))
 
 
 # ---- translation

@@ -28,7 +28,7 @@ from mcpbridged.validators.rejection import Rejection
 )
 def test_a_tool_is_there_if_it_is_allowed_and_not_denied(allow, deny, name, permitted):
     policy = AccessPolicy(allow, deny)
-    assert policy.permits(name) is permitted
+    assert policy.allows(name) is permitted
     if permitted:
         policy.check(name)
     else:
@@ -107,8 +107,8 @@ def raw(value):
 )
 def test_a_method_belongs_to_a_feature(method, feature):
     assert feature_of(method) == feature
-    assert OFF.lacks(method) == (feature in ("tools", "sampling", "logging", "elicitation"))
-    assert not EVERYTHING.lacks(method)
+    assert OFF.denied(method) == (feature in ("tools", "sampling", "logging", "elicitation"))
+    assert not EVERYTHING.denied(method)
 
 
 def test_every_feature_that_can_be_configured_has_methods():
@@ -200,12 +200,12 @@ def test_no_client_hears_that_it_has_not_declared_what_is_off(error, told):
 def test_a_role_narrows_what_there_is_and_is_one_principals():
     server = AccessPolicy(("git_*",), ("git_push",), ("prompts",))
     role = AccessPolicy(("*_log", "*_push", "add"), (), ("sampling",), within=server)
-    assert [name for name in ("git_log", "git_push", "git_diff", "add") if role.permits(name)] == ["git_log"]
-    assert [method for method in ("prompts/get", "sampling/x", "roots/list") if role.lacks(method)] == [
+    assert [name for name in ("git_log", "git_push", "git_diff", "add") if role.allows(name)] == ["git_log"]
+    assert [method for method in ("prompts/get", "sampling/x", "roots/list") if role.denied(method)] == [
         "prompts/get",
         "sampling/x",
     ]
-    assert not server.lacks("sampling/x")
+    assert not server.denied("sampling/x")
     assert not AccessPolicy(within=EVERYTHING).restricts
     assert AccessPolicy(within=server).restricts
     listed = b'{"tools":[{"name":"git_log"}],"cacheScope":"public"}'

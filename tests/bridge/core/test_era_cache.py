@@ -2,7 +2,7 @@
 
 import pytest
 
-from mcpbridged.bridge.core.era_cache import BELIEVED, LEGACY, MODERN, PRESUMED, EraCache
+from mcpbridged.bridge.core.era_cache import FACT_SECONDS, LEGACY, MODERN, PRESUMED_SECONDS, EraCache
 
 
 @pytest.mark.parametrize(
@@ -10,93 +10,93 @@ from mcpbridged.bridge.core.era_cache import BELIEVED, LEGACY, MODERN, PRESUMED,
     [("legacy", LEGACY, LEGACY), ("modern", MODERN, MODERN), ("dual", MODERN, LEGACY), ("auto", "", "")],
 )
 def test_the_operators_word_decides(policy, for_modern, for_legacy):
-    book = EraCache(policy)
-    assert book.for_modern_client(0) == for_modern
-    assert book.for_legacy_client(0) == for_legacy
+    cache = EraCache(policy)
+    assert cache.for_modern_client(0) == for_modern
+    assert cache.for_legacy_client(0) == for_legacy
 
 
 @pytest.mark.parametrize(("modern", "era"), [(True, MODERN), (False, LEGACY)])
 def test_a_probe_decides_for_modern_clients_until_it_is_old(modern, era):
-    book = EraCache("auto")
-    book.probed(5, modern=modern)
-    assert book.for_modern_client(5 + BELIEVED) == era
-    assert book.for_modern_client(6 + BELIEVED) == ""
-    assert book.for_legacy_client(5) == ""
+    cache = EraCache("auto")
+    cache.on_probe(5, modern=modern)
+    assert cache.for_modern_client(5 + FACT_SECONDS) == era
+    assert cache.for_modern_client(6 + FACT_SECONDS) == ""
+    assert cache.for_legacy_client(5) == ""
 
 
 def test_a_dual_server_is_spoken_to_in_the_clients_era():
-    book = EraCache("auto")
-    book.probed(0, modern=True)
-    book.opened(0, legacy=True)
-    assert (book.for_modern_client(0), book.for_legacy_client(0)) == (MODERN, LEGACY)
+    cache = EraCache("auto")
+    cache.on_probe(0, modern=True)
+    cache.on_initialize(0, legacy=True)
+    assert (cache.for_modern_client(0), cache.for_legacy_client(0)) == (MODERN, LEGACY)
 
 
 def test_a_server_that_takes_no_handshake_is_translated_for_if_it_is_modern():
-    book = EraCache("auto")
-    book.opened(0, legacy=False)
-    assert book.for_legacy_client(0) == LEGACY
-    book.probed(0, modern=True)
-    assert book.for_legacy_client(0) == MODERN
+    cache = EraCache("auto")
+    cache.on_initialize(0, legacy=False)
+    assert cache.for_legacy_client(0) == LEGACY
+    cache.on_probe(0, modern=True)
+    assert cache.for_legacy_client(0) == MODERN
 
 
 def test_a_contradiction_is_forgotten_into():
-    book = EraCache("auto")
-    book.probed(0, modern=True)
-    book.opened(0, legacy=False)
-    book.mismatched()
-    assert (book.for_modern_client(0), book.for_legacy_client(0)) == ("", "")
+    cache = EraCache("auto")
+    cache.on_probe(0, modern=True)
+    cache.on_initialize(0, legacy=False)
+    cache.on_mismatch()
+    assert (cache.for_modern_client(0), cache.for_legacy_client(0)) == ("", "")
 
 
 def test_what_is_known_is_told():
-    book = EraCache("auto")
-    assert book.known(0) == {MODERN: None, LEGACY: None}
-    book.probed(0, modern=True)
-    book.opened(0, legacy=False)
-    assert book.known(BELIEVED) == {MODERN: True, LEGACY: False}
-    assert book.known(BELIEVED + 1) == {MODERN: None, LEGACY: None}
+    cache = EraCache("auto")
+    assert cache.facts(0) == {MODERN: None, LEGACY: None}
+    cache.on_probe(0, modern=True)
+    cache.on_initialize(0, legacy=False)
+    assert cache.facts(FACT_SECONDS) == {MODERN: True, LEGACY: False}
+    assert cache.facts(FACT_SECONDS + 1) == {MODERN: None, LEGACY: None}
 
 
 def test_a_sibling_that_gives_no_answer_says_nothing_until_a_child_has_opened_its_session():
-    book = EraCache("auto")
-    book.presumed(0)
-    assert book.for_modern_client(PRESUMED) == LEGACY
-    assert book.for_modern_client(PRESUMED + 1) == ""
-    assert book.known(0) == {MODERN: None, LEGACY: None}
-    book.opened(1, legacy=True)
-    assert book.known(1) == {MODERN: False, LEGACY: True}
-    assert book.for_modern_client(PRESUMED + 1) == LEGACY
+    cache = EraCache("auto")
+    cache.on_probe_timeout(0)
+    assert cache.for_modern_client(PRESUMED_SECONDS) == LEGACY
+    assert cache.for_modern_client(PRESUMED_SECONDS + 1) == ""
+    assert cache.facts(0) == {MODERN: None, LEGACY: None}
+    cache.on_initialize(1, legacy=True)
+    assert cache.facts(1) == {MODERN: False, LEGACY: True}
+    assert cache.for_modern_client(PRESUMED_SECONDS + 1) == LEGACY
 
 
 def test_a_failed_start_leaves_only_what_was_shown_by_an_answer():
-    book = EraCache("auto")
-    book.presumed(0)
-    book.start_failed()
-    assert book.for_modern_client(0) == ""
-    book.probed(0, modern=False)
-    book.start_failed()
-    assert book.known(0) == {MODERN: None, LEGACY: None}
-    book.probed(0, modern=False)
-    book.opened(0, legacy=True)
-    book.start_failed()
-    assert book.known(0) == {MODERN: False, LEGACY: True}
-    book = EraCache("auto")
-    book.probed(0, modern=True)
-    book.start_failed()
-    assert book.known(0) == {MODERN: True, LEGACY: None}
+    cache = EraCache("auto")
+    cache.on_probe_timeout(0)
+    cache.on_start_failed()
+    assert cache.for_modern_client(0) == ""
+    cache.on_probe(0, modern=False)
+    cache.on_start_failed()
+    assert cache.facts(0) == {MODERN: None, LEGACY: None}
+    cache.on_probe(0, modern=False)
+    cache.on_initialize(0, legacy=True)
+    cache.on_start_failed()
+    assert cache.facts(0) == {MODERN: False, LEGACY: True}
+    cache = EraCache("auto")
+    cache.on_probe(0, modern=True)
+    cache.on_start_failed()
+    assert cache.facts(0) == {MODERN: True, LEGACY: None}
 
 
 def test_facts_from_before_are_believed_for_the_rest_of_their_time_and_to_be_confirmed():
-    book = EraCache("auto")
-    book.believe_for(100)
-    assert not book.unconfirmed
-    book.recalled(1000, 60, modern=True, legacy=None)
-    assert book.unconfirmed
-    assert book.for_modern_client(1040) == MODERN
-    assert book.for_modern_client(1041) == ""
-    assert book.known(1040) == {MODERN: True, LEGACY: None}
-    book.probed(1050, modern=True)
-    assert not book.unconfirmed
-    book.recalled(1000, 0, modern=None, legacy=True)
-    assert book.for_legacy_client(1000) == LEGACY
-    book.mismatched()
-    assert not book.unconfirmed
+    cache = EraCache("auto")
+    cache.set_lifetime(100)
+    assert not cache.is_restored
+    cache.restore(1000, 60, modern=True, legacy=None)
+    assert cache.is_restored
+    assert cache.for_modern_client(1040) == MODERN
+    assert cache.for_modern_client(1041) == ""
+    assert cache.facts(1040) == {MODERN: True, LEGACY: None}
+    cache.on_probe(1050, modern=True)
+    assert not cache.is_restored
+    cache.restore(1000, 0, modern=None, legacy=True)
+    assert cache.for_legacy_client(1000) == LEGACY
+    cache.on_mismatch()
+    assert not cache.is_restored

@@ -305,7 +305,7 @@ def test_progress_after_the_answer_is_dropped():
 def test_progress_of_a_call_that_goes_on_as_a_task_belongs_to_the_session():
     session = make(limits=Limits(in_flight=2))
     home = SendQueue("home")
-    session.listened(home)
+    session.on_listen(home)
     progress = Notification("notifications/progress", b'{"progressToken":1}')
     call = b'{"name":"a","task":{},"_meta":{"progressToken":%d}}'
     ask(session, b"1", params=call % 1)
@@ -361,9 +361,9 @@ def test_what_belongs_to_no_call_waits_for_a_listener_and_goes_to_exactly_one():
     changed = Notification("notifications/tools/list_changed", b"")
     assert session.on_child_message(changed) == []
     first, second = SendQueue("first"), SendQueue("second")
-    _, effects = session.listened(first)
+    _, effects = session.on_listen(first)
     assert [where for where, _ in told(effects)] == [first]
-    session.listened(second)
+    session.on_listen(second)
     assert [where for where, _ in told(session.on_child_message(changed))] == [second]
 
 
@@ -371,7 +371,7 @@ def test_what_waits_for_a_listener_is_bounded():
     session = make(limits=Limits(stream_messages=3))
     for number in range(10):
         session.on_child_message(Notification("notifications/x", b'{"n":%d}' % number))
-    _, effects = session.listened(SendQueue())
+    _, effects = session.on_listen(SendQueue())
     assert [message["params"]["n"] for _, message in told(effects)] == [7, 8, 9]
 
 
@@ -379,7 +379,7 @@ def test_what_waits_for_a_listener_is_bounded_in_bytes():
     session = make(limits=Limits(stream_bytes=100))
     for _ in range(3):
         session.on_child_message(Notification("notifications/x", b'{"n":"%b"}' % (b"x" * 80)))
-    _, effects = session.listened(SendQueue())
+    _, effects = session.on_listen(SendQueue())
     assert len(told(effects)) == 1
 
 
@@ -422,7 +422,7 @@ def test_a_client_is_not_asked_for_what_it_has_not_declared(method, capabilities
     text = INITIALIZE.replace(ASKABLE, capabilities)
     for version, asked in (("2025-03-26", True), ("2025-06-18", False), ("2025-11-25", False)):
         session = make(version=version, initialize=text)
-        session.listened(SendQueue())
+        session.on_listen(SendQueue())
         effects = session.on_child_message(Request(b'"q"', method, b""))
         error = {"code": -32601, "message": f"the client does not support {method}"}
         assert said(effects) == ([] if asked else [{"jsonrpc": "2.0", "id": "q", "error": error}])
@@ -435,7 +435,7 @@ def test_a_request_of_the_server_waits_until_the_client_is_initialized():
     assert session.on_child_message(Request(b"1", "roots/list", b"")) == []
     assert session.on_child_message(Notification("notifications/message", b"{}")) == []
     listener = SendQueue()
-    _, effects = session.listened(listener)
+    _, effects = session.on_listen(listener)
     assert [message["method"] for _, message in told(effects)] == ["notifications/message"]
     effects = session.on_client_message(Notification("notifications/initialized", b""), None)
     assert said(effects)[0]["method"] == "notifications/initialized"
@@ -498,7 +498,7 @@ def test_the_server_cancels_a_request_that_the_client_never_saw():
     session = make()
     session.on_child_message(Request(b"1", "roots/list", b""))
     assert session.on_child_message(Notification("notifications/cancelled", b'{"requestId":1}')) == ()
-    _, effects = session.listened(SendQueue())
+    _, effects = session.on_listen(SendQueue())
     assert told(effects) == []
 
 
@@ -510,7 +510,7 @@ def test_an_answer_to_a_request_that_the_client_never_saw_is_dropped():
     list(session.on_tick(1000.0))
     [refused] = said(session.on_tick(1061.0))
     assert refused["id"] == 1
-    _, effects = session.listened(SendQueue())
+    _, effects = session.on_listen(SendQueue())
     assert list(effects) == []
 
 
@@ -521,7 +521,7 @@ def test_a_request_behind_a_notification_is_given_up_as_well():
     session.on_tick(1000.0)
     [refused] = said(session.on_tick(1061.0))
     assert (refused["id"], refused["error"]["message"]) == (1, "no client stream within 60 s")
-    [(_, kept)] = told(session.listened(SendQueue())[1])
+    [(_, kept)] = told(session.on_listen(SendQueue())[1])
     assert kept["method"] == "notifications/tools/list_changed"
 
 
@@ -535,7 +535,7 @@ def test_what_is_taken_back_makes_room_for_what_waits():
         session.phase = core.OPEN
     session.on_child_message(Notification("notifications/a", b""))
     session.on_child_message(Notification("notifications/b", b""))
-    assert [one["method"] for _, one in told(session.listened(SendQueue())[1])] == [
+    assert [one["method"] for _, one in told(session.on_listen(SendQueue())[1])] == [
         "notifications/a",
         "notifications/b",
     ]
@@ -560,7 +560,7 @@ def test_the_server_may_use_an_id_again_however_it_spells_it(raw_id):
 def test_on_a_pipe_everything_goes_down_the_pipe():
     pipe = SendQueue("pipe")
     session = make(pipe)
-    assert session.watched
+    assert session.has_stream
     session.on_client_message(Request(b"1", "tools/call", b'{"name":"t"}'), None)
     for effects in (
         session.on_child_message(Notification("notifications/message", b"{}")),
@@ -582,7 +582,7 @@ def test_a_cancelled_call_on_a_pipe_is_not_answered():
 
 def test_a_pipe_has_no_events_to_resume_from():
     session = make(SendQueue())
-    assert session.events_begun(session.call_stream(SendQueue())) == b""
+    assert session.on_events_start(session.call_stream(SendQueue())) == b""
 
 
 # ---- resuming
@@ -598,26 +598,26 @@ def test_an_interrupted_call_is_resumed_where_it_was():
     session = make()
     stream = session.call_stream(first := SendQueue("first"))
     session.on_client_message(Request(b"1", "tools/call", b'{"_meta":{"progressToken":1}}'), stream)
-    assert session.events_begun(stream) == b"k1_0"
+    assert session.on_events_start(stream) == b"k1_0"
     [event] = progress(session, 1, 1)
     assert event.event_id == b"k1_1"
     session.on_stream_closed(stream, first)
     assert progress(session, 1, 2) == ()
     assert session.on_child_message(Response(b"2", b"{}", b"")) == ()
-    again, effects = session.resumed("k1_1", second := SendQueue("second"))
+    again, effects = session.on_resume("k1_1", second := SendQueue("second"))
     assert again is stream
     assert [effect.event_id for effect in effects if isinstance(effect, ToClient)] == [b"k1_2", b"k1_3"]
     assert effects[-1] == EndStream(second)
-    assert session.events_begun(stream) == b""  # no priming event: it would set the client back
+    assert session.on_events_start(stream) == b""  # no priming event: it would set the client back
 
 
 def test_a_resumed_call_goes_on_live():
     session = make()
     stream = session.call_stream(first := SendQueue())
     session.on_client_message(Request(b"1", "tools/call", b'{"_meta":{"progressToken":1}}'), stream)
-    session.events_begun(stream)
+    session.on_events_start(stream)
     session.on_stream_closed(stream, first)
-    _, effects = session.resumed("k1_0", second := SendQueue())
+    _, effects = session.on_resume("k1_0", second := SendQueue())
     assert effects == []
     [event] = progress(session, 1, 1)
     assert event.queue is second
@@ -627,9 +627,9 @@ def test_a_resumed_call_goes_on_live():
 
 def test_a_stream_that_is_resumed_while_it_is_open_moves():
     session = make()
-    stream, _ = session.listened(first := SendQueue())
-    session.events_begun(stream)
-    _, effects = session.resumed("k1_0", second := SendQueue())
+    stream, _ = session.on_listen(first := SendQueue())
+    session.on_events_start(stream)
+    _, effects = session.on_resume("k1_0", second := SendQueue())
     assert EndStream(first) in effects
     [event] = session.on_child_message(Notification("notifications/x", b""))
     assert event.queue is second
@@ -637,13 +637,13 @@ def test_a_stream_that_is_resumed_while_it_is_open_moves():
 
 def test_a_listener_that_comes_back_gets_what_it_missed_once():
     session = make()
-    stream, _ = session.listened(first := SendQueue())
-    session.events_begun(stream)
+    stream, _ = session.on_listen(first := SendQueue())
+    session.on_events_start(stream)
     session.on_child_message(Notification("notifications/a", b""))
     session.on_stream_closed(stream, first)
-    assert not session.watched
+    assert not session.has_stream
     session.on_child_message(Notification("notifications/b", b""))
-    _, effects = session.resumed("k1_0", SendQueue())
+    _, effects = session.on_resume("k1_0", SendQueue())
     assert [message["method"] for _, message in told(effects)] == ["notifications/a", "notifications/b"]
 
 
@@ -652,39 +652,39 @@ def test_a_listener_that_comes_back_gets_what_it_missed_once():
 )
 def test_an_event_id_that_we_never_gave_is_refused(event_id):
     session = make()
-    stream, _ = session.listened(SendQueue())
-    session.events_begun(stream)
+    stream, _ = session.on_listen(SendQueue())
+    session.on_events_start(stream)
     with pytest.raises(Rejection, match="Last-Event-ID") as caught:
-        session.resumed(event_id, SendQueue())
+        session.on_resume(event_id, SendQueue())
     assert caught.value.status == 400
 
 
 def test_an_event_id_of_the_future_resumes_nothing():
     session = make()
-    stream, _ = session.listened(SendQueue())
-    session.events_begun(stream)
+    stream, _ = session.on_listen(SendQueue())
+    session.on_events_start(stream)
     session.on_child_message(Notification("notifications/a", b""))
-    _, effects = session.resumed("k1_999", SendQueue())
+    _, effects = session.on_resume("k1_999", SendQueue())
     assert told(effects) == []
 
 
 def test_listeners_are_limited():
     session = make(limits=Limits(streams_per_session=2))
-    stream, _ = session.listened(left := SendQueue())
-    session.events_begun(stream)
-    session.listened(SendQueue())
+    stream, _ = session.on_listen(left := SendQueue())
+    session.on_events_start(stream)
+    session.on_listen(SendQueue())
     with pytest.raises(Rejection) as caught:
-        session.listened(SendQueue())
+        session.on_listen(SendQueue())
     assert caught.value.status == 409
     session.on_stream_closed(stream, left)
-    session.listened(SendQueue())
+    session.on_listen(SendQueue())
     with pytest.raises(Rejection):
-        session.resumed("k1_0", SendQueue())
+        session.on_resume("k1_0", SendQueue())
 
 
 def test_older_revisions_get_no_priming_event():
     session = make(version="2025-06-18")
-    assert session.events_begun(session.call_stream(SendQueue())) == b""
+    assert session.on_events_start(session.call_stream(SendQueue())) == b""
 
 
 def test_an_answer_that_nobody_can_come_back_for_is_dropped():
@@ -717,13 +717,13 @@ def test_a_call_that_takes_json_only_gets_its_answer_and_nothing_else():
     assert told(session.on_child_message(LOGGED)) == []
     [answer] = session.on_child_message(Response(b"2", b"{}", b""))
     assert (answer.queue, answer.event_id, answer.last) == (queue, b"", True)
-    _, effects = session.listened(home := SendQueue("home"))
+    _, effects = session.on_listen(home := SendQueue("home"))
     assert [(one, text["method"]) for one, text in told(effects)] == [(home, "notifications/message")]
 
 
 def test_what_a_call_that_takes_json_only_causes_goes_to_the_listener():
     session = make()
-    session.listened(home := SendQueue("home"))
+    session.on_listen(home := SendQueue("home"))
     ask_for_json(session)
     for message in (PROGRESS, LOGGED, Request(b"1", "roots/list", b"")):
         [(queue, _)] = told(session.on_child_message(message))
@@ -740,7 +740,7 @@ def test_a_question_of_a_call_that_takes_json_only_is_refused_at_once():
 
 def test_a_question_waits_for_a_listener_that_was_there_before():
     session = make()
-    stream, _ = session.listened(home := SendQueue("home"))
+    stream, _ = session.on_listen(home := SendQueue("home"))
     session.on_stream_closed(stream, home)
     ask_for_json(session)
     assert session.on_child_message(Request(b"1", "roots/list", b"")) == []
@@ -767,7 +767,7 @@ def test_a_batch_that_takes_json_only_ends_with_its_last_answer():
     stream = session.call_stream(queue := SendQueue("json"), answers_only=True)
     for id_ in (b"7", b"8"):
         session.on_client_message(Request(id_, "tools/call", b'{"name":"t"}'), stream)
-    assert session.events_begun(stream) == b""
+    assert session.on_events_start(stream) == b""
     effects = [
         effect
         for wire_id in (b"2", b"3")
@@ -783,7 +783,7 @@ def test_nothing_is_kept_for_a_client_that_left_before_its_stream_had_begun():
     session = make()
     queue, _ = ask(session, params=b'{"name":"t","_meta":{"progressToken":"p"}}')
     stream = session._asks[b"2"].stream
-    assert session.events_begun(stream)
+    assert session.on_events_start(stream)
     session.on_stream_closed(stream, queue, begun=False)
     assert notes(session.on_child_message(PROGRESS))
     assert tuple(session.on_child_message(Response(b"2", b"{}", b""))) == ()
@@ -794,7 +794,7 @@ def test_a_revision_without_priming_events_has_nothing_to_drop():
     session = make(version="2025-06-18")
     queue, _ = ask(session)
     stream = session._asks[b"2"].stream
-    session.events_begun(stream)
+    session.on_events_start(stream)
     session.on_stream_closed(stream, queue, begun=False)
     assert tuple(session.on_child_message(Response(b"2", b"{}", b""))) == ()
     assert session._kept == {}
@@ -813,13 +813,13 @@ def test_a_stream_that_could_not_be_resumed_is_still_kept():
     session = make()
     queue, _ = ask(session)
     stream = session._asks[b"2"].stream
-    event_id = session.events_begun(stream)
+    event_id = session.on_events_start(stream)
     session.on_stream_closed(stream, queue)
     again = SendQueue("again")
-    session.resumed(event_id.decode(), again)
+    session.on_resume(event_id.decode(), again)
     session.on_stream_closed(stream, again, begun=False)
     session.on_child_message(Response(b"2", b"{}", b""))
-    _, effects = session.resumed(event_id.decode(), third := SendQueue("third"))
+    _, effects = session.on_resume(event_id.decode(), third := SendQueue("third"))
     assert [queue for queue, _ in told(effects)] == [third]
 
 
@@ -835,16 +835,16 @@ def test_kept_events_are_bounded_in_bytes_finished_streams_first():
     for number in range(10):
         progress(session, 1, number)
     with pytest.raises(Rejection):
-        session.resumed("k1_0", SendQueue())
-    _, effects = session.resumed("k2_0", SendQueue())
+        session.on_resume("k1_0", SendQueue())
+    _, effects = session.on_resume("k2_0", SendQueue())
     assert 0 < len(told(effects)) < 10
 
 
 def test_one_event_larger_than_everything_that_may_be_kept_is_not_kept():
     session = make(limits=Limits(replay_bytes=10))
-    session.listened(SendQueue())
+    session.on_listen(SendQueue())
     session.on_child_message(Notification("notifications/a", b'{"a":"aaaaaaaaaaaaaaa"}'))
-    _, effects = session.resumed("k1_0", SendQueue())
+    _, effects = session.on_resume("k1_0", SendQueue())
     assert told(effects) == []
 
 
@@ -852,7 +852,7 @@ def call_and_leave(session, count):
     for number in range(count):
         stream = session.call_stream(queue := SendQueue())
         session.on_client_message(Request(b"%d" % number, "tools/call", b'{"name":"t"}'), stream)
-        session.events_begun(stream)
+        session.on_events_start(stream)
         session.on_child_message(Response(b"%d" % (number + 2), b"{}", b""))
         session.on_stream_closed(stream, queue)
 
@@ -861,30 +861,30 @@ def test_kept_streams_are_bounded_in_number():
     session = make()
     call_and_leave(session, 80)
     with pytest.raises(Rejection):
-        session.resumed("k1_0", SendQueue())
-    session.resumed("k80_0", SendQueue())
+        session.on_resume("k1_0", SendQueue())
+    session.on_resume("k80_0", SendQueue())
 
 
 def test_a_listener_that_was_interrupted_is_kept_longer_than_the_streams_of_calls():
     session = make()
-    stream, _ = session.listened(queue := SendQueue())
-    assert session.events_begun(stream) == b"k1_0"
+    stream, _ = session.on_listen(queue := SendQueue())
+    assert session.on_events_start(stream) == b"k1_0"
     session.on_stream_closed(stream, queue)
     call_and_leave(session, 80)
     session.on_child_message(Notification("notifications/x", b""))
-    _, effects = session.resumed("k1_0", SendQueue())
+    _, effects = session.on_resume("k1_0", SendQueue())
     assert [message["method"] for _, message in told(effects)] == ["notifications/x"]
 
 
 def test_listeners_that_never_come_back_are_bounded_in_number():
     session = make()
     for _ in range(80):
-        stream, _ = session.listened(queue := SendQueue())
-        session.events_begun(stream)
+        stream, _ = session.on_listen(queue := SendQueue())
+        session.on_events_start(stream)
         session.on_stream_closed(stream, queue)
     with pytest.raises(Rejection):
-        session.resumed("k1_0", SendQueue())
-    session.resumed("k80_0", SendQueue())
+        session.on_resume("k1_0", SendQueue())
+    session.on_resume("k80_0", SendQueue())
 
 
 def test_streams_that_are_all_alive_and_empty_are_all_kept():
@@ -893,10 +893,10 @@ def test_streams_that_are_all_alive_and_empty_are_all_kept():
     for number, stream in enumerate(streams):
         token = b'{"_meta":{"progressToken":%d}}' % number
         session.on_client_message(Request(b"%d" % number, "tools/call", token), stream)
-        session.events_begun(stream)
+        session.on_events_start(stream)
     progress(session, 5, 1)
     progress(session, 5, 2)  # the first streams have nothing to give up, so the oldest event of this one goes
-    _, effects = session.resumed("k6_0", SendQueue())
+    _, effects = session.on_resume("k6_0", SendQueue())
     assert [effect.event_id for effect in effects if isinstance(effect, ToClient)] == [b"k6_2"]
 
 
@@ -993,7 +993,7 @@ def test_a_client_of_another_child_hears_that_it_may_have_missed_changes():
     session.on_client_message(Request(b"0", "initialize", INITIALIZE), session.call_stream(SendQueue()))
     assert told(session.on_child_message(Response(b"1", opened, b"")))
     session.on_client_message(Notification("notifications/initialized", b""), None)
-    session.listened(home)
+    session.on_listen(home)
     ask(session, b"1", "resources/subscribe", b'{"uri":"a:b"}')
     session.on_child_exit("gone", LOST)
     ask(session, b"2")
@@ -1080,7 +1080,7 @@ def test_questions_of_a_dead_child_are_not_shown_any_more():
     session.on_child_message(Request(b"1", "roots/list", b""))
     session.on_child_message(Notification("notifications/x", b""))
     session.on_child_exit("gone", LOST)
-    _, effects = session.listened(SendQueue())
+    _, effects = session.on_listen(SendQueue())
     assert [message["method"] for _, message in told(effects)] == ["notifications/x"]
 
 
@@ -1096,16 +1096,16 @@ def test_an_initialize_that_is_not_answered_in_time_is_given_up():
 
 def test_h1_for_how_long_initialize_has_no_answer():
     session = LegacySession(Limits(start_seconds=60), lambda: "k")
-    assert session.unanswered(5.0) == 0.0
+    assert session.unanswered_seconds(5.0) == 0.0
     session.on_client_message(Request(b"1", "initialize", INITIALIZE), session.call_stream(SendQueue()))
-    assert session.unanswered(9.0) == 0.0
+    assert session.unanswered_seconds(9.0) == 0.0
     list(session.on_tick(10.0))
-    assert session.unanswered(14.5) == 4.5
-    list(session.ended("bye"))
-    assert session.unanswered(20.0) == 0.0
+    assert session.unanswered_seconds(14.5) == 4.5
+    list(session.close("bye"))
+    assert session.unanswered_seconds(20.0) == 0.0
     opened = make()
     list(opened.on_tick(10.0))
-    assert opened.unanswered(20.0) == 0.0
+    assert opened.unanswered_seconds(20.0) == 0.0
 
 
 # ---- the end
@@ -1114,12 +1114,12 @@ def test_h1_for_how_long_initialize_has_no_answer():
 def test_the_end_fails_what_is_in_flight_and_ends_every_stream():
     session = make()
     listener = SendQueue("listener")
-    session.listened(listener)
+    session.on_listen(listener)
     caller, _ = ask(session)
-    effects = list(session.ended("bye"))
+    effects = list(session.close("bye"))
     assert [(where, message["error"]["message"]) for where, message in told(effects)] == [(caller, "bye")]
     assert EndStream(listener) in effects
-    assert session.ended("again") == ()
+    assert session.close("again") == ()
     assert session.on_child_message(Response(b"2", b"{}", b"")) == (
         LogDebug("dropped an answer of the server that nobody waits for"),
     )
@@ -1130,15 +1130,15 @@ def test_the_end_fails_what_is_in_flight_and_ends_every_stream():
 
 def test_the_end_of_a_pipe():
     pipe = SendQueue()
-    assert EndStream(pipe) in list(make(pipe).ended("bye"))
+    assert EndStream(pipe) in list(make(pipe).close("bye"))
 
 
 def test_a_stream_that_left_is_not_ended_again():
     session = make()
-    stream, _ = session.listened(queue := SendQueue())
+    stream, _ = session.on_listen(queue := SendQueue())
     session.on_stream_closed(stream, queue)
     session.on_stream_closed(stream, queue)
-    assert list(session.ended("bye")) == []
+    assert list(session.close("bye")) == []
 
 
 def test_a_listener_appears_after_a_call_has_taken_what_waited():
@@ -1401,7 +1401,7 @@ def test_the_end_of_each_request_is_told_once_where_that_is_wanted():
     def ends(effects):
         return [tuple(effect) for effect in effects if isinstance(effect, RequestFinished)]
 
-    session = LegacySession(Limits(call_seconds=10), lambda: "k", SendQueue("pipe"), tells=True)
+    session = LegacySession(Limits(call_seconds=10), lambda: "k", SendQueue("pipe"), reports_outcomes=True)
     assert ends(session.on_client_message(Request(b'"p"', "ping", b""), None)) == [(b'"p"', "ok")]
     session.on_client_message(Request(b"0", "initialize", INITIALIZE), None)
     assert ends(session.on_child_message(Response(b"1", INITIALIZE, b""))) == [(b"0", "ok")]
@@ -1448,7 +1448,7 @@ def test_a_session_goes_on_when_the_process_that_it_shares_is_lost():
     session.on_child_message(Response(b"1", INITIALIZE, b""))
     for number in (7, 8):
         session.on_client_message(Request(b"%d" % number, "tools/call", b'{"name":"t"}'), None)
-    [(_, failed)] = told(session.calls_lost((b"2", b"99"), "gone", {"reason": "exited"}))
+    [(_, failed)] = told(session.on_calls_lost((b"2", b"99"), "gone", {"reason": "exited"}))
     assert (failed["id"], failed["error"]["data"]) == (7, {"reason": "exited"})
     assert (session.in_flight, session.phase) == (1, "open")
 

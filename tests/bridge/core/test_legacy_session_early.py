@@ -95,7 +95,7 @@ def test_a_request_that_is_cancelled_while_it_is_held_is_never_sent():
 
 
 def test_a_refused_initialize_answers_all_that_is_held():
-    session = opening(tells=True)
+    session = opening(reports_outcomes=True)
     send(session, 1, "logging/setLevel", b'{"level":"debug"}')
     send(session, 2, "resources/subscribe", b'{"uri":"x:y"}')
     session.on_client_message(CHANGED, None)
@@ -119,9 +119,9 @@ def test_an_initialize_that_fails_answers_all_that_is_held(way):
         case "child_lost":
             effects = session.on_child_exit("gone", {})
         case "ended":
-            effects = session.ended("gone")
+            effects = session.close("gone")
         case _:
-            effects = session.calls_lost((b"1",), "gone", {})
+            effects = session.on_calls_lost((b"1",), "gone", {})
     assert answered(effects) == {0: "gone", 1: "gone"}
     assert session.in_flight == 0
 
@@ -130,7 +130,7 @@ def test_a_held_request_that_fails_alone_is_not_sent_later():
     session = opening()
     send(session, 1)
     send(session, 2, "tools/list", b"")
-    assert answered(session.calls_lost((b"2",), "gone", {})) == {1: "gone"}
+    assert answered(session.on_calls_lost((b"2",), "gone", {})) == {1: "gone"}
     assert given(session.on_child_message(OPENED)) == ["tools/list"]
 
 

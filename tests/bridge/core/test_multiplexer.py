@@ -92,7 +92,7 @@ class Talk:
         queue = queue or SendQueue(f"outlet {id_}")
         sent = Request(raw(id_), method, text)
         ask = ClientRequest(principal, sent, envelope, headers, queue, pipe, self.policy, self.since)
-        return queue, list(self.it.asked(ask))
+        return queue, list(self.it.on_request(ask))
 
     def answer(self, id_, result, *, view=False):
 
@@ -116,7 +116,7 @@ def test_ids_are_ours_at_the_server_and_theirs_in_the_answer():
     assert said(effects) == [(2, "prompts/list", params())]
     assert talk.it.in_flight == 2
     assert talk.it.calling
-    assert talk.it.callers == {one, two}
+    assert talk.it.queues == {one, two}
     assert told(talk.answer(2, {"x": 1})) == [
         (two, {"jsonrpc": "2.0", "id": "same", "result": {"x": 1}}, 200)
     ]
@@ -145,11 +145,11 @@ def test_the_first_request_starts_the_server_and_all_wait_for_it():
 
 def test_a_server_is_started_ahead_of_the_first_request_once():
     talk = Talk(started=False)
-    assert list(talk.it.start()) == [StartProcess()]
-    assert list(talk.it.start()) == []
+    assert list(talk.it.start_process()) == [StartProcess()]
+    assert list(talk.it.start_process()) == []
     assert talk.ask(1, "tools/list")[1] == []
     list(talk.it.on_server_start())
-    assert list(talk.it.start()) == []
+    assert list(talk.it.start_process()) == []
 
 
 def test_requests_that_the_server_was_not_given_are_taken_back_and_nothing_is_left():
@@ -158,7 +158,7 @@ def test_requests_that_the_server_was_not_given_are_taken_back_and_nothing_is_le
     talk.ask(2, "prompts/list")
     talk.ask(3, "subscriptions/listen", params(notifications={}))
     talk.ask(4, "tools/call", params(name="t"), headers={})
-    assert sorted(one.request.id for one in talk.it.take_back()) == [b"1", b"2", b"3", b"4"]
+    assert sorted(one.request.id for one in talk.it.remove_requests()) == [b"1", b"2", b"3", b"4"]
     assert not talk.it.in_flight
     assert not list(talk.it.on_server_exit("gone", {}))
     assert not list(talk.it.on_tick(100))
@@ -193,7 +193,7 @@ def test_the_death_of_the_server_fails_calls_and_ends_subscriptions():
 def test_the_end_of_the_bridge_ends_subscriptions_in_order():
     talk = Talk()
     talk.ask("l", "subscriptions/listen", params(notifications={}))
-    [(_, message, status)] = told(talk.it.ended("stopping"))
+    [(_, message, status)] = told(talk.it.close("stopping"))
     assert message["result"]["resultType"] == "complete"
     assert status == 200
 
@@ -308,8 +308,8 @@ def test_one_request_of_many_can_be_taken_back():
     talk = Talk()
     queue, _ = talk.ask("a", "tools/list", pipe=True)
     talk.ask("b", "tools/list", queue=queue, pipe=True)
-    assert said(talk.it.cancelled(queue, b'"a"')) == [("notifications/cancelled", {"requestId": 1})]
-    assert list(talk.it.cancelled(queue, b'"a"')) == []
+    assert said(talk.it.on_cancelled(queue, b'"a"')) == [("notifications/cancelled", {"requestId": 1})]
+    assert list(talk.it.on_cancelled(queue, b'"a"')) == []
     assert talk.it.in_flight == 1
 
 
@@ -428,7 +428,7 @@ def test_the_end_of_a_subscription_is_said_both_ways_on_a_pipe(pipe):
     for end in (
         lambda talk: talk.answer(1, done),
         lambda talk: talk.says("notifications/cancelled", requestId=1),
-        lambda talk: talk.it.ended("stopping"),
+        lambda talk: talk.it.close("stopping"),
     ):
         talk = Talk()
         talk.ask("a", "subscriptions/listen", params(notifications={}), pipe=pipe)
@@ -1048,8 +1048,8 @@ def test_s3_the_rounds_that_are_kept_for_it_are_limited_and_end_with_their_strea
 
 def test_a_notification_of_a_caller_goes_to_a_server_that_is_there():
     message = Notification("notifications/a/done", b'{"x":1}')
-    assert said(Talk().it.notified(message)) == [("notifications/a/done", {"x": 1})]
-    assert said(Talk(started=False).it.notified(message)) == []
+    assert said(Talk().it.on_notification(message)) == [("notifications/a/done", {"x": 1})]
+    assert said(Talk(started=False).it.on_notification(message)) == []
 
 
 def test_a_notification_of_an_extension_goes_to_the_newest_request_of_the_only_caller():

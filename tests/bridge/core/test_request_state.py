@@ -57,25 +57,25 @@ def test_r04_the_arguments_of_a_forged_state_are_not_looked_at(sealed):
 
 
 def test_a_seal_within_a_seal_opens_its_own_only():
-    ours, theirs = SIGNER.within(b"ours"), SIGNER.within(b"theirs")
+    ours, theirs = SIGNER.derive(b"ours"), SIGNER.derive(b"theirs")
     sealed = ours.sign(MINE, ARGUMENTS, "x")
-    assert opened(sealed, signer=SIGNER.within(b"ours")) == "x"
+    assert opened(sealed, signer=SIGNER.derive(b"ours")) == "x"
     assert opened(sealed, signer=theirs) is None
     assert opened(sealed) is None
     assert opened(SIGNER.sign(MINE, ARGUMENTS, "x"), signer=ours) is None
 
 
 def test_a_state_names_its_place_and_is_opened_by_the_seal_of_any_place():
-    sealed = SIGNER.at("p1").sign(MINE, ARGUMENTS, "a:b")
-    assert SIGNER.place(MINE, sealed) == "p1"
-    assert opened(sealed, signer=SIGNER.at("p2")) == "a:b"
-    assert SIGNER.place(MINE, SIGNER.sign(MINE, ARGUMENTS, "x")) == ""
+    sealed = SIGNER.for_process("p1").sign(MINE, ARGUMENTS, "a:b")
+    assert SIGNER.process_of(MINE, sealed) == "p1"
+    assert opened(sealed, signer=SIGNER.for_process("p2")) == "a:b"
+    assert SIGNER.process_of(MINE, SIGNER.sign(MINE, ARGUMENTS, "x")) == ""
 
 
 @pytest.mark.parametrize("spoiled", [0, 40, 64, 70])
 def test_a_state_that_was_changed_or_is_of_another_names_no_place(spoiled):
-    sealed = SIGNER.at("place").sign(MINE, ARGUMENTS, "inner")
+    sealed = SIGNER.for_process("place").sign(MINE, ARGUMENTS, "inner")
     other = "A" if sealed[spoiled] != "A" else "B"
-    assert SIGNER.place(MINE, sealed[:spoiled] + other + sealed[spoiled + 1 :]) is None
-    assert SIGNER.place(binding("you", "tools/call", "t"), sealed) is None
-    assert StateSigner(b"another").place(MINE, sealed) is None
+    assert SIGNER.process_of(MINE, sealed[:spoiled] + other + sealed[spoiled + 1 :]) is None
+    assert SIGNER.process_of(binding("you", "tools/call", "t"), sealed) is None
+    assert StateSigner(b"another").process_of(MINE, sealed) is None

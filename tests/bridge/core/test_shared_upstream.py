@@ -59,7 +59,7 @@ class Talk:
 
     def join(self, name, capabilities=ASKABLE, *, version="2025-11-25", info="c", **more):
         front = Front(Client(name), name)
-        self.it.join(front)
+        self.it.attach(front)
         wire_id = self.mint()
         params = {"protocolVersion": version, "capabilities": capabilities, "clientInfo": {"name": info}}
         self.opened[front] = (
@@ -189,8 +189,8 @@ def test_a_result_of_the_stateless_revision_is_no_handshake(talk):
     [initialize] = to_server(talk.it.on_start())
     [effect] = talk.answer(initialize.id, {"resultType": "complete"})
     assert isinstance(effect, Unopened)
-    assert talk.it.opening
-    assert talk.it.refused
+    assert talk.it.is_opening
+    assert talk.it.is_refused
     assert talk.it.on_tick(1) == ()
     assert talk.it.on_tick(1000) == ()  # the shell finds out why
     [note] = talk.answer(initialize.id, {"protocolVersion": "2025-11-25"})
@@ -212,8 +212,8 @@ def test_a_client_that_leaves_before_the_handshake_gets_no_answer(talk):
     one = talk.join("one")
     other = talk.join("other")
     again = talk.join("again")
-    assert talk.it.leave(one) == ()
-    assert talk.it.leave(one) == ()
+    assert talk.it.detach(one) == ()
+    assert talk.it.detach(one) == ()
     assert talk.tell(again, "notifications/cancelled", {"requestId": int(talk.opened[again][0])}) == ()
     assert [front for front, _ in to_front(talk.start())] == [other]
 
@@ -319,7 +319,7 @@ def test_a_client_that_leaves_costs_its_own_calls_only(two):
     talk, one, other = two
     mine, others = talk.call(one), talk.call(other)
     listing, _ = talk.request(one, "tools/list")
-    sent = to_server(talk.it.leave(one))
+    sent = to_server(talk.it.detach(one))
     assert {json.loads(message.params)["requestId"] for message in sent} == {int(mine), int(listing)}
     assert to_front(talk.answer(mine)) == []
     assert to_front(talk.answer(others))[0][0] is other
@@ -423,7 +423,7 @@ def test_a_client_that_leaves_answers_its_questions_with_an_error(two):
     talk, one, other = two
     wire_id = talk.call(one)
     talk.ask(b"5")
-    sent = to_server(talk.it.leave(one))
+    sent = to_server(talk.it.detach(one))
     assert {type(message) for message in sent} == {Notification, Response}
     [answer] = [message for message in sent if isinstance(message, Response)]
     assert (answer.id, json.loads(answer.error)["code"]) == (b"5", -32603)
@@ -450,7 +450,7 @@ def test_progress_of_a_client_is_that_of_a_question_to_it(two):
 
 def test_changed_lists_reach_every_client_that_is_initialized(two):
     talk, one, other = two
-    talk.it.join(Front(Client("new"), "new"))
+    talk.it.attach(Front(Client("new"), "new"))
     effects = talk.notify("notifications/tools/list_changed")
     assert [front for front, _ in to_front(effects)] == [one, other]
 
@@ -465,8 +465,8 @@ def test_log_lines_reach_the_only_client_that_can_have_caused_them(two):
     assert (effect.front, effect.about) == (one, wire_id)
     talk.call(other)
     assert talk.notify("notifications/message", line) == (LogOnly(raw(line)),)
-    talk.it.leave(one)
-    talk.it.leave(other)
+    talk.it.detach(one)
+    talk.it.detach(other)
     assert talk.notify("notifications/message", line) == (LogOnly(raw(line)),)
 
 
@@ -486,7 +486,7 @@ def test_the_level_is_the_most_verbose_one_and_each_client_gets_its_own(two):
     talk.call(other)
     assert talk.notify("notifications/message", {"level": "info"}) == ()
     assert to_front(talk.notify("notifications/message", {"level": "critical"}))[0][0] is other
-    sent = to_server(talk.it.leave(one))
+    sent = to_server(talk.it.detach(one))
     assert [json.loads(message.params) for message in sent] == [{"level": "error"}]
 
 
@@ -534,7 +534,7 @@ def test_a_completed_url_reaches_the_client_that_was_asked_to_open_it(two):
     for name, front in (("u", one), ("v", other)):
         effects = talk.notify("notifications/elicitation/complete", {"elicitationId": name})
         assert [got for got, _ in to_front(effects)] == [front]
-    talk.it.leave(other)
+    talk.it.detach(other)
     [note] = talk.notify("notifications/elicitation/complete", {"elicitationId": "v"})
     assert isinstance(note, LogDebug)
 
@@ -599,9 +599,9 @@ def test_a_subscription_outlives_the_client_that_has_opened_it(two):
     second, _ = subscribe(talk, other)
     third, _ = subscribe(talk, other)
     assert talk.tell(other, "notifications/cancelled", {"requestId": int(third)}) == ()
-    assert to_server(talk.it.leave(one)) == []
+    assert to_server(talk.it.detach(one)) == []
     assert [(front, message.id) for front, message in to_front(talk.answer(first))] == [(other, second)]
-    [sent] = to_server(talk.it.leave(other))
+    [sent] = to_server(talk.it.detach(other))
     assert sent.method == "resources/unsubscribe"
 
 
@@ -695,7 +695,7 @@ def test_the_wait_for_a_task_can_be_cancelled_without_the_task(two):
 def test_a_task_is_cancelled_when_its_client_leaves_or_has_cancelled_the_call(two):
     talk, one, other = two
     become_task(talk, one)
-    [sent] = to_server(talk.it.leave(one))
+    [sent] = to_server(talk.it.detach(one))
     assert (sent.method, sent.params) == ("tasks/cancel", b'{"taskId":"t1"}')
     wire_id = talk.call(other)
     talk.tell(other, "notifications/cancelled", {"requestId": int(wire_id)})
@@ -751,7 +751,7 @@ def test_a_task_of_a_client_is_asked_for_at_that_client(two):
     assert to_server(talk.tell(one, "notifications/tasks/status", status))
     [note] = talk.tell(other, "notifications/tasks/status", status)
     assert isinstance(note, LogDebug)
-    talk.it.leave(one)
+    talk.it.detach(one)
     assert to_server(talk.ask(b"5", "tasks/get", {"taskId": "c1"}))[0].error
 
 
@@ -796,7 +796,7 @@ def test_a_front_of_another_process_goes_on_with_this_one(two):
     before.uris = {"x://a": None, "x://b": None}
     front = Front(Client("third"), "third")
     front.follow(before)
-    effects = talk.it.join(front)
+    effects = talk.it.attach(front)
     sent = [(message.method, json.loads(message.params)) for message in to_server(effects)]
     assert sent == [("logging/setLevel", {"level": "debug"}), ("resources/subscribe", {"uri": "x://b"})]
     assert len(to_front(effects)) == 4
@@ -806,7 +806,7 @@ def test_a_front_of_another_process_goes_on_with_this_one(two):
 def test_a_process_that_has_ended_is_not_started_again(two):
     talk, one, _ = two
     talk.call(one)
-    [on_exit] = talk.it.ended("the server was restarted")
+    [on_exit] = talk.it.close("the server was restarted")
     assert (on_exit.text, on_exit.data) == ("the server was restarted", {"reason": "restarted"})
     assert talk.it.on_exit("gone", {}) == ()
     assert talk.request(one, "tools/list")[1] == ()
@@ -817,7 +817,7 @@ def test_a_process_that_has_ended_is_not_started_again(two):
 
 def stateless(talk):
     front = Front(Client(""), translator := object(), translated=True)
-    return front, translator, talk.it.join(front)
+    return front, translator, talk.it.attach(front)
 
 
 def begin(talk, front, translator, declared=True):
@@ -860,12 +860,12 @@ def test_a_question_that_a_stateless_client_has_not_seen_is_assigned_again(talk)
     [effect] = talk.ask(b"q")
     assert effect.origin is again
     talk.it.origins.answer(again)
-    [effect] = talk.it.unassigned(effect.message, origin.client)
+    [effect] = talk.it.reassign(effect.message, origin.client)
     assert effect.origin is origin
     talk.it.origins.cancel(origin)
-    refused, event = talk.it.unassigned(effect.message, origin.client)
+    refused, event = talk.it.reassign(effect.message, origin.client)
     assert (refused.message.id, event.reason) == (b"q", "cancelled")
-    assert talk.it.unassigned(effect.message, origin.client) == ()
+    assert talk.it.reassign(effect.message, origin.client) == ()
     assert wire_id != other
 
 
@@ -889,7 +889,7 @@ def test_stateless_clients_are_part_of_every_end(talk):
         CallsLost(front, (), "the server refused to initialize: no", {}),
         KillProcess(),
     )
-    talk.it.leave(front)
+    talk.it.detach(front)
     front, translator, _ = stateless(talk)
     talk.start()
     wire_id, origin = begin(talk, front, translator)
@@ -903,7 +903,7 @@ def test_a_question_to_a_translator_that_has_left_is_refused(talk):
     front, translator, _ = stateless(talk)
     talk.start()
     begin(talk, front, translator)
-    talk.it.leave(front)
+    talk.it.detach(front)
     refused, event = talk.ask(b"1")
     assert (event.reason, bool(refused.message.error)) == ("client_left", True)
     wire_id, _ = begin(talk, one, translator)
@@ -914,10 +914,10 @@ def test_a_question_to_a_translator_that_has_left_is_refused(talk):
 
 
 def test_the_first_stateless_client_names_the_process_if_no_session_does(talk):
-    talk.it.introduce(b"")
-    talk.it.introduce(b'{"version":"1"}')
-    talk.it.introduce(b'{"name":"cursor"}')
-    talk.it.introduce(b'{"name":"zed","version":"2"}')
+    talk.it.set_client_info(b"")
+    talk.it.set_client_info(b'{"version":"1"}')
+    talk.it.set_client_info(b'{"name":"cursor"}')
+    talk.it.set_client_info(b'{"name":"zed","version":"2"}')
     talk.join("one", info="session")
     talk.start()
     assert talk.initialize["clientInfo"] == {"name": "cursor (via mcp-bridge 9)", "version": "0"}
@@ -925,7 +925,7 @@ def test_the_first_stateless_client_names_the_process_if_no_session_does(talk):
 
 def test_a_session_that_comes_first_names_the_process(talk):
     talk.join("one", info="session")
-    talk.it.introduce(b'{"name":"cursor","version":"1"}')
+    talk.it.set_client_info(b'{"name":"cursor","version":"1"}')
     talk.start()
     assert talk.initialize["clientInfo"]["name"] == "session (via mcp-bridge 9)"
 
@@ -940,7 +940,7 @@ def test_t7_an_answer_that_matches_nothing_names_its_sender_and_what_the_bridge_
     assert note.unmatched == ("server", wire_id)
     talk.request(one, "logging/setLevel", {"level": "debug"})
     talk.request(other, "logging/setLevel", {"level": "error"})
-    [asked] = to_server(talk.it.leave(one))
+    [asked] = to_server(talk.it.detach(one))
     [note] = talk.answer(asked.id)
     assert note.unmatched is None
     [note] = talk.it.on_front_message(other, Response(b"987654", b"{}", b""))
@@ -953,7 +953,7 @@ def test_t7_an_answer_that_matches_nothing_names_its_sender_and_what_the_bridge_
 def test_a_process_is_told_of_the_extensions_of_all_clients_before_its_start(talk):
     talk.join("one", {"extensions": {"a/b": {"x": 1}}})
     talk.join("two", {"extensions": {"a/b": {"x": 2}, "a/c": {}}, "experimental": {"e": {}}})
-    talk.it.extend({("extensions", "a/d"): b"{}"})
+    talk.it.add_extensions({("extensions", "a/d"): b"{}"})
     talk.start()
     told = talk.initialize["capabilities"]
     assert told["extensions"] == {"a/b": {"x": 1}, "a/c": {}, "a/d": {}}
@@ -965,13 +965,15 @@ def test_a_process_is_told_of_the_extensions_of_all_clients_before_its_start(tal
 
 
 def test_the_extensions_that_are_kept_have_a_limit(talk):
-    talk.it.extend({("extensions", f"a/{number}"): b"{}" for number in range(300)})
-    talk.it.extend({("extensions", "a/large"): b'"%b"' % (b"x" * 70000)})
+    talk.it.add_extensions({("extensions", f"a/{number}"): b"{}" for number in range(300)})
+    talk.it.add_extensions({("extensions", "a/large"): b'"%b"' % (b"x" * 70000)})
     talk.join("one")
     talk.start()
     assert len(talk.initialize["capabilities"]["extensions"]) == 256
     other = Talk()
-    other.it.extend({("extensions", "a/large"): b'"%b"' % (b"x" * 70000), ("extensions", "a/b"): b"{}"})
+    other.it.add_extensions(
+        {("extensions", "a/large"): b'"%b"' % (b"x" * 70000), ("extensions", "a/b"): b"{}"}
+    )
     other.join("one")
     other.start()
     assert other.initialize["capabilities"]["extensions"] == {"a/b": {}}

@@ -80,7 +80,9 @@ class World:
             elif isinstance(effect, CallsLost):
                 member = effect.front.owner
                 if member.session.version:
-                    self.absorb(member, member.session.calls_lost(effect.wire_ids, effect.text, effect.data))
+                    self.absorb(
+                        member, member.session.on_calls_lost(effect.wire_ids, effect.text, effect.data)
+                    )
                 else:
                     self.absorb(member, member.session.on_child_exit(effect.text, effect.data))
                     self.leave(member)
@@ -170,7 +172,7 @@ class World:
         if len(self.members) < 3:
             name = f"s{next(self.names)}"
             member = self.members[name] = Member(name, self.ids)
-            self.perform(self.upstream.join(member.front))
+            self.perform(self.upstream.attach(member.front))
             self.send(member, "initialize", INITIALIZE)
             self.absorb(
                 member, member.session.on_client_message(Notification("notifications/initialized", b""), None)
@@ -256,9 +258,9 @@ class World:
 
     def leave(self, member=None):
         if (member := member or self.any_member()) and self.members.pop(member.name, None):
-            self.absorb(member, member.session.ended("the client left"))
+            self.absorb(member, member.session.close("the client left"))
             assert not member.waiting
-            self.perform(self.upstream.leave(member.front))
+            self.perform(self.upstream.detach(member.front))
 
     def die(self):
         if self.alive and self.rng.random() < 0.2:

@@ -120,7 +120,7 @@ class World:
         for effect in tuple(effects):
             if isinstance(effect, ToServer):
                 if self.translator is not None:
-                    self.translated(self.translator.from_client(effect.message, effect.asked))
+                    self.translated(self.translator.from_client(effect.message, effect.request))
             elif isinstance(effect, ToClient):
                 self.deliver(effect.queue, json.loads(effect.message), effect.last)
             elif isinstance(effect, StartProcess):
@@ -256,7 +256,7 @@ class World:
         request = Request(raw(id_), method, text)
         try:
             self.relayed(
-                self.multiplexer.asked(
+                self.multiplexer.on_request(
                     ClientRequest(
                         client.principal,
                         request,

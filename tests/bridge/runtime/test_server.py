@@ -346,7 +346,7 @@ async def test_nothing_is_asked_for_a_session_that_has_ended_before_its_process_
         session = await server.open("owner", {}, Pipe())
         session.receive(Request(b"1", "initialize", INITIALIZE), None)
         session.end("the client has left")
-        while not server._book.known(trio.current_time())["modern"]:
+        while not server._era_cache.facts(trio.current_time())["modern"]:
             await trio.sleep(0.01)
         await trio.testing.wait_all_tasks_blocked()
         assert not any(multiplexed.busy for multiplexed in server._multiplexed_processes.values())
