@@ -1,7 +1,7 @@
-"""One event, one line, on stderr: text for people or JSON for machines.
+"""Write events to stderr, one line for each, as text or JSON.
 
-Nothing that a peer or a server writes can forge a line or reach a terminal: control characters are escaped, lines are
-cut, and known secrets are redacted wherever they turn up, in the forms that redaction.py finds.
+A peer or a server cannot forge a line or control a terminal: control characters are escaped and lines are cut. Known secrets
+are redacted in every form that `redaction` finds.
 """
 
 import contextlib
@@ -19,17 +19,17 @@ from collections.abc import Iterable
 from types import TracebackType
 from typing import Final, TextIO, TypeVar
 
-from .redaction import SHORTEST_SECRET, Redactor, begun_at, needles_of, redact
+from .redaction import REDACTED, SHORTEST_SECRET, Redactor, begun_at, needles_of, redact
 
 LEVELS: Final = ("debug", "info", "warning", "error", "none")
-# A line longer than this is cut where nothing else is said, in characters.
+# The default limit of a field (characters). The rest is cut.
 _LONGEST: Final = 4096
-# How long the log may wait for a reader that is slow, in seconds, and of how much of the time. After that lines are dropped.
-_PATIENCE: Final = 0.1
+# How long the log may wait for a slow reader (seconds), and for which share of the time. Beyond that lines are dropped.
+_LONGEST_WAIT: Final = 0.1
 _SHARE: Final = 0.1
-# A pipe that poll(2) calls writable takes so much without waiting (PIPE_BUF in pipe(7)), in bytes.
+# A pipe that is writable by poll(2) accepts this much without blocking: PIPE_BUF in pipe(7) (bytes).
 _AT_ONCE: Final = 4096
-# C0, DEL, C1, line separators, and what turns or hides text (bidi, zero width, tags).
+# C0, DEL, C1, line separators, and characters that reorder or hide text (bidi, zero width, tags).
 _UNSAFE: Final = re.compile(
     "[\x00-\x1f\x7f-\x9f\u061c\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb\ud800-\udfff\U000e0000-\U000e007f]"
 )
@@ -38,62 +38,62 @@ _T = TypeVar("_T")
 
 
 class LineLog:
-    """The log (transports.ports.Log). `secrets` never appear in it."""
+    """The log (`transports.ports.Log`). Hidden secrets never appear in it."""
 
     def __init__(self, level: str = "info", form: str = "text", *, out: TextIO | None = None) -> None:
         self._rank = LEVELS.index(level)
         self._json = form == "json"
         self._out = _Output(out or sys.stderr)
         self._dropped = 0
-        # How often each form of a secret, and each needle of redaction.py, was hidden and has not been unhidden.
+        # By form of a secret and by needle of `redaction`, the number of `hide` calls without an `unhide`.
         self._hidden: Counter[str] = Counter()
         self._needles: Counter[bytes] = Counter()
 
     def hide(self, secrets: Iterable[str]) -> None:
-        """Redact these from now on, until each has been unhidden as often as it was hidden."""
+        """Redact these secrets, until each was unhidden as often as it was hidden."""
         for one in secrets:
             self._hidden.update(_forms(one))
             self._needles.update(needles_of(one))
 
     def unhide(self, secrets: Iterable[str]) -> None:
-        """Whoever has hidden these does not have them any more."""
+        """Undo one `hide` of these secrets."""
         for one in secrets:
             _count_down(self._hidden, _forms(one))
             _count_down(self._needles, needles_of(one))
 
     def redactor(self) -> Redactor:
-        """Return what redacts a stream, by the secrets that are hidden at each moment."""
+        """Return a redactor for a stream. It redacts the secrets that are hidden at the moment."""
         return Redactor(lambda: tuple(self._needles))
 
     def debug(self, event: str, **fields: object) -> None:
-        """What a developer wants to know."""
+        """Write an event for developers."""
         if self._rank <= 0:
             self._write("debug", event, fields)
 
     def info(self, event: str, **fields: object) -> None:
-        """What happened."""
+        """Write an ordinary event."""
         if self._rank <= 1:
             self._write("info", event, fields)
 
     def warning(self, event: str, **fields: object) -> None:
-        """What somebody should look at."""
+        """Write an event that an operator should look at."""
         if self._rank <= 2:
             self._write("warning", event, fields)
 
     def error(self, event: str, **fields: object) -> None:
-        """What went wrong on our side."""
+        """Write a fault of the bridge."""
         if self._rank <= 3:
             self._write("error", event, fields)
 
     def always(self, level: str, event: str, text: str, **fields: object) -> None:
-        """Write an event whatever the level of the log is. For people it is the text; without fields that is the reason."""
+        """Write an event at any level of the log: the text alone, or in JSON the fields, by default the text as `reason`."""
         if self._json:
             self._out.write(self._line(level, event, fields or {"reason": text}))
         else:
             tell(f"mcp-bridge: {text}\n")
 
     def take_over(self) -> None:
-        """Write what the interpreter itself would write on stderr as events, where they are for machines."""
+        """Write the warnings and uncaught exceptions of the interpreter as events, if the log is JSON."""
         if not self._json:
             return
         sys.excepthook = self._uncaught
@@ -113,8 +113,8 @@ class LineLog:
         category: type[Warning],
         filename: str,
         lineno: int,
-        file: TextIO | None = None,  # noqa: ARG002 - as it is there
-        line: str | None = None,  # noqa: ARG002
+        file: TextIO | None = None,  # noqa: ARG002 - the signature of warnings.showwarning
+        line: str | None = None,  # noqa: ARG002 - likewise
     ) -> None:
         text = str(message)
         self.always(
@@ -122,14 +122,11 @@ class LineLog:
         )
 
     def _write(self, level: str, event: str, fields: dict[str, object]) -> None:
-        if not self._out.takes(waiting=not self._dropped):
+        if not self._out.is_writable(wait=not self._dropped):
             self._dropped += 1
             return
         if self._dropped:
-            gap = self._line(
-                "warning", "lines were dropped, since nobody read the log", {"count": self._dropped}
-            )
-            self._out.write(gap)
+            self._out.write(self._line("warning", "log_lines_dropped", {"count": self._dropped}))
             self._dropped = 0
         self._out.write(self._line(level, event, fields))
 
@@ -138,12 +135,12 @@ class LineLog:
         if self._json:
             line = json.dumps({"ts": _iso(time.time()), "level": level, "event": event, **plain})
         else:
-            told = "".join(f" {key}={_quoted(value)}" for key, value in plain.items())
-            line = f"mcp-bridge: {level}: {event}{told}"
+            shown = "".join(f" {key}={_quoted(value)}" for key, value in plain.items())
+            line = f"mcp-bridge: {level}: {event}{shown}"
         return f"{line}\n"
 
     def plain(self, value: object, longest: int = _LONGEST) -> object:
-        """The value as it may be shown: without secrets and what could steer a terminal, cut after so many characters."""
+        """Return a value without secrets and control characters, cut after `longest` characters."""
         if isinstance(value, bool | int | float) or value is None:
             return value
         if isinstance(value, BaseException):
@@ -152,11 +149,11 @@ class LineLog:
         text = self._redacted(text)
         found = [secret for secret in self._hidden if secret in text]
         if found:
-            text = _blotted(text, found)
+            text = _redact_forms(text, found)
         return escaped(text[:longest])
 
     def beginning(self, data: bytes, size: int) -> bytes:
-        """Return the data, cut after so many bytes or before a secret of which that leaves only the beginning."""
+        """Return at most `size` bytes of the data, without the beginning of a secret at their end."""
         data = data[:size]
         return data[: begun_at(data, self._needles)] if self._needles else data
 
@@ -169,54 +166,57 @@ class LineLog:
 
 
 class _Output:
-    """Where lines go. A reader that stops reading, as a pager does or a terminal after ^S, must not stop the daemon."""
+    """The file that lines are written to. A reader that stops, like a pager or a terminal after ^S, must not block the daemon."""
 
     def __init__(self, out: TextIO) -> None:
         self._out = out
         self._poll = select.poll()
         self._descriptor = -1
-        self._torn = b""  # what ends a line that was cut off
-        self._allowance = _PATIENCE
+        # The line end that a cut line still needs, or nothing.
+        self._unfinished = b""
+        # The seconds that `write` may still wait, as of the time `_since`.
+        self._allowance = _LONGEST_WAIT
         self._since = time.monotonic()
-        with contextlib.suppress(OSError, ValueError):  # what has no descriptor never waits
+        # A file without a descriptor, such as StringIO, never blocks.
+        with contextlib.suppress(OSError, ValueError):
             self._descriptor = out.fileno()
             self._poll.register(self._descriptor, select.POLLOUT)
 
-    def takes(self, *, waiting: bool) -> bool:
-        """Whether a line can be written without waiting: now, or after as much waiting as there may still be."""
+    def is_writable(self, *, wait: bool) -> bool:
+        """Return whether a line can be written without blocking. With `wait`, wait for that as long as is allowed."""
         if self._descriptor < 0 or self._poll.poll(0):
             return True
-        return waiting and self._comes_to_take()
+        return wait and self._wait()
 
-    def _comes_to_take(self) -> bool:
+    def _wait(self) -> bool:
         began = time.monotonic()
-        self._allowance = max(0.0, min(_PATIENCE, self._allowance + (began - self._since) * _SHARE))
-        takes = bool(self._poll.poll(self._allowance * 1000))
+        self._allowance = max(0.0, min(_LONGEST_WAIT, self._allowance + (began - self._since) * _SHARE))
+        writable = bool(self._poll.poll(self._allowance * 1000))
         self._since = time.monotonic()
         self._allowance -= self._since - began
-        return takes
+        return writable
 
     def write(self, text: str) -> None:
-        """Write a line; the rest of one that turns out too long for a reader that has stalled is cut off."""
+        """Write a line. If the reader stalls within it, the rest is cut."""
         if self._descriptor < 0:
             _write(self._out, text)
             return
-        data = self._torn + text.encode(errors="backslashreplace")
-        # Where nobody listens any more, or the disk is full: that is no reason to stop serving.
+        data = self._unfinished + text.encode(errors="backslashreplace")
+        # A closed pipe or a full disk must not stop the daemon.
         with contextlib.suppress(OSError):
-            while data and self.takes(waiting=True):
+            while data and self.is_writable(wait=True):
                 data = data[os.write(self._descriptor, data[:_AT_ONCE]) :]
-            self._torn = b"\n" if data else b""
+            self._unfinished = b"\n" if data else b""
 
 
 def _iso(at: float) -> str:
-    """Return a time as ISO 8601 has it, in UTC with milliseconds."""
+    """Return a time in the format of RFC 3339, in UTC with milliseconds."""
     whole, part = divmod(int(at * 1000), 1000)
     return f"{time.strftime('%Y-%m-%dT%H:%M:%S', time.gmtime(whole))}.{part:03d}Z"
 
 
 def tell(text: str) -> None:
-    """Say something on stderr, as it is."""
+    """Write a text to stderr unchanged. Errors are ignored."""
     _write(sys.stderr, text)
 
 
@@ -234,25 +234,25 @@ def _count_down(counter: Counter[_T], counted: Iterable[_T]) -> None:
 
 
 def _forms(secret: str) -> set[str]:
-    """How a secret may be written in a line: as it is, in a string of JSON, and in JSON that is a text in JSON."""
+    """Return the forms of a secret in a line: unchanged, in a JSON string, and in JSON within a JSON string."""
     once = json.dumps(secret)[1:-1]
     return {secret, once, json.dumps(once)[1:-1]} if secret else set()
 
 
-def _blotted(text: str, secrets: Iterable[str]) -> str:
-    # All at once: what is blotted out for one must not keep another, which overlaps it, from being found.
+def _redact_forms(text: str, secrets: Iterable[str]) -> str:
+    # All secrets are searched for before the first is replaced, because they may overlap.
     spans = sorted(match.span() for secret in secrets for match in re.finditer(re.escape(secret), text))
-    told: list[str] = []
+    shown: list[str] = []
     end = 0
     for start, stop in spans:
         if start >= end:
-            told += text[end:start], "[secret]"
+            shown += text[end:start], REDACTED.decode()
         end = max(end, stop)
-    return "".join(told) + text[end:]
+    return "".join(shown) + text[end:]
 
 
 def escaped(text: str) -> str:
-    r"""The text with every character that could steer a terminal or end a line written as \xNN or \uNNNN."""
+    r"""Return the text with every character that could control a terminal or end a line as \xNN or \uNNNN."""
     return _UNSAFE.sub(lambda match: match[0].encode("unicode_escape", "surrogatepass").decode("ascii"), text)
 
 

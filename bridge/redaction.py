@@ -1,8 +1,8 @@
 """Find secrets in bytes, in the forms in which programs write them, and redact a stream piece by piece. Pure.
 
-A secret may stand there as it is, in a string of JSON (RFC 8259) at any depth, percent-encoded (RFC 3986, or a form's), in
-base64 of either alphabet at any of the three alignments (RFC 4648), and broken over several lines. So the text and the secrets
-are brought into one reduced form, in which these are the same, and the secrets are searched for in that.
+A secret may be unchanged, in a JSON string at any depth (RFC 8259), percent-encoded (RFC 3986 or HTML forms), in base64 of
+either alphabet at any of the three alignments (RFC 4648), and broken over several lines. The text and the secrets are
+converted to a reduced form in which these are equal, and the secrets are searched for in that form.
 """
 
 import base64
@@ -12,15 +12,15 @@ import re
 from collections.abc import Callable, Iterable, Sequence
 from typing import Final
 
-# What stands in the place of a secret.
+# The replacement of a secret.
 REDACTED: Final = b"[secret]"
-# Shorter values are not redacted, because redacting them would spoil the log, in characters.
+# Shorter values are not redacted, because they are too common (characters).
 SHORTEST_SECRET: Final = 8
-# In the reduced form, a shorter text is too common to be searched for, in bytes.
+# Shorter texts are not searched for in the reduced form, because they are too common (bytes).
 _SHORTEST: Final = 6
-# A line of a secret that is shorter is not searched for by itself, in bytes.
+# Shorter lines of a secret are not searched for separately (bytes).
 _SHORTEST_LINE: Final = 8
-# Line ends may stand anywhere in a secret. A space is + in a form; - and _ are + and / in the other alphabet of base64.
+# Line ends may be anywhere in a secret. A space is + in HTML forms; - and _ are + and / in the other alphabet of base64.
 _REMOVED: Final = b"\r\n"
 _REMOVED_OF_ESCAPES: Final = b"\r\n\\"
 _SAME: Final = bytes.maketrans(b" -_", b"++/")
@@ -28,44 +28,46 @@ _ESCAPE: Final = re.compile(
     rb"\\+u([dD][89abAB][0-9a-fA-F]{2})\\+u([dD][c-fC-F][0-9a-fA-F]{2})"
     rb"|\\+u([0-9a-fA-F]{4})|\\+x([0-9a-fA-F]{2})|\\+|%(?:25)*([0-9a-fA-F]{2})"
 )
-# The longest escape counts as so many bytes where it has been cut.
+# The size of the longest escape that may be cut at the end of the data (bytes).
 _CUT_ESCAPE: Final = 16
-# A stream is searched when so many bytes have come, or after a while.
+# A stream is searched after so many bytes, or at a tick.
 _SCAN: Final = 4096
-# Of what is to be removed, so much may be held back for each byte of the longest secret.
+# The most data held back, as a multiple of the size of the longest needle.
 _PADDING: Final = 8
-# So much of a secret at the end of what has come is waited for longer, in bytes and in ticks.
+# A needle of which this much is at the end of the data is waited for longer (bytes).
 _BEGINNING: Final = 4
+# How long it is waited for (ticks).
 _TICKS: Final = 20
 
 
 def needles_of(secret: str) -> frozenset[bytes]:
-    """Return what to search for in the reduced form."""
+    """Return the needles of a secret: the texts to search for in the reduced form."""
     data = secret.encode(errors="surrogatepass")
-    lines = [line for line in data.split(b"\n") if not line.startswith(b"-----")]  # a label of PEM (RFC 7468)
+    # Without the labels of PEM (RFC 7468).
+    lines = [line for line in data.split(b"\n") if not line.startswith(b"-----")]
     plain = [data.strip(), *(line.strip() for line in lines if len(line.strip()) >= _SHORTEST_LINE)]
     # A line end in a string of JSON is a backslash and a letter.
     plain.append(json.dumps(secret.strip(), ensure_ascii=False)[1:-1].encode(errors="surrogatepass"))
     found = {_reduced(one) for one in (*plain, *_in_base64(data), *_in_base64(data.strip()))}
-    # Where all of it is escaped, what looks like an escape in it is none.
+    # In a secret that is escaped as a whole, a text like an escape is not unescaped again.
     found.add(data.strip().translate(_SAME, _REMOVED_OF_ESCAPES))
     return frozenset(one for one in found if len(one) >= _SHORTEST)
 
 
 def _in_base64(data: bytes) -> Iterable[bytes]:
-    # After 0, 1 or 2 other bytes; without the first and the last digit where these hold bits of something else.
+    # After 0, 1 or 2 other bytes, without a first or last digit that has bits of other data.
     for before in range(3):
         digits = base64.b64encode(bytes(before) + data).rstrip(b"=")
         yield digits[-(-before * 8 // 6) : (before + len(data)) * 8 // 6]
 
 
 def spans(data: bytes, needles: Iterable[bytes]) -> list[tuple[int, int]]:
-    """Return where the needles are in the data, as disjoint pairs of a begin and an end in ascending order."""
+    """Return the positions of the needles in the data: disjoint pairs of begin and end, in ascending order."""
     needles = tuple(needles)
     squeezed, reduced = bytes(data.translate(_SAME, _REMOVED)), _reduced(data)
     found = _found_in(reduced, needles, _origins, data)
     if squeezed != reduced:
-        # What stands before a secret can make an escape of its first characters, such as a percent sign.
+        # A character before a secret, such as a percent sign, can make an escape of its first characters.
         found += _found_in(squeezed, needles, _plain_origins, data)
     joined: list[tuple[int, int]] = []
     for begin, end in sorted(found):
@@ -91,13 +93,13 @@ def _found_in(
 
 
 def redact(data: bytes, needles: Iterable[bytes]) -> bytes:
-    """Return the data with a mark in the place of each needle."""
+    """Return the data with `REDACTED` in the place of each needle."""
     found = spans(data, needles)
     return _marked(data, found, 0, len(data)) if found else data
 
 
 def begun_at(data: bytes, needles: Iterable[bytes]) -> int:
-    """Return where the data ends with the beginning of a needle of at least four bytes; its length if it does not."""
+    """Return the index at which the data ends with the first bytes of a needle, at least four; its length if it does not."""
     reduced = _reduced(data)
     begun = len(reduced)
     for needle in needles:
@@ -152,10 +154,10 @@ def _plain_origins(data: bytes) -> Callable[..., int]:
 
 
 def _origins(data: bytes) -> Callable[..., int]:
-    """Return a function from an index of the reduced form to one of the data: of its first byte, or after its last."""
+    """Return a function from an index of the reduced form to the index in the data of its first byte, or after its last."""
     kept = [at for at, octet in enumerate(data) if octet not in _REMOVED]
     squeezed = data.translate(_SAME, _REMOVED)
-    # Where an escape begins, and where plain text goes on, in the reduced form and in the squeezed one.
+    # The begin of each escape, and of the plain text after it, in the reduced and in the squeezed form.
     starts, origins, sizes = [0], [0], [0]
     shift = 0
     for match in _ESCAPE.finditer(squeezed):
@@ -167,7 +169,8 @@ def _origins(data: bytes) -> Callable[..., int]:
 
     def origin(index: int, *, end: bool = False) -> int:
         at = bisect.bisect_right(starts, index) - 1
-        if sizes[at]:  # within an escape, which is one thing
+        # An escape is redacted as a whole.
+        if sizes[at]:
             squeezed_at = origins[at] + (sizes[at] - 1 if end else 0)
         else:
             squeezed_at = origins[at] + index - starts[at]
@@ -179,26 +182,29 @@ def _origins(data: bytes) -> Callable[..., int]:
 
 
 class Redactor:
-    """Redacts one stream. `needles` returns what to search for at the moment, sorted in any way.
+    """Redacts one stream. `needles` returns the current needles in any order.
 
-    What may be the beginning of a secret is held back: the length of the longest needle. Call `tick` regularly while it
-    returns True, so that a line that is complete does not wait for the next one.
+    Data that may be the beginning of a secret is held back, up to the size of the longest needle. Call `tick` regularly while
+    it returns True, so that a complete line is not held back until the next line.
     """
 
     def __init__(self, needles: Callable[[], Sequence[bytes]]) -> None:
         self._needles = needles
         self._held = bytearray()
-        self._fresh = 0  # how many bytes have come since the last search
-        self._quiet = 0  # how many ticks ago the last bytes came
+        # The number of bytes since the last search.
+        self._fresh = 0
+        # The number of ticks since the last bytes.
+        self._quiet = 0
+        # Whether the rest of the current line is dropped.
         self._skipping = False
 
     @property
     def holds(self) -> bool:
-        """Whether something is held back."""
+        """Whether data is held back."""
         return bool(self._held)
 
     def feed(self, data: bytes) -> bytes:
-        """Take the next bytes; return what can be shown."""
+        """Add the next bytes, and return the redacted bytes that can be shown."""
         needles = self._needles()
         if not needles and not self._held:
             self._skipping = False
@@ -212,7 +218,7 @@ class Redactor:
         return self._search(needles) if self._fresh >= _SCAN else b""
 
     def tick(self) -> tuple[bytes, bool]:
-        """Return what can be shown after a while, and whether there may be more after another one."""
+        """Return the redacted bytes that can be shown after a pause, and whether another tick may return more."""
         needles = self._needles()
         self._quiet += 1
         if self._quiet == 1:
@@ -224,7 +230,7 @@ class Redactor:
         return self._take(min(stop, begun) if waiting else stop, needles), waiting
 
     def gap(self) -> bytes:
-        """Return what can be shown before bytes that are left out. What follows begins with the next line."""
+        """Return the redacted bytes before a gap in the stream. The stream continues with the next line."""
         if not self._held:
             self._skipping = bool(self._needles())
             return b""
@@ -235,18 +241,18 @@ class Redactor:
         return shown
 
     def peek(self) -> bytes:
-        """Return what could be shown now of what is held back, without a secret that has only begun. It stays held."""
+        """Return the held bytes, redacted and without an incomplete secret at their end. They remain held."""
         needles, data = self._needles(), bytes(self._held)
         stop = begun_at(data, needles)
         found = [span for span in spans(data, needles) if span[0] < stop]
         return _marked(data, found, 0, max(stop, found[-1][1]) if found else stop)
 
     def end(self) -> bytes:
-        """Return what is left at the end of the stream."""
+        """Return the rest of the stream, redacted."""
         return self._take(len(self._held), self._needles())
 
     def _search(self, needles: Sequence[bytes]) -> bytes:
-        """Return all but as much as the beginning of a needle can be."""
+        """Return all but the bytes that can be the beginning of a needle."""
         longest = max(map(len, needles), default=0) + _CUT_ESCAPE
         size = longest
         while size < _PADDING * longest and len(_reduced(self._held[-size:])) < longest:

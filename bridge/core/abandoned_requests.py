@@ -1,29 +1,31 @@
-"""Ids of requests that a server may still answer, although the answer changes nothing any more.
+"""Store the ids of requests whose responses are expected and dropped. Pure.
 
-They are requests of the bridge itself, such as `logging/setLevel`, and calls that were cancelled. Pure.
+These are requests of the bridge itself, such as `logging/setLevel`, and cancelled calls: MCP 2025-11-25
+basic/utilities/cancellation allows a response that crosses the cancellation.
 """
 
 from typing import Final
 
-# At this number of ids the oldest is dropped: a server that has not answered by then does not answer.
+# Beyond this number the oldest id is dropped, because a server that has not responded by then will not respond.
 MOST: Final = 1024
 
 
 class AbandonedRequests:
-    """The ids of one server process."""
+    """The ids of abandoned requests of one server process."""
 
     __slots__ = ("_ids",)
 
     def __init__(self) -> None:
+        # Wire ids, oldest first.
         self._ids: dict[bytes, None] = {}
 
     def add(self, wire_id: bytes) -> bytes:
-        """Keep an id, and return it."""
+        """Add an id, and return it."""
         self._ids[wire_id] = None
         if len(self._ids) > MOST:
             del self._ids[next(iter(self._ids))]
         return wire_id
 
     def take(self, wire_id: bytes) -> bool:
-        """Return whether this id was kept, and drop it."""
+        """Remove an id, and return whether it was stored."""
         return self._ids.pop(wire_id, self) is None

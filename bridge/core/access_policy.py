@@ -1,10 +1,10 @@
-"""What of a server its clients get to see and to use: which of its tools, and which features of the protocol. Pure.
+"""Restrict the tools and the protocol features of a server that its clients can use. Pure.
 
-A tool that is not chosen is as if the server had none of that name: it is not listed, and a call of it never reaches the
-server. Patterns are those of fnmatch: * and ? and [set], and upper and lower case differ.
+A denied tool is not listed, and a call of it is refused before it reaches the server. Patterns are those of Python's fnmatch
+(`*`, `?`, `[set]`) and case-sensitive.
 
-A feature that is switched off is as if neither side had it: it is in nobody's capabilities, and what belongs to it passes in
-no direction.
+A denied feature is removed from the capabilities of both sides. Its requests are refused and its notifications are dropped,
+in both directions.
 """
 
 import re
@@ -22,7 +22,7 @@ from ...validators.mcp_params import read_items, read_list
 from ...validators.rejection import INTERNAL_ERROR, INVALID_PARAMS, METHOD_NOT_FOUND, Rejection
 from .errors import URL_ELICITATION_REQUIRED, fault_text, read_fault
 
-# The features by the first word of their methods. Their names are those of the capabilities (digest 1.6).
+# Features by the first word of their methods. They are named as the capabilities (MCP 2025-11-25 basic/lifecycle).
 _FEATURES: Final = {
     "tools": "tools",
     "resources": "resources",
@@ -52,14 +52,15 @@ _decode_name: Final = msgspec.json.Decoder(_Tool).decode
 
 
 def feature_of(method: str) -> str:
-    """The feature that a request or notification belongs to, if any."""
+    """Return the feature that a method belongs to, an empty string for none."""
     return _FEATURES.get(method.removeprefix("notifications/").partition("/")[0], "")
 
 
 class AccessPolicy:
-    """Tools that match a pattern of `allow` and none of `deny`, and all features but `without`.
+    """Allows tools that match a pattern of `allow` and none of `deny`, and all features but `without`.
 
-    What `within` leaves is narrowed by that: it is then one principal's, and no other must be shown it.
+    With `within` both policies apply. The result is then the policy of one principal, so a shared cache must not store its
+    lists.
     """
 
     def __init__(
@@ -75,62 +76,68 @@ class AccessPolicy:
         self._deny = re.compile("|".join(map(translate, denied)) or r"(?!)")
         self._without = frozenset(without)
         self._within = within
-        # Whether anything is left out: without that no payload is looked at.
+        # Whether anything is denied. If not, no payload is parsed.
         self.restricts = allowed != ("*",) or bool(denied or self._without)
         if within is not None:
-            self._without |= within._without  # noqa: SLF001 - of our own kind
+            self._without |= within._without  # noqa: SLF001 - the other object is of this class
             self.restricts |= within.restricts
 
     # ---- tools
 
     def allows(self, name: str) -> bool:
-        """Whether there is such a tool for a client."""
+        """Return whether a client may use the tool with this name."""
         if self._within is not None and not self._within.allows(name):
             return False
         return self._allow.match(name) is not None and self._deny.match(name) is None
 
     def check(self, name: str) -> None:
-        """Raise the Rejection of a tool that there is not."""
+        """Raise the Rejection of an unknown tool if the tool with this name is not allowed."""
         if not self.allows(name):
             raise Rejection(200, INVALID_PARAMS, f"Unknown tool: {name}")
 
     def filtered(self, result: bytes | msgspec.Raw, limits: Limits = _LIMITS) -> bytes:
-        """The result of `tools/list` with the chosen ones only; all else stays as it was. Raises Rejection beyond the limits."""
+        """Return a result of `tools/list` without denied tools; its other bytes are unchanged.
+
+        Raises Rejection for a list beyond the limits.
+        """
         found = read_list(result, limits)
         changed = self._filter(found, limits)
         return json_object.write(found) if changed else bytes(result)
 
     def _filter(self, found: Members, limits: Limits) -> bool:
         tools = read_items(found.get("tools"), limits)
-        chosen = [tool for tool in tools if self.allows(_name_of(tool))]
-        if len(chosen) == len(tools):
+        allowed = [tool for tool in tools if self.allows(_name_of(tool))]
+        if len(allowed) == len(tools):
             return False
-        found["tools"] = json_object.raw(msgspec.json.encode(chosen))
+        found["tools"] = json_object.raw(msgspec.json.encode(allowed))
         return True
 
     # ---- features
 
     def denied(self, method: str) -> bool:
-        """Whether what this method belongs to is switched off."""
+        """Return whether the feature of this method is denied."""
         return feature_of(method) in self._without
 
     def refusal(self, method: str, status: int) -> Rejection:
-        """What whoever uses such a method is told."""
+        """Return the Rejection of a method whose feature is denied."""
         return Rejection(status, METHOD_NOT_FOUND, _off(feature_of(method)))
 
     def declared(self, capabilities: bytes | msgspec.Raw) -> bytes:
-        """The capabilities of either side, without what is switched off."""
+        """Return the capabilities of either side without denied features."""
         if not self._without:
             return bytes(capabilities)
         found = json_object.peek(capabilities)
         tasks = json_object.peek(found.get("tasks"))
         if "requests" in tasks:
-            tasks["requests"] = self._left(json_object.peek(tasks["requests"]))
+            tasks["requests"] = self._without_denied(json_object.peek(tasks["requests"]))
             found["tasks"] = json_object.raw(json_object.write(tasks))
-        return bytes(self._left(found))
+        return bytes(self._without_denied(found))
 
     def opening(self, payload: bytes | msgspec.Raw) -> bytes:
-        """The params or the result of `initialize`, or the result of `server/discover`, with what is left to declare."""
+        """Return the payload without denied capabilities.
+
+        The payload is the params or the result of `initialize`, or the result of `server/discover`.
+        """
         found = json_object.peek(payload)
         if not self._without or "capabilities" not in found:
             return bytes(payload)
@@ -138,7 +145,7 @@ class AccessPolicy:
         return json_object.write(found)
 
     def request(self, method: str, params: bytes) -> bytes:
-        """The params of a stateless request, with what is left to declare, to log and to listen to."""
+        """Return the params of a stateless request without denied capabilities, log levels and subscriptions."""
         if not self._without:
             return params
         found = json_object.read(params)
@@ -156,18 +163,23 @@ class AccessPolicy:
         return json_object.write(found)
 
     def answer(self, method: str, message: Response, limits: Limits = _LIMITS) -> Response:
-        """The server's answer, as its client gets it. A list that is too large to be looked into becomes an error."""
+        """Return the response of the server as its client gets it.
+
+        A list of tools beyond the limits becomes an error, and so does a result that requires input by a denied feature.
+        """
         if message.error:
-            asked = self._asked_in_vain(message.error) if self._without else ""
+            denied = self._denied_in_error(message.error) if self._without else ""
         elif method == "tools/list":
             return self._listed(message, limits)
         elif method in _OPENING:
             return self._opened(message, json_object.peek(message.result))
         else:
-            asked = self._asked_for(message.result) if self._without else ""
-        if not asked:
+            denied = self._denied_in_result(message.result) if self._without else ""
+        if not denied:
             return message
-        return Response(message.id, b"", fault_text(INTERNAL_ERROR, f"the server asks, and {_off(asked)}"))
+        return Response(
+            message.id, b"", fault_text(INTERNAL_ERROR, f"the server requires input, and {_off(denied)}")
+        )
 
     def _listed(self, message: Response, limits: Limits) -> Response:
         try:
@@ -184,27 +196,27 @@ class AccessPolicy:
         return self._kept_private(message, found, changed=changed)
 
     def _kept_private(self, message: Response, found: Members, *, changed: bool) -> Response:
-        # A cache that others use as well would show them what is one principal's (digest 1.18).
+        # A shared cache would return the list of one principal to another (MCP 2026-07-28 server/utilities/caching).
         if self._within is not None and "cacheScope" in found:
             found["cacheScope"] = json_object.raw(b'"private"')
             changed = True
         return Response(message.id, json_object.write(found) if changed else message.result, b"")
 
-    def _left(self, found: Members) -> msgspec.Raw:
+    def _without_denied(self, found: Members) -> msgspec.Raw:
         return json_object.raw(
             json_object.write({key: value for key, value in found.items() if key not in self._without})
         )
 
-    def _asked_for(self, result: bytes | msgspec.Raw) -> str:
-        # A modern server asks in an answer, if it likes also for what its client has not declared.
+    def _denied_in_result(self, result: bytes | msgspec.Raw) -> str:
+        # A modern server requires input in a result, possibly by a feature that its client has not declared.
         for request in json_object.peek(json_object.peek(result).get("inputRequests")).values():
             feature = feature_of(json_object.string(json_object.peek(request).get("method")))
             if feature in self._without:
                 return feature
         return ""
 
-    def _asked_in_vain(self, error: bytes) -> str:
-        # A client that has declared it must not hear that it has not, nor be sent to a URL all the same.
+    def _denied_in_error(self, error: bytes) -> str:
+        # A client that has declared the feature must not get an error that it has not, or a URL to open.
         fault = read_fault(error)
         wanted: Iterable[str] = ()
         if fault.code == URL_ELICITATION_REQUIRED:
@@ -222,7 +234,7 @@ def _name_of(tool: msgspec.Raw) -> str:
 
 
 def _off(feature: str) -> str:
-    return f"{feature} is switched off for this server"
+    return f"{feature} is disabled for this server"
 
 
 EVERYTHING = AccessPolicy()

@@ -1,9 +1,9 @@
-"""What the daemon and the process of the aggregate tell each other about its members. Pure.
+"""Notifications between the daemon and the process of the aggregate about its members. Pure.
 
-The daemon sends a notification on the standard input of the process, before everything else and after each change: the
-members, and what the aggregate says of itself. Clients cannot send it, because the daemon passes no notification of a client
-to a server of the modern era. The process sends a notification when it leaves out other members than before; the daemon
-shows them, and passes it on to no client.
+The daemon sends `METHOD` on stdin of the process, as the first message and after each change. It has the members and the
+identity of the aggregate. Clients cannot send it, because the daemon passes no such notification of a client. The process
+sends `LEFT_OUT` when the set of members without an answer has changed. The daemon shows these in the status and sends the
+notification to no client.
 """
 
 from collections.abc import Mapping
@@ -16,18 +16,17 @@ from ...validators.jsonrpc import Notification
 
 METHOD: Final = "notifications/mcp-bridge/members"
 LEFT_OUT: Final = "notifications/mcp-bridge/left_out"
-# Of a reason why a member is left out, in characters.
-_REASON: Final = 200
+# The longest reason in `LEFT_OUT` (characters).
+_REASON_SIZE: Final = 200
 
 _encode: Final = msgspec.json.Encoder().encode
 
 
 class Membership(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """The members by their names, in their order, each with a number that is another one when the server is another.
+    """The members of the aggregate in their order: by name, the generation of each server, a number.
 
-    `name`, `version`, `title` and `instructions` are those of the aggregate; an empty `instructions` stands for those of
-    the members. `without` are capabilities that no member offers by configuration. Calls to a member that is removed have
-    `drain_seconds` to end.
+    `name`, `version`, `title` and `instructions` are those of the aggregate; without `instructions` the members' are used.
+    `without` are capabilities that are denied for all members. Calls to a removed member have `drain_seconds` to finish.
     """
 
     members: dict[str, int]
@@ -53,16 +52,16 @@ def line(membership: Membership) -> bytes:
 
 
 def read(params: bytes) -> Membership:
-    """Return what a notification says. Raises ValueError for anything that the daemon does not write."""
+    """Parse the params of `METHOD`. Raises ValueError for params that the daemon does not write."""
     return _decode(params)
 
 
 def left_out(reasons: Mapping[str, str]) -> Notification:
-    """Return the notification that these members are left out, each with the reason."""
-    shown = {name: reason[:_REASON] for name, reason in reasons.items()}
+    """Return the notification for these members, each with its reason."""
+    shown = {name: reason[:_REASON_SIZE] for name, reason in reasons.items()}
     return Notification(LEFT_OUT, _encode(_LeftOut(shown)))
 
 
 def read_left_out(params: bytes) -> dict[str, str]:
-    """Return the members that are left out, with the reasons. Raises ValueError for anything that `left_out` does not write."""
+    """Parse the params of `LEFT_OUT`: reasons by member. Raises ValueError for params that `left_out` does not write."""
     return _decode_left_out(params).members

@@ -1,10 +1,9 @@
-"""Which call may a request of a server belong to? The table of the calls of one legacy server process, and the rule.
+"""Attribute requests of a legacy server to calls: the table of the calls of one server process, and the rule. Pure.
 
-Over a pipe a server does not name the call in whose course it turns to its client. A wrong guess shows one client's
-question to another client, so a request is assigned only where every possible call belongs to the same client.
+On stdio a server does not name the call that has caused its request (MCP 2025-11-25 basic/transports). A wrong choice shows
+the data of one client to another, so a request is assigned only if every possible call belongs to the same client.
 
-Pure: time comes in with `tick`.
-Invariant I1: `assign` never returns a call of one client while a call of another client may have caused the request.
+Invariant: `assign` never returns a call of one client while a call of another client may have caused the request.
 """
 
 from collections.abc import Callable
@@ -19,58 +18,57 @@ from ...validators.rejection import INTERNAL_ERROR, METHOD_NOT_FOUND
 MAY_ASK: Final = frozenset({"tools/call", "prompts/get", "resources/read", "completion/complete"})
 # Methods whose modern result may be `input_required` (MCP 2026-07-28 basic/patterns/mrtr).
 INTERACTIVE: Final = frozenset({"tools/call", "prompts/get", "resources/read"})
-# How long a call of a process of several clients may still be the origin of a request after its answer (seconds).
+# How long a call of a shared process may be the origin of a request after its response (seconds).
 AFTER_ANSWER: Final = 2.0
 
 
 class Client(NamedTuple):
-    """One running client program. An unknown one may be several programs with the same `key`."""
+    """One running client program. If it is not `known`, several programs may have the same `key`."""
 
     key: str
     known: bool = True
 
 
 class Phase(Enum):
-    """How far a call is. The server still works on a call in the first three phases."""
+    """The phases of a call. In the first three the server has not responded."""
 
     RUNNING = auto()
-    # Its client has an `input_required` result and has not retried the request.
+    # The client has an `input_required` result and has not retried the request.
     HELD = auto()
-    # Its client has cancelled it; the server has not answered it.
+    # The client has cancelled the call.
     CANCELLED = auto()
-    # The server has answered it.
+    # The server has responded.
     ANSWERED = auto()
 
 
 def nothing(method: str, params: bytes) -> bool:  # noqa: ARG001 - as Origin.declared
-    """Return that a client has declared to answer no such request."""
+    """Return False, as `Origin.declared` of a call without a client."""
     return False
 
 
 class Origin(msgspec.Struct, eq=False):
-    """A call as the server sees it. `owner` is an object of the front that made the call, opaque here.
+    """A call of the server process. `owner` is the object of the front that sent the call, opaque here.
 
-    `declared` returns whether the client has declared, with this very call, that it answers requests of a method with
-    these params.
+    `declared` returns whether the client of this call has declared the capability for a request with this method and params.
     """
 
     wire_id: bytes
     client: Client
     owner: object
     declared: Callable[[str, bytes], bool]
-    # Whether a server may send requests in its course (`MAY_ASK`).
+    # Whether a server may send requests while it handles the method (`MAY_ASK`).
     may_ask: bool
     phase: Phase = Phase.RUNNING
-    # The raw id of the task that the server has made of it, or nothing.
+    # The raw id of the task that the server has created for the call, or nothing.
     task: bytes = b""
-    # When `tick` first saw it cancelled or answered (seconds), None before.
+    # The time of the first `tick` in the phase CANCELLED or ANSWERED (seconds).
     since: float | None = None
 
 
 class Refusal(NamedTuple):
-    """A request of the server cannot be given to a client. `reason` is an identifier for the log.
+    """A request of the server that cannot be sent to a client. `reason` is an identifier for the log.
 
-    `origin` is the call that it would have belonged to, if its client had declared to answer such requests.
+    `origin` is the call that would have been chosen, if its client had declared the capability.
     """
 
     code: int
@@ -82,15 +80,16 @@ class Refusal(NamedTuple):
 class Origins:
     """The calls of one server process, oldest first.
 
-    `several` says that the process has, or may get, several clients: then an answered call remains a candidate for
-    `AFTER_ANSWER`. `patience` is how long a cancelled call without an answer remains one (seconds).
+    `several` is set if the process can have several clients: then an answered call remains a candidate for `AFTER_ANSWER`.
+    A cancelled call without a response remains a candidate for `cancelled_seconds`.
     """
 
-    def __init__(self, patience: float, *, several: bool = False) -> None:
-        self._patience = patience
+    def __init__(self, cancelled_seconds: float, *, several: bool = False) -> None:
+        self._cancelled_seconds = cancelled_seconds
         self.several = several
+        # By wire id. `tick` removes old calls, and `answer` calls that cannot change a decision.
         self._by_id: dict[bytes, Origin] = {}
-        # The last answered call of each client that may ask, and that may not: earlier ones change no decision.
+        # The last answered call by client and `may_ask`: earlier calls change no decision. `tick` removes entries.
         self._answered: dict[tuple[Client, bool], Origin] = {}
 
     def begin(
@@ -102,29 +101,30 @@ class Origins:
         *,
         may_ask: bool = True,
     ) -> Origin:
-        """Add a call that is being sent to the server. `may_ask` says that its method is one of `MAY_ASK`."""
+        """Add a call that is sent to the server. `may_ask` is whether its method is one of `MAY_ASK`."""
         origin = Origin(wire_id, client, owner, declared, may_ask=may_ask)
         self._by_id[wire_id] = origin
         return origin
 
     def rename(self, origin: Origin, wire_id: bytes) -> None:
-        """Give a call the id of the request that now stands for it, as `tasks/result` does. It becomes the newest."""
+        """Replace the id of a call, as `tasks/result` does for the call of a task. The call becomes the newest."""
         if self._by_id.pop(origin.wire_id, None) is not None:
             origin.wire_id = wire_id
             self._by_id[wire_id] = origin
 
     def get(self, wire_id: bytes) -> Origin | None:
-        """Return the call with this id."""
+        """Return the call with this id, None if there is none."""
         return self._by_id.get(wire_id)
 
     def cancel(self, origin: Origin) -> None:
-        """The client has cancelled the call, and the server knows."""
+        """Record that the cancellation of the call was sent to the server."""
         origin.phase, origin.since = Phase.CANCELLED, None
 
     def answer(self, origin: Origin) -> None:
-        """The server has answered the call."""
+        """Record the response of the server to the call."""
         origin.phase, origin.since = Phase.ANSWERED, None
-        origin.declared = nothing  # which also lets the call be freed without the garbage collector
+        # This also breaks a reference cycle, so that the call is freed without the garbage collector.
+        origin.declared = nothing
         if self._by_id.get(origin.wire_id) is not origin:
             return
         if not self.several:
@@ -137,13 +137,13 @@ class Origins:
         self._answered[key] = origin
 
     def tick(self, now: float) -> None:
-        """Remove what is too old to cause a request. `now` is in seconds on any steady clock."""
+        """Remove calls that are too old to cause a request. `now` is in seconds on any steady clock."""
         for origin in tuple(self._by_id.values()):
             if origin.phase not in (Phase.CANCELLED, Phase.ANSWERED):
                 continue
             if origin.since is None:
                 origin.since = now
-            limit = self._patience if origin.phase is Phase.CANCELLED else AFTER_ANSWER
+            limit = self._cancelled_seconds if origin.phase is Phase.CANCELLED else AFTER_ANSWER
             if now - origin.since > limit:
                 del self._by_id[origin.wire_id]
         self._answered = {key: one for key, one in self._answered.items() if one.wire_id in self._by_id}
@@ -163,18 +163,18 @@ class Origins:
     ) -> Origin | Refusal:
         """Return the call that a request of the server belongs to, or why there is none.
 
-        1. `task` names a call (related-task of the request): that call.
+        1. `task`, the related task of the request, names a call: that call.
         2. No candidate: refused.
-        3. Several candidates, and not all of them of one known client: refused as ambiguous, or as in 7 where none of
-           those that the server still works on has declared it.
+        3. Several candidates, and not all of them of one known client: refused as ambiguous, or as in 7 if no client of a
+           running or held candidate has declared it.
         4. The newest running candidate whose client has declared to answer the method.
-        5. The newest held one that has declared it: its client gets the request in the next round.
+        5. The newest held candidate whose client has declared it: the request is sent in the next input round.
         6. Only cancelled and answered candidates: refused.
         7. No client has declared it: refused with `METHOD_NOT_FOUND`.
 
-        Candidates are all calls in the table that may ask. "Newest" is never applied across clients. A request whose
-        call has ended is assigned `again_for` the client of that call: calls of other clients, and of one that is not
-        known, are no candidates, since none of them has caused it.
+        Candidates are all calls in the table with `may_ask`. "Newest" is never applied across clients. A request whose call
+        has ended is assigned `again_for` the client of that call: calls of other clients, and of a client that is not known,
+        are no candidates, because none of them has caused the request.
         """
         candidates = [one for one in self._by_id.values() if one.may_ask]
         if again_for is not None and self.several:

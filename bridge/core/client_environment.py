@@ -1,7 +1,7 @@
-"""What a client brings for the process that serves it: headers of its requests that become variables (env_from_header).
+"""Environment variables taken from client request headers (`env_from_header`). Pure.
 
-Pure. The operator names each variable and its header; nothing else of a request reaches an environment. Values are
-secrets: nothing here shows one.
+The operator names each variable and its header, and nothing else of a request reaches an environment. Values are secrets:
+no error text or representation contains one.
 """
 
 import re
@@ -13,19 +13,19 @@ import attrs
 from ...validators.rejection import INVALID_REQUEST, Rejection
 from ..redaction import SHORTEST_SECRET
 
-# The head's grammar lets a tab pass, which is the only control character that it does.
+# RFC 9110 section 5.5 allows a tab in a field value. An environment variable must not have one.
 _VISIBLE: Final = re.compile(r"[ -~]*+\Z")
 
 
 @attrs.frozen
 class ClientEnvironment:
-    """The variables of one client, with their values. Two that are equal may share a process."""
+    """The variables of one client, with their values. Clients with equal variables may share a process."""
 
     variables: tuple[tuple[str, str], ...] = attrs.field(default=(), repr=False)
 
     @property
     def secrets(self) -> tuple[str, ...]:
-        """What must not be shown while a process has it."""
+        """The values that must be redacted in logs while a process has them."""
         return tuple(value for _, value in self.variables if len(value) >= SHORTEST_SECRET)
 
 
@@ -33,9 +33,9 @@ NOTHING: Final = ClientEnvironment()
 
 
 def environment_from_headers(headers: Mapping[str, str], wanted: Mapping[str, str]) -> ClientEnvironment:
-    """What these headers bring of the `wanted` ones, by variable. One that is missing or empty brings nothing.
+    """Return the variables that the headers set. `wanted` has the name of the header for each variable.
 
-    Raises Rejection 400 for a value with a control character.
+    A missing or empty header sets no variable. Raises Rejection 400 for a value with a control or a non-ASCII character.
     """
     found: list[tuple[str, str]] = []
     for variable, name in wanted.items():

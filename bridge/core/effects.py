@@ -1,8 +1,7 @@
-"""What the pure core orders its shell to do, and the shape of a translator.
+"""Effects that the state machines of the core return, and the interface of an adapter between the eras.
 
-A translator stands between the two sides of one server process: messages of the client's era go in on one side, messages
-of the server's era come out on the other. It is pure: an event is a method call that answers with these effects, to be
-carried out in their order before the next event.
+An adapter stands between a client of one era and a server process of the other. Each event is a method call that returns
+effects; the caller carries them out in order before the next event. Pure.
 """
 
 from typing import TYPE_CHECKING, NamedTuple, Protocol
@@ -17,9 +16,9 @@ if TYPE_CHECKING:
 
 
 class ToClient(msgspec.Struct, frozen=True):
-    """Put this message on a stream; with `last`, nothing more will follow.
+    """Put this message on the queue of a stream. After the `last` message the stream ends.
 
-    `status` is the HTTP status for a transport that can still say one.
+    `status` is the HTTP status, for a transport that has not sent its response head.
     """
 
     queue: object
@@ -30,9 +29,10 @@ class ToClient(msgspec.Struct, frozen=True):
 
 
 class RequestFinished(NamedTuple):
-    """A request of the client has come to its end, one way or another: said once for each, where that is wanted."""
+    """Record the outcome of a request of the client. It is returned once for each request that is recorded."""
 
-    request: object  # what its shell knows it by
+    # The key by which the caller knows the request.
+    request: object
     outcome: str
 
 
@@ -41,23 +41,23 @@ CANCELLED = "cancelled"
 
 
 def failed_with(code: int) -> str:
-    """The outcome of a request that was answered with an error."""
+    """Return the outcome of a request whose response was this error."""
     return f"error {code}"
 
 
 class StartProcess(NamedTuple):
-    """Start a server process, and say so when it is there."""
+    """Start a server process. An event reports when it has started."""
 
 
 class ToServer(msgspec.Struct, frozen=True):
-    """Send this message to the server. `request` is the request of a client that it stands for, where there is one."""
+    """Send this message to the server. `request` is the request of a client that it stands for, if any."""
 
     message: Message
     request: "ClientRequest | None" = None
 
 
 class ToRequester(msgspec.Struct, frozen=True):
-    """Say this to the client's side. `about` is the id of the client's request that it belongs to, or nothing."""
+    """Send this message to the client's side. `about` is the id of the client's request that it belongs to, or nothing."""
 
     message: Message
     about: bytes = b""
@@ -75,30 +75,30 @@ class SetTimer(NamedTuple):
 
 
 class EraMismatch(NamedTuple):
-    """The server does not speak the era that it was started for."""
+    """Handle a server that does not speak the era that its process was started for."""
 
     text: str
 
 
 class LogDebug(NamedTuple):
-    """Something worth a line in the log, that needs no other answer.
+    """Log an event at the level debug. `event` is an identifier.
 
-    `unmatched` is the sender, "server" or "client", and the id of a response that matches no request, where that is the event.
+    `unmatched` is set for a response without a request: its sender, "server" or "client", and its id.
     """
 
-    text: str
+    event: str
     unmatched: tuple[str, bytes] | None = None
 
 
 class ServerRequestRefused(NamedTuple):
-    """A request of the server was answered with an error, because it cannot be given to a client."""
+    """Log that a request of the server was answered with an error, because it cannot be sent to a client."""
 
     method: str
     reason: str
 
 
 class Unassigned(NamedTuple):
-    """A request of a shared server process must be assigned again: the call of `client` that it was assigned to has ended."""
+    """Assign a request of a shared server process again, because the call of `client` that it was assigned to has ended."""
 
     message: Request
     client: "Client"
@@ -109,18 +109,18 @@ Effects = tuple[Effect, ...]
 
 
 class Translator(Protocol):
-    """Speaks one era to the client's side and the other to one server process."""
+    """An adapter with a client of one era on its one side and a server process of the other era on its other side."""
 
     def on_start(self) -> Effects:
-        """The process is there and has heard nothing yet."""
+        """Handle the start of the process. It has received no message yet."""
         ...
 
     def from_client(self, message: Message) -> Effects:
-        """A message of the client's side."""
+        """Handle a message of the client's side."""
         ...
 
     def from_server(self, message: Message) -> Effects:
-        """A message of the server. Never an exception, however wrong it is."""
+        """Handle a message of the server. Never raises, however wrong the message is."""
         ...
 
     def on_timer(self, timer: Timer) -> Effects:
@@ -128,5 +128,5 @@ class Translator(Protocol):
         ...
 
     def on_tick(self, now: float) -> Effects:
-        """Time has passed, in seconds on any steady clock; said about once a second."""
+        """Handle the passing of time, about once a second. `now` is in seconds on any steady clock."""
         ...

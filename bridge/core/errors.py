@@ -9,7 +9,7 @@ from ...validators.rejection import INTERNAL_ERROR
 
 RESOURCE_NOT_FOUND: Final = -32002
 URL_ELICITATION_REQUIRED: Final = -32042
-# Codes are smaller than this.
+# Error codes are smaller than this, because larger numbers are not exact in every JSON parser (RFC 8259 section 6).
 _CODES: Final = 2**53
 _NO_STREAM: Final = "no event stream"
 
@@ -27,7 +27,7 @@ _encode = msgspec.json.Encoder().encode
 
 
 def read_fault(error: bytes) -> Fault:
-    """An error object; what cannot be read of it is an internal error without a message."""
+    """Parse an error object. An unreadable code becomes an internal error, an unreadable message an empty string."""
     try:
         return _decode_fault(error)
     except json_object.UNREADABLE:
@@ -55,7 +55,7 @@ def is_without_stream(error: bytes) -> bool:
 
 
 def fault_text(code: int, text: str, data: object = None) -> bytes:
-    """An error object of ours."""
+    """Return an error object, encoded."""
     found: dict[str, object] = {"code": code, "message": text}
     if data is not None:
         found["data"] = data

@@ -1,4 +1,4 @@
-"""Exit codes of `mcp-bridge`: those of sysexits.h that apply, and 130 for SIGINT, as shells report it."""
+"""Exit codes of `mcp-bridge`: those of sysexits.h that apply, and 130 for SIGINT (128 + 2) as POSIX shells report it."""
 
 from typing import Final
 

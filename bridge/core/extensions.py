@@ -1,9 +1,9 @@
-"""Extensions and experimental capabilities, and the methods that are in no revision's core.
+"""Extensions and experimental capabilities, and the methods that are in no revision's core. Pure.
 
-Of the same era both ends see what the other has declared, and everything passes. Between the eras a method outside of the
-core passes where the server has declared an extension or an experimental capability, whatever its client has: what a server
-offers must not be refused on its behalf, and not every extension (SEP-2640 skills, for one) is declared by clients. The core of
-neither era says anything of such a method, so the bridge changes nothing in it but the members of the modern envelope. Pure.
+Within one era the capabilities of both sides and all methods pass unchanged. Between the eras a method outside of the core
+passes if the server has declared an extension or an experimental capability, whatever its client has declared: the server
+decides what it accepts, and clients do not declare every extension (for example SEP-2640, skills). The core of neither era
+defines such a method, so the bridge changes only the members of the modern envelope in it.
 """
 
 from collections.abc import Iterable
@@ -19,7 +19,7 @@ from . import input_over
 TASKS: Final = "io.modelcontextprotocol/tasks"
 # Capabilities whose members are names that the bridge does not know in advance, each with settings of its own.
 KINDS: Final = ("extensions", "experimental")
-# Extensions of one era or of one connection, which the bridge does not carry to the other.
+# Extensions of one era or of one connection, which the bridge does not translate to the other era.
 _OWN: Final = frozenset({TASKS, input_over.EXTENSION})
 # The requests and notifications of the core, of all revisions and in both directions.
 _REQUESTS: Final = (
@@ -63,12 +63,12 @@ _NOTIFICATIONS: Final = (
     "tasks/status",
 )
 _CORE: Final = frozenset({*_REQUESTS, *(f"notifications/{name}" for name in _NOTIFICATIONS)})
-# Parts of the bridge notify each other of things that nobody else may say.
+# Notifications between parts of the bridge, which clients and servers must not send.
 _OURS: Final = "notifications/mcp-bridge/"
-# Each client declares the same with every request. Longer declarations are not kept (bytes).
+# A client declares the same capabilities with every request. Larger declarations are not cached (bytes).
 _CACHED_SIZE: Final = 1024
 _MARKS: Final = tuple(b'"%b"' % kind.encode() for kind in KINDS)
-# Errors that say something about the era or the envelope of a request.
+# Errors that are about the era or the envelope of a request.
 _ABOUT_THE_ERA: Final = frozenset(
     {
         stateless_request.HEADER_MISMATCH,
@@ -92,7 +92,7 @@ def is_about_the_era(code: int) -> bool:
 
 
 def declared_in(capabilities: bytes | msgspec.Raw | None) -> Found:
-    """Return the raw settings of what capabilities declare, by kind and name, without what the bridge does not carry."""
+    """Return the raw settings of extensions by kind and name, without those that the bridge does not translate."""
     found = json_object.peek(capabilities)
     return {
         (kind, name): bytes(settings)
@@ -103,8 +103,9 @@ def declared_in(capabilities: bytes | msgspec.Raw | None) -> Found:
 
 
 def names_in(capabilities: bytes) -> frozenset[str]:
-    """Return the names of the extensions and experimental capabilities that are declared and carried."""
-    if not any(mark in capabilities for mark in _MARKS) and b"\\" not in capabilities:  # as most clients
+    """Return the names of the declared extensions and experimental capabilities that the bridge translates."""
+    # Most clients declare none.
+    if not any(mark in capabilities for mark in _MARKS) and b"\\" not in capabilities:
         return _NOTHING
     return _cached_names(capabilities) if len(capabilities) <= _CACHED_SIZE else _read_names(capabilities)
 
@@ -117,7 +118,7 @@ _cached_names: Final = lru_cache(maxsize=64)(_read_names)
 
 
 def as_capabilities(declared: Iterable[tuple[tuple[str, str], bytes]]) -> dict[str, object]:
-    """Return the capabilities that declare this."""
+    """Return capabilities that declare these settings, given by kind and name."""
     found: dict[str, Members] = {}
     for (kind, name), settings in declared:
         found.setdefault(kind, {})[name] = json_object.raw(settings)
@@ -125,7 +126,7 @@ def as_capabilities(declared: Iterable[tuple[tuple[str, str], bytes]]) -> dict[s
 
 
 def carried(capabilities: Members) -> Members:
-    """Return these capabilities without the extensions that the bridge does not carry to the other era."""
+    """Return these capabilities without the extensions that the bridge does not translate to the other era."""
     extensions = json_object.peek(capabilities.get("extensions"))
     kept = {name: settings for name, settings in extensions.items() if name not in _OWN}
     if kept and len(kept) == len(extensions):

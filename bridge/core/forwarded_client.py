@@ -1,4 +1,4 @@
-"""The client of a request to the aggregate, in the request's `_meta`: written by the daemon, read by the aggregate. Pure."""
+"""The name of the client of a request to the aggregate, in `_meta`: the daemon writes it, the aggregate reads it. Pure."""
 
 from typing import Final
 
@@ -8,26 +8,29 @@ from ...validators.jsonrpc import Request
 from ...validators.stateless_request import CLIENT_CAPABILITIES, CLIENT_INFO
 
 _KEY: Final = "mcp-bridge/client"
-# What a client says of itself, by which a server process is chosen.
-_SAID: Final = (CLIENT_INFO, CLIENT_CAPABILITIES)
+# The members by which a server process is chosen for a client.
+_IDENTITY: Final = (CLIENT_INFO, CLIENT_CAPABILITIES)
 
 
 def with_client(request: Request, name: str) -> Request:
-    """Return the request of a client under this name, whatever name it has."""
+    """Return the request with this name of its client, in place of any other name."""
     found = json_object.read(request.params)
     return _with_meta(request, found, {**_meta(found), _KEY: json_object.raw(json_object.text(name))})
 
 
 def in_the_name_of(request: Request, other: Request) -> Request:
-    """Return a request of our own as if it were of the client that sent the other; one with a name as it is."""
+    """Return a request of the bridge with the identity of the client that sent `other`.
+
+    A request that names a client already is returned unchanged.
+    """
     found = json_object.read(request.params)
     meta = _meta(found)
     if _KEY in meta:
         return request
     theirs = _meta(json_object.read(other.params))
-    kept = {key: value for key, value in meta.items() if key not in _SAID}
-    said: Members = {key: theirs[key] for key in (*_SAID, _KEY) if key in theirs}
-    return _with_meta(request, found, {**kept, **said})
+    kept = {key: value for key, value in meta.items() if key not in _IDENTITY}
+    identity: Members = {key: theirs[key] for key in (*_IDENTITY, _KEY) if key in theirs}
+    return _with_meta(request, found, {**kept, **identity})
 
 
 def _meta(found: Members) -> Members:
@@ -40,7 +43,7 @@ def _with_meta(request: Request, found: Members, meta: Members) -> Request:
 
 
 def named_client(params: bytes) -> tuple[str, bytes]:
-    """Return the client named in params, an empty string where there is none, and the params without it."""
+    """Return the name of the client in params, an empty string for none, and the params without it."""
     found = json_object.read(params)
     meta = _meta(found)
     name = json_object.string(meta.pop(_KEY, None))

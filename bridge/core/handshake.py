@@ -9,12 +9,12 @@ from ...validators import json_object
 from ...validators.json_object import Members
 from ...validators.mcp_params import LEGACY_REVISIONS
 
-# The revision in which servers began to declare completions (MCP 2025-03-26, server/utilities/completion).
+# Servers declare completions since this revision (MCP 2025-03-26 server/utilities/completion).
 _COMPLETIONS_SINCE: Final = "2025-03-26"
 
 
 class HandshakePhase(Enum):
-    """How far the handshake is."""
+    """The phases of a handshake."""
 
     OPENING = auto()
     OPEN = auto()
@@ -22,7 +22,7 @@ class HandshakePhase(Enum):
 
 
 class Handshake:
-    """`initialize` with a legacy server: what is sent, and what its result says."""
+    """The state of `initialize` with a legacy server, and the members of its result (MCP 2025-11-25 basic/lifecycle)."""
 
     def __init__(self) -> None:
         self.phase = HandshakePhase.OPENING
@@ -31,11 +31,11 @@ class Handshake:
         self.capabilities: Members = {}
         self.server_info = msgspec.Raw(b'{"name":"server","version":"0"}')
         self.instructions: msgspec.Raw | None = None
-        # When `is_late` first saw it opening (seconds).
+        # The time of the first `is_late` while the handshake is open (seconds).
         self._since: float | None = None
 
     def open(self, result: bytes | msgspec.Raw) -> None:
-        """Take the result of `initialize`. Values are copied, so that the server's line is not kept in memory."""
+        """Store the result of `initialize`. Values are copied, so that the line of the server can be freed."""
         found = json_object.peek(result)
         self.phase = HandshakePhase.OPEN
         self.revision = json_object.string(found.get("protocolVersion"))
@@ -46,22 +46,22 @@ class Handshake:
             self.instructions = msgspec.Raw(bytes(found["instructions"]))
 
     def refuse(self, text: str) -> None:
-        """The server has refused `initialize`, or has not answered it in time."""
+        """Store why the server has no session: it refused `initialize`, or did not answer in time."""
         self.phase, self.refusal = HandshakePhase.REFUSED, text
 
-    def is_late(self, now: float, patience: float) -> bool:
-        """Return whether it has been opening for more than `patience` (seconds)."""
+    def is_late(self, now: float, limit: float) -> bool:
+        """Return whether `initialize` has been without an answer for more than `limit` (seconds)."""
         if self.phase is not HandshakePhase.OPENING:
             return False
         self._since = now if self._since is None else self._since
-        return now - self._since > patience
+        return now - self._since > limit
 
     def setting(self, capability: str, name: str) -> msgspec.Raw | None:
         """Return one member of a declared capability."""
         return json_object.peek(self.capabilities.get(capability)).get(name)
 
     def has(self, capability: str) -> bool:
-        """Return whether the server has declared this capability, or could not declare it in its revision."""
+        """Return whether the server has this capability: declared, or not declarable in its revision."""
         if capability == "completions" and self.revision < _COMPLETIONS_SINCE:
             return True
         return capability in self.capabilities

@@ -1,9 +1,10 @@
-"""An extension between parts of the bridge: the input that a result has required is not needed any more.
+"""An extension between parts of the bridge: withdraw the input that an `input_required` result has requested. Pure.
 
-A legacy server may answer a call, or cancel its request, while the client is being asked. A modern client learns that with
-its retry. A legacy client behind the aggregate is to learn it at once, as on a pipe: the adapter in front of the legacy
-server sends `METHOD` with the `requestState`, and the adapter in front of the legacy client cancels its requests to it and
-retries. It is sent only on a connection for many requests, and only for requests that declare the extension. Pure.
+A legacy server may answer a call, or cancel its own request, while the client collects the input. A modern client gets that
+answer when it retries the request. A legacy client of the aggregate must get the cancellation at once: the adapter in front of
+the legacy server sends `METHOD` with the `requestState`, and the adapter in front of the legacy client cancels its requests to
+the client and retries. The notification is sent only on a connection that carries many requests, and only for requests that
+declare the extension.
 """
 
 from typing import Final
@@ -24,7 +25,7 @@ def declared_in(capabilities: bytes) -> bool:
 
 
 def notification(state: str) -> Notification:
-    """Return the notification for the round with this `requestState`."""
+    """Return the notification that withdraws the input requests with this `requestState`."""
     return Notification(METHOD, json_object.write({"requestState": state}))
 
 

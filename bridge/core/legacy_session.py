@@ -68,7 +68,7 @@ _PATIENCE: Final = 60.0
 # And for how long a client that is asked may be the reason why a call shows no sign of life.
 _HUMAN: Final = 600.0
 _EVENT_ID: Final = re.compile(r"([0-9A-Za-z-]{1,32})_([0-9]{1,18})\Z")
-_SWITCHED_OFF: Final = "dropped a notification of what is switched off"
+_SWITCHED_OFF: Final = "notification_denied"
 _NO_STREAM: Final = (
     "the client cannot be asked: a request of the server needs text/event-stream, the Accept header of the call allows "
     "application/json only (or the client has left), and the session has no GET stream"
@@ -193,7 +193,7 @@ class LegacySession:
         self._ids = count(1) if ids is None else ids
         self._asks: dict[bytes, _Ask] = {}
         self._abandoned = AbandonedRequests()
-        self._patience = CallTimeouts(limits)
+        self._timeouts = CallTimeouts(limits)
         self._policy = policy
         self._wire_ids: dict[bytes, bytes] = {}
         self._tokens: dict[bytes, bytes] = {}
@@ -281,8 +281,8 @@ class LegacySession:
             self._check_policy(method, message.params)
         wire_id = b"%d" % next(self._ids)
         self._asks[wire_id] = _Ask(message.id, client_id, method, stream, token)
-        if self._patience.limited and self.phase != OPENING:  # or else it begins when the child gets it
-            self._patience.begun(wire_id)
+        if self._timeouts.limited and self.phase != OPENING:  # or else it begins when the child gets it
+            self._timeouts.add(wire_id)
         self._wire_ids[client_id] = wire_id
         if token:
             self._tokens.setdefault(_canonical(token), wire_id)
@@ -348,7 +348,7 @@ class LegacySession:
         # These have no answer that could name the limit.
         limits = self._limits
         if self._held_bytes + size > limits.stdin_bytes or len(self._held) >= limits.stream_messages:
-            return (LogDebug("dropped a message: too much waits for the server to answer initialize"),)
+            return (LogDebug("message_dropped_before_initialize"),)
         self._hold_back(message, size)
         return ()
 
@@ -392,7 +392,7 @@ class LegacySession:
             return self._pass_on(message)
         if self.phase in (OPENING, REVIVING):
             return self._hold_back_unasked(message, len(method) + len(message.params))
-        return (LogDebug("dropped a notification outside of an open session"),)
+        return (LogDebug("notification_without_session"),)
 
     def _pass_on(self, message: Notification) -> Iterable[Effect]:
         method = message.method
@@ -406,7 +406,7 @@ class LegacySession:
         named, _ = read_cancelled(params)
         wire_id = self._wire_ids.get(_canonical(named)) if named else None
         if wire_id is None or self._asks[wire_id].method == "initialize":
-            return (LogDebug("ignored the cancellation of a request that is not in flight"),)
+            return (LogDebug("cancellation_unmatched"),)
         ask = self._settle(wire_id)
         effects = self._take_back(wire_id, params)
         if ask.stream.used or ask.stream is self._pipe:
@@ -436,12 +436,12 @@ class LegacySession:
         wire_id = jsonrpc.wire_id(message.id)
         question = self._questions.get(wire_id)
         if question is None:
-            return (LogDebug("dropped an answer to nothing that was asked", ("client", message.id)),)
+            return (LogDebug("response_unmatched", ("client", message.id)),)
         if self._is_held(wire_id):  # what was not sent yet can only be guessed
-            return (LogDebug("dropped an answer to nothing that was asked"),)
+            return (LogDebug("response_unmatched"),)
         self._forget_question(wire_id)
         if self.phase != OPEN:
-            return (LogDebug("dropped an answer for a child that is gone"),)
+            return (LogDebug("response_without_server"),)
         return (self._order(Response(question.child_id, message.result, message.error)),)
 
     # ---- events from the client's streams
@@ -599,14 +599,14 @@ class LegacySession:
         for wire_id in late:
             self._unhold(wire_id)
             effects.extend(self._unanswerable(wire_id, f"no client stream within {_PATIENCE:g} s"))
-        if self._patience.limited:
+        if self._timeouts.limited:
             if any(now - question.since < _HUMAN for question in self._questions.values()):
-                self._patience.excused(now)
+                self._timeouts.restart_idle(now)
             effects.extend(self._given_up(now))
         return effects
 
     def _given_up(self, now: float) -> Iterable[Effect]:
-        for wire_id, how in self._patience.on_tick(now):
+        for wire_id, how in self._timeouts.on_tick(now):
             text = f"the call {how}"
             ask = self._settle(wire_id)
             yield from self._take_back(wire_id, json_object.write({"reason": text}))
@@ -633,9 +633,9 @@ class LegacySession:
 
     def _after_opening(self, message: Response) -> Iterable[Effect]:
         if self.phase == OPEN:
-            if self._patience.limited:
+            if self._timeouts.limited:
                 for wire_id in self._asks:
-                    self._patience.begun(wire_id)
+                    self._timeouts.add(wire_id)
             return self._released()
         self._level = b""
         self._subscriptions.clear()
@@ -646,8 +646,8 @@ class LegacySession:
         if message.id == self._revival:
             return self._revived(message)
         if self._abandoned.take(message.id) or self.phase == ENDED:
-            return (LogDebug("dropped an answer of the server that nobody waits for"),)
-        return (LogDebug("dropped an answer of the server that nobody waits for", ("server", message.id)),)
+            return (LogDebug("response_not_awaited"),)
+        return (LogDebug("response_unmatched", ("server", message.id)),)
 
     def _goes_on(self, ask: _Ask) -> None:
         # A task keeps the progress token of its call (digest 1.14). Its end is nothing that we would notice.
@@ -708,9 +708,9 @@ class LegacySession:
                 if wire_id is None and token in self._task_tokens:
                     return self._put_or_keep(None, text)
                 if wire_id is None:
-                    return (LogDebug("dropped progress of nothing in flight"),)
-                if self._patience.limited:
-                    self._patience.progressed(wire_id)
+                    return (LogDebug("progress_unmatched"),)
+                if self._timeouts.limited:
+                    self._timeouts.on_progress(wire_id)
                 return self._put_progress(self._asks[wire_id].stream, text)
             case "notifications/cancelled":
                 return self._child_cancelled(message.params)
@@ -723,7 +723,7 @@ class LegacySession:
         named, _ = read_cancelled(params)
         wire_id = self._question_ids.get(_canonical(named))
         if wire_id is None:
-            return (LogDebug("ignored the server's cancellation of nothing that it asked"),)
+            return (LogDebug("cancellation_unmatched"),)
         question = self._forget_question(wire_id)
         if self._is_held(wire_id):
             self._unhold(wire_id)
@@ -783,8 +783,8 @@ class LegacySession:
 
     def _settle(self, wire_id: bytes) -> _Ask:
         ask = self._asks.pop(wire_id)
-        if self._patience.limited:
-            self._patience.ended(wire_id)
+        if self._timeouts.limited:
+            self._timeouts.remove(wire_id)
         del self._wire_ids[ask.key]
         if ask.token:
             token = _canonical(ask.token)
@@ -875,7 +875,7 @@ class LegacySession:
         if stream.answers_only:
             home = self._home()
             if home is None:
-                return (LogDebug("dropped progress of a call whose client reads no event stream"),)
+                return (LogDebug("progress_without_stream"),)
             stream = home
         return self._put(stream, text)
 

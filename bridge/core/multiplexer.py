@@ -126,7 +126,7 @@ class Multiplexer:
         self._calls: dict[bytes, ClientRequest] = {}
         self._abandoned = AbandonedRequests()
         self._listens = 0  # how many of them are subscriptions
-        self._patience = CallTimeouts(limits)
+        self._timeouts = CallTimeouts(limits)
         # Calls that the server has been given, and those that wait until it has fewer: some take one at a time.
         self._given: set[bytes] = set()
         self._queued: dict[bytes, ToServer] = {}
@@ -281,8 +281,8 @@ class Multiplexer:
         self._next_id += 1
         self._calls[wire_id] = ask
         self._listens += ask.request.method == _LISTEN
-        if self._patience.limited and ask.request.method != _LISTEN:
-            self._patience.begun(wire_id)
+        if self._timeouts.limited and ask.request.method != _LISTEN:
+            self._timeouts.add(wire_id)
         self._queues.setdefault(ask.queue, {})[canonical_id(ask.request.id)] = wire_id
         order = ToServer(Request(wire_id, ask.request.method, params), ask)
         if ask.request.method != _LISTEN:
@@ -341,15 +341,15 @@ class Multiplexer:
         wire_id = b"%d" % self._next_id
         self._next_id += 1
         self._listing = wire_id
-        if self._patience.limited:
-            self._patience.begun(wire_id)
+        if self._timeouts.limited:
+            self._timeouts.add(wire_id)
         found: dict[str, object] = {"_meta": stateless_request.OWN_META}
         if cursor:
             found["cursor"] = json_object.raw(cursor)
         return self._say(ToServer(Request(wire_id, "tools/list", json_object.write(found))))
 
     def _tools_listed(self, message: Response) -> Effects:
-        self._patience.ended(message.id)
+        self._timeouts.remove(message.id)
         try:
             found = self._learn(message.result, self._listed)
         except Rejection as rejection:
@@ -405,7 +405,7 @@ class Multiplexer:
 
     def _not_listed(self, how: str) -> Effects:
         # Nobody knows what the headers must say, so what waits for that has taken as long as it may.
-        self._patience.ended(self._listing)
+        self._timeouts.remove(self._listing)
         if self._alive:
             self._abandoned.add(self._listing)
             yield ToServer(Notification("notifications/cancelled", cancelled(self._listing, b"")))
@@ -437,7 +437,7 @@ class Multiplexer:
         """Remove and return all requests. The server must not have been given any of them."""
         taken = [*self._calls.values(), *self._unchecked]
         for wire_id in (*self._calls, self._listing):
-            self._patience.ended(wire_id)
+            self._timeouts.remove(wire_id)
         for table in (self._calls, self._queues, self._given, self._queued, self._held, self._unchecked):
             table.clear()
         self._listens, self._listing = 0, b""
@@ -459,7 +459,7 @@ class Multiplexer:
         self._abandoned = AbandonedRequests()
         self._held.clear()
         self._queued.clear()
-        self._patience.ended(self._listing)
+        self._timeouts.remove(self._listing)
         self._tools, self._listing = None, b""
         for wire_id in tuple(self._calls):
             ask = self._settle(wire_id)
@@ -480,7 +480,7 @@ class Multiplexer:
             return self._answered(message)
         if isinstance(message, Notification):
             return self._notified(message, about)
-        return (LogDebug("dropped a request of a modern server: it must not ask"),)
+        return (LogDebug("server_request_in_modern_era"),)
 
     def _answered(self, message: Response) -> Effects:
         wire_id = message.id
@@ -488,8 +488,8 @@ class Multiplexer:
             return self._tools_listed(message)
         if wire_id not in self._calls:
             if self._abandoned.take(wire_id):
-                return (LogDebug("dropped an answer of the server that nobody waits for"),)
-            return (LogDebug("dropped an answer of the server that nobody waits for", ("server", wire_id)),)
+                return (LogDebug("response_not_awaited"),)
+            return (LogDebug("response_unmatched", ("server", wire_id)),)
         ask = self._settle(wire_id)
         if ask.policy.restricts:
             message = ask.policy.answer(ask.request.method, message, self._limits)
@@ -560,15 +560,15 @@ class Multiplexer:
 
     def _notified(self, message: Notification, about: bytes) -> Effects:
         if not json_object.has_room(message.params):
-            return (LogDebug("dropped a notification: " + json_object.TOO_MANY),)
+            return (LogDebug("notification_with_too_many_members"),)
         method = message.method
         if method == "notifications/progress":
             wire_id = about or jsonrpc.wire_id(read_progress(message.params))
             ask = self._calls.get(wire_id)
             if ask is None or not ask.envelope.token or ask.request.method == _LISTEN:
-                return (LogDebug("dropped progress of nothing in flight"),)
-            if self._patience.limited:
-                self._patience.progressed(wire_id)
+                return (LogDebug("progress_unmatched"),)
+            if self._timeouts.limited:
+                self._timeouts.on_progress(wire_id)
             found = json_object.peek(message.params)
             found["progressToken"] = json_object.raw(ask.envelope.token)
             return (_told(ask, method, json_object.write(found)),)
@@ -598,7 +598,7 @@ class Multiplexer:
         # On a pipe a server may end a subscription so, and nothing else (digest B1).
         ask = self._calls.get(wire_id)
         if ask is None or ask.request.method != _LISTEN:
-            return (LogDebug("ignored the server's cancellation of what is no subscription"),)
+            return (LogDebug("cancellation_unmatched"),)
         self._settle(self._abandoned.add(wire_id))
         return _listen_over(ask, _named(_OVER, ask.request.id))
 
@@ -641,16 +641,16 @@ class Multiplexer:
     def _published(self, message: Notification) -> Effects:
         ask = self._calls.get(_subscription(message.params))
         if ask is None or ask.request.method != _LISTEN:
-            return (LogDebug("dropped a notification that belongs to no subscription"),)
+            return (LogDebug("notification_without_subscription"),)
         if ask.policy.denied(message.method):
-            return (LogDebug("dropped a notification of what is switched off"),)
+            return (LogDebug("notification_denied"),)
         return (_told(ask, message.method, _named(message.params, ask.request.id)),)
 
     def on_tick(self, now: float) -> Effects:
         """Time has passed (seconds on any steady clock): calls that take longer than they may are given up."""
-        if not self._patience.limited:
+        if not self._timeouts.limited:
             return
-        for wire_id, how in self._patience.on_tick(now):
+        for wire_id, how in self._timeouts.on_tick(now):
             if wire_id == self._listing:
                 yield from self._not_listed(how)
                 continue
@@ -667,8 +667,8 @@ class Multiplexer:
         self._listens -= ask.request.method == _LISTEN
         self._given.discard(wire_id)
         self._queued.pop(wire_id, None)
-        if self._patience.limited:
-            self._patience.ended(wire_id)
+        if self._timeouts.limited:
+            self._timeouts.remove(wire_id)
         mine = self._queues[ask.queue]
         del mine[canonical_id(ask.request.id)]
         if not mine:

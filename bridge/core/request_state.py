@@ -1,11 +1,10 @@
-"""requestState under our seal: only who was given it, and only for the same call, can hand it back (digest 1.15, 8.5).
+"""Sign and verify `requestState` (MCP 2026-07-28 basic/patterns/mrtr, SEP-2322). Pure.
 
-What is inside is no secret from the client, it may be the server's own text; but it cannot be changed, or used by another
-principal, for another method or target, or with other arguments. The key lives as long as the process: after a
-restart no state is accepted any more.
+The state is signed, not encrypted: the client can read it. It cannot be changed, and it is valid only for the same principal,
+method, target and arguments. The key is random for each run of the daemon, so no state is valid after a restart.
 
-A state is a tag, the check value of the arguments, and what is inside. The tag covers all but the arguments, so that a state
-that was never given out is recognised at a cost that does not depend on their size.
+A state consists of a tag, a check value of the arguments, the name of a server process, a colon, and the inner state. The tag
+covers all but the arguments, so the cost to reject a forged state does not depend on their size.
 """
 
 import base64
@@ -16,11 +15,12 @@ from typing import Final
 
 import msgspec
 
+# The size of a tag and of a check value (bytes).
 _TAG: Final = 24
-# In base64, without padding, since 24 is a multiple of three.
+# The same in base64, without padding because 24 is a multiple of three (characters).
 _TEXT: Final = _TAG * 4 // 3
 
-# Up to this size (bytes) arguments are compared by their meaning.
+# Arguments up to this size are compared as JSON values (bytes).
 _COMPARED: Final = 256 * 1024
 
 _decode = msgspec.json.Decoder().decode
@@ -28,24 +28,25 @@ _sorted = msgspec.json.Encoder(order="sorted").encode
 
 
 def binding(principal: str, method: str, target: str) -> bytes:
-    """What a state is tied to, beside the arguments."""
+    """Return the bytes that a state is bound to, beside the arguments."""
     return b"\0".join((principal.encode(), method.encode(), target.encode("utf-8", "surrogatepass")))
 
 
 def _canonical(raw: bytes) -> bytes:
-    # Large arguments are compared byte for byte: to sort them would hold up everybody.
+    # Larger arguments are compared byte for byte, because sorting them would delay all other work of the event loop.
     if not raw or len(raw) > _COMPARED:
         return raw
     try:
         return _sorted(_decode(raw))
-    except (ValueError, RecursionError):  # half a surrogate pair, as an escape: legal JSON, but no text
+    # An escaped lone surrogate is valid JSON (RFC 8259 section 8.2) and cannot be decoded.
+    except (ValueError, RecursionError):
         return raw
 
 
 class StateSigner:
-    """Seals and opens states under one key, which nobody else has. Arguments are raw JSON, compared by their meaning.
+    """Signs and verifies states with one secret key. Arguments are raw JSON, compared as values.
 
-    `place` is the name of the server process that has the call, without a colon; a state carries it.
+    `process` is the name of the server process that has the call, without a colon. It is part of a state.
     """
 
     def __init__(self, key: bytes, process: str = "") -> None:
@@ -53,28 +54,28 @@ class StateSigner:
         self._process = process
 
     def derive(self, purpose: bytes) -> "StateSigner":
-        """Another seal, always the same for this purpose, that opens none of ours."""
+        """Return a signer with a key derived for this purpose. Neither accepts states of the other."""
         return StateSigner(hmac.digest(self._key, purpose, "sha256"), self._process)
 
     def for_process(self, process: str) -> "StateSigner":
-        """Return a seal under the same key for the states of another place."""
+        """Return a signer with the same key for the states of another server process."""
         return StateSigner(self._key, process)
 
     def sign(self, bound_to: bytes, arguments: bytes, inner: str) -> str:
-        """The text that the client gets."""
+        """Return the state that the client gets."""
         check = self._check(arguments)
         placed = f"{self._process}:{inner}"
         return self._tag(bound_to, check, placed) + check + placed
 
     def process_of(self, bound_to: bytes, sealed: str) -> str | None:
-        """Return the place of a state, None where the seal is broken. The cost does not depend on the arguments."""
+        """Return the server process of a state, None if its tag is wrong. The cost does not depend on the arguments."""
         tag, check, placed = sealed[:_TEXT], sealed[_TEXT : 2 * _TEXT], sealed[2 * _TEXT :]
         return placed.partition(":")[0] if _same(tag, self._tag(bound_to, check, placed)) else None
 
     def verify(self, bound_to: bytes, arguments: Callable[[], bytes], sealed: str) -> str | None:
-        """What is inside, or None where the seal is broken or belongs to something else.
+        """Return the inner state, None if the state is forged or bound to another call.
 
-        The arguments are fetched only if the state was given out for this binding.
+        `arguments` is called only if the tag is right.
         """
         tag, check, inner = sealed[:_TEXT], sealed[_TEXT : 2 * _TEXT], sealed[2 * _TEXT :]
         if not _same(tag, self._tag(bound_to, check, inner)) or not _same(check, self._check(arguments())):

@@ -1,4 +1,4 @@
-"""Requests of clients without a session (MCP 2026-07-28), as the bridge keeps them until they are answered. Pure."""
+"""Stateless requests of clients (MCP 2026-07-28), as the bridge stores them until their response. Pure."""
 
 from collections.abc import Mapping
 from typing import NamedTuple
@@ -10,9 +10,10 @@ from .attribution import Client
 
 
 class ClientRequest(NamedTuple):
-    """One request of one caller. `headers` are None where the transport has none to mirror (WebSocket, pipes).
+    """One request of one client.
 
-    With `since`, a time that means something to the shell only, the request ends with `RequestFinished`.
+    `headers` is None for transports without mirrored headers (WebSocket, pipes). `since` is opaque here; if it is set, the
+    request ends with one `RequestFinished`.
     """
 
     principal: str
@@ -20,9 +21,14 @@ class ClientRequest(NamedTuple):
     envelope: Envelope
     headers: Mapping[str, str] | None
     queue: object
-    pipe: bool  # whether more than one answer goes to the outlet
-    policy: AccessPolicy = EVERYTHING  # what there is for the principal
+    # Whether the queue carries the responses of several requests.
+    pipe: bool
+    # The policy of the principal for this server.
+    policy: AccessPolicy = EVERYTHING
     since: float | None = None
-    client: Client = Client("")  # the client program that sent it
-    caller: object = None  # where it came from, as the shell knows it
-    moved: bool = False  # whether it was sent to a server that turned out to be of another era
+    # The client program that sent the request.
+    client: Client = Client("")
+    # The peer of the connection, opaque here.
+    caller: object = None
+    # Whether the request was sent before to a process of another era.
+    moved: bool = False

@@ -1,7 +1,7 @@
-"""Which sessions there are, whose they are, and which one must go when there are too many.
+"""Store the sessions of a server by id, with their principals, and choose the sessions that must end. Pure.
 
-Pure: time is an argument, ids are minted by the caller. A session of another principal and one that never was are the
-same to a caller: the same Rejection, byte for byte (attacks V16).
+An unknown id and an id of another principal raise equal Rejections, so a client cannot find out which ids exist
+(MCP 2025-11-25 basic/security_best_practices, session hijacking).
 """
 
 from collections.abc import Iterator
@@ -14,11 +14,11 @@ from ...validators.rejection import SERVER_ERROR, SESSION_NOT_FOUND, Rejection
 
 
 class Busy(Protocol):
-    """What the registry must know of a session."""
+    """The state of a session that the table reads."""
 
     @property
     def busy(self) -> bool:
-        """Whether a call is in flight or a stream is open: such a session is never idle."""
+        """Whether a call is in flight or a stream is open. Such a session is never idle."""
         ...
 
 
@@ -29,15 +29,16 @@ Member = TypeVar("Member", bound=Busy)
 class _Entry(Generic[Member]):
     principal: str
     member: Member
-    born: float
-    touched: float
+    created: float
+    used: float
 
 
 class SessionTable(Generic[Member]):
-    """The table of sessions of one server. Times in seconds on any steady clock."""
+    """The sessions of one server. Times are in seconds on any steady clock."""
 
     def __init__(self, limits: Limits) -> None:
         self._limits = limits
+        # By session id. `remove` drops an entry.
         self._entries: dict[str, _Entry[Member]] = {}
 
     def __len__(self) -> int:
@@ -47,9 +48,9 @@ class SessionTable(Generic[Member]):
         return iter([entry.member for entry in self._entries.values()])
 
     def make_room(self, principal: str) -> Member | None:
-        """The principal's own longest idle session, which must end so that another can begin; None if there is room.
+        """Return the session that must end before the principal can add another, None if there is room.
 
-        Raises Rejection 503 where room can only be had from others, or from sessions that are at work.
+        It is the principal's own session that was idle for longest. Raises Rejection 503 if the principal has no idle session.
         """
         mine = [entry for entry in self._entries.values() if entry.principal == principal]
         if len(mine) < self._limits.sessions_per_principal and len(self._entries) < self._limits.sessions:
@@ -63,30 +64,30 @@ class SessionTable(Generic[Member]):
                 f"{self._limits.sessions} in all, is reached",
                 headers=((b"Retry-After", b"5"),),
             )
-        return min(idle, key=lambda entry: entry.touched).member
+        return min(idle, key=lambda entry: entry.used).member
 
     def add(self, session_id: str, principal: str, member: Member, now: float) -> None:
-        """A session begins."""
+        """Add a session."""
         self._entries[session_id] = _Entry(principal, member, now, now)
 
     def find(self, session_id: str, principal: str, now: float) -> Member:
-        """The session, if it is this principal's. Raises Rejection 404."""
+        """Return the session of this principal. Raises Rejection 404 if there is none with this id."""
         entry = self._entries.get(session_id)
         if entry is None or entry.principal != principal:
             raise Rejection(404, SESSION_NOT_FOUND, "Session not found")
-        entry.touched = now
+        entry.used = now
         return entry.member
 
     def remove(self, session_id: str) -> None:
-        """A session is over."""
+        """Remove a session, if it is in the table."""
         self._entries.pop(session_id, None)
 
     def expired(self, now: float) -> list[Member]:
-        """The sessions that have been idle, or have lived, for too long."""
+        """Return the sessions beyond the limit of their age or of their idle time."""
         limits = self._limits
         return [
             entry.member
             for entry in self._entries.values()
-            if now - entry.born > limits.session_seconds
-            or (now - entry.touched > limits.session_idle_seconds and not entry.member.busy)
+            if now - entry.created > limits.session_seconds
+            or (now - entry.used > limits.session_idle_seconds and not entry.member.busy)
         ]

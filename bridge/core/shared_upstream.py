@@ -560,14 +560,14 @@ class SharedUpstream:
             raw_id, _ = read_cancelled(message.params)
             call = self._calls.get(raw_id)
             if call is None or call.front is not front:
-                return (LogDebug("ignored the cancellation of a request that is not in flight"),)
+                return (LogDebug("cancellation_unmatched"),)
             return self._take_back(raw_id, message.params)
         if method == "notifications/initialized" or self._phase != _OPEN:
             return ()
         if method == "notifications/progress" and not self._may_report(front, read_progress(message.params)):
-            return (LogDebug("dropped progress of nothing that the client was asked for"),)
+            return (LogDebug("progress_unmatched"),)
         if method == "notifications/tasks/status" and not self._is_task_of(front, message.params):
-            return (LogDebug("dropped the status of a task that is not of the client"),)
+            return (LogDebug("task_status_unmatched"),)
         return (ToServer(message),)
 
     def _may_report(self, front: Front, token: bytes) -> bool:
@@ -604,7 +604,7 @@ class SharedUpstream:
     def _question_answered(self, front: Front, message: Response) -> Effects:
         question = self._questions.get(message.id)
         if question is None or question.front is not front:
-            return (LogDebug("dropped an answer to nothing that was asked", ("client", message.id)),)
+            return (LogDebug("response_unmatched", ("client", message.id)),)
         self._forget_question(message.id)
         if question.augmented:
             task = task_of(message.result)
@@ -716,7 +716,7 @@ class SharedUpstream:
 
     def _refuse_many_members(self, message: Request | Notification) -> Effects:
         if isinstance(message, Notification):
-            return (LogDebug("dropped a notification: " + json_object.TOO_MANY),)
+            return (LogDebug("notification_with_too_many_members"),)
         refusal = ToServer(_failure(message.id, INTERNAL_ERROR, json_object.TOO_MANY))
         return (refusal, ServerRequestRefused(message.method, "too_many_members"))
 
@@ -744,7 +744,7 @@ class SharedUpstream:
 
     def _handshake_answered(self, message: Response) -> Effects:
         if message.id != self._initialize_id or self._phase != _OPENING:
-            return (LogDebug("dropped an answer of the server to nothing in flight", ("server", message.id)),)
+            return (LogDebug("response_unmatched", ("server", message.id)),)
         error = message.error
         found = json_object.peek(message.result)
         if "resultType" in found and "protocolVersion" not in found:  # a result of revision 2026-07-28
@@ -807,9 +807,9 @@ class SharedUpstream:
             return self._subscription_answered(message)
         origin = self.origins.get(message.id)
         if origin is None and known:
-            return (LogDebug("dropped an answer of the server to nothing in flight"),)
+            return (LogDebug("response_not_awaited"),)
         if origin is None or (origin.phase is Phase.ANSWERED and not known):
-            return (LogDebug("dropped an answer of the server to nothing in flight", ("server", message.id)),)
+            return (LogDebug("response_unmatched", ("server", message.id)),)
         self._abandoned.add(message.id)
         if origin.phase is not Phase.ANSWERED:
             self.origins.answer(origin)
@@ -929,11 +929,11 @@ class SharedUpstream:
         raw_token = jsonrpc.wire_id(read_progress(message.params))
         owner = self._calls.get(raw_token) or self._task_tokens.get(raw_token)
         if owner is None:
-            return (LogDebug("dropped progress of nothing in flight"),)
+            return (LogDebug("progress_unmatched"),)
         if owner.front.translated:
             return (ToFront(owner.front, message, raw_token),)
         if not owner.token:
-            return (LogDebug("dropped progress that was not asked for"),)
+            return (LogDebug("progress_without_token"),)
         found = json_object.peek(message.params)
         found["progressToken"] = json_object.raw(owner.token)
         return (ToFront(owner.front, Notification(message.method, json_object.write(found)), raw_token),)
@@ -942,7 +942,7 @@ class SharedUpstream:
         raw_id, _ = read_cancelled(message.params)
         own_id = self._question_ids.get(_canonical(raw_id))
         if own_id is None:
-            return (LogDebug("ignored the server's cancellation of nothing that it has requested"),)
+            return (LogDebug("cancellation_unmatched"),)
         front = self._forget_question(own_id).front
         return (ToFront(front, Notification(message.method, cancelled_again(message.params, own_id))),)
 
@@ -975,7 +975,7 @@ class SharedUpstream:
             elif not task_id:
                 front = self._only_front()
         if front is None:
-            return (LogDebug("dropped a notification of the server that belongs to no single client"),)
+            return (LogDebug("notification_ambiguous"),)
         return (ToFront(front, message, self._newest(front)),)
 
     def _only_front(self) -> Front | None:

@@ -1,14 +1,14 @@
-"""Why a server could not be started, in words: what it printed, and what that usually means. Pure.
+"""Explain why a server could not be started: a line of its output, and the usual cause of such a line. Pure.
 
-A server that fails at its start says the reason on its standard streams, and its client sees neither of them.
+A server that fails at its start prints the reason on its standard streams, which its client does not get.
 """
 
 import re
 from typing import Final, NamedTuple
 
-# The longest part of a line that stands in an error message, in characters.
+# The longest part of a line that stands in an error message, (characters).
 _SHOWN: Final = 200
-# A line with a word for a credential, and with another that says that it is missing.
+# A line with a word for a credential, and a word for a missing value.
 _CREDENTIAL: Final = re.compile(
     r"api[ _-]?key|\btokens?\b|_token\b|password|passphrase|\bsecret|credential|environment variable|\benv var",
     re.IGNORECASE,
@@ -34,19 +34,19 @@ _TERMINAL: Final = re.compile(
 _HINTS: Final = (
     (
         _TERMINAL,
-        "it wants a terminal, which an MCP server does not have: docker run needs -i, without -t",
+        "it needs a terminal, which an MCP server does not have: docker run needs -i, without -t",
     ),
     (
         re.compile(r"press (?:any key|enter|return)\b|[(\[](?:yes|y)/(?:no|n)[)\]]", re.IGNORECASE),
-        "it waits for an answer on a terminal, which no client can give",
+        "it waits for input from a terminal, which no client can send",
     ),
     (
         re.compile(r"^Content-(?:Length|Type):", re.IGNORECASE),
-        "it writes headers before its messages, as the Language Server Protocol has them; MCP has one message on each line",
+        "it writes headers before its messages, as the Language Server Protocol does; MCP has one message per line",
     ),
     (
         re.compile(r"""^\s+"\w+"\s*:\s"""),
-        "it writes a message on several lines; MCP has one message on each line",
+        "it writes a message on several lines; MCP has one message per line",
     ),
     (
         re.compile(
@@ -62,11 +62,11 @@ _HINTS: Final = (
             r"|connection refused|network is unreachable|cannot connect to the docker daemon",
             re.IGNORECASE,
         ),
-        "it cannot reach a service or the network: does that run, and does the server get its address and the proxy (pass_env)?",
+        "it cannot reach a service or the network: is the service running, and does the server get its address and the proxy (pass_env)?",
     ),
     (
         re.compile(r"need to install the following packages|ok to proceed\?", re.IGNORECASE),
-        "npx waits for a confirmation that no client can give: add -y to its arguments",
+        "npx waits for a confirmation, which no client can send: add -y to its arguments",
     ),
     (
         re.compile(r"EADDRINUSE|address (?:is )?already in use", re.IGNORECASE),
@@ -99,31 +99,31 @@ _HINTS: Final = (
         "the user of the bridge may not use a file or a device that it needs",
     ),
 )
-# A control sequence (ECMA-48, section 5.4), escaped as log.escaped does it.
+# A control sequence (ECMA-48 section 5.4), as `log.escaped` writes it.
 _CONTROL: Final = re.compile(r"\\x1b\[[0-9:;<=>?]*[ -/]*[@-~]")
 _NO_CREDENTIAL: Final = "does it lack a credential or a setting? Variables of a server are set with env, env_file, secrets and pass_env"
 _ENDED: Final = "an MCP server must run until its stdin ends: is the command right?"
 
 
 class Output(NamedTuple):
-    """The last lines that a process has printed, oldest first."""
+    """The last lines of the output of a process, oldest first."""
 
     stdout: tuple[str, ...] = ()
     stderr: tuple[str, ...] = ()
 
 
 class StartFault(NamedTuple):
-    """Why a process could not be used. `reason` says what it did, after "the server"."""
+    """The reason why a process could not be used. `reason` ends a sentence that begins with "the server"."""
 
     reason: str
     output: Output = Output()
-    # Whether it runs and does not answer, or has ended by itself.
+    # Whether the process runs without a response, and whether it has exited by itself.
     hangs: bool = False
     ended: bool = False
 
     @property
     def hint(self) -> str:
-        """What the output usually means; nothing where that is not known."""
+        """The usual cause of the output, an empty string where that is unknown."""
         return self._found[1]
 
     @property
@@ -154,7 +154,7 @@ class StartFault(NamedTuple):
 
 
 def _as_displayed(lines: tuple[str, ...]) -> tuple[str, ...]:
-    """Return what a terminal displays of escaped lines (log.escaped): no colours, and the last state of a progress bar."""
+    """Return escaped lines (`log.escaped`) as a terminal displays them: without colours, with the last state of a progress bar."""
     parts = [[part for part in _CONTROL.sub("", line).split(r"\r") if part.strip()] for line in lines]
     return tuple(states[-1] for states in parts if states)
 

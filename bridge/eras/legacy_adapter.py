@@ -135,7 +135,7 @@ class LegacyAdapter:
         if not json_object.has_room(message.params):
             if isinstance(message, Request):
                 return refuse(message, INTERNAL_ERROR, json_object.TOO_MANY, "too_many_members")
-            return (LogDebug("dropped a notification: " + json_object.TOO_MANY),)
+            return (LogDebug("notification_with_too_many_members"),)
         if isinstance(message, Notification):
             return self._on_notification(message)
         return self._server_requests.on_request(message)

@@ -112,7 +112,7 @@ class ModernAdapter:
             return self._on_response(message)
         if isinstance(message, Notification):
             if not json_object.has_room(message.params):
-                return (LogDebug("dropped a notification: " + json_object.TOO_MANY),)
+                return (LogDebug("notification_with_too_many_members"),)
             return self._on_notification(message)
         # MCP 2026-07-28 basic: a server must not send requests.
         return (LogDebug("request_of_modern_server_dropped"),)

@@ -663,7 +663,7 @@ class LocalConversation:
                 self._note(effect)
 
     def _note(self, note: LogDebug) -> None:
-        self._log.debug(note.text, session=self.id[:8])
+        self._log.debug(note.event, session=self.id[:8])
         if note.unmatched is not None:
             self._server_log.unmatched(*note.unmatched)
 

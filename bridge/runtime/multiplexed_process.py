@@ -432,7 +432,7 @@ class MultiplexedProcess:
                 self._note(effect)
 
     def _note(self, note: LogDebug) -> None:
-        self._log.debug(note.text)
+        self._log.debug(note.event)
         if note.unmatched is not None:
             self._server_log.unmatched(*note.unmatched)
 

@@ -13,7 +13,7 @@ from .test_modern_http import ASKABLE, headers_of, request, tool
 pytestmark = pytest.mark.anyio
 OFF = ["prompts", "sampling", "logging"]
 OFFERED = {"tools", "resources", "completions"}
-LEGACY_TEXT = {"code": -32601, "message": "sampling is switched off for this server"}
+LEGACY_TEXT = {"code": -32601, "message": "sampling is disabled for this server"}
 
 
 @pytest.fixture(scope="module")
@@ -68,13 +68,13 @@ async def test_a_stateless_client_finds_nothing_of_them(running, server):
         assert set(answer["result"]["capabilities"]) == OFFERED
         status, answer = await ask(connection, path, "prompts/list")
         assert (status, answer["error"]["code"]) == (404, -32601)
-        assert answer["error"]["message"] == "prompts is switched off for this server"
+        assert answer["error"]["message"] == "prompts is disabled for this server"
         level = {"io.modelcontextprotocol/logLevel": "debug"}
         _, answer = await ask(connection, path, "tools/call", tool("think"), **level)
         if server == "modern":
             assert answer["error"] == {
                 "code": -32603,
-                "message": "the server asks, and sampling is switched off for this server",
+                "message": "the server requires input, and sampling is disabled for this server",
             }
         else:
             [block] = answer["result"]["content"]
@@ -144,7 +144,7 @@ async def test_the_aggregate_has_of_a_server_what_it_offers(running):
         _, answer = await ask(connection, "/mcp", "prompts/list")
         assert answer["error"]["code"] == -32601
         _, answer = await ask(connection, "/mcp", "tools/call", tool("modern__think"))
-        assert "sampling is switched off" in answer["error"]["message"]
+        assert "sampling is disabled" in answer["error"]["message"]
     check_what_was_heard(running, "legacy", "shared", "modern")
 
 

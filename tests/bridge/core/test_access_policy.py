@@ -118,7 +118,7 @@ def test_every_feature_that_can_be_configured_has_methods():
 def test_what_is_off_is_refused_by_its_name():
     refusal = OFF.refusal("notifications/message", 404)
     assert (refusal.status, refusal.code) == (404, -32601)
-    assert refusal.text == "logging is switched off for this server"
+    assert refusal.text == "logging is disabled for this server"
 
 
 def test_what_is_off_is_declared_by_nobody():
@@ -170,7 +170,10 @@ def test_an_answer_offers_and_asks_for_nothing_that_is_off():
     asking = raw({"resultType": "input_required", "inputRequests": {"a": {"method": "roots/list"}}})
     assert answered(OFF, "prompts/get", asking) == asking
     also = raw({"inputRequests": {"a": {"method": "roots/list"}, "b": {"method": "sampling/createMessage"}}})
-    assert answered(OFF, "tasks/get", also) == "the server asks, and sampling is switched off for this server"
+    assert (
+        answered(OFF, "tasks/get", also)
+        == "the server requires input, and sampling is disabled for this server"
+    )
     assert answered(AccessPolicy(("a*",)), "tools/call", also) == also
     assert answered(AccessPolicy(("a*",)), "tools/list", b'{"tools":[{"name":"b"}]}') == b'{"tools":[]}'
 
@@ -189,7 +192,9 @@ def test_an_answer_offers_and_asks_for_nothing_that_is_off():
     ],
 )
 def test_no_client_hears_that_it_has_not_declared_what_is_off(error, told):
-    whole = told if told == "as it was" else f"the server asks, and {told} is switched off for this server"
+    whole = (
+        told if told == "as it was" else f"the server requires input, and {told} is disabled for this server"
+    )
     assert answered(OFF, "tools/call", error=error) == whole
     assert answered(AccessPolicy(("a*",)), "tools/call", error=error) == json.loads(error)["message"]
 

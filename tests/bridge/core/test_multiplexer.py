@@ -911,7 +911,7 @@ def test_a_server_of_one_principal_knows_its_tasks_itself():
 
 def test_what_is_switched_off_passes_in_no_direction():
     talk = Talk(policy=AccessPolicy(without=("prompts", "sampling", "logging")))
-    with pytest.raises(Rejection, match="prompts is switched off") as caught:
+    with pytest.raises(Rejection, match="prompts is disabled") as caught:
         talk.ask("x", "prompts/list")
     assert (caught.value.status, caught.value.code, talk.it.in_flight) == (404, -32601, 0)
 
@@ -921,7 +921,7 @@ def test_what_is_switched_off_passes_in_no_direction():
     assert said(effects) == [(1, "tools/call", left)]
     assert talk.says("notifications/message", "1", level="error") == []
     asking = {"resultType": "input_required", "inputRequests": {"a": {"method": "sampling/createMessage"}}}
-    text = "the server asks, and sampling is switched off for this server"
+    text = "the server requires input, and sampling is disabled for this server"
     answer = {"jsonrpc": "2.0", "id": "y", "error": {"code": -32603, "message": text}}
     assert told(talk.answer(1, asking)) == [(one, answer, 200)]
 
@@ -948,7 +948,7 @@ def test_each_caller_of_a_shared_server_has_what_is_its_own():
     assert [found[0] for found in told(talk.says("notifications/prompts/list_changed", **about))] == [one]
     about = {"_meta": {f"{PREFIX}subscriptionId": 2}}
     effects = talk.says("notifications/prompts/list_changed", **about)
-    assert effects == [LogDebug("dropped a notification of what is switched off")]
+    assert effects == [LogDebug("notification_denied")]
     assert [found[0] for found in told(talk.says("notifications/tools/list_changed", **about))] == [two]
 
     talk.ask(3, "tools/list", principal="two")
