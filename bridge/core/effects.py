@@ -28,6 +28,12 @@ class ToClient(msgspec.Struct, frozen=True):
     status: int = 200
 
 
+class EndStream(NamedTuple):
+    """End the stream of this queue. Nothing more is put on it."""
+
+    queue: object
+
+
 class RequestFinished(NamedTuple):
     """Record the outcome of a request of the client. It is returned once for each request that is recorded."""
 

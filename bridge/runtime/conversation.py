@@ -28,6 +28,7 @@ from ..core.access_policy import AccessPolicy
 from ..core.attribution import Client
 from ..core.client_environment import ClientEnvironment
 from ..core.effects import (
+    EndStream,
     EraMismatch,
     LogDebug,
     RequestFinished,
@@ -40,13 +41,12 @@ from ..core.effects import (
     failed_with,
 )
 from ..core.errors import fault_text
+from ..core.event_store import Stream
 from ..core.legacy_session import (
     REVIVING,
     Effect,
-    EndStream,
     KillProcess,
     LegacySession,
-    Stream,
     ToChild,
     ToUpstream,
 )

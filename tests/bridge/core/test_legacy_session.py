@@ -359,7 +359,7 @@ def test_log_messages_of_several_calls_go_to_the_newest():
 def test_what_belongs_to_no_call_waits_for_a_listener_and_goes_to_exactly_one():
     session = make()
     changed = Notification("notifications/tools/list_changed", b"")
-    assert session.on_child_message(changed) == []
+    assert session.on_child_message(changed) == ()
     first, second = SendQueue("first"), SendQueue("second")
     _, effects = session.on_listen(first)
     assert [where for where, _ in told(effects)] == [first]
@@ -432,8 +432,8 @@ def test_a_client_is_not_asked_for_what_it_has_not_declared(method, capabilities
 
 def test_a_request_of_the_server_waits_until_the_client_is_initialized():
     session = make(ready=False)
-    assert session.on_child_message(Request(b"1", "roots/list", b"")) == []
-    assert session.on_child_message(Notification("notifications/message", b"{}")) == []
+    assert session.on_child_message(Request(b"1", "roots/list", b"")) == ()
+    assert session.on_child_message(Notification("notifications/message", b"{}")) == ()
     listener = SendQueue()
     _, effects = session.on_listen(listener)
     assert [message["method"] for _, message in told(effects)] == ["notifications/message"]
@@ -452,7 +452,7 @@ def test_a_request_that_no_stream_is_opened_for_is_given_up():
     session = make()
     session.on_tick(100.0)
     session.on_child_message(Request(b"1", "roots/list", b""))
-    assert session.on_tick(159.0) == []
+    assert session.on_tick(159.0) == ()
     [answer] = said(session.on_tick(161.0))
     assert answer["id"] == 1
     assert "60 s" in answer["error"]["message"]
@@ -618,7 +618,7 @@ def test_a_resumed_call_goes_on_live():
     session.on_events_start(stream)
     session.on_stream_closed(stream, first)
     _, effects = session.on_resume("k1_0", second := SendQueue())
-    assert effects == []
+    assert effects == ()
     [event] = progress(session, 1, 1)
     assert event.queue is second
     session.on_stream_closed(stream, first)  # the old connection ends late: nothing changes
@@ -741,13 +741,13 @@ def test_a_question_waits_for_a_listener_that_was_there_before():
     stream, _ = session.on_listen(home := SendQueue("home"))
     session.on_stream_closed(stream, home)
     ask_for_json(session)
-    assert session.on_child_message(Request(b"1", "roots/list", b"")) == []
+    assert session.on_child_message(Request(b"1", "roots/list", b"")) == ()
 
 
 def test_a_question_waits_where_no_call_may_have_caused_it():
     session = make()
     ask_for_json(session, method="tools/list", params=b"")
-    assert session.on_child_message(Request(b"1", "roots/list", b"")) == []
+    assert session.on_child_message(Request(b"1", "roots/list", b"")) == ()
 
 
 def test_a_call_with_a_stream_is_asked_beside_one_that_takes_json_only():
@@ -780,37 +780,37 @@ def test_a_batch_that_takes_json_only_ends_with_its_last_answer():
 def test_nothing_is_kept_for_a_client_that_left_before_its_stream_had_begun():
     session = make()
     queue, _ = ask(session, params=b'{"name":"t","_meta":{"progressToken":"p"}}')
-    stream = session._asks[b"2"].stream
+    stream = session._pending.by_wire_id[b"2"].stream
     assert session.on_events_start(stream)
     session.on_stream_closed(stream, queue, begun=False)
     assert notes(session.on_child_message(PROGRESS))
     assert tuple(session.on_child_message(Response(b"2", b"{}", b""))) == ()
-    assert (session._kept, session._kept_bytes) == ({}, 0)
+    assert (session._streams._stored, session._streams._size) == ({}, 0)
 
 
 def test_a_revision_without_priming_events_has_nothing_to_drop():
     session = make(version="2025-06-18")
     queue, _ = ask(session)
-    stream = session._asks[b"2"].stream
+    stream = session._pending.by_wire_id[b"2"].stream
     session.on_events_start(stream)
     session.on_stream_closed(stream, queue, begun=False)
     assert tuple(session.on_child_message(Response(b"2", b"{}", b""))) == ()
-    assert session._kept == {}
+    assert session._streams._stored == {}
 
 
 def test_what_was_kept_before_a_stream_could_begin_is_dropped_with_it():
     session = make()
     queue, _ = ask(session, params=b'{"name":"t","_meta":{"progressToken":"p"}}')
-    stream = session._asks[b"2"].stream
+    stream = session._pending.by_wire_id[b"2"].stream
     assert told(session.on_child_message(PROGRESS))
     session.on_stream_closed(stream, queue, begun=False)
-    assert (session._kept, session._kept_bytes) == ({}, 0)
+    assert (session._streams._stored, session._streams._size) == ({}, 0)
 
 
 def test_a_stream_that_could_not_be_resumed_is_still_kept():
     session = make()
     queue, _ = ask(session)
-    stream = session._asks[b"2"].stream
+    stream = session._pending.by_wire_id[b"2"].stream
     event_id = session.on_events_start(stream)
     session.on_stream_closed(stream, queue)
     again = SendQueue("again")
@@ -1057,7 +1057,7 @@ def test_a_death_while_initializing_is_the_end():
 
 def test_the_death_of_a_child_that_nobody_has_spoken_to_changes_nothing():
     session = LegacySession(LIMITS, lambda: "k")
-    assert session.on_child_exit("exited", LOST) == []
+    assert session.on_child_exit("exited", LOST) == ()
 
 
 def test_answers_for_a_dead_child_are_dropped():
@@ -1250,8 +1250,8 @@ TestLife = Life.TestCase
 def test_the_first_look_at_the_clock_gives_nobody_up():
     session = make()
     session.on_child_message(Request(b"1", "roots/list", b""))
-    assert session.on_tick(1000.0) == []
-    assert session.on_tick(1059.0) == []
+    assert session.on_tick(1000.0) == ()
+    assert session.on_tick(1059.0) == ()
     assert len(said(session.on_tick(1061.0))) == 1
 
 
