@@ -62,6 +62,19 @@ class ToServer(msgspec.Struct, frozen=True):
     request: "ClientRequest | None" = None
 
 
+class ToChild(msgspec.Struct, frozen=True):
+    """Write this line to the server process of a session."""
+
+    line: bytes
+
+
+class ToUpstream(NamedTuple):
+    """Send this message to the shared server process of a session. `token` is the raw progress token of a request."""
+
+    message: Message
+    token: bytes = b""
+
+
 class ToRequester(msgspec.Struct, frozen=True):
     """Send this message to the client's side. `about` is the id of the client's request that it belongs to, or nothing."""
 

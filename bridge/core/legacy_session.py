@@ -13,8 +13,6 @@ from collections.abc import Callable, Iterable, Iterator
 from itertools import count
 from typing import Final, NamedTuple, assert_never
 
-import msgspec
-
 from ...validators import json_object, jsonrpc
 from ...validators.jsonrpc import Message, Notification, Request, Response, invalid
 from ...validators.limits import Limits
@@ -22,19 +20,10 @@ from ...validators.mcp_params import (
     cancelled_again,
     read_cancelled,
     read_name,
-    read_progress,
     read_request,
     read_version,
 )
-from ...validators.rejection import (
-    INTERNAL_ERROR,
-    INVALID_PARAMS,
-    INVALID_REQUEST,
-    METHOD_NOT_FOUND,
-    SERVER_ERROR,
-    TIMEOUT,
-    Rejection,
-)
+from ...validators.rejection import INVALID_PARAMS, SERVER_ERROR, TIMEOUT, Rejection
 from .abandoned_requests import AbandonedRequests
 from .access_policy import EVERYTHING, AccessPolicy
 from .effects import (
@@ -44,47 +33,24 @@ from .effects import (
     LogDebug,
     RequestFinished,
     StartProcess,
+    ToChild,
     ToClient,
+    ToUpstream,
     failed_with,
 )
-from .errors import fault_text, read_fault, without_stream
+from .errors import read_fault
 from .event_store import EventStore, Stream
 from .handshake import is_ordinary
 from .held_messages import HeldMessages
 from .pending_requests import PendingRequest, PendingRequests
-from .server_requests import STREAM_SECONDS, ServerRequest, ServerRequests
+from .server_messages import ServerMessages
 from .session_replay import REPLAYED, SessionReplay
 from .tasks import task_of
 
 # The error of a cancelled request, as the Python SDK of MCP sends it. HTTP requires a response.
 REQUEST_CANCELLED: Final = -32800
-# The capability that a client declares for each request of the server. Since `_NEGOTIATED_SINCE` neither side may use what
-# was not negotiated (MCP 2025-06-18 basic/lifecycle).
-_CAPABILITY: Final = {
-    "roots/list": "roots",
-    "sampling/createMessage": "sampling",
-    "elicitation/create": "elicitation",
-}
-_NEGOTIATED_SINCE: Final = "2025-06-18"
 # The revision of a server whose result names none: the first with HTTP.
 _DEFAULT_REVISION: Final = "2025-03-26"
-_NO_STREAM: Final = (
-    "the request cannot be sent to the client: it needs text/event-stream, the Accept header of the call allows "
-    "application/json only (or the client has left), and the session has no GET stream"
-)
-
-
-class ToChild(msgspec.Struct, frozen=True):
-    """Write this line to the server process."""
-
-    line: bytes
-
-
-class ToUpstream(NamedTuple):
-    """Send this message to the shared server process. `token` is the raw progress token of a request."""
-
-    message: Message
-    token: bytes = b""
 
 
 class KillProcess(NamedTuple):
@@ -145,19 +111,16 @@ class LegacySession:
         self._limits = limits
         self._reports_outcomes = reports_outcomes
         self._shared = ids is not None
+        self._to_server: Callable[[Message], ToChild | ToUpstream] = _as_line if ids is None else ToUpstream
         self._ids = count(1) if ids is None else ids
         self._policy = policy
         self.phase = NEW
-        # The negotiated revision, empty before.
-        self.version = ""
-        # Whether the client has sent notifications/initialized.
-        self._ready = False
-        # The names of the capabilities of the client.
-        self._declared: frozenset[str] = frozenset()
         self._streams = EventStore(limits, new_key, pipe)
         self._pending = PendingRequests(limits)
         self._abandoned = AbandonedRequests()
-        self._server_requests = ServerRequests(limits, first_request_id)
+        self._server = ServerMessages(
+            limits, policy, self._streams, self._pending, self._to_server, first_request_id
+        )
         # Requests among them are in `_pending` as well.
         self._held = HeldMessages(limits)
         self._replay = SessionReplay(limits)
@@ -167,6 +130,11 @@ class LegacySession:
         self._opening_since = 0.0
 
     # ---- state
+
+    @property
+    def version(self) -> str:
+        """The negotiated revision, empty before."""
+        return self._server.version
 
     @property
     def in_flight(self) -> int:
@@ -248,7 +216,9 @@ class LegacySession:
             read_version(message.params)
             self._advance(_INITIALIZE)
             self._replay.initialize = self._policy.opening(message.params)
-            self._declared = frozenset(json_object.peek(json_object.peek(message.params).get("capabilities")))
+            self._server.declared = frozenset(
+                json_object.peek(json_object.peek(message.params).get("capabilities"))
+            )
             return None
         if message.method == "ping":
             answer = b'{"jsonrpc":"2.0","id":%b,"result":{}}' % message.id
@@ -290,9 +260,9 @@ class LegacySession:
 
     def _send_notification(self, message: Notification) -> Effects:
         effect = self._to_server(message)
-        if message.method == "notifications/initialized" and not self._ready:
-            self._ready = True
-            return (effect, *self._send_queued())
+        if message.method == "notifications/initialized" and not self._server.ready:
+            self._server.ready = True
+            return (effect, *self._server.send_queued())
         return (effect,)
 
     def _on_cancelled(self, params: bytes) -> Effects:
@@ -325,13 +295,13 @@ class LegacySession:
             kept = Response(message.id, bytes(message.result), message.error)
             return self._hold(kept, len(kept.result) + len(kept.error))
         wire_id = jsonrpc.wire_id(message.id)
-        request = self._server_requests.get(wire_id)
+        request = self._server.requests.get(wire_id)
         if request is None:
             return (LogDebug("response_unmatched", ("client", message.id)),)
         # The client has guessed the id of a request that it did not receive.
-        if self._server_requests.is_queued(wire_id):
+        if self._server.requests.is_queued(wire_id):
             return (LogDebug("response_unmatched"),)
-        self._server_requests.remove(wire_id)
+        self._server.requests.remove(wire_id)
         if self.phase != OPEN:
             return (LogDebug("response_without_server"),)
         return (self._to_server(Response(request.server_id, message.result, message.error)),)
@@ -368,13 +338,13 @@ class LegacySession:
     def on_listen(self, queue: object) -> tuple[Stream, Effects]:
         """Open a GET stream. Raises Rejection 409 at the limit."""
         stream = self._streams.listen(queue)
-        return stream, self._send_queued()
+        return stream, self._server.send_queued()
 
     def on_resume(self, last_event_id: str, queue: object) -> tuple[Stream, Effects]:
         """Resume a stream after an event. Raises Rejection 400 for an unknown event id, 409 at the limit of streams."""
         stream, effects = self._streams.resume(last_event_id, queue)
         if stream.listens:
-            return stream, (*effects, *self._send_queued())
+            return stream, (*effects, *self._server.send_queued())
         return stream, (*effects, *self._streams.end_if_done(stream))
 
     def on_events_start(self, stream: Stream) -> bytes:
@@ -402,9 +372,9 @@ class LegacySession:
         request = self._pending.by_wire_id.get(about) if about else None
         stream = None if request is None or request.stream.answers_only else request.stream
         if type(message) is Notification:
-            return self._on_child_notification(message, stream)
+            return self._server.on_notification(message, stream)
         assert type(message) is Request  # noqa: S101 - the union has three members
-        return self._on_child_request(message, stream)
+        return self._server.on_request(message, stream, is_open=self.phase == OPEN)
 
     def on_child_start(self) -> Effects:
         """Handle the start of another process: send `initialize` as the client did."""
@@ -419,7 +389,7 @@ class LegacySession:
         self._held.clear()
         self._replayed_id = b""
         self._pending.clear_tasks()
-        self._server_requests.clear()
+        self._server.requests.clear()
         return self._fail(tuple(self._pending.by_wire_id), text, data)
 
     def on_calls_lost(self, wire_ids: Iterable[bytes], text: str, data: dict[str, object]) -> Effects:
@@ -434,7 +404,7 @@ class LegacySession:
         self.phase = ENDED
         streams = [*self._streams.close(), *self._pending.callers]
         self._pending.callers.clear()
-        self._server_requests.clear_queue()
+        self._server.requests.clear_queue()
         return (*failed, *(EndStream(stream.queue) for stream in streams if stream.queue is not None))
 
     def _on_child_response(self, message: Response) -> Effects:
@@ -470,9 +440,9 @@ class LegacySession:
             self._advance(_FAILED)
             return
         try:
-            self.version = read_version(message.result)
+            self._server.version = read_version(message.result)
         except Rejection:
-            self.version = _DEFAULT_REVISION
+            self._server.version = _DEFAULT_REVISION
         self._advance(_ACCEPTED)
         self._replay.record_result(message.result)
 
@@ -491,93 +461,20 @@ class LegacySession:
             text = f"the server was restarted and refused to initialize: {read_fault(message.error).message}"
             return self.on_child_exit(text, {"reason": "initialize refused"})
         self._advance(_ACCEPTED)
-        lines = [jsonrpc.notification("notifications/initialized", b"")] if self._ready else []
+        lines = [jsonrpc.notification("notifications/initialized", b"")] if self._server.ready else []
         lines += self._replay.requests(self._own_id)
-        requests = self._send_queued(notifications=False)
+        requests = self._server.send_queued(notifications=False)
         held = self._send_held()
-        missed = [effect for text in self._replay.missed() for effect in self._put_or_queue(None, text)]
+        missed = [
+            effect for text in self._replay.missed() for effect in self._server.put_or_queue(None, text)
+        ]
         return (*map(ToChild, lines), *held, *missed, *requests)
-
-    def _on_child_notification(self, message: Notification, stream: Stream | None) -> Effects:
-        method = message.method
-        if self._policy.restricts and self._policy.denied(method):
-            return (LogDebug("notification_denied"),)
-        text = jsonrpc.notification(method, message.params)
-        match method:
-            case "notifications/progress":
-                return self._on_child_progress(message.params, text)
-            case "notifications/cancelled":
-                return self._on_child_cancelled(message.params)
-            case "notifications/message":
-                return self._put_or_queue(stream or self._caller(), text)
-            case _:
-                return self._put_or_queue(None, text)
-
-    def _on_child_progress(self, params: bytes, text: bytes) -> Effects:
-        token = jsonrpc.canonical_id(read_progress(params))
-        wire_id = self._pending.wire_id_of(token)
-        if wire_id is None:
-            if self._pending.is_of_task(token):
-                return self._put_or_queue(None, text)
-            return (LogDebug("progress_unmatched"),)
-        if self._pending.timeouts.limited:
-            self._pending.timeouts.on_progress(wire_id)
-        stream = self._pending.by_wire_id[wire_id].stream
-        if stream.answers_only:
-            home = self._streams.home
-            if home is None:
-                return (LogDebug("progress_without_stream"),)
-            stream = home
-        return self._streams.put(stream, text)
-
-    def _on_child_cancelled(self, params: bytes) -> Effects:
-        named, _ = read_cancelled(params)
-        wire_id = self._server_requests.wire_id_of(named)
-        if wire_id is None:
-            return (LogDebug("cancellation_unmatched"),)
-        request = self._server_requests.remove(wire_id)
-        # The client has not received a request that is queued.
-        if self._server_requests.is_queued(wire_id):
-            self._server_requests.dequeue(wire_id)
-            return ()
-        text = jsonrpc.notification("notifications/cancelled", cancelled_again(params, wire_id))
-        return self._streams.put(request.stream, text)
-
-    def _on_child_request(self, message: Request, stream: Stream | None) -> Effects:
-        method = message.method
-        if method == "ping":
-            return (self._to_server(Response(message.id, b"{}", b"")),)
-        if self._policy.restricts and self._policy.denied(method):
-            refusal = self._policy.refusal(method, 200)
-            return self._refuse(message.id, refusal.text, refusal.code)
-        if not self._is_declared(method):
-            return self._refuse(message.id, f"the client does not support {method}", METHOD_NOT_FOUND)
-        # Every call may have a request of its own.
-        limit = self._limits.in_flight
-        if self._server_requests.count >= limit:
-            return self._refuse(message.id, f"the limit of {limit} requests to the client is reached")
-        if self._server_requests.wire_id_of(message.id) is not None:
-            return self._refuse(message.id, "this id is in use by a request in flight", INVALID_REQUEST)
-        stream = stream or self._caller() or self._streams.home
-        if stream is None:
-            if not self._streams.has_listened and self._pending.may_ask_without_stream():
-                return (self._to_server(Response(message.id, b"", without_stream(_NO_STREAM))),)
-            stream = Stream(None, listens=True)
-        wire_id = self._server_requests.add(message.id, stream)
-        text = jsonrpc.request(wire_id, method, message.params)
-        if not self._ready or self.phase != OPEN or (stream.queue is None and not stream.key):
-            return self._queue(text, wire_id)
-        return self._streams.put(stream, text)
-
-    def _is_declared(self, method: str) -> bool:
-        needed = _CAPABILITY.get(method)
-        return needed is None or needed in self._declared or self.version < _NEGOTIATED_SINCE
 
     # ---- time
 
     def on_tick(self, now: float) -> Effects:
         """Handle the passing of time: enforce all time limits. `now` is in seconds on any steady clock."""
-        self._server_requests.on_tick(now)
+        self._server.requests.on_tick(now)
         if self.phase in (OPENING, REVIVING):
             self._opening_since = self._opening_since or now
             limit = self._limits.start_seconds
@@ -585,11 +482,10 @@ class LegacySession:
                 return (KillProcess(f"the server did not answer initialize within {limit:g} s"),)
         else:
             self._opening_since = 0.0
-        late = self._server_requests.expire()
-        effects = [*self._refuse_all(late, f"no client stream within {STREAM_SECONDS:g} s")]
+        effects: list[Effect] = [*self._server.refuse_expired()]
         timeouts = self._pending.timeouts
         if timeouts.limited:
-            if self._server_requests.excuse_calls():
+            if self._server.requests.excuse_calls():
                 timeouts.restart_idle(now)
             for wire_id, how in timeouts.on_tick(now):
                 effects.extend(self._time_out(wire_id, f"the call {how}"))
@@ -608,9 +504,6 @@ class LegacySession:
 
     def _advance(self, event: str) -> None:
         self.phase = _NEXT.get((self.phase, event), self.phase)
-
-    def _to_server(self, message: Message) -> ToChild | ToUpstream:
-        return ToUpstream(message) if self._shared else ToChild(jsonrpc.line(message))
 
     def _own_id(self) -> bytes:
         return self._abandoned.add(b"%d" % next(self._ids))
@@ -638,29 +531,6 @@ class LegacySession:
             self._held.remove(wire_id)
         return wire_ids
 
-    def _refuse(self, server_id: bytes, text: str, code: int = SERVER_ERROR) -> Effects:
-        return (self._to_server(Response(server_id, b"", fault_text(code, text))),)
 
-    def _refuse_all(self, requests: tuple[ServerRequest, ...], text: str) -> Effects:
-        return tuple(
-            self._to_server(Response(one.server_id, b"", fault_text(INTERNAL_ERROR, text)))
-            for one in requests
-        )
-
-    def _caller(self) -> Stream | None:
-        return self._streams.pipe or self._pending.caller()
-
-    def _put_or_queue(self, stream: Stream | None, text: bytes) -> Effects:
-        stream = stream or self._streams.home
-        return self._queue(text, b"") if stream is None else self._streams.put(stream, text)
-
-    def _queue(self, text: bytes, wire_id: bytes) -> Effects:
-        dropped = self._server_requests.enqueue(text, wire_id)
-        return self._refuse_all(dropped, "too many messages wait for a stream of the client")
-
-    def _send_queued(self, *, notifications: bool = True) -> Effects:
-        home = self._streams.home or self._caller()
-        if home is None:
-            return ()
-        queued = self._server_requests.dequeue_all(home, requests=self._ready, notifications=notifications)
-        return tuple(effect for text in queued for effect in self._streams.put(home, text))
+def _as_line(message: Message) -> ToChild:
+    return ToChild(jsonrpc.line(message))

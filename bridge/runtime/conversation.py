@@ -34,9 +34,11 @@ from ..core.effects import (
     RequestFinished,
     SetTimer,
     StartProcess,
+    ToChild,
     ToClient,
     ToRequester,
     ToServer,
+    ToUpstream,
     Translator,
     failed_with,
 )
@@ -47,8 +49,6 @@ from ..core.legacy_session import (
     Effect,
     KillProcess,
     LegacySession,
-    ToChild,
-    ToUpstream,
 )
 from ..core.requests import ClientRequest
 from ..core.shared_upstream import Front
