@@ -5,7 +5,7 @@ import json
 import msgspec
 import pytest
 
-from mcpbridged.bridge.core import multiplexer
+from mcpbridged.bridge.core import tool_headers
 from mcpbridged.bridge.core.access_policy import EVERYTHING, AccessPolicy
 from mcpbridged.bridge.core.effects import (
     EraMismatch,
@@ -680,16 +680,16 @@ def many(*numbers, **more):
 
 
 def test_of_the_tools_that_were_listed_so_many_are_known_and_the_others_are_listed_again(monkeypatch):
-    monkeypatch.setattr(multiplexer, "_TOOLS", 3000)
+    monkeypatch.setattr(tool_headers, "TOOLS", 3000)
     talk = Talk()
     talk.ask(1, "tools/call", call("t0", r="eu"), headers={"mcp-param-region": "eu"})
     talk.answer(1, many(0))
     for turn in range(5):  # of a list that changes
         talk.ask(10 + turn, "tools/list")
         talk.answer(3 + turn, many(*range(1000 * turn, 1000 * turn + 1000)))
-    assert talk.it._tools._size == 2 * len(talk.it._tools._mirrors) == multiplexer._TOOLS
+    assert talk.it._tools._tools._size == 2 * len(talk.it._tools._tools._mirrors) == tool_headers.TOOLS
     talk.answer(2, {})
-    talk.it._changed = False
+    talk.it._tools._called = False
     # One that is known is checked at once, and one that was dropped after the tools were listed.
     with pytest.raises(Rejection):
         talk.ask(20, "tools/call", call("t4999", r="eu"), headers={})
@@ -704,16 +704,16 @@ def test_of_the_tools_that_were_listed_so_many_are_known_and_the_others_are_list
 
 
 def test_a_name_that_is_wanted_is_not_dropped_and_one_that_is_too_long_not_stored(monkeypatch):
-    monkeypatch.setattr(multiplexer, "_TOOLS", 3000)
+    monkeypatch.setattr(tool_headers, "TOOLS", 3000)
     talk = Talk()
     talk.ask(1, "tools/call", call("t0", r="eu"), headers={})
     [(_, message, _)] = told(talk.answer(1, many(*range(4000), "x" * 1000)))
     assert message["error"]["code"] == -32020
-    assert talk.it._tools.get("t" + "x" * 1000) is None
-    tools = multiplexer._Tools()
-    for number in range(multiplexer._TOOLS + 10):
-        tools.learn(str(number), (), {str(number) for number in range(multiplexer._TOOLS + 10)})
-    assert (len(tools._mirrors), tools.incomplete) == (multiplexer._TOOLS + 10, True)
+    assert talk.it._tools._tools.get("t" + "x" * 1000) is None
+    tools = tool_headers.ToolHeaders()
+    for number in range(tool_headers.TOOLS + 10):
+        tools.add(str(number), (), {str(number) for number in range(tool_headers.TOOLS + 10)})
+    assert (len(tools._mirrors), tools.incomplete) == (tool_headers.TOOLS + 10, True)
 
 
 def test_a_call_that_leaves_before_the_tools_are_listed_is_never_said():
@@ -827,7 +827,7 @@ def test_a_call_that_is_taken_back_while_it_waits_is_not_kept():
     for number in range(2, 300):  # more than may be in flight
         queue, _ = talk.ask(number, "tools/call", params(name="t", arguments={"x": "x" * 1000}))
         assert list(talk.it.on_disconnect(queue)) == []
-    assert (talk.it.in_flight, len(talk.it._queued)) == (1, 0)
+    assert (talk.it.in_flight, len(talk.it._start.queued)) == (1, 0)
     talk.ask(300, "tools/call", params(name="t"))
     assert [order[:2] for order in said(talk.answer(1, {}))] == [(300, "tools/call")]
 
