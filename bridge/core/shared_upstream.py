@@ -2,11 +2,11 @@
 
 Each client has a `Front`. The process is initialized once, with every capability that a client can declare; later clients
 get the stored result. Requests keep the wire ids of their front, which are unique because all fronts take them from one
-counter, so an answer is found by one look-up. Payloads pass untouched, except for progress tokens and log levels.
+counter, so the call of a response is found by one look-up. Payloads pass unchanged, except for progress tokens and log levels.
 
-Pure. An event is a method call that returns a tuple of effects, to be carried out in their order before the next event.
-Invariant I1: a message of the server is handed to the front that it belongs to, or to none.
-Invariant I7: a request of a front ends in exactly one answer, one `CallsLost`, or its cancellation.
+Pure: an event is a method call that returns a tuple of effects, to be carried out in order before the next event.
+Invariant: a message of the server is sent to the front that it belongs to, or to none.
+Invariant: a request of a front ends in exactly one response, one `CallsLost`, or its cancellation.
 """
 
 from collections.abc import Callable, Iterable
@@ -42,7 +42,7 @@ from .errors import URL_ELICITATION_REQUIRED, fault_text, read_fault
 from .handshake import client_info
 from .tasks import related_task, task_of
 
-# What the server is told that its clients can do. What a client has not declared is refused when it is asked.
+# The capabilities in `initialize`. A request that the client of the call has not declared is refused.
 _CAPABILITIES: Final = msgspec.json.encode(
     {
         "roots": {"listChanged": True},
@@ -55,28 +55,27 @@ _CAPABILITIES: Final = msgspec.json.encode(
         },
     }
 )
-# How many extensions of clients are kept for the server, and how many bytes of their names and settings.
+# The most extensions of clients that are declared to the server, and the size of their names and settings (bytes).
 _EXTENSIONS: Final = 256
 _EXTENSIONS_BYTES: Final = 64 * 1024
 _LISTS: Final = ("tools", "prompts", "resources")
 _LIST_CHANGED: Final = frozenset(f"notifications/{name}/list_changed" for name in _LISTS)
-# Requests that the server gets once for several clients: one client cannot cancel them.
+# Requests that the server gets once for several clients, so that one client cannot cancel them.
 _COMBINED: Final = frozenset({"resources/subscribe", "resources/unsubscribe", "logging/setLevel"})
 _NAME_A_TASK: Final = frozenset({"tasks/get", "tasks/result", "tasks/cancel"})
-# Up to this size the escapes of an id are read (bytes).
+# Escapes are decoded in ids up to this size (bytes).
 _LONGEST_ID: Final = 64 * 1024
 _ENDED: Final = frozenset({"completed", "failed", "cancelled"})
-# The level of a client that has set none while another one has.
+# The log level of a client that has set none while another client has.
 _DEFAULT_LEVEL: Final = "info"
 _NOTHING: Final = b"{}"
 
 
 class Front:
-    """One client of a shared process. `owner` is the object of the shell that gets its messages, opaque here.
+    """One client of a shared process. `owner` is the object that receives its messages, opaque here.
 
-    A `translated` front stands for any number of stateless clients, and its owner is their translator. It does not send
-    `initialize`, it keeps the calls of its clients in `SharedUpstream.origins` itself, and it decides which of its
-    clients gets a message.
+    A `translated` front stands for any number of stateless clients, and its owner is their adapter. It does not send
+    `initialize`, adds the calls of its clients to `SharedUpstream.origins` itself, and chooses the client of a message.
     """
 
     __slots__ = ("capabilities", "client", "level", "owner", "ready", "renewed", "translated", "uris")
@@ -88,22 +87,22 @@ class Front:
         self.capabilities: json_object.Members = {}
         # Whether `initialize` was answered.
         self.ready = False
-        # The log level that it has set, or nothing.
+        # The log level of the client, or nothing.
         self.level = ""
-        # The resources that it has subscribed to.
+        # The subscribed URIs.
         self.uris: dict[str, None] = {}
-        # Whether the process is another one than the one that it was initialized with.
+        # Whether the process has replaced the one that the client was initialized with.
         self.renewed = False
 
     def follow(self, before: "Front") -> None:
-        """Go on as a front of another process of the same server."""
+        """Take the state of a front of the process that this one replaces."""
         self.capabilities = before.capabilities
         self.ready = self.renewed = before.ready
         self.level = before.level
         self.uris = dict(before.uris)
 
     def declared(self, method: str, params: bytes) -> bool:
-        """Return whether its client has declared that it answers such a request (MCP 2025-11-25, client features)."""
+        """Return whether the client has declared the capability for a request (MCP 2025-11-25 client)."""
         if method == "roots/list":
             return "roots" in self.capabilities
         if method == "sampling/createMessage":
@@ -126,7 +125,7 @@ class Front:
 
 
 class ToFront(NamedTuple):
-    """Hand this message of the server to a front. `about` is the wire id of the call that it belongs to, or nothing."""
+    """Send this message of the server to a front. `about` is the wire id of the call that it belongs to, or nothing."""
 
     front: Front
     message: Message
@@ -134,7 +133,7 @@ class ToFront(NamedTuple):
 
 
 class Assigned(NamedTuple):
-    """Hand this request of the server to a translated front, for this call."""
+    """Send this request of the server to a translated front, for this call."""
 
     front: Front
     message: Request
@@ -142,7 +141,7 @@ class Assigned(NamedTuple):
 
 
 class Undeclared(NamedTuple):
-    """A request of the server was refused because the client of this call has not declared it. For a translated front."""
+    """Notify a translated front that a request was refused, because the client of this call has not declared it."""
 
     front: Front
     message: Request
@@ -150,14 +149,14 @@ class Undeclared(NamedTuple):
 
 
 class FrontOpened(NamedTuple):
-    """The handshake is done. `result` is what the server answered to `initialize`. For a translated front."""
+    """Notify a translated front of the end of the handshake. `result` is that of `initialize`."""
 
     front: Front
     result: bytes
 
 
 class CallsLost(NamedTuple):
-    """The process is gone, and with it the requests of a front with these wire ids."""
+    """Fail the requests of a front with these wire ids, because the process has exited."""
 
     front: Front
     wire_ids: tuple[bytes, ...]
@@ -166,21 +165,21 @@ class CallsLost(NamedTuple):
 
 
 class Opened(NamedTuple):
-    """The server has accepted `initialize`. Sent once for each process."""
+    """Record that the server has accepted `initialize`. Returned once for each process."""
 
 
 class Unopened(NamedTuple):
-    """The server has refused `initialize` with this error. `refuse` is expected, at once or later."""
+    """Record that the server has refused `initialize` with this error, and call `refuse` when that is final."""
 
     error: bytes
 
 
 class KillProcess(NamedTuple):
-    """The process is of no use: kill it. Its fronts know already."""
+    """Kill the process. Its fronts have been notified."""
 
 
 class LogOnly(NamedTuple):
-    """A log message of the server that several clients can have caused: for the log of the server."""
+    """Write a log message of the server to its log, because several clients can have caused it."""
 
     params: bytes
 
@@ -204,7 +203,7 @@ Effects = tuple[Effect, ...]
 
 
 class _Call(NamedTuple):
-    """A request of a front that the server has not answered. `detail` depends on the method."""
+    """A request of a front without a response. `detail` depends on the method."""
 
     front: Front
     method: str
@@ -215,19 +214,19 @@ class _Call(NamedTuple):
     task: bytes = b""
 
 
-class _Question(NamedTuple):
-    """A request of the server that a front has not answered."""
+class _ServerRequest(NamedTuple):
+    """A request of the server without a response of its front."""
 
     server_id: bytes
     front: Front
     token: bytes
     augmented: bool
-    # The wire id of the call that it belongs to, or nothing.
+    # The wire id of the call that the request belongs to, or nothing.
     about: bytes
 
 
 class _Task:
-    """A task that the server has made of a call of a front (MCP 2025-11-25 basic/utilities/tasks)."""
+    """A task that the server has created for a call of a front (MCP 2025-11-25 basic/utilities/tasks)."""
 
     __slots__ = ("front", "origin", "since", "token", "wire_id")
 
@@ -236,7 +235,7 @@ class _Task:
         self.wire_id = wire_id
         self.token = token
         self.origin = origin
-        # When `ticked` first saw it since the last message about it (seconds).
+        # The time of the first tick after the last message about the task (seconds).
         self.since: float | None = None
 
 
@@ -244,17 +243,14 @@ class _Task:
 _IDLE: Final = "idle"
 _STARTING: Final = "starting"
 _OPENING: Final = "opening"
-# The server has refused `initialize`, and the shell finds out why.
+# The server has refused `initialize`, and the caller decides whether that is final.
 _REFUSED: Final = "refused"
 _OPEN: Final = "open"
 _OVER: Final = "over"
 
 
 class SharedUpstream:
-    """The state machine of one shared process. `next_id` returns wire ids that are unique over all processes of a server.
-
-    `choice` is what the operator allows of the server.
-    """
+    """The state machine of one shared process. `next_id` returns wire ids that are unique over all processes of a server."""
 
     def __init__(
         self, limits: Limits, next_id: Callable[[], bytes], policy: AccessPolicy, version: str = "0"
@@ -270,13 +266,13 @@ class SharedUpstream:
         self._offered: set[str] = set()
         self._result = b""
         self._info = b""
-        # What clients have declared that the bridge does not know in advance. A process is told of it when it is started.
+        # Extensions and experimental capabilities of clients, declared to the next process, and their size (bytes).
         self._extra: extensions.Found = {}
         self._extra_bytes = 0
         self._fronts: dict[Front, None] = {}
-        self._begin_anew()
+        self._reset()
 
-    def _begin_anew(self) -> None:
+    def _reset(self) -> None:
         # The calls of the process that may cause requests of the server.
         self.origins = Origins(self._limits.held_seconds, several=True)
         # Unanswered requests of fronts by wire id, oldest first.
@@ -287,15 +283,15 @@ class SharedUpstream:
         self._held_bytes = 0
         # Requests that wait until the server has fewer than `calls_at_once`, by wire id.
         self._queued: dict[bytes, tuple[Front, Request, bytes]] = {}
-        # Fronts that wait for the answer to `initialize`, with their wire id and revision.
+        # Fronts that wait for the result of `initialize`, with their wire id and revision.
         self._waiting: list[tuple[Front, bytes, str]] = []
         # Unanswered requests of the server by our id, and our ids by those of the server.
-        self._questions: dict[bytes, _Question] = {}
-        self._question_ids: dict[bytes, bytes] = {}
+        self._server_requests: dict[bytes, _ServerRequest] = {}
+        self._server_request_ids: dict[bytes, bytes] = {}
         # Our subscribe requests: the URI, and the requests of other fronts that wait for the same.
         self._subscribing: dict[bytes, tuple[str, list[bytes]]] = {}
         self._pending: dict[str, bytes] = {}
-        # What the server was told to log.
+        # The log level of the server.
         self._level = ""
         self._has_tasks = False
         # Tasks of the server by their ids, and those with a progress token by the wire ids of their calls.
@@ -309,7 +305,7 @@ class SharedUpstream:
 
     @property
     def calling(self) -> bool:
-        """Whether a request of a front waits for its answer."""
+        """Whether a request of a front has no response."""
         return bool(self._calls)
 
     @property
@@ -323,14 +319,14 @@ class SharedUpstream:
         return self._phase == _REFUSED
 
     def set_client_info(self, info: bytes) -> None:
-        """Take the clientInfo of a stateless client (raw), if it is the first client."""
+        """Store the clientInfo of a stateless client (raw), if it is the first client."""
         if not self._info and (found := client_info(info)):
             self._info = json_object.write(found)
 
     def add_extensions(self, declared: extensions.Found) -> None:
-        """Keep what a client has declared. Of an extension with two settings the first are kept.
+        """Store extensions of a client for the next `initialize`. Of two settings of an extension the first are stored.
 
-        At the limit the rest is left out: the server is not told of it.
+        Beyond the limit extensions are not declared to the server.
         """
         for key, settings in declared.items():
             size = sum(map(len, key)) + len(settings)
@@ -345,28 +341,28 @@ class SharedUpstream:
     # ---- fronts
 
     def attach(self, front: Front) -> Effects:
-        """Add a front. One that was `renewed` gets its subscriptions and its level back."""
+        """Add a front, with the subscriptions and the log level that it has from a former process."""
         missing = [uri for uri in front.uris if not self._is_wanted(uri)]
         self._fronts[front] = None
         if self._phase != _OPEN:
-            return self._wake() if front.translated else ()
+            return self._start_process() if front.translated else ()
         if front.translated:
             return (FrontOpened(front, self._result),)
-        return (*self._lower_level(), *self._subscribe_again(missing), *self._catch_up(front))
+        return (*self._lower_level(), *self._subscribe_again(missing), *self._missed(front))
 
     def detach(self, front: Front) -> Effects:
-        """Remove a front: its calls and tasks are cancelled, what it was asked is answered with an error."""
+        """Remove a front: its calls and tasks are cancelled, requests to it are answered with an error."""
         if self._fronts.pop(front, self) is self:
             return ()
         effects: list[Effect] = []
         for wire_id in [one for one, call in self._calls.items() if call.front is front]:
-            effects.extend(self._take_back(wire_id, b'{"reason":"the client left"}'))
+            effects.extend(self._cancel(wire_id, b'{"reason":"the client left"}'))
         self._waiting = [one for one in self._waiting if one[0] is not front]
-        for own_id in [one for one, question in self._questions.items() if question.front is front]:
-            server_id = self._forget_question(own_id).server_id
+        for own_id in [one for one, request in self._server_requests.items() if request.front is front]:
+            server_id = self._remove_server_request(own_id).server_id
             effects.append(ToServer(_failure(server_id, INTERNAL_ERROR, "the client left without an answer")))
         for task_id in [one for one, task in self._tasks.items() if task.front is front]:
-            self._forget_task(task_id)
+            self._remove_task(task_id)
             effects.append(self._cancel_task(task_id))
         for kept in (self._client_tasks, self._urls):
             for key in [key for key, owner in kept.items() if owner is front]:
@@ -386,17 +382,17 @@ class SharedUpstream:
     # ---- from a front
 
     def on_front_message(self, front: Front, message: Message, token: bytes = b"") -> Effects:
-        """Take a message of a front. `token` is the raw progress token of a request that is not translated."""
+        """Handle a message of a front. `token` is the raw progress token of a request that is not translated."""
         if type(message) is Request:
             if message.method == "initialize":
-                return self._initialized_by(front, message)
+                return self._on_initialize(front, message)
             if self._phase == _OPEN:
-                return self._requested(front, message, token)
+                return self._on_request(front, message, token)
             return self._hold(front, message, token)
         if type(message) is Response:
-            return self._question_answered(front, message)
+            return self._on_front_response(front, message)
         assert type(message) is Notification  # noqa: S101 - the union has three members
-        return self._front_notified(front, message)
+        return self._on_front_notification(front, message)
 
     def _hold(self, front: Front, message: Request, token: bytes) -> Effects:
         size = len(message.params)
@@ -409,15 +405,15 @@ class SharedUpstream:
         self._held.append((front, message, token))
         self._held_bytes += size
         self._calls[message.id] = _Call(front, message.method, token)
-        return self._wake()
+        return self._start_process()
 
-    def _wake(self) -> Effects:
+    def _start_process(self) -> Effects:
         if self._phase != _IDLE:
             return ()
         self._phase = _STARTING
         return (StartProcess(),)
 
-    def _requested(self, front: Front, message: Request, token: bytes) -> Effects:
+    def _on_request(self, front: Front, message: Request, token: bytes) -> Effects:
         method = message.method
         special = self._SPECIAL.get(method)
         if special is not None:
@@ -426,28 +422,30 @@ class SharedUpstream:
         if len(self._calls) > self._limits.calls_at_once and method != "ping" and self._is_full(1):
             self._queued[message.id] = (front, message, token)
             return ()
-        return self._give(front, message, token)
+        return self._send(front, message, token)
 
     def _is_full(self, more: int) -> bool:
-        # A call that waits for its client must not hold up those of others.
-        waiting = {question.about for question in self._questions.values() if question.about in self._calls}
+        # A call that waits for its client must not delay calls of others.
+        waiting = {
+            request.about for request in self._server_requests.values() if request.about in self._calls
+        }
         given = len(self._calls) - len(self._queued) - len(waiting) - more
         return given >= self._limits.calls_at_once
 
-    def _release(self) -> list[Effect]:
-        """Give the server the next requests that wait."""
+    def _send_queued(self) -> list[Effect]:
+        """Send as many queued requests as the server may have at once."""
         effects: list[Effect] = []
         while self._queued and not self._is_full(0):
-            effects.extend(self._give(*self._queued.pop(next(iter(self._queued)))))
+            effects.extend(self._send(*self._queued.pop(next(iter(self._queued)))))
         return effects
 
-    def _give(self, front: Front, message: Request, token: bytes) -> Effects:
+    def _send(self, front: Front, message: Request, token: bytes) -> Effects:
         method = message.method
         if not front.translated:
             self.origins.begin(message.id, front.client, front, front.declared, may_ask=method in MAY_ASK)
         return (ToServer(_with_token(message) if token else message),)
 
-    def _initialized_by(self, front: Front, message: Request) -> Effects:
+    def _on_initialize(self, front: Front, message: Request) -> Effects:
         found = json_object.peek(message.params)
         front.capabilities = {
             name: msgspec.Raw(bytes(value))
@@ -456,19 +454,19 @@ class SharedUpstream:
         version = json_object.string(found.get("protocolVersion"))
         self.add_extensions(extensions.declared_in(found.get("capabilities")))
         if self._phase == _OPEN:
-            return (self._welcome(front, message.id, version),)
+            return (self._answer_initialize(front, message.id, version),)
         if not self._info:
             self._info = bytes(found.get("clientInfo", b""))
         self._calls[message.id] = _Call(front, "initialize", b"")
         self._waiting.append((front, message.id, version))
-        return self._wake()
+        return self._start_process()
 
-    def _welcome(self, front: Front, wire_id: bytes, version: str) -> ToFront:
+    def _answer_initialize(self, front: Front, wire_id: bytes, version: str) -> ToFront:
         front.ready = True
         return ToFront(front, Response(wire_id, self._result_for(version), b""))
 
     def _result_for(self, version: str) -> bytes:
-        # The oldest revision of the two: a client must not get a later one than it has asked for.
+        # The older of the two revisions: a client must not get a later revision than it has requested.
         found = json_object.peek(self._result)
         negotiated = json_object.string(found.get("protocolVersion"))
         if (agreed := agreed_version(version, negotiated)) != negotiated:
@@ -476,13 +474,14 @@ class SharedUpstream:
             return json_object.write(found)
         return self._result
 
-    def _subscribed(self, front: Front, message: Request, token: bytes) -> Effects:
+    def _on_subscribe(self, front: Front, message: Request, token: bytes) -> Effects:
         uri = json_object.string(json_object.peek(message.params).get("uri"))
         limit = self._limits.stream_messages
         if len(front.uris) >= limit and uri not in front.uris:
             text = f"the limit of {limit} subscribed resources is reached (stream_messages)"
             return (ToFront(front, _failure(message.id, INVALID_PARAMS, text)),)
-        if not uri:  # for the server to refuse
+        # The server refuses a request without a URI.
+        if not uri:
             self._calls[message.id] = _Call(front, message.method, token)
             return (ToServer(message),)
         first = not self._is_wanted(uri)
@@ -498,7 +497,7 @@ class SharedUpstream:
             return ()
         return (ToFront(front, Response(message.id, _NOTHING, b"")),)
 
-    def _unsubscribed(self, front: Front, message: Request, token: bytes) -> Effects:
+    def _on_unsubscribe(self, front: Front, message: Request, token: bytes) -> Effects:
         uri = json_object.string(json_object.peek(message.params).get("uri"))
         front.uris.pop(uri, None)
         if self._is_wanted(uri):
@@ -510,7 +509,7 @@ class SharedUpstream:
     def _is_wanted(self, uri: str) -> bool:
         return any(uri in front.uris for front in self._fronts)
 
-    def _level_set(self, front: Front, message: Request, token: bytes) -> Effects:
+    def _on_set_level(self, front: Front, message: Request, token: bytes) -> Effects:
         found = json_object.peek(message.params)
         level = json_object.string(found.get("level"))
         before = front.level
@@ -535,7 +534,7 @@ class SharedUpstream:
     def _own_id(self) -> bytes:
         return self._abandoned.add(self._next_id())
 
-    def _task_named(self, front: Front, message: Request, token: bytes) -> Effects:
+    def _on_task_request(self, front: Front, message: Request, token: bytes) -> Effects:
         task_id = _task_in(message.params)
         task = self._tasks.get(task_id)
         if self._has_tasks and (task is None or task.front is not front):
@@ -548,20 +547,20 @@ class SharedUpstream:
         return (ToServer(_with_token(message) if token else message),)
 
     _SPECIAL: Final = {
-        "resources/subscribe": _subscribed,
-        "resources/unsubscribe": _unsubscribed,
-        "logging/setLevel": _level_set,
-        **dict.fromkeys(_NAME_A_TASK, _task_named),
+        "resources/subscribe": _on_subscribe,
+        "resources/unsubscribe": _on_unsubscribe,
+        "logging/setLevel": _on_set_level,
+        **dict.fromkeys(_NAME_A_TASK, _on_task_request),
     }
 
-    def _front_notified(self, front: Front, message: Notification) -> Effects:
+    def _on_front_notification(self, front: Front, message: Notification) -> Effects:
         method = message.method
         if method == "notifications/cancelled":
             raw_id, _ = read_cancelled(message.params)
             call = self._calls.get(raw_id)
             if call is None or call.front is not front:
                 return (LogDebug("cancellation_unmatched"),)
-            return self._take_back(raw_id, message.params)
+            return self._cancel(raw_id, message.params)
         if method == "notifications/initialized" or self._phase != _OPEN:
             return ()
         if method == "notifications/progress" and not self._may_report(front, read_progress(message.params)):
@@ -571,15 +570,15 @@ class SharedUpstream:
         return (ToServer(message),)
 
     def _may_report(self, front: Front, token: bytes) -> bool:
-        return any(one.front is front and one.token == token for one in self._questions.values())
+        return any(one.front is front and one.token == token for one in self._server_requests.values())
 
     def _is_task_of(self, front: Front, params: bytes) -> bool:
         return self._client_tasks.get(_task_in(params)) is front
 
-    def _take_back(self, wire_id: bytes, params: bytes) -> Effects:
-        """Cancel a request of a front at the server, where the server may still work on it.
+    def _cancel(self, wire_id: bytes, params: bytes) -> Effects:
+        """Cancel a request of a front, at the server if it was sent.
 
-        `params` are those of the front's own cancellation, if there was one.
+        `params` are those of the front's cancellation, if there was one.
         """
         call = self._calls.pop(wire_id)
         held = [one for one in self._held if one[1].id == wire_id] if self._held else []
@@ -599,23 +598,23 @@ class SharedUpstream:
             else:
                 self.origins.answer(origin)
         taken_back = ToServer(Notification("notifications/cancelled", cancelled_again(params, wire_id)))
-        return (taken_back, *self._release())
+        return (taken_back, *self._send_queued())
 
-    def _question_answered(self, front: Front, message: Response) -> Effects:
-        question = self._questions.get(message.id)
-        if question is None or question.front is not front:
+    def _on_front_response(self, front: Front, message: Response) -> Effects:
+        request = self._server_requests.get(message.id)
+        if request is None or request.front is not front:
             return (LogDebug("response_unmatched", ("client", message.id)),)
-        self._forget_question(message.id)
-        if question.augmented:
+        self._remove_server_request(message.id)
+        if request.augmented:
             task = task_of(message.result)
             if task:
-                self._remember(self._client_tasks, _canonical(task), front)
-        return (ToServer(Response(question.server_id, message.result, message.error)),)
+                self._store(self._client_tasks, _canonical(task), front)
+        return (ToServer(Response(request.server_id, message.result, message.error)),)
 
     # ---- the process
 
     def on_start(self) -> Effects:
-        """A process is there: open its session."""
+        """Handle the start of a process: send `initialize`."""
         self._phase = _OPENING
         self._opening_since = 0.0
         self._offered.clear()
@@ -635,7 +634,7 @@ class SharedUpstream:
         return (ToServer(Request(self._initialize_id, "initialize", params)),)
 
     def _client_info(self) -> dict[str, object]:
-        # The name of the first client, which other clients share the process with.
+        # The name of the first client, with which other clients share the process.
         found: dict[str, object] = {**json_object.peek(self._info)}
         name = json_object.string(json_object.peek(self._info).get("name"))
         if not name:
@@ -644,14 +643,14 @@ class SharedUpstream:
         return found
 
     def refuse(self, error: bytes) -> Effects:
-        """The refusal of `initialize` is final: every front that waits gets it, and the process ends."""
+        """Handle a final refusal of `initialize`: all fronts that wait get the error, and the process is killed."""
         if self._phase != _REFUSED:
             return ()
         self._phase = _IDLE
         calls = self._calls
         fronts = self._fronts
         waiting = [(call.front, wire_id) for wire_id, call in calls.items()]
-        self._begin_anew()
+        self._reset()
         text = f"the server refused to initialize: {read_fault(error).message}"
         return (
             *(ToFront(front, Response(wire_id, b"", error)) for front, wire_id in waiting),
@@ -660,17 +659,17 @@ class SharedUpstream:
         )
 
     def on_exit(self, text: str, data: dict[str, object]) -> Effects:
-        """The process is gone, or could not be started. Everything in flight fails with the reason."""
+        """Handle the exit of the process, or a failed start: requests in flight fail with the reason."""
         if self._phase == _OVER:
             return ()
         opened = self._phase == _OPEN
         self._phase = _IDLE
-        calls, questions = self._calls, self._questions
-        self._begin_anew()
+        calls, requests = self._calls, self._server_requests
+        self._reset()
         effects: list[Effect] = [
-            ToFront(question.front, Notification("notifications/cancelled", cancelled(own_id, b"")))
-            for own_id, question in questions.items()
-            if not question.front.translated
+            ToFront(request.front, Notification("notifications/cancelled", cancelled(own_id, b"")))
+            for own_id, request in requests.items()
+            if not request.front.translated
         ]
         for front in self._fronts:
             front.renewed = front.renewed or (opened and front.ready)
@@ -680,19 +679,19 @@ class SharedUpstream:
         return tuple(effects)
 
     def close(self, text: str) -> Effects:
-        """The process is to end for good."""
+        """End the use of the process: requests in flight fail, and no other process is started."""
         effects = self.on_exit(text, {"reason": "restarted"})
         self._phase = _OVER
         return effects
 
     def on_tick(self, now: float) -> Effects:
-        """Time has passed (seconds on any steady clock)."""
+        """Handle the passing of time. `now` is in seconds on any steady clock."""
         self.origins.tick(now)
         for task_id, task in list(self._tasks.items()):
             if task.since is None:
                 task.since = now
             elif now - task.since > self._limits.held_seconds:
-                self._forget_task(task_id)
+                self._remove_task(task_id)
         if self._phase != _OPENING:
             return ()
         self._opening_since = self._opening_since or now
@@ -705,14 +704,14 @@ class SharedUpstream:
     # ---- from the server
 
     def on_server_message(self, message: Message) -> Effects:
-        """Take a message of the server. Never raises, however wrong the message is."""
+        """Handle a message of the server. Never raises, however wrong the message is."""
         if isinstance(message, Response):
-            return self._answered(message)
+            return self._on_response(message)
         if not json_object.has_room(message.params):
             return self._refuse_many_members(message)
         if isinstance(message, Notification):
-            return self._notified(message)
-        return self._asked(message)
+            return self._on_notification(message)
+        return self._on_server_request(message)
 
     def _refuse_many_members(self, message: Request | Notification) -> Effects:
         if isinstance(message, Notification):
@@ -720,29 +719,29 @@ class SharedUpstream:
         refusal = ToServer(_failure(message.id, INTERNAL_ERROR, json_object.TOO_MANY))
         return (refusal, ServerRequestRefused(message.method, "too_many_members"))
 
-    def _answered(self, message: Response) -> Effects:
+    def _on_response(self, message: Response) -> Effects:
         wire_id = message.id
         if self._phase != _OPEN:
-            return self._handshake_answered(message)
+            return self._on_initialize_response(message)
         call = self._calls.pop(wire_id, None)
         if call is None:
-            return self._late(message)
+            return self._on_unmatched(message)
         effects: Effects = (ToFront(call.front, message),)
         if call.detail or call.task or call.method in self._SPECIAL:
-            effects = self._special_answered(call, message)
+            effects = self._on_special_response(call, message)
         elif call.method == "tasks/list" and not call.front.translated:
-            effects = (ToFront(call.front, self._tasks_of(call.front, message)),)
+            effects = (ToFront(call.front, self._list_tasks_of(call.front, message)),)
         origin = self.origins.get(wire_id)
         task = task_of(message.result) if self._has_tasks and call.method == "tools/call" else b""
         if task:
-            self._became_task(call, wire_id, task, origin)
+            self._add_task(call, wire_id, task, origin)
         elif origin is not None and not call.front.translated:
             self.origins.answer(origin)
         if message.error:
-            self._note_urls(call.front, message.error)
-        return (*effects, *self._release()) if self._queued else effects
+            self._store_urls(call.front, message.error)
+        return (*effects, *self._send_queued()) if self._queued else effects
 
-    def _handshake_answered(self, message: Response) -> Effects:
+    def _on_initialize_response(self, message: Response) -> Effects:
         if message.id != self._initialize_id or self._phase != _OPENING:
             return (LogDebug("response_unmatched", ("server", message.id)),)
         error = message.error
@@ -750,7 +749,7 @@ class SharedUpstream:
         if "resultType" in found and "protocolVersion" not in found:  # a result of revision 2026-07-28
             error = fault_text(INTERNAL_ERROR, "the server answered initialize without a protocolVersion")
         if error:
-            return self._unopened(error)
+            return self._on_initialize_refused(error)
         self._phase = _OPEN
         self._result = bytes(self._policy.opening(message.result))
         self._has_tasks = "tasks" in json_object.peek(json_object.peek(self._result).get("capabilities"))
@@ -759,19 +758,19 @@ class SharedUpstream:
         effects.extend(self._subscribe_again(uri for front in self._fronts for uri in front.uris))
         for front, wire_id, version in self._waiting:
             if self._calls.pop(wire_id, None) is not None:
-                effects.append(self._welcome(front, wire_id, version))
+                effects.append(self._answer_initialize(front, wire_id, version))
         self._waiting = []
         effects.extend(FrontOpened(front, self._result) for front in self._fronts if front.translated)
         held, self._held, self._held_bytes = self._held, [], 0
         for front, request, token in held:
             del self._calls[request.id]
-            effects.extend(self._requested(front, request, token))
+            effects.extend(self._on_request(front, request, token))
         for front in self._fronts:
-            effects.extend(self._catch_up(front))
+            effects.extend(self._missed(front))
         return tuple(effects)
 
-    def _unopened(self, error: bytes) -> Effects:
-        # A server may refuse a revision that it does not know, and accept the one that its client has asked for.
+    def _on_initialize_refused(self, error: bytes) -> Effects:
+        # A server may refuse an unknown revision and accept the revision that its client has requested.
         wanted = {version for _, _, version in self._waiting} & {*LEGACY_REVISIONS} - self._offered
         if wanted:
             return self._offer(max(wanted))
@@ -784,8 +783,8 @@ class SharedUpstream:
             for uri in dict.fromkeys(uris)
         ]
 
-    def _catch_up(self, front: Front) -> list[Effect]:
-        """Tell a front of what may have changed while it had no process."""
+    def _missed(self, front: Front) -> list[Effect]:
+        """Return notifications of what may have changed while a front had no process."""
         if not front.renewed:
             return []
         front.renewed = False
@@ -801,10 +800,11 @@ class SharedUpstream:
         )
         return [ToFront(front, one) for one in changed]
 
-    def _late(self, message: Response) -> Effects:
+    def _on_unmatched(self, message: Response) -> Effects:
         known = self._abandoned.take(message.id)
-        if message.id in self._subscribing:  # its front has left or taken it back, others may wait
-            return self._subscription_answered(message)
+        # The front of this request has left or cancelled it, and others may wait for the response.
+        if message.id in self._subscribing:
+            return self._on_subscribe_response(message)
         origin = self.origins.get(message.id)
         if origin is None and known:
             return (LogDebug("response_not_awaited"),)
@@ -816,9 +816,9 @@ class SharedUpstream:
         task = task_of(message.result) if self._has_tasks else b""
         return (self._cancel_task(task),) if task else ()
 
-    def _special_answered(self, call: _Call, message: Response) -> Effects:
+    def _on_special_response(self, call: _Call, message: Response) -> Effects:
         if call.method == "resources/subscribe":
-            return (ToFront(call.front, message), *self._subscription_answered(message))
+            return (ToFront(call.front, message), *self._on_subscribe_response(message))
         if call.method == "logging/setLevel" and message.error:
             call.front.level = call.detail
             self._level = self._most_verbose()
@@ -827,7 +827,7 @@ class SharedUpstream:
             self._task_ended(task)
         return (ToFront(call.front, message),)
 
-    def _subscription_answered(self, message: Response) -> Effects:
+    def _on_subscribe_response(self, message: Response) -> Effects:
         uri, others = self._subscribing.pop(message.id, ("", []))
         if self._pending.get(uri) == message.id:
             del self._pending[uri]
@@ -839,23 +839,24 @@ class SharedUpstream:
             ToFront(call.front, Response(one, bytes(message.result), message.error)) for one, call in waiting
         )
 
-    def _note_urls(self, front: Front, error: bytes) -> None:
+    def _store_urls(self, front: Front, error: bytes) -> None:
         fault = read_fault(error)
         if fault.code != URL_ELICITATION_REQUIRED or not isinstance(fault.data, msgspec.Raw):
             return
         for one in json_object.items(json_object.peek(fault.data).get("elicitations"))[
             : self._limits.in_flight
         ]:
-            self._note_url(front, one)
+            self._store_url(front, one)
 
-    def _note_url(self, front: Front, params: bytes | msgspec.Raw) -> None:
+    def _store_url(self, front: Front, params: bytes | msgspec.Raw) -> None:
         found = json_object.peek(params)
         if "elicitationId" in found:
-            self._remember(self._urls, _canonical(bytes(found["elicitationId"])), front)
+            self._store(self._urls, _canonical(bytes(found["elicitationId"])), front)
 
-    def _remember(self, kept: dict[bytes, Front], key: bytes, front: Front) -> None:
-        """Keep an id of a front, at most `in_flight` of each: at the limit its oldest one is forgotten."""
-        if kept.get(key, front) is not front:  # two clients with the same id: of neither
+    def _store(self, kept: dict[bytes, Front], key: bytes, front: Front) -> None:
+        """Store an id of a front. Beyond `in_flight` ids of a front its oldest is dropped."""
+        # An id of two fronts belongs to neither.
+        if kept.get(key, front) is not front:
             del kept[key]
             return
         kept[key] = front
@@ -865,14 +866,14 @@ class SharedUpstream:
 
     # ---- tasks of the server
 
-    def _became_task(self, call: _Call, wire_id: bytes, task_id: bytes, origin: Origin | None) -> None:
+    def _add_task(self, call: _Call, wire_id: bytes, task_id: bytes, origin: Origin | None) -> None:
         task_id = _canonical(task_id)
         if origin is not None and not call.front.translated:
             origin.task = task_id
         task = _Task(call.front, wire_id, call.token, None if call.front.translated else origin)
         mine = [one for one, other in self._tasks.items() if other.front is call.front]
         if len(mine) >= self._limits.in_flight:
-            self._forget_task(mine[0])
+            self._remove_task(mine[0])
         self._tasks[task_id] = task
         if call.token or call.front.translated:
             self._task_tokens[wire_id] = task
@@ -881,7 +882,7 @@ class SharedUpstream:
         if task.origin is not None and task.origin.phase is not Phase.ANSWERED:
             self.origins.answer(task.origin)
 
-    def _forget_task(self, task_id: bytes) -> None:
+    def _remove_task(self, task_id: bytes) -> None:
         task = self._tasks.pop(task_id)
         self._task_tokens.pop(task.wire_id, None)
         self._task_ended(task)
@@ -892,7 +893,7 @@ class SharedUpstream:
     def _has_ended(self, result: bytes | msgspec.Raw) -> bool:
         return json_object.string(json_object.peek(result).get("status")) in _ENDED
 
-    def _tasks_of(self, front: Front, message: Response) -> Response:
+    def _list_tasks_of(self, front: Front, message: Response) -> Response:
         found = json_object.peek(message.result)
         mine = [
             one
@@ -906,12 +907,12 @@ class SharedUpstream:
 
     # ---- notifications of the server
 
-    def _notified(self, message: Notification) -> Effects:
+    def _on_notification(self, message: Notification) -> Effects:
         method = message.method
         if method == "notifications/progress":
-            return self._progressed(message)
+            return self._on_progress(message)
         if method == "notifications/cancelled":
-            return self._withdrawn(message)
+            return self._on_cancelled(message)
         if method in _LIST_CHANGED:
             return tuple(ToFront(front, message) for front in self._fronts if front.ready or front.translated)
         if method == "notifications/resources/updated":
@@ -922,10 +923,10 @@ class SharedUpstream:
                 if front.translated or _covers(front.uris, uri)
             )
         if method == "notifications/message":
-            return self._logged(message)
-        return self._belongs(message)
+            return self._on_log_message(message)
+        return self._on_other_notification(message)
 
-    def _progressed(self, message: Notification) -> Effects:
+    def _on_progress(self, message: Notification) -> Effects:
         raw_token = jsonrpc.wire_id(read_progress(message.params))
         owner = self._calls.get(raw_token) or self._task_tokens.get(raw_token)
         if owner is None:
@@ -938,15 +939,15 @@ class SharedUpstream:
         found["progressToken"] = json_object.raw(owner.token)
         return (ToFront(owner.front, Notification(message.method, json_object.write(found)), raw_token),)
 
-    def _withdrawn(self, message: Notification) -> Effects:
+    def _on_cancelled(self, message: Notification) -> Effects:
         raw_id, _ = read_cancelled(message.params)
-        own_id = self._question_ids.get(_canonical(raw_id))
+        own_id = self._server_request_ids.get(_canonical(raw_id))
         if own_id is None:
             return (LogDebug("cancellation_unmatched"),)
-        front = self._forget_question(own_id).front
+        front = self._remove_server_request(own_id).front
         return (ToFront(front, Notification(message.method, cancelled_again(message.params, own_id))),)
 
-    def _logged(self, message: Notification) -> Effects:
+    def _on_log_message(self, message: Notification) -> Effects:
         level = json_object.string(json_object.peek(message.params).get("level"))
         front = self._only_front()
         if front is None:
@@ -957,8 +958,8 @@ class SharedUpstream:
                 return ()
         return (ToFront(front, message, self._newest(front)),)
 
-    def _belongs(self, message: Notification) -> Effects:
-        """Hand on what the bridge does not know, where it can be of one front only."""
+    def _on_other_notification(self, message: Notification) -> Effects:
+        """Send a notification that is unknown to the bridge, if it can belong to one front only."""
         method = message.method
         front = None
         if method == "notifications/elicitation/complete":
@@ -979,7 +980,7 @@ class SharedUpstream:
         return (ToFront(front, message, self._newest(front)),)
 
     def _only_front(self) -> Front | None:
-        """Return the front that has caused what the server sends by itself, where it can be one only."""
+        """Return the front that may have caused a message without a request, None if several may have."""
         involved = {self._front_of(owner) for owner in self.origins.owners}
         if not involved:
             ready = {front for front in self._fronts if front.ready or front.translated}
@@ -990,7 +991,7 @@ class SharedUpstream:
         return front if front in self._fronts else None
 
     def _front_of(self, owner: object) -> Front | None:
-        # A translated front is known to its calls by its translator.
+        # The owner of a call of a translated front is its adapter.
         if isinstance(owner, Front):
             return owner
         return next((front for front in self._fronts if front.translated and front.owner is owner), None)
@@ -1000,29 +1001,31 @@ class SharedUpstream:
 
     # ---- requests of the server
 
-    def _asked(self, message: Request) -> Effects:
+    def _on_server_request(self, message: Request) -> Effects:
         method = message.method
         if method == "ping":
             return (ToServer(Response(message.id, _NOTHING, b"")),)
-        if _canonical(message.id) in self._question_ids:
+        if _canonical(message.id) in self._server_request_ids:
             text = "this id is in use by a request in flight"
             return (ToServer(_failure(message.id, INVALID_REQUEST, text)),)
         if method in _NAME_A_TASK:
             owner = self._client_tasks.get(_task_in(message.params))
             if owner is None:
                 return (ToServer(_failure(message.id, INVALID_PARAMS, "Unknown task")),)
-            return (ToFront(owner, Request(self._new_question(owner, message), method, message.params)),)
+            return (
+                ToFront(owner, Request(self._add_server_request(owner, message), method, message.params)),
+            )
         if self._policy.denied(method):
-            return self._refused(
+            return self._refuse(
                 message, Refusal(METHOD_NOT_FOUND, self._policy.refusal(method, 200).text, "denied")
             )
         return self._assign(message, b"")
 
     def reassign(self, message: Request, client: Client) -> Effects:
-        """A translated front gives back a request that its client has not answered, because the call has ended."""
-        if message.id not in self._questions:
+        """Assign a request of the server again, because the call of a translated front that had it has ended."""
+        if message.id not in self._server_requests:
             return ()
-        server_id = self._forget_question(message.id).server_id
+        server_id = self._remove_server_request(message.id).server_id
         return self._assign(Request(server_id, message.method, message.params), message.id, client)
 
     def _assign(self, message: Request, own_id: bytes, again_for: Client | None = None) -> Effects:
@@ -1030,20 +1033,20 @@ class SharedUpstream:
         task = _canonical(related_task(message.params))
         found = self.origins.assign(method, message.params, task, again_for)
         if isinstance(found, Refusal):
-            return self._refused(message, found)
+            return self._refuse(message, found)
         front = self._front_of(found.owner)
         if front is None or front not in self._fronts:
-            return self._refused(message, Refusal(INTERNAL_ERROR, "the client has left", "client_left"))
+            return self._refuse(message, Refusal(INTERNAL_ERROR, "the client has left", "client_left"))
         if method == "elicitation/create":
-            self._note_url(front, message.params)
-        own_id = self._new_question(front, message, own_id, found.wire_id)
+            self._store_url(front, message.params)
+        own_id = self._add_server_request(front, message, own_id, found.wire_id)
         request = Request(own_id, method, message.params)
         asked = (
             Assigned(front, request, found) if front.translated else ToFront(front, request, found.wire_id)
         )
-        return (asked, *self._release())
+        return (asked, *self._send_queued())
 
-    def _refused(self, message: Request, refusal: Refusal) -> Effects:
+    def _refuse(self, message: Request, refusal: Refusal) -> Effects:
         origin = refusal.origin
         front = None if origin is None else self._front_of(origin.owner)
         effects: list[Effect] = [
@@ -1054,18 +1057,20 @@ class SharedUpstream:
             effects.append(Undeclared(front, message, origin))
         return tuple(effects)
 
-    def _new_question(self, front: Front, message: Request, own_id: bytes = b"", about: bytes = b"") -> bytes:
+    def _add_server_request(
+        self, front: Front, message: Request, own_id: bytes = b"", about: bytes = b""
+    ) -> bytes:
         own_id = own_id or self._next_id()
         found = json_object.peek(message.params)
         token = bytes(json_object.peek(found.get("_meta")).get("progressToken", b""))
-        self._questions[own_id] = _Question(message.id, front, token, "task" in found, about)
-        self._question_ids[_canonical(message.id)] = own_id
+        self._server_requests[own_id] = _ServerRequest(message.id, front, token, "task" in found, about)
+        self._server_request_ids[_canonical(message.id)] = own_id
         return own_id
 
-    def _forget_question(self, own_id: bytes) -> _Question:
-        question = self._questions.pop(own_id)
-        del self._question_ids[_canonical(question.server_id)]
-        return question
+    def _remove_server_request(self, own_id: bytes) -> _ServerRequest:
+        request = self._server_requests.pop(own_id)
+        del self._server_request_ids[_canonical(request.server_id)]
+        return request
 
 
 def _failure(raw_id: bytes, code: int, text: str) -> Response:
@@ -1086,7 +1091,7 @@ def _task_in(params: bytes | msgspec.Raw) -> bytes:
 
 
 def _canonical(raw: bytes) -> bytes:
-    # Two spellings of one string are one id, unless it is so long that no server has given it.
+    # Two spellings of a string are one id, unless it is longer than any id of a server.
     return json_object.text(json_object.string(raw)) if len(raw) <= _LONGEST_ID and b"\\" in raw else raw
 
 
