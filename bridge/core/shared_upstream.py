@@ -18,8 +18,6 @@ from ...validators import json_object, jsonrpc
 from ...validators.jsonrpc import Message, Notification, Request, Response
 from ...validators.limits import Limits
 from ...validators.mcp_params import (
-    LEGACY_REVISIONS,
-    agreed_version,
     cancelled,
     cancelled_again,
     read_cancelled,
@@ -39,27 +37,10 @@ from .access_policy import AccessPolicy
 from .attribution import MAY_ASK, Client, Origin, Origins, Phase, Refusal
 from .effects import LogDebug, ServerRequestRefused, StartProcess, ToServer
 from .errors import URL_ELICITATION_REQUIRED, fault_text, read_fault
-from .handshake import client_info
 from .tasks import related_task, task_of
+from .upstream_handshake import LISTS, UpstreamHandshake
 
-# The capabilities in `initialize`. A request that the client of the call has not declared is refused.
-_CAPABILITIES: Final = msgspec.json.encode(
-    {
-        "roots": {"listChanged": True},
-        "sampling": {"context": {}, "tools": {}},
-        "elicitation": {"form": {}, "url": {}},
-        "tasks": {
-            "list": {},
-            "cancel": {},
-            "requests": {"sampling": {"createMessage": {}}, "elicitation": {"create": {}}},
-        },
-    }
-)
-# The most extensions of clients that are declared to the server, and the size of their names and settings (bytes).
-_EXTENSIONS: Final = 256
-_EXTENSIONS_BYTES: Final = 64 * 1024
-_LISTS: Final = ("tools", "prompts", "resources")
-_LIST_CHANGED: Final = frozenset(f"notifications/{name}/list_changed" for name in _LISTS)
+_LIST_CHANGED: Final = frozenset(f"notifications/{name}/list_changed" for name in LISTS)
 # Requests that the server gets once for several clients, so that one client cannot cancel them.
 _COMBINED: Final = frozenset({"resources/subscribe", "resources/unsubscribe", "logging/setLevel"})
 _NAME_A_TASK: Final = frozenset({"tasks/get", "tasks/result", "tasks/cancel"})
@@ -258,17 +239,8 @@ class SharedUpstream:
         self._limits = limits
         self._next_id = next_id
         self._policy = policy
-        self._version = version
         self._phase = _IDLE
-        self._opening_since = 0.0
-        self._initialize_id = b""
-        # The revisions that this process was offered.
-        self._offered: set[str] = set()
-        self._result = b""
-        self._info = b""
-        # Extensions and experimental capabilities of clients, declared to the next process, and their size (bytes).
-        self._extra: extensions.Found = {}
-        self._extra_bytes = 0
+        self._handshake = UpstreamHandshake(policy, version)
         self._fronts: dict[Front, None] = {}
         self._reset()
 
@@ -320,23 +292,11 @@ class SharedUpstream:
 
     def set_client_info(self, info: bytes) -> None:
         """Store the clientInfo of a stateless client (raw), if it is the first client."""
-        if not self._info and (found := client_info(info)):
-            self._info = json_object.write(found)
+        self._handshake.set_client_info(info)
 
     def add_extensions(self, declared: extensions.Found) -> None:
-        """Store extensions of a client for the next `initialize`. Of two settings of an extension the first are stored.
-
-        Beyond the limit extensions are not declared to the server.
-        """
-        for key, settings in declared.items():
-            size = sum(map(len, key)) + len(settings)
-            if (
-                key not in self._extra
-                and len(self._extra) < _EXTENSIONS
-                and self._extra_bytes + size <= _EXTENSIONS_BYTES
-            ):
-                self._extra[key] = settings
-                self._extra_bytes += size
+        """Store extensions of a client for the next `initialize`."""
+        self._handshake.add_extensions(declared)
 
     # ---- fronts
 
@@ -347,7 +307,7 @@ class SharedUpstream:
         if self._phase != _OPEN:
             return self._start_process() if front.translated else ()
         if front.translated:
-            return (FrontOpened(front, self._result),)
+            return (FrontOpened(front, self._handshake.result),)
         return (*self._lower_level(), *self._subscribe_again(missing), *self._missed(front))
 
     def detach(self, front: Front) -> Effects:
@@ -455,24 +415,15 @@ class SharedUpstream:
         self.add_extensions(extensions.declared_in(found.get("capabilities")))
         if self._phase == _OPEN:
             return (self._answer_initialize(front, message.id, version),)
-        if not self._info:
-            self._info = bytes(found.get("clientInfo", b""))
+        if not self._handshake.info:
+            self._handshake.info = bytes(found.get("clientInfo", b""))
         self._calls[message.id] = _Call(front, "initialize", b"")
         self._waiting.append((front, message.id, version))
         return self._start_process()
 
     def _answer_initialize(self, front: Front, wire_id: bytes, version: str) -> ToFront:
         front.ready = True
-        return ToFront(front, Response(wire_id, self._result_for(version), b""))
-
-    def _result_for(self, version: str) -> bytes:
-        # The older of the two revisions: a client must not get a later revision than it has requested.
-        found = json_object.peek(self._result)
-        negotiated = json_object.string(found.get("protocolVersion"))
-        if (agreed := agreed_version(version, negotiated)) != negotiated:
-            found["protocolVersion"] = json_object.raw(json_object.text(agreed))
-            return json_object.write(found)
-        return self._result
+        return ToFront(front, Response(wire_id, self._handshake.result_for(version), b""))
 
     def _on_subscribe(self, front: Front, message: Request, token: bytes) -> Effects:
         uri = json_object.string(json_object.peek(message.params).get("uri"))
@@ -616,31 +567,7 @@ class SharedUpstream:
     def on_start(self) -> Effects:
         """Handle the start of a process: send `initialize`."""
         self._phase = _OPENING
-        self._opening_since = 0.0
-        self._offered.clear()
-        return self._offer(LEGACY_REVISIONS[-1])
-
-    def _offer(self, version: str) -> Effects:
-        self._offered.add(version)
-        self._initialize_id = self._next_id()
-        capabilities = {**json_object.peek(_CAPABILITIES), **extensions.as_capabilities(self._extra.items())}
-        params = json_object.write(
-            {
-                "protocolVersion": version,
-                "capabilities": json_object.raw(self._policy.declared(json_object.write(capabilities))),
-                "clientInfo": self._client_info(),
-            }
-        )
-        return (ToServer(Request(self._initialize_id, "initialize", params)),)
-
-    def _client_info(self) -> dict[str, object]:
-        # The name of the first client, with which other clients share the process.
-        found: dict[str, object] = {**json_object.peek(self._info)}
-        name = json_object.string(json_object.peek(self._info).get("name"))
-        if not name:
-            return {"name": "mcp-bridge", "version": self._version}
-        found["name"] = f"{name} (via mcp-bridge {self._version})"
-        return found
+        return (ToServer(self._handshake.start(self._next_id())),)
 
     def refuse(self, error: bytes) -> Effects:
         """Handle a final refusal of `initialize`: all fronts that wait get the error, and the process is killed."""
@@ -694,9 +621,8 @@ class SharedUpstream:
                 self._remove_task(task_id)
         if self._phase != _OPENING:
             return ()
-        self._opening_since = self._opening_since or now
         limit = self._limits.start_seconds
-        if now - self._opening_since <= limit:
+        if not self._handshake.is_late(now, limit):
             return ()
         text = f"the server did not answer initialize within {limit:g} s"
         return (*self.on_exit(text, {"reason": "not started"}), KillProcess())
@@ -742,17 +668,18 @@ class SharedUpstream:
         return (*effects, *self._send_queued()) if self._queued else effects
 
     def _on_initialize_response(self, message: Response) -> Effects:
-        if message.id != self._initialize_id or self._phase != _OPENING:
+        if message.id != self._handshake.wire_id or self._phase != _OPENING:
             return (LogDebug("response_unmatched", ("server", message.id)),)
         error = message.error
         found = json_object.peek(message.result)
-        if "resultType" in found and "protocolVersion" not in found:  # a result of revision 2026-07-28
+        # A result of revision 2026-07-28.
+        if "resultType" in found and "protocolVersion" not in found:
             error = fault_text(INTERNAL_ERROR, "the server answered initialize without a protocolVersion")
         if error:
             return self._on_initialize_refused(error)
         self._phase = _OPEN
-        self._result = bytes(self._policy.opening(message.result))
-        self._has_tasks = "tasks" in json_object.peek(json_object.peek(self._result).get("capabilities"))
+        self._handshake.accept(message.result)
+        self._has_tasks = self._handshake.has_tasks()
         effects: list[Effect] = [Opened(), ToServer(Notification("notifications/initialized", b""))]
         effects.extend(self._lower_level())
         effects.extend(self._subscribe_again(uri for front in self._fronts for uri in front.uris))
@@ -760,7 +687,9 @@ class SharedUpstream:
             if self._calls.pop(wire_id, None) is not None:
                 effects.append(self._answer_initialize(front, wire_id, version))
         self._waiting = []
-        effects.extend(FrontOpened(front, self._result) for front in self._fronts if front.translated)
+        effects.extend(
+            FrontOpened(front, self._handshake.result) for front in self._fronts if front.translated
+        )
         held, self._held, self._held_bytes = self._held, [], 0
         for front, request, token in held:
             del self._calls[request.id]
@@ -770,10 +699,9 @@ class SharedUpstream:
         return tuple(effects)
 
     def _on_initialize_refused(self, error: bytes) -> Effects:
-        # A server may refuse an unknown revision and accept the revision that its client has requested.
-        wanted = {version for _, _, version in self._waiting} & {*LEGACY_REVISIONS} - self._offered
-        if wanted:
-            return self._offer(max(wanted))
+        version = self._handshake.next_version({version for _, _, version in self._waiting})
+        if version:
+            return (ToServer(self._handshake.offer(version, self._next_id())),)
         self._phase = _REFUSED
         return (Unopened(error),)
 
@@ -788,12 +716,7 @@ class SharedUpstream:
         if not front.renewed:
             return []
         front.renewed = False
-        offered = json_object.peek(json_object.peek(self._result).get("capabilities"))
-        changed = [
-            Notification(f"notifications/{name}/list_changed", b"")
-            for name in _LISTS
-            if bytes(json_object.peek(offered.get(name)).get("listChanged", b"")) == b"true"
-        ]
+        changed = self._handshake.list_changes()
         changed.extend(
             Notification("notifications/resources/updated", json_object.write({"uri": uri}))
             for uri in front.uris

@@ -35,7 +35,7 @@ def test_r22_a_list_of_tools_that_changes_again_and_again_is_not_kept_for_ever()
         names = [f"t{number}" for number in range(1000 * turn, 1000 * turn + 1000)]
         talk.answer(wire_id, {"tools": [{"name": name, "inputSchema": {}} for name in names]})
         wire_id += 1
-    assert len(talk.it._tools._mirrors) <= 16 * 1024
+    assert len(talk.it._tools._tools._mirrors) <= 16 * 1024
     # A tool that was dropped can be called; it is looked for first.
     _, effects = talk.ask(100, "tools/call", call("t1"), headers={})
     assert [method for _, method, _ in said(effects)] == ["tools/list"]
