@@ -31,12 +31,16 @@ from ...validators.rejection import (
     SERVER_ERROR,
 )
 from ...validators.stateless_request import LOG_LEVELS
-from . import extensions
+from . import extensions, shared_subscriptions
 from .abandoned_requests import AbandonedRequests
 from .access_policy import AccessPolicy
 from .attribution import MAY_ASK, Client, Origin, Origins, Phase, Refusal
 from .effects import LogDebug, ServerRequestRefused, StartProcess, ToServer
 from .errors import URL_ELICITATION_REQUIRED, fault_text, read_fault
+from .forwarded_requests import ForwardedRequests
+from .front import Front, FrontIds
+from .shared_subscriptions import SharedSubscriptions
+from .shared_tasks import SharedTasks, canonical_text, has_ended, task_in
 from .tasks import related_task, task_of
 from .upstream_handshake import LISTS, UpstreamHandshake
 
@@ -44,65 +48,9 @@ _LIST_CHANGED: Final = frozenset(f"notifications/{name}/list_changed" for name i
 # Requests that the server gets once for several clients, so that one client cannot cancel them.
 _COMBINED: Final = frozenset({"resources/subscribe", "resources/unsubscribe", "logging/setLevel"})
 _NAME_A_TASK: Final = frozenset({"tasks/get", "tasks/result", "tasks/cancel"})
-# Escapes are decoded in ids up to this size (bytes).
-_LONGEST_ID: Final = 64 * 1024
-_ENDED: Final = frozenset({"completed", "failed", "cancelled"})
 # The log level of a client that has set none while another client has.
 _DEFAULT_LEVEL: Final = "info"
 _NOTHING: Final = b"{}"
-
-
-class Front:
-    """One client of a shared process. `owner` is the object that receives its messages, opaque here.
-
-    A `translated` front stands for any number of stateless clients, and its owner is their adapter. It does not send
-    `initialize`, adds the calls of its clients to `SharedUpstream.origins` itself, and chooses the client of a message.
-    """
-
-    __slots__ = ("capabilities", "client", "level", "owner", "ready", "renewed", "translated", "uris")
-
-    def __init__(self, client: Client, owner: object, *, translated: bool = False) -> None:
-        self.client = client
-        self.owner = owner
-        self.translated = translated
-        self.capabilities: json_object.Members = {}
-        # Whether `initialize` was answered.
-        self.ready = False
-        # The log level of the client, or nothing.
-        self.level = ""
-        # The subscribed URIs.
-        self.uris: dict[str, None] = {}
-        # Whether the process has replaced the one that the client was initialized with.
-        self.renewed = False
-
-    def follow(self, before: "Front") -> None:
-        """Take the state of a front of the process that this one replaces."""
-        self.capabilities = before.capabilities
-        self.ready = self.renewed = before.ready
-        self.level = before.level
-        self.uris = dict(before.uris)
-
-    def declared(self, method: str, params: bytes) -> bool:
-        """Return whether the client has declared the capability for a request (MCP 2025-11-25 client)."""
-        if method == "roots/list":
-            return "roots" in self.capabilities
-        if method == "sampling/createMessage":
-            wanted = json_object.peek(params)
-            tools = "tools" in wanted or "toolChoice" in wanted
-            sampling = self.capabilities.get("sampling")
-            return sampling is not None and (not tools or "tools" in json_object.peek(sampling))
-        if method == "elicitation/create":
-            return self._elicits(json_object.string(json_object.peek(params).get("mode")))
-        if method.startswith("tasks/"):
-            return "tasks" in self.capabilities
-        return True
-
-    def _elicits(self, mode: str) -> bool:
-        declared = self.capabilities.get("elicitation")
-        if declared is None:
-            return False
-        modes = json_object.peek(declared)
-        return "url" in modes if mode == "url" else "form" in modes or "url" not in modes
 
 
 class ToFront(NamedTuple):
@@ -195,31 +143,6 @@ class _Call(NamedTuple):
     task: bytes = b""
 
 
-class _ServerRequest(NamedTuple):
-    """A request of the server without a response of its front."""
-
-    server_id: bytes
-    front: Front
-    token: bytes
-    augmented: bool
-    # The wire id of the call that the request belongs to, or nothing.
-    about: bytes
-
-
-class _Task:
-    """A task that the server has created for a call of a front (MCP 2025-11-25 basic/utilities/tasks)."""
-
-    __slots__ = ("front", "origin", "since", "token", "wire_id")
-
-    def __init__(self, front: Front, wire_id: bytes, token: bytes, origin: Origin | None) -> None:
-        self.front = front
-        self.wire_id = wire_id
-        self.token = token
-        self.origin = origin
-        # The time of the first tick after the last message about the task (seconds).
-        self.since: float | None = None
-
-
 # There is no process; the next request starts one.
 _IDLE: Final = "idle"
 _STARTING: Final = "starting"
@@ -257,21 +180,14 @@ class SharedUpstream:
         self._queued: dict[bytes, tuple[Front, Request, bytes]] = {}
         # Fronts that wait for the result of `initialize`, with their wire id and revision.
         self._waiting: list[tuple[Front, bytes, str]] = []
-        # Unanswered requests of the server by our id, and our ids by those of the server.
-        self._server_requests: dict[bytes, _ServerRequest] = {}
-        self._server_request_ids: dict[bytes, bytes] = {}
-        # Our subscribe requests: the URI, and the requests of other fronts that wait for the same.
-        self._subscribing: dict[bytes, tuple[str, list[bytes]]] = {}
-        self._pending: dict[str, bytes] = {}
+        self._requests = ForwardedRequests()
+        self._subscriptions = SharedSubscriptions()
         # The log level of the server.
         self._level = ""
-        self._has_tasks = False
-        # Tasks of the server by their ids, and those with a progress token by the wire ids of their calls.
-        self._tasks: dict[bytes, _Task] = {}
-        self._task_tokens: dict[bytes, _Task] = {}
-        # Tasks of clients, and URLs that clients were asked to open, by their ids.
-        self._client_tasks: dict[bytes, Front] = {}
-        self._urls: dict[bytes, Front] = {}
+        self._tasks = SharedTasks(self._limits, self.origins)
+        # Tasks of clients, and URLs that clients are requested to open.
+        self._client_tasks = FrontIds(self._limits.in_flight)
+        self._urls = FrontIds(self._limits.in_flight)
 
     # ---- state
 
@@ -318,15 +234,14 @@ class SharedUpstream:
         for wire_id in [one for one, call in self._calls.items() if call.front is front]:
             effects.extend(self._cancel(wire_id, b'{"reason":"the client left"}'))
         self._waiting = [one for one in self._waiting if one[0] is not front]
-        for own_id in [one for one, request in self._server_requests.items() if request.front is front]:
-            server_id = self._remove_server_request(own_id).server_id
-            effects.append(ToServer(_failure(server_id, INTERNAL_ERROR, "the client left without an answer")))
-        for task_id in [one for one, task in self._tasks.items() if task.front is front]:
-            self._remove_task(task_id)
-            effects.append(self._cancel_task(task_id))
-        for kept in (self._client_tasks, self._urls):
-            for key in [key for key, owner in kept.items() if owner is front]:
-                del kept[key]
+        text = "the client left without an answer"
+        effects.extend(
+            ToServer(_failure(request.server_id, INTERNAL_ERROR, text))
+            for request in self._requests.remove_front(front)
+        )
+        effects.extend(map(self._cancel_task, self._tasks.remove_front(front)))
+        self._client_tasks.remove(front)
+        self._urls.remove(front)
         if self._phase == _OPEN:
             effects.extend(self._unsubscribe_all(front))
             effects.extend(self._lower_level())
@@ -334,10 +249,7 @@ class SharedUpstream:
 
     def _unsubscribe_all(self, front: Front) -> list[Effect]:
         left = [uri for uri in front.uris if not self._is_wanted(uri)]
-        return [
-            ToServer(Request(self._own_id(), "resources/unsubscribe", json_object.write({"uri": uri})))
-            for uri in left
-        ]
+        return [ToServer(shared_subscriptions.request("unsubscribe", self._own_id(), uri)) for uri in left]
 
     # ---- from a front
 
@@ -386,9 +298,7 @@ class SharedUpstream:
 
     def _is_full(self, more: int) -> bool:
         # A call that waits for its client must not delay calls of others.
-        waiting = {
-            request.about for request in self._server_requests.values() if request.about in self._calls
-        }
+        waiting = self._requests.calls() & self._calls.keys()
         given = len(self._calls) - len(self._queued) - len(waiting) - more
         return given >= self._limits.calls_at_once
 
@@ -439,12 +349,10 @@ class SharedUpstream:
         front.uris[uri] = None
         if first:
             self._calls[message.id] = _Call(front, message.method, token, uri)
-            self._subscribing[message.id] = (uri, [])
-            self._pending[uri] = message.id
+            self._subscriptions.begin(uri, message.id)
             return (ToServer(message),)
-        if uri in self._pending:
+        if self._subscriptions.join(uri, message.id):
             self._calls[message.id] = _Call(front, message.method, token, uri)
-            self._subscribing[self._pending[uri]][1].append(message.id)
             return ()
         return (ToFront(front, Response(message.id, _NOTHING, b"")),)
 
@@ -453,7 +361,7 @@ class SharedUpstream:
         front.uris.pop(uri, None)
         if self._is_wanted(uri):
             return (ToFront(front, Response(message.id, _NOTHING, b"")),)
-        self._pending.pop(uri, None)
+        self._subscriptions.cancel(uri)
         self._calls[message.id] = _Call(front, message.method, token)
         return (ToServer(message),)
 
@@ -486,9 +394,9 @@ class SharedUpstream:
         return self._abandoned.add(self._next_id())
 
     def _on_task_request(self, front: Front, message: Request, token: bytes) -> Effects:
-        task_id = _task_in(message.params)
+        task_id = task_in(message.params)
         task = self._tasks.get(task_id)
-        if self._has_tasks and (task is None or task.front is not front):
+        if self._tasks.declared and (task is None or task.front is not front):
             return (ToFront(front, _failure(message.id, INVALID_PARAMS, "Unknown task")),)
         self._calls[message.id] = _Call(front, message.method, token, "", task_id)
         if task is not None:
@@ -514,17 +422,16 @@ class SharedUpstream:
             return self._cancel(raw_id, message.params)
         if method == "notifications/initialized" or self._phase != _OPEN:
             return ()
-        if method == "notifications/progress" and not self._may_report(front, read_progress(message.params)):
+        if method == "notifications/progress" and not self._requests.has_token(
+            front, read_progress(message.params)
+        ):
             return (LogDebug("progress_unmatched"),)
-        if method == "notifications/tasks/status" and not self._is_task_of(front, message.params):
+        if (
+            method == "notifications/tasks/status"
+            and self._client_tasks.get(task_in(message.params)) is not front
+        ):
             return (LogDebug("task_status_unmatched"),)
         return (ToServer(message),)
-
-    def _may_report(self, front: Front, token: bytes) -> bool:
-        return any(one.front is front and one.token == token for one in self._server_requests.values())
-
-    def _is_task_of(self, front: Front, params: bytes) -> bool:
-        return self._client_tasks.get(_task_in(params)) is front
 
     def _cancel(self, wire_id: bytes, params: bytes) -> Effects:
         """Cancel a request of a front, at the server if it was sent.
@@ -548,18 +455,18 @@ class SharedUpstream:
                 self.origins.cancel(origin)
             else:
                 self.origins.answer(origin)
-        taken_back = ToServer(Notification("notifications/cancelled", cancelled_again(params, wire_id)))
-        return (taken_back, *self._send_queued())
+        cancellation = ToServer(Notification("notifications/cancelled", cancelled_again(params, wire_id)))
+        return (cancellation, *self._send_queued())
 
     def _on_front_response(self, front: Front, message: Response) -> Effects:
-        request = self._server_requests.get(message.id)
+        request = self._requests.by_id.get(message.id)
         if request is None or request.front is not front:
             return (LogDebug("response_unmatched", ("client", message.id)),)
-        self._remove_server_request(message.id)
+        self._requests.remove(message.id)
         if request.augmented:
             task = task_of(message.result)
             if task:
-                self._store(self._client_tasks, _canonical(task), front)
+                self._client_tasks.add(canonical_text(task), front)
         return (ToServer(Response(request.server_id, message.result, message.error)),)
 
     # ---- the process
@@ -591,7 +498,7 @@ class SharedUpstream:
             return ()
         opened = self._phase == _OPEN
         self._phase = _IDLE
-        calls, requests = self._calls, self._server_requests
+        calls, requests = self._calls, self._requests.by_id
         self._reset()
         effects: list[Effect] = [
             ToFront(request.front, Notification("notifications/cancelled", cancelled(own_id, b"")))
@@ -614,11 +521,7 @@ class SharedUpstream:
     def on_tick(self, now: float) -> Effects:
         """Handle the passing of time. `now` is in seconds on any steady clock."""
         self.origins.tick(now)
-        for task_id, task in list(self._tasks.items()):
-            if task.since is None:
-                task.since = now
-            elif now - task.since > self._limits.held_seconds:
-                self._remove_task(task_id)
+        self._tasks.on_tick(now)
         if self._phase != _OPENING:
             return ()
         limit = self._limits.start_seconds
@@ -656,11 +559,11 @@ class SharedUpstream:
         if call.detail or call.task or call.method in self._SPECIAL:
             effects = self._on_special_response(call, message)
         elif call.method == "tasks/list" and not call.front.translated:
-            effects = (ToFront(call.front, self._list_tasks_of(call.front, message)),)
+            effects = (ToFront(call.front, self._tasks.list_of(call.front, message)),)
         origin = self.origins.get(wire_id)
-        task = task_of(message.result) if self._has_tasks and call.method == "tools/call" else b""
+        task = task_of(message.result) if self._tasks.declared and call.method == "tools/call" else b""
         if task:
-            self._add_task(call, wire_id, task, origin)
+            self._tasks.add(call.front, wire_id, call.token, task, origin)
         elif origin is not None and not call.front.translated:
             self.origins.answer(origin)
         if message.error:
@@ -679,7 +582,7 @@ class SharedUpstream:
             return self._on_initialize_refused(error)
         self._phase = _OPEN
         self._handshake.accept(message.result)
-        self._has_tasks = self._handshake.has_tasks()
+        self._tasks.declared = self._handshake.has_tasks()
         effects: list[Effect] = [Opened(), ToServer(Notification("notifications/initialized", b""))]
         effects.extend(self._lower_level())
         effects.extend(self._subscribe_again(uri for front in self._fronts for uri in front.uris))
@@ -707,7 +610,7 @@ class SharedUpstream:
 
     def _subscribe_again(self, uris: Iterable[str]) -> list[Effect]:
         return [
-            ToServer(Request(self._own_id(), "resources/subscribe", json_object.write({"uri": uri})))
+            ToServer(shared_subscriptions.request("subscribe", self._own_id(), uri))
             for uri in dict.fromkeys(uris)
         ]
 
@@ -726,7 +629,7 @@ class SharedUpstream:
     def _on_unmatched(self, message: Response) -> Effects:
         known = self._abandoned.take(message.id)
         # The front of this request has left or cancelled it, and others may wait for the response.
-        if message.id in self._subscribing:
+        if self._subscriptions.is_pending(message.id):
             return self._on_subscribe_response(message)
         origin = self.origins.get(message.id)
         if origin is None and known:
@@ -736,7 +639,7 @@ class SharedUpstream:
         self._abandoned.add(message.id)
         if origin.phase is not Phase.ANSWERED:
             self.origins.answer(origin)
-        task = task_of(message.result) if self._has_tasks else b""
+        task = task_of(message.result) if self._tasks.declared else b""
         return (self._cancel_task(task),) if task else ()
 
     def _on_special_response(self, call: _Call, message: Response) -> Effects:
@@ -746,17 +649,15 @@ class SharedUpstream:
             call.front.level = call.detail
             self._level = self._most_verbose()
         task = self._tasks.get(call.task)
-        if task is not None and (call.method == "tasks/result" or self._has_ended(message.result)):
-            self._task_ended(task)
+        if task is not None and (call.method == "tasks/result" or has_ended(message.result)):
+            self._tasks.end(task)
         return (ToFront(call.front, message),)
 
     def _on_subscribe_response(self, message: Response) -> Effects:
-        uri, others = self._subscribing.pop(message.id, ("", []))
-        if self._pending.get(uri) == message.id:
-            del self._pending[uri]
-            if message.error:
-                for front in self._fronts:
-                    front.uris.pop(uri, None)
+        uri, others = self._subscriptions.end(message.id)
+        if uri and message.error:
+            for front in self._fronts:
+                front.uris.pop(uri, None)
         waiting = [(one, self._calls.pop(one)) for one in others if one in self._calls]
         return tuple(
             ToFront(call.front, Response(one, bytes(message.result), message.error)) for one, call in waiting
@@ -774,59 +675,10 @@ class SharedUpstream:
     def _store_url(self, front: Front, params: bytes | msgspec.Raw) -> None:
         found = json_object.peek(params)
         if "elicitationId" in found:
-            self._store(self._urls, _canonical(bytes(found["elicitationId"])), front)
-
-    def _store(self, kept: dict[bytes, Front], key: bytes, front: Front) -> None:
-        """Store an id of a front. Beyond `in_flight` ids of a front its oldest is dropped."""
-        # An id of two fronts belongs to neither.
-        if kept.get(key, front) is not front:
-            del kept[key]
-            return
-        kept[key] = front
-        mine = [one for one, other in kept.items() if other is front]
-        if len(mine) > self._limits.in_flight:
-            del kept[mine[0]]
-
-    # ---- tasks of the server
-
-    def _add_task(self, call: _Call, wire_id: bytes, task_id: bytes, origin: Origin | None) -> None:
-        task_id = _canonical(task_id)
-        if origin is not None and not call.front.translated:
-            origin.task = task_id
-        task = _Task(call.front, wire_id, call.token, None if call.front.translated else origin)
-        mine = [one for one, other in self._tasks.items() if other.front is call.front]
-        if len(mine) >= self._limits.in_flight:
-            self._remove_task(mine[0])
-        self._tasks[task_id] = task
-        if call.token or call.front.translated:
-            self._task_tokens[wire_id] = task
-
-    def _task_ended(self, task: _Task) -> None:
-        if task.origin is not None and task.origin.phase is not Phase.ANSWERED:
-            self.origins.answer(task.origin)
-
-    def _remove_task(self, task_id: bytes) -> None:
-        task = self._tasks.pop(task_id)
-        self._task_tokens.pop(task.wire_id, None)
-        self._task_ended(task)
+            self._urls.add(canonical_text(bytes(found["elicitationId"])), front)
 
     def _cancel_task(self, task_id: bytes) -> ToServer:
         return ToServer(Request(self._own_id(), "tasks/cancel", b'{"taskId":%b}' % task_id))
-
-    def _has_ended(self, result: bytes | msgspec.Raw) -> bool:
-        return json_object.string(json_object.peek(result).get("status")) in _ENDED
-
-    def _list_tasks_of(self, front: Front, message: Response) -> Response:
-        found = json_object.peek(message.result)
-        mine = [
-            one
-            for one in json_object.items(found.get("tasks"))
-            if (task := self._tasks.get(_task_in(one))) is not None and task.front is front
-        ]
-        if "tasks" not in found:
-            return message
-        found["tasks"] = json_object.raw(msgspec.json.encode(mine))
-        return Response(message.id, json_object.write(found), b"")
 
     # ---- notifications of the server
 
@@ -851,7 +703,7 @@ class SharedUpstream:
 
     def _on_progress(self, message: Notification) -> Effects:
         raw_token = jsonrpc.wire_id(read_progress(message.params))
-        owner = self._calls.get(raw_token) or self._task_tokens.get(raw_token)
+        owner = self._calls.get(raw_token) or self._tasks.of_call(raw_token)
         if owner is None:
             return (LogDebug("progress_unmatched"),)
         if owner.front.translated:
@@ -864,10 +716,10 @@ class SharedUpstream:
 
     def _on_cancelled(self, message: Notification) -> Effects:
         raw_id, _ = read_cancelled(message.params)
-        own_id = self._server_request_ids.get(_canonical(raw_id))
+        own_id = self._requests.id_of(raw_id)
         if own_id is None:
             return (LogDebug("cancellation_unmatched"),)
-        front = self._remove_server_request(own_id).front
+        front = self._requests.remove(own_id).front
         return (ToFront(front, Notification(message.method, cancelled_again(message.params, own_id))),)
 
     def _on_log_message(self, message: Notification) -> Effects:
@@ -887,15 +739,15 @@ class SharedUpstream:
         front = None
         if method == "notifications/elicitation/complete":
             found = json_object.peek(message.params)
-            front = self._urls.get(_canonical(bytes(found.get("elicitationId", b""))))
+            front = self._urls.get(canonical_text(bytes(found.get("elicitationId", b""))))
         else:
-            named = _task_in(message.params) if method == "notifications/tasks/status" else b""
-            task_id = named or _canonical(related_task(message.params))
+            named = task_in(message.params) if method == "notifications/tasks/status" else b""
+            task_id = named or canonical_text(related_task(message.params))
             task = self._tasks.get(task_id)
             if task is not None:
                 front, task.since = task.front, None
-                if named and self._has_ended(message.params):
-                    self._task_ended(task)
+                if named and has_ended(message.params):
+                    self._tasks.end(task)
             elif not task_id:
                 front = self._only_front()
         if front is None:
@@ -928,16 +780,16 @@ class SharedUpstream:
         method = message.method
         if method == "ping":
             return (ToServer(Response(message.id, _NOTHING, b"")),)
-        if _canonical(message.id) in self._server_request_ids:
+        if self._requests.id_of(message.id) is not None:
             text = "this id is in use by a request in flight"
             return (ToServer(_failure(message.id, INVALID_REQUEST, text)),)
         if method in _NAME_A_TASK:
-            owner = self._client_tasks.get(_task_in(message.params))
+            owner = self._client_tasks.get(task_in(message.params))
             if owner is None:
                 return (ToServer(_failure(message.id, INVALID_PARAMS, "Unknown task")),)
-            return (
-                ToFront(owner, Request(self._add_server_request(owner, message), method, message.params)),
-            )
+            own_id = self._next_id()
+            self._requests.add(own_id, owner, message, b"")
+            return (ToFront(owner, Request(own_id, method, message.params)),)
         if self._policy.denied(method):
             return self._refuse(
                 message, Refusal(METHOD_NOT_FOUND, self._policy.refusal(method, 200).text, "denied")
@@ -946,14 +798,14 @@ class SharedUpstream:
 
     def reassign(self, message: Request, client: Client) -> Effects:
         """Assign a request of the server again, because the call of a translated front that had it has ended."""
-        if message.id not in self._server_requests:
+        if message.id not in self._requests.by_id:
             return ()
-        server_id = self._remove_server_request(message.id).server_id
+        server_id = self._requests.remove(message.id).server_id
         return self._assign(Request(server_id, message.method, message.params), message.id, client)
 
     def _assign(self, message: Request, own_id: bytes, again_for: Client | None = None) -> Effects:
         method = message.method
-        task = _canonical(related_task(message.params))
+        task = canonical_text(related_task(message.params))
         found = self.origins.assign(method, message.params, task, again_for)
         if isinstance(found, Refusal):
             return self._refuse(message, found)
@@ -962,12 +814,13 @@ class SharedUpstream:
             return self._refuse(message, Refusal(INTERNAL_ERROR, "the client has left", "client_left"))
         if method == "elicitation/create":
             self._store_url(front, message.params)
-        own_id = self._add_server_request(front, message, own_id, found.wire_id)
+        own_id = own_id or self._next_id()
+        self._requests.add(own_id, front, message, found.wire_id)
         request = Request(own_id, method, message.params)
-        asked = (
+        effect = (
             Assigned(front, request, found) if front.translated else ToFront(front, request, found.wire_id)
         )
-        return (asked, *self._send_queued())
+        return (effect, *self._send_queued())
 
     def _refuse(self, message: Request, refusal: Refusal) -> Effects:
         origin = refusal.origin
@@ -979,21 +832,6 @@ class SharedUpstream:
         if origin is not None and front is not None and front.translated:
             effects.append(Undeclared(front, message, origin))
         return tuple(effects)
-
-    def _add_server_request(
-        self, front: Front, message: Request, own_id: bytes = b"", about: bytes = b""
-    ) -> bytes:
-        own_id = own_id or self._next_id()
-        found = json_object.peek(message.params)
-        token = bytes(json_object.peek(found.get("_meta")).get("progressToken", b""))
-        self._server_requests[own_id] = _ServerRequest(message.id, front, token, "task" in found, about)
-        self._server_request_ids[_canonical(message.id)] = own_id
-        return own_id
-
-    def _remove_server_request(self, own_id: bytes) -> _ServerRequest:
-        request = self._server_requests.pop(own_id)
-        del self._server_request_ids[_canonical(request.server_id)]
-        return request
 
 
 def _failure(raw_id: bytes, code: int, text: str) -> Response:
@@ -1007,15 +845,6 @@ def _with_token(message: Request) -> Request:
     meta["progressToken"] = json_object.raw(message.id)
     found["_meta"] = json_object.raw(json_object.write(meta))
     return Request(message.id, message.method, json_object.write(found))
-
-
-def _task_in(params: bytes | msgspec.Raw) -> bytes:
-    return _canonical(bytes(json_object.peek(params).get("taskId", b"")))
-
-
-def _canonical(raw: bytes) -> bytes:
-    # Two spellings of a string are one id, unless it is longer than any id of a server.
-    return json_object.text(json_object.string(raw)) if len(raw) <= _LONGEST_ID and b"\\" in raw else raw
 
 
 def _covers(uris: dict[str, None], uri: str) -> bool:

@@ -44,6 +44,7 @@ from ..core.effects import (
 )
 from ..core.errors import fault_text
 from ..core.event_store import Stream
+from ..core.front import Front
 from ..core.legacy_session import (
     REVIVING,
     Effect,
@@ -51,7 +52,6 @@ from ..core.legacy_session import (
     LegacySession,
 )
 from ..core.requests import ClientRequest
-from ..core.shared_upstream import Front
 from .message_reader import INVALID_RESPONSE, MessageReader
 from .multiplexed_process import MultiplexedProcess
 from .server_log import Call, ServerLog

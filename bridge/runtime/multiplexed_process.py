@@ -35,9 +35,9 @@ from ..core.effects import (
     failed_with,
 )
 from ..core.errors import fault_text
+from ..core.front import Front
 from ..core.multiplexer import Effect, Multiplexer
 from ..core.requests import ClientRequest
-from ..core.shared_upstream import Front
 from ..eras.legacy_adapter import LegacyAdapter
 from .message_reader import INVALID_RESPONSE, MessageReader
 from .server_log import Call, ServerLog

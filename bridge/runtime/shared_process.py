@@ -21,11 +21,11 @@ from ..core.client_environment import NOTHING, ClientEnvironment
 from ..core.effects import LogDebug, ServerRequestRefused, StartProcess, ToServer
 from ..core.errors import fault_text
 from ..core.extensions import Found
+from ..core.front import Front
 from ..core.shared_upstream import (
     Assigned,
     CallsLost,
     Effect,
-    Front,
     FrontOpened,
     KillProcess,
     LogOnly,

@@ -1,0 +1,86 @@
+"""Clients of a shared server process, and the ids that belong to each of them. Pure."""
+
+from ...validators import json_object
+from .attribution import Client
+
+
+class Front:
+    """One client of a shared process. `owner` is the object that receives its messages, opaque here.
+
+    A `translated` front stands for any number of stateless clients, and its owner is their adapter. It does not send
+    `initialize`, adds the calls of its clients to `SharedUpstream.origins` itself, and chooses the client of a message.
+    """
+
+    __slots__ = ("capabilities", "client", "level", "owner", "ready", "renewed", "translated", "uris")
+
+    def __init__(self, client: Client, owner: object, *, translated: bool = False) -> None:
+        self.client = client
+        self.owner = owner
+        self.translated = translated
+        self.capabilities: json_object.Members = {}
+        # Whether `initialize` was answered.
+        self.ready = False
+        # The log level of the client, or nothing.
+        self.level = ""
+        # The subscribed URIs.
+        self.uris: dict[str, None] = {}
+        # Whether the process has replaced the one that the client was initialized with.
+        self.renewed = False
+
+    def follow(self, before: "Front") -> None:
+        """Take the state of a front of the process that this one replaces."""
+        self.capabilities = before.capabilities
+        self.ready = self.renewed = before.ready
+        self.level = before.level
+        self.uris = dict(before.uris)
+
+    def declared(self, method: str, params: bytes) -> bool:
+        """Return whether the client has declared the capability for a request (MCP 2025-11-25 client)."""
+        if method == "roots/list":
+            return "roots" in self.capabilities
+        if method == "sampling/createMessage":
+            wanted = json_object.peek(params)
+            tools = "tools" in wanted or "toolChoice" in wanted
+            sampling = self.capabilities.get("sampling")
+            return sampling is not None and (not tools or "tools" in json_object.peek(sampling))
+        if method == "elicitation/create":
+            return self._elicits(json_object.string(json_object.peek(params).get("mode")))
+        if method.startswith("tasks/"):
+            return "tasks" in self.capabilities
+        return True
+
+    def _elicits(self, mode: str) -> bool:
+        declared = self.capabilities.get("elicitation")
+        if declared is None:
+            return False
+        modes = json_object.peek(declared)
+        return "url" in modes if mode == "url" else "form" in modes or "url" not in modes
+
+
+class FrontIds:
+    """The front of each id of one kind, at most `limit` ids of a front. An id of two fronts belongs to neither."""
+
+    __slots__ = ("_fronts", "_limit")
+
+    def __init__(self, limit: int) -> None:
+        self._limit = limit
+        # Oldest first. Beyond the limit the oldest id of the front is dropped.
+        self._fronts: dict[bytes, Front] = {}
+
+    def get(self, key: bytes) -> Front | None:
+        """Return the front of an id, None if there is none."""
+        return self._fronts.get(key)
+
+    def add(self, key: bytes, front: Front) -> None:
+        """Store an id of a front."""
+        if self._fronts.get(key, front) is not front:
+            del self._fronts[key]
+            return
+        self._fronts[key] = front
+        own = [one for one, other in self._fronts.items() if other is front]
+        if len(own) > self._limit:
+            del self._fronts[own[0]]
+
+    def remove(self, front: Front) -> None:
+        """Drop all ids of a front."""
+        self._fronts = {key: other for key, other in self._fronts.items() if other is not front}
