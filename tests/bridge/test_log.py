@@ -45,7 +45,7 @@ def test_levels(level):
     assert out.getvalue().count("\n") == 4 - LEVELS.index(level)
 
 
-def test_secrets_are_blotted_out():
+def test_secrets_are_redacted():
     log, out = written()
     log.hide(["mcpb_canary", ""])
     log.info("x", a="Bearer mcpb_canary!", b=b"mcpb_canary", c=ValueError("mcpb_canary"))
@@ -83,7 +83,7 @@ def test_a_secret_that_another_begins_with_does_not_show_its_end(text, shown):
 
 @given(st.lists(st.text("ab", min_size=1, max_size=4), min_size=1), st.text("abc", max_size=30))
 @settings(max_examples=300, deadline=None)
-def test_what_is_hidden_for_one_uncovers_nothing_of_another(secrets, text):
+def test_redacting_one_secret_uncovers_no_part_of_another(secrets, text):
     log, _ = written()
     log.hide(secrets)
     covered = set()
@@ -102,7 +102,7 @@ def test_what_is_hidden_for_one_uncovers_nothing_of_another(secrets, text):
     st.randoms(),
 )
 @settings(max_examples=200, deadline=None)
-def test_what_was_hidden_is_hidden_until_the_last_that_has_it_is_gone(holders, random):
+def test_a_secret_is_redacted_until_its_last_holder_is_gone(holders, random):
     log, _ = written()
     log.hide(["always hidden"])
     before = dict(log._hidden)
@@ -118,7 +118,7 @@ def test_what_was_hidden_is_hidden_until_the_last_that_has_it_is_gone(holders, r
     assert log.plain("first-one always hidden") == "first-one [secret]"
 
 
-def test_faults_are_told_on_one_line():
+def test_faults_are_written_on_one_line():
     log, out = written()
     try:
         raise RuntimeError("inside")
@@ -134,7 +134,7 @@ def test_long_fields_are_cut():
     assert len(out.getvalue()) < 4200
 
 
-def test_a_log_that_nobody_reads_hurts_nobody():
+def test_a_closed_log_raises_no_error():
     log, out = written()
     out.close()
     log.info("x")
@@ -151,7 +151,7 @@ def test_nothing_forges_a_line_or_steers_a_terminal(value, form):
     assert not any(ord(character) < 32 or 127 <= ord(character) < 160 for character in line[:-1])
 
 
-def test_a_secret_at_the_cut_of_a_message_is_blotted_out_before_it_is_cut():
+def test_a_secret_at_the_cut_of_a_message_is_redacted_before_the_cut():
     log, _ = written()
     log.hide(["correct horse"])
     record = ServerLog("one", log)
@@ -159,13 +159,13 @@ def test_a_secret_at_the_cut_of_a_message_is_blotted_out_before_it_is_cut():
     assert record.shown(b"x" * 30, 20) == "x" * 20
 
 
-def test_what_hides_or_turns_text_is_shown():
+def test_characters_that_hide_or_reorder_text_are_escaped():
     assert escaped("a\u202eb\u200bc\U000e0041\ud800") == "a\\u202eb\\u200bc\\U000e0041\\ud800"
     assert escaped("plain é 世") == "plain é 世"
 
 
 @pytest.mark.parametrize("form", ["text", "json"])
-def test_a_reader_that_stalls_loses_lines_and_holds_up_nobody(form):
+def test_a_stalled_reader_loses_lines_and_blocks_no_writer(form):
     reading, writing = os.pipe()
     with open(writing, "w") as out:
         log = LineLog(form=form, out=out)
@@ -194,7 +194,7 @@ def test_a_secret_is_hidden_in_base64_until_it_is_shown_again():
     assert not log._needles
 
 
-def test_the_last_lines_of_a_process_are_none_of_an_earlier_one_with_its_pid():
+def test_the_last_lines_of_a_process_exclude_those_of_an_earlier_process_with_its_pid():
     log, _ = written()
     record = ServerLog("one", log)
     assert record.tail(7) == []

@@ -134,7 +134,7 @@ PIECE = st.one_of(
 
 @given(st.lists(PIECE, max_size=20), st.data())
 @settings(max_examples=300, deadline=None)
-def test_what_holds_no_secret_passes_byte_for_byte_whatever_the_pieces(parts, data):
+def test_data_without_a_secret_passes_unchanged_in_any_pieces(parts, data):
     needles = tuple(needles_of("an entirely different secret"))
     redactor = Redactor(lambda: needles)
     shown = b""
@@ -158,12 +158,12 @@ def test_a_secret_between_other_bytes_is_found_wherever_the_stream_is_cut(before
     assert passed(needles, pieces) == redact(text, needles)
 
 
-def test_of_overlapping_secrets_nothing_is_left():
+def test_overlapping_secrets_are_redacted_completely():
     needles = tuple(needles_of("sk-proj-1234") | needles_of("key=sk-proj") | needles_of("1234-other"))
     assert redact(b"<key=sk-proj-1234-other>", needles) == b"<[secret]>"
 
 
-def test_lines_are_shown_after_a_while_and_the_beginning_of_a_secret_a_little_later():
+def test_lines_are_shown_after_a_pause_and_the_beginning_of_a_secret_after_a_longer_one():
     needles = tuple(needles_of("sk-proj-1234"))
     redactor = Redactor(lambda: needles)
     assert redactor.feed(b"hello\nsk-p\nunfinished") == b""
@@ -183,7 +183,7 @@ def test_lines_are_shown_after_a_while_and_the_beginning_of_a_secret_a_little_la
     assert not redactor.holds
 
 
-def test_before_a_gap_the_beginning_of_a_secret_is_left_out_and_after_it_the_rest_of_the_line():
+def test_before_a_gap_the_beginning_of_a_secret_is_dropped_and_after_it_the_rest_of_the_line():
     needles = tuple(needles_of("sk-proj-1234"))
     redactor = Redactor(lambda: needles)
     assert redactor.feed(b"hello sk-proj") == b""
@@ -194,7 +194,7 @@ def test_before_a_gap_the_beginning_of_a_secret_is_left_out_and_after_it_the_res
     assert redactor.end() == b"\nnext"
 
 
-def test_without_secrets_nothing_is_held_back():
+def test_without_secrets_no_data_is_held_back():
     redactor = Redactor(tuple)
     assert redactor.feed(b"any") == b"any"
     assert redactor.gap() == b""
@@ -203,7 +203,7 @@ def test_without_secrets_nothing_is_held_back():
 
 
 @pytest.mark.parametrize("filler", [b"x", b"\n", b"\\", b"%", b"\\n", b"s", b"%25"])
-def test_what_is_held_back_is_bounded(filler):
+def test_held_data_is_bounded(filler):
     needles = tuple(needles_of("s" * 40) | needles_of("something else"))
     redactor = Redactor(lambda: needles)
     for _ in range(50):
@@ -211,7 +211,7 @@ def test_what_is_held_back_is_bounded(filler):
         assert len(redactor._held) < 8 * (54 + 16) + 8192
 
 
-def test_where_it_begins():
+def test_where_an_incomplete_secret_begins():
     needles = needles_of("sk-proj-1234")
     assert begun_at(b"x sk\\u002Dproj", needles) == 2
     assert begun_at(b"x sk-", needles) == 5
@@ -228,7 +228,7 @@ def test_no_text_takes_long(text):
         redact(text, needles)
 
 
-def test_what_is_held_back_can_be_looked_at_without_a_secret_that_has_only_begun():
+def test_held_data_can_be_read_without_an_incomplete_secret():
     redactor = Redactor(lambda: tuple(needles_of("a long secret")))
     redactor.feed(b"Password for a long secret: a long")
     assert redactor.peek() == b"Password for [secret]: "
@@ -238,7 +238,7 @@ def test_what_is_held_back_can_be_looked_at_without_a_secret_that_has_only_begun
 
 @pytest.mark.parametrize("before", ["%", "100%", "\\x", "\\u", "a\\", "%%", "\\\\u"])
 @pytest.mark.parametrize("secret", ["877b8e91d4be6da7e6", "56e9e3ed7e38ce3c2", "deadbeefcafe0123"])
-def test_r16_what_stands_before_a_secret_makes_no_escape_of_it(before, secret):
+def test_r16_characters_before_a_secret_make_no_escape_of_it(before, secret):
     needles = tuple(needles_of(secret))
     for size in (1, 3, 1000):
         text = f"key {before}{secret} end\n".encode()

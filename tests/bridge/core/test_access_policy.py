@@ -26,7 +26,7 @@ from mcpbridged.validators.rejection import Rejection
         ((), (), "anything", False),
     ],
 )
-def test_a_tool_is_there_if_it_is_allowed_and_not_denied(allow, deny, name, permitted):
+def test_a_tool_is_allowed_if_it_matches_allow_and_not_deny(allow, deny, name, permitted):
     policy = AccessPolicy(allow, deny)
     assert policy.allows(name) is permitted
     if permitted:
@@ -37,14 +37,14 @@ def test_a_tool_is_there_if_it_is_allowed_and_not_denied(allow, deny, name, perm
         assert (caught.value.status, caught.value.code) == (200, -32602)
 
 
-def test_without_patterns_nothing_is_looked_at():
+def test_without_patterns_no_payload_is_parsed():
     assert not EVERYTHING.restricts
     assert not AccessPolicy(("*",)).restricts
     assert AccessPolicy(("*",), ("x",)).restricts
     assert AccessPolicy(()).restricts
 
 
-def test_a_list_keeps_what_is_chosen_and_all_else_as_it_was():
+def test_a_list_has_the_allowed_tools_only_and_is_otherwise_unchanged():
     policy = AccessPolicy(("a*",))
     result = (
         b'{"tools":[{"name":"a1","x":[ 1 ]},{"name":"b"},{"name":"a2"}],"nextCursor":"c","_meta":{"n":1e0}}'
@@ -115,13 +115,13 @@ def test_every_feature_that_can_be_configured_has_methods():
     assert set(get_args(Feature)) == set(_FEATURES.values())
 
 
-def test_what_is_off_is_refused_by_its_name():
+def test_the_refusal_of_a_denied_feature_names_it():
     refusal = OFF.refusal("notifications/message", 404)
     assert (refusal.status, refusal.code) == (404, -32601)
     assert refusal.text == "logging is disabled for this server"
 
 
-def test_what_is_off_is_declared_by_nobody():
+def test_a_denied_feature_is_removed_from_the_capabilities_of_both_sides():
     assert OFF.restricts
     assert json.loads(OFF.declared(raw(FULL))) == {
         "prompts": {},
@@ -137,7 +137,7 @@ def test_what_is_off_is_declared_by_nobody():
     assert EVERYTHING.opening(b'{"capabilities" : {}}') == b'{"capabilities" : {}}'
 
 
-def test_a_stateless_request_declares_and_wants_what_is_left():
+def test_a_stateless_request_has_no_denied_capability_log_level_or_subscription():
     meta = {f"{PREFIX}clientCapabilities": {"sampling": {}, "roots": {}}, f"{PREFIX}logLevel": "info", "n": 1}
     wanted = {"toolsListChanged": True, "promptsListChanged": True, "resourceSubscriptions": ["u"]}
     asked = raw({"_meta": meta, "notifications": wanted})
@@ -162,7 +162,7 @@ def answered(policy, method, result=b"", error=b""):
     return json.loads(answer.error)["message"] if answer.error else bytes(answer.result)
 
 
-def test_an_answer_offers_and_asks_for_nothing_that_is_off():
+def test_a_response_offers_and_requires_no_denied_feature():
     found = b'{"capabilities":{"tools":{},"prompts":{}}}'
     for method in ("initialize", "server/discover"):
         assert answered(OFF, method, found) == b'{"capabilities":{"prompts":{}}}'
@@ -191,7 +191,7 @@ def test_an_answer_offers_and_asks_for_nothing_that_is_off():
         (b'{"code":-32021,"message":"as it was"}', "as it was"),
     ],
 )
-def test_no_client_hears_that_it_has_not_declared_what_is_off(error, told):
+def test_an_error_about_a_denied_feature_is_replaced(error, told):
     whole = (
         told if told == "as it was" else f"the server requires input, and {told} is disabled for this server"
     )
@@ -202,7 +202,7 @@ def test_no_client_hears_that_it_has_not_declared_what_is_off(error, told):
 # ---- roles
 
 
-def test_a_role_narrows_what_there_is_and_is_one_principals():
+def test_a_policy_within_another_denies_what_either_denies_and_is_private():
     server = AccessPolicy(("git_*",), ("git_push",), ("prompts",))
     role = AccessPolicy(("*_log", "*_push", "add"), (), ("sampling",), within=server)
     assert [name for name in ("git_log", "git_push", "git_diff", "add") if role.allows(name)] == ["git_log"]

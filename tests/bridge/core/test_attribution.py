@@ -108,7 +108,7 @@ def test_an_answered_call_of_a_process_of_one_client_is_no_candidate():
     assert reason(origins) == "no_call"
 
 
-def test_i1_what_a_call_has_left_never_goes_to_another_client():
+def test_i1_a_late_request_of_a_call_never_goes_to_another_client():
     # The call that has caused it has left the table, and another client has begun one since: it is the only candidate.
     origins, _ = table(OTHER)
     found = origins.assign("elicitation/create", b"{}", again_for=ONE)
@@ -174,7 +174,7 @@ def test_of_the_answered_calls_of_a_client_only_the_last_one_is_kept():
     assert origins.owners == ()
 
 
-def test_what_is_answered_twice_on_a_process_of_one_client_is_removed_once():
+def test_a_call_that_is_answered_twice_is_removed_once():
     origins, (call,) = table(ONE, several=False)
     origins.answer(call)
     origins.answer(call)

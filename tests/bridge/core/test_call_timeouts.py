@@ -4,13 +4,13 @@ from mcpbridged.bridge.core.call_timeouts import CallTimeouts
 from mcpbridged.validators.limits import Limits
 
 
-def test_without_a_limit_nothing_is_kept():
+def test_without_a_limit_no_call_is_stored():
     assert not CallTimeouts(Limits()).limited
     assert CallTimeouts(Limits(call_seconds=1)).limited
     assert CallTimeouts(Limits(call_idle_seconds=1)).limited
 
 
-def test_progress_is_a_sign_of_life_but_does_not_last_for_ever():
+def test_progress_restarts_the_idle_time_but_not_the_whole_time():
     timeouts = CallTimeouts(Limits(call_idle_seconds=10, call_seconds=30))
     timeouts.on_tick(100)
     timeouts.add(b"1")
@@ -21,7 +21,7 @@ def test_progress_is_a_sign_of_life_but_does_not_last_for_ever():
     assert timeouts.on_tick(131) == [(b"1", "has taken more than 30 s, the limit")]
 
 
-def test_a_silent_call_is_given_up_and_others_go_on():
+def test_an_idle_call_times_out_and_others_continue():
     timeouts = CallTimeouts(Limits(call_idle_seconds=10))
     timeouts.on_tick(100)
     timeouts.add(b"1")
@@ -35,7 +35,7 @@ def test_a_silent_call_is_given_up_and_others_go_on():
     assert timeouts.on_tick(112) == []
 
 
-def test_what_is_in_flight_before_the_first_look_at_the_clock_begins_with_it():
+def test_calls_before_the_first_tick_count_from_it():
     timeouts = CallTimeouts(Limits(call_seconds=10))
     timeouts.add(b"1")
     assert timeouts.on_tick(5000) == []
@@ -43,7 +43,7 @@ def test_what_is_in_flight_before_the_first_look_at_the_clock_begins_with_it():
     assert timeouts.on_tick(5011) == [(b"1", "has taken more than 10 s, the limit")]
 
 
-def test_who_waits_for_the_client_is_not_idle_and_has_an_end_all_the_same():
+def test_a_call_that_waits_for_its_client_is_not_idle_and_has_a_limit():
     timeouts = CallTimeouts(Limits(call_idle_seconds=10, call_seconds=30))
     timeouts.on_tick(100)
     timeouts.add(b"1")

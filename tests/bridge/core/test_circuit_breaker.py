@@ -20,7 +20,7 @@ def test_pauses_grow_and_pass():
     assert breaker.pause(2) == pytest.approx(0.4)
 
 
-def test_it_trips_and_lets_one_start_through_when_the_oldest_death_is_old():
+def test_it_opens_and_lets_one_start_through_when_the_oldest_failure_is_old():
     breaker = CircuitBreaker(failures=3, window=60)
     for second in (0, 1, 2):
         assert not breaker.is_open(second)
@@ -35,7 +35,7 @@ def test_it_trips_and_lets_one_start_through_when_the_oldest_death_is_old():
     assert breaker.pause(200) == 0
 
 
-def test_after_a_trip_one_start_is_tried_and_all_others_wait_for_it():
+def test_a_half_open_breaker_lets_one_probe_through_and_refuses_other_starts():
     breaker = CircuitBreaker(failures=2, window=60, probe=5)
     breaker.on_start(0)
     assert not breaker.is_open(0)
@@ -57,7 +57,7 @@ def test_after_a_trip_one_start_is_tried_and_all_others_wait_for_it():
     assert not breaker.is_open(71)
 
 
-def test_it_is_not_calm_until_something_has_lived():
+def test_it_is_not_closed_before_a_probe_has_succeeded():
     breaker = CircuitBreaker(failures=1, window=60, probe=5)
     breaker.on_failure(0)
     assert not breaker.is_closed(1000)
@@ -77,7 +77,7 @@ def test_a_server_that_exits_at_once_is_started_at_most_five_times_a_minute():
     assert starts == 5
 
 
-def test_it_is_calm_when_the_last_death_is_old():
+def test_it_is_closed_when_the_last_failure_is_old():
     breaker = CircuitBreaker(window=60)
     assert breaker.is_closed(0)
     breaker.on_failure(0)

@@ -10,7 +10,7 @@ from mcpbridged.validators.rejection import Rejection
 WANTED = {"KEY": "x-key", "USER_NAME": "x-user"}
 
 
-def test_only_what_is_wanted_is_brought():
+def test_only_configured_headers_set_variables():
     headers = {"x-key": "a b~!", "x-other": "no", "authorization": "Bearer x", "key": "no"}
     assert environment_from_headers(headers, WANTED) == ClientEnvironment((("KEY", "a b~!"),))
     assert environment_from_headers({**headers, "x-user": "me"}, WANTED).variables == (
@@ -20,23 +20,23 @@ def test_only_what_is_wanted_is_brought():
 
 
 @pytest.mark.parametrize("headers", [{}, {"x-key": ""}, {"x-other": "1"}])
-def test_what_is_missing_or_empty_brings_nothing(headers):
+def test_a_missing_or_empty_header_sets_no_variable(headers):
     assert environment_from_headers(headers, WANTED) == NOTHING
 
 
 @pytest.mark.parametrize("value", ["a\tb", "\0", "a\x7f", "a\n", "é", "\x1b[2J", "\ud800"])
-def test_a_value_that_is_not_visible_is_refused_without_being_repeated(value):
+def test_a_value_with_control_characters_is_refused_and_not_in_the_error(value):
     with pytest.raises(Rejection) as caught:
         environment_from_headers({"x-key": value}, WANTED)
     assert caught.value.status == 400
     assert caught.value.text == "the header x-key must hold visible ASCII and spaces only"
 
 
-def test_a_value_is_not_in_what_python_shows():
+def test_a_value_is_not_in_the_representation():
     assert "canary" not in repr(ClientEnvironment((("KEY", "canary-1"),)))
 
 
-def test_a_short_value_is_not_worth_hiding():
+def test_a_short_value_is_not_redacted():
     assert ClientEnvironment((("A", "1234567"), ("B", "12345678"))).secrets == ("12345678",)
 
 
@@ -46,13 +46,13 @@ def test_names_of_headers(name, lower):
 
 
 @pytest.mark.parametrize("name", ["", "X Key", "X-Key:", "X-Kéy", "X-Key\n", "a" * 65, "(x)"])
-def test_what_is_no_name_of_a_header(name):
+def test_invalid_names_of_headers(name):
     with pytest.raises(BadEnvironment, match="is not the name of a header"):
         header_name(name)
 
 
 @pytest.mark.parametrize("name", sorted(REFUSED | {f"{prefix}x" for prefix in REFUSED_PREFIXES}))
-def test_a_header_that_means_something_already_is_refused(name):
+def test_a_header_with_a_standard_meaning_is_refused(name):
     for form in (name, name.title(), name.upper()):
         with pytest.raises(BadEnvironment, match=f"the header {form} is refused"):
             header_name(form)
@@ -64,13 +64,13 @@ def test_a_header_that_means_something_already_is_refused(name):
     Mcp-Bridge-Principal Sec-Fetch-Site Content-Length Last-Event-ID Expect TE Keep-Alive Forwarded
     Access-Control-Request-Headers""".split(),
 )
-def test_among_them_are_ours_and_those_of_http(name):
+def test_headers_of_http_and_of_the_bridge_have_a_standard_meaning(name):
     with pytest.raises(BadEnvironment):
         header_name(name)
 
 
 @pytest.mark.parametrize("key", ["KEY", "GITHUB_TOKEN", "GIT_TOKEN", "HOME_KEY", "key", "_"])
-def test_variables_that_a_client_may_bring(key):
+def test_variables_that_a_client_may_set(key):
     check_from_client(key)
 
 
@@ -82,6 +82,6 @@ def test_variables_that_a_client_may_bring(key):
         *("HTTPS_PROXY", "https_proxy", "npm_config_registry", "", "1A", "A-B", "A" * 65),
     ],
 )
-def test_variables_that_no_client_may_bring(key):
+def test_variables_that_no_client_may_set(key):
     with pytest.raises(BadEnvironment):
         check_from_client(key)

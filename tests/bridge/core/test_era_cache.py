@@ -9,7 +9,7 @@ from mcpbridged.bridge.core.era_cache import FACT_SECONDS, LEGACY, MODERN, PRESU
     ("policy", "for_modern", "for_legacy"),
     [("legacy", LEGACY, LEGACY), ("modern", MODERN, MODERN), ("dual", MODERN, LEGACY), ("auto", "", "")],
 )
-def test_the_operators_word_decides(policy, for_modern, for_legacy):
+def test_the_configured_era_decides(policy, for_modern, for_legacy):
     cache = EraCache(policy)
     assert cache.for_modern_client(0) == for_modern
     assert cache.for_legacy_client(0) == for_legacy
@@ -24,14 +24,14 @@ def test_a_probe_decides_for_modern_clients_until_it_is_old(modern, era):
     assert cache.for_legacy_client(5) == ""
 
 
-def test_a_dual_server_is_spoken_to_in_the_clients_era():
+def test_a_server_of_both_eras_is_started_in_the_era_of_the_client():
     cache = EraCache("auto")
     cache.on_probe(0, modern=True)
     cache.on_initialize(0, legacy=True)
     assert (cache.for_modern_client(0), cache.for_legacy_client(0)) == (MODERN, LEGACY)
 
 
-def test_a_server_that_takes_no_handshake_is_translated_for_if_it_is_modern():
+def test_a_server_that_refuses_initialize_is_translated_if_it_is_modern():
     cache = EraCache("auto")
     cache.on_initialize(0, legacy=False)
     assert cache.for_legacy_client(0) == LEGACY
@@ -39,7 +39,7 @@ def test_a_server_that_takes_no_handshake_is_translated_for_if_it_is_modern():
     assert cache.for_legacy_client(0) == MODERN
 
 
-def test_a_contradiction_is_forgotten_into():
+def test_a_mismatch_drops_all_facts():
     cache = EraCache("auto")
     cache.on_probe(0, modern=True)
     cache.on_initialize(0, legacy=False)
@@ -47,7 +47,7 @@ def test_a_contradiction_is_forgotten_into():
     assert (cache.for_modern_client(0), cache.for_legacy_client(0)) == ("", "")
 
 
-def test_what_is_known_is_told():
+def test_facts_are_dropped_after_their_lifetime():
     cache = EraCache("auto")
     assert cache.facts(0) == {MODERN: None, LEGACY: None}
     cache.on_probe(0, modern=True)
@@ -56,7 +56,7 @@ def test_what_is_known_is_told():
     assert cache.facts(FACT_SECONDS + 1) == {MODERN: None, LEGACY: None}
 
 
-def test_a_sibling_that_gives_no_answer_says_nothing_until_a_child_has_opened_its_session():
+def test_a_probe_without_an_answer_is_no_fact_until_a_process_has_answered_initialize():
     cache = EraCache("auto")
     cache.on_probe_timeout(0)
     assert cache.for_modern_client(PRESUMED_SECONDS) == LEGACY
@@ -67,7 +67,7 @@ def test_a_sibling_that_gives_no_answer_says_nothing_until_a_child_has_opened_it
     assert cache.for_modern_client(PRESUMED_SECONDS + 1) == LEGACY
 
 
-def test_a_failed_start_leaves_only_what_was_shown_by_an_answer():
+def test_a_failed_start_drops_what_was_only_assumed():
     cache = EraCache("auto")
     cache.on_probe_timeout(0)
     cache.on_start_failed()
@@ -85,7 +85,7 @@ def test_a_failed_start_leaves_only_what_was_shown_by_an_answer():
     assert cache.facts(0) == {MODERN: True, LEGACY: None}
 
 
-def test_facts_from_before_are_believed_for_the_rest_of_their_time_and_to_be_confirmed():
+def test_restored_facts_are_valid_for_the_rest_of_their_lifetime_and_unconfirmed():
     cache = EraCache("auto")
     cache.set_lifetime(100)
     assert not cache.is_restored

@@ -32,7 +32,7 @@ def raw(value):
         ("notifications/tools/call", False),
     ],
 )
-def test_what_the_core_is(method, core):
+def test_methods_of_the_core(method, core):
     assert extensions.is_core(method) is core
 
 
@@ -49,11 +49,11 @@ def test_what_the_core_is(method, core):
         (raw({"extensions": ["a"], "experimental": None}), set()),
     ],
 )
-def test_the_names_that_are_declared_and_carried(capabilities, names):
+def test_names_of_declared_and_translated_extensions(capabilities, names):
     assert extensions.names_in(capabilities) == names
 
 
-def test_settings_are_declared_as_they_were():
+def test_settings_are_declared_unchanged():
     text = b'{"extensions":{"a/b":{"n":1.50}},"experimental":{"x":{"y":null}},"roots":{}}'
     declared = extensions.declared_in(text)
     assert declared == {("extensions", "a/b"): b'{"n":1.50}', ("experimental", "x"): b'{"y":null}'}
@@ -71,7 +71,7 @@ def test_settings_are_declared_as_they_were():
         ({"tools": {}, "extensions": {TASKS: {}}}, {"tools": {}}),
     ],
 )
-def test_extensions_of_one_era_are_not_carried(capabilities, carried):
+def test_extensions_of_one_era_are_not_translated(capabilities, carried):
     assert json.loads(json_object.write(extensions.carried(json_object.peek(raw(capabilities))))) == carried
 
 

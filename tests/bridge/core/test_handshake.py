@@ -5,7 +5,7 @@ import pytest
 from mcpbridged.bridge.core.handshake import initialize_params, is_ordinary
 
 
-def test_an_initialize_of_ours_is_ordinary():
+def test_an_initialize_of_the_bridge_is_ordinary():
     assert is_ordinary(initialize_params({}, "1"))
 
 
@@ -21,5 +21,5 @@ def test_an_initialize_of_ours_is_ordinary():
         b'{"protocolVersion":"2025-11-25","capabilities":{},"clientInfo":"x"}',
     ],
 )
-def test_a_server_may_refuse_what_is_not_ordinary(params):
+def test_params_that_are_not_ordinary(params):
     assert not is_ordinary(params)

@@ -448,7 +448,7 @@ def test_initialized_said_twice_passes_twice():
     assert len(said(effects)) == 1
 
 
-def test_a_request_that_no_stream_is_opened_for_is_given_up():
+def test_a_server_request_without_a_stream_is_refused_after_a_while():
     session = make()
     session.on_tick(100.0)
     session.on_child_message(Request(b"1", "roots/list", b""))
@@ -736,7 +736,7 @@ def test_a_question_of_a_call_that_takes_json_only_is_refused_at_once():
     assert "text/event-stream" in refusal["error"]["message"]
 
 
-def test_a_question_waits_for_a_listener_that_was_there_before():
+def test_a_server_request_waits_for_a_client_that_had_a_get_stream():
     session = make()
     stream, _ = session.on_listen(home := SendQueue("home"))
     session.on_stream_closed(stream, home)
@@ -744,7 +744,7 @@ def test_a_question_waits_for_a_listener_that_was_there_before():
     assert session.on_child_message(Request(b"1", "roots/list", b"")) == ()
 
 
-def test_a_question_waits_where_no_call_may_have_caused_it():
+def test_a_server_request_waits_if_no_call_may_have_caused_it():
     session = make()
     ask_for_json(session, method="tools/list", params=b"")
     assert session.on_child_message(Request(b"1", "roots/list", b"")) == ()
@@ -1055,7 +1055,7 @@ def test_a_death_while_initializing_is_the_end():
     assert session.on_child_exit("exited", LOST) == ()
 
 
-def test_the_death_of_a_child_that_nobody_has_spoken_to_changes_nothing():
+def test_the_exit_of_a_process_without_requests_changes_nothing():
     session = LegacySession(LIMITS, lambda: "k")
     assert session.on_child_exit("exited", LOST) == ()
 
@@ -1247,7 +1247,7 @@ Life.TestCase.settings = settings(max_examples=40, stateful_step_count=50, deadl
 TestLife = Life.TestCase
 
 
-def test_the_first_look_at_the_clock_gives_nobody_up():
+def test_the_first_tick_times_no_request_out():
     session = make()
     session.on_child_message(Request(b"1", "roots/list", b""))
     assert session.on_tick(1000.0) == ()
@@ -1350,7 +1350,7 @@ def test_a_tool_that_is_not_chosen_is_neither_listed_nor_called():
     assert failed["error"]["message"] == "no"
 
 
-def test_what_is_switched_off_passes_in_no_direction():
+def test_a_denied_feature_passes_in_no_direction():
     counter = itertools.count(1)
     session = LegacySession(
         LIMITS,

@@ -108,7 +108,7 @@ class Talk:
         return list(self.it.on_server_message(Notification(method, raw(more)), raw(about) if about else b""))
 
 
-def test_ids_are_ours_at_the_server_and_theirs_in_the_answer():
+def test_ids_are_those_of_the_bridge_at_the_server_and_of_the_client_in_the_response():
     talk = Talk()
     one, effects = talk.ask("same", "tools/list")
     assert said(effects) == [(1, "tools/list", params())]
@@ -679,7 +679,7 @@ def many(*numbers, **more):
     return {"tools": [{"name": f"t{number}", "inputSchema": SCHEMA} for number in numbers], **more}
 
 
-def test_of_the_tools_that_were_listed_so_many_are_known_and_the_others_are_listed_again(monkeypatch):
+def test_the_number_of_stored_tools_is_limited_and_others_are_listed_again(monkeypatch):
     monkeypatch.setattr(tool_headers, "TOOLS", 3000)
     talk = Talk()
     talk.ask(1, "tools/call", call("t0", r="eu"), headers={"mcp-param-region": "eu"})
@@ -703,7 +703,7 @@ def test_of_the_tools_that_were_listed_so_many_are_known_and_the_others_are_list
     assert [one[1] for one in said(talk.answer(9, many(*range(4000))))] == ["tools/call"]
 
 
-def test_a_name_that_is_wanted_is_not_dropped_and_one_that_is_too_long_not_stored(monkeypatch):
+def test_a_needed_name_is_not_dropped_and_a_name_that_is_too_long_not_stored(monkeypatch):
     monkeypatch.setattr(tool_headers, "TOOLS", 3000)
     talk = Talk()
     talk.ask(1, "tools/call", call("t0", r="eu"), headers={})
@@ -716,7 +716,7 @@ def test_a_name_that_is_wanted_is_not_dropped_and_one_that_is_too_long_not_store
     assert (len(tools._mirrors), tools.incomplete) == (tool_headers.TOOLS + 10, True)
 
 
-def test_a_call_that_leaves_before_the_tools_are_listed_is_never_said():
+def test_a_call_whose_client_leaves_before_the_tools_are_listed_is_not_sent():
     talk = Talk()
     queue, _ = talk.ask(1, "tools/call", call("plain"), headers={})
     assert list(talk.it.on_disconnect(queue)) == []
@@ -821,7 +821,7 @@ def test_calls_that_wait_for_their_turn_fail_with_the_server():
     assert [order[0] for order in said(talk.it.on_server_start())] == [3]
 
 
-def test_a_call_that_is_taken_back_while_it_waits_is_not_kept():
+def test_a_call_that_is_cancelled_while_it_waits_is_dropped():
     talk = Talk(limits=Limits(calls_at_once=1))
     talk.ask(1, "tools/call", params(name="t"))
     for number in range(2, 300):  # more than may be in flight
@@ -909,7 +909,7 @@ def test_a_server_of_one_principal_knows_its_tasks_itself():
     assert said(talk.ask(1, "tasks/get", params(taskId="T"))[1]) != []
 
 
-def test_what_is_switched_off_passes_in_no_direction():
+def test_a_denied_feature_passes_in_no_direction():
     talk = Talk(policy=AccessPolicy(without=("prompts", "sampling", "logging")))
     with pytest.raises(Rejection, match="prompts is disabled") as caught:
         talk.ask("x", "prompts/list")
@@ -1015,7 +1015,7 @@ def required_input(talk, id_, queue, *, pipe=True, extensions=None):
 OVER = "notifications/mcp-bridge/input_over"
 
 
-def test_s3_a_client_that_knows_the_extension_learns_once_that_its_round_is_over():
+def test_s3_a_client_with_the_extension_is_notified_once_that_its_input_round_is_over():
     talk, queue = Talk(), SendQueue()
     state = required_input(talk, 1, queue)
     assert told(talk.says(OVER, requestState="another")) == []

@@ -14,11 +14,11 @@ def opened(sealed, bound_to=MINE, arguments=ARGUMENTS, signer=SIGNER):
 
 
 @pytest.mark.parametrize("inner", ["", "x", "ünï ☃", "\ud800", "." * 1000])
-def test_what_is_sealed_can_be_opened(inner):
+def test_a_signed_state_can_be_verified(inner):
     assert opened(SIGNER.sign(MINE, ARGUMENTS, inner)) == inner
 
 
-def test_arguments_are_compared_by_their_meaning():
+def test_arguments_are_compared_as_json_values():
     sealed = SIGNER.sign(MINE, ARGUMENTS, "x")
     assert opened(sealed, arguments=b'{ "b":[1,2], "a":1 }') == "x"
     assert opened(sealed, arguments=b'{"a":1,"b":[2,1]}') is None
@@ -26,7 +26,7 @@ def test_arguments_are_compared_by_their_meaning():
 
 
 @pytest.mark.parametrize("odd", [b'{"a":"\\ud800"}', b"[" * 2000 + b"]" * 2000, b'"' + b"a" * 300_000 + b'"'])
-def test_arguments_without_a_meaning_to_us_are_compared_as_they_are(odd):
+def test_unreadable_arguments_are_compared_byte_for_byte(odd):
     sealed = SIGNER.sign(MINE, odd, "x")
     assert opened(sealed, arguments=odd) == "x"
     assert opened(sealed, arguments=b" " + odd) is None
@@ -40,12 +40,12 @@ def test_arguments_without_a_meaning_to_us_are_compared_as_they_are(odd):
         binding("me", "tools/call", "u"),
     ],
 )
-def test_what_is_bound_to_one_thing_is_no_good_for_another(other):
+def test_a_state_is_valid_for_its_own_call_only(other):
     assert opened(SIGNER.sign(MINE, ARGUMENTS, "x"), other) is None
 
 
 @pytest.mark.parametrize("sealed", ["", "x", "A" * 32, "A" * 33, "A" * 64, "A" * 65, "\ud800" * 80, "ü" * 80])
-def test_r04_the_arguments_of_a_forged_state_are_not_looked_at(sealed):
+def test_r04_the_arguments_of_a_forged_state_are_not_read(sealed):
     def arguments():
         raise AssertionError
 
@@ -56,7 +56,7 @@ def test_r04_the_arguments_of_a_forged_state_are_not_looked_at(sealed):
         assert SIGNER.verify(MINE, arguments, forged) is None
 
 
-def test_a_seal_within_a_seal_opens_its_own_only():
+def test_a_derived_signer_verifies_its_own_states_only():
     ours, theirs = SIGNER.derive(b"ours"), SIGNER.derive(b"theirs")
     sealed = ours.sign(MINE, ARGUMENTS, "x")
     assert opened(sealed, signer=SIGNER.derive(b"ours")) == "x"
@@ -65,7 +65,7 @@ def test_a_seal_within_a_seal_opens_its_own_only():
     assert opened(SIGNER.sign(MINE, ARGUMENTS, "x"), signer=ours) is None
 
 
-def test_a_state_names_its_place_and_is_opened_by_the_seal_of_any_place():
+def test_a_state_names_its_process_and_is_verified_for_any_process():
     sealed = SIGNER.for_process("p1").sign(MINE, ARGUMENTS, "a:b")
     assert SIGNER.process_of(MINE, sealed) == "p1"
     assert opened(sealed, signer=SIGNER.for_process("p2")) == "a:b"
@@ -73,7 +73,7 @@ def test_a_state_names_its_place_and_is_opened_by_the_seal_of_any_place():
 
 
 @pytest.mark.parametrize("spoiled", [0, 40, 64, 70])
-def test_a_state_that_was_changed_or_is_of_another_names_no_place(spoiled):
+def test_a_changed_state_or_one_of_another_call_names_no_process(spoiled):
     sealed = SIGNER.for_process("place").sign(MINE, ARGUMENTS, "inner")
     other = "A" if sealed[spoiled] != "A" else "B"
     assert SIGNER.process_of(MINE, sealed[:spoiled] + other + sealed[spoiled + 1 :]) is None

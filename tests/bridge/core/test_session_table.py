@@ -25,7 +25,7 @@ def test_a_session_is_found_by_its_principal_only():
     assert texts == [(404, -32001, "Session not found")] * 2
 
 
-def test_the_own_longest_idle_session_makes_room():
+def test_the_own_session_that_was_idle_for_longest_makes_room():
     session_table = SessionTable(Limits(sessions_per_principal=2))
     old, new = Member(), Member()
     session_table.add("old", "ann", old, 0)
@@ -38,7 +38,7 @@ def test_the_own_longest_idle_session_makes_room():
     assert len(session_table) == 2
 
 
-def test_sessions_at_work_and_those_of_others_are_never_ended():
+def test_busy_sessions_and_those_of_others_never_end_for_a_new_one():
     session_table = SessionTable(Limits(sessions=2, sessions_per_principal=5))
     session_table.add("busy", "ann", Member(busy=True), 0)
     session_table.add("bobs", "bob", Member(), 0)
