@@ -351,7 +351,7 @@ class Multiplexer:
             case Notification():
                 return self._on_server_notification(message, about)
             case Request():
-                return (LogDebug("server_request_in_modern_era"),)
+                return (LogDebug("request_of_modern_server_dropped"),)
             case _:
                 assert_never(message)
 
