@@ -143,13 +143,10 @@ class LegacyAdapter:
     def on_timer(self, timer: Timer) -> Effects:
         """Send the input requests that were gathered, or stop waiting for a URL."""
         match timer:
-            case InputsGathered(key):
-                call = self._rounds.get(key)
-                if call is None or call.phase is not CallPhase.RUNNING or not call.unsent:
-                    return ()
-                return self._calls.hold(call)
             case UrlTimeout(key):
                 return self._calls.on_url_timeout(key)
+            case InputsGathered(key) if (call := self._rounds.get(key)) is not None and call.is_gathering:
+                return self._calls.hold(call)
             case _:
                 return ()
 

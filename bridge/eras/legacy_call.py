@@ -113,6 +113,11 @@ class Call(msgspec.Struct, eq=False):
         return any(not request.sent for request in self.inputs.values())
 
     @property
+    def is_gathering(self) -> bool:
+        """Whether it has input requests that its client can get in the result of a request in flight."""
+        return self.phase is CallPhase.RUNNING and self.unsent
+
+    @property
     def unanswered(self) -> bool:
         """Whether an input request has no answer."""
         return any(request.answer is None for request in self.inputs.values())

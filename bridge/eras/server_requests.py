@@ -70,10 +70,9 @@ class ServerRequests:
     def undeclared(self, message: Request, origin: Origin) -> None:
         """Note that a request was refused because the client of this call has not declared it: the reason, if the call fails."""
         call = self._running.get(origin.wire_id)
-        if call is None:
-            return
-        refusal = rules_legacy_to_modern.undeclared_refusal(message.method, message.params, call.profile)
-        if refusal is not None:
+        profile = self._profile if call is None else call.profile
+        refusal = rules_legacy_to_modern.undeclared_refusal(message.method, message.params, profile)
+        if call is not None and refusal is not None:
             call.missing.update(refusal.needs)
 
     def withdraw(self, server_id: bytes) -> Effects:
