@@ -64,7 +64,7 @@ async def test_an_answer_that_is_deeply_nested_passes_through_the_aggregate(tmp_
     assert answer["result"]["content"] == deep
 
 
-async def test_what_nobody_has_is_named(running):
+async def test_an_unknown_tool_is_named(running):
     for name in ("echo", "alone__echo", "nobody__echo"):
         _, answer = await ask(running, "tools/call", tool(name))
         assert (answer["error"]["code"], answer["error"]["message"]) == (-32602, f"Unknown tool: {name}")
@@ -73,7 +73,7 @@ async def test_what_nobody_has_is_named(running):
     assert "exited with code 1" in told or "ended unexpectedly" in told
 
 
-async def test_discovery_tells_what_all_offer_together(running):
+async def test_discovery_merges_the_capabilities_of_all_servers(running):
     _, answer = await ask(running, "server/discover")
     assert {"tools", "prompts", "resources"} <= set(answer["result"]["capabilities"])
     assert answer["result"]["supportedVersions"] == ["2026-07-28"]
@@ -89,7 +89,7 @@ async def test_resources_keep_their_names_and_are_read_where_they_are(running):
     assert "error" in answer
 
 
-async def test_a_client_of_an_earlier_revision_is_asked_and_told(running):
+async def test_a_client_of_an_earlier_revision_gets_requests_and_notifications(running):
     async with AsyncExitStack() as stack:
         opened = await open_socket(running, None, stack)
         question = {"name": "one__ask", "arguments": {"question": "which?"}}
@@ -175,7 +175,7 @@ async def test_an_official_client_in_front_of_all(running, mode, transport):
         assert (await client.read_resource("example://square/12")).contents[0].text == "144"
 
 
-async def test_a_call_that_a_server_has_seen_is_never_made_again(tmp_path):
+async def test_a_call_that_a_server_has_received_is_never_sent_again(tmp_path):
     servers = {"one": {"command": EXAMPLE, "limits": {"drain_seconds": 0.2}}}
     with daemon(tmp_path, servers, aggregate={"servers": ["one"]}) as running:
         answers = []

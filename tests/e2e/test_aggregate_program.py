@@ -207,7 +207,7 @@ async def test_where_all_fail_there_is_an_error(running):
         assert (await talk.error("prompts/list"))["code"] == -32601
 
 
-async def test_a_server_that_does_not_answer_is_given_up_and_costs_nobody_else(running):
+async def test_a_server_that_does_not_answer_delays_no_other_server(running):
     async with program(running, "stuck", "one", patience=3) as talk:
         await talk.say(request("tools/list", id="list"))
         began = trio.current_time()
@@ -218,7 +218,7 @@ async def test_a_server_that_does_not_answer_is_given_up_and_costs_nobody_else(r
         await talk.logged("stuck: tools/list: no answer within 3 s")
 
 
-async def test_who_was_late_is_not_waited_for_again_until_it_answers(running, folder):
+async def test_a_late_server_is_not_waited_for_again_until_it_answers(running, folder):
     async with program(running, "waiting", "one", patience=5) as talk:
         await talk.say(request(LISTEN, {"notifications": {"toolsListChanged": True}}, id="changes"))
         assert (await talk.hear())["method"] == ACKNOWLEDGED
@@ -255,7 +255,7 @@ async def test_calls_go_where_their_names_say_and_run_together(running):
 
 
 @pytest.mark.parametrize("name", ["echo", "three__echo", "__echo"])
-async def test_what_nobody_has_is_named(running, name):
+async def test_an_unknown_tool_is_named(running, name):
     async with program(running, "one") as talk:
         error = await talk.error("tools/call", tool(name))
         assert (error["code"], error["message"]) == (-32602, f"Unknown tool: {name}")
@@ -265,7 +265,7 @@ async def test_what_nobody_has_is_named(running, name):
         assert (await talk.error("completion/complete", ref))["message"] == f"Unknown prompt: {name}"
 
 
-async def test_what_a_server_says_in_the_course_of_a_call_comes_before_its_answer(running):
+async def test_notifications_of_a_call_come_before_its_response(running):
     async with program(running, "one", "two") as talk:
         slow = tool("two__slow", seconds=0.2, steps=2)
         _, said = await talk.ask("tools/call", slow, progressToken="p")
@@ -314,7 +314,7 @@ async def test_resources_keep_their_names_and_are_the_first_servers_that_lists_t
         assert (await read({"uri": "example://greeting"}))["contents"][0]["text"] == "Hello."
 
 
-async def test_what_nobody_has_listed_is_looked_for_in_all(running):
+async def test_an_unlisted_resource_is_requested_of_all_servers(running):
     async with program(running, "broken", "paged", "one") as talk:
         read = await talk.result("resources/read", {"uri": "example://square/12"})
         assert read["contents"][0]["text"] == "144"
@@ -332,7 +332,7 @@ async def test_what_nobody_has_listed_is_looked_for_in_all(running):
         {"type": "ref/resource", "uri": "example://square/{number}"},
     ],
 )
-async def test_completions_come_from_whoever_has_the_thing(running, ref):
+async def test_completions_come_from_the_server_of_the_reference(running, ref):
     async with program(running, "paged", "one") as talk:
         params = {"ref": ref, "argument": {"name": "name", "value": "A"}}
         result = await talk.result("completion/complete", params)
@@ -350,7 +350,7 @@ async def listen(talk, **wanted):
     return first["params"]["notifications"]
 
 
-async def test_a_subscription_outlives_a_restart_and_tells_what_may_have_been_missed(running):
+async def test_a_subscription_outlives_a_restart_and_publishes_possible_changes(running):
     async with program(running, "one", "two") as talk:
         await listen(talk, toolsListChanged=True)
         await trio.to_thread.run_sync(running.do, "restart", "one")
@@ -377,7 +377,7 @@ async def test_while_a_server_ends_its_last_call_others_are_its_successors(runni
             assert (answer["id"], answer["result"]["content"][0]["text"]) == ("last", "done in 3 s")
 
 
-async def test_a_daemon_that_goes_is_told_of_in_the_answer(tmp_path):
+async def test_a_daemon_that_exits_is_named_in_the_error(tmp_path):
     with daemon(tmp_path, {"one": {"command": EXAMPLE}}) as running:
         async with program(running, "one") as talk:
             await talk.say(request("tools/call", tool("one__slow", seconds=60, steps=1), id="c"))
@@ -394,7 +394,7 @@ async def test_a_daemon_that_goes_is_told_of_in_the_answer(tmp_path):
 # ---- the wire
 
 
-async def test_what_is_not_understood_costs_itself_only(running):
+async def test_an_unreadable_message_affects_no_other_message(running):
     async with program(running, "one") as talk:
         await talk.write(b"", b"no JSON", b"\xff", b'{"jsonrpc":"2.0","method":"notifications/odd"}')
         await talk.write(b'{"jsonrpc":"2.0","id":5,"method":"tools/list","params":[1]}')

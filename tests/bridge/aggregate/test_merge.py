@@ -1,4 +1,4 @@
-"""Several servers' answers made into one."""
+"""Results of several servers are merged."""
 
 import json
 
@@ -43,7 +43,7 @@ def error(code, **more):
         ("git", None),
     ],
 )
-def test_a_name_says_whose_it_is(name, found):
+def test_a_name_names_its_server(name, found):
     assert merge.split(name, SERVERS) == found
 
 
@@ -54,7 +54,7 @@ def test_a_call_gets_its_servers_name_and_keeps_all_else_as_it_was():
     )
 
 
-def test_what_a_completion_is_about():
+def test_the_reference_of_a_completion():
     about_prompt = text({"ref": {"type": "ref/prompt", "name": "git__p"}, "argument": {}})
     assert merge.reference(about_prompt) == ("name", "git__p")
     assert json.loads(merge.with_prompt_name(about_prompt, "p")) == {
@@ -69,7 +69,7 @@ def test_what_a_completion_is_about():
 # ---- lists
 
 
-def test_all_are_asked_for_their_first_page_and_not_for_progress():
+def test_list_requests_to_servers_have_no_cursor_and_no_progress_token():
     params = b'{"cursor":"x","_meta":{"progressToken":7,"a": 1},"more":[ 1 ]}'
     assert json_object.write(merge.shared_params(params)) == b'{"_meta":{"a":1},"more":[ 1 ]}'
     untouched = b'{"_meta":{ "a": 1}}'
@@ -78,7 +78,7 @@ def test_all_are_asked_for_their_first_page_and_not_for_progress():
         merge.shared_params(b"[]")
 
 
-def test_a_request_of_our_own_is_about_nothing_that_its_cause_is_about():
+def test_a_request_of_the_aggregate_has_only_the_meta_of_its_cause():
     params = b'{"uri":"a://1","requestState":"s","_meta":{"progressToken":7,"a": 1}}'
     assert json_object.write(merge.meta_only(params)) == b'{"_meta":{"a":1}}'
 
@@ -108,7 +108,7 @@ def test_a_name_that_is_too_long_with_its_servers_is_left_out(letter):
     assert listed.too_long == [f"git__{over}"]
 
 
-def test_the_first_server_has_what_two_of_them_list():
+def test_the_first_server_that_lists_an_item_has_it():
     one, two = {"uri": "a://1", "name": "one"}, {"uri": "a://1", "name": "two"}
     listed = merge.merged_list(
         "resources/list", {"git": [raw(one)], "time": [raw(two), raw({"uri": "b://2"})]}
@@ -117,7 +117,7 @@ def test_the_first_server_has_what_two_of_them_list():
     assert listed.doubles == [("time", "a://1")]
 
 
-def test_what_the_items_of_a_list_are_found_by():
+def test_the_keys_of_the_items_of_a_list():
     assert merge.item_keys("resources/list", [raw({"uri": "a://1"})]) == ["a://1"]
     assert merge.item_keys("resources/templates/list", [raw({"uriTemplate": "a://{x}"}), raw([])]) == [
         "a://{x}",
@@ -140,7 +140,7 @@ def test_a_resource_is_the_first_servers_that_lists_it_and_no_longer_than_it_doe
     assert [owners.of(uri) for uri in ("a://1", "b://2", "a://{x}")] == ["time", None, "git"]
 
 
-def test_what_was_read_is_remembered_for_a_while_and_what_is_listed_counts_more():
+def test_resources_that_were_read_are_kept_for_a_while_and_lists_count_more():
     owners = merge.ResourceOwners(SERVERS, most=2)
     owners.set_read("a://1", "time")
     owners.set_read("a://2", "time")
@@ -154,7 +154,7 @@ def test_what_was_read_is_remembered_for_a_while_and_what_is_listed_counts_more(
     assert owners.of("a://3") is None
 
 
-def test_of_what_two_servers_list_is_told_once():
+def test_a_double_is_reported_once():
     owners = merge.ResourceOwners(SERVERS)
     assert owners.new_doubles("resources/list", [("time", "a://1")]) == {("time", "a://1")}
     assert owners.new_doubles("resources/templates/list", [("time", "a://1")]) == {("time", "a://1")}
@@ -187,7 +187,7 @@ def test_of_a_resource_that_no_server_lists_the_most_specific_template_comes_fir
     assert owners.candidates("a://b/2", again=True) == ["git", "all", "time"]
 
 
-def test_what_a_server_lists_is_forgotten_with_it():
+def test_the_lists_of_a_server_are_dropped_with_it():
     owners = merge.ResourceOwners(SERVERS)
     for server in SERVERS:
         owners.set_listed("resources/list", server, ["a://1"])
@@ -203,10 +203,10 @@ def test_what_a_server_lists_is_forgotten_with_it():
     assert owners.unlisted == ["new"]
 
 
-# ---- what they offer
+# ---- discovery
 
 
-def test_what_all_offer_together():
+def test_the_merged_discovery():
     about_git = {
         "capabilities": {"tools": {"listChanged": True}, "resources": {"subscribe": True}, "odd": {}},
         "instructions": "Be kind.\nAlways.",
@@ -238,7 +238,7 @@ def test_what_all_offer_together():
 @pytest.mark.parametrize(
     "value", ["{}", '{"ttlMs":-1}', '{"ttlMs":1.5}', '{"ttlMs":"9"}', '{"ttlMs":99999999999}']
 )
-def test_what_has_no_time_to_be_kept_is_not_kept_and_instructions_need_not_be(value):
+def test_a_discovery_without_a_valid_ttl_is_not_cached(value):
     found = json.loads(merge.merged_discovery({"git": json_object.peek(value.encode())}, whole=True))
     assert found["ttlMs"] == 0
     assert "instructions" not in found
@@ -260,7 +260,7 @@ def test_where_a_server_may_come_later_everything_is_offered():
     }
 
 
-def test_an_operator_says_what_the_aggregate_is():
+def test_the_configuration_names_the_aggregate():
     about = Membership({}, name="n", version="v", title="t", instructions="be brief")
     git = json_object.peek(text({"instructions": "git it"}))
     found = json.loads(merge.merged_discovery({"git": git}, whole=True, about=about))
@@ -278,13 +278,13 @@ def test_an_operator_says_what_the_aggregate_is():
     [
         (b"", False),
         (error(-32000, data={"reason": "stopping"}), True),
-        # What was in flight says so under this code: a server may have done it.
+        # A request in flight fails with this code: the server may have received it.
         (error(-32603, data={"reason": "stopping"}), False),
         (error(-32000, data={"reason": "exited"}), False),
         (error(-32000), False),
     ],
 )
-def test_only_what_no_server_has_seen_is_asked_again(fault, is_it):
+def test_only_a_request_that_no_server_has_received_is_sent_again(fault, is_it):
     assert merge.is_refused_by_replaced(fault) is is_it
 
 
@@ -300,7 +300,7 @@ def test_only_what_no_server_has_seen_is_asked_again(fault, is_it):
         (b"", ""),
     ],
 )
-def test_s4_a_round_is_an_answer_that_asks_for_input(result, state):
+def test_s4_the_state_of_a_result_that_requires_input(result, state):
     assert merge.input_state(result) == merge.input_state(msgspec.Raw(result)) == state
 
 
@@ -325,14 +325,14 @@ def test_a_server_may_have_nothing_of_the_kind():
         ([-32601], -32601),
     ],
 )
-def test_the_error_of_whoever_has_a_thing_is_told(codes, told):
+def test_the_most_specific_error_is_returned(codes, told):
     assert json.loads(merge.most_specific([error(code) for code in codes]))["code"] == told
 
 
 # ---- subscriptions
 
 
-def test_a_subscription_asks_each_server_for_what_is_its():
+def test_a_subscription_names_to_each_server_its_own_resources():
     params = text({"notifications": {"toolsListChanged": True, "resourceSubscriptions": ["a://1", "b://2"]}})
     assert merge.subscribed(params) == ["a://1", "b://2"]
     wanted = json.loads(merge.listen_params(params, ["b://2"]))
@@ -344,7 +344,7 @@ def test_a_subscription_asks_each_server_for_what_is_its():
     }
 
 
-def test_the_changes_of_lists_that_are_asked_for():
+def test_the_requested_changes_of_lists():
     wanted = {"toolsListChanged": True, "promptsListChanged": False, "odd": True, "resourceSubscriptions": []}
     kinds = merge.requested_kinds(text({"notifications": wanted}))
     assert json_object.write(kinds) == b'{"toolsListChanged":true}'
@@ -354,7 +354,7 @@ def test_the_changes_of_lists_that_are_asked_for():
     assert merge.list_changed("toolsListChanged") == Notification("notifications/tools/list_changed", b"{}")
 
 
-def test_what_was_granted_is_granted_together():
+def test_the_merged_acknowledgement():
     granted = [
         json_object.peek(text({"toolsListChanged": True, "resourceSubscriptions": ["a://1"]})),
         json_object.peek(
@@ -385,7 +385,7 @@ def test_every_subscribed_resource_may_have_changed_while_its_server_could_not_s
     assert merge.updates({}) == []
 
 
-def test_who_comes_back_changes_the_lists_that_anybody_tells_of():
+def test_a_server_that_comes_back_changes_the_granted_lists():
     one = json_object.peek(text({"toolsListChanged": True, "promptsListChanged": False}))
     two = json_object.peek(text({"toolsListChanged": True, "resourceSubscriptions": ["a://1"]}))
     assert merge.list_changes([one, two]) == [Notification("notifications/tools/list_changed", b"{}")]
@@ -402,7 +402,7 @@ def test_a_subscription_has_the_name_that_its_asker_gave_it():
 # ---- from the daemon
 
 
-def test_the_daemon_says_who_the_members_are():
+def test_the_daemon_sends_the_members():
     about = Membership({"git": 3, "time": 7}, "n", "v", "t", "i", ("prompts",), 2.5)
     message = json.loads(aggregate_members.line(about))
     assert message["method"] == aggregate_members.METHOD
@@ -450,5 +450,5 @@ def test_the_extensions_of_all_are_offered_with_the_settings_of_the_first():
         ({"x": 1}, ("", "")),
     ],
 )
-def test_what_a_message_of_an_extension_names(params, target):
+def test_the_item_that_a_message_of_an_extension_names(params, target):
     assert merge.target(text(params)) == target

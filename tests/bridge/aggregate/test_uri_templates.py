@@ -1,4 +1,4 @@
-"""Which URIs a resource template stands for."""
+"""The URIs that a resource template matches."""
 
 import time
 

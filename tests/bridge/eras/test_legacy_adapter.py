@@ -1,4 +1,4 @@
-"""A legacy server behind stateless requests, as a transcript: what the relay says, what the server hears and says."""
+"""The adapter for a legacy server: transcripts of the messages of the multiplexer and of the server."""
 
 import itertools
 import json
@@ -55,13 +55,13 @@ def params(**more):
     )
 
 
-def said(effects):
-    """What goes to the server: (method or answered id, params or result or error)."""
+def to_server(effects):
+    """Return the messages to the server: (method or id of the request, params or result or error)."""
     return [_plain(effect.message) for effect in effects if isinstance(effect, ToServer)]
 
 
-def told(effects):
-    """What goes to the relay."""
+def to_client(effects):
+    """Return the messages to the multiplexer."""
     return [_plain(effect.message) for effect in effects if isinstance(effect, ToRequester)]
 
 
@@ -73,8 +73,8 @@ def _plain(message):
     return (json.loads(message.id), json.loads(bytes(message.result or message.error)))
 
 
-def asked(request, client, capabilities):
-    """What the multiplexer knows of a request, where a test is about that."""
+def context_of(request, client, capabilities):
+    """Return the context of a request in the multiplexer, for a named client."""
     if client is None:
         return None
     declared = ALL if capabilities is None else capabilities
@@ -87,7 +87,7 @@ ONE, OTHER, UNKNOWN = Client("one"), Client("other"), Client("same", known=False
 
 
 class Talk:
-    """A translator whose server has answered initialize, and whose effects are made plain."""
+    """An adapter whose server has responded to initialize."""
 
     def __init__(
         self,
@@ -117,7 +117,7 @@ class Talk:
 
     def ask(self, id_, method, text=None, client=None, capabilities=None):
         request = Request(raw(id_), method, params() if text is None else text)
-        return self._note(self.it.from_client(request, asked(request, client, capabilities)))
+        return self._note(self.it.from_client(request, context_of(request, client, capabilities)))
 
     def call(self, id_, name="t", client=None, capabilities=None, **more):
         return self.ask(id_, "tools/call", params(name=name, **more), client, capabilities)
@@ -135,10 +135,10 @@ class Talk:
             self.it.from_server(Response(raw(id_), b"", raw({"code": code, "message": message, **more})))
         )
 
-    def server_asks(self, id_, method, **about):
+    def server_requests(self, id_, method, **about):
         return self._note(self.it.from_server(Request(raw(id_), method, raw(about))))
 
-    def server_says(self, method, **about):
+    def server_notifies(self, method, **about):
         return self._note(self.it.from_server(Notification(method, raw(about))))
 
     def gathered(self):
@@ -165,9 +165,9 @@ def stale(id_, **result):
 # ---- opening
 
 
-def test_the_server_is_told_the_profile_once():
+def test_the_server_gets_the_profile_once():
     talk = Talk(opened=False)
-    assert said(talk.first) == [
+    assert to_server(talk.first) == [
         (
             1,
             "initialize",
@@ -187,9 +187,9 @@ def test_requests_wait_until_the_server_has_opened():
     effects = talk.answer(
         1, {"protocolVersion": "2024-11-05", "capabilities": {"tools": {}}, "instructions": "do"}
     )
-    assert said(effects) == [("notifications/initialized", None), (2, "tools/call", {"name": "t"})]
+    assert to_server(effects) == [("notifications/initialized", None), (2, "tools/call", {"name": "t"})]
     assert talk.it._handshake.revision == "2024-11-05"
-    assert told(talk.ask(9, "server/discover")) == [
+    assert to_client(talk.ask(9, "server/discover")) == [
         (
             9,
             {
@@ -205,11 +205,11 @@ def test_requests_wait_until_the_server_has_opened():
     ]
 
 
-def test_a_request_taken_back_before_the_opening_is_never_said():
+def test_a_request_cancelled_before_the_handshake_is_never_sent():
     talk = Talk(opened=False)
     talk.call(1)
     assert talk.cancel(1) == []
-    assert said(talk.answer(1, {"capabilities": {"tools": {}}})) == [("notifications/initialized", None)]
+    assert to_server(talk.answer(1, {"capabilities": {"tools": {}}})) == [("notifications/initialized", None)]
 
 
 def test_a_server_that_refuses_to_open_fails_every_request_and_contradicts_its_era():
@@ -220,8 +220,8 @@ def test_a_server_that_refuses_to_open_fails_every_request_and_contradicts_its_e
     assert not talk.it.opening
     text = "the server refused to initialize: modern only"
     assert EraMismatch(text) in effects
-    assert told(effects) == [(1, {"code": -32603, "message": text})]
-    assert told(talk.call(2)) == [(2, {"code": -32603, "message": text})]
+    assert to_client(effects) == [(1, {"code": -32603, "message": text})]
+    assert to_client(talk.call(2)) == [(2, {"code": -32603, "message": text})]
 
 
 def test_a_server_that_does_not_open_in_time_fails_every_request():
@@ -232,12 +232,12 @@ def test_a_server_that_does_not_open_in_time_fails_every_request():
     effects = list(talk.it.on_tick(111))
     text = "the server did not answer initialize within 10 s"
     assert EraMismatch(text) in effects
-    assert told(effects) == [(1, {"code": -32603, "message": text})]
+    assert to_client(effects) == [(1, {"code": -32603, "message": text})]
     assert list(talk.it.on_tick(200)) == []
 
 
-def test_discover_is_answered_from_what_the_server_said_of_itself_without_tasks():
-    [(id_, result)] = told(Talk().ask("d", "server/discover"))
+def test_discover_is_answered_from_initialize_without_tasks():
+    [(id_, result)] = to_client(Talk().ask("d", "server/discover"))
     assert id_ == "d"
     assert result["capabilities"] == {name: value for name, value in CAPABILITIES.items() if name != "tasks"}
     assert result["_meta"] == {f"{PREFIX}serverInfo": INFO}
@@ -251,7 +251,7 @@ def test_the_envelope_is_taken_off_and_other_meta_stays():
     effects = talk.call(
         5, arguments={"a": 1}, meta={"traceparent": "00", "progressToken": 5, f"{PREFIX}clientInfo": {}}
     )
-    assert said(effects) == [
+    assert to_server(effects) == [
         (
             2,
             "tools/call",
@@ -294,15 +294,15 @@ def test_a_progress_token_is_replaced_however_it_is_written(meta, kept, token):
 )
 def test_a_result_becomes_complete(method, legacy, modern):
     talk = Talk()
-    assert [one[1] for one in said(talk.ask(7, method, params(uri="u:x")))] == [method]
-    assert told(talk.answer(2, legacy)) == [modern]
+    assert [one[1] for one in to_server(talk.ask(7, method, params(uri="u:x")))] == [method]
+    assert to_client(talk.answer(2, legacy)) == [modern]
     assert not talk.it.busy
 
 
 def test_the_meta_of_a_result_keeps_what_is_there():
     talk = Talk()
     talk.call(7)
-    [(_, result)] = told(talk.answer(2, {"content": [], "_meta": {"a": 1}}))
+    [(_, result)] = to_client(talk.answer(2, {"content": [], "_meta": {"a": 1}}))
     assert result["_meta"] == {"a": 1, f"{PREFIX}serverInfo": INFO}
 
 
@@ -327,7 +327,7 @@ def test_an_error_speaks_modern_codes(legacy, modern):
     talk = Talk()
     talk.ask(7, "resources/read", params(uri="u:x"))
     effects = talk.it.from_server(Response(b"2", b"", raw(legacy)))
-    assert told(effects) == [(7, modern)]
+    assert to_client(effects) == [(7, modern)]
 
 
 def test_tools_lose_execution_and_annotations_that_would_have_them_dropped():
@@ -340,7 +340,7 @@ def test_tools_lose_execution_and_annotations_that_would_have_them_dropped():
         {"name": "b", "inputSchema": bad},
         {"name": "c"},
     ]
-    [(_, result)] = told(talk.answer(2, {"tools": tools}))
+    [(_, result)] = to_client(talk.answer(2, {"tools": tools}))
     assert result["tools"] == [
         {"name": "a", "inputSchema": good},
         {"name": "b", "inputSchema": {"type": "object", "properties": {"r": {"type": "number"}}}},
@@ -357,11 +357,11 @@ def test_tools_lose_execution_and_annotations_that_would_have_them_dropped():
         ("completion/complete", "the server has no completions"),
     ],
 )
-def test_what_the_server_cannot_do_is_answered_here(method, text):
+def test_requests_without_the_capability_are_refused(method, text):
     talk = Talk(capabilities={"tools": {}})
     effects = talk.ask(7, method)
-    assert told(effects) == [(7, {"code": -32601, "message": text})]
-    assert said(effects) == []
+    assert to_client(effects) == [(7, {"code": -32601, "message": text})]
+    assert to_server(effects) == []
 
 
 @pytest.mark.parametrize(
@@ -372,21 +372,23 @@ def test_what_the_server_cannot_do_is_answered_here(method, text):
         ("2025-06-18", {"completions": {}}, True),
     ],
 )
-def test_a_server_is_asked_for_completions_as_its_revision_knows_them(revision, capabilities, context):
+def test_completion_context_is_sent_to_servers_that_define_it(revision, capabilities, context):
     talk = Talk(capabilities=capabilities, revision=revision)
     about = {"ref": {"type": "ref/prompt", "name": "p"}, "argument": {"name": "a", "value": "x"}}
     more = {"context": {"arguments": {"b": "y"}}}
-    [(_, _, heard)] = said(talk.ask(7, "completion/complete", params(**about, **more)))
+    [(_, _, heard)] = to_server(talk.ask(7, "completion/complete", params(**about, **more)))
     assert heard == {**about, **(more if context else {})}
 
 
 def test_a_cursor_is_good_for_the_child_that_gave_it_only():
     talk = Talk()
     talk.ask(1, "tools/list")
-    [(_, result)] = told(talk.answer(2, {"tools": [], "nextCursor": "p2"}))
+    [(_, result)] = to_client(talk.answer(2, {"tools": [], "nextCursor": "p2"}))
     assert result["nextCursor"] == "key1.p2"
-    assert said(talk.ask(2, "tools/list", params(cursor="key1.p2"))) == [(3, "tools/list", {"cursor": "p2"})]
-    assert told(talk.ask(3, "tools/list", params(cursor="other.p2"))) == [
+    assert to_server(talk.ask(2, "tools/list", params(cursor="key1.p2"))) == [
+        (3, "tools/list", {"cursor": "p2"})
+    ]
+    assert to_client(talk.ask(3, "tools/list", params(cursor="other.p2"))) == [
         (3, {"code": -32602, "message": "Invalid cursor"})
     ]
 
@@ -395,24 +397,24 @@ def test_a_cursor_is_good_for_the_child_that_gave_it_only():
 def test_a_cursor_that_is_no_text_is_the_end(cursor):
     talk = Talk()
     talk.ask(1, "prompts/list")
-    assert told(talk.answer(2, {"prompts": [], "nextCursor": cursor})) == [stale(1, prompts=[])]
+    assert to_client(talk.answer(2, {"prompts": [], "nextCursor": cursor})) == [stale(1, prompts=[])]
 
 
 def test_an_empty_cursor_is_one():
     talk = Talk()
     talk.ask(1, "prompts/list")
-    [(_, result)] = told(talk.answer(2, {"prompts": [], "nextCursor": ""}))
-    assert said(talk.ask(2, "prompts/list", params(cursor=result["nextCursor"]))) == [
+    [(_, result)] = to_client(talk.answer(2, {"prompts": [], "nextCursor": ""}))
+    assert to_server(talk.ask(2, "prompts/list", params(cursor=result["nextCursor"]))) == [
         (3, "prompts/list", {"cursor": ""})
     ]
 
 
-def test_what_a_legacy_server_has_no_use_for_is_dropped():
+def test_messages_without_a_legacy_equivalent_are_dropped():
     talk = Talk()
     assert [type(effect) for effect in talk.it.from_client(Notification("notifications/x", b""))] == [
         LogDebug
     ]
-    assert [type(effect) for effect in talk.server_says("notifications/tasks/status")] == [LogDebug]
+    assert [type(effect) for effect in talk.server_notifies("notifications/tasks/status")] == [LogDebug]
     assert [type(effect) for effect in talk.answer(99, {})] == [LogDebug]
 
 
@@ -421,10 +423,10 @@ MANY = {f"k{number}": 0 for number in range(100_000)}
 
 def test_r04_what_has_too_many_members_is_refused_under_its_id():
     talk = Talk()
-    [(id_, error)] = told(talk.call(7, **MANY))
+    [(id_, error)] = to_client(talk.call(7, **MANY))
     assert (id_, error["code"]) == (7, -32602)
-    assert said(talk.call(8, arguments=MANY))[0][1] == "tools/call"
-    [(id_, error)] = told(talk.answer(2, MANY))
+    assert to_server(talk.call(8, arguments=MANY))[0][1] == "tools/call"
+    [(id_, error)] = to_client(talk.answer(2, MANY))
     assert (id_, error["code"]) == (8, -32603)
 
 
@@ -434,8 +436,8 @@ def test_r04_what_has_too_many_members_is_refused_under_its_id():
 def test_a_cancelled_call_is_cancelled_at_the_server_and_its_late_answer_is_swallowed():
     talk = Talk()
     talk.call(7)
-    assert said(talk.cancel(7)) == [("notifications/cancelled", {"requestId": 2})]
-    assert told(talk.answer(2, {"content": []})) == []
+    assert to_server(talk.cancel(7)) == [("notifications/cancelled", {"requestId": 2})]
+    assert to_client(talk.answer(2, {"content": []})) == []
     assert not talk.it.busy
     assert talk.cancel(7) == []
 
@@ -446,32 +448,32 @@ AMBIGUOUS = "calls of several clients are in progress, and the request does not 
 
 
 def refused(effects):
-    """The code of the error for the server, and the reason in the log."""
-    [(_, error)] = said(effects)
+    """Return the code of the error for the server, and the reason in the log."""
+    [(_, error)] = to_server(effects)
     [reason] = [effect.reason for effect in effects if isinstance(effect, ServerRequestRefused)]
     return error["code"], reason
 
 
-def test_a3_calls_run_concurrently_also_after_a_question():
+def test_a3_calls_run_concurrently_also_after_a_server_request():
     talk = Talk()
     held(talk)
-    assert [len(said(talk.call(id_))) for id_ in (8, 9, 10)] == [1, 1, 1]
-    assert said(talk.retry(11, "key2.0", {"k1": ACCEPTED})) == [("q", ACCEPTED)]
+    assert [len(to_server(talk.call(id_))) for id_ in (8, 9, 10)] == [1, 1, 1]
+    assert to_server(talk.retry(11, "key2.0", {"k1": ACCEPTED})) == [("q", ACCEPTED)]
 
 
-def test_a2_two_calls_of_one_client_ask_at_once():
+def test_a2_two_calls_of_one_client_require_input_at_the_same_time():
     talk = Talk()
     talk.call(7, client=ONE)
     talk.call(8, client=ONE)
-    talk.server_asks("q", "elicitation/create", **FORM)
-    [(requester, result)] = told(talk.gathered())
+    talk.server_requests("q", "elicitation/create", **FORM)
+    [(requester, result)] = to_client(talk.gathered())
     assert (requester, result["resultType"]) == (8, "input_required")
-    talk.server_asks("r", "elicitation/create", **FORM)
-    [(requester, result)] = told(talk.gathered())
+    talk.server_requests("r", "elicitation/create", **FORM)
+    [(requester, result)] = to_client(talk.gathered())
     assert (requester, result["resultType"]) == (7, "input_required")
-    # Both are held: a third one goes out in the next round of the newest.
-    assert talk.server_asks("s", "elicitation/create", **FORM) == []
-    [(_, again)] = told(talk.retry(9, "key2.0", {"k1": ACCEPTED}))
+    # Both are held: a third request is sent in the next round of the newest call.
+    assert talk.server_requests("s", "elicitation/create", **FORM) == []
+    [(_, again)] = to_client(talk.retry(9, "key2.0", {"k1": ACCEPTED}))
     assert list(again["inputRequests"]) == ["k2"]
 
 
@@ -479,70 +481,70 @@ def test_the_answer_for_another_call_of_the_client_reaches_the_server_before_the
     talk = Talk()
     talk.call(7, client=ONE)
     talk.call(8, client=ONE)
-    talk.server_asks("of 7", "elicitation/create", **FORM)
+    talk.server_requests("of 7", "elicitation/create", **FORM)
     talk.gathered()  # it was given to 8
-    assert told(talk.answer(3, {"content": []})) == [OVER]
+    assert to_client(talk.answer(3, {"content": []})) == [OVER]
     effects = talk.retry(9, "key2.0", {"k1": ACCEPTED}, client=ONE)
-    assert said(effects) == [("of 7", ACCEPTED)]
-    assert told(effects) == [complete(9, content=[])]
-    assert told(talk.answer(2, {"content": []})) == [complete(7, content=[])]
+    assert to_server(effects) == [("of 7", ACCEPTED)]
+    assert to_client(effects) == [complete(9, content=[])]
+    assert to_client(talk.answer(2, {"content": []})) == [complete(7, content=[])]
 
 
-def test_a_question_without_an_answer_moves_on_when_its_call_is_over():
+def test_an_unanswered_server_request_moves_to_another_call_when_its_call_ends():
     talk = Talk()
     talk.call(7, client=ONE)
     talk.call(8, client=ONE)
-    talk.server_asks("of 7", "elicitation/create", **FORM)
+    talk.server_requests("of 7", "elicitation/create", **FORM)
     talk.gathered()
     talk.answer(3, {"content": []})
     effects = talk.retry(9, "key2.0", {}, client=ONE)
-    assert told(effects) == [complete(9, content=[])]
+    assert to_client(effects) == [complete(9, content=[])]
     talk.timers = talk.timers[-1:]
-    [(requester, result)] = told(talk.gathered())
+    [(requester, result)] = to_client(talk.gathered())
     assert (requester, list(result["inputRequests"])) == (7, ["k1"])
 
 
 @pytest.mark.parametrize("end", ["answer", "cancel"])
-def test_a_call_that_ends_while_questions_are_gathered_hands_them_on(end):
+def test_a_call_that_ends_while_input_requests_are_gathered_leaves_them_to_another(end):
     talk = Talk()
     talk.call(7, client=ONE)
     talk.call(8, client=ONE)
-    talk.server_asks("q", "elicitation/create", **FORM)
+    talk.server_requests("q", "elicitation/create", **FORM)
     talk.answer(3, {"content": []}) if end == "answer" else talk.cancel(8)
     assert talk.gathered() == []
-    [(requester, result)] = told(talk.gathered())
+    [(requester, result)] = to_client(talk.gathered())
     assert (requester, result["resultType"]) == (7, "input_required")
 
 
-def test_a_question_whose_only_call_is_cancelled_is_refused():
+def test_a_server_request_whose_only_call_is_cancelled_is_refused():
     talk = Talk()
     talk.call(7, client=ONE)
-    talk.server_asks("q", "elicitation/create", **FORM)
+    talk.server_requests("q", "elicitation/create", **FORM)
     effects = talk.cancel(7)
-    assert [one[0] for one in said(effects)] == ["notifications/cancelled", "q"]
+    assert [one[0] for one in to_server(effects)] == ["notifications/cancelled", "q"]
     assert [effect.reason for effect in effects if isinstance(effect, ServerRequestRefused)] == ["cancelled"]
-    assert refused(talk.server_asks("r", "elicitation/create", **FORM)) == (-32603, "cancelled")
+    assert refused(talk.server_requests("r", "elicitation/create", **FORM)) == (-32603, "cancelled")
     assert talk.answer(2, {}) == []
-    assert refused(talk.server_asks("s", "elicitation/create", **FORM)) == (-32603, "no_call")
+    assert refused(talk.server_requests("s", "elicitation/create", **FORM)) == (-32603, "no_call")
 
 
 @pytest.mark.parametrize("clients", [(ONE, OTHER), (OTHER, ONE), (UNKNOWN, UNKNOWN), (ONE, UNKNOWN)])
 @pytest.mark.parametrize("end", ["running", "held", "cancelled", "answered"])
-def test_a1_no_question_reaches_a_client_while_another_may_be_meant(clients, end):
+def test_a1_no_server_request_reaches_a_client_while_it_may_belong_to_another(clients, end):
     talk = Talk(strict=True)
     talk.call(7, client=clients[0])
     if end == "held":
-        talk.server_asks("h", "elicitation/create", **FORM)
+        talk.server_requests("h", "elicitation/create", **FORM)
         talk.gathered()
     talk.call(8, client=clients[1])
     if end == "cancelled":
         talk.cancel(7)
     if end == "answered":
         talk.answer(2, {})
-    effects = talk.server_asks("q", "elicitation/create", **FORM)
+    effects = talk.server_requests("q", "elicitation/create", **FORM)
     assert refused(effects) == (-32603, "ambiguous")
-    assert said(effects) == [("q", {"code": -32603, "message": AMBIGUOUS})]
-    assert told(effects) == []
+    assert to_server(effects) == [("q", {"code": -32603, "message": AMBIGUOUS})]
+    assert to_client(effects) == []
 
 
 def test_on_a_shared_process_time_belongs_to_its_owner():
@@ -551,16 +553,16 @@ def test_on_a_shared_process_time_belongs_to_its_owner():
     assert list(talk.it.on_tick(100)) == []
 
 
-def test_a_question_of_a_task_while_its_client_is_asked_goes_out_with_the_retry():
+def test_a_server_request_of_a_held_task_is_sent_after_the_retry():
     talk = tasked()
     talk.call(7)
     talk.answer(3, {"task": {"taskId": "T"}})
     related = {"_meta": {"io.modelcontextprotocol/related-task": {"taskId": "T"}}}
-    talk.server_asks("q", "elicitation/create", **FORM, **related)
+    talk.server_requests("q", "elicitation/create", **FORM, **related)
     talk.gathered()
     talk.call(8, "plain")
-    assert said(talk.server_asks("r", "elicitation/create", **FORM, **related)) == []
-    [(requester, result)] = told(talk.retry(9, "key2.0", {"k1": ACCEPTED}))
+    assert to_server(talk.server_requests("r", "elicitation/create", **FORM, **related)) == []
+    [(requester, result)] = to_client(talk.retry(9, "key2.0", {"k1": ACCEPTED}))
     assert (requester, list(result["inputRequests"])) == (9, ["k2"])
 
 
@@ -571,40 +573,40 @@ def test_an_answered_call_is_a_candidate_for_a_moment_only():
     talk.answer(2, {})
     talk.it.on_tick(100)
     talk.it.on_tick(100.1 + AFTER_ANSWER)
-    talk.server_asks("q", "elicitation/create", **FORM)
-    [(requester, result)] = told(talk.gathered())
+    talk.server_requests("q", "elicitation/create", **FORM)
+    [(requester, result)] = to_client(talk.gathered())
     assert (requester, result["resultType"]) == (8, "input_required")
 
 
-def test_s1_a_question_to_a_client_that_has_not_declared_it_is_refused_and_to_the_other_asked():
+def test_s1_a_server_request_is_refused_for_the_client_that_has_not_declared_it_only():
     talk = Talk(strict=True)
     talk.call(7, client=ONE, capabilities={})
-    assert refused(talk.server_asks("q", "elicitation/create", **FORM)) == (-32601, "not_declared")
-    assert told(talk.fail(2, -32000))[0][1]["code"] == -32021
+    assert refused(talk.server_requests("q", "elicitation/create", **FORM)) == (-32601, "not_declared")
+    assert to_client(talk.fail(2, -32000))[0][1]["code"] == -32021
     talk.it.on_tick(1)
     talk.it.on_tick(4)
     talk.call(8, client=OTHER, capabilities={"elicitation": {}})
-    talk.server_asks("r", "elicitation/create", **FORM)
-    assert [one[0] for one in told(talk.gathered())] == [8]
+    talk.server_requests("r", "elicitation/create", **FORM)
+    assert [one[0] for one in to_client(talk.gathered())] == [8]
 
 
 def test_a_retry_counts_with_what_it_declares():
     talk = Talk()
     talk.call(7, client=ONE)
-    talk.server_asks("q", "elicitation/create", **FORM)
+    talk.server_requests("q", "elicitation/create", **FORM)
     talk.gathered()
     talk.retry(8, "key2.0", {"k1": ACCEPTED}, client=OTHER, capabilities={})
-    assert refused(talk.server_asks("r", "elicitation/create", **FORM)) == (-32601, "not_declared")
+    assert refused(talk.server_requests("r", "elicitation/create", **FORM)) == (-32601, "not_declared")
     assert talk.it._origins.clients == {OTHER}
 
 
 def test_the_requests_of_one_call_are_limited():
     talk = Talk(limits=Limits(in_flight=2))
     talk.call(7)
-    assert said(talk.server_asks(1, "elicitation/create", **FORM)) == []
-    assert refused(talk.server_asks(1, "elicitation/create", **FORM)) == (-32600, "id_in_use")
-    assert said(talk.server_asks(2, "elicitation/create", **FORM)) == []
-    assert refused(talk.server_asks(3, "elicitation/create", **FORM)) == (-32603, "limit")
+    assert to_server(talk.server_requests(1, "elicitation/create", **FORM)) == []
+    assert refused(talk.server_requests(1, "elicitation/create", **FORM)) == (-32600, "id_in_use")
+    assert to_server(talk.server_requests(2, "elicitation/create", **FORM)) == []
+    assert refused(talk.server_requests(3, "elicitation/create", **FORM)) == (-32603, "limit")
 
 
 def test_on_a_shared_process_the_owner_opens_and_assigns():
@@ -612,17 +614,17 @@ def test_on_a_shared_process_the_owner_opens_and_assigns():
     assert talk.first == []
     assert talk.call(7, client=ONE) == []
     result = {"protocolVersion": "2025-11-25", "capabilities": CAPABILITIES, "serverInfo": INFO}
-    assert said(talk.it.opened(raw(result))) == [("i1", "tools/call", {"name": "t"})]
+    assert to_server(talk.it.opened(raw(result))) == [("i1", "tools/call", {"name": "t"})]
     question = Request(b'"q"', "elicitation/create", raw(FORM))
     origin = talk.it._origins.assign(question.method, question.params)
     assert origin.owner is talk.it
     assert talk._note(talk.it.assigned(question, origin)) == [SetTimer(GATHERING, InputsGathered("key2"))]
     assert talk.it.clients_that_want("error") == set()
     assert Unassigned(question, ONE) in talk.answer("i1", {"content": []})
-    assert said(talk.it.refused("gone")) == []
+    assert to_server(talk.it.refused("gone")) == []
 
 
-def test_on_a_shared_process_the_owner_tells_what_a_client_has_not_declared():
+def test_on_a_shared_process_the_owner_reports_undeclared_requests():
     talk = Talk(shared=True)
     talk.call(7, client=ONE, capabilities={})
     result = {"protocolVersion": "2025-11-25", "capabilities": CAPABILITIES, "serverInfo": INFO}
@@ -633,28 +635,30 @@ def test_on_a_shared_process_the_owner_tells_what_a_client_has_not_declared():
         Request(b'"r"', "ping", b""), Origin(b"gone", ONE, None, origin.declared, may_ask=True)
     )
     talk.it.undeclared(question, origin)
-    assert told(talk.fail("i1", -32000))[0][1]["code"] == -32021
+    assert to_client(talk.fail("i1", -32000))[0][1]["code"] == -32021
 
 
 # ---- held calls
 
 
-# For a part of the bridge that knows the extension.
+# For a part of the bridge that supports the extension.
 OVER = ("notifications/mcp-bridge/input_over", {"requestState": "key2.0"})
 
 
 def held(talk, id_=7, **more):
-    """A call whose server has asked one thing; answers the state."""
+    """Begin a call whose server has sent one request. Returns the state."""
     talk.call(id_, **more)
     upstream = int(next(reversed(talk.it._calls.running)))
-    assert talk.server_asks("q", "elicitation/create", **FORM) == [SetTimer(GATHERING, talk.timers[-1].timer)]
-    [(asker, result)] = told(talk.gathered())
+    assert talk.server_requests("q", "elicitation/create", **FORM) == [
+        SetTimer(GATHERING, talk.timers[-1].timer)
+    ]
+    [(asker, result)] = to_client(talk.gathered())
     assert asker == id_
     assert result["resultType"] == "input_required"
     return upstream, result
 
 
-def test_a_question_becomes_input_required_and_its_answer_takes_the_call_up_again():
+def test_a_server_request_becomes_input_required_and_its_answer_resumes_the_call():
     talk = Talk()
     upstream, result = held(talk)
     assert result == {
@@ -663,24 +667,24 @@ def test_a_question_becomes_input_required_and_its_answer_takes_the_call_up_agai
         "requestState": "key2.0",
         "_meta": {f"{PREFIX}serverInfo": INFO},
     }
-    assert said(talk.retry(8, "key2.0", {"k1": ACCEPTED, "stray": 1})) == [("q", ACCEPTED)]
-    assert told(talk.answer(upstream, {"content": []})) == [complete(8, content=[])]
+    assert to_server(talk.retry(8, "key2.0", {"k1": ACCEPTED, "stray": 1})) == [("q", ACCEPTED)]
+    assert to_client(talk.answer(upstream, {"content": []})) == [complete(8, content=[])]
     assert not talk.it.busy
 
 
-def test_several_questions_go_out_together():
+def test_several_server_requests_are_sent_in_one_result():
     talk = Talk()
     talk.call(7)
-    talk.server_asks(1, "roots/list", _meta={"x": 1})
-    assert talk.server_asks(2, "sampling/createMessage", messages=[], maxTokens=1, task={}) == []
-    [(_, result)] = told(talk.gathered())
+    talk.server_requests(1, "roots/list", _meta={"x": 1})
+    assert talk.server_requests(2, "sampling/createMessage", messages=[], maxTokens=1, task={}) == []
+    [(_, result)] = to_client(talk.gathered())
     assert result["inputRequests"] == {
         "k1": {"method": "roots/list"},
         "k2": {"method": "sampling/createMessage", "params": {"messages": [], "maxTokens": 1}},
     }
     roots = {"roots": [{"uri": "file:///a"}]}
     sampled = {"role": "assistant", "content": {"type": "text", "text": "x"}, "model": "m"}
-    assert said(talk.retry(8, "key2.0", {"k1": roots, "k2": sampled})) == [(1, roots), (2, sampled)]
+    assert to_server(talk.retry(8, "key2.0", {"k1": roots, "k2": sampled})) == [(1, roots), (2, sampled)]
 
 
 @pytest.mark.parametrize(
@@ -693,25 +697,25 @@ def test_several_questions_go_out_together():
         ("roots/list", {"roots": {}}),
     ],
 )
-def test_an_answer_of_the_wrong_shape_is_asked_for_again(method, wrong):
+def test_an_invalid_answer_is_requested_again(method, wrong):
     talk = Talk()
     talk.call(7)
-    talk.server_asks("q", method, **FORM)
-    [(_, first)] = told(talk.gathered())
+    talk.server_requests("q", method, **FORM)
+    [(_, first)] = to_client(talk.gathered())
     effects = talk.retry(8, first["requestState"], {"k1": wrong})
-    assert said(effects) == []
-    assert told(effects) == [(8, {**first, "requestState": "key2.1"})]
+    assert to_server(effects) == []
+    assert to_client(effects) == [(8, {**first, "requestState": "key2.1"})]
 
 
-def test_what_is_missing_is_asked_for_again_and_what_was_given_is_kept():
+def test_missing_answers_are_requested_again_and_given_answers_are_kept():
     talk = Talk()
     talk.call(7)
-    talk.server_asks(1, "elicitation/create", **FORM)
-    talk.server_asks(2, "roots/list")
+    talk.server_requests(1, "elicitation/create", **FORM)
+    talk.server_requests(2, "roots/list")
     talk.gathered()
-    [(_, again)] = told(talk.retry(8, "key2.0", {"k1": ACCEPTED}))
+    [(_, again)] = to_client(talk.retry(8, "key2.0", {"k1": ACCEPTED}))
     assert again["inputRequests"] == {"k2": {"method": "roots/list"}}
-    assert said(talk.retry(9, "key2.1", {"k2": {"roots": []}})) == [(1, ACCEPTED), (2, {"roots": []})]
+    assert to_server(talk.retry(9, "key2.1", {"k2": {"roots": []}})) == [(1, ACCEPTED), (2, {"roots": []})]
 
 
 def test_a_round_can_be_answered_once():
@@ -719,48 +723,48 @@ def test_a_round_can_be_answered_once():
     upstream, _ = held(talk)
     talk.retry(8, "key2.0", {"k1": ACCEPTED})
     refused = {"code": -32602, "message": "Invalid or expired requestState"}
-    assert told(talk.retry(9, "key2.0", {"k1": ACCEPTED})) == [(9, refused)]
-    assert told(talk.retry(9, "key2.1", {"k1": ACCEPTED})) == [(9, refused)]
+    assert to_client(talk.retry(9, "key2.0", {"k1": ACCEPTED})) == [(9, refused)]
+    assert to_client(talk.retry(9, "key2.1", {"k1": ACCEPTED})) == [(9, refused)]
     talk.answer(upstream, {})
     for state in ("key2.0", "key2.1", "nonsense", "", "key2.x"):
-        assert told(talk.retry(9, state, {})) == [(9, refused)]
+        assert to_client(talk.retry(9, state, {})) == [(9, refused)]
 
 
 def test_a_state_is_good_for_its_method_only():
     talk = Talk()
     held(talk)
     effects = talk.ask(9, "prompts/get", params(name="t", requestState="key2.0"))
-    assert told(effects) == [(9, {"code": -32602, "message": "Invalid or expired requestState"})]
+    assert to_client(effects) == [(9, {"code": -32602, "message": "Invalid or expired requestState"})]
 
 
-def test_a_server_may_ask_again_and_again():
+def test_a_call_may_have_several_input_rounds():
     talk = Talk()
     upstream, _ = held(talk)
     talk.retry(8, "key2.0", {"k1": ACCEPTED})
-    talk.server_asks("q2", "elicitation/create", **FORM)
-    [(asker, second)] = told(talk.gathered())
+    talk.server_requests("q2", "elicitation/create", **FORM)
+    [(asker, second)] = to_client(talk.gathered())
     assert asker == 8
     assert second["requestState"] == "key2.1"
     assert list(second["inputRequests"]) == ["k2"]
     talk.retry(9, "key2.1", {"k2": {"action": "decline"}})
-    assert told(talk.answer(upstream, {"content": []})) == [complete(9, content=[])]
+    assert to_client(talk.answer(upstream, {"content": []})) == [complete(9, content=[])]
 
 
-def test_an_answer_that_comes_while_nobody_waits_is_kept_for_the_retry():
+def test_a_response_to_a_held_call_is_kept_for_the_retry():
     talk = Talk()
     upstream, _ = held(talk)
-    assert told(talk.answer(upstream, {"content": [], "isError": True})) == [OVER]
+    assert to_client(talk.answer(upstream, {"content": [], "isError": True})) == [OVER]
     effects = talk.retry(8, "key2.0", {})
-    assert told(effects) == [complete(8, content=[], isError=True)]
-    # The server may have asked for another call of this client, so it gets an error rather than nothing.
+    assert to_client(effects) == [complete(8, content=[], isError=True)]
+    # The request may belong to another call of this client, so the server gets an error.
     assert refused(effects) == (-32603, "no_call")
 
 
-def test_a_question_beyond_what_was_gathered_waits_for_the_retry():
+def test_a_server_request_after_the_gathering_waits_for_the_retry():
     talk = Talk()
     held(talk)
-    assert talk.server_asks("late", "roots/list") == []
-    [(_, again)] = told(talk.retry(8, "key2.0", {"k1": ACCEPTED}))
+    assert talk.server_requests("late", "roots/list") == []
+    [(_, again)] = to_client(talk.retry(8, "key2.0", {"k1": ACCEPTED}))
     assert list(again["inputRequests"]) == ["k2"]
 
 
@@ -768,69 +772,69 @@ def test_a_retry_can_be_cancelled_and_the_call_with_it():
     talk = Talk()
     held(talk)
     talk.retry(8, "key2.0", {"k1": ACCEPTED})
-    assert said(talk.cancel(8)) == [("notifications/cancelled", {"requestId": 2})]
+    assert to_server(talk.cancel(8)) == [("notifications/cancelled", {"requestId": 2})]
     assert not talk.it.busy
 
 
-def test_s3_a_server_that_cancels_its_question_is_not_answered_and_the_round_is_over():
+def test_s3_a_cancelled_server_request_gets_no_answer_and_the_round_is_over():
     talk = Talk()
     upstream, _ = held(talk)
-    assert told(talk.server_says("notifications/cancelled", requestId="q")) == [OVER]
-    assert said(talk.retry(8, "key2.0", {"k1": ACCEPTED})) == []
-    assert told(talk.answer(upstream, {})) == [complete(8, content=[])]
-    assert talk.server_says("notifications/cancelled", requestId="never") == []
+    assert to_client(talk.server_notifies("notifications/cancelled", requestId="q")) == [OVER]
+    assert to_server(talk.retry(8, "key2.0", {"k1": ACCEPTED})) == []
+    assert to_client(talk.answer(upstream, {})) == [complete(8, content=[])]
+    assert talk.server_notifies("notifications/cancelled", requestId="never") == []
 
 
-def test_s3_the_rounds_of_a_server_that_is_gone_are_over():
+def test_s3_the_rounds_of_a_server_that_has_exited_are_over():
     talk = Talk()
     assert talk.it.on_exit() == ()
     held(talk)
-    assert told(talk.it.on_exit()) == [OVER]
+    assert to_client(talk.it.on_exit()) == [OVER]
 
 
-def test_s3_a_round_with_another_question_is_not_over():
+def test_s3_a_round_with_another_input_request_is_not_over():
     talk = Talk()
     talk.call(7)
-    talk.server_asks(1, "elicitation/create", **FORM)
-    talk.server_asks(2, "roots/list")
+    talk.server_requests(1, "elicitation/create", **FORM)
+    talk.server_requests(2, "roots/list")
     talk.gathered()
-    assert told(talk.server_says("notifications/cancelled", requestId=1)) == []
-    assert told(talk.server_says("notifications/cancelled", requestId=2)) == [OVER]
+    assert to_client(talk.server_notifies("notifications/cancelled", requestId=1)) == []
+    assert to_client(talk.server_notifies("notifications/cancelled", requestId=2)) == [OVER]
 
 
-def test_a_question_taken_back_before_it_went_out_is_not_handed_out():
+def test_a_server_request_cancelled_before_it_was_sent_is_not_sent():
     talk = Talk()
     talk.call(7)
-    talk.server_asks("q", "roots/list")
-    talk.server_says("notifications/cancelled", requestId="q")
+    talk.server_requests("q", "roots/list")
+    talk.server_notifies("notifications/cancelled", requestId="q")
     assert talk.gathered() == []
-    assert told(talk.answer(2, {})) == [complete(7, content=[])]
+    assert to_client(talk.answer(2, {})) == [complete(7, content=[])]
 
 
 def test_an_answer_that_overtakes_the_gathering_wins():
     talk = Talk()
     talk.call(7)
-    talk.server_asks("q", "roots/list")
-    assert told(talk.answer(2, {})) == [complete(7, content=[])]
+    talk.server_requests("q", "roots/list")
+    assert to_client(talk.answer(2, {})) == [complete(7, content=[])]
     assert talk.gathered() == []
 
 
-def test_a_call_whose_client_does_not_come_back_is_given_up():
+def test_a_call_whose_client_does_not_retry_expires():
     talk = Talk()
     talk.call(7)
-    talk.server_asks(1, "elicitation/create", **FORM)
-    talk.server_asks(2, "roots/list")
+    talk.server_requests(1, "elicitation/create", **FORM)
+    talk.server_requests(2, "roots/list")
     talk.gathered()
     assert list(talk.it.on_tick(1000)) == []  # whatever the clock shows first
     assert list(talk.it.on_tick(1000 + LIMITS.held_seconds)) == []
     effects = list(talk.it.on_tick(1001 + LIMITS.held_seconds))
-    assert said(effects) == [
+    assert to_server(effects) == [
         (1, {"action": "cancel"}),
         (2, {"code": -32603, "message": "the client did not answer in time"}),
         ("notifications/cancelled", {"requestId": 2}),
     ]
     assert not talk.it.busy
-    assert told(talk.retry(8, "key2.0", {})) == [
+    assert to_client(talk.retry(8, "key2.0", {})) == [
         (8, {"code": -32602, "message": "Invalid or expired requestState"})
     ]
 
@@ -839,12 +843,12 @@ def test_the_calls_that_wait_for_their_client_are_limited():
     talk = Talk(limits=Limits(held_calls=1))
     held(talk, 7)
     talk.call(8)
-    talk.server_asks("q2", "roots/list")
+    talk.server_requests("q2", "roots/list")
     effects = talk.gathered()
-    assert told(effects) == [
+    assert to_client(effects) == [
         (8, {"code": -32603, "message": "the limit of 1 calls that wait for their client is reached"})
     ]
-    assert said(effects) == [("notifications/cancelled", {"requestId": 3})]
+    assert to_server(effects) == [("notifications/cancelled", {"requestId": 3})]
 
 
 def test_a_call_that_the_server_has_answered_makes_room_for_one_that_waits():
@@ -852,13 +856,13 @@ def test_a_call_that_the_server_has_answered_makes_room_for_one_that_waits():
     upstream, _ = held(talk, 7)
     talk.answer(upstream, {"content": []})
     talk.call(8)
-    talk.server_asks("q2", "roots/list")
-    [(requester, result)] = told(talk.gathered())
+    talk.server_requests("q2", "roots/list")
+    [(requester, result)] = to_client(talk.gathered())
     assert (requester, result["resultType"]) == (8, "input_required")
-    assert told(talk.retry(9, "key2.0", {}))[0][1]["code"] == -32602
+    assert to_client(talk.retry(9, "key2.0", {}))[0][1]["code"] == -32602
 
 
-# ---- questions that cannot be asked
+# ---- server requests that are refused
 
 
 @pytest.mark.parametrize(
@@ -873,130 +877,136 @@ def test_a_call_that_the_server_has_answered_makes_room_for_one_that_waits():
         (EVERYTHING, "tasks/get", {}, -32601),
     ],
 )
-def test_a_question_that_the_client_has_not_declared_is_refused(profile, method, about, code):
+def test_an_undeclared_server_request_is_refused(profile, method, about, code):
     talk = Talk(profile)
     talk.call(7)
-    [(id_, error)] = said(talk.server_asks("q", method, **about))
+    [(id_, error)] = to_server(talk.server_requests("q", method, **about))
     assert (id_, error["code"]) == ("q", code)
 
 
 @pytest.mark.parametrize("failed", [True, False])
-def test_a_call_that_fails_for_what_its_client_has_not_declared_says_so(failed):
+def test_a_call_that_fails_for_an_undeclared_capability_names_it(failed):
     talk = Talk(Profile())
     talk.call(7)
-    talk.server_asks("q", "sampling/createMessage", messages=[])
+    talk.server_requests("q", "sampling/createMessage", messages=[])
     effects = talk.fail(2, -32603) if failed else talk.answer(2, {"content": [], "isError": True})
-    [(_, error)] = told(effects)
+    [(_, error)] = to_client(effects)
     assert (error["code"], error["data"]) == (-32021, {"requiredCapabilities": {"sampling": {}}})
 
 
 def test_a_call_that_goes_well_without_what_its_client_has_not_declared_is_complete():
     talk = Talk(Profile())
     talk.call(7)
-    talk.server_asks("q", "elicitation/create", **FORM)
-    assert told(talk.answer(2, {"content": []})) == [complete(7, content=[])]
+    talk.server_requests("q", "elicitation/create", **FORM)
+    assert to_client(talk.answer(2, {"content": []})) == [complete(7, content=[])]
 
 
 @pytest.mark.parametrize("context", ["none", "thisServer", "allServers"])
-def test_a_client_that_has_declared_sampling_only_may_be_asked_to_include_context(context):
+def test_a_client_with_sampling_gets_requests_that_include_context(context):
     talk = Talk(Profile(sampling=True))
     talk.call(7)
-    assert said(talk.server_asks("q", "sampling/createMessage", includeContext=context)) == []
+    assert to_server(talk.server_requests("q", "sampling/createMessage", includeContext=context)) == []
 
 
-def test_what_the_client_has_declared_may_be_asked():
+def test_declared_input_requests_are_sent():
     talk = Talk(Profile(sampling=True, sampling_tools=True, sampling_context=True, url=True))
     talk.call(7)
-    assert said(talk.server_asks(1, "sampling/createMessage", tools=[], includeContext="thisServer")) == []
-    assert said(talk.server_asks(2, "sampling/createMessage", includeContext="none")) == []
     assert (
-        said(talk.server_asks(3, "elicitation/create", mode="url", url="https://x", elicitationId="e")) == []
+        to_server(talk.server_requests(1, "sampling/createMessage", tools=[], includeContext="thisServer"))
+        == []
     )
-    [(_, result)] = told(talk.gathered())
+    assert to_server(talk.server_requests(2, "sampling/createMessage", includeContext="none")) == []
+    assert (
+        to_server(
+            talk.server_requests(3, "elicitation/create", mode="url", url="https://x", elicitationId="e")
+        )
+        == []
+    )
+    [(_, result)] = to_client(talk.gathered())
     assert result["inputRequests"]["k3"]["params"] == {"mode": "url", "url": "https://x"}
 
 
-def test_a_question_outside_of_any_call_is_refused():
+def test_a_server_request_outside_of_any_call_is_refused():
     talk = Talk()
     text = "no call is in progress that this request can belong to"
-    assert said(talk.server_asks("q", "elicitation/create", **FORM)) == [
+    assert to_server(talk.server_requests("q", "elicitation/create", **FORM)) == [
         ("q", {"code": -32603, "message": text})
     ]
     talk.ask(1, "completion/complete")
-    assert refused(talk.server_asks("q", "elicitation/create", **FORM)) == (-32603, "no_call")
+    assert refused(talk.server_requests("q", "elicitation/create", **FORM)) == (-32603, "no_call")
 
 
-def test_t19_roots_outside_of_a_call_are_asked_in_the_first_call_that_can_carry_the_question():
+def test_t19_a_roots_request_outside_of_calls_is_sent_in_the_first_call_that_can_carry_it():
     talk = Talk()
-    assert talk.server_asks("r", "roots/list") == []
-    assert refused(talk.server_asks("r", "roots/list")) == (-32600, "id_in_use")
-    assert [one[1] for one in said(talk.ask(1, "tools/list"))] == ["tools/list"]
+    assert talk.server_requests("r", "roots/list") == []
+    assert refused(talk.server_requests("r", "roots/list")) == (-32600, "id_in_use")
+    assert [one[1] for one in to_server(talk.ask(1, "tools/list"))] == ["tools/list"]
     talk.call(2, client=ONE, capabilities={})
     talk.answer(3, {"content": []})
-    # However fast the server answers: its answer shall depend on the roots, so it gets the call after them.
+    # The result of the server may depend on the roots, so it gets the call after them.
     effects = talk.call(7)
-    assert said(effects) == []
-    [(requester, result)] = told(effects)
+    assert to_server(effects) == []
+    [(requester, result)] = to_client(effects)
     assert (requester, result["inputRequests"]) == (7, {"k1": {"method": "roots/list"}})
     roots = {"roots": [{"uri": "file:///a"}]}
     answered = talk.retry(8, "key2.0", {"k1": roots})
-    assert said(answered) == [("r", roots), (4, "tools/call", {"name": "t"})]
+    assert to_server(answered) == [("r", roots), (4, "tools/call", {"name": "t"})]
     talk.answer(4, {"content": []})
-    assert said(talk.server_asks("s", "roots/list")) == [("s", roots)]
+    assert to_server(talk.server_requests("s", "roots/list")) == [("s", roots)]
 
 
 def test_t19_a_call_that_its_client_leaves_was_never_sent():
     talk = Talk()
-    talk.server_asks("r", "roots/list")
+    talk.server_requests("r", "roots/list")
     talk.call(7)
     assert list(talk.it.on_tick(1000)) == []
-    [(server_id, error)] = said(list(talk.it.on_tick(1001 + LIMITS.held_seconds)))
+    [(server_id, error)] = to_server(list(talk.it.on_tick(1001 + LIMITS.held_seconds)))
     assert (server_id, error["code"]) == ("r", -32603)
     assert not talk.it.busy
-    assert said(talk.call(8)) == [(2, "tools/call", {"name": "t"})]
+    assert to_server(talk.call(8)) == [(2, "tools/call", {"name": "t"})]
 
 
 def test_t19_a_server_that_withdraws_its_request_gets_the_call_with_the_retry():
     talk = Talk()
-    talk.server_asks("r", "roots/list")
+    talk.server_requests("r", "roots/list")
     talk.call(7)
-    talk.server_says("notifications/cancelled", requestId="r")
-    assert said(talk.retry(8, "key2.0", {})) == [(2, "tools/call", {"name": "t"})]
+    talk.server_notifies("notifications/cancelled", requestId="r")
+    assert to_server(talk.retry(8, "key2.0", {})) == [(2, "tools/call", {"name": "t"})]
 
 
-def test_t19_roots_that_no_call_asks_for_are_refused_after_a_while():
+def test_t19_a_roots_request_that_no_call_carries_is_refused_after_a_while():
     talk = Talk(limits=Limits(in_flight=1))
-    talk.server_asks("r", "roots/list")
-    assert refused(talk.server_asks("one too many", "roots/list")) == (-32603, "no_call")
+    talk.server_requests("r", "roots/list")
+    assert refused(talk.server_requests("one too many", "roots/list")) == (-32603, "no_call")
     assert list(talk.it.on_tick(1000)) == []
     assert list(talk.it.on_tick(1000 + LIMITS.held_seconds)) == []
     assert refused(list(talk.it.on_tick(1001 + LIMITS.held_seconds))) == (-32603, "no_call")
-    talk.server_asks("s", "roots/list")
-    talk.server_says("notifications/cancelled", requestId="s")
-    assert said(talk.call(7)) == [(2, "tools/call", {"name": "t"})]
+    talk.server_requests("s", "roots/list")
+    talk.server_notifies("notifications/cancelled", requestId="s")
+    assert to_server(talk.call(7)) == [(2, "tools/call", {"name": "t"})]
 
 
 def told_roots(**more):
     talk = Talk(**more)
     talk.call(7)
-    talk.server_asks(1, "roots/list")
+    talk.server_requests(1, "roots/list")
     talk.gathered()
     talk.retry(8, "key2.0", {"k1": {"roots": []}})
     talk.answer(2, {})
     return talk
 
 
-def test_roots_that_the_client_has_told_once_are_told_again_outside_of_calls():
-    assert said(told_roots().server_asks(2, "roots/list")) == [(2, {"roots": []})]
+def test_the_last_roots_of_the_client_answer_requests_outside_of_calls():
+    assert to_server(told_roots().server_requests(2, "roots/list")) == [(2, {"roots": []})]
 
 
-def test_roots_of_one_principal_are_never_told_in_the_name_of_another():
-    [(_, error)] = said(told_roots(strict=True).server_asks(2, "roots/list"))
+def test_roots_of_one_client_are_never_sent_for_another():
+    [(_, error)] = to_server(told_roots(strict=True).server_requests(2, "roots/list"))
     assert error["code"] == -32603
 
 
 def test_a_ping_is_answered_here():
-    assert said(Talk().server_asks("p", "ping")) == [("p", {})]
+    assert to_server(Talk().server_requests("p", "ping")) == [("p", {})]
 
 
 # ---- URLs that the server requires to be opened (-32042)
@@ -1006,10 +1016,10 @@ URLS = {
 }
 
 
-def test_a_required_url_becomes_input_and_the_call_is_said_again_when_it_is_complete():
+def test_a_required_url_becomes_input_and_the_call_is_sent_again_when_it_is_complete():
     talk = Talk()
     talk.call(7)
-    [(asker, result)] = told(talk.fail(2, -32042, **URLS))
+    [(asker, result)] = to_client(talk.fail(2, -32042, **URLS))
     assert asker == 7
     assert result["inputRequests"] == {
         "k1": {"method": "elicitation/create", "params": {"mode": "url", "message": "m", "url": "https://x"}}
@@ -1017,10 +1027,10 @@ def test_a_required_url_becomes_input_and_the_call_is_said_again_when_it_is_comp
     assert talk.retry(8, result["requestState"], {"k1": {"action": "accept"}}) == [
         SetTimer(COMPLETION, UrlTimeout("key2"))
     ]
-    assert said(talk.server_says("notifications/elicitation/complete", elicitationId="e1")) == [
+    assert to_server(talk.server_notifies("notifications/elicitation/complete", elicitationId="e1")) == [
         (3, "tools/call", {"name": "t"})
     ]
-    assert told(talk.answer(3, {"content": []})) == [complete(8, content=[])]
+    assert to_client(talk.answer(3, {"content": []})) == [complete(8, content=[])]
     assert talk.gathered() == []
 
 
@@ -1029,17 +1039,19 @@ def test_a_url_that_is_never_complete_is_waited_for_a_while_only():
     talk.call(7)
     talk.fail(2, -32042, **URLS)
     talk.retry(8, "key2.0", {"k1": {"action": "accept"}})
-    assert [one[1] for one in said(talk.gathered())] == ["tools/call"]
+    assert [one[1] for one in to_server(talk.gathered())] == ["tools/call"]
     assert talk.it.busy
-    assert said(talk.it.on_timer(UrlTimeout("key2"))) == []
+    assert to_server(talk.it.on_timer(UrlTimeout("key2"))) == []
 
 
 def test_a_url_without_an_id_or_already_complete_is_tried_at_once():
     talk = Talk()
     talk.call(7)
     talk.fail(2, -32042, **URLS)
-    assert talk.server_says("notifications/elicitation/complete", elicitationId="e1") == []
-    assert [one[1] for one in said(talk.retry(8, "key2.0", {"k1": {"action": "accept"}}))] == ["tools/call"]
+    assert talk.server_notifies("notifications/elicitation/complete", elicitationId="e1") == []
+    assert [one[1] for one in to_server(talk.retry(8, "key2.0", {"k1": {"action": "accept"}}))] == [
+        "tools/call"
+    ]
 
 
 @pytest.mark.parametrize(
@@ -1063,13 +1075,13 @@ def test_a_url_that_is_not_opened_fails_the_call(method, answer):
     effects = talk.ask(
         8, method, params(name="t", requestState="key2.0", inputResponses={"k1": {"action": "decline"}})
     )
-    assert told(effects) == [answer]
+    assert to_client(effects) == [answer]
 
 
-def test_a_client_that_cannot_open_urls_is_told_what_is_missing():
+def test_a_client_without_url_elicitation_gets_the_missing_capability():
     talk = Talk(Profile(form=True))
     talk.call(7)
-    assert told(talk.fail(2, -32042, **URLS)) == [
+    assert to_client(talk.fail(2, -32042, **URLS)) == [
         (
             7,
             {
@@ -1087,7 +1099,7 @@ def test_a_client_that_cannot_open_urls_is_told_what_is_missing():
 def test_required_urls_that_are_not_named_fail_the_call(more):
     talk = Talk()
     talk.call(7)
-    assert told(talk.fail(2, -32042, **more)) == [
+    assert to_client(talk.fail(2, -32042, **more)) == [
         (7, {"code": -32603, "message": "the server requires URLs to be opened and names none"})
     ]
 
@@ -1096,7 +1108,7 @@ def test_required_urls_for_a_caller_that_is_away_are_an_error_later():
     talk = Talk()
     upstream, _ = held(talk)
     talk.fail(upstream, -32042, "open it", **URLS)
-    assert told(talk.retry(8, "key2.0", {})) == [
+    assert to_client(talk.retry(8, "key2.0", {})) == [
         (8, {"code": -32603, "message": "open it", "data": {"originalCode": -32042}})
     ]
 
@@ -1108,16 +1120,16 @@ def test_progress_rises_over_all_rounds_and_carries_the_newest_token():
     talk = Talk()
     talk.call(7, meta={"progressToken": 7})
     send = "notifications/progress"
-    assert told(talk.server_says(send, progressToken=2, progress=1)) == [
+    assert to_client(talk.server_notifies(send, progressToken=2, progress=1)) == [
         (send, {"progressToken": 7, "progress": 1})
     ]
-    assert told(talk.server_says(send, progressToken=2, progress=1)) == []
-    talk.server_asks("q", "elicitation/create", **FORM)
+    assert to_client(talk.server_notifies(send, progressToken=2, progress=1)) == []
+    talk.server_requests("q", "elicitation/create", **FORM)
     talk.gathered()
-    assert told(talk.server_says(send, progressToken=2, progress=2)) == []
+    assert to_client(talk.server_notifies(send, progressToken=2, progress=2)) == []
     talk.retry(8, "key2.0", {"k1": ACCEPTED}, meta={"progressToken": 8})
-    assert told(talk.server_says(send, progressToken=2, progress=0)) == []
-    assert told(talk.server_says(send, progressToken=2, progress=2.5, message="m")) == [
+    assert to_client(talk.server_notifies(send, progressToken=2, progress=0)) == []
+    assert to_client(talk.server_notifies(send, progressToken=2, progress=2.5, message="m")) == [
         (send, {"progressToken": 8, "progress": 2.5, "message": "m"})
     ]
 
@@ -1128,13 +1140,13 @@ def test_progress_rises_over_all_rounds_and_carries_the_newest_token():
 def test_progress_of_nothing_is_dropped(about):
     talk = Talk()
     talk.call(7, meta={"progressToken": 7})
-    assert told(talk.server_says("notifications/progress", **about)) == []
+    assert to_client(talk.server_notifies("notifications/progress", **about)) == []
 
 
-def test_progress_that_nobody_asked_for_is_dropped():
+def test_progress_without_a_token_of_the_client_is_dropped():
     talk = Talk()
     talk.call(7)
-    assert told(talk.server_says("notifications/progress", progressToken=2, progress=1)) == []
+    assert to_client(talk.server_notifies("notifications/progress", progressToken=2, progress=1)) == []
 
 
 def level(name):
@@ -1144,45 +1156,48 @@ def level(name):
 def test_the_server_logs_at_the_most_verbose_level_that_is_wanted():
     talk = Talk(Profile())
     set_level = "logging/setLevel"
-    assert [one[1:] for one in said(talk.call(1, meta=level("error")))] == [
+    assert [one[1:] for one in to_server(talk.call(1, meta=level("error")))] == [
         (set_level, {"level": "error"}),
         ("tools/call", {"name": "t"}),
     ]
-    assert [one[1] for one in said(talk.call(2, meta=level("critical")))] == ["tools/call"]
-    assert next(one[1:] for one in said(talk.call(3, meta=level("debug")))) == (set_level, {"level": "debug"})
-    assert [one[1] for one in said(talk.call(4))] == ["tools/call"]
+    assert [one[1] for one in to_server(talk.call(2, meta=level("critical")))] == ["tools/call"]
+    assert next(one[1:] for one in to_server(talk.call(3, meta=level("debug")))) == (
+        set_level,
+        {"level": "debug"},
+    )
+    assert [one[1] for one in to_server(talk.call(4))] == ["tools/call"]
 
 
 def test_a_retry_has_a_level_of_its_own():
     talk = Talk()
     talk.call(7)
-    talk.server_asks("q", "elicitation/create", **FORM)
+    talk.server_requests("q", "elicitation/create", **FORM)
     talk.gathered()
-    assert said(talk.retry(8, "key2.0", {"k1": ACCEPTED}, meta=level("debug"))) == [
+    assert to_server(talk.retry(8, "key2.0", {"k1": ACCEPTED}, meta=level("debug"))) == [
         (3, "logging/setLevel", {"level": "debug"}),
         ("q", ACCEPTED),
     ]
-    assert len(told(talk.server_says("notifications/message", level="debug", data="x"))) == 1
+    assert len(to_client(talk.server_notifies("notifications/message", level="debug", data="x"))) == 1
 
 
 def test_without_logging_no_level_is_set():
     talk = Talk(Profile(), capabilities={"tools": {}})
-    assert [one[1] for one in said(talk.call(1, meta=level("error")))] == ["tools/call"]
+    assert [one[1] for one in to_server(talk.call(1, meta=level("error")))] == ["tools/call"]
 
 
 def test_a_log_line_goes_to_the_call_that_runs_if_it_wants_lines_of_that_level():
     talk = Talk()
     talk.call(1, meta=level("warning"))
     send = "notifications/message"
-    assert told(talk.server_says(send, level="warning", data="x")) == [
+    assert to_client(talk.server_notifies(send, level="warning", data="x")) == [
         (send, {"level": "warning", "data": "x"})
     ]
-    assert told(talk.server_says(send, level="info", data="x")) == []
-    assert told(talk.server_says(send, level="loud", data="x")) == []
+    assert to_client(talk.server_notifies(send, level="info", data="x")) == []
+    assert to_client(talk.server_notifies(send, level="loud", data="x")) == []
     talk.answer(2, {})
-    assert told(talk.server_says(send, level="error", data="x")) == []
+    assert to_client(talk.server_notifies(send, level="error", data="x")) == []
     talk.call(2)
-    assert told(talk.server_says(send, level="error", data="x")) == []
+    assert to_client(talk.server_notifies(send, level="error", data="x")) == []
 
 
 @pytest.mark.parametrize(
@@ -1194,7 +1209,7 @@ def test_a_log_line_goes_to_the_newest_call_that_wants_it_of_a_process_with_one_
     talk.call(1, client=clients[0], meta=level("debug"))
     for client in clients[1:]:
         talk.call(2, client=client)
-    effects = talk.server_says("notifications/message", level="info", data=1)
+    effects = talk.server_notifies("notifications/message", level="info", data=1)
     assert [effect.about for effect in effects if isinstance(effect, ToRequester)] == expected
     assert talk.it.clients_that_want("info") == {clients[0]}
 
@@ -1214,47 +1229,48 @@ def test_a_listen_is_acknowledged_with_what_the_server_can_do():
     effects = talk.ask(
         4, "subscriptions/listen", listening(toolsListChanged=True, promptsListChanged=True, other=True)
     )
-    assert told(effects) == [
+    assert to_client(effects) == [
         (ACK, {"notifications": {"toolsListChanged": True}, "_meta": {f"{PREFIX}subscriptionId": 4}})
     ]
     changed = "notifications/tools/list_changed"
-    assert told(talk.server_says(changed, _meta={"a": 1})) == [
+    assert to_client(talk.server_notifies(changed, _meta={"a": 1})) == [
         (changed, None),  # for the relay
         (changed, {"_meta": {"a": 1, f"{PREFIX}subscriptionId": 4}}),
     ]
-    assert told(talk.server_says("notifications/resources/list_changed")) == []
+    assert to_client(talk.server_notifies("notifications/resources/list_changed")) == []
     assert talk.it.busy
     assert talk.cancel(4) == []
-    assert told(talk.server_says(changed)) == [(changed, None)]
+    assert to_client(talk.server_notifies(changed)) == [(changed, None)]
 
 
-def test_resources_are_subscribed_once_for_all_who_want_them():
+def test_resources_are_subscribed_once_for_all_listeners():
     talk = Talk()
     effects = talk.ask(4, "subscriptions/listen", listening(resourceSubscriptions=["u:a", "u:b", 7]))
-    assert said(effects) == [
+    assert to_server(effects) == [
         (2, "resources/subscribe", {"uri": "u:a"}),
         (3, "resources/subscribe", {"uri": "u:b"}),
     ]
-    assert told(effects) == []
-    assert told(talk.answer(2, {})) == []
+    assert to_client(effects) == []
+    assert to_client(talk.answer(2, {})) == []
     effects = talk.ask(5, "subscriptions/listen", listening(resourceSubscriptions=["u:b"]))
-    assert said(effects) == []
-    assert told(talk.fail(3, -32602)) == [
+    assert to_server(effects) == []
+    assert to_client(talk.fail(3, -32602)) == [
         (ACK, {"notifications": {"resourceSubscriptions": ["u:a"]}, "_meta": {f"{PREFIX}subscriptionId": 4}}),
         (ACK, {"notifications": {"resourceSubscriptions": []}, "_meta": {f"{PREFIX}subscriptionId": 5}}),
     ]
     effects = talk.ask(6, "subscriptions/listen", listening(resourceSubscriptions=["u:a"]))
-    assert said(effects) == []
-    assert len(told(effects)) == 1
+    assert to_server(effects) == []
+    assert len(to_client(effects)) == 1
     updated = "notifications/resources/updated"
     assert [
-        about["_meta"][f"{PREFIX}subscriptionId"] for _, about in told(talk.server_says(updated, uri="u:a/x"))
+        about["_meta"][f"{PREFIX}subscriptionId"]
+        for _, about in to_client(talk.server_notifies(updated, uri="u:a/x"))
     ] == [
         4,
         6,
     ]
-    assert said(talk.cancel(4)) == []
-    assert said(talk.cancel(6)) == [(4, "resources/unsubscribe", {"uri": "u:a"})]
+    assert to_server(talk.cancel(4)) == []
+    assert to_server(talk.cancel(6)) == [(4, "resources/unsubscribe", {"uri": "u:a"})]
 
 
 def test_an_update_under_a_name_of_its_own_reaches_all_subscribers_of_one_principal_only():
@@ -1262,65 +1278,69 @@ def test_an_update_under_a_name_of_its_own_reaches_all_subscribers_of_one_princi
         talk = Talk(strict=strict)
         talk.ask(4, "subscriptions/listen", listening(resourceSubscriptions=["u:a"]))
         talk.answer(2, {})
-        assert len(told(talk.server_says("notifications/resources/updated", uri="other:x"))) == expected
+        assert (
+            len(to_client(talk.server_notifies("notifications/resources/updated", uri="other:x"))) == expected
+        )
 
 
 def test_nothing_is_published_before_the_acknowledgement():
     talk = Talk()
     talk.ask(4, "subscriptions/listen", listening(resourceSubscriptions=["u:a"], toolsListChanged=True))
-    assert told(talk.server_says("notifications/resources/updated", uri="u:a")) == []
+    assert to_client(talk.server_notifies("notifications/resources/updated", uri="u:a")) == []
     changed = "notifications/tools/list_changed"
-    assert told(talk.server_says(changed)) == [(changed, None)]  # for the relay
-    assert said(talk.cancel(4)) == [(3, "resources/unsubscribe", {"uri": "u:a"})]
-    assert told(talk.fail(2, -32602)) == []
+    assert to_client(talk.server_notifies(changed)) == [(changed, None)]  # for the relay
+    assert to_server(talk.cancel(4)) == [(3, "resources/unsubscribe", {"uri": "u:a"})]
+    assert to_client(talk.fail(2, -32602)) == []
 
 
-def test_what_changes_before_the_acknowledgement_is_published_after_it_once():
+def test_changes_before_the_acknowledgement_are_published_after_it_once():
     talk = Talk()
     wanted = {"resourceSubscriptions": ["u:a", "u:b"], "toolsListChanged": True}
     talk.ask(4, "subscriptions/listen", listening(**wanted))
     changed, updated = "notifications/tools/list_changed", "notifications/resources/updated"
     for _ in range(2):
         for uri in ("u:a", "u:b", "u:c"):
-            assert told(talk.server_says(updated, uri=uri)) == []
-        assert told(talk.server_says(changed)) == [(changed, None)]  # for whoever compares headers
-        assert told(talk.server_says("notifications/prompts/list_changed")) == []
-    assert told(talk.fail(3, -32602)) == []
+            assert to_client(talk.server_notifies(updated, uri=uri)) == []
+        assert to_client(talk.server_notifies(changed)) == [(changed, None)]  # for whoever compares headers
+        assert to_client(talk.server_notifies("notifications/prompts/list_changed")) == []
+    assert to_client(talk.fail(3, -32602)) == []
     mine = {"_meta": {f"{PREFIX}subscriptionId": 4}}
-    assert told(talk.answer(2, {})) == [
+    assert to_client(talk.answer(2, {})) == [
         (ACK, {"notifications": {"toolsListChanged": True, "resourceSubscriptions": ["u:a"]}, **mine}),
         (updated, {"uri": "u:a", **mine}),
         (changed, mine),
     ]
-    assert told(talk.server_says(changed)) == [(changed, None), (changed, mine)]
+    assert to_client(talk.server_notifies(changed)) == [(changed, None), (changed, mine)]
 
 
-def test_the_answer_to_a_subscription_that_was_given_up_is_no_answer_to_the_next():
+def test_the_response_to_a_closed_subscription_is_no_response_to_the_next():
     for refused in (2, 4):
         talk = Talk()
         talk.ask(4, "subscriptions/listen", listening(resourceSubscriptions=["u:a"]))
-        assert said(talk.cancel(4)) == [(3, "resources/unsubscribe", {"uri": "u:a"})]
+        assert to_server(talk.cancel(4)) == [(3, "resources/unsubscribe", {"uri": "u:a"})]
         effects = talk.ask(5, "subscriptions/listen", listening(resourceSubscriptions=["u:a"]))
-        assert said(effects) == [(4, "resources/subscribe", {"uri": "u:a"})]
+        assert to_server(effects) == [(4, "resources/subscribe", {"uri": "u:a"})]
         told_of = [
             about["notifications"]["resourceSubscriptions"]
             for id_ in (2, 4)
-            for _, about in told(talk.fail(id_, -32602) if id_ == refused else talk.answer(id_, {}))
+            for _, about in to_client(talk.fail(id_, -32602) if id_ == refused else talk.answer(id_, {}))
         ]
         assert told_of == [[] if refused == 4 else ["u:a"]]
-        assert len(said(talk.cancel(5))) == (refused == 2)
+        assert len(to_server(talk.cancel(5))) == (refused == 2)
 
 
-def test_a_server_without_subscriptions_is_not_asked_for_any():
+def test_a_server_without_subscriptions_gets_no_subscribe():
     talk = Talk(capabilities={"resources": {}})
     effects = talk.ask(4, "subscriptions/listen", listening(resourceSubscriptions=["u:a"]))
-    assert said(effects) == []
-    assert told(effects) == [(ACK, {"notifications": {}, "_meta": {f"{PREFIX}subscriptionId": 4}})]
+    assert to_server(effects) == []
+    assert to_client(effects) == [(ACK, {"notifications": {}, "_meta": {f"{PREFIX}subscriptionId": 4}})]
 
 
 def test_subscriptions_are_limited():
     talk = Talk(limits=Limits(stream_messages=1))
-    [(_, error)] = told(talk.ask(4, "subscriptions/listen", listening(resourceSubscriptions=["u:a", "u:b"])))
+    [(_, error)] = to_client(
+        talk.ask(4, "subscriptions/listen", listening(resourceSubscriptions=["u:a", "u:b"]))
+    )
     assert error["code"] == -32602
 
 
@@ -1328,12 +1348,12 @@ def test_an_update_of_one_subscription_leaves_the_others_waiting():
     talk = Talk()
     talk.ask(4, "subscriptions/listen", listening(resourceSubscriptions=["u:a"]))
     talk.ask(5, "subscriptions/listen", listening(resourceSubscriptions=["u:b"]))
-    assert [about["_meta"][f"{PREFIX}subscriptionId"] for _, about in told(talk.answer(3, {}))] == [5]
-    assert [about["_meta"][f"{PREFIX}subscriptionId"] for _, about in told(talk.answer(2, {}))] == [4]
+    assert [about["_meta"][f"{PREFIX}subscriptionId"] for _, about in to_client(talk.answer(3, {}))] == [5]
+    assert [about["_meta"][f"{PREFIX}subscriptionId"] for _, about in to_client(talk.answer(2, {}))] == [4]
 
 
-def test_a_question_to_nobody_who_could_answer_is_refused():
-    assert said(Talk(Profile()).server_asks("q", "roots/list"))[0][1]["code"] == -32601
+def test_a_server_request_without_a_client_that_could_answer_is_refused():
+    assert to_server(Talk(Profile()).server_requests("q", "roots/list"))[0][1]["code"] == -32601
 
 
 def test_several_required_urls_are_all_waited_for():
@@ -1351,37 +1371,38 @@ def test_several_required_urls_are_all_waited_for():
     talk.fail(2, -32042, **two)
     yes = {"action": "accept"}
     talk.retry(8, "key2.0", {"k1": yes, "k2": yes, "k3": yes})
-    assert said(talk.server_says("notifications/elicitation/complete", elicitationId="e2")) == []
+    assert to_server(talk.server_notifies("notifications/elicitation/complete", elicitationId="e2")) == []
     assert [
-        one[1] for one in said(talk.server_says("notifications/elicitation/complete", elicitationId="e1"))
+        one[1]
+        for one in to_server(talk.server_notifies("notifications/elicitation/complete", elicitationId="e1"))
     ] == ["tools/call"]
 
 
-def test_a_required_url_that_nobody_opens_is_given_up():
+def test_a_required_url_that_is_not_opened_fails_the_call():
     talk = Talk()
     talk.call(7)
     talk.fail(2, -32042, **URLS)
     talk.it.on_tick(1)
-    assert said(talk.it.on_tick(LIMITS.held_seconds + 2)) == []
+    assert to_server(talk.it.on_tick(LIMITS.held_seconds + 2)) == []
     assert not talk.it.busy
 
 
-def test_what_a_server_has_asked_before_it_requires_a_url_is_asked_no_more():
+def test_input_requests_before_a_required_url_are_withdrawn():
     talk = Talk()
     talk.call(7)
-    talk.server_asks("q", "elicitation/create", **FORM)
-    [(_, result)] = told(talk.fail(2, -32042, **URLS))
+    talk.server_requests("q", "elicitation/create", **FORM)
+    [(_, result)] = to_client(talk.fail(2, -32042, **URLS))
     assert [one["params"]["mode"] for one in result["inputRequests"].values()] == ["url"]
     # Its id is free again.
     talk.retry(8, "key2.0", {"k2": {"action": "accept"}})
-    talk.server_says("notifications/elicitation/complete", elicitationId="e1")
-    assert said(talk.server_asks("q", "elicitation/create", **FORM)) == []
+    talk.server_notifies("notifications/elicitation/complete", elicitationId="e1")
+    assert to_server(talk.server_requests("q", "elicitation/create", **FORM)) == []
 
 
-def test_a_completed_url_is_no_business_of_other_held_calls():
+def test_a_completed_url_does_not_resume_other_held_calls():
     talk = Talk()
     held(talk)
-    assert talk.server_says("notifications/elicitation/complete", elicitationId="e1") == []
+    assert talk.server_notifies("notifications/elicitation/complete", elicitationId="e1") == []
 
 
 # ---- tools that the server runs as tasks only
@@ -1395,35 +1416,37 @@ def tasked(**more):
     return talk
 
 
-def test_a_task_is_made_and_waited_for_unseen():
+def test_a_tool_that_requires_a_task_is_called_as_a_task():
     talk = tasked()
-    assert said(talk.call(7)) == [(3, "tools/call", {"name": "t", "task": {}})]
-    assert said(talk.answer(3, {"task": {"taskId": "T", "status": "working"}})) == [
+    assert to_server(talk.call(7)) == [(3, "tools/call", {"name": "t", "task": {}})]
+    assert to_server(talk.answer(3, {"task": {"taskId": "T", "status": "working"}})) == [
         (4, "tasks/result", {"taskId": "T"})
     ]
     related = {"io.modelcontextprotocol/related-task": {"taskId": "T"}}
     effects = talk.answer(4, {"content": [], "_meta": {**related, "a": 1}})
-    [(asker, result)] = told(effects)
+    [(asker, result)] = to_client(effects)
     assert (asker, result["_meta"]) == (7, {"a": 1, f"{PREFIX}serverInfo": INFO})
-    assert said(talk.call(8, "plain")) == [(5, "tools/call", {"name": "plain"})]
-    assert told(talk.answer(5, {"content": [{"text": '"task"'}]})) == [
+    assert to_server(talk.call(8, "plain")) == [(5, "tools/call", {"name": "plain"})]
+    assert to_client(talk.answer(5, {"content": [{"text": '"task"'}]})) == [
         complete(8, content=[{"text": '"task"'}])
     ]
 
 
-def test_a_tool_that_nobody_has_listed_is_called_as_a_task_when_the_server_runs_it_so_only():
+def test_an_unlisted_tool_that_requires_a_task_is_called_again_as_a_task():
     offered = {"tools": {}, "tasks": {"requests": {"tools": {"call": {}}}}}
     talk = Talk(capabilities=offered)
     talk.call(7, arguments={"a": 1})
-    assert said(talk.fail(2, -32601)) == [(3, "tools/call", {"name": "t", "arguments": {"a": 1}, "task": {}})]
-    assert said(talk.answer(3, {"task": {"taskId": "T"}})) == [(4, "tasks/result", {"taskId": "T"})]
-    assert told(talk.answer(4, {"content": []})) == [complete(7, content=[])]
-    assert said(talk.call(8)) == [(5, "tools/call", {"name": "t", "task": {}})]
-    assert told(talk.fail(5, -32601))[0][1]["code"] == -32601
-    assert said(talk.call(9, "none")) == [(6, "tools/call", {"name": "none"})]
+    assert to_server(talk.fail(2, -32601)) == [
+        (3, "tools/call", {"name": "t", "arguments": {"a": 1}, "task": {}})
+    ]
+    assert to_server(talk.answer(3, {"task": {"taskId": "T"}})) == [(4, "tasks/result", {"taskId": "T"})]
+    assert to_client(talk.answer(4, {"content": []})) == [complete(7, content=[])]
+    assert to_server(talk.call(8)) == [(5, "tools/call", {"name": "t", "task": {}})]
+    assert to_client(talk.fail(5, -32601))[0][1]["code"] == -32601
+    assert to_server(talk.call(9, "none")) == [(6, "tools/call", {"name": "none"})]
     talk.fail(6, -32601)
-    assert told(talk.fail(7, -32601)) == [(9, {"code": -32601, "message": "no"})]
-    assert said(talk.call(10, "none")) == [(8, "tools/call", {"name": "none"})]
+    assert to_client(talk.fail(7, -32601)) == [(9, {"code": -32601, "message": "no"})]
+    assert to_server(talk.call(10, "none")) == [(8, "tools/call", {"name": "none"})]
 
 
 def test_a_task_that_fails_is_not_begun_again():
@@ -1431,7 +1454,7 @@ def test_a_task_that_fails_is_not_begun_again():
     talk.call(7, task={})
     talk.answer(2, {"task": {"taskId": "T"}})
     effects = talk.fail(3, -32601)
-    assert (said(effects), told(effects)) == ([], [(7, {"code": -32601, "message": "no"})])
+    assert (to_server(effects), to_client(effects)) == ([], [(7, {"code": -32601, "message": "no"})])
 
 
 def test_a_task_that_requires_a_url_is_another_one_when_it_is_open():
@@ -1440,53 +1463,53 @@ def test_a_task_that_requires_a_url_is_another_one_when_it_is_open():
     talk.answer(3, {"task": {"taskId": "T"}})
     talk.fail(4, -32042, **URLS)
     talk.retry(8, "key2.0", {"k1": {"action": "accept"}})
-    assert said(talk.server_says("notifications/elicitation/complete", elicitationId="e1")) == [
+    assert to_server(talk.server_notifies("notifications/elicitation/complete", elicitationId="e1")) == [
         (5, "tools/call", {"name": "t", "task": {}})
     ]
-    assert said(talk.answer(5, {"task": {"taskId": "U"}})) == [(6, "tasks/result", {"taskId": "U"})]
-    assert told(talk.answer(6, {"content": []})) == [complete(8, content=[])]
+    assert to_server(talk.answer(5, {"task": {"taskId": "U"}})) == [(6, "tasks/result", {"taskId": "U"})]
+    assert to_client(talk.answer(6, {"content": []})) == [complete(8, content=[])]
 
 
-def test_what_a_server_without_tasks_does_not_know_is_not_said_again():
+def test_an_unknown_tool_of_a_server_without_tasks_is_not_called_again():
     talk = Talk()
     talk.call(7)
-    assert told(talk.fail(2, -32601)) == [(7, {"code": -32601, "message": "no"})]
+    assert to_client(talk.fail(2, -32601)) == [(7, {"code": -32601, "message": "no"})]
     talk.ask(8, "prompts/get")
-    assert told(talk.fail(3, -32601)) == [(8, {"code": -32601, "message": "no"})]
+    assert to_client(talk.fail(3, -32601)) == [(8, {"code": -32601, "message": "no"})]
 
 
 def test_a_task_makes_progress_under_the_token_of_the_call_that_it_came_of():
     talk = tasked()
     talk.call(7, meta={"progressToken": "p"})
     progress = "notifications/progress"
-    assert len(told(talk.server_says(progress, progressToken=3, progress=1))) == 1
+    assert len(to_client(talk.server_notifies(progress, progressToken=3, progress=1))) == 1
     talk.answer(3, {"task": {"taskId": "T"}})
-    assert told(talk.server_says(progress, progressToken=3, progress=1)) == []
-    assert told(talk.server_says(progress, progressToken=3, progress=2)) == [
+    assert to_client(talk.server_notifies(progress, progressToken=3, progress=1)) == []
+    assert to_client(talk.server_notifies(progress, progressToken=3, progress=2)) == [
         (progress, {"progressToken": "p", "progress": 2})
     ]
     talk.answer(4, {"content": []})
-    assert told(talk.server_says(progress, progressToken=3, progress=3)) == []
+    assert to_client(talk.server_notifies(progress, progressToken=3, progress=3)) == []
 
 
-def test_a_question_of_a_task_is_its_calls():
+def test_a_server_request_of_a_task_belongs_to_its_call():
     talk = tasked()
     talk.call(7)
     talk.answer(3, {"task": {"taskId": "T"}})
     talk.call(8, "plain")
     related = {"_meta": {"io.modelcontextprotocol/related-task": {"taskId": "T"}}}
-    talk.server_asks("q", "elicitation/create", **FORM, **related)
-    [(asker, result)] = told(talk.gathered())
+    talk.server_requests("q", "elicitation/create", **FORM, **related)
+    [(asker, result)] = to_client(talk.gathered())
     assert asker == 7
     assert result["inputRequests"]["k1"]["params"] == FORM
-    assert talk.server_asks("r", "elicitation/create", **FORM, _meta={}) != []
+    assert talk.server_requests("r", "elicitation/create", **FORM, _meta={}) != []
 
 
 def test_a_cancelled_call_cancels_its_task():
     talk = tasked()
     talk.call(7)
     talk.answer(3, {"task": {"taskId": "T"}})
-    assert said(talk.cancel(7)) == [
+    assert to_server(talk.cancel(7)) == [
         (5, "tasks/cancel", {"taskId": "T"}),
         ("notifications/cancelled", {"requestId": 4}),
     ]
@@ -1496,9 +1519,9 @@ def test_a_cancelled_call_cancels_its_task():
 def test_a_call_that_is_cancelled_before_it_has_become_a_task_cancels_the_task_when_it_is_one(strict):
     talk = tasked(strict=strict)
     talk.call(7)
-    assert said(talk.cancel(7)) == [("notifications/cancelled", {"requestId": 3})]
-    assert said(talk.answer(3, {"task": {"taskId": "T"}})) == [(4, "tasks/cancel", {"taskId": "T"})]
-    assert said(talk.answer(4, {"taskId": "T", "status": "cancelled"})) == []
+    assert to_server(talk.cancel(7)) == [("notifications/cancelled", {"requestId": 3})]
+    assert to_server(talk.answer(3, {"task": {"taskId": "T"}})) == [(4, "tasks/cancel", {"taskId": "T"})]
+    assert to_server(talk.answer(4, {"taskId": "T", "status": "cancelled"})) == []
     assert not talk.it.busy
 
 
@@ -1506,29 +1529,29 @@ def test_a_result_with_a_task_of_its_own_is_one_where_the_server_has_no_tasks():
     talk = Talk(capabilities={"tools": {}})
     talk.call(7)
     todo = {"content": [], "task": {"taskId": "buy milk"}}
-    assert told(talk.answer(2, todo)) == [complete(7, **todo)]
+    assert to_client(talk.answer(2, todo)) == [complete(7, **todo)]
 
 
 def test_a_server_without_tasks_has_no_tools_that_need_them():
     talk = tasked(capabilities={"tools": {}})
-    assert said(talk.call(7)) == [(3, "tools/call", {"name": "t"})]
+    assert to_server(talk.call(7)) == [(3, "tools/call", {"name": "t"})]
 
 
 def test_an_answer_about_a_subscription_that_is_over_is_not_taken_for_the_next():
     talk = Talk()
-    [subscribe] = said(talk.ask(7, "subscriptions/listen", listening(resourceSubscriptions=["x://a"])))
+    [subscribe] = to_server(talk.ask(7, "subscriptions/listen", listening(resourceSubscriptions=["x://a"])))
     talk.cancel(7)
-    [again] = said(talk.ask(8, "subscriptions/listen", listening(resourceSubscriptions=["x://a"])))
-    assert told(talk.answer(subscribe[0], {})) == []
-    [(method, about)] = told(talk.fail(again[0], -32602))
+    [again] = to_server(talk.ask(8, "subscriptions/listen", listening(resourceSubscriptions=["x://a"])))
+    assert to_client(talk.answer(subscribe[0], {})) == []
+    [(method, about)] = to_client(talk.fail(again[0], -32602))
     assert (method, about["notifications"]) == (
         "notifications/subscriptions/acknowledged",
         {"resourceSubscriptions": []},
     )
-    assert said(talk.cancel(8)) == []
+    assert to_server(talk.cancel(8)) == []
 
 
-def test_what_a_server_never_answers_to_is_not_kept():
+def test_requests_without_a_response_are_not_kept():
     talk = Talk()
     for number in range(7, 107):
         talk.call(number, meta={f"{PREFIX}logLevel": ("info", "debug")[number % 2]})
@@ -1542,7 +1565,7 @@ def test_what_a_server_never_answers_to_is_not_kept():
 def test_a_list_that_is_too_large_to_be_changed_is_an_error():
     talk = Talk(limits=Limits(list_items=1))
     talk.ask(5, "tools/list")
-    told_of = told(talk.answer(2, {"tools": [{"execution": {}}] * 2}))
+    told_of = to_client(talk.answer(2, {"tools": [{"execution": {}}] * 2}))
     assert told_of[0][1]["message"].endswith("exceeds the limit of 1 (limits.list_items)")
 
 
@@ -1576,22 +1599,22 @@ def extended(**more):
     return Talk(capabilities=VENDOR, **more)
 
 
-def test_a_server_is_told_the_capabilities_that_are_given():
+def test_a_server_gets_the_given_capabilities():
     it = LegacyAdapter(LIMITS, EVERYTHING, lambda: "k", capabilities={"extensions": {"a/b": {}}})
-    [(_, _, sent)] = said(it.on_start())
+    [(_, _, sent)] = to_server(it.on_start())
     assert sent["capabilities"] == {"extensions": {"a/b": {}}}
 
 
 def test_the_extensions_of_a_server_are_shown_without_the_tasks():
     talk = extended()
-    [(_, result)] = told(talk.ask("a", "server/discover"))
+    [(_, result)] = to_client(talk.ask("a", "server/discover"))
     assert result["capabilities"] == {"tools": {}, "extensions": {"a/b": {}}, "experimental": {"x": {}}}
 
 
 def test_a_request_of_an_extension_passes_as_it_is():
     talk = extended()
     text = params(x=1, cursor="c", requestState="s", inputResponses={}, meta={"progressToken": 5, "k": 1})
-    [(wire_id, method, sent)] = said(talk.ask("a", "a/do", text, ONE, DECLARED))
+    [(wire_id, method, sent)] = to_server(talk.ask("a", "a/do", text, ONE, DECLARED))
     assert (method, sent) == (
         "a/do",
         {
@@ -1602,11 +1625,13 @@ def test_a_request_of_an_extension_passes_as_it_is():
             "_meta": {"progressToken": wire_id, "k": 1},
         },
     )
-    assert told(talk.answer(wire_id, {"y": 1, "nextCursor": "n"})) == [
+    assert to_client(talk.answer(wire_id, {"y": 1, "nextCursor": "n"})) == [
         ("a", {"y": 1, "nextCursor": "n", "resultType": "complete"})
     ]
-    [(wire_id, _, _)] = said(talk.ask("b", "a/do"))
-    assert told(talk.fail(wire_id, -32050, data=1)) == [("b", {"code": -32050, "message": "no", "data": 1})]
+    [(wire_id, _, _)] = to_server(talk.ask("b", "a/do"))
+    assert to_client(talk.fail(wire_id, -32050, data=1)) == [
+        ("b", {"code": -32050, "message": "no", "data": 1})
+    ]
     assert not talk.it.busy
 
 
@@ -1621,7 +1646,7 @@ def test_a_request_of_an_extension_passes_as_it_is():
 )
 def test_of_a_server_without_extensions_other_methods_are_unknown(method, declared, offered):
     talk = Talk(capabilities=offered)
-    [(_, error)] = told(talk.ask("a", method, None, ONE, declared))
+    [(_, error)] = to_client(talk.ask("a", method, None, ONE, declared))
     assert error["code"] == -32601
 
 
@@ -1629,16 +1654,16 @@ def test_notifications_of_an_extension_pass_in_both_directions():
     talk = extended()
     about = {"x": 1, "_meta": {f"{PREFIX}protocolVersion": "2026-07-28", "k": 1}}
     message = Notification("notifications/a/done", raw(about))
-    [(wire_id, _, _)] = said(talk.ask("a", "a/do", None, ONE, DECLARED))
-    assert said(talk.it.from_client(message)) == [("notifications/a/done", {"x": 1, "_meta": {"k": 1}})]
+    [(wire_id, _, _)] = to_server(talk.ask("a", "a/do", None, ONE, DECLARED))
+    assert to_server(talk.it.from_client(message)) == [("notifications/a/done", {"x": 1, "_meta": {"k": 1}})]
     plain = Notification("notifications/a/done", b'{"x":1}')
-    assert said(talk.it.from_client(plain)) == [("notifications/a/done", {"x": 1})]
-    assert said(talk.it.from_client(Notification("notifications/progress", b"{}"))) == []
-    [effect] = talk.server_says("notifications/a/done", x=1)
-    assert (effect.about, told([effect])) == (b'"a"', [("notifications/a/done", {"x": 1})])
-    assert told(talk.server_says("notifications/roots/list_changed")) == []
+    assert to_server(talk.it.from_client(plain)) == [("notifications/a/done", {"x": 1})]
+    assert to_server(talk.it.from_client(Notification("notifications/progress", b"{}"))) == []
+    [effect] = talk.server_notifies("notifications/a/done", x=1)
+    assert (effect.about, to_client([effect])) == (b'"a"', [("notifications/a/done", {"x": 1})])
+    assert to_client(talk.server_notifies("notifications/roots/list_changed")) == []
     talk.answer(wire_id, {})
-    [effect] = talk.server_says("notifications/a/done")
+    [effect] = talk.server_notifies("notifications/a/done")
     assert effect.about == b""
 
 
@@ -1647,4 +1672,4 @@ def test_a_notification_that_may_be_of_several_clients_is_not_sent(clients):
     talk = extended(strict=True)
     for number, client in enumerate(clients):
         talk.ask(number, "a/do", None, client, DECLARED)
-    assert told(talk.server_says("notifications/a/done")) == []
+    assert to_client(talk.server_notifies("notifications/a/done")) == []

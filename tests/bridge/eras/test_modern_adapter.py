@@ -1,4 +1,4 @@
-"""A modern server behind a legacy session, as a transcript: what the session says, what the server hears and says."""
+"""The adapter for a modern server: transcripts of the messages of the session and of the server."""
 
 import itertools
 import json
@@ -14,7 +14,7 @@ from mcpbridged.validators.limits import Limits
 
 LIMITS = Limits()
 PREFIX = "io.modelcontextprotocol/"
-# What a request says until its client has set a level.
+# The log level of a request until the client has set a level.
 INFORMED = {f"{PREFIX}logLevel": "info"}
 TASKS = f"{PREFIX}tasks"
 INFO = {"name": "ide", "version": "1"}
@@ -36,22 +36,22 @@ def _plain(message):
     return (json.loads(message.id), json.loads(bytes(message.result or message.error)))
 
 
-def said(effects):
-    """What goes to the server."""
+def to_server(effects):
+    """Return the messages to the server."""
     return [_plain(effect.message) for effect in effects if isinstance(effect, ToServer)]
 
 
-def told(effects):
-    """What goes to the session."""
+def to_client(effects):
+    """Return the messages to the session."""
     return [_plain(effect.message) for effect in effects if isinstance(effect, ToRequester)]
 
 
-def later(effects):
+def timers_of(effects):
     return [effect for effect in effects if isinstance(effect, SetTimer)]
 
 
 class Talk:
-    """A translator whose session is open."""
+    """An adapter whose session is open."""
 
     def __init__(
         self,
@@ -87,7 +87,7 @@ class Talk:
             },
         )
         if ready:
-            self.listened = self.says_client("notifications/initialized")
+            self.listened = self.client_notifies("notifications/initialized")
 
     def meta(self, **more):
         return {
@@ -103,7 +103,7 @@ class Talk:
     def call(self, id_=7, name="t", **more):
         return self.ask(id_, "tools/call", {"name": name, **more})
 
-    def says_client(self, method, **params):
+    def client_notifies(self, method, **params):
         return list(self.it.from_client(Notification(method, raw(params) if params else b"")))
 
     def reply(self, id_, result):
@@ -120,7 +120,7 @@ class Talk:
         error = {"code": code, "message": message, **more}
         return list(self.it.from_server(Response(raw(id_), b"", raw(error))))
 
-    def says(self, method, **params):
+    def server_notifies(self, method, **params):
         return list(self.it.from_server(Notification(method, raw(params))))
 
     def on_timer(self, timer):
@@ -145,19 +145,19 @@ def elicit(**params):
 
 def test_s3_a_round_that_is_over_at_the_server_is_over_at_the_client():
     talk = Talk(own=True)
-    [(wire_id, _, sent)] = said(talk.call())
+    [(wire_id, _, sent)] = to_server(talk.call())
     assert sent["_meta"][f"{PREFIX}clientCapabilities"]["extensions"] == {"mcp-bridge/input-over": {}}
-    [(leg, method, _), _] = told(talk.answer(wire_id, required(a=elicit(), b=ROOTS)))
+    [(leg, method, _), _] = to_client(talk.answer(wire_id, required(a=elicit(), b=ROOTS)))
     assert method == "elicitation/create"
     talk.reply(leg, ACCEPTED)
     over = "notifications/mcp-bridge/input_over"
-    assert said(talk.says(over, requestState="another")) == []
-    effects = talk.says(over, requestState="s")
-    assert told(effects) == [("notifications/cancelled", {"requestId": "input-2"})]
-    [(again, _, retried)] = said(effects)
+    assert to_server(talk.server_notifies(over, requestState="another")) == []
+    effects = talk.server_notifies(over, requestState="s")
+    assert to_client(effects) == [("notifications/cancelled", {"requestId": "input-2"})]
+    [(again, _, retried)] = to_server(effects)
     assert (retried["requestState"], retried["inputResponses"]) == ("s", {"a": ACCEPTED})
-    assert said(talk.says(over, requestState="s")) == []
-    assert told(talk.answer(again, {"content": []})) == [(7, {"content": []})]
+    assert to_server(talk.server_notifies(over, requestState="s")) == []
+    assert to_client(talk.answer(again, {"content": []})) == [(7, {"content": []})]
 
 
 ROOTS = {"method": "roots/list"}
@@ -169,9 +169,9 @@ MANY = {f"k{number}": 0 for number in range(100_000)}
 
 def test_r04_what_has_too_many_members_is_refused_under_its_id():
     talk = Talk()
-    assert told(talk.call(7, **MANY))[0][1]["code"] == -32602
-    [(wire_id, *_)] = said(talk.call(8, arguments=MANY))
-    [(id_, error)] = told(talk.answer(wire_id, MANY))
+    assert to_client(talk.call(7, **MANY))[0][1]["code"] == -32602
+    [(wire_id, *_)] = to_server(talk.call(8, arguments=MANY))
+    [(id_, error)] = to_client(talk.answer(wire_id, MANY))
     assert (id_, error["code"]) == (8, -32603)
 
 
@@ -180,8 +180,8 @@ def test_r04_what_has_too_many_members_is_refused_under_its_id():
 
 def test_initialize_is_answered_from_discover():
     talk = Talk()
-    assert said(talk.first) == [(1, "server/discover", {"_meta": talk.meta()})]
-    assert told(talk.opened) == [
+    assert to_server(talk.first) == [(1, "server/discover", {"_meta": talk.meta()})]
+    assert to_client(talk.opened) == [
         (
             0,
             {
@@ -199,14 +199,14 @@ def test_initialize_is_answered_from_discover():
     [("2024-11-05", "2024-11-05"), ("2026-07-28", "2025-11-25"), ("1999-01-01", "2025-11-25")],
 )
 def test_the_revision_is_the_clients_if_it_is_a_legacy_one(asked, answered):
-    [(_, result)] = told(Talk(version=asked).opened)
+    [(_, result)] = to_client(Talk(version=asked).opened)
     assert result["protocolVersion"] == answered
 
 
-def test_a_server_that_does_not_say_its_name_gets_one():
+def test_a_server_without_server_info_gets_a_name():
     talk = ModernAdapter(LIMITS, str, "stdio")
     list(talk.from_client(Request(b"0", "initialize", b'{"protocolVersion":"2025-06-18"}')))
-    [(_, result)] = told(talk.from_server(Response(b"1", b'{"capabilities":{}}', b"")))
+    [(_, result)] = to_client(talk.from_server(Response(b"1", b'{"capabilities":{}}', b"")))
     assert result["serverInfo"] == {"name": "stdio", "version": "0"}
 
 
@@ -215,13 +215,13 @@ def test_a_server_that_refuses_discover_refuses_initialize():
     list(talk.from_client(Request(b"0", "initialize", b'{"protocolVersion":"2025-06-18"}')))
     effects = talk.from_server(Response(b"1", b"", b'{"code":-32601,"message":"what?"}'))
     text = "the server refused server/discover: what?"
-    assert told(effects) == [(0, {"code": -32603, "message": text})]
+    assert to_client(effects) == [(0, {"code": -32603, "message": text})]
     assert EraMismatch(text) in effects
 
 
-def test_a_client_of_2025_06_18_cannot_be_asked_to_open_urls():
+def test_a_client_of_2025_06_18_does_not_get_url_elicitations():
     talk = Talk(version="2025-06-18", capabilities={"elicitation": {"url": {}}})
-    [(_, _, params)] = said(talk.first)
+    [(_, _, params)] = to_server(talk.first)
     assert params["_meta"][f"{PREFIX}clientCapabilities"] == {"elicitation": {}}
 
 
@@ -233,7 +233,7 @@ def test_a_request_gets_its_envelope_and_keeps_its_own_meta():
     effects = talk.call(
         7, arguments={"a": 1}, task={"ttl": 1}, _meta={"progressToken": "p", "traceparent": "00"}
     )
-    assert said(effects) == [
+    assert to_server(effects) == [
         (
             2,
             "tools/call",
@@ -244,7 +244,7 @@ def test_a_request_gets_its_envelope_and_keeps_its_own_meta():
             },
         )
     ]
-    assert told(talk.answer(2, {"resultType": "complete", "content": []})) == [(7, {"content": []})]
+    assert to_client(talk.answer(2, {"resultType": "complete", "content": []})) == [(7, {"content": []})]
     assert [type(effect) for effect in talk.answer(2, {})] == [LogDebug]
 
 
@@ -256,31 +256,31 @@ def test_a_request_gets_its_envelope_and_keeps_its_own_meta():
         ("prompts/list", "the server has no prompts"),
     ],
 )
-def test_what_the_server_cannot_do_is_answered_here(method, text):
+def test_requests_without_the_capability_are_refused(method, text):
     talk = Talk(offered={"tools": {}})
     effects = talk.ask(7, method)
-    assert told(effects) == [(7, {"code": -32601, "message": text})]
-    assert said(effects) == []
+    assert to_client(effects) == [(7, {"code": -32601, "message": text})]
+    assert to_server(effects) == []
 
 
 def test_ping_is_answered_here():
-    assert told(Talk().ask(7, "ping")) == [(7, {})]
+    assert to_client(Talk().ask(7, "ping")) == [(7, {})]
 
 
-def test_the_log_level_is_remembered_and_goes_with_every_later_request():
+def test_the_log_level_is_sent_with_every_later_request():
     talk = Talk()
-    assert told(talk.ask(7, "logging/setLevel", {"level": "warning"})) == [(7, {})]
-    [(_, _, params)] = said(talk.ask(8, "tools/list"))
+    assert to_client(talk.ask(7, "logging/setLevel", {"level": "warning"})) == [(7, {})]
+    [(_, _, params)] = to_server(talk.ask(8, "tools/list"))
     assert params["_meta"][f"{PREFIX}logLevel"] == "warning"
-    [(_, error)] = told(talk.ask(9, "logging/setLevel", {"level": "loud"}))
+    [(_, error)] = to_client(talk.ask(9, "logging/setLevel", {"level": "loud"}))
     assert error["code"] == -32602
 
 
 @pytest.mark.parametrize(
     "method", ["notifications/roots/list_changed", "notifications/progress", "notifications/x"]
 )
-def test_what_the_modern_era_has_no_carrier_for_is_absorbed(method):
-    assert Talk().says_client(method) == []
+def test_notifications_without_a_modern_equivalent_are_dropped(method):
+    assert Talk().client_notifies(method) == []
 
 
 @pytest.mark.parametrize(
@@ -301,10 +301,10 @@ def test_what_the_modern_era_has_no_carrier_for_is_absorbed(method):
         (5, {}, "tools/list", (5, None)),
     ],
 )
-def test_an_error_speaks_codes_that_the_client_knows(code, more, method, legacy):
+def test_an_error_has_a_code_of_the_revision(code, more, method, legacy):
     talk = Talk()
     talk.ask(7, method, {"uri": "u:x", "name": "n"})
-    [(_, error)] = told(talk.fail(2, code, **more))
+    [(_, error)] = to_client(talk.fail(2, code, **more))
     assert (error["code"], error.get("data")) == legacy
 
 
@@ -315,17 +315,17 @@ def test_an_error_speaks_codes_that_the_client_knows(code, more, method, legacy)
 def test_a_result_of_a_kind_that_cannot_be_is_an_error(result):
     talk = Talk()
     talk.ask(7, "tools/list")
-    [(_, error)] = told(talk.answer(2, result))
+    [(_, error)] = to_client(talk.answer(2, result))
     assert error["code"] == -32603
 
 
 def test_a_result_without_a_kind_is_complete():
     talk = Talk()
     talk.ask(7, "tools/list")
-    assert told(talk.answer(2, {"tools": []})) == [(7, {"tools": []})]
+    assert to_client(talk.answer(2, {"tools": []})) == [(7, {"tools": []})]
 
 
-def test_a_modern_server_must_not_ask():
+def test_a_request_of_a_modern_server_is_dropped():
     effects = list(Talk().it.from_server(Request(b"1", "roots/list", b"")))
     assert [type(effect) for effect in effects] == [LogDebug]
 
@@ -333,12 +333,12 @@ def test_a_modern_server_must_not_ask():
 # ---- rounds
 
 
-def test_input_required_becomes_real_requests_and_the_call_goes_on_with_their_answers():
+def test_input_required_becomes_requests_and_their_answers_resume_the_call():
     talk = Talk()
     talk.call(7, arguments={"a": 1})
     sampling = {"method": "sampling/createMessage", "params": {"messages": [], "maxTokens": 1}}
     effects = talk.answer(2, required("ünï", a=elicit(), b=sampling, c=ROOTS))
-    assert told(effects) == [
+    assert to_client(effects) == [
         ("input-1", "elicitation/create", elicit()["params"]),
         ("input-2", "sampling/createMessage", sampling["params"]),
         ("input-3", "roots/list", None),
@@ -347,7 +347,7 @@ def test_input_required_becomes_real_requests_and_the_call_goes_on_with_their_an
     assert talk.reply("input-3", {"roots": []}) == []
     assert talk.reply("input-1", ACCEPTED) == []
     effects = talk.reply("input-2", {"role": "assistant"})
-    assert said(effects) == [
+    assert to_server(effects) == [
         (
             3,
             "tools/call",
@@ -360,7 +360,7 @@ def test_input_required_becomes_real_requests_and_the_call_goes_on_with_their_an
             },
         )
     ]
-    assert told(talk.answer(3, {"resultType": "complete", "content": []})) == [(7, {"content": []})]
+    assert to_client(talk.answer(3, {"resultType": "complete", "content": []})) == [(7, {"content": []})]
 
 
 def test_the_state_goes_back_byte_for_byte_or_not_at_all():
@@ -378,15 +378,15 @@ def test_the_state_goes_back_byte_for_byte_or_not_at_all():
     [effect] = talk.reply("input-1", {"roots": []})
     assert b'"requestState":"\\u00fc\\/"' in effect.message.params
     talk.answer(3, required(None, a=ROOTS))
-    [(_, _, params)] = said(talk.reply("input-2", {"roots": []}))
+    [(_, _, params)] = to_server(talk.reply("input-2", {"roots": []}))
     assert "requestState" not in params
 
 
-def test_a_state_alone_is_handed_back_after_a_pause():
+def test_a_state_without_requests_is_returned_after_a_delay():
     talk = Talk()
     talk.call(7)
     assert talk.answer(2, required("s")) == [SetTimer(RETRY_DELAY, RetryDue(b"7"))]
-    [(id_, method, params)] = said(talk.on_timer(RetryDue(b"7")))
+    [(id_, method, params)] = to_server(talk.on_timer(RetryDue(b"7")))
     assert (id_, method, params["requestState"]) == (3, "tools/call", "s")
     assert "inputResponses" not in params
     assert talk.on_timer(RetryDue(b"7")) == []
@@ -397,15 +397,15 @@ def test_a_client_that_declines_a_form_is_an_answer_and_one_that_fails_cancels_i
     talk = Talk()
     talk.call(7)
     talk.answer(2, required(a=elicit()))
-    [(_, _, params)] = said(talk.refuse("input-1"))
+    [(_, _, params)] = to_server(talk.refuse("input-1"))
     assert params["inputResponses"] == {"a": {"action": "cancel"}}
 
 
-def test_t03_a_question_that_no_stream_can_carry_ends_the_call_with_the_reason():
+def test_t03_an_input_request_that_no_stream_can_carry_ends_the_call_with_the_reason():
     talk = Talk(capabilities={"elicitation": {}})
     talk.call(7)
     talk.answer(2, required(a=elicit()))
-    [(_, answer)] = told(talk.refuse("input-1", -32603, "no stream", data={"reason": "no event stream"}))
+    [(_, answer)] = to_client(talk.refuse("input-1", -32603, "no stream", data={"reason": "no event stream"}))
     text = "the client refused elicitation/create: no stream"
     assert answer == {"content": [{"type": "text", "text": text}], "isError": True}
 
@@ -421,13 +421,13 @@ def test_t03_a_question_that_no_stream_can_carry_ends_the_call_with_the_reason()
         ("prompts/get", {"name": "p"}, {"code": -32603, "message": "the client refused roots/list: no"}),
     ],
 )
-def test_a_client_that_cannot_answer_fails_the_call_and_what_else_it_was_asked_is_taken_back(
+def test_a_client_that_refuses_input_fails_the_call_and_its_other_input_requests_are_cancelled(
     method, params, answer
 ):
     talk = Talk()
     talk.ask(7, method, params)
     talk.answer(2, required(a=ROOTS, b=elicit()))
-    assert told(talk.refuse("input-1")) == [
+    assert to_client(talk.refuse("input-1")) == [
         ("notifications/cancelled", {"requestId": "input-2"}),
         (7, answer),
     ]
@@ -447,26 +447,26 @@ def test_a_client_that_cannot_answer_fails_the_call_and_what_else_it_was_asked_i
         (ASKABLE, {}),
     ],
 )
-def test_nothing_is_asked_that_the_client_has_not_declared(capabilities, request_):
+def test_an_undeclared_input_request_fails_the_call(capabilities, request_):
     talk = Talk(capabilities=capabilities)
     talk.call(7)
     effects = talk.answer(
         2, required(ok=elicit(), bad=request_) if "elicitation" in capabilities else required(bad=request_)
     )
-    [(id_, result)] = told(effects)
+    [(id_, result)] = to_client(effects)
     assert id_ == 7
     assert result["isError"]
     assert "which the client has not declared" in result["content"][0]["text"]
-    assert said(effects) == []
+    assert to_server(effects) == []
 
 
-def test_what_the_client_has_declared_may_be_asked():
+def test_declared_input_requests_are_sent():
     talk = Talk(capabilities={"sampling": {"tools": {}}, "elicitation": {"form": {}, "url": {}}})
     talk.call(7)
     effects = talk.answer(
         2, required(a={"method": "sampling/createMessage", "params": {"tools": []}}, b=elicit(mode="form"))
     )
-    assert len(told(effects)) == 2
+    assert len(to_client(effects)) == 2
 
 
 def test_rounds_are_limited():
@@ -475,54 +475,54 @@ def test_rounds_are_limited():
     for round_ in range(MOST_ROUNDS):
         talk.answer(2 + round_, required("s"))
         talk.on_timer(RetryDue(b"7"))
-    [(_, result)] = told(talk.answer(2 + MOST_ROUNDS, required("s")))
+    [(_, result)] = to_client(talk.answer(2 + MOST_ROUNDS, required("s")))
     assert result["isError"]
 
 
-def test_input_that_is_not_named_fails_the_call():
+def test_input_required_without_requests_fails_the_call():
     talk = Talk()
     talk.call(7)
-    [(_, result)] = told(talk.answer(2, required(None)))
+    [(_, result)] = to_client(talk.answer(2, required(None)))
     assert result["isError"]
 
 
-def test_a_question_that_is_not_answered_in_time_fails_the_call():
+def test_an_input_request_without_an_answer_in_time_fails_the_call():
     talk = Talk()
     talk.call(7)
     talk.answer(2, required(a=elicit()))
     assert list(talk.it.on_tick(1000)) == []  # whatever the clock shows first
     assert list(talk.it.on_tick(1000 + INPUT_TIMEOUT)) == []
     effects = list(talk.it.on_tick(1001 + INPUT_TIMEOUT))
-    assert [one[0] for one in told(effects)] == ["notifications/cancelled", 7]
+    assert [one[0] for one in to_client(effects)] == ["notifications/cancelled", 7]
 
 
 # ---- URLs
 
 
-def test_a_url_gets_an_id_and_is_complete_when_the_server_goes_on():
+def test_a_url_gets_an_id_and_is_complete_when_the_server_continues():
     talk = Talk(capabilities={"elicitation": {"url": {}}})
     talk.call(7)
     url = {"mode": "url", "message": "m", "url": "https://x"}
     effects = talk.answer(2, required(a={"method": "elicitation/create", "params": url}))
-    assert told(effects) == [("input-1", "elicitation/create", {**url, "elicitationId": "url1"})]
-    [(_, _, params)] = said(talk.reply("input-1", {"action": "accept"}))
+    assert to_client(effects) == [("input-1", "elicitation/create", {**url, "elicitationId": "url1"})]
+    [(_, _, params)] = to_server(talk.reply("input-1", {"action": "accept"}))
     assert params["inputResponses"] == {"a": {"action": "accept"}}
-    assert told(talk.answer(3, {"content": []})) == [
+    assert to_client(talk.answer(3, {"content": []})) == [
         ("notifications/elicitation/complete", {"elicitationId": "url1"}),
         (7, {"content": []}),
     ]
 
 
-def test_a_url_that_the_server_asks_for_again_is_not_complete():
+def test_a_url_that_the_server_requires_again_is_not_complete():
     talk = Talk(capabilities={"elicitation": {"url": {}}})
     ask = elicit(mode="url", url="https://a")
     talk.call()
     talk.answer(2, required(k=ask))
     talk.reply("input-1", {"action": "accept"})
     again = talk.answer(3, required(k=ask))
-    assert told(again) == [("input-2", ask["method"], {**ask["params"], "elicitationId": "url2"})]
+    assert to_client(again) == [("input-2", ask["method"], {**ask["params"], "elicitationId": "url2"})]
     talk.reply("input-2", {"action": "accept"})
-    assert told(talk.answer(4, {"content": []})) == [
+    assert to_client(talk.answer(4, {"content": []})) == [
         ("notifications/elicitation/complete", {"elicitationId": "url2"}),
         (7, {"content": []}),
     ]
@@ -533,7 +533,7 @@ def test_a_url_of_a_call_that_fails_is_not_complete():
     talk.call()
     talk.answer(2, required(k=elicit(mode="url", url="https://a")))
     talk.reply("input-1", {"action": "accept"})
-    assert told(talk.fail(3, -32603)) == [(7, {"code": -32603, "message": "no"})]
+    assert to_client(talk.fail(3, -32603)) == [(7, {"code": -32603, "message": "no"})]
 
 
 def test_a_url_that_was_not_opened_is_never_complete():
@@ -541,7 +541,7 @@ def test_a_url_that_was_not_opened_is_never_complete():
     talk.call(7)
     talk.answer(2, required(a={"method": "elicitation/create", "params": {"mode": "url"}}))
     talk.reply("input-1", {"action": "decline"})
-    assert told(talk.answer(3, {"content": []})) == [(7, {"content": []})]
+    assert to_client(talk.answer(3, {"content": []})) == [(7, {"content": []})]
 
 
 # ---- forms for 2025-06-18
@@ -556,29 +556,29 @@ def test_a_prompt_for_the_clients_model_has_one_block_in_each_message_before_202
         "params": {"messages": [several, {"role": "assistant", "content": text}], "maxTokens": 5},
     }
 
-    def asked(version):
+    def messages_of(version):
         talk = Talk(version=version)
         talk.call()
-        [(_, _, params)] = told(talk.answer(2, required(k=request)))
+        [(_, _, params)] = to_client(talk.answer(2, required(k=request)))
         assert params["maxTokens"] == 5
         return params["messages"]
 
     def message(content, role="user", **more):
         return {"role": role, "content": content, **more}
 
-    assert asked("2025-11-25") == request["params"]["messages"]
+    assert messages_of("2025-11-25") == request["params"]["messages"]
     for version, heard in (
         ("2025-06-18", audio),
         ("2024-11-05", {"type": "text", "text": "[audio, audio/wav]"}),
     ):
         used = {"type": "text", "text": '{"type":"tool_use","id":"1"}'}
-        assert asked(version) == [
+        assert messages_of(version) == [
             *(message(content, _meta={"a": 1}) for content in (text, picture, heard, used)),
             message(text, "assistant"),
         ]
 
 
-def test_a_form_for_2025_06_18_is_one_that_it_knows():
+def test_a_form_is_translated_for_2025_06_18():
     talk = Talk(version="2025-06-18", capabilities={"elicitation": {}})
     talk.call(7)
     properties = {
@@ -588,7 +588,7 @@ def test_a_form_for_2025_06_18_is_one_that_it_knows():
     }
     schema = {"type": "object", "properties": properties}
     effects = talk.answer(2, required(a=elicit(mode="form", requestedSchema=schema), b=elicit()))
-    [(_, _, first), (_, _, second)] = told(effects)
+    [(_, _, first), (_, _, second)] = to_client(effects)
     assert "mode" not in first
     assert first["requestedSchema"]["properties"] == {
         "a": {"type": "string"},
@@ -598,13 +598,13 @@ def test_a_form_for_2025_06_18_is_one_that_it_knows():
     assert second == elicit()["params"]
 
 
-def test_a_form_that_2025_06_18_cannot_show_is_cancelled_and_the_call_goes_on():
+def test_a_form_that_2025_06_18_cannot_show_is_cancelled_and_the_call_continues():
     talk = Talk(version="2025-06-18", capabilities={"elicitation": {}})
     talk.call(7)
     many = {"type": "object", "properties": {"a": {"type": "array"}}}
     effects = talk.answer(2, required(a=elicit(requestedSchema=many)))
-    assert told(effects) == []
-    [(_, _, params)] = said(effects)
+    assert to_client(effects) == []
+    [(_, _, params)] = to_server(effects)
     assert params["inputResponses"] == {"a": {"action": "cancel"}}
 
 
@@ -614,20 +614,20 @@ def test_a_form_that_2025_06_18_cannot_show_is_cancelled_and_the_call_goes_on():
 def test_a_cancelled_call_is_cancelled_at_the_server():
     talk = Talk()
     talk.call(7)
-    assert said(talk.says_client("notifications/cancelled", requestId=7)) == [
+    assert to_server(talk.client_notifies("notifications/cancelled", requestId=7)) == [
         ("notifications/cancelled", {"requestId": 2})
     ]
-    assert told(talk.answer(2, {})) == []
-    assert talk.says_client("notifications/cancelled", requestId=7) == []
+    assert to_client(talk.answer(2, {})) == []
+    assert talk.client_notifies("notifications/cancelled", requestId=7) == []
 
 
-def test_a_call_that_is_cancelled_while_its_client_is_asked_takes_the_questions_back():
+def test_a_cancelled_call_cancels_its_input_requests():
     talk = Talk()
     talk.call(7)
     talk.answer(2, required(a=elicit(), b=ROOTS))
-    effects = talk.says_client("notifications/cancelled", requestId=7)
-    assert said(effects) == []
-    assert told(effects) == [
+    effects = talk.client_notifies("notifications/cancelled", requestId=7)
+    assert to_server(effects) == []
+    assert to_client(effects) == [
         ("notifications/cancelled", {"requestId": "input-1"}),
         ("notifications/cancelled", {"requestId": "input-2"}),
     ]
@@ -638,36 +638,38 @@ def test_a_call_that_is_cancelled_while_its_client_is_asked_takes_the_questions_
 
 def test_progress_rises_over_all_rounds():
     talk = Talk()
-    [(_, _, params)] = said(talk.call(7, _meta={"progressToken": "5", "a": 1}))
+    [(_, _, params)] = to_server(talk.call(7, _meta={"progressToken": "5", "a": 1}))
     assert params["_meta"] == talk.meta(progressToken=2, a=1, **INFORMED)
     talk.call(8)
     send = "notifications/progress"
-    first = talk.says(send, progressToken=2, progress=1, message="x")
-    assert told(first) == [(send, {"progressToken": "5", "progress": 1, "message": "x"})]
+    first = talk.server_notifies(send, progressToken=2, progress=1, message="x")
+    assert to_client(first) == [(send, {"progressToken": "5", "progress": 1, "message": "x"})]
     assert first[0].about == b"7"
     talk.answer(2, required("s"))
-    assert told(talk.says(send, progressToken=2, progress=2)) == []
-    [(_, _, params)] = said(talk.on_timer(RetryDue(b"7")))
+    assert to_client(talk.server_notifies(send, progressToken=2, progress=2)) == []
+    [(_, _, params)] = to_server(talk.on_timer(RetryDue(b"7")))
     assert params["_meta"] == talk.meta(progressToken=4, a=1, **INFORMED)
-    assert told(talk.says(send, progressToken=4, progress=0.5)) == []
-    assert len(told(talk.says(send, progressToken=4, progress=1.5))) == 1
-    assert len(told(talk.says(send, progressToken="4", progress=1.6))) == 1  # as some servers write it
+    assert to_client(talk.server_notifies(send, progressToken=4, progress=0.5)) == []
+    assert len(to_client(talk.server_notifies(send, progressToken=4, progress=1.5))) == 1
+    assert (
+        len(to_client(talk.server_notifies(send, progressToken="4", progress=1.6))) == 1
+    )  # as some servers write it
     for about in (
         {"progressToken": 3, "progress": 9},  # the other call has asked for none
         {"progressToken": 6, "progress": 9},
         {"progress": 9},
         {"progressToken": 4, "progress": "x"},
     ):
-        assert told(talk.says(send, **about)) == []
+        assert to_client(talk.server_notifies(send, **about)) == []
 
 
 def test_a_log_line_belongs_to_the_one_call_there_is():
     talk = Talk()
     talk.call(7)
-    [effect] = talk.says("notifications/message", level="info", data="x")
+    [effect] = talk.server_notifies("notifications/message", level="info", data="x")
     assert effect.about == b"7"
     talk.call(8)
-    [effect] = talk.says("notifications/message", level="info", data="x")
+    [effect] = talk.server_notifies("notifications/message", level="info", data="x")
     assert effect.about == b""
 
 
@@ -676,7 +678,7 @@ def test_a_log_line_belongs_to_the_one_call_there_is():
 
 def listened(talk, id_, *uris):
     granted = {"toolsListChanged": True, **({"resourceSubscriptions": list(uris)} if uris else {})}
-    return talk.says(
+    return talk.server_notifies(
         "notifications/subscriptions/acknowledged",
         notifications=granted,
         _meta={f"{PREFIX}subscriptionId": id_},
@@ -688,19 +690,19 @@ KINDS = {"toolsListChanged": True, "resourcesListChanged": True}
 
 def test_list_changes_are_listened_for_when_the_client_is_ready():
     talk = Talk(offered=LIVELY, ready=True)
-    assert said(talk.listened) == [
+    assert to_server(talk.listened) == [
         (2, "subscriptions/listen", {"notifications": KINDS, "_meta": talk.meta()})
     ]
     changed = "notifications/tools/list_changed"
-    assert told(talk.says(changed, _meta={f"{PREFIX}subscriptionId": 2})) == []
+    assert to_client(talk.server_notifies(changed, _meta={f"{PREFIX}subscriptionId": 2})) == []
     assert listened(talk, 2) == []
-    assert told(talk.says(changed, _meta={f"{PREFIX}subscriptionId": 2})) == [(changed, None)]
-    assert told(talk.says(changed, _meta={f"{PREFIX}subscriptionId": 2, "a": 1})) == [
+    assert to_client(talk.server_notifies(changed, _meta={f"{PREFIX}subscriptionId": 2})) == [(changed, None)]
+    assert to_client(talk.server_notifies(changed, _meta={f"{PREFIX}subscriptionId": 2, "a": 1})) == [
         (changed, {"_meta": {"a": 1}})
     ]
-    assert told(talk.says(changed, _meta={f"{PREFIX}subscriptionId": 3})) == []
-    assert told(talk.says(changed)) == []
-    assert told(talk.says("notifications/odd", _meta={f"{PREFIX}subscriptionId": 2})) == []
+    assert to_client(talk.server_notifies(changed, _meta={f"{PREFIX}subscriptionId": 3})) == []
+    assert to_client(talk.server_notifies(changed)) == []
+    assert to_client(talk.server_notifies("notifications/odd", _meta={f"{PREFIX}subscriptionId": 2})) == []
 
 
 def test_a_server_that_offers_no_changes_is_not_listened_to():
@@ -711,8 +713,8 @@ def test_a_subscription_is_made_before_the_old_one_is_broken():
     talk = Talk(offered=LIVELY, ready=True)
     listened(talk, 2)
     effects = talk.ask(7, "resources/subscribe", {"uri": "u:a"})
-    assert told(effects) == []
-    assert said(effects) == [
+    assert to_client(effects) == []
+    assert to_server(effects) == [
         (
             3,
             "subscriptions/listen",
@@ -720,56 +722,56 @@ def test_a_subscription_is_made_before_the_old_one_is_broken():
         )
     ]
     effects = listened(talk, 3, "u:a")
-    assert said(effects) == [("notifications/cancelled", {"requestId": 2})]
-    assert told(effects) == [(7, {})]
+    assert to_server(effects) == [("notifications/cancelled", {"requestId": 2})]
+    assert to_client(effects) == [(7, {})]
     updated = "notifications/resources/updated"
-    assert told(talk.says(updated, uri="u:a", _meta={f"{PREFIX}subscriptionId": 3})) == [
+    assert to_client(talk.server_notifies(updated, uri="u:a", _meta={f"{PREFIX}subscriptionId": 3})) == [
         (updated, {"uri": "u:a"})
     ]
     effects = talk.ask(8, "resources/unsubscribe", {"uri": "u:a"})
-    assert told(effects) == [(8, {})]
-    assert [one[2]["notifications"] for one in said(effects)] == [KINDS]
+    assert to_client(effects) == [(8, {})]
+    assert [one[2]["notifications"] for one in to_server(effects)] == [KINDS]
 
 
 def test_a_resource_that_the_server_does_not_acknowledge_is_an_error():
     talk = Talk(offered=LIVELY)
     talk.ask(7, "resources/subscribe", {"uri": "u:a"})
-    [(id_, error)] = told(listened(talk, 2))
+    [(id_, error)] = to_client(listened(talk, 2))
     assert (id_, error["code"]) == (7, -32602)
     effects = talk.ask(8, "resources/subscribe", {"uri": "u:b"})
-    assert said(effects)[0][2]["notifications"]["resourceSubscriptions"] == ["u:b"]
+    assert to_server(effects)[0][2]["notifications"]["resourceSubscriptions"] == ["u:b"]
 
 
 def test_changes_follow_one_another():
     talk = Talk(offered=LIVELY)
-    assert len(said(talk.ask(7, "resources/subscribe", {"uri": "u:a"}))) == 1
-    assert said(talk.ask(8, "resources/subscribe", {"uri": "u:b"})) == []
-    assert said(talk.ask(9, "resources/subscribe", {"uri": "u:c"})) == []
+    assert len(to_server(talk.ask(7, "resources/subscribe", {"uri": "u:a"}))) == 1
+    assert to_server(talk.ask(8, "resources/subscribe", {"uri": "u:b"})) == []
+    assert to_server(talk.ask(9, "resources/subscribe", {"uri": "u:c"})) == []
     effects = listened(talk, 2, "u:a")
-    assert told(effects) == [(7, {})]
-    assert said(effects)[0][2]["notifications"]["resourceSubscriptions"] == ["u:a", "u:b"]
+    assert to_client(effects) == [(7, {})]
+    assert to_server(effects)[0][2]["notifications"]["resourceSubscriptions"] == ["u:a", "u:b"]
     effects = listened(talk, 3, "u:a", "u:b")
-    assert [one[0] for one in said(effects)] == ["notifications/cancelled", 4]
+    assert [one[0] for one in to_server(effects)] == ["notifications/cancelled", 4]
 
 
-def test_with_nothing_left_to_hear_nothing_is_listened_to():
+def test_without_subscriptions_the_stream_is_closed():
     talk = Talk(offered={"resources": {"subscribe": True}})
     talk.ask(7, "resources/subscribe", {"uri": "u:a"})
     listened(talk, 2, "u:a")
     effects = talk.ask(8, "resources/unsubscribe", {"uri": "u:a"})
-    assert said(effects) == [("notifications/cancelled", {"requestId": 2})]
-    assert said(talk.ask(9, "resources/unsubscribe", {"uri": "u:a"})) == []
+    assert to_server(effects) == [("notifications/cancelled", {"requestId": 2})]
+    assert to_server(talk.ask(9, "resources/unsubscribe", {"uri": "u:a"})) == []
 
 
-def test_a_server_without_subscriptions_says_so():
-    [(_, error)] = told(Talk().ask(7, "resources/subscribe", {"uri": "u:a"}))
+def test_subscribing_at_a_server_without_subscriptions_fails():
+    [(_, error)] = to_client(Talk().ask(7, "resources/subscribe", {"uri": "u:a"}))
     assert error["code"] == -32601
 
 
 def test_subscriptions_are_limited():
     talk = Talk(offered=LIVELY, limits=Limits(stream_messages=1))
     talk.ask(7, "resources/subscribe", {"uri": "u:a"})
-    [(_, error)] = told(talk.ask(8, "resources/subscribe", {"uri": "u:b"}))
+    [(_, error)] = to_client(talk.ask(8, "resources/subscribe", {"uri": "u:b"}))
     assert error["code"] == -32602
 
 
@@ -778,9 +780,9 @@ def test_a_listen_that_the_server_refuses_or_ends_at_once_refuses_the_subscripti
     talk.ask(7, "resources/subscribe", {"uri": "u:a"})
     talk.ask(8, "resources/subscribe", {"uri": "u:b"})
     effects = talk.fail(2, -32603, "full")
-    assert told(effects) == [(7, {"code": -32602, "message": "full"})]
-    assert len(said(effects)) == 1
-    assert told(talk.answer(3, {})) == [
+    assert to_client(effects) == [(7, {"code": -32602, "message": "full"})]
+    assert len(to_server(effects)) == 1
+    assert to_client(talk.answer(3, {})) == [
         (8, {"code": -32602, "message": "the server has ended the subscription"})
     ]
 
@@ -789,11 +791,11 @@ def test_a_subscription_that_the_server_ends_is_opened_again():
     talk = Talk(offered=LIVELY, ready=True)
     listened(talk, 2)
     assert talk.answer(2, {"resultType": "complete"}) == [SetTimer(LISTEN_DELAY, ListenDue())]
-    assert [one[1] for one in said(talk.on_timer(ListenDue()))] == ["subscriptions/listen"]
+    assert [one[1] for one in to_server(talk.on_timer(ListenDue()))] == ["subscriptions/listen"]
     assert talk.on_timer(ListenDue()) == []
 
 
-def test_a_subscription_that_cannot_be_opened_again_is_tried_more_and_more_seldom():
+def test_a_subscription_that_cannot_be_opened_again_backs_off():
     talk = Talk(offered=LIVELY, ready=True)
     listened(talk, 2)
     assert talk.answer(2, {"resultType": "complete"}) == [SetTimer(1, ListenDue())]
@@ -805,26 +807,26 @@ def test_a_subscription_that_cannot_be_opened_again_is_tried_more_and_more_seldo
     assert pauses == [2, 4, 8, 16, 32, 60, 60, 60]
     talk.ask(7, "resources/subscribe", {"uri": "u:a"})
     talk.ask(8, "resources/subscribe", {"uri": "u:b"})
-    assert later(talk.fail(11, -32603)) == []  # the next is another attempt
-    assert later(talk.fail(12, -32603)) == [SetTimer(60, ListenDue())]
+    assert timers_of(talk.fail(11, -32603)) == []  # the next is another attempt
+    assert timers_of(talk.fail(12, -32603)) == [SetTimer(60, ListenDue())]
     talk.on_timer(ListenDue())
-    assert told(listened(talk, 13)) == [("notifications/tools/list_changed", None)]
+    assert to_client(listened(talk, 13)) == [("notifications/tools/list_changed", None)]
     assert talk.answer(13, {"resultType": "complete"}) == [SetTimer(1, ListenDue())]
 
 
-def test_what_may_have_changed_while_nothing_was_listened_to_is_told():
+def test_possible_changes_without_a_stream_are_published():
     talk = Talk(offered=LIVELY, ready=True)
     talk.ask(7, "resources/subscribe", {"uri": "u:a"})
-    assert told(listened(talk, 2)) == []
-    assert told(listened(talk, 3, "u:a")) == [(7, {})]
+    assert to_client(listened(talk, 2)) == []
+    assert to_client(listened(talk, 3, "u:a")) == [(7, {})]
     talk.answer(3, {"resultType": "complete"})
     talk.on_timer(ListenDue())
-    assert told(listened(talk, 4, "u:a")) == [
+    assert to_client(listened(talk, 4, "u:a")) == [
         ("notifications/tools/list_changed", None),  # and what was not granted is not told
         ("notifications/resources/updated", {"uri": "u:a"}),
     ]
     talk.ask(8, "resources/unsubscribe", {"uri": "u:a"})
-    assert told(listened(talk, 5)) == []
+    assert to_client(listened(talk, 5)) == []
 
 
 def test_a_subscription_that_the_server_cancels_is_over():
@@ -832,25 +834,27 @@ def test_a_subscription_that_the_server_cancels_is_over():
     listened(talk, 2)
     talk.call(7)
     for other in (3, 9):
-        assert [type(effect) for effect in talk.says("notifications/cancelled", requestId=other)] == [
-            LogDebug
-        ]
-    assert [type(effect) for effect in talk.says("notifications/cancelled")] == [LogDebug]
-    assert talk.says("notifications/cancelled", requestId=2) == [SetTimer(LISTEN_DELAY, ListenDue())]
-    assert said(talk.ask(8, "resources/subscribe", {"uri": "u:a"})) != []
-    assert [id_ for id_, _ in told(talk.says("notifications/cancelled", requestId=4))] == [8]
+        assert [
+            type(effect) for effect in talk.server_notifies("notifications/cancelled", requestId=other)
+        ] == [LogDebug]
+    assert [type(effect) for effect in talk.server_notifies("notifications/cancelled")] == [LogDebug]
+    assert talk.server_notifies("notifications/cancelled", requestId=2) == [
+        SetTimer(LISTEN_DELAY, ListenDue())
+    ]
+    assert to_server(talk.ask(8, "resources/subscribe", {"uri": "u:a"})) != []
+    assert [id_ for id_, _ in to_client(talk.server_notifies("notifications/cancelled", requestId=4))] == [8]
 
 
-def test_a_first_listen_that_the_server_refuses_is_nobodys_fault():
+def test_a_refused_first_listen_has_no_effect():
     talk = Talk(offered=LIVELY, ready=True)
     assert talk.fail(2, -32603) == []
 
 
-def test_an_acknowledgement_of_nothing_is_dropped():
+def test_an_unexpected_acknowledgement_is_dropped():
     assert [type(effect) for effect in listened(Talk(), 9)] == [LogDebug]
 
 
-# ---- tasks, which are driven to their end here
+# ---- tasks
 
 NEEDED = {"data": {"requiredCapabilities": {"extensions": {TASKS: {}}}}}
 
@@ -858,7 +862,7 @@ NEEDED = {"data": {"requiredCapabilities": {"extensions": {TASKS: {}}}}}
 def tasked(method="tools/call"):
     talk = Talk()
     talk.ask(7, method, {"name": "t"})
-    [(id_, _, params)] = said(talk.fail(2, -32021, **NEEDED))
+    [(id_, _, params)] = to_server(talk.fail(2, -32021, **NEEDED))
     assert id_ == 3
     assert params["_meta"][f"{PREFIX}clientCapabilities"]["extensions"] == {TASKS: {}}
     effects = talk.answer(
@@ -868,17 +872,17 @@ def tasked(method="tools/call"):
     return talk
 
 
-def test_a_task_is_looked_at_until_it_is_complete():
+def test_a_task_is_polled_until_it_is_complete():
     talk = tasked()
-    [(id_, method, params)] = said(talk.on_timer(TaskPollDue(b"7")))
+    [(id_, method, params)] = to_server(talk.on_timer(TaskPollDue(b"7")))
     assert (id_, method, params["taskId"]) == (4, "tasks/get", "T")
-    assert later(talk.answer(4, {"resultType": "complete", "status": "working", "pollIntervalMs": 1})) == [
-        SetTimer(0.1, TaskPollDue(b"7"))
-    ]
+    assert timers_of(
+        talk.answer(4, {"resultType": "complete", "status": "working", "pollIntervalMs": 1})
+    ) == [SetTimer(0.1, TaskPollDue(b"7"))]
     talk.on_timer(TaskPollDue(b"7"))
-    assert later(talk.answer(5, {"status": "working"})) == [SetTimer(1.0, TaskPollDue(b"7"))]
+    assert timers_of(talk.answer(5, {"status": "working"})) == [SetTimer(1.0, TaskPollDue(b"7"))]
     talk.on_timer(TaskPollDue(b"7"))
-    assert told(
+    assert to_client(
         talk.answer(6, {"status": "completed", "result": {"content": [], "resultType": "complete"}})
     ) == [(7, {"content": []})]
 
@@ -894,35 +898,35 @@ def test_a_task_is_looked_at_until_it_is_complete():
         ({"status": "cancelled"}, {"code": -32603, "message": "the task was cancelled"}),
     ],
 )
-def test_a_task_that_comes_to_nothing_fails_the_call(seen, error):
+def test_a_failed_task_fails_the_call(seen, error):
     talk = tasked()
     talk.on_timer(TaskPollDue(b"7"))
-    assert told(talk.answer(4, seen)) == [(7, error)]
+    assert to_client(talk.answer(4, seen)) == [(7, error)]
 
 
-def test_a_task_that_needs_input_asks_the_client():
+def test_a_task_that_requires_input_sends_requests_to_the_client():
     talk = tasked()
     talk.on_timer(TaskPollDue(b"7"))
     effects = talk.answer(4, {"status": "input_required", "inputRequests": {"a": ROOTS}})
-    assert told(effects) == [("input-1", "roots/list", None)]
-    [(_, method, params)] = said(talk.reply("input-1", {"roots": []}))
+    assert to_client(effects) == [("input-1", "roots/list", None)]
+    [(_, method, params)] = to_server(talk.reply("input-1", {"roots": []}))
     assert (method, params["taskId"], params["inputResponses"]) == ("tasks/update", "T", {"a": {"roots": []}})
-    assert later(talk.answer(5, {"resultType": "complete"})) == [SetTimer(1.0, TaskPollDue(b"7"))]
+    assert timers_of(talk.answer(5, {"resultType": "complete"})) == [SetTimer(1.0, TaskPollDue(b"7"))]
     talk.on_timer(TaskPollDue(b"7"))
     assert talk.answer(6, {"status": "input_required", "inputRequests": {"a": ROOTS}}) == [
         SetTimer(1.0, TaskPollDue(b"7"))
     ]
     talk.on_timer(TaskPollDue(b"7"))
     effects = talk.answer(7, {"status": "input_required", "inputRequests": {"a": ROOTS, "b": ROOTS}})
-    assert told(effects) == [("input-2", "roots/list", None)]
-    [(_, _, params)] = said(talk.reply("input-2", {"roots": []}))
+    assert to_client(effects) == [("input-2", "roots/list", None)]
+    [(_, _, params)] = to_server(talk.reply("input-2", {"roots": []}))
     assert list(params["inputResponses"]) == ["b"]
 
 
 def test_a_cancelled_call_cancels_its_task():
     talk = tasked()
-    effects = talk.says_client("notifications/cancelled", requestId=7)
-    assert [(one[1], one[2]["taskId"]) for one in said(effects)] == [("tasks/cancel", "T")]
+    effects = talk.client_notifies("notifications/cancelled", requestId=7)
+    assert [(one[1], one[2]["taskId"]) for one in to_server(effects)] == [("tasks/cancel", "T")]
     assert talk.on_timer(TaskPollDue(b"7")) == []
 
 
@@ -930,9 +934,9 @@ def test_a_call_that_is_cancelled_before_it_has_become_a_task_cancels_the_task_w
     talk = Talk()
     talk.call()
     talk.fail(2, -32021, **NEEDED)
-    talk.says_client("notifications/cancelled", requestId=7)
+    talk.client_notifies("notifications/cancelled", requestId=7)
     assert [
-        (one[1], one[2]["taskId"]) for one in said(talk.answer(3, {"resultType": "task", "taskId": "T"}))
+        (one[1], one[2]["taskId"]) for one in to_server(talk.answer(3, {"resultType": "task", "taskId": "T"}))
     ] == [("tasks/cancel", "T")]
     assert [type(effect) for effect in talk.answer(4, {"resultType": "complete"})] == [LogDebug]
 
@@ -941,50 +945,50 @@ def test_the_extension_is_declared_once():
     talk = Talk()
     talk.call(7)
     talk.fail(2, -32021, **NEEDED)
-    [(_, error)] = told(talk.fail(3, -32021, **NEEDED))
+    [(_, error)] = to_client(talk.fail(3, -32021, **NEEDED))
     assert error["code"] == -32602
 
 
-def test_a_call_that_is_given_up_cancels_its_task():
+def test_an_aborted_call_cancels_its_task():
     talk = Talk(capabilities={})
     talk.call()
     talk.fail(2, -32021, data={"requiredCapabilities": {"extensions": {TASKS: {}}}})
     talk.answer(3, {"resultType": "task", "taskId": "T", "status": "working"})
     talk.on_timer(TaskPollDue(b"7"))
     given_up = talk.answer(4, {"taskId": "T", "status": "input_required", "inputRequests": {"k": ROOTS}})
-    [(id_, method, params)] = said(given_up)
+    [(id_, method, params)] = to_server(given_up)
     assert (id_, method, params["taskId"]) == (5, "tasks/cancel", "T")
-    [(asker, result)] = told(given_up)
+    [(asker, result)] = to_client(given_up)
     assert (asker, result["isError"]) == (7, True)
 
 
-# ---- what a client may say too often
+# ---- repeated messages
 
 
-def test_being_ready_is_heard_once():
+def test_a_second_initialized_has_no_effect():
     talk = Talk(offered=LIVELY, ready=True)
-    assert len(said(talk.listened)) == 1
-    assert talk.says_client("notifications/initialized") == []
-    talk.says(
+    assert len(to_server(talk.listened)) == 1
+    assert talk.client_notifies("notifications/initialized") == []
+    talk.server_notifies(
         "notifications/subscriptions/acknowledged", notifications={}, _meta={f"{PREFIX}subscriptionId": 2}
     )
-    assert talk.says_client("notifications/initialized") == []
+    assert talk.client_notifies("notifications/initialized") == []
 
 
 def test_changes_of_subscriptions_that_wait_are_limited():
     talk = Talk(offered=LIVELY, ready=True, limits=Limits(in_flight=2))
-    assert told(talk.ask(7, "resources/subscribe", {"uri": "a:1"})) == []
-    assert told(talk.ask(8, "resources/unsubscribe", {"uri": "a:1"})) == [(8, {})]
+    assert to_client(talk.ask(7, "resources/subscribe", {"uri": "a:1"})) == []
+    assert to_client(talk.ask(8, "resources/unsubscribe", {"uri": "a:1"})) == [(8, {})]
     text = "2 changes of subscriptions wait for the server"
     for method in ("resources/subscribe", "resources/unsubscribe"):
-        assert told(talk.ask(9, method, {"uri": "a:2"})) == [(9, {"code": -32603, "message": text})]
+        assert to_client(talk.ask(9, method, {"uri": "a:2"})) == [(9, {"code": -32603, "message": text})]
 
 
 def test_a_subscription_that_the_server_refuses_is_not_in_the_one_that_waited_behind_it():
     talk = Talk(offered=LIVELY)
     talk.ask(7, "resources/subscribe", {"uri": "a:bad"})
     talk.ask(8, "resources/subscribe", {"uri": "a:good"})
-    [(_, method, params)] = said(talk.fail(2, -32602))
+    [(_, method, params)] = to_server(talk.fail(2, -32602))
     assert method == "subscriptions/listen"
     assert params["notifications"]["resourceSubscriptions"] == ["a:good"]
 
@@ -992,7 +996,7 @@ def test_a_subscription_that_the_server_refuses_is_not_in_the_one_that_waited_be
 def test_the_reason_of_a_cancellation_goes_with_it():
     talk = Talk()
     talk.call()
-    assert said(talk.says_client("notifications/cancelled", requestId=7, reason="enough")) == [
+    assert to_server(talk.client_notifies("notifications/cancelled", requestId=7, reason="enough")) == [
         ("notifications/cancelled", {"requestId": 2, "reason": "enough"})
     ]
 
@@ -1000,7 +1004,7 @@ def test_the_reason_of_a_cancellation_goes_with_it():
 def test_a_list_that_is_too_large_to_be_changed_is_an_error():
     talk = Talk(limits=Limits(list_items=1), version="2025-06-18")
     talk.ask(5, "tools/list")
-    told_of = told(talk.answer(2, {"resultType": "complete", "tools": [{"outputSchema": {}}] * 2}))
+    told_of = to_client(talk.answer(2, {"resultType": "complete", "tools": [{"outputSchema": {}}] * 2}))
     assert told_of[0][1]["message"].endswith("exceeds the limit of 1 (limits.list_items)")
 
 
@@ -1008,7 +1012,7 @@ def test_a_sampling_request_with_too_many_messages_ends_its_call():
     talk = Talk(limits=Limits(list_items=1), version="2025-06-18")
     talk.call(7)
     request = {"method": "sampling/createMessage", "params": {"messages": [{}, {}]}}
-    told_of = told(talk.answer(2, {"resultType": "input_required", "inputRequests": {"a": request}}))
+    told_of = to_client(talk.answer(2, {"resultType": "input_required", "inputRequests": {"a": request}}))
     assert told_of[0][1]["isError"]
     assert "limits.list_items" in told_of[0][1]["content"][0]["text"]
 
@@ -1017,7 +1021,7 @@ def test_a_sampling_request_with_too_many_messages_ends_its_call():
 
 
 def extended(declared=None, offered=None):
-    """A client and a server that have declared extensions; the same one without arguments."""
+    """Return a client and a server that have declared extensions: the same extension without arguments."""
     mine = {"extensions": {"a/b": {}}} if declared is None else declared
     theirs = {"experimental": {"a/b": {}}, "logging": {}} if offered is None else offered
     return Talk(capabilities=mine, offered=theirs)
@@ -1025,36 +1029,38 @@ def extended(declared=None, offered=None):
 
 def test_a_request_of_an_extension_passes_as_it_is():
     talk = extended()
-    [(upstream, method, sent)] = said(talk.ask(7, "a/do", {"x": 1, "task": {}, "requestState": "s"}))
+    [(upstream, method, sent)] = to_server(talk.ask(7, "a/do", {"x": 1, "task": {}, "requestState": "s"}))
     assert (method, sent) == (
         "a/do",
         {"x": 1, "task": {}, "requestState": "s", "_meta": talk.meta(**INFORMED)},
     )
-    assert told(talk.answer(upstream, {"y": 1, "ttlMs": 5, "resultType": "complete"})) == [
+    assert to_client(talk.answer(upstream, {"y": 1, "ttlMs": 5, "resultType": "complete"})) == [
         (7, {"y": 1, "ttlMs": 5})
     ]
-    [(upstream, _, _)] = said(talk.ask(8, "a/do"))
+    [(upstream, _, _)] = to_server(talk.ask(8, "a/do"))
     [answer] = talk.fail(upstream, -32050, data=1)
     assert json.loads(answer.message.error) == {"code": -32050, "message": "no", "data": 1}
 
 
 def test_a_result_of_a_kind_of_an_extension_passes_as_it_is():
     talk = extended(offered={"tools": {}, "experimental": {"a/b": {}}})
-    [(upstream, _, _)] = said(talk.call(7))
-    assert told(talk.answer(upstream, {"resultType": "stream", "x": 1})) == [
+    [(upstream, _, _)] = to_server(talk.call(7))
+    assert to_client(talk.answer(upstream, {"resultType": "stream", "x": 1})) == [
         (7, {"resultType": "stream", "x": 1})
     ]
 
 
 def test_notifications_of_an_extension_pass_in_both_directions():
     talk = extended()
-    assert said(talk.says_client("notifications/a/done", x=1)) == [("notifications/a/done", {"x": 1})]
-    [effect] = talk.says("notifications/a/done", x=1)
-    assert (effect.about, told([effect])) == (b"", [("notifications/a/done", {"x": 1})])
+    assert to_server(talk.client_notifies("notifications/a/done", x=1)) == [
+        ("notifications/a/done", {"x": 1})
+    ]
+    [effect] = talk.server_notifies("notifications/a/done", x=1)
+    assert (effect.about, to_client([effect])) == (b"", [("notifications/a/done", {"x": 1})])
     talk.ask(7, "a/do")
-    [effect] = talk.says("notifications/a/done", x=1, _meta={f"{PREFIX}subscriptionId": 1})
-    assert (effect.about, told([effect])) == (b"7", [("notifications/a/done", {"x": 1})])
-    assert talk.says_client("notifications/roots/list_changed") == []
+    [effect] = talk.server_notifies("notifications/a/done", x=1, _meta={f"{PREFIX}subscriptionId": 1})
+    assert (effect.about, to_client([effect])) == (b"7", [("notifications/a/done", {"x": 1})])
+    assert talk.client_notifies("notifications/roots/list_changed") == []
 
 
 @pytest.mark.parametrize(
@@ -1068,8 +1074,8 @@ def test_of_a_server_without_extensions_other_methods_are_unknown(declared, offe
     talk = extended(declared, offered)
     [effect] = talk.ask(7, "a/do")
     assert json.loads(effect.message.error)["code"] == -32601
-    assert talk.says_client("notifications/a/done") == []
-    assert told(talk.says("notifications/a/done")) == []
+    assert talk.client_notifies("notifications/a/done") == []
+    assert to_client(talk.server_notifies("notifications/a/done")) == []
 
 
 def test_a_method_of_the_core_is_no_extension():

@@ -1,4 +1,4 @@
-"""Ordinary calls of a tool cross the eras without their rules: what comes out is what the rules would have made of it."""
+"""Plain calls of a tool are translated without the rules. The result is the same as with the rules."""
 
 import json
 
@@ -63,7 +63,7 @@ def opened():
 
 
 def params_of(it, params):
-    """What the server gets, without the id in a progress token."""
+    """Return the params for the server, without the id in a progress token."""
     (order,) = [
         one for one in it.from_client(Request(b"7", "tools/call", params)) if isinstance(one, ToServer)
     ]

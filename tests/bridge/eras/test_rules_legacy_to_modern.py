@@ -1,4 +1,4 @@
-"""Rules for what a modern client hears of a legacy server; the rest is seen in test_to_legacy."""
+"""The rules for messages of a legacy server to a modern client. Further rules are tested in test_legacy_adapter."""
 
 import json
 
@@ -29,7 +29,7 @@ from mcpbridged.validators.jsonrpc import Response
         (b'{"elicitation":{"form":{},"url":{}}}', Profile(form=True, url=True)),
     ],
 )
-def test_the_profile_of_what_a_client_declares(capabilities, profile):
+def test_the_profile_of_client_capabilities(capabilities, profile):
     assert profile_of(capabilities) == profile
 
 
@@ -42,7 +42,7 @@ def test_the_profile_of_what_a_client_declares(capabilities, profile):
         (Profile(roots=True, form=True), {"roots": {}, "elicitation": {"form": {}}}),
     ],
 )
-def test_what_a_legacy_server_is_told_of_a_profile(profile, declared):
+def test_the_client_capabilities_of_a_profile(profile, declared):
     assert profile.declared() == declared
 
 
@@ -59,7 +59,7 @@ def test_a_fault_that_cannot_be_read_is_an_internal_error():
         (Response(b"1", b"{}", b""), False),
     ],
 )
-def test_what_counts_as_a_failure(message, failed):
+def test_errors_and_tool_errors_are_failures(message, failed):
     assert has_failed(message) is failed
 
 

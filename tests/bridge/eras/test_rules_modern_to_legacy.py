@@ -1,4 +1,4 @@
-"""Rules for what a legacy client hears of a modern server; the rest is seen in test_to_modern."""
+"""The rules for messages of a modern server to a legacy client. Further rules are tested in test_modern_adapter."""
 
 import json
 
@@ -30,7 +30,7 @@ TEXT = {"type": "text", "text": "audio of resource_link"}
         ({"tools": [], "_meta": {"a": 1}}, {"tools": [], "_meta": {"a": 1}}),
     ],
 )
-def test_what_only_the_modern_era_knows_is_taken_off(modern, legacy):
+def test_members_of_the_modern_era_are_removed(modern, legacy):
     assert result("tools/list", modern) == legacy
 
 
@@ -73,11 +73,11 @@ def test_what_only_the_modern_era_knows_is_taken_off(modern, legacy):
         ("2024-11-05", {"content": [AUDIO]}, {"content": [{"type": "text", "text": "[audio, audio/wav]"}]}),
     ],
 )
-def test_a_tools_result_is_one_that_the_revision_knows(version, modern, legacy):
+def test_a_tool_result_has_only_members_of_the_revision(version, modern, legacy):
     assert result("tools/call", modern, version) == legacy
 
 
-def test_a_prompt_holds_what_the_revision_knows():
+def test_a_prompt_has_only_blocks_of_the_revision():
     messages = [{"role": "user", "content": LINK}, {"role": "user"}]
     assert result("prompts/get", {"messages": messages}) == {"messages": messages}
     assert result("prompts/get", {"messages": messages}, "2025-03-26") == {
@@ -138,7 +138,7 @@ def test_a_reference_spelled_with_escapes_is_one():
     ],
 )
 @pytest.mark.parametrize("version", ["2024-11-05", "2025-11-25"])
-def test_what_no_rule_is_about_stays_byte_for_byte(method, text, version):
+def test_a_result_that_no_rule_changes_is_the_same_bytes(method, text, version):
     assert rules_modern_to_legacy.legacy_result(method, text, version) == text
 
 
@@ -160,7 +160,7 @@ def test_of_no_result_an_empty_object_is_made():
         ({"code": -32602, "data": {"requiredCapabilities": {"extensions": {f"{PREFIX}tasks": {}}}}}, False),
     ],
 )
-def test_when_the_tasks_extension_is_what_is_missing(error, needed):
+def test_the_error_that_requires_the_tasks_extension(error, needed):
     assert rules_modern_to_legacy.requires_tasks_extension(raw(error)) is needed
 
 

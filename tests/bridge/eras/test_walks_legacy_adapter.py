@@ -1,7 +1,7 @@
 """Random walks of several modern clients in front of one legacy server.
 
 The server of this test may do at any moment what a server may do, and some things that it may not. The clients send equal
-`clientInfo`, and some of them are of one principal. Whatever comes, a question is only in a result for the client whose call
+`clientInfo`, and some of them are of one principal. A request of the server is only in a result for the client whose call
 has caused it, every request ends once, and no message is sent that its era forbids.
 """
 
@@ -47,7 +47,7 @@ METHODS = (
     "tools/list",
     "completion/complete",
 )
-QUESTIONS = ("elicitation/create", "roots/list", "sampling/createMessage")
+INPUTS = ("elicitation/create", "roots/list", "sampling/createMessage")
 REPLIES = {
     "elicitation/create": {"action": "accept", "content": {}},
     "roots/list": {"roots": []},
@@ -70,7 +70,7 @@ class Client:
         self.name = name
         self.principal = principal
         self.program = attribution.Client(program, known)
-        # An unknown client may be several programs: each stream is one of its own.
+        # An unknown client may be several programs: each stream is a program.
         self.who = program if known else name
         self.asked = None  # the request that is in flight
         self.level = None
@@ -102,9 +102,9 @@ class World:
         self.now = 0.0
         self.used = []  # states, to be replayed
         self.answered = 0
-        self._forget_server()
+        self._reset_server()
 
-    def _forget_server(self):
+    def _reset_server(self):
         self.timers = []
         self.pending = {}  # the server's view: its calls, by id, and whose they are
         self.waits = {}  # of calls: the questions that it waits for
@@ -114,7 +114,7 @@ class World:
         self.late = []  # calls that were answered, and when
         self.numbers = itertools.count(1)
 
-    # ---- carrying out, as the shell does
+    # ---- effects
 
     def relayed(self, effects):
         for effect in tuple(effects):
@@ -124,7 +124,7 @@ class World:
             elif isinstance(effect, ToClient):
                 self.deliver(effect.queue, json.loads(effect.message), effect.last)
             elif isinstance(effect, StartProcess):
-                self._forget_server()
+                self._reset_server()
                 self.translator = self.make()
                 self.translated(self.translator.on_start())
                 self.relayed(self.multiplexer.on_server_start())
@@ -132,16 +132,16 @@ class World:
     def translated(self, effects):
         for effect in tuple(effects):
             if isinstance(effect, ToServer):
-                self.server_hears(effect.message)
+                self.to_server(effect.message)
             elif isinstance(effect, ToRequester):
                 self.relayed(self.multiplexer.on_server_message(effect.message, effect.about))
             elif isinstance(effect, SetTimer):
                 self.timers.append(effect.timer)
             assert not isinstance(effect, EraMismatch)
 
-    # ---- what the server may hear
+    # ---- messages to the server
 
-    def server_hears(self, message):
+    def to_server(self, message):
         if isinstance(message, Request):
             assert message.id not in self.seen, "an id was used twice"
             self.seen.add(message.id)
@@ -186,7 +186,7 @@ class World:
         else:
             assert message.method == "notifications/initialized"
 
-    # ---- what a client may hear
+    # ---- messages to the clients
 
     def deliver(self, client, message, last):
         if "method" in message:
@@ -205,11 +205,11 @@ class World:
         if result["resultType"] == "input_required":
             assert method in ("tools/call", "prompts/get", "resources/read")
             for asked in result["inputRequests"].values():
-                assert asked["method"] in QUESTIONS
+                assert asked["method"] in INPUTS
                 whose = asked.get("params", {}).get("message")
                 assert whose is None or whose == client.who, f"{client.name} is asked for {whose}"
                 declared = params["_meta"][f"{PREFIX}clientCapabilities"]
-                # A question that was not answered is asked again, whatever the retry declares.
+                # An unanswered input request is sent again, whatever the retry declares.
                 assert NEEDS[asked["method"]] in declared or "requestState" in params, "was not declared"
             client.state = (method, params, result)
             self.used.append((method, params, result, client))
@@ -232,7 +232,7 @@ class World:
             assert method == "subscriptions/listen"
             assert about["_meta"][f"{PREFIX}subscriptionId"] == id_
 
-    # ---- what can happen
+    # ---- steps
 
     def ask(self, client, method, more=None):
         if client.asked is not None:
@@ -329,8 +329,8 @@ class World:
             message = Response(id_, b"", raw({"code": code, "message": "x"}))
         self.translated(self.translator.from_server(message))
 
-    def server_asks(self):
-        # The newest call asks, the oldest, or any; one that waits for an answer seldom asks more.
+    def server_requests(self):
+        # The newest call sends a request, the oldest, or any; a call that waits for an answer seldom sends another.
         asking = [
             id_
             for id_, waits in self.waits.items()
@@ -347,13 +347,13 @@ class World:
             self.questions[question] = id_ or b""
             if id_ is not None:
                 self.waits[id_].add(question)
-            # Without any call only roots may be asked for, in the name of the only client.
-            method = self.rng.choice(QUESTIONS)
+            # Without any call, the server may request roots only, of the only client.
+            method = self.rng.choice(INPUTS)
             about = {"message": self.pending[id_][1] if id_ is not None else "no client"}
             request = Request(question, method, raw({} if method == "roots/list" else about))
             self.translated(self.translator.from_server(request))
 
-    def server_says(self):
+    def server_notifies(self):
         running = list(self.pending.values())
         _, _who, token = self.rng.choice(running) if running else (None, None, None)
         alone = len({call[1] for call in running}) == 1
@@ -376,7 +376,7 @@ class World:
         self.translated(self.translator.from_server(Notification(method, raw(about))))
 
     def server_logs(self):
-        # Of the call that runs, which it knows and we must guess.
+        # The server knows its running call, the test must choose.
         for _, who, _ in list(self.pending.values())[:1]:
             if len({call[1] for call in self.pending.values()}) == 1:
                 about = {"level": self.rng.choice(LOG_LEVELS), "data": who}
@@ -385,7 +385,7 @@ class World:
                 )
 
     def ghost_asks(self):
-        """A call that was cancelled, or has just been answered, asks all the same."""
+        """Send a request in the course of a call that was cancelled or has just been answered."""
         whose = [call[1] for call, since in self.ghosts.values() if self.now - since < LIMITS.held_seconds]
         whose += [who for who, since in self.late if self.now - since < AFTER_ANSWER]
         if whose:
@@ -404,10 +404,10 @@ class World:
                 self.late.append((who, self.now))
             self.translated(self.translator.from_server(Response(id_, raw({"content": [], "who": who}), b"")))
 
-    def server_dies(self):
+    def server_exits(self):
         self.translator = None
         self.relayed(self.multiplexer.on_server_exit("gone", {"reason": "exited"}))
-        self._forget_server()
+        self._reset_server()
 
     def time_passes(self):
         self.now += self.rng.choice((0.1, 1, 30))
@@ -444,11 +444,11 @@ class World:
         elif what == "answer":
             self.server_answers()
         elif what == "ask_back":
-            self.server_asks()
+            self.server_requests()
         elif what == "timer":
             self.timer()
         elif what == "say":
-            self.server_says()
+            self.server_notifies()
         elif what == "log":
             self.server_logs()
         elif what == "haunt":
@@ -458,10 +458,10 @@ class World:
         elif what == "time":
             self.time_passes()
         elif self.rng.random() < 0.1:
-            self.server_dies()
+            self.server_exits()
 
     def finish(self):
-        """Let everything come to its end: then nobody waits."""
+        """End all calls: no request may wait then."""
         for client in self.clients:
             if client.asked is not None and client.asked[0] == "subscriptions/listen":
                 self.leave(client)
@@ -500,7 +500,7 @@ def test_walks(strict, seed):
 
 
 class Machine(RuleBasedStateMachine):
-    """The same, step by step, so that a fault can be made small."""
+    """The same walk as a state machine, so that hypothesis can shrink a failure."""
 
     def __init__(self):
         super().__init__()

@@ -1,8 +1,7 @@
 """Random walks of a legacy session in front of one modern server, through the whole of its pure core.
 
-The server of this test is free to do what a modern server may do at any moment, and some things that it may not. Whatever
-comes, every request of the client ends once, a question goes to the call that it belongs to, and neither side hears what its
-era forbids.
+The server of this test does at any moment what a modern server may do, and some things that it may not. Every request of the
+client ends once, an input request belongs to its call, and neither side receives a message that its era forbids.
 """
 
 import itertools
@@ -31,7 +30,7 @@ METHODS = (
     "completion/complete",
     "ping",
 )
-QUESTIONS = {
+INPUTS = {
     "elicitation/create": {"message": "x", "requestedSchema": {"type": "object", "properties": {}}},
     "roots/list": {},
     "sampling/createMessage": {"messages": [], "maxTokens": 1},
@@ -69,27 +68,27 @@ class World:
         self.asked = {}  # what the client is asked, by id: the method
         self.answered = 0
         self.translator = None
-        self._forget_server()
+        self._reset_server()
         self.start()
         client_info = {"name": "c", "version": "1"}
-        self.client_asks(
+        self.client_requests(
             "initialize",
             {"protocolVersion": self.version, "capabilities": self.declared, "clientInfo": client_info},
         )
-        self.client_says("notifications/initialized")
+        self.client_notifies("notifications/initialized")
 
-    def _forget_server(self):
+    def _reset_server(self):
         self.timers = []
         self.calls = {}  # the server's view, by id: the method and the params
         self.listens = {}
         self.seen = set()
 
     def start(self):
-        self._forget_server()
+        self._reset_server()
         self.translator = ModernAdapter(LIMITS, lambda: f"u{next(self.names)}")
         self.translated(self.translator.on_start())
 
-    # ---- carrying out, as the shell does
+    # ---- effects
 
     def sessioned(self, effects):
         for effect in tuple(effects):
@@ -98,7 +97,7 @@ class World:
                     self.translated(self.translator.from_client(decode(effect.line, LIMITS)))
             elif isinstance(effect, ToClient):
                 assert effect.queue is self.pipe
-                self.client_hears(json.loads(effect.message))
+                self.to_client(json.loads(effect.message))
             elif isinstance(effect, StartProcess):
                 self.start()
                 self.sessioned(self.session.on_child_start())
@@ -108,15 +107,15 @@ class World:
     def translated(self, effects):
         for effect in tuple(effects):
             if isinstance(effect, ToServer):
-                self.server_hears(effect.message)
+                self.to_server(effect.message)
             elif isinstance(effect, ToRequester):
                 self.sessioned(self.session.on_child_message(effect.message, effect.about))
             elif isinstance(effect, SetTimer):
                 self.timers.append(effect.timer)
 
-    # ---- what the server may hear
+    # ---- messages to the server
 
-    def server_hears(self, message):
+    def to_server(self, message):
         assert not isinstance(message, Response), "a modern server must not be answered"
         if isinstance(message, Notification):
             assert message.method == "notifications/cancelled"
@@ -150,9 +149,9 @@ class World:
     def from_server(self, message):
         self.translated(self.translator.from_server(message))
 
-    # ---- what the client may hear
+    # ---- messages to the client
 
-    def client_hears(self, message):
+    def to_client(self, message):
         id_ = message.get("id")
         if "method" not in message:
             assert id_ in self.waiting, "an answer to what was not asked, or a second one"
@@ -163,7 +162,7 @@ class World:
             else:
                 assert not {"resultType", "ttlMs", "cacheScope", "requestState"} & set(message["result"])
         elif id_ is not None:
-            assert message["method"] in QUESTIONS
+            assert message["method"] in INPUTS
             family = message["method"].partition("/")[0]
             assert family in self.declared, "the client is asked what it has not declared"
             self.asked[id_] = message["method"]
@@ -179,9 +178,9 @@ class World:
             assert "acknowledged" not in message["method"]
             assert f"{PREFIX}subscriptionId" not in (message.get("params") or {}).get("_meta", {})
 
-    # ---- what can happen
+    # ---- steps
 
-    def client_asks(self, method, params):
+    def client_requests(self, method, params):
         id_ = next(self.ids)
         token = None
         if self.rng.random() < 0.5 and method != "initialize":
@@ -193,16 +192,16 @@ class World:
         except Rejection:
             del self.waiting[id_]
 
-    def client_says(self, method, **params):
+    def client_notifies(self, method, **params):
         self.sessioned(self.session.on_client_message(Notification(method, raw(params)), None))
 
     def ask(self):
         method = self.rng.choice(METHODS)
-        self.client_asks(method, {"uri": "u:x"} if method == "resources/read" else {"name": "t"})
+        self.client_requests(method, {"uri": "u:x"} if method == "resources/read" else {"name": "t"})
 
     def subscribe(self):
         method = self.rng.choice(("resources/subscribe", "resources/unsubscribe"))
-        self.client_asks(method, {"uri": self.rng.choice(("u:a", "u:b"))})
+        self.client_requests(method, {"uri": self.rng.choice(("u:a", "u:b"))})
 
     def cancel(self):
         if self.waiting:
@@ -210,7 +209,7 @@ class World:
             if self.waiting[id_][0] != "initialize":
                 del self.waiting[id_]
                 self.answered += 1
-                self.client_says("notifications/cancelled", requestId=id_)
+                self.client_notifies("notifications/cancelled", requestId=id_)
 
     def reply(self):
         if self.asked:
@@ -234,8 +233,8 @@ class World:
         if chance < 0.4:
             found = {"resultType": "complete", "ttlMs": 1, "cacheScope": "private", "content": []}
         elif chance < 0.75:
-            chosen = self.rng.sample(sorted(QUESTIONS), self.rng.randint(0, 3))
-            inputs = {f"k{i}": {"method": name, "params": QUESTIONS[name]} for i, name in enumerate(chosen)}
+            chosen = self.rng.sample(sorted(INPUTS), self.rng.randint(0, 3))
+            inputs = {f"k{i}": {"method": name, "params": INPUTS[name]} for i, name in enumerate(chosen)}
             found = {"resultType": "input_required", "inputRequests": inputs, "requestState": "state"}
         elif chance < 0.8:
             found = {"resultType": self.rng.choice(("odd", "task"))}
@@ -245,7 +244,7 @@ class World:
             return
         self.from_server(Response(id_, raw(found), b""))
 
-    def server_says(self):
+    def server_notifies(self):
         token = self.rng.choice(
             [params["_meta"].get("progressToken") for _, params in self.calls.values()] or [None]
         )
@@ -269,7 +268,7 @@ class World:
             del self.listens[id_]
             self.from_server(Response(id_, b'{"resultType":"complete"}', b""))
 
-    def server_dies(self):
+    def server_exits(self):
         self.translator = None
         self.asked.clear()
         self.sessioned(self.session.on_child_exit("gone", {}))
@@ -287,12 +286,12 @@ class World:
         + ("reply",) * 6
         + ("server_answers",) * 7
         + ("timer",) * 4
-        + ("server_says",) * 3
-        + (("subscribe", "cancel", "server_ends_listen", "time_passes", "server_dies"))
+        + ("server_notifies",) * 3
+        + (("subscribe", "cancel", "server_ends_listen", "time_passes", "server_exits"))
     )
 
     def step(self, what):
-        if what == "server_dies" and self.rng.random() < 0.8:
+        if what == "server_exits" and self.rng.random() < 0.8:
             return
         if self.translator is None and what not in ("ask", "subscribe"):
             return
