@@ -49,10 +49,10 @@ class Catalog:
         """Return the `server/discover` results of the members."""
         own_params = json_object.write(merge.meta_only(params))
 
-        async def ask(member: Member) -> json_object.Members:
+        async def fetch(member: Member) -> json_object.Members:
             return json_object.peek(await member.result("server/discover", own_params))
 
-        return await self._inquiries.at("server/discover", ask)
+        return await self._inquiries.gather("server/discover", fetch)
 
     async def list_items(self, method: str, params: bytes, *, session: bool) -> bytes:
         """Return the merged result of a list method."""
@@ -73,7 +73,7 @@ class Catalog:
     ) -> Answers[list[msgspec.Raw]]:
         """Return the lists of these members, or of all, and store which resources they have."""
 
-        async def ask(member: Member) -> list[msgspec.Raw]:
+        async def fetch(member: Member) -> list[msgspec.Raw]:
             try:
                 items = await _read_pages(method, params, member)
             except MemberRefused as refused:
@@ -83,7 +83,7 @@ class Catalog:
             self._store(method, member, items)
             return items
 
-        return await self._inquiries.at(method, ask, names)
+        return await self._inquiries.gather(method, fetch, names)
 
     def _store(self, method: str, member: Member, items: Iterable[msgspec.Raw]) -> None:
         if method.startswith("resources/") and self._members.is_present(member):
@@ -92,7 +92,7 @@ class Catalog:
     # ---- resources
 
     async def of_resource(self, method: str, params: bytes, uri: str, *, again: bool = False) -> Response:
-        """Send a request to the member that lists this resource, else to those with a template for it, else to one after the other."""
+        """Send a request to the member that lists this resource, else to the members with a template for it, else to all in turn."""
         candidates = await self.candidates(params, uri, again=again)
         if len(candidates) == 1:
             response = await self._members.by_name[candidates[0]].request(method, params)

@@ -69,18 +69,18 @@ class Inquiries:
                 del self._late[key]
                 inquiry.scope.cancel()
 
-    async def at(
-        self, method: str, ask: Callable[[Member], Awaitable[Found]], names: Container[str] | None = None
+    async def gather(
+        self, method: str, fetch: Callable[[Member], Awaitable[Found]], names: Container[str] | None = None
     ) -> Answers[Found]:
         """Return the answers of these members, or of all. A late member is represented by its last answer, if it has one.
 
-        `ask` sends the request to one member.
+        `fetch` sends the request to one member.
         """
         client, began = current_client.get(), trio.current_time()
         inquiries: dict[str, Inquiry[Found]] = {}
         for name, member in self._members.by_name.items():
             if names is None or name in names:
-                inquiries[name] = self._late.get((client, method, name)) or self._begin(member, method, ask)
+                inquiries[name] = self._late.get((client, method, name)) or self._begin(member, method, fetch)
         late = {name for name in inquiries if (client, method, name) in self._late}
         waited = False
         try:
@@ -98,19 +98,19 @@ class Inquiries:
         return self._collect(client, method, inquiries)
 
     def _begin(
-        self, member: Member, method: str, ask: Callable[[Member], Awaitable[Found]]
+        self, member: Member, method: str, fetch: Callable[[Member], Awaitable[Found]]
     ) -> Inquiry[Found]:
         inquiry = Inquiry[Found](member, method)
         member.answers.first_request()
-        self._nursery.start_soon(self._run, inquiry, ask)
+        self._nursery.start_soon(self._run, inquiry, fetch)
         return inquiry
 
-    async def _run(self, inquiry: Inquiry[Found], ask: Callable[[Member], Awaitable[Found]]) -> None:
+    async def _run(self, inquiry: Inquiry[Found], fetch: Callable[[Member], Awaitable[Found]]) -> None:
         member, method, client = inquiry.member, inquiry.method, current_client.get()
         inquiry.scope.deadline = trio.current_time() + timing.PATIENCE
         with inquiry.scope:
             try:
-                inquiry.found = await ask(member)
+                inquiry.found = await fetch(member)
             except MemberLost as fault:
                 inquiry.failure = str(fault)
                 inquiry.forbidden = isinstance(fault, MemberForbidden)

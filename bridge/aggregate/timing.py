@@ -1,4 +1,4 @@
-"""How long the aggregate waits, in seconds. One place, because several of its parts wait for the same servers."""
+"""The waiting times of the aggregate (seconds), in one module because several parts wait for the same servers."""
 
 from typing import Final
 

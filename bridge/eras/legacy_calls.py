@@ -46,7 +46,7 @@ CORE_METHODS: Final = {
 
 
 class Process(NamedTuple):
-    """What all parts of an adapter need to know of one server process.
+    """The state of a server process that all parts of an adapter share.
 
     `mint_id` returns a new wire id. `cursors` is the prefix of cursors, because a cursor is valid at one process only.
     """

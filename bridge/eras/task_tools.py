@@ -12,7 +12,7 @@ from .legacy_call import Call
 
 
 class TaskTools:
-    """The tools of one server process that cannot be called except as a task, as far as they are known."""
+    """The known tools of a server process that run as tasks only."""
 
     def __init__(self, limits: Limits, handshake: Handshake) -> None:
         self._limits = limits
@@ -36,7 +36,7 @@ class TaskTools:
     def may_require_task(self, call: Call) -> bool:
         """Return whether "method not found" may mean that the tool runs as a task only.
 
-        Until its list of tools is known, a server shows only with this error that a tool requires a task.
+        Before its list of tools is read, only this error shows that a tool requires a task.
         """
         requests = json_object.peek(self._handshake.setting("tasks", "requests"))
         return (

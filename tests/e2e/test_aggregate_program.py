@@ -16,11 +16,11 @@ from .test_modern_http import PREFIX, SUBSCRIPTION, request, tool
 
 pytestmark = pytest.mark.anyio
 LISTEN = "subscriptions/listen"
-# A server that ends at once, before and after it is given up for a while.
+# The error of a server that exits at once, before and after the circuit breaker opens.
 GONE = re.compile("exited with code 1|ended unexpectedly 5 times")
 ACKNOWLEDGED = "notifications/subscriptions/acknowledged"
 
-# A server of revision 2026-07-28 with two pages of tools. It writes down what it is asked to do, and never does it. Its
+# A server of revision 2026-07-28 with two pages of tools. It logs the calls that it receives and never answers them. Its
 # second page: "good", "wrong" (an error), "hanging" (no answer), "waiting" (none until a file is there).
 MODERN = """
 import json, os, sys
@@ -94,7 +94,7 @@ class Program:
         await self.write(*(json.dumps({"jsonrpc": "2.0", **message}).encode() for message in messages))
 
     async def hear(self):
-        """The next message."""
+        """Return the next message."""
         with trio.fail_after(45):
             while b"\n" not in self._unread:
                 data = await self.process.stdout.receive_some()
@@ -104,7 +104,7 @@ class Program:
         return json.loads(line)
 
     async def ask(self, method, params=None, **more):
-        """The answer to a request, and all that is said before it."""
+        """Return the response to a request, and the messages before it."""
         self._next += 1
         await self.say(request(method, params, id=self._next, **more))
         said = []
@@ -142,7 +142,7 @@ class Program:
 
 @asynccontextmanager
 async def program(running, *names, patience=0):
-    """As the daemon starts it, or with so many seconds for who does not answer."""
+    """Start it as the daemon does, or with this patience for servers that do not answer (seconds)."""
     how = ["-m", "mcpbridged.bridge.aggregate.server"]
     if patience:
         start = "import sys, trio; from mcpbridged.bridge.aggregate import server, timing; timing.PATIENCE = %d; trio.run(server.run, sys.argv[1], sys.argv[2:], '')"
@@ -386,9 +386,6 @@ async def test_a_daemon_that_exits_is_named_in_the_error(tmp_path):
             answer = await talk.hear()
             assert answer["error"]["message"] == "the connection to one is lost"
             assert "one cannot be reached" in (await talk.error("tools/call", tool("one__echo")))["message"]
-
-
-# ---- for whom
 
 
 # ---- the wire
