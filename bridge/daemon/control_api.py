@@ -9,7 +9,10 @@ from urllib.parse import parse_qs
 
 import msgspec
 
+from ...transports.endpoints.rejections import method_not_allowed
 from ...transports.endpoints.sse_writer import write_events
+from ...transports.http.responses import RETRY_SOON
+from ...transports.options import JSON
 from ...transports.ports import Endpoint, Exchange
 from ...transports.send_queue import SendQueue
 from ...validators.limits import Limits
@@ -20,7 +23,6 @@ from .status import Status
 from .supervisor import Supervisor
 from .surroundings import Surroundings
 
-_JSON: Final = b"application/json"
 # A message that is tapped is cut here, in characters.
 _TAPPED: Final = 16 * 1024
 # Places of control connections that streams leave to the commands that are answered at once.
@@ -72,11 +74,11 @@ class ControlApi:
 
     async def _answer_status(self, exchange: Exchange) -> None:
         _check_method(exchange, "GET")
-        await exchange.answer(200, _JSON, msgspec.json.encode(self._status()))
+        await exchange.answer(200, JSON, msgspec.json.encode(self._status()))
 
     async def _answer_daemon(self, exchange: Exchange) -> None:
         _check_method(exchange, "GET")
-        await exchange.answer(200, _JSON, msgspec.json.encode(self._surroundings()))
+        await exchange.answer(200, JSON, msgspec.json.encode(self._surroundings()))
 
     async def _answer_reload(self, exchange: Exchange) -> None:
         _check_method(exchange, "POST")
@@ -84,7 +86,7 @@ class ControlApi:
             changes = await self._reload()
         except ValueError as fault:
             raise Rejection(409, INVALID_REQUEST, str(fault)) from None
-        await exchange.answer(200, _JSON, msgspec.json.encode(changes))
+        await exchange.answer(200, JSON, msgspec.json.encode(changes))
 
     async def _answer_restart(self, exchange: Exchange) -> None:
         _check_method(exchange, "POST")
@@ -93,13 +95,13 @@ class ControlApi:
             await self._restart(server.name)
         except ValueError as fault:
             raise Rejection(409, INVALID_REQUEST, str(fault)) from None
-        await exchange.answer(200, _JSON, b"{}")
+        await exchange.answer(200, JSON, b"{}")
 
     async def _answer_logs(self, exchange: Exchange) -> None:
         _check_method(exchange, "GET")
         server_log = self._named(exchange).server_log
         if "follow" not in parse_qs(exchange.head.query, keep_blank_values=True):
-            await exchange.answer(200, _JSON, msgspec.json.encode(server_log.entries()))
+            await exchange.answer(200, JSON, msgspec.json.encode(server_log.entries()))
             return
         queue = exchange.queue()
         server_log.follow(queue)
@@ -128,7 +130,7 @@ class ControlApi:
                 503,
                 INVALID_REQUEST,
                 f"the limit of {self._most_streams} streams to control endpoints is reached (limits.connections_control)",
-                headers=((b"Retry-After", b"1"),),
+                headers=RETRY_SOON,
                 reason="connections_control",
             )
         self._streams += 1
@@ -150,6 +152,4 @@ class ControlApi:
 
 def _check_method(exchange: Exchange, method: str) -> None:
     if exchange.head.method != method:
-        raise Rejection(
-            405, INVALID_REQUEST, "this path has no such method", headers=((b"Allow", method.encode()),)
-        )
+        raise method_not_allowed(method.encode())

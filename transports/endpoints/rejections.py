@@ -10,7 +10,7 @@ from . import sse_codec
 
 def method_not_allowed(allowed: bytes) -> Rejection:
     """Return the Rejection 405 with the methods that are allowed (RFC 9110 section 10.2.1)."""
-    return Rejection(405, INVALID_REQUEST, "this path has no such method", headers=((b"Allow", allowed),))
+    return Rejection(405, INVALID_REQUEST, "method not allowed", headers=((b"Allow", allowed),))
 
 
 def not_acceptable(needed: str = "application/json or text/event-stream") -> Rejection:

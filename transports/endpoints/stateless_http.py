@@ -40,7 +40,7 @@ async def serve_modern(
         await exchange.answer(202, b"", b"")
         return
     if not isinstance(message, Request):
-        raise invalid("a response is not expected: in this revision a server asks nothing")
+        raise invalid("a response is not expected: in this revision servers send no requests")
     large = len(message.params) > LARGE
     # Each step may block the event loop for the time of one decoding.
     if large:

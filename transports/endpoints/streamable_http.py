@@ -230,13 +230,13 @@ class StreamableHttp:
             # The session id goes into the head, so the response is awaited, unless much comes before it.
             settled = await queue.wait_closed(_BEFORE_INITIALIZED)
             if queue.state == DISCONNECTED:
-                conversation.end("the client left before it was answered")
+                conversation.end("the client disconnected before the response to initialize")
                 return
             headers: Headers = ((b"Mcp-Session-Id", conversation.id.encode("ascii")),)
             if not settled:
                 await self._stream(exchange, conversation, queue, headers)
                 if not conversation.version:
-                    conversation.end("the server refused to initialize, or the client left before")
+                    conversation.end("the server refused to initialize, or the client disconnected before")
                 return
             if not conversation.version:
                 headers = ()
@@ -248,7 +248,7 @@ class StreamableHttp:
                 await self._stream(exchange, conversation, queue, headers)
         # No client has the session id.
         except BaseException:
-            conversation.end("initialize was not answered")
+            conversation.end("initialize failed")
             raise
 
     async def _post_batch(

@@ -205,7 +205,7 @@ class AsgiExchange:
     async def _read_piece(self, body: Gathering, count: Callable[[int], None]) -> None:
         event = await self._receive()
         if event["type"] == "http.disconnect":
-            raise ConnectionError("the peer left in the middle of a body")
+            raise ConnectionError("the peer disconnected in the middle of a body")
         piece = event.get("body", b"")
         count(len(piece))
         body.add(piece)

@@ -168,7 +168,7 @@ class Http1Stream:
     async def _receive_body(self, max_bytes: int = READ) -> bytes:
         data = await self.wire.receive(max_bytes)
         if not data:
-            raise ConnectionError("the peer left in the middle of a body")
+            raise ConnectionError("the peer disconnected in the middle of a body")
         self.deadline.received += len(data)
         return data
 

@@ -335,7 +335,8 @@ class _OwnedStream:
     ) -> None:
         self.broken = False
         self.progress = 0
-        self.reset: Callable[[Send], Awaitable[None]]  # asgi.Line
+        # Reset one stream (asgi.Line).
+        self.reset: Callable[[Send], Awaitable[None]]
         self.over = trio.Event()
         self._service = service
         self._stream = stream

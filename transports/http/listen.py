@@ -359,9 +359,9 @@ def _passed(descriptor: int) -> socket.socket:
         sock = socket.socket(fileno=descriptor)
         listening = sock.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN)
     except OSError:
-        raise CannotListen(f"the descriptor {descriptor} that was passed to us is no socket") from None
+        raise CannotListen(f"the descriptor {descriptor} passed by systemd is no socket") from None
     if sock.type != socket.SOCK_STREAM or not listening:
-        raise CannotListen(f"the socket {descriptor} that was passed to us is not a listening stream socket")
+        raise CannotListen(f"the socket {descriptor} passed by systemd is not a listening stream socket")
     if sock.family in (socket.AF_INET, socket.AF_INET6):
         host = str(sock.getsockname()[0])
         if not ipaddress.ip_address(host).is_loopback:
@@ -369,7 +369,7 @@ def _passed(descriptor: int) -> socket.socket:
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, _USER_TIMEOUT_MS)
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     elif sock.family != socket.AF_UNIX:
-        raise CannotListen(f"the socket {descriptor} that was passed to us is neither TCP nor Unix")
+        raise CannotListen(f"the socket {descriptor} passed by systemd is neither TCP nor Unix")
     sock.setblocking(False)
     return sock
 

@@ -214,7 +214,7 @@ class Child:
                 self._stdin.start(nursery)
                 await self._wait_end(nursery)
                 self._end()
-                on_exit(self._exit or Exit(reason=self._reason or "is gone"))
+                on_exit(self._exit or Exit(reason=self._reason or "has ended"))
                 self._command_keeper(b"kill")
                 await self._end_keeper()
                 nursery.cancel_scope.cancel()
@@ -264,7 +264,7 @@ class Child:
             await self._wait_for(_EXITED_OR_KILLED, _SILENT_SECONDS)
             if ProcessState.EXITED not in self._state:
                 closed = "stdin" if ProcessState.STDIN_CLOSED in self._state else "stdout"
-                self._reason = self._reason or f"closed its {closed} without leaving"
+                self._reason = self._reason or f"closed its {closed} without exiting"
         if ProcessState.EXITED in self._state:
             await self._drain()
 

@@ -447,7 +447,7 @@ async def test_a_child_that_closes_its_stdout_is_killed(spawner):
         async with trio.open_nursery() as nursery:
             await start(spawner, nursery, *python("import os, time; os.close(1); time.sleep(60)"))
             _, ears = await start(spawner, nursery, *python("import os, time; os.close(1); time.sleep(60)"))
-    assert ears.exits[0].describe() == "closed its stdout without leaving"
+    assert ears.exits[0].describe() == "closed its stdout without exiting"
 
 
 async def test_a_child_that_closes_its_stdin_is_killed(spawner):
@@ -463,7 +463,7 @@ async def test_a_child_that_closes_its_stdin_is_killed(spawner):
             with pytest.raises(ChildGone):
                 child.send(b"x")
     [exit_] = ears.exits
-    assert exit_.describe() == "closed its stdin without leaving"
+    assert exit_.describe() == "closed its stdin without exiting"
 
 
 async def test_an_exit_after_the_end_of_stdin_is_reported_with_its_code(spawner):
