@@ -10,7 +10,8 @@ from ..config.addresses import BadAddress, check_host, check_origin, check_path
 from ..core.era_cache import CHOICES
 from .parser import COMMANDS, Parser
 
-_LEVELS: Final = ("debug", "info", "warning", "error", "none")
+# Those of `log`, whose import would slow down `--version`; a test compares them.
+LEVELS: Final = ("debug", "info", "warning", "error", "none")
 # The transports by the names of supergateway, with the paths that each serves.
 OUTPUTS: Final = {"streamableHttp": ("mcp",), "sse": ("sse", "messages"), "ws": ("ws",)}
 
@@ -108,7 +109,7 @@ def options_parser() -> Parser:
     add(
         "--log-level",
         "--logLevel",
-        choices=_LEVELS,
+        choices=LEVELS,
         default="info",
         help="log level (default %(default)s)",
     )

@@ -1,4 +1,4 @@
-"""Messages of the client: those that wait for a connection, and requests that were sent and have no response yet. Pure."""
+"""Store the messages of the client that wait for a connection, and its requests that have no response yet. Pure."""
 
 from collections.abc import Iterable
 from typing import Final, NamedTuple
@@ -110,7 +110,7 @@ class SentRequests:
         """Note that a request lasts until it is cancelled."""
         self._lasting.add(value)
 
-    def forget_lasting(self, value: object) -> None:
+    def unmark_lasting(self, value: object) -> None:
         """Note that a request that was not sent will not be."""
         self._lasting.discard(value)
 

@@ -1,4 +1,4 @@
-"""Write lines to the client of `connect`, and know which of them it may not have received in whole."""
+"""Write lines to the client of `connect`, and track the responses that are not written in whole."""
 
 import contextlib
 from collections.abc import Iterable

@@ -1,4 +1,4 @@
-"""What `Reconnection` orders its shell to do."""
+"""Effects of `Reconnection`, which `proxy` carries out."""
 
 from typing import NamedTuple
 

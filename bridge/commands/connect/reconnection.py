@@ -39,14 +39,16 @@ _REJECTED: Final = b"%d" % SERVER_ERROR
 
 
 class Phase(Enum):
-    """Where a client is with its connection.
+    """The phases of a client.
 
-    | phase     | on_connect                               | on_disconnect | response to the repeated `initialize` |
-    |-----------|------------------------------------------|---------------|---------------------------------------|
-    | AWAY      | OPEN if no session was open, else RESTING, and REPLAYING as soon as a request waits | | |
-    | RESTING   |                                          | AWAY          |                                       |
-    | REPLAYING |                                          | AWAY          | OPEN, or RESTING after an error       |
-    | OPEN      |                                          | AWAY          |                                       |
+    | phase     | event                    | next phase                                        |
+    |-----------|--------------------------|---------------------------------------------------|
+    | AWAY      | on_connect               | OPEN if no session was open, else REPLAYING; or   |
+    |           |                          | RESTING if the server has rejected that before    |
+    |           |                          | and no request waits                              |
+    | RESTING   | a request of the client  | REPLAYING                                         |
+    | REPLAYING | the result, or an error  | OPEN, or RESTING                                  |
+    | all       | on_disconnect            | AWAY                                              |
     """
 
     # There is no connection.
@@ -180,7 +182,7 @@ class Reconnection:
     def _cancel(self, raw_id: bytes, text: bytes) -> Effects:
         value = value_of(raw_id)
         if self._waiting.remove_request(value):
-            self._sent.forget_lasting(value)
+            self._sent.unmark_lasting(value)
             return ()
         self._sent.complete(value)
         return (ToServer(text),) if self.phase is Phase.OPEN else ()
@@ -259,7 +261,7 @@ class Reconnection:
             return ()
         requests = self._waiting.take_rejected()
         for request in requests:
-            self._sent.forget_lasting(value_of(request.raw_id))
+            self._sent.unmark_lasting(value_of(request.raw_id))
         return tuple(ToClient(request.rejection, (request.raw_id,)) for request in requests)
 
     # ---- connections

@@ -1,4 +1,4 @@
-"""Until when, and after which pauses, `connect` makes another connection. Pure: the caller passes the time (seconds)."""
+"""Schedule the attempts of `connect` to make another connection. Pure: the caller passes the time (seconds)."""
 
 from typing import Final
 

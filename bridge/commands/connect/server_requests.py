@@ -1,10 +1,10 @@
-"""Requests of the server, on the open connection and on lost ones. Pure."""
+"""Track the requests of the server, on the open connection and on lost connections. Pure."""
 
 from typing import Final
 
 from .raw_messages import value_of
 
-# Requests of either kind; beyond that a request on the open connection is not kept, and the oldest of lost ones is removed.
+# Of each kind. Beyond that a request on the open connection is not stored, and the oldest request of lost connections is removed.
 _MOST: Final = 128
 
 

@@ -1,4 +1,4 @@
-"""What the client has sent to open and configure its session, so that it can be sent again to another process. Pure."""
+"""Store what the client has sent to open and configure its session, and repeat it for another process. Pure."""
 
 from collections.abc import Callable, Iterator
 from typing import Final

@@ -27,6 +27,7 @@ def check_daemon(
     certificate: "Loaded | None",
     progress: Callable[[str], None],
 ) -> Iterator[Finding]:
+    """Yield the findings about the running daemon and its servers; `unix` is its socket, or None if it has none."""
     if unix is None:
         yield Finding(WARNING, "listen: unix is false, so the daemon cannot be checked")
         return

@@ -55,6 +55,7 @@ def _umask() -> int:
 
 
 def check_machine(environment: Mapping[str, str]) -> Iterator[Finding]:
+    """Yield the findings about the runtime directory, the user and the limit of open files."""
     if runtime := directory_in(environment, "XDG_RUNTIME_DIR"):
         yield Finding(OK, f"XDG_RUNTIME_DIR is {runtime}")
     else:
@@ -75,6 +76,7 @@ def check_machine(environment: Mapping[str, str]) -> Iterator[Finding]:
 
 
 def check_default_token(settings: Settings, environment: Mapping[str, str]) -> Iterator[Finding]:
+    """Yield where the default token is, or why it cannot be used."""
     if not settings.authenticate or settings.token_source not in ("", BOOT):
         return
     try:
@@ -84,6 +86,7 @@ def check_default_token(settings: Settings, environment: Mapping[str, str]) -> I
 
 
 def check_certificate(certificate: "Loaded | None") -> Iterator[Finding]:
+    """Yield the findings about the TLS certificate, if one is configured."""
     if certificate is None:
         return
     faults = certificate.faults(_EXPIRES_SOON)

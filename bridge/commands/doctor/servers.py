@@ -28,6 +28,7 @@ _PINNED: Final = re.compile(r"[^@]+(?:@|==)\d")
 def check_server(
     server: ServerConfig, source: ConfigSource, environment: Mapping[str, str]
 ) -> Iterator[Finding]:
+    """Yield the findings about the program, the pin, the directory and the package of a server."""
     if server.fault and not server.not_there:
         yield Finding(
             ERROR, f"servers.{server.name}: {server.fault}", _fix_of_fault(server.fault, environment)
@@ -81,6 +82,7 @@ def check_server(
 
 
 def _fix_of_fault(fault: str, environment: Mapping[str, str]) -> str:
+    # The text is that of `child_environment` for a variable that the daemon lacks.
     name, _, reason = fault.partition(": ")
     if name in environment and reason.startswith("there is no such variable"):
         return (
@@ -152,6 +154,7 @@ def missing_container_options(argv: tuple[str, ...]) -> list[str]:
 
 
 def check_replaceable(server: ServerConfig) -> Iterator[Finding]:
+    """Yield an error for each file of a server that another user could replace."""
     for reason in replaceable_of(server):
         yield Finding(
             ERROR,
