@@ -18,7 +18,13 @@ OUTPUTS: Final = {"streamableHttp": ("mcp",), "sse": ("sse", "messages"), "ws": 
 _EPILOG: Final = """\
 The server is started without a shell, one process for each session. The default token is in
 $XDG_STATE_HOME/mcp-bridge/token. It is created at the first start and valid until `mcp-bridge token rotate`. See
-mcp-bridge(1) for limits, exit codes and examples."""
+mcp-bridge(1) for limits and exit codes."""
+_EXAMPLES: Final = """\
+Examples:
+  mcp-bridge --stdio 'npx -y @modelcontextprotocol/server-everything'
+  mcp-bridge --port 9000 --env API_KEY --stdio -- python3 server.py
+  mcp-bridge serve --config config.toml
+"""
 
 
 def options_parser() -> Parser:
@@ -181,8 +187,9 @@ class _Formatter(argparse.HelpFormatter):
     def _fill_text(self, text: str, width: int, indent: str) -> str:
         if text != _EPILOG:
             return super()._fill_text(text, width, indent)
-        commands = "".join(f"  {name:<15}{does}\n" for name, does in COMMANDS.items())
-        return f"Commands (run `mcp-bridge COMMAND --help` for details):\n{commands}\n{super()._fill_text(text, width, indent)}"
+        commands = "".join(f"  {name:<15}{help_}\n" for name, help_ in COMMANDS.items())
+        head = "Commands (run `mcp-bridge COMMAND --help` for details):"
+        return f"{head}\n{commands}\n{super()._fill_text(text, width, indent)}\n\n{_EXAMPLES}"
 
 
 class _Version(argparse.Action):
