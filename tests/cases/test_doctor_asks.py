@@ -82,7 +82,7 @@ def findings(managed):
 def test_h6_doctor_says_which_directory_of_the_person_has_the_program(managed, findings):
     told = findings["servers.lacking"]
     mine = managed.folder / "home/.local/bin"
-    assert "program not found in the PATH of the daemon: 'uvx-of-mine'" in told
+    assert "there is no program 'uvx-of-mine' in the PATH of the daemon" in told
     assert f"this shell finds it in {mine} " in told
     for fix in (
         f'path = ["{mine}"] in [servers.lacking]',
@@ -92,12 +92,12 @@ def test_h6_doctor_says_which_directory_of_the_person_has_the_program(managed, f
         f"Environment=PATH={mine}:{SHORT}",
     ):
         assert fix in told, fix
-    assert "program not found: 'no-such-program-here' install it" in findings["servers.nowhere"]
+    assert "there is no program 'no-such-program-here' install it" in findings["servers.nowhere"]
 
 
 def test_h6_doctor_finds_a_script_whose_interpreter_the_daemon_does_not_have(managed, findings):
     told = findings["servers.script"]
-    assert f"in the PATH of the daemon: 'node-of-mine' (first line of {managed.folder}/lib/script)" in told
+    assert f"'node-of-mine' (first line of {managed.folder}/lib/script) in the PATH of the daemon" in told
     assert f"this shell finds it in {managed.folder}/home/.local/bin" in told
 
 

@@ -103,8 +103,8 @@ async def test_h3_a_client_without_sessions_is_answered_at_once(running):
     [one] = [one for one in running.status()["servers"] if one["name"] == "aggregate"]
     assert set(one["left_out"]) >= {"hung", "broken"}
     shown = (await trio.to_thread.run_sync(running.do, "status")).stdout
-    assert "aggregate: without hung: it has not answered yet" in shown
-    assert "aggregate: without broken: " in shown
+    assert "aggregate: left out hung: it has not answered yet" in shown
+    assert "aggregate: left out broken: " in shown
 
 
 async def test_h3_a_call_to_a_late_member_waits_for_it_and_for_nothing_else(running, folder):

@@ -674,7 +674,7 @@ def test_the_person_sees_and_steers(tmp_path):
         (("call", "nobody", "echo"), 1, "there is no server 'nobody'; there are: one"),
         (("call", "one", "nothing"), 1, "one has no tool 'nothing'"),
         (("call", "one", "echo", "[1]"), 64, "a JSON object"),
-        (("call", "one", "echo", "{"), 64, "no JSON"),
+        (("call", "one", "echo", "{"), 64, "not valid JSON"),
         (("logs", "nobody"), 1, "there is no server 'nobody'; there are: one"),
         (("restart", "nobody"), 1, "there is no server 'nobody'"),
         (("tap", "nobody"), 1, "there is no server 'nobody'"),
@@ -1352,7 +1352,7 @@ def test_the_doctor_finds_a_server_that_hangs_or_is_not_there(tmp_path):
         done = running.do("doctor", check=False)
         assert done.returncode == 1
         assert "servers.deaf: no response: the server did not answer initialize within 1 s" in done.stdout
-        assert "servers.missing: program not found: 'no-such-program-here'" in done.stdout
+        assert "servers.missing: there is no program 'no-such-program-here'" in done.stdout
         assert f"servers.privileged: {privileged} is set-user-ID or set-group-ID, which has no" in done.stdout
         assert "package version not pinned: some-server" in done.stdout
 

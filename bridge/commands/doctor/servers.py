@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Final
 
-from ...config.executable import found_program, why_no_script
+from ...config.executable import found_program, why_no_script, why_not_found, why_not_there
 from ...config.settings import ServerConfig
 from ...config.trust import replaceable_of
 from ...runtime.pinning import PinChecker, PinMismatch
@@ -53,10 +53,9 @@ def check_server(
         except PinMismatch as fault:
             yield Finding(ERROR, f"servers.{server.name}: {fault}", f"run mcp-bridge approve {server.name}")
             return
-    if server.launch.cwd is not None and not Path(server.launch.cwd).is_dir():
-        yield Finding(
-            ERROR, f"servers.{server.name}: cwd {server.launch.cwd} is not a directory", "create it"
-        )
+    # The program is there, so the reason is the directory.
+    if reason := why_not_there(server.launch):
+        yield Finding(ERROR, f"servers.{server.name}: {reason}", "create it")
     if Path(program).stat().st_mode & (stat.S_ISUID | stat.S_ISGID):
         yield Finding(
             WARNING,
@@ -96,17 +95,15 @@ def _not_found(
     server: ServerConfig, program: str, note: str, source: ConfigSource, environment: Mapping[str, str]
 ) -> Finding:
     """Return the finding for a program that is not in the PATH of the server, with the directory in which this shell finds it."""
-    name = f"servers.{server.name}"
+    text = f"servers.{server.name}: {why_not_found(program)}{note}"
     ours = None if "/" in program else shutil.which(program, path=environment.get("PATH", os.defpath))
     if ours is None:
-        return Finding(
-            ERROR, f"{name}: program not found: {program!r}{note}", "install it, or use its absolute path"
-        )
+        return Finding(ERROR, text, "install it, or use its absolute path")
     directory = os.path.dirname(ours)  # noqa: PTH120 - a text
     whose = "the daemon" if source.daemon is not None else "the server"
     return Finding(
         ERROR,
-        f"{name}: program not found in the PATH of {whose}: {program!r}{note}; this shell finds it in {directory}",
+        f"{text} in the PATH of {whose}; this shell finds it in {directory}",
         f'set path = ["{directory}"] in [servers.{server.name}], or use the absolute path {ours}, and run mcp-bridge reload; '
         "for all servers: systemctl --user import-environment PATH, or systemctl --user edit mcp-bridge with "
         f"Environment=PATH={directory}:{source.environment.get('PATH', os.defpath)} below [Service], then "
