@@ -480,10 +480,6 @@ USUAL = (
 STILL_PRIVATE = {
     *(("key", word) for word in ("asked", "bring", "brings", "ours", "said", "told", "us")),
     *(("error", word) for word in ("brings", "everybody", "nobody", "said", "says")),
-    ("--help", "ask"),
-    ("--help", "ours"),
-    ("--help", "said"),
-    ("--help", "told"),
 }
 
 
