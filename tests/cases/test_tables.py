@@ -61,11 +61,11 @@ async def test_r22_the_log_of_a_removed_server_goes_with_it_unless_it_is_followe
             with trio.fail_after(10):
                 while fleet._leaving:
                     await trio.sleep(0.01)
-            assert sorted(fleet._records) == ["server-19", "server-7", "stays"]
+            assert sorted(fleet._server_logs) == ["server-19", "server-7", "stays"]
             followed.unfollow(outlet)
             await fleet.apply([ServerConfig("stays", launch)])
             with trio.fail_after(10):
-                while len(fleet._records) > 1:
+                while len(fleet._server_logs) > 1:
                     await trio.sleep(0.01)
             nursery.cancel_scope.cancel()
     finally:
