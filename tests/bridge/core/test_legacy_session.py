@@ -1124,6 +1124,12 @@ def test_the_end_fails_what_is_in_flight_and_ends_every_stream():
     assert caught.value.status == 404
 
 
+def test_a_stream_of_refused_requests_only_ends():
+    session = make()
+    stream = session.call_stream(queue := SendQueue())
+    assert session.end_if_done(stream) == (EndStream(queue),)
+
+
 def test_the_end_of_a_pipe():
     pipe = SendQueue()
     assert EndStream(pipe) in list(make(pipe).close("bye"))
