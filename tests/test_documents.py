@@ -19,7 +19,7 @@ import pytest
 from mcpbridged.bridge.commands.command_options import commands_parser
 from mcpbridged.bridge.commands.parser import COMMANDS
 from mcpbridged.bridge.commands.wrapper_options import options_parser
-from mcpbridged.bridge.config import schema
+from mcpbridged.bridge.config import load, schema, tables
 from mcpbridged.bridge.config.child_environment import GROUPS, LOADERS, STEERING, USUAL_GROUPS
 from mcpbridged.bridge.core import exit_codes
 from mcpbridged.bridge.daemon.status import ServerStatus, Status
@@ -232,7 +232,7 @@ def test_the_manual_of_the_configuration_has_its_limits():
     text = plain(FORMAT)
     [longest] = [meta.max_length for meta in schema.Text.__metadata__]
     assert f"A string has at most {longest} characters." in text
-    assert f"at most {schema.LARGEST // 2**20} MiB, with at most {schema._MOST_SERVERS} servers" in text
+    assert f"at most {tables.LARGEST // 2**20} MiB, with at most {tables._MOST_SERVERS} servers" in text
     assert f"Secrets of {SHORTEST_SECRET} characters or more" in text
 
 
@@ -262,11 +262,11 @@ def test_the_manual_of_the_configuration_has_every_variable_that_no_client_may_s
 
 def test_the_example_of_the_manual_is_a_valid_configuration():
     example = plain(FORMAT.split(".nf\n")[1].split(".fi")[0])
-    file = schema.read_file(example.encode())
+    file = tables.parse(example.encode())
     assert set(file.servers) == {"git", "search"}
     # Without secrets the whole file can be read.
     servers = {name: attrs.evolve(server, secrets={}) for name, server in file.servers.items()}
-    settings = schema.settings_of(
+    settings = load.build_settings(
         attrs.evolve(file, servers=servers), Path("/x/config.toml"), {"HOME": "/home/me"}
     )
     assert [server.name for server in settings.servers] == ["git", "search", "aggregate"]
@@ -310,7 +310,7 @@ def test_the_configuration_in_the_readme_is_valid():
         .split("\nThen ")[0]
     )
     lines = [line.removeprefix("    ") for line in text.splitlines()]
-    assert set(schema.read_file("\n".join(lines).encode()).servers) == {"git", "search"}
+    assert set(tables.parse("\n".join(lines).encode()).servers) == {"git", "search"}
 
 
 def cells(line):

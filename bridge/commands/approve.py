@@ -4,7 +4,7 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
-from ..config import schema
+from ..config import edit
 from ..config.settings import AGGREGATE
 from ..core.exit_codes import EX_OK
 from ..log import escaped
@@ -23,13 +23,13 @@ def approve(invocation: Invocation) -> int:
     checker = PinChecker()
     for name in invocation.options.servers:
         subject = checker.subject(find_server(source.file, servers, name))
-        text = schema.with_pin(text, name, subject.pin)
+        text = edit.with_pin(text, name, subject.pin)
         print_line(escaped(name))
         for key, value in _rows(subject):
             print_line(escaped(f"  {key:<12}{value}"))
         for remark in _remarks(name, subject):
             notice(remark)
-    schema.rewrite(source.file, text)
+    edit.rewrite(source.file, text)
     report_change(source)
     return EX_OK
 

@@ -4,11 +4,11 @@ import os
 import shutil
 import sys
 
-from ..config import schema
+from ..config import edit, load, tables, xdg
 from ..config.addresses import shown_address
 from ..config.credentials import BOOT, new_token, read_secret
-from ..config.schema import BadConfig
 from ..config.settings import CONTROL, Settings
+from ..config.tables import BadConfig
 from ..core.exit_codes import EX_OK
 from .client_snippets import Snippet, command_snippet, http_snippet
 from .control_client import ErrorResponse, Unreachable, request
@@ -22,10 +22,10 @@ from .token import hash_of
 def client_config(invocation: Invocation) -> int:
     """Print the snippet to stdout, and where it belongs to stderr. Raises BadUsage, BadConfig and BadCredential."""
     options, file = invocation.options, invocation.file
-    settings = schema.plan(file, invocation.environment)
+    settings = load.plan(file, invocation.environment)
     known = [server.name for server in settings.servers]
     if options.server not in known:
-        raise BadConfig(f"{file}: {schema.why_not_served(options.server, schema.read(file), known)}")
+        raise BadConfig(f"{file}: {load.why_not_served(options.server, tables.read(file), known)}")
     snippet = _over_http(invocation, settings) if options.http else _by_command(invocation)
     notice(snippet.where)
     print_line(snippet.text.rstrip("\n"))
@@ -36,7 +36,7 @@ def _by_command(invocation: Invocation) -> Snippet:
     options, file = invocation.options, invocation.file
     # A client of the desktop has another PATH than a shell, and another directory.
     words = [os.path.abspath(shutil.which(sys.argv[0]) or sys.argv[0]), "connect", options.server]  # noqa: PTH100 - a link stays
-    if options.config or file != schema.default_path(invocation.environment):
+    if options.config or file != xdg.default_path(invocation.environment):
         words += ["--config", os.path.abspath(file)]  # noqa: PTH100 - likewise
     return command_snippet(options.client, options.server, words)
 
@@ -73,15 +73,15 @@ def _token(invocation: Invocation, settings: Settings) -> str:
     file, environment, options = invocation.file, invocation.environment, invocation.options
     if settings.token_source not in ("", BOOT) and settings.file:
         return read_secret(settings.token_source, environment, settings.file.parent)
-    name = schema.token_name(options.client, options.server)
+    name = edit.token_name(options.client, options.server)
     token = new_token()
     text = file.read_bytes().decode()
-    if name in schema.read(file).tokens:
-        text = schema.with_key(text, "tokens", name, "sha256", hash_of(token))
+    if name in tables.read(file).tokens:
+        text = edit.with_key(text, "tokens", name, "sha256", hash_of(token))
         notice(f"replaced the token {name}; the former token is no longer accepted")
     else:
-        text = schema.with_token(text, name, hash_of(token), [options.server])
-    schema.rewrite(file, text)
+        text = edit.with_token(text, name, hash_of(token), [options.server])
+    edit.rewrite(file, text)
     notice(f"added the token {name} to {file}; remove it with `mcp-bridge token revoke {name}`")
     reload_if_running(invocation)
     return token

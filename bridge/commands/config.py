@@ -4,10 +4,10 @@ import json
 from collections.abc import Iterator
 from pathlib import Path
 
-from ..config import schema
+from ..config import schema, tables
 from ..config.import_clients import BadImport, import_servers
-from ..config.schema import BadConfig
 from ..config.settings import Settings
+from ..config.tables import BadConfig
 from ..config.trust import replaceable_of, replaceable_places
 from ..core.exit_codes import EX_OK
 from ..log import escaped
@@ -70,7 +70,7 @@ def _show(settings: Settings) -> None:
 
 
 def _import(source: Path, file: Path) -> None:
-    known = list(schema.read(file).servers) if file.exists() else []
+    known = list(tables.read(file).servers) if file.exists() else []
     try:
         text = source.read_text(encoding="utf-8")
     except OSError as fault:

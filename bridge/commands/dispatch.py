@@ -10,11 +10,11 @@ import sys
 from collections.abc import Callable, Mapping
 from typing import Final
 
-from ..config import schema
+from ..config import xdg
 from ..config.addresses import BadAddress, NotOurs
 from ..config.credentials import BadCredential
 from ..config.import_clients import BadImport
-from ..config.schema import BadConfig
+from ..config.tables import BadConfig
 from ..core.exit_codes import EX_CONFIG, EX_FAILED, EX_INTERRUPTED, EX_OK, EX_UNAVAILABLE, EX_USAGE
 from ..runtime.pinning import PinMismatch
 from .approve import approve
@@ -103,7 +103,7 @@ def _parsed(arguments: list[str]) -> argparse.Namespace:
 
 def _source(options: argparse.Namespace, environment: Mapping[str, str]) -> ConfigSource:
     """Return the file and the variables for a command; a file that the user has not named is written to stderr."""
-    usual = schema.default_path(environment)
+    usual = xdg.default_path(environment)
     if options.command not in _WITH_DAEMON_FILE or vars(options).get("action") == "schema":
         return ConfigSource(options.config or usual, environment)
     source = locate(options.config, environment)

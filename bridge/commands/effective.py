@@ -3,23 +3,23 @@
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
-from ..config import schema
+from ..config import load, tables
 from ..config.helper_programs import Helpers
-from ..config.schema import BadConfig
 from ..config.settings import ServerConfig, Settings
+from ..config.tables import BadConfig
 
 
 def resolved(file: Path, environment: Mapping[str, str]) -> Settings:
     """Return the settings with the secrets of all servers that are available. Raises BadConfig."""
-    planned = schema.plan(file, environment)
-    return schema.resolved(planned, Helpers(planned.limits.helper_seconds))
+    planned = load.plan(file, environment)
+    return load.resolved(planned, Helpers(planned.limits.helper_seconds))
 
 
 def find_server(file: Path, servers: Iterable[ServerConfig], name: str) -> ServerConfig:
     """Return a server whose variables are all available. Raises BadConfig."""
     known = {server.name: server for server in servers}
     if name not in known:
-        raise BadConfig(f"{file}: {schema.why_not_served(name, schema.read(file), known)}")
+        raise BadConfig(f"{file}: {load.why_not_served(name, tables.read(file), known)}")
     server = known[name]
     if server.fault and not server.not_there:
         raise BadConfig(f"{file}: servers.{name}: {server.fault}")

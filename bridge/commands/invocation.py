@@ -6,8 +6,8 @@ from pathlib import Path
 
 import attrs
 
-from ..config import schema
-from ..config.schema import BadConfig
+from ..config import load, schema, tables, xdg
+from ..config.tables import BadConfig
 from .output import notice
 from .running_daemon import ConfigSource
 
@@ -40,14 +40,14 @@ class Invocation:
 def socket_of(file: Path, environment: Mapping[str, str]) -> Path:
     """Return the Unix socket that a configuration names; with a broken file the default one, if it exists. Raises BadConfig."""
     try:
-        listen = schema.read(file).listen if file.exists() else schema.Listen()
+        listen = tables.read(file).listen if file.exists() else schema.Listen()
     except BadConfig as fault:
-        usual = schema.default_socket(environment)
+        usual = xdg.default_socket(environment)
         if not usual.exists():
             raise
         notice(f"{fault}; using the daemon at {usual}")
         return usual
-    unix = schema.socket_of(listen.unix, environment)
+    unix = load.socket_path(listen.unix, environment)
     if unix is None:
         raise BadConfig(f"{file}: listen: unix is false, so commands cannot reach the daemon")
     return unix

@@ -3,8 +3,8 @@
 from typing import Final
 from urllib.parse import quote
 
-from ..config.schema import BadConfig
 from ..config.settings import CONTROL
+from ..config.tables import BadConfig
 from ..core.exit_codes import EX_OK
 from .control_client import ErrorResponse, Unreachable, request
 from .invocation import Invocation

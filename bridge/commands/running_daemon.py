@@ -13,9 +13,9 @@ from typing import Final
 import attrs
 import msgspec
 
-from ..config import schema
-from ..config.schema import BadConfig
+from ..config import load, schema, tables, xdg
 from ..config.settings import CONTROL
+from ..config.tables import BadConfig
 from ..daemon.surroundings import HIDDEN, Surroundings
 from .control_client import ErrorResponse, Unreachable, request
 
@@ -40,9 +40,9 @@ class ConfigSource:
 
 def locate(given: Path | None, environment: Mapping[str, str]) -> ConfigSource:
     """Return the source for a command with this `--config`, if any. Sends a request to the daemon, if it runs."""
-    usual = given or schema.default_path(environment)
+    usual = given or xdg.default_path(environment)
     # The usual file may name another socket than the file that the daemon was started with.
-    sockets = [_socket(usual, environment), *([] if given else [schema.default_socket(environment)])]
+    sockets = [_socket(usual, environment), *([] if given else [xdg.default_socket(environment)])]
     unix, daemon = _responding(sockets)
     if daemon is None or not daemon.config:
         return ConfigSource(usual, environment)
@@ -54,10 +54,10 @@ def locate(given: Path | None, environment: Mapping[str, str]) -> ConfigSource:
 
 def _socket(file: Path, environment: Mapping[str, str]) -> Path | None:
     try:
-        listen = schema.read(file).listen if file.exists() else schema.Listen()
-        return schema.socket_of(listen.unix, environment)
+        listen = tables.read(file).listen if file.exists() else schema.Listen()
+        return load.socket_path(listen.unix, environment)
     except (BadConfig, OSError):
-        return schema.default_socket(environment)
+        return xdg.default_socket(environment)
 
 
 def _responding(sockets: Iterable[Path | None]) -> tuple[Path | None, Surroundings | None]:

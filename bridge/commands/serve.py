@@ -2,9 +2,9 @@
 
 import attrs
 
-from ..config import schema
+from ..config import load, tables
 from ..config.credentials import BadCredential
-from ..config.schema import BadConfig
+from ..config.tables import BadConfig
 from ..core.exit_codes import EX_CONFIG
 from ..log import LineLog, escaped
 from .invocation import Invocation
@@ -15,11 +15,11 @@ def serve(invocation: Invocation) -> int:
     from ..daemon.app import run  # noqa: PLC0415 - the other commands need no event loop
 
     options, file = invocation.options, invocation.file
-    log = LineLog(form=options.log_format or schema.log_format_of(file))
+    log = LineLog(form=options.log_format or tables.read_log_format(file))
     log.take_over()
     try:
         # Absolute, because commands that are run in other directories request it from the daemon.
-        settings = schema.plan(file.absolute(), invocation.environment, options.log_format or "")
+        settings = load.plan(file.absolute(), invocation.environment, options.log_format or "")
     except (BadConfig, BadCredential) as fault:
         text = "\nmcp-bridge: ".join(map(escaped, str(fault).splitlines()))
         log.always("error", "cannot_start", text, reason=str(fault), code=EX_CONFIG)

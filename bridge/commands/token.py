@@ -3,10 +3,10 @@
 import hashlib
 from pathlib import Path
 
-from ..config import schema
+from ..config import edit, load, schema, tables
 from ..config.credentials import BOOT, new_token, rotate_token
-from ..config.schema import BadConfig
 from ..config.settings import ALL
+from ..config.tables import BadConfig
 from ..core.exit_codes import EX_OK
 from .invocation import BadUsage, Invocation
 from .output import notice, print_line
@@ -40,7 +40,7 @@ def hash_of(secret: str) -> str:
 
 
 def _list(file: Path) -> None:
-    tokens = schema.read(file).tokens
+    tokens = tables.read(file).tokens
     rows = [(name, ", ".join(one.servers), *_rights(one)) for name, one in tokens.items()]
     print_line(table(("token", "servers", "tools", "features"), rows))
 
@@ -56,24 +56,24 @@ def _rights(of: schema.Token) -> tuple[str, str]:
 
 def _revoke(invocation: Invocation, name: str) -> None:
     file = invocation.file
-    known = schema.read(file).tokens
+    known = tables.read(file).tokens
     text = file.read_bytes().decode()
     if name not in known:
         raise BadConfig(f"{file}: there is no token {name!r}; there are {', '.join(known) or 'none'}")
-    schema.rewrite(file, schema.without_token(text, name))
+    edit.rewrite(file, edit.without_token(text, name))
     report_change(invocation.source)
 
 
 def _new(invocation: Invocation, name: str) -> None:
     file, servers = invocation.file, invocation.options.servers
-    known = schema.read(file)
+    known = tables.read(file)
     text = file.read_bytes().decode()
-    schema.check_name("tokens", name)
-    schema.check_rights(name, servers, known)
+    tables.check_name("tokens", name)
+    load.check_token_servers(name, servers, known)
     if name in known.tokens:
         raise BadConfig(f"{file}: token {name!r} already exists; revoke it first")
     secret = new_token()
-    schema.rewrite(file, schema.with_token(text, name, hash_of(secret), servers))
+    edit.rewrite(file, edit.with_token(text, name, hash_of(secret), servers))
     print_line(secret)
     notice("save this token now; it will not be shown again")
     report_change(invocation.source)
@@ -82,7 +82,7 @@ def _new(invocation: Invocation, name: str) -> None:
 def _rotate(invocation: Invocation) -> None:
     """Replace the default token, and let a running daemon read it."""
     file, environment = invocation.file, invocation.environment
-    listen = schema.read(file).listen if file.exists() else schema.Listen()
+    listen = tables.read(file).listen if file.exists() else schema.Listen()
     if listen.token not in ("", BOOT):
         raise BadConfig(
             f"{file}: listen: token names the place of the token; replace it there, then run `mcp-bridge reload`"

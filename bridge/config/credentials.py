@@ -19,6 +19,7 @@ from ...validators.bearer import TokenSet
 from .child_environment import looks_random
 from .command_files import files_of
 from .helper_programs import HelperFailed, Helpers
+from .xdg import runtime_directory, state_directory
 
 PRINCIPAL: Final = "owner"
 # As many links as Linux follows in a path (path_resolution(7)).
@@ -410,30 +411,3 @@ def _not_kept(directory: Path, fault: OSError) -> BadCredential:
         f"cannot keep a token in {directory}: {os.strerror(fault.errno or 0)}; "
         f'listen.token = "{BOOT}" keeps it in the runtime directory, and --token-file FILE names a file of yours'
     )
-
-
-def state_directory(environment: Mapping[str, str]) -> Path:
-    """Return the directory of files that are kept across boots."""
-    state = directory_in(environment, "XDG_STATE_HOME") or home_in(environment) / ".local" / "state"
-    return state / "mcp-bridge"
-
-
-def runtime_directory(environment: Mapping[str, str]) -> Path:
-    """Where files live that must not outlive the boot, or the nearest that this machine has."""
-    if named := directory_in(environment, "XDG_RUNTIME_DIR"):
-        return named / "mcp-bridge"
-    system = Path(f"/run/user/{os.geteuid()}")
-    if system.is_dir():
-        return system / "mcp-bridge"
-    return state_directory(environment)
-
-
-def home_in(environment: Mapping[str, str]) -> Path:
-    """Our home, as far as we were told."""
-    return directory_in(environment, "HOME") or Path("/")
-
-
-def directory_in(environment: Mapping[str, str], name: str) -> Path | None:
-    """The directory that a variable names; a relative one is none (XDG Base Directory), or it would be where we stand."""
-    path = Path(environment.get(name) or ".")
-    return path if path.is_absolute() else None

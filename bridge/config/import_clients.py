@@ -2,7 +2,7 @@
 
 Nothing is read, written or started here. A note shows no value, and the tables hold no variable that looks like a secret.
 
-Invariant: what comes out is a text that `config.read_file` accepts, whatever went in.
+Invariant: what comes out is a text that `tables.parse` accepts, whatever went in.
 """
 
 import enum
@@ -15,13 +15,9 @@ from typing import Any, Final, cast
 import attrs
 
 from .child_environment import SECRET_KEY, SECRET_VALUE, BadEnvironment, check_variable, looks_secret
-from .schema import NAME
+from .schema import LONGEST_NAME, LONGEST_TEXT, MOST_WORDS, NAME
 
 _NAME: Final = re.compile(NAME)
-_LONGEST_NAME: Final = 32
-# The configuration's own limits of a text and of a command.
-_LONGEST: Final = 4096
-_MOST_WORDS: Final = 256
 
 _KNOWN_KEYS: Final = frozenset({"command", "args", "env", "cwd", "type", "disabled", "enabled"})
 _REMOTE_KEYS: Final = frozenset({"url", "serverUrl", "httpUrl"})
@@ -182,8 +178,8 @@ def _text(value: object) -> str | None:
 
 def _fault(text: str) -> str:
     """Why the configuration cannot hold this text; empty if it can."""
-    if len(text) > _LONGEST:
-        return f"has more than {_LONGEST} characters"
+    if len(text) > LONGEST_TEXT:
+        return f"has more than {LONGEST_TEXT} characters"
     if "\0" in text:
         return "holds a zero byte"
     return "is not Unicode" if any("\ud800" <= character <= "\udfff" for character in text) else ""
@@ -207,8 +203,8 @@ def _command(entry: Mapping[str, Any]) -> tuple[str, ...]:
 
 
 def _arguments(args: list[object]) -> Iterator[str]:
-    if len(args) >= _MOST_WORDS:
-        raise _LeftOut(f"it has {len(args)} arguments, and the limit is {_MOST_WORDS - 1}")
+    if len(args) >= MOST_WORDS:
+        raise _LeftOut(f"it has {len(args)} arguments, and the limit is {MOST_WORDS - 1}")
     for number, value in enumerate(args, 1):
         yield _word(f"argument {number}", _text(value))
 
@@ -335,11 +331,11 @@ def _allotted(wanted: Iterable[str], known: Collection[str]) -> dict[str, str]:
 def _good(name: str) -> str:
     if _NAME.match(name):
         return name
-    return re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-")[:_LONGEST_NAME] or "server"
+    return re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-")[:LONGEST_NAME] or "server"
 
 
 def _free(name: str, taken: Collection[str]) -> str:
-    others = (f"{name[: _LONGEST_NAME - 1 - len(str(number))]}-{number}" for number in count(2))
+    others = (f"{name[: LONGEST_NAME - 1 - len(str(number))]}-{number}" for number in count(2))
     return next(other for other in chain([name], others) if other not in taken)
 
 

@@ -39,14 +39,14 @@ from ..config.credentials import (
     default_token_directory,
     read_secret,
     read_token,
-    runtime_directory,
-    state_directory,
 )
 from ..config.executable import found_program, why_not_found
 from ..config.helper_programs import Helpers
-from ..config.schema import BadConfig, plan, resolved
+from ..config.load import plan, resolved
 from ..config.settings import READY, Settings
+from ..config.tables import BadConfig
 from ..config.trust import replaceable_places
+from ..config.xdg import runtime_directory, state_directory
 from ..core.exit_codes import EX_CONFIG, EX_OK, EX_SOFTWARE, EX_TEMPFAIL, EX_UNAVAILABLE
 from ..log import LineLog, escaped
 from ..runtime.era_store import EraStore

@@ -9,8 +9,8 @@ import attrs
 import pytest
 
 from mcpbridged.bridge.commands import dispatch
-from mcpbridged.bridge.config import schema
-from mcpbridged.bridge.config.schema import BadConfig
+from mcpbridged.bridge.config import load, schema, tables
+from mcpbridged.bridge.config.tables import BadConfig
 
 SECRETS = [
     "plainsecretvalue",
@@ -106,7 +106,7 @@ def test_r20_no_error_shows_what_may_be_a_secret(tmp_path, capsys, text, secret)
     path.write_text(text.format(json.dumps(secret), **words))
     path.chmod(0o600)
     try:
-        settings = schema.load(path, HERE)
+        settings = load.load(path, HERE)
     except BadConfig as fault:
         told = str(fault)
     else:
@@ -136,7 +136,7 @@ def test_r20_a_name_of_a_file_that_is_missing_is_shown(tmp_path):
         path = tmp_path / "config.toml"
         path.write_text(SERVER + f"secrets.K = '{name}'")
         with pytest.raises(BadConfig, match=name.lstrip("~.").split("/")[-1]) as caught:
-            schema.load(path, {**HERE, "HOME": "/nonexistent"})
+            load.load(path, {**HERE, "HOME": "/nonexistent"})
         assert "secrets.K" in str(caught.value)
 
 
@@ -154,10 +154,10 @@ def keys_of(cls):
 
 def test_r20_no_value_of_any_key_is_a_traceback(monkeypatch):
     """Every key with a value of every kind, and some hundred files of several such keys."""
-    tables = {"listen": schema.Listen, "log": schema.Log, "aggregate": schema.Aggregate}
+    sections = {"listen": schema.Listen, "log": schema.Log, "aggregate": schema.Aggregate}
     named = {"servers": schema.Server, "tokens": schema.Token}
     trials = [{name: value} for name in keys_of(schema.File) for value in VALUES]
-    for name, cls in (tables | named).items():
+    for name, cls in (sections | named).items():
         for key in keys_of(cls):
             for value in VALUES:
                 table = {"command": ["true"]} if name == "servers" else {}
@@ -170,12 +170,12 @@ def test_r20_no_value_of_any_key_is_a_traceback(monkeypatch):
             {"servers": {"a": {"command": ["true"], **server}}, "listen": {"http": dice.choice(VALUES)}}
         )
     parsed = []
-    monkeypatch.setattr(schema.tomllib, "loads", lambda _: parsed[0])
+    monkeypatch.setattr(tables.tomllib, "loads", lambda _: parsed[0])
     good = longest = 0
     for trial in trials:
         parsed[:] = [trial]
         try:
-            schema.settings_of(schema.read_file(b""), schema.Path("/nonexistent/config.toml"), HERE)
+            load.build_settings(tables.parse(b""), load.Path("/nonexistent/config.toml"), HERE)
             good += 1
         except BadConfig as fault:
             longest = max(longest, len(str(fault)))
@@ -188,7 +188,7 @@ def test_r20_the_line_of_a_key_is_found_however_it_is_written():
         'servers.a.spare = 1\n[servers]\nb = {spare = 1}\nc.spare = 1\n[ servers . "d" ]\n# spare\nspare = 1\n'
         "[servers.e.tools]\nallow = []\n[limits]\nbody = 1\n"
     )
-    found = {table: schema.line_of(text, table, key) for table, key in {
+    found = {table: tables.find_line(text, table, key) for table, key in {
         "servers.a": "spare", "servers.b": "spare", "servers.c": "spare", "servers.d": "spare",
         "servers.e": "tools", "": "limits", "servers.x": "spare",
     }.items()}  # fmt: skip

@@ -11,7 +11,7 @@ import pytest
 
 from mcpbridged.bridge.commands.control_client import request
 from mcpbridged.bridge.commands.threads import map_in_threads
-from mcpbridged.bridge.config import schema
+from mcpbridged.bridge.config import load, tables
 
 from ..support.bridge_process import EXAMPLE, PROGRAM
 from ..support.daemon_process import Daemon, write_config
@@ -152,8 +152,8 @@ def test_h6_without_a_daemon_env_says_whose_variables_it_shows(tmp_path):
 @pytest.mark.parametrize("path", ["bin", "/a:/b"])
 def test_h6_a_directory_of_path_is_absolute(tmp_path, path):
     write_config(tmp_path / "config.toml", {"one": {"command": ["true"], "path": [path], "pass_env": []}})
-    with pytest.raises(schema.BadConfig, match=r"servers\.one: path: must hold absolute paths"):
-        schema.load(tmp_path / "config.toml", {"PATH": SHORT, "HOME": "/home/me"})
+    with pytest.raises(tables.BadConfig, match=r"servers\.one: path: must hold absolute paths"):
+        load.load(tmp_path / "config.toml", {"PATH": SHORT, "HOME": "/home/me"})
 
 
 # ---- many servers

@@ -6,7 +6,7 @@ import stat
 import pytest
 
 from mcpbridged.bridge.commands import dispatch
-from mcpbridged.bridge.config import schema
+from mcpbridged.bridge.config import edit, tables
 
 HERE = {"PATH": os.environ["PATH"], "HOME": "/nonexistent"}
 TEXT = '[servers.a]\ncommand = ["/bin/true"]\n'
@@ -95,8 +95,8 @@ def test_r21_a_link_that_cannot_be_trusted_is_refused_and_nothing_changes(tmp_pa
     if text is not None:
         assert target.read_text() == text
         assert [file.name for file in target.parent.iterdir()] == ["mcp.toml"]
-    with pytest.raises(schema.BadConfig):
-        schema.rewrite(path, TEXT)
+    with pytest.raises(tables.BadConfig):
+        edit.rewrite(path, TEXT)
     assert "Traceback" not in capsys.readouterr().err
 
 
@@ -105,7 +105,7 @@ def test_r21_a_file_is_replaced_whole_and_is_on_the_disk(tmp_path, monkeypatch):
     synced = []
     fsync = os.fsync
     monkeypatch.setattr(os, "fsync", lambda fd: (synced.append(stat.S_IFMT(os.fstat(fd).st_mode)), fsync(fd)))
-    schema.rewrite(path, TEXT + "# new\n")
+    edit.rewrite(path, TEXT + "# new\n")
     assert synced == [stat.S_IFREG, stat.S_IFDIR]
     assert path.read_text().endswith("# new\n")
 
@@ -113,8 +113,8 @@ def test_r21_a_file_is_replaced_whole_and_is_on_the_disk(tmp_path, monkeypatch):
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(os, "fsync", full)
-    with pytest.raises(schema.BadConfig, match="No space left"):
-        schema.rewrite(path, TEXT)
+    with pytest.raises(tables.BadConfig, match="No space left"):
+        edit.rewrite(path, TEXT)
     assert path.read_text().endswith("# new\n")
     assert [file.name for file in tmp_path.iterdir()] == ["config.toml"]
 

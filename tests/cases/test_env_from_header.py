@@ -2,9 +2,9 @@
 
 import pytest
 
-from mcpbridged.bridge.config import schema
+from mcpbridged.bridge.config import load, tables
 from mcpbridged.bridge.config.child_environment import FROM_CLIENT, BadEnvironment, check_from_client
-from mcpbridged.bridge.config.schema import BadConfig
+from mcpbridged.bridge.config.tables import BadConfig
 
 HERE = {"PATH": "/bin", "HOME": "/home/me", "XDG_RUNTIME_DIR": "/run/me"}
 NEVER = """MCP_BRIDGE_PRINCIPAL MCP_BRIDGE_TOKEN NOTIFY_SOCKET LISTEN_FDS LISTEN_PID LISTEN_FDNAMES CREDENTIALS_DIRECTORY
@@ -46,19 +46,17 @@ def test_r23_any_other_variable_needs_a_pattern_of_the_operator(key):
 
 
 def test_r23_patterns_of_the_operator_take_the_place_of_the_usual_ones():
-    def load(text):
-        return schema.settings_of(
-            schema.read_file(text.encode()), schema.Path("/x/config.toml"), HERE
-        ).servers[0]
+    def read(text):
+        return load.build_settings(tables.parse(text.encode()), load.Path("/x/config.toml"), HERE).servers[0]
 
     server = "[servers.a]\ncommand = ['/bin/sh']\n"
-    found = load(server + "env_from_header = {ACME_MODE = 'X-Mode'}\nenv_from_header_allow = ['ACME_*']\n")
+    found = read(server + "env_from_header = {ACME_MODE = 'X-Mode'}\nenv_from_header_allow = ['ACME_*']\n")
     assert found.from_headers == {"ACME_MODE": "x-mode"}
     with pytest.raises(BadConfig, match=r"servers\.a: env_from_header: OTHER_KEY is refused: no pattern"):
-        load(server + "env_from_header = {OTHER_KEY = 'X-Key'}\nenv_from_header_allow = ['ACME_*']\n")
+        read(server + "env_from_header = {OTHER_KEY = 'X-Key'}\nenv_from_header_allow = ['ACME_*']\n")
     with pytest.raises(BadConfig, match="env_from_header: MCP_BRIDGE_PRINCIPAL is refused"):
-        load(server + "env_from_header = {MCP_BRIDGE_PRINCIPAL = 'X-Who'}\nenv_from_header_allow = ['*']\n")
+        read(server + "env_from_header = {MCP_BRIDGE_PRINCIPAL = 'X-Who'}\nenv_from_header_allow = ['*']\n")
     for bad in ("['a b']", "['']", "['[A]']", "'ACME_*'", "[1]"):
         with pytest.raises(BadConfig, match="env_from_header_allow"):
-            load(server + f"env_from_header_allow = {bad}\n")
+            read(server + f"env_from_header_allow = {bad}\n")
     assert all(pattern.startswith("*_") for pattern in FROM_CLIENT)

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from mcpbridged.bridge.config.schema import log_format_of
+from mcpbridged.bridge.config.tables import read_log_format
 from mcpbridged.transports.process import keeper
 
 from ..support.bridge_process import EXAMPLE, PROGRAM
@@ -242,5 +242,5 @@ def test_h7_a_crash_of_the_fork_server_is_an_event():
 def test_h7_the_form_is_found_in_a_file_that_is_wrong_elsewhere(tmp_path, text, form):
     path = tmp_path / "config.toml"
     path.write_bytes(text if isinstance(text, bytes) else text.encode())
-    assert log_format_of(path) == form
-    assert log_format_of(tmp_path / "none.toml") == "text"
+    assert read_log_format(path) == form
+    assert read_log_format(tmp_path / "none.toml") == "text"

@@ -8,7 +8,7 @@ import time
 
 import pytest
 
-from mcpbridged.bridge.config import schema
+from mcpbridged.bridge.config import load, tables
 from mcpbridged.bridge.config.child_environment import (
     GROUPS,
     USUAL_GROUPS,
@@ -116,7 +116,7 @@ def test_t17_what_was_not_passed_is_named_without_values_and_those_of_groups_fir
 
 def settings(folder, servers, environment):
     write_config(folder / "config.toml", servers)
-    found = schema.load(folder / "config.toml", environment)
+    found = load.load(folder / "config.toml", environment)
     return {server.name: server for server in found.servers}
 
 
@@ -148,7 +148,7 @@ def test_t17_an_operator_chooses_groups_and_takes_usual_ones_away(tmp_path):
 @pytest.mark.parametrize("key", ["pass_env", "withhold_env"])
 @pytest.mark.parametrize("wish", ["@nothing", "LD_PRELOAD", "a-b", ""])
 def test_t17_a_wish_that_no_machine_could_grant_is_refused(tmp_path, key, wish):
-    with pytest.raises(schema.BadConfig, match=r"servers\.one: "):
+    with pytest.raises(tables.BadConfig, match=r"servers\.one: "):
         settings(tmp_path, {"one": {"command": ["sh"], key: [wish]}}, OURS)
 
 

@@ -1,6 +1,6 @@
 """The command itself, which loads the event loop only where it is run."""
 
-from ...config import schema
+from ...config import tables
 from ...config.addresses import BadAddress
 from ...config.credentials import read_token
 from ...core.exit_codes import EX_OK
@@ -21,5 +21,5 @@ def connect(invocation: Invocation) -> int:
         raise BadAddress("--token-file needs a URL; the Unix socket is authenticated by your user ID")
     else:
         target = Target.of_daemon(invocation.socket(), options.server)
-    run(target, schema.limits_of(invocation.file, "" if by_url else options.server), options.wait)
+    run(target, tables.read_limits(invocation.file, "" if by_url else options.server), options.wait)
     return EX_OK

@@ -3,10 +3,10 @@
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
-from ...config import schema
+from ...config import load
 from ...config.helper_programs import Helpers
-from ...config.schema import BadConfig
 from ...config.settings import ServerConfig
+from ...config.tables import BadConfig
 from ...config.trust import replaceable_places
 from ..running_daemon import ConfigSource, locate
 from ..threads import map_in_threads
@@ -36,8 +36,8 @@ def examine(
 
     source = source or locate(path, environment)
     try:
-        planned = schema.plan(path, source.environment)
-        settings = schema.resolved(planned, Helpers(planned.limits.helper_seconds))
+        planned = load.plan(path, source.environment)
+        settings = load.resolved(planned, Helpers(planned.limits.helper_seconds))
         certificate = check(settings, source.environment)
     except BadConfig as fault:
         yield Finding(ERROR, f"invalid configuration: {fault}", _fix_of(path))

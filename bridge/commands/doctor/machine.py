@@ -6,8 +6,9 @@ from collections.abc import Iterator, Mapping
 from datetime import timedelta
 from typing import TYPE_CHECKING, Final
 
-from ...config.credentials import BOOT, BadCredential, default_token, directory_in
+from ...config.credentials import BOOT, BadCredential, default_token
 from ...config.settings import Settings
+from ...config.xdg import directory_in
 from ..running_daemon import ConfigSource, not_in_path
 from .finding import ERROR, OK, WARNING, Finding
 

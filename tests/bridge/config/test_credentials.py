@@ -12,7 +12,6 @@ from mcpbridged.bridge.config.credentials import (
     check_trusted,
     is_unmapped_root,
     read_token,
-    runtime_directory,
 )
 
 GOOD = "mcpb_0123456789abcdefghijklmnopqrstuvwxyz"
@@ -120,16 +119,6 @@ def test_a_place_where_nothing_can_be_kept_is_told(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(BadCredential, match="cannot keep a token"):
         boot_token({"XDG_RUNTIME_DIR": os.fspath(tmp_path / "file")})
-
-
-def test_where_the_token_lives(monkeypatch, tmp_path):
-    assert runtime_directory({"XDG_RUNTIME_DIR": "/run/x"}).as_posix() == "/run/x/mcp-bridge"
-    if not os.path.isdir(f"/run/user/{os.geteuid()}"):
-        assert runtime_directory({"XDG_STATE_HOME": "/s"}).as_posix() == "/s/mcp-bridge"
-        assert runtime_directory({"HOME": "/h"}).as_posix() == "/h/.local/state/mcp-bridge"
-        for here in (".", "x/y", ""):
-            given = {"XDG_RUNTIME_DIR": here, "XDG_STATE_HOME": here, "HOME": "/h"}
-            assert runtime_directory(given).as_posix() == "/h/.local/state/mcp-bridge"
 
 
 @pytest.mark.parametrize(

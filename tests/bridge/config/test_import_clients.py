@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 
 from mcpbridged.bridge.config.child_environment import LOADERS
 from mcpbridged.bridge.config.import_clients import BadImport, Imported, import_servers, toml_string
-from mcpbridged.bridge.config.schema import NAME, read_file
+from mcpbridged.bridge.config.schema import NAME
+from mcpbridged.bridge.config.tables import parse
 
 TIME = {"command": "/usr/bin/time-server", "args": ["--zone", "UTC"]}
 
@@ -20,7 +21,7 @@ def imported(servers, known=()):
 
 
 def tables(found):
-    read_file(found.toml.encode())
+    parse(found.toml.encode())
     return tomllib.loads(found.toml).get("servers", {})
 
 

@@ -8,8 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mcpbridged.bridge.config.schema import BadConfig, with_pin
+from mcpbridged.bridge.config.edit import with_pin
 from mcpbridged.bridge.config.settings import ServerConfig
+from mcpbridged.bridge.config.tables import BadConfig
 from mcpbridged.bridge.runtime import pinning
 from mcpbridged.bridge.runtime.pinning import PinChecker, PinMismatch, Subject
 from mcpbridged.transports.options import Launch

@@ -1,0 +1,359 @@
+"""The configuration file: each key has its effect, and an error names the key and the value."""
+
+import os
+from functools import partial
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from mcpbridged.bridge.config import load, tables
+from mcpbridged.bridge.config.settings import TokenConfig
+from mcpbridged.bridge.config.tables import BadConfig
+from mcpbridged.transports.options import Paths
+from mcpbridged.validators.limits import Limits
+
+from ...support.config_file import DIGEST, HERE, WHOLE, write_config_file
+
+
+@pytest.fixture
+def write(tmp_path):
+    return partial(write_config_file, tmp_path)
+
+
+def refused(text, environment=HERE, base=Path("/base/config.toml")):
+    data = text if isinstance(text, bytes) else text.encode()
+    with pytest.raises(BadConfig) as caught:
+        load.build_settings(tables.parse(data), base, environment)
+    return str(caught.value)
+
+
+def test_every_key_means_something(write):
+    path = write(WHOLE)
+    settings = load.load(path, HERE)
+    assert (settings.host, settings.port, settings.unix) == ("::1", 9000, Path("/run/x.sock"))
+    assert settings.hosts == frozenset({"a.example:9000"})
+    assert settings.origins == frozenset({"http://localhost:6274"})
+    assert settings.health == ("/alive",)
+    assert settings.tls_certificate == path.parent / "cert.pem"
+    assert settings.tls_key == Path("/etc/key.pem")
+    assert (settings.log_level, settings.log_format, settings.log_calls) == ("debug", "json", True)
+    assert settings.limits == Limits(body=1000, head_seconds=0.5)
+    assert settings.paths == Paths("", "", "", "")
+    [git] = settings.servers
+    assert (git.name, git.share, git.era, git.spare) == ("git", "server", "legacy", 1)
+    assert git.launch.argv == ("uvx", "mcp-server-git")
+    assert (git.allow, git.deny) == (("git_*",), ("git_push",))
+    assert git.without == ("prompts", "sampling")
+    assert (git.launch.cwd, git.launch.umask) == ("/srv", 0o027)
+    assert git.launch.env == {
+        "PATH": "/bin",
+        "HOME": "/home/me",
+        "TERM": "dumb",
+        "MODE": "quiet",
+        "SECRET": "s3cret",
+    }
+    assert git.limits == Limits(body=1000, head_seconds=0.5, line=5000)
+    assert settings.tokens == (
+        TokenConfig("cursor", bytes.fromhex(DIGEST), frozenset({"git"}), ("git_log",), ("x",), ("roots",)),
+    )
+
+
+@pytest.mark.parametrize("share", ["", "session", "principal"])
+def test_headers_of_clients_are_found_in_lower_case(write, share):
+    text = (
+        f"[servers.a]\ncommand = ['x']\nshare = '{share}'\nenv_from_header = {{ KEY = 'X-Key', B = 'x_b' }}"
+    )
+    [server] = load.load(write(text), HERE).servers
+    assert server.from_headers == {"KEY": "x-key", "B": "x_b"}
+    assert "KEY" not in server.launch.env
+
+
+def test_an_aggregate_is_one_more_server_and_at_the_root(write):
+    settings = load.load(write("[servers.a]\ncommand = ['x']\n[aggregate]\nservers = ['a']"), HERE)
+    made = settings.servers[-1]
+    assert (settings.root, settings.paths) == ("aggregate", Paths())
+    assert (made.name, made.era, made.share, made.knows_principal) == (
+        "aggregate",
+        "modern",
+        "principal",
+        True,
+    )
+    assert made.launch.argv[1:] == (
+        "-m",
+        "mcpbridged.bridge.aggregate.server",
+        "/run/me/mcp-bridge/mcp-bridge.sock",
+        "a",
+    )
+
+
+def test_a_runtime_directory_that_no_socket_fits_into_is_found_before_the_start(write):
+    deep = {**HERE, "XDG_RUNTIME_DIR": "/" + "x" * 90}
+    with pytest.raises(
+        BadConfig, match=r"listen: unix: /x+/mcp-bridge/mcp-bridge.sock has 118 bytes, .* 107"
+    ):
+        load.load(write(""), deep)
+
+
+def test_an_empty_file_is_a_good_one(write):
+    settings = load.load(write(""), HERE)
+    assert (settings.servers, settings.host, settings.port) == ((), "127.0.0.1", 8808)
+    assert settings.unix == Path("/run/me/mcp-bridge/mcp-bridge.sock")
+    assert settings.authenticate
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        # K01: what is no TOML, or not ours
+        ("[[\n", "line 1"),
+        (
+            "[servers.a]\ncommand = ['x']\nenv_from_header.PATH = 'X-Path'",
+            "servers.a: env_from_header: PATH is refused",
+        ),
+        (
+            "[servers.a]\ncommand = ['x']\nenv_from_header.KEY = 'MCP-Session-Id'",
+            "servers.a: env_from_header: the header MCP-Session-Id is refused",
+        ),
+        (
+            "[servers.a]\ncommand = ['x']\nenv_from_header.KEY = 'X Key'",
+            "servers.a: env_from_header: 'X Key' is not the name of a header",
+        ),
+        (
+            "[servers.a]\ncommand = ['x']\nshare = 'server'\nenv_from_header.KEY = 'X-Key'",
+            'servers.a: env_from_header: with share = "server"',
+        ),
+        (
+            "[servers.a]\ncommand = ['x']\nenv_from_header.KEY = 1",
+            "env_from_header: Expected `str`, got `int`",
+        ),
+        ("a = 1\na = 2\n", "line 2"),
+        (b"\xff", "is not UTF-8 at byte 0"),
+        ("\0", "line 1"),
+        (b"\xef\xbb\xbf[listen]", "line 1"),
+        ("nonsense = 1", "there is no key 'nonsense'; there are config_version"),
+        ("config_version = 2", "this program knows version 1, not 2"),
+        ("config_version = 'x'", "this program knows version 1, not 'x'"),
+        ("servers = 1", "servers must be a table, not int"),
+        ("listen = 1", "listen: must be a table, not int"),
+        ("listen.nothing = 1", "listen: there is no key 'nothing'"),
+        (
+            "log.level = 'loud'",
+            "log: level: there is no 'loud'; there are 'debug', 'info', 'warning', 'error', 'none'",
+        ),
+        ("limits.body = 'x'", "limits"),
+        ("limits.nothing = 1", "limits: there is no limit 'nothing'; there are batch"),
+        ("limits.body = 0", "limits: body must be more than 0 and less than 2^40, not 0"),
+        ("limits.body = 1.5", "limits: body needs a whole number, not 1.5"),
+        ("limits.head_seconds = inf", "not inf"),
+        ("a=" + "[" * 100_000, "nested"),
+        # K02: names
+        ("[servers.'../x']\ncommand=['x']", "servers.'../x': a name is 1 to 32"),
+        ("[servers.'']\ncommand=['x']", "servers.''"),
+        ("[servers.Git]\ncommand=['x']", "servers.'Git'"),
+        ("[servers.'a/b']\ncommand=['x']", "servers.'a/b'"),
+        ("[servers.-a]\ncommand=['x']", "servers.'-a'"),
+        ("[servers.'\u0430']\ncommand=['x']", "servers.'\u0430'"),
+        ("[servers.'a\\n']\ncommand=['x']", "servers"),
+        (f"[servers.{'a' * 300}]\ncommand=['x']", "servers.'aaaa"),
+        (f"[tokens.'A B']\nsha256='{DIGEST}'", "tokens.'A B'"),
+        # K03, V25: commands
+        ("[servers.a]", "servers.a: command is missing"),
+        ("[servers.a]\ncommand = 'x; touch /tmp/p'", "servers.a: command: Expected `array`"),
+        ("[servers.a]\ncommand = []", "length >= 1"),
+        ("[servers.a]\ncommand = [1]", "servers.a: command: Expected `str`, got `int` - at `command[0]`"),
+        ("[servers.a]\ncommand = ['./x']", "servers.a: command: './x' is relative"),
+        ("[servers.a]\ncommand = ['/']", "servers.a: command: '/' is a directory"),
+        ("[servers.a]\ncommand = ['x', 'a\\u0000b']".replace("'a\\u0000b'", '"a\\u0000b"'), "zero byte"),
+        (
+            "[servers.a]\ncommand = ['x']\nshare = 'all'",
+            "servers.a: share: there is no 'all'; there are '', 'session',",
+        ),
+        ("[servers.a]\ncommand = ['x']\nera = 'new'", "servers.a: era"),
+        ("[servers.a]\ncommand = ['x']\nspare = 9", "servers.a: spare: Expected `int` <= 8, not 9"),
+        ("[servers.a]\ncommand = ['x']\numask = '999'", "servers.a: umask"),
+        (
+            "[servers.a]\ncommand = ['x']\ncwd = 'here'",
+            "servers.a: cwd: must be an absolute path, not 'here'",
+        ),
+        ("[servers.a]\ncommand = ['x']\nlimits.x = 1", "servers.a: limits: there is no limit 'x'"),
+        (
+            "[servers.a]\ncommand = ['x']\nrlimits.core = 1",
+            "servers.a: rlimits: there is no 'core'; there are 'as', 'cpu',",
+        ),
+        (
+            "[servers.a]\ncommand = ['x']\ntools.alow = ['x']",
+            "servers.a: tools: there is no 'alow'; there are 'allow', 'deny'",
+        ),
+        ("listen.http = true", "listen: http: Invalid enum value True, not True"),
+        ("[servers.a]\ncommand = ['x']\nrlimits.as = -1", "servers.a: rlimits"),
+        # V28: the environment
+        ("[servers.a]\ncommand = ['x']\nenv.LD_PRELOAD = '/x.so'", "servers.a: LD_PRELOAD is refused"),
+        ("[servers.a]\ncommand = ['x']\npass_env = ['NODE_OPTIONS']", "servers.a: NODE_OPTIONS is refused"),
+        ("[servers.a]\ncommand = ['x']\nenv.'A B' = '1'", "servers.a: 'A B' is not a name"),
+        ('[servers.a]\ncommand = ["x"]\nenv.A = "\\u0000"', "servers.a: env: holds a zero byte"),
+        ("[servers.a]\ncommand = ['x']\npass_env = ['NOT_THERE']", "servers.a: NOT_THERE: there is no such"),
+        ("[servers.a]\ncommand = ['x']\nenv_file = '/no/such'", "servers.a: the environment file /no/such"),
+        ("[servers.a]\ncommand = ['x']\nsecrets.A = '/no/such'", "servers.a: the secret file /no/such"),
+        ("[servers.a]\ncommand = ['x']\nsecrets.A = 'credential:a'", "servers.a: there is no credential 'a'"),
+        (
+            "[servers.a]\ncommand = ['x']\nsecrets.A = 'exec:false'",
+            "servers.a: the helper 'false' ended with 1",
+        ),
+        ("[servers.a]\ncommand = ['x']\nsecrets.A = 'exec:'", "names no program"),
+        ("[servers.a]\ncommand = ['x']\nsecrets.A = 'exec:\"'", "cannot be split"),
+        ("[servers.a]\ncommand = ['x']\nsecrets.A = 'exec:/no/such'", "'/no/such' cannot be run"),
+        ("[servers.a]\ncommand = ['x']\nsecrets.A = 'exec:true'", "is empty"),
+        ("[servers.a]\ncommand = ['']", "servers.a: command: the program is an empty word"),
+        ("[servers.a]\ncommand = ['/etc/passwd']", "'/etc/passwd' is not executable; chmod +x /etc/passwd"),
+        ("[servers.a]\ncommand = ['x']\nrlimits.as = 99999999999999999999", "servers.a: rlimits: "),
+        ("[servers.a]\ncommand = ['x']\nrlimits.as = 9223372036854775807.0", "servers.a: rlimits: "),
+        ("[servers.a]\ncommand = ['x']\ncwd = '~nosuchuser/x'", "'~nosuchuser/x': there is no such user"),
+        (
+            "[servers.a]\ncommand = ['x']\nenv_file = '~nosuchuser/x'",
+            "servers.a: '~nosuchuser/x': there is no",
+        ),
+        (
+            "[servers.a]\ncommand = ['x']\nsecrets.A = '~nosuchuser/x'",
+            "servers.a: '~nosuchuser/x': there is no",
+        ),
+        ('[servers.a]\ncommand = ["\\u0000"]', "servers.a: command: holds a zero byte"),
+        ('[servers.a]\ncommand = ["x"]\nenv_file = "/\\u0000"', "servers.a: env_file: holds a zero byte"),
+        ('[servers.a]\ncommand = ["x"]\nsecrets.A = "exec:\\u0000"', "servers.a: secrets: holds a zero byte"),
+        ('[servers.a]\ncommand = ["x"]\nenv."\\u0000" = "x"', "servers.a: env: holds a zero byte"),
+        # where we listen
+        ("listen.unix = '~nosuchuser/x'", "listen: '~nosuchuser/x': there is no such user"),
+        ("listen.unix = '/" + "x" * 107 + "'", "has 108 bytes, and the limit is 107"),
+        ("listen.health = ['/mcp']", "listen: health: /mcp leads somewhere else already"),
+        ("listen.health = ['/control/status']", "listen: health: /control/status leads"),
+        ("listen.health = ['/servers/a/mcp']", "listen: health: /servers/a/mcp leads"),
+        ("listen.health = ['/readyz']", "listen: health: /readyz leads"),
+        ("listen.http = '0.0.0.0:80'", "listen: http: 0.0.0.0 is not a loopback address"),
+        ("listen.http = '127.0.0.1'", "listen: http: must be ADDRESS:PORT, not '127.0.0.1'"),
+        ("listen.http = '127.0.0.1:70000'", "listen: http: must be ADDRESS:PORT"),
+        ("listen.http = 'example.org:80'", "neither an IP address nor localhost"),
+        ("listen.http = true", "listen: http"),
+        ("listen.unix = 'here.sock'", "listen: unix: must be an absolute path, not 'here.sock'"),
+        ("[listen]\nhttp = false\nunix = false", "listen: both http and unix are false"),
+        ("listen.tls_cert = 'x'", "tls_cert and tls_key go together"),
+        ("listen.origins = ['*']", "an origin is exactly"),
+        ("listen.hosts = ['*.example']", "listen: a host is exactly name[:port]"),
+        ("listen.health = ['x']", "a path begins with /"),
+        # the aggregate
+        ("[aggregate]", "aggregate: servers is missing"),
+        ("[aggregate]\nservers = []", "aggregate: servers: Expected `array` of length >= 1"),
+        ("[aggregate]\nservers = ['x']", "aggregate: servers: there is no server 'x'; there are none"),
+        (
+            "servers.a = {command = ['true'], enabled = false}\n[aggregate]\nservers = ['a']",
+            "aggregate: servers: servers.a is not served: it says enabled = false",
+        ),
+        (
+            "[servers.a]\ncommand = ['x']\n[aggregate]\nservers = ['a', 'a']",
+            "aggregate: servers: 'a' is there 2 times",
+        ),
+        (
+            "[servers.aggregate]\ncommand = ['x']\n[aggregate]\nservers = ['aggregate']",
+            "that of the [aggregate]",
+        ),
+        (
+            "listen.unix = false\n[servers.a]\ncommand = ['x']\n[aggregate]\nservers = ['a']",
+            "aggregate: it needs the Unix socket",
+        ),
+        # tokens
+        ("[tokens.a]", "tokens.a: sha256 is missing"),
+        ("[tokens.a]\nsha256 = 'secret'", "tokens.a: sha256"),
+        (f"[tokens.local]\nsha256 = '{DIGEST}'", "tokens.local: this is what the owner is called"),
+        (f"[tokens.owner]\nsha256 = '{DIGEST}'", "tokens.owner: this is what the owner is called"),
+        (
+            f"[tokens.a]\nsha256 = '{DIGEST}'\n[tokens.b]\nsha256 = '{DIGEST}'",
+            "tokens.b: this is the token of a as well",
+        ),
+        (f"[tokens.a]\nsha256 = '{DIGEST}'\nservers = ['x']", "tokens.a: servers: there is no server 'x'"),
+    ],
+)
+def test_what_is_refused_names_the_key_and_the_value(text, told):
+    assert told in refused(text)
+
+
+def test_too_many_servers_are_refused_at_once():
+    text = "\n".join(f"[servers.a{number}]\ncommand = ['x']" for number in range(300))
+    assert refused(text) == "servers: there are 300, and the limit is 256"
+
+
+def test_secrets_are_kept_elsewhere_and_never_shown(tmp_path, write):
+    (tmp_path / "key").write_text("from-a-file\n")
+    (tmp_path / "key").chmod(0o600)
+    (tmp_path / "more.env").write_text("# comment\n\nA=\"in quotes\"\nB='x'\nC=a=b\n")
+    (tmp_path / "more.env").chmod(0o600)
+    path = write(
+        "[servers.a]\ncommand = ['x']\nenv_file = 'more.env'\n[servers.a.secrets]\n"
+        "FILE = 'key'\nHELPER = 'exec:printf %s from-a-helper'\nMANAGER = 'credential:db'\n"
+    )
+    credentials = tmp_path / "credentials"
+    credentials.mkdir()
+    (credentials / "db").write_text("from-systemd")
+    (credentials / "db").chmod(0o400)
+    environment = {**HERE, "PATH": os.environ["PATH"], "CREDENTIALS_DIRECTORY": str(credentials)}
+    settings = load.load(path, environment)
+    [server] = settings.servers
+    found = {key: server.launch.env[key] for key in ("A", "B", "C", "FILE", "HELPER", "MANAGER")}
+    assert found == {
+        "A": "in quotes",
+        "B": "x",
+        "C": "a=b",
+        "FILE": "from-a-file",
+        "HELPER": "from-a-helper",
+        "MANAGER": "from-systemd",
+    }
+    assert "CREDENTIALS_DIRECTORY" not in server.launch.env
+    assert set(settings.secrets) == {"in quotes", "from-a-file", "from-a-helper", "from-systemd"}
+    assert "from-" not in repr(settings)
+
+
+def test_what_is_passed_on_and_looks_like_a_secret_is_one(write):
+    text = "[servers.a]\ncommand = ['x']\npass_env = ['GH_TOKEN', 'MODE']\n"
+    here = {**HERE, "GH_TOKEN": "as-good-as-a-secret", "MODE": "quiet"}
+    [server] = load.load(write(text), here).servers
+    assert (server.hidden, server.secrets) == ({"GH_TOKEN"}, ("as-good-as-a-secret",))
+    [server] = load.load(write(f"{text}env.GH_TOKEN = 'none'\n"), here).servers
+    assert (server.hidden, server.launch.env["GH_TOKEN"]) == (set(), "none")
+
+
+@pytest.mark.parametrize("name", ["more.env", "key"])
+def test_a_secret_that_others_can_read_is_refused(tmp_path, write, name):
+    (tmp_path / name).write_text("A=b")
+    (tmp_path / name).chmod(0o644)
+    key = "env_file = 'more.env'" if name == "more.env" else "secrets.A = 'key'"
+    path = write(f"[servers.a]\ncommand = ['x']\n{key}")
+    with pytest.raises(BadConfig, match="mode 0644; others must have no access"):
+        load.load(path, HERE)
+
+
+@pytest.mark.parametrize("content", ["A", "1A=b", "LD_PRELOAD=x"])
+def test_an_environment_file_has_variables_only(tmp_path, write, content):
+    (tmp_path / "more.env").write_text(content)
+    (tmp_path / "more.env").chmod(0o600)
+    with pytest.raises(BadConfig, match=r"servers\.a: "):
+        load.load(write("[servers.a]\ncommand = ['x']\nenv_file = 'more.env'"), HERE)
+
+
+def test_a_helper_says_no_more_than_a_secret(write):
+    path = write("[servers.a]\ncommand = ['x']\nsecrets.A = 'exec:head -c 5000 /dev/zero'")
+    with pytest.raises(BadConfig, match="the helper 'head' said 5000 bytes; the limit is 4096"):
+        load.load(path, {**HERE, "PATH": os.environ["PATH"]})
+
+
+def test_a_program_that_everybody_can_replace_is_refused(tmp_path):
+    program = tmp_path / "server"
+    program.write_text("")
+    program.chmod(0o777)
+    assert "can be changed by everybody" in refused(f"[servers.a]\ncommand = ['{program}']")
+
+
+@given(st.text(max_size=200))
+def test_no_text_gets_through_without_a_clear_answer(text):
+    try:
+        load.build_settings(tables.parse(text.encode("utf-8", "surrogatepass")), Path("/x/c.toml"), HERE)
+    except BadConfig:
+        return
