@@ -15,6 +15,7 @@ import attrs
 
 from ...transports.options import Launch
 from .executable import found_program
+from .package_spec import is_runner, program_name, program_names
 
 # Programs that execute the command in their arguments, which they look for in PATH.
 _WRAPPERS: Final = frozenset(
@@ -34,25 +35,6 @@ _WRAPPERS: Final = frozenset(
     | {"sudo", "taskset", "time", "timeout", "unbuffer", "unshare", "bwrap", "firejail", "xvfb-run"}
 )
 _SHELLS: Final = frozenset({"ash", "bash", "busybox", "dash", "fish", "ksh", "mksh", "sh", "zsh"})
-# Programs that fetch, or look up somewhere else, what they execute; and the first word after which some of them do.
-_RUNNERS: Final = frozenset({"bunx", "docker", "npx", "pipx", "pnpx", "podman", "uvx"})
-_RUNNING: Final = {
-    "bun": {"run", "x"},
-    "cargo": {"run"},
-    "deno": {"task"},
-    "dotnet": {"run", "tool"},
-    "go": {"run"},
-    "hatch": {"run"},
-    "npm": {"exec", "run", "start", "x"},
-    "pdm": {"run"},
-    "pixi": {"run"},
-    "pnpm": {"dlx", "exec", "run"},
-    "poetry": {"run"},
-    "uv": {"run", "tool"},
-    "yarn": {"dlx", "exec", "run"},
-}
-# Those that fetch packages into a cache that two of them at a time may break. uv and docker lock theirs.
-_FETCHING: Final = frozenset({"bun", "bunx", "npm", "npx", "pipx", "pnpm", "pnpx", "yarn"})
 _PYTHON: Final = re.compile(r"(?:python|pypy)[0-9.]*t?\Z")
 _INTERPRETER: Final = re.compile(
     r"(?:python|pypy|node|nodejs|deno|bun|ruby|perl|php|lua|luajit|java|dotnet|Rscript|julia|tsx|ts-node)[0-9.]*t?\Z"
@@ -90,16 +72,10 @@ class CommandFiles:
     unknown: tuple[str, ...] = ()
 
 
-def fetches(argv: Sequence[str]) -> bool:
-    """Return whether a command may fetch its program into a directory that it does not lock while it does."""
-    words = [_name(word) for one in argv for word in one.split()]
-    return any(word in _FETCHING for word in words)
-
-
 def runs_unknown(launch: Launch) -> bool:
     """Return whether a command fetches or looks up what it executes, or may for all that is known."""
-    words = [_name(word) for one in launch.argv for word in one.split()]
-    if any(_runs_others(word, words[at + 1 :]) for at, word in enumerate(words)):
+    words = program_names(launch.argv)
+    if any(is_runner(word, words[at + 1 :]) for at, word in enumerate(words)):
         return True
     found = files_of(launch)
     return not found.files or bool(found.unknown)
@@ -130,13 +106,13 @@ class _Look:
         """Return what was found of this program's command."""
         alone = len(self._files) == len(self._programs)
         for one in self._programs:
-            if alone and _INTERPRETER.match(_name(one)):
+            if alone and _INTERPRETER.match(program_name(one)):
                 self._unknown[
-                    f"no script of {_name(one)} was found, so only the interpreter is looked at"
+                    f"no script of {program_name(one)} was found, so only the interpreter is looked at"
                 ] = None
-        if alone and _runs_others(_name(program), self._launch.argv[1:]):
+        if alone and is_runner(program_name(program), self._launch.argv[1:]):
             self._unknown[
-                f"what {_name(program)} goes on to run is not known, so only itself is looked at"
+                f"what {program_name(program)} goes on to run is not known, so only itself is looked at"
             ] = None
         return CommandFiles(tuple(self._files), tuple(self._data), tuple(self._unknown))
 
@@ -147,8 +123,8 @@ class _Look:
 
     def words(self, program: str, words: Sequence[str]) -> None:
         """Take up what these arguments of a program name."""
-        name = _name(program)
-        wraps = name in _WRAPPERS or _runs_others(name, words)
+        name = program_name(program)
+        wraps = name in _WRAPPERS or is_runner(name, words)
         at = 0
         while at < len(words):
             word = words[at]
@@ -230,7 +206,9 @@ class _Look:
 
     def _is_interpreter(self, word: str) -> bool:
         path = self._path(word)
-        return path in self._files and os.access(path, os.X_OK) and bool(_INTERPRETER.match(_name(path)))
+        return (
+            path in self._files and os.access(path, os.X_OK) and bool(_INTERPRETER.match(program_name(path)))
+        )
 
     def _program(self, word: str) -> str | None:
         if "/" in word or "=" in word or word.startswith("-") or not word or word.isdecimal():
@@ -267,9 +245,9 @@ class _Look:
             if sources:
                 self._files.update(dict.fromkeys(sources))
                 return
-        self._unknown[f"the module {module} was not found, so what {_name(program)} -m runs is not known"] = (
-            None
-        )
+        self._unknown[
+            f"the module {module} was not found, so what {program_name(program)} -m runs is not known"
+        ] = None
 
     def _module_path(self, program: str, *, isolated: bool) -> Iterator[str]:
         """Yield the directories that this interpreter looks for modules in, in its order."""
@@ -295,15 +273,6 @@ def _here() -> str:
     except OSError:
         # It was removed, so that no relative name means anything.
         return "/"
-
-
-def _name(program: str) -> str:
-    return program.rpartition("/")[2]
-
-
-def _runs_others(name: str, words: Sequence[str]) -> bool:
-    first = next((word for word in words if not word.startswith("-")), "")
-    return name in _RUNNERS or first in _RUNNING.get(name, ())
 
 
 def _is_data(path: str) -> bool:

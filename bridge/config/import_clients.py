@@ -15,6 +15,7 @@ from typing import Any, Final, cast
 import attrs
 
 from .child_environment import SECRET_KEY, SECRET_VALUE, BadEnvironment, check_variable, looks_secret
+from .package_spec import find_package
 from .schema import LONGEST_NAME, LONGEST_TEXT, MOST_WORDS, NAME
 
 _NAME: Final = re.compile(NAME)
@@ -30,16 +31,6 @@ _TRAILING: Final = re.compile(r'"[^"\\]*(?:\\.[^"\\]*)*"?|,(?=\s*[}\]])', re.DOT
 _SHELL: Final = re.compile(r"[|&;<>$`\"'*?\\\n]")
 _PLACEHOLDER: Final = "${"
 _INPUT: Final = "${input:"
-
-# Programs that fetch another one, with the options that name the package and those whose value is something else.
-_NPM: Final = (frozenset({"-p", "--package"}), frozenset({"--registry", "--prefix", "--cache"}))
-_UV: Final = (
-    frozenset({"--from"}),
-    frozenset({"-p", "--python", "-w", "--with", "--index", "--index-url", "--directory"}),
-)
-_FETCHERS: Final = {"npx": _NPM, "bunx": _NPM, "uvx": _UV}
-_NO_FETCHER: Final[tuple[frozenset[str], frozenset[str]]] = (frozenset(), frozenset())
-_PINNED: Final = re.compile(r".(?:==|@)(?:v?\d|[0-9a-f]{40})")
 
 
 class BadImport(Exception):
@@ -273,9 +264,9 @@ def _notes_on_words(command: tuple[str, ...]) -> Iterator[str]:
                 f"argument {number} looks like a secret and is in the configuration as it was: "
                 "better give it to the server in a variable"
             )
-    number, package = _package(command)
-    if package and not package.startswith((".", "/", "~")) and not _PINNED.search(package):
-        yield f"argument {number} names no version, so every start may run another one: pin it"
+    package = find_package(command)
+    if package and not package.is_pinned:
+        yield f"argument {package.position} names no version, so every start may run another one: pin it"
 
 
 def _is_secret(before: str, word: str) -> bool:
@@ -284,18 +275,6 @@ def _is_secret(before: str, word: str) -> bool:
     return bool(
         SECRET_VALUE.search(word) or (value and SECRET_KEY.search(option)) or SECRET_KEY.search(named)
     )
-
-
-def _package(command: tuple[str, ...]) -> tuple[int, str]:
-    """Which argument says what a fetcher such as npx fetches, and what; nothing for another program."""
-    naming, others = _FETCHERS.get(command[0].rpartition("/")[2], _NO_FETCHER)
-    for number, (before, word) in enumerate(pairwise(command), 1):
-        option, equals, value = word.partition("=")
-        if equals and option in naming:
-            return number, value
-        if before in naming or (naming and before not in others and not word.startswith("-")):
-            return number, word
-    return 0, ""
 
 
 def _notes_on_keys(entry: Mapping[str, Any], cwd: str) -> Iterator[str]:

@@ -30,9 +30,9 @@ from ...transports.ticker import HELD_UP
 from ...validators.jsonrpc import Notification, Response
 from ...validators.rejection import INVALID_PARAMS, SERVER_ERROR, Rejection
 from ...validators.stateless_request import Envelope
-from ..config.command_files import fetches
 from ..config.credentials import PRINCIPAL
 from ..config.executable import explained
+from ..config.package_spec import downloads_without_lock
 from ..config.settings import PRINCIPAL_VARIABLE, ServerConfig, TokenConfig
 from ..config.trust import replaceable_of
 from ..core import era_cache, extensions
@@ -785,7 +785,7 @@ class LocalServer:
             or self.sessions + 2 > limits.sessions
             or self.server_log.start_fault is not None
             or not self._breaker_of(principal, client_environment).is_closed(now)
-            or fetches(self.config.launch.argv)
+            or downloads_without_lock(self.config.launch.argv)
         ):
             return None
         said = declared(self._policy_of(principal).declared(read.capabilities))

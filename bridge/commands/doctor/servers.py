@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Final
 
 from ...config.executable import found_program, why_no_script, why_not_found, why_not_there
+from ...config.package_spec import find_package
 from ...config.settings import ServerConfig
 from ...config.trust import replaceable_of
 from ...runtime.pinning import PinChecker, PinMismatch
@@ -19,10 +20,7 @@ from .finding import ERROR, OK, WARNING, Finding
 _THROUGH_ENV: Final = re.compile(rb"#!\s*/usr/bin/env\s+(?:-S\s+)?([\w.+-]+)")
 # Of a script (bytes).
 _FIRST_LINE: Final = 256
-# Programs that fetch the package that they run.
-_FETCHERS: Final = frozenset({"npx", "uvx", "bunx", "pnpx"})
 _CONTAINERS: Final = frozenset({"docker", "podman"})
-_PINNED: Final = re.compile(r"[^@]+(?:@|==)\d")
 
 
 def check_server(
@@ -69,12 +67,12 @@ def check_server(
             f"servers.{server.name}: {Path(program).name} run without {', '.join(lacking)}: the container may not stop with the server",
             f"use {Path(program).name} run --rm --init -i IMAGE",
         )
-    package = unpinned_package(server.launch.argv)
-    if package:
+    package = find_package(server.launch.argv)
+    if package and not package.is_pinned:
         yield Finding(
             WARNING,
-            f"servers.{server.name}: package version not pinned: {package} may change at each start",
-            f"pin a version, such as {package}@1.2.3",
+            f"servers.{server.name}: package version not pinned: {package.spec} may change at each start",
+            f"pin a version, such as {package.spec}@1.2.3",
         )
     else:
         yield Finding(OK, f"servers.{server.name}: {program}")
@@ -119,21 +117,6 @@ def _interpreter_of(program: str) -> str:
     except OSError:
         return ""
     return found[1].decode() if found else ""
-
-
-def unpinned_package(argv: tuple[str, ...]) -> str:
-    """Return the package that a command fetches without a pinned version, or an empty text."""
-    if Path(argv[0]).name not in _FETCHERS:
-        return ""
-    words = iter(argv[1:])
-    for word in words:
-        if word in ("--from", "--package", "-p"):
-            word = next(words, "")  # noqa: PLW2901 - its value is the package
-        elif word.startswith("-"):
-            continue
-        name = word.removeprefix("@")
-        return "" if _PINNED.match(name) else word
-    return ""
 
 
 def missing_container_options(argv: tuple[str, ...]) -> list[str]:

@@ -2,7 +2,7 @@
 
 import pytest
 
-from mcpbridged.bridge.commands.doctor.servers import missing_container_options, unpinned_package
+from mcpbridged.bridge.commands.doctor.servers import missing_container_options
 
 
 @pytest.mark.parametrize(
@@ -21,22 +21,3 @@ from mcpbridged.bridge.commands.doctor.servers import missing_container_options,
 )
 def test_options_that_a_container_needs_to_stop_with_its_server(command, lacking):
     assert missing_container_options(tuple(command.split())) == lacking
-
-
-@pytest.mark.parametrize(
-    ("command", "package"),
-    [
-        ("npx -y some-server", "some-server"),
-        ("npx -y some-server@1.2.3 --flag", ""),
-        ("npx -y @scope/some-server", "@scope/some-server"),
-        ("npx -y @scope/some-server@1.2", ""),
-        ("npx some-server@latest", "some-server@latest"),
-        ("uvx --from some-server==1.2 server", ""),
-        ("uvx --from some-server server", "some-server"),
-        ("uvx some-server@2", ""),
-        ("npx", ""),
-        ("node server.js", ""),
-    ],
-)
-def test_an_unpinned_package_is_found(command, package):
-    assert unpinned_package(tuple(command.split())) == package
