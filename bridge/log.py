@@ -19,9 +19,9 @@ from collections.abc import Iterable
 from types import TracebackType
 from typing import Final, TextIO, TypeVar
 
+from .log_levels import LEVELS
 from .redaction import REDACTED, SHORTEST_SECRET, Redactor, begun_at, needles_of, redact
 
-LEVELS: Final = ("debug", "info", "warning", "error", "none")
 # The default limit of a field (characters). The rest is cut.
 _LONGEST: Final = 4096
 # How long the log may wait for a slow reader (seconds), and for which share of the time. Beyond that lines are dropped.

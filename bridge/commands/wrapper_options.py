@@ -8,10 +8,9 @@ from typing import Final
 
 from ..config.addresses import BadAddress, check_host, check_origin, check_path
 from ..core.era_cache import CHOICES
+from ..log_levels import LEVELS
 from .parser import COMMANDS, Parser
 
-# Those of `log`, whose import would slow down `--version`; a test compares them.
-LEVELS: Final = ("debug", "info", "warning", "error", "none")
 # The transports by the names of supergateway, with the paths that each serves.
 OUTPUTS: Final = {"streamableHttp": ("mcp",), "sse": ("sse", "messages"), "ws": ("ws",)}
 

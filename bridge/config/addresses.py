@@ -10,7 +10,9 @@ from urllib.parse import SplitResult, urlsplit
 from ...transports.socket_owner import Socket, uid_of_unix_peer
 from .child_environment import shown
 
-_HOST: Final = re.compile(r"(?:\[[0-9a-f:.]{2,45}\]|[a-z0-9-]+(?:\.[a-z0-9-]+)*)(?::([0-9]{1,5}))?\Z")
+_CONFIGURED_HOST: Final = re.compile(
+    r"(?:\[[0-9a-f:.]{2,45}\]|[a-z0-9-]+(?:\.[a-z0-9-]+)*)(?::([0-9]{1,5}))?\Z"
+)
 _PORTS: Final = 65535
 
 
@@ -69,7 +71,7 @@ def check_path(text: str) -> str:
 
 def check_host(text: str) -> str:
     """The name as a Host header has it (RFC 9110 section 7.2). Raises BadAddress."""
-    match = _HOST.match(text)
+    match = _CONFIGURED_HOST.match(text)
     if match is None or not 0 < int(match[1] or 1) <= _PORTS:
         raise BadAddress(
             f"a host is exactly name[:port] in lower case, without wildcards, unlike {shown(text)}"

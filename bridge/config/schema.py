@@ -9,6 +9,7 @@ import attrs
 import msgspec
 from msgspec import Meta
 
+from ..log_levels import Level
 from .settings import ALL
 
 # The version of the format.
@@ -66,9 +67,7 @@ class Listen:
 class Log:
     """[log]: what is said on stderr."""
 
-    level: Annotated[Literal["debug", "info", "warning", "error", "none"], Meta(description="How much.")] = (
-        "info"
-    )
+    level: Annotated[Level, Meta(description="How much.")] = "info"
     format: Annotated[Literal["text", "json"], Meta(description="For people or for machines.")] = "text"
     calls: Annotated[bool, Meta(description="Whether each request of a client is told when it ends.")] = False
 

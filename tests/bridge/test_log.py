@@ -10,7 +10,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mcpbridged.bridge.log import LEVELS, LineLog, escaped
+from mcpbridged.bridge.log import LineLog, escaped
+from mcpbridged.bridge.log_levels import LEVELS
 from mcpbridged.bridge.runtime.server_log import ServerLog
 
 

@@ -8,8 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from mcpbridged.bridge import log
-from mcpbridged.bridge.commands import parser, wrapper, wrapper_options
+from mcpbridged.bridge.commands import parser, wrapper
 from mcpbridged.bridge.commands.wrapper import read_arguments
 from mcpbridged.transports.options import Paths
 from mcpbridged.validators.limits import Limits
@@ -94,10 +93,6 @@ def test_the_defaults():
 def test_every_option_changes_a_setting(arguments, member, value):
     assert getattr(read(), member) != value
     assert getattr(read(*arguments), member) == value
-
-
-def test_the_levels_are_those_of_the_log():
-    assert wrapper_options.LEVELS == log.LEVELS
 
 
 def test_the_help_names_every_command(capsys):
