@@ -1,4 +1,4 @@
-"""What may be listened on and who may call: checks that the command line and the configuration file share."""
+"""Check addresses, hosts, origins and URL paths of the command line and the configuration file."""
 
 import ipaddress
 import os
@@ -17,15 +17,15 @@ _PORTS: Final = 65535
 
 
 class BadAddress(ValueError):
-    """An address, origin or path that cannot be used; the text says why."""
+    """Raised for an address, origin or path that cannot be used. The text is the reason."""
 
 
 class NotLoopback(BadAddress):
-    """An address that other machines could reach."""
+    """Raised for an address that other machines can reach."""
 
 
 class NotOurs(BadAddress):
-    """A Unix socket on which a process of another user listens; the text names it and the uid."""
+    """Raised for a Unix socket on which a process of another user listens. The text names the socket and the uid."""
 
 
 def shown_address(scheme: str, name: str | bytes | tuple[object, ...]) -> str:
@@ -41,9 +41,9 @@ def shown_address(scheme: str, name: str | bytes | tuple[object, ...]) -> str:
 
 
 def check_listener(sock: Socket, path: Path) -> None:
-    """Raise NotOurs unless a process of our uid, or of root, listens on the Unix socket that this one is connected to.
+    """Check that a process of this user, or of root, listens on the Unix socket at the other end. Raises NotOurs.
 
-    It is called before anything is sent. Where a service manager made the socket, its uid counts (unix(7), SO_PEERCRED).
+    Call it before anything is sent. For a socket that a service manager opened, its uid counts (unix(7), SO_PEERCRED).
     """
     uid = uid_of_unix_peer(sock)
     if uid not in (0, os.geteuid()):
@@ -53,34 +53,32 @@ def check_listener(sock: Socket, path: Path) -> None:
 
 
 def check_loopback(host: str) -> None:
-    """Raise BadAddress for what is no address, and NotLoopback for one that other machines could reach."""
+    """Check that a host is a loopback address or localhost. Raises BadAddress, and NotLoopback for other addresses."""
     try:
         loopback = host == "localhost" or ipaddress.ip_address(host).is_loopback
     except ValueError:
         raise BadAddress(f"{shown(host)} is neither an IP address nor localhost") from None
     if not loopback:
-        raise NotLoopback(f"{host} is not a loopback address; other machines are not served yet")
+        raise NotLoopback(f"{host} is not a loopback address; other addresses are not supported yet")
 
 
 def check_path(text: str) -> str:
-    """The path of a URL as it is. Raises BadAddress."""
+    """Return the path of a URL unchanged. Raises BadAddress."""
     if not (text.startswith("/") and text.isascii() and text.isprintable()) or set(text) & set(' ?#%\\"<>'):
-        raise BadAddress(f"a path begins with / and has no spaces, ?, # or %, unlike {shown(text)}")
+        raise BadAddress(f"a path must begin with / and have no spaces, ?, # or %, not {shown(text)}")
     return text
 
 
 def check_host(text: str) -> str:
-    """The name as a Host header has it (RFC 9110 section 7.2). Raises BadAddress."""
+    """Return the value of a Host header unchanged (RFC 9110 section 7.2). Raises BadAddress."""
     match = _CONFIGURED_HOST.match(text)
     if match is None or not 0 < int(match[1] or 1) <= _PORTS:
-        raise BadAddress(
-            f"a host is exactly name[:port] in lower case, without wildcards, unlike {shown(text)}"
-        )
+        raise BadAddress(f"a host must be name[:port] in lower case, without wildcards, not {shown(text)}")
     return text
 
 
 def check_origin(text: str) -> str:
-    """The origin as it is (RFC 6454). Raises BadAddress."""
+    """Return an origin unchanged (RFC 6454). Raises BadAddress."""
     scheme, separator, rest = text.partition("://")
     if (
         scheme not in ("http", "https")
@@ -89,22 +87,22 @@ def check_origin(text: str) -> str:
         or set(rest) & set("/*?# @")
         or text != text.lower()
     ):
-        raise BadAddress(f"an origin is exactly scheme://host[:port] in lower case, unlike {shown(text)}")
+        raise BadAddress(f"an origin must be scheme://host[:port] in lower case, not {shown(text)}")
     return text
 
 
 def websocket_of(text: str) -> SplitResult:
-    """Where the WebSocket of a bridge is, with the scheme ws or wss; http://HOST/.../mcp names the one beside it.
+    """Return the WebSocket URL of a bridge (ws or wss). http://HOST/.../mcp becomes ws://HOST/.../ws.
 
-    Raises BadAddress, also for what would cross a network in the clear.
+    Raises BadAddress, also for an unencrypted connection to another machine.
     """
     try:
         url = urlsplit(text)
         port = url.port
     except ValueError as fault:
-        # The text of some faults ends with a part of the URL.
+        # The text of some errors ends with a part of the URL, which may hold a secret.
         reason = str(fault).partition(" as ")[0]
-        raise BadAddress(f"{shown(text)} is no URL: {reason}") from None
+        raise BadAddress(f"{shown(text)} is not a URL: {reason}") from None
     scheme = {"http": "ws", "https": "wss"}.get(url.scheme, url.scheme)
     if (
         scheme not in ("ws", "wss")
@@ -115,14 +113,14 @@ def websocket_of(text: str) -> SplitResult:
         or url.fragment
     ):
         raise BadAddress(
-            f"a URL is http(s):// or ws(s)://HOST[:PORT]/PATH, without a user and a query, unlike {shown(text)}"
+            f"a URL must be http(s):// or ws(s)://HOST[:PORT]/PATH, without user and query, not {shown(text)}"
         )
     if scheme == "ws":
         try:
             check_loopback(url.hostname)
         except BadAddress:
             raise BadAddress(
-                f"{shown(text)} would be in the clear on the network; use wss:// or https://"
+                f"{shown(text)} is not encrypted; use wss:// or https:// for another machine"
             ) from None
     path = check_path(url.path or "/")
     bare = path.removesuffix("/")

@@ -1,6 +1,6 @@
-"""Decide which variables of the daemon a server gets: an allow-list, groups of variables, and what the operator names.
+"""Choose the environment variables of a server: an allow-list, groups of variables, and those of the configuration.
 
-No value of a variable that was not passed leaves this module, only its name.
+The value of a variable that is not passed never leaves this module, only its name.
 """
 
 import os
@@ -12,9 +12,9 @@ from typing import Final
 
 _KEPT: Final = frozenset({"HOME", "PATH", "LANG", "TZ", "TMPDIR", "USER", "LOGNAME", "SHELL"})
 _KEPT_PREFIXES: Final = ("LC_", "XDG_")
-# The sockets of the person's other programs, and of the daemon, are below it.
+# The sockets of other programs of the user, and of the daemon, are in this directory.
 _KEPT_NOT: Final = frozenset({"XDG_RUNTIME_DIR"})
-# Names of variables, and patterns of fnmatch(3), by the name of their group. Those in upper case hold in lower case too.
+# Names of variables, and patterns of fnmatch(3), by their group. Names in upper case also match in lower case.
 GROUPS: Final[Mapping[str, tuple[str, ...]]] = {
     "certificates": (
         "AWS_CA_BUNDLE",
@@ -40,7 +40,7 @@ GROUPS: Final[Mapping[str, tuple[str, ...]]] = {
     ),
     "locale": ("LANG", "LANGUAGE", "LC_*", "LOCALE_ARCHIVE", "TZ", "TZDIR"),
     "proxies": ("HTTP_PROXY", "HTTPS_PROXY", "FTP_PROXY", "ALL_PROXY", "NO_PROXY"),
-    # Where programs are installed. PATH, which chooses the same programs, is passed as well.
+    # The places of installed programs. PATH, which selects the same programs, is passed as well.
     "toolchains": (
         "ANDROID_HOME",
         "ANDROID_SDK_ROOT",
@@ -76,7 +76,7 @@ GROUPS: Final[Mapping[str, tuple[str, ...]]] = {
         "UV_TOOL_DIR",
         "VOLTA_HOME",
     ),
-    # From here on: sockets and contexts that give the server the power of the person's other programs.
+    # The groups from here on give the server access to other programs and accounts of the user.
     "agents": ("GPG_AGENT_INFO", "SSH_AGENT_PID", "SSH_AUTH_SOCK"),
     "bus": ("DBUS_SESSION_BUS_ADDRESS", "DBUS_SYSTEM_BUS_ADDRESS", "XDG_RUNTIME_DIR"),
     "clouds": (
@@ -111,21 +111,21 @@ GROUPS: Final[Mapping[str, tuple[str, ...]]] = {
     ),
     "kubernetes": ("HELM_KUBECONTEXT", "HELM_NAMESPACE", "KUBECONFIG"),
 }
-# What a server gets without being named.
+# The groups that every server gets.
 USUAL_GROUPS: Final = ("certificates", "locale", "proxies", "toolchains")
-# How a wish names a group.
+# The prefix of a group in pass_env.
 _GROUP: Final = "@"
-# What a shell, a terminal or a service manager notes for itself, and no server needs.
+# Variables that a shell, a terminal or a service manager sets for its own use. No server needs them.
 _BOOKKEEPING: Final = re.compile(
     r"_|SHLVL|PWD|OLDPWD|PS[0-4]|PROMPT.*|TERM|TERM_.*|TERMCAP|TERMINFO|COLORTERM|COLUMNS|LINES|LS_?COLORS|LESS.*"
     r"|HIST.*|MAIL|MAILCHECK|WINDOWID|VTE_VERSION|TMUX.*|STY|SSH_(?:CLIENT|CONNECTION|TTY)|SUDO_.*|DEBUGINFOD_URLS"
     r"|INVOCATION_ID|JOURNAL_STREAM|NOTIFY_SOCKET|LISTEN_.*|WATCHDOG_.*|MANAGERPID.*|SYSTEMD_.*|MEMORY_PRESSURE_.*"
     r"|(?:CREDENTIALS|RUNTIME|STATE|CACHE|LOGS|CONFIGURATION)_DIRECTORY|MCP_BRIDGE_.*"
 )
-# Of those that were not passed so many are named.
+# A list of variables that are not passed shows so many names.
 _MOST_NAMED: Final = 40
 _NAME: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,63}\Z")
-# These make another program, or other code, run inside the child.
+# These make the child load other code, or execute another program.
 LOADERS: Final = frozenset(
     {
         "LD_PRELOAD",
@@ -139,7 +139,7 @@ LOADERS: Final = frozenset(
     }
     | {"PERL5OPT", "RUBYOPT", "JAVA_TOOL_OPTIONS", "GIT_SSH_COMMAND"}
 )
-# Not even where the operator names them does a client choose these: where programs, code, packages and settings come from.
+# Prefixes of variables that select programs, code, packages or settings. No request header may set them.
 STEERING: Final = (
     "BASH",
     "BUN_",
@@ -178,8 +178,7 @@ STEERING: Final = (
     "WATCHDOG_",
     "YARN_",
 )
-# What a client may bring where the operator has chosen no patterns: a name of one word, or one that ends like a credential
-# or an address.
+# The default of env_from_header_allow. A name without an underscore is allowed as well.
 FROM_CLIENT: Final = (
     "*_ACCOUNT",
     "*_AUTH",
@@ -205,46 +204,48 @@ FROM_CLIENT: Final = (
     "*_USERNAME",
     "*_WORKSPACE",
 )
-# Besides those: how programs find a browser, an editor, a display or a terminal, and what systemd sets for us.
+# Further variables that no request header may set: browser, editor, display, terminal, compilers, and those of systemd.
 _NEVER: Final = (
     _KEPT
     | LOADERS
     | {"BROWSER", "DISPLAY", "ENV", "EXINIT", "HOSTALIASES", "IFS", "INVOCATION_ID", "JOURNAL_STREAM"}
 ) | {"PROMPT", "TERM", "TERMCAP", "TERMINFO", "VISUAL", "WAYLAND_DISPLAY", "CC", "CXX", "AR", "LD", "RUSTC"}
-# Those of Git choose programs, apart from credentials for its hosts; words by which programs find others, or settings.
+# Variables of Git, except credentials, and names by which programs find other programs or their settings.
 _NEVER_LIKE: Final = re.compile(
     r"(?:GIT_(?!(?:.*_)?(?:TOKEN|KEY|PASSWORD|SECRET|USERNAME|EMAIL)\Z).*"
     r"|.*_(?:OPTS|OPTIONS|FLAGS|PRELOAD|HOOKS|ASKPASS)|_JAVA.*|PS[0-4]|GO(?:BIN|TOOLCHAIN|SUMDB|NOSUMDB|PRIVATE|VCS)"
     r"|[A-Z0-9]*(?:PATH|FLAGS|OPTIONS?|OPTS?|LIBS?|RC|INIT|HOME|ROOT|SHELL|OPEN|CLOSE|PAGER|EDITOR|PRELOAD|HOOKS?|CONFIG)"
     r"|(?:.*_)?PROXY|GOPROXY|GONOPROXY)\Z"
 )
-# The wish for all variables that name a proxy, of those that there are.
+# The entry of pass_env for all variables that name a proxy.
 PROXIES: Final = "*_PROXY"
 _PROXY: Final = re.compile(r"(?:https?|ftp|all|no)_proxy\Z", re.IGNORECASE)
-# With or without a scheme, as curl has it; a password may hold anything.
+# With or without a scheme, as curl accepts it. A password may contain any character.
 _USERINFO: Final = re.compile(r"\A((?:[a-z0-9+.-]+:)?//)?.*@", re.IGNORECASE | re.DOTALL)
 SECRET_KEY: Final = re.compile(
     r"TOKEN|KEY|SECRET|PASSW|PASSPHRASE|CREDENTIAL|COOKIE|CONNECTION_?STRING"
     r"|(?<![A-Z])(?:AUTH|AUTHORIZATION|DSN|JWT|PASS|PAT|PWD)(?![A-Z])",
     re.IGNORECASE,
 )
-# A password in a URL, a private key, an Authorization header, and the prefixes that well-known issuers use.
+# A password in a URL, a private key, an Authorization header, and the token prefixes of well-known services.
 SECRET_VALUE: Final = re.compile(
     r"://[^/\s:@]*:[^/\s@]+@|-----BEGIN |\bBearer \S"
     r"|\b(?:sk-|gh[opsu]_|github_pat_|glpat-|xox[abprs]-|AKIA|AIza|eyJ)\w"
 )
+# The largest value of a variable that is read from a file (bytes).
 _LARGEST_FILE: Final = 64 * 1024
-# A word of so many characters may be a token; one with small and capital letters and digits is taken for one.
+# A word of this length may be a token. With small letters, capital letters and digits it is treated as a token.
 _LONG_WORD: Final = re.compile(r"[A-Za-z0-9+_=-]{20,}")
+# The longest value in an error (characters).
 _LONGEST_SHOWN: Final = 60
 
 
 class BadEnvironment(Exception):
-    """A wish for a variable that cannot be granted; the text says which and why."""
+    """Raised for a variable that a server cannot get. The text names the variable and the reason."""
 
 
 def shown(value: object) -> str:
-    """Return a value of a configuration as an error may show it: short, and without what may be a secret."""
+    """Return a value of the configuration for an error: short, and without a possible secret."""
     try:
         text = repr(value)
     except (ValueError, RecursionError):
@@ -255,21 +256,21 @@ def shown(value: object) -> str:
 
 
 def looks_random(word: str) -> bool:
-    """Return whether a word has small and capital letters and digits, as a token has."""
+    """Return whether a word has small letters, capital letters and digits, as a random token has."""
     return all(any(map(kind, word)) for kind in (str.islower, str.isupper, str.isdecimal))
 
 
 def child_environment(
-    ours: Mapping[str, str], wishes: Iterable[str]
+    ours: Mapping[str, str], entries: Iterable[str]
 ) -> tuple[dict[str, str], frozenset[str]]:
-    """The environment of a child, and the names of the variables in it that are secrets.
+    """Return the environment of a child, and the names of the variables that hold secrets. Raises BadEnvironment.
 
-    A wish is `KEY` or `@GROUP` (pass ours on) or `KEY=FILE` (the value is the file's content). Raises BadEnvironment.
+    An entry of `--env` is `KEY` or `@GROUP`, which passes variables of the bridge, or `KEY=FILE`, which reads a file.
     """
     kept = inherited(ours)
     secret: set[str] = set()
-    for wish in wishes:
-        key, equals, file = wish.partition("=")
+    for entry in entries:
+        key, equals, file = entry.partition("=")
         try:
             if equals:
                 check_variable(key)
@@ -285,12 +286,12 @@ def child_environment(
 
 
 def inherited(ours: Mapping[str, str], without: Iterable[str] = ()) -> dict[str, str]:
-    """Return what every child gets of ours, without what these wishes name."""
+    """Return the variables that every child gets, without those that the entries of withhold_env name."""
     kept = {key: value for key, value in ours.items() if _is_kept(key)}
     for group in USUAL_GROUPS:
         kept |= _group(group, ours)
-    for wish in without:
-        for key in [key for key in kept if _is_meant(key, wish)]:
+    for entry in without:
+        for key in [key for key in kept if _is_meant(key, entry)]:
             del kept[key]
     kept["TERM"] = "dumb"
     return kept
@@ -300,31 +301,31 @@ def _is_kept(key: str) -> bool:
     return (key in _KEPT or key.startswith(_KEPT_PREFIXES)) and key not in _KEPT_NOT
 
 
-def _is_meant(key: str, wish: str) -> bool:
-    if wish == PROXIES:
+def _is_meant(key: str, entry: str) -> bool:
+    if entry == PROXIES:
         return bool(_PROXY.match(key))
-    if wish.startswith(_GROUP):
-        return _is_in(key, wish.removeprefix(_GROUP))
-    return key == wish
+    if entry.startswith(_GROUP):
+        return _is_in(key, entry.removeprefix(_GROUP))
+    return key == entry
 
 
 def _is_in(key: str, group: str) -> bool:
     if group == "proxies":
         return bool(_PROXY.match(key))
-    # npm takes its settings in lower case as well, which is how it hands them on.
+    # npm reads its settings in lower case as well, and passes them to its children in that form.
     return any(fnmatchcase(key, name) or key == name.lower() for name in GROUPS[group])
 
 
 def _group(group: str, ours: Mapping[str, str]) -> dict[str, str]:
-    """Return those of our variables that are in this group; a proxy without its user and password."""
+    """Return the variables of a group. User and password of a proxy are removed."""
     found = {key: value for key, value in ours.items() if _is_in(key, group)}
     return {key: _without_user(key, value) if _PROXY.match(key) else value for key, value in found.items()}
 
 
 def withheld(ours: Mapping[str, str], given: Mapping[str, str]) -> tuple[str, ...]:
-    """Return the names of our variables that a server was not given as they are: those of groups first.
+    """Return the names of the variables that a server does not get unchanged, those of groups first.
 
-    A proxy whose user and password were left out is among them. What shells and managers note for themselves is not.
+    A proxy whose user and password were removed is included. Variables of shells and service managers are not.
     """
     missing = [
         key
@@ -337,16 +338,16 @@ def withheld(ours: Mapping[str, str], given: Mapping[str, str]) -> tuple[str, ..
 
 
 def groups_of(key: str) -> tuple[str, ...]:
-    """Return the names of the groups that a variable is in."""
+    """Return the groups of a variable."""
     return tuple(group for group in GROUPS if _is_in(key, group))
 
 
 def named(names: Iterable[str]) -> str:
-    """Return a list of names for a person: with their groups, and cut after some."""
+    """Return a list of names as text, with their groups, cut after some."""
     shown_names = [*names]
-    told = ", ".join(_with_group(name) for name in shown_names[:_MOST_NAMED])
+    text = ", ".join(_with_group(name) for name in shown_names[:_MOST_NAMED])
     rest = len(shown_names) - _MOST_NAMED
-    return f"{told} and {rest} others" if rest > 0 else told
+    return f"{text} and {rest} others" if rest > 0 else text
 
 
 def _with_group(name: str) -> str:
@@ -358,21 +359,21 @@ def _with_group(name: str) -> str:
     return f"{name} ({', '.join(_GROUP + group for group in groups)})" if groups else name
 
 
-def check_wish(wish: str) -> None:
-    """Raise BadEnvironment for what names neither a variable, nor a group, nor the proxies."""
-    if wish.startswith(_GROUP):
-        if wish.removeprefix(_GROUP) not in GROUPS:
+def check_entry(entry: str) -> None:
+    """Check an entry of pass_env or withhold_env. Raises BadEnvironment."""
+    if entry.startswith(_GROUP):
+        if entry.removeprefix(_GROUP) not in GROUPS:
             raise BadEnvironment(
-                f"{shown(wish)}: there is no such group; there are {', '.join(_GROUP + group for group in GROUPS)}"
+                f"{shown(entry)}: there is no such group; there are {', '.join(_GROUP + group for group in GROUPS)}"
             )
-    elif wish != PROXIES:
-        check_variable(wish)
+    elif entry != PROXIES:
+        check_variable(entry)
 
 
 def check_variable(key: str, value: str = "") -> None:
-    """Raise BadEnvironment for a variable that no child gets."""
+    """Check that a child may get a variable. Raises BadEnvironment."""
     if not _NAME.match(key):
-        # A value may stand behind it by mistake.
+        # KEY=VALUE may be there by mistake, so the value is not shown.
         raise BadEnvironment(
             f"{shown(key.partition('=')[0])} is not a name of 1 to 64 letters, digits and underscores"
         )
@@ -383,12 +384,15 @@ def check_variable(key: str, value: str = "") -> None:
 
 
 def looks_secret(key: str, value: str) -> bool:
-    """Whether a variable seems to hold a secret, by its name or by its value."""
+    """Return whether a variable seems to hold a secret, by its name or by its value."""
     return bool(SECRET_KEY.search(key) or SECRET_VALUE.search(value))
 
 
 def secrets_of(variables: Mapping[str, str]) -> set[str]:
-    """The names of those that seem to hold a secret. Those of groups name files and sockets, whatever they are called."""
+    """Return the names of the variables that seem to hold a secret.
+
+    Variables of groups hold names of files and sockets, so only their values are examined.
+    """
     return {
         key
         for key, value in variables.items()
@@ -397,50 +401,54 @@ def secrets_of(variables: Mapping[str, str]) -> set[str]:
 
 
 def check_from_client(key: str, patterns: Iterable[str] = ()) -> None:
-    """Raise BadEnvironment for a variable whose value no client may bring (env_from_header).
+    """Check that a request header may set a variable (env_from_header). Raises BadEnvironment.
 
-    It is one that a pattern of the operator's matches, or of FROM_CLIENT without any; but never one that chooses what is run.
+    The name must match one of `patterns`, or of FROM_CLIENT without any. Variables that select programs, code or settings
+    are always refused.
     """
     check_variable(key)
     upper = key.upper()
     if upper in _NEVER or upper.startswith((*_KEPT_PREFIXES, *STEERING)) or _NEVER_LIKE.match(upper):
-        raise BadEnvironment(f"{key} is refused: it decides which programs, code or settings the server uses")
+        raise BadEnvironment(
+            f"{key} is refused: it selects the programs, code or settings that the server uses"
+        )
     chosen = tuple(patterns)
     if not chosen and "_" not in upper.strip("_"):
         return
     if not any(fnmatchcase(upper, pattern.upper()) for pattern in chosen or FROM_CLIENT):
         named = ", ".join(chosen or FROM_CLIENT)
         raise BadEnvironment(
-            f"{key} is refused: no pattern matches it; there are {named}; env_from_header_allow chooses others"
+            f"{key} is refused: no pattern matches it; there are {named}; env_from_header_allow sets others"
         )
 
 
-def passed_on(wish: str, ours: Mapping[str, str]) -> dict[str, str]:
-    """Return our own variable of this name, or those of a group that there are. Raises BadEnvironment.
+def passed_on(entry: str, ours: Mapping[str, str]) -> dict[str, str]:
+    """Return the variables that an entry of pass_env names. Raises BadEnvironment for a missing variable.
 
-    The user and the password in the URL of a proxy are left out.
+    User and password in the URL of a proxy are removed.
     """
-    check_wish(wish)
-    if wish == PROXIES:
+    check_entry(entry)
+    if entry == PROXIES:
         return _group("proxies", ours)
-    if wish.startswith(_GROUP):
-        return _group(wish.removeprefix(_GROUP), ours)
-    if wish not in ours:
-        group = f"; the group is {_GROUP}{wish}" if wish in GROUPS else ""
+    if entry.startswith(_GROUP):
+        return _group(entry.removeprefix(_GROUP), ours)
+    if entry not in ours:
+        group = f"; the group is {_GROUP}{entry}" if entry in GROUPS else ""
         raise BadEnvironment(
-            f"{wish}: there is no such variable to pass on{group}; a value can be kept in a file"
+            f"{entry}: there is no such variable in the environment{group}; a value can be kept in a file"
         )
-    return {wish: _without_user(wish, ours[wish]) if _PROXY.match(wish) else ours[wish]}
+    return {entry: _without_user(entry, ours[entry]) if _PROXY.match(entry) else ours[entry]}
 
 
 def _without_user(key: str, proxy: str) -> str:
-    if key.lower() == "no_proxy":  # a list of hosts
+    # NO_PROXY is a list of hosts.
+    if key.lower() == "no_proxy":
         return proxy
     return _USERINFO.sub(lambda match: match[1] or "", proxy)
 
 
 def content_of(key: str, file: Path) -> str:
-    """The value of a variable that is kept in a file. Raises BadEnvironment."""
+    """Return the value of a variable from a file. Raises BadEnvironment."""
     try:
         with file.open("rb") as opened:
             content = opened.read(_LARGEST_FILE + 1)
@@ -455,9 +463,9 @@ def content_of(key: str, file: Path) -> str:
 
 
 def read_variables(text: str) -> dict[str, str]:
-    """The variables of an environment file: `KEY=VALUE` lines, empty ones and comments. Raises BadEnvironment.
+    """Return the variables of an environment file: `KEY=VALUE` lines, empty lines and comments. Raises BadEnvironment.
 
-    A value is all that stands behind the first `=`, without the quotes around it if there are any; nothing is expanded.
+    The value is the text after the first `=`, without surrounding quotes. Nothing is expanded.
     """
     found: dict[str, str] = {}
     for number, line in enumerate(text.splitlines(), 1):

@@ -1,7 +1,7 @@
-"""Which files a command executes, as far as its words tell: what a pin is of, and what nobody else may be able to replace.
+"""Find the files that a command executes, from its words. A pin is a hash of these files.
 
-Nothing is executed or imported to find it out. A word is looked for as the server would find it: in its directory, in
-its PATH, and for `python -m` in the directories that the interpreter has.
+Nothing is executed or imported. A word is resolved as the server resolves it: in its working directory, in its PATH, and for
+`python -m` in the module path of the interpreter.
 """
 
 import os
@@ -17,7 +17,7 @@ from ...transports.options import Launch
 from .executable import found_program
 from .package_spec import is_runner, program_name, program_names
 
-# Programs that execute the command in their arguments, which they look for in PATH.
+# Programs that execute the command in their arguments, found in PATH.
 _WRAPPERS: Final = frozenset(
     {
         "chrt",
@@ -39,33 +39,33 @@ _PYTHON: Final = re.compile(r"(?:python|pypy)[0-9.]*t?\Z")
 _INTERPRETER: Final = re.compile(
     r"(?:python|pypy|node|nodejs|deno|bun|ruby|perl|php|lua|luajit|java|dotnet|Rscript|julia|tsx|ts-node)[0-9.]*t?\Z"
 )
-# Options of interpreters whose value is code: it stands in the command, and what it loads is not known.
+# Options of interpreters whose value is code. The files that the code loads are unknown.
 _CODE: Final = frozenset({"-c", "-e", "--eval", "-p", "--print", "-r", "eval"})
-# Options whose value is a file that is executed before the script, or else the name of a package.
+# Options whose value is a file that is executed before the script, or the name of a package.
 _PRELOADED: Final = frozenset(
     {"-r", "--require", "--import", "--loader", "--experimental-loader", "--preload"}
 )
 _SHELL_LINE: Final = re.compile(r"-[a-z]*c")
-# The same of Python, behind options without a value, and that of a module (python --help).
+# The options of Python for code and for a module, after options without a value (python --help).
 _CODE_OPTION: Final = re.compile(r"-[bBdEiIOPqsSuvx]*c")
 _MODULE_OPTION: Final = re.compile(r"-([bBdEiIOPqsSuvx]*)m(.*)")
 _VERSION: Final = re.compile(r"python(3\.[0-9]+)[a-z]?\Z")
-# Files that a server is likely to write into: a pin of one would refuse its next start.
+# Files that a server is likely to write. A pin of such a file would refuse the next start.
 _DATA: Final = frozenset(
     {".csv", ".db", ".db3", ".duckdb", ".jsonl", ".log", ".ndjson", ".parquet", ".pid", ".sock", ".sqlite"}
     | {".sqlite3", ".tsv"}
 )
 _SQLITE: Final = b"SQLite format 3\0"
-# What a script of Node may be called without its ending, and what stands for a directory.
+# The endings that Node adds to the name of a script, and the main file of a directory.
 _ENDINGS: Final = (".js", ".mjs", ".cjs", ".ts")
 _MAINS: Final = ("__main__.py", "package.json", "index.js", "index.mjs", "index.ts")
-# The sources of one package that are looked at; of a larger one only those that its start needs.
+# A package with more sources counts with the sources of its start only.
 _MOST_SOURCES: Final = 500
 
 
 @attrs.frozen
 class CommandFiles:
-    """The files that a command executes, those that it names and that are data, and why there may be others."""
+    """The files that a command executes, the data files among its words, and the reasons why there may be more files."""
 
     files: tuple[str, ...]
     data: tuple[str, ...] = ()
@@ -73,7 +73,7 @@ class CommandFiles:
 
 
 def runs_unknown(launch: Launch) -> bool:
-    """Return whether a command fetches or looks up what it executes, or may for all that is known."""
+    """Return whether a command downloads or looks up the program that it executes, or may do so."""
     words = program_names(launch.argv)
     if any(is_runner(word, words[at + 1 :]) for at, word in enumerate(words)):
         return True
@@ -82,20 +82,20 @@ def runs_unknown(launch: Launch) -> bool:
 
 
 def files_of(launch: Launch) -> CommandFiles:
-    """Return the files of a command: its program, and every word that is a file or the name of a module."""
+    """Return the files of a command: its program, and every word that is a file or a module."""
     program = found_program(launch.argv, launch.env)
     if program is None:
         return CommandFiles(())
-    look = _Look(launch)
-    look.add(program)
-    look.words(program, launch.argv[1:])
-    return look.found(program)
+    search = _Search(launch)
+    search.add(program)
+    search.words(program, launch.argv[1:])
+    return search.found(program)
 
 
-class _Look:
+class _Search:
     def __init__(self, launch: Launch) -> None:
         self._launch = launch
-        # Without one it is that of the daemon.
+        # The default is the working directory of the daemon.
         self._cwd = launch.cwd or _here()
         self._files: dict[str, None] = {}
         self._data: dict[str, None] = {}
@@ -103,26 +103,26 @@ class _Look:
         self._programs: set[str] = set()
 
     def found(self, program: str) -> CommandFiles:
-        """Return what was found of this program's command."""
+        """Return the files that were found."""
         alone = len(self._files) == len(self._programs)
         for one in self._programs:
             if alone and _INTERPRETER.match(program_name(one)):
                 self._unknown[
-                    f"no script of {program_name(one)} was found, so only the interpreter is looked at"
+                    f"no script of {program_name(one)} was found, so only the interpreter is checked"
                 ] = None
         if alone and is_runner(program_name(program), self._launch.argv[1:]):
             self._unknown[
-                f"what {program_name(program)} goes on to run is not known, so only itself is looked at"
+                f"the program that {program_name(program)} executes is not known, so only {program_name(program)} is checked"
             ] = None
         return CommandFiles(tuple(self._files), tuple(self._data), tuple(self._unknown))
 
     def add(self, program: str) -> None:
-        """Take up a program."""
+        """Add a program."""
         self._files[program] = None
         self._programs.add(program)
 
     def words(self, program: str, words: Sequence[str]) -> None:
-        """Take up what these arguments of a program name."""
+        """Add the files that these arguments of a program name."""
         name = program_name(program)
         wraps = name in _WRAPPERS or is_runner(name, words)
         at = 0
@@ -138,15 +138,15 @@ class _Look:
             else:
                 inner = None
             if inner is not None:
-                # The rest is the command of another program.
+                # The remaining words are the command of another program.
                 self.words(inner, words[at:])
                 return
             if settled and _INTERPRETER.match(name):
-                # What follows are arguments of its script.
+                # The following words are arguments of the script.
                 name = ""
 
     def _option(self, program: str, name: str, word: str, following: str) -> tuple[int, bool]:
-        """Take up an option that names code. Return how many words it has, and whether it is what the program executes."""
+        """Add the code that an option names. Return its number of words, and whether the program executes this code."""
         python = _PYTHON.match(name)
         if name == "env":
             return self._option_of_env(word, following), False
@@ -160,13 +160,13 @@ class _Look:
         if word == "-m":
             return 2, False
         if name in _SHELLS and _SHELL_LINE.fullmatch(word):
-            self._unknown[f"what the line of {name} -c runs is not known"] = None
+            self._unknown[f"the programs in the line of {name} -c are not known"] = None
             self._line(following)
             return 2, True
         if _INTERPRETER.match(name) and word in _PRELOADED and self._file(following):
             return 2, False
         if _INTERPRETER.match(name) and (word in _CODE or (python and _CODE_OPTION.fullmatch(word))):
-            self._unknown[f"what the code of {name} {word} loads is not known"] = None
+            self._unknown[f"the files that the code of {name} {word} loads are not known"] = None
             return 2, True
         return 0, False
 
@@ -194,7 +194,7 @@ class _Look:
             self._unknown[f"the words of {name} -S are not known"] = None
 
     def _line(self, line: str) -> None:
-        """Take up the files that a line of a shell names, as far as it looks like a simple command."""
+        """Add the files that a shell line names, if it is a simple command."""
         try:
             for word in shlex.split(line):
                 self._file(word.rstrip(";"))
@@ -216,7 +216,7 @@ class _Look:
         return found_program((word,), self._launch.env)
 
     def _file(self, word: str, name: str = "") -> bool:
-        """Take up a word, or the value of an option, that is a file. Return whether it is one."""
+        """Add a word, or the value of an option, that is a file. Return whether it is a file."""
         values = [word] if word.startswith(("/", ".")) else [word, word.partition("=")[2]]
         values = [
             part for value in values for part in ([value, *value.split(":")] if ":" in value else [value])
@@ -229,12 +229,12 @@ class _Look:
                 candidates += [path + ending for ending in _ENDINGS] if not _PYTHON.match(name) else []
                 candidates += [f"{path}/{main}" for main in _MAINS]
             for candidate in candidates:
-                if os.path.isfile(candidate):  # noqa: PTH113 - a text, and one that is too long is none
-                    self._take(candidate)
+                if os.path.isfile(candidate):  # noqa: PTH113 - returns False for a path that is too long
+                    self._add_file(candidate)
                     found = True
         return found
 
-    def _take(self, path: str) -> None:
+    def _add_file(self, path: str) -> None:
         kept = self._data if _is_data(path) else self._files
         kept[path] = None
 
@@ -246,16 +246,16 @@ class _Look:
                 self._files.update(dict.fromkeys(sources))
                 return
         self._unknown[
-            f"the module {module} was not found, so what {program_name(program)} -m runs is not known"
+            f"the module {module} was not found, so the files of {program_name(program)} -m are not known"
         ] = None
 
     def _module_path(self, program: str, *, isolated: bool) -> Iterator[str]:
-        """Yield the directories that this interpreter looks for modules in, in its order."""
+        """Yield the module path of an interpreter, in its order."""
         if not isolated:
             yield self._cwd
         version = _VERSION.search(os.path.realpath(program))
         names = f"python{version[1]}*" if version else "python3*"
-        # A virtual environment is where the program is, and not where its links lead to.
+        # A virtual environment is found by the path of the program before its links are resolved.
         places = [Path(program).parent.parent, Path(os.path.realpath(program)).parent.parent]
         home = self._launch.env.get("HOME")
         if home:
@@ -271,7 +271,7 @@ def _here() -> str:
     try:
         return os.getcwd()  # noqa: PTH109 - a text
     except OSError:
-        # It was removed, so that no relative name means anything.
+        # The directory was removed, so no relative path can be resolved.
         return "/"
 
 
@@ -289,7 +289,7 @@ def _is_data(path: str) -> bool:
 
 
 def _sources(directory: Path, parts: Sequence[str]) -> Iterator[str]:
-    """Yield the files that `python -m` executes for a module below this directory, and the sources of its package."""
+    """Yield the files of a module and its package in this directory."""
     place = directory.joinpath(*parts)
     if not place.is_dir():
         if place.with_name(f"{place.name}.py").is_file():
@@ -317,7 +317,7 @@ def _packages(directory: Path, parts: Sequence[str]) -> Iterator[str]:
 
 
 def _added_by(directory: Path) -> Iterator[str]:
-    """Yield the directories that the .pth files of a directory add (Python's module `site`)."""
+    """Yield the directories that the .pth files of a directory add (the module `site` of Python)."""
     for file in sorted(directory.glob("*.pth")):
         try:
             lines = file.read_text(encoding="utf-8", errors="replace").splitlines()

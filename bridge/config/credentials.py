@@ -1,7 +1,7 @@
-"""Where the bearer token comes from: a file of the operator's, or one that was minted here and is kept.
+"""Read secrets from files, systemd credentials and helper programs, and keep the default bearer token.
 
-No secret is taken from the command line or from the environment (invariant I5). Files that others could read or
-replace are refused (StrictModes); an error names the path and the reason, never the content.
+No secret comes from the command line or the environment. Files that others could read or replace are refused, as by
+StrictModes of sshd_config(5). An error names the path and the reason, never the content.
 """
 
 import errno
@@ -22,37 +22,38 @@ from .helper_programs import HelperFailed, Helpers
 from .xdg import runtime_directory, state_directory
 
 PRINCIPAL: Final = "owner"
-# As many links as Linux follows in a path (path_resolution(7)).
+# Linux follows so many links in a path (path_resolution(7)).
 _MOST_LINKS: Final = 40
-# The value of listen.token with which a token is minted for each boot.
+# The value of listen.token for a token that is generated for each boot.
 BOOT: Final = "boot"
 _PREFIX: Final = "mcpb_"
+# The largest secret (bytes).
 _LARGEST: Final = 4096
 _DIRECTORY_MODE: Final = 0o700
-# How the text begins that says where a secret is kept, if it is no file.
+# The prefixes of the places of secrets, other than files.
 _KINDS: Final = ("exec", "credential")
 _PLACES: Final = (
-    "; the value says where a secret is kept (FILE, credential:NAME or exec:CMD) and is no secret itself"
+    "; the value must be the place of a secret (FILE, credential:NAME or exec:CMD), not the secret"
 )
-# An absolute path of two parts at least, or one that begins with a dot or a tilde.
+# An absolute path of at least two parts, or a path that begins with a dot or a tilde.
 _FILE_NAME: Final = re.compile(r"(?:(?:/[\w.,@ -]+)|~[\w.-]*|\.\.?)(?:/[\w.,@ -]+)+")
-# A part of a path of so many characters, with capital and small letters and digits, may be a secret.
+# A part of a path may be a secret if it has this length, capital letters, small letters and digits.
 _RANDOM: Final = 16
 
 
 class BadCredential(Exception):
-    """A token file that we will not use; the text names the path and the reason."""
+    """Raised for a secret, or another trusted file, that cannot be used. The text names the path and the reason."""
 
 
 def read_token(path: Path) -> str:
-    """The token in a file. Raises BadCredential."""
+    """Return the token in a file. Raises BadCredential."""
     return _check_content(path, read_private(path, "token file"))
 
 
 def read_private(path: Path, what: str, shown: str | None = None) -> bytes:
-    """The content of a small file that nobody else can read. Raises BadCredential, which calls it `what`.
+    """Return the content of a small file that only its owner can read. Raises BadCredential.
 
-    With `shown` the file has this name in the text if it cannot be found, or none if that is empty.
+    `what` is the kind of file in an error. `shown` replaces the path of a missing file there; empty hides the path.
     """
     try:
         descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
@@ -64,7 +65,8 @@ def read_private(path: Path, what: str, shown: str | None = None) -> bytes:
         )
         name = str(path) if shown is None or shown else "that it names"
         raise BadCredential(f"the {what} {name} {reason}{_PLACES if name != str(path) else ''}") from None
-    try:  # everything by descriptor, so that what is checked is what is read
+    # Checked and read by descriptor, so that both are the same file.
+    try:
         _check_file(path, os.fstat(descriptor), what)
         return os.read(descriptor, _LARGEST + 1)
     finally:
@@ -85,25 +87,25 @@ def _check_file(path: Path, found: os.stat_result, what: str) -> None:
 
 
 def expanded(text: str) -> Path:
-    """The path, with ~ and ~USER as their homes. Raises BadCredential for a user that there is not."""
+    """Return a path with ~ and ~USER expanded. Raises BadCredential for an unknown user."""
     try:
         return Path(text).expanduser()
     except RuntimeError:
-        raise BadCredential(f"{text!r}: there is no such user, or it has no home") from None
+        raise BadCredential(f"{text!r}: there is no such user, or the user has no home directory") from None
 
 
 def read_secret(
     source: str, environment: Mapping[str, str], base: Path, helpers: Helpers | None = None
 ) -> str:
-    """A secret by where it is kept: `credential:NAME` (systemd), `exec:CMD ARG...`, or a file. Raises BadCredential.
+    """Return a secret from `credential:NAME`, `exec:CMD ARG...` or a file. Blocks. Raises BadCredential.
 
-    A credential is `$CREDENTIALS_DIRECTORY/NAME` (systemd.exec(5)). A command is run without a shell and says the secret
-    on its standard output. A relative path begins at `base`. A file name that may be the secret itself is not shown.
+    A credential is `$CREDENTIALS_DIRECTORY/NAME` (systemd.exec(5)). A command runs without a shell and prints the secret
+    on its standard output. A relative path begins at `base`. An error does not show a file name that may be the secret.
     """
     kind, colon, rest = source.partition(":")
     shown = repr(kind if colon and kind in _KINDS else _shown_name(source))
     if colon and kind == "exec":
-        content = _said_by(rest, environment, helpers or Helpers())
+        content = _output_of_helper(rest, environment, helpers or Helpers())
     elif colon and kind == "credential":
         directory = environment.get("CREDENTIALS_DIRECTORY")
         if not directory or "/" in rest:
@@ -121,33 +123,33 @@ def read_secret(
 
 
 def check_source(source: str) -> None:
-    """Raise BadCredential for a place of a secret that no machine could have."""
+    """Check the syntax of the place of a secret. Raises BadCredential."""
     kind, colon, rest = source.partition(":")
     if colon and kind == "exec":
         _words(rest)
     elif not source:
-        raise BadCredential("an empty text names no place of a secret")
+        raise BadCredential("the place of a secret is empty")
     elif names_file(source):
         try:
             expanded(source)
         except BadCredential:
             if _shown_name(source):
                 raise
-            raise BadCredential(f"the file that it names is of a user that there is not{_PLACES}") from None
+            raise BadCredential(f"the path is that of an unknown user{_PLACES}") from None
 
 
 def names_file(source: str) -> bool:
-    """Return whether the place of a secret is a file."""
+    """Return whether a secret is kept in a file."""
     kind, colon, _ = source.partition(":")
     return not (colon and kind in _KINDS)
 
 
 def _shown_name(source: str) -> str:
-    """Return the name of a file as it may be shown: a text that does not look like one may be a secret by mistake."""
-    looks_like_one = _FILE_NAME.fullmatch(source) and not any(
+    """Return the name of a file, or an empty string where it may be a secret by mistake."""
+    looks_like_a_path = _FILE_NAME.fullmatch(source) and not any(
         len(word) >= _RANDOM and looks_random(word) for word in source.split("/")
     )
-    return source if looks_like_one else ""
+    return source if looks_like_a_path else ""
 
 
 def _words(command: str) -> list[str]:
@@ -160,14 +162,14 @@ def _words(command: str) -> list[str]:
     return words
 
 
-def _said_by(command: str, environment: Mapping[str, str], helpers: Helpers) -> bytes:
+def _output_of_helper(command: str, environment: Mapping[str, str], helpers: Helpers) -> bytes:
     words = _words(command)
     for file in files_of(Launch(tuple(words), environment)).files:
         try:
             check_executed(Path(file))
         except BadCredential as fault:
             raise BadCredential(
-                f"the helper {words[0]!r} is not run, since others could replace it: {fault}"
+                f"the helper {words[0]!r} is refused, because others could replace it: {fault}"
             ) from None
     try:
         return helpers.run(words, environment, _LARGEST)
@@ -176,22 +178,22 @@ def _said_by(command: str, environment: Mapping[str, str], helpers: Helpers) -> 
 
 
 def check_key(path: Path) -> None:
-    """Raise BadCredential for the key of a certificate that anybody may read, or that others could replace.
+    """Check that only the owner can change the key of a certificate, and only owner and group can read it.
 
-    A group may read it: some systems have one for those who need such keys.
+    Some systems have a group for the readers of TLS keys. Raises BadCredential.
     """
     check_trusted(path)
     mode = path.stat().st_mode & 0o777
     if mode & 0o007:
         raise BadCredential(
-            f"the key {path} has mode {mode:04o}; everybody could read it; chmod o-rwx {path}"
+            f"the key {path} has mode {mode:04o}: other users have access; chmod o-rwx {path}"
         )
 
 
 def is_unmapped_root(uid: int, uid_map: str, overflow: str) -> bool:
-    """Whether a file of this uid may be root's, who has no uid in our user namespace (user_namespaces(7)).
+    """Return whether a file of this uid may be root's, where the user namespace does not map root (user_namespaces(7)).
 
-    Every other user without a uid there looks the same, so it is not enough for what an operator has written.
+    The files of every other unmapped user have the same uid, so this is not sufficient for files of the configuration.
     """
     if str(uid) != overflow.strip():
         return False
@@ -210,22 +212,21 @@ def _namespace() -> tuple[str, str]:
 
 
 def check_trusted(path: Path) -> None:
-    """Raise BadCredential unless only we, or root, can change this file and the way to it (StrictModes of sshd).
+    """Check that only this user and root can change a file and every directory and link of its path. Raises BadCredential.
 
-    The way is that of the name and, where it leads through links, that of each link. A directory that others may write to
-    is accepted where its sticky bit keeps them from replacing what is ours.
+    A directory that others can write to is accepted with the sticky bit, which keeps others from replacing the file.
     """
     way = _way_to(path)
     real = way[-1]
     for place in way:
-        # In a user namespace (PrivateUsers= of a user's unit) root's directories seem to be of a uid that nobody has.
+        # In a user namespace (PrivateUsers= of a user's unit) root's directories have the overflow uid.
         _check_place(place, real, roots=place not in (real, real.parent))
 
 
 def check_executed(path: Path) -> None:
-    """Raise BadCredential where others than we and root could replace what is executed, or listened on, under this name.
+    """Check that only this user and root can replace a program. Raises BadCredential.
 
-    It is as `check_trusted`, but root may have no uid here, and others may not write into its own directory at all.
+    As `check_trusted`, but for an unmapped root, and with no write access of others to the directory of the program.
     """
     way = _way_to(path)
     real = way[-1]
@@ -235,8 +236,11 @@ def check_executed(path: Path) -> None:
 
 
 def check_directory(path: Path) -> None:
-    """Raise BadCredential where others could replace what is in this directory, or the nearest that there is above it."""
-    # os.path takes a place that we may not look at for one that is not there.
+    """Check that only this user and root can replace files of a directory, or of its nearest existing parent.
+
+    Raises BadCredential.
+    """
+    # os.path.exists returns False without permission.
     while not os.path.exists(path) and path != path.parent:  # noqa: PTH110
         path = path.parent
     check_trusted(path)
@@ -247,13 +251,13 @@ def _check_closed(directory: Path) -> None:
     try:
         mode = directory.stat().st_mode
     except OSError as fault:
-        raise BadCredential(f"{directory} cannot be looked at: {os.strerror(fault.errno or 0)}") from None
+        raise BadCredential(f"{directory} cannot be checked: {os.strerror(fault.errno or 0)}") from None
     if mode & 0o022:
         raise _writable(directory, mode)
 
 
 def _way_to(path: Path) -> list[Path]:
-    """Return every directory and link that leads to a file, and the file itself as the last. Raises BadCredential."""
+    """Return every directory and link of the path of a file, and the file itself at the end. Raises BadCredential."""
     way: dict[Path, None] = {}
     here, parts = Path("/"), [*path.absolute().parts[1:]]
     way[here] = None
@@ -264,14 +268,14 @@ def _way_to(path: Path) -> list[Path]:
         try:
             target = here.readlink() if here.is_symlink() else None
         except OSError as fault:
-            raise BadCredential(f"{here} cannot be looked at: {os.strerror(fault.errno or 0)}") from None
-        # The last place is where the way ends, also if it was passed before.
+            raise BadCredential(f"{here} cannot be checked: {os.strerror(fault.errno or 0)}") from None
+        # A place that occurs twice moves to the end.
         way.pop(here, None)
         way[here] = None
         if target is not None:
             links += 1
             if links > _MOST_LINKS:
-                raise BadCredential(f"{path} cannot be looked at: it has more than {_MOST_LINKS} links")
+                raise BadCredential(f"{path} cannot be checked: it has more than {_MOST_LINKS} links")
             parts = [part for part in target.parts if part != "/"] + parts
             here = Path("/") if target.is_absolute() else here.parent
     return [place for place in way if place != here] + [here]
@@ -281,13 +285,13 @@ def _check_place(place: Path, real: Path, *, roots: bool) -> None:
     try:
         found = place.lstat()
     except OSError as fault:
-        raise BadCredential(f"{place} cannot be looked at: {os.strerror(fault.errno or 0)}") from None
+        raise BadCredential(f"{place} cannot be checked: {os.strerror(fault.errno or 0)}") from None
     if found.st_uid not in (0, os.geteuid()):
         if roots and is_unmapped_root(found.st_uid, *_namespace()):
             return
         raise BadCredential(f"{place} belongs to uid {found.st_uid}, neither to you nor to root")
     sticky = place != real and stat.S_ISDIR(found.st_mode) and found.st_mode & stat.S_ISVTX
-    # A link has no mode of its own: who may replace it is a matter of its directory.
+    # A link has no mode of its own. The mode of its directory decides who can replace it.
     if found.st_mode & 0o022 and not (sticky or stat.S_ISLNK(found.st_mode)):
         raise _writable(place, found.st_mode)
 
@@ -312,9 +316,10 @@ def _check_content(path: Path, content: bytes) -> str:
 
 
 def default_token(source: str, environment: Mapping[str, str]) -> tuple[Path, str]:
-    """Return the file of the default token, and the token: kept until it is rotated, or with the source BOOT of each boot.
+    """Return the file of the default token, and the token. Raises BadCredential.
 
-    It is minted where there is none, and shared by all bridges of one user. Raises BadCredential.
+    The token is generated if there is none. All bridges of a user share it, until it is rotated or, with BOOT, until the
+    next boot.
     """
     return _token_in(default_token_directory(source, environment))
 
@@ -336,7 +341,7 @@ def rotate_token(source: str, environment: Mapping[str, str]) -> Path:
     try:
         _prepare(directory)
         if path.is_symlink() or path.exists():
-            # A file that could not be used is a sign that something is wrong with the directory.
+            # A file of another kind or owner shows that the directory is not as expected.
             _check_owner(path)
         _write_token(directory).replace(path)
         sync_directory(directory)
@@ -353,7 +358,7 @@ def _token_in(directory: Path) -> tuple[Path, str]:
             return path, read_token(path)
         draft = _write_token(directory)
         try:
-            # Unlike rename(2), link(2) never replaces the token that another bridge has just minted.
+            # Unlike rename(2), link(2) never replaces the token that another bridge has just generated.
             os.link(draft, path)
         except FileExistsError:
             pass
@@ -369,7 +374,7 @@ def _prepare(directory: Path) -> None:
     directory.mkdir(mode=_DIRECTORY_MODE, parents=True, exist_ok=True)
     found = directory.lstat()
     if found.st_uid != os.geteuid() or found.st_mode & 0o022 or not stat.S_ISDIR(found.st_mode):
-        raise BadCredential(f"the directory {directory} must be yours and writable by nobody else")
+        raise BadCredential(f"the directory {directory} must belong to you and be writable by you only")
 
 
 def _check_owner(path: Path) -> None:
@@ -379,7 +384,7 @@ def _check_owner(path: Path) -> None:
 
 
 def _write_token(directory: Path) -> Path:
-    """Write a new token into a file of its own, and return its path."""
+    """Write a new token into a temporary file, and return its path."""
     draft = directory / f".token.{secrets.token_hex(8)}"
     with open(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600), "w") as file:  # noqa: PTH123
         file.write(new_token() + "\n")
@@ -394,12 +399,12 @@ def new_token() -> str:
 
 
 def sync_directory(directory: Path) -> None:
-    """Write the entries of a directory to the disk, so that a rename in it survives a loss of power."""
+    """Flush the entries of a directory to disk, so that a rename survives a power failure (fsync(2))."""
     descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
         os.fsync(descriptor)
     except OSError as fault:
-        # Some file systems do not implement it for directories.
+        # Some file systems do not support fsync of directories.
         if fault.errno != errno.EINVAL:
             raise
     finally:
@@ -409,5 +414,5 @@ def sync_directory(directory: Path) -> None:
 def _not_kept(directory: Path, fault: OSError) -> BadCredential:
     return BadCredential(
         f"cannot keep a token in {directory}: {os.strerror(fault.errno or 0)}; "
-        f'listen.token = "{BOOT}" keeps it in the runtime directory, and --token-file FILE names a file of yours'
+        f'listen.token = "{BOOT}" keeps it in the runtime directory, and --token-file FILE uses a file of yours'
     )

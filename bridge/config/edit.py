@@ -17,12 +17,12 @@ from .credentials import BadCredential, check_trusted, sync_directory
 from .schema import LONGEST_NAME
 from .tables import BadConfig, parse
 
-# What a name of 255 bytes has room for beside what a draft of a file adds to it.
+# A file name has at most 255 bytes (NAME_MAX), and that of a draft is longer than that of its file.
 _DRAFT_NAME: Final = 200
 
 
 def without_token(text: str, name: str) -> str:
-    """The text without one token's table. Raises BadConfig where the table cannot be told from the rest."""
+    """Return the text without the table of a token. Raises BadConfig where the table has an unusual spelling."""
     kept: list[str] = []
     inside = False
     for line in text.splitlines(keepends=True):
@@ -38,9 +38,7 @@ def without_token(text: str, name: str) -> str:
     found.setdefault("tokens", {})
     wanted.setdefault("tokens", {})
     if found != wanted:
-        raise BadConfig(
-            f"tokens.{name}: its table is not written as [tokens.{name}] of its own; remove it by hand"
-        )
+        raise BadConfig(f"tokens.{name}: not written as a table [tokens.{name}]; remove it by hand")
     return changed
 
 
@@ -49,31 +47,31 @@ def token_name(client: str, server: str) -> str:
     name = f"{client}-{server}"
     if len(name) <= LONGEST_NAME:
         return name
-    # Two long names that begin alike stay apart.
+    # The digest keeps two long names with the same beginning different.
     return f"{name[: LONGEST_NAME - 7]}-{hashlib.sha256(name.encode()).hexdigest()[:6]}"
 
 
 def with_token(text: str, name: str, sha256: str, servers: Iterable[str]) -> str:
-    """Return the text with another token at its end."""
+    """Return the text with the table of another token at its end."""
     end = "" if text.endswith("\n") or not text else "\n"
     return f'{text}{end}\n[tokens.{name}]\nsha256 = "{sha256}"\nservers = {json.dumps([*servers])}\n'
 
 
 def with_pin(text: str, name: str, pin: str) -> str:
-    """The text with this pin in one server's table. Raises BadConfig where the table cannot be told from the rest."""
+    """Return the text with this pin in the table of a server. Raises BadConfig as `with_key`."""
     return with_key(text, "servers", name, "pin", pin)
 
 
 def with_key(text: str, table: str, name: str, key: str, value: str) -> str:
-    """Return the text with this value in a table of a name. Raises BadConfig where the table cannot be told from the rest."""
+    """Return the text with this value in `[table.name]`. Raises BadConfig where the table has an unusual spelling."""
     header = re.compile(rf"""\s*\[\s*{table}\s*\.\s*(["']?){re.escape(name)}\1\s*\]\s*(#.*)?""")
-    line_of_ours = f'{key} = "{value}"\n'
+    new_line = f'{key} = "{value}"\n'
     changed: list[str] = []
     inside = False
     for line in text.splitlines(keepends=True):
         if line.lstrip().startswith("["):
             inside = header.fullmatch(line.rstrip("\r\n")) is not None
-            changed += [line if line.endswith("\n") else line + "\n", line_of_ours] if inside else [line]
+            changed += [line if line.endswith("\n") else line + "\n", new_line] if inside else [line]
         elif not (inside and re.match(rf"\s*{key}\s*=", line)):
             changed.append(line)
     wanted = tomllib.loads(text)
@@ -84,16 +82,14 @@ def with_key(text: str, table: str, name: str, key: str, value: str) -> str:
     except tomllib.TOMLDecodeError:
         found = {}
     if found != wanted:
-        raise BadConfig(
-            f"{table}.{name}: its table is not written as [{table}.{name}] of its own; write there by hand: {line_of_ours}"
-        )
+        raise BadConfig(f"{table}.{name}: not written as a table [{table}.{name}]; add by hand: {new_line}")
     return new
 
 
 def rewrite(path: Path, text: str) -> None:
-    """Put another text into the file, all of it or nothing, with the mode and the group that it had. Raises BadConfig.
+    """Replace the text of the file atomically. Mode and group stay. Raises BadConfig.
 
-    A link stays: the file that it leads to is replaced, if that is ours.
+    A symbolic link stays: the file that it leads to is replaced, if it belongs to this user.
     """
     parse(text.encode())
     try:
@@ -101,9 +97,7 @@ def rewrite(path: Path, text: str) -> None:
         check_trusted(path)
         found = target.stat()
         if found.st_uid != os.geteuid():
-            raise BadConfig(
-                f"{target} belongs to uid {found.st_uid}, so uid {os.geteuid()} does not replace it"
-            )
+            raise BadConfig(f"{target} belongs to uid {found.st_uid}; uid {os.geteuid()} does not replace it")
         _replace(target, text, found)
     except BadCredential as fault:
         raise BadConfig(str(fault)) from None
@@ -118,7 +112,7 @@ def _replace(target: Path, text: str, found: os.stat_result) -> None:
         with open(descriptor, "wb") as file:  # noqa: PTH123 - a descriptor
             if os.fstat(descriptor).st_gid != found.st_gid:
                 os.fchown(descriptor, -1, found.st_gid)
-            # After the group, which clears some bits; the umask has no part in it.
+            # After fchown, which clears some bits. The umask does not apply to fchmod.
             os.fchmod(descriptor, found.st_mode & 0o777)
             file.write(text.encode())
             file.flush()

@@ -1,4 +1,4 @@
-"""Which program a command means, and whether it is safe to start (attacks V25, K03)."""
+"""Find the program of a command, and explain why it cannot be executed."""
 
 import errno
 import os
@@ -11,7 +11,7 @@ from typing import Final
 
 from ...transports.options import Launch, SpawnFailed
 
-# The kernel reads so much of a file to find its interpreter (BINPRM_BUF_SIZE), in bytes.
+# The kernel reads this much of a file to find its interpreter (BINPRM_BUF_SIZE, execve(2)), in bytes.
 _HEAD_BYTES: Final = 256
 _ELF: Final = b"\x7fELF"
 # Errors of execve(2) that are about the contents of a file, or about an interpreter or loader that it names.
@@ -19,37 +19,36 @@ _NOT_EXECUTED: Final = tuple(os.strerror(number) for number in (errno.ENOENT, er
 
 
 class NotRunnable(Exception):
-    """A command that is never started; the text names it and the reason."""
+    """Raised for a command that cannot start. The text names the program and the reason."""
 
 
 def check_word(program: str) -> None:
-    """Raise NotRunnable for a program that depends on where we stand."""
+    """Check that the program does not depend on the working directory. Raises NotRunnable."""
     if not program:
         raise NotRunnable("command: the program is an empty word")
     if "/" in program and not Path(program).is_absolute():
-        raise NotRunnable(
-            f"command: {program!r} is relative; say an absolute path, or a name to look for in PATH"
-        )
+        raise NotRunnable(f"command: {program!r} is a relative path; use an absolute path, or a name in PATH")
 
 
 def check_program(program: str) -> None:
-    """Raise NotRunnable for a program that is none, or that anybody could replace."""
+    """Check that a program with a path is executable, and that only its owner can change it. Raises NotRunnable."""
     if "/" not in program:
         return
     path = Path(program)
     try:
         found = path.stat()
     except OSError:
-        return  # it may come later; a start says that it is not there
+        # The program may be installed later. The start reports that it is missing.
+        return
     if stat.S_ISDIR(found.st_mode) or not os.access(path, os.X_OK):
         raise NotRunnable(f"command: {why_not_found(program)}")
     if found.st_mode & stat.S_IWOTH:
-        raise NotRunnable(f"command: {program!r} can be changed by everybody; chmod o-w {program}")
+        raise NotRunnable(f"command: {program!r} is writable by every user; chmod o-w {program}")
 
 
 def why_not_found(program: str) -> str:
-    """What is told of a program that is none."""
-    # The functions of os.path take a path that is too long for one that is not there.
+    """Return the error text for a program that cannot be found or executed."""
+    # The functions of os.path return False for a path that is too long.
     if "/" in program and os.path.isdir(program):  # noqa: PTH112
         return f"{program!r} is a directory"
     if "/" in program and os.path.exists(program):  # noqa: PTH110
@@ -58,18 +57,18 @@ def why_not_found(program: str) -> str:
 
 
 def why_not_there(launch: Launch) -> str:
-    """Return why this cannot be started now, as far as the program and the directory are concerned; nothing if it can."""
+    """Return why a program or its working directory is missing; empty if both exist."""
     if found_program(launch.argv, launch.env) is None:
-        where = "" if "/" in launch.argv[0] else " in its PATH; mcp-bridge doctor says whether yours has it"
+        where = "" if "/" in launch.argv[0] else " in its PATH; mcp-bridge doctor compares it with yours"
         return why_not_found(launch.argv[0]) + where
     if launch.cwd is not None and not os.path.isdir(launch.cwd):  # noqa: PTH112 - as above
-        return f"cwd {launch.cwd} is no directory"
+        return f"cwd {launch.cwd} is not a directory"
     return ""
 
 
 @contextmanager
 def explained(launch: Launch) -> Generator[None]:
-    """Add to a SpawnFailed why the program was not executed, from the first bytes of its file, which the kernel has just read."""
+    """Add to a SpawnFailed why the program was not executed, from the first bytes of its file."""
     try:
         yield
     except SpawnFailed as fault:
@@ -78,17 +77,17 @@ def explained(launch: Launch) -> Generator[None]:
 
 
 def why_not_executed(launch: Launch) -> str:
-    """Return why the kernel has not executed a program that is there (execve(2)); nothing where the file does not show it."""
+    """Return why the kernel did not execute an existing program (execve(2)); empty where the file does not show it."""
     head = _head(found_program(launch.argv, launch.env) or "")
     if head is None:
         return ""
     if head.startswith(_ELF):
-        return "it is damaged, or was built for another machine, or the loader that it names is missing"
+        return "it is damaged, or built for another machine, or its loader is missing"
     return _why_no_script(head)
 
 
 def why_no_script(program: str) -> str:
-    """Return why a script cannot be executed, from the first bytes of its file; nothing for another kind of program."""
+    """Return why a script cannot be executed, from the first bytes of its file; empty for another kind of program."""
     head = _head(program)
     is_text = head is not None and head.isascii() and b"\0" not in head
     return _why_no_script(head) if head is not None and is_text else ""
@@ -120,5 +119,5 @@ def _why_not_interpreted(line: bytes) -> str:
 
 
 def found_program(argv: tuple[str, ...], environment: Mapping[str, str]) -> str | None:
-    """The file that would be executed, or None if there is none."""
+    """Return the file that would be executed, or None if there is none."""
     return shutil.which(argv[0], path=environment.get("PATH", os.defpath))

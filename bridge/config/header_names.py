@@ -1,4 +1,4 @@
-"""Names of request headers that may become variables of a server (`env_from_header`): what an operator may choose. Pure."""
+"""Check the names of the request headers that may set variables of a server (`env_from_header`)."""
 
 import re
 from typing import Final
@@ -7,7 +7,7 @@ from ...validators.http_head import TCHAR
 from .child_environment import BadEnvironment, shown
 
 _NAME: Final = re.compile(rf"{TCHAR}{{1,64}}\Z")
-# What HTTP, browsers, proxies and MCP mean something by (RFC 9110, 9111, 9112, 6265, Fetch).
+# Headers with a meaning in HTTP, browsers or proxies (RFC 9110, 9111, 9112, 6265, the Fetch standard).
 REFUSED: Final = frozenset(
     {
         "age",
@@ -58,12 +58,12 @@ REFUSED_PREFIXES: Final = ("accept", "access-control-", "content-", "if-", "mcp-
 
 
 def header_name(name: str) -> str:
-    """The name as the head of a request has it, in lower case. Raises BadEnvironment for one that is not the operator's."""
+    """Return the name of a header in lower case. Raises BadEnvironment for a reserved or invalid name."""
     if not _NAME.match(name):
         raise BadEnvironment(
-            f"{shown(name)} is not the name of a header: 1 to 64 characters of RFC 9110's token"
+            f"{shown(name)} is not the name of a header: it must be a token of 1 to 64 characters (RFC 9110)"
         )
     lower = name.lower()
     if lower in REFUSED or lower.startswith(REFUSED_PREFIXES):
-        raise BadEnvironment(f"the header {name} is refused: it has a meaning of its own in HTTP or MCP")
+        raise BadEnvironment(f"the header {name} is refused: HTTP or MCP defines it")
     return lower

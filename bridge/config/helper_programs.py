@@ -1,7 +1,7 @@
-"""Helper programs: commands of the configuration (`exec:CMD`) that print a secret on their standard output.
+"""Run helper programs: commands of the configuration (`exec:CMD`) that print a secret on their standard output.
 
-A helper is bounded in time and output, and killed with its descendants when it exceeds a limit or is no longer wanted.
-`run` blocks, so the daemon calls it in a thread; `end` may be called from another one. No event loop is imported here.
+A helper is limited in time and output, and killed with its descendants when it exceeds a limit or is cancelled.
+`run` blocks, so the daemon calls it in a thread. `end` may be called from another thread. No event loop is imported here.
 """
 
 import contextlib
@@ -19,28 +19,28 @@ from typing import Final
 from ...transports.process import orphans
 from ...validators.limits import Limits
 
-# A helper that has printed this much is killed, in bytes.
+# A helper that has printed more is killed (bytes).
 _MOST_READ: Final = 64 * 1024
-# A process that has closed its standard output may take this long to exit, in seconds.
+# A process that has closed its standard output must exit within this time (seconds).
 _EXIT_SECONDS: Final = 5.0
 
 
 class HelperFailed(Exception):
-    """A helper that gave no secret; the text says why, without any argument of it and without its output."""
+    """Raised for a helper without a usable secret. The text has neither its arguments nor its output."""
 
 
 class Helpers:
-    """The helper programs of one task. `seconds` is how long each of them may run."""
+    """The helper programs of one task. Each may run for `seconds`."""
 
     def __init__(self, seconds: float | None = None) -> None:
         self.seconds = Limits().helper_seconds if seconds is None else seconds
         self._running: set[subprocess.Popen[bytes]] = set()
-        # A signal handler may call `end` while the same thread starts a helper.
+        # Reentrant, because a signal handler may call `end` while the same thread starts a helper.
         self._lock = threading.RLock()
         self._ended = False
 
     def end(self) -> None:
-        """Kill the helpers that run, and let none be started any more."""
+        """Kill the running helpers, and start no others."""
         with self._lock:
             self._ended = True
             for process in self._running:
@@ -48,7 +48,7 @@ class Helpers:
                     _kill(process.pid)
 
     def run(self, words: Sequence[str], environment: Mapping[str, str], longest: int) -> bytes:
-        """Return the output of a helper, of at most so many bytes. Raises HelperFailed."""
+        """Return the output of a helper, at most `longest` bytes. Blocks. Raises HelperFailed."""
         name = repr(words[0])
         process = self._started(name, words, environment)
         try:
@@ -64,9 +64,9 @@ class Helpers:
             if process.stdout is not None:
                 process.stdout.close()
         if code:
-            raise HelperFailed(f"the helper {name} ended with {code}")
+            raise HelperFailed(f"the helper {name} exited with {code}")
         if len(output) > longest:
-            raise HelperFailed(f"the helper {name} said {len(output)} bytes; the limit is {longest}")
+            raise HelperFailed(f"the helper {name} printed {len(output)} bytes; the limit is {longest}")
         return output
 
     def _started(
@@ -74,10 +74,10 @@ class Helpers:
     ) -> subprocess.Popen[bytes]:
         with self._lock:
             if self._ended:
-                raise HelperFailed(f"the helper {name} is no longer wanted")
+                raise HelperFailed(f"the helper {name} was cancelled")
             try:
                 process = orphans.start_tracked(
-                    lambda: subprocess.Popen(  # noqa: S603 - the operator's own configuration names it, and no shell reads it
+                    lambda: subprocess.Popen(  # noqa: S603 - the configuration names the program, and no shell is involved
                         words,
                         stdin=subprocess.DEVNULL,
                         stdout=subprocess.PIPE,
@@ -88,7 +88,7 @@ class Helpers:
                 )
             except OSError as fault:
                 raise HelperFailed(
-                    f"the helper {name} cannot be run: {os.strerror(fault.errno or 0)}"
+                    f"the helper {name} cannot be executed: {os.strerror(fault.errno or 0)}"
                 ) from None
             self._running.add(process)
             if self._ended:
@@ -96,7 +96,7 @@ class Helpers:
             return process
 
     def _output(self, process: subprocess.Popen[bytes], name: str, deadline: float) -> bytes:
-        """Read until the process has exited: one that it has left behind may keep the pipe open."""
+        """Read until the process has exited. A descendant may keep the pipe open after that."""
         assert process.stdout is not None  # noqa: S101 - it is a pipe
         reading = process.stdout.fileno()
         os.set_blocking(reading, False)
@@ -109,14 +109,14 @@ class Helpers:
             over = False
             while not over:
                 ready = {descriptor for descriptor, _ in self._wait(poll, name, deadline)}
-                # What was written before the exit is in the pipe by now.
+                # The output from before the exit is in the pipe by now.
                 over = exited in ready
                 if not _take(reading, output):
                     poll.unregister(reading)
                     reading = -1
                     deadline = min(deadline, time.monotonic() + _EXIT_SECONDS)
                 if len(output) > _MOST_READ:
-                    raise HelperFailed(f"the helper {name} said more than {_MOST_READ} bytes")
+                    raise HelperFailed(f"the helper {name} printed more than {_MOST_READ} bytes")
             process.wait()
             return bytes(output)
         finally:
@@ -126,13 +126,13 @@ class Helpers:
         ready = poll.poll(max(0.0, deadline - time.monotonic()) * 1000)
         if not ready:
             raise HelperFailed(
-                f"the helper {name} said nothing within {self.seconds:g} s, the limit helper_seconds"
+                f"the helper {name} did not finish within {self.seconds:g} s (limits.helper_seconds)"
             )
         return ready
 
 
 def _take(descriptor: int, output: bytearray) -> bool:
-    """Append what can be read at once. Return whether more may come."""
+    """Append what can be read without waiting. Return whether more output may follow."""
     while descriptor >= 0 and len(output) <= _MOST_READ:
         try:
             data = os.read(descriptor, _MOST_READ)
@@ -145,7 +145,7 @@ def _take(descriptor: int, output: bytearray) -> bool:
 
 
 def helper_program(word: str, environment: Mapping[str, str]) -> Path | None:
-    """Return the file that a helper's first word means, or None if there is none."""
+    """Return the file of a helper's program, or None if there is none."""
     found = shutil.which(word, path=environment.get("PATH", os.defpath))
     return Path(found) if found else None
 
@@ -161,9 +161,9 @@ def _kill(pid: int) -> None:
 
 
 def _descendants(pid: int) -> list[int]:
-    """Return the processes below this one: a helper's own children may have left its group."""
+    """Return the descendants of a process, which may have left its process group."""
     children: dict[int, list[int]] = {}
-    for entry in os.listdir("/proc"):  # noqa: PTH208 - names are all we need
+    for entry in os.listdir("/proc"):  # noqa: PTH208 - only names are needed
         if entry.isdecimal():
             try:
                 parent = int(Path(f"/proc/{entry}/stat").read_bytes().rpartition(b")")[2].split()[1])

@@ -1,8 +1,9 @@
-"""Other clients' servers in, our configuration out: the JSON of Claude Desktop, Cursor and Windsurf, and VS Code's.
+"""Convert the servers of another client's configuration (JSON) to tables of the configuration file (TOML).
 
-Nothing is read, written or started here. A note shows no value, and the tables hold no variable that looks like a secret.
+The clients are Claude Desktop, Cursor, Windsurf and VS Code. No file is read or written, and no process is started. A note
+shows no value, and the tables hold no variable that looks like a secret.
 
-Invariant: what comes out is a text that `tables.parse` accepts, whatever went in.
+Invariant: `tables.parse` accepts the result, whatever the input is.
 """
 
 import enum
@@ -24,7 +25,7 @@ _KNOWN_KEYS: Final = frozenset({"command", "args", "env", "cwd", "type", "disabl
 _REMOTE_KEYS: Final = frozenset({"url", "serverUrl", "httpUrl"})
 _LOCAL_TYPES: Final = (None, "", "stdio", "local")
 
-# A string, or a comment. One that never ends takes the rest, so that every character is looked at once.
+# A string, or a comment. An unterminated one extends to the end, so that the time is linear.
 _COMMENT: Final = re.compile(r'"[^"\\]*(?:\\.[^"\\]*)*"?|//[^\n\r]*|/\*.*?(?:\*/|\Z)', re.DOTALL)
 _TRAILING: Final = re.compile(r'"[^"\\]*(?:\\.[^"\\]*)*"?|,(?=\s*[}\]])', re.DOTALL)
 
@@ -34,22 +35,22 @@ _INPUT: Final = "${input:"
 
 
 class BadImport(Exception):
-    """A text that holds no servers; it says why."""
+    """Raised for a text without servers. The text of the error is the reason."""
 
 
 class _LeftOut(Exception):
-    """A server that cannot be served from here; the text says why."""
+    """Raised for a server that is not supported. The text is the reason."""
 
 
 @attrs.frozen
 class Imported:
-    """`[servers.NAME]` tables, and a sentence for everything that is not as it was."""
+    """`[servers.NAME]` tables, and a note for every difference to the input."""
 
     toml: str
     notes: tuple[str, ...]
 
 
-class _Fate(enum.Enum):
+class _Handling(enum.Enum):
     WRITTEN = enum.auto()
     PASSED = enum.auto()
     SECRET = enum.auto()
@@ -57,7 +58,7 @@ class _Fate(enum.Enum):
 
 @attrs.frozen
 class _Draft:
-    """A server whose name is not known yet."""
+    """A server without its final name."""
 
     command: tuple[str, ...] = attrs.field(repr=False)
     cwd: str
@@ -69,9 +70,12 @@ class _Draft:
 
 
 def import_servers(text: str, known: Collection[str] = ()) -> Imported:
-    """Our tables for another client's configuration, beside servers that are `known` already. Raises BadImport."""
+    """Return the tables for another client's configuration. Raises BadImport.
+
+    `known` are the names of existing servers, which the new names avoid.
+    """
     drafts = {name: _draft_or_reason(entry) for name, entry in _servers(text).items()}
-    names = _allotted((name for name, draft in drafts.items() if isinstance(draft, _Draft)), known)
+    names = _assigned_names((name for name, draft in drafts.items() if isinstance(draft, _Draft)), known)
     tables: list[str] = []
     notes: list[str] = []
     for was, draft in drafts.items():
@@ -94,25 +98,25 @@ def _servers(text: str) -> dict[str, Any]:
             servers = holder.get(key)
             if isinstance(servers, dict) and servers:
                 return cast("dict[str, Any]", servers)
-    raise BadImport("there are no servers: neither mcpServers nor servers is an object that names one")
+    raise BadImport("no servers found: neither mcpServers nor servers is an object with entries")
 
 
 def _parsed(text: str) -> dict[str, Any]:
     try:
         value = json.loads(_plain(text.removeprefix("\ufeff")))
     except json.JSONDecodeError as fault:
-        raise BadImport(f"this is not JSON: line {fault.lineno}, column {fault.colno}: {fault.msg}") from None
+        raise BadImport(f"not valid JSON: line {fault.lineno}, column {fault.colno}: {fault.msg}") from None
     except RecursionError:
-        raise BadImport("this is JSON that is nested too deeply") from None
+        raise BadImport("the JSON is nested too deeply") from None
     except ValueError:
-        raise BadImport("this is JSON with a number of too many digits") from None
+        raise BadImport("the JSON has a number with too many digits") from None
     if not isinstance(value, dict):
-        raise BadImport("this is JSON, but not an object")
+        raise BadImport("the JSON is not an object")
     return cast("dict[str, Any]", value)
 
 
 def _plain(text: str) -> str:
-    """JSON from JSON with comments and trailing commas; what remains stands where it stood."""
+    """Replace comments and trailing commas by spaces, so that positions in errors stay correct."""
     return _TRAILING.sub(_blank, _COMMENT.sub(_blank, text))
 
 
@@ -134,21 +138,21 @@ def _draft_or_reason(entry: object) -> _Draft | str:
 def _draft(given: object) -> _Draft:
     entry = _object(given, "it is not an object")
     if entry.get("type") not in _LOCAL_TYPES or entry.keys() & _REMOTE_KEYS:
-        raise _LeftOut("it is a remote server, and only local stdio servers are bridged")
+        raise _LeftOut("it is a remote server, and only local stdio servers are supported")
     command = _command(entry)
     env = _object(entry.get("env") or {}, "its env is not an object")
-    fates = {key: _fate(key, value) for key, value in env.items()}
+    handlings = {key: _handling(key, value) for key, value in env.items()}
     cwd = _directory(entry.get("cwd"))
     return _Draft(
         command=command,
         cwd=cwd,
         enabled=entry.get("disabled") is not True and entry.get("enabled") is not False,
-        env={key: _text(env[key]) or "" for key in _of(_Fate.WRITTEN, fates)},
-        passed=_of(_Fate.PASSED, fates),
-        secret=_of(_Fate.SECRET, fates),
+        env={key: _text(env[key]) or "" for key in _keys_with(_Handling.WRITTEN, handlings)},
+        passed=_keys_with(_Handling.PASSED, handlings),
+        secret=_keys_with(_Handling.SECRET, handlings),
         notes=(
             *_notes_on_words(command),
-            *(fate for fate in fates.values() if isinstance(fate, str)),
+            *(reason for reason in handlings.values() if isinstance(reason, str)),
             *_notes_on_keys(entry, cwd),
         ),
     )
@@ -161,14 +165,14 @@ def _object(value: object, otherwise: str) -> dict[str, Any]:
 
 
 def _text(value: object) -> str | None:
-    """A text, also of a number; None for anything else."""
+    """Return a string or a number as text, or None for another type."""
     if isinstance(value, int | float) and not isinstance(value, bool):
         return json.dumps(value)
     return value if isinstance(value, str) else None
 
 
 def _fault(text: str) -> str:
-    """Why the configuration cannot hold this text; empty if it can."""
+    """Return why the configuration cannot hold a text; empty if it can."""
     if len(text) > LONGEST_TEXT:
         return f"has more than {LONGEST_TEXT} characters"
     if "\0" in text:
@@ -183,11 +187,11 @@ def _command(entry: Mapping[str, Any]) -> tuple[str, ...]:
         raise _LeftOut("it has no command")
     if _SHELL.search(program) or (" " in program and not program.startswith("/")):
         raise _LeftOut(
-            "its command has shell syntax or a placeholder, which nothing here reads; "
-            "name a program, and put its arguments into args"
+            "its command has shell syntax or a placeholder, and no shell is involved; "
+            "set command to the program, and args to its arguments"
         )
     if "/" in program and not program.startswith("/"):
-        raise _LeftOut("its command is a relative path; say an absolute one, or a name to look for in PATH")
+        raise _LeftOut("its command is a relative path; use an absolute path, or a name in PATH")
     if not isinstance(args, list):
         raise _LeftOut("its args are not an array")
     return (_word("its command", program), *_arguments(cast("list[object]", args)))
@@ -208,14 +212,14 @@ def _word(what: str, text: str | None) -> str:
 
 
 def _directory(value: object) -> str:
-    """A working directory that the configuration takes; empty for any other."""
+    """Return a working directory that the configuration accepts; empty for another value."""
     if not isinstance(value, str) or not (value == "~" or value.startswith(("/", "~/"))):
         return ""
     return "" if _PLACEHOLDER in value or _fault(value) else value
 
 
-def _fate(key: str, value: object) -> _Fate | str:
-    """What becomes of a variable, or why it is left out."""
+def _handling(key: str, value: object) -> _Handling | str:
+    """Return the handling of a variable, or the reason why it is left out."""
     text = _text(value)
     try:
         check_variable(key, text or "")
@@ -224,33 +228,33 @@ def _fate(key: str, value: object) -> _Fate | str:
     if text is None:
         return f"{key} is left out: it is neither a text nor a number"
     if text in (f"${{env:{key}}}", f"${{{key}}}"):
-        return _Fate.PASSED
+        return _Handling.PASSED
     if looks_secret(key, text) or _INPUT in text:
-        return _Fate.SECRET
+        return _Handling.SECRET
     if _PLACEHOLDER in text:
-        return f"{key} is left out: it holds a placeholder, and placeholders are not filled in here"
+        return f"{key} is left out: placeholders are not supported"
     unfit = _fault(text)
-    return f"{key} is left out: it {unfit}" if unfit else _Fate.WRITTEN
+    return f"{key} is left out: it {unfit}" if unfit else _Handling.WRITTEN
 
 
-def _of(wanted: _Fate, fates: Mapping[str, _Fate | str]) -> tuple[str, ...]:
-    return tuple(key for key, fate in fates.items() if fate is wanted)
+def _keys_with(wanted: _Handling, handlings: Mapping[str, _Handling | str]) -> tuple[str, ...]:
+    return tuple(key for key, handling in handlings.items() if handling is wanted)
 
 
-# ---- what to say about a server
+# ---- notes
 
 
 def _notes(was: str, name: str, draft: _Draft) -> Iterator[str]:
     if was != name:
-        reason = "there is a server of that name" if _NAME.match(was) else "a name is [a-z0-9][a-z0-9-]{0,31}"
-        yield f"{_shown(was)} is called {name} here: {reason}."
+        reason = "the name is in use" if _NAME.match(was) else "a name is [a-z0-9][a-z0-9-]{0,31}"
+        yield f"{_shown(was)} is renamed to {name}: {reason}."
     if draft.secret:
         yield (
-            f"{name}: the configuration keeps no secrets, so put {_listed(draft.secret)} "
+            f"{name}: secrets are not written to the configuration; put {_listed(draft.secret)} "
             f"as KEY=VALUE lines into {_env_file(name)} beside it, mode 0600."
         )
     if draft.passed:
-        yield f"{name}: {_listed(draft.passed)} must be in the environment of the bridge, which passes it on."
+        yield f"{name}: {_listed(draft.passed)} must be set in the environment of the bridge, which passes it to the server."
     for note in draft.notes:
         yield f"{name}: {note}."
 
@@ -258,15 +262,15 @@ def _notes(was: str, name: str, draft: _Draft) -> Iterator[str]:
 def _notes_on_words(command: tuple[str, ...]) -> Iterator[str]:
     for number, (before, word) in enumerate(pairwise(command), 1):
         if _PLACEHOLDER in word:
-            yield f"argument {number} holds a placeholder, which is not filled in here: write what it stands for"
+            yield f"argument {number} holds a placeholder, which is not supported: replace it by its value"
         elif _is_secret(before, word):
             yield (
-                f"argument {number} looks like a secret and is in the configuration as it was: "
-                "better give it to the server in a variable"
+                f"argument {number} looks like a secret and was copied to the configuration: "
+                "use an environment variable if the server supports it"
             )
     package = find_package(command)
     if package and not package.is_pinned:
-        yield f"argument {package.position} names no version, so every start may run another one: pin it"
+        yield f"package version not pinned (argument {package.position}): each start may run another version"
 
 
 def _is_secret(before: str, word: str) -> bool:
@@ -279,10 +283,10 @@ def _is_secret(before: str, word: str) -> bool:
 
 def _notes_on_keys(entry: Mapping[str, Any], cwd: str) -> Iterator[str]:
     if entry.get("cwd") and not cwd:
-        yield "its cwd is left out: it is not an absolute path"
+        yield "its cwd is ignored: it is not an absolute path"
     unknown = sorted(entry.keys() - _KNOWN_KEYS)
     if unknown:
-        yield f"left out, since they mean nothing here: {_listed(map(_shown, unknown))}"
+        yield f"ignored unsupported keys: {_listed(map(_shown, unknown))}"
 
 
 def _shown(name: str) -> str:
@@ -297,17 +301,17 @@ def _listed(names: Iterable[str]) -> str:
 # ---- names
 
 
-def _allotted(wanted: Iterable[str], known: Collection[str]) -> dict[str, str]:
-    """A name of ours for each of theirs, all different. Who has a good name already keeps it before others get it."""
+def _assigned_names(wanted: Iterable[str], known: Collection[str]) -> dict[str, str]:
+    """Return a valid and unique name for each wanted name. Valid names are kept and take precedence."""
     taken = set(known)
     names: dict[str, str] = {}
     for name in sorted(wanted, key=lambda name: not _NAME.match(name)):
-        names[name] = _free(_good(name), taken)
+        names[name] = _free(_valid_name(name), taken)
         taken.add(names[name])
     return names
 
 
-def _good(name: str) -> str:
+def _valid_name(name: str) -> str:
     if _NAME.match(name):
         return name
     return re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-")[:LONGEST_NAME] or "server"
@@ -346,9 +350,9 @@ def _toml_array(texts: Iterable[str]) -> str:
 
 
 def toml_string(text: str) -> str:
-    """A basic string of TOML, on one line, with everything escaped that cannot be seen.
+    """Return a text as a TOML basic string on one line, with invisible characters escaped.
 
-    A lone surrogate has no form in TOML: the caller has none.
+    The text must not hold lone surrogates, which TOML cannot express.
     """
     return f'"{"".join(map(_escaped, text))}"'
 

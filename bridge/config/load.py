@@ -18,9 +18,9 @@ from ...validators.limits import Limits
 from .addresses import BadAddress, check_host, check_loopback, check_origin, check_path
 from .child_environment import (
     BadEnvironment,
+    check_entry,
     check_from_client,
     check_variable,
-    check_wish,
     inherited,
     passed_on,
     read_variables,
@@ -47,16 +47,16 @@ from .settings import (
 from .tables import BadConfig, read
 from .xdg import default_socket
 
-# The helpers that run at the same time when all secrets are read.
+# Secrets are read in so many threads.
 _SIDE_BY_SIDE: Final = 8
-# sun_path of unix(7) without its end, in bytes.
+# sun_path of unix(7) without the final zero byte (bytes).
 _LONGEST_SOCKET: Final = 107
-# Where the servers' paths, and those of the person's commands, begin.
+# Prefixes of the paths of servers and of the control API.
 _OURS: Final = ("/servers/", "/control/")
 
 
 def load(path: Path, environment: Mapping[str, str]) -> Settings:
-    """The settings of a file that nobody else can change, with the secrets that it names. Raises BadConfig."""
+    """Return the settings of a file, with the secrets that it names. Blocks. Raises BadConfig."""
     file = read(path)
     try:
         return build_settings(file, path, environment)
@@ -65,12 +65,12 @@ def load(path: Path, environment: Mapping[str, str]) -> Settings:
 
 
 def plan(path: Path, environment: Mapping[str, str], log_format: str = "") -> Settings:
-    """Return the settings of a file that nobody else can change, without its secrets. Raises BadConfig.
+    """Return the settings of a file, without its secrets. Raises BadConfig.
 
-    `log_format` is what the command line says instead of the file, if anything.
+    `log_format` is that of the command line, which takes precedence over the file.
 
-    A server with a value that depends on the machine, and cannot be had, carries the reason; one whose secrets are still
-    to be read is pending.
+    A server whose secrets have not been read is `pending`. A server that needs a value which this machine does not have
+    carries the reason as `fault`.
     """
     file = read(path)
     try:
@@ -83,7 +83,7 @@ def plan(path: Path, environment: Mapping[str, str], log_format: str = "") -> Se
 
 
 def resolved(settings: Settings, helpers: Helpers) -> Settings:
-    """Return the settings with the secrets of all servers, which are read side by side. Blocks."""
+    """Return the settings with the secrets of all servers, which are read in parallel. Blocks."""
 
     def look(server: ServerConfig) -> ServerConfig:
         return server.resolved(helpers) if server.pending else server
@@ -93,7 +93,7 @@ def resolved(settings: Settings, helpers: Helpers) -> Settings:
 
 
 def build_settings(file: File, path: Path, environment: Mapping[str, str]) -> Settings:
-    """What the file means in this environment, with its secrets. Raises BadConfig, also for a secret that cannot be had."""
+    """Return the settings of these tables, with their secrets. Blocks. Raises BadConfig, also for an unreadable secret."""
     settings = resolved(_planned(file, path, environment), Helpers(file.limits.get("helper_seconds")))
     for server in settings.servers:
         if server.fault and not server.not_there:
@@ -116,9 +116,9 @@ def _planned(file: File, path: Path, environment: Mapping[str, str]) -> Settings
     if file.aggregate is not None:
         servers.append(_aggregate(file.aggregate, file, servers, unix, limits, environment))
     if port is None and unix is None:
-        raise BadConfig("listen: both http and unix are false, so nobody could connect")
+        raise BadConfig("listen: both http and unix are false, so that no client can connect")
     if bool(file.listen.tls_cert) != bool(file.listen.tls_key):
-        raise BadConfig("listen: tls_cert and tls_key go together")
+        raise BadConfig("listen: tls_cert and tls_key must be set together")
     _check_pages(file.listen)
     _check_tokens(file.tokens)
     return Settings(
@@ -145,9 +145,9 @@ def _planned(file: File, path: Path, environment: Mapping[str, str]) -> Settings
 
 
 def why_not_served(name: str, file: File, served: Iterable[str]) -> str:
-    """What is told about a name that none of the served servers has."""
+    """Return the error text for a name that no enabled server has."""
     if name in file.servers:
-        return f"servers.{name} is not served: it says enabled = false"
+        return f"servers.{name} is disabled (enabled = false)"
     return f"there is no server {name!r}; there are {', '.join(served) or 'none'}"
 
 
@@ -204,14 +204,14 @@ def _server(
         pending=True,
     )
     config = attrs.evolve(config, resolver=partial(_resolve, config, server, base, environment))
-    # What needs no other file and no helper is known at once.
+    # Without other files and helpers the variables can be read at once.
     return config if server.secrets or server.env_file else config.resolved(Helpers())
 
 
 def _resolve(
     config: ServerConfig, server: Server, base: Path, environment: Mapping[str, str], helpers: Helpers
 ) -> ServerConfig:
-    """Return the configuration of a server with all its variables, or with the reason why it cannot be started."""
+    """Return the configuration of a server with all its variables, or with the reason why it cannot start."""
     try:
         variables, names, hidden = _variables(server, base, environment, helpers)
         check_program(server.command[0])
@@ -241,14 +241,14 @@ def _aggregate(
 ) -> ServerConfig:
     known = {server.name: server for server in servers}
     if unix is None:
-        raise BadConfig("aggregate: it needs the Unix socket, and listen.unix is false")
+        raise BadConfig("aggregate: it needs the Unix socket, but listen.unix is false")
     if AGGREGATE in known:
-        raise BadConfig(f"servers.{AGGREGATE}: this name is that of the [aggregate]")
+        raise BadConfig(f"servers.{AGGREGATE}: the name is reserved for the [aggregate]")
     for name in wanted.servers:
         if name not in known:
             raise BadConfig(f"aggregate: servers: {why_not_served(name, file, known)}")
         if wanted.servers.count(name) > 1:
-            raise BadConfig(f"aggregate: servers: {name!r} is there {wanted.servers.count(name)} times")
+            raise BadConfig(f"aggregate: servers: {name!r} is listed {wanted.servers.count(name)} times")
     words = (sys.executable, "-m", "mcpbridged.bridge.aggregate.server", str(unix), *wanted.servers)
     launch = Launch(words, inherited(environment), umask=0o077)
     about = AggregateConfig(
@@ -277,9 +277,9 @@ def _files_outside(server: Server) -> Iterator[str]:
 
 
 def _check_variables(server: Server) -> None:
-    """Raise BadEnvironment or BadCredential for what no machine could give a server."""
+    """Check the variables of a server without reading them. Raises BadEnvironment, BadCredential."""
     for key in (*server.pass_env, *server.withhold_env):
-        check_wish(key)
+        check_entry(key)
     for key, value in server.env.items():
         check_variable(key, value)
     if server.env_file:
@@ -292,7 +292,7 @@ def _check_variables(server: Server) -> None:
 def _variables(
     server: Server, base: Path, environment: Mapping[str, str], helpers: Helpers
 ) -> tuple[dict[str, str], set[str], frozenset[str]]:
-    """All variables of its processes, and the names of those that are not as for every server, and that must not be shown."""
+    """Return all variables, the names of those that only this server has, and the names of secrets."""
     hidden: dict[str, str] = {}
     variables = inherited(environment, server.withhold_env)
     passed: dict[str, str] = {}
@@ -310,10 +310,10 @@ def _variables(
             raise BadCredential(f"{fault} (secrets.{key})") from None
     variables |= hidden
     if server.path:
-        # os.defpath is where exec looks without a PATH.
+        # execvp(3) searches os.defpath without a PATH.
         found = variables.get("PATH") or os.defpath
         variables["PATH"] = os.pathsep.join([*map(str, map(expanded, server.path)), found])
-    # By the wish, not by what was found of it: which proxies there are differs from login to login.
+    # The entries of pass_env and not the variables found for them: the proxies differ from login to login.
     names = {*server.pass_env, *server.env, *hidden}
     return variables, names, frozenset(hidden) | (secrets_of(passed) - server.env.keys())
 
@@ -328,13 +328,13 @@ def _from_headers(server: Server) -> dict[str, str]:
         raise BadEnvironment(f"env_from_header: {fault}") from None
     if found and server.share == "server":
         raise BadEnvironment(
-            'env_from_header: with share = "server" one process would get what every client brings'
+            'env_from_header: with share = "server" all clients have one process, which cannot have the values of each'
         )
     return found
 
 
 def parse_address(http: str | Literal[False]) -> tuple[str, int | None]:
-    """The host and the TCP port of `listen.http`. Raises BadConfig."""
+    """Return the host and the TCP port of `listen.http`. Raises BadConfig."""
     if http is False:
         return "127.0.0.1", None
     host, colon, port = http.rpartition(":")
@@ -348,8 +348,8 @@ def parse_address(http: str | Literal[False]) -> tuple[str, int | None]:
     return host, int(port)
 
 
-def socket_path(unix: bool | str, environment: Mapping[str, str]) -> Path | None:  # noqa: FBT001 - the file's own value
-    """The path of `listen.unix`. Raises BadConfig."""
+def socket_path(unix: bool | str, environment: Mapping[str, str]) -> Path | None:  # noqa: FBT001 - the value of the file
+    """Return the path of `listen.unix`, or None without a Unix socket. Raises BadConfig."""
     if not unix:
         return None
     path = default_socket(environment) if unix is True else _file(unix, Path())
@@ -371,7 +371,7 @@ def _check_pages(listen: Listen) -> None:
         for path in listen.health:
             check_path(path)
             if path.startswith(_OURS) or not taken.isdisjoint(spellings(path)):
-                raise BadConfig(f"listen: health: {path} leads somewhere else already")
+                raise BadConfig(f"listen: health: {path} is already the path of another endpoint")
     except BadAddress as fault:
         raise BadConfig(f"listen: {fault}") from None
 
@@ -380,11 +380,11 @@ def _check_tokens(tokens: Mapping[str, Token]) -> None:
     known: dict[str, str] = {}
     for name, token in tokens.items():
         if known.setdefault(token.sha256, name) != name:
-            raise BadConfig(f"tokens.{name}: this is the token of {known[token.sha256]} as well")
+            raise BadConfig(f"tokens.{name}: sha256 is that of tokens.{known[token.sha256]} as well")
 
 
 def check_token_servers(name: str, servers: Iterable[str], file: File) -> None:
-    """Raise BadConfig where this token would be good for a server that there is not."""
+    """Check that the servers of a token exist. Raises BadConfig."""
     for server in servers:
         if server not in (ALL, AGGREGATE, *file.servers):
             raise BadConfig(

@@ -44,7 +44,7 @@ _RUNNER_COMMANDS: Final[Mapping[str, frozenset[str]]] = {
     "uv": frozenset({"run", "tool"}),
     "yarn": frozenset({"dlx", "exec", "run"}),
 }
-# Two of these at the same time can damage their cache. uv and docker lock theirs.
+# Two of these at the same time can damage their cache. uv and docker lock the cache.
 _WITHOUT_LOCK: Final = frozenset({"bun", "bunx", "npm", "npx", "pipx", "pnpm", "pnpx", "yarn"})
 # A version that begins with a digit, or a commit of Git.
 _PINNED: Final = re.compile(r".(?:==|@)(?:v?\d|[0-9a-f]{40})")

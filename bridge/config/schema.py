@@ -31,7 +31,7 @@ Feature = Literal[
 
 @attrs.frozen
 class Listen:
-    """[listen]: where clients find us."""
+    """[listen]: listen addresses and authentication."""
 
     http: Annotated[
         Text | Literal[False], Meta(description="The loopback address and TCP port, or false for no TCP.")
@@ -42,34 +42,37 @@ class Listen:
             description="The Unix socket: a path, true for $XDG_RUNTIME_DIR/mcp-bridge/mcp-bridge.sock, or false."
         ),
     ] = True
-    authenticate: Annotated[bool, Meta(description="Whether a bearer token is asked for over TCP.")] = True
+    authenticate: Annotated[bool, Meta(description="Whether TCP clients must send a bearer token.")] = True
     token: Annotated[
         Text,
         Meta(
-            description='Where the owner\'s token is kept, see SECRETS; empty for one that is minted and kept, "boot" for one of each boot.'
+            description='Where the token of the owner is kept (see SECRETS); empty for a generated token, "boot" for a token that changes at each boot.'
         ),
     ] = ""
-    tls_cert: Annotated[Text, Meta(description="The file of the certificate chain (PEM).")] = ""
-    tls_key: Annotated[Text, Meta(description="The file of its key (PEM).")] = ""
+    tls_cert: Annotated[Text, Meta(description="TLS certificate chain (PEM).")] = ""
+    tls_key: Annotated[Text, Meta(description="TLS private key (PEM).")] = ""
     hosts: Annotated[
         tuple[Text, ...],
-        Meta(description="Further names by which clients may call, such as localhost:9000 through a tunnel."),
+        Meta(
+            description="Additional allowed Host headers, such as localhost:9000 for a tunnel or a reverse proxy."
+        ),
     ] = ()
     origins: Annotated[
-        tuple[Text, ...], Meta(description="Origins whose pages may call, such as http://localhost:6274.")
+        tuple[Text, ...],
+        Meta(description="Allowed cross-origin (CORS) origins, such as http://localhost:6274."),
     ] = ()
-    health: Annotated[tuple[Text, ...], Meta(description="Paths that answer 'ok' without a credential.")] = (
-        "/healthz",
-    )
+    health: Annotated[
+        tuple[Text, ...], Meta(description="Paths of the liveness check, which returns 200 without a token.")
+    ] = ("/healthz",)
 
 
 @attrs.frozen
 class Log:
-    """[log]: what is said on stderr."""
+    """[log]: the log on stderr."""
 
-    level: Annotated[Level, Meta(description="How much.")] = "info"
-    format: Annotated[Literal["text", "json"], Meta(description="For people or for machines.")] = "text"
-    calls: Annotated[bool, Meta(description="Whether each request of a client is told when it ends.")] = False
+    level: Annotated[Level, Meta(description="Log level.")] = "info"
+    format: Annotated[Literal["text", "json"], Meta(description="Log format.")] = "text"
+    calls: Annotated[bool, Meta(description="Log one line per client request (access log).")] = False
 
 
 @attrs.frozen
@@ -81,131 +84,148 @@ class Server:
         Meta(
             min_length=1,
             max_length=MOST_WORDS,
-            description="The program and its arguments; no shell reads them.",
+            description="The program and its arguments; no shell is involved.",
         ),
     ]
-    enabled: Annotated[bool, Meta(description="Whether it is served.")] = True
+    enabled: Annotated[bool, Meta(description="Whether the server is available to clients.")] = True
     share: Annotated[
         Literal["", "session", "client", "principal", "server"],
-        Meta(description="Who shares a process of it; empty for what suits the client's era."),
+        Meta(description="Process sharing; empty for the default, which depends on the protocol revision."),
     ] = ""
     era: Annotated[
-        Literal["auto", "legacy", "modern", "dual"], Meta(description="Which protocol eras it speaks.")
+        Literal["auto", "legacy", "modern", "dual"],
+        Meta(description="Protocol eras that the server supports."),
     ] = "auto"
     start: Annotated[
         Literal["lazy", "eager"],
-        Meta(description="Whether the first process of it waits for a client, or starts with the daemon."),
+        Meta(
+            description="Whether the first process starts with the daemon (eager) or at the first request (lazy)."
+        ),
     ] = "lazy"
     spare: Annotated[
         int,
         Meta(
             ge=0,
             le=8,
-            description="Processes that are started ahead, so that a new session need not wait for one.",
+            description="Number of warm standby processes, so that a new session need not wait for a start.",
         ),
     ] = 0
     tools: Annotated[
         dict[Literal["allow", "deny"], tuple[Text, ...]],
         Meta(
-            description="Patterns of the tools that clients see and may call, and of those that they may not."
+            description="Patterns of the tools that clients may see and call (allow), and of those that are hidden (deny)."
         ),
     ] = attrs.field(factory=dict[Literal["allow", "deny"], tuple[str, ...]])
     features: Annotated[
         dict[Literal["deny"], tuple[Feature, ...]],
-        Meta(description="Parts of the protocol that are switched off."),
+        Meta(description="MCP capabilities that are disabled for the server and its clients."),
     ] = attrs.field(factory=dict[Literal["deny"], tuple[Feature, ...]])
-    cwd: Annotated[Text, Meta(description="The working directory, an absolute path; ~ is the home.")] = ""
+    cwd: Annotated[
+        Text, Meta(description="The working directory, an absolute path; ~ is the home directory.")
+    ] = ""
     umask: Annotated[
         str,
         Meta(
             pattern=r"^(?:0?[0-7]{3})?\Z",
-            description="The file mode creation mask, octal; empty for that of a login.",
+            description="The file mode creation mask, octal; empty for that of the daemon's login.",
         ),
     ] = ""
     rlimits: Annotated[
         dict[Literal["as", "cpu", "fsize", "nofile", "nproc"], Annotated[int, Meta(ge=0, le=2**63 - 1)]],
-        Meta(description="Limits of its processes, as in getrlimit(2): bytes, seconds or counts."),
+        Meta(description="Resource limits of each process, as in getrlimit(2): bytes, seconds or counts."),
     ] = attrs.field(factory=dict[Literal["as", "cpu", "fsize", "nofile", "nproc"], int])
     private_tmp: Annotated[
-        bool, Meta(description="Whether TMPDIR is a directory of its own, removed when the process ends.")
+        bool, Meta(description="Whether each process gets its own TMPDIR, removed when the process exits.")
     ] = False
-    env: Annotated[dict[str, Text], Meta(description="Variables that are no secrets, with their values.")] = (
-        attrs.field(factory=dict[str, str])
-    )
-    env_file: Annotated[Text, Meta(description="A file of KEY=VALUE lines that only you can read.")] = ""
+    env: Annotated[
+        dict[str, Text], Meta(description="Environment variables; secrets belong into secrets or env_file.")
+    ] = attrs.field(factory=dict[str, str])
+    env_file: Annotated[Text, Meta(description="A file of KEY=VALUE lines with mode 0600.")] = ""
     pass_env: Annotated[
         tuple[Text, ...],
-        Meta(description="Variables of ours that it gets as well, or @ and a group of them."),
+        Meta(description="Variables of the daemon, or @GROUP, that are passed to the server as well."),
     ] = ()
     withhold_env: Annotated[
         tuple[Text, ...],
-        Meta(description="Variables of ours, or groups, that it does not get although servers usually do."),
+        Meta(
+            description="Variables of the daemon, or @GROUP, that are not passed although servers get them by default."
+        ),
     ] = ()
     path: Annotated[
         tuple[Text, ...],
-        Meta(description="Directories that come before those of PATH, absolute paths; ~ is the home."),
+        Meta(description="Directories in front of PATH, absolute paths; ~ is the home directory."),
     ] = ()
     secrets: Annotated[
-        dict[str, Text], Meta(description="Variables whose values are kept elsewhere: see SECRETS.")
+        dict[str, Text],
+        Meta(description="Environment variables whose values are kept elsewhere (see SECRETS)."),
     ] = attrs.field(factory=dict[str, str])
     env_from_header: Annotated[
-        dict[str, Text], Meta(description="Variables that a client brings, with the headers that hold them.")
+        dict[str, Text],
+        Meta(description="Environment variables that are set from request headers of the client."),
     ] = attrs.field(factory=dict[str, str])
     env_from_header_allow: Annotated[
         tuple[Annotated[str, Meta(pattern=r"^[A-Za-z0-9_*]{1,64}\Z")], ...],
-        Meta(max_length=64, description="Patterns of the variables that clients may bring."),
+        Meta(max_length=64, description="Patterns of the variables that env_from_header may set."),
     ] = ()
     pin: Annotated[
         str,
         Meta(
             pattern=r"^(?:sha256:[0-9a-f]{64})?\Z",
-            description="What it may start and nothing else, as `mcp-bridge approve NAME` writes it.",
+            description="The hash of what the command executes, as written by `mcp-bridge approve NAME`.",
         ),
     ] = ""
     limits: Annotated[
-        LimitTable, Meta(description="Changes of limits for this server; mcp-bridge(1) lists them.")
+        LimitTable,
+        Meta(description="Limits of this server that differ from [limits]; mcp-bridge(1) lists them."),
     ] = attrs.field(factory=dict[str, int | float])
 
 
 @attrs.frozen
 class Token:
-    """[tokens.NAME]: a credential, whose name is the principal."""
+    """[tokens.NAME]: a bearer token. Its name is the principal."""
 
     sha256: Annotated[
         str,
         Meta(
             pattern=r"^[0-9a-f]{64}\Z",
-            description="The SHA-256 of the token; `mcp-bridge token new NAME` makes both.",
+            description="The SHA-256 of the token, as written by `mcp-bridge token new NAME`.",
         ),
     ]
-    servers: Annotated[tuple[Text, ...], Meta(description="The servers it may use; * is every one.")] = (ALL,)
+    servers: Annotated[
+        tuple[Text, ...], Meta(description="The servers that the token is valid for; * for all.")
+    ] = (ALL,)
     tools: Annotated[
         dict[Literal["allow", "deny"], tuple[Text, ...]],
-        Meta(description="Patterns of the tools that it may see and call, and of those that it may not."),
+        Meta(
+            description="Patterns of the tools that it may see and call (allow), and of those that are hidden (deny)."
+        ),
     ] = attrs.field(factory=dict[Literal["allow", "deny"], tuple[str, ...]])
     features: Annotated[
         dict[Literal["deny"], tuple[Feature, ...]],
-        Meta(description="Parts of the protocol that it may not use."),
+        Meta(description="MCP capabilities that are disabled for this token."),
     ] = attrs.field(factory=dict[Literal["deny"], tuple[Feature, ...]])
 
 
 @attrs.frozen
 class Aggregate:
-    """[aggregate]: several servers offered as one, at /mcp and its like."""
+    """[aggregate]: several servers combined as one, at /mcp, /sse and /ws."""
 
-    servers: Annotated[tuple[Text, ...], Meta(min_length=1, description="Which, in this order.")]
-    name: Annotated[
-        str, Meta(min_length=1, max_length=128, description="The name of it that clients get (serverInfo).")
-    ] = "mcp-bridge aggregate"
+    servers: Annotated[
+        tuple[Text, ...], Meta(min_length=1, description="The servers of the aggregate, in this order.")
+    ]
+    name: Annotated[str, Meta(min_length=1, max_length=128, description="The name in serverInfo.")] = (
+        "mcp-bridge aggregate"
+    )
     version: Annotated[
-        str, Meta(max_length=128, description="Its version; empty for the version of mcp-bridge.")
+        str,
+        Meta(max_length=128, description="The version in serverInfo; empty for the version of mcp-bridge."),
     ] = ""
-    title: Annotated[str, Meta(max_length=128, description="Its title for people; empty for none.")] = ""
+    title: Annotated[str, Meta(max_length=128, description="The title in serverInfo; empty for none.")] = ""
     instructions: Annotated[
         str,
         Meta(
             max_length=65536,
-            description="Its instructions for models; empty for those of the servers, one after the other.",
+            description="The instructions for the model; empty for those of the servers, joined.",
         ),
     ] = ""
 
@@ -215,25 +235,26 @@ class File:
     """The whole file."""
 
     config_version: Annotated[int, Meta(ge=1, description="The version of this format.")] = VERSION
-    approval: Annotated[bool, Meta(description="Whether a server without a pin is not started.")] = False
-    listen: Annotated[Listen, Meta(description="Where clients find us.")] = attrs.field(factory=Listen)
-    log: Annotated[Log, Meta(description="What is said on stderr.")] = attrs.field(factory=Log)
+    approval: Annotated[bool, Meta(description="Whether a server without a pin is refused.")] = False
+    listen: Annotated[Listen, Meta(description="Listen addresses and authentication.")] = attrs.field(
+        factory=Listen
+    )
+    log: Annotated[Log, Meta(description="The log on stderr.")] = attrs.field(factory=Log)
     limits: Annotated[
-        LimitTable, Meta(description="Changes of limits, for all servers; mcp-bridge(1) lists them.")
+        LimitTable,
+        Meta(description="Limits of all servers that differ from the defaults; mcp-bridge(1) lists them."),
     ] = attrs.field(factory=dict[str, int | float])
     servers: Annotated[dict[str, Server], Meta(description="The servers by name.")] = attrs.field(
         factory=dict[str, Server]
     )
-    aggregate: Annotated[Aggregate | None, Meta(description="Servers that are offered as one as well.")] = (
-        None
-    )
+    aggregate: Annotated[Aggregate | None, Meta(description="Several servers combined as one.")] = None
     tokens: Annotated[
-        dict[str, Token], Meta(description="Further tokens by the name of their principal.")
+        dict[str, Token], Meta(description="Additional tokens, by the name of their principal.")
     ] = attrs.field(factory=dict[str, Token])
 
 
 def json_schema() -> dict[str, Any]:
-    """The JSON Schema (2020-12) of the file, of the classes above."""
+    """Return the JSON Schema (2020-12) of the file."""
     described = _portable(msgspec.json.schema(File))
     definitions: dict[str, Any] = described["$defs"]
     for cls in (File, Listen, Log, Server, Token, Aggregate):
@@ -245,6 +266,6 @@ def json_schema() -> dict[str, Any]:
 
 
 def _portable(schema: dict[str, Any]) -> dict[str, Any]:
-    # The end of a text has another name in the regular expressions of editors (ECMA 262).
+    # ECMA 262, which JSON Schema uses, has $ in place of \Z.
     portable: dict[str, Any] = msgspec.json.decode(msgspec.json.encode(schema).replace(rb"\\Z", b"$"))
     return portable

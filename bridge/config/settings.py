@@ -1,4 +1,4 @@
-"""What one bridge is told to do: built once, by the command line or from a file, handed down in parts, never changed."""
+"""The settings of the bridge: built once, from the command line or a file, passed on in parts, and never changed."""
 
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -12,29 +12,29 @@ from ..redaction import SHORTEST_SECRET
 from .child_environment import shown
 from .helper_programs import Helpers
 
-# The one server of the wrapper has this name in /servers/NAME/... .
+# The name in /servers/NAME/ of the server of `mcp-bridge --stdio`.
 WRAPPED = "stdio"
-# The server that offers others as one.
+# The name of the server that combines others.
 AGGREGATE = "aggregate"
 PRINCIPAL_VARIABLE = "MCP_BRIDGE_PRINCIPAL"
-# Where it says whether the servers would serve a client.
+# The path of the readiness check.
 READY = "/readyz"
-# Where the person's commands ask the daemon.
+# The prefix of the control API.
 CONTROL = "/control"
-# Every server, in the rights of a token.
+# Stands for every server in the permissions of a token, and for every tool in a pattern.
 ALL = "*"
 
 
 class BadLimit(ValueError):
-    """A limit that there is not, or a value that it cannot have; the text names both."""
+    """Raised for an unknown limit, or a value outside its range. The text names both."""
 
 
 @attrs.frozen
 class AggregateConfig:
-    """What is particular to the server that offers others as one. A change of it ends no session.
+    """The members and the serverInfo of the aggregate. A change of these closes no session.
 
     `version` is empty for that of the bridge, `instructions` for those of the servers. `without` are the capabilities that
-    are switched off for each of the servers.
+    are disabled for every member.
     """
 
     servers: tuple[str, ...]
@@ -47,10 +47,10 @@ class AggregateConfig:
 
 @attrs.frozen
 class ServerConfig:
-    """One stdio server as the operator describes it.
+    """The configuration of one stdio server.
 
-    `share` is who shares a child: "session", "client", "principal", "server", or nothing for what suits both eras. An `eager`
-    one is started before anybody asks for it; `spare` children wait for the next session.
+    `share` is "session", "client", "principal", "server", or empty for the default of each protocol era. An `eager` server
+    starts with the daemon. `spare` is the number of warm standby processes.
     """
 
     name: str
@@ -63,39 +63,40 @@ class ServerConfig:
     deny: tuple[str, ...] = ()
     without: tuple[str, ...] = ()
     limits: Limits = attrs.field(factory=Limits)
-    # The variables whose values must never be shown to anybody.
+    # The names of the variables whose values are redacted.
     hidden: frozenset[str] = frozenset()
-    # Whether its processes are told in PRINCIPAL_VARIABLE for whom they work: ours only, since it is nobody else's business.
+    # Whether PRINCIPAL_VARIABLE is set for its processes. Only the aggregate gets it.
     knows_principal: bool = False
-    # Of the server that offers others as one only.
+    # Set for the aggregate only.
     aggregate: AggregateConfig | None = None
-    # The variables that a client brings in its headers, with the headers' names in lower case.
+    # The variables that request headers of the client set, with the name of the header in lower case.
     from_headers: Mapping[str, str] = attrs.field(factory=dict[str, str])
-    # What it may start (approval.py), if not anything; and the names of the variables that are part of it.
+    # The hash of what the command executes (runtime/pinning.py); empty without a pin.
     pin: str = ""
     needs_pin: bool = False
+    # The names of the variables that only this server has. They are part of the pin.
     variables: tuple[str, ...] = ()
-    # The names of the daemon's variables that it does not get; they follow from the rest.
+    # The names of the variables of the daemon that are not passed. They follow from the other fields.
     withheld: tuple[str, ...] = attrs.field(default=(), eq=False)
-    # The files that hold its variables.
+    # The files that hold its variables and secrets.
     outside: tuple[Path, ...] = ()
-    # Whether its secrets are still to be read; why it cannot be started as it is; and whether that is for want of its
-    # program or directory. A fault that is found again is no change of the configuration.
+    # Whether its secrets have not been read yet.
     pending: bool = False
+    # The reason why it cannot start; empty otherwise. `not_there` is whether its program or directory is missing.
     fault: str = ""
     not_there: bool = False
-    # Reads what is kept outside of the configuration (config.py). It may take its time.
+    # Reads the values that are kept outside of the configuration (load.py). Blocks.
     resolver: Callable[[Helpers], "ServerConfig"] | None = attrs.field(default=None, eq=False, repr=False)
 
     def resolved(self, helpers: Helpers) -> "ServerConfig":
-        """Return this with all that is kept outside of the configuration, or with the reason why it cannot be had. Blocks."""
+        """Return the configuration with the values of other files and helpers, or with a `fault`. Blocks."""
         if self.resolver is None:
             return self
         return attrs.evolve(self.resolver(helpers), resolver=self.resolver)
 
     @property
     def lasting(self) -> "ServerConfig":
-        """Return what its processes were started with, which no running process can be told anew."""
+        """Return the part of the configuration that a running process cannot change."""
         if self.aggregate is None:
             return self
         argv = self.launch.argv[: len(self.launch.argv) - len(self.aggregate.servers)]
@@ -103,24 +104,24 @@ class ServerConfig:
 
     @property
     def secrets(self) -> tuple[str, ...]:
-        """What must not turn up in anything that is shown: values that are long enough to be told from other text."""
+        """Return the values to redact. Shorter values are left out, because they also occur in other text."""
         values = (self.launch.env[name] for name in self.hidden)
         return tuple(value for value in values if len(value) >= SHORTEST_SECRET)
 
     @property
     def shares(self) -> bool:
-        """Whether clients share its processes, whatever era they speak."""
+        """Return whether clients of every protocol era share its processes."""
         return self.share in ("principal", "server")
 
     @property
     def policy(self) -> AccessPolicy:
-        """What of it there is for clients."""
+        """Return the tools and capabilities that clients may use."""
         return AccessPolicy(self.allow, self.deny, self.without)
 
 
 @attrs.frozen
 class TokenConfig:
-    """A credential by its SHA-256, whose name is the principal, the servers that it may use, and what of them."""
+    """A bearer token by its SHA-256, and its permissions. Its name is the principal."""
 
     name: str
     sha256: bytes = attrs.field(repr=False)
@@ -131,13 +132,13 @@ class TokenConfig:
 
     @property
     def role(self) -> tuple[tuple[str, ...], ...]:
-        """What it may use of those servers, as a value."""
+        """Return the permissions within each server, as a value to compare."""
         return self.allow, self.deny, self.without
 
 
 @attrs.frozen
 class Settings:
-    """All of it. `port` is None without TCP. `root` is the server that is served at `paths` as well, if any is."""
+    """The settings of the bridge. `port` is None without TCP. `root` is the name of the server at `paths`; empty for none."""
 
     servers: tuple[ServerConfig, ...]
     root: str = ""
@@ -146,12 +147,12 @@ class Settings:
     unix: Path | None = None
     authenticate: bool = True
     token_file: Path | None = None
-    # Where the owner's token is kept (credentials.read_secret), BOOT for one of each boot; empty for one that is kept.
+    # The place of the owner's token (credentials.read_secret), BOOT for a token of each boot, or empty for the default token.
     token_source: str = attrs.field(default="", repr=False)
     tokens: tuple[TokenConfig, ...] = ()
     tls_certificate: Path | None = None
     tls_key: Path | None = None
-    # Besides the names that the listener has by itself.
+    # Allowed Host headers besides the names and addresses of the listener.
     hosts: frozenset[str] = frozenset()
     origins: frozenset[str] = frozenset()
     paths: Paths = attrs.field(factory=Paths)
@@ -159,31 +160,31 @@ class Settings:
     limits: Limits = attrs.field(factory=Limits)
     log_level: str = "info"
     log_format: str = "text"
-    # The same where the command line says it, which goes before what a file says.
+    # --log-format of the command line, which takes precedence over the file; empty without it.
     log_format_given: str = ""
     log_calls: bool = False
     as_root: bool = False
-    # Where it was read from, and can be read again.
+    # The configuration file, which a reload reads again.
     file: Path | None = None
 
     @property
     def scheme(self) -> str:
-        """`https` where a certificate is given."""
+        """Return `https` with a certificate, otherwise `http`."""
         return "https" if self.tls_certificate else "http"
 
     @property
     def own_servers(self) -> int:
-        """How many servers there are, without the one that offers others."""
+        """Return the number of servers, without the aggregate."""
         return sum(server.name != AGGREGATE for server in self.servers)
 
     @property
     def secrets(self) -> list[str]:
-        """What must never be shown to anybody."""
+        """Return all values to redact."""
         return [secret for server in self.servers for secret in server.secrets]
 
     @property
     def lasting(self) -> dict[str, tuple[object, ...]]:
-        """What a reload cannot change, by its table in the file."""
+        """Return the values that a reload cannot change, by their table in the file."""
         return {
             "listen": (
                 self.host,
@@ -202,7 +203,7 @@ class Settings:
 
 
 def changed_limits(base: Limits, changes: Mapping[str, object]) -> Limits:
-    """These limits with other values. Raises BadLimit."""
+    """Return limits with some values changed. Raises BadLimit."""
     fields = {field.name: field.type for field in attrs.fields(Limits)}
     values: dict[str, float] = {}
     for name, value in changes.items():
@@ -214,4 +215,4 @@ def changed_limits(base: Limits, changes: Mapping[str, object]) -> Limits:
         if not 0 < value < 2**40:
             raise BadLimit(f"{name} must be more than 0 and less than 2^40, not {shown(value)}")
         values[name] = value
-    return attrs.evolve(base, **values)  # type: ignore[arg-type]  # they have just been looked at
+    return attrs.evolve(base, **values)  # type: ignore[arg-type]  # checked above

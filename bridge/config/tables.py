@@ -20,28 +20,28 @@ from .schema import NAME, VERSION, Aggregate, File, Listen, Log, Server, Token
 from .settings import BadLimit, changed_limits
 
 T = TypeVar("T")
-# A file of a thousand servers has some hundred kilobytes.
+# A file of a thousand servers has some hundred KiB. In bytes.
 LARGEST: Final = 1024 * 1024
 _MOST_SERVERS: Final = 256
-# Keys whose values may hold a secret, so that no error shows them.
+# Keys whose values may hold a secret. No error shows these values.
 _NEVER_SHOWN: Final = frozenset({"command", "args", "env", "headers", "secrets", "sha256", "token", "url"})
-# More decimal digits than Python reads as one number, with the underscores that TOML lets stand between them.
+# More decimal digits than Python reads as a number; TOML allows underscores between them.
 _LONG_NUMBER: Final = re.compile(r"[0-9](?:_?[0-9]){4300,}")
-# The form of the log, in its table or by its whole name, in a text that is no TOML.
+# log.format, in its table or with a dotted key, in a text that is not valid TOML.
 _FORMAT: Final = re.compile(
     r"""^\s*(?:\[\s*["']?log["']?\s*\][^\[]*?^\s*|["']?log["']?\s*\.\s*|["']?log["']?\s*=\s*\{[^}\n]*?)"""
     r"""["']?format["']?\s*=\s*["'](\w+)["']""",
     re.MULTILINE,
 )
-# The head of a table, and the key of a line, as most files are written.
+# The header of a table, and the key of a line, in their usual spellings.
 _HEADER: Final = re.compile(r"\s*\[{1,2}([^\[\]]+)\]")
 _KEY: Final = re.compile(r"""\s*([\w."' -]+?)\s*=""")
 
 
 class BadConfig(Exception):
-    """A configuration that cannot be used; the text names the file, the key, the limit and the value.
+    """Raised for a configuration that cannot be used. The text names the file, the key, the limit and the value.
 
-    `table` and `key` say where in the file it is, if that is known.
+    `table` and `key` are the place in the file, if it is known.
     """
 
     def __init__(self, text: str, table: str = "", key: str = "") -> None:
@@ -51,7 +51,7 @@ class BadConfig(Exception):
 
 
 def check_name(where: str, name: str) -> None:
-    """Raise BadConfig for what cannot be the name of a server or a token."""
+    """Check the name of a server or a token. Raises BadConfig."""
     try:
         msgspec.convert(name, Annotated[str, Meta(pattern=NAME)])
     except msgspec.ValidationError:
@@ -59,15 +59,15 @@ def check_name(where: str, name: str) -> None:
             f"{where}.{name[:40]!r}: a name is 1 to 32 lower-case letters, digits and dashes and begins with no dash"
         ) from None
     if where == "tokens" and name in (PRINCIPAL, LOCAL):
-        raise BadConfig(f"tokens.{name}: this is what the owner is called; choose another name")
+        raise BadConfig(f"tokens.{name}: the name is reserved for the owner; choose another name")
 
 
 def read(path: Path) -> File:
-    """The tables of a file that nobody else can change. Raises BadConfig."""
+    """Return the tables of a file that only its owner can change. Raises BadConfig."""
     try:
         if not path.exists():
             raise BadConfig(
-                f"{path}: there is no such file; mcp-bridge.toml(5) says what it holds, and `mcp-bridge config import FILE` makes one"
+                f"{path}: there is no such file; mcp-bridge.toml(5) describes it, and `mcp-bridge config import FILE` writes one"
             )
         check_trusted(path)
         if not path.is_file():
@@ -87,7 +87,7 @@ def read(path: Path) -> File:
 
 
 def read_limits(path: Path, server: str = "") -> Limits:
-    """Return the limits that the file sets for a server, or for all; the usual ones where it cannot be read."""
+    """Return the limits that the file sets for a server, or for all; the defaults where the file cannot be read."""
     try:
         file = read(path) if path.exists() else File()
         limits = changed_limits(Limits(), file.limits)
@@ -97,7 +97,7 @@ def read_limits(path: Path, server: str = "") -> Limits:
 
 
 def read_log_format(path: Path) -> str:
-    """Return the form of the log that a file chooses which may be wrong elsewhere; text where it cannot be read."""
+    """Return log.format of a file, also of an invalid one; `text` where it cannot be read."""
     try:
         with path.open("rb") as file:
             text = file.read(LARGEST).decode("utf-8-sig", errors="replace")
@@ -113,14 +113,14 @@ def read_log_format(path: Path) -> str:
 
 
 def parse(data: bytes) -> File:
-    """The file's tables, each key known and of its type. Raises BadConfig."""
+    """Return the tables of a file. Every key exists and has its type. Raises BadConfig."""
     try:
         text = data.decode()
     except UnicodeDecodeError as fault:
         line = data.count(b"\n", 0, fault.start) + 1
         raise BadConfig(f"is not UTF-8 at byte {fault.start} (line {line})") from None
     if text.startswith("\ufeff"):
-        raise BadConfig("begins with a byte order mark, which TOML has none of (line 1)")
+        raise BadConfig("begins with a byte order mark, which TOML does not allow (line 1)")
     try:
         return _read_tables(_parsed(text))
     except RecursionError:
@@ -138,14 +138,14 @@ def _parsed(text: str) -> dict[str, Any]:
     except tomllib.TOMLDecodeError as fault:
         raise BadConfig(str(fault)) from None
     except ValueError:
-        # Python reads no decimal number of so many digits (sys.set_int_max_str_digits).
+        # Python limits the digits of a decimal number (sys.set_int_max_str_digits).
         number = _LONG_NUMBER.search(text)
         line = text.count("\n", 0, number.start()) + 1 if number else 0
         raise BadConfig(f"holds a number that is too long (line {line})") from None
 
 
 def find_line(text: str, table: str, key: str) -> int:
-    """Return the number of the line where this key of a table stands, or 0 where that cannot be told by its look."""
+    """Return the number of the line with this key of a table, or 0 where the spelling is not a usual one."""
     inside = ""
     for number, line in enumerate(text.splitlines(), 1):
         if head := _HEADER.match(line):
@@ -165,7 +165,7 @@ def find_line(text: str, table: str, key: str) -> int:
 def _read_tables(table: dict[str, Any]) -> File:
     version = table.get("config_version", VERSION)
     if version != VERSION:
-        raise BadConfig(f"config_version: this program knows version {VERSION}, not {shown(version)}")
+        raise BadConfig(f"config_version: version {VERSION} is supported, not {shown(version)}")
     if len(_sub(table, "servers")) > _MOST_SERVERS:
         raise BadConfig(f"servers: there are {len(table['servers'])}, and the limit is {_MOST_SERVERS}")
     parts: dict[str, Any] = {
@@ -201,7 +201,7 @@ def _convert(cls: type[T], value: object, where: str) -> T:
     if not isinstance(value, dict):
         parent, _, last = where.rpartition(".")
         raise BadConfig(f"{at}must be a table, not {type(value).__name__}", parent, last)
-    fields_of: tuple[attrs.Attribute[Any], ...] = attrs.fields(cls)  # type: ignore[arg-type]  # one of ours
+    fields_of: tuple[attrs.Attribute[Any], ...] = attrs.fields(cls)  # type: ignore[arg-type]  # a class of `schema`
     known = [field.name for field in fields_of]
     table = cast("dict[str, object]", value)
     for key in table:
@@ -218,8 +218,8 @@ def _convert(cls: type[T], value: object, where: str) -> T:
                 wrong = shown(unknown[1][1:-1])
                 raise BadConfig(f"{at}{key}: there is no {wrong}; there are {choices}", where, key) from None
             reason = str(fault).replace(" - at `$", f" - at `{key}")
-            told = "" if key in _NEVER_SHOWN else f", not {shown(given)}"
-            raise BadConfig(f"{at}{key}: {reason}{told}", where, key) from None
+            instead = "" if key in _NEVER_SHOWN else f", not {shown(given)}"
+            raise BadConfig(f"{at}{key}: {reason}{instead}", where, key) from None
         if _holds_zero(given):
             raise BadConfig(f"{at}{key}: holds a zero byte", where, key)
     try:
@@ -232,7 +232,7 @@ def _convert(cls: type[T], value: object, where: str) -> T:
 
 
 def _choices(hint: object) -> list[str]:
-    """The words that a type is made of, wherever in it they stand."""
+    """Return the literal strings of a type, at any depth."""
     if get_origin(hint) is Literal:
         return list(get_args(hint))
     return [word for inner in get_args(hint) for word in _choices(inner)]

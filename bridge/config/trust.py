@@ -1,4 +1,4 @@
-"""What other users could replace of what a server executes or reads, and of where the daemon listens."""
+"""Find files that other users could replace: those that a server executes or reads, and the socket of the daemon."""
 
 import os
 from collections.abc import Callable, Iterable, Iterator
@@ -10,22 +10,22 @@ from .settings import ServerConfig, Settings
 
 
 def replaceable_of(server: ServerConfig) -> list[str]:
-    """Return what others could replace of the files of a server, each with the reason. Reads files, so it may take its time.
+    """Return the reason for each file of a server that others could replace. Blocks.
 
-    A file outside of the configuration that does not exist is left out: its name may be a secret that was written in its place,
-    and the fault is reported where the file is read.
+    A missing file of secrets is left out, because its name may be a secret that was written in its place. The error is
+    reported where the file is read.
     """
     outside = filter(os.path.lexists, server.outside)
     return [*replaceable_files(files_of(server.launch).files), *_faults(check_trusted, outside)]
 
 
 def replaceable_files(files: Iterable[str]) -> Iterator[str]:
-    """Yield the reason for each file that is executed and that others could replace."""
+    """Yield the reason for each executed file that others could replace."""
     return _faults(check_executed, map(Path, files))
 
 
 def replaceable_places(settings: Settings) -> Iterator[str]:
-    """Yield the reason where others could put another socket in the place of that of the daemon."""
+    """Yield the reason why others could replace the Unix socket of the daemon."""
     return _faults(check_directory, [settings.unix.parent] if settings.unix is not None else [])
 
 

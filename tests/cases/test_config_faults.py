@@ -38,12 +38,12 @@ def check(folder, data, capsys):
 
 
 @pytest.mark.parametrize(
-    ("data", "told"),
+    ("data", "output"),
     [
         ("a = 1\nlimits.body = " + "9" * 5000, "holds a number that is too long (line 2)"),
         ("limits.body = " + "9_" * 4500 + "9", "holds a number that is too long (line 1)"),
         ("limits.body = 0x" + "f" * 5000, "limits: body must be"),
-        ("config_version = 0b" + "1" * 20000, "this program knows version 1"),
+        ("config_version = 0b" + "1" * 20000, "version 1 is supported"),
         ("limits.head_seconds = 1e999", "not inf"),
         ("limits.head_seconds = nan", "not nan"),
         (SERVER + "spare = 0x" + "f" * 5000, "servers.a: spare"),
@@ -57,13 +57,13 @@ def check(folder, data, capsys):
         ("[log]\n\nlevel = 'loud'", "log: level: there is no 'loud'; there are 'debug', 'info', 'warning', 'error', 'none' (line 3)"),
         ("\nlog = 1", "log: must be a table, not int (line 2)"),
         (SERVER + "\n[servers.b]\nspare = 1979-05-27\ncommand = ['x']", "servers.b: spare: Expected `int`, got `date`, not datetime.date(1979, 5, 27) (line 5)"),
-        (SERVER + "cwd = '/" + "x" * 4000 + "'", "is no directory"),
+        (SERVER + "cwd = '/" + "x" * 4000 + "'", "is not a directory"),
     ],
 )  # fmt: skip
-def test_r20_a_fault_is_told_with_file_line_and_key(tmp_path, capsys, data, told):
+def test_an_error_names_file_line_and_key(tmp_path, capsys, data, output):
     done = check(tmp_path, data, capsys)
     assert done.returncode == 78
-    assert told in done.stderr
+    assert output in done.stderr
     assert str(tmp_path / "config.toml") in done.stderr
     assert "Traceback" not in done.stderr
     assert len(done.stderr) < 10_000
@@ -95,7 +95,7 @@ def test_r20_a_fault_is_told_with_file_line_and_key(tmp_path, capsys, data, told
         "[listen]\norigins = [{url}]",
     ],
 )
-def test_r20_no_error_shows_what_may_be_a_secret(tmp_path, capsys, text, secret):
+def test_no_error_shows_a_possible_secret(tmp_path, capsys, text, secret):
     words = {
         "exec": json.dumps(f'exec:vault --token={secret} "'),
         "variable": json.dumps(f"TOKEN={secret}"),
@@ -108,30 +108,30 @@ def test_r20_no_error_shows_what_may_be_a_secret(tmp_path, capsys, text, secret)
     try:
         settings = load.load(path, HERE)
     except BadConfig as fault:
-        told = str(fault)
+        output = str(fault)
     else:
         # The token of [listen] is read when the daemon starts.
         assert settings.token_source == secret
-        told = check(tmp_path, path.read_text(), capsys).stderr
-    assert told.startswith((str(path), "mcp-bridge: "))
-    assert secret not in told
+        output = check(tmp_path, path.read_text(), capsys).stderr
+    assert output.startswith((str(path), "mcp-bridge: "))
+    assert secret not in output
 
 
 @pytest.mark.parametrize("command", [["config", "check"], ["doctor"]], ids=" ".join)
 @pytest.mark.parametrize("secret", [*SECRETS, "long-secret-" * 40], ids=range(5))
-def test_r20_no_command_shows_what_may_be_a_secret(tmp_path, capsys, command, secret):
+def test_no_command_shows_a_possible_secret(tmp_path, capsys, command, secret):
     path = tmp_path / "config.toml"
     path.write_text(f"{SERVER}secrets.K = '{secret}'\n")
     path.chmod(0o600)
     folders = dict.fromkeys(("HOME", "XDG_RUNTIME_DIR", "XDG_STATE_HOME"), str(tmp_path))
     dispatch.run([*command, "--config", str(path)], {**folders, "PATH": os.environ["PATH"]})
     shown = capsys.readouterr()
-    told = shown.out + shown.err
-    assert "servers.a" in told
-    assert secret not in told
+    output = shown.out + shown.err
+    assert "servers.a" in output
+    assert secret not in output
 
 
-def test_r20_a_name_of_a_file_that_is_missing_is_shown(tmp_path):
+def test_the_path_of_a_missing_secret_file_is_shown(tmp_path):
     for name in ("/run/secrets/token", "~/keys/api.key", "./key"):
         path = tmp_path / "config.toml"
         path.write_text(SERVER + f"secrets.K = '{name}'")
@@ -152,7 +152,7 @@ def keys_of(cls):
     return [field.name for field in attrs.fields(cls)]
 
 
-def test_r20_no_value_of_any_key_is_a_traceback(monkeypatch):
+def test_no_value_of_any_key_causes_a_traceback(monkeypatch):
     """Every key with a value of every kind, and some hundred files of several such keys."""
     sections = {"listen": schema.Listen, "log": schema.Log, "aggregate": schema.Aggregate}
     named = {"servers": schema.Server, "tokens": schema.Token}
@@ -183,7 +183,7 @@ def test_r20_no_value_of_any_key_is_a_traceback(monkeypatch):
     assert longest < 10_000
 
 
-def test_r20_the_line_of_a_key_is_found_however_it_is_written():
+def test_the_line_of_a_key_is_found_in_every_usual_spelling():
     text = (
         'servers.a.spare = 1\n[servers]\nb = {spare = 1}\nc.spare = 1\n[ servers . "d" ]\n# spare\nspare = 1\n'
         "[servers.e.tools]\nallow = []\n[limits]\nbody = 1\n"

@@ -1,4 +1,4 @@
-"""Commands that edit the configuration: a link stays a link, and the file behind it is replaced whole or not at all."""
+"""Commands that edit the configuration: a link stays, and its target is replaced atomically."""
 
 import os
 import stat
@@ -37,7 +37,7 @@ def editing(path, here):
 
 
 @pytest.mark.parametrize("kind", ["a link", "a link to a link", "a relative link", "a link above", "no link"])
-def test_r21_what_edits_goes_through_a_link_to_the_file(tmp_path, here, kind):
+def test_an_edit_follows_a_link_to_the_file(tmp_path, here, kind):
     target = made(tmp_path / "dotfiles/mcp.toml", mode=0o640)
     os.chown(target, -1, os.getgid())
     path = tmp_path / "config.toml"
@@ -70,7 +70,7 @@ def test_r21_what_edits_goes_through_a_link_to_the_file(tmp_path, here, kind):
 @pytest.mark.parametrize(
     "kind", ["dangling", "a loop", "of another user", "of others to write", "in an open directory"]
 )
-def test_r21_a_link_that_cannot_be_trusted_is_refused_and_nothing_changes(tmp_path, here, capsys, kind):
+def test_an_unsafe_link_is_refused_and_nothing_changes(tmp_path, here, capsys, kind):
     target = made(tmp_path / "dotfiles/mcp.toml")
     path = tmp_path / "config.toml"
     path.symlink_to(target)
@@ -100,7 +100,7 @@ def test_r21_a_link_that_cannot_be_trusted_is_refused_and_nothing_changes(tmp_pa
     assert "Traceback" not in capsys.readouterr().err
 
 
-def test_r21_a_file_is_replaced_whole_and_is_on_the_disk(tmp_path, monkeypatch):
+def test_a_file_is_replaced_atomically_and_flushed_to_disk(tmp_path, monkeypatch):
     path = made(tmp_path / "config.toml")
     synced = []
     fsync = os.fsync
@@ -119,7 +119,7 @@ def test_r21_a_file_is_replaced_whole_and_is_on_the_disk(tmp_path, monkeypatch):
     assert [file.name for file in tmp_path.iterdir()] == ["config.toml"]
 
 
-def test_r21_line_ends_stay_as_they_are(tmp_path, here):
+def test_line_endings_stay(tmp_path, here):
     path = tmp_path / "config.toml"
     path.write_bytes(TEXT.replace("\n", "\r\n").encode())
     path.chmod(0o600)

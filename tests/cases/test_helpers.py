@@ -60,13 +60,13 @@ def broken(folder, kind):
     match kind:
         case "helper fails":
             helper = script(folder, "helper", f"cat {private}")
-            return keys | {"secrets": {"K": f"exec:{helper}"}}, "ended with 1", make
+            return keys | {"secrets": {"K": f"exec:{helper}"}}, "exited with 1", make
         case "helper missing":
             helper = folder / "helper"
             command = {"secrets": {"K": f"exec:{helper}"}}
             return (
                 keys | command,
-                "cannot be run",
+                "cannot be executed",
                 lambda: script(folder, "helper", "echo as-good-as-a-secret"),
             )
         case "secret file missing":
@@ -91,7 +91,7 @@ def broken(folder, kind):
             return {"command": [str(program)]}, "there is no program", lambda: script(folder, "program", text)
         case "cwd missing":
             cwd = folder / "cwd"
-            return keys | {"cwd": str(cwd)}, f"cwd {cwd} is no directory", cwd.mkdir
+            return keys | {"cwd": str(cwd)}, f"cwd {cwd} is not a directory", cwd.mkdir
     raise AssertionError(kind)
 
 
@@ -187,7 +187,7 @@ def test_r12_config_check_names_every_fault(tmp_path):
     write_config(tmp_path / "config.toml", servers)
     done = Daemon.do(_Commands(tmp_path), "config", "check", check=False)
     assert done.returncode == 78
-    assert "servers.one: the helper 'false' ended with 1 (secrets.K)" in done.stderr
+    assert "servers.one: the helper 'false' exited with 1 (secrets.K)" in done.stderr
     assert "servers.three: the environment file" in done.stderr
     assert "servers.two" not in done.stderr
 
@@ -206,7 +206,7 @@ def test_r12_without_a_token_the_daemon_does_not_start_and_a_reload_keeps_the_fo
         (tmp_path / "token").unlink()
         refused = running.do("reload", check=False)
         assert refused.returncode == 78
-        assert "listen: token: the helper 'cat' ended with 1" in refused.stderr
+        assert "listen: token: the helper 'cat' exited with 1" in refused.stderr
         assert get(running.url("example"), TOKEN, BODY)[0] == 200
     done = subprocess.run(
         [PROGRAM, "serve", "--config", str(running.config)],
@@ -217,7 +217,7 @@ def test_r12_without_a_token_the_daemon_does_not_start_and_a_reload_keeps_the_fo
         check=False,
     )
     assert done.returncode == 78
-    assert "listen: token: the helper 'cat' ended with 1" in done.stderr
+    assert "listen: token: the helper 'cat' exited with 1" in done.stderr
 
 
 # ---- the event loop goes on
@@ -293,7 +293,7 @@ def test_r9_a_helper_is_killed_at_its_limit_with_its_children(tmp_path):
     with daemon(tmp_path, servers, limits={"helper_seconds": 0.5}) as running:
         until(lambda: {one["state"] for one in running.status()["servers"]} == {"failed"})
         for one in running.status()["servers"]:
-            expected = "said more than 65536 bytes" if one["name"] == "floods" else "within 0.5 s"
+            expected = "printed more than 65536 bytes" if one["name"] == "floods" else "within 0.5 s"
             assert expected in one["fault"]
         commands = [_command(pid) for pid in running.family()]
         assert not [command for command in commands if b"sleep" in command or b"yes" in command]

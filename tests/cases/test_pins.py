@@ -187,7 +187,7 @@ def test_r18_approve_warns_loudly(tmp_path, capsys, place):
     here = {"PATH": str(place.parent / "bin"), "HOME": str(tmp_path), "XDG_RUNTIME_DIR": str(tmp_path)}
     assert dispatch.run(["approve", "a", "b", "--config", str(path)], here) == 0
     said = capsys.readouterr().err
-    assert "warning: a: what npx goes on to run is not known" in said
+    assert "warning: a: the program that npx executes is not known" in said
     assert f"b: {place / 'data.db'} is treated as data" in said
     assert f"resolved in {place}" in said
 

@@ -1,4 +1,4 @@
-"""What other users could replace is reported, a helper of that kind is not run, and no client talks to their socket."""
+"""Files that other users could replace: reported, not executed as helpers, and no client connects to their sockets."""
 
 import os
 import shutil
@@ -73,14 +73,14 @@ def commands(tmp_path, capsys, text):
     results = []
     for words in (["config", "check"], ["doctor"]):
         code = dispatch.run([*words, "--config", str(path)], here)
-        said = capsys.readouterr()
-        results.append((code, said.out + said.err))
+        output = capsys.readouterr()
+        results.append((code, output.out + output.err))
     return results
 
 
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("place", ["program", "script", "secret"])
-def test_r17_what_others_could_replace_is_a_fault(tmp_path, capsys, kind, place):
+def test_a_file_that_others_could_replace_is_an_error(tmp_path, capsys, kind, place):
     file, reason = spoiled(tmp_path, kind)
     text = {
         "program": f"[servers.a]\ncommand = ['{file}']\n",
@@ -97,7 +97,7 @@ def test_r17_what_others_could_replace_is_a_fault(tmp_path, capsys, kind, place)
 
 
 @pytest.mark.parametrize("kind", ["none", "sticky above"])
-def test_r17_what_others_cannot_replace_is_no_fault(tmp_path, capsys, kind):
+def test_a_file_that_only_its_owner_can_replace_is_accepted(tmp_path, capsys, kind):
     folder = tmp_path / "outer/inner"
     folder.mkdir(parents=True)
     (folder / "s.sh").write_text("echo secret-enough\n")
@@ -109,11 +109,11 @@ def test_r17_what_others_cannot_replace_is_no_fault(tmp_path, capsys, kind):
         f"[servers.a]\ncommand = ['/bin/sh', '{folder}/s.sh']\nenv_file = '{folder}/vars'\n"
         f"secrets.K = 'exec:/bin/sh {folder}/s.sh'\n"
     )
-    (code, said), _ = commands(tmp_path, capsys, text)
-    assert (code, said.strip()[-9:]) == (0, "no errors")
+    (code, output), _ = commands(tmp_path, capsys, text)
+    assert (code, output.strip()[-9:]) == (0, "no errors")
 
 
-def test_r17_the_directory_of_the_socket_and_of_an_env_file_are_looked_at(tmp_path, capsys):
+def test_the_directories_of_the_socket_and_of_an_env_file_are_checked(tmp_path, capsys):
     (tmp_path / "open").mkdir()
     (tmp_path / "open/vars").write_text("A=b\n")
     (tmp_path / "open/vars").chmod(0o600)
@@ -122,12 +122,12 @@ def test_r17_the_directory_of_the_socket_and_of_an_env_file_are_looked_at(tmp_pa
         f"listen.unix = '{tmp_path}/open/below/sock'\n",
         f"[servers.a]\ncommand = ['/bin/sh']\nenv_file = '{tmp_path}/open/vars'\n",
     ):
-        for code, said in commands(tmp_path, capsys, text):
+        for code, output in commands(tmp_path, capsys, text):
             assert code
-            assert f"{tmp_path / 'open'} has mode 0777" in said
+            assert f"{tmp_path / 'open'} has mode 0777" in output
 
 
-def test_r17_a_start_warns_and_a_helper_is_not_run(tmp_path):
+def test_a_start_warns_and_an_unsafe_helper_is_not_run(tmp_path):
     program = tmp_path / "server.py"
     shutil.copy(EXAMPLE[1], program)
     program.chmod(0o775)
@@ -191,7 +191,7 @@ def foreign(tmp_path):
 
 @needs_root
 @pytest.mark.parametrize("words", [("status",), ("tools", "one"), ("call", "one", "t"), ("connect", "one")])
-def test_r17_nothing_is_sent_to_the_socket_of_another_user(tmp_path, foreign, words):
+def test_no_byte_is_sent_to_the_socket_of_another_user(tmp_path, foreign, words):
     path, received, thread = foreign
     config = tmp_path / "config.toml"
     config.write_text(f"[listen]\nunix = '{path}'\n[servers.one]\ncommand = ['/bin/sh']\n")
@@ -209,7 +209,7 @@ def test_r17_nothing_is_sent_to_the_socket_of_another_user(tmp_path, foreign, wo
     assert received == [b"."]
 
 
-def test_r17_the_socket_of_root_and_our_own_are_good(tmp_path, monkeypatch):
+def test_sockets_of_root_and_of_the_same_user_are_accepted(tmp_path, monkeypatch):
     path = tmp_path / "s"
     with socket.socket(socket.AF_UNIX) as listening:
         listening.bind(str(path))

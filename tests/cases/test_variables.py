@@ -1,4 +1,4 @@
-"""Which variables of the daemon a server gets, and how an operator finds out which it did not get."""
+"""The variables of the daemon that a server gets, and the reports of those that it does not get."""
 
 import json
 import os
@@ -53,7 +53,7 @@ OURS = {
 }  # fmt: skip
 
 
-def test_t17_certificates_locale_and_toolchains_are_passed_and_proxies_without_a_user():
+def test_certificates_locale_and_toolchains_are_passed_and_proxies_without_user():
     given = inherited(OURS)
     assert given.items() >= CERTIFICATES.items()
     assert {name: given[name] for name in ("LANG", "LANGUAGE", "LC_ALL", "JAVA_HOME")} == {
@@ -74,7 +74,7 @@ def test_t17_certificates_locale_and_toolchains_are_passed_and_proxies_without_a
 
 
 @pytest.mark.parametrize("name", POWER)
-def test_t17_a_socket_or_a_context_that_gives_power_is_passed_only_where_it_or_its_group_is_named(name):
+def test_a_socket_or_context_is_passed_only_where_it_or_its_group_is_named(name):
     assert name not in inherited(OURS)
     assert child_environment(OURS, [name])[0][name] == POWER[name]
     groups = [group for group, names in GROUPS.items() if name in names]
@@ -84,14 +84,14 @@ def test_t17_a_socket_or_a_context_that_gives_power_is_passed_only_where_it_or_i
         assert child_environment(OURS, [f"@{group}"])[0][name] == POWER[name]
 
 
-def test_t17_no_group_holds_a_variable_that_makes_a_server_load_other_code():
+def test_no_group_holds_a_variable_that_loads_other_code():
     for names in GROUPS.values():
         for name in names:
             if "*" not in name:
                 passed_on(name, {name: "x"})  # raises for a loader
 
 
-def test_t17_a_group_that_there_is_not_is_named_with_those_that_there_are():
+def test_an_unknown_group_is_refused_with_the_known_groups():
     with pytest.raises(BadEnvironment, match=r"@secrets.*no such group; there are @certificates, .*@desktop"):
         passed_on("@secrets", OURS)
     with pytest.raises(BadEnvironment, match="the group is @desktop"):
@@ -100,15 +100,15 @@ def test_t17_a_group_that_there_is_not_is_named_with_those_that_there_are():
     assert passed_on("@desktop", {}) == {}
 
 
-def test_t17_what_was_not_passed_is_named_without_values_and_those_of_groups_first():
+def test_variables_that_are_not_passed_are_listed_without_values_groups_first():
     names = withheld(OURS, inherited(OURS))
     assert set(names) == {*POWER, "HTTP_PROXY", "GITHUB_TOKEN", "LD_PRELOAD"}
     assert names[-2:] == ("GITHUB_TOKEN", "LD_PRELOAD")
-    told = named(names)
-    assert "SSH_AUTH_SOCK (@agents)" in told
-    assert "HTTP_PROXY (its user and password)" in told
-    assert "LD_PRELOAD (refused)" in told
-    assert "canary" not in told
+    texts = named(names)
+    assert "SSH_AUTH_SOCK (@agents)" in texts
+    assert "HTTP_PROXY (its user and password)" in texts
+    assert "LD_PRELOAD (refused)" in texts
+    assert "canary" not in texts
     assert withheld(OURS, {**OURS, "HTTP_PROXY": "http://other"}) == ()
     many = [f"V{number}" for number in range(100)]
     assert named(many).endswith("V39 and 60 others")
@@ -120,7 +120,7 @@ def settings(folder, servers, environment):
     return {server.name: server for server in found.servers}
 
 
-def test_t17_an_operator_chooses_groups_and_takes_usual_ones_away(tmp_path):
+def test_groups_can_be_added_and_default_groups_withheld(tmp_path):
     command = {"command": ["sh"], "pass_env": []}
     found = settings(
         tmp_path,
@@ -146,10 +146,10 @@ def test_t17_an_operator_chooses_groups_and_takes_usual_ones_away(tmp_path):
 
 
 @pytest.mark.parametrize("key", ["pass_env", "withhold_env"])
-@pytest.mark.parametrize("wish", ["@nothing", "LD_PRELOAD", "a-b", ""])
-def test_t17_a_wish_that_no_machine_could_grant_is_refused(tmp_path, key, wish):
+@pytest.mark.parametrize("entry", ["@nothing", "LD_PRELOAD", "a-b", ""])
+def test_an_invalid_entry_of_pass_env_is_refused(tmp_path, key, entry):
     with pytest.raises(tables.BadConfig, match=r"servers\.one: "):
-        settings(tmp_path, {"one": {"command": ["sh"], key: [wish]}}, OURS)
+        settings(tmp_path, {"one": {"command": ["sh"], key: [entry]}}, OURS)
 
 
 DIES = "import os, sys; print('no certificate', file=sys.stderr); sys.exit(3)"
@@ -182,29 +182,29 @@ def one_of(running, name):
     return next(one for one in running.status()["servers"] if one["name"] == name)
 
 
-def test_t17_after_a_failed_start_status_logs_and_doctor_name_what_was_not_passed(failed):
+def test_after_a_failed_start_status_logs_and_doctor_list_the_variables_not_passed(failed):
     names = one_of(failed, "dying")["withheld"]
     assert {"SSH_AUTH_SOCK", "DISPLAY", "GITHUB_TOKEN", "HTTP_PROXY"} <= set(names)
     assert not {"SSL_CERT_FILE", "https_proxy", "JAVA_HOME", "PATH"} & set(names)
-    told = {
+    texts = {
         "status": failed.do("status").stdout,
         "logs": failed.do("logs", "dying").stdout,
         "doctor": failed.do("doctor", check=False).stdout,
         "log": "\n".join(failed.lines),
     }
-    for where, text in told.items():
+    for where, text in texts.items():
         assert "SSH_AUTH_SOCK (@agents)" in text, where
         assert "GITHUB_TOKEN" in text, where
         assert "canary" not in text, where
     assert sum("variables_not_passed server=dying" in line for line in failed.lines) == 1
 
 
-def test_t17_a_server_that_has_started_is_told_of_no_variables(failed):
+def test_a_server_that_has_started_has_no_list_of_variables(failed):
     assert one_of(failed, "good")["withheld"] == []
     assert not any("variables_not_passed server=good" in line for line in failed.lines)
 
 
-def test_t17_the_wrapper_passes_the_same_and_names_what_it_did_not(tmp_path):
+def test_the_wrapper_passes_the_same_variables_and_lists_the_others(tmp_path):
     shows = "import os, sys; [print(n, '=', os.environ.get(n), file=sys.stderr) for n in sys.argv[1:]]; sys.exit(1)"
     done = subprocess.Popen(
         [PROGRAM, "--allow-root", "--port", "0", "--no-auth", "--unix", str(tmp_path / "s"), "--env", "@agents",

@@ -160,7 +160,7 @@ async def test_with_approval_nothing_is_started_without_a_pin(tmp_path, script):
         (("approve",), 64, "NAME"),
         (("approve", "nobody"), 78, "there is no server 'nobody'; there are one, two\n"),
         (("approve", "one", "nobody"), 78, "there is no server 'nobody'"),
-        (("approve", "one", "off"), 78, "servers.off is not served: it says enabled = false"),
+        (("approve", "one", "off"), 78, "servers.off is disabled (enabled = false)"),
     ],
 )
 def test_what_cannot_be_approved_changes_nothing(tmp_path, script, words, code, said):

@@ -65,7 +65,7 @@ def test_a_server_that_is_not_there_is_69(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("mode", "told"), [(0o644, "everybody could read it"), (0o660, "others could change it")]
+    ("mode", "told"), [(0o644, "other users have access"), (0o660, "others could change it")]
 )
 def test_a_key_that_others_can_use_is_78(tmp_path: Path, mode: int, told: str) -> None:
     issued = trustme.CA().issue_cert("127.0.0.1")

@@ -123,14 +123,14 @@ def test_what_is_no_websocket_is_named():
 @pytest.mark.parametrize(
     ("words", "code", "reason"),
     [
-        (["http://example.com/mcp"], 64, "would be in the clear on the network; use wss:// or https://"),
-        (["ftp://localhost/mcp"], 64, "a URL is http(s):// or ws(s)://HOST[:PORT]/PATH"),
+        (["http://example.com/mcp"], 64, "is not encrypted; use wss:// or https://"),
+        (["ftp://localhost/mcp"], 64, "a URL must be http(s):// or ws(s)://HOST[:PORT]/PATH"),
         (["http://user@localhost/mcp"], 64, "without a user"),
         (["http://localhost:0/mcp"], 64, "a URL is"),
         (["http://localhost/mcp?token=x"], 64, "without a user and a query"),
         ([f"https://{'x' * 64}.localhost/mcp"], 69, "cannot connect to https://xxx"),
-        (["http://localhost:99999/mcp"], 64, "is no URL: Port out of range"),
-        (["http://localhost/a%2fb"], 64, "a path begins with /"),
+        (["http://localhost:99999/mcp"], 64, "is not a URL: Port out of range"),
+        (["http://localhost/a%2fb"], 64, "a path must begin with /"),
         (["git", "--token-file", "FILE"], 64, "the Unix socket is authenticated by your user ID"),
         (
             ["http://localhost/mcp", "--token-file", "/dev/null"],

@@ -691,7 +691,7 @@ def test_the_person_sees_and_steers(tmp_path):
         (("stauts",), 64, "unknown command 'stauts'; commands: serve, status, "),
         (("token", "revoke", "nobody"), 78, "there is no token 'nobody'"),
         (("client-config", "cursor", "nobody"), 78, "there is no server 'nobody'; there are one\n"),
-        (("client-config", "cursor", "off"), 78, "servers.off is not served: it says enabled = false"),
+        (("client-config", "cursor", "off"), 78, "servers.off is disabled (enabled = false)"),
         (("env", "nobody"), 78, "there is no server 'nobody'; there are one\n"),
         (("config", "import"), 64, "FILE"),
         (

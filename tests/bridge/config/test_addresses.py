@@ -1,4 +1,4 @@
-"""Addresses as they are shown."""
+"""The text of listen addresses."""
 
 import pytest
 
@@ -15,5 +15,5 @@ from mcpbridged.bridge.config.addresses import shown_address
         (b"\0mcp-bridge", "unix:@mcp-bridge"),
     ],
 )
-def test_w9_an_address_is_shown_as_a_url_or_a_path(name, shown):
+def test_an_address_is_shown_as_a_url_or_a_path(name, shown):
     assert shown_address("https", name) == shown

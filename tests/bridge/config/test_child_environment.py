@@ -1,4 +1,4 @@
-"""Which variables of ours a server gets."""
+"""The environment variables that a server gets."""
 
 import pytest
 
@@ -14,7 +14,7 @@ OURS = {
 }
 
 
-def test_proxies_are_passed_on_together_and_without_who_we_are_to_them():
+def test_proxies_are_passed_together_without_user_and_password():
     assert passed_on("*_PROXY", OURS) == {
         "HTTPS_PROXY": "http://proxy.example:3128/",
         "http_proxy": "proxy.example:3128",
@@ -37,28 +37,28 @@ def test_proxies_are_passed_on_together_and_without_who_we_are_to_them():
         ("", ""),
     ],
 )
-def test_no_part_of_a_user_or_a_password_is_left_in_a_proxy(proxy, passed):
+def test_no_part_of_a_user_or_password_stays_in_a_proxy(proxy, passed):
     assert passed_on("*_PROXY", {"ALL_PROXY": proxy}) == {"ALL_PROXY": passed}
 
 
-def test_other_variables_are_passed_on_as_they_are():
+def test_other_variables_are_passed_unchanged():
     assert passed_on("MY_PROXY", OURS) == {"MY_PROXY": "http://me:pass@proxy.example/"}
 
 
-@pytest.mark.parametrize("wish", ["*", "*_proxy", "LD_PRELOAD", "NOT_THERE", ""])
-def test_a_wish_that_cannot_be_granted_is_named(wish):
+@pytest.mark.parametrize("entry", ["*", "*_proxy", "LD_PRELOAD", "NOT_THERE", ""])
+def test_an_invalid_entry_is_named_in_the_error(entry):
     with pytest.raises(BadEnvironment) as caught:
-        passed_on(wish, OURS)
-    assert str(caught.value).startswith((f"{wish}: ", f"{wish} is ", f"{wish!r} is "))
+        passed_on(entry, OURS)
+    assert str(caught.value).startswith((f"{entry}: ", f"{entry} is ", f"{entry!r} is "))
 
 
-def test_without_a_wish_proxies_are_passed_on_without_who_we_are_to_them():
+def test_proxies_are_passed_by_default_without_user_and_password():
     proxies = passed_on("@proxies", OURS)
     assert child_environment(OURS, []) == ({"PATH": "/bin", "TERM": "dumb", **proxies}, frozenset())
     assert child_environment(OURS, ["*_PROXY"])[0]["HTTPS_PROXY"] == "http://proxy.example:3128/"
 
 
-def test_what_comes_from_a_file_or_looks_like_a_secret_is_one(tmp_path):
+def test_a_variable_from_a_file_or_with_the_name_of_a_secret_is_a_secret(tmp_path):
     (tmp_path / "mode").write_text("quiet\n")
     ours = {**OURS, "API_KEY": "k", "DATABASE": "pg://me:pw@host/", "PLAIN": "x"}
     wishes = ["API_KEY", "DATABASE", "PLAIN", "*_PROXY", f"MODE={tmp_path / 'mode'}"]

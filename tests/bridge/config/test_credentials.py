@@ -1,4 +1,4 @@
-"""Token files that are used, and those that are not."""
+"""Token files that are accepted, and those that are refused."""
 
 import os
 import stat
@@ -29,7 +29,7 @@ def test_a_good_file(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("content", "mode", "told"),
+    ("content", "mode", "reason"),
     [
         (GOOD, 0o644, "0644"),
         (GOOD, 0o640, "0640"),
@@ -42,24 +42,24 @@ def test_a_good_file(tmp_path):
         ("y" * 5000, 0o600, "5000 bytes"),
     ],
 )
-def test_files_that_are_refused_name_the_path_and_the_reason(tmp_path, content, mode, told):
+def test_files_that_are_refused_name_the_path_and_the_reason(tmp_path, content, mode, reason):
     path = keep(tmp_path / "token", content, mode)
-    with pytest.raises(BadCredential, match=told) as caught:
+    with pytest.raises(BadCredential, match=reason) as caught:
         read_token(path)
     assert str(path) in str(caught.value)
     assert GOOD not in str(caught.value)
 
 
-def test_what_is_no_file_is_refused(tmp_path):
+def test_a_path_that_is_not_a_regular_file_is_refused(tmp_path):
     os.mkfifo(tmp_path / "fifo", 0o600)
     (tmp_path / "link").symlink_to(keep(tmp_path / "token"))
-    for name, told in (
+    for name, reason in (
         ("fifo", "regular"),
         ("link", "symbolic link"),
         ("", "regular"),
         ("missing", "No such file"),
     ):
-        with pytest.raises(BadCredential, match=told):
+        with pytest.raises(BadCredential, match=reason):
             read_token(tmp_path / name)
 
 
@@ -80,7 +80,7 @@ def _exit_code(call):
 
 
 @pytest.mark.parametrize("look", [read_token, check_trusted, check_key])
-def test_a_place_that_we_may_not_enter_is_refused_like_any_other(tmp_path, look):
+def test_a_directory_without_permission_is_refused(tmp_path, look):
     closed = tmp_path / "closed"
     closed.mkdir()
     path = keep(closed / "token")
@@ -98,7 +98,7 @@ def test_a_loop_of_links_is_refused(tmp_path):
         check_trusted(tmp_path / "a")
 
 
-def test_the_token_of_a_boot_is_minted_once(tmp_path):
+def test_the_token_of_a_boot_is_generated_once(tmp_path):
     environment = {"XDG_RUNTIME_DIR": os.fspath(tmp_path)}
     path, token = boot_token(environment)
     assert path == tmp_path / "mcp-bridge" / "token"
@@ -111,11 +111,11 @@ def test_the_token_of_a_boot_is_minted_once(tmp_path):
 def test_a_directory_that_others_can_write_is_refused(tmp_path):
     (tmp_path / "mcp-bridge").mkdir()
     (tmp_path / "mcp-bridge").chmod(0o777)
-    with pytest.raises(BadCredential, match="writable by nobody else"):
+    with pytest.raises(BadCredential, match="writable by you only"):
         boot_token({"XDG_RUNTIME_DIR": os.fspath(tmp_path)})
 
 
-def test_a_place_where_nothing_can_be_kept_is_told(tmp_path):
+def test_a_token_that_cannot_be_written_is_an_error(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(BadCredential, match="cannot keep a token"):
         boot_token({"XDG_RUNTIME_DIR": os.fspath(tmp_path / "file")})
@@ -131,7 +131,7 @@ def test_a_place_where_nothing_can_be_kept_is_told(tmp_path):
         (0, "      1000       1000          1\n", False),
     ],
 )
-def test_root_without_a_uid_in_our_namespace_is_known_by_the_overflow_uid(uid, uid_map, unmapped):
+def test_an_unmapped_root_has_the_overflow_uid(uid, uid_map, unmapped):
     assert is_unmapped_root(uid, uid_map, "65534\n") is unmapped
 
 
@@ -143,5 +143,5 @@ def test_a_key_may_be_read_by_a_group(tmp_path, mode):
     check_key(key)
 
 
-def test_where_the_kernel_says_nothing_of_it_nobody_is_root():
+def test_without_a_uid_map_no_uid_is_an_unmapped_root():
     assert not is_unmapped_root(65534, "", "")

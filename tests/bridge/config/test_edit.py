@@ -16,7 +16,7 @@ def write(tmp_path):
     return partial(write_config_file, tmp_path)
 
 
-def test_a_token_is_taken_out_and_nothing_else():
+def test_only_the_table_of_the_token_is_removed():
     text = (
         WHOLE
         + f"\n[tokens.ide] # mine\nsha256 = '{DIGEST}'\n[tokens.ide.features]\ndeny = ['roots']\n[tokens.ide2]\nsha256 = '{DIGEST}'\n"
@@ -28,12 +28,12 @@ def test_a_token_is_taken_out_and_nothing_else():
     assert list(tomllib.loads(edit.without_token(WHOLE, "cursor")).get("tokens", {})) == []
 
 
-def test_a_token_that_is_written_in_another_way_is_left_to_the_person():
+def test_a_token_in_an_unusual_spelling_is_left_to_the_user():
     with pytest.raises(BadConfig, match="remove it by hand"):
         edit.without_token(f"tokens = {{ ide = {{ sha256 = '{DIGEST}' }} }}", "ide")
 
 
-def test_a_file_is_rewritten_as_a_whole_or_not_at_all(write):
+def test_a_file_is_replaced_as_a_whole_or_not_at_all(write):
     path = write("", 0o640)
     edit.rewrite(path, "config_version = 1\n")
     assert path.read_text() == "config_version = 1\n"

@@ -1,4 +1,4 @@
-"""Other clients' configurations, and what becomes of them."""
+"""The conversion of other clients' configurations."""
 
 import json
 import re
@@ -34,7 +34,7 @@ def one(entry):
 # ---- what is taken over
 
 
-def test_a_plain_server_is_taken_over_without_a_note():
+def test_a_plain_server_is_converted_without_a_note():
     found = imported({"time": {**TIME, "type": "stdio", "cwd": "/srv", "env": {"LEVEL": "info", "PORT": 8}}})
     assert found == Imported(
         "[servers.time]\n"
@@ -78,17 +78,17 @@ def test_comments_and_trailing_commas_are_allowed_and_strings_keep_theirs():
     }
 
 
-@pytest.mark.parametrize("said", [{"disabled": True}, {"enabled": False}])
-def test_a_disabled_server_stays_disabled(said):
-    assert one({**TIME, **said})[0]["enabled"] is False
+@pytest.mark.parametrize("keys", [{"disabled": True}, {"enabled": False}])
+def test_a_disabled_server_stays_disabled(keys):
+    assert one({**TIME, **keys})[0]["enabled"] is False
 
 
-@pytest.mark.parametrize("said", [{"disabled": False}, {"enabled": True}, {"disabled": "yes"}, {}])
-def test_an_enabled_server_does_not_say_so(said):
-    assert one({**TIME, **said}) == (one(TIME)[0], "")
+@pytest.mark.parametrize("keys", [{"disabled": False}, {"enabled": True}, {"disabled": "yes"}, {}])
+def test_an_enabled_server_has_no_key_enabled(keys):
+    assert one({**TIME, **keys}) == (one(TIME)[0], "")
 
 
-def test_numbers_are_fine_as_arguments_and_null_is_no_argument_at_all():
+def test_a_number_is_an_argument_and_null_is_an_empty_list():
     assert one({"command": "a", "args": ["--port", 8080, 0.5]})[0]["command"] == [
         "a",
         "--port",
@@ -105,13 +105,13 @@ def test_a_working_directory_is_kept_if_it_is_absolute(cwd):
 
 @pytest.mark.parametrize("cwd", ["src", "./src", "~nobody/x", "${workspaceFolder}", "/${x}", "/a\0", 5])
 def test_a_working_directory_that_is_not_absolute_is_left_out(cwd):
-    assert one({**TIME, "cwd": cwd}) == (one(TIME)[0], "x: its cwd is left out: it is not an absolute path.")
+    assert one({**TIME, "cwd": cwd}) == (one(TIME)[0], "x: its cwd is ignored: it is not an absolute path.")
 
 
-def test_keys_that_mean_nothing_here_are_named():
+def test_unsupported_keys_are_listed():
     assert one({**TIME, "timeout": 5, "autoApprove": ["all"], "disabledTools": []}) == (
         one(TIME)[0],
-        "x: left out, since they mean nothing here: 'autoApprove', 'disabledTools', 'timeout'.",
+        "x: ignored unsupported keys: 'autoApprove', 'disabledTools', 'timeout'.",
     )
 
 
@@ -136,7 +136,7 @@ def test_keys_that_mean_nothing_here_are_named():
         ({"command": "a;b"}, "shell syntax"),
         ({"command": "$(a)"}, "shell syntax"),
         ({"command": "${userHome}/a"}, "placeholder"),
-        ({"command": "npx -y a"}, "put its arguments into args"),
+        ({"command": "npx -y a"}, "args to its arguments"),
         ({"command": "./a"}, "relative path"),
         ({"command": "~/a"}, "relative path"),
         ({"command": "a", "args": "-x"}, "args are not an array"),
@@ -150,7 +150,7 @@ def test_keys_that_mean_nothing_here_are_named():
         ({"command": "a", "env": ["A=b"]}, "env is not an object"),
     ],
 )
-def test_a_server_that_cannot_be_served_is_left_out_with_the_reason(entry, reason):
+def test_an_unsupported_server_is_left_out_with_the_reason(entry, reason):
     found = imported({"X y": entry})
     (note,) = found.notes
     assert found.toml == ""
@@ -158,7 +158,7 @@ def test_a_server_that_cannot_be_served_is_left_out_with_the_reason(entry, reaso
     assert reason in note
 
 
-def test_a_server_that_is_left_out_does_not_keep_the_others_from_coming():
+def test_the_other_servers_are_converted_when_one_is_left_out():
     assert set(tables(imported({"far": {"url": "https://e"}, "time": TIME}))) == {"time"}
 
 
@@ -166,18 +166,18 @@ def test_a_program_whose_path_has_a_space_is_no_shell_syntax():
     assert one({"command": "/opt/My App/run"}) == ({"command": ["/opt/My App/run"]}, "")
 
 
-def test_the_largest_command_is_taken():
+def test_the_largest_command_is_accepted():
     assert len(one({"command": "a", "args": ["x" * 4096] * 255})[0]["command"]) == 256
 
 
 @pytest.mark.parametrize(
-    ("text", "told"),
+    ("text", "reason"),
     [
         ("", "line 1, column 1"),
         ('{"mcpServers": {}\n  oops}', "line 2, column 3"),
         ('// a\n/* b\nc */ {"mcpServers" 1}', "line 3, column 20"),
-        ('{"a": "b', "not JSON"),
-        ('{"a": 1} /', "not JSON"),
+        ('{"a": "b', "not valid JSON"),
+        ('{"a": 1} /', "not valid JSON"),
         ("[]", "not an object"),
         ("null", "not an object"),
         ("{}", "no servers"),
@@ -188,13 +188,13 @@ def test_the_largest_command_is_taken():
         ('{"a": ' + "9" * 5000 + "}", "too many digits"),
     ],
 )
-def test_what_holds_no_servers_is_refused_with_the_place(text, told):
-    with pytest.raises(BadImport, match=told):
+def test_a_text_without_servers_is_refused_with_the_position(text, reason):
+    with pytest.raises(BadImport, match=reason):
         import_servers(text)
 
 
 @pytest.mark.parametrize("text", ['"' + '\\"' * 300_000, "/*" * 300_000, ", " * 300_000, '{"' * 300_000])
-def test_a_long_text_that_never_ends_is_refused_at_once(text):
+def test_a_long_unterminated_text_is_refused_at_once(text):
     with pytest.raises(BadImport):
         import_servers(text)
 
@@ -225,7 +225,7 @@ def test_a_secret_goes_into_a_file_and_is_shown_nowhere(key, value):
     found = imported({"x": {**TIME, "env": {key: value}}})
     assert tables(found)["x"] == {**one(TIME)[0], "env_file": "x.env"}
     assert found.notes == (
-        f"x: the configuration keeps no secrets, so put {key} as KEY=VALUE lines into x.env beside it, mode 0600.",
+        f"x: secrets are not written to the configuration; put {key} as KEY=VALUE lines into x.env beside it, mode 0600.",
     )
     assert "hunter2" not in repr(found)
 
@@ -245,10 +245,10 @@ def test_what_only_resembles_a_secret_is_written(key):
 
 
 @pytest.mark.parametrize("value", ["${env:API_TOKEN}", "${API_TOKEN}"])
-def test_a_variable_that_names_itself_is_passed_on_even_if_it_is_a_secret(value):
+def test_a_variable_that_names_itself_is_passed_even_if_it_is_a_secret(value):
     assert one({**TIME, "env": {"API_TOKEN": value}}) == (
         {**one(TIME)[0], "pass_env": ["API_TOKEN"]},
-        "x: API_TOKEN must be in the environment of the bridge, which passes it on.",
+        "x: API_TOKEN must be set in the environment of the bridge, which passes it to the server.",
     )
 
 
@@ -256,13 +256,13 @@ def test_a_variable_that_names_itself_is_passed_on_even_if_it_is_a_secret(value)
 def test_any_other_placeholder_is_left_out(value):
     assert one({**TIME, "env": {"URL": value}}) == (
         one(TIME)[0],
-        "x: URL is left out: it holds a placeholder, and placeholders are not filled in here.",
+        "x: URL is left out: placeholders are not supported.",
     )
 
 
 @pytest.mark.parametrize("key", sorted(LOADERS))
 @pytest.mark.parametrize("form", ["hunter2", "${{env:{}}}", "${{input:{}}}"])
-def test_a_loader_variable_is_left_out_whatever_it_says(key, form):
+def test_a_loader_variable_is_left_out_whatever_its_value_is(key, form):
     table, note = one({**TIME, "env": {key: form.format(key)}})
     assert table == one(TIME)[0]
     assert key in note
@@ -303,7 +303,7 @@ def test_a_variable_that_no_server_can_get_is_left_out_with_the_reason(key, valu
         (["--header", "Authorization: Bearer hunter2"], 2),
     ],
 )
-def test_a_secret_among_the_arguments_is_pointed_at_but_not_repeated(args, number):
+def test_a_secret_among_the_arguments_is_noted_but_not_repeated(args, number):
     note = one({"command": "docker", "args": args})[1]
     assert note.startswith(f"x: argument {number} looks like a secret")
     assert "hunter2" not in note
@@ -316,10 +316,10 @@ def test_an_option_without_its_value_is_no_secret(args):
     assert one({"command": "docker", "args": args})[1] == ""
 
 
-def test_a_placeholder_among_the_arguments_is_pointed_at():
+def test_a_placeholder_among_the_arguments_is_noted():
     assert one({"command": "a", "args": ["--root", "${workspaceFolder}"]}) == (
         {"command": ["a", "--root", "${workspaceFolder}"]},
-        "x: argument 2 holds a placeholder, which is not filled in here: write what it stands for.",
+        "x: argument 2 holds a placeholder, which is not supported: replace it by its value.",
     )
 
 
@@ -338,8 +338,8 @@ def test_a_placeholder_among_the_arguments_is_pointed_at():
         ("uvx", ["--from", "git+https://example.com/a", "bin"], 2),
     ],
 )
-def test_a_fetched_package_without_a_version_is_pointed_at(command, args, number):
-    note = f"x: argument {number} names no version, so every start may run another one: pin it."
+def test_a_package_without_a_version_is_noted(command, args, number):
+    note = f"x: package version not pinned (argument {number}): each start may run another version."
     assert one({"command": command, "args": args}) == ({"command": [command, *args]}, note)
 
 
@@ -360,7 +360,7 @@ def test_a_fetched_package_without_a_version_is_pointed_at(command, args, number
         ("python", ["-m", "pkg"]),
     ],
 )
-def test_a_pinned_package_or_none_is_not_remarked_on(command, args):
+def test_a_pinned_package_or_none_has_no_note(command, args):
     assert one({"command": command, "args": args})[1] == ""
 
 
@@ -381,25 +381,25 @@ def test_a_pinned_package_or_none_is_not_remarked_on(command, args):
         ("a\n", "a"),
     ],
 )
-def test_a_name_that_ours_cannot_be_is_made_so(was, name):
+def test_an_invalid_name_becomes_a_valid_one(was, name):
     found = imported({was: TIME})
     assert set(tables(found)) == {name}
-    assert found.notes == (f"{was!r} is called {name} here: a name is [a-z0-9][a-z0-9-]{{0,31}}.",)
+    assert found.notes == (f"{was!r} is renamed to {name}: a name is [a-z0-9][a-z0-9-]{{0,31}}.",)
 
 
-def test_a_good_name_is_kept_also_when_another_would_become_the_same():
+def test_a_valid_name_is_kept_when_another_would_become_the_same():
     found = imported({"GitHub": TIME, "github": TIME, "GITHUB": TIME, "a-": TIME})
     assert list(tables(found)) == ["github-2", "github", "github-3", "a-"]
     assert [note.partition(":")[0] for note in found.notes] == [
-        "'GitHub' is called github-2 here",
-        "'GITHUB' is called github-3 here",
+        "'GitHub' is renamed to github-2",
+        "'GITHUB' is renamed to github-3",
     ]
 
 
-def test_a_name_that_is_known_already_gets_a_number():
+def test_a_name_in_use_gets_a_number():
     found = imported({"time": TIME, "x" * 32: TIME}, known=["time", "time-2", "x" * 32])
     assert set(tables(found)) == {"time-3", "x" * 30 + "-2"}
-    assert found.notes[0] == "'time' is called time-3 here: there is a server of that name."
+    assert found.notes[0] == "'time' is renamed to time-3: the name is in use."
 
 
 def test_a_very_long_name_is_cut_in_a_note():
@@ -425,7 +425,7 @@ variables = st.dictionaries(st.from_regex(r"X[A-Z0-9_]{0,8}\Z"), texts, max_size
 
 @settings(deadline=None)
 @given(st.dictionaries(st.text(), st.tuples(st.lists(texts), variables), min_size=1), st.booleans())
-def test_arguments_and_variables_arrive_as_they_were(servers, ascii_only):
+def test_arguments_and_variables_stay_unchanged(servers, ascii_only):
     entries = {name: {"command": "run", "args": args, "env": env} for name, (args, env) in servers.items()}
     found = import_servers(json.dumps({"servers": entries}, ensure_ascii=ascii_only))
     arrived = tables(found)
@@ -447,7 +447,7 @@ keys = st.sampled_from(["command", "args", "env", "cwd", "type", "disabled", "ur
 
 @settings(deadline=None)
 @given(st.dictionaries(st.text(), anything | st.dictionaries(keys, anything), min_size=1))
-def test_whatever_comes_out_is_a_configuration(servers):
+def test_every_result_is_a_valid_configuration(servers):
     found = imported(servers)
     assert len(tables(found)) + sum("is left out" in note for note in found.notes) >= len(servers)
     assert all(note.endswith(".") and note.isprintable() for note in found.notes)
@@ -455,6 +455,6 @@ def test_whatever_comes_out_is_a_configuration(servers):
 
 @settings(deadline=None)
 @given(anything)
-def test_json_without_comments_is_left_as_it_is(value):
+def test_json_without_comments_stays_unchanged(value):
     text = json.dumps({"a": value, "servers": {"time": TIME}}, ensure_ascii=False)
     assert import_servers(text) == imported({"time": TIME})

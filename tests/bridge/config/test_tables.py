@@ -16,7 +16,7 @@ def write(tmp_path):
     return partial(write_config_file, tmp_path)
 
 
-def test_a_bomb_is_refused_before_it_is_read(write):
+def test_a_file_over_the_limit_is_refused_before_it_is_parsed(write):
     path = write("x" * (LARGEST + 1))
     began = time.monotonic()
     with pytest.raises(BadConfig, match=f"more than {LARGEST} bytes"):
@@ -46,7 +46,7 @@ def test_a_directory_that_others_can_change_is_refused(tmp_path):
         read(folder / "config.toml")
 
 
-def test_a_link_is_judged_by_what_it_leads_to(tmp_path):
+def test_a_link_is_checked_at_its_target(tmp_path):
     target = tmp_path / "target.toml"
     target.write_text("")
     target.chmod(0o666)
@@ -63,7 +63,7 @@ def test_another_users_file_is_refused(write):
         read(path)
 
 
-def test_a_file_that_is_not_there_or_is_none_is_named(tmp_path):
+def test_a_missing_file_or_a_directory_is_named(tmp_path):
     with pytest.raises(BadConfig, match=r"config.toml: there is no such file"):
         read(tmp_path / "config.toml")
     with pytest.raises(BadConfig, match="is not a regular file"):

@@ -6,7 +6,7 @@ from pathlib import Path
 from mcpbridged.bridge.config.xdg import default_path, runtime_directory
 
 
-def test_the_working_directory_is_never_looked_into():
+def test_the_working_directory_is_never_searched():
     assert default_path({"HOME": "/h"}) == Path("/h/.config/mcp-bridge/config.toml")
     assert default_path({"XDG_CONFIG_HOME": "/x"}) == Path("/x/mcp-bridge/config.toml")
     for here in (".", "x/y", ""):

@@ -183,7 +183,7 @@ def test_a_pin_is_written_into_its_table_only(text, wanted):
     ],
 )
 def test_a_table_that_cannot_be_told_from_the_rest_is_left_to_the_person(text):
-    with pytest.raises(BadConfig, match=rf'write there by hand: pin = "{PIN}"'):
+    with pytest.raises(BadConfig, match=rf'add by hand: pin = "{PIN}"'):
         with_pin(text, "a", PIN)
 
 
