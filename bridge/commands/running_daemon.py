@@ -16,7 +16,7 @@ import msgspec
 from ..config import load, schema, tables, xdg
 from ..config.settings import CONTROL
 from ..config.tables import BadConfig
-from ..daemon.surroundings import HIDDEN, Surroundings
+from ..daemon.daemon_info import HIDDEN, DaemonInfo
 from .control_client import ErrorResponse, Unreachable, request
 
 # For the description of the daemon (seconds); after that the command continues without it.
@@ -33,7 +33,7 @@ class ConfigSource:
 
     file: Path
     environment: Mapping[str, str]
-    daemon: Surroundings | None = None
+    daemon: DaemonInfo | None = None
     unix: Path | None = None
     other: Path | None = None
 
@@ -60,16 +60,16 @@ def _socket(file: Path, environment: Mapping[str, str]) -> Path | None:
         return xdg.default_socket(environment)
 
 
-def _responding(sockets: Iterable[Path | None]) -> tuple[Path | None, Surroundings | None]:
+def _responding(sockets: Iterable[Path | None]) -> tuple[Path | None, DaemonInfo | None]:
     for unix in dict.fromkeys(sockets):
         if unix is not None and (daemon := _described(unix)) is not None:
             return unix, daemon
     return None, None
 
 
-def _described(unix: Path) -> Surroundings | None:
+def _described(unix: Path) -> DaemonInfo | None:
     try:
-        return msgspec.convert(request(unix, "GET", f"{CONTROL}/daemon", _TIMEOUT), Surroundings)
+        return msgspec.convert(request(unix, "GET", f"{CONTROL}/daemon", _TIMEOUT), DaemonInfo)
     except (Unreachable, ErrorResponse, OSError, http.client.HTTPException, msgspec.ValidationError):
         # No daemon runs, or it has another version.
         return None

@@ -1,6 +1,6 @@
-"""The certificate of a listener with TLS: loaded with a sentence for each fault, and looked at for what clients will refuse.
+"""Load the TLS certificate of the listener, and find the reasons why clients would refuse it.
 
-Loading blocks, so the event loop never does it. OpenSSL is never left to ask for a passphrase.
+Loading blocks, so the event loop never does it. OpenSSL never prompts for a passphrase.
 """
 
 import os
@@ -19,11 +19,11 @@ import attrs
 from ...transports.http.listen import KeyIsEncrypted, tls_context
 from ...validators.x509 import Block, Certificate, blocks, read_certificate
 
-# Of a file of certificates or a key; a chain has a few KiB.
+# The largest file of certificates or a key; a chain has a few KiB (bytes).
 _LARGEST: Final = 1024 * 1024
-# The labels that OpenSSL takes for a certificate.
+# The PEM labels that OpenSSL accepts for a certificate (RFC 7468).
 _CERTIFICATES: Final = frozenset({"CERTIFICATE", "X509 CERTIFICATE", "TRUSTED CERTIFICATE"})
-# What else people put there by mistake, by its label.
+# Other PEM blocks that are used by mistake, by their label.
 _MISTAKEN: Final = {
     "CERTIFICATE REQUEST": "a certificate request, which an authority must sign first",
     "NEW CERTIFICATE REQUEST": "a certificate request, which an authority must sign first",
@@ -32,51 +32,51 @@ _MISTAKEN: Final = {
     "PKCS7": "a certificate in the form of PKCS #7",
     "EC PARAMETERS": "parameters of a key only",
 }
-# The tag of a sequence in DER, as certificates and keys that are not PEM begin.
+# The tag of a sequence in DER (X.690), with which binary certificates and keys begin.
 _DER: Final = b"\x30"
-# A block whose lines begin with spaces, as it stands in YAML.
+# A PEM block whose lines begin with spaces, as in YAML.
 _INDENTED: Final = re.compile(rb"^[ \t]+-----BEGIN ", re.MULTILINE)
-# What OpenSSL says of a key of another pair; of one of another kind it says that it has no certificate for that.
+# The reasons of OpenSSL for a key of another pair; NO_CERTIFICATE_ASSIGNED for a key of another kind.
 _MISMATCH: Final = frozenset({"KEY_VALUES_MISMATCH", "KEY_TYPE_MISMATCH", "NO_CERTIFICATE_ASSIGNED"})
 
 
 class BadCertificate(Exception):
-    """A certificate or its key cannot be used; the text says why, and names the file."""
+    """Raised for a certificate or key that cannot be used. The text names the file and the reason."""
 
 
 @attrs.frozen
 class Loaded:
-    """A certificate that can be served with. `chain` is empty where OpenSSL can read it and `x509` cannot."""
+    """A usable certificate. `chain` is empty where OpenSSL can read it and `validators.x509` cannot."""
 
     file: Path
     chain: tuple[Certificate, ...]
     context: ssl.SSLContext
-    # The SHA-256 of the certificate in hexadecimal digits, if that is known.
+    # The SHA-256 of the certificate (hexadecimal), or empty if it cannot be read.
     fingerprint: str = ""
 
     @property
     def until(self) -> datetime | None:
-        """When the first certificate of the chain expires, if that is known."""
+        """Return when the first certificate of the chain expires, or None if it cannot be read."""
         return min((one.not_after for one in self.chain), default=None)
 
     @property
     def expires(self) -> str:
-        """When that is, in ISO 8601, or an empty text."""
+        """Return `until` in ISO 8601, or an empty string."""
         return self.until.isoformat() if self.until else ""
 
     @property
     def summary(self) -> str:
-        """Until when it is valid, and for which hosts."""
+        """Return a sentence with the end of validity and the hosts."""
         until, hosts = self.until, ", ".join(self.chain[0].hosts) if self.chain else ""
         return f"the certificate {self.file} is valid until {_shown(until) if until else 'an unknown time'}, for {hosts}"
 
     def faults(self, ahead: timedelta = timedelta(), now: datetime | None = None) -> list[str]:
-        """Return why clients refuse it now, or will within this time, a sentence for each reason."""
+        """Return the reasons why clients refuse it now, or will within `ahead`."""
         return [*_faults(self.file, self.chain, now or datetime.now(UTC), ahead)]
 
 
 def load(certificate: Path, key: Path) -> Loaded:
-    """Load both. Blocks. Raises BadCertificate."""
+    """Load a certificate chain and its key. Blocks. Raises BadCertificate."""
     text, key_text = _read(certificate), _read(key)
     try:
         context = tls_context(certificate, key)
@@ -130,7 +130,7 @@ def _faults(file: Path, chain: Sequence[Certificate], now: datetime, ahead: time
 
 def _read(path: Path) -> bytes:
     try:
-        # A pipe would block, and could not be read again at a reload.
+        # A pipe could block, and cannot be read again at a reload.
         if not stat.S_ISREG(path.stat().st_mode):
             raise BadCertificate(f"{path} is not a regular file")
         with path.open("rb") as file:
@@ -143,7 +143,7 @@ def _read(path: Path) -> bytes:
 
 
 def _diagnosis(certificate: Path, key: Path, text: bytes, key_text: bytes, reason: str) -> str:
-    """Return why OpenSSL cannot use these two files, whose reason alone says little."""
+    """Return why OpenSSL cannot use these two files, in more detail than the reason of OpenSSL."""
     found, of_key = blocks(text), blocks(key_text)
     if not _certificates(found):
         if _has_key(found) and _certificates(of_key):
@@ -166,16 +166,14 @@ def _diagnosis(certificate: Path, key: Path, text: bytes, key_text: bytes, reaso
         return _mismatch(certificate, key, chain)
     words = reason.lower().replace("_", " ")
     if "too small" in words or "too weak" in words:
-        return (
-            f"OpenSSL on this machine finds the certificate {certificate} or the key {key} too weak: {words}"
-        )
-    return f"the private key in {key} is damaged, or of a kind that OpenSSL does not know" + (
+        return f"OpenSSL on this machine refuses the certificate {certificate} or the key {key} as too weak: {words}"
+    return f"the private key in {key} is damaged, or of a type that OpenSSL does not support" + (
         words and f": {words}"
     )
 
 
 def _is_readable(certificate: Path) -> bool:
-    """Return whether OpenSSL itself finds certificates in it."""
+    """Return whether OpenSSL finds certificates in a file."""
     try:
         ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_verify_locations(certificate)
     except (OSError, ssl.SSLError):
@@ -206,13 +204,13 @@ def _has_key(found: Sequence[Block]) -> bool:
 
 def _encrypted(key: Path) -> str:
     return (
-        f"the key {key} is encrypted, and no passphrase is asked for;"
-        f" openssl pkey -in {key} -out FILE writes one that is not, with the mode of your umask"
+        f"the key {key} is encrypted, which is not supported;"
+        f" openssl pkey -in {key} -out FILE decrypts it (mind the umask)"
     )
 
 
 def _why_not(what: str, path: Path, text: bytes, found: Sequence[Block]) -> str:
-    """Return why a file holds no certificate, or no key."""
+    """Return why a file has no certificate, or no key."""
     if not text.strip():
         return f"{path} is empty"
     if text.startswith(_DER) and (b"\0" in text or not text.isascii()):

@@ -1,6 +1,6 @@
-"""What a person may ask of the running daemon, over its Unix socket only: the other end of `door`.
+"""Answer the requests of the commands: status, reload, restart, logs and tap. Served on the Unix socket only.
 
-Nothing here can start a program, or read a file, that the configuration does not name (attacks V24).
+No request can start a program, or read a file, that the configuration does not name.
 """
 
 from collections.abc import Awaitable, Callable
@@ -19,25 +19,25 @@ from ...validators.limits import Limits
 from ...validators.rejection import INVALID_REQUEST, Rejection
 from ..config.settings import CONTROL
 from ..runtime.server import LocalServer
+from .daemon_info import DaemonInfo
 from .status import Status
 from .supervisor import Supervisor
-from .surroundings import Surroundings
 
-# A message that is tapped is cut here, in characters.
+# A longer message is cut for `tap` (characters).
 _TAPPED: Final = 16 * 1024
-# Places of control connections that streams leave to the commands that are answered at once.
+# Control connections that streams leave free for commands with a single answer.
 _FOR_COMMANDS: Final = 4
 
 
 class Tapped(msgspec.Struct, frozen=True):
-    """One message that has passed."""
+    """One message between a client and a server."""
 
     direction: str
     line: str
 
 
 class ControlApi:
-    """The endpoints of the control socket. `reload` answers what has changed. It and `restart` raise ValueError where nothing may."""
+    """The endpoints of the control API. `reload` returns the changes. `reload` and `restart` raise ValueError if refused."""
 
     def __init__(
         self,
@@ -46,9 +46,9 @@ class ControlApi:
         reload: Callable[[], Awaitable[object]],
         restart: Callable[[str], Awaitable[None]],
         limits: Limits,
-        surroundings: Callable[[], Surroundings],
+        daemon_info: Callable[[], DaemonInfo],
     ) -> None:
-        self._surroundings = surroundings
+        self._daemon_info = daemon_info
         self._streams = 0
         self._most_streams = max(1, limits.connections_control - _FOR_COMMANDS)
         self._supervisor = supervisor
@@ -57,7 +57,7 @@ class ControlApi:
         self._restart = restart
 
     def table(self) -> dict[str, Endpoint]:
-        """The endpoint of every path."""
+        """Return the endpoint of every path."""
         return {
             f"{CONTROL}/status": self._answer_status,
             f"{CONTROL}/daemon": self._answer_daemon,
@@ -67,18 +67,13 @@ class ControlApi:
             f"{CONTROL}/tap": self._answer_tap,
         }
 
-    @property
-    def paths(self) -> frozenset[str]:
-        """The paths of the table."""
-        return frozenset(self.table())
-
     async def _answer_status(self, exchange: Exchange) -> None:
         _check_method(exchange, "GET")
         await exchange.answer(200, JSON, msgspec.json.encode(self._status()))
 
     async def _answer_daemon(self, exchange: Exchange) -> None:
         _check_method(exchange, "GET")
-        await exchange.answer(200, JSON, msgspec.json.encode(self._surroundings()))
+        await exchange.answer(200, JSON, msgspec.json.encode(self._daemon_info()))
 
     async def _answer_reload(self, exchange: Exchange) -> None:
         _check_method(exchange, "POST")

@@ -1,6 +1,6 @@
-"""Describe where the daemon runs: its configuration, directory, umask and variables, as the commands ask for them.
+"""Describe the environment of the daemon: its configuration file, working directory, umask and variables.
 
-A command that is run from a shell has other variables than a daemon that a service manager has started, mostly another PATH.
+A command that runs in a shell has other variables than a daemon that a service manager has started, most often another PATH.
 """
 
 import os
@@ -12,12 +12,15 @@ import msgspec
 
 from ..config.child_environment import secrets_of
 
-# The value of a variable that seems to hold a secret.
+# Sent in place of the value of a variable that may hold a secret.
 HIDDEN: Final = "[secret]"
 
 
-class Surroundings(msgspec.Struct, frozen=True):
-    """Those of one daemon. `config` is empty where the command line named the server; `umask` is that of its servers, octal."""
+class DaemonInfo(msgspec.Struct, frozen=True):
+    """The environment of one daemon. `umask` is that of its servers, octal.
+
+    `config` is empty where the command line names the server.
+    """
 
     version: str
     pid: int
@@ -27,12 +30,10 @@ class Surroundings(msgspec.Struct, frozen=True):
     variables: dict[str, str]
 
 
-def surroundings(
-    version: str, config: Path | None, umask: int, environment: Mapping[str, str]
-) -> Surroundings:
-    """Return those of this process, without the values of secrets."""
+def daemon_info(version: str, config: Path | None, umask: int, environment: Mapping[str, str]) -> DaemonInfo:
+    """Return the environment of this process, without the values of secrets."""
     hidden = secrets_of(environment)
-    return Surroundings(
+    return DaemonInfo(
         version,
         os.getpid(),
         _readable(str(config or "")),
@@ -46,10 +47,10 @@ def _cwd() -> str:
     try:
         return str(Path.cwd())
     except OSError:
-        # It was removed.
+        # The directory was removed.
         return ""
 
 
 def _readable(text: str) -> str:
-    # Bytes that are no UTF-8 cannot be written in JSON.
+    # JSON has no form for bytes that are not UTF-8.
     return text.encode(errors="surrogateescape").decode(errors="replace")

@@ -1,4 +1,4 @@
-"""How the daemon and its servers are, as `mcp-bridge status --json` shows it: a stable shape, documented in mcp-bridge(1)."""
+"""The state of the daemon and its servers, as `mcp-bridge status --json` prints it. mcp-bridge(1) documents the fields."""
 
 import os
 from collections.abc import Iterable
@@ -7,18 +7,17 @@ from pathlib import Path
 import msgspec
 import trio
 
-from ...transports.http.quota import Quota
-from ...transports.http.refusals import Refusals
 from ..core.era_cache import LEGACY, MODERN
 from ..runtime.server import LocalServer
-from .certificates import Loaded
+from .listeners import Listeners
+from .running_config import RunningConfig
 from .supervisor import Supervisor
 
 _PAGE = os.sysconf("SC_PAGE_SIZE")
 
 
 class ServerStatus(msgspec.Struct, frozen=True):
-    """One server. `state` is idle, serving, silent, failed, failing or unapproved; `memory` that of all its processes, in bytes."""
+    """One server. `state` is idle, serving, silent, failed, failing or unapproved. `memory` is that of all processes (bytes)."""
 
     name: str
     state: str
@@ -43,12 +42,13 @@ class ServerStatus(msgspec.Struct, frozen=True):
 
 
 class Status(msgspec.Struct, frozen=True):
-    """The daemon. `uptime` in seconds, `memory` its own, in bytes; `cgroup` holds one for each server process, if not empty.
+    """The daemon. `uptime` is in seconds, and `memory` that of the daemon alone (bytes).
 
-    `addresses` are all that it listens on, TCP before Unix, and `passed` says whether the service manager passed them.
-    `connections` have a credential, `unauthenticated` ones have none; `refusals` are counted by kind since the start.
-    `certificate` is the SHA-256 of that of the listener, in hexadecimal digits, and `certificate_expires` a time in ISO 8601,
-    both empty without TLS; `warnings` say what clients refuse in the certificate.
+    `cgroup` is the parent of the cgroups of the server processes; empty without cgroups.
+    `addresses` are all listen addresses, TCP before Unix. `passed` is whether the service manager passed the sockets.
+    `connections` and `unauthenticated` count connections with and without a credential, `refusals` those refused, by kind.
+    `certificate` is the SHA-256 of the certificate (hexadecimal) and `certificate_expires` an ISO 8601 time, both empty
+    without TLS. `warnings` are the reasons why clients refuse the certificate.
     """
 
     version: str
@@ -71,7 +71,7 @@ class Status(msgspec.Struct, frozen=True):
 
 
 def server_status(server: LocalServer, memory: dict[int, int]) -> ServerStatus:
-    """How one server is. `memory` is that of each session of processes (setsid(2))."""
+    """Return the state of one server. `memory` is in bytes, by process session (setsid(2))."""
     server_log = server.server_log
     pids = server.pids
     lines = [entry.text for entry in server_log.entries() if entry.kind == "stderr"]
@@ -110,56 +110,53 @@ def _era(server: LocalServer) -> str:
 
 
 def status(
+    config: RunningConfig,
     supervisor: Supervisor,
+    listeners: Listeners,
     version: str,
-    since: float,
-    addresses: tuple[str, ...],
-    passed: bool,  # noqa: FBT001 - a field of the result
-    unix: Path | None,
-    config: Path | None,
+    started: float,
     cgroup: Path | None,
-    quota: Quota,
-    refusals: Refusals,
-    certificate: Loaded | None,
 ) -> Status:
-    """How everything is. `since` is a time of Trio's clock."""
+    """Return the state of the daemon and of each server. `started` is a time of Trio's clock."""
     memory = memory_by_session()
+    certificate = config.certificate
     return Status(
         version=version,
         pid=os.getpid(),
-        uptime=round(trio.current_time() - since, 1),
+        uptime=round(trio.current_time() - started, 1),
         memory=_resident(os.getpid()),
-        url=addresses[0],
-        addresses=addresses,
-        passed=passed,
-        unix=str(unix or ""),
-        config=str(config or ""),
+        url=config.addresses[0],
+        addresses=config.addresses,
+        passed=config.sockets.passed,
+        unix=str(config.sockets.unix_path or ""),
+        config=str(config.settings.file or ""),
         cgroup=str(cgroup or ""),
-        connections=quota.connections,
-        unauthenticated=quota.unauthenticated,
-        refusals=dict(sorted(refusals.counts.items())),
+        connections=listeners.quota.connections,
+        unauthenticated=listeners.quota.unauthenticated,
+        refusals=dict(sorted(listeners.refusals.counts.items())),
         certificate=certificate.fingerprint if certificate else "",
         certificate_expires=certificate.expires if certificate else "",
-        warnings=tuple(certificate.faults()) if certificate else (),
+        warnings=tuple(config.certificate_faults),
         servers=tuple(server_status(server, memory) for server in supervisor),
     )
 
 
 def memory_by_session() -> dict[int, int]:
-    """The resident memory of all processes in bytes, by the process that leads their session."""
+    """Return the resident memory of all processes (bytes), by the leader of their process session."""
     found: dict[int, int] = {}
     for pid in _processes():
         try:
             words = Path(f"/proc/{pid}/stat").read_bytes().rpartition(b")")[2].split()
         except OSError:
-            continue  # it has just ended
+            # The process has just exited.
+            continue
         session, pages = int(words[3]), int(words[21])
         found[session] = found.get(session, 0) + pages * _PAGE
     return found
 
 
 def _processes() -> Iterable[int]:
-    return (int(name) for name in os.listdir("/proc") if name.isdecimal())  # noqa: PTH208 - names are all we need
+    return (int(name) for name in os.listdir("/proc") if name.isdecimal())  # noqa: PTH208 - only names are needed
 
 
 def _resident(pid: int) -> int:

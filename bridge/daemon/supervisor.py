@@ -1,6 +1,6 @@
-"""The servers of one daemon: which there are, which come and go with a new configuration, and the paths to them.
+"""Start, replace and remove the servers of one daemon, and route paths to them.
 
-One server's trouble never shows on another: each lives in a task of its own, behind a guard.
+Each server runs in a task of its own, so that a fault of one server does not affect the others.
 """
 
 from collections.abc import Iterable, Iterator, Mapping
@@ -23,10 +23,10 @@ from ..runtime.era_store import EraStore
 from ..runtime.server import LocalServer
 from ..runtime.server_log import ServerLog
 
-# After a fault of ours, how long before the server is served again, in seconds.
-_AFTER_FAULT: Final = 1.0
+# The pause before a server whose task has failed is served again (seconds).
+_RETRY_SECONDS: Final = 1.0
 _MESSAGES: Final = Paths().messages
-_EVERYTHING: Final = TokenConfig("", b"").role
+_UNRESTRICTED: Final = TokenConfig("", b"").role
 
 
 @attrs.define
@@ -34,14 +34,15 @@ class _Member:
     server: LocalServer
     scope: trio.CancelScope
     table: dict[str, Endpoint]
-    number: int  # another one for each server that was ever begun
+    # Different for each server that was ever started, also for one of the same name.
+    number: int
 
 
 @attrs.frozen
 class Changes:
-    """What a new configuration has changed, by the names of the servers; `stale` are tables that need a restart.
+    """The changes of a reload, by the names of the servers.
 
-    `warnings` say what is wrong all the same.
+    `stale` are the tables whose changes need a restart. `warnings` name the faults of the new certificate.
     """
 
     added: tuple[str, ...]
@@ -53,7 +54,7 @@ class Changes:
 
 
 class Supervisor:
-    """All servers. `run` must be running for `apply` to work. With `tells` each request of a client is logged."""
+    """All servers of the daemon. `apply` works while `run` is running. With `log_calls` each request of a client is logged."""
 
     def __init__(
         self,
@@ -62,26 +63,30 @@ class Supervisor:
         log: LineLog,
         version: str,
         *,
-        tells: bool,
-        facts: EraStore | None = None,
+        log_calls: bool,
+        era_store: EraStore | None = None,
     ) -> None:
         self._spawner = spawner
         self._poller = poller
         self._log = log
         self._version = version
-        self._tells = tells
-        self._facts = facts
+        self._log_calls = log_calls
+        self._era_store = era_store
+        # By name, in the order of the configuration. An entry is removed when its server begins to drain.
         self._members: dict[str, _Member] = {}
-        # By name. A server's past outlives its restart and its change, not its removal, except for those who follow it.
+        # By name. A log is kept over restarts and changes, and dropped once a removed server is drained and no command follows it.
         self._server_logs: dict[str, ServerLog] = {}
-        self._wanted: frozenset[str] = frozenset()  # the names of the configuration
-        self._leaving: set[LocalServer] = set()
-        self._roles: dict[str, TokenConfig] = {}
+        # The names of the configuration.
+        self._configured: frozenset[str] = frozenset()
+        # Removed or replaced servers that still have requests in flight.
+        self._draining: set[LocalServer] = set()
+        # The tokens with restricted tools or features, by principal. `assign` replaces them; each server reads them.
+        self._restricted: dict[str, TokenConfig] = {}
         self._numbers = count(1)
         self._nursery: trio.Nursery | None = None
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
-        """Hold the servers until cancelled; then none of their processes is left."""
+        """Run the servers until cancelled. All their processes have exited then."""
         async with trio.open_nursery() as nursery:
             self._nursery = nursery
             task_status.started()
@@ -91,34 +96,34 @@ class Supervisor:
         return iter([member.server for member in self._members.values()])
 
     def find(self, name: str) -> LocalServer | None:
-        """The server of this name."""
+        """Return the server of this name, or None."""
         member = self._members.get(name)
         return None if member is None else member.server
 
     def may_delegate(self, pid: int) -> bool:
-        """Whether this process is one of ours that works for several clients (the aggregate)."""
+        """Return whether a process is that of the aggregate, which may name the principal of each request."""
         return any(server.config.knows_principal and pid in server.pids for server in self._all())
 
     def is_ready(self, name: str = "") -> bool:
-        """Whether clients of this server, or of every one, would be served, as far as is known."""
+        """Return whether this server, or every server without a name, can serve clients."""
         servers = [server for server in self if name in ("", server.name)]
         return (not name or bool(servers)) and all(server.ready for server in servers)
 
     async def resolved(self) -> None:
-        """Wait until it is known of every server whether it can be started."""
+        """Wait until the secrets of every server are read, or have failed to be read."""
         for server in self:
             await server.resolved()
 
     # ---- configurations
 
     async def apply(self, wanted: Iterable[ServerConfig]) -> Changes:
-        """Let there be exactly these servers.
+        """Run exactly these servers, and return the changes.
 
-        One whose configuration has not changed goes on with all its sessions. One that is gone, or is another now, takes
-        nothing new, answers what is in flight, and ends. An aggregate goes on with other members: `introduce` sends them to it.
+        A server with the same configuration keeps its sessions. A server that was removed or changed is drained. An aggregate
+        with other members keeps its sessions too: `send_members` sends the new members to its process.
         """
         configs = {config.name: config for config in wanted}
-        self._wanted = frozenset(configs)
+        self._configured = frozenset(configs)
         before = {name: member.server.config for name, member in self._members.items()}
         changes = Changes(
             added=tuple(name for name in configs if name not in before),
@@ -126,29 +131,29 @@ class Supervisor:
             removed=tuple(name for name in before if name not in configs),
             kept=tuple(name for name in configs if before.get(name) == configs[name]),
         )
-        going_on = [name for name in changes.changed if self._adopts(name, configs[name])]
-        replaced = [name for name in changes.changed if name not in going_on]
+        kept_running = [name for name in changes.changed if self._update_aggregate(name, configs[name])]
+        replaced = [name for name in changes.changed if name not in kept_running]
         for name in (*replaced, *changes.removed):
             reason = refusal = "the server was removed from the configuration"
             if name in configs:
                 reason = "its configuration has changed"
                 refusal = "the server is being replaced: the configuration of the server has changed"
-            self._retire(self._members.pop(name), reason, refusal)
+            self._remove(self._members.pop(name), reason, refusal)
         for name in (*replaced, *changes.added):
-            self._members[name] = await self._begin(configs[name])
-        self._members = {name: self._members[name] for name in configs}  # in the order of the file
-        self._forget_removed()
+            self._members[name] = await self._start_server(configs[name])
+        self._members = {name: self._members[name] for name in configs}
+        self._drop_server_logs()
         return changes
 
-    def _adopts(self, name: str, config: ServerConfig) -> bool:
+    def _update_aggregate(self, name: str, config: ServerConfig) -> bool:
         server = self._members[name].server
         if config.aggregate is None or server.config.lasting != config.lasting:
             return False
         server.config = config
         return True
 
-    def introduce(self) -> None:
-        """Send its members to the aggregate, if there is one. Their paths must lead to them already."""
+    def send_members(self) -> None:
+        """Send the present members to the aggregate, if there is one. Call it after the routes were replaced."""
         for member in self._members.values():
             about = member.server.config.aggregate
             if about is not None:
@@ -163,34 +168,31 @@ class Supervisor:
                 )
                 member.server.introduce(line(membership))
 
-    def allot(self, tokens: Iterable[TokenConfig]) -> None:
-        """Let these principals use what their tokens say from now on.
-
-        What a principal has open ends where that is another thing than before.
-        """
-        before = {name: token.role for name, token in self._roles.items()}
-        self._roles.clear()
-        self._roles.update({token.name: token for token in tokens if token.role != _EVERYTHING})
-        for name in before.keys() | self._roles.keys():
-            if name not in self._roles or before.get(name) != self._roles[name].role:
+    def assign(self, tokens: Iterable[TokenConfig]) -> None:
+        """Apply the permissions of these tokens. Sessions and streams of a principal whose permissions changed are closed."""
+        before = {name: token.role for name, token in self._restricted.items()}
+        self._restricted.clear()
+        self._restricted.update({token.name: token for token in tokens if token.role != _UNRESTRICTED})
+        for name in before.keys() | self._restricted.keys():
+            if name not in self._restricted or before.get(name) != self._restricted[name].role:
                 for server in self._all():
                     server.on_permissions_changed(name)
 
     def restart(self, name: str) -> None:
-        """End the processes of this server, if there is one."""
+        """Stop the processes of this server, if there is one. The next request starts them again."""
         member = self._members.get(name)
         if member is not None:
             member.server.restart()
 
-    async def _begin(self, config: ServerConfig) -> _Member:
+    async def _start_server(self, config: ServerConfig) -> _Member:
         assert self._nursery is not None  # noqa: S101 - `run` is running
         server_log = self._server_logs.setdefault(
-            config.name, ServerLog(config.name, self._log, tells=self._tells)
+            config.name, ServerLog(config.name, self._log, tells=self._log_calls)
         )
-        # Whoever comes to the aggregate has its role where that asks for it.
-        roles = None if config.knows_principal else self._roles
+        # The aggregate forwards requests, and the members check the permissions of the principal.
+        roles = None if config.knows_principal else self._restricted
         server = LocalServer(
-            config, self._spawner, self._poller, server_log, self._version, roles, self._facts
+            config, self._spawner, self._poller, server_log, self._version, roles, self._era_store
         )
         scope = await self._nursery.start(self._guard, server, server_log)
         table = endpoints(Paths.below(config.name), server, config.limits, server_log)
@@ -212,35 +214,35 @@ class Supervisor:
                         if not begun:
                             begun = True
                             task_status.started(scope)
-                except Exception as fault:  # noqa: BLE001 - the boundary of one server: a fault of ours costs it only
+                except Exception as fault:  # noqa: BLE001 - the boundary of one server
                     server_log.error("internal error", fault=fault)
-                    await trio.sleep(_AFTER_FAULT)
+                    await trio.sleep(_RETRY_SECONDS)
 
-    def _retire(self, member: _Member, reason: str, refusal: str) -> None:
+    def _remove(self, member: _Member, reason: str, refusal: str) -> None:
         assert self._nursery is not None  # noqa: S101 - `run` is running
-        self._leaving.add(member.server)
-        self._nursery.start_soon(self._see_off, member, reason, refusal)
+        self._draining.add(member.server)
+        self._nursery.start_soon(self._drain_removed, member, reason, refusal)
 
-    async def _see_off(self, member: _Member, reason: str, refusal: str) -> None:
+    async def _drain_removed(self, member: _Member, reason: str, refusal: str) -> None:
         server = member.server
         with trio.move_on_after(server.config.limits.drain_seconds):
             await server.drain(refusal)
         await server.close(reason)
         await server.emptied()
         member.scope.cancel()
-        self._leaving.discard(server)
-        self._forget_removed()
+        self._draining.discard(server)
+        self._drop_server_logs()
 
-    def _forget_removed(self) -> None:
-        kept = {*self._wanted, *(server.name for server in self._leaving)}
+    def _drop_server_logs(self) -> None:
+        kept = {*self._configured, *(server.name for server in self._draining)}
         self._server_logs = {
-            name: one for name, one in self._server_logs.items() if name in kept or one.watched
+            name: log for name, log in self._server_logs.items() if name in kept or log.watched
         }
 
     # ---- paths
 
     def table(self, settings: Settings) -> dict[str, Endpoint]:
-        """The endpoint of every path."""
+        """Return the endpoint of every path."""
         table: dict[str, Endpoint] = {}
         for member in self._members.values():
             table |= member.table
@@ -252,7 +254,7 @@ class Supervisor:
         return table
 
     def _messages(self, rights: Mapping[str, frozenset[str]]) -> Endpoint:
-        """Return the endpoint that finds the session of a message whichever server it belongs to."""
+        """Return the endpoint that finds the session of a message in all servers."""
         servers = {
             name: (member.server, member.table[Paths.below(name).messages])
             for name, member in self._members.items()
@@ -262,35 +264,36 @@ class Supervisor:
         )
 
     def owners(self, settings: Settings) -> dict[str, str]:
-        """The server that each path belongs to."""
+        """Return the name of the server that each path belongs to."""
         owners = {path: name for name, member in self._members.items() for path in member.table}
         owners |= dict.fromkeys(attrs.astuple(settings.paths), settings.root)
         if settings.root != WRAPPED:
-            owners.pop(_MESSAGES, None)  # it belongs to the server of each session
+            # The path belongs to the server of each session.
+            owners.pop(_MESSAGES, None)
         return owners
 
-    # ---- the end
+    # ---- shutdown
 
     async def drain(self) -> None:
-        """Take nothing new, and wait until every call in flight is answered."""
+        """Refuse new requests, and wait until every request in flight is answered."""
         async with trio.open_nursery() as nursery:
             for server in self._all():
                 nursery.start_soon(server.drain)
 
     async def close(self) -> None:
-        """End every session."""
+        """Close every session."""
         for server in self._all():
             await server.close("the bridge is stopping")
 
     async def emptied(self) -> None:
-        """Wait until no process is left."""
+        """Wait until every process has exited."""
         for server in self._all():
             await server.emptied()
 
     def _all(self) -> list[LocalServer]:
-        return [*(member.server for member in self._members.values()), *self._leaving]
+        return [*(member.server for member in self._members.values()), *self._draining]
 
 
 def rights_of(settings: Settings) -> Mapping[str, frozenset[str]]:
-    """The servers that each principal may use, for those that may not use all."""
+    """Return the servers that each principal may use, without the principals that may use all."""
     return {token.name: token.servers for token in settings.tokens if ALL not in token.servers}

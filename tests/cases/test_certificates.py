@@ -249,7 +249,7 @@ def test_w6_purposes_and_keys_that_clients_refuse(files, key, purposes, words):
 
 # ---- W7
 
-ENCRYPTED = "the key {key} is encrypted, and no passphrase is asked for"
+ENCRYPTED = "the key {key} is encrypted, which is not supported"
 P12 = pkcs12.serialize_key_and_certificates(b"x", KEY, LEAF, None, NoEncryption())
 PUBLIC = KEY.public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
 REQUEST = pem(x509.CertificateSigningRequestBuilder(name("server")).sign(KEY, hashes.SHA256()))

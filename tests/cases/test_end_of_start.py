@@ -14,8 +14,8 @@ def test_r09_a_signal_while_the_token_is_read_is_not_forgotten(monkeypatch, tmp_
         os.kill(os.getpid(), signal.SIGTERM)
         return "the tokens"
 
-    monkeypatch.setattr(app._Tokens, "of", read)
-    monkeypatch.setattr(app, "_Sockets", None)  # what comes next would fail
+    monkeypatch.setattr(app.Tokens, "read", read)
+    monkeypatch.setattr(app, "Sockets", None)  # what comes next would fail
     former = signal.getsignal(signal.SIGTERM)
     assert app.run(Settings(servers=()), {"HOME": str(tmp_path)}) == 0
     assert signal.getsignal(signal.SIGTERM) is former

@@ -97,7 +97,7 @@ def test_h7_every_line_of_the_daemon_is_an_event(tmp_path, by):
     assert code == 0
     assert {"ready", "server_failed", "started", "stderr"} <= set(names)
     # What the command line says is no change of the file.
-    assert not [event for event in found if "needs a restart" in event["event"]]
+    assert not [event for event in found if event["event"] == "restart_needed"]
 
 
 def failed(folder, *words, code):

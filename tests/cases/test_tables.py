@@ -46,7 +46,7 @@ def test_r22_a_list_of_tools_that_changes_again_and_again_is_not_kept_for_ever()
 
 async def test_r22_the_log_of_a_removed_server_goes_with_it_unless_it_is_followed():
     spawner, readiness = Spawner.start(), Poller()
-    fleet = Supervisor(spawner, readiness, LineLog(out=io.StringIO()), "0", tells=False)
+    fleet = Supervisor(spawner, readiness, LineLog(out=io.StringIO()), "0", log_calls=False)
     launch = Launch(SERVER, {"PATH": os.environ["PATH"]})
     try:
         async with trio.open_nursery() as nursery:
@@ -59,7 +59,7 @@ async def test_r22_the_log_of_a_removed_server_goes_with_it_unless_it_is_followe
                     followed = next(iter(fleet)).server_log
                     followed.follow(outlet)
             with trio.fail_after(10):
-                while fleet._leaving:
+                while fleet._draining:
                     await trio.sleep(0.01)
             assert sorted(fleet._server_logs) == ["server-19", "server-7", "stays"]
             followed.unfollow(outlet)

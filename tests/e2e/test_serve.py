@@ -299,7 +299,7 @@ def test_a_reload_says_what_needs_a_restart_until_it_is_as_at_the_start(tmp_path
             assert (
                 done.stderr == "mcp-bridge: what has changed in listen, log needs a restart of the daemon\n"
             )
-            assert any("needs a restart tables=listen,log" in line for line in running.lines)
+            assert any("restart_needed tables=listen,log" in line for line in running.lines)
         write_config(running.config, {"one": example()})
         assert running.do("reload").stderr == ""
 
@@ -313,7 +313,7 @@ async def test_a_broken_file_changes_nothing(tmp_path, content):
         refused = running.do("reload", check=False)
         assert refused.returncode == 78
         assert str(running.config) in refused.stderr
-        while not any("was not reloaded" in line for line in running.lines):
+        while not any("reload_failed" in line for line in running.lines):
             await trio.sleep(0.02)
         assert await echo(running, "one") == "one"
 

@@ -386,7 +386,7 @@ async def fleet_of(*argv, **more):
     """A fleet of one server, and where its processes are started."""
     spawner, poller = Spawner.start(), Poller()
     launch = Launch(argv, {"PATH": os.environ["PATH"], "MARK": MARK})
-    fleet = Supervisor(spawner, poller, LineLog(out=io.StringIO()), "0", tells=False)
+    fleet = Supervisor(spawner, poller, LineLog(out=io.StringIO()), "0", log_calls=False)
     try:
         async with trio.open_nursery() as nursery:
             nursery.start_soon(poller.run)
@@ -436,7 +436,7 @@ async def test_a_process_that_is_started_for_a_server_that_is_gone_by_then_is_en
         nursery.start_soon(open_one)
         await trio.testing.wait_all_tasks_blocked()
         await fleet.apply([])
-        while fleet._leaving:
+        while fleet._draining:
             await trio.sleep(0.01)
         await trio.testing.wait_all_tasks_blocked()
         os.kill(spawner._process.pid, signal.SIGCONT)

@@ -1,0 +1,74 @@
+"""Report the state of the daemon: the messages at the start, and the status line of the service manager."""
+
+import json
+import os
+import sys
+
+from ..config.settings import Settings
+from ..config.trust import replaceable_places
+from ..log import LineLog, escaped
+from .running_config import RunningConfig
+from .supervisor import Supervisor
+from .tokens import Tokens
+
+
+def summary(config: RunningConfig, supervisor: Supervisor) -> str:
+    """Return the status line: the number of servers, the addresses, and the names of the servers with a fault."""
+    servers = [*supervisor]
+    faulty = {
+        "failed": [server.name for server in servers if server.state == "failed"],
+        "failing": [server.name for server in servers if server.failing],
+        "unapproved": [server.name for server in servers if server.unapproved],
+        "silent": [server.name for server in servers if server.silent],
+    }
+    return "; ".join(
+        [
+            f"serving {config.settings.own_servers} servers on {', '.join(config.client_addresses)}",
+            *(f"{state}: {', '.join(names)}" for state, names in faulty.items() if names),
+            *config.certificate_faults,
+        ]
+    )
+
+
+def announce(config: RunningConfig, supervisor: Supervisor, log: LineLog) -> None:
+    """Log the warnings of the start, and at last the addresses, of which that for clients is `ready`."""
+    settings = config.settings
+    path = settings.paths.mcp or settings.paths.sse or settings.paths.ws
+    first, *others = (f"{address}{path}" for address in config.client_addresses)
+    warn_of_certificate(config, log)
+    if os.geteuid() == 0 and not settings.as_root:
+        text = "running as root, and so does every server; use an ordinary user, or pass --allow-root"
+        _warn(log, "running_as_root", text)
+    for server in supervisor:
+        if fault := server.config.fault:
+            text = f"servers.{server.name}: {escaped(fault)}"
+            _warn(log, "server_failed", text, server=server.name, reason=fault)
+    for reason in replaceable_places(settings):
+        _warn(log, "socket_replaceable", f"listen: unix: {escaped(reason)}", reason=reason)
+    if config.tokens.accepted is None and config.sockets.tcp:
+        text = "authentication is disabled (--no-auth): any local program can use this server"
+        _warn(log, "no_authentication", text)
+    elif settings.root:
+        text = f"configuration for a client:\n{_client_configuration(settings, config.tokens, first)}"
+        log.always("info", "client_configuration", text, url=first, token_file=config.tokens.source)
+    for url in others:
+        log.always("info", "also_ready", f"also ready on {escaped(url)}", url=url)
+    log.always("info", "ready", f"ready on {first}", url=first)
+
+
+def warn_of_certificate(config: RunningConfig, log: LineLog) -> None:
+    """Log why clients refuse the certificate, an event for each reason."""
+    for reason in config.certificate_faults:
+        log.warning("certificate_faulty", reason=reason)
+
+
+def _warn(log: LineLog, event: str, text: str, **fields: object) -> None:
+    log.always("warning", event, f"warning: {text}", **(fields or {"reason": text}))
+
+
+def _client_configuration(settings: Settings, tokens: Tokens, url: str) -> str:
+    # A secret does not belong into a journal or a file.
+    token = tokens.owner if sys.stderr.isatty() else f"<the content of {tokens.source}>"
+    entry = {"type": "http", "url": url, "headers": {"Authorization": f"Bearer {token}"}}
+    text = json.dumps({"mcpServers": {settings.root: entry}}, indent=2, ensure_ascii=False)
+    return "\n".join("  " + line for line in text.splitlines())

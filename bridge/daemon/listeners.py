@@ -1,0 +1,144 @@
+"""Accept connections on the sockets of the daemon, each with its gate and its routes."""
+
+from collections.abc import Iterable, Mapping
+
+import trio
+
+from ...transports.http.gate import Gate, WrongCredentials
+from ...transports.http.listen import Listener, serve
+from ...transports.http.quota import HANDSHAKE, NO_HEAD, Quota
+from ...transports.http.refusals import Refusals
+from ...transports.http.routes import Routes, healthz, readyz
+from ...transports.http.service import Service
+from ...transports.poller import Poller
+from ...transports.ports import Endpoint
+from ...transports.ticker import Ticker
+from ...validators.limits import Limits
+from ...validators.origin import Site
+from ..config.settings import READY
+from ..log import LineLog
+from .running_config import RunningConfig
+from .supervisor import Supervisor, rights_of
+
+
+class Listeners:
+    """All listeners of the daemon, and the routes that they share.
+
+    `limits` are those of connections. `control` is the endpoint of each path that only the Unix socket has.
+    """
+
+    def __init__(
+        self,
+        config: RunningConfig,
+        supervisor: Supervisor,
+        control: Mapping[str, Endpoint],
+        ticker: Ticker,
+        poller: Poller,
+        log: LineLog,
+        limits: Limits,
+    ) -> None:
+        self._config = config
+        self._supervisor = supervisor
+        self._control = control
+        self._ticker = ticker
+        self._poller = poller
+        self._log = log
+        self._limits = limits
+        self.refusals = Refusals(log)
+        self.quota = Quota(limits, self._on_evicted)
+        health = {
+            READY: readyz(supervisor.is_ready, self._may_use),
+            **dict.fromkeys(config.settings.health, healthz),
+        }
+        self._health_paths = frozenset(health)
+        self._tcp_routes, self._unix_routes = Routes({}, health), Routes({}, health)
+        # Cancelled to close the connections that are still open.
+        self._connections = trio.CancelScope()
+        # Set once no connection is open and none is accepted.
+        self._closed = trio.Event()
+        self._tcp = self._tcp_listeners()
+        self._unix = self._unix_listeners()
+
+    async def run(self) -> None:
+        """Accept connections until `stop_accepting`, and serve them until the last one is closed."""
+        with self._connections:
+            async with trio.open_nursery() as nursery:
+                for listener in (*self._tcp, *self._unix):
+                    nursery.start_soon(serve, listener)
+        self._closed.set()
+
+    def stop_accepting(self) -> None:
+        """Accept no further connection. Open connections stay."""
+        for listener in (*self._tcp, *self._unix):
+            listener.accepting.cancel()
+
+    async def close(self, seconds: float) -> None:
+        """Wait until the clients have closed their connections, then close the others."""
+        with trio.move_on_after(seconds):
+            await self._closed.wait()
+        self._connections.cancel()
+
+    def replace_routes(self) -> None:
+        """Route to the servers and with the permissions of the present configuration."""
+        settings = self._config.settings
+        table, owners = self._supervisor.table(settings), self._supervisor.owners(settings)
+        rights = rights_of(settings)
+        self._tcp_routes.replace(table, owners, rights)
+        self._unix_routes.replace({**table, **self._control}, owners, rights)
+
+    def use_certificate(self) -> None:
+        """Use the present certificate for connections from now on."""
+        certificate = self._config.certificate
+        for listener in self._tcp:
+            if listener.tls is not None:
+                listener.tls = None if certificate is None else certificate.context
+
+    def _tcp_listeners(self) -> list[Listener]:
+        config, settings = self._config, self._config.settings
+        tls = None if config.certificate is None else config.certificate.context
+        listeners: list[Listener] = []
+        for sock in config.sockets.tcp:
+            host, port = sock.getsockname()[:2]
+            named = host if config.sockets.passed or settings.port != port else settings.host
+            gate = Gate(
+                Site.for_listener(settings.scheme, named, port, settings.hosts, settings.origins),
+                config.tokens.accepted,
+                self._health_paths,
+                settings.origins,
+                self._client_environment_headers,
+                wrong=WrongCredentials(settings.limits.wrong_credentials_per_second),
+            )
+            listeners.append(Listener(sock, self._service(gate, self._tcp_routes), tls))
+        return listeners
+
+    def _unix_listeners(self) -> list[Listener]:
+        listeners: list[Listener] = []
+        for sock in self._config.sockets.unix:
+            gate = Gate(Site.for_unix(), None, self._health_paths, delegates=self._supervisor.may_delegate)
+            listeners.append(Listener(sock, self._service(gate, self._unix_routes, self._control)))
+        return listeners
+
+    def _service(self, gate: Gate, routes: Routes, control: Iterable[str] = ()) -> Service:
+        return Service(
+            self._limits,
+            gate,
+            routes,
+            self._ticker,
+            self._poller,
+            self._log,
+            self.quota,
+            self.refusals,
+            frozenset(control),
+        )
+
+    def _on_evicted(self, state: str, peer: str) -> None:
+        # A connection that was refused before is counted already.
+        if state in (HANDSHAKE, NO_HEAD):
+            self.refusals.note("evicted", peer)
+
+    def _may_use(self, principal: str, server: str) -> bool:
+        rights = rights_of(self._config.settings)
+        return principal not in rights or server in rights[principal]
+
+    def _client_environment_headers(self) -> set[str]:
+        return {name for server in self._config.settings.servers for name in server.from_headers.values()}

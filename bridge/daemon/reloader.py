@@ -1,0 +1,200 @@
+"""Read the configuration and the default token again while the daemon runs.
+
+A file with a fault changes nothing. At most one reload runs and one waits.
+"""
+
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
+from contextlib import asynccontextmanager
+from functools import partial
+from pathlib import Path
+
+import attrs
+import trio
+
+from ..config.helper_programs import Helpers
+from ..config.load import plan, resolved
+from ..config.settings import Settings
+from ..config.tables import BadConfig
+from ..log import LineLog
+from ..runtime.threads import off_loop
+from .certificates import Loaded
+from .errors import CannotStart
+from .running_config import RunningConfig
+from .sd_notify import Notifier
+from .supervisor import Changes
+from .tokens import Tokens
+
+# The pause between two looks at the file of the default token, in seconds. `token rotate` sends a reload at once.
+_TOKEN_SECONDS = 2.0
+_STOPPING = "the bridge is stopping"
+
+
+@attrs.frozen
+class NewConfig:
+    """A configuration that a reload has read, and its tokens and certificate."""
+
+    settings: Settings
+    tokens: Tokens
+    certificate: Loaded | None
+
+
+@attrs.define(eq=False)
+class _Reload:
+    """One reload, which may have several requesters, and its result."""
+
+    done: trio.Event = attrs.field(factory=trio.Event)
+    changes: Changes | None = None
+    fault: str = _STOPPING
+
+
+class Reloader:
+    """Reloads of one daemon. `apply` puts what was read into use."""
+
+    def __init__(
+        self,
+        config: RunningConfig,
+        environment: Mapping[str, str],
+        log: LineLog,
+        notifier: Notifier,
+        apply: Callable[[NewConfig], Awaitable[Changes]],
+        on_permissions_changed: Callable[[], None],
+    ) -> None:
+        self._config = config
+        self._environment = environment
+        self._log = log
+        self._notifier = notifier
+        self._apply = apply
+        self._on_permissions_changed = on_permissions_changed
+        # Held while servers are changed or restarted.
+        self._lock = trio.Lock()
+        # The reload that waits for the lock.
+        self._next: _Reload | None = None
+        self._nursery: trio.Nursery | None = None
+        self._is_stopping = False
+
+    async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
+        """Carry out reloads until cancelled, and use a default token that was replaced in its file."""
+        async with trio.open_nursery() as nursery:
+            self._nursery = nursery
+            task_status.started()
+            while True:
+                await trio.sleep(_TOKEN_SECONDS)
+                await self._renew_default_token()
+
+    def stop(self) -> None:
+        """Refuse reloads and restarts from now on."""
+        self._is_stopping = True
+
+    @asynccontextmanager
+    async def exclusive(self) -> AsyncGenerator[None]:
+        """Run without a reload at the same time. Raises ValueError while the daemon is stopping."""
+        async with self._lock:
+            self._check_running()
+            yield
+
+    def start_reload(self) -> None:
+        """Start a reload in a task of its own, unless one waits. An error is logged."""
+        # Reading a secret may take its time, and a signal that stops the daemon must not wait for it.
+        if self._next is None and self._nursery is not None:
+            self._nursery.start_soon(self._reload_and_log)
+
+    async def _reload_and_log(self) -> None:
+        try:
+            await self.reload()
+        except ValueError as fault:
+            self._log.error("reload_failed", reason=str(fault))
+
+    async def reload(self) -> Changes:
+        """Read the configuration again and use it. Raises ValueError if it cannot be used; then nothing has changed.
+
+        A request that comes while a reload waits gets the result of that reload.
+        """
+        reload = self._next
+        if reload is None:
+            assert self._nursery is not None  # noqa: S101 - `run` is running
+            reload = self._next = _Reload()
+            self._nursery.start_soon(self._carry_out, reload)
+        await reload.done.wait()
+        if reload.changes is None:
+            raise ValueError(reload.fault)
+        return reload.changes
+
+    async def _carry_out(self, reload: _Reload) -> None:
+        try:
+            await self._renew_default_token()
+            async with self._lock:
+                self._next = None
+                reload.changes = await self._read_again()
+        except ValueError as fault:
+            reload.fault = str(fault)
+        finally:
+            if self._next is reload:
+                self._next = None
+            reload.done.set()
+
+    async def _read_again(self) -> Changes:
+        settings = self._config.settings
+        if settings.file is None:
+            raise ValueError("there is no configuration file: the command line named the server")
+        self._notifier.reloading()
+        try:
+            found, tokens = await off_loop(
+                partial(_read_all, settings.file, self._environment, settings.log_format_given),
+                settings.limits.helper_seconds,
+            )
+            certificate = await trio.to_thread.run_sync(
+                self._config.sockets.load_certificate, abandon_on_cancel=True
+            )
+        except Exception as fault:  # noqa: BLE001 - any fault of a file leaves the running configuration
+            if not isinstance(fault, BadConfig | CannotStart):
+                self._log.error("internal error", fault=fault)
+            if not self._is_stopping:
+                self._notifier.ready(f"reload failed, the running configuration stays: {fault}")
+            raise ValueError(str(fault)) from None
+        self._check_running()
+        return await self._apply(NewConfig(found, tokens, certificate))
+
+    def _check_running(self) -> None:
+        if self._is_stopping:
+            raise ValueError(_STOPPING)
+
+    async def _renew_default_token(self) -> None:
+        """Accept the default token that is in its file now, and no longer the one that was there before."""
+        before, now = self._config.tokens, await trio.to_thread.run_sync(self._read_default_token)
+        # A reload may have read it meanwhile.
+        if now is not None and self._config.tokens is before:
+            if now.fault:
+                self._log.error("default_token_unreadable", reason=now.fault)
+                self._config.tokens = attrs.evolve(now, fault="")
+                return
+            self._log.info("default_token_changed", file=now.source)
+            self.use_tokens(now)
+            self._on_permissions_changed()
+
+    def _read_default_token(self) -> Tokens | None:
+        tokens = self._config.tokens
+        if not tokens.is_outdated:
+            return None
+        try:
+            return Tokens.read(self._config.settings, self._environment)
+        except CannotStart as fault:
+            return attrs.evolve(tokens, identity=tokens.current_identity, fault=str(fault))
+
+    def use_tokens(self, tokens: Tokens) -> None:
+        """Accept these tokens and no others from now on."""
+        self._log.hide([tokens.owner])
+        # The gates hold the set, so the set stays and its content changes.
+        accepted = self._config.tokens.accepted
+        if accepted is not None and tokens.accepted is not None:
+            accepted.become(tokens.accepted)
+            self._config.tokens = attrs.evolve(tokens, accepted=accepted)
+
+
+def _read_all(
+    path: Path, environment: Mapping[str, str], log_format: str, helpers: Helpers
+) -> tuple[Settings, Tokens]:
+    settings = plan(path, environment, log_format)
+    helpers.seconds = settings.limits.helper_seconds
+    # The token first: without it nothing of the rest is used.
+    tokens = Tokens.read(settings, environment, helpers)
+    return resolved(settings, helpers), tokens
