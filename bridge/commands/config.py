@@ -8,7 +8,7 @@ from ..config import schema, tables
 from ..config.import_clients import BadImport, import_servers
 from ..config.settings import Settings
 from ..config.tables import BadConfig
-from ..config.trust import replaceable_of, replaceable_places
+from ..config.trust import replaceable_server_files, replaceable_socket_places
 from ..core.exit_codes import EX_OK
 from ..log import escaped
 from .effective import resolved, rows_of
@@ -54,9 +54,9 @@ def _faults(settings: Settings) -> Iterator[str]:
         if server.fault:
             yield f"servers.{server.name}: {server.fault}"
     for server in settings.servers:
-        for reason in replaceable_of(server):
+        for reason in replaceable_server_files(server):
             yield f"servers.{server.name}: other users could replace a file that it executes: {reason}"
-    for reason in replaceable_places(settings):
+    for reason in replaceable_socket_places(settings):
         yield f"listen: unix: {reason}"
 
 

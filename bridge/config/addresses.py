@@ -91,7 +91,7 @@ def check_origin(text: str) -> str:
     return text
 
 
-def websocket_of(text: str) -> SplitResult:
+def websocket_url(text: str) -> SplitResult:
     """Return the WebSocket URL of a bridge (ws or wss). http://HOST/.../mcp becomes ws://HOST/.../ws.
 
     Raises BadAddress, also for an unencrypted connection to another machine.

@@ -274,12 +274,12 @@ def child_environment(
         try:
             if equals:
                 check_variable(key)
-                kept[key] = content_of(key, Path(file))
+                kept[key] = read_value(key, Path(file))
                 secret.add(key)
             else:
-                passed = passed_on(key, ours)
+                passed = passed_variables(key, ours)
                 kept |= passed
-                secret |= secrets_of(passed)
+                secret |= secret_names(passed)
         except BadEnvironment as fault:
             raise BadEnvironment(f"--env {fault}") from None
     return kept, frozenset(secret)
@@ -334,10 +334,10 @@ def withheld(ours: Mapping[str, str], given: Mapping[str, str]) -> tuple[str, ..
         and not _BOOKKEEPING.fullmatch(key)
         and (key not in given or (_PROXY.match(key) and given[key] == _without_user(key, value) != value))
     ]
-    return tuple(sorted(missing, key=lambda key: (not groups_of(key), key)))
+    return tuple(sorted(missing, key=lambda key: (not groups_with(key), key)))
 
 
-def groups_of(key: str) -> tuple[str, ...]:
+def groups_with(key: str) -> tuple[str, ...]:
     """Return the groups of a variable."""
     return tuple(group for group in GROUPS if _is_in(key, group))
 
@@ -355,7 +355,7 @@ def _with_group(name: str) -> str:
         return f"{name} (its user and password)"
     if name in LOADERS:
         return f"{name} (refused)"
-    groups = [group for group in groups_of(name) if name != "XDG_RUNTIME_DIR"]
+    groups = [group for group in groups_with(name) if name != "XDG_RUNTIME_DIR"]
     return f"{name} ({', '.join(_GROUP + group for group in groups)})" if groups else name
 
 
@@ -388,7 +388,7 @@ def looks_secret(key: str, value: str) -> bool:
     return bool(SECRET_KEY.search(key) or SECRET_VALUE.search(value))
 
 
-def secrets_of(variables: Mapping[str, str]) -> set[str]:
+def secret_names(variables: Mapping[str, str]) -> set[str]:
     """Return the names of the variables that seem to hold a secret.
 
     Variables of groups hold names of files and sockets, so only their values are examined.
@@ -396,7 +396,7 @@ def secrets_of(variables: Mapping[str, str]) -> set[str]:
     return {
         key
         for key, value in variables.items()
-        if SECRET_VALUE.search(value) or (SECRET_KEY.search(key) and not groups_of(key))
+        if SECRET_VALUE.search(value) or (SECRET_KEY.search(key) and not groups_with(key))
     }
 
 
@@ -422,7 +422,7 @@ def check_from_client(key: str, patterns: Iterable[str] = ()) -> None:
         )
 
 
-def passed_on(entry: str, ours: Mapping[str, str]) -> dict[str, str]:
+def passed_variables(entry: str, ours: Mapping[str, str]) -> dict[str, str]:
     """Return the variables that an entry of pass_env names. Raises BadEnvironment for a missing variable.
 
     User and password in the URL of a proxy are removed.
@@ -447,7 +447,7 @@ def _without_user(key: str, proxy: str) -> str:
     return _USERINFO.sub(lambda match: match[1] or "", proxy)
 
 
-def content_of(key: str, file: Path) -> str:
+def read_value(key: str, file: Path) -> str:
     """Return the value of a variable from a file. Raises BadEnvironment."""
     try:
         with file.open("rb") as opened:

@@ -14,7 +14,7 @@ from typing import Final
 import attrs
 
 from ...transports.options import Launch
-from .executable import found_program
+from .executable import find_program
 from .package_spec import is_runner, program_name, program_names
 
 # Programs that execute the command in their arguments, found in PATH.
@@ -77,13 +77,13 @@ def runs_unknown(launch: Launch) -> bool:
     words = program_names(launch.argv)
     if any(is_runner(word, words[at + 1 :]) for at, word in enumerate(words)):
         return True
-    found = files_of(launch)
+    found = find_command_files(launch)
     return not found.files or bool(found.unknown)
 
 
-def files_of(launch: Launch) -> CommandFiles:
+def find_command_files(launch: Launch) -> CommandFiles:
     """Return the files of a command: its program, and every word that is a file or a module."""
-    program = found_program(launch.argv, launch.env)
+    program = find_program(launch.argv, launch.env)
     if program is None:
         return CommandFiles(())
     search = _Search(launch)
@@ -213,7 +213,7 @@ class _Search:
     def _program(self, word: str) -> str | None:
         if "/" in word or "=" in word or word.startswith("-") or not word or word.isdecimal():
             return None
-        return found_program((word,), self._launch.env)
+        return find_program((word,), self._launch.env)
 
     def _file(self, word: str, name: str = "") -> bool:
         """Add a word, or the value of an option, that is a file. Return whether it is a file."""

@@ -17,7 +17,7 @@ from typing import Final
 from ...transports.options import Launch
 from ...validators.bearer import TokenSet
 from .child_environment import looks_random
-from .command_files import files_of
+from .command_files import find_command_files
 from .helper_programs import HelperFailed, Helpers
 from .xdg import runtime_directory, state_directory
 
@@ -86,7 +86,7 @@ def _check_file(path: Path, found: os.stat_result, what: str) -> None:
         raise BadCredential(f"the {what} {path} has {found.st_size} bytes; the limit is {_LARGEST}")
 
 
-def expanded(text: str) -> Path:
+def expand_home(text: str) -> Path:
     """Return a path with ~ and ~USER expanded. Raises BadCredential for an unknown user."""
     try:
         return Path(text).expanduser()
@@ -112,7 +112,7 @@ def read_secret(
             raise BadCredential(f"there is no credential {rest!r}: systemd has passed none (LoadCredential=)")
         content = read_private(Path(directory) / rest, "credential")
     else:
-        content = read_private(base / expanded(source), "secret file", _shown_name(source))
+        content = read_private(base / expand_home(source), "secret file", _shown_name(source))
     try:
         text = content.decode().removesuffix("\n")
     except UnicodeDecodeError:
@@ -129,16 +129,16 @@ def check_source(source: str) -> None:
         _words(rest)
     elif not source:
         raise BadCredential("the place of a secret is empty")
-    elif names_file(source):
+    elif is_file_source(source):
         try:
-            expanded(source)
+            expand_home(source)
         except BadCredential:
             if _shown_name(source):
                 raise
             raise BadCredential(f"the path is that of an unknown user{_PLACES}") from None
 
 
-def names_file(source: str) -> bool:
+def is_file_source(source: str) -> bool:
     """Return whether a secret is kept in a file."""
     kind, colon, _ = source.partition(":")
     return not (colon and kind in _KINDS)
@@ -164,7 +164,7 @@ def _words(command: str) -> list[str]:
 
 def _output_of_helper(command: str, environment: Mapping[str, str], helpers: Helpers) -> bytes:
     words = _words(command)
-    for file in files_of(Launch(tuple(words), environment)).files:
+    for file in find_command_files(Launch(tuple(words), environment)).files:
         try:
             check_executed(Path(file))
         except BadCredential as fault:

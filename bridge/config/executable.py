@@ -58,7 +58,7 @@ def why_not_found(program: str) -> str:
 
 def why_not_there(launch: Launch) -> str:
     """Return why a program or its working directory is missing; empty if both exist."""
-    if found_program(launch.argv, launch.env) is None:
+    if find_program(launch.argv, launch.env) is None:
         where = "" if "/" in launch.argv[0] else " in its PATH; mcp-bridge doctor compares it with yours"
         return why_not_found(launch.argv[0]) + where
     if launch.cwd is not None and not os.path.isdir(launch.cwd):  # noqa: PTH112 - as above
@@ -78,7 +78,7 @@ def explained(launch: Launch) -> Generator[None]:
 
 def why_not_executed(launch: Launch) -> str:
     """Return why the kernel did not execute an existing program (execve(2)); empty where the file does not show it."""
-    head = _head(found_program(launch.argv, launch.env) or "")
+    head = _head(find_program(launch.argv, launch.env) or "")
     if head is None:
         return ""
     if head.startswith(_ELF):
@@ -118,6 +118,6 @@ def _why_not_interpreted(line: bytes) -> str:
     return f"its #! line names {interpreter!r}, which {missing}{ending}"
 
 
-def found_program(argv: tuple[str, ...], environment: Mapping[str, str]) -> str | None:
+def find_program(argv: tuple[str, ...], environment: Mapping[str, str]) -> str | None:
     """Return the file that would be executed, or None if there is none."""
     return shutil.which(argv[0], path=environment.get("PATH", os.defpath))

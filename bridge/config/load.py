@@ -22,13 +22,13 @@ from .child_environment import (
     check_from_client,
     check_variable,
     inherited,
-    passed_on,
+    passed_variables,
     read_variables,
-    secrets_of,
+    secret_names,
     shown,
     withheld,
 )
-from .credentials import BadCredential, check_source, expanded, names_file, read_private, read_secret
+from .credentials import BadCredential, check_source, expand_home, is_file_source, read_private, read_secret
 from .executable import NotRunnable, check_program, check_word, why_not_there
 from .header_names import header_name
 from .helper_programs import Helpers
@@ -162,11 +162,11 @@ def _server(
 ) -> ServerConfig:
     where = f"servers.{name}"
     try:
-        cwd = expanded(server.cwd) if server.cwd else None
+        cwd = expand_home(server.cwd) if server.cwd else None
         if cwd is not None and not cwd.is_absolute():
             raise BadConfig(f"{where}: cwd: must be an absolute path, not {shown(server.cwd)}")
         for directory in server.path:
-            if not expanded(directory).is_absolute() or os.pathsep in directory:
+            if not expand_home(directory).is_absolute() or os.pathsep in directory:
                 raise BadConfig(
                     f"{where}: path: must hold absolute paths without {os.pathsep!r}, not {shown(directory)}"
                 )
@@ -200,7 +200,7 @@ def _server(
         from_headers=from_headers,
         pin=server.pin,
         needs_pin=needs_pin,
-        outside=tuple(base / expanded(name) for name in _files_outside(server)),
+        outside=tuple(base / expand_home(name) for name in _files_outside(server)),
         pending=True,
     )
     config = attrs.evolve(config, resolver=partial(_resolve, config, server, base, environment))
@@ -273,7 +273,7 @@ def _aggregate(
 def _files_outside(server: Server) -> Iterator[str]:
     if server.env_file:
         yield server.env_file
-    yield from (source for source in server.secrets.values() if names_file(source))
+    yield from (source for source in server.secrets.values() if is_file_source(source))
 
 
 def _check_variables(server: Server) -> None:
@@ -283,7 +283,7 @@ def _check_variables(server: Server) -> None:
     for key, value in server.env.items():
         check_variable(key, value)
     if server.env_file:
-        expanded(server.env_file)
+        expand_home(server.env_file)
     for key, source in server.secrets.items():
         check_variable(key)
         check_source(source)
@@ -297,10 +297,10 @@ def _variables(
     variables = inherited(environment, server.withhold_env)
     passed: dict[str, str] = {}
     for key in server.pass_env:
-        passed |= passed_on(key, environment)
+        passed |= passed_variables(key, environment)
     variables |= passed
     if server.env_file:
-        content = read_private(base / expanded(server.env_file), "environment file")
+        content = read_private(base / expand_home(server.env_file), "environment file")
         hidden |= read_variables(content.decode(errors="replace"))
     variables |= server.env
     for key, source in server.secrets.items():
@@ -312,10 +312,10 @@ def _variables(
     if server.path:
         # execvp(3) searches os.defpath without a PATH.
         found = variables.get("PATH") or os.defpath
-        variables["PATH"] = os.pathsep.join([*map(str, map(expanded, server.path)), found])
+        variables["PATH"] = os.pathsep.join([*map(str, map(expand_home, server.path)), found])
     # The entries of pass_env and not the variables found for them: the proxies differ from login to login.
     names = {*server.pass_env, *server.env, *hidden}
-    return variables, names, frozenset(hidden) | (secrets_of(passed) - server.env.keys())
+    return variables, names, frozenset(hidden) | (secret_names(passed) - server.env.keys())
 
 
 def _from_headers(server: Server) -> dict[str, str]:
@@ -406,6 +406,6 @@ def _token(name: str, token: Token, file: File) -> TokenConfig:
 
 def _file(name: str, base: Path) -> Path | None:
     try:
-        return base / expanded(name) if name else None
+        return base / expand_home(name) if name else None
     except BadCredential as fault:
         raise BadConfig(f"listen: {fault}") from None

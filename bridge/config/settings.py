@@ -95,7 +95,7 @@ class ServerConfig:
         return attrs.evolve(self.resolver(helpers), resolver=self.resolver)
 
     @property
-    def lasting(self) -> "ServerConfig":
+    def start_config(self) -> "ServerConfig":
         """Return the part of the configuration that a running process cannot change."""
         if self.aggregate is None:
             return self
@@ -183,7 +183,7 @@ class Settings:
         return [secret for server in self.servers for secret in server.secrets]
 
     @property
-    def lasting(self) -> dict[str, tuple[object, ...]]:
+    def fixed_values(self) -> dict[str, tuple[object, ...]]:
         """Return the values that a reload cannot change, by their table in the file."""
         return {
             "listen": (

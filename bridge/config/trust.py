@@ -4,19 +4,19 @@ import os
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
-from .command_files import files_of
+from .command_files import find_command_files
 from .credentials import BadCredential, check_directory, check_executed, check_trusted
 from .settings import ServerConfig, Settings
 
 
-def replaceable_of(server: ServerConfig) -> list[str]:
+def replaceable_server_files(server: ServerConfig) -> list[str]:
     """Return the reason for each file of a server that others could replace. Blocks.
 
     A missing file of secrets is left out, because its name may be a secret that was written in its place. The error is
     reported where the file is read.
     """
     outside = filter(os.path.lexists, server.outside)
-    return [*replaceable_files(files_of(server.launch).files), *_faults(check_trusted, outside)]
+    return [*replaceable_files(find_command_files(server.launch).files), *_faults(check_trusted, outside)]
 
 
 def replaceable_files(files: Iterable[str]) -> Iterator[str]:
@@ -24,7 +24,7 @@ def replaceable_files(files: Iterable[str]) -> Iterator[str]:
     return _faults(check_executed, map(Path, files))
 
 
-def replaceable_places(settings: Settings) -> Iterator[str]:
+def replaceable_socket_places(settings: Settings) -> Iterator[str]:
     """Yield the reason why others could replace the Unix socket of the daemon."""
     return _faults(check_directory, [settings.unix.parent] if settings.unix is not None else [])
 

@@ -5,7 +5,7 @@ import os
 import sys
 
 from ..config.settings import Settings
-from ..config.trust import replaceable_places
+from ..config.trust import replaceable_socket_places
 from ..log import LineLog, escaped
 from .running_config import RunningConfig
 from .supervisor import Supervisor
@@ -43,7 +43,7 @@ def announce(config: RunningConfig, supervisor: Supervisor, log: LineLog) -> Non
         if fault := server.config.fault:
             text = f"servers.{server.name}: {escaped(fault)}"
             _warn(log, "server_failed", text, server=server.name, reason=fault)
-    for reason in replaceable_places(settings):
+    for reason in replaceable_socket_places(settings):
         _warn(log, "socket_replaceable", f"listen: unix: {escaped(reason)}", reason=reason)
     if config.tokens.accepted is None and config.sockets.tcp:
         text = "authentication is disabled (--no-auth): any local program can use this server"

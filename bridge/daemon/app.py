@@ -17,7 +17,7 @@ from ...transports.process.open_files import fit_limits, raise_soft_limit
 from ...transports.process.spawner import Spawner
 from ...transports.ticker import Ticker
 from ...validators.limits import Limits
-from ..config.executable import found_program, why_not_found
+from ..config.executable import find_program, why_not_found
 from ..config.helper_programs import Helpers
 from ..config.settings import Settings
 from ..config.tables import BadConfig
@@ -141,7 +141,7 @@ def _cgroup(log: LineLog) -> Path | None:
 def _check_command(settings: Settings) -> None:
     # A missing program fails its server only. The wrapper has no other server, so it does not start.
     for config in settings.servers:
-        if config.name == settings.root and found_program(config.launch.argv, config.launch.env) is None:
+        if config.name == settings.root and find_program(config.launch.argv, config.launch.env) is None:
             reason = why_not_found(config.launch.argv[0])
             raise CannotStart(EX_UNAVAILABLE, f"the server cannot be started: {reason}")
 
@@ -245,7 +245,7 @@ class Daemon:
         """Use a configuration that was read again, and return what has changed."""
         config = self._config
         found = new.settings
-        stale = tuple(name for name, value in found.lasting.items() if value != config.fixed[name])
+        stale = tuple(name for name, value in found.fixed_values.items() if value != config.fixed[name])
         if stale:
             self._log.warning("restart_needed", tables=",".join(stale))
         self._log.hide(found.secrets)

@@ -10,7 +10,7 @@ from typing import Final
 
 import msgspec
 
-from ..config.child_environment import secrets_of
+from ..config.child_environment import secret_names
 
 # Sent in place of the value of a variable that may hold a secret.
 HIDDEN: Final = "[secret]"
@@ -32,7 +32,7 @@ class DaemonInfo(msgspec.Struct, frozen=True):
 
 def daemon_info(version: str, config: Path | None, umask: int, environment: Mapping[str, str]) -> DaemonInfo:
     """Return the environment of this process, without the values of secrets."""
-    hidden = secrets_of(environment)
+    hidden = secret_names(environment)
     return DaemonInfo(
         version,
         os.getpid(),

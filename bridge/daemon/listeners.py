@@ -18,7 +18,7 @@ from ...validators.origin import Site
 from ..config.settings import READY
 from ..log import LineLog
 from .running_config import RunningConfig
-from .supervisor import Supervisor, rights_of
+from .supervisor import Supervisor, permitted_servers
 
 
 class Listeners:
@@ -82,7 +82,7 @@ class Listeners:
         """Route to the servers and with the permissions of the present configuration."""
         settings = self._config.settings
         table, owners = self._supervisor.table(settings), self._supervisor.owners(settings)
-        rights = rights_of(settings)
+        rights = permitted_servers(settings)
         self._tcp_routes.replace(table, owners, rights)
         self._unix_routes.replace({**table, **self._control}, owners, rights)
 
@@ -137,7 +137,7 @@ class Listeners:
             self.refusals.note("evicted", peer)
 
     def _may_use(self, principal: str, server: str) -> bool:
-        rights = rights_of(self._config.settings)
+        rights = permitted_servers(self._config.settings)
         return principal not in rights or server in rights[principal]
 
     def _client_environment_headers(self) -> set[str]:

@@ -19,7 +19,7 @@ class RunningConfig:
     fixed: dict[str, tuple[object, ...]] = attrs.field(init=False)
 
     def __attrs_post_init__(self) -> None:
-        self.fixed = self.settings.lasting
+        self.fixed = self.settings.fixed_values
 
     @property
     def certificate(self) -> Loaded | None:

@@ -147,7 +147,7 @@ class Supervisor:
 
     def _update_aggregate(self, name: str, config: ServerConfig) -> bool:
         server = self._members[name].server
-        if config.aggregate is None or server.config.lasting != config.lasting:
+        if config.aggregate is None or server.config.start_config != config.start_config:
             return False
         server.config = config
         return True
@@ -250,7 +250,7 @@ class Supervisor:
         if root is not None:
             table |= endpoints(settings.paths, root.server, root.server.config.limits, root.server.server_log)
         if settings.root != WRAPPED:
-            table[_MESSAGES] = self._messages(rights_of(settings))
+            table[_MESSAGES] = self._messages(permitted_servers(settings))
         return table
 
     def _messages(self, rights: Mapping[str, frozenset[str]]) -> Endpoint:
@@ -294,6 +294,6 @@ class Supervisor:
         return [*(member.server for member in self._members.values()), *self._draining]
 
 
-def rights_of(settings: Settings) -> Mapping[str, frozenset[str]]:
+def permitted_servers(settings: Settings) -> Mapping[str, frozenset[str]]:
     """Return the servers that each principal may use, without the principals that may use all."""
     return {token.name: token.servers for token in settings.tokens if ALL not in token.servers}

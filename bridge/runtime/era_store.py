@@ -19,7 +19,7 @@ from typing import Final
 import msgspec
 
 from ...transports.options import Launch
-from ..config.command_files import files_of, runs_unknown
+from ..config.command_files import find_command_files, runs_unknown
 
 # How long a fact is valid, in seconds; of a command that fetches or looks up what it executes, one day.
 VALID: Final = 7 * 24 * 60 * 60.0
@@ -128,7 +128,7 @@ def _is_own(found: os.stat_result, others: int = 0o077) -> bool:
 
 def _name(key: str, launch: Launch) -> str:
     identities: list[object] = []
-    for path in files_of(launch).files:
+    for path in find_command_files(launch).files:
         try:
             found = os.stat(path)  # noqa: PTH116 - a text
         except OSError:

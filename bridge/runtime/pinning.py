@@ -15,7 +15,7 @@ from typing import Final
 import attrs
 
 from ...transports.options import SpawnFailed
-from ..config.command_files import files_of
+from ..config.command_files import find_command_files
 from ..config.settings import ServerConfig
 
 # What a pin is of, should that ever change.
@@ -72,7 +72,7 @@ class PinChecker:
     def subject(self, config: ServerConfig) -> Subject:
         """What the pin of this server would be of now. Raises NotApproved where that cannot be read."""
         launch = config.launch
-        found = files_of(launch)
+        found = find_command_files(launch)
         if not found.files:
             raise PinMismatch(f"not approved: there is no program {launch.argv[0]!r}")
         return Subject(

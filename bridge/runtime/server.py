@@ -34,7 +34,7 @@ from ..config.credentials import PRINCIPAL
 from ..config.executable import explained
 from ..config.package_spec import downloads_without_lock
 from ..config.settings import PRINCIPAL_VARIABLE, ServerConfig, TokenConfig
-from ..config.trust import replaceable_of
+from ..config.trust import replaceable_server_files
 from ..core import era_cache, extensions
 from ..core.access_policy import AccessPolicy
 from ..core.attribution import Client, Origins
@@ -1565,7 +1565,7 @@ class LocalServer:
         if self._files_looked_at:
             return
         self._files_looked_at = True
-        reasons = await trio.to_thread.run_sync(replaceable_of, self.config)
+        reasons = await trio.to_thread.run_sync(replaceable_server_files, self.config)
         if reasons:
             self._log.warning("command_replaceable", reason="; ".join(reasons[:_MOST_REASONS]))
 

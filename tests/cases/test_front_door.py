@@ -12,7 +12,7 @@ import time
 import pytest
 import trustme
 
-from mcpbridged.bridge.config.addresses import websocket_of
+from mcpbridged.bridge.config.addresses import websocket_url
 
 from ..support.admission import certified, trusting
 from ..support.bridge_process import EXAMPLE, PROGRAM, Bridge
@@ -113,7 +113,7 @@ def test_t02_http_2_with_a_slash_at_its_end(h2):
     ],
 )
 def test_t02_connect_finds_the_websocket_beside_a_url_with_a_slash_at_its_end(url, path):
-    assert websocket_of(url).path == path
+    assert websocket_url(url).path == path
 
 
 @pytest.mark.parametrize(

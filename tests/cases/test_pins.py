@@ -10,7 +10,7 @@ import attrs
 import pytest
 
 from mcpbridged.bridge.commands import dispatch
-from mcpbridged.bridge.config.command_files import files_of
+from mcpbridged.bridge.config.command_files import find_command_files
 from mcpbridged.bridge.config.settings import ServerConfig
 from mcpbridged.bridge.runtime.pinning import PinChecker, PinMismatch
 from mcpbridged.transports.options import Launch
@@ -94,7 +94,7 @@ PINNED = {
 def test_r18_every_word_that_is_a_file_or_a_module_is_pinned(place, command, with_cwd):
     words = shlex.split(command.format(place=place))
     config = ServerConfig("one", launch(place, *words, cwd=str(place) if with_cwd else ""))
-    found = files_of(config.launch)
+    found = find_command_files(config.launch)
     assert found.files[0] == str(place.parent / "bin" / words[0])
     pinned = attrs.evolve(config, pin=PinChecker().subject(config).pin)
     PinChecker().check(pinned)
@@ -129,12 +129,14 @@ def test_r18_every_word_that_is_a_file_or_a_module_is_pinned(place, command, wit
     ],
 )
 def test_r18_where_more_may_be_executed_that_is_told(place, command, told):
-    found = files_of(launch(place, *shlex.split(command)))
+    found = find_command_files(launch(place, *shlex.split(command)))
     assert any(told in reason for reason in found.unknown), found
 
 
 def test_r18_data_and_arguments_of_a_script_are_no_part_of_a_pin(place):
-    found = files_of(launch(place, "python3", "s.py", "--db", "data.db", "--state=state", "web", "app"))
+    found = find_command_files(
+        launch(place, "python3", "s.py", "--db", "data.db", "--state=state", "web", "app")
+    )
     assert found.files == (str(place.parent / "bin/python3"), str(place / "s.py"))
     assert found.data == (str(place / "data.db"), str(place / "state"))
     assert not found.unknown
@@ -173,7 +175,7 @@ def test_r18_a_module_is_found_where_the_interpreter_looks(tmp_path):
         "by_path": tmp_path / "added/by_path/__main__.py",
         "http.server": Path(os.__file__).with_name("http") / "server.py",
     }.items():
-        found = files_of(Launch((program, "-Im", module), {"PATH": os.defpath}, str(tmp_path)))
+        found = find_command_files(Launch((program, "-Im", module), {"PATH": os.defpath}, str(tmp_path)))
         assert os.path.realpath(file) in map(os.path.realpath, found.files)
         assert not found.unknown
     assert not (tmp_path / "imported").exists()

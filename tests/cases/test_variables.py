@@ -16,7 +16,7 @@ from mcpbridged.bridge.config.child_environment import (
     child_environment,
     inherited,
     named,
-    passed_on,
+    passed_variables,
     withheld,
 )
 
@@ -88,16 +88,16 @@ def test_no_group_holds_a_variable_that_loads_other_code():
     for names in GROUPS.values():
         for name in names:
             if "*" not in name:
-                passed_on(name, {name: "x"})  # raises for a loader
+                passed_variables(name, {name: "x"})  # raises for a loader
 
 
 def test_an_unknown_group_is_refused_with_the_known_groups():
     with pytest.raises(BadEnvironment, match=r"@secrets.*no such group; there are @certificates, .*@desktop"):
-        passed_on("@secrets", OURS)
+        passed_variables("@secrets", OURS)
     with pytest.raises(BadEnvironment, match="the group is @desktop"):
-        passed_on("desktop", OURS)
+        passed_variables("desktop", OURS)
     # What a machine does not have is no fault of a group.
-    assert passed_on("@desktop", {}) == {}
+    assert passed_variables("@desktop", {}) == {}
 
 
 def test_variables_that_are_not_passed_are_listed_without_values_groups_first():

@@ -8,7 +8,7 @@ from urllib.parse import quote
 import attrs
 import trio
 
-from ...config.addresses import check_listener, websocket_of
+from ...config.addresses import check_listener, websocket_url
 from ..control_client import Unreachable
 
 Stream = trio.SocketStream | trio.SSLStream[trio.SocketStream]
@@ -42,7 +42,7 @@ class Target:
     @classmethod
     def at(cls, url: str, token: str) -> "Target":
         """Return the server at a URL. Raises BadAddress."""
-        found = websocket_of(url)
+        found = websocket_url(url)
         tls = found.scheme == "wss"
         address = (found.hostname or "", found.port or (443 if tls else 80))
         return cls(url, found.netloc, found.path, None, address, tls, token)

@@ -7,7 +7,7 @@ from ...config import load
 from ...config.helper_programs import Helpers
 from ...config.settings import ServerConfig
 from ...config.tables import BadConfig
-from ...config.trust import replaceable_places
+from ...config.trust import replaceable_socket_places
 from ..running_daemon import ConfigSource, locate
 from ..threads import map_in_threads
 from .daemon import check_daemon
@@ -53,7 +53,7 @@ def examine(
     counted = Counter("checked", len(settings.servers), progress)
     for findings in map_in_threads(check_one, settings.servers, AT_ONCE, counted.one_more):
         yield from findings
-    for reason in replaceable_places(settings):
+    for reason in replaceable_socket_places(settings):
         yield Finding(ERROR, f"listen: unix: {reason}", "use a directory that only you can write to")
     yield from check_daemon(settings, source.unix or settings.unix, certificate, progress)
 

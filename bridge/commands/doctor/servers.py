@@ -8,10 +8,10 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Final
 
-from ...config.executable import found_program, why_no_script, why_not_found, why_not_there
+from ...config.executable import find_program, why_no_script, why_not_found, why_not_there
 from ...config.package_spec import find_package
 from ...config.settings import ServerConfig
-from ...config.trust import replaceable_of
+from ...config.trust import replaceable_server_files
 from ...runtime.pinning import PinChecker, PinMismatch
 from ..running_daemon import ConfigSource
 from .finding import ERROR, OK, WARNING, Finding
@@ -32,12 +32,12 @@ def check_server(
             ERROR, f"servers.{server.name}: {server.fault}", _fix_of_fault(server.fault, environment)
         )
         return
-    program = found_program(server.launch.argv, server.launch.env)
+    program = find_program(server.launch.argv, server.launch.env)
     if program is None:
         yield _not_found(server, server.launch.argv[0], "", source, environment)
         return
     wanted = _interpreter_of(program)
-    if wanted and found_program((wanted,), server.launch.env) is None:
+    if wanted and find_program((wanted,), server.launch.env) is None:
         yield _not_found(server, wanted, f" (first line of {program})", source, environment)
     why = why_no_script(program)
     if why:
@@ -135,7 +135,7 @@ def missing_container_options(argv: tuple[str, ...]) -> list[str]:
 
 def check_replaceable(server: ServerConfig) -> Iterator[Finding]:
     """Yield an error for each file of a server that another user could replace."""
-    for reason in replaceable_of(server):
+    for reason in replaceable_server_files(server):
         yield Finding(
             ERROR,
             f"servers.{server.name}: other users could replace a file that it executes: {reason}",

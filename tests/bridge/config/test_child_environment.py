@@ -2,7 +2,7 @@
 
 import pytest
 
-from mcpbridged.bridge.config.child_environment import BadEnvironment, child_environment, passed_on
+from mcpbridged.bridge.config.child_environment import BadEnvironment, child_environment, passed_variables
 
 OURS = {
     "PATH": "/bin",
@@ -15,13 +15,13 @@ OURS = {
 
 
 def test_proxies_are_passed_together_without_user_and_password():
-    assert passed_on("*_PROXY", OURS) == {
+    assert passed_variables("*_PROXY", OURS) == {
         "HTTPS_PROXY": "http://proxy.example:3128/",
         "http_proxy": "proxy.example:3128",
         "NO_PROXY": "localhost,me@here",
     }
-    assert passed_on("HTTPS_PROXY", OURS) == {"HTTPS_PROXY": "http://proxy.example:3128/"}
-    assert passed_on("*_PROXY", {}) == {}
+    assert passed_variables("HTTPS_PROXY", OURS) == {"HTTPS_PROXY": "http://proxy.example:3128/"}
+    assert passed_variables("*_PROXY", {}) == {}
 
 
 @pytest.mark.parametrize(
@@ -38,22 +38,22 @@ def test_proxies_are_passed_together_without_user_and_password():
     ],
 )
 def test_no_part_of_a_user_or_password_stays_in_a_proxy(proxy, passed):
-    assert passed_on("*_PROXY", {"ALL_PROXY": proxy}) == {"ALL_PROXY": passed}
+    assert passed_variables("*_PROXY", {"ALL_PROXY": proxy}) == {"ALL_PROXY": passed}
 
 
 def test_other_variables_are_passed_unchanged():
-    assert passed_on("MY_PROXY", OURS) == {"MY_PROXY": "http://me:pass@proxy.example/"}
+    assert passed_variables("MY_PROXY", OURS) == {"MY_PROXY": "http://me:pass@proxy.example/"}
 
 
 @pytest.mark.parametrize("entry", ["*", "*_proxy", "LD_PRELOAD", "NOT_THERE", ""])
 def test_an_invalid_entry_is_named_in_the_error(entry):
     with pytest.raises(BadEnvironment) as caught:
-        passed_on(entry, OURS)
+        passed_variables(entry, OURS)
     assert str(caught.value).startswith((f"{entry}: ", f"{entry} is ", f"{entry!r} is "))
 
 
 def test_proxies_are_passed_by_default_without_user_and_password():
-    proxies = passed_on("@proxies", OURS)
+    proxies = passed_variables("@proxies", OURS)
     assert child_environment(OURS, []) == ({"PATH": "/bin", "TERM": "dumb", **proxies}, frozenset())
     assert child_environment(OURS, ["*_PROXY"])[0]["HTTPS_PROXY"] == "http://proxy.example:3128/"
 
