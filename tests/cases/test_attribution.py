@@ -13,7 +13,7 @@ import pytest
 
 from ..support.daemon_process import daemon
 
-HERE = Path(__file__).parent
+HERE = Path(__file__).parents[1] / "support"
 SERVER = [sys.executable, "-I", "-S", str(HERE / "servers/asking.py")]
 CALLS = int(os.environ.get("ATTRIBUTION_CALLS", "25"))
 
