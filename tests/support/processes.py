@@ -145,11 +145,11 @@ def main(kind: str, mark: str) -> None:
         sys.stdout.flush()
 
     async def run(spawner: Spawner) -> None:
-        readiness = Poller()
+        poller = Poller()
         async with trio.open_nursery() as nursery:
-            nursery.start_soon(readiness.run)
+            nursery.start_soon(poller.run)
             launch = Launch((sys.executable, "-c", SERVERS[kind]), environment)
-            child = await spawner.spawn(launch, limits=limits, readiness=readiness)
+            child = await spawner.spawn(launch, limits=limits, poller=poller)
 
             def heard(line: bytes) -> None:
                 keeper = parent_of(child.pid)
@@ -172,7 +172,7 @@ def main(kind: str, mark: str) -> None:
                         continue
                     echo = Launch((sys.executable, "-c", "print(1, flush=True); input()"), environment)
                     try:
-                        another = await spawner.spawn(echo, limits=limits, readiness=readiness)
+                        another = await spawner.spawn(echo, limits=limits, poller=poller)
                     except SpawnFailed as fault:
                         say({"fault": str(fault)})
                     else:
