@@ -164,7 +164,7 @@ def test_k04_root_is_warned(tmp_path):
 def test_v9_no_auth_is_for_the_loopback_and_warns(tmp_path):
     assert fails(tmp_path, *START, "--no-auth", "--host", "0.0.0.0")[0] == 78
     with starts(tmp_path, *START, "--no-auth") as (url, said, _):
-        assert any("no credential" in line for line in said)
+        assert any("authentication is disabled" in line for line in said)
         port = int(url.rsplit(":", 1)[1].split("/")[0])
         with connect(("127.0.0.1", port)) as connection:
             connection.send(
