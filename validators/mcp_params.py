@@ -16,11 +16,7 @@ from .jsonrpc import is_absent
 from .limits import Limits
 from .lone_surrogates import decoded
 from .names import check_name, check_uri
-from .rejection import INVALID_PARAMS, INVALID_REQUEST, Rejection, too_large
-
-LEGACY_REVISIONS: Final = ("2024-11-05", "2025-03-26", "2025-06-18", "2025-11-25")
-BATCH_REVISION: Final = "2025-03-26"
-PRIMING_SINCE: Final = "2025-11-25"
+from .rejection import INVALID_PARAMS, Rejection, too_large
 
 # Methods whose params name something that has a length limit: the member, and how it is checked.
 NAMED: Final = {
@@ -70,9 +66,6 @@ _PLAIN_NAME: Final = re.compile(rb'\{"name":"([ !#-\[\]-~]++)"')
 _BACKSLASH: Final = 0x5C
 # From this size on, two searches cost less than parsing, in bytes.
 _WORTH_SEARCHING: Final = 1024
-
-# What an MCP revision is called.
-_DATE: Final = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}\Z")
 
 # A token is a string or an integer (digest 1.14). A key spelled with escapes is still the key, hence the backslash.
 _TOKEN: Final = re.compile(rb'-?(?:0|[1-9][0-9]*)\Z|"')
@@ -199,34 +192,6 @@ def read_version(payload: bytes) -> str:
         return decoded(_decode_initialize, payload or b"{}").protocolVersion
     except UNREADABLE:
         raise Rejection(400, INVALID_PARAMS, "initialize needs a protocolVersion, a string") from None
-
-
-def assumed_revision(version: str) -> str:
-    """Return the known revision whose rules hold for a version that two peers have negotiated.
-
-    That is the last one that is not later, and the first one for what is earlier still. Versions are dates, so the order of
-    their texts is the order of time.
-    """
-    return max((known for known in LEGACY_REVISIONS if known <= version), default=LEGACY_REVISIONS[0])
-
-
-def agreed_version(wanted: str, latest: str) -> str:
-    """Return the version in which the bridge answers `initialize` itself: the earlier one of the two.
-
-    What is no date is answered with `latest`, as by a server that does not know it.
-    """
-    return wanted if _DATE.match(wanted) and wanted < latest else latest
-
-
-def check_version_header(value: str | None, code: int = INVALID_REQUEST) -> None:
-    """Raise Rejection 400 with this code for an MCP-Protocol-Version that is no legacy revision.
-
-    The version that a session has negotiated may be another; the caller compares the two before.
-    """
-    if value is not None and value not in LEGACY_REVISIONS:
-        known = ", ".join(LEGACY_REVISIONS)
-        text = f"MCP-Protocol-Version must be the version that the session has negotiated, or one of {known}"
-        raise Rejection(400, code, text)
 
 
 def read_list(result: bytes | msgspec.Raw, limits: Limits) -> Members:

@@ -15,6 +15,7 @@ from ...validators.jsonrpc import Notification
 from ...validators.limits import Limits
 from ...validators.mcp_params import read_items
 from ...validators.rejection import INVALID_PARAMS, METHOD_NOT_FOUND, SERVER_ERROR, too_large
+from ...validators.revisions import MODERN_REVISION
 from ..core import extensions
 from ..core.aggregate_members import Membership
 from ..core.errors import RESOURCE_NOT_FOUND, read_fault
@@ -305,7 +306,7 @@ def merged_discovery(
     times = [_milliseconds(offer.get("ttlMs")) for offer in found.values()] if whole else []
     result: dict[str, object] = {
         "resultType": "complete",
-        "supportedVersions": [stateless_request.MODERN_REVISION],
+        "supportedVersions": [MODERN_REVISION],
         "capabilities": {**capabilities, **extensions.as_capabilities(_extensions(found).items())},
         "ttlMs": min(times, default=0),
         "cacheScope": "private",

@@ -9,7 +9,8 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, Final, cast
 
-from ...validators import stateless_request
+from ...validators import mirrored_headers, stateless_request
+from ...validators.revisions import MODERN_REVISION
 from ..config.addresses import NotOurs, check_listener
 
 # For a response of the control API (seconds). A call of a tool has no limit.
@@ -98,14 +99,14 @@ def call_server(
     sent = {
         "Content-Type": "application/json",
         "Accept": "application/json, text/event-stream",
-        "MCP-Protocol-Version": stateless_request.MODERN_REVISION,
+        "MCP-Protocol-Version": MODERN_REVISION,
         "Mcp-Method": method,
         # One server process is shared by all commands (see `Peer` in transports).
         "Mcp-Bridge-Command": "1",
         **(headers or {}),
     }
     if isinstance(params.get("name"), str):
-        sent["Mcp-Name"] = stateless_request.encode_value(str(params["name"]))
+        sent["Mcp-Name"] = mirrored_headers.encode_value(str(params["name"]))
     connection = _UnixConnection(unix, patience)
     try:
         connection.request("POST", f"/servers/{server}/mcp", json.dumps(body).encode(), sent)

@@ -7,7 +7,7 @@ from typing import Any, Final, NoReturn, cast
 
 import msgspec
 
-from ...validators import stateless_request
+from ...validators import mirrored_headers
 from ..config.settings import CONTROL
 from ..core.exit_codes import EX_FAILED, EX_OK
 from ..log import escaped, tell
@@ -95,11 +95,11 @@ def _with_progress(messages: Iterable[dict[str, Any]]) -> Iterator[dict[str, Any
 def _mirrored(tool: Mapping[str, Any], arguments: Mapping[str, Any]) -> dict[str, str]:
     """Return the headers that repeat arguments of a tool, as its schema demands (MCP 2026-07-28 basic/transports)."""
     headers: dict[str, str] = {}
-    for mirror in stateless_request.mirrors(msgspec.json.encode(tool.get("inputSchema", {}))):
+    for mirror in mirrored_headers.param_headers(msgspec.json.encode(tool.get("inputSchema", {}))):
         value: Any = arguments
         for name in mirror.path:
             value = cast("dict[str, Any]", value).get(name) if isinstance(value, dict) else None
         if value is not None:
             text = value if isinstance(value, str) else json.dumps(value)
-            headers[mirror.header] = stateless_request.encode_value(text)
+            headers[mirror.header] = mirrored_headers.encode_value(text)
     return headers

@@ -11,8 +11,8 @@ from typing import Final, cast
 import msgspec
 
 from ...validators.limits import Limits
-from ...validators.mcp_params import PRIMING_SINCE
 from ...validators.rejection import INVALID_REQUEST, Rejection
+from ...validators.revisions import PRIMING_SINCE
 from .effects import EndStream, ToClient
 
 # The number of streams whose events are stored.

@@ -12,7 +12,7 @@ from typing import Final
 
 import msgspec
 
-from ...validators import json_object, stateless_request
+from ...validators import json_object, mirrored_headers, stateless_request
 from ...validators.json_object import Members
 from . import input_over
 
@@ -71,7 +71,7 @@ _MARKS: Final = tuple(b'"%b"' % kind.encode() for kind in KINDS)
 # Errors that are about the era or the envelope of a request.
 _ABOUT_THE_ERA: Final = frozenset(
     {
-        stateless_request.HEADER_MISMATCH,
+        mirrored_headers.HEADER_MISMATCH,
         stateless_request.MISSING_CAPABILITY,
         stateless_request.UNSUPPORTED_VERSION,
     }

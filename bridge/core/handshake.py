@@ -1,16 +1,12 @@
 """The handshake with a legacy server, and what the server has declared in it. Pure."""
 
 from enum import Enum, auto
-from typing import Final
 
 import msgspec
 
 from ...validators import json_object
 from ...validators.json_object import Members
-from ...validators.mcp_params import LEGACY_REVISIONS
-
-# Servers declare completions since this revision (MCP 2025-03-26 server/utilities/completion).
-_COMPLETIONS_SINCE: Final = "2025-03-26"
+from ...validators.revisions import COMPLETIONS_SINCE, LATEST_LEGACY, LEGACY_REVISIONS
 
 
 class HandshakePhase(Enum):
@@ -62,7 +58,7 @@ class Handshake:
 
     def has(self, capability: str) -> bool:
         """Return whether the server has this capability: declared, or not declarable in its revision."""
-        if capability == "completions" and self.revision < _COMPLETIONS_SINCE:
+        if capability == "completions" and self.revision < COMPLETIONS_SINCE:
             return True
         return capability in self.capabilities
 
@@ -74,7 +70,7 @@ def initialize_params(capabilities: dict[str, object], version: str, info: bytes
     """
     return json_object.write(
         {
-            "protocolVersion": LEGACY_REVISIONS[-1],
+            "protocolVersion": LATEST_LEGACY,
             "capabilities": capabilities,
             "clientInfo": client_info(info) or {"name": "mcp-bridge", "version": version},
         }

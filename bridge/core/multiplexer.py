@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from functools import partial
 from typing import Final, assert_never
 
-from ...validators import json_object, jsonrpc, stateless_request
+from ...validators import json_object, jsonrpc, mirrored_headers, stateless_request
 from ...validators.jsonrpc import Message, Notification, Request, Response, canonical_id
 from ...validators.limits import Limits
 from ...validators.mcp_params import cancelled, cancelled_again, read_cancelled, read_items, read_progress
@@ -24,6 +24,7 @@ from ...validators.rejection import (
     TIMEOUT,
     Rejection,
 )
+from ...validators.revisions import MODERN_REVISIONS
 from ...validators.stateless_request import NAMED
 from . import errors, extensions, input_over
 from .abandoned_requests import AbandonedRequests
@@ -56,7 +57,7 @@ _COMPLETE: Final = b'{"resultType":"complete"}'
 _STATUS: Final = {
     INVALID_REQUEST: 400,
     METHOD_NOT_FOUND: 404,
-    stateless_request.HEADER_MISMATCH: 400,
+    mirrored_headers.HEADER_MISMATCH: 400,
     stateless_request.MISSING_CAPABILITY: 400,
     stateless_request.UNSUPPORTED_VERSION: 400,
 }
@@ -549,7 +550,7 @@ def _with_common_versions(discovered: Response) -> Response:
     """Return a result of `server/discover` without the revisions that the bridge does not support."""
     found = json_object.peek(discovered.result)
     offered = list(map(json_object.string, json_object.items(found.get("supportedVersions"))))
-    common = [version for version in offered if version in stateless_request.SUPPORTED]
+    common = [version for version in offered if version in MODERN_REVISIONS]
     if common == offered:
         return discovered
     return Response(discovered.id, json_object.write({**found, "supportedVersions": common}), b"")
@@ -558,7 +559,7 @@ def _with_common_versions(discovered: Response) -> Response:
 def _answer_error(call: ClientRequest, message: Response) -> Effects:
     fault = errors.read_fault(message.error)
     # These errors are about the request of the bridge, not about that of the client.
-    if fault.code in (stateless_request.UNSUPPORTED_VERSION, stateless_request.HEADER_MISMATCH):
+    if fault.code in (stateless_request.UNSUPPORTED_VERSION, mirrored_headers.HEADER_MISMATCH):
         text = f"the server refused the request of the bridge: {fault.message}"
         failed = _failed(call, text, {"originalCode": fault.code}, 200)
         return (

@@ -8,6 +8,7 @@ from ...validators.jsonrpc import Message, Notification, Request, Response
 from ...validators.limits import Limits
 from ...validators.mcp_params import cancelled_again, read_cancelled, read_progress
 from ...validators.rejection import INTERNAL_ERROR, INVALID_REQUEST, METHOD_NOT_FOUND, SERVER_ERROR
+from ...validators.revisions import NEGOTIATED_SINCE
 from .access_policy import AccessPolicy
 from .effects import LogDebug, ToChild, ToClient, ToUpstream
 from .errors import fault_text, without_stream
@@ -15,14 +16,13 @@ from .event_store import EventStore, Stream
 from .pending_requests import PendingRequests
 from .server_requests import STREAM_SECONDS, ServerRequest, ServerRequests
 
-# The capability that a client declares for each request of the server. Since `_NEGOTIATED_SINCE` neither side may use what
+# The capability that a client declares for each request of the server. Since `NEGOTIATED_SINCE` neither side may use what
 # was not negotiated (MCP 2025-06-18 basic/lifecycle).
 _CAPABILITY: Final = {
     "roots/list": "roots",
     "sampling/createMessage": "sampling",
     "elicitation/create": "elicitation",
 }
-_NEGOTIATED_SINCE: Final = "2025-06-18"
 _NO_STREAM: Final = (
     "the request cannot be sent to the client: it needs text/event-stream, the Accept header of the call allows "
     "application/json only (or the client has left), and the session has no GET stream"
@@ -148,7 +148,7 @@ class ServerMessages:
 
     def _is_declared(self, method: str) -> bool:
         needed = _CAPABILITY.get(method)
-        return needed is None or needed in self.declared or self.version < _NEGOTIATED_SINCE
+        return needed is None or needed in self.declared or self.version < NEGOTIATED_SINCE
 
     def _caller(self) -> Stream | None:
         return self._streams.pipe or self._pending.caller()

@@ -8,17 +8,17 @@ from typing import Final
 
 import msgspec
 
-from ...validators import json_object, stateless_request
+from ...validators import json_object, mirrored_headers
 from ...validators.limits import Limits
 from ...validators.mcp_params import read_items, read_list
+from ...validators.mirrored_headers import ParamHeader, SchemaReader
 from ...validators.rejection import Rejection
-from ...validators.stateless_request import Mirror
 from .requests import ClientRequest
 
 # The most names of tools and headers that are stored.
 TOOLS: Final = 16 * 1024
 
-Mirrors = tuple[Mirror, ...] | Rejection
+Mirrors = tuple[ParamHeader, ...] | Rejection
 
 
 class ToolHeaders:
@@ -93,7 +93,7 @@ class ToolHeaderCache:
             raise Rejection(mirrors.status, mirrors.code, mirrors.text)
         if mirrors and call.headers is not None:
             try:
-                stateless_request.check_params(call.headers, call.request.params, mirrors)
+                mirrored_headers.check_param_headers(call.headers, call.request.params, mirrors)
             except Rejection:
                 # The tool may have changed since.
                 if self._called:
@@ -154,13 +154,13 @@ class ToolHeaderCache:
 
     def _read(self, result: bytes | msgspec.Raw, tools: ToolHeaders) -> json_object.Members:
         found = read_list(result, self._limits)
-        schemas = stateless_request.Schemas(self._limits)
+        schemas = SchemaReader(self._limits)
         needed = {one.envelope.name for one in self.waiting}
         for one in read_items(found.get("tools"), self._limits):
             tool = json_object.peek(one)
             mirrors: Mirrors
             try:
-                mirrors = schemas.mirrors(bytes(tool.get("inputSchema", b"{}")))
+                mirrors = schemas.param_headers(bytes(tool.get("inputSchema", b"{}")))
             # A client must drop a tool with invalid annotations, so there is nothing to compare.
             except ValueError:
                 mirrors = ()

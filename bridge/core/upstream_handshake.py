@@ -7,7 +7,7 @@ import msgspec
 
 from ...validators import json_object
 from ...validators.jsonrpc import Notification, Request
-from ...validators.mcp_params import LEGACY_REVISIONS, agreed_version
+from ...validators.revisions import LATEST_LEGACY, LEGACY_REVISIONS, negotiated_version
 from . import extensions
 from .access_policy import AccessPolicy
 from .handshake import client_info
@@ -73,7 +73,7 @@ class UpstreamHandshake:
         """Return the first `initialize` for a process."""
         self._since = 0.0
         self._offered.clear()
-        return self.offer(LEGACY_REVISIONS[-1], wire_id)
+        return self.offer(LATEST_LEGACY, wire_id)
 
     def offer(self, version: str, wire_id: bytes) -> Request:
         """Return an `initialize` with this revision."""
@@ -109,7 +109,7 @@ class UpstreamHandshake:
         """Return the result for a client that has requested this revision: with the older of the two revisions."""
         found = json_object.peek(self.result)
         negotiated = json_object.string(found.get("protocolVersion"))
-        if (agreed := agreed_version(version, negotiated)) != negotiated:
+        if (agreed := negotiated_version(version, negotiated)) != negotiated:
             found["protocolVersion"] = json_object.raw(json_object.text(agreed))
             return json_object.write(found)
         return self.result

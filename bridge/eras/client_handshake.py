@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final
 import msgspec
 
 from ...validators import json_object, stateless_request
-from ...validators.mcp_params import LEGACY_REVISIONS
+from ...validators.revisions import LATEST_LEGACY, LEGACY_REVISIONS, MODERN_REVISION
 from ..core import extensions, input_over
 from . import rules_modern_to_legacy
 
@@ -45,7 +45,7 @@ class ClientHandshake:
         """Read the params of `initialize`."""
         found = json_object.read(params)
         wanted = json_object.string(found.get("protocolVersion"))
-        self.revision = wanted if wanted in LEGACY_REVISIONS else LEGACY_REVISIONS[-1]
+        self.revision = wanted if wanted in LEGACY_REVISIONS else LATEST_LEGACY
         capabilities = rules_modern_to_legacy.modern_client_capabilities(
             self.revision, found.get("capabilities")
         )
@@ -94,7 +94,7 @@ class ClientHandshake:
         capabilities = self._capabilities
         if tasks:
             capabilities = rules_modern_to_legacy.add_tasks_extension(capabilities)
-        meta[stateless_request.PROTOCOL_VERSION] = stateless_request.MODERN_REVISION
+        meta[stateless_request.PROTOCOL_VERSION] = MODERN_REVISION
         meta[stateless_request.CLIENT_CAPABILITIES] = json_object.raw(capabilities)
         if self._client_info is not None:
             meta[stateless_request.CLIENT_INFO] = self._client_info

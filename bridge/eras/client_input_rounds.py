@@ -14,6 +14,7 @@ from ...validators.jsonrpc import Notification, Request, Response
 from ...validators.limits import Limits
 from ...validators.mcp_params import cancelled
 from ...validators.rejection import Rejection
+from ...validators.revisions import BLOCKS_SINCE, URL_MODE_SINCE
 from ..core.effects import Effect, Effects, ToRequester
 from ..core.errors import is_without_stream, read_fault
 from . import rules_modern_to_legacy
@@ -159,7 +160,7 @@ class ClientInputRounds:
             if not rules_modern_to_legacy.is_declared(method, params, handshake.declared):
                 text = f"the server requires {method or 'input'}, which the client has not declared"
                 raise InputError(text)
-            one_block = handshake.revision < rules_modern_to_legacy.BLOCKS_SINCE
+            one_block = handshake.revision < BLOCKS_SINCE
             if method == "sampling/createMessage" and one_block:
                 try:
                     rules_modern_to_legacy.downgrade_sampling_messages(
@@ -193,10 +194,7 @@ class ClientInputRounds:
         return tuple(effects)
 
     def _can_show(self, params: Members) -> bool:
-        return (
-            self._handshake.revision >= rules_modern_to_legacy.URL_MODE_SINCE
-            or rules_modern_to_legacy.downgrade_form(params)
-        )
+        return self._handshake.revision >= URL_MODE_SINCE or rules_modern_to_legacy.downgrade_form(params)
 
     def take(self, request_id: bytes) -> Call | None:
         """Remove an input request that has a response. Returns its call, None if no input request has this id."""

@@ -11,16 +11,17 @@ Invariant: no message of the server raises an exception here.
 
 import itertools
 from collections.abc import Callable, Iterable
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 import msgspec
 
-from ...validators import json_object, jsonrpc, stateless_request
+from ...validators import json_object, jsonrpc
 from ...validators.json_object import Members
 from ...validators.jsonrpc import Message, Notification, Request, Response
 from ...validators.limits import Limits
 from ...validators.mcp_params import read_cancelled
 from ...validators.rejection import INTERNAL_ERROR, INVALID_PARAMS, METHOD_NOT_FOUND
+from ...validators.revisions import COMPLETION_CONTEXT_SINCE, MODERN_REVISIONS
 from ..core import errors, extensions, input_over
 from ..core.abandoned_requests import AbandonedRequests
 from ..core.attribution import INTERACTIVE, Client, Origin, Origins
@@ -39,9 +40,6 @@ from .timers import InputsGathered, UrlTimeout
 
 if TYPE_CHECKING:
     from ..core.requests import ClientRequest
-
-# The revision since which `completion/complete` has a context (MCP 2025-06-18 server/utilities/completion).
-_CONTEXT_SINCE: Final = "2025-06-18"
 
 
 class LegacyAdapter:
@@ -254,7 +252,7 @@ class LegacyAdapter:
             params = json_object.write(found)
         if (
             method == "completion/complete"
-            and self._handshake.revision < _CONTEXT_SINCE
+            and self._handshake.revision < COMPLETION_CONTEXT_SINCE
             and "context" in found
         ):
             del found["context"]
@@ -271,7 +269,7 @@ class LegacyAdapter:
     def _discover(self, requester: bytes) -> Effect:
         handshake = self._handshake
         found: dict[str, object] = {
-            "supportedVersions": list(stateless_request.SUPPORTED),
+            "supportedVersions": list(MODERN_REVISIONS),
             "capabilities": extensions.carried(
                 {name: value for name, value in handshake.capabilities.items() if name != "tasks"}
             ),

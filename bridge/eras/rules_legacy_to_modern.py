@@ -16,7 +16,9 @@ from ...validators.json_object import Members
 from ...validators.jsonrpc import Response
 from ...validators.limits import Limits
 from ...validators.mcp_params import read_items
+from ...validators.mirrored_headers import SchemaReader
 from ...validators.rejection import INTERNAL_ERROR, INVALID_PARAMS, METHOD_NOT_FOUND, too_large
+from ...validators.revisions import MODERN_REVISION
 from ..core import extensions
 from ..core.errors import RESOURCE_NOT_FOUND, URL_ELICITATION_REQUIRED, Fault, fault_text, read_fault
 from ..core.tasks import RELATED_TASK
@@ -310,7 +312,7 @@ def modernize_tools(found: Members, limits: Limits = _LIMITS) -> None:
         return
     if len(listed) > limits.list_bytes:
         raise too_large(f"a list of tools of {len(listed)} bytes", limits.list_bytes, "list_bytes")
-    schemas = stateless_request.Schemas(limits)
+    schemas = SchemaReader(limits)
     tools = [json_object.peek(tool) for tool in read_items(listed, limits)]
     for tool in tools:
         tool.pop("execution", None)
@@ -318,15 +320,15 @@ def modernize_tools(found: Members, limits: Limits = _LIMITS) -> None:
     found["tools"] = json_object.raw(_encode(tools))
 
 
-def strip_invalid_header_annotations(tool: Members, schemas: stateless_request.Schemas) -> None:
+def strip_invalid_header_annotations(tool: Members, schemas: SchemaReader) -> None:
     """Remove invalid `x-mcp-header` annotations, because a client drops a tool that has some (MCP 2026-07-28 server/tools#x-mcp-header)."""
     schema = tool.get("inputSchema")
     if schema is None:
         return
     try:
-        schemas.mirrors(bytes(schema))
+        schemas.param_headers(bytes(schema))
     except ValueError:
-        tool["inputSchema"] = json_object.raw(schemas.stripped(bytes(schema)))
+        tool["inputSchema"] = json_object.raw(schemas.without_annotations(bytes(schema)))
 
 
 # ---- tasks of revision 2025-11-25, which a modern client does not see (MCP 2025-11-25 basic/utilities/tasks)
@@ -446,7 +448,7 @@ def undeclared_refusal(method: str, params: bytes, profile: Profile) -> Refusal 
     return Refusal(
         fault_text(
             METHOD_NOT_FOUND,
-            f"revision {stateless_request.MODERN_REVISION} cannot carry {method} to a client",
+            f"revision {MODERN_REVISION} cannot carry {method} to a client",
         ),
         {},
     )

@@ -14,17 +14,12 @@ from ...validators.json_object import Members
 from ...validators.limits import Limits
 from ...validators.mcp_params import read_items
 from ...validators.rejection import INVALID_PARAMS, too_large
+from ...validators.revisions import AUDIO_SINCE, LINKS_SINCE, STRUCTURE_SINCE, URL_MODE_SINCE
 from ..core import extensions
 from ..core.errors import RESOURCE_NOT_FOUND, URL_ELICITATION_REQUIRED, Fault, fault_text, read_fault
 from ..core.extensions import TASKS
 from .rules_legacy_to_modern import replaced_error
 
-# The revisions that introduced these features (the changelog page of each MCP revision, and the schema of 2025-11-25).
-AUDIO_SINCE: Final = "2025-03-26"
-LINKS_SINCE: Final = "2025-06-18"
-STRUCTURE_SINCE: Final = "2025-06-18"
-URL_MODE_SINCE: Final = "2025-11-25"
-BLOCKS_SINCE: Final = "2025-11-25"
 _RESERVED: Final = range(-32099, -32019)
 _NO_OBJECT: Final = frozenset({"array", "string", "number", "integer", "boolean", "null"})
 

@@ -18,8 +18,8 @@ from ...transports.process.spawner import Spawner
 from ...validators import json_object, jsonrpc, stateless_request
 from ...validators.jsonrpc import Response
 from ...validators.limits import Limits
-from ...validators.mcp_params import LEGACY_REVISIONS
 from ...validators.rejection import Rejection
+from ...validators.revisions import LATEST_LEGACY, MODERN_REVISION
 from ..core import errors
 
 # How long a server may take to answer, in seconds, from when it reads.
@@ -36,7 +36,7 @@ _DISCOVER: Final = jsonrpc.request(
 _SECOND_ID: Final = b'"probe-initialize"'
 _PARAMS: Final = json_object.write(
     {
-        "protocolVersion": LEGACY_REVISIONS[-1],
+        "protocolVersion": LATEST_LEGACY,
         "capabilities": {},
         "clientInfo": stateless_request.OWN_META[stateless_request.CLIENT_INFO],
     }
@@ -168,4 +168,4 @@ def is_modern(answer: Response) -> bool:
         supported = json_object.peek(None if fault.data is msgspec.UNSET else fault.data).get("supported")
     else:
         supported = json_object.peek(answer.result).get("supportedVersions")
-    return stateless_request.MODERN_REVISION in map(json_object.string, json_object.items(supported))
+    return MODERN_REVISION in map(json_object.string, json_object.items(supported))

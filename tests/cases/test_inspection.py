@@ -13,16 +13,17 @@ from mcpbridged.bridge.core.multiplexer import Multiplexer
 from mcpbridged.bridge.core.request_state import StateSigner
 from mcpbridged.bridge.core.requests import ClientRequest
 from mcpbridged.bridge.eras import rules_legacy_to_modern, rules_modern_to_legacy
-from mcpbridged.validators import json_object, stateless_request
+from mcpbridged.validators import json_object, mirrored_headers, stateless_request
 from mcpbridged.validators.jsonrpc import Request, Response
 from mcpbridged.validators.limits import Limits
 from mcpbridged.validators.rejection import Rejection
+from mcpbridged.validators.revisions import MODERN_REVISION
 
 LIMITS = Limits(list_bytes=100_000, list_items=100, schema_bytes=4000)
 TOOL = b'{"name":"t","inputSchema":{}}'
 META = json.dumps(
     {
-        stateless_request.PROTOCOL_VERSION: stateless_request.MODERN_REVISION,
+        stateless_request.PROTOCOL_VERSION: MODERN_REVISION,
         stateless_request.CLIENT_CAPABILITIES: {},
     }
 ).encode()
@@ -84,9 +85,7 @@ class World:
 
     def asked(self, params, method="tools/call", headers=None, name="t", state=None, token=b""):
         request = Request(b"%d" % next(self.numbers), method, params)
-        envelope = stateless_request.Envelope(
-            stateless_request.MODERN_REVISION, b"{}", "", token, name, state
-        )
+        envelope = stateless_request.Envelope(MODERN_REVISION, b"{}", "", token, name, state)
         asked = ClientRequest(
             "me", request, envelope, {} if headers is None else headers, object(), pipe=False
         )
@@ -160,10 +159,10 @@ def nested_schema(size):
 def test_r04_a_nested_schema_is_parsed_once():
     schema = nested_schema(250_000)
     began = time.thread_time()
-    assert stateless_request.mirrors(schema) == ()
+    assert mirrored_headers.param_headers(schema) == ()
     assert time.thread_time() - began < 20 * timed(lambda: json.loads(schema)) + 0.05
     with pytest.raises(Rejection, match="schema_bytes"):
-        stateless_request.mirrors(nested_schema(300_000))
+        mirrored_headers.param_headers(nested_schema(300_000))
 
 
 def timed(call):
@@ -186,9 +185,9 @@ def test_r04_only_what_may_be_the_annotation_is_looked_into(spelled, annotated):
     schema = b'{"properties":{"a":{"type":"string","%b":"A"}},"x":"%b"}' % (spelled, b"a" * 300_000)
     if annotated:
         with pytest.raises(Rejection):
-            stateless_request.mirrors(schema)
+            mirrored_headers.param_headers(schema)
     else:
-        assert stateless_request.mirrors(schema) == ()
+        assert mirrored_headers.param_headers(schema) == ()
 
 
 # ---- requestState
@@ -231,7 +230,7 @@ def test_r04_a_state_is_good_for_its_own_arguments_however_large():
 def test_r04_the_tasks_of_a_subscription_are_limited():
     relay = Multiplexer(LIMITS, StateSigner(b"key"), shared=True)
     params = b'{"notifications":{"taskIds":[%b""]},"_meta":%b}' % (b'"",' * 200, META)
-    envelope = stateless_request.Envelope(stateless_request.MODERN_REVISION, b"{}", "", b"", "", None)
+    envelope = stateless_request.Envelope(MODERN_REVISION, b"{}", "", b"", "", None)
     asked = ClientRequest(
         "me", Request(b"1", "subscriptions/listen", params), envelope, None, object(), pipe=True
     )

@@ -103,45 +103,9 @@ def test_progress():
     assert mcp_params.read_progress(b"") == b""
 
 
-def test_versions():
+def test_the_version_of_initialize_is_required():
     assert mcp_params.read_version(b'{"protocolVersion":"2025-11-25"}') == "2025-11-25"
     with pytest.raises(Rejection):
         mcp_params.read_version(b"{}")
     with pytest.raises(Rejection):
         mcp_params.read_version(b"")
-    mcp_params.check_version_header(None)
-    mcp_params.check_version_header("2025-03-26")
-    with pytest.raises(Rejection, match="2025-11-25"):
-        mcp_params.check_version_header("2030-01-01")
-
-
-@pytest.mark.parametrize(
-    ("version", "known"),
-    [
-        ("2024-10-07", "2024-11-05"),
-        ("2024-11-05", "2024-11-05"),
-        ("2025-03-26", "2025-03-26"),
-        ("2025-06-17", "2025-03-26"),
-        ("2025-11-25", "2025-11-25"),
-        ("2030-01-01", "2025-11-25"),
-        ("DRAFT-2026-v1", "2025-11-25"),
-        ("", "2024-11-05"),
-    ],
-)
-def test_an_unknown_version_has_the_rules_of_the_revision_before_it(version, known):
-    assert mcp_params.assumed_revision(version) == known
-
-
-@pytest.mark.parametrize(
-    ("wanted", "latest", "agreed"),
-    [
-        ("2024-10-07", "2025-11-25", "2024-10-07"),
-        ("2025-06-18", "2025-11-25", "2025-06-18"),
-        ("2025-11-25", "2025-06-18", "2025-06-18"),
-        ("2030-01-01", "2025-11-25", "2025-11-25"),
-        ("0.1", "2025-11-25", "2025-11-25"),
-        ("", "2025-11-25", "2025-11-25"),
-    ],
-)
-def test_the_earlier_of_two_versions_is_agreed(wanted, latest, agreed):
-    assert mcp_params.agreed_version(wanted, latest) == agreed

@@ -15,8 +15,9 @@ from ...validators.content_negotiation import Accepts
 from ...validators.json_object import LARGE, decoded_once
 from ...validators.jsonrpc import Message, Notification, Request, invalid
 from ...validators.limits import Limits
+from ...validators.mirrored_headers import check_headers
 from ...validators.rejection import INVALID_REQUEST, Rejection
-from ...validators.stateless_request import check_headers, check_meta, read_envelope
+from ...validators.stateless_request import check_meta, read_envelope
 from ..options import JSON
 from ..ports import Backend, Continuation, Exchange, ModernRequest, Upstream
 from ..send_queue import CLOSED, DISCONNECTED, SendQueue

@@ -30,15 +30,17 @@ from ...validators.jsonrpc import (
     split_batch,
 )
 from ...validators.limits import Limits
-from ...validators.mcp_params import (
-    BATCH_REVISION,
-    LEGACY_REVISIONS,
-    PRIMING_SINCE,
-    assumed_revision,
-    check_version_header,
-)
 from ...validators.rejection import INVALID_PARAMS, INVALID_REQUEST, SERVER_ERROR, Rejection
-from ...validators.stateless_request import SUPPORTED, is_modern, may_be_modern
+from ...validators.revisions import (
+    BATCH_REVISION,
+    BATCHES_ON_A_PIPE,
+    LEGACY_REVISIONS,
+    MODERN_REVISIONS,
+    PRIMING_SINCE,
+    check_version_header,
+    known_revision,
+)
+from ...validators.stateless_request import is_modern, may_be_modern
 from ..options import JSON, Headers
 from ..ports import Backend, Continuation, Conversation, Exchange
 from ..send_queue import DISCONNECTED, SendQueue, Signal
@@ -66,8 +68,6 @@ _SESSION: Final = "mcp-session-id"
 _VERSION: Final = "mcp-protocol-version"
 # Bytes before the response to `initialize` above which the response becomes an event stream.
 _BEFORE_INITIALIZED: Final = 64 * 1024
-# JSON-RPC 2.0 has batches, so the first revision may have them on a pipe and on HTTP+SSE.
-_BATCHES_ON_A_PIPE: Final = ("2024-11-05", BATCH_REVISION)
 
 
 class StreamableHttp:
@@ -151,7 +151,7 @@ class StreamableHttp:
             version = headers.get(_VERSION)
             if version is not None and version not in LEGACY_REVISIONS:
                 negotiated = self._negotiated(version, session_id, exchange.principal)
-                if negotiated is None and (isinstance(message, Request) or version in SUPPORTED):
+                if negotiated is None and (isinstance(message, Request) or version in MODERN_REVISIONS):
                     await serve_modern(exchange, self._backend, message, self._limits, acceptable)
                     return
                 if negotiated != version:
@@ -257,7 +257,7 @@ class StreamableHttp:
         texts = split_batch(body, self._limits)
         self._check_version(exchange, session_id)
         conversation = self._conversation(session_id, exchange.principal)
-        if assumed_revision(conversation.version) != BATCH_REVISION:
+        if known_revision(conversation.version) != BATCH_REVISION:
             raise invalid(f"a batch is allowed in revision {BATCH_REVISION} only")
         if len(body) > LARGE:
             await trio.lowlevel.checkpoint()
@@ -329,7 +329,7 @@ class StreamableHttp:
             return
         if self._negotiated(version, session_id, exchange.principal) == version:
             return
-        if version in SUPPORTED and exchange.head.method != "POST":
+        if version in MODERN_REVISIONS and exchange.head.method != "POST":
             raise method_not_allowed(b"POST")
         check_version_header(version)
 
@@ -344,7 +344,7 @@ class StreamableHttp:
             return self._backend.find(session_id, principal).version
         except Rejection:
             # The stateless era has no sessions, and ignores their header.
-            if version in SUPPORTED:
+            if version in MODERN_REVISIONS:
                 return None
             raise
 
@@ -373,7 +373,7 @@ def stand_in(message: Message) -> bytes:
 def read_batch(body: bytes, version: str, limits: Limits) -> list[Message]:
     """Return the messages of a batch on a transport with one stream for all responses. Raises Rejection."""
     # Before the response to `initialize` the revision is not known, and messages are held back.
-    if version and assumed_revision(version) not in _BATCHES_ON_A_PIPE:
+    if version and known_revision(version) not in BATCHES_ON_A_PIPE:
         raise invalid(f"a batch is allowed up to revision {BATCH_REVISION} only")
     messages = [decode(text, limits) for text in split_batch(body, limits)]
     _refuse_initialize(messages)

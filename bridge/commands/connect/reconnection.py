@@ -18,6 +18,7 @@ from ....validators.jsonrpc import Message, Request, Response
 from ....validators.limits import TRUSTING, Limits
 from ....validators.mcp_params import cancelled, read_cancelled
 from ....validators.rejection import INTERNAL_ERROR, INVALID_REQUEST, PARSE_ERROR, SERVER_ERROR, Rejection
+from ....validators.revisions import BATCHES_ON_A_PIPE
 from .bounded_lines import Oversize
 from .client_messages import ClientMessage, SentRequests, WaitingMessages
 from .effects import Effect, Effects, Notice, ToClient, ToServer
@@ -26,8 +27,6 @@ from .server_requests import ServerRequests
 from .session_setup import INITIALIZE, SessionSetup
 
 _CANCELLED: Final = "notifications/cancelled"
-# The revisions in which a line may be a batch (MCP 2025-03-26 basic; JSON-RPC 2.0 for the first revision).
-_WITH_BATCHES: Final = ("2024-11-05", "2025-03-26")
 # How much of a message that cannot be read is searched for its id (bytes).
 _EDGE: Final = 1024
 # `data.reason` of the daemon's rejections because it, or the server, is being replaced.
@@ -126,9 +125,9 @@ class Reconnection:
             texts = jsonrpc.split_batch(line, self._limits)
         except Rejection as rejection:
             return (ToClient(jsonrpc.error(b"null", rejection.code, rejection.text)),)
-        if not (self._setup.opening or self._setup.revision in _WITH_BATCHES):
+        if not (self._setup.opening or self._setup.revision in BATCHES_ON_A_PIPE):
             found = [id_in(text) for text in texts]
-            reason = f"a batch is allowed up to revision {_WITH_BATCHES[-1]} only"
+            reason = f"a batch is allowed up to revision {BATCHES_ON_A_PIPE[-1]} only"
             ids = [raw_id for raw_id in found if raw_id != b"null"] or [b"null"]
             return tuple(ToClient(jsonrpc.error(raw_id, INVALID_REQUEST, reason)) for raw_id in ids)
         effects: list[Effect] = []
