@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Final
 
 import trio
 
-from ..validators.jsonrpc import answered_id, error
+from ..validators.jsonrpc import error, response_id
 from ..validators.limits import Limits
 from ..validators.rejection import SERVER_ERROR
 from .poller import WakeUpSlot
@@ -406,7 +406,7 @@ class SendQueue:
 
 def _replaced(message: bytes, backlog: Backlog) -> bytes:
     # A response becomes an error, so that one call fails and not the stream. A notification is dropped.
-    raw_id = answered_id(message)
+    raw_id = response_id(message)
     if not raw_id:
         return b""
     text = (

@@ -93,7 +93,7 @@ class TokenSet:
         self._principals = [(_digest(token), principal) for token, principal in tokens.items()]
         self._principals += [*(digests or {}).items()]
 
-    def become(self, other: "TokenSet") -> None:
+    def replace(self, other: "TokenSet") -> None:
         """Hold what the other holds, from now on."""
         self._principals = other._principals  # noqa: SLF001 - of our own kind
         self._local = other._local  # noqa: SLF001 - likewise

@@ -60,7 +60,7 @@ class FrameFlood(Exception):
         self.name = name
 
 
-def first_head(data: bytes) -> tuple[int, bytes] | None:
+def first_header_block(data: bytes) -> tuple[int, bytes] | None:
     """Return the stream and the encoded header block of the first request in the first flight of a client.
 
     None where there is none, where it is not complete, or where it is in several frames.
@@ -169,17 +169,17 @@ def answer(stream: int, block: bytes, body: bytes) -> bytes:
     return settings + head + (_frame(_DATA, _END_STREAM, stream, body) if body else b"")
 
 
-def calm_down(last_stream: int) -> bytes:
+def enhance_your_calm(last_stream: int) -> bytes:
     """Return a GOAWAY frame with the error code ENHANCE_YOUR_CALM (RFC 9113 sections 6.8 and 7)."""
-    return _go_away(last_stream, 0x0B)
+    return _goaway_frame(last_stream, 0x0B)
 
 
-def no_more(last_stream: int) -> bytes:
+def go_away(last_stream: int) -> bytes:
     """Return a GOAWAY frame with the error code NO_ERROR."""
-    return _go_away(last_stream, 0)
+    return _goaway_frame(last_stream, 0)
 
 
-def _go_away(last_stream: int, code: int) -> bytes:
+def _goaway_frame(last_stream: int, code: int) -> bytes:
     return _frame(0x7, 0, 0, last_stream.to_bytes(4, "big") + code.to_bytes(4, "big"))
 
 

@@ -8,7 +8,7 @@ import re
 from typing import Final, Literal
 
 from .http_head import TCHAR, Head
-from .incremental_json import Gathering
+from .incremental_json import TextBuffer
 from .limits import Limits
 from .rejection import INVALID_REQUEST, Rejection
 
@@ -43,7 +43,7 @@ class ChunkedDecoder:
         self.done = False
         self.rest: bytes = b""
         self._limits = limits
-        self._body = Gathering(limits.json_depth)
+        self._body = TextBuffer(limits.json_depth)
         self._total: int = 0
         # The kind of line that comes next, after the data still missing from the current chunk.
         self._next: Literal["size", "end of chunk", "trailer"] = "size"

@@ -177,7 +177,7 @@ def _words() -> "tuple[array[int], array[int]]":
     return array("b", gains), array("b", peaks)
 
 
-class Gathering:
+class TextBuffer:
     """Collect one JSON text of a client from its pieces, and check it on the way.
 
     Up to `WORTH_CHECKING` bytes nothing is checked, and the text is returned as it is. A text with a `fault` is no longer held:

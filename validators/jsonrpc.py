@@ -235,7 +235,7 @@ def _request_id(found: Mapping[str, bytes]) -> bytes:
     return _readable(found.get("id", b""))
 
 
-def answered_call(line: bytes) -> bytes:
+def call_of_invalid_line(line: bytes) -> bytes:
     """Return the id of the call that an invalid line of a server belongs to, as `wire_id` does; nothing for other lines.
 
     Such a line has an id, and either a result or an error, or `"jsonrpc":"2.0"` and no method: JavaScript writes no `result`
@@ -318,7 +318,7 @@ def line(message: Message) -> bytes:
     return notification(message.method, message.params)
 
 
-def answered_id(text: bytes) -> bytes:
+def response_id(text: bytes) -> bytes:
     """Return the id of an answer that `response` or `error` has written, as raw JSON text; nothing for other messages."""
     match = _ANSWER.match(text)
     return match[1] if match else b""

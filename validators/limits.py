@@ -68,6 +68,6 @@ class Limits:
 
 _ANY: Final = 2**62
 # For our own programs of what the daemon says: it has limits, which may be other ones than these, and has looked already.
-TRUSTING: Final = Limits(
+UNLIMITED: Final = Limits(
     line=_ANY, body=_ANY, json_depth=_ANY, method=_ANY, name=_ANY, id=_ANY, uri=_ANY, batch=_ANY
 )

@@ -9,7 +9,7 @@ import base64
 import hashlib
 from typing import Final, NamedTuple
 
-from .incremental_json import WORTH_CHECKING, Gathering, fault_of
+from .incremental_json import WORTH_CHECKING, TextBuffer, fault_of
 from .rejection import INVALID_REQUEST, PARSE_ERROR, Rejection
 
 NORMAL: Final = 1000
@@ -80,7 +80,7 @@ class FrameReader:
         # Why the bridge closes; empty while it does not, and after a close frame of the client.
         self.reason = ""
         # The reason in the close frame of the client.
-        self.given = ""
+        self.close_reason = ""
         self._limit = limit
         self._partial = b""
         self._opcode = -1  # of the frame whose payload is being read
@@ -88,7 +88,7 @@ class FrameReader:
         self._mask = b""  # for the next byte of the payload on
         self._missing = 0
         self._control = bytearray()
-        self._message = Gathering(depth)
+        self._message = TextBuffer(depth)
         self._size = 0
         self._under_way = False  # whether a fragmented message is
         self._empty = 0  # fragments of the message under way that had no byte
@@ -240,7 +240,7 @@ class FrameReader:
         else:
             self._over = True
             code, self.reason = _answer_to_close(payload)
-            self.given = "" if self.reason else payload[2:].decode()
+            self.close_reason = "" if self.reason else payload[2:].decode()
             events.append(Close(code))
 
     def _finish_message(self, events: list[Event]) -> None:
@@ -344,7 +344,7 @@ def _frame(opcode: int, payload: bytes) -> bytes:
     return b"".join((bytes((0x80 | opcode, 127)), size.to_bytes(8, "big"), payload))
 
 
-def accepted(key: str, *, subprotocol: bool = True) -> bytes:
+def upgrade_response(key: str, *, subprotocol: bool = True) -> bytes:
     """The head of the answer to a handshake that `check_upgrade` has let pass (RFC 6455 section 4.2.2).
 
     `subprotocol` says whether the client has offered any: it is answered with `mcp` then, and with none otherwise.

@@ -10,7 +10,7 @@ import trio_websocket
 
 from ...validators import json_object, jsonrpc, stateless_request
 from ...validators.jsonrpc import Notification, Response
-from ...validators.limits import TRUSTING
+from ...validators.limits import UNLIMITED
 from ...validators.mcp_params import cancelled
 from ...validators.rejection import Rejection
 from ..core import extensions, input_over
@@ -132,7 +132,7 @@ class Connection:
 
     def _on_message(self, text: str | bytes) -> None:
         try:
-            message = jsonrpc.decode(text.encode() if isinstance(text, str) else text, TRUSTING, deep=True)
+            message = jsonrpc.decode(text.encode() if isinstance(text, str) else text, UNLIMITED, deep=True)
         except Rejection as rejection:
             log(f"not understood: {rejection.text}")
             return

@@ -11,7 +11,7 @@ import trio_websocket
 
 from ...transports.client_process import CLIENT_HEADER
 from ...validators.jsonrpc import Notification, Response
-from ...validators.limits import TRUSTING
+from ...validators.limits import UNLIMITED
 from ..core.errors import read_fault
 from . import merge, timing
 from .connection import Connection, OnNotification
@@ -214,7 +214,7 @@ class Member:
                     f"/servers/{self.name}/ws",
                     subprotocols=["mcp"],
                     extra_headers=headers,
-                    max_message_size=TRUSTING.line,
+                    max_message_size=UNLIMITED.line,
                     receive_buffer_size=READ_SIZE,
                 )
                 connection = Connection(

@@ -24,7 +24,7 @@ import trio
 from ...transports.process.lines import LineSplitter, Overlong
 from ...validators import json_object, jsonrpc, stateless_request
 from ...validators.jsonrpc import Message, Notification, Request, Response
-from ...validators.limits import TRUSTING
+from ...validators.limits import UNLIMITED
 from ...validators.mcp_params import read_cancelled
 from ...validators.rejection import (
     INTERNAL_ERROR,
@@ -123,7 +123,7 @@ class Aggregate:
             stateless_request.check_supported(
                 json_object.string(json_object.peek(params).get("protocolVersion"))
             )
-        envelope = stateless_request.read_envelope(method, params, TRUSTING)
+        envelope = stateless_request.read_envelope(method, params, UNLIMITED)
         stateless_request.check_supported(envelope.version)
         self._store_declared(envelope.capabilities)
         waiting = None if envelope.state is None else self._rounds.pop(envelope.state, None)
@@ -270,10 +270,10 @@ def _failed(code: int, text: str, data: object = None) -> Response:
 
 def _on_line(aggregate: Aggregate, line: bytes | Overlong, send: Callable[[bytes], None]) -> None:
     if isinstance(line, Overlong):
-        log(f"a message has more than {TRUSTING.line} bytes, the limit")
+        log(f"a message has more than {UNLIMITED.line} bytes, the limit")
         return
     try:
-        aggregate.on_message(jsonrpc.decode(line, TRUSTING))
+        aggregate.on_message(jsonrpc.decode(line, UNLIMITED))
     except Rejection as rejection:
         raw_id = jsonrpc.readable_id(line)
         # Clients differ in whether they can read an error with `"id": null`, so none is sent.
@@ -285,7 +285,7 @@ def _on_line(aggregate: Aggregate, line: bytes | Overlong, send: Callable[[bytes
 
 async def run(path: str, names: Sequence[str], principal: str) -> None:
     """Serve on stdin and stdout until stdin ends. `path` is the Unix socket of the daemon, `names` the members."""
-    output, splitter = Output(), LineSplitter(TRUSTING.line)
+    output, splitter = Output(), LineSplitter(UNLIMITED.line)
     async with trio.open_nursery() as nursery:
         nursery.start_soon(output.write)
         aggregate = Aggregate(nursery, path, names, principal, output)

@@ -24,6 +24,7 @@ from ...validators.mcp_params import (
     read_version,
 )
 from ...validators.rejection import INVALID_PARAMS, SERVER_ERROR, TIMEOUT, Rejection
+from ...validators.revisions import DEFAULT_REVISION
 from .abandoned_requests import AbandonedRequests
 from .access_policy import EVERYTHING, AccessPolicy
 from .effects import (
@@ -49,8 +50,6 @@ from .tasks import task_of
 
 # The error of a cancelled request, as the Python SDK of MCP sends it. HTTP requires a response.
 REQUEST_CANCELLED: Final = -32800
-# The revision of a server whose result names none: the first with HTTP.
-_DEFAULT_REVISION: Final = "2025-03-26"
 
 
 class KillProcess(NamedTuple):
@@ -442,7 +441,7 @@ class LegacySession:
         try:
             self._server.version = read_version(message.result)
         except Rejection:
-            self._server.version = _DEFAULT_REVISION
+            self._server.version = DEFAULT_REVISION
         self._advance(_ACCEPTED)
         self._replay.record_result(message.result)
 

@@ -186,7 +186,7 @@ class Reloader:
         # The gates hold the set, so the set stays and its content changes.
         accepted = self._config.tokens.accepted
         if accepted is not None and tokens.accepted is not None:
-            accepted.become(tokens.accepted)
+            accepted.replace(tokens.accepted)
             self._config.tokens = attrs.evolve(tokens, accepted=accepted)
 
 

@@ -1,6 +1,6 @@
 """Read what a server writes, line by line: messages, batches of earlier revisions, and lines that are no part of the protocol.
 
-A line that cannot be read costs the call that it answers (`envelope.answered_call`). All others are noise, as a banner or a line
+A line that cannot be read costs the call that it answers (`jsonrpc.call_of_invalid_line`). All others are noise, as a banner or a line
 of a log is: they are shown three times and counted, and change nothing.
 """
 
@@ -13,7 +13,7 @@ from ...transports.process.child import Rest
 from ...transports.process.lines import Overlong
 from ...validators import jsonrpc
 from ...validators.json_object import LARGE, decoded_once
-from ...validators.jsonrpc import Message, Response, answered_call, wire_id
+from ...validators.jsonrpc import Message, Response, call_of_invalid_line, wire_id
 from ...validators.limits import Limits
 from ...validators.rejection import Rejection
 
@@ -99,7 +99,7 @@ class MessageReader:
             self._log.warning(
                 "the server wrote what is not MCP", reason=reason or text, line=line[:_SHOWN_BYTES]
             )
-        raw_id = answered_call(line)
+        raw_id = call_of_invalid_line(line)
         if raw_id:
             self._on_invalid_line(raw_id, text)
 

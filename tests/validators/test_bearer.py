@@ -111,7 +111,7 @@ def test_a_token_leads_to_its_principal():
 def test_a_token_can_be_known_by_its_hash_alone_and_forgotten():
     tokens = TokenSet({OTHER: "guest"}, {sha256(TOKEN.encode()).digest(): "owner"})
     assert tokens.principal(TOKEN) == "owner"
-    tokens.become(TokenSet({OTHER: "guest"}))
+    tokens.replace(TokenSet({OTHER: "guest"}))
     assert (tokens.principal(TOKEN), tokens.principal(OTHER)) == (None, "guest")
 
 
@@ -180,6 +180,6 @@ def test_the_principals_of_our_own_uid_only_change_with_the_tokens():
     token = "mcpb_0123456789abcdefghijklmnopqrstuvwxyzABCDEF"
     tokens = TokenSet({token: "owner"})
     assert not tokens.is_local("owner")
-    tokens.become(TokenSet({token: "owner"}, local=("owner",)))
+    tokens.replace(TokenSet({token: "owner"}, local=("owner",)))
     assert tokens.is_local("owner")
     assert not tokens.is_local("editor")

@@ -4,7 +4,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mcpbridged.validators.http2_frames import FrameFlood, FrameMeter, answer, calm_down, first_head, no_more
+from mcpbridged.validators.http2_frames import (
+    FrameFlood,
+    FrameMeter,
+    answer,
+    enhance_your_calm,
+    first_header_block,
+    go_away,
+)
 
 PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
 DATA, HEADERS, PRIORITY, RST, SETTINGS, PUSH, PING, GOAWAY, UPDATE, CONTINUATION = range(10)
@@ -135,8 +142,8 @@ def test_however_it_is_cut_nothing_is_lost_and_the_count_is_the_same(lengths):
 
 
 def test_the_frames_that_end_a_connection():
-    assert calm_down(5) == b"\0\0\x08\x07\0\0\0\0\0" + b"\0\0\0\x05" + b"\0\0\0\x0b"
-    assert no_more(0) == b"\0\0\x08\x07\0\0\0\0\0" + b"\0\0\0\0" + b"\0\0\0\0"
+    assert enhance_your_calm(5) == b"\0\0\x08\x07\0\0\0\0\0" + b"\0\0\0\x05" + b"\0\0\0\x0b"
+    assert go_away(0) == b"\0\0\x08\x07\0\0\0\0\0" + b"\0\0\0\0" + b"\0\0\0\0"
 
 
 PRIORITY_FIELDS = b"\0\0\0\0\x10"
@@ -160,12 +167,12 @@ PRIORITY_FIELDS = b"\0\0\0\0\x10"
     ],
 )
 def test_the_first_head_of_a_first_flight(frames, found):
-    assert first_head(PREFACE + frames) == found
+    assert first_header_block(PREFACE + frames) == found
 
 
 def test_what_does_not_begin_like_http_2_has_no_head():
-    assert first_head(frame(HEADERS, b"abc", 0x4)) is None
-    assert first_head(b"") is None
+    assert first_header_block(frame(HEADERS, b"abc", 0x4)) is None
+    assert first_header_block(b"") is None
 
 
 def test_the_first_frames_of_a_server():

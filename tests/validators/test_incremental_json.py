@@ -7,7 +7,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from mcpbridged.validators import incremental_json
-from mcpbridged.validators.incremental_json import CheckedText, DepthMeter, Gathering, fault_of
+from mcpbridged.validators.incremental_json import CheckedText, DepthMeter, TextBuffer, fault_of
 from mcpbridged.validators.rejection import INVALID_REQUEST, PARSE_ERROR
 
 LIMIT = 8
@@ -89,7 +89,7 @@ def test_a_gathered_text_is_judged_as_the_whole_text_is(tree, sizes, wrong, plac
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(incremental_json, "WORTH_CHECKING", 20)
         patch.setattr(incremental_json, "_PIECE", 7)
-        gathering = Gathering(LIMIT)
+        gathering = TextBuffer(LIMIT)
         for piece in cut(text, sizes):
             gathering.add(piece)
         assert len(gathering) == len(text)
@@ -113,7 +113,7 @@ def test_a_gathered_text_is_judged_as_the_whole_text_is(tree, sizes, wrong, plac
 
 @pytest.mark.usefixtures("small")
 def test_a_text_that_failed_is_no_longer_held():
-    gathering = Gathering(LIMIT)
+    gathering = TextBuffer(LIMIT)
     gathering.add(b"[" * 100)
     for _ in range(1000):
         gathering.add(b"[" * 1000)
@@ -128,7 +128,7 @@ def test_a_text_that_failed_is_no_longer_held():
 @pytest.mark.usefixtures("small")
 @pytest.mark.parametrize("end", range(1, 4))
 def test_a_text_that_ends_within_a_character_is_no_utf8(end):
-    gathering = Gathering(LIMIT)
+    gathering = TextBuffer(LIMIT)
     text = b'"' + b"a" * 26 + "😀".encode()[:end]
     gathering.add(text)
     fault = fault_of(gathering.take())
@@ -142,7 +142,7 @@ def test_a_text_that_was_not_gathered_has_no_fault():
 
 @pytest.mark.usefixtures("small")
 def test_of_a_text_that_is_refused_from_outside_the_first_part_is_kept():
-    gathering = Gathering(LIMIT)
+    gathering = TextBuffer(LIMIT)
     fault = incremental_json.too_deep(1)
     gathering.add(b"ab")
     gathering.refuse(fault)
@@ -156,7 +156,7 @@ def test_of_a_text_that_is_refused_from_outside_the_first_part_is_kept():
 
 
 def test_a_small_text_is_checked_on_request():
-    gathering = Gathering(LIMIT)
+    gathering = TextBuffer(LIMIT)
     gathering.add(b"\xc3")
     gathering.check()
     assert gathering.fault is None

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mcpbridged.validators import jsonrpc
-from mcpbridged.validators.incremental_json import CheckedText, Gathering, depth_ok
+from mcpbridged.validators.incremental_json import CheckedText, TextBuffer, depth_ok
 from mcpbridged.validators.jsonrpc import Notification, Request, Response, decode
 from mcpbridged.validators.limits import Limits
 from mcpbridged.validators.rejection import INVALID_REQUEST, PARSE_ERROR, Rejection
@@ -356,7 +356,7 @@ def test_the_id_of_a_request_is_read_from_its_first_part(prefix, raw):
 
 
 def gathered(text, size=65536):
-    gathering = Gathering(LIMITS.json_depth)
+    gathering = TextBuffer(LIMITS.json_depth)
     for at in range(0, len(text), size):
         gathering.add(text[at : at + size])
     return gathering.take()
@@ -493,10 +493,10 @@ def test_any_message_is_one_line(message, text):
 @pytest.mark.parametrize("raw_id", [b"7", b'"a\\"b"', b"-1", b'"x,y"'])
 def test_r7_the_id_of_an_answer_of_ours_is_found_again(raw_id):
     result = jsonrpc.response(raw_id, jsonrpc.Response(b"", b'{"id":1}', b""))
-    assert jsonrpc.answered_id(result) == raw_id
-    assert jsonrpc.answered_id(jsonrpc.error(raw_id, -1, "no")) == raw_id
-    assert not jsonrpc.answered_id(jsonrpc.request(raw_id, "ping", b""))
-    assert not jsonrpc.answered_id(jsonrpc.notification("ping", b""))
+    assert jsonrpc.response_id(result) == raw_id
+    assert jsonrpc.response_id(jsonrpc.error(raw_id, -1, "no")) == raw_id
+    assert not jsonrpc.response_id(jsonrpc.request(raw_id, "ping", b""))
+    assert not jsonrpc.response_id(jsonrpc.notification("ping", b""))
 
 
 CUT = [
@@ -628,7 +628,7 @@ def test_t6_the_ids_under_which_a_refusal_is_answered(text, ids):
     ],
 )
 def test_t1_a_line_belongs_to_a_call_by_its_id_and_its_members(line, raw_id):
-    assert jsonrpc.answered_call(line) == raw_id
+    assert jsonrpc.call_of_invalid_line(line) == raw_id
 
 
 @pytest.mark.parametrize(

@@ -21,12 +21,12 @@ from mcpbridged.validators.ws_frames import (
     Ping,
     Pong,
     Text,
-    accepted,
     check_upgrade,
     close_frame,
     ping_frame,
     pong_frame,
     text_frame,
+    upgrade_response,
 )
 
 MASK = b"\1\2\3\4"
@@ -83,7 +83,7 @@ def test_what_is_understood(data, events):
 def test_w5_the_reason_of_the_client_is_known(payload, given):
     reader = FrameReader(100)
     reader.feed(frame(8, payload), 0.0)
-    assert reader.given == given
+    assert reader.close_reason == given
 
 
 @pytest.mark.parametrize(
@@ -222,10 +222,10 @@ def test_our_frames():
 
 
 def test_the_answer_to_a_handshake():
-    answer = accepted("dGhlIHNhbXBsZSBub25jZQ==")
+    answer = upgrade_response("dGhlIHNhbXBsZSBub25jZQ==")
     assert b"Sec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n" in answer
     assert b"\r\nSec-WebSocket-Protocol: mcp\r\n" in answer
-    without = accepted("dGhlIHNhbXBsZSBub25jZQ==", subprotocol=False)
+    without = upgrade_response("dGhlIHNhbXBsZSBub25jZQ==", subprotocol=False)
     assert answer.replace(b"Sec-WebSocket-Protocol: mcp\r\n", b"") == without
 
 

@@ -21,12 +21,12 @@ from ...validators.jsonrpc import (
     Message,
     Request,
     Response,
-    answered_id,
     decode,
     error,
     invalid,
     is_batch,
     request,
+    response_id,
     split_batch,
 )
 from ...validators.limits import Limits
@@ -405,7 +405,7 @@ async def _gathered(queue: SendQueue, limits: Limits) -> list[bytes]:
             continue
         text = item[1]
         if len(text) > room:
-            raw_id = answered_id(text) or b"null"
+            raw_id = response_id(text) or b"null"
             fault = f"the answers of the batch exceed the limit of {limits.unsent_bytes} bytes (limits.unsent_bytes)"
             text = error(raw_id, SERVER_ERROR, fault)
         room -= len(text)

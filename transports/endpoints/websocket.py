@@ -27,7 +27,7 @@ from ...validators.limits import Limits
 from ...validators.mcp_params import read_cancelled
 from ...validators.rejection import Rejection
 from ...validators.stateless_request import check_meta, check_supported, is_modern, read_envelope
-from ...validators.ws_frames import TOO_BIG, Close, FrameReader, Ping, Text, accepted, check_upgrade
+from ...validators.ws_frames import TOO_BIG, Close, FrameReader, Ping, Text, check_upgrade, upgrade_response
 from ..client_process import Caller
 from ..ports import Backend, Conversation, Exchange, Log, ModernRequest, UpgradedStream, Upstream
 from ..rate_limited_log import RateLimitedLog
@@ -78,7 +78,7 @@ class WebSocket:
         )
         try:
             offers = "sec-websocket-protocol" in head.headers
-            await stream.send_all(accepted(head.headers["sec-websocket-key"], subprotocol=offers))
+            await stream.send_all(upgrade_response(head.headers["sec-websocket-key"], subprotocol=offers))
             await connection.run()
         # The client has disconnected.
         except trio.BrokenResourceError:
@@ -205,7 +205,7 @@ class _Connection:
                     elif isinstance(event, Ping):
                         writer.answer_ping(event.payload)
                     elif isinstance(event, Close):
-                        await writer.answer_close(event.code, reader.reason, reader.given)
+                        await writer.answer_close(event.code, reader.reason, reader.close_reason)
                         return
                     else:
                         writer.pinged_at = 0.0

@@ -13,7 +13,7 @@ import trio
 
 from ...validators.http_body import check_length
 from ...validators.http_head import Head, parse_head
-from ...validators.incremental_json import Gathering
+from ...validators.incremental_json import TextBuffer
 from ...validators.limits import Limits
 from ...validators.rejection import INVALID_REQUEST, Rejection
 from ..client_process import Caller
@@ -188,7 +188,7 @@ class AsgiExchange:
         """Return the whole body (ports.Exchange)."""
         limits = self._service.limits
         check_length(self.head, limits.body)
-        body = Gathering(limits.json_depth)
+        body = TextBuffer(limits.json_depth)
         with self._service.quota.receiving(self.principal) as count:
             while not self._body_done:
                 before = len(body)
@@ -202,7 +202,7 @@ class AsgiExchange:
                     raise too_slow_body(limits)
         return body.take()
 
-    async def _read_piece(self, body: Gathering, count: Callable[[int], None]) -> None:
+    async def _read_piece(self, body: TextBuffer, count: Callable[[int], None]) -> None:
         event = await self._receive()
         if event["type"] == "http.disconnect":
             raise ConnectionError("the peer disconnected in the middle of a body")

@@ -10,7 +10,7 @@ import trio
 
 from ...validators.http_body import ChunkedDecoder
 from ...validators.http_head import reject_early, skip_empty_lines
-from ...validators.incremental_json import Gathering
+from ...validators.incremental_json import TextBuffer
 from ..poller import WakeUpSlot
 from .quota import Seat
 from .service import Service
@@ -141,7 +141,7 @@ class Http1Stream:
         return body
 
     async def _read_exactly(self, length: int, principal: str) -> bytes:
-        body = Gathering(self.service.limits.json_depth)
+        body = TextBuffer(self.service.limits.json_depth)
         body.add(self.buffer)
         with self.service.quota.receiving(principal) as count:
             count(len(self.buffer))

@@ -34,7 +34,14 @@ from hypercorn.trio.tcp_server import TCPServer
 from hypercorn.trio.worker_context import WorkerContext
 from hypercorn.utils import filter_pseudo_headers
 
-from ...validators.http2_frames import FrameFlood, FrameMeter, answer, calm_down, first_head, no_more
+from ...validators.http2_frames import (
+    FrameFlood,
+    FrameMeter,
+    answer,
+    enhance_your_calm,
+    first_header_block,
+    go_away,
+)
 from ...validators.limits import Limits
 from ...validators.rejection import Rejection
 from ..options import JSON
@@ -404,14 +411,14 @@ class _OwnedStream:
         if timeout.cancelled_caught:
             self.abort()
             return True
-        found = first_head(self._received)
+        found = first_header_block(self._received)
         refused = found and refused_head(self._service, found[1], self._seat.is_foreign)
         if not found or not refused:
             return False
         stream, (block, body, rejection) = found[0], refused
         self._service.refusals.count(rejection, self._peer)
         self._seat.set_state(REFUSED)
-        self._end(answer(stream, block, body) + no_more(stream))
+        self._end(answer(stream, block, body) + go_away(stream))
         return True
 
     async def _wait_for_gate(self) -> None:
@@ -430,7 +437,7 @@ class _OwnedStream:
             end = meter.cut(self._received, self._at, trio.current_time())
         except FrameFlood as flood:
             self._service.refusals.note(f"http2_{flood.name}", self._peer)
-            self._end(calm_down(meter.last_stream))
+            self._end(enhance_your_calm(meter.last_stream))
             return b""
         if meter.heads > heads:
             seat.set_state(CHECKING)
@@ -450,7 +457,7 @@ class _OwnedStream:
     def refuse(self) -> None:
         """Close the connection, because an unauthenticated request on it was refused (asgi.Line)."""
         self._seat.set_state(REFUSED)
-        self._end(no_more(self._meter.last_stream))
+        self._end(go_away(self._meter.last_stream))
 
     def _end(self, last_frames: bytes) -> None:
         if not self._last_frames:

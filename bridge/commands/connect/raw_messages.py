@@ -7,7 +7,7 @@ import msgspec
 
 from ....validators import json_object, jsonrpc
 from ....validators.jsonrpc import Response
-from ....validators.limits import TRUSTING
+from ....validators.limits import UNLIMITED
 from ....validators.rejection import Rejection
 
 
@@ -42,7 +42,7 @@ def response_ids(line: bytes) -> tuple[bytes, ...] | None:
     """
     try:
         if not jsonrpc.is_batch(line):
-            message = jsonrpc.decode(line, TRUSTING)
+            message = jsonrpc.decode(line, UNLIMITED)
             return (message.id,) if isinstance(message, Response) else ()
     except Rejection:
         pass

@@ -15,7 +15,7 @@ import attrs
 
 from ....validators import json_object, jsonrpc
 from ....validators.jsonrpc import Message, Request, Response
-from ....validators.limits import TRUSTING, Limits
+from ....validators.limits import UNLIMITED, Limits
 from ....validators.mcp_params import cancelled, read_cancelled
 from ....validators.rejection import INTERNAL_ERROR, INVALID_REQUEST, PARSE_ERROR, SERVER_ERROR, Rejection
 from ....validators.revisions import BATCHES_ON_A_PIPE
@@ -63,7 +63,7 @@ class Reconnection:
     """The state of one client."""
 
     def __init__(self, limits: Limits) -> None:
-        self._limits = attrs.evolve(TRUSTING, batch=limits.batch)
+        self._limits = attrs.evolve(UNLIMITED, batch=limits.batch)
         self.phase = Phase.AWAY
         self._sent = SentRequests(limits.stdin_bytes)
         self._waiting = WaitingMessages(limits.stdin_bytes)
@@ -216,7 +216,7 @@ class Reconnection:
         try:
             if jsonrpc.is_batch(line):
                 raise jsonrpc.invalid("a batch")
-            message = jsonrpc.decode(line, TRUSTING)
+            message = jsonrpc.decode(line, UNLIMITED)
         except Rejection:
             ids = response_ids(line)
             if ids is None:

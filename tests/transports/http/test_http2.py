@@ -417,7 +417,7 @@ async def test_a_stream_ends_when_its_token_is_revoked(tls, client_tls, revoked)
             while not server.streams:
                 await client.receive()
             other = TOKEN[:-1] + "H"
-            server.tokens.become(TokenSet({other if revoked else TOKEN: "owner"}))
+            server.tokens.replace(TokenSet({other if revoked else TOKEN: "owner"}))
             server.routes.replace(
                 {} if not revoked else {"/stream": server.stream}
             )  # a removed server is drained
