@@ -1,1 +1,1 @@
-"""Bytes or headers in, a typed value or a Rejection out. Pure: no await, no clock, no socket."""
+"""Validate bytes and headers: the result is a typed value or a Rejection. Pure: no await, no clock, no socket."""

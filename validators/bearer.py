@@ -1,6 +1,6 @@
-"""Bearer tokens (RFC 6750), and the same as a WebSocket subprotocol, compared without showing how near a guess was.
+"""Check bearer tokens (RFC 6750), in an Authorization header or as a WebSocket subprotocol.
 
-A token is known here by its SHA-256 alone, and never appears in a message.
+Only the SHA-256 of a token is stored, and no message contains a token. Comparisons take the same time for every token.
 """
 
 import re
@@ -14,7 +14,7 @@ from .rejection import INVALID_REQUEST, Rejection
 _LONGEST: Final = 512
 # 32 characters carry 128 bits even if they are only hexadecimal digits.
 _SHORTEST: Final = 32
-# Random ones have nearly as many different pairs of neighbours as characters; typed and repeated ones do not.
+# A random token has nearly as many different pairs of neighbouring characters as characters. A typed or repeated text has not.
 _PAIRS: Final = 16
 
 _CREDENTIAL: Final = re.compile(rf"[Bb][Ee][Aa][Rr][Ee][Rr] ++([A-Za-z0-9._~+/-]{{1,{_LONGEST}}}+=*+)\Z")
@@ -25,7 +25,7 @@ _QUERY_TOKEN: Final = re.compile(r"(?:\A|[&;])(?:access_?token|token|api_?key)="
 
 
 def bearer_token(value: str | None) -> str:
-    """The token of an Authorization header. Raises Rejection 401, the same for every reason."""
+    """Return the token of an Authorization header. Raises Rejection 401, the same for every reason."""
     if value is None:
         raise unauthorized("credential_missing")
     match = _CREDENTIAL.match(value)
@@ -38,7 +38,8 @@ def offered_token(offer: str) -> str | None:
     """Return the token of `bearer.TOKEN` in a Sec-WebSocket-Protocol header, or None where there is none.
 
     Browsers and most WebSocket clients cannot send an Authorization header. Names of subprotocols are compared with their
-    case (RFC 6455 section 4.1). Raises Rejection 401 for a malformed token and for several, so that one request is one guess.
+    case (RFC 6455 section 4.1). Raises Rejection 401 for a malformed token and for several tokens, because one request is one
+    guess.
     """
     if _BEARER not in offer:
         return None
@@ -53,7 +54,7 @@ def offered_token(offer: str) -> str | None:
 
 
 def unauthorized(reason: str) -> Rejection:
-    """Return the one refusal for no credential, a malformed one and a wrong one; `reason` is for the counters alone."""
+    """Return the refusal of a missing, malformed or wrong credential. `reason` is for the counters only."""
     return Rejection(
         401,
         INVALID_REQUEST,
@@ -75,9 +76,10 @@ def refuse_query_token(query: str) -> None:
 
 
 class TokenSet:
-    """The tokens that are valid, and whose they are.
+    """Map the digests of valid tokens to their principals.
 
-    The tokens of the principals in `local` are good for processes of our own uid only, where the uid can be found.
+    `tokens` maps tokens, and `digests` SHA-256 digests, to principals. Tokens of the principals in `local` are valid only for
+    processes with the uid of the bridge, where the uid can be found.
     Raises ValueError for a token that could be guessed or that no client could send.
     """
 
@@ -94,16 +96,16 @@ class TokenSet:
         self._principals += [*(digests or {}).items()]
 
     def replace(self, other: "TokenSet") -> None:
-        """Hold what the other holds, from now on."""
-        self._principals = other._principals  # noqa: SLF001 - of our own kind
-        self._local = other._local  # noqa: SLF001 - likewise
+        """Replace all tokens by those of another set, in place."""
+        self._principals = other._principals  # noqa: SLF001 - of the same class
+        self._local = other._local  # noqa: SLF001 - of the same class
 
     def is_local(self, principal: str) -> bool:
-        """Return whether the token of this principal is good for processes of our own uid only."""
+        """Return whether the token of this principal is valid only for processes with the uid of the bridge."""
         return principal in self._local
 
     def principal(self, token: str) -> str | None:
-        """Whose token this is. Takes the same time for every answer."""
+        """Return the principal of a token, or None. Takes the same time for every token."""
         digest = _digest(token)
         found = None
         for known, principal in self._principals:

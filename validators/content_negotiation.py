@@ -1,7 +1,7 @@
-"""What a client sends and what it can read: Content-Type and Accept, as far as MCP uses them (RFC 9110 sections 8.3, 12.5.1).
+"""Read Content-Type and Accept, as far as MCP uses them (RFC 9110 sections 8.3 and 12.5.1).
 
-Only a few media types matter here, so a list of a thousand others costs one scan. What cannot be read counts as not
-said; nothing is ever refused here, the answer is left to who asks.
+Only a few media types matter here, therefore a list of a thousand others costs one scan. A malformed part counts as absent.
+No function raises: the caller decides on the response.
 """
 
 import re
@@ -10,7 +10,7 @@ from typing import Final, NamedTuple
 
 
 class Accepts(NamedTuple):
-    """Which of our two kinds of answer a client takes, and whether it would rather have the event stream."""
+    """Whether a client accepts JSON, whether it accepts an event stream, and whether it prefers the event stream."""
 
     json: bool
     events: bool
@@ -19,7 +19,7 @@ class Accepts(NamedTuple):
 
 _JSON: Final = ("application/json", "application/*", "*/*")
 _EVENTS: Final = ("text/event-stream", "text/*", "*/*")
-# A string that is never closed ends with the value: without that, each of its quotes would search to the end.
+# A string without a closing quote ends with the value. Otherwise each of its quotes would cause a search to the end.
 _STRING: Final = re.compile(r'"(?:[^"\\]|\\.)*+(?:"|\\?\Z)', re.DOTALL)
 _RANGE: Final = re.compile(
     r"(?:\A|,)[ \t]*+"
@@ -27,7 +27,7 @@ _RANGE: Final = re.compile(
     r"(?:[ \t]*+;([^,]*+))?+[ \t]*+(?=,|\Z)"
 )
 _WEIGHT: Final = re.compile(r"(?:\A|;)[ \t]*+q=([^;]*+)")
-# The grammar wants a digit before the point, which the default Accept of Java's HTTP client does not have.
+# The grammar requires a digit before the point. The default Accept of Java's HTTP client has none.
 _QVALUE: Final = re.compile(r"(?:0(?:\.[0-9]{0,3})?|\.[0-9]{1,3}|1(?:\.0{0,3})?)[ \t]*\Z")
 # A page can send a body of these types, and of multipart ones, to another origin without a preflight (Fetch section 2.2.2).
 # Browsers differ in where the type of a malformed value ends, therefore its first word decides.
@@ -37,9 +37,9 @@ _SENT_BY_PAGES: Final = frozenset({"", "text/plain", "application/x-www-form-url
 
 @lru_cache(maxsize=32)
 def accepts(value: str | None) -> Accepts:
-    """What an Accept header says, absent or empty meaning everything.
+    """Return the meaning of an Accept header. An absent or empty header accepts everything.
 
-    The most specific range decides for each type, and `events_first` is decided by weight, then by who is named first.
+    The most specific range decides for each type. The weight decides `events_first`; with equal weights, the order.
     """
     if value is None or not value.strip():
         return Accepts(json=True, events=True, events_first=False)
@@ -51,9 +51,9 @@ def accepts(value: str | None) -> Accepts:
 
 
 def is_json(content_type: str | None) -> bool:
-    """Whether a Content-Type says JSON, and no page of another origin could have sent it without a preflight.
+    """Return whether a Content-Type is JSON that no page of another origin could send without a preflight.
 
-    Parameters mean nothing, charset included (RFC 8259 section 11): the body itself has to be JSON in UTF-8.
+    Parameters are ignored, charset included (RFC 8259 section 11): the body must be JSON in UTF-8.
     """
     if content_type == "application/json":
         return True
@@ -65,7 +65,7 @@ def is_json(content_type: str | None) -> bool:
 
 
 def _ranges(value: str) -> dict[str, tuple[float, int]]:
-    """The weight and place of every range that concerns us, the heaviest mention of each."""
+    """Return weight and position of each range that matters here. Of a repeated range the greatest weight counts."""
     found: dict[str, tuple[float, int]] = {}
     if '"' in value:
         value = _STRING.sub('""', value)

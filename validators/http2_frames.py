@@ -1,8 +1,8 @@
-"""How many frames of each kind an HTTP/2 client may send (RFC 9113 section 10.5), counted before any of them is parsed.
+"""Limit the number of frames of each kind that an HTTP/2 client sends (RFC 9113 section 10.5), before they are parsed.
 
-A client chooses how many frames are in each byte that it sends, and each costs far more to handle than to send. So what
-was received is cut into pieces of a few frames, between which other tasks run, and for the kinds of frames that no
-client needs in large numbers there is a burst and a rate. Nothing is decoded beyond the frame header.
+A frame costs far more to handle than to send. Therefore received bytes are divided into pieces of a few frames, between
+which other tasks run. Kinds of frames that no client needs in large numbers have a burst and a rate. Only frame headers
+are decoded.
 """
 
 from typing import Final
@@ -13,11 +13,11 @@ import attrs
 _MAGIC: Final = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
 _PREFACE: Final = len(_MAGIC)
 _HEADER: Final = 9
-# Frames that are handed on at once.
+# Frames in one piece.
 _FRAMES: Final = 16
-# A DATA frame below this size that does not end its stream costs more than it carries, in bytes.
+# A DATA frame below this size (bytes) that does not end its stream costs more than it carries.
 _TINY: Final = 32
-# WINDOW_UPDATE frames that a client may send for each piece of data that it was sent.
+# WINDOW_UPDATE frames that a client may send for each piece of data that was sent to it.
 _UPDATES_FOR_A_SEND: Final = 4
 
 _DATA, _HEADERS, _RST_STREAM, _WINDOW_UPDATE, _CONTINUATION = 0x0, 0x1, 0x3, 0x8, 0x9
@@ -28,7 +28,7 @@ _STREAM: Final = 0x7FFFFFFF
 
 @attrs.frozen
 class Allowance:
-    """Frames at once, and frames in each second after that."""
+    """The number of frames at once (`burst`), and of frames in each second after that (`rate`)."""
 
     name: str
     burst: float
@@ -53,7 +53,7 @@ _UNAUTHENTICATED: Final = Allowance("frames_without_credential", 128, 16)
 
 
 class FrameFlood(Exception):
-    """A client has sent more frames of one kind (`name`) than it may."""
+    """A client sent more frames of one kind (`name`) than its allowance."""
 
     def __init__(self, name: str) -> None:
         super().__init__(name)
@@ -61,9 +61,9 @@ class FrameFlood(Exception):
 
 
 def first_header_block(data: bytes) -> tuple[int, bytes] | None:
-    """Return the stream and the encoded header block of the first request in the first flight of a client.
+    """Return stream and encoded header block of the first request in the first bytes of a client.
 
-    None where there is none, where it is not complete, or where it is in several frames.
+    Returns None without a request, and for an incomplete request or a request in several frames.
     """
     if not data.startswith(_MAGIC):
         return None
@@ -86,31 +86,33 @@ def _without_padding(payload: bytes, flags: int) -> bytes:
 
 
 class FrameMeter:
-    """Cut the bytes of one client into pieces of a few frames, and count these. Times are in seconds.
+    """Divide the bytes of one client into pieces of a few frames, and count the frames.
 
-    `admitted` is set by the owner once a request had a credential. `heads` counts complete request heads,
-    `last_stream` is the highest stream that the client has opened.
+    The owner sets `admitted` after the first request with a credential. `heads` counts complete request heads,
+    `last_stream` is the highest stream that the client opened.
     """
 
     def __init__(self) -> None:
         self.admitted = False
         self.heads = 0
         self.last_stream = 0
-        self._missing = _PREFACE  # of the preface, or of the payload of the current frame
+        # Bytes of the preface or of the payload of the current frame that were not received yet.
+        self._missing = _PREFACE
         self._header = b""
-        self._ends_head = False  # whether a request head is complete with the current frame
-        # By name: what is left of an allowance, and when that was computed.
+        # Whether a request head is complete with the current frame.
+        self._ends_head = False
+        # Name of an allowance: frames left, and the time of that number (seconds). Written by `_spend`, never removed.
         self._left: dict[str, tuple[float, float]] = {}
         self._updates = 0
 
     def sent(self) -> None:
-        """Note that a piece of data was sent, for which the client may update its windows."""
+        """Count a piece of data that was sent, for which the client may update its windows."""
         self._updates = min(self._updates + _UPDATES_FOR_A_SEND, 4096)
 
     def cut(self, data: bytes, start: int, now: float) -> int:
-        """Return the end of the piece that begins at `start`: a few frames, and one request while none was admitted.
+        """Return the end of the piece that begins at `start`: a few frames, or one request before the first admission.
 
-        Raises FrameFlood.
+        `now` is a time (seconds). Raises FrameFlood.
         """
         end, frames, heads = start, 0, self.heads
         while end < len(data):
@@ -162,7 +164,7 @@ class FrameMeter:
 
 
 def answer(stream: int, block: bytes, body: bytes) -> bytes:
-    """Return the first frames of a server that answers one request: settings, a header block, and a body if there is one."""
+    """Return the first frames of a server with the response to one request: settings, a header block and an optional body."""
     settings = _frame(0x4, 0, 0, b"") + _frame(0x4, 0x1, 0, b"")
     last = 0 if body else _END_STREAM
     head = _frame(_HEADERS, _END_HEADERS | last, stream, block)

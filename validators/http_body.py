@@ -1,7 +1,7 @@
-"""How long a request's body is, and a chunked one put together (RFC 9112 section 7.1).
+"""Check the length of a request body, and decode a chunked body (RFC 9112 section 7.1).
 
 The decoder is strict where implementations differ (line ends, signs, white space, extensions), because a body that two
-readers end in different places is two requests. Trailers are checked, counted and dropped; they never become headers.
+readers end in different places is two requests. Trailers are checked, counted and dropped, and never become headers.
 """
 
 import re
@@ -12,7 +12,7 @@ from .incremental_json import TextBuffer
 from .limits import Limits
 from .rejection import INVALID_REQUEST, Rejection
 
-# 64 bits, as everybody's counters; a longer size can only be an attempt to overflow one.
+# 64 bits. A longer size can only be an attempt to overflow a counter.
 _SIZE_DIGITS: Final = 16
 _EXTENSION: Final = 256
 _TRAILERS: Final = 16
@@ -22,8 +22,8 @@ _QUOTED: Final = r'"(?:[\t !#-\[\]-~\x80-\xff]|\\[\t -~\x80-\xff])*+"'
 _SIZE_LINE: Final = re.compile(
     rf"([0-9A-Fa-f]{{1,{_SIZE_DIGITS}}}+)((?:;{TCHAR}++(?:=(?:{TCHAR}++|{_QUOTED}))?+)*+)\Z".encode("ascii")
 )
-# What a size line looks like while its end has not come. Every beginning of a good line matches, and whatever begins
-# with something that does not match does not match either: so a body is judged alike in whatever pieces it comes.
+# The beginning of a size line. Every beginning of a valid line matches, and every text with an invalid beginning is
+# invalid. Therefore the result does not depend on the pieces in which a body arrives.
 _SIZE_BEGINNING: Final = re.compile(
     rf"(?:[0-9A-Fa-f]{{1,{_SIZE_DIGITS}}}+(?:;[\t -~\x80-\xff]{{0,{_EXTENSION - 1}}}+)?+\r?+)?+\Z".encode(
         "ascii"
@@ -33,10 +33,9 @@ _TRAILER: Final = re.compile(rf"{TCHAR}++:[\t -~\x80-\xff]*+\Z".encode("ascii"))
 
 
 class ChunkedDecoder:
-    """Takes the bytes behind a head as they come; `done` when the body is complete, `rest` is what follows it.
+    """Decode the bytes after a head as they arrive. `done` is true after the end of the body, `rest` has the bytes behind it.
 
-    It holds the body (at most `limits.body`) and one unfinished line, however small the pieces are. After a Rejection
-    it is of no further use.
+    The decoder stores the body (at most `limits.body` bytes) and one unfinished line. It must not be used after a Rejection.
     """
 
     def __init__(self, limits: Limits) -> None:
@@ -54,11 +53,11 @@ class ChunkedDecoder:
         self._trailer_bytes = 0
 
     def take(self) -> bytes:
-        """The body so far; what was taken is not kept."""
+        """Return the body received so far, and remove it from the decoder."""
         return self._body.take()
 
     def feed(self, data: bytes) -> None:
-        """Take the next bytes from the peer.
+        """Decode the next bytes of the client.
 
         Raises Rejection (`close` is set): 413 as soon as a chunk announces more than the limit, 400 for everything else.
         """
@@ -96,7 +95,7 @@ class ChunkedDecoder:
             self._next = "size"
 
     def _check_partial(self) -> None:
-        """Refuse an unfinished line that cannot become a good one, so that nobody waits for its end."""
+        """Raise Rejection for an unfinished line that cannot become valid, before its end arrives."""
         partial = self._partial
         if self._next == "size":
             if not _SIZE_BEGINNING.match(partial):
@@ -112,7 +111,7 @@ class ChunkedDecoder:
         match = _SIZE_LINE.match(line)
         if match is None or len(match[2]) > _EXTENSION:
             raise _bad(_BAD_SIZE)
-        # Extensions are weight without worth: all together they may be as long as a head.
+        # Extensions have no use here. All together have the limit of a head.
         self._extension_bytes += len(match[2])
         if self._extension_bytes > self._limits.header_block:
             raise _bad(f"chunk extensions exceed the limit of {self._limits.header_block} bytes in one body")

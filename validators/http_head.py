@@ -1,9 +1,9 @@
-"""The head of an HTTP/1.1 request: the grammar that guards the door is also the parser (RFC 9112, RFC 9110).
+"""Parse the head of an HTTP/1.1 request with a strict grammar (RFC 9110, RFC 9112).
 
-What passes has one reading only: every line ends in CRLF, no byte is a control character other than a tab, bytes
-outside ASCII are only in the values of fields that are not read, and nothing that decides where the body ends is said
-twice. It never repairs, folds, decodes or normalises; a path is compared as it was sent. Whatever is refused here ends
-the connection, because the peer and we may already be out of step.
+Invariant: an accepted head has one reading only. Every line ends in CRLF, the only control character is the tab, bytes
+outside ASCII are only in values of fields that are not read, and no field that decides the end of the body is repeated.
+Nothing is repaired, folded, decoded or normalised; a path is compared as it was sent. Every refusal closes the connection,
+because client and bridge may disagree on where the next request begins.
 """
 
 import re
@@ -14,10 +14,10 @@ import attrs
 from .limits import Limits
 from .rejection import INVALID_REQUEST, Rejection
 
-# Methods that we answer to, if only with 405. Anything else is not implemented (attacks H25).
+# Known methods, which get 405 where they are not allowed. Others get 501 (RFC 9110 section 15.6.2).
 _METHODS: Final = ("GET", "POST", "DELETE", "OPTIONS", "HEAD", "PUT", "PATCH", "TRACE")
 TCHAR: Final = r"[!#$%&'*+.^_`|~0-9A-Za-z-]"
-# Possessive throughout: a character is looked at once, so the worst head costs no more than its length.
+# All quantifiers are possessive, because each character is then examined once and the cost is linear.
 _HEAD: Final = re.compile(
     rf"({'|'.join(_METHODS)}) "
     r'(/[!"$-~]*+|(?<=^OPTIONS )\*|[Hh][Tt][Tt][Pp][Ss]?+://[!"$-~]++) '
@@ -26,7 +26,7 @@ _HEAD: Final = re.compile(
     r"\r\n\Z"
 )
 
-# Two readings of one of these would be two different requests.
+# Fields that must not be repeated, because two values would be two different requests.
 _SINGLE: Final = frozenset(
     {
         "authorization",
@@ -48,27 +48,27 @@ _SINGLE: Final = frozenset(
         "upgrade",
     }
 )
-# Read by rules that are written in ASCII. In all other values obs-text is opaque (RFC 9110 section 5.5).
+# Fields whose grammar is ASCII. In all other values obs-text is opaque (RFC 9110 section 5.5).
 _ASCII: Final = _SINGLE | {"connection"}
 # Empty lines before a request line that are ignored: some clients send one behind a body (RFC 9112 section 2.2).
 _EMPTY_LINES: Final = 16
 _AUTHORITY_END: Final = re.compile("[/?]")
 # RFC 9110 section 5.6.3.
 _WHITE_SPACE: Final = " \t"
-# Enough for any length below 2^63 and for the zeros that somebody puts before it.
+# Enough for any length below 2^63 with a few leading zeros.
 _LENGTH_DIGITS: Final = 19
-# Heads of this size cannot hold enough lines to be slow.
+# A head up to this size (bytes) has too few lines to be slow.
 _ORDINARY: Final = 1024
-# The longest method that we know, the version, two spaces and the line end, rounded up.
+# The longest known method, the version, two spaces and the line end (bytes), rounded up.
 _AROUND_TARGET: Final = 32
 
 
 @attrs.define(eq=False)
 class Head:
-    """A request up to its body. Header names are lower case, values without the white space around them.
+    """A request without its body. Header names are lower case, values are Latin-1 without surrounding white space.
 
-    Values are Latin-1. `version` is 10 or 11, `upgrade` the lower-case Upgrade value if Connection lists it, otherwise
-    empty. `authority` is that of a target in absolute form, else None.
+    `version` is 10 or 11. `upgrade` is the lower-case Upgrade value if Connection lists it, otherwise empty. `authority` is
+    that of a target in absolute form, otherwise None.
     """
 
     method: str
@@ -85,13 +85,13 @@ class Head:
 
 
 def parse_head(block: bytes, limits: Limits) -> Head:
-    """A head out of its bytes, which end with the blank line.
+    """Return the head in these bytes, which end with the blank line.
 
     Raises Rejection (`close` is set): 400, 405 for CONNECT, 414, 415 for a content coding, 417, 431, 501 for an
     unknown method or transfer coding, 505.
     """
     size = len(block)
-    # A big one is measured in full before it is looked into, a small one on the way.
+    # A large head is measured before it is parsed, a small head while it is parsed.
     if size > limits.header_block or (size > _ORDINARY and block.count(b"\n") - 2 > limits.header_count):
         raise _too_large(block, limits)
     match = _HEAD.match(block.decode("latin-1"))
@@ -142,9 +142,9 @@ def parse_head(block: bytes, limits: Limits) -> Head:
 
 
 def skip_empty_lines(buffer: bytes) -> bytes:
-    """Return the bytes from the peer without the empty lines before a request line (RFC 9112 section 2.2).
+    """Return the received bytes without empty lines before a request line (RFC 9112 section 2.2).
 
-    Raises Rejection for more than a few.
+    Raises Rejection for more than `_EMPTY_LINES` empty lines.
     """
     at = 0
     while buffer.startswith(b"\r\n", at):
@@ -155,10 +155,10 @@ def skip_empty_lines(buffer: bytes) -> bytes:
 
 
 def reject_early(buffer: bytes, limits: Limits) -> None:
-    """Raise Rejection as soon as the beginning of a head cannot become a legal one any more.
+    """Raise Rejection for the beginning of a head that cannot become valid.
 
-    Only what C can search for is looked at, and never more than the limit of a whole head; the rest waits for
-    `parse_head`. The empty lines before a request line are not part of the buffer.
+    The checks are searches in C over at most the limit of a whole head; `parse_head` does the others. Empty lines before the
+    request line are not part of the buffer.
     """
     if buffer[:1] not in _FIRST and buffer != b"\r":
         if buffer[:1] == _TLS_HANDSHAKE:
@@ -180,7 +180,7 @@ def reject_early(buffer: bytes, limits: Limits) -> None:
 
 
 def _merge(lines: list[str]) -> dict[str, str]:
-    """The headers when at least one of them is repeated (RFC 9110 section 5.3)."""
+    """Return the headers of a head with a repeated field (RFC 9110 section 5.3). Raises Rejection."""
     values: dict[str, list[str]] = {}
     for line in lines:
         name, _, value = line.partition(":")
@@ -217,7 +217,7 @@ def _check_fields(block: bytes, lines: list[str], limits: Limits) -> None:
 
 
 def _content_length(value: str) -> int:
-    # A list, even of equal numbers, is a sign that somebody upstream has merged two messages.
+    # A list, even of equal numbers, shows that an intermediary merged two messages (RFC 9110 section 8.6).
     if len(value) > _LENGTH_DIGITS or not value.isdigit():
         raise _bad(f"Content-Length must be one number of at most {_LENGTH_DIGITS} digits")
     return int(value)
@@ -239,11 +239,12 @@ def _chunked(headers: dict[str, str], version: int) -> bool:
 def _expects_continue(value: str, version: int) -> bool:
     if value.lower() != "100-continue":
         raise _bad("Expect must be 100-continue", 417)
-    return version == 11  # RFC 9110 section 10.1.1: ignored in HTTP/1.0
+    # HTTP/1.0 ignores it (RFC 9110 section 10.1.1).
+    return version == 11
 
 
 def _connection(headers: dict[str, str], version: int) -> tuple[bool, str]:
-    """Whether the connection may be kept, and what it is to be upgraded to."""
+    """Return whether the connection is kept, and the requested upgrade."""
     if version == 10:
         return False, ""
     options = _list(headers["connection"])
@@ -257,10 +258,10 @@ def _list(value: str) -> list[str]:
     return [member for part in value.lower().split(",") if (member := part.strip(_WHITE_SPACE))]
 
 
-# ---- refusals: nothing below costs an honest request anything
+# ---- refusals; a valid request runs no code below
 
 _FIRST: Final = frozenset(bytes([byte]) for byte in range(128) if re.match(TCHAR, chr(byte))) | {b""}
-# The first byte of a TLS ClientHello (RFC 8446 section 5.1). Its sender cannot read an answer, but many show how it begins.
+# The first byte of a TLS ClientHello (RFC 8446 section 5.1). Many TLS clients show the first bytes of a plain response.
 _TLS_HANDSHAKE: Final = b"\x16"
 _NO_TLS: Final = "this port is served without TLS; use http:// or ws://"
 _LEGAL: Final = bytes([0x09, 0x0A, 0x0D, *range(0x20, 0x7F), *range(0x80, 0x100)])
@@ -290,7 +291,7 @@ def _too_large(block: bytes, limits: Limits) -> Rejection:
 
 
 def _fault(block: bytes, limits: Limits) -> Rejection:
-    """Why a head of legal size is not one."""
+    """Return the Rejection of a malformed head of legal size."""
     if block.translate(None, _LEGAL):
         return _bad(_ILLEGAL_BYTE)
     if not block.count(b"\r\n") == block.count(b"\r") == block.count(b"\n"):

@@ -1,10 +1,10 @@
 """Check the UTF-8 and the nesting of one JSON text while its pieces arrive.
 
-A check of a whole text of 16 MiB can hold the event loop for most of a second. The same check of one piece takes one or two
-milliseconds, and what it has to remember between two pieces is small: an unfinished character, whether the text is inside a
-string, whether the next byte is escaped, and the depth.
+A check of a whole text of 16 MiB can block the event loop for most of a second. The same check of one piece takes one or two
+milliseconds. The state between two pieces is small: an unfinished character, whether the text is inside a string, whether
+the next byte is escaped, and the depth.
 
-Whether the text is JSON at all is decided by the decoder, later: here a text that is none may pass.
+A text that is not JSON may pass these checks, because the decoder rejects it later.
 """
 
 import codecs
@@ -17,39 +17,39 @@ from typing import Final
 
 from .rejection import INVALID_REQUEST, PARSE_ERROR, Rejection
 
-# Up to this size (bytes) a text is checked when it is complete: that takes less than a millisecond or two.
+# Up to this size (bytes) a text is checked when it is complete, which takes at most two milliseconds.
 WORTH_CHECKING: Final = 64 * 1024
 # The size (bytes) of a piece that is checked at once.
 _PIECE: Final = 64 * 1024
-# How much (bytes) of a refused text is kept, so that the id of its message can be found.
+# The part of a refused text (bytes) that is stored, because it may contain the id of the message.
 _PREFIX: Final = 4 * 1024
 
-# By how much (bytes) a text may grow when what is not UTF-8 in it is replaced: each byte becomes three.
+# The most (bytes) by which replacements of invalid UTF-8 may lengthen a text: one byte becomes three.
 _MOST_LONGER: Final = 2 * 1024 * 1024
 _BACKSLASH: Final = b"\\"
 _BRACES_TO_BRACKETS: Final = bytes.maketrans(b"{}", b"[]")
 _ALL_BUT_QUOTES_AND_BRACKETS: Final = bytes(set(range(256)) - set(b'"[]{}'))
-# The quotes of strings without brackets, many at once; the rest of them is removed in pairs.
+# Quotes of strings without brackets, eight pairs at once. The others are removed pair by pair.
 _EIGHT_STRINGS: Final = b'""' * 8
-# For a text of up to this size (bytes) it is mostly quicker to remove the innermost brackets a few times than to count them.
+# Up to this size (bytes) it is usually faster to remove the innermost brackets a few times than to count brackets.
 _SMALL: Final = 8 * 1024
 _PEELS: Final = 6
 _TO_DIGITS: Final = bytes.maketrans(b"[]", b"10")
-# Brackets that are counted at once, as the bits of a number.
+# The number of brackets that are counted at once, as bits of a number.
 _WORD: Final = 16
 
 _Decoder: Final = codecs.getincrementaldecoder("utf-8")
 
 
 def not_utf8() -> Rejection:
-    """Return the refusal of a text that is not UTF-8: 400, -32700."""
+    """Return the Rejection of a text that is not UTF-8: 400, -32700."""
     return Rejection(400, PARSE_ERROR, "not UTF-8")
 
 
 def with_replacements(text: bytes) -> bytes:
-    """Return a text in UTF-8, with U+FFFD in the place of what is not.
+    """Return a text with U+FFFD in the place of invalid UTF-8.
 
-    Raises Rejection where the text would become longer by more than `_MOST_LONGER` bytes.
+    Raises Rejection for a text that would become longer by more than `_MOST_LONGER` bytes.
     """
     try:
         text.decode()
@@ -74,7 +74,7 @@ def depth_ok(text: bytes, limit: int) -> bool:
 
 
 def too_deep(limit: int) -> Rejection:
-    """Return the refusal of a text that is nested too deep: 400, -32600."""
+    """Return the Rejection of a text that is nested too deep: 400, -32600."""
     return Rejection(
         400, INVALID_REQUEST, f"JSON nested deeper than the limit of {limit} (limits.json_depth)"
     )
@@ -83,14 +83,14 @@ def too_deep(limit: int) -> Rejection:
 class CheckedText(bytes):
     """A JSON text whose UTF-8 and nesting were checked piece by piece.
 
-    With a `fault` the check has failed, and the text is the first part of what was received.
+    With a `fault` the check failed, and the text is only the first part of the received text.
     """
 
     fault: Rejection | None = None
 
 
 def fault_of(text: bytes) -> Rejection | None:
-    """Return why a text was refused while it arrived, if it was."""
+    """Return the Rejection of a text that was refused while it arrived, or None."""
     return text.fault if isinstance(text, CheckedText) else None
 
 
@@ -141,7 +141,7 @@ def _outside_strings(text: bytes) -> bytes | bytearray:
 def _without_strings(found: bytes | bytearray) -> bytes | bytearray:
     """Return the brackets of a text of brackets and quotes that are outside of strings."""
     found = found.replace(_EIGHT_STRINGS, b"").replace(b'""', b"")
-    # Every second part is inside of a string that holds brackets.
+    # Every second part is inside of a string with brackets.
     return b"".join(found.split(b'"')[::2]) if b'"' in found else found
 
 
@@ -150,7 +150,8 @@ def _is_shallow(brackets: bytes | bytearray, limit: int) -> bool:
     for peeled in range(min(limit, _PEELS)):
         if len(brackets) <= 2 * (limit - peeled):
             return True
-        brackets = brackets.replace(b"[]", b"")  # this removes exactly the innermost level
+        # This removes exactly the innermost level.
+        brackets = brackets.replace(b"[]", b"")
     return not brackets
 
 
@@ -168,8 +169,8 @@ def _climb(brackets: bytes | bytearray, depth: int) -> tuple[int, int]:
 
 @cache
 def _words() -> "tuple[array[int], array[int]]":
-    """Return, for 16 brackets as the bits of a number, by how much they deepen the text and how deep they reach."""
-    # Of one bracket: a bit that is not set closes.
+    """Return the gain in depth and the greatest depth of 16 brackets, for each number with these brackets as bits."""
+    # The values of one bracket: a bit that is not set is a closing bracket.
     gains, peaks = [-1, 1], [0, 1]
     while len(gains) < 1 << _WORD:
         peaks = [max(peak, gain + other) for peak, gain in zip(peaks, gains, strict=True) for other in peaks]
@@ -178,10 +179,10 @@ def _words() -> "tuple[array[int], array[int]]":
 
 
 class TextBuffer:
-    """Collect one JSON text of a client from its pieces, and check it on the way.
+    """Collect one JSON text of a client from its pieces, and check each piece.
 
-    Up to `WORTH_CHECKING` bytes nothing is checked, and the text is returned as it is. A text with a `fault` is no longer held:
-    what still comes of it is dropped.
+    A text of up to `WORTH_CHECKING` bytes is returned without a check. Of a text with a `fault` only the first part is stored, and
+    later pieces are dropped.
     """
 
     def __init__(self, depth: int) -> None:
@@ -198,7 +199,7 @@ class TextBuffer:
         return self._size
 
     def add(self, piece: bytes | bytearray) -> None:
-        """Take the next bytes."""
+        """Append the next bytes."""
         self._size += len(piece)
         if self.fault is not None:
             self._text += piece[: max(0, _PREFIX - len(self._text))]
@@ -208,17 +209,17 @@ class TextBuffer:
             self._check(_PIECE)
 
     def check(self) -> None:
-        """Check what has come so far, however little it is."""
+        """Check all bytes received so far."""
         self._check(1)
 
     def refuse(self, fault: Rejection) -> None:
-        """Hold no more of this text, for this reason."""
+        """Drop all but the first part of the text, with this fault."""
         if self.fault is None:
             self.fault = fault
             del self._text[_PREFIX:]
 
     def take(self) -> bytes:
-        """Return the text, and begin with another one."""
+        """Return the text, and start a new text."""
         if self._depth is not None:
             self._check(1)
             if self.fault is None and not _is_utf8(self._decoder, b"", final=True):
@@ -248,7 +249,8 @@ class TextBuffer:
 
 
 def _is_utf8(decoder: codecs.IncrementalDecoder, piece: bytes | bytearray, *, final: bool) -> bool:
-    if piece.isascii() and not decoder.getstate()[0]:  # no character is open
+    # The state has the bytes of an unfinished character.
+    if piece.isascii() and not decoder.getstate()[0]:
         return True
     try:
         decoder.decode(piece, final)

@@ -1,6 +1,6 @@
-"""The members of a JSON object as raw text: read, changed and put together again without looking into their values.
+"""Read and write the members of a JSON object as raw text, without decoding their values.
 
-Of a repeated member the last one counts, as in every JSON parser; what is written has each member once.
+The last of repeated members counts, as in most JSON parsers. A written object has each member once.
 """
 
 from collections.abc import Generator, Mapping
@@ -20,9 +20,9 @@ _decode_number: Final = msgspec.json.Decoder(float).decode
 _decode_string: Final = msgspec.json.Decoder(str).decode
 _decode_items: Final = msgspec.json.Decoder(list[msgspec.Raw]).decode
 _encode: Final = msgspec.json.Encoder().encode
-# What a decoder raises for a text: of another shape, not UTF-8, or nested deeper than the stack allows.
+# Exceptions of a decoder for a text of another shape, not UTF-8, or nested deeper than the stack allows.
 UNREADABLE: Final = (ValueError, RecursionError)
-# From this size (bytes) on it matters how often a text is decoded: a MiB takes up to three milliseconds.
+# From this size (bytes) on repeated decoding matters: a MiB takes up to three milliseconds.
 LARGE: Final = 1024 * 1024
 # See `has_room` (bytes): at most some 60,000 members. A text with fewer colons is not looked into.
 MOST_UNNAMED: Final = 512 * 1024
@@ -32,12 +32,12 @@ TOO_MANY: Final = f"members that the specification does not name have more than 
 _SMALL: Final = 64 * 1024
 _MOST_VALUES: Final = 16 * 1024
 TOO_LARGE: Final = f"has more than {_SMALL} bytes and more than {_MOST_VALUES} values"
-# An array that a rule looks into item by item has no more.
+# The most items of an array that is read item by item.
 MOST_ITEMS: Final = 4096
 
 
 class _Memory:
-    """The large object that was read or written last."""
+    """Remember the large object that was read or written last."""
 
     def __init__(self) -> None:
         self.users = 0
@@ -48,7 +48,7 @@ class _Memory:
         if len(memoryview(text)) > LARGE:
             self.text, self.members = text, dict(members)
 
-    def forget(self) -> None:
+    def clear(self) -> None:
         self.text, self.members = None, {}
 
 
@@ -57,9 +57,9 @@ _memory: Final = _Memory()
 
 @contextmanager
 def decoded_once() -> Generator[None]:
-    """Within this, do not decode a large object again that was read or written just before.
+    """Decode a large object only once inside of this context, when it is read again directly after reading or writing it.
 
-    What several rules read and change one after the other is so decoded once, not once for each rule.
+    Several rules can read and change the same object one after the other without decoding it for each rule.
     """
     _memory.users += 1
     try:
@@ -67,7 +67,7 @@ def decoded_once() -> Generator[None]:
     finally:
         _memory.users -= 1
         if not _memory.users:
-            _memory.forget()
+            _memory.clear()
 
 
 def _read(text: bytes | msgspec.Raw) -> Members:
@@ -86,7 +86,7 @@ def _read(text: bytes | msgspec.Raw) -> Members:
 
 
 def read(text: bytes | msgspec.Raw) -> Members:
-    """The members of an object; of nothing at all, none.
+    """Return the members of an object, and no members of an empty text.
 
     Raises Rejection -32600 for JSON that is not an object.
     """
@@ -99,7 +99,7 @@ def read(text: bytes | msgspec.Raw) -> Members:
 
 
 def peek(text: bytes | msgspec.Raw | None) -> Members:
-    """As `read`, but what is absent or no object has no members."""
+    """Return the members of an object as `read` does, and no members of any other value."""
     if not text:
         return {}
     try:
@@ -114,13 +114,13 @@ def is_object(text: bytes | msgspec.Raw) -> bool:
 
 
 def write(members: Mapping[str, object]) -> bytes:
-    """An object on one line. Values that are msgspec.Raw are spliced in as they are."""
+    """Return an object on one line. Values of type msgspec.Raw are inserted unchanged."""
     if not _memory.users or set(map(type, members.values())) != {msgspec.Raw}:
         return _encode(members)
     values = cast("Members", members)
     if sum(len(memoryview(value)) for value in values.values()) <= LARGE:
         return _encode(members)
-    # The encoder takes half as much memory again while it writes.
+    # The encoder needs half as much memory again while it writes.
     pieces = [piece for name, value in values.items() for piece in (b",", _encode(name), b":", value)]
     pieces[0] = b"{"
     written = b"".join((*pieces, b"}"))
@@ -128,37 +128,16 @@ def write(members: Mapping[str, object]) -> bytes:
     return written
 
 
-# Members of params and results that the specification names, in all revisions and in both directions. None of them is
-# repeated in numbers.
-_NAMED: Final = (
-    *(
-        "_meta",
-        "argument",
-        "arguments",
-        "cacheScope",
-        "capabilities",
-        "clientInfo",
-        "completion",
-        "content",
-        "contents",
-    ),
-    *(
-        "context",
-        "cursor",
-        "description",
-        "inputRequests",
-        "inputResponses",
-        "instructions",
-        "isError",
-        "level",
-    ),
-    *("messages", "name", "nextCursor", "notifications", "prompts", "protocolVersion", "ref", "requestState"),
-    *("resourceTemplates", "resources", "resultType", "serverInfo", "structuredContent", "supportedVersions"),
-    *("task", "taskId", "tools", "ttlMs", "uri"),
-    *("data", "elicitationId", "includeContext", "logger", "maxTokens", "message", "metadata", "mode"),
-    *("modelPreferences", "progress", "progressToken", "reason", "requestId", "requestedSchema", "roots"),
-    *("stopSequences", "systemPrompt", "temperature", "toolChoice", "total", "url"),
+# All members of params and results in the schemas of all MCP revisions, in both directions.
+_NAMED_MEMBERS: Final = (
+    "_meta argument arguments cacheScope capabilities clientInfo completion content contents context cursor data "
+    "description elicitationId includeContext inputRequests inputResponses instructions isError level logger maxTokens "
+    "message messages metadata mode modelPreferences name nextCursor notifications progress progressToken prompts "
+    "protocolVersion reason ref requestId requestState requestedSchema resourceTemplates resources resultType roots "
+    "serverInfo stopSequences structuredContent supportedVersions systemPrompt task taskId temperature toolChoice tools "
+    "total ttlMs uri url"
 )
+_NAMED: Final = tuple(_NAMED_MEMBERS.split())
 _decode_named: Final = msgspec.json.Decoder(
     msgspec.defstruct("Named", [(name, msgspec.Raw | msgspec.UnsetType, msgspec.UNSET) for name in _NAMED])
 ).decode
@@ -167,8 +146,8 @@ _decode_named: Final = msgspec.json.Decoder(
 def has_room(text: bytes | msgspec.Raw) -> bool:
     """Return whether the members of params or of a result can be read one by one in a short time.
 
-    Each member costs an object of Python, so those that the specification does not name, and those of `_meta`, may
-    have `MOST_UNNAMED` bytes together. What is no object has room: reading it fails at once.
+    Each member costs a Python object. Therefore members that the specification does not name, and those of `_meta`, may have
+    `MOST_UNNAMED` bytes together. A text that is not an object returns True, because reading it fails at once.
     """
     size = len(memoryview(text))
     if size <= MOST_UNNAMED or bytes(text).count(b":") <= _MOST_COLONS:
@@ -178,14 +157,14 @@ def has_room(text: bytes | msgspec.Raw) -> bool:
     except UNREADABLE:
         return True
     found = {name: getattr(named, name) for name in _NAMED}
-    sizes = {name: len(memoryview(one)) for name, one in found.items() if one is not msgspec.UNSET}
+    sizes = {name: len(memoryview(value)) for name, value in found.items() if value is not msgspec.UNSET}
     return size - sum(sizes.values()) + sizes.get("_meta", 0) <= MOST_UNNAMED
 
 
 def is_small(text: bytes | msgspec.Raw) -> bool:
     """Return whether all values of a text can be read one by one in a short time, at any depth.
 
-    So is what a client declares of itself, with each request or once. A long text of few values, such as an icon, is small.
+    A long text of few values, such as an icon, is small.
     """
     if len(memoryview(text)) <= _SMALL:
         return True
@@ -194,12 +173,12 @@ def is_small(text: bytes | msgspec.Raw) -> bool:
 
 
 def text(value: str) -> bytes:
-    """A string as JSON text."""
+    """Return the JSON text of a string."""
     return _encode(value)
 
 
 def string(value: bytes | msgspec.Raw | None) -> str:
-    """A string out of its JSON text, with U+FFFD for a lone surrogate; of anything else, nothing."""
+    """Return the string of a JSON text, with U+FFFD for a lone surrogate, and an empty string for any other value."""
     if value is None:
         return ""
     try:
@@ -209,7 +188,7 @@ def string(value: bytes | msgspec.Raw | None) -> str:
 
 
 def number(value: bytes | msgspec.Raw | None) -> float | None:
-    """Return a number out of its JSON text; None for anything else."""
+    """Return the number of a JSON text, and None for any other value."""
     if value is None:
         return None
     try:
@@ -219,12 +198,12 @@ def number(value: bytes | msgspec.Raw | None) -> float | None:
 
 
 def items(value: bytes | msgspec.Raw | None) -> list[msgspec.Raw]:
-    """The items of an array; of anything else, and of one with more than `MOST_ITEMS`, none."""
+    """Return the items of an array, and no items of any other value or of an array with more than `MOST_ITEMS` items."""
     return items_up_to(MOST_ITEMS, value) or []
 
 
 def items_up_to(most: int, value: bytes | msgspec.Raw | None) -> list[msgspec.Raw] | None:
-    """The items of an array, and of anything else none; None where there are more than `most`."""
+    """Return the items of an array, and no items of any other value. Returns None for more than `most` items."""
     if value is None:
         return []
     try:
@@ -239,12 +218,12 @@ def items_up_to(most: int, value: bytes | msgspec.Raw | None) -> list[msgspec.Ra
 
 @cache
 def _few_items(most: int) -> msgspec.json.Decoder[msgspec.Struct]:
-    # An object of Python for each of millions of items would take half a gigabyte. The fields of this struct are the first
-    # items and one more; the decoder skips all others.
+    # A Python object for each of millions of items would take half a gigabyte. The fields of this struct are the first
+    # `most` items and one more; the decoder skips all others.
     fields = [(f"i{n}", msgspec.Raw | msgspec.UnsetType, msgspec.UNSET) for n in range(most + 1)]
     return msgspec.json.Decoder(msgspec.defstruct("Items", fields, array_like=True))
 
 
 def raw(text: bytes) -> msgspec.Raw:
-    """JSON text as a value of members."""
+    """Return JSON text as a value that `write` inserts unchanged."""
     return msgspec.Raw(text)

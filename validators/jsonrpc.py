@@ -1,10 +1,9 @@
-"""The JSON-RPC envelope of one message: read strictly, rebuilt canonically, its payload never looked into.
+"""Read JSON-RPC messages strictly, and write each canonically on one line without changing its payload.
 
-What leaves here has exactly the members JSON-RPC knows, once each, on one line. `params`, `result` and `error` are the
-sender's own bytes (msgspec.Raw views are copied out, so nothing pins the buffer it came in). Ids stay raw JSON text:
-`7`, `"7"` and `9007199254740993` come back exactly as they were sent.
+A written message has only the members of JSON-RPC, each once. `params`, `result` and `error` are the bytes of the sender,
+copied from its buffer. Ids stay raw JSON text: `7`, `"7"` and `9007199254740993` are returned exactly as they were sent.
 
-Sources: JSON-RPC 2.0; specification digest sections 1.1, 1.2 and 2.1.
+Sources: https://www.jsonrpc.org/specification, MCP 2025-11-25 basic, and MCP 2025-03-26 basic for batches.
 """
 
 import json
@@ -25,7 +24,7 @@ from .rejection import INVALID_REQUEST, PARSE_ERROR, Rejection
 
 
 class Request(msgspec.Struct, frozen=True, gc=False):
-    """Something that asks for an answer. `id` is raw JSON text, `params` a raw JSON object or empty."""
+    """A request. `id` is raw JSON text, `params` a raw JSON object or empty."""
 
     id: bytes
     method: str
@@ -33,16 +32,16 @@ class Request(msgspec.Struct, frozen=True, gc=False):
 
 
 class Notification(msgspec.Struct, frozen=True, gc=False):
-    """Something that must not be answered."""
+    """A notification. `params` is a raw JSON object or empty."""
 
     method: str
     params: bytes
 
 
 class Response(msgspec.Struct, frozen=True, gc=False):
-    """An answer. Exactly one of `result` and `error` is not empty; both are raw JSON text.
+    """A response. Exactly one of `result` and `error` is not empty; both are raw JSON text.
 
-    A large one is a view of the line it came in, to save a copy: it must not be kept.
+    A large result is a view of its line, which saves a copy, and must not be stored.
     """
 
     id: bytes
@@ -65,7 +64,7 @@ class _Envelope(msgspec.Struct, gc=False):
 _decode_envelope = msgspec.json.Decoder(_Envelope).decode
 _skip = json.JSONDecoder(parse_int=len, parse_float=len).raw_decode
 
-# Read once, so that the check costs nothing for what everybody sends.
+# Methods that need no check.
 _KNOWN_METHODS: Final = frozenset(
     {"initialize", "ping", "tools/list", "tools/call", "prompts/list", "prompts/get", "resources/list"}
     | {"resources/read", "resources/subscribe", "resources/unsubscribe", "resources/templates/list"}
@@ -73,55 +72,55 @@ _KNOWN_METHODS: Final = frozenset(
     | {"notifications/progress", "notifications/message"}
 )
 
-# The length of the shortest text that says the same. A body whose length is that number has every member
-# once and no unknown one: any repetition or stranger would make it longer. Only longer ones are searched.
+# The length of the shortest text of a message. A text of this length has each member once and no unknown member, because
+# any other member would make it longer. Only longer texts are searched for repeated members.
 _REQUEST_FRAME: Final = len(b'{"jsonrpc":"2.0","id":,"method":""}')
 _NOTIFICATION_FRAME: Final = len(b'{"jsonrpc":"2.0","method":""}')
 _RESULT_FRAME: Final = len(b'{"jsonrpc":"2.0","id":,"result":}')
 _ERROR_FRAME: Final = len(b'{"jsonrpc":"2.0","id":,"error":}')
 _PARAMS_FRAME: Final = len(b',"params":')
 
-# From this size on, copying an answer costs more than looking at it, in bytes.
+# From this size (bytes) on, a result is a view and not a copy.
 _WORTH_A_VIEW: Final = 64 * 1024
 
-# Bytes outside of the payload: to read unknown members takes twenty times their size.
+# The most bytes outside of the payload, because reading unknown members takes twenty times their size.
 _OUTSIDE: Final = 64 * 1024
-# Servers may nest deeper than clients. From so many brackets on, an answer is decoded with room for this many more calls, so
-# that whatever reads a part of it later, from deeper in the stack, can follow it as well.
+# Servers may nest deeper than clients. A text with more than `_DEEP` brackets is decoded `_HEADROOM` calls deeper in the
+# stack, because code that reads a part of it later may run that much deeper.
 _DEEP: Final = 512
 _HEADROOM: Final = 64
 
-# What counts as absent where it has no place: some programs write each member that they know.
+# Values that count as absent where a member is not allowed, because some programs write every known member.
 _EMPTY: Final = re.compile(rb'null|\[\s*+\]|\{\s*+\}|""')
 _NULL: Final = b"null"
 _NO_INTEGER: Final = Decimal("0.5")
 # The members whose values are raw text.
 _RAW: Final = ("id", "params", "result", "error")
-# An integer as an id may be written: a fraction or an exponent of zero does not change it.
+# An integer as an id. A fraction or an exponent of zero does not change its value.
 _WHOLE: Final = re.compile(rb"(-?(?:0|[1-9][0-9]*+))(?:\.0++)?(?:[eE][+-]?0++)?")
-# A number, perhaps in quotes, of which a program has made a number or a string again.
+# A number, perhaps in quotes, because some programs convert an id to a number or to a string.
 _NUMERIC: Final = re.compile(rb'("?)\s*+([0-9]{1,20}+(?:\.[0-9]{1,20}+)?+(?:[eE][+-]?[0-9]{1,2}+)?+)\s*+\1')
-# A message up to its payload as most programs write it: each member once, in this order, with any white space.
+# A message up to its payload as most programs write it: each member once and in this order, with any white space.
 _PLAIN: Final = re.compile(
     rb'\s*+\{\s*+"jsonrpc"\s*+:\s*+"2\.0"\s*+,\s*+(?:"id"\s*+:\s*+(?:"[^"\\]*+"|[-0-9]++)\s*+,\s*+)?+'
     rb'(?:"method"\s*+:\s*+"[^"\\]*+"\s*+(?:,\s*+|(?=\})))?+(?:"(?:params|result|error)"\s*+:\s*+)?+'
 )
 _SPACES_FOR_LINE_ENDS: Final = bytes.maketrans(b"\r\n", b"  ")
-# As integers: bytes are asked for one of these at a third of what they take for a bytes object of length one.
+# As integers, because `in` is then three times as fast as with a bytes object of length one.
 _LF: Final = 0x0A
 _CR: Final = 0x0D
-# Up to this size every bracket is counted; beyond, they are looked for one by one and no further than needed.
+# Up to this size (bytes) all brackets are counted. In a longer text they are searched one by one up to the limit.
 _WORTH_FINDING: Final = 2048
 
 
 def decode(text: bytes, limits: Limits, *, deep: bool = False) -> Message:
     """Return the message of one JSON text.
 
-    With `deep`, for what a server writes, it may nest as deep as the decoder can follow, and 512 levels in any case, and
-    what is not UTF-8 in it becomes U+FFFD. Lone surrogates stay as they are, except in an id and in a method, which have none.
-    A member that is null or empty where it has no place counts as absent.
-    Raises Rejection and nothing else: 400 with -32700 for what is not UTF-8 or not JSON, 400 with -32600 for what is not a
-    JSON-RPC message or breaks a structural limit (depth, id, method).
+    With `deep`, for lines of a server, a text may nest as deep as the decoder can follow, at least 512 levels, and invalid
+    UTF-8 becomes U+FFFD. Lone surrogates are kept, but not allowed in an id or a method. A member that is null or empty counts
+    as absent where it is not allowed.
+    Raises no other exception than Rejection: 400 with -32700 for a text that is not UTF-8 or not JSON, 400 with -32600 for a
+    text that is not a JSON-RPC message or exceeds a structural limit (depth, id, method).
     """
     if deep:
         text, envelope = _parse_deep(text)
@@ -161,14 +160,14 @@ def _notification(text: bytes, method: str, params: bytes, shortest: int) -> Not
 
 
 def is_batch(text: bytes) -> bool:
-    """Whether a JSON text is an array (a JSON-RPC batch, revision 2025-03-26 only)."""
+    """Return whether a JSON text is an array: a batch, which only early revisions have (`revisions.BATCH_REVISION`)."""
     return text.lstrip(b" \t\r\n")[:1] == b"["
 
 
 def split_batch(text: bytes, limits: Limits, *, deep: bool = False) -> list[bytes]:
-    """The messages of a batch as separate JSON texts (digest 1.2). With `deep` as `decode`.
+    """Return the messages of a batch as separate JSON texts (MCP 2025-03-26 basic). `deep` has the meaning of `decode`.
 
-    Raises Rejection for what is not a JSON array, for an empty one and for one with more than `limits.batch` members.
+    Raises Rejection for a text that is not a JSON array, for an empty array and for more than `limits.batch` messages.
     """
     _refuse_faulty(text)
     if deep:
@@ -177,10 +176,10 @@ def split_batch(text: bytes, limits: Limits, *, deep: bool = False) -> list[byte
         _check_utf8(text)
     decoder = _batch_decoder(limits.batch)
     try:
-        found = items(text, lambda one: msgspec.structs.astuple(decoder.decode(one)))
+        found = items(text, lambda array: msgspec.structs.astuple(decoder.decode(array)))
     except (ValueError, RecursionError):
         raise _not_json() from None
-    # Of a text that was checked while it arrived, the members need not be checked either.
+    # Messages of a text that was checked while it arrived need no second check.
     kind = type(text) if isinstance(text, CheckedText) else bytes
     members = [kind(member) for member in found]
     if not members:
@@ -192,27 +191,27 @@ def split_batch(text: bytes, limits: Limits, *, deep: bool = False) -> list[byte
 
 @cache
 def _batch_decoder(limit: int) -> msgspec.json.Decoder[msgspec.Struct]:
-    # Reads one message more than there may be and passes over the others: a list of millions would cost half a gigabyte.
+    # Reads one message more than the limit and skips all others, because a list of millions would take half a gigabyte.
     fields = [(f"m{n}", msgspec.Raw | msgspec.UnsetType, msgspec.UNSET) for n in range(limit + 1)]
     return msgspec.json.Decoder(msgspec.defstruct("Batch", fields, array_like=True))
 
 
 def refused_ids(text: bytes, limits: Limits) -> list[bytes]:
-    """Return the ids under which the refusal of a text is answered, as raw JSON text: at least one, which may be `null`.
+    """Return the ids for the error responses to a refused text, as raw JSON text: at least one id, which may be `null`.
 
-    A batch within the limit is answered for each of its requests that has an id.
+    A batch within the limit has an error response for each of its requests with an id.
     """
     if not is_batch(text):
         return [readable_id(text)]
     try:
-        found = [readable_id(one) for one in split_batch(text, limits)]
+        found = [readable_id(message) for message in split_batch(text, limits)]
     except Rejection:
         found = []
-    return [one for one in found if one != _NULL] or [_NULL]
+    return [raw_id for raw_id in found if raw_id != _NULL] or [_NULL]
 
 
 def readable_id(text: bytes) -> bytes:
-    """Return the id of a request that was refused, as raw JSON text, or `null` where none can be read."""
+    """Return the id of a refused request as raw JSON text, or `null` if no id can be read."""
     if fault_of(text) is not None:
         return request_id_in_prefix(text)
     try:
@@ -220,12 +219,12 @@ def readable_id(text: bytes) -> bytes:
     except UnicodeDecodeError:
         return _NULL
     found, whole = outline(text)
-    # An error under the id of a response would end another request, one of the peer that has sent it.
+    # An error with the id of a response would end an unrelated request of the peer.
     return _NULL if whole and "method" not in found else _request_id(found)
 
 
 def request_id_in_prefix(prefix: bytes) -> bytes:
-    """Return the id of a request of which only the first part was received, as raw JSON text, or `null`."""
+    """Return the id in the first part of a request as raw JSON text, or `null`."""
     return _request_id(outline(prefix).members)
 
 
@@ -236,10 +235,10 @@ def _request_id(found: Mapping[str, bytes]) -> bytes:
 
 
 def call_of_invalid_line(line: bytes) -> bytes:
-    """Return the id of the call that an invalid line of a server belongs to, as `wire_id` does; nothing for other lines.
+    """Return the id of the call that an invalid line of a server responds to, as `wire_id` does, or an empty id.
 
-    Such a line has an id, and either a result or an error, or `"jsonrpc":"2.0"` and no method: JavaScript writes no `result`
-    that is undefined. Anything else is no part of the protocol, such as a line of a log that is written as JSON.
+    The line has an id, and either a result or an error, or `"jsonrpc":"2.0"` and no method, because JavaScript omits a
+    `result` that is undefined. Any other line is not part of the protocol, such as a log line in JSON.
     """
     found = {
         name: value for name, value in outline(line).members.items() if value != _NULL or name == "result"
@@ -252,7 +251,7 @@ def call_of_invalid_line(line: bytes) -> bytes:
 
 
 def wire_id(raw_id: bytes) -> bytes:
-    """Return an id that a peer has sent back as the bridge has written it: a number, where it is numerically equal to one."""
+    """Return an id that a peer returned in the spelling of the bridge: an integer for every numerically equal spelling."""
     if raw_id.isdigit():
         return raw_id
     match = _NUMERIC.fullmatch(raw_id)
@@ -261,7 +260,7 @@ def wire_id(raw_id: bytes) -> bytes:
 
 
 def canonical_id(raw_id: bytes) -> bytes:
-    """Return one spelling for all spellings of an id: of a string with escapes, and of an integer with a fraction of zero."""
+    """Return the same text for all spellings of an id: of a string with escapes, and of an integer with a fraction of zero."""
     if raw_id.isdigit():
         return raw_id
     if raw_id.startswith(b'"'):
@@ -286,7 +285,7 @@ def _readable(raw_id: bytes) -> bytes:
 
 
 def request(raw_id: bytes, method: str, params: bytes) -> bytes:
-    """A request as one line without its newline."""
+    """Return a request as one line without newline."""
     name = _encode(method)
     if params:
         return b"".join((_ID, raw_id, b',"method":', name, b',"params":', params, b"}"))
@@ -294,7 +293,7 @@ def request(raw_id: bytes, method: str, params: bytes) -> bytes:
 
 
 def notification(method: str, params: bytes) -> bytes:
-    """A notification as one line without its newline."""
+    """Return a notification as one line without newline."""
     name = _encode(method)
     if params:
         return b"".join((b'{"jsonrpc":"2.0","method":', name, b',"params":', params, b"}"))
@@ -302,14 +301,14 @@ def notification(method: str, params: bytes) -> bytes:
 
 
 def response(raw_id: bytes, answer: Response) -> bytes:
-    """An answer under another id, as one line without its newline."""
+    """Return a response with another id as one line without newline."""
     if answer.error:
         return b"".join((_ID, raw_id, b',"error":', answer.error, b"}"))
     return b"".join((_ID, raw_id, b',"result":', answer.result, b"}"))
 
 
 def line(message: Message) -> bytes:
-    """Any message as one line without its newline."""
+    """Return any message as one line without newline."""
     if type(message) is Request:
         return request(message.id, message.method, message.params)
     if type(message) is Response:
@@ -319,13 +318,13 @@ def line(message: Message) -> bytes:
 
 
 def response_id(text: bytes) -> bytes:
-    """Return the id of an answer that `response` or `error` has written, as raw JSON text; nothing for other messages."""
+    """Return the raw id in the result of `response` or `error`, and an empty id for other messages."""
     match = _ANSWER.match(text)
     return match[1] if match else b""
 
 
 def error(raw_id: bytes, code: int, text: str, data: object = None) -> bytes:
-    """An error of ours as one line without its newline. `data` is left out where it is None."""
+    """Return an error response as one line without newline. `data` is omitted if it is None."""
     body: dict[str, object] = {"code": code, "message": text}
     if data is not None:
         body["data"] = data
@@ -333,13 +332,13 @@ def error(raw_id: bytes, code: int, text: str, data: object = None) -> bytes:
 
 
 def invalid(text: str) -> Rejection:
-    """The Rejection of JSON that is not a JSON-RPC message: 400, -32600."""
+    """Return the Rejection of JSON that is not a JSON-RPC message: 400, -32600."""
     return Rejection(400, INVALID_REQUEST, text)
 
 
 _encode = msgspec.json.Encoder().encode
 _ANSWER: Final = re.compile(rb'\{"jsonrpc":"2.0","id":("(?:[^"\\]|\\.)*"|[^",]+),"(?:result|error)":')
-# Payloads are joined, never formatted: join copies once, %b a few times (14 times as long for 10 MB).
+# Payloads are joined and not formatted, because `join` copies once and `%b` several times (14 times as slow for 10 MB).
 _ID: Final = b'{"jsonrpc":"2.0","id":'
 
 
@@ -459,7 +458,7 @@ _Value = msgspec.Raw | msgspec.UnsetType
 
 
 def _one_of(result: msgspec.Raw, error: msgspec.Raw) -> tuple[_Value, _Value]:
-    """Return a result and an error without the one that counts as absent. An empty object is a result, if the error is none."""
+    """Return a result and an error, of which an absent value is unset. An empty object is a result if the error is absent."""
     is_object = _begins(result, b"{")
     if is_absent(error) and not (is_object and is_absent(result) and _begins(error, b"{")):
         return result, msgspec.UNSET
@@ -469,7 +468,7 @@ def _one_of(result: msgspec.Raw, error: msgspec.Raw) -> tuple[_Value, _Value]:
 
 
 def is_absent(value: msgspec.Raw) -> bool:
-    """Return whether a value counts as absent where an object is expected: null, or something empty."""
+    """Return whether a value counts as absent where an object is expected: null, or an empty value."""
     return _EMPTY.fullmatch(memoryview(value)) is not None
 
 
@@ -484,7 +483,7 @@ def _refuse_results(envelope: _Envelope) -> None:
 
 
 def _check_id(raw_id: bytes, limits: Limits, *, responds: bool = False) -> None:
-    # A response may spell an id of the bridge in any way that is numerically equal.
+    # A response may have any numerically equal spelling of an id of the bridge.
     if not (_is_id(raw_id) or (responds and wire_id(raw_id).isdigit())):
         raise invalid("an id is a string or an integer")
     if len(raw_id) > limits.id + 2:
@@ -492,17 +491,17 @@ def _check_id(raw_id: bytes, limits: Limits, *, responds: bool = False) -> None:
 
 
 def _is_id(raw: bytes) -> bool:
-    # Strings and integers (JSON-RPC 2.0 section 4), also 1.0 and 1e0, which are equal to one. The parser has been here.
+    # Strings and integers (JSON-RPC 2.0 section 4), also 1.0 and 1e0, which equal an integer. The text is valid JSON.
     return raw.isdigit() or raw[:1] == b'"' or _WHOLE.fullmatch(raw) is not None
 
 
 def _one_line(payload: bytes) -> bytes:
-    # After the parser accepted it, a line end can only be white space between tokens.
+    # In valid JSON a line end can only be white space between tokens.
     return payload.translate(_SPACES_FOR_LINE_ENDS)
 
 
 def _refuse_repeated_members(text: bytes, name: str, payload: bytes) -> None:
-    # `payload` is the value of the member `name`, or nothing. A slow parser reads what is left without it, which is small.
+    # `payload` is the value of the member `name`, or empty. A slow parser reads the rest of the text, which is small.
     outside = len(text) - len(payload)
     if outside > _OUTSIDE:
         text = text.strip()
@@ -535,11 +534,11 @@ def _refuse_repeated_members(text: bytes, name: str, payload: bytes) -> None:
 
 
 def _place_of(text: bytes, name: str, payload: bytes, outside: int) -> int:
-    """Return where the value of a member of a message begins.
+    """Return the position of the value of a member of a message.
 
-    Raises ValueError where the first member of that name has another value than `payload`: then it is repeated.
+    Raises ValueError if the first member of that name has another value than `payload`, because it is then repeated.
     """
-    # One character for each byte, so that places are the same.
+    # One character for each byte keeps positions equal.
     head = text[: outside + 1].decode("latin-1")
     at = head.index("{") + 1
     while True:
@@ -553,7 +552,7 @@ def _place_of(text: bytes, name: str, payload: bytes, outside: int) -> int:
 
 
 def _name(head: str, at: int) -> tuple[str, int]:
-    """Return the name of the next member of an object, and where its value begins. Raises ValueError or IndexError."""
+    """Return the name of the next member of an object, and the position of its value. Raises ValueError or IndexError."""
     name, at = _skip(head, head.index('"', at))
     at = head.index(":", at) + 1
     while head[at] in " \t\r\n":
@@ -577,7 +576,7 @@ def _not_json() -> Rejection:
 
 
 def _opens_more(text: bytes, limit: int) -> bool:
-    """Whether there are more opening brackets than `limit`, in strings or not: only then can it be too deep."""
+    """Return whether a text has more than `limit` opening brackets, also in strings. Only such a text can be too deep."""
     if len(text) <= _WORTH_FINDING:
         return text.count(b"{") + text.count(b"[") > limit
     seen = 0

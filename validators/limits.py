@@ -1,4 +1,4 @@
-"""Every number at which we stop listening, in one place, with its unit."""
+"""The default of every limit, with its unit."""
 
 import math
 from typing import Final
@@ -8,7 +8,10 @@ import attrs
 
 @attrs.frozen
 class Limits:
-    """Bounds on what a peer may make us hold. Sizes in bytes, times in seconds; DESIGN section "Limits"."""
+    """Limits on the memory and the time that a peer can use. Sizes in bytes, times in seconds.
+
+    The table `limits` in mcp-bridge.toml(5) describes each key.
+    """
 
     header_block: int = 16 * 1024
     header_count: int = 100
@@ -67,7 +70,7 @@ class Limits:
 
 
 _ANY: Final = 2**62
-# For our own programs of what the daemon says: it has limits, which may be other ones than these, and has looked already.
+# For programs of the bridge that read messages of the daemon, which checked them with its own configured limits.
 UNLIMITED: Final = Limits(
     line=_ANY, body=_ANY, json_depth=_ANY, method=_ANY, name=_ANY, id=_ANY, uri=_ANY, batch=_ANY
 )

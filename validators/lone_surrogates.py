@@ -1,6 +1,7 @@
-r"""Read JSON texts with lone surrogates (`"cut \ud83d"`): RFC 8259 section 8.2 allows them, the decoder refuses them.
+r"""Read JSON texts with lone surrogates (`"cut \ud83d"`), which RFC 8259 section 8.2 allows and the decoder refuses.
 
-The decoder reads a copy of the same length with U+FFFD in the place of each of them. What is passed on is the text itself.
+The decoder reads a copy of the same length with U+FFFD in the place of each lone surrogate. The returned values are parts of
+the original text.
 """
 
 import re
@@ -13,10 +14,10 @@ from .partial_object import walk
 
 Found = TypeVar("Found")
 
-# A text has at most so many lone surrogates, and so many escapes that may be surrogates: to look at each takes 100 ns.
+# The most lone surrogates of a text, and the most escapes that may be surrogates. Examining one takes 100 ns.
 MOST: Final = 64 * 1024
 _MOST_ESCAPES: Final = 512 * 1024
-# Bytes outside of the values that the decoder has found, such as names and repeated members: a slow parser reads them.
+# The most bytes outside of the values, such as names and repeated members, because a slow parser reads them.
 _OUTSIDE: Final = 1024 * 1024
 _LOW: Final = rb"[dD][c-fC-F][0-9a-fA-F][0-9a-fA-F]"
 _HIGH: Final = rb"[dD][89abAB][0-9a-fA-F][0-9a-fA-F]"
@@ -24,21 +25,21 @@ _LONE: Final = re.compile(
     rb"\\u(?:" + _HIGH + rb"(?!\\u" + _LOW + rb")|" + _LOW + rb"(?<!\\u" + _HIGH + rb"\\u....))"
 )
 _REPLACEMENT: Final = rb"\\ufffd"
-# In the place of an escaped backslash, while escapes are looked for. No JSON text has these bytes.
+# Replaces an escaped backslash during the search for escapes. No JSON text has these bytes.
 _MASK: Final = b"\x01\x02"
 _BACKSLASHES: Final = b"\\\\"
 _MARKS: Final = (b"\\ud", b"\\uD")
 _BACKSLASH: Final = b"\\"
-# From so many bytes between the first and the last backslash on, the escapes of surrogates are looked for.
+# With more bytes than this between the first and the last backslash, the range is narrowed to escapes of surrogates.
 _WORTH_NARROWING: Final = 64 * 1024
-# The length of an escape, and how far before the first one its backslashes are counted (bytes).
+# The length of an escape, and of the text before the first escape in which backslashes are counted (bytes).
 _LENGTH: Final = 6
 _NEAR: Final = 1024
 
 
 def readable(text: bytes) -> bytes | None:
-    """Return a copy of a JSON text without lone surrogates; None where it has none, or too many to look at."""
-    # A single byte is found many times as fast as two.
+    """Return a copy of a JSON text without lone surrogates, or None for a text with no or too many lone surrogates."""
+    # A search for one byte is many times as fast as a search for two.
     first, last = text.find(_BACKSLASH), text.rfind(_BACKSLASH)
     if last - first > _WORTH_NARROWING:
         first, last = _marks(text)
@@ -50,13 +51,13 @@ def readable(text: bytes) -> bytes | None:
 
 
 def _marks(text: bytes) -> tuple[int, int]:
-    """Return where the first and the last escape are that may be surrogates, -1 where there is none."""
+    """Return the positions of the first and the last escape that may be a surrogate, or -1."""
     marks = [mark for mark in _MARKS if mark in text]
     return min(map(text.find, marks), default=-1), max(map(text.rfind, marks), default=-1)
 
 
 def _with_backslashes(text: bytes, at: int) -> int:
-    """Return where the backslashes before a place begin, or 0 where they are many."""
+    """Return the position of the first of the backslashes before `at`, or 0 for a long row of them."""
     before = text[max(0, at - _NEAR) : at]
     run = len(before) - len(before.rstrip(b"\\"))
     return 0 if run == _NEAR else at - run
@@ -77,7 +78,7 @@ def _replaced(text: bytes) -> bytes | None:
 
 
 def decoded(decode: Callable[[bytes | msgspec.Raw], Found], text: bytes | msgspec.Raw) -> Found:
-    """Decode a text; where it has lone surrogates, its readable copy. Raises what the decoder raises."""
+    """Decode a text, or its readable copy if it has lone surrogates. Raises the exceptions of the decoder."""
     try:
         return decode(text)
     except msgspec.ValidationError:
@@ -89,9 +90,9 @@ def decoded(decode: Callable[[bytes | msgspec.Raw], Found], text: bytes | msgspe
 def members(
     text: bytes | msgspec.Raw, decode: Callable[[bytes | msgspec.Raw], dict[str, msgspec.Raw]]
 ) -> dict[str, msgspec.Raw]:
-    """Decode the members of an object; the values of one with lone surrogates are those of the text itself.
+    """Decode the members of an object. Values with lone surrogates are parts of the original text.
 
-    A lone surrogate in a name becomes U+FFFD. Raises what the decoder raises, and ValueError.
+    A lone surrogate in a name becomes U+FFFD. Raises the exceptions of the decoder, and ValueError.
     """
     try:
         return decode(text)
@@ -108,9 +109,10 @@ def members(
 def items(
     text: bytes | msgspec.Raw, decode: Callable[[bytes | msgspec.Raw], Iterable[object]]
 ) -> list[msgspec.Raw]:
-    """Decode the items of an array; those of one with lone surrogates are those of the text itself.
+    """Decode the items of an array. Items with lone surrogates are parts of the original text.
 
-    The decoder may leave out items at the end, and what is no raw text is left out. Raises what the decoder raises, and ValueError.
+    The decoder may omit items at the end. Values that are not raw text are omitted. Raises the exceptions of the decoder, and
+    ValueError.
     """
     try:
         return [item for item in decode(text) if isinstance(item, msgspec.Raw)]
@@ -122,7 +124,8 @@ def items(
         found: list[msgspec.Raw] = []
         at = copy.index(b"[") + 1
         for value in (bytes(item) for item in decode(copy) if isinstance(item, msgspec.Raw)):
-            at = copy.index(value[:1], at)  # between two items are white space and a comma only
+            # Between two items are only white space and a comma.
+            at = copy.index(value[:1], at)
             found.append(msgspec.Raw(text[at : at + len(value)]))
             at += len(value)
         return found
@@ -136,13 +139,13 @@ def _copy(text: bytes) -> bytes:
 
 
 def places(copy: bytes, values: Mapping[str, bytes]) -> dict[str, slice]:
-    """Return where the value of each member of an object stands, of a repeated member the last one.
+    """Return the position of the value of each member of an object. Of a repeated member the last value counts.
 
-    `values` are those that the decoder has found. Raises ValueError where too much of the text is outside of them.
+    `values` are the decoded values. Raises ValueError if more than `_OUTSIDE` bytes of the text are outside of them.
     """
     if len(copy) - sum(map(len, values.values())) > _OUTSIDE:
         raise ValueError
     found = {name: slice(begin, end) for name, begin, end in walk(copy, values)}
-    if any(one.stop < 0 for one in found.values()):
+    if any(place.stop < 0 for place in found.values()):
         raise ValueError
     return found

@@ -1,7 +1,7 @@
-"""The few method shapes that the bridge itself must understand, and nothing else of any payload.
+"""Read the few members of params and results that the bridge itself needs. All other members pass unread.
 
-Everything is read from the raw `params` or `result` of a message that the envelope has already accepted.
-Sources: specification digest sections 1.4, 1.5, 1.10 and 1.14.
+The functions read the raw `params` or `result` of a message that `jsonrpc.decode` accepted.
+Sources: MCP 2025-11-25 basic (`_meta`), basic/lifecycle, basic/utilities/cancellation and basic/utilities/progress.
 """
 
 import json
@@ -18,7 +18,7 @@ from .lone_surrogates import decoded
 from .names import check_name, check_uri
 from .rejection import INVALID_PARAMS, Rejection, too_large
 
-# Methods whose params name something that has a length limit: the member, and how it is checked.
+# Method: the member of its params that has a length limit.
 NAMED: Final = {
     "tools/call": "name",
     "prompts/get": "name",
@@ -29,7 +29,7 @@ NAMED: Final = {
 
 
 class _Meta(msgspec.Struct, gc=False):
-    progressToken: msgspec.Raw | msgspec.UnsetType = msgspec.UNSET  # noqa: N815 - the wire's spelling
+    progressToken: msgspec.Raw | msgspec.UnsetType = msgspec.UNSET  # noqa: N815 - the spelling of the protocol
 
 
 class _Params(msgspec.Struct, gc=False):
@@ -39,16 +39,16 @@ class _Params(msgspec.Struct, gc=False):
 
 
 class _Cancelled(msgspec.Struct, gc=False):
-    requestId: msgspec.Raw | msgspec.UnsetType = msgspec.UNSET  # noqa: N815
+    requestId: msgspec.Raw | msgspec.UnsetType = msgspec.UNSET  # noqa: N815 - likewise
     reason: msgspec.Raw | msgspec.UnsetType = msgspec.UNSET
 
 
 class _Progress(msgspec.Struct, gc=False):
-    progressToken: msgspec.Raw  # noqa: N815
+    progressToken: msgspec.Raw  # noqa: N815 - likewise
 
 
 class _Initialize(msgspec.Struct, gc=False):
-    protocolVersion: str  # noqa: N815
+    protocolVersion: str  # noqa: N815 - likewise
 
 
 class _Named(msgspec.Struct, gc=False):
@@ -61,18 +61,18 @@ _decode_cancelled = msgspec.json.Decoder(_Cancelled).decode
 _decode_progress = msgspec.json.Decoder(_Progress).decode
 _decode_initialize = msgspec.json.Decoder(_Initialize).decode
 
-# What needs no decoding, and has neither control characters nor more than one byte for a character.
+# A name that needs no decoding: ASCII without control characters, at the beginning of the params.
 _PLAIN_NAME: Final = re.compile(rb'\{"name":"([ !#-\[\]-~]++)"')
 _BACKSLASH: Final = 0x5C
-# From this size on, two searches cost less than parsing, in bytes.
+# From this size (bytes) on, two searches cost less than parsing.
 _WORTH_SEARCHING: Final = 1024
 
-# A token is a string or an integer (digest 1.14). A key spelled with escapes is still the key, hence the backslash.
+# A string or an integer (MCP 2025-11-25 basic/utilities/progress).
 _TOKEN: Final = re.compile(rb'-?(?:0|[1-9][0-9]*)\Z|"')
 
 
 def read_request(method: str, params: bytes, limits: Limits) -> bytes:
-    """Check what a request names and return its progress token as raw JSON text, or nothing.
+    """Check the name or URI of a request, and return its progress token as raw JSON text, or an empty text.
 
     Raises Rejection -32602 for a name or URI of the wrong type or over its limit, and for a token that is neither a
     string nor an integer.
@@ -102,9 +102,9 @@ def read_request(method: str, params: bytes, limits: Limits) -> bytes:
 
 
 def _read_again(named: str | None, params: bytes) -> _Params:
-    """Read params of an odd shape, or with lone surrogates. Raises Rejection for one of the wrong type.
+    """Read params of unusual types, or with lone surrogates. Raises Rejection for a name, URI or `_meta` of the wrong type.
 
-    A method that the bridge does not know may use these names as it likes.
+    The params of an unknown method may have members of these names with any type.
     """
     if named is None:
         try:
@@ -121,7 +121,8 @@ def _read_again(named: str | None, params: bytes) -> _Params:
     if value is not None:
         if not bytes(value).startswith(b'"'):
             raise _wrong_type(named)
-        setattr(read, named, json.loads(bytes(value)))  # with its lone surrogates, which it must not have
+        # This keeps lone surrogates, which the following check refuses.
+        setattr(read, named, json.loads(bytes(value)))
     return read
 
 
@@ -130,28 +131,28 @@ def _wrong_type(named: str) -> Rejection:
 
 
 def _has_no_meta(params: bytes) -> bool:
-    # A key may be spelled with escapes. From the end, since that is where the search is the faster one.
+    # A key may be spelled with escapes. `rfind` is faster than `find`.
     return params.rfind(b'"_meta"') < 0 and _BACKSLASH not in params
 
 
 def _names_plainly(named: str, params: bytes, limits: Limits) -> bool:
-    # As most clients write it: the name comes first and only once, and nothing need be parsed a second time for it.
+    # As most clients write it: the name is the first member and not repeated, therefore the params are not parsed.
     plain = _PLAIN_NAME.match(params) if named == "name" else None
     return plain is not None and len(plain[1]) <= limits.name and params.rfind(b'"name"') == 1
 
 
 def read_uri(params: bytes) -> str:
-    """The URI that a request names, which `read_request` has checked; of one that names none, nothing."""
+    """Return the URI of params that `read_request` accepted, or an empty text."""
     return json_object.string(json_object.peek(params).get("uri"))
 
 
 def read_name(params: bytes) -> str:
-    """Return the name that a request names, which `read_request` has checked; of one that names none, nothing."""
+    """Return the name of params that `read_request` accepted, or an empty text."""
     return decoded(_decode_named, params or b"{}").name
 
 
 def read_cancelled(params: bytes) -> tuple[bytes, bytes]:
-    """The raw id of the request that a `notifications/cancelled` names, and the raw reason; each may be empty."""
+    """Return the raw request id and the raw reason of a `notifications/cancelled`. Each may be empty."""
     try:
         read = decoded(_decode_cancelled, params or b"{}")
     except UNREADABLE:
@@ -161,14 +162,14 @@ def read_cancelled(params: bytes) -> tuple[bytes, bytes]:
 
 
 def cancelled(raw_id: bytes, reason: bytes) -> bytes:
-    """The params of a `notifications/cancelled` for another id."""
+    """Return the params of a `notifications/cancelled` for this id."""
     return b'{"requestId":%b%b}' % (raw_id, b',"reason":' + reason if reason else b"")
 
 
 def cancelled_again(params: bytes, raw_id: bytes) -> bytes:
-    """Return the params of a `notifications/cancelled` for another id. Their other members stay as they are.
+    """Return the params of a `notifications/cancelled` with another id. Their other members are kept.
 
-    Of params with more than the limit of members that have no name of the specification, the reason alone stays.
+    If the members that the specification does not name exceed their limit (`json_object.has_room`), only the reason is kept.
     """
     if not json_object.has_room(params):
         return cancelled(raw_id, read_cancelled(params)[1])
@@ -176,7 +177,7 @@ def cancelled_again(params: bytes, raw_id: bytes) -> bytes:
 
 
 def read_progress(params: bytes) -> bytes:
-    """The raw token of a `notifications/progress`, or nothing."""
+    """Return the raw token of a `notifications/progress`, or an empty text."""
     try:
         return bytes(decoded(_decode_progress, params or b"{}").progressToken)
     except UNREADABLE:
@@ -184,9 +185,9 @@ def read_progress(params: bytes) -> bytes:
 
 
 def read_version(payload: bytes) -> str:
-    """The `protocolVersion` of the params or the result of `initialize`.
+    """Return the `protocolVersion` in the params or the result of `initialize`.
 
-    Raises Rejection -32602 where there is none.
+    Raises Rejection -32602 if there is none.
     """
     try:
         return decoded(_decode_initialize, payload or b"{}").protocolVersion
@@ -195,9 +196,9 @@ def read_version(payload: bytes) -> str:
 
 
 def read_list(result: bytes | msgspec.Raw, limits: Limits) -> Members:
-    """Return the members of the result of a list that a rule has to look into.
+    """Return the members of the result of a list.
 
-    Raises Rejection for one of more than `limits.list_bytes` bytes.
+    Raises Rejection for a result of more than `limits.list_bytes` bytes.
     """
     size = len(memoryview(result))
     if size > limits.list_bytes:
@@ -206,9 +207,9 @@ def read_list(result: bytes | msgspec.Raw, limits: Limits) -> Members:
 
 
 def read_items(value: bytes | msgspec.Raw | None, limits: Limits) -> list[msgspec.Raw]:
-    """Return the items of an array that a rule has to look into; of anything else, none.
+    """Return the items of an array, and no items of any other value.
 
-    Raises Rejection for one of more than `limits.list_items` items.
+    Raises Rejection for more than `limits.list_items` items.
     """
     found = json_object.items_up_to(limits.list_items, value)
     if found is None:

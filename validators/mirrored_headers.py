@@ -1,4 +1,4 @@
-"""Headers of a request without a session that mirror its body (MCP 2026-07-28 basic/transports)."""
+"""Check the headers of a request without a session against its body (MCP 2026-07-28 basic/transports/streamable-http)."""
 
 import base64
 import json
@@ -23,9 +23,9 @@ HEADER_MISMATCH: Final = -32020
 
 
 def check_headers(headers: Mapping[str, str], method: str, envelope: Envelope) -> None:
-    """Check that the headers say what the body says (digest 3.4). Names are in lower case, values without outer spaces.
+    """Check that the headers of a request equal its body. Names are in lower case, values without outer spaces.
 
-    Raises Rejection 400: -32020 where they do not, -32022 where they agree on a revision that is not spoken here.
+    Raises Rejection 400: -32020 for a missing or different header, -32022 for a revision that the bridge does not support.
     """
     if headers.get("mcp-protocol-version") != envelope.version:
         raise _mismatch("MCP-Protocol-Version", "the protocolVersion of the body")
@@ -43,7 +43,7 @@ def _mismatch(header: str, what: str) -> Rejection:
     return Rejection(400, HEADER_MISMATCH, f"the header {header} must be given once and equal {what}")
 
 
-# A value in Base64 says so, as `=?base64?...?=` (digest 3.5). Both ends are case-sensitive.
+# A value in Base64 is written as `=?base64?...?=`. Both markers are case-sensitive.
 _SENTINEL: Final = re.compile(r"=\?base64\?(.*)\?=\Z", re.DOTALL)
 _ENCODED: Final = "=?base64?"
 # Visible ASCII, with spaces and tabs inside only, or nothing at all.
@@ -51,9 +51,9 @@ _PLAIN: Final = re.compile(r"(?:[!-~](?:[\t -~]*[!-~])?)?\Z")
 
 
 def decode_value(value: str) -> str:
-    """The value of a header, with the Base64 of section 3.5 undone.
+    """Return the value of a header, decoded if it is marked as Base64.
 
-    Raises Rejection 400 -32020 for Base64 that is none, or not canonical, and for what it holds not being UTF-8.
+    Raises Rejection 400 -32020 for invalid Base64, Base64 that is not canonical, and bytes that are not UTF-8.
     """
     match = _SENTINEL.match(value)
     if match is None:
@@ -61,15 +61,17 @@ def decode_value(value: str) -> str:
     try:
         decoded = base64.b64decode(match[1], validate=True)
         text = decoded.decode()
-    except ValueError:  # of the alphabet, the padding or the UTF-8
+    except ValueError:
+        # The alphabet, the padding or the UTF-8 is wrong.
         raise _not_canonical() from None
-    if base64.b64encode(decoded).decode() != match[1]:  # bits behind the end that mean nothing
+    # The last character may have unused bits that are set.
+    if base64.b64encode(decoded).decode() != match[1]:
         raise _not_canonical()
     return text
 
 
 def encode_value(value: str) -> str:
-    """A value as it can stand in a header: as it is, or in Base64 where it would not arrive as it is."""
+    """Return a value for a header: unchanged, or in Base64 if a header cannot carry it unchanged."""
     if _PLAIN.match(value) and not _SENTINEL.match(value):
         return value
     return f"=?base64?{base64.b64encode(value.encode()).decode()}?="
@@ -83,9 +85,10 @@ def _not_canonical() -> Rejection:
 
 
 class ParamHeader(NamedTuple):
-    """One annotation of an inputSchema.
+    """One `x-mcp-header` annotation of an inputSchema.
 
-    `header` is the name in lower case, `path` where the value is below `arguments`, `kind` "string", "integer" or "boolean".
+    `header` is the name in lower case, `path` the names below `arguments` that lead to the value, `kind` is "string",
+    "integer" or "boolean".
     """
 
     header: str
@@ -97,8 +100,8 @@ _ANNOTATION: Final = "x-mcp-header"
 _HEADER: Final = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+\Z")
 _KINDS: Final = ("string", "integer", "boolean")
 
-# Where JSON Schema has schemas below a schema: one or an array of them, or an object of them. All else, such as
-# `default`, `enum` or `examples`, is data, in which the annotation's name means nothing.
+# Keywords of JSON Schema whose value is a schema or an array of schemas, and keywords whose value is an object of schemas.
+# The values of all others, such as `default`, `enum` or `examples`, are data and not searched for annotations.
 _BELOW: Final = frozenset(
     {"items", "prefixItems", "additionalItems", "contains", "unevaluatedItems", "contentSchema"}
     | {"additionalProperties", "propertyNames", "unevaluatedProperties"}
@@ -108,26 +111,26 @@ _BELOW_NAMES: Final = frozenset(
     {"properties", "patternProperties", "dependentSchemas", "dependencies", "$defs", "definitions"}
 )
 
-# What compares as a number. The bound is far beyond the safe integers, and keeps the comparison cheap.
+# A text that is compared as a number. The limit is far above the safe integers, and keeps the comparison cheap.
 _NUMBER: Final = re.compile(r"-?(?:0|[1-9][0-9]{0,63})(?:\.[0-9]{1,64})?(?:[eE][+-]?[0-9]{1,3})?\Z")
 
 _encode: Final = msgspec.json.Encoder().encode
-# The annotated schemas of one list may have so many times the limit of one, all together.
+# All annotated schemas of one list together may have this many times the limit of one schema.
 _SCHEMAS: Final = 4
 
 
 class SchemaReader:
-    """Read the header annotations of the tools of one list, and no more of it than the limits allow."""
+    """Read the header annotations of the tools of one list, within the limits of one list."""
 
     def __init__(self, limits: Limits) -> None:
         self._limits = limits
         self._left = _SCHEMAS * limits.schema_bytes
 
     def param_headers(self, schema: bytes) -> tuple[ParamHeader, ...]:
-        """Return the header annotations of a tool's inputSchema, in its order.
+        """Return the header annotations of the inputSchema of a tool, in its order.
 
-        Raises ValueError with the reason where one of them breaks the rules (digest 3.5): then the whole tool is invalid.
-        Raises Rejection for what is too large to be read.
+        Raises ValueError with the reason for an annotation that breaks the rules, which makes the whole tool invalid (MCP
+        2026-07-28 server/tools). Raises Rejection for a schema over its limit.
         """
         if not _may_be_annotated(schema):
             return ()
@@ -136,10 +139,10 @@ class SchemaReader:
         return tuple(found.values())
 
     def without_annotations(self, schema: bytes) -> bytes:
-        """Return a schema without any header annotation (digest 8.3). All else keeps its order, and numbers their spelling.
+        """Return a schema without any header annotation. All other members keep their order, and numbers their spelling.
 
-        Raises Rejection for what is too large to be read. A schema that is nested deeper than a message, or holds half a
-        surrogate pair, is returned as it was.
+        A schema that is nested deeper than a message, or has a lone surrogate, is returned unchanged.
+        Raises Rejection for a schema over its limit.
         """
         if not _may_be_annotated(schema):
             return schema
@@ -173,28 +176,30 @@ def _number(text: str) -> msgspec.Raw:
     return msgspec.Raw(text.encode())
 
 
-def check_param_headers(headers: Mapping[str, str], params: bytes, mirrors: Sequence[ParamHeader]) -> None:
-    """Check that the headers mirror the arguments of a `tools/call` (digest 3.5). Names are in lower case.
+def check_param_headers(
+    headers: Mapping[str, str], params: bytes, annotations: Sequence[ParamHeader]
+) -> None:
+    """Check that the headers equal the annotated arguments of a `tools/call`. Names are in lower case.
 
-    A header that no mirror names is not looked at. Raises Rejection 400 -32020 for one that is missing, that differs, or
-    whose argument is absent or null.
+    Other headers are ignored. Raises Rejection 400 -32020 for a header that is missing, that differs, or whose argument is
+    absent or null.
     """
-    if not mirrors:
+    if not annotations:
         return
     levels: dict[tuple[str, ...], json_object.Members] = {(): _arguments(params)}
-    for mirror in mirrors:
-        value = _level(levels, mirror.path[:-1]).get(mirror.path[-1])
+    for annotation in annotations:
+        value = _level(levels, annotation.path[:-1]).get(annotation.path[-1])
         argument = b"null" if value is None else bytes(value)
-        header = headers.get(mirror.header)
+        header = headers.get(annotation.header)
         if header is None:
             if argument != b"null":
-                raise _mismatch(_shown(mirror), "its argument")
+                raise _mismatch(_shown(annotation), "its argument")
         elif argument == b"null":
             raise Rejection(
-                400, HEADER_MISMATCH, f"the header {_shown(mirror)} is given, its argument is not"
+                400, HEADER_MISMATCH, f"the header {_shown(annotation)} is given, its argument is not"
             )
-        elif not _is_same(decode_value(header), argument, mirror.kind):
-            raise _mismatch(_shown(mirror), "its argument")
+        elif not _is_same(decode_value(header), argument, annotation.kind):
+            raise _mismatch(_shown(annotation), "its argument")
 
 
 def _arguments(params: bytes) -> json_object.Members:
@@ -202,13 +207,13 @@ def _arguments(params: bytes) -> json_object.Members:
 
 
 def _level(levels: dict[tuple[str, ...], json_object.Members], path: tuple[str, ...]) -> json_object.Members:
-    """Return the members of the argument at a path. Each is decoded once, however many mirrors are below it."""
+    """Return the members of the argument at a path, which is decoded only once."""
     if path not in levels:
         levels[path] = json_object.peek(_level(levels, path[:-1]).get(path[-1]))
     return levels[path]
 
 
-# One of the letters of the annotation's name, as an escape.
+# A character of the name of the annotation, as an escape.
 _SPELLED: Final = re.compile(rb"\\u00(?:2[dD]|6[134589dD]|7[028])")
 
 
@@ -219,36 +224,36 @@ def _may_be_annotated(schema: bytes) -> bool:
 def _collect(schema: object, path: tuple[str, ...], found: dict[str, ParamHeader]) -> None:
     for keyword, value in _members(schema).items():
         if keyword == _ANNOTATION:
-            mirror = _mirror(_members(schema), path)
-            if mirror.header in found:
+            annotation = _param_header(_members(schema), path)
+            if annotation.header in found:
                 raise ValueError("two arguments have the same x-mcp-header")
-            found[mirror.header] = mirror
+            found[annotation.header] = annotation
         elif keyword == "properties":
             for name, property_ in _members(value).items():
                 _collect(property_, (*path, name), found)
         else:
-            for one in _schemas_below(keyword, value):
-                _refuse_annotations(one)
+            for below in _schemas_below(keyword, value):
+                _refuse_annotations(below)
 
 
-def _mirror(schema: Mapping[str, object], path: tuple[str, ...]) -> ParamHeader:
+def _param_header(schema: Mapping[str, object], path: tuple[str, ...]) -> ParamHeader:
     header, kind = schema[_ANNOTATION], schema.get("type")
     if not path:
         raise ValueError("an x-mcp-header is on the inputSchema itself")
     if not isinstance(header, str) or not _HEADER.match(header):
         raise ValueError("an x-mcp-header is not a header name")
     if not isinstance(kind, str) or kind not in _KINDS:
-        raise ValueError("an x-mcp-header is on what is no string, integer or boolean")
+        raise ValueError("an x-mcp-header is not on a string, integer or boolean")
     return ParamHeader(f"mcp-param-{header.lower()}", path, kind)
 
 
 def _refuse_annotations(schema: object) -> None:
-    # Below anything but `properties` it is not certain which argument a schema is for, or whether there is one.
+    # Below any other keyword than `properties` a schema has no certain argument.
     for keyword, value in _members(schema).items():
         if keyword == _ANNOTATION:
-            raise ValueError("an x-mcp-header is where properties alone do not lead")
-        for one in _schemas_below(keyword, value):
-            _refuse_annotations(one)
+            raise ValueError("an x-mcp-header is not reachable by properties alone")
+        for below in _schemas_below(keyword, value):
+            _refuse_annotations(below)
 
 
 def _members(value: object) -> dict[str, object]:
@@ -267,13 +272,13 @@ def _without_annotations(schema: object) -> object:
     found = _members(schema)
     found.pop(_ANNOTATION, None)
     for keyword, value in found.items():
-        for one in _schemas_below(keyword, value):
-            _without_annotations(one)
+        for below in _schemas_below(keyword, value):
+            _without_annotations(below)
     return schema
 
 
-def _shown(mirror: ParamHeader) -> str:
-    return f"Mcp-Param-{mirror.header.removeprefix('mcp-param-')}"
+def _shown(annotation: ParamHeader) -> str:
+    return f"Mcp-Param-{annotation.header.removeprefix('mcp-param-')}"
 
 
 def _is_same(header: str, argument: bytes, kind: str) -> bool:

@@ -1,7 +1,7 @@
-"""Names that travel through us: methods, tools, prompts, URIs, media types. Structure only.
+"""Check the structure of names in messages: methods, tools, prompts, URIs, media types.
 
-Nothing is rewritten, decoded or judged by "dangerous" characters: `<form>`, `x/../../y` and `100%2525` are legal data.
-What is refused would break a log line, a header or a peer's parser, or is longer than the limit.
+Names are not rewritten or decoded, and no character is refused as "dangerous": `<form>`, `x/../../y` and `100%2525` are legal
+data. A refused name is over the limit, or would break a log line, a header or the parser of a peer.
 """
 
 import re
@@ -39,7 +39,7 @@ def check_name(name: str, limits: Limits) -> None:
 
 
 def check_uri(uri: str, limits: Limits) -> None:
-    """Raise Rejection for a URI that is empty, too long, or has control characters in it. A server gives it its meaning."""
+    """Raise Rejection for a URI that is empty, too long, or has control characters in it. Its syntax is not checked."""
     size = len(uri) if uri.isascii() else len(uri.encode("utf-8", "surrogatepass"))
     if not 0 < size <= limits.uri:
         raise Rejection(400, INVALID_PARAMS, _length("a URI", size, limits.uri, "bytes"))
@@ -48,7 +48,7 @@ def check_uri(uri: str, limits: Limits) -> None:
 
 
 def is_mime(value: str) -> bool:
-    """Whether this is a media type with optional parameters (RFC 6838 section 4.2)."""
+    """Return whether a text is a media type with optional parameters (RFC 6838 section 4.2)."""
     return bool(_MIME.match(value))
 
 

@@ -1,7 +1,7 @@
-"""Who a request thinks it talks to, and which web page it came from: the defence against DNS rebinding.
+"""Check Host, Origin and Sec-Fetch-Site of a request, as a defence against DNS rebinding.
 
-Host, Origin and Sec-Fetch-Site are compared with sets that are built when the listener is; nothing is resolved, no
-prefix or pattern is ever matched, and no URL is ever made out of a Host.
+The headers are compared with sets that are built together with the listener. No name is resolved, no prefix or pattern is
+matched, and no URL is made of a Host.
 """
 
 import re
@@ -12,7 +12,7 @@ import attrs
 
 from .rejection import INVALID_REQUEST, Rejection
 
-# RFC 3986 section 3.2 without userinfo. Brackets need two colons inside; what else is no address equals none of ours.
+# RFC 3986 section 3.2 without userinfo. Brackets need two colons inside. Other malformed addresses equal no known host.
 _HOST: Final = re.compile(
     r"(\[(?=[^:\]]*+:[^:\]]*+:)[0-9A-Fa-f:.]{2,45}+\]"
     r"|(?:[A-Za-z0-9._~!$&'()*+,;=-]|%[0-9A-Fa-f]{2})++(?<!\.))"
@@ -21,7 +21,7 @@ _HOST: Final = re.compile(
 _PORTS: Final = 65535
 _DEFAULT_PORTS: Final = {"http": 80, "https": 443}
 _LOOPBACK: Final = frozenset({"127.0.0.1", "localhost", "[::1]"})
-# Addresses to listen on, but never to be called by: some systems lead them to the loopback (attacks V2).
+# Addresses to listen on that are not allowed as Host, because some systems route them to the loopback.
 _WILDCARDS: Final = frozenset({"0.0.0.0", "[::]", ""})  # noqa: S104 - refused, not bound
 _STRANGE: Final = (
     "Host is not a name of this listener; --allowed-host HOST[:PORT], or hosts in [listen], adds one"
@@ -30,7 +30,7 @@ _NOT_A_PAGE: Final = frozenset({None, "none", "same-origin"})
 
 
 def parse_host(value: str) -> tuple[str, int | None]:
-    """The host of a Host header, in lower case and IPv6 in its brackets, and its port. Raises Rejection 400."""
+    """Return the host of a Host header in lower case, IPv6 in brackets, and its port. Raises Rejection 400."""
     match = _HOST.match(value)
     port = match and match[2]
     if match is None or (port and not 0 < int(port) <= _PORTS):
@@ -42,7 +42,7 @@ def parse_host(value: str) -> tuple[str, int | None]:
 
 @attrs.frozen
 class Site:
-    """The names of one listener (as in a Host header), and the origins whose pages may call it."""
+    """The host names of one listener as in a Host header, and the origins whose pages may send requests to it."""
 
     hosts: frozenset[str]
     origins: frozenset[str]
@@ -56,26 +56,26 @@ class Site:
         extra_hosts: Iterable[str] = (),
         extra_origins: Iterable[str] = (),
     ) -> Self:
-        """The site of a TCP listener: its loopback names and the name it is bound to, with its port, and the extra ones.
+        """Return the site of a TCP listener: the loopback names and its address, with its port, and the extra hosts.
 
-        An extra host brings no origin with it: a proxy could serve pages of others under that name.
+        An extra host adds no origin, because a proxy may serve other pages under that name.
         """
         bound = f"[{host}]" if ":" in host and not host.startswith("[") else host
         names = (_LOOPBACK | {bound.lower()}) - _WILDCARDS
         hosts = {f"{name}:{port}" for name in names}
         if port == _DEFAULT_PORTS[scheme]:
             hosts |= names
-        # Also http: some clients, the official suite among them, name it whatever they speak. Only we answer there.
+        # Also with http, because some clients, such as the official conformance suite, always send it.
         own = {f"{spoken}://{name}" for name in hosts for spoken in {scheme, "http"}}
         return cls(frozenset(hosts | {*extra_hosts}), frozenset(own | {*extra_origins}))
 
     @classmethod
     def for_unix(cls) -> Self:
-        """The site of a Unix socket, which no page can reach."""
+        """Return the site of a Unix socket, which no web page can reach."""
         return cls(frozenset({"localhost"}), frozenset())
 
     def check_host(self, value: str) -> None:
-        """Raise Rejection 421 for a Host header that is not a name of this listener, 400 for one that is no host."""
+        """Raise Rejection 421 for a Host header that is not a name of this listener, 400 for a malformed Host header."""
         if value in self.hosts:
             return
         host, port = parse_host(value)
@@ -83,10 +83,9 @@ class Site:
             raise Rejection(421, INVALID_REQUEST, _STRANGE, reason="host")
 
     def check_origin(self, origin: str | None, sec_fetch_site: str | None) -> None:
-        """Raise Rejection 403 for a request that a page of another origin has made.
+        """Raise Rejection 403 for a request of a web page with another origin.
 
-        Programs send neither header; a browser that sends no Origin (images, scripts, navigation) says so in
-        Sec-Fetch-Site.
+        Programs send neither header. A browser that sends no Origin (images, scripts, navigation) sends Sec-Fetch-Site.
         """
         if origin is None:
             if sec_fetch_site not in _NOT_A_PAGE:

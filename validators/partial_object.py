@@ -1,6 +1,6 @@
-"""Find the members of the outermost object of a text that the decoder refuses, as far as they can be read.
+"""Find the readable members of the outermost object of a text that the decoder refuses.
 
-A message that is truncated, or has NaN in it, often still shows its id, and whether it is a request. The values stay raw text.
+A message that is truncated, or contains NaN, often has a readable id, and shows whether it is a request. Values are raw text.
 """
 
 import json
@@ -8,11 +8,11 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Final, NamedTuple
 
-# So much of the beginning is read, and so much of the end, in bytes: a slow parser reads it.
+# The part of the beginning and of the end that is read (bytes), because the parser is slow.
 _HEAD: Final = 64 * 1024
 _TAIL: Final = 1024
 _SMALL: Final = rb'"(?:jsonrpc|method|id)"\s*:\s*(?:"(?:[^"\\]|\\.)*"|-?[0-9][0-9.eE+-]*)'
-# The small members after the last large one, which only one brace closes.
+# The small members after the last large member, followed by the last brace.
 _LAST: Final = re.compile(rb",\s*(" + _SMALL + rb"(?:\s*,\s*" + _SMALL + rb")*\s*\})\s*\Z")
 
 _SPACE: Final = re.compile(r"[ \t\r\n]*+")
@@ -21,14 +21,14 @@ _NOTHING: Final[Mapping[str, bytes]] = {}
 
 
 class Outline(NamedTuple):
-    """The members of an object by name; a value that cannot be read is empty. `whole` is True up to the closing brace."""
+    """The members of an object by name; an unreadable value is empty. `whole` is true if the closing brace was found."""
 
     members: dict[str, bytes]
     whole: bool
 
 
 def outline(text: bytes) -> Outline:
-    """Return the outermost members of an object, those of its first 64 KiB and the small ones at its end."""
+    """Return the outermost members in the first 64 KiB of an object, and the small members at its end."""
     head = text[:_HEAD]
     found: dict[str, bytes] = {}
     end = 0
@@ -44,11 +44,11 @@ def outline(text: bytes) -> Outline:
 
 
 def walk(text: bytes, known: Mapping[str, bytes] = _NOTHING) -> Iterator[tuple[str, int, int]]:
-    """Yield the name of each member of an object, and where its value begins and ends.
+    """Yield the name of each member of an object, and the begin and the end of its value.
 
-    `known` are values that need not be read once more. A value that cannot be read ends at -1, and is the last one.
+    `known` are values that were read before. An unreadable value ends at -1, and is the last.
     """
-    # One character for each byte, so that places are the same.
+    # One character for each byte keeps positions equal.
     head = text.decode("latin-1")
     at = _after_space(head, 0)
     if not head.startswith("{", at):
@@ -70,12 +70,13 @@ def walk(text: bytes, known: Mapping[str, bytes] = _NOTHING) -> Iterator[tuple[s
 
 
 def _name(text: bytes, head: str, at: int) -> tuple[str, int] | None:
-    """Return a name and where its value begins; None where one of them cannot be read."""
+    """Return a name and the begin of its value, or None if one of them is unreadable."""
     try:
         name, end = _scan(head, at)
         if not text[at:end].isascii():
             name = json.loads(text[at:end])
-    except ValueError:  # no JSON, or no UTF-8
+    except ValueError:
+        # Not JSON, or not UTF-8.
         return None
     at = _after_space(head, end)
     return (name, _after_space(head, at + 1)) if head.startswith(":", at) else None
@@ -89,7 +90,7 @@ def _end(text: bytes, head: str, begin: int, known: bytes) -> int:
         _, end = _scan(head, begin)
     except (ValueError, RecursionError):
         return -1
-    # A number at the end of what was received may have more digits.
+    # A number at the end of a truncated text may have more digits.
     return end if _is_followed(head, end) else -1
 
 

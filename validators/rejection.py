@@ -1,8 +1,8 @@
-"""What a validator answers when it will not let something pass."""
+"""The exception of all validators, and the error codes of JSON-RPC and MCP."""
 
 from typing import Final
 
-# JSON-RPC 2.0 section 5.1, and the codes that MCP adds (specification digest, section 1.13).
+# JSON-RPC 2.0 section 5.1, and codes that MCP servers add in the range for servers (MCP 2026-07-28 basic, "Error Codes").
 PARSE_ERROR: Final = -32700
 INVALID_REQUEST: Final = -32600
 METHOD_NOT_FOUND: Final = -32601
@@ -10,18 +10,18 @@ INVALID_PARAMS: Final = -32602
 INTERNAL_ERROR: Final = -32603
 SERVER_ERROR: Final = -32000
 SESSION_NOT_FOUND: Final = -32001
-# What SDKs say for a request that took too long.
+# The code of the official SDKs for a request that took too long.
 TIMEOUT: Final = -32001
 
 
 class Rejection(Exception):
-    """A peer sent something that we refuse.
+    """The refusal of bytes or headers of a peer.
 
-    `status` is the HTTP status to answer with, `code` the JSON-RPC error code, and `text` a sentence
-    that names the thing, the limit and the value, and never repeats what the peer sent. `headers` go out
-    with the HTTP answer (Allow, Retry-After, WWW-Authenticate), `data` in the error object. `close` says that the connection
-    can no longer be trusted to be in step and must end after the answer. `reason` is the kind of refusal in the log and
-    in the counters, an identifier; without one, the kind follows from `status`.
+    `status` is the HTTP status of the response, `code` the JSON-RPC error code. `text` is a sentence that names the thing, the
+    limit and the value, and never repeats bytes of the peer. `headers` are sent with the HTTP response (Allow, Retry-After,
+    WWW-Authenticate), `data` in the error object. `close` is true if the connection must be closed after the response, because
+    the begin of the next request is uncertain. `reason` is the identifier of the refusal in the log and in the counters;
+    an empty reason follows from `status`.
     """
 
     def __init__(
@@ -46,8 +46,8 @@ class Rejection(Exception):
 
 
 def too_large(what: str, limit: int, key: str) -> Rejection:
-    """Return the refusal of what a rule would have to look into and is too large for that: 200, -32603.
+    """Return the Rejection of a value that is too large to be examined: 200, -32603.
 
-    `what` names the thing and its size, `key` the key in the table `limits` of the configuration.
+    `what` names the value and its size, `key` the key in the table `limits` of the configuration.
     """
     return Rejection(200, INTERNAL_ERROR, f"{what} exceeds the limit of {limit} (limits.{key})")

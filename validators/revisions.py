@@ -1,4 +1,4 @@
-"""The revisions of MCP, and the first revision of each feature that the bridge must know.
+"""The revisions of MCP, and the first revision of each feature that the bridge needs.
 
 A revision is a date, therefore the order of the texts is the order of time.
 Source: https://modelcontextprotocol.io/specification/, one folder for each revision.

@@ -1,8 +1,6 @@
-"""What a request of the stateless era (2026-07-28) must carry, and the headers that must say the same.
+"""Read and check the `_meta` of requests without a session (MCP 2026-07-28 basic, basic/versioning).
 
-Nothing is remembered from one request to the next. Of a repeated JSON member the last one counts, as everywhere.
-
-Sources: specification digest sections 1.4, 1.13, 3.3 to 3.6.
+No state is kept between two requests. The last of repeated JSON members counts.
 """
 
 import json
@@ -31,14 +29,14 @@ SERVER_INFO: Final = "io.modelcontextprotocol/serverInfo"
 
 LOG_LEVELS: Final = ("debug", "info", "notice", "warning", "error", "critical", "alert", "emergency")
 
-# What says who asks, where nobody but the bridge does.
+# The `_meta` of requests that the bridge itself sends.
 OWN_META: Final = {
     PROTOCOL_VERSION: MODERN_REVISION,
     CLIENT_CAPABILITIES: {},
     CLIENT_INFO: {"name": "mcp-bridge", "version": "0"},
 }
 
-# What `Mcp-Name` mirrors (digest 3.4).
+# Method: the member of its params that the header Mcp-Name mirrors (MCP 2026-07-28 basic/transports/streamable-http).
 NAMED: Final = {
     "tools/call": "name",
     "prompts/get": "name",
@@ -47,17 +45,17 @@ NAMED: Final = {
     "tasks/update": "taskId",
     "tasks/cancel": "taskId",
 }
-# A requestState is the server's, so its limit is only there to have one, in bytes.
+# The limit of a requestState (bytes). The server chooses its size.
 _STATE: Final = 64 * 1024
 _TOKEN: Final = re.compile(rb'-?(?:0|[1-9][0-9]*)\Z|"')
 
 
 class Envelope(msgspec.Struct, frozen=True, gc=False):
-    """What one modern request says of itself.
+    """The `_meta` of one request without a session, and the members that headers mirror.
 
-    `capabilities` is a raw JSON object; `token` the raw progress token and `log_level` one of LOG_LEVELS, each empty where
-    there is none. `info` is the raw clientInfo, which nothing verifies. `name` is what Mcp-Name must say, empty where the method or the request names nothing. `state` is the
-    requestState, None where there is none or the method (one that NAMED does not list) knows none.
+    `capabilities` is a raw JSON object. `token` is the raw progress token and `log_level` one of LOG_LEVELS; each may be empty.
+    `info` is the raw clientInfo, which is not verified. `name` is the value that Mcp-Name must have, or empty. `state` is the
+    requestState, or None; methods that NAMED does not list have none.
     """
 
     version: str
@@ -87,7 +85,7 @@ class _Meta(msgspec.Struct, gc=False):
     token: msgspec.Raw | msgspec.UnsetType = msgspec.field(name="progressToken", default=msgspec.UNSET)
 
 
-# A method that names nothing of ours may use the members of `_Named` as it likes.
+# The params of a method that NAMED does not list may have members of these names with any type.
 class _Params(msgspec.Struct, gc=False):
     meta: _Meta | msgspec.UnsetType = msgspec.field(name="_meta", default=msgspec.UNSET)
 
@@ -121,14 +119,14 @@ _KEY: Final = PROTOCOL_VERSION.encode()
 
 
 def may_be_modern(params: bytes) -> bool:
-    """Return False where params cannot carry the modern envelope: a test of bytes, before anything is decoded."""
+    """Return False if params cannot have a protocolVersion in `_meta`. Searches bytes and decodes nothing."""
     return _KEY in params or (b"\\" in params and _may_spell_the_key(params))
 
 
 def is_modern(params: bytes) -> bool:
-    """Whether params claim to carry the modern envelope: their `_meta` has a protocolVersion, of whatever type.
+    """Return whether the `_meta` of params has a protocolVersion of any type.
 
-    It is so where `read_envelope` can read them, and otherwise need not be.
+    Returns True for all params that `read_envelope` accepts.
     """
     if not may_be_modern(params):
         return False
@@ -140,7 +138,7 @@ def is_modern(params: bytes) -> bool:
 
 
 def check_meta(params: bytes) -> None:
-    """Raise Rejection 400 -32602 for a `_meta` with more values than can be read with each request."""
+    """Raise Rejection 400 -32602 for a `_meta` with more values than the bridge reads with each request."""
     if json_object.is_small(params):
         return
     try:
@@ -152,16 +150,15 @@ def check_meta(params: bytes) -> None:
 
 
 def _may_spell_the_key(params: bytes) -> bool:
-    # A key spelled with escapes is still the key, and some encoders write every "/" as "\/". Searched from the end: that takes
-    # a third of the time.
+    # A key may be spelled with escapes, and some encoders write every "/" as "\/". `rfind` takes a third of the time of `find`.
     return params.rfind(b"\\u00") >= 0 or params.rfind(b"\\/") >= 0
 
 
 def read_envelope(method: str, params: bytes, limits: Limits) -> Envelope:
-    """Read and check the envelope of a request, and what the request names.
+    """Read and check the `_meta` of a request, its name and its requestState.
 
-    Whether the version is spoken here is not asked: the headers come first (`check_headers`, `check_supported`).
-    Raises Rejection 400 -32602, naming the member that is missing, of the wrong type or over its limit.
+    The version is not checked here, because the comparison with the headers comes first (`mirrored_headers.check_headers`).
+    Raises Rejection 400 -32602 that names the member that is missing, of the wrong type or over its limit.
     """
     decode = _decode_for.get(method, _decode_unnamed)
     try:
@@ -206,7 +203,10 @@ def read_envelope(method: str, params: bytes, limits: Limits) -> Envelope:
 
 
 def _read_again(method: str, params: bytes, decode: Callable[[bytes | msgspec.Raw], _Params]) -> _Params:
-    """Read params with lone surrogates. A name keeps them, and must not have any. Raises Rejection for all others."""
+    """Read params with lone surrogates. Raises Rejection for other unreadable params.
+
+    Lone surrogates are kept in a name, because the following check refuses them there.
+    """
     try:
         read = decoded(decode, params)
     except json_object.UNREADABLE:
@@ -217,7 +217,7 @@ def _read_again(method: str, params: bytes, decode: Callable[[bytes | msgspec.Ra
 
 
 def check_supported(version: str) -> None:
-    """Raise Rejection 400 -32022 for a revision that is not spoken here."""
+    """Raise Rejection 400 -32022 for a revision that the bridge does not support."""
     if version not in MODERN_REVISIONS:
         raise Rejection(
             400,
@@ -238,12 +238,12 @@ def _wrong(text: str) -> Rejection:
 
 
 def _wrong_type(method: str, params: bytes) -> Rejection:
-    # The decoder has said that something is wrong. This finds out what, off the hot path.
+    # Finds the member that the decoder refused, outside of the hot path.
     read = json_object.peek(params)
     if not bytes(read.get("_meta", b"{")).startswith(b"{"):
         return _wrong("_meta must be an object")
     meta = json_object.peek(read.get("_meta"))
-    for holder, key in ((meta, PROTOCOL_VERSION), (meta, LOG_LEVEL), (read, NAMED.get(method, ""))):
-        if not bytes(holder.get(key, b'"')).startswith(b'"'):
+    for parent, key in ((meta, PROTOCOL_VERSION), (meta, LOG_LEVEL), (read, NAMED.get(method, ""))):
+        if not bytes(parent.get(key, b'"')).startswith(b'"'):
             return _wrong(f"{key} must be a string")
     return _wrong("requestState must be a string")

@@ -1,8 +1,9 @@
-"""WebSocket: the frames of one client read strictly, ours written, and the opening handshake (RFC 6455).
+"""Read the WebSocket frames of one client strictly, write frames, and check the opening handshake (RFC 6455).
 
-Sizes are refused by a frame's header, before anything is held. Bytes are limited, not the number of frames: only fragments
-without a byte are counted. A payload is unmasked and checked in the pieces in which it arrives, since at once that would hold up everybody.
-No extension is ever negotiated, so nothing is decompressed. Pure: bytes in, events out, the time is an argument.
+A frame is refused by the size in its header, before its payload is stored. Bytes are limited and not the number of frames,
+except for fragments without a byte. A payload is unmasked and checked in the pieces in which it arrives, because a large
+payload at once would block the event loop. No extension is negotiated, therefore nothing is decompressed. Pure: the time is
+an argument.
 """
 
 import base64
@@ -28,40 +29,40 @@ _BINARY: Final = 2
 _CLOSE: Final = 8
 _PING: Final = 9
 _PONG: Final = 10
-# Fragments of one message that add no byte to it: the limit of its size does not end a row of them.
+# The most fragments of one message without a byte, because the limit of its size does not count them.
 _EMPTY_FRAGMENTS: Final = 1023
-# Bytes of control frames in one second, with their headers: 500 of the largest size.
+# The most bytes of control frames with headers in one second: 500 frames of the largest size.
 _CONTROL_BYTES: Final = 64 * 1024
 _SMALL: Final = 125
 _SHORT_HEADER: Final = 6
 _LARGEST_MASKED_HEADER: Final = 14
-# So many times the limit a message may have before it costs the connection, and not itself only.
+# A message above the limit is dropped; a message above this multiple of the limit closes the connection.
 _FAR_OVER: Final = 64
-# So much (bytes) is read of a message that is dropped, for its id.
+# The part of a dropped message (bytes) that is stored, because it may contain the id.
 _PREFIX: Final = 4 * 1024
-# What a client may say in a close frame (RFC 6455 section 7.4, and the IANA registry).
+# Valid codes in a close frame of a client (RFC 6455 section 7.4 and the IANA WebSocket close code registry).
 _CODES: Final = frozenset({1000, 1001, 1002, 1003, 1007, 1008, 1009, 1010, 1011, 1012, 1013, 1014})
 _APPLICATION_CODES: Final = range(3000, 5000)
 
 
 class Text(NamedTuple):
-    """A whole text message, which is UTF-8."""
+    """A complete text message in UTF-8."""
 
     text: bytes
 
 
 class Ping(NamedTuple):
-    """To be answered with a pong of the same payload."""
+    """A ping, for which a pong with the same payload must be sent."""
 
     payload: bytes
 
 
 class Pong(NamedTuple):
-    """A sign of life."""
+    """A pong."""
 
 
 class Close(NamedTuple):
-    """The client closes, or has broken a rule: answer with this code and read no further. 0 means without a code."""
+    """A close frame of the client, or a violation of the protocol: send this code and read no further. 0 is no code."""
 
     code: int
 
@@ -70,54 +71,59 @@ Event = Text | Ping | Pong | Close
 
 
 class FrameReader:
-    """Follows the frames of one client. After a Close nothing more comes.
+    """Decode the frames of one client. A Close is the last event.
 
-    A message may have `limit` bytes and nest `depth` levels. One that has more is dropped as it arrives and comes as a
-    `Text` with its fault (`pieces.fault_of`) and its first part; one that has far more ends the connection.
+    A message may have `limit` bytes and nest `depth` levels. A message above these limits is dropped while it arrives, and
+    reported as a `Text` with a fault (`incremental_json.fault_of`) and its first part. A message far above the limit of bytes
+    causes a Close.
     """
 
     def __init__(self, limit: int, depth: int = 64) -> None:
-        # Why the bridge closes; empty while it does not, and after a close frame of the client.
+        # The reason for a Close of the bridge. Empty before it, and after a close frame of the client.
         self.reason = ""
         # The reason in the close frame of the client.
         self.close_reason = ""
         self._limit = limit
         self._partial = b""
-        self._opcode = -1  # of the frame whose payload is being read
+        # The opcode of the frame whose payload is incomplete, or -1.
+        self._opcode = -1
         self._final = False
-        self._mask = b""  # for the next byte of the payload on
+        # The mask, rotated to the next byte of the payload.
+        self._mask = b""
         self._missing = 0
         self._control = bytearray()
         self._message = TextBuffer(depth)
         self._size = 0
-        self._under_way = False  # whether a fragmented message is
-        self._empty = 0  # fragments of the message under way that had no byte
-        self._second = 0.0  # when counting the bytes of control frames began (seconds)
-        self._controls = 0  # their bytes since then
+        # Whether a fragmented message is incomplete, and the number of its fragments without a byte.
+        self._fragmented = False
+        self._empty = 0
+        # Bytes of control frames since a time (seconds).
+        self._second = 0.0
+        self._controls = 0
         self._over = False
 
     @property
     def missing(self) -> int:
-        """How much of the frame under way is still to come."""
+        """Return the bytes of the current frame that were not received yet."""
         return self._missing
 
     @property
     def dropping(self) -> bool:
-        """Whether a message is under way that is refused already."""
+        """Return whether the current message was refused and is dropped."""
         return self._message.fault is not None
 
     @property
     def held(self) -> int:
-        """How much of a large message under way is held (bytes); 0 for a small one."""
+        """Return the stored bytes of the current message if it is large, otherwise 0."""
         size = len(self._message)
         return size if size > WORTH_CHECKING and not self.dropping else 0
 
     def refuse(self, fault: Rejection) -> None:
-        """Drop the message under way, and report it with this fault when it is over."""
+        """Drop the current message, and report it with this fault at its end."""
         self._message.refuse(fault)
 
     def feed(self, data: bytes, now: float) -> list[Event]:
-        """Take the next bytes from the client, at a time in seconds."""
+        """Decode the next bytes of the client at a time (seconds)."""
         events: list[Event] = []
         if self._partial:
             data, self._partial = self._partial + data, b""
@@ -148,7 +154,7 @@ class FrameReader:
         return events
 
     def _is_whole(self, piece: bytes) -> bool:
-        # Most messages are one small frame that comes at once: they need not be gathered.
+        # Most messages are one small frame in one piece, which needs no buffer.
         return (
             self._opcode == _TEXT
             and self._final
@@ -158,7 +164,7 @@ class FrameReader:
 
     def _finish_whole(self, piece: bytes, events: list[Event]) -> None:
         text = _masked(piece, self._mask)
-        self._opcode, self._size, self._under_way = -1, 0, False
+        self._opcode, self._size, self._fragmented = -1, 0, False
         self._empty = 0
         if text.isascii() or _is_utf8(text):
             events.append(Text(text))
@@ -206,11 +212,11 @@ class FrameReader:
             return UNSUPPORTED, "a binary frame: JSON-RPC messages are sent as text frames (opcode 1)"
         if opcode not in (_CONTINUATION, _TEXT):
             return PROTOCOL_ERROR, f"a frame has the unknown opcode {opcode}"
-        if opcode == _TEXT and self._under_way:
+        if opcode == _TEXT and self._fragmented:
             return PROTOCOL_ERROR, "a text frame inside of a fragmented message"
-        if opcode == _CONTINUATION and not self._under_way:
+        if opcode == _CONTINUATION and not self._fragmented:
             return PROTOCOL_ERROR, "a continuation frame without a message"
-        self._under_way = True
+        self._fragmented = True
         self._size += size
         self._empty += not size
         if self._size > _FAR_OVER * self._limit:
@@ -226,7 +232,8 @@ class FrameReader:
         elif self._final:
             self._finish_message(events)
         else:
-            self._message.check()  # what is wrong is wrong at once, though a character may be cut by a fragment's end
+            # Refuse invalid UTF-8 before the end of the message. A fragment may end inside of a character.
+            self._message.check()
             if self._is_garbled():
                 self._end(events, *_NOT_UTF8)
 
@@ -245,7 +252,7 @@ class FrameReader:
 
     def _finish_message(self, events: list[Event]) -> None:
         text = self._message.take()
-        self._size, self._under_way, self._empty = 0, False, 0
+        self._size, self._fragmented, self._empty = 0, False, 0
         fault = fault_of(text)
         if fault is not None and fault.code == PARSE_ERROR:
             self._end(events, *_NOT_UTF8)
@@ -280,7 +287,7 @@ def _too_long(limit: int) -> Rejection:
 
 
 def _header_length(header: bytes) -> int:
-    """How long the header that begins like this is, counting a mask; at least 2."""
+    """Return the length of a header with these first bytes, including the mask; at least 2."""
     if len(header) < 2:
         return 2
     extended = {126: 2, 127: 8}.get(header[1] & 0x7F, 0)
@@ -302,7 +309,7 @@ def _is_utf8(text: bytes) -> bool:
 
 
 def _answer_to_close(payload: bytes) -> Fault:
-    """Return the code to answer with, and why it is another than the client's own; no code is 0."""
+    """Return the code to send, and the reason if it is not the code of the client. No code is 0."""
     if not payload:
         return 0, ""
     if len(payload) == 1:
@@ -314,24 +321,25 @@ def _answer_to_close(payload: bytes) -> Fault:
 
 
 def text_frame(text: bytes) -> bytes:
-    """One message of ours."""
+    """Return a text message in one frame."""
     return _frame(_TEXT, text)
 
 
 def ping_frame() -> bytes:
-    """Ask for a sign of life."""
+    """Return a ping frame without payload."""
     return _frame(_PING, b"")
 
 
 def pong_frame(payload: bytes) -> bytes:
-    """The answer to a ping."""
+    """Return a pong frame."""
     return _frame(_PONG, payload)
 
 
 def close_frame(code: int, reason: str = "") -> bytes:
-    """Return the last frame, with as much of the reason as fits (123 bytes); 0 for one without a code and a reason."""
+    """Return a close frame with at most 123 bytes of the reason. With 0 it has neither code nor reason."""
     cut = " ".join(reason.split()).encode(errors="replace")[: _SMALL - 2]
-    whole = cut.decode(errors="ignore").encode()  # without a part of a character at its end
+    # Drops a part of a character at the end.
+    whole = cut.decode(errors="ignore").encode()
     return _frame(_CLOSE, code.to_bytes(2, "big") + whole if code else b"")
 
 
@@ -345,9 +353,9 @@ def _frame(opcode: int, payload: bytes) -> bytes:
 
 
 def upgrade_response(key: str, *, subprotocol: bool = True) -> bytes:
-    """The head of the answer to a handshake that `check_upgrade` has let pass (RFC 6455 section 4.2.2).
+    """Return the head of the response to a handshake that `check_upgrade` accepted (RFC 6455 section 4.2.2).
 
-    `subprotocol` says whether the client has offered any: it is answered with `mcp` then, and with none otherwise.
+    `subprotocol` is whether the client offered subprotocols: the response then selects `mcp`, otherwise none.
     """
     digest = hashlib.sha1(key.encode("ascii") + _GUID, usedforsecurity=False).digest()
     return (
@@ -363,14 +371,17 @@ _GUID: Final = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
 def check_upgrade(headers: dict[str, str], upgrade: str, version: int) -> None:
     """Raise Rejection for anything but a WebSocket opening handshake of version 13.
 
-    A client may offer no subprotocol. One that offers some, but not `mcp`, would close the connection at an answer without
-    one of its own (WHATWG WebSockets), so it is refused with a text that says what to offer.
+    A client may offer no subprotocol. A client that offers others but not `mcp` is refused with a text that names `mcp`, because
+    it would close a connection without one of its own subprotocols (WHATWG WebSockets).
     """
     if version != 11:
         raise _bad("a WebSocket needs HTTP/1.1")
     if upgrade != "websocket":
         raise Rejection(
-            426, INVALID_REQUEST, "this path speaks WebSocket", headers=((b"Upgrade", b"websocket"), _VERSION)
+            426,
+            INVALID_REQUEST,
+            "this path needs a WebSocket handshake",
+            headers=((b"Upgrade", b"websocket"), _VERSION),
         )
     if headers.get("sec-websocket-version") != "13":
         raise Rejection(426, INVALID_REQUEST, "Sec-WebSocket-Version must be 13", headers=(_VERSION,))

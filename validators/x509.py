@@ -1,6 +1,6 @@
-"""Certificates as far as they are worth a warning: dates, names and issuer (RFC 5280), and the blocks of PEM files (RFC 7468).
+"""Read dates, names and issuer of certificates (RFC 5280), and the blocks of PEM files (RFC 7468), for warnings.
 
-TLS itself reads them with OpenSSL. Here nothing is verified, and nothing in a certificate is trusted. Pure.
+OpenSSL verifies certificates for TLS. This module verifies nothing, and its results are only shown. Pure.
 """
 
 import binascii
@@ -20,11 +20,11 @@ _IP_ADDRESS: Final = 0x87
 _PIVOT: Final = 50
 # 2.5.29.17 in DER.
 _SUBJECT_ALT_NAME: Final = bytes.fromhex("551d11")
-# Of a length, the bit that says that the other bits count its bytes; no certificate needs more of them.
+# The bit of a length that makes the other bits the number of its bytes, and the most such bytes.
 _LONG: Final = 0x80
 _MOST_LENGTH_BYTES: Final = 4
 
-# 2.5.29.37 in DER, and the purposes of it that allow a server: id-kp-serverAuth and anyExtendedKeyUsage.
+# 2.5.29.37 in DER, and the purposes that allow a server: id-kp-serverAuth and anyExtendedKeyUsage.
 _EXTENDED_KEY_USAGE: Final = bytes.fromhex("551d25")
 _OF_SERVERS: Final = frozenset({bytes.fromhex("2b06010505070301"), bytes.fromhex("551d2500")})
 # id-ecPublicKey and id-dsa in DER, and the curves that TLS 1.3 has signatures for (RFC 8446 section 4.2.3).
@@ -32,7 +32,7 @@ _EC_KEY: Final = bytes.fromhex("2a8648ce3d0201")
 _DSA_KEY: Final = bytes.fromhex("2a8648ce380401")
 _CURVES: Final = frozenset(map(bytes.fromhex, ("2a8648ce3d030107", "2b81040022", "2b81040023")))
 
-# Some editors write it at the beginning of a file; OpenSSL skips it.
+# Some editors write it at the beginning of a file, and OpenSSL skips it.
 _BYTE_ORDER_MARK: Final = b"\xef\xbb\xbf"
 _BEGIN: Final = b"-----BEGIN "
 _END: Final = b"-----END "
@@ -40,22 +40,22 @@ _DASHES: Final = b"-----"
 
 
 class Block(NamedTuple):
-    """One block of a PEM file: its label, and the text between its lines."""
+    """A block of a PEM file: its label, and the text between its first and last line."""
 
     label: str
     text: bytes
 
     @property
     def data(self) -> bytes:
-        """The bytes that it encodes. Raises ValueError."""
+        """Return the decoded bytes. Raises ValueError."""
         return binascii.a2b_base64(b"".join(self.text.split()), strict_mode=True)
 
 
 class Certificate(NamedTuple):
-    """When it is valid, for which hosts (DNS names and IP addresses), and the names of its subject and issuer in DER.
+    """The validity of a certificate, its hosts (DNS names and IP addresses), and the names of subject and issuer in DER.
 
-    `for_servers` is false where it names its purposes and that of a server is none of them, `usable_key` where its key is of
-    a kind for which TLS 1.3 has no signature.
+    `for_servers` is false for a certificate with purposes that do not include a server. `usable_key` is false for a kind of key
+    for which TLS 1.3 has no signature.
     """
 
     not_before: datetime
@@ -68,7 +68,7 @@ class Certificate(NamedTuple):
 
 
 def blocks(text: bytes) -> list[Block]:
-    """Return the blocks of a PEM file, in their order."""
+    """Return the blocks of a PEM file in order."""
     found: list[Block] = []
     label: bytes | None = None
     lines: list[bytes] = []
@@ -84,7 +84,7 @@ def blocks(text: bytes) -> list[Block]:
 
 
 def read_certificate(der: bytes) -> Certificate:
-    """Return what is of interest in a certificate. Raises ValueError for what is none."""
+    """Return the fields of a certificate in DER. Raises ValueError for other bytes."""
     (outer, *_) = _elements(der)
     signed = _inside(outer)[0]
     fields = _inside(signed)
@@ -95,7 +95,9 @@ def read_certificate(der: bytes) -> Certificate:
     not_before, not_after = map(_time, _inside(validity))
     extensions = [pair for field in more if field.tag == _EXTENSIONS for pair in _extensions(field)]
     hosts = tuple(host for name, value in extensions if name == _SUBJECT_ALT_NAME for host in _hosts(value))
-    purposes = {one.content for name, value in extensions if name == _EXTENDED_KEY_USAGE for one in value}
+    purposes = {
+        purpose.content for name, value in extensions if name == _EXTENDED_KEY_USAGE for purpose in value
+    }
     return Certificate(
         not_before,
         not_after,
@@ -144,11 +146,11 @@ def _time(element: _Element) -> datetime:
 
 
 def _is_usable(public_key: _Element) -> bool:
-    """Return whether TLS has signatures of such a key (a SubjectPublicKeyInfo)."""
+    """Return whether TLS 1.3 has signatures for this kind of key (a SubjectPublicKeyInfo)."""
     words = [
-        one.content
+        part.content
         for algorithm in [*_elements(public_key.content)][:1]
-        for one in _elements(algorithm.content)
+        for part in _elements(algorithm.content)
     ]
     if words[:1] == [_EC_KEY]:
         return not _CURVES.isdisjoint(words[1:])
@@ -156,7 +158,7 @@ def _is_usable(public_key: _Element) -> bool:
 
 
 def _extensions(extensions: _Element) -> Iterator[tuple[bytes, list[_Element]]]:
-    """Return the names of the two extensions that are read, and what stands in each."""
+    """Yield the identifier and the elements of the two extensions that are read."""
     (listed, *_) = _elements(extensions.content)
     for extension in _inside(listed):
         name, *_, value = _inside(extension)

@@ -1,4 +1,4 @@
-"""Bearer tokens: one reading, one refusal, and no weak ones."""
+"""Bearer tokens are read, compared and checked for strength."""
 
 from hashlib import sha256
 
@@ -29,7 +29,7 @@ def test_the_scheme_has_no_case(scheme):
         (f"  bearer.{OTHER} , mcp", OTHER),
     ],
 )
-def test_w2_a_token_is_read_of_an_offer_of_subprotocols(offer, token):
+def test_the_token_of_a_subprotocol_offer_is_returned(offer, token):
     assert offered_token(offer) == token
 
 
@@ -46,14 +46,14 @@ def test_w2_a_token_is_read_of_an_offer_of_subprotocols(offer, token):
         "bearer.a,mcp,bearer.b",
     ],
 )
-def test_w2_an_offer_that_is_no_single_token_has_the_same_refusal(offer):
+def test_an_offer_with_a_malformed_or_a_second_token_has_the_same_rejection(offer):
     with pytest.raises(Rejection) as caught:
         offered_token(offer)
     assert (caught.value.status, caught.value.text) == (401, "a valid bearer token is needed")
 
 
 @pytest.mark.parametrize("token", ["a", "a" * 512, "a-._~+/9=", OTHER])
-def test_tokens_that_are_read(token):
+def test_valid_tokens_are_returned(token):
     assert bearer_token(f"Bearer {token}") == token
 
 
@@ -86,7 +86,7 @@ def test_tokens_that_are_read(token):
         "\u0412earer " + TOKEN,
     ],
 )
-def test_every_fault_has_the_same_refusal(value):
+def test_every_malformed_credential_has_the_same_rejection(value):
     with pytest.raises(Rejection) as caught:
         bearer_token(value)
     refused = caught.value
@@ -98,7 +98,7 @@ def test_every_fault_has_the_same_refusal(value):
     assert (refused.headers, refused.close) == (((b"WWW-Authenticate", b"Bearer"),), False)
 
 
-def test_a_token_leads_to_its_principal():
+def test_a_token_has_its_principal():
     tokens = TokenSet({TOKEN: "owner", OTHER: "guest"})
     assert tokens.principal(TOKEN) == "owner"
     assert tokens.principal(OTHER) == "guest"
@@ -108,14 +108,14 @@ def test_a_token_leads_to_its_principal():
     assert TokenSet({}).principal(TOKEN) is None
 
 
-def test_a_token_can_be_known_by_its_hash_alone_and_forgotten():
+def test_a_token_can_be_given_as_a_digest_and_be_replaced():
     tokens = TokenSet({OTHER: "guest"}, {sha256(TOKEN.encode()).digest(): "owner"})
     assert tokens.principal(TOKEN) == "owner"
     tokens.replace(TokenSet({OTHER: "guest"}))
     assert (tokens.principal(TOKEN), tokens.principal(OTHER)) == (None, "guest")
 
 
-def test_no_token_stays_in_memory():
+def test_no_token_is_stored():
     assert TOKEN not in repr(vars(TokenSet({TOKEN: "owner"})))
 
 
@@ -176,7 +176,7 @@ def test_other_queries_pass(query):
     refuse_query_token(query)
 
 
-def test_the_principals_of_our_own_uid_only_change_with_the_tokens():
+def test_local_principals_are_replaced_with_the_tokens():
     token = "mcpb_0123456789abcdefghijklmnopqrstuvwxyzABCDEF"
     tokens = TokenSet({token: "owner"})
     assert not tokens.is_local("owner")

@@ -1,4 +1,4 @@
-"""Frames of HTTP/2 are counted in whatever pieces they come, and cut into pieces of a few."""
+"""Frames of HTTP/2 are counted in any pieces, and divided into pieces of a few."""
 
 import pytest
 from hypothesis import given
@@ -42,7 +42,7 @@ def test_a_piece_has_sixteen_frames():
     assert pieces(admitted(), ping * 40) == [ping * 16, ping * 16, ping * 8]
 
 
-def test_a_frame_that_is_not_complete_is_handed_on_and_counted_once():
+def test_an_incomplete_frame_is_in_a_piece_and_counted_once():
     meter, data = admitted(), frame(DATA, b"x" * 100) * 3
     assert [len(piece) for piece in pieces(meter, data[:150])] == [150]
     assert [len(piece) for piece in pieces(meter, data[150:])] == [len(data) - 150]
@@ -93,11 +93,11 @@ def test_each_kind_has_a_burst(data, name, burst):
 
 
 @pytest.mark.parametrize("data", [frame(DATA, b"x" * 32), frame(DATA, flags=1), frame(HEADERS, b"x", 0x4)])
-def test_requests_and_their_bodies_have_none(data):
+def test_requests_and_their_bodies_have_no_allowance(data):
     pieces(admitted(), data * 2000)
 
 
-def test_an_allowance_comes_back_with_time_up_to_the_burst():
+def test_an_allowance_is_restored_with_time_up_to_the_burst():
     meter, ping = admitted(), frame(PING, b"12345678")
     pieces(meter, ping * 64, 0.0)
     pieces(meter, ping * 8, 1.0)
@@ -108,7 +108,7 @@ def test_an_allowance_comes_back_with_time_up_to_the_burst():
         pieces(meter, ping, 1000.0)
 
 
-def test_window_updates_are_earned_by_what_is_sent():
+def test_sent_data_allows_window_updates():
     meter, update = admitted(), frame(UPDATE, b"1234")
     for _ in range(1000):
         meter.sent()
@@ -118,7 +118,7 @@ def test_window_updates_are_earned_by_what_is_sent():
         pieces(meter, update)
 
 
-def test_without_a_credential_all_frames_together_are_few():
+def test_without_a_credential_all_frames_share_one_allowance():
     meter = FrameMeter()
     meter.cut(PREFACE, 0, 0.0)
     pieces(meter, frame(DATA, b"x" * 100) * 128)
@@ -128,7 +128,7 @@ def test_without_a_credential_all_frames_together_are_few():
 
 
 @given(st.lists(st.integers(1, 40), max_size=60))
-def test_however_it_is_cut_nothing_is_lost_and_the_count_is_the_same(lengths):
+def test_pieces_contain_all_bytes_and_the_count_does_not_depend_on_them(lengths):
     data = frame(HEADERS, b"abc", 0x4) * 5 + frame(DATA, b"y" * 50) * 5 + frame(PING, b"12345678") * 5
     meter, whole, at = admitted(), b"", 0
     for length in [*lengths, len(data)]:
@@ -166,11 +166,11 @@ PRIORITY_FIELDS = b"\0\0\0\0\x10"
         (frame(SETTINGS), None),
     ],
 )
-def test_the_first_head_of_a_first_flight(frames, found):
+def test_the_first_header_block_of_a_client(frames, found):
     assert first_header_block(PREFACE + frames) == found
 
 
-def test_what_does_not_begin_like_http_2_has_no_head():
+def test_bytes_without_the_preface_have_no_header_block():
     assert first_header_block(frame(HEADERS, b"abc", 0x4)) is None
     assert first_header_block(b"") is None
 

@@ -1,4 +1,4 @@
-"""Chunked bodies: one reading, the same in whatever pieces they come, and the same as h11's."""
+"""Chunked bodies have the same result in any pieces, and in h11 and llhttp."""
 
 import itertools
 import tracemalloc
@@ -56,7 +56,7 @@ def decode(pieces: list[bytes], limits: Limits = SMALL) -> tuple[bool, bytes, by
         (b"3E8\r\n" + b"a" * 1000 + b"\r\n0\r\n\r\n", (True, b"a" * 1000, b"")),
     ],
 )
-def test_bodies_that_are_read(wire, expected):
+def test_valid_bodies_are_decoded(wire, expected):
     assert decode([wire]) == expected
     assert decode([wire[at : at + 1] for at in range(len(wire))]) == expected
 
@@ -110,7 +110,7 @@ def test_bodies_that_are_read(wire, expected):
         (b"0\r\nA: b\n\r\n\r\n", 400),
     ],
 )
-def test_bodies_that_are_refused(wire, status):
+def test_malformed_bodies_are_refused(wire, status):
     assert decode([wire]) == status
     assert decode([wire[at : at + 1] for at in range(len(wire))]) == status
 
@@ -121,7 +121,7 @@ def test_extensions_are_bounded_in_one_body():
     assert decode([chunk * 90]) == 400
 
 
-def test_what_was_taken_is_gone_but_still_counts():
+def test_bytes_that_were_taken_are_removed_but_count():
     decoder = ChunkedDecoder(SMALL)
     decoder.feed(b"258\r\n" + b"a" * 600)
     assert decoder.take() == b"a" * 600
@@ -131,14 +131,14 @@ def test_what_was_taken_is_gone_but_still_counts():
     assert caught.value.text == "a body of 1200 bytes exceeds the limit of 1000"
 
 
-def test_what_comes_after_the_end_is_kept_for_the_next_request():
+def test_bytes_after_the_end_are_kept_for_the_next_request():
     decoder = ChunkedDecoder(SMALL)
     decoder.feed(b"0\r\n\r\nGET ")
     decoder.feed(b"/")
     assert (decoder.done, decoder.rest) == (True, b"GET /")
 
 
-def test_a_body_fed_byte_by_byte_costs_no_more_than_itself():
+def test_a_body_in_single_bytes_takes_no_more_memory_than_its_size():
     size = 16 * 1024
     decoder = ChunkedDecoder(Limits(body=size))
     tracemalloc.start()
@@ -218,7 +218,7 @@ class Callbacks:
 
 @settings(max_examples=300, deadline=None)
 @given(wires)
-def test_what_is_read_is_read_alike_by_h11_and_llhttp(wire):
+def test_accepted_bodies_are_equal_in_h11_and_llhttp(wire):
     result = decode([wire])
     if isinstance(result, int):
         return

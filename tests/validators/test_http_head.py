@@ -1,4 +1,4 @@
-"""The head grammar: what it refuses and why, and that two other parsers read alike whatever it lets pass."""
+"""The grammar of heads, its refusals, and the comparison of accepted heads with two other parsers."""
 
 import h11
 import httptools
@@ -39,7 +39,7 @@ def refusal(block: bytes, limits: Limits = LIMITS) -> tuple[int, str]:
     return caught.value.status, caught.value.text
 
 
-def test_a_realistic_head_is_read():
+def test_a_realistic_head_is_parsed():
     parsed = parse_head(REALISTIC, LIMITS)
     assert (parsed.method, parsed.path, parsed.query, parsed.version) == ("POST", "/mcp", "", 11)
     assert parsed.headers == {
@@ -69,7 +69,7 @@ def test_a_realistic_head_is_read():
         ("/" + "a" * 4095, "/" + "a" * 4095, ""),
     ],
 )
-def test_a_target_is_split_and_otherwise_left_alone(target, path, query):
+def test_a_target_is_divided_and_not_changed(target, path, query):
     parsed = parse_head(head(start=f"GET {target} HTTP/1.1".encode()), LIMITS)
     assert (parsed.path, parsed.query) == (path, query)
 
@@ -103,7 +103,7 @@ def test_the_asterisk_is_for_options():
 
 
 @pytest.mark.parametrize("method", ["GET", "POST", "DELETE", "OPTIONS", "HEAD", "PUT", "PATCH", "TRACE"])
-def test_known_methods_are_read_whether_or_not_anybody_serves_them(method):
+def test_known_methods_are_parsed(method):
     assert parse_head(head(start=f"{method} / HTTP/1.1".encode()), LIMITS).method == method
 
 
@@ -149,11 +149,11 @@ def test_known_methods_are_read_whether_or_not_anybody_serves_them(method):
         (b"BREW /" + b"a" * 4096 + b" HTTP/1.1", 414),
     ],
 )
-def test_request_lines_that_are_refused(start, status):
+def test_malformed_request_lines_are_refused(start, status):
     assert refusal(head(start=start))[0] == status
 
 
-def test_connect_is_answered_with_what_is_allowed():
+def test_connect_is_refused_with_the_allowed_methods():
     with pytest.raises(Rejection) as caught:
         parse_head(head(start=b"CONNECT evil:443 HTTP/1.1"), LIMITS)
     assert caught.value.headers == ((b"Allow", b"GET, POST, DELETE, OPTIONS"),)
@@ -162,7 +162,7 @@ def test_connect_is_answered_with_what_is_allowed():
 @pytest.mark.parametrize(
     ("lines", "status"),
     [
-        # H01-H05: where the body ends
+        # The end of the body.
         ([b"Content-Length: 4", b"Transfer-Encoding: chunked"], 400),
         ([b"Content-Length: 4", b"Content-Length: 5"], 400),
         ([b"Content-Length: 4", b"content-length: 4"], 400),
@@ -185,7 +185,7 @@ def test_connect_is_answered_with_what_is_allowed():
         ([b"Transfer-Encoding: \x0bchunked"], 400),
         ([b"Transfer-Encoding : chunked"], 400),
         ([b"Transfer-Encoding: chunked", b"Transfer-Encoding: chunked"], 400),
-        # H10, H16: syntax of a field
+        # The syntax of a field.
         ([b"X: a", b" b"], 400),
         ([b"X: a", b"\tb"], 400),
         ([b"X: a\x00b"], 400),
@@ -208,15 +208,15 @@ def test_connect_is_answered_with_what_is_allowed():
         ([b"X"], 400),
         ([b"X\xc3: a"], 400),
         ([b"X(): a"], 400),
-        # H11: Host
+        # Host.
         ([b"Host: 127.0.0.1:8808"], 400),
-        # H17, H21
+        # Content codings and expectations.
         ([b"Expect: foo"], 417),
         ([b"Expect:"], 417),
         ([b"Content-Encoding: gzip"], 415),
         ([b"Content-Encoding: identity, gzip"], 415),
         ([b"Content-Encoding: identity; q=1"], 415),
-        # H15: limits
+        # Limits.
         ([b"X: " + b"a" * 8190], 431),
         ([b"X: " + b"a" * 20000], 431),
         ([b"x%d: a" % n for n in range(100)], 431),
@@ -225,7 +225,7 @@ def test_connect_is_answered_with_what_is_allowed():
         ([b"X%d: %s" % (n, b"a" * 8000) for n in range(3)], 431),
     ],
 )
-def test_header_fields_that_are_refused(lines, status):
+def test_malformed_header_fields_are_refused(lines, status):
     assert refusal(head(*lines))[0] == status
 
 
@@ -248,7 +248,7 @@ def test_header_fields_that_are_refused(lines, status):
         "Upgrade",
     ],
 )
-def test_what_may_be_said_once_only(name):
+def test_single_fields_must_not_be_repeated(name):
     line = f"{name}: identity".encode()
     assert refusal(head(line, line.lower())) == (400, "a header field that must be single is repeated")
 
@@ -276,7 +276,7 @@ def test_an_underscore_is_not_a_hyphen():
     assert parsed.headers["content_length"] == "9"
 
 
-def test_values_keep_what_is_inside_and_lose_the_white_space_around():
+def test_values_lose_surrounding_white_space_only():
     parsed = parse_head(head(b"A: \t b \t c: d \t", b"B:", b"C:e"), LIMITS)
     assert (parsed.headers["a"], parsed.headers["b"], parsed.headers["c"]) == ("b \t c: d", "", "e")
 
@@ -360,7 +360,7 @@ def test_a_list_of_no_content_coding(value):
     assert parse_head(head(b"Content-Encoding:" + value), LIMITS).method == "POST"
 
 
-def test_an_expectation_and_an_identity_coding():
+def test_expect_continue_and_the_identity_coding_are_accepted():
     parsed = parse_head(head(b"Expect: 100-Continue", b"Content-Encoding: Identity"), LIMITS)
     assert parsed.expect_continue
 
@@ -388,12 +388,12 @@ def test_many_fields_in_a_small_head_and_in_a_big_one():
     assert refusal(head(*[b"%d:%b" % (n, filling) for n in range(100)]))[0] == 431
 
 
-def test_nothing_that_the_peer_sent_is_repeated():
+def test_an_error_text_never_repeats_the_request():
     for block in (head(b"X-Secret-Canary : y"), head(start=b"CANARY / HTTP/1.1"), head(b"Expect: canary")):
         assert "canary" not in refusal(block)[1].lower()
 
 
-def test_a_head_without_its_end_is_no_head():
+def test_a_head_without_its_end_is_refused():
     assert refusal(b"GET / HTTP/1.1\r\nHost: x\r\n")[0] == 400
     assert refusal(b"GET / HTTP/1.1\r\nHost: x\r\n\r\nX: y\r\n\r\n")[0] == 400
 
@@ -432,13 +432,13 @@ def test_a_head_without_its_end_is_no_head():
         (b"GET / HTTP/1.1\r\n" + b"a:\r\n" * 101, 431),
     ],
 )
-def test_what_cannot_become_a_head_is_refused_at_once(beginning, status):
+def test_a_beginning_that_cannot_become_a_head_is_refused_at_once(beginning, status):
     with pytest.raises(Rejection) as caught:
         reject_early(beginning, LIMITS)
     assert (caught.value.status, caught.value.code, caught.value.close) == (status, INVALID_REQUEST, True)
 
 
-def test_no_beginning_of_a_good_head_is_refused():
+def test_no_beginning_of_a_valid_head_is_refused():
     largest = b"DELETE /%b HTTP/1.1\r\n" % (b"a" * 4095) + b"a:\r\n" * 99 + b"Host: x\r\n\r\n"
     absolute = head(start=b"GET http://127.0.0.1:8808/mcp HTTP/1.1")
     for block in (REALISTIC, largest, head(b"X: " + b"a" * 8189), head(b"X: \xc3\xa9"), absolute):
@@ -632,7 +632,7 @@ def agree_with_llhttp(block: bytes, parsed: Head, target: str) -> None:
 @example(REALISTIC)
 @example(b"OPTIONS * HTTP/1.1\r\nHost: x\r\n\r\n")
 @example(b"GET / HTTP/1.0\r\n\r\n")
-def test_what_passes_is_read_alike_by_h11_and_llhttp(block):
+def test_accepted_heads_are_equal_in_h11_and_llhttp(block):
     parsed = outcome(block)
     if parsed is not None:
         agree(block, parsed)
@@ -640,7 +640,7 @@ def test_what_passes_is_read_alike_by_h11_and_llhttp(block):
 
 @settings(max_examples=500, deadline=None)
 @given(spoilt)
-def test_what_passes_although_it_was_spoilt_is_still_read_alike(block):
+def test_accepted_mutated_heads_are_equal_in_h11_and_llhttp(block):
     end = block.find(b"\r\n\r\n")
     if end >= 0:
         parsed = outcome(block[: end + 4])

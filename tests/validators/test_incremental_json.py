@@ -1,4 +1,4 @@
-"""The checks of a text in pieces give what the same checks of the whole text give."""
+"""Checks of a text in pieces have the result of the same checks of the whole text."""
 
 import json
 
@@ -83,7 +83,7 @@ def small(monkeypatch):
 @example([{"[[[[": None}, {"[[[[": None}], [1], b'"', 1)
 @given(TREES, SIZES, st.binary(max_size=2), st.integers(0, 100))
 @settings(max_examples=400, deadline=None)
-def test_a_gathered_text_is_judged_as_the_whole_text_is(tree, sizes, wrong, place):
+def test_a_text_in_pieces_has_the_result_of_the_whole_text(tree, sizes, wrong, place):
     text = json.dumps(tree, ensure_ascii=False).encode()
     text = text[:place] + wrong + text[place:]
     with pytest.MonkeyPatch.context() as patch:
@@ -112,7 +112,7 @@ def test_a_gathered_text_is_judged_as_the_whole_text_is(tree, sizes, wrong, plac
 
 
 @pytest.mark.usefixtures("small")
-def test_a_text_that_failed_is_no_longer_held():
+def test_a_refused_text_is_no_longer_stored():
     gathering = TextBuffer(LIMIT)
     gathering.add(b"[" * 100)
     for _ in range(1000):
@@ -136,12 +136,12 @@ def test_a_text_that_ends_within_a_character_is_no_utf8(end):
     assert fault.code == PARSE_ERROR
 
 
-def test_a_text_that_was_not_gathered_has_no_fault():
+def test_other_bytes_have_no_fault():
     assert fault_of(b"[" * 100) is None
 
 
 @pytest.mark.usefixtures("small")
-def test_of_a_text_that_is_refused_from_outside_the_first_part_is_kept():
+def test_the_first_part_of_a_text_that_the_caller_refuses_is_stored():
     gathering = TextBuffer(LIMIT)
     fault = incremental_json.too_deep(1)
     gathering.add(b"ab")

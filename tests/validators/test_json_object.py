@@ -9,20 +9,20 @@ from mcpbridged.validators import json_object
 from mcpbridged.validators.rejection import Rejection
 
 
-def test_values_are_not_looked_into_and_the_last_of_a_repeated_member_counts():
+def test_values_are_not_decoded_and_the_last_of_a_repeated_member_counts():
     found = json_object.read(b'{"a" : {"x": 1.0e400 } ,"b":1,"b":2}')
     assert json_object.write(found) == b'{"a":{"x": 1.0e400 },"b":2}'
     assert json_object.read(b"") == {}
 
 
 @pytest.mark.parametrize("text", [b"[]", b"1", b"{", b"\xff"])
-def test_what_is_no_object_is_refused_or_has_no_members(text):
+def test_other_values_than_objects_are_refused_or_have_no_members(text):
     with pytest.raises(Rejection):
         json_object.read(text)
     assert json_object.peek(text) == {}
 
 
-def test_nothing_has_nothing():
+def test_an_empty_text_has_no_members():
     assert json_object.peek(None) == json_object.peek(b"") == {}
     assert json_object.items(None) == []
     assert json_object.items(b"{}") == []
@@ -66,7 +66,7 @@ def test_a_large_object_is_decoded_once_in_a_block(monkeypatch):
     assert json_object._memory.text is None
 
 
-def test_what_was_just_written_is_not_decoded(monkeypatch):
+def test_an_object_that_was_just_written_is_not_decoded(monkeypatch):
     decoded = counted(monkeypatch)
     with json_object.decoded_once():
         found = json_object.read(BIG)
@@ -94,7 +94,7 @@ def test_a_large_object_is_written_as_a_small_one_is():
     assert peak < 1.2 * len(BIG)
 
 
-def test_small_objects_are_not_remembered(monkeypatch):
+def test_small_objects_are_not_stored(monkeypatch):
     decoded = counted(monkeypatch)
     with json_object.decoded_once():
         for _ in range(2):
@@ -113,7 +113,7 @@ def test_items_are_read_up_to_a_number():
     assert json_object.items(b"[%b1]" % (b"1," * json_object.MOST_ITEMS)) == []
 
 
-def test_what_is_nested_deeper_than_the_stack_is_unreadable():
+def test_a_text_nested_deeper_than_the_stack_is_unreadable():
     deep = b'{"a":' + b"[" * 5000 + b"]" * 5000 + b"}"
     assert json_object.peek(deep) == {}
     with pytest.raises(Rejection):
@@ -136,7 +136,7 @@ MANY = b",".join(b'"k%d":0' % number for number in range(100_000))
         (b'{"_meta":{%b}}' % MANY, False),
     ],
 )
-def test_r04_members_that_no_specification_names_have_a_limit_together(text, room):
+def test_members_that_the_specification_does_not_name_have_a_limit_together(text, room):
     assert json_object.has_room(text) is room
     assert json_object.has_room(msgspec.Raw(text)) is room
 
@@ -151,6 +151,6 @@ def test_r04_members_that_no_specification_names_have_a_limit_together(text, roo
         (b"{%b}" % b",".join(b'"m%d":1' % n for n in range(9000)), False),
     ],
 )
-def test_r04_a_text_is_small_where_its_values_are_few(text, small):
+def test_a_text_of_few_values_is_small(text, small):
     assert json_object.is_small(text) is small
     assert json_object.is_small(json_object.raw(text)) is small

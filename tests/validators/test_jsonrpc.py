@@ -61,7 +61,7 @@ def refused(text: bytes, limits: Limits = LIMITS) -> Rejection:
         (b'{"jsonrpc":"2.0","id":1,"method":"__proto__"}', Request(b"1", "__proto__", b"")),
     ],
 )
-def test_what_is_understood(text, message):
+def test_valid_input_is_decoded(text, message):
     assert decode(text, LIMITS) == message
 
 
@@ -87,12 +87,12 @@ def test_what_is_understood(text, message):
         b'{"a":"\xed\xa0\x80"}',
     ],
 )
-def test_what_is_not_json_is_a_parse_error(text):
+def test_a_text_that_is_not_json_is_a_parse_error(text):
     assert refused(text).code == PARSE_ERROR
 
 
 @pytest.mark.parametrize(
-    ("text", "told"),
+    ("text", "expected_text"),
     [
         (b"1", "JSON-RPC"),
         (b"[]", "JSON-RPC"),
@@ -141,14 +141,14 @@ def test_what_is_not_json_is_a_parse_error(text):
         (b"[" * 100_000, "JSON-RPC"),
     ],
 )
-def test_what_is_not_a_message_is_an_invalid_request(text, told):
+def test_json_that_is_not_a_message_is_an_invalid_request(text, expected_text):
     rejection = refused(text)
     assert rejection.code == INVALID_REQUEST
-    assert told in rejection.text
+    assert expected_text in rejection.text
 
 
 @pytest.mark.parametrize("text", [b"x" * 100_000, b"\\n" * 50_000])
-def test_a_large_result_is_passed_on_without_a_copy(text):
+def test_a_large_result_is_not_copied(text):
     line = b'{"jsonrpc":"2.0","id":1,"result":{"text":"%b"}}' % text
     assert jsonrpc.response(b'"7"', decode(line, LIMITS)) == line.replace(b'"id":1', b'"id":"7"')
     spaced = line.replace(b'"id":1', b'"id":\r1')
@@ -164,7 +164,7 @@ def test_an_unknown_member_that_repeats_the_params_text_does_not_hide_a_repetiti
     assert decode(b'{"jsonrpc":"2.0","x":{"a":1},"id":1,"method":"a","params":{"a":1}}', LIMITS)
 
 
-def test_what_is_rebuilt_is_one_line_with_the_same_ids():
+def test_a_written_message_is_one_line_with_the_same_id():
     assert jsonrpc.request(b"7", "a", b'{"b":1}') == b'{"jsonrpc":"2.0","id":7,"method":"a","params":{"b":1}}'
     assert jsonrpc.request(b'"x"', 'quo"te', b"") == b'{"jsonrpc":"2.0","id":"x","method":"quo\\"te"}'
     assert jsonrpc.notification("n", b"") == b'{"jsonrpc":"2.0","method":"n"}'
@@ -197,7 +197,7 @@ def test_the_id_of_a_refused_message_is_read_where_it_can_be(text, raw):
     assert jsonrpc.readable_id(text) == raw
 
 
-def test_white_space_around_a_message_does_not_count():
+def test_white_space_around_a_message_is_ignored():
     text = b" " * 100_000 + b'{"jsonrpc":"2.0","id":1,"method":"a"}' + b"\n" * 100_000
     assert decode(text, LIMITS) == Request(b"1", "a", b"")
 
@@ -224,7 +224,7 @@ PYTHON_SPACING = [
 
 
 @pytest.mark.parametrize("text", PYTHON_SPACING)
-def test_any_order_and_any_white_space_is_read(text):
+def test_members_may_have_any_order_and_white_space(text):
     message, wanted = decode(text, LIMITS), json.loads(text)
     if isinstance(message, Response):
         assert json.loads(message.id) == wanted["id"]
@@ -249,7 +249,7 @@ def test_any_order_and_any_white_space_is_read(text):
         b'{"jsonrpc":"2.0","id":1,"error":{"a":1},"error":{}}',
     ],
 )
-def test_a_repeated_member_is_refused_wherever_it_stands(text):
+def test_a_repeated_member_is_refused_at_any_position(text):
     assert refused(text).text == "a member of the message is repeated"
 
 
@@ -281,7 +281,7 @@ MEMBERS = st.lists(
 
 @given(MEMBERS, st.sampled_from([b",", b", ", b"\n,\r\t"]), st.data())
 @settings(max_examples=600, deadline=None)
-def test_only_rejections_leave_the_decoder(members, comma, data):
+def test_the_decoder_raises_rejections_only(members, comma, data):
     text = b"{" + comma.join(members) + b"}"
     if data.draw(st.booleans()):
         at = data.draw(st.integers(0, len(text)))
@@ -296,7 +296,7 @@ def test_only_rejections_leave_the_decoder(members, comma, data):
     )
 )
 @settings(max_examples=600, deadline=None)
-def test_only_rejections_leave_the_decoder_for_any_bytes(text):
+def test_the_decoder_raises_rejections_only_for_any_bytes(text):
     only_rejections(text)
 
 
@@ -312,14 +312,14 @@ def only_rejections(text):
 
 
 @pytest.mark.parametrize("levels", [65, 512, 700])
-def test_what_a_server_writes_may_be_deep(levels):
+def test_a_line_of_a_server_may_be_deep(levels):
     result = b"[" * levels + b"]" * levels
     message = decode(b'{"jsonrpc":"2.0","id":1,"result":%b}' % result, LIMITS, deep=True)
     assert bytes(message.result) == result
     assert refused(b'{"jsonrpc":"2.0","id":1,"result":%b}' % result).code == INVALID_REQUEST
 
 
-def test_what_the_decoder_cannot_follow_is_refused():
+def test_a_text_too_deep_for_the_decoder_is_refused():
     text = b'{"jsonrpc":"2.0","id":1,"result":%b}' % (b"[" * 50_000 + b"]" * 50_000)
     with pytest.raises(Rejection, match="deeper than the decoder can follow") as caught:
         decode(text, LIMITS, deep=True)
@@ -389,7 +389,7 @@ def test_batches_are_split():
 
 
 @pytest.mark.parametrize(
-    ("text", "code", "told"),
+    ("text", "code", "expected_text"),
     [
         (b"[]", INVALID_REQUEST, "empty"),
         (b"[" + b",".join([b"1"] * 33) + b"]", INVALID_REQUEST, "more than 32 messages"),
@@ -399,8 +399,8 @@ def test_batches_are_split():
         (b"[" + b"1," * 100 + b"]", PARSE_ERROR, "JSON"),
     ],
 )
-def test_batches_that_are_refused(text, code, told):
-    with pytest.raises(Rejection, match=told) as caught:
+def test_batches_that_are_refused(text, code, expected_text):
+    with pytest.raises(Rejection, match=expected_text) as caught:
         jsonrpc.split_batch(text, LIMITS)
     assert caught.value.code == code
 
@@ -460,7 +460,7 @@ def test_the_depth_limit_holds_for_large_messages_too(opening, closing, padding)
     st.booleans(),
 )
 @settings(max_examples=300, deadline=None)
-def test_any_request_comes_through_as_it_was(id_, method, params, spaced):
+def test_any_request_is_decoded_unchanged(id_, method, params, spaced):
     text = json.dumps(
         {"jsonrpc": "2.0", "id": id_, "method": method, "params": params}, indent=1 if spaced else None
     )
@@ -491,7 +491,7 @@ def test_any_message_is_one_line(message, text):
 
 
 @pytest.mark.parametrize("raw_id", [b"7", b'"a\\"b"', b"-1", b'"x,y"'])
-def test_r7_the_id_of_an_answer_of_ours_is_found_again(raw_id):
+def test_the_id_of_a_written_response_is_found(raw_id):
     result = jsonrpc.response(raw_id, jsonrpc.Response(b"", b'{"id":1}', b""))
     assert jsonrpc.response_id(result) == raw_id
     assert jsonrpc.response_id(jsonrpc.error(raw_id, -1, "no")) == raw_id
@@ -513,7 +513,7 @@ CUT = [
 
 
 @pytest.mark.parametrize(("text", "params"), CUT)
-def test_t5_a_lone_surrogate_is_passed_byte_for_byte(text, params):
+def test_a_lone_surrogate_is_kept_byte_for_byte(text, params):
     for deep in (False, True):
         message = decode(text, LIMITS, deep=deep)
         assert json.loads(message.params) == json.loads(text)["params"]
@@ -524,7 +524,7 @@ def test_t5_a_lone_surrogate_is_passed_byte_for_byte(text, params):
 
 
 @pytest.mark.parametrize("padding", [b"", b"x" * 100_000])
-def test_t5_a_lone_surrogate_in_a_response_is_passed_byte_for_byte(padding):
+def test_a_lone_surrogate_in_a_response_is_kept_byte_for_byte(padding):
     result = b'{"x":"%b\\ud83d"}' % padding
     message = decode(b'{"jsonrpc":"2.0","id":1,"result":%b}' % result, LIMITS)
     assert bytes(message.result) == result
@@ -532,7 +532,7 @@ def test_t5_a_lone_surrogate_in_a_response_is_passed_byte_for_byte(padding):
     assert (message.result, message.error) == (b"", result)
 
 
-def test_t5_too_much_around_the_payload_of_a_text_with_a_lone_surrogate_is_refused():
+def test_too_much_around_the_payload_of_a_text_with_a_lone_surrogate_is_refused():
     text = b'{"jsonrpc":"2.0","id":1,"method":"a","params":{"x":"\\ud83d"},"x":"%b"}'
     assert refused(text % (b"x" * 2_000_000)).code == PARSE_ERROR
     deep = b'{"jsonrpc":"2.0","id":1,"x":%b,"method":"a","params":{"x":"\\ud83d"}}'
@@ -541,7 +541,7 @@ def test_t5_too_much_around_the_payload_of_a_text_with_a_lone_surrogate_is_refus
         decode(b'{"a":"\\ud83d","x":' + b"[" * 50_000 + b"]" * 50_000 + b"}", LIMITS, deep=True)
 
 
-def test_t5_what_is_not_utf8_in_the_line_of_a_server_is_replaced():
+def test_invalid_utf8_in_a_line_of_a_server_is_replaced():
     line = b'{"jsonrpc":"2.0","id":1,"result":"\xff\xed\xa0\x80%b"}'
     assert decode(line % b"", LIMITS, deep=True).result == '"\ufffd\ufffd\ufffd\ufffd"'.encode()
     assert refused(line % b"").code == PARSE_ERROR
@@ -550,7 +550,7 @@ def test_t5_what_is_not_utf8_in_the_line_of_a_server_is_replaced():
     assert jsonrpc.split_batch(b'["\xff"]', LIMITS, deep=True) == ['"\ufffd"'.encode()]
 
 
-def test_t5_the_members_of_a_batch_with_a_lone_surrogate_are_those_of_its_text():
+def test_the_members_of_a_batch_with_a_lone_surrogate_are_those_of_its_text():
     assert jsonrpc.split_batch(b'[{"a":"\\ud83d"}, 1 ,[2,"\\uDE00"]]', LIMITS) == [
         b'{"a":"\\ud83d"}',
         b"1",
@@ -561,13 +561,13 @@ def test_t5_the_members_of_a_batch_with_a_lone_surrogate_are_those_of_its_text()
 
 
 @pytest.mark.parametrize("raw_id", [b"1.0", b"-1.0", b"1e0", b"1.00E+00", b"-0", b"10", b"-0.0"])
-def test_t6_an_integer_is_an_id_however_it_is_written(raw_id):
+def test_an_integer_is_an_id_however_it_is_written(raw_id):
     assert decode(b'{"jsonrpc":"2.0","id":%b,"method":"a"}' % raw_id, LIMITS) == Request(raw_id, "a", b"")
     assert jsonrpc.readable_id(b'{"id":%b,"method":"a","params":NaN}' % raw_id) == raw_id
 
 
 @pytest.mark.parametrize("raw_id", [b"1.5", b"1e3", b"10e-1", b"null", b"true", b"[]", b"NaN"])
-def test_t6_what_is_no_integer_is_no_id(raw_id):
+def test_a_number_that_is_not_an_integer_is_not_an_id(raw_id):
     with pytest.raises(Rejection):
         decode(b'{"jsonrpc":"2.0","id":%b,"method":"a"}' % raw_id, LIMITS)
     assert jsonrpc.readable_id(b'{"id":%b,"method":"a","params":NaN}' % raw_id) == b"null"
@@ -600,7 +600,7 @@ def test_t6_what_is_no_integer_is_no_id(raw_id):
         (b"[" + b",".join(b'{"id":%d,"method":"a"}' % n for n in range(33)) + b"]", [b"null"]),
     ],
 )
-def test_t6_the_ids_under_which_a_refusal_is_answered(text, ids):
+def test_the_ids_of_the_error_responses_to_a_refused_text(text, ids):
     assert jsonrpc.refused_ids(text, LIMITS) == ids
 
 
@@ -627,7 +627,7 @@ def test_t6_the_ids_under_which_a_refusal_is_answered(text, ids):
         (b"npm WARN", b""),
     ],
 )
-def test_t1_a_line_belongs_to_a_call_by_its_id_and_its_members(line, raw_id):
+def test_an_invalid_line_belongs_to_a_call_by_its_id_and_its_members(line, raw_id):
     assert jsonrpc.call_of_invalid_line(line) == raw_id
 
 
@@ -639,7 +639,7 @@ def test_t1_a_line_belongs_to_a_call_by_its_id_and_its_members(line, raw_id):
         (b"9" * 400 + b".0", b"9" * 400 + b".0"),
     ],
 )  # fmt: skip
-def test_t7_numerically_equal_ids_are_equal(raw_id, ours):
+def test_numerically_equal_ids_are_equal(raw_id, ours):
     assert jsonrpc.wire_id(raw_id) == ours
 
 
@@ -671,6 +671,6 @@ def test_one_id_has_one_spelling(raw_id, canonical):
         (b'{"jsonrpc":"2.0","id":1,"method":null,"params":null,"result":2}', Response(b"1", b"2", b"")),
     ],
 )
-def test_t8_what_is_null_or_empty_counts_as_absent(text, message):
+def test_a_null_or_empty_member_counts_as_absent(text, message):
     for deep in (False, True):
         assert decode(text, LIMITS, deep=deep) == message

@@ -59,7 +59,7 @@ def test_any_text_is_readable_and_of_the_same_length(value):
     msgspec.json.decode(copy or text)
 
 
-def test_too_many_to_look_at_are_refused_at_once():
+def test_too_many_lone_surrogates_are_refused_at_once():
     assert readable(b'"' + rb"\ud83d" * MOST + b'"') is not None
     began = time.thread_time()
     assert readable(b'"' + rb"\ud83d" * (MOST + 1) + b'"') is None
@@ -67,7 +67,7 @@ def test_too_many_to_look_at_are_refused_at_once():
     assert time.thread_time() - began < 5
 
 
-def test_values_are_those_of_the_text():
+def test_values_are_parts_of_the_original_text():
     text = b'{"1":1,"\\ud83d":"\\ud83d", "a" : [ "\\uDE00" ] ,"a":{"1":1},"\xc3\xa9":1e0}'
     found = lone_surrogates.members(msgspec.Raw(text), MEMBERS)
     assert {name: bytes(value) for name, value in found.items()} == {
@@ -82,7 +82,7 @@ def test_values_are_those_of_the_text():
 
 
 @pytest.mark.parametrize("text", [b"{", b'{"a":"\\ud83d",}', b"[]", b'["\\ud83d"]'])
-def test_what_is_no_object_is_none(text):
+def test_other_values_than_objects_are_refused(text):
     with pytest.raises(json_object.UNREADABLE):
         lone_surrogates.members(text, MEMBERS)
     with pytest.raises(json_object.UNREADABLE):
@@ -90,7 +90,7 @@ def test_what_is_no_object_is_none(text):
 
 
 @pytest.mark.parametrize("text", [b"[", b'["\\ud83d",]', b"{}", b'{"a":"\\ud83d"}'])
-def test_what_is_no_array_is_none(text):
+def test_other_values_than_arrays_are_refused(text):
     with pytest.raises(json_object.UNREADABLE):
         lone_surrogates.items(text, ITEMS)
 
@@ -104,7 +104,7 @@ def test_the_names_and_repeated_members_of_an_object_with_a_lone_surrogate_are_s
         lone_surrogates.places(b'{"a":' + b"[" * 5000 + b"]" * 5000 + b',"b":1}', {"b": b"1"})
 
 
-def test_rules_read_and_write_what_has_a_lone_surrogate():
+def test_objects_with_a_lone_surrogate_are_read_and_written():
     text = b'{"_meta":{"a":"\\ud83d"},"tools":[{"name":"x\\ud83d"}]}'
     found = json_object.read(text)
     assert json_object.string(json_object.peek(json_object.items(found["tools"])[0])["name"]) == "x\ufffd"

@@ -1,4 +1,4 @@
-"""The few shapes that the bridge must understand."""
+"""The members of params and results that the bridge reads."""
 
 import pytest
 
@@ -48,7 +48,7 @@ def test_the_progress_token_of_a_request(method, params, token):
 
 
 @pytest.mark.parametrize(
-    ("method", "params", "told"),
+    ("method", "params", "expected_text"),
     [
         ("tools/call", b'{"name":1}', "wrong type"),
         ("tools/call", b'{"name":"a","name":2}', "wrong type"),
@@ -69,9 +69,9 @@ def test_the_progress_token_of_a_request(method, params, token):
         ("resources/read", b'{"uri":"cut \\ud83d"}', "control"),
     ],
 )
-def test_names_and_tokens_that_are_refused(method, params, told):
+def test_invalid_names_and_tokens_are_refused(method, params, expected_text):
     for size in (params, larger(params)):
-        with pytest.raises(Rejection, match=told) as caught:
+        with pytest.raises(Rejection, match=expected_text) as caught:
             mcp_params.read_request(method, size, LIMITS)
         assert caught.value.code == INVALID_PARAMS
 

@@ -46,7 +46,7 @@ def without_annotations(text):
         ("tasks/cancel", {**CALL, "mcp-method": "tasks/cancel", "mcp-name": "t-1"}, "t-1"),
     ],
 )
-def test_headers_that_say_what_the_body_says_pass(method, headers, named):
+def test_headers_that_equal_the_body_are_accepted(method, headers, named):
     mirrored_headers.check_headers(headers, method, envelope(name=named))
 
 
@@ -55,11 +55,11 @@ def without(name):
 
 
 @pytest.mark.parametrize(
-    ("headers", "version", "code", "told"),
+    ("headers", "version", "code", "expected_text"),
     [
         (without("mcp-protocol-version"), "2026-07-28", -32020, "MCP-Protocol-Version"),
         ({**CALL, "mcp-protocol-version": "2025-11-25"}, "2026-07-28", -32020, "MCP-Protocol-Version"),
-        # A mismatch is told before a version that is not spoken, and that before any other header.
+        # A mismatch is reported before an unsupported version, which is reported before any other header.
         (CALL, "2099-01-01", -32020, "MCP-Protocol-Version"),
         (without("mcp-protocol-version"), "2099-01-01", -32020, "MCP-Protocol-Version"),
         ({"mcp-protocol-version": "2099-01-01"}, "2099-01-01", -32022, "Unsupported protocol version"),
@@ -78,14 +78,14 @@ def without(name):
         ({**CALL, "mcp-name": "=?BASE64?ZWNobw==?="}, "2026-07-28", -32020, "Mcp-Name"),
     ],
 )
-def test_headers_that_are_missing_or_differ_are_refused_in_order(headers, version, code, told):
+def test_missing_and_different_headers_are_refused_in_order(headers, version, code, expected_text):
     with pytest.raises(Rejection) as caught:
         mirrored_headers.check_headers(headers, "tools/call", envelope(version))
     assert (caught.value.status, caught.value.code) == (400, code)
-    assert told in caught.value.text
+    assert expected_text in caught.value.text
 
 
-# The table of digest 3.5, and what is beside it.
+# The table in MCP 2026-07-28 basic/transports/streamable-http, and further values.
 ENCODED = [
     ("us-west1", "us-west1"),
     ("Hello, 世界", "=?base64?SGVsbG8sIOS4lueVjA==?="),
@@ -108,7 +108,7 @@ ENCODED = [
 
 
 @pytest.mark.parametrize(("value", "header"), ENCODED)
-def test_a_value_is_encoded_where_it_would_not_arrive_as_it_is(value, header):
+def test_a_value_that_a_header_cannot_carry_is_encoded(value, header):
     assert mirrored_headers.encode_value(value) == header
     assert mirrored_headers.decode_value(header) == value
 
@@ -125,7 +125,7 @@ def test_a_value_is_encoded_where_it_would_not_arrive_as_it_is(value, header):
         (" =?base64?SGVsbG8=?=", " =?base64?SGVsbG8=?="),
     ],
 )
-def test_what_lacks_one_of_the_markers_is_a_literal(header, value):
+def test_a_value_without_both_markers_is_literal(header, value):
     assert mirrored_headers.decode_value(header) == value
 
 
@@ -145,7 +145,7 @@ def test_what_lacks_one_of_the_markers_is_a_literal(header, value):
         "=?base64?7aCA?=",  # half of a surrogate pair
     ],
 )
-def test_base64_that_is_none_or_not_canonical_or_not_utf8_is_refused(header):
+def test_base64_that_is_invalid_or_not_canonical_or_not_utf8_is_refused(header):
     with pytest.raises(Rejection) as caught:
         mirrored_headers.decode_value(header)
     assert (caught.value.status, caught.value.code) == (400, -32020)
@@ -170,7 +170,7 @@ def test_the_annotations_of_a_schema_are_found_with_their_paths_and_types():
     )
 
 
-def test_an_annotation_spelled_with_escapes_is_still_one():
+def test_an_annotation_spelled_with_escapes_is_found():
     escaped = schema(a=annotated("A")).replace(b"x-mcp-header", b"x-mcp-\\u0068eader")
     assert mirrored_headers.param_headers(escaped) == (ParamHeader("mcp-param-a", ("a",), "string"),)
     assert b"eader" not in without_annotations(escaped)
@@ -195,13 +195,13 @@ def test_an_annotation_spelled_with_escapes_is_still_one():
         b'{"examples":[{"x-mcp-header":"A"}],"required":["x-mcp-header"]}',
     ],
 )
-def test_a_schema_without_annotations_has_none_and_nothing_to_strip(text):
+def test_a_schema_without_annotations_is_not_changed(text):
     assert mirrored_headers.param_headers(text) == ()
     assert json.loads(without_annotations(text)) == json.loads(text)
 
 
 @pytest.mark.parametrize(
-    ("text", "told"),
+    ("text", "expected_text"),
     [
         (schema(a=annotated("")), "not a header name"),
         (schema(a=annotated("My Region")), "not a header name"),
@@ -211,41 +211,41 @@ def test_a_schema_without_annotations_has_none_and_nothing_to_strip(text):
         (schema(a=annotated("Region\n")), "not a header name"),
         (schema(a=annotated(7)), "not a header name"),
         (schema(a=annotated(None)), "not a header name"),
-        (schema(a=annotated("A", "object")), "no string, integer or boolean"),
-        (schema(a=annotated("A", "array")), "no string, integer or boolean"),
-        (schema(a=annotated("A", "null")), "no string, integer or boolean"),
-        (schema(a=annotated("A", "number")), "no string, integer or boolean"),
-        (schema(a=annotated("A", ["string", "null"])), "no string, integer or boolean"),
-        (schema(a={"x-mcp-header": "A"}), "no string, integer or boolean"),
-        (schema(a={"$ref": "#/$defs/a", "x-mcp-header": "A"}), "no string, integer or boolean"),
+        (schema(a=annotated("A", "object")), "not on a string, integer or boolean"),
+        (schema(a=annotated("A", "array")), "not on a string, integer or boolean"),
+        (schema(a=annotated("A", "null")), "not on a string, integer or boolean"),
+        (schema(a=annotated("A", "number")), "not on a string, integer or boolean"),
+        (schema(a=annotated("A", ["string", "null"])), "not on a string, integer or boolean"),
+        (schema(a={"x-mcp-header": "A"}), "not on a string, integer or boolean"),
+        (schema(a={"$ref": "#/$defs/a", "x-mcp-header": "A"}), "not on a string, integer or boolean"),
         (schema(a=annotated("Region"), b=annotated("Region")), "same"),
         (schema(a=annotated("MyField"), b=annotated("myfield")), "same"),
         (schema(a=annotated("A"), b={"properties": {"c": annotated("a")}}), "same"),
         (b'{"type":"string","x-mcp-header":"A"}', "on the inputSchema itself"),
-        (schema(a={"items": annotated("A")}), "properties alone"),
-        (schema(a={"items": [True, annotated("A")]}), "properties alone"),
-        (schema(a={"prefixItems": [annotated("A")]}), "properties alone"),
-        (schema(a={"oneOf": [{"type": "null"}, annotated("A")]}), "properties alone"),
-        (schema(a={"anyOf": [{"properties": {"b": annotated("A")}}]}), "properties alone"),
-        (schema(a={"allOf": [annotated("A")]}), "properties alone"),
-        (schema(a={"not": annotated("A")}), "properties alone"),
-        (schema(a={"additionalProperties": annotated("A")}), "properties alone"),
-        (schema(a={"patternProperties": {"^x": annotated("A")}}), "properties alone"),
-        (b'{"if":{"properties":{"a":{"type":"string","x-mcp-header":"A"}}}}', "properties alone"),
-        (b'{"then":{"properties":{"a":{"type":"string","x-mcp-header":"A"}}}}', "properties alone"),
-        (b'{"else":{"properties":{"a":{"type":"string","x-mcp-header":"A"}}}}', "properties alone"),
-        (b'{"$defs":{"a":{"type":"string","x-mcp-header":"A"}}}', "properties alone"),
-        (b'{"definitions":{"a":{"type":"string","x-mcp-header":"A"}}}', "properties alone"),
+        (schema(a={"items": annotated("A")}), "by properties alone"),
+        (schema(a={"items": [True, annotated("A")]}), "by properties alone"),
+        (schema(a={"prefixItems": [annotated("A")]}), "by properties alone"),
+        (schema(a={"oneOf": [{"type": "null"}, annotated("A")]}), "by properties alone"),
+        (schema(a={"anyOf": [{"properties": {"b": annotated("A")}}]}), "by properties alone"),
+        (schema(a={"allOf": [annotated("A")]}), "by properties alone"),
+        (schema(a={"not": annotated("A")}), "by properties alone"),
+        (schema(a={"additionalProperties": annotated("A")}), "by properties alone"),
+        (schema(a={"patternProperties": {"^x": annotated("A")}}), "by properties alone"),
+        (b'{"if":{"properties":{"a":{"type":"string","x-mcp-header":"A"}}}}', "by properties alone"),
+        (b'{"then":{"properties":{"a":{"type":"string","x-mcp-header":"A"}}}}', "by properties alone"),
+        (b'{"else":{"properties":{"a":{"type":"string","x-mcp-header":"A"}}}}', "by properties alone"),
+        (b'{"$defs":{"a":{"type":"string","x-mcp-header":"A"}}}', "by properties alone"),
+        (b'{"definitions":{"a":{"type":"string","x-mcp-header":"A"}}}', "by properties alone"),
     ],
 )
-def test_an_annotation_that_breaks_a_rule_makes_the_tool_invalid_and_can_be_stripped(text, told):
-    with pytest.raises(ValueError, match=told):
+def test_an_invalid_annotation_makes_the_tool_invalid_and_can_be_removed(text, expected_text):
+    with pytest.raises(ValueError, match=expected_text):
         mirrored_headers.param_headers(text)
     assert mirrored_headers.param_headers(without_annotations(text)) == ()
     assert b"x-mcp-header" not in without_annotations(text)
 
 
-def test_stripping_leaves_all_else_as_it_was_written():
+def test_removing_annotations_changes_no_other_member():
     text = (
         b'{"type":"object","x-mcp-header":"Z","$defs":{"n":{"maximum":1e400,"x-mcp-header":"N"}},"anyOf":[{"x-mcp-header":1},true],'
         b'"properties":{"x-mcp-header":{"x-mcp-header":"A","default":{"x-mcp-header":1.10}},"b":{"minimum":123456789012345678901}},'
@@ -258,14 +258,14 @@ def test_stripping_leaves_all_else_as_it_was_written():
     )
 
 
-def test_a_schema_deeper_than_any_message_is_not_walked():
+def test_a_schema_deeper_than_a_message_is_not_read():
     deep = b'{"properties":{"a":' * 5000 + b'{"type":"string","x-mcp-header":"A"}' + b"}}" * 5000
     with pytest.raises(ValueError, match="too deep"):
         mirrored_headers.param_headers(deep)
     assert without_annotations(deep) == deep
 
 
-def test_a_schema_as_deep_as_a_message_may_be_is_walked():
+def test_a_schema_as_deep_as_a_message_is_read():
     deep = b'{"properties":{"a":' * 31 + b'{"type":"string","x-mcp-header":"A"}' + b"}}" * 31
     assert mirrored_headers.param_headers(deep) == (ParamHeader("mcp-param-a", ("a",) * 31, "string"),)
     assert b"x-mcp-header" not in without_annotations(deep)
@@ -321,12 +321,12 @@ def call(arguments):
         ('{"dry":"true"}', {"mcp-param-dry": "true"}),
     ],
 )
-def test_headers_that_mirror_the_arguments_pass(arguments, headers):
+def test_headers_that_equal_the_arguments_are_accepted(arguments, headers):
     mirrored_headers.check_param_headers(headers, call(arguments), MIRRORS)
 
 
 @pytest.mark.parametrize(
-    ("arguments", "headers", "told"),
+    ("arguments", "headers", "expected_text"),
     [
         ('{"text":"a"}', {}, "Mcp-Param-text"),
         ('{"text":""}', {}, "Mcp-Param-text"),
@@ -363,20 +363,20 @@ def test_headers_that_mirror_the_arguments_pass(arguments, headers):
         ('{"dry":true}', {"mcp-param-dry": "false"}, "Mcp-Param-dry"),
     ],
 )
-def test_headers_that_do_not_mirror_the_arguments_are_refused(arguments, headers, told):
+def test_headers_that_differ_from_the_arguments_are_refused(arguments, headers, expected_text):
     with pytest.raises(Rejection) as caught:
         mirrored_headers.check_param_headers(headers, call(arguments), MIRRORS)
     assert (caught.value.status, caught.value.code) == (400, -32020)
-    assert told in caught.value.text
+    assert expected_text in caught.value.text
 
 
-def test_a_call_without_arguments_needs_no_headers_and_takes_none():
+def test_a_call_without_arguments_must_have_no_headers():
     mirrored_headers.check_param_headers({}, b'{"name":"a"}', MIRRORS)
     with pytest.raises(Rejection):
         mirrored_headers.check_param_headers({"mcp-param-text": "a"}, b'{"name":"a"}', MIRRORS)
 
 
-def test_a_tool_without_annotations_is_not_looked_at():
+def test_headers_of_a_tool_without_annotations_are_ignored():
     mirrored_headers.check_param_headers({"mcp-param-text": "a"}, b"", ())
 
 
@@ -388,5 +388,5 @@ def test_a_tool_without_annotations_is_not_looked_at():
         b'{"anyOf":[{"items":{"default":"x-mcp-header"},"title":"x"}]}',
     ],
 )
-def test_the_word_as_data_is_no_annotation_wherever_it_stands(schema):
+def test_the_name_of_the_annotation_in_data_is_not_an_annotation(schema):
     assert mirrored_headers.param_headers(schema) == ()

@@ -1,4 +1,4 @@
-"""Names and addresses: what other bridges wrongly refused or let through is written down here."""
+"""Names and URIs, with examples that other bridges refused or accepted by mistake."""
 
 import pytest
 from hypothesis import given, settings
@@ -33,7 +33,7 @@ def refusal(check, value, limits=LIMITS):
         "\U0001f600",
     ],
 )
-def test_methods_that_pass(method):
+def test_valid_methods(method):
     check_method(method, LIMITS)
 
 
@@ -102,7 +102,7 @@ def test_lengths_of_methods():
         "__proto__",
     ],
 )
-def test_names_that_pass(name):
+def test_valid_names(name):
     check_name(name, LIMITS)
 
 
@@ -150,7 +150,7 @@ def test_lengths_of_names():
         "x:" + "a" * 2046,
     ],
 )
-def test_uris_that_pass(uri):
+def test_valid_uris(uri):
     check_uri(uri, LIMITS)
 
 
@@ -167,7 +167,7 @@ def test_uris_that_pass(uri):
         ("java\nscript:x", "a URI has no control characters"),
     ],
 )
-def test_uris_that_are_refused(uri, text):
+def test_invalid_uris_are_refused(uri, text):
     assert refusal(check_uri, uri) == (INVALID_PARAMS, text)
 
 
@@ -212,19 +212,19 @@ def test_media_types(value):
         "text/plain" + ";a=b" * 3000 + "\n",
     ],
 )
-def test_what_is_no_media_type(value):
+def test_other_texts_are_not_media_types(value):
     assert not is_mime(value)
 
 
 @settings(max_examples=300, deadline=None)
 @given(st.text(st.characters(exclude_categories=["Cc", "Cs"]), min_size=1, max_size=128))
-def test_every_name_without_controls_passes(name):
+def test_every_name_without_controls_is_valid(name):
     check_name(name, LIMITS)
 
 
 @settings(max_examples=300, deadline=None)
 @given(st.text(min_size=1, max_size=128))
-def test_every_method_that_passes_is_one_word_of_one_line(method):
+def test_every_valid_method_is_one_word_on_one_line(method):
     try:
         check_method(method, LIMITS)
     except Rejection:

@@ -1,4 +1,4 @@
-"""Host and Origin as tables: DNS rebinding, look-alikes, foreign pages."""
+"""Host and Origin as tables: DNS rebinding, similar names, pages of other origins."""
 
 import pytest
 from hypothesis import given, settings
@@ -77,7 +77,7 @@ def test_hosts_are_split(value, expected):
         "[" + ":" * 46 + "]",
     ],
 )
-def test_hosts_that_are_none(value):
+def test_malformed_hosts_are_refused(value):
     with pytest.raises(Rejection) as caught:
         parse_host(value)
     assert caught.value.status == 400
@@ -144,7 +144,7 @@ def test_only_the_default_port_may_be_left_out(scheme, port, value, expected):
         ("::", "[::1]:8808", "[::]:8808"),
     ],
 )
-def test_the_name_that_is_bound_to_is_a_name_unless_it_means_all(host, own, foreign):
+def test_the_bound_address_is_a_host_unless_it_is_a_wildcard(host, own, foreign):
     site = Site.for_listener("https", host, 8808)
     assert status(site.check_host, own) == 200
     assert status(site.check_origin, f"https://{own}", "cross-site") == 200
@@ -193,7 +193,7 @@ def test_an_allowed_origin_is_not_an_allowed_host():
     assert status(site.check_host, "app.example") == 421
 
 
-def test_a_unix_socket_is_called_localhost_and_has_no_pages():
+def test_a_unix_socket_has_the_host_localhost_and_no_origins():
     site = Site.for_unix()
     assert status(site.check_host, "localhost") == 200
     assert status(site.check_host, "LOCALHOST") == 200
@@ -213,7 +213,7 @@ def test_a_refusal_names_the_option_and_not_the_input():
 
 @settings(max_examples=300, deadline=None)
 @given(st.one_of(st.text(), st.text("abl.:[]%@0189", max_size=20)))
-def test_whatever_is_split_can_be_put_together_again(value):
+def test_a_divided_host_can_be_joined(value):
     try:
         host, port = parse_host(value)
     except Rejection:

@@ -1,4 +1,4 @@
-"""The members of an object in a text that may be no JSON."""
+"""The members of an object in a text that may not be JSON."""
 
 import json
 
@@ -49,11 +49,11 @@ def test_a_cut_object_has_the_members_before_the_cut(cut):
         (b"", {}),
     ],
 )
-def test_what_can_be_read_is_read(text, members):
+def test_readable_members_are_returned(text, members):
     assert outline(text).members == members
 
 
-def test_values_that_are_known_are_not_read_again():
+def test_known_values_are_not_read_again():
     deep = b"[" * 5000
     assert list(walk(b'{"a": ' + deep + b' ,"b":1}', {"a": deep})) == [("a", 6, 5006), ("b", 5012, 5013)]
     assert list(walk(b'{"a":10,"a":1}', {"a": b"1"})) == [("a", 5, 7), ("a", 12, 13)]

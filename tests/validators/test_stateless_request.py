@@ -1,4 +1,4 @@
-"""What a request of the stateless era must carry, and the headers that must say the same."""
+"""The `_meta` of requests without a session."""
 
 import pytest
 
@@ -30,7 +30,7 @@ def params(meta=f"{VERSION},{ABLE}", rest=""):
         b'{"\\u005fmeta":{"io.modelcontextprotocol/protocolVersion":""}}',
     ],
 )
-def test_a_request_with_the_protocol_version_in_its_meta_is_modern_however_it_is_spelled(claims):
+def test_a_request_with_any_spelling_of_the_protocol_version_in_its_meta_is_modern(claims):
     assert stateless_request.is_modern(claims)
 
 
@@ -50,7 +50,7 @@ def test_a_request_with_the_protocol_version_in_its_meta_is_modern_however_it_is
         b'["io.modelcontextprotocol/protocolVersion"]',
     ],
 )
-def test_a_request_that_has_it_elsewhere_or_nowhere_is_not_modern(claims):
+def test_a_request_without_the_protocol_version_in_its_meta_is_not_modern(claims):
     assert not stateless_request.is_modern(claims)
 
 
@@ -71,12 +71,12 @@ def test_a_request_that_has_it_elsewhere_or_nowhere_is_not_modern(claims):
         ("tasks/cancel", '"taskId":"t-1"', "t-1", None),
     ],
 )
-def test_the_envelope_has_the_name_that_the_method_asks_for(method, rest, name, state):
+def test_the_envelope_has_the_member_that_the_method_names(method, rest, name, state):
     read = stateless_request.read_envelope(method, params(rest=rest), LIMITS)
     assert read == Envelope("2026-07-28", b"{}", "", b"", name, state)
 
 
-def test_the_envelope_has_all_that_the_request_says_of_itself():
+def test_the_envelope_has_all_members_of_the_meta():
     meta = (
         f'{VERSION},"io.modelcontextprotocol/clientCapabilities": {{"elicitation":{{"url":{{}}}}}},"progressToken":"7",'
         '"io.modelcontextprotocol/logLevel":"warning","traceparent":"00"'
@@ -89,18 +89,18 @@ def test_a_request_without_client_info_is_accepted():
     assert stateless_request.read_envelope("tools/list", params(), LIMITS).version == "2026-07-28"
 
 
-def test_an_unknown_version_is_read_since_the_headers_are_compared_first():
+def test_an_unknown_version_is_accepted_because_the_headers_are_compared_first():
     meta = f'"io.modelcontextprotocol/protocolVersion":"2099-01-01",{ABLE}'
     assert stateless_request.read_envelope("tools/list", params(meta), LIMITS).version == "2099-01-01"
 
 
 @pytest.mark.parametrize("level", stateless_request.LOG_LEVELS)
-def test_each_of_the_eight_levels_is_known(level):
+def test_each_of_the_eight_log_levels_is_accepted(level):
     meta = f'{VERSION},{ABLE},"io.modelcontextprotocol/logLevel":"{level}"'
     assert stateless_request.read_envelope("tools/list", params(meta), LIMITS).log_level == level
 
 
-def test_the_levels_ascend():
+def test_the_log_levels_ascend():
     assert stateless_request.LOG_LEVELS == (
         "debug",
         "info",
@@ -123,7 +123,7 @@ LEVEL = '"io.modelcontextprotocol/logLevel"'
 
 
 @pytest.mark.parametrize(
-    ("method", "broken", "told"),
+    ("method", "broken", "expected_text"),
     [
         ("tools/list", b"", "_meta needs io.modelcontextprotocol/protocolVersion; a session"),
         ("tools/list", b"{}", "_meta needs io.modelcontextprotocol/protocolVersion; a session"),
@@ -191,11 +191,11 @@ LEVEL = '"io.modelcontextprotocol/logLevel"'
         ("prompts/get", params(rest='"name":"a","requestState":null'), "requestState must be a string"),
     ],
 )
-def test_an_envelope_that_lacks_or_breaks_something_is_told_what(method, broken, told):
+def test_the_rejection_names_the_missing_or_invalid_member(method, broken, expected_text):
     with pytest.raises(Rejection) as caught:
         stateless_request.read_envelope(method, broken, LIMITS)
     assert (caught.value.status, caught.value.code, caught.value.data) == (400, INVALID_PARAMS, None)
-    assert told in caught.value.text
+    assert expected_text in caught.value.text
 
 
 @pytest.mark.parametrize("state", ["s" * 65536, "é" * 32768])
@@ -210,7 +210,7 @@ def test_a_request_state_may_have_64_kib_and_no_more(state):
     assert caught.value.text == "a requestState of 65537 bytes exceeds the limit of 65536"
 
 
-def test_a_version_that_is_not_spoken_is_answered_with_those_that_are():
+def test_an_unsupported_version_is_refused_with_the_supported_versions():
     stateless_request.check_supported("2026-07-28")
     with pytest.raises(Rejection) as caught:
         stateless_request.check_supported("2099-01-01")
@@ -218,7 +218,7 @@ def test_a_version_that_is_not_spoken_is_answered_with_those_that_are():
     assert caught.value.data == {"supported": ["2026-07-28"], "requested": "2099-01-01"}
 
 
-def test_t5_a_request_with_a_lone_surrogate_is_read():
+def test_a_request_with_a_lone_surrogate_is_read():
     for rest in ('"name":"a","arguments":{"x":"\\ud83d"}', '"x":"\\ud83d"'):
         found = stateless_request.read_envelope("tools/call", params(rest=rest), LIMITS)
         assert found.name == ("a" if "name" in rest else "")
@@ -240,12 +240,12 @@ MANY_VALUES = b"[%b1]" % (b"1," * 40_000)
         MANY_VALUES,
     ],
 )
-def test_r04_a_meta_of_few_values_is_accepted_whatever_else_there_is(params):
+def test_a_meta_of_few_values_is_accepted_with_any_other_members(params):
     stateless_request.check_meta(params)
 
 
 @pytest.mark.parametrize("meta", [b'{"a":%b}' % MANY_VALUES, MANY_VALUES])
-def test_r04_a_meta_of_many_values_is_refused(meta):
+def test_a_meta_of_many_values_is_refused(meta):
     with pytest.raises(
         Rejection, match="_meta has more than 65536 bytes and more than 16384 values"
     ) as caught:

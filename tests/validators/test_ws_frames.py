@@ -1,4 +1,4 @@
-"""WebSocket frame headers (attacks W04 to W08) and the opening handshake (W01 to W03)."""
+"""WebSocket frames and the opening handshake (RFC 6455)."""
 
 import tracemalloc
 
@@ -72,7 +72,7 @@ def read(*pieces, limit=100_000, now=0.0):
         (frame(8, b"\x03\xe9") + frame(), [Close(1001)]),
     ],
 )
-def test_what_is_understood(data, events):
+def test_valid_input_is_decoded(data, events):
     assert read(data) == events
     assert read(*(data[at : at + 1] for at in range(min(len(data), 2000))), data[2000:]) == events
 
@@ -80,7 +80,7 @@ def test_what_is_understood(data, events):
 @pytest.mark.parametrize(
     ("payload", "given"), [(b"", ""), (b"\x03\xe8", ""), (b"\x03\xe8bye", "bye"), (b"\x03\xe8\xff", "")]
 )
-def test_w5_the_reason_of_the_client_is_known(payload, given):
+def test_the_close_reason_of_the_client_is_kept(payload, given):
     reader = FrameReader(100)
     reader.feed(frame(8, payload), 0.0)
     assert reader.close_reason == given
@@ -119,7 +119,7 @@ def test_w5_the_reason_of_the_client_is_known(payload, given):
         (frame(8, b"\x03\xe8\xff"), NOT_UTF8),
     ],
 )
-def test_what_breaks_a_rule_is_the_end(data, code):
+def test_a_protocol_error_closes_the_connection(data, code):
     events = read(data + frame() + frame())
     assert events[-1] == Close(code)
     assert Close not in [type(event) for event in events[:-1]]
@@ -141,7 +141,7 @@ LONG = b'{"id":7,"method":"x","params":{"a":"' + b"x" * 200_000 + b'"}}'
     ],
     ids=["one frame", "two fragments", "three fragments and a ping"],
 )
-def test_r15_a_message_over_its_limit_is_dropped_and_later_ones_are_read(data, size):
+def test_a_message_over_its_limit_is_dropped_and_later_ones_are_read(data, size):
     reader, events, dropping = FrameReader(100_000), [], False
     whole = data + frame(payload=b"later") + frame(8, b"\x03\xe8")
     for at in range(0, len(whole), size):
@@ -171,7 +171,7 @@ def test_a_message_that_nests_too_deep_is_dropped_and_later_ones_are_read():
 
 
 @pytest.mark.parametrize("size", [1000, 65_536, 200_000])
-def test_what_is_not_utf8_in_a_large_message_is_wrong_at_once(size):
+def test_invalid_utf8_in_a_large_message_is_refused_at_once(size):
     data = frame(payload=b"x" * 70_000 + b"\xff" + b"x" * 80_000, length=300_000)
     reader, events, read_by_then = FrameReader(1_000_000), [], 0
     while not events and read_by_then < len(data):
@@ -181,7 +181,7 @@ def test_what_is_not_utf8_in_a_large_message_is_wrong_at_once(size):
     assert reader.reason == "text is UTF-8"
 
 
-def test_what_is_not_utf8_in_a_small_message_is_wrong_in_whatever_pieces_it_comes():
+def test_invalid_utf8_in_a_small_message_is_refused_in_any_pieces():
     data = frame(payload=b"ab\xffcd")
     assert read(*(data[at : at + 1] for at in range(len(data)))) == [Close(NOT_UTF8)]
 
@@ -209,7 +209,7 @@ def test_every_chunking_gives_the_same_events(sizes, data):
     assert events == [*(Text(b"x" * size) for size in sizes), Close(UNSUPPORTED)]
 
 
-def test_our_frames():
+def test_written_frames():
     assert text_frame(b"hi") == b"\x81\x02hi"
     assert text_frame(b"x" * 126) == b"\x81\x7e\x00\x7e" + b"x" * 126
     assert text_frame(b"x" * 70_000) == b"\x81\x7f" + (70_000).to_bytes(8, "big") + b"x" * 70_000
@@ -221,7 +221,7 @@ def test_our_frames():
     assert len(close_frame(1011, "x" * 200)) == 2 + 125
 
 
-def test_the_answer_to_a_handshake():
+def test_the_response_to_a_handshake():
     answer = upgrade_response("dGhlIHNhbXBsZSBub25jZQ==")
     assert b"Sec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n" in answer
     assert b"\r\nSec-WebSocket-Protocol: mcp\r\n" in answer
@@ -230,7 +230,7 @@ def test_the_answer_to_a_handshake():
 
 
 @pytest.mark.parametrize("reason", ["", "short", "é" * 100, "x" * 122 + "€", "two\nlines", "\ud800"])
-def test_w5_the_reason_of_a_close_is_utf8_and_fits(reason):
+def test_the_reason_of_a_close_is_utf8_and_fits(reason):
     payload = close_frame(1001, reason)[2:]
     assert len(payload) <= 125
     assert payload[:2] == b"\x03\xe9"
@@ -240,7 +240,7 @@ def test_w5_the_reason_of_a_close_is_utf8_and_fits(reason):
 
 @given(st.lists(st.text(max_size=200)))
 @settings(max_examples=100, deadline=None)
-def test_wsproto_and_we_understand_each_other(texts):
+def test_frames_are_equal_in_wsproto(texts):
     theirs = wsproto.Connection(wsproto.ConnectionType.CLIENT)
     reader = FrameReader(100_000)
     for text in texts:
@@ -257,7 +257,7 @@ GOOD = {
 }
 
 
-def test_a_good_handshake_passes():
+def test_a_valid_handshake_is_accepted():
     check_upgrade(GOOD, "websocket", 11)
     check_upgrade({**GOOD, "content-length": "0"}, "websocket", 11)
     check_upgrade({name: GOOD[name] for name in GOOD if name != "sec-websocket-protocol"}, "websocket", 11)
@@ -279,7 +279,7 @@ def test_a_good_handshake_passes():
         ({"sec-websocket-protocol": ""}, "websocket", 11, 400),
     ],
 )
-def test_handshakes_that_are_refused(change, upgrade, version, status):
+def test_invalid_handshakes_are_refused(change, upgrade, version, status):
     with pytest.raises(Rejection) as caught:
         check_upgrade({**GOOD, **change}, upgrade, version)
     assert caught.value.status == status
@@ -302,7 +302,7 @@ def test_a_frame_in_very_small_pieces_takes_little_more_than_its_size():
     assert reader.feed(data[-2:], 0.0) == [Text(payload)]
 
 
-def test_r15_a_message_that_is_refused_while_it_arrives_is_dropped_and_reported_at_its_end():
+def test_a_message_that_is_refused_while_it_arrives_is_dropped_and_reported_at_its_end():
     reader = FrameReader(1_000_000)
     whole = frame(payload=b'{"jsonrpc":"2.0","id":7,"method":"x","params":{"a":"' + b"x" * 200_000 + b'"}}')
     assert reader.feed(whole[:150_000], 0.0) == []

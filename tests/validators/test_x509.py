@@ -1,4 +1,4 @@
-"""Certificates: dates, names and issuer are read, and nothing else than a ValueError leaves for anything else (W6, W7)."""
+"""Dates, names and issuer of certificates, and ValueError for all other bytes."""
 
 import contextlib
 import ipaddress
@@ -52,13 +52,13 @@ BASIC = (x509.BasicConstraints(ca=False, path_length=None), True)
     "begins", [datetime(1990, 1, 2, 3, 4, 5, tzinfo=UTC), datetime(2020, 2, 29, tzinfo=UTC)]
 )
 @pytest.mark.parametrize("ends", [datetime(2049, 12, 31, 23, 59, 59, tzinfo=UTC), datetime(9999, 12, 31, 23, 59, 59, tzinfo=UTC)])  # fmt: skip
-def test_w6_dates_are_read_in_both_forms(begins, ends):
+def test_dates_are_read_in_both_forms(begins, ends):
     found = read_certificate(made(begins, ends))
     assert (found.not_before, found.not_after, found.hosts) == (begins, ends, ())
 
 
 @pytest.mark.parametrize("more", [(), (BASIC,)])
-def test_w6_the_hosts_are_dns_names_and_addresses(more):
+def test_the_hosts_are_dns_names_and_addresses(more):
     now = datetime(2026, 1, 1, tzinfo=UTC)
     found = read_certificate(made(now, now + DAY, NAMES, more=more))
     assert found.hosts == ("example.org", "*.example.net", "127.0.0.1", "::1")
@@ -66,7 +66,7 @@ def test_w6_the_hosts_are_dns_names_and_addresses(more):
     assert read_certificate(made(now, now + DAY, more=(BASIC,))).hosts == ()
 
 
-def test_w7_subject_and_issuer_are_compared():
+def test_subject_and_issuer_are_compared():
     now = datetime(2026, 1, 1, tzinfo=UTC)
     leaf = read_certificate(made(now, now + DAY))
     authority = read_certificate(made(now, now + DAY, subject="authority"))
@@ -77,7 +77,7 @@ def test_w7_subject_and_issuer_are_compared():
     ("purposes", "served"),
     [([], True), ([Purpose.SERVER_AUTH], True), ([Purpose.ANY_EXTENDED_KEY_USAGE], True), ([Purpose.CLIENT_AUTH], False)],
 )  # fmt: skip
-def test_w6_a_certificate_that_names_its_purposes_is_for_those_only(purposes, served):
+def test_a_certificate_with_purposes_is_for_these_only(purposes, served):
     now = datetime(2026, 1, 1, tzinfo=UTC)
     more = [BASIC, *([(x509.ExtendedKeyUsage(purposes), True)] if purposes else [])]
     assert read_certificate(made(now, now + DAY, NAMES, more=more)).for_servers is served
@@ -92,7 +92,7 @@ def test_w6_a_certificate_that_names_its_purposes_is_for_those_only(purposes, se
         (dsa.generate_private_key(1024), False),
     ],
 )
-def test_w6_keys_that_tls_has_signatures_for(key, usable):
+def test_keys_that_tls_has_signatures_for(key, usable):
     now = datetime(2026, 1, 1, tzinfo=UTC)
     builder = x509.CertificateBuilder(named("x"), named("x"), key.public_key(), 7, now, now + DAY)
     found = read_certificate(builder.sign(KEY, hashes.SHA256()).public_bytes(serialization.Encoding.DER))
@@ -102,7 +102,7 @@ def test_w6_keys_that_tls_has_signatures_for(key, usable):
 GOOD = made(datetime(2026, 1, 1, tzinfo=UTC), datetime(2027, 1, 1, tzinfo=UTC), NAMES, more=(BASIC,))
 
 
-def test_w6_a_certificate_of_version_1_has_no_version_and_no_extensions():
+def test_a_certificate_of_version_1_has_no_version_and_no_extensions():
     def element(tag, *inside):
         content = b"".join(inside)
         return bytes([tag, len(content)]) + content
@@ -123,7 +123,7 @@ def is_refused(data):
     return False
 
 
-def test_a_certificate_that_is_cut_off_is_refused_at_each_place():
+def test_a_certificate_truncated_at_any_position_is_refused():
     assert all(is_refused(GOOD[:end]) for end in range(len(GOOD)))
 
 
@@ -140,19 +140,19 @@ def test_a_certificate_that_is_cut_off_is_refused_at_each_place():
         b"\x30\x84\xff\xff\xff\xff",
     ],
 )
-def test_what_is_no_certificate_is_a_value_error(data):
+def test_other_bytes_than_a_certificate_are_a_value_error(data):
     assert is_refused(data)
 
 
 @given(st.integers(0, len(GOOD) - 1), st.binary(max_size=4), st.integers(0, 4))
 @settings(max_examples=500, deadline=None)
-def test_nothing_but_a_value_error_comes_of_damage(at, piece, dropped):
+def test_a_damaged_certificate_raises_no_other_exception_than_value_error(at, piece, dropped):
     with contextlib.suppress(ValueError):
         read_certificate(GOOD[:at] + piece + GOOD[at + dropped :])
 
 
 @given(st.binary(max_size=300))
-def test_nothing_but_a_value_error_comes_of_noise(data):
+def test_random_bytes_raise_no_other_exception_than_value_error(data):
     with contextlib.suppress(ValueError):
         read_certificate(data)
 
@@ -187,5 +187,5 @@ def test_text_that_is_not_base64_is_a_value_error():
         assert block.data
 
 
-def test_many_beginnings_take_no_more_than_one_pass():
+def test_many_begin_lines_are_read_in_linear_time():
     assert blocks(b"-----BEGIN A-----\n" * 60_000) == []
