@@ -11,7 +11,6 @@ import pytest
 import trio
 import trio_websocket
 
-from ..e2e.test_modern_http import request, tool
 from ..support.clients import (
     ASKABLE,
     INFO,
@@ -26,6 +25,7 @@ from ..support.clients import (
     wait_until,
 )
 from ..support.daemon_process import child, daemon
+from ..support.stateless_requests import request, tool
 
 pytestmark = pytest.mark.anyio
 

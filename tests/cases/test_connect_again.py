@@ -1,14 +1,8 @@
 """`connect` when the daemon is restarted, reloaded, not started yet or gone for good; and input that cannot be read."""
 
-import contextlib
 import json
-import queue
 import socket
-import subprocess
-import sys
-import threading
 import time
-from pathlib import Path
 
 import pytest
 import trio
@@ -16,144 +10,11 @@ from mcp.client.client import Client
 from mcp.client.stdio import StdioServerParameters, stdio_client
 from mcp.shared.exceptions import MCPError
 
-from ..e2e.test_modern_http import request, tool
-from ..support.bridge_process import EXAMPLE, PROGRAM
-from ..support.daemon_process import Daemon, write_config
-from ..support.raw_http import INITIALIZE
+from ..support.bridge_process import PROGRAM
+from ..support.daemon_process import write_config
+from ..support.reconnecting import CAPABLE, READY, SERVER, Home, call, connected, message
 from ..support.sdk import SDK_WARNINGS
-
-SERVER = [sys.executable, "-I", "-S", str(Path(__file__).parents[1] / "support/servers/counting.py")]
-PATIENCE = 20
-CAPABLE = {**INITIALIZE, "capabilities": {"roots": {}}}
-READY = {"jsonrpc": "2.0", "method": "notifications/initialized"}
-
-
-def message(method, number=None, **params):
-    found = {"jsonrpc": "2.0", "method": method, **({"params": params} if params else {})}
-    return found if number is None else {**found, "id": number}
-
-
-def call(number, name, **arguments):
-    return message("tools/call", number, name=name, arguments=arguments)
-
-
-class Home:
-    """A configuration whose daemon comes and goes, and the journal of its server."""
-
-    def __init__(self, folder):
-        self.folder = folder
-        self.journal = folder / "journal"
-        self.journal.touch()
-        self.configure()
-
-    def configure(self, *words, name="one", **server):
-        servers = {"other": {"command": EXAMPLE}}
-        if name:
-            servers[name] = {"command": [*SERVER, str(self.journal), *words], **server}
-        write_config(self.folder / "config.toml", servers, limits={"drain_seconds": 1})
-
-    def daemon(self, **options):
-        return Daemon(self.folder, **options)
-
-    def calls(self):
-        """The calls that the server was sent, by their names and numbers."""
-        lines = [line.split(" ", 1)[1] for line in self.journal.read_text().splitlines()]
-        return [line.removeprefix("tools/call ") for line in lines if line.startswith("tools/call")]
-
-    def until_called(self):
-        end = time.monotonic() + PATIENCE
-        while not self.calls():
-            assert time.monotonic() < end
-            time.sleep(0.01)
-
-    def processes(self):
-        """What each server process was sent, calls left out."""
-        found = {}
-        for line in self.journal.read_text().splitlines():
-            pid, text = line.split(" ", 1)
-            if not text.startswith(("tools/", "server/")):
-                found.setdefault(pid, []).append(text.rpartition(" ")[0])
-        return list(found.values())
-
-
-class Process:
-    """A running `connect`, spoken to through its standard streams only."""
-
-    def __init__(self, home, *words, name="one"):
-        variables = {**Daemon.variables.fget(home)}
-        self.process = subprocess.Popen(
-            [PROGRAM, "connect", name, "--config", str(home.folder / "config.toml"), *words],
-            env=variables,
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-        )
-        self.lines = queue.SimpleQueue()
-        self.said = []
-        self._threads = [
-            threading.Thread(target=self._read, daemon=True),
-            threading.Thread(target=lambda: self.said.extend(self.process.stderr), daemon=True),
-        ]
-        for thread in self._threads:
-            thread.start()
-
-    def _read(self):
-        for line in self.process.stdout:
-            self.lines.put(json.loads(line))
-
-    def send(self, *messages):
-        for one in messages:
-            self.process.stdin.write(one if isinstance(one, bytes) else json.dumps(one).encode() + b"\n")
-        self.process.stdin.flush()
-
-    def receive(self):
-        return self.lines.get(timeout=PATIENCE)
-
-    def answer(self, number, seen=None):
-        """The answer to a request; what comes before it is put into `seen`."""
-        while (found := self.receive()).get("id") != number or "method" in found:
-            if seen is not None:
-                seen.append(found)
-        return found
-
-    def open(self):
-        self.send(message("initialize", 0, **CAPABLE), READY)
-        assert "result" in self.answer(0)
-
-    def until_said(self, text):
-        end = time.monotonic() + PATIENCE
-        while text not in self.stderr:
-            assert time.monotonic() < end, (text, self.said)
-            time.sleep(0.01)
-
-    @property
-    def stderr(self):
-        return b"".join(self.said).decode()
-
-    def end(self):
-        """The exit code after the end of the input."""
-        with contextlib.suppress(BrokenPipeError):
-            self.process.stdin.close()
-        return self.wait()
-
-    def wait(self):
-        code = self.process.wait(PATIENCE)
-        for thread in self._threads:
-            thread.join(PATIENCE)
-        return code
-
-
-@contextlib.contextmanager
-def connected(home, *words, name="one"):
-    found = Process(home, *words, name=name)
-    try:
-        yield found
-    finally:
-        found.process.kill()
-        with contextlib.suppress(BrokenPipeError):
-            found.end()
-        found.process.stdout.close()
-        found.process.stderr.close()
+from ..support.stateless_requests import request, tool
 
 
 @pytest.fixture

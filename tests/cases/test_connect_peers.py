@@ -7,11 +7,11 @@ from contextlib import ExitStack
 
 import pytest
 
-from ..e2e.test_connect import ask, open_process, started
-from ..e2e.test_modern_http import request, tool
 from ..support.bridge_process import EXAMPLE, PROGRAM
 from ..support.connect import REQUEST, peer, run
+from ..support.connect_process import ask, open_process, started
 from ..support.daemon_process import child, daemon
+from ..support.stateless_requests import request, tool
 from ..support.wire import BINARY, PING
 
 ANSWER = {"jsonrpc": "2.0", "id": 1, "result": {"tools": []}}

@@ -13,11 +13,11 @@ import pytest
 import trio
 import trio_websocket
 
-from ..e2e.test_connect import open_process
-from ..e2e.test_modern_http import headers_of, request, tool
+from ..support.connect_process import open_process
 from ..support.daemon_process import daemon
 from ..support.raw_http import BOTH, INITIALIZE, Connection, message
 from ..support.servers import interrupting
+from ..support.stateless_requests import headers_of, request, tool
 
 pytestmark = pytest.mark.anyio
 

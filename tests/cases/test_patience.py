@@ -15,8 +15,8 @@ from mcpbridged.transports.endpoints.websocket_writer import FrameWriter
 from mcpbridged.transports.send_queue import DISCONNECTED, SendQueue
 from mcpbridged.validators.limits import Limits
 
-from ..e2e.test_connect import ask, open_process
 from ..support.bridge_process import EXAMPLE
+from ..support.connect_process import ask, open_process
 from ..support.daemon_process import daemon
 from ..support.raw_http import INITIALIZE
 from ..support.wire import PING, PONG, Connection, Quiet, Socket, frame, fresh_key

@@ -4,8 +4,8 @@ import time
 
 import pytest
 
-from ..e2e.test_modern_http import request, tool
-from .test_connect_again import Home, call, connected, message
+from ..support.reconnecting import Home, call, connected, message
+from ..support.stateless_requests import request, tool
 
 
 @pytest.fixture

@@ -13,11 +13,11 @@ from urllib.parse import quote, quote_plus
 
 import pytest
 
-from ..e2e.test_modern_http import headers_of, request, tool
-from ..e2e.test_serve import open_socket
 from ..support.bridge_process import PROGRAM
+from ..support.daemon_clients import open_socket
 from ..support.daemon_process import daemon
 from ..support.raw_http import connect
+from ..support.stateless_requests import headers_of, request, tool
 
 pytestmark = pytest.mark.anyio
 SERVER = [sys.executable, "-I", "-S", str(Path(__file__).parents[1] / "support/servers/talkative.py")]

@@ -12,7 +12,7 @@ import trio.testing
 from mcpbridged.transports.ticker import Ticker
 
 from ..support.daemon_process import daemon
-from .test_connect_again import connected, message
+from ..support.reconnecting import connected, message
 
 # Answers everything, `initialize` after a second.
 SLOW = """

@@ -11,7 +11,7 @@ import pytest
 
 from ..support.bridge_process import EXAMPLE, PROGRAM, Bridge
 from ..support.daemon_process import Daemon, write_config
-from .test_units import service
+from ..support.units import service
 
 # Writes a file and a directory at its start, and stays until its input ends.
 WRITES = "import os, sys; os.mkdir(sys.argv[1] + '.d'); open(sys.argv[1], 'w').close(); sys.stdin.read()"

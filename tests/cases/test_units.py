@@ -1,17 +1,8 @@
 """The units of systemd: a server that takes too much memory ends alone, and the cgroup is there for a tree of servers."""
 
-import configparser
-
 import pytest
 
-from ..support.bridge_process import REPOSITORY
-
-
-def service(name):
-    parser = configparser.ConfigParser(strict=False, interpolation=None, comment_prefixes=("#",))
-    parser.optionxform = str
-    parser.read_string((REPOSITORY / "systemd" / name).read_text())
-    return parser["Service"]
+from ..support.units import service
 
 
 @pytest.mark.parametrize("name", ["mcp-bridge.service", "mcp-bridge@.service"])

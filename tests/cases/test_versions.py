@@ -7,7 +7,6 @@ import trio
 import trio_websocket
 import trustme
 
-from ..e2e.test_connect import open_process
 from ..support.accept import (
     BOTH,
     CARRIERS,
@@ -22,6 +21,7 @@ from ..support.accept import (
     result_text,
     tool_call,
 )
+from ..support.connect_process import open_process
 from ..support.raw_http import Connection
 
 pytestmark = pytest.mark.anyio

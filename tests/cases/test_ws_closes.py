@@ -9,8 +9,8 @@ import pytest
 
 from ..support.bridge_process import EXAMPLE, Bridge
 from ..support.daemon_process import daemon
+from ..support.websocket_handshake import INFO, opened, upgraded
 from ..support.wire import BINARY, CLOSE, PING, PONG, TEXT, connect, frame
-from .test_ws_credential import INFO, opened, upgraded
 
 CONTINUATION = 0
 CALL = json.dumps(

@@ -1,19 +1,17 @@
 """The credential of WebSocket clients that can send no header, and clients that offer no subprotocol (W2, W3)."""
 
-import json
 import time
 from hashlib import sha256
 
 import pytest
 
-from ..support.admission import INITIALIZE
 from ..support.bridge_process import EXAMPLE, Bridge
 from ..support.daemon_process import daemon
-from ..support.wire import Socket, connect, fresh_key
+from ..support.websocket_handshake import opened
+from ..support.wire import connect, fresh_key
 
 OTHER = "mcpb_other-token-0123456789abcdefghijkLMNOPQ"
 WRONG = "mcpb_" + "wrong0123456789-ABCDEFGHIJKLMNOPQRSTUVWXYZ"
-INFO = json.loads(INITIALIZE)
 
 
 @pytest.fixture(scope="module")
@@ -187,24 +185,6 @@ def test_w2_where_no_credential_is_needed_the_offer_is_not_echoed(tmp_path):
 
 
 # ---- W3
-
-
-def upgraded(bridge, connection, *fields, target="/ws"):
-    """A WebSocket on this connection."""
-    lines = [f"GET {target} HTTP/1.1", f"Host: 127.0.0.1:{bridge.address[1]}", "Connection: Upgrade"]
-    lines += ["Upgrade: websocket", "Sec-WebSocket-Version: 13", f"Sec-WebSocket-Key: {fresh_key()}"]
-    connection.send("\r\n".join([*lines, *fields, "", ""]).encode())
-    reply = connection.head()
-    assert reply.status == 101, reply
-    return Socket(connection)
-
-
-def opened(bridge, connection, *fields, target="/ws"):
-    """The same, with a session."""
-    socket = upgraded(bridge, connection, *fields, target=target)
-    socket.send(INFO)
-    assert "result" in socket.message()
-    return socket
 
 
 def test_w3_without_an_offer_no_subprotocol_is_answered_and_the_connection_is_served(bridge):

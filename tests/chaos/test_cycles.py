@@ -8,11 +8,11 @@ from pathlib import Path
 import pytest
 import trio
 
-from ..e2e.test_modern_http import tool
-from ..e2e.test_serve import open_socket
 from ..support.bridge_process import EXAMPLE
+from ..support.daemon_clients import open_socket
 from ..support.daemon_process import daemon
 from ..support.raw_http import BOTH, INITIALIZE, connect
+from ..support.stateless_requests import tool
 
 pytestmark = pytest.mark.anyio
 CYCLES = int(os.environ.get("CHAOS_CYCLES", "60"))

@@ -21,11 +21,11 @@ import pytest
 import trio
 import trio_websocket
 
-from ..e2e.test_modern_http import headers_of, request, tool
-from ..e2e.test_serve import open_socket
 from ..support.bridge_process import EXAMPLE
+from ..support.daemon_clients import open_socket
 from ..support.daemon_process import daemon, write_config
 from ..support.raw_http import BOTH, INITIALIZE, Connection
+from ..support.stateless_requests import headers_of, request, tool
 
 pytestmark = pytest.mark.anyio
 SECONDS = float(os.environ.get("CHAOS_SECONDS", "8"))

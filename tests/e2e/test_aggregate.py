@@ -10,11 +10,11 @@ import trio
 
 from ..support import sdk
 from ..support.bridge_process import EXAMPLE
+from ..support.daemon_clients import open_socket
 from ..support.daemon_process import child, daemon
 from ..support.raw_http import connect
-from .test_modern_http import ASKABLE, SUBSCRIPTION, headers_of, request, tool
-from .test_sdk_clients import answer_elicitation, answer_roots, answer_sampling, text_of
-from .test_serve import open_socket
+from ..support.sdk import answer_elicitation, answer_roots, answer_sampling, text_of
+from ..support.stateless_requests import ASKABLE, SUBSCRIPTION, headers_of, request, tool
 
 pytestmark = [pytest.mark.anyio, *sdk.SDK_WARNINGS]
 SERVERS = {

@@ -12,7 +12,7 @@ import trio.testing
 
 from ..support.bridge_process import EXAMPLE
 from ..support.daemon_process import daemon
-from .test_modern_http import PREFIX, SUBSCRIPTION, request, tool
+from ..support.stateless_requests import PREFIX, SUBSCRIPTION, request, tool
 
 pytestmark = pytest.mark.anyio
 LISTEN = "subscriptions/listen"

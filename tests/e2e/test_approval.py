@@ -12,9 +12,8 @@ import pytest
 from ..support.bridge_process import _MARK, EXAMPLE
 from ..support.daemon_process import Daemon, daemon, write_config
 from ..support.raw_http import INITIALIZE, connect, message
-from ..support.sdk import SDK_WARNINGS
-from .test_env_from_header import client_of
-from .test_modern_http import headers_of, request, tool
+from ..support.sdk import SDK_WARNINGS, client_of
+from ..support.stateless_requests import headers_of, request, tool
 
 pytestmark = [pytest.mark.anyio, *SDK_WARNINGS]
 

@@ -7,10 +7,10 @@ from contextlib import AsyncExitStack
 import pytest
 import trio
 
+from ..support.daemon_clients import ask, example, open_socket
 from ..support.daemon_process import daemon
 from ..support.raw_http import connect
-from .test_modern_http import headers_of, request, tool
-from .test_serve import ask, example, open_socket
+from ..support.stateless_requests import headers_of, request, tool
 
 pytestmark = pytest.mark.anyio
 TOKEN = f"mcpb_{'editor':x<40}"

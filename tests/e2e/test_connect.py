@@ -4,7 +4,6 @@ import contextlib
 import functools
 import json
 import signal
-import subprocess
 import threading
 import time
 
@@ -13,9 +12,10 @@ from mcp.client.client import Client
 from mcp.client.stdio import StdioServerParameters, stdio_client
 
 from ..support.bridge_process import EXAMPLE, PROGRAM
+from ..support.connect_process import ask, open_process, started
 from ..support.daemon_process import child, daemon
 from ..support.raw_http import INITIALIZE
-from .test_modern_http import request, tool
+from ..support.stateless_requests import request, tool
 
 pytestmark = pytest.mark.anyio
 
@@ -24,35 +24,6 @@ pytestmark = pytest.mark.anyio
 def running(tmp_path_factory):
     with daemon(tmp_path_factory.mktemp("connect"), {"one": {"command": EXAMPLE}}) as found:
         yield found
-
-
-def started(running, name, lines, timeout=30):
-    return subprocess.run(
-        [PROGRAM, "connect", name, "--config", str(running.config)],
-        input="".join(f"{json.dumps(line)}\n" for line in lines),
-        env=running.variables,
-        capture_output=True,
-        text=True,
-        timeout=timeout,
-        check=False,
-    )
-
-
-def open_process(running, name, *words):
-    return subprocess.Popen(
-        [PROGRAM, "connect", name, "--config", str(running.config), *words],
-        env=running.variables,
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-    )
-
-
-def ask(process, message):
-    """The next thing that it says."""
-    process.stdin.write(json.dumps(message).encode() + b"\n")
-    process.stdin.flush()
-    return json.loads(process.stdout.readline())
 
 
 @pytest.mark.parametrize("mode", ["legacy", "auto"])

@@ -12,7 +12,7 @@ import pytest
 import trustme
 
 from ..support.bridge_process import EXAMPLE, PROGRAM, Bridge
-from .test_modern_http import request
+from ..support.stateless_requests import request
 
 
 @pytest.fixture(scope="module")

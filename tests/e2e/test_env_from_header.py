@@ -17,9 +17,9 @@ from mcp.shared.exceptions import MCPError
 from ..support.bridge_process import PROGRAM, wait_until_gone
 from ..support.daemon_process import child, daemon, write_config
 from ..support.raw_http import BOTH, INITIALIZE, connect, message
-from ..support.sdk import SDK_WARNINGS
+from ..support.sdk import SDK_WARNINGS, client_of
 from ..support.sdk import connect as connect_client
-from .test_modern_http import ASKABLE, headers_of, request, tool
+from ..support.stateless_requests import ASKABLE, headers_of, request, tool
 
 pytestmark = [pytest.mark.anyio, *SDK_WARNINGS]
 
@@ -47,17 +47,6 @@ def running(tmp_path_factory):
         tmp_path_factory.mktemp("headers"), servers, aggregate={"servers": ["one", "shared"]}
     ) as found:
         yield found
-
-
-def client_of(running, name, transport, mode, key=None, **headers):
-    brought = {} if key is None else {"x-kEy": key}
-    place = SimpleNamespace(
-        mcp=running.url(name),
-        sse=running.url(name, "sse"),
-        ws=running.url(name, "ws"),
-        headers={**running.headers, **brought, **headers},
-    )
-    return connect_client(place, transport, mode=mode)
 
 
 async def told(client, name="KEY"):

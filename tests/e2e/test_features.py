@@ -8,7 +8,7 @@ import trio_websocket
 
 from ..support.daemon_process import child, daemon
 from ..support.raw_http import BOTH, INITIALIZE, connect
-from .test_modern_http import ASKABLE, headers_of, request, tool
+from ..support.stateless_requests import ASKABLE, headers_of, request, tool
 
 pytestmark = pytest.mark.anyio
 OFF = ["prompts", "sampling", "logging"]

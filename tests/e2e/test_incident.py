@@ -11,7 +11,7 @@ import pytest
 from ..support.bridge_process import EXAMPLE, PROGRAM, REPOSITORY
 from ..support.daemon_process import Daemon, write_config
 from ..support.raw_http import connect
-from .test_modern_http import headers_of, request
+from ..support.stateless_requests import headers_of, request
 
 pytestmark = pytest.mark.anyio
 TEXT = (REPOSITORY / "docs/incident.md").read_text()

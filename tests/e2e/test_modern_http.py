@@ -12,32 +12,11 @@ import trio
 import trio_websocket
 
 from ..support.bridge_process import EXAMPLE, REPOSITORY, Bridge
+from ..support.processes import threads_of
 from ..support.raw_http import BOTH, Connection, connect
+from ..support.stateless_requests import ASKABLE, PREFIX, SUBSCRIPTION, headers_of, request, tool
 
 pytestmark = pytest.mark.anyio
-PREFIX = "io.modelcontextprotocol/"
-ASKABLE = {"elicitation": {}, "sampling": {}, "roots": {}}
-SUBSCRIPTION = f"{PREFIX}subscriptionId"
-
-
-def request(method: str, params: Any = None, id: Any = 1, caps: Any = None, **meta: Any) -> dict[str, Any]:  # noqa: A002
-    envelope = {f"{PREFIX}protocolVersion": "2026-07-28", f"{PREFIX}clientCapabilities": caps or {}, **meta}
-    return {"jsonrpc": "2.0", "id": id, "method": method, "params": {**(params or {}), "_meta": envelope}}
-
-
-def headers_of(body: dict[str, Any], **more: str | None) -> dict[str, str]:
-    """The headers that mirror it, and those given, of which None takes one away."""
-    params = body["params"]
-    name = params.get("name", params.get("uri"))
-    headers = {
-        "Accept": BOTH,
-        "Content-Type": "application/json",
-        "MCP-Protocol-Version": "2026-07-28",
-        "Mcp-Method": body["method"],
-        **({"Mcp-Name": name} if name else {}),
-        **more,
-    }
-    return {header: value for header, value in headers.items() if value is not None}
 
 
 async def send(connection: Connection, body: dict[str, Any], **more: str | None) -> None:
@@ -49,10 +28,6 @@ async def ask(connection: Connection, method: str, params: Any = None, **options
     await send(connection, request(method, params, **options))
     answer = await connection.answer()
     return answer.status, answer.json
-
-
-def tool(name: str, **arguments: Any) -> dict[str, Any]:
-    return {"name": name, "arguments": arguments}
 
 
 async def call(connection: Connection, name: str, /, **arguments: Any) -> str:
@@ -233,10 +208,6 @@ async def test_who_hangs_up_at_once_cancels_its_call_as_well(start_bridge):
             await trio.sleep(0.5)  # whether they have begun by now or never will
             while threads_of(server) > 1:
                 await trio.sleep(0.01)
-
-
-def threads_of(pid):
-    return len(os.listdir(f"/proc/{pid}/task"))
 
 
 # ---- headers that mirror the arguments of a tool

@@ -8,8 +8,8 @@ from mcp import types
 from mcp.shared.exceptions import MCPError
 
 from ..support.bridge_process import EXAMPLE, REPOSITORY, Bridge
-from ..support.sdk import SDK_WARNINGS, connect
-from .test_sdk_clients import answer_elicitation, answer_roots, answer_sampling, text_of, threads_of
+from ..support.processes import threads_of
+from ..support.sdk import SDK_WARNINGS, answer_elicitation, answer_roots, answer_sampling, connect, text_of
 
 pytestmark = [pytest.mark.anyio, *SDK_WARNINGS]
 

@@ -9,20 +9,24 @@ import trio
 from mcp import Client, types
 from mcp.shared.exceptions import MCPError
 
-from ..support.bridge_process import EXAMPLE, REPOSITORY, Bridge
+from ..support.bridge_process import EXAMPLE, MODERN, Bridge
 from ..support.mailbox import Mailbox
 from ..support.raw_http import BOTH
 from ..support.raw_http import connect as connect_raw
-from ..support.sdk import SDK_WARNINGS, TRANSPORTS, connect
-from .test_sdk_clients import answer_elicitation, answer_roots, answer_sampling, text_of
+from ..support.sdk import (
+    SDK_WARNINGS,
+    TRANSPORTS,
+    answer_elicitation,
+    answer_roots,
+    answer_sampling,
+    connect,
+    text_of,
+)
 
 pytestmark = [pytest.mark.anyio, *SDK_WARNINGS]
 
 # In the answer to a question that calls of several clients can have caused.
 AMBIGUOUS = "calls of several clients are in progress"
-
-# Keeps to the era of what it hears first; the bridge is told that this is the modern one.
-MODERN = (sys.executable, str(REPOSITORY / "tests/conformance/servers/py2.py"))
 
 
 def asked(bridge: Bridge, transport: str, **more):

@@ -8,10 +8,10 @@ import pytest
 import trio
 import trio_websocket
 
+from ..support.daemon_clients import example, open_socket
 from ..support.daemon_process import daemon, write_config
 from ..support.raw_http import BOTH, INITIALIZE, connect
-from .test_modern_http import ASKABLE, headers_of, request, tool
-from .test_serve import example, open_socket
+from ..support.stateless_requests import ASKABLE, headers_of, request, tool
 
 pytestmark = pytest.mark.anyio
 TOKENS = {name: f"mcpb_{name:x<40}{name}" for name in ("reader", "writer")}

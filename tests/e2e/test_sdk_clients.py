@@ -1,6 +1,5 @@
 """Everything that MCP offers, used by the official Python client over every transport."""
 
-import os
 from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager
 from functools import partial
@@ -12,29 +11,18 @@ from mcp.shared.exceptions import MCPError
 
 from ..support.bridge_process import Bridge
 from ..support.mailbox import Mailbox
-from ..support.sdk import SDK_WARNINGS, TRANSPORTS, connect
+from ..support.processes import threads_of
+from ..support.sdk import (
+    SDK_WARNINGS,
+    TRANSPORTS,
+    answer_elicitation,
+    answer_roots,
+    answer_sampling,
+    connect,
+    text_of,
+)
 
 pytestmark = [pytest.mark.anyio, *SDK_WARNINGS]
-
-
-def text_of(result: types.CallToolResult) -> str:
-    assert not result.is_error, result
-    return result.content[0].text
-
-
-async def answer_elicitation(_context, params: types.ElicitRequestParams) -> types.ElicitResult:
-    return types.ElicitResult(action="accept", content={"answer": params.message[::-1]})
-
-
-async def answer_sampling(_context, params: types.CreateMessageRequestParams) -> types.CreateMessageResult:
-    words = params.messages[0].content.text.upper()
-    return types.CreateMessageResult(
-        role="assistant", model="loud", content=types.TextContent(type="text", text=words)
-    )
-
-
-async def answer_roots(_context) -> types.ListRootsResult:
-    return types.ListRootsResult(roots=[types.Root(uri="file:///here"), types.Root(uri="file:///there")])
 
 
 @pytest.fixture(params=TRANSPORTS)
@@ -217,10 +205,6 @@ async def test_cancelling_a_call_stops_it_on_the_server(bridge: Bridge, connecte
         while threads_of(server) > 1:  # the client's deadline ends this
             await trio.sleep(0.01)
         assert text_of(await client.call_tool("echo", {"text": "still here"})) == "still here"
-
-
-def threads_of(pid: int) -> int:
-    return len(os.listdir(f"/proc/{pid}/task"))
 
 
 async def test_forty_calls_at_once_overlap(connected: Connect) -> None:

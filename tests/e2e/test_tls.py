@@ -11,8 +11,9 @@ import trustme
 
 from ..support.bridge_process import EXAMPLE, Bridge
 from ..support.http2_client import Client
+from ..support.processes import threads_of
 from ..support.raw_http import BOTH, INITIALIZE, message, tool_call
-from .test_modern_http import headers_of, request, threads_of, tool
+from ..support.stateless_requests import headers_of, request, tool
 
 pytestmark = pytest.mark.anyio
 JSON = {"Accept": BOTH, "Content-Type": "application/json"}

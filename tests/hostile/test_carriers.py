@@ -4,13 +4,12 @@ A guard that one transport has and its sibling forgot is how this class of progr
 """
 
 import json
-from contextlib import contextmanager
 
 import pytest
 
-from ..support.hostile_bridge import VERSION, eventually_none
-from ..support.wire import TEXT, Socket, frame
-from .test_json import (
+from ..support.hostile_bridge import eventually_none
+from ..support.hostile_carriers import METHOD, Frames, frames, posts
+from ..support.json_texts import (
     INVALID_PARAMS,
     INVALID_REQUEST,
     NOT_VALUES,
@@ -23,88 +22,11 @@ from .test_json import (
     call,
     canonical,
 )
+from ..support.wire import TEXT, Socket, frame
 
 pytestmark = pytest.mark.usefixtures("still_serving")
 
-METHOD = b'{"jsonrpc":"2.0","id":%b,"method":"%b"}'
 ECHO = METHOD % (b"1", b"test/echo")
-
-
-class Carrier:
-    """One open session: `send` gives it a text, `since` what came of it, told by a request that is sent behind."""
-
-    def __init__(self, bridge):
-        self.bridge = bridge
-        self._number = 0
-
-    def exchange(self, text):
-        """The refusal of the text if there was one at once, the messages it led to, and the lines the child was given."""
-        journal = self.bridge.journal
-        before = journal.stat().st_size
-        refusal = self.send(text)
-        self._number += 1
-        mark = f"mark-{self._number}"
-        assert self.send(json.dumps({"jsonrpc": "2.0", "id": mark, "method": "test/sync"}).encode()) is None
-        messages = []
-        while (message := self.receive()).get("id") != mark:
-            messages.append(message)
-        lines = journal.read_bytes()[before:].splitlines(keepends=True)
-        return refusal, messages, [line for line in lines if b'"test/sync"' not in line]
-
-    def open(self, version=VERSION):
-        assert self.send(json.dumps(self.bridge.initialize(version)).encode()) is None
-        assert self.receive()["id"] == 0
-        self.send(b'{"jsonrpc":"2.0","method":"notifications/initialized"}')
-        self.exchange(METHOD % (b"1", b"ping"))
-
-
-class Posts(Carrier):
-    """HTTP+SSE: a text goes out by POST, an answer comes on the stream, a refusal is the answer to the POST."""
-
-    def __init__(self, bridge, connection, events, path):
-        super().__init__(bridge)
-        self._connection, self._events, self._path = connection, events, path
-
-    def send(self, text):
-        self._connection.send(self.bridge.post(text, target=self._path))
-        reply = self._connection.reply()
-        if reply.status == 202:
-            return None
-        assert reply.status in (400, 413), reply
-        return reply.json
-
-    def receive(self):
-        return self._events.message().json
-
-
-class Frames(Carrier):
-    """WebSocket: a text is a message, and so is what becomes of it."""
-
-    def __init__(self, bridge, socket):
-        super().__init__(bridge)
-        self._socket = socket
-
-    def send(self, text):
-        self._socket.connection.send(frame(TEXT, text))
-
-    def receive(self):
-        return self._socket.message()
-
-
-@contextmanager
-def posts(bridge, version=VERSION):
-    with bridge.event_stream() as (events, path), bridge.connect() as connection:
-        carrier = Posts(bridge, connection, events, path)
-        carrier.open(version)
-        yield carrier
-
-
-@contextmanager
-def frames(bridge, version=VERSION):
-    with bridge.websocket(initialized=False) as socket:
-        carrier = Frames(bridge, socket)
-        carrier.open(version)
-        yield carrier
 
 
 @pytest.fixture(scope="module", params=[posts, frames], ids=["messages", "ws"])

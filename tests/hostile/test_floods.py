@@ -15,8 +15,8 @@ from contextlib import ExitStack, contextmanager
 import pytest
 
 from ..support.hostile_bridge import running
+from ..support.json_texts import META
 from ..support.wire import TEXT, frame
-from .test_modern import META
 
 pytestmark = pytest.mark.usefixtures("still_serving")
 

@@ -8,37 +8,23 @@ import json
 
 import pytest
 
-from ..support.wire import TEXT, Socket, frame
-from .test_json import (
+from ..support.hostile_carriers import StatelessFrames, StatelessPosts, call
+from ..support.json_texts import (
     INVALID_PARAMS,
     INVALID_REQUEST,
+    META,
     NOT_VALUES,
     PARSE_ERROR,
+    REVISION,
     UNDECIDED,
     VALUES,
     other_encodings,
 )
+from ..support.wire import TEXT, Socket, frame
 
 pytestmark = pytest.mark.usefixtures("still_serving")
 
-REVISION = "2026-07-28"
-META = (
-    b'"_meta":{"io.modelcontextprotocol/protocolVersion":"2026-07-28",'
-    b'"io.modelcontextprotocol/clientInfo":{"name":"hostile","version":"1"},"io.modelcontextprotocol/clientCapabilities":{}}'
-)
 HEADER_MISMATCH, METHOD_NOT_FOUND = -32020, -32601
-
-
-def call(value, id_=b"1", name=b"echo"):
-    return (
-        b'{"jsonrpc":"2.0","id":%b,"method":"tools/call","params":{"name":"%b","arguments":{"x":%b},%b}}'
-        % (
-            id_,
-            name,
-            value,
-            META,
-        )
-    )
 
 
 def said(method, id_=b"1"):
@@ -46,53 +32,13 @@ def said(method, id_=b"1"):
     return b'{"jsonrpc":"2.0","id":%b,"method":%b,"params":{%b}}' % (id_, method, META)
 
 
-class Posts:
-    """Each text is a POST of its own, whose headers say what an honest client would have said."""
-
-    def __init__(self, bridge):
-        self.bridge = bridge
-
-    def ask(self, text, name="echo", method="tools/call"):
-        request = self.bridge.post(text).add(f"MCP-Protocol-Version: {REVISION}", f"Mcp-Method: {method}")
-        if method == "tools/call":
-            request = request.add(f"Mcp-Name: {name}")
-        reply = self.bridge.ask(request)
-        return reply.status, reply.json if reply.body else None
-
-    def sync(self, number):
-        assert self.ask(call(b"0", b"0", b"sync-%d" % number), f"sync-{number}")[0] == 200
-
-
-class Frames:
-    """All texts go over one socket. Each gets one answer, a batch that is refused one for each request that has an id."""
-
-    def __init__(self, bridge, socket):
-        self.bridge = bridge
-        self._socket = socket
-
-    def ask(self, text, name="echo", method="tools/call"):
-        mark = call(
-            b"0", b'"mark"', b"sync-"
-        )  # the child answers in order, so what comes of the text comes before
-        self._socket.connection.send(frame(TEXT, text) + frame(TEXT, mark))
-        found = [self._socket.message()]
-        while found[-1]["id"] != "mark":
-            found.append(self._socket.message())
-        requests = json.loads(text) if text.startswith(b"[{") else [None]
-        assert len(found) == 1 + len(requests)
-        return None, found[0]
-
-    def sync(self, number):
-        assert self.ask(call(b"0", b"0", b"sync-%d" % number))[1]["id"] == 0
-
-
 @pytest.fixture(scope="module", params=["POST", "WebSocket"])
 def modern(request, bridge):
     if request.param == "POST":
-        yield Posts(bridge)
+        yield StatelessPosts(bridge)
         return
     with bridge.websocket(initialized=False) as socket:
-        yield Frames(bridge, socket)
+        yield StatelessFrames(bridge, socket)
 
 
 _numbers = iter(range(1_000_000))
@@ -129,7 +75,7 @@ def assert_passed(modern, text, value):
 
 @pytest.mark.parametrize("value", [pytest.param(v, id=name) for name, v in NOT_VALUES.items()])
 def test_j01_what_is_not_json_never_reaches_the_child(bridge, value):
-    assert_refused(Posts(bridge), call(value), PARSE_ERROR)
+    assert_refused(StatelessPosts(bridge), call(value), PARSE_ERROR)
 
 
 @pytest.mark.parametrize(
@@ -142,7 +88,7 @@ def test_j01_what_is_json_reaches_the_child_byte_for_byte_on_one_line(modern, va
 
 @pytest.mark.parametrize("body", list(other_encodings()))
 def test_j01_other_encodings_are_not_guessed(bridge, body):
-    assert_refused(Posts(bridge), body, PARSE_ERROR)
+    assert_refused(StatelessPosts(bridge), body, PARSE_ERROR)
 
 
 @pytest.mark.parametrize(
@@ -234,7 +180,7 @@ def test_m06_the_name_of_a_tool_is_of_bounded_length(modern, name):
 
 
 def test_m05_a_response_is_refused_and_a_session_id_not_looked_at(bridge, session):
-    modern = Posts(bridge)
+    modern = StatelessPosts(bridge)
     assert_refused(modern, b'{"jsonrpc":"2.0","id":1,"result":{}}', INVALID_REQUEST)
     for id_ in (session.id, "A" * 43):
         request = bridge.post(call(b"1")).add(
@@ -273,7 +219,7 @@ def test_garbage_on_one_socket_costs_the_modern_requests_of_no_other(bridge):
         assert bad.head().status == 101
         bad.try_send(b"\xff" * 4096)
         assert Socket(bad).closing() == 1002
-        assert Frames(bridge, good).ask(call(b"7"))[1]["result"]["params"]["arguments"] == {"x": 7}
+        assert StatelessFrames(bridge, good).ask(call(b"7"))[1]["result"]["params"]["arguments"] == {"x": 7}
 
 
 def test_m09_subscriptions_without_end_are_refused_at_the_limit(bridge):
@@ -288,7 +234,7 @@ def test_m09_subscriptions_without_end_are_refused_at_the_limit(bridge):
             "notifications/subscriptions/acknowledged"
         }
     for _ in range(50):  # the places are free again as soon as the socket has gone
-        status, answer = Posts(bridge).ask(call(b"7"))
+        status, answer = StatelessPosts(bridge).ask(call(b"7"))
         if status == 200:
             break
     assert answer["result"]["params"]["arguments"] == {"x": 7}

@@ -7,8 +7,8 @@ import json
 
 import pytest
 
-from . import test_carriers, test_modern
-from .test_modern import META
+from ..support.hostile_carriers import StatelessFrames, StatelessPosts, frames, posts
+from ..support.json_texts import META
 
 pytestmark = pytest.mark.usefixtures("still_serving")
 
@@ -57,15 +57,13 @@ def ask(request, bridge, session):
     if request.param == "POST":
         yield lambda hex_, id_: bridge.ask(bridge.post(call(hex_, id_), session))
     elif request.param in ("messages", "WebSocket"):
-        with (test_carriers.posts if request.param == "messages" else test_carriers.frames)(
-            bridge
-        ) as carrier:
+        with (posts if request.param == "messages" else frames)(bridge) as carrier:
             yield lambda hex_, id_: carrier.exchange(call(hex_, id_))[1]
     elif request.param == "stateless POST":
-        yield lambda hex_, id_: test_modern.Posts(bridge).ask(call(hex_, id_, b"," + META), "raw")[1]
+        yield lambda hex_, id_: StatelessPosts(bridge).ask(call(hex_, id_, b"," + META), "raw")[1]
     else:
         with bridge.websocket(initialized=False) as socket:
-            modern = test_modern.Frames(bridge, socket)
+            modern = StatelessFrames(bridge, socket)
             yield lambda hex_, id_: modern.ask(call(hex_, id_, b"," + META))[1]
 
 

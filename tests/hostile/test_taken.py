@@ -5,7 +5,7 @@ The connection serves it where its bytes arrive, without its task, if it is an o
 
 import pytest
 
-from .test_modern import META, REVISION
+from ..support.json_texts import META, REVISION
 
 GOOD = {
     "legacy": b'{"jsonrpc":"2.0","id":1,"method":"test/echo","params":{"name":"echo"}}',

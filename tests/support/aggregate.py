@@ -7,9 +7,9 @@ from pathlib import Path
 
 import trio
 
-from ..e2e.test_modern_http import SUBSCRIPTION, headers_of, request
 from .daemon_process import daemon, write_config
 from .raw_http import connect
+from .stateless_requests import SUBSCRIPTION, headers_of, request
 
 PROGRAM = str(Path(__file__).with_name("servers") / "member.py")
 CHANGES = {f"notifications/{name}/list_changed" for name in ("tools", "prompts", "resources")}

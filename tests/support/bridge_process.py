@@ -22,6 +22,8 @@ from typing import Self
 PROGRAM = Path(os.environ.get("MCP_BRIDGE", Path(sys.executable).with_name("mcp-bridge")))
 REPOSITORY = Path(__file__).parents[2]
 EXAMPLE = (sys.executable, str(REPOSITORY / "examples/server.py"))
+# Keeps to the era of the first message; the tests start it with `--era modern`.
+MODERN = (sys.executable, str(REPOSITORY / "tests/conformance/servers/py2.py"))
 
 _READY = re.compile(r"^mcp-bridge: ready on (https?://[^/]+|unix:\S+?)(/\S+)?$")
 # A process that we or one of our children started has this in its environment, whatever it did to its parentage.

@@ -4,13 +4,14 @@ import gc
 import warnings
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
+from types import SimpleNamespace
 from typing import Any
 
 import anyio
 import pytest
 import trio
 import trio_websocket
-from mcp import Client
+from mcp import Client, types
 from mcp.client.sse import sse_client
 from mcp.client.streamable_http import streamable_http_client
 from mcp.shared._httpx_utils import create_mcp_http_client
@@ -90,3 +91,34 @@ async def websocket_client(url: str, headers: dict[str, str]) -> AsyncIterator[t
         nursery.start_soon(speak, socket)
         yield to_read, to_write
         nursery.cancel_scope.cancel()
+
+
+def text_of(result: types.CallToolResult) -> str:
+    assert not result.is_error, result
+    return result.content[0].text
+
+
+async def answer_elicitation(_context, params: types.ElicitRequestParams) -> types.ElicitResult:
+    return types.ElicitResult(action="accept", content={"answer": params.message[::-1]})
+
+
+async def answer_sampling(_context, params: types.CreateMessageRequestParams) -> types.CreateMessageResult:
+    words = params.messages[0].content.text.upper()
+    return types.CreateMessageResult(
+        role="assistant", model="loud", content=types.TextContent(type="text", text=words)
+    )
+
+
+async def answer_roots(_context) -> types.ListRootsResult:
+    return types.ListRootsResult(roots=[types.Root(uri="file:///here"), types.Root(uri="file:///there")])
+
+
+def client_of(running, name, transport, mode, key=None, **headers):
+    brought = {} if key is None else {"x-kEy": key}
+    place = SimpleNamespace(
+        mcp=running.url(name),
+        sse=running.url(name, "sse"),
+        ws=running.url(name, "ws"),
+        headers={**running.headers, **brought, **headers},
+    )
+    return connect(place, transport, mode=mode)

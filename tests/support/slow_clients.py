@@ -12,9 +12,9 @@ from functools import partial
 import trio
 import trio_websocket
 
-from ..e2e.test_connect import open_process
-from ..e2e.test_modern_http import headers_of, request, tool
+from .connect_process import open_process
 from .raw_http import BOTH, INITIALIZE, Connection, message
+from .stateless_requests import headers_of, request, tool
 
 POST = {"Accept": BOTH, "Content-Type": "application/json"}
 LOUD = {"io.modelcontextprotocol/logLevel": "debug"}

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import trio
 
-from ..e2e.test_modern_http import headers_of, request, tool
 from .raw_http import connect
 from .sharing import TRANSPORTS
+from .stateless_requests import headers_of, request, tool
 
 SCRIPT = Path(__file__).with_name("servers") / "failing.py"
 WAYS = (*TRANSPORTS, "modern")

@@ -1,0 +1,35 @@
+"""Processes of `mcp-bridge connect`."""
+
+import json
+import subprocess
+
+from .bridge_process import PROGRAM
+
+
+def started(running, name, lines, timeout=30):
+    return subprocess.run(
+        [PROGRAM, "connect", name, "--config", str(running.config)],
+        input="".join(f"{json.dumps(line)}\n" for line in lines),
+        env=running.variables,
+        capture_output=True,
+        text=True,
+        timeout=timeout,
+        check=False,
+    )
+
+
+def open_process(running, name, *words):
+    return subprocess.Popen(
+        [PROGRAM, "connect", name, "--config", str(running.config), *words],
+        env=running.variables,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    )
+
+
+def ask(process, message):
+    """The next thing that it says."""
+    process.stdin.write(json.dumps(message).encode() + b"\n")
+    process.stdin.flush()
+    return json.loads(process.stdout.readline())

@@ -1,0 +1,139 @@
+"""Ways to send hostile texts to a bridge: HTTP+SSE and WebSocket, with and without sessions."""
+
+import json
+from contextlib import contextmanager
+
+from .hostile_bridge import VERSION
+from .json_texts import META, REVISION
+from .wire import TEXT, frame
+
+METHOD = b'{"jsonrpc":"2.0","id":%b,"method":"%b"}'
+
+
+class Carrier:
+    """One open session: `send` gives it a text, `since` what came of it, told by a request that is sent behind."""
+
+    def __init__(self, bridge):
+        self.bridge = bridge
+        self._number = 0
+
+    def exchange(self, text):
+        """The refusal of the text if there was one at once, the messages it led to, and the lines the child was given."""
+        journal = self.bridge.journal
+        before = journal.stat().st_size
+        refusal = self.send(text)
+        self._number += 1
+        mark = f"mark-{self._number}"
+        assert self.send(json.dumps({"jsonrpc": "2.0", "id": mark, "method": "test/sync"}).encode()) is None
+        messages = []
+        while (message := self.receive()).get("id") != mark:
+            messages.append(message)
+        lines = journal.read_bytes()[before:].splitlines(keepends=True)
+        return refusal, messages, [line for line in lines if b'"test/sync"' not in line]
+
+    def open(self, version=VERSION):
+        assert self.send(json.dumps(self.bridge.initialize(version)).encode()) is None
+        assert self.receive()["id"] == 0
+        self.send(b'{"jsonrpc":"2.0","method":"notifications/initialized"}')
+        self.exchange(METHOD % (b"1", b"ping"))
+
+
+class Posts(Carrier):
+    """HTTP+SSE: a text goes out by POST, an answer comes on the stream, a refusal is the answer to the POST."""
+
+    def __init__(self, bridge, connection, events, path):
+        super().__init__(bridge)
+        self._connection, self._events, self._path = connection, events, path
+
+    def send(self, text):
+        self._connection.send(self.bridge.post(text, target=self._path))
+        reply = self._connection.reply()
+        if reply.status == 202:
+            return None
+        assert reply.status in (400, 413), reply
+        return reply.json
+
+    def receive(self):
+        return self._events.message().json
+
+
+class Frames(Carrier):
+    """WebSocket: a text is a message, and so is what becomes of it."""
+
+    def __init__(self, bridge, socket):
+        super().__init__(bridge)
+        self._socket = socket
+
+    def send(self, text):
+        self._socket.connection.send(frame(TEXT, text))
+
+    def receive(self):
+        return self._socket.message()
+
+
+@contextmanager
+def posts(bridge, version=VERSION):
+    with bridge.event_stream() as (events, path), bridge.connect() as connection:
+        carrier = Posts(bridge, connection, events, path)
+        carrier.open(version)
+        yield carrier
+
+
+@contextmanager
+def frames(bridge, version=VERSION):
+    with bridge.websocket(initialized=False) as socket:
+        carrier = Frames(bridge, socket)
+        carrier.open(version)
+        yield carrier
+
+
+def call(value, id_=b"1", name=b"echo"):
+    return (
+        b'{"jsonrpc":"2.0","id":%b,"method":"tools/call","params":{"name":"%b","arguments":{"x":%b},%b}}'
+        % (
+            id_,
+            name,
+            value,
+            META,
+        )
+    )
+
+
+class StatelessPosts:
+    """Each text is a POST of its own, whose headers say what an honest client would have said."""
+
+    def __init__(self, bridge):
+        self.bridge = bridge
+
+    def ask(self, text, name="echo", method="tools/call"):
+        request = self.bridge.post(text).add(f"MCP-Protocol-Version: {REVISION}", f"Mcp-Method: {method}")
+        if method == "tools/call":
+            request = request.add(f"Mcp-Name: {name}")
+        reply = self.bridge.ask(request)
+        return reply.status, reply.json if reply.body else None
+
+    def sync(self, number):
+        assert self.ask(call(b"0", b"0", b"sync-%d" % number), f"sync-{number}")[0] == 200
+
+
+class StatelessFrames:
+    """All texts go over one socket. Each gets one answer, a batch that is refused one for each request that has an id."""
+
+    def __init__(self, bridge, socket):
+        self.bridge = bridge
+        self._socket = socket
+
+    def ask(self, text, name="echo", method="tools/call"):
+        mark = call(
+            b"0", b'"mark"', b"sync-"
+        )  # the child answers in order, so what comes of the text comes before
+        self._socket.connection.send(frame(TEXT, text) + frame(TEXT, mark))
+        found = [self._socket.message()]
+        while found[-1]["id"] != "mark":
+            found.append(self._socket.message())
+        requests = json.loads(text) if text.startswith(b"[{") else [None]
+        assert len(found) == 1 + len(requests)
+        return None, found[0]
+
+    def sync(self, number):
+        assert self.ask(call(b"0", b"0", b"sync-%d" % number))[1]["id"] == 0

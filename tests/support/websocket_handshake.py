@@ -1,0 +1,26 @@
+"""WebSocket sessions on a connection with chosen header fields."""
+
+import json
+
+from .admission import INITIALIZE
+from .wire import Socket, fresh_key
+
+INFO = json.loads(INITIALIZE)
+
+
+def upgraded(bridge, connection, *fields, target="/ws"):
+    """A WebSocket on this connection."""
+    lines = [f"GET {target} HTTP/1.1", f"Host: 127.0.0.1:{bridge.address[1]}", "Connection: Upgrade"]
+    lines += ["Upgrade: websocket", "Sec-WebSocket-Version: 13", f"Sec-WebSocket-Key: {fresh_key()}"]
+    connection.send("\r\n".join([*lines, *fields, "", ""]).encode())
+    reply = connection.head()
+    assert reply.status == 101, reply
+    return Socket(connection)
+
+
+def opened(bridge, connection, *fields, target="/ws"):
+    """The same, with a session."""
+    socket = upgraded(bridge, connection, *fields, target=target)
+    socket.send(INFO)
+    assert "result" in socket.message()
+    return socket
