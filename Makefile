@@ -35,18 +35,21 @@ install: .venv/.installed  ## create .venv with the package: .venv/bin/mcp-bridg
 run: install  ## serve the bundled example server (PORT=8808)
 	@exec $(BIN)/mcp-bridge $(ROOT) --port $(PORT) --stdio -- $(abspath $(BIN)/python) $(abspath examples/server.py)
 
-# Tests that start whole daemons mostly wait, and run in two halves at once. Tests that compute run beside both with a low
-# priority. All run in one shell, so that ^C ends them.
-FIRST := tests/hostile tests/cases
-SECOND := tests/transports tests/e2e tests/chaos
-BESIDE := tests/bridge tests/validators
+# Tests that start whole daemons mostly wait, and run in three parts at once that take about the same time. Tests that compute run
+# beside them with a low priority. All run in one shell, so that ^C ends them.
+FIRST := tests/cases/test_[a-s]*.py
+SECOND := tests/chaos tests/e2e/test_[a-r]*.py tests/cases/test_[t-z]*.py
+THIRD := tests/hostile tests/transports tests/e2e/test_[s-z]*.py
+BESIDE := tests/bridge tests/validators tests/test_*.py
 test: .venv/.test  ## run all tests that need Python only, with coverage
 	@rm -f .coverage .coverage.* && mkdir -p build
-	@echo "running $(SECOND) and $(BESIDE) in parallel; their output comes last"
+	@echo "running four parts in parallel; the output of three comes last"
 	@$(PYTEST) -p no:cacheprovider $(SECOND) >build/second.log 2>&1 & second=$$!; \
-	nice -n 19 $(PYTEST) -p no:cacheprovider $(BESIDE) >build/beside.log 2>&1 & beside=$$!; trap 'kill $$second $$beside' INT TERM; \
+	$(PYTEST) -p no:cacheprovider $(THIRD) >build/third.log 2>&1 & third=$$!; \
+	nice -n 19 $(PYTEST) -p no:cacheprovider $(BESIDE) >build/beside.log 2>&1 & beside=$$!; trap 'kill $$second $$third $$beside' INT TERM; \
 	$(PYTEST) $(FIRST); code=$$?; \
-	wait $$second || code=1; cat build/second.log; wait $$beside || code=1; cat build/beside.log; exit $$code
+	wait $$second || code=1; cat build/second.log; wait $$third || code=1; cat build/third.log; \
+	wait $$beside || code=1; cat build/beside.log; exit $$code
 	@$(BIN)/coverage combine --quiet
 	@$(BIN)/coverage report --skip-covered
 	@echo "branch coverage of pure code must be 100 %:"
