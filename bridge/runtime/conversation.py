@@ -56,6 +56,7 @@ from .message_reader import INVALID_RESPONSE, MessageReader
 from .multiplexed_process import MultiplexedProcess
 from .server_log import Call, ServerLog
 from .shared_process import SharedProcess
+from .tasks import stopping
 
 if TYPE_CHECKING:
     from ...transports.process.child import Child
@@ -64,21 +65,6 @@ if TYPE_CHECKING:
 _CANCELLED: Final = "notifications/cancelled"
 # Requests to a client are numbered from a random number below this one.
 _QUESTIONS: Final = 2**31
-
-
-STOPPING: Final = "the bridge is stopping"
-
-
-def stopping(text: str = STOPPING) -> Rejection:
-    """Return the refusal of a request that comes too late, which no server has received, for this reason."""
-    return Rejection(
-        503,
-        SERVER_ERROR,
-        text,
-        headers=((b"Retry-After", b"5"),),
-        close=True,
-        data={"reason": "stopping"},
-    )
 
 
 class Around(Protocol):
@@ -414,7 +400,7 @@ class LocalConversation:
         if not self.version:
             self.end(text)
 
-    def give_up(self, reason: str) -> None:
+    def discard(self, reason: str) -> None:
         """Let the child leave, as if it were lost: the next request brings another (server.Holder)."""
         child, self._child = self._child, None
         self.failed(reason, {"reason": "restarted"})
@@ -585,7 +571,7 @@ class LocalConversation:
         elif isinstance(message, Request):
             try:
                 read = read_envelope(message.method, message.params, self._limits)
-                multiplexed.ask(
+                multiplexed.request(
                     ClientRequest(
                         self.principal,
                         message,

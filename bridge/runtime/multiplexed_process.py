@@ -147,7 +147,7 @@ class MultiplexedProcess:
 
     # ---- callers
 
-    def ask(self, asked: ClientRequest) -> None:
+    def request(self, asked: ClientRequest) -> None:
         """Take a request. What is said in its course, and its answer, go to its outlet. Raises Rejection."""
         self._used = True
         effects = self._multiplexer.on_request(asked)
@@ -354,7 +354,7 @@ class MultiplexedProcess:
         if self._translator is not None:
             self._translate(self._translator.on_tick(now))
 
-    def give_up(self, reason: str) -> None:
+    def discard(self, reason: str) -> None:
         """Let the child leave; whoever comes next has another desk (server.Holder)."""
         self.end(reason)
 

@@ -154,12 +154,12 @@ class ForwardingUpstream(MultiplexedProcess):
     # The servers whose part its answers lack, with the reasons.
     left_out: Mapping[str, str] = MappingProxyType({})
 
-    def ask(self, asked: ClientRequest) -> None:
+    def request(self, asked: ClientRequest) -> None:
         """Take a request. Raises Rejection."""
         if not json_object.has_room(asked.request.params):
             raise Rejection(400, INVALID_PARAMS, json_object.TOO_MANY)
         self._latest = with_client(asked.request, _name_of(asked.client))
-        super().ask(asked._replace(request=self._latest))
+        super().request(asked._replace(request=self._latest))
 
     def notify(self, message: Notification, client: Client) -> None:
         """Take a notification of a client."""

@@ -7,89 +7,60 @@ for ever.
 
 import math
 import secrets
-import time
-from collections import deque
-from collections.abc import Awaitable, Callable, Collection, Generator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from functools import partial
 from itertools import count
-from typing import Protocol, TypeVarTuple, Unpack
 
-import attrs
 import trio
 
 from ...transports.client_process import UNKNOWN, Caller
-from ...transports.options import LOCAL, Launch, SpawnFailed
+from ...transports.options import LOCAL, SpawnFailed
 from ...transports.poller import Poller
 from ...transports.ports import Log, ModernRequest
-from ...transports.process.child import Child, ChildBusy, ChildGone, Exit, Rest
-from ...transports.process.lines import Overlong
 from ...transports.process.spawner import Spawner
 from ...transports.send_queue import OPEN, SendQueue
 from ...transports.ticker import HELD_UP
-from ...validators.jsonrpc import Notification, Response
+from ...validators.jsonrpc import Notification
 from ...validators.rejection import INVALID_PARAMS, SERVER_ERROR, Rejection
 from ...validators.stateless_request import Envelope
 from ..config.credentials import PRINCIPAL
-from ..config.executable import explained
 from ..config.package_spec import downloads_without_lock
-from ..config.settings import PRINCIPAL_VARIABLE, ServerConfig, TokenConfig
-from ..config.trust import replaceable_server_files
+from ..config.settings import ServerConfig, TokenConfig
 from ..core import era_cache, extensions
 from ..core.access_policy import AccessPolicy
 from ..core.attribution import Client, Origins
-from ..core.circuit_breaker import CircuitBreaker
 from ..core.client_environment import NOTHING, ClientEnvironment, environment_from_headers
 from ..core.effects import failed_with
-from ..core.era_cache import FACT_SECONDS, EraCache
-from ..core.errors import read_fault
 from ..core.multiplexer import Multiplexer
 from ..core.request_state import StateSigner, binding
 from ..core.requests import ClientRequest
 from ..core.session_table import SessionTable
 from ..core.shared_upstream import SharedUpstream
-from ..core.start_errors import Output, StartFault
 from ..eras.client_handshake import DEFAULT_LEVEL
 from ..eras.legacy_adapter import LegacyAdapter
 from ..eras.modern_adapter import ModernAdapter
 from ..eras.rules_legacy_to_modern import EVERY_PROFILE, Profile
-from .conversation import STOPPING, LocalConversation, stopping
-from .era_probe import asked_for_era, confirms, takes_initialize
+from .circuit_breakers import CircuitBreakers
+from .conversation import LocalConversation
+from .era_discovery import EraDiscovery, NotOfThisEra
+from .era_facts import EraFacts
 from .era_store import EraStore
-from .liveness import Liveness
 from .multiplexed_process import MultiplexedProcess, call_of
-from .pinning import PinChecker, PinMismatch
 from .placement import Declared, ForwardingUpstream, Key, Place, client_of, declared, fingerprint, of_session
+from .process_owner import ProcessOwner
+from .process_pool import ProcessPool
+from .process_table import ProcessTable
 from .server_log import Call, ServerLog
 from .shared_process import SharedProcess
-from .startup import Startup
-from .threads import off_loop
+from .start_checks import StartChecks
+from .start_monitor import StartMonitor
+from .tasks import STOPPING, ServerTasks, stopping
 
-# A process that waits to be used and exits within this time after its start has failed to start, in seconds.
-_SOON = 10.0
-# A client that leaves after this time without an answer to its `initialize` is counted as a failed start, in seconds.
-_WAITED = 2.0
-# How long nothing is looked up of the files of a command after they were looked at, in seconds.
-_LOOKED = 10.0
-# How long the process beside a sibling that gave no answer is waited for, in seconds.
-_SETTLING = 5.0
-# How long a process that is not needed any more may take to leave before another is started, in seconds.
-_LEAVING = 0.5
-# How long the question for the era may be open after a process beside it has opened its session, in seconds.
-_OPENED = 1.0
 # How long to wait between looks at the clock for idle sessions, in seconds.
 _ROUND = 1.0
 # And between looks at the calls in flight of a server that is to end.
 _DRAIN_ROUND = 0.02
 
-
-Arguments = TypeVarTuple("Arguments")
-
-# The reasons that one line of the log has room for.
-_MOST_REASONS = 5
-# The pauses after secrets could not be read, before a request has them read again, in seconds.
-_FIRST_RESOLVE_PAUSE = 1.0
-_LONGEST_RESOLVE_PAUSE = 30.0
 
 # Requests whose process is found without a look at what they declare, and the bytes of theirs that are compared for it.
 _QUICK = 1024
@@ -100,58 +71,8 @@ _NOBODY = Client("", known=False)
 _EVERYTHING_DECLARED = Declared(EVERY_PROFILE)
 
 
-class NotResolved(SpawnFailed):
-    """A value of the configuration that depends on the machine cannot be had; the text says which."""
-
-
-class NotOfThisEra(SpawnFailed):
-    """A process does not speak the era that its server spoke before the start of the daemon."""
-
-
-class ProcessOwner(Protocol):
-    """Whom a child serves."""
-
-    ended: bool
-    principal: str
-    client_environment: ClientEnvironment
-
-    @property
-    def principals(self) -> Collection[str]: ...
-    @property
-    def speaks_modern(self) -> bool: ...
-    @property
-    def calling(self) -> bool: ...
-    @property
-    def era_unknown(self) -> bool: ...
-    @property
-    def is_ordinary(self) -> bool: ...
-    def is_served_by(self, child: Child) -> bool: ...
-    def on_start(self, child: Child) -> None: ...
-    def on_line(self, line: bytes | Overlong) -> Rest: ...
-    def on_exit(self, text: str, data: dict[str, object]) -> None: ...
-    def failed(self, text: str, data: dict[str, object]) -> None: ...
-    def on_tick(self, now: float) -> None: ...
-    def give_up(self, reason: str) -> None: ...
-    def read_on(self) -> None: ...
-    def end(self, reason: str) -> None: ...
-
-
-@attrs.define(eq=False)
-class _Probing:
-    """A question for the era, and why it has no answer."""
-
-    over: trio.Event = attrs.field(factory=trio.Event)
-    fault: str = ""
-    # The process that is started as that of a legacy server beside it, until the answer.
-    beside: Place | None = None
-    # Set when that has opened its session, and when it has done so, refused, or exited.
-    opened: trio.Event = attrs.field(factory=trio.Event)
-    settled: trio.Event = attrs.field(factory=trio.Event)
-    refused: bool = False
-
-
 class LocalServer:
-    """The conversations of one server. `run` must be running for `open` and `ask` to work."""
+    """The conversations of one server. `run` must be running for `open` and `start_request` to work."""
 
     def __init__(
         self,
@@ -165,11 +86,8 @@ class LocalServer:
     ) -> None:
         """`roles` are those of the principals that may not use everything, and may change."""
         self.name = config.name
-        self.config = config
         self.server_log = server_log
-        server_log.withheld, server_log.start_fault = config.withheld, None
-        self._spawner = spawner
-        self._poller = poller
+        server_log.start_fault = None
         self._limits = limits = config.limits
         self._log: Log = server_log
         self._version = version
@@ -177,39 +95,36 @@ class LocalServer:
         self._policy = config.policy
         self._choices: dict[str, AccessPolicy] = {}  # of principals with a role
         self._session_table: SessionTable[LocalConversation] = SessionTable(limits)
-        self._breaker = CircuitBreaker()
-        # A client that brings what the server dies of must not keep it from others.
-        self._breakers: dict[str, CircuitBreaker] = {}
         self._wanted = config.from_headers
-        self._nursery: trio.Nursery | None = None
-        self._introduction = b""  # the first line that each process is sent, before any message
-        self._children: dict[Child, ProcessOwner | None] = {}  # nobody yet, if it is a spare
-        self._standbys: deque[Child] = deque()
-        self._warming = 0  # spares that are being started, or wait for their time
-        self._ahead = 0  # how many spares there should be
-        self._livenesss: dict[Child, Liveness] = {}
-        # What each child has written before its first answer, with the time of its start (seconds).
-        self._startups: dict[Child, tuple[Startup, float]] = {}
-        # Why a start has failed, if the server should turn out not to speak another era; until that is known.
-        self._era_unknown: dict[ProcessOwner, StartFault] = {}
-        self._one_less = trio.lowlevel.ParkingLot()
-        self._closed = ""  # why no request is taken any more
-        self._approval = PinChecker()
-        self.unapproved = False  # whether it would not be started, as far as was looked
-        self._files_looked_at = False  # whether others could replace what it executes
-        # Set when the secrets that are being read have been read; None while they are not.
-        self._resolving: trio.Event | None = None
-        self._resolve_at = -math.inf  # when secrets that could not be read are read again, at a request
-        self._resolve_pause = _FIRST_RESOLVE_PAUSE
-        self._era_cache = EraCache(config.era)
-        self._facts = facts if config.era == "auto" else None
-        # Under which name its facts are stored, what is stored there, and when its files were looked at (seconds).
-        self._fact_name = ""
-        self._stored: dict[str, bool | None] = {}
-        self._believed = FACT_SECONDS
-        self._recalled_at = -math.inf
-        self._recalling = trio.Lock()
-        self._probing: _Probing | None = None
+        self._tasks = ServerTasks(server_log, self._end)
+        self._checks = StartChecks(config, server_log, self._tasks)
+        self._breakers = CircuitBreakers(server_log)
+        self._table = ProcessTable(server_log)
+        self._facts = EraFacts(self._checks, server_log, self._tasks, facts)
+        self._discovery = EraDiscovery(
+            spawner,
+            poller,
+            self._checks,
+            self._breakers,
+            self._table,
+            self._facts,
+            server_log,
+            self._tasks,
+            self._close_place,
+        )
+        self._monitor = StartMonitor(
+            limits, self._breakers, self._table, self._facts, self._discovery, server_log, self._tasks
+        )
+        self._pool = ProcessPool(
+            spawner,
+            poller,
+            self._checks,
+            self._breakers,
+            self._table,
+            self._monitor,
+            server_log,
+            self._tasks,
+        )
         self._signer = StateSigner(secrets.token_bytes(32))
         # The processes that are not a session's, by name, until they are ended; and by key those that get new calls.
         self._places: dict[str, Place] = {}
@@ -230,20 +145,16 @@ class LocalServer:
         """Hold the children until cancelled; then none of them is left, and nobody waits for one."""
         try:
             async with trio.open_nursery() as nursery:
-                self._nursery = nursery
+                self._tasks.nursery = nursery
                 try:
                     await self._live(task_status)
                 finally:
-                    self._nursery = None
+                    self._tasks.nursery = None
         finally:
             self._end_all("the bridge has ended its server")
 
     async def _live(self, task_status: trio.TaskStatus[None]) -> None:
-        if self.config.pending:
-            self._begin_to_resolve()
-        elif self.config.fault:
-            self._log.error("server_failed", reason=self.config.fault)
-            self.server_log.not_started(self._why_not())
+        self._checks.begin()
         self._begin_ahead()
         task_status.started()
         held_up = False
@@ -254,11 +165,6 @@ class LocalServer:
             if not held_up:
                 self._look_at_the_clock(trio.current_time())
 
-    def _soon(self, work: Callable[[Unpack[Arguments]], Awaitable[None]], *arguments: *Arguments) -> None:
-        # Where nothing is served any more, whoever waits is told so by `_end_all`.
-        if self._nursery is not None:
-            self._nursery.start_soon(work, *arguments)
-
     def _look_at_the_clock(self, now: float) -> None:
         for conversation in self._session_table.expired(now):
             conversation.end("it was idle, or old, for too long")
@@ -268,11 +174,11 @@ class LocalServer:
             *self._processes.values(),
             *self._leaving,
         ):
-            with self._guarding(owner):
+            with self._tasks.guarding(owner):
                 owner.on_tick(now)
         self._pipes = {queue for queue in self._pipes if queue.state == OPEN}
-        self._look_for_life(now)
-        self._breakers = {who: one for who, one in self._breakers.items() if not one.is_closed(now)}
+        self._pool.on_tick(now)
+        self._breakers.on_tick(now)
         for place in list(self._places.values()):
             reason = self._why_over(place, now)
             if reason:
@@ -282,57 +188,39 @@ class LocalServer:
                 self._end(process, "it was idle for too long")
 
     def _begin_ahead(self) -> None:
-        self._ahead = max(self.config.spare, 1 if self.config.eager else 0)
-        if self.config.shares and self.config.eager:
-            self._soon(self._learn_era_first)
+        config = self.config
+        self._pool.want(max(config.spare, 1 if config.eager else 0))
+        if config.shares and config.eager:
+            self._tasks.start_soon(self._learn_era_first)
             return
-        self._soon(self._make_standbys)
-        if self.config.eager:
-            self._soon(self._learn_era)
+        self._tasks.start_soon(self._pool.warm)
+        if config.eager:
+            self._tasks.start_soon(self._discovery.learn)
 
     async def _learn_era_first(self) -> None:
-        # A sibling that is asked for its era must not take a lock or a port from the process that serves.
-        await self._learn_era()
-        await self._make_standbys()
+        # A probe must not take a lock or a port from the process that serves.
+        await self._discovery.learn()
+        await self._pool.warm()
 
     def introduce(self, line: bytes) -> None:
-        """Send this line to each process, to those to come before any message (the aggregate)."""
-        if line != self._introduction:
-            self._introduction = line
-            for child in self._children:
-                self._soon(self._send_introduction, child)
-
-    async def _send_introduction(self, child: Child) -> None:
-        while child in self._children:
-            try:
-                child.send(self._introduction)
-            except ChildBusy:  # it is not dropped, unlike other messages
-                await trio.sleep(_DRAIN_ROUND)
-                continue
-            except ChildGone:
-                pass  # whatever takes its place gets the line
-            return
+        """Send this line to each process, and to each later one before any message (the aggregate)."""
+        self._pool.introduce(line)
 
     def restart(self) -> None:
         """Let the processes leave that there are, each when it has answered what it was asked.
 
         Sessions go on: their next request finds another process. What has gone wrong before does not count any more.
         """
-        self._breaker = CircuitBreaker()
+        self._breakers.reset()
         self.server_log.start_fault = None
-        self._breakers.clear()
-        self._era_cache = EraCache(self.config.era, self._believed)
-        self._resolve_pause = _FIRST_RESOLVE_PAUSE
-        self._files_looked_at = False
-        if self.config.fault and self._resolving is None:
-            self._begin_to_resolve()
-        while self._standbys:
-            self._standbys.popleft().stop()
+        self._facts.restart()
+        self._checks.restart()
+        self._pool.stop_standbys()
         leaving: dict[ProcessOwner, None] = dict.fromkeys(
             [
                 *self._multiplexed_processes.values(),
                 *self._processes.values(),
-                *(one for one in self._children.values() if one is not None),
+                *self._table.owners,
             ]
         )
         self._leaving.update(self._processes.values())
@@ -345,7 +233,7 @@ class LocalServer:
             conversation.part()
         for owner in leaving:
             owner.read_on()
-        self._soon(self._renew, leaving)
+        self._tasks.start_soon(self._renew, leaving)
         self._begin_ahead()
 
     async def _renew(self, leaving: dict[ProcessOwner, None]) -> None:
@@ -354,8 +242,8 @@ class LocalServer:
             over = trio.current_time() >= end
             for owner in [one for one in leaving if over or not one.calling]:
                 del leaving[owner]
-                with self._guarding(owner):
-                    owner.give_up("the server was restarted")
+                with self._tasks.guarding(owner):
+                    owner.discard("the server was restarted")
                 if isinstance(owner, MultiplexedProcess):
                     self._forget(owner)
                 elif isinstance(owner, SharedProcess):
@@ -364,11 +252,9 @@ class LocalServer:
 
     async def drain(self, refusal: str = STOPPING) -> None:
         """Take nothing new, and wait until every call in flight is answered."""
-        self._closed = refusal
-        if self._probing is not None:
-            self._probing.over.set()  # whoever waits for the era would be served too late
-        if self._resolving is not None:
-            self._resolving.set()
+        self._tasks.closed = refusal
+        self._discovery.drain()
+        self._checks.drain()
         for conversation in self._session_table:
             conversation.draining = refusal
             conversation.read_on()
@@ -379,7 +265,7 @@ class LocalServer:
 
     async def close(self, reason: str) -> None:
         """End every session. Their children get their time to leave; `emptied` waits for them."""
-        self._closed = self._closed or STOPPING
+        self._tasks.closed = self._tasks.closed or STOPPING
         self._end_all(reason)
         await trio.lowlevel.checkpoint()
 
@@ -392,22 +278,24 @@ class LocalServer:
             self._end(process, reason)
         while self._leaving:
             self._leaving.pop().end(reason)
-        while self._standbys:
-            self._standbys.popleft().stop()
+        self._pool.stop_standbys()
         while self._pipes:
             self._pipes.pop().close(reason)  # on another connection there may be another server
 
     async def emptied(self) -> None:
         """Wait until no child is left."""
-        while self._children:
-            await self._one_less.park()
+        await self._table.wait_until_empty()
+
+    async def resolved(self) -> None:
+        """Wait until it is known whether the server can be started, if that is being found out."""
+        await self._checks.wait()
 
     # ---- how it is
 
     @property
     def pids(self) -> tuple[int, ...]:
         """The processes that were started and are alive."""
-        return tuple(child.pid for child in self._children)
+        return self._table.pids
 
     @property
     def sessions(self) -> int:
@@ -424,14 +312,28 @@ class LocalServer:
         return {name: place.multiplexed for name, place in self._places.items()}
 
     @property
+    def config(self) -> ServerConfig:
+        """The configuration, with the secrets that were read."""
+        return self._checks.config
+
+    @config.setter
+    def config(self, config: ServerConfig) -> None:
+        self._checks.config = config
+
+    @property
+    def unapproved(self) -> bool:
+        """Whether the server is not started, because its command or a file of it is not the pinned one."""
+        return self._checks.pin_mismatch
+
+    @property
     def failing(self) -> bool:
-        """Whether it has ended so often that it is not started for now."""
-        return self._breaker.is_open(trio.current_time())
+        """Whether the processes have exited so often that none is started for now."""
+        return self._breakers.tripped
 
     @property
     def silent(self) -> tuple[int, ...]:
-        """The processes that do not answer when they are asked whether they live."""
-        return tuple(child.pid for child, liveness in self._livenesss.items() if liveness.silent)
+        """The ids of the processes that have not answered their last ping."""
+        return self._table.silent
 
     @property
     def left_out(self) -> dict[str, str]:
@@ -451,7 +353,7 @@ class LocalServer:
     def ready(self) -> bool:
         """Whether a client would be served, as far as is known."""
         return not (
-            self._closed
+            self._tasks.closed
             or self.config.pending
             or self.config.fault
             or self.failing
@@ -487,7 +389,7 @@ class LocalServer:
     @property
     def eras(self) -> dict[str, bool | None]:
         """Which eras it speaks, as far as is known."""
-        return self._era_cache.facts(trio.current_time())
+        return self._facts.known
 
     # ---- ports.Backend
 
@@ -510,7 +412,7 @@ class LocalServer:
     ) -> LocalConversation:
         now = trio.current_time()
         client_environment = environment_from_headers(headers, self._wanted) if self._wanted else NOTHING
-        self._check_open(now, self._breaker_of(principal, client_environment), principal)
+        self._check_open(principal, client_environment)
         idle = self._session_table.make_room(principal)
         if idle is not None:
             idle.end("its principal has too many sessions and this one was idle longest")
@@ -529,10 +431,10 @@ class LocalServer:
         try:
             if self.config.knows_principal:
                 conversation.client = of_session(principal, conversation.caller)
-            if not self._fact_name:
-                await self._recall()
+            if not self._facts.was_recalled:
+                await self._facts.recall()
             if not self.config.shares:  # or else a process is started by its first message
-                era = self._era_cache.for_legacy_client(now)
+                era = self._facts.cache.for_legacy_client(now)
                 conversation.doubtful = not era
                 conversation.believed = era == era_cache.LEGACY and self.config.era == "auto"
                 conversation.make = self._to_modern if era == era_cache.MODERN else None
@@ -542,7 +444,7 @@ class LocalServer:
                     conversation.make, conversation.doubtful = None, True
                     await self._start(conversation)
         except SpawnFailed as fault:
-            self._not_started(fault)
+            self._breakers.not_started(fault)
             conversation.not_begun(str(fault))
             self._log.error("the server cannot be started", reason=str(fault))
             raise Rejection(503, SERVER_ERROR, str(fault)) from None
@@ -569,8 +471,8 @@ class LocalServer:
         """Hand a modern client's request to a child that may serve it (ports.Backend)."""
         since = trio.current_time() if self.server_log.tells else None
         try:
-            if self._closed:
-                raise stopping(self._closed)
+            if self._tasks.closed:
+                raise stopping(self._tasks.closed)
             if pipe and queue not in self._pipes:
                 self._pipes.add(queue)
             client_environment = environment_from_headers(headers, self._wanted) if self._wanted else NOTHING
@@ -580,21 +482,21 @@ class LocalServer:
         except Rejection as rejection:
             self._refused(principal, request, queue, since, rejection)
             raise
-        return self._ask(found, principal, request, queue, since, caller, pipe=pipe)
+        return self._request(found, principal, request, queue, since, caller, pipe=pipe)
 
     def start_request_now(
         self, principal: str, request: ModernRequest, queue: SendQueue, caller: Caller
     ) -> MultiplexedProcess | None:
         """Hand a request to the child that serves others like it, if there is one (ports.Backend)."""
-        if self._closed or self._wanted or request.envelope.state is not None:
+        if self._tasks.closed or self._wanted or request.envelope.state is not None:
             return None
         found = self._known_multiplexed(principal, NOTHING, caller, request.envelope)
         if found is None:
             return None
         since = trio.current_time() if self.server_log.tells else None
-        return self._ask(found, principal, request, queue, since, caller, pipe=False)
+        return self._request(found, principal, request, queue, since, caller, pipe=False)
 
-    def _ask(
+    def _request(
         self,
         found: tuple[MultiplexedProcess, Client],
         principal: str,
@@ -609,7 +511,7 @@ class LocalServer:
         message, envelope, headers = request
         policy = self._policy_of(principal)
         try:
-            multiplexed.ask(
+            multiplexed.request(
                 ClientRequest(
                     principal, message, envelope, headers, queue, pipe, policy, since, client, caller
                 )
@@ -680,33 +582,9 @@ class LocalServer:
             self._choices[principal] = AccessPolicy(role.allow, role.deny, role.without, within=self._policy)
         return self._choices[principal]
 
-    def _breaker_of(self, principal: str, client_environment: ClientEnvironment) -> CircuitBreaker:
-        return (
-            self._breakers.setdefault(principal, CircuitBreaker())
-            if client_environment.variables
-            else self._breaker
-        )
-
-    def _check_open(self, now: float, breaker: CircuitBreaker, principal: str) -> None:
-        if self._closed or self._nursery is None:
-            raise stopping(self._closed or STOPPING)
-        if breaker.is_open(now):
-            pause = math.ceil(breaker.pause(now))
-            raise Rejection(
-                503,
-                SERVER_ERROR,
-                self._why_tripped(breaker, now, principal),
-                headers=((b"Retry-After", b"%d" % pause),),
-                data={"reason": "restarts", "retry_after": pause},
-            )
-
-    def _why_tripped(self, breaker: CircuitBreaker, now: float, principal: str) -> str:
-        text = (
-            f"the server ended unexpectedly {breaker.failures} times within {breaker.window:g} s; "
-            f"the next start is in {breaker.pause(now):.0f} s"
-        )
-        last = self.server_log.last_failure(principal)
-        return f"{text}; the last time it {last}" if last else text
+    def _check_open(self, principal: str, client_environment: ClientEnvironment) -> None:
+        self._tasks.check_open()
+        self._breakers.check(principal, client_environment)
 
     # ---- modern clients: desks
 
@@ -724,8 +602,8 @@ class LocalServer:
         found = self._known_multiplexed(principal, client_environment, caller, read)
         if found is not None:
             return found
-        await self._recall()
-        if not self._era_cache.for_modern_client(trio.current_time()) and self._has_own_process(modern=False):
+        await self._facts.recall()
+        if not self._facts.for_modern_client and self._has_own_process(modern=False):
             await caller.look_up()
             beside = partial(self._place_beside, principal, client_environment, caller, read)
             said = await self._declared(principal, client_environment, read.capabilities, beside)
@@ -784,7 +662,7 @@ class LocalServer:
             mine + 2 > limits.processes_per_principal
             or self.sessions + 2 > limits.sessions
             or self.server_log.start_fault is not None
-            or not self._breaker_of(principal, client_environment).is_closed(now)
+            or not self._breakers.find(principal, client_environment).is_closed(now)
             or downloads_without_lock(self.config.launch.argv)
         ):
             return None
@@ -825,9 +703,9 @@ class LocalServer:
         if self.config.shares:
             era = await self._shared_era(Key(self._sharer(principal), client_environment))
         else:
-            if not self._era_cache.for_modern_client(trio.current_time()):
-                await self._probe(principal, beside)
-            era = self._era_cache.for_modern_client(trio.current_time())
+            if not self._facts.for_modern_client:
+                await self._discovery.run_probe(principal, beside)
+            era = self._facts.for_modern_client
         if era == era_cache.MODERN:
             return None
         return declared(self._policy_of(principal).declared(capabilities))
@@ -881,7 +759,7 @@ class LocalServer:
 
     def _open_place(self, key: Key, said: Declared | None, info: bytes) -> Place:
         now = trio.current_time()
-        self._check_open(now, self._breaker_of(key.principal, key.client_environment), key.principal)
+        self._check_open(key.principal, key.client_environment)
         self._make_room(key.principal)
         strict = self.config.share == "server"
         name = secrets.token_hex(8)
@@ -895,8 +773,8 @@ class LocalServer:
             translator=None
             if said is None
             else partial(self._to_legacy, said, info, several=not key.client or key.client == UNKNOWN),
-            start=self._start_again,
-            later=self.later,
+            start=self.start_again,
+            later=self._tasks.call_later,
             doubt=self._doubt,
             client_environment=key.client_environment,
             attach=partial(self._attach, info) if self.config.shares and said is not None else None,
@@ -966,9 +844,9 @@ class LocalServer:
 
     def _close_place(self, place: Place, reason: str) -> None:
         self._forget(place.multiplexed)
-        child = self._child_of(place.multiplexed)
-        if child is not None:
-            self._left(place.multiplexed, trio.current_time() - self._startups[child][1])
+        process = self._table.current(place.multiplexed)
+        if process is not None:
+            self._monitor.on_client_left(place.multiplexed, trio.current_time() - process.started)
         place.multiplexed.end(reason)
 
     def _forget(self, multiplexed: MultiplexedProcess) -> None:
@@ -983,18 +861,19 @@ class LocalServer:
         self._quick = {key: found for key, found in self._quick.items() if found[0] is not multiplexed}
 
     def _doubt(self, multiplexed: MultiplexedProcess, text: str) -> None:
-        if self._probing is not None and self._is_beside(multiplexed):
-            self._probing.refused = self._has_refused(multiplexed)
-            self._probing.settled.set()
+        probe = self._discovery.probe_beside(multiplexed)
+        if probe is not None:
+            probe.refused = self._table.has_refused(multiplexed)
+            probe.settled.set()
             self._end(multiplexed, text)
             return
-        old = self._era_cache.is_restored
+        old = self._facts.cache.is_restored
         self.mismatched(text)
-        if old and not multiplexed.speaks_modern and self._has_refused(multiplexed):
+        if old and not multiplexed.speaks_modern and self._table.has_refused(multiplexed):
             self._move(multiplexed, text)
             return
         if not multiplexed.speaks_modern:
-            multiplexed.not_opened(*self.late(multiplexed, text))
+            multiplexed.not_opened(*self._monitor.late(multiplexed, text))
         self._end(multiplexed, text)
 
     # ---- legacy clients that share a legacy process
@@ -1002,7 +881,7 @@ class LocalServer:
     def shared_process(self, conversation: LocalConversation) -> SharedProcess | None:
         """The process for a session that shares it (conversation.Around)."""
         key = Key(self._sharer(conversation.principal), conversation.client_environment)
-        known = self._era_cache.for_modern_client(trio.current_time())
+        known = self._facts.for_modern_client
         if known == era_cache.MODERN and key not in self._processes:
             conversation.translate_shared(self._to_modern)
             return None
@@ -1037,16 +916,16 @@ class LocalServer:
             process = self._processes.get(key)
         if process is not None and not process.doubtful:
             return era_cache.LEGACY
-        if not self._era_cache.for_modern_client(trio.current_time()):
-            await self._probe()
-        return self._era_cache.for_modern_client(trio.current_time())
+        if not self._facts.for_modern_client:
+            await self._discovery.run_probe()
+        return self._facts.for_modern_client
 
     def _process_of(self, key: Key) -> SharedProcess:
         process = self._processes.get(key)
         if process is not None:
             return process
         now = trio.current_time()
-        self._check_open(now, self._breaker_of(key.principal, key.client_environment), key.principal)
+        self._check_open(key.principal, key.client_environment)
         self._make_room(key.principal)
         process = SharedProcess(
             key.principal,
@@ -1067,34 +946,30 @@ class LocalServer:
 
     def wake(self, process: SharedProcess) -> None:
         """It needs a child (shared_process.ProcessOwner)."""
-        self._start_again(process)
+        self.start_again(process)
 
     def opened(self, _process: SharedProcess) -> None:
         """A child has accepted `initialize` (shared_process.ProcessOwner)."""
-        if not self._era_cache.facts(trio.current_time())[era_cache.LEGACY]:
-            self._era_cache.on_initialize(trio.current_time(), legacy=True)
+        if not self._facts.known[era_cache.LEGACY]:
+            self._facts.opened(legacy=True)
 
     def unopened(self, process: SharedProcess, otherwise: Callable[[], None], *, refused: bool) -> None:
         """A child has not accepted `initialize` (shared_process.ProcessOwner)."""
         if refused:
-            self._era_cache.on_mismatch()
-            self._remember()
-        self._soon(self._guarded, process, self._shared_opinion, process, otherwise)
+            self._facts.cache.on_mismatch()
+            self._facts.remember()
+        self._tasks.start_guarded(process, self._shared_opinion, process, otherwise)
 
     def fault(self, fault: Exception) -> None:
         """An error of ours has cost one session (shared_process.ProcessOwner)."""
         self._log.error("internal error", fault=fault)
 
     async def _shared_opinion(self, process: SharedProcess, otherwise: Callable[[], None]) -> None:
-        try:
-            legacy = not await self._is_modern() or await self._takes_initialize()
-        except Rejection:
-            legacy = True
-        if legacy:
-            self._settle_doubt(process)
+        if await self._discovery.is_legacy_only():
+            self._monitor.resolve(process)
             otherwise()
             return
-        self._era_cache.on_initialize(trio.current_time(), legacy=False)
+        self._facts.opened(legacy=False)
         self._translate_members(process)
 
     def _translate_members(self, process: SharedProcess) -> None:
@@ -1106,113 +981,11 @@ class LocalServer:
         self._end(process, "the server speaks the modern era")
 
     def _end(self, owner: ProcessOwner, reason: str) -> None:
-        self._era_unknown.pop(owner, None)
+        self._monitor.drop(owner)
         if isinstance(owner, MultiplexedProcess):
             self._forget(owner)
         self._processes = {key: one for key, one in self._processes.items() if one is not owner}
         owner.end(reason)
-
-    @contextmanager
-    def _guarding(self, owner: ProcessOwner) -> Generator[None]:
-        """The boundary of one session or desk: a fault of ours costs it only (invariant I9)."""
-        try:
-            yield
-        except Exception as fault:  # noqa: BLE001 - see above
-            self._log.error("internal error", fault=fault)
-            self._end(owner, "an internal error")
-
-    async def _probe(self, principal: str = "", beside: Callable[[], Place | None] | None = None) -> None:
-        """Wait until it is known whether it speaks the modern era. Raises Rejection, for this principal.
-
-        `beside` returns the place of a process that is started at the same time, in case that it does not.
-        """
-        if self._probing is None:
-            self._check_open(trio.current_time(), self._breaker, principal)
-            self._probing = _Probing(beside=None if beside is None else beside())
-            self._soon(self._ask_for_era, self._probing)
-        probing = self._probing
-        await probing.over.wait()
-        if self._closed:
-            raise stopping(self._closed)
-        if probing.fault:
-            raise Rejection(503, SERVER_ERROR, probing.fault)
-
-    async def _ask_for_era(self, probing: "_Probing") -> None:
-        # In a task of its own: whoever asked first may leave, and others wait for the same.
-        probing.fault = "the server cannot be asked for its era"
-        try:
-            await self._check_approved()
-            modern = await self._answer_or_silence(probing)
-            if modern is None:
-                self._era_cache.on_probe_timeout(trio.current_time())
-            else:
-                self._era_cache.on_probe(trio.current_time(), modern=modern)
-            if probing.opened.is_set() and not modern:
-                self._era_cache.on_initialize(trio.current_time(), legacy=True)
-            self._log.info("the server was asked for its era", modern=modern)
-            probing.fault = ""
-            self._remember()
-            await self._end_beside(probing)
-        except SpawnFailed as fault:
-            self._not_started(fault, self._breaker)
-            probing.fault = str(fault)
-            await self._end_beside(probing)
-        except Exception as fault:  # noqa: BLE001 - the boundary of one process that serves nobody
-            self._log.error("internal error", fault=fault)
-        finally:
-            self._probing = None
-            probing.over.set()
-
-    async def _answer_or_silence(self, probing: "_Probing") -> bool | None:
-        """Ask a sibling, until it answers or the process beside it has been open for a while."""
-        found: bool | None = None
-        not_started: SpawnFailed | None = None
-
-        def started() -> None:
-            if probing.beside is not None:
-                probing.beside.multiplexed.start()
-
-        async def give_up() -> None:
-            await probing.opened.wait()
-            await trio.sleep(_OPENED)
-            nursery.cancel_scope.cancel()
-
-        async with trio.open_nursery() as nursery:
-            nursery.start_soon(give_up)
-            try:
-                launch = self.config.launch
-                with explained(launch):
-                    found = await asked_for_era(launch, self._spawner, self._poller, self._limits, started)
-            except SpawnFailed as fault:
-                not_started = fault
-            nursery.cancel_scope.cancel()
-        if not_started is not None:
-            raise not_started
-        if found is None and probing.beside is not None:
-            with trio.move_on_after(min(_SETTLING, self._limits.start_seconds)):
-                await probing.settled.wait()
-            if probing.refused:
-                # The sibling may have lacked what the process beside it had, such as a lock or a port.
-                await self._until_gone(probing.beside.multiplexed)
-                found = await asked_for_era(self.config.launch, self._spawner, self._poller, self._limits)
-        return found
-
-    async def _end_beside(self, probing: "_Probing") -> None:
-        """End the process beside the question, unless the server is a legacy one."""
-        place, probing.beside = probing.beside, None
-        if place is not None and self._era_cache.for_modern_client(trio.current_time()) != era_cache.LEGACY:
-            self._close_place(place, "the server is not known to be a legacy one")
-            with trio.move_on_after(_LEAVING):
-                await self._until_gone(place.multiplexed)
-
-    async def _until_gone(self, owner: ProcessOwner) -> None:
-        while owner in self._children.values():
-            await self._one_less.park()
-
-    def _is_beside(self, owner: ProcessOwner) -> bool:
-        """Whether it is known only later what the end of its process means."""
-        place = None if self._probing is None else self._probing.beside
-        return place is not None and place.multiplexed is owner
 
     # ---- legacy clients: sessions
 
@@ -1223,31 +996,28 @@ class LocalServer:
 
     def over(self, conversation: LocalConversation) -> None:
         """It has ended (conversation.Around)."""
-        self._left(conversation, conversation.unanswered)
+        self._monitor.on_client_left(conversation, conversation.unanswered)
         self._session_table.remove(conversation.id)
 
     def revive(self, conversation: LocalConversation) -> None:
         """It needs another child (conversation.Around)."""
-        self._start_again(conversation)
+        self.start_again(conversation)
 
     def mismatched(self, text: str) -> None:
         """What is known of its eras is wrong (conversation.Around)."""
-        self._log.warning("the server does not speak the era that was expected", reason=text)
-        self._era_cache.on_mismatch()
-        self._remember()
+        self._facts.mismatched(text)
+
+    def late(self, owner: ProcessOwner, text: str) -> tuple[str, dict[str, object]]:
+        """Return the text and the data of the error that ends a start, which has failed for this reason (conversation.Around)."""
+        return self._monitor.late(owner, text)
+
+    def later(self, owner: ProcessOwner, seconds: float, call: Callable[[], None]) -> None:
+        """Call back after so many seconds (conversation.Around)."""
+        self._tasks.call_later(owner, seconds, call)
 
     def fetch_multiplexed(self, conversation: LocalConversation, capabilities: bytes) -> None:
         """It needs a desk (conversation.Around)."""
-        self._soon(self._guarded, conversation, self._fetch_multiplexed, conversation, capabilities)
-
-    async def _guarded(
-        self,
-        owner: ProcessOwner,
-        work: Callable[[Unpack[Arguments]], Awaitable[None]],
-        *arguments: *Arguments,
-    ) -> None:
-        with self._guarding(owner):
-            await work(*arguments)
+        self._tasks.start_guarded(conversation, self._fetch_multiplexed, conversation, capabilities)
 
     async def _fetch_multiplexed(self, conversation: LocalConversation, capabilities: bytes) -> None:
         try:
@@ -1262,149 +1032,40 @@ class LocalServer:
 
     def tried(self, conversation: LocalConversation, *, opened: bool) -> None:
         """A server whose eras are not known has answered `initialize`, or has not (conversation.Around)."""
-        now = trio.current_time()
         if opened:
-            self._era_cache.on_initialize(now, legacy=True)
-            self._remember()
+            self._facts.opened(legacy=True)
+            self._facts.remember()
             return
-        self._soon(self._guarded, conversation, self._second_opinion, conversation)
-
-    async def _is_modern(self) -> bool:
-        if self._era_cache.for_modern_client(trio.current_time()) != era_cache.MODERN:
-            await self._probe()
-        return self._era_cache.for_modern_client(trio.current_time()) == era_cache.MODERN
-
-    async def _takes_initialize(self) -> bool:
-        # Perhaps the client has asked for what no server would take: that says nothing of the server.
-        try:
-            await self._check_approved()
-            launch = self.config.launch
-            with explained(launch):
-                return await takes_initialize(launch, self._spawner, self._poller, self._limits)
-        except SpawnFailed as fault:
-            self._not_started(fault, self._breaker)
-            raise Rejection(503, SERVER_ERROR, str(fault)) from None
-
-    def _settle_doubt(self, owner: ProcessOwner) -> None:
-        """The server speaks no other era, so what has happened to its process was a failure."""
-        fault = self._era_unknown.pop(owner, None)
-        if fault is not None:
-            self._era_cache.on_start_failed()
-            self._note_failure(owner, fault)
+        self._tasks.start_guarded(conversation, self._second_opinion, conversation)
 
     async def _second_opinion(self, conversation: LocalConversation) -> None:
-        try:
-            legacy = not await self._is_modern() or await self._takes_initialize()
-        except Rejection:
-            legacy = True
-        if legacy:
-            self._settle_doubt(conversation)
+        if await self._discovery.is_legacy_only():
+            self._monitor.resolve(conversation)
             conversation.settle(None)
             return
-        self._era_unknown.pop(conversation, None)
-        self._era_cache.on_initialize(trio.current_time(), legacy=False)
+        self._monitor.drop(conversation)
+        self._facts.opened(legacy=False)
         conversation.settle(self._to_modern)
         try:
             await self._start(conversation)
         except SpawnFailed as fault:
-            self._not_started(fault)
+            self._breakers.not_started(fault)
             conversation.failed(str(fault), {"reason": "not started"})
 
     # ---- children
 
     async def _start(self, owner: ProcessOwner) -> None:
-        if self._standbys and not owner.client_environment.variables:  # a spare was started without
-            child = self._standbys.popleft()
-            self._startups[child][0].attach(owner.on_line)
-            self._children[child] = owner
-        else:
-            await self._resolve()
-            self._breaker_of(owner.principal, owner.client_environment).on_start(trio.current_time())
-            launch = self.config.launch
-            if self.config.knows_principal:
-                launch = attrs.evolve(launch, env={**launch.env, PRINCIPAL_VARIABLE: owner.principal})
-            if owner.client_environment.variables:
-                launch = attrs.evolve(launch, env={**launch.env, **dict(owner.client_environment.variables)})
-            child = await self._spawn(launch, owner)
-        self._ahead = self.config.spare
-        self._soon(self._make_standbys)
-        if self._introduction:
-            await self._send_introduction(child)
-        if owner.speaks_modern and self._era_cache.is_restored:
-            await self._confirm(child, owner)
-        owner.on_start(child)
-
-    # ---- what is known from before the start of the daemon
-
-    async def _recall(self) -> None:
-        """Take over what is known of its eras, and forget what is known of files that have changed since."""
-        now = trio.current_time()
-        if self._facts is None or now - self._recalled_at < _LOOKED:
-            return
-        if self._resolving is not None:
-            await self._resolving.wait()
-        if self.config.pending or self.config.fault:
-            return
-        async with self._recalling:
-            if now < self._recalled_at:
-                return  # meanwhile
-            launch, before = self.config.launch, self._fact_name
-            name, valid, fact = await trio.to_thread.run_sync(self._facts.recall, launch)
-            self._recalled_at = trio.current_time()
-            if name == before:
-                return
-            if before:
-                self._era_cache.on_mismatch()
-            self._fact_name = name
-            self._believed = valid
-            known = self._era_cache.facts(now)
-            self._era_cache.set_lifetime(self._believed)
-            if fact is not None and known[era_cache.MODERN] is known[era_cache.LEGACY] is None:
-                age = max(0.0, time.time() - fact.since)
-                self._era_cache.restore(now, age, modern=fact.modern, legacy=fact.legacy)
-                self._stored = {era_cache.MODERN: fact.modern, era_cache.LEGACY: fact.legacy}
-            self._remember()
-
-    def _remember(self) -> None:
-        """Store what is known of its eras where that has changed."""
-        known = self._era_cache.facts(trio.current_time())
-        if self._facts is not None and self._fact_name and known != self._stored:
-            self._stored = known
-            self._soon(self._store, self._facts, self._fact_name, known)
-
-    async def _store(self, facts: EraStore, name: str, known: dict[str, bool | None]) -> None:
-        if any(fact is not None for fact in known.values()):
-            await trio.to_thread.run_sync(facts.keep, name, known[era_cache.MODERN], known[era_cache.LEGACY])
-        else:
-            await trio.to_thread.run_sync(facts.forget, name)
-        if facts.fault:
-            self._log.debug("era_not_stored", reason=facts.fault)
-
-    async def _confirm(self, child: Child, owner: ProcessOwner) -> None:
-        """Ask a process whether it speaks the modern era, before it is given anything. Raises NotOfThisEra."""
-        startup, _ = self._startups[child]
-        if await confirms(child, startup.attach, self._limits):
-            self._era_cache.on_probe(trio.current_time(), modern=True)
-            startup.attach(owner.on_line)
-            return
-        child.stop()
-        text = "the server does not answer server/discover as it did before"
-        self.mismatched(text)
-        raise NotOfThisEra(text)
-
-    def _has_refused(self, owner: ProcessOwner) -> bool:
-        return any(
-            self._startups[child][0].refused
-            for child, of in self._children.items()
-            if of is owner and owner.is_served_by(child)
-        )
+        process = await self._pool.assign(owner)
+        if owner.speaks_modern and self._facts.cache.is_restored:
+            await self._discovery.confirm(process, owner)
+        owner.on_start(process.child)
 
     def _move(self, multiplexed: MultiplexedProcess, text: str) -> None:
         """Give the requests of a desk, none of which its process was given, to a process in another era."""
         self._log.info("requests_moved", reason=text)
         multiplexed.take_back()
         self._end(multiplexed, text)
-        self._soon(self._guarded, multiplexed, self._place_again, multiplexed, text)
+        self._tasks.start_guarded(multiplexed, self._place_again, multiplexed, text)
 
     async def _place_again(self, multiplexed: MultiplexedProcess, text: str) -> None:
         while (asked := multiplexed.next_moving()) is not None:
@@ -1417,299 +1078,15 @@ class LocalServer:
                     asked.principal, multiplexed.client_environment, caller, request
                 )
                 if multiplexed.next_moving() is asked:
-                    found.ask(asked._replace(client=client, moved=True))
+                    found.request(asked._replace(client=client, moved=True))
                     multiplexed.move(asked, found)
             except Rejection as rejection:
                 if multiplexed.next_moving() is asked:
                     multiplexed.refuse(asked, rejection)
 
-    # ---- the first answer of a process
-
-    def _answered(self, child: Child, message: Response | None) -> None:
-        """A process has answered its first request, or its first batch."""
-        owner = self._children.get(child)
-        if owner is None:
-            return
-        beside = self._is_beside(owner)
-        if message is not None and message.error and not owner.speaks_modern:
-            startup, _ = self._startups[child]
-            startup.refused = True
-            if beside:
-                return
-            reason = f"refused to initialize: {read_fault(message.error).message}"
-            if owner.is_ordinary and not self._another_serves(child):
-                self._start_failed(owner, StartFault(reason, self._output(child)))
-            return
-        self.server_log.start_succeeded()
-        known = self._era_cache.facts(trio.current_time())
-        if beside and self._probing is not None:
-            self._probing.opened.set()
-            self._probing.settled.set()
-        elif not owner.speaks_modern and not (
-            known[era_cache.LEGACY] and known[era_cache.MODERN] is not None
-        ):
-            self._era_cache.on_initialize(trio.current_time(), legacy=True)
-            self._remember()
-        self._livenesss[child] = Liveness(
-            child, owner.on_line, self._limits, trio.current_time(), modern=owner.speaks_modern
-        )
-
-    def _another_serves(self, child: Child) -> bool:
-        return any(
-            one.over and not one.refused for other, (one, _) in self._startups.items() if other is not child
-        )
-
-    def _start_failed(self, owner: ProcessOwner, fault: StartFault) -> None:
-        self._era_cache.on_start_failed()
-        if owner.era_unknown:
-            self._era_unknown[owner] = fault
-        else:
-            self._note_failure(owner, fault)
-
-    def _note_failure(self, owner: ProcessOwner, fault: StartFault) -> None:
-        # A client that brings what the server dies of says nothing of the server.
-        if not owner.client_environment.variables:
-            self.server_log.start_failed(fault, owner.principals)
-
-    def late(self, owner: ProcessOwner, text: str) -> tuple[str, dict[str, object]]:
-        """Return how to tell a client that its process has not opened its session, for this reason (conversation.Around)."""
-        # A doubt stays until it is settled, which also forgets what was presumed of the eras.
-        fault = self._era_unknown.get(owner) or self._silence(owner, text.removeprefix("the server "))
-        self._era_cache.on_start_failed()
-        self._note_failure(owner, fault)
-        return _told(fault, {"reason": "not started"}, alone=len(owner.principals) <= 1)
-
-    def _silence(self, owner: ProcessOwner, reason: str) -> StartFault:
-        child = self._child_of(owner)
-        if child is None:
-            return StartFault(reason)
-        return StartFault(reason, self._output(child), hangs=not self._startups[child][0].over)
-
-    def _child_of(self, owner: ProcessOwner) -> Child | None:
-        """Return the process that serves it now."""
-        return next(
-            (
-                one
-                for one, of in self._children.items()
-                if of is not None and of is owner and of.is_served_by(one)
-            ),
-            None,
-        )
-
-    def _left(self, owner: ProcessOwner, waited: float) -> None:
-        """Record a failed start where a client has ended its session after waiting so long (seconds) for the first answer."""
-        child = self._child_of(owner)
-        if waited < _WAITED or child is None or self._closed or self._is_beside(owner):
-            return
-        if self._startups[child][0].over or child.ended:
-            return
-        reason = f"had not answered initialize after {waited:.0f} s, when its client ended the session"
-        self.server_log.errors += 1
-        self._era_cache.on_start_failed()
-        self._note_failure(owner, self._silence(owner, reason))
-
-    def _output(self, child: Child) -> Output:
-        output = self.server_log.output(child.pid, child.unfinished)
-        if output.stdout:
-            return output
-        return output._replace(stdout=self.server_log.messages(self._startups[child][0].sent))
-
-    async def _resolve(self) -> None:
-        """Wait until all that is kept outside of the configuration has been read. Raises NotResolved."""
-        if self.config.fault and self._resolving is None and trio.current_time() >= self._resolve_at:
-            self._begin_to_resolve()
-        if self._resolving is not None:
-            await self._resolving.wait()
-        if self.config.pending:
-            raise NotResolved(self._closed or STOPPING)
-        if self.config.fault:
-            raise NotResolved(self._why_not())
-
-    def _why_not(self) -> str:
-        config = self.config
-        return f"cannot start {config.launch.argv[0]!r}: {config.fault}" if config.not_there else config.fault
-
-    def _begin_to_resolve(self) -> None:
-        self._resolving = trio.Event()
-        self._soon(self._read_outside, self._resolving)
-
-    async def _read_outside(self, over: trio.Event) -> None:
-        # In a task of its own: others wait for the same.
-        before = self.config.fault
-        try:
-            config = await off_loop(self.config.resolved, self._limits.helper_seconds)
-            self.server_log.hide(config.secrets)
-            self.config = config
-            self.server_log.withheld = config.withheld
-            if config.fault:
-                self._resolve_at = trio.current_time() + self._resolve_pause
-                self._resolve_pause = min(2 * self._resolve_pause, _LONGEST_RESOLVE_PAUSE)
-                if config.fault != before:
-                    self._log.error("server_failed", reason=config.fault)
-                self.server_log.not_started(self._why_not())
-            else:
-                self._resolve_pause = _FIRST_RESOLVE_PAUSE
-                if before:
-                    self._log.info("server_resolved")
-        finally:
-            self._resolving = None
-            over.set()
-
-    async def resolved(self) -> None:
-        """Wait until it is known whether it can be started, if that is being found out."""
-        if self._resolving is not None:
-            await self._resolving.wait()
-
-    async def _look_at_files(self) -> None:
-        """Warn of a program that other users could replace, before the first start and the first after a restart."""
-        if self._files_looked_at:
-            return
-        self._files_looked_at = True
-        reasons = await trio.to_thread.run_sync(replaceable_server_files, self.config)
-        if reasons:
-            self._log.warning("command_replaceable", reason="; ".join(reasons[:_MOST_REASONS]))
-
-    async def _check_approved(self) -> None:
-        await self._resolve()
-        await self._look_at_files()
-        if not (self.config.pin or self.config.needs_pin):
-            return
-        try:
-            await trio.to_thread.run_sync(self._approval.check, self.config)
-        except PinMismatch as fault:
-            if not self.unapproved:
-                self._log.error("it is not started", reason=str(fault))
-            self.unapproved = True
-            raise
-        self.unapproved = False
-
-    async def _spawn(self, launch: Launch, owner: ProcessOwner | None) -> Child:
-        await self._check_approved()
-        hidden = owner.client_environment.secrets if owner is not None else ()
-        self.server_log.hide(hidden)
-        try:
-            with explained(launch):
-                child = await self._spawner.spawn(launch, limits=self._limits, poller=self._poller)
-            if self._nursery is None:
-                await _dispose_of(child)
-                raise stopping()
-        except BaseException:
-            self.server_log.unhide(hidden)
-            raise
-        child.watchers = self.server_log.watchers
-        startup = Startup(
-            child, self._limits, partial(self.server_log.stdout, child.pid), partial(self._answered, child)
-        )
-        self._startups[child] = startup, trio.current_time()
-        if owner is not None:
-            startup.attach(owner.on_line)
-        self._children[child] = owner
-        self._soon(self._serve_child, child)
-        self.server_log.started(child.pid)
-        return child
-
-    def _not_started(self, fault: SpawnFailed, breaker: CircuitBreaker | None = None) -> None:
-        self.server_log.not_started(str(fault))
-        if not isinstance(fault, PinMismatch | NotResolved):
-            self.server_log.start_failed(StartFault(f"was not started: {fault}"))
-        # The breaker counts processes, and none was started.
-        if breaker is not None and not isinstance(fault, PinMismatch | NotResolved):
-            breaker.on_failure(trio.current_time())
-
-    async def _make_standbys(self) -> None:
-        """Start what is missing of the spare processes, each after the pause that deaths demand, unless we are about to end."""
-        while len(self._standbys) + self._warming < self._ahead and not self._closed:
-            self._warming += 1
-            try:
-                await trio.sleep(self._breaker.pause(trio.current_time()))
-                if self._closed or len(self._standbys) + self._warming > self._ahead:
-                    return  # meanwhile
-                await self._resolve()
-                self._breaker.on_start(trio.current_time())
-                child = await self._spawn(self.config.launch, None)
-                if self._closed:  # meanwhile
-                    child.stop()
-                else:
-                    self._standbys.append(child)
-            except SpawnFailed as fault:
-                self._not_started(fault, self._breaker)
-                self._log.warning("no spare process can be started", reason=str(fault))
-                return  # the next session tries again
-            finally:
-                self._warming -= 1
-
-    async def _learn_era(self) -> None:
-        # Also how a server that cannot be started is known before a client asks.
-        if not self._era_cache.for_modern_client(trio.current_time()):
-            try:
-                await self._probe()
-            except Rejection as rejection:
-                self._log.warning("the server cannot be asked for its era", reason=str(rejection))
-
-    def _look_for_life(self, now: float) -> None:
-        for child, liveness in self._livenesss.items():
-            before = liveness.silent
-            liveness.on_tick(now)
-            if liveness.silent and not before:
-                self._log.warning(
-                    "a process does not answer", pid=child.pid, seconds=self._limits.ping_seconds
-                )
-
-    async def _serve_child(self, child: Child) -> None:
-        log = partial(self.server_log.stderr, child.pid)
-        try:
-            await child.run(log, partial(self._exited, child), self.server_log.redactor())
-        except Exception as fault:  # noqa: BLE001 - the boundary of one child: a fault of ours costs its callers only
-            self._log.error("internal error", pid=child.pid, fault=fault)
-            owner = self._children[child]
-            if owner is not None:
-                self._end(owner, "an internal error")
-        finally:
-            last = self._children.pop(child)
-            if last is not None:
-                self.server_log.unhide(last.client_environment.secrets)
-            self._livenesss.pop(child, None)
-            del self._startups[child]
-            self._one_less.unpark_all()
-
-    def _exited(self, child: Child, exit_: Exit) -> None:
-        owner = self._children[child]
-        startup, since = self._startups[child]
-        if owner is None and child in self._standbys:
-            self._standbys.remove(child)
-            self._breaker.on_failure(trio.current_time())
-            self.server_log.died(child.pid, exit_)
-            if trio.current_time() - since < _SOON:
-                self.server_log.start_failed(StartFault(exit_.describe(), self._output(child), ended=True))
-            self._soon(self._make_standbys)
-        if owner is None or owner.ended or not owner.is_served_by(child):
-            return
-        if self._probing is not None and self._is_beside(owner):
-            self._probing.settled.set()
-            # It may have lacked what its sibling had, such as a lock or a port, and is started again by the first request.
-            self._log.info("process_beside_exited", pid=child.pid, how=exit_.describe())
-            owner.on_exit(f"the server {exit_.describe()}", {"reason": "exited"})
-            return
-        self._breaker_of(owner.principal, owner.client_environment).on_failure(trio.current_time())
-        self.server_log.died(child.pid, exit_)
-        # What it has written may be about any principal that it has served.
-        alone = len(owner.principals) <= 1
-        text = f"the server {exit_.describe()}"
-        data: dict[str, object] = {
-            "reason": "exited",
-            "code": exit_.code,
-            "signal": exit_.signal,
-            "stderr": self.server_log.tail(child.pid) if alone else [],
-        }
-        if not startup.over:
-            before = "before its first answer" if owner.speaks_modern else "before it answered initialize"
-            fault = StartFault(f"{exit_.describe()} {before}", self._output(child), ended=True)
-            self._start_failed(owner, fault)
-            text, data = _told(fault, data, alone=alone)
-        owner.on_exit(text, data)
-
-    def _start_again(self, owner: ProcessOwner) -> None:
-        self._soon(self._guarded, owner, self._revive, owner)
+    def start_again(self, owner: ProcessOwner) -> None:
+        """Start a process for an owner that had one, or needs its first."""
+        self._tasks.start_guarded(owner, self._revive, owner)
 
     def _is_ending(self, process: SharedProcess) -> bool:
         # Its predecessor may hold what only one process can have.
@@ -1717,26 +1094,27 @@ class LocalServer:
             isinstance(other, SharedProcess)
             and other.ended
             and (other.principal, other.client_environment) == (process.principal, process.client_environment)
-            for other in self._children.values()
+            for other in self._table.owners
         )
 
     async def _revive(self, owner: ProcessOwner) -> None:
-        if isinstance(owner, SharedProcess) and self._probing is not None:
-            # The sibling may hold what only one process can have, such as a lock or a port.
-            await self._probing.over.wait()
-            if self._era_cache.for_modern_client(trio.current_time()) == era_cache.MODERN:
+        probe = self._discovery.probe
+        if isinstance(owner, SharedProcess) and probe is not None:
+            # The probe may hold what only one process can have, such as a lock or a port.
+            await probe.finished.wait()
+            if self._facts.for_modern_client == era_cache.MODERN:
                 self._translate_members(owner)
                 return
         while isinstance(owner, SharedProcess) and self._is_ending(owner):
-            await self._one_less.park()
-        breaker = self._breaker_of(owner.principal, owner.client_environment)
+            await self._table.changed.park()
+        breaker = self._breakers.find(owner.principal, owner.client_environment)
         now = trio.current_time()
         if not breaker.is_open(now):
             await trio.sleep(breaker.pause(now))
             now = trio.current_time()  # others have waited as well, and one may be on trial
         if breaker.is_open(now):
             owner.failed(
-                self._why_tripped(breaker, now, owner.principal),
+                self._breakers.why_tripped(breaker, now, owner.principal),
                 {"reason": "restarts", "retry_after": math.ceil(breaker.pause(now))},
             )
             return
@@ -1752,34 +1130,5 @@ class LocalServer:
                 owner.make = None
             await self._start(owner)
         except SpawnFailed as fault:
-            self._not_started(fault, breaker)
+            self._breakers.not_started(fault, breaker)
             owner.failed(str(fault), {"reason": "not started"})
-
-    def later(self, owner: ProcessOwner, seconds: float, call: Callable[[], None]) -> None:
-        """Call back after so many seconds (conversation.Around)."""
-        self._soon(self._guarded, owner, self._wait_and_call, seconds, call)
-
-    async def _wait_and_call(self, seconds: float, call: Callable[[], None]) -> None:
-        await trio.sleep(seconds)
-        call()
-
-
-def _told(fault: StartFault, data: dict[str, object], *, alone: bool) -> tuple[str, dict[str, object]]:
-    """Return the text and the data of an error; what was printed is for a client that is `alone` with the process."""
-    if not alone:
-        return f"the server {fault.reason}", data
-    stdout, stderr = map(list, fault.output)
-    found: dict[str, object] = {**data, "stdout": stdout, "stderr": stderr}
-    if fault.hint:
-        found["hint"] = fault.hint
-    return f"the server {fault.summary}", found
-
-
-async def _dispose_of(child: Child) -> None:
-    with trio.CancelScope() as over:
-        over.cancel()
-        await child.run(_unheard, _unheard)
-
-
-def _unheard(_told: object) -> None:
-    """Nobody is there to be told."""

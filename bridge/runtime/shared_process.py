@@ -266,7 +266,7 @@ class SharedProcess:
             for effect in effects
         )
 
-    def give_up(self, reason: str) -> None:
+    def discard(self, reason: str) -> None:
         """Let the child leave. Sessions have another process for their next requests (server.Holder)."""
         self.end(reason)
 

@@ -102,8 +102,8 @@ async def running(log, *argv, **more):
 
 
 async def emptied_but_for_spares(server):
-    while any(holder is not None for holder in server._children.values()):
-        await server._one_less.park()
+    while server._table.owners:
+        await server._table.changed.park()
 
 
 async def test_values_are_hidden_as_long_as_a_process_has_them():
@@ -157,7 +157,7 @@ async def test_a_session_that_is_given_up_while_its_process_starts_hides_nothing
 
 async def test_a_crowd_before_a_server_that_dies_gets_one_process_after_a_trip():
     async with running(LineLog(out=io.StringIO()), "false", spare=0) as server:
-        server._breaker.window = 1.0
+        server._breakers.find("").window = 1.0
         told = []
 
         async def begin():
@@ -346,7 +346,7 @@ async def test_nothing_is_asked_for_a_session_that_has_ended_before_its_process_
         session = await server.open("owner", {}, Pipe())
         session.receive(Request(b"1", "initialize", INITIALIZE), None)
         session.end("the client has left")
-        while not server._era_cache.facts(trio.current_time())["modern"]:
+        while not server.eras["modern"]:
             await trio.sleep(0.01)
         await trio.testing.wait_all_tasks_blocked()
         assert not any(multiplexed.busy for multiplexed in server._multiplexed_processes.values())
@@ -408,7 +408,7 @@ async def test_after_a_fault_of_ours_in_a_server_nobody_waits_for_a_process_that
             await trio.sleep(0.01)
         session.receive(Request(b"2", "tools/call", b'{"name":"t"}'), None)
         with monkeypatch.context() as broken:
-            broken.setattr(server, "_look_for_life", fail)
+            broken.setattr(server._pool, "on_tick", fail)
             assert "the session has ended" in (await pipe.answer(2))["error"]["message"]
         assert session.ended
         while True:

@@ -1,0 +1,80 @@
+"""Refuse to start a server whose processes keep exiting, without blocking other clients for one bad header value."""
+
+import math
+
+import trio
+
+from ...transports.options import SpawnFailed
+from ...validators.rejection import SERVER_ERROR, Rejection
+from ..core.circuit_breaker import CircuitBreaker
+from ..core.client_environment import NOTHING, ClientEnvironment
+from ..core.start_errors import StartFault
+from .pinning import PinMismatch
+from .server_log import ServerLog
+from .start_checks import NotResolved
+
+
+class CircuitBreakers:
+    """The circuit breaker of one server, and one for each principal whose requests bring environment variables."""
+
+    def __init__(self, server_log: ServerLog) -> None:
+        self._server_log = server_log
+        self._common = CircuitBreaker()
+        # By principal; added by `find`, removed by `on_tick` when no exit counts any more.
+        self._of_principals: dict[str, CircuitBreaker] = {}
+
+    @property
+    def tripped(self) -> bool:
+        """Whether starts of processes without variables of clients are refused."""
+        return self._common.is_open(trio.current_time())
+
+    def find(self, principal: str, client_environment: ClientEnvironment = NOTHING) -> CircuitBreaker:
+        """Return the breaker of a process that gets these variables of a principal."""
+        if client_environment.variables:
+            return self._of_principals.setdefault(principal, CircuitBreaker())
+        return self._common
+
+    def check(self, principal: str, client_environment: ClientEnvironment = NOTHING) -> None:
+        """Raise Rejection 503 while starts are refused."""
+        breaker = self.find(principal, client_environment)
+        now = trio.current_time()
+        if breaker.is_open(now):
+            pause = math.ceil(breaker.pause(now))
+            raise Rejection(
+                503,
+                SERVER_ERROR,
+                self.why_tripped(breaker, now, principal),
+                headers=((b"Retry-After", b"%d" % pause),),
+                data={"reason": "restarts", "retry_after": pause},
+            )
+
+    def why_tripped(self, breaker: CircuitBreaker, now: float, principal: str) -> str:
+        """Return the text of the error for this principal. `now` is in seconds."""
+        text = (
+            f"the server ended unexpectedly {breaker.failures} times within {breaker.window:g} s; "
+            f"the next start is in {breaker.pause(now):.0f} s"
+        )
+        last = self._server_log.last_failure(principal)
+        return f"{text}; the last time it {last}" if last else text
+
+    def not_started(self, fault: SpawnFailed, breaker: CircuitBreaker | None = None) -> None:
+        """Record that no process could be started. `breaker` counts it where a program was executed in vain."""
+        self._server_log.not_started(str(fault))
+        if isinstance(fault, PinMismatch | NotResolved):
+            return
+        self._server_log.start_failed(StartFault(f"was not started: {fault}"))
+        if breaker is not None:
+            breaker.on_failure(trio.current_time())
+
+    def on_tick(self, now: float) -> None:
+        """Remove the breakers of principals that count no exit any more. `now` is in seconds."""
+        self._of_principals = {
+            principal: breaker
+            for principal, breaker in self._of_principals.items()
+            if not breaker.is_closed(now)
+        }
+
+    def reset(self) -> None:
+        """Drop every exit that was counted."""
+        self._common = CircuitBreaker()
+        self._of_principals.clear()

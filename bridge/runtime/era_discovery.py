@@ -1,0 +1,218 @@
+"""Find out which eras one server speaks, from a process that serves no client or from one that is started beside it."""
+
+from collections.abc import Callable
+from typing import Final
+
+import attrs
+import trio
+
+from ...transports.options import SpawnFailed
+from ...transports.poller import Poller
+from ...transports.process.spawner import Spawner
+from ...validators.rejection import SERVER_ERROR, Rejection
+from ..config.executable import explained
+from ..core import era_cache
+from .circuit_breakers import CircuitBreakers
+from .era_facts import EraFacts
+from .era_probe import asked_for_era, confirms, takes_initialize
+from .placement import Place
+from .process_owner import ProcessOwner
+from .process_table import ProcessTable, ServerProcess
+from .server_log import ServerLog
+from .start_checks import StartChecks
+from .tasks import ServerTasks, stopping
+
+# How long the process beside a probe without an answer is waited for (seconds).
+_SETTLING: Final = 5.0
+# How long a process that is not needed any more may take to exit before another is started (seconds).
+_LEAVING: Final = 0.5
+# How long a probe may be open after the process beside it has opened its session (seconds).
+_OPENED: Final = 1.0
+
+
+class NotOfThisEra(SpawnFailed):
+    """A process does not speak the era that its server spoke before the start of the daemon."""
+
+
+@attrs.define(eq=False)
+class Probe:
+    """A question for the era. After `finished`, `fault` is why it has no answer, or empty."""
+
+    # The place of a process that is started as that of a legacy server beside the probe, until the answer.
+    beside: Place | None = None
+    finished: trio.Event = attrs.field(factory=trio.Event)
+    fault: str = ""
+    # Set when the process beside the probe has opened its session, and when it has done so, refused, or exited.
+    opened: trio.Event = attrs.field(factory=trio.Event)
+    settled: trio.Event = attrs.field(factory=trio.Event)
+    refused: bool = False
+
+    def is_beside(self, owner: ProcessOwner) -> bool:
+        """Return whether this owner has the process beside the probe."""
+        return self.beside is not None and self.beside.multiplexed is owner
+
+
+class EraDiscovery:
+    """The probe of one server, at most one at a time. `close_place` ends the process beside it."""
+
+    def __init__(
+        self,
+        spawner: Spawner,
+        poller: Poller,
+        checks: StartChecks,
+        breakers: CircuitBreakers,
+        table: ProcessTable,
+        facts: EraFacts,
+        server_log: ServerLog,
+        tasks: ServerTasks,
+        close_place: Callable[[Place, str], None],
+    ) -> None:
+        self.probe: Probe | None = None
+        self._spawner = spawner
+        self._poller = poller
+        self._limits = checks.config.limits
+        self._checks = checks
+        self._breakers = breakers
+        self._table = table
+        self._facts = facts
+        self._log = server_log
+        self._tasks = tasks
+        self._close_place = close_place
+
+    def probe_beside(self, owner: ProcessOwner) -> Probe | None:
+        """Return the probe whose result decides what the end of the process of this owner means."""
+        return self.probe if self.probe is not None and self.probe.is_beside(owner) else None
+
+    def drain(self) -> None:
+        """Wake the tasks that wait for the era, because the server takes no request any more."""
+        if self.probe is not None:
+            self.probe.finished.set()
+
+    async def learn(self) -> None:
+        """Find the era before a client needs it, which shows as well whether the server can be started."""
+        if not self._facts.for_modern_client:
+            try:
+                await self.run_probe()
+            except Rejection as rejection:
+                self._log.warning("the server cannot be asked for its era", reason=str(rejection))
+
+    async def run_probe(self, principal: str = "", beside: Callable[[], Place | None] | None = None) -> None:
+        """Wait until it is known whether the server speaks the modern era. Raises Rejection, for this principal.
+
+        `beside` returns the place of a process that is started at the same time, in case that the server does not.
+        """
+        if self.probe is None:
+            self._tasks.check_open()
+            self._breakers.check(principal)
+            self.probe = Probe(None if beside is None else beside())
+            self._tasks.start_soon(self._run, self.probe)
+        probe = self.probe
+        await probe.finished.wait()
+        if self._tasks.closed:
+            raise stopping(self._tasks.closed)
+        if probe.fault:
+            raise Rejection(503, SERVER_ERROR, probe.fault)
+
+    async def is_legacy_only(self) -> bool:
+        """Return whether a failed `initialize` is a failure of the server, and no sign of another era."""
+        try:
+            if self._facts.for_modern_client != era_cache.MODERN:
+                await self.run_probe()
+            if self._facts.for_modern_client != era_cache.MODERN:
+                return True
+            # The client may have requested what no server accepts, which shows nothing of the server.
+            return await self._takes_initialize()
+        except Rejection:
+            return True
+
+    async def confirm(self, process: ServerProcess, owner: ProcessOwner) -> None:
+        """Check that a process speaks the modern era, before it receives a request. Raises NotOfThisEra."""
+        if await confirms(process.child, process.startup.attach, self._limits):
+            self._facts.cache.on_probe(trio.current_time(), modern=True)
+            process.startup.attach(owner.on_line)
+            return
+        process.child.stop()
+        text = "the server does not answer server/discover as it did before"
+        self._facts.mismatched(text)
+        raise NotOfThisEra(text)
+
+    async def _takes_initialize(self) -> bool:
+        try:
+            await self._checks.check()
+            launch = self._checks.config.launch
+            with explained(launch):
+                return await takes_initialize(launch, self._spawner, self._poller, self._limits)
+        except SpawnFailed as fault:
+            self._breakers.not_started(fault, self._breakers.find(""))
+            raise Rejection(503, SERVER_ERROR, str(fault)) from None
+
+    async def _run(self, probe: Probe) -> None:
+        # A task of its own, because the first request may be cancelled while others wait for the same.
+        probe.fault = "the server cannot be asked for its era"
+        try:
+            await self._checks.check()
+            modern = await self._answer(probe)
+            if modern is None:
+                self._facts.cache.on_probe_timeout(trio.current_time())
+            else:
+                self._facts.cache.on_probe(trio.current_time(), modern=modern)
+            if probe.opened.is_set() and not modern:
+                self._facts.opened(legacy=True)
+            self._log.info("the server was asked for its era", modern=modern)
+            probe.fault = ""
+            self._facts.remember()
+            await self._end_beside(probe)
+        except SpawnFailed as fault:
+            self._breakers.not_started(fault, self._breakers.find(""))
+            probe.fault = str(fault)
+            await self._end_beside(probe)
+        except Exception as fault:  # noqa: BLE001 - the boundary of one process that serves no client
+            self._log.error("internal error", fault=fault)
+        finally:
+            self.probe = None
+            probe.finished.set()
+
+    async def _answer(self, probe: Probe) -> bool | None:
+        """Return the answer of the probe, None without one; not later than after the process beside it has opened."""
+        modern: bool | None = None
+        not_started: SpawnFailed | None = None
+
+        def start_beside() -> None:
+            if probe.beside is not None:
+                probe.beside.multiplexed.start()
+
+        async def cancel_after_opened() -> None:
+            await probe.opened.wait()
+            await trio.sleep(_OPENED)
+            nursery.cancel_scope.cancel()
+
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(cancel_after_opened)
+            try:
+                launch = self._checks.config.launch
+                with explained(launch):
+                    modern = await asked_for_era(
+                        launch, self._spawner, self._poller, self._limits, start_beside
+                    )
+            except SpawnFailed as fault:
+                not_started = fault
+            nursery.cancel_scope.cancel()
+        if not_started is not None:
+            raise not_started
+        if modern is None and probe.beside is not None:
+            with trio.move_on_after(min(_SETTLING, self._limits.start_seconds)):
+                await probe.settled.wait()
+            if probe.refused:
+                # The probe may have lacked what the process beside it had, such as a lock or a port.
+                await self._table.wait_until_gone(probe.beside.multiplexed)
+                launch = self._checks.config.launch
+                modern = await asked_for_era(launch, self._spawner, self._poller, self._limits)
+        return modern
+
+    async def _end_beside(self, probe: Probe) -> None:
+        """End the process beside the probe, unless the server is a legacy one."""
+        place, probe.beside = probe.beside, None
+        if place is not None and self._facts.for_modern_client != era_cache.LEGACY:
+            self._close_place(place, "the server is not known to be a legacy one")
+            with trio.move_on_after(_LEAVING):
+                await self._table.wait_until_gone(place.multiplexed)

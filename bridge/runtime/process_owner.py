@@ -1,0 +1,80 @@
+"""What a server process serves: a session, stateless clients, or several of both."""
+
+from collections.abc import Collection
+from typing import TYPE_CHECKING, Protocol
+
+from ...transports.process.child import Rest
+from ...transports.process.lines import Overlong
+from ..core.client_environment import ClientEnvironment
+
+if TYPE_CHECKING:
+    from ...transports.process.child import Child
+
+
+class ProcessOwner(Protocol):
+    """The receiver of the lines and of the exit of one server process."""
+
+    ended: bool
+    principal: str
+    client_environment: ClientEnvironment
+
+    @property
+    def principals(self) -> Collection[str]:
+        """The principals whose requests the process has received."""
+        ...
+
+    @property
+    def speaks_modern(self) -> bool:
+        """Whether the process receives requests of the modern era."""
+        ...
+
+    @property
+    def calling(self) -> bool:
+        """Whether a call is in flight."""
+        ...
+
+    @property
+    def era_unknown(self) -> bool:
+        """Whether a failure of the process may only mean that the server speaks another era."""
+        ...
+
+    @property
+    def is_ordinary(self) -> bool:
+        """Whether every server should accept the `initialize` that the process receives."""
+        ...
+
+    def is_served_by(self, child: "Child") -> bool:
+        """Return whether this process is the current one, and was not discarded."""
+        ...
+
+    def on_start(self, child: "Child") -> None:
+        """Use this process from now on."""
+        ...
+
+    def on_line(self, line: bytes | Overlong) -> Rest:
+        """Process a line from stdout."""
+        ...
+
+    def on_exit(self, text: str, data: dict[str, object]) -> None:
+        """Fail what is in flight, because the process has exited; with the text and the data of the error."""
+        ...
+
+    def failed(self, text: str, data: dict[str, object]) -> None:
+        """Fail what is in flight, because no process could be started."""
+        ...
+
+    def on_tick(self, now: float) -> None:
+        """Apply the time limits. `now` is in seconds."""
+        ...
+
+    def discard(self, reason: str) -> None:
+        """Stop the process, because another one serves the next request."""
+        ...
+
+    def read_on(self) -> None:
+        """Read the process to its end, however much is unsent, because it is about to be stopped."""
+        ...
+
+    def end(self, reason: str) -> None:
+        """Close the session or the subscriptions, and stop the process."""
+        ...

@@ -1,0 +1,215 @@
+"""Start the processes of one server, keep warm standbys, and watch each process until it has exited."""
+
+from collections import deque
+from functools import partial
+from typing import Final
+
+import attrs
+import trio
+
+from ...transports.options import Launch, SpawnFailed
+from ...transports.poller import Poller
+from ...transports.process.child import Child, ChildBusy, ChildGone, Exit
+from ...transports.process.spawner import Spawner
+from ...validators.jsonrpc import Response
+from ..config.executable import explained
+from ..config.settings import PRINCIPAL_VARIABLE
+from .circuit_breakers import CircuitBreakers
+from .process_owner import ProcessOwner
+from .process_table import ProcessTable, ServerProcess
+from .server_log import ServerLog
+from .start_checks import StartChecks
+from .start_monitor import StartMonitor
+from .startup import Startup
+from .tasks import ServerTasks, stopping
+
+# The pause before a line is sent again to a process that reads slowly (seconds).
+_RETRY: Final = 0.02
+
+
+class ProcessPool:
+    """The running processes of one server and its warm standbys."""
+
+    def __init__(
+        self,
+        spawner: Spawner,
+        poller: Poller,
+        checks: StartChecks,
+        breakers: CircuitBreakers,
+        table: ProcessTable,
+        monitor: StartMonitor,
+        server_log: ServerLog,
+        tasks: ServerTasks,
+    ) -> None:
+        self._spawner = spawner
+        self._poller = poller
+        self._limits = checks.config.limits
+        self._checks = checks
+        self._breakers = breakers
+        self._table = table
+        self._monitor = monitor
+        self._server_log = server_log
+        self._tasks = tasks
+        # The first line that each process receives, before any message; empty for none.
+        self._introduction = b""
+        self._standbys: deque[ServerProcess] = deque()
+        # How many standbys are wanted, and how many are being started or wait for their time.
+        self._wanted = 0
+        self._warming = 0
+
+    # ---- warm standbys
+
+    def want(self, standbys: int) -> None:
+        """Set how many standbys `warm` starts."""
+        self._wanted = standbys
+
+    async def warm(self) -> None:
+        """Start the missing standbys, each after the pause of the circuit breaker."""
+        while len(self._standbys) + self._warming < self._wanted and not self._tasks.closed:
+            self._warming += 1
+            breaker = self._breakers.find("")
+            try:
+                await trio.sleep(breaker.pause(trio.current_time()))
+                # Others may have been started during the pause.
+                if self._tasks.closed or len(self._standbys) + self._warming > self._wanted:
+                    return
+                await self._checks.resolve()
+                self._breakers.find("").on_start(trio.current_time())
+                process = await self._spawn(self._checks.config.launch, None)
+                if self._tasks.closed:
+                    process.child.stop()
+                else:
+                    self._standbys.append(process)
+            except SpawnFailed as fault:
+                self._breakers.not_started(fault, self._breakers.find(""))
+                self._server_log.warning("no spare process can be started", reason=str(fault))
+                # The next session tries again.
+                return
+            finally:
+                self._warming -= 1
+
+    def stop_standbys(self) -> None:
+        """Stop the processes that serve no client yet."""
+        while self._standbys:
+            self._standbys.popleft().child.stop()
+
+    # ---- the first line of each process
+
+    def introduce(self, line: bytes) -> None:
+        """Send this line to each process, and to each later one before any message."""
+        if line != self._introduction:
+            self._introduction = line
+            for process in self._table:
+                self._tasks.start_soon(self._send_introduction, process)
+
+    async def _send_introduction(self, process: ServerProcess) -> None:
+        while process in self._table:
+            try:
+                process.child.send(self._introduction)
+            except ChildBusy:
+                # Unlike other messages it is not dropped.
+                await trio.sleep(_RETRY)
+                continue
+            except ChildGone:
+                # The next process receives the line.
+                pass
+            return
+
+    # ---- processes
+
+    async def assign(self, owner: ProcessOwner) -> ServerProcess:
+        """Give a process to an owner, a standby or a new one. Raises SpawnFailed."""
+        variables = owner.client_environment.variables
+        # A standby was started without variables of a client.
+        if self._standbys and not variables:
+            process = self._standbys.popleft()
+            process.startup.attach(owner.on_line)
+            process.owner = owner
+        else:
+            await self._checks.resolve()
+            self._breakers.find(owner.principal, owner.client_environment).on_start(trio.current_time())
+            config = self._checks.config
+            launch = config.launch
+            if config.knows_principal:
+                launch = attrs.evolve(launch, env={**launch.env, PRINCIPAL_VARIABLE: owner.principal})
+            if variables:
+                launch = attrs.evolve(launch, env={**launch.env, **dict(variables)})
+            process = await self._spawn(launch, owner)
+        self._wanted = self._checks.config.spare
+        self._tasks.start_soon(self.warm)
+        if self._introduction:
+            await self._send_introduction(process)
+        return process
+
+    def on_tick(self, now: float) -> None:
+        """Ping the processes, and log those that do not answer. `now` is in seconds."""
+        for process in self._table:
+            liveness = process.liveness
+            if liveness is None:
+                continue
+            before = liveness.silent
+            liveness.on_tick(now)
+            if liveness.silent and not before:
+                self._server_log.warning(
+                    "a process does not answer", pid=process.child.pid, seconds=self._limits.ping_seconds
+                )
+
+    async def _spawn(self, launch: Launch, owner: ProcessOwner | None) -> ServerProcess:
+        await self._checks.check()
+        hidden = owner.client_environment.secrets if owner is not None else ()
+        self._server_log.hide(hidden)
+        try:
+            with explained(launch):
+                child = await self._spawner.spawn(launch, limits=self._limits, poller=self._poller)
+            if self._tasks.nursery is None:
+                await _dispose_of(child)
+                raise stopping()
+        except BaseException:
+            self._server_log.unhide(hidden)
+            raise
+        child.watchers = self._server_log.watchers
+
+        def on_first_response(message: Response | None) -> None:
+            self._monitor.on_first_response(process, message)
+
+        startup = Startup(child, self._limits, partial(self._server_log.stdout, child.pid), on_first_response)
+        process = ServerProcess(child, startup, trio.current_time(), owner)
+        if owner is not None:
+            startup.attach(owner.on_line)
+        self._table.add(process)
+        self._tasks.start_soon(self._run, process)
+        self._server_log.started(child.pid)
+        return process
+
+    async def _run(self, process: ServerProcess) -> None:
+        child = process.child
+        log = partial(self._server_log.stderr, child.pid)
+        try:
+            await child.run(log, partial(self._on_exit, process), self._server_log.redactor())
+        except Exception as fault:  # noqa: BLE001 - the boundary of one process: an error of the bridge ends its owner only
+            self._server_log.error("internal error", pid=child.pid, fault=fault)
+            if process.owner is not None:
+                self._tasks.end(process.owner, "an internal error")
+        finally:
+            if process.owner is not None:
+                self._server_log.unhide(process.owner.client_environment.secrets)
+            self._table.remove(process)
+
+    def _on_exit(self, process: ServerProcess, exit_: Exit) -> None:
+        if process in self._standbys:
+            self._standbys.remove(process)
+            self._monitor.on_standby_exit(process, exit_)
+            self._tasks.start_soon(self.warm)
+        owner = process.current_owner
+        if owner is not None and not owner.ended:
+            self._monitor.on_exit(process, owner, exit_)
+
+
+async def _dispose_of(child: Child) -> None:
+    with trio.CancelScope() as over:
+        over.cancel()
+        await child.run(_ignore, _ignore)
+
+
+def _ignore(_output: object) -> None:
+    """Drop a line, or the exit of the process."""

@@ -1,0 +1,110 @@
+"""The processes of one server that run, and the owner of each."""
+
+from collections.abc import Iterator
+
+import attrs
+import trio
+
+from ...transports.process.child import Child
+from ..core.start_errors import Output
+from .liveness import Liveness
+from .process_owner import ProcessOwner
+from .server_log import ServerLog
+from .startup import Startup
+
+
+@attrs.define(eq=False)
+class ServerProcess:
+    """One process. `started` is the time of its start (seconds)."""
+
+    child: Child
+    startup: Startup
+    started: float
+    # None while the process is a warm standby.
+    owner: ProcessOwner | None
+    # Set by the first successful response.
+    liveness: Liveness | None = None
+
+    @property
+    def current_owner(self) -> ProcessOwner | None:
+        """The owner, if this is its current process."""
+        owner = self.owner
+        return owner if owner is not None and owner.is_served_by(self.child) else None
+
+
+class ProcessTable:
+    """The running processes. `changed` wakes the tasks that wait until one has exited."""
+
+    def __init__(self, server_log: ServerLog) -> None:
+        self.changed = trio.lowlevel.ParkingLot()
+        self._server_log = server_log
+        # By child; added and removed by `ProcessPool`.
+        self._processes: dict[Child, ServerProcess] = {}
+
+    def __iter__(self) -> Iterator[ServerProcess]:
+        return iter(self._processes.values())
+
+    def __contains__(self, process: ServerProcess) -> bool:
+        return process.child in self._processes
+
+    def add(self, process: ServerProcess) -> None:
+        """Add a process that has been started."""
+        self._processes[process.child] = process
+
+    def remove(self, process: ServerProcess) -> None:
+        """Remove a process that has exited."""
+        del self._processes[process.child]
+        self.changed.unpark_all()
+
+    @property
+    def pids(self) -> tuple[int, ...]:
+        """The ids of the running processes."""
+        return tuple(child.pid for child in self._processes)
+
+    @property
+    def silent(self) -> tuple[int, ...]:
+        """The ids of the processes that have not answered their last ping."""
+        return tuple(
+            process.child.pid
+            for process in self._processes.values()
+            if process.liveness is not None and process.liveness.silent
+        )
+
+    @property
+    def owners(self) -> list[ProcessOwner]:
+        """The owner of each process that is no standby."""
+        return [process.owner for process in self._processes.values() if process.owner is not None]
+
+    def current(self, owner: ProcessOwner) -> ServerProcess | None:
+        """Return the process that serves an owner now."""
+        return next((process for process in self._processes.values() if process.current_owner is owner), None)
+
+    def has_refused(self, owner: ProcessOwner) -> bool:
+        """Return whether the current process of an owner has refused `initialize`."""
+        process = self.current(owner)
+        return process is not None and process.startup.refused
+
+    def another_serves(self, child: Child) -> bool:
+        """Return whether another process has opened its session."""
+        return any(
+            process.startup.over and not process.startup.refused
+            for other, process in self._processes.items()
+            if other is not child
+        )
+
+    def output(self, process: ServerProcess) -> Output:
+        """Return what a process has printed, or where that is nothing its first messages."""
+        output = self._server_log.output(process.child.pid, process.child.unfinished)
+        if output.stdout:
+            return output
+        return output._replace(stdout=self._server_log.messages(process.startup.sent))
+
+    async def wait_until_gone(self, owner: ProcessOwner) -> None:
+        """Wait until every process of an owner has exited."""
+        while owner in self.owners:
+            await self.changed.park()
+
+    async def wait_until_empty(self) -> None:
+        """Wait until every process has exited."""
+        while self._processes:
+            await self.changed.park()
