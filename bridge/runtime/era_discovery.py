@@ -49,7 +49,7 @@ class Probe:
 
     def is_beside(self, owner: ProcessOwner) -> bool:
         """Return whether this owner has the process beside the probe."""
-        return self.beside is not None and self.beside.multiplexed is owner
+        return self.beside is not None and self.beside.upstream is owner
 
 
 class EraDiscovery:
@@ -179,7 +179,7 @@ class EraDiscovery:
 
         def start_beside() -> None:
             if probe.beside is not None:
-                probe.beside.multiplexed.start()
+                probe.beside.upstream.start()
 
         async def cancel_after_opened() -> None:
             await probe.opened.wait()
@@ -204,7 +204,7 @@ class EraDiscovery:
                 await probe.settled.wait()
             if probe.refused:
                 # The probe may have lacked what the process beside it had, such as a lock or a port.
-                await self._table.wait_until_gone(probe.beside.multiplexed)
+                await self._table.wait_until_gone(probe.beside.upstream)
                 launch = self._checks.config.launch
                 modern = await asked_for_era(launch, self._spawner, self._poller, self._limits)
         return modern
@@ -215,4 +215,4 @@ class EraDiscovery:
         if place is not None and self._facts.for_modern_client != era_cache.LEGACY:
             self._close_place(place, "the server is not known to be a legacy one")
             with trio.move_on_after(_LEAVING):
-                await self._table.wait_until_gone(place.multiplexed)
+                await self._table.wait_until_gone(place.upstream)

@@ -13,9 +13,13 @@ import attrs
 import msgspec
 
 from ...transports.client_process import UNKNOWN, Caller, Process
+from ...transports.options import LOCAL
 from ...validators import json_object
 from ...validators.jsonrpc import Message, Notification, Request
+from ...validators.limits import Limits
 from ...validators.rejection import INVALID_PARAMS, Rejection
+from ..config.credentials import PRINCIPAL
+from ..config.settings import ServerConfig
 from ..core import extensions
 from ..core.aggregate_members import LEFT_OUT, read_left_out
 from ..core.attribution import Client
@@ -119,7 +123,7 @@ class Place:
     """A server process with its callers, under a name that their sealed states carry."""
 
     name: str
-    multiplexed: MultiplexedProcess
+    upstream: MultiplexedProcess
     key: Key
     # What the process was told in `initialize`, where `key` does not say it.
     declared: Declared | None
@@ -130,6 +134,21 @@ class Place:
     exited: float | None = None
     # Whether another place has taken over its key.
     replaced: bool = False
+
+    def why_over(self, limits: Limits, now: float) -> str:
+        """Return why the process is to end now, empty where it is not. `now` is in seconds."""
+        if self.replaced and not self.upstream.busy:
+            return "another process has taken its place"
+        if self.process is not None:
+            if self.exited is None and self.process.exited:
+                self.exited = now
+            if (
+                self.exited is not None
+                and not self.upstream.calling
+                and now - self.exited > limits.client_exit_seconds
+            ):
+                return "its client has exited"
+        return "it was idle for too long" if now - self.upstream.touched > limits.session_idle_seconds else ""
 
 
 def client_of(principal: str, caller: Caller, info: bytes) -> Client:
@@ -144,6 +163,20 @@ def of_session(principal: str, caller: Caller) -> Client:
 
 def _name_of(client: Client) -> str:
     return client.key.split(_BETWEEN)[1] if _BETWEEN in client.key else UNKNOWN
+
+
+def sharer(config: ServerConfig, principal: str) -> str:
+    """Return the principal in whose name a shared process runs."""
+    if config.share == "server":
+        return ""
+    # The default token and the Unix socket are both for the user of the daemon.
+    return PRINCIPAL if principal == LOCAL and not config.knows_principal else principal
+
+
+def has_own_process(config: ServerConfig, *, modern: bool) -> bool:
+    """Return whether each stateless client has a process of its own, of a modern or of a legacy server."""
+    # "session" has no meaning for clients without sessions, which get the default of the server's era.
+    return config.share == "client" or (not modern and config.share in ("", "session"))
 
 
 class ForwardingUpstream(MultiplexedProcess):

@@ -102,8 +102,8 @@ async def running(log, *argv, **more):
 
 
 async def emptied_but_for_spares(server):
-    while server._table.owners:
-        await server._table.changed.park()
+    while server._parts.processes.owners:
+        await server._parts.processes.changed.park()
 
 
 async def test_values_are_hidden_as_long_as_a_process_has_them():
@@ -157,7 +157,7 @@ async def test_a_session_that_is_given_up_while_its_process_starts_hides_nothing
 
 async def test_a_crowd_before_a_server_that_dies_gets_one_process_after_a_trip():
     async with running(LineLog(out=io.StringIO()), "false", spare=0) as server:
-        server._breakers.find("").window = 1.0
+        server._parts.breakers.find("").window = 1.0
         told = []
 
         async def begin():
@@ -260,8 +260,8 @@ async def test_a_connection_keeps_no_upstream_that_is_over():
         for number in range(1, 5):
             await connection._start_request(Request(b"%d" % number, "server/discover", STATELESS))
             await pipe.answer(number)
-            [multiplexed] = server._multiplexed_processes.values()
-            server._end(multiplexed, "it is over")
+            [multiplexed] = server._places.upstreams
+            server._parts.end(multiplexed, "it is over")
         assert list(connection._upstreams) == [multiplexed]
 
 
@@ -349,7 +349,7 @@ async def test_nothing_is_asked_for_a_session_that_has_ended_before_its_process_
         while not server.eras["modern"]:
             await trio.sleep(0.01)
         await trio.testing.wait_all_tasks_blocked()
-        assert not any(multiplexed.busy for multiplexed in server._multiplexed_processes.values())
+        assert not any(multiplexed.busy for multiplexed in server._places.upstreams)
 
 
 async def test_nothing_is_asked_for_a_session_that_has_ended_when_what_it_waited_for_is_due():
@@ -358,7 +358,7 @@ async def test_nothing_is_asked_for_a_session_that_has_ended_when_what_it_waited
     keys = {"spare": 0, "era": "modern", "share": "principal", "from_headers": {}}
     async with running(log, sys.executable, "-c", RESTLESS, **keys) as server:
         due = []
-        server.later = lambda _session, _seconds, call: due.append(call)
+        server._sessions.later = lambda _session, _seconds, call: due.append(call)
         session, _ = await begun(server)
         session.receive(Notification("notifications/initialized", b""), None)
         while not due:
@@ -367,7 +367,7 @@ async def test_nothing_is_asked_for_a_session_that_has_ended_when_what_it_waited
         for call in due:
             call()
         await trio.testing.wait_all_tasks_blocked()
-        assert not any(multiplexed.busy for multiplexed in server._multiplexed_processes.values())
+        assert not any(multiplexed.busy for multiplexed in server._places.upstreams)
 
 
 async def test_a_fault_of_ours_in_one_session_costs_no_other(monkeypatch):
@@ -408,7 +408,7 @@ async def test_after_a_fault_of_ours_in_a_server_nobody_waits_for_a_process_that
             await trio.sleep(0.01)
         session.receive(Request(b"2", "tools/call", b'{"name":"t"}'), None)
         with monkeypatch.context() as broken:
-            broken.setattr(server._pool, "on_tick", fail)
+            broken.setattr(server._parts.pool, "on_tick", fail)
             assert "the session has ended" in (await pipe.answer(2))["error"]["message"]
         assert session.ended
         while True:

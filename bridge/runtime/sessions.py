@@ -1,0 +1,178 @@
+"""The sessions of legacy clients at one server: opening, and what each session needs of its server."""
+
+from collections.abc import Callable, Iterator
+
+import trio
+
+from ...transports.options import SpawnFailed
+from ...transports.send_queue import SendQueue
+from ...validators.rejection import SERVER_ERROR, Rejection
+from ..core import era_cache
+from ..core.client_environment import ClientEnvironment
+from ..core.session_table import SessionTable
+from .adapters import AdapterFactory
+from .circuit_breakers import CircuitBreakers
+from .conversation import LocalConversation
+from .era_discovery import NotOfThisEra
+from .era_facts import EraFacts
+from .owner_control import OwnerControl
+from .place_finder import PlaceFinder
+from .placement import of_session
+from .policies import PolicyTable
+from .process_owner import ProcessOwner
+from .process_starter import ProcessStarter
+from .server_log import ServerLog
+from .shared_process import SharedProcess
+from .shared_processes import SharedProcesses
+from .start_checks import StartChecks
+from .start_monitor import StartMonitor
+from .tasks import ServerTasks
+
+
+class Sessions:
+    """The open sessions (`conversation.ServerHooks`)."""
+
+    def __init__(
+        self,
+        checks: StartChecks,
+        policies: PolicyTable,
+        breakers: CircuitBreakers,
+        facts: EraFacts,
+        monitor: StartMonitor,
+        shared: SharedProcesses,
+        finder: PlaceFinder,
+        starter: ProcessStarter,
+        adapters: AdapterFactory,
+        server_log: ServerLog,
+        tasks: ServerTasks,
+        control: OwnerControl,
+    ) -> None:
+        self._checks = checks
+        self._policies = policies
+        self._breakers = breakers
+        self._facts = facts
+        self._monitor = monitor
+        self._shared = shared
+        self._finder = finder
+        self._starter = starter
+        self._adapters = adapters
+        self._server_log = server_log
+        self._tasks = tasks
+        self._control = control
+        self._table: SessionTable[LocalConversation] = SessionTable(checks.config.limits)
+
+    def __iter__(self) -> Iterator[LocalConversation]:
+        return iter(self._table)
+
+    def __len__(self) -> int:
+        return len(self._table)
+
+    def find(self, session_id: str, principal: str) -> LocalConversation:
+        """Return the session with this id of a principal. Raises Rejection 404."""
+        return self._table.find(session_id, principal, trio.current_time())
+
+    def close_expired(self, now: float) -> None:
+        """Close the sessions that were idle or open for too long. `now` is in seconds."""
+        for conversation in self._table.expired(now):
+            conversation.end("it was idle, or old, for too long")
+
+    async def open(
+        self, principal: str, client_environment: ClientEnvironment, queue: SendQueue | None
+    ) -> LocalConversation:
+        """Open a session, with a process of its own unless sessions share one. Raises Rejection."""
+        self._tasks.check_open()
+        self._breakers.check(principal, client_environment)
+        idle = self._table.make_room(principal)
+        if idle is not None:
+            idle.end("its principal has too many sessions and this one was idle longest")
+        config = self._checks.config
+        conversation = LocalConversation(
+            principal,
+            config.limits,
+            self._server_log,
+            pipe=queue,
+            hooks=self,
+            server_log=self._server_log,
+            policy=self._policies.find(principal),
+            client_environment=client_environment,
+            ids=self._shared.ids if config.shares else None,
+        )
+        now = trio.current_time()
+        self._table.add(conversation.id, principal, conversation, now)
+        try:
+            if config.knows_principal:
+                conversation.client = of_session(principal, conversation.caller)
+            if not self._facts.was_recalled:
+                await self._facts.recall()
+            # The first message of a session that shares a process starts that process.
+            if not config.shares:
+                await self._start(conversation, self._facts.cache.for_legacy_client(now))
+        except SpawnFailed as fault:
+            self._breakers.not_started(fault)
+            conversation.not_begun(str(fault))
+            self._server_log.error("the server cannot be started", reason=str(fault))
+            raise Rejection(503, SERVER_ERROR, str(fault)) from None
+        except BaseException:
+            conversation.end("the client left")
+            raise
+        self._server_log.info("session begins", session=conversation.id[:8], principal=principal)
+        return conversation
+
+    async def _start(self, conversation: LocalConversation, era: str) -> None:
+        conversation.doubtful = not era
+        conversation.believed = era == era_cache.LEGACY and self._checks.config.era == "auto"
+        conversation.make = self._adapters.modern if era == era_cache.MODERN else None
+        try:
+            await self._starter.start(conversation)
+        except NotOfThisEra:
+            conversation.make, conversation.doubtful = None, True
+            await self._starter.start(conversation)
+
+    # ---- conversation.ServerHooks
+
+    def over(self, conversation: LocalConversation) -> None:
+        """Remove a session that has ended (conversation.ServerHooks)."""
+        self._monitor.on_client_left(conversation, conversation.unanswered)
+        self._table.remove(conversation.id)
+
+    def revive(self, conversation: LocalConversation) -> None:
+        """Start another process for a session (conversation.ServerHooks)."""
+        self._control.start_again(conversation)
+
+    def later(self, conversation: LocalConversation, seconds: float, call: Callable[[], None]) -> None:
+        """Call a function of a session after this time in seconds (conversation.ServerHooks)."""
+        self._tasks.call_later(conversation, seconds, call)
+
+    def tried(self, conversation: LocalConversation, *, opened: bool) -> None:
+        """Note the response to `initialize` of a server whose eras are not known (conversation.ServerHooks)."""
+        if opened:
+            self._facts.opened(legacy=True)
+            self._facts.remember()
+            return
+        self._tasks.start_guarded(conversation, self._starter.resolve_era, conversation)
+
+    def late(self, owner: ProcessOwner, text: str) -> tuple[str, dict[str, object]]:
+        """Return the text and the data of the error that ends a start (conversation.ServerHooks)."""
+        return self._monitor.late(owner, text)
+
+    def mismatched(self, text: str) -> None:
+        """Drop the facts about eras, because a process speaks another one (conversation.ServerHooks)."""
+        self._facts.mismatched(text)
+
+    def fetch_multiplexed(self, conversation: LocalConversation, capabilities: bytes) -> None:
+        """Find the process that a session shares through the modern era (conversation.ServerHooks)."""
+        self._tasks.start_guarded(conversation, self._join, conversation, capabilities)
+
+    def shared_process(self, conversation: LocalConversation) -> SharedProcess | None:
+        """Return the process that a session shares (conversation.ServerHooks). Raises Rejection."""
+        return self._shared.for_session(conversation)
+
+    async def _join(self, conversation: LocalConversation, capabilities: bytes) -> None:
+        try:
+            upstream = await self._finder.find_for_session(
+                conversation.principal, conversation.client_environment, capabilities
+            )
+        except Rejection as rejection:
+            conversation.not_joined(rejection)
+        else:
+            conversation.join(upstream)

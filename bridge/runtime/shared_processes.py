@@ -1,0 +1,192 @@
+"""The legacy processes of one server that several sessions share, and stateless clients as well."""
+
+from collections.abc import Callable
+from itertools import count
+
+import trio
+
+from ..core import era_cache
+from ..core.access_policy import AccessPolicy
+from ..core.shared_upstream import SharedUpstream
+from ..eras.legacy_adapter import LegacyAdapter
+from .adapters import AdapterFactory
+from .circuit_breakers import CircuitBreakers
+from .conversation import LocalConversation
+from .era_discovery import EraDiscovery
+from .era_facts import EraFacts
+from .multiplexed_process import MultiplexedProcess
+from .owner_control import OwnerControl
+from .placement import Key, sharer
+from .process_owner import ProcessOwner
+from .server_log import ServerLog
+from .shared_process import SharedProcess
+from .start_checks import StartChecks
+from .start_monitor import StartMonitor
+from .tasks import ServerTasks
+
+
+class SharedProcesses:
+    """The shared processes by key, and what each needs of its server (`shared_process.ServerHooks`)."""
+
+    def __init__(
+        self,
+        checks: StartChecks,
+        policy: AccessPolicy,
+        version: str,
+        breakers: CircuitBreakers,
+        facts: EraFacts,
+        discovery: EraDiscovery,
+        monitor: StartMonitor,
+        adapters: AdapterFactory,
+        server_log: ServerLog,
+        tasks: ServerTasks,
+        control: OwnerControl,
+    ) -> None:
+        # The numbers of the requests to every shared process, so that no late response meets another request.
+        self.ids = count(1)
+        self._checks = checks
+        self._policy = policy
+        self._version = version
+        self._breakers = breakers
+        self._facts = facts
+        self._discovery = discovery
+        self._monitor = monitor
+        self._adapters = adapters
+        self._server_log = server_log
+        self._tasks = tasks
+        self._control = control
+        # By key; those for new sessions. Added by `get`, removed by `remove` and `replace_all`.
+        self._current: dict[Key, SharedProcess] = {}
+        # Those that end when their calls have ended, because the server was restarted; removed by `remove`.
+        self._replaced: set[SharedProcess] = set()
+
+    @property
+    def current(self) -> tuple[SharedProcess, ...]:
+        """The processes for new sessions."""
+        return tuple(self._current.values())
+
+    @property
+    def all(self) -> tuple[SharedProcess, ...]:
+        """The processes for new sessions, and those that were replaced."""
+        return (*self._current.values(), *self._replaced)
+
+    def get(self, key: Key) -> SharedProcess:
+        """Return the process of a key, and open it where there is none. Raises Rejection."""
+        shared = self._current.get(key)
+        if shared is not None:
+            return shared
+        self._tasks.check_open()
+        self._breakers.check(key.principal, key.client_environment)
+        self._control.make_room(key.principal)
+        config = self._checks.config
+        shared = SharedProcess(
+            key.principal,
+            config.limits,
+            self._server_log,
+            SharedUpstream(config.limits, self._new_id, self._policy, self._version),
+            self,
+            doubtful=config.era == "auto",
+            unmatched=self._server_log.unmatched,
+            client_environment=key.client_environment,
+        )
+        shared.touched = trio.current_time()
+        self._current[key] = shared
+        return shared
+
+    def for_session(self, conversation: LocalConversation) -> SharedProcess | None:
+        """Return the process that a session shares, None where the server speaks the modern era. Raises Rejection."""
+        key = Key(sharer(self._checks.config, conversation.principal), conversation.client_environment)
+        if self._facts.for_modern_client == era_cache.MODERN and key not in self._current:
+            conversation.translate_shared(self._adapters.modern)
+            return None
+        return self.get(key)
+
+    def attach(self, info: bytes, upstream: MultiplexedProcess) -> tuple[SharedProcess, LegacyAdapter]:
+        """Return the process and the adapter for stateless clients, the first with this clientInfo. Raises Rejection."""
+        shared = self.get(Key(upstream.principal, upstream.client_environment))
+        shared.introduce(info, {})
+        return shared, self._adapters.shared_legacy(shared.origins, self._new_id)
+
+    async def era(self, key: Key) -> str:
+        """Return the era of the server, from the process of this key or else from a probe. Raises Rejection."""
+        # A probe could not have what only one process can have, such as a lock or a port.
+        shared = self._current.get(key)
+        if shared is not None and shared.doubtful and shared.opening:
+            await shared.settled.wait()
+            shared = self._current.get(key)
+        if shared is not None and not shared.doubtful:
+            return era_cache.LEGACY
+        if not self._facts.for_modern_client:
+            await self._discovery.run_probe()
+        return self._facts.for_modern_client
+
+    def remove(self, owner: ProcessOwner) -> None:
+        """Remove a process that is closed."""
+        self._current = {key: shared for key, shared in self._current.items() if shared is not owner}
+
+    def replace_all(self) -> None:
+        """Use other processes for new requests, because the server is restarted."""
+        self._replaced.update(self._current.values())
+        self._current.clear()
+
+    def drop_replaced(self, shared: SharedProcess) -> None:
+        """Remove a replaced process whose calls have ended."""
+        self._replaced.discard(shared)
+
+    def end_all(self, reason: str) -> None:
+        """Close every process."""
+        for shared in self.current:
+            self._control.end(shared, reason)
+        while self._replaced:
+            self._replaced.pop().end(reason)
+
+    def close_idle(self, now: float) -> None:
+        """Close the processes that were idle for too long. `now` is in seconds."""
+        for shared in self.current:
+            if now - shared.touched > self._checks.config.limits.session_idle_seconds:
+                self._control.end(shared, "it was idle for too long")
+
+    def translate_members(self, shared: SharedProcess) -> None:
+        """Give the members of a process to a process of the modern era."""
+        for member in shared.members:
+            if isinstance(member, LocalConversation):
+                member.translate_shared(self._adapters.modern)
+            elif isinstance(member, MultiplexedProcess):
+                self._control.move(member, "the server speaks the modern era")
+        self._control.end(shared, "the server speaks the modern era")
+
+    def _new_id(self) -> bytes:
+        return b"%d" % next(self.ids)
+
+    # ---- shared_process.ServerHooks
+
+    def wake(self, shared: SharedProcess) -> None:
+        """Start a process (shared_process.ServerHooks)."""
+        self._control.start_again(shared)
+
+    def opened(self, _shared: SharedProcess) -> None:
+        """Note that a process has accepted `initialize` (shared_process.ServerHooks)."""
+        if not self._facts.known[era_cache.LEGACY]:
+            self._facts.opened(legacy=True)
+
+    def unopened(self, shared: SharedProcess, otherwise: Callable[[], None], *, refused: bool) -> None:
+        """Find out whether the server speaks another era than that of `initialize` (shared_process.ServerHooks)."""
+        if refused:
+            self._facts.mismatched()
+        self._tasks.start_guarded(shared, self._resolve_era, shared, otherwise)
+
+    def late(self, shared: SharedProcess, text: str) -> tuple[str, dict[str, object]]:
+        """Return the text and the data of the error that ends a start (shared_process.ServerHooks)."""
+        return self._monitor.late(shared, text)
+
+    def fault(self, fault: Exception) -> None:
+        """Log an error of the bridge that has ended one session (shared_process.ServerHooks)."""
+        self._server_log.error("internal error", fault=fault)
+
+    async def _resolve_era(self, shared: SharedProcess, otherwise: Callable[[], None]) -> None:
+        if await self._discovery.is_legacy_only():
+            self._monitor.resolve(shared)
+            otherwise()
+            return
+        self._facts.opened(legacy=False)
+        self.translate_members(shared)
