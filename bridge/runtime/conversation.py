@@ -67,38 +67,42 @@ _CANCELLED: Final = "notifications/cancelled"
 _QUESTIONS: Final = 2**31
 
 
-class Around(Protocol):
+class SessionHooks(Protocol):
     """What a conversation needs of its server."""
 
-    def revive(self, conversation: "LocalConversation") -> None:
+    def start_process(self, conversation: "LocalConversation") -> None:
         """It needs another child."""
         ...
 
-    def over(self, conversation: "LocalConversation") -> None:
+    def on_end(self, conversation: "LocalConversation") -> None:
         """It has ended. Said once."""
         ...
 
-    def later(self, conversation: "LocalConversation", /, seconds: float, call: Callable[[], None]) -> None:
+    def call_later(
+        self, conversation: "LocalConversation", /, seconds: float, call: Callable[[], None]
+    ) -> None:
         """Call back after so many seconds."""
         ...
 
-    def tried(self, conversation: "LocalConversation", *, opened: bool) -> None:
-        """A child whose eras were not known has taken `initialize`, or has not: then `settle` is waited for."""
+    def on_handshake(self, conversation: "LocalConversation", *, opened: bool) -> None:
+        """A child whose eras were not known has taken `initialize`, or has not: then `resolve_era` is waited for."""
         ...
 
-    def late(self, owner: "LocalConversation | SharedProcess", /, text: str) -> tuple[str, dict[str, object]]:
+    def on_start_timeout(
+        self, owner: "LocalConversation | SharedProcess", /, text: str
+    ) -> tuple[str, dict[str, object]]:
         """Return the text and the data of the error that ends a start, which has failed for this reason."""
         ...
 
-    def mismatched(self, text: str) -> None:
+    def on_era_mismatch(self, text: str) -> None:
         """A child does not speak the era that it was started for."""
         ...
 
-    def fetch_multiplexed(self, conversation: "LocalConversation", capabilities: bytes) -> None:
-        """It needs the desk for these capabilities: `join` or `not_joined` is waited for."""
+    def find_upstream(self, conversation: "LocalConversation", capabilities: bytes) -> None:
+        """It needs the desk for these capabilities: `join` or `on_no_upstream` is waited for."""
         ...
 
-    def shared_process(self, conversation: "LocalConversation") -> SharedProcess | None:
+    def find_shared(self, conversation: "LocalConversation") -> SharedProcess | None:
         """Return the process that it shares, None where the server speaks the modern era. Raises Rejection."""
         ...
 
@@ -107,7 +111,7 @@ class LocalConversation:
     """One client's session (transports.ports.Conversation).
 
     `make` makes the translator for a modern server, a new one for every child; None for a legacy server. With `shares` there is
-    no child of its own, and with `ids` one without a translator (`SharedProcess`). `doubtful` means that nobody knows yet whether the server speaks a handshake revision, `believed` that it
+    no child of its own, and with `ids` one without a translator (`SharedProcess`). `era_unknown` means that nobody knows yet whether the server speaks a handshake revision, `era_cached` that it
     did some time ago.
     """
 
@@ -118,7 +122,7 @@ class LocalConversation:
         log: Log,
         *,
         pipe: SendQueue | None,
-        hooks: Around,
+        hooks: SessionHooks,
         server_log: ServerLog,
         policy: AccessPolicy,
         client_environment: ClientEnvironment,
@@ -151,7 +155,7 @@ class LocalConversation:
         self.backlog.watch(self._pace)
         if pipe is not None:
             pipe.bind(self.backlog)
-        self._hurries = False  # read the child on, however much is unsent
+        self._reads_on = False  # read the child on, however much is unsent
         self._clock = PausableClock()
         self._lost = 0  # of the messages that `backlog` has refused, those that the log has
         self._hooks = hooks
@@ -159,23 +163,23 @@ class LocalConversation:
         self._child: Child | None = None
         self.on_line = MessageReader(
             limits, log, self._from_server, self._on_invalid_line
-        ).on_line  # server.Holder
+        ).on_line  # ProcessOwner
         self.ended = False
         self._begun = True
         # For how long its child had not answered `initialize` when it ended, in seconds.
         self.unanswered = 0.0
         self.draining = ""  # why no request is taken any more
         self.make: Callable[[], Translator] | None = None
-        self.doubtful = False
-        self.believed = False
+        self.era_unknown = False
+        self.era_cached = False
         self._translator: Translator | None = None
         self._opening = b""
         self._reopening = False
-        self._deferred: list[Callable[[], None]] = []  # what has happened while `settle` is waited for
+        self._deferred: list[Callable[[], None]] = []  # what has happened while `resolve_era` is waited for
         self._shared: SendQueue | None = None
-        self._multiplexed: MultiplexedProcess | None = None
+        self._upstream: MultiplexedProcess | None = None
         self._waiting: deque[Message] = deque()
-        # The shared processes that may still send something for it, the one for its next request last, unless `part`.
+        # The shared processes that may still send something for it, the one for its next request last, unless `detach`.
         self._processes: dict[SharedProcess, Front] = {}
         self._process: SharedProcess | None = None
         self._initialize: Request | None = None  # until a shared process has answered it
@@ -204,7 +208,7 @@ class LocalConversation:
             if self._server_log.tells:
                 call = self._call(message)
             if self.draining:
-                raise self._told(call, stopping(self.draining))
+                raise self._log_rejection(call, stopping(self.draining))
             self._server_log.calls += 1
         stream: Stream | None = None
         if queue is not None:
@@ -221,7 +225,7 @@ class LocalConversation:
             effects = self._session.on_client_message(message, stream)
         except Rejection as rejection:
             self._server_log.errors += isinstance(message, Request)
-            raise self._told(call, rejection) from None
+            raise self._log_rejection(call, rejection) from None
         if call is not None:
             self._open[call.id] = call
         self._perform(effects)
@@ -231,7 +235,7 @@ class LocalConversation:
         name = json_object.string(json_object.peek(message.params).get(named)) if named else ""
         return Call(self.principal, self.id, message.id, message.method, name, trio.current_time())
 
-    def _told(self, call: Call | None, rejection: Rejection) -> Rejection:
+    def _log_rejection(self, call: Call | None, rejection: Rejection) -> Rejection:
         if call is not None:
             self._server_log.done(call, failed_with(rejection.code))
         return rejection
@@ -239,7 +243,7 @@ class LocalConversation:
     def refuse(self, message: Request, rejection: Rejection, queue: SendQueue | None) -> None:
         """Answer one message of a batch with an error (ports.Conversation)."""
         if self._server_log.tells:
-            self._told(self._call(message), rejection)
+            self._log_rejection(self._call(message), rejection)
         stream = queue if queue is not None else self._pipe
         if stream is not None:
             stream.enqueue(jsonrpc.error(message.id, rejection.code, rejection.text))
@@ -288,26 +292,26 @@ class LocalConversation:
             self._child.stop()
         if self._shared is not None:
             self._shared.on_disconnect()
-            if self._multiplexed is not None:
-                self._multiplexed.on_disconnect(self._shared)
+            if self._upstream is not None:
+                self._upstream.on_disconnect(self._shared)
         for process, front in self._processes.items():
             process.leave(front)
         self._processes.clear()
         self._log.info("session ended", session=self.id[:8], reason=reason)
         self.caller.end()
-        self._hooks.over(self)
+        self._hooks.on_end(self)
 
-    def not_begun(self, reason: str) -> None:
+    def not_opened(self, reason: str) -> None:
         """End a session that no process could be started for. Its client is sent the reason, and may try again."""
         self._begun = False
         self.end(reason)
 
-    # ---- the child's side (server.Holder)
+    # ---- the child's side (ProcessOwner)
 
     @property
-    def era_unknown(self) -> bool:
+    def era_unresolved(self) -> bool:
         """Whether it is not known that the server speaks a handshake revision."""
-        return self.doubtful or self.believed or bool(self._deferred)
+        return self.era_unknown or self.era_cached or bool(self._deferred)
 
     @property
     def is_ordinary(self) -> bool:
@@ -334,7 +338,7 @@ class LocalConversation:
         if self.ended:
             child.stop()
             return
-        self._hurries = bool(self.draining)
+        self._reads_on = bool(self.draining)
         self._pace()
         self._translator = self.make() if self.make is not None else None
         if self._reopening:
@@ -343,7 +347,7 @@ class LocalConversation:
         elif self._session.phase == REVIVING:
             self._perform(self._session.on_child_start())
 
-    def settle(self, make: Callable[[], Translator] | None) -> None:
+    def resolve_era(self, make: Callable[[], Translator] | None) -> None:
         """It is known now whether the server is to be spoken to by a translator, with another child."""
         deferred, self._deferred = self._deferred, []
         if make is None:
@@ -358,20 +362,20 @@ class LocalConversation:
 
     def _defer(self, event: Callable[[], None]) -> None:
         self._deferred.append(event)
-        if self.doubtful or self.believed:
-            self.doubtful = self.believed = False
-            self._hooks.tried(self, opened=False)
+        if self.era_unknown or self.era_cached:
+            self.era_unknown = self.era_cached = False
+            self._hooks.on_handshake(self, opened=False)
 
     def _from_server(self, message: Message) -> None:
-        if (self.doubtful or self.believed) and isinstance(
+        if (self.era_unknown or self.era_cached) and isinstance(
             message, Response
         ):  # to initialize: nothing else was asked yet
             if message.error:
                 copy = Response(message.id, b"", message.error)
                 self._defer(lambda: self._from_server(copy))
                 return
-            self.doubtful = self.believed = False
-            self._hooks.tried(self, opened=True)
+            self.era_unknown = self.era_cached = False
+            self._hooks.on_handshake(self, opened=True)
         if (
             type(message) is Response and message.error and self._shared is None
         ):  # or else the desk has counted it
@@ -386,7 +390,7 @@ class LocalConversation:
 
     def on_exit(self, text: str, data: dict[str, object]) -> None:
         """The child is gone."""
-        if self.doubtful or self._deferred:
+        if self.era_unknown or self._deferred:
             self._defer(lambda: self.on_exit(text, data))
             return
         self.failed(text, data)
@@ -401,7 +405,7 @@ class LocalConversation:
             self.end(text)
 
     def discard(self, reason: str) -> None:
-        """Let the child leave, as if it were lost: the next request brings another (server.Holder)."""
+        """Let the child leave, as if it were lost: the next request brings another (ProcessOwner)."""
         child, self._child = self._child, None
         self.failed(reason, {"reason": "restarted"})
         if child is not None:
@@ -428,14 +432,14 @@ class LocalConversation:
 
     def read_on(self) -> None:
         """Read the child on, however much of it is unsent: it is to end when it has answered."""
-        self._hurries = True
+        self._reads_on = True
         self._pace()
 
     def _pace(self) -> None:
         child = self._child
         if child is None:
             return
-        if self.backlog.full and not self._hurries:
+        if self.backlog.full and not self._reads_on:
             child.pause()
             self._clock.pause(trio.current_time())
         else:
@@ -444,7 +448,7 @@ class LocalConversation:
 
     # ---- a shared legacy process
 
-    def from_shared(self, message: Message, about: bytes) -> None:
+    def on_shared_message(self, message: Message, about: bytes) -> None:
         """Take a message of the shared process; `about` is the wire id of the request that it belongs to."""
         if type(message) is Response:
             self._initialize = None
@@ -467,7 +471,7 @@ class LocalConversation:
             process.leave(front)
         self._processes.clear()
         self.make = make
-        self.share()
+        self.share_upstream()
         if self._initialize is not None:
             self._to_upstream(ToUpstream(self._initialize))
 
@@ -492,10 +496,10 @@ class LocalConversation:
         process = self._process
         if process is None or process.ended:
             try:
-                process = self._hooks.shared_process(self)
+                process = self._hooks.find_shared(self)
             except Rejection as rejection:
                 fault = fault_text(rejection.code, rejection.text, rejection.data)
-                self.from_shared(Response(message.id, b"", fault), b"")
+                self.on_shared_message(Response(message.id, b"", fault), b"")
                 return
             if process is None:  # `initialize` was passed on by `translate_shared`
                 if message.method != "initialize":
@@ -516,33 +520,33 @@ class LocalConversation:
 
     # ---- a desk's side: a child that others use as well
 
-    def share(self) -> None:
+    def share_upstream(self) -> None:
         """Speak to a child that others use as well, through the stateless era."""
         self._shared = SendQueue(self._limits)
         self._shared.backlog = self.backlog
-        self._shared.shortcut = self._heard_shared
+        self._shared.shortcut = self._on_shared_line
         self._shared.eager = True
         self._translator = self.make() if self.make is not None else None
 
-    def _heard_shared(self, text: bytes) -> bool:
+    def _on_shared_line(self, text: bytes) -> bool:
         rest = self.on_line(text)
         if rest is not None:
             rest()
         return True
 
-    def join(self, multiplexed: MultiplexedProcess) -> None:
+    def join(self, upstream: MultiplexedProcess) -> None:
         """This is the desk that was asked for."""
-        self._multiplexed = multiplexed
+        self._upstream = upstream
         if self.ended:  # meanwhile
             self._waiting.clear()
         while self._waiting:
-            self._ask_multiplexed(self._waiting.popleft())
+            self._send_upstream(self._waiting.popleft())
 
-    def part(self) -> None:
+    def detach(self) -> None:
         """What is asked from now on is for another desk. This one's answers are still heard."""
-        self._multiplexed = self._process = None
+        self._upstream = self._process = None
 
-    def not_joined(self, rejection: Rejection) -> None:
+    def on_no_upstream(self, rejection: Rejection) -> None:
         """There is no desk, for this reason."""
         waiting, self._waiting = self._waiting, deque()
         for message in waiting:
@@ -555,23 +559,23 @@ class LocalConversation:
             Response(message.id, b"", fault_text(rejection.code, rejection.text, rejection.data))
         )
 
-    def _ask_multiplexed(self, message: Message) -> None:
-        multiplexed, queue = self._multiplexed, self._shared
-        assert queue is not None  # noqa: S101 - `share` was called
+    def _send_upstream(self, message: Message) -> None:
+        upstream, queue = self._upstream, self._shared
+        assert queue is not None  # noqa: S101 - `share_upstream` was called
         if self.ended:
             return  # one of these effects has ended it, and what its end closed must stay closed
-        if multiplexed is None or multiplexed.ended:
-            self._multiplexed = None
+        if upstream is None or upstream.ended:
+            self._upstream = None
             if not self._waiting and not isinstance(message, Request):
                 return  # it is about a request that went with its desk
             self._waiting.append(message)
             if len(self._waiting) == 1 and isinstance(message, Request):
                 read = read_envelope(message.method, message.params, self._limits)
-                self._hooks.fetch_multiplexed(self, read.capabilities)
+                self._hooks.find_upstream(self, read.capabilities)
         elif isinstance(message, Request):
             try:
                 read = read_envelope(message.method, message.params, self._limits)
-                multiplexed.request(
+                upstream.request(
                     ClientRequest(
                         self.principal,
                         message,
@@ -587,9 +591,9 @@ class LocalConversation:
             except Rejection as rejection:
                 self._refused(message, rejection)
         elif isinstance(message, Notification) and message.method == "notifications/cancelled":
-            multiplexed.cancel(queue, read_cancelled(message.params)[0], message.params)
+            upstream.cancel(queue, read_cancelled(message.params)[0], message.params)
         elif isinstance(message, Notification):
-            multiplexed.notify(message, self.client)
+            upstream.notify(message, self.client)
 
     # ---- carrying out
 
@@ -607,7 +611,7 @@ class LocalConversation:
                         bytes=queue.backlog.at_most if queue.backlog is not None else 0,
                     )
             elif isinstance(effect, ToChild):
-                if self._translator is None and not (self.doubtful or self.believed):
+                if self._translator is None and not (self.era_unknown or self.era_cached):
                     self._send(effect.line)
                 else:
                     self._write(effect.line)
@@ -623,20 +627,20 @@ class LocalConversation:
             if isinstance(effect.queue, SendQueue) and self._begun:
                 effect.queue.close()
         elif isinstance(effect, StartProcess):
-            self._hooks.revive(self)
+            self._hooks.start_process(self)
         elif isinstance(effect, KillProcess):
-            self._abandon(effect.text)
+            self._kill_process(effect.text)
         elif isinstance(effect, RequestFinished):
             self._done(effect)
         else:
-            self._note(effect)
+            self._log_debug(effect)
 
     def _translate(self, effects: orders.Effects) -> None:
         # All decisions of one event are made before the first is carried out: some lead to further events.
         for effect in tuple(effects):
             if isinstance(effect, ToServer):
                 if self._shared is not None:
-                    self._ask_multiplexed(effect.message)
+                    self._send_upstream(effect.message)
                 else:
                     self._send(jsonrpc.line(effect.message))
             elif isinstance(effect, ToRequester):
@@ -644,11 +648,11 @@ class LocalConversation:
             elif isinstance(effect, SetTimer):
                 self._call_back(effect)
             elif isinstance(effect, EraMismatch) and self._shared is None:  # or else the desk has seen to it
-                self._hooks.mismatched(effect.text)
+                self._hooks.on_era_mismatch(effect.text)
             elif isinstance(effect, LogDebug):
-                self._note(effect)
+                self._log_debug(effect)
 
-    def _note(self, note: LogDebug) -> None:
+    def _log_debug(self, note: LogDebug) -> None:
         self._log.debug(note.event, session=self.id[:8])
         if note.unmatched is not None:
             self._server_log.unmatched(*note.unmatched)
@@ -665,21 +669,21 @@ class LocalConversation:
             if translator is not None and translator is self._translator:
                 self._translate(translator.on_timer(effect.timer))
 
-        self._hooks.later(self, effect.seconds, on_timer)
+        self._hooks.call_later(self, effect.seconds, on_timer)
 
-    def _abandon(self, text: str) -> None:
-        if self.doubtful:
-            self._defer(lambda: self._abandon(text))
+    def _kill_process(self, text: str) -> None:
+        if self.era_unknown:
+            self._defer(lambda: self._kill_process(text))
         if self._deferred:
             return
-        text, data = self._hooks.late(self if self._process is None else self._process, text)
+        text, data = self._hooks.on_start_timeout(self if self._process is None else self._process, text)
         child, self._child = self._child, None
         self.failed(text, data)
         if child is not None:
             child.kill()
 
     def _write(self, line: bytes) -> None:
-        if (self.doubtful or self.believed) and not self._opening:
+        if (self.era_unknown or self.era_cached) and not self._opening:
             self._opening = line
         if self._translator is not None:
             self._translate(self._translator.from_client(jsonrpc.decode(line, self._limits, deep=True)))

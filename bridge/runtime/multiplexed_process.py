@@ -72,7 +72,7 @@ class MultiplexedProcess:
         translator: Callable[[], LegacyAdapter] | None,
         start: Callable[["MultiplexedProcess"], None],
         later: Callable[["MultiplexedProcess", float, Callable[[], None]], None],
-        doubt: Callable[["MultiplexedProcess", str], None],
+        on_era_mismatch: Callable[["MultiplexedProcess", str], None],
         client_environment: ClientEnvironment = NOTHING,
         attach: Callable[["MultiplexedProcess"], tuple[SharedProcess, LegacyAdapter]] | None = None,
     ) -> None:
@@ -88,7 +88,7 @@ class MultiplexedProcess:
         self._make = translator
         self._start = start
         self._later = later
-        self._doubt = doubt
+        self._on_era_mismatch = on_era_mismatch
         self._translator: LegacyAdapter | None = None
         self._child: Child | None = None
         self._attach = attach
@@ -98,9 +98,9 @@ class MultiplexedProcess:
         self._front: Front | None = None
         self.on_line = MessageReader(
             limits, log, self._from_server, self._on_invalid_line
-        ).on_line  # server.Holder
+        ).on_line  # ProcessOwner
         self._used = False  # since the last look at the clock
-        # Whose requests its child has been given since it was started, two at most (server.Holder).
+        # Whose requests its child has been given since it was started, two at most (ProcessOwner).
         self.principals: set[str] = set()
         # Of clients that are behind (`Backlog.full`). The child waits for one only as long as it has no other client.
         self._behind: dict[Backlog, None] = {}
@@ -109,7 +109,7 @@ class MultiplexedProcess:
         # Requests that are on their way to another desk, and the desks of those that have arrived, by their outlets.
         self._moving: list[ClientRequest] = []
         self._moved: dict[object, list[MultiplexedProcess]] = {}
-        self._hurries = False  # read the child on, whoever is behind
+        self._reads_on = False  # read the child on, whoever is behind
         self._clock = PausableClock()
 
     @property
@@ -118,16 +118,12 @@ class MultiplexedProcess:
         return (
             bool(self._multiplexer.in_flight or self._moving)
             or (self._translator is not None and self._translator.busy)
-            or any(
-                multiplexed.busy
-                for multiplexed_processes in self._moved.values()
-                for multiplexed in multiplexed_processes
-            )
+            or any(upstream.busy for upstreams in self._moved.values() for upstream in upstreams)
         )
 
     @property
     def speaks_modern(self) -> bool:
-        """Whether the child is spoken to in the modern era (server.Holder)."""
+        """Whether the child is spoken to in the modern era (ProcessOwner)."""
         return self._make is None
 
     @property
@@ -136,13 +132,13 @@ class MultiplexedProcess:
         return bool(self._multiplexer.calling)
 
     @property
-    def era_unknown(self) -> bool:
-        """Whether its failures may be those of another era (server.Holder)."""
+    def era_unresolved(self) -> bool:
+        """Whether its failures may be those of another era (ProcessOwner)."""
         return False
 
     @property
     def is_ordinary(self) -> bool:
-        """Whether every server should accept its `initialize` (server.Holder)."""
+        """Whether every server should accept its `initialize` (ProcessOwner)."""
         return True
 
     # ---- callers
@@ -165,16 +161,16 @@ class MultiplexedProcess:
     def on_disconnect(self, queue: object) -> None:
         """A caller is gone: what it asked is cancelled."""
         self._moving = [asked for asked in self._moving if asked.queue is not queue]
-        for multiplexed in self._moved.pop(queue, ()):
-            multiplexed.on_disconnect(queue)
+        for upstream in self._moved.pop(queue, ()):
+            upstream.on_disconnect(queue)
         self._let_read(queue)
         self._perform(self._multiplexer.on_disconnect(queue))
 
     def cancel(self, queue: object, raw_id: bytes, params: bytes = b"") -> None:
         """Cancel one request of a caller. `params` are those of its notification, if it has sent one."""
         self._moving = [asked for asked in self._moving if (asked.queue, asked.request.id) != (queue, raw_id)]
-        for multiplexed in self._moved.get(queue, ()):
-            multiplexed.cancel(queue, raw_id, params)
+        for upstream in self._moved.get(queue, ()):
+            upstream.cancel(queue, raw_id, params)
         self._let_read(queue)
         self._perform(self._multiplexer.on_cancelled(queue, raw_id, params=params))
 
@@ -201,8 +197,8 @@ class MultiplexedProcess:
             queue.bind(backlog)
 
     def read_on(self) -> None:
-        """Read the child on, whoever is behind: it is to end when it has answered (server.Holder)."""
-        self._hurries = True
+        """Read the child on, whoever is behind: it is to end when it has answered (ProcessOwner)."""
+        self._reads_on = True
         self._pace()
 
     def _let_read(self, queue: object) -> None:
@@ -222,7 +218,7 @@ class MultiplexedProcess:
         child = self._child
         if child is None:
             return
-        if self._behind and not self._hurries and self._has_one_client():
+        if self._behind and not self._reads_on and self._has_one_client():
             child.pause()
             self._clock.pause(trio.current_time())
         else:
@@ -233,7 +229,7 @@ class MultiplexedProcess:
         backlogs = {one.backlog if isinstance(one, SendQueue) else None for one in self._multiplexer.queues}
         return len(backlogs.union(self._behind)) == 1
 
-    # ---- the child's side (server.Holder)
+    # ---- the child's side (ProcessOwner)
 
     def is_served_by(self, child: "Child") -> bool:
         """Whether this is its child, and not one that was given up."""
@@ -264,13 +260,13 @@ class MultiplexedProcess:
         process.join_stateless(self._front, self)
         self._perform(self._multiplexer.on_server_start())
 
-    def _part(self) -> None:
+    def _leave_shared(self) -> None:
         process, front = self._process, self._front
         self._process = self._front = None
         if process is not None and front is not None:
             process.leave(front)
 
-    def from_shared(self, message: Message, about: bytes) -> None:  # noqa: ARG002 - the translator knows it
+    def on_shared_message(self, message: Message, about: bytes) -> None:  # noqa: ARG002 - the translator knows it
         """Take a message of the shared process."""
         self._from_server(message)
 
@@ -304,7 +300,7 @@ class MultiplexedProcess:
         """There is no child, for this reason."""
         self._lose_translator()
         self._child = None
-        self._part()
+        self._leave_shared()
         self._clock.resume(trio.current_time())
         self._server_log.errors += self._multiplexer.calling
         self._perform(self._multiplexer.on_server_exit(text, data))
@@ -312,7 +308,7 @@ class MultiplexedProcess:
 
     # ---- requests that were sent to a server of another era
 
-    def take_back(self) -> None:
+    def withdraw(self) -> None:
         """Take back the requests, none of which the child was given, for `next_moving`."""
         self._lose_translator()
         self._moving = self._multiplexer.remove_requests()
@@ -321,11 +317,11 @@ class MultiplexedProcess:
         """Return a request that waits for another desk, None if there is none."""
         return self._moving[0] if self._moving else None
 
-    def move(self, asked: ClientRequest, multiplexed: "MultiplexedProcess | None") -> None:
+    def move(self, asked: ClientRequest, upstream: "MultiplexedProcess | None") -> None:
         """Note that this request waits no longer, and which desk has it."""
         self._moving.remove(asked)
-        if multiplexed is not None:
-            self._moved.setdefault(asked.queue, []).append(multiplexed)
+        if upstream is not None:
+            self._moved.setdefault(asked.queue, []).append(upstream)
 
     def refuse(self, asked: ClientRequest, rejection: Rejection) -> None:
         """Answer a request that no other desk takes."""
@@ -355,7 +351,7 @@ class MultiplexedProcess:
             self._translate(self._translator.on_tick(now))
 
     def discard(self, reason: str) -> None:
-        """Let the child leave; whoever comes next has another desk (server.Holder)."""
+        """Let the child leave; whoever comes next has another desk (ProcessOwner)."""
         self.end(reason)
 
     def end(self, reason: str) -> None:
@@ -364,7 +360,7 @@ class MultiplexedProcess:
             return
         self.ended = True
         self._lose_translator()
-        self._part()
+        self._leave_shared()
         self._perform(self._multiplexer.close(reason))
         if self._child is not None:
             self._child.stop()
@@ -406,12 +402,12 @@ class MultiplexedProcess:
                 else:
                     self._start(self)
             elif isinstance(effect, EraMismatch):
-                self._doubt(self, effect.text)
+                self._on_era_mismatch(self, effect.text)
             elif isinstance(effect, RequestFinished):
                 if isinstance(effect.request, ClientRequest):
                     self._server_log.done(call_of(effect.request), effect.outcome)
             else:
-                self._note(effect)
+                self._log_debug(effect)
 
     def _translate(self, effects: orders.Effects) -> None:
         for effect in tuple(effects):
@@ -422,16 +418,16 @@ class MultiplexedProcess:
             elif isinstance(effect, SetTimer):
                 self._call_back(effect)
             elif isinstance(effect, EraMismatch):
-                self._doubt(self, effect.text)
+                self._on_era_mismatch(self, effect.text)
             elif isinstance(effect, Unassigned):
                 if self._process is not None:
                     self._process.unassigned(effect.message, effect.client)
             elif isinstance(effect, ServerRequestRefused):
                 self._refusals.info("server_request_refused", method=effect.method, reason=effect.reason)
             else:
-                self._note(effect)
+                self._log_debug(effect)
 
-    def _note(self, note: LogDebug) -> None:
+    def _log_debug(self, note: LogDebug) -> None:
         self._log.debug(note.event)
         if note.unmatched is not None:
             self._server_log.unmatched(*note.unmatched)

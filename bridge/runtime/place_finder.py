@@ -257,7 +257,7 @@ class PlaceFinder:
             else partial(self._adapters.legacy, known, info, several=not key.client or key.client == UNKNOWN),
             start=self._control.start_again,
             later=self._tasks.call_later,
-            doubt=self._control.on_era_mismatch,
+            on_era_mismatch=self._control.on_era_mismatch,
             client_environment=key.client_environment,
             attach=partial(self._shared.attach, info) if config.shares and known is not None else None,
         )

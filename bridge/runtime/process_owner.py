@@ -34,7 +34,7 @@ class ProcessOwner(Protocol):
         ...
 
     @property
-    def era_unknown(self) -> bool:
+    def era_unresolved(self) -> bool:
         """Whether a failure of the process may only mean that the server speaks another era."""
         ...
 

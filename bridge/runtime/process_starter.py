@@ -127,11 +127,11 @@ class ProcessStarter:
         """Start a session again through an adapter, if its failed `initialize` means that the server is a modern one."""
         if await self._discovery.is_legacy_only():
             self._monitor.resolve(conversation)
-            conversation.settle(None)
+            conversation.resolve_era(None)
             return
         self._monitor.drop(conversation)
         self._facts.opened(legacy=False)
-        conversation.settle(self._adapters.modern)
+        conversation.resolve_era(self._adapters.modern)
         try:
             await self.start(conversation)
         except SpawnFailed as fault:
@@ -152,13 +152,13 @@ class ProcessStarter:
             self.move(upstream, reason)
             return
         if not upstream.speaks_modern:
-            upstream.not_opened(*self._monitor.late(upstream, reason))
+            upstream.not_opened(*self._monitor.on_start_timeout(upstream, reason))
         self._control.end(upstream, reason)
 
     def move(self, upstream: MultiplexedProcess, reason: str) -> None:
         """Give the requests that a process has not received to a process of another era."""
         self._log.info("requests_moved", reason=reason)
-        upstream.take_back()
+        upstream.withdraw()
         self._control.end(upstream, reason)
         self._tasks.start_guarded(upstream, self._move, upstream, reason)
 

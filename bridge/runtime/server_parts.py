@@ -175,7 +175,7 @@ class ServerParts:
         self.shared.replace_all()
         self.places.replace_all()
         for conversation in self.sessions:
-            conversation.part()
+            conversation.detach()
         for owner in leaving:
             owner.read_on()
         self.tasks.start_soon(self._discard, leaving)

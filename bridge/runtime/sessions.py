@@ -30,7 +30,7 @@ from .tasks import ServerTasks
 
 
 class Sessions:
-    """The open sessions (`conversation.ServerHooks`)."""
+    """The open sessions (`conversation.SessionHooks`)."""
 
     def __init__(
         self,
@@ -109,7 +109,7 @@ class Sessions:
                 await self._start(conversation, self._facts.cache.for_legacy_client(now))
         except SpawnFailed as fault:
             self._breakers.not_started(fault)
-            conversation.not_begun(str(fault))
+            conversation.not_opened(str(fault))
             self._server_log.error("the server cannot be started", reason=str(fault))
             raise Rejection(503, SERVER_ERROR, str(fault)) from None
         except BaseException:
@@ -119,52 +119,52 @@ class Sessions:
         return conversation
 
     async def _start(self, conversation: LocalConversation, era: str) -> None:
-        conversation.doubtful = not era
-        conversation.believed = era == era_cache.LEGACY and self._checks.config.era == "auto"
+        conversation.era_unknown = not era
+        conversation.era_cached = era == era_cache.LEGACY and self._checks.config.era == "auto"
         conversation.make = self._adapters.modern if era == era_cache.MODERN else None
         try:
             await self._starter.start(conversation)
         except NotOfThisEra:
-            conversation.make, conversation.doubtful = None, True
+            conversation.make, conversation.era_unknown = None, True
             await self._starter.start(conversation)
 
-    # ---- conversation.ServerHooks
+    # ---- conversation.SessionHooks
 
-    def over(self, conversation: LocalConversation) -> None:
-        """Remove a session that has ended (conversation.ServerHooks)."""
+    def on_end(self, conversation: LocalConversation) -> None:
+        """Remove a session that has ended (conversation.SessionHooks)."""
         self._monitor.on_client_left(conversation, conversation.unanswered)
         self._table.remove(conversation.id)
 
-    def revive(self, conversation: LocalConversation) -> None:
-        """Start another process for a session (conversation.ServerHooks)."""
+    def start_process(self, conversation: LocalConversation) -> None:
+        """Start another process for a session (conversation.SessionHooks)."""
         self._control.start_again(conversation)
 
-    def later(self, conversation: LocalConversation, seconds: float, call: Callable[[], None]) -> None:
-        """Call a function of a session after this time in seconds (conversation.ServerHooks)."""
+    def call_later(self, conversation: LocalConversation, seconds: float, call: Callable[[], None]) -> None:
+        """Call a function of a session after this time in seconds (conversation.SessionHooks)."""
         self._tasks.call_later(conversation, seconds, call)
 
-    def tried(self, conversation: LocalConversation, *, opened: bool) -> None:
-        """Note the response to `initialize` of a server whose eras are not known (conversation.ServerHooks)."""
+    def on_handshake(self, conversation: LocalConversation, *, opened: bool) -> None:
+        """Note the response to `initialize` of a server whose eras are not known (conversation.SessionHooks)."""
         if opened:
             self._facts.opened(legacy=True)
             self._facts.remember()
             return
         self._tasks.start_guarded(conversation, self._starter.resolve_era, conversation)
 
-    def late(self, owner: ProcessOwner, text: str) -> tuple[str, dict[str, object]]:
-        """Return the text and the data of the error that ends a start (conversation.ServerHooks)."""
-        return self._monitor.late(owner, text)
+    def on_start_timeout(self, owner: ProcessOwner, text: str) -> tuple[str, dict[str, object]]:
+        """Return the text and the data of the error that ends a start (conversation.SessionHooks)."""
+        return self._monitor.on_start_timeout(owner, text)
 
-    def mismatched(self, text: str) -> None:
-        """Drop the facts about eras, because a process speaks another one (conversation.ServerHooks)."""
+    def on_era_mismatch(self, text: str) -> None:
+        """Drop the facts about eras, because a process speaks another one (conversation.SessionHooks)."""
         self._facts.mismatched(text)
 
-    def fetch_multiplexed(self, conversation: LocalConversation, capabilities: bytes) -> None:
-        """Find the process that a session shares through the modern era (conversation.ServerHooks)."""
+    def find_upstream(self, conversation: LocalConversation, capabilities: bytes) -> None:
+        """Find the process that a session shares through the modern era (conversation.SessionHooks)."""
         self._tasks.start_guarded(conversation, self._join, conversation, capabilities)
 
-    def shared_process(self, conversation: LocalConversation) -> SharedProcess | None:
-        """Return the process that a session shares (conversation.ServerHooks). Raises Rejection."""
+    def find_shared(self, conversation: LocalConversation) -> SharedProcess | None:
+        """Return the process that a session shares (conversation.SessionHooks). Raises Rejection."""
         return self._shared.for_session(conversation)
 
     async def _join(self, conversation: LocalConversation, capabilities: bytes) -> None:
@@ -173,6 +173,6 @@ class Sessions:
                 conversation.principal, conversation.client_environment, capabilities
             )
         except Rejection as rejection:
-            conversation.not_joined(rejection)
+            conversation.on_no_upstream(rejection)
         else:
             conversation.join(upstream)

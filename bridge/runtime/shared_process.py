@@ -50,7 +50,7 @@ class Member(Protocol):
 
     @property
     def principal(self) -> str: ...
-    def from_shared(self, message: Message, about: bytes) -> None: ...
+    def on_shared_message(self, message: Message, about: bytes) -> None: ...
     def calls_lost(self, wire_ids: tuple[bytes, ...], text: str, data: dict[str, object]) -> None: ...
     def end(self, reason: str) -> None: ...
 
@@ -67,34 +67,36 @@ class Stateless(Member, Protocol):
     def undeclared(self, message: Request, origin: Origin) -> None: ...
 
 
-class ServerHooks(Protocol):
+class SharedProcessHooks(Protocol):
     """What a shared process needs of its server."""
 
-    def wake(self, process: "SharedProcess", /) -> None:
+    def start_process(self, process: "SharedProcess", /) -> None:
         """It needs a child."""
         ...
 
-    def opened(self, process: "SharedProcess", /) -> None:
+    def on_opened(self, process: "SharedProcess", /) -> None:
         """A child has accepted `initialize`."""
         ...
 
-    def unopened(self, process: "SharedProcess", otherwise: Callable[[], None], /, *, refused: bool) -> None:
+    def on_unopened(
+        self, process: "SharedProcess", otherwise: Callable[[], None], /, *, refused: bool
+    ) -> None:
         """A child has refused `initialize`, or has exited before. `otherwise` is for a server that speaks no other era."""
         ...
 
-    def late(self, process: "SharedProcess", /, text: str) -> tuple[str, dict[str, object]]:
+    def on_start_timeout(self, process: "SharedProcess", /, text: str) -> tuple[str, dict[str, object]]:
         """Return the text and the data of the error that ends a start, which has failed for this reason."""
         ...
 
-    def fault(self, fault: Exception, /) -> None:
+    def on_fault(self, fault: Exception, /) -> None:
         """An error of the bridge has cost one session."""
         ...
 
 
 class SharedProcess:
-    """The sessions of one key and their child (server.Holder).
+    """The sessions of one key and their child (ProcessOwner).
 
-    With `doubtful` the era of the server is not certain until a child has accepted `initialize`. `unmatched` counts a response
+    With `era_unknown` the era of the server is not certain until a child has accepted `initialize`. `unmatched` counts a response
     that matches no request, by its sender and its id.
     """
 
@@ -106,9 +108,9 @@ class SharedProcess:
         limits: Limits,
         log: Log,
         upstream: SharedUpstream,
-        owner: ServerHooks,
+        hooks: SharedProcessHooks,
         *,
-        doubtful: bool,
+        era_unknown: bool,
         unmatched: Callable[[str, bytes], None],
         client_environment: ClientEnvironment = NOTHING,
     ) -> None:
@@ -116,21 +118,21 @@ class SharedProcess:
         self.client_environment = client_environment
         self.touched = 0.0
         self.ended = False
-        self.doubtful = doubtful
+        self.era_unknown = era_unknown
         # Whether a child has accepted `initialize`, or none will.
-        self.settled = trio.Event()
+        self.era_resolved = trio.Event()
         self._limits = limits
         self._log = log
         self._rate_limited = RateLimitedLog(log)
         self._unmatched = unmatched
         self._upstream = upstream
-        self._owner = owner
+        self._hooks = hooks
         self._members: dict[Front, Member] = {}
         self._stateless: dict[Front, Stateless] = {}
         self._child: Child | None = None
         self.on_line = MessageReader(
             limits, log, self._from_server, self._on_invalid_line
-        ).on_line  # server.Holder
+        ).on_line  # ProcessOwner
         # The principals that the child has served.
         self._served: set[str] = set()
         self._log_budget = _LOGGED
@@ -141,18 +143,18 @@ class SharedProcess:
         return self._upstream.calling
 
     @property
-    def era_unknown(self) -> bool:
-        """Whether it is not known that the server speaks a handshake revision (server.Holder)."""
-        return self.doubtful
+    def era_unresolved(self) -> bool:
+        """Whether it is not known that the server speaks a handshake revision (ProcessOwner)."""
+        return self.era_unknown
 
     @property
     def is_ordinary(self) -> bool:
-        """Whether every server should accept its `initialize` (server.Holder)."""
+        """Whether every server should accept its `initialize` (ProcessOwner)."""
         return True
 
     @property
     def opening(self) -> bool:
-        """Whether `settled` will be set."""
+        """Whether `era_resolved` will be set."""
         return self._upstream.is_opening
 
     @property
@@ -163,7 +165,7 @@ class SharedProcess:
 
     @property
     def principals(self) -> Collection[str]:
-        """The principals that the child has served (server.Holder)."""
+        """The principals that the child has served (ProcessOwner)."""
         return self._served.union(*(member.principals for member in self._stateless.values()))
 
     @property
@@ -211,7 +213,7 @@ class SharedProcess:
         """Take a message of a session for the server."""
         self._perform(self._upstream.on_front_message(front, message, token))
 
-    # ---- the child's side (server.Holder)
+    # ---- the child's side (ProcessOwner)
 
     def is_served_by(self, child: "Child") -> bool:
         """Return whether this is its child, and not one that was given up."""
@@ -236,15 +238,15 @@ class SharedProcess:
         self._child = None
         if self._upstream.is_refused:
             return  # that is the reason, and its consequence is being decided
-        if self.doubtful:
-            self._owner.unopened(self, lambda: self.failed(text, data), refused=False)
+        if self.era_unknown:
+            self._hooks.on_unopened(self, lambda: self.failed(text, data), refused=False)
         else:
             self.failed(text, data)
 
     def failed(self, text: str, data: dict[str, object]) -> None:
         """There is no child, for this reason."""
         self._child = None
-        self._unsettle()
+        self._reopen_era()
         self._perform(self._upstream.on_exit(text, data))
 
     def on_tick(self, now: float) -> None:
@@ -256,7 +258,7 @@ class SharedProcess:
         if any(isinstance(effect, KillProcess) for effect in effects):
             # Without clients no call is lost, and the start has failed all the same.
             late = f"the server did not answer initialize within {self._limits.start_seconds:g} s"
-            effects = self._explained(effects, *self._owner.late(self, late))
+            effects = self._explained(effects, *self._hooks.on_start_timeout(self, late))
         self._perform(effects)
 
     @staticmethod
@@ -267,18 +269,18 @@ class SharedProcess:
         )
 
     def discard(self, reason: str) -> None:
-        """Let the child leave. Sessions have another process for their next requests (server.Holder)."""
+        """Let the child leave. Sessions have another process for their next requests (ProcessOwner)."""
         self.end(reason)
 
     def read_on(self) -> None:
-        """Change nothing, because a process of several clients is never paused (server.Holder)."""
+        """Change nothing, because a process of several clients is never paused (ProcessOwner)."""
 
     def end(self, reason: str) -> None:
         """Fail what is in flight and let the child leave."""
         if self.ended:
             return
         self.ended = True
-        self.settled.set()
+        self.era_resolved.set()
         self._perform(self._upstream.close(reason))
         self._members.clear()
         self._stateless.clear()
@@ -308,15 +310,15 @@ class SharedProcess:
             case Assigned() | Undeclared() | FrontOpened():
                 self._hand_on_stateless(effect)
             case StartProcess():
-                self._owner.wake(self)
+                self._hooks.start_process(self)
             case Opened():
-                self.doubtful = False
-                self.settled.set()
-                self._owner.opened(self)
+                self.era_unknown = False
+                self.era_resolved.set()
+                self._hooks.on_opened(self)
             case Unopened(error):
                 self._refused(error)
             case KillProcess():
-                self._abandon()
+                self._kill_process()
             case ServerRequestRefused(method, reason):
                 self._rate_limited.info("server_request_refused", method=method, reason=reason)
             case LogOnly(params):
@@ -344,28 +346,28 @@ class SharedProcess:
         if member is None:
             return
         try:
-            member.from_shared(message, about)
+            member.on_shared_message(message, about)
         except Exception as fault:  # noqa: BLE001 - the boundary of one session: a fault of ours must not cost the others
-            self._owner.fault(fault)
+            self._hooks.on_fault(fault)
             member.end("an internal error")
 
     def _refused(self, error: bytes) -> None:
         def refuse() -> None:
-            self._unsettle()
+            self._reopen_era()
             self._perform(self._upstream.refuse(error))
 
-        if self.doubtful:
-            self._owner.unopened(self, refuse, refused=True)
+        if self.era_unknown:
+            self._hooks.on_unopened(self, refuse, refused=True)
         else:
             refuse()
 
-    def _unsettle(self) -> None:
+    def _reopen_era(self) -> None:
         # Whoever waits for the era is served as with a legacy server; the next child decides anew.
-        self.settled.set()
-        self.settled = trio.Event()
+        self.era_resolved.set()
+        self.era_resolved = trio.Event()
 
-    def _abandon(self) -> None:
-        self._unsettle()
+    def _kill_process(self) -> None:
+        self._reopen_era()
         child, self._child = self._child, None
         if child is not None:
             child.kill()

@@ -26,7 +26,7 @@ from .tasks import ServerTasks
 
 
 class SharedProcesses:
-    """The shared processes by key, and what each needs of its server (`shared_process.ServerHooks`)."""
+    """The shared processes by key, and what each needs of its server (`shared_process.SharedProcessHooks`)."""
 
     def __init__(
         self,
@@ -85,7 +85,7 @@ class SharedProcesses:
             self._server_log,
             SharedUpstream(config.limits, self._new_id, self._policy, self._version),
             self,
-            doubtful=config.era == "auto",
+            era_unknown=config.era == "auto",
             unmatched=self._server_log.unmatched,
             client_environment=key.client_environment,
         )
@@ -111,10 +111,10 @@ class SharedProcesses:
         """Return the era of the server, from the process of this key or else from a probe. Raises Rejection."""
         # A probe could not have what only one process can have, such as a lock or a port.
         shared = self._current.get(key)
-        if shared is not None and shared.doubtful and shared.opening:
-            await shared.settled.wait()
+        if shared is not None and shared.era_unknown and shared.opening:
+            await shared.era_resolved.wait()
             shared = self._current.get(key)
-        if shared is not None and not shared.doubtful:
+        if shared is not None and not shared.era_unknown:
             return era_cache.LEGACY
         if not self._facts.for_modern_client:
             await self._discovery.run_probe()
@@ -158,29 +158,29 @@ class SharedProcesses:
     def _new_id(self) -> bytes:
         return b"%d" % next(self.ids)
 
-    # ---- shared_process.ServerHooks
+    # ---- shared_process.SharedProcessHooks
 
-    def wake(self, shared: SharedProcess) -> None:
-        """Start a process (shared_process.ServerHooks)."""
+    def start_process(self, shared: SharedProcess) -> None:
+        """Start a process (shared_process.SharedProcessHooks)."""
         self._control.start_again(shared)
 
-    def opened(self, _shared: SharedProcess) -> None:
-        """Note that a process has accepted `initialize` (shared_process.ServerHooks)."""
+    def on_opened(self, _shared: SharedProcess) -> None:
+        """Note that a process has accepted `initialize` (shared_process.SharedProcessHooks)."""
         if not self._facts.known[era_cache.LEGACY]:
             self._facts.opened(legacy=True)
 
-    def unopened(self, shared: SharedProcess, otherwise: Callable[[], None], *, refused: bool) -> None:
-        """Find out whether the server speaks another era than that of `initialize` (shared_process.ServerHooks)."""
+    def on_unopened(self, shared: SharedProcess, otherwise: Callable[[], None], *, refused: bool) -> None:
+        """Find out whether the server speaks another era than that of `initialize` (shared_process.SharedProcessHooks)."""
         if refused:
             self._facts.mismatched()
         self._tasks.start_guarded(shared, self._resolve_era, shared, otherwise)
 
-    def late(self, shared: SharedProcess, text: str) -> tuple[str, dict[str, object]]:
-        """Return the text and the data of the error that ends a start (shared_process.ServerHooks)."""
-        return self._monitor.late(shared, text)
+    def on_start_timeout(self, shared: SharedProcess, text: str) -> tuple[str, dict[str, object]]:
+        """Return the text and the data of the error that ends a start (shared_process.SharedProcessHooks)."""
+        return self._monitor.on_start_timeout(shared, text)
 
-    def fault(self, fault: Exception) -> None:
-        """Log an error of the bridge that has ended one session (shared_process.ServerHooks)."""
+    def on_fault(self, fault: Exception) -> None:
+        """Log an error of the bridge that has ended one session (shared_process.SharedProcessHooks)."""
         self._server_log.error("internal error", fault=fault)
 
     async def _resolve_era(self, shared: SharedProcess, otherwise: Callable[[], None]) -> None:

@@ -115,7 +115,7 @@ class StartMonitor:
             text, data = _error(fault, data, alone=alone)
         owner.on_exit(text, data)
 
-    def late(self, owner: ProcessOwner, text: str) -> tuple[str, dict[str, object]]:
+    def on_start_timeout(self, owner: ProcessOwner, text: str) -> tuple[str, dict[str, object]]:
         """Record that a process has not opened its session, for this reason. Return the text and the data of the error."""
         # An undecided fault stays until the era is known, which also drops what was presumed of the eras.
         fault = self._undecided.get(owner) or self._silence(
@@ -150,7 +150,7 @@ class StartMonitor:
 
     def _start_failed(self, owner: ProcessOwner, fault: StartFault) -> None:
         self._facts.cache.on_start_failed()
-        if owner.era_unknown:
+        if owner.era_unresolved:
             self._undecided[owner] = fault
         else:
             self._note(owner, fault)

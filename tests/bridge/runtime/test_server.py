@@ -260,9 +260,9 @@ async def test_a_connection_keeps_no_upstream_that_is_over():
         for number in range(1, 5):
             await connection._start_request(Request(b"%d" % number, "server/discover", STATELESS))
             await pipe.answer(number)
-            [multiplexed] = server._places.upstreams
-            server._parts.end(multiplexed, "it is over")
-        assert list(connection._upstreams) == [multiplexed]
+            [upstream] = server._places.upstreams
+            server._parts.end(upstream, "it is over")
+        assert list(connection._upstreams) == [upstream]
 
 
 @pytest.mark.parametrize(
@@ -349,7 +349,7 @@ async def test_nothing_is_asked_for_a_session_that_has_ended_before_its_process_
         while not server.eras["modern"]:
             await trio.sleep(0.01)
         await trio.testing.wait_all_tasks_blocked()
-        assert not any(multiplexed.busy for multiplexed in server._places.upstreams)
+        assert not any(upstream.busy for upstream in server._places.upstreams)
 
 
 async def test_nothing_is_asked_for_a_session_that_has_ended_when_what_it_waited_for_is_due():
@@ -358,7 +358,7 @@ async def test_nothing_is_asked_for_a_session_that_has_ended_when_what_it_waited
     keys = {"spare": 0, "era": "modern", "share": "principal", "from_headers": {}}
     async with running(log, sys.executable, "-c", RESTLESS, **keys) as server:
         due = []
-        server._sessions.later = lambda _session, _seconds, call: due.append(call)
+        server._sessions.call_later = lambda _session, _seconds, call: due.append(call)
         session, _ = await begun(server)
         session.receive(Notification("notifications/initialized", b""), None)
         while not due:
@@ -367,7 +367,7 @@ async def test_nothing_is_asked_for_a_session_that_has_ended_when_what_it_waited
         for call in due:
             call()
         await trio.testing.wait_all_tasks_blocked()
-        assert not any(multiplexed.busy for multiplexed in server._places.upstreams)
+        assert not any(upstream.busy for upstream in server._places.upstreams)
 
 
 async def test_a_fault_of_ours_in_one_session_costs_no_other(monkeypatch):
