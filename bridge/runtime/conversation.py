@@ -1,8 +1,7 @@
-"""A session that is alive: the pure `LegacySession` wired to the client's streams and to a child, or to a desk that it shares.
+"""Connect the pure `LegacySession` to the streams of its client and to a process, its own or one that is shared.
 
-Where the server speaks the modern era, a translator stands between. The only place where its decisions meet I/O. Everything
-here happens at once, in the task that brought the event: in Trio that makes it atomic, and nobody is left waiting for a lock
-or a queue.
+An adapter translates where the server speaks the modern era. Each event is processed in the task that brings it, without
+`await`, so that no task waits for a lock or a queue.
 """
 
 import secrets
@@ -63,47 +62,47 @@ if TYPE_CHECKING:
 
 
 _CANCELLED: Final = "notifications/cancelled"
-# Requests to a client are numbered from a random number below this one.
+# The first request to a client has a random number below this.
 _QUESTIONS: Final = 2**31
 
 
 class SessionHooks(Protocol):
-    """What a conversation needs of its server."""
+    """What a session needs of its server."""
 
     def start_process(self, conversation: "LocalConversation") -> None:
-        """It needs another child."""
+        """Start another process."""
         ...
 
     def on_end(self, conversation: "LocalConversation") -> None:
-        """It has ended. Said once."""
+        """Remove the session. Called once, when it has ended."""
         ...
 
     def call_later(
         self, conversation: "LocalConversation", /, seconds: float, call: Callable[[], None]
     ) -> None:
-        """Call back after so many seconds."""
+        """Call a function after this time (seconds)."""
         ...
 
     def on_handshake(self, conversation: "LocalConversation", *, opened: bool) -> None:
-        """A child whose eras were not known has taken `initialize`, or has not: then `resolve_era` is waited for."""
+        """Record the response to `initialize` of a server whose eras are not known. `resolve_era` follows an error."""
         ...
 
     def on_start_timeout(
         self, owner: "LocalConversation | SharedProcess", /, text: str
     ) -> tuple[str, dict[str, object]]:
-        """Return the text and the data of the error that ends a start, which has failed for this reason."""
+        """Record a failed start with this reason. Return the text and the data of the error."""
         ...
 
     def on_era_mismatch(self, text: str) -> None:
-        """A child does not speak the era that it was started for."""
+        """Drop the facts about eras, because a process speaks another one."""
         ...
 
     def find_upstream(self, conversation: "LocalConversation", capabilities: bytes) -> None:
-        """It needs the desk for these capabilities: `join` or `on_no_upstream` is waited for."""
+        """Find the process for these capabilities. `join` or `on_no_upstream` follows."""
         ...
 
     def find_shared(self, conversation: "LocalConversation") -> SharedProcess | None:
-        """Return the process that it shares, None where the server speaks the modern era. Raises Rejection."""
+        """Return the process that the session shares, None where the server speaks the modern era. Raises Rejection."""
         ...
 
 
@@ -132,7 +131,7 @@ class LocalConversation:
         self.principal = principal
         self.client_environment = client_environment
         self.caller = client_process.stream()
-        # Who the requests to a shared process come from. The server sets it for the aggregate.
+        # The client that a shared process sees. The server sets it for the aggregate.
         self.client = Client("")
         self._limits = limits
         self._log = log
@@ -144,20 +143,22 @@ class LocalConversation:
             policy,
             reports_outcomes=server_log.tells,
             ids=ids,
-            # So that a late answer of a client that has connected again meets no other request.
+            # A late response of a client that has connected again must match no other request.
             first_request_id=1 + secrets.randbelow(_QUESTIONS),
         )
         # The requests that will end with `RequestFinished`, by their ids.
         self._open: dict[bytes, Call] = {}
         self._pipe = pipe
-        # What the client has still to read, over all its streams; its own child waits for that.
+        # What the client has still to read, over all its streams. A process of its own is paused at the limit.
         self.backlog = (pipe.client if pipe is not None else None) or Backlog(limits)
         self.backlog.watch(self._pace)
         if pipe is not None:
             pipe.bind(self.backlog)
-        self._reads_on = False  # read the child on, however much is unsent
+        # Whether the process is read however much is unsent, because it is to be stopped.
+        self._reads_on = False
         self._clock = PausableClock()
-        self._lost = 0  # of the messages that `backlog` has refused, those that the log has
+        # How many messages that `backlog` has refused are in the log.
+        self._lost = 0
         self._hooks = hooks
         self._server_log = server_log
         self._child: Child | None = None
@@ -166,23 +167,26 @@ class LocalConversation:
         ).on_line  # ProcessOwner
         self.ended = False
         self._begun = True
-        # For how long its child had not answered `initialize` when it ended, in seconds.
+        # For how long its process had not answered `initialize` when the session ended (seconds).
         self.unanswered = 0.0
-        self.draining = ""  # why no request is taken any more
+        # The reason why no request is accepted any more; empty until then.
+        self.draining = ""
         self.make: Callable[[], Translator] | None = None
         self.era_unknown = False
         self.era_cached = False
         self._translator: Translator | None = None
         self._opening = b""
         self._reopening = False
-        self._deferred: list[Callable[[], None]] = []  # what has happened while `resolve_era` is waited for
+        # Events that wait for `resolve_era`.
+        self._deferred: list[Callable[[], None]] = []
         self._shared: SendQueue | None = None
         self._upstream: MultiplexedProcess | None = None
         self._waiting: deque[Message] = deque()
-        # The shared processes that may still send something for it, the one for its next request last, unless `detach`.
+        # The shared processes that may still send a message for the session, the one for its next request last.
         self._processes: dict[SharedProcess, Front] = {}
         self._process: SharedProcess | None = None
-        self._initialize: Request | None = None  # until a shared process has answered it
+        # Until a shared process has answered it.
+        self._initialize: Request | None = None
 
     # ---- ports.Conversation
 
@@ -193,7 +197,7 @@ class LocalConversation:
 
     @property
     def busy(self) -> bool:
-        """Whether a call is in flight or a stream is open (registry.Busy)."""
+        """Whether a call is in flight or a stream is open (session_table.Busy)."""
         return bool(self._session.in_flight) or self._session.has_stream
 
     @property
@@ -202,7 +206,7 @@ class LocalConversation:
         return bool(self._session.in_flight)
 
     def receive(self, message: Message, queue: SendQueue | None) -> None:
-        """Take one message from the client (ports.Conversation)."""
+        """Process a message of the client (ports.Conversation). Raises Rejection."""
         call: Call | None = None
         if isinstance(message, Request):
             if self._server_log.tells:
@@ -220,7 +224,8 @@ class LocalConversation:
             if queue.client is None:
                 queue.bind(self.backlog)
         elif self.backlog.full and type(message) is Notification and message.method == _CANCELLED:
-            self.backlog.extend()  # or what the server answers to it would wait behind what it ends
+            # Otherwise the response to the cancellation would wait behind what it ends.
+            self.backlog.extend()
         try:
             effects = self._session.on_client_message(message, stream)
         except Rejection as rejection:
@@ -241,7 +246,7 @@ class LocalConversation:
         return rejection
 
     def refuse(self, message: Request, rejection: Rejection, queue: SendQueue | None) -> None:
-        """Answer one message of a batch with an error (ports.Conversation)."""
+        """Send an error for one message of a batch (ports.Conversation)."""
         if self._server_log.tells:
             self._log_rejection(self._call(message), rejection)
         stream = queue if queue is not None else self._pipe
@@ -249,7 +254,7 @@ class LocalConversation:
             stream.enqueue(jsonrpc.error(message.id, rejection.code, rejection.text))
 
     def listen(self, queue: SendQueue) -> None:
-        """Open a stream for what belongs to no request (ports.Conversation)."""
+        """Open a stream for messages that belong to no request (ports.Conversation)."""
         queue.context, effects = self._session.on_listen(queue)
         queue.bind(self.backlog, pauses=False)
         self._perform(effects)
@@ -264,18 +269,19 @@ class LocalConversation:
         queue.replaying = False
 
     def begin_events(self, queue: SendQueue) -> bytes:
-        """The outlet becomes an event stream (ports.Conversation)."""
+        """Return the id of the first event of a stream, empty for none (ports.Conversation)."""
         stream = _stream_of(queue)
         event_id = self._session.on_events_start(stream)
-        self._perform(self._session.end_if_done(stream))  # all of a batch may have been refused
+        # All messages of a batch may have been refused.
+        self._perform(self._session.end_if_done(stream))
         return event_id
 
     def close_queue(self, queue: SendQueue, *, begun: bool = True) -> None:
-        """The stream's connection is gone or done (ports.Conversation)."""
+        """Detach a stream whose connection is closed (ports.Conversation)."""
         self._session.on_stream_closed(_stream_of(queue), queue, begun=begun)
 
     def end(self, reason: str) -> None:
-        """End the session (ports.Conversation)."""
+        """End the session and stop its process (ports.Conversation)."""
         if self.ended:
             return
         self.ended = True
@@ -284,7 +290,8 @@ class LocalConversation:
         if self._pipe is not None:
             self._pipe.close_reason = why
         self._perform(self._session.close(why))
-        self._translator = None  # what it wanted to be called back for must ask nothing any more
+        # Timers of the translator must send no request any more.
+        self._translator = None
         if self._pipe is not None and self._begun:
             self._pipe.close()
         self.backlog.unwatch(self._pace)
@@ -302,11 +309,11 @@ class LocalConversation:
         self._hooks.on_end(self)
 
     def not_opened(self, reason: str) -> None:
-        """End a session that no process could be started for. Its client is sent the reason, and may try again."""
+        """End a session for which no process could be started. Its client receives the reason, and may try again."""
         self._begun = False
         self.end(reason)
 
-    # ---- the child's side (ProcessOwner)
+    # ---- ProcessOwner
 
     @property
     def era_unresolved(self) -> bool:
@@ -320,20 +327,20 @@ class LocalConversation:
 
     @property
     def principals(self) -> tuple[str]:
-        """Whom its child serves."""
+        """The principal of the session."""
         return (self.principal,)
 
     @property
     def speaks_modern(self) -> bool:
-        """Whether the child is spoken to in the modern era."""
+        """Whether the process receives requests of the modern era."""
         return self.make is not None
 
     def is_served_by(self, child: "Child") -> bool:
-        """Whether this is its child, and not one that was given up."""
+        """Return whether this is the current process of the session."""
         return self._child is child
 
     def on_start(self, child: "Child") -> None:
-        """This child serves the session from now on."""
+        """Use this process from now on."""
         self._child = child
         if self.ended:
             child.stop()
@@ -348,7 +355,7 @@ class LocalConversation:
             self._perform(self._session.on_child_start())
 
     def resolve_era(self, make: Callable[[], Translator] | None) -> None:
-        """It is known now whether the server is to be spoken to by a translator, with another child."""
+        """Process the deferred events, or with `make` start again through a translator."""
         deferred, self._deferred = self._deferred, []
         if make is None:
             for event in deferred:
@@ -367,18 +374,16 @@ class LocalConversation:
             self._hooks.on_handshake(self, opened=False)
 
     def _from_server(self, message: Message) -> None:
-        if (self.era_unknown or self.era_cached) and isinstance(
-            message, Response
-        ):  # to initialize: nothing else was asked yet
+        if (self.era_unknown or self.era_cached) and isinstance(message, Response):
+            # It belongs to `initialize`, because no other request was sent yet.
             if message.error:
                 copy = Response(message.id, b"", message.error)
                 self._defer(lambda: self._from_server(copy))
                 return
             self.era_unknown = self.era_cached = False
             self._hooks.on_handshake(self, opened=True)
-        if (
-            type(message) is Response and message.error and self._shared is None
-        ):  # or else the desk has counted it
+        if type(message) is Response and message.error and self._shared is None:
+            # Errors of a shared upstream are counted there.
             self._server_log.errors += 1
         if self._translator is not None:
             self._translate(self._translator.from_server(message))
@@ -389,14 +394,14 @@ class LocalConversation:
         self._from_server(Response(wire_id, b"", fault_text(SERVER_ERROR, text, INVALID_RESPONSE)))
 
     def on_exit(self, text: str, data: dict[str, object]) -> None:
-        """The child is gone."""
+        """Fail what is in flight, because the process has exited."""
         if self.era_unknown or self._deferred:
             self._defer(lambda: self.on_exit(text, data))
             return
         self.failed(text, data)
 
     def failed(self, text: str, data: dict[str, object]) -> None:
-        """There is no child, for this reason."""
+        """Fail what is in flight, because there is no process."""
         self._translator = None
         self._clock.resume(trio.current_time())
         self._server_log.errors += self._session.in_flight
@@ -405,14 +410,14 @@ class LocalConversation:
             self.end(text)
 
     def discard(self, reason: str) -> None:
-        """Let the child leave, as if it were lost: the next request brings another (ProcessOwner)."""
+        """Stop the process as if it had exited. The next request starts another (ProcessOwner)."""
         child, self._child = self._child, None
         self.failed(reason, {"reason": "restarted"})
         if child is not None:
             child.stop()
 
     def on_tick(self, now: float) -> None:
-        """Time has passed."""
+        """Apply the time limits. `now` is in seconds."""
         if self.backlog.has_stalled(now):
             self.end(f"the client has not read for {self._limits.write_stall_seconds:g} s")
             return
@@ -431,7 +436,7 @@ class LocalConversation:
             self._translate(self._translator.on_tick(now))
 
     def read_on(self) -> None:
-        """Read the child on, however much of it is unsent: it is to end when it has answered."""
+        """Read the process however much is unsent, because it is stopped after its responses."""
         self._reads_on = True
         self._pace()
 
@@ -449,7 +454,7 @@ class LocalConversation:
     # ---- a shared legacy process
 
     def on_shared_message(self, message: Message, about: bytes) -> None:
-        """Take a message of the shared process; `about` is the wire id of the request that it belongs to."""
+        """Process a message of the shared process. `about` is the wire id of the request that it belongs to."""
         if type(message) is Response:
             self._initialize = None
             if message.error:
@@ -457,7 +462,7 @@ class LocalConversation:
         self._perform(self._session.on_child_message(message, about))
 
     def calls_lost(self, wire_ids: tuple[bytes, ...], text: str, data: dict[str, object]) -> None:
-        """The shared process is gone, and with it these requests."""
+        """Fail these requests, because the shared process has exited."""
         if not self.version:
             self.failed(text, data)
             return
@@ -465,7 +470,7 @@ class LocalConversation:
         self._perform(self._session.on_calls_lost(wire_ids, text, data))
 
     def translate_shared(self, make: Callable[[], Translator]) -> None:
-        """The server speaks the modern era only: go on behind a desk, with the `initialize` that was not answered."""
+        """Use an upstream of the modern era, and send it the `initialize` that has no response yet."""
         self._process = None
         for process, front in self._processes.items():
             process.leave(front)
@@ -486,7 +491,8 @@ class LocalConversation:
         elif isinstance(message, Notification) and message.method != "notifications/cancelled":
             if self._process is not None and not self._process.ended:
                 self._process.send(self._processes[self._process], message)
-        else:  # about an id that only one of them knows
+        else:
+            # It is about an id that only one of the processes has sent.
             for process, front in tuple(self._processes.items()):
                 process.send(front, message)
 
@@ -501,7 +507,8 @@ class LocalConversation:
                 fault = fault_text(rejection.code, rejection.text, rejection.data)
                 self.on_shared_message(Response(message.id, b"", fault), b"")
                 return
-            if process is None:  # `initialize` was passed on by `translate_shared`
+            if process is None:
+                # `translate_shared` has sent `initialize`.
                 if message.method != "initialize":
                     self.end("the server speaks another era since it was restarted")
                 return
@@ -518,10 +525,10 @@ class LocalConversation:
         self._process = process
         process.join(front, self)
 
-    # ---- a desk's side: a child that others use as well
+    # ---- an upstream of the modern era that others use as well
 
     def share_upstream(self) -> None:
-        """Speak to a child that others use as well, through the stateless era."""
+        """Use a process that others use as well, through a translator."""
         self._shared = SendQueue(self._limits)
         self._shared.backlog = self.backlog
         self._shared.shortcut = self._on_shared_line
@@ -535,19 +542,20 @@ class LocalConversation:
         return True
 
     def join(self, upstream: MultiplexedProcess) -> None:
-        """This is the desk that was asked for."""
+        """Use this upstream, and send it what waits."""
         self._upstream = upstream
-        if self.ended:  # meanwhile
+        # The session may have ended while the upstream was looked for.
+        if self.ended:
             self._waiting.clear()
         while self._waiting:
             self._send_upstream(self._waiting.popleft())
 
     def detach(self) -> None:
-        """What is asked from now on is for another desk. This one's answers are still heard."""
+        """Use another process for new requests. Responses of the current one are still received."""
         self._upstream = self._process = None
 
     def on_no_upstream(self, rejection: Rejection) -> None:
-        """There is no desk, for this reason."""
+        """Fail the requests that wait, because no upstream was found."""
         waiting, self._waiting = self._waiting, deque()
         for message in waiting:
             if isinstance(message, Request):
@@ -563,11 +571,13 @@ class LocalConversation:
         upstream, queue = self._upstream, self._shared
         assert queue is not None  # noqa: S101 - `share_upstream` was called
         if self.ended:
-            return  # one of these effects has ended it, and what its end closed must stay closed
+            # An earlier effect has ended the session, and what that has closed must stay closed.
+            return
         if upstream is None or upstream.ended:
             self._upstream = None
             if not self._waiting and not isinstance(message, Request):
-                return  # it is about a request that went with its desk
+                # It is about a request that has failed with its process.
+                return
             self._waiting.append(message)
             if len(self._waiting) == 1 and isinstance(message, Request):
                 read = read_envelope(message.method, message.params, self._limits)
@@ -595,7 +605,7 @@ class LocalConversation:
         elif isinstance(message, Notification):
             upstream.notify(message, self.client)
 
-    # ---- carrying out
+    # ---- effects
 
     def _perform(self, effects: Iterable[Effect]) -> None:
         for effect in effects:
@@ -636,7 +646,7 @@ class LocalConversation:
             self._log_debug(effect)
 
     def _translate(self, effects: orders.Effects) -> None:
-        # All decisions of one event are made before the first is carried out: some lead to further events.
+        # Every effect is decided before the first is performed, because some lead to further events.
         for effect in tuple(effects):
             if isinstance(effect, ToServer):
                 if self._shared is not None:
@@ -647,7 +657,8 @@ class LocalConversation:
                 self._perform(self._session.on_child_message(effect.message, effect.about))
             elif isinstance(effect, SetTimer):
                 self._call_back(effect)
-            elif isinstance(effect, EraMismatch) and self._shared is None:  # or else the desk has seen to it
+            elif isinstance(effect, EraMismatch) and self._shared is None:
+                # A shared upstream handles its own.
                 self._hooks.on_era_mismatch(effect.text)
             elif isinstance(effect, LogDebug):
                 self._log_debug(effect)
@@ -697,16 +708,17 @@ class LocalConversation:
         try:
             child.send(line)
         except ChildGone:
-            return  # its exit is on its way and fails whatever was asked
+            # `on_exit` follows and fails the request.
+            return
         except ChildBusy as busy:
             self._not_sent(jsonrpc.decode(line, self._limits, deep=True), str(busy))
 
     def _not_sent(self, message: Message, text: str) -> None:
-        # Not a Rejection: whose turn this is need not be whose message it is, and a request is in flight already.
+        # No Rejection, because the request is in flight already and the message may be of another client.
         if isinstance(message, Request):
             self._from_server(Response(message.id, b"", fault_text(SERVER_ERROR, text)))
         else:
-            self._log.warning("dropped a message for the server", session=self.id[:8], reason=text)
+            self._log.warning("message_dropped", direction="to server", session=self.id[:8], reason=text)
 
 
 def _stream_of(queue: SendQueue) -> Stream:

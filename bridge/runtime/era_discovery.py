@@ -14,7 +14,7 @@ from ..config.executable import explained
 from ..core import era_cache
 from .circuit_breakers import CircuitBreakers
 from .era_facts import EraFacts
-from .era_probe import asked_for_era, confirms, takes_initialize
+from .era_probe import confirms, probe_era, takes_initialize
 from .placement import Place
 from .process_owner import ProcessOwner
 from .process_table import ProcessTable, ServerProcess
@@ -191,9 +191,7 @@ class EraDiscovery:
             try:
                 launch = self._checks.config.launch
                 with explained(launch):
-                    modern = await asked_for_era(
-                        launch, self._spawner, self._poller, self._limits, start_beside
-                    )
+                    modern = await probe_era(launch, self._spawner, self._poller, self._limits, start_beside)
             except SpawnFailed as fault:
                 not_started = fault
             nursery.cancel_scope.cancel()
@@ -206,7 +204,7 @@ class EraDiscovery:
                 # The probe may have lacked what the process beside it had, such as a lock or a port.
                 await self._table.wait_until_gone(probe.beside.upstream)
                 launch = self._checks.config.launch
-                modern = await asked_for_era(launch, self._spawner, self._poller, self._limits)
+                modern = await probe_era(launch, self._spawner, self._poller, self._limits)
         return modern
 
     async def _end_beside(self, probe: Probe) -> None:

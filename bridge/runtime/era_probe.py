@@ -1,7 +1,7 @@
-"""Which eras a server speaks, asked of a process that serves nobody (digest 2.4).
+"""Find out which eras a server speaks, with a process that serves no client.
 
-Some servers exit when the first thing they hear is not `initialize`, and some stay in the era of what they heard first. So
-a sibling is started, asked one thing, and ended.
+Some servers exit when the first message is not `initialize`, and some stay in the era of the first message. A process of its
+own is therefore started for each request, and stopped after the response.
 """
 
 from collections.abc import Callable
@@ -22,12 +22,11 @@ from ...validators.rejection import Rejection
 from ...validators.revisions import LATEST_LEGACY, MODERN_REVISION
 from ..core import errors
 
-# How long a server may take to answer, in seconds, from when it reads.
+# The time for a response, from when the server has read the request (seconds).
 PATIENCE: Final = 10.0
-# After so much of that it is sent `initialize` as well, in seconds: what answers that, and not the question as long after it, is
-# a legacy server.
+# After this time `initialize` is sent as well (seconds). A server that answers only that within the same time is a legacy one.
 SILENCE: Final = 1.0
-# How often it is looked whether the server has read the question, in seconds.
+# The time between two looks whether the server has read the request (seconds).
 _LOOK: Final = 0.1
 _ID: Final = b'"probe"'
 _DISCOVER: Final = jsonrpc.request(
@@ -46,34 +45,33 @@ _INITIALIZE_AS_WELL: Final = jsonrpc.request(_SECOND_ID, "initialize", _PARAMS)
 
 
 async def speaks_modern(launch: Launch, spawner: Spawner, poller: Poller, limits: Limits) -> bool:
-    """Start a sibling, ask it, end it. Silence, an exit and any error but -32022 mean no. Raises SpawnFailed."""
-    return await asked_for_era(launch, spawner, poller, limits) is True
+    """Return whether a new process speaks the modern era. Silence, an exit and any error but -32022 mean no. Raises SpawnFailed."""
+    return await probe_era(launch, spawner, poller, limits) is True
 
 
-async def asked_for_era(
+async def probe_era(
     launch: Launch,
     spawner: Spawner,
     poller: Poller,
     limits: Limits,
     started: Callable[[], None] = lambda: None,
 ) -> bool | None:
-    """Start a sibling, ask it whether it speaks the modern era, end it. None if it gave no answer. Raises SpawnFailed.
+    """Return whether a new process speaks the modern era, None if it has sent no response. Raises SpawnFailed.
 
-    `started` is called when it runs.
-
-    What is not reading yet is not silent, it starts: npx and uvx fetch a package before there is a server, and what they have
-    half installed when they are killed stays broken. Text that is no answer, such as a banner, changes nothing.
+    `started` is called when the process runs. The time for a response begins when the process has read the request, because
+    npx and uvx fetch a package first, and what they have half installed when they are killed stays broken. Text that is no
+    response, such as a banner, changes nothing.
     """
     child = await spawner.spawn(launch, limits=limits, poller=poller)
     started()
-    answer = await _ask(child, _DISCOVER, limits, otherwise=_INITIALIZE_AS_WELL)
+    answer = await _send_request(child, _DISCOVER, limits, otherwise=_INITIALIZE_AS_WELL)
     if answer is None or (answer.id != _ID and answer.error):
         return None
     return answer.id == _ID and is_modern(answer)
 
 
 async def confirms(child: Child, attach: Callable[[OnLine], None], limits: Limits) -> bool:
-    """Return whether a child that runs already speaks the modern era. `attach` sets who gets its lines."""
+    """Return whether a running process speaks the modern era. `attach` sets the receiver of its lines."""
     found: Response | None = None
     with trio.CancelScope(deadline=trio.current_time() + limits.start_seconds) as patience:
 
@@ -89,19 +87,21 @@ async def confirms(child: Child, attach: Callable[[OnLine], None], limits: Limit
         while child.has_unread_input and not child.ended:  # noqa: ASYNC110 - a pipe does not say when it was read
             await trio.sleep(_LOOK)
         patience.deadline = min(patience.deadline, trio.current_time() + PATIENCE)
-        while not child.ended:  # noqa: ASYNC110 - its end is told to others
+        while not child.ended:  # noqa: ASYNC110 - its exit is reported to others
             await trio.sleep(_LOOK)
     return found is not None and is_modern(found)
 
 
 async def takes_initialize(launch: Launch, spawner: Spawner, poller: Poller, limits: Limits) -> bool:
-    """Whether a sibling opens the session of a client that asks for it as it should. Raises SpawnFailed."""
+    """Return whether a new process accepts an ordinary `initialize`. Raises SpawnFailed."""
     child = await spawner.spawn(launch, limits=limits, poller=poller)
-    answer = await _ask(child, _INITIALIZE, limits)
+    answer = await _send_request(child, _INITIALIZE, limits)
     return answer is not None and not answer.error
 
 
-async def _ask(child: Child, question: bytes, limits: Limits, otherwise: bytes = b"") -> Response | None:
+async def _send_request(
+    child: Child, request: bytes, limits: Limits, otherwise: bytes = b""
+) -> Response | None:
     found: Response | None = None
     with trio.CancelScope(deadline=trio.current_time() + limits.start_seconds) as patience:
 
@@ -109,20 +109,22 @@ async def _ask(child: Child, question: bytes, limits: Limits, otherwise: bytes =
             nonlocal found
             answer = _answer_in(line, limits)
             if answer is None or (answer.id == _SECOND_ID and answer.error):
-                return  # a refusal of `initialize` leaves the question open
+                # An error of `initialize` leaves the first request open.
+                return
             found = answer
             if answer.id == _ID:
                 patience.cancel()
-            else:  # a slow server may answer what it was sent in any order
+            else:
+                # A slow server may answer in any order.
                 patience.deadline = min(patience.deadline, trio.current_time() + SILENCE)
 
         def stderr(_line: bytes) -> None:
-            """What a sibling says is said again by the child that serves."""
+            """Drop a line, which the process that serves writes as well."""
 
         def exited(_exit: Exit) -> None:
             patience.cancel()
 
-        if not _sent(child, question):
+        if not _sent(child, request):
             child.kill()
         child.set_line_handler(on_line)
         async with trio.open_nursery() as nursery:
@@ -160,7 +162,7 @@ def _answer_in(line: bytes | Overlong, limits: Limits) -> Response | None:
 
 
 def is_modern(answer: Response) -> bool:
-    """Whether this answer to `server/discover` is one that only a modern server gives."""
+    """Return whether only a modern server sends this response to `server/discover`."""
     if answer.error:
         fault = errors.read_fault(answer.error)
         if fault.code != stateless_request.UNSUPPORTED_VERSION:

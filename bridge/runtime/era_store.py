@@ -1,7 +1,7 @@
-"""What is known of the eras of servers, kept across restarts of the daemon: one file in the state directory.
+"""Store the eras of servers across restarts of the daemon, in one file of the state directory.
 
-A fact is stored under an HMAC of all that decides what a command executes: its words, working directory, environment and
-the identity and times of the files that it names. So a changed program has no facts, and the file shows no secret.
+A fact is stored under an HMAC of the arguments, working directory and environment of a command and of the identity and times
+of the files that it names. A changed program has therefore no facts, and the file contains no secret.
 """
 
 import hashlib
@@ -24,9 +24,9 @@ from ..config.command_files import find_command_files, runs_unknown
 # How long a fact is valid, in seconds; of a command that fetches or looks up what it executes, one day.
 VALID: Final = 7 * 24 * 60 * 60.0
 VALID_UNPINNED: Final = 24 * 60 * 60.0
-# So far may the clock have been set back since a fact was stored, in seconds.
+# How far the clock may have been set back since a fact was stored (seconds).
 _SKEW: Final = 60.0
-# As many facts are kept, the newest; and a larger file is not read, in bytes.
+# How many facts are stored, the newest; and the size of the largest file that is read (bytes).
 _MOST: Final = 512
 _LARGEST: Final = 256 * 1024
 
@@ -51,7 +51,8 @@ class EraStore:
     def __init__(self, path: Path) -> None:
         self._path = path
         self._lock = threading.Lock()
-        self.fault = ""  # why the file was not written
+        # Why the file was not written; empty if it was.
+        self.fault = ""
 
     def recall(self, launch: Launch) -> tuple[str, float, Fact | None]:
         """Return the name of the fact of this command, for how long one is valid (seconds), and the fact if it is valid."""
@@ -104,7 +105,7 @@ class EraStore:
         try:
             directory.mkdir(mode=0o700, parents=True, exist_ok=True)
             if not _is_own(directory.lstat(), 0o022):
-                self.fault = f"the directory {directory} must be yours and writable by nobody else"
+                self.fault = f"the directory {directory} must be yours and writable by no other user"
                 return file
             descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600)
             with open(descriptor, "wb") as out:  # noqa: PTH123 - a descriptor

@@ -1,8 +1,8 @@
-"""Whether a server's process still answers: it is asked from time to time, and its answer is heard by nobody else.
+"""Check that a process still answers, with a ping whose response no client receives.
 
-A process that is silent is shown and not ended for it: one that works on a long call may answer afterwards. The question is
-`ping`, which every legacy server answers (2025-11-25, basic/utilities/ping), and `server/discover` where that is gone.
-While a process is not read, because its client is behind, the clock stands still.
+A silent process is shown and not stopped, because it may answer after a long call. The request is `ping` for a legacy server
+(MCP 2025-11-25 basic/utilities/ping), and `server/discover` for a modern one, which has no ping. The clock stands still while
+a process is not read because its client is behind.
 """
 
 import secrets
@@ -15,7 +15,7 @@ from ...validators.jsonrpc import Response
 from ...validators.limits import Limits
 from ...validators.rejection import Rejection
 
-# No client can know it, and use it as its own.
+# Random, so that no client uses the same id.
 _ID: Final = b'"mcp-bridge-%b"' % secrets.token_hex(8).encode()
 _PING: Final = jsonrpc.request(_ID, "ping", b"")
 _DISCOVER: Final = jsonrpc.request(
@@ -24,7 +24,7 @@ _DISCOVER: Final = jsonrpc.request(
 
 
 class Liveness:
-    """One process that serves. `hear` is who hears its lines, `now` a time in seconds."""
+    """The pings of one process. `hear` receives its other lines, `now` is in seconds."""
 
     def __init__(
         self,
@@ -39,32 +39,33 @@ class Liveness:
         self._child = child
         self._hear = hear
         self._limits = limits
-        self._question = _DISCOVER if modern else _PING
-        self._asked = False
+        self._ping = _DISCOVER if modern else _PING
+        self._waiting = False
         self._due = child.active_time(now) + limits.ping_seconds
 
     def on_tick(self, now: float) -> None:
-        """Ask, when it is time. A question that is open by then makes it silent, and none follows."""
+        """Send a ping when it is due. A process with an open ping is then silent, and receives no further one."""
         now = self._child.active_time(now)
         if now < self._due:
             return
         self._due = now + self._limits.ping_seconds
-        if self._asked:
+        if self._waiting:
             self.silent = True
             return
         try:
-            self._child.send(self._question)
+            self._child.send(self._ping)
         except ChildGone:
-            return  # its end is told by others
+            # Its exit is reported elsewhere.
+            return
         except ChildBusy:
             self.silent = True
             return
-        self._asked = True
-        self._child.set_line_handler(self._heard)
+        self._waiting = True
+        self._child.set_line_handler(self._on_line)
 
-    def _heard(self, line: bytes | Overlong) -> Rest:
+    def _on_line(self, line: bytes | Overlong) -> Rest:
         if isinstance(line, bytes) and _ID in line and self._is_answer(line):
-            self.silent = self._asked = False
+            self.silent = self._waiting = False
             self._child.set_line_handler(self._hear)
             return None
         return self._hear(line)

@@ -1,7 +1,7 @@
 """Read what a server writes, line by line: messages, batches of earlier revisions, and lines that are no part of the protocol.
 
-A line that cannot be read costs the call that it answers (`jsonrpc.call_of_invalid_line`). All others are noise, as a banner or a line
-of a log is: they are shown three times and counted, and change nothing.
+A line that is no valid message fails the call whose id it has (`jsonrpc.call_of_invalid_line`). Other lines, such as a banner, are
+logged three times and dropped.
 """
 
 from collections.abc import Callable
@@ -17,20 +17,20 @@ from ...validators.jsonrpc import Message, Response, call_of_invalid_line, wire_
 from ...validators.limits import Limits
 from ...validators.rejection import Rejection
 
-# Lines of a child that are not MCP are shown this often, then only counted (attacks C03).
+# How many lines of a process that are no messages are logged, and how much of each (bytes).
 _SHOWN: Final = 3
 _SHOWN_BYTES: Final = 200
-# The data of the error for a call whose answer cannot be read.
+# The data of the error for a call whose response is not valid.
 INVALID_RESPONSE: Final = {"reason": "invalid response"}
 
 
 class MessageReader:
-    """Passes each message to `message`, and to `spoiled` the id of each call whose answer is no message, with the reason.
+    """Pass each message to `message`, and to `spoiled` the id of each call whose response is not valid, with the reason.
 
-    Ids of responses are those of the bridge, whether the server has made strings or fractions of them.
+    Ids of responses are those of the bridge, even where the server returns them as strings or fractions.
     """
 
-    __slots__ = ("_limits", "_log", "_message", "_on_invalid_line", "_strange")
+    __slots__ = ("_invalid_lines", "_limits", "_log", "_message", "_on_invalid_line")
 
     def __init__(
         self,
@@ -43,12 +43,12 @@ class MessageReader:
         self._log = log
         self._message = message
         self._on_invalid_line = spoiled
-        self._strange = 0
+        self._invalid_lines = 0
 
     def on_line(self, line: bytes | Overlong) -> Rest:
-        """The child wrote a line. A large one is decoded at once, and handed on by the function that is returned."""
+        """Read a line. Returns a function that passes on a large message, which is decoded at once; None for others."""
         if isinstance(line, Overlong):
-            self._take_strange(
+            self._on_no_message(
                 line.prefix + line.suffix,
                 f"the server wrote a line of more than {self._limits.line} bytes, the limit",
             )
@@ -57,8 +57,8 @@ class MessageReader:
             message = jsonrpc.decode(line, self._limits, deep=True)
         except Rejection as rejection:
             if len(line) > LARGE:
-                return partial(self._take_unread, line, rejection)
-            self._take_unread(line, rejection)
+                return partial(self._on_rejected, line, rejection)
+            self._on_rejected(line, rejection)
             return None
         if type(message) is Response and not message.id.isdigit():
             message = _with_wire_id(message)
@@ -71,12 +71,12 @@ class MessageReader:
         with decoded_once():
             self._message(message)
 
-    def _take_unread(self, line: bytes, rejection: Rejection) -> None:
+    def _on_rejected(self, line: bytes, rejection: Rejection) -> None:
         texts = self._batch(line)
         if not texts:
-            self._take_strange(line, f"the server's answer is not valid: {rejection.text}", rejection.text)
+            self._on_no_message(line, f"the server's answer is not valid: {rejection.text}", rejection.text)
         for text in texts:
-            self._heard_member(text)
+            self._read_member(text)
 
     def _batch(self, line: bytes) -> list[bytes]:
         try:
@@ -84,18 +84,18 @@ class MessageReader:
         except Rejection:
             return []
 
-    def _heard_member(self, text: bytes) -> None:
-        # A batch in a batch is no message, and read as one it would cost its length for each level.
+    def _read_member(self, text: bytes) -> None:
+        # A batch in a batch is no message, and would be read once for each level.
         try:
             message = jsonrpc.decode(text, self._limits, deep=True)
         except Rejection as rejection:
-            self._take_strange(text, f"the server's answer is not valid: {rejection.text}", rejection.text)
+            self._on_no_message(text, f"the server's answer is not valid: {rejection.text}", rejection.text)
         else:
             self._message(_with_wire_id(message) if type(message) is Response else message)
 
-    def _take_strange(self, line: bytes, text: str, reason: str = "") -> None:
-        self._strange += 1
-        if self._strange <= _SHOWN:
+    def _on_no_message(self, line: bytes, text: str, reason: str = "") -> None:
+        self._invalid_lines += 1
+        if self._invalid_lines <= _SHOWN:
             self._log.warning(
                 "the server wrote what is not MCP", reason=reason or text, line=line[:_SHOWN_BYTES]
             )

@@ -1,7 +1,7 @@
-"""Where stateless requests meet one child: the pure `Multiplexer`, a translator where the child is a legacy one, and the pipes.
+"""Connect the pure `Multiplexer` to stateless clients and to their process, through a translator if that is a legacy one.
 
-Everything here happens at once, in the task that brought the event. A child is started by the first request that needs it,
-and again by the first after its end.
+Each event is processed in the task that brings it, without `await`. The first request starts the process, and so does the
+first after its exit.
 """
 
 from collections.abc import Callable, Iterable
@@ -48,17 +48,17 @@ if TYPE_CHECKING:
 
 
 def call_of(ask: ClientRequest) -> Call:
-    """A stateless request as the record tells it."""
+    """Return a stateless request as the access log shows it."""
     request = ask.request
     return Call(ask.principal, "", request.id, request.method, ask.envelope.name, ask.since or 0.0)
 
 
 class MultiplexedProcess:
-    """The callers of one pool key and their child.
+    """The clients of one key (`placement.Key`) and their process.
 
-    `translator` makes the translator of a legacy child, and is None for a modern one. `start` is called when a child is
-    needed, `later` to be called back, `doubt` when the child does not speak its era. With `attach` there is no child: it
-    returns the process that legacy sessions share as well, and a translator for it. It may raise Rejection.
+    `translator` makes the translator of a legacy process, and is None for a modern one. `start` starts the process, `later`
+    calls a function after a time (seconds), `on_era_mismatch` replaces a process of another era. With `attach` the process is
+    one that sessions share as well: it returns that and a translator, or raises Rejection.
     """
 
     def __init__(
@@ -99,22 +99,24 @@ class MultiplexedProcess:
         self.on_line = MessageReader(
             limits, log, self._from_server, self._on_invalid_line
         ).on_line  # ProcessOwner
-        self._used = False  # since the last look at the clock
-        # Whose requests its child has been given since it was started, two at most (ProcessOwner).
+        # Whether a request has come since the last `on_tick`.
+        self._used = False
+        # The principals whose requests the process has received, two at most; cleared when it exits (ProcessOwner).
         self.principals: set[str] = set()
-        # Of clients that are behind (`Backlog.full`). The child waits for one only as long as it has no other client.
+        # Of clients that are behind (`Backlog.full`). The process is paused only while such a client is its only one.
         self._behind: dict[Backlog, None] = {}
-        # Of known clients with requests in flight or something unsent, by their keys.
+        # By `Client.key`; those of known clients. Added by `request`, removed by `on_tick` when nothing is in flight or unsent.
         self._clients: dict[str, Backlog] = {}
-        # Requests that are on their way to another desk, and the desks of those that have arrived, by their outlets.
+        # Requests that are moved to another process, and by send queue the processes of those that were.
         self._moving: list[ClientRequest] = []
         self._moved: dict[object, list[MultiplexedProcess]] = {}
-        self._reads_on = False  # read the child on, whoever is behind
+        # Whether the process is read although a client is behind, because it is to be stopped.
+        self._reads_on = False
         self._clock = PausableClock()
 
     @property
     def busy(self) -> bool:
-        """Whether somebody waits for something of this child."""
+        """Whether a client waits for a message of this process."""
         return (
             bool(self._multiplexer.in_flight or self._moving)
             or (self._translator is not None and self._translator.busy)
@@ -123,7 +125,7 @@ class MultiplexedProcess:
 
     @property
     def speaks_modern(self) -> bool:
-        """Whether the child is spoken to in the modern era (ProcessOwner)."""
+        """Whether the process receives requests of the modern era (ProcessOwner)."""
         return self._make is None
 
     @property
@@ -133,7 +135,7 @@ class MultiplexedProcess:
 
     @property
     def era_unresolved(self) -> bool:
-        """Whether its failures may be those of another era (ProcessOwner)."""
+        """Whether a failure may only mean that the server speaks another era (ProcessOwner)."""
         return False
 
     @property
@@ -141,25 +143,26 @@ class MultiplexedProcess:
         """Whether every server should accept its `initialize` (ProcessOwner)."""
         return True
 
-    # ---- callers
+    # ---- clients
 
     def request(self, asked: ClientRequest) -> None:
-        """Take a request. What is said in its course, and its answer, go to its outlet. Raises Rejection."""
+        """Send a request. Its response, and what belongs to it, go to its send queue. Raises Rejection."""
         self._used = True
         effects = self._multiplexer.on_request(asked)
         self._count(asked)
-        if len(self.principals) < 2:  # more than one is all that counts
+        # Only whether there is more than one counts.
+        if len(self.principals) < 2:
             self.principals.add(asked.principal)
         self._perform(effects)
         if self._behind:
             self._pace()
 
     def start(self) -> None:
-        """Have the child started before a request needs it."""
+        """Start the process before a request needs it."""
         self._perform(self._multiplexer.start_process())
 
     def on_disconnect(self, queue: object) -> None:
-        """A caller is gone: what it asked is cancelled."""
+        """Cancel the requests of a send queue whose client has disconnected."""
         self._moving = [asked for asked in self._moving if asked.queue is not queue]
         for upstream in self._moved.pop(queue, ()):
             upstream.on_disconnect(queue)
@@ -167,28 +170,29 @@ class MultiplexedProcess:
         self._perform(self._multiplexer.on_disconnect(queue))
 
     def cancel(self, queue: object, raw_id: bytes, params: bytes = b"") -> None:
-        """Cancel one request of a caller. `params` are those of its notification, if it has sent one."""
+        """Cancel one request of a client. `params` are those of its notification, if it has sent one."""
         self._moving = [asked for asked in self._moving if (asked.queue, asked.request.id) != (queue, raw_id)]
         for upstream in self._moved.get(queue, ()):
             upstream.cancel(queue, raw_id, params)
         self._let_read(queue)
         self._perform(self._multiplexer.on_cancelled(queue, raw_id, params=params))
 
-    def notify(self, message: Notification, client: Client) -> None:  # noqa: ARG002 - for a desk that names its clients
-        """Take a notification of a client."""
+    def notify(self, message: Notification, client: Client) -> None:  # noqa: ARG002 - a subclass names the client
+        """Send a notification of a client."""
         self._used = True
         self._perform(self._multiplexer.on_notification(message))
 
     def on_permissions_changed(self, principal: str) -> None:
-        """What this principal may use is another thing now."""
+        """End what a principal has open, because its permissions have changed."""
         self._perform(self._multiplexer.on_permissions_changed(principal))
 
     # ---- the pace of its clients
 
     def _count(self, asked: ClientRequest) -> None:
-        """Count what is unsent for a known client over all its streams; else each stream is a client of its own."""
+        """Count what is unsent for a known client over all its streams. Another stream is counted by itself."""
         client, queue = asked.client, asked.queue
-        if not client.known or client.key in ("", asked.principal):  # which may be several programs
+        # Such a key may stand for several programs.
+        if not client.known or client.key in ("", asked.principal):
             return
         if isinstance(queue, SendQueue) and queue.backlog is None:
             backlog = self._clients.get(client.key)
@@ -197,7 +201,7 @@ class MultiplexedProcess:
             queue.bind(backlog)
 
     def read_on(self) -> None:
-        """Read the child on, whoever is behind: it is to end when it has answered (ProcessOwner)."""
+        """Read the process although a client is behind, because it is stopped after its responses (ProcessOwner)."""
         self._reads_on = True
         self._pace()
 
@@ -229,14 +233,14 @@ class MultiplexedProcess:
         backlogs = {one.backlog if isinstance(one, SendQueue) else None for one in self._multiplexer.queues}
         return len(backlogs.union(self._behind)) == 1
 
-    # ---- the child's side (ProcessOwner)
+    # ---- ProcessOwner
 
     def is_served_by(self, child: "Child") -> bool:
-        """Whether this is its child, and not one that was given up."""
+        """Return whether this is the current process."""
         return self._child is child
 
     def on_start(self, child: "Child") -> None:
-        """This child serves from now on."""
+        """Use this process from now on."""
         self._child = child
         if self.ended:
             child.stop()
@@ -266,26 +270,26 @@ class MultiplexedProcess:
         if process is not None and front is not None:
             process.leave(front)
 
-    def on_shared_message(self, message: Message, about: bytes) -> None:  # noqa: ARG002 - the translator knows it
-        """Take a message of the shared process."""
+    def on_shared_message(self, message: Message, about: bytes) -> None:  # noqa: ARG002 - the translator has it
+        """Process a message of the shared process."""
         self._from_server(message)
 
     def calls_lost(self, wire_ids: tuple[bytes, ...], text: str, data: dict[str, object]) -> None:  # noqa: ARG002
-        """The shared process is gone, or has refused `initialize`."""
+        """Fail what is in flight, because the shared process has exited or has refused `initialize`."""
         self.failed(text, data)
 
     def shared_opened(self, result: bytes) -> None:
-        """The shared process has answered `initialize`."""
+        """Process the result of `initialize` of the shared process."""
         if self._translator is not None:
             self._translate(self._translator.opened(result))
 
     def assigned(self, message: Request, origin: Origin) -> None:
-        """A request of the shared process belongs to this call."""
+        """Process a request of the shared process that belongs to this call."""
         if self._translator is not None:
             self._translate(self._translator.assigned(message, origin))
 
     def undeclared(self, message: Request, origin: Origin) -> None:
-        """A request of the shared process was refused, because the client of this call has not declared it."""
+        """Note that a request of the shared process was refused, because the client of this call has not declared it."""
         if self._translator is not None:
             self._translator.undeclared(message, origin)
 
@@ -293,11 +297,11 @@ class MultiplexedProcess:
         self._from_server(Response(wire_id, b"", fault_text(INTERNAL_ERROR, text, INVALID_RESPONSE)))
 
     def on_exit(self, text: str, data: dict[str, object]) -> None:
-        """The child is gone."""
+        """Fail what is in flight, because the process has exited."""
         self.failed(text, data)
 
     def failed(self, text: str, data: dict[str, object]) -> None:
-        """There is no child, for this reason."""
+        """Fail what is in flight, because there is no process."""
         self._lose_translator()
         self._child = None
         self._leave_shared()
@@ -309,22 +313,22 @@ class MultiplexedProcess:
     # ---- requests that were sent to a server of another era
 
     def withdraw(self) -> None:
-        """Take back the requests, none of which the child was given, for `next_moving`."""
+        """Withdraw the requests that the process has not received, for `next_moving`."""
         self._lose_translator()
         self._moving = self._multiplexer.remove_requests()
 
     def next_moving(self) -> ClientRequest | None:
-        """Return a request that waits for another desk, None if there is none."""
+        """Return a request that waits for another process, None if there is none."""
         return self._moving[0] if self._moving else None
 
     def move(self, asked: ClientRequest, upstream: "MultiplexedProcess | None") -> None:
-        """Note that this request waits no longer, and which desk has it."""
+        """Note which process has received a request that waited."""
         self._moving.remove(asked)
         if upstream is not None:
             self._moved.setdefault(asked.queue, []).append(upstream)
 
     def refuse(self, asked: ClientRequest, rejection: Rejection) -> None:
-        """Answer a request that no other desk takes."""
+        """Send an error for a request that no other process accepts."""
         self._moving.remove(asked)
         self._server_log.errors += 1
         error = jsonrpc.error(asked.request.id, rejection.code, rejection.text, rejection.data)
@@ -333,29 +337,30 @@ class MultiplexedProcess:
             self._server_log.done(call_of(asked), failed_with(rejection.code))
 
     def not_opened(self, text: str, data: dict[str, object]) -> None:
-        """The child has not opened its session, for this reason, and may leave."""
+        """Stop a process that has not opened its session, and fail what is in flight."""
         child = self._child
         self.failed(text, data)
         if child is not None:
             child.stop()
 
     def on_tick(self, now: float) -> None:
-        """Time has passed."""
+        """Apply the time limits. `now` is in seconds."""
         if self.busy or self._used:
             self.touched, self._used = now, False
         if self._clients and not self.busy:
             self._clients = {key: one for key, one in self._clients.items() if one.bytes}
-        now = self._clock.time(now)  # the limits of a server do not count while it is not read
+        # The limits of a server do not count while it is not read.
+        now = self._clock.time(now)
         self._perform(self._multiplexer.on_tick(now))
         if self._translator is not None:
             self._translate(self._translator.on_tick(now))
 
     def discard(self, reason: str) -> None:
-        """Let the child leave; whoever comes next has another desk (ProcessOwner)."""
+        """End, because another process serves the next request (ProcessOwner)."""
         self.end(reason)
 
     def end(self, reason: str) -> None:
-        """No more: subscriptions end in order, what is in flight fails, the child may leave."""
+        """Close the subscriptions in order, fail what is in flight, and stop the process."""
         if self.ended:
             return
         self.ended = True
@@ -371,7 +376,7 @@ class MultiplexedProcess:
             self._translate(self._translator.on_exit())
         self._translator = None
 
-    # ---- carrying out
+    # ---- effects
 
     def _from_server(self, message: Message) -> None:
         if type(message) is Response and message.error:
@@ -382,12 +387,12 @@ class MultiplexedProcess:
             self._perform(self._multiplexer.on_server_message(message))
 
     def _count_error(self) -> None:
-        # Of a refusal of `initialize` the requests are counted that fail for it.
+        # For an error of `initialize` the requests that fail with it are counted instead.
         if self._translator is None or not self._translator.opening:
             self._server_log.errors += 1
 
     def _perform(self, effects: Iterable[Effect]) -> None:
-        # All decisions of one event are made before the first is carried out: some lead to further events.
+        # Every effect is decided before the first is performed, because some lead to further events.
         for effect in tuple(effects):
             if isinstance(effect, ToClient):
                 self._put(effect)
@@ -466,7 +471,8 @@ class MultiplexedProcess:
         try:
             child.send(jsonrpc.line(message))
         except ChildGone:
-            return  # its exit is on its way and fails whatever was asked
+            # `on_exit` follows and fails the request.
+            return
         except ChildBusy as busy:
             if isinstance(message, Request):
                 self._from_server(Response(message.id, b"", fault_text(INTERNAL_ERROR, str(busy))))

@@ -1,8 +1,8 @@
-"""Whether what a server starts is what its operator has approved (attacks V26, V31).
+"""Compare what a server starts with the pin that its operator has approved.
 
-`mcp-bridge approve` writes a pin into the configuration: the SHA-256 of the command, of the names of the variables that are set
-for it, and of the content of the files that it executes. It is compared before each start. A pin is no signature, since who
-can write the configuration can approve as well; what it finds is a command or a program that was changed without that.
+`mcp-bridge approve` writes a pin into the configuration: the SHA-256 of the command, of the names of its variables and of the
+content of the files that it executes. The pin is compared before each start. A pin is no signature, because a user who can
+write the configuration can approve as well; it finds a command or a program that was changed without that.
 """
 
 import hashlib
@@ -18,25 +18,25 @@ from ...transports.options import SpawnFailed
 from ..config.command_files import find_command_files
 from ..config.settings import ServerConfig
 
-# What a pin is of, should that ever change.
+# The version of the pinned data.
 _FORMAT: Final = "mcp-bridge pin 1"
-# A larger file is not read, in bytes.
+# A larger file is not read (bytes).
 LARGEST: Final = 2**30
-# A file that was changed so recently could change again without its times telling, in seconds.
+# A file that was changed within this time could change again with the same times (seconds).
 _FRESH: Final = 2.0
 
 _Identity = tuple[int, int, int, int, int]
 
 
 class PinMismatch(SpawnFailed):
-    """What a server starts has no pin where it needs one, has another, or cannot be read; the text says which."""
+    """A command without a pin, with another one, or with a file that cannot be read; the text has the reason."""
 
 
 @attrs.frozen
 class Subject:
-    """What a pin is of. `files` are those that the command executes (command_files.py), with the SHA-256 of their content.
+    """The pinned data. `files` are those that the command executes (command_files.py), with the SHA-256 of their content.
 
-    `data` are files that it names and that are no part of the pin, `unknown` says what else may be executed.
+    `data` are named files that are not pinned, `unknown` is what else may be executed.
     """
 
     program: str
@@ -55,22 +55,22 @@ class Subject:
 
 
 class PinChecker:
-    """Looks at what is about to be started, and remembers the digests of files that have not changed since."""
+    """Check commands, and store the digests of files that have not changed since."""
 
     def __init__(self) -> None:
         self._known: dict[str, tuple[_Identity, str]] = {}
 
     def check(self, config: ServerConfig) -> None:
-        """Raise NotApproved where this server must not be started. Reads files, so it may take its time."""
+        """Check the command of a server. May block. Raises PinMismatch."""
         if not config.pin:
-            raise PinMismatch(f"not approved: the server {config.name} has no pin; {_mend(config.name)}")
+            raise PinMismatch(f"not approved: the server {config.name} has no pin; {_fix(config.name)}")
         if self.subject(config).pin != config.pin:
             raise PinMismatch(
-                f"not approved: what the server {config.name} starts is not what was approved; {_mend(config.name)}"
+                f"not approved: what the server {config.name} starts is not what was approved; {_fix(config.name)}"
             )
 
     def subject(self, config: ServerConfig) -> Subject:
-        """What the pin of this server would be of now. Raises NotApproved where that cannot be read."""
+        """Return the pinned data of a server as it is now. Raises PinMismatch."""
         launch = config.launch
         found = find_command_files(launch)
         if not found.files:
@@ -106,7 +106,7 @@ class PinChecker:
             raise PinMismatch(f"not approved: {path} cannot be read: {fault.strerror}") from None
 
 
-def _mend(name: str) -> str:
+def _fix(name: str) -> str:
     return f"look at its command, then say mcp-bridge approve {name}"
 
 

@@ -1,6 +1,6 @@
 """Which requests of the stateless era share a server process, and who their client is.
 
-Pure. The table and the life of the processes are the server's (`server`).
+Pure. The table of the processes is in `place_table`.
 """
 
 import hashlib
@@ -39,10 +39,10 @@ _sorted = msgspec.json.Encoder(order="sorted").encode
 
 
 def fingerprint(raw: bytes) -> str:
-    """Return a hash that is equal for equal JSON values, and nothing for nothing."""
+    """Return a hash that is equal for equal JSON values; empty for an empty input."""
     if not raw:
         return ""
-    # Half a surrogate pair, as an escape, cannot be decoded, and what is long is not: then only equal bytes are equal.
+    # Half a surrogate pair cannot be decoded, and a long value is not. Then only equal bytes are equal.
     if len(raw) <= _LONGEST_READ:
         with suppress(msgspec.DecodeError, UnicodeError, RecursionError):
             raw = _sorted(_decode(raw))
@@ -54,7 +54,7 @@ _NOTHING: Final = Profile()
 
 @attrs.frozen
 class Declared:
-    """What a client has declared that a server may ask it for, and its extensions: kind, name, fingerprint of the settings."""
+    """The requests that a client accepts of a server, and its extensions: kind, name, fingerprint of the settings."""
 
     profile: Profile = _NOTHING
     extensions: frozenset[tuple[str, str, str]] = frozenset()
@@ -62,11 +62,11 @@ class Declared:
     settings: Mapping[tuple[str, str], bytes] = attrs.field(factory=dict[tuple[str, str], bytes], eq=False)
 
     def covers(self, other: "Declared") -> bool:
-        """Whether everything of the other is declared here."""
+        """Return whether everything of the other is declared here."""
         return all(map(_covers, self.profile, other.profile)) and self.extensions >= other.extensions
 
     def joined(self, other: "Declared") -> "Declared":
-        """Return both together. Of an extension with two settings the other's are taken."""
+        """Return both together. The settings of the other have precedence."""
         named = {(kind, name): settings for kind, name, settings in (*self.extensions, *other.extensions)}
         return Declared(
             Profile(*map(_joined, self.profile, other.profile)),
@@ -120,12 +120,12 @@ class Key:
 
 @attrs.define(eq=False)
 class Place:
-    """A server process with its callers, under a name that their sealed states carry."""
+    """A server process with its clients, under a name that is signed into their `requestState`."""
 
     name: str
     upstream: MultiplexedProcess
     key: Key
-    # What the process was told in `initialize`, where `key` does not say it.
+    # The declaration in `initialize`; None for a modern process.
     declared: Declared | None
     # The only client of it, if `key` names one.
     client: Client | None = None
@@ -152,7 +152,7 @@ class Place:
 
 
 def client_of(principal: str, caller: Caller, info: bytes) -> Client:
-    """Return the client behind a request. clientInfo keeps clients apart that have the same caller."""
+    """Return the client of a request. clientInfo keeps clients apart that have the same caller."""
     return Client(_BETWEEN.join((principal, caller.name, fingerprint(info))), caller.known)
 
 
@@ -180,29 +180,29 @@ def has_own_process(config: ServerConfig, *, modern: bool) -> bool:
 
 
 class ForwardingUpstream(MultiplexedProcess):
-    """The desk of a server of ours that works for several clients (the aggregate): each request names its client."""
+    """The process of the aggregate, which serves several clients: each request names its client."""
 
-    # The last request: requests of our own are for the sake of it.
+    # The last request of a client. Requests of the bridge itself name the same client.
     _latest: Request | None = None
-    # The servers whose part its answers lack, with the reasons.
+    # The servers whose part is missing in its responses, with the reasons.
     left_out: Mapping[str, str] = MappingProxyType({})
 
     def request(self, asked: ClientRequest) -> None:
-        """Take a request. Raises Rejection."""
+        """Send a request. Raises Rejection."""
         if not json_object.has_room(asked.request.params):
             raise Rejection(400, INVALID_PARAMS, json_object.TOO_MANY)
         self._latest = with_client(asked.request, _name_of(asked.client))
         super().request(asked._replace(request=self._latest))
 
     def notify(self, message: Notification, client: Client) -> None:
-        """Take a notification of a client."""
+        """Send a notification of a client."""
         if not json_object.has_room(message.params):
             return
         named = with_client(Request(b"", message.method, message.params), _name_of(client))
         super().notify(Notification(named.method, named.params), client)
 
     def failed(self, text: str, data: dict[str, object]) -> None:
-        """There is no child, for this reason."""
+        """Fail what is in flight, because there is no process."""
         self.left_out = {}
         super().failed(text, data)
 

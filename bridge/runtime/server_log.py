@@ -1,6 +1,6 @@
-"""What has happened to one server lately: counted, the last lines kept, and told to whoever watches.
+"""Count the events of one server, keep its last lines in memory, and send them to followers.
 
-Nothing here is kept on disk, and what is kept is bounded. Text has passed the log's escaping before it gets here.
+The size is bounded. Text is escaped and redacted by the log before it is stored.
 """
 
 import time
@@ -21,22 +21,22 @@ from ..core.start_errors import Output, StartFault
 from ..log import LineLog
 from ..redaction import Redactor
 
-# How much of the past is kept for each server, in characters, and how many lines of stderr an error carries.
+# How much text is stored for each server (characters), and how many lines of stderr an error contains.
 _KEPT: Final = 64 * 1024
 _TAIL: Final = 5
-# Of how many processes it is known where their lines begin.
+# For how many processes the position of their first line is stored.
 _PIDS: Final = 1024
 _TAIL_CHARACTERS: Final = 400
-# A process that ends so soon after its start has failed to start, in seconds.
+# A process that exits within this time after its start has failed to start (seconds).
 _START_SECONDS: Final = 60.0
 
-# How much of a session's id is told: enough to tell it from others, and too little to use it.
+# How many characters of a session id are logged, too few to use the session.
 _SHOWN: Final = 8
 
-# How much of an id that matches nothing is logged (bytes).
+# How much of an id without a request is logged (bytes).
 _SHOWN_ID: Final = 64
 
-# Who is shown every message: its direction and its line.
+# Receives each message: its direction and its line.
 Watcher = Callable[[str, bytes], None]
 TO_SERVER: Final = "to server"
 TO_CLIENT: Final = "to client"
@@ -53,7 +53,7 @@ class Entry:
 
 
 class Call(NamedTuple):
-    """A request of a client: `session` is empty without one, `name` that of the tool, prompt or resource, `since` Trio's time."""
+    """A request of a client: `session` may be empty, `name` is that of the tool, prompt or resource, `since` in Trio's seconds."""
 
     principal: str
     session: str
@@ -68,7 +68,8 @@ class ServerLog:
 
     def __init__(self, name: str, log: LineLog, *, tells: bool = False) -> None:
         self.name = name
-        self.tells = tells  # whether each request of a client is told (`done`)
+        # Whether each request of a client is logged (`done`).
+        self.tells = tells
         self.calls = 0
         self.errors = 0
         self.unmatched_answers = 0
@@ -97,28 +98,28 @@ class ServerLog:
     # ---- ports.Log
 
     def debug(self, event: str, **fields: object) -> None:
-        """What a developer wants to know."""
+        """Log an event for developers."""
         self._log.debug(event, server=self.name, **fields)
 
     def info(self, event: str, **fields: object) -> None:
-        """What happened."""
+        """Log an event, and store it."""
         self._log.info(event, server=self.name, **fields)
         self._note("info", event, fields)
 
     def warning(self, event: str, **fields: object) -> None:
-        """What somebody should look at."""
+        """Log and store an event that an operator should look at."""
         self._log.warning(event, server=self.name, **fields)
         self._note("warning", event, fields)
 
     def error(self, event: str, **fields: object) -> None:
-        """What went wrong."""
+        """Log and store a failure."""
         self._log.error(event, server=self.name, **fields)
         self._note("error", event, fields)
 
-    # ---- what its server says of itself
+    # ---- events of the server
 
     def started(self, pid: int) -> None:
-        """A process was started."""
+        """Record the start of a process."""
         self.starts += 1
         self._before.pop(pid, None)
         self._before[pid] = self._count
@@ -129,14 +130,14 @@ class ServerLog:
         self.info("started", pid=pid)
 
     def died(self, pid: int, exit_: Exit) -> None:
-        """A process is gone that should not be."""
+        """Record the unexpected exit of a process."""
         self.deaths += 1
         self.last_exit = exit_.describe()
         self.warning("the server is gone", how=self.last_exit, pid=pid)
         self._name_withheld(failed=time.monotonic() - self._since.get(pid, 0.0) < _START_SECONDS)
 
     def not_started(self, reason: str) -> None:
-        """There should be a process, and none could be started."""
+        """Record that no process could be started."""
         self.last_exit = f"was not started: {reason}"
         self._name_withheld(failed=True)
 
@@ -152,12 +153,12 @@ class ServerLog:
         self._start_failed = failed
 
     def start_failed(self, fault: StartFault, principals: Iterable[str] = ()) -> None:
-        """A process could not be used, or none was started."""
+        """Record a failed start, and the principals whose requests its process has received."""
         self.start_fault, self._fault_of = fault, frozenset(principals)
         self.warning("start_failed", reason=fault.summary)
 
     def start_succeeded(self) -> None:
-        """A process has answered its first request."""
+        """Record the first response of a process."""
         if self.start_fault is not None:
             self.start_fault = None
             self.info("start_succeeded")
@@ -182,17 +183,17 @@ class ServerLog:
         return tuple(self.shown(line, _TAIL_CHARACTERS) for line in sent)
 
     def stdout(self, pid: int, line: bytes) -> None:
-        """A process has written this line to its stdout, and it is no message."""
+        """Store a line of stdout that is no message."""
         self._keep(Entry(time.time(), "stdout", pid, self.shown(line, _TAIL_CHARACTERS)))
 
     def stderr(self, pid: int, line: bytes) -> None:
-        """A process has written this line to its stderr."""
+        """Log and store a line of stderr."""
         text = str(self._log.plain(line))
         self._log.info("stderr", server=self.name, pid=pid, line=line)
         self._keep(Entry(time.time(), "stderr", pid, text))
 
     def done(self, call: Call, outcome: str) -> None:
-        """A request of a client has come to its end. What it said and what was answered is nobody's business."""
+        """Log the end of a request of a client, without its content."""
         self._log.info(
             "call",
             server=self.name,
@@ -206,17 +207,17 @@ class ServerLog:
         )
 
     def refused(self) -> None:
-        """A request came, and was answered with an error before any process heard of it."""
+        """Count a request that was rejected before a process received it."""
         self.calls += 1
         self.errors += 1
 
     def unmatched(self, sender: str, raw_id: bytes) -> None:
-        """A response of the server or of a client has an id that matches no request."""
+        """Count and log a response whose id matches no request."""
         self.unmatched_answers += 1
         self._rate_limited.info("answer_unmatched", sender=sender, id=raw_id[:_SHOWN_ID])
 
     def hide(self, secrets: Iterable[str]) -> None:
-        """A process has these from now on (LineLog.hide)."""
+        """Redact these values from now on (LineLog.hide)."""
         self._log.hide(secrets)
 
     def redactor(self) -> Redactor:
@@ -224,38 +225,38 @@ class ServerLog:
         return self._log.redactor()
 
     def unhide(self, secrets: Iterable[str]) -> None:
-        """It is gone (LineLog.unhide)."""
+        """Redact these values no longer, because their process has exited (LineLog.unhide)."""
         self._log.unhide(secrets)
 
     def shown(self, line: bytes, longest: int) -> str:
-        """So many characters of the line, as it may be shown to a person."""
+        """Return the beginning of a line (characters), escaped and redacted."""
         return str(self._log.plain(self._log.beginning(line, 4 * longest), longest))
 
     def tail(self, pid: int, kind: str = "stderr") -> list[str]:
-        """The last lines that this process has written to its stderr, and none of an earlier one with its pid."""
+        """Return the last lines of stderr of this process, and none of an earlier one with its pid."""
         skipped = self._before.get(pid, self._count) - (self._count - len(self._entries))
         entries = islice(self._entries, max(0, skipped), None)
         lines = [entry.text for entry in entries if entry.pid == pid and entry.kind == kind]
         return [line[:_TAIL_CHARACTERS] for line in lines[-_TAIL:]]
 
-    # ---- who reads it
+    # ---- followers
 
     @property
     def watched(self) -> bool:
-        """Whether anyone follows it, or its messages."""
+        """Whether a client follows the log or the messages."""
         return bool(self._followers or self.watchers)
 
     def entries(self) -> tuple[Entry, ...]:
-        """What is kept, oldest first."""
+        """Return the stored entries, oldest first."""
         return tuple(self._entries)
 
     def follow(self, queue: SendQueue) -> None:
-        """Put what is kept into this outlet, as an array, and then every entry from now on, until it ends."""
+        """Send the stored entries to this send queue as an array, and then each new entry."""
         queue.enqueue(msgspec.json.encode(self.entries()))
         self._followers.add(queue)
 
     def unfollow(self, queue: SendQueue) -> None:
-        """No more of it."""
+        """Send no further entries to this send queue."""
         self._followers.discard(queue)
 
     def _note(self, level: str, event: str, fields: dict[str, object]) -> None:

@@ -1,7 +1,7 @@
-"""One legacy server process that several sessions share: the pure `SharedUpstream`, the pipe and the sessions (shell).
+"""Connect the pure `SharedUpstream` to the sessions that share one legacy process.
 
-Everything here happens at once, in the task that brought the event. No message waits for a client: a session takes it into
-the bounded queue of its stream, or loses that stream.
+Each event is processed in the task that brings it, without `await`. No message waits for a client: it enters the bounded
+send queue of a stream, or that stream is closed.
 """
 
 from collections.abc import Callable, Collection, Iterable
@@ -40,13 +40,13 @@ from .message_reader import INVALID_RESPONSE, MessageReader
 if TYPE_CHECKING:
     from ...transports.process.child import Child
 
-# Log messages of the server that belong to no single client are written to the log so often in a second, and so long.
+# How many log messages of the server that belong to no single client are logged in a second, and how long each (bytes).
 _LOGGED: Final = 100
 _LOGGED_BYTES: Final = 1024
 
 
 class Member(Protocol):
-    """A session, or the stateless clients of one desk, that shares the process."""
+    """A session, or the stateless clients of one key, that share the process."""
 
     @property
     def principal(self) -> str: ...
@@ -56,7 +56,7 @@ class Member(Protocol):
 
 
 class Stateless(Member, Protocol):
-    """The stateless clients of one desk, behind a translator."""
+    """The stateless clients of one key, through a translator."""
 
     @property
     def busy(self) -> bool: ...
@@ -71,30 +71,30 @@ class SharedProcessHooks(Protocol):
     """What a shared process needs of its server."""
 
     def start_process(self, process: "SharedProcess", /) -> None:
-        """It needs a child."""
+        """Start a process."""
         ...
 
     def on_opened(self, process: "SharedProcess", /) -> None:
-        """A child has accepted `initialize`."""
+        """Note that the process has accepted `initialize`."""
         ...
 
     def on_unopened(
         self, process: "SharedProcess", otherwise: Callable[[], None], /, *, refused: bool
     ) -> None:
-        """A child has refused `initialize`, or has exited before. `otherwise` is for a server that speaks no other era."""
+        """Find out the era, because `initialize` has failed. `otherwise` is called if the server speaks no other era."""
         ...
 
     def on_start_timeout(self, process: "SharedProcess", /, text: str) -> tuple[str, dict[str, object]]:
-        """Return the text and the data of the error that ends a start, which has failed for this reason."""
+        """Record a failed start with this reason. Return the text and the data of the error."""
         ...
 
     def on_fault(self, fault: Exception, /) -> None:
-        """An error of the bridge has cost one session."""
+        """Log an error of the bridge that has ended one session."""
         ...
 
 
 class SharedProcess:
-    """The sessions of one key and their child (ProcessOwner).
+    """The sessions of one key and their process (ProcessOwner).
 
     With `era_unknown` the era of the server is not certain until a child has accepted `initialize`. `unmatched` counts a response
     that matches no request, by its sender and its id.
@@ -119,7 +119,7 @@ class SharedProcess:
         self.touched = 0.0
         self.ended = False
         self.era_unknown = era_unknown
-        # Whether a child has accepted `initialize`, or none will.
+        # Set when a process has accepted `initialize`, or none will.
         self.era_resolved = trio.Event()
         self._limits = limits
         self._log = log
@@ -133,7 +133,7 @@ class SharedProcess:
         self.on_line = MessageReader(
             limits, log, self._from_server, self._on_invalid_line
         ).on_line  # ProcessOwner
-        # The principals that the child has served.
+        # The principals whose requests the process has received.
         self._served: set[str] = set()
         self._log_budget = _LOGGED
 
@@ -144,7 +144,7 @@ class SharedProcess:
 
     @property
     def era_unresolved(self) -> bool:
-        """Whether it is not known that the server speaks a handshake revision (ProcessOwner)."""
+        """Whether a failure may only mean that the server speaks another era (ProcessOwner)."""
         return self.era_unknown
 
     @property
@@ -159,18 +159,18 @@ class SharedProcess:
 
     @property
     def busy(self) -> bool:
-        """Whether it has a session, or a stateless client waits for something."""
+        """Whether there is a session, or a stateless client waits for a message."""
         sessions = len(self._members) - len(self._stateless)
         return sessions > 0 or any(member.busy for member in self._stateless.values())
 
     @property
     def principals(self) -> Collection[str]:
-        """The principals that the child has served (ProcessOwner)."""
+        """The principals whose requests the process has received (ProcessOwner)."""
         return self._served.union(*(member.principals for member in self._stateless.values()))
 
     @property
     def members(self) -> tuple[Member, ...]:
-        """The sessions that share it."""
+        """The sessions, and the stateless clients of each key."""
         return tuple(self._members.values())
 
     @property
@@ -181,18 +181,18 @@ class SharedProcess:
     # ---- sessions
 
     def join_stateless(self, front: Front, member: Stateless) -> None:
-        """Add the stateless clients of a desk."""
+        """Add the stateless clients of a key."""
         self._stateless[front] = member
         self._members[front] = member
         self._perform(self._upstream.attach(front))
 
     def introduce(self, info: bytes, declared: Found) -> None:
-        """Take the clientInfo of a stateless client (raw), and the extensions that it has declared."""
+        """Add the clientInfo (JSON) and the declared extensions of a stateless client."""
         self._upstream.set_client_info(info)
         self._upstream.add_extensions(declared)
 
     def unassigned(self, message: Request, client: Client) -> None:
-        """Assign a request of the server to another call of this client (ToLegacy)."""
+        """Assign a request of the server to another call of this client (LegacyAdapter)."""
         self._perform(self._upstream.reassign(message, client))
 
     def join(self, front: Front, member: Member) -> None:
@@ -210,17 +210,17 @@ class SharedProcess:
             self._perform(self._upstream.detach(front))
 
     def send(self, front: Front, message: Message, token: bytes = b"") -> None:
-        """Take a message of a session for the server."""
+        """Send a message of a session to the server."""
         self._perform(self._upstream.on_front_message(front, message, token))
 
-    # ---- the child's side (ProcessOwner)
+    # ---- ProcessOwner
 
     def is_served_by(self, child: "Child") -> bool:
-        """Return whether this is its child, and not one that was given up."""
+        """Return whether this is the current process."""
         return self._child is child
 
     def on_start(self, child: "Child") -> None:
-        """Open the session of this child."""
+        """Send `initialize` to this process."""
         if self.ended:
             child.stop()
             return
@@ -234,29 +234,30 @@ class SharedProcess:
         self._from_server(Response(wire_id, b"", fault_text(INTERNAL_ERROR, text, INVALID_RESPONSE)))
 
     def on_exit(self, text: str, data: dict[str, object]) -> None:
-        """The child is gone."""
+        """Fail what is in flight, because the process has exited."""
         self._child = None
         if self._upstream.is_refused:
-            return  # that is the reason, and its consequence is being decided
+            # The refusal is the reason, and `on_unopened` decides what follows.
+            return
         if self.era_unknown:
             self._hooks.on_unopened(self, lambda: self.failed(text, data), refused=False)
         else:
             self.failed(text, data)
 
     def failed(self, text: str, data: dict[str, object]) -> None:
-        """There is no child, for this reason."""
+        """Fail what is in flight, because there is no process."""
         self._child = None
         self._reopen_era()
         self._perform(self._upstream.on_exit(text, data))
 
     def on_tick(self, now: float) -> None:
-        """Time has passed."""
+        """Apply the time limits. `now` is in seconds."""
         self._log_budget = _LOGGED
         if self.busy:
             self.touched = now
         effects = tuple(self._upstream.on_tick(now))
         if any(isinstance(effect, KillProcess) for effect in effects):
-            # Without clients no call is lost, and the start has failed all the same.
+            # The start has failed even where no client waits for it.
             late = f"the server did not answer initialize within {self._limits.start_seconds:g} s"
             effects = self._explained(effects, *self._hooks.on_start_timeout(self, late))
         self._perform(effects)
@@ -269,14 +270,14 @@ class SharedProcess:
         )
 
     def discard(self, reason: str) -> None:
-        """Let the child leave. Sessions have another process for their next requests (ProcessOwner)."""
+        """End, because another process serves the next requests (ProcessOwner)."""
         self.end(reason)
 
     def read_on(self) -> None:
         """Change nothing, because a process of several clients is never paused (ProcessOwner)."""
 
     def end(self, reason: str) -> None:
-        """Fail what is in flight and let the child leave."""
+        """Fail what is in flight and stop the process."""
         if self.ended:
             return
         self.ended = True
@@ -287,7 +288,7 @@ class SharedProcess:
         if self._child is not None:
             self._child.stop()
 
-    # ---- carrying out
+    # ---- effects
 
     def _from_server(self, message: Message) -> None:
         self._perform(self._upstream.on_server_message(message))
@@ -327,7 +328,8 @@ class SharedProcess:
                 self._log.debug(text)
                 if unmatched is not None:
                     self._unmatched(*unmatched)
-            case _:  # those of `_perform`
+            case _:
+                # `_perform` handles the others.
                 pass
 
     def _hand_on_stateless(self, effect: Assigned | Undeclared | FrontOpened) -> None:
@@ -362,7 +364,7 @@ class SharedProcess:
             refuse()
 
     def _reopen_era(self) -> None:
-        # Whoever waits for the era is served as with a legacy server; the next child decides anew.
+        # Tasks that wait for the era assume a legacy server. The next process decides again.
         self.era_resolved.set()
         self.era_resolved = trio.Event()
 
@@ -384,9 +386,10 @@ class SharedProcess:
         try:
             child.send(jsonrpc.line(message))
         except ChildGone:
-            return  # its exit is on its way and fails what was sent
+            # `on_exit` follows and fails the request.
+            return
         except ChildBusy as busy:
             if isinstance(message, Request):
                 self._from_server(Response(message.id, b"", fault_text(SERVER_ERROR, str(busy))))
             else:
-                self._log.warning("dropped a message for the server", reason=str(busy))
+                self._log.warning("message_dropped", direction="to server", reason=str(busy))

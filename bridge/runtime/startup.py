@@ -1,6 +1,6 @@
-"""What a process writes until it has answered its first request: messages, and text that is no message.
+"""Read what a process writes until its first response: messages, and text that is no message.
 
-Text before the first answer, such as a banner, is kept for the error that a failed start ends with. It is no answer.
+Text before the first response, such as a banner, is stored for the error of a failed start.
 """
 
 from collections import deque
@@ -17,17 +17,17 @@ from ...validators.rejection import Rejection
 if TYPE_CHECKING:
     from ...transports.process.child import Child
 
-# So many lines of text on stdout are kept of one process.
+# How many lines of text on stdout are stored of one process.
 _LINES: Final = 20
-# So many messages that are no answer are kept of one process, and so much of each, in bytes.
+# How many messages that are no response are stored of one process, and how much of each (bytes).
 _MESSAGES: Final = 5
 _MESSAGE_BYTES: Final = 2048
 
 
 class Startup:
-    """The lines of one process until its first answer.
+    """The lines of one process until its first response.
 
-    `printed` takes each line of text, and `answered` the first answer, after which lines go to the holder directly.
+    `printed` receives each line of text, and `answered` the first response. Later lines go to the owner directly.
     """
 
     def __init__(
@@ -43,24 +43,24 @@ class Startup:
         self._answered = answered
         self._on_line: OnLine | None = None
         self._left = _LINES
-        # Whether the process has answered, and whether that was with an error.
+        # Whether the process has sent a response, and whether that was an error.
         self.over = False
         self.refused = False
-        # The beginnings of the last messages before the first answer, and of that, until the process is used.
+        # The beginnings of the last messages up to the first response.
         self.sent: deque[bytes] = deque(maxlen=_MESSAGES)
-        child.set_line_handler(self._hear)
+        child.set_line_handler(self._on_early_line)
 
     def attach(self, on_line: OnLine) -> None:
-        """Hand every line from now on to this."""
+        """Pass every line from now on to this function."""
         self._on_line = on_line
-        self._child.set_line_handler(on_line if self.over else self._hear)
+        self._child.set_line_handler(on_line if self.over else self._on_early_line)
 
-    def _hear(self, line: bytes | Overlong) -> Rest:
+    def _on_early_line(self, line: bytes | Overlong) -> Rest:
         if isinstance(line, bytes):
-            self._look_at(line)
+            self._read(line)
         return self._on_line(line) if self._on_line is not None else None
 
-    def _look_at(self, line: bytes) -> None:
+    def _read(self, line: bytes) -> None:
         if jsonrpc.is_batch(line):
             self._end(None)
             return

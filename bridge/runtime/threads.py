@@ -1,4 +1,4 @@
-"""Work that may block, such as helper programs and slow files, in a thread beside the event loop."""
+"""Run work that may block, such as helper programs and slow files, in a thread."""
 
 from collections.abc import Callable
 from typing import TypeVar
@@ -11,7 +11,7 @@ T = TypeVar("T")
 
 
 async def off_loop(work: Callable[[Helpers], T], seconds: float) -> T:
-    """Do this in a thread, and return its result. Each helper gets so many seconds; when we are cancelled all are killed."""
+    """Run a function in a thread and return its result. Each helper has this time (seconds); on cancellation all are killed."""
     helpers = Helpers(seconds)
     try:
         return await trio.to_thread.run_sync(work, helpers, abandon_on_cancel=True)
