@@ -304,7 +304,7 @@ class LocalConversation:
         for process, front in self._processes.items():
             process.leave(front)
         self._processes.clear()
-        self._log.info("session ended", session=self.id[:8], reason=reason)
+        self._log.info("session_closed", session=self.id[:8], reason=reason)
         self.caller.end()
         self._hooks.on_end(self)
 

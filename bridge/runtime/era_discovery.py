@@ -94,7 +94,7 @@ class EraDiscovery:
             try:
                 await self.run_probe()
             except Rejection as rejection:
-                self._log.warning("the server cannot be asked for its era", reason=str(rejection))
+                self._log.warning("era_probe_failed", reason=str(rejection))
 
     async def run_probe(self, principal: str = "", beside: Callable[[], Place | None] | None = None) -> None:
         """Wait until it is known whether the server speaks the modern era. Raises Rejection, for this principal.
@@ -158,7 +158,7 @@ class EraDiscovery:
                 self._facts.cache.on_probe(trio.current_time(), modern=modern)
             if probe.opened.is_set() and not modern:
                 self._facts.opened(legacy=True)
-            self._log.info("the server was asked for its era", modern=modern)
+            self._log.info("era_probed", modern=modern)
             probe.fault = ""
             self._facts.remember()
             await self._end_beside(probe)

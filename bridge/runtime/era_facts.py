@@ -65,7 +65,7 @@ class EraFacts:
     def mismatched(self, reason: str = "") -> None:
         """Drop the facts, because a process speaks another era. A reason is logged."""
         if reason:
-            self._log.warning("the server does not speak the era that was expected", reason=reason)
+            self._log.warning("era_mismatch", reason=reason)
         self.cache.on_mismatch()
         self.remember()
 

@@ -96,9 +96,7 @@ class MessageReader:
     def _on_no_message(self, line: bytes, text: str, reason: str = "") -> None:
         self._invalid_lines += 1
         if self._invalid_lines <= _SHOWN:
-            self._log.warning(
-                "the server wrote what is not MCP", reason=reason or text, line=line[:_SHOWN_BYTES]
-            )
+            self._log.warning("stdout_not_mcp", reason=reason or text, line=line[:_SHOWN_BYTES])
         raw_id = call_of_invalid_line(line)
         if raw_id:
             self._on_invalid_line(raw_id, text)

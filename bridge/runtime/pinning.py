@@ -107,7 +107,7 @@ class PinChecker:
 
 
 def _fix(name: str) -> str:
-    return f"look at its command, then say mcp-bridge approve {name}"
+    return f"look at its command, then run mcp-bridge approve {name}"
 
 
 def _unblocked(path: str, flags: int) -> int:

@@ -82,7 +82,7 @@ class ProcessPool:
                     self._standbys.append(process)
             except SpawnFailed as fault:
                 self._breakers.not_started(fault, self._breakers.find(""))
-                self._server_log.warning("no spare process can be started", reason=str(fault))
+                self._server_log.warning("standby_not_started", reason=str(fault))
                 # The next session tries again.
                 return
             finally:
@@ -151,7 +151,7 @@ class ProcessPool:
             liveness.on_tick(now)
             if liveness.silent and not before:
                 self._server_log.warning(
-                    "a process does not answer", pid=process.child.pid, seconds=self._limits.ping_seconds
+                    "process_silent", pid=process.child.pid, seconds=self._limits.ping_seconds
                 )
 
     async def _spawn(self, launch: Launch, owner: ProcessOwner | None) -> ServerProcess:

@@ -110,12 +110,12 @@ class Sessions:
         except SpawnFailed as fault:
             self._breakers.not_started(fault)
             conversation.not_opened(str(fault))
-            self._server_log.error("the server cannot be started", reason=str(fault))
+            self._server_log.error("server_not_started", reason=str(fault))
             raise Rejection(503, SERVER_ERROR, str(fault)) from None
         except BaseException:
             conversation.end("the client left")
             raise
-        self._server_log.info("session begins", session=conversation.id[:8], principal=principal)
+        self._server_log.info("session_opened", session=conversation.id[:8], principal=principal)
         return conversation
 
     async def _start(self, conversation: LocalConversation, era: str) -> None:

@@ -90,7 +90,7 @@ class StartChecks:
             await trio.to_thread.run_sync(self._pins.check, self.config)
         except PinMismatch as fault:
             if not self.pin_mismatch:
-                self._server_log.error("it is not started", reason=str(fault))
+                self._server_log.error("pin_mismatch", reason=str(fault))
             self.pin_mismatch = True
             raise
         self.pin_mismatch = False

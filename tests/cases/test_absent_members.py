@@ -101,7 +101,7 @@ def test_t8_empty_params_of_a_server_count_as_absent(running, path, empty):
     with client(running, path) as peer:
         assert peer.ask(peer.raw(b"1", changed, asked, good))["result"]["content"] == []
     # It would be there if it were no message.
-    assert not [line for line in running.lines if "not MCP" in line and "list_changed" in line]
+    assert not [line for line in running.lines if "stdout_not_mcp" in line and "list_changed" in line]
 
 
 def test_t8_what_is_not_empty_is_refused_still(peer):

@@ -88,7 +88,7 @@ def test_t1_another_call_in_flight_is_not_touched(running, path):
 
 def test_t1_noise_is_in_the_log_of_the_server_and_does_not_fill_it(running):
     text = running.do("logs", "legacy").stdout
-    assert "the server wrote what is not MCP" in text
+    assert "stdout_not_mcp" in text
     assert '\\"level\\":30' in text or '"level":30' in text
 
 

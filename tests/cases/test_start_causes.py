@@ -115,7 +115,7 @@ def test_h1_an_exit_is_the_reason_although_the_time_was_over_meanwhile(running):
 
 
 async def test_h1_a_refusal_shows_no_era_although_the_time_was_over_meanwhile(running):
-    while not any("asked for its era" in line and "refuses-late" in line for line in running.lines):
+    while not any("era_probed" in line and "refuses-late" in line for line in running.lines):
         await trio.sleep(0.05)
     found = await shown(running, "refuses-late")
     assert (found["state"], found["era"]) == ("failed", "not known yet")

@@ -131,7 +131,7 @@ def test_w5_a_close_names_its_reason_on_the_wire_and_in_the_log(bridge, data, co
     assert words in reason
     assert len(reason.encode()) <= 123
     event_of(bridge, code, "reason=")
-    logged(bridge, "session ended", f"the bridge closed the WebSocket: {reason}")
+    logged(bridge, "session_closed", f"the bridge closed the WebSocket: {reason}")
 
 
 @pytest.mark.parametrize("code", [1000, 1001, 3000, 4999])
@@ -141,13 +141,13 @@ def test_w5_a_close_of_the_client_is_answered_with_a_reason_and_logged_as_the_cl
         connection.send(frame(CLOSE, code.to_bytes(2, "big") + b"bye"))
         assert closing(socket) == (code, "closed by the client")
     event_of(bridge, "", "reason=", side="client")
-    logged(bridge, "session ended", f"the client closed its WebSocket: {code} bye")
+    logged(bridge, "session_closed", f"the client closed its WebSocket: {code} bye")
 
 
 def test_w5_an_end_without_a_close_frame_is_logged_as_such(bridge):
     with connect(bridge.address) as connection:
         authorized(bridge, connection)
-    logged(bridge, "session ended", "the connection of the client ended without a close frame")
+    logged(bridge, "session_closed", "the connection of the client ended without a close frame")
 
 
 def test_w5_a_close_without_a_code_has_none_in_its_answer(bridge):

@@ -111,7 +111,7 @@ async def test_a_program_that_was_modified_is_not_started(tmp_path, script, keys
         async with connect(running) as connection:
             answer = await connection.request("GET", "/readyz?server=one")
         assert answer.status == 503
-        assert "it is not started" in running.do("logs", "one").stdout
+        assert "pin_mismatch" in running.do("logs", "one").stdout
 
 
 async def test_what_runs_goes_on_and_its_successor_is_refused(tmp_path, script):

@@ -161,4 +161,4 @@ def test_for_whom_it_is_said(start_bridge):
     ask(bridge, "POST", "/mcp", INITIALIZE)
     bridge.stop()
     events = [json.loads(line) for line in bridge.lines if line.startswith('{"ts"')]
-    assert "session begins" in [event["event"] for event in events]
+    assert "session_opened" in [event["event"] for event in events]

@@ -213,7 +213,7 @@ for line in sys.stdin:
         async with connect(bridge, transport) as client:
             assert client.protocol_version == "2025-11-25"
             assert text_of(await client.call_tool("any", {})) == "modern"
-    assert sum("asked for its era" in line for line in bridge.lines) == 1
+    assert sum("era_probed" in line for line in bridge.lines) == 1
 
 
 DUAL = """

@@ -197,7 +197,7 @@ def test_s03_a_stream_that_is_closed_for_it_is_told_to_the_operator(bridge):
     lines = [
         line
         for line in bridge.stderr[before:]
-        if not any(event in line for event in ("session begins", "session ended", "info: refused"))
+        if not any(event in line for event in ("session_opened", "session_closed", "info: refused"))
     ]
     assert len(lines) == 1, lines
 

@@ -136,7 +136,7 @@ def test_a_program_is_followed_to_its_content(program, tmp_path):
 
 def test_what_cannot_be_read_is_not_approved(program, tmp_path, monkeypatch):
     server = pinned(program)
-    with pytest.raises(PinMismatch, match="no pin; look at its command, then say mcp-bridge approve one"):
+    with pytest.raises(PinMismatch, match="no pin; look at its command, then run mcp-bridge approve one"):
         PinChecker().check(config(program))
     with monkeypatch.context() as patch:
         patch.setattr(pinning, "LARGEST", 9)
