@@ -107,11 +107,11 @@ class SessionHooks(Protocol):
 
 
 class LocalConversation:
-    """One client's session (transports.ports.Conversation).
+    """The session of one client (transports.ports.Conversation).
 
-    `make` makes the translator for a modern server, a new one for every child; None for a legacy server. With `shares` there is
-    no child of its own, and with `ids` one without a translator (`SharedProcess`). `era_unknown` means that nobody knows yet whether the server speaks a handshake revision, `era_cached` that it
-    did some time ago.
+    `make` makes a translator for each process of a modern server; None for a legacy server. With `ids` the session shares a
+    process (`SharedProcess`). `era_unknown` is set while it is not known whether the server speaks a handshake revision,
+    `era_cached` while that is known from an earlier process only.
     """
 
     def __init__(

@@ -9,7 +9,7 @@ NOTE = b'{"jsonrpc":"2.0","method":"a/b"}'
 
 
 class Said:
-    """What a hearing made of a server's lines, and what it told the log."""
+    """The messages that a reader has passed on, and the events that it has logged."""
 
     def __init__(self):
         self.messages = []

@@ -1,4 +1,4 @@
-"""A server with real processes, for what cannot be seen from outside of the daemon."""
+"""A server with real processes, for behaviour that is not visible from outside of the daemon."""
 
 import io
 import json
@@ -45,7 +45,7 @@ for line in sys.stdin:
     result = {"resultType": "complete", "supportedVersions": ["2026-07-28"], "capabilities": {}}
     print(json.dumps({"jsonrpc": "2.0", "id": json.loads(line)["id"], "result": result}), flush=True)
 """
-# Speaks the modern era only, and leaves whoever does not.
+# Speaks the modern era only, and exits after another first request.
 STRICT = """
 import json, sys
 for line in sys.stdin:
@@ -220,7 +220,7 @@ async def begun(server):
     return session, pipe
 
 
-async def test_a_call_that_its_server_has_no_room_for_fails_once_and_costs_nobody_else():
+async def test_a_call_beyond_the_room_of_its_server_fails_once_and_affects_no_other_client():
     log = LineLog(out=(lines := io.StringIO()))
     limits = Limits(stdin_bytes=1000, stdin_stall_seconds=1000, call_idle_seconds=1)
     async with running(log, sys.executable, "-c", SATED, spare=0, limits=limits) as server:
@@ -231,7 +231,8 @@ async def test_a_call_that_its_server_has_no_room_for_fails_once_and_costs_nobod
         session.receive(Request(b"3", "tools/call", b'{"name":"t"}'), None)
         refused = await pipe.answer(3)
         assert "the server does not read" in refused["error"]["message"]
-        late = await pipe.answer(2)  # the server cannot be told, which is nobody's fault but its own
+        # No cancellation can be sent to the server, because it reads nothing.
+        late = await pipe.answer(2)
         assert "made no progress for 1 s" in late["error"]["message"]
         assert not session.calling
         assert (session.ended, other.ended) == (False, False)
@@ -326,7 +327,7 @@ async def test_a_modern_server_that_leaves_who_does_not_speak_its_era_is_asked_a
 
 
 @pytest.mark.parametrize("share", ["", "principal"])
-async def test_a_server_that_refuses_and_leaves_is_told_as_what_it_is(share):
+async def test_a_server_that_refuses_and_exits_is_reported_with_its_reason(share):
     code = STRICT.replace('asked["method"] == "initialize"', "True")
     log = LineLog(out=io.StringIO())
     keys = {"spare": 0, "era": "auto", "share": share, "from_headers": {}}
@@ -400,7 +401,7 @@ async def fleet_of(*argv, **more):
         spawner.close()
 
 
-async def test_after_a_fault_of_ours_in_a_server_nobody_waits_for_a_process_that_is_gone(monkeypatch):
+async def test_after_an_internal_error_of_a_server_no_task_waits_for_a_process_that_has_exited(monkeypatch):
     async with fleet_of(sys.executable, "-c", SATED, spare=1) as (fleet, _):
         [server] = fleet
         session, pipe = await begun(server)
