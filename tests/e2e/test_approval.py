@@ -1,4 +1,4 @@
-"""Pins: what was not approved is not started, and nobody else notices (attacks V26, V31)."""
+"""Pins: what was not approved is not started, and nobody else notices."""
 
 import json
 import os

@@ -1101,7 +1101,7 @@ async def test_a_process_that_takes_too_much_memory_dies_alone(tmp_path):
         assert running.status()["memory"] < 100 * 2**20
 
 
-# ---- attacks V24, V56, K04, K05
+# ---- a server that dies, hangs or takes too much memory
 
 
 async def test_no_request_can_start_what_the_configuration_does_not_name(tmp_path):

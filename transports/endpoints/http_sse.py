@@ -42,7 +42,7 @@ def session_of(query: str) -> str:
     found = [item for item in query.split("&") if item.startswith(_PARAMETER)]
     if len(found) != 1:
         raise Rejection(
-            400, INVALID_REQUEST, "the query must hold sessionId=... once, as the endpoint event says"
+            400, INVALID_REQUEST, "the query must hold sessionId=... once, as in the endpoint event"
         )
     return found[0][len(_PARAMETER) :]
 
