@@ -47,7 +47,8 @@ def readable(text: bytes) -> bytes | None:
         return None
     start, end = _with_backslashes(text, first), last + _LENGTH
     found = _replaced(text[start:end])
-    return None if found is None else b"".join((text[:start], found, text[end:]))
+    # Views, because the text may be large.
+    return None if found is None else b"".join((memoryview(text)[:start], found, memoryview(text)[end:]))
 
 
 def _marks(text: bytes) -> tuple[int, int]:
@@ -103,7 +104,10 @@ def members(
         copy = _copy(text)
         found = decode(copy)
         at = places(copy, {name: bytes(value) for name, value in found.items()})
-        return {name: msgspec.Raw(text[at[name]]) for name in found}
+        order = [*found]
+        # Frees the copy, to which the values refer.
+        del copy, found
+        return {name: msgspec.Raw(text[at[name]]) for name in order}
 
 
 def items(
