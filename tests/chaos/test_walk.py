@@ -60,7 +60,7 @@ CAUSES = (
     "the bridge is stopping",
     "is being replaced",
     "the fork server exited",
-    "the server is gone",  # its keeper was killed, which the daemon adopts from a fork server that was killed
+    "the server has ended",  # its keeper was killed, which the daemon adopts from a fork server that was killed
     "is lost",
     "cannot be reached",
     "none of own, all answers",
