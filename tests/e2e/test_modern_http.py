@@ -182,7 +182,7 @@ async def test_who_hangs_up_cancels_its_call(start_bridge):
     bridge = start_bridge()
     async with connect(bridge) as idle:
         await call(idle, "echo", text="start")
-        server = max(bridge.children())
+        server = bridge.newest_child()
         with trio.fail_after(20):
             async with connect(bridge) as connection:
                 await send(
@@ -200,7 +200,7 @@ async def test_who_hangs_up_at_once_cancels_its_call_as_well(start_bridge):
     bridge = start_bridge()
     async with connect(bridge) as idle:
         await call(idle, "echo", text="start")
-        server = max(bridge.children())
+        server = bridge.newest_child()
         with trio.fail_after(10):  # less than what a heartbeat would take to find out
             for _ in range(5):
                 async with connect(bridge) as connection:

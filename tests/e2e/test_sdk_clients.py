@@ -191,7 +191,7 @@ async def test_ping(connected: Connect) -> None:
 
 async def test_cancelling_a_call_stops_it_on_the_server(bridge: Bridge, connected: Connect) -> None:
     async with connected() as client:
-        server = max(bridge.children())  # the newest: that of this session
+        server = bridge.newest_child()  # the newest: that of this session
         progressed = trio.Event()
 
         async def note(_done: float, _total: float | None, _message: str | None) -> None:

@@ -140,7 +140,7 @@ async def test_who_leaves_over_http2_cancels_its_call(bridge, trusting, leaves, 
     slow = request("tools/call", tool("slow", seconds=60, steps=6000), **token)
     async with speaking(bridge, trusting) as other:
         assert (await other.post(headers_of(echo), json.dumps(echo).encode()))[0] == 200
-        server = max(bridge.children())
+        server = bridge.newest_child()
         async with speaking(bridge, trusting) as client:
             number = await client.say("POST", headers_of(slow), json.dumps(slow).encode())
             if not waits:

@@ -170,9 +170,18 @@ class Bridge:
         """Those of the family that run this program."""
         return [pid for pid in self.family() if program in " ".join(_command_line(pid))]
 
+    def newest_child(self) -> int:
+        """Return the pid of the server that was started last. It may be the lowest, because pids wrap."""
+        return max(self.children(), key=_started_at)
+
     def wait_until_alone(self, seconds: float) -> list[int]:
         """Wait until nothing of the family is alive; return what still is."""
         return wait_until_gone(self.family, seconds)
+
+
+def _started_at(pid: int) -> int:
+    """Return the start time of a process (clock ticks since boot, proc_pid_stat(5))."""
+    return int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[19])
 
 
 def wait_until_gone(look, seconds: float) -> list[int]:
