@@ -24,7 +24,7 @@ PROGRAMS = {
     "no-right": (b"#!/etc/passwd\n", "its #! line names '/etc/passwd', which is not executable"),
     "shebang": (b"print('x')\n", "it has no #! line"),
     "empty": (b"", "it has no #! line"),
-    "machine": (b"\x7fELF" + bytes(100), "was built for another machine"),
+    "machine": (b"\x7fELF" + bytes(100), "built for another machine"),
 }  # fmt: skip
 ECHO = [sys.executable, "-c", "import sys\nfor line in sys.stdin: print(line, end='', flush=True)"]
 WRONG_ID = [sys.executable, "-c", """

@@ -62,7 +62,7 @@ def test_c01_a_start_that_outlasts_a_stop_of_the_daemon_is_not_given_up(tmp_path
 
 
 def test_a_round_of_the_clock_that_is_held_up_decides_nothing_and_the_next_one_does():
-    pulse, seen = Ticker(), []
+    ticker, seen = Ticker(), []
 
     class Member:
         def tick(self, now):
@@ -70,14 +70,14 @@ def test_a_round_of_the_clock_that_is_held_up_decides_nothing_and_the_next_one_d
 
     async def main():
         async with trio.open_nursery() as nursery:
-            await nursery.start(pulse.run)
-            pulse.join(Member())
+            await nursery.start(ticker.run)
+            ticker.add(Member())
             await trio.sleep(0.6)
             assert len(seen) == 2
             clock.jump(30)
             await trio.sleep(0.01)
             assert len(seen) == 2
-            assert pulse.now > seen[0] + 30
+            assert ticker.now > seen[0] + 30
             clock.jump(30)
             await trio.sleep(0.01)
             assert len(seen) == 3
