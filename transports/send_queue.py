@@ -237,6 +237,8 @@ class SendQueue:
                 self.client.progress += 1
             if last:
                 self.state = CLOSED
+                # The reader refers to this queue, and would otherwise live until the next run of the garbage collector.
+                self.shortcut = None
             return True
         if self.replaying:
             self._replayed += 1
@@ -286,6 +288,7 @@ class SendQueue:
     def on_disconnect(self) -> None:
         """Discard the queue, because the client has disconnected."""
         if self.state != DISCONNECTED:
+            self.shortcut = None
             self._drop()
             self._set_state(DISCONNECTED)
 

@@ -1,6 +1,7 @@
 """Requests that are begun in the callback that reads them, without waking the task of their connection."""
 
 import contextlib
+import gc
 from functools import partial
 
 import pytest
@@ -9,6 +10,7 @@ import trio
 from mcpbridged.transports.endpoints import sse_codec
 from mcpbridged.transports.endpoints.sse_writer import write_events
 from mcpbridged.transports.http.http1 import Connection
+from mcpbridged.transports.http.http1_exchange import Http1Exchange
 from mcpbridged.transports.send_queue import DISCONNECTED, OPEN
 from mcpbridged.validators.rejection import Rejection
 
@@ -137,6 +139,22 @@ async def test_a_response_that_comes_while_a_request_is_begun_is_sent(anyio_back
             await client.send(b"now")
             assert await client.answer() == (200, b"at once")
         assert len(client.calls.served) == 1
+
+
+async def test_an_answered_request_is_freed_at_once(anyio_backend):
+    """A cycle would keep the request, its connection and the descriptor of its client until the garbage collector runs."""
+    async with connected() as client:
+        await client.call()
+        gc.collect()
+        gc.disable()
+        try:
+            for _ in range(10):
+                await client.call()
+            # The last belongs to the connection, and those of the first call to tasks that have not returned.
+            client.calls.queues.clear()
+            assert sum(isinstance(found, Http1Exchange) for found in gc.get_objects()) <= 3
+        finally:
+            gc.enable()
 
 
 @pytest.mark.parametrize("cut", [1, 30, -8, -1])
