@@ -1,12 +1,25 @@
 """The handshake with a legacy server, and what the server has declared in it. Pure."""
 
 from enum import Enum, auto
+from typing import Final
 
 import msgspec
 
 from ...validators import json_object
 from ...validators.json_object import Members
 from ...validators.revisions import COMPLETIONS_SINCE, LATEST_LEGACY, LEGACY_REVISIONS
+
+# Methods that pass between eras, with the capability that the server must have declared for them.
+CORE_METHODS: Final = {
+    "tools/list": "tools",
+    "tools/call": "tools",
+    "prompts/list": "prompts",
+    "prompts/get": "prompts",
+    "resources/list": "resources",
+    "resources/templates/list": "resources",
+    "resources/read": "resources",
+    "completion/complete": "completions",
+}
 
 
 class HandshakePhase(Enum):

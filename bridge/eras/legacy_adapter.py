@@ -26,11 +26,11 @@ from ..core import errors, extensions, input_over
 from ..core.abandoned_requests import AbandonedRequests
 from ..core.attribution import INTERACTIVE, Client, Origin, Origins
 from ..core.effects import Effect, Effects, EraMismatch, LogDebug, Timer, ToRequester, ToServer
-from ..core.handshake import Handshake, HandshakePhase, initialize_params
+from ..core.handshake import CORE_METHODS, Handshake, HandshakePhase, initialize_params
 from . import rules_legacy_to_modern
 from .input_rounds import InputRounds
 from .legacy_call import UNSENT, Call, CallPhase, InputRequest
-from .legacy_calls import CORE_METHODS, LegacyCalls, Process
+from .legacy_calls import LegacyCalls, Process
 from .responses import fail, respond
 from .roots_requests import RootsRequests
 from .rules_legacy_to_modern import Profile

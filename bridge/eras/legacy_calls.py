@@ -18,7 +18,7 @@ from ..core import errors, input_over
 from ..core.abandoned_requests import AbandonedRequests
 from ..core.attribution import INTERACTIVE, MAY_ASK, Origins, Phase
 from ..core.effects import Effect, Effects, LogDebug, SetTimer, ToRequester, ToServer
-from ..core.handshake import Handshake
+from ..core.handshake import CORE_METHODS, Handshake
 from . import rules_legacy_to_modern
 from .input_rounds import InputRounds
 from .legacy_call import UNSENT, Call, CallPhase, InputRequest
@@ -32,17 +32,6 @@ if TYPE_CHECKING:
 
 # How long a server may take to announce that an opened URL is complete, before its call is sent again (seconds).
 COMPLETION: Final = 30.0
-# Methods that pass, with the capability that the server must have declared for them.
-CORE_METHODS: Final = {
-    "tools/list": "tools",
-    "tools/call": "tools",
-    "prompts/list": "prompts",
-    "prompts/get": "prompts",
-    "resources/list": "resources",
-    "resources/templates/list": "resources",
-    "resources/read": "resources",
-    "completion/complete": "completions",
-}
 
 
 class Process(NamedTuple):

@@ -26,6 +26,7 @@ from ..core.abandoned_requests import AbandonedRequests
 from ..core.attribution import INTERACTIVE
 from ..core.effects import Effect, Effects, EraMismatch, LogDebug, SetTimer, Timer, ToRequester, ToServer
 from ..core.errors import fault_text, read_fault
+from ..core.handshake import CORE_METHODS
 from . import rules_modern_to_legacy
 from .client_handshake import DEFAULT_LEVEL, ClientHandshake
 from .client_input_rounds import Call, CallPhase, ClientInputRounds, InputError
@@ -42,18 +43,6 @@ INPUT_TIMEOUT: Final = 600.0
 # The interval between polls of a task whose server names none, and the shortest interval (seconds).
 POLL_INTERVAL: Final = 1.0
 SHORTEST_POLL_INTERVAL: Final = 0.1
-
-# Methods that pass, with the capability that the server must have declared for them.
-_CAPABILITY: Final = {
-    "tools/list": "tools",
-    "tools/call": "tools",
-    "prompts/list": "prompts",
-    "prompts/get": "prompts",
-    "resources/list": "resources",
-    "resources/templates/list": "resources",
-    "resources/read": "resources",
-    "completion/complete": "completions",
-}
 
 
 class ModernAdapter:
@@ -159,7 +148,7 @@ class ModernAdapter:
             return self._set_level(request)
         if method in ("resources/subscribe", "resources/unsubscribe"):
             return self._stream.on_request(request)
-        capability = _CAPABILITY.get(method)
+        capability = CORE_METHODS.get(method)
         if capability is None and not self._handshake.passes(method):
             return fail(request.id, METHOD_NOT_FOUND, "there is no such method")
         if capability is not None and capability not in self._handshake.offered:
@@ -269,7 +258,7 @@ class ModernAdapter:
         if not call.tasks and rules_modern_to_legacy.requires_tasks_extension(error):
             call.tasks = True
             return self._send(call, call.method, dict(call.params))
-        is_core = call.method in _CAPABILITY
+        is_core = call.method in CORE_METHODS
         rules = rules_modern_to_legacy
         rule = rules.legacy_error if is_core else rules.legacy_extension_error
         translated = rule(call.method, error, self._handshake.revision)
@@ -277,7 +266,7 @@ class ModernAdapter:
 
     def _complete(self, call: Call, result: bytes | msgspec.Raw) -> Effects:
         urls = self._inputs.complete_urls(call, []) if call.urls else ()
-        if call.method not in _CAPABILITY:
+        if call.method not in CORE_METHODS:
             passed = rules_modern_to_legacy.legacy_extension_result(bytes(result))
             return (*urls, *self._end(call, respond(call.requester, passed)))
         try:
