@@ -4,10 +4,9 @@ import contextlib
 import json
 
 import trio
-import trio_websocket
 
 from .raw_http import BOTH
-from .sharing import Client, connected, session
+from .sharing import Client, connected, over_websocket, session
 
 PREFIX = "io.modelcontextprotocol/"
 UI = f"{PREFIX}ui"
@@ -76,31 +75,8 @@ async def modern_over_http(running, path, capabilities):
         nursery.cancel_scope.cancel()
 
 
-@contextlib.asynccontextmanager
-async def modern_over_websocket(running, path, capabilities):
-    host, port = running.address
-    async with (
-        trio_websocket.open_websocket_url(
-            f"ws://{host}:{port}{path}/ws",
-            subprotocols=["mcp"],
-            extra_headers=[("Authorization", f"Bearer {running.token}")],
-            disconnect_timeout=1,
-        ) as socket,
-        trio.open_nursery() as nursery,
-    ):
-
-        async def send(message):
-            await socket.send_message(json.dumps(message))
-
-        async def read():
-            with contextlib.suppress(trio_websocket.ConnectionClosed):
-                while True:
-                    await client.put.send(json.loads(await socket.get_message()))
-
-        client = Modern(send, capabilities)
-        nursery.start_soon(read)
-        yield client
-        nursery.cancel_scope.cancel()
+def modern_over_websocket(running, path, capabilities):
+    return over_websocket(running, path, lambda send: Modern(send, capabilities))
 
 
 MODERN = {"modern http": modern_over_http, "modern ws": modern_over_websocket}

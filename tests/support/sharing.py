@@ -149,7 +149,8 @@ async def over_sse(running, path):
 
 
 @contextlib.asynccontextmanager
-async def over_websocket(running, path):
+async def over_websocket(running, path, make=Client):
+    """Yield a client over WebSocket; `make` makes it from the function that sends a message."""
     host, port = running.address
     async with (
         trio_websocket.open_websocket_url(
@@ -169,7 +170,7 @@ async def over_websocket(running, path):
                 while True:
                     await client.put.send(json.loads(await socket.get_message()))
 
-        client = Client(send)
+        client = make(send)
         nursery.start_soon(read)
         yield client
         nursery.cancel_scope.cancel()
