@@ -7,7 +7,6 @@ A helper is limited in time and output, and killed with its descendants when it 
 import contextlib
 import os
 import select
-import shutil
 import signal
 import subprocess
 import threading
@@ -142,12 +141,6 @@ def _take(descriptor: int, output: bytearray) -> bool:
             return False
         output += data
     return True
-
-
-def helper_program(word: str, environment: Mapping[str, str]) -> Path | None:
-    """Return the file of a helper's program, or None if there is none."""
-    found = shutil.which(word, path=environment.get("PATH", os.defpath))
-    return Path(found) if found else None
 
 
 def _kill(pid: int) -> None:
