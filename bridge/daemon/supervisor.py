@@ -187,7 +187,7 @@ class Supervisor:
     async def _start_server(self, config: ServerConfig) -> _Member:
         assert self._nursery is not None  # noqa: S101 - `run` is running
         server_log = self._server_logs.setdefault(
-            config.name, ServerLog(config.name, self._log, tells=self._log_calls)
+            config.name, ServerLog(config.name, self._log, log_calls=self._log_calls)
         )
         # The aggregate forwards requests, and the members check the permissions of the principal.
         roles = None if config.knows_principal else self._restricted

@@ -7,13 +7,13 @@ An adapter translates where the server speaks the modern era. Each event is proc
 import secrets
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from typing import TYPE_CHECKING, Final, Protocol
+from typing import Final, Protocol
 
 import trio
 
 from ...transports import client_process
 from ...transports.ports import Log
-from ...transports.process.child import ChildBusy, ChildGone
+from ...transports.process.child import Child
 from ...transports.send_queue import Backlog, SendQueue
 from ...transports.ticker import PausableClock
 from ...validators import json_object, jsonrpc
@@ -53,13 +53,10 @@ from ..core.legacy_session import (
 from ..core.requests import ClientRequest
 from .message_reader import INVALID_RESPONSE, MessageReader
 from .multiplexed_process import MultiplexedProcess
+from .process_owner import send_line
 from .server_log import Call, ServerLog
 from .shared_process import SharedProcess
 from .tasks import stopping
-
-if TYPE_CHECKING:
-    from ...transports.process.child import Child
-
 
 _CANCELLED: Final = "notifications/cancelled"
 # The first request to a client has a random number below this.
@@ -141,7 +138,7 @@ class LocalConversation:
             lambda: secrets.token_hex(8),
             pipe,
             policy,
-            reports_outcomes=server_log.tells,
+            reports_outcomes=server_log.log_calls,
             ids=ids,
             # A late response of a client that has connected again must match no other request.
             first_request_id=1 + secrets.randbelow(_QUESTIONS),
@@ -209,7 +206,7 @@ class LocalConversation:
         """Process a message of the client (ports.Conversation). Raises Rejection."""
         call: Call | None = None
         if isinstance(message, Request):
-            if self._server_log.tells:
+            if self._server_log.log_calls:
                 call = self._call(message)
             if self.draining:
                 raise self._log_rejection(call, stopping(self.draining))
@@ -247,7 +244,7 @@ class LocalConversation:
 
     def refuse(self, message: Request, rejection: Rejection, queue: SendQueue | None) -> None:
         """Send an error for one message of a batch (ports.Conversation)."""
-        if self._server_log.tells:
+        if self._server_log.log_calls:
             self._log_rejection(self._call(message), rejection)
         stream = queue if queue is not None else self._pipe
         if stream is not None:
@@ -335,11 +332,11 @@ class LocalConversation:
         """Whether the process receives requests of the modern era."""
         return self.make is not None
 
-    def is_served_by(self, child: "Child") -> bool:
+    def is_served_by(self, child: Child) -> bool:
         """Return whether this is the current process of the session."""
         return self._child is child
 
-    def on_start(self, child: "Child") -> None:
+    def on_start(self, child: Child) -> None:
         """Use this process from now on."""
         self._child = child
         if self.ended:
@@ -702,16 +699,9 @@ class LocalConversation:
             self._send(line)
 
     def _send(self, line: bytes) -> None:
-        child = self._child
-        if child is None:
-            return
-        try:
-            child.send(line)
-        except ChildGone:
-            # `on_exit` follows and fails the request.
-            return
-        except ChildBusy as busy:
-            self._not_sent(jsonrpc.decode(line, self._limits, deep=True), str(busy))
+        reason = send_line(self._child, line)
+        if reason:
+            self._not_sent(jsonrpc.decode(line, self._limits, deep=True), reason)
 
     def _not_sent(self, message: Message, text: str) -> None:
         # No Rejection, because the request is in flight already and the message may be of another client.

@@ -5,12 +5,11 @@ first after its exit.
 """
 
 from collections.abc import Callable, Iterable
-from typing import TYPE_CHECKING
 
 import trio
 
 from ...transports.ports import Log
-from ...transports.process.child import ChildBusy, ChildGone
+from ...transports.process.child import Child
 from ...transports.rate_limited_log import RateLimitedLog
 from ...transports.send_queue import Backlog, SendQueue
 from ...transports.ticker import PausableClock
@@ -40,11 +39,9 @@ from ..core.multiplexer import Effect, Multiplexer
 from ..core.requests import ClientRequest
 from ..eras.legacy_adapter import LegacyAdapter
 from .message_reader import INVALID_RESPONSE, MessageReader
+from .process_owner import send_line
 from .server_log import Call, ServerLog
 from .shared_process import SharedProcess
-
-if TYPE_CHECKING:
-    from ...transports.process.child import Child
 
 
 def call_of(ask: ClientRequest) -> Call:
@@ -235,11 +232,11 @@ class MultiplexedProcess:
 
     # ---- ProcessOwner
 
-    def is_served_by(self, child: "Child") -> bool:
+    def is_served_by(self, child: Child) -> bool:
         """Return whether this is the current process."""
         return self._child is child
 
-    def on_start(self, child: "Child") -> None:
+    def on_start(self, child: Child) -> None:
         """Use this process from now on."""
         self._child = child
         if self.ended:
@@ -465,16 +462,10 @@ class MultiplexedProcess:
         if self._process is not None and self._front is not None:
             self._process.send(self._front, message)
             return
-        child = self._child
-        if child is None:
+        reason = send_line(self._child, jsonrpc.line(message))
+        if not reason:
             return
-        try:
-            child.send(jsonrpc.line(message))
-        except ChildGone:
-            # `on_exit` follows and fails the request.
-            return
-        except ChildBusy as busy:
-            if isinstance(message, Request):
-                self._from_server(Response(message.id, b"", fault_text(INTERNAL_ERROR, str(busy))))
-            else:
-                self._log.warning("message_dropped", direction="to server", reason=str(busy))
+        if isinstance(message, Request):
+            self._from_server(Response(message.id, b"", fault_text(INTERNAL_ERROR, reason)))
+        else:
+            self._log.warning("message_dropped", direction="to server", reason=reason)

@@ -138,7 +138,7 @@ class PlaceFinder:
         if serving and not serving[-1].ended:
             serving[-1].notify(message, of_session(principal, caller))
 
-    # ---- what a legacy server is told of a client
+    # ---- the declaration of a client to a legacy server
 
     async def _declared(
         self,

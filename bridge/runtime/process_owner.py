@@ -1,14 +1,26 @@
 """What a server process serves: a session, stateless clients, or several of both."""
 
 from collections.abc import Collection
-from typing import TYPE_CHECKING, Protocol
+from typing import Protocol
 
-from ...transports.process.child import Rest
+from ...transports.process.child import Child, ChildBusy, ChildGone, Rest
 from ...transports.process.lines import Overlong
 from ..core.client_environment import ClientEnvironment
 
-if TYPE_CHECKING:
-    from ...transports.process.child import Child
+
+def send_line(child: Child | None, line: bytes) -> str:
+    """Send a line to a process. Return the reason if its stdin takes no more, and an empty string otherwise.
+
+    Without a process, or if it has exited, the line is dropped: `ProcessOwner.on_exit` fails the requests in flight.
+    """
+    if child is not None:
+        try:
+            child.send(line)
+        except ChildGone:
+            pass
+        except ChildBusy as busy:
+            return str(busy)
+    return ""
 
 
 class ProcessOwner(Protocol):
@@ -43,11 +55,11 @@ class ProcessOwner(Protocol):
         """Whether every server should accept the `initialize` that the process receives."""
         ...
 
-    def is_served_by(self, child: "Child") -> bool:
+    def is_served_by(self, child: Child) -> bool:
         """Return whether this process is the current one, and was not discarded."""
         ...
 
-    def on_start(self, child: "Child") -> None:
+    def on_start(self, child: Child) -> None:
         """Use this process from now on."""
         ...
 

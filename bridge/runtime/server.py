@@ -255,12 +255,11 @@ class LocalServer:
         """Open the session of a legacy client (ports.Backend)."""
         began = trio.current_time()
         try:
-            wanted = self._from_headers
-            client_environment = environment_from_headers(headers, wanted) if wanted else NOTHING
+            client_environment = environment_from_headers(headers, self._from_headers)
             return await self._sessions.open(principal, client_environment, queue)
         except Rejection as rejection:
             self.server_log.refused()
-            if self.server_log.tells:
+            if self.server_log.log_calls:
                 call = Call(principal, "", b"", "initialize", "", began)
                 self.server_log.done(call, failed_with(rejection.code))
             raise
@@ -280,14 +279,13 @@ class LocalServer:
         caller: Caller | None = None,
     ) -> MultiplexedProcess:
         """Send a request of a modern client to a process that may serve it (ports.Backend)."""
-        since = trio.current_time() if self.server_log.tells else None
+        since = trio.current_time() if self.server_log.log_calls else None
         try:
             if self._tasks.closed:
                 raise stopping(self._tasks.closed)
             if pipe and queue not in self._pipes:
                 self._pipes.add(queue)
-            wanted = self._from_headers
-            client_environment = environment_from_headers(headers, wanted) if wanted else NOTHING
+            client_environment = environment_from_headers(headers, self._from_headers)
             known = caller or Caller(name=UNKNOWN)
             found = await self._parts.finder.find(principal, client_environment, known, request)
         except Rejection as rejection:
@@ -304,7 +302,7 @@ class LocalServer:
         found = self._places.look_up(principal, NOTHING, caller, request.envelope)
         if found is None:
             return None
-        since = trio.current_time() if self.server_log.tells else None
+        since = trio.current_time() if self.server_log.log_calls else None
         return self._request(found, principal, request, queue, since, caller, pipe=False)
 
     def _request(
@@ -359,8 +357,7 @@ class LocalServer:
         """
         if extensions.is_core(message.method) or self._policies.find(principal).denied(message.method):
             return
-        wanted = self._from_headers
-        client_environment = environment_from_headers(headers, wanted) if wanted else NOTHING
+        client_environment = environment_from_headers(headers, self._from_headers)
         await self._parts.finder.notify(
             principal, client_environment, caller or Caller(name=UNKNOWN), message
         )

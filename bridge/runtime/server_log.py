@@ -38,8 +38,6 @@ _SHOWN_ID: Final = 64
 
 # Receives each message: its direction and its line.
 Watcher = Callable[[str, bytes], None]
-TO_SERVER: Final = "to server"
-TO_CLIENT: Final = "to client"
 
 
 @attrs.frozen
@@ -66,10 +64,10 @@ class Call(NamedTuple):
 class ServerLog:
     """The log of one server (transports.ports.Log), its counts, and its watchers."""
 
-    def __init__(self, name: str, log: LineLog, *, tells: bool = False) -> None:
+    def __init__(self, name: str, log: LineLog, *, log_calls: bool = False) -> None:
         self.name = name
         # Whether each request of a client is logged (`done`).
-        self.tells = tells
+        self.log_calls = log_calls
         self.calls = 0
         self.errors = 0
         self.unmatched_answers = 0

@@ -5,12 +5,12 @@ send queue of a stream, or that stream is closed.
 """
 
 from collections.abc import Callable, Collection, Iterable
-from typing import TYPE_CHECKING, Final, Protocol
+from typing import Final, Protocol
 
 import trio
 
 from ...transports.ports import Log
-from ...transports.process.child import ChildBusy, ChildGone
+from ...transports.process.child import Child
 from ...transports.rate_limited_log import RateLimitedLog
 from ...validators import jsonrpc
 from ...validators.jsonrpc import Message, Request, Response
@@ -36,9 +36,7 @@ from ..core.shared_upstream import (
     Unopened,
 )
 from .message_reader import INVALID_RESPONSE, MessageReader
-
-if TYPE_CHECKING:
-    from ...transports.process.child import Child
+from .process_owner import send_line
 
 # How many log messages of the server that belong to no single client are logged in a second, and how long each (bytes).
 _LOGGED: Final = 100
@@ -215,11 +213,11 @@ class SharedProcess:
 
     # ---- ProcessOwner
 
-    def is_served_by(self, child: "Child") -> bool:
+    def is_served_by(self, child: Child) -> bool:
         """Return whether this is the current process."""
         return self._child is child
 
-    def on_start(self, child: "Child") -> None:
+    def on_start(self, child: Child) -> None:
         """Send `initialize` to this process."""
         if self.ended:
             child.stop()
@@ -380,16 +378,10 @@ class SharedProcess:
             self._log.info("log_message", reason="several clients", params=params[:_LOGGED_BYTES])
 
     def _write(self, message: Message) -> None:
-        child = self._child
-        if child is None:
+        reason = send_line(self._child, jsonrpc.line(message))
+        if not reason:
             return
-        try:
-            child.send(jsonrpc.line(message))
-        except ChildGone:
-            # `on_exit` follows and fails the request.
-            return
-        except ChildBusy as busy:
-            if isinstance(message, Request):
-                self._from_server(Response(message.id, b"", fault_text(SERVER_ERROR, str(busy))))
-            else:
-                self._log.warning("message_dropped", direction="to server", reason=str(busy))
+        if isinstance(message, Request):
+            self._from_server(Response(message.id, b"", fault_text(SERVER_ERROR, reason)))
+        else:
+            self._log.warning("message_dropped", direction="to server", reason=reason)
