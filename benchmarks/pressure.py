@@ -51,7 +51,7 @@ class Speaker(Client):
         head = self.head(
             "POST", "/servers/plain/mcp", *((key.lower(), text) for key, text in headers.items())
         )
-        return await self.ask(head, body)
+        return await self.send_request(head, body)
 
 
 def messages_in(body: bytes) -> list[dict]:

@@ -39,7 +39,7 @@ def test_t8_an_empty_error_beside_a_result_counts_as_absent(peer, more):
         b'{"jsonrpc":"2.0","id":$ID,%b,"result":%b}' % (more, RESULT),
         b'{"result": %b, %b, "id": $ID, "jsonrpc": "2.0"}' % (RESULT, more),
     ):
-        found = peer.ask(peer.raw(b"1", line))
+        found = peer.exchange_json(peer.raw(b"1", line))
         assert found["result"]["content"] == []
         assert "error" not in found
 
@@ -52,7 +52,7 @@ def test_t8_an_empty_result_beside_an_error_counts_as_absent(peer, more):
         b'{"jsonrpc":"2.0","id":$ID,"error":%b,%b}' % (ERROR, more),
         b'{"jsonrpc":"2.0","id":$ID,%b,"error":%b}' % (more, ERROR),
     ):
-        found = peer.ask(peer.raw(b"1", line))
+        found = peer.exchange_json(peer.raw(b"1", line))
         assert found["error"] == {"code": 7, "message": "m"}
         assert "result" not in found
 
@@ -65,11 +65,11 @@ def test_t8_empty_params_of_a_client_count_as_absent(running, path, empty):
     with client(running, path) as peer:
         for method in ("ping", "tools/list", "resources/list"):
             text = b'{"jsonrpc":"2.0","id":1,"method":"%b","params":%b}' % (method.encode(), empty)
-            assert "result" in peer.ask(text)
+            assert "result" in peer.exchange_json(text)
             nulls = b'{"jsonrpc":"2.0","id":1,"method":"%b","params":%b,"result":null,"error":null}'
-            assert "result" in peer.ask(nulls % (method.encode(), empty))
+            assert "result" in peer.exchange_json(nulls % (method.encode(), empty))
         peer.send(b'{"jsonrpc":"2.0","method":"notifications/x","params":%b}' % empty)
-        assert peer.ask(peer.call(b"2", "ping"), b"2")["result"] == {}
+        assert peer.exchange_json(peer.call(b"2", "ping"), b"2")["result"] == {}
 
 
 @pytest.mark.parametrize("empty", [*EMPTY, b"{}"])
@@ -78,18 +78,18 @@ def test_t8_empty_params_of_a_client_count_as_absent(running, path, empty):
 )
 def test_t8_an_empty_meta_counts_as_absent(running, path, empty):
     with client(running, path) as peer:
-        found = peer.ask(peer.tool(b"1", "echo", raw=b'"_meta":%b' % empty))
+        found = peer.exchange_json(peer.tool(b"1", "echo", raw=b'"_meta":%b' % empty))
         assert "result" in found
-        assert "result" in peer.ask(
+        assert "result" in peer.exchange_json(
             peer.call(b"1", "resources/read", {"uri": "a"}, raw=b'"_meta":%b' % empty)
         )
-        assert "result" in peer.ask(peer.call(b"1", "tools/list", raw=b'"_meta":%b' % empty))
+        assert "result" in peer.exchange_json(peer.call(b"1", "tools/list", raw=b'"_meta":%b' % empty))
 
 
 @pytest.mark.parametrize("empty", [*EMPTY, b"{}"])
 def test_t8_an_empty_meta_in_a_result_costs_nothing(peer, empty):
     line = b'{"jsonrpc":"2.0","id":$ID,"result":{"content":[],"resultType":"complete","_meta":%b}}' % empty
-    assert peer.ask(peer.raw(b"1", line))["result"]["content"] == []
+    assert peer.exchange_json(peer.raw(b"1", line))["result"]["content"] == []
 
 
 @pytest.mark.parametrize("empty", EMPTY)
@@ -99,7 +99,7 @@ def test_t8_empty_params_of_a_server_count_as_absent(running, path, empty):
     asked = b'{"jsonrpc":"2.0","id":"s","method":"ping","params":%b,"result":null,"error":null}' % empty
     good = b'{"jsonrpc":"2.0","id":$ID,"result":%b}' % RESULT
     with client(running, path) as peer:
-        assert peer.ask(peer.raw(b"1", changed, asked, good))["result"]["content"] == []
+        assert peer.exchange_json(peer.raw(b"1", changed, asked, good))["result"]["content"] == []
     # It would be there if it were no message.
     assert not [line for line in running.lines if "stdout_not_mcp" in line and "list_changed" in line]
 
@@ -112,5 +112,5 @@ def test_t8_what_is_not_empty_is_refused_still(peer):
     ):
         peer.send(text)
         assert json.loads(peer.receive())["error"]["code"] == -32600
-    found = peer.ask(peer.raw(b"1", b'{"jsonrpc":"2.0","id":$ID,"result":{},"error":%b}' % ERROR))
+    found = peer.exchange_json(peer.raw(b"1", b'{"jsonrpc":"2.0","id":$ID,"result":{},"error":%b}' % ERROR))
     assert "not valid" in found["error"]["message"]

@@ -9,7 +9,7 @@ import pytest
 
 from ..support.bridge_process import EXAMPLE, PROGRAM
 from ..support.connect import REQUEST, peer, run
-from ..support.connect_process import ask, open_process, started
+from ..support.connect_process import exchange, run_connect, start_connect
 from ..support.daemon_process import child, daemon
 from ..support.stateless_requests import request, tool
 from ..support.wire import BINARY, PING
@@ -350,9 +350,9 @@ def test_r15_the_limits_of_the_configuration_reach_connect(tmp_path):
     servers = {"one": {"command": EXAMPLE, "limits": {"body": 9_000_000}}, "two": {"command": EXAMPLE}}
     with daemon(tmp_path, servers, limits={"body": 100_000}) as running:
         call = request("tools/call", tool("echo", text="x" * 6_000_000))
-        done = started(running, "one", [call])
+        done = run_connect(running, "one", [call])
         assert len(json.loads(done.stdout)["result"]["content"][0]["text"]) == 6_000_000
-        done = started(running, "two", [call, request("tools/list", id=2)])
+        done = run_connect(running, "two", [call, request("tools/list", id=2)])
         answers = {one["id"]: one for one in map(json.loads, done.stdout.splitlines())}
         assert "the limit is 100000 (limits.body)" in answers[1]["error"]["message"]
         assert "result" in answers[2]
@@ -363,8 +363,8 @@ def test_r15_the_limits_of_the_configuration_reach_connect(tmp_path):
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_r15_a_signal_ends_it_and_each_call_is_answered(tmp_path, number):
-    with daemon(tmp_path, {"one": {"command": EXAMPLE}}) as running, open_process(running, "one") as process:
-        ask(process, request("tools/list"))
+    with daemon(tmp_path, {"one": {"command": EXAMPLE}}) as running, start_connect(running, "one") as process:
+        exchange(process, request("tools/list"))
         process.stdin.write(
             json.dumps(request("tools/call", tool("slow", seconds=60), id=2)).encode() + b"\n"
         )
@@ -380,9 +380,9 @@ def test_r15_a_signal_ends_it_and_each_call_is_answered(tmp_path, number):
 def test_r15_when_the_daemon_is_killed_each_call_is_answered(tmp_path):
     with (
         daemon(tmp_path, {"one": {"command": EXAMPLE}}) as running,
-        open_process(running, "one", "--wait", "0") as process,
+        start_connect(running, "one", "--wait", "0") as process,
     ):
-        ask(process, request("tools/list"))
+        exchange(process, request("tools/list"))
         process.stdin.write(
             json.dumps(request("tools/call", tool("slow", seconds=60), id=2)).encode() + b"\n"
         )
@@ -402,9 +402,9 @@ def test_r15_when_the_daemon_is_killed_each_call_is_answered(tmp_path):
 
 def test_r3_the_reason_of_the_daemon_is_repeated(tmp_path):
     with daemon(tmp_path, {"one": {"command": EXAMPLE}}, limits={"connections_per_principal": 1}) as running:
-        with open_process(running, "one") as process:
-            ask(process, request("tools/list"))
-            done = started(running, "one", [request("tools/list")])
+        with start_connect(running, "one") as process:
+            exchange(process, request("tools/list"))
+            done = run_connect(running, "one", [request("tools/list")])
         assert done.returncode == 69
         (line,) = done.stderr.splitlines()
         assert line.startswith("mcp-bridge: the limit of 1 connections of one principal is reached")
@@ -412,7 +412,7 @@ def test_r3_the_reason_of_the_daemon_is_repeated(tmp_path):
 
 def test_r3_a_server_that_cannot_be_started_is_an_error_of_the_call(tmp_path):
     with daemon(tmp_path, {"one": {"command": child("missing.py")}}) as running:
-        done = started(running, "one", [request("tools/list")])
+        done = run_connect(running, "one", [request("tools/list")])
         assert json.loads(done.stdout)["id"] == 1
         assert "error" in json.loads(done.stdout)
 

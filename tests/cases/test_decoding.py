@@ -28,21 +28,21 @@ def bridge(tmp_path_factory):
 @pytest.mark.parametrize("text", ANSWERS)
 def test_r05_an_answer_whose_payload_stands_elsewhere_in_it_is_delivered(bridge, text):
     session = bridge.open_session()
-    reply = bridge.ask(bridge.post(raw_answer(7, text + b"\n"), session))
+    reply = bridge.exchange(bridge.post(raw_answer(7, text + b"\n"), session))
     wanted = json.loads(text.replace(b"$ID", b"7"))
     assert reply.status == 200
     assert reply.json == {key: wanted[key] for key in wanted if key != "x"}
-    assert bridge.ask(bridge.post(session=session)).status == 200
+    assert bridge.exchange(bridge.post(session=session)).status == 200
 
 
 @pytest.mark.parametrize("text", SENT)
 def test_r05_a_response_of_a_client_whose_payload_stands_elsewhere_in_it_is_accepted(bridge, text):
     session = bridge.open_session()
-    assert bridge.ask(bridge.post(text, session)).status == 202
+    assert bridge.exchange(bridge.post(text, session)).status == 202
     with bridge.event_stream() as (events, path):
-        assert bridge.ask(bridge.post(bridge.initialize(), target=path)).status == 202
+        assert bridge.exchange(bridge.post(bridge.initialize(), target=path)).status == 202
         next(events)
-        assert bridge.ask(bridge.post(text, target=path)).status == 202
+        assert bridge.exchange(bridge.post(text, target=path)).status == 202
     with bridge.websocket() as socket:
         socket.send(text)
         socket.send({"jsonrpc": "2.0", "id": 3, "method": "ping"})
@@ -56,13 +56,13 @@ def test_t10_structured_content_of_512_levels_is_delivered(bridge, levels):
         b"[" * inner + b"]" * inner
     )
     session = bridge.open_session()
-    reply = bridge.ask(bridge.post(raw_answer(1, text + b"\n"), session))
+    reply = bridge.exchange(bridge.post(raw_answer(1, text + b"\n"), session))
     assert reply.body == text.replace(b"$ID", b"1")
 
 
 def test_t10_what_cannot_be_decoded_costs_its_call_only(bridge):
     session = bridge.open_session()
     text = b'{"jsonrpc":"2.0","id":$ID,"result":%b}' % (b"[" * 100_000 + b"]" * 100_000)
-    reply = bridge.ask(bridge.post(raw_answer(1, text + b"\n"), session))
+    reply = bridge.exchange(bridge.post(raw_answer(1, text + b"\n"), session))
     assert "deeper than the decoder can follow" in reply.json["error"]["message"]
-    assert bridge.ask(bridge.post(session=session)).status == 200
+    assert bridge.exchange(bridge.post(session=session)).status == 200

@@ -72,7 +72,7 @@ def test_t13_the_reference_leads_from_the_stream_to_its_messages(stream, message
 def test_t13_the_endpoint_event_is_relative_to_the_stream(plain, target):
     with plain.event_stream(target) as (events, data, messages):
         assert data.startswith("../messages?sessionId=" if target.endswith("/") else "messages?sessionId=")
-        assert plain.ask(plain.post(INITIALIZE, messages)).status == 202
+        assert plain.exchange(plain.post(INITIALIZE, messages)).status == 202
         assert events.message().json["id"] == 0
 
 
@@ -81,7 +81,7 @@ def test_t13_configured_paths(tmp_path):
         door = Door(bridge.address, bridge.token)
         with door.event_stream("/a/events") as (events, data, messages):
             assert data.startswith("../b/post?sessionId=")
-            assert door.ask(door.post(INITIALIZE, messages)).status == 202
+            assert door.exchange(door.post(INITIALIZE, messages)).status == 202
             assert events.message().json["id"] == 0
 
 
@@ -93,7 +93,7 @@ def test_t13_configured_paths(tmp_path):
 def test_t13_the_parameters_come_in_any_order(plain, path, query):
     with plain.event_stream() as (events, _, messages):
         session = messages.partition("sessionId=")[2]
-        assert plain.ask(plain.post(INITIALIZE, f"{path}?{query.replace('ID', session)}")).status == 202
+        assert plain.exchange(plain.post(INITIALIZE, f"{path}?{query.replace('ID', session)}")).status == 202
         assert events.message().json["id"] == 0
 
 
@@ -103,7 +103,7 @@ def test_t13_the_parameters_come_in_any_order(plain, path, query):
 def test_t13_a_message_that_names_no_session_or_two(plain, query):
     with plain.event_stream() as (_, _, messages):
         session = messages.partition("sessionId=")[2]
-        reply = plain.ask(plain.post(INITIALIZE, f"/messages?{query.replace('ID', session)}"))
+        reply = plain.exchange(plain.post(INITIALIZE, f"/messages?{query.replace('ID', session)}"))
         assert reply.status == 400
         assert "sessionId" in reply.json["error"]["message"]
 
@@ -118,49 +118,51 @@ def test_t13_the_root_finds_the_session_of_every_server(served, server, slash):
         assert data.startswith("messages?sessionId=")
         assert messages.startswith(f"/servers/{server}/messages?")
         query = data.partition("?")[2]
-        assert served.ask(served.post(INITIALIZE, f"/messages{slash}?{query}")).status == 202
+        assert served.exchange(served.post(INITIALIZE, f"/messages{slash}?{query}")).status == 202
         assert events.message().json["id"] == 0
-        assert served.ask(served.post(b'{"jsonrpc":"2.0","id":9,"method":"ping"}', messages)).status == 202
+        assert (
+            served.exchange(served.post(b'{"jsonrpc":"2.0","id":9,"method":"ping"}', messages)).status == 202
+        )
         assert events.message().json == {"jsonrpc": "2.0", "id": 9, "result": {}}
 
 
 def test_t13_the_root_finds_the_session_of_the_aggregate_as_before(served):
     request = served.request("GET", "/sse").add("Accept: text/event-stream")
     if served.head_of(request).status == 404:  # of a daemon without one
-        assert served.ask(served.request("GET", "/mcp")).status == 404
+        assert served.exchange(served.request("GET", "/mcp")).status == 404
         return
     with served.event_stream() as (events, data, messages):
         assert (data.partition("?")[0], messages.partition("?")[0]) == ("messages", "/messages")
-        assert served.ask(served.post(INITIALIZE, messages)).status == 202
+        assert served.exchange(served.post(INITIALIZE, messages)).status == 202
         assert events.message().json["id"] == 0
     limited = Door(served.address, LIMITED)
-    assert limited.ask(limited.request("GET", "/sse").add("Accept: text/event-stream")).status == 403
+    assert limited.exchange(limited.request("GET", "/sse").add("Accept: text/event-stream")).status == 403
 
 
 def test_t13_the_root_finds_a_session_for_its_principal_only(served):
     limited, other = Door(served.address, LIMITED), Door(served.address, OTHER)
     body = {**INITIALIZE, "id": 77}
-    nobody = served.ask(served.post(body, "/messages?sessionId=nobody"))
+    nobody = served.exchange(served.post(body, "/messages?sessionId=nobody"))
     assert (nobody.status, nobody.json["id"], nobody.code) == (404, 77, -32001)
     with limited.event_stream("/servers/one/sse") as (events, data, _):
         target = f"/messages?{data.partition('?')[2]}"
         for stranger in (served, other):
-            assert stranger.ask(stranger.post(body, target)).but_for_the_date == nobody.but_for_the_date
-        assert limited.ask(limited.bare("POST", target)).status == 401
-        assert limited.ask(limited.post(body, target).put("Content-Type: text/plain")).status == 415
-        assert limited.ask(limited.request("GET", target)).headers["allow"] == "POST"
-        assert limited.ask(limited.post(body, "/messages?x=1")).status == 400
-        assert limited.ask(limited.post(body, target)).status == 202
+            assert stranger.exchange(stranger.post(body, target)).but_for_the_date == nobody.but_for_the_date
+        assert limited.exchange(limited.bare("POST", target)).status == 401
+        assert limited.exchange(limited.post(body, target).put("Content-Type: text/plain")).status == 415
+        assert limited.exchange(limited.request("GET", target)).headers["allow"] == "POST"
+        assert limited.exchange(limited.post(body, "/messages?x=1")).status == 400
+        assert limited.exchange(limited.post(body, target)).status == 202
         assert events.message().json["id"] == 77
-    assert limited.ask(limited.post(body, "/servers/two/messages?sessionId=nobody")).status == 403
+    assert limited.exchange(limited.post(body, "/servers/two/messages?sessionId=nobody")).status == 403
 
 
 def test_t13_the_sessions_of_other_transports_are_not_confused(served):
     """The answer to a message for a session of Streamable HTTP is the same as at the path of its server."""
     session = Door(served.address, served.token)
     session.open_session("/servers/one/mcp")
-    served_there = served.ask(served.post(b'{"jsonrpc":"2.0","id":1,"method":"ping"}', f"/servers/one/messages?sessionId={session.session}"))  # fmt: skip
-    served_here = served.ask(served.post(b'{"jsonrpc":"2.0","id":1,"method":"ping"}', f"/messages?sessionId={session.session}"))  # fmt: skip
+    served_there = served.exchange(served.post(b'{"jsonrpc":"2.0","id":1,"method":"ping"}', f"/servers/one/messages?sessionId={session.session}"))  # fmt: skip
+    served_here = served.exchange(served.post(b'{"jsonrpc":"2.0","id":1,"method":"ping"}', f"/messages?sessionId={session.session}"))  # fmt: skip
     assert served_here.but_for_the_date == served_there.but_for_the_date
 
 

@@ -84,7 +84,7 @@ async def methods_pass(client):
         "inputResponses": {"k": None},
         "_meta": {"a/b": 1},
     }
-    answer = await client.ask("com.example/echo", params)
+    answer = await client.request("com.example/echo", params)
     result = answer["result"]
     meta = result["params"].pop("_meta")
     assert meta["a/b"] == 1
@@ -93,13 +93,13 @@ async def methods_pass(client):
     assert result["ttlMs"] == 7
     echoed = await notified(client, "notifications/com.example/echoed")
     assert {key: value for key, value in echoed["params"].items() if key != "_meta"} == result["params"]
-    failed = await client.ask("com.example/fail")
+    failed = await client.request("com.example/fail")
     assert failed["error"] == {"code": -32050, "message": "as asked", "data": {"why": [1]}}
     await notify(client, "notifications/com.example/mark", {"n": id(client)})
     with trio.fail_after(PATIENCE):  # over HTTP a request on another connection may come before it
-        while {"n": id(client)} not in (await client.ask("com.example/marks"))["result"]["marks"]:
+        while {"n": id(client)} not in (await client.request("com.example/marks"))["result"]["marks"]:
             pass
-    unknown = await client.ask("com.example/unknown")
+    unknown = await client.request("com.example/unknown")
     assert unknown["error"]["code"] == -32601
 
 
@@ -107,7 +107,7 @@ async def methods_pass(client):
 @pytest.mark.parametrize("kind", ["http", "modern http"])
 async def test_t18_a_notification_outside_of_the_core_comes_in_the_course_of_a_call(running, kind, era):
     async with client_of(running, kind, f"{era}-client") as client:
-        await client.ask("tools/call", {"name": "later", "arguments": {}})
+        await client.request("tools/call", {"name": "later", "arguments": {}})
         assert (await notified(client, "notifications/com.example/happened"))["params"]["n"] == 1
 
 
@@ -120,7 +120,7 @@ async def test_t18_across_eras_what_a_server_offers_need_not_be_declared_by_its_
 @pytest.mark.parametrize(("kind", "era"), [("http", "modern"), ("modern http", "legacy")])
 async def test_t18_across_eras_a_method_is_unknown_where_the_server_declares_no_extension(running, kind, era):
     async with client_of(running, kind, f"plain-{era}") as client:
-        assert (await client.ask("com.example/echo", {"a": 1}))["error"]["code"] == -32601
+        assert (await client.request("com.example/echo", {"a": 1}))["error"]["code"] == -32601
         assert not {"extensions", "experimental"} & {*client.offered}
 
 
@@ -149,13 +149,13 @@ async def test_t18_a_request_of_a_legacy_server_outside_of_the_core_reaches_a_le
 async def test_t18_mcp_apps_has_its_tool_and_its_page(running, kind, era):
     async with client_of(running, kind, f"{era}-client") as client:
         assert (await declared_to(client))["extensions"][UI] == DECLARED["extensions"][UI]
-        tools = (await client.ask("tools/list"))["result"]["tools"]
+        tools = (await client.request("tools/list"))["result"]["tools"]
         meta = next(tool["_meta"] for tool in tools if tool["name"] == "widget")
         assert meta == {
             "ui": {"resourceUri": PAGE["uri"], "visibility": ["model", "app"]},
             "ui/resourceUri": PAGE["uri"],
         }
-        read = await client.ask("resources/read", {"uri": PAGE["uri"]})
+        read = await client.request("resources/read", {"uri": PAGE["uri"]})
         assert read["result"]["contents"] == [PAGE]
 
 
@@ -164,7 +164,7 @@ async def test_t18_mcp_apps_has_its_tool_and_its_page(running, kind, era):
 async def test_t18_skills_are_resources_and_an_extension(running, kind, era):
     async with client_of(running, kind, f"{era}-client", {"extensions": {f"{PREFIX}skills": {}}}) as client:
         assert client.offered["extensions"][f"{PREFIX}skills"] == {"listChanged": False}
-        read = await client.ask("resources/read", {"uri": "skill://git/SKILL.md"})
+        read = await client.request("resources/read", {"uri": "skill://git/SKILL.md"})
         assert read["result"]["contents"] == [{"uri": "skill://git/SKILL.md", "text": "a skill"}]
 
 
@@ -209,43 +209,45 @@ async def test_t18_the_aggregate_offers_what_its_members_offer_and_passes_their_
 async def test_t18_the_aggregate_passes_a_method_to_the_member_that_its_params_name(running, kind):
     async with client_of(running, kind, None, DECLARED) as client:
         for member in ("alpha", "beta"):
-            answer = await client.ask("com.example/echo", {"name": f"{member}__widget", "x": 1})
+            answer = await client.request("com.example/echo", {"name": f"{member}__widget", "x": 1})
             assert {**answer["result"]["params"], "_meta": None} == {"name": "widget", "x": 1, "_meta": None}
         ref = {"type": "ref/prompt", "name": "beta__p"}
-        answer = await client.ask("com.example/echo", {"ref": ref})
+        answer = await client.request("com.example/echo", {"ref": ref})
         assert answer["result"]["params"]["ref"] == {"type": "ref/prompt", "name": "p"}
-        answer = await client.ask("com.example/echo", {"uri": PAGE["uri"]})
+        answer = await client.request("com.example/echo", {"uri": PAGE["uri"]})
         assert answer["result"]["params"]["uri"] == PAGE["uri"]
         for params in (
             {},
             {"name": "widget"},
             {"name": "gamma__x"},
         ):  # both have declared what the client has
-            assert (await client.ask("com.example/echo", params))["error"]["code"] == -32601
+            assert (await client.request("com.example/echo", params))["error"]["code"] == -32601
 
 
 @pytest.mark.parametrize("kind", ["http", "modern ws"])
 async def test_t18_the_aggregate_has_the_tools_and_pages_of_mcp_apps(running, kind):
     async with client_of(running, kind, None, DECLARED) as client:
-        tools = {tool["name"]: tool for tool in (await client.ask("tools/list"))["result"]["tools"]}
+        tools = {tool["name"]: tool for tool in (await client.request("tools/list"))["result"]["tools"]}
         for member in ("alpha", "beta"):
             assert tools[f"{member}__widget"]["_meta"]["ui"]["resourceUri"] == PAGE["uri"]
             assert tools[f"{member}__widget"]["_meta"]["ui/resourceUri"] == PAGE["uri"]
-        read = await client.ask("resources/read", {"uri": PAGE["uri"]})
+        read = await client.request("resources/read", {"uri": PAGE["uri"]})
         assert read["result"]["contents"] == [PAGE]
 
 
 @pytest.mark.parametrize("kind", ["http", "modern ws"])
 async def test_t18_nobody_sends_what_parts_of_the_bridge_notify_each_other_of(running, kind):
     async with client_of(running, kind, None, DECLARED) as client:
-        before = (await client.ask("tools/list"))["result"]["tools"]
+        before = (await client.request("tools/list"))["result"]["tools"]
         for method in ("members", "left_out", "input_over"):
             await notify(client, f"notifications/mcp-bridge/{method}", {"members": {}, "left_out": {}})
         await notify(client, "notifications/com.example/mark", {"name": "alpha__x", "n": id(client)})
         with trio.fail_after(PATIENCE):
             while id(client) not in [
                 one["n"]
-                for one in (await client.ask("com.example/marks", {"name": "alpha__x"}))["result"]["marks"]
+                for one in (await client.request("com.example/marks", {"name": "alpha__x"}))["result"][
+                    "marks"
+                ]
             ]:
                 pass
-        assert (await client.ask("tools/list"))["result"]["tools"] == before
+        assert (await client.request("tools/list"))["result"]["tools"] == before

@@ -13,7 +13,7 @@ import pytest
 import trio
 import trio_websocket
 
-from ..support.connect_process import open_process
+from ..support.connect_process import start_connect
 from ..support.daemon_process import daemon
 from ..support.raw_http import BOTH, INITIALIZE, Connection, message
 from ..support.servers import interrupting
@@ -102,14 +102,14 @@ async def over_sse(running, name):
         if not path.startswith("/"):
             path = f"/servers/{name}/{path}"
 
-        async def ask(body):
+        async def exchange(body):
             await posts.request("POST", path, {"Content-Type": "application/json"}, body)
             while "method" in (answer := await stream.message()):
                 pass
             return answer
 
-        opened = await ask(message("initialize", INITIALIZE, id=0))
-        return await ask(message("tools/call", CALL, id=1)) if "result" in opened else opened
+        opened = await exchange(message("initialize", INITIALIZE, id=0))
+        return await exchange(message("tools/call", CALL, id=1)) if "result" in opened else opened
 
 
 async def over_websocket(running, name):
@@ -123,18 +123,18 @@ async def over_websocket(running, name):
         socket._stream,
     ):  # the library leaves it open where the other side closes first
 
-        async def ask(body):
+        async def exchange(body):
             await socket.send_message(body.decode())
             while "method" in (answer := json.loads(await socket.get_message())):
                 pass
             return answer
 
-        opened = await ask(message("initialize", INITIALIZE, id=0))
-        return await ask(message("tools/call", CALL, id=1)) if "result" in opened else opened
+        opened = await exchange(message("initialize", INITIALIZE, id=0))
+        return await exchange(message("tools/call", CALL, id=1)) if "result" in opened else opened
 
 
 async def over_connect(running, name):
-    process = open_process(running, name)
+    process = start_connect(running, name)
 
     def talk():
         with process:

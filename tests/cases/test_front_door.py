@@ -58,25 +58,25 @@ def h2(secure):
 
 @pytest.mark.parametrize("target", ["/healthz/", "/readyz/", "/healthz/?cache=1"])
 def test_t02_a_health_route_with_a_slash_at_its_end(door, target):
-    reply = door.ask(door.bare("GET", target))
+    reply = door.exchange(door.bare("GET", target))
     assert (reply.status, reply.body) == (200, b"ready" if "readyz" in target else b"ok")
     assert "location" not in reply.headers
 
 
 @pytest.mark.parametrize("target", ["/mcp/", "/servers/stdio/mcp/", "/mcp/?x=1"])
 def test_t02_streamable_http_with_a_slash_at_its_end(door, target):
-    reply = door.ask(door.post(target=target))
+    reply = door.exchange(door.post(target=target))
     assert (reply.status, reply.json) == (200, PONG)
     assert door.head_of(door.request("GET", target).add(f"Mcp-Session-Id: {door.session}")).status == 200
-    assert door.ask(door.bare("POST", target)).status == 401
-    assert door.ask(door.request("PUT", target)).headers["allow"] == "GET, POST, DELETE"
+    assert door.exchange(door.bare("POST", target)).status == 401
+    assert door.exchange(door.request("PUT", target)).headers["allow"] == "GET, POST, DELETE"
 
 
 @pytest.mark.parametrize("target", ["/sse/", "/servers/stdio/sse/"])
 def test_t02_http_sse_with_a_slash_at_its_end(door, target):
     with door.event_stream(target) as (events, _, messages):
         path, _, query = messages.partition("?")
-        assert door.ask(door.post(INITIALIZE, f"{path}/?{query}")).status == 202
+        assert door.exchange(door.post(INITIALIZE, f"{path}/?{query}")).status == 202
         assert events.message().json["id"] == 0
 
 
@@ -97,7 +97,7 @@ def test_t02_websocket_with_a_slash_at_its_end(door, target):
 
 
 def test_t02_http_2_with_a_slash_at_its_end(h2):
-    assert h2.ask("GET", "/healthz/", token="")[::2] == (200, b"ok")
+    assert h2.exchange("GET", "/healthz/", token="")[::2] == (200, b"ok")
     assert message(h2.post(path="/mcp/")) == PONG
     assert message(h2.post(path="/servers/stdio/mcp/")) == PONG
 
@@ -120,8 +120,8 @@ def test_t02_connect_finds_the_websocket_beside_a_url_with_a_slash_at_its_end(ur
     "target", ["/mcp//", "//mcp", "/healthz//", "/mcp/.", "/mcp/x", "/mcp%2f", "/nothing/", "/"]
 )
 def test_t02_other_spellings_stay_unknown(door, target):
-    assert door.ask(door.bare("GET", target)).status == 401
-    assert door.ask(door.request("GET", target)).status == 404
+    assert door.exchange(door.bare("GET", target)).status == 401
+    assert door.exchange(door.request("GET", target)).status == 404
 
 
 def test_t02_rights_and_control_do_not_depend_on_the_slash(tmp_path):
@@ -131,10 +131,10 @@ def test_t02_rights_and_control_do_not_depend_on_the_slash(tmp_path):
     with daemon(tmp_path, servers, **{"tokens.limited": right}) as running:
         door = Door(running.address, limited)
         for slash in ("", "/"):
-            assert door.ask(door.post(target=f"/servers/two/mcp{slash}")).status == 403
-            assert door.ask(door.post(INITIALIZE, target=f"/servers/one/mcp{slash}")).status == 200
-            assert door.ask(door.bare("GET", f"/readyz{slash}?server=one")).status == 401
-            assert door.ask(door.request("GET", f"/readyz{slash}?server=two")).status == 503
+            assert door.exchange(door.post(target=f"/servers/two/mcp{slash}")).status == 403
+            assert door.exchange(door.post(INITIALIZE, target=f"/servers/one/mcp{slash}")).status == 200
+            assert door.exchange(door.bare("GET", f"/readyz{slash}?server=one")).status == 401
+            assert door.exchange(door.request("GET", f"/readyz{slash}?server=two")).status == 503
             with contextlib.closing(socket.socket(socket.AF_UNIX)) as sock:
                 sock.connect(str(running.unix))
                 sock.sendall(f"GET /control/status{slash} HTTP/1.1\r\nHost: localhost\r\n\r\n".encode())
@@ -193,9 +193,9 @@ def lines(request, *fields):
 
 @pytest.mark.parametrize("field", OPAQUE)
 def test_t12_obs_text_is_opaque_where_it_is_not_read(door, field):
-    reply = door.ask(lines(door.post(), field))
+    reply = door.exchange(lines(door.post(), field))
     assert (reply.status, reply.json) == (200, PONG)
-    assert door.ask(lines(door.bare("GET", "/healthz"), field)).body == b"ok"
+    assert door.exchange(lines(door.bare("GET", "/healthz"), field)).body == b"ok"
     events = lines(door.request("GET", "/mcp").add(f"Mcp-Session-Id: {door.session}"), field)
     assert door.head_of(events).status == 200
 
@@ -213,7 +213,7 @@ def test_t12_obs_text_that_comes_in_pieces(door, field):
 
 @pytest.mark.parametrize("field", READ)
 def test_t12_what_is_read_is_ascii(door, field):
-    reply = door.ask(lines(door.post(), field))
+    reply = door.exchange(lines(door.post(), field))
     assert (reply.status, reply.headers["connection"]) == (400, "close")
     assert "not ASCII" in reply.json["error"]["message"]
 
@@ -246,10 +246,10 @@ def test_t24_a_target_in_absolute_form_is_served(door, scheme):
     def url(path):
         return f"{scheme}://{door.authority}{path}"
 
-    assert door.ask(door.post(target=url("/mcp"))).json == PONG
-    assert door.ask(door.bare("GET", url("/healthz?x=/"))).body == b"ok"
-    assert door.ask(door.bare("OPTIONS", url(""))).status == 401  # as for OPTIONS *
-    assert door.ask(door.request("GET", url(""))).status == 404
+    assert door.exchange(door.post(target=url("/mcp"))).json == PONG
+    assert door.exchange(door.bare("GET", url("/healthz?x=/"))).body == b"ok"
+    assert door.exchange(door.bare("OPTIONS", url(""))).status == 401  # as for OPTIONS *
+    assert door.exchange(door.request("GET", url(""))).status == 404
     with door.event_stream(url("/sse/")) as (_, data, _):
         assert "messages?sessionId=" in data
         assert door.authority not in data
@@ -269,17 +269,19 @@ def test_t24_a_target_in_absolute_form_is_served(door, scheme):
 )
 def test_t24_the_authority_of_a_target_is_a_name_of_the_listener(door, authority, status):
     authority = authority.replace("PORT", str(door.address[1]))
-    assert door.ask(door.bare("GET", f"http://{authority}/healthz")).status == status
+    assert door.exchange(door.bare("GET", f"http://{authority}/healthz")).status == status
 
 
 def test_t24_an_absolute_target_does_not_replace_a_host(door):
     target = f"http://{door.authority}/healthz"
-    assert door.ask(door.bare("GET", target).without("Host")).status == 400
-    assert door.ask(door.bare("GET", target).put("Host: evil.example")).status == 421
-    assert door.ask(door.bare("GET", target).put(f"Host: localhost:{door.address[1]}")).status == 200
-    assert door.ask(door.bare("GET", target).without("Host").spoken("HTTP/1.0")).status == 200
-    assert door.ask(door.bare("GET", "http://x/healthz").without("Host").spoken("HTTP/1.0")).status == 421
-    assert door.ask(door.bare("GET", target).add("Origin: http://evil.example")).status == 403
+    assert door.exchange(door.bare("GET", target).without("Host")).status == 400
+    assert door.exchange(door.bare("GET", target).put("Host: evil.example")).status == 421
+    assert door.exchange(door.bare("GET", target).put(f"Host: localhost:{door.address[1]}")).status == 200
+    assert door.exchange(door.bare("GET", target).without("Host").spoken("HTTP/1.0")).status == 200
+    assert (
+        door.exchange(door.bare("GET", "http://x/healthz").without("Host").spoken("HTTP/1.0")).status == 421
+    )
+    assert door.exchange(door.bare("GET", target).add("Origin: http://evil.example")).status == 403
 
 
 @pytest.mark.parametrize("count", [1, 2, 4])
@@ -351,28 +353,28 @@ def test_t24_a_health_check_of_http_1_0(door, target, fields):
 
 def test_t24_http_1_0_is_served_on_every_route_and_needs_what_others_need(door):
     old = door.post().spoken("HTTP/1.0")
-    assert door.ask(old).json == PONG
-    assert door.ask(old.without("Host")).json == PONG
-    assert door.ask(old.without("Host").without("Authorization")).status == 401
-    assert door.ask(old.put("Host: evil.example")).status == 421
-    assert door.ask(old.put("Host:")).status == 400
-    assert door.ask(old.without("Host").add("Origin: http://evil.example")).status == 403
+    assert door.exchange(old).json == PONG
+    assert door.exchange(old.without("Host")).json == PONG
+    assert door.exchange(old.without("Host").without("Authorization")).status == 401
+    assert door.exchange(old.put("Host: evil.example")).status == 421
+    assert door.exchange(old.put("Host:")).status == 400
+    assert door.exchange(old.without("Host").add("Origin: http://evil.example")).status == 403
 
 
 @pytest.mark.parametrize("target", ["/healthz", "/readyz", "/healthz/", "/readyz/"])
 def test_t24_verbs_of_health_routes(door, target):
-    whole = door.ask(door.bare("GET", target))
-    head = door.ask(door.bare("HEAD", target))
+    whole = door.exchange(door.bare("GET", target))
+    head = door.exchange(door.bare("HEAD", target))
     assert (head.status, head.headers["content-length"]) == (200, str(len(whole.body)))
     for method in ("OPTIONS", "POST", "PUT", "DELETE", "PATCH", "TRACE"):
-        reply = door.ask(door.bare(method, target).put("Content-Length: 0"))
+        reply = door.exchange(door.bare(method, target).put("Content-Length: 0"))
         assert (reply.status, reply.headers["allow"]) == (405, "GET, HEAD")
 
 
 def test_t24_verbs_of_health_routes_over_http_2(h2):
-    status, headers, body = h2.ask("HEAD", "/healthz", token="")
+    status, headers, body = h2.exchange("HEAD", "/healthz", token="")
     assert (status, headers["content-length"], body) == (200, "2", b"")
-    status, headers, _ = h2.ask("OPTIONS", "/healthz", token="")
+    status, headers, _ = h2.exchange("OPTIONS", "/healthz", token="")
     assert (status, headers["allow"]) == (405, "GET, HEAD")
 
 
@@ -425,7 +427,7 @@ def test_t24_white_space_around_values_is_not_part_of_them(door):
     for field in request.fields:
         name, _, value = field.partition(": ")
         for spaced in (f"{name}:{value}", f"{name}: \t {value} \t", f"{name.upper()}: {value}"):
-            assert door.ask(request.put(spaced)).json == PONG
+            assert door.exchange(request.put(spaced)).json == PONG
 
 
 @pytest.mark.parametrize("upgrade", ["websocket", "WebSocket", "websocket ,", ", ,WEBSOCKET"])
@@ -453,7 +455,7 @@ CONTENT_TYPES = [
 
 @pytest.mark.parametrize("value", CONTENT_TYPES)
 def test_t24_a_content_type_that_no_page_can_send_without_preflight(door, value):
-    assert door.ask(door.post().put(f"Content-Type: {value}")).json == PONG
+    assert door.exchange(door.post().put(f"Content-Type: {value}")).json == PONG
 
 
 def test_t24_a_content_type_over_http_2_and_on_http_sse(secure, h2):
@@ -461,11 +463,11 @@ def test_t24_a_content_type_over_http_2_and_on_http_sse(secure, h2):
         session = (b"mcp-session-id", secure.session.encode())
         accept = (b"accept", b"*/*")
         content_type = (b"content-type", value.encode())
-        assert message(h2.ask("POST", "/mcp", session, accept, content_type, body=PING)) == PONG
+        assert message(h2.exchange("POST", "/mcp", session, accept, content_type, body=PING)) == PONG
     with secure.event_stream() as (events, _, target):
         for number, value in enumerate(CONTENT_TYPES):
             body = json.dumps({**INITIALIZE, "id": number}).encode()
-            assert secure.ask(secure.post(body, target).put(f"Content-Type: {value}")).status == 202
+            assert secure.exchange(secure.post(body, target).put(f"Content-Type: {value}")).status == 202
             assert events.message().json["id"] == number
 
 
@@ -476,7 +478,7 @@ def test_t24_a_content_type_over_http_2_and_on_http_sse(secure, h2):
 )  # fmt: skip
 def test_t24_a_content_type_of_a_page_or_of_no_json_is_415(door, value):
     request = door.post().without("Content-Type")
-    assert door.ask(request if value is None else request.add(f"Content-Type: {value}")).status == 415
+    assert door.exchange(request if value is None else request.add(f"Content-Type: {value}")).status == 415
 
 
 # ---- T24: bodies
@@ -534,14 +536,14 @@ def test_t24_a_session_that_is_deleted_with_a_body(door):
         guest.open_session()
         request = guest.request("DELETE", "/mcp").add(f"Mcp-Session-Id: {guest.session}", framing)
         body = {"0": b"", "2": b"{}"}.get(framing[-1], b"2\r\n{}\r\n0\r\n\r\n")
-        assert door.ask(bytes(request) + body).status == 204
+        assert door.exchange(bytes(request) + body).status == 204
 
 
 def test_t24_http_2_with_trailers_an_expectation_and_te(h2):
     assert message(h2.post((b"te", b"trailers"), trailers=[(b"x-checksum", b"\xc3\xa9")])) == PONG
     assert message(h2.post((b"expect", b"100-continue"))) == PONG
     assert message(h2.post((b"content-length", b"%d" % len(PING)))) == PONG
-    assert h2.ask("GET", "http://127.0.0.1/healthz", token="")[0] == 400
+    assert h2.exchange("GET", "http://127.0.0.1/healthz", token="")[0] == 400
 
 
 # ---- T24: what stays as it was, and a real client
@@ -564,7 +566,7 @@ def test_t24_http_2_with_trailers_an_expectation_and_te(h2):
     ],
 )
 def test_t24_what_stays_refused(door, change, status):
-    reply = door.ask(change(door.post()))
+    reply = door.exchange(change(door.post()))
     assert reply.status == status
     assert status != 405 or reply.headers["allow"] == "GET, POST, DELETE"
 

@@ -79,7 +79,7 @@ async def test_w04_extended_connect_is_not_announced(tls, authority):
     with trio.fail_after(10):
         async with listening(tls) as server:
             client = await connect(server, authority)
-            assert (await client.answer(await client.ask(client.head())))[0] == 200
+            assert (await client.answer(await client.send_request(client.head())))[0] == 200
             assert not client.announced.get(PROTOCOL)
             await client.stream.transport_stream.aclose()
 
@@ -90,7 +90,7 @@ async def test_w04_a_connect_beside_other_requests_is_refused_and_ends(tls, auth
     with trio.fail_after(10):
         async with listening(tls) as server:
             client = await connect(server, authority)
-            assert (await client.answer(await client.ask(client.head())))[0] == 200
+            assert (await client.answer(await client.send_request(client.head())))[0] == 200
             headers = {
                 "extended": extended(client, path),
                 "plain": plain(client),
@@ -102,7 +102,7 @@ async def test_w04_a_connect_beside_other_requests_is_refused_and_ends(tls, auth
                 assert found[b"allow"] == b"GET, POST, DELETE, OPTIONS"
                 assert b"CONNECT is not allowed" in body
             # The connection and its other requests go on.
-            other = await client.ask(client.head("POST", "/echo"), b"still here")
+            other = await client.send_request(client.head("POST", "/echo"), b"still here")
             assert (await client.answer(other))[::2] == [200, b"still here"]
             await client.stream.transport_stream.aclose()
 

@@ -24,9 +24,9 @@ def peer(request, running):
 
 @pytest.mark.parametrize("spelled", SPELLED)
 def test_t7_a_numerically_equal_id_is_the_id_of_the_call(peer, spelled):
-    assert peer.ask(peer.raw(b'"c"', GOOD % spelled), b'"c"')["result"]["content"] == []
+    assert peer.exchange_json(peer.raw(b'"c"', GOOD % spelled), b'"c"')["result"]["content"] == []
     error = b'{"jsonrpc":"2.0","id":%b,"error":{"code":7,"message":"m"}}' % spelled
-    assert peer.ask(peer.raw(b"1", error))["error"]["code"] == 7
+    assert peer.exchange_json(peer.raw(b"1", error))["error"]["code"] == 7
 
 
 def unmatched(running):
@@ -38,10 +38,10 @@ def test_t7_an_answer_to_nothing_is_logged_and_counted(running):
     lines = [GOOD % other for other in (b"987654", b'"x"', b"-1")]
     for path in WAYS:
         with client(running, path) as peer:
-            found = peer.ask(peer.raw(b"1", *lines, GOOD % b"$ID", GOOD % b"$ID"))
+            found = peer.exchange_json(peer.raw(b"1", *lines, GOOD % b"$ID", GOOD % b"$ID"))
             assert found["result"]["content"] == []
             # What the server has written before is read by then.
-            assert "result" in peer.ask(peer.tool(b"2", "echo"), b"2")
+            assert "result" in peer.exchange_json(peer.tool(b"2", "echo"), b"2")
     after = unmatched(running)
     for name in ("legacy", "shared", "modern", "one"):
         asked = [path for path in WAYS if path.server.replace("aggregate", "one") == name]
@@ -54,7 +54,7 @@ def test_t7_a_response_of_a_client_to_nothing_is_logged_and_counted(running):
     for transport in "HSW":
         with client(running, Way("legacy", transport, "legacy")) as peer:
             peer.send(b'{"jsonrpc":"2.0","id":99,"result":{}}')
-            assert peer.ask(peer.call(b"2", "ping"), b"2")["result"] == {}
+            assert peer.exchange_json(peer.call(b"2", "ping"), b"2")["result"] == {}
     assert unmatched(running)["legacy"] - before == 3
 
 
@@ -62,9 +62,11 @@ def test_t7_a_late_answer_to_a_cancelled_call_is_expected(running):
     before = unmatched(running)
     for era, server in (("legacy", "legacy"), ("modern", "modern"), ("modern", "legacy")):
         with client(running, Way(era, "W", server)) as peer:
-            used = json.loads(peer.ask(peer.tool(b"0", "echo"), b"0")["result"]["content"][0]["text"])["id"]
+            used = json.loads(
+                peer.exchange_json(peer.tool(b"0", "echo"), b"0")["result"]["content"][0]["text"]
+            )["id"]
             peer.send(peer.raw(b"1", b'{"level":30}'))
             peer.send(b'{"jsonrpc":"2.0","method":"notifications/cancelled","params":{"requestId":1}}')
             late = GOOD % b"%d" % (used + 1)  # the ids of one process are counted
-            assert "result" in peer.ask(peer.raw(b"3", late, GOOD % b"$ID"), b"3")
+            assert "result" in peer.exchange_json(peer.raw(b"3", late, GOOD % b"$ID"), b"3")
     assert unmatched(running) == before

@@ -33,7 +33,7 @@ def test_r05_t21_a_large_result_that_is_no_object_is_answered(peer, value):
     text = peer.exchange(peer.raw(b"1", b'{"jsonrpc":"2.0","id":$ID,"result":%b}' % value))
     assert text.startswith(b'{"jsonrpc":"2.0","id":1,"result":')
     assert value in text
-    assert peer.ask(peer.raw(b"1", b'{"jsonrpc":"2.0","id":$ID,"result":null}'))["result"] is None
+    assert peer.exchange_json(peer.raw(b"1", b'{"jsonrpc":"2.0","id":$ID,"result":null}'))["result"] is None
 
 
 @pytest.mark.parametrize("data", [{"a": [1, {"b": None}]}, "text", [1, 2], 7, None, {}])
@@ -41,27 +41,27 @@ def test_r05_t21_a_large_result_that_is_no_object_is_answered(peer, value):
 def test_t21_the_data_of_an_error_is_kept(peer, data, code):
     error = {"code": code, "message": "m", "data": data}
     line = json.dumps({"jsonrpc": "2.0", "id": "$ID", "error": error}).replace('"$ID"', "$ID").encode()
-    assert peer.ask(peer.raw(b"1", line))["error"] == error
+    assert peer.exchange_json(peer.raw(b"1", line))["error"] == error
 
 
 @pytest.mark.parametrize("code", [-32002, -32050])
 def test_t21_the_data_of_an_error_with_another_code_in_the_other_era_is_kept(peer, code):
     error = {"code": code, "message": "m", "data": {"hint": [1]}}
     line = json.dumps({"jsonrpc": "2.0", "id": "$ID", "error": error}).replace('"$ID"', "$ID").encode()
-    found = peer.ask(peer.raw(b"1", line))["error"]
+    found = peer.exchange_json(peer.raw(b"1", line))["error"]
     assert found["message"] == "m"
     assert found["data"]["hint"] == [1]
 
 
 def test_t21_a_resource_that_is_not_found_keeps_its_data(peer):
     uri = 'missing:{"hint":[1],"uri":"u"}'
-    found = peer.ask(peer.call(b"1", "resources/read", {"uri": uri}))["error"]
+    found = peer.exchange_json(peer.call(b"1", "resources/read", {"uri": uri}))["error"]
     assert found["data"] == {"hint": [1], "uri": "u"}
     assert found["message"] == "not found"
     expected = {"legacy": -32002, "modern": -32602}[peer.path.era]
     assert found["code"] == expected
     uri = 'missing:{"hint":[1]}'
-    found = peer.ask(peer.call(b"1", "resources/read", {"uri": uri}))["error"]
+    found = peer.exchange_json(peer.call(b"1", "resources/read", {"uri": uri}))["error"]
     assert found["data"]["hint"] == [1]
 
 

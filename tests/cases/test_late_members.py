@@ -84,7 +84,7 @@ async def test_h3_a_session_opens_at_once_and_late_members_come_with_a_notificat
                     await client.until(lambda one: one.get("method") in CHANGES)
             assert await names(client, "resources/list") == ["note://late/1"]
             assert await client.call("late__echo") == "late: echo"
-            subscribed = await client.ask("resources/subscribe", {"uri": "note://late/1"})
+            subscribed = await client.request("resources/subscribe", {"uri": "note://late/1"})
             assert subscribed["result"] == {}
 
 
@@ -137,7 +137,7 @@ async def test_h3_a_member_that_dies_and_comes_back_is_told_of(tmp_path):
         ):
             await following()
             assert servers_of(await names(client)) == {"one", "two"}
-            died = await client.ask("tools/call", {"name": "two__exit"})
+            died = await client.request("tools/call", {"name": "two__exit"})
             assert "exited with code 3" in died["error"]["message"]
             await changes(client)
             assert await client.call("two__echo") == "two: echo"

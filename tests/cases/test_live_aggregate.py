@@ -47,11 +47,11 @@ async def test_s4_sessions_go_on_when_a_member_comes_and_goes(running, configura
             assert await names(client, "prompts/list") == ["two__greet"]
             assert await names(client, "resources/list") == ["note://two/1"]
             assert await client.call("two__echo") == "two: echo"
-            read = await client.ask("resources/read", {"uri": "note://two/1"})
+            read = await client.request("resources/read", {"uri": "note://two/1"})
             assert read["result"]["contents"][0]["text"] == "two"
         await changes(client)
         assert servers_of(await names(client)) == {"one"}
-        gone = await client.ask("tools/call", {"name": "two__echo"})
+        gone = await client.request("tools/call", {"name": "two__echo"})
         assert gone["error"]["message"] == "Unknown tool: two__echo"
         # The process of the member that stays is the same one.
         assert json.loads(await client.call("one__client"))["pid"] == pid
@@ -159,7 +159,7 @@ async def test_s4_a_changed_member_is_another_one_for_the_same_session(running, 
 
 async def test_s4_after_a_change_all_that_a_server_sends_reaches_its_client(running, configuration):
     async with session(running, "ws", "aggregate") as client:
-        await client.ask("logging/setLevel", {"level": "info"})
+        await client.request("logging/setLevel", {"level": "info"})
         async with configuration.having(BOTH):
             await changes(client)
             waiting = await client.begin("tools/call", {"name": "two__ask"})
@@ -181,7 +181,7 @@ async def test_s4_a_subscription_to_a_resource_comes_back_with_its_server(runnin
     async with session(running, "ws", "aggregate") as client:
         async with configuration.having(BOTH):
             await changes(client)
-            assert "result" in await client.ask("resources/subscribe", {"uri": uri})
+            assert "result" in await client.request("resources/subscribe", {"uri": uri})
             waiting = await client.begin("tools/call", {"name": "two__touch", "arguments": {"uri": uri}})
             updated = await client.until(lambda one: one.get("method") == "notifications/resources/updated")
             assert updated["params"]["uri"] == uri
@@ -191,7 +191,7 @@ async def test_s4_a_subscription_to_a_resource_comes_back_with_its_server(runnin
         async with configuration.having(BOTH):
             await client.until(lambda one: one.get("method") == "notifications/resources/updated")
             assert json.loads(await client.call("two__subscribed")) == [uri]
-            assert "result" in await client.ask("resources/unsubscribe", {"uri": uri})
+            assert "result" in await client.request("resources/unsubscribe", {"uri": uri})
 
 
 async def test_s4_clients_at_once_and_reloads_one_after_the_other(running, configuration):

@@ -44,9 +44,9 @@ async def lines_of(client, tool="log"):
 
 async def check_levels(client, tool="log"):
     assert await lines_of(client, tool) == ["info", "notice", "warning"]
-    await client.ask("logging/setLevel", {"level": "debug"})
+    await client.request("logging/setLevel", {"level": "debug"})
     assert await lines_of(client, tool) == [*LEVELS[:4]]
-    await client.ask("logging/setLevel", {"level": "warning"})
+    await client.request("logging/setLevel", {"level": "warning"})
     assert await lines_of(client, tool) == ["warning"]
 
 

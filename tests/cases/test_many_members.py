@@ -58,11 +58,11 @@ def initialize(filled, where):
 @pytest.mark.parametrize("where", ["params", "capabilities", "clientInfo"])
 def test_r04_an_initialize_of_too_many_values_is_refused_and_another_is_answered(running, way, kind, where):
     with client(running, way, opened=False) as peer:
-        found = peer.ask(json.dumps(initialize(FILLED[kind](MANY), where)).encode())
+        found = peer.exchange_json(json.dumps(initialize(FILLED[kind](MANY), where)).encode())
         assert found["error"]["code"] == -32602
         assert "initialize has more than 65536 bytes" in found["error"]["message"]
     with client(running, way, opened=False) as peer:
-        found = peer.ask(json.dumps(initialize(FILLED[kind](FEW), where)).encode())
+        found = peer.exchange_json(json.dumps(initialize(FILLED[kind](FEW), where)).encode())
         assert "result" in found, found
 
 
@@ -75,7 +75,7 @@ def test_r04_a_meta_of_too_many_values_is_refused_and_another_is_answered(runnin
             filled = FILLED[kind](count)
             meta = {**META, **filled} if where == "_meta" else {**META, where: filled}
             params = {"name": f"{way.prefix}echo", "arguments": {}, "_meta": meta}
-            found = peer.ask(
+            found = peer.exchange_json(
                 json.dumps({"jsonrpc": "2.0", "id": 1, "method": "tools/call", "params": params}).encode()
             )
             if count == MANY:
@@ -151,4 +151,4 @@ def test_r04_a_call_goes_on_after_messages_of_too_many_members(running, way):
         b'{"jsonrpc":"2.0","id":$ID,"result":{"content":[]}}',
     ]
     with client(running, way) as peer:
-        assert peer.ask(peer.raw(b"1", *lines))["result"]["content"] == []
+        assert peer.exchange_json(peer.raw(b"1", *lines))["result"]["content"] == []

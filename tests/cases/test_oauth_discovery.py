@@ -82,15 +82,15 @@ def credentials(door):
 
 @pytest.mark.parametrize("target", PATHS)
 def test_t14_discovery_and_registration_have_one_constant_answer(door, target):
-    first = door.ask(door.bare("GET", PATHS[0]))
+    first = door.exchange(door.bare("GET", PATHS[0]))
     check_error(first.status, first.headers["content-type"], first.body)
     assert "www-authenticate" not in first.headers
     assert first.headers["cache-control"] == "no-store"
     for fields in credentials(door):
         for method in ("GET", "POST", "PUT", "OPTIONS", "DELETE"):
-            reply = door.ask(door.bare(method, target).add(*fields).put("Content-Length: 0"))
+            reply = door.exchange(door.bare(method, target).add(*fields).put("Content-Length: 0"))
             assert reply.but_for_the_date == first.but_for_the_date
-        head = door.ask(door.bare("HEAD", target).add(*fields))
+        head = door.exchange(door.bare("HEAD", target).add(*fields))
         assert (head.status, head.headers["content-length"]) == (404, str(len(first.body)))
 
 
@@ -105,7 +105,7 @@ def test_t14_a_registration_is_answered_whatever_its_body_is(door):
         request.add("Transfer-Encoding: chunked"),
         request.add("Expect: 100-continue").put("Content-Length: 10").head(),
     ):
-        reply = door.ask(sent)
+        reply = door.exchange(sent)
         check_error(reply.status, reply.headers["content-type"], reply.body)
 
 
@@ -120,44 +120,46 @@ def test_t14_a_connection_goes_on_behind_discovery(door):
 
 @pytest.mark.parametrize("target", NO_PATHS)
 def test_t14_other_paths_need_a_credential(door, target):
-    assert door.ask(door.bare("GET", target)).status == 401
-    assert door.ask(door.request("GET", target)).json["error"]["message"] == "Not found"
+    assert door.exchange(door.bare("GET", target)).status == 401
+    assert door.exchange(door.request("GET", target)).json["error"]["message"] == "Not found"
 
 
 @pytest.mark.parametrize("target", ["/.well-known/oauth-protected-resource", "/register"])
 def test_t14_host_and_origin_come_first(door, target):
     request = door.bare("GET", target)
-    assert door.ask(request.put("Host: evil.example")).status == 421
-    assert door.ask(request.to(f"http://evil.example{target}")).status == 421
-    assert door.ask(request.add("Origin: http://evil.example")).status == 403
-    assert door.ask(request.add("Sec-Fetch-Site: cross-site")).status == 403
-    assert door.ask(request.to(f"{target}?access_token=x")).status == 400
-    assert door.ask(
+    assert door.exchange(request.put("Host: evil.example")).status == 421
+    assert door.exchange(request.to(f"http://evil.example{target}")).status == 421
+    assert door.exchange(request.add("Origin: http://evil.example")).status == 403
+    assert door.exchange(request.add("Sec-Fetch-Site: cross-site")).status == 403
+    assert door.exchange(request.to(f"{target}?access_token=x")).status == 400
+    assert door.exchange(
         request.add(f"Origin: http://{door.authority}", "Sec-Fetch-Site: same-origin")
     ).status == (404)
 
 
 def test_t14_a_page_of_an_allowed_origin_can_read_the_answer(plain):
     for target in ("/.well-known/oauth-protected-resource/mcp", "/register"):
-        reply = plain.ask(plain.bare("GET", target).add(f"Origin: {ALLOWED}", "Sec-Fetch-Site: cross-site"))
+        reply = plain.exchange(
+            plain.bare("GET", target).add(f"Origin: {ALLOWED}", "Sec-Fetch-Site: cross-site")
+        )
         assert (reply.status, reply.headers["access-control-allow-origin"]) == (404, ALLOWED)
         preflight = plain.bare("OPTIONS", target).add(
             f"Origin: {ALLOWED}", "Access-Control-Request-Method: GET", "Access-Control-Request-Headers: mcp-protocol-version"
         )  # fmt: skip
-        assert plain.ask(preflight).status == 204
+        assert plain.exchange(preflight).status == 204
 
 
 def test_t14_the_answer_over_http_2(secure):
-    plain_answer = secure.ask(secure.bare("GET", PATHS[0]))
+    plain_answer = secure.exchange(secure.bare("GET", PATHS[0]))
     for target in PATHS:
         with h2_client(secure) as client:
             for method, body in (("GET", None), ("POST", b'{"client_name":"x"}'), ("HEAD", None)):
                 for token in ("", "x" * 48, secure.token):
-                    status, headers, content = client.ask(method, target, body=body, token=token)
+                    status, headers, content = client.exchange(method, target, body=body, token=token)
                     assert headers["content-length"] == str(len(plain_answer.body))
                     assert content == (b"" if method == "HEAD" else plain_answer.body)
                     assert (status, headers["content-type"]) == (404, "application/json")
-            assert client.ask("GET", "/nothing")[0] == 404
+            assert client.exchange("GET", "/nothing")[0] == 404
 
 
 def test_t14_guesses_at_discovery_are_no_wrong_credentials(tmp_path):
@@ -165,7 +167,10 @@ def test_t14_guesses_at_discovery_are_no_wrong_credentials(tmp_path):
     with Bridge(tmp_path / "run", EXAMPLE, *options) as running:
         door = Door(running.address, running.token)
         for _ in range(30):
-            assert door.ask(door.bare("GET", PATHS[0]).add("Authorization: Bearer " + "x" * 48)).status == 404
+            assert (
+                door.exchange(door.bare("GET", PATHS[0]).add("Authorization: Bearer " + "x" * 48)).status
+                == 404
+            )
         door.open_session()
         assert any("reason=oauth_discovery" in line for line in running.lines)
         assert not any("credential" in line for line in running.lines)
@@ -176,7 +181,7 @@ def test_t14_a_daemon_names_no_server_and_counts(tmp_path):
     with daemon(tmp_path, servers) as running, contextlib.closing(socket.socket(socket.AF_UNIX)) as sock:
         door = Door(running.address, running.token)
         bodies = {
-            door.ask(door.bare("GET", f"/.well-known/oauth-protected-resource/servers/{name}/mcp")).body
+            door.exchange(door.bare("GET", f"/.well-known/oauth-protected-resource/servers/{name}/mcp")).body
             for name in ("one", "two")
         }
         sock.connect(str(running.unix))
@@ -191,4 +196,6 @@ def test_t14_a_daemon_names_no_server_and_counts(tmp_path):
 def test_t14_without_authentication_the_answer_is_the_same(tmp_path, plain):
     with Bridge(tmp_path / "run", EXAMPLE, "--no-auth") as running:
         door = Door(running.address, "")
-        assert door.ask(door.bare("GET", PATHS[0])).body == plain.ask(plain.bare("GET", PATHS[0])).body
+        assert (
+            door.exchange(door.bare("GET", PATHS[0])).body == plain.exchange(plain.bare("GET", PATHS[0])).body
+        )

@@ -16,7 +16,7 @@ from mcpbridged.transports.send_queue import DISCONNECTED, SendQueue
 from mcpbridged.validators.limits import Limits
 
 from ..support.bridge_process import EXAMPLE
-from ..support.connect_process import ask, open_process
+from ..support.connect_process import exchange, start_connect
 from ..support.daemon_process import daemon
 from ..support.raw_http import INITIALIZE
 from ..support.wire import PING, PONG, Connection, Quiet, Socket, frame, fresh_key
@@ -66,8 +66,8 @@ def is_served(found):
 
 
 def test_w01_a_stopped_connect_keeps_its_session(running):
-    with open_process(running, "one") as process:
-        assert "result" in ask(process, OPENING)
+    with start_connect(running, "one") as process:
+        assert "result" in exchange(process, OPENING)
         process.send_signal(signal.SIGSTOP)
         _, status = os.waitpid(process.pid, os.WUNTRACED)
         assert os.WIFSTOPPED(status)
@@ -75,7 +75,7 @@ def test_w01_a_stopped_connect_keeps_its_session(running):
         sessions = running.status()["servers"][0]["sessions"]
         process.send_signal(signal.SIGCONT)
         assert sessions == 1
-        assert "result" in ask(process, {"jsonrpc": "2.0", "id": 1, "method": "tools/list"})
+        assert "result" in exchange(process, {"jsonrpc": "2.0", "id": 1, "method": "tools/list"})
         out, err = process.communicate(timeout=20)
         assert (process.returncode, out, err) == (0, b"", b"")
 

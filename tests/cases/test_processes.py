@@ -34,7 +34,7 @@ def test_r13_what_a_killed_keeper_leaves_is_killed_while_the_daemon_runs(kind, b
     with Host(kind) as host:
         strike(host, blows)
         assert eventually(lambda: of_server(host)) == []
-        assert "pid" in host.ask("start")
+        assert "pid" in host.command("start")
 
 
 @pytest.mark.parametrize("kind", ["daemonised", "bomb"])
@@ -76,7 +76,7 @@ def test_r13_whatever_a_server_does_to_itself_nothing_survives(kind):
 def test_r13_a_server_that_is_to_leave_leaves_whatever_was_stopped(blows):
     with Host("daemonised") as host:
         strike(host, blows)
-        host.ask("stop")
+        host.command("stop")
         assert eventually(lambda: of_server(host)) == []
 
 
@@ -86,7 +86,7 @@ def test_r13_other_servers_can_be_started_without_the_fork_server(number):
         os.kill(host.fork_server, number)
         if number == KILL:
             assert not eventually(lambda: is_alive(host.fork_server))
-        assert is_alive(host.ask("start")["pid"])
+        assert is_alive(host.command("start")["pid"])
         assert is_alive(host.server)
 
 
@@ -98,7 +98,7 @@ def test_r13_a_fork_server_that_is_stopped_for_good_is_replaced():
             while True:
                 os.kill(host.fork_server, STOP)
         try:
-            answer = host.ask("start")
+            answer = host.command("start")
         finally:
             os.kill(stopping, KILL)
             os.waitpid(stopping, 0)

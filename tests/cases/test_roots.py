@@ -29,7 +29,7 @@ def running(tmp_path_factory):
 async def called(client, tool):
     """The result of a tool, and how often the client was asked for its roots meanwhile, which it has answered."""
     params, times = {"name": tool, "arguments": {}}, 0
-    while (result := (await client.ask("tools/call", params))["result"]).get(
+    while (result := (await client.request("tools/call", params))["result"]).get(
         "resultType"
     ) == "input_required":
         times += 1

@@ -53,7 +53,7 @@ def test_t18_a_server_may_ask_to_include_context_as_on_a_pipe(running, transport
         # The calls before it are held with the ids of their questions.
         question = asked % (f"{transport} {context}".encode(), context.encode())
         text = peer.raw(b"1", question).replace(NO_CAPABILITIES, SAMPLING)
-        found = peer.ask(text)["result"]
+        found = peer.exchange_json(text)["result"]
         assert found["resultType"] == "input_required"
         [request] = found["inputRequests"].values()
         assert request["params"]["includeContext"] == context
@@ -97,10 +97,10 @@ def test_t18_the_members_of_a_cancellation_reach_the_server(tmp_path, path, para
     table = {**SERVERS[path.server], "command": command}
     with daemon(tmp_path / "daemon", {path.server: table}) as running, client(running, path) as peer:
         # What the server has not been sent is not cancelled there.
-        assert "result" in peer.ask(peer.tool(b"0", "echo"), b"0")
+        assert "result" in peer.exchange_json(peer.tool(b"0", "echo"), b"0")
         peer.send(peer.raw(b"1", b""))
         peer.send(b'{"jsonrpc":"2.0","method":"notifications/cancelled","params":%b}' % params)
-        assert "result" in peer.ask(peer.tool(b"2", "echo"), b"2")
+        assert "result" in peer.exchange_json(peer.tool(b"2", "echo"), b"2")
     [line] = [line for line in journal.read_bytes().splitlines() if b"notifications/cancelled" in line]
     found, expected = json.loads(line)["params"], json.loads(params)
     assert found.pop("requestId") != "", line

@@ -110,11 +110,11 @@ async def test_s1_a_process_that_dies_is_replaced_for_all(running):
     name = fresh(running)
     async with session(running, "ws", name) as one, session(running, "http", name) as other:
         before = await state(other)
-        await one.ask("logging/setLevel", LEVELS)
-        await one.ask("resources/subscribe", {"uri": "x://a"})
+        await one.request("logging/setLevel", LEVELS)
+        await one.request("resources/subscribe", {"uri": "x://a"})
         waiting = await other.begin("tools/call", {"name": "ask", "arguments": {"patience": 20}})
         question = await other.question()
-        died = await one.ask("tools/call", {"name": "die"})
+        died = await one.request("tools/call", {"name": "die"})
         assert "exited with code 3" in died["error"]["message"]
         failed = await other.answer(waiting)
         assert "exited with code 3" in failed["error"]["message"]
@@ -249,8 +249,8 @@ async def test_s1_equal_ids_and_progress_tokens_stay_apart(running):
 async def test_s1_a_log_line_reaches_the_client_whose_call_has_caused_it_only(running):
     name = fresh(running)
     async with session(running, "ws", name) as one, session(running, "http", name) as other:
-        await other.ask("logging/setLevel", LEVELS)
+        await other.request("logging/setLevel", LEVELS)
         await one.call("log", level="warning")
         assert [message["params"]["data"] for message in one.seen if "method" in message] == ["line"]
-        await other.ask("ping")
+        await other.request("ping")
         assert not [message for message in other.seen if "method" in message]

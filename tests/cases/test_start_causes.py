@@ -74,7 +74,7 @@ def running(tmp_path_factory):
             with trio.move_on_after(0.3 if name == "quick" else 3.4):
                 async with TRANSPORTS[way](found, f"/servers/{name}") as client:
                     params = {"protocolVersion": "2025-11-25", "capabilities": {}, "clientInfo": INFO}
-                    await client.ask("initialize", params)
+                    await client.request("initialize", params)
 
         async def every():
             async with trio.open_nursery() as nursery:

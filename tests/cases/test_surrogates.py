@@ -49,7 +49,7 @@ def test_t5_a_lone_surrogate_in_an_error_passes_byte_for_byte(peer, value):
 @pytest.mark.parametrize("value", CUT)
 def test_t5_a_lone_surrogate_in_an_argument_reaches_the_server_byte_for_byte(peer, value):
     text = peer.tool(b"1", "echo", x=0).replace(b'"x": 0', b'"x":%b' % value)
-    [content] = peer.ask(text)["result"]["content"]
+    [content] = peer.exchange_json(text)["result"]["content"]
     assert value.decode() in content["text"]
 
 
@@ -63,7 +63,7 @@ def test_t5_a_lone_surrogate_in_a_notification_passes_byte_for_byte(running, pat
         assert peer.receive() == said
         assert json.loads(peer.answer())["result"] == {"content": []}
         peer.send(b'{"jsonrpc":"2.0","method":"notifications/x","params":{"x":%b}}' % value)
-        assert peer.ask(peer.call(b"2", "ping"), b"2")["result"] == {}
+        assert peer.exchange_json(peer.call(b"2", "ping"), b"2")["result"] == {}
 
 
 @pytest.mark.parametrize(
@@ -71,7 +71,7 @@ def test_t5_a_lone_surrogate_in_a_notification_passes_byte_for_byte(running, pat
 )
 def test_t5_bytes_of_a_server_that_are_no_utf8_become_replacement_characters(peer, bad):
     line = b'{"jsonrpc":"2.0","id":$ID,"result":{"content":[],"structuredContent":{"x":"%b"},"resultType":"complete"}}'
-    found = peer.ask(peer.raw(b"1", line % bad))
+    found = peer.exchange_json(peer.raw(b"1", line % bad))
     assert found["result"]["structuredContent"] == {"x": bad.decode(errors="replace")}
 
 
@@ -96,7 +96,7 @@ def test_t5_a_lone_surrogate_in_a_method_a_name_or_an_id_is_refused(peer, old, n
     found = json.loads(peer.receive())
     assert found["error"]["code"] in (-32700, -32602, -32020)
     assert found["id"] in (1, None, "\ud83d")
-    assert "result" in peer.ask(peer.tool(b"2", "echo"), b"2")
+    assert "result" in peer.exchange_json(peer.tool(b"2", "echo"), b"2")
 
 
 def test_t5_a_lone_surrogate_in_a_uri_is_refused(peer):

@@ -50,7 +50,7 @@ async def test_h4_the_template_decides_where_a_resource_is_read(running, transpo
     async with session(running, transport, "aggregate") as client:
         found = {}
         for uri, _ in READ:
-            answer = await client.ask("resources/read", {"uri": uri})
+            answer = await client.request("resources/read", {"uri": uri})
             found[uri] = answer["result"]["contents"][0]["text"]
         assert found == dict(READ)
 
@@ -76,7 +76,7 @@ async def test_h4_a_client_without_sessions_reads_the_same_before_it_lists_anyth
 async def test_h4_the_template_decides_who_completes_its_arguments(running, uri, name):
     params = {"ref": {"type": "ref/resource", "uri": uri}, "argument": {"name": "name", "value": "a"}}
     async with session(running, "ws", "aggregate") as client:
-        answer = await client.ask("completion/complete", params)
+        answer = await client.request("completion/complete", params)
         assert answer["result"]["completion"]["values"] == [name]
     found = await Modern(running).result("completion/complete", params)
     assert found["completion"]["values"] == [name]
@@ -84,30 +84,30 @@ async def test_h4_the_template_decides_who_completes_its_arguments(running, uri,
 
 async def test_h4_what_the_server_of_the_template_does_not_have_is_not_there(running):
     async with session(running, "ws", "aggregate") as client:
-        answer = await client.ask("resources/read", {"uri": "file:///docs/missing.md"})
+        answer = await client.request("resources/read", {"uri": "file:///docs/missing.md"})
         # The more general template of another server is tried next.
         assert answer["result"]["contents"][0]["text"] == "files"
         async with running.configuration.having({**SERVERS, "files": member("files", tools=["echo"])}):
             await changes(client)
-            answer = await client.ask("resources/read", {"uri": "file:///docs/missing.md"})
+            answer = await client.request("resources/read", {"uri": "file:///docs/missing.md"})
             assert "missing" in answer["error"]["message"]
 
 
 async def test_h4_the_template_decides_where_a_resource_is_subscribed(running):
     async with session(running, "http", "aggregate") as client:
         uri = "file:///docs/here.md"
-        assert (await client.ask("resources/subscribe", {"uri": uri}))["result"] == {}
+        assert (await client.request("resources/subscribe", {"uri": uri}))["result"] == {}
         assert json.loads(await client.call("docs__subscribed")) == [uri]
 
 
 async def test_h4_a_template_that_comes_with_a_reload_decides_from_then_on(running):
     async with session(running, "ws", "aggregate") as client:
         read = {"uri": "new://1"}
-        assert (await client.ask("resources/read", read))["result"]["contents"][0]["text"] == "greedy"
+        assert (await client.request("resources/read", read))["result"]["contents"][0]["text"] == "greedy"
         added = {**SERVERS, "new": member("new", templates=["new://{x}"], prefixes=["new://"])}
         async with running.configuration.having(added):
             await changes(client)
-            assert (await client.ask("resources/read", read))["result"]["contents"][0]["text"] == "new"
+            assert (await client.request("resources/read", read))["result"]["contents"][0]["text"] == "new"
         await changes(client)
-        assert (await client.ask("resources/read", read))["result"]["contents"][0]["text"] == "greedy"
-        assert text_of(await client.ask("tools/call", {"name": "greedy__echo"})) == "greedy: echo"
+        assert (await client.request("resources/read", read))["result"]["contents"][0]["text"] == "greedy"
+        assert text_of(await client.request("tools/call", {"name": "greedy__echo"})) == "greedy: echo"

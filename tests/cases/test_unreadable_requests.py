@@ -55,7 +55,7 @@ def test_t6_a_request_that_cannot_be_read_is_answered_under_its_id(peer, text, i
     assert (found["id"], found["error"]["code"]) == (id_, code)
     if peer.path.transport != "W":
         assert peer.status == 400
-    assert "result" in peer.ask(peer.tool(b"2", "echo"), b"2")
+    assert "result" in peer.exchange_json(peer.tool(b"2", "echo"), b"2")
 
 
 @pytest.mark.parametrize(
@@ -81,7 +81,7 @@ def test_t6_a_refused_batch_is_answered_for_each_request_on_a_socket_and_once_by
     found = [json.loads(peer.receive()) for _ in ids]
     assert [one["id"] for one in found] == ids
     assert {one["error"]["code"] for one in found} <= {-32600, -32700}
-    assert "result" in peer.ask(peer.tool(b"2", "echo"), b"2")
+    assert "result" in peer.exchange_json(peer.tool(b"2", "echo"), b"2")
 
 
 @pytest.mark.parametrize("version", ["2024-11-05", "2025-03-26"])
@@ -89,7 +89,7 @@ def test_t6_a_refused_batch_is_answered_for_each_request_on_a_socket_and_once_by
 def test_t6_one_bad_message_refuses_a_batch_of_a_revision_that_has_them(running, path, version):
     with client(running, path, opened=False) as peer:
         params = {"protocolVersion": version, "capabilities": {}, "clientInfo": {"name": "x", "version": "1"}}
-        assert "result" in peer.ask(peer.call(b"0", "initialize", params), b"0")
+        assert "result" in peer.exchange_json(peer.call(b"0", "initialize", params), b"0")
         peer.send(b"[" + ECHO % b"7" + b"," + ECHO % b"null" + b"," + ECHO % b"8" + b"]")
         if path.transport == "S":
             assert json.loads(peer.receive())["id"] is None
@@ -109,14 +109,14 @@ def test_t6_before_a_session_as_well(running, era):
         peer.send(b"[" + ECHO % b"7" + b"," + ECHO % b"8" + b"]")
         assert [json.loads(peer.receive())["id"] for _ in range(2)] == [7, 8]
         peer.open()
-        assert "result" in peer.ask(peer.tool(b"2", "echo"), b"2")
+        assert "result" in peer.exchange_json(peer.tool(b"2", "echo"), b"2")
 
 
 def test_t6_a_notification_and_a_response_that_are_refused_have_no_answer(running):
     with client(running, Way("legacy", "W", "legacy")) as peer:
         peer.send(b'{"jsonrpc":"2.0","method":"notifications/cancelled","params":{"requestId":99}}')
         peer.send(b'{"jsonrpc":"2.0","id":99,"result":{}}')
-        assert "result" in peer.ask(TWO, b"2")
+        assert "result" in peer.exchange_json(TWO, b"2")
 
 
 @pytest.mark.parametrize("raw_id", [b"1.0", b"-1.0", b"1e0", b"-0", b"2.00", b"7E+0", b"9007199254740993.0"])
@@ -133,10 +133,10 @@ def test_t6_an_id_in_flight_is_one_however_it_is_written(running):
     ):
         with client(running, path) as peer:
             peer.send(peer.raw(b"5.0", b'{"level":30}'))  # stays in flight
-            found = peer.ask(peer.tool(b"5", "echo"), b"5")
+            found = peer.exchange_json(peer.tool(b"5", "echo"), b"5")
             assert found["error"]["code"] == -32600
             peer.send(b'{"jsonrpc":"2.0","method":"notifications/cancelled","params":{"requestId":5}}')
-            assert "result" in peer.ask(peer.tool(b"5", "echo"), b"5")
+            assert "result" in peer.exchange_json(peer.tool(b"5", "echo"), b"5")
 
 
 def test_t6_a_text_of_another_revision_over_http_is_refused_under_its_id(running):

@@ -36,11 +36,14 @@ def peer(request, running):
 
 @pytest.mark.parametrize("uri", URIS)
 def test_t9_any_text_is_a_uri(peer, uri):
-    [content] = peer.ask(peer.call(b"1", "resources/read", {"uri": uri}))["result"]["contents"]
+    [content] = peer.exchange_json(peer.call(b"1", "resources/read", {"uri": uri}))["result"]["contents"]
     assert content == {"uri": uri, "text": uri}
     if peer.path.era == "legacy":
         for method in ("resources/subscribe", "resources/unsubscribe"):
-            assert "result" in peer.ask(peer.call(b"2", method, {"uri": uri}), b"2") or peer.path.translates
+            assert (
+                "result" in peer.exchange_json(peer.call(b"2", method, {"uri": uri}), b"2")
+                or peer.path.translates
+            )
 
 
 @pytest.mark.parametrize("uri", ["", "a\nb", "a\0", "a\x85", "a\x7f", "x" * 8193, "cut \ud83d"])

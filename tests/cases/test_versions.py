@@ -21,7 +21,7 @@ from ..support.accept import (
     result_text,
     tool_call,
 )
-from ..support.connect_process import open_process
+from ..support.connect_process import start_connect
 from ..support.raw_http import Connection
 
 pytestmark = pytest.mark.anyio
@@ -236,7 +236,7 @@ async def over_websocket(running, name, version, header):
 
 
 def over_connect(running, name, version):
-    process = open_process(running["http1"][0], name)
+    process = start_connect(running["http1"][0], name)
     with process:
         for body in (opening(version), READY, tool_call("echo", 1)):
             process.stdin.write(json.dumps(body).encode() + b"\n")

@@ -7,7 +7,7 @@ from contextlib import AsyncExitStack
 import pytest
 import trio
 
-from ..support.daemon_clients import ask, example, open_socket
+from ..support.daemon_clients import example, open_socket, stateless_request
 from ..support.daemon_process import daemon
 from ..support.raw_http import connect
 from ..support.stateless_requests import headers_of, request, tool
@@ -32,7 +32,7 @@ async def told_at_last(running, count):
     with trio.fail_after(10):
         while len(told(running)) < count:
             await trio.sleep(0.01)
-    await ask(running, "own", "tools/list")
+    await stateless_request(running, "own", "tools/list")
     with trio.fail_after(10):
         while len(told(running)) < count + 1:
             await trio.sleep(0.01)
@@ -49,11 +49,11 @@ async def test_each_request_is_told_once_with_who_asked_and_how_it_ended(tmp_pat
     with daemon(
         tmp_path, SERVERS, log={"format": "json", "calls": True}, **{"tokens.editor": ROLE}
     ) as running:
-        await ask(running, "own", "tools/call", tool("echo", text="not told"), TOKEN)
-        await ask(running, "own", "tools/call", tool("nothing"), TOKEN)
-        await ask(running, "own", "prompts/list", token=TOKEN)
-        await ask(running, "broken", "tools/list", token=TOKEN)
-        await ask(running, "own", "resources/read", {"uri": "example://greeting"})
+        await stateless_request(running, "own", "tools/call", tool("echo", text="not told"), TOKEN)
+        await stateless_request(running, "own", "tools/call", tool("nothing"), TOKEN)
+        await stateless_request(running, "own", "prompts/list", token=TOKEN)
+        await stateless_request(running, "broken", "tools/list", token=TOKEN)
+        await stateless_request(running, "own", "resources/read", {"uri": "example://greeting"})
         found = await told_at_last(running, 5)
         assert [(event["server"], event["principal"]) for event in found] == [
             ("own", "editor"),
@@ -140,6 +140,6 @@ async def test_a_client_that_leaves_has_cancelled(tmp_path):
 
 async def test_nothing_is_told_where_nobody_asked_for_it(tmp_path):
     with daemon(tmp_path, SERVERS, log={"format": "json"}) as running:
-        await ask(running, "own", "tools/list")
-        await ask(running, "own", "prompts/get", {"name": "nothing"})
+        await stateless_request(running, "own", "tools/list")
+        await stateless_request(running, "own", "prompts/get", {"name": "nothing"})
     assert told(running) == []

@@ -12,7 +12,7 @@ from mcp.client.client import Client
 from mcp.client.stdio import StdioServerParameters, stdio_client
 
 from ..support.bridge_process import EXAMPLE, PROGRAM
-from ..support.connect_process import ask, open_process, started
+from ..support.connect_process import exchange, run_connect, start_connect
 from ..support.daemon_process import child, daemon
 from ..support.raw_http import INITIALIZE
 from ..support.stateless_requests import request, tool
@@ -39,7 +39,7 @@ async def test_an_official_client_over_stdio(running, mode):
 
 def test_answers_still_come_after_the_end_of_the_questions(running):
     asked = [request("tools/call", tool("slow", seconds=0.5, steps=1), id=number) for number in range(3)]
-    done = started(running, "one", asked)
+    done = run_connect(running, "one", asked)
     assert done.returncode == 0
     answers = [json.loads(line) for line in done.stdout.splitlines()]
     assert sorted(answer["id"] for answer in answers if "id" in answer) == [0, 1, 2]
@@ -47,9 +47,9 @@ def test_answers_still_come_after_the_end_of_the_questions(running):
 
 
 def test_a_batch_of_the_revision_that_has_them_is_answered(running):
-    with open_process(running, "one") as process:
+    with start_connect(running, "one") as process:
         params = {**INITIALIZE, "protocolVersion": "2025-03-26"}
-        ask(process, {"jsonrpc": "2.0", "id": 0, "method": "initialize", "params": params})
+        exchange(process, {"jsonrpc": "2.0", "id": 0, "method": "initialize", "params": params})
         batch = [{"jsonrpc": "2.0", "id": number, "method": "ping"} for number in (1, 2, 3)]
         out, _ = process.communicate(json.dumps(batch).encode() + b"\n", timeout=20)
         assert [json.loads(line)["id"] for line in out.splitlines()] == [1, 2, 3]
@@ -68,7 +68,7 @@ def test_a_batch_of_the_revision_that_has_them_is_answered(running):
     ids=["subscription", "cancelled"],
 )
 def test_what_will_not_be_answered_is_not_waited_for(running, asked):
-    assert started(running, "one", asked, timeout=20).returncode == 0
+    assert run_connect(running, "one", asked, timeout=20).returncode == 0
 
 
 def test_what_a_server_may_say_by_its_own_limits_passes(tmp_path):
@@ -77,25 +77,25 @@ def test_what_a_server_may_say_by_its_own_limits_passes(tmp_path):
         "one": {"command": child("strange.py", json.dumps({"content": deep})), "limits": {"json_depth": 200}}
     }
     with daemon(tmp_path, servers) as running:
-        done = started(running, "one", [request("tools/call", tool("it"))])
+        done = run_connect(running, "one", [request("tools/call", tool("it"))])
     assert (done.returncode, done.stderr) == (0, "")
     assert json.loads(done.stdout)["result"]["content"] == deep
 
 
 def test_a_server_that_there_is_not_is_named(running):
-    done = started(running, "nobody", [])
+    done = run_connect(running, "nobody", [])
     assert (done.returncode, done.stderr) == (1, "mcp-bridge: there is no server 'nobody'\n")
 
 
 def test_what_is_refused_is_answered(running):
-    done = started(running, "one", [{"jsonrpc": "2.0", "id": 5, "method": "tools/list"}])
+    done = run_connect(running, "one", [{"jsonrpc": "2.0", "id": 5, "method": "tools/list"}])
     answer = json.loads(done.stdout)
     assert (answer["id"], "error" in answer) == (5, True)
 
 
 def test_it_ends_when_it_is_told_to_whatever_is_in_flight(running):
-    with open_process(running, "one") as process:
-        ask(process, request("tools/list"))
+    with start_connect(running, "one") as process:
+        exchange(process, request("tools/list"))
         slow = request("tools/call", tool("slow", seconds=60), id=2)
         process.stdin.write(json.dumps(slow).encode() + b"\n")
         process.stdin.flush()
@@ -107,11 +107,11 @@ def test_what_is_nested_as_deep_as_can_be_arrives(tmp_path):
     deep = functools.reduce(lambda inner, _: [inner], range(62), 0)
     result = {"resultType": "complete", "content": [], "structuredContent": deep}
     servers = {"deep": {"command": child("strange.py", json.dumps(result), "modern")}}
-    with daemon(tmp_path, servers) as running, open_process(running, "deep") as process:
-        ask(process, {"jsonrpc": "2.0", "id": 0, "method": "initialize", "params": INITIALIZE})
+    with daemon(tmp_path, servers) as running, start_connect(running, "deep") as process:
+        exchange(process, {"jsonrpc": "2.0", "id": 0, "method": "initialize", "params": INITIALIZE})
         call = {"jsonrpc": "2.0", "id": 1, "method": "tools/call", "params": {"name": "it"}}
         for number in range(2):  # the second sees whether the first has ended it
-            answer = ask(process, {**call, "id": number + 1})
+            answer = exchange(process, {**call, "id": number + 1})
             assert answer["result"]["structuredContent"] == {"result": deep}
         process.stdin.close()
         assert process.wait(20) == 0
@@ -119,12 +119,12 @@ def test_what_is_nested_as_deep_as_can_be_arrives(tmp_path):
 
 def test_the_end_of_the_daemon_is_the_end_where_it_is_not_waited_for(tmp_path):
     with daemon(tmp_path, {"one": {"command": EXAMPLE}}) as found:
-        with open_process(found, "one", "--wait", "0") as process:
-            assert ask(process, request("tools/list"))["id"] == 1
+        with start_connect(found, "one", "--wait", "0") as process:
+            assert exchange(process, request("tools/list"))["id"] == 1
             found.stop()
             assert process.wait(10) == 69
             assert process.stderr.read().startswith(b"mcp-bridge: one closed the connection")
-    assert started(found, "one", []).returncode == 69
+    assert run_connect(found, "one", []).returncode == 69
 
 
 def test_the_end_of_the_daemon_is_the_end_also_of_what_is_being_said(tmp_path):
@@ -136,8 +136,8 @@ def test_the_end_of_the_daemon_is_the_end_also_of_what_is_being_said(tmp_path):
                 process.stdin.write(f"{line}\n".encode())
 
     with daemon(tmp_path, {"one": {"command": EXAMPLE}}) as found:
-        with open_process(found, "one", "--wait", "0") as process:
-            assert ask(process, request("tools/list"))["id"] == 1
+        with start_connect(found, "one", "--wait", "0") as process:
+            assert exchange(process, request("tools/list"))["id"] == 1
             talking = threading.Thread(target=talk, args=(process,))
             talking.start()
             time.sleep(0.5)

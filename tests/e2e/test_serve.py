@@ -22,7 +22,7 @@ import trustme
 from mcpbridged.bridge.commands.control_client import follow
 
 from ..support.bridge_process import EXAMPLE, MODERN, PROGRAM, Bridge
-from ..support.daemon_clients import ask, example, open_socket
+from ..support.daemon_clients import example, open_socket, stateless_request
 from ..support.daemon_process import Daemon, Manager, child, daemon, write_config
 from ..support.raw_http import BOTH, INITIALIZE, connect
 from ..support.stateless_requests import headers_of, request, tool
@@ -31,7 +31,7 @@ pytestmark = pytest.mark.anyio
 
 
 async def echo(running, server, token=None):
-    status, answer = await ask(running, server, "tools/call", tool("echo", text=server), token)
+    status, answer = await stateless_request(running, server, "tools/call", tool("echo", text=server), token)
     assert status == 200, answer
     return answer["result"]["content"][0]["text"]
 
@@ -49,12 +49,12 @@ async def test_every_server_has_its_paths_and_a_broken_one_costs_nobody_else(tmp
     with daemon(tmp_path, servers) as running:
         assert await echo(running, "one") == "one"
         assert await echo(running, "two") == "two"
-        status, answer = await ask(running, "broken", "tools/list")
+        status, answer = await stateless_request(running, "broken", "tools/list")
         assert "exited with code 1" in answer["error"]["message"]
-        status, answer = await ask(running, "missing", "tools/list")
+        status, answer = await stateless_request(running, "missing", "tools/list")
         assert status == 503
         assert "no-such-program-here" in answer["error"]["message"]
-        status, answer = await ask(running, "three", "tools/list")
+        status, answer = await stateless_request(running, "three", "tools/list")
         assert status == 404
         assert await echo(running, "one") == "one"
         assert any("there is no program 'no-such-program-here'" in line for line in running.lines)
@@ -63,7 +63,7 @@ async def test_every_server_has_its_paths_and_a_broken_one_costs_nobody_else(tmp
 async def test_a_server_that_dies_says_its_last_words_in_the_error(tmp_path):
     talkative = [sys.executable, "-c", "import sys; sys.exit('the key is missing')"]
     with daemon(tmp_path, {"one": {"command": talkative, "era": "legacy"}}) as running:
-        _, answer = await ask(running, "one", "tools/list")
+        _, answer = await stateless_request(running, "one", "tools/list")
         assert answer["error"]["data"]["stderr"] == ["the key is missing"]
         shown = running.do("status").stdout
         assert "one: the last process exited with code 1\n  the key is missing" in shown
@@ -78,9 +78,9 @@ async def test_a_token_of_the_configuration_is_a_principal_with_the_servers_it_n
     servers = {"one": example(), "two": example()}
     with daemon(tmp_path, servers, **{"tokens.cursor": {"sha256": digest, "servers": ["one"]}}) as running:
         assert await echo(running, "one", token) == "one"
-        status, answer = await ask(running, "two", "tools/list", token=token)
+        status, answer = await stateless_request(running, "two", "tools/list", token=token)
         assert (status, answer["error"]["message"]) == (403, "the token of 'cursor' has no right to 'two'")
-        status, _ = await ask(running, "one", "tools/list", token=token[:-1] + "G")
+        status, _ = await stateless_request(running, "one", "tools/list", token=token[:-1] + "G")
         assert status == 401
         assert await echo(running, "two") == "two"
         # Revoked, it is worth nothing from the next request on, also on a connection that it has opened.
@@ -142,7 +142,9 @@ async def test_what_is_open_ends_with_the_token_or_its_right(tmp_path):
                     await streams["kept"].event()
                 assert patience.cancelled_caught
             for name, status in (("gone", 401), ("narrowed", 403), ("rotated", 200)):
-                assert (await ask(running, "one", "tools/list", token=tokens[name]))[0] == status
+                assert (await stateless_request(running, "one", "tools/list", token=tokens[name]))[
+                    0
+                ] == status
 
 
 async def test_a_renewed_certificate_is_shown_after_a_reload(tmp_path):
@@ -215,7 +217,7 @@ async def test_a_reload_touches_only_what_has_changed(tmp_path):
                 found = await opened.answers(50)
                 assert sorted(found) == list(range(1, 51))
                 assert all("result" in answer for answer in found.values())
-            assert (await ask(running, "removed", "tools/list"))[0] == 404
+            assert (await stateless_request(running, "removed", "tools/list"))[0] == 404
             assert await echo(running, "added") == "added"
             assert await echo(running, "changed") == "changed"
             after = {one["name"]: one["pids"] for one in running.status()["servers"]}
@@ -492,7 +494,7 @@ async def test_requests_and_those_that_failed_are_counted_once(tmp_path, era, ke
     async def call(name, arguments=None):
         params = {"name": name, "arguments": arguments or {}}
         if era == "modern":
-            return (await ask(running, "one", "tools/call", params))[1]
+            return (await stateless_request(running, "one", "tools/call", params))[1]
         message = {"id": 1, "method": "tools/call", "params": params}
         await opened._send(message)
         return (await opened.answers(1))[1]
@@ -510,7 +512,7 @@ async def test_requests_and_those_that_failed_are_counted_once(tmp_path, era, ke
             assert counts() == (calls + 2, 2)
             assert "result" in await call("echo", {"text": "x"})
             assert counts() == (calls + 3, 2)
-        assert (await ask(running, "none", "tools/list"))[0] == 503
+        assert (await stateless_request(running, "none", "tools/list"))[0] == 503
         assert (
             "none: the last process was not started: cannot start 'no-such-program'"
             in running.do("status").stdout
@@ -1009,7 +1011,7 @@ async def test_a_process_that_hangs_is_shown_and_goes_on_when_it_can(tmp_path, e
     with daemon(tmp_path, {"one": one, "two": example()}) as running:
         async with AsyncExitStack() as stack:
             opened = await open_socket(running, "one", stack)
-            assert "result" in (await ask(running, "one", "tools/call", named))[1]
+            assert "result" in (await stateless_request(running, "one", "tools/call", named))[1]
             await trio.sleep(2.5)  # it is asked, and answers
             assert await ready(running, "one") == 200
             assert running.status()["servers"][0]["state"] == "serving"
@@ -1040,11 +1042,11 @@ async def test_a_call_may_be_given_up_after_a_time_without_progress(tmp_path):
     limits = {"limits": {"call_idle_seconds": 1}}
     with daemon(tmp_path, {"one": example(**limits), "two": example()}) as running:
         slow = {"seconds": 3, "steps": 1}
-        _, answer = await ask(running, "one", "tools/call", tool("slow", **slow))
+        _, answer = await stateless_request(running, "one", "tools/call", tool("slow", **slow))
         assert answer["error"]["code"] == -32001
         assert answer["error"]["message"] == "the call has made no progress for 1 s, the limit"
         assert await echo(running, "one") == "one"
-        _, answer = await ask(running, "two", "tools/call", tool("slow", **slow))
+        _, answer = await stateless_request(running, "two", "tools/call", tool("slow", **slow))
         assert answer["result"]["content"][0]["text"] == "done in 3 s"
         async with AsyncExitStack() as stack:
             opened = await open_socket(running, "one", stack)
@@ -1095,7 +1097,7 @@ async def test_a_process_that_takes_too_much_memory_dies_alone(tmp_path):
         "one": example(),
     }
     with daemon(tmp_path, servers) as running:
-        _, answer = await ask(running, "greedy", "tools/list")
+        _, answer = await stateless_request(running, "greedy", "tools/list")
         assert "MemoryError" in answer["error"]["data"]["stderr"]
         assert await echo(running, "one") == "one"
         assert running.status()["memory"] < 100 * 2**20
@@ -1149,7 +1151,7 @@ async def test_a_server_that_dies_at_once_is_not_started_for_ever(tmp_path):
         end = time.monotonic() + 4
         told = set()
         while time.monotonic() < end:
-            status, answer = await ask(running, "one", "tools/list")
+            status, answer = await stateless_request(running, "one", "tools/list")
             told.add((status, answer["error"]["message"].partition(";")[0]))
         assert running.status()["servers"][0]["starts"] <= 8
         assert running.status()["servers"][0]["state"] == "failing"
@@ -1296,12 +1298,12 @@ async def test_tools_that_are_not_chosen_are_not_there_for_clients_of_any_era(tm
     some = example(tools={"allow": ["e*", "slow"], "deny": ["env"]})
     with daemon(tmp_path, {"own": some, "shared": {**some, "share": "principal"}}) as running:
         for server in ("own", "shared"):
-            _, answer = await ask(running, server, "tools/list")
+            _, answer = await stateless_request(running, server, "tools/list")
             names = {found["name"] for found in answer["result"]["tools"]}
             assert {"echo", "slow"} <= names
             assert not names & {"env", "add", "ask"}
             assert await echo(running, server) == server
-            _, answer = await ask(running, server, "tools/call", tool("add", a=1, b=2))
+            _, answer = await stateless_request(running, server, "tools/call", tool("add", a=1, b=2))
             assert answer["error"]["message"] == "Unknown tool: add"
             async with AsyncExitStack() as stack:
                 opened = await open_socket(running, server, stack)
@@ -1373,8 +1375,8 @@ async def test_a_server_that_failed_is_tried_at_once_after_a_restart(tmp_path):
     script = f"[ -e {flag} ] || exit 1; exec {' '.join(EXAMPLE)}"
     with daemon(tmp_path, {"one": {"command": ["sh", "-c", script], "era": "legacy"}}) as running:
         while running.status()["servers"][0]["state"] != "failing":
-            await ask(running, "one", "tools/list")
+            await stateless_request(running, "one", "tools/list")
         flag.touch()
-        assert (await ask(running, "one", "tools/list"))[0] == 503
+        assert (await stateless_request(running, "one", "tools/list"))[0] == 503
         await trio.to_thread.run_sync(running.do, "restart", "one")
         assert await echo(running, "one") == "one"

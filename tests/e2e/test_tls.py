@@ -51,7 +51,7 @@ class Speaker(Client):
 
     async def say(self, method, headers, body=None):
         head = self.head(method, "/mcp", *((name.lower(), value) for name, value in headers.items()))
-        return await self.ask(head, body)
+        return await self.send_request(head, body)
 
     async def post(self, headers, body):
         """The status, the headers and the body of the answer."""

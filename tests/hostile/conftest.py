@@ -33,7 +33,7 @@ def still_serving(bridge, session):
     """After the test, whatever it did, a client that behaves is served as if nothing had been."""
     yield
     try:
-        reply = bridge.ask(bridge.post(session=session))
+        reply = bridge.exchange(bridge.post(session=session))
     except (OSError, Broken) as fault:
         raise AssertionError(f"no longer serving: {bridge.stderr[-20:]}") from fault
     assert reply.status == 200, reply

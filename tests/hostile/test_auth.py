@@ -65,7 +65,7 @@ def request(bridge, method, target, kind):
 
 
 def refusal(bridge):
-    return bridge.ask(bridge.bare("POST", "/mcp"))
+    return bridge.exchange(bridge.bare("POST", "/mcp"))
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -88,7 +88,7 @@ def test_a01_every_closed_path_gives_one_and_the_same_401(bridge, method, kind):
 @pytest.mark.parametrize("method", METHODS)
 def test_a01_health_needs_no_credential_and_tells_nothing(bridge, session, method):
     for kind in ("none", "a wrong one"):
-        reply = bridge.ask(request(bridge, method, "/healthz", kind))
+        reply = bridge.exchange(request(bridge, method, "/healthz", kind))
         assert reply.status == (200 if method in ("GET", "HEAD") else 405)
         assert session.id.encode() not in reply.body
         if method == "GET":
@@ -113,22 +113,22 @@ def test_a_good_credential_meets_the_route_and_its_verbs(bridge, method, target)
 
 @pytest.mark.parametrize("scheme", ["Bearer", "bearer", "BEARER", "bEaReR", "Bearer  ", " Bearer"])
 def test_a01_the_scheme_has_no_case(bridge, session, scheme):
-    reply = bridge.ask(bridge.post(session=session).put(f"Authorization: {scheme} {bridge.token}"))
+    reply = bridge.exchange(bridge.post(session=session).put(f"Authorization: {scheme} {bridge.token}"))
     assert reply.status == 200
 
 
 @pytest.mark.parametrize("route", ["/mcp", "/sse", "/messages", "/ws", "/healthz"])
 def test_a02_two_credentials_are_400_even_if_both_are_good(bridge, route):
-    reply = bridge.ask(bridge.request("GET", route).add(f"Authorization: Bearer {bridge.token}"))
+    reply = bridge.exchange(bridge.request("GET", route).add(f"Authorization: Bearer {bridge.token}"))
     assert reply.status == 400
 
 
 def test_a02_white_space_behind_the_value_is_not_part_of_it(bridge, session):
     """RFC 9110 section 5.5; a NUL there is no white space."""
     line = f"Authorization: Bearer {bridge.token}"
-    assert bridge.ask(bridge.post(session=session).put(line + "\t")).status == 200
-    assert bridge.ask(bridge.post(session=session).put(line + " \t ")).status == 200
-    assert bridge.ask(bridge.post(session=session).put(line + "\0")).status == 400
+    assert bridge.exchange(bridge.post(session=session).put(line + "\t")).status == 200
+    assert bridge.exchange(bridge.post(session=session).put(line + " \t ")).status == 200
+    assert bridge.exchange(bridge.post(session=session).put(line + "\0")).status == 400
 
 
 @pytest.mark.parametrize(
@@ -136,7 +136,7 @@ def test_a02_white_space_behind_the_value_is_not_part_of_it(bridge, session):
     ["Cookie: token=TOKEN", "X-API-Key: TOKEN", "Proxy-Authorization: Bearer TOKEN", "Mcp-Token: TOKEN"],
 )
 def test_a_token_anywhere_else_does_not_count(bridge, line):
-    reply = bridge.ask(bridge.post().without("Authorization").add(line.replace("TOKEN", bridge.token)))
+    reply = bridge.exchange(bridge.post().without("Authorization").add(line.replace("TOKEN", bridge.token)))
     assert reply.status == 401
 
 
@@ -362,11 +362,11 @@ def test_a06_who_guesses_is_slowed_down_and_nobody_else_notices(tmp_path):
         with bridge.connect() as using:
             for number in range(200):
                 wrong = bridge.bare("POST", "/mcp").add(f"Authorization: Bearer mcpb_{number:043}")
-                told.append(bridge.ask(wrong))
+                told.append(bridge.exchange(wrong))
                 if number % 10 == 0:
                     using.send(bridge.post(session=session))
                     assert using.reply().status == 200
             assert {reply.status for reply in told} == {401, 429}
             assert all(reply.headers["retry-after"] == "1" for reply in told if reply.status == 429)
             time.sleep(1)
-            assert bridge.ask(wrong).status == 401
+            assert bridge.exchange(wrong).status == 401

@@ -80,7 +80,7 @@ def test_j01_what_is_not_json_never_reaches_the_child(carrier, value):
 def test_j01_what_is_not_utf8_is_refused_by_a_post_and_ends_a_socket(bridge, value):
     before = bridge.journal.stat().st_size
     with bridge.event_stream() as (_, path):
-        reply = bridge.ask(bridge.post(call(value), target=path))
+        reply = bridge.exchange(bridge.post(call(value), target=path))
         assert (reply.status, reply.code) == (400, PARSE_ERROR)
     with bridge.websocket() as socket:
         socket.connection.send(frame(TEXT, call(value)))
@@ -236,7 +236,7 @@ def test_m01_nothing_is_done_before_initialize(bridge, text):
     children = bridge.children()
     with bridge.event_stream() as (events, path):
         size = bridge.journal.stat().st_size
-        bridge.ask(bridge.post(text, target=path))
+        bridge.exchange(bridge.post(text, target=path))
         if b'"id"' in text:
             assert events.message().json["error"]["code"] == INVALID_REQUEST
         assert bridge.journal.stat().st_size == size

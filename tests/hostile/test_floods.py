@@ -58,7 +58,7 @@ def assert_others_are_served(bridge, is_over):
         took = time.monotonic() - began
         assert not is_over(), "it was no flood"
     assert took < SECONDS
-    assert bridge.ask(bridge.delete(other)).status == 204
+    assert bridge.exchange(bridge.delete(other)).status == 204
 
 
 @pytest.mark.parametrize(("data", "times"), CHILD_FLOODS)
@@ -69,7 +69,7 @@ def test_i9_what_one_server_writes_keeps_no_other_waiting(bridge, data, times):
         connection.send(bridge.post(flood, session))
         assert_others_are_served(bridge, lambda: not connection.silent(0.01))
         assert bridge.resident() - before < GROWTH
-    assert bridge.ask(bridge.delete(session)).status == 204
+    assert bridge.exchange(bridge.delete(session)).status == 204
 
 
 @pytest.mark.parametrize("method", [b"ping", b"roots/list"])
@@ -83,7 +83,7 @@ def test_i6_answers_for_a_server_that_does_not_read_take_what_the_limit_says(bri
         deadline = time.monotonic() + PATIENCE
         while b'"id":1,"result"' not in (data := connection.receive(deadline)) and b"-32000" not in data:
             assert bridge.resident() - before < GROWTH
-    assert bridge.ask(bridge.delete(session)).status == 204
+    assert bridge.exchange(bridge.delete(session)).status == 204
 
 
 def filling(id_, more=b""):
@@ -173,7 +173,7 @@ def test_h14_connections_that_are_refused_cost_few_lines_in_the_log(tmp_path):
     with running(tmp_path / "run") as bridge:
         told = len(bridge.stderr)
         for _ in range(200):
-            assert bridge.ask(bridge.bare("GET", "/mcp")).status == 401
+            assert bridge.exchange(bridge.bare("GET", "/mcp")).status == 401
         assert 0 < len(bridge.stderr) - told < 50
 
 
@@ -200,4 +200,4 @@ def test_h06_chunks_of_one_byte_keep_nobody_waiting(bridge):
     ):
         assert_others_are_served(bridge, is_over)
         assert bridge.resident() - before < GROWTH
-    assert bridge.ask(bridge.delete(session)).status == 204
+    assert bridge.exchange(bridge.delete(session)).status == 204

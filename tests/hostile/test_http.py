@@ -188,7 +188,7 @@ def test_h14_noise_costs_few_lines_in_the_log(bridge):
 
 
 def test_h12_options_of_the_server_itself_is_405(bridge):
-    reply = bridge.ask(bridge.request("OPTIONS", "*"))
+    reply = bridge.exchange(bridge.request("OPTIONS", "*"))
     assert reply.status == 405
 
 
@@ -263,7 +263,7 @@ def test_a_chunked_body_with_one_reading_is_served_and_the_connection_kept(bridg
 def test_h08_a_trailer_never_becomes_a_header(bridge, session):
     trailer = f"Authorization: Bearer {bridge.token}\r\n\r\n".encode()
     request = bridge.post(session=session).without("Authorization").add("Transfer-Encoding: chunked")
-    reply = bridge.ask(request.followed_by(CHUNKED_PING[:-2] + trailer))
+    reply = bridge.exchange(request.followed_by(CHUNKED_PING[:-2] + trailer))
     assert reply.status == 401
 
 
@@ -369,7 +369,7 @@ def test_h18_at_most_one_call_of_a_pipeline_is_in_flight(bridge, session):
     with bridge.connect() as connection, bridge.heard(session) as lines:
         connection.send(bytes(bridge.post(hold, session)) + bytes(bridge.post(echo, session)))
         assert connection.silent(0.1)
-        assert bridge.ask(bridge.post(release, session)).status == 200
+        assert bridge.exchange(bridge.post(release, session)).status == 200
         assert connection.reply().json["id"] == "hold"
         assert connection.reply().json["id"] == "behind"
     assert [line.split(b'"method":"')[1].split(b'"')[0] for line in lines] == [
@@ -435,7 +435,7 @@ def test_h19_a_client_that_never_reads_is_hung_up_on(impatient):
             for _ in range(60):
                 time.sleep(0.1)
                 connection.send(b"G")
-    assert impatient.ask(impatient.post(session=session)).status == 200
+    assert impatient.exchange(impatient.post(session=session)).status == 200
 
 
 # ---- clients that leave
@@ -455,7 +455,7 @@ def test_h20_half_a_close_during_the_call_still_gets_the_response(bridge, sessio
         connection.send(bridge.post(hold, session))
         connection.sock.shutdown(1)
         bridge.sync(session)
-        assert bridge.ask(bridge.post(release, session)).status == 200
+        assert bridge.exchange(bridge.post(release, session)).status == 200
         assert connection.reply().json == {"jsonrpc": "2.0", "id": "hold", "result": {"released": True}}
 
 
@@ -490,7 +490,10 @@ def test_h20_a_reset_during_the_call(bridge, session):
         connection.send(bridge.post(hold, session))
         bridge.sync(session)
         connection.reset()
-    assert bridge.ask(bridge.post(b'{"jsonrpc":"2.0","id":2,"method":"test/release"}', session)).status == 200
+    assert (
+        bridge.exchange(bridge.post(b'{"jsonrpc":"2.0","id":2,"method":"test/release"}', session)).status
+        == 200
+    )
 
 
 # ---- paths, queries, headers that others trust
@@ -506,10 +509,10 @@ def test_h20_a_reset_during_the_call(bridge, session):
     ],
 )  # fmt: skip
 def test_h22_no_other_spelling_of_a_path_leads_anywhere(bridge, session, target):
-    reply = bridge.ask(bridge.post(session=session).to(target))
+    reply = bridge.exchange(bridge.post(session=session).to(target))
     assert reply.status == 404
     assert "location" not in reply.headers
-    nothing = bridge.ask(bridge.post(session=session).to("/x"))
+    nothing = bridge.exchange(bridge.post(session=session).to("/x"))
     assert reply.but_for_the_date == nothing.but_for_the_date
 
 
@@ -519,7 +522,7 @@ def test_h23_a_token_in_the_url_is_refused_and_not_logged(bridge, session, route
     canary = "canary" + "0123456789abcdefghijklmnopqrstuvwxyz"
     request = ordinary(bridge, session, route)
     joint = "&" if "?" in request.target else "?"
-    reply = bridge.ask(request.to(f"{request.target}{joint}{key}={canary}"))
+    reply = bridge.exchange(request.to(f"{request.target}{joint}{key}={canary}"))
     assert reply.status == 400
     assert b"canary" not in reply.body
     assert "canary" not in "".join(bridge.stderr)
@@ -542,13 +545,13 @@ def test_h23_a_token_in_the_url_is_refused_and_not_logged(bridge, session, route
     ],
 )
 def test_h24_headers_that_proxies_trust_change_nothing(bridge, session, field):
-    reply = bridge.ask(bridge.post(session=session).add(field))
+    reply = bridge.exchange(bridge.post(session=session).add(field))
     assert (reply.status, reply.json["result"]) == (200, {})
 
 
 def test_h24_a_forwarded_host_does_not_replace_a_wrong_one(bridge, session):
     request = bridge.post(session=session).put("Host: evil.example").add(f"X-Forwarded-Host: {bridge.host}")
-    assert bridge.ask(request).status == 421
+    assert bridge.exchange(request).status == 421
 
 
 @pytest.mark.parametrize("route", ROUTES)
@@ -594,7 +597,7 @@ def test_h26_accept_decides_at_once(bridge, session, accept, status):
     if accept is not None:
         request = request.add(f"Accept: {accept}")
     began = time.monotonic()
-    assert bridge.ask(request).status == status
+    assert bridge.exchange(request).status == status
     assert time.monotonic() - began < 0.5
 
 
@@ -602,7 +605,7 @@ def test_h26_accept_decides_at_once(bridge, session, accept, status):
 @pytest.mark.parametrize("accept", ["text/html", "application/json", "text/event-stream;q=0"])
 def test_h26_a_stream_for_somebody_who_cannot_read_one_is_not_begun(bridge, session, route, accept):
     before = bridge.children()
-    reply = bridge.ask(ordinary(bridge, session, route).put(f"Accept: {accept}"))
+    reply = bridge.exchange(ordinary(bridge, session, route).put(f"Accept: {accept}"))
     assert reply.status == 406
     assert bridge.children() <= before
 
@@ -620,7 +623,7 @@ def test_v5_a_body_that_a_form_could_send_is_415(bridge, session, route, content
     if content_type is not None:
         request = request.add(f"Content-Type: {content_type}")
     with bridge.heard(session) as lines:
-        assert bridge.ask(request).status == 415
+        assert bridge.exchange(request).status == 415
     assert lines == []
 
 
@@ -634,7 +637,7 @@ def test_v5_a_body_that_a_form_could_send_is_415(bridge, session, route, content
     ],
 )
 def test_v5_json_in_utf8_is_taken(bridge, session, content_type):
-    assert bridge.ask(bridge.post(session=session).put(f"Content-Type: {content_type}")).status == 200
+    assert bridge.exchange(bridge.post(session=session).put(f"Content-Type: {content_type}")).status == 200
 
 
 def test_g02_descriptors_and_processes_are_back_where_they_were(bridge, session):

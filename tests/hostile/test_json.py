@@ -31,7 +31,7 @@ def send(bridge, session, body):
     """The reply, and the lines that the child was given for it."""
     with bridge.heard(session) as lines:
         began = time.monotonic()
-        reply = bridge.ask(bridge.post(body, session))
+        reply = bridge.exchange(bridge.post(body, session))
         assert time.monotonic() - began < 2
     return reply, lines
 
@@ -210,14 +210,14 @@ HEAD = b'{"jsonrpc":"2.0","id":1,"method":"test/echo"'
 def test_j02_what_would_take_many_times_its_size_is_refused_before_it_does(bridge, batching, target, body):
     with bridge.event_stream() as (events, path):
         if target == "/messages":
-            bridge.ask(bridge.post(bridge.initialize("2025-03-26"), target=path))
+            bridge.exchange(bridge.post(bridge.initialize("2025-03-26"), target=path))
             assert events.message().json["id"] == 0
             request = bridge.post(body, target=path)
         else:
             request = bridge.post(body, batching)
-        bridge.ask(request.saying(b"x" * len(body)))  # so that what any body of this size takes is there
+        bridge.exchange(request.saying(b"x" * len(body)))  # so that what any body of this size takes is there
         before = bridge.resident()
-        reply = bridge.ask(request)
+        reply = bridge.exchange(request)
     assert (reply.status, reply.code) == (400, INVALID_REQUEST)
     assert bridge.resident() - before < 16 * 1024
 
@@ -252,7 +252,7 @@ def test_j03_a_number_and_its_digits_are_two_ids(bridge, session):
         bridge.sync(session)
         two.send(bridge.post(hold % b'"7"', session))
         bridge.sync(session)
-        bridge.ask(bridge.post(b'{"jsonrpc":"2.0","id":8,"method":"test/release"}', session))
+        bridge.exchange(bridge.post(b'{"jsonrpc":"2.0","id":8,"method":"test/release"}', session))
         assert one.reply().body.startswith(b'{"jsonrpc":"2.0","id":7,')
         assert two.reply().body.startswith(b'{"jsonrpc":"2.0","id":"7",')
 
@@ -266,8 +266,8 @@ def test_j03_the_same_id_in_flight_twice_is_refused_however_spelled(bridge, sess
     with bridge.connect() as connection:
         connection.send(bridge.post(hold % first, session))
         bridge.sync(session)
-        refusal = bridge.ask(bridge.post(hold % second, session))
-        bridge.ask(bridge.post(b'{"jsonrpc":"2.0","id":"release","method":"test/release"}', session))
+        refusal = bridge.exchange(bridge.post(hold % second, session))
+        bridge.exchange(bridge.post(b'{"jsonrpc":"2.0","id":"release","method":"test/release"}', session))
         assert connection.reply().json["result"] == {"released": True}
     assert (refusal.status, refusal.code) == (400, INVALID_REQUEST)
 
@@ -494,7 +494,7 @@ def test_j07_a_notification_with_an_id_is_a_request(bridge, session):
 def test_j08_a_method_that_would_break_a_log_is_refused(bridge, session, method):
     body = json.dumps({"jsonrpc": "2.0", "id": 1, "method": method}).encode()
     with bridge.heard(session) as lines:
-        reply = bridge.ask(bridge.post(body, session))
+        reply = bridge.exchange(bridge.post(body, session))
     assert reply.status == 400
     assert reply.code == (PARSE_ERROR if "\ud800" in method else INVALID_REQUEST)
     assert lines == []
@@ -517,9 +517,9 @@ def test_v24_no_request_names_a_command(bridge, session, key, tmp_path):
     trap = f"touch {tmp_path / 'trap'}"
     params = {key: trap, "_meta": {key: trap}, "server": {key: [trap]}}
     body = {"jsonrpc": "2.0", "id": 1, "method": "test/echo", "params": params, key: trap}
-    assert bridge.ask(bridge.post(body, session)).status == 200
+    assert bridge.exchange(bridge.post(body, session)).status == 200
     assert (
-        bridge.ask(
+        bridge.exchange(
             bridge.post(bridge.initialize() | {"params": bridge.initialize()["params"] | params})
         ).status
         == 200

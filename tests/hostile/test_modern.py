@@ -48,7 +48,7 @@ def exchange(modern, text, **more):
     """Its answer, with its status where there is one, and the lines that the child was given for it."""
     modern.sync(next(_numbers))
     before = modern.bridge.journal.stat().st_size
-    status, answer = modern.ask(text, **more)
+    status, answer = modern.exchange(text, **more)
     modern.sync(next(_numbers))
     lines = modern.bridge.journal.read_bytes()[before:].splitlines(keepends=True)
     return status, answer, [line for line in lines if b'"sync-' not in line and b'"tools/list"' not in line]
@@ -189,7 +189,7 @@ def test_m05_a_response_is_refused_and_a_session_id_not_looked_at(bridge, sessio
             "Mcp-Name: echo",
             f"Mcp-Session-Id: {id_}",
         )
-        reply = bridge.ask(request)
+        reply = bridge.exchange(request)
         assert reply.status == 200
         assert "mcp-session-id" not in reply.headers
 
@@ -197,7 +197,7 @@ def test_m05_a_response_is_refused_and_a_session_id_not_looked_at(bridge, sessio
 @pytest.mark.parametrize("method", ["GET", "DELETE"])
 def test_m05_there_is_no_stream_and_nothing_to_delete(bridge, session, method):
     request = bridge.get(session).by(method).put(f"MCP-Protocol-Version: {REVISION}")
-    assert bridge.ask(request).status == 405
+    assert bridge.exchange(request).status == 405
 
 
 def test_two_eras_on_one_socket_never_meet(bridge):
@@ -219,7 +219,9 @@ def test_garbage_on_one_socket_costs_the_modern_requests_of_no_other(bridge):
         assert bad.head().status == 101
         bad.try_send(b"\xff" * 4096)
         assert Socket(bad).closing() == 1002
-        assert StatelessFrames(bridge, good).ask(call(b"7"))[1]["result"]["params"]["arguments"] == {"x": 7}
+        assert StatelessFrames(bridge, good).exchange(call(b"7"))[1]["result"]["params"]["arguments"] == {
+            "x": 7
+        }
 
 
 def test_m09_subscriptions_without_end_are_refused_at_the_limit(bridge):
@@ -234,7 +236,7 @@ def test_m09_subscriptions_without_end_are_refused_at_the_limit(bridge):
             "notifications/subscriptions/acknowledged"
         }
     for _ in range(50):  # the places are free again as soon as the socket has gone
-        status, answer = StatelessPosts(bridge).ask(call(b"7"))
+        status, answer = StatelessPosts(bridge).exchange(call(b"7"))
         if status == 200:
             break
     assert answer["result"]["params"]["arguments"] == {"x": 7}

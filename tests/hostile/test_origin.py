@@ -42,7 +42,7 @@ def good(route):
 def refused(bridge, session, request, status, body=None):
     """Ask, and see that nothing was started, told, or passed on."""
     children, journal = bridge.children(), bridge.journal.stat().st_size
-    reply = bridge.ask(request)
+    reply = bridge.exchange(request)
     assert reply.status == status, reply
     assert not [name for name, _ in reply.fields if name.lower().startswith("access-control")]
     assert "evil" not in (reply.raw_head + reply.body).decode()
@@ -81,7 +81,7 @@ OWN_HOSTS = ["127.0.0.1:PORT", "localhost:PORT", "LocalHost:PORT", "[::1]:PORT",
 def test_v1_another_host_is_misdirected_on_every_route(bridge, session, host):
     for route in ROUTES:
         request = ordinary(bridge, session, route).put("Host: " + host.replace("PORT", str(bridge.port)))
-        reply = bridge.ask(request)
+        reply = bridge.exchange(request)
         assert reply.status in REFUSALS, (route, reply)
         assert "evil" not in (reply.raw_head + reply.body).decode()
 
@@ -100,7 +100,7 @@ def test_v1_a_plain_name_that_is_not_ours_is_421(bridge, session, route, host):
 @pytest.mark.parametrize("host", OWN_HOSTS)
 @pytest.mark.parametrize("route", ["POST /mcp", "GET /healthz"])
 def test_v1_our_own_names_are_served(bridge, session, route, host):
-    reply = bridge.ask(
+    reply = bridge.exchange(
         ordinary(bridge, session, route).put("Host: " + host.replace("PORT", str(bridge.port)))
     )
     assert reply.status == 200
@@ -153,13 +153,13 @@ def test_an_origin_is_no_credential(bridge):
         request = bridge.bare("GET", route).add(
             f"Origin: http://{bridge.host}", "Sec-Fetch-Site: same-origin"
         )
-        assert bridge.ask(request).status == 401
+        assert bridge.exchange(request).status == 401
 
 
 def test_v1_the_host_is_looked_at_before_the_origin_and_both_before_the_credential(bridge):
     request = bridge.bare("GET", "/mcp").add("Origin: http://evil.example", "Sec-Fetch-Site: cross-site")
-    assert bridge.ask(request.put("Host: evil.example")).status == 421
-    assert bridge.ask(request).status == 403
+    assert bridge.exchange(request.put("Host: evil.example")).status == 421
+    assert bridge.exchange(request).status == 403
 
 
 @pytest.mark.parametrize("site", ["cross-site", "same-site", "Cross-Site", "", "x", "none, cross-site"])
@@ -181,7 +181,7 @@ def test_v6_a_get_without_a_token_starts_nothing(bridge, session):
     for route in ("/sse", "/ws", "/mcp", "/servers/stdio/sse", "/servers/stdio/ws"):
         for extra in ((), ("Sec-Fetch-Site: cross-site", "Sec-Fetch-Mode: no-cors", "Sec-Fetch-Dest: image")):
             request = ordinary(bridge, session, f"GET {route}").without("Authorization").add(*extra)
-            assert bridge.ask(request).status == (403 if extra else 401)
+            assert bridge.exchange(request).status == (403 if extra else 401)
     assert bridge.children() <= children
 
 
@@ -216,7 +216,7 @@ def test_v7_a_host_with_a_path_is_never_routed_by(bridge, session):
             .without("Authorization")
             .put("Host: " + host.replace("PORT", str(bridge.port)))
         )
-        assert bridge.ask(request).status in REFUSALS
+        assert bridge.exchange(request).status in REFUSALS
 
 
 def test_v7_the_endpoint_event_is_not_made_from_the_host(bridge):
@@ -239,7 +239,9 @@ def shared(tmp_path_factory):
 
 
 def test_v4_an_allowed_origin_is_named_exactly_and_never_with_credentials(shared):
-    reply = shared.ask(preflight(shared, "/mcp", ALLOWED, "Access-Control-Request-Private-Network: true"))
+    reply = shared.exchange(
+        preflight(shared, "/mcp", ALLOWED, "Access-Control-Request-Private-Network: true")
+    )
     assert reply.status == 204
     assert reply.headers["access-control-allow-origin"] == ALLOWED
     assert "Origin" in reply.headers["vary"]
@@ -249,7 +251,7 @@ def test_v4_an_allowed_origin_is_named_exactly_and_never_with_credentials(shared
         "access-control-allow-private-network",
         "access-control-allow-local-network",
     }
-    answer = shared.ask(
+    answer = shared.exchange(
         shared.post(shared.initialize()).add(f"Origin: {ALLOWED}", "Sec-Fetch-Site: cross-site")
     )
     assert answer.status == 200
@@ -260,7 +262,7 @@ def test_v4_an_allowed_origin_is_named_exactly_and_never_with_credentials(shared
 def test_v4_an_allowed_origin_still_needs_the_token(shared):
     asked = shared.post(shared.initialize()).add(f"Origin: {ALLOWED}")
     for request in (asked.without("Authorization"), asked.put("Authorization: Bearer wrong")):
-        reply = shared.ask(request)
+        reply = shared.exchange(request)
         assert reply.status == 401
         # Without this a page is told of a network error, and can ask nobody for a token.
         assert reply.headers["access-control-allow-origin"] == ALLOWED
@@ -271,7 +273,7 @@ def test_v4_a_refusal_says_to_no_other_origin_that_it_may_read(shared):
     for origin in ("http://evil.example", "null", "http://localhost:62740", "http://localhost:6274.evil.example", "http://localhost:627",
                    "https://localhost:6274", "http://LOCALHOST:6274"):  # fmt: skip
         for request in (shared.post().add(f"Origin: {origin}"), preflight(shared, "/mcp", origin)):
-            reply = shared.ask(request)
+            reply = shared.exchange(request)
             assert reply.status == 403
             assert not [name for name, _ in reply.fields if name.lower().startswith("access-control")]
 
@@ -286,10 +288,10 @@ def test_v4_what_one_origin_may_read_is_not_said_to_the_next_on_the_same_connect
 
 
 def test_v4_a_request_without_an_origin_gets_no_cors(shared):
-    reply = shared.ask(shared.post(shared.initialize()))
+    reply = shared.exchange(shared.post(shared.initialize()))
     assert not [name for name, _ in reply.fields if name.lower().startswith("access-control")]
 
 
 @pytest.mark.parametrize("host", ["evil.example", "localhost:6274"])
 def test_v1_an_allowed_origin_does_not_allow_its_host(shared, host):
-    assert shared.ask(preflight(shared, "/mcp", ALLOWED).put(f"Host: {host}")).status == 421
+    assert shared.exchange(preflight(shared, "/mcp", ALLOWED).put(f"Host: {host}")).status == 421

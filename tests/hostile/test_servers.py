@@ -55,16 +55,16 @@ def call(hex_, id_, more=b""):
 def ask(request, bridge, session):
     """Send a text; answers the one answer to it."""
     if request.param == "POST":
-        yield lambda hex_, id_: bridge.ask(bridge.post(call(hex_, id_), session))
+        yield lambda hex_, id_: bridge.exchange(bridge.post(call(hex_, id_), session))
     elif request.param in ("messages", "WebSocket"):
         with (posts if request.param == "messages" else frames)(bridge) as carrier:
             yield lambda hex_, id_: carrier.exchange(call(hex_, id_))[1]
     elif request.param == "stateless POST":
-        yield lambda hex_, id_: StatelessPosts(bridge).ask(call(hex_, id_, b"," + META), "raw")[1]
+        yield lambda hex_, id_: StatelessPosts(bridge).exchange(call(hex_, id_, b"," + META), "raw")[1]
     else:
         with bridge.websocket(initialized=False) as socket:
             modern = StatelessFrames(bridge, socket)
-            yield lambda hex_, id_: modern.ask(call(hex_, id_, b"," + META))[1]
+            yield lambda hex_, id_: modern.exchange(call(hex_, id_, b"," + META))[1]
 
 
 def answer(ask, line, id_):

@@ -58,8 +58,8 @@ def test_v16_the_session_of_another_principal_is_nobodys(two_doors):
         assert stolen == ask_all(bridge, NOBODY, unix)
         assert {status for _, status, _ in stolen} == {404}
         assert stream.silent(0.05)
-    assert bridge.ask(bridge.post(session=mine)).status == 200
-    assert bridge.ask(bridge.delete(mine)).status == 204
+    assert bridge.exchange(bridge.post(session=mine)).status == 200
+    assert bridge.exchange(bridge.delete(mine)).status == 204
 
 
 def test_v16_the_event_stream_of_another_principal_cannot_be_posted_to(two_doors):
@@ -75,12 +75,12 @@ def test_v16_the_event_stream_of_another_principal_cannot_be_posted_to(two_doors
 
 @pytest.mark.parametrize("id_", ["AAAA", NOBODY, "../../x", "0", "'", "x" * 4000, "null", "%00"])
 def test_v21_a_session_id_of_the_clients_choice_is_not_taken(bridge, id_):
-    reply = bridge.ask(bridge.post(bridge.initialize()).add(f"Mcp-Session-Id: {id_}"))
+    reply = bridge.exchange(bridge.post(bridge.initialize()).add(f"Mcp-Session-Id: {id_}"))
     assert reply.status == 200
     given = reply.headers["mcp-session-id"]
     assert given != id_
-    assert bridge.ask(bridge.post(session=Session(id_, "2025-11-25"))).status == 404
-    assert bridge.ask(bridge.delete(Session(given, ""))).status == 204
+    assert bridge.exchange(bridge.post(session=Session(id_, "2025-11-25"))).status == 404
+    assert bridge.exchange(bridge.delete(Session(given, ""))).status == 204
 
 
 def test_v22_session_ids_are_random_and_visible_ascii(bridge):
@@ -88,7 +88,7 @@ def test_v22_session_ids_are_random_and_visible_ascii(bridge):
     for _ in range(12):
         session = bridge.open_session()
         ids.add(session.id)
-        assert bridge.ask(bridge.delete(session)).status == 204
+        assert bridge.exchange(bridge.delete(session)).status == 204
     assert len(ids) == 12
     assert all(re.fullmatch(r"[A-Za-z0-9_-]{43}", id_) for id_ in ids)
     for place in range(42):  # the last character carries four bits only
@@ -99,7 +99,7 @@ def test_v22_session_ids_are_random_and_visible_ascii(bridge):
     "id_", [NOBODY, "x", "", "a" * 7000, "..", "' OR 1=1", "*", "null", "é".encode().decode("latin-1")]
 )
 def test_v23_a_session_of_nobody_is_404_so_that_clients_begin_again(bridge, id_):
-    reply = bridge.ask(bridge.post(session=Session(id_, "2025-11-25")))
+    reply = bridge.exchange(bridge.post(session=Session(id_, "2025-11-25")))
     if not id_.isascii():
         assert reply.status == 400
         return
@@ -111,18 +111,18 @@ def test_v23_a_session_of_nobody_is_404_so_that_clients_begin_again(bridge, id_)
 def test_v23_a_session_of_a_bridge_that_was_restarted_is_404(bridge, two_doors):
     other, _ = two_doors
     theirs = other.open_session()
-    assert bridge.ask(bridge.post(session=theirs)).status == 404
-    assert other.ask(other.delete(theirs)).status == 204
+    assert bridge.exchange(bridge.post(session=theirs)).status == 404
+    assert other.exchange(other.delete(theirs)).status == 204
 
 
 def test_v23_a_prefix_or_another_case_of_an_id_is_nobodys(bridge, session):
     for id_ in (session.id[:-1], session.id + "A", session.id.swapcase(), session.id + ", " + session.id):
-        assert bridge.ask(bridge.post(session=Session(id_, session.version))).status == 404
+        assert bridge.exchange(bridge.post(session=Session(id_, session.version))).status == 404
 
 
 def test_v23_without_a_session_id_there_is_no_session(bridge):
     for request in (bridge.post(), bridge.get(), bridge.request("DELETE", "/mcp")):
-        reply = bridge.ask(request)
+        reply = bridge.exchange(request)
         assert (reply.status, reply.code) == (400, INVALID_REQUEST)
 
 
@@ -133,7 +133,7 @@ def test_v23_without_a_session_id_there_is_no_session(bridge):
 def test_m01_a_request_before_initialize_is_refused(bridge, method):
     body = {"jsonrpc": "2.0", "id": 1, "method": method}
     with bridge.event_stream() as (events, path):
-        assert bridge.ask(bridge.post(body, target=path)).status == 202
+        assert bridge.exchange(bridge.post(body, target=path)).status == 202
         refusal = (
             events.message().json
         )  # on the stream, as on a pipe: to SDK clients a 400 is the end of the transport
@@ -155,24 +155,24 @@ def test_m01_a_request_while_initialize_is_answered_is_refused_or_waits(bridge):
 
 def test_m01_a_second_initialize_is_refused(bridge, session):
     with bridge.heard(session) as lines:
-        reply = bridge.ask(bridge.post(bridge.initialize(), session))
+        reply = bridge.exchange(bridge.post(bridge.initialize(), session))
         assert (reply.status, reply.code) == (400, INVALID_REQUEST)
     assert lines == []
     with bridge.event_stream() as (events, path):
-        assert bridge.ask(bridge.post(bridge.initialize(), target=path)).status == 202
+        assert bridge.exchange(bridge.post(bridge.initialize(), target=path)).status == 202
         assert events.message().json["id"] == 0
-        assert bridge.ask(bridge.post(bridge.initialize(id_=5), target=path)).status == 202
+        assert bridge.exchange(bridge.post(bridge.initialize(id_=5), target=path)).status == 202
         refusal = events.message().json
         assert (refusal["id"], refusal["error"]["code"]) == (5, INVALID_REQUEST)
 
 
 @pytest.mark.parametrize("version", ["9999-01-01", "2026-07-28", "x" * 1000, "", "1.0", "2025-11-25\\n"])
 def test_m01_a_version_that_we_do_not_know_is_negotiated_or_refused(bridge, version):
-    reply = bridge.ask(bridge.post(bridge.initialize(version)))
+    reply = bridge.exchange(bridge.post(bridge.initialize(version)))
     assert reply.status in (200, 400)
     if reply.status == 200 and "result" in reply.json and "mcp-session-id" in reply.headers:
         given = Session(reply.headers["mcp-session-id"], reply.json["result"]["protocolVersion"])
-        assert bridge.ask(bridge.delete(given)).status == 204
+        assert bridge.exchange(bridge.delete(given)).status == 204
 
 
 @pytest.mark.parametrize(
@@ -184,7 +184,7 @@ def test_m01_an_initialize_without_a_version_is_refused_and_leaves_no_child(brid
     body = {"jsonrpc": "2.0", "id": 1, "method": "initialize"} | (
         {} if params is None else {"params": params}
     )
-    reply = bridge.ask(bridge.post(body))
+    reply = bridge.exchange(bridge.post(body))
     assert (reply.status, reply.code) == (400, -32602)
     assert not eventually_none(lambda: bridge.children() - children)
 
@@ -193,7 +193,7 @@ def test_m01_an_initialize_that_is_too_big_is_413_and_starts_nothing(bridge):
     children = bridge.children()
     body = bridge.initialize()
     body["params"]["clientInfo"]["name"] = "x" * 16 * 1024 * 1024
-    assert bridge.ask(bridge.post(body)).status == 413
+    assert bridge.exchange(bridge.post(body)).status == 413
     assert bridge.children() <= children
 
 
@@ -204,7 +204,7 @@ def test_m01_an_initialize_that_is_too_big_is_413_and_starts_nothing(bridge):
 def test_m02_a_cancellation_of_nothing_in_flight_is_ignored(bridge, session, id_):
     body = b'{"jsonrpc":"2.0","method":"notifications/cancelled","params":{"requestId":%b}}' % id_.encode()
     with bridge.heard(session) as lines:
-        assert bridge.ask(bridge.post(body, session)).status == 202
+        assert bridge.exchange(bridge.post(body, session)).status == 202
     assert lines == []
 
 
@@ -215,11 +215,11 @@ def test_m02_nobody_cancels_anothers_call(bridge, session):
         connection.send(bridge.post({"jsonrpc": "2.0", "id": 7, "method": "test/hold"}, session))
         bridge.sync(session)
         with bridge.heard(other) as lines:
-            assert bridge.ask(bridge.post(cancel, other)).status == 202
+            assert bridge.exchange(bridge.post(cancel, other)).status == 202
         assert lines == []
-        bridge.ask(bridge.post({"jsonrpc": "2.0", "id": 8, "method": "test/release"}, session))
+        bridge.exchange(bridge.post({"jsonrpc": "2.0", "id": 8, "method": "test/release"}, session))
         assert connection.reply().json == {"jsonrpc": "2.0", "id": 7, "result": {"released": True}}
-    assert bridge.ask(bridge.delete(other)).status == 204
+    assert bridge.exchange(bridge.delete(other)).status == 204
 
 
 @pytest.mark.parametrize("token", ["{}", "[]", "1.5", "true", "null", '"' + "a" * 300 + '"', "1" * 300])
@@ -229,7 +229,7 @@ def test_m03_a_progress_token_that_is_none_is_refused(bridge, session, token):
         % token.encode()
     )
     with bridge.heard(session) as lines:
-        reply = bridge.ask(bridge.post(body, session))
+        reply = bridge.exchange(bridge.post(body, session))
     assert (reply.status, reply.code, lines) == (400, -32602, [])
 
 
@@ -250,30 +250,30 @@ def test_m03_a_progress_token_that_is_none_is_refused(bridge, session, token):
 )
 def test_m04_a_version_header_that_is_not_the_sessions_is_400(bridge, session, version):
     with bridge.heard(session) as lines:
-        reply = bridge.ask(bridge.post(session=Session(session.id, version)))
+        reply = bridge.exchange(bridge.post(session=Session(session.id, version)))
     assert (reply.status, reply.code, lines) == (400, -32602, [])
 
 
 @pytest.mark.parametrize("version", ["2024-11-05", "2025-03-26", "2025-06-18"])
 def test_m04_another_legacy_version_is_accepted_and_the_negotiated_one_kept(bridge, session, version):
     """Digest 4.4 and B10, which overrule the table: clients that are one version behind themselves exist."""
-    assert bridge.ask(bridge.post(session=Session(session.id, version))).status == 200
+    assert bridge.exchange(bridge.post(session=Session(session.id, version))).status == 200
 
 
 @pytest.mark.parametrize("version", ["9999-01-01", "x"])
 def test_m04_the_same_for_a_stream(bridge, session, version):
-    assert bridge.ask(bridge.get(Session(session.id, version))).status == 400
+    assert bridge.exchange(bridge.get(Session(session.id, version))).status == 400
 
 
 @pytest.mark.parametrize("version", ["9999-01-01", "x"])
 def test_m04_the_same_for_the_end_of_a_session(bridge, session, version):
-    reply = bridge.ask(bridge.delete(session).add(f"MCP-Protocol-Version: {version}"))
+    reply = bridge.exchange(bridge.delete(session).add(f"MCP-Protocol-Version: {version}"))
     assert reply.status == 400
-    assert bridge.ask(bridge.post(session=session)).status == 200
+    assert bridge.exchange(bridge.post(session=session)).status == 200
 
 
 def test_m04_no_version_header_is_no_version(bridge, session):
-    assert bridge.ask(bridge.post(session=session).without("MCP-Protocol-Version")).status == 200
+    assert bridge.exchange(bridge.post(session=session).without("MCP-Protocol-Version")).status == 200
 
 
 # ---- M06
@@ -284,7 +284,7 @@ def test_m04_no_version_header_is_no_version(bridge, session):
 )  # fmt: skip
 def test_m06_the_name_of_a_tool_is_data_of_bounded_length(bridge, session, name, status):
     body = json.dumps({"jsonrpc": "2.0", "id": 1, "method": "tools/call", "params": {"name": name}}).encode()
-    reply = bridge.ask(bridge.post(body, session))
+    reply = bridge.exchange(bridge.post(body, session))
     assert reply.status == status
     if status == 400:
         assert reply.code == -32602
@@ -293,7 +293,7 @@ def test_m06_the_name_of_a_tool_is_data_of_bounded_length(bridge, session, name,
 @pytest.mark.parametrize("uri", ["file:///etc/shadow", "a://" + "1," * 1000])
 def test_m07_a_resource_is_the_servers_business(bridge, session, uri):
     body = {"jsonrpc": "2.0", "id": 1, "method": "resources/read", "params": {"uri": uri}}
-    reply = bridge.ask(bridge.post(body, session))
+    reply = bridge.exchange(bridge.post(body, session))
     assert reply.json["result"]["params"] == {"uri": uri}
 
 
@@ -313,11 +313,11 @@ def test_m08_a_delete_ends_what_is_in_flight_and_is_404_the_second_time(bridge):
         stream.send(bridge.get(session))
         assert stream.head().status == 200
         bridge.sync(session)
-        assert bridge.ask(bridge.delete(session)).status == 204
+        assert bridge.exchange(bridge.delete(session)).status == 204
         assert one.reply().code == -32000
         assert two.events().message().json["error"]["code"] == -32000
         assert not [event for event in stream.events() if event.data]
-    gone = bridge.ask(bridge.delete(session))
+    gone = bridge.exchange(bridge.delete(session))
     assert (gone.status, gone.code) == (404, -32001)
     assert ask_all(bridge, session.id) == ask_all(bridge, NOBODY)
     assert not eventually_none(lambda: len(bridge.children()) == len(before))
@@ -347,7 +347,7 @@ def test_i1_the_same_ids_in_many_sessions_are_answered_to_whom_they_belong(bridg
         for manager, _ in connections:
             manager.__exit__(None, None, None)
     for session in sessions:
-        assert bridge.ask(bridge.delete(session)).status == 204
+        assert bridge.exchange(bridge.delete(session)).status == 204
 
 
 def test_v18_a_duplicate_id_in_flight_is_refused_and_the_first_answered(bridge, session):
@@ -355,11 +355,14 @@ def test_v18_a_duplicate_id_in_flight_is_refused_and_the_first_answered(bridge, 
         connection.send(bridge.post({"jsonrpc": "2.0", "id": 7, "method": "test/hold"}, session))
         bridge.sync(session)
         with bridge.heard(session) as lines:
-            reply = bridge.ask(bridge.post({"jsonrpc": "2.0", "id": 7, "method": "test/echo"}, session))
+            reply = bridge.exchange(bridge.post({"jsonrpc": "2.0", "id": 7, "method": "test/echo"}, session))
         assert (reply.status, reply.code, reply.json["id"], lines) == (400, INVALID_REQUEST, 7, [])
-        bridge.ask(bridge.post({"jsonrpc": "2.0", "id": 8, "method": "test/release"}, session))
+        bridge.exchange(bridge.post({"jsonrpc": "2.0", "id": 8, "method": "test/release"}, session))
         assert connection.reply().json["result"] == {"released": True}
-    assert bridge.ask(bridge.post({"jsonrpc": "2.0", "id": 7, "method": "test/echo"}, session)).status == 200
+    assert (
+        bridge.exchange(bridge.post({"jsonrpc": "2.0", "id": 7, "method": "test/echo"}, session)).status
+        == 200
+    )
 
 
 def test_the_129th_call_in_flight_is_refused_and_the_rest_answered(bridge):
@@ -397,17 +400,19 @@ def narrow(tmp_path_factory):
 
 def test_v20_one_session_too_many_ends_the_longest_idle_one(narrow):
     sessions = [narrow.open_session() for _ in range(3)]
-    assert narrow.ask(narrow.post(session=sessions[0])).status == 200  # so that the second one is the oldest
+    assert (
+        narrow.exchange(narrow.post(session=sessions[0])).status == 200
+    )  # so that the second one is the oldest
     sessions.append(narrow.open_session())
-    found = [narrow.ask(narrow.post(session=session)).status for session in sessions]
+    found = [narrow.exchange(narrow.post(session=session)).status for session in sessions]
     assert found == [200, 404, 200, 200]
     for session in (sessions[0], *sessions[2:]):
-        assert narrow.ask(narrow.delete(session)).status == 204
+        assert narrow.exchange(narrow.delete(session)).status == 204
 
 
 def test_v20_where_all_are_at_work_the_newest_is_refused(narrow):
     with narrow.event_stream(), narrow.event_stream(), narrow.event_stream():
-        reply = narrow.ask(narrow.post(narrow.initialize()))
+        reply = narrow.exchange(narrow.post(narrow.initialize()))
         assert reply.status == 503
         assert reply.headers["retry-after"]
         assert len(narrow.children()) == 3
@@ -419,7 +424,7 @@ def test_who_floods_tcp_without_a_credential_keeps_nobody_from_the_unix_socket(t
     options = ("--unix", unix, "--limit=connections_unauthenticated=1")
     with running(tmp_path / "run", *options) as bridge, bridge.connect() as silent:
         assert silent.silent(0.1)
-        assert bridge.ask(bridge.request("GET", "/nothing")).status == 404
+        assert bridge.exchange(bridge.request("GET", "/nothing")).status == 404
         assert silent.to_the_end() == b""  # its place was needed
         for _ in range(3):
             with connect(unix) as connection:

@@ -36,10 +36,12 @@ def listening(connection, bridge, session, *fields):
 
 
 def initialized(bridge, path, events):
-    assert bridge.ask(bridge.post(bridge.initialize(), target=path)).status == 202
+    assert bridge.exchange(bridge.post(bridge.initialize(), target=path)).status == 202
     assert events.message().json["id"] == 0
     assert (
-        bridge.ask(bridge.post({"jsonrpc": "2.0", "method": "notifications/initialized"}, target=path)).status
+        bridge.exchange(
+            bridge.post({"jsonrpc": "2.0", "method": "notifications/initialized"}, target=path)
+        ).status
         == 202
     )
 
@@ -57,7 +59,7 @@ def memory(bridge):
     ["", "x", "0", "_", "_0", "0_", "0_-1", "0_x", "0_1_2", "../x_1", "%00_1", "a" * 8000, "0_" + "9" * 40, "*", "null", "0_1, 0_2", "1e3_1", "0123456789abcdef_1"],
 )  # fmt: skip
 def test_s01_an_event_id_that_we_never_gave_is_refused(bridge, session, last):
-    reply = bridge.ask(bridge.get(session).add(f"Last-Event-ID: {last}"))
+    reply = bridge.exchange(bridge.get(session).add(f"Last-Event-ID: {last}"))
     assert (reply.status, reply.code) == (400, -32600)
 
 
@@ -67,14 +69,14 @@ def test_s01_the_event_id_of_another_session_is_refused_and_replays_nothing(brid
         events = listening(connection, bridge, other)
         theirs = next(events).id
         assert theirs
-        assert bridge.ask(bridge.post(notify(3), other)).status == 200
+        assert bridge.exchange(bridge.post(notify(3), other)).status == 200
         assert events.message().json["params"]["n"] == 0
-        reply = bridge.ask(bridge.get(session).add(f"Last-Event-ID: {theirs}"))
-        never = bridge.ask(bridge.get(session).add("Last-Event-ID: 0123456789abcdef_1"))
+        reply = bridge.exchange(bridge.get(session).add(f"Last-Event-ID: {theirs}"))
+        never = bridge.exchange(bridge.get(session).add("Last-Event-ID: 0123456789abcdef_1"))
         assert reply.status == 400
         assert reply.but_for_the_date == never.but_for_the_date
         assert [events.message().json["params"]["n"] for _ in range(2)] == [1, 2]
-    assert bridge.ask(bridge.delete(other)).status == 204
+    assert bridge.exchange(bridge.delete(other)).status == 204
 
 
 def test_s01_an_event_of_the_future_resumes_nothing(bridge):
@@ -82,25 +84,25 @@ def test_s01_an_event_of_the_future_resumes_nothing(bridge):
     with bridge.connect() as connection:
         events = listening(connection, bridge, session)
         key = next(events).id.rpartition("_")[0]
-        assert bridge.ask(bridge.post(notify(3), session)).status == 200
+        assert bridge.exchange(bridge.post(notify(3), session)).status == 200
         events.message()
     with bridge.connect() as connection:
         listening(connection, bridge, session, f"Last-Event-ID: {key}_999999")
         assert connection.silent(0.1)
-    assert bridge.ask(bridge.delete(session)).status == 204
+    assert bridge.exchange(bridge.delete(session)).status == 204
 
 
 def test_s01_an_event_that_was_given_resumes_right_behind_it(bridge):
     session = bridge.open_session()
     with bridge.connect() as connection:
         events = listening(connection, bridge, session)
-        assert bridge.ask(bridge.post(notify(5), session)).status == 200
+        assert bridge.exchange(bridge.post(notify(5), session)).status == 200
         seen = [events.message() for _ in range(2)]
     with bridge.connect() as connection:
         events = listening(connection, bridge, session, f"Last-Event-ID: {seen[-1].id}")
         assert [events.message().json["params"]["n"] for _ in range(3)] == [2, 3, 4]
         assert connection.silent(0.05)
-    assert bridge.ask(bridge.delete(session)).status == 204
+    assert bridge.exchange(bridge.delete(session)).status == 204
 
 
 def settled(bridge):
@@ -132,14 +134,14 @@ def test_s02_the_fifth_stream_is_refused_and_nothing_else_changes(bridge):
         for stream in streams:
             assert next(stream).id
         for _ in range(3):
-            assert bridge.ask(bridge.get(session)).status == 409
+            assert bridge.exchange(bridge.get(session)).status == 409
         assert bridge.children() <= children
         for connection in (one, two, three, four):
             assert connection.silent(0.02)
         four.reset()
         left = eventually_none(lambda: head_of(bridge, session) == 409)
         assert not left, "the place of the stream that left is still taken"
-    assert bridge.ask(bridge.delete(session)).status == 204
+    assert bridge.exchange(bridge.delete(session)).status == 204
 
 
 def head_of(bridge, session):
@@ -155,7 +157,7 @@ def test_v17_a_second_stream_steals_nothing(bridge):
         streams = [listening(connection, bridge, session) for connection in (one, two)]
         for stream in streams:
             next(stream)
-        assert bridge.ask(bridge.post(notify(1000), session)).status == 200
+        assert bridge.exchange(bridge.post(notify(1000), session)).status == 200
         found = []
         for connection, stream in zip((one, two), streams, strict=True):
             while not connection.silent(0.1):
@@ -163,7 +165,7 @@ def test_v17_a_second_stream_steals_nothing(bridge):
                 while stream._text:
                     found.append(stream.message().json["params"]["n"])
     assert sorted(found) == list(range(1000))
-    assert bridge.ask(bridge.delete(session)).status == 204
+    assert bridge.exchange(bridge.delete(session)).status == 204
 
 
 # ---- S03
@@ -175,16 +177,16 @@ def test_s03_a_client_that_never_reads_costs_its_stream_and_nothing_else(bridge)
     with bridge.connect() as connection:
         connection.sock.setsockopt(1, 8, 65536)  # SOL_SOCKET, SO_RCVBUF
         events = listening(connection, bridge, session)
-        reply = bridge.ask(bridge.post(notify(30_000, fill="x" * 1000), session))
+        reply = bridge.exchange(bridge.post(notify(30_000, fill="x" * 1000), session))
         assert reply.status == 200
-        assert bridge.ask(bridge.post(session=session)).status == 200
+        assert bridge.exchange(bridge.post(session=session)).status == 200
         assert memory(bridge) - before < 24 * 1024
         try:
             got = sum(1 for event in events if event.data)  # to the end of the stream, if there is one
         except Quiet:
             raise AssertionError("the stream goes on behind the gap") from None
     assert got < 30_000
-    assert bridge.ask(bridge.delete(session)).status == 204
+    assert bridge.exchange(bridge.delete(session)).status == 204
 
 
 def test_s03_a_stream_that_is_closed_for_it_is_told_to_the_operator(bridge):
@@ -192,8 +194,8 @@ def test_s03_a_stream_that_is_closed_for_it_is_told_to_the_operator(bridge):
     with bridge.connect() as connection:
         connection.sock.setsockopt(1, 8, 65536)
         listening(connection, bridge, session)
-        assert bridge.ask(bridge.post(notify(30_000, fill="x" * 1000), session)).status == 200
-        assert bridge.ask(bridge.delete(session)).status == 204
+        assert bridge.exchange(bridge.post(notify(30_000, fill="x" * 1000), session)).status == 200
+        assert bridge.exchange(bridge.delete(session)).status == 204
     lines = [
         line
         for line in bridge.stderr[before:]
@@ -210,9 +212,11 @@ def test_s04_a_post_to_a_session_of_nobody_or_of_the_past_is_the_same_404(bridge
         initialized(bridge, path, events)
     body = {"jsonrpc": "2.0", "id": 1, "method": "ping"}
     deadline = time.monotonic() + 3
-    while (reply := bridge.ask(bridge.post(body, target=path))).status == 202 and time.monotonic() < deadline:
+    while (
+        reply := bridge.exchange(bridge.post(body, target=path))
+    ).status == 202 and time.monotonic() < deadline:
         time.sleep(0.02)
-    random = bridge.ask(bridge.post(body, target=f"/messages?sessionId={NOBODY}"))
+    random = bridge.exchange(bridge.post(body, target=f"/messages?sessionId={NOBODY}"))
     assert (reply.status, reply.code) == (404, -32001)
     assert reply.json["error"]["message"] == "Session not found"
     assert reply.but_for_the_date == random.but_for_the_date
@@ -240,7 +244,7 @@ def test_s04_no_other_spelling_of_the_query_finds_a_session(bridge, query):
     with bridge.event_stream() as (events, path):
         initialized(bridge, path, events)
         id_ = path.partition("=")[2]
-        reply = bridge.ask(bridge.post(target="/messages" + query.replace("ID", id_)))
+        reply = bridge.exchange(bridge.post(target="/messages" + query.replace("ID", id_)))
         assert reply.status in (400, 404)
 
 
@@ -250,7 +254,7 @@ def test_s04_the_session_of_one_transport_is_a_stranger_to_the_other_ones_stream
         initialized(bridge, path, events)
         connection.send(bridge.get(session).put(f"Mcp-Session-Id: {path.partition('=')[2]}"))
         assert connection.head().status in (200, 400, 404, 409)
-        assert bridge.ask(bridge.post(notify(1, id_=5), target=path)).status == 202
+        assert bridge.exchange(bridge.post(notify(1, id_=5), target=path)).status == 202
         assert events.message().json["method"] == "notifications/test"
         assert events.message().json["id"] == 5
 
@@ -262,7 +266,7 @@ def test_s04_the_session_of_one_transport_is_a_stranger_to_the_other_ones_stream
 @pytest.mark.parametrize("target", ["/sse", "/ws"])
 def test_s05_only_a_get_starts_a_child(bridge, method, target):
     children = settled(bridge)
-    reply = bridge.ask(bridge.get(target=target).by(method))
+    reply = bridge.exchange(bridge.get(target=target).by(method))
     assert (reply.status, reply.headers["allow"]) == (405, "GET")
     assert bridge.children() <= children
 
@@ -322,7 +326,7 @@ def test_s06_a_notification_is_one_event_to_every_reader(bridge, value):
     expected = {"jsonrpc": "2.0", "method": "notifications/test", "params": {"x": json.loads(value)}}
     with bridge.event_stream() as (events, path):
         initialized(bridge, path, events)
-        assert bridge.ask(bridge.post(raw(line), target=path)).status == 202
+        assert bridge.exchange(bridge.post(raw(line), target=path)).status == 202
         assert events.message().json == expected
     assert_one_event(
         next(block for block in events.raw.split(b"\n\n") if b"notifications/test" in block), expected
@@ -331,7 +335,7 @@ def test_s06_a_notification_is_one_event_to_every_reader(bridge, value):
 
 @pytest.mark.parametrize("value", NASTY)
 def test_s06_the_same_as_json(bridge, session, value):
-    reply = bridge.ask(bridge.post(raw(RESULT.replace("VALUE", value)), session))
+    reply = bridge.exchange(bridge.post(raw(RESULT.replace("VALUE", value)), session))
     assert reply.json["result"]["x"] == json.loads(value)
 
 
@@ -351,8 +355,8 @@ def test_s07_a_stream_that_breaks_anywhere_breaks_nothing_else(bridge):
             connection.exactly(at)
             if at % 80 > 40:
                 connection.reset()
-        assert bridge.ask(bridge.post(session=session)).status == 200
-    assert bridge.ask(bridge.delete(session)).status == 204
+        assert bridge.exchange(bridge.post(session=session)).status == 200
+    assert bridge.exchange(bridge.delete(session)).status == 204
 
 
 def test_s07_a_call_whose_stream_broke_goes_on_and_can_be_fetched(bridge):
@@ -366,13 +370,16 @@ def test_s07_a_call_whose_stream_broke_goes_on_and_can_be_fetched(bridge):
             assert primed
         bridge.sync(session)
     assert not [line for line in lines if b"cancelled" in line]
-    assert bridge.ask(bridge.post(b'{"jsonrpc":"2.0","id":2,"method":"test/release"}', session)).status == 200
+    assert (
+        bridge.exchange(bridge.post(b'{"jsonrpc":"2.0","id":2,"method":"test/release"}', session)).status
+        == 200
+    )
     with bridge.connect() as connection:
         connection.send(bridge.get(session).add(f"Last-Event-ID: {primed}"))
         assert connection.head().status == 200
         answer = connection.events().message().json
     assert answer == {"jsonrpc": "2.0", "id": "long", "result": {"released": True}}
-    assert bridge.ask(bridge.delete(session)).status == 204
+    assert bridge.exchange(bridge.delete(session)).status == 204
 
 
 def test_s07_an_event_stream_that_leaves_takes_its_child_along(bridge):
@@ -399,4 +406,4 @@ def test_signs_of_life_are_comments(impatient):
         connection = events._connection
         for _ in range(2):
             assert connection.chunk(patience=3).startswith(b":")
-        assert impatient.ask(impatient.post(target=path)).status == 202
+        assert impatient.exchange(impatient.post(target=path)).status == 202

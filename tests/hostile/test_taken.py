@@ -82,7 +82,7 @@ def post(bridge, session, era):
 def test_a_request_behind_one_like_it_is_answered_as_on_a_new_connection(bridge, post, era, name):
     body = bodies(era)[name]
     good = post(GOOD[era].ljust(len(body)))
-    expected = bridge.ask(post(body))
+    expected = bridge.exchange(post(body))
     with bridge.connect() as connection:
         connection.send(good)
         first = connection.reply()

@@ -73,7 +73,7 @@ UPGRADES = [
 @pytest.mark.parametrize(("change", "statuses"), [pytest.param(c, s, id=i) for i, c, s in UPGRADES])
 def test_an_upgrade_that_is_none_is_refused_and_starts_nothing(bridge, target, change, statuses):
     children, journal = bridge.children(), bridge.journal.stat().st_size
-    reply = bridge.ask(change(bridge.upgrade(target)))
+    reply = bridge.exchange(change(bridge.upgrade(target)))
     assert reply.status in statuses, reply
     assert "upgrade" not in reply.headers.get("connection", "").lower() or reply.status == 426
     if reply.status == 426:
@@ -86,7 +86,7 @@ def test_an_upgrade_that_is_none_is_refused_and_starts_nothing(bridge, target, c
 @pytest.mark.parametrize("place", ["Sec-WebSocket-Protocol: mcp, TOKEN", "Sec-WebSocket-Protocol: mcp, Bearer.TOKEN", "Cookie: token=TOKEN"])  # fmt: skip
 def test_w03_the_token_is_taken_from_one_place_only(bridge, place):
     request = bridge.upgrade().without("Authorization").put(place.replace("TOKEN", bridge.token))
-    assert bridge.ask(request).status == 401
+    assert bridge.exchange(request).status == 401
     assert bridge.token not in "".join(bridge.stderr)
 
 

@@ -80,7 +80,7 @@ async def names(client, method="tools/list"):
         "resources/list": ("resources", "uri"),
         "resources/templates/list": ("resourceTemplates", "uriTemplate"),
     }[method]
-    answer = await client.ask(method)
+    answer = await client.request(method)
     assert "result" in answer, answer
     return [one[item] for one in answer["result"][key]]
 
@@ -95,7 +95,7 @@ class Modern:
     def __init__(self, running, path="/mcp", **meta):
         self._running, self._path, self._meta = running, path, meta
 
-    async def ask(self, method, params=None, **more):
+    async def request(self, method, params=None, **more):
         body = request(method, params, **{**self._meta, **more})
         async with connect(self._running) as connection:
             await connection.send("POST", self._path, headers_of(body), json.dumps(body).encode())
@@ -103,7 +103,7 @@ class Modern:
                 return (await connection.answer()).json
 
     async def result(self, method, params=None, **more):
-        answer = await self.ask(method, params, **more)
+        answer = await self.request(method, params, **more)
         assert "result" in answer, answer
         return answer["result"]
 

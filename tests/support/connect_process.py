@@ -6,7 +6,7 @@ import subprocess
 from .bridge_process import PROGRAM
 
 
-def started(running, name, lines, timeout=30):
+def run_connect(running, name, lines, timeout=30):
     return subprocess.run(
         [PROGRAM, "connect", name, "--config", str(running.config)],
         input="".join(f"{json.dumps(line)}\n" for line in lines),
@@ -18,7 +18,7 @@ def started(running, name, lines, timeout=30):
     )
 
 
-def open_process(running, name, *words):
+def start_connect(running, name, *words):
     return subprocess.Popen(
         [PROGRAM, "connect", name, "--config", str(running.config), *words],
         env=running.variables,
@@ -28,7 +28,7 @@ def open_process(running, name, *words):
     )
 
 
-def ask(process, message):
+def exchange(process, message):
     """The next thing that it says."""
     process.stdin.write(json.dumps(message).encode() + b"\n")
     process.stdin.flush()

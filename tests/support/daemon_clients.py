@@ -15,7 +15,7 @@ def example(**keys):
     return {"command": EXAMPLE, **keys}
 
 
-async def ask(running, server, method, params=None, token=None):
+async def stateless_request(running, server, method, params=None, token=None):
     """The status and the JSON of what a stateless client is answered."""
     body = request(method, params)
     more = {"Authorization": f"Bearer {token}"} if token else {}

@@ -88,7 +88,7 @@ async def client_of(running, kind, server, capabilities=DECLARED):
     if kind in MODERN:
         path = f"/servers/{server}" if server else ""
         async with MODERN[kind](running, path, capabilities) as client:
-            answer = await client.ask("server/discover")
+            answer = await client.request("server/discover")
             client.offered = answer["result"]["capabilities"]
             yield client
     else:

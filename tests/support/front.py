@@ -64,7 +64,7 @@ class Door:
             request = request.add(f"Mcp-Session-Id: {self.session}")
         return request.saying(body)
 
-    def ask(self, request, *, to_head=False):
+    def exchange(self, request, *, to_head=False):
         """The one answer to a request, or to bytes, on a connection of its own."""
         with self.connect() as connection:
             connection.try_send(request)
@@ -77,11 +77,11 @@ class Door:
             return connection.head()
 
     def open_session(self, target="/mcp"):
-        reply = self.ask(self.post(INITIALIZE, target))
+        reply = self.exchange(self.post(INITIALIZE, target))
         assert reply.status == 200, reply
         self.session = reply.headers["mcp-session-id"]
         initialized = {"jsonrpc": "2.0", "method": "notifications/initialized"}
-        assert self.ask(self.post(initialized, target)).status == 202
+        assert self.exchange(self.post(initialized, target)).status == 202
 
     @contextlib.contextmanager
     def event_stream(self, target="/sse"):
@@ -108,7 +108,7 @@ class H2:
         self._h2.initiate_connection()
         self._flush()
 
-    def ask(self, method, path, *fields, body=None, trailers=(), token=None):
+    def exchange(self, method, path, *fields, body=None, trailers=(), token=None):
         """The status, the headers and the body of the answer; `token` may be an empty text for none."""
         token = self._door.token if token is None else token
         head = [
@@ -143,7 +143,7 @@ class H2:
     def post(self, *fields, body=PING, path="/mcp", trailers=()):
         session = [(b"mcp-session-id", self._door.session.encode())]
         media = [(b"content-type", b"application/json"), (b"accept", b"application/json, text/event-stream")]
-        return self.ask("POST", path, *session, *media, *fields, body=body, trailers=trailers)
+        return self.exchange("POST", path, *session, *media, *fields, body=body, trailers=trailers)
 
     def _flush(self):
         data = self._h2.data_to_send()

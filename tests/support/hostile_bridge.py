@@ -99,18 +99,18 @@ class Bridge:
 
     # ---- and what they come to
 
-    def ask(self, request):
+    def exchange(self, request):
         """The one answer to one request on a connection of its own."""
         with self.connect() as connection:
             connection.try_send(request)  # it may be refused, and hung up on, before all of it is sent
             return connection.reply(to_head=request.method == "HEAD")
 
     def open_session(self, version=VERSION):
-        reply = self.ask(self.post(self.initialize(version)))
+        reply = self.exchange(self.post(self.initialize(version)))
         assert reply.status == 200, reply
         session = Session(reply.headers["mcp-session-id"], reply.json["result"]["protocolVersion"])
         greeting = {"jsonrpc": "2.0", "method": "notifications/initialized"}
-        assert self.ask(self.post(greeting, session)).status == 202
+        assert self.exchange(self.post(greeting, session)).status == 202
         self.sync(session)
         return session
 
@@ -118,7 +118,7 @@ class Bridge:
         """Wait until the child has read everything that was written before."""
         number = next(self._numbers)
         body = {"jsonrpc": "2.0", "id": f"sync-{number}", "method": "test/sync", "params": {"n": number}}
-        assert self.ask(self.post(body, session)).status == 200
+        assert self.exchange(self.post(body, session)).status == 200
 
     @contextmanager
     def heard(self, session):

@@ -105,15 +105,15 @@ class StatelessPosts:
     def __init__(self, bridge):
         self.bridge = bridge
 
-    def ask(self, text, name="echo", method="tools/call"):
+    def exchange(self, text, name="echo", method="tools/call"):
         request = self.bridge.post(text).add(f"MCP-Protocol-Version: {REVISION}", f"Mcp-Method: {method}")
         if method == "tools/call":
             request = request.add(f"Mcp-Name: {name}")
-        reply = self.bridge.ask(request)
+        reply = self.bridge.exchange(request)
         return reply.status, reply.json if reply.body else None
 
     def sync(self, number):
-        assert self.ask(call(b"0", b"0", b"sync-%d" % number), f"sync-{number}")[0] == 200
+        assert self.exchange(call(b"0", b"0", b"sync-%d" % number), f"sync-{number}")[0] == 200
 
 
 class StatelessFrames:
@@ -123,7 +123,7 @@ class StatelessFrames:
         self.bridge = bridge
         self._socket = socket
 
-    def ask(self, text, name="echo", method="tools/call"):
+    def exchange(self, text, name="echo", method="tools/call"):
         mark = call(
             b"0", b'"mark"', b"sync-"
         )  # the child answers in order, so what comes of the text comes before
@@ -136,4 +136,4 @@ class StatelessFrames:
         return None, found[0]
 
     def sync(self, number):
-        assert self.ask(call(b"0", b"0", b"sync-%d" % number))[1]["id"] == 0
+        assert self.exchange(call(b"0", b"0", b"sync-%d" % number))[1]["id"] == 0

@@ -38,7 +38,7 @@ class Client:
             headers.append(("authorization", f"Bearer {token or self.token}"))
         return [*headers, *extra]
 
-    async def ask(self, headers, body=None):
+    async def send_request(self, headers, body=None):
         number = self.h2.get_next_available_stream_id()
         self.h2.send_headers(number, headers, end_stream=body is None)
         await self.flush()

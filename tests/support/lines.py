@@ -120,7 +120,7 @@ class Client:
         self.send(text)
         return self.answer(id_)
 
-    def ask(self, text, id_=b"1"):
+    def exchange_json(self, text, id_=b"1"):
         return json.loads(self.exchange(text, id_))
 
     def open(self):
@@ -131,7 +131,7 @@ class Client:
             "capabilities": {},
             "clientInfo": {"name": "lines", "version": "1"},
         }
-        assert "result" in self.ask(self.call(b"0", "initialize", params), b"0")
+        assert "result" in self.exchange_json(self.call(b"0", "initialize", params), b"0")
         self.send(b'{"jsonrpc":"2.0","method":"notifications/initialized"}')
 
 

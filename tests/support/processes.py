@@ -78,7 +78,7 @@ class Host:
         self.fork_server, self.keeper, self.server = found["fork server"], found["keeper"], found["server"]
         self.descendants = found["descendants"]
 
-    def ask(self, word: str) -> dict:
+    def command(self, word: str) -> dict:
         self.process.stdin.write(f"{word}\n".encode())
         self.process.stdin.flush()
         return json.loads(self.process.stdout.readline())

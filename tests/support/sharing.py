@@ -46,13 +46,13 @@ class Client:
     async def answer(self, number):
         return await self.until(lambda message: message.get("id") == number and "method" not in message)
 
-    async def ask(self, method, params=None):
+    async def request(self, method, params=None):
         return await self.answer(await self.begin(method, params))
 
     async def call(self, tool, _meta=None, **arguments):
         """The text of the result of a tool."""
         params = {"name": tool, "arguments": arguments}
-        answer = await self.ask("tools/call", {**params, "_meta": _meta} if _meta else params)
+        answer = await self.request("tools/call", {**params, "_meta": _meta} if _meta else params)
         return answer["result"]["content"][0]["text"]
 
     async def question(self):
@@ -64,7 +64,7 @@ class Client:
     async def initialize(self, capabilities, version="2025-11-25"):
         info = {"name": "mcp", "version": "0.1.0"}
         params = {"protocolVersion": version, "capabilities": capabilities, "clientInfo": info}
-        answer = await self.ask("initialize", params)
+        answer = await self.request("initialize", params)
         assert "result" in answer, answer
         await self.send({"jsonrpc": "2.0", "method": "notifications/initialized"})
         return answer["result"]

@@ -12,7 +12,7 @@ from functools import partial
 import trio
 import trio_websocket
 
-from .connect_process import open_process
+from .connect_process import start_connect
 from .raw_http import BOTH, INITIALIZE, Connection, message
 from .stateless_requests import headers_of, request, tool
 
@@ -67,7 +67,7 @@ async def over_http(running, name, calls, pause, opening=trio.lowlevel.checkpoin
         opened = await read_answer(connection, found)
     session = {**POST, "Mcp-Session-Id": opened["mcp-session-id"]}
 
-    async def ask(number, call):
+    async def exchange(number, call):
         async with connected(running) as connection:
             params = {"name": call[0], "arguments": call[1]}
             await connection.send("POST", path, session, message("tools/call", params, id=number))
@@ -76,14 +76,14 @@ async def over_http(running, name, calls, pause, opening=trio.lowlevel.checkpoin
 
     async with trio.open_nursery() as nursery:
         for number, call in enumerate(calls, 1):
-            nursery.start_soon(ask, number, call)
+            nursery.start_soon(exchange, number, call)
     return found
 
 
 async def over_modern_http(running, name, calls, pause, path=""):
     found = Found()
 
-    async def ask(number, call):
+    async def exchange(number, call):
         body = request("tools/call", tool(call[0], **call[1]), id=number, **LOUD)
         async with connected(running) as connection:
             target = path or f"/servers/{name}/mcp"
@@ -93,7 +93,7 @@ async def over_modern_http(running, name, calls, pause, path=""):
 
     async with trio.open_nursery() as nursery:
         for number, call in enumerate(calls, 1):
-            nursery.start_soon(ask, number, call)
+            nursery.start_soon(exchange, number, call)
     return found
 
 
@@ -156,7 +156,7 @@ def killing(process):
 
 
 async def over_connect(running, name, calls, pause):
-    process, found = open_process(running, name), Found()
+    process, found = start_connect(running, name), Found()
 
     def read_until(count):
         while len(found.answers) < count:

@@ -38,7 +38,7 @@ async def first(running, server, way):
             return await modern(running, server)
         async with TRANSPORTS[way](running, f"/servers/{server}") as client:
             params = {"protocolVersion": "2025-11-25", "capabilities": {}, "clientInfo": INFO}
-            return await client.ask("initialize", params)
+            return await client.request("initialize", params)
 
 
 def all_first(running, wanted):

@@ -66,7 +66,7 @@ async def connect(server, client_tls):
 
 async def check_alive(server, client_tls):
     client = await connect(server, client_tls)
-    number = await client.ask(client.head("POST", "/echo"), b"still here")
+    number = await client.send_request(client.head("POST", "/echo"), b"still here")
     assert (await client.answer(number))[::2] == [200, b"still here"]
     await client.stream.transport_stream.aclose()
 
@@ -75,8 +75,8 @@ async def test_requests_and_answers(tls, client_tls):
     with trio.fail_after(10):
         async with listening(tls) as server:
             client = await connect(server, client_tls)
-            first = await client.ask(client.head(path="/echo"))
-            second = await client.ask(client.head("POST", "/echo"), b"x" * 300_000)
+            first = await client.send_request(client.head(path="/echo"))
+            second = await client.send_request(client.head("POST", "/echo"), b"x" * 300_000)
             assert (await client.answer(first))[::2] == [200, b"/echo"]
             status, headers, body, _ = await client.answer(second)
             assert (status, len(body)) == (200, 300_000)
@@ -103,7 +103,7 @@ async def test_the_gate_is_that_of_http_1(tls, client_tls, method, path, extra, 
     with trio.fail_after(10):
         async with listening(tls) as server:
             client = await connect(server, client_tls)
-            number = await client.ask(client.head(method, path, *extra, token=token))
+            number = await client.send_request(client.head(method, path, *extra, token=token))
             assert (await client.answer(number))[0] == status
 
 
@@ -116,8 +116,10 @@ async def test_a_refusal_is_the_same_for_the_first_request_and_for_a_later_one(t
             for known in (False, True):
                 client = await connect(server, client_tls)
                 if known:
-                    assert (await client.answer(await client.ask(client.head())))[0] == 200
-                answers.append(await client.answer(await client.ask(client.head(method, token=None))))
+                    assert (await client.answer(await client.send_request(client.head())))[0] == 200
+                answers.append(
+                    await client.answer(await client.send_request(client.head(method, token=None)))
+                )
             assert answers[0][0] == 401
             for answer in answers:
                 assert answer[1].pop(b"date")
@@ -144,7 +146,7 @@ async def test_another_authority_is_misdirected(tls, client_tls):
             headers = [
                 (name, "evil.example" if name == ":authority" else value) for name, value in client.head()
             ]
-            assert (await client.answer(await client.ask(headers)))[0] == 421
+            assert (await client.answer(await client.send_request(headers)))[0] == 421
 
 
 # ---- inputs that end Hypercorn's own server. Those in HTTP/1.1 are refused by the grammar of http_head.
@@ -169,7 +171,7 @@ async def test_a_head_that_crashes_hypercorn_costs_one_connection(tls, client_tl
                 for name, value in client.head()
                 if change.get(name, value) is not None
             ]
-            number = await client.ask(headers)
+            number = await client.send_request(headers)
             try:
                 assert (await client.answer(number))[0] >= 400
             except (EOFError, trio.BrokenResourceError):
@@ -189,7 +191,7 @@ async def test_data_after_a_response_is_ignored(tls, client_tls):
             assert client.answers[number][0] == 404
             client.h2.send_data(number, b"late" * 1000, end_stream=True)
             await client.flush()
-            other = await client.ask(client.head(path="/echo"))
+            other = await client.send_request(client.head(path="/echo"))
             assert (await client.answer(other))[0] == 200
             await check_alive(server, client_tls)
 
@@ -229,7 +231,7 @@ async def test_a_stalled_reader_does_not_hang_the_shutdown(tls, client_tls):
         async with listening(tls) as server:
             client = await connect(server, client_tls)
             client.h2.increment_flow_control_window(2**30)
-            number = await client.ask(client.head(path="/flood"))
+            number = await client.send_request(client.head(path="/flood"))
             client.h2.increment_flow_control_window(2**30, number)
             await client.flush()
             await trio.sleep(0.5)  # by now the socket is full and Hypercorn is in its shielded send
@@ -241,7 +243,7 @@ async def test_a_stalled_reader_is_disconnected(tls, client_tls):
         async with listening(tls, Limits(write_stall_seconds=0.5)) as server:
             client = await connect(server, client_tls)
             client.h2.increment_flow_control_window(2**30)
-            number = await client.ask(client.head(path="/flood"))
+            number = await client.send_request(client.head(path="/flood"))
             client.h2.increment_flow_control_window(2**30, number)
             await client.flush()
             await trio.sleep(1.5)
@@ -254,7 +256,7 @@ async def test_data_without_a_flow_control_window_is_not_queued(tls, client_tls)
     with trio.fail_after(10):
         async with listening(tls, Limits(write_stall_seconds=0.5)) as server:
             client = await connect(server, client_tls)
-            await client.ask(client.head(path="/flood"))
+            await client.send_request(client.head(path="/flood"))
             with pytest.raises((EOFError, trio.BrokenResourceError)):
                 while True:  # reads, and never opens its windows again
                     client.h2.receive_data(await client.stream.receive_some() or _end())
@@ -267,7 +269,7 @@ async def test_a_stream_without_a_window_ends_alone_while_others_progress(tls, c
     with trio.fail_after(20):
         async with listening(tls, Limits(write_stall_seconds=0.5)) as server:
             client = await connect(server, client_tls)
-            stuck = await client.ask(client.head(path="/flood"))
+            stuck = await client.send_request(client.head(path="/flood"))
             receive, acknowledge, resets = client.h2.receive_data, client.h2.acknowledge_received_data, []
 
             def received(data):
@@ -282,10 +284,10 @@ async def test_a_stream_without_a_window_ends_alone_while_others_progress(tls, c
             client.h2.receive_data, client.h2.acknowledge_received_data = received, acknowledged
             client.h2.increment_flow_control_window(2**20)
             while not resets:
-                assert (await client.answer(await client.ask(client.head())))[0] == 200
+                assert (await client.answer(await client.send_request(client.head())))[0] == 200
                 await trio.sleep(0.02)
             assert [event.stream_id for event in resets] == [stuck]
-            assert (await client.answer(await client.ask(client.head())))[0] == 200
+            assert (await client.answer(await client.send_request(client.head())))[0] == 200
             await check_alive(server, client_tls)
 
 
@@ -298,7 +300,7 @@ async def test_a_connection_ends_with_its_peer(tls, client_tls, path):
     with trio.fail_after(10):
         async with listening(tls) as server:
             client = await connect(server, client_tls)
-            await client.ask(client.head(path=path))
+            await client.send_request(client.head(path=path))
             while not (client.answers or path == "/ignore"):
                 assert await client.receive()
             await client.stream.transport_stream.aclose()
@@ -310,7 +312,7 @@ async def test_messages_sent_before_a_disconnect_arrive(tls, client_tls):
     with trio.fail_after(10):
         async with listening(tls) as server:
             client = await connect(server, client_tls)
-            await client.ask(client.head("POST", "/keep"), b"farewell")
+            await client.send_request(client.head("POST", "/keep"), b"farewell")
             await client.stream.transport_stream.send_eof()
             while server.kept != b"farewell":
                 await trio.sleep(0.01)
@@ -320,9 +322,9 @@ async def test_an_unread_body_does_not_block_other_requests(tls, client_tls):
     with trio.fail_after(10):
         async with listening(tls) as server:
             client = await connect(server, client_tls)
-            number = await client.ask(client.head("POST", "/ignore"), b"x" * 1_000_000)
+            number = await client.send_request(client.head("POST", "/ignore"), b"x" * 1_000_000)
             assert (await client.answer(number))[::2] == [200, b"did not read it"]
-            other = await client.ask(client.head(path="/echo"))
+            other = await client.send_request(client.head(path="/echo"))
             assert (await client.answer(other))[0] == 200
 
 
@@ -330,7 +332,7 @@ async def test_a_body_over_the_limit_is_refused(tls, client_tls):
     with trio.fail_after(10):
         async with listening(tls, Limits(body=1000)) as server:
             client = await connect(server, client_tls)
-            number = await client.ask(client.head("POST", "/echo"), b"x" * 2000)
+            number = await client.send_request(client.head("POST", "/echo"), b"x" * 2000)
             assert (await client.answer(number))[0] == 413
 
 
@@ -386,7 +388,7 @@ async def test_streams_have_heartbeats_and_an_end(tls, client_tls):
     with trio.fail_after(10):
         async with listening(tls, Limits(heartbeat_seconds=0.3)) as server:
             client = await connect(server, client_tls)
-            number = await client.ask(client.head(path="/stream"))
+            number = await client.send_request(client.head(path="/stream"))
             while b":\n\n" not in client.answers.get(number, [0, 0, b""])[2]:
                 assert await client.receive()
             server.streams[0].enqueue(b"{}", b"k_1", last=True)
@@ -399,7 +401,7 @@ async def test_a_reset_stream_is_noticed(tls, client_tls):
     with trio.fail_after(10):
         async with listening(tls) as server:
             client = await connect(server, client_tls)
-            number = await client.ask(client.head(path="/stream"))
+            number = await client.send_request(client.head(path="/stream"))
             while not server.streams:
                 await client.receive()
             client.h2.reset_stream(number)
@@ -413,7 +415,7 @@ async def test_a_stream_ends_when_its_token_is_revoked(tls, client_tls, revoked)
     with trio.fail_after(10):
         async with listening(tls, Limits(heartbeat_seconds=0.3)) as server:
             client = await connect(server, client_tls)
-            number = await client.ask(client.head(path="/stream"))
+            number = await client.send_request(client.head(path="/stream"))
             while not server.streams:
                 await client.receive()
             other = TOKEN[:-1] + "H"
@@ -433,14 +435,14 @@ async def test_an_idle_connection_is_closed_earlier_without_a_credential(tls, cl
     with trio.fail_after(20):
         async with listening(tls, Limits(head_seconds=1)) as server:
             known = await connect(server, client_tls)
-            assert (await known.answer(await known.ask(known.head())))[0] == 200
+            assert (await known.answer(await known.send_request(known.head())))[0] == 200
             nobody = await connect(server, client_tls)
-            assert (await nobody.answer(await nobody.ask(nobody.head(token=None))))[0] == 401
+            assert (await nobody.answer(await nobody.send_request(nobody.head(token=None))))[0] == 401
             silent = await connect(server, client_tls)
             for client in (nobody, silent):
                 with pytest.raises((EOFError, trio.BrokenResourceError)):
                     await client.answer(99)
-            assert (await known.answer(await known.ask(known.head())))[0] == 200
+            assert (await known.answer(await known.send_request(known.head())))[0] == 200
 
 
 async def test_old_tls_is_refused(tls, authority):
