@@ -15,7 +15,7 @@ import pytest
 from mcpbridged.bridge.commands import control_client
 
 from ..support.bridge_process import EXAMPLE, PROGRAM
-from ..support.daemon_process import Daemon, Manager, daemon, write_config
+from ..support.daemon_process import Daemon, ServiceManager, daemon, write_config
 from ..support.raw_http import BOTH, INITIALIZE
 
 BODY = json.dumps({"jsonrpc": "2.0", "id": 0, "method": "initialize", "params": INITIALIZE}).encode()
@@ -230,7 +230,7 @@ def test_r9_the_loop_goes_on_while_helpers_run_at_start_reload_and_restart(tmp_p
     helper = script(tmp_path, "helper", f"echo run >>{runs}\nread line <{gate}\necho $line")
     token = script(tmp_path, "token", f"test ! -p {gate} || echo token >>{runs}\necho {TOKEN}")
     os.mkfifo(gate)
-    manager = Manager(tmp_path)
+    manager = ServiceManager(tmp_path)
     servers = {
         "slow": {"command": EXAMPLE, "secrets": {"K": f"exec:{helper}"}},
         "quick": {"command": EXAMPLE},
@@ -243,10 +243,10 @@ def test_r9_the_loop_goes_on_while_helpers_run_at_start_reload_and_restart(tmp_p
             return runs.read_text().split().count("run") if runs.exists() else 0
 
         def goes_on():
-            before = manager.heard.count("WATCHDOG=1")
+            before = manager.received.count("WATCHDOG=1")
             assert get(running.url("quick").replace("/servers/quick/mcp", "/healthz"))[0] == 200
             assert get(running.url("quick"), TOKEN, BODY)[0] == 200
-            until(lambda: manager.heard.count("WATCHDOG=1") > before + 1, "the watchdog")
+            until(lambda: manager.received.count("WATCHDOG=1") > before + 1, "the watchdog")
 
         until(lambda: count() == 1, "the helper at the start")
         goes_on()

@@ -88,8 +88,8 @@ def test_t14_discovery_and_registration_have_one_constant_answer(door, target):
     assert first.headers["cache-control"] == "no-store"
     for fields in credentials(door):
         for method in ("GET", "POST", "PUT", "OPTIONS", "DELETE"):
-            reply = door.exchange(door.bare(method, target).add(*fields).put("Content-Length: 0"))
-            assert reply.but_for_the_date == first.but_for_the_date
+            reply = door.exchange(door.bare(method, target).add(*fields).replace_field("Content-Length: 0"))
+            assert reply.without_date == first.without_date
         head = door.exchange(door.bare("HEAD", target).add(*fields))
         assert (head.status, head.headers["content-length"]) == (404, str(len(first.body)))
 
@@ -98,12 +98,12 @@ def test_t14_a_registration_is_answered_whatever_its_body_is(door):
     metadata = {"client_name": "x", "redirect_uris": ["http://localhost:1/callback"]}
     request = door.bare("POST", "/register")
     for sent in (
-        request.add("Content-Type: application/json").saying(metadata),
-        request.add("Content-Type: application/x-www-form-urlencoded").saying(b"a=b"),
-        request.saying(b"x" * 100_000),
-        request.put("Content-Length: 1000000000").head(),
+        request.add("Content-Type: application/json").with_body(metadata),
+        request.add("Content-Type: application/x-www-form-urlencoded").with_body(b"a=b"),
+        request.with_body(b"x" * 100_000),
+        request.replace_field("Content-Length: 1000000000").head(),
         request.add("Transfer-Encoding: chunked"),
-        request.add("Expect: 100-continue").put("Content-Length: 10").head(),
+        request.add("Expect: 100-continue").replace_field("Content-Length: 10").head(),
     ):
         reply = door.exchange(sent)
         check_error(reply.status, reply.headers["content-type"], reply.body)
@@ -127,11 +127,11 @@ def test_t14_other_paths_need_a_credential(door, target):
 @pytest.mark.parametrize("target", ["/.well-known/oauth-protected-resource", "/register"])
 def test_t14_host_and_origin_come_first(door, target):
     request = door.bare("GET", target)
-    assert door.exchange(request.put("Host: evil.example")).status == 421
-    assert door.exchange(request.to(f"http://evil.example{target}")).status == 421
+    assert door.exchange(request.replace_field("Host: evil.example")).status == 421
+    assert door.exchange(request.with_target(f"http://evil.example{target}")).status == 421
     assert door.exchange(request.add("Origin: http://evil.example")).status == 403
     assert door.exchange(request.add("Sec-Fetch-Site: cross-site")).status == 403
-    assert door.exchange(request.to(f"{target}?access_token=x")).status == 400
+    assert door.exchange(request.with_target(f"{target}?access_token=x")).status == 400
     assert door.exchange(
         request.add(f"Origin: http://{door.authority}", "Sec-Fetch-Site: same-origin")
     ).status == (404)

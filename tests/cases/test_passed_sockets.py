@@ -9,7 +9,7 @@ import pytest
 
 from ..support.admission import HEADERS, INITIALIZE
 from ..support.bridge_process import EXAMPLE
-from ..support.daemon_process import Daemon, Manager, write_config
+from ..support.daemon_process import Daemon, ServiceManager, write_config
 
 TABLES = {"servers": {"example": {"command": EXAMPLE}}}
 
@@ -72,7 +72,7 @@ def test_w9_a_passed_socket_is_named_by_its_own_address_also_at_the_port_of_the_
 def test_w9_all_passed_sockets_are_named(tmp_path):
     unix = str(tmp_path / "passed.sock")
     first, second, third = listening(), listening("::1"), listening("127.0.0.3")
-    manager = Manager(tmp_path)
+    manager = ServiceManager(tmp_path)
     named = [url_of(first), url_of(second), url_of(third), f"unix:{unix}"]
     with running(
         tmp_path,

@@ -19,7 +19,7 @@ from ..support.bridge_process import EXAMPLE
 from ..support.connect_process import exchange, start_connect
 from ..support.daemon_process import daemon
 from ..support.raw_http import INITIALIZE
-from ..support.wire import PING, PONG, Connection, Quiet, Socket, frame, fresh_key
+from ..support.wire import PING, PONG, Connection, NothingReceived, Socket, frame, fresh_key
 
 # Two heartbeats without a pong were the end of a client; five are, where they are shorter than by default.
 BEAT = 0.25
@@ -82,7 +82,7 @@ def test_w01_a_stopped_connect_keeps_its_session(running):
 
 def test_w01_no_pings_are_sent_on_the_unix_socket(running):
     with websocket(running, unix=True) as found:
-        with pytest.raises(Quiet):
+        with pytest.raises(NothingReceived):
             found.next(7 * BEAT)
         assert is_served(found)
 
@@ -100,7 +100,7 @@ def test_w01_other_input_is_a_sign_of_life(running):
     with websocket(running) as found:
         until = time.monotonic() + 8 * BEAT
         while time.monotonic() < until:
-            with contextlib.suppress(Quiet):
+            with contextlib.suppress(NothingReceived):
                 found.next(2 * BEAT)
             assert is_served(found)
 

@@ -23,7 +23,7 @@ from mcpbridged.bridge.commands.control_client import follow
 
 from ..support.bridge_process import EXAMPLE, MODERN, PROGRAM, Bridge
 from ..support.daemon_clients import example, open_socket, stateless_request
-from ..support.daemon_process import Daemon, Manager, child, daemon, write_config
+from ..support.daemon_process import Daemon, ServiceManager, child, daemon, write_config
 from ..support.raw_http import BOTH, INITIALIZE, connect
 from ..support.stateless_requests import headers_of, request, tool
 
@@ -311,7 +311,7 @@ async def test_calls_of_a_server_that_has_just_been_replaced_are_answered_before
 
 
 async def test_a_reload_that_is_overtaken_by_the_end_changes_nothing(tmp_path):
-    manager = Manager(tmp_path)
+    manager = ServiceManager(tmp_path)
     secret = {"secrets": {"KEY": f"exec:cat {tmp_path}/key"}}
     (tmp_path / "key").write_text("the first key")
     write_config(tmp_path / "config.toml", {"one": example(**secret)})
@@ -332,7 +332,7 @@ async def test_a_reload_that_is_overtaken_by_the_end_changes_nothing(tmp_path):
             assert "result" in (await opened.answers(1))[1]
         assert await trio.to_thread.run_sync(running.process.wait, 10) == 0
         running._stopped = True
-    assert "READY=1" not in manager.heard[manager.heard.index("STOPPING=1") :]
+    assert "READY=1" not in manager.received[manager.received.index("STOPPING=1") :]
     assert not [line for line in running.lines if "server=two" in line]
 
 
@@ -340,7 +340,7 @@ async def test_a_reload_that_is_overtaken_by_the_end_changes_nothing(tmp_path):
 
 
 def test_a_service_manager_hears_of_everything(tmp_path):
-    manager = Manager(tmp_path)
+    manager = ServiceManager(tmp_path)
     write_config(tmp_path / "config.toml", {"one": example()})
     variables = {"NOTIFY_SOCKET": str(manager.path), "WATCHDOG_USEC": "300000"}
     with Daemon(tmp_path, environment=variables) as running:
@@ -354,14 +354,14 @@ def test_a_service_manager_hears_of_everything(tmp_path):
         # A loop that stands still gives no sign of life.
         running.process.send_signal(signal.SIGSTOP)
         time.sleep(0.2)
-        signs = manager.heard.count("WATCHDOG=1")
+        signs = manager.received.count("WATCHDOG=1")
         time.sleep(0.5)
-        assert manager.heard.count("WATCHDOG=1") == signs
+        assert manager.received.count("WATCHDOG=1") == signs
         running.process.send_signal(signal.SIGCONT)
         manager.wait_for("WATCHDOG=1", signs + 2)
         running.stop()
         manager.wait_for("STOPPING=1")
-    ready, stopping = manager.heard.index("READY=1"), manager.heard.index("STOPPING=1")
+    ready, stopping = manager.received.index("READY=1"), manager.received.index("STOPPING=1")
     assert ready < stopping
 
 
@@ -454,7 +454,7 @@ def test_children_see_nothing_of_the_service_manager_or_of_us(tmp_path, passed):
         tmp_path / "config.toml",
         {"spy": {"command": [sys.executable, "-c", spy], "secrets": {"KEY": str(secret)}, "era": "legacy"}},
     )
-    manager = Manager(tmp_path)
+    manager = ServiceManager(tmp_path)
     variables = {
         "NOTIFY_SOCKET": str(manager.path),
         "WATCHDOG_USEC": "60000000",
@@ -983,7 +983,7 @@ async def until(true):
 
 
 async def test_a_broken_eager_server_is_known_before_anybody_asks(tmp_path):
-    manager = Manager(tmp_path)
+    manager = ServiceManager(tmp_path)
     write_config(
         tmp_path / "config.toml", {"one": {"command": ["false"], "start": "eager"}, "two": example()}
     )

@@ -14,11 +14,11 @@ def bridge(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def impatient(tmp_path_factory):
+def short_limits(tmp_path_factory):
     """A bridge that gives up on everybody within a second or two."""
     options = ["head_seconds=1", "body_grace_seconds=1", "write_stall_seconds=2", "heartbeat_seconds=1"]
     with running(
-        tmp_path_factory.mktemp("impatient"), *(f"--limit={option}" for option in options)
+        tmp_path_factory.mktemp("short_limits"), *(f"--limit={option}" for option in options)
     ) as bridge:
         yield bridge
 

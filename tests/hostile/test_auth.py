@@ -1,6 +1,6 @@
 """Who gets in: every route, every verb, every credential (cases A01 to A03, A08, V11, G20).
 
-Without a good credential nothing is started, nothing is said about what exists, and every refusal has the same bytes.
+Without a good credential nothing is started, no response shows what exists, and every refusal has the same bytes.
 """
 
 import os
@@ -80,7 +80,7 @@ def test_a01_every_closed_path_gives_one_and_the_same_401(bridge, method, kind):
             reply = connection.reply(to_head=method == "HEAD")
             assert reply.status == 401, (target, reply)
             if method != "HEAD":
-                assert reply.but_for_the_date == same.but_for_the_date
+                assert reply.without_date == same.without_date
     assert bridge.children() <= children
     assert bridge.journal.stat().st_size == journal
 
@@ -100,7 +100,11 @@ def test_a01_health_needs_no_credential_and_tells_nothing(bridge, session, metho
 def test_a_good_credential_meets_the_route_and_its_verbs(bridge, method, target):
     known = target.startswith(("/mcp", "/sse", "/messages", "/ws", "/servers/stdio/"))
     with bridge.connect() as connection:
-        connection.send(bridge.request(method, target).put("Accept: text/html").put("Content-Length: 0"))
+        connection.send(
+            bridge.request(method, target)
+            .replace_field("Accept: text/html")
+            .replace_field("Content-Length: 0")
+        )
         reply = connection.reply(to_head=method == "HEAD")
     if not known:
         assert reply.status == 404
@@ -113,7 +117,9 @@ def test_a_good_credential_meets_the_route_and_its_verbs(bridge, method, target)
 
 @pytest.mark.parametrize("scheme", ["Bearer", "bearer", "BEARER", "bEaReR", "Bearer  ", " Bearer"])
 def test_a01_the_scheme_has_no_case(bridge, session, scheme):
-    reply = bridge.exchange(bridge.post(session=session).put(f"Authorization: {scheme} {bridge.token}"))
+    reply = bridge.exchange(
+        bridge.post(session=session).replace_field(f"Authorization: {scheme} {bridge.token}")
+    )
     assert reply.status == 200
 
 
@@ -126,9 +132,9 @@ def test_a02_two_credentials_are_400_even_if_both_are_good(bridge, route):
 def test_a02_white_space_behind_the_value_is_not_part_of_it(bridge, session):
     """RFC 9110 section 5.5; a NUL there is no white space."""
     line = f"Authorization: Bearer {bridge.token}"
-    assert bridge.exchange(bridge.post(session=session).put(line + "\t")).status == 200
-    assert bridge.exchange(bridge.post(session=session).put(line + " \t ")).status == 200
-    assert bridge.exchange(bridge.post(session=session).put(line + "\0")).status == 400
+    assert bridge.exchange(bridge.post(session=session).replace_field(line + "\t")).status == 200
+    assert bridge.exchange(bridge.post(session=session).replace_field(line + " \t ")).status == 200
+    assert bridge.exchange(bridge.post(session=session).replace_field(line + "\0")).status == 400
 
 
 @pytest.mark.parametrize(
@@ -136,13 +142,17 @@ def test_a02_white_space_behind_the_value_is_not_part_of_it(bridge, session):
     ["Cookie: token=TOKEN", "X-API-Key: TOKEN", "Proxy-Authorization: Bearer TOKEN", "Mcp-Token: TOKEN"],
 )
 def test_a_token_anywhere_else_does_not_count(bridge, line):
-    reply = bridge.exchange(bridge.post().without("Authorization").add(line.replace("TOKEN", bridge.token)))
+    reply = bridge.exchange(
+        bridge.post().without_field("Authorization").add(line.replace("TOKEN", bridge.token))
+    )
     assert reply.status == 401
 
 
 def test_the_body_is_not_read_before_the_credential_is_known(bridge):
     with bridge.connect() as connection:
-        connection.send(bridge.post().without("Authorization").put("Content-Length: 4000000").head())
+        connection.send(
+            bridge.post().without_field("Authorization").replace_field("Content-Length: 4000000").head()
+        )
         reply = connection.reply(patience=1)
         assert reply.status == 401
         assert reply.headers["connection"] == "close"
@@ -153,7 +163,7 @@ def test_a_connection_that_was_good_is_asked_again(bridge, session):
     with bridge.connect() as connection:
         connection.send(bridge.post(session=session))
         assert connection.reply().status == 200
-        connection.send(bridge.post(session=session).without("Authorization"))
+        connection.send(bridge.post(session=session).without_field("Authorization"))
         refusal = connection.reply()
         assert refusal.status == 401
         assert refusal.headers["connection"] == "close"
@@ -161,7 +171,7 @@ def test_a_connection_that_was_good_is_asked_again(bridge, session):
 
 
 def test_a06_ten_thousand_guesses_do_not_disturb_who_knows(bridge, session):
-    wrong = bytes(bridge.post().put("Authorization: Bearer " + "x" * 48))
+    wrong = bytes(bridge.post().replace_field("Authorization: Bearer " + "x" * 48))
     slowest = 0.0
     with bridge.connect() as good:
         for _ in range(20):
@@ -184,8 +194,8 @@ def test_the_minted_token_is_nobody_elses(bridge):
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
     assert stat.S_IMODE(path.parent.stat().st_mode) == 0o700
     assert len(bridge.token) >= 43
-    said = "".join(bridge.stderr)
-    assert bridge.token not in said
+    stderr = "".join(bridge.stderr)
+    assert bridge.token not in stderr
     for pid in (bridge.process.pid, *bridge.children()):
         for name in ("cmdline", "environ"):
             with open(f"/proc/{pid}/{name}", "rb") as file:
@@ -284,7 +294,7 @@ BAD = [
 ]  # fmt: skip
 
 
-def fails(process, said, reader, patience=10.0):
+def fails(process, stderr, reader, patience=10.0):
     with process:
         try:
             code = process.wait(patience)
@@ -292,19 +302,19 @@ def fails(process, said, reader, patience=10.0):
             process.kill()
             process.wait()
             reader.join(PATIENCE)
-    return code, "".join(said)
+    return code, "".join(stderr)
 
 
 @pytest.mark.parametrize("kind", BAD)
 def test_a08_a_bad_token_file_stops_the_start(tmp_path, kind):
     path = tmp_path / "the-token"
     reason = bad_files(path, kind)
-    code, said = fails(*start(tmp_path, "--allow-root", "--port", "0", "--token-file", str(path)))
-    assert code == 78, said
-    assert str(path) in said
-    assert reason in said
-    assert GOOD[:8] not in said
-    assert len(said.splitlines()) == 1
+    code, stderr = fails(*start(tmp_path, "--allow-root", "--port", "0", "--token-file", str(path)))
+    assert code == 78, stderr
+    assert str(path) in stderr
+    assert reason in stderr
+    assert GOOD[:8] not in stderr
+    assert len(stderr.splitlines()) == 1
 
 
 @pytest.mark.parametrize("kind", ["0644", "symlink", "FIFO", "empty", "another owner"])
@@ -312,11 +322,11 @@ def test_a08_a_bad_kept_token_stops_the_start(tmp_path, kind):
     directory = tmp_path / STATE
     directory.mkdir(0o700, parents=True)
     reason = bad_files(directory / "token", kind)
-    code, said = fails(*start(tmp_path, "--allow-root", "--port", "0"))
-    assert code == 78, said
-    assert str(directory / "token") in said
-    assert reason in said
-    assert GOOD[:8] not in said
+    code, stderr = fails(*start(tmp_path, "--allow-root", "--port", "0"))
+    assert code == 78, stderr
+    assert str(directory / "token") in stderr
+    assert reason in stderr
+    assert GOOD[:8] not in stderr
 
 
 @pytest.mark.parametrize("kind", ["writable by all", "another owner", "a symlink", "a file"])
@@ -335,24 +345,24 @@ def test_a08_a_directory_that_others_could_change_stops_the_start(tmp_path, kind
             directory.symlink_to("real")
         case _:
             directory.touch()
-    code, said = fails(*start(tmp_path, "--allow-root", "--port", "0"))
-    assert code == 78, said
-    assert str(directory) in said
-    assert "Traceback" not in said
+    code, stderr = fails(*start(tmp_path, "--allow-root", "--port", "0"))
+    assert code == 78, stderr
+    assert str(directory) in stderr
+    assert "Traceback" not in stderr
 
 
 def test_a_good_token_file_is_used_and_nothing_is_minted(tmp_path):
     write(tmp_path / "the-token", GOOD.encode() + b"\n")
-    process, said, reader = start(
+    process, stderr, reader = start(
         tmp_path, "--allow-root", "--port", "0", "--token-file", str(tmp_path / "the-token")
     )
     try:
-        await_ready(process, said)
+        await_ready(process, stderr)
         assert not (tmp_path / "mcp-bridge").exists()
     finally:
         process.terminate()
-        assert fails(process, said, reader)[0] == 0
-    assert GOOD not in "".join(said)
+        assert fails(process, stderr, reader)[0] == 0
+    assert GOOD not in "".join(stderr)
 
 
 def test_a06_who_guesses_is_slowed_down_and_nobody_else_notices(tmp_path):

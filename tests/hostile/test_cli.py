@@ -28,7 +28,7 @@ START = ("--allow-root", "--port", "0")
 
 def fails(runtime, *options, **more):
     """The exit code, and what was said, of a bridge that does not start."""
-    process, said, reader = start(runtime, *options, **more)
+    process, stderr, reader = start(runtime, *options, **more)
     with process:
         try:
             code = process.wait(10)
@@ -36,7 +36,7 @@ def fails(runtime, *options, **more):
             process.kill()
             process.wait()
             reader.join(PATIENCE)
-    text = "".join(said)
+    text = "".join(stderr)
     assert "Traceback" not in text
     assert "ready on" not in text
     return code, text
@@ -45,18 +45,18 @@ def fails(runtime, *options, **more):
 @contextmanager
 def starts(runtime, *options, **more):
     """A bridge that does: its URL, what it says, its process."""
-    process, said, reader = start(runtime, *options, **more)
+    process, stderr, reader = start(runtime, *options, **more)
     with process:
         try:
-            yield await_ready(process, said), said, process
+            yield await_ready(process, stderr), stderr, process
             process.send_signal(signal.SIGTERM)
             code = process.wait(10)
         finally:
             process.kill()
             process.wait()
             reader.join(PATIENCE)
-    assert code == 0, said
-    assert "Traceback" not in "".join(said)
+    assert code == 0, stderr
+    assert "Traceback" not in "".join(stderr)
 
 
 def understood(capsys, *options):
@@ -83,28 +83,28 @@ def understood(capsys, *options):
     ids=" ".join,
 )  # fmt: skip
 def test_k04_wrong_usage_is_64(capsys, options):
-    code, said = understood(capsys, *options)
-    assert code == 64, said
-    assert said.startswith("mcp-bridge: ")
-    assert len(said) < 2000
+    code, stderr = understood(capsys, *options)
+    assert code == 64, stderr
+    assert stderr.startswith("mcp-bridge: ")
+    assert len(stderr) < 2000
 
 
 def test_k04_a_token_on_the_command_line_is_not_repeated(capsys):
     for option in (["--token", "canary-0123456789"], ["--token=canary-0123456789"]):
-        code, said = understood(capsys, *option)
+        code, stderr = understood(capsys, *option)
         assert code == 64
-        assert "canary" not in said
-        assert "--token-file" in said
+        assert "canary" not in stderr
+        assert "--token-file" in stderr
 
 
 @pytest.mark.parametrize("command", [[""], ["no-such-program"], ["/etc/passwd"], ["/"]])
 def test_a_server_that_cannot_be_started_is_64_or_69(tmp_path, command):
-    process, said, reader = start(tmp_path, *START, command=command)
+    process, stderr, reader = start(tmp_path, *START, command=command)
     with process:
         code = process.wait(10)
         reader.join(PATIENCE)
-    assert code in (64, 69), said
-    assert "Traceback" not in "".join(said)
+    assert code in (64, 69), stderr
+    assert "Traceback" not in "".join(stderr)
 
 
 @pytest.mark.parametrize(
@@ -112,25 +112,25 @@ def test_a_server_that_cannot_be_started_is_64_or_69(tmp_path, command):
     ["0.0.0.0", "::", "192.0.2.1", "10.0.0.1", "169.254.1.1", "fe80::1", "255.255.255.255", "::ffff:0.0.0.0"],
 )
 def test_k04_an_address_that_others_could_reach_is_78(capsys, host):
-    code, said = understood(capsys, *START, "--host", host)
-    assert code == 78, said
-    assert host in said
+    code, stderr = understood(capsys, *START, "--host", host)
+    assert code == 78, stderr
+    assert host in stderr
 
 
 @pytest.mark.parametrize(
     ("options", "expected"), [(["--port", "65536"], 64), (["--token", "x"], 64), (["--host", "0.0.0.0"], 78)]
 )
 def test_k04_the_program_leaves_with_that_code_and_touches_nothing(tmp_path, options, expected):
-    code, said = fails(tmp_path, *options)
-    assert code == expected, said
+    code, stderr = fails(tmp_path, *options)
+    assert code == expected, stderr
     assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.parametrize("options", [["--env", "LD_PRELOAD"], ["--env", "LD_PRELOAD=/dev/null"], ["--env", "a b"], ["--env", ""], ["--env", "=x"], ["--env", "X=/no/such/file"],
                                      ["--tls-cert", "/dev/null", "--tls-key", "/dev/null"], ["--tls-cert", "/no/such", "--tls-key", "/no/such"]], ids=" ".join)  # fmt: skip
 def test_values_that_cannot_be_used_are_78(tmp_path, options):
-    code, said = fails(tmp_path, *START, *options)
-    assert code in (64, 78), said
+    code, stderr = fails(tmp_path, *START, *options)
+    assert code in (64, 78), stderr
 
 
 def test_k04_a_port_in_use_is_75(tmp_path):
@@ -138,16 +138,16 @@ def test_k04_a_port_in_use_is_75(tmp_path):
         taken.bind(("127.0.0.1", 0))
         taken.listen()
         port = taken.getsockname()[1]
-        code, said = fails(tmp_path, "--allow-root", "--port", str(port))
-    assert code == 75, said
-    assert str(port) in said
+        code, stderr = fails(tmp_path, "--allow-root", "--port", str(port))
+    assert code == 75, stderr
+    assert str(port) in stderr
 
 
 def test_k04_a_second_instance_is_75_and_the_first_goes_on(tmp_path):
     with starts(tmp_path, *START) as (url, _, _):
         port = int(url.rsplit(":", 1)[1].split("/")[0])
-        code, said = fails(tmp_path, "--allow-root", "--port", str(port))
-        assert code == 75, said
+        code, stderr = fails(tmp_path, "--allow-root", "--port", str(port))
+        assert code == 75, stderr
         with connect(("127.0.0.1", port)) as connection:
             connection.send(f"GET /healthz HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\n\r\n".encode())
             assert connection.reply().body == b"ok"
@@ -155,16 +155,16 @@ def test_k04_a_second_instance_is_75_and_the_first_goes_on(tmp_path):
 
 @pytest.mark.skipif(not ROOT, reason="only root is warned of being root")
 def test_k04_root_is_warned(tmp_path):
-    with starts(tmp_path, "--port", "0") as (_, said, _):
-        assert any("running as root" in line for line in said)
-    with starts(tmp_path, *START) as (_, said, _):
-        assert not any("running as root" in line for line in said)
+    with starts(tmp_path, "--port", "0") as (_, stderr, _):
+        assert any("running as root" in line for line in stderr)
+    with starts(tmp_path, *START) as (_, stderr, _):
+        assert not any("running as root" in line for line in stderr)
 
 
 def test_v9_no_auth_is_for_the_loopback_and_warns(tmp_path):
     assert fails(tmp_path, *START, "--no-auth", "--host", "0.0.0.0")[0] == 78
-    with starts(tmp_path, *START, "--no-auth") as (url, said, _):
-        assert any("authentication is disabled" in line for line in said)
+    with starts(tmp_path, *START, "--no-auth") as (url, stderr, _):
+        assert any("authentication is disabled" in line for line in stderr)
         port = int(url.rsplit(":", 1)[1].split("/")[0])
         with connect(("127.0.0.1", port)) as connection:
             connection.send(
@@ -258,9 +258,9 @@ def test_k06_what_is_not_our_socket_is_left_alone(tmp_path, what):
                 stale.bind(str(path))
             os.chown(path, 65534, 65534)
     before = path.lstat()
-    code, said = fails(tmp_path, *START, "--unix", str(path))
-    assert code == 78, said
-    assert str(path) in said
+    code, stderr = fails(tmp_path, *START, "--unix", str(path))
+    assert code == 78, stderr
+    assert str(path) in stderr
     assert path.lstat().st_ino == before.st_ino
     if "file" in what:
         assert path.read_text() == "precious"
@@ -268,15 +268,15 @@ def test_k06_what_is_not_our_socket_is_left_alone(tmp_path, what):
 
 @pytest.mark.parametrize("length", [108, 200, 5000])
 def test_k06_a_path_that_is_too_long_is_78(tmp_path, length):
-    code, said = fails(tmp_path, *START, "--unix", "/" + "a" * (length - 1))
-    assert code == 78, said
-    assert "107" in said
+    code, stderr = fails(tmp_path, *START, "--unix", "/" + "a" * (length - 1))
+    assert code == 78, stderr
+    assert "107" in stderr
 
 
 @pytest.mark.parametrize("where", ["no/such/s", ""])
 def test_k06_a_path_that_cannot_be_is_refused(tmp_path, where):
-    code, said = fails(tmp_path, *START, "--unix", str(tmp_path / where) if where else "")
-    assert code in (64, 78), said
+    code, stderr = fails(tmp_path, *START, "--unix", str(tmp_path / where) if where else "")
+    assert code in (64, 78), stderr
 
 
 def test_k06_a_socket_in_use_is_75_and_stays(tmp_path):
@@ -284,8 +284,8 @@ def test_k06_a_socket_in_use_is_75_and_stays(tmp_path):
     with socket.socket(socket.AF_UNIX) as used:
         used.bind(str(path))
         used.listen()
-        code, said = fails(tmp_path, *START, "--unix", str(path))
-        assert code == 75, said
+        code, stderr = fails(tmp_path, *START, "--unix", str(path))
+        assert code == 75, stderr
         assert path.exists()
 
 
@@ -332,10 +332,10 @@ def test_k05_a_second_signal_hurries(tmp_path):
         "import signal,time; signal.signal(15, signal.SIG_IGN)\nwhile True: time.sleep(9)",
         str(tmp_path / "journal"),
     ]
-    process, said, reader = start(tmp_path, *START, command=stubborn)
+    process, stderr, reader = start(tmp_path, *START, command=stubborn)
     with process:
         try:
-            url = await_ready(process, said)
+            url = await_ready(process, stderr)
             port = int(url.rsplit(":", 1)[1].split("/")[0])
             token = (tmp_path / STATE / "token").read_text().strip()
             with connect(("127.0.0.1", port)) as connection:
@@ -357,17 +357,17 @@ def test_k05_a_second_signal_hurries(tmp_path):
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_k05_both_signals_end_it_well(tmp_path, number):
-    process, said, reader = start(tmp_path, *START)
+    process, stderr, reader = start(tmp_path, *START)
     with process:
         try:
-            await_ready(process, said)
+            await_ready(process, stderr)
             process.send_signal(number)
             assert process.wait(5) == 0
         finally:
             process.kill()
             process.wait()
             reader.join(PATIENCE)
-    assert "Traceback" not in "".join(said)
+    assert "Traceback" not in "".join(stderr)
 
 
 def test_the_version_is_told_without_starting_anything(tmp_path):

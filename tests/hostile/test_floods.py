@@ -67,7 +67,7 @@ def test_i9_what_one_server_writes_keeps_no_other_waiting(bridge, data, times):
     flood = {"jsonrpc": "2.0", "id": 1, "method": "test/flood", "params": {"hex": data.hex(), "times": times}}
     with bridge.connect() as connection:
         connection.send(bridge.post(flood, session))
-        assert_others_are_served(bridge, lambda: not connection.silent(0.01))
+        assert_others_are_served(bridge, lambda: not connection.is_silent(0.01))
         assert bridge.resident() - before < GROWTH
     assert bridge.exchange(bridge.delete(session)).status == 204
 
@@ -79,7 +79,9 @@ def test_i6_answers_for_a_server_that_does_not_read_take_what_the_limit_says(bri
     params = {"hex": asked.hex(), "times": 120}
     flood = {"jsonrpc": "2.0", "id": 1, "method": "test/flood", "params": params}
     with bridge.connect() as connection:
-        connection.send(bridge.post(flood, session).put("Accept: text/event-stream, application/json"))
+        connection.send(
+            bridge.post(flood, session).replace_field("Accept: text/event-stream, application/json")
+        )
         deadline = time.monotonic() + PATIENCE
         while b'"id":1,"result"' not in (data := connection.receive(deadline)) and b"-32000" not in data:
             assert bridge.resident() - before < GROWTH
@@ -196,7 +198,7 @@ def test_h06_chunks_of_one_byte_keep_nobody_waiting(bridge):
     pieces = b"".join(b"1\r\n%c\r\n" % byte for byte in body.encode()) + b"0\r\n\r\n"
     with (
         bridge.connect() as connection,
-        flooding(connection.sock, bytes(request.followed_by(pieces))) as is_over,
+        flooding(connection.sock, bytes(request.with_raw_body(pieces))) as is_over,
     ):
         assert_others_are_served(bridge, is_over)
         assert bridge.resident() - before < GROWTH

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from ..support.wire import PATIENCE, Quiet, Request
+from ..support.wire import PATIENCE, NothingReceived, Request
 
 pytestmark = pytest.mark.usefixtures("still_serving")
 
@@ -58,61 +58,61 @@ def refused(bridge, data, statuses, *, closes=True):
 
 # fmt: off
 HEADS = [
-    ("H01 length and coding", lambda r: r.put("Content-Length: 4").add("Transfer-Encoding: chunked"), 400),
-    ("H01 coding and length", lambda r: r.without("Content-Length").add("Transfer-Encoding: chunked", "Content-Length: 4"), 400),
-    ("H02 two lengths", lambda r: r.put("Content-Length: 4").add("Content-Length: 5"), 400),
-    ("H02 plus", lambda r: r.put("Content-Length: +4"), 400),
-    ("H02 minus", lambda r: r.put("Content-Length: -1"), 400),
-    ("H02 underscore", lambda r: r.put("Content-Length: 4_0"), 400),
-    ("H02 hexadecimal", lambda r: r.put("Content-Length: 0x4"), 400),
-    ("H02 fraction", lambda r: r.put("Content-Length: 4.0"), 400),
-    ("H02 space inside", lambda r: r.put("Content-Length: 4 0"), 400),
-    ("H02 nothing", lambda r: r.put("Content-Length:"), 400),
-    ("H02 23 digits", lambda r: r.put("Content-Length: 99999999999999999999999"), 400),
-    ("H03 the same length twice", lambda r: r.put("Content-Length: 4").add("Content-Length: 4"), 400),
-    ("H03 a list of lengths", lambda r: r.put("Content-Length: 4, 4"), 400),
-    ("H04 xchunked", lambda r: r.without("Content-Length").add("Transfer-Encoding: xchunked"), 501),
-    ("H04 gzip, chunked", lambda r: r.without("Content-Length").add("Transfer-Encoding: gzip, chunked"), 501),
-    ("H04 identity", lambda r: r.without("Content-Length").add("Transfer-Encoding: identity"), 501),
-    ("H04 chunked, gzip", lambda r: r.without("Content-Length").add("Transfer-Encoding: chunked, gzip"), 400),
-    ("H04 chunked twice", lambda r: r.without("Content-Length").add("Transfer-Encoding: chunked, chunked"), 400),
-    ("H04 two fields", lambda r: r.without("Content-Length").add(*["Transfer-Encoding: chunked"] * 2), 400),
-    ("H04 vertical tab", lambda r: r.without("Content-Length").add("Transfer-Encoding: \x0bchunked"), 400),
-    ("H04 space before colon", lambda r: r.without("Content-Length").add("Transfer-Encoding : chunked"), 400),
-    ("H04 nothing", lambda r: r.without("Content-Length").add("Transfer-Encoding:"), 400),
-    ("H05 chunked in 1.0", lambda r: r.without("Content-Length").add("Transfer-Encoding: chunked").spoken("HTTP/1.0"), 400),
-    ("H09 bare LF", lambda r: r.lines_end("\n"), 400),
+    ("H01 length and coding", lambda r: r.replace_field("Content-Length: 4").add("Transfer-Encoding: chunked"), 400),
+    ("H01 coding and length", lambda r: r.without_field("Content-Length").add("Transfer-Encoding: chunked", "Content-Length: 4"), 400),
+    ("H02 two lengths", lambda r: r.replace_field("Content-Length: 4").add("Content-Length: 5"), 400),
+    ("H02 plus", lambda r: r.replace_field("Content-Length: +4"), 400),
+    ("H02 minus", lambda r: r.replace_field("Content-Length: -1"), 400),
+    ("H02 underscore", lambda r: r.replace_field("Content-Length: 4_0"), 400),
+    ("H02 hexadecimal", lambda r: r.replace_field("Content-Length: 0x4"), 400),
+    ("H02 fraction", lambda r: r.replace_field("Content-Length: 4.0"), 400),
+    ("H02 space inside", lambda r: r.replace_field("Content-Length: 4 0"), 400),
+    ("H02 nothing", lambda r: r.replace_field("Content-Length:"), 400),
+    ("H02 23 digits", lambda r: r.replace_field("Content-Length: 99999999999999999999999"), 400),
+    ("H03 the same length twice", lambda r: r.replace_field("Content-Length: 4").add("Content-Length: 4"), 400),
+    ("H03 a list of lengths", lambda r: r.replace_field("Content-Length: 4, 4"), 400),
+    ("H04 xchunked", lambda r: r.without_field("Content-Length").add("Transfer-Encoding: xchunked"), 501),
+    ("H04 gzip, chunked", lambda r: r.without_field("Content-Length").add("Transfer-Encoding: gzip, chunked"), 501),
+    ("H04 identity", lambda r: r.without_field("Content-Length").add("Transfer-Encoding: identity"), 501),
+    ("H04 chunked, gzip", lambda r: r.without_field("Content-Length").add("Transfer-Encoding: chunked, gzip"), 400),
+    ("H04 chunked twice", lambda r: r.without_field("Content-Length").add("Transfer-Encoding: chunked, chunked"), 400),
+    ("H04 two fields", lambda r: r.without_field("Content-Length").add(*["Transfer-Encoding: chunked"] * 2), 400),
+    ("H04 vertical tab", lambda r: r.without_field("Content-Length").add("Transfer-Encoding: \x0bchunked"), 400),
+    ("H04 space before colon", lambda r: r.without_field("Content-Length").add("Transfer-Encoding : chunked"), 400),
+    ("H04 nothing", lambda r: r.without_field("Content-Length").add("Transfer-Encoding:"), 400),
+    ("H05 chunked in 1.0", lambda r: r.without_field("Content-Length").add("Transfer-Encoding: chunked").with_version("HTTP/1.0"), 400),
+    ("H09 bare LF", lambda r: r.with_line_end("\n"), 400),
     ("H09 one bare LF", lambda r: r.add("X-A: 1\nX-B: 2"), 400),
-    ("H09 bare CR", lambda r: r.lines_end("\r"), 400),
-    ("H09 CRCRLF", lambda r: r.lines_end("\r\r\n"), 400),
+    ("H09 bare CR", lambda r: r.with_line_end("\r"), 400),
+    ("H09 CRCRLF", lambda r: r.with_line_end("\r\r\n"), 400),
     ("H10 fold by space", lambda r: r.add("X: a\r\n b"), 400),
     ("H10 fold by tab", lambda r: r.add("X: a\r\n\tb"), 400),
     ("H10 fold at once", lambda r: Request(r.method, r.target, (" X: a", *r.fields), r.body), 400),
-    ("H11 no Host", lambda r: r.without("Host"), 400),
+    ("H11 no Host", lambda r: r.without_field("Host"), 400),
     ("H11 two Hosts", lambda r: r.add(r.fields[0]), 400),
-    ("H11 empty Host", lambda r: r.put("Host:"), 400),
-    ("H12 absolute form of another scheme", lambda r: r.to("ws://" + r.fields[0].removeprefix("Host: ") + r.target), 400),
-    ("H12 authority form", lambda r: r.to(r.fields[0].removeprefix("Host: ")), 400),
-    ("H12 fragment", lambda r: r.to(r.target + "#x"), 400),
-    ("H12 CONNECT", lambda r: r.by("CONNECT").to("evil.example:443"), 405),
-    ("H12 space in the target", lambda r: r.to(r.target + " x"), 400),
-    ("H12 two spaces", lambda r: r.to(" " + r.target), 400),
-    ("H12 tab for a space", lambda r: r.to("\t" + r.target), 400),
-    ("H13 2.0", lambda r: r.spoken("HTTP/2.0"), 505),
-    ("H13 1.9", lambda r: r.spoken("HTTP/1.9"), 505),
-    ("H13 0.9", lambda r: r.spoken("HTTP/0.9"), 505),
-    ("H13 1.10", lambda r: r.spoken("HTTP/1.10"), 400),
-    ("H13 lower case", lambda r: r.spoken("http/1.1"), 400),
-    ("H13 no version", lambda r: r.spoken(""), 400),
+    ("H11 empty Host", lambda r: r.replace_field("Host:"), 400),
+    ("H12 absolute form of another scheme", lambda r: r.with_target("ws://" + r.fields[0].removeprefix("Host: ") + r.target), 400),
+    ("H12 authority form", lambda r: r.with_target(r.fields[0].removeprefix("Host: ")), 400),
+    ("H12 fragment", lambda r: r.with_target(r.target + "#x"), 400),
+    ("H12 CONNECT", lambda r: r.with_method("CONNECT").with_target("evil.example:443"), 405),
+    ("H12 space in the target", lambda r: r.with_target(r.target + " x"), 400),
+    ("H12 two spaces", lambda r: r.with_target(" " + r.target), 400),
+    ("H12 tab for a space", lambda r: r.with_target("\t" + r.target), 400),
+    ("H13 2.0", lambda r: r.with_version("HTTP/2.0"), 505),
+    ("H13 1.9", lambda r: r.with_version("HTTP/1.9"), 505),
+    ("H13 0.9", lambda r: r.with_version("HTTP/0.9"), 505),
+    ("H13 1.10", lambda r: r.with_version("HTTP/1.10"), 400),
+    ("H13 lower case", lambda r: r.with_version("http/1.1"), 400),
+    ("H13 no version", lambda r: r.with_version(""), 400),
     ("H15 3,500 fields", lambda r: r.add(*["a:"] * 3500), 431),
     ("H15 101 fields", lambda r: r.add(*["a:"] * (101 - len(r.fields))), 431),
     ("H15 20 KiB in a field", lambda r: r.add("X: " + "a" * 20480), 431),
     ("H15 9 KiB in a field", lambda r: r.add("X: " + "a" * 9216), 431),
     ("H15 64 KiB in 10 fields", lambda r: r.add(*["X: " + "a" * 6553] * 10), 431),
     ("H15 17 KiB in 3 fields", lambda r: r.add(*["X: " + "a" * 5802] * 3), 431),
-    ("H15 9 KiB target", lambda r: r.to("/" + "a" * 9216), 414),
-    ("H15 4 KiB + 1 target", lambda r: r.to("/" + "a" * 4096), 414),
-    ("H15 64 KiB target", lambda r: r.to("/" + "a" * 65536), 414),
+    ("H15 9 KiB target", lambda r: r.with_target("/" + "a" * 9216), 414),
+    ("H15 4 KiB + 1 target", lambda r: r.with_target("/" + "a" * 4096), 414),
+    ("H15 64 KiB target", lambda r: r.with_target("/" + "a" * 65536), 414),
     ("H16 NUL", lambda r: r.add("X: a\0b"), 400),
     ("H16 NUL in the name", lambda r: r.add("X\0: a"), 400),
     ("H16 CR in a value", lambda r: r.add("X: a\rb"), 400),
@@ -120,21 +120,21 @@ HEADS = [
     ("H16 space in a name", lambda r: r.add("X Y: a"), 400),
     ("H16 no name", lambda r: r.add(": a"), 400),
     ("H16 no colon", lambda r: r.add("X"), 400),
-    ("H16 Latin-1 in Authorization", lambda r: r.put("Authorization: Bearer \xe9"), 400),
-    ("H16 Latin-1 in Host", lambda r: r.put("Host: 127.0.0.1\xb9:80"), 400),
+    ("H16 Latin-1 in Authorization", lambda r: r.replace_field("Authorization: Bearer \xe9"), 400),
+    ("H16 Latin-1 in Host", lambda r: r.replace_field("Host: 127.0.0.1\xb9:80"), 400),
     ("H16 Latin-1 in Origin", lambda r: r.add("Origin: http://\xe9"), 400),
-    ("H16 Latin-1 in a session id", lambda r: r.put("Mcp-Session-Id: \xe9"), 400),
-    ("H16 UTF-8 in the target", lambda r: r.to("/\xc3\xa9"), 400),
+    ("H16 Latin-1 in a session id", lambda r: r.replace_field("Mcp-Session-Id: \xe9"), 400),
+    ("H16 UTF-8 in the target", lambda r: r.with_target("/\xc3\xa9"), 400),
     ("H17 Expect foo", lambda r: r.add("Expect: foo"), 417),
     ("H17 two Expects", lambda r: r.add(*["Expect: 100-continue"] * 2), 400),
     ("H21 gzip", lambda r: r.add("Content-Encoding: gzip"), 415),
     ("H21 identity and gzip", lambda r: r.add("Content-Encoding: identity, gzip"), 415),
-    ("H25 lower case", lambda r: r.by(r.method.lower()), 501),
-    ("H25 PROPFIND", lambda r: r.by("PROPFIND"), 501),
-    ("H25 a long method", lambda r: r.by("A" * 100), 501),
-    ("H25 a method with a bracket", lambda r: r.by("G[ET"), 400),
+    ("H25 lower case", lambda r: r.with_method(r.method.lower()), 501),
+    ("H25 PROPFIND", lambda r: r.with_method("PROPFIND"), 501),
+    ("H25 a long method", lambda r: r.with_method("A" * 100), 501),
+    ("H25 a method with a bracket", lambda r: r.with_method("G[ET"), 400),
     ("A02 two credentials", lambda r: r.add("Authorization: Bearer a", "Authorization: Bearer b"), 400),
-    ("A03 1 MiB token", lambda r: r.put("Authorization: Bearer " + "a" * 1048576), 431),
+    ("A03 1 MiB token", lambda r: r.replace_field("Authorization: Bearer " + "a" * 1048576), 431),
     ("S01 1 MiB Last-Event-ID", lambda r: r.add("Last-Event-ID: " + "a" * 1048576), 431),
     ("V33 two session ids", lambda r: r.add("Mcp-Session-Id: a", "Mcp-Session-Id: b"), 400),
 ]
@@ -235,8 +235,8 @@ PIECES = [
 def test_a_chunked_body_with_two_readings_is_refused_and_ends_the_connection(
     bridge, session, route, body, status
 ):
-    request = ordinary(bridge, session, route).add("Transfer-Encoding: chunked").followed_by(body)
-    with bridge.heard(session) as lines:
+    request = ordinary(bridge, session, route).add("Transfer-Encoding: chunked").with_raw_body(body)
+    with bridge.lines_received(session) as lines:
         reply = refused(bridge, request, {status})
     assert reply.code == -32600
     assert lines == []
@@ -253,7 +253,7 @@ def test_a_chunked_body_with_two_readings_is_refused_and_ends_the_connection(
     ],
 )
 def test_a_chunked_body_with_one_reading_is_served_and_the_connection_kept(bridge, session, body):
-    request = bridge.post(session=session).add("Transfer-Encoding: chunked").followed_by(body)
+    request = bridge.post(session=session).add("Transfer-Encoding: chunked").with_raw_body(body)
     with bridge.connect() as connection:
         for _ in range(2):
             connection.send(request)
@@ -262,8 +262,8 @@ def test_a_chunked_body_with_one_reading_is_served_and_the_connection_kept(bridg
 
 def test_h08_a_trailer_never_becomes_a_header(bridge, session):
     trailer = f"Authorization: Bearer {bridge.token}\r\n\r\n".encode()
-    request = bridge.post(session=session).without("Authorization").add("Transfer-Encoding: chunked")
-    reply = bridge.exchange(request.followed_by(CHUNKED_PING[:-2] + trailer))
+    request = bridge.post(session=session).without_field("Authorization").add("Transfer-Encoding: chunked")
+    reply = bridge.exchange(request.with_raw_body(CHUNKED_PING[:-2] + trailer))
     assert reply.status == 401
 
 
@@ -271,17 +271,17 @@ def test_h08_a_trailer_never_becomes_a_header(bridge, session):
 def test_h01_a_body_that_hides_a_request_is_one_body(bridge, session, route):
     hidden = bytes(bridge.bare("GET", "/healthz"))
     with bridge.connect() as connection:
-        connection.send(ordinary(bridge, session, route).saying(hidden))
+        connection.send(ordinary(bridge, session, route).with_body(hidden))
         assert connection.reply().status == (400 if route == "POST /mcp" else 404)
         connection.send(bridge.bare("GET", "/healthz"))
         assert connection.reply().body == b"ok"
-        assert connection.silent(0.05)
+        assert connection.is_silent(0.05)
 
 
 @pytest.mark.parametrize("route", POSTS)
 @pytest.mark.parametrize("length", [16 * 1024 * 1024 + 1, 2**62, 10**19 - 1])
 def test_a_body_that_announces_too_much_is_refused_before_it_comes(bridge, session, route, length):
-    request = ordinary(bridge, session, route).put(f"Content-Length: {length}").head()
+    request = ordinary(bridge, session, route).replace_field(f"Content-Length: {length}").head()
     assert refused(bridge, request, {413}).code == -32600
 
 
@@ -291,9 +291,13 @@ def test_a_get_with_a_body_never_serves_the_body(bridge, session, route):
     if route == "GET /healthz":
         request = ordinary(bridge, session, route)
     else:  # so that it is answered, not begun
-        request = ordinary(bridge, session, route).put(f"Mcp-Session-Id: {NOBODY}").put("Accept: text/html")
+        request = (
+            ordinary(bridge, session, route)
+            .replace_field(f"Mcp-Session-Id: {NOBODY}")
+            .replace_field("Accept: text/html")
+        )
     with bridge.connect() as connection:
-        connection.send(bytes(request.saying(hidden)) + bytes(bridge.bare("GET", "/nothing")))
+        connection.send(bytes(request.with_body(hidden)) + bytes(bridge.bare("GET", "/nothing")))
         reply = connection.reply()
         assert reply.status in (200, 404, 406)
         if reply.headers.get("connection") == "close":
@@ -308,7 +312,9 @@ def test_a_get_with_a_body_never_serves_the_body(bridge, session, route):
 
 def test_h17_a_bad_credential_is_refused_without_100(bridge, session):
     request = (
-        bridge.post(session=session).put("Authorization: Bearer " + "x" * 48).add("Expect: 100-continue")
+        bridge.post(session=session)
+        .replace_field("Authorization: Bearer " + "x" * 48)
+        .add("Expect: 100-continue")
     )
     with bridge.connect() as connection:
         connection.send(request.head())
@@ -328,7 +334,11 @@ def test_h17_a_good_one_is_told_to_go_on(bridge, session):
 
 
 @pytest.mark.parametrize(
-    "change", [lambda r: r.put("Content-Type: text/plain"), lambda r: r.put("Content-Length: 16777217")]
+    "change",
+    [
+        lambda r: r.replace_field("Content-Type: text/plain"),
+        lambda r: r.replace_field("Content-Length: 16777217"),
+    ],
 )
 def test_h17_what_will_be_refused_is_not_asked_for(bridge, session, change):
     with bridge.connect() as connection:
@@ -366,9 +376,9 @@ def test_h18_at_most_one_call_of_a_pipeline_is_in_flight(bridge, session):
     hold = b'{"jsonrpc":"2.0","id":"hold","method":"test/hold"}'
     echo = b'{"jsonrpc":"2.0","id":"behind","method":"test/echo"}'
     release = b'{"jsonrpc":"2.0","id":"release","method":"test/release"}'
-    with bridge.connect() as connection, bridge.heard(session) as lines:
+    with bridge.connect() as connection, bridge.lines_received(session) as lines:
         connection.send(bytes(bridge.post(hold, session)) + bytes(bridge.post(echo, session)))
-        assert connection.silent(0.1)
+        assert connection.is_silent(0.1)
         assert bridge.exchange(bridge.post(release, session)).status == 200
         assert connection.reply().json["id"] == "hold"
         assert connection.reply().json["id"] == "behind"
@@ -382,60 +392,60 @@ def test_h18_at_most_one_call_of_a_pipeline_is_in_flight(bridge, session):
 # ---- slow ones
 
 
-def test_h19_a_head_that_comes_byte_by_byte_gets_408(impatient):
-    head = bytes(impatient.bare("GET", "/healthz"))[:-2]
-    with impatient.connect() as connection:
+def test_h19_a_head_that_comes_byte_by_byte_gets_408(short_limits):
+    head = bytes(short_limits.bare("GET", "/healthz"))[:-2]
+    with short_limits.connect() as connection:
         began = time.monotonic()
         for byte in head:
-            if not connection.try_send(bytes([byte])) or not connection.silent(0.1):
+            if not connection.try_send(bytes([byte])) or not connection.is_silent(0.1):
                 break
         assert connection.reply().status == 408
         assert 0.9 < time.monotonic() - began < 2.5
 
 
-def test_h19_a_head_that_stops_gets_408(impatient):
-    with impatient.connect() as connection:
+def test_h19_a_head_that_stops_gets_408(short_limits):
+    with short_limits.connect() as connection:
         connection.send(b"GET /healthz HTTP/1.1\r\nHost: ")
         reply = connection.reply(patience=3)
         assert reply.status == 408
         assert connection.to_the_end() == b""
 
 
-def test_h19_nothing_at_all_is_hung_up_on(impatient):
-    with impatient.connect() as connection:
+def test_h19_nothing_at_all_is_hung_up_on(short_limits):
+    with short_limits.connect() as connection:
         assert connection.to_the_end(patience=3) == b""
 
 
 @pytest.mark.parametrize("framing", ["Content-Length: 4096", "Transfer-Encoding: chunked"])
-def test_h19_a_body_that_drips_gets_408(impatient, framing):
-    request = impatient.post().without("Content-Length").add(framing)
-    with impatient.connect() as connection:
+def test_h19_a_body_that_drips_gets_408(short_limits, framing):
+    request = short_limits.post().without_field("Content-Length").add(framing)
+    with short_limits.connect() as connection:
         connection.send(request.head() + (b"1000\r\n" if "chunked" in framing else b""))
         began = time.monotonic()
-        while connection.silent(0.1) and time.monotonic() - began < 4:
+        while connection.is_silent(0.1) and time.monotonic() - began < 4:
             connection.try_send(b"a")
         assert connection.reply().status == 408
         assert time.monotonic() - began < 3
 
 
-def test_h07_a_chunk_line_that_never_ends_is_not_waited_for_longer(impatient):
-    request = impatient.post().without("Content-Length").add("Transfer-Encoding: chunked")
-    with impatient.connect() as connection:
+def test_h07_a_chunk_line_that_never_ends_is_not_waited_for_longer(short_limits):
+    request = short_limits.post().without_field("Content-Length").add("Transfer-Encoding: chunked")
+    with short_limits.connect() as connection:
         connection.send(request.head() + b"28")
         assert connection.reply(patience=3).status == 408
 
 
-def test_h19_a_client_that_never_reads_is_hung_up_on(impatient):
-    session = impatient.open_session()
+def test_h19_a_client_that_never_reads_is_hung_up_on(short_limits):
+    session = short_limits.open_session()
     big = b'{"jsonrpc":"2.0","id":1,"method":"test/echo","params":{"x":"%b"}}' % (b"a" * 3_900_000)
-    with impatient.connect() as connection:
+    with short_limits.connect() as connection:
         connection.sock.setsockopt(1, 8, 4096)  # SOL_SOCKET, SO_RCVBUF
-        connection.send(impatient.post(big, session))
+        connection.send(short_limits.post(big, session))
         with pytest.raises(OSError):  # until it breaks
             for _ in range(60):
                 time.sleep(0.1)
                 connection.send(b"G")
-    assert impatient.exchange(impatient.post(session=session)).status == 200
+    assert short_limits.exchange(short_limits.post(session=session)).status == 200
 
 
 # ---- clients that leave
@@ -461,7 +471,7 @@ def test_h20_half_a_close_during_the_call_still_gets_the_response(bridge, sessio
 
 @pytest.mark.parametrize("route", ROUTES)
 def test_h20_a_reset_at_any_byte_of_the_head_hurts_nobody(bridge, session, route):
-    data = bytes(ordinary(bridge, session, route).without("Mcp-Session-Id"))
+    data = bytes(ordinary(bridge, session, route).without_field("Mcp-Session-Id"))
     for at in range(1, len(data), max(1, len(data) // 20)):
         with bridge.connect() as connection:
             connection.send(data[:at])
@@ -471,7 +481,9 @@ def test_h20_a_reset_at_any_byte_of_the_head_hurts_nobody(bridge, session, route
 def test_h20_a_reset_in_the_middle_of_an_upload(bridge, session):
     for sent in (0, 1, 1000, 1_000_000):
         with bridge.connect() as connection:
-            connection.send(bridge.post(session=session).put("Content-Length: 2000000").head() + b"a" * sent)
+            connection.send(
+                bridge.post(session=session).replace_field("Content-Length: 2000000").head() + b"a" * sent
+            )
             connection.reset()
 
 
@@ -509,11 +521,11 @@ def test_h20_a_reset_during_the_call(bridge, session):
     ],
 )  # fmt: skip
 def test_h22_no_other_spelling_of_a_path_leads_anywhere(bridge, session, target):
-    reply = bridge.exchange(bridge.post(session=session).to(target))
+    reply = bridge.exchange(bridge.post(session=session).with_target(target))
     assert reply.status == 404
     assert "location" not in reply.headers
-    nothing = bridge.exchange(bridge.post(session=session).to("/x"))
-    assert reply.but_for_the_date == nothing.but_for_the_date
+    nothing = bridge.exchange(bridge.post(session=session).with_target("/x"))
+    assert reply.without_date == nothing.without_date
 
 
 @pytest.mark.parametrize("route", ROUTES)
@@ -522,7 +534,7 @@ def test_h23_a_token_in_the_url_is_refused_and_not_logged(bridge, session, route
     canary = "canary" + "0123456789abcdefghijklmnopqrstuvwxyz"
     request = ordinary(bridge, session, route)
     joint = "&" if "?" in request.target else "?"
-    reply = bridge.exchange(request.to(f"{request.target}{joint}{key}={canary}"))
+    reply = bridge.exchange(request.with_target(f"{request.target}{joint}{key}={canary}"))
     assert reply.status == 400
     assert b"canary" not in reply.body
     assert "canary" not in "".join(bridge.stderr)
@@ -550,13 +562,17 @@ def test_h24_headers_that_proxies_trust_change_nothing(bridge, session, field):
 
 
 def test_h24_a_forwarded_host_does_not_replace_a_wrong_one(bridge, session):
-    request = bridge.post(session=session).put("Host: evil.example").add(f"X-Forwarded-Host: {bridge.host}")
+    request = (
+        bridge.post(session=session)
+        .replace_field("Host: evil.example")
+        .add(f"X-Forwarded-Host: {bridge.host}")
+    )
     assert bridge.exchange(request).status == 421
 
 
 @pytest.mark.parametrize("route", ROUTES)
 def test_h25_trace_is_405_and_echoes_nothing(bridge, session, route):
-    request = ordinary(bridge, session, route).by("TRACE").add("X-Canary: canary")
+    request = ordinary(bridge, session, route).with_method("TRACE").add("X-Canary: canary")
     with bridge.connect() as connection:
         connection.send(request)
         reply = connection.reply()
@@ -593,7 +609,7 @@ BOTH = "application/json, text/event-stream"
     ],
 )
 def test_h26_accept_decides_at_once(bridge, session, accept, status):
-    request = bridge.post(session=session).without("Accept")
+    request = bridge.post(session=session).without_field("Accept")
     if accept is not None:
         request = request.add(f"Accept: {accept}")
     began = time.monotonic()
@@ -605,7 +621,7 @@ def test_h26_accept_decides_at_once(bridge, session, accept, status):
 @pytest.mark.parametrize("accept", ["text/html", "application/json", "text/event-stream;q=0"])
 def test_h26_a_stream_for_somebody_who_cannot_read_one_is_not_begun(bridge, session, route, accept):
     before = bridge.children()
-    reply = bridge.exchange(ordinary(bridge, session, route).put(f"Accept: {accept}"))
+    reply = bridge.exchange(ordinary(bridge, session, route).replace_field(f"Accept: {accept}"))
     assert reply.status == 406
     assert bridge.children() <= before
 
@@ -619,10 +635,10 @@ def test_h26_a_stream_for_somebody_who_cannot_read_one_is_not_begun(bridge, sess
     ],
 )  # fmt: skip
 def test_v5_a_body_that_a_form_could_send_is_415(bridge, session, route, content_type):
-    request = ordinary(bridge, session, route).without("Content-Type")
+    request = ordinary(bridge, session, route).without_field("Content-Type")
     if content_type is not None:
         request = request.add(f"Content-Type: {content_type}")
-    with bridge.heard(session) as lines:
+    with bridge.lines_received(session) as lines:
         assert bridge.exchange(request).status == 415
     assert lines == []
 
@@ -637,7 +653,10 @@ def test_v5_a_body_that_a_form_could_send_is_415(bridge, session, route, content
     ],
 )
 def test_v5_json_in_utf8_is_taken(bridge, session, content_type):
-    assert bridge.exchange(bridge.post(session=session).put(f"Content-Type: {content_type}")).status == 200
+    assert (
+        bridge.exchange(bridge.post(session=session).replace_field(f"Content-Type: {content_type}")).status
+        == 200
+    )
 
 
 def test_g02_descriptors_and_processes_are_back_where_they_were(bridge, session):
@@ -658,5 +677,5 @@ def count_sockets(pid):
 
 
 def test_nothing_comes_before_a_request(bridge):
-    with bridge.connect() as connection, pytest.raises(Quiet):
+    with bridge.connect() as connection, pytest.raises(NothingReceived):
         connection.head(patience=0.2)

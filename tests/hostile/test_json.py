@@ -29,7 +29,7 @@ pytestmark = pytest.mark.usefixtures("still_serving")
 
 def send(bridge, session, body):
     """The reply, and the lines that the child was given for it."""
-    with bridge.heard(session) as lines:
+    with bridge.lines_received(session) as lines:
         began = time.monotonic()
         reply = bridge.exchange(bridge.post(body, session))
         assert time.monotonic() - began < 2
@@ -215,7 +215,9 @@ def test_j02_what_would_take_many_times_its_size_is_refused_before_it_does(bridg
             request = bridge.post(body, target=path)
         else:
             request = bridge.post(body, batching)
-        bridge.exchange(request.saying(b"x" * len(body)))  # so that what any body of this size takes is there
+        bridge.exchange(
+            request.with_body(b"x" * len(body))
+        )  # so that what any body of this size takes is there
         before = bridge.resident()
         reply = bridge.exchange(request)
     assert (reply.status, reply.code) == (400, INVALID_REQUEST)
@@ -402,7 +404,7 @@ def test_j06_a_batch_that_is_no_json_is_a_parse_error(bridge, batching, body):
 
 def test_j06_a_batch_of_32_is_answered_whole(bridge, batching):
     body = b"[" + b",\r\n".join(ECHO % n for n in range(32)) + b"]"
-    with bridge.heard(batching) as lines, bridge.connect() as connection:
+    with bridge.lines_received(batching) as lines, bridge.connect() as connection:
         connection.send(bridge.post(body, batching))
         assert connection.head().status == 200
         answers = [event.json["id"] for event in connection.events() if event.data]
@@ -413,7 +415,7 @@ def test_j06_a_batch_of_32_is_answered_whole(bridge, batching):
 
 
 def test_j06_the_same_id_twice_in_a_batch_is_answered_once_well_and_once_badly(bridge, batching):
-    with bridge.heard(batching) as lines, bridge.connect() as connection:
+    with bridge.lines_received(batching) as lines, bridge.connect() as connection:
         connection.send(bridge.post(b"[" + ECHO % 5 + b"," + ECHO % 5 + b"]", batching))
         reply = connection.head()
         if reply.status == 200:
@@ -493,7 +495,7 @@ def test_j07_a_notification_with_an_id_is_a_request(bridge, session):
 )
 def test_j08_a_method_that_would_break_a_log_is_refused(bridge, session, method):
     body = json.dumps({"jsonrpc": "2.0", "id": 1, "method": method}).encode()
-    with bridge.heard(session) as lines:
+    with bridge.lines_received(session) as lines:
         reply = bridge.exchange(bridge.post(body, session))
     assert reply.status == 400
     assert reply.code == (PARSE_ERROR if "\ud800" in method else INVALID_REQUEST)

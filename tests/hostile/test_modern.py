@@ -196,7 +196,7 @@ def test_m05_a_response_is_refused_and_a_session_id_not_looked_at(bridge, sessio
 
 @pytest.mark.parametrize("method", ["GET", "DELETE"])
 def test_m05_there_is_no_stream_and_nothing_to_delete(bridge, session, method):
-    request = bridge.get(session).by(method).put(f"MCP-Protocol-Version: {REVISION}")
+    request = bridge.get(session).with_method(method).replace_field(f"MCP-Protocol-Version: {REVISION}")
     assert bridge.exchange(request).status == 405
 
 

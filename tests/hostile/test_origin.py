@@ -80,7 +80,9 @@ OWN_HOSTS = ["127.0.0.1:PORT", "localhost:PORT", "LocalHost:PORT", "[::1]:PORT",
 @pytest.mark.parametrize("host", FOREIGN_HOSTS)
 def test_v1_another_host_is_misdirected_on_every_route(bridge, session, host):
     for route in ROUTES:
-        request = ordinary(bridge, session, route).put("Host: " + host.replace("PORT", str(bridge.port)))
+        request = ordinary(bridge, session, route).replace_field(
+            "Host: " + host.replace("PORT", str(bridge.port))
+        )
         reply = bridge.exchange(request)
         assert reply.status in REFUSALS, (route, reply)
         assert "evil" not in (reply.raw_head + reply.body).decode()
@@ -92,7 +94,9 @@ def test_v1_another_host_is_misdirected_on_every_route(bridge, session, host):
 )
 @pytest.mark.parametrize("route", ROUTES)
 def test_v1_a_plain_name_that_is_not_ours_is_421(bridge, session, route, host):
-    request = ordinary(bridge, session, route).put("Host: " + host.replace("PORT", str(bridge.port)))
+    request = ordinary(bridge, session, route).replace_field(
+        "Host: " + host.replace("PORT", str(bridge.port))
+    )
     status = 400 if host == "localhost.:PORT" else 421
     refused(bridge, session, request, status)
 
@@ -101,7 +105,7 @@ def test_v1_a_plain_name_that_is_not_ours_is_421(bridge, session, route, host):
 @pytest.mark.parametrize("route", ["POST /mcp", "GET /healthz"])
 def test_v1_our_own_names_are_served(bridge, session, route, host):
     reply = bridge.exchange(
-        ordinary(bridge, session, route).put("Host: " + host.replace("PORT", str(bridge.port)))
+        ordinary(bridge, session, route).replace_field("Host: " + host.replace("PORT", str(bridge.port)))
     )
     assert reply.status == 200
 
@@ -158,7 +162,7 @@ def test_an_origin_is_no_credential(bridge):
 
 def test_v1_the_host_is_looked_at_before_the_origin_and_both_before_the_credential(bridge):
     request = bridge.bare("GET", "/mcp").add("Origin: http://evil.example", "Sec-Fetch-Site: cross-site")
-    assert bridge.exchange(request.put("Host: evil.example")).status == 421
+    assert bridge.exchange(request.replace_field("Host: evil.example")).status == 421
     assert bridge.exchange(request).status == 403
 
 
@@ -180,7 +184,7 @@ def test_v6_a_get_without_a_token_starts_nothing(bridge, session):
     children = bridge.children()
     for route in ("/sse", "/ws", "/mcp", "/servers/stdio/sse", "/servers/stdio/ws"):
         for extra in ((), ("Sec-Fetch-Site: cross-site", "Sec-Fetch-Mode: no-cors", "Sec-Fetch-Dest: image")):
-            request = ordinary(bridge, session, f"GET {route}").without("Authorization").add(*extra)
+            request = ordinary(bridge, session, f"GET {route}").without_field("Authorization").add(*extra)
             assert bridge.exchange(request).status == (403 if extra else 401)
     assert bridge.children() <= children
 
@@ -213,15 +217,15 @@ def test_v7_a_host_with_a_path_is_never_routed_by(bridge, session):
     for host in ("127.0.0.1:PORT/healthz?x=", "127.0.0.1:PORT/healthz#", "127.0.0.1:PORT/healthz/"):
         request = (
             bridge.post(session=session)
-            .without("Authorization")
-            .put("Host: " + host.replace("PORT", str(bridge.port)))
+            .without_field("Authorization")
+            .replace_field("Host: " + host.replace("PORT", str(bridge.port)))
         )
         assert bridge.exchange(request).status in REFUSALS
 
 
 def test_v7_the_endpoint_event_is_not_made_from_the_host(bridge):
     with bridge.connect() as connection:
-        connection.send(bridge.get(target="/sse").put(f"Host: localhost:{bridge.port}"))
+        connection.send(bridge.get(target="/sse").replace_field(f"Host: localhost:{bridge.port}"))
         connection.head()
         first = next(connection.events())
     assert first.data.startswith("messages?sessionId=")
@@ -261,7 +265,7 @@ def test_v4_an_allowed_origin_is_named_exactly_and_never_with_credentials(shared
 
 def test_v4_an_allowed_origin_still_needs_the_token(shared):
     asked = shared.post(shared.initialize()).add(f"Origin: {ALLOWED}")
-    for request in (asked.without("Authorization"), asked.put("Authorization: Bearer wrong")):
+    for request in (asked.without_field("Authorization"), asked.replace_field("Authorization: Bearer wrong")):
         reply = shared.exchange(request)
         assert reply.status == 401
         # Without this a page is told of a network error, and can ask nobody for a token.
@@ -294,4 +298,4 @@ def test_v4_a_request_without_an_origin_gets_no_cors(shared):
 
 @pytest.mark.parametrize("host", ["evil.example", "localhost:6274"])
 def test_v1_an_allowed_origin_does_not_allow_its_host(shared, host):
-    assert shared.exchange(preflight(shared, "/mcp", ALLOWED).put(f"Host: {host}")).status == 421
+    assert shared.exchange(preflight(shared, "/mcp", ALLOWED).replace_field(f"Host: {host}")).status == 421

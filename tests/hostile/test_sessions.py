@@ -31,8 +31,8 @@ def ask_all(bridge, id_, address=None):
     replies = []
     for request in requests:
         with connect(address or ("127.0.0.1", bridge.port)) as connection:
-            connection.send(request if address is None else request.put("Host: localhost"))
-            replies.append(connection.reply().but_for_the_date)
+            connection.send(request if address is None else request.replace_field("Host: localhost"))
+            replies.append(connection.reply().without_date)
     return replies
 
 
@@ -57,7 +57,7 @@ def test_v16_the_session_of_another_principal_is_nobodys(two_doors):
         stolen = ask_all(bridge, mine.id, unix)
         assert stolen == ask_all(bridge, NOBODY, unix)
         assert {status for _, status, _ in stolen} == {404}
-        assert stream.silent(0.05)
+        assert stream.is_silent(0.05)
     assert bridge.exchange(bridge.post(session=mine)).status == 200
     assert bridge.exchange(bridge.delete(mine)).status == 204
 
@@ -65,7 +65,7 @@ def test_v16_the_session_of_another_principal_is_nobodys(two_doors):
 def test_v16_the_event_stream_of_another_principal_cannot_be_posted_to(two_doors):
     bridge, unix = two_doors
     with bridge.event_stream() as (_, path), connect(unix) as connection:
-        connection.send(bridge.post(bridge.initialize(), target=path).put("Host: localhost"))
+        connection.send(bridge.post(bridge.initialize(), target=path).replace_field("Host: localhost"))
         reply = connection.reply()
         assert (reply.status, reply.code) == (404, -32001)
 
@@ -154,7 +154,7 @@ def test_m01_a_request_while_initialize_is_answered_is_refused_or_waits(bridge):
 
 
 def test_m01_a_second_initialize_is_refused(bridge, session):
-    with bridge.heard(session) as lines:
+    with bridge.lines_received(session) as lines:
         reply = bridge.exchange(bridge.post(bridge.initialize(), session))
         assert (reply.status, reply.code) == (400, INVALID_REQUEST)
     assert lines == []
@@ -203,7 +203,7 @@ def test_m01_an_initialize_that_is_too_big_is_413_and_starts_nothing(bridge):
 @pytest.mark.parametrize("id_", ["1", '"x"', "0", "null", "{}", "[]", "1.5", '"' + "a" * 300 + '"'])
 def test_m02_a_cancellation_of_nothing_in_flight_is_ignored(bridge, session, id_):
     body = b'{"jsonrpc":"2.0","method":"notifications/cancelled","params":{"requestId":%b}}' % id_.encode()
-    with bridge.heard(session) as lines:
+    with bridge.lines_received(session) as lines:
         assert bridge.exchange(bridge.post(body, session)).status == 202
     assert lines == []
 
@@ -214,7 +214,7 @@ def test_m02_nobody_cancels_anothers_call(bridge, session):
     with bridge.connect() as connection:
         connection.send(bridge.post({"jsonrpc": "2.0", "id": 7, "method": "test/hold"}, session))
         bridge.sync(session)
-        with bridge.heard(other) as lines:
+        with bridge.lines_received(other) as lines:
             assert bridge.exchange(bridge.post(cancel, other)).status == 202
         assert lines == []
         bridge.exchange(bridge.post({"jsonrpc": "2.0", "id": 8, "method": "test/release"}, session))
@@ -228,7 +228,7 @@ def test_m03_a_progress_token_that_is_none_is_refused(bridge, session, token):
         b'{"jsonrpc":"2.0","id":1,"method":"test/echo","params":{"_meta":{"progressToken":%b}}}'
         % token.encode()
     )
-    with bridge.heard(session) as lines:
+    with bridge.lines_received(session) as lines:
         reply = bridge.exchange(bridge.post(body, session))
     assert (reply.status, reply.code, lines) == (400, -32602, [])
 
@@ -249,7 +249,7 @@ def test_m03_a_progress_token_that_is_none_is_refused(bridge, session, token):
     ],
 )
 def test_m04_a_version_header_that_is_not_the_sessions_is_400(bridge, session, version):
-    with bridge.heard(session) as lines:
+    with bridge.lines_received(session) as lines:
         reply = bridge.exchange(bridge.post(session=Session(session.id, version)))
     assert (reply.status, reply.code, lines) == (400, -32602, [])
 
@@ -273,7 +273,7 @@ def test_m04_the_same_for_the_end_of_a_session(bridge, session, version):
 
 
 def test_m04_no_version_header_is_no_version(bridge, session):
-    assert bridge.exchange(bridge.post(session=session).without("MCP-Protocol-Version")).status == 200
+    assert bridge.exchange(bridge.post(session=session).without_field("MCP-Protocol-Version")).status == 200
 
 
 # ---- M06
@@ -305,7 +305,7 @@ def test_m08_a_delete_ends_what_is_in_flight_and_is_404_the_second_time(bridge):
     with bridge.connect() as one, bridge.connect() as two, bridge.connect() as stream:
         one.send(bridge.post({"jsonrpc": "2.0", "id": 1, "method": "test/hold"}, session))
         two.send(
-            bridge.post({"jsonrpc": "2.0", "id": 2, "method": "test/hold"}, session).put(
+            bridge.post({"jsonrpc": "2.0", "id": 2, "method": "test/hold"}, session).replace_field(
                 "Accept: text/event-stream, application/json"
             )
         )
@@ -354,7 +354,7 @@ def test_v18_a_duplicate_id_in_flight_is_refused_and_the_first_answered(bridge, 
     with bridge.connect() as connection:
         connection.send(bridge.post({"jsonrpc": "2.0", "id": 7, "method": "test/hold"}, session))
         bridge.sync(session)
-        with bridge.heard(session) as lines:
+        with bridge.lines_received(session) as lines:
             reply = bridge.exchange(bridge.post({"jsonrpc": "2.0", "id": 7, "method": "test/echo"}, session))
         assert (reply.status, reply.code, reply.json["id"], lines) == (400, INVALID_REQUEST, 7, [])
         bridge.exchange(bridge.post({"jsonrpc": "2.0", "id": 8, "method": "test/release"}, session))
@@ -423,12 +423,12 @@ def test_who_floods_tcp_without_a_credential_keeps_nobody_from_the_unix_socket(t
     unix = str(tmp_path / "s")
     options = ("--unix", unix, "--limit=connections_unauthenticated=1")
     with running(tmp_path / "run", *options) as bridge, bridge.connect() as silent:
-        assert silent.silent(0.1)
+        assert silent.is_silent(0.1)
         assert bridge.exchange(bridge.request("GET", "/nothing")).status == 404
         assert silent.to_the_end() == b""  # its place was needed
         for _ in range(3):
             with connect(unix) as connection:
-                connection.send(bridge.bare("GET", "/nothing").put("Host: localhost"))
+                connection.send(bridge.bare("GET", "/nothing").replace_field("Host: localhost"))
                 assert connection.reply().status == 404
 
 

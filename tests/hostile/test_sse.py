@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from ..support.hostile_bridge import eventually_none
-from ..support.wire import Quiet, parse_event
+from ..support.wire import NothingReceived, parse_event
 
 pytestmark = pytest.mark.usefixtures("still_serving")
 
@@ -74,7 +74,7 @@ def test_s01_the_event_id_of_another_session_is_refused_and_replays_nothing(brid
         reply = bridge.exchange(bridge.get(session).add(f"Last-Event-ID: {theirs}"))
         never = bridge.exchange(bridge.get(session).add("Last-Event-ID: 0123456789abcdef_1"))
         assert reply.status == 400
-        assert reply.but_for_the_date == never.but_for_the_date
+        assert reply.without_date == never.without_date
         assert [events.message().json["params"]["n"] for _ in range(2)] == [1, 2]
     assert bridge.exchange(bridge.delete(other)).status == 204
 
@@ -88,7 +88,7 @@ def test_s01_an_event_of_the_future_resumes_nothing(bridge):
         events.message()
     with bridge.connect() as connection:
         listening(connection, bridge, session, f"Last-Event-ID: {key}_999999")
-        assert connection.silent(0.1)
+        assert connection.is_silent(0.1)
     assert bridge.exchange(bridge.delete(session)).status == 204
 
 
@@ -101,7 +101,7 @@ def test_s01_an_event_that_was_given_resumes_right_behind_it(bridge):
     with bridge.connect() as connection:
         events = listening(connection, bridge, session, f"Last-Event-ID: {seen[-1].id}")
         assert [events.message().json["params"]["n"] for _ in range(3)] == [2, 3, 4]
-        assert connection.silent(0.05)
+        assert connection.is_silent(0.05)
     assert bridge.exchange(bridge.delete(session)).status == 204
 
 
@@ -137,7 +137,7 @@ def test_s02_the_fifth_stream_is_refused_and_nothing_else_changes(bridge):
             assert bridge.exchange(bridge.get(session)).status == 409
         assert bridge.children() <= children
         for connection in (one, two, three, four):
-            assert connection.silent(0.02)
+            assert connection.is_silent(0.02)
         four.reset()
         left = eventually_none(lambda: head_of(bridge, session) == 409)
         assert not left, "the place of the stream that left is still taken"
@@ -160,7 +160,7 @@ def test_v17_a_second_stream_steals_nothing(bridge):
         assert bridge.exchange(bridge.post(notify(1000), session)).status == 200
         found = []
         for connection, stream in zip((one, two), streams, strict=True):
-            while not connection.silent(0.1):
+            while not connection.is_silent(0.1):
                 found.append(stream.message().json["params"]["n"])
                 while stream._text:
                     found.append(stream.message().json["params"]["n"])
@@ -183,7 +183,7 @@ def test_s03_a_client_that_never_reads_costs_its_stream_and_nothing_else(bridge)
         assert memory(bridge) - before < 24 * 1024
         try:
             got = sum(1 for event in events if event.data)  # to the end of the stream, if there is one
-        except Quiet:
+        except NothingReceived:
             raise AssertionError("the stream goes on behind the gap") from None
     assert got < 30_000
     assert bridge.exchange(bridge.delete(session)).status == 204
@@ -219,7 +219,7 @@ def test_s04_a_post_to_a_session_of_nobody_or_of_the_past_is_the_same_404(bridge
     random = bridge.exchange(bridge.post(body, target=f"/messages?sessionId={NOBODY}"))
     assert (reply.status, reply.code) == (404, -32001)
     assert reply.json["error"]["message"] == "Session not found"
-    assert reply.but_for_the_date == random.but_for_the_date
+    assert reply.without_date == random.without_date
 
 
 @pytest.mark.parametrize(
@@ -252,7 +252,7 @@ def test_s04_the_session_of_one_transport_is_a_stranger_to_the_other_ones_stream
     """Whatever a foreign transport makes of the id, nothing reaches the stream that does not belong there."""
     with bridge.event_stream() as (events, path), bridge.connect() as connection:
         initialized(bridge, path, events)
-        connection.send(bridge.get(session).put(f"Mcp-Session-Id: {path.partition('=')[2]}"))
+        connection.send(bridge.get(session).replace_field(f"Mcp-Session-Id: {path.partition('=')[2]}"))
         assert connection.head().status in (200, 400, 404, 409)
         assert bridge.exchange(bridge.post(notify(1, id_=5), target=path)).status == 202
         assert events.message().json["method"] == "notifications/test"
@@ -266,7 +266,7 @@ def test_s04_the_session_of_one_transport_is_a_stranger_to_the_other_ones_stream
 @pytest.mark.parametrize("target", ["/sse", "/ws"])
 def test_s05_only_a_get_starts_a_child(bridge, method, target):
     children = settled(bridge)
-    reply = bridge.exchange(bridge.get(target=target).by(method))
+    reply = bridge.exchange(bridge.get(target=target).with_method(method))
     assert (reply.status, reply.headers["allow"]) == (405, "GET")
     assert bridge.children() <= children
 
@@ -308,7 +308,9 @@ def assert_one_event(block, expected):
 def test_s06_a_result_is_one_event_to_every_reader(bridge, session, value):
     line = RESULT.replace("VALUE", value)
     expected = {"jsonrpc": "2.0", "id": 1, "result": {"x": json.loads(value)}}
-    request = bridge.post(raw(line), session).put("Accept: text/event-stream, application/json;q=0.5")
+    request = bridge.post(raw(line), session).replace_field(
+        "Accept: text/event-stream, application/json;q=0.5"
+    )
     with bridge.connect() as connection:
         connection.send(request)
         assert connection.head().headers["content-type"] == "text/event-stream"
@@ -344,14 +346,16 @@ def test_s06_the_same_as_json(bridge, session, value):
 
 def test_s07_a_stream_that_breaks_anywhere_breaks_nothing_else(bridge):
     session = bridge.open_session()
-    request = bridge.post(notify(5), session).put("Accept: text/event-stream, application/json")
+    request = bridge.post(notify(5), session).replace_field("Accept: text/event-stream, application/json")
     with bridge.connect() as connection:
         connection.send(request)
         connection.head()
         whole = len(b"".join(connection.chunks()))
     for at in range(1, whole, 40):
         with bridge.connect() as connection:
-            connection.send(request.saying(notify(5, id_=f"broken at {at}")))  # it goes on, and keeps its id
+            connection.send(
+                request.with_body(notify(5, id_=f"broken at {at}"))
+            )  # it goes on, and keeps its id
             connection.exactly(at)
             if at % 80 > 40:
                 connection.reset()
@@ -362,9 +366,11 @@ def test_s07_a_stream_that_breaks_anywhere_breaks_nothing_else(bridge):
 def test_s07_a_call_whose_stream_broke_goes_on_and_can_be_fetched(bridge):
     session = bridge.open_session()
     hold = b'{"jsonrpc":"2.0","id":"long","method":"test/hold"}'
-    with bridge.heard(session) as lines:
+    with bridge.lines_received(session) as lines:
         with bridge.connect() as connection:
-            connection.send(bridge.post(hold, session).put("Accept: text/event-stream, application/json"))
+            connection.send(
+                bridge.post(hold, session).replace_field("Accept: text/event-stream, application/json")
+            )
             assert connection.head().status == 200
             primed = next(connection.events()).id
             assert primed
@@ -401,9 +407,9 @@ def test_s07_half_a_close_of_an_event_stream_is_a_departure(bridge):
         assert not eventually_none(lambda: bridge.children() - children)
 
 
-def test_signs_of_life_are_comments(impatient):
-    with impatient.event_stream() as (events, path):
+def test_signs_of_life_are_comments(short_limits):
+    with short_limits.event_stream() as (events, path):
         connection = events._connection
         for _ in range(2):
             assert connection.chunk(patience=3).startswith(b":")
-        assert impatient.exchange(impatient.post(target=path)).status == 202
+        assert short_limits.exchange(short_limits.post(target=path)).status == 202

@@ -9,7 +9,19 @@ import time
 import pytest
 
 from ..support.hostile_bridge import eventually_none
-from ..support.wire import BINARY, CLOSE, PATIENCE, PING, PONG, TEXT, Broken, Quiet, Socket, frame, fresh_key
+from ..support.wire import (
+    BINARY,
+    CLOSE,
+    PATIENCE,
+    PING,
+    PONG,
+    TEXT,
+    Broken,
+    NothingReceived,
+    Socket,
+    frame,
+    fresh_key,
+)
 
 pytestmark = pytest.mark.usefixtures("still_serving")
 
@@ -24,48 +36,48 @@ def key(text):
 # ---- W01 to W03, W10: the upgrade
 
 UPGRADES = [
-    ("W01 HTTP/1.0", lambda r: r.spoken("HTTP/1.0"), {400}),
-    ("W01 POST", lambda r: r.by("POST"), {400, 405}),
-    ("W01 POST with a length", lambda r: r.by("POST").saying(b""), {400, 405}),
-    ("W01 no key", lambda r: r.without("Sec-WebSocket-Key"), {400}),
-    ("W01 empty key", lambda r: r.put(key("")), {400}),
-    ("W01 key of 1 byte", lambda r: r.put(key("QQ==")), {400}),
-    ("W01 key of 15 bytes", lambda r: r.put(key("QUFBQUFBQUFBQUFBQUFB")), {400}),
-    ("W01 key of 17 bytes", lambda r: r.put(key("QUFBQUFBQUFBQUFBQUFBQUE=")), {400}),
-    ("W01 garbage key", lambda r: r.put(key("!!!!!!!!!!!!!!!!!!!!!!==")), {400}),
-    ("W01 key without padding", lambda r: r.put(key("QUFBQUFBQUFBQUFBQUFBQQ")), {400}),
-    ("W01 key with stray bits", lambda r: r.put(key("QUFBQUFBQUFBQUFBQUFBQR==")), {400}),
-    ("W01 URL-safe key", lambda r: r.put(key("_-_-_-_-_-_-_-_-_-_-_A==")), {400}),
-    ("W01 key with a space", lambda r: r.put(key("QUFBQUFBQUF BQUFBQUFBQQ==")), {400}),
+    ("W01 HTTP/1.0", lambda r: r.with_version("HTTP/1.0"), {400}),
+    ("W01 POST", lambda r: r.with_method("POST"), {400, 405}),
+    ("W01 POST with a length", lambda r: r.with_method("POST").with_body(b""), {400, 405}),
+    ("W01 no key", lambda r: r.without_field("Sec-WebSocket-Key"), {400}),
+    ("W01 empty key", lambda r: r.replace_field(key("")), {400}),
+    ("W01 key of 1 byte", lambda r: r.replace_field(key("QQ==")), {400}),
+    ("W01 key of 15 bytes", lambda r: r.replace_field(key("QUFBQUFBQUFBQUFBQUFB")), {400}),
+    ("W01 key of 17 bytes", lambda r: r.replace_field(key("QUFBQUFBQUFBQUFBQUFBQUE=")), {400}),
+    ("W01 garbage key", lambda r: r.replace_field(key("!!!!!!!!!!!!!!!!!!!!!!==")), {400}),
+    ("W01 key without padding", lambda r: r.replace_field(key("QUFBQUFBQUFBQUFBQUFBQQ")), {400}),
+    ("W01 key with stray bits", lambda r: r.replace_field(key("QUFBQUFBQUFBQUFBQUFBQR==")), {400}),
+    ("W01 URL-safe key", lambda r: r.replace_field(key("_-_-_-_-_-_-_-_-_-_-_A==")), {400}),
+    ("W01 key with a space", lambda r: r.replace_field(key("QUFBQUFBQUF BQUFBQUFBQQ==")), {400}),
     ("W01 two keys", lambda r: r.add(key(fresh_key())), {400}),
-    ("W01 a list of keys", lambda r: r.put(key(f"{fresh_key()}, {fresh_key()}")), {400}),
-    ("W01 a body", lambda r: r.saying(b"abc"), {400}),
-    ("W01 a chunked body", lambda r: r.add("Transfer-Encoding: chunked").followed_by(b"0\r\n\r\n"), {400}),
-    ("W02 version 8", lambda r: r.put("Sec-WebSocket-Version: 8"), {426}),
-    ("W02 version 14", lambda r: r.put("Sec-WebSocket-Version: 14"), {426}),
-    ("W02 version 13, 8", lambda r: r.put("Sec-WebSocket-Version: 13, 8"), {426}),
-    ("W02 version 013", lambda r: r.put("Sec-WebSocket-Version: 013"), {426}),
-    ("W02 no version", lambda r: r.without("Sec-WebSocket-Version"), {400, 426}),
+    ("W01 a list of keys", lambda r: r.replace_field(key(f"{fresh_key()}, {fresh_key()}")), {400}),
+    ("W01 a body", lambda r: r.with_body(b"abc"), {400}),
+    ("W01 a chunked body", lambda r: r.add("Transfer-Encoding: chunked").with_raw_body(b"0\r\n\r\n"), {400}),
+    ("W02 version 8", lambda r: r.replace_field("Sec-WebSocket-Version: 8"), {426}),
+    ("W02 version 14", lambda r: r.replace_field("Sec-WebSocket-Version: 14"), {426}),
+    ("W02 version 13, 8", lambda r: r.replace_field("Sec-WebSocket-Version: 13, 8"), {426}),
+    ("W02 version 013", lambda r: r.replace_field("Sec-WebSocket-Version: 013"), {426}),
+    ("W02 no version", lambda r: r.without_field("Sec-WebSocket-Version"), {400, 426}),
     ("W02 two versions", lambda r: r.add("Sec-WebSocket-Version: 13"), {400}),
-    ("W02 h2c", lambda r: r.put("Upgrade: h2c"), {400, 426}),
-    ("W02 two protocols", lambda r: r.put("Upgrade: h2c, websocket"), {400, 426}),
+    ("W02 h2c", lambda r: r.replace_field("Upgrade: h2c"), {400, 426}),
+    ("W02 two protocols", lambda r: r.replace_field("Upgrade: h2c, websocket"), {400, 426}),
     ("W02 two fields", lambda r: r.add("Upgrade: h2c"), {400, 426}),
-    ("W02 websocketx", lambda r: r.put("Upgrade: websocketx"), {400, 426}),
-    ("W02 no Upgrade", lambda r: r.without("Upgrade"), {400, 426}),
-    ("W02 no Connection", lambda r: r.without("Connection"), {400, 426}),
-    ("W02 Connection: close", lambda r: r.put("Connection: close"), {400, 426}),
-    ("W02 Connection: xUpgrade", lambda r: r.put("Connection: xUpgrade"), {400, 426}),
+    ("W02 websocketx", lambda r: r.replace_field("Upgrade: websocketx"), {400, 426}),
+    ("W02 no Upgrade", lambda r: r.without_field("Upgrade"), {400, 426}),
+    ("W02 no Connection", lambda r: r.without_field("Connection"), {400, 426}),
+    ("W02 Connection: close", lambda r: r.replace_field("Connection: close"), {400, 426}),
+    ("W02 Connection: xUpgrade", lambda r: r.replace_field("Connection: xUpgrade"), {400, 426}),
     ("W03 foreign Origin", lambda r: r.add("Origin: http://evil.example"), {403}),
     ("W03 Origin null", lambda r: r.add("Origin: null"), {403}),
-    ("W03 Sec-WebSocket-Origin alone", lambda r: r.without("Authorization").add("Sec-WebSocket-Origin: x"), {401}),
+    ("W03 Sec-WebSocket-Origin alone", lambda r: r.without_field("Authorization").add("Sec-WebSocket-Origin: x"), {401}),
     ("W03 cross-site", lambda r: r.add("Sec-Fetch-Site: cross-site"), {403}),
-    ("W03 no token", lambda r: r.without("Authorization"), {401}),
-    ("W03 wrong token", lambda r: r.put("Authorization: Bearer " + "x" * 48), {401}),
-    ("W03 an empty list of subprotocols", lambda r: r.put("Sec-WebSocket-Protocol:"), {400}),
-    ("W03 another subprotocol", lambda r: r.put("Sec-WebSocket-Protocol: graphql-ws"), {400}),
-    ("W03 another case", lambda r: r.put("Sec-WebSocket-Protocol: MCP"), {400}),
-    ("W03 a longer name", lambda r: r.put("Sec-WebSocket-Protocol: mcpx, xmcp, m cp"), {400}),
-    ("W03 a session id", lambda r: r.without("Authorization").add("Mcp-Session-Id: " + "A" * 43), {401}),
+    ("W03 no token", lambda r: r.without_field("Authorization"), {401}),
+    ("W03 wrong token", lambda r: r.replace_field("Authorization: Bearer " + "x" * 48), {401}),
+    ("W03 an empty list of subprotocols", lambda r: r.replace_field("Sec-WebSocket-Protocol:"), {400}),
+    ("W03 another subprotocol", lambda r: r.replace_field("Sec-WebSocket-Protocol: graphql-ws"), {400}),
+    ("W03 another case", lambda r: r.replace_field("Sec-WebSocket-Protocol: MCP"), {400}),
+    ("W03 a longer name", lambda r: r.replace_field("Sec-WebSocket-Protocol: mcpx, xmcp, m cp"), {400}),
+    ("W03 a session id", lambda r: r.without_field("Authorization").add("Mcp-Session-Id: " + "A" * 43), {401}),
 ]  # fmt: skip
 
 
@@ -85,7 +97,9 @@ def test_an_upgrade_that_is_none_is_refused_and_starts_nothing(bridge, target, c
 
 @pytest.mark.parametrize("place", ["Sec-WebSocket-Protocol: mcp, TOKEN", "Sec-WebSocket-Protocol: mcp, Bearer.TOKEN", "Cookie: token=TOKEN"])  # fmt: skip
 def test_w03_the_token_is_taken_from_one_place_only(bridge, place):
-    request = bridge.upgrade().without("Authorization").put(place.replace("TOKEN", bridge.token))
+    request = (
+        bridge.upgrade().without_field("Authorization").replace_field(place.replace("TOKEN", bridge.token))
+    )
     assert bridge.exchange(request).status == 401
     assert bridge.token not in "".join(bridge.stderr)
 
@@ -109,9 +123,11 @@ def test_w10_no_extension_is_ever_negotiated(bridge, offer):
 @pytest.mark.parametrize("connection_field", ["Upgrade", "upgrade", "keep-alive, Upgrade"])
 @pytest.mark.parametrize("offered", ["mcp", "x, mcp", "mcp,x"])
 def test_an_upgrade_that_is_one_is_served(bridge, upgrade, connection_field, offered):
-    request = bridge.upgrade().put(f"Upgrade: {upgrade}").put(f"Connection: {connection_field}")
+    request = (
+        bridge.upgrade().replace_field(f"Upgrade: {upgrade}").replace_field(f"Connection: {connection_field}")
+    )
     with bridge.connect() as connection:
-        connection.send(request.put(f"Sec-WebSocket-Protocol: {offered}"))
+        connection.send(request.replace_field(f"Sec-WebSocket-Protocol: {offered}"))
         reply = connection.head()
         assert reply.status == 101
         assert reply.headers["sec-websocket-protocol"] == "mcp"
@@ -221,21 +237,21 @@ def test_w09_nothing_behind_a_close_is_heard(bridge):
     assert b"test/echo" not in bridge.journal.read_bytes()[size:]
 
 
-def test_w09_a_client_that_never_answers_a_ping_is_given_up(impatient):
-    with impatient.websocket() as socket:
+def test_w09_a_client_that_never_answers_a_ping_is_given_up(short_limits):
+    with short_limits.websocket() as socket:
         began = time.monotonic()
         assert socket.closing(8) == 1011
         assert time.monotonic() - began < 7
-    assert not eventually_none(impatient.children)
+    assert not eventually_none(short_limits.children)
 
 
-def test_w09_a_client_that_answers_is_kept(impatient):
-    with impatient.websocket() as socket:
+def test_w09_a_client_that_answers_is_kept(short_limits):
+    with short_limits.websocket() as socket:
         until = time.monotonic() + 3.3  # it would have been given up at 3
         while time.monotonic() < until:
             try:
                 opcode, payload = socket.next(0.5)
-            except Quiet:
+            except NothingReceived:
                 continue
             assert opcode == PING
             socket.connection.send(frame(PONG, payload))
@@ -342,8 +358,8 @@ def test_a_reset_at_any_byte_hurts_nobody(bridge):
     assert not eventually_none(lambda: bridge.children() - children, 5)
 
 
-def test_a_client_that_never_reads_is_closed_and_its_child_ended(impatient):
-    bridge = impatient
+def test_a_client_that_never_reads_is_closed_and_its_child_ended(short_limits):
+    bridge = short_limits
     children, resident, before = bridge.children(), bridge.resident(), len(bridge.stderr)
     with bridge.connect() as connection:
         connection.sock.setsockopt(

@@ -22,7 +22,7 @@ from run import page  # noqa: E402 - here
 from servers import FEATURE_SERVERS, furnish, servers  # noqa: E402 - here
 
 from tests.support.bridge_process import _MARK, PROGRAM  # noqa: E402 - of the repository
-from tests.support.daemon_process import Daemon, Manager, write_config  # noqa: E402
+from tests.support.daemon_process import Daemon, ServiceManager, write_config  # noqa: E402
 
 DOCUMENT = REPOSITORY / "docs/WORKSTATION.md"
 # What of the units' sandbox can be had without a running systemd: NoNewPrivileges, an empty CapabilityBoundingSet,
@@ -100,7 +100,7 @@ def main() -> int:
         sock.parent.mkdir(parents=True, mode=0o700)
         unix.bind(str(sock))
         unix.listen()
-        manager = Manager(folder)
+        manager = ServiceManager(folder)
         port = tcp.getsockname()[1]
         write_config(config, commands, listen={"http": f"127.0.0.1:{port}"})
         variables = {"NOTIFY_SOCKET": str(manager.path), "WATCHDOG_USEC": "3000000"}
@@ -140,7 +140,7 @@ def main() -> int:
             ]
             running.stop()
             manager.wait_for("STOPPING=1")
-        words = list(dict.fromkeys(manager.heard))
+        words = list(dict.fromkeys(manager.received))
         text = config.read_text().replace(f'pass_env = ["{_MARK}"]\n', "")
         parts = [
             PREFACE.format(heard=", ".join(words), confined=HOW[can_confine]),

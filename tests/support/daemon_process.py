@@ -119,24 +119,24 @@ class Daemon(Bridge):
         return json.loads(self.do("status", "--json").stdout)
 
 
-class Manager:
+class ServiceManager:
     """The socket that a service manager hears its services on."""
 
     def __init__(self, folder: Path) -> None:
         self.path = folder / "notify"
-        self.heard: list[str] = []
+        self.received: list[str] = []
         self._sock = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
         self._sock.bind(str(self.path))
         threading.Thread(target=self._listen, daemon=True).start()
 
     def _listen(self) -> None:
         while True:
-            self.heard += self._sock.recv(4096).decode().split("\n")
+            self.received += self._sock.recv(4096).decode().split("\n")
 
     def wait_for(self, word: str, count: int = 1) -> None:
         end = time.monotonic() + 20
-        while sum(line.startswith(word) for line in self.heard) < count:
-            assert time.monotonic() < end, (word, self.heard)
+        while sum(line.startswith(word) for line in self.received) < count:
+            assert time.monotonic() < end, (word, self.received)
             time.sleep(0.01)
 
 

@@ -62,7 +62,7 @@ class Door:
         )
         if self.session:
             request = request.add(f"Mcp-Session-Id: {self.session}")
-        return request.saying(body)
+        return request.with_body(body)
 
     def exchange(self, request, *, to_head=False):
         """The one answer to a request, or to bytes, on a connection of its own."""

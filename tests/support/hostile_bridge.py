@@ -69,7 +69,7 @@ class Bridge:
         fields = ["Content-Type: application/json", "Accept: application/json, text/event-stream"]
         if session:
             fields += [f"MCP-Protocol-Version: {session.version}", f"Mcp-Session-Id: {session.id}"]
-        return self.request("POST", target).add(*fields).saying(body)
+        return self.request("POST", target).add(*fields).with_body(body)
 
     def get(self, session=None, target="/mcp"):
         request = self.request("GET", target).add("Accept: text/event-stream")
@@ -121,7 +121,7 @@ class Bridge:
         assert self.exchange(self.post(body, session)).status == 200
 
     @contextmanager
-    def heard(self, session):
+    def lines_received(self, session):
         """The lines, still with their ends, that the child of the session was given inside of the block."""
         lines: list[bytes] = []
         before = self.journal.stat().st_size
@@ -182,7 +182,7 @@ class Bridge:
     def descriptors(self):
         return len(os.listdir(f"/proc/{self.process.pid}/fd"))
 
-    def held(self):
+    def session_descriptors(self):
         """How many descriptors the open sessions account for, and the watch on the one client process of the tests."""
         children = self.children()
         return DESCRIPTORS_PER_CHILD * len(children) + bool(children)
@@ -220,23 +220,23 @@ def start(runtime, *options, command=None, env=None):
         errors="backslashreplace",
         env=environment(runtime) if env is None else env,
     )
-    said: list[str] = []
-    reader = threading.Thread(target=lambda: said.extend(process.stderr), daemon=True)
+    stderr: list[str] = []
+    reader = threading.Thread(target=lambda: stderr.extend(process.stderr), daemon=True)
     reader.start()
-    return process, said, reader
+    return process, stderr, reader
 
 
-def await_ready(process, said, patience=10.0):
+def await_ready(process, stderr, patience=10.0):
     """The URL in the ready line."""
     deadline = time.monotonic() + patience
     while time.monotonic() < deadline:
-        for line in tuple(said):
+        for line in tuple(stderr):
             if line.startswith(READY):
                 return line.removeprefix(READY).strip()
         if process.poll() is not None:
             break
         time.sleep(0.01)
-    raise AssertionError(f"not ready: code {process.poll()}, said {said}")
+    raise AssertionError(f"not ready: code {process.poll()}, stderr {stderr}")
 
 
 @contextmanager
@@ -244,18 +244,20 @@ def running(runtime, *options):
     runtime.mkdir(exist_ok=True)
     journal = runtime / "journal"
     journal.touch()
-    process, said, reader = start(runtime, "--allow-root", "--port", "0", *options)
+    process, stderr, reader = start(runtime, "--allow-root", "--port", "0", *options)
     with process:
         try:
-            url = await_ready(process, said)
+            url = await_ready(process, stderr)
             port = int(url.rsplit(":", 1)[1].split("/")[0])
             path = runtime / STATE / "token"
             token = path.read_text().strip() if path.exists() else ""
-            bridge = Bridge(process, port, token, journal, runtime, said)
+            bridge = Bridge(process, port, token, journal, runtime, stderr)
             descriptors, resident = bridge.descriptors(), bridge.resident()
             yield bridge
-            assert process.poll() is None, "".join(said[-40:])
-            assert not eventually_none(lambda: bridge.descriptors() - bridge.held() > descriptors, PATIENCE)
+            assert process.poll() is None, "".join(stderr[-40:])
+            assert not eventually_none(
+                lambda: bridge.descriptors() - bridge.session_descriptors() > descriptors, PATIENCE
+            )
             assert bridge.resident() - resident < GROWTH
             process.send_signal(signal.SIGTERM)
             code = process.wait(10)
@@ -264,9 +266,9 @@ def running(runtime, *options):
             process.wait()
             reader.join(PATIENCE)
     signs = ("Traceback", "internal error", "connection_failed")
-    confession = [line for line in said if any(sign in line for sign in signs)]
-    assert not confession, "".join(confession)
-    assert code == 0, said[-20:]
+    errors = [line for line in stderr if any(sign in line for sign in signs)]
+    assert not errors, "".join(errors)
+    assert code == 0, stderr[-20:]
     assert not eventually_none(lambda: children_of(journal))
 
 

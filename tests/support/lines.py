@@ -13,7 +13,7 @@ import attrs
 
 from .daemon_process import daemon
 from .raw_http import mirrored
-from .wire import PING, PONG, TEXT, Broken, Quiet, Request, Socket, connect, frame, fresh_key
+from .wire import PING, PONG, TEXT, Broken, NothingReceived, Request, Socket, connect, frame, fresh_key
 
 SCRIPTED = [sys.executable, str(Path(__file__).with_name("servers") / "scripted.py")]
 REVISION = "2026-07-28"
@@ -155,7 +155,7 @@ class Posts(Client):
 
     def post(self, target, text, *fields):
         kinds = ("Content-Type: application/json", "Accept: application/json, text/event-stream")
-        return self.head("POST", target, *kinds, *fields).saying(text)
+        return self.head("POST", target, *kinds, *fields).with_body(text)
 
     def mirrored(self, text):
         if self.path.era == "legacy":
@@ -172,7 +172,7 @@ class Posts(Client):
 
     def receive(self):
         if not self.waiting:
-            raise Quiet
+            raise NothingReceived
         return self.waiting.pop(0)
 
 

@@ -21,7 +21,7 @@ class Broken(Exception):
     """The other side sent what is not HTTP, or closed in the middle of it."""
 
 
-class Quiet(Exception):
+class NothingReceived(Exception):
     """Nothing came within the deadline."""
 
 
@@ -36,37 +36,37 @@ class Request:
     version: str = "HTTP/1.1"
     end: str = "\r\n"
 
-    def put(self, line):
+    def replace_field(self, line):
         """The field of this line, in place of all of its name."""
         name = line.partition(":")[0]
-        return attrs.evolve(self, fields=(*self.without(name).fields, line))
+        return attrs.evolve(self, fields=(*self.without_field(name).fields, line))
 
-    def without(self, name):
+    def without_field(self, name):
         kept = tuple(field for field in self.fields if field.partition(":")[0].lower() != name.lower())
         return attrs.evolve(self, fields=kept)
 
     def add(self, *lines):
         return attrs.evolve(self, fields=(*self.fields, *lines))
 
-    def to(self, target):
+    def with_target(self, target):
         return attrs.evolve(self, target=target)
 
-    def by(self, method):
+    def with_method(self, method):
         return attrs.evolve(self, method=method)
 
-    def spoken(self, version):
+    def with_version(self, version):
         return attrs.evolve(self, version=version)
 
-    def lines_end(self, end):
+    def with_line_end(self, end):
         return attrs.evolve(self, end=end)
 
-    def saying(self, body):
+    def with_body(self, body):
         body = body if isinstance(body, bytes) else json.dumps(body, separators=(",", ":")).encode()
-        return attrs.evolve(self, body=body).put(f"Content-Length: {len(body)}")
+        return attrs.evolve(self, body=body).replace_field(f"Content-Length: {len(body)}")
 
-    def followed_by(self, body):
+    def with_raw_body(self, body):
         """These bytes behind the head, and no Content-Length."""
-        return attrs.evolve(self.without("Content-Length"), body=body)
+        return attrs.evolve(self.without_field("Content-Length"), body=body)
 
     def head(self):
         lines = [f"{self.method} {self.target} {self.version}", *self.fields, "", ""]
@@ -97,7 +97,7 @@ class Reply:
         return self.json["error"]["code"]
 
     @property
-    def but_for_the_date(self):
+    def without_date(self):
         return [field for field in self.fields if field[0] != "Date"], self.status, self.body
 
 
@@ -128,12 +128,12 @@ class Connection:
     def receive(self, deadline):
         left = deadline - time.monotonic()
         if left <= 0:
-            raise Quiet
+            raise NothingReceived
         self.sock.settimeout(left)
         try:
             return self.sock.recv(65536)
         except TimeoutError:
-            raise Quiet from None
+            raise NothingReceived from None
         except ConnectionError:
             return b""
 
@@ -165,13 +165,13 @@ class Connection:
         rest, self._buffer = self._buffer, b""
         return rest
 
-    def silent(self, seconds):
+    def is_silent(self, seconds):
         """Whether nothing comes, and nobody hangs up, for so long."""
         if self._buffer:
             return False
         try:
             data = self.receive(time.monotonic() + seconds)
-        except Quiet:
+        except NothingReceived:
             return True
         self._buffer += data
         return False
