@@ -13,7 +13,7 @@ import trio
 from ..support.daemon_process import daemon
 from ..support.extensions import DECLARED, PREFIX, UI, VENDOR, client_of, notified, notify
 from ..support.servers.extended import OFFERED, PAGE
-from ..support.sharing import PATIENCE
+from ..support.sharing import TIMEOUT
 
 pytestmark = pytest.mark.anyio
 
@@ -96,7 +96,7 @@ async def methods_pass(client):
     failed = await client.request("com.example/fail")
     assert failed["error"] == {"code": -32050, "message": "as asked", "data": {"why": [1]}}
     await notify(client, "notifications/com.example/mark", {"n": id(client)})
-    with trio.fail_after(PATIENCE):  # over HTTP a request on another connection may come before it
+    with trio.fail_after(TIMEOUT):  # over HTTP a request on another connection may come before it
         while {"n": id(client)} not in (await client.request("com.example/marks"))["result"]["marks"]:
             pass
     unknown = await client.request("com.example/unknown")
@@ -242,7 +242,7 @@ async def test_t18_nobody_sends_what_parts_of_the_bridge_notify_each_other_of(ru
         for method in ("members", "left_out", "input_over"):
             await notify(client, f"notifications/mcp-bridge/{method}", {"members": {}, "left_out": {}})
         await notify(client, "notifications/com.example/mark", {"name": "alpha__x", "n": id(client)})
-        with trio.fail_after(PATIENCE):
+        with trio.fail_after(TIMEOUT):
             while id(client) not in [
                 one["n"]
                 for one in (await client.request("com.example/marks", {"name": "alpha__x"}))["result"][

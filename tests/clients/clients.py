@@ -36,7 +36,7 @@ from tests.support.daemon_process import Daemon  # noqa: E402
 
 PACKAGES = REPOSITORY / ".deps/clients/node_modules"
 # For one command of a client (seconds).
-PATIENCE = 120
+TIMEOUT = 120
 GOOD = ("http", "sse", "ws", "stdio", "aggregate")
 BAD = ("no token", "former token")
 MEANING = {
@@ -92,7 +92,7 @@ class World:
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
-            timeout=PATIENCE,
+            timeout=TIMEOUT,
             check=False,
             env={**self.variables, **(more or {})},
             cwd=self.home,
@@ -257,7 +257,7 @@ def ask_codex(world: World, program: str, more: dict[str, str]) -> tuple[dict[st
             ):
                 process.stdin.write(json.dumps(message).encode() + b"\n")
             output = b""
-            end = time.monotonic() + PATIENCE
+            end = time.monotonic() + TIMEOUT
             while (left := end - time.monotonic()) > 0:
                 if not select.select([process.stdout], [], [], left)[0]:
                     break

@@ -70,7 +70,7 @@ PAUSE = 0.02
 # How many calls each client must have answered after an event.
 ANSWERS = 4
 # For the answers after an event, and for one call (seconds).
-PATIENCE = 30
+TIMEOUT = 30
 # Copies both streams of `connect` into files of its process.
 TEE = ("bash", "-c", 'exec "$@" < <(exec tee "$0.in.$$") > >(exec tee "$0.out.$$")')
 # What an error must say: which of the two has ended, and why.
@@ -89,7 +89,7 @@ class Client:
     """A client process and what it has reported."""
 
     def __init__(
-        self, label: str, command: Sequence[str], server: str, world: "World", patience: float
+        self, label: str, command: Sequence[str], server: str, world: "World", timeout: float
     ) -> None:
         self.label = label
         self.server = server
@@ -98,7 +98,7 @@ class Client:
         variables = {
             "STEADY_SECONDS": json.dumps(CALLS),
             "STEADY_PAUSE": str(PAUSE),
-            "STEADY_PATIENCE": str(patience),
+            "STEADY_TIMEOUT": str(timeout),
         }
         self.reports: list[dict] = []
         self.log = (world.folder / f"log-{label}").open("wb")
@@ -122,27 +122,27 @@ class Client:
             self.reports.append({"ended": True})
             self._changed.notify_all()
 
-    def wait_for(self, wanted: Callable[[dict], bool], count: int = 1, patience: float = PATIENCE) -> bool:
+    def wait_for(self, wanted: Callable[[dict], bool], count: int = 1, timeout: float = TIMEOUT) -> bool:
         """Wait until so many reports are as wanted; return whether they came."""
 
         def is_there() -> bool:
             return sum(map(wanted, self.reports)) >= count or "ended" in self.reports[-1:][0]
 
         with self._changed:
-            self._changed.wait_for(lambda: bool(self.reports) and is_there(), patience)
+            self._changed.wait_for(lambda: bool(self.reports) and is_there(), timeout)
             return sum(map(wanted, self.reports)) >= count
 
     def finish(self) -> None:
         """Let it make no more calls."""
         self.process.stdin.close()
 
-    def end(self, patience: float) -> int:
+    def end(self, timeout: float) -> int:
         """Wait for its end; return its exit code."""
         try:
-            self.process.wait(patience)
+            self.process.wait(timeout)
         except subprocess.TimeoutExpired:
             self.process.kill()
-        self._thread.join(PATIENCE)
+        self._thread.join(TIMEOUT)
         self.process.stdout.close()
         self.log.close()
         return self.process.wait()
@@ -286,7 +286,7 @@ def run(
     *,
     events: int,
     reasons: Sequence[str],
-    patience: float = PATIENCE,
+    timeout: float = TIMEOUT,
 ) -> list[Verdict]:
     """Let all clients call all servers while the daemon has so many events of this kind."""
     with tempfile.TemporaryDirectory(prefix="restarts-") as name:
@@ -296,7 +296,7 @@ def run(
         try:
             for number, (client, server) in enumerate((c, s) for c in clients for s in servers):
                 label = f"{kind}-{number}"
-                running.append((client, Client(label, clients[client], server, world, patience)))
+                running.append((client, Client(label, clients[client], server, world, timeout)))
             wait_for_version(running, "first", dead)
             for event in range(events):
                 version = f"{kind}-{event}"
@@ -305,7 +305,7 @@ def run(
         finally:
             for _, client in running:
                 client.finish()
-            ended = time.monotonic() + PATIENCE
+            ended = time.monotonic() + TIMEOUT
             for _, client in running:
                 if client.end(max(1.0, ended - time.monotonic())) and client not in dead:
                     dead[client] = f"exit code {client.process.returncode}"
@@ -326,7 +326,7 @@ def run(
 def wait_for_version(running: Sequence[tuple[str, Client]], version: str, dead: dict[Client, str]) -> None:
     """Wait until every client has answers of the servers with this configuration."""
     mark = f'"version": "{version}"'
-    end = time.monotonic() + PATIENCE
+    end = time.monotonic() + TIMEOUT
     for _, client in running:
         left = max(0.1, end - time.monotonic())
         if client not in dead and not client.wait_for(
@@ -348,7 +348,7 @@ def self_check() -> list[str]:
     servers = {"none": ("legacy",), **{name: ("legacy", name) for name in PLANTED}}
     clients = {"client": CLIENTS["TypeScript 1.32"]}
     wrong = []
-    for verdict in run("restart", clients, servers, {}, events=1, reasons=(*REASONS, *RESTARTED), patience=5):
+    for verdict in run("restart", clients, servers, {}, events=1, reasons=(*REASONS, *RESTARTED), timeout=5):
         expected = PLANTED.get(verdict.server)
         if expected is None and verdict.faults:
             wrong.append(f"no fault was planted: {verdict.faults[:3]}")

@@ -51,7 +51,7 @@ TRIED = (
     *("token-1", "log", "error-0", "result-7", "ask-4"),
 )
 # For one conversation (seconds), and how many there are at once.
-PATIENCE = 170
+TIMEOUT = 170
 AT_ONCE = 6
 # The servers behind the aggregate, by era.
 BEHIND = {"legacy": "old", "modern": "new"}
@@ -105,7 +105,7 @@ async def on_the_pipe(place: Place, group: Group, era: str) -> Both:
     environment = {name: os.environ[name] for name in ("PATH", "HOME", "LANG") if name in os.environ}
     way = carriers.pipe(place.command(group, era, journal), environment, place.folder, place.folder / "log")
     every = [(variant, variant.faces[era], None) for variant in group.of(era)]
-    with trio.fail_after(PATIENCE):
+    with trio.fail_after(TIMEOUT):
         async with way as carrier:
             talks = await converse(carrier, group.opening[era], every, era, None)
     ended = [name for name, talk in talks.items() if talk.ended]
@@ -158,7 +158,7 @@ async def over_the_bridge(place: Place, running: Daemon, way: Way, direct: Mappi
     talks: dict[str, Talk] = {}
     fault = ""
     try:
-        with trio.fail_after(PATIENCE):
+        with trio.fail_after(TIMEOUT):
             async with carrier_of(way, running) as carrier:
                 opening = way.group.opening[way.column.era]
                 talks = await converse(carrier, opening, every, way.column.era, expected, way.prefix)

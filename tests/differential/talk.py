@@ -18,7 +18,7 @@ from conversation import ANSWERS, Step, retry
 from variants import Face, Variant, Wait, call, wire
 
 # How long an answer and a message that is waited for may take (seconds), and a late notification.
-PATIENCE = 5
+TIMEOUT = 5
 LATE = 1
 # The first answer of a server may take longer, since it is started for it.
 START = 40
@@ -166,7 +166,7 @@ class Client:
                     await self._send(wire(step, self._era, self._prefix))
             await self._gather(
                 lambda: sum(seen.is_answer for seen in talk.relevant(refused=refusals is not None)) >= wanted,
-                PATIENCE if name else START,
+                TIMEOUT if name else START,
             )
             if face.fenced:
                 await self._fence(name)
@@ -181,7 +181,7 @@ class Client:
         raw = json.dumps(f"fence-{name}").encode()
         given = b'"arguments":{"fence":%b}' % json.dumps(name).encode()
         await self._carrier.send(wire(call("fence", raw, given), self._era, self._prefix))
-        with trio.move_on_after(PATIENCE) as scope:
+        with trio.move_on_after(TIMEOUT) as scope:
             while True:
                 message = await self._next()
                 if message is not None and message.is_answer and message.id == raw:
@@ -192,11 +192,11 @@ class Client:
     async def _until(self, wait: Wait) -> None:
         received = self._talk.received
         await self._gather(
-            lambda: sum(seen.method == wait.method for seen in received) >= wait.count, PATIENCE
+            lambda: sum(seen.method == wait.method for seen in received) >= wait.count, TIMEOUT
         )
 
-    async def _gather(self, is_enough, patience: float) -> None:
-        with trio.move_on_after(patience):
+    async def _gather(self, is_enough, timeout: float) -> None:
+        with trio.move_on_after(timeout):
             while not is_enough():
                 await self._next()
 

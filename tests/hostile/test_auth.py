@@ -10,7 +10,7 @@ import time
 import pytest
 
 from ..support.hostile_bridge import STATE, await_ready, running, start
-from ..support.wire import PATIENCE
+from ..support.wire import TIMEOUT
 
 pytestmark = pytest.mark.usefixtures("still_serving")
 
@@ -153,7 +153,7 @@ def test_the_body_is_not_read_before_the_credential_is_known(bridge):
         connection.send(
             bridge.post().without_field("Authorization").replace_field("Content-Length: 4000000").head()
         )
-        reply = connection.reply(patience=1)
+        reply = connection.reply(timeout=1)
         assert reply.status == 401
         assert reply.headers["connection"] == "close"
         assert connection.to_the_end() == b""
@@ -294,14 +294,14 @@ BAD = [
 ]  # fmt: skip
 
 
-def fails(process, stderr, reader, patience=10.0):
+def fails(process, stderr, reader, timeout=10.0):
     with process:
         try:
-            code = process.wait(patience)
+            code = process.wait(timeout)
         finally:
             process.kill()
             process.wait()
-            reader.join(PATIENCE)
+            reader.join(TIMEOUT)
     return code, "".join(stderr)
 
 

@@ -20,7 +20,7 @@ from ..support.hostile_bridge import (
     eventually_none,
     start,
 )
-from ..support.wire import PATIENCE, connect
+from ..support.wire import TIMEOUT, connect
 
 ROOT = os.geteuid() == 0
 START = ("--allow-root", "--port", "0")
@@ -35,7 +35,7 @@ def fails(runtime, *options, **more):
         finally:
             process.kill()
             process.wait()
-            reader.join(PATIENCE)
+            reader.join(TIMEOUT)
     text = "".join(stderr)
     assert "Traceback" not in text
     assert "ready on" not in text
@@ -54,7 +54,7 @@ def starts(runtime, *options, **more):
         finally:
             process.kill()
             process.wait()
-            reader.join(PATIENCE)
+            reader.join(TIMEOUT)
     assert code == 0, stderr
     assert "Traceback" not in "".join(stderr)
 
@@ -102,7 +102,7 @@ def test_a_server_that_cannot_be_started_is_64_or_69(tmp_path, command):
     process, stderr, reader = start(tmp_path, *START, command=command)
     with process:
         code = process.wait(10)
-        reader.join(PATIENCE)
+        reader.join(TIMEOUT)
     assert code in (64, 69), stderr
     assert "Traceback" not in "".join(stderr)
 
@@ -351,7 +351,7 @@ def test_k05_a_second_signal_hurries(tmp_path):
         finally:
             process.kill()
             process.wait()
-            reader.join(PATIENCE)
+            reader.join(TIMEOUT)
     assert not eventually_none(lambda: children_of(tmp_path / "journal"))
 
 
@@ -366,7 +366,7 @@ def test_k05_both_signals_end_it_well(tmp_path, number):
         finally:
             process.kill()
             process.wait()
-            reader.join(PATIENCE)
+            reader.join(TIMEOUT)
     assert "Traceback" not in "".join(stderr)
 
 

@@ -21,7 +21,7 @@ from ..support.wire import TEXT, frame
 pytestmark = pytest.mark.usefixtures("still_serving")
 
 CALLS, SECONDS = 20, 5
-PATIENCE = 60
+TIMEOUT = 60
 # What may wait for a server, and how long its lines may be, in bytes; and what may be held altogether, in KiB.
 MOST = 4_000_000
 GROWTH = 16 * 1024
@@ -54,7 +54,7 @@ def assert_others_are_served(bridge, is_over):
         began = time.monotonic()
         for _ in range(CALLS):
             connection.send(bridge.post(session=other))
-            assert connection.reply(patience=PATIENCE).status == 200
+            assert connection.reply(timeout=TIMEOUT).status == 200
         took = time.monotonic() - began
         assert not is_over(), "it was no flood"
     assert took < SECONDS
@@ -82,7 +82,7 @@ def test_i6_answers_for_a_server_that_does_not_read_take_what_the_limit_says(bri
         connection.send(
             bridge.post(flood, session).replace_field("Accept: text/event-stream, application/json")
         )
-        deadline = time.monotonic() + PATIENCE
+        deadline = time.monotonic() + TIMEOUT
         while b'"id":1,"result"' not in (data := connection.receive(deadline)) and b"-32000" not in data:
             assert bridge.resident() - before < GROWTH
     assert bridge.exchange(bridge.delete(session)).status == 204
@@ -158,7 +158,7 @@ def flooding(sock, data):
         stop.set()
         sock.shutdown(2)
         for thread in threads:
-            thread.join(PATIENCE)
+            thread.join(TIMEOUT)
 
 
 @pytest.mark.parametrize("data", CLIENT_FLOODS)

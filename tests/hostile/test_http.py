@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from ..support.wire import PATIENCE, NothingReceived, Request
+from ..support.wire import TIMEOUT, NothingReceived, Request
 
 pytestmark = pytest.mark.usefixtures("still_serving")
 
@@ -406,14 +406,14 @@ def test_h19_a_head_that_comes_byte_by_byte_gets_408(short_limits):
 def test_h19_a_head_that_stops_gets_408(short_limits):
     with short_limits.connect() as connection:
         connection.send(b"GET /healthz HTTP/1.1\r\nHost: ")
-        reply = connection.reply(patience=3)
+        reply = connection.reply(timeout=3)
         assert reply.status == 408
         assert connection.to_the_end() == b""
 
 
 def test_h19_nothing_at_all_is_hung_up_on(short_limits):
     with short_limits.connect() as connection:
-        assert connection.to_the_end(patience=3) == b""
+        assert connection.to_the_end(timeout=3) == b""
 
 
 @pytest.mark.parametrize("framing", ["Content-Length: 4096", "Transfer-Encoding: chunked"])
@@ -432,7 +432,7 @@ def test_h07_a_chunk_line_that_never_ends_is_not_waited_for_longer(short_limits)
     request = short_limits.post().without_field("Content-Length").add("Transfer-Encoding: chunked")
     with short_limits.connect() as connection:
         connection.send(request.head() + b"28")
-        assert connection.reply(patience=3).status == 408
+        assert connection.reply(timeout=3).status == 408
 
 
 def test_h19_a_client_that_never_reads_is_hung_up_on(short_limits):
@@ -662,7 +662,7 @@ def test_v5_json_in_utf8_is_taken(bridge, session, content_type):
 def test_g02_descriptors_and_processes_are_back_where_they_were(bridge, session):
     """After all of the above: nothing that was refused is still held."""
     assert len(bridge.children()) == 1
-    deadline = time.monotonic() + PATIENCE
+    deadline = time.monotonic() + TIMEOUT
     while (sockets := count_sockets(bridge.process.pid)) > 8:
         assert time.monotonic() < deadline, f"{sockets} sockets are still open"
         time.sleep(0.1)
@@ -678,4 +678,4 @@ def count_sockets(pid):
 
 def test_nothing_comes_before_a_request(bridge):
     with bridge.connect() as connection, pytest.raises(NothingReceived):
-        connection.head(patience=0.2)
+        connection.head(timeout=0.2)

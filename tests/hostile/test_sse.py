@@ -411,5 +411,5 @@ def test_signs_of_life_are_comments(short_limits):
     with short_limits.event_stream() as (events, path):
         connection = events._connection
         for _ in range(2):
-            assert connection.chunk(patience=3).startswith(b":")
+            assert connection.chunk(timeout=3).startswith(b":")
         assert short_limits.exchange(short_limits.post(target=path)).status == 202

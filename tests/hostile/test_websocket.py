@@ -12,10 +12,10 @@ from ..support.hostile_bridge import eventually_none
 from ..support.wire import (
     BINARY,
     CLOSE,
-    PATIENCE,
     PING,
     PONG,
     TEXT,
+    TIMEOUT,
     Broken,
     NothingReceived,
     Socket,
@@ -375,7 +375,7 @@ def test_a_client_that_never_reads_is_closed_and_its_child_ended(short_limits):
         socket.send({"jsonrpc": "2.0", "id": 1, "method": "test/notify", "params": params})
         assert bridge.children() != children
         told = "the client has not read its WebSocket for 2 s"
-        assert not eventually_none(lambda: not any(told in line for line in bridge.stderr[before:]), PATIENCE)
+        assert not eventually_none(lambda: not any(told in line for line in bridge.stderr[before:]), TIMEOUT)
         code = None
         try:
             while code is None:

@@ -32,7 +32,7 @@ from tests.support.bridge_process import Bridge  # noqa: E402
 MODERN = "2026-07-28"
 LEGACY = "2025-11-25"
 # A step has 20 s in the driver; this is for all of one client's.
-PATIENCE = 150
+TIMEOUT = 150
 
 
 @attrs.frozen
@@ -120,12 +120,12 @@ def run_client(
             input=json.dumps([step.as_json() for step in steps]),
             capture_output=True,
             text=True,
-            timeout=PATIENCE,
+            timeout=TIMEOUT,
             check=False,
         )
         output, said = done.stdout, done.stderr
     except subprocess.TimeoutExpired as late:
-        output, said = (late.stdout or b"").decode(), f"no end within {PATIENCE} s"
+        output, said = (late.stdout or b"").decode(), f"no end within {TIMEOUT} s"
     lines = [json.loads(line) for line in output.splitlines() if line.startswith("{")]
     if len(lines) <= len(steps) and said:
         lines.append({"fault": said.strip().splitlines()[-1]})

@@ -44,7 +44,7 @@ NAME = "mcp.example.org"
 PRIVATE = Path("/etc/ssl/private")
 PORTS_OF_USERS = Path("/proc/sys/net/ipv4/ip_unprivileged_port_start")
 # For all steps of one client (seconds).
-PATIENCE = 150
+TIMEOUT = 150
 INSPECTOR = ("node", str(REPOSITORY / ".deps/inspector/node_modules/.bin/inspector"), "--cli")
 STEPS = (
     tools("ask, think, roots"),
@@ -328,12 +328,12 @@ def run(command: list[str], way: Way, given: str = "") -> tuple[int, str, str]:
             input=given,
             capture_output=True,
             text=True,
-            timeout=PATIENCE,
+            timeout=TIMEOUT,
             check=False,
             env=way.variables,
         )
     except subprocess.TimeoutExpired as late:
-        return -1, (late.stdout or b"").decode(), f"no end within {PATIENCE} s"
+        return -1, (late.stdout or b"").decode(), f"no end within {TIMEOUT} s"
     return done.returncode, done.stdout, done.stderr
 
 

@@ -15,7 +15,7 @@ COMMAND = [sys.executable, "-I", "-S", PROGRAM]
 JSON, EVENTS = "application/json", "text/event-stream"
 BOTH = f"{JSON}, {EVENTS}"
 LATEST = "2025-11-25"
-PATIENCE = 15.0
+TIMEOUT = 15.0
 CARRIERS = ("http1", "http2")
 PREFIX = "io.modelcontextprotocol/"
 
@@ -79,7 +79,7 @@ class Client:
             http1=carrier == "http1",
             http2=carrier == "http2",
             verify=trust,
-            timeout=PATIENCE,
+            timeout=TIMEOUT,
             headers={"Authorization": f"Bearer {daemon_.token}"},
         )
         del self.http.headers["Accept"]

@@ -26,7 +26,7 @@ KINDS = (
     "reconnects",
 )
 # How long one attempt may take before it has failed, in seconds.
-PATIENCE = 10.0
+TIMEOUT = 10.0
 
 INITIALIZE = json.dumps(
     {
@@ -46,8 +46,8 @@ HEADERS = {"Accept": "application/json, text/event-stream", "Content-Type": "app
 def connection_to(address, trust=None):
     """A connection to a bridge; `trust` is the context of a client that speaks TLS."""
     if trust is None:
-        return http.client.HTTPConnection(*address, timeout=PATIENCE)
-    return http.client.HTTPSConnection(*address, timeout=PATIENCE, context=trust)
+        return http.client.HTTPConnection(*address, timeout=TIMEOUT)
+    return http.client.HTTPSConnection(*address, timeout=TIMEOUT, context=trust)
 
 
 def open_session(address, token, trust=None):
@@ -98,7 +98,7 @@ def certified(authority, folder):
 
 def raw(address):
     """A TCP connection that sends what it is told."""
-    sock = socket.create_connection(address, PATIENCE)
+    sock = socket.create_connection(address, TIMEOUT)
     sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     return sock
 

@@ -11,7 +11,7 @@ import h2.config
 import h2.connection
 import h2.events
 
-from .wire import PATIENCE, Connection, Request
+from .wire import TIMEOUT, Connection, Request
 
 INITIALIZE = {
     "jsonrpc": "2.0",
@@ -42,7 +42,7 @@ class Door:
 
     @contextlib.contextmanager
     def connect(self):
-        with socket.create_connection(self.address, PATIENCE) as sock:
+        with socket.create_connection(self.address, TIMEOUT) as sock:
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             if self.trust is None:
                 yield Connection(sock)
@@ -155,7 +155,7 @@ class H2:
 def h2_client(door):
     """A client on an HTTP/2 connection of its own."""
     assert door.trust is not None
-    with socket.create_connection(door.address, PATIENCE) as sock:
+    with socket.create_connection(door.address, TIMEOUT) as sock:
         door.trust.set_alpn_protocols(["h2"])
         tls = door.trust.wrap_socket(sock, server_hostname=door.address[0])
         door.trust.set_alpn_protocols(["http/1.1"])

@@ -16,7 +16,7 @@ from urllib.parse import urljoin
 
 import attrs
 
-from .wire import PATIENCE, Request, Socket, connect, fresh_key
+from .wire import TIMEOUT, Request, Socket, connect, fresh_key
 
 PROGRAM = Path(sys.executable).with_name("mcp-bridge")
 CHILD = Path(__file__).parents[1] / "hostile/child.py"
@@ -226,9 +226,9 @@ def start(runtime, *options, command=None, env=None):
     return process, stderr, reader
 
 
-def await_ready(process, stderr, patience=10.0):
+def await_ready(process, stderr, timeout=10.0):
     """The URL in the ready line."""
-    deadline = time.monotonic() + patience
+    deadline = time.monotonic() + timeout
     while time.monotonic() < deadline:
         for line in tuple(stderr):
             if line.startswith(READY):
@@ -256,7 +256,7 @@ def running(runtime, *options):
             yield bridge
             assert process.poll() is None, "".join(stderr[-40:])
             assert not eventually_none(
-                lambda: bridge.descriptors() - bridge.session_descriptors() > descriptors, PATIENCE
+                lambda: bridge.descriptors() - bridge.session_descriptors() > descriptors, TIMEOUT
             )
             assert bridge.resident() - resident < GROWTH
             process.send_signal(signal.SIGTERM)
@@ -264,7 +264,7 @@ def running(runtime, *options):
         finally:
             process.kill()
             process.wait()
-            reader.join(PATIENCE)
+            reader.join(TIMEOUT)
     signs = ("Traceback", "internal error", "connection_failed")
     errors = [line for line in stderr if any(sign in line for sign in signs)]
     assert not errors, "".join(errors)
@@ -272,9 +272,9 @@ def running(runtime, *options):
     assert not eventually_none(lambda: children_of(journal))
 
 
-def eventually_none(look, patience=2.0):
+def eventually_none(look, timeout=2.0):
     """What `look` still finds after some time, or at once nothing."""
-    deadline = time.monotonic() + patience
+    deadline = time.monotonic() + timeout
     while (left := look()) and time.monotonic() < deadline:
         time.sleep(0.02)
     return left

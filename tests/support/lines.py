@@ -207,10 +207,10 @@ class Frames(Client):
     def send(self, text):
         self.connection.send(frame(TEXT, text))
 
-    def receive(self, patience=20):
-        opcode, payload = self._socket.next(patience)
+    def receive(self, timeout=20):
+        opcode, payload = self._socket.next(timeout)
         while opcode in (PING, PONG):
-            opcode, payload = self._socket.next(patience)
+            opcode, payload = self._socket.next(timeout)
         if opcode != TEXT:
             raise Broken(f"a frame with opcode {opcode}: {payload!r}")
         return payload

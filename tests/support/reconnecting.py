@@ -14,7 +14,7 @@ from .daemon_process import Daemon, write_config
 from .raw_http import INITIALIZE
 
 SERVER = [sys.executable, "-I", "-S", str(Path(__file__).with_name("servers") / "counting.py")]
-PATIENCE = 20
+TIMEOUT = 20
 CAPABLE = {**INITIALIZE, "capabilities": {"roots": {}}}
 READY = {"jsonrpc": "2.0", "method": "notifications/initialized"}
 
@@ -52,7 +52,7 @@ class Home:
         return [line.removeprefix("tools/call ") for line in lines if line.startswith("tools/call")]
 
     def until_called(self):
-        end = time.monotonic() + PATIENCE
+        end = time.monotonic() + TIMEOUT
         while not self.calls():
             assert time.monotonic() < end
             time.sleep(0.01)
@@ -98,7 +98,7 @@ class Process:
         self.process.stdin.flush()
 
     def receive(self):
-        return self.lines.get(timeout=PATIENCE)
+        return self.lines.get(timeout=TIMEOUT)
 
     def answer(self, number, seen=None):
         """The answer to a request; what comes before it is put into `seen`."""
@@ -112,7 +112,7 @@ class Process:
         assert "result" in self.answer(0)
 
     def until_said(self, text):
-        end = time.monotonic() + PATIENCE
+        end = time.monotonic() + TIMEOUT
         while text not in self.stderr:
             assert time.monotonic() < end, (text, self.said)
             time.sleep(0.01)
@@ -128,9 +128,9 @@ class Process:
         return self.wait()
 
     def wait(self):
-        code = self.process.wait(PATIENCE)
+        code = self.process.wait(TIMEOUT)
         for thread in self._threads:
-            thread.join(PATIENCE)
+            thread.join(TIMEOUT)
         return code
 
 

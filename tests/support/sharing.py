@@ -12,7 +12,7 @@ from .raw_http import BOTH, Connection
 
 ASKABLE = {"elicitation": {"form": {}}, "sampling": {}, "roots": {}}
 # How long a message may take that is on its way (seconds): a generous limit against hanging.
-PATIENCE = 20
+TIMEOUT = 20
 
 
 class Client:
@@ -25,7 +25,7 @@ class Client:
         self._next_id = 100
 
     async def receive(self):
-        with trio.fail_after(PATIENCE):
+        with trio.fail_after(TIMEOUT):
             message = await self._get.receive()
         self.seen.append(message)
         return message

@@ -14,7 +14,7 @@ from contextlib import contextmanager
 import attrs
 
 # After so many seconds a test has failed: long, since machines are slow and nothing waits for it that goes well.
-PATIENCE = 30.0
+TIMEOUT = 30.0
 
 
 class Broken(Exception):
@@ -109,7 +109,7 @@ class Connection:
         self._buffer = b""
 
     def send(self, data):
-        self.sock.settimeout(PATIENCE)
+        self.sock.settimeout(TIMEOUT)
         self.sock.sendall(bytes(data))
 
     def try_send(self, data):
@@ -137,8 +137,8 @@ class Connection:
         except ConnectionError:
             return b""
 
-    def until(self, mark, patience=PATIENCE):
-        deadline = time.monotonic() + patience
+    def until(self, mark, timeout=TIMEOUT):
+        deadline = time.monotonic() + timeout
         while mark not in self._buffer:
             data = self.receive(deadline)
             if not data:
@@ -147,8 +147,8 @@ class Connection:
         before, _, self._buffer = self._buffer.partition(mark)
         return before + mark
 
-    def exactly(self, count, patience=PATIENCE):
-        deadline = time.monotonic() + patience
+    def exactly(self, count, timeout=TIMEOUT):
+        deadline = time.monotonic() + timeout
         while len(self._buffer) < count:
             data = self.receive(deadline)
             if not data:
@@ -157,9 +157,9 @@ class Connection:
         taken, self._buffer = self._buffer[:count], self._buffer[count:]
         return taken
 
-    def to_the_end(self, patience=PATIENCE):
+    def to_the_end(self, timeout=TIMEOUT):
         """Everything up to the end of the connection, however it ends."""
-        deadline = time.monotonic() + patience
+        deadline = time.monotonic() + timeout
         while data := self.receive(deadline):
             self._buffer += data
         rest, self._buffer = self._buffer, b""
@@ -176,8 +176,8 @@ class Connection:
         self._buffer += data
         return False
 
-    def head(self, patience=PATIENCE):
-        raw = self.until(b"\r\n\r\n", patience)
+    def head(self, timeout=TIMEOUT):
+        raw = self.until(b"\r\n\r\n", timeout)
         first, *lines = raw[:-4].decode("latin-1").split("\r\n")
         version, status, _ = first.split(" ", 2)
         if version != "HTTP/1.1" or not status.isdecimal():
@@ -190,31 +190,31 @@ class Connection:
             fields.append((name, value))
         return Reply(int(status), tuple(fields), b"", raw)
 
-    def reply(self, *, to_head=False, patience=PATIENCE):
+    def reply(self, *, to_head=False, timeout=TIMEOUT):
         """One whole response; to_head says that it answers a HEAD."""
-        reply = self.head(patience)
+        reply = self.head(timeout)
         headers = reply.headers
         if to_head or reply.status in (101, 204) or 100 <= reply.status < 200:
             return reply
         if headers.get("transfer-encoding") == "chunked":
-            body = b"".join(self.chunks(patience))
+            body = b"".join(self.chunks(timeout))
         else:
-            body = self.exactly(int(headers["content-length"]), patience)
+            body = self.exactly(int(headers["content-length"]), timeout)
         return attrs.evolve(reply, body=body)
 
-    def chunk(self, patience=PATIENCE):
-        size = int(self.until(b"\r\n", patience)[:-2], 16)
-        data = self.exactly(size + 2, patience)
+    def chunk(self, timeout=TIMEOUT):
+        size = int(self.until(b"\r\n", timeout)[:-2], 16)
+        data = self.exactly(size + 2, timeout)
         if data[-2:] != b"\r\n":
             raise Broken("a chunk is longer than it said")
         return data[:-2]
 
-    def chunks(self, patience=PATIENCE):
-        while chunk := self.chunk(patience):
+    def chunks(self, timeout=TIMEOUT):
+        while chunk := self.chunk(timeout):
             yield chunk
 
-    def events(self, patience=PATIENCE):
-        return Events(self, patience)
+    def events(self, timeout=TIMEOUT):
+        return Events(self, timeout)
 
 
 @attrs.define
@@ -232,9 +232,9 @@ class Event:
 class Events:
     """The events of a chunked event stream (WHATWG HTML section 9.2), one by one; comments are counted."""
 
-    def __init__(self, connection, patience):
+    def __init__(self, connection, timeout):
         self._connection = connection
-        self._patience = patience
+        self._timeout = timeout
         self._text = b""
         self.comments = 0
         self.raw = b""
@@ -243,7 +243,7 @@ class Events:
         return self
 
     def __next__(self):
-        deadline = time.monotonic() + self._patience
+        deadline = time.monotonic() + self._timeout
         while True:
             while b"\n\n" not in self._text:
                 chunk = self._connection.chunk(deadline - time.monotonic())
@@ -315,19 +315,19 @@ class Socket:
         text = message if isinstance(message, bytes) else json.dumps(message).encode()
         self.connection.send(frame(TEXT, text))
 
-    def next(self, patience=PATIENCE):
+    def next(self, timeout=TIMEOUT):
         """The next frame: opcode and payload. Our side never fragments or masks."""
-        first, second = self.connection.exactly(2, patience)
+        first, second = self.connection.exactly(2, timeout)
         if not first & 0x80 or first & 0x70 or second & 0x80:
             raise Broken(f"a frame of the server with the head {first:02x} {second:02x}")
         length = second & 0x7F
         if length > 125:
             length = int.from_bytes(self.connection.exactly({126: 2, 127: 8}[length]), "big")
-        return first & 0x0F, self.connection.exactly(length, patience)
+        return first & 0x0F, self.connection.exactly(length, timeout)
 
-    def message(self, patience=PATIENCE):
+    def message(self, timeout=TIMEOUT):
         """The next text message, past pings."""
-        deadline = time.monotonic() + patience
+        deadline = time.monotonic() + timeout
         while True:
             opcode, payload = self.next(deadline - time.monotonic())
             if opcode == TEXT:
@@ -335,13 +335,13 @@ class Socket:
             if opcode not in (PING, PONG):
                 raise Broken(f"a frame with opcode {opcode}: {payload!r}")
 
-    def closing(self, patience=PATIENCE):
+    def closing(self, timeout=TIMEOUT):
         """The code of the server's close frame, after which the connection ends; None if there is none."""
         try:
             while True:
-                opcode, payload = self.next(patience)
+                opcode, payload = self.next(timeout)
                 if opcode == CLOSE:
-                    self.connection.to_the_end(patience)
+                    self.connection.to_the_end(timeout)
                     return int.from_bytes(payload[:2], "big") if payload else 1005
         except Broken:
             return None
@@ -351,7 +351,7 @@ class Socket:
 def connect(address):
     family = socket.AF_UNIX if isinstance(address, str) else socket.AF_INET
     with socket.socket(family, socket.SOCK_STREAM) as sock:
-        sock.settimeout(PATIENCE)
+        sock.settimeout(TIMEOUT)
         sock.connect(address)
         if family == socket.AF_INET:  # two small sends must not wait for each other
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)

@@ -44,8 +44,8 @@ STYLES: Sequence[Mapping[str, Any]] = (
     {"separators": (" , ", " :  "), "ensure_ascii": False},
 )
 # How long a request may take (seconds); and one at which the server is known to end, or to be silent for ever.
-PATIENCE = 30
-SHORT_PATIENCE = 3
+TIMEOUT = 30
+SHORT_TIMEOUT = 3
 # So many pages of a list are read, and so many times a server may ask in the results of one request.
 MOST_PAGES = 12
 MOST_ROUNDS = 4
@@ -65,7 +65,7 @@ class Step:
     line: bytes
     id: bytes = b""
     # How long the answer may take (seconds).
-    patience: float = PATIENCE
+    timeout: float = TIMEOUT
 
 
 def written(number: int, method: str, params: Any, *, notification: bool = False) -> Step:
@@ -104,9 +104,9 @@ def script(server: Server, *, modern: bool, prefix: str = "") -> list[Step]:
         step = written(len(steps) + 1, call.method, params)
         name = " ".join(filter(None, [call.method, call.params.get("name"), call.params.get("uri")]))
         names[name] = names.get(name, 0) + 1
-        patience = SHORT_PATIENCE if server.dies_of_unknown_methods and call in fatal else PATIENCE
+        timeout = SHORT_TIMEOUT if server.dies_of_unknown_methods and call in fatal else TIMEOUT
         name = f"{name} ({names[name]})" if names[name] > 1 else name
-        steps.append(attrs.evolve(step, name=name, patience=patience))
+        steps.append(attrs.evolve(step, name=name, timeout=timeout))
     return steps
 
 
@@ -164,7 +164,7 @@ class Conversation:
         self.record.answers = {step.name: Seen(SILENT) for step in waiting.values()}
         for step in steps:
             await self._send(step.line)
-        with trio.move_on_after(PATIENCE):
+        with trio.move_on_after(TIMEOUT):
             while waiting and (message := await self._next()) is not None:
                 if message.is_answer and (step := waiting.pop(json.loads(message.id or b"0"), None)):
                     self.record.answers[step.name] = message
@@ -188,7 +188,7 @@ class Conversation:
 
     async def _until_whole(self, step: Step, answer: Seen, count: int) -> Seen:
         """Request a list again until it has so many items, for a limited time."""
-        with trio.move_on_after(PATIENCE):
+        with trio.move_on_after(TIMEOUT):
             while not has_items(step.name, answer, count):
                 await trio.sleep(AGAIN)
                 await self._carrier.send(step.line)
@@ -229,7 +229,7 @@ class Conversation:
         await self._carrier.send(line)
 
     async def _answer(self, step: Step) -> Seen:
-        with trio.move_on_after(step.patience):
+        with trio.move_on_after(step.timeout):
             while (message := await self._next()) is not None:
                 if message.is_answer and message.id and json.loads(message.id) == json.loads(step.id):
                     return message

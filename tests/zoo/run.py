@@ -46,7 +46,7 @@ from compare import (  # noqa: E402 - here
     how_many_items,
     unescaped,
 )
-from conversation import PATIENCE as STEP_PATIENCE  # noqa: E402 - here
+from conversation import TIMEOUT as STEP_TIMEOUT  # noqa: E402 - here
 from conversation import Conversation, Step, script  # noqa: E402 - here
 from fault import FAULTS, INPUT  # noqa: E402 - here
 from servers import UI, UI_TYPE, Call, Server, furnish, servers, tool, tool_with_progress  # noqa: E402 - here
@@ -56,7 +56,7 @@ from tests.support.daemon_process import Daemon, daemon  # noqa: E402 - of the r
 DOCUMENT = REPOSITORY / "docs/ZOO.md"
 MARK = "MCP_BRIDGE_ZOO_WITHOUT_NETWORK"
 # For all of one conversation, the start of its server included (seconds).
-PATIENCE = 120
+TIMEOUT = 120
 # Copies the stdin of the server into a file of its process; the server itself is the process that the bridge starts.
 TEE = ("bash", "-c", 'exec "$@" < <(exec tee "$0.$$")')
 CARRIERS: Mapping[str, Callable[..., contextlib.AbstractAsyncContextManager[carriers.Carrier]]] = {
@@ -146,7 +146,7 @@ class Place:
     def steps(self, era: str) -> list[Step]:
         steps = script(self.server, modern=era == "modern")
         # The step at which a server ends would leave all others without an answer.
-        return [step for step in steps if step.patience == STEP_PATIENCE or not self.at_once]
+        return [step for step in steps if step.timeout == STEP_TIMEOUT or not self.at_once]
 
     @property
     def environment(self) -> dict[str, str]:
@@ -178,7 +178,7 @@ async def talk(
     at_once: bool = False,
 ) -> tuple[Record, bool]:
     """Have the conversation; return it, and whether its messages were on one stream."""
-    with trio.fail_after(PATIENCE):
+    with trio.fail_after(TIMEOUT):
         async with way as carrier:
             conversation = Conversation(carrier)
             await (conversation.take_at_once if at_once else conversation.take)(steps, expected)

@@ -12,7 +12,7 @@ from mcp.client.stdio import stdio_client
 LABEL, COMMAND, *WORDS = sys.argv[1:]
 SECONDS = json.loads(os.environ["STEADY_SECONDS"])
 PAUSE = float(os.environ["STEADY_PAUSE"])
-PATIENCE = timedelta(seconds=float(os.environ["STEADY_PATIENCE"]))
+TIMEOUT = timedelta(seconds=float(os.environ["STEADY_TIMEOUT"]))
 over = asyncio.Event()
 last = 0
 
@@ -27,7 +27,7 @@ async def work(client, seconds):
         last += 1
         number = f"{LABEL}-{last}"
         try:
-            result = await client.call_tool("count", {"number": number, "seconds": seconds}, PATIENCE)
+            result = await client.call_tool("count", {"number": number, "seconds": seconds}, TIMEOUT)
             tell(number=number, text=result.content[0].text)
         except McpError as fault:
             tell(number=number, error=str(fault))

@@ -12,7 +12,7 @@ from mcp.shared.exceptions import MCPError
 MODE, LABEL, COMMAND, *WORDS = sys.argv[1:]
 SECONDS = json.loads(os.environ["STEADY_SECONDS"])
 PAUSE = float(os.environ["STEADY_PAUSE"])
-PATIENCE = float(os.environ["STEADY_PATIENCE"])
+TIMEOUT = float(os.environ["STEADY_TIMEOUT"])
 over = asyncio.Event()
 last = 0
 
@@ -28,7 +28,7 @@ async def work(client, seconds):
         number = f"{LABEL}-{last}"
         arguments = {"number": number, "seconds": seconds}
         try:
-            result = await client.call_tool("count", arguments, read_timeout_seconds=PATIENCE)
+            result = await client.call_tool("count", arguments, read_timeout_seconds=TIMEOUT)
             tell(number=number, text=result.content[0].text)
         except MCPError as fault:
             tell(number=number, error=str(fault))

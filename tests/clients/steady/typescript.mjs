@@ -8,9 +8,9 @@ import { load } from '../../conformance/deps.mjs';
 
 const [version, label, command, ...args] = process.argv.slice(2);
 const INFO = { name: `typescript-${version}`, version: '1.0.0' };
-const { STEADY_SECONDS, STEADY_PAUSE, STEADY_PATIENCE } = process.env;
+const { STEADY_SECONDS, STEADY_PAUSE, STEADY_TIMEOUT } = process.env;
 const PAUSE = 1000 * Number(STEADY_PAUSE);
-const OPTIONS = { timeout: 1000 * Number(STEADY_PATIENCE) };
+const OPTIONS = { timeout: 1000 * Number(STEADY_TIMEOUT) };
 
 async function v1() {
   const { Client } = await load('@modelcontextprotocol/sdk/client/index.js');
