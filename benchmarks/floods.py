@@ -17,7 +17,7 @@ sys.path.insert(0, str(REPOSITORY))
 
 import trustme  # noqa: E402
 
-from tests.support.admission import KINDS, OVER_TLS, certified, flooded, open_session, trusting  # noqa: E402
+from tests.support.admission import KINDS, OVER_TLS, flooded, open_session, tls_client_context, tls_options  # noqa: E402
 from tests.support.hostile_bridge import running  # noqa: E402
 
 PAUSE = 0.1
@@ -53,14 +53,14 @@ def main():
     with contextlib.ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
         plain = stack.enter_context(running(folder / "plain"))
-        tls = stack.enter_context(running(folder / "tls", *certified(authority, folder)))
+        tls = stack.enter_context(running(folder / "tls", *tls_options(authority, folder)))
         kinds = sys.argv[2:] or KINDS
         print(
             "| flood | sessions within 1 s | median | worst | connections of the flood | core of the bridge | of the flood | memory of the bridge |"
         )
         print("|---|---|---|---|---|---|---|---|")
         for kind in kinds:
-            bridge, trust = (tls, trusting(authority)) if kind in OVER_TLS else (plain, None)
+            bridge, trust = (tls, tls_client_context(authority)) if kind in OVER_TLS else (plain, None)
             times, faults, load, flooding, rate = measure(kind, bridge, trust, attempts)
             good = sum(took < 1 for took in times)
             middle = f"{statistics.median(times) * 1000:.0f} ms" if times else "-"

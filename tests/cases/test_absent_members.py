@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from ..support.lines import CARRIERS, WAYS, Way, client, served
+from ..support.lines import CARRIERS, PAIRS, Pair, client, served
 
 EMPTY = [b"null", b"[]", b"[ ]", b'""']
 RESULT = b'{"content":[],"resultType":"complete"}'
@@ -17,7 +17,7 @@ def running(tmp_path_factory):
         yield running
 
 
-@pytest.fixture(scope="module", params=WAYS, ids=str)
+@pytest.fixture(scope="module", params=PAIRS, ids=str)
 def peer(request, running):
     with client(running, request.param) as peer:
         yield peer
@@ -59,7 +59,7 @@ def test_t8_an_empty_result_beside_an_error_counts_as_absent(peer, more):
 
 @pytest.mark.parametrize("empty", EMPTY)
 @pytest.mark.parametrize(
-    "path", [*CARRIERS, Way("legacy", "H", "shared"), Way("legacy", "W", "modern")], ids=str
+    "path", [*CARRIERS, Pair("legacy", "H", "shared"), Pair("legacy", "W", "modern")], ids=str
 )
 def test_t8_empty_params_of_a_client_count_as_absent(running, path, empty):
     with client(running, path) as peer:
@@ -74,7 +74,7 @@ def test_t8_empty_params_of_a_client_count_as_absent(running, path, empty):
 
 @pytest.mark.parametrize("empty", [*EMPTY, b"{}"])
 @pytest.mark.parametrize(
-    "path", [*CARRIERS, Way("legacy", "H", "shared"), Way("legacy", "W", "modern")], ids=str
+    "path", [*CARRIERS, Pair("legacy", "H", "shared"), Pair("legacy", "W", "modern")], ids=str
 )
 def test_t8_an_empty_meta_counts_as_absent(running, path, empty):
     with client(running, path) as peer:
@@ -93,7 +93,7 @@ def test_t8_an_empty_meta_in_a_result_costs_nothing(peer, empty):
 
 
 @pytest.mark.parametrize("empty", EMPTY)
-@pytest.mark.parametrize("path", [*CARRIERS, Way("legacy", "H", "shared")], ids=str)
+@pytest.mark.parametrize("path", [*CARRIERS, Pair("legacy", "H", "shared")], ids=str)
 def test_t8_empty_params_of_a_server_count_as_absent(running, path, empty):
     changed = b'{"jsonrpc":"2.0","method":"notifications/tools/list_changed","params":%b}' % empty
     asked = b'{"jsonrpc":"2.0","id":"s","method":"ping","params":%b,"result":null,"error":null}' % empty

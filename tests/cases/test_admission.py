@@ -16,7 +16,7 @@ import h2.events
 import pytest
 import trustme
 
-from ..support.admission import HEADERS, certified, head_of_reply, open_session, raw, trusting
+from ..support.admission import HEADERS, open_session, raw, read_response, tls_client_context, tls_options
 from ..support.bridge_process import EXAMPLE, Bridge
 from ..support.daemon_process import Daemon, daemon, write_config
 
@@ -32,7 +32,7 @@ def unix_connection(path):
 
 def ask_local(sock, target="/nothing", method="GET"):
     sock.sendall(f"{method} {target} HTTP/1.1\r\nHost: localhost\r\n\r\n".encode())
-    return head_of_reply(sock)
+    return read_response(sock)
 
 
 # ---- R3
@@ -106,7 +106,7 @@ def request(address, target="/mcp", *fields, host=None, method="POST"):
     lines = [f"{method} {target} HTTP/1.1", f"Host: {host or ':'.join(map(str, address))}", *fields, "", ""]
     with contextlib.closing(raw(address)) as sock:
         sock.sendall("\r\n".join(lines).encode())
-        return head_of_reply(sock)
+        return read_response(sock)
 
 
 WRONG = "Authorization: Bearer mcpb_" + "x" * 43
@@ -204,7 +204,7 @@ def plain(tmp_path_factory):
 @pytest.fixture(scope="module")
 def tls(authority, tmp_path_factory):
     folder = tmp_path_factory.mktemp("TLS")
-    files = certified(authority, folder)
+    files = tls_options(authority, folder)
     with Bridge(folder / "run", EXAMPLE, f"--limit=body={LIMIT}", *files) as bridge:
         yield bridge
 
@@ -234,12 +234,14 @@ def test_r15_a_client_that_sends_all_before_it_reads_sees_the_refusal(
     with contextlib.ExitStack() as stack:
         sock = stack.enter_context(contextlib.closing(raw(bridge.address)))
         if over_tls:
-            sock = stack.enter_context(trusting(authority).wrap_socket(sock, server_hostname="127.0.0.1"))
+            sock = stack.enter_context(
+                tls_client_context(authority).wrap_socket(sock, server_hostname="127.0.0.1")
+            )
         sock.sendall(post(bridge, framing, target=target))
         whole = body(size, chunked=chunked)
         for at in range(0, len(whole), 65536):
             sock.sendall(whole[at : at + 65536])
-        reply = head_of_reply(sock)
+        reply = read_response(sock)
         assert reply.startswith(b"HTTP/1.1 413" if target == "/mcp" else b"HTTP/1.1 404"), reply
         assert b"\r\nConnection: close\r\n" in reply
     if target == "/mcp":
@@ -259,7 +261,7 @@ def test_r15_what_is_read_after_a_refusal_is_bounded(plain):
 def test_r15_a_body_that_is_wanted_or_not_is_said_before_it_comes(plain):
     with contextlib.closing(raw(plain.address)) as sock:
         sock.sendall(post(plain, f"Content-Length: {LIMIT + 1}", "Expect: 100-continue"))
-        assert head_of_reply(sock).startswith(b"HTTP/1.1 413")
+        assert read_response(sock).startswith(b"HTTP/1.1 413")
 
 
 def test_r15_http_2_sees_the_refusal_too_and_keeps_its_connection(tls, authority):
@@ -284,7 +286,7 @@ def test_r15_unfinished_bodies_of_one_principal_are_bounded_in_sum(plain):
             for sock in socks:
                 sock.settimeout(0.05)
                 with contextlib.suppress(TimeoutError):
-                    reply = head_of_reply(sock)
+                    reply = read_response(sock)
                     break
             else:
                 with contextlib.suppress(OSError):
@@ -297,7 +299,7 @@ def test_r15_unfinished_bodies_of_one_principal_are_bounded_in_sum(plain):
         with contextlib.closing(raw(plain.address)) as sock:
             sock.sendall(post(plain, f"Content-Length: {LIMIT}"))
             sock.sendall(b"x" * LIMIT)
-            assert head_of_reply(sock).startswith(b"HTTP/1.1 400")
+            assert read_response(sock).startswith(b"HTTP/1.1 400")
 
 
 FETCH = """
@@ -406,7 +408,7 @@ class H2:
 
 @contextlib.contextmanager
 def h2_client(bridge, authority):
-    context = trusting(authority)
+    context = tls_client_context(authority)
     context.set_alpn_protocols(["h2"])
     with contextlib.closing(raw(bridge.address)) as plain_sock:
         with context.wrap_socket(plain_sock, server_hostname="127.0.0.1") as sock:
@@ -448,7 +450,7 @@ def test_r24_a_flood_of_frames_ends_its_connection(tls, authority, kind, token):
         if token == "" and ("stream" in kind or "data" in kind):
             data = a_frame(6, b"12345678") + a_frame(8, b"\0\0\0\1")
         assert client.flood(data, 2000) == ENHANCE_YOUR_CALM
-    open_session(tls.address, tls.token, trusting(authority))
+    open_session(tls.address, tls.token, tls_client_context(authority))
 
 
 def test_r24_resets_with_a_token_are_bounded(tls, authority):
@@ -464,7 +466,7 @@ def test_r24_resets_with_a_token_are_bounded(tls, authority):
                 client.sock.settimeout(20)
         client.flood(b"", 0)
         assert client.goodbye == ENHANCE_YOUR_CALM
-    open_session(tls.address, tls.token, trusting(authority))
+    open_session(tls.address, tls.token, tls_client_context(authority))
 
 
 def test_r24_a_head_in_many_pieces_is_bounded(tls, authority):
@@ -473,7 +475,7 @@ def test_r24_a_head_in_many_pieces_is_bounded(tls, authority):
         pieces = a_frame(1, b"", stream=3) + a_frame(9, b"", stream=3) * 200
         with contextlib.suppress(ConnectionError, ssl.SSLError):
             client.flood(pieces, 1)
-    open_session(tls.address, tls.token, trusting(authority))
+    open_session(tls.address, tls.token, tls_client_context(authority))
 
 
 def test_r24_a_refused_request_ends_a_connection_of_which_none_was_admitted(tls, authority):

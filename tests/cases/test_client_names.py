@@ -95,8 +95,8 @@ async def information(running):
     async with AsyncExitStack() as stack:
         for transport in TRANSPORTS:
             client = await stack.enter_async_context(session(running, transport, "aggregate"))
-            assert client.opened["serverInfo"] == info
-            assert client.opened.get("instructions") == found.get("instructions")
+            assert client.initialize_result["serverInfo"] == info
+            assert client.initialize_result.get("instructions") == found.get("instructions")
     return info, found.get("instructions")
 
 
@@ -108,7 +108,7 @@ async def test_s5_an_aggregate_has_a_name_and_the_version_of_the_bridge(running)
 
 async def test_s5_the_operator_names_an_aggregate(running):
     mine = {"name": "team", "version": "7", "title": "Our tools", "instructions": "Ask git first.\nAlways."}
-    async with running.configuration.having(running.configuration.servers, servers=MEMBERS, **mine):
+    async with running.configuration.reloaded_with(running.configuration.servers, servers=MEMBERS, **mine):
         info, instructions = await information(running)
         assert info == {"name": "team", "version": "7", "title": "Our tools"}
         assert instructions == mine["instructions"]

@@ -12,14 +12,14 @@ from mcp.shared.exceptions import MCPError
 
 from ..support.bridge_process import PROGRAM
 from ..support.daemon_process import write_config
-from ..support.reconnecting import CAPABLE, READY, SERVER, Home, call, connected, message
+from ..support.reconnecting import CLIENT_WITH_ROOTS, READY, SERVER, Installation, call, connected, message
 from ..support.sdk import SDK_WARNINGS
 from ..support.stateless_requests import request, tool
 
 
 @pytest.fixture
 def home(tmp_path):
-    return Home(tmp_path)
+    return Installation(tmp_path)
 
 
 # ---- C1
@@ -37,7 +37,7 @@ def test_c01_after_a_kill_of_the_daemon_the_session_is_opened_again(home):
             client.send(message("resources/unsubscribe", 4, uri="x://one"))
             client.answer(4)
             client.send(call("slow", "slow", seconds=60))
-            home.until_called()
+            home.wait_for_call()
             first.kill()
             failed = client.answer("slow")["error"]
             assert "one closed the connection" in failed["message"]
@@ -72,11 +72,11 @@ def test_c01_a_reload_that_changes_the_server_answers_what_is_in_flight_and_goes
     with home.daemon() as running, connected(home) as client:
         client.open()
         client.send(call(1, "slow", seconds=0.5))
-        home.until_called()
+        home.wait_for_call()
         home.configure("changed")
         running.do("reload")
         first = json.loads(client.answer(1)["result"]["content"][0]["text"])
-        client.until_said("reconnecting")
+        client.wait_for_stderr("reconnecting")
         seen = []
         client.send(call(2, "quick"))
         second = json.loads(client.answer(2, seen)["result"]["content"][0]["text"])
@@ -116,7 +116,7 @@ def test_c01_a_question_of_the_lost_server_is_withdrawn_and_its_late_answer_drop
 
 def test_c01_an_initialize_in_flight_is_sent_again_and_answered_once(home):
     with connected(home) as client:
-        client.send(message("initialize", "first", **CAPABLE), READY, call(1, "quick"))
+        client.send(message("initialize", "first", **CLIENT_WITH_ROOTS), READY, call(1, "quick"))
         with home.daemon():
             assert "result" in client.answer("first")
             assert "result" in client.answer(1)
@@ -146,7 +146,7 @@ def test_c01_a_modern_client_is_not_left_with_a_server_that_a_reload_has_replace
         assert "result" in client.answer(1)
         home.configure("changed")
         running.do("reload")
-        client.until_said("reconnecting")
+        client.wait_for_stderr("reconnecting")
         client.send(request("tools/call", tool("quick"), id=2))
         assert "result" in client.answer(2)
         assert client.end() == 0
@@ -166,7 +166,7 @@ def test_c01_c02_a_daemon_that_does_not_come_back_is_the_end_with_the_reason(hom
         with home.daemon() as running:
             client.open()
             running.stop()
-            client.until_said("reconnecting")
+            client.wait_for_stderr("reconnecting")
             client.send(call(1, "quick"))
             failed = client.answer(1)["error"]["message"]
             assert failed.startswith("cannot connect to the daemon at ")
@@ -180,7 +180,7 @@ def test_c01_the_end_of_the_input_ends_it_also_without_a_daemon(home):
         with home.daemon() as running:
             client.open()
             running.stop()
-            client.until_said("reconnecting")
+            client.wait_for_stderr("reconnecting")
             assert client.end() == 0
 
 
@@ -189,7 +189,7 @@ def test_c01_a_server_that_refuses_to_be_opened_again_fails_calls_until_it_does_
         client.open()
         write_config(home.folder / "config.toml", {"one": {"command": ["/bin/false"]}})
         running.do("reload")
-        client.until_said("reconnecting")
+        client.wait_for_stderr("reconnecting")
         client.send(call(1, "quick"))
         assert "error" in client.answer(1)
         home.configure()
@@ -209,9 +209,9 @@ def test_c01_a_server_that_refuses_to_be_opened_again_fails_calls_until_it_does_
 
 def test_c02_started_before_the_daemon_it_waits_and_says_so(home):
     with connected(home) as client:
-        client.send(message("initialize", 0, **CAPABLE), READY, call(1, "quick"))
+        client.send(message("initialize", 0, **CLIENT_WITH_ROOTS), READY, call(1, "quick"))
         client.process.stdin.close()
-        client.until_said("retrying")
+        client.wait_for_stderr("retrying")
         with home.daemon():
             assert "result" in client.answer(0)
             assert "result" in client.answer(1)
@@ -230,8 +230,8 @@ def test_c02_a_socket_of_a_service_manager_is_waited_for(home):
         servers = {"one": {"command": [*SERVER, str(home.journal)]}}
         write_config(home.folder / "config.toml", servers, listen={"unix": str(path), "http": False})
         with connected(home) as client:
-            client.send(message("initialize", 0, **CAPABLE), READY, call(1, "quick"))
-            client.until_said("accepted the connection and has not responded")
+            client.send(message("initialize", 0, **CLIENT_WITH_ROOTS), READY, call(1, "quick"))
+            client.wait_for_stderr("accepted the connection and has not responded")
             with home.daemon(listeners=[listener]):
                 assert "result" in client.answer(1)
                 assert client.end() == 0
@@ -281,7 +281,7 @@ def test_t06_what_cannot_be_read_is_answered_and_costs_itself_only(home):
 
 def test_t06_it_ends_with_its_input_whatever_that_was(home):
     with home.daemon(), connected(home) as client:
-        client.send(message("initialize", 0, **CAPABLE), *(line + b"\n" for line, _ in UNREADABLE))
+        client.send(message("initialize", 0, **CLIENT_WITH_ROOTS), *(line + b"\n" for line, _ in UNREADABLE))
         assert client.end() == 0
         found = [client.lines.get_nowait() for _ in range(client.lines.qsize())]
     assert len(found) == 1 + len(UNREADABLE)

@@ -8,7 +8,7 @@ from contextlib import ExitStack
 import pytest
 
 from ..support.bridge_process import EXAMPLE, PROGRAM
-from ..support.connect import REQUEST, peer, run
+from ..support.connect import REQUEST, peer, run_connect_to
 from ..support.connect_process import exchange, run_connect, start_connect
 from ..support.daemon_process import child, daemon
 from ..support.stateless_requests import request, tool
@@ -37,7 +37,7 @@ def opened(*data, close=True):
         peer.accept()
         peer.message()
         for one in data:
-            peer.say(one)
+            peer.send_frame(one)
         if close:
             peer.close()
             peer.frame()
@@ -137,9 +137,9 @@ REFUSED = [
 
 @pytest.mark.parametrize(("talk", "code", "reason"), REFUSED)
 def test_r19_a_peer_that_opens_no_websocket_is_named_with_the_reason(talk, code, reason):
-    done = run(talk, REQUEST)
+    done = run_connect_to(talk, REQUEST)
     assert (done.returncode, done.stdout) == (code, b"")
-    (line,) = done.said.splitlines()
+    (line,) = done.errors.splitlines()
     assert line.startswith("mcp-bridge: ")
     assert reason in line
 
@@ -149,9 +149,9 @@ def test_r19_tls_in_front_of_a_peer_without_is_named():
         peer.sock.recv(65536)
         peer.send(http("400 Bad Request", "<html>"))
 
-    done = run(talk, REQUEST, scheme="https")
+    done = run_connect_to(talk, REQUEST, scheme="https")
     assert done.returncode == 69
-    assert done.said == (f"mcp-bridge: {done.url} does not use TLS; use an http:// or ws:// URL\n")
+    assert done.errors == (f"mcp-bridge: {done.url} does not use TLS; use an http:// or ws:// URL\n")
 
 
 BROKEN = [
@@ -177,10 +177,10 @@ def test_r19_r15_each_call_is_answered_when_the_peer_breaks_the_connection(data,
         peer.send(data)
 
     other = {**REQUEST, "id": "x\u00e9"}
-    done = run(talk, REQUEST, other)
+    done = run_connect_to(talk, REQUEST, other)
     assert done.returncode == 69
-    assert reason in done.said
-    assert len(done.said.splitlines()) == 1
+    assert reason in done.errors
+    assert len(done.errors.splitlines()) == 1
     answers = [json.loads(line) for line in done.lines]
     assert [one["id"] for one in answers] == [1, "x\u00e9"]
     assert all(reason in one["error"]["message"] for one in answers)
@@ -201,11 +201,11 @@ NOISE = [
 
 
 def test_r19_texts_that_are_not_json_rpc_are_noise_as_from_a_child():
-    done = run(opened(*NOISE, json.dumps(ANSWER), *NOISE), REQUEST)
+    done = run_connect_to(opened(*NOISE, json.dumps(ANSWER), *NOISE), REQUEST)
     assert done.returncode == 0
     assert [json.loads(line) for line in done.lines] == [ANSWER]
-    assert len(done.said.splitlines()) == 6
-    assert "dropped a message that is not JSON-RPC: hello" in done.said
+    assert len(done.errors.splitlines()) == 6
+    assert "dropped a message that is not JSON-RPC: hello" in done.errors
     assert "\\x0a" not in done.stdout.decode()
 
 
@@ -229,8 +229,10 @@ PASSED = [
 
 def test_r19_json_rpc_passes_on_one_line_however_it_is_written():
     last = {**ANSWER, "id": "last"}
-    done = run(opened(*(text for text, _ in PASSED), json.dumps(last)), REQUEST, {**REQUEST, "id": "last"})
-    assert (done.returncode, done.said) == (0, "")
+    done = run_connect_to(
+        opened(*(text for text, _ in PASSED), json.dumps(last)), REQUEST, {**REQUEST, "id": "last"}
+    )
+    assert (done.returncode, done.errors) == (0, "")
     assert [json.loads(line) for line in done.lines] == [*(read for _, read in PASSED), last]
 
 
@@ -242,19 +244,19 @@ def test_r19_frames_of_every_kind_carry_messages():
         peer.accept(protocol="")
         for _ in range(4):
             peer.message()
-        peer.say(text[0], BINARY)
-        peer.say(text[1][:10], fin=False)
-        peer.say(b"", 0, fin=False)
-        peer.say(b"are you there", PING)
-        peer.say(text[1][10:], 0)
+        peer.send_frame(text[0], BINARY)
+        peer.send_frame(text[1][:10], fin=False)
+        peer.send_frame(b"", 0, fin=False)
+        peer.send_frame(b"are you there", PING)
+        peer.send_frame(text[1][10:], 0)
         assert peer.frame() == (10, b"are you there")
         whole = b"".join(bytes([0x81, len(one)]) + one for one in text[2:])
         for at in range(len(whole)):
             peer.send(whole[at : at + 1])
         peer.frame()
 
-    done = run(talk, *({**REQUEST, "id": number} for number in range(4)))
-    assert (done.returncode, done.said) == (0, "")
+    done = run_connect_to(talk, *({**REQUEST, "id": number} for number in range(4)))
+    assert (done.returncode, done.errors) == (0, "")
     assert [json.loads(line) for line in done.lines] == answers
 
 
@@ -294,7 +296,7 @@ def test_r15_a_message_over_the_limit_costs_itself_only(tmp_path):
     def talk(peer):
         peer.accept()
         seen.extend(peer.message() for _ in range(5))
-        peer.say(json.dumps({**ANSWER, "id": 0}))
+        peer.send_frame(json.dumps({**ANSWER, "id": 0}))
         peer.frame()
 
     answer_of_client = json.dumps({"jsonrpc": "2.0", "id": 5, "result": {"content": BIG}})
@@ -303,7 +305,7 @@ def test_r15_a_message_over_the_limit_costs_itself_only(tmp_path):
     batch = json.dumps([{**REQUEST, "id": 50, "params": {"text": BIG}}])
     text = [json.dumps({**REQUEST, "id": 0}), *lines, answer_of_client, of_node, notification, batch]
     text += ['{"jsonrpc":"2.0","method":"notifications/y"}', '{"jsonrpc":"2.0","method":"notifications/z"}']
-    done = run(talk, text="\n".join(text).encode(), words=configured(tmp_path, body=2048))
+    done = run_connect_to(talk, text="\n".join(text).encode(), words=configured(tmp_path, body=2048))
     answers = [json.loads(line) for line in done.lines]
     assert [one["id"] for one in answers] == [*(one for one in ids for _ in range(3)), 0]
     assert all("the limit is 2048 (limits.body)" in one["error"]["message"] for one in answers[:-1])
@@ -332,12 +334,12 @@ def test_r19_an_answer_over_the_limit_costs_itself_only(tmp_path):
         for _ in range(3):
             peer.message()
         for one in (*large, asked, {**ANSWER, "id": 3}):
-            peer.say(json.dumps(one))
+            peer.send_frame(json.dumps(one))
         seen.append(peer.message())
         peer.frame()
 
     requests = [{**REQUEST, "id": number} for number in (1, 2, 3)]
-    done = run(talk, *requests, words=configured(tmp_path, line=2048))
+    done = run_connect_to(talk, *requests, words=configured(tmp_path, line=2048))
     answers = [json.loads(line) for line in done.lines]
     assert [one["id"] for one in answers] == [1, 2, 3]
     assert ["error" in one for one in answers] == [True, True, False]

@@ -13,7 +13,7 @@ from mcpbridged.bridge.runtime.era_store import VALID, VALID_UNPINNED, EraStore
 from mcpbridged.transports.options import Launch
 
 from ..support.daemon_process import Daemon, write_config
-from ..support.start import all_first, failing
+from ..support.start import failing_command, first_responses
 
 OTHER = {"legacy": "modern", "modern": "legacy"}
 WAYS = ("http", "ws", "modern", "shared-http", "shared-modern")
@@ -32,11 +32,11 @@ def lives(tmp_path_factory):
         (place / "era").write_text(era)
         env = {"PLACE": str(place), "SECRET": SECRET}
         # The mark of the family is another one for each daemon.
-        servers[name] = {"command": failing("told"), "env": env, "pass_env": [], **keys}
+        servers[name] = {"command": failing_command("told"), "env": env, "pass_env": [], **keys}
 
     for era in OTHER:
         add(f"kept-{era}", era)
-        add(f"touched-{era}", era, command=[*failing("told"), str(folder / "named")])
+        add(f"touched-{era}", era, command=[*failing_command("told"), str(folder / "named")])
         for way in WAYS:
             share = {"share": "principal"} if way.startswith("shared") else {}
             add(f"stale-{era}-{way}", era, **share)
@@ -51,10 +51,10 @@ def lives(tmp_path_factory):
         before = {name: starts(name) for name in servers}
         with Daemon(folder) as running:
             # A modern client first, whose era has to be found out; then the one of the name.
-            answers = all_first(
+            answers = first_responses(
                 running, [(name, "modern") for name in servers if "kept" in name or "touched" in name]
             )
-            answers |= all_first(
+            answers |= first_responses(
                 running, [(name, name.rpartition("-")[2]) for name in servers if name.startswith("stale")]
             )
             shown = {one["name"]: one for one in running.status()["servers"]}

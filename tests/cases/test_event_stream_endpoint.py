@@ -14,7 +14,7 @@ from mcpbridged.transports.endpoints.http_sse import relative
 
 from ..support.bridge_process import EXAMPLE, Bridge
 from ..support.daemon_process import Daemon, write_config
-from ..support.front import INITIALIZE, Door
+from ..support.front import INITIALIZE, ListenerUnderTest
 from ..support.sdk import SDK_WARNINGS
 
 PREFIX = "/prefix/of/proxy"
@@ -25,7 +25,7 @@ OTHER = "mcpb_" + "1234567890abcdefghijklmnopqrstuvwxyzABCDEFG"
 @pytest.fixture(scope="module")
 def plain(tmp_path_factory):
     with Bridge(tmp_path_factory.mktemp("plain") / "run") as bridge:
-        yield Door(bridge.address, bridge.token)
+        yield ListenerUnderTest(bridge.address, bridge.token)
 
 
 @pytest.fixture(scope="module", params=["servers only", "aggregate"])
@@ -40,7 +40,7 @@ def served(request, tmp_path_factory):
         folder / "config.toml", {"one": {"command": EXAMPLE}, "two": {"command": EXAMPLE}}, **tokens, **tables
     )
     with Daemon(folder) as running:
-        yield Door(running.address, running.token)
+        yield ListenerUnderTest(running.address, running.token)
 
 
 @pytest.mark.parametrize(
@@ -78,7 +78,7 @@ def test_t13_the_endpoint_event_is_relative_to_the_stream(plain, target):
 
 def test_t13_configured_paths(tmp_path):
     with Bridge(tmp_path / "run", EXAMPLE, "--sse-path", "/a/events", "--messages-path", "/b/post") as bridge:
-        door = Door(bridge.address, bridge.token)
+        door = ListenerUnderTest(bridge.address, bridge.token)
         with door.event_stream("/a/events") as (events, data, messages):
             assert data.startswith("../b/post?sessionId=")
             assert door.exchange(door.post(INITIALIZE, messages)).status == 202
@@ -135,12 +135,12 @@ def test_t13_the_root_finds_the_session_of_the_aggregate_as_before(served):
         assert (data.partition("?")[0], messages.partition("?")[0]) == ("messages", "/messages")
         assert served.exchange(served.post(INITIALIZE, messages)).status == 202
         assert events.message().json["id"] == 0
-    limited = Door(served.address, LIMITED)
+    limited = ListenerUnderTest(served.address, LIMITED)
     assert limited.exchange(limited.request("GET", "/sse").add("Accept: text/event-stream")).status == 403
 
 
 def test_t13_the_root_finds_a_session_for_its_principal_only(served):
-    limited, other = Door(served.address, LIMITED), Door(served.address, OTHER)
+    limited, other = ListenerUnderTest(served.address, LIMITED), ListenerUnderTest(served.address, OTHER)
     body = {**INITIALIZE, "id": 77}
     nobody = served.exchange(served.post(body, "/messages?sessionId=nobody"))
     assert (nobody.status, nobody.json["id"], nobody.code) == (404, 77, -32001)
@@ -162,7 +162,7 @@ def test_t13_the_root_finds_a_session_for_its_principal_only(served):
 
 def test_t13_the_sessions_of_other_transports_are_not_confused(served):
     """The answer to a message for a session of Streamable HTTP is the same as at the path of its server."""
-    session = Door(served.address, served.token)
+    session = ListenerUnderTest(served.address, served.token)
     session.open_session("/servers/one/mcp")
     served_there = served.exchange(served.post(b'{"jsonrpc":"2.0","id":1,"method":"ping"}', f"/servers/one/messages?sessionId={session.session}"))  # fmt: skip
     served_here = served.exchange(served.post(b'{"jsonrpc":"2.0","id":1,"method":"ping"}', f"/messages?sessionId={session.session}"))  # fmt: skip

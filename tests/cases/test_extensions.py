@@ -11,7 +11,7 @@ import pytest
 import trio
 
 from ..support.daemon_process import daemon
-from ..support.extensions import DECLARED, PREFIX, UI, VENDOR, client_of, notified, notify
+from ..support.extensions import DECLARED, PREFIX, UI, VENDOR, client_of, notify, wait_for_notification
 from ..support.servers.extended import OFFERED, PAGE
 from ..support.sharing import TIMEOUT
 
@@ -54,7 +54,7 @@ async def declared_to(client):
 @pytest.mark.parametrize("kind", ["http", "modern http"])
 async def test_t18_each_end_sees_what_the_other_declares(running, kind, era, share):
     async with client_of(running, kind, f"{era}-{share}") as client:
-        assert {name: client.offered[name] for name in ("extensions", "experimental")} == {
+        assert {name: client.server_capabilities[name] for name in ("extensions", "experimental")} == {
             name: OFFERED[name] for name in ("extensions", "experimental")
         }
         found = await declared_to(client)
@@ -91,7 +91,7 @@ async def methods_pass(client):
     assert result["params"] == {key: value for key, value in params.items() if key != "_meta"}
     assert result["nextCursor"] is None
     assert result["ttlMs"] == 7
-    echoed = await notified(client, "notifications/com.example/echoed")
+    echoed = await wait_for_notification(client, "notifications/com.example/echoed")
     assert {key: value for key, value in echoed["params"].items() if key != "_meta"} == result["params"]
     failed = await client.request("com.example/fail")
     assert failed["error"] == {"code": -32050, "message": "as asked", "data": {"why": [1]}}
@@ -108,7 +108,7 @@ async def methods_pass(client):
 async def test_t18_a_notification_outside_of_the_core_comes_in_the_course_of_a_call(running, kind, era):
     async with client_of(running, kind, f"{era}-client") as client:
         await client.request("tools/call", {"name": "later", "arguments": {}})
-        assert (await notified(client, "notifications/com.example/happened"))["params"]["n"] == 1
+        assert (await wait_for_notification(client, "notifications/com.example/happened"))["params"]["n"] == 1
 
 
 @pytest.mark.parametrize(("kind", "era"), [("http", "modern"), ("modern http", "legacy")])
@@ -121,7 +121,7 @@ async def test_t18_across_eras_what_a_server_offers_need_not_be_declared_by_its_
 async def test_t18_across_eras_a_method_is_unknown_where_the_server_declares_no_extension(running, kind, era):
     async with client_of(running, kind, f"plain-{era}") as client:
         assert (await client.request("com.example/echo", {"a": 1}))["error"]["code"] == -32601
-        assert not {"extensions", "experimental"} & {*client.offered}
+        assert not {"extensions", "experimental"} & {*client.server_capabilities}
 
 
 @pytest.mark.parametrize("kind", MODERN_CLIENTS)
@@ -137,7 +137,7 @@ async def test_t18_a_request_of_a_legacy_server_outside_of_the_core_is_refused_t
 async def test_t18_a_request_of_a_legacy_server_outside_of_the_core_reaches_a_legacy_client(running):
     async with client_of(running, "http", "legacy-client") as client:
         number = await client.begin("tools/call", {"name": "vendor", "arguments": {}})
-        question = await client.question()
+        question = await client.server_request()
         assert (question["method"], question["params"]) == ("com.example/ask", {"a": 1})
         await client.reply(question, {"b": 2})
         answer = await client.answer(number)
@@ -163,7 +163,7 @@ async def test_t18_mcp_apps_has_its_tool_and_its_page(running, kind, era):
 @pytest.mark.parametrize("kind", ["http", "modern http"])
 async def test_t18_skills_are_resources_and_an_extension(running, kind, era):
     async with client_of(running, kind, f"{era}-client", {"extensions": {f"{PREFIX}skills": {}}}) as client:
-        assert client.offered["extensions"][f"{PREFIX}skills"] == {"listChanged": False}
+        assert client.server_capabilities["extensions"][f"{PREFIX}skills"] == {"listChanged": False}
         read = await client.request("resources/read", {"uri": "skill://git/SKILL.md"})
         assert read["result"]["contents"] == [{"uri": "skill://git/SKILL.md", "text": "a skill"}]
 
@@ -198,8 +198,11 @@ AGGREGATED = [("http", VENDOR), ("ws", OTHER), ("modern http", VENDOR), ("modern
 async def test_t18_the_aggregate_offers_what_its_members_offer_and_passes_their_methods(running, kind, own):
     declared = {"extensions": {own: {"version": "1"}}}
     async with client_of(running, kind, None, declared) as client:
-        assert client.offered["extensions"] == {**OFFERED["extensions"], OTHER: OFFERED["extensions"][VENDOR]}
-        assert client.offered["experimental"] == OFFERED["experimental"]
+        assert client.server_capabilities["extensions"] == {
+            **OFFERED["extensions"],
+            OTHER: OFFERED["extensions"][VENDOR],
+        }
+        assert client.server_capabilities["experimental"] == OFFERED["experimental"]
         found = json.loads(await client.call(f"{'alpha' if own == VENDOR else 'beta'}__declared"))
         assert found["capabilities"]["extensions"][own] == {"version": "1"}
         await methods_pass(client)

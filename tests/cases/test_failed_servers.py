@@ -4,7 +4,15 @@ import pytest
 import trio
 
 from ..support.daemon_process import daemon
-from ..support.start import WAYS, all_first, failing, first, modern, ready, shown
+from ..support.start import (
+    CLIENT_KINDS,
+    failing_command,
+    first_responses,
+    initialize,
+    modern,
+    ready,
+    status_of,
+)
 
 pytestmark = [
     pytest.mark.anyio,
@@ -14,10 +22,10 @@ pytestmark = [
 # By kind: the command, and what the fault must contain.
 KINDS = {
     "missing": (["/no/such/program"], "no program '/no/such/program'"),
-    "exit1": (failing("exit", 1), "exited with code 1 before it answered initialize"),
-    "exit0": (failing("exit", 0), "exited with code 0 before it answered initialize"),
-    "hang": (failing("hang"), "did not answer initialize within 3 s"),
-    "refuse": (failing("refuse"), "refused to initialize: the database is locked"),
+    "exit1": (failing_command("exit", 1), "exited with code 1 before it answered initialize"),
+    "exit0": (failing_command("exit", 0), "exited with code 0 before it answered initialize"),
+    "hang": (failing_command("hang"), "did not answer initialize within 3 s"),
+    "refuse": (failing_command("refuse"), "refused to initialize: the database is locked"),
 }
 SHARED = {"share": "server"}
 
@@ -29,17 +37,17 @@ def running(tmp_path_factory):
     servers = {
         f"{kind}-{way}": {"command": command, **limits}
         for kind, (command, _) in KINDS.items()
-        for way in WAYS
+        for way in CLIENT_KINDS
     }
     servers |= {
         f"{kind}-shared": {"command": command, **limits, **SHARED} for kind, (command, _) in KINDS.items()
     }
-    dead = {"command": failing("exit", 3)}
-    servers |= {"idle": {"command": failing("good")}, "crash": {"command": failing("crash")}}
-    servers |= {"brought": {"command": failing("brought"), "env_from_header": {"KEY": "x-key"}}}
-    servers |= {"mended": {"command": failing("once", folder / "there")}}
-    servers |= {"slow-spare": {"command": failing("exit", 4), "start": "eager"}}
-    servers |= {f"dead-{way}": dead for way in WAYS}
+    dead = {"command": failing_command("exit", 3)}
+    servers |= {"idle": {"command": failing_command("good")}, "crash": {"command": failing_command("crash")}}
+    servers |= {"brought": {"command": failing_command("brought"), "env_from_header": {"KEY": "x-key"}}}
+    servers |= {"mended": {"command": failing_command("once", folder / "there")}}
+    servers |= {"slow-spare": {"command": failing_command("exit", 4), "start": "eager"}}
+    servers |= {f"dead-{way}": dead for way in CLIENT_KINDS}
     # The program is there, and the system cannot execute it.
     (folder / "program").write_bytes(b"\x7fELF")
     (folder / "program").chmod(0o700)
@@ -47,15 +55,18 @@ def running(tmp_path_factory):
     with daemon(folder, servers) as found:
         found.place = folder
         wanted = [
-            (f"{kind}-{way}", way) for kind in KINDS for way in WAYS if (kind, way) != ("missing", "sse")
+            (f"{kind}-{way}", way)
+            for kind in KINDS
+            for way in CLIENT_KINDS
+            if (kind, way) != ("missing", "sse")
         ]
         wanted += [(f"{kind}-shared", "http") for kind in KINDS]
-        found.answers = all_first(found, wanted)
+        found.answers = first_responses(found, wanted)
         found.shown = {one["name"]: one for one in found.status()["servers"]}
         yield found
 
 
-@pytest.mark.parametrize("way", [*WAYS, "shared"])
+@pytest.mark.parametrize("way", [*CLIENT_KINDS, "shared"])
 @pytest.mark.parametrize("kind", KINDS)
 async def test_h1_a_failed_start_is_shown_with_its_cause(running, kind, way):
     if (kind, way) == ("missing", "sse"):
@@ -82,23 +93,23 @@ async def test_h1_ready_names_no_server(running):
 
 
 async def test_h1_a_server_that_was_never_started_is_idle_and_ready(running):
-    found = await shown(running, "idle")
+    found = await status_of(running, "idle")
     assert (found["state"], found["fault"]) == ("idle", "")
     assert await ready(running, "idle") == (200, b"ready")
 
 
 async def test_h1_a_server_that_is_started_ahead_and_exits_is_not_ready(running):
     with trio.fail_after(20):
-        while (await shown(running, "slow-spare"))["state"] not in ("failed", "failing"):
+        while (await status_of(running, "slow-spare"))["state"] not in ("failed", "failing"):
             await trio.sleep(0.05)
-    assert "exited with code 4" in (await shown(running, "slow-spare"))["fault"]
+    assert "exited with code 4" in (await status_of(running, "slow-spare"))["fault"]
 
 
 @pytest.mark.parametrize("way", ["http", "ws", "modern"])
 async def test_h1_seventeen_dead_starts_keep_their_cause(running, way):
     for _ in range(17):
-        error = (await first(running, f"dead-{way}", way))["error"]
-    found = await shown(running, f"dead-{way}")
+        error = (await initialize(running, f"dead-{way}", way))["error"]
+    found = await status_of(running, f"dead-{way}")
     assert "the next start is in" in error["message"]
     assert "exited with code 3" in error["message"]
     assert "the setting FOO is not set" in error["message"]
@@ -111,9 +122,9 @@ async def test_h1_seventeen_dead_starts_keep_their_cause(running, way):
 
 @pytest.mark.parametrize("way", ["http", "modern"])
 async def test_h1_a_program_that_cannot_be_executed_is_a_failed_start(running, way):
-    error = (await first(running, f"unusable-{way}", way))["error"]
+    error = (await initialize(running, f"unusable-{way}", way))["error"]
     assert "cannot start" in error["message"]
-    found = await shown(running, f"unusable-{way}")
+    found = await status_of(running, f"unusable-{way}")
     assert found["state"] == "failed"
     assert "cannot start" in found["fault"]
     assert (found["calls"], found["errors"], found["era"]) == (1, 1, "not known yet")
@@ -121,11 +132,11 @@ async def test_h1_a_program_that_cannot_be_executed_is_a_failed_start(running, w
 
 
 async def test_h1_the_next_successful_start_clears_the_failure(running):
-    assert "there is no database yet" in (await first(running, "mended", "http"))["error"]["message"]
-    assert (await shown(running, "mended"))["state"] == "failed"
+    assert "there is no database yet" in (await initialize(running, "mended", "http"))["error"]["message"]
+    assert (await status_of(running, "mended"))["state"] == "failed"
     (running.place / "there").touch()
-    assert "result" in await first(running, "mended", "modern")
-    found = await shown(running, "mended")
+    assert "result" in await initialize(running, "mended", "modern")
+    found = await status_of(running, "mended")
     assert (found["state"], found["fault"], found["era"]) == ("serving", "", "legacy")
     assert await ready(running, "mended") == (200, b"ready")
 
@@ -133,7 +144,7 @@ async def test_h1_the_next_successful_start_clears_the_failure(running):
 async def test_h1_a_client_that_brings_what_the_server_dies_of_does_not_fail_it_for_others(running):
     error = (await modern(running, "brought", **{"x-key": "bad"}))["error"]
     assert "the API key is invalid" in error["message"]
-    found = await shown(running, "brought")
+    found = await status_of(running, "brought")
     assert (found["state"], found["fault"]) == ("idle", "")
     assert await ready(running, "brought") == (200, b"ready")
     assert "result" in await modern(running, "brought", **{"x-key": "good"})
@@ -142,10 +153,10 @@ async def test_h1_a_client_that_brings_what_the_server_dies_of_does_not_fail_it_
 async def test_h1_a_crash_in_a_call_is_no_failed_start(running):
     error = (await modern(running, "crash"))["error"]
     assert error["data"]["code"] == 7
-    found = await shown(running, "crash")
+    found = await status_of(running, "crash")
     assert (found["state"], found["last_exit"]) == ("idle", "exited with code 7")
     for _ in range(6):
         error = (await modern(running, "crash"))["error"]
     assert "the last time it exited with code 7" in error["message"]
-    found = await shown(running, "crash")
+    found = await status_of(running, "crash")
     assert (found["state"], found["fault"]) == ("failing", "the last process exited with code 7")

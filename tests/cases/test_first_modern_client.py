@@ -13,7 +13,7 @@ from mcpbridged.transports.process.spawner import Spawner
 from mcpbridged.validators.limits import Limits
 
 from ..support.daemon_process import daemon
-from ..support.start import all_first, failing, modern, shown
+from ..support.start import failing_command, first_responses, modern, status_of
 
 pytestmark = pytest.mark.anyio
 REACTIONS = ("refuse", "silent", "exit", "modern")
@@ -36,25 +36,25 @@ def running(tmp_path_factory):
         wanted.append((name, "modern"))
 
     for how in REACTIONS:
-        add(f"beside-{how}", lambda place, how=how: failing("meet", place, 8, how))
-        add(f"lock-{how}", lambda place, how=how: failing("lock", place / "lock", how))
-        add(f"late-{how}", lambda place, how=how: failing("late", place / "lock", how))
-        add(f"wait-{how}", lambda place, how=how: failing("wait", place / "lock", how))
+        add(f"beside-{how}", lambda place, how=how: failing_command("meet", place, 8, how))
+        add(f"lock-{how}", lambda place, how=how: failing_command("lock", place / "lock", how))
+        add(f"late-{how}", lambda place, how=how: failing_command("late", place / "lock", how))
+        add(f"wait-{how}", lambda place, how=how: failing_command("wait", place / "lock", how))
         for kind, keys in ALONE.items():
             add(
                 f"alone-{kind}-{how}",
-                lambda place, how=how: failing("meet", place, 0.5, how),
+                lambda place, how=how: failing_command("meet", place, 0.5, how),
                 **keys,
             )
     # A package runner, as far as its name goes.
     npx = folder / "npx"
     npx.write_text(f'#!/bin/sh\nexec {sys.executable} "$@"\n')
     npx.chmod(0o700)
-    add("runner", lambda place: [str(npx), *failing("meet", place, 0.5, "refuse")[1:]])
-    add("banner", lambda _: failing("banner", 2.5, "refuse"), limits={"ping_seconds": 0.5})
+    add("runner", lambda place: [str(npx), *failing_command("meet", place, 0.5, "refuse")[1:]])
+    add("banner", lambda _: failing_command("banner", 2.5, "refuse"), limits={"ping_seconds": 0.5})
     with daemon(folder, servers) as found:
         found.place = folder
-        found.answers = all_first(found, wanted)
+        found.answers = first_responses(found, wanted)
         found.shown = {one["name"]: one for one in found.status()["servers"]}
         yield found
 
@@ -98,15 +98,15 @@ def test_h5_a_banner_starts_no_clock(running):
 
 
 async def test_h5_a_second_client_of_a_known_server_starts_one_process(running):
-    before = (await shown(running, "beside-refuse"))["starts"]
+    before = (await status_of(running, "beside-refuse"))["starts"]
     assert "result" in await modern(running, "beside-refuse")
-    assert (await shown(running, "beside-refuse"))["starts"] <= before + 1
+    assert (await status_of(running, "beside-refuse"))["starts"] <= before + 1
 
 
 async def test_h5_text_before_the_answer_to_the_question_is_no_answer(monkeypatch):
     monkeypatch.setattr(era_probe, "AFTER_FIRST_LINE", 0.2, raising=False)
     spawner, readiness = Spawner.start(), Poller()
-    launch = Launch(tuple(failing("banner", 1.5, "modern")), {"PATH": os.environ["PATH"]})
+    launch = Launch(tuple(failing_command("banner", 1.5, "modern")), {"PATH": os.environ["PATH"]})
     try:
         with trio.fail_after(30):
             async with trio.open_nursery() as nursery:

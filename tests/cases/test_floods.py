@@ -12,12 +12,12 @@ import trustme
 from ..support.admission import (
     KINDS,
     OVER_TLS,
-    certified,
     flooded,
-    head_of_reply,
     open_session,
     raw,
-    trusting,
+    read_response,
+    tls_client_context,
+    tls_options,
 )
 from ..support.bridge_process import EXAMPLE, Bridge
 
@@ -47,14 +47,14 @@ def quiet(tmp_path_factory):
 @pytest.fixture(scope="module")
 def tls(authority, tmp_path_factory):
     folder = tmp_path_factory.mktemp("floods over TLS")
-    with Bridge(folder / "run", EXAMPLE, *certified(authority, folder)) as bridge:
+    with Bridge(folder / "run", EXAMPLE, *tls_options(authority, folder)) as bridge:
         yield bridge
 
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_r02_a_client_with_a_token_gets_in_beside_a_flood(request, authority, kind):
     bridge = request.getfixturevalue("tls" if kind in OVER_TLS else "plain")
-    trust = trusting(authority) if kind in OVER_TLS else None
+    trust = tls_client_context(authority) if kind in OVER_TLS else None
     with flooded(kind, bridge.address):
         for _ in range(ATTEMPTS):
             open_session(bridge.address, bridge.token, trust)
@@ -67,11 +67,11 @@ def test_r02_a_connection_that_has_a_session_is_not_evicted(plain):
             f"Authorization: Bearer {plain.token}\r\n\r\n"
         ).encode()
         ours.sendall(request)
-        assert head_of_reply(ours).startswith(b"HTTP/1.1 404")
+        assert read_response(ours).startswith(b"HTTP/1.1 404")
         with flooded("silent", plain.address):
             for _ in range(20):
                 ours.sendall(request)
-                assert head_of_reply(ours).startswith(b"HTTP/1.1 404")
+                assert read_response(ours).startswith(b"HTTP/1.1 404")
 
 
 REFUSALS = {
@@ -91,7 +91,7 @@ def test_r02_a_refusal_before_the_credential_is_sent_whole_and_closes(quiet, fie
     host = ":".join(map(str, quiet.address)).encode()
     with contextlib.closing(raw(quiet.address)) as sock:
         sock.sendall(b"POST /mcp HTTP/1.1\r\nHost: %b\r\n%b\r\n" % (host, more))
-        reply = head_of_reply(sock)
+        reply = read_response(sock)
         assert reply.startswith(b"HTTP/1.1 %d" % status)
         assert b"\r\nConnection: close\r\n" in reply
         sock.settimeout(REFUSED_SECONDS)
@@ -116,7 +116,7 @@ def test_r02_the_oldest_connection_without_a_head_gives_up_its_place(tmp_path, k
                 sock = stack.enter_context(contextlib.closing(raw(bridge.address)))
                 sock.sendall(data)
                 if data.endswith(b"\r\n\r\n"):
-                    assert head_of_reply(sock).startswith(b"HTTP/1.1 200")
+                    assert read_response(sock).startswith(b"HTTP/1.1 200")
                 socks.append(sock)
             assert socks[0].recv(1) == b""
             socks[1].settimeout(0.1)
@@ -129,7 +129,7 @@ def test_r02_one_that_was_refused_goes_before_one_that_is_silent(tmp_path):
         with contextlib.ExitStack() as stack:
             silent, refused = (stack.enter_context(contextlib.closing(raw(bridge.address))) for _ in range(2))
             refused.sendall(b"nonsense\r\n\r\n")
-            assert head_of_reply(refused).startswith(b"HTTP/1.1 400")
+            assert read_response(refused).startswith(b"HTTP/1.1 400")
             with contextlib.closing(raw(bridge.address)):
                 refused.settimeout(REFUSED_SECONDS)
                 assert refused.recv(1) == b""
@@ -147,4 +147,4 @@ def test_r02_a_flood_of_tcp_keeps_nobody_from_the_unix_socket_nor_the_reverse(tm
             sock.connect(unix)
         open_session(bridge.address, bridge.token)
         sock.sendall(b"GET /nothing HTTP/1.1\r\nHost: localhost\r\n\r\n")
-        assert head_of_reply(sock).startswith(b"HTTP/1.1 404")
+        assert read_response(sock).startswith(b"HTTP/1.1 404")

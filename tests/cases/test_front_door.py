@@ -14,10 +14,10 @@ import trustme
 
 from mcpbridged.bridge.config.addresses import websocket_url
 
-from ..support.admission import certified, trusting
+from ..support.admission import tls_client_context, tls_options
 from ..support.bridge_process import EXAMPLE, PROGRAM, Bridge
 from ..support.daemon_process import daemon
-from ..support.front import INITIALIZE, PING, PONG, Door, h2_client, message
+from ..support.front import INITIALIZE, PING, PONG, ListenerUnderTest, h2_client, message
 from ..support.wire import Socket, fresh_key
 
 HEAD_SECONDS = 1
@@ -27,7 +27,7 @@ HEAD_SECONDS = 1
 def plain(tmp_path_factory):
     folder = tmp_path_factory.mktemp("plain")
     with Bridge(folder / "run", EXAMPLE, f"--limit=head_seconds={HEAD_SECONDS}") as bridge:
-        door = Door(bridge.address, bridge.token)
+        door = ListenerUnderTest(bridge.address, bridge.token)
         door.open_session()
         yield door
 
@@ -36,8 +36,8 @@ def plain(tmp_path_factory):
 def secure(tmp_path_factory):
     folder = tmp_path_factory.mktemp("secure")
     authority = trustme.CA()
-    with Bridge(folder / "run", EXAMPLE, *certified(authority, folder)) as bridge:
-        door = Door(bridge.address, bridge.token, trusting(authority))
+    with Bridge(folder / "run", EXAMPLE, *tls_options(authority, folder)) as bridge:
+        door = ListenerUnderTest(bridge.address, bridge.token, tls_client_context(authority))
         door.open_session()
         yield door
 
@@ -129,7 +129,7 @@ def test_t02_rights_and_control_do_not_depend_on_the_slash(tmp_path):
     right = {"sha256": hashlib.sha256(limited.encode()).hexdigest(), "servers": ["one"]}
     servers = {"one": {"command": EXAMPLE}, "two": {"command": EXAMPLE}}
     with daemon(tmp_path, servers, **{"tokens.limited": right}) as running:
-        door = Door(running.address, limited)
+        door = ListenerUnderTest(running.address, limited)
         for slash in ("", "/"):
             assert door.exchange(door.post(target=f"/servers/two/mcp{slash}")).status == 403
             assert door.exchange(door.post(INITIALIZE, target=f"/servers/one/mcp{slash}")).status == 200
@@ -543,7 +543,7 @@ def test_t24_a_length_where_no_body_is_expected(door, method, length):
 
 def test_t24_a_session_that_is_deleted_with_a_body(door):
     for framing in ("Content-Length: 0", "Content-Length: 2", "Transfer-Encoding: chunked"):
-        guest = Door(door.address, door.token, door.trust)
+        guest = ListenerUnderTest(door.address, door.token, door.trust)
         guest.open_session()
         request = guest.request("DELETE", "/mcp").add(f"Mcp-Session-Id: {guest.session}", framing)
         body = {"0": b"", "2": b"{}"}.get(framing[-1], b"2\r\n{}\r\n0\r\n\r\n")

@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from ..support.lines import WAYS, Way, client, served
+from ..support.lines import PAIRS, Pair, client, served
 
 SPELLED = [b'"$ID"', b"$ID.0", b"$IDe0", b'"$ID.0"', b"$ID0e-1"]
 GOOD = b'{"jsonrpc":"2.0","id":%b,"result":{"content":[],"resultType":"complete"}}'
@@ -16,7 +16,7 @@ def running(tmp_path_factory):
         yield running
 
 
-@pytest.fixture(scope="module", params=WAYS, ids=str)
+@pytest.fixture(scope="module", params=PAIRS, ids=str)
 def peer(request, running):
     with client(running, request.param) as peer:
         yield peer
@@ -36,7 +36,7 @@ def unmatched(running):
 def test_t7_an_answer_to_nothing_is_logged_and_counted(running):
     before = unmatched(running)
     lines = [GOOD % other for other in (b"987654", b'"x"', b"-1")]
-    for path in WAYS:
+    for path in PAIRS:
         with client(running, path) as peer:
             found = peer.exchange_json(peer.raw(b"1", *lines, GOOD % b"$ID", GOOD % b"$ID"))
             assert found["result"]["content"] == []
@@ -44,7 +44,7 @@ def test_t7_an_answer_to_nothing_is_logged_and_counted(running):
             assert "result" in peer.exchange_json(peer.tool(b"2", "echo"), b"2")
     after = unmatched(running)
     for name in ("legacy", "shared", "modern", "one"):
-        asked = [path for path in WAYS if path.server.replace("aggregate", "one") == name]
+        asked = [path for path in PAIRS if path.server.replace("aggregate", "one") == name]
         assert after[name] - before[name] == len(asked) * (len(lines) + 1)
     assert any("answer_unmatched" in line and "sender=server" in line for line in running.lines)
 
@@ -52,7 +52,7 @@ def test_t7_an_answer_to_nothing_is_logged_and_counted(running):
 def test_t7_a_response_of_a_client_to_nothing_is_logged_and_counted(running):
     before = unmatched(running)["legacy"]
     for transport in "HSW":
-        with client(running, Way("legacy", transport, "legacy")) as peer:
+        with client(running, Pair("legacy", transport, "legacy")) as peer:
             peer.send(b'{"jsonrpc":"2.0","id":99,"result":{}}')
             assert peer.exchange_json(peer.call(b"2", "ping"), b"2")["result"] == {}
     assert unmatched(running)["legacy"] - before == 3
@@ -61,7 +61,7 @@ def test_t7_a_response_of_a_client_to_nothing_is_logged_and_counted(running):
 def test_t7_a_late_answer_to_a_cancelled_call_is_expected(running):
     before = unmatched(running)
     for era, server in (("legacy", "legacy"), ("modern", "modern"), ("modern", "legacy")):
-        with client(running, Way(era, "W", server)) as peer:
+        with client(running, Pair(era, "W", server)) as peer:
             used = json.loads(
                 peer.exchange_json(peer.tool(b"0", "echo"), b"0")["result"]["content"][0]["text"]
             )["id"]

@@ -11,12 +11,12 @@ from ..support.aggregate import (
     KINDS,
     Modern,
     aggregate,
-    all_changes,
-    changes,
     member,
     names,
     servers_of,
     text_of,
+    wait_for_all_list_changes,
+    wait_for_list_changes,
 )
 from ..support.sharing import TRANSPORTS, session
 
@@ -67,8 +67,11 @@ async def test_h3_a_session_opens_at_once_and_late_members_come_with_a_notificat
     began = trio.current_time()
     async with session(running, transport, "aggregate") as client:
         assert trio.current_time() - began < SOON
-        assert set(client.opened["capabilities"]) == OFFERED
-        assert client.opened["capabilities"]["resources"] == {"listChanged": True, "subscribe": True}
+        assert set(client.initialize_result["capabilities"]) == OFFERED
+        assert client.initialize_result["capabilities"]["resources"] == {
+            "listChanged": True,
+            "subscribe": True,
+        }
         with trio.fail_after(SOON):
             assert servers_of(await names(client)) == {"good"}
             assert await names(client, "prompts/list") == []
@@ -76,7 +79,7 @@ async def test_h3_a_session_opens_at_once_and_late_members_come_with_a_notificat
             assert await names(client, "resources/templates/list") == []
             assert await client.call("good__echo") == "good: echo"
         with opened(folder):
-            await changes(client)
+            await wait_for_list_changes(client)
             with trio.fail_after(20):
                 while servers_of(await names(client)) != {"good", "late", "slow"}:
                     await client.until(lambda one: one.get("method") in CHANGES)
@@ -124,7 +127,7 @@ async def test_h3_where_only_hanging_members_are_a_session_opens_too(tmp_path):
             assert await names(client) == []
             assert trio.current_time() - began < SOON
             (tmp_path / "open").touch()
-            await changes(client)
+            await wait_for_list_changes(client)
             assert "hung__echo" in await names(client)
 
 
@@ -139,8 +142,8 @@ async def test_h3_a_member_that_dies_and_comes_back_is_told_of(tmp_path):
             assert servers_of(await names(client)) == {"one", "two"}
             died = await client.request("tools/call", {"name": "two__exit"})
             assert "exited with code 3" in died["error"]["message"]
-            await changes(client)
+            await wait_for_list_changes(client)
             assert await client.call("two__echo") == "two: echo"
             await trio.to_thread.run_sync(running.do, "restart", "two")
-            await all_changes(following)
+            await wait_for_all_list_changes(following)
             assert servers_of(await names(client)) == {"one", "two"}

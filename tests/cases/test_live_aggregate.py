@@ -10,12 +10,12 @@ from ..support.aggregate import (
     KINDS,
     Modern,
     aggregate,
-    all_changes,
-    changes,
     member,
     names,
     servers_of,
     text_of,
+    wait_for_all_list_changes,
+    wait_for_list_changes,
 )
 from ..support.sharing import ASKABLE, TRANSPORTS, session
 
@@ -41,15 +41,15 @@ async def test_s4_sessions_go_on_when_a_member_comes_and_goes(running, configura
         pid = json.loads(await client.call("one__client"))["pid"]
         assert servers_of(await names(client)) == {"one"}
         assert await names(client, "prompts/list") == []
-        async with configuration.having(BOTH):
-            await changes(client)
+        async with configuration.reloaded_with(BOTH):
+            await wait_for_list_changes(client)
             assert servers_of(await names(client)) == {"one", "two"}
             assert await names(client, "prompts/list") == ["two__greet"]
             assert await names(client, "resources/list") == ["note://two/1"]
             assert await client.call("two__echo") == "two: echo"
             read = await client.request("resources/read", {"uri": "note://two/1"})
             assert read["result"]["contents"][0]["text"] == "two"
-        await changes(client)
+        await wait_for_list_changes(client)
         assert servers_of(await names(client)) == {"one"}
         gone = await client.request("tools/call", {"name": "two__echo"})
         assert gone["error"]["message"] == "Unknown tool: two__echo"
@@ -61,19 +61,19 @@ async def test_s4_a_client_without_sessions_is_told_and_finds_the_member(running
     client = Modern(running)
     async with client.listening(**KINDS) as following:
         assert (await following())["params"]["notifications"] == KINDS
-        async with configuration.having(BOTH):
-            await all_changes(following)
+        async with configuration.reloaded_with(BOTH):
+            await wait_for_all_list_changes(following)
             assert servers_of(await client.tools()) == {"one", "two"}
             assert await client.text("two__echo") == "two: echo"
-        await all_changes(following)
+        await wait_for_all_list_changes(following)
         assert servers_of(await client.tools()) == {"one"}
 
 
 async def test_s4_what_a_reload_prints_names_the_aggregate_as_changed(running, configuration):
-    printed = await configuration.become(BOTH)
+    printed = await configuration.reload(BOTH)
     assert "added: two" in printed
     assert "changed: aggregate" in printed
-    await configuration.become()
+    await configuration.reload()
 
 
 # The server is removed, or only from the aggregate.
@@ -82,14 +82,14 @@ async def test_s4_a_call_in_flight_to_a_removed_member_ends_with_the_reason(
     running, configuration, transport, whole
 ):
     async with contextlib.AsyncExitStack() as stack:
-        await stack.enter_async_context(configuration.having(BOTH))
+        await stack.enter_async_context(configuration.reloaded_with(BOTH))
         client = await stack.enter_async_context(session(running, transport, "aggregate"))
         waiting = await client.begin(
             "tools/call", {"name": "two__slow", "arguments": {"steps": 1}, "_meta": {"progressToken": 1}}
         )
         await client.until(lambda one: one.get("method") == "notifications/progress")
         kept = FIRST if whole else BOTH
-        await configuration.become(kept, servers=["one"])
+        await configuration.reload(kept, servers=["one"])
         answer = await client.answer(waiting)
         assert answer["error"]["code"] == -32603
         assert "configuration" in answer["error"]["message"]
@@ -111,14 +111,14 @@ async def test_s4_a_question_of_a_member_that_goes_is_withdrawn_and_its_call_end
     running, configuration, transport, fate
 ):
     servers, how, reason = FATES[fate]
-    async with configuration.having(BOTH), session(running, transport, "aggregate", ASKABLE) as client:
+    async with configuration.reloaded_with(BOTH), session(running, transport, "aggregate", ASKABLE) as client:
         waiting = await client.begin("tools/call", {"name": "two__ask"})
-        question = await client.question()
-        await configuration.become(servers, **how)
+        question = await client.server_request()
+        await configuration.reload(servers, **how)
         answer = await client.answer(waiting)
         assert answer["error"]["code"] == -32603
         assert reason in answer["error"]["message"]
-        withdrawn = [one for one in client.seen if one.get("method") == "notifications/cancelled"]
+        withdrawn = [one for one in client.received if one.get("method") == "notifications/cancelled"]
         assert [one["params"]["requestId"] for one in withdrawn] == [question["id"]]
         await client.reply(question, {"action": "accept", "content": {}})  # too late
         assert await client.call("one__echo") == "one: echo"
@@ -127,30 +127,30 @@ async def test_s4_a_question_of_a_member_that_goes_is_withdrawn_and_its_call_end
 async def test_s4_a_question_of_another_member_goes_on(running, configuration):
     asking = {"three": member("three", tools=["ask"])}
     async with (
-        configuration.having({**BOTH, **asking}),
+        configuration.reloaded_with({**BOTH, **asking}),
         session(running, "ws", "aggregate", ASKABLE) as client,
     ):
         waiting = await client.begin("tools/call", {"name": "three__ask"})
-        question = await client.question()
-        await configuration.become({**FIRST, **asking})
+        question = await client.server_request()
+        await configuration.reload({**FIRST, **asking})
         await client.reply(question, {"action": "decline"})
         assert "decline" in text_of(await client.answer(waiting))
 
 
 async def test_s4_a_call_in_flight_that_ends_soon_is_answered(running, configuration):
-    async with configuration.having(BOTH), session(running, "ws", "aggregate") as client:
+    async with configuration.reloaded_with(BOTH), session(running, "ws", "aggregate") as client:
         params = {"name": "two__slow", "arguments": {"steps": 1, "seconds": 0.05}}
         waiting = await client.begin("tools/call", {**params, "_meta": {"progressToken": 1}})
         await client.until(lambda one: one.get("method") == "notifications/progress")
-        await configuration.become(FIRST)
+        await configuration.reload(FIRST)
         assert text_of(await client.answer(waiting)) == "done"
 
 
 async def test_s4_a_changed_member_is_another_one_for_the_same_session(running, configuration):
-    async with configuration.having(BOTH), session(running, "ws", "aggregate") as client:
+    async with configuration.reloaded_with(BOTH), session(running, "ws", "aggregate") as client:
         assert "two__echo" in await names(client)
-        await configuration.become({**FIRST, "two": member("two", tools=["other"], prompts=["p"])})
-        await changes(client)
+        await configuration.reload({**FIRST, "two": member("two", tools=["other"], prompts=["p"])})
+        await wait_for_list_changes(client)
         assert [name for name in await names(client) if name.startswith("two")] == ["two__other"]
         assert await names(client, "prompts/list") == ["two__p"]
         assert await names(client, "resources/list") == []
@@ -160,14 +160,14 @@ async def test_s4_a_changed_member_is_another_one_for_the_same_session(running, 
 async def test_s4_after_a_change_all_that_a_server_sends_reaches_its_client(running, configuration):
     async with session(running, "ws", "aggregate") as client:
         await client.request("logging/setLevel", {"level": "info"})
-        async with configuration.having(BOTH):
-            await changes(client)
+        async with configuration.reloaded_with(BOTH):
+            await wait_for_list_changes(client)
             waiting = await client.begin("tools/call", {"name": "two__ask"})
-            await client.reply(await client.question(), {"action": "accept", "content": {}})
+            await client.reply(await client.server_request(), {"action": "accept", "content": {}})
             assert '"accept"' in text_of(await client.answer(waiting))
-            client.seen.clear()
+            client.received.clear()
             assert await client.call("two__log") == "logged"
-            assert "line" in [one["params"].get("data") for one in client.seen if "method" in one]
+            assert "line" in [one["params"].get("data") for one in client.received if "method" in one]
             slow = {"name": "two__slow", "arguments": {"steps": 2}, "_meta": {"progressToken": "p"}}
             number = await client.begin("tools/call", slow)
             await client.until(lambda one: one.get("params", {}).get("progress") == 2)
@@ -179,16 +179,16 @@ async def test_s4_after_a_change_all_that_a_server_sends_reaches_its_client(runn
 async def test_s4_a_subscription_to_a_resource_comes_back_with_its_server(running, configuration):
     uri = "note://two/1"
     async with session(running, "ws", "aggregate") as client:
-        async with configuration.having(BOTH):
-            await changes(client)
+        async with configuration.reloaded_with(BOTH):
+            await wait_for_list_changes(client)
             assert "result" in await client.request("resources/subscribe", {"uri": uri})
             waiting = await client.begin("tools/call", {"name": "two__touch", "arguments": {"uri": uri}})
             updated = await client.until(lambda one: one.get("method") == "notifications/resources/updated")
             assert updated["params"]["uri"] == uri
             await client.answer(waiting)
-        await changes(client)
+        await wait_for_list_changes(client)
         assert await client.call("one__echo") == "one: echo"
-        async with configuration.having(BOTH):
+        async with configuration.reloaded_with(BOTH):
             await client.until(lambda one: one.get("method") == "notifications/resources/updated")
             assert json.loads(await client.call("two__subscribed")) == [uri]
             assert "result" in await client.request("resources/unsubscribe", {"uri": uri})
@@ -198,20 +198,20 @@ async def test_s4_clients_at_once_and_reloads_one_after_the_other(running, confi
     more = {**BOTH, "three": member("three")}
     async with session(running, "http", "aggregate") as one, session(running, "sse", "aggregate") as other:
         for servers in (BOTH, more, {**FIRST, "three": more["three"]}):
-            await configuration.become(servers)
+            await configuration.reload(servers)
             for client in (one, other):
                 with trio.fail_after(20):
                     while servers_of(await names(client)) != set(servers):
-                        await changes(client)
-        await configuration.become()
+                        await wait_for_list_changes(client)
+        await configuration.reload()
 
 
 async def test_s4_what_the_aggregate_says_of_itself_can_be_reloaded_too(running, configuration):
     async with session(running, "ws", "aggregate") as client:
-        async with configuration.having(FIRST, name="mine", instructions="be brief"):
+        async with configuration.reloaded_with(FIRST, name="mine", instructions="be brief"):
             async with session(running, "http", "aggregate") as other:
-                assert other.opened["serverInfo"]["name"] == "mine"
-                assert other.opened["instructions"] == "be brief"
+                assert other.initialize_result["serverInfo"]["name"] == "mine"
+                assert other.initialize_result["instructions"] == "be brief"
         assert await client.call("one__echo") == "one: echo"
 
 

@@ -36,9 +36,9 @@ def running(tmp_path_factory):
 
 async def lines_of(client, tool="log"):
     """The levels of the log lines that come with a call: those of one request are before its answer."""
-    before = len(client.seen)
+    before = len(client.received)
     await client.call(tool)
-    messages = [one for one in client.seen[before:] if one.get("method") == "notifications/message"]
+    messages = [one for one in client.received[before:] if one.get("method") == "notifications/message"]
     return [one["params"]["level"] for one in messages]
 
 

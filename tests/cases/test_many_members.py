@@ -21,7 +21,7 @@ from mcpbridged.bridge.runtime import placement
 from mcpbridged.validators.jsonrpc import Notification, Request
 from mcpbridged.validators.limits import Limits
 
-from ..support.lines import META, WAYS, client, served
+from ..support.lines import META, PAIRS, client, served
 
 CAPABILITIES = "io.modelcontextprotocol/clientCapabilities"
 INFO = "io.modelcontextprotocol/clientInfo"
@@ -53,28 +53,28 @@ def initialize(filled, where):
     return {"jsonrpc": "2.0", "id": 1, "method": "initialize", "params": params}
 
 
-@pytest.mark.parametrize("way", [way for way in WAYS if way.era == "legacy"], ids=str)
+@pytest.mark.parametrize("pair", [pair for pair in PAIRS if pair.era == "legacy"], ids=str)
 @pytest.mark.parametrize("kind", FILLED)
 @pytest.mark.parametrize("where", ["params", "capabilities", "clientInfo"])
-def test_r04_an_initialize_of_too_many_values_is_refused_and_another_is_answered(running, way, kind, where):
-    with client(running, way, opened=False) as peer:
+def test_r04_an_initialize_of_too_many_values_is_refused_and_another_is_answered(running, pair, kind, where):
+    with client(running, pair, opened=False) as peer:
         found = peer.exchange_json(json.dumps(initialize(FILLED[kind](MANY), where)).encode())
         assert found["error"]["code"] == -32602
         assert "initialize has more than 65536 bytes" in found["error"]["message"]
-    with client(running, way, opened=False) as peer:
+    with client(running, pair, opened=False) as peer:
         found = peer.exchange_json(json.dumps(initialize(FILLED[kind](FEW), where)).encode())
         assert "result" in found, found
 
 
-@pytest.mark.parametrize("way", [way for way in WAYS if way.era == "modern"], ids=str)
+@pytest.mark.parametrize("pair", [pair for pair in PAIRS if pair.era == "modern"], ids=str)
 @pytest.mark.parametrize("kind", FILLED)
 @pytest.mark.parametrize("where", ["_meta", CAPABILITIES, INFO])
-def test_r04_a_meta_of_too_many_values_is_refused_and_another_is_answered(running, way, kind, where):
-    with client(running, way) as peer:
+def test_r04_a_meta_of_too_many_values_is_refused_and_another_is_answered(running, pair, kind, where):
+    with client(running, pair) as peer:
         for count in (MANY, FEW):
             filled = FILLED[kind](count)
             meta = {**META, **filled} if where == "_meta" else {**META, where: filled}
-            params = {"name": f"{way.prefix}echo", "arguments": {}, "_meta": meta}
+            params = {"name": f"{pair.prefix}echo", "arguments": {}, "_meta": meta}
             found = peer.exchange_json(
                 json.dumps({"jsonrpc": "2.0", "id": 1, "method": "tools/call", "params": params}).encode()
             )
@@ -141,14 +141,14 @@ def test_r04_a_request_of_too_many_members_is_refused(receiver):
 
 
 @pytest.mark.parametrize(
-    "way", [way for way in WAYS if way.transport == "W" or way.server == "shared"], ids=str
+    "pair", [pair for pair in PAIRS if pair.transport == "W" or pair.server == "shared"], ids=str
 )
-def test_r04_a_call_goes_on_after_messages_of_too_many_members(running, way):
+def test_r04_a_call_goes_on_after_messages_of_too_many_members(running, pair):
     lines = [
         b'{"jsonrpc":"2.0","id":"q","method":"elicitation/create","params":%b}' % UNNAMED,
         b'{"jsonrpc":"2.0","method":"notifications/message","params":%b}' % UNNAMED,
         b'{"jsonrpc":"2.0","method":"notifications/progress","params":%b}' % UNNAMED,
         b'{"jsonrpc":"2.0","id":$ID,"result":{"content":[]}}',
     ]
-    with client(running, way) as peer:
+    with client(running, pair) as peer:
         assert peer.exchange_json(peer.raw(b"1", *lines))["result"]["content"] == []

@@ -5,7 +5,7 @@ import subprocess
 
 import pytest
 
-from ..support.lines import CARRIERS, SCRIPTED, WAYS, client, served
+from ..support.lines import CARRIERS, PAIRS, SCRIPTED, client, served
 
 # As loggers, printed dictionaries and servers with faults write them.
 NOISE = [
@@ -53,7 +53,7 @@ def running(tmp_path_factory):
         yield running
 
 
-@pytest.fixture(scope="module", params=WAYS, ids=str)
+@pytest.fixture(scope="module", params=PAIRS, ids=str)
 def peer(request, running):
     with client(running, request.param) as peer:
         yield peer

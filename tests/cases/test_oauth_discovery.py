@@ -7,10 +7,10 @@ import socket
 import pytest
 import trustme
 
-from ..support.admission import certified, trusting
+from ..support.admission import tls_client_context, tls_options
 from ..support.bridge_process import EXAMPLE, Bridge
 from ..support.daemon_process import daemon
-from ..support.front import Door, h2_client
+from ..support.front import ListenerUnderTest, h2_client
 from ..support.wire import Connection
 
 # Where the SDKs look, in this order, for a server at /mcp, at /servers/stdio/mcp, and at the root; and where they register.
@@ -47,15 +47,15 @@ def bridge(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def plain(bridge):
-    return Door(bridge.address, bridge.token)
+    return ListenerUnderTest(bridge.address, bridge.token)
 
 
 @pytest.fixture(scope="module")
 def secure(tmp_path_factory):
     folder = tmp_path_factory.mktemp("secure")
     authority = trustme.CA()
-    with Bridge(folder / "run", EXAMPLE, *certified(authority, folder)) as running:
-        yield Door(running.address, running.token, trusting(authority))
+    with Bridge(folder / "run", EXAMPLE, *tls_options(authority, folder)) as running:
+        yield ListenerUnderTest(running.address, running.token, tls_client_context(authority))
 
 
 @pytest.fixture(params=["plain", "secure"])
@@ -165,7 +165,7 @@ def test_t14_the_answer_over_http_2(secure):
 def test_t14_guesses_at_discovery_are_no_wrong_credentials(tmp_path):
     options = "--limit=wrong_credentials_per_second=1", "--limit=connections_unauthenticated=8"
     with Bridge(tmp_path / "run", EXAMPLE, *options) as running:
-        door = Door(running.address, running.token)
+        door = ListenerUnderTest(running.address, running.token)
         for _ in range(30):
             assert (
                 door.exchange(door.bare("GET", PATHS[0]).add("Authorization: Bearer " + "x" * 48)).status
@@ -179,7 +179,7 @@ def test_t14_guesses_at_discovery_are_no_wrong_credentials(tmp_path):
 def test_t14_a_daemon_names_no_server_and_counts(tmp_path):
     servers = {"one": {"command": EXAMPLE}}
     with daemon(tmp_path, servers) as running, contextlib.closing(socket.socket(socket.AF_UNIX)) as sock:
-        door = Door(running.address, running.token)
+        door = ListenerUnderTest(running.address, running.token)
         bodies = {
             door.exchange(door.bare("GET", f"/.well-known/oauth-protected-resource/servers/{name}/mcp")).body
             for name in ("one", "two")
@@ -195,7 +195,7 @@ def test_t14_a_daemon_names_no_server_and_counts(tmp_path):
 
 def test_t14_without_authentication_the_answer_is_the_same(tmp_path, plain):
     with Bridge(tmp_path / "run", EXAMPLE, "--no-auth") as running:
-        door = Door(running.address, "")
+        door = ListenerUnderTest(running.address, "")
         assert (
             door.exchange(door.bare("GET", PATHS[0])).body == plain.exchange(plain.bare("GET", PATHS[0])).body
         )

@@ -4,13 +4,13 @@ import time
 
 import pytest
 
-from ..support.reconnecting import Home, call, connected, message
+from ..support.reconnecting import Installation, call, connected, message
 from ..support.stateless_requests import request, tool
 
 
 @pytest.fixture
 def home(tmp_path):
-    return Home(tmp_path)
+    return Installation(tmp_path)
 
 
 def until_stopping(running):
@@ -35,7 +35,7 @@ def test_c01_a_call_during_the_end_of_the_daemon_is_carried_out_by_the_next(home
     with connected(home) as client:
         with home.daemon() as first:
             another = begin(client, modern)
-            home.until_called()
+            home.wait_for_call()
             first.process.terminate()
             until_stopping(first)
             client.send(another(2), another(3))
@@ -52,7 +52,7 @@ def test_c01_a_call_during_the_end_of_the_daemon_is_carried_out_by_the_next(home
 def test_c01_a_call_during_the_end_of_a_server_is_carried_out_by_its_successor(home, modern):
     with home.daemon() as running, connected(home) as client:
         another = begin(client, modern)
-        home.until_called()
+        home.wait_for_call()
         home.configure("changed")
         running.do("reload")
         client.send(another(2))
@@ -67,7 +67,7 @@ def test_c01_a_client_that_does_not_wait_gets_the_refusal_with_its_reason(home, 
     home.configure(limits={"drain_seconds": 30})
     with home.daemon() as running, connected(home, "--wait", "0") as client:
         another = begin(client, modern, seconds=60)
-        home.until_called()
+        home.wait_for_call()
         home.configure("changed", limits={"drain_seconds": 30})
         running.do("reload")
         client.send(another(2))

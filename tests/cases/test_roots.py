@@ -75,7 +75,7 @@ async def test_t19_a_client_without_roots_is_not_asked(running, kind):
 
 
 async def answered(client, prefix):
-    asked = await client.question()
+    asked = await client.server_request()
     assert asked["method"] == "roots/list"
     await client.reply(asked, ROOTS)
     return await until_known(client, prefix, 1)

@@ -5,7 +5,7 @@ import json
 import pytest
 
 from ..support.daemon_process import daemon
-from ..support.lines import SERVERS, WAYS, Way, client, served
+from ..support.lines import PAIRS, SERVERS, Pair, client, served
 
 GOOD = b'{"jsonrpc":"2.0","id":$ID,"result":{"content":[],"resultType":"complete"}}'
 NO_CAPABILITIES = b'"io.modelcontextprotocol/clientCapabilities": {}'
@@ -18,7 +18,7 @@ def running(tmp_path_factory):
         yield running
 
 
-@pytest.fixture(scope="module", params=WAYS, ids=str)
+@pytest.fixture(scope="module", params=PAIRS, ids=str)
 def peer(request, running):
     with client(running, request.param) as peer:
         yield peer
@@ -34,14 +34,14 @@ def test_t21_a_result_that_is_an_array_is_kept(peer, value):
 def test_t7_progress_of_a_server_that_spells_the_token_of_the_bridge_otherwise(running, spelled):
     """A server of a translated client is sent an integer as the token, and some make a string or a float of it."""
     step = b'{"jsonrpc":"2.0","method":"notifications/progress","params":{"progressToken":%b,"progress":1}}'
-    for way in WAYS:
-        if way.server not in ("legacy", "shared") or way.era != "modern":
+    for pair in PAIRS:
+        if pair.server not in ("legacy", "shared") or pair.era != "modern":
             continue
-        with client(running, way) as peer:
+        with client(running, pair) as peer:
             raw = peer.raw(b"1", step % (spelled % b"$ID"), GOOD)
             peer.send(raw.replace(b'"_meta": {', b'"_meta": {"progressToken":"t",'))
             first = json.loads(peer.receive())
-            assert first.get("params") == {"progressToken": "t", "progress": 1}, (str(way), first)
+            assert first.get("params") == {"progressToken": "t", "progress": 1}, (str(pair), first)
             assert json.loads(peer.receive())["id"] == 1
 
 
@@ -49,7 +49,7 @@ def test_t7_progress_of_a_server_that_spells_the_token_of_the_bridge_otherwise(r
 @pytest.mark.parametrize("transport", ["H", "W"])
 def test_t18_a_server_may_ask_to_include_context_as_on_a_pipe(running, transport, context):
     asked = b'{"jsonrpc":"2.0","id":"%b","method":"sampling/createMessage","params":{"messages":[],"maxTokens":1,"includeContext":"%b"}}'
-    with client(running, Way("modern", transport, "legacy")) as peer:
+    with client(running, Pair("modern", transport, "legacy")) as peer:
         # The calls before it are held with the ids of their questions.
         question = asked % (f"{transport} {context}".encode(), context.encode())
         text = peer.raw(b"1", question).replace(NO_CAPABILITIES, SAMPLING)
@@ -66,8 +66,8 @@ def test_a1_a_log_line_is_sent_to_no_client_while_several_have_calls(running, se
         b'{"jsonrpc":"2.0","method":"notifications/message","params":{"level":"error","data":"of the first"}}'
     )
     wants = b'"_meta": {"io.modelcontextprotocol/logLevel":"debug",'
-    way = Way("modern", "W", server)
-    with client(running, way) as first, client(running, way) as second:
+    pair = Pair("modern", "W", server)
+    with client(running, pair) as first, client(running, pair) as second:
         second.send(second.raw(b"1", b"").replace(b'"_meta": {', wants))
         first.send(first.raw(b"2", log, GOOD).replace(b'"_meta": {', wants))
         first.answer(b"2")
@@ -88,7 +88,7 @@ CANCELLED = [
 
 @pytest.mark.parametrize("params", CANCELLED)
 @pytest.mark.parametrize(
-    "path", [way for way in WAYS if way.transport == "W" and way.server != "aggregate"], ids=str
+    "path", [pair for pair in PAIRS if pair.transport == "W" and pair.server != "aggregate"], ids=str
 )
 def test_t18_the_members_of_a_cancellation_reach_the_server(tmp_path, path, params):
     """What a client says of its cancellation is the server's to read, in both eras and across them."""

@@ -89,7 +89,7 @@ async def test_s1_a_client_of_an_older_revision_shares_it_as_well(running):
         session(running, "ws", name, version="2024-11-05") as one,
         session(running, "ws", name, version="2025-06-18") as other,
     ):
-        assert (one.opened["protocolVersion"], other.opened["protocolVersion"]) == (
+        assert (one.initialize_result["protocolVersion"], other.initialize_result["protocolVersion"]) == (
             "2024-11-05",
             "2025-06-18",
         )
@@ -103,7 +103,7 @@ async def test_s1_a_client_that_has_not_declared_it_is_not_asked(running, transp
         await asked.call("echo")
         for method in ("elicitation/create", "sampling/createMessage", "roots/list"):
             assert json.loads(await plain.call("ask", method=method))["code"] == -32601
-        assert not [message for message in plain.seen if "method" in message]
+        assert not [message for message in plain.received if "method" in message]
 
 
 async def test_s1_a_process_that_dies_is_replaced_for_all(running):
@@ -113,13 +113,13 @@ async def test_s1_a_process_that_dies_is_replaced_for_all(running):
         await one.request("logging/setLevel", LEVELS)
         await one.request("resources/subscribe", {"uri": "x://a"})
         waiting = await other.begin("tools/call", {"name": "ask", "arguments": {"patience": 20}})
-        question = await other.question()
+        question = await other.server_request()
         died = await one.request("tools/call", {"name": "die"})
         assert "exited with code 3" in died["error"]["message"]
         failed = await other.answer(waiting)
         assert "exited with code 3" in failed["error"]["message"]
         assert question["id"] in [
-            message["params"].get("requestId") for message in other.seen if "params" in message
+            message["params"].get("requestId") for message in other.received if "params" in message
         ]
         after = await state(other)
         assert (after["pid"] != before["pid"], after["levels"]) == (True, ["debug"])
@@ -145,14 +145,14 @@ async def test_s2_another_client_is_served_while_one_does_not_answer(running, tr
     name = fresh(running)
     async with session(running, transport, name) as silent, session(running, "ws", name) as other:
         waiting = await silent.begin("tools/call", {"name": "ask", "arguments": {"patience": 20}})
-        question = await silent.question()
+        question = await silent.server_request()
         with trio.fail_after(5):
             assert await other.call("echo") == "echo"
             running.do("call", name, "echo")
         await silent.reply(question, {"action": "accept", "content": {}})
         answer = await silent.answer(waiting)
         assert json.loads(answer["result"]["content"][0]["text"])["action"] == "accept"
-        assert not [message for message in other.seen if "method" in message]
+        assert not [message for message in other.received if "method" in message]
 
 
 @pytest.mark.parametrize("transport", TRANSPORTS)
@@ -161,7 +161,7 @@ async def test_s2_a_client_that_leaves_ends_its_call_and_its_question(running, t
     async with session(running, "ws", name) as other:
         async with session(running, transport, name) as leaving:
             await leaving.begin("tools/call", {"name": "ask", "arguments": {"patience": 20}})
-            await leaving.question()
+            await leaving.server_request()
         with trio.fail_after(10):
             while not (found := await state(other))["cancelled"]:
                 await trio.sleep(0.01)
@@ -173,10 +173,10 @@ async def test_s2_a_question_that_several_clients_can_have_caused_reaches_none(r
     name = fresh(running)
     async with session(running, "ws", name) as one, session(running, "http", name) as other:
         await one.begin("tools/call", {"name": "ask", "arguments": {"patience": 20}})
-        await one.question()
+        await one.server_request()
         refused = json.loads(await other.call("ask"))
         assert refused["code"] == -32603
-        assert not [message for message in other.seen if "method" in message]
+        assert not [message for message in other.received if "method" in message]
         logged = running.do("logs", name).stdout
         assert "server_request_refused" in logged
         assert "reason=ambiguous" in logged
@@ -189,12 +189,12 @@ async def given_up(client, *, withdraw):
     """Make a call and do not answer its question. Returns how long it took (seconds)."""
     began = trio.current_time()
     number = await client.begin("tools/call", {"name": "ask", "arguments": {"withdraw": withdraw}})
-    question = await client.question()
+    question = await client.server_request()
     answer = await client.answer(number)
     assert answer["result"]["content"][0]["text"] == "gave up"
     withdrawn = [
         message["params"]["requestId"]
-        for message in client.seen
+        for message in client.received
         if message.get("method") == "notifications/cancelled"
     ]
     assert withdrawn == ([question["id"]] if withdraw else [])
@@ -224,11 +224,13 @@ async def test_s3_the_answer_reaches_a_client_of_the_aggregate_at_once(running, 
     tool = f"{share}{AGGREGATED.index(transport)}__ask"
     async with session(running, transport, "") as client:
         number = await client.begin("tools/call", {"name": tool, "arguments": {"withdraw": True}})
-        question = await client.question()
+        question = await client.server_request()
         answer = await client.answer(number)
         assert answer["result"]["content"][0]["text"] == "gave up"
         named = [
-            message["params"] for message in client.seen if message.get("method") == "notifications/cancelled"
+            message["params"]
+            for message in client.received
+            if message.get("method") == "notifications/cancelled"
         ]
         assert [params["requestId"] for params in named] == [question["id"]]
 
@@ -242,7 +244,9 @@ async def test_s1_equal_ids_and_progress_tokens_stay_apart(running):
         for client in (one, other):
             await client.call("progress", _meta={"progressToken": "same"})
         for client in (one, other):
-            [told] = [message for message in client.seen if message.get("method") == "notifications/progress"]
+            [told] = [
+                message for message in client.received if message.get("method") == "notifications/progress"
+            ]
             assert told["params"]["progressToken"] == "same"
 
 
@@ -251,6 +255,6 @@ async def test_s1_a_log_line_reaches_the_client_whose_call_has_caused_it_only(ru
     async with session(running, "ws", name) as one, session(running, "http", name) as other:
         await other.request("logging/setLevel", LEVELS)
         await one.call("log", level="warning")
-        assert [message["params"]["data"] for message in one.seen if "method" in message] == ["line"]
+        assert [message["params"]["data"] for message in one.received if "method" in message] == ["line"]
         await other.request("ping")
-        assert not [message for message in other.seen if "method" in message]
+        assert not [message for message in other.received if "method" in message]

@@ -9,7 +9,7 @@ from mcpbridged.bridge.core.start_errors import Output, StartFault
 
 from ..support.daemon_process import daemon
 from ..support.sharing import TRANSPORTS
-from ..support.start import INFO, all_first, failing, ready, shown
+from ..support.start import INFO, failing_command, first_responses, ready, status_of
 
 pytestmark = [
     pytest.mark.anyio,
@@ -64,9 +64,13 @@ def running(tmp_path_factory):
     # It exits before its time is over, and its eras are being asked when it is.
     servers["late"] = {"command": LATE, "share": "principal", "limits": {"start_seconds": 1.5}}
     servers["refuses-late"] = {**servers["late"], "command": REFUSES_LATE}
-    servers |= {name: {"command": failing("hang")} for name in LEFT}
-    servers["left-shared"] = {"command": failing("hang"), "share": "server", "limits": {"start_seconds": 3}}
-    servers["quick"] = {"command": failing("hang")}
+    servers |= {name: {"command": failing_command("hang")} for name in LEFT}
+    servers["left-shared"] = {
+        "command": failing_command("hang"),
+        "share": "server",
+        "limits": {"start_seconds": 3},
+    }
+    servers["quick"] = {"command": failing_command("hang")}
     with daemon(folder, servers) as found:
         found.answers = {}
 
@@ -82,7 +86,7 @@ def running(tmp_path_factory):
                     nursery.start_soon(one, name, way)
 
         trio.run(every)
-        found.answers |= all_first(
+        found.answers |= first_responses(
             found, [(name, "http") for name in (*PROGRAMS, *SENT, "late", "refuses-late")]
         )
         yield found
@@ -94,7 +98,7 @@ async def test_h1_why_a_program_is_not_executed(running, name):
     message = running.answers[name]["error"]["message"]
     assert message.startswith("cannot start")
     assert reason in message
-    found = await shown(running, name)
+    found = await status_of(running, name)
     assert found["state"] == "failed"
     assert reason in found["fault"]
 
@@ -105,7 +109,7 @@ async def test_h2_messages_that_are_no_answer_are_shown(running, name):
     error = running.answers[name]["error"]
     assert word in error["message"]
     assert any(word in line for line in error["data"]["stdout"])
-    assert word in (await shown(running, name))["fault"]
+    assert word in (await status_of(running, name))["fault"]
 
 
 def test_h1_an_exit_is_the_reason_although_the_time_was_over_meanwhile(running):
@@ -117,14 +121,14 @@ def test_h1_an_exit_is_the_reason_although_the_time_was_over_meanwhile(running):
 async def test_h1_a_refusal_shows_no_era_although_the_time_was_over_meanwhile(running):
     while not any("era_probed" in line and "refuses-late" in line for line in running.lines):
         await trio.sleep(0.05)
-    found = await shown(running, "refuses-late")
+    found = await status_of(running, "refuses-late")
     assert (found["state"], found["era"]) == ("failed", "not known yet")
     assert "the database is locked" in found["fault"]
 
 
 @pytest.mark.parametrize("name", LEFT)
 async def test_h1_a_server_whose_client_has_left_without_an_answer_is_failed(running, name):
-    found = await shown(running, name)
+    found = await status_of(running, name)
     assert found["state"] == "failed"
     assert "had not answered initialize after" in found["fault"]
     assert (found["calls"], found["errors"], found["era"]) == (1, 1, "not known yet")
@@ -132,14 +136,14 @@ async def test_h1_a_server_whose_client_has_left_without_an_answer_is_failed(run
 
 
 async def test_h1_a_shared_server_whose_client_has_left_without_an_answer_is_failed(running):
-    found = await shown(running, "left-shared")
+    found = await status_of(running, "left-shared")
     assert found["state"] == "failed"
     assert "did not answer initialize within 3 s" in found["fault"]
     assert await ready(running, "left-shared") == (503, b"not ready")
 
 
 async def test_h1_a_client_that_leaves_at_once_fails_no_server(running):
-    assert (await shown(running, "quick"))["fault"] == ""
+    assert (await status_of(running, "quick"))["fault"] == ""
     assert await ready(running, "quick") == (200, b"ready")
 
 

@@ -10,7 +10,7 @@ from mcpbridged.bridge.core.start_errors import Output, StartFault
 from ..support.bridge_process import Bridge
 from ..support.daemon_process import daemon
 from ..support.raw_http import BOTH, INITIALIZE, connect
-from ..support.start import WAYS, all_first, failing, modern, ready
+from ..support.start import CLIENT_KINDS, failing_command, first_responses, modern, ready
 
 pytestmark = [
     pytest.mark.anyio,
@@ -35,7 +35,7 @@ KINDS = {
 CASES = [
     (kind, way)
     for kind in KINDS
-    for way in (*WAYS, "shared")
+    for way in (*CLIENT_KINDS, "shared")
     if way in ("http", "shared") or kind in ("http", "usage")
 ]
 
@@ -48,23 +48,29 @@ def running(tmp_path_factory):
     limits = {"limits": {"start_seconds": 3}}
     servers = {
         f"{kind}-{way}": {
-            "command": failing(kind),
+            "command": failing_command(kind),
             **limits,
             **({"share": "principal"} if way == "shared" else {}),
         }
         for kind, way in CASES
     }
-    servers["secret"] = {"command": failing("secret"), "secrets": {"KEY": f"{folder}/secret"}, **limits}
-    servers["hang"] = {"command": failing("hang"), **limits}
-    servers["exit"] = {"command": failing("exit", 5), "era": "legacy"}
-    servers["flood"] = {"command": failing("flood"), **limits}
+    servers["secret"] = {
+        "command": failing_command("secret"),
+        "secrets": {"KEY": f"{folder}/secret"},
+        **limits,
+    }
+    servers["hang"] = {"command": failing_command("hang"), **limits}
+    servers["exit"] = {"command": failing_command("exit", 5), "era": "legacy"}
+    servers["flood"] = {"command": failing_command("flood"), **limits}
     tokens = {
         f"tokens.{name}": {"sha256": hashlib.sha256(token.encode()).hexdigest()}
         for name, token in TOKENS.items()
     }
     with daemon(folder, servers, **tokens) as found:
         wanted = [(f"{kind}-{way}", "http" if way == "shared" else way) for kind, way in CASES]
-        found.answers = all_first(found, [*wanted, *((name, "http") for name in ("secret", "hang", "flood"))])
+        found.answers = first_responses(
+            found, [*wanted, *((name, "http") for name in ("secret", "hang", "flood"))]
+        )
         found.shown = {one["name"]: one for one in found.status()["servers"]}
         yield found
 
@@ -116,7 +122,7 @@ async def test_h1_what_was_printed_for_one_principal_is_not_shown_to_another(run
 
 
 async def test_h2_the_wrapper_shows_it_too(tmp_path):
-    with Bridge(tmp_path, failing("usage"), "--share", "server") as running:
+    with Bridge(tmp_path, failing_command("usage"), "--share", "server") as running:
         error = (await wrapped(running))["error"]
         assert "Usage: server" in error["message"]
         assert await ready(running) == (503, b"not ready")

@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from ..support.aggregate import Modern, aggregate, changes, member, text_of
+from ..support.aggregate import Modern, aggregate, member, text_of, wait_for_list_changes
 from ..support.sharing import TRANSPORTS, session
 
 pytestmark = pytest.mark.anyio
@@ -87,8 +87,8 @@ async def test_h4_what_the_server_of_the_template_does_not_have_is_not_there(run
         answer = await client.request("resources/read", {"uri": "file:///docs/missing.md"})
         # The more general template of another server is tried next.
         assert answer["result"]["contents"][0]["text"] == "files"
-        async with running.configuration.having({**SERVERS, "files": member("files", tools=["echo"])}):
-            await changes(client)
+        async with running.configuration.reloaded_with({**SERVERS, "files": member("files", tools=["echo"])}):
+            await wait_for_list_changes(client)
             answer = await client.request("resources/read", {"uri": "file:///docs/missing.md"})
             assert "missing" in answer["error"]["message"]
 
@@ -105,9 +105,9 @@ async def test_h4_a_template_that_comes_with_a_reload_decides_from_then_on(runni
         read = {"uri": "new://1"}
         assert (await client.request("resources/read", read))["result"]["contents"][0]["text"] == "greedy"
         added = {**SERVERS, "new": member("new", templates=["new://{x}"], prefixes=["new://"])}
-        async with running.configuration.having(added):
-            await changes(client)
+        async with running.configuration.reloaded_with(added):
+            await wait_for_list_changes(client)
             assert (await client.request("resources/read", read))["result"]["contents"][0]["text"] == "new"
-        await changes(client)
+        await wait_for_list_changes(client)
         assert (await client.request("resources/read", read))["result"]["contents"][0]["text"] == "greedy"
         assert text_of(await client.request("tools/call", {"name": "greedy__echo"})) == "greedy: echo"

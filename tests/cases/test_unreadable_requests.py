@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from ..support.lines import CARRIERS, REVISION, WAYS, Way, client, served
+from ..support.lines import CARRIERS, PAIRS, REVISION, Pair, client, served
 
 TWO = b'{"jsonrpc":"2.0","id":2,"method":"ping"}'
 UNREADABLE = [
@@ -42,7 +42,7 @@ def running(tmp_path_factory):
         yield running
 
 
-@pytest.fixture(scope="module", params=WAYS, ids=str)
+@pytest.fixture(scope="module", params=PAIRS, ids=str)
 def peer(request, running):
     with client(running, request.param) as peer:
         yield peer
@@ -101,7 +101,7 @@ def test_t6_one_bad_message_refuses_a_batch_of_a_revision_that_has_them(running,
 
 @pytest.mark.parametrize("era", ["legacy", "modern"])
 def test_t6_before_a_session_as_well(running, era):
-    with client(running, Way(era, "W", "legacy"), opened=False) as peer:
+    with client(running, Pair(era, "W", "legacy"), opened=False) as peer:
         for text, id_, code in UNREADABLE:
             peer.send(text)
             found = json.loads(peer.receive())
@@ -113,7 +113,7 @@ def test_t6_before_a_session_as_well(running, era):
 
 
 def test_t6_a_notification_and_a_response_that_are_refused_have_no_answer(running):
-    with client(running, Way("legacy", "W", "legacy")) as peer:
+    with client(running, Pair("legacy", "W", "legacy")) as peer:
         peer.send(b'{"jsonrpc":"2.0","method":"notifications/cancelled","params":{"requestId":99}}')
         peer.send(b'{"jsonrpc":"2.0","id":99,"result":{}}')
         assert "result" in peer.exchange_json(TWO, b"2")
@@ -127,9 +127,9 @@ def test_t6_an_id_comes_back_exactly_as_it_was_written(peer, raw_id):
 
 def test_t6_an_id_in_flight_is_one_however_it_is_written(running):
     for path in (
-        Way("legacy", "W", "legacy"),
-        Way("modern", "W", "modern"),
-        Way("modern", "W", "legacy"),
+        Pair("legacy", "W", "legacy"),
+        Pair("modern", "W", "modern"),
+        Pair("modern", "W", "legacy"),
     ):
         with client(running, path) as peer:
             peer.send(peer.raw(b"5.0", b'{"level":30}'))  # stays in flight
@@ -140,7 +140,7 @@ def test_t6_an_id_in_flight_is_one_however_it_is_written(running):
 
 
 def test_t6_a_text_of_another_revision_over_http_is_refused_under_its_id(running):
-    with client(running, Way("modern", "H", "legacy")) as peer:
+    with client(running, Pair("modern", "H", "legacy")) as peer:
         text = peer.tool(b"7", "echo").replace(REVISION.encode(), b"2099-01-01")
         peer.send(text)
         assert json.loads(peer.receive())["id"] == 7

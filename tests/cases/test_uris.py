@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from ..support.lines import WAYS, client, served
+from ..support.lines import PAIRS, client, served
 
 URIS = [
     "users/me",
@@ -28,7 +28,7 @@ def running(tmp_path_factory):
         yield running
 
 
-@pytest.fixture(scope="module", params=WAYS, ids=str)
+@pytest.fixture(scope="module", params=PAIRS, ids=str)
 def peer(request, running):
     with client(running, request.param) as peer:
         yield peer

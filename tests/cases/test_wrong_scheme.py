@@ -12,7 +12,7 @@ import time
 import pytest
 import trustme
 
-from ..support.admission import certified, open_session, raw, trusting
+from ..support.admission import open_session, raw, tls_client_context, tls_options
 from ..support.bridge_process import EXAMPLE, Bridge
 
 ON_TLS = "this port is served with TLS; use https:// or wss://"
@@ -27,7 +27,7 @@ def authority():
 @pytest.fixture(scope="module")
 def tls(authority, tmp_path_factory):
     folder = tmp_path_factory.mktemp("tls")
-    with Bridge(folder / "run", EXAMPLE, *certified(authority, folder)) as running:
+    with Bridge(folder / "run", EXAMPLE, *tls_options(authority, folder)) as running:
         yield running
 
 
@@ -89,12 +89,12 @@ def test_w8_an_http_client_reads_the_answer(tls):
 
 
 def test_w8_the_events_are_few_and_the_counts_exact(authority, tmp_path):
-    with Bridge(tmp_path / "run", EXAMPLE, *certified(authority, tmp_path)) as running:
+    with Bridge(tmp_path / "run", EXAMPLE, *tls_options(authority, tmp_path)) as running:
         for _ in range(100):
             with raw(running.address) as sock:
                 sock.sendall(b"GET / HTTP/1.1\r\n\r\n")
                 everything(sock)
-        assert open_session(running.address, running.token, trusting(authority))
+        assert open_session(running.address, running.token, tls_client_context(authority))
         running.stop()
     events = [line for line in running.lines if "reason=plain_http_on_tls_port" in line]
     assert 1 <= len(events) < 50

@@ -9,7 +9,7 @@ import pytest
 
 from ..support.bridge_process import EXAMPLE, Bridge
 from ..support.daemon_process import daemon
-from ..support.websocket_handshake import INFO, opened, upgraded
+from ..support.websocket_handshake import INITIALIZE_MESSAGE, open_session, upgrade
 from ..support.wire import BINARY, CLOSE, PING, PONG, TEXT, connect, frame
 
 CONTINUATION = 0
@@ -26,7 +26,7 @@ def bridge(tmp_path_factory):
 
 
 def authorized(bridge, connection, **how):
-    return opened(bridge, connection, f"Authorization: Bearer {bridge.token}", **how)
+    return open_session(bridge, connection, f"Authorization: Bearer {bridge.token}", **how)
 
 
 def closing(socket):
@@ -201,8 +201,8 @@ MODERN = {
 def test_w5_each_open_connection_gets_a_close_frame_when_the_bridge_stops(tmp_path):
     with Bridge(tmp_path, EXAMPLE) as running, contextlib.ExitStack() as stack:
         sockets = []
-        for first in (None, INFO, MODERN):
-            socket = upgraded(
+        for first in (None, INITIALIZE_MESSAGE, MODERN):
+            socket = upgrade(
                 running,
                 stack.enter_context(connect(running.address)),
                 f"Authorization: Bearer {running.token}",

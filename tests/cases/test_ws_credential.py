@@ -7,7 +7,7 @@ import pytest
 
 from ..support.bridge_process import EXAMPLE, Bridge
 from ..support.daemon_process import daemon
-from ..support.websocket_handshake import opened
+from ..support.websocket_handshake import open_session
 from ..support.wire import connect, fresh_key
 
 OTHER = "mcpb_other-token-0123456789abcdefghijkLMNOPQ"
@@ -168,7 +168,7 @@ def test_w2_the_token_names_its_principal_and_ends_with_its_right(tmp_path):
         fields = offers(f"mcp, bearer.{OTHER}")
         assert ask(running, *fields, target="/servers/two/ws")[0] in (403, 404)
         with connect(running.address) as connection:
-            socket = opened(running, connection, *fields, target="/servers/one/ws")
+            socket = open_session(running, connection, *fields, target="/servers/one/ws")
             running.config.write_text(running.config.read_text().partition("[tokens")[0])
             running.do("reload")
             connection.to_the_end(10)
@@ -193,7 +193,7 @@ def test_w3_without_an_offer_no_subprotocol_is_answered_and_the_connection_is_se
     assert status == 101, reply
     assert "sec-websocket-protocol" not in reply.lower()
     with connect(bridge.address) as connection:
-        socket = opened(bridge, connection, authorization)
+        socket = open_session(bridge, connection, authorization)
         socket.send({"jsonrpc": "2.0", "id": 2, "method": "ping"})
         assert socket.message() == {"jsonrpc": "2.0", "id": 2, "result": {}}
 

@@ -80,14 +80,14 @@ def flooded(kind, address, seconds=60, rate=2000):
             process.terminate()
 
 
-def trusting(authority):
+def tls_client_context(authority):
     """What a client that trusts this authority needs."""
     context = ssl.create_default_context()
     authority.configure_trust(context)
     return context
 
 
-def certified(authority, folder):
+def tls_options(authority, folder):
     """The options of a listener with a certificate of this authority."""
     issued = authority.issue_cert("127.0.0.1")
     issued.cert_chain_pems[0].write_to_path(folder / "cert.pem")
@@ -103,7 +103,7 @@ def raw(address):
     return sock
 
 
-def head_of_reply(sock):
+def read_response(sock):
     """The head and the body of one answer with a length."""
     data = b""
     while b"\r\n\r\n" not in data:

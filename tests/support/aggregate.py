@@ -41,7 +41,7 @@ class Configuration:
         self.running = running
         self.servers, self._about, self._tables = servers, about, tables
 
-    async def become(self, servers=None, /, **aggregate):
+    async def reload(self, servers=None, /, **aggregate):
         """Reload with these servers, all of them members, or with those that the aggregate names. Returns what is printed."""
         about = self._about if servers is None else {}
         servers = self.servers if servers is None else servers
@@ -50,12 +50,12 @@ class Configuration:
         return (await trio.to_thread.run_sync(self.running.do, "reload")).stdout
 
     @contextlib.asynccontextmanager
-    async def having(self, servers, /, **aggregate):
-        await self.become(servers, **aggregate)
+    async def reloaded_with(self, servers, /, **aggregate):
+        await self.reload(servers, **aggregate)
         try:
             yield
         finally:
-            await self.become()
+            await self.reload()
 
 
 @contextlib.contextmanager
@@ -65,7 +65,7 @@ def aggregate(folder, servers, about=None, **tables):
         yield running
 
 
-async def changes(client):
+async def wait_for_list_changes(client):
     """Wait until the client was told that all lists may be others."""
     left = set(CHANGES)
     while left:
@@ -131,7 +131,7 @@ class Modern:
             yield following
 
 
-async def all_changes(following):
+async def wait_for_all_list_changes(following):
     left = set(CHANGES)
     while left:
         left.discard((await following())["method"])

@@ -16,7 +16,7 @@ GUID = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
 REQUEST = {"jsonrpc": "2.0", "id": 1, "method": "tools/list"}
 
 
-class Talk:
+class PeerConnection:
     """One connection that was accepted."""
 
     def __init__(self, sock):
@@ -47,11 +47,11 @@ class Talk:
             f"{chosen}{extra}Sec-WebSocket-Accept: {accept or base64.b64encode(digest).decode()}\r\n\r\n".encode()
         )
 
-    def say(self, text, opcode=TEXT, **how):
+    def send_frame(self, text, opcode=TEXT, **how):
         self.send(frame(opcode, text if isinstance(text, bytes) else text.encode(), masked=False, **how))
 
     def close(self, code=1000, reason=""):
-        self.say(code.to_bytes(2, "big") + reason.encode(), CLOSE)
+        self.send_frame(code.to_bytes(2, "big") + reason.encode(), CLOSE)
 
     def frame(self):
         """The next frame of the client: opcode and payload."""
@@ -78,7 +78,7 @@ class Talk:
 
 
 @contextmanager
-def peer(talk, path="/mcp", scheme="http"):
+def peer(conversation, path="/mcp", scheme="http"):
     """The URL of a peer that talks like this to the first that comes."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
 
@@ -86,7 +86,7 @@ def peer(talk, path="/mcp", scheme="http"):
             sock, _ = listener.accept()
             with sock:
                 try:
-                    talk(Talk(sock))
+                    conversation(PeerConnection(sock))
                 except (OSError, EOFError):
                     pass
 
@@ -96,10 +96,10 @@ def peer(talk, path="/mcp", scheme="http"):
         thread.join(20)
 
 
-def run(talk, *messages, words=(), scheme="http", environment=None, text=None):
+def run_connect_to(conversation, *messages, words=(), scheme="http", environment=None, text=None):
     """What `connect` does in front of this peer, with these messages as its input, which then ends."""
     lines = text if text is not None else "".join(f"{json.dumps(one)}\n" for one in messages).encode()
-    with peer(talk, scheme=scheme) as url:
+    with peer(conversation, scheme=scheme) as url:
         done = subprocess.run(
             [PROGRAM, "connect", url, *words],
             input=lines,
@@ -109,7 +109,7 @@ def run(talk, *messages, words=(), scheme="http", environment=None, text=None):
             check=False,
         )
     done.url = url
-    done.said = done.stderr.decode()
+    done.errors = done.stderr.decode()
     done.lines = done.stdout.decode().splitlines()
-    assert "Traceback" not in done.said
+    assert "Traceback" not in done.errors
     return done

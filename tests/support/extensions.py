@@ -89,11 +89,11 @@ async def client_of(running, kind, server, capabilities=DECLARED):
         path = f"/servers/{server}" if server else ""
         async with MODERN[kind](running, path, capabilities) as client:
             answer = await client.request("server/discover")
-            client.offered = answer["result"]["capabilities"]
+            client.server_capabilities = answer["result"]["capabilities"]
             yield client
     else:
         async with session(running, kind, server, capabilities) as client:
-            client.offered = client.opened["capabilities"]
+            client.server_capabilities = client.initialize_result["capabilities"]
             yield client
 
 
@@ -101,9 +101,9 @@ async def notify(client, method, params):
     await client.send({"jsonrpc": "2.0", "method": method, "params": params})
 
 
-async def notified(client, method):
+async def wait_for_notification(client, method):
     """The next notification of this method, also if it came before what was waited for since."""
-    for message in client.seen:
+    for message in client.received:
         if message.get("method") == method:
             return message
     return await client.until(lambda message: message.get("method") == method)

@@ -28,7 +28,7 @@ PONG = {"jsonrpc": "2.0", "id": 1, "result": {}}
 
 
 @attrs.define
-class Door:
+class ListenerUnderTest:
     """One listener of a bridge. `trust` is None without TLS."""
 
     address: tuple[str, int]
@@ -95,7 +95,7 @@ class Door:
             yield events, first.data, urljoin(target, first.data)
 
 
-class H2:
+class Http2Client:
     """A blocking client on one HTTP/2 connection."""
 
     def __init__(self, sock, door):
@@ -161,7 +161,7 @@ def h2_client(door):
         door.trust.set_alpn_protocols(["http/1.1"])
         with tls:
             assert tls.selected_alpn_protocol() == "h2"
-            yield H2(tls, door)
+            yield Http2Client(tls, door)
 
 
 def message(reply):

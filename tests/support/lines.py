@@ -1,6 +1,6 @@
 """One daemon with scripted servers of both eras, and clients of both eras over each transport, as plain texts.
 
-A way is how a client reaches a server: the era and the transport of the client, and the server. `WAYS` has one of each kind:
+A pair is how a client reaches a server: the era and the transport of the client, and the server. `PAIRS` has one of each kind:
 with and without a translation, with a process of its own and a shared one, and through the aggregate.
 """
 
@@ -31,7 +31,7 @@ SILENCE = 0.2
 
 
 @attrs.frozen
-class Way:
+class Pair:
     """How a client reaches a server."""
 
     era: str
@@ -52,18 +52,18 @@ class Way:
 
 
 H, S, W = "H", "S", "W"
-CARRIERS = [Way("legacy", transport, "legacy") for transport in (H, S, W)]
-WAYS = [
+CARRIERS = [Pair("legacy", transport, "legacy") for transport in (H, S, W)]
+PAIRS = [
     *CARRIERS,
-    Way("legacy", H, "shared"),
-    Way("legacy", W, "modern"),
-    Way("legacy", H, "aggregate"),
-    Way("modern", H, "legacy"),
-    Way("modern", W, "legacy"),
-    Way("modern", H, "shared"),
-    Way("modern", W, "modern"),
-    Way("modern", H, "modern"),
-    Way("modern", W, "aggregate"),
+    Pair("legacy", H, "shared"),
+    Pair("legacy", W, "modern"),
+    Pair("legacy", H, "aggregate"),
+    Pair("modern", H, "legacy"),
+    Pair("modern", W, "legacy"),
+    Pair("modern", H, "shared"),
+    Pair("modern", W, "modern"),
+    Pair("modern", H, "modern"),
+    Pair("modern", W, "aggregate"),
 ]
 
 

@@ -15,7 +15,7 @@ from .raw_http import INITIALIZE
 
 SERVER = [sys.executable, "-I", "-S", str(Path(__file__).with_name("servers") / "counting.py")]
 TIMEOUT = 20
-CAPABLE = {**INITIALIZE, "capabilities": {"roots": {}}}
+CLIENT_WITH_ROOTS = {**INITIALIZE, "capabilities": {"roots": {}}}
 READY = {"jsonrpc": "2.0", "method": "notifications/initialized"}
 
 
@@ -28,7 +28,7 @@ def call(number, name, **arguments):
     return message("tools/call", number, name=name, arguments=arguments)
 
 
-class Home:
+class Installation:
     """A configuration whose daemon comes and goes, and the journal of its server."""
 
     def __init__(self, folder):
@@ -51,7 +51,7 @@ class Home:
         lines = [line.split(" ", 1)[1] for line in self.journal.read_text().splitlines()]
         return [line.removeprefix("tools/call ") for line in lines if line.startswith("tools/call")]
 
-    def until_called(self):
+    def wait_for_call(self):
         end = time.monotonic() + TIMEOUT
         while not self.calls():
             assert time.monotonic() < end
@@ -80,10 +80,10 @@ class Process:
             stderr=subprocess.PIPE,
         )
         self.lines = queue.SimpleQueue()
-        self.said = []
+        self.stderr_lines = []
         self._threads = [
             threading.Thread(target=self._read, daemon=True),
-            threading.Thread(target=lambda: self.said.extend(self.process.stderr), daemon=True),
+            threading.Thread(target=lambda: self.stderr_lines.extend(self.process.stderr), daemon=True),
         ]
         for thread in self._threads:
             thread.start()
@@ -108,18 +108,18 @@ class Process:
         return found
 
     def open(self):
-        self.send(message("initialize", 0, **CAPABLE), READY)
+        self.send(message("initialize", 0, **CLIENT_WITH_ROOTS), READY)
         assert "result" in self.answer(0)
 
-    def until_said(self, text):
+    def wait_for_stderr(self, text):
         end = time.monotonic() + TIMEOUT
         while text not in self.stderr:
-            assert time.monotonic() < end, (text, self.said)
+            assert time.monotonic() < end, (text, self.stderr_lines)
             time.sleep(0.01)
 
     @property
     def stderr(self):
-        return b"".join(self.said).decode()
+        return b"".join(self.stderr_lines).decode()
 
     def end(self):
         """The exit code after the end of the input."""

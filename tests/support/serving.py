@@ -23,7 +23,7 @@ TOKEN = "mcpb_" + "0123456789abcdefghijklmnopqrstuvwxyzABCDEFG"
 
 
 @attrs.define
-class Notes:
+class RecordingLog:
     """A log that only remembers."""
 
     events: list = attrs.field(factory=list)
@@ -60,7 +60,7 @@ class Server:
     """What runs, and what can be asked of it."""
 
     sock: socket.socket
-    log: Notes
+    log: RecordingLog
     limits: Limits
     quota: Quota
     streams: list = attrs.field(factory=list)
@@ -101,7 +101,7 @@ class Server:
 async def listening(tls=None, limits=None, tokens=True):
     """A server in this process; leaving waits until its connections are over, for two seconds at most."""
     limits = limits or Limits()
-    server = Server(bind_tcp("127.0.0.1", 0), Notes(), limits, Quota(limits))
+    server = Server(bind_tcp("127.0.0.1", 0), RecordingLog(), limits, Quota(limits))
     site = Site.for_listener("https" if tls else "http", "127.0.0.1", server.port)
     gate = Gate(site, TokenSet({TOKEN: "owner"}) if tokens else None, frozenset({"/healthz"}))
     table = {

@@ -21,13 +21,13 @@ class Client:
     def __init__(self, send):
         self.send = send
         self.put, self._get = trio.open_memory_channel(1000)
-        self.seen = []
+        self.received = []
         self._next_id = 100
 
     async def receive(self):
         with trio.fail_after(TIMEOUT):
             message = await self._get.receive()
-        self.seen.append(message)
+        self.received.append(message)
         return message
 
     async def until(self, wanted):
@@ -55,7 +55,7 @@ class Client:
         answer = await self.request("tools/call", {**params, "_meta": _meta} if _meta else params)
         return answer["result"]["content"][0]["text"]
 
-    async def question(self):
+    async def server_request(self):
         return await self.until(lambda message: "method" in message and "id" in message)
 
     async def reply(self, question, result):
@@ -220,5 +220,7 @@ async def session(running, transport, server, capabilities=None, version="2025-1
     """A session that is initialized, with a server by its name or, without one, with the aggregate."""
     path = f"/servers/{server}" if server else ""
     async with TRANSPORTS[transport](running, path) as client:
-        client.opened = await client.initialize(ASKABLE if capabilities is None else capabilities, version)
+        client.initialize_result = await client.initialize(
+            ASKABLE if capabilities is None else capabilities, version
+        )
         yield client

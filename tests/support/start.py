@@ -11,11 +11,11 @@ from .sharing import TRANSPORTS
 from .stateless_requests import headers_of, request, tool
 
 SCRIPT = Path(__file__).with_name("servers") / "failing.py"
-WAYS = (*TRANSPORTS, "modern")
+CLIENT_KINDS = (*TRANSPORTS, "modern")
 INFO = {"name": "first", "version": "1"}
 
 
-def failing(*words):
+def failing_command(*words):
     """The command of servers/failing.py."""
     return [sys.executable, "-I", "-S", str(SCRIPT), *map(str, words)]
 
@@ -31,7 +31,7 @@ async def modern(running, server, method="tools/call", params=None, token=None, 
         return (await connection.answer()).json
 
 
-async def first(running, server, way):
+async def initialize(running, server, way):
     """The answer to the first request of a client."""
     with trio.fail_after(30):
         if way == "modern":
@@ -41,12 +41,12 @@ async def first(running, server, way):
             return await client.request("initialize", params)
 
 
-def all_first(running, wanted):
+def first_responses(running, wanted):
     """The answers to the first requests of clients of these servers, by server; `wanted` are (server, way)."""
     answers = {}
 
     async def one(server, way):
-        answers[server] = await first(running, server, way)
+        answers[server] = await initialize(running, server, way)
 
     async def every():
         async with trio.open_nursery() as nursery:
@@ -67,7 +67,7 @@ async def ready(running, server="", *, with_token=True):
     return answer.status, answer.body
 
 
-async def shown(running, server):
+async def status_of(running, server):
     """What `status` shows of a server."""
     found = await trio.to_thread.run_sync(running.status)
     return next(one for one in found["servers"] if one["name"] == server)

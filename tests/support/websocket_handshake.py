@@ -5,10 +5,10 @@ import json
 from .admission import INITIALIZE
 from .wire import Socket, fresh_key
 
-INFO = json.loads(INITIALIZE)
+INITIALIZE_MESSAGE = json.loads(INITIALIZE)
 
 
-def upgraded(bridge, connection, *fields, target="/ws"):
+def upgrade(bridge, connection, *fields, target="/ws"):
     """A WebSocket on this connection."""
     lines = [f"GET {target} HTTP/1.1", f"Host: 127.0.0.1:{bridge.address[1]}", "Connection: Upgrade"]
     lines += ["Upgrade: websocket", "Sec-WebSocket-Version: 13", f"Sec-WebSocket-Key: {fresh_key()}"]
@@ -18,9 +18,9 @@ def upgraded(bridge, connection, *fields, target="/ws"):
     return Socket(connection)
 
 
-def opened(bridge, connection, *fields, target="/ws"):
+def open_session(bridge, connection, *fields, target="/ws"):
     """The same, with a session."""
-    socket = upgraded(bridge, connection, *fields, target=target)
-    socket.send(INFO)
+    socket = upgrade(bridge, connection, *fields, target=target)
+    socket.send(INITIALIZE_MESSAGE)
     assert "result" in socket.message()
     return socket
