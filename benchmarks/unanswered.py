@@ -19,7 +19,12 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from tests.support.daemon_process import daemon
 
-SERVER = [sys.executable, "-I", "-S", str(Path(__file__).parents[1] / "tests/support/servers/asking.py")]
+SERVER = [
+    sys.executable,
+    "-I",
+    "-S",
+    str(Path(__file__).parents[1] / "tests/support/servers/concurrent_elicitation.py"),
+]
 PATIENCE = 2
 LIMIT = 8
 PREFIX = "io.modelcontextprotocol/"
@@ -182,7 +187,7 @@ async def bridged(running, path, era, tool, event):
         return client, socket.aclose
 
     def kill():
-        for pid in running.children("asking.py"):
+        for pid in running.children("concurrent_elicitation.py"):
             subprocess.run(["kill", "-9", str(pid)], check=False)
 
     return await scenario(event, open_client, kill)

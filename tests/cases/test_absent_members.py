@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from ..support.lines import CARRIERS, PAIRS, Pair, client, served
+from ..support.scripted_servers import CARRIERS, PAIRS, Pair, client, served
 
 EMPTY = [b"null", b"[]", b"[ ]", b'""']
 RESULT = b'{"content":[],"resultType":"complete"}'

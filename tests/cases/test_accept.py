@@ -6,7 +6,7 @@ import threading
 import pytest
 import trustme
 
-from ..support.accept import (
+from ..support.accept_headers import (
     BOTH,
     CARRIERS,
     EVENTS,

@@ -14,7 +14,7 @@ import pytest
 from ..support.daemon_process import daemon
 
 HERE = Path(__file__).parents[1] / "support"
-SERVER = [sys.executable, "-I", "-S", str(HERE / "servers/asking.py")]
+SERVER = [sys.executable, "-I", "-S", str(HERE / "servers/concurrent_elicitation.py")]
 CALLS = int(os.environ.get("ATTRIBUTION_CALLS", "25"))
 
 
@@ -28,7 +28,9 @@ def running(tmp_path_factory):
 def start(running, transport, server, name, seed, tool="work"):
     url = running.url(server, "ws" if transport == "ws" else "mcp")
     words = [transport, url, running.token, name, str(CALLS), str(seed), tool]
-    return subprocess.Popen([sys.executable, str(HERE / "asking_client.py"), *words], stdout=subprocess.PIPE)
+    return subprocess.Popen(
+        [sys.executable, str(HERE / "concurrent_client.py"), *words], stdout=subprocess.PIPE
+    )
 
 
 def counts_of(process):

@@ -11,7 +11,7 @@ import pytest
 import trio
 import trio_websocket
 
-from ..support.clients import (
+from ..support.client_process import (
     ASKABLE,
     INFO,
     Program,
@@ -29,7 +29,7 @@ from ..support.stateless_requests import request, tool
 
 pytestmark = pytest.mark.anyio
 
-COMMAND = [sys.executable, "-I", "-S", str(Path(__file__).parents[1] / "support/servers/questioning.py")]
+COMMAND = [sys.executable, "-I", "-S", str(Path(__file__).parents[1] / "support/servers/eliciting.py")]
 LEGACY = {"command": COMMAND, "era": "legacy"}
 WIDER = {"elicitation": {"form": {}}, "roots": {}}
 INVALID = {"code": -32602, "message": "Invalid or expired requestState"}

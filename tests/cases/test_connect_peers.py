@@ -8,7 +8,7 @@ from contextlib import ExitStack
 import pytest
 
 from ..support.bridge_process import EXAMPLE, PROGRAM
-from ..support.connect import REQUEST, peer, run_connect_to
+from ..support.connect_peer import REQUEST, peer, run_connect_to
 from ..support.connect_process import exchange, run_connect, start_connect
 from ..support.daemon_process import child, daemon
 from ..support.stateless_requests import request, tool

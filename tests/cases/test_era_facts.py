@@ -13,7 +13,7 @@ from mcpbridged.bridge.runtime.era_store import VALID, VALID_UNPINNED, EraStore
 from mcpbridged.transports.options import Launch
 
 from ..support.daemon_process import Daemon, write_config
-from ..support.start import failing_command, first_responses
+from ..support.first_requests import failing_command, first_responses
 
 OTHER = {"legacy": "modern", "modern": "legacy"}
 WAYS = ("http", "ws", "modern", "shared-http", "shared-modern")

@@ -14,7 +14,7 @@ from mcpbridged.transports.endpoints.http_sse import relative
 
 from ..support.bridge_process import EXAMPLE, Bridge
 from ..support.daemon_process import Daemon, write_config
-from ..support.front import INITIALIZE, ListenerUnderTest
+from ..support.listener_under_test import INITIALIZE, ListenerUnderTest
 from ..support.sdk import SDK_WARNINGS
 
 PREFIX = "/prefix/of/proxy"

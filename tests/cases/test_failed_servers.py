@@ -4,7 +4,7 @@ import pytest
 import trio
 
 from ..support.daemon_process import daemon
-from ..support.start import (
+from ..support.first_requests import (
     CLIENT_KINDS,
     failing_command,
     first_responses,

@@ -13,7 +13,7 @@ from mcpbridged.transports.process.spawner import Spawner
 from mcpbridged.validators.limits import Limits
 
 from ..support.daemon_process import daemon
-from ..support.start import failing_command, first_responses, modern, status_of
+from ..support.first_requests import failing_command, first_responses, modern, status_of
 
 pytestmark = pytest.mark.anyio
 REACTIONS = ("refuse", "silent", "exit", "modern")

@@ -16,16 +16,16 @@ import trio_websocket
 from ..support.connect_process import start_connect
 from ..support.daemon_process import daemon
 from ..support.raw_http import BOTH, INITIALIZE, Connection, message
-from ..support.servers import interrupting
+from ..support.servers import inserting
 from ..support.stateless_requests import headers_of, request, tool
 
 pytestmark = pytest.mark.anyio
 
-PROGRAM = str(Path(__file__).parents[1] / "support/servers/interrupting.py")
+PROGRAM = str(Path(__file__).parents[1] / "support/servers/inserting.py")
 # How long /healthz may take (seconds). It answers within a millisecond unless the event loop is held.
 PROMPT = 1.0
-LEGAL = [*interrupting.MESSAGES, *interrupting.RAW]
-KINDS = [*LEGAL, *interrupting.ENDS]
+LEGAL = [*inserting.MESSAGES, *inserting.RAW]
+KINDS = [*LEGAL, *inserting.ENDS]
 # Requests of the server that these clients declare to answer and do not: what becomes of the call is S3.
 UNANSWERED = {"roots-shared", "sampling-shared", "elicitation-shared"}
 # The pause between the message and the answer (seconds): long enough for the message to be handled alone.

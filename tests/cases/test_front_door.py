@@ -17,7 +17,7 @@ from mcpbridged.bridge.config.addresses import websocket_url
 from ..support.admission import tls_client_context, tls_options
 from ..support.bridge_process import EXAMPLE, PROGRAM, Bridge
 from ..support.daemon_process import daemon
-from ..support.front import INITIALIZE, PING, PONG, ListenerUnderTest, h2_client, message
+from ..support.listener_under_test import INITIALIZE, PING, PONG, ListenerUnderTest, h2_client, message
 from ..support.wire import Socket, fresh_key
 
 HEAD_SECONDS = 1

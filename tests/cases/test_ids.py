@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from ..support.lines import PAIRS, Pair, client, served
+from ..support.scripted_servers import PAIRS, Pair, client, served
 
 SPELLED = [b'"$ID"', b"$ID.0", b"$IDe0", b'"$ID.0"', b"$ID0e-1"]
 GOOD = b'{"jsonrpc":"2.0","id":%b,"result":{"content":[],"resultType":"complete"}}'

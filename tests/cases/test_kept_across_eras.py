@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from ..support.lines import PAIRS, client, served
+from ..support.scripted_servers import PAIRS, client, served
 
 
 @pytest.fixture(scope="module")

@@ -21,7 +21,7 @@ from mcpbridged.bridge.runtime import placement
 from mcpbridged.validators.jsonrpc import Notification, Request
 from mcpbridged.validators.limits import Limits
 
-from ..support.lines import META, PAIRS, client, served
+from ..support.scripted_servers import META, PAIRS, client, served
 
 CAPABILITIES = "io.modelcontextprotocol/clientCapabilities"
 INFO = "io.modelcontextprotocol/clientInfo"

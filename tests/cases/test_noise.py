@@ -5,7 +5,7 @@ import subprocess
 
 import pytest
 
-from ..support.lines import CARRIERS, PAIRS, SCRIPTED, client, served
+from ..support.scripted_servers import CARRIERS, PAIRS, SCRIPTED, client, served
 
 # As loggers, printed dictionaries and servers with faults write them.
 NOISE = [

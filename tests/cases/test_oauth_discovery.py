@@ -10,7 +10,7 @@ import trustme
 from ..support.admission import tls_client_context, tls_options
 from ..support.bridge_process import EXAMPLE, Bridge
 from ..support.daemon_process import daemon
-from ..support.front import ListenerUnderTest, h2_client
+from ..support.listener_under_test import ListenerUnderTest, h2_client
 from ..support.wire import Connection
 
 # Where the SDKs look, in this order, for a server at /mcp, at /servers/stdio/mcp, and at the root; and where they register.

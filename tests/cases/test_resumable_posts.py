@@ -14,7 +14,7 @@ import trustme
 from mcp.client.streamable_http import streamable_http_client
 from mcp.shared._httpx_utils import create_mcp_http_client
 
-from ..support.accept import (
+from ..support.accept_headers import (
     BOTH,
     CARRIERS,
     COMMAND,

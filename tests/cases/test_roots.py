@@ -12,7 +12,7 @@ from ..support.extensions import client_of
 from ..support.sharing import TRANSPORTS, over_process
 
 pytestmark = pytest.mark.anyio
-COMMAND = [sys.executable, "-I", "-S", str(Path(__file__).parents[1] / "support/servers/rooted.py")]
+COMMAND = [sys.executable, "-I", "-S", str(Path(__file__).parents[1] / "support/servers/roots_requesting.py")]
 ROOTS = {"roots": [{"uri": "file:///home/me/work", "name": "work"}]}
 DECLARED = {"roots": {"listChanged": True}}
 MODERN = ("modern http", "modern ws")

@@ -5,7 +5,7 @@ import json
 import pytest
 
 from ..support.daemon_process import daemon
-from ..support.lines import PAIRS, SERVERS, Pair, client, served
+from ..support.scripted_servers import PAIRS, SERVERS, Pair, client, served
 
 GOOD = b'{"jsonrpc":"2.0","id":$ID,"result":{"content":[],"resultType":"complete"}}'
 NO_CAPABILITIES = b'"io.modelcontextprotocol/clientCapabilities": {}'

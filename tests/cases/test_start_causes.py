@@ -8,8 +8,8 @@ import trio
 from mcpbridged.bridge.core.start_errors import Output, StartFault
 
 from ..support.daemon_process import daemon
+from ..support.first_requests import INFO, failing_command, first_responses, ready, status_of
 from ..support.sharing import TRANSPORTS
-from ..support.start import INFO, failing_command, first_responses, ready, status_of
 
 pytestmark = [
     pytest.mark.anyio,

@@ -9,8 +9,8 @@ from mcpbridged.bridge.core.start_errors import Output, StartFault
 
 from ..support.bridge_process import Bridge
 from ..support.daemon_process import daemon
+from ..support.first_requests import CLIENT_KINDS, failing_command, first_responses, modern, ready
 from ..support.raw_http import BOTH, INITIALIZE, connect
-from ..support.start import CLIENT_KINDS, failing_command, first_responses, modern, ready
 
 pytestmark = [
     pytest.mark.anyio,

@@ -20,7 +20,7 @@ from ..support.raw_http import connect
 from ..support.stateless_requests import headers_of, request, tool
 
 pytestmark = pytest.mark.anyio
-SERVER = [sys.executable, "-I", "-S", str(Path(__file__).parents[1] / "support/servers/talkative.py")]
+SERVER = [sys.executable, "-I", "-S", str(Path(__file__).parents[1] / "support/servers/stderr_writer.py")]
 TOKENS = {name: f"mcpb_{name:x<40}{name}" for name in ("alice", "bob")}
 SECRET = 'Geheimnis-ü"\\ßx+/42'
 KEY = (

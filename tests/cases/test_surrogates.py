@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from ..support.lines import CARRIERS, PAIRS, client, served
+from ..support.scripted_servers import CARRIERS, PAIRS, client, served
 
 CUT = [
     b'"cut \\ud83d"',

@@ -21,7 +21,7 @@ from ..bridge.core.test_multiplexer import Talk, call, said
 from ..support.daemon_process import daemon, write_config
 
 pytestmark = pytest.mark.anyio
-SERVER = (sys.executable, "-I", "-S", str(Path(__file__).parents[1] / "support/servers/talkative.py"))
+SERVER = (sys.executable, "-I", "-S", str(Path(__file__).parents[1] / "support/servers/stderr_writer.py"))
 
 
 def test_r22_a_list_of_tools_that_changes_again_and_again_is_not_kept_for_ever():

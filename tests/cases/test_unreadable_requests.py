@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from ..support.lines import CARRIERS, PAIRS, REVISION, Pair, client, served
+from ..support.scripted_servers import CARRIERS, PAIRS, REVISION, Pair, client, served
 
 TWO = b'{"jsonrpc":"2.0","id":2,"method":"ping"}'
 UNREADABLE = [

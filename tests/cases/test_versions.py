@@ -7,7 +7,7 @@ import trio
 import trio_websocket
 import trustme
 
-from ..support.accept import (
+from ..support.accept_headers import (
     BOTH,
     CARRIERS,
     COMMAND,

@@ -1,6 +1,6 @@
 """A stdio MCP server that is legal and inconvenient: it sends MESSAGE before each answer, and waits in between.
 
-Usage: interrupting.py MESSAGE SECONDS [COUNT]. MESSAGE is a key of `MESSAGES`, or one of the ways to end badly in
+Usage: inserting.py MESSAGE SECONDS [COUNT]. MESSAGE is a key of `MESSAGES`, or one of the ways to end badly in
 `ENDS`. Handles both eras. Answers of a client to its own requests are ignored.
 """
 
@@ -68,7 +68,7 @@ def result_of(method, params):
             if params["protocolVersion"] < "2026"
             else "2025-11-25",
             "capabilities": {"tools": {"listChanged": True}, "logging": {}, "resources": {"subscribe": True}},
-            "serverInfo": {"name": "interrupting", "version": "1"},
+            "serverInfo": {"name": "inserting", "version": "1"},
         }
     if method == "tools/list":
         return {"tools": [{"name": "echo", "inputSchema": {"type": "object"}}]}

@@ -1,6 +1,6 @@
-"""A modern client program for tests: calls the tool `work` of servers/asking.py many times at once, and counts.
+"""A modern client program for tests: calls the tool `work` of servers/concurrent_elicitation.py many times at once, and counts.
 
-Usage: asking_client.py http|ws URL TOKEN NAME CALLS SEED TOOL. Prints a JSON object: `wrong` questions of another client,
+Usage: concurrent_client.py http|ws URL TOKEN NAME CALLS SEED TOOL. Prints a JSON object: `wrong` questions of another client,
 `mixed` results that carry another call's answer, `refused` questions, `finished`, and `cancelled` and `abandoned` calls.
 """
 

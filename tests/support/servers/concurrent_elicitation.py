@@ -73,7 +73,7 @@ def main():
             pass
         elif method == "initialize":
             version = message["params"]["protocolVersion"]
-            about = {"name": "asking", "version": "1"}
+            about = {"name": "concurrent-elicitation", "version": "1"}
             write(
                 id=id_,
                 result={"protocolVersion": version, "capabilities": {"tools": {}}, "serverInfo": about},

@@ -29,7 +29,7 @@ def main():
             result = {
                 "protocolVersion": "2025-11-25",
                 "capabilities": {"tools": {}},
-                "serverInfo": {"name": "questioning", "version": "1"},
+                "serverInfo": {"name": "eliciting", "version": "1"},
             }
             write(id=raw_id, result=result)
         elif method == "tools/list":

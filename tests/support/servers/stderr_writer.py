@@ -17,7 +17,7 @@ def answer(message):
         return {
             "protocolVersion": params["protocolVersion"],
             "capabilities": {"tools": {}},
-            "serverInfo": {"name": "talkative", "version": "1"},
+            "serverInfo": {"name": "stderr-writer", "version": "1"},
         }
     if message["method"] == "tools/list":
         return {"tools": [{"name": name, "inputSchema": {"type": "object"}} for name in ("write", "exit")]}

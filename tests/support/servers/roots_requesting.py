@@ -27,7 +27,7 @@ for line in sys.stdin:
     number, method, params = message.get("id"), message.get("method"), message.get("params") or {}
     if method == "initialize":
         capabilities = {"tools": {}}
-        info = {"name": "rooted", "version": "0"}
+        info = {"name": "roots-requesting", "version": "0"}
         version = params["protocolVersion"]
         write(
             {
