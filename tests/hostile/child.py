@@ -1,8 +1,8 @@
-"""A stdio MCP server of thirty lines: it answers every request with what it was asked, and keeps a journal.
+"""A small stdio MCP server that returns the method and params of each request, and writes a journal: `child.py JOURNAL`.
 
-Each line that it is given is appended to the journal, byte for byte, before it is answered. `test/hold` is answered
-by `test/release`; `test/notify` emits notifications; `test/raw` writes the bytes of `hex` as they are; `test/flood` writes
-them `times` times and reads nothing meanwhile; `test/exit` ends it. A call of the tool `raw` is `test/raw`.
+Each line of stdin is appended to the journal, byte for byte, before the response is written. `test/hold` is
+answered by `test/release`; `test/notify` sends notifications; `test/raw` writes the bytes of `hex` as they are; `test/flood`
+writes them `times` times and does not read meanwhile; `test/exit` ends the process. A call of the tool `raw` is `test/raw`.
 """
 
 import json
@@ -13,28 +13,27 @@ journal = os.open(sys.argv[1], os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
 held = []
 
 
-def say(message):
+def write(message):
     os.write(1, json.dumps(message, ensure_ascii=False).encode("utf-8", "backslashreplace") + b"\n")
 
 
 def answer(id_, result):
-    say({"jsonrpc": "2.0", "id": id_, "result": result})
+    write({"jsonrpc": "2.0", "id": id_, "result": result})
 
 
 for line in sys.stdin.buffer:
     os.write(journal, line)
     if not line.endswith(b"\n"):
-        break  # it was to leave before it had read everything
-    asked = json.loads(line)
-    id_, method, params = asked.get("id"), asked.get("method"), asked.get("params") or {}
+        # The end of the input has cut a line: this process has to end before all input was read.
+        break
+    request = json.loads(line)
+    id_, method, params = request.get("id"), request.get("method"), request.get("params") or {}
     if params.get("name") == "raw":
-        method, params = (
-            "test/raw",
-            params["arguments"],
-        )  # for clients of the stateless era, who have no other methods
+        # For clients of the modern era, which can send calls of tools only.
+        method, params = "test/raw", params["arguments"]
     if method == "test/notify":
         for n in range(params["count"]):
-            say(
+            write(
                 {
                     "jsonrpc": "2.0",
                     "method": "notifications/test",
@@ -50,7 +49,8 @@ for line in sys.stdin.buffer:
                 while data:
                     data = data[os.write(1, data) :]
         except OSError:
-            sys.exit()  # nobody listens any more
+            # The bridge has closed the pipe.
+            sys.exit()
         answer(id_, {})
     elif method == "test/exit":
         sys.exit(params["code"])
@@ -58,8 +58,7 @@ for line in sys.stdin.buffer:
         held.append(id_)
     elif method == "initialize":
         about = {"name": "child", "version": "1"}
-        asked_for = params["protocolVersion"]
-        version = asked_for if asked_for < "2026" else "2025-11-25"
+        version = params["protocolVersion"] if params["protocolVersion"] < "2026" else "2025-11-25"
         answer(id_, {"protocolVersion": version, "capabilities": {"tools": {}}, "serverInfo": about})
     elif id_ is not None and method is not None:
         while method == "test/release" and held:

@@ -1,4 +1,4 @@
-"""Bridges that the tests of a module share: when one is stopped it must leave with 0 and have no error in its log."""
+"""Bridges that the tests of a module share. A bridge that is stopped must exit with 0 and have no error in its log."""
 
 import pytest
 
@@ -8,14 +8,14 @@ from ..support.wire import Broken
 
 @pytest.fixture(scope="module")
 def bridge(tmp_path_factory):
-    # What wrong credentials are answered is looked at one by one here; how many there may be is another matter (A06).
+    # The tests send many wrong credentials. The limit on their number has tests of its own (A06).
     with running(tmp_path_factory.mktemp("bridge"), "--limit=wrong_credentials_per_second=1000000") as bridge:
         yield bridge
 
 
 @pytest.fixture(scope="module")
 def short_limits(tmp_path_factory):
-    """A bridge that gives up on everybody within a second or two."""
+    """Yield a bridge whose limits on slow clients are one or two seconds."""
     options = ["head_seconds=1", "body_grace_seconds=1", "write_stall_seconds=2", "heartbeat_seconds=1"]
     with running(
         tmp_path_factory.mktemp("short_limits"), *(f"--limit={option}" for option in options)
@@ -30,7 +30,7 @@ def session(bridge):
 
 @pytest.fixture
 def still_serving(bridge, session):
-    """After the test, whatever it did, a client that behaves is served as if nothing had been."""
+    """Require that the shared session is still served after the test."""
     yield
     try:
         reply = bridge.exchange(bridge.post(session=session))

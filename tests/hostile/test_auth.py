@@ -1,6 +1,6 @@
-"""Who gets in: every route, every verb, every credential (cases A01 to A03, A08, V11, G20).
+"""Authentication on every route, with every method and every credential.
 
-Without a good credential nothing is started, no response shows what exists, and every refusal has the same bytes.
+Without a valid credential no server is started, no response shows what exists, and every refusal has the same bytes.
 """
 
 import os
@@ -24,7 +24,7 @@ METHODS = ("GET", "POST", "PUT", "DELETE", "OPTIONS", "HEAD", "PATCH", "TRACE")
 
 
 def credentials(token):
-    """Authorization headers that are none of ours."""
+    """Return values of Authorization that are not valid, by name."""
     wrong = "mcpb_" + "A" * 43
     return {
         "none": None,
@@ -86,7 +86,7 @@ def test_a01_every_closed_path_gives_one_and_the_same_401(bridge, method, kind):
 
 
 @pytest.mark.parametrize("method", METHODS)
-def test_a01_health_needs_no_credential_and_tells_nothing(bridge, session, method):
+def test_a01_health_needs_no_credential_and_reveals_nothing(bridge, session, method):
     for kind in ("none", "a wrong one"):
         reply = bridge.exchange(request(bridge, method, "/healthz", kind))
         assert reply.status == (200 if method in ("GET", "HEAD") else 405)
@@ -97,7 +97,7 @@ def test_a01_health_needs_no_credential_and_tells_nothing(bridge, session, metho
 
 @pytest.mark.parametrize("method", METHODS)
 @pytest.mark.parametrize("target", CLOSED)
-def test_a_good_credential_meets_the_route_and_its_verbs(bridge, method, target):
+def test_a_valid_credential_reaches_the_route_and_its_methods(bridge, method, target):
     known = target.startswith(("/mcp", "/sse", "/messages", "/ws", "/servers/stdio/"))
     with bridge.connect() as connection:
         connection.send(
@@ -116,7 +116,7 @@ def test_a_good_credential_meets_the_route_and_its_verbs(bridge, method, target)
 
 
 @pytest.mark.parametrize("scheme", ["Bearer", "bearer", "BEARER", "bEaReR", "Bearer  ", " Bearer"])
-def test_a01_the_scheme_has_no_case(bridge, session, scheme):
+def test_a01_the_scheme_is_case_insensitive(bridge, session, scheme):
     reply = bridge.exchange(
         bridge.post(session=session).replace_field(f"Authorization: {scheme} {bridge.token}")
     )
@@ -130,7 +130,7 @@ def test_a02_two_credentials_are_400_even_if_both_are_good(bridge, route):
 
 
 def test_a02_white_space_behind_the_value_is_not_part_of_it(bridge, session):
-    """RFC 9110 section 5.5; a NUL there is no white space."""
+    """Accept trailing white space (RFC 9110 section 5.5) and refuse a NUL."""
     line = f"Authorization: Bearer {bridge.token}"
     assert bridge.exchange(bridge.post(session=session).replace_field(line + "\t")).status == 200
     assert bridge.exchange(bridge.post(session=session).replace_field(line + " \t ")).status == 200
@@ -141,7 +141,7 @@ def test_a02_white_space_behind_the_value_is_not_part_of_it(bridge, session):
     "line",
     ["Cookie: token=TOKEN", "X-API-Key: TOKEN", "Proxy-Authorization: Bearer TOKEN", "Mcp-Token: TOKEN"],
 )
-def test_a_token_anywhere_else_does_not_count(bridge, line):
+def test_a_token_outside_of_authorization_is_no_credential(bridge, line):
     reply = bridge.exchange(
         bridge.post().without_field("Authorization").add(line.replace("TOKEN", bridge.token))
     )
@@ -159,7 +159,7 @@ def test_the_body_is_not_read_before_the_credential_is_known(bridge):
         assert connection.to_the_end() == b""
 
 
-def test_a_connection_that_was_good_is_asked_again(bridge, session):
+def test_each_request_of_a_connection_is_authenticated(bridge, session):
     with bridge.connect() as connection:
         connection.send(bridge.post(session=session))
         assert connection.reply().status == 200
@@ -170,7 +170,7 @@ def test_a_connection_that_was_good_is_asked_again(bridge, session):
         assert connection.to_the_end() == b""
 
 
-def test_a06_ten_thousand_guesses_do_not_disturb_who_knows(bridge, session):
+def test_a06_ten_thousand_guesses_do_not_disturb_an_authenticated_client(bridge, session):
     wrong = bytes(bridge.post().replace_field("Authorization: Bearer " + "x" * 48))
     slowest = 0.0
     with bridge.connect() as good:
@@ -189,7 +189,7 @@ def test_a06_ten_thousand_guesses_do_not_disturb_who_knows(bridge, session):
     assert slowest < 1
 
 
-def test_the_minted_token_is_nobody_elses(bridge):
+def test_the_created_token_is_readable_by_its_owner_only(bridge):
     path = bridge.runtime / STATE / "token"
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
     assert stat.S_IMODE(path.parent.stat().st_mode) == 0o700
@@ -213,7 +213,7 @@ def write(path, content, mode=0o600):
 
 
 def bad_files(path, kind):
-    """A file that must not be used as a token, and a word of the reason."""
+    """Write a file that must not be used as a token. Return a word of the expected reason."""
     good = GOOD.encode() + b"\n"
     match kind:
         case "0644":
@@ -306,7 +306,7 @@ def fails(process, stderr, reader, timeout=10.0):
 
 
 @pytest.mark.parametrize("kind", BAD)
-def test_a08_a_bad_token_file_stops_the_start(tmp_path, kind):
+def test_a08_a_bad_token_file_prevents_the_start(tmp_path, kind):
     path = tmp_path / "the-token"
     reason = bad_files(path, kind)
     code, stderr = fails(*start(tmp_path, "--allow-root", "--port", "0", "--token-file", str(path)))
@@ -318,7 +318,7 @@ def test_a08_a_bad_token_file_stops_the_start(tmp_path, kind):
 
 
 @pytest.mark.parametrize("kind", ["0644", "symlink", "FIFO", "empty", "another owner"])
-def test_a08_a_bad_kept_token_stops_the_start(tmp_path, kind):
+def test_a08_a_bad_stored_token_prevents_the_start(tmp_path, kind):
     directory = tmp_path / STATE
     directory.mkdir(0o700, parents=True)
     reason = bad_files(directory / "token", kind)
@@ -330,7 +330,7 @@ def test_a08_a_bad_kept_token_stops_the_start(tmp_path, kind):
 
 
 @pytest.mark.parametrize("kind", ["writable by all", "another owner", "a symlink", "a file"])
-def test_a08_a_directory_that_others_could_change_stops_the_start(tmp_path, kind):
+def test_a08_a_directory_that_others_could_change_prevents_the_start(tmp_path, kind):
     directory = tmp_path / STATE
     directory.parent.mkdir(parents=True)
     match kind:
@@ -351,7 +351,7 @@ def test_a08_a_directory_that_others_could_change_stops_the_start(tmp_path, kind
     assert "Traceback" not in stderr
 
 
-def test_a_good_token_file_is_used_and_nothing_is_minted(tmp_path):
+def test_a_valid_token_file_is_used_and_no_token_is_created(tmp_path):
     write(tmp_path / "the-token", GOOD.encode() + b"\n")
     process, stderr, reader = start(
         tmp_path, "--allow-root", "--port", "0", "--token-file", str(tmp_path / "the-token")
@@ -365,7 +365,7 @@ def test_a_good_token_file_is_used_and_nothing_is_minted(tmp_path):
     assert GOOD not in "".join(stderr)
 
 
-def test_a06_who_guesses_is_slowed_down_and_nobody_else_notices(tmp_path):
+def test_a06_guesses_are_slowed_down_and_other_clients_are_not(tmp_path):
     with running(tmp_path / "run", "--limit=wrong_credentials_per_second=20") as bridge:
         session = bridge.open_session()
         told = []

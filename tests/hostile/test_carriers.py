@@ -1,7 +1,4 @@
-"""The texts of test_json over the other two ways in: the POST of HTTP+SSE, and WebSocket (cases J01 to J08, W11, M01).
-
-A guard that one transport has and its sibling forgot is how this class of program is broken into again and again.
-"""
+"""The texts of test_json over HTTP+SSE and WebSocket, because a check that one transport lacks is a common vulnerability."""
 
 import json
 
@@ -44,7 +41,7 @@ def is_utf8(text):
 
 
 def assert_refused(carrier, text, code, id_=None):
-    """Refused once with this code, under its id where one can be read."""
+    """Require one error with this code, under the id of the text if it has a readable id."""
     refusal, messages, lines = carrier.exchange(text)
     (error,) = [refusal, *messages] if refusal else messages
     assert error["error"]["code"] == code
@@ -70,28 +67,28 @@ NO_VALUES = [(name, value) for name, value in NOT_VALUES.items() if is_utf8(valu
 
 
 @pytest.mark.parametrize("value", [pytest.param(value, id=name) for name, value in NO_VALUES])
-def test_j01_what_is_not_json_never_reaches_the_child(carrier, value):
+def test_j01_invalid_json_never_reaches_the_child(carrier, value):
     assert_refused(carrier, call(value), PARSE_ERROR, 1)
 
 
 @pytest.mark.parametrize(
     "value", [pytest.param(value, id=name) for name, value in NOT_VALUES.items() if not is_utf8(value)]
 )
-def test_j01_what_is_not_utf8_is_refused_by_a_post_and_ends_a_socket(bridge, value):
+def test_j01_invalid_utf8_is_refused_by_a_post_and_ends_a_websocket(bridge, value):
     before = bridge.journal.stat().st_size
     with bridge.event_stream() as (_, path):
         reply = bridge.exchange(bridge.post(call(value), target=path))
         assert (reply.status, reply.code) == (400, PARSE_ERROR)
     with bridge.websocket() as socket:
         socket.connection.send(frame(TEXT, call(value)))
-        assert socket.closing() in (1007, None)  # which of them is the matter of test_websocket
+        assert socket.closing() in (1007, None)  # The close code has tests in test_websocket.
     assert b"test/echo" not in bridge.journal.read_bytes()[before:]
 
 
 @pytest.mark.parametrize(
     "value", [pytest.param(value, id=name) for name, value in (VALUES | UNDECIDED).items()]
 )
-def test_j01_what_is_json_reaches_the_child_byte_for_byte(carrier, value):
+def test_j01_valid_json_reaches_the_child_byte_for_byte(carrier, value):
     expected = b'{"x":' + value.replace(b"\r", b" ").replace(b"\n", b" ") + b"}"
     answer = assert_passed(carrier, call(value), expected)
     assert answer["result"]["params"]["x"] == json.loads(value)
@@ -101,14 +98,14 @@ def test_j01_what_is_json_reaches_the_child_byte_for_byte(carrier, value):
     "text",
     [b"", b" ", b"\0", b"{", b'"', b"nul", ECHO + ECHO, ECHO + b"\n" + ECHO, ECHO + b"\0", ECHO + b",", ECHO + b"]", b"\xef\xbb\xbf" + ECHO, ECHO.decode().encode("utf-16-le")],
 )  # fmt: skip
-def test_w11_what_is_not_one_json_text_is_a_parse_error_and_the_session_goes_on(carrier, text):
+def test_w11_anything_but_one_json_text_is_a_parse_error_and_the_session_continues(carrier, text):
     assert_refused(carrier, text, PARSE_ERROR, 1)
 
 
 @pytest.mark.parametrize(
     "text", [b"null", b"1", b'"x"', b"{}", b'{"jsonrpc":"2.0"}', b'{"id":1,"method":"test/echo"}']
 )
-def test_w11_json_that_is_no_message_is_an_invalid_request(carrier, text):
+def test_w11_json_that_is_not_a_message_is_an_invalid_request(carrier, text):
     assert_refused(carrier, text, INVALID_REQUEST, 1)
 
 
@@ -127,7 +124,7 @@ def test_w11_j06_a_batch_of_another_revision_is_refused(carrier, text):
 
 @pytest.mark.parametrize("open_carrier", [posts, frames], ids=["messages", "ws"])
 @pytest.mark.parametrize("version", ["2024-11-05", "2025-03-26"])
-def test_j06_a_batch_of_a_revision_that_has_them_is_taken_apart(bridge, open_carrier, version):
+def test_j06_a_batch_of_a_revision_with_batches_is_split(bridge, open_carrier, version):
     with open_carrier(bridge, version) as carrier:
         asked = [METHOD % (b"%d" % number, b"test/echo") for number in range(3)]
         greeting = b'{"jsonrpc":"2.0","method":"notifications/x"}'
@@ -173,7 +170,7 @@ def test_v36_a_message_over_many_lines_is_one_line_to_the_child(carrier, text):
 @pytest.mark.parametrize(
     "id_", [b"null", b"1.5", b"1e3", b"true", b"{}", b"[]", b'"' + b"a" * 300 + b'"', b"9" * 300]
 )
-def test_j03_an_id_that_is_none_is_refused(carrier, id_):
+def test_j03_an_invalid_id_is_refused(carrier, id_):
     assert_refused(carrier, call(b"1", id_), INVALID_REQUEST)
 
 
@@ -181,7 +178,7 @@ def test_j03_an_id_that_is_none_is_refused(carrier, id_):
     "id_",
     [b"0", b"-0", b"-1", b"1.0", b"1e0", b"-1.0", b'"1"', b"9007199254740993", b"18446744073709551616", b'""', b'"\\u0041"', '"é"'.encode(), b'"\\u00e9"', b'"\\u2028"', b'"__proto__"', b'"$ID"'],
 )  # fmt: skip
-def test_j03_an_id_comes_back_as_it_was(carrier, id_):
+def test_j03_an_id_is_returned_unchanged(carrier, id_):
     answer = assert_passed(carrier, call(b"1", id_))
     assert repr(answer["id"]) == repr(json.loads(id_))
 
@@ -196,19 +193,19 @@ def test_j03_an_id_comes_back_as_it_was(carrier, id_):
         b'"jsonrpc":"2.0","method":"notifications/x","params":[1]', b'"jsonrpc":"2.0","id":1,"error":"x"',
     ],
 )  # fmt: skip
-def test_j05_a_message_of_no_shape_is_refused(carrier, members):
+def test_j05_a_malformed_message_is_refused(carrier, members):
     assert_refused(carrier, b"{" + members + b"}", INVALID_REQUEST, 1)
 
 
 @pytest.mark.parametrize("id_", [b"1", b'"1"', b"999999", b'"x"'])
-def test_j07_an_answer_that_nobody_asked_for_is_dropped(carrier, id_):
+def test_j07_a_response_to_no_request_is_dropped(carrier, id_):
     assert carrier.exchange(b'{"jsonrpc":"2.0","id":%b,"result":{}}' % id_) == (None, [], [])
 
 
 @pytest.mark.parametrize(
     "method", ["", "a" * 129, "a" * 10240, "a\nb", "a\tb", "a\0", "a\x1b[2J", "a\u2028b"]
 )
-def test_j08_a_method_that_would_break_a_log_is_refused(carrier, method):
+def test_j08_a_method_with_control_characters_is_refused(carrier, method):
     text = json.dumps({"jsonrpc": "2.0", "id": 1, "method": method}).encode()
     assert_refused(carrier, text, INVALID_REQUEST, 1)
 
@@ -218,7 +215,7 @@ def test_m01_a_second_initialize_is_refused(carrier):
 
 
 @pytest.mark.parametrize("id_", [b"7", b'"A"'])
-def test_v18_an_id_in_flight_is_refused_and_the_first_one_answered(carrier, id_):
+def test_v18_an_id_in_flight_is_refused_and_the_first_call_is_answered(carrier, id_):
     assert carrier.exchange(METHOD % (id_, b"test/hold"))[:2] == (None, [])
     assert_refused(
         carrier, METHOD % (id_.replace(b"A", b"\\u0041"), b"test/echo"), INVALID_REQUEST, json.loads(id_)
@@ -232,7 +229,7 @@ EARLY = (ECHO, METHOD % (b"1", b"tools/list"), b'{"jsonrpc":"2.0","method":"noti
 
 
 @pytest.mark.parametrize("text", EARLY)
-def test_m01_nothing_is_done_before_initialize(bridge, text):
+def test_m01_no_message_is_served_before_initialize(bridge, text):
     children = bridge.children()
     with bridge.event_stream() as (events, path):
         size = bridge.journal.stat().st_size
@@ -244,8 +241,8 @@ def test_m01_nothing_is_done_before_initialize(bridge, text):
 
 
 @pytest.mark.parametrize("text", EARLY)
-def test_m01_nothing_is_started_on_a_socket_before_initialize(bridge, text):
-    """Digest 2.5: whichever era it was meant for, it is told what it lacks."""
+def test_m01_a_websocket_starts_no_server_before_initialize(bridge, text):
+    """Require an error that names the missing `_meta` member and `initialize`, because the era is unknown."""
     children = bridge.children()
     with bridge.websocket(initialized=False) as socket:
         socket.connection.send(frame(TEXT, text) + frame(TEXT, METHOD % (b'"mark"', b"ping")))
@@ -258,8 +255,8 @@ def test_m01_nothing_is_started_on_a_socket_before_initialize(bridge, text):
         assert bridge.children() <= children
 
 
-def test_two_carriers_never_meet(bridge):
-    """The same ids on both, and on two sockets: everybody gets his own."""
+def test_carriers_do_not_share_responses(bridge):
+    """Use equal ids over both transports and on two WebSockets. Each client gets its own responses."""
     with posts(bridge) as one, frames(bridge) as two, frames(bridge) as three:
         for turn in range(5):
             for number, carrier in enumerate((one, two, three)):
@@ -267,7 +264,7 @@ def test_two_carriers_never_meet(bridge):
                 assert answer["result"]["params"]["x"] == f"{turn}/{number}"
 
 
-def test_a_socket_of_one_client_is_not_closed_by_anothers_garbage(bridge):
+def test_garbage_on_one_websocket_does_not_close_another(bridge):
     with frames(bridge) as good, bridge.connect() as bad:
         bad.send(bridge.upgrade())
         assert bad.head().status == 101

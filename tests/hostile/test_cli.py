@@ -1,4 +1,4 @@
-"""Command lines and sockets that a bridge must not start with, and what it leaves alone (cases K04, K06, V9, V10, V12)."""
+"""Command lines and socket paths that prevent a start, and files that a bridge must not change."""
 
 import os
 import signal
@@ -27,7 +27,7 @@ START = ("--allow-root", "--port", "0")
 
 
 def fails(runtime, *options, **more):
-    """The exit code, and what was said, of a bridge that does not start."""
+    """Return the exit code and stderr of a bridge that does not start."""
     process, stderr, reader = start(runtime, *options, **more)
     with process:
         try:
@@ -44,7 +44,7 @@ def fails(runtime, *options, **more):
 
 @contextmanager
 def starts(runtime, *options, **more):
-    """A bridge that does: its URL, what it says, its process."""
+    """Run a bridge. Yield its URL, the lines of its stderr and its process."""
     process, stderr, reader = start(runtime, *options, **more)
     with process:
         try:
@@ -59,11 +59,11 @@ def starts(runtime, *options, **more):
     assert "Traceback" not in "".join(stderr)
 
 
-def understood(capsys, *options):
-    """The exit code and the words of the command line alone, which starts nothing."""
-    with pytest.raises(SystemExit) as left:
+def parse_refused(capsys, *options):
+    """Return the exit code and stderr of the argument parser alone, without a start."""
+    with pytest.raises(SystemExit) as exited:
         read_arguments([*options, "--stdio", "--", "true"], {})
-    return left.value.code, capsys.readouterr().err
+    return exited.value.code, capsys.readouterr().err
 
 
 # ---- K04
@@ -82,8 +82,8 @@ def understood(capsys, *options):
     ],
     ids=" ".join,
 )  # fmt: skip
-def test_k04_wrong_usage_is_64(capsys, options):
-    code, stderr = understood(capsys, *options)
+def test_k04_wrong_usage_exits_with_64(capsys, options):
+    code, stderr = parse_refused(capsys, *options)
     assert code == 64, stderr
     assert stderr.startswith("mcp-bridge: ")
     assert len(stderr) < 2000
@@ -91,14 +91,14 @@ def test_k04_wrong_usage_is_64(capsys, options):
 
 def test_k04_a_token_on_the_command_line_is_not_repeated(capsys):
     for option in (["--token", "canary-0123456789"], ["--token=canary-0123456789"]):
-        code, stderr = understood(capsys, *option)
+        code, stderr = parse_refused(capsys, *option)
         assert code == 64
         assert "canary" not in stderr
         assert "--token-file" in stderr
 
 
 @pytest.mark.parametrize("command", [[""], ["no-such-program"], ["/etc/passwd"], ["/"]])
-def test_a_server_that_cannot_be_started_is_64_or_69(tmp_path, command):
+def test_a_server_that_cannot_be_started_exits_with_64_or_69(tmp_path, command):
     process, stderr, reader = start(tmp_path, *START, command=command)
     with process:
         code = process.wait(10)
@@ -111,8 +111,8 @@ def test_a_server_that_cannot_be_started_is_64_or_69(tmp_path, command):
     "host",
     ["0.0.0.0", "::", "192.0.2.1", "10.0.0.1", "169.254.1.1", "fe80::1", "255.255.255.255", "::ffff:0.0.0.0"],
 )
-def test_k04_an_address_that_others_could_reach_is_78(capsys, host):
-    code, stderr = understood(capsys, *START, "--host", host)
+def test_k04_an_address_that_other_machines_can_reach_exits_with_78(capsys, host):
+    code, stderr = parse_refused(capsys, *START, "--host", host)
     assert code == 78, stderr
     assert host in stderr
 
@@ -120,7 +120,7 @@ def test_k04_an_address_that_others_could_reach_is_78(capsys, host):
 @pytest.mark.parametrize(
     ("options", "expected"), [(["--port", "65536"], 64), (["--token", "x"], 64), (["--host", "0.0.0.0"], 78)]
 )
-def test_k04_the_program_leaves_with_that_code_and_touches_nothing(tmp_path, options, expected):
+def test_k04_the_program_exits_with_that_code_and_creates_no_file(tmp_path, options, expected):
     code, stderr = fails(tmp_path, *options)
     assert code == expected, stderr
     assert list(tmp_path.iterdir()) == []
@@ -128,12 +128,12 @@ def test_k04_the_program_leaves_with_that_code_and_touches_nothing(tmp_path, opt
 
 @pytest.mark.parametrize("options", [["--env", "LD_PRELOAD"], ["--env", "LD_PRELOAD=/dev/null"], ["--env", "a b"], ["--env", ""], ["--env", "=x"], ["--env", "X=/no/such/file"],
                                      ["--tls-cert", "/dev/null", "--tls-key", "/dev/null"], ["--tls-cert", "/no/such", "--tls-key", "/no/such"]], ids=" ".join)  # fmt: skip
-def test_values_that_cannot_be_used_are_78(tmp_path, options):
+def test_unusable_values_exit_with_78(tmp_path, options):
     code, stderr = fails(tmp_path, *START, *options)
     assert code in (64, 78), stderr
 
 
-def test_k04_a_port_in_use_is_75(tmp_path):
+def test_k04_a_port_in_use_exits_with_75(tmp_path):
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         taken.listen()
@@ -143,7 +143,7 @@ def test_k04_a_port_in_use_is_75(tmp_path):
     assert str(port) in stderr
 
 
-def test_k04_a_second_instance_is_75_and_the_first_goes_on(tmp_path):
+def test_k04_a_second_instance_exits_with_75_and_the_first_continues(tmp_path):
     with starts(tmp_path, *START) as (url, _, _):
         port = int(url.rsplit(":", 1)[1].split("/")[0])
         code, stderr = fails(tmp_path, "--allow-root", "--port", str(port))
@@ -154,14 +154,14 @@ def test_k04_a_second_instance_is_75_and_the_first_goes_on(tmp_path):
 
 
 @pytest.mark.skipif(not ROOT, reason="only root is warned of being root")
-def test_k04_root_is_warned(tmp_path):
+def test_k04_a_start_as_root_is_logged(tmp_path):
     with starts(tmp_path, "--port", "0") as (_, stderr, _):
         assert any("running as root" in line for line in stderr)
     with starts(tmp_path, *START) as (_, stderr, _):
         assert not any("running as root" in line for line in stderr)
 
 
-def test_v9_no_auth_is_for_the_loopback_and_warns(tmp_path):
+def test_v9_no_auth_is_limited_to_the_loopback_and_logged(tmp_path):
     assert fails(tmp_path, *START, "--no-auth", "--host", "0.0.0.0")[0] == 78
     with starts(tmp_path, *START, "--no-auth") as (url, stderr, _):
         assert any("authentication is disabled" in line for line in stderr)
@@ -174,7 +174,7 @@ def test_v9_no_auth_is_for_the_loopback_and_warns(tmp_path):
     assert not (tmp_path / "mcp-bridge").exists()
 
 
-def test_v29_the_child_gets_nothing_that_was_not_given(tmp_path):
+def test_v29_the_child_gets_only_the_variables_that_were_passed(tmp_path):
     canaries = {"CANARY": "secret", "NOTIFY_SOCKET": "/x", "LISTEN_FDS": "1", "LISTEN_PID": "1", "CREDENTIALS_DIRECTORY": "/x", "AWS_SECRET_ACCESS_KEY": "x",
                 "HTTP_PROXY": "http://u:p@x", "LD_LIBRARY_PATH": "/x", "PYTHONPATH": "/x", "NODE_OPTIONS": "-r x", "MCP_BRIDGE_TOKEN": "x"}  # fmt: skip
     with starts(tmp_path, *START, env=environment(tmp_path) | canaries) as (url, _, _):
@@ -189,7 +189,7 @@ def test_v29_the_child_gets_nothing_that_was_not_given(tmp_path):
             with open(f"/proc/{pid}/environ", "rb") as file:
                 given = dict(entry.decode().partition("=")[::2] for entry in file.read().split(b"\0"))
             fds = sorted(int(fd) for fd in os.listdir(f"/proc/{pid}/fd"))
-    # Of a proxy all but the user and the password.
+    # The address of a proxy without its user and password.
     assert given.pop("HTTP_PROXY") == "http://x"
     assert not set(given) & set(canaries)
     assert fds[:3] == [0, 1, 2]
@@ -233,7 +233,7 @@ def test_k06_a_stale_socket_of_ours_is_replaced(tmp_path):
         "another owner's socket",
     ],
 )
-def test_k06_what_is_not_our_socket_is_left_alone(tmp_path, what):
+def test_k06_a_path_that_is_not_our_socket_is_left_alone(tmp_path, what):
     path, real = tmp_path / "s", tmp_path / "real"
     match what:
         case "file":
@@ -267,19 +267,19 @@ def test_k06_what_is_not_our_socket_is_left_alone(tmp_path, what):
 
 
 @pytest.mark.parametrize("length", [108, 200, 5000])
-def test_k06_a_path_that_is_too_long_is_78(tmp_path, length):
+def test_k06_a_path_that_is_too_long_exits_with_78(tmp_path, length):
     code, stderr = fails(tmp_path, *START, "--unix", "/" + "a" * (length - 1))
     assert code == 78, stderr
     assert "107" in stderr
 
 
 @pytest.mark.parametrize("where", ["no/such/s", ""])
-def test_k06_a_path_that_cannot_be_is_refused(tmp_path, where):
+def test_k06_an_impossible_path_is_refused(tmp_path, where):
     code, stderr = fails(tmp_path, *START, "--unix", str(tmp_path / where) if where else "")
     assert code in (64, 78), stderr
 
 
-def test_k06_a_socket_in_use_is_75_and_stays(tmp_path):
+def test_k06_a_socket_in_use_exits_with_75_and_is_kept(tmp_path):
     path = tmp_path / "s"
     with socket.socket(socket.AF_UNIX) as used:
         used.bind(str(path))
@@ -292,15 +292,15 @@ def test_k06_a_socket_in_use_is_75_and_stays(tmp_path):
 @pytest.mark.parametrize(
     "variables", [{"LISTEN_FDS": "1", "LISTEN_PID": "1"}, {"LISTEN_FDS": "x", "LISTEN_PID": "x"}]
 )
-def test_k06_sockets_that_were_passed_to_somebody_else_are_ignored(tmp_path, variables):
+def test_k06_sockets_that_were_passed_to_another_process_are_ignored(tmp_path, variables):
     with starts(tmp_path, *START, env=environment(tmp_path) | variables) as (url, _, _):
         assert url.startswith("http://127.0.0.1:")
 
 
-@pytest.mark.parametrize("where", ["a full disk", "nobody"])
-def test_g34_a_log_that_cannot_be_written_is_no_reason_to_stop(tmp_path, where):
+@pytest.mark.parametrize("where", ["a full disk", "a closed pipe"])
+def test_g34_a_log_that_cannot_be_written_does_not_end_the_bridge(tmp_path, where):
     path = tmp_path / "s"
-    if where == "nobody":
+    if where == "a closed pipe":
         reading, stderr = os.pipe()
         os.close(reading)
     else:
@@ -323,7 +323,7 @@ def test_g34_a_log_that_cannot_be_written_is_no_reason_to_stop(tmp_path, where):
 # ---- K05
 
 
-def test_k05_a_second_signal_hurries(tmp_path):
+def test_k05_a_second_signal_ends_the_drain(tmp_path):
     stubborn = [
         sys.executable,
         "-I",
@@ -356,7 +356,7 @@ def test_k05_a_second_signal_hurries(tmp_path):
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_k05_both_signals_end_it_well(tmp_path, number):
+def test_k05_both_signals_end_the_bridge_with_0(tmp_path, number):
     process, stderr, reader = start(tmp_path, *START)
     with process:
         try:
@@ -370,7 +370,7 @@ def test_k05_both_signals_end_it_well(tmp_path, number):
     assert "Traceback" not in "".join(stderr)
 
 
-def test_the_version_is_told_without_starting_anything(tmp_path):
+def test_the_version_is_printed_without_a_start(tmp_path):
     done = subprocess.run(
         [PROGRAM, "--version"],
         capture_output=True,

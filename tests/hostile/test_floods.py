@@ -1,6 +1,6 @@
-"""Floods of what costs more to read than to write, from servers and from clients: they starve nobody and fill nothing (I6, I9).
+"""Floods of input that costs more to read than to write, from servers and from clients (invariants I6 and I9).
 
-The bounds are wide, for machines that do other things as well; what they guard against was ten times over them.
+The bounds are wide, because the machine may be busy. The faults that they detect exceeded them ten times.
 """
 
 import json
@@ -22,7 +22,7 @@ pytestmark = pytest.mark.usefixtures("still_serving")
 
 CALLS, SECONDS = 20, 5
 TIMEOUT = 60
-# What may wait for a server, and how long its lines may be, in bytes; and what may be held altogether, in KiB.
+# Limit on input that waits for a server, and on its lines (bytes). Limit on the growth of the bridge (KiB).
 MOST = 4_000_000
 GROWTH = 16 * 1024
 
@@ -48,7 +48,7 @@ CHILD_FLOODS = [
 
 
 def assert_others_are_served(bridge, is_over):
-    """Calls of a client that behaves, as long as the flood lasts."""
+    """Call as another client during the flood, and require responses in time."""
     other = bridge.open_session()
     with bridge.connect() as connection:
         began = time.monotonic()
@@ -56,13 +56,13 @@ def assert_others_are_served(bridge, is_over):
             connection.send(bridge.post(session=other))
             assert connection.reply(timeout=TIMEOUT).status == 200
         took = time.monotonic() - began
-        assert not is_over(), "it was no flood"
+        assert not is_over(), "the flood has ended too early"
     assert took < SECONDS
     assert bridge.exchange(bridge.delete(other)).status == 204
 
 
 @pytest.mark.parametrize(("data", "times"), CHILD_FLOODS)
-def test_i9_what_one_server_writes_keeps_no_other_waiting(bridge, data, times):
+def test_i9_the_output_of_one_server_does_not_delay_others(bridge, data, times):
     session, before = bridge.open_session(), bridge.resident()
     flood = {"jsonrpc": "2.0", "id": 1, "method": "test/flood", "params": {"hex": data.hex(), "times": times}}
     with bridge.connect() as connection:
@@ -73,7 +73,7 @@ def test_i9_what_one_server_writes_keeps_no_other_waiting(bridge, data, times):
 
 
 @pytest.mark.parametrize("method", [b"ping", b"roots/list"])
-def test_i6_answers_for_a_server_that_does_not_read_take_what_the_limit_says(bridge, method):
+def test_i6_responses_to_a_server_that_does_not_read_are_bounded(bridge, method):
     session, before = bridge.open_session(), bridge.resident()
     asked = b"".join(b'{"jsonrpc":"2.0","id":%d,"method":"%b"}\n' % (n, method) for n in range(1000))
     params = {"hex": asked.hex(), "times": 120}
@@ -89,13 +89,13 @@ def test_i6_answers_for_a_server_that_does_not_read_take_what_the_limit_says(bri
 
 
 def filling(id_, more=b""):
-    """A call of 300 KB, more than a pipe takes."""
+    """Return a call of 300 KB, which is more than a pipe holds."""
     params = b'"name":"x","arguments":{"x":"%b"}%b' % (b"x" * 300_000, more)
     return b'{"jsonrpc":"2.0","id":%d,"method":"tools/call","params":{%b}}' % (id_, params)
 
 
 @pytest.mark.parametrize("more", [b"", b"," + META], ids=["session", "stateless"])
-def test_i7_a_call_that_a_server_does_not_take_is_answered_and_its_id_is_free(tmp_path, more):
+def test_i7_a_call_that_a_server_does_not_read_is_answered_and_its_id_is_free(tmp_path, more):
     with running(tmp_path / "run", "--limit=stdin_bytes=100000") as bridge:
         with bridge.websocket(initialized=not more) as socket:
             socket.connection.send(frame(TEXT, filling(1, more)))
@@ -128,7 +128,7 @@ CLIENT_FLOODS = [
 
 @contextmanager
 def flooding(sock, data):
-    """Send this again and again, from a thread of its own, and read what comes back; says whether it is over."""
+    """Send these bytes repeatedly in a thread, and read in another. Yield a function that returns whether the flood has ended."""
     stop = threading.Event()
 
     def send():
@@ -146,9 +146,8 @@ def flooding(sock, data):
             pass
 
     sock.settimeout(None)
-    sock.setsockopt(
-        socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0)
-    )  # or all of it would be read first
+    # Without a reset at the end the bridge would first read all bytes that were sent.
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
     threads = [threading.Thread(target=run, daemon=True) for run in (send, read)]
     for thread in threads:
         thread.start()
@@ -162,36 +161,37 @@ def flooding(sock, data):
 
 
 @pytest.mark.parametrize("data", CLIENT_FLOODS)
-def test_w07_what_one_socket_sends_keeps_no_other_waiting(bridge, data):
+def test_w07_the_input_of_one_websocket_does_not_delay_others(bridge, data):
     before = bridge.resident()
     with bridge.websocket() as socket, flooding(socket.connection.sock, data) as is_over:
-        told = len(bridge.stderr)
+        lines_before = len(bridge.stderr)
         assert_others_are_served(bridge, is_over)
-        assert len(bridge.stderr) - told < 50  # the sessions of the others, and a line a second
+        # Lines of the sessions of other clients, and one line a second.
+        assert len(bridge.stderr) - lines_before < 50
         assert bridge.resident() - before < GROWTH
 
 
-def test_h14_connections_that_are_refused_cost_few_lines_in_the_log(tmp_path):
+def test_h14_refused_connections_write_few_log_lines(tmp_path):
     with running(tmp_path / "run") as bridge:
-        told = len(bridge.stderr)
+        lines_before = len(bridge.stderr)
         for _ in range(200):
             assert bridge.exchange(bridge.bare("GET", "/mcp")).status == 401
-        assert 0 < len(bridge.stderr) - told < 50
+        assert 0 < len(bridge.stderr) - lines_before < 50
 
 
-def test_h14_connections_whose_place_is_needed_cost_few_lines_in_the_log(tmp_path):
+def test_h14_evicted_connections_write_few_log_lines(tmp_path):
     with running(tmp_path / "run", "--limit=connections_unauthenticated=1") as bridge:
-        told = len(bridge.stderr)
+        lines_before = len(bridge.stderr)
         with ExitStack() as stack:
             before = stack.enter_context(bridge.connect())
             for _ in range(200):
                 another = stack.enter_context(bridge.connect())
                 assert before.to_the_end() == b""
                 before = another
-        assert 0 < len(bridge.stderr) - told < 50
+        assert 0 < len(bridge.stderr) - lines_before < 50
 
 
-def test_h06_chunks_of_one_byte_keep_nobody_waiting(bridge):
+def test_h06_chunks_of_one_byte_do_not_delay_others(bridge):
     session, before = bridge.open_session(), bridge.resident()
     body = json.dumps({"jsonrpc": "2.0", "method": "notifications/x", "params": {"x": "a" * 500_000}})
     request = bridge.post(session=session).add("Transfer-Encoding: chunked")

@@ -1,6 +1,6 @@
-"""HTTP requests that two readers could read in two ways, or that cost more than they say (cases H01 to H26).
+"""HTTP requests that are ambiguous or that cost more than they announce.
 
-Whatever comes first on the connection, nothing behind it is ever served twice, and the next client is served as usual.
+No byte behind a refused request is served as a request, and the next client is served as usual.
 """
 
 import contextlib
@@ -16,11 +16,11 @@ pytestmark = pytest.mark.usefixtures("still_serving")
 
 ROUTES = ("POST /mcp", "GET /mcp", "DELETE /mcp", "GET /sse", "POST /messages", "GET /ws", "GET /healthz")
 POSTS = ("POST /mcp", "POST /messages")
-NOBODY = "A" * 43
+UNKNOWN_SESSION = "A" * 43
 
 
 def ordinary(bridge, session, route):
-    """A request of this route that would be served."""
+    """Return a valid request of this route."""
     match route:
         case "POST /mcp":
             return bridge.post(session=session)
@@ -31,7 +31,7 @@ def ordinary(bridge, session, route):
         case "GET /sse":
             return bridge.get(target="/sse")
         case "POST /messages":
-            return bridge.post(target=f"/messages?sessionId={NOBODY}")
+            return bridge.post(target=f"/messages?sessionId={UNKNOWN_SESSION}")
         case "GET /ws":
             return bridge.upgrade()
         case _:
@@ -39,7 +39,7 @@ def ordinary(bridge, session, route):
 
 
 def refused(bridge, data, statuses, *, closes=True):
-    """Send, with another request in its wake; answers the one reply, behind which nothing may come."""
+    """Send bytes and another request behind them. Return the only response; no byte may follow it."""
     chaser = b"GET /healthz HTTP/1.1\r\nHost: " + bridge.host.encode() + b"\r\n\r\n"
     with bridge.connect() as connection:
         connection.try_send(bytes(data) + (chaser if closes else b""))
@@ -170,7 +170,7 @@ def test_a_head_that_is_not_plain_http_is_refused_and_ends_the_connection(
         pytest.param(b"\r\n" * 32768, id="H14 empty lines"),
     ],
 )
-def test_what_is_not_http_gets_400_at_once(bridge, head):
+def test_input_that_is_not_http_gets_400_at_once(bridge, head):
     refused(bridge, head.replace(b"HOST", bridge.host.encode()), {400})
 
 
@@ -178,7 +178,7 @@ def test_h13_the_preface_of_http2_gets_505(bridge):
     refused(bridge, b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0", {505})
 
 
-def test_h14_noise_costs_few_lines_in_the_log(bridge):
+def test_h14_noise_writes_few_log_lines(bridge):
     before = len(bridge.stderr)
     for _ in range(50):
         with bridge.connect() as connection:
@@ -187,7 +187,7 @@ def test_h14_noise_costs_few_lines_in_the_log(bridge):
     assert len(bridge.stderr) - before <= 50
 
 
-def test_h12_options_of_the_server_itself_is_405(bridge):
+def test_h12_options_with_an_asterisk_gets_405(bridge):
     reply = bridge.exchange(bridge.request("OPTIONS", "*"))
     assert reply.status == 405
 
@@ -280,7 +280,7 @@ def test_h01_a_body_that_hides_a_request_is_one_body(bridge, session, route):
 
 @pytest.mark.parametrize("route", POSTS)
 @pytest.mark.parametrize("length", [16 * 1024 * 1024 + 1, 2**62, 10**19 - 1])
-def test_a_body_that_announces_too_much_is_refused_before_it_comes(bridge, session, route, length):
+def test_a_body_that_announces_too_much_is_refused_before_it_arrives(bridge, session, route, length):
     request = ordinary(bridge, session, route).replace_field(f"Content-Length: {length}").head()
     assert refused(bridge, request, {413}).code == -32600
 
@@ -290,10 +290,10 @@ def test_a_get_with_a_body_never_serves_the_body(bridge, session, route):
     hidden = bytes(bridge.bare("GET", "/healthz"))
     if route == "GET /healthz":
         request = ordinary(bridge, session, route)
-    else:  # so that it is answered, not begun
+    else:  # The stream of an unknown session is refused and not begun.
         request = (
             ordinary(bridge, session, route)
-            .replace_field(f"Mcp-Session-Id: {NOBODY}")
+            .replace_field(f"Mcp-Session-Id: {UNKNOWN_SESSION}")
             .replace_field("Accept: text/html")
         )
     with bridge.connect() as connection:
@@ -324,7 +324,7 @@ def test_h17_a_bad_credential_is_refused_without_100(bridge, session):
         assert connection.to_the_end() == b""
 
 
-def test_h17_a_good_one_is_told_to_go_on(bridge, session):
+def test_h17_a_valid_credential_gets_100(bridge, session):
     request = bridge.post(session=session).add("Expect: 100-continue")
     with bridge.connect() as connection:
         connection.send(request.head())
@@ -340,7 +340,7 @@ def test_h17_a_good_one_is_told_to_go_on(bridge, session):
         lambda r: r.replace_field("Content-Length: 16777217"),
     ],
 )
-def test_h17_what_will_be_refused_is_not_asked_for(bridge, session, change):
+def test_h17_a_request_that_will_be_refused_gets_no_100(bridge, session, change):
     with bridge.connect() as connection:
         connection.send(change(bridge.post(session=session).add("Expect: 100-continue")).head())
         assert connection.reply().status in (413, 415)
@@ -349,7 +349,7 @@ def test_h17_what_will_be_refused_is_not_asked_for(bridge, session, change):
 # ---- pipelines
 
 
-def test_h18_a_pipeline_is_served_in_order_or_cut(bridge):
+def test_h18_a_pipeline_is_served_in_order_or_closed(bridge):
     one = bytes(bridge.bare("GET", "/healthz"))
     two = bytes(bridge.bare("GET", "/nothing"))
     with bridge.connect() as connection:
@@ -411,13 +411,13 @@ def test_h19_a_head_that_stops_gets_408(short_limits):
         assert connection.to_the_end() == b""
 
 
-def test_h19_nothing_at_all_is_hung_up_on(short_limits):
+def test_h19_a_silent_connection_is_closed(short_limits):
     with short_limits.connect() as connection:
         assert connection.to_the_end(timeout=3) == b""
 
 
 @pytest.mark.parametrize("framing", ["Content-Length: 4096", "Transfer-Encoding: chunked"])
-def test_h19_a_body_that_drips_gets_408(short_limits, framing):
+def test_h19_a_slow_body_gets_408(short_limits, framing):
     request = short_limits.post().without_field("Content-Length").add(framing)
     with short_limits.connect() as connection:
         connection.send(request.head() + (b"1000\r\n" if "chunked" in framing else b""))
@@ -428,20 +428,20 @@ def test_h19_a_body_that_drips_gets_408(short_limits, framing):
         assert time.monotonic() - began < 3
 
 
-def test_h07_a_chunk_line_that_never_ends_is_not_waited_for_longer(short_limits):
+def test_h07_a_chunk_line_that_never_ends_gets_408(short_limits):
     request = short_limits.post().without_field("Content-Length").add("Transfer-Encoding: chunked")
     with short_limits.connect() as connection:
         connection.send(request.head() + b"28")
         assert connection.reply(timeout=3).status == 408
 
 
-def test_h19_a_client_that_never_reads_is_hung_up_on(short_limits):
+def test_h19_a_client_that_never_reads_is_disconnected(short_limits):
     session = short_limits.open_session()
     big = b'{"jsonrpc":"2.0","id":1,"method":"test/echo","params":{"x":"%b"}}' % (b"a" * 3_900_000)
     with short_limits.connect() as connection:
         connection.sock.setsockopt(1, 8, 4096)  # SOL_SOCKET, SO_RCVBUF
         connection.send(short_limits.post(big, session))
-        with pytest.raises(OSError):  # until it breaks
+        with pytest.raises(OSError):  # The connection breaks.
             for _ in range(60):
                 time.sleep(0.1)
                 connection.send(b"G")
@@ -451,14 +451,14 @@ def test_h19_a_client_that_never_reads_is_hung_up_on(short_limits):
 # ---- clients that leave
 
 
-def test_h20_half_a_close_after_the_request_still_gets_the_response(bridge, session):
+def test_h20_a_half_closed_connection_still_gets_the_response(bridge, session):
     with bridge.connect() as connection:
         connection.send(bridge.post(session=session))
         connection.sock.shutdown(1)
         assert connection.reply().json["result"] == {}
 
 
-def test_h20_half_a_close_during_the_call_still_gets_the_response(bridge, session):
+def test_h20_a_half_close_during_the_call_still_gets_the_response(bridge, session):
     hold = b'{"jsonrpc":"2.0","id":"hold","method":"test/hold"}'
     release = b'{"jsonrpc":"2.0","id":"release","method":"test/release"}'
     with bridge.connect() as connection:
@@ -470,7 +470,7 @@ def test_h20_half_a_close_during_the_call_still_gets_the_response(bridge, sessio
 
 
 @pytest.mark.parametrize("route", ROUTES)
-def test_h20_a_reset_at_any_byte_of_the_head_hurts_nobody(bridge, session, route):
+def test_h20_a_reset_at_any_byte_of_the_head_affects_no_other_client(bridge, session, route):
     data = bytes(ordinary(bridge, session, route).without_field("Mcp-Session-Id"))
     for at in range(1, len(data), max(1, len(data) // 20)):
         with bridge.connect() as connection:
@@ -520,7 +520,7 @@ def test_h20_a_reset_during_the_call(bridge, session):
         "/servers/x/mcp", "/servers/stdio%2fmcp", "/", "//sse/", "/ws//", "/message", "/favicon.ico", "/.well-known%2fx", "/x/../.well-known/x", "//register",
     ],
 )  # fmt: skip
-def test_h22_no_other_spelling_of_a_path_leads_anywhere(bridge, session, target):
+def test_h22_other_spellings_of_a_path_are_not_found(bridge, session, target):
     reply = bridge.exchange(bridge.post(session=session).with_target(target))
     assert reply.status == 404
     assert "location" not in reply.headers
@@ -619,7 +619,7 @@ def test_h26_accept_decides_at_once(bridge, session, accept, status):
 
 @pytest.mark.parametrize("route", ["GET /mcp", "GET /sse"])
 @pytest.mark.parametrize("accept", ["text/html", "application/json", "text/event-stream;q=0"])
-def test_h26_a_stream_for_somebody_who_cannot_read_one_is_not_begun(bridge, session, route, accept):
+def test_h26_a_stream_is_not_begun_for_a_client_that_does_not_accept_it(bridge, session, route, accept):
     before = bridge.children()
     reply = bridge.exchange(ordinary(bridge, session, route).replace_field(f"Accept: {accept}"))
     assert reply.status == 406
@@ -652,15 +652,15 @@ def test_v5_a_body_that_a_form_could_send_is_415(bridge, session, route, content
         'application/json;charset="UTF-8"',
     ],
 )
-def test_v5_json_in_utf8_is_taken(bridge, session, content_type):
+def test_v5_json_in_utf8_is_accepted(bridge, session, content_type):
     assert (
         bridge.exchange(bridge.post(session=session).replace_field(f"Content-Type: {content_type}")).status
         == 200
     )
 
 
-def test_g02_descriptors_and_processes_are_back_where_they_were(bridge, session):
-    """After all of the above: nothing that was refused is still held."""
+def test_g02_no_socket_and_no_process_is_left(bridge, session):
+    """Require that no refused connection of the tests above is still open."""
     assert len(bridge.children()) == 1
     deadline = time.monotonic() + TIMEOUT
     while (sockets := count_sockets(bridge.process.pid)) > 8:
@@ -671,11 +671,11 @@ def test_g02_descriptors_and_processes_are_back_where_they_were(bridge, session)
 def count_sockets(pid):
     count = 0
     for link in Path(f"/proc/{pid}/fd").iterdir():
-        with contextlib.suppress(FileNotFoundError):  # closed while we look
+        with contextlib.suppress(FileNotFoundError):  # The descriptor was closed meanwhile.
             count += os.readlink(link).startswith("socket:")
     return count
 
 
-def test_nothing_comes_before_a_request(bridge):
+def test_no_byte_is_sent_before_a_request(bridge):
     with bridge.connect() as connection, pytest.raises(NothingReceived):
         connection.head(timeout=0.2)

@@ -1,6 +1,6 @@
-"""Texts that two JSON readers read differently, and messages that are none (cases J01 to J08, V32, V36).
+"""JSON texts that parsers read differently, and invalid messages.
 
-The child's journal is the witness: for each case it shows exactly one canonical line, or nothing.
+For each case the journal of the child has exactly one canonical line, or no line.
 """
 
 import json
@@ -28,7 +28,7 @@ pytestmark = pytest.mark.usefixtures("still_serving")
 
 
 def send(bridge, session, body):
-    """The reply, and the lines that the child was given for it."""
+    """Send a body. Return the response and the lines that the child received."""
     with bridge.lines_received(session) as lines:
         began = time.monotonic()
         reply = bridge.exchange(bridge.post(body, session))
@@ -58,7 +58,7 @@ def assert_passed(bridge, session, body, method=b"test/echo", params=None):
 
 
 @pytest.mark.parametrize("value", [pytest.param(value, id=name) for name, value in NOT_VALUES.items()])
-def test_j01_what_is_not_json_never_reaches_the_child(bridge, session, value):
+def test_j01_invalid_json_never_reaches_the_child(bridge, session, value):
     reply = assert_refused(bridge, session, call(value), PARSE_ERROR)
     assert reply.json["id"] is None or reply.json["id"] == 1
 
@@ -69,7 +69,7 @@ def test_j01_what_is_not_json_never_reaches_the_child(bridge, session, value):
 @pytest.mark.parametrize(
     "value", [pytest.param(value, id=name) for name, value in (VALUES | UNDECIDED).items()]
 )
-def test_j01_what_is_json_reaches_the_child_byte_for_byte_on_one_line(bridge, session, value):
+def test_j01_valid_json_reaches_the_child_byte_for_byte_on_one_line(bridge, session, value):
     expected = b'{"x":' + value.replace(b"\r", b" ").replace(b"\n", b" ") + b"}"
     reply = assert_passed(bridge, session, call(value), params=expected)
     assert reply.json["result"]["params"]["x"] == json.loads(value)
@@ -180,8 +180,8 @@ def test_j02_16_mib_is_read_and_a_byte_more_is_not(bridge, session):
         pytest.param(b" " * 2_000_000 + b"1", id="2 MB of spaces"),
     ],
 )
-def test_j02_weight_is_not_work(bridge, session, value):
-    """Others are served in between, whatever becomes of it."""
+def test_j02_large_values_do_not_delay_others(bridge, session, value):
+    """Require that other clients are served meanwhile, whether the value is accepted or refused."""
     with bridge.connect() as heavy, bridge.connect() as light:
         notification = b'{"jsonrpc":"2.0","method":"notifications/cancelled","params":{"x":%b}}' % value
         heavy.send(bridge.post(notification, session))
@@ -207,7 +207,7 @@ HEAD = b'{"jsonrpc":"2.0","id":1,"method":"test/echo"'
         pytest.param(HEAD + b',"x":[' + b"[]," * 1_300_000 + b"[]]}", id="a member of 1,300,000 arrays"),
     ],
 )
-def test_j02_what_would_take_many_times_its_size_is_refused_before_it_does(bridge, batching, target, body):
+def test_j02_a_body_that_would_take_many_times_its_size_is_refused_first(bridge, batching, target, body):
     with bridge.event_stream() as (events, path):
         if target == "/messages":
             bridge.exchange(bridge.post(bridge.initialize("2025-03-26"), target=path))
@@ -215,9 +215,8 @@ def test_j02_what_would_take_many_times_its_size_is_refused_before_it_does(bridg
             request = bridge.post(body, target=path)
         else:
             request = bridge.post(body, batching)
-        bridge.exchange(
-            request.with_body(b"x" * len(body))
-        )  # so that what any body of this size takes is there
+        # Memory for a body of this size is allocated before the measurement.
+        bridge.exchange(request.with_body(b"x" * len(body)))
         before = bridge.resident()
         reply = bridge.exchange(request)
     assert (reply.status, reply.code) == (400, INVALID_REQUEST)
@@ -230,7 +229,7 @@ def test_j02_what_would_take_many_times_its_size_is_refused_before_it_does(bridg
 @pytest.mark.parametrize(
     "id_", [b"null", b"1.5", b"1E3", b"true", b"false", b"{}", b"[]", b"[1]", b'{"a":1}', b'"' + b"a" * 300 + b'"', b"9" * 300]
 )  # fmt: skip
-def test_j03_an_id_that_is_none_is_refused(bridge, session, id_):
+def test_j03_an_invalid_id_is_refused(bridge, session, id_):
     assert_refused(bridge, session, call(b"1", id_), INVALID_REQUEST)
 
 
@@ -242,7 +241,7 @@ def test_j03_an_id_that_is_none_is_refused(bridge, session, id_):
         '"\u2028"'.encode(), b'"\\u2028"', '"🌀"'.encode(), b'"$ID"', b'"{}"', b"1.0", b"1e0", b"-1.0",
     ],
 )  # fmt: skip
-def test_j03_an_id_comes_back_byte_for_byte(bridge, session, id_):
+def test_j03_an_id_is_returned_byte_for_byte(bridge, session, id_):
     reply = assert_passed(bridge, session, call(b"1", id_))
     assert reply.body.startswith(b'{"jsonrpc":"2.0","id":' + id_ + b",")
 
@@ -263,7 +262,7 @@ def test_j03_a_number_and_its_digits_are_two_ids(bridge, session):
     ("first", "second"),
     [(b"7", b"7"), (b'"A"', b'"\\u0041"'), ('"é"'.encode(), b'"\\u00e9"'), (b'"/"', b'"\\/"')],
 )
-def test_j03_the_same_id_in_flight_twice_is_refused_however_spelled(bridge, session, first, second):
+def test_j03_an_id_in_flight_is_refused_in_any_spelling(bridge, session, first, second):
     hold = b'{"jsonrpc":"2.0","id":%b,"method":"test/hold"}'
     with bridge.connect() as connection:
         connection.send(bridge.post(hold % first, session))
@@ -333,7 +332,7 @@ def test_v36_nothing_smuggles_a_line(bridge, session, body):
         b'{"jsonrpc":"2.0","method":"notifications/x","params":[1]}',
     ],
 )  # fmt: skip
-def test_j05_a_message_of_no_shape_is_refused(bridge, session, body):
+def test_j05_a_malformed_message_is_refused(bridge, session, body):
     assert_refused(bridge, session, body, INVALID_REQUEST)
 
 
@@ -384,7 +383,7 @@ def batching(bridge):
         b"[" + ECHO % 1 + b',{"jsonrpc":"2.0","id":2,"result":{}}]', b"[" + ECHO % 1 + b",{}]", b"[" + ECHO % 1 + b",null]",
     ],
 )  # fmt: skip
-def test_j06_a_batch_that_is_none_is_refused_whole(bridge, batching, body):
+def test_j06_an_invalid_batch_is_refused_as_a_whole(bridge, batching, body):
     assert_refused(bridge, batching, body, INVALID_REQUEST)
 
 
@@ -398,11 +397,11 @@ def test_j06_a_batch_that_is_none_is_refused_whole(bridge, batching, body):
         b"[{]",
     ],
 )
-def test_j06_a_batch_that_is_no_json_is_a_parse_error(bridge, batching, body):
+def test_j06_a_batch_that_is_not_json_is_a_parse_error(bridge, batching, body):
     assert_refused(bridge, batching, body, PARSE_ERROR)
 
 
-def test_j06_a_batch_of_32_is_answered_whole(bridge, batching):
+def test_j06_a_batch_of_32_is_answered_as_a_whole(bridge, batching):
     body = b"[" + b",\r\n".join(ECHO % n for n in range(32)) + b"]"
     with bridge.lines_received(batching) as lines, bridge.connect() as connection:
         connection.send(bridge.post(body, batching))
@@ -414,7 +413,7 @@ def test_j06_a_batch_of_32_is_answered_whole(bridge, batching):
         canonical(line)
 
 
-def test_j06_the_same_id_twice_in_a_batch_is_answered_once_well_and_once_badly(bridge, batching):
+def test_j06_an_id_twice_in_a_batch_gets_one_result_and_one_error(bridge, batching):
     with bridge.lines_received(batching) as lines, bridge.connect() as connection:
         connection.send(bridge.post(b"[" + ECHO % 5 + b"," + ECHO % 5 + b"]", batching))
         reply = connection.head()
@@ -439,7 +438,7 @@ NAMELESS = b'{"jsonrpc":"2.0","id":%d,"method":"tools/call","params":{"name":""}
         (b"[" + ECHO % 1 + b"," + NAMELESS % 2 + b"]", [INVALID_PARAMS, None]),
     ],
 )
-def test_j06_what_is_refused_of_a_batch_is_answered_and_the_stream_ends(bridge, batching, body, codes):
+def test_j06_refused_messages_of_a_batch_are_answered_and_the_stream_ends(bridge, batching, body, codes):
     with bridge.connect() as connection:
         connection.send(bridge.post(body, batching))
         assert connection.head().status == 200
@@ -455,7 +454,7 @@ def test_j06_what_is_refused_of_a_batch_is_answered_and_the_stream_ends(bridge, 
     [b'{"jsonrpc":"2.0","id":%b,"result":{}}', b'{"jsonrpc":"2.0","id":%b,"error":{"code":1,"message":"x"}}'],
 )
 @pytest.mark.parametrize("id_", [b"1", b'"1"', b"999999", b'"x"', b"0"])
-def test_j07_an_answer_that_nobody_asked_for_is_dropped(bridge, session, body, id_):
+def test_j07_a_response_to_no_request_is_dropped(bridge, session, body, id_):
     reply, lines = send(bridge, session, body % id_)
     assert (reply.status, reply.body) == (202, b"")
     assert lines == []
@@ -493,7 +492,7 @@ def test_j07_a_notification_with_an_id_is_a_request(bridge, session):
         "\u3000",
     ],
 )
-def test_j08_a_method_that_would_break_a_log_is_refused(bridge, session, method):
+def test_j08_a_method_with_control_characters_is_refused(bridge, session, method):
     body = json.dumps({"jsonrpc": "2.0", "id": 1, "method": method}).encode()
     with bridge.lines_received(session) as lines:
         reply = bridge.exchange(bridge.post(body, session))

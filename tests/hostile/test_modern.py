@@ -1,7 +1,7 @@
-"""The texts of test_json in the era without sessions, by POST and over WebSocket (cases J01 to J08, V32, V36, W11, M04, M05).
+"""The texts of test_json as requests of revision 2026-07-28, over POST and WebSocket.
 
-The server is of the handshake era, so behind the gate there are the relay and a translator, which rebuild params. The child's
-journal is the witness here as well.
+The server is of the legacy era. The multiplexer and the legacy adapter therefore rebuild params. The journal of the child
+shows the result.
 """
 
 import json
@@ -27,8 +27,8 @@ pytestmark = pytest.mark.usefixtures("still_serving")
 HEADER_MISMATCH, METHOD_NOT_FOUND = -32020, -32601
 
 
-def said(method, id_=b"1"):
-    """A request of this method, as raw JSON text, and nothing but its envelope."""
+def request_text(method, id_=b"1"):
+    """Return a request of this method with its envelope as JSON text."""
     return b'{"jsonrpc":"2.0","id":%b,"method":%b,"params":{%b}}' % (id_, method, META)
 
 
@@ -45,7 +45,7 @@ _numbers = iter(range(1_000_000))
 
 
 def exchange(modern, text, **more):
-    """Its answer, with its status where there is one, and the lines that the child was given for it."""
+    """Send a text. Return the status (None over WebSocket), the response and the lines that the child received."""
     modern.sync(next(_numbers))
     before = modern.bridge.journal.stat().st_size
     status, answer = modern.exchange(text, **more)
@@ -74,14 +74,14 @@ def assert_passed(modern, text, value):
 
 
 @pytest.mark.parametrize("value", [pytest.param(v, id=name) for name, v in NOT_VALUES.items()])
-def test_j01_what_is_not_json_never_reaches_the_child(bridge, value):
+def test_j01_invalid_json_never_reaches_the_child(bridge, value):
     assert_refused(StatelessPosts(bridge), call(value), PARSE_ERROR)
 
 
 @pytest.mark.parametrize(
     "value", [pytest.param(value, id=name) for name, value in (VALUES | UNDECIDED).items()]
 )
-def test_j01_what_is_json_reaches_the_child_byte_for_byte_on_one_line(modern, value):
+def test_j01_valid_json_reaches_the_child_byte_for_byte_on_one_line(modern, value):
     answer = assert_passed(modern, call(value), value.replace(b"\r", b" ").replace(b"\n", b" "))
     assert answer["result"]["params"]["arguments"]["x"] == json.loads(value)
 
@@ -95,7 +95,7 @@ def test_j01_other_encodings_are_not_guessed(bridge, body):
     "text",
     [b"", b" ", b"\0", b"{", call(b"1") + call(b"2"), call(b"1") + b"\n" + call(b"2"), call(b"1") + b"\0", call(b"1")[:-1], b"\xef\xbb\xbf" + call(b"1")],
 )  # fmt: skip
-def test_w11_what_is_not_one_json_text_is_a_parse_error(modern, text):
+def test_w11_anything_but_one_json_text_is_a_parse_error(modern, text):
     assert_refused(modern, text, PARSE_ERROR)
 
 
@@ -103,7 +103,7 @@ def test_w11_what_is_not_one_json_text_is_a_parse_error(modern, text):
     "text",
     [b"null", b"1", b"{}", b"[]", b"[" + call(b"1") + b"]", b"[" + call(b"1") + b"," + call(b"2") + b"]"],
 )
-def test_j06_a_batch_or_what_is_no_message_is_refused(modern, text):
+def test_j06_a_batch_or_an_invalid_message_is_refused(modern, text):
     assert_refused(modern, text, INVALID_REQUEST)
 
 
@@ -116,7 +116,7 @@ def test_j02_depth_is_refused(modern, deep, open_, close):
 @pytest.mark.parametrize(
     "id_", [b"null", b"1.5", b"1e3", b"true", b"{}", b"[]", b'"' + b"a" * 300 + b'"', b"9" * 300]
 )
-def test_j03_an_id_that_is_none_is_refused(modern, id_):
+def test_j03_an_invalid_id_is_refused(modern, id_):
     assert_refused(modern, call(b"1", id_), INVALID_REQUEST)
 
 
@@ -124,7 +124,7 @@ def test_j03_an_id_that_is_none_is_refused(modern, id_):
     "id_",
     [b"0", b"-0", b"-1", b"1.0", b"1e0", b"-1.0", b'"1"', b"9007199254740993", b"18446744073709551616", b'""', b'"\\u0041"', '"é"'.encode(), b'"\\u2028"', b'"__proto__"', b'"$ID"'],
 )  # fmt: skip
-def test_j03_an_id_comes_back_as_it_was(modern, id_):
+def test_j03_an_id_is_returned_unchanged(modern, id_):
     answer = assert_passed(modern, call(b"1", id_), b"1")
     assert repr(answer["id"]) == repr(json.loads(id_))
 
@@ -139,9 +139,9 @@ def test_j03_an_id_comes_back_as_it_was(modern, id_):
         call(b"1").replace(b'"method":"tools/call"', b'"method":"tools/call","result":{}'),
     ],
 )  # fmt: skip
-def test_v32_j05_a_message_of_two_readings_or_of_no_shape_is_refused(modern, text):
+def test_v32_j05_an_ambiguous_or_malformed_message_is_refused(modern, text):
     _, answer, lines = exchange(modern, text)
-    if lines:  # of a repeated name the last one counts, to the headers, to us and to the child
+    if lines:  # The last value of a repeated name counts, for the headers, for the bridge and for the child.
         assert b'"other"' in lines[0]
         assert b'"echo"' not in lines[0]
     elif answer:
@@ -158,8 +158,8 @@ def test_v32_only_the_members_of_json_rpc_reach_the_child(modern, stranger):
 
 
 @pytest.mark.parametrize("method", ["", "a" * 129, "a" * 10240, "a\nb", "a\t", "a\0", "a\x1b[2J", "a\u2028b"])
-def test_j08_a_method_that_would_break_a_log_is_refused(modern, method):
-    text = said(json.dumps(method).encode())
+def test_j08_a_method_with_control_characters_is_refused(modern, method):
+    text = request_text(json.dumps(method).encode())
     assert_refused(modern, text, INVALID_REQUEST, method="tools/list")
 
 
@@ -167,7 +167,7 @@ def test_j08_a_method_that_would_break_a_log_is_refused(modern, method):
     "method", ["__proto__", "rpc.x", "../../x", "initialize", "ping", "logging/setLevel"]
 )
 def test_j08_a_method_that_this_era_does_not_have_is_not_found(modern, method):
-    assert_refused(modern, said(json.dumps(method).encode()), METHOD_NOT_FOUND, 404, method=method)
+    assert_refused(modern, request_text(json.dumps(method).encode()), METHOD_NOT_FOUND, 404, method=method)
 
 
 @pytest.mark.parametrize("name", ["x" * 129, "", "a\0b", "a\nb"])
@@ -179,7 +179,7 @@ def test_m06_the_name_of_a_tool_is_of_bounded_length(modern, name):
     assert answer["error"]["code"] in (INVALID_PARAMS, HEADER_MISMATCH)
 
 
-def test_m05_a_response_is_refused_and_a_session_id_not_looked_at(bridge, session):
+def test_m05_a_response_is_refused_and_a_session_id_is_ignored(bridge, session):
     modern = StatelessPosts(bridge)
     assert_refused(modern, b'{"jsonrpc":"2.0","id":1,"result":{}}', INVALID_REQUEST)
     for id_ in (session.id, "A" * 43):
@@ -195,12 +195,12 @@ def test_m05_a_response_is_refused_and_a_session_id_not_looked_at(bridge, sessio
 
 
 @pytest.mark.parametrize("method", ["GET", "DELETE"])
-def test_m05_there_is_no_stream_and_nothing_to_delete(bridge, session, method):
+def test_m05_get_and_delete_are_refused(bridge, session, method):
     request = bridge.get(session).with_method(method).replace_field(f"MCP-Protocol-Version: {REVISION}")
     assert bridge.exchange(request).status == 405
 
 
-def test_two_eras_on_one_socket_never_meet(bridge):
+def test_two_eras_on_one_websocket_share_nothing(bridge):
     with bridge.websocket() as socket:
         for number in range(20):
             socket.connection.send(frame(TEXT, call(b"%d" % number, b"%d" % (2 * number))))
@@ -213,7 +213,7 @@ def test_two_eras_on_one_socket_never_meet(bridge):
         assert found[2 * number + 1] == {"x": number}
 
 
-def test_garbage_on_one_socket_costs_the_modern_requests_of_no_other(bridge):
+def test_garbage_on_one_websocket_ends_no_modern_request_of_another(bridge):
     with bridge.websocket(initialized=False) as good, bridge.connect() as bad:
         bad.send(bridge.upgrade())
         assert bad.head().status == 101
@@ -235,7 +235,8 @@ def test_m09_subscriptions_without_end_are_refused_at_the_limit(bridge):
         assert {message["method"] for message in found if "error" not in message} == {
             "notifications/subscriptions/acknowledged"
         }
-    for _ in range(50):  # the places are free again as soon as the socket has gone
+    # The places are free as soon as the bridge has seen the end of the WebSocket.
+    for _ in range(50):
         status, answer = StatelessPosts(bridge).exchange(call(b"7"))
         if status == 200:
             break

@@ -1,6 +1,7 @@
-"""Whom a request thinks it talks to and which page it came from, on every route (V1 to V8, W03, G21).
+"""Host and Origin on every route.
 
-A page that the browser let through to the loopback has to fail here, whatever transport it tries and whatever it knows.
+A request of a web page that the browser lets through to the loopback is refused here, over every transport, with or without a
+credential.
 """
 
 import socket
@@ -28,8 +29,8 @@ def ordinary(bridge, session, route):
     return bridge.get(session, target) if target == "/mcp" else bridge.get(target=target)
 
 
-def good(route):
-    """What an ordinary request of this route is answered with."""
+def expected_status(route):
+    """Return the status of a valid request of this route."""
     return {
         "POST /messages": 400,
         "GET /ws": 101,
@@ -40,19 +41,20 @@ def good(route):
 
 
 def refused(bridge, session, request, status, body=None):
-    """Ask, and see that nothing was started, told, or passed on."""
+    """Send a request and require this status, no new process, no CORS header and no line to the child."""
     children, journal = bridge.children(), bridge.journal.stat().st_size
     reply = bridge.exchange(request)
     assert reply.status == status, reply
     assert not [name for name, _ in reply.fields if name.lower().startswith("access-control")]
     assert "evil" not in (reply.raw_head + reply.body).decode()
-    assert bridge.children() <= children  # one of an earlier test may still be on its way out
+    # A child of an earlier test may still be ending.
+    assert bridge.children() <= children
     assert bridge.journal.stat().st_size == journal
     return reply
 
 
 def head_only(bridge, request):
-    """The head of an answer that may be a stream."""
+    """Return the head of a response that may be a stream."""
     with bridge.connect() as connection:
         connection.send(request)
         return connection.head()
@@ -72,7 +74,7 @@ FOREIGN_HOSTS = [
     "127.0.0.1:PORT, evil.example", "evil.example, 127.0.0.1:PORT", "127.0.0.1:PORT:PORT", ":PORT", "*", "*:PORT", "-", "..",
     "ip6-localhost:PORT", "localhost.localdomain:PORT", "a" * 300 + ":PORT",
 ]  # fmt: skip
-# Where nobody could say what is meant, 400 is as good as 421.
+# An authority that cannot be parsed may be refused with 400 or 421.
 REFUSALS = {400, 421}
 OWN_HOSTS = ["127.0.0.1:PORT", "localhost:PORT", "LocalHost:PORT", "[::1]:PORT", "  127.0.0.1:PORT\t"]
 
@@ -110,7 +112,7 @@ def test_v1_our_own_names_are_served(bridge, session, route, host):
     assert reply.status == 200
 
 
-def test_v2_nothing_but_the_loopback_is_listened_on(bridge):
+def test_v2_only_the_loopback_is_listened_on(bridge):
     mine = {
         link.readlink().name for link in Path(f"/proc/{bridge.process.pid}/fd").iterdir() if link.is_symlink()
     }
@@ -148,7 +150,7 @@ def test_v3_v4_a_page_of_another_origin_is_forbidden_on_every_route(bridge, sess
 def test_a_page_of_our_own_origin_is_served_and_gets_no_cors(bridge, session, route, origin):
     request = ordinary(bridge, session, route).add("Origin: " + origin.replace("PORT", str(bridge.port)))
     reply = head_only(bridge, request)
-    assert reply.status == good(route)
+    assert reply.status == expected_status(route)
     assert not [name for name, _ in reply.fields if name.lower().startswith("access-control")]
 
 
@@ -160,7 +162,7 @@ def test_an_origin_is_no_credential(bridge):
         assert bridge.exchange(request).status == 401
 
 
-def test_v1_the_host_is_looked_at_before_the_origin_and_both_before_the_credential(bridge):
+def test_v1_host_is_checked_before_origin_and_both_before_the_credential(bridge):
     request = bridge.bare("GET", "/mcp").add("Origin: http://evil.example", "Sec-Fetch-Site: cross-site")
     assert bridge.exchange(request.replace_field("Host: evil.example")).status == 421
     assert bridge.exchange(request).status == 403
@@ -168,14 +170,14 @@ def test_v1_the_host_is_looked_at_before_the_origin_and_both_before_the_credenti
 
 @pytest.mark.parametrize("site", ["cross-site", "same-site", "Cross-Site", "", "x", "none, cross-site"])
 @pytest.mark.parametrize("route", ROUTES)
-def test_v6_what_a_page_fetches_without_an_origin_is_forbidden(bridge, session, route, site):
+def test_v6_a_fetch_of_a_page_without_an_origin_is_forbidden(bridge, session, route, site):
     refused(bridge, session, ordinary(bridge, session, route).add(f"Sec-Fetch-Site: {site}"), 403)
 
 
 @pytest.mark.parametrize("site", ["none", "same-origin"])
 @pytest.mark.parametrize("route", ["POST /mcp", "GET /healthz", "GET /mcp", "GET /ws"])
-def test_v6_what_the_user_or_our_own_page_fetches_is_served(bridge, session, route, site):
-    assert head_only(bridge, ordinary(bridge, session, route).add(f"Sec-Fetch-Site: {site}")).status == good(
+def test_v6_a_fetch_of_the_user_or_of_our_own_page_is_served(bridge, session, route, site):
+    assert head_only(bridge, ordinary(bridge, session, route).add(f"Sec-Fetch-Site: {site}")).status == expected_status(
         route
     )
 
@@ -223,7 +225,7 @@ def test_v7_a_host_with_a_path_is_never_routed_by(bridge, session):
         assert bridge.exchange(request).status in REFUSALS
 
 
-def test_v7_the_endpoint_event_is_not_made_from_the_host(bridge):
+def test_v7_the_endpoint_event_does_not_contain_the_host(bridge):
     with bridge.connect() as connection:
         connection.send(bridge.get(target="/sse").replace_field(f"Host: localhost:{bridge.port}"))
         connection.head()
@@ -268,12 +270,12 @@ def test_v4_an_allowed_origin_still_needs_the_token(shared):
     for request in (asked.without_field("Authorization"), asked.replace_field("Authorization: Bearer wrong")):
         reply = shared.exchange(request)
         assert reply.status == 401
-        # Without this a page is told of a network error, and can ask nobody for a token.
+        # Without this header a page sees a network error only, and cannot ask its user for a token.
         assert reply.headers["access-control-allow-origin"] == ALLOWED
         assert "WWW-Authenticate" in reply.headers["access-control-expose-headers"]
 
 
-def test_v4_a_refusal_says_to_no_other_origin_that_it_may_read(shared):
+def test_v4_a_refusal_allows_no_other_origin_to_read(shared):
     for origin in ("http://evil.example", "null", "http://localhost:62740", "http://localhost:6274.evil.example", "http://localhost:627",
                    "https://localhost:6274", "http://LOCALHOST:6274"):  # fmt: skip
         for request in (shared.post().add(f"Origin: {origin}"), preflight(shared, "/mcp", origin)):
@@ -282,7 +284,7 @@ def test_v4_a_refusal_says_to_no_other_origin_that_it_may_read(shared):
             assert not [name for name, _ in reply.fields if name.lower().startswith("access-control")]
 
 
-def test_v4_what_one_origin_may_read_is_not_said_to_the_next_on_the_same_connection(shared):
+def test_v4_the_cors_headers_of_one_origin_are_not_sent_to_the_next_on_the_connection(shared):
     with shared.connect() as connection:
         for origin, status in ((ALLOWED, 400), ("http://evil.example", 403)):
             connection.send(shared.post().add(f"Origin: {origin}"))

@@ -1,6 +1,6 @@
-"""Servers that write what is no answer, over every carrier of both eras (cases C03, C04, C05, C11).
+"""Servers that write output that is not a response, over every transport of both eras.
 
-Each call ends in exactly one answer, its own or an error of ours, and the next call on the same session is served.
+Each call ends in exactly one response, its own or an error of the bridge, and the next call of the session is served.
 """
 
 import json
@@ -27,11 +27,11 @@ SERVED = [
     pytest.param(GOOD.replace(b"$ID", b'"$ID"') + BAD, id="C04 our id as a string"),
     pytest.param(GOOD.replace(b"$ID", b"$ID.0") + BAD, id="C04 our id with a fraction of zero"),
     pytest.param(BAD.replace(b"$ID", b"null") + GOOD, id="C04 an answer to null"),
-    pytest.param(GOOD.replace(b"[]", b'[],"x":"\xff"'), id="C11 no UTF-8"),
+    pytest.param(GOOD.replace(b"[]", b'[],"x":"\xff"'), id="C11 invalid UTF-8"),
     pytest.param(GOOD.replace(b"[]", b'[],"x":"\\ud800"'), id="C11 half a surrogate pair"),
     pytest.param(b'{"jsonrpc":"2.0","id":"x","method":"ping"}\n' + GOOD, id="C05 a ping"),
-    pytest.param(b'{"jsonrpc":"2.0","id":"x","method":"no/such"}\n' + GOOD, id="C05 a request that nobody knows"),
-    pytest.param(b'{"jsonrpc":"2.0","method":"notifications/no/such"}\n' + GOOD, id="C05 such a notification"),
+    pytest.param(b'{"jsonrpc":"2.0","id":"x","method":"no/such"}\n' + GOOD, id="C05 an unknown request"),
+    pytest.param(b'{"jsonrpc":"2.0","method":"notifications/no/such"}\n' + GOOD, id="C05 an unknown notification"),
     pytest.param(b'{"jsonrpc":"2.0","method":"notifications/cancelled","params":{"requestId":$ID}}\n' + GOOD, id="C05 a cancellation"),
 ]  # fmt: skip
 FAILED = [
@@ -41,8 +41,8 @@ FAILED = [
     pytest.param(b'{"jsonrpc":"2.0","id":$ID,"result":{"x":NaN}}\n', id="C11 NaN"),
     pytest.param(b'{"jsonrpc":"2.0","id":$ID,"result":' + b'{"x":' * 2000 + b"1" + b"}" * 2000 + b"}\n", id="C11 depth 2000"),
     pytest.param(b'{"jsonrpc":"2.0","id":$ID,"result":{"x":' + b"[" * 100_000 + b"]" * 100_000 + b"}}\n", id="C11 depth 10^5"),
-    pytest.param(b'{"jsonrpc":"2.0","id":$ID,"result":{"x":[1,]}}\n', id="C11 no JSON"),
-    pytest.param(b'{"jsonrpc":"2.0","id":$ID,"error":"x"}\n', id="C11 an error that is none"),
+    pytest.param(b'{"jsonrpc":"2.0","id":$ID,"result":{"x":[1,]}}\n', id="C11 invalid JSON"),
+    pytest.param(b'{"jsonrpc":"2.0","id":$ID,"error":"x"}\n', id="C11 an invalid error"),
 ]  # fmt: skip
 
 
@@ -52,8 +52,8 @@ def call(hex_, id_, more=b""):
 
 
 @pytest.fixture(params=["POST", "messages", "WebSocket", "stateless POST", "stateless WebSocket"])
-def ask(request, bridge, session):
-    """Send a text; answers the one answer to it."""
+def call_raw(request, bridge, session):
+    """Yield a function that calls the tool `raw` and returns what the transport delivers."""
     if request.param == "POST":
         yield lambda hex_, id_: bridge.exchange(bridge.post(call(hex_, id_), session))
     elif request.param in ("messages", "WebSocket"):
@@ -67,10 +67,11 @@ def ask(request, bridge, session):
             yield lambda hex_, id_: modern.exchange(call(hex_, id_, b"," + META))[1]
 
 
-def answer(ask, line, id_):
-    """The answer, whatever carries it; notifications and requests of the server are not looked at."""
-    found = ask(line.hex().encode(), id_)
-    if hasattr(found, "headers"):  # a POST that was answered as JSON, or as a stream
+def response_to(call_raw, line, id_):
+    """Return the response, without notifications and server requests."""
+    found = call_raw(line.hex().encode(), id_)
+    # A POST was answered with JSON or with an event stream.
+    if hasattr(found, "headers"):
         if found.headers["content-type"] == "application/json":
             return found.json
         data = [text[6:] for text in found.body.decode().split("\n") if text.startswith("data: {")]
@@ -82,18 +83,18 @@ def answer(ask, line, id_):
 
 
 @pytest.mark.parametrize("line", SERVED)
-def test_what_is_no_answer_costs_nobody_his_own(ask, line):
+def test_output_that_is_not_a_response_does_not_replace_one(call_raw, line):
     for id_ in (1, 2):
-        found = answer(ask, line, id_)
+        found = response_to(call_raw, line, id_)
         assert found["id"] == id_
         assert found["result"]["content"] == []
         assert "bad" not in found["result"]
 
 
 @pytest.mark.parametrize("line", FAILED)
-def test_c11_an_answer_that_is_not_valid_is_an_error_and_the_session_goes_on(ask, line):
-    found = answer(ask, line, 1)
+def test_c11_an_invalid_response_becomes_an_error_and_the_session_continues(call_raw, line):
+    found = response_to(call_raw, line, 1)
     assert found["id"] == 1
     assert found["error"]["code"] in (-32000, -32603)
     assert "not valid" in found["error"]["message"]
-    assert answer(ask, GOOD, 2)["result"]["content"] == []
+    assert response_to(call_raw, GOOD, 2)["result"]["content"] == []

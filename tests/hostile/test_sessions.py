@@ -1,4 +1,4 @@
-"""Sessions that are not mine, no longer there, guessed, fixed or too many (V16, V20 to V23, M01 to M04, M08)."""
+"""Sessions of others, ended sessions, guessed ids, ids that a client chose, and too many sessions."""
 
 import json
 import re
@@ -10,23 +10,23 @@ from ..support.wire import connect
 
 pytestmark = pytest.mark.usefixtures("still_serving")
 
-NOBODY = "A" * 43
+UNKNOWN_SESSION = "A" * 43
 INVALID_REQUEST = -32600
 
 
-def ask_all(bridge, id_, address=None):
-    """The answers to one request of every kind under a session id."""
-    someone = Session(id_, "2025-11-25")
+def exchange_all(bridge, id_, address=None):
+    """Return the responses to one request of every kind under a session id."""
+    session = Session(id_, "2025-11-25")
     requests = [
-        bridge.post(session=someone),
-        bridge.post({"jsonrpc": "2.0", "method": "notifications/x"}, someone),
-        bridge.post({"jsonrpc": "2.0", "id": 1, "result": {}}, someone),
-        bridge.get(someone),
-        bridge.get(someone).add("Last-Event-ID: 0123456789abcdef_1"),
-        bridge.delete(someone),
+        bridge.post(session=session),
+        bridge.post({"jsonrpc": "2.0", "method": "notifications/x"}, session),
+        bridge.post({"jsonrpc": "2.0", "id": 1, "result": {}}, session),
+        bridge.get(session),
+        bridge.get(session).add("Last-Event-ID: 0123456789abcdef_1"),
+        bridge.delete(session),
         bridge.post(target=f"/messages?sessionId={id_}"),
         bridge.post(target=f"/servers/stdio/messages?sessionId={id_}"),
-        bridge.post(session=someone, target="/servers/stdio/mcp"),
+        bridge.post(session=session, target="/servers/stdio/mcp"),
     ]
     replies = []
     for request in requests:
@@ -40,30 +40,30 @@ def ask_all(bridge, id_, address=None):
 
 
 @pytest.fixture(scope="module")
-def two_doors(tmp_path_factory):
-    """A bridge with a Unix socket, through which another principal comes; and a session of each."""
+def two_principals(tmp_path_factory):
+    """Yield a bridge with a Unix socket, whose clients are another principal, and a session of each principal."""
     runtime = tmp_path_factory.mktemp("doors")
     with running(runtime, "--unix", str(runtime / "s")) as bridge:
         yield bridge, str(runtime / "s")
 
 
-def test_v16_the_session_of_another_principal_is_nobodys(two_doors):
-    bridge, unix = two_doors
+def test_v16_the_session_of_another_principal_is_not_found(two_principals):
+    bridge, unix = two_principals
     mine = bridge.open_session()
     with bridge.connect() as stream:
         stream.send(bridge.get(mine))
         assert stream.head().status == 200
         next(stream.events())
-        stolen = ask_all(bridge, mine.id, unix)
-        assert stolen == ask_all(bridge, NOBODY, unix)
+        stolen = exchange_all(bridge, mine.id, unix)
+        assert stolen == exchange_all(bridge, UNKNOWN_SESSION, unix)
         assert {status for _, status, _ in stolen} == {404}
         assert stream.is_silent(0.05)
     assert bridge.exchange(bridge.post(session=mine)).status == 200
     assert bridge.exchange(bridge.delete(mine)).status == 204
 
 
-def test_v16_the_event_stream_of_another_principal_cannot_be_posted_to(two_doors):
-    bridge, unix = two_doors
+def test_v16_the_event_stream_of_another_principal_cannot_be_posted_to(two_principals):
+    bridge, unix = two_principals
     with bridge.event_stream() as (_, path), connect(unix) as connection:
         connection.send(bridge.post(bridge.initialize(), target=path).replace_field("Host: localhost"))
         reply = connection.reply()
@@ -73,8 +73,8 @@ def test_v16_the_event_stream_of_another_principal_cannot_be_posted_to(two_doors
 # ---- V21 to V23
 
 
-@pytest.mark.parametrize("id_", ["AAAA", NOBODY, "../../x", "0", "'", "x" * 4000, "null", "%00"])
-def test_v21_a_session_id_of_the_clients_choice_is_not_taken(bridge, id_):
+@pytest.mark.parametrize("id_", ["AAAA", UNKNOWN_SESSION, "../../x", "0", "'", "x" * 4000, "null", "%00"])
+def test_v21_a_session_id_that_the_client_chose_is_not_accepted(bridge, id_):
     reply = bridge.exchange(bridge.post(bridge.initialize()).add(f"Mcp-Session-Id: {id_}"))
     assert reply.status == 200
     given = reply.headers["mcp-session-id"]
@@ -91,14 +91,15 @@ def test_v22_session_ids_are_random_and_visible_ascii(bridge):
         assert bridge.exchange(bridge.delete(session)).status == 204
     assert len(ids) == 12
     assert all(re.fullmatch(r"[A-Za-z0-9_-]{43}", id_) for id_ in ids)
-    for place in range(42):  # the last character carries four bits only
+    for place in range(42):  # The last character encodes four bits only.
         assert len({id_[place] for id_ in ids}) > 2
 
 
 @pytest.mark.parametrize(
-    "id_", [NOBODY, "x", "", "a" * 7000, "..", "' OR 1=1", "*", "null", "é".encode().decode("latin-1")]
+    "id_",
+    [UNKNOWN_SESSION, "x", "", "a" * 7000, "..", "' OR 1=1", "*", "null", "é".encode().decode("latin-1")],
 )
-def test_v23_a_session_of_nobody_is_404_so_that_clients_begin_again(bridge, id_):
+def test_v23_an_unknown_session_is_404_so_that_clients_initialize_again(bridge, id_):
     reply = bridge.exchange(bridge.post(session=Session(id_, "2025-11-25")))
     if not id_.isascii():
         assert reply.status == 400
@@ -108,14 +109,14 @@ def test_v23_a_session_of_nobody_is_404_so_that_clients_begin_again(bridge, id_)
     assert reply.json["id"] in (1, None)
 
 
-def test_v23_a_session_of_a_bridge_that_was_restarted_is_404(bridge, two_doors):
-    other, _ = two_doors
+def test_v23_a_session_of_a_bridge_that_was_restarted_is_404(bridge, two_principals):
+    other, _ = two_principals
     theirs = other.open_session()
     assert bridge.exchange(bridge.post(session=theirs)).status == 404
     assert other.exchange(other.delete(theirs)).status == 204
 
 
-def test_v23_a_prefix_or_another_case_of_an_id_is_nobodys(bridge, session):
+def test_v23_a_prefix_or_another_case_of_an_id_is_not_found(bridge, session):
     for id_ in (session.id[:-1], session.id + "A", session.id.swapcase(), session.id + ", " + session.id):
         assert bridge.exchange(bridge.post(session=Session(id_, session.version))).status == 404
 
@@ -134,9 +135,7 @@ def test_m01_a_request_before_initialize_is_refused(bridge, method):
     body = {"jsonrpc": "2.0", "id": 1, "method": method}
     with bridge.event_stream() as (events, path):
         assert bridge.exchange(bridge.post(body, target=path)).status == 202
-        refusal = (
-            events.message().json
-        )  # on the stream, as on a pipe: to SDK clients a 400 is the end of the transport
+        refusal = events.message().json  # The error is on the stream, because the clients of the SDKs treat a 400 as the end of the transport.
         assert (refusal["id"], refusal["error"]["code"]) == (1, INVALID_REQUEST)
 
 
@@ -167,7 +166,7 @@ def test_m01_a_second_initialize_is_refused(bridge, session):
 
 
 @pytest.mark.parametrize("version", ["9999-01-01", "2026-07-28", "x" * 1000, "", "1.0", "2025-11-25\\n"])
-def test_m01_a_version_that_we_do_not_know_is_negotiated_or_refused(bridge, version):
+def test_m01_an_unknown_version_is_negotiated_or_refused(bridge, version):
     reply = bridge.exchange(bridge.post(bridge.initialize(version)))
     assert reply.status in (200, 400)
     if reply.status == 200 and "result" in reply.json and "mcp-session-id" in reply.headers:
@@ -208,7 +207,7 @@ def test_m02_a_cancellation_of_nothing_in_flight_is_ignored(bridge, session, id_
     assert lines == []
 
 
-def test_m02_nobody_cancels_anothers_call(bridge, session):
+def test_m02_a_session_cannot_cancel_a_call_of_another(bridge, session):
     other = bridge.open_session()
     cancel = {"jsonrpc": "2.0", "method": "notifications/cancelled", "params": {"requestId": 7}}
     with bridge.connect() as connection:
@@ -223,7 +222,7 @@ def test_m02_nobody_cancels_anothers_call(bridge, session):
 
 
 @pytest.mark.parametrize("token", ["{}", "[]", "1.5", "true", "null", '"' + "a" * 300 + '"', "1" * 300])
-def test_m03_a_progress_token_that_is_none_is_refused(bridge, session, token):
+def test_m03_an_invalid_progress_token_is_refused(bridge, session, token):
     body = (
         b'{"jsonrpc":"2.0","id":1,"method":"test/echo","params":{"_meta":{"progressToken":%b}}}'
         % token.encode()
@@ -248,7 +247,7 @@ def test_m03_a_progress_token_that_is_none_is_refused(bridge, session, token):
         "1" * 4000,
     ],
 )
-def test_m04_a_version_header_that_is_not_the_sessions_is_400(bridge, session, version):
+def test_m04_a_version_header_that_differs_from_the_session_is_400(bridge, session, version):
     with bridge.lines_received(session) as lines:
         reply = bridge.exchange(bridge.post(session=Session(session.id, version)))
     assert (reply.status, reply.code, lines) == (400, -32602, [])
@@ -256,23 +255,23 @@ def test_m04_a_version_header_that_is_not_the_sessions_is_400(bridge, session, v
 
 @pytest.mark.parametrize("version", ["2024-11-05", "2025-03-26", "2025-06-18"])
 def test_m04_another_legacy_version_is_accepted_and_the_negotiated_one_kept(bridge, session, version):
-    """Digest 4.4 and B10, which overrule the table: clients that are one version behind themselves exist."""
+    """Accept a known revision that was not negotiated, because clients exist that send their own."""
     assert bridge.exchange(bridge.post(session=Session(session.id, version))).status == 200
 
 
 @pytest.mark.parametrize("version", ["9999-01-01", "x"])
-def test_m04_the_same_for_a_stream(bridge, session, version):
+def test_m04_a_wrong_version_header_is_400_for_a_stream(bridge, session, version):
     assert bridge.exchange(bridge.get(Session(session.id, version))).status == 400
 
 
 @pytest.mark.parametrize("version", ["9999-01-01", "x"])
-def test_m04_the_same_for_the_end_of_a_session(bridge, session, version):
+def test_m04_a_wrong_version_header_is_400_for_a_delete(bridge, session, version):
     reply = bridge.exchange(bridge.delete(session).add(f"MCP-Protocol-Version: {version}"))
     assert reply.status == 400
     assert bridge.exchange(bridge.post(session=session)).status == 200
 
 
-def test_m04_no_version_header_is_no_version(bridge, session):
+def test_m04_a_missing_version_header_is_accepted(bridge, session):
     assert bridge.exchange(bridge.post(session=session).without_field("MCP-Protocol-Version")).status == 200
 
 
@@ -291,7 +290,7 @@ def test_m06_the_name_of_a_tool_is_data_of_bounded_length(bridge, session, name,
 
 
 @pytest.mark.parametrize("uri", ["file:///etc/shadow", "a://" + "1," * 1000])
-def test_m07_a_resource_is_the_servers_business(bridge, session, uri):
+def test_m07_a_resource_uri_is_passed_on_unchecked(bridge, session, uri):
     body = {"jsonrpc": "2.0", "id": 1, "method": "resources/read", "params": {"uri": uri}}
     reply = bridge.exchange(bridge.post(body, session))
     assert reply.json["result"]["params"] == {"uri": uri}
@@ -319,14 +318,14 @@ def test_m08_a_delete_ends_what_is_in_flight_and_is_404_the_second_time(bridge):
         assert not [event for event in stream.events() if event.data]
     gone = bridge.exchange(bridge.delete(session))
     assert (gone.status, gone.code) == (404, -32001)
-    assert ask_all(bridge, session.id) == ask_all(bridge, NOBODY)
+    assert exchange_all(bridge, session.id) == exchange_all(bridge, UNKNOWN_SESSION)
     assert not eventually_none(lambda: len(bridge.children()) == len(before))
 
 
 # ---- ids in flight, and limits
 
 
-def test_i1_the_same_ids_in_many_sessions_are_answered_to_whom_they_belong(bridge):
+def test_i1_equal_ids_of_many_sessions_are_answered_to_their_own_sessions(bridge):
     sessions = [bridge.open_session() for _ in range(8)]
     connections = []
     try:
@@ -398,11 +397,10 @@ def narrow(tmp_path_factory):
         yield bridge
 
 
-def test_v20_one_session_too_many_ends_the_longest_idle_one(narrow):
+def test_v20_one_session_too_many_ends_the_session_that_was_idle_longest(narrow):
     sessions = [narrow.open_session() for _ in range(3)]
-    assert (
-        narrow.exchange(narrow.post(session=sessions[0])).status == 200
-    )  # so that the second one is the oldest
+    # After this request the second session is the one that was idle longest.
+    assert narrow.exchange(narrow.post(session=sessions[0])).status == 200
     sessions.append(narrow.open_session())
     found = [narrow.exchange(narrow.post(session=session)).status for session in sessions]
     assert found == [200, 404, 200, 200]
@@ -410,7 +408,7 @@ def test_v20_one_session_too_many_ends_the_longest_idle_one(narrow):
         assert narrow.exchange(narrow.delete(session)).status == 204
 
 
-def test_v20_where_all_are_at_work_the_newest_is_refused(narrow):
+def test_v20_one_session_too_many_is_refused_if_all_are_busy(narrow):
     with narrow.event_stream(), narrow.event_stream(), narrow.event_stream():
         reply = narrow.exchange(narrow.post(narrow.initialize()))
         assert reply.status == 503
@@ -419,23 +417,23 @@ def test_v20_where_all_are_at_work_the_newest_is_refused(narrow):
     assert not eventually_none(narrow.children, 3)
 
 
-def test_who_floods_tcp_without_a_credential_keeps_nobody_from_the_unix_socket(tmp_path):
+def test_a_flood_over_tcp_without_a_credential_does_not_block_the_unix_socket(tmp_path):
     unix = str(tmp_path / "s")
     options = ("--unix", unix, "--limit=connections_unauthenticated=1")
     with running(tmp_path / "run", *options) as bridge, bridge.connect() as silent:
         assert silent.is_silent(0.1)
         assert bridge.exchange(bridge.request("GET", "/nothing")).status == 404
-        assert silent.to_the_end() == b""  # its place was needed
+        assert silent.to_the_end() == b""  # Its place was needed.
         for _ in range(3):
             with connect(unix) as connection:
                 connection.send(bridge.bare("GET", "/nothing").replace_field("Host: localhost"))
                 assert connection.reply().status == 404
 
 
-@pytest.mark.parametrize(("known", "limit"), [(True, 8), (False, 4)])
-def test_one_connection_too_many_is_refused_and_the_others_kept(narrow, known, limit):
-    """Without a credential it is served, and the oldest of the others is closed for it."""
-    request = narrow.request("GET", "/nothing") if known else narrow.bare("GET", "/healthz")
+@pytest.mark.parametrize(("authenticated", "limit"), [(True, 8), (False, 4)])
+def test_one_connection_too_many_is_refused_and_the_others_kept(narrow, authenticated, limit):
+    """Refuse it if the clients are authenticated. Otherwise serve it and close the oldest connection."""
+    request = narrow.request("GET", "/nothing") if authenticated else narrow.bare("GET", "/healthz")
     managers, refused = [], 0
     try:
         for _ in range(limit):
@@ -448,13 +446,13 @@ def test_one_connection_too_many_is_refused_and_the_others_kept(narrow, known, l
             connection.try_send(request)
             reply = connection.reply()
             refused = reply.status
-            assert not known or reply.headers["retry-after"]
-        if not known:
+            assert not authenticated or reply.headers["retry-after"]
+        if not authenticated:
             assert managers[0][1].to_the_end() == b""
-        for _, connection in managers if known else managers[1:]:
+        for _, connection in managers if authenticated else managers[1:]:
             connection.send(request)
             assert connection.reply().status in (200, 404)
     finally:
         for manager, _ in managers:
             manager.__exit__(None, None, None)
-    assert refused == (503 if known else 200)
+    assert refused == (503 if authenticated else 200)

@@ -1,4 +1,4 @@
-"""Event streams under clients that steal, stall, leave and lie (cases S01 to S07, V16, V17, V35)."""
+"""Event streams whose clients use ids of others, stall, leave or send invalid ids."""
 
 import json
 import re
@@ -12,7 +12,7 @@ from ..support.wire import NothingReceived, parse_event
 
 pytestmark = pytest.mark.usefixtures("still_serving")
 
-NOBODY = "A" * 43
+UNKNOWN_SESSION = "A" * 43
 
 
 def notify(count, id_=1, **more):
@@ -23,13 +23,13 @@ def notify(count, id_=1, **more):
 
 
 def raw(line, id_=1):
-    """Have the child write these bytes; $ID stands for the id that it was asked under."""
+    """Return a request on which the child writes these bytes. $ID stands for the id of the request."""
     line = line if isinstance(line, bytes) else line.encode()
     return {"jsonrpc": "2.0", "id": id_, "method": "test/raw", "params": {"hex": (line + b"\n").hex()}}
 
 
 def listening(connection, bridge, session, *fields):
-    """A GET stream that has begun."""
+    """Return the events of a GET stream whose head was received."""
     connection.send(bridge.get(session).add(*fields))
     assert connection.head().status == 200
     return connection.events()
@@ -47,7 +47,7 @@ def initialized(bridge, path, events):
 
 
 def memory(bridge):
-    """Resident, in KiB."""
+    """Return the resident memory (KiB)."""
     return int(re.search(r"VmRSS:\s+(\d+)", Path(f"/proc/{bridge.process.pid}/status").read_text())[1])
 
 
@@ -58,7 +58,7 @@ def memory(bridge):
     "last",
     ["", "x", "0", "_", "_0", "0_", "0_-1", "0_x", "0_1_2", "../x_1", "%00_1", "a" * 8000, "0_" + "9" * 40, "*", "null", "0_1, 0_2", "1e3_1", "0123456789abcdef_1"],
 )  # fmt: skip
-def test_s01_an_event_id_that_we_never_gave_is_refused(bridge, session, last):
+def test_s01_an_event_id_that_was_never_sent_is_refused(bridge, session, last):
     reply = bridge.exchange(bridge.get(session).add(f"Last-Event-ID: {last}"))
     assert (reply.status, reply.code) == (400, -32600)
 
@@ -92,7 +92,7 @@ def test_s01_an_event_of_the_future_resumes_nothing(bridge):
     assert bridge.exchange(bridge.delete(session)).status == 204
 
 
-def test_s01_an_event_that_was_given_resumes_right_behind_it(bridge):
+def test_s01_a_stream_resumes_right_behind_the_last_event(bridge):
     session = bridge.open_session()
     with bridge.connect() as connection:
         events = listening(connection, bridge, session)
@@ -106,7 +106,7 @@ def test_s01_an_event_that_was_given_resumes_right_behind_it(bridge):
 
 
 def settled(bridge):
-    """The children, when those that are on their way out have gone."""
+    """Return the children after those that are ending have ended."""
     seen = bridge.children()
     deadline = time.monotonic() + 3
     while time.monotonic() < deadline:
@@ -150,8 +150,8 @@ def head_of(bridge, session):
         return connection.head().status
 
 
-def test_v17_a_second_stream_steals_nothing(bridge):
-    """What goes to both is each message once."""
+def test_v17_two_streams_get_each_message_once(bridge):
+    """Require each message on exactly one of both streams."""
     session = bridge.open_session()
     with bridge.connect() as one, bridge.connect() as two:
         streams = [listening(connection, bridge, session) for connection in (one, two)]
@@ -171,7 +171,7 @@ def test_v17_a_second_stream_steals_nothing(bridge):
 # ---- S03
 
 
-def test_s03_a_client_that_never_reads_costs_its_stream_and_nothing_else(bridge):
+def test_s03_a_client_that_never_reads_loses_its_stream_and_no_more(bridge):
     session = bridge.open_session()
     before = memory(bridge)
     with bridge.connect() as connection:
@@ -182,14 +182,14 @@ def test_s03_a_client_that_never_reads_costs_its_stream_and_nothing_else(bridge)
         assert bridge.exchange(bridge.post(session=session)).status == 200
         assert memory(bridge) - before < 24 * 1024
         try:
-            got = sum(1 for event in events if event.data)  # to the end of the stream, if there is one
+            got = sum(1 for event in events if event.data)  # The stream may have ended.
         except NothingReceived:
             raise AssertionError("the stream goes on behind the gap") from None
     assert got < 30_000
     assert bridge.exchange(bridge.delete(session)).status == 204
 
 
-def test_s03_a_stream_that_is_closed_for_it_is_told_to_the_operator(bridge):
+def test_s03_a_stream_that_is_closed_because_of_an_unread_one_is_logged(bridge):
     session, before = bridge.open_session(), len(bridge.stderr)
     with bridge.connect() as connection:
         connection.sock.setsockopt(1, 8, 65536)
@@ -207,7 +207,7 @@ def test_s03_a_stream_that_is_closed_for_it_is_told_to_the_operator(bridge):
 # ---- S04
 
 
-def test_s04_a_post_to_a_session_of_nobody_or_of_the_past_is_the_same_404(bridge):
+def test_s04_a_post_to_an_unknown_or_ended_session_gets_the_same_404(bridge):
     with bridge.event_stream() as (events, path):
         initialized(bridge, path, events)
     body = {"jsonrpc": "2.0", "id": 1, "method": "ping"}
@@ -216,7 +216,7 @@ def test_s04_a_post_to_a_session_of_nobody_or_of_the_past_is_the_same_404(bridge
         reply := bridge.exchange(bridge.post(body, target=path))
     ).status == 202 and time.monotonic() < deadline:
         time.sleep(0.02)
-    random = bridge.exchange(bridge.post(body, target=f"/messages?sessionId={NOBODY}"))
+    random = bridge.exchange(bridge.post(body, target=f"/messages?sessionId={UNKNOWN_SESSION}"))
     assert (reply.status, reply.code) == (404, -32001)
     assert reply.json["error"]["message"] == "Session not found"
     assert reply.without_date == random.without_date
@@ -248,8 +248,8 @@ def test_s04_no_other_spelling_of_the_query_finds_a_session(bridge, query):
         assert reply.status in (400, 404)
 
 
-def test_s04_the_session_of_one_transport_is_a_stranger_to_the_other_ones_stream(bridge, session):
-    """Whatever a foreign transport makes of the id, nothing reaches the stream that does not belong there."""
+def test_s04_a_session_of_one_transport_cannot_be_used_over_another(bridge, session):
+    """Require that no message of another transport reaches the stream, whatever the response is."""
     with bridge.event_stream() as (events, path), bridge.connect() as connection:
         initialized(bridge, path, events)
         connection.send(bridge.get(session).replace_field(f"Mcp-Session-Id: {path.partition('=')[2]}"))
@@ -285,12 +285,12 @@ NASTY = [
     pytest.param("[1,\t2 ,  3]", id="tabs and spaces between tokens"),
     pytest.param('"\\u0000\\u001b[2J\ufeff"', id="controls"),
     pytest.param('{"data:":"x","data":"\u2028data: y"}', id="members named data"),
-    pytest.param('"\\u000b\\u000c\\u001c\\u001d\\u001e"', id="what splitlines splits at, escaped"),
+    pytest.param('"\\u000b\\u000c\\u001c\\u001d\\u001e"', id="escaped separators of splitlines"),
 ]
 
 
 def readers():
-    """The ways in which clients in the wild split a stream into lines."""
+    """Yield the ways in which known clients split a stream into lines."""
     yield lambda text: text.split("\n")
     yield lambda text: re.split(r"\r\n|\n|\r", text)
     yield str.splitlines
@@ -336,7 +336,7 @@ def test_s06_a_notification_is_one_event_to_every_reader(bridge, value):
 
 
 @pytest.mark.parametrize("value", NASTY)
-def test_s06_the_same_as_json(bridge, session, value):
+def test_s06_a_result_as_json_is_the_same(bridge, session, value):
     reply = bridge.exchange(bridge.post(raw(RESULT.replace("VALUE", value)), session))
     assert reply.json["result"]["x"] == json.loads(value)
 
@@ -344,7 +344,7 @@ def test_s06_the_same_as_json(bridge, session, value):
 # ---- S07
 
 
-def test_s07_a_stream_that_breaks_anywhere_breaks_nothing_else(bridge):
+def test_s07_a_stream_that_breaks_anywhere_affects_no_other(bridge):
     session = bridge.open_session()
     request = bridge.post(notify(5), session).replace_field("Accept: text/event-stream, application/json")
     with bridge.connect() as connection:
@@ -355,7 +355,7 @@ def test_s07_a_stream_that_breaks_anywhere_breaks_nothing_else(bridge):
         with bridge.connect() as connection:
             connection.send(
                 request.with_body(notify(5, id_=f"broken at {at}"))
-            )  # it goes on, and keeps its id
+            )  # The call continues and keeps its id.
             connection.exactly(at)
             if at % 80 > 40:
                 connection.reset()
@@ -363,7 +363,7 @@ def test_s07_a_stream_that_breaks_anywhere_breaks_nothing_else(bridge):
     assert bridge.exchange(bridge.delete(session)).status == 204
 
 
-def test_s07_a_call_whose_stream_broke_goes_on_and_can_be_fetched(bridge):
+def test_s07_a_call_whose_stream_broke_continues_and_can_be_resumed(bridge):
     session = bridge.open_session()
     hold = b'{"jsonrpc":"2.0","id":"long","method":"test/hold"}'
     with bridge.lines_received(session) as lines:
@@ -388,7 +388,7 @@ def test_s07_a_call_whose_stream_broke_goes_on_and_can_be_fetched(bridge):
     assert bridge.exchange(bridge.delete(session)).status == 204
 
 
-def test_s07_an_event_stream_that_leaves_takes_its_child_along(bridge):
+def test_s07_a_closed_event_stream_ends_its_child(bridge):
     children = settled(bridge)
     for how in ("close", "reset"):
         with bridge.event_stream() as (events, path):
@@ -399,7 +399,7 @@ def test_s07_an_event_stream_that_leaves_takes_its_child_along(bridge):
         assert not eventually_none(lambda: bridge.children() - children)
 
 
-def test_s07_half_a_close_of_an_event_stream_is_a_departure(bridge):
+def test_s07_a_half_closed_event_stream_counts_as_closed(bridge):
     children = settled(bridge)
     with bridge.event_stream() as (events, path):
         initialized(bridge, path, events)
@@ -407,7 +407,7 @@ def test_s07_half_a_close_of_an_event_stream_is_a_departure(bridge):
         assert not eventually_none(lambda: bridge.children() - children)
 
 
-def test_signs_of_life_are_comments(short_limits):
+def test_heartbeats_are_comments(short_limits):
     with short_limits.event_stream() as (events, path):
         connection = events._connection
         for _ in range(2):

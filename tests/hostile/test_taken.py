@@ -1,6 +1,7 @@
-"""A request on a connection that has served one like it is answered as it is on a new connection.
+"""A request on a connection that has served a request with the same head is answered as on a new connection.
 
-The connection serves it where its bytes arrive, without its task, if it is an ordinary one. Others must not be noticed.
+The bridge serves such a request in the callback that reads it, if the request is an ordinary call. All others must get the
+same response as without this shortcut.
 """
 
 import pytest
@@ -21,7 +22,7 @@ VALUES = {
     "repeated": b'1,"x":2',
     "line ends": b"[1,\r\n2]",
 }
-# Whole messages, with the params of the era in the place of $P.
+# Whole messages. $P stands for the params of the era.
 MESSAGES = {
     "empty": b"",
     "no object": b"1",
@@ -50,7 +51,7 @@ MESSAGES = {
 
 
 def bodies(era):
-    """The texts by their names, none of them shorter than the good one."""
+    """Return the texts by name. No text is shorter than the valid request."""
     good = GOOD[era]
     found = {
         name: good.replace(b'"name":"echo"', b'"name":"echo",' + MORE % one) for name, one in VALUES.items()
@@ -67,19 +68,19 @@ def era(request):
 
 @pytest.fixture(scope="module")
 def post(bridge, session, era):
-    """A function that makes a request with the same head for each body of one length."""
+    """Return a function that makes requests whose heads are equal for bodies of equal length."""
 
-    def made(body):
+    def make(body):
         if era == "legacy":
             return bridge.post(body, session)
         headers = f"MCP-Protocol-Version: {REVISION}", "Mcp-Method: tools/call", "Mcp-Name: echo"
         return bridge.post(body).add(*headers)
 
-    return made
+    return make
 
 
 @pytest.mark.parametrize("name", [*VALUES, *MESSAGES])
-def test_a_request_behind_one_like_it_is_answered_as_on_a_new_connection(bridge, post, era, name):
+def test_a_repeated_request_is_answered_as_on_a_new_connection(bridge, post, era, name):
     body = bodies(era)[name]
     good = post(GOOD[era].ljust(len(body)))
     expected = bridge.exchange(post(body))

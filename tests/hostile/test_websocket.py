@@ -1,7 +1,7 @@
-"""Upgrades that are none and frames that break the rules (cases W01 to W11).
+"""Invalid WebSocket upgrades and frames.
 
-Whatever a client does on its WebSocket, it ends that one socket with the code that says why, takes its child along, and
-nothing of it reached the child. Messages that are wrong and frames that are right are in test_carriers.
+An invalid frame ends its WebSocket with the right close code, ends the child, and does not reach the child. Valid frames with
+invalid messages are in test_carriers.
 """
 
 import time
@@ -83,7 +83,7 @@ UPGRADES = [
 
 @pytest.mark.parametrize("target", ["/ws", "/servers/stdio/ws"])
 @pytest.mark.parametrize(("change", "statuses"), [pytest.param(c, s, id=i) for i, c, s in UPGRADES])
-def test_an_upgrade_that_is_none_is_refused_and_starts_nothing(bridge, target, change, statuses):
+def test_an_invalid_upgrade_is_refused_and_starts_no_server(bridge, target, change, statuses):
     children, journal = bridge.children(), bridge.journal.stat().st_size
     reply = bridge.exchange(change(bridge.upgrade(target)))
     assert reply.status in statuses, reply
@@ -122,7 +122,7 @@ def test_w10_no_extension_is_ever_negotiated(bridge, offer):
 @pytest.mark.parametrize("upgrade", ["websocket", "WebSocket", "WEBSOCKET"])
 @pytest.mark.parametrize("connection_field", ["Upgrade", "upgrade", "keep-alive, Upgrade"])
 @pytest.mark.parametrize("offered", ["mcp", "x, mcp", "mcp,x"])
-def test_an_upgrade_that_is_one_is_served(bridge, upgrade, connection_field, offered):
+def test_a_valid_upgrade_is_served(bridge, upgrade, connection_field, offered):
     request = (
         bridge.upgrade().replace_field(f"Upgrade: {upgrade}").replace_field(f"Connection: {connection_field}")
     )
@@ -133,8 +133,8 @@ def test_an_upgrade_that_is_one_is_served(bridge, upgrade, connection_field, off
         assert reply.headers["sec-websocket-protocol"] == "mcp"
 
 
-def test_what_comes_in_one_segment_with_the_upgrade_is_answered_or_refused(bridge):
-    """A client has to wait for the 101 (RFC 6455 section 4.1); one that does not is never met with silence."""
+def test_frames_in_one_segment_with_the_upgrade_are_answered_or_refused(bridge):
+    """Respond to a client that does not wait for the 101, although RFC 6455 section 4.1 requires that."""
     ping = b'{"jsonrpc":"2.0","id":0,"method":"ping"}'
     with bridge.connect() as connection:
         connection.send(bytes(bridge.upgrade()) + frame(TEXT, ping) + frame(PING, b"behind"))
@@ -207,7 +207,7 @@ FRAMES = [
 
 
 @pytest.mark.parametrize(("data", "codes"), [pytest.param(d, c, id=i) for i, d, c in FRAMES])
-def test_a_frame_against_the_rules_ends_the_socket_and_its_child(bridge, data, codes):
+def test_an_invalid_frame_ends_the_websocket_and_its_child(bridge, data, codes):
     children, size = bridge.children(), bridge.journal.stat().st_size
     resident = bridge.resident()
     with bridge.websocket() as socket:
@@ -229,7 +229,7 @@ def test_w09_a_close_is_answered_by_a_close(bridge, payload):
         assert socket.closing() == (int.from_bytes(payload[:2], "big") if payload else 1005)
 
 
-def test_w09_nothing_behind_a_close_is_heard(bridge):
+def test_w09_frames_behind_a_close_are_ignored(bridge):
     size = bridge.journal.stat().st_size
     with bridge.websocket() as socket:
         socket.connection.send(frame(CLOSE, b"\x03\xe8") + frame(TEXT, ECHO) + frame(PING, b"x"))
@@ -237,7 +237,7 @@ def test_w09_nothing_behind_a_close_is_heard(bridge):
     assert b"test/echo" not in bridge.journal.read_bytes()[size:]
 
 
-def test_w09_a_client_that_never_answers_a_ping_is_given_up(short_limits):
+def test_w09_a_client_that_never_answers_a_ping_is_closed(short_limits):
     with short_limits.websocket() as socket:
         began = time.monotonic()
         assert socket.closing(8) == 1011
@@ -245,7 +245,7 @@ def test_w09_a_client_that_never_answers_a_ping_is_given_up(short_limits):
     assert not eventually_none(short_limits.children)
 
 
-def test_w09_a_client_that_answers_is_kept(short_limits):
+def test_w09_a_client_that_answers_pings_is_kept(short_limits):
     with short_limits.websocket() as socket:
         until = time.monotonic() + 3.3  # it would have been given up at 3
         while time.monotonic() < until:
@@ -262,7 +262,7 @@ def test_w09_a_client_that_answers_is_kept(short_limits):
 # ---- W07
 
 
-def test_w07_fragments_without_end_are_given_up_at_1025(bridge):
+def test_w07_a_message_of_1025_fragments_is_closed(bridge):
     with bridge.websocket() as socket:
         socket.connection.send(text(b"{", fin=False) + frame(CONTINUATION, b"", fin=False) * 1023)
         socket.connection.send(frame(PING, b"still here"))
@@ -271,7 +271,7 @@ def test_w07_fragments_without_end_are_given_up_at_1025(bridge):
         assert socket.closing() == 1008
 
 
-def test_w07_empty_messages_are_no_message(bridge):
+def test_w07_empty_messages_are_ignored(bridge):
     with bridge.websocket() as socket:
         socket.connection.send(text(b"") * 2000)
         socket.send({"jsonrpc": "2.0", "id": 3, "method": "ping"})
@@ -281,7 +281,7 @@ def test_w07_empty_messages_are_no_message(bridge):
 
 
 @pytest.mark.parametrize("opcode", [PING, PONG])
-def test_w07_a_flood_of_control_frames_is_given_up(bridge, opcode):
+def test_w07_a_flood_of_control_frames_is_closed(bridge, opcode):
     with bridge.websocket() as socket:
         socket.connection.try_send(frame(opcode, b"x" * 125) * 1000)
         assert socket.closing() == 1008
@@ -325,7 +325,7 @@ def test_a_frame_byte_by_byte_is_one_frame(bridge):
 
 
 @pytest.mark.parametrize("how", ["close", "reset", "half", "mid-frame", "before the answer", "during a call"])
-def test_a_socket_that_is_lost_takes_its_child_along(bridge, how):
+def test_a_lost_websocket_ends_its_child(bridge, how):
     children = bridge.children()
     if how == "before the answer":
         with bridge.connect() as connection:
@@ -348,7 +348,7 @@ def test_a_socket_that_is_lost_takes_its_child_along(bridge, how):
     assert not eventually_none(lambda: bridge.children() - children)
 
 
-def test_a_reset_at_any_byte_hurts_nobody(bridge):
+def test_a_reset_at_any_byte_affects_no_other_client(bridge):
     data = bytes(bridge.upgrade()) + text(ECHO) + frame(PING, b"x") + frame(CLOSE, b"\x03\xe8")
     children = bridge.children()
     for at in range(len(bytes(bridge.upgrade())) - 2, len(data), 5):
@@ -362,20 +362,21 @@ def test_a_client_that_never_reads_is_closed_and_its_child_ended(short_limits):
     bridge = short_limits
     children, resident, before = bridge.children(), bridge.resident(), len(bridge.stderr)
     with bridge.connect() as connection:
-        connection.sock.setsockopt(
-            1, 8, 65536
-        )  # SOL_SOCKET, SO_RCVBUF; with less, what the kernel holds takes minutes
+        # SOL_SOCKET, SO_RCVBUF. With less, reading what the kernel holds takes minutes.
+        connection.sock.setsockopt(1, 8, 65536)
         connection.send(bridge.upgrade())
         assert connection.head().status == 101
         socket = Socket(connection)
         socket.send(bridge.initialize())
         assert socket.message()["id"] == 0
-        # More than the kernel and `pause_bytes` hold: the child waits, until its client is given up after 2 s.
+        # More than the kernel and `pause_bytes` hold: the child waits until its client is closed after 2 s.
         params = {"count": 30_000, "more": {"fill": "x" * 1000}}
         socket.send({"jsonrpc": "2.0", "id": 1, "method": "test/notify", "params": params})
         assert bridge.children() != children
-        told = "the client has not read its WebSocket for 2 s"
-        assert not eventually_none(lambda: not any(told in line for line in bridge.stderr[before:]), TIMEOUT)
+        warning = "the client has not read its WebSocket for 2 s"
+        assert not eventually_none(
+            lambda: not any(warning in line for line in bridge.stderr[before:]), TIMEOUT
+        )
         code = None
         try:
             while code is None:

@@ -1,6 +1,6 @@
-"""Messages over WebSocket that are right: of every length, too many at once, with separators in them, cut short by a close.
+"""Valid messages over WebSocket: of every length, too many at once, with separators in them, interrupted by a close.
 
-Frames that break the rules are in test_websocket, texts that do in test_carriers.
+Invalid frames are in test_websocket, invalid texts in test_carriers.
 """
 
 import json
@@ -21,7 +21,7 @@ ECHO = json.dumps(echo()).encode()
 
 @pytest.fixture(scope="module")
 def open_socket(bridge):
-    """One connection for all that must leave it usable."""
+    """Yield one WebSocket for the tests that must leave it usable."""
     with bridge.websocket() as socket:
         yield socket
 
@@ -56,7 +56,7 @@ def test_the_129th_call_in_flight_is_refused_and_the_rest_answered(bridge):
         assert {socket.message()["id"] for _ in range(128)} == {*range(1, 128), 130}
 
 
-def test_v17_each_socket_hears_its_own_child_only(bridge):
+def test_v17_each_websocket_receives_from_its_own_child_only(bridge):
     with bridge.websocket() as one, bridge.websocket() as two:
         one.send(
             {
@@ -101,7 +101,7 @@ def test_s06_separators_in_a_message_are_data(open_socket):
         b"\xef\xbb\xbf{}",
     ],
 )
-def test_c03_what_a_child_says_that_is_no_message_reaches_no_client(open_socket, line):
+def test_c03_child_output_that_is_not_a_message_reaches_no_client(open_socket, line):
     open_socket.send(
         {
             "jsonrpc": "2.0",
