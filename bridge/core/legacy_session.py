@@ -53,7 +53,7 @@ REQUEST_CANCELLED: Final = -32800
 
 
 class KillProcess(NamedTuple):
-    """Kill the process, because it has not answered `initialize` in time, and call `on_child_exit` with this reason."""
+    """Kill the process, because it has not answered `initialize` in time, and call `on_server_exit` with this reason."""
 
     text: str
 
@@ -364,7 +364,7 @@ class LegacySession:
 
     # ---- events from the server
 
-    def on_child_message(self, message: Message, about: bytes = b"") -> Effects:
+    def on_server_message(self, message: Message, about: bytes = b"") -> Effects:
         """Handle a message of the server. `about` is the wire id of the request that it belongs to, where that is known."""
         if type(message) is Response:
             return self._on_child_response(message)
@@ -375,12 +375,12 @@ class LegacySession:
         assert type(message) is Request  # noqa: S101 - the union has three members
         return self._server.on_request(message, stream, is_open=self.phase == OPEN)
 
-    def on_child_start(self) -> Effects:
+    def on_server_start(self) -> Effects:
         """Handle the start of another process: send `initialize` as the client did."""
         self._replayed_id = b"%d" % next(self._ids)
         return (ToChild(jsonrpc.request(self._replayed_id, "initialize", self._replay.initialize)),)
 
-    def on_child_exit(self, text: str, data: dict[str, object]) -> Effects:
+    def on_server_exit(self, text: str, data: dict[str, object]) -> Effects:
         """Handle the exit of the process, or a failed start. Requests in flight fail with the reason, none is repeated."""
         if self.phase == ENDED:
             return ()
@@ -458,7 +458,7 @@ class LegacySession:
         self._replayed_id = b""
         if message.error:
             text = f"the server was restarted and refused to initialize: {read_fault(message.error).message}"
-            return self.on_child_exit(text, {"reason": "initialize refused"})
+            return self.on_server_exit(text, {"reason": "initialize refused"})
         self._advance(_ACCEPTED)
         lines = [jsonrpc.notification("notifications/initialized", b"")] if self._server.ready else []
         lines += self._replay.requests(self._own_id)

@@ -349,7 +349,7 @@ class LocalConversation:
             self._reopening = False
             self._write(self._opening)
         elif self._session.phase == REVIVING:
-            self._perform(self._session.on_child_start())
+            self._perform(self._session.on_server_start())
 
     def resolve_era(self, make: Callable[[], Translator] | None) -> None:
         """Process the deferred events, or with `make` start again through a translator."""
@@ -385,7 +385,7 @@ class LocalConversation:
         if self._translator is not None:
             self._translate(self._translator.from_server(message))
         else:
-            self._perform(self._session.on_child_message(message))
+            self._perform(self._session.on_server_message(message))
 
     def _on_invalid_line(self, wire_id: bytes, text: str) -> None:
         self._from_server(Response(wire_id, b"", fault_text(SERVER_ERROR, text, INVALID_RESPONSE)))
@@ -402,7 +402,7 @@ class LocalConversation:
         self._translator = None
         self._clock.resume(trio.current_time())
         self._server_log.errors += self._session.in_flight
-        self._perform(self._session.on_child_exit(text, data))
+        self._perform(self._session.on_server_exit(text, data))
         if not self.version:
             self.end(text)
 
@@ -456,7 +456,7 @@ class LocalConversation:
             self._initialize = None
             if message.error:
                 self._server_log.errors += 1
-        self._perform(self._session.on_child_message(message, about))
+        self._perform(self._session.on_server_message(message, about))
 
     def calls_lost(self, wire_ids: tuple[bytes, ...], text: str, data: dict[str, object]) -> None:
         """Fail these requests, because the shared process has exited."""
@@ -651,7 +651,7 @@ class LocalConversation:
                 else:
                     self._send(jsonrpc.line(effect.message))
             elif isinstance(effect, ToRequester):
-                self._perform(self._session.on_child_message(effect.message, effect.about))
+                self._perform(self._session.on_server_message(effect.message, effect.about))
             elif isinstance(effect, SetTimer):
                 self._call_back(effect)
             elif isinstance(effect, EraMismatch) and self._shared is None:

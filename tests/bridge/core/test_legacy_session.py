@@ -48,7 +48,7 @@ def make(pipe=None, limits=LIMITS, *, version="2025-11-25", ready=True, initiali
     session = LegacySession(limits, lambda: f"k{next(counter)}", pipe)
     stream = None if pipe else session.call_stream(SendQueue("initialize"))
     session.on_client_message(Request(b"0", "initialize", initialize), stream)
-    session.on_child_message(Response(b"1", b'{"protocolVersion":"%b"}' % version.encode(), b""))
+    session.on_server_message(Response(b"1", b'{"protocolVersion":"%b"}' % version.encode(), b""))
     if ready:
         session.on_client_message(Notification("notifications/initialized", b""), None)
     return session
@@ -86,7 +86,7 @@ def test_initialize_is_forwarded_as_it_is_and_its_answer_names_the_revision():
     ]
     assert session.phase == core.OPENING
     [(where, answer)] = told(
-        session.on_child_message(Response(b"1", b'{"protocolVersion":"2025-06-18"}', b""))
+        session.on_server_message(Response(b"1", b'{"protocolVersion":"2025-06-18"}', b""))
     )
     assert where is queue
     assert answer["id"] == "a"
@@ -97,14 +97,14 @@ def test_initialize_is_forwarded_as_it_is_and_its_answer_names_the_revision():
 def test_a_server_that_names_no_revision_gets_the_first_http_one():
     session = LegacySession(LIMITS, lambda: "k")
     session.on_client_message(Request(b"1", "initialize", INITIALIZE), session.call_stream(SendQueue()))
-    session.on_child_message(Response(b"1", b"{}", b""))
+    session.on_server_message(Response(b"1", b"{}", b""))
     assert session.version == "2025-03-26"
 
 
 def test_a_refused_initialize_may_be_tried_again():
     session = LegacySession(LIMITS, lambda: "k")
     session.on_client_message(Request(b"1", "initialize", INITIALIZE), session.call_stream(SendQueue()))
-    session.on_child_message(Response(b"1", b"", b'{"code":-32602,"message":"no"}'))
+    session.on_server_message(Response(b"1", b"", b'{"code":-32602,"message":"no"}'))
     assert session.version == ""
     session.on_client_message(Request(b"2", "initialize", INITIALIZE), session.call_stream(SendQueue()))
 
@@ -140,7 +140,7 @@ def test_ids_come_back_with_their_type():
     wires = [said(effects)[0]["id"] for effects in (first, second, third)]
     assert wires == [2, 3, 4]
     for queue, wire, raw in ((three, b"4", "9007199254740993"), (one, b"2", "7"), (two, b"3", '"7"')):
-        [effect] = session.on_child_message(Response(wire, b"{}", b""))
+        [effect] = session.on_server_message(Response(wire, b"{}", b""))
         assert effect == ToClient(
             queue, f'{{"jsonrpc":"2.0","id":{raw},"result":{{}}}}'.encode(), b"", last=True
         )
@@ -168,17 +168,17 @@ def test_an_id_whose_escapes_mean_nothing_is_only_itself():
 def test_an_id_can_be_used_again_after_its_answer():
     session = make()
     ask(session)
-    session.on_child_message(Response(b"2", b"{}", b""))
+    session.on_server_message(Response(b"2", b"{}", b""))
     ask(session)
 
 
 def test_an_answer_to_nothing_is_dropped():
     session = make()
     ask(session)
-    assert notes(session.on_child_message(Response(b"99", b"{}", b"")))
-    assert notes(session.on_child_message(Response(b'"2"', b"{}", b"")))
-    assert told(session.on_child_message(Response(b"2", b"{}", b"")))
-    assert notes(session.on_child_message(Response(b"2", b"{}", b"")))
+    assert notes(session.on_server_message(Response(b"99", b"{}", b"")))
+    assert notes(session.on_server_message(Response(b'"2"', b"{}", b"")))
+    assert told(session.on_server_message(Response(b"2", b"{}", b"")))
+    assert notes(session.on_server_message(Response(b"2", b"{}", b"")))
 
 
 def test_calls_in_flight_are_limited():
@@ -192,7 +192,7 @@ def test_calls_in_flight_are_limited():
 
 def test_what_waits_for_another_process_has_a_limit_in_bytes():
     session = make(limits=Limits(stdin_bytes=1000))
-    session.on_child_exit("gone", {})
+    session.on_server_exit("gone", {})
     large = b'{"name":"%b"}' % (b"x" * 100)
     for number in range(6):
         ask(session, b"%d" % (number + 1), params=large)
@@ -214,9 +214,9 @@ def test_a_batch_ends_its_stream_with_its_last_answer():
     stream = session.call_stream(queue := SendQueue())
     session.on_client_message(Request(b"1", "ping", b""), stream)
     session.on_client_message(Request(b"2", "ping", b""), stream)
-    [first] = session.on_child_message(Response(b"3", b"{}", b""))
+    [first] = session.on_server_message(Response(b"3", b"{}", b""))
     assert not first.last
-    [second] = session.on_child_message(Response(b"2", b"{}", b""))
+    [second] = session.on_server_message(Response(b"2", b"{}", b""))
     assert second.last
     assert second.queue is queue
 
@@ -245,14 +245,14 @@ def test_a_cancellation_reaches_the_child_under_its_own_id_and_http_is_answered(
     [(where, answer)] = told(effects)
     assert where is queue
     assert answer["error"]["code"] == core.REQUEST_CANCELLED
-    assert notes(session.on_child_message(Response(b"2", b"{}", b"")))  # the late answer is swallowed
+    assert notes(session.on_server_message(Response(b"2", b"{}", b"")))  # the late answer is swallowed
 
 
 def test_a_cancelled_call_whose_stream_has_begun_just_ends():
     session = make()
     stream = session.call_stream(queue := SendQueue())
     session.on_client_message(Request(b"1", "tools/call", b'{"_meta":{"progressToken":1}}'), stream)
-    session.on_child_message(Notification("notifications/progress", b'{"progressToken":1,"progress":1}'))
+    session.on_server_message(Notification("notifications/progress", b'{"progressToken":1,"progress":1}'))
     effects = session.on_client_message(Notification("notifications/cancelled", b'{"requestId":1}'), None)
     assert not told(effects)
     assert EndStream(queue) in effects
@@ -288,18 +288,18 @@ def test_progress_goes_to_the_call_that_it_belongs_to():
     two, _ = ask(session, b"2", params=b'{"name":"a","_meta":{"progressToken":5}}')
     # The last as some servers write it, and the official TypeScript client understands it.
     for token, queue in ((b'"t"', one), (b"5", two), (b'"5"', two)):
-        effects = session.on_child_message(
+        effects = session.on_server_message(
             Notification("notifications/progress", b'{"progressToken":%b}' % token)
         )
         assert [where for where, _ in told(effects)] == [queue]
-    assert notes(session.on_child_message(Notification("notifications/progress", b'{"progressToken":"6"}')))
+    assert notes(session.on_server_message(Notification("notifications/progress", b'{"progressToken":"6"}')))
 
 
 def test_progress_after_the_answer_is_dropped():
     session = make()
     ask(session, b"1", params=b'{"name":"a","_meta":{"progressToken":1}}')
-    session.on_child_message(Response(b"2", b"{}", b""))
-    assert notes(session.on_child_message(Notification("notifications/progress", b'{"progressToken":1}')))
+    session.on_server_message(Response(b"2", b"{}", b""))
+    assert notes(session.on_server_message(Notification("notifications/progress", b'{"progressToken":1}')))
 
 
 def test_progress_of_a_call_that_goes_on_as_a_task_belongs_to_the_session():
@@ -309,32 +309,32 @@ def test_progress_of_a_call_that_goes_on_as_a_task_belongs_to_the_session():
     progress = Notification("notifications/progress", b'{"progressToken":1}')
     call = b'{"name":"a","task":{},"_meta":{"progressToken":%d}}'
     ask(session, b"1", params=call % 1)
-    [(_, answer)] = told(session.on_child_message(Response(b"2", b'{"task":{"taskId":"T"}}', b"")))
+    [(_, answer)] = told(session.on_server_message(Response(b"2", b'{"task":{"taskId":"T"}}', b"")))
     assert answer["result"] == {"task": {"taskId": "T"}}
-    assert [where for where, _ in told(session.on_child_message(progress))] == [home]
+    assert [where for where, _ in told(session.on_server_message(progress))] == [home]
     # A request that takes the token over has it for itself.
     queue, _ = ask(session, b"2", params=call % 1)
-    assert [where for where, _ in told(session.on_child_message(progress))] == [queue]
-    session.on_child_message(Response(b"3", b'{"content":[]}', b""))
-    assert notes(session.on_child_message(progress))
+    assert [where for where, _ in told(session.on_server_message(progress))] == [queue]
+    session.on_server_message(Response(b"3", b'{"content":[]}', b""))
+    assert notes(session.on_server_message(progress))
     # Only so many are remembered, and of another child none.
     for id_, token in ((b"4", 1), (b"5", 2), (b"6", 3)):
         ask(session, b"9", params=call % token)
-        session.on_child_message(Response(id_, b'{"task":{"taskId":"T"}}', b""))
-    assert notes(session.on_child_message(progress))
+        session.on_server_message(Response(id_, b'{"task":{"taskId":"T"}}', b""))
+    assert notes(session.on_server_message(progress))
     last = Notification("notifications/progress", b'{"progressToken":3}')
-    assert told(session.on_child_message(last))
-    session.on_child_exit("gone", {})
-    assert notes(session.on_child_message(last))
+    assert told(session.on_server_message(last))
+    session.on_server_exit("gone", {})
+    assert notes(session.on_server_message(last))
 
 
 def test_a_token_in_use_stays_with_its_first_call():
     session = make()
     one, _ = ask(session, b"1", params=b'{"name":"a","_meta":{"progressToken":1}}')
     ask(session, b"2", params=b'{"name":"a","_meta":{"progressToken":1}}')
-    session.on_child_message(Response(b"3", b"{}", b""))
+    session.on_server_message(Response(b"3", b"{}", b""))
     [(where, _)] = told(
-        session.on_child_message(Notification("notifications/progress", b'{"progressToken":1}'))
+        session.on_server_message(Notification("notifications/progress", b'{"progressToken":1}'))
     )
     assert where is one
 
@@ -344,7 +344,7 @@ def test_log_messages_go_to_the_one_interactive_call():
     ask(session, b"1", "tools/list", b"")
     call, _ = ask(session, b"2")
     ask(session, b"3", "tools/list", b"")
-    [(where, _)] = told(session.on_child_message(Notification("notifications/message", b'{"level":"info"}')))
+    [(where, _)] = told(session.on_server_message(Notification("notifications/message", b'{"level":"info"}')))
     assert where is call
 
 
@@ -352,25 +352,25 @@ def test_log_messages_of_several_calls_go_to_the_newest():
     session = make()
     ask(session, b"1")
     newest, _ = ask(session, b"2")
-    [(where, _)] = told(session.on_child_message(Notification("notifications/message", b"{}")))
+    [(where, _)] = told(session.on_server_message(Notification("notifications/message", b"{}")))
     assert where is newest
 
 
 def test_what_belongs_to_no_call_waits_for_a_listener_and_goes_to_exactly_one():
     session = make()
     changed = Notification("notifications/tools/list_changed", b"")
-    assert session.on_child_message(changed) == ()
+    assert session.on_server_message(changed) == ()
     first, second = SendQueue("first"), SendQueue("second")
     _, effects = session.on_listen(first)
     assert [where for where, _ in told(effects)] == [first]
     session.on_listen(second)
-    assert [where for where, _ in told(session.on_child_message(changed))] == [second]
+    assert [where for where, _ in told(session.on_server_message(changed))] == [second]
 
 
 def test_what_waits_for_a_listener_is_bounded():
     session = make(limits=Limits(stream_messages=3))
     for number in range(10):
-        session.on_child_message(Notification("notifications/x", b'{"n":%d}' % number))
+        session.on_server_message(Notification("notifications/x", b'{"n":%d}' % number))
     _, effects = session.on_listen(SendQueue())
     assert [message["params"]["n"] for _, message in told(effects)] == [7, 8, 9]
 
@@ -378,7 +378,7 @@ def test_what_waits_for_a_listener_is_bounded():
 def test_what_waits_for_a_listener_is_bounded_in_bytes():
     session = make(limits=Limits(stream_bytes=100))
     for _ in range(3):
-        session.on_child_message(Notification("notifications/x", b'{"n":"%b"}' % (b"x" * 80)))
+        session.on_server_message(Notification("notifications/x", b'{"n":"%b"}' % (b"x" * 80)))
     _, effects = session.on_listen(SendQueue())
     assert len(told(effects)) == 1
 
@@ -390,7 +390,7 @@ def test_a_request_of_the_server_goes_to_the_call_and_its_answer_back_under_the_
     session = make()
     queue, _ = ask(session)
     [(where, question)] = told(
-        session.on_child_message(Request(b'"srv-1"', "elicitation/create", b'{"message":"?"}'))
+        session.on_server_message(Request(b'"srv-1"', "elicitation/create", b'{"message":"?"}'))
     )
     assert where is queue
     assert question == {"jsonrpc": "2.0", "id": 1, "method": "elicitation/create", "params": {"message": "?"}}
@@ -406,12 +406,12 @@ def test_a_request_of_the_server_is_not_put_where_nobody_can_come_back_for_it():
     session.on_stream_closed(on_exit, queue)
     ask(session, b"2", "tools/list")
     other, _ = ask(session, b"3", "tools/list")
-    [(where, _)] = told(session.on_child_message(Request(b"1", "roots/list", b"")))
+    [(where, _)] = told(session.on_server_message(Request(b"1", "roots/list", b"")))
     assert where is other
 
 
 def test_a_ping_of_the_server_is_answered_here():
-    assert said(make().on_child_message(Request(b"5", "ping", b""))) == [
+    assert said(make().on_server_message(Request(b"5", "ping", b""))) == [
         {"jsonrpc": "2.0", "id": 5, "result": {}}
     ]
 
@@ -423,17 +423,17 @@ def test_a_client_is_not_asked_for_what_it_has_not_declared(method, capabilities
     for version, asked in (("2025-03-26", True), ("2025-06-18", False), ("2025-11-25", False)):
         session = make(version=version, initialize=text)
         session.on_listen(SendQueue())
-        effects = session.on_child_message(Request(b'"q"', method, b""))
+        effects = session.on_server_message(Request(b'"q"', method, b""))
         error = {"code": -32601, "message": f"the client does not support {method}"}
         assert said(effects) == ([] if asked else [{"jsonrpc": "2.0", "id": "q", "error": error}])
         assert len(told(effects)) == asked
-    assert len(told(session.on_child_message(Request(b'"r"', "vendor/ask", b"")))) == 1
+    assert len(told(session.on_server_message(Request(b'"r"', "vendor/ask", b"")))) == 1
 
 
 def test_a_request_of_the_server_waits_until_the_client_is_initialized():
     session = make(ready=False)
-    assert session.on_child_message(Request(b"1", "roots/list", b"")) == ()
-    assert session.on_child_message(Notification("notifications/message", b"{}")) == ()
+    assert session.on_server_message(Request(b"1", "roots/list", b"")) == ()
+    assert session.on_server_message(Notification("notifications/message", b"{}")) == ()
     listener = SendQueue()
     _, effects = session.on_listen(listener)
     assert [message["method"] for _, message in told(effects)] == ["notifications/message"]
@@ -451,7 +451,7 @@ def test_initialized_said_twice_passes_twice():
 def test_a_server_request_without_a_stream_is_refused_after_a_while():
     session = make()
     session.on_tick(100.0)
-    session.on_child_message(Request(b"1", "roots/list", b""))
+    session.on_server_message(Request(b"1", "roots/list", b""))
     assert session.on_tick(159.0) == ()
     [answer] = said(session.on_tick(161.0))
     assert answer["id"] == 1
@@ -460,8 +460,8 @@ def test_a_server_request_without_a_stream_is_refused_after_a_while():
 
 def test_a_request_that_is_pushed_out_of_the_queue_is_answered():
     session = make(limits=Limits(stream_messages=1))
-    session.on_child_message(Request(b"1", "roots/list", b""))
-    [answer] = said(session.on_child_message(Notification("notifications/x", b"")))
+    session.on_server_message(Request(b"1", "roots/list", b""))
+    [answer] = said(session.on_server_message(Notification("notifications/x", b"")))
     assert answer["id"] == 1
     assert answer["error"]["code"] == -32603
 
@@ -470,41 +470,41 @@ def test_requests_of_the_server_are_limited():
     session = make(limits=Limits(in_flight=32))
     ask(session)
     for number in range(32):
-        session.on_child_message(Request(b"%d" % number, "roots/list", b""))
-    [answer] = said(session.on_child_message(Request(b"99", "roots/list", b"")))
+        session.on_server_message(Request(b"%d" % number, "roots/list", b""))
+    [answer] = said(session.on_server_message(Request(b"99", "roots/list", b"")))
     assert answer["error"]["code"] == SERVER_ERROR
 
 
 def test_an_id_that_the_server_uses_twice_is_refused():
     session = make()
     ask(session)
-    session.on_child_message(Request(b"1", "roots/list", b""))
-    [answer] = said(session.on_child_message(Request(b"1", "roots/list", b"")))
+    session.on_server_message(Request(b"1", "roots/list", b""))
+    [answer] = said(session.on_server_message(Request(b"1", "roots/list", b"")))
     assert answer["error"]["code"] == INVALID_REQUEST
 
 
 def test_the_server_cancels_its_own_request():
     session = make()
     queue, _ = ask(session)
-    session.on_child_message(Request(b'"s"', "elicitation/create", b"{}"))
+    session.on_server_message(Request(b'"s"', "elicitation/create", b"{}"))
     cancel = Notification("notifications/cancelled", b'{"requestId":"s","reason":"late"}')
-    [(where, message)] = told(session.on_child_message(cancel))
+    [(where, message)] = told(session.on_server_message(cancel))
     assert where is queue
     assert message["params"] == {"requestId": 1, "reason": "late"}
-    assert notes(session.on_child_message(cancel))
+    assert notes(session.on_server_message(cancel))
 
 
 def test_the_server_cancels_a_request_that_the_client_never_saw():
     session = make()
-    session.on_child_message(Request(b"1", "roots/list", b""))
-    assert session.on_child_message(Notification("notifications/cancelled", b'{"requestId":1}')) == ()
+    session.on_server_message(Request(b"1", "roots/list", b""))
+    assert session.on_server_message(Notification("notifications/cancelled", b'{"requestId":1}')) == ()
     _, effects = session.on_listen(SendQueue())
     assert told(effects) == []
 
 
 def test_an_answer_to_a_request_that_the_client_never_saw_is_dropped():
     session = make()
-    session.on_child_message(Request(b"1", "roots/list", b""))
+    session.on_server_message(Request(b"1", "roots/list", b""))
     guessed = session.on_client_message(Response(b"1", b"{}", b""), None)
     assert notes(guessed) == ["response_unmatched"]
     list(session.on_tick(1000.0))
@@ -516,8 +516,8 @@ def test_an_answer_to_a_request_that_the_client_never_saw_is_dropped():
 
 def test_a_request_behind_a_notification_is_given_up_as_well():
     session = make()
-    session.on_child_message(Notification("notifications/tools/list_changed", b""))
-    session.on_child_message(Request(b"1", "roots/list", b""))
+    session.on_server_message(Notification("notifications/tools/list_changed", b""))
+    session.on_server_message(Request(b"1", "roots/list", b""))
     session.on_tick(1000.0)
     [refused] = said(session.on_tick(1061.0))
     assert (refused["id"], refused["error"]["message"]) == (1, "no client stream within 60 s")
@@ -528,13 +528,13 @@ def test_a_request_behind_a_notification_is_given_up_as_well():
 def test_what_is_taken_back_makes_room_for_what_waits():
     session = make(limits=Limits(stream_bytes=100))
     for number in range(3):
-        session.on_child_message(Request(b"%d" % number, "roots/list", b'{"x":"%b"}' % (b"x" * 20)))
-        session.on_child_message(Notification("notifications/cancelled", b'{"requestId":%d}' % number))
-        session.on_child_message(Request(b"%d" % number, "roots/list", b'{"x":"%b"}' % (b"x" * 20)))
-        session.on_child_exit("gone", {})
+        session.on_server_message(Request(b"%d" % number, "roots/list", b'{"x":"%b"}' % (b"x" * 20)))
+        session.on_server_message(Notification("notifications/cancelled", b'{"requestId":%d}' % number))
+        session.on_server_message(Request(b"%d" % number, "roots/list", b'{"x":"%b"}' % (b"x" * 20)))
+        session.on_server_exit("gone", {})
         session.phase = core.OPEN
-    session.on_child_message(Notification("notifications/a", b""))
-    session.on_child_message(Notification("notifications/b", b""))
+    session.on_server_message(Notification("notifications/a", b""))
+    session.on_server_message(Notification("notifications/b", b""))
     assert [one["method"] for _, one in told(session.on_listen(SendQueue())[1])] == [
         "notifications/a",
         "notifications/b",
@@ -545,10 +545,10 @@ def test_what_is_taken_back_makes_room_for_what_waits():
 def test_the_server_may_use_an_id_again_however_it_spells_it(raw_id):
     session = make("pipe")
     for wire_id in (b"1", b"2"):
-        [(_, asked)] = told(session.on_child_message(Request(raw_id, "roots/list", b"")))
+        [(_, asked)] = told(session.on_server_message(Request(raw_id, "roots/list", b"")))
         assert asked["id"] == int(wire_id)
         assert len(said(session.on_client_message(Response(wire_id, b"{}", b""), None))) == 1
-    cancelled = session.on_child_message(
+    cancelled = session.on_server_message(
         Notification("notifications/cancelled", b'{"requestId":%b}' % raw_id)
     )
     assert notes(cancelled) == ["cancellation_unmatched"]
@@ -563,10 +563,10 @@ def test_on_a_pipe_everything_goes_down_the_pipe():
     assert session.has_stream
     session.on_client_message(Request(b"1", "tools/call", b'{"name":"t"}'), None)
     for effects in (
-        session.on_child_message(Notification("notifications/message", b"{}")),
-        session.on_child_message(Notification("notifications/tools/list_changed", b"")),
-        session.on_child_message(Request(b"1", "roots/list", b"")),
-        session.on_child_message(Response(b"2", b"{}", b"")),
+        session.on_server_message(Notification("notifications/message", b"{}")),
+        session.on_server_message(Notification("notifications/tools/list_changed", b"")),
+        session.on_server_message(Request(b"1", "roots/list", b"")),
+        session.on_server_message(Response(b"2", b"{}", b"")),
     ):
         assert [where for where, _ in told(effects)] == [pipe]
         assert not any(effect.last or effect.event_id for effect in effects)
@@ -589,7 +589,7 @@ def test_a_pipe_has_no_events_to_resume_from():
 
 
 def progress(session, token, number):
-    return session.on_child_message(
+    return session.on_server_message(
         Notification("notifications/progress", b'{"progressToken":%d,"progress":%d}' % (token, number))
     )
 
@@ -603,7 +603,7 @@ def test_an_interrupted_call_is_resumed_where_it_was():
     assert event.event_id == b"k1_1"
     session.on_stream_closed(stream, first)
     assert progress(session, 1, 2) == ()
-    assert session.on_child_message(Response(b"2", b"{}", b"")) == ()
+    assert session.on_server_message(Response(b"2", b"{}", b"")) == ()
     again, effects = session.on_resume("k1_1", second := SendQueue("second"))
     assert again is stream
     assert [effect.event_id for effect in effects if isinstance(effect, ToClient)] == [b"k1_2", b"k1_3"]
@@ -631,7 +631,7 @@ def test_a_stream_that_is_resumed_while_it_is_open_moves():
     session.on_events_start(stream)
     _, effects = session.on_resume("k1_0", second := SendQueue())
     assert EndStream(first) in effects
-    [event] = session.on_child_message(Notification("notifications/x", b""))
+    [event] = session.on_server_message(Notification("notifications/x", b""))
     assert event.queue is second
 
 
@@ -639,10 +639,10 @@ def test_a_listener_that_comes_back_gets_what_it_missed_once():
     session = make()
     stream, _ = session.on_listen(first := SendQueue())
     session.on_events_start(stream)
-    session.on_child_message(Notification("notifications/a", b""))
+    session.on_server_message(Notification("notifications/a", b""))
     session.on_stream_closed(stream, first)
     assert not session.has_stream
-    session.on_child_message(Notification("notifications/b", b""))
+    session.on_server_message(Notification("notifications/b", b""))
     _, effects = session.on_resume("k1_0", SendQueue())
     assert [message["method"] for _, message in told(effects)] == ["notifications/a", "notifications/b"]
 
@@ -663,7 +663,7 @@ def test_an_event_id_of_the_future_resumes_nothing():
     session = make()
     stream, _ = session.on_listen(SendQueue())
     session.on_events_start(stream)
-    session.on_child_message(Notification("notifications/a", b""))
+    session.on_server_message(Notification("notifications/a", b""))
     _, effects = session.on_resume("k1_999", SendQueue())
     assert told(effects) == []
 
@@ -692,7 +692,7 @@ def test_an_answer_that_nobody_can_come_back_for_is_dropped():
     stream = session.call_stream(queue := SendQueue())
     session.on_client_message(Request(b"1", "ping", b""), stream)
     session.on_stream_closed(stream, queue)
-    assert session.on_child_message(Response(b"2", b"{}", b"")) == ()
+    assert session.on_server_message(Response(b"2", b"{}", b"")) == ()
 
 
 def ask_for_json(
@@ -711,9 +711,9 @@ LOGGED = Notification("notifications/message", b'{"level":"info","data":"x"}')
 def test_a_call_that_takes_json_only_gets_its_answer_and_nothing_else():
     session = make()
     queue = ask_for_json(session)
-    assert notes(session.on_child_message(PROGRESS)) == ["progress_without_stream"]
-    assert told(session.on_child_message(LOGGED)) == []
-    [answer] = session.on_child_message(Response(b"2", b"{}", b""))
+    assert notes(session.on_server_message(PROGRESS)) == ["progress_without_stream"]
+    assert told(session.on_server_message(LOGGED)) == []
+    [answer] = session.on_server_message(Response(b"2", b"{}", b""))
     assert (answer.queue, answer.event_id, answer.last) == (queue, b"", True)
     _, effects = session.on_listen(home := SendQueue("home"))
     assert [(one, text["method"]) for one, text in told(effects)] == [(home, "notifications/message")]
@@ -724,14 +724,14 @@ def test_what_a_call_that_takes_json_only_causes_goes_to_the_listener():
     session.on_listen(home := SendQueue("home"))
     ask_for_json(session)
     for message in (PROGRESS, LOGGED, Request(b"1", "roots/list", b"")):
-        [(queue, _)] = told(session.on_child_message(message))
+        [(queue, _)] = told(session.on_server_message(message))
         assert queue is home
 
 
 def test_a_question_of_a_call_that_takes_json_only_is_refused_at_once():
     session = make()
     ask_for_json(session)
-    [refusal] = said(session.on_child_message(Request(b"1", "roots/list", b"")))
+    [refusal] = said(session.on_server_message(Request(b"1", "roots/list", b"")))
     assert refusal["error"]["code"] == -32603
     assert "text/event-stream" in refusal["error"]["message"]
 
@@ -741,13 +741,13 @@ def test_a_server_request_waits_for_a_client_that_had_a_get_stream():
     stream, _ = session.on_listen(home := SendQueue("home"))
     session.on_stream_closed(stream, home)
     ask_for_json(session)
-    assert session.on_child_message(Request(b"1", "roots/list", b"")) == ()
+    assert session.on_server_message(Request(b"1", "roots/list", b"")) == ()
 
 
 def test_a_server_request_waits_if_no_call_may_have_caused_it():
     session = make()
     ask_for_json(session, method="tools/list", params=b"")
-    assert session.on_child_message(Request(b"1", "roots/list", b"")) == ()
+    assert session.on_server_message(Request(b"1", "roots/list", b"")) == ()
 
 
 def test_a_call_with_a_stream_is_asked_beside_one_that_takes_json_only():
@@ -756,8 +756,8 @@ def test_a_call_with_a_stream_is_asked_beside_one_that_takes_json_only():
     ask(session, b"2", "tools/list", b"")
     asking, _ = ask(session, b"3")
     ask(session, b"4", "tools/list", b"")
-    assert told(session.on_child_message(Request(b"1", "roots/list", b"")))[0][0] is asking
-    assert told(session.on_child_message(Request(b"2", "roots/list", b""), b"3"))[0][0] is not None
+    assert told(session.on_server_message(Request(b"1", "roots/list", b"")))[0][0] is asking
+    assert told(session.on_server_message(Request(b"2", "roots/list", b""), b"3"))[0][0] is not None
 
 
 def test_a_batch_that_takes_json_only_ends_with_its_last_answer():
@@ -769,7 +769,7 @@ def test_a_batch_that_takes_json_only_ends_with_its_last_answer():
     effects = [
         effect
         for wire_id in (b"2", b"3")
-        for effect in session.on_child_message(Response(wire_id, b"{}", b""))
+        for effect in session.on_server_message(Response(wire_id, b"{}", b""))
     ]
     assert [(one.queue, one.event_id, one.last) for one in effects] == [
         (queue, b"", False),
@@ -783,8 +783,8 @@ def test_nothing_is_kept_for_a_client_that_left_before_its_stream_had_begun():
     stream = session._pending.by_wire_id[b"2"].stream
     assert session.on_events_start(stream)
     session.on_stream_closed(stream, queue, begun=False)
-    assert notes(session.on_child_message(PROGRESS))
-    assert tuple(session.on_child_message(Response(b"2", b"{}", b""))) == ()
+    assert notes(session.on_server_message(PROGRESS))
+    assert tuple(session.on_server_message(Response(b"2", b"{}", b""))) == ()
     assert (session._streams._stored, session._streams._size) == ({}, 0)
 
 
@@ -794,7 +794,7 @@ def test_a_revision_without_priming_events_has_nothing_to_drop():
     stream = session._pending.by_wire_id[b"2"].stream
     session.on_events_start(stream)
     session.on_stream_closed(stream, queue, begun=False)
-    assert tuple(session.on_child_message(Response(b"2", b"{}", b""))) == ()
+    assert tuple(session.on_server_message(Response(b"2", b"{}", b""))) == ()
     assert session._streams._stored == {}
 
 
@@ -802,7 +802,7 @@ def test_what_was_kept_before_a_stream_could_begin_is_dropped_with_it():
     session = make()
     queue, _ = ask(session, params=b'{"name":"t","_meta":{"progressToken":"p"}}')
     stream = session._pending.by_wire_id[b"2"].stream
-    assert told(session.on_child_message(PROGRESS))
+    assert told(session.on_server_message(PROGRESS))
     session.on_stream_closed(stream, queue, begun=False)
     assert (session._streams._stored, session._streams._size) == ({}, 0)
 
@@ -816,7 +816,7 @@ def test_a_stream_that_could_not_be_resumed_is_still_kept():
     again = SendQueue("again")
     session.on_resume(event_id.decode(), again)
     session.on_stream_closed(stream, again, begun=False)
-    session.on_child_message(Response(b"2", b"{}", b""))
+    session.on_server_message(Response(b"2", b"{}", b""))
     _, effects = session.on_resume(event_id.decode(), third := SendQueue("third"))
     assert [queue for queue, _ in told(effects)] == [third]
 
@@ -826,7 +826,7 @@ def test_kept_events_are_bounded_in_bytes_finished_streams_first():
     done = session.call_stream(gone := SendQueue())
     session.on_client_message(Request(b"1", "tools/call", b'{"_meta":{"progressToken":1}}'), done)
     progress(session, 1, 1)
-    session.on_child_message(Response(b"2", b"{}", b""))
+    session.on_server_message(Response(b"2", b"{}", b""))
     session.on_stream_closed(done, gone)
     live = session.call_stream(SendQueue())
     session.on_client_message(Request(b"1", "tools/call", b'{"_meta":{"progressToken":1}}'), live)
@@ -841,7 +841,7 @@ def test_kept_events_are_bounded_in_bytes_finished_streams_first():
 def test_one_event_larger_than_everything_that_may_be_kept_is_not_kept():
     session = make(limits=Limits(replay_bytes=10))
     session.on_listen(SendQueue())
-    session.on_child_message(Notification("notifications/a", b'{"a":"aaaaaaaaaaaaaaa"}'))
+    session.on_server_message(Notification("notifications/a", b'{"a":"aaaaaaaaaaaaaaa"}'))
     _, effects = session.on_resume("k1_0", SendQueue())
     assert told(effects) == []
 
@@ -851,7 +851,7 @@ def call_and_leave(session, count):
         stream = session.call_stream(queue := SendQueue())
         session.on_client_message(Request(b"%d" % number, "tools/call", b'{"name":"t"}'), stream)
         session.on_events_start(stream)
-        session.on_child_message(Response(b"%d" % (number + 2), b"{}", b""))
+        session.on_server_message(Response(b"%d" % (number + 2), b"{}", b""))
         session.on_stream_closed(stream, queue)
 
 
@@ -869,7 +869,7 @@ def test_a_listener_that_was_interrupted_is_kept_longer_than_the_streams_of_call
     assert session.on_events_start(stream) == b"k1_0"
     session.on_stream_closed(stream, queue)
     call_and_leave(session, 80)
-    session.on_child_message(Notification("notifications/x", b""))
+    session.on_server_message(Notification("notifications/x", b""))
     _, effects = session.on_resume("k1_0", SendQueue())
     assert [message["method"] for _, message in told(effects)] == ["notifications/x"]
 
@@ -910,10 +910,10 @@ def test_of_a_subscription_only_the_uri_is_remembered():
     ask(session, b"2", "resources/subscribe", b'{"x":1,"uri":"c:\\u0064"}')
     ask(session, b"3", "resources/subscribe", b"{}")
     ask(session, b"4", "resources/unsubscribe", b'{"uri":"c:d","_meta":{"progressToken":2}}')
-    session.on_child_exit("gone", {})
+    session.on_server_exit("gone", {})
     ask(session)
-    (opening,) = said(session.on_child_start())
-    effects = session.on_child_message(Response(b"%d" % opening["id"], b"{}", b""))
+    (opening,) = said(session.on_server_start())
+    effects = session.on_server_message(Response(b"%d" % opening["id"], b"{}", b""))
     assert [message["params"] for message in said(effects) if "subscribe" in message["method"]] == [
         {"uri": "a:b"}
     ]
@@ -923,10 +923,10 @@ def test_subscriptions_that_are_said_again_are_limited():
     session = make(limits=Limits(stream_messages=1))
     ask(session, b"1", "resources/subscribe", b'{"uri":"a:b"}')
     ask(session, b"2", "resources/subscribe", b'{"uri":"c:d"}')
-    session.on_child_exit("gone", LOST)
+    session.on_server_exit("gone", LOST)
     ask(session)
-    [line] = said(session.on_child_start())
-    effects = session.on_child_message(Response(b"%d" % line["id"], b"{}", b""))
+    [line] = said(session.on_server_start())
+    effects = session.on_server_message(Response(b"%d" % line["id"], b"{}", b""))
     assert [message["params"]["uri"] for message in said(effects) if "subscribe" in message["method"]] == [
         "a:b"
     ]
@@ -942,7 +942,7 @@ def test_everything_in_flight_fails_with_the_cause():
     session = make()
     one, _ = ask(session, b"1")
     two, _ = ask(session, b'"b"')
-    errors = told(session.on_child_exit("the server was killed by signal 9 (SIGKILL)", LOST))
+    errors = told(session.on_server_exit("the server was killed by signal 9 (SIGKILL)", LOST))
     assert [(where, message["id"]) for where, message in errors] == [(one, 1), (two, "b")]
     for _, message in errors:
         assert message["error"] == {
@@ -959,15 +959,15 @@ def test_the_next_call_brings_another_child_that_is_told_what_the_first_knew():
     ask(session, b"2", "resources/subscribe", b'{"uri":"a:b"}')
     ask(session, b"3", "resources/subscribe", b'{"uri":"c:d"}')
     ask(session, b"4", "resources/unsubscribe", b'{"uri":"a:b"}')
-    session.on_child_exit("gone", LOST)
+    session.on_server_exit("gone", LOST)
     assert session.phase == core.LOST
     queue, effects = ask(session, b"5")
     assert list(effects) == [StartProcess()]
     _, effects = ask(session, b"6")
     assert list(effects) == []
-    [line] = said(session.on_child_start())
+    [line] = said(session.on_server_start())
     assert (line["method"], line["params"]) == ("initialize", json.loads(INITIALIZE))
-    effects = session.on_child_message(Response(b"%d" % line["id"], b'{"protocolVersion":"2025-11-25"}', b""))
+    effects = session.on_server_message(Response(b"%d" % line["id"], b'{"protocolVersion":"2025-11-25"}', b""))
     assert [message["method"] for message in said(effects)] == [
         "notifications/initialized",
         "logging/setLevel",
@@ -978,7 +978,7 @@ def test_the_next_call_brings_another_child_that_is_told_what_the_first_knew():
     assert said(effects)[2]["params"] == {"uri": "c:d"}
     assert session.phase == core.OPEN
     wire = said(effects)[3]["id"]
-    [(where, answer)] = told(session.on_child_message(Response(b"%d" % wire, b"{}", b"")))
+    [(where, answer)] = told(session.on_server_message(Response(b"%d" % wire, b"{}", b"")))
     assert where is queue
     assert answer["id"] == 5
 
@@ -989,14 +989,14 @@ def test_a_client_of_another_child_hears_that_it_may_have_missed_changes():
     session = LegacySession(LIMITS, lambda: "k")
     home = SendQueue("home")
     session.on_client_message(Request(b"0", "initialize", INITIALIZE), session.call_stream(SendQueue()))
-    assert told(session.on_child_message(Response(b"1", opened, b"")))
+    assert told(session.on_server_message(Response(b"1", opened, b"")))
     session.on_client_message(Notification("notifications/initialized", b""), None)
     session.on_listen(home)
     ask(session, b"1", "resources/subscribe", b'{"uri":"a:b"}')
-    session.on_child_exit("gone", LOST)
+    session.on_server_exit("gone", LOST)
     ask(session, b"2")
-    [line] = said(session.on_child_start())
-    effects = session.on_child_message(Response(b"%d" % line["id"], opened, b""))
+    [line] = said(session.on_server_start())
+    effects = session.on_server_message(Response(b"%d" % line["id"], opened, b""))
     assert told(effects) == [
         (home, {"jsonrpc": "2.0", "method": "notifications/tools/list_changed"}),
         (home, {"jsonrpc": "2.0", "method": "notifications/resources/updated", "params": {"uri": "a:b"}}),
@@ -1005,32 +1005,32 @@ def test_a_client_of_another_child_hears_that_it_may_have_missed_changes():
 
 def test_nothing_is_repeated_that_was_never_said():
     session = make(ready=False)
-    session.on_child_exit("gone", LOST)
+    session.on_server_exit("gone", LOST)
     ask(session)
-    [line] = said(session.on_child_start())
-    effects = session.on_child_message(Response(b"%d" % line["id"], b"{}", b""))
+    [line] = said(session.on_server_start())
+    effects = session.on_server_message(Response(b"%d" % line["id"], b"{}", b""))
     assert [message["method"] for message in said(effects)] == ["tools/call"]
 
 
 def test_a_call_that_waits_for_another_child_can_be_cancelled():
     session = make()
-    session.on_child_exit("gone", LOST)
+    session.on_server_exit("gone", LOST)
     ask(session, b"1")
     ask(session, b"2")
     effects = session.on_client_message(Notification("notifications/cancelled", b'{"requestId":1}'), None)
     assert said(effects) == []
-    [line] = said(session.on_child_start())
-    effects = session.on_child_message(Response(b"%d" % line["id"], b"{}", b""))
+    [line] = said(session.on_server_start())
+    effects = session.on_server_message(Response(b"%d" % line["id"], b"{}", b""))
     assert len([message for message in said(effects) if message["method"] == "tools/call"]) == 1
 
 
 def test_a_child_that_refuses_to_initialize_again_fails_what_waits():
     session = make()
-    session.on_child_exit("gone", LOST)
+    session.on_server_exit("gone", LOST)
     queue, _ = ask(session)
-    [line] = said(session.on_child_start())
+    [line] = said(session.on_server_start())
     [(where, answer)] = told(
-        session.on_child_message(Response(b"%d" % line["id"], b"", b'{"code":1,"message":"no"}'))
+        session.on_server_message(Response(b"%d" % line["id"], b"", b'{"code":1,"message":"no"}'))
     )
     assert where is queue
     assert "refused to initialize" in answer["error"]["message"]
@@ -1039,9 +1039,9 @@ def test_a_child_that_refuses_to_initialize_again_fails_what_waits():
 
 def test_a_child_that_cannot_be_started_again_fails_what_waits():
     session = make()
-    session.on_child_exit("gone", LOST)
+    session.on_server_exit("gone", LOST)
     ask(session)
-    assert told(session.on_child_exit("cannot start", {"reason": "not started"}))
+    assert told(session.on_server_exit("cannot start", {"reason": "not started"}))
     _, effects = ask(session)
     assert list(effects) == [StartProcess()]
 
@@ -1050,34 +1050,34 @@ def test_a_death_while_initializing_is_the_end():
     session = LegacySession(LIMITS, lambda: "k")
     queue = SendQueue()
     session.on_client_message(Request(b"1", "initialize", INITIALIZE), session.call_stream(queue))
-    assert [where for where, _ in told(session.on_child_exit("exited", LOST))] == [queue]
+    assert [where for where, _ in told(session.on_server_exit("exited", LOST))] == [queue]
     assert session.phase == core.ENDED
-    assert session.on_child_exit("exited", LOST) == ()
+    assert session.on_server_exit("exited", LOST) == ()
 
 
 def test_the_exit_of_a_process_without_requests_changes_nothing():
     session = LegacySession(LIMITS, lambda: "k")
-    assert session.on_child_exit("exited", LOST) == ()
+    assert session.on_server_exit("exited", LOST) == ()
 
 
 def test_answers_for_a_dead_child_are_dropped():
     session = make()
     ask(session)
-    session.on_child_message(Request(b"1", "roots/list", b""))
-    session.on_child_exit("gone", LOST)
+    session.on_server_message(Request(b"1", "roots/list", b""))
+    session.on_server_exit("gone", LOST)
     assert notes(session.on_client_message(Response(b"1", b"{}", b""), None))
     session = make()
     ask(session)
-    session.on_child_message(Request(b"1", "roots/list", b""))
+    session.on_server_message(Request(b"1", "roots/list", b""))
     session.phase = core.REVIVING
     assert notes(session.on_client_message(Response(b"1", b"{}", b""), None))
 
 
 def test_questions_of_a_dead_child_are_not_shown_any_more():
     session = make()
-    session.on_child_message(Request(b"1", "roots/list", b""))
-    session.on_child_message(Notification("notifications/x", b""))
-    session.on_child_exit("gone", LOST)
+    session.on_server_message(Request(b"1", "roots/list", b""))
+    session.on_server_message(Notification("notifications/x", b""))
+    session.on_server_exit("gone", LOST)
     _, effects = session.on_listen(SendQueue())
     assert [message["method"] for _, message in told(effects)] == ["notifications/x"]
 
@@ -1118,7 +1118,7 @@ def test_the_end_fails_what_is_in_flight_and_ends_every_stream():
     assert [(where, message["error"]["message"]) for where, message in told(effects)] == [(caller, "bye")]
     assert EndStream(listener) in effects
     assert session.close("again") == ()
-    assert session.on_child_message(Response(b"2", b"{}", b"")) == (LogDebug("response_not_awaited"),)
+    assert session.on_server_message(Response(b"2", b"{}", b"")) == (LogDebug("response_not_awaited"),)
     with pytest.raises(Rejection) as caught:
         ask(session)
     assert caught.value.status == 404
@@ -1146,7 +1146,7 @@ def test_a_stream_that_left_is_not_ended_again():
 def test_a_listener_appears_after_a_call_has_taken_what_waited():
     session = make(ready=False)
     ask(session, b"1")
-    session.on_child_message(Request(b"1", "roots/list", b""))
+    session.on_server_message(Request(b"1", "roots/list", b""))
     effects = session.on_client_message(Notification("notifications/initialized", b""), None)
     assert [message["method"] for _, message in told(effects)] == ["roots/list"]
 
@@ -1202,7 +1202,7 @@ class Life(RuleBasedStateMachine):
     def answer(self, data):
         wire = data.draw(st.sampled_from(sorted(self.wires)))
         marker = self.wires.pop(wire)
-        self.absorb(self.session.on_child_message(Response(wire, json.dumps({"echo": marker}).encode(), b"")))
+        self.absorb(self.session.on_server_message(Response(wire, json.dumps({"echo": marker}).encode(), b"")))
 
     @precondition(lambda self: self.open)
     @rule(data=st.data())
@@ -1221,7 +1221,7 @@ class Life(RuleBasedStateMachine):
     def chatter(self, data):
         token = data.draw(st.sampled_from(["c1", "c2", "c3", "nobody"]))
         effects = list(
-            self.session.on_child_message(
+            self.session.on_server_message(
                 Notification("notifications/progress", json.dumps({"progressToken": token}).encode())
             )
         )
@@ -1234,15 +1234,15 @@ class Life(RuleBasedStateMachine):
     def die(self):
         self.dead = True
         self.wires.clear()
-        self.absorb(self.session.on_child_exit("gone", LOST))
+        self.absorb(self.session.on_server_exit("gone", LOST))
         assert not self.open
 
     @precondition(lambda self: self.dead and self.session.phase == core.REVIVING)
     @rule()
     def revive(self):
         self.dead = False
-        [line] = said(self.session.on_child_start())
-        self.absorb(self.session.on_child_message(Response(b"%d" % line["id"], b"{}", b"")))
+        [line] = said(self.session.on_server_start())
+        self.absorb(self.session.on_server_message(Response(b"%d" % line["id"], b"{}", b"")))
 
     @invariant()
     def nothing_is_forgotten(self):
@@ -1255,7 +1255,7 @@ TestLife = Life.TestCase
 
 def test_the_first_tick_times_no_request_out():
     session = make()
-    session.on_child_message(Request(b"1", "roots/list", b""))
+    session.on_server_message(Request(b"1", "roots/list", b""))
     assert session.on_tick(1000.0) == ()
     assert session.on_tick(1059.0) == ()
     assert len(said(session.on_tick(1061.0))) == 1
@@ -1280,14 +1280,14 @@ def test_a_call_that_makes_no_progress_is_given_up_with_the_limit_in_its_answer(
     error = {"code": -32001, "message": text, "data": {"reason": "timeout"}}
     assert told(effects) == [(queue, {"jsonrpc": "2.0", "id": 7, "error": error})]
     assert session.in_flight == 0
-    assert notes(session.on_child_message(Response(b"2", b"{}", b""))) == ["response_not_awaited"]
+    assert notes(session.on_server_message(Response(b"2", b"{}", b""))) == ["response_not_awaited"]
 
 
 def test_progress_gives_a_call_more_time():
     session, _, effects = late(9)
     assert effects == []
     list(
-        session.on_child_message(
+        session.on_server_message(
             Notification("notifications/progress", b'{"progressToken":"p","progress":1}')
         )
     )
@@ -1297,7 +1297,7 @@ def test_progress_gives_a_call_more_time():
 
 def test_a_call_is_not_idle_while_its_client_is_asked():
     session, _, _ = late(9)
-    [(_, asked)] = told(session.on_child_message(Request(b'"q"', "elicitation/create", b"")))
+    [(_, asked)] = told(session.on_server_message(Request(b'"q"', "elicitation/create", b"")))
     for now in (130, 200, 300):
         assert list(session.on_tick(now)) == []
     session.on_client_message(Response(b"%d" % asked["id"], b"{}", b""), None)
@@ -1308,14 +1308,14 @@ def test_a_call_is_not_idle_while_its_client_is_asked():
 def test_a_client_that_is_asked_before_the_first_look_at_the_clock_has_its_time():
     session = make(limits=Limits(call_idle_seconds=10))
     ask(session)
-    session.on_child_message(Request(b'"q"', "elicitation/create", b""))
+    session.on_server_message(Request(b'"q"', "elicitation/create", b""))
     for now in (10_000, 10_011, 10_100):
         assert list(session.on_tick(now)) == []
 
 
 def test_a_client_that_never_answers_is_no_excuse_for_ever():
     session, _, _ = late(9)
-    list(session.on_child_message(Request(b'"q"', "elicitation/create", b"")))
+    list(session.on_server_message(Request(b'"q"', "elicitation/create", b"")))
     assert list(session.on_tick(700)) == []
     assert said(session.on_tick(711)) != []
 
@@ -1323,13 +1323,13 @@ def test_a_client_that_never_answers_is_no_excuse_for_ever():
 def test_a_call_that_no_child_has_seen_is_given_up_without_a_word_to_it():
     session = make(limits=Limits(call_seconds=10))
     list(session.on_tick(100))
-    session.on_child_exit("gone", {})
+    session.on_server_exit("gone", {})
     queue, effects = ask(session)
     assert [type(effect) for effect in effects] == [StartProcess]
     effects = list(session.on_tick(111))
     assert said(effects) == []
     assert [where for where, _ in told(effects)] == [queue]
-    restarted = said(session.on_child_start())
+    restarted = said(session.on_server_start())
     assert [order["method"] for order in restarted] == ["initialize"]
 
 
@@ -1340,7 +1340,7 @@ def test_a_tool_that_is_not_chosen_is_neither_listed_nor_called():
     counter = itertools.count(1)
     session = LegacySession(LIMITS, lambda: f"k{next(counter)}", None, AccessPolicy(("a*",)))
     session.on_client_message(Request(b"0", "initialize", INITIALIZE), session.call_stream(SendQueue()))
-    session.on_child_message(Response(b"1", b'{"protocolVersion":"2025-11-25"}', b""))
+    session.on_server_message(Response(b"1", b'{"protocolVersion":"2025-11-25"}', b""))
     with pytest.raises(Rejection, match="Unknown tool: b"):
         ask(session, b"7", params=b'{"name":"b"}')
     assert session.in_flight == 0
@@ -1348,11 +1348,11 @@ def test_a_tool_that_is_not_chosen_is_neither_listed_nor_called():
     assert len(said(effects)) == 1
     ask(session, b"9", "tools/list", b"{}")
     [(_, listed)] = told(
-        session.on_child_message(Response(b"3", b'{"tools":[{"name":"a"},{"name":"b"}]}', b""))
+        session.on_server_message(Response(b"3", b'{"tools":[{"name":"a"},{"name":"b"}]}', b""))
     )
     assert listed["result"] == {"tools": [{"name": "a"}]}
     ask(session, b"10", "tools/list", b"{}")
-    [(_, failed)] = told(session.on_child_message(Response(b"4", b"", b'{"code":-1,"message":"no"}')))
+    [(_, failed)] = told(session.on_server_message(Response(b"4", b"", b'{"code":-1,"message":"no"}')))
     assert failed["error"]["message"] == "no"
 
 
@@ -1369,7 +1369,7 @@ def test_a_denied_feature_passes_in_no_direction():
     left = {"protocolVersion": "2025-11-25", "capabilities": {"elicitation": {}}}
     assert json.loads(opened.line)["params"] == left
     offered = b'{"protocolVersion":"2025-11-25","capabilities":{"prompts":{},"tools":{}}}'
-    [(_, told_of)] = told(session.on_child_message(Response(b"1", offered, b"")))
+    [(_, told_of)] = told(session.on_server_message(Response(b"1", offered, b"")))
     assert told_of["result"]["capabilities"] == {"tools": {}}
     session.on_client_message(Notification("notifications/initialized", b""), None)
 
@@ -1378,22 +1378,22 @@ def test_a_denied_feature_passes_in_no_direction():
     assert (caught.value.code, session.in_flight) == (-32601, 0)
     for effects in (
         session.on_client_message(Notification("notifications/roots/list_changed", b""), None),
-        session.on_child_message(Notification("notifications/prompts/list_changed", b"")),
+        session.on_server_message(Notification("notifications/prompts/list_changed", b"")),
     ):
         assert list(effects) == [LogDebug("notification_denied")]
-    [refused] = session.on_child_message(Request(b'"q"', "sampling/createMessage", b"{}"))
+    [refused] = session.on_server_message(Request(b'"q"', "sampling/createMessage", b"{}"))
     assert json.loads(refused.line) == {
         "jsonrpc": "2.0",
         "id": "q",
         "error": {"code": -32601, "message": "sampling is disabled for this server"},
     }
-    assert len(told(session.on_child_message(Request(b'"r"', "elicitation/create", b"{}")))) == 1
-    assert len(told(session.on_child_message(Notification("notifications/tools/list_changed", b"")))) == 1
+    assert len(told(session.on_server_message(Request(b'"r"', "elicitation/create", b"{}")))) == 1
+    assert len(told(session.on_server_message(Notification("notifications/tools/list_changed", b"")))) == 1
 
     # A child that comes in the place of a lost one hears no more than the first.
-    session.on_child_exit("gone", {})
+    session.on_server_exit("gone", {})
     ask(session, b"8", "tools/list", b"{}")
-    [again] = session.on_child_start()
+    [again] = session.on_server_start()
     assert json.loads(again.line)["params"] == left
 
 
@@ -1404,19 +1404,19 @@ def test_the_end_of_each_request_is_told_once_where_that_is_wanted():
     session = LegacySession(Limits(call_seconds=10), lambda: "k", SendQueue("pipe"), reports_outcomes=True)
     assert ends(session.on_client_message(Request(b'"p"', "ping", b""), None)) == [(b'"p"', "ok")]
     session.on_client_message(Request(b"0", "initialize", INITIALIZE), None)
-    assert ends(session.on_child_message(Response(b"1", INITIALIZE, b""))) == [(b"0", "ok")]
+    assert ends(session.on_server_message(Response(b"1", INITIALIZE, b""))) == [(b"0", "ok")]
     list(session.on_tick(100))
     for number in (7, 8, 9):
         session.on_client_message(Request(b"%d" % number, "tools/list", b""), None)
-    assert ends(session.on_child_message(Response(b"2", b"", b'{"code":-5,"message":"no"}'))) == [
+    assert ends(session.on_server_message(Response(b"2", b"", b'{"code":-5,"message":"no"}'))) == [
         (b"7", "error -5")
     ]
     taken_back = Notification("notifications/cancelled", b'{"requestId":8}')
     assert ends(session.on_client_message(taken_back, None)) == [(b"8", "cancelled")]
-    assert ends(session.on_child_message(Response(b"3", b"{}", b""))) == []
+    assert ends(session.on_server_message(Response(b"3", b"{}", b""))) == []
     assert ends(session.on_tick(200)) == [(b"9", "error -32001")]
     session.on_client_message(Request(b"10", "tools/list", b""), None)
-    assert ends(session.on_child_exit("gone", {})) == [(b"10", "error -32000")]
+    assert ends(session.on_server_exit("gone", {})) == [(b"10", "error -32000")]
 
 
 # ---- a process that several sessions share
@@ -1427,15 +1427,15 @@ def test_a_session_that_shares_its_process_hands_on_messages_under_ids_of_a_comm
     one, other = (LegacySession(LIMITS, lambda: "k", SendQueue("pipe"), ids=ids) for _ in range(2))
     [opening] = one.on_client_message(Request(b"0", "initialize", INITIALIZE), None)
     assert opening == ToUpstream(Request(b"40", "initialize", INITIALIZE))
-    one.on_child_message(Response(b"40", INITIALIZE, b""))
+    one.on_server_message(Response(b"40", INITIALIZE, b""))
     other.on_client_message(Request(b"0", "initialize", INITIALIZE), None)
     params = b'{"name":"t","_meta":{"progressToken":"p"}}'
     [call] = one.on_client_message(Request(b"0", "tools/call", params), None)
     assert call == ToUpstream(Request(b"42", "tools/call", params), b'"p"')
     ready = Notification("notifications/initialized", b"")
     assert list(one.on_client_message(ready, None)) == [ToUpstream(ready)]
-    assert list(one.on_child_message(Request(b"5", "ping", b""))) == [ToUpstream(Response(b"5", b"{}", b""))]
-    one.on_child_message(Request(b"9", "elicitation/create", b"{}"), b"42")
+    assert list(one.on_server_message(Request(b"5", "ping", b""))) == [ToUpstream(Response(b"5", b"{}", b""))]
+    one.on_server_message(Request(b"9", "elicitation/create", b"{}"), b"42")
     answer = Response(b"1", b'{"action":"accept"}', b"")
     assert one.on_client_message(answer, None) == (ToUpstream(Response(b"9", answer.result, b"")),)
     [taken_back] = one.on_client_message(Notification("notifications/cancelled", b'{"requestId":0}'), None)
@@ -1445,7 +1445,7 @@ def test_a_session_that_shares_its_process_hands_on_messages_under_ids_of_a_comm
 def test_a_session_goes_on_when_the_process_that_it_shares_is_lost():
     session = LegacySession(LIMITS, lambda: "k", SendQueue("pipe"), ids=itertools.count(1))
     session.on_client_message(Request(b"0", "initialize", INITIALIZE), None)
-    session.on_child_message(Response(b"1", INITIALIZE, b""))
+    session.on_server_message(Response(b"1", INITIALIZE, b""))
     for number in (7, 8):
         session.on_client_message(Request(b"%d" % number, "tools/call", b'{"name":"t"}'), None)
     [(_, failed)] = told(session.on_calls_lost((b"2", b"99"), "gone", {"reason": "exited"}))

@@ -65,17 +65,17 @@ def test_all_is_held_in_order_until_initialize_is_answered():
     ]
     assert all(list(effects) == [] for effects in sent)
     assert answered(send(session, 3, "ping", b"")) == {3: None}
-    effects = session.on_child_message(OPENED)
+    effects = session.on_server_message(OPENED)
     assert isinstance(effects[0], ToClient)
     assert given(effects) == ["tools/call", READY.method, "tools/list", CHANGED.method]
-    assert answered(session.on_child_message(Response(b"2", b"{}", b""))) == {1: None}
+    assert answered(session.on_server_message(Response(b"2", b"{}", b""))) == {1: None}
 
 
 def test_a_question_of_the_child_waits_for_initialized_and_its_answer_passes():
     session = opening()
-    assert given(session.on_child_message(Request(b"5", "roots/list", b""))) == []
+    assert given(session.on_server_message(Request(b"5", "roots/list", b""))) == []
     session.on_client_message(READY, None)
-    effects = session.on_child_message(OPENED)
+    effects = session.on_server_message(OPENED)
     assert [
         json.loads(effect.message).get("method") for effect in effects if isinstance(effect, ToClient)
     ] == [
@@ -91,7 +91,7 @@ def test_a_request_that_is_cancelled_while_it_is_held_is_never_sent():
     send(session, 2, "tools/list", b"")
     session.on_client_message(CHANGED, None)
     assert given(cancel(session, 1)) == []
-    assert given(session.on_child_message(OPENED)) == ["tools/list", CHANGED.method]
+    assert given(session.on_server_message(OPENED)) == ["tools/list", CHANGED.method]
 
 
 def test_a_refused_initialize_answers_all_that_is_held():
@@ -99,7 +99,7 @@ def test_a_refused_initialize_answers_all_that_is_held():
     send(session, 1, "logging/setLevel", b'{"level":"debug"}')
     send(session, 2, "resources/subscribe", b'{"uri":"x:y"}')
     session.on_client_message(CHANGED, None)
-    effects = session.on_child_message(REFUSED)
+    effects = session.on_server_message(REFUSED)
     text = "the server refused to initialize: no"
     assert answered(effects) == {0: "no", 1: text, 2: text}
     assert len([effect for effect in effects if isinstance(effect, RequestFinished)]) == 3
@@ -107,7 +107,7 @@ def test_a_refused_initialize_answers_all_that_is_held():
     with pytest.raises(Rejection, match="begins with initialize"):
         send(session, 3)
     session.on_client_message(Request(b"4", "initialize", INITIALIZE), None)
-    assert given(session.on_child_message(Response(b"4", INITIALIZE, b""))) == []
+    assert given(session.on_server_message(Response(b"4", INITIALIZE, b""))) == []
 
 
 @pytest.mark.parametrize("way", ["child_lost", "ended", "call_lost"])
@@ -117,7 +117,7 @@ def test_an_initialize_that_fails_answers_all_that_is_held(way):
     session.on_client_message(CHANGED, None)
     match way:
         case "child_lost":
-            effects = session.on_child_exit("gone", {})
+            effects = session.on_server_exit("gone", {})
         case "ended":
             effects = session.close("gone")
         case _:
@@ -131,7 +131,7 @@ def test_a_held_request_that_fails_alone_is_not_sent_later():
     send(session, 1)
     send(session, 2, "tools/list", b"")
     assert answered(session.on_calls_lost((b"2",), "gone", {})) == {1: "gone"}
-    assert given(session.on_child_message(OPENED)) == ["tools/list"]
+    assert given(session.on_server_message(OPENED)) == ["tools/list"]
 
 
 def test_what_is_held_is_limited_in_bytes_and_number():
@@ -142,7 +142,7 @@ def test_what_is_held_is_limited_in_bytes_and_number():
     large = Notification("notifications/x", b'{"text":"%b"}' % (b"x" * 150))
     [note] = session.on_client_message(large, None)
     assert note.event == "message_dropped_before_initialize"
-    assert given(session.on_child_message(OPENED)) == ["tools/call"]
+    assert given(session.on_server_message(OPENED)) == ["tools/call"]
     session = opening(Limits(stream_messages=2))
     assert [len(session.on_client_message(CHANGED, None)) for _ in range(3)] == [0, 0, 1]
 
@@ -152,7 +152,7 @@ def test_the_time_of_a_call_begins_when_the_child_gets_it():
     list(session.on_tick(100))
     send(session, 1)
     list(session.on_tick(150))
-    assert given(session.on_child_message(OPENED)) == ["tools/call"]
+    assert given(session.on_server_message(OPENED)) == ["tools/call"]
     assert answered(session.on_tick(159)) == {}
     assert 1 in answered(session.on_tick(161))
 
@@ -163,22 +163,22 @@ def test_a_shared_process_gets_what_was_held_with_its_tokens():
     assert send(session, 1, params=params) == ()
     send(session, 2)
     assert cancel(session, 2) == ()
-    effects = session.on_child_message(OPENED)
+    effects = session.on_server_message(OPENED)
     assert effects[1:] == (ToUpstream(Request(b"2", "tools/call", params), b'"p"'),)
 
 
 def test_notifications_for_a_child_that_is_being_replaced_are_held():
     session = opening()
-    session.on_child_message(OPENED)
-    assert [one.text for one in session.on_child_exit("gone", {})] == []
+    session.on_server_message(OPENED)
+    assert [one.text for one in session.on_server_exit("gone", {})] == []
     session.on_client_message(READY, None)  # there is no child that it could be for
     assert isinstance(send(session, 1)[0], StartProcess)
     assert session.on_client_message(READY, None) == ()
     assert session.on_client_message(CHANGED, None) == ()
-    [again] = session.on_child_start()
+    [again] = session.on_server_start()
     number = json.loads(again.line)["id"]
-    assert given(session.on_child_message(Request(b"5", "roots/list", b""))) == []
-    effects = session.on_child_message(Response(b"%d" % number, INITIALIZE, b""))
+    assert given(session.on_server_message(Request(b"5", "roots/list", b""))) == []
+    effects = session.on_server_message(Response(b"%d" % number, INITIALIZE, b""))
     assert given(effects) == ["tools/call", READY.method, CHANGED.method]
 
 

@@ -76,7 +76,7 @@ class World:
             elif isinstance(effect, ToFront):
                 member = effect.front.owner
                 if self.members.get(member.name) is member:
-                    self.absorb(member, member.session.on_child_message(effect.message, effect.about))
+                    self.absorb(member, member.session.on_server_message(effect.message, effect.about))
             elif isinstance(effect, CallsLost):
                 member = effect.front.owner
                 if member.session.version:
@@ -84,7 +84,7 @@ class World:
                         member, member.session.on_calls_lost(effect.wire_ids, effect.text, effect.data)
                     )
                 else:
-                    self.absorb(member, member.session.on_child_exit(effect.text, effect.data))
+                    self.absorb(member, member.session.on_server_exit(effect.text, effect.data))
                     self.leave(member)
             elif isinstance(effect, StartProcess):
                 self.alive = True

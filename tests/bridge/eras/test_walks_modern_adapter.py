@@ -100,7 +100,7 @@ class World:
                 self.to_client(json.loads(effect.message))
             elif isinstance(effect, StartProcess):
                 self.start()
-                self.sessioned(self.session.on_child_start())
+                self.sessioned(self.session.on_server_start())
             else:
                 assert isinstance(effect, LogDebug | EndStream)
 
@@ -109,7 +109,7 @@ class World:
             if isinstance(effect, ToServer):
                 self.to_server(effect.message)
             elif isinstance(effect, ToRequester):
-                self.sessioned(self.session.on_child_message(effect.message, effect.about))
+                self.sessioned(self.session.on_server_message(effect.message, effect.about))
             elif isinstance(effect, SetTimer):
                 self.timers.append(effect.timer)
 
@@ -271,7 +271,7 @@ class World:
     def server_exits(self):
         self.translator = None
         self.asked.clear()
-        self.sessioned(self.session.on_child_exit("gone", {}))
+        self.sessioned(self.session.on_server_exit("gone", {}))
 
     def time_passes(self):
         self.now += self.rng.choice((0.1, 1, 200))
