@@ -15,7 +15,6 @@ from ...transports import client_process
 from ...transports.ports import Log
 from ...transports.process.child import Child
 from ...transports.send_queue import Backlog, SendQueue
-from ...transports.ticker import PausableClock
 from ...validators import json_object, jsonrpc
 from ...validators.jsonrpc import Message, Notification, Request, Response
 from ...validators.limits import Limits
@@ -53,6 +52,7 @@ from ..core.legacy_session import (
 from ..core.requests import ClientRequest
 from .message_reader import INVALID_RESPONSE, MessageReader
 from .multiplexed_process import MultiplexedProcess
+from .pace import SessionProcess
 from .process_owner import send_line
 from .server_log import Call, ServerLog
 from .shared_process import SharedProcess
@@ -148,17 +148,13 @@ class LocalConversation:
         self._pipe = pipe
         # What the client has still to read, over all its streams. A process of its own is paused at the limit.
         self.backlog = (pipe.client if pipe is not None else None) or Backlog(limits)
-        self.backlog.watch(self._pace)
         if pipe is not None:
             pipe.bind(self.backlog)
-        # Whether the process is read however much is unsent, because it is to be stopped.
-        self._reads_on = False
-        self._clock = PausableClock()
         # How many messages that `backlog` has refused are in the log.
         self._lost = 0
         self._hooks = hooks
         self._server_log = server_log
-        self._child: Child | None = None
+        self._process = SessionProcess(self.backlog)
         self.on_line = MessageReader(
             limits, log, self._from_server, self._on_invalid_line
         ).on_line  # ProcessOwner
@@ -181,7 +177,7 @@ class LocalConversation:
         self._waiting: deque[Message] = deque()
         # The shared processes that may still send a message for the session, the one for its next request last.
         self._processes: dict[SharedProcess, Front] = {}
-        self._process: SharedProcess | None = None
+        self._shared_process: SharedProcess | None = None
         # Until a shared process has answered it.
         self._initialize: Request | None = None
 
@@ -282,7 +278,7 @@ class LocalConversation:
         if self.ended:
             return
         self.ended = True
-        self.unanswered = self._session.unanswered_seconds(self._clock.time(trio.current_time()))
+        self.unanswered = self._session.unanswered_seconds(self._process.time(trio.current_time()))
         why = f"the session has ended: {reason}"
         if self._pipe is not None:
             self._pipe.close_reason = why
@@ -291,9 +287,7 @@ class LocalConversation:
         self._translator = None
         if self._pipe is not None and self._begun:
             self._pipe.close()
-        self.backlog.unwatch(self._pace)
-        if self._child is not None:
-            self._child.stop()
+        self._process.close()
         if self._shared is not None:
             self._shared.on_disconnect()
             if self._upstream is not None:
@@ -334,16 +328,16 @@ class LocalConversation:
 
     def is_served_by(self, child: Child) -> bool:
         """Return whether this is the current process of the session."""
-        return self._child is child
+        return self._process.child is child
 
     def on_start(self, child: Child) -> None:
         """Use this process from now on."""
-        self._child = child
+        self._process.child = child
         if self.ended:
             child.stop()
             return
-        self._reads_on = bool(self.draining)
-        self._pace()
+        self._process.reads_on = bool(self.draining)
+        self._process.update()
         self._translator = self.make() if self.make is not None else None
         if self._reopening:
             self._reopening = False
@@ -358,7 +352,7 @@ class LocalConversation:
             for event in deferred:
                 event()
             return
-        child, self._child = self._child, None
+        child = self._process.release()
         if child is not None:
             child.stop()
         self.make = make
@@ -400,7 +394,7 @@ class LocalConversation:
     def failed(self, text: str, data: dict[str, object]) -> None:
         """Fail what is in flight, because there is no process."""
         self._translator = None
-        self._clock.resume(trio.current_time())
+        self._process.on_exit()
         self._server_log.errors += self._session.in_flight
         self._perform(self._session.on_server_exit(text, data))
         if not self.version:
@@ -408,7 +402,7 @@ class LocalConversation:
 
     def discard(self, reason: str) -> None:
         """Stop the process as if it had exited. The next request starts another (ProcessOwner)."""
-        child, self._child = self._child, None
+        child = self._process.release()
         self.failed(reason, {"reason": "restarted"})
         if child is not None:
             child.stop()
@@ -427,26 +421,14 @@ class LocalConversation:
             )
             self._lost = self.backlog.dropped
         # The limits of a server do not count while it is not read.
-        now = self._clock.time(now)
+        now = self._process.time(now)
         self._perform(self._session.on_tick(now))
         if self._translator is not None:
             self._translate(self._translator.on_tick(now))
 
     def read_on(self) -> None:
         """Read the process however much is unsent, because it is stopped after its responses."""
-        self._reads_on = True
-        self._pace()
-
-    def _pace(self) -> None:
-        child = self._child
-        if child is None:
-            return
-        if self.backlog.full and not self._reads_on:
-            child.pause()
-            self._clock.pause(trio.current_time())
-        else:
-            child.resume()
-            self._clock.resume(trio.current_time())
+        self._process.read_on()
 
     # ---- a shared legacy process
 
@@ -468,7 +450,7 @@ class LocalConversation:
 
     def translate_shared(self, make: Callable[[], Translator]) -> None:
         """Use an upstream of the modern era, and send it the `initialize` that has no response yet."""
-        self._process = None
+        self._shared_process = None
         for process, front in self._processes.items():
             process.leave(front)
         self._processes.clear()
@@ -486,8 +468,8 @@ class LocalConversation:
         elif isinstance(message, Request):
             self._request_upstream(message, effect.token)
         elif isinstance(message, Notification) and message.method != "notifications/cancelled":
-            if self._process is not None and not self._process.ended:
-                self._process.send(self._processes[self._process], message)
+            if self._shared_process is not None and not self._shared_process.ended:
+                self._shared_process.send(self._processes[self._shared_process], message)
         else:
             # It is about an id that only one of the processes has sent.
             for process, front in tuple(self._processes.items()):
@@ -496,7 +478,7 @@ class LocalConversation:
     def _request_upstream(self, message: Request, token: bytes) -> None:
         if message.method == "initialize":
             self._initialize = message
-        process = self._process
+        process = self._shared_process
         if process is None or process.ended:
             try:
                 process = self._hooks.find_shared(self)
@@ -519,7 +501,7 @@ class LocalConversation:
             front.follow(before)
         self._processes = {one: front for one, front in self._processes.items() if not one.ended}
         self._processes[process] = front
-        self._process = process
+        self._shared_process = process
         process.join(front, self)
 
     # ---- an upstream of the modern era that others use as well
@@ -549,7 +531,7 @@ class LocalConversation:
 
     def detach(self) -> None:
         """Use another process for new requests. Responses of the current one are still received."""
-        self._upstream = self._process = None
+        self._upstream = self._shared_process = None
 
     def on_no_upstream(self, rejection: Rejection) -> None:
         """Fail the requests that wait, because no upstream was found."""
@@ -684,8 +666,10 @@ class LocalConversation:
             self._defer(lambda: self._kill_process(text))
         if self._deferred:
             return
-        text, data = self._hooks.on_start_timeout(self if self._process is None else self._process, text)
-        child, self._child = self._child, None
+        text, data = self._hooks.on_start_timeout(
+            self if self._shared_process is None else self._shared_process, text
+        )
+        child = self._process.release()
         self.failed(text, data)
         if child is not None:
             child.kill()
@@ -699,7 +683,7 @@ class LocalConversation:
             self._send(line)
 
     def _send(self, line: bytes) -> None:
-        reason = send_line(self._child, line)
+        reason = send_line(self._process.child, line)
         if reason:
             self._not_sent(jsonrpc.decode(line, self._limits, deep=True), reason)
 

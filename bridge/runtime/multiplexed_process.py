@@ -6,13 +6,10 @@ first after its exit.
 
 from collections.abc import Callable, Iterable
 
-import trio
-
 from ...transports.ports import Log
 from ...transports.process.child import Child
 from ...transports.rate_limited_log import RateLimitedLog
-from ...transports.send_queue import Backlog, SendQueue
-from ...transports.ticker import PausableClock
+from ...transports.send_queue import SendQueue
 from ...validators import jsonrpc
 from ...validators.jsonrpc import Message, Notification, Request, Response
 from ...validators.limits import Limits
@@ -39,6 +36,7 @@ from ..core.multiplexer import Effect, Multiplexer
 from ..core.requests import ClientRequest
 from ..eras.legacy_adapter import LegacyAdapter
 from .message_reader import INVALID_RESPONSE, MessageReader
+from .pace import StatelessProcess
 from .process_owner import send_line
 from .server_log import Call, ServerLog
 from .shared_process import SharedProcess
@@ -87,11 +85,11 @@ class MultiplexedProcess:
         self._later = later
         self._on_era_mismatch = on_era_mismatch
         self._translator: LegacyAdapter | None = None
-        self._child: Child | None = None
+        self._process = StatelessProcess(limits, multiplexer)
         self._attach = attach
         # Whether its process is one that legacy sessions share as well.
         self.attached = attach is not None
-        self._process: SharedProcess | None = None
+        self._shared: SharedProcess | None = None
         self._front: Front | None = None
         self.on_line = MessageReader(
             limits, log, self._from_server, self._on_invalid_line
@@ -100,16 +98,9 @@ class MultiplexedProcess:
         self._used = False
         # The principals whose requests the process has received, two at most; cleared when it exits (ProcessOwner).
         self.principals: set[str] = set()
-        # Of clients that are behind (`Backlog.full`). The process is paused only while such a client is its only one.
-        self._behind: dict[Backlog, None] = {}
-        # By `Client.key`; those of known clients. Added by `request`, removed by `on_tick` when nothing is in flight or unsent.
-        self._clients: dict[str, Backlog] = {}
         # Requests that are moved to another process, and by send queue the processes of those that were.
         self._moving: list[ClientRequest] = []
         self._moved: dict[object, list[MultiplexedProcess]] = {}
-        # Whether the process is read although a client is behind, because it is to be stopped.
-        self._reads_on = False
-        self._clock = PausableClock()
 
     @property
     def busy(self) -> bool:
@@ -146,13 +137,13 @@ class MultiplexedProcess:
         """Send a request. Its response, and what belongs to it, go to its send queue. Raises Rejection."""
         self._used = True
         effects = self._multiplexer.on_request(asked)
-        self._count(asked)
+        self._process.bind(asked)
         # Only whether there is more than one counts.
         if len(self.principals) < 2:
             self.principals.add(asked.principal)
         self._perform(effects)
-        if self._behind:
-            self._pace()
+        if self._process.behind:
+            self._process.update()
 
     def start(self) -> None:
         """Start the process before a request needs it."""
@@ -163,7 +154,7 @@ class MultiplexedProcess:
         self._moving = [asked for asked in self._moving if asked.queue is not queue]
         for upstream in self._moved.pop(queue, ()):
             upstream.on_disconnect(queue)
-        self._let_read(queue)
+        self._process.extend(queue)
         self._perform(self._multiplexer.on_disconnect(queue))
 
     def cancel(self, queue: object, raw_id: bytes, params: bytes = b"") -> None:
@@ -171,7 +162,7 @@ class MultiplexedProcess:
         self._moving = [asked for asked in self._moving if (asked.queue, asked.request.id) != (queue, raw_id)]
         for upstream in self._moved.get(queue, ()):
             upstream.cancel(queue, raw_id, params)
-        self._let_read(queue)
+        self._process.extend(queue)
         self._perform(self._multiplexer.on_cancelled(queue, raw_id, params=params))
 
     def notify(self, message: Notification, client: Client) -> None:  # noqa: ARG002 - a subclass names the client
@@ -183,66 +174,23 @@ class MultiplexedProcess:
         """End what a principal has open, because its permissions have changed."""
         self._perform(self._multiplexer.on_permissions_changed(principal))
 
-    # ---- the pace of its clients
-
-    def _count(self, asked: ClientRequest) -> None:
-        """Count what is unsent for a known client over all its streams. Another stream is counted by itself."""
-        client, queue = asked.client, asked.queue
-        # Such a key may stand for several programs.
-        if not client.known or client.key in ("", asked.principal):
-            return
-        if isinstance(queue, SendQueue) and queue.backlog is None:
-            backlog = self._clients.get(client.key)
-            if backlog is None:
-                backlog = self._clients[client.key] = Backlog(self._limits)
-            queue.bind(backlog)
-
     def read_on(self) -> None:
         """Read the process although a client is behind, because it is stopped after its responses (ProcessOwner)."""
-        self._reads_on = True
-        self._pace()
-
-    def _let_read(self, queue: object) -> None:
-        if self._behind and isinstance(queue, SendQueue) and queue.backlog in self._behind:
-            queue.backlog.extend()
-
-    def _falls_behind(self, backlog: Backlog) -> None:
-        if backlog not in self._behind:
-            self._behind[backlog] = None
-            backlog.watch(self._pace)
-        self._pace()
-
-    def _pace(self) -> None:
-        for backlog in [one for one in self._behind if not one.full or self.ended]:
-            del self._behind[backlog]
-            backlog.unwatch(self._pace)
-        child = self._child
-        if child is None:
-            return
-        if self._behind and not self._reads_on and self._has_one_client():
-            child.pause()
-            self._clock.pause(trio.current_time())
-        else:
-            child.resume()
-            self._clock.resume(trio.current_time())
-
-    def _has_one_client(self) -> bool:
-        backlogs = {one.backlog if isinstance(one, SendQueue) else None for one in self._multiplexer.queues}
-        return len(backlogs.union(self._behind)) == 1
+        self._process.read_on()
 
     # ---- ProcessOwner
 
     def is_served_by(self, child: Child) -> bool:
         """Return whether this is the current process."""
-        return self._child is child
+        return self._process.child is child
 
     def on_start(self, child: Child) -> None:
         """Use this process from now on."""
-        self._child = child
+        self._process.child = child
         if self.ended:
             child.stop()
             return
-        self._pace()
+        self._process.update()
         if self._make is not None:
             self._translator = self._make()
             self._translate(self._translator.on_start())
@@ -252,20 +200,20 @@ class MultiplexedProcess:
 
     def _join(self, attach: Callable[["MultiplexedProcess"], tuple[SharedProcess, LegacyAdapter]]) -> None:
         try:
-            process, self._translator = attach(self)
+            shared, self._translator = attach(self)
         except Rejection as rejection:
             self.failed(rejection.text, rejection.data or {"reason": "not started"})
             return
-        self._process = process
+        self._shared = shared
         self._front = Front(Client(""), self._translator, translated=True)
-        process.join_stateless(self._front, self)
+        shared.join_stateless(self._front, self)
         self._perform(self._multiplexer.on_server_start())
 
     def _leave_shared(self) -> None:
-        process, front = self._process, self._front
-        self._process = self._front = None
-        if process is not None and front is not None:
-            process.leave(front)
+        shared, front = self._shared, self._front
+        self._shared = self._front = None
+        if shared is not None and front is not None:
+            shared.leave(front)
 
     def on_shared_message(self, message: Message, about: bytes) -> None:  # noqa: ARG002 - the translator has it
         """Process a message of the shared process."""
@@ -300,9 +248,9 @@ class MultiplexedProcess:
     def failed(self, text: str, data: dict[str, object]) -> None:
         """Fail what is in flight, because there is no process."""
         self._lose_translator()
-        self._child = None
+        self._process.release()
         self._leave_shared()
-        self._clock.resume(trio.current_time())
+        self._process.on_exit()
         self._server_log.errors += self._multiplexer.calling
         self._perform(self._multiplexer.on_server_exit(text, data))
         self.principals.clear()
@@ -335,7 +283,7 @@ class MultiplexedProcess:
 
     def not_opened(self, text: str, data: dict[str, object]) -> None:
         """Stop a process that has not opened its session, and fail what is in flight."""
-        child = self._child
+        child = self._process.child
         self.failed(text, data)
         if child is not None:
             child.stop()
@@ -344,10 +292,10 @@ class MultiplexedProcess:
         """Apply the time limits. `now` is in seconds."""
         if self.busy or self._used:
             self.touched, self._used = now, False
-        if self._clients and not self.busy:
-            self._clients = {key: one for key, one in self._clients.items() if one.bytes}
+        if not self.busy:
+            self._process.drop_idle()
         # The limits of a server do not count while it is not read.
-        now = self._clock.time(now)
+        now = self._process.time(now)
         self._perform(self._multiplexer.on_tick(now))
         if self._translator is not None:
             self._translate(self._translator.on_tick(now))
@@ -364,9 +312,7 @@ class MultiplexedProcess:
         self._lose_translator()
         self._leave_shared()
         self._perform(self._multiplexer.close(reason))
-        if self._child is not None:
-            self._child.stop()
-        self._pace()
+        self._process.close()
 
     def _lose_translator(self) -> None:
         if self._translator is not None:
@@ -422,8 +368,8 @@ class MultiplexedProcess:
             elif isinstance(effect, EraMismatch):
                 self._on_era_mismatch(self, effect.text)
             elif isinstance(effect, Unassigned):
-                if self._process is not None:
-                    self._process.unassigned(effect.message, effect.client)
+                if self._shared is not None:
+                    self._shared.unassigned(effect.message, effect.client)
             elif isinstance(effect, ServerRequestRefused):
                 self._refusals.info("server_request_refused", method=effect.method, reason=effect.reason)
             else:
@@ -456,13 +402,13 @@ class MultiplexedProcess:
             self._log.warning("stream_closed", reason="client behind", bytes=self._limits.unsent_bytes)
             self.on_disconnect(queue)
         elif backlog is not None and backlog.full:
-            self._falls_behind(backlog)
+            self._process.on_full(backlog)
 
     def _write(self, message: Message) -> None:
-        if self._process is not None and self._front is not None:
-            self._process.send(self._front, message)
+        if self._shared is not None and self._front is not None:
+            self._shared.send(self._front, message)
             return
-        reason = send_line(self._child, jsonrpc.line(message))
+        reason = send_line(self._process.child, jsonrpc.line(message))
         if not reason:
             return
         if isinstance(message, Request):

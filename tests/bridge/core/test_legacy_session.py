@@ -967,7 +967,9 @@ def test_the_next_call_brings_another_child_that_is_told_what_the_first_knew():
     assert list(effects) == []
     [line] = said(session.on_server_start())
     assert (line["method"], line["params"]) == ("initialize", json.loads(INITIALIZE))
-    effects = session.on_server_message(Response(b"%d" % line["id"], b'{"protocolVersion":"2025-11-25"}', b""))
+    effects = session.on_server_message(
+        Response(b"%d" % line["id"], b'{"protocolVersion":"2025-11-25"}', b"")
+    )
     assert [message["method"] for message in said(effects)] == [
         "notifications/initialized",
         "logging/setLevel",
@@ -1202,7 +1204,9 @@ class Life(RuleBasedStateMachine):
     def answer(self, data):
         wire = data.draw(st.sampled_from(sorted(self.wires)))
         marker = self.wires.pop(wire)
-        self.absorb(self.session.on_server_message(Response(wire, json.dumps({"echo": marker}).encode(), b"")))
+        self.absorb(
+            self.session.on_server_message(Response(wire, json.dumps({"echo": marker}).encode(), b""))
+        )
 
     @precondition(lambda self: self.open)
     @rule(data=st.data())
